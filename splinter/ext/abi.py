@@ -1,0 +1,135 @@
+"""What a compiled extension and the worker that runs it agree on.
+
+A compiled extension is one function, ``int64_t resume(int64_t frame, int64_t context)``: a stackless coroutine. All that
+must survive a yield lies in the frame, a block of ``FRAME_BYTES`` in shared memory: the header below, then the locals. The
+worker zeroes ``state``, fills the inputs and calls ``resume`` until it returns something other than ``RESUME_YIELD``.
+The context is one per worker: addresses of the helpers, and what the helpers need. Extensions read the helper addresses
+and nothing else of it.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+from splinter.layout import offset
+
+RESUME_DONE = 0  # the result is in the frame
+RESUME_YIELD = 1  # call again
+RESUME_ERROR = 2  # error and line are in the frame
+
+FRAME = np.dtype(
+    [
+        ("state", "<u4"),  # resume point; 0: not started. Writer: extension
+        ("line", "<u4"),  # source line of the error. Writer: extension
+        ("budget", "<i8"),  # what may be spent before a forced yield. Writer: worker refills, extension spends
+        ("arguments", "<u8"),  # address of the packed arguments. Writer: worker
+        ("arguments_length", "<u4"),  # bytes
+        ("tenant", "<u4"),  # Writer: worker; helpers take the tenant from here, never from the extension
+        ("result", "<u8"),  # scalar, or address of a bytes result. Writer: extension
+        ("result_length", "<u4"),  # bytes of a bytes result
+        ("error", "<u4"),  # ExtensionError. Writer: extension or helper
+        ("out_address", "<u8"),  # helper get: address of the value found
+        ("out_length", "<u8"),  # and its length in bytes
+        ("out_version", "<u8"),  # and its version
+        ("reserved", "<u8", 6),
+    ]
+)
+FRAME_HEADER_BYTES = FRAME.itemsize
+assert FRAME_HEADER_BYTES == 128
+F_STATE = offset(FRAME, "state")
+F_LINE = offset(FRAME, "line")
+F_BUDGET = offset(FRAME, "budget")
+F_ARGUMENTS = offset(FRAME, "arguments")
+F_ARGUMENTS_LENGTH = offset(FRAME, "arguments_length")
+F_TENANT = offset(FRAME, "tenant")
+F_RESULT = offset(FRAME, "result")
+F_RESULT_LENGTH = offset(FRAME, "result_length")
+F_ERROR = offset(FRAME, "error")
+F_OUT_ADDRESS = offset(FRAME, "out_address")
+F_OUT_LENGTH = offset(FRAME, "out_length")
+F_OUT_VERSION = offset(FRAME, "out_version")
+
+CONTEXT = np.dtype(
+    [
+        # int64 get(context, frame, table, key, key_length): 1 found (out_* in the frame), 0 not; < 0: -ExtensionError
+        ("get", "<u8"),
+        # int64 put(context, frame, table, key, key_length, value, value_length): 0 done; < 0: -ExtensionError
+        ("put", "<u8"),
+        # int64 delete(context, frame, table, key, key_length): 1 deleted, 0 was not there; < 0: -ExtensionError
+        ("delete", "<u8"),
+        ("store", "<u8"),  # address of the store's descriptor, for the helpers
+        ("participant", "<u8"),  # the worker's number in the store, for the helpers
+        ("reserved", "<u8", 27),
+    ]
+)
+C_GET = offset(CONTEXT, "get")
+C_PUT = offset(CONTEXT, "put")
+C_DELETE = offset(CONTEXT, "delete")
+C_STORE = offset(CONTEXT, "store")
+C_PARTICIPANT = offset(CONTEXT, "participant")
+
+
+class ExtensionError(IntEnum):
+    """Why an extension ended with EXTENSION_ERROR."""
+
+    INDEX = 1
+    OVERFLOW = 2
+    DIVISION = 3
+    SHIFT = 4
+    NONE = 5  # a method of None: get found nothing and the code did not check
+    KEY = 6
+    TABLE = 7
+    VALUE = 8
+    OUT_OF_MEMORY = 9
+    QUOTA = 10
+    BUSY = 11
+    BUDGET = 12
+    ASSERTION = 13
+
+
+ERROR_TEXTS: dict[ExtensionError, str] = {
+    ExtensionError.INDEX: "index out of range",
+    ExtensionError.OVERFLOW: "integer overflow",
+    ExtensionError.DIVISION: "division by zero",
+    ExtensionError.SHIFT: "shift count out of range",
+    ExtensionError.NONE: "the object was not found and its view is None",
+    ExtensionError.KEY: "a key has 1 to 255 bytes",
+    ExtensionError.TABLE: "table number out of range",
+    ExtensionError.VALUE: "value too large",
+    ExtensionError.OUT_OF_MEMORY: "the store is full",
+    ExtensionError.QUOTA: "the tenant's quota is used up",
+    ExtensionError.BUSY: "the tenant's objects were locked for too long",
+    ExtensionError.BUDGET: "the task used up its total budget",
+    ExtensionError.ASSERTION: "assertion failed",
+}
+
+# What an installed extension is in the store: an object of the tenant in TABLE_EXTENSIONS under the extension's name, whose
+# value is this record and then msgpack metadata (signature, source digest) for the control plane.
+RECORD = np.dtype(
+    [
+        ("code", "<u8"),  # address of resume() in every worker
+        ("signature_hash", "<u8"),  # Signature.hash: 64 bits, never 0
+        ("arguments_bytes_min", "<u4"),  # 8 × parameters
+        ("frame_bytes", "<u4"),  # header and locals
+        ("result_kind", "<u4"),  # ResultKind
+        ("version", "<u4"),  # counts installs under this name, from 1
+        ("code_offset", "<u4"),  # where in the code region
+        ("code_bytes", "<u4"),
+        ("metadata_length", "<u4"),  # bytes of msgpack behind this record
+        ("statistics", "<u4"),  # reserved: slot of the extension's counters
+    ]
+)
+R_CODE = offset(RECORD, "code")
+R_SIGNATURE_HASH = offset(RECORD, "signature_hash")
+R_ARGUMENTS_BYTES_MIN = offset(RECORD, "arguments_bytes_min")
+R_RESULT_KIND = offset(RECORD, "result_kind")
+
+
+class ResultKind(IntEnum):
+    """How the worker makes the reply's value from the frame: nothing, the 8 bytes of ``result``, or the bytes it names."""
+
+    NONE = 0
+    SCALAR = 1
+    BYTES = 2

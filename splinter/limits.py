@@ -1,0 +1,66 @@
+"""Every limit of the system, in one place.
+
+Sizes are bytes unless the name says otherwise. What an operator may change is a field of
+:class:`splinter.server.config.ServerConfig`, whose defaults come from here; the rest is fixed by a layout that several
+processes (or the XDP program) share.
+"""
+
+# --- tenants -------------------------------------------------------------------------------------------------------
+TENANTS_MAX = 16384  # ids 1 … TENANTS_MAX - 1; 0 is never a tenant
+TENANT_QUOTA_BYTES_DEFAULT = 1 << 62  # no quota unless one is set
+
+# --- tables, keys, values --------------------------------------------------------------------------------------------
+TABLES_MAX = 0xFF00  # tables 0 … TABLES_MAX - 1 belong to the tenant
+TABLE_EXTENSIONS = 0xFFFF  # the system's table: a tenant's installed extensions, by name
+KEY_BYTES_MAX = 255
+VALUE_BYTES_MAX = 65536
+EXTENSION_NAME_BYTES_MAX = 64
+
+# --- packets ---------------------------------------------------------------------------------------------------------
+PORT_DEFAULT = 7171  # UDP for requests, TCP for control
+MTU = 1500
+UDP_PAYLOAD_BYTES_MAX = MTU - 20 - 8  # 1472: IPv4 without options, UDP
+REQUEST_HEADER_BYTES = 64
+PACKET_BODY_BYTES_MAX = UDP_PAYLOAD_BYTES_MAX - REQUEST_HEADER_BYTES  # 1408: key and value of one packet
+FRAGMENT_BYTES = 1152  # value bytes in each fragment but the last; leaves room for a key of 255 bytes
+FRAGMENTS_MAX = -(-VALUE_BYTES_MAX // FRAGMENT_BYTES)  # 57
+MULTIGET_KEYS_MAX = 128
+
+# --- AF_XDP ------------------------------------------------------------------------------------------------------------
+CHUNK_BYTES = 2048  # one UMEM chunk holds one packet
+CHUNKS_PER_QUEUE = 2048
+RING_ENTRIES = 2048  # RX and TX ring of each socket; fill and completion ring of each queue
+QUEUES_MAX = 16
+TX_KICK_BATCH = 32  # descriptors the kernel takes in one sendto() on a copy-mode device
+
+# --- workers ------------------------------------------------------------------------------------------------------------
+WORKERS_MAX = 64
+PARTICIPANTS_MAX = WORKERS_MAX + 1  # workers and the control process write the store
+PARTICIPANT_CONTROL = WORKERS_MAX
+RX_BATCH = 64
+IDLE_SPIN_NS = 100_000  # an idle worker spins this long before it sleeps in poll()
+IDLE_POLL_MS = 100  # and wakes at least this often
+TASKS_PER_WORKER = 512
+FRAME_BYTES = 4096  # one task's frame: fixed header and locals
+
+# --- extensions ------------------------------------------------------------------------------------------------------------
+SOURCE_BYTES_MAX = 64 * 1024
+EXTENSION_PARAMETERS_MAX = 16
+CODE_BYTES_MAX = 256 * 1024  # machine code of one extension
+CODE_REGION_BYTES = 64 << 20  # machine code of all of them
+TASK_BUDGET = 4096  # loop back-edges and helper costs a task may spend before it yields by itself
+TASK_YIELDS_MAX = 100_000  # then it ends with EXTENSION_ERROR
+
+# --- store ------------------------------------------------------------------------------------------------------------------
+STORE_BYTES_DEFAULT = 1 << 30
+STORE_BYTES_MIN = 16 << 20
+SLAB_BYTES = 128 * 1024
+BUCKET_BYTES = 64
+BUCKET_ENTRIES = 7
+CHAIN_BUCKETS_MAX = 8  # a look-up visits at most this many buckets, so that it can be bounded in BPF
+TENANT_LOCK_SPINS_MAX = 20_000_000  # about 50 ms: longer than it takes to restart a dead holder
+
+# --- control plane ------------------------------------------------------------------------------------------------------------
+CONTROL_MESSAGE_BYTES_MAX = 1 << 20
+CONTROL_CONNECTIONS_MAX = 256
+CONTROL_IDLE_SECONDS = 300

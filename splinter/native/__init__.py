@@ -1,0 +1,5 @@
+"""What compiled code needs of the machine: typed access to memory, atomics, calls into the C library."""
+
+from splinter.native import cache
+
+cache.configure()

@@ -1,0 +1,258 @@
+"""Memory access for compiled code: plain, ordered and atomic, by address.
+
+Numba has no CPU atomics, and LLVM may hoist a plain array load out of a loop. These intrinsics are the only place where
+addresses are followed. Three rules keep their users simple:
+
+* An address is an ``int64``. So is every value: loads of 8, 16 and 32 bits are zero-extended, stores truncate. Numba turns
+  ``int64 + uint64`` into ``float64``; with one integer type this cannot happen. A 64-bit word is loaded as its
+  two's-complement pattern; use :func:`shift_right` and :func:`less_unsigned` where the sign matters.
+* Plain accesses may be unaligned. Atomic ones must be aligned.
+* Names end in the order they give: ``_acquire`` loads, ``_release`` stores; compare-and-swap, exchange and fetch-add are
+  sequentially consistent.
+
+:func:`call_resume` calls through a pointer; :func:`cycles` reads the time-stamp counter.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+_I64 = ir.IntType(64)
+
+
+def _pointer(builder: Any, address: Any, bits: int) -> Any:
+    return builder.inttoptr(address, ir.IntType(bits).as_pointer())
+
+
+def _is_int(*args: Any) -> bool:
+    return all(isinstance(a, types.Integer | types.IntegerLiteral | types.Boolean) for a in args)
+
+
+def _widen(context: Any, builder: Any, signature: Any, args: Any) -> list[Any]:
+    """Every argument as an i64 (sources are all integers, which Numba may have typed narrower)."""
+    return [
+        context.cast(builder, value, from_type, types.int64)
+        for value, from_type in zip(args, signature.args, strict=True)
+    ]
+
+
+def _make_load(bits: int, ordering: str | None) -> Any:
+    def load(typingctx: Any, address: Any) -> Any:
+        if not _is_int(address):
+            return None
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            (value,) = _widen(context, builder, signature, args)
+            pointer = _pointer(builder, value, bits)
+            if ordering is None:
+                loaded = builder.load(pointer, align=1)
+            else:
+                loaded = builder.load_atomic(pointer, ordering, bits // 8)
+            return loaded if bits == 64 else builder.zext(loaded, _I64)
+
+        return types.int64(address), codegen
+
+    return intrinsic(load)
+
+
+def _make_store(bits: int, ordering: str | None) -> Any:
+    def store(typingctx: Any, address: Any, value: Any) -> Any:
+        if not _is_int(address, value):
+            return None
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            where, what = _widen(context, builder, signature, args)
+            pointer = _pointer(builder, where, bits)
+            narrow = what if bits == 64 else builder.trunc(what, ir.IntType(bits))
+            if ordering is None:
+                builder.store(narrow, pointer, align=1)
+            else:
+                builder.store_atomic(narrow, pointer, ordering, bits // 8)
+            return context.get_dummy_value()
+
+        return types.void(address, value), codegen
+
+    return intrinsic(store)
+
+
+load8 = _make_load(8, None)
+load16 = _make_load(16, None)
+load32 = _make_load(32, None)
+load64 = _make_load(64, None)
+load32_acquire = _make_load(32, "acquire")
+load64_acquire = _make_load(64, "acquire")
+
+store8 = _make_store(8, None)
+store16 = _make_store(16, None)
+store32 = _make_store(32, None)
+store64 = _make_store(64, None)
+store32_release = _make_store(32, "release")
+store64_release = _make_store(64, "release")
+
+
+def _make_cas(bits: int) -> Any:
+    def cas(typingctx: Any, address: Any, expected: Any, new: Any) -> Any:
+        if not _is_int(address, expected, new):
+            return None
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            where, old, value = _widen(context, builder, signature, args)
+            kind = ir.IntType(bits)
+            if bits != 64:
+                old, value = builder.trunc(old, kind), builder.trunc(value, kind)
+            pair = builder.cmpxchg(_pointer(builder, where, bits), old, value, "seq_cst", "seq_cst")
+            return builder.extract_value(pair, 1)
+
+        return types.boolean(address, expected, new), codegen
+
+    return intrinsic(cas)
+
+
+def _make_rmw(operation: str, bits: int) -> Any:
+    def rmw(typingctx: Any, address: Any, value: Any) -> Any:
+        if not _is_int(address, value):
+            return None
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            where, what = _widen(context, builder, signature, args)
+            kind = ir.IntType(bits)
+            narrow = what if bits == 64 else builder.trunc(what, kind)
+            old = builder.atomic_rmw(operation, _pointer(builder, where, bits), narrow, "seq_cst")
+            return old if bits == 64 else builder.zext(old, _I64)
+
+        return types.int64(address, value), codegen
+
+    return intrinsic(rmw)
+
+
+cas32 = _make_cas(32)
+cas64 = _make_cas(64)
+fetch_add32 = _make_rmw("add", 32)
+fetch_add64 = _make_rmw("add", 64)
+exchange32 = _make_rmw("xchg", 32)
+exchange64 = _make_rmw("xchg", 64)
+
+
+@intrinsic
+def fence(typingctx: Any) -> Any:
+    """Sequentially consistent fence: no access moves across it, in the compiler or in the CPU."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def pause(typingctx: Any) -> Any:
+    """Tell the CPU that this is a spin loop (x86 ``pause``, elsewhere nothing)."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if "x86" in builder.module.triple:
+            kind = ir.FunctionType(ir.VoidType(), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def cycles(typingctx: Any) -> Any:
+    """The CPU's time-stamp counter."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(_I64, [])
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.readcyclecounter"), [])
+
+    return types.int64(), codegen
+
+
+@intrinsic
+def shift_right(typingctx: Any, value: Any, count: Any) -> Any:
+    """Logical (zero-filling) right shift of a 64-bit word, by 0 … 63."""
+    if not _is_int(value, count):
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word, by = _widen(context, builder, signature, args)
+        return builder.lshr(word, by)
+
+    return types.int64(value, count), codegen
+
+
+@intrinsic
+def less_unsigned(typingctx: Any, left: Any, right: Any) -> Any:
+    """``left < right`` as unsigned 64-bit words."""
+    if not _is_int(left, right):
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        a, b = _widen(context, builder, signature, args)
+        return builder.icmp_unsigned("<", a, b)
+
+    return types.boolean(left, right), codegen
+
+
+@intrinsic
+def copy_bytes(typingctx: Any, target: Any, source: Any, count: Any) -> Any:
+    """``memcpy``: copy ``count`` bytes between areas that do not overlap."""
+    return _copy(target, source, count, "llvm.memcpy")
+
+
+@intrinsic
+def move_bytes(typingctx: Any, target: Any, source: Any, count: Any) -> Any:
+    """``memmove``: copy ``count`` bytes between areas that may overlap."""
+    return _copy(target, source, count, "llvm.memmove")
+
+
+def _copy(target: Any, source: Any, count: Any, name: str) -> Any:
+    if not _is_int(target, source, count):
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        to, start, size = _widen(context, builder, signature, args)
+        byte_pointer = ir.IntType(8).as_pointer()
+        function = builder.module.declare_intrinsic(name, [byte_pointer, byte_pointer, _I64])
+        to, start = builder.inttoptr(to, byte_pointer), builder.inttoptr(start, byte_pointer)
+        builder.call(function, [to, start, size, ir.Constant(ir.IntType(1), 0)])
+        return context.get_dummy_value()
+
+    return types.void(target, source, count), codegen
+
+
+@intrinsic
+def prefetch(typingctx: Any, address: Any) -> Any:
+    """Ask for the cache line at an address; any address is harmless."""
+    if not _is_int(address):
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        (where,) = _widen(context, builder, signature, args)
+        byte_pointer, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte_pointer, i32, i32, i32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        pointer = builder.inttoptr(where, byte_pointer)
+        builder.call(function, [pointer, ir.Constant(i32, 0), ir.Constant(i32, 3), ir.Constant(i32, 1)])
+        return context.get_dummy_value()
+
+    return types.void(address), codegen
+
+
+@intrinsic
+def call_resume(typingctx: Any, function: Any, frame: Any, context_address: Any) -> Any:
+    """Call ``int64_t function(int64_t frame, int64_t context)`` through its address."""
+    if not _is_int(function, frame, context_address):
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        where, first, second = _widen(context, builder, signature, args)
+        kind = ir.FunctionType(_I64, [_I64, _I64])
+        return builder.call(builder.inttoptr(where, kind.as_pointer()), [first, second])
+
+    return types.int64(function, frame, context_address), codegen

@@ -1,0 +1,43 @@
+"""Where Numba keeps compiled code.
+
+Numba's on-disk cache notices a change of the file that a function stands in, but not of the files whose functions it
+inlines. So the cache folder is named by a digest of every source file of this package: another source, another cache.
+This module must be imported before Numba is; :mod:`splinter.native` does so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+
+def source_digest() -> str:
+    """Digest of this package's Python sources, 16 hexadecimal digits."""
+    root = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _cache_root() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "splinter"
+
+
+def configure() -> Path:
+    """Point Numba at the cache folder of these sources, remove folders of other sources beyond the newest three."""
+    root = _cache_root()
+    folder = root / f"numba-{source_digest()}"
+    os.environ["NUMBA_CACHE_DIR"] = str(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+        stale = sorted(root.glob("numba-*"), key=lambda path: path.stat().st_mtime, reverse=True)[4:]
+        for path in stale:
+            shutil.rmtree(path, ignore_errors=True)
+    except OSError:
+        pass  # an unwritable home costs compile time at each start, nothing else
+    return folder

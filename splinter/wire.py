@@ -1,0 +1,144 @@
+"""The wire format: the one place where it is defined.
+
+``docs/protocol.md`` explains it for authors of clients; ``bpf/wire.h`` is generated from here
+(``python -m splinter.wire > bpf/wire.h``), and a test fails when the two differ. Everything is little-endian and naturally
+aligned. A request and its reply have the same fixed header, 64 bytes, right behind the UDP header; key and value follow
+as raw bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from enum import IntEnum
+
+import numpy as np
+
+from splinter import limits
+from splinter.layout import offset
+
+MAGIC = 0x4E4C5053  # the bytes "SPLN"
+VERSION = 1
+FLAG_REPLY = 1  # set in every reply, never in a request
+
+
+class Opcode(IntEnum):
+    """What a request asks for."""
+
+    PING = 0
+    GET = 1
+    PUT = 2
+    DELETE = 3
+    MULTIGET = 4
+    INVOKE = 5
+
+
+HEADER = np.dtype(
+    [
+        ("magic", "<u4"),  # MAGIC
+        ("version", "u1"),  # VERSION; magic, version, tenant and token stay where they are in every version
+        ("opcode", "u1"),  # Opcode; a reply repeats it
+        ("status", "u1"),  # reply: Status; request: 0
+        ("flags", "u1"),  # FLAG_REPLY
+        ("tenant", "<u4"),  # 1 … TENANTS_MAX - 1
+        ("table", "<u2"),  # 0 … TABLES_MAX - 1
+        ("key_length", "<u2"),  # bytes of key behind the header; 0 in replies
+        ("token", "<u8"),  # the tenant's secret; 0 in replies
+        ("client", "<u8"),  # client id, random, one per client object; a reply repeats it
+        ("sequence", "<u8"),  # request number of this client, from 1; a reply repeats it
+        ("value_length", "<u4"),  # bytes of value in this packet, behind the key
+        ("fragment_index", "<u2"),  # which fragment of the value this is, from 0
+        ("fragment_count", "<u2"),  # fragments of the whole value; 0 and 1 both mean: not fragmented
+        ("object_version", "<u8"),  # GET, PUT: version of the object; INVOKE: hash of the signature; 0: do not care
+        ("acknowledged", "<u8"),  # the client has the replies to all sequence numbers below this; 0 in replies
+    ]
+)
+assert HEADER.itemsize == limits.REQUEST_HEADER_BYTES
+
+_STRUCT = struct.Struct("<IBBBBIHHQQQIHHQQ")
+assert _STRUCT.size == HEADER.itemsize
+
+# Offsets, for compiled code.
+H_MAGIC = offset(HEADER, "magic")
+H_VERSION = offset(HEADER, "version")
+H_OPCODE = offset(HEADER, "opcode")
+H_STATUS = offset(HEADER, "status")
+H_FLAGS = offset(HEADER, "flags")
+H_TENANT = offset(HEADER, "tenant")
+H_TABLE = offset(HEADER, "table")
+H_KEY_LENGTH = offset(HEADER, "key_length")
+H_TOKEN = offset(HEADER, "token")
+H_CLIENT = offset(HEADER, "client")
+H_SEQUENCE = offset(HEADER, "sequence")
+H_VALUE_LENGTH = offset(HEADER, "value_length")
+H_FRAGMENT_INDEX = offset(HEADER, "fragment_index")
+H_FRAGMENT_COUNT = offset(HEADER, "fragment_count")
+H_OBJECT_VERSION = offset(HEADER, "object_version")
+H_ACKNOWLEDGED = offset(HEADER, "acknowledged")
+
+# A multiget's value in the request: for each key u16 length, bytes. In the reply: for each key u32 length, bytes, or one of
+# these in place of the length and no bytes. Keys that no longer fit the packet have no entry: the client asks again.
+MULTIGET_MISSING = 0xFFFFFFFF
+MULTIGET_TOO_LARGE = 0xFFFFFFFE  # this value alone does not fit one packet: GET it
+
+
+class Header:
+    """A request or reply header in Python terms. Only clients and tests use this; workers use the offsets."""
+
+    __slots__ = HEADER.names  # type: ignore[assignment]
+
+    def __init__(self, **fields: int) -> None:
+        self.magic = MAGIC
+        self.version = VERSION
+        for name in HEADER.names[2:]:  # type: ignore[index]
+            setattr(self, name, 0)
+        for name, value in fields.items():
+            setattr(self, name, value)
+
+    def pack(self) -> bytes:
+        """The 64 bytes of the header."""
+        return _STRUCT.pack(*(int(getattr(self, name)) for name in self.__slots__))
+
+    @classmethod
+    def unpack(cls, packet: bytes | memoryview) -> Header:
+        """Read the header at the start of a packet; raises ``ValueError`` when it is shorter than 64 bytes."""
+        if len(packet) < _STRUCT.size:
+            raise ValueError(f"a packet of {len(packet)} bytes has no whole header")
+        header = cls()
+        for name, value in zip(cls.__slots__, _STRUCT.unpack_from(packet), strict=True):
+            setattr(header, name, value)
+        return header
+
+    def __repr__(self) -> str:
+        return "Header(" + ", ".join(f"{name}={getattr(self, name)}" for name in self.__slots__) + ")"
+
+
+def c_header() -> str:
+    """Text of ``bpf/wire.h``."""
+    c_types = {"u1": "__u8", "u2": "__u16", "u4": "__u32", "u8": "__u64"}
+    fields = []
+    for name in HEADER.names:  # type: ignore[union-attr]
+        kind = HEADER.fields[name][0].str[1:]  # type: ignore[index]
+        fields.append(f"    {c_types[kind]} {name};")
+    opcodes = "\n".join(f"#define SPLINTER_OPCODE_{op.name} {op.value}" for op in Opcode)
+    body = "\n".join(fields)
+    return f"""/* Generated by `python -m splinter.wire`: do not edit. Little-endian. */
+#ifndef SPLINTER_WIRE_H
+#define SPLINTER_WIRE_H
+
+#define SPLINTER_MAGIC 0x{MAGIC:08x}u
+#define SPLINTER_VERSION {VERSION}
+#define SPLINTER_HEADER_BYTES {HEADER.itemsize}
+#define SPLINTER_FLAG_REPLY {FLAG_REPLY}
+{opcodes}
+
+struct splinter_header {{
+{body}
+}};
+
+#endif
+"""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(c_header())
