@@ -33,7 +33,7 @@ FRAME = np.dtype(
         ("out_address", "<u8"),  # helper get: address of the value found
         ("out_length", "<u8"),  # and its length in bytes
         ("out_version", "<u8"),  # and its version
-        ("reserved", "<u8", 6),
+        ("reserved", "<u8", 7),
     ]
 )
 FRAME_HEADER_BYTES = FRAME.itemsize
