@@ -155,7 +155,11 @@ class RequestTimeoutError(SplinterError):
 
 
 class ControlError(SplinterError):
-    """The control plane refused a request."""
+    """The control plane refused a request. ``code`` is the reason's name in the protocol (``docs/protocol.md``)."""
+
+    def __init__(self, message: str, code: str = "error") -> None:
+        self.code = code
+        super().__init__(message)
 
 
 class PermissionDeniedError(ControlError):

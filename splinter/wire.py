@@ -55,8 +55,8 @@ HEADER = np.dtype(
 )
 assert HEADER.itemsize == limits.REQUEST_HEADER_BYTES
 
-_STRUCT = struct.Struct("<IBBBBIHHQQQIHHQQ")
-assert _STRUCT.size == HEADER.itemsize
+HEADER_STRUCT = struct.Struct("<IBBBBIHHQQQIHHQQ")  # HEADER for the struct module: what clients use
+assert HEADER_STRUCT.size == HEADER.itemsize
 
 # Offsets, for compiled code.
 H_MAGIC = offset(HEADER, "magic")
@@ -97,15 +97,15 @@ class Header:
 
     def pack(self) -> bytes:
         """The 64 bytes of the header."""
-        return _STRUCT.pack(*(int(getattr(self, name)) for name in self.__slots__))
+        return HEADER_STRUCT.pack(*(int(getattr(self, name)) for name in self.__slots__))
 
     @classmethod
     def unpack(cls, packet: bytes | memoryview) -> Header:
         """Read the header at the start of a packet; raises ``ValueError`` when it is shorter than 64 bytes."""
-        if len(packet) < _STRUCT.size:
+        if len(packet) < HEADER_STRUCT.size:
             raise ValueError(f"a packet of {len(packet)} bytes has no whole header")
         header = cls()
-        for name, value in zip(cls.__slots__, _STRUCT.unpack_from(packet), strict=True):
+        for name, value in zip(cls.__slots__, HEADER_STRUCT.unpack_from(packet), strict=True):
             setattr(header, name, value)
         return header
 
