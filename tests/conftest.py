@@ -1,0 +1,99 @@
+"""What all tests share: capabilities, names that do not collide, and cleaning up after tests that crashed.
+
+**Capabilities.** A test that needs more of the machine than Python says so by a marker: ``xdp`` or ``redis``. It then skips
+with the reason where the machine lacks it. ``SPLINTER_REQUIRE_CAPABILITIES=1``, which CI sets, makes every skip a failure,
+so that nothing goes untested unnoticed; only a skip whose reason begins with ``OPTIONAL`` stays one (a tool that is nice
+to have).
+
+**Names.** ``unique_name`` gives a test a name for its namespaces, labs and instances that holds this process's id. At the
+start of a session everything so named by a process that no longer lives is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import os
+import re
+import shutil
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+
+REQUIRE_SWITCH = "SPLINTER_REQUIRE_CAPABILITIES"
+OPTIONAL = "optional: "
+NETNS_FOLDER = Path("/run/netns")
+_UNIQUE_NAME = re.compile(r"t(\d+)x\d+")
+
+
+@functools.cache
+def xdp_lacks() -> str | None:
+    """Why XDP tests cannot run here, or None."""
+    from splinter.net import xdp
+
+    return xdp.probe()
+
+
+@functools.cache
+def redis_lacks() -> str | None:
+    """Why comparisons with Redis cannot run here, or None."""
+    return None if shutil.which("redis-server") else "redis-server is not installed"
+
+
+CAPABILITIES: dict[str, Callable[[], str | None]] = {"xdp": xdp_lacks, "redis": redis_lacks}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker, lacks in CAPABILITIES.items():
+        if item.get_closest_marker(marker) and (reason := lacks()):
+            pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple) and os.environ.get(REQUIRE_SWITCH) == "1":
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if not reason.startswith(OPTIONAL):
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid} may not skip under {REQUIRE_SWITCH}=1: {reason}"
+    return report
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def unique_name() -> str:
+    """A short name that no other test, living or dead, uses."""
+    return f"t{os.getpid()}x{next(_numbers)}"
+
+
+def stray_names(folder: Path) -> list[str]:
+    """Entries of a folder that a test of a dead process named."""
+    if not folder.is_dir():
+        return []
+    found = []
+    for entry in folder.iterdir():
+        match = _UNIQUE_NAME.match(entry.name)
+        if match and not Path(f"/proc/{match[1]}").exists():
+            found.append(entry.name)
+    return sorted(found)
+
+
+def pytest_sessionstart() -> None:
+    from splinter.server import instance
+
+    for name in stray_names(instance.run_root()):
+        shutil.rmtree(instance.run_root() / name, ignore_errors=True)
+    if os.geteuid() != 0:
+        return
+    for name in stray_names(NETNS_FOLDER):
+        import pyroute2
+
+        with contextlib.suppress(OSError):
+            pyroute2.netns.remove(name)
