@@ -87,6 +87,7 @@ class ExtensionError(IntEnum):
     BUSY = 11
     BUDGET = 12
     ASSERTION = 13
+    ARGUMENTS = 14  # a bytes argument lies outside the argument block; the worker answers BAD_ARGUMENTS
 
 
 ERROR_TEXTS: dict[ExtensionError, str] = {
@@ -103,6 +104,7 @@ ERROR_TEXTS: dict[ExtensionError, str] = {
     ExtensionError.BUSY: "the tenant's objects were locked for too long",
     ExtensionError.BUDGET: "the task used up its total budget",
     ExtensionError.ASSERTION: "assertion failed",
+    ExtensionError.ARGUMENTS: "arguments do not fit the extension's signature",
 }
 
 # What an installed extension is in the store: an object of the tenant in TABLE_EXTENSIONS under the extension's name, whose
