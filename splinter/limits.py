@@ -64,3 +64,6 @@ TENANT_LOCK_SPINS_MAX = 20_000_000  # about 50 ms: longer than it takes to resta
 CONTROL_MESSAGE_BYTES_MAX = 1 << 20
 CONTROL_CONNECTIONS_MAX = 256
 CONTROL_IDLE_SECONDS = 300
+TENANTS_PER_MESSAGE_MAX = 4096  # that one control message creates or lists
+EXTENSIONS_PER_TENANT_MAX = 256
+EXTENSION_METADATA_BYTES_MAX = 2048  # signature and what else the control plane keeps with an extension

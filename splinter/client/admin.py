@@ -1,0 +1,99 @@
+"""Administration: tenants and statistics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from splinter import limits
+from splinter.client.control import ControlConnection
+
+
+@dataclass(frozen=True)
+class TenantInfo:
+    """A tenant. ``token`` is 0 where it was not asked for; usage is 0 in the answer to a creation; sizes in bytes."""
+
+    tenant: int
+    token: int
+    home: int
+    quota_bytes: int = limits.TENANT_QUOTA_BYTES_DEFAULT
+    bytes_used: int = 0
+    objects: int = 0
+
+
+class Admin:
+    """The administrator's side of the control plane.
+
+    ``credential`` is the text in the server's ``admin.key`` (:func:`splinter.server.instance.credential`). ``netns``
+    names the network namespace to connect from. Every method raises :class:`splinter.errors.PermissionDeniedError` when
+    the credential is wrong and :class:`splinter.errors.ControlError` when the server refuses or cannot be reached.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        credential: str,
+        *,
+        port: int = limits.PORT_DEFAULT,
+        netns: str | None = None,
+        timeout: float = 30.0,
+    ) -> None:
+        self._connection = ControlConnection(address, port, netns=netns, timeout=timeout)
+        self._credential = credential
+
+    def create_tenant(
+        self, tenant: int | None = None, *, quota_bytes: int | None = None, home: int | None = None
+    ) -> TenantInfo:
+        """Create a tenant: the given id, or the lowest free one. ``home`` is a core slot, by default id modulo cores."""
+        reply = self._request("tenant.create", tenant=tenant, quota_bytes=quota_bytes, home=home)
+        return TenantInfo(**reply["tenants"][0])
+
+    def create_tenants(
+        self, count: int, *, quota_bytes: int | None = None, home: int | None = None
+    ) -> list[TenantInfo]:
+        """Create ``count`` tenants with the lowest free ids, in few messages."""
+        created: list[TenantInfo] = []
+        while len(created) < count:
+            batch = min(count - len(created), limits.TENANTS_PER_MESSAGE_MAX)
+            reply = self._request("tenant.create", count=batch, quota_bytes=quota_bytes, home=home)
+            created += [TenantInfo(**fields) for fields in reply["tenants"]]
+        return created
+
+    def list_tenants(self, *, tokens: bool = False) -> list[TenantInfo]:
+        """All tenants by id; with ``tokens`` their secrets too."""
+        found: list[TenantInfo] = []
+        start: int | None = 0
+        while start is not None:
+            reply = self._request("tenant.list", start=start, tokens=tokens)
+            found += [TenantInfo(**fields) for fields in reply["tenants"]]
+            start = reply.get("next")
+        return found
+
+    def get_tenant(self, tenant: int, *, token: bool = False) -> TenantInfo:
+        """One tenant. Raises :class:`splinter.errors.UnknownTenantError` when there is none of this id."""
+        reply = self._request("tenant.list", tenant=tenant, tokens=token)
+        return TenantInfo(**reply["tenants"][0])
+
+    def remove_tenant(self, tenant: int) -> None:
+        """Remove a tenant, its objects and its extensions. Requests of its clients are dropped from then on."""
+        self._request("tenant.remove", tenant=tenant)
+
+    def stats(self) -> dict[str, Any]:
+        """Counters of workers, XDP program, store and control plane (``docs/protocol.md`` lists them)."""
+        return dict(self._request("stats")["stats"])
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _request(self, op: str, **fields: Any) -> dict[str, Any]:
+        return self._connection.request(op, credential=self._credential, **fields)

@@ -1,0 +1,137 @@
+"""Many objects at once: requests pipelined over one channel."""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from splinter import limits
+from splinter.client.channel import Channel, Reply, identity_of
+from splinter.client.encoding import Key, Value, encode_key, encode_value
+from splinter.errors import ProtocolError, Status, error_for
+from splinter.wire import MULTIGET_MISSING, MULTIGET_TOO_LARGE, Opcode
+
+_U16 = struct.Struct("<H")
+_U32 = struct.Struct("<I")
+WINDOW_MAX = 256  # more would overrun the server's ring and this end's receive buffer
+
+
+def check_window(window: int) -> int:
+    """The number of requests on their way at once, 1 … WINDOW_MAX."""
+    if not 1 <= window <= WINDOW_MAX:
+        raise ValueError(f"a window is 1 … {WINDOW_MAX} requests")
+    return window
+
+
+def put_many(
+    channel: Channel,
+    items: Iterable[tuple[Key, Value]],
+    table: int,
+    window: int,
+    put_large: Callable[[bytes, bytes], object],
+) -> int:
+    """Put every (key, value); returns how many. Values beyond one packet go through ``put_large``."""
+    pairs: Iterator[tuple[Key, Value]] = iter(items)
+    held: tuple[bytes, bytes] | None = None  # waits for the reply to an earlier put of the same key
+    keys_by_identity: dict[int, bytes] = {}
+    keys_under_way: set[bytes] = set()
+    count = 0
+
+    def produce() -> tuple[int, bytes] | None:
+        nonlocal held, count
+        while True:
+            if held is None:
+                pair = next(pairs, None)
+                if pair is None:
+                    return None
+                held = encode_key(pair[0]), encode_value(pair[1])
+            key, value = held
+            if key in keys_under_way:
+                return None
+            held = None
+            count += 1
+            if len(key) + len(value) <= limits.PACKET_BODY_BYTES_MAX:
+                break
+            put_large(key, value)
+        sequence = channel.next_sequence()
+        identity = identity_of(sequence)
+        keys_by_identity[identity] = key
+        keys_under_way.add(key)
+        return identity, channel.packet(Opcode.PUT, sequence, table, key, value)
+
+    for identity, reply in channel.stream(produce, window):
+        key = keys_by_identity.pop(identity)
+        keys_under_way.discard(key)
+        if reply.status != Status.OK:
+            error = error_for(reply.status, reply.value.decode(errors="replace"))
+            error.add_note(f"while putting key {key!r} in table {table}")
+            raise error
+    return count
+
+
+def get_many(
+    channel: Channel, keys: Sequence[bytes], table: int, window: int, get_large: Callable[[bytes], bytes | None]
+) -> list[bytes | None]:
+    """The values of ``keys`` in their order, None for what is not there, by pipelined multigets.
+
+    A reply holds as many values as fit a packet. What did not fit is asked for again, and later requests carry no more
+    keys than the last reply had values, so that little is looked up for nothing. Values beyond one packet go through
+    ``get_large``.
+    """
+    values: list[bytes | None] = [None] * len(keys)
+    waiting = deque(range(len(keys)))  # positions in keys
+    asked: dict[int, list[int]] = {}
+    large: list[int] = []
+    batch_max = limits.MULTIGET_KEYS_MAX
+
+    def produce() -> tuple[int, bytes] | None:
+        if not waiting:
+            return None
+        batch: list[int] = []
+        body: list[bytes] = []
+        room = limits.PACKET_BODY_BYTES_MAX
+        while waiting and len(batch) < batch_max:
+            key = keys[waiting[0]]
+            room -= _U16.size + len(key)
+            if room < 0:
+                break
+            batch.append(waiting.popleft())
+            body += (_U16.pack(len(key)), key)
+        sequence = channel.next_sequence()
+        identity = identity_of(sequence)
+        asked[identity] = batch
+        return identity, channel.packet(Opcode.MULTIGET, sequence, table, b"", b"".join(body))
+
+    for identity, reply in channel.stream(produce, window):
+        batch = asked.pop(identity)
+        answered = _read_multiget(reply, batch, values, large)
+        waiting.extendleft(reversed(batch[answered:]))
+        if answered < len(batch):
+            batch_max = answered
+        elif len(batch) == batch_max:  # all fitted: more may
+            batch_max = min(batch_max * 2, limits.MULTIGET_KEYS_MAX)
+    for position in large:
+        values[position] = get_large(keys[position])
+    return values
+
+
+def _read_multiget(reply: Reply, batch: list[int], values: list[bytes | None], large: list[int]) -> int:
+    """Enter a reply's values; returns how many of the batch's keys it answers (at least one)."""
+    if reply.status != Status.OK:
+        raise error_for(reply.status, reply.value.decode(errors="replace"))
+    body, at, answered = reply.value, 0, 0
+    while at + _U32.size <= len(body) and answered < len(batch):
+        (length,) = _U32.unpack_from(body, at)
+        at += _U32.size
+        if length == MULTIGET_TOO_LARGE:
+            large.append(batch[answered])
+        elif length != MULTIGET_MISSING:
+            if length > len(body) - at:
+                raise ProtocolError("a multiget's reply is damaged")
+            values[batch[answered]] = body[at : at + length]
+            at += length
+        answered += 1
+    if answered == 0:
+        raise ProtocolError("a multiget's reply answers no key")
+    return answered

@@ -1,0 +1,66 @@
+"""What a client accepts as keys, values, tables and tokens, and the bytes it makes of them."""
+
+from __future__ import annotations
+
+from splinter import limits
+from splinter.errors import BadKeyError, BadTableError, ValueTooLargeError
+
+Key = bytes | bytearray | memoryview | str | int
+Value = bytes | bytearray | memoryview
+
+_INTEGER_KEY_BYTES = 8  # what an extension's db.get(key=integer) looks up
+
+
+def encode_key(key: Key) -> bytes:
+    """Bytes of a key: bytes as they are, text in UTF-8, an integer (0 … 2^64 - 1) as 8 bytes little-endian.
+
+    Raises :class:`BadKeyError` for an empty, too long or too large one, :class:`TypeError` for anything else.
+    """
+    if type(key) is not bytes:
+        if isinstance(key, bool):
+            raise TypeError("a key is bytes, text or an integer, not bool")
+        if isinstance(key, int):
+            try:
+                return key.to_bytes(_INTEGER_KEY_BYTES, "little")
+            except OverflowError:
+                raise BadKeyError("an integer key is 0 … 2^64 - 1") from None
+        if isinstance(key, str):
+            key = key.encode()
+        elif isinstance(key, bytearray | memoryview | bytes):
+            key = bytes(key)
+        else:
+            raise TypeError(f"a key is bytes, text or an integer, not {type(key).__name__}")
+    if not 1 <= len(key) <= limits.KEY_BYTES_MAX:
+        raise BadKeyError
+    return key
+
+
+def encode_value(value: Value) -> bytes:
+    """Bytes of a value. Raises :class:`ValueTooLargeError` beyond 64 KiB, :class:`TypeError` for what is not bytes."""
+    if type(value) is not bytes:
+        if not isinstance(value, bytearray | memoryview | bytes):
+            raise TypeError(f"a value is bytes, not {type(value).__name__}")
+        value = bytes(value)
+    if len(value) > limits.VALUE_BYTES_MAX:
+        raise ValueTooLargeError
+    return value
+
+
+def check_table(table: int) -> int:
+    """The table number; raises :class:`BadTableError` when a tenant has no such table."""
+    if not 0 <= table < limits.TABLES_MAX:
+        raise BadTableError(f"a table is 0 … {limits.TABLES_MAX - 1}")
+    return table
+
+
+def parse_token(token: int | str) -> int:
+    """A tenant's token as an integer; text is the 16 hexadecimal digits that ``tenant create`` prints."""
+    number = int(token, 16) if isinstance(token, str) else token
+    if not 0 < number < 1 << 64:
+        raise ValueError("a token has 64 bits and is not 0")
+    return number
+
+
+def format_token(token: int) -> str:
+    """A token as 16 hexadecimal digits."""
+    return f"{token:016x}"

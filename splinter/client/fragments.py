@@ -1,0 +1,63 @@
+"""Values that take more than one packet: up to 64 KiB, in fragments of ``FRAGMENT_BYTES``."""
+
+from __future__ import annotations
+
+import time
+
+from splinter import limits
+from splinter.client.channel import Channel, Reply, identity_of
+from splinter.errors import BusyError, Status, error_for
+from splinter.wire import Opcode
+
+WINDOW = 16  # fragments on their way at once
+
+
+def put_large(channel: Channel, table: int, key: bytes, value: bytes, if_version: int) -> int:
+    """Put a value that does not fit one packet; returns the object's version.
+
+    All fragments carry one sequence number; the server answers each, and the one that completes the value with the new
+    version. When that answer was lost, the repetition no longer finds the others: then all of it is sent again.
+    """
+    pieces = [value[at : at + limits.FRAGMENT_BYTES] for at in range(0, len(value), limits.FRAGMENT_BYTES)]
+    deadline = time.monotonic() + channel.timeout
+    while time.monotonic() < deadline:
+        sequence = channel.next_sequence()
+        packets = iter(
+            [
+                (
+                    identity_of(sequence, index),
+                    channel.packet(Opcode.PUT, sequence, table, key, piece, if_version, index, len(pieces)),
+                )
+                for index, piece in enumerate(pieces)
+            ]
+        )
+        version = 0
+        for _, reply in channel.stream(lambda packets=packets: next(packets, None), WINDOW):  # type: ignore[misc]
+            if reply.status != Status.OK:
+                raise error_for(reply.status, reply.value.decode(errors="replace"))
+            version = version or reply.version
+        if version:
+            return version
+    raise BusyError(f"a value of {len(value)} bytes could not be put as a whole within {channel.timeout:g} s")
+
+
+def get_rest(channel: Channel, table: int, key: bytes, first: Reply) -> bytes | None:
+    """The whole value whose first fragment is ``first``; None when the object was replaced meanwhile (get it anew)."""
+    pieces = [first.value] + [b""] * (first.fragment_count - 1)
+    indices = iter(range(1, first.fragment_count))
+
+    def produce() -> tuple[int, bytes] | None:
+        index = next(indices, None)
+        if index is None:
+            return None
+        sequence = channel.next_sequence()
+        packet = channel.packet(Opcode.GET, sequence, table, key, b"", first.version, index)
+        return identity_of(sequence, index), packet
+
+    for _, reply in channel.stream(produce, WINDOW):
+        if reply.status in (Status.VERSION_CHANGED, Status.NOT_FOUND):
+            return None
+        if reply.status != Status.OK:
+            raise error_for(reply.status, reply.value.decode(errors="replace"))
+        pieces[reply.fragment_index] = reply.value
+    return b"".join(pieces)
