@@ -20,8 +20,9 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic as _numba_intrinsic
 
+intrinsic: Any = _numba_intrinsic  # Numba's annotations describe the code generators, not what compiled code calls
 _I64 = ir.IntType(64)
 
 

@@ -6,34 +6,36 @@ into the cached code. All arguments are integers or addresses as ``int64``.
 
 from __future__ import annotations
 
+from typing import Any
+
 from numba import njit, types
 
 from splinter.native.atomics import load32
 
 _int, _long = types.int32, types.int64
+_function: Any = types.ExternalFunction
 
-_errno_location = types.ExternalFunction("__errno_location", _long())
+_errno_location = _function("__errno_location", _long())
 # ssize_t sendto(int, const void *, size_t, int, const struct sockaddr *, socklen_t)
-sendto = types.ExternalFunction("sendto", _long(_int, _long, _long, _int, _long, _int))
+sendto = _function("sendto", _long(_int, _long, _long, _int, _long, _int))
 # ssize_t recvfrom(int, void *, size_t, int, struct sockaddr *, socklen_t *)
-recvfrom = types.ExternalFunction("recvfrom", _long(_int, _long, _long, _int, _long, _long))
+recvfrom = _function("recvfrom", _long(_int, _long, _long, _int, _long, _long))
 # int recvmmsg(int, struct mmsghdr *, unsigned, int, struct timespec *)
-recvmmsg = types.ExternalFunction("recvmmsg", _int(_int, _long, _int, _int, _long))
+recvmmsg = _function("recvmmsg", _int(_int, _long, _int, _int, _long))
 # int sendmmsg(int, struct mmsghdr *, unsigned, int)
-sendmmsg = types.ExternalFunction("sendmmsg", _int(_int, _long, _int, _int))
+sendmmsg = _function("sendmmsg", _int(_int, _long, _int, _int))
 # int poll(struct pollfd *, nfds_t, int)
-poll = types.ExternalFunction("poll", _int(_long, _long, _int))
+poll = _function("poll", _int(_long, _long, _int))
 # ssize_t read(int, void *, size_t)
-read = types.ExternalFunction("read", _long(_int, _long, _long))
+read = _function("read", _long(_int, _long, _long))
 # int memcmp(const void *, const void *, size_t)
-memcmp = types.ExternalFunction("memcmp", _int(_long, _long, _long))
+memcmp = _function("memcmp", _int(_long, _long, _long))
 # int clock_gettime(clockid_t, struct timespec *)
-clock_gettime = types.ExternalFunction("clock_gettime", _int(_int, _long))
+clock_gettime = _function("clock_gettime", _int(_int, _long))
 
 CLOCK_MONOTONIC = 1
 MSG_DONTWAIT = 0x40
 EAGAIN, EBUSY, ENOBUFS, EINTR = 11, 16, 105, 4
-
 
 
 @njit(inline="always")

@@ -1,0 +1,39 @@
+"""Frames, as Scapy reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from splinter.bench import frames
+from splinter.bench.frames import FRAME_HEADER_BYTES, Route, frame
+
+scapy = pytest.importorskip("scapy.all")
+
+ROUTE = Route("02:00:00:00:00:01", "02:00:00:00:00:02", "10.0.0.1", "10.0.0.2", 40000, 7171)
+
+
+def test_scapy_reads_what_was_written() -> None:
+    payload = bytes(range(101))
+    packet = scapy.Ether(frame(ROUTE, payload))
+    assert (packet.src, packet.dst) == (ROUTE.source_mac, ROUTE.destination_mac)
+    ip, udp = packet[scapy.IP], packet[scapy.UDP]
+    assert (ip.src, ip.dst, ip.len) == (ROUTE.source, ROUTE.destination, 20 + 8 + len(payload))
+    assert (udp.sport, udp.dport, udp.len, udp.chksum) == (40000, 7171, 8 + len(payload), 0)
+    assert bytes(udp.payload) == payload
+
+
+def test_the_ip_checksum_is_right() -> None:
+    packet = scapy.Ether(frame(ROUTE, b"x" * 64))
+    written = packet[scapy.IP].chksum
+    del packet[scapy.IP].chksum
+    assert scapy.Ether(bytes(packet))[scapy.IP].chksum == written
+
+
+def test_offsets_name_the_fields() -> None:
+    data = frame(ROUTE, b"payload")
+    assert data[FRAME_HEADER_BYTES:] == b"payload"
+    assert data[frames.ETHERNET_DESTINATION_AT :][:6].hex(":") == ROUTE.destination_mac
+    assert data[frames.ETHERNET_SOURCE_AT :][:6].hex(":") == ROUTE.source_mac
+    assert data[frames.IPV4_SOURCE_AT :][:4] == bytes([10, 0, 0, 1])
+    assert data[frames.IPV4_DESTINATION_AT :][:4] == bytes([10, 0, 0, 2])
+    assert data[frames.UDP_PORTS_AT :][:4] == (40000).to_bytes(2, "big") + (7171).to_bytes(2, "big")
