@@ -1,12 +1,12 @@
 """What all tests share: capabilities, names that do not collide, and cleaning up after tests that crashed.
 
-**Capabilities.** A test that needs more of the machine than Python says so by a marker: ``xdp`` or ``redis``. It then skips
-with the reason where the machine lacks it. ``SPLINTER_REQUIRE_CAPABILITIES=1``, which CI sets, makes every skip a failure,
-so that nothing goes untested unnoticed; only a skip whose reason begins with ``OPTIONAL`` stays one (a tool that is nice
-to have).
+**Capabilities.** A test that needs more of the machine than Python says so by a marker: ``xdp`` or ``redis``. It then
+skips with the reason where the machine lacks it. ``SPLINTER_REQUIRE_CAPABILITIES=1``, which CI sets, makes every skip a
+failure, so that nothing goes untested unnoticed; only a skip whose reason begins with ``OPTIONAL`` stays one (a tool
+that is nice to have).
 
-**Names.** ``unique_name`` gives a test a name for its namespaces, labs and instances that holds this process's id. At the
-start of a session everything so named by a process that no longer lives is removed.
+**Names.** ``unique_name`` gives a test a name for its namespaces, labs and instances that holds this process's id. At
+the start of a session everything so named by a process that no longer lives is removed.
 """
 
 from __future__ import annotations
