@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from bench_responder import Responder
 
 from splinter.bench.udp_client import UdpClient
 from splinter.bench.workload import (
@@ -25,17 +25,17 @@ ACCOUNT = Account(tenant=7, token=0xFEDCBA9876543210, table=3)
 KEYS = 200
 
 
-def _client(responder: Responder) -> UdpClient:
-    return UdpClient("127.0.0.1", responder.port)
+def _client(server: Any) -> UdpClient:
+    return UdpClient("127.0.0.1", server.port)
 
 
-def test_loads_each_object_once_and_reads_it_back() -> None:
-    with Responder() as responder, _client(responder) as client:
+def test_loads_each_object_once_and_reads_it_back(responder: Any) -> None:
+    with responder() as server, _client(server) as client:
         client.preload(put_operation(ACCOUNT), KEYS)
         key, value = key_template()[:-8], value_template()[8:]
         assert len(key) + 8 == 30
         assert len(value) + 8 == 100
-        assert responder.objects == {
+        assert server.objects == {
             key + n.to_bytes(8, "little"): n.to_bytes(8, "little") + value for n in range(KEYS)
         }
         result = client.run_exactly(uniform(get_operation(ACCOUNT), KEYS), depth=16, requests=1000)
@@ -46,18 +46,18 @@ def test_loads_each_object_once_and_reads_it_back() -> None:
         assert 0 < result.latency_ns["p50"] <= result.latency_ns["p99.99"]
 
 
-def test_requests_carry_account_client_and_growing_sequence_numbers() -> None:
-    with Responder() as responder, _client(responder) as client:
+def test_requests_carry_account_client_and_growing_sequence_numbers(responder: Any) -> None:
+    with responder() as server, _client(server) as client:
         client.run_exactly(each_once(put_operation(ACCOUNT), 50), depth=8, requests=50)
         client.run_exactly(each_once(get_operation(ACCOUNT), 50), depth=8, requests=50)
-        headers = [header for header, _ in responder.requests]
+        headers = [header for header, _ in server.requests]
         assert [header.sequence for header in headers] == list(range(1, 101))
         assert {(h.tenant, h.token, h.table, h.client) for h in headers} == {
             (ACCOUNT.tenant, ACCOUNT.token, ACCOUNT.table, client.flight.client)
         }
 
 
-def test_no_more_than_depth_under_way() -> None:
+def test_no_more_than_depth_under_way(responder: Any) -> None:
     held: list[bytes] = []
 
     def until_four(request: Header, reply: bytes) -> list[bytes]:
@@ -67,14 +67,14 @@ def test_no_more_than_depth_under_way() -> None:
         out, held[:] = held[::-1], []
         return out
 
-    with Responder(until_four) as responder, _client(responder) as client:
+    with responder(until_four) as server, _client(server) as client:
         result = client.run_exactly(each_once(put_operation(ACCOUNT), 40), depth=4, requests=40)
         assert result.recorded == 40
         assert result.lost == 0
 
 
-def test_a_run_for_a_time_ends() -> None:
-    with Responder() as responder, _client(responder) as client:
+def test_a_run_for_a_time_ends(responder: Any) -> None:
+    with responder() as server, _client(server) as client:
         client.preload(put_operation(ACCOUNT), KEYS)
         result = client.run(uniform(get_operation(ACCOUNT), KEYS), depth=4, seconds=0.05, warmup_seconds=0.01)
         assert result.seconds == 0.05
@@ -82,38 +82,38 @@ def test_a_run_for_a_time_ends() -> None:
         assert result.failed == 0
 
 
-def test_lost_requests_are_counted_and_never_hang() -> None:
+def test_lost_requests_are_counted_and_never_hang(responder: Any) -> None:
     def drop_every_tenth(request: Header, reply: bytes) -> list[bytes]:
         return [] if request.sequence % 10 == 0 else [reply]
 
-    with Responder(drop_every_tenth) as responder, _client(responder) as client:
+    with responder(drop_every_tenth) as server, _client(server) as client:
         result = client.run_exactly(each_once(put_operation(ACCOUNT), 100), depth=64, requests=100)
         assert result.lost == 10
         assert result.recorded == 90
 
 
-def test_duplicates_foreign_and_short_packets_answer_nothing() -> None:
+def test_duplicates_foreign_and_short_packets_answer_nothing(responder: Any) -> None:
     def noise(request: Header, reply: bytes) -> list[bytes]:
         foreign = Header.unpack(reply)
         foreign.client ^= 1
         return [reply[:10], foreign.pack(), b"X" * REQUEST_HEADER_BYTES, reply, reply]
 
-    with Responder(noise) as responder, _client(responder) as client:
+    with responder(noise) as server, _client(server) as client:
         result = client.run_exactly(each_once(put_operation(ACCOUNT), 20), depth=1, requests=20)
         assert result.recorded == 20
         assert result.stale >= 4 * 19
         assert result.failed == 0
 
 
-def test_errors_are_counted_by_status_and_not_as_success() -> None:
-    with Responder() as responder, _client(responder) as client:
+def test_errors_are_counted_by_status_and_not_as_success(responder: Any) -> None:
+    with responder() as server, _client(server) as client:
         result = client.run_exactly(uniform(get_operation(ACCOUNT), KEYS), depth=4, requests=32)
         assert result.errors == {"NOT_FOUND": 32}
         assert result.recorded == result.histogram.count == 0
 
 
 @pytest.mark.parametrize("damage", ["number", "tail", "length"])
-def test_wrong_values_are_found(damage: str) -> None:
+def test_wrong_values_are_found(responder: Any, damage: str) -> None:
     def corrupt(request: Header, reply: bytes) -> list[bytes]:
         value = bytearray(reply)
         if damage == "number":
@@ -124,30 +124,30 @@ def test_wrong_values_are_found(damage: str) -> None:
             del value[-1]
         return [bytes(value)]
 
-    with Responder() as responder, _client(responder) as client:
+    with responder() as server, _client(server) as client:
         client.preload(put_operation(ACCOUNT), KEYS)
-        responder._mangle = corrupt
+        server._mangle = corrupt
         result = client.run_exactly(uniform(get_operation(ACCOUNT), KEYS), depth=4, requests=160)
         assert result.corrupt == (160 if damage == "length" else 10)
         assert result.recorded == 160 - result.corrupt
 
 
-def test_preload_says_why_it_failed() -> None:
+def test_preload_says_why_it_failed(responder: Any) -> None:
     def full(request: Header, reply: bytes) -> list[bytes]:
         out = bytearray(reply)
         out[H_STATUS] = 9
         return [bytes(out)]
 
     with (
-        Responder(full) as responder,
-        _client(responder) as client,
+        responder(full) as server,
+        _client(server) as client,
         pytest.raises(SplinterError, match="OUT_OF_MEMORY"),
     ):
         client.preload(put_operation(ACCOUNT), 10)
 
 
-def test_limits_of_depth_key_and_value() -> None:
-    with Responder() as responder, _client(responder) as client, pytest.raises(ValueError, match="depth"):
+def test_limits_of_depth_key_and_value(responder: Any) -> None:
+    with responder() as server, _client(server) as client, pytest.raises(ValueError, match="depth"):
         client.run(uniform(get_operation(ACCOUNT)), depth=0, seconds=1)
     with pytest.raises(ValueError, match="key"):
         key_template(7)

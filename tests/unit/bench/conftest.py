@@ -6,6 +6,8 @@ import socket
 import threading
 from collections.abc import Callable
 
+import pytest
+
 from splinter.errors import Status
 from splinter.wire import FLAG_REPLY, HEADER, Header, Opcode
 
@@ -64,3 +66,9 @@ class Responder:
             value_length=len(found),
         )
         return header.pack() + found
+
+
+@pytest.fixture
+def responder() -> type[Responder]:
+    """The class: a test makes its responder with the misbehaviour that it needs."""
+    return Responder
