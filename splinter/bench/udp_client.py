@@ -6,9 +6,7 @@ client spins on its ring: no wake-up is part of the latency.
 
 from __future__ import annotations
 
-import contextlib
 import socket
-from typing import Any
 
 import numpy as np
 from numba import njit
@@ -17,6 +15,7 @@ from splinter.bench.clock import TIMESPEC_BYTES, now_ns
 from splinter.bench.flight import F_IN_FLIGHT, complete, expire, launch, room
 from splinter.bench.frames import FRAME_HEADER_BYTES, Route
 from splinter.bench.load import LoadClient
+from splinter.bench.process import namespace
 from splinter.layout import offset
 from splinter.limits import CHUNK_BYTES, PORT_DEFAULT
 from splinter.native.atomics import load32, load64, store64
@@ -101,7 +100,7 @@ class UdpClient(LoadClient):
     """Load generator over one connected UDP socket to ``address``, made in network namespace ``netns`` if given."""
 
     def __init__(self, address: str, port: int = PORT_DEFAULT, *, netns: str | None = None) -> None:
-        with _namespace(netns):
+        with namespace(netns):
             self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             self._socket.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER_BYTES)
@@ -129,11 +128,3 @@ class UdpClient(LoadClient):
 
     def close(self) -> None:
         self._socket.close()
-
-
-def _namespace(netns: str | None) -> Any:
-    if netns is None:
-        return contextlib.nullcontext()
-    from splinter.net.netns import inside
-
-    return inside(netns)

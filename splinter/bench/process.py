@@ -1,0 +1,62 @@
+"""Where and how long the processes of a benchmark run."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+from collections.abc import Generator, Sequence
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+_END_SECONDS_MAX = 5.0
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill the calling process when its parent ends, however it ends."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+@contextlib.contextmanager
+def pinned(core: int) -> Generator[None]:
+    """The calling thread, and what it starts, runs on one CPU only. Raises ``OSError`` when there is no such CPU."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextlib.contextmanager
+def namespace(netns: str | None) -> Generator[None]:
+    """The calling thread, and what it starts, is in the named network namespace; None: where it is already."""
+    if netns is None:
+        yield
+        return
+    from splinter.net.netns import inside  # pyroute2 takes time to import, and UDP on loopback needs none of it
+
+    with inside(netns):
+        yield
+
+
+def start(command: Sequence[str], *, core: int | None = None, netns: str | None = None, **options: Any) -> Any:
+    """Start a command on a core, in a namespace; it dies with this process. Returns the ``Popen`` object."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(namespace(netns))
+        if core is not None:
+            stack.enter_context(pinned(core))
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent, **options)
+
+
+def end(process: Any) -> None:
+    """End a process that :func:`start` started: SIGTERM, and SIGKILL when it takes too long."""
+    process.terminate()
+    try:
+        process.wait(_END_SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
