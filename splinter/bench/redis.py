@@ -122,7 +122,8 @@ class RedisServer:
                     return connection
                 except OSError as error:
                     if self._process.poll() is not None:
-                        raise SplinterError(f"redis-server did not start: {self._log.read_text(errors="replace")}") from error
+                        log = self._log.read_text(errors="replace")
+                        raise SplinterError(f"redis-server did not start: {log}") from error
                     if time.monotonic() > deadline:
                         raise SplinterError(f"redis-server does not answer: {error}") from error
                     time.sleep(0.01)
