@@ -45,7 +45,7 @@ class Admin:
     def create_tenant(
         self, tenant: int | None = None, *, quota_bytes: int | None = None, home: int | None = None
     ) -> TenantInfo:
-        """Create a tenant: the given id, or the lowest free one. ``home`` is a core slot, by default id modulo cores."""
+        """Create a tenant: the given id, or the lowest free one. ``home`` is a core slot, by default id mod cores."""
         reply = self._request("tenant.create", tenant=tenant, quota_bytes=quota_bytes, home=home)
         return TenantInfo(**reply["tenants"][0])
 

@@ -12,27 +12,9 @@ import msgpack
 
 from splinter import limits
 from splinter.client.sockets import connect
-from splinter.errors import (
-    BadArgumentsError,
-    BusyError,
-    CompileError,
-    ControlError,
-    NoSuchExtensionError,
-    OutOfMemoryError,
-    PermissionDeniedError,
-    SplinterError,
-    UnknownTenantError,
-)
+from splinter.errors import CompileError, ControlError, PermissionDeniedError, SplinterError, Status, error_for
 
 _LENGTH = struct.Struct("<I")
-
-_ERRORS: dict[str, type[SplinterError]] = {
-    "no_extension": NoSuchExtensionError,
-    "unknown_tenant": UnknownTenantError,
-    "out_of_memory": OutOfMemoryError,
-    "busy": BusyError,
-    "bad_arguments": BadArgumentsError,
-}
 
 
 def error_from(reply: dict[str, Any]) -> SplinterError:
@@ -42,8 +24,8 @@ def error_from(reply: dict[str, Any]) -> SplinterError:
         return CompileError(list(reply.get("diagnostics", [])), message)
     if code == "permission_denied":
         return PermissionDeniedError(message, code)
-    if kind := _ERRORS.get(code):
-        return kind(message)
+    if code.upper() in Status.__members__:
+        return error_for(Status[code.upper()], message)
     return ControlError(message, code)
 
 
