@@ -1,4 +1,4 @@
-"""What a running server leaves on disk for commands on the same host: where it answers, and the administrator's credential.
+"""What a running server keeps on disk for commands on the same host: where it answers, the administrator's credential.
 
 ``<run dir>/server.json`` says where the server is; ``admin.key`` holds the credential and only its owner can read it;
 ``lock`` is held (flock) as long as the server lives, so a stale folder is told from a live one without guessing.
@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -99,22 +100,32 @@ class InstanceFolder:
         # The parent is made private too: in a world-writable /tmp nobody else may prepare it.
         self.folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         if self.folder.parent.stat().st_uid != os.geteuid():
-            raise ServerError(f"{self.folder.parent} belongs to another user: set SPLINTER_RUN_DIR to a folder of yours")
-        self.folder.mkdir(mode=0o755, exist_ok=True)
-        self._lock = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
-            raise ServerError(
-                f"a server of instance {instance!r} is running already: stop it, or choose another --instance"
-            ) from None
+            raise ServerError(f"{self.folder.parent} belongs to another user: set SPLINTER_RUN_DIR to one of yours")
+        self._lock = self._take_lock()
         for name in (_STATE, _KEY):  # what a crash may have left
             (self.folder / name).unlink(missing_ok=True)
         self.credential = secrets.token_hex(32)
         descriptor = os.open(self.folder / _KEY, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(self.credential + "\n")
+
+    def _take_lock(self) -> int:
+        while True:
+            self.folder.mkdir(mode=0o755, exist_ok=True)
+            descriptor = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # A server that just stopped may have removed this very file between open and flock: then try again.
+                if os.path.samestat(os.fstat(descriptor), (self.folder / _LOCK).stat()):
+                    return descriptor
+            except BlockingIOError:
+                os.close(descriptor)
+                raise ServerError(
+                    f"a server of instance {self.folder.name!r} is running already: stop it or choose another one"
+                ) from None
+            except FileNotFoundError:
+                pass
+            os.close(descriptor)
 
     def publish(self, info: InstanceInfo) -> None:
         """Say where the server answers; readers see all of it or nothing."""
@@ -126,8 +137,6 @@ class InstanceFolder:
         """Take the folder away; the lock goes with the descriptor."""
         for name in (_STATE, _KEY, _LOCK):
             (self.folder / name).unlink(missing_ok=True)
-        try:
+        with contextlib.suppress(OSError):
             self.folder.rmdir()
-        except OSError:
-            pass
         os.close(self._lock)

@@ -1,0 +1,351 @@
+"""The supervisor: makes everything shared, forks workers and control process, replaces what dies, stops cleanly.
+
+It is single-threaded, so that it can fork at any time, and it holds every descriptor, so that a worker's death closes
+nothing. After a worker's death: reap it, let the store finish or undo its last operation, take back its chunks, fork its
+successor onto the same memory.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import splinter
+from splinter import limits
+from splinter.errors import ServerError, Status, TransportUnavailableError
+from splinter.ext.code import CodeRegion
+from splinter.net.netns import inside_optional
+from splinter.net.tenants import TENANT, tenants_bytes
+from splinter.net.xdp import probe
+from splinter.server.config import ServerConfig
+from splinter.server.instance import InstanceFolder, InstanceInfo
+from splinter.server.processes import fork_child
+from splinter.server.udp_transport import UdpTransport
+from splinter.server.xdp_transport import XdpTransport
+from splinter.store import recovery
+from splinter.store.region import Region
+from splinter.store.store import Store
+from splinter.wire import Opcode
+from splinter.worker.layout import STATE_SLEEPING
+from splinter.worker.memory import WorkerMemory
+from splinter.worker.texts import build_texts
+
+logger = logging.getLogger(__name__)
+
+_STOP_SECONDS_MAX = 2.0
+_RESTARTS_PER_SECOND_MAX = 100  # a worker that dies at once, again and again, must not take the machine with it
+_STATE_NAMES = ("starting", "running", "sleeping", "stopped")
+
+
+@dataclass
+class Shared:
+    """What the control process needs of the supervisor's making (see :mod:`splinter.server.control`)."""
+
+    config: ServerConfig
+    store: Store
+    tenants: np.ndarray  # TENANT records by tenant id
+    code: CodeRegion
+    credential: bytes
+    listen_socket: socket.socket
+    statistics: Callable[[], dict[str, Any]]
+
+
+@dataclass
+class _Child:
+    """A forked process: ``index`` is the worker's core slot, or None for the control process."""
+
+    index: int | None
+    pid: int = 0
+    pidfd: int = -1
+    restarts: int = 0
+    started: float = 0.0
+
+
+def choose_transport(config: ServerConfig) -> tuple[str, str]:
+    """``("xdp" | "udp", why)``. Raises :class:`TransportUnavailableError` when XDP is demanded and cannot be had."""
+    if config.transport == "udp":
+        return "udp", "asked for"
+    if config.device is None:
+        obstacle: str | None = "no network device was named (--dev)"
+    else:
+        with inside_optional(config.netns):
+            obstacle = probe()
+    if obstacle is None:
+        return "xdp", "asked for" if config.transport == "xdp" else f"the machine can, and {config.device} was named"
+    if config.transport == "xdp":
+        raise TransportUnavailableError(f"XDP cannot be used: {obstacle}")
+    return "udp", f"XDP cannot be used: {obstacle}"
+
+
+class Supervisor:
+    """One server. ``start()`` returns when it answers; ``run()`` watches until a signal; ``stop()`` ends it."""
+
+    def __init__(self, config: ServerConfig, say: Callable[[str], None] = print) -> None:
+        self.config = config
+        self._say = say
+        self._children: list[_Child] = []
+        self._selector = selectors.DefaultSelector()
+        self._stopping = False
+        self._signals: tuple[socket.socket, socket.socket] | None = None
+        self._listener: socket.socket | None = None
+        self._transport: UdpTransport | XdpTransport | None = None
+        self._folder: InstanceFolder | None = None
+
+    # --- start -------------------------------------------------------------------------------------------------------
+
+    def start(self) -> InstanceInfo:
+        """Bring everything up. Raises :class:`ServerError` with nothing left behind."""
+        config = self.config
+        self._folder = InstanceFolder(config.instance)
+        self._catch_signals()
+        name, reason = choose_transport(config)
+        store = self._make_store(name)
+        assert self._transport is not None
+        transport = self._transport
+        tenants = np.frombuffer(self._tenants_region.buffer, dtype=TENANT, count=limits.TENANTS_MAX)
+        self._texts = build_texts()
+        code = CodeRegion.create(limits.CODE_REGION_BYTES)
+        self._say(f"transport: {name} ({reason}); compiling the worker (only a first start takes long)")
+        self._entry = transport.entry()
+        if isinstance(transport, XdpTransport):
+            transport.open_sockets()
+        self._workers = [
+            WorkerMemory(
+                index,
+                store=store.address,
+                tenants=self._tenants_region.address,
+                texts=self._texts.ctypes.data,
+                tasks=config.tasks_per_worker,
+                task_budget=config.task_budget,
+                task_yields_max=config.task_yields_max,
+                idle_spin_ns=config.idle_spin_ns,
+                udp=name == "udp",
+            )
+            for index in range(len(config.cores))
+        ]
+        for worker in self._workers:
+            transport.prepare(worker)
+        self._listener = self._listen(transport.address)
+        self._shared = Shared(
+            config, store, tenants, code, self._folder.credential.encode(), self._listener, self.statistics
+        )
+        self._store = store
+        gc.freeze()  # children share these pages: keep the collector from writing into them
+        for index in [*range(len(config.cores)), None]:
+            child = _Child(index)
+            self._children.append(child)
+            self._fork(child)
+        if isinstance(transport, XdpTransport):
+            transport.attach()
+        info = InstanceInfo(
+            instance=config.instance, pid=os.getpid(), transport=name, transport_reason=reason,
+            address=transport.address, port=config.port, netns=config.netns, client_netns=config.client_netns,
+            device=transport.device, xdp_mode=transport.mode, queues=transport.queues, cores=config.cores,
+            memory_bytes=config.memory_bytes, version=splinter.__version__,
+        )  # fmt: skip
+        self._folder.publish(info)
+        return info
+
+    def _make_store(self, transport: str) -> Store:
+        config = self.config
+        if transport == "udp":
+            self._transport = UdpTransport(config)
+            self._tenants_region = Region.memfd("tenants", tenants_bytes())
+            return Store.create(config.memory_bytes, tenants_region=self._tenants_region)
+        index_buckets, slabs = Store.plan(config.memory_bytes)
+        self._transport = xdp = XdpTransport(config, index_buckets, slabs)
+        regions = {
+            name: Region.from_fd(xdp.program.map_fd(name), xdp.program.map_bytes(name))
+            for name in ("store_index", "store_slabs", "tenants")
+        }
+        self._tenants_region = regions["tenants"]
+        return Store.create(
+            config.memory_bytes,
+            index_region=regions["store_index"],
+            slabs_region=regions["store_slabs"],
+            tenants_region=regions["tenants"],
+        )
+
+    def _listen(self, address: str) -> socket.socket:
+        with inside_optional(self.config.netns):
+            listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((address, self.config.port))
+            listener.listen(limits.CONTROL_CONNECTIONS_MAX)
+        except OSError as error:
+            listener.close()
+            raise ServerError(f"cannot listen on TCP {address}:{self.config.port}: {error.strerror}") from error
+        return listener
+
+    # --- children ----------------------------------------------------------------------------------------------------
+
+    def _fork(self, child: _Child) -> None:
+        child.started = time.monotonic()
+        if child.index is None:
+            from splinter.server.control import run_control
+
+            child.pid, child.pidfd = fork_child("splinter-ctl", lambda: run_control(self._shared))
+        else:
+            worker = self._workers[child.index]
+            entry, address = self._entry, worker.address
+            child.pid, child.pidfd = fork_child(
+                f"splinter-w{child.index}", lambda: entry(address), core=self.config.cores[child.index]
+            )
+        self._selector.register(child.pidfd, selectors.EVENT_READ, child)
+
+    def _replace(self, child: _Child) -> None:
+        """Reap a child that ended, recover what it had, fork its successor."""
+        died = time.monotonic()
+        self._selector.unregister(child.pidfd)
+        os.close(child.pidfd)
+        _, wait_status = os.waitpid(child.pid, 0)
+        if self._stopping:
+            return
+        participant = limits.PARTICIPANT_CONTROL if child.index is None else child.index
+        recovery.recover(self._store.address, participant)
+        chunks = 0
+        if child.index is not None:
+            assert self._transport is not None
+            chunks = self._transport.recover(self._workers[child.index])
+        child.restarts += 1
+        lived = died - child.started
+        if lived < 1 / _RESTARTS_PER_SECOND_MAX:
+            time.sleep(1 / _RESTARTS_PER_SECOND_MAX - lived)
+        self._fork(child)
+        name = "control process" if child.index is None else f"worker {child.index}"
+        logger.warning(
+            "%s (pid %d) ended with status %d; replaced in %.1f ms, %d chunks taken back",
+            name, os.waitstatus_to_exitcode(wait_status), child.pid, (time.monotonic() - died) * 1e3, chunks,
+        )  # fmt: skip
+
+    # --- run and stop ------------------------------------------------------------------------------------------------
+
+    def _catch_signals(self) -> None:
+        reader, writer = socket.socketpair()
+        for end in (reader, writer):
+            end.setblocking(False)
+        self._signals = (reader, writer)
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)
+        self._selector.register(reader, selectors.EVENT_READ, None)
+
+    def run(self) -> None:
+        """Watch the children until SIGTERM, SIGINT or SIGHUP."""
+        while True:
+            for key, _ in self._selector.select():
+                if key.data is None:
+                    assert self._signals is not None
+                    received = self._signals[0].recv(64)
+                    if any(number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) for number in received):
+                        return
+                else:
+                    self._replace(key.data)
+
+    def stop(self) -> None:
+        """Detach, end the children, remove the instance's folder. Safe to call whatever ``start`` reached."""
+        self._stopping = True
+        transport = self._transport
+        if isinstance(transport, XdpTransport):
+            transport.program.detach()  # first: no packet is taken that will not be answered
+        for child in self._children:
+            if child.pidfd < 0:
+                continue
+            if child.index is None:
+                signal.pidfd_send_signal(child.pidfd, signal.SIGTERM)
+            else:
+                self._workers[child.index].block["stop"] = 1
+                self._workers[child.index].wake()
+        deadline = time.monotonic() + _STOP_SECONDS_MAX
+        for child in self._children:
+            if child.pidfd < 0:
+                continue
+            with selectors.DefaultSelector() as waiting:
+                waiting.register(child.pidfd, selectors.EVENT_READ)
+                if not waiting.select(max(0.0, deadline - time.monotonic())):
+                    signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
+            os.waitpid(child.pid, 0)
+            self._selector.unregister(child.pidfd)
+            os.close(child.pidfd)
+            child.pidfd = -1
+        if transport is not None:
+            transport.close()
+        if self._listener is not None:
+            self._listener.close()
+        if self._folder is not None:
+            self._folder.remove()
+        self._selector.close()
+        if self._signals is not None:
+            signal.set_wakeup_fd(-1)
+            for end in self._signals:
+                end.close()
+
+    # --- statistics --------------------------------------------------------------------------------------------------
+
+    def statistics(self) -> dict[str, Any]:
+        """Counters of all workers and of the transport; called in the control process, over shared memory."""
+        workers = []
+        for worker in self._workers:
+            block = worker.block[0]
+            counters = block["counters"]
+            opcodes = [*(opcode.name.lower() for opcode in Opcode), "unknown"]
+            workers.append(
+                {
+                    "core": self.config.cores[worker.index],
+                    "state": _STATE_NAMES[int(block["state"])],
+                    "heartbeat_age_ms": self._heartbeat_age_ms(block),
+                    "tasks_live": int(block["tasks_live"]),
+                    "requests": dict(zip(opcodes, map(int, counters["opcodes"]), strict=True)),
+                    "replies": {
+                        status.name.lower(): int(count)
+                        for status, count in zip(Status, counters["statuses"], strict=True)
+                        if count
+                    },
+                    **{name: int(counters[name]) for name in counters.dtype.names[2:]},
+                }
+            )
+        assert self._transport is not None
+        return {
+            "transport": self._transport.name,
+            "mode": self._transport.mode,
+            "workers": workers,
+            "store": self._store.usage(),
+            **self._transport.statistics(),
+        }
+
+    @staticmethod
+    def _heartbeat_age_ms(block: np.void) -> float | None:
+        if int(block["state"]) == STATE_SLEEPING:
+            return None
+        return round((time.monotonic_ns() - int(block["heartbeat"])) / 1e6, 3)
+
+
+def serve(config: ServerConfig) -> int:
+    """Run a server in the foreground until a signal; returns the exit status."""
+    logging.basicConfig(level=logging.WARNING, format="splinter: %(message)s", stream=sys.stderr)
+    supervisor = Supervisor(config, say=lambda text: print(text, flush=True))
+    try:
+        info = supervisor.start()
+        where = f" in namespace {info.netns}" if info.netns else ""
+        how = f" on {info.device}, {info.xdp_mode} mode, {info.queues} queues" if info.device else ""
+        print(
+            f"serving {info.address}:{info.port}{where} by {info.transport}{how}, cores {list(info.cores)}, "
+            f"instance {info.instance} (pid {info.pid}); Ctrl-C stops",
+            flush=True,
+        )
+        supervisor.run()
+        return 0
+    finally:
+        supervisor.stop()

@@ -1,0 +1,98 @@
+"""UDP transport: one ordinary socket per core, packets steered by tenant, no root needed."""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+import struct
+from typing import Any
+
+from splinter.errors import ServerError
+from splinter.net.netns import inside_optional
+from splinter.server.config import ServerConfig
+from splinter.wire import H_TENANT
+from splinter.worker.memory import WorkerMemory
+
+_SO_ATTACH_REUSEPORT_CBPF = 51
+_RECEIVE_BUFFER_BYTES = 4 << 20
+# Classic BPF (linux/filter.h): load byte at k, shift A left, move A to X, add X to A, A modulo k, return A.
+_LOAD_BYTE, _SHIFT_LEFT, _A_TO_X, _ADD_X, _MODULO, _RETURN_A = 0x30, 0x64, 0x07, 0x0C, 0x94, 0x16
+
+
+def _steering_program(cores: int) -> bytes:
+    """Classic BPF over the UDP payload: (low 16 bits of the tenant) modulo cores, which is the tenant's home core."""
+    instructions = [
+        (_LOAD_BYTE, H_TENANT + 1),
+        (_SHIFT_LEFT, 8),
+        (_A_TO_X, 0),
+        (_LOAD_BYTE, H_TENANT),
+        (_ADD_X, 0),
+        (_MODULO, cores),
+        (_RETURN_A, 0),
+    ]
+    return b"".join(struct.pack("<HBBI", code, 0, 0, operand) for code, operand in instructions)
+
+
+class UdpTransport:
+    """Sockets of all workers; socket *i* belongs to core slot *i* and keeps its packets while a worker is replaced."""
+
+    name = "udp"
+    mode: str | None = None
+    device: str | None = None
+    queues = 0
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.address = config.address or "127.0.0.1"
+        self.port = config.port
+        self.sockets: list[socket.socket] = []
+        with inside_optional(config.netns):
+            try:
+                for _ in config.cores:
+                    self.sockets.append(self._open())
+            except OSError as error:
+                self.close()
+                raise ServerError(f"cannot serve UDP on {self.address}:{self.port}: {error.strerror}") from error
+        self._steer()
+
+    def _open(self) -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+        if len(self.sockets) == 0:
+            # SO_REUSEPORT would let a second server share the port and take half of its packets: bind once without it.
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                probe.bind((self.address, self.port))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((self.address, self.port))
+        sock.setblocking(False)
+        return sock
+
+    def _steer(self) -> None:
+        code = _steering_program(len(self.sockets))
+        buffer = ctypes.create_string_buffer(code)
+        program = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(buffer))
+        self.sockets[0].setsockopt(socket.SOL_SOCKET, _SO_ATTACH_REUSEPORT_CBPF, program)
+
+    def prepare(self, worker: WorkerMemory) -> None:
+        """Give a worker its socket."""
+        descriptor = self.sockets[worker.index].fileno()
+        worker.block["udp_fd"] = descriptor
+        worker.poll_on([descriptor])
+
+    def entry(self) -> Any:
+        """The compiled loop of this transport; importing it compiles it."""
+        from splinter.worker.udp_loop import serve_udp
+
+        return serve_udp
+
+    def recover(self, worker: WorkerMemory) -> int:
+        """After a worker's death: nothing is shared, its successor starts with all its buffers free."""
+        return 0
+
+    def statistics(self) -> dict[str, Any]:
+        """Nothing beyond what the workers count."""
+        return {}
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for sock in self.sockets:
+            sock.close()

@@ -1,0 +1,182 @@
+"""Who has each UMEM chunk, written so that a successor can tell after a death at any instruction.
+
+One 64-bit word per chunk: ``kind (8) | worker (8) | ring (16) | position (32)``, where the ring is the queue's number and the
+position is the free-running index that a ring will pass with this step. A word is written *before* the index that makes
+its step visible moves. So after worker *w* died, for each word that names *w*:
+
+======  ==============================  ==========================================================
+kind    index not yet past position     index past position
+======  ==============================  ==========================================================
+RX      still in the RX ring            *w* had it: reclaim
+TX      *w* still had it: reclaim       the kernel has it, it will complete
+DONE    still in the completion ring    *w* had it: reclaim
+FILL    *w* still had it: reclaim       the kernel has it
+======  ==============================  ==========================================================
+
+The fill and completion ring of a queue are moved only under the queue's lock, which names its holder.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter import limits
+from splinter.native.atomics import cas32, load32, load64, pause, shift_right, store32_release, store64
+from splinter.net.afxdp.compiled import (
+    completion_address,
+    completion_available,
+    completion_position,
+    completion_release,
+    fill_address,
+    fill_position,
+    fill_publish,
+    fill_write,
+    rx_position,
+    tx_position,
+)
+from splinter.worker.layout import QUEUE_LOCK_BYTES, W_CHUNKS, W_INDEX, W_QUEUE_LOCKS, W_QUEUES, W_SOCKETS
+
+KIND_FILL, KIND_RX, KIND_TX, KIND_DONE = 1, 2, 3, 4
+NOBODY = 0xFF  # worker field of a chunk that the supervisor filled
+_RECOVERY_HOLDER = 0xFFFF  # holder of a queue's lock during recovery
+_CHUNKS = limits.CHUNKS_PER_QUEUE
+_MASK32 = 0xFFFFFFFF
+_SIGN32 = 0x80000000
+_LOST = 0  # no kind: marks a chunk for the moment of recovery
+
+
+@njit(cache=True)
+def chunk_word(kind: int, worker: int, queue: int, position: int) -> int:
+    """The state word of one chunk."""
+    return kind << 56 | worker << 48 | queue << 32 | (position & _MASK32)
+
+
+@njit(cache=True)
+def mark(chunks: int, address: int, word: int) -> None:
+    """Write the state of the chunk that a UMEM address lies in."""
+    store64(chunks + (address // limits.CHUNK_BYTES) * 8, word)
+
+
+@njit(cache=True)
+def queue_lock(w: int, queue: int) -> int:
+    """Address of a queue's lock."""
+    return load64(w + W_QUEUE_LOCKS) + queue * QUEUE_LOCK_BYTES
+
+
+@njit(cache=True)
+def recycle(w: int, queue: int) -> int:
+    """Move what the kernel has sent back into the fill ring, if no other worker is at it. Returns how many chunks."""
+    xsk = load64(w + W_SOCKETS + queue * 8)
+    if completion_available(xsk) == 0:
+        return 0
+    lock = queue_lock(w, queue)
+    me = load32(w + W_INDEX)
+    if not cas32(lock, 0, me + 1):
+        return 0
+    chunks = load64(w + W_CHUNKS)
+    count = completion_available(xsk)
+    taken = completion_position(xsk)
+    filled = fill_position(xsk)
+    for k in range(count):
+        address = completion_address(xsk, taken + k)
+        mark(chunks, address, chunk_word(KIND_DONE, me, queue, taken + k))
+        fill_write(xsk, filled + k, address)
+    completion_release(xsk, taken + count)
+    for k in range(count):  # the completion ring may be overwritten now; the fill ring not before it is published
+        mark(chunks, fill_address(xsk, filled + k), chunk_word(KIND_FILL, me, queue, filled + k))
+    fill_publish(xsk, filled + count)
+    store32_release(lock, 0)
+    return count
+
+
+@njit(cache=True)
+def return_chunk(w: int, queue: int, address: int) -> None:
+    """Put one received chunk that needs no reply back into its queue's fill ring (waits for the queue's lock)."""
+    lock = queue_lock(w, queue)
+    me = load32(w + W_INDEX)
+    while not cas32(lock, 0, me + 1):
+        pause()  # held for less than a microsecond, or by a dead worker until the supervisor breaks it
+    xsk = load64(w + W_SOCKETS + queue * 8)
+    filled = fill_position(xsk)
+    fill_write(xsk, filled, address)
+    mark(load64(w + W_CHUNKS), address, chunk_word(KIND_FILL, me, queue, filled))
+    fill_publish(xsk, filled + 1)
+    store32_release(lock, 0)
+
+
+@njit(cache=True)
+def _passed(index: int, position: int) -> bool:
+    """Whether a free-running 32-bit ring index has moved past a position."""
+    return ((position - index) & _SIGN32) != 0
+
+
+@njit(cache=True)
+def _is_lost(word: int, xsk: int) -> bool:
+    """Whether the dead worker had the chunk of this state word (see the table above)."""
+    kind = shift_right(word, 56)
+    position = word & _MASK32
+    if kind == KIND_RX:
+        return _passed(rx_position(xsk), position)
+    if kind == KIND_TX:
+        return not _passed(tx_position(xsk), position)
+    if kind == KIND_DONE:
+        return _passed(completion_position(xsk), position)
+    return not _passed(fill_position(xsk), position)
+
+
+@njit(cache=True)
+def recover_chunks(w: int) -> int:
+    """Give the chunks that a dead worker had back to the kernel and break its locks. Returns how many chunks.
+
+    Run by the supervisor after it has reaped the process. The other workers go on meanwhile; for the time that it needs on
+    a queue, the supervisor holds the queue's lock.
+    """
+    dead = load32(w + W_INDEX)
+    chunks = load64(w + W_CHUNKS)
+    reclaimed = 0
+    for queue in range(load32(w + W_QUEUES)):
+        lock = queue_lock(w, queue)
+        while not (cas32(lock, dead + 1, _RECOVERY_HOLDER) or cas32(lock, 0, _RECOVERY_HOLDER)):
+            pause()
+        xsk = load64(w + W_SOCKETS + queue * 8)
+        # First decide for every chunk, then fill: filling moves the index that decides.
+        first = queue * _CHUNKS
+        for chunk in range(first, first + _CHUNKS):
+            word = load64(chunks + chunk * 8)
+            if (shift_right(word, 48) & 0xFF) == dead and _is_lost(word, xsk):
+                store64(chunks + chunk * 8, _LOST)
+        filled = fill_position(xsk)
+        count = 0
+        for chunk in range(first, first + _CHUNKS):
+            if load64(chunks + chunk * 8) == _LOST:
+                fill_write(xsk, filled + count, chunk * limits.CHUNK_BYTES)
+                store64(chunks + chunk * 8, chunk_word(KIND_FILL, NOBODY, queue, filled + count))
+                count += 1
+        fill_publish(xsk, filled + count)
+        reclaimed += count
+        store32_release(lock, 0)
+    return reclaimed
+
+
+@njit(cache=True)
+def fill_all(w: int) -> None:
+    """Give every chunk of every queue to the kernel: once, before the first worker starts."""
+    chunks = load64(w + W_CHUNKS)
+    for queue in range(load32(w + W_QUEUES)):
+        xsk = load64(w + W_SOCKETS + queue * 8)
+        filled = fill_position(xsk)
+        for k in range(_CHUNKS):
+            chunk = queue * _CHUNKS + k
+            fill_write(xsk, filled + k, chunk * limits.CHUNK_BYTES)
+            store64(chunks + chunk * 8, chunk_word(KIND_FILL, NOBODY, queue, filled + k))
+        fill_publish(xsk, filled + _CHUNKS)
+
+
+@njit(cache=True)
+def count_kinds(chunks: int, total: int, out: int) -> None:
+    """Add up the chunks by kind into five u64 at ``out`` (for statistics and tests: at rest all are FILL)."""
+    for kind in range(5):
+        store64(out + kind * 8, 0)
+    for chunk in range(total):
+        kind = min(shift_right(load64(chunks + chunk * 8), 56), 4)
+        store64(out + kind * 8, load64(out + kind * 8) + 1)

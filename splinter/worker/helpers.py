@@ -1,0 +1,108 @@
+"""What extensions may call: the store's operations, as C functions behind the pointers of the context.
+
+The tenant comes from the frame, which only the worker fills; an extension cannot name another. Keys, values and table
+numbers come from the extension and are checked here. A compiled extension passes addresses that its own bounds checks
+have produced, so they lie in its arguments, its frame or its tenant's objects.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import cfunc
+
+from splinter import limits
+from splinter.errors import Status
+from splinter.ext.abi import (
+    C_PARTICIPANT,
+    C_STORE,
+    CONTEXT,
+    F_OUT_ADDRESS,
+    F_OUT_LENGTH,
+    F_OUT_VERSION,
+    F_TENANT,
+    ExtensionError,
+)
+from splinter.native.atomics import load32, load64, store64
+from splinter.store.operations import (
+    object_value,
+    object_value_length,
+    object_version,
+    store_delete,
+    store_find,
+    store_put,
+)
+
+_OK = int(Status.OK)
+_NOT_FOUND = int(Status.NOT_FOUND)
+_OUT_OF_MEMORY = int(Status.OUT_OF_MEMORY)
+_QUOTA_EXCEEDED = int(Status.QUOTA_EXCEEDED)
+_VALUE_TOO_LARGE = int(Status.VALUE_TOO_LARGE)
+_ERROR_TABLE, _ERROR_KEY = int(ExtensionError.TABLE), int(ExtensionError.KEY)
+_ERROR_VALUE, _ERROR_BUSY = int(ExtensionError.VALUE), int(ExtensionError.BUSY)
+_ERROR_OUT_OF_MEMORY, _ERROR_QUOTA = int(ExtensionError.OUT_OF_MEMORY), int(ExtensionError.QUOTA)
+
+
+@cfunc("int64(int64, int64, int64, int64, int64)", cache=True)
+def helper_get(context, frame, table, key, key_length):  # type: ignore[no-untyped-def]
+    """1 and the view's address, length and version in the frame; 0 when there is no such object; < 0: -ExtensionError."""
+    if table < 0 or table >= limits.TABLES_MAX:
+        return -_ERROR_TABLE
+    if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
+        return -_ERROR_KEY
+    found = store_find(load64(context + C_STORE), load32(frame + F_TENANT), table, key, key_length)
+    if found == 0:
+        return 0
+    store64(frame + F_OUT_ADDRESS, object_value(found))
+    store64(frame + F_OUT_LENGTH, object_value_length(found))
+    store64(frame + F_OUT_VERSION, object_version(found))
+    return 1
+
+
+@cfunc("int64(int64, int64, int64, int64, int64, int64, int64)", cache=True)
+def helper_put(context, frame, table, key, key_length, value, value_length):  # type: ignore[no-untyped-def]
+    """0 when done; < 0: -ExtensionError, and the old value is still in place."""
+    if table < 0 or table >= limits.TABLES_MAX:
+        return -_ERROR_TABLE
+    if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
+        return -_ERROR_KEY
+    if value_length < 0 or value_length > limits.VALUE_BYTES_MAX:
+        return -_ERROR_VALUE
+    status = store_put(
+        load64(context + C_STORE), load64(context + C_PARTICIPANT), load32(frame + F_TENANT), table, key, key_length,
+        value, value_length, 0,
+    )  # fmt: skip
+    if status == _OK:
+        return 0
+    if status == _OUT_OF_MEMORY:
+        return -_ERROR_OUT_OF_MEMORY
+    if status == _QUOTA_EXCEEDED:
+        return -_ERROR_QUOTA
+    return -_ERROR_BUSY
+
+
+@cfunc("int64(int64, int64, int64, int64, int64)", cache=True)
+def helper_delete(context, frame, table, key, key_length):  # type: ignore[no-untyped-def]
+    """1 when the object was there, 0 when not; < 0: -ExtensionError."""
+    if table < 0 or table >= limits.TABLES_MAX:
+        return -_ERROR_TABLE
+    if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
+        return -_ERROR_KEY
+    status = store_delete(
+        load64(context + C_STORE), load64(context + C_PARTICIPANT), load32(frame + F_TENANT), table, key, key_length, 0
+    )
+    if status == _OK:
+        return 1
+    return 0 if status == _NOT_FOUND else -_ERROR_BUSY
+
+
+def fill_context(record: np.ndarray, store: int, participant: int) -> None:
+    """Set up one worker's context (a one-element array of :data:`splinter.ext.abi.CONTEXT`).
+
+    The helpers' addresses are this process's: they hold in every process that is forked from it.
+    """
+    assert record.dtype == CONTEXT
+    record["get"] = helper_get.address
+    record["put"] = helper_put.address
+    record["delete"] = helper_delete.address
+    record["store"] = store
+    record["participant"] = participant

@@ -1,0 +1,185 @@
+"""What a worker keeps in shared memory, so that the supervisor can watch it and a successor can take over.
+
+One ``WORKER`` block per core slot. Its first cache lines are written by the worker on each turn of its loop and read by the
+supervisor and by ``splinter stats`` at any time; readers may see counters of different moments, never a torn one (aligned
+64-bit words). The rest is set up by the supervisor before the worker is forked.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from splinter import limits
+from splinter.errors import Status
+from splinter.ext import abi
+from splinter.layout import offset
+from splinter.wire import Opcode
+
+STATE_STARTING, STATE_RUNNING, STATE_SLEEPING, STATE_STOPPED = range(4)
+OPCODES = len(Opcode) + 1  # the last counter: unknown opcodes
+STATUSES = len(Status)
+
+TASK_FREE, TASK_READY = range(2)
+
+# One task: an invocation under way. Writer: the worker.
+TASK = np.dtype(
+    [
+        ("state", "<u4"),  # TASK_FREE, TASK_READY
+        ("origin", "<u4"),  # where the reply goes: XDP: queue; UDP: chunk number
+        ("frame", "<u8"),  # address of its frame
+        ("code", "<u8"),  # address of the extension's resume()
+        ("header", "<u8"),  # address of the request's header; the packet's chunk is the task's until the reply
+        ("epoch", "<u8"),  # store epoch when it started
+        ("yields", "<u4"),  # so far
+        ("result_kind", "<u4"),  # abi.ResultKind
+        ("chunk", "<u8"),  # XDP: UMEM address of the frame's first byte
+        ("spare", "<u8"),
+    ]
+)
+assert TASK.itemsize == 64
+
+COUNTERS = np.dtype(
+    [
+        ("opcodes", "<u8", OPCODES),  # requests by opcode
+        ("statuses", "<u8", STATUSES),  # replies by status
+        ("received", "<u8"),  # packets
+        ("transmitted", "<u8"),  # packets
+        ("malformed", "<u8"),  # packets without a whole or valid header: no reply
+        ("wrong_token", "<u8"),  # UDP transport only; with XDP the program counts them
+        ("loops", "<u8"),  # turns of the loop
+        ("sleeps", "<u8"),  # times it went to sleep in poll()
+        ("kicks", "<u8"),  # transmit system calls
+        ("resumes", "<u8"),  # of coroutines
+        ("yields", "<u8"),  # resumes that did not end the task
+        ("transmit_failures", "<u8"),  # UDP: replies that the kernel refused
+    ]
+)
+
+WORKER = np.dtype(
+    [
+        # Written by the worker at each turn.
+        ("heartbeat", "<u8"),  # monotonic nanoseconds of its last turn
+        ("state", "<u4"),  # STATE_…
+        ("tasks_live", "<u4"),  # tasks under way
+        ("running_tenant", "<u4"),  # tenant of the task being resumed, 0: none
+        ("pad", "<u4"),
+        ("oldest_epoch", "<u8"),  # of live tasks
+        ("turn_epoch", "<u8"),  # the store's epoch when this turn began: what a task that starts now holds
+        ("pad_line", "u1", 24),
+        # Written by the supervisor.
+        ("stop", "<u4"),  # 1: leave the loop
+        ("index", "<u4"),  # core slot
+        ("store", "<u8"),  # address of the store's descriptor
+        ("tenants", "<u8"),  # address of the tenants area
+        ("context", "<u8"),  # address of the abi.CONTEXT
+        ("texts", "<u8"),  # address of the messages (splinter.worker.texts)
+        ("tasks", "<u8"),  # address of TASK[tasks_count]
+        ("frames", "<u8"),  # address of the frames
+        ("tasks_count", "<u4"),
+        ("wake_fd", "<i4"),  # eventfd that ends a sleep
+        ("task_budget", "<u8"),
+        ("task_yields_max", "<u8"),
+        ("idle_spin_ns", "<u8"),
+        # XDP transport.
+        ("sockets", "<u8", limits.QUEUES_MAX),  # address of the XSK record of each queue
+        ("queues", "<u4"),
+        ("cores", "<u4"),
+        ("queue_locks", "<u8"),  # address of QUEUE_LOCK[queues]
+        ("chunks", "<u8"),  # address of the chunk states, u64 each
+        ("umem", "<u8"),  # address of the UMEM
+        # UDP transport.
+        ("udp_fd", "<i4"),
+        ("udp_chunks", "<u4"),  # number of chunks
+        ("udp_area", "<u8"),  # address of splinter.worker.udp_layout.UdpArea
+        # Worker's own, survives nothing.
+        ("run_queue", "<u8"),  # address of u32[tasks_count]: FIFO of ready tasks
+        ("run_head", "<u4"),
+        ("run_length", "<u4"),
+        ("free_tasks", "<u8"),  # address of u32[tasks_count]: stack
+        ("free_length", "<u4"),
+        ("pad_free", "<u4"),
+        ("scratch", "<u8"),  # address of two packets' worth of bytes, for building replies
+        ("batch", "<u8"),  # address of BATCH[RX_BATCH]
+        ("poll_fds", "<u8"),  # address of struct pollfd[queues + 1]
+        ("counters", COUNTERS),
+    ],
+    align=True,
+)
+
+# A received packet of the current batch: UMEM address and length. Writer: the worker.
+BATCH = np.dtype([("address", "<u8"), ("length", "<u4"), ("reply", "<i4")])
+
+# Lock of a queue's fill and completion ring. One cache line each.
+QUEUE_LOCK = np.dtype([("holder", "<u4"), ("pad", "<u4", 15)])  # holder: worker + 1, 0: free
+
+POLLFD = np.dtype([("fd", "<i4"), ("events", "<i2"), ("revents", "<i2")])
+POLLIN = 1
+
+W_HEARTBEAT = offset(WORKER, "heartbeat")
+W_STATE = offset(WORKER, "state")
+W_TASKS_LIVE = offset(WORKER, "tasks_live")
+W_RUNNING_TENANT = offset(WORKER, "running_tenant")
+W_OLDEST_EPOCH = offset(WORKER, "oldest_epoch")
+W_TURN_EPOCH = offset(WORKER, "turn_epoch")
+W_STOP = offset(WORKER, "stop")
+W_INDEX = offset(WORKER, "index")
+W_STORE = offset(WORKER, "store")
+W_TENANTS = offset(WORKER, "tenants")
+W_CONTEXT = offset(WORKER, "context")
+W_TEXTS = offset(WORKER, "texts")
+W_TASKS = offset(WORKER, "tasks")
+W_FRAMES = offset(WORKER, "frames")
+W_TASKS_COUNT = offset(WORKER, "tasks_count")
+W_WAKE_FD = offset(WORKER, "wake_fd")
+W_TASK_BUDGET = offset(WORKER, "task_budget")
+W_TASK_YIELDS_MAX = offset(WORKER, "task_yields_max")
+W_IDLE_SPIN_NS = offset(WORKER, "idle_spin_ns")
+W_SOCKETS = offset(WORKER, "sockets")
+W_QUEUES = offset(WORKER, "queues")
+W_QUEUE_LOCKS = offset(WORKER, "queue_locks")
+W_CHUNKS = offset(WORKER, "chunks")
+W_UMEM = offset(WORKER, "umem")
+W_UDP_FD = offset(WORKER, "udp_fd")
+W_UDP_CHUNKS = offset(WORKER, "udp_chunks")
+W_UDP_AREA = offset(WORKER, "udp_area")
+W_RUN_QUEUE = offset(WORKER, "run_queue")
+W_RUN_HEAD = offset(WORKER, "run_head")
+W_RUN_LENGTH = offset(WORKER, "run_length")
+W_FREE_TASKS = offset(WORKER, "free_tasks")
+W_FREE_LENGTH = offset(WORKER, "free_length")
+W_SCRATCH = offset(WORKER, "scratch")
+W_BATCH = offset(WORKER, "batch")
+W_POLL_FDS = offset(WORKER, "poll_fds")
+W_COUNTERS = offset(WORKER, "counters")
+
+N_OPCODES = W_COUNTERS + offset(COUNTERS, "opcodes")
+N_STATUSES = W_COUNTERS + offset(COUNTERS, "statuses")
+N_RECEIVED = W_COUNTERS + offset(COUNTERS, "received")
+N_TRANSMITTED = W_COUNTERS + offset(COUNTERS, "transmitted")
+N_MALFORMED = W_COUNTERS + offset(COUNTERS, "malformed")
+N_WRONG_TOKEN = W_COUNTERS + offset(COUNTERS, "wrong_token")
+N_LOOPS = W_COUNTERS + offset(COUNTERS, "loops")
+N_SLEEPS = W_COUNTERS + offset(COUNTERS, "sleeps")
+N_KICKS = W_COUNTERS + offset(COUNTERS, "kicks")
+N_RESUMES = W_COUNTERS + offset(COUNTERS, "resumes")
+N_YIELDS = W_COUNTERS + offset(COUNTERS, "yields")
+N_TRANSMIT_FAILURES = W_COUNTERS + offset(COUNTERS, "transmit_failures")
+
+T_STATE = offset(TASK, "state")
+T_ORIGIN = offset(TASK, "origin")
+T_FRAME = offset(TASK, "frame")
+T_CODE = offset(TASK, "code")
+T_HEADER = offset(TASK, "header")
+T_EPOCH = offset(TASK, "epoch")
+T_YIELDS = offset(TASK, "yields")
+T_RESULT_KIND = offset(TASK, "result_kind")
+T_CHUNK = offset(TASK, "chunk")
+
+TASK_BYTES = TASK.itemsize
+WORKER_BYTES = -(-WORKER.itemsize // 64) * 64
+QUEUE_LOCK_BYTES = QUEUE_LOCK.itemsize
+BATCH_BYTES = BATCH.itemsize
+B_ADDRESS = offset(BATCH, "address")
+B_LENGTH = offset(BATCH, "length")
+FRAME_BYTES = limits.FRAME_BYTES
+assert abi.FRAME_HEADER_BYTES < FRAME_BYTES

@@ -1,0 +1,80 @@
+"""Sets up what a worker keeps in shared memory, before it is forked."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from splinter import limits
+from splinter.ext.abi import CONTEXT
+from splinter.native.memory import SharedArena
+from splinter.worker.helpers import fill_context
+from splinter.worker.layout import BATCH, POLLFD, POLLIN, TASK, WORKER
+from splinter.worker.udp_layout import UDP_AREA, part_sizes, udp_chunks
+
+_U32 = np.dtype("<u4")
+_SCRATCH_BYTES = 2 * limits.CHUNK_BYTES
+
+
+class WorkerMemory:
+    """The block of one worker and all that it points to. ``block`` is a ``WORKER`` array of one element.
+
+    It outlives the process: a successor is started on the same memory. ``wake_fd`` ends the worker's sleep when written.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        *,
+        store: int,
+        tenants: int,
+        texts: int,
+        tasks: int,
+        task_budget: int,
+        task_yields_max: int,
+        idle_spin_ns: int,
+        udp: bool,
+    ) -> None:
+        chunks = udp_chunks(tasks) if udp else 0
+        sizes = part_sizes(chunks) if udp else {}
+        descriptors = limits.QUEUES_MAX + 1
+        needed = [
+            WORKER.itemsize, CONTEXT.itemsize, TASK.itemsize * tasks, limits.FRAME_BYTES * tasks, 4 * tasks, 4 * tasks,
+            _SCRATCH_BYTES, BATCH.itemsize * limits.RX_BATCH, POLLFD.itemsize * descriptors, UDP_AREA.itemsize,
+            *sizes.values(),
+        ]  # fmt: skip
+        arena = SharedArena(sum(map(SharedArena.rounded, needed)))
+        self.index = index
+        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.block = arena.array(WORKER)
+        self.address = self.block.ctypes.data
+        context = arena.array(CONTEXT)
+        fill_context(context, store, index)
+        self._poll_fds = arena.array(POLLFD, descriptors)
+        settings = {
+            "index": index, "store": store, "tenants": tenants, "texts": texts, "context": context.ctypes.data,
+            "tasks": arena.take(TASK.itemsize * tasks), "frames": arena.take(limits.FRAME_BYTES * tasks),
+            "tasks_count": tasks, "wake_fd": self.wake_fd, "task_budget": task_budget,
+            "task_yields_max": task_yields_max, "idle_spin_ns": idle_spin_ns,
+            "run_queue": arena.take(_U32.itemsize * tasks), "free_tasks": arena.take(_U32.itemsize * tasks),
+            "scratch": arena.take(_SCRATCH_BYTES), "batch": arena.take(BATCH.itemsize * limits.RX_BATCH),
+            "poll_fds": self._poll_fds.ctypes.data, "udp_fd": -1,
+        }  # fmt: skip
+        for name, value in settings.items():
+            self.block[name] = value
+        if udp:
+            area = arena.array(UDP_AREA)
+            for name, size in sizes.items():
+                area[name] = arena.take(size)
+            self.block["udp_area"] = area.ctypes.data
+            self.block["udp_chunks"] = chunks
+
+    def poll_on(self, descriptors: list[int]) -> None:
+        """What ends this worker's sleep, besides ``wake_fd``, which goes last."""
+        for place, descriptor in enumerate([*descriptors, self.wake_fd]):
+            self._poll_fds[place] = (descriptor, POLLIN, 0)
+
+    def wake(self) -> None:
+        """End the worker's sleep."""
+        os.eventfd_write(self.wake_fd, 1)

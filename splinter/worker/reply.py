@@ -1,0 +1,102 @@
+"""Replies are written over the request, in the packet buffer that it came in."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter import limits
+from splinter.errors import Status
+from splinter.native.atomics import (
+    copy_bytes,
+    load64,
+    store8,
+    store16,
+    store32,
+    store64,
+)
+from splinter.wire import (
+    FLAG_REPLY,
+    H_ACKNOWLEDGED,
+    H_FLAGS,
+    H_KEY_LENGTH,
+    H_OBJECT_VERSION,
+    H_STATUS,
+    H_TOKEN,
+    H_VALUE_LENGTH,
+    H_VERSION,
+    HEADER,
+    VERSION,
+)
+from splinter.worker.layout import N_STATUSES, W_SCRATCH, W_TEXTS
+from splinter.worker.texts import extension_error_text, status_text
+
+HEADER_BYTES = HEADER.itemsize
+BODY_BYTES_MAX = limits.PACKET_BODY_BYTES_MAX
+
+_OK = int(Status.OK)
+_EXTENSION_ERROR = int(Status.EXTENSION_ERROR)
+_NAME_BYTES_MAX = limits.EXTENSION_NAME_BYTES_MAX
+_DECIMAL_DIGITS_MAX = 10
+
+
+@njit(cache=True)
+def count(counter: int) -> None:
+    """Add one to a counter that only this process writes (no atomic operation is needed)."""
+    store64(counter, load64(counter) + 1)
+
+
+@njit(cache=True)
+def finish(w: int, header: int, status: int, object_version: int, value_length: int) -> int:
+    """Turn the header into a reply's; the value already stands behind it. Returns the reply's length in bytes."""
+    store8(header + H_VERSION, VERSION)
+    store8(header + H_STATUS, status)
+    store8(header + H_FLAGS, FLAG_REPLY)
+    store16(header + H_KEY_LENGTH, 0)
+    store64(header + H_TOKEN, 0)
+    store64(header + H_ACKNOWLEDGED, 0)
+    store64(header + H_OBJECT_VERSION, object_version)
+    store32(header + H_VALUE_LENGTH, value_length)
+    count(w + N_STATUSES + status * 8)
+    return HEADER_BYTES + value_length
+
+
+@njit(cache=True)
+def refuse(w: int, header: int, status: int) -> int:
+    """Reply with a status other than OK and its message. Returns the reply's length in bytes."""
+    text, length = status_text(load64(w + W_TEXTS), status)
+    copy_bytes(header + HEADER_BYTES, text, length)
+    return finish(w, header, status, 0, length)
+
+
+@njit(cache=True)
+def _append_decimal(target: int, number: int) -> int:
+    """Write a non-negative number in decimal; returns how many digits."""
+    digits = 1
+    rest = number
+    while rest >= 10 and digits < _DECIMAL_DIGITS_MAX:
+        rest //= 10
+        digits += 1
+    for place in range(digits):
+        store8(target + digits - 1 - place, ord("0") + number % 10)
+        number //= 10
+    return digits
+
+
+@njit(cache=True)
+def refuse_extension_error(w: int, header: int, name_length: int, error: int, line: int) -> int:
+    """Reply EXTENSION_ERROR with "<text> in <name>, line <line>"; the name is the request's key. Returns the length."""
+    scratch = load64(w + W_SCRATCH)
+    text, length = extension_error_text(load64(w + W_TEXTS), error)
+    copy_bytes(scratch, text, length)
+    for byte in b" in ":
+        store8(scratch + length, byte)
+        length += 1
+    name_length = min(name_length, _NAME_BYTES_MAX)
+    copy_bytes(scratch + length, header + HEADER_BYTES, name_length)
+    length += name_length
+    for byte in b", line ":
+        store8(scratch + length, byte)
+        length += 1
+    length += _append_decimal(scratch + length, line)
+    copy_bytes(header + HEADER_BYTES, scratch, length)
+    return finish(w, header, _EXTENSION_ERROR, 0, length)

@@ -1,0 +1,211 @@
+"""One request, from a checked header to its reply: the native operations.
+
+Every function takes the worker's block ``w``, the address of the request's header, and lengths in bytes; it returns the
+reply's length. The request's bytes come from a tenant: each length is checked against the packet before it is used.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter import limits
+from splinter.errors import Status
+from splinter.native.atomics import copy_bytes, load8, load16, load32, load64, store16, store32
+from splinter.store.operations import (
+    object_value,
+    object_value_length,
+    object_version,
+    store_delete,
+    store_find,
+    store_last_version,
+    store_put,
+)
+from splinter.store.staging import stage_put
+from splinter.wire import (
+    FLAG_REPLY,
+    H_CLIENT,
+    H_FLAGS,
+    H_FRAGMENT_COUNT,
+    H_FRAGMENT_INDEX,
+    H_KEY_LENGTH,
+    H_MAGIC,
+    H_OBJECT_VERSION,
+    H_OPCODE,
+    H_SEQUENCE,
+    H_TABLE,
+    H_TENANT,
+    H_VALUE_LENGTH,
+    H_VERSION,
+    MAGIC,
+    MULTIGET_MISSING,
+    MULTIGET_TOO_LARGE,
+    VERSION,
+    Opcode,
+)
+from splinter.worker.layout import N_MALFORMED, N_OPCODES, OPCODES, W_INDEX, W_SCRATCH, W_STORE
+from splinter.worker.reply import BODY_BYTES_MAX, HEADER_BYTES, count, finish, refuse
+from splinter.worker.tasks import PENDING, invoke
+
+DROP = 0  # no reply
+
+_OK = int(Status.OK)
+_NOT_FOUND = int(Status.NOT_FOUND)
+_BAD_VERSION = int(Status.BAD_VERSION)
+_BAD_LENGTH = int(Status.BAD_LENGTH)
+_UNKNOWN_OPCODE = int(Status.UNKNOWN_OPCODE)
+_BAD_TABLE = int(Status.BAD_TABLE)
+_BAD_KEY = int(Status.BAD_KEY)
+_BAD_FRAGMENT = int(Status.BAD_FRAGMENT)
+_VERSION_CHANGED = int(Status.VERSION_CHANGED)
+_VALUE_TOO_LARGE = int(Status.VALUE_TOO_LARGE)
+
+_PING, _GET, _PUT = int(Opcode.PING), int(Opcode.GET), int(Opcode.PUT)
+_DELETE, _MULTIGET, _INVOKE = int(Opcode.DELETE), int(Opcode.MULTIGET), int(Opcode.INVOKE)
+
+__all__ = ["DROP", "PENDING", "handle"]
+
+
+@njit(cache=True)
+def handle(w: int, header: int, length: int, origin: int, chunk: int) -> int:
+    """Serve the request of ``length`` bytes at ``header``.
+
+    ``origin`` and ``chunk`` are kept with a task for its later reply. Returns the reply's length, :data:`DROP`, or
+    :data:`PENDING` when a task has taken over the packet.
+    """
+    if length < HEADER_BYTES or load32(header + H_MAGIC) != MAGIC or load8(header + H_FLAGS) & FLAG_REPLY:
+        count(w + N_MALFORMED)
+        return DROP
+    opcode = load8(header + H_OPCODE)
+    count(w + N_OPCODES + min(opcode, OPCODES - 1) * 8)
+    if load8(header + H_VERSION) != VERSION:
+        return refuse(w, header, _BAD_VERSION)
+    key_length = load16(header + H_KEY_LENGTH)
+    value_length = load32(header + H_VALUE_LENGTH)
+    if HEADER_BYTES + key_length + value_length != length or length > limits.UDP_PAYLOAD_BYTES_MAX:
+        return refuse(w, header, _BAD_LENGTH)
+    if opcode > _INVOKE:
+        return refuse(w, header, _UNKNOWN_OPCODE)
+    if opcode == _PING:
+        return finish(w, header, _OK, 0, 0)
+    if load16(header + H_TABLE) >= limits.TABLES_MAX:
+        return refuse(w, header, _BAD_TABLE)
+    if opcode == _MULTIGET:
+        return _multiget(w, header, key_length, value_length)
+    if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
+        return refuse(w, header, _BAD_KEY)
+    if opcode == _GET:
+        return _get(w, header, key_length)
+    if opcode == _PUT:
+        return _put(w, header, key_length, value_length)
+    if opcode == _DELETE:
+        return _delete(w, header, key_length)
+    return invoke(w, header, key_length, value_length, origin, chunk)
+
+
+@njit(cache=True)
+def _get(w: int, header: int, key_length: int) -> int:
+    found = store_find(
+        load64(w + W_STORE), load32(header + H_TENANT), load16(header + H_TABLE), header + HEADER_BYTES, key_length
+    )
+    if found == 0:
+        return refuse(w, header, _NOT_FOUND)
+    version = object_version(found)
+    wanted = load64(header + H_OBJECT_VERSION)
+    if wanted != 0 and wanted != version:
+        return refuse(w, header, _VERSION_CHANGED)
+    size = object_value_length(found)
+    index = load16(header + H_FRAGMENT_INDEX)
+    if size <= BODY_BYTES_MAX:
+        if index != 0:
+            return refuse(w, header, _BAD_FRAGMENT)
+        copy_bytes(header + HEADER_BYTES, object_value(found), size)
+        store16(header + H_FRAGMENT_COUNT, 1)
+        return finish(w, header, _OK, version, size)
+    fragments = (size + limits.FRAGMENT_BYTES - 1) // limits.FRAGMENT_BYTES
+    if index >= fragments:
+        return refuse(w, header, _BAD_FRAGMENT)
+    start = index * limits.FRAGMENT_BYTES
+    piece = min(size - start, limits.FRAGMENT_BYTES)
+    copy_bytes(header + HEADER_BYTES, object_value(found) + start, piece)
+    store16(header + H_FRAGMENT_COUNT, fragments)
+    return finish(w, header, _OK, version, piece)
+
+
+@njit(cache=True)
+def _put(w: int, header: int, key_length: int, value_length: int) -> int:
+    store = load64(w + W_STORE)
+    participant = load32(w + W_INDEX)
+    tenant, table = load32(header + H_TENANT), load16(header + H_TABLE)
+    key = header + HEADER_BYTES
+    wanted = load64(header + H_OBJECT_VERSION)
+    fragments = load16(header + H_FRAGMENT_COUNT)
+    index = load16(header + H_FRAGMENT_INDEX)
+    if fragments <= 1:
+        if index != 0:
+            return refuse(w, header, _BAD_FRAGMENT)
+        status = store_put(store, participant, tenant, table, key, key_length, key + key_length, value_length, wanted)
+        if status != _OK:
+            return refuse(w, header, status)
+        return finish(w, header, _OK, store_last_version(store, participant), 0)
+    if fragments > limits.FRAGMENTS_MAX:
+        return refuse(w, header, _VALUE_TOO_LARGE)
+    status, version = stage_put(
+        store, participant, load64(header + H_CLIENT), load64(header + H_SEQUENCE), tenant, table, key, key_length,
+        fragments, index, key + key_length, value_length, wanted,
+    )  # fmt: skip
+    if status != _OK:
+        return refuse(w, header, status)
+    return finish(w, header, _OK, version, 0)
+
+
+@njit(cache=True)
+def _delete(w: int, header: int, key_length: int) -> int:
+    status = store_delete(
+        load64(w + W_STORE), load32(w + W_INDEX), load32(header + H_TENANT), load16(header + H_TABLE),
+        header + HEADER_BYTES, key_length, load64(header + H_OBJECT_VERSION),
+    )  # fmt: skip
+    if status != _OK:
+        return refuse(w, header, status)
+    return finish(w, header, _OK, 0, 0)
+
+
+@njit(cache=True)
+def _multiget(w: int, header: int, key_length: int, value_length: int) -> int:
+    """Answers stand in the order of the keys; the reply ends before the first that no longer fits."""
+    store = load64(w + W_STORE)
+    tenant, table = load32(header + H_TENANT), load16(header + H_TABLE)
+    reply = load64(w + W_SCRATCH)  # the keys still stand where the reply goes
+    used = 0
+    at = header + HEADER_BYTES + key_length
+    end = at + value_length
+    keys = 0
+    while at < end:
+        if end - at < 2 or keys == limits.MULTIGET_KEYS_MAX:
+            return refuse(w, header, _BAD_LENGTH)
+        size = load16(at)
+        at += 2
+        if size < 1 or size > limits.KEY_BYTES_MAX:
+            return refuse(w, header, _BAD_KEY)
+        if size > end - at:
+            return refuse(w, header, _BAD_LENGTH)
+        found = store_find(store, tenant, table, at, size)
+        at += size
+        keys += 1
+        if used + 4 > BODY_BYTES_MAX:
+            break
+        if found == 0:
+            store32(reply + used, MULTIGET_MISSING)
+            used += 4
+            continue
+        value_size = object_value_length(found)
+        if value_size > BODY_BYTES_MAX - 4:
+            store32(reply + used, MULTIGET_TOO_LARGE)
+            used += 4
+            continue
+        if used + 4 + value_size > BODY_BYTES_MAX:
+            break
+        store32(reply + used, value_size)
+        copy_bytes(reply + used + 4, object_value(found), value_size)
+        used += 4 + value_size
+    copy_bytes(header + HEADER_BYTES, reply, used)
+    return finish(w, header, _OK, 0, used)

@@ -1,0 +1,258 @@
+"""Tasks: invocations of extensions, run as coroutines.
+
+An invoke is resumed at once; most end there. One that yields joins the worker's run queue, keeps the packet it came in,
+and is resumed in turn with the others, one budget at a time, between batches of packets. So a native request waits for
+at most one budget of each task of one turn.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter import limits
+from splinter.errors import Status
+from splinter.ext.abi import (
+    F_ARGUMENTS,
+    F_ARGUMENTS_LENGTH,
+    F_BUDGET,
+    F_ERROR,
+    F_LINE,
+    F_RESULT,
+    F_RESULT_LENGTH,
+    F_STATE,
+    F_TENANT,
+    R_ARGUMENTS_BYTES_MIN,
+    R_CODE,
+    R_RESULT_KIND,
+    R_SIGNATURE_HASH,
+    RESUME_DONE,
+    RESUME_YIELD,
+    ExtensionError,
+    ResultKind,
+)
+from splinter.native.atomics import call_resume, load16, load32, load64, move_bytes, store32, store64
+from splinter.store.operations import object_value, store_find
+from splinter.wire import H_KEY_LENGTH, H_OBJECT_VERSION, H_TENANT
+from splinter.worker.layout import (
+    FRAME_BYTES,
+    N_RESUMES,
+    N_YIELDS,
+    T_CHUNK,
+    T_CODE,
+    T_EPOCH,
+    T_FRAME,
+    T_HEADER,
+    T_ORIGIN,
+    T_RESULT_KIND,
+    T_STATE,
+    T_YIELDS,
+    TASK_BYTES,
+    TASK_FREE,
+    TASK_READY,
+    W_CONTEXT,
+    W_FRAMES,
+    W_FREE_LENGTH,
+    W_FREE_TASKS,
+    W_OLDEST_EPOCH,
+    W_RUN_HEAD,
+    W_RUN_LENGTH,
+    W_RUN_QUEUE,
+    W_RUNNING_TENANT,
+    W_STORE,
+    W_TASK_BUDGET,
+    W_TASK_YIELDS_MAX,
+    W_TASKS,
+    W_TASKS_COUNT,
+    W_TASKS_LIVE,
+    W_TURN_EPOCH,
+)
+from splinter.worker.reply import BODY_BYTES_MAX, HEADER_BYTES, count, finish, refuse, refuse_extension_error
+
+PENDING = -1  # the task lives on; its reply comes later
+
+_OK = int(Status.OK)
+_BUSY = int(Status.BUSY)
+_NO_EXTENSION = int(Status.NO_EXTENSION)
+_BAD_SIGNATURE = int(Status.BAD_SIGNATURE)
+_BAD_ARGUMENTS = int(Status.BAD_ARGUMENTS)
+_REPLY_TOO_LARGE = int(Status.REPLY_TOO_LARGE)
+_SCALAR, _BYTES = int(ResultKind.SCALAR), int(ResultKind.BYTES)
+_ERROR_BUDGET = int(ExtensionError.BUDGET)
+_ERROR_ARGUMENTS = int(ExtensionError.ARGUMENTS)
+OLDEST_NONE = (1 << 63) - 1  # no task holds an epoch
+
+
+@njit(cache=True)
+def tasks_reset(w: int) -> None:
+    """Every task is free: at a worker's start."""
+    tasks, frames = load64(w + W_TASKS), load64(w + W_FRAMES)
+    free = load64(w + W_FREE_TASKS)
+    total = load32(w + W_TASKS_COUNT)
+    for index in range(total):
+        task = tasks + index * TASK_BYTES
+        store32(task + T_STATE, TASK_FREE)
+        store64(task + T_FRAME, frames + index * FRAME_BYTES)
+        store32(free + index * 4, total - 1 - index)
+    store32(w + W_FREE_LENGTH, total)
+    store32(w + W_RUN_HEAD, 0)
+    store32(w + W_RUN_LENGTH, 0)
+    store32(w + W_TASKS_LIVE, 0)
+    store64(w + W_OLDEST_EPOCH, OLDEST_NONE)
+
+
+@njit(cache=True)
+def invoke(w: int, header: int, key_length: int, value_length: int, origin: int, chunk: int) -> int:
+    """Start the extension that the request's key names. Returns the reply's length or :data:`PENDING`."""
+    if key_length > limits.EXTENSION_NAME_BYTES_MAX:
+        return refuse(w, header, _NO_EXTENSION)
+    store = load64(w + W_STORE)
+    name = header + HEADER_BYTES
+    tenant = load32(header + H_TENANT)
+    found = store_find(store, tenant, limits.TABLE_EXTENSIONS, name, key_length)
+    if found == 0:
+        return refuse(w, header, _NO_EXTENSION)
+    record = object_value(found)
+    wanted = load64(header + H_OBJECT_VERSION)
+    if wanted != 0 and wanted != load64(record + R_SIGNATURE_HASH):
+        return refuse(w, header, _BAD_SIGNATURE)
+    if value_length < load32(record + R_ARGUMENTS_BYTES_MIN):
+        return refuse(w, header, _BAD_ARGUMENTS)
+    free_length = load32(w + W_FREE_LENGTH)
+    if free_length == 0:
+        return refuse(w, header, _BUSY)
+    task = load64(w + W_TASKS) + load32(load64(w + W_FREE_TASKS) + (free_length - 1) * 4) * TASK_BYTES
+    store32(w + W_FREE_LENGTH, free_length - 1)
+
+    frame = load64(task + T_FRAME)
+    store32(frame + F_STATE, 0)
+    store32(frame + F_LINE, 0)
+    store32(frame + F_ERROR, 0)
+    store64(frame + F_ARGUMENTS, name + key_length)
+    store32(frame + F_ARGUMENTS_LENGTH, value_length)
+    store32(frame + F_TENANT, tenant)
+    store32(frame + F_RESULT_LENGTH, 0)
+    store64(task + T_CODE, load64(record + R_CODE))
+    store32(task + T_RESULT_KIND, load32(record + R_RESULT_KIND))
+    store64(task + T_HEADER, header)
+    store32(task + T_ORIGIN, origin)
+    store64(task + T_CHUNK, chunk)
+    store32(task + T_YIELDS, 0)
+    outcome = _resume(w, task, tenant)
+    if outcome != RESUME_YIELD:
+        length = _reply(w, task, outcome)
+        release_task(w, task)
+        return length
+    # Only now does the task outlive this turn of the loop: from here on it holds this turn's epoch. A newer one would not
+    # cover what it read already; the worker's published one may be another task's, and would never move on.
+    epoch = load64(w + W_TURN_EPOCH)
+    store64(task + T_EPOCH, epoch)
+    if load32(w + W_TASKS_LIVE) == 0:
+        store64(w + W_OLDEST_EPOCH, epoch)
+    store32(w + W_TASKS_LIVE, load32(w + W_TASKS_LIVE) + 1)
+    store32(task + T_STATE, TASK_READY)
+    _enqueue(w, task)
+    return PENDING
+
+
+@njit(cache=True)
+def _resume(w: int, task: int, tenant: int) -> int:
+    frame = load64(task + T_FRAME)
+    store64(frame + F_BUDGET, load64(w + W_TASK_BUDGET))
+    store32(w + W_RUNNING_TENANT, tenant)
+    outcome = call_resume(load64(task + T_CODE), frame, load64(w + W_CONTEXT))
+    store32(w + W_RUNNING_TENANT, 0)
+    count(w + N_RESUMES)
+    if outcome == RESUME_YIELD:
+        count(w + N_YIELDS)
+    return outcome
+
+
+@njit(cache=True)
+def _reply(w: int, task: int, outcome: int) -> int:
+    """Write the reply of a task that ended; returns its length."""
+    frame, header = load64(task + T_FRAME), load64(task + T_HEADER)
+    if outcome != RESUME_DONE:
+        error = load32(frame + F_ERROR)
+        if error == _ERROR_ARGUMENTS:
+            return refuse(w, header, _BAD_ARGUMENTS)
+        return refuse_extension_error(w, header, load16(header + H_KEY_LENGTH), error, load32(frame + F_LINE))
+    kind = load32(task + T_RESULT_KIND)
+    if kind == _SCALAR:
+        store64(header + HEADER_BYTES, load64(frame + F_RESULT))
+        return finish(w, header, _OK, 0, 8)
+    if kind == _BYTES:
+        length = load32(frame + F_RESULT_LENGTH)
+        if length > BODY_BYTES_MAX:
+            return refuse(w, header, _REPLY_TOO_LARGE)
+        move_bytes(header + HEADER_BYTES, load64(frame + F_RESULT), length)  # it may be a slice of the arguments
+        return finish(w, header, _OK, 0, length)
+    return finish(w, header, _OK, 0, 0)
+
+
+@njit(cache=True)
+def release_task(w: int, task: int) -> None:
+    """Give a task back; it is in no queue."""
+    store32(task + T_STATE, TASK_FREE)
+    free_length = load32(w + W_FREE_LENGTH)
+    store32(load64(w + W_FREE_TASKS) + free_length * 4, (task - load64(w + W_TASKS)) // TASK_BYTES)
+    store32(w + W_FREE_LENGTH, free_length + 1)
+
+
+@njit(cache=True)
+def _enqueue(w: int, task: int) -> None:
+    total = load32(w + W_TASKS_COUNT)
+    length = load32(w + W_RUN_LENGTH)
+    place = load32(w + W_RUN_HEAD) + length
+    if place >= total:
+        place -= total
+    store32(load64(w + W_RUN_QUEUE) + place * 4, (task - load64(w + W_TASKS)) // TASK_BYTES)
+    store32(w + W_RUN_LENGTH, length + 1)
+
+
+@njit(cache=True)
+def run_next(w: int) -> tuple[int, int]:
+    """Resume the task at the head of the run queue (which must not be empty).
+
+    Returns the task and its reply's length when it ended: the caller sends the reply and calls :func:`end_task`. Returns
+    (0, 0) when it yielded and went to the tail.
+    """
+    total = load32(w + W_TASKS_COUNT)
+    head = load32(w + W_RUN_HEAD)
+    task = load64(w + W_TASKS) + load32(load64(w + W_RUN_QUEUE) + head * 4) * TASK_BYTES
+    store32(w + W_RUN_HEAD, head + 1 if head + 1 < total else 0)
+    store32(w + W_RUN_LENGTH, load32(w + W_RUN_LENGTH) - 1)
+    frame = load64(task + T_FRAME)
+    outcome = _resume(w, task, load32(frame + F_TENANT))
+    if outcome == RESUME_YIELD:
+        yields = load32(task + T_YIELDS) + 1
+        store32(task + T_YIELDS, yields)
+        if yields < load64(w + W_TASK_YIELDS_MAX):
+            _enqueue(w, task)
+            return 0, 0
+        store32(frame + F_ERROR, _ERROR_BUDGET)
+        outcome = -1
+    return task, _reply(w, task, outcome)
+
+
+@njit(cache=True)
+def end_task(w: int, task: int) -> None:
+    """Release a task that :func:`run_next` reported as ended; its epoch is no longer held."""
+    live = load32(w + W_TASKS_LIVE) - 1
+    store32(w + W_TASKS_LIVE, live)
+    release_task(w, task)
+    if live == 0:
+        store64(w + W_OLDEST_EPOCH, OLDEST_NONE)
+    elif load64(task + T_EPOCH) <= load64(w + W_OLDEST_EPOCH):
+        _find_oldest(w)
+
+
+@njit(cache=True)
+def _find_oldest(w: int) -> None:
+    """The oldest epoch that a live task holds; only called when the oldest task ended."""
+    oldest = OLDEST_NONE
+    tasks = load64(w + W_TASKS)
+    for index in range(load32(w + W_TASKS_COUNT)):
+        task = tasks + index * TASK_BYTES
+        if load32(task + T_STATE) == TASK_READY:
+            oldest = min(oldest, load64(task + T_EPOCH))
+    store64(w + W_OLDEST_EPOCH, oldest)

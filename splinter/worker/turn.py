@@ -1,0 +1,71 @@
+"""What each turn of a worker's loop has in common on every transport: epoch, heartbeat, sleep."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter import limits
+from splinter.native import libc
+from splinter.native.atomics import load32, load64, store32_release, store64, store64_release
+from splinter.store.epochs import epoch_enter, epoch_leave, epoch_now
+from splinter.worker.layout import (
+    N_LOOPS,
+    N_SLEEPS,
+    STATE_RUNNING,
+    STATE_SLEEPING,
+    W_HEARTBEAT,
+    W_INDEX,
+    W_OLDEST_EPOCH,
+    W_POLL_FDS,
+    W_SCRATCH,
+    W_STATE,
+    W_STORE,
+    W_TURN_EPOCH,
+    W_WAKE_FD,
+)
+from splinter.worker.reply import count
+
+_NANOSECONDS = 1_000_000_000
+
+
+@njit(cache=True)
+def now_ns(w: int) -> int:
+    """Monotonic nanoseconds; uses the worker's scratch area for the moment of the call."""
+    timespec = load64(w + W_SCRATCH)
+    libc.clock_gettime(libc.CLOCK_MONOTONIC, timespec)
+    return load64(timespec) * _NANOSECONDS + load64(timespec + 8)
+
+
+@njit(cache=True)
+def begin_turn(w: int) -> None:
+    """Publish what this turn may hold references from. After it every reference of the turn before is gone,
+    but for those of live tasks."""
+    store = load64(w + W_STORE)
+    store64(w + W_TURN_EPOCH, epoch_now(store))
+    epoch_enter(store, load32(w + W_INDEX), load64(w + W_OLDEST_EPOCH))
+    count(w + N_LOOPS)
+
+
+@njit(cache=True)
+def beat(w: int) -> int:
+    """Publish the heartbeat; returns its time in monotonic nanoseconds."""
+    now = now_ns(w)
+    store64_release(w + W_HEARTBEAT, now)
+    return now
+
+
+@njit(cache=True)
+def sleep_in_poll(w: int, descriptors: int) -> None:
+    """Wait for a packet, for the wake-up descriptor (the last of ``descriptors``) or ``IDLE_POLL_MS``.
+
+    The worker is offline for the store's epochs meanwhile: it holds no reference.
+    """
+    epoch_leave(load64(w + W_STORE), load32(w + W_INDEX))
+    store32_release(w + W_STATE, STATE_SLEEPING)
+    count(w + N_SLEEPS)
+    poll_fds = load64(w + W_POLL_FDS)
+    libc.poll(poll_fds, descriptors, limits.IDLE_POLL_MS)
+    # Drain the eventfd; it is non-blocking, and empty unless somebody woke this worker.
+    wake_fd = load32(w + W_WAKE_FD)
+    libc.read(wake_fd, load64(w + W_SCRATCH), 8)
+    store32_release(w + W_STATE, STATE_RUNNING)

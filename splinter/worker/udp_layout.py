@@ -1,0 +1,88 @@
+"""Memory of the UDP transport: packets, and the message headers that ``recvmmsg`` and ``sendmmsg`` read.
+
+All of it belongs to one worker and survives nothing: a successor starts with every packet buffer free. Layouts are the
+x86-64 / arm64 Linux ones of ``struct mmsghdr``, ``iovec`` and ``sockaddr_in``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from splinter import limits
+from splinter.layout import offset
+
+IOVEC = np.dtype([("base", "<u8"), ("length", "<u8")])
+MMSGHDR = np.dtype(
+    [
+        ("name", "<u8"),  # address of the peer's sockaddr
+        ("name_length", "<u4"),
+        ("pad", "<u4"),
+        ("iov", "<u8"),
+        ("iov_count", "<u8"),
+        ("control", "<u8"),
+        ("control_length", "<u8"),
+        ("flags", "<u4"),
+        ("pad_flags", "<u4"),
+        ("length", "<u4"),  # bytes received or sent
+        ("pad_length", "<u4"),
+    ]
+)
+SOCKADDR_BYTES = 16
+# A packet too long for the protocol is still longer than that when the kernel has cut it to a chunk, and refused as such.
+assert limits.CHUNK_BYTES > limits.UDP_PAYLOAD_BYTES_MAX
+assert MMSGHDR.itemsize == 64
+
+# Where the parts are: addresses in this worker's area.
+UDP_AREA = np.dtype(
+    [
+        ("receive", "<u8"),  # MMSGHDR[RX_BATCH]
+        ("receive_iovecs", "<u8"),  # IOVEC[RX_BATCH]
+        ("receive_chunks", "<u8"),  # u32[RX_BATCH]: the chunk that each receive slot has
+        ("send", "<u8"),  # MMSGHDR[RX_BATCH]
+        ("send_iovecs", "<u8"),  # IOVEC[RX_BATCH]
+        ("peers", "<u8"),  # sockaddr_in[chunks]: who sent what is in the chunk
+        ("chunks", "<u8"),  # chunks × CHUNK_BYTES
+        ("free", "<u8"),  # u32[chunks]: stack of free chunks
+        ("free_length", "<u8"),
+    ]
+)
+A_RECEIVE = offset(UDP_AREA, "receive")
+A_RECEIVE_IOVECS = offset(UDP_AREA, "receive_iovecs")
+A_RECEIVE_CHUNKS = offset(UDP_AREA, "receive_chunks")
+A_SEND = offset(UDP_AREA, "send")
+A_SEND_IOVECS = offset(UDP_AREA, "send_iovecs")
+A_PEERS = offset(UDP_AREA, "peers")
+A_CHUNKS = offset(UDP_AREA, "chunks")
+A_FREE = offset(UDP_AREA, "free")
+A_FREE_LENGTH = offset(UDP_AREA, "free_length")
+
+M_NAME = offset(MMSGHDR, "name")
+M_NAME_LENGTH = offset(MMSGHDR, "name_length")
+M_IOV = offset(MMSGHDR, "iov")
+M_IOV_COUNT = offset(MMSGHDR, "iov_count")
+M_CONTROL = offset(MMSGHDR, "control")
+M_CONTROL_LENGTH = offset(MMSGHDR, "control_length")
+M_FLAGS = offset(MMSGHDR, "flags")
+M_LENGTH = offset(MMSGHDR, "length")
+MMSGHDR_BYTES = MMSGHDR.itemsize
+IOVEC_BYTES = IOVEC.itemsize
+
+
+def udp_chunks(tasks: int) -> int:
+    """Packet buffers that a worker needs: one for each receive slot, and one for each task that keeps its packet."""
+    return limits.RX_BATCH + tasks
+
+
+def part_sizes(chunks: int) -> dict[str, int]:
+    """Bytes of each part of the area, in the order of ``UDP_AREA``."""
+    batch = limits.RX_BATCH
+    return {
+        "receive": batch * MMSGHDR_BYTES,
+        "receive_iovecs": batch * IOVEC_BYTES,
+        "receive_chunks": batch * 4,
+        "send": batch * MMSGHDR_BYTES,
+        "send_iovecs": batch * IOVEC_BYTES,
+        "peers": chunks * SOCKADDR_BYTES,
+        "chunks": chunks * limits.CHUNK_BYTES,
+        "free": chunks * 4,
+    }

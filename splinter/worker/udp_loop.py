@@ -1,0 +1,241 @@
+"""The worker's loop on an ordinary UDP socket: the same requests, tasks and store, without root or XDP.
+
+Packets are received into chunks by ``recvmmsg`` and answered from them by ``sendmmsg``. Here the worker itself checks the
+token, as no XDP program has done it.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter import limits
+from splinter.native import libc
+from splinter.native.atomics import load8, load32, load32_acquire, load64, store32, store32_release, store64
+from splinter.net.tenants import T_FLAGS, T_TOKEN, TENANT_ACTIVE, TENANT_BYTES
+from splinter.store.epochs import epoch_leave
+from splinter.store.slots import reclaim
+from splinter.wire import FLAG_REPLY, H_FLAGS, H_MAGIC, H_TENANT, H_TOKEN, MAGIC
+from splinter.worker.layout import (
+    N_KICKS,
+    N_MALFORMED,
+    N_RECEIVED,
+    N_TRANSMIT_FAILURES,
+    N_TRANSMITTED,
+    N_WRONG_TOKEN,
+    STATE_RUNNING,
+    STATE_STOPPED,
+    T_ORIGIN,
+    W_IDLE_SPIN_NS,
+    W_INDEX,
+    W_RUN_LENGTH,
+    W_STATE,
+    W_STOP,
+    W_STORE,
+    W_TASKS_LIVE,
+    W_TENANTS,
+    W_UDP_AREA,
+    W_UDP_CHUNKS,
+    W_UDP_FD,
+)
+from splinter.worker.reply import HEADER_BYTES, count
+from splinter.worker.requests import DROP, PENDING, handle
+from splinter.worker.tasks import end_task, run_next, tasks_reset
+from splinter.worker.turn import beat, begin_turn, sleep_in_poll
+from splinter.worker.udp_layout import (
+    A_CHUNKS,
+    A_FREE,
+    A_FREE_LENGTH,
+    A_PEERS,
+    A_RECEIVE,
+    A_RECEIVE_CHUNKS,
+    A_RECEIVE_IOVECS,
+    A_SEND,
+    A_SEND_IOVECS,
+    IOVEC_BYTES,
+    M_CONTROL,
+    M_CONTROL_LENGTH,
+    M_FLAGS,
+    M_IOV,
+    M_IOV_COUNT,
+    M_LENGTH,
+    M_NAME,
+    M_NAME_LENGTH,
+    MMSGHDR_BYTES,
+    SOCKADDR_BYTES,
+)
+
+_BEAT_EVERY = 16
+_TASKS_PER_TURN = limits.RX_BATCH  # no more replies than a send array holds
+_RECLAIM_PER_TURN = 128
+_DESCRIPTORS = 2  # of poll: the socket and the wake-up descriptor
+
+
+@njit(cache=True)
+def _set_message(message: int, iovec: int, peer: int, base: int, length: int) -> None:
+    store64(iovec, base)
+    store64(iovec + 8, length)
+    store64(message + M_NAME, peer)
+    store32(message + M_NAME_LENGTH, SOCKADDR_BYTES)
+    store64(message + M_IOV, iovec)
+    store64(message + M_IOV_COUNT, 1)
+    store64(message + M_CONTROL, 0)
+    store64(message + M_CONTROL_LENGTH, 0)
+    store32(message + M_FLAGS, 0)
+
+
+@njit(cache=True)
+def _assign(area: int, slot: int) -> None:
+    """Give a receive slot a free chunk. There is one: a worker has as many chunks as slots and tasks."""
+    free_length = load64(area + A_FREE_LENGTH) - 1
+    store64(area + A_FREE_LENGTH, free_length)
+    chunk = load32(load64(area + A_FREE) + free_length * 4)
+    store32(load64(area + A_RECEIVE_CHUNKS) + slot * 4, chunk)
+    _arm(area, slot, chunk)
+
+
+@njit(cache=True)
+def _arm(area: int, slot: int, chunk: int) -> None:
+    _set_message(
+        load64(area + A_RECEIVE) + slot * MMSGHDR_BYTES,
+        load64(area + A_RECEIVE_IOVECS) + slot * IOVEC_BYTES,
+        load64(area + A_PEERS) + chunk * SOCKADDR_BYTES,
+        load64(area + A_CHUNKS) + chunk * limits.CHUNK_BYTES,
+        limits.CHUNK_BYTES,
+    )
+
+
+@njit(cache=True)
+def _reset(w: int) -> None:
+    area = load64(w + W_UDP_AREA)
+    total = load32(w + W_UDP_CHUNKS)
+    for chunk in range(total):
+        store32(load64(area + A_FREE) + chunk * 4, chunk)
+    store64(area + A_FREE_LENGTH, total)
+    for slot in range(limits.RX_BATCH):
+        _assign(area, slot)
+
+
+@njit(cache=True)
+def _is_authentic(w: int, header: int, length: int) -> bool:
+    """Whether an active tenant sent this, with its token. Everything else is dropped and counted."""
+    if length < HEADER_BYTES or load32(header + H_MAGIC) != MAGIC or load8(header + H_FLAGS) & FLAG_REPLY:
+        count(w + N_MALFORMED)
+        return False
+    tenant = load32(header + H_TENANT)
+    record = load64(w + W_TENANTS) + tenant * TENANT_BYTES
+    if (
+        tenant == 0
+        or tenant >= limits.TENANTS_MAX
+        or load32(record + T_FLAGS) & TENANT_ACTIVE == 0
+        or load64(record + T_TOKEN) != load64(header + H_TOKEN)
+    ):
+        count(w + N_WRONG_TOKEN)
+        return False
+    return True
+
+
+@njit(cache=True)
+def _add_reply(area: int, place: int, chunk: int, length: int) -> None:
+    _set_message(
+        load64(area + A_SEND) + place * MMSGHDR_BYTES,
+        load64(area + A_SEND_IOVECS) + place * IOVEC_BYTES,
+        load64(area + A_PEERS) + chunk * SOCKADDR_BYTES,
+        load64(area + A_CHUNKS) + chunk * limits.CHUNK_BYTES,
+        length,
+    )
+
+
+@njit(cache=True)
+def _send(w: int, area: int, replies: int) -> None:
+    """Send the first ``replies`` messages; one that the kernel refuses is counted and left out (its client asks again)."""
+    sent = 0
+    while sent < replies:
+        done = libc.sendmmsg(
+            load32(w + W_UDP_FD), load64(area + A_SEND) + sent * MMSGHDR_BYTES, replies - sent, libc.MSG_DONTWAIT
+        )
+        count(w + N_KICKS)
+        if done > 0:
+            sent += done
+            store64(w + N_TRANSMITTED, load64(w + N_TRANSMITTED) + done)
+        else:
+            sent += 1
+            count(w + N_TRANSMIT_FAILURES)
+
+
+@njit(cache=True)
+def _serve_socket(w: int) -> int:
+    """One batch from the socket; returns how many packets it had."""
+    area = load64(w + W_UDP_AREA)
+    received = libc.recvmmsg(load32(w + W_UDP_FD), load64(area + A_RECEIVE), limits.RX_BATCH, libc.MSG_DONTWAIT, 0)
+    if received <= 0:
+        return 0
+    store64(w + N_RECEIVED, load64(w + N_RECEIVED) + received)
+    replies = 0
+    for slot in range(received):
+        message = load64(area + A_RECEIVE) + slot * MMSGHDR_BYTES
+        chunk = load32(load64(area + A_RECEIVE_CHUNKS) + slot * 4)
+        header = load64(area + A_CHUNKS) + chunk * limits.CHUNK_BYTES
+        length = load32(message + M_LENGTH)
+        if _is_authentic(w, header, length):
+            reply = handle(w, header, length, chunk, 0)
+        else:
+            reply = DROP
+        if reply == PENDING:
+            _assign(area, slot)
+            continue
+        if reply > 0:
+            _add_reply(area, replies, chunk, reply)
+            replies += 1
+        _arm(area, slot, chunk)
+    _send(w, area, replies)
+    return received
+
+
+@njit(cache=True)
+def _run_tasks(w: int) -> int:
+    """Resume each waiting task once, at most ``_TASKS_PER_TURN``; returns how many."""
+    area = load64(w + W_UDP_AREA)
+    ready = min(load32(w + W_RUN_LENGTH), _TASKS_PER_TURN)
+    for _ in range(ready):
+        task, reply = run_next(w)
+        if task == 0:
+            continue
+        chunk = load32(task + T_ORIGIN)
+        _add_reply(area, 0, chunk, reply)
+        _send(w, area, 1)
+        free_length = load64(area + A_FREE_LENGTH)
+        store32(load64(area + A_FREE) + free_length * 4, chunk)
+        store64(area + A_FREE_LENGTH, free_length + 1)
+        end_task(w, task)
+    return ready
+
+
+@njit("void(int64)", cache=True)
+def serve_udp(w: int) -> None:
+    """Serve until the block's ``stop`` is set. Run in the worker's process, with everything in the block set up."""
+    tasks_reset(w)
+    _reset(w)
+    store, me = load64(w + W_STORE), load32(w + W_INDEX)
+    store32_release(w + W_STATE, STATE_RUNNING)
+    idle_from = beat(w)
+    turn = 0
+    while load32_acquire(w + W_STOP) == 0:
+        begin_turn(w)
+        worked = _serve_socket(w)
+        if load32(w + W_RUN_LENGTH) > 0:
+            worked += _run_tasks(w)
+        if worked > 0:
+            reclaim(store, me, _RECLAIM_PER_TURN)
+            turn += 1
+            if turn % _BEAT_EVERY == 0:
+                beat(w)
+            idle_from = 0
+            continue
+        now = beat(w)
+        if idle_from == 0:
+            idle_from = now
+        if now - idle_from > load64(w + W_IDLE_SPIN_NS) and load32(w + W_TASKS_LIVE) == 0:
+            sleep_in_poll(w, _DESCRIPTORS)
+            idle_from = 0
+    epoch_leave(store, me)
+    store32_release(w + W_STATE, STATE_STOPPED)

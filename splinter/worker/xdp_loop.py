@@ -1,0 +1,194 @@
+"""The worker's loop on AF_XDP sockets: one socket per queue of the device.
+
+A turn: receive a batch from each queue, answer what can be answered at once, send; resume each waiting task once; when
+there was nothing to do, give sent chunks back to the kernel, and sleep after a while. Replies go out before any
+housekeeping.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter import limits
+from splinter.native.atomics import (
+    load32,
+    load32_acquire,
+    load64,
+    prefetch,
+    store32,
+    store32_release,
+    store64,
+)
+from splinter.net.afxdp.compiled import (
+    completion_available,
+    fill_needs_wakeup,
+    kick,
+    rx_address,
+    rx_available,
+    rx_length,
+    rx_position,
+    rx_release,
+    tx_pending,
+    tx_position,
+    tx_publish,
+    tx_write,
+    wake_rx,
+)
+from splinter.store.epochs import epoch_leave
+from splinter.store.slots import reclaim
+from splinter.worker.chunks import KIND_RX, KIND_TX, chunk_word, mark, recycle, return_chunk
+from splinter.worker.frame import PAYLOAD_OFFSET, payload_length, turn_around
+from splinter.worker.layout import (
+    B_ADDRESS,
+    B_LENGTH,
+    BATCH_BYTES,
+    N_KICKS,
+    N_MALFORMED,
+    N_RECEIVED,
+    N_TRANSMITTED,
+    STATE_RUNNING,
+    STATE_STOPPED,
+    T_CHUNK,
+    T_ORIGIN,
+    W_BATCH,
+    W_CHUNKS,
+    W_IDLE_SPIN_NS,
+    W_INDEX,
+    W_QUEUES,
+    W_RUN_LENGTH,
+    W_SOCKETS,
+    W_STATE,
+    W_STOP,
+    W_STORE,
+    W_TASKS_LIVE,
+    W_UMEM,
+)
+from splinter.worker.reply import count
+from splinter.worker.requests import DROP, handle
+from splinter.worker.tasks import end_task, run_next, tasks_reset
+from splinter.worker.turn import beat, begin_turn, sleep_in_poll
+
+_RECYCLE_FROM = limits.RX_BATCH  # completions that are worth the lock while there is other work
+_BEAT_EVERY = 16  # busy turns between two readings of the clock
+_TASKS_PER_TURN = 64
+_RECLAIM_PER_TURN = 128  # slots moved from limbo to the free lists
+
+
+@njit(cache=True)
+def _serve_queue(w: int, queue: int) -> int:
+    """One batch of one queue; returns how many packets it had."""
+    xsk = load64(w + W_SOCKETS + queue * 8)
+    received = rx_available(xsk)
+    if received == 0:
+        return 0
+    received = min(received, limits.RX_BATCH)
+    me = load32(w + W_INDEX)
+    chunks, umem, batch = load64(w + W_CHUNKS), load64(w + W_UMEM), load64(w + W_BATCH)
+    taken = rx_position(xsk)
+    for k in range(received):
+        address = rx_address(xsk, taken + k)
+        store64(batch + k * BATCH_BYTES + B_ADDRESS, address)
+        store32(batch + k * BATCH_BYTES + B_LENGTH, rx_length(xsk, taken + k))
+        mark(chunks, address, chunk_word(KIND_RX, me, queue, taken + k))
+        prefetch(umem + address + PAYLOAD_OFFSET)
+    rx_release(xsk, taken + received)
+    store64(w + N_RECEIVED, load64(w + N_RECEIVED) + received)
+
+    position = tx_position(xsk)
+    sent = 0
+    for k in range(received):
+        address = load64(batch + k * BATCH_BYTES + B_ADDRESS)
+        frame = umem + address
+        length = payload_length(frame, load32(batch + k * BATCH_BYTES + B_LENGTH))
+        if length < 0:
+            count(w + N_MALFORMED)
+            reply = DROP
+        else:
+            reply = handle(w, frame + PAYLOAD_OFFSET, length, queue, address)
+        if reply > 0:
+            tx_write(xsk, position + sent, address, turn_around(frame, reply))
+            mark(chunks, address, chunk_word(KIND_TX, me, queue, position + sent))
+            sent += 1
+        elif reply == DROP:
+            return_chunk(w, queue, address)
+    if sent > 0:
+        tx_publish(xsk, position + sent)
+        _kick(w, xsk, sent)
+    if completion_available(xsk) >= _RECYCLE_FROM:
+        recycle(w, queue)
+    return received
+
+
+@njit(cache=True)
+def _kick(w: int, xsk: int, sent: int) -> None:
+    kick(xsk)
+    count(w + N_KICKS)
+    store64(w + N_TRANSMITTED, load64(w + N_TRANSMITTED) + sent)
+
+
+@njit(cache=True)
+def _tidy(w: int, queue: int) -> None:
+    """What can wait until there is nothing else to do."""
+    recycle(w, queue)
+    xsk = load64(w + W_SOCKETS + queue * 8)
+    if tx_pending(xsk) > 0:  # the device's queue was full at the last kick
+        kick(xsk)
+    if fill_needs_wakeup(xsk):
+        wake_rx(xsk)
+
+
+@njit(cache=True)
+def _run_tasks(w: int) -> int:
+    """Resume each waiting task once, at most ``_TASKS_PER_TURN``; returns how many."""
+    ready = min(load32(w + W_RUN_LENGTH), _TASKS_PER_TURN)
+    me, chunks, umem = load32(w + W_INDEX), load64(w + W_CHUNKS), load64(w + W_UMEM)
+    for _ in range(ready):
+        task, reply = run_next(w)
+        if task == 0:
+            continue
+        queue, address = load32(task + T_ORIGIN), load64(task + T_CHUNK)
+        xsk = load64(w + W_SOCKETS + queue * 8)
+        position = tx_position(xsk)
+        tx_write(xsk, position, address, turn_around(umem + address, reply))
+        mark(chunks, address, chunk_word(KIND_TX, me, queue, position))
+        tx_publish(xsk, position + 1)
+        end_task(w, task)
+        _kick(w, xsk, 1)
+    return ready
+
+
+@njit("void(int64)", cache=True)
+def serve_xdp(w: int) -> None:
+    """Serve until the block's ``stop`` is set. Run in the worker's process, with everything in the block set up."""
+    tasks_reset(w)
+    queues = load32(w + W_QUEUES)
+    store, me = load64(w + W_STORE), load32(w + W_INDEX)
+    for queue in range(queues):
+        kick(load64(w + W_SOCKETS + queue * 8))  # what a predecessor had published
+    store32_release(w + W_STATE, STATE_RUNNING)
+    idle_from = beat(w)
+    turn = 0
+    while load32_acquire(w + W_STOP) == 0:
+        begin_turn(w)
+        worked = 0
+        for queue in range(queues):
+            worked += _serve_queue(w, queue)
+        if load32(w + W_RUN_LENGTH) > 0:
+            worked += _run_tasks(w)
+        if worked > 0:
+            reclaim(store, me, _RECLAIM_PER_TURN)
+            turn += 1
+            if turn % _BEAT_EVERY == 0:
+                beat(w)
+            idle_from = 0
+            continue
+        for queue in range(queues):
+            _tidy(w, queue)
+        now = beat(w)
+        if idle_from == 0:
+            idle_from = now
+        if now - idle_from > load64(w + W_IDLE_SPIN_NS) and load32(w + W_TASKS_LIVE) == 0:
+            sleep_in_poll(w, queues + 1)
+            idle_from = 0
+    epoch_leave(store, me)
+    store32_release(w + W_STATE, STATE_STOPPED)
