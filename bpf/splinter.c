@@ -1,0 +1,102 @@
+/*
+ * The XDP program of the server: is the packet ours, is it whole, who asks, and which core answers.
+ *
+ * Every step returns a verdict or FURTHER_PROCESSING. Every verdict is counted. What is not ours passes to the kernel; what
+ * claims to be ours and is malformed or not authorised is dropped here, before anything else sees it.
+ */
+#include <uapi/linux/bpf.h>
+
+#include "constants.h"
+#include "wire.h"
+#include "shared.h"
+#include "maps.h"
+#include "counters.h"
+#include "parsing.h"
+
+static __always_inline int is_ours(struct packet *p)
+{
+    if (p->udp->destination != bpf_htons(PORT))
+        return VERDICT_PASSED;
+    if (ADDRESS && p->ip->destination != bpf_htonl(ADDRESS))
+        return VERDICT_PASSED;
+    return FURTHER_PROCESSING;
+}
+
+static __always_inline int check_header(struct packet *p)
+{
+    struct splinter_header *header = p->cursor;
+
+    if (p->payload_bytes < sizeof(*header) || (void *)(header + 1) > p->end)
+        return VERDICT_SHORT;
+    if (header->magic != SPLINTER_MAGIC)
+        return VERDICT_BAD_MAGIC;
+    if (header->flags & SPLINTER_FLAG_REPLY)
+        return VERDICT_REPLY; /* two servers must not answer each other for ever */
+    return FURTHER_PROCESSING;
+}
+
+static __always_inline int authenticate(struct splinter_header *header, __u32 *home)
+{
+    __u32 id = header->tenant;
+    struct tenant *tenant = tenants.lookup(&id);
+
+    if (!tenant || id == 0 || !(tenant->flags & TENANT_ACTIVE))
+        return VERDICT_UNKNOWN_TENANT;
+    if (tenant->token != header->token)
+        return VERDICT_WRONG_TOKEN;
+    *home = tenant->home;
+    return FURTHER_PROCESSING;
+}
+
+/* Notes what the worker will refuse. Authorised clients get an answer to every mistake, so these are steered all the same. */
+static __always_inline void note_mistakes(struct splinter_header *header, __u32 body_bytes)
+{
+    if (header->version != SPLINTER_VERSION)
+        count(VERDICT_BAD_VERSION);
+    else if ((__u64)header->key_length + header->value_length != body_bytes)
+        count(VERDICT_BAD_LENGTH);
+}
+
+static __always_inline int steer(struct xdp_md *ctx, __u32 home)
+{
+    if (home >= CORES)
+        return VERDICT_NO_SOCKET;
+    if (xsks.redirect_map(ctx->rx_queue_index * CORES + home, XDP_DROP) != XDP_REDIRECT)
+        return VERDICT_NO_SOCKET;
+    return VERDICT_STEERED;
+}
+
+static __always_inline int decide(struct xdp_md *ctx)
+{
+    struct packet p = {};
+    __u32 home = 0;
+    int verdict;
+
+    packet_begin(&p, ctx);
+    if ((verdict = parse_ipv4(&p)) != FURTHER_PROCESSING)
+        return verdict;
+    if ((verdict = parse_ports(&p)) != FURTHER_PROCESSING)
+        return verdict;
+    if ((verdict = is_ours(&p)) != FURTHER_PROCESSING)
+        return verdict;
+    if ((verdict = parse_udp(&p)) != FURTHER_PROCESSING)
+        return verdict;
+    if ((verdict = check_header(&p)) != FURTHER_PROCESSING)
+        return verdict;
+    if ((verdict = authenticate(p.cursor, &home)) != FURTHER_PROCESSING)
+        return verdict;
+    note_mistakes(p.cursor, p.payload_bytes - SPLINTER_HEADER_BYTES);
+    return steer(ctx, home);
+}
+
+int splinter(struct xdp_md *ctx)
+{
+    int verdict = decide(ctx);
+
+    count(verdict);
+    if (verdict == VERDICT_PASSED)
+        return XDP_PASS;
+    if (verdict == VERDICT_STEERED)
+        return XDP_REDIRECT;
+    return XDP_DROP;
+}

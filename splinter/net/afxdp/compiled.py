@@ -1,0 +1,231 @@
+"""The rings for compiled code: functions of a few instructions, over the address of an :data:`~.record.XSK` record.
+
+A position is a free-running 32-bit counter, kept masked in an ``int64``; add to it with :func:`advance`. Each ring is
+worked in three steps, which are separate functions so that the caller can note what it is about to do before others see
+it done:
+
+* **take** (RX, completion): ``*_available`` (acquire load of the kernel's producer: the entries below it are whole),
+  then ``*_position`` and reads of entries, then ``*_release`` (release store of our consumer: the kernel may reuse the
+  entries, and our reads of them come before).
+* **give** (TX, fill): ``*_free`` (acquire load of the kernel's consumer: it has read the entries below it), then
+  ``*_position`` and ``*_write``, then ``*_publish`` (release store of our producer: the entries come before it).
+
+One process at a time may work a ring from its side. Descriptor addresses are offsets into the UMEM; the record's
+``umem`` field makes pointers of them.
+
+Sources: https://docs.kernel.org/networking/af_xdp.html, the kernel's ``net/xdp/xsk_queue.h`` (orders),
+``net/xdp/xsk.c``.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter.native import libc
+from splinter.native.atomics import load32, load32_acquire, load64, store32, store32_release, store64
+from splinter.net.afxdp import record as r
+from splinter.net.afxdp.constants import XDP_RING_NEED_WAKEUP
+from splinter.net.afxdp.ring import ADDRESS, D_ADDRESS, D_LENGTH, D_OPTIONS, DESCRIPTOR
+
+POSITION_MASK = 0xFFFFFFFF
+DESCRIPTOR_BYTES = DESCRIPTOR.itemsize
+ADDRESS_BYTES = ADDRESS.itemsize
+KICK_RETRIES = 4  # calls of sendto() beyond those that the ring's filling explains
+
+
+@njit(cache=True)
+def advance(position: int, count: int) -> int:
+    """The position ``count`` entries further."""
+    return (position + count) & POSITION_MASK
+
+
+@njit(cache=True)
+def distance(start: int, end: int) -> int:
+    """Entries from position ``start`` up to ``end``."""
+    return (end - start) & POSITION_MASK
+
+
+# --- RX: packets that arrived -----------------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def rx_available(xsk: int) -> int:
+    """Packets that may be taken."""
+    return distance(load32(load64(xsk + r.X_RX_CONSUMER)), load32_acquire(load64(xsk + r.X_RX_PRODUCER)))
+
+
+@njit(cache=True)
+def rx_position(xsk: int) -> int:
+    """Position of the first packet that may be taken."""
+    return load32(load64(xsk + r.X_RX_CONSUMER))
+
+
+@njit(cache=True)
+def _rx_entry(xsk: int, position: int) -> int:
+    return load64(xsk + r.X_RX_ENTRIES) + (position & load64(xsk + r.X_RX_MASK)) * DESCRIPTOR_BYTES
+
+
+@njit(cache=True)
+def rx_address(xsk: int, position: int) -> int:
+    """Where the packet at a position starts: byte offset into the UMEM."""
+    return load64(_rx_entry(xsk, position) + D_ADDRESS)
+
+
+@njit(cache=True)
+def rx_length(xsk: int, position: int) -> int:
+    """Bytes of the packet at a position."""
+    return load32(_rx_entry(xsk, position) + D_LENGTH)
+
+
+@njit(cache=True)
+def rx_release(xsk: int, position: int) -> None:
+    """Give all entries before ``position`` back to the kernel (the entries, not the chunks)."""
+    store32_release(load64(xsk + r.X_RX_CONSUMER), position)
+
+
+# --- TX: packets to send ----------------------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def tx_pending(xsk: int) -> int:
+    """Published descriptors that the kernel has not taken yet."""
+    return distance(load32_acquire(load64(xsk + r.X_TX_CONSUMER)), load32(load64(xsk + r.X_TX_PRODUCER)))
+
+
+@njit(cache=True)
+def tx_free(xsk: int) -> int:
+    """Descriptors that may be written."""
+    return load64(xsk + r.X_TX_MASK) + 1 - tx_pending(xsk)
+
+
+@njit(cache=True)
+def tx_position(xsk: int) -> int:
+    """Position of the first descriptor that may be written."""
+    return load32(load64(xsk + r.X_TX_PRODUCER))
+
+
+@njit(cache=True)
+def tx_write(xsk: int, position: int, address: int, length: int) -> None:
+    """Write a descriptor. The kernel does not look at it before :func:`tx_publish`."""
+    entry = load64(xsk + r.X_TX_ENTRIES) + (position & load64(xsk + r.X_TX_MASK)) * DESCRIPTOR_BYTES
+    store64(entry + D_ADDRESS, address)
+    store32(entry + D_LENGTH, length)
+    store32(entry + D_OPTIONS, 0)
+
+
+@njit(cache=True)
+def tx_publish(xsk: int, position: int) -> None:
+    """Hand all descriptors before ``position`` to the kernel; :func:`kick` makes it send them."""
+    store32_release(load64(xsk + r.X_TX_PRODUCER), position)
+
+
+@njit(cache=True)
+def tx_needs_wakeup(xsk: int) -> bool:
+    """Whether the kernel sends only when called. Always so in copy mode."""
+    flags = load32_acquire(load64(xsk + r.X_TX_FLAGS))
+    return load64(xsk + r.X_WAKE_ALWAYS) != 0 or (flags & XDP_RING_NEED_WAKEUP) != 0
+
+
+@njit(cache=True)
+def kick(xsk: int) -> int:
+    """Make the kernel send what is in the TX ring. Returns how many descriptors are left there, or ``-errno``.
+
+    In copy mode one call takes at most ``tx_batch`` descriptors and then fails with EAGAIN, so it is repeated, a
+    bounded number of times. Some are left when the completion ring is full, the device's queue is, or memory is short:
+    take completions, then kick again. Only errors that repeating cannot cure are returned, for example ``-ENETDOWN``.
+    """
+    pending = tx_pending(xsk)
+    calls = pending // load64(xsk + r.X_TX_BATCH) + KICK_RETRIES
+    fd = load64(xsk + r.X_FD)
+    while pending > 0 and calls > 0:
+        calls -= 1
+        result = libc.sendto(fd, 0, 0, libc.MSG_DONTWAIT, 0, 0)
+        pending = tx_pending(xsk)
+        if result >= 0:
+            break  # the kernel took all there was; in zero-copy mode it goes on by itself
+        error = libc.errno()
+        if error != libc.EAGAIN and error != libc.EBUSY and error != libc.ENOBUFS and error != libc.EINTR:
+            return -error
+    return pending
+
+
+# --- fill: chunks for the kernel to receive into ----------------------------------------------------------------------
+
+
+@njit(cache=True)
+def fill_pending(xsk: int) -> int:
+    """Published chunks that the kernel has not taken yet."""
+    return distance(load32_acquire(load64(xsk + r.X_FILL_CONSUMER)), load32(load64(xsk + r.X_FILL_PRODUCER)))
+
+
+@njit(cache=True)
+def fill_free(xsk: int) -> int:
+    """Entries that may be written."""
+    return load64(xsk + r.X_FILL_MASK) + 1 - fill_pending(xsk)
+
+
+@njit(cache=True)
+def fill_position(xsk: int) -> int:
+    """Position of the first entry that may be written."""
+    return load32(load64(xsk + r.X_FILL_PRODUCER))
+
+
+@njit(cache=True)
+def fill_write(xsk: int, position: int, address: int) -> None:
+    """Write the address of a free chunk. The kernel does not look at it before :func:`fill_publish`."""
+    entry = load64(xsk + r.X_FILL_ENTRIES) + (position & load64(xsk + r.X_FILL_MASK)) * ADDRESS_BYTES
+    store64(entry, address)
+
+
+@njit(cache=True)
+def fill_address(xsk: int, position: int) -> int:
+    """What :func:`fill_write` wrote at a position; ours to read until the entry is published and taken."""
+    return load64(load64(xsk + r.X_FILL_ENTRIES) + (position & load64(xsk + r.X_FILL_MASK)) * ADDRESS_BYTES)
+
+
+@njit(cache=True)
+def fill_publish(xsk: int, position: int) -> None:
+    """Hand all chunks before ``position`` to the kernel."""
+    store32_release(load64(xsk + r.X_FILL_PRODUCER), position)
+
+
+@njit(cache=True)
+def fill_needs_wakeup(xsk: int) -> bool:
+    """Whether the driver ran out of chunks and sleeps (zero-copy mode): call :func:`wake_rx`."""
+    return (load32_acquire(load64(xsk + r.X_FILL_FLAGS)) & XDP_RING_NEED_WAKEUP) != 0
+
+
+@njit(cache=True)
+def wake_rx(xsk: int) -> None:
+    """Make a driver that waits for chunks look at the fill ring again."""
+    libc.recvfrom(load64(xsk + r.X_FD), 0, 0, libc.MSG_DONTWAIT, 0, 0)
+
+
+# --- completion: chunks whose packet was sent -------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def completion_available(xsk: int) -> int:
+    """Chunks that may be taken."""
+    return distance(
+        load32(load64(xsk + r.X_COMPLETION_CONSUMER)), load32_acquire(load64(xsk + r.X_COMPLETION_PRODUCER))
+    )
+
+
+@njit(cache=True)
+def completion_position(xsk: int) -> int:
+    """Position of the first chunk that may be taken."""
+    return load32(load64(xsk + r.X_COMPLETION_CONSUMER))
+
+
+@njit(cache=True)
+def completion_address(xsk: int, position: int) -> int:
+    """The address that was given with the TX descriptor (not rounded to the chunk)."""
+    entry = load64(xsk + r.X_COMPLETION_ENTRIES) + (position & load64(xsk + r.X_COMPLETION_MASK)) * ADDRESS_BYTES
+    return load64(entry)
+
+
+@njit(cache=True)
+def completion_release(xsk: int, position: int) -> None:
+    """Give all entries before ``position`` back to the kernel."""
+    store32_release(load64(xsk + r.X_COMPLETION_CONSUMER), position)

@@ -1,0 +1,220 @@
+"""The lab: two network namespaces joined by a veth pair, a place to try everything on one machine.
+
+::
+
+    <name>-server                      <name>-client
+    srv0 10.0.0.2/24  ───── veth ───── cli0 10.0.0.1/24
+
+Devices and addresses are the same in every lab; the namespaces keep labs apart. Set as AF_XDP and XDP need it: several queues;
+no checksum offload (a packet that XDP or an AF_XDP socket sees must carry its checksum); GRO on, which turns NAPI on, without
+which a veth end takes nothing that the other end's XDP program sends; neighbours known, so that no ARP is needed (AF_XDP sockets
+answer none); no IPv6, whose announcements would be noise in the counters.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyroute2 import Ethtool, IPRoute, NetlinkError
+
+from splinter.errors import ServerError
+from splinter.limits import QUEUES_MAX
+from splinter.net import netns
+
+SERVER_DEVICE = "srv0"
+SERVER_ADDRESS = "10.0.0.2"
+SERVER_MAC = "02:53:50:4c:00:02"
+CLIENT_DEVICE = "cli0"
+CLIENT_ADDRESS = "10.0.0.1"
+CLIENT_MAC = "02:53:50:4c:00:01"
+PREFIX_BITS = 24
+
+_CHECKSUM_FEATURES = ("tx-checksum-ip-generic", "tx-checksum-ipv4", "tx-checksum-ipv6")
+_GRO_FEATURE = "rx-gro"
+_IPV6_SWITCH = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")  # of the namespace that the thread is in
+_LINK_UP = 0x1  # IFF_UP
+_NEIGHBOUR_PERMANENT = 0x80  # NUD_PERMANENT
+
+
+@dataclass(frozen=True)
+class End:
+    """One end of the veth pair."""
+
+    namespace: str
+    device: str
+    address: str
+    mac: str
+
+
+@dataclass(frozen=True)
+class LabStatus:
+    """What is there of a lab. ``up``: all of it, and nothing is wrong."""
+
+    up: bool
+    present: bool
+    """Something of it is there."""
+    problems: tuple[str, ...]
+    """What is missing or wrong, as sentences; empty when up."""
+
+
+class Lab:
+    """A lab by name, with ``queues`` RX and TX queues on each end. Making the object changes nothing.
+
+    Use it as a context manager to have it only for a while.
+    """
+
+    def __init__(self, name: str = "splinter", queues: int = 2) -> None:
+        if not 1 <= queues <= QUEUES_MAX:
+            raise ValueError(f"a lab has 1 to {QUEUES_MAX} queues, not {queues}")
+        self.name = name
+        self.queues = queues
+        self.server = End(f"{name}-server", SERVER_DEVICE, SERVER_ADDRESS, SERVER_MAC)
+        self.client = End(f"{name}-client", CLIENT_DEVICE, CLIENT_ADDRESS, CLIENT_MAC)
+        self._ends = ((self.server, self.client), (self.client, self.server))
+
+    def up(self) -> bool:
+        """Bring the lab up; returns whether anything had to be done.
+
+        A healthy lab is left alone, half of one is removed and made again. Raises
+        :class:`~splinter.errors.ServerError` without root, or when the kernel lacks veth or namespaces.
+        """
+        _need_root("bringing a lab up")
+        status = self.status()
+        if status.up:
+            return False
+        if status.present:
+            self.down()
+        try:
+            self._make()
+        except (OSError, NetlinkError) as error:
+            self.down()
+            raise ServerError(f"the lab could not be made (namespaces, veth): {error}") from error
+        problems = self.status().problems
+        if problems:
+            self.down()
+            raise ServerError(f"the lab was made, but: {'; '.join(problems)}")
+        return True
+
+    def down(self) -> None:
+        """Remove whatever is there of the lab. No error when there is nothing."""
+        _need_root("taking a lab down")
+        for end, _ in self._ends:
+            if not netns.exists(end.namespace):
+                continue
+            try:
+                # A namespace lives on while a process or socket is in it: its device is removed by name.
+                with netns.inside(end.namespace), IPRoute() as ip:
+                    for index in ip.link_lookup(ifname=end.device):
+                        ip.link("del", index=index)
+            except (NetlinkError, ServerError):
+                pass  # the other end's removal took it away, or the namespace is only a leftover name
+            netns.remove(end.namespace)
+
+    def status(self) -> LabStatus:
+        """Look at what is there. Needs root only when there is something."""
+        there = [end.namespace for end, _ in self._ends if netns.exists(end.namespace)]
+        if not there:
+            return LabStatus(False, False, ("there is no lab of this name",))
+        problems: list[str] = []
+        for end, other in self._ends:
+            if end.namespace not in there:
+                problems.append(f"network namespace {end.namespace} is missing")
+                continue
+            try:
+                with netns.inside(end.namespace), IPRoute() as ip:
+                    problems += _problems(ip, end, other, self.queues)
+            except ServerError as error:
+                problems.append(str(error))
+        return LabStatus(not problems, True, tuple(problems))
+
+    def __enter__(self) -> Lab:
+        self.up()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.down()
+
+    def _make(self) -> None:
+        for end, _ in self._ends:
+            netns.create(end.namespace)
+        queues = {"num_tx_queues": self.queues, "num_rx_queues": self.queues}
+        with netns.inside(self.server.namespace), IPRoute() as ip:
+            ip.link(
+                "add",
+                ifname=self.server.device,
+                kind="veth",
+                address=self.server.mac,
+                **queues,
+                peer={
+                    "ifname": self.client.device,
+                    "address": self.client.mac,
+                    "net_ns_fd": self.client.namespace,
+                    **queues,
+                },
+            )
+        for end, other in self._ends:
+            with netns.inside(end.namespace), IPRoute() as ip:
+                _configure(ip, end, other)
+
+
+def _configure(ip: IPRoute, end: End, other: End) -> None:
+    if _IPV6_SWITCH.exists():
+        _IPV6_SWITCH.write_text("1")
+    with Ethtool() as ethtool:
+        features = ethtool.get_features(end.device)
+        for name in _CHECKSUM_FEATURES:
+            if name in features.features:
+                features.features[name].enable = False
+        features.features[_GRO_FEATURE].enable = True
+        ethtool.set_features(end.device, features)
+    loopback, device = _index(ip, "lo"), _index(ip, end.device)
+    ip.link("set", index=loopback, state="up")
+    ip.addr("add", index=device, address=end.address, prefixlen=PREFIX_BITS)
+    ip.link("set", index=device, state="up")
+    ip.neigh("add", ifindex=device, dst=other.address, lladdr=other.mac, state="permanent")
+
+
+def _index(ip: IPRoute, device: str) -> int:
+    found = ip.link_lookup(ifname=device)
+    if not found:
+        raise ServerError(f"there is no device {device}")
+    return int(found[0])
+
+
+def _problems(ip: IPRoute, end: End, other: End, queues: int) -> list[str]:
+    where = f"{end.device} in {end.namespace}"
+    found = ip.link_lookup(ifname=end.device)
+    if not found:
+        return [f"{where} is missing"]
+    link: Any = ip.get_links(found[0])[0]
+    problems = []
+    for kind in ("tx", "rx"):
+        count = link.get(f"num_{kind}_queues")
+        if count != queues:
+            problems.append(f"{where} has {count} {kind.upper()} queues, not {queues}")
+    if link.get("address") != end.mac:
+        problems.append(f"{where} has another MAC address")
+    if not link["flags"] & _LINK_UP:
+        problems.append(f"{where} is down")
+    addresses = [address.get("address") for address in ip.get_addr(index=found[0])]
+    if end.address not in addresses:
+        problems.append(f"{where} lacks its address {end.address}")
+    neighbours = {entry.get("dst"): entry for entry in ip.get_neighbours(ifindex=found[0])}
+    neighbour = neighbours.get(other.address)
+    if neighbour is None or not neighbour["state"] & _NEIGHBOUR_PERMANENT:
+        problems.append(f"{where} does not know its neighbour {other.address}")
+    with Ethtool() as ethtool:
+        features = ethtool.get_features(end.device).features
+    if any(features[name].enable for name in _CHECKSUM_FEATURES if name in features):
+        problems.append(f"{where} has checksum offload on")
+    if not features[_GRO_FEATURE].enable:
+        problems.append(f"{where} has GRO off")
+    return problems
+
+
+def _need_root(action: str) -> None:
+    if os.geteuid() != 0:
+        raise ServerError(f"{action} needs root: run it with sudo")

@@ -1,0 +1,40 @@
+"""The tenants' table: what the XDP program knows of each tenant. One record per tenant id, in shared memory.
+
+The array is the BPF map ``tenants`` (memfd without XDP). The C structure in ``bpf/shared.h`` is generated from this
+dtype. Writer of every field: the control plane. Readers: the XDP program on each packet, workers on the UDP transport.
+
+To create a tenant, write all other fields first and ``flags`` last; to remove one, clear ``flags`` first. Each field is
+naturally aligned, so that its store is atomic; a packet that races with a change is judged by the old value or by the
+new one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from splinter import limits
+from splinter.layout import offset
+
+TENANT_ACTIVE = 1  # flags: the tenant exists
+TENANT_REMOVING = 2  # flags: the tenant is gone, but its objects may not be yet; the id is not free
+
+TENANT = np.dtype(
+    [
+        ("token", "<u8"),  # the tenant's secret, never 0 while active
+        ("home", "<u4"),  # core slot that serves the tenant's requests, 0 … cores - 1
+        ("flags", "<u4"),  # TENANT_ACTIVE or TENANT_REMOVING; written last on creation
+        ("generation", "<u4"),  # counts creations under this id, from 1
+        ("reserved", "<u4", 3),
+    ]
+)
+assert TENANT.itemsize == 32
+
+T_TOKEN = offset(TENANT, "token")
+T_HOME = offset(TENANT, "home")
+T_FLAGS = offset(TENANT, "flags")
+T_GENERATION = offset(TENANT, "generation")
+
+
+def tenants_bytes(tenants_max: int = limits.TENANTS_MAX) -> int:
+    """Bytes of a table for the tenant ids 0 … ``tenants_max - 1``."""
+    return tenants_max * TENANT.itemsize

@@ -1,0 +1,100 @@
+"""Attaching a program to a device so that it goes away with us.
+
+A BPF link is attached as long as some process has its descriptor open: after a SIGKILL the kernel detaches it by
+itself. Native mode (in the driver) is tried first, then generic mode. Kernels before 5.9 have no links for XDP; there
+bcc attaches by netlink, and the program stays if the process is killed.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from splinter.errors import ServerError, TransportUnavailableError
+from splinter.net.xdp import syscall
+from splinter.net.xdp.compile import import_bcc
+
+AttachMode = Literal["native", "generic"]
+
+_MODES: tuple[tuple[AttachMode, int], ...] = (("native", syscall.LINK_NATIVE), ("generic", syscall.LINK_GENERIC))
+_NETLINK_IF_NOEXIST = 1 << 0  # XDP_FLAGS_UPDATE_IF_NOEXIST
+_OCCUPIED = (errno.EBUSY, errno.EEXIST)
+_DETACHED = (errno.ENOLINK, errno.ENODEV, errno.EINVAL)  # its device is gone; or a kernel that cannot (before 5.11)
+_RETRY_SECONDS = 2.0  # the kernel detaches a killed holder's link only some time after its death
+_RETRY_INTERVAL_SECONDS = 0.01
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Attachment:
+    """A program on a device. ``link_fd`` is None when it was attached by netlink."""
+
+    ifname: str
+    mode: AttachMode
+    link_fd: int | None
+    flags: int
+
+    def detach(self) -> None:
+        """Take the program off the device, whoever else holds the link. No error when the device is gone."""
+        if self.link_fd is None:
+            import_bcc().libbcc.lib.bpf_attach_xdp(self.ifname.encode(), -1, self.flags)
+            return
+        try:
+            syscall.detach_link(self.link_fd)
+        except OSError as error:
+            if error.errno not in _DETACHED:
+                raise
+        finally:
+            os.close(self.link_fd)
+
+
+def attach(program_fd: int, ifname: str, ifindex: int) -> Attachment:
+    """Attach a program to a device of the current network namespace.
+
+    Raises :class:`ServerError` when another program is attached there, :class:`TransportUnavailableError` when the
+    kernel can attach none.
+    """
+    reasons = []
+    for mode, flags in _MODES:
+        try:
+            attachment = _attach_in_mode(program_fd, ifname, ifindex, mode, flags)
+        except OSError as error:
+            if error.errno in _OCCUPIED:
+                raise ServerError(
+                    f"another XDP program is attached to {ifname}, perhaps another server's: stop what attached it, or "
+                    f"remove it with: ip link set dev {ifname} xdp off"
+                ) from error
+            if error.errno == errno.EPERM:
+                raise TransportUnavailableError("attaching an XDP program needs root (CAP_NET_ADMIN)") from error
+            reasons.append(f"{mode}: {error.strerror}")
+            continue
+        if mode == "generic":
+            log.warning("%s: no XDP in the driver (%s): generic mode, which is slower", ifname, "; ".join(reasons))
+        return attachment
+    raise TransportUnavailableError(f"no XDP program can be attached to {ifname} ({'; '.join(reasons)})")
+
+
+def _attach_in_mode(program_fd: int, ifname: str, ifindex: int, mode: AttachMode, flags: int) -> Attachment:
+    deadline = time.monotonic() + _RETRY_SECONDS
+    while True:
+        try:
+            return Attachment(ifname, mode, syscall.link_xdp(program_fd, ifindex, flags), flags)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                return _attach_by_netlink(program_fd, ifname, mode, flags)
+            if error.errno not in _OCCUPIED or time.monotonic() > deadline:
+                raise
+        time.sleep(_RETRY_INTERVAL_SECONDS)
+
+
+def _attach_by_netlink(program_fd: int, ifname: str, mode: AttachMode, flags: int) -> Attachment:
+    result = import_bcc().libbcc.lib.bpf_attach_xdp(ifname.encode(), program_fd, flags | _NETLINK_IF_NOEXIST)
+    if result < 0:
+        raise OSError(-result, os.strerror(-result))
+    log.warning("%s: this kernel has no BPF links for XDP: the program stays attached if the server is killed", ifname)
+    return Attachment(ifname, mode, None, flags)

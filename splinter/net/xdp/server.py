@@ -1,0 +1,86 @@
+"""The server's XDP program, ``bpf/splinter.c``: authenticates requests and steers them to the tenant's home core."""
+
+from __future__ import annotations
+
+import ipaddress
+import mmap
+import struct
+
+from splinter import limits
+from splinter.net.tenants import TENANT
+from splinter.net.xdp import syscall
+from splinter.net.xdp.program import Program, map_memory
+from splinter.net.xdp.verdicts import Verdict
+
+
+class XdpProgram(Program):
+    """Compile and load the program for a device of the current network namespace.
+
+    :param port: UDP port that is ours.
+    :param cores: number of workers; each has one socket per queue.
+    :param queues: RX queues of the device.
+    :param tenants_max: size of the tenants' table; ids are below it.
+    :param index_buckets: buckets of the store's index, 64 bytes each.
+    :param slabs: slabs of the store, 128 KiB each. Their memory is taken at once.
+    :param address: IPv4 address that is ours; None: any.
+
+    Maps, by name: ``tenants``, ``store_index``, ``store_slabs`` (shared memory: :meth:`map_memory`), ``xsks``,
+    ``counters``.
+    """
+
+    def __init__(
+        self,
+        ifname: str,
+        *,
+        port: int,
+        cores: int,
+        queues: int,
+        tenants_max: int = limits.TENANTS_MAX,
+        index_buckets: int,
+        slabs: int,
+        address: str | None = None,
+    ) -> None:
+        self.cores = cores
+        self.queues = queues
+        self._bytes = {
+            "tenants": _whole_pages(tenants_max * TENANT.itemsize),
+            "store_index": _whole_pages(index_buckets * limits.BUCKET_BYTES),
+            "store_slabs": _whole_pages(slabs * limits.SLAB_BYTES),
+        }
+        defines = {
+            "PORT": port,
+            "ADDRESS": f"{int(ipaddress.IPv4Address(address or '0.0.0.0')):#x}u",
+            "CORES": cores,
+            "SOCKETS": cores * queues,
+            "TENANTS": tenants_max,
+            "INDEX_BUCKETS": index_buckets,
+            "SLABS": slabs,
+        }
+        super().__init__(ifname, "splinter.c", "splinter", defines, [*self._bytes, "xsks", "counters"])
+        self._cpus = syscall.possible_cpus()
+
+    def map_bytes(self, name: str) -> int:
+        """Bytes of a shared-memory map, whole pages. Raises ``KeyError`` when that is none."""
+        return self._bytes[name]
+
+    def map_memory(self, name: str) -> mmap.mmap:
+        """The memory of ``tenants``, ``store_index`` or ``store_slabs``, shared with kernel and forked processes."""
+        return map_memory(self.map_fd(name), self.map_bytes(name))
+
+    def set_socket(self, queue: int, core: int, fd: int) -> None:
+        """Steer requests for tenants of ``core`` that come in by ``queue`` to an AF_XDP socket bound to that queue."""
+        self._set_socket(queue * self.cores + core, fd)
+
+    def clear_socket(self, queue: int, core: int) -> None:
+        """Drop such requests from now on (counted as ``no_socket``). No error when there is no socket."""
+        self._clear_socket(queue * self.cores + core)
+
+    def counters(self) -> dict[str, int]:
+        """Packets by verdict since the program was loaded: the names of :class:`Verdict` in lower case."""
+        cells = struct.Struct(f"<{self._cpus}Q")
+        fd = self.map_fd("counters")
+        return {verdict.name.lower(): sum(cells.unpack(syscall.lookup(fd, verdict, cells.size))) for verdict in Verdict}
+
+
+def _whole_pages(size: int) -> int:
+    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE

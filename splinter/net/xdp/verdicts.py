@@ -1,0 +1,30 @@
+"""What the XDP program can decide about a packet; the index of each counter.
+
+``bpf/shared.h`` is generated from here, so that both sides count the same things under the same names.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Verdict(IntEnum):
+    """One counter each. A packet has one of PASSED, STEERED and the drops; the two notes come on top of that."""
+
+    PASSED = 0  # not ours: to the kernel's network stack
+    STEERED = 1  # to the socket of the tenant's home core
+    # Notes: steered all the same, because the worker answers these with a status.
+    BAD_VERSION = 2  # a version of the protocol that this server does not speak
+    BAD_LENGTH = 3  # key and value lengths do not add up to the packet's
+    # Drops.
+    TRUNCATED = 4  # IP or UDP length contradict each other or the frame
+    FRAGMENT = 5  # an IP fragment
+    SHORT = 6  # no whole request header
+    BAD_MAGIC = 7  # not our protocol
+    REPLY = 8  # a reply, or a request reflected to us
+    UNKNOWN_TENANT = 9  # no such tenant
+    WRONG_TOKEN = 10  # not the tenant's token
+    NO_SOCKET = 11  # the home core has no socket on the queue that the packet came in by
+
+
+DROPS = tuple(verdict for verdict in Verdict if verdict >= Verdict.TRUNCATED)
