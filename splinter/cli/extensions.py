@@ -1,0 +1,129 @@
+"""``splinter install``, ``uninstall``, ``extensions``, ``check`` and ``invoke``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from splinter.cli import arguments
+from splinter.cli.target import Address, Instance, Tenant, Token, find_server
+from splinter.errors import SplinterError
+
+if TYPE_CHECKING:
+    from splinter.client import ExtensionInfo
+
+_File = Annotated[Path, typer.Argument(metavar="FILE.py", help="Source with one @extension function.")]
+_Name = Annotated[str | None, typer.Option("--name", help="Install under this name; by default the function's.")]
+_ARGUMENTS_AS_THEY_ARE = {"ignore_unknown_options": True}  # -5 is a number, not an option
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    app.command()(install)
+    app.command()(uninstall)
+    app.command("extensions")(list_extensions)
+    app.command()(check)
+    app.command(context_settings=_ARGUMENTS_AS_THEY_ARE)(invoke)
+
+
+def install(
+    file: _File,
+    tenant: Tenant,
+    name: _Name = None,
+    token: Token = None,
+    instance: Instance = "default",
+    address: Address = None,
+) -> None:
+    """Verify, compile and publish an extension, in place of the one of its name.
+
+    Example: splinter install hypernyms.py --tenant 7
+    """
+    source = _read_source(file)
+    with find_server(instance, address).client(tenant, token) as client:
+        info = client.install(source, name=name)
+    print(f"installed {info.signature}, version {info.version}, {info.code_bytes} bytes of code")
+
+
+def uninstall(
+    name: Annotated[str, typer.Argument(help="The extension's name.")],
+    tenant: Tenant,
+    token: Token = None,
+    instance: Instance = "default",
+    address: Address = None,
+) -> None:
+    """Remove an extension. Example: splinter uninstall hypernyms --tenant 7"""
+    with find_server(instance, address).client(tenant, token) as client:
+        client.uninstall(name)
+
+
+def list_extensions(
+    tenant: Tenant,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")] = False,
+    token: Token = None,
+    instance: Instance = "default",
+    address: Address = None,
+) -> None:
+    """List a tenant's extensions. Example: splinter extensions --tenant 7"""
+    with find_server(instance, address).client(tenant, token) as client:
+        found = client.extensions()
+    if as_json:
+        print(json.dumps([_plain(info) for info in found]))
+        return
+    table = Table("name", "signature", "version", "code bytes", "frame bytes")
+    for info in found:
+        table.add_row(info.name, str(info.signature), str(info.version), str(info.code_bytes), str(info.frame_bytes))
+    Console().print(table)
+
+
+def check(file: _File) -> None:
+    """Verify a source without a server: all findings with their lines; exit status 1 when it would be refused."""
+    from splinter.ext.compile import compile_source  # LLVM takes its time to load
+
+    compiled = compile_source(_read_source(file), None)
+    print(f"{file}: {compiled.signature}: {len(compiled.code)} bytes of code, {compiled.frame_bytes} bytes of frame")
+
+
+def invoke(
+    name: Annotated[str, typer.Argument(help="The extension's name.")],
+    tenant: Tenant,
+    values: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ARG…]", help="By position or NAME=VALUE; bytes as text, hex:00ff or @FILE."),
+    ] = None,
+    token: Token = None,
+    instance: Instance = "default",
+    address: Address = None,
+) -> None:
+    """Run an extension and print its result.
+
+    Examples: splinter invoke hypernyms 2084071 --tenant 7; splinter invoke hypernyms synset=2084071 --tenant 7
+    """
+    with find_server(instance, address).client(tenant, token) as client:
+        positional, named = arguments.parse(client.signature(name), values or [])
+        result = client.invoke(name, *positional, **named)
+    if result is not None:
+        print(arguments.show(result))
+
+
+def _read_source(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError as error:
+        raise SplinterError(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SplinterError(f"{file}: not UTF-8 text") from None
+
+
+def _plain(info: ExtensionInfo) -> dict[str, Any]:
+    return {
+        "name": info.name,
+        "signature": str(info.signature),
+        "version": info.version,
+        "code_bytes": info.code_bytes,
+        "frame_bytes": info.frame_bytes,
+    }

@@ -1,0 +1,57 @@
+"""``splinter``: the command line."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import splinter
+from splinter.cli import extensions, lab, objects, serve, stats, tenant
+from splinter.cli.errors import Commands
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="A multi-tenant, in-memory key-value store that tenants push code into.",
+    epilog="Start with: splinter lab up; splinter serve --lab splinter",
+)
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"splinter {splinter.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """A multi-tenant, in-memory key-value store that tenants push code into."""
+
+
+serve.register(app)
+app.add_typer(lab.app, name="lab")
+app.add_typer(tenant.app, name="tenant")
+objects.register(app)
+extensions.register(app)
+stats.register(app)
+
+
+@app.command(context_settings=_PASS_ON)
+def bench(context: typer.Context) -> None:
+    """Measure: load generator, and comparisons with the machine's limits ('splinter bench --help')."""
+    from splinter.bench.cli import bench_app  # compiled code and its cache are loaded only when they are needed
+
+    bench_app(args=context.args, prog_name="splinter bench")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app(prog_name="splinter")

@@ -1,0 +1,131 @@
+"""``splinter get``, ``put`` and ``delete``: one object."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from splinter.cli.errors import fail
+from splinter.cli.target import Address, Instance, Table, Tenant, Token, find_server
+from splinter.errors import SplinterError
+
+
+class KeyForm(StrEnum):
+    """How a key is written on the command line."""
+
+    TEXT = "text"
+    INT = "int"
+    HEX = "hex"
+
+
+_KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="The object's key.")]
+_KeyOption = Annotated[
+    KeyForm,
+    typer.Option("--key", help="KEY is text, an integer (8 bytes little-endian, as in extensions) or hexadecimal."),
+]
+_Hex = Annotated[bool, typer.Option("--hex", help="The value is hexadecimal.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    app.command()(get)
+    app.command()(put)
+    app.command()(delete)
+
+
+def get(
+    key: _KeyArgument,
+    tenant: Tenant,
+    table: Table = 0,
+    form: _KeyOption = KeyForm.TEXT,
+    as_hex: _Hex = False,
+    token: Token = None,
+    instance: Instance = "default",
+    address: Address = None,
+) -> None:
+    """Write an object's value to standard output, byte for byte; exit status 1 when there is none.
+
+    Example: splinter get dog --tenant 7 --table 1
+    """
+    with find_server(instance, address).client(tenant, token) as client:
+        value = client.get(parse_key(key, form), table=table)
+    if value is None:
+        raise fail(f"no object {key!r} in table {table} of tenant {tenant}")
+    if as_hex:
+        print(value.hex())
+        return
+    sys.stdout.buffer.write(value)
+    if sys.stdout.isatty():
+        sys.stdout.buffer.write(b"\n")
+    sys.stdout.buffer.flush()
+
+
+def put(
+    key: _KeyArgument,
+    tenant: Tenant,
+    value: Annotated[str | None, typer.Argument(metavar="[VALUE]", help="By default read from standard input.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="Take the value from a file.")] = None,
+    table: Table = 0,
+    form: _KeyOption = KeyForm.TEXT,
+    as_hex: _Hex = False,
+    token: Token = None,
+    instance: Instance = "default",
+    address: Address = None,
+) -> None:
+    """Store an object, in place of the one there was.
+
+    Examples: splinter put dog 'a domesticated canid' --tenant 7 --table 1; splinter put photo --file cat.jpg --tenant 7
+    """
+    body = _read_value(value, file, as_hex)
+    with find_server(instance, address).client(tenant, token) as client:
+        client.put(parse_key(key, form), body, table=table)
+
+
+def delete(
+    key: _KeyArgument,
+    tenant: Tenant,
+    table: Table = 0,
+    form: _KeyOption = KeyForm.TEXT,
+    token: Token = None,
+    instance: Instance = "default",
+    address: Address = None,
+) -> None:
+    """Delete an object; exit status 1 when there was none. Example: splinter delete dog --tenant 7 --table 1"""
+    with find_server(instance, address).client(tenant, token) as client:
+        found = client.delete(parse_key(key, form), table=table)
+    if not found:
+        raise fail(f"no object {key!r} in table {table} of tenant {tenant}")
+
+
+def parse_key(key: str, form: KeyForm) -> str | int | bytes:
+    """A key as the client takes it. Raises :class:`SplinterError` when it is not of its form."""
+    try:
+        if form is KeyForm.INT:
+            return int(key, 0)
+        return bytes.fromhex(key) if form is KeyForm.HEX else key
+    except ValueError:
+        raise SplinterError(f"key {key!r} is not {'an integer' if form is KeyForm.INT else 'hexadecimal'}") from None
+
+
+def _read_value(value: str | None, file: Path | None, as_hex: bool) -> bytes:
+    if value is not None and file is not None:
+        raise SplinterError("give the value or --file, not both")
+    if file is not None:
+        try:
+            body = file.read_bytes()
+        except OSError as error:
+            raise SplinterError(f"{file}: {error.strerror}") from None
+    elif value is not None:
+        body = value.encode(errors="surrogateescape")
+    else:
+        body = sys.stdin.buffer.read()
+    if not as_hex:
+        return body
+    try:
+        return bytes.fromhex(body.decode())
+    except ValueError:
+        raise SplinterError("the value is not hexadecimal") from None

@@ -1,0 +1,73 @@
+"""``splinter serve``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_PANEL_LAB = "Network namespaces"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command()(serve)
+
+
+def serve(
+    config: Annotated[Path | None, typer.Option(help="Settings in TOML; options of the command line win.")] = None,
+    instance: Annotated[
+        str | None,
+        typer.Option("--instance", "-i", envvar="SPLINTER_INSTANCE", help="Name of this server on the host."),
+    ] = None,
+    transport: Annotated[
+        str | None, typer.Option(help="auto, xdp or udp. auto takes XDP where the machine can, and says why not.")
+    ] = None,
+    dev: Annotated[str | None, typer.Option("--dev", metavar="IFACE", help="Network device for XDP.")] = None,
+    address: Annotated[str | None, typer.Option(help="IPv4 address to serve; by default the device's.")] = None,
+    port: Annotated[int | None, typer.Option(help="UDP port of requests, TCP port of control.")] = None,
+    cores: Annotated[
+        str | None, typer.Option(metavar="LIST", help="CPUs to run workers on, such as 0,1 or 0-3; by default all.")
+    ] = None,
+    memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Memory of the store, such as 1GiB.")] = None,
+    lab: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Serve in this lab ('splinter lab up').", rich_help_panel=_PANEL_LAB),
+    ] = None,
+    netns: Annotated[
+        str | None, typer.Option(help="Network namespace to serve in.", rich_help_panel=_PANEL_LAB)
+    ] = None,
+    client_netns: Annotated[
+        str | None,
+        typer.Option(help="Where this host's clients reach the server from.", rich_help_panel=_PANEL_LAB),
+    ] = None,
+) -> None:
+    """Run a server until Ctrl-C or SIGTERM.
+
+    Examples: 'splinter serve --lab splinter' in the lab's veth pair; 'splinter serve --dev eth0 --cores 2-5 --memory
+    8GiB' on a real device; 'splinter serve --transport udp --address 127.0.0.1' without root.
+    """
+    from splinter.server import supervisor
+    from splinter.server.config import ServerConfig
+
+    if lab is not None:
+        from splinter.net.lab import Lab
+
+        room = Lab(lab)
+        dev = dev or room.server_device
+        netns = netns or room.server_netns
+        client_netns = client_netns or room.client_netns
+    settings = ServerConfig.load(
+        config,
+        instance=instance,
+        transport=transport,
+        device=dev,
+        address=address,
+        port=port,
+        cores=cores,
+        memory=memory,
+        netns=netns,
+        client_netns=client_netns,
+    )
+    supervisor.serve(settings)

@@ -1,0 +1,95 @@
+"""Which server a command talks to, and as whom."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from splinter import limits
+from splinter.client import Client
+from splinter.client.admin import Admin
+from splinter.client.encoding import parse_token
+from splinter.errors import SplinterError
+from splinter.server import instance as instances
+
+_TIMEOUT_SECONDS = 2.0
+_CREDENTIAL_VARIABLE = "SPLINTER_CREDENTIAL"
+
+Instance = Annotated[
+    str, typer.Option("--instance", "-i", envvar="SPLINTER_INSTANCE", help="Name of a server on this host.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        "-a",
+        envvar="SPLINTER_ADDRESS",
+        metavar="IP[:PORT]",
+        help="A server elsewhere, in place of --instance.",
+    ),
+]
+Tenant = Annotated[int, typer.Option("--tenant", "-t", envvar="SPLINTER_TENANT", help="Tenant id.", min=1)]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        envvar="SPLINTER_TOKEN",
+        help="The tenant's token; the owner of a server on this host needs none.",
+        show_envvar=True,
+    ),
+]
+Table = Annotated[int, typer.Option("--table", help="Table number.", min=0, max=limits.TABLES_MAX - 1)]
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where a server answers, from which network namespace it is reached, and its instance when it is on this host."""
+
+    address: str
+    port: int
+    netns: str | None
+    instance: str | None
+
+    def client(self, tenant: int, token: str | None) -> Client:
+        """A client; without a token the administrator's credential finds it."""
+        number = _parse_token(token) if token else self._look_up_token(tenant)
+        return Client(self.address, tenant, number, port=self.port, netns=self.netns, timeout=_TIMEOUT_SECONDS)
+
+    def admin(self) -> Admin:
+        """The administrator's connection, with the credential of ``$SPLINTER_CREDENTIAL`` or of the instance."""
+        credential = os.environ.get(_CREDENTIAL_VARIABLE)
+        if not credential:
+            if self.instance is None:
+                raise SplinterError(f"a server elsewhere is administered with its credential in ${_CREDENTIAL_VARIABLE}")
+            credential = instances.credential(self.instance)
+        return Admin(self.address, credential, port=self.port, netns=self.netns)
+
+    def _look_up_token(self, tenant: int) -> int:
+        if self.instance is None and not os.environ.get(_CREDENTIAL_VARIABLE):
+            raise SplinterError("a server elsewhere needs the tenant's --token")
+        with self.admin() as admin:
+            return admin.get_tenant(tenant, token=True).token
+
+
+def find_server(instance: str, address: str | None) -> Server:
+    """The server of an instance name on this host, or at an address. Raises :class:`SplinterError`."""
+    if address is not None:
+        host, _, port = address.partition(":")
+        try:
+            return Server(host, int(port) if port else limits.PORT_DEFAULT, None, None)
+        except ValueError:
+            raise SplinterError(f"--address {address!r}: write IP or IP:PORT") from None
+    info = instances.read(instance)
+    # With XDP only packets that arrive on the device count, so a client must stand on the other side of it.
+    inside = info.netns if info.transport == "udp" else None
+    return Server(info.address, info.port, info.client_netns or inside, instance)
+
+
+def _parse_token(token: str) -> int:
+    try:
+        return parse_token(token)
+    except ValueError:
+        raise SplinterError("a token is up to 16 hexadecimal digits, as 'splinter tenant create' prints it") from None

@@ -1,0 +1,91 @@
+"""``splinter tenant``: create, list, remove."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from splinter import limits
+from splinter.cli.target import Address, Instance, find_server
+from splinter.client.admin import TenantInfo
+from splinter.client.encoding import format_token
+from splinter.server.config import parse_bytes
+
+app = typer.Typer(help="Create, list and remove tenants (for the administrator).", no_args_is_help=True)
+_Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")]
+
+
+@app.command()
+def create(
+    tenant: Annotated[int | None, typer.Option("--tenant", "-t", min=1, help="Id; by default the lowest free.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many to create.")] = 1,
+    quota: Annotated[str | None, typer.Option(metavar="SIZE", help="Bytes it may store, such as 64MiB.")] = None,
+    home: Annotated[int | None, typer.Option(min=0, help="Core slot; by default id modulo cores.")] = None,
+    as_json: _Json = False,
+    instance: Instance = "default",
+    address: Address = None,
+) -> None:
+    """Create tenants and print each with its token: 'TENANT TOKEN'.
+
+    Example: splinter tenant create --tenant 7 --quota 64MiB
+    """
+    if tenant is not None and count != 1:
+        raise typer.BadParameter("--tenant and --count exclude each other")
+    quota_bytes = parse_bytes(quota) if quota is not None else None
+    with find_server(instance, address).admin() as admin:
+        if count == 1:
+            created = [admin.create_tenant(tenant, quota_bytes=quota_bytes, home=home)]
+        else:
+            created = admin.create_tenants(count, quota_bytes=quota_bytes, home=home)
+    if as_json:
+        print(json.dumps([_plain(item, with_token=True) for item in created]))
+        return
+    for item in created:
+        print(f"{item.tenant} {format_token(item.token)}")
+
+
+@app.command("list")
+def list_tenants(
+    tokens: Annotated[bool, typer.Option("--tokens", help="Show the secrets.")] = False,
+    as_json: _Json = False,
+    instance: Instance = "default",
+    address: Address = None,
+) -> None:
+    """List all tenants with their use of memory."""
+    with find_server(instance, address).admin() as admin:
+        found = admin.list_tenants(tokens=tokens)
+    if as_json:
+        print(json.dumps([_plain(item, with_token=tokens) for item in found]))
+        return
+    table = Table("tenant", "home", "objects", "bytes", "quota", *(["token"] if tokens else []))
+    for item in found:
+        quota = "none" if item.quota_bytes == limits.TENANT_QUOTA_BYTES_DEFAULT else f"{item.quota_bytes:,}"
+        row = [str(item.tenant), str(item.home), f"{item.objects:,}", f"{item.bytes_used:,}", quota]
+        table.add_row(*row, *([format_token(item.token)] if tokens else []))
+    Console().print(table)
+
+
+@app.command()
+def remove(
+    tenant: Annotated[int, typer.Argument(min=1, help="Tenant id.")],
+    instance: Instance = "default",
+    address: Address = None,
+) -> None:
+    """Remove a tenant with its objects and extensions. Example: splinter tenant remove 7"""
+    with find_server(instance, address).admin() as admin:
+        admin.remove_tenant(tenant)
+
+
+def _plain(item: TenantInfo, *, with_token: bool) -> dict[str, int | str]:
+    fields: dict[str, int | str] = {
+        "tenant": item.tenant,
+        "home": item.home,
+        "quota_bytes": item.quota_bytes,
+        "bytes_used": item.bytes_used,
+        "objects": item.objects,
+    }
+    return fields | ({"token": format_token(item.token)} if with_token else {})

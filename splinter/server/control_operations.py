@@ -1,0 +1,187 @@
+"""The control plane's operations: who may do what, with which fields, and what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import splinter
+from splinter import limits, wire
+from splinter.errors import ControlError, PermissionDeniedError, Status, UnknownTenantError, error_for
+from splinter.server import control_fields as fields
+from splinter.server import statistics
+
+if TYPE_CHECKING:
+    from splinter.server.control import Shared
+    from splinter.server.control_tenants import Tenants
+    from splinter.server.registry import Entry, Registry
+
+_CREDENTIAL_BYTES_MAX = 256
+_TOKEN_BYTES = 8
+_Handler = Callable[[dict[Any, Any]], Awaitable[dict[str, Any]]]
+
+
+class Operations:
+    """Every operation by its name. Each returns the reply's fields, or raises the exception that the reply tells."""
+
+    def __init__(self, shared: Shared, tenants: Tenants, registry: Registry) -> None:
+        self._shared, self._tenants, self._registry = shared, tenants, registry
+        # One thread: compiling does not hold up other connections, and installs take their turns.
+        self._compiler = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compiler")
+        self._counts: dict[str, int] = {}
+        self._handlers: dict[str, _Handler] = {
+            "hello": self._hello,
+            "tenant.create": self._tenant_create,
+            "tenant.list": self._tenant_list,
+            "tenant.remove": self._tenant_remove,
+            "extension.install": self._extension_install,
+            "extension.uninstall": self._extension_uninstall,
+            "extension.list": self._extension_list,
+            "extension.signature": self._extension_signature,
+            "stats": self._stats,
+        }
+
+    async def run(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """Do what a request asks for. Raises :class:`splinter.errors.SplinterError` to refuse it."""
+        op = request.get("op")
+        handler = self._handlers.get(op) if isinstance(op, str) else None
+        if handler is None:
+            raise ControlError(f"unknown operation; known: {', '.join(self._handlers)}", "unknown_op")
+        self._counts[str(op)] = self._counts.get(str(op), 0) + 1
+        return await handler(request)
+
+    def close(self) -> None:
+        """Let go of the compiler's thread."""
+        self._compiler.shutdown(wait=False, cancel_futures=True)
+
+    # --- who asks ---------------------------------------------------------------------------------------------------
+
+    def _is_administrator(self, request: dict[Any, Any]) -> bool:
+        if request.get("credential") is None:
+            return False
+        given = fields.text(request, "credential", _CREDENTIAL_BYTES_MAX).encode(errors="surrogatepass")
+        if not hmac.compare_digest(given, self._shared.credential):
+            raise PermissionDeniedError("wrong administration credential", "permission_denied")
+        return True
+
+    def _require_administrator(self, request: dict[Any, Any]) -> None:
+        if not self._is_administrator(request):
+            raise PermissionDeniedError("this needs the administration credential", "permission_denied")
+
+    def _require_tenant(self, request: dict[Any, Any]) -> int:
+        """The tenant that a request is about, after its token or the administrator's credential has been checked."""
+        tenant = fields.integer(request, "tenant", 1, self._tenants.count_max - 1)
+        if self._is_administrator(request):
+            if not self._tenants.is_active(tenant):
+                raise UnknownTenantError(f"there is no tenant {tenant}")
+            return tenant
+        token = fields.integer(request, "token", 0, (1 << 64) - 1)
+        # A tenant that is not there has token 0, which nobody's token is: no difference to see between wrong and
+        # unknown.
+        known = self._tenants.token(tenant) if self._tenants.is_active(tenant) else 0
+        same = hmac.compare_digest(token.to_bytes(_TOKEN_BYTES, "little"), known.to_bytes(_TOKEN_BYTES, "little"))
+        if not same or not known:
+            raise PermissionDeniedError("wrong tenant or token", "permission_denied")
+        return tenant
+
+    # --- operations -------------------------------------------------------------------------------------------------
+
+    async def _hello(self, request: dict[Any, Any]) -> dict[str, Any]:
+        return {
+            "server": "splinter",
+            "version": splinter.__version__,
+            "protocol": wire.VERSION,
+            "cores": len(self._shared.config.cores),
+            "tenants_max": self._tenants.count_max,
+        }
+
+    async def _tenant_create(self, request: dict[Any, Any]) -> dict[str, Any]:
+        self._require_administrator(request)
+        wanted = fields.optional_integer(request, "tenant", 1, self._tenants.count_max - 1)
+        count = fields.integer(request, "count", 1, limits.TENANTS_PER_MESSAGE_MAX, default=1)
+        quota = fields.integer(request, "quota_bytes", 0, (1 << 63) - 1, default=limits.TENANT_QUOTA_BYTES_DEFAULT)
+        home = fields.optional_integer(request, "home", 0, self._tenants.cores - 1)
+        if wanted is not None and count != 1:
+            raise ControlError("'tenant' and 'count' exclude each other", "bad_request")
+        ids = [wanted] if wanted is not None else self._tenants.free_ids(count)
+        created = [self._tenants.create(tenant, quota, home) for tenant in ids]
+        return {"tenants": [self._tenants.describe(tenant, with_token=True, with_usage=False) for tenant in created]}
+
+    async def _tenant_list(self, request: dict[Any, Any]) -> dict[str, Any]:
+        self._require_administrator(request)
+        with_token = fields.flag(request, "tokens")
+        only = fields.optional_integer(request, "tenant", 1, self._tenants.count_max - 1)
+        if only is not None:
+            if not self._tenants.is_active(only):
+                raise UnknownTenantError(f"there is no tenant {only}")
+            return {"tenants": [self._tenants.describe(only, with_token=with_token, with_usage=True)], "next": None}
+        start = fields.integer(request, "start", 0, self._tenants.count_max, default=0)
+        ids = self._tenants.active_ids(start)
+        page, more = ids[: limits.TENANTS_PER_MESSAGE_MAX], ids[limits.TENANTS_PER_MESSAGE_MAX :]
+        described = [self._tenants.describe(tenant, with_token=with_token, with_usage=True) for tenant in page]
+        return {"tenants": described, "next": more[0] if more else None}
+
+    async def _tenant_remove(self, request: dict[Any, Any]) -> dict[str, Any]:
+        self._require_administrator(request)
+        tenant = fields.integer(request, "tenant", 1, self._tenants.count_max - 1)
+        await self._tenants.remove(tenant)
+        return {}
+
+    async def _extension_install(self, request: dict[Any, Any]) -> dict[str, Any]:
+        tenant = self._require_tenant(request)
+        source = fields.text(request, "source", limits.SOURCE_BYTES_MAX)
+        name = fields.optional_text(request, "name", limits.EXTENSION_NAME_BYTES_MAX)
+        generation = self._tenants.generation(tenant)
+        compiled = await asyncio.get_running_loop().run_in_executor(self._compiler, _compile, source, name)
+        await self._registry.ready_to_write()
+        if not self._tenants.is_active(tenant) or self._tenants.generation(tenant) != generation:
+            raise UnknownTenantError(f"tenant {tenant} was removed meanwhile")
+        entry = self._registry.install(tenant, compiled)
+        diagnostics = [str(item) for item in compiled.diagnostics]
+        return {"extension": {**_describe(entry), "diagnostics": diagnostics}}
+
+    async def _extension_uninstall(self, request: dict[Any, Any]) -> dict[str, Any]:
+        tenant = self._require_tenant(request)
+        self._registry.uninstall(tenant, fields.text(request, "name", limits.EXTENSION_NAME_BYTES_MAX))
+        return {}
+
+    async def _extension_list(self, request: dict[Any, Any]) -> dict[str, Any]:
+        tenant = self._require_tenant(request)
+        return {"extensions": [_describe(entry) for entry in self._registry.entries(tenant)]}
+
+    async def _extension_signature(self, request: dict[Any, Any]) -> dict[str, Any]:
+        tenant = self._require_tenant(request)
+        name = fields.text(request, "name", limits.EXTENSION_NAME_BYTES_MAX)
+        entry = self._registry.find(tenant, name)
+        if entry is None:
+            raise error_for(Status.NO_EXTENSION, f"tenant {tenant} has no extension {name!r}")
+        return {"signature": entry.signature.to_wire(), "version": entry.version}
+
+    async def _stats(self, request: dict[Any, Any]) -> dict[str, Any]:
+        self._require_administrator(request)
+        control = {
+            "tenants": self._tenants.count,
+            "extensions": self._registry.count,
+            "code_bytes_waiting": self._registry.bytes_waiting,
+            "operations": dict(self._counts),
+        }
+        return {"stats": statistics.collect(self._shared.statistics(), control)}
+
+
+def _compile(source: str, name: str | None) -> Any:
+    from splinter.ext.compile import compile_source  # LLVM is loaded when the first extension comes
+
+    return compile_source(source, name)
+
+
+def _describe(entry: Entry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "signature": entry.signature.to_wire(),
+        "version": entry.version,
+        "code_bytes": entry.code_bytes,
+        "frame_bytes": entry.frame_bytes,
+    }
