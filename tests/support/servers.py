@@ -1,0 +1,134 @@
+"""Real servers for system tests: in a lab of their own with XDP, or on loopback with UDP."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from splinter.client import Client
+from splinter.client.admin import Admin, TenantInfo
+from splinter.errors import ServerError
+from splinter.net.lab import Lab
+from splinter.server import instance as instances
+from splinter.server.instance import InstanceInfo
+from tests.support.waiting import wait_for
+
+START_SECONDS = 180  # a first start compiles the worker
+STOP_SECONDS = 20
+MEMORY = "64MiB"
+
+
+@dataclass
+class RunningServer:
+    """A server process and where it answers."""
+
+    info: InstanceInfo
+    process: subprocess.Popen[bytes]
+    log: Path
+    _open: list[Any] = field(default_factory=list)
+
+    def admin(self) -> Admin:
+        """A new administrator's connection; closed with the server."""
+        credential = instances.credential(self.info.instance)
+        admin = Admin(self.info.address, credential, port=self.info.port, netns=self.info.client_netns)
+        self._open.append(admin)
+        return admin
+
+    def client(self, tenant: TenantInfo, **options: Any) -> Client:
+        """A new client of a tenant; closed with the server."""
+        client = Client(
+            self.info.address, tenant.tenant, tenant.token, port=self.info.port, netns=self.info.client_netns, **options
+        )
+        self._open.append(client)
+        return client
+
+    def worker_pids(self) -> list[int]:
+        """Process ids of the workers, by core slot."""
+        children = Path(f"/proc/{self.info.pid}/task/{self.info.pid}/children").read_text().split()
+        found: dict[int, int] = {}
+        for child in children:
+            with contextlib.suppress(OSError):
+                name = Path(f"/proc/{child}/comm").read_text().strip()
+                if name.startswith("splinter-w"):
+                    found[int(name.removeprefix("splinter-w"))] = int(child)
+        return [found[slot] for slot in sorted(found)]
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal, wait for the end, return the exit status."""
+        for resource in self._open:
+            resource.close()
+        self._open.clear()
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+
+def free_port() -> int:
+    """A port that nobody uses on loopback, for TCP and UDP."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
+        tcp.bind(("127.0.0.1", 0))
+        return int(tcp.getsockname()[1])
+
+
+def start_server(instance: str, lab: Lab | None, *options: str) -> RunningServer:
+    """Start ``splinter serve`` and wait until it answers."""
+    command = [sys.executable, "-m", "splinter", "serve", "--instance", instance, "--memory", MEMORY]
+    if lab is None:
+        command += ["--transport", "udp", "--address", "127.0.0.1", "--port", str(free_port())]
+    else:
+        command += ["--transport", "xdp", "--dev", lab.server_device]
+        command += ["--netns", lab.server_netns, "--client-netns", lab.client_netns]
+    log = Path(tempfile.mkstemp(prefix=f"{instance}-", suffix=".log")[1])
+    with log.open("w") as output:
+        process = subprocess.Popen([*command, *options], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+
+    def ready() -> InstanceInfo | None:
+        assert process.poll() is None, f"the server ended:\n{log.read_text()}"
+        with contextlib.suppress(ServerError):
+            return instances.read(instance)
+        return None
+
+    try:
+        info = wait_for(ready, START_SECONDS, "the server's start")
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    return RunningServer(info, process, log)
+
+
+@contextlib.contextmanager
+def running_lab(name: str, queues: int = 2) -> Iterator[Lab]:
+    """A lab for the block."""
+    lab = Lab(name, queues=queues)
+    lab.up()
+    try:
+        yield lab
+    finally:
+        lab.down()
+
+
+@contextlib.contextmanager
+def running_server(instance: str, transport: str = "xdp", *options: str) -> Iterator[RunningServer]:
+    """A server for the block, with a lab of its own when the transport is XDP."""
+    with contextlib.ExitStack() as stack:
+        lab = stack.enter_context(running_lab(instance)) if transport == "xdp" else None
+        server = start_server(instance, lab, *options)
+        try:
+            yield server
+        finally:
+            status = server.stop()
+            server.log.unlink(missing_ok=True)
+        assert status == 0

@@ -1,0 +1,226 @@
+"""Whatever a packet holds, the server answers as documented or drops and counts it, and goes on."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections.abc import Iterator
+
+import pytest
+from splinter import limits
+from splinter.client.admin import Admin, TenantInfo
+from splinter.errors import Status
+from splinter.wire import FLAG_REPLY, Header, Opcode
+from tests.support.raw import RawSocket
+from tests.support.servers import RunningServer, running_server
+from tests.support.waiting import wait_for
+
+TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
+PACKETS = 100_000
+
+
+@pytest.fixture(scope="module", params=TRANSPORTS)
+def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
+    with running_server(f"t{os.getpid()}x9{request.param}", request.param) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def admin(server: RunningServer) -> Admin:
+    return server.admin()
+
+
+@pytest.fixture(scope="module")
+def tenant(admin: Admin) -> TenantInfo:
+    return admin.create_tenant()
+
+
+@pytest.fixture
+def raw(server: RunningServer) -> Iterator[RawSocket]:
+    raw = RawSocket(server.info)
+    yield raw
+    raw.close()
+
+
+KEY = b"key"
+BAD_REQUESTS = [
+    pytest.param(Status.BAD_VERSION, Opcode.GET, KEY, {"key_length": 3, "version": 9}, id="version"),
+    pytest.param(Status.BAD_LENGTH, Opcode.GET, KEY, {"key_length": 4}, id="key beyond the packet"),
+    pytest.param(Status.BAD_LENGTH, Opcode.GET, KEY, {"key_length": 2}, id="bytes left over"),
+    pytest.param(Status.BAD_LENGTH, Opcode.PUT, KEY, {"key_length": 3, "value_length": 0xFFFFFFFF}, id="huge value"),
+    pytest.param(Status.UNKNOWN_OPCODE, 6, KEY, {"key_length": 3}, id="opcode 6"),
+    pytest.param(Status.UNKNOWN_OPCODE, 255, KEY, {"key_length": 3}, id="opcode 255"),
+    pytest.param(Status.BAD_TABLE, Opcode.PUT, KEY, {"key_length": 3, "table": limits.TABLES_MAX}, id="reserved table"),
+    pytest.param(
+        Status.BAD_TABLE, Opcode.PUT, KEY, {"key_length": 3, "table": limits.TABLE_EXTENSIONS}, id="extensions' table"
+    ),
+    pytest.param(Status.BAD_KEY, Opcode.GET, b"", {"key_length": 0}, id="empty key"),
+    pytest.param(Status.BAD_KEY, Opcode.GET, b"k" * 256, {"key_length": 256}, id="long key"),
+    pytest.param(Status.BAD_FRAGMENT, Opcode.PUT, KEY, {"key_length": 3, "fragment_index": 1}, id="fragment of none"),
+    pytest.param(
+        Status.BAD_FRAGMENT,
+        Opcode.PUT,
+        KEY + b"short",
+        {"key_length": 3, "value_length": 5, "fragment_index": 0, "fragment_count": 2},
+        id="short fragment",
+    ),
+    pytest.param(
+        Status.VALUE_TOO_LARGE,
+        Opcode.PUT,
+        KEY,
+        {"key_length": 3, "fragment_count": limits.FRAGMENTS_MAX + 1},
+        id="too many fragments",
+    ),
+    pytest.param(Status.BAD_KEY, Opcode.MULTIGET, b"\0\0", {"value_length": 2}, id="multiget of an empty key"),
+    pytest.param(Status.BAD_LENGTH, Opcode.MULTIGET, b"\5\0abc", {"value_length": 5}, id="multiget beyond the packet"),
+    pytest.param(Status.BAD_LENGTH, Opcode.MULTIGET, b"\5", {"value_length": 1}, id="multiget of half a length"),
+    pytest.param(Status.NO_EXTENSION, Opcode.INVOKE, KEY, {"key_length": 3}, id="no such extension"),
+    pytest.param(Status.NO_EXTENSION, Opcode.INVOKE, b"k" * 65, {"key_length": 65}, id="extension's name too long"),
+    pytest.param(Status.NOT_FOUND, Opcode.GET, KEY, {"key_length": 3}, id="no such object"),
+]
+
+
+@pytest.mark.parametrize(("status", "opcode", "body", "fields"), BAD_REQUESTS)
+def test_each_bad_request_has_its_status_and_message(
+    raw: RawSocket, tenant: TenantInfo, status: Status, opcode: int, body: bytes, fields: dict[str, int]
+) -> None:
+    reply = raw.request(tenant.tenant, tenant.token, opcode, body, **fields)
+    assert reply is not None
+    header, message = reply
+    assert Status(header.status) == status
+    assert header.flags & FLAG_REPLY
+    assert header.token == 0
+    assert len(message) > 5
+    message.decode()
+
+
+def drops(admin: Admin) -> dict[str, int]:
+    """Counts of what was dropped, wherever the transport counts it."""
+    stats = admin.stats()
+    xdp = stats.get("xdp", {})
+    workers = stats["workers"]
+    return {
+        "wrong_token": xdp.get("wrong_token", 0) + xdp.get("unknown_tenant", 0) + sum(w["wrong_token"] for w in workers),
+        "malformed": sum(xdp.get(name, 0) for name in ("short", "bad_magic", "reply", "truncated"))
+        + sum(w["malformed"] for w in workers),
+    }
+
+
+@pytest.mark.parametrize(
+    ("counter", "change"),
+    [
+        ("wrong_token", {"token": 1}),
+        ("wrong_token", {"tenant": 0}),
+        ("wrong_token", {"tenant": limits.TENANTS_MAX - 1}),
+        ("wrong_token", {"tenant": limits.TENANTS_MAX}),
+        ("wrong_token", {"tenant": 0xFFFFFFFF}),
+        ("malformed", {"magic": 0x12345678}),
+        ("malformed", {"flags": FLAG_REPLY}),
+    ],
+)
+def test_what_is_not_authentic_is_dropped_and_counted(
+    raw: RawSocket, admin: Admin, tenant: TenantInfo, counter: str, change: dict[str, int]
+) -> None:
+    before = drops(admin)[counter]
+    fields = {"tenant": tenant.tenant, "token": tenant.token, "key_length": 3, **change}
+    raw.send(Header(opcode=Opcode.GET, **fields).pack() + KEY)
+    wait_for(lambda: drops(admin)[counter] == before + 1, what=f"one more in {counter}")
+    # The next valid request is answered, and nothing else was: no reply to the dropped one is in between.
+    reply = raw.request(tenant.tenant, tenant.token, Opcode.PING)
+    assert reply is not None
+    assert raw.drain() == 0
+
+
+@pytest.mark.parametrize("size", [0, 1, 4, 63])
+def test_truncated_requests_are_dropped_and_counted(
+    raw: RawSocket, admin: Admin, tenant: TenantInfo, size: int
+) -> None:
+    before = drops(admin)["malformed"]
+    raw.send(Header(tenant=tenant.tenant, token=tenant.token, opcode=Opcode.PING).pack()[:size])
+    wait_for(lambda: drops(admin)["malformed"] == before + 1, what="one more malformed")
+
+
+def test_oversized_packet_does_no_harm(raw: RawSocket, server: RunningServer, tenant: TenantInfo) -> None:
+    if server.info.transport == "xdp":
+        # The veth's MTU makes IP fragments of it, which the XDP program drops; on loopback it arrives whole.
+        raw.send(Header(tenant=tenant.tenant, token=tenant.token, opcode=Opcode.PUT).pack() + bytes(4000))
+    else:
+        reply = raw.request(tenant.tenant, tenant.token, Opcode.PUT, bytes(4000), key_length=3, value_length=3997)
+        assert reply is not None
+        assert reply[0].status == Status.BAD_LENGTH
+    assert raw.request(tenant.tenant, tenant.token, Opcode.PING) is not None
+
+
+def mutated(rng: random.Random, tenant: TenantInfo) -> bytes:
+    """A packet that is valid but for a few random changes, or random from the first byte on."""
+    if rng.random() < 0.1:
+        return rng.randbytes(rng.randrange(0, limits.UDP_PAYLOAD_BYTES_MAX))
+    body = rng.randbytes(rng.choice((0, 3, 30, 200, rng.randrange(1300))))
+    key_length = min(len(body), rng.choice((0, 1, 3, 30, 255)))
+    # Only reads and invokes keep a valid tenant and token: whatever they do, no object may change.
+    opcode = rng.choice((Opcode.PING, Opcode.GET, Opcode.MULTIGET, Opcode.INVOKE, rng.randrange(6, 256)))
+    header = Header(
+        tenant=tenant.tenant,
+        token=tenant.token,
+        opcode=opcode,
+        table=rng.choice((0, 1, 0xFFFF, rng.randrange(1 << 16))),
+        key_length=key_length,
+        value_length=len(body) - key_length,
+        fragment_index=rng.choice((0, 0, 1, 0xFFFF)),
+        fragment_count=rng.choice((0, 1, 2, 0xFFFF)),
+        sequence=rng.getrandbits(63),
+    )
+    packet = bytearray(header.pack() + body)
+    for _ in range(rng.randrange(3)):
+        # Any byte but the opcode's: a mutation must not turn a read into a write.
+        place = rng.randrange(len(packet))
+        if place != 5:
+            packet[place] = rng.randrange(256)
+    return bytes(packet[: rng.randrange(len(packet))] if rng.random() < 0.1 else packet)
+
+
+def test_random_and_mutated_packets_under_load(server: RunningServer, admin: Admin, tenant: TenantInfo) -> None:
+    objects = {f"object {number}".encode(): os.urandom(1 + number % 700) for number in range(500)}
+    client = server.client(tenant, timeout=5.0)
+    client.put_many(objects.items(), table=1)
+    pids = server.worker_pids()
+    stop = threading.Event()
+    failures: list[BaseException] = []
+    answered = 0
+
+    def load() -> None:
+        nonlocal answered
+        good = server.client(tenant, timeout=5.0)
+        rng = random.Random(5)
+        keys = list(objects)
+        try:
+            while not stop.is_set():
+                key = rng.choice(keys)
+                assert good.get(key, table=1) == objects[key]
+                answered += 1
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    raw = RawSocket(server.info)
+    rng = random.Random(2024)
+    try:
+        for number in range(PACKETS):
+            raw.send(mutated(rng, tenant))
+            if number % 256 == 0:
+                raw.drain()
+    finally:
+        stop.set()
+        thread.join()
+        raw.close()
+    assert not failures
+    assert answered > 100
+    assert server.worker_pids() == pids, "a worker died"
+    assert client.get_many(list(objects), table=1) == list(objects.values())
+    stats = admin.stats()
+    seen = sum(stats["xdp"].values()) if "xdp" in stats else sum(w["received"] for w in stats["workers"])
+    assert seen > PACKETS // 2, "the packets did not reach the server"
+    if "chunks" in stats:
+        wait_for(lambda: admin.stats()["chunks"]["free"] == stats["chunks"]["total"], what="every chunk free again")

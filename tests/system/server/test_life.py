@@ -1,0 +1,123 @@
+"""Start, stop, crash and company of servers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pyroute2 import IPRoute
+from splinter.errors import ServerError
+from splinter.net.lab import Lab
+from splinter.net.netns import inside
+from splinter.server import instance as instances
+from tests.support.servers import running_lab, running_server, start_server
+from tests.support.waiting import wait_for
+
+IDLE_SECONDS = 2.0
+IDLE_SHARE_MAX = 0.05
+
+
+def xdp_attached(lab: Lab) -> bool:
+    """Whether an XDP program is on the server's device."""
+    with inside(lab.server_netns), IPRoute() as route:
+        (link,) = route.get_links(route.link_lookup(ifname=lab.server_device)[0])
+        attribute = link.get_attr("IFLA_XDP")
+        return bool(attribute and attribute.get_attr("IFLA_XDP_ATTACHED"))
+
+
+@pytest.mark.xdp
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stop_detaches_and_leaves_nothing(unique_name: str, number: signal.Signals) -> None:
+    with running_lab(unique_name) as lab:
+        server = start_server(unique_name, lab)
+        assert xdp_attached(lab)
+        workers = server.worker_pids()
+        assert server.stop(number) == 0
+        assert not xdp_attached(lab)
+        assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+        assert not instances.run_dir(unique_name).exists()
+        with pytest.raises(ServerError):
+            instances.read(unique_name)
+
+
+@pytest.mark.xdp
+def test_crash_of_the_supervisor_detaches_and_the_next_start_works(unique_name: str) -> None:
+    with running_lab(unique_name) as lab:
+        server = start_server(unique_name, lab)
+        workers = server.worker_pids()
+        assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+        wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), what="the workers' end")
+        wait_for(lambda: not xdp_attached(lab), what="the detaching")
+        with pytest.raises(ServerError):
+            instances.read(unique_name)
+        again = start_server(unique_name, lab)
+        client = again.client(again.admin().create_tenant())
+        client.put(b"k", b"v")
+        assert client.get(b"k") == b"v"
+        assert again.stop() == 0
+
+
+@pytest.mark.xdp
+def test_two_servers_do_not_disturb_each_other(unique_name: str) -> None:
+    with running_server(unique_name + "a", "xdp") as first, running_server(unique_name + "b", "xdp") as second:
+        with running_server(unique_name + "c", "udp") as third:
+            clients = []
+            for server in (first, second, third):
+                client = server.client(server.admin().create_tenant(7))
+                client.put(b"who", server.info.instance.encode())
+                clients.append(client)
+            for server, client in zip((first, second, third), clients, strict=True):
+                assert client.get(b"who") == server.info.instance.encode()
+        os.kill(first.worker_pids()[0], signal.SIGKILL)
+        for server, client in zip((first, second), clients[:2], strict=True):
+            assert client.get(b"who") == server.info.instance.encode()
+
+
+def test_the_same_instance_twice_is_refused(unique_name: str) -> None:
+    with running_server(unique_name, "udp") as server:
+        command = [sys.executable, "-m", "splinter", "serve", "--instance", unique_name, "--transport", "udp"]
+        second = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert second.returncode == 1
+        assert "running already" in second.stderr
+        assert "Traceback" not in second.stderr
+        assert server.client(server.admin().create_tenant()).ping() > 0
+
+
+def test_a_port_in_use_is_refused(unique_name: str) -> None:
+    with running_server(unique_name + "a", "udp") as server:
+        command = [
+            *(sys.executable, "-m", "splinter", "serve", "--instance", unique_name + "b", "--transport", "udp"),
+            *("--port", str(server.info.port)),
+        ]
+        second = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert second.returncode == 1
+        assert "Address already in use" in second.stderr
+        assert not instances.run_dir(unique_name + "b").exists()
+
+
+def cpu_seconds(pids: list[int]) -> float:
+    """CPU time that processes have used so far."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("transport", [pytest.param("xdp", marks=pytest.mark.xdp), "udp"])
+def test_idle_server_sleeps(unique_name: str, transport: str) -> None:
+    """By counters, not by the clock: what an idle worker does is sleep in poll(), turn after turn."""
+    with running_server(unique_name, transport) as server:
+        admin = server.admin()
+        client = server.client(admin.create_tenant())
+        client.put(b"k", b"v")
+        wait_for(lambda: all(w["state"] == "sleeping" for w in admin.stats()["workers"]), what="all workers asleep")
+        before, first = cpu_seconds(server.worker_pids()), admin.stats()["workers"]
+        wait_for(lambda: all(w["sleeps"] >= f["sleeps"] + 10 for w, f in zip(admin.stats()["workers"], first, strict=True)))
+        used = cpu_seconds(server.worker_pids()) - before
+        assert used < IDLE_SECONDS * IDLE_SHARE_MAX
+        assert client.get(b"k") == b"v"

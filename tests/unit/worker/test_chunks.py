@@ -1,0 +1,153 @@
+"""After a worker's death every chunk is found, whatever the instruction it died at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from splinter import limits
+from splinter.layout import offset
+from splinter.net.afxdp.record import RINGS, XSK
+from splinter.net.afxdp.ring import DESCRIPTOR
+from splinter.worker import chunks as c
+from splinter.worker.layout import QUEUE_LOCK, WORKER
+
+CHUNKS = limits.CHUNKS_PER_QUEUE
+DEAD, ALIVE = 0, 1
+
+
+@dataclass
+class Device:
+    """One queue's rings in plain memory, in the layout that the kernel's have, and two workers' blocks over them."""
+
+    record: np.ndarray
+    indices: np.ndarray  # per ring: producer, consumer, flags
+    entries: dict[str, np.ndarray]
+    states: np.ndarray
+    locks: np.ndarray
+    blocks: np.ndarray
+
+    def index(self, ring: str, side: str) -> np.ndarray:
+        """The producer or consumer index of a ring, as a one-element view."""
+        place = RINGS.index(ring) * 3 + ("producer", "consumer", "flags").index(side)
+        return self.indices[place : place + 1]
+
+    def worker(self, slot: int) -> int:
+        """Address of a worker's block."""
+        return int(self.blocks[slot : slot + 1].ctypes.data)
+
+    def filled(self) -> list[int]:
+        """Chunks that stand in the fill ring, published and not taken."""
+        first, last = int(self.index("fill", "consumer")[0]), int(self.index("fill", "producer")[0])
+        return [int(self.entries["fill"][place % CHUNKS]) // limits.CHUNK_BYTES for place in range(first, last)]
+
+
+@pytest.fixture
+def device() -> Device:
+    record = np.zeros(1, dtype=XSK)
+    indices = np.zeros(3 * len(RINGS), dtype=np.uint32)
+    entries = {
+        ring: np.zeros(CHUNKS, dtype=DESCRIPTOR if ring in ("rx", "tx") else np.dtype("<u8")) for ring in RINGS
+    }
+    for number, ring in enumerate(RINGS):
+        for place, part in enumerate(("producer", "consumer", "flags")):
+            record[f"{ring}_{part}"] = indices.ctypes.data + (number * 3 + place) * 4
+        record[f"{ring}_entries"] = entries[ring].ctypes.data
+        record[f"{ring}_mask"] = CHUNKS - 1
+    states = np.zeros(CHUNKS, dtype="<u8")
+    locks = np.zeros(1, dtype=QUEUE_LOCK)
+    blocks = np.zeros(2, dtype=WORKER)
+    for slot in (DEAD, ALIVE):
+        blocks[slot]["index"] = slot
+        blocks[slot]["queues"] = 1
+        blocks[slot]["sockets"][0] = record.ctypes.data
+        blocks[slot]["chunks"] = states.ctypes.data
+        blocks[slot]["queue_locks"] = locks.ctypes.data
+    device = Device(record, indices, entries, states, locks, blocks)
+    c.fill_all(device.worker(DEAD))
+    # The kernel has taken them all: from here on each test says where the chunks are.
+    device.index("fill", "consumer")[0] = CHUNKS
+    return device
+
+
+def set_state(device: Device, chunk: int, kind: int, worker: int, position: int) -> None:
+    device.states[chunk] = np.uint64(c.chunk_word(kind, worker, 0, position) & 0xFFFFFFFFFFFFFFFF)
+
+
+@pytest.mark.parametrize(
+    ("kind", "ring", "side", "index", "lost"),
+    [
+        pytest.param(c.KIND_RX, "rx", "consumer", 10, False, id="marked received, still in the RX ring"),
+        pytest.param(c.KIND_RX, "rx", "consumer", 11, True, id="taken from the RX ring"),
+        pytest.param(c.KIND_TX, "tx", "producer", 10, True, id="written to the TX ring, not published"),
+        pytest.param(c.KIND_TX, "tx", "producer", 11, False, id="published in the TX ring"),
+        pytest.param(c.KIND_DONE, "completion", "consumer", 10, False, id="still in the completion ring"),
+        pytest.param(c.KIND_DONE, "completion", "consumer", 11, True, id="taken from the completion ring"),
+        pytest.param(c.KIND_FILL, "fill", "producer", CHUNKS, True, id="written to the fill ring, not published"),
+        pytest.param(c.KIND_FILL, "fill", "producer", CHUNKS + 1, False, id="published in the fill ring"),
+    ],
+)
+def test_each_step_before_and_after_its_index_moved(
+    device: Device, kind: int, ring: str, side: str, index: int, lost: bool
+) -> None:
+    set_state(device, 77, kind, DEAD, CHUNKS if kind == c.KIND_FILL else 10)
+    device.index(ring, side)[0] = index
+    before = device.filled()
+    reclaimed = c.recover_chunks(device.worker(DEAD))
+    assert reclaimed == int(lost)
+    assert device.filled()[len(before) :] == ([77] if lost else [])
+
+
+def test_positions_wrap_around(device: Device) -> None:
+    set_state(device, 5, c.KIND_RX, DEAD, 0xFFFFFFFF)
+    device.index("rx", "consumer")[0] = 0  # one past 0xFFFFFFFF
+    set_state(device, 6, c.KIND_RX, DEAD, 0)
+    assert c.recover_chunks(device.worker(DEAD)) == 1
+    assert device.filled() == [5]
+
+
+def test_other_workers_chunks_are_left_alone(device: Device) -> None:
+    set_state(device, 8, c.KIND_RX, ALIVE, 3)
+    device.index("rx", "consumer")[0] = 4
+    before = device.states.copy()
+    assert c.recover_chunks(device.worker(DEAD)) == 0
+    assert np.array_equal(device.states, before)
+
+
+def test_recovery_breaks_the_dead_workers_lock(device: Device) -> None:
+    device.locks["holder"] = DEAD + 1
+    c.recover_chunks(device.worker(DEAD))
+    assert device.locks["holder"][0] == 0
+
+
+def test_recovered_chunks_are_marked_as_the_kernels(device: Device) -> None:
+    set_state(device, 9, c.KIND_RX, DEAD, 0)
+    device.index("rx", "consumer")[0] = 1
+    assert c.recover_chunks(device.worker(DEAD)) == 1
+    assert c.recover_chunks(device.worker(DEAD)) == 0
+
+
+def test_recycle_moves_completions_to_the_fill_ring(device: Device) -> None:
+    for place, chunk in enumerate((3, 900, 41)):
+        device.entries["completion"][place] = chunk * limits.CHUNK_BYTES + 298  # as transmitted: inside the chunk
+        set_state(device, chunk, c.KIND_TX, ALIVE, place)
+    device.index("completion", "producer")[0] = 3
+    assert c.recycle(device.worker(ALIVE), 0) == 3
+    assert device.index("completion", "consumer")[0] == 3
+    assert device.filled() == [3, 900, 41]
+    assert device.locks["holder"][0] == 0
+    kinds = device.states[[3, 900, 41]] >> np.uint64(56)
+    assert kinds.tolist() == [c.KIND_FILL] * 3
+
+
+def test_recycle_leaves_a_held_lock_alone(device: Device) -> None:
+    device.index("completion", "producer")[0] = 1
+    device.locks["holder"] = DEAD + 1
+    assert c.recycle(device.worker(ALIVE), 0) == 0
+    assert device.locks["holder"][0] == DEAD + 1
+
+
+def test_layouts_have_no_gap_between_python_and_offsets() -> None:
+    assert offset(QUEUE_LOCK, "holder") == 0
+    assert QUEUE_LOCK.itemsize == 64
