@@ -32,7 +32,10 @@ class LoadClient(ABC):
 
     @abstractmethod
     def _loop(self, depth: int, until_ns: int, requests_max: int) -> None:
-        """Launch until the clock shows ``until_ns`` or ``requests_max`` are sent; return when none is under way."""
+        """Launch until the clock shows ``until_ns`` or ``requests_max`` are sent; return when none is under way.
+
+        A constructor calls this with (1, 0, 0), so that compiling it is not part of the first run.
+        """
 
     @abstractmethod
     def close(self) -> None:

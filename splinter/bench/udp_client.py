@@ -110,6 +110,7 @@ class UdpClient(LoadClient):
         self._send = _Batch(FRAME_HEADER_BYTES)  # launch() writes whole frames; the kernel makes these headers anew
         self._receive = _Batch(0)
         self._timespec = np.zeros(TIMESPEC_BYTES, np.uint8)
+        self._loop(1, 0, 0)  # compiles, and returns at once
 
     def _loop(self, depth: int, until_ns: int, requests_max: int) -> None:
         _closed_loop(
