@@ -56,7 +56,10 @@ def uninstall(
     instance: Instance = "default",
     address: Address = None,
 ) -> None:
-    """Remove an extension. Example: splinter uninstall hypernyms --tenant 7"""
+    """Remove an extension.
+
+    Example: splinter uninstall hypernyms --tenant 7
+    """
     with find_server(instance, address).client(tenant, token) as client:
         client.uninstall(name)
 
@@ -68,7 +71,10 @@ def list_extensions(
     instance: Instance = "default",
     address: Address = None,
 ) -> None:
-    """List a tenant's extensions. Example: splinter extensions --tenant 7"""
+    """List a tenant's extensions.
+
+    Example: splinter extensions --tenant 7
+    """
     with find_server(instance, address).client(tenant, token) as client:
         found = client.extensions()
     if as_json:
@@ -93,7 +99,7 @@ def invoke(
     tenant: Tenant,
     values: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ARG…]", help="By position or NAME=VALUE; bytes as text, hex:00ff or @FILE."),
+        typer.Argument(metavar="ARG…", help="By position or NAME=VALUE; bytes as text, hex:00ff or @FILE."),
     ] = None,
     token: Token = None,
     instance: Instance = "default",

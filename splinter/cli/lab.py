@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from splinter import limits
-from splinter.net.lab import Lab
+from splinter.cli.errors import fail
 
 app = typer.Typer(help="A veth pair and two network namespaces, a place to try everything (root).", no_args_is_help=True)
 _Name = Annotated[str, typer.Option("--name", help="Labs of different names do not disturb each other.")]
@@ -16,21 +16,40 @@ _Queues = Annotated[int, typer.Option("--queues", min=1, max=limits.QUEUES_MAX, 
 
 @app.command()
 def up(name: _Name = "splinter", queues: _Queues = 2) -> None:
-    """Bring the lab up; one that is there and healthy stays. Then: splinter serve --lab NAME"""
-    lab = Lab(name, queues=queues)
-    lab.up()
-    print(f"lab {name} is up: server end {lab.server_device} in {lab.server_netns}, clients in {lab.client_netns}")
+    """Bring the lab up; one that is there and healthy stays.
+
+    Example: splinter lab up --queues 4
+    """
+    from splinter.net.lab import Lab
+
+    lab = Lab(name, queues)
+    made = lab.up()
+    print(
+        f"lab {name} {'is up' if made else 'was up already'}: "
+        f"server {lab.server.device} {lab.server.address} in {lab.server.namespace}, "
+        f"clients {lab.client.device} {lab.client.address} in {lab.client.namespace}"
+    )
     print(f"next: splinter serve --lab {name}")
 
 
 @app.command()
 def status(name: _Name = "splinter", queues: _Queues = 2) -> None:
-    """Say whether the lab is up."""
-    print(Lab(name, queues=queues).status())
+    """Say whether the lab is up, and what is wrong with it; exit status 1 when it is not up."""
+    from splinter.net.lab import Lab
+
+    found = Lab(name, queues).status()
+    if not found.up:
+        raise fail("; ".join(found.problems))
+    print(f"lab {name} is up")
 
 
 @app.command()
 def down(name: _Name = "splinter") -> None:
-    """Remove everything that 'up' made."""
+    """Remove everything that 'up' made.
+
+    Example: splinter lab down
+    """
+    from splinter.net.lab import Lab
+
     Lab(name).down()
     print(f"lab {name} is gone")

@@ -67,7 +67,7 @@ def get(
 def put(
     key: _KeyArgument,
     tenant: Tenant,
-    value: Annotated[str | None, typer.Argument(metavar="[VALUE]", help="By default read from standard input.")] = None,
+    value: Annotated[str | None, typer.Argument(metavar="VALUE", help="By default read from standard input.")] = None,
     file: Annotated[Path | None, typer.Option("--file", "-f", help="Take the value from a file.")] = None,
     table: Table = 0,
     form: _KeyOption = KeyForm.TEXT,
@@ -94,7 +94,10 @@ def delete(
     instance: Instance = "default",
     address: Address = None,
 ) -> None:
-    """Delete an object; exit status 1 when there was none. Example: splinter delete dog --tenant 7 --table 1"""
+    """Delete an object; exit status 1 when there was none.
+
+    Example: splinter delete dog --tenant 7 --table 1
+    """
     with find_server(instance, address).client(tenant, token) as client:
         found = client.delete(parse_key(key, form), table=table)
     if not found:

@@ -55,9 +55,9 @@ def serve(
         from splinter.net.lab import Lab
 
         room = Lab(lab)
-        dev = dev or room.server_device
-        netns = netns or room.server_netns
-        client_netns = client_netns or room.client_netns
+        dev = dev or room.server.device
+        netns = netns or room.server.namespace
+        client_netns = client_netns or room.client.namespace
     settings = ServerConfig.load(
         config,
         instance=instance,
@@ -70,4 +70,4 @@ def serve(
         netns=netns,
         client_netns=client_netns,
     )
-    supervisor.serve(settings)
+    raise typer.Exit(supervisor.serve(settings))

@@ -28,7 +28,10 @@ def stats(
     instance: Instance = "default",
     address: Address = None,
 ) -> None:
-    """Print all counters once. Example: splinter stats --json"""
+    """Print all counters once.
+
+    Example: splinter stats --json
+    """
     with find_server(instance, address).admin() as admin:
         found = admin.stats()
     if as_json:
@@ -43,7 +46,10 @@ def top(
     instance: Instance = "default",
     address: Address = None,
 ) -> None:
-    """Show each worker's load and every rate that is not zero, live. Example: splinter top --interval 0.5"""
+    """Show each worker's load and every rate that is not zero, live.
+
+    Example: splinter top --interval 0.5
+    """
     with find_server(instance, address).admin() as admin:
         before, then = admin.stats(), time.monotonic_ns()
         looks = 0

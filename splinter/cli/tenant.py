@@ -75,7 +75,10 @@ def remove(
     instance: Instance = "default",
     address: Address = None,
 ) -> None:
-    """Remove a tenant with its objects and extensions. Example: splinter tenant remove 7"""
+    """Remove a tenant with its objects and extensions.
+
+    Example: splinter tenant remove 7
+    """
     with find_server(instance, address).admin() as admin:
         admin.remove_tenant(tenant)
 

@@ -17,7 +17,15 @@ from splinter.client import bulk, fragments
 from splinter.client.channel import Channel, Reply
 from splinter.client.control import ControlConnection
 from splinter.client.encoding import Key, Value, check_table, encode_key, encode_value, parse_token
-from splinter.errors import BadKeyError, BusyError, SignatureChangedError, SplinterError, Status, error_for
+from splinter.errors import (
+    BadArgumentsError,
+    BadKeyError,
+    BusyError,
+    SignatureChangedError,
+    SplinterError,
+    Status,
+    error_for,
+)
 from splinter.wire import Opcode
 
 if TYPE_CHECKING:
@@ -254,6 +262,11 @@ class Client:
             raise BadKeyError(f"an extension's name has 1 to {limits.EXTENSION_NAME_BYTES_MAX} bytes")
         signature = self.signature(name)
         packed = signature.pack(args, kwargs)
+        if len(raw) + len(packed) > limits.PACKET_BODY_BYTES_MAX:
+            raise BadArgumentsError(
+                f"name and arguments of {signature} have {len(raw) + len(packed)} bytes; "
+                f"one packet carries {limits.PACKET_BODY_BYTES_MAX}"
+            )
         reply = self._request(
             Opcode.INVOKE,
             0,

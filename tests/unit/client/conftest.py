@@ -1,0 +1,154 @@
+"""A server of the request protocol in a thread, on a real socket, that loses, repeats, delays and damages packets on demand."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from splinter import limits
+from splinter.client import Client
+from splinter.errors import MESSAGES, Status
+from splinter.wire import FLAG_REPLY, MULTIGET_MISSING, MULTIGET_TOO_LARGE, Header, Opcode
+
+TENANT, TOKEN = 7, 0x1122334455667788
+HEADER_BYTES = limits.REQUEST_HEADER_BYTES
+
+
+class Responder:
+    """Serves from a dictionary. ``on_request`` and ``on_reply`` may change what arrives and what leaves.
+
+    ``on_request(header, packet)`` returns the packets to serve in its place; ``on_reply(header, packet)`` the packets to send.
+    """
+
+    def __init__(self) -> None:
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.port: int = self.socket.getsockname()[1]
+        self.objects: dict[tuple[int, bytes], tuple[int, bytes]] = {}
+        self.staged: dict[tuple[int, int], dict[int, bytes]] = {}
+        self.requests: list[Header] = []
+        self.on_request: Callable[[Header, bytes], list[bytes]] = lambda header, packet: [packet]
+        self.on_reply: Callable[[Header, bytes], list[bytes]] = lambda header, packet: [packet]
+        self.refuse_with: Callable[[Header], Status | None] = lambda header: None
+        self.invoke: Callable[[bytes, bytes, int], tuple[Status, bytes]] = lambda name, packed, hash: (
+            Status.NO_EXTENSION,
+            b"",
+        )
+        self._version = 0
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def close(self) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"stop", ("127.0.0.1", self.port))
+        self._thread.join()
+        self.socket.close()
+
+    def _run(self) -> None:
+        while True:
+            packet, peer = self.socket.recvfrom(65536)
+            if packet == b"stop":
+                return
+            header = Header.unpack(packet)
+            self.requests.append(header)
+            for arrived in self.on_request(header, packet):
+                for leaving in self.on_reply(header, self._serve(arrived)):
+                    self.socket.sendto(leaving, peer)
+
+    def _serve(self, packet: bytes) -> bytes:
+        header = Header.unpack(packet)
+        key = packet[HEADER_BYTES : HEADER_BYTES + header.key_length]
+        value = packet[HEADER_BYTES + header.key_length :]
+        assert len(value) == header.value_length
+        refused = self.refuse_with(header)
+        status, body = (refused, MESSAGES[refused].encode()) if refused else self._run_request(header, key, value)
+        header.flags, header.status, header.token, header.key_length, header.acknowledged = FLAG_REPLY, status, 0, 0, 0
+        header.value_length = len(body)
+        if status != Status.OK:
+            header.object_version = 0
+        return header.pack() + body
+
+    def _run_request(self, header: Header, key: bytes, value: bytes) -> tuple[Status, bytes]:
+        if header.tenant != TENANT or header.token != TOKEN:
+            return Status.UNKNOWN_TENANT, b"a wrong token should never be answered"
+        match header.opcode:
+            case Opcode.PING:
+                return Status.OK, b""
+            case Opcode.GET:
+                return self._get(header, key)
+            case Opcode.PUT:
+                return self._put(header, key, value)
+            case Opcode.DELETE:
+                found = self.objects.pop((header.table, key), None)
+                return (Status.OK, b"") if found else (Status.NOT_FOUND, b"")
+            case Opcode.MULTIGET:
+                return Status.OK, self._multiget(header.table, value)
+            case Opcode.INVOKE:
+                return self.invoke(key, value, header.object_version)
+        return Status.UNKNOWN_OPCODE, b""
+
+    def _get(self, header: Header, key: bytes) -> tuple[Status, bytes]:
+        version, value = self.objects.get((header.table, key), (0, b""))
+        if not version:
+            return Status.NOT_FOUND, b""
+        if header.object_version not in (0, version):
+            return Status.VERSION_CHANGED, b""
+        header.object_version = version
+        if len(value) <= limits.PACKET_BODY_BYTES_MAX:
+            return Status.OK, value
+        header.fragment_count = -(-len(value) // limits.FRAGMENT_BYTES)
+        start = header.fragment_index * limits.FRAGMENT_BYTES
+        return Status.OK, value[start : start + limits.FRAGMENT_BYTES]
+
+    def _put(self, header: Header, key: bytes, value: bytes) -> tuple[Status, bytes]:
+        wanted = header.object_version
+        header.object_version = 0
+        if header.fragment_count > 1:
+            stage = self.staged.setdefault((header.client, header.sequence), {})
+            stage[header.fragment_index] = value
+            assert header.fragment_index == header.fragment_count - 1 or len(value) == limits.FRAGMENT_BYTES
+            if len(stage) < header.fragment_count:
+                return Status.OK, b""
+            del self.staged[header.client, header.sequence]
+            value = b"".join(stage[index] for index in range(header.fragment_count))
+        if wanted and self.objects.get((header.table, key), (0, b""))[0] != wanted:
+            return Status.VERSION_CHANGED, b""
+        self._version += 2
+        self.objects[header.table, key] = (self._version, value)
+        header.object_version = self._version
+        return Status.OK, b""
+
+    def _multiget(self, table: int, value: bytes) -> bytes:
+        body, at = b"", 0
+        while at < len(value):
+            (length,) = struct.unpack_from("<H", value, at)
+            key = value[at + 2 : at + 2 + length]
+            at += 2 + length
+            found = self.objects.get((table, key))
+            if found is None:
+                entry = struct.pack("<I", MULTIGET_MISSING)
+            elif len(found[1]) > limits.PACKET_BODY_BYTES_MAX - 4:
+                entry = struct.pack("<I", MULTIGET_TOO_LARGE)
+            else:
+                entry = struct.pack("<I", len(found[1])) + found[1]
+            if len(body) + len(entry) > limits.PACKET_BODY_BYTES_MAX:
+                break
+            body += entry
+        return body
+
+
+@pytest.fixture
+def responder() -> Iterator[Responder]:
+    made = Responder()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def client(responder: Responder) -> Iterator[Client]:
+    with Client("127.0.0.1", TENANT, TOKEN, port=responder.port, timeout=5.0) as made:
+        yield made
