@@ -11,7 +11,7 @@ from numba import njit
 from splinter import limits
 from splinter.native import libc
 from splinter.native.atomics import load8, load32, load32_acquire, load64, store32, store32_release, store64
-from splinter.net.tenants import T_FLAGS, T_TOKEN, TENANT_ACTIVE, TENANT_BYTES
+from splinter.net.tenants import T_FLAGS, T_TOKEN, TENANT, TENANT_ACTIVE
 from splinter.store.epochs import epoch_leave
 from splinter.store.slots import reclaim
 from splinter.wire import FLAG_REPLY, H_FLAGS, H_MAGIC, H_TENANT, H_TOKEN, MAGIC
@@ -64,6 +64,7 @@ from splinter.worker.udp_layout import (
     SOCKADDR_BYTES,
 )
 
+_TENANT_BYTES = TENANT.itemsize
 _BEAT_EVERY = 16
 _TASKS_PER_TURN = limits.RX_BATCH  # no more replies than a send array holds
 _RECLAIM_PER_TURN = 128
@@ -122,7 +123,7 @@ def _is_authentic(w: int, header: int, length: int) -> bool:
         count(w + N_MALFORMED)
         return False
     tenant = load32(header + H_TENANT)
-    record = load64(w + W_TENANTS) + tenant * TENANT_BYTES
+    record = load64(w + W_TENANTS) + tenant * _TENANT_BYTES
     if (
         tenant == 0
         or tenant >= limits.TENANTS_MAX
