@@ -54,6 +54,7 @@ HEADER = np.dtype(
     ]
 )
 assert HEADER.itemsize == limits.REQUEST_HEADER_BYTES
+FIELDS: tuple[str, ...] = HEADER.names or ()
 
 HEADER_STRUCT = struct.Struct("<IBBBBIHHQQQIHHQQ")  # HEADER for the struct module: what clients use
 assert HEADER_STRUCT.size == HEADER.itemsize
@@ -85,19 +86,19 @@ MULTIGET_TOO_LARGE = 0xFFFFFFFE  # this value alone does not fit one packet: GET
 class Header:
     """A request or reply header in Python terms. Only clients and tests use this; workers use the offsets."""
 
-    __slots__ = HEADER.names  # type: ignore[assignment]
+    __slots__ = FIELDS
 
     def __init__(self, **fields: int) -> None:
         self.magic = MAGIC
         self.version = VERSION
-        for name in HEADER.names[2:]:  # type: ignore[index]
+        for name in FIELDS[2:]:
             setattr(self, name, 0)
         for name, value in fields.items():
             setattr(self, name, value)
 
     def pack(self) -> bytes:
         """The 64 bytes of the header."""
-        return HEADER_STRUCT.pack(*(int(getattr(self, name)) for name in self.__slots__))
+        return HEADER_STRUCT.pack(*(int(getattr(self, name)) for name in FIELDS))
 
     @classmethod
     def unpack(cls, packet: bytes | memoryview) -> Header:
@@ -105,19 +106,19 @@ class Header:
         if len(packet) < HEADER_STRUCT.size:
             raise ValueError(f"a packet of {len(packet)} bytes has no whole header")
         header = cls()
-        for name, value in zip(cls.__slots__, HEADER_STRUCT.unpack_from(packet), strict=True):
+        for name, value in zip(FIELDS, HEADER_STRUCT.unpack_from(packet), strict=True):
             setattr(header, name, value)
         return header
 
     def __repr__(self) -> str:
-        return "Header(" + ", ".join(f"{name}={getattr(self, name)}" for name in self.__slots__) + ")"
+        return "Header(" + ", ".join(f"{name}={getattr(self, name)}" for name in FIELDS) + ")"
 
 
 def c_header() -> str:
     """Text of ``bpf/wire.h``."""
     c_types = {"u1": "__u8", "u2": "__u16", "u4": "__u32", "u8": "__u64"}
     fields = []
-    for name in HEADER.names:  # type: ignore[union-attr]
+    for name in FIELDS:
         kind = HEADER.fields[name][0].str[1:]  # type: ignore[index]
         fields.append(f"    {c_types[kind]} {name};")
     opcodes = "\n".join(f"#define SPLINTER_OPCODE_{op.name} {op.value}" for op in Opcode)

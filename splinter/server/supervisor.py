@@ -25,17 +25,17 @@ import splinter
 from splinter import limits
 from splinter.errors import ServerError, Status, TransportUnavailableError
 from splinter.ext.code import CodeRegion
-from splinter.net.netns import inside_optional
+from splinter.net.netns import inside
 from splinter.net.tenants import TENANT, tenants_bytes
 from splinter.net.xdp import probe
 from splinter.server.config import ServerConfig
 from splinter.server.instance import InstanceFolder, InstanceInfo
 from splinter.server.processes import fork_child
+from splinter.server.shared import Shared
 from splinter.server.udp_transport import UdpTransport
 from splinter.server.xdp_transport import XdpTransport
-from splinter.store import recovery
+from splinter.store import Store, recovery
 from splinter.store.region import Region
-from splinter.store.store import Store
 from splinter.wire import Opcode
 from splinter.worker.layout import STATE_SLEEPING
 from splinter.worker.memory import WorkerMemory
@@ -46,19 +46,6 @@ logger = logging.getLogger(__name__)
 _STOP_SECONDS_MAX = 2.0
 _RESTARTS_PER_SECOND_MAX = 100  # a worker that dies at once, again and again, must not take the machine with it
 _STATE_NAMES = ("starting", "running", "sleeping", "stopped")
-
-
-@dataclass
-class Shared:
-    """What the control process needs of the supervisor's making (see :mod:`splinter.server.control`)."""
-
-    config: ServerConfig
-    store: Store
-    tenants: np.ndarray  # TENANT records by tenant id
-    code: CodeRegion
-    credential: bytes
-    listen_socket: socket.socket
-    statistics: Callable[[], dict[str, Any]]
 
 
 @dataclass
@@ -79,7 +66,7 @@ def choose_transport(config: ServerConfig) -> tuple[str, str]:
     if config.device is None:
         obstacle: str | None = "no network device was named (--dev)"
     else:
-        with inside_optional(config.netns):
+        with inside(config.netns):
             obstacle = probe()
     if obstacle is None:
         return "xdp", "asked for" if config.transport == "xdp" else f"the machine can, and {config.device} was named"
@@ -113,7 +100,7 @@ class Supervisor:
         store = self._make_store(name)
         assert self._transport is not None
         transport = self._transport
-        tenants = np.frombuffer(self._tenants_region.buffer, dtype=TENANT, count=limits.TENANTS_MAX)
+        tenants = self._tenants_region.array(TENANT, limits.TENANTS_MAX)
         self._texts = build_texts()
         code = CodeRegion.create(limits.CODE_REGION_BYTES)
         self._say(f"transport: {name} ({reason}); compiling the worker (only a first start takes long)")
@@ -161,7 +148,7 @@ class Supervisor:
         config = self.config
         if transport == "udp":
             self._transport = UdpTransport(config)
-            self._tenants_region = Region.memfd("tenants", tenants_bytes())
+            self._tenants_region = Region.create("tenants", tenants_bytes())
             return Store.create(config.memory_bytes, tenants_region=self._tenants_region)
         index_buckets, slabs = Store.plan(config.memory_bytes)
         self._transport = xdp = XdpTransport(config, index_buckets, slabs)
@@ -178,7 +165,7 @@ class Supervisor:
         )
 
     def _listen(self, address: str) -> socket.socket:
-        with inside_optional(self.config.netns):
+        with inside(self.config.netns):
             listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -43,7 +43,7 @@ _ERROR_OUT_OF_MEMORY, _ERROR_QUOTA = int(ExtensionError.OUT_OF_MEMORY), int(Exte
 
 
 @cfunc("int64(int64, int64, int64, int64, int64)", cache=True)
-def helper_get(context, frame, table, key, key_length):  # type: ignore[no-untyped-def]
+def helper_get(context, frame, table, key, key_length):
     """1 and the view's address, length and version in the frame; 0 when there is no such object; < 0: -ExtensionError."""
     if table < 0 or table >= limits.TABLES_MAX:
         return -_ERROR_TABLE
@@ -59,7 +59,7 @@ def helper_get(context, frame, table, key, key_length):  # type: ignore[no-untyp
 
 
 @cfunc("int64(int64, int64, int64, int64, int64, int64, int64)", cache=True)
-def helper_put(context, frame, table, key, key_length, value, value_length):  # type: ignore[no-untyped-def]
+def helper_put(context, frame, table, key, key_length, value, value_length):
     """0 when done; < 0: -ExtensionError, and the old value is still in place."""
     if table < 0 or table >= limits.TABLES_MAX:
         return -_ERROR_TABLE
@@ -81,7 +81,7 @@ def helper_put(context, frame, table, key, key_length, value, value_length):  # 
 
 
 @cfunc("int64(int64, int64, int64, int64, int64)", cache=True)
-def helper_delete(context, frame, table, key, key_length):  # type: ignore[no-untyped-def]
+def helper_delete(context, frame, table, key, key_length):
     """1 when the object was there, 0 when not; < 0: -ExtensionError."""
     if table < 0 or table >= limits.TABLES_MAX:
         return -_ERROR_TABLE

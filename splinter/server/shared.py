@@ -1,0 +1,27 @@
+"""What the supervisor makes and the control process works on."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from splinter.ext.code import CodeRegion
+from splinter.server.config import ServerConfig
+from splinter.store import Store
+
+
+@dataclass
+class Shared:
+    """Made before the first fork, so that all of it means the same in the control process."""
+
+    config: ServerConfig
+    store: Store
+    tenants: np.ndarray  # splinter.net.tenants.TENANT records, by tenant id
+    code: CodeRegion  # the control process turns its view of it from executable to writable
+    credential: bytes  # the administrator's
+    listen_socket: socket.socket  # bound and listening; survives the control process
+    statistics: Callable[[], dict[str, Any]]  # counters of workers, transport and store
