@@ -1,0 +1,127 @@
+"""What the rounds of a benchmark found, put together: medians, spreads, ratios."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.table import Table
+
+from splinter.bench.histogram import PERCENTILES
+from splinter.bench.result import Result
+
+ECHO = "echo"
+REDIS_GET = "redis get"
+OPERATIONS = ("get", "put")
+_MEDIAN = "p50"
+
+
+def spread(values: Iterable[float]) -> dict[str, float]:
+    """Median, smallest and largest of some values."""
+    found = list(values)
+    return {"median": statistics.median(found), "min": min(found), "max": max(found)}
+
+
+@dataclass
+class Measurement:
+    """The runs of one operation at one depth, one for each round."""
+
+    name: str
+    depth: int
+    runs: list[Result] = field(default_factory=list)
+
+    @property
+    def per_second(self) -> dict[str, float]:
+        """Round trips a second: median, min, max of the runs."""
+        return spread(run.per_second for run in self.runs)
+
+    @property
+    def latency_ns(self) -> dict[str, dict[str, float]]:
+        """Each percentile's median, min and max of the runs."""
+        found = [run.latency_ns for run in self.runs]
+        return {name: spread(latencies[name] for latencies in found) for name in found[0]}
+
+    @property
+    def failed(self) -> int:
+        """Requests of all runs that did not end as they should."""
+        return sum(run.failed for run in self.runs)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, with every run."""
+        return {
+            "name": self.name,
+            "depth": self.depth,
+            "per_second": self.per_second,
+            "latency_ns": self.latency_ns,
+            "failed": self.failed,
+            "runs": [run.to_json() for run in self.runs],
+        }
+
+
+@dataclass
+class Report:
+    """Measurements in the order in which they are shown, and under which circumstances they were made."""
+
+    measurements: list[Measurement]
+    circumstances: dict[str, Any]
+    extras: list[dict[str, Any]] = field(default_factory=list)  # what other programs measured
+
+    def find(self, name: str, depth: int) -> Measurement | None:
+        """The measurement of an operation at a depth, if it was made."""
+        return next((m for m in self.measurements if (m.name, m.depth) == (name, depth)), None)
+
+    def ratios(self) -> list[dict[str, Any]]:
+        """Each result over the echo's of the same round, Redis's over get's: the median of the rounds' ratios.
+
+        Rounds and not medians are divided, so that what disturbs the machine for a while stands on both sides.
+        """
+        found = []
+        for measurement in self.measurements:
+            limit = self.find(ECHO, measurement.depth)
+            if measurement.name in OPERATIONS and limit is not None:
+                found.append(_ratio("latency_over_echo", measurement, limit, lambda run: run.latency_ns[_MEDIAN]))
+                found.append(_ratio("throughput_of_echo", measurement, limit, lambda run: run.per_second))
+            get = self.find("get", measurement.depth)
+            if measurement.name == REDIS_GET and get is not None:
+                found.append(_ratio("latency_over_get", measurement, get, lambda run: run.latency_ns[_MEDIAN]))
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """One document with everything."""
+        return {
+            **self.circumstances,
+            "results": [measurement.to_json() for measurement in self.measurements],
+            "ratios": self.ratios(),
+            "extras": self.extras,
+        }
+
+    def table(self) -> Table:
+        """For people: medians of the runs, and of throughput the spread."""
+        table = Table(title="medians of the runs; latencies in µs", title_justify="left")
+        names = [f"p{percent:g}" for percent in PERCENTILES]
+        for column in ("", "depth", "per second", "min … max", *names, "p50 / echo's", "of echo's rate", "failed"):
+            table.add_column(column, justify="left" if not column else "right")
+        ratios = {(r["name"], r["depth"], r["ratio"]): r["median"] for r in self.ratios()}
+        for m in self.measurements:
+            rate, latency = m.per_second, m.latency_ns
+            slower = ratios.get((m.name, m.depth, "latency_over_echo"))
+            share = ratios.get((m.name, m.depth, "throughput_of_echo"))
+            table.add_row(
+                m.name,
+                str(m.depth),
+                f"{rate['median']:,.0f}",
+                f"{rate['min']:,.0f} … {rate['max']:,.0f}",
+                *(f"{latency[name]['median'] / 1000:.2f}" for name in names),
+                f"{slower:.2f} ×" if slower else "",
+                f"{share:.0%}" if share else "",
+                str(m.failed),
+            )
+        return table
+
+
+def _ratio(kind: str, what: Measurement, over: Measurement, figure: Any) -> dict[str, Any]:
+    rounds = [figure(a) / figure(b) for a, b in zip(what.runs, over.runs, strict=True) if figure(b)]
+    values = spread(rounds) if rounds else {}
+    return {"ratio": kind, "name": what.name, "depth": what.depth, "over": over.name, **values}

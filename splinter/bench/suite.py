@@ -1,0 +1,187 @@
+"""The benchmark of a running server: get and put, beside the limits and the rivals, in alternating rounds.
+
+One round runs everything once, a second or so each, before the next round begins. So whatever else the machine does,
+it does to all alike, and ratios within a round are steadier than the times that they are made of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from splinter.bench import redis
+from splinter.bench.load import LoadClient
+from splinter.bench.machine import machine, versions
+from splinter.bench.process import pinned
+from splinter.bench.report import ECHO, REDIS_GET, Measurement, Report
+from splinter.bench.result import Result
+from splinter.bench.workload import (
+    KEY_BYTES_DEFAULT,
+    KEYS_DEFAULT,
+    VALUE_BYTES_DEFAULT,
+    Account,
+    Operation,
+    get_operation,
+    put_operation,
+    uniform,
+)
+from splinter.client.admin import Admin
+from splinter.errors import SplinterError
+from splinter.server import instance as instances
+from splinter.server.instance import InstanceInfo
+
+Progress = Callable[[str], None]  # called with a sentence before each step
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure. ``depths`` are numbers of requests under way at a time; sizes in bytes."""
+
+    runs: int = 5
+    seconds: float = 1.0
+    warmup_seconds: float = 0.2
+    depths: tuple[int, ...] = (1, 64)
+    keys: int = KEYS_DEFAULT
+    key_bytes: int = KEY_BYTES_DEFAULT
+    value_bytes: int = VALUE_BYTES_DEFAULT
+    redis: bool = False
+    server_core: int | None = None  # None: the last of the server's
+    client_core: int | None = None  # None: the first that is not the server's
+
+    def steps(self) -> int:
+        """How many times :func:`measure` reports progress."""
+        return 2 + self.runs * (len(self.depths) * 3 + 2 * self.redis)
+
+
+def measure(info: InstanceInfo, settings: Settings, progress: Progress = lambda text: None) -> Report:
+    """Measure the server of an instance, as a tenant made for it and removed at the end.
+
+    Raises :class:`SplinterError` when the server cannot be reached from here or refuses.
+    """
+    server_core, client_core = _cores(info, settings)
+    plan: list[tuple[Measurement, Callable[[], Result]]] = []
+    extras: list[dict[str, Any]] = []
+    with contextlib.ExitStack() as stack:
+        progress("preparing")
+        admin = stack.enter_context(_admin(info))
+        tenant = admin.create_tenant(home=info.cores.index(server_core))
+        stack.callback(admin.remove_tenant, tenant.tenant)
+        client = stack.enter_context(_client(info))
+        account = Account(tenant.tenant, tenant.token)
+        get = get_operation(account, settings.key_bytes, settings.value_bytes)
+        put = put_operation(account, settings.key_bytes, settings.value_bytes)
+        limit = stack.enter_context(_echo(info, server_core, client_core)) if info.transport == "xdp" else None
+        rival = stack.enter_context(_redis(info, settings, server_core)) if settings.redis else None
+        timing = {"seconds": settings.seconds, "warmup_seconds": settings.warmup_seconds}
+
+        def splinter(operation: Operation, depth: int) -> Result:
+            with pinned(client_core):
+                return client.run(uniform(operation, settings.keys), depth=depth, **timing)
+
+        def redis_get() -> Result:
+            assert rival is not None
+            with pinned(client_core):
+                return rival.run(**timing)
+
+        for depth in settings.depths:
+            if limit is not None:
+                plan.append((Measurement(ECHO, depth), partial(limit.measure, depth, **timing)))
+            for operation in (get, put):
+                plan.append((Measurement(operation.name, depth), partial(splinter, operation, depth)))
+        if rival is not None:
+            plan.append((Measurement(REDIS_GET, 1), redis_get))
+
+        progress(f"storing {settings.keys:,} objects")
+        with pinned(client_core):
+            client.preload(put, settings.keys)
+        for number in range(1, settings.runs + 1):
+            for measurement, run in plan:
+                progress(f"round {number} of {settings.runs}: {measurement.name}, depth {measurement.depth}")
+                measurement.runs.append(run())
+            if rival is not None:
+                progress(f"round {number} of {settings.runs}: redis-benchmark")
+                extras.append({"round": number, **rival.benchmark(core=client_core, seconds=settings.seconds)})
+    circumstances = {
+        "machine": machine(),
+        "versions": versions() | ({"redis": redis.version()} if settings.redis else {}),
+        "server": {"transport": info.transport, "xdp_mode": info.xdp_mode, "cores": list(info.cores)},
+        "settings": asdict(settings) | {"server_core": server_core, "client_core": client_core},
+    }
+    return Report([measurement for measurement, _ in plan], circumstances, extras)
+
+
+def _cores(info: InstanceInfo, settings: Settings) -> tuple[int, int]:
+    server_core = info.cores[-1] if settings.server_core is None else settings.server_core
+    if server_core not in info.cores:
+        raise SplinterError(f"the server has no worker on core {server_core}; it has on {list(info.cores)}")
+    available = sorted(os.sched_getaffinity(0))
+    others = [core for core in available if core != server_core]
+    client_core = (others or available)[0] if settings.client_core is None else settings.client_core
+    if client_core not in available:
+        raise SplinterError(f"there is no core {client_core} for the client; there are {available}")
+    return server_core, client_core
+
+
+def _netns(info: InstanceInfo) -> str | None:
+    """The network namespace from which the server is reached."""
+    return info.client_netns or (info.netns if info.transport == "udp" else None)
+
+
+def _admin(info: InstanceInfo) -> Admin:
+    return Admin(info.address, instances.credential(info.instance), port=info.port, netns=_netns(info))
+
+
+def _client(info: InstanceInfo) -> LoadClient:
+    if info.transport == "udp":
+        from splinter.bench.udp_client import UdpClient
+
+        return UdpClient(info.address, info.port, netns=_netns(info))
+    if info.client_netns is None:
+        raise SplinterError(
+            f"{info.address} is on a device of this host, and what the host sends to itself never gets there: "
+            "measure a server in a lab, for example with 'splinter bench --lab'"
+        )
+    from splinter.bench.afxdp_client import AfxdpClient
+    from splinter.bench.path import find
+
+    return AfxdpClient(find(info.address, info.client_netns), info.port, netns=info.client_netns)
+
+
+@contextlib.contextmanager
+def _echo(info: InstanceInfo, server_core: int, client_core: int) -> Any:
+    from splinter.bench.echo import EchoLimit
+    from splinter.net.lab import Lab
+
+    with (
+        Lab(f"echo-{os.getpid()}", info.queues) as lab,
+        EchoLimit(
+            lab.server.namespace,
+            lab.client.namespace,
+            lab.server.address,
+            server_core=server_core,
+            client_core=client_core,
+        ) as limit,
+    ):
+        yield limit
+
+
+@contextlib.contextmanager
+def _redis(info: InstanceInfo, settings: Settings, core: int) -> Any:
+    with (
+        redis.RedisServer(info.address, core=core, netns=info.netns) as server,
+        contextlib.closing(
+            redis.RedisClient(
+                server,
+                settings.keys,
+                netns=_netns(info),
+                key_bytes=settings.key_bytes,
+                value_bytes=settings.value_bytes,
+            )
+        ) as client,
+    ):
+        client.preload()
+        yield client

@@ -1,0 +1,128 @@
+"""The AF_XDP load generator and the echo, on a lab of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from splinter.bench.afxdp_client import AfxdpClient
+from splinter.bench.echo import EchoLimit, _turn_around
+from splinter.bench.frames import FRAME_HEADER_BYTES
+from splinter.bench.path import find
+from splinter.bench.workload import echo
+from splinter.errors import TransportUnavailableError
+from splinter.limits import CHUNKS_PER_QUEUE, PORT_DEFAULT, REQUEST_HEADER_BYTES
+from splinter.net import netns
+from splinter.net.afxdp import Umem, XskSocket
+from splinter.net.lab import Lab
+from splinter.net.xdp import RedirectProgram
+
+pytestmark = pytest.mark.xdp
+
+SERVER_CORE, CLIENT_CORE = 1, 0
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with Lab(f"t{os.getpid()}x9000") as made:  # like ``unique_name``, which is one test's, so that strays are removed
+        yield made
+
+
+@pytest.fixture
+def limit(lab: Lab) -> Iterator[EchoLimit]:
+    with EchoLimit(
+        lab.server.namespace,
+        lab.client.namespace,
+        lab.server.address,
+        server_core=SERVER_CORE,
+        client_core=CLIENT_CORE,
+    ) as made:
+        yield made
+
+
+def test_the_path_is_the_lab_s(lab: Lab) -> None:
+    path = find(lab.server.address, lab.client.namespace)
+    assert (path.device, path.queues) == (lab.client.device, lab.queues)
+    assert (path.source, path.source_mac) == (lab.client.address, lab.client.mac)
+    assert (path.destination, path.destination_mac) == (lab.server.address, lab.server.mac)
+
+
+def test_no_path_is_an_error_that_says_so(lab: Lab) -> None:
+    with pytest.raises(TransportUnavailableError, match="no route"):
+        find("192.0.2.1", lab.client.namespace)
+
+
+@pytest.mark.parametrize("depth", [1, 64])
+def test_every_request_comes_back(limit: EchoLimit, depth: int) -> None:
+    result = limit.measure(depth, 0.2, warmup_seconds=0.05)
+    assert result.recorded > 100
+    assert result.failed == result.stale == 0
+    assert 0 < result.latency_ns["p50"] <= result.latency_ns["p99.99"]
+
+
+def test_runs_follow_each_other_without_losing_chunks(limit: EchoLimit) -> None:
+    client = limit._client
+    for _ in range(5):
+        assert limit.measure(256, 0.05, warmup_seconds=0).failed == 0
+    assert client._free_count == CHUNKS_PER_QUEUE
+    assert sorted(client._free) == sorted(set(client._free))
+
+
+def test_packets_of_every_size(limit: EchoLimit) -> None:
+    for size in (FRAME_HEADER_BYTES + REQUEST_HEADER_BYTES, 1514):
+        assert limit.measure(4, 0.05, packet_bytes=size, warmup_seconds=0).recorded > 0
+    with pytest.raises(ValueError, match="payload"):
+        limit.measure(1, 0.05, packet_bytes=64)
+
+
+def test_silence_is_counted_and_ends(lab: Lab) -> None:
+    with AfxdpClient(find(lab.server.address, lab.client.namespace), netns=lab.client.namespace) as client:
+        result = client.run_exactly(echo(100), depth=8, requests=16)
+        assert result.lost == 16
+        assert result.recorded == 0
+
+
+def test_replies_on_another_queue_are_seen(lab: Lab) -> None:
+    """A server that takes what comes in by queue 0 and answers on queue 1, in Python."""
+    umem = Umem(128)
+    with contextlib.ExitStack() as stack:
+        with netns.inside(lab.server.namespace):
+            program = stack.enter_context(
+                RedirectProgram(lab.server.device, lab.queues, PORT_DEFAULT, match="destination")
+            )
+            asked, answered = (stack.enter_context(XskSocket(umem, lab.server.device, queue)) for queue in (0, 1))
+            asked.refill(range(0, umem.bytes, umem.chunk_bytes))
+            program.set_socket(0, asked.fd)
+            program.attach()
+        client = stack.enter_context(
+            AfxdpClient(find(lab.server.address, lab.client.namespace), netns=lab.client.namespace)
+        )
+        done = threading.Event()
+
+        def serve() -> None:
+            while not done.is_set():
+                for address, length in asked.receive():
+                    _turn_around(umem.address + address)
+                    answered.send([(address, length)])
+                asked.refill(answered.completed())
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            result = client.run_exactly(echo(100), depth=8, requests=500)
+        finally:
+            done.set()
+            thread.join()
+    assert result.recorded == 500
+
+
+def test_nothing_is_left_when_construction_fails(lab: Lab) -> None:
+    path = find(lab.server.address, lab.client.namespace)
+    with AfxdpClient(path, netns=lab.client.namespace):
+        pass
+    with netns.inside(lab.client.namespace), AfxdpClient(path) as client:
+        assert client.run_exactly(echo(100), depth=1, requests=1).lost == 1

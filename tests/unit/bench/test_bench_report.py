@@ -1,0 +1,75 @@
+"""Medians, spreads and ratios of rounds."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from rich.console import Console
+
+from splinter.bench.report import ECHO, REDIS_GET, Measurement, Report, spread
+from splinter.bench.result import Result
+
+
+def _result(name: str, depth: int, latency_ns: int, per_second: int, **fields: int) -> Result:
+    counters = {"lost": 0, "corrupt": 0, "checked": 0, "stale": 0} | fields
+    result = Result(name, depth, 1.0, per_second, per_second, **counters)
+    result.histogram.record(latency_ns)
+    return result
+
+
+def _measurement(name: str, depth: int, *runs: tuple[int, int]) -> Measurement:
+    return Measurement(name, depth, [_result(name, depth, latency, rate) for latency, rate in runs])
+
+
+REPORT = Report(
+    [
+        _measurement(ECHO, 1, (1000, 100), (1000, 100), (2000, 50)),
+        _measurement("get", 1, (1200, 90), (1300, 80), (2000, 50)),
+        _measurement(REDIS_GET, 1, (12_000, 9), (13_000, 8), (40_000, 5)),
+    ],
+    {"command": "splinter bench"},
+)
+
+
+def test_spread_names_median_and_ends() -> None:
+    assert spread([3, 1, 2]) == {"median": 2, "min": 1, "max": 3}
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    ratios = {(r["name"], r["ratio"]): r for r in REPORT.ratios()}
+    # Of the medians it would be 1.3: the third round disturbed both alike.
+    assert ratios["get", "latency_over_echo"]["median"] == pytest.approx(1.2, rel=1e-3)
+    assert ratios["get", "latency_over_echo"]["max"] == pytest.approx(1.3, rel=1e-3)
+    assert ratios["get", "throughput_of_echo"]["median"] == pytest.approx(0.9)
+    assert ratios[REDIS_GET, "latency_over_get"]["median"] == pytest.approx(10, rel=1e-2)
+
+
+def test_without_an_echo_there_are_no_ratios() -> None:
+    assert Report([_measurement("get", 1, (1200, 90))], {}).ratios() == []
+
+
+def test_the_document_is_json_with_every_run() -> None:
+    document = json.loads(json.dumps(REPORT.to_json()))
+    assert document["command"] == "splinter bench"
+    assert [result["name"] for result in document["results"]] == [ECHO, "get", REDIS_GET]
+    get = document["results"][1]
+    assert get["per_second"] == {"median": 80, "min": 50, "max": 90}
+    assert set(get["latency_ns"]) == {"p50", "p90", "p99", "p99.9", "p99.99"}
+    assert len(get["runs"]) == 3
+
+
+def test_failures_add_up() -> None:
+    measurement = Measurement("get", 1, [_result("get", 1, 10, 5, lost=2, corrupt=1), _result("get", 1, 10, 5)])
+    measurement.runs[1].errors = {"BUSY": 4}
+    assert measurement.failed == 7
+
+
+def test_the_table_shows_ratio_and_spread() -> None:
+    console = Console(width=160, record=True, file=None, quiet=True)
+    console.quiet = False
+    with console.capture() as capture:
+        console.print(REPORT.table())
+    text = capture.get()
+    assert "1.20 ×" in text
+    assert "50 … 90" in text
