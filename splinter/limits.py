@@ -45,6 +45,9 @@ FRAME_BYTES = 4096  # one task's frame: fixed header and locals
 
 # --- extensions ------------------------------------------------------------------------------------------------------------
 SOURCE_BYTES_MAX = 64 * 1024
+SOURCE_NODES_MAX = 20_000  # nodes of the syntax tree
+EXPRESSION_DEPTH_MAX = 100  # levels of the syntax tree, statements included
+INSTRUCTIONS_MAX = 20_000  # of the intermediate code, spills at yields included: bounds the compiler's time
 EXTENSION_PARAMETERS_MAX = 16
 CODE_BYTES_MAX = 256 * 1024  # machine code of one extension
 CODE_REGION_BYTES = 64 << 20  # machine code of all of them
@@ -58,7 +61,15 @@ SLAB_BYTES = 128 * 1024
 BUCKET_BYTES = 64
 BUCKET_ENTRIES = 7
 CHAIN_BUCKETS_MAX = 8  # a look-up visits at most this many buckets, so that it can be bounded in BPF
-TENANT_LOCK_SPINS_MAX = 20_000_000  # about 50 ms: longer than it takes to restart a dead holder
+STAGING_ENTRIES = 64  # fragmented puts under way in each worker
+MAGAZINE_SLOTS_MAX = 64  # free slots of one class that move between a worker and the shared lists at once
+RECLAIM_SLOTS_MAX = 64  # retired slots that an allocation tries to get back before it asks for new memory
+JOURNAL_WORDS_MAX = 8  # words that one step of a writer changes
+INSERT_TRIES_MAX = 1000  # an insert that loses an empty index entry to another writer looks for the next one
+STAGING_AGE_NS_MAX = 10_000_000_000  # a fragmented put that is not whole by then may be dropped
+STORE_LOCK_SPINS_MAX = 1_000_000  # for the shared free lists, which are held for a few stores: about 30 ms
+SCAN_BUCKETS_MAX = 65536  # main buckets that one call of a scan looks at
+TENANT_LOCK_SPINS_MAX = 2_000_000  # about 60 ms: longer than it takes to restart a dead holder
 
 # --- control plane ------------------------------------------------------------------------------------------------------------
 CONTROL_MESSAGE_BYTES_MAX = 1 << 20

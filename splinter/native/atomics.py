@@ -201,6 +201,22 @@ def less_unsigned(typingctx: Any, left: Any, right: Any) -> Any:
 
 
 @intrinsic
+def multiply_fold(typingctx: Any, left: Any, right: Any) -> Any:
+    """The two halves of the unsigned 128-bit product ``left × right``, xored: one multiplication that mixes every bit."""
+    if not _is_int(left, right):
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        a, b = _widen(context, builder, signature, args)
+        wide = ir.IntType(128)
+        product = builder.mul(builder.zext(a, wide), builder.zext(b, wide))
+        high = builder.lshr(product, ir.Constant(wide, 64))
+        return builder.trunc(builder.xor(product, high), _I64)
+
+    return types.int64(left, right), codegen
+
+
+@intrinsic
 def copy_bytes(typingctx: Any, target: Any, source: Any, count: Any) -> Any:
     """``memcpy``: copy ``count`` bytes between areas that do not overlap."""
     return _copy(target, source, count, "llvm.memcpy")

@@ -30,7 +30,8 @@ def _cache_root() -> Path:
 def configure() -> Path:
     """Point Numba at the cache folder of these sources, remove folders of other sources beyond the newest three."""
     root = _cache_root()
-    folder = root / f"numba-{source_digest()}"
+    build = "-kill-points" if os.environ.get("SPLINTER_KILL_POINTS") == "1" else ""  # see splinter.store.kill_points
+    folder = root / f"numba-{source_digest()}{build}"
     os.environ["NUMBA_CACHE_DIR"] = str(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -32,6 +32,12 @@ read = _function("read", _long(_int, _long, _long))
 memcmp = _function("memcmp", _int(_long, _long, _long))
 # int clock_gettime(clockid_t, struct timespec *)
 clock_gettime = _function("clock_gettime", _int(_int, _long))
+# int sched_yield(void)
+sched_yield = _function("sched_yield", _int())
+# pid_t getpid(void)
+getpid = _function("getpid", _int())
+# int kill(pid_t, int)
+kill = _function("kill", _int(_int, _int))
 
 CLOCK_MONOTONIC = 1
 MSG_DONTWAIT = 0x40

@@ -1,0 +1,70 @@
+"""Epochs: when a retired object's memory may be re-used.
+
+Quiescent-state reclamation (Fraser, "Practical lock-freedom", 2004; McKenney's QSBR). A participant publishes the
+oldest epoch that it may hold references from. An object is dated with the global epoch *after* it was unlinked; a
+reader that found it before had published that epoch or an older one. So once every participant's epoch is newer than
+the date, nobody holds a reference. Anybody may advance the global epoch at any time; it only moves when there is
+something to reclaim.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter import limits
+from splinter.native.atomics import cas64, fence, load64, load64_acquire, store64_release
+from splinter.store.journal import participant_at
+from splinter.store.layout import D_EPOCH, D_PARTICIPANTS, D_WORKERS, P_EPOCH, PARTICIPANT_BYTES
+
+EPOCH_OFFLINE = (1 << 63) - 1  # a participant that holds no reference
+OLDEST_NONE = (1 << 63) - 1  # epoch_enter: nothing is held from earlier
+
+_CONTROL = limits.PARTICIPANT_CONTROL
+
+
+@njit(cache=True)
+def epoch_now(store: int) -> int:
+    """The global epoch. A task that starts may hold references from here on."""
+    return load64_acquire(store + D_EPOCH)
+
+
+@njit(cache=True)
+def epoch_enter(store: int, p: int, oldest: int) -> None:
+    """Declare that ``p`` holds no reference from before ``oldest`` (:data:`OLDEST_NONE`: from before this call).
+
+    Called once per turn of a loop; also what brings a participant online.
+    """
+    epoch = min(load64_acquire(store + D_EPOCH), oldest)
+    mine = participant_at(store, p) + P_EPOCH
+    if load64(mine) != epoch:
+        store64_release(mine, epoch)
+        fence()  # no look-up of this turn may be done before the epoch is visible
+
+
+@njit(cache=True)
+def epoch_leave(store: int, p: int) -> None:
+    """Declare that ``p`` holds no reference at all, and looks nothing up before its next :func:`epoch_enter`."""
+    store64_release(participant_at(store, p) + P_EPOCH, EPOCH_OFFLINE)
+
+
+@njit(cache=True)
+def epoch_oldest(store: int) -> int:
+    """No participant holds, or will ever hold, a reference to an object that was dated before the epoch returned.
+
+    It is never newer than the global epoch, also when all are offline: what is retired later is dated no earlier than
+    that.
+    """
+    oldest = load64_acquire(store + D_EPOCH)
+    fence()
+    participants = load64(store + D_PARTICIPANTS)
+    oldest = min(oldest, load64_acquire(participants + _CONTROL * PARTICIPANT_BYTES + P_EPOCH))
+    for worker in range(load64(store + D_WORKERS)):
+        oldest = min(oldest, load64_acquire(participants + worker * PARTICIPANT_BYTES + P_EPOCH))
+    return oldest
+
+
+@njit(cache=True)
+def epoch_advance(store: int) -> None:
+    """Begin a new epoch."""
+    epoch = load64_acquire(store + D_EPOCH)
+    cas64(store + D_EPOCH, epoch, epoch + 1)

@@ -1,0 +1,281 @@
+"""The store's shared memory: every record, with each field's unit and writer.
+
+"Participant" is a process that may change the store: a worker, or the control process. A slot's place is told as a
+*unit*: its offset from the start of the slabs in 16-byte units, so that 32 bits reach 64 GiB. Slab 0 is never given
+out; so unit 0 is no slot, and means "none" everywhere.
+
+All integers are unsigned here; compiled code reads 64-bit words as ``int64`` patterns (see
+``splinter.native.atomics``).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from splinter import limits
+from splinter.layout import offset
+
+CACHE_LINE_BYTES = 64
+UNIT_BYTES = 16
+UNIT_MASK = 0xFFFFFFFF
+SLAB_UNITS = limits.SLAB_BYTES // UNIT_BYTES
+
+# --- the slot ----------------------------------------------------------------------------------------------------------
+
+OBJECT = np.dtype(
+    [
+        # Unique in the store and even while the slot holds a published object; 0 otherwise. Set last before publication and
+        # cleared before any other byte is re-used, so that a reader without an epoch (the XDP program) can read: version,
+        # bytes, version again.
+        ("version", "<u8"),
+        ("tenant", "<u4"),
+        ("table", "<u2"),
+        ("key_length", "<u2"),  # bytes, 1 … KEY_BYTES_MAX
+        ("value_length", "<u4"),  # bytes, 0 … VALUE_BYTES_MAX
+        ("link", "<u4"),  # unit of the next slot of the list that this slot is in. No reader of objects looks at it
+        ("retired", "<u8"),  # global epoch after the object was unlinked. No reader of objects looks at it
+    ]
+)  # then the key's bytes, then the value's. Writer: the participant that has taken the slot
+OBJECT_BYTES = OBJECT.itemsize
+assert OBJECT_BYTES == 32
+O_VERSION = offset(OBJECT, "version")
+O_IDENTITY = offset(OBJECT, "tenant")  # tenant, table and key length, read as one 64-bit word
+O_TENANT = offset(OBJECT, "tenant")
+O_TABLE = offset(OBJECT, "table")
+O_KEY_LENGTH = offset(OBJECT, "key_length")
+O_VALUE_LENGTH = offset(OBJECT, "value_length")
+O_LENGTH_AND_LINK = offset(OBJECT, "value_length")  # value length and link, read and written as one 64-bit word
+O_RETIRED = offset(OBJECT, "retired")
+O_KEY = OBJECT_BYTES
+O_BATCH = OBJECT_BYTES  # first slot of a batch in a shared list: next batch's unit (low 32 bits), slots here (high 32)
+
+# --- the index -----------------------------------------------------------------------------------------------------------
+
+BUCKET = np.dtype(
+    [
+        ("next", "<u4"),  # index of the overflow bucket that continues this one; 0: none. Writer: holder of buckets_lock
+        ("spare", "<u4"),
+        # 0: empty; otherwise tag (16 bits, highest) | size class (16) | unit (32). Writer: from 0 by compare-and-swap,
+        # otherwise the holder of the lock of the tenant that the object belongs to
+        ("entries", "<u8", limits.BUCKET_ENTRIES),
+    ]
+)
+assert BUCKET.itemsize == limits.BUCKET_BYTES
+B_NEXT = offset(BUCKET, "next")
+B_ENTRIES = offset(BUCKET, "entries")
+ENTRY_BYTES = 8
+ENTRY_TAG_SHIFT = 48
+ENTRY_CLASS_SHIFT = 32
+ENTRY_CLASS_MASK = 0xFFFF
+
+# --- tenants -------------------------------------------------------------------------------------------------------------
+
+ACCOUNT = np.dtype(
+    [
+        ("lock", "<u8"),  # holder: participant + 1; 0: free
+        ("active", "<u8"),  # 1: the tenant exists. Writer: control process, 0 under the lock
+        # bytes of the size classes of its objects, system tables left out. Writer: lock's holder
+        ("bytes_used", "<u8"),
+        ("objects", "<u8"),  # number of its objects, system tables included. Writer: lock's holder
+        ("quota_bytes", "<u8"),  # Writer: control process
+        ("reserved", "<u8", 3),
+    ]
+)
+ACCOUNT_BYTES = ACCOUNT.itemsize
+assert ACCOUNT_BYTES == CACHE_LINE_BYTES
+A_LOCK = offset(ACCOUNT, "lock")
+A_ACTIVE = offset(ACCOUNT, "active")
+A_BYTES_USED = offset(ACCOUNT, "bytes_used")
+A_OBJECTS = offset(ACCOUNT, "objects")
+A_QUOTA_BYTES = offset(ACCOUNT, "quota_bytes")
+
+# --- slabs and free slots that participants share --------------------------------------------------------------------------
+
+SLAB = np.dtype(
+    [
+        ("size_class", "<u4"),  # of all its slots, for good. Writer: holder of slabs_lock
+        ("owner", "<u4"),  # participant + 1 that took it; 0: never given out
+    ]
+)
+SLAB_RECORD_BYTES = SLAB.itemsize
+SLAB_OWNER_SHIFT = 32  # in the record read as one 64-bit word
+assert offset(SLAB, "owner") == 4
+
+SHARED_LIST = np.dtype(
+    [
+        ("lock", "<u8"),  # holder: participant + 1; 0: free
+        ("head", "<u8"),  # unit of the first slot of the first batch. Writer: lock's holder
+        ("reserved", "<u8", 6),
+    ]
+)
+SHARED_LIST_BYTES = SHARED_LIST.itemsize
+assert SHARED_LIST_BYTES == CACHE_LINE_BYTES
+H_LOCK = offset(SHARED_LIST, "lock")
+H_HEAD = offset(SHARED_LIST, "head")
+
+# --- participants ----------------------------------------------------------------------------------------------------------
+
+# Where a participant gets slots of one class from. Only the participant touches it (and whoever recovers it).
+FREE_LISTS = np.dtype(
+    [
+        ("free", "<u8"),  # unit of the first free slot
+        ("free_count", "<u8"),
+        ("spare", "<u8"),  # a second, full list, so that one slot more or less does not go to the shared list and back
+        ("spare_count", "<u8"),
+        ("bump", "<u8"),  # unit of the next never used slot of the participant's newest slab of this class
+        ("bump_end", "<u8"),  # unit behind the last one
+        ("reserved", "<u8", 2),
+    ]
+)
+FREE_LISTS_BYTES = FREE_LISTS.itemsize
+assert FREE_LISTS_BYTES == CACHE_LINE_BYTES
+L_FREE = offset(FREE_LISTS, "free")
+L_FREE_COUNT = offset(FREE_LISTS, "free_count")
+L_SPARE = offset(FREE_LISTS, "spare")
+L_SPARE_COUNT = offset(FREE_LISTS, "spare_count")
+L_BUMP = offset(FREE_LISTS, "bump")
+L_BUMP_END = offset(FREE_LISTS, "bump_end")
+
+# What the participant is in the middle of; see splinter.store.journal.
+INTENT = np.dtype(
+    [
+        ("state", "<u8"),  # JOURNAL_…; written last
+        ("entry", "<u8"),  # JOURNAL_PUBLISHING: address of the index entry
+        ("old", "<u8"),  # its word before
+        ("new", "<u8"),  # and after
+        ("slot", "<u8"),  # address of the slot to be published; 0: an object is removed
+        ("count", "<u8"),  # of words
+        ("tenant_lock", "<u8"),  # address of the tenant's lock that the participant holds or is about to take
+        ("inner_lock", "<u8"),  # the same for the one other lock that it may hold
+        ("words", [("address", "<u8"), ("value", "<u8")], limits.JOURNAL_WORDS_MAX),  # what to store where
+    ]
+)
+assert INTENT.itemsize % CACHE_LINE_BYTES == 0
+
+# A fragmented put under way. The slot's header and key are complete but for the value length.
+STAGE = np.dtype(
+    [
+        ("slot", "<u8"),  # unit; 0: this entry is unused. Written last
+        ("client", "<u8"),
+        ("sequence", "<u8"),
+        ("tenant", "<u8"),
+        ("arrived", "<u8"),  # bit per fragment, set after its bytes are in place
+        ("fragment_count", "<u8"),
+        ("since_ns", "<u8"),  # monotonic clock at the first fragment
+        ("reserved", "<u8"),
+    ]
+)
+STAGE_BYTES = STAGE.itemsize
+assert STAGE_BYTES == CACHE_LINE_BYTES
+assert limits.FRAGMENTS_MAX < 63  # the bitmap is one non-negative word
+S_SLOT = offset(STAGE, "slot")
+S_CLIENT = offset(STAGE, "client")
+S_SEQUENCE = offset(STAGE, "sequence")
+S_TENANT = offset(STAGE, "tenant")
+S_ARRIVED = offset(STAGE, "arrived")
+S_FRAGMENT_COUNT = offset(STAGE, "fragment_count")
+S_SINCE_NS = offset(STAGE, "since_ns")
+
+# Size classes: 64, 96, 128, 192, 256, … bytes. The last is the first that holds the largest object.
+CLASS_BYTES_MIN = 64
+_OBJECT_BYTES_MAX = OBJECT_BYTES + limits.KEY_BYTES_MAX + limits.VALUE_BYTES_MAX
+CLASS_BYTES = [CLASS_BYTES_MIN]
+while CLASS_BYTES[-1] < _OBJECT_BYTES_MAX:
+    CLASS_BYTES.append((CLASS_BYTES_MIN + CLASS_BYTES_MIN // 2 * (len(CLASS_BYTES) % 2)) << (len(CLASS_BYTES) // 2))
+CLASSES = len(CLASS_BYTES)
+assert CLASS_BYTES[-1] <= limits.SLAB_BYTES
+
+PARTICIPANT = np.dtype(
+    [
+        ("epoch", "<u8"),  # oldest epoch it may hold references from; EPOCH_OFFLINE: none. Read by all
+        ("reserved_epoch", "<u8", 7),
+        ("holder", "<u8"),  # participant + 1, what it writes into locks. Written once
+        ("counter", "<u8"),  # of versions given out
+        ("last_version", "<u8"),  # of the object that its last successful put published
+        ("limbo_head", "<u8"),  # unit of the slot that was retired first
+        ("limbo_tail", "<u8"),  # and last
+        ("safe_epoch", "<u8"),  # oldest epoch of all participants when it last looked
+        ("clock", "<u8", 2),  # struct timespec for clock_gettime
+        ("intent", INTENT),
+        ("lists", FREE_LISTS, CLASSES),
+        ("staging", STAGE, limits.STAGING_ENTRIES),
+    ]
+)
+PARTICIPANT_BYTES = PARTICIPANT.itemsize
+assert PARTICIPANT_BYTES % CACHE_LINE_BYTES == 0
+P_EPOCH = offset(PARTICIPANT, "epoch")
+P_HOLDER = offset(PARTICIPANT, "holder")
+P_COUNTER = offset(PARTICIPANT, "counter")
+P_LAST_VERSION = offset(PARTICIPANT, "last_version")
+P_LIMBO_HEAD = offset(PARTICIPANT, "limbo_head")
+P_LIMBO_TAIL = offset(PARTICIPANT, "limbo_tail")
+P_SAFE_EPOCH = offset(PARTICIPANT, "safe_epoch")
+P_CLOCK = offset(PARTICIPANT, "clock")
+P_LISTS = offset(PARTICIPANT, "lists")
+P_STAGING = offset(PARTICIPANT, "staging")
+_INTENT_AT = offset(PARTICIPANT, "intent")
+P_INTENT_STATE = _INTENT_AT + offset(INTENT, "state")
+P_INTENT_ENTRY = _INTENT_AT + offset(INTENT, "entry")
+P_INTENT_OLD = _INTENT_AT + offset(INTENT, "old")
+P_INTENT_NEW = _INTENT_AT + offset(INTENT, "new")
+P_INTENT_SLOT = _INTENT_AT + offset(INTENT, "slot")
+P_INTENT_COUNT = _INTENT_AT + offset(INTENT, "count")
+P_INTENT_TENANT_LOCK = _INTENT_AT + offset(INTENT, "tenant_lock")
+P_INTENT_INNER_LOCK = _INTENT_AT + offset(INTENT, "inner_lock")
+P_INTENT_WORDS = _INTENT_AT + offset(INTENT, "words")
+WORD_BYTES = 16  # one journalled word: address, value
+
+# --- the descriptor --------------------------------------------------------------------------------------------------------
+
+STORE = np.dtype(
+    [
+        # Written once, when the store is made. Addresses are valid in every process (mapped before the first fork).
+        ("index", "<u8"),  # address of the buckets
+        ("buckets", "<u8"),  # main buckets
+        ("buckets_total", "<u8"),  # and the overflow pool behind them
+        ("slabs", "<u8"),  # address
+        ("slabs_total", "<u8"),  # number, the reserved slab 0 included
+        ("slab_records", "<u8"),  # address
+        ("tenants", "<u8"),  # address of the records that splinter.net.tenants describes; the store does not read them
+        ("accounts", "<u8"),  # address
+        ("participants", "<u8"),  # address
+        ("shared_lists", "<u8"),  # address, one per class
+        ("seed", "<u8"),  # of the hash, random
+        ("multiplier", "<u8"),  # of the hash, random and odd
+        ("workers", "<u8"),  # participants 0 … workers - 1, and PARTICIPANT_CONTROL, may use the store
+        ("kill_at", "<u8"),  # see splinter.store.kill_points. Writer: tests
+        ("kill_skip", "<u8"),
+        ("reserved", "<u8"),
+        # Written while serving, each in a cache line of its own.
+        ("epoch", "<u8"),  # global epoch, from 1. Writers: all, by compare-and-swap
+        ("reserved_epoch", "<u8", 7),
+        ("slabs_lock", "<u8"),  # holder: participant + 1; 0: free
+        ("slabs_used", "<u8"),  # slabs given out, slab 0 included. Writer: lock's holder
+        ("reserved_slabs", "<u8", 6),
+        ("buckets_lock", "<u8"),  # holder: participant + 1; 0: free
+        ("buckets_used", "<u8"),  # main buckets and overflow buckets given out. Writer: lock's holder
+        ("reserved_buckets", "<u8", 6),
+    ]
+)
+STORE_DESCRIPTOR_BYTES = STORE.itemsize
+assert STORE_DESCRIPTOR_BYTES % CACHE_LINE_BYTES == 0
+D_INDEX = offset(STORE, "index")
+D_BUCKETS = offset(STORE, "buckets")
+D_BUCKETS_TOTAL = offset(STORE, "buckets_total")
+D_SLABS = offset(STORE, "slabs")
+D_SLABS_TOTAL = offset(STORE, "slabs_total")
+D_SLAB_RECORDS = offset(STORE, "slab_records")
+D_TENANTS = offset(STORE, "tenants")
+D_ACCOUNTS = offset(STORE, "accounts")
+D_PARTICIPANTS = offset(STORE, "participants")
+D_SHARED_LISTS = offset(STORE, "shared_lists")
+D_SEED = offset(STORE, "seed")
+D_MULTIPLIER = offset(STORE, "multiplier")
+D_WORKERS = offset(STORE, "workers")
+D_KILL_AT = offset(STORE, "kill_at")
+D_KILL_SKIP = offset(STORE, "kill_skip")
+D_EPOCH = offset(STORE, "epoch")
+D_SLABS_LOCK = offset(STORE, "slabs_lock")
+D_SLABS_USED = offset(STORE, "slabs_used")
+D_BUCKETS_LOCK = offset(STORE, "buckets_lock")
+D_BUCKETS_USED = offset(STORE, "buckets_used")

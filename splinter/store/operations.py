@@ -1,0 +1,196 @@
+"""What the rest of the system does with the store: get, put, delete.
+
+``store`` is the address of the descriptor, ``p`` the number of the calling participant, which has entered an epoch
+(``splinter.store.epochs``). Keys and values are addresses and lengths in bytes; they may lie anywhere, and are
+copied. Every function is safe to be killed in, at any instruction.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter import limits
+from splinter.errors import Status
+from splinter.native.atomics import copy_bytes, load16, load32, load64, load64_acquire, store32, store64
+from splinter.store.classes import class_for
+from splinter.store.hashing import identity_of, store_hash
+from splinter.store.index import find_entry, prefetch_bucket, word_object
+from splinter.store.journal import lock_tenant, participant_at, unlock
+from splinter.store.kill_points import KillPoint, kill_point
+from splinter.store.layout import (
+    A_ACTIVE,
+    A_LOCK,
+    O_IDENTITY,
+    O_KEY,
+    O_KEY_LENGTH,
+    O_TABLE,
+    O_TENANT,
+    O_VALUE_LENGTH,
+    O_VERSION,
+    OBJECT_BYTES,
+    P_LAST_VERSION,
+)
+from splinter.store.publication import account_of, publish, remove_key
+from splinter.store.slots import peek_slot
+
+_OK, _BUSY, _BAD_KEY = int(Status.OK), int(Status.BUSY), int(Status.BAD_KEY)
+_UNKNOWN_TENANT, _VALUE_TOO_LARGE = int(Status.UNKNOWN_TENANT), int(Status.VALUE_TOO_LARGE)
+_KEY_BYTES_MAX = limits.KEY_BYTES_MAX
+_VALUE_BYTES_MAX = limits.VALUE_BYTES_MAX
+_TENANTS_MAX = limits.TENANTS_MAX
+_SLOT_FILLED = int(KillPoint.SLOT_FILLED)
+
+
+# --- objects ---------------------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def object_tenant(found: int) -> int:
+    """The tenant that an object belongs to."""
+    return load32(found + O_TENANT)
+
+
+@njit(cache=True)
+def object_table(found: int) -> int:
+    """The table that an object is in."""
+    return load16(found + O_TABLE)
+
+
+@njit(cache=True)
+def object_key(found: int) -> int:
+    """Address of an object's key."""
+    return found + O_KEY
+
+
+@njit(cache=True)
+def object_key_length(found: int) -> int:
+    """Bytes of an object's key."""
+    return load16(found + O_KEY_LENGTH)
+
+
+@njit(cache=True)
+def object_value(found: int) -> int:
+    """Address of an object's value, not aligned."""
+    return found + O_KEY + load16(found + O_KEY_LENGTH)
+
+
+@njit(cache=True)
+def object_value_length(found: int) -> int:
+    """Bytes of an object's value."""
+    return load32(found + O_VALUE_LENGTH)
+
+
+@njit(cache=True)
+def object_version(found: int) -> int:
+    """An object's version: unique in the store, not 0."""
+    return load64(found + O_VERSION)
+
+
+# --- get -------------------------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def store_find(store: int, tenant: int, table: int, key: int, key_length: int) -> int:
+    """Address of the object of a key of 1 … KEY_BYTES_MAX bytes, or 0.
+
+    The object stays as it is as long as the caller's epoch is not newer than it was at this call.
+    """
+    identity = identity_of(tenant, table, key_length)
+    word = find_entry(store, store_hash(store, identity, key, key_length), identity, key, key_length)[1]
+    return word_object(store, word) if word != 0 else 0
+
+
+@njit(cache=True)
+def store_prefetch(store: int, tenant: int, table: int, key: int, key_length: int) -> int:
+    """Ask for the cache line that a look-up will need first; returns the key's hash for :func:`store_find_hashed`."""
+    hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
+    prefetch_bucket(store, hashed)
+    return hashed
+
+
+@njit(cache=True)
+def store_find_hashed(store: int, hashed: int, tenant: int, table: int, key: int, key_length: int) -> int:
+    """The same as :func:`store_find`, for a key whose hash is known."""
+    word = find_entry(store, hashed, identity_of(tenant, table, key_length), key, key_length)[1]
+    return word_object(store, word) if word != 0 else 0
+
+
+# --- put, delete -------------------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def fill_header(slot: int, tenant: int, table: int, key: int, key_length: int) -> None:
+    """Write the header's identity, and the key, into a slot that is not published; the link is left alone."""
+    store64(slot + O_IDENTITY, identity_of(tenant, table, key_length))
+    copy_bytes(slot + O_KEY, key, key_length)
+
+
+@njit(cache=True)
+def lock_active(store: int, me: int, tenant: int) -> int:
+    """Take the lock of an active tenant. Returns OK, and otherwise holds nothing."""
+    if tenant < 1 or tenant >= _TENANTS_MAX:
+        return _UNKNOWN_TENANT
+    account = account_of(store, tenant)
+    if not lock_tenant(store, me, account + A_LOCK):
+        return _BUSY
+    if load64_acquire(account + A_ACTIVE) == 0:
+        unlock(store, account + A_LOCK)
+        return _UNKNOWN_TENANT
+    return _OK
+
+
+@njit(cache=True)
+def store_put(
+    store: int, p: int, tenant: int, table: int, key: int, key_length: int, value: int, value_length: int,
+    expected_version: int,
+) -> int:  # fmt: skip
+    """Make ``value`` the object of ``key``. ``expected_version``: of the object to be replaced; 0: whatever is there,
+    or nothing.
+
+    Returns a status: OK (see :func:`store_last_version`), VERSION_CHANGED, QUOTA_EXCEEDED, OUT_OF_MEMORY,
+    UNKNOWN_TENANT, BAD_KEY, VALUE_TOO_LARGE, BUSY; other than OK, nothing has changed.
+    """
+    if key_length < 1 or key_length > _KEY_BYTES_MAX:
+        return _BAD_KEY
+    if value_length < 0 or value_length > _VALUE_BYTES_MAX:
+        return _VALUE_TOO_LARGE
+    me = participant_at(store, p)
+    size_class = class_for(OBJECT_BYTES + key_length + value_length)
+    slot = peek_slot(store, me, size_class)
+    if slot < 0:
+        return -slot
+    fill_header(slot, tenant, table, key, key_length)
+    store32(slot + O_VALUE_LENGTH, value_length)
+    copy_bytes(slot + O_KEY + key_length, value, value_length)
+    kill_point(store, _SLOT_FILLED)
+    hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
+    status = lock_active(store, me, tenant)
+    if status != _OK:
+        return status
+    status = publish(store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version)
+    unlock(store, account_of(store, tenant) + A_LOCK)
+    return status
+
+
+@njit(cache=True)
+def store_last_version(store: int, p: int) -> int:
+    """The version of the object that the last successful put of ``p`` published."""
+    return load64(participant_at(store, p) + P_LAST_VERSION)
+
+
+@njit(cache=True)
+def store_delete(store: int, p: int, tenant: int, table: int, key: int, key_length: int, expected_version: int) -> int:
+    """Remove the object of ``key``; ``expected_version`` 0: whichever it is.
+
+    Returns a status: OK, NOT_FOUND, VERSION_CHANGED, UNKNOWN_TENANT, BAD_KEY, BUSY; other than OK, nothing has changed.
+    """
+    if key_length < 1 or key_length > _KEY_BYTES_MAX:
+        return _BAD_KEY
+    me = participant_at(store, p)
+    hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
+    status = lock_active(store, me, tenant)
+    if status != _OK:
+        return status
+    status = remove_key(store, me, tenant, table, key, key_length, hashed, expected_version)
+    unlock(store, account_of(store, tenant) + A_LOCK)
+    return status

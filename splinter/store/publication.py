@@ -1,0 +1,134 @@
+"""Changing the index under a tenant's lock: publish a complete slot as an object, or remove an object."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter import limits
+from splinter.errors import Status
+from splinter.native.atomics import cas64, exchange64, load64, store64, store64_release
+from splinter.store.classes import class_bytes
+from splinter.store.hashing import identity_of
+from splinter.store.index import empty_entry, entry_word, find_entry, word_class, word_object, word_unit
+from splinter.store.journal import announce, note, published, withdraw
+from splinter.store.layout import (
+    A_BYTES_USED,
+    A_OBJECTS,
+    A_QUOTA_BYTES,
+    ACCOUNT_BYTES,
+    D_ACCOUNTS,
+    O_VERSION,
+    P_COUNTER,
+    P_HOLDER,
+    P_LAST_VERSION,
+    S_SLOT,
+)
+from splinter.store.slots import note_retire, note_take, unit_of
+
+_OK, _BUSY, _NOT_FOUND = int(Status.OK), int(Status.BUSY), int(Status.NOT_FOUND)
+_QUOTA_EXCEEDED, _VERSION_CHANGED = int(Status.QUOTA_EXCEEDED), int(Status.VERSION_CHANGED)
+_TABLES_MAX = limits.TABLES_MAX
+_PARTICIPANTS_MAX = limits.PARTICIPANTS_MAX
+_INSERT_TRIES_MAX = limits.INSERT_TRIES_MAX
+
+
+@njit(cache=True)
+def account_of(store: int, tenant: int) -> int:
+    """Address of a tenant's account, 0 … TENANTS_MAX - 1."""
+    return load64(store + D_ACCOUNTS) + tenant * ACCOUNT_BYTES
+
+
+@njit(cache=True)
+def charged_bytes(table: int, size_class: int) -> int:
+    """What an object costs its tenant: its slot; the system's tables are free."""
+    return class_bytes(size_class) if table < _TABLES_MAX else 0
+
+
+@njit(cache=True)
+def _next_version(me: int) -> int:
+    """A version that nobody else gives out: even, not 0. A number that a dead participant did not come to use stays unused."""
+    counter = load64(me + P_COUNTER) + 1
+    store64_release(me + P_COUNTER, counter)
+    return (counter * _PARTICIPANTS_MAX + load64(me + P_HOLDER) - 1) * 2
+
+
+@njit(cache=True)
+def _note_source(store: int, me: int, count: int, size_class: int, stage: int) -> int:
+    """The slot comes from a staging entry, or (``stage`` 0) is the one that peek_slot returns."""
+    if stage != 0:
+        return note(store, me, count, stage + S_SLOT, 0)
+    return note_take(store, me, count, size_class)
+
+
+@njit(cache=True)
+def publish(
+    store: int, me: int, tenant: int, table: int, key: int, key_length: int, hashed: int, slot: int, size_class: int,
+    stage: int, expected_version: int,
+) -> int:  # fmt: skip
+    """Make the complete slot the object of its key, in place of the one that is there. The caller holds the tenant's
+    lock.
+
+    Returns a status; other than OK, nothing has changed.
+    """
+    account = account_of(store, tenant)
+    entry, old_word = find_entry(store, hashed, identity_of(tenant, table, key_length), key, key_length)
+    if expected_version != 0 and (entry == 0 or load64(word_object(store, old_word) + O_VERSION) != expected_version):
+        return _VERSION_CHANGED
+    used = load64(account + A_BYTES_USED)
+    used_after = used + charged_bytes(table, size_class)
+    if entry != 0:
+        used_after -= charged_bytes(table, word_class(old_word))
+    if used_after > used and used_after > load64(account + A_QUOTA_BYTES):
+        return _QUOTA_EXCEEDED
+    word = entry_word(hashed, size_class, unit_of(store, slot))
+    version = _next_version(me)
+    if entry != 0:
+        count = _note_source(store, me, 0, size_class, stage)
+        count = note(store, me, count, account + A_BYTES_USED, used_after)
+        count = note_retire(store, me, count, word_unit(old_word))
+        announce(store, me, count, entry, old_word, word, slot, version)
+        exchange64(entry, word)
+        published(store, me)
+        store64(me + P_LAST_VERSION, version)
+        return _OK
+    for _ in range(_INSERT_TRIES_MAX):
+        entry = empty_entry(store, me, hashed)
+        if entry < 0:
+            return -entry
+        count = _note_source(store, me, 0, size_class, stage)
+        count = note(store, me, count, account + A_BYTES_USED, used_after)
+        count = note(store, me, count, account + A_OBJECTS, load64(account + A_OBJECTS) + 1)
+        announce(store, me, count, entry, 0, word, slot, version)
+        if cas64(entry, 0, word):
+            published(store, me)
+            store64(me + P_LAST_VERSION, version)
+            return _OK
+        withdraw(store, me)  # another tenant's object took the entry
+    return _BUSY
+
+
+@njit(cache=True)
+def remove(store: int, me: int, tenant: int, table: int, entry: int, word: int) -> None:
+    """Unlink the object that ``entry`` names by ``word`` and retire it. The caller holds the tenant's lock."""
+    account = account_of(store, tenant)
+    used = load64(account + A_BYTES_USED) - charged_bytes(table, word_class(word))
+    count = note(store, me, 0, account + A_BYTES_USED, used)
+    count = note(store, me, count, account + A_OBJECTS, load64(account + A_OBJECTS) - 1)
+    count = note_retire(store, me, count, word_unit(word))
+    announce(store, me, count, entry, word, 0, 0, 0)
+    exchange64(entry, 0)
+    published(store, me)
+
+
+@njit(cache=True)
+def remove_key(
+    store: int, me: int, tenant: int, table: int, key: int, key_length: int, hashed: int, expected_version: int
+) -> int:
+    """Remove the object of a key. The caller holds the tenant's lock. Returns OK, NOT_FOUND or VERSION_CHANGED."""
+    entry, word = find_entry(store, hashed, identity_of(tenant, table, key_length), key, key_length)
+    if entry == 0:
+        return _NOT_FOUND
+    if expected_version != 0 and load64(word_object(store, word) + O_VERSION) != expected_version:
+        return _VERSION_CHANGED
+    remove(store, me, tenant, table, entry, word)
+    return _OK

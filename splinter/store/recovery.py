@@ -1,0 +1,22 @@
+"""After a participant's death."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter.store.epochs import epoch_leave
+from splinter.store.journal import break_locks, participant_at, replay
+
+
+@njit(cache=True)
+def recover(store: int, p: int) -> None:
+    """Finish or undo what participant ``p`` was in the middle of, release its locks, take it offline.
+
+    Run by another process when ``p`` is certainly dead (reaped), before its number is used again. May be run twice,
+    also when the first run was cut short. Its free slots, limbo and staged puts stay where they are, for its
+    successor.
+    """
+    me = participant_at(store, p)
+    replay(store, me)
+    break_locks(me)
+    epoch_leave(store, p)

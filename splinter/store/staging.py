@@ -1,0 +1,251 @@
+"""Puts whose value comes in fragments: collected in a slot that is not published, published when whole.
+
+The staging entries are their participant's, in shared memory, so its successor goes on with them. An entry is told by
+the client's id, its sequence number and the tenant. A fragment that comes twice is ignored; so is one of a put that
+was published already, but it begins a new entry, which ages out.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter import limits
+from splinter.errors import Status
+from splinter.native import libc
+from splinter.native.atomics import copy_bytes, load16, load64, load64_acquire, store32, store64, store64_release
+from splinter.store.classes import class_for
+from splinter.store.hashing import identity_of, store_hash
+from splinter.store.journal import commit, note, participant_at, unlock
+from splinter.store.kill_points import KillPoint, kill_point
+from splinter.store.layout import (
+    A_LOCK,
+    O_KEY,
+    O_KEY_LENGTH,
+    O_TABLE,
+    O_VALUE_LENGTH,
+    OBJECT_BYTES,
+    P_CLOCK,
+    P_STAGING,
+    S_ARRIVED,
+    S_CLIENT,
+    S_FRAGMENT_COUNT,
+    S_SEQUENCE,
+    S_SINCE_NS,
+    S_SLOT,
+    S_TENANT,
+    STAGE_BYTES,
+)
+from splinter.store.operations import fill_header, lock_active, store_last_version
+from splinter.store.publication import account_of, publish
+from splinter.store.slots import class_at, make_room, note_free, note_take, peek_slot, slot_at, unit_of
+
+_OK, _BUSY, _NOT_FOUND, _BAD_KEY = int(Status.OK), int(Status.BUSY), int(Status.NOT_FOUND), int(Status.BAD_KEY)
+_BAD_FRAGMENT, _VALUE_TOO_LARGE = int(Status.BAD_FRAGMENT), int(Status.VALUE_TOO_LARGE)
+_KEY_BYTES_MAX = limits.KEY_BYTES_MAX
+_VALUE_BYTES_MAX = limits.VALUE_BYTES_MAX
+_FRAGMENT_BYTES = limits.FRAGMENT_BYTES
+_FRAGMENTS_MAX = limits.FRAGMENTS_MAX
+_STAGING_ENTRIES = limits.STAGING_ENTRIES
+_STAGING_AGE_NS_MAX = limits.STAGING_AGE_NS_MAX
+_NS_PER_SECOND = 1_000_000_000
+_SLOT_FILLED, _FRAGMENT_COPIED = int(KillPoint.SLOT_FILLED), int(KillPoint.FRAGMENT_COPIED)
+_FRAGMENT_ARRIVED = int(KillPoint.FRAGMENT_ARRIVED)
+
+
+@njit(cache=True)
+def _stage_at(store: int, p: int, entry: int) -> int:
+    return participant_at(store, p) + P_STAGING + entry * STAGE_BYTES
+
+
+@njit(cache=True)
+def _now_ns(me: int) -> int:
+    libc.clock_gettime(libc.CLOCK_MONOTONIC, me + P_CLOCK)
+    return load64(me + P_CLOCK) * _NS_PER_SECOND + load64(me + P_CLOCK + 8)
+
+
+@njit(cache=True)
+def _unused_entry(store: int, p: int) -> int:
+    """Index of an unused entry, or -BUSY."""
+    for entry in range(_STAGING_ENTRIES):
+        if load64(_stage_at(store, p, entry) + S_SLOT) == 0:
+            return entry
+    return -_BUSY
+
+
+@njit(cache=True)
+def stage_begin(
+    store: int, p: int, client: int, sequence: int, tenant: int, table: int, key: int, key_length: int,
+    fragment_count: int
+) -> int:  # fmt: skip
+    """Begin a put of ``fragment_count`` fragments; entries older than STAGING_AGE_NS_MAX give way when there is no
+    other.
+
+    Returns the entry's index, or -status: BAD_KEY, BAD_FRAGMENT, VALUE_TOO_LARGE, OUT_OF_MEMORY, BUSY (too many are
+    under way).
+    """
+    if key_length < 1 or key_length > _KEY_BYTES_MAX:
+        return -_BAD_KEY
+    if fragment_count < 1:
+        return -_BAD_FRAGMENT
+    if fragment_count > _FRAGMENTS_MAX:
+        return -_VALUE_TOO_LARGE
+    me = participant_at(store, p)
+    now_ns = _now_ns(me)
+    entry = _unused_entry(store, p)
+    if entry < 0 and stage_expire(store, p, now_ns, _STAGING_AGE_NS_MAX) > 0:
+        entry = _unused_entry(store, p)
+    if entry < 0:
+        return entry
+    size_class = class_for(OBJECT_BYTES + key_length + min(fragment_count * _FRAGMENT_BYTES, _VALUE_BYTES_MAX))
+    slot = peek_slot(store, me, size_class)
+    if slot < 0:
+        return slot
+    fill_header(slot, tenant, table, key, key_length)
+    store32(slot + O_VALUE_LENGTH, 0)
+    stage = _stage_at(store, p, entry)
+    store64(stage + S_CLIENT, client)
+    store64(stage + S_SEQUENCE, sequence)
+    store64(stage + S_TENANT, tenant)
+    store64(stage + S_ARRIVED, 0)
+    store64(stage + S_FRAGMENT_COUNT, fragment_count)
+    store64(stage + S_SINCE_NS, now_ns)
+    kill_point(store, _SLOT_FILLED)
+    count = note_take(store, me, 0, size_class)
+    commit(store, me, note(store, me, count, stage + S_SLOT, unit_of(store, slot)))
+    return entry
+
+
+@njit(cache=True)
+def stage_find(store: int, p: int, client: int, sequence: int, tenant: int) -> int:
+    """Index of the entry of a put under way, or -NOT_FOUND."""
+    for entry in range(_STAGING_ENTRIES):
+        stage = _stage_at(store, p, entry)
+        if (
+            load64(stage + S_SLOT) != 0
+            and load64(stage + S_SEQUENCE) == sequence
+            and load64(stage + S_CLIENT) == client
+            and load64(stage + S_TENANT) == tenant
+        ):
+            return entry
+    return -_NOT_FOUND
+
+
+@njit(cache=True)
+def _check_fragment(fragment_index: int, fragment_count: int, length: int) -> int:
+    last = fragment_count - 1
+    if fragment_index < 0 or fragment_index > last or length < 1 or length > _FRAGMENT_BYTES:
+        return _BAD_FRAGMENT
+    if fragment_index < last and length != _FRAGMENT_BYTES:
+        return _BAD_FRAGMENT
+    if fragment_index * _FRAGMENT_BYTES + length > _VALUE_BYTES_MAX:
+        return _VALUE_TOO_LARGE
+    return _OK
+
+
+@njit(cache=True)
+def stage_write(
+    store: int, p: int, entry: int, fragment_index: int, fragment_count: int, data: int, length: int
+) -> int:  # fmt: skip
+    """Put a fragment's bytes in place; one that has arrived before is ignored.
+
+    Every fragment but the last has exactly FRAGMENT_BYTES, the last 1 … FRAGMENT_BYTES. Returns OK, BAD_FRAGMENT or
+    VALUE_TOO_LARGE.
+    """
+    stage = _stage_at(store, p, entry)
+    if fragment_count != load64(stage + S_FRAGMENT_COUNT):
+        return _BAD_FRAGMENT
+    status = _check_fragment(fragment_index, fragment_count, length)
+    if status != _OK:
+        return status
+    arrived = load64(stage + S_ARRIVED)
+    bit = 1 << fragment_index
+    if arrived & bit != 0:
+        return _OK
+    start = fragment_index * _FRAGMENT_BYTES
+    slot = slot_at(store, load64(stage + S_SLOT))
+    copy_bytes(slot + O_KEY + load16(slot + O_KEY_LENGTH) + start, data, length)
+    if fragment_index == fragment_count - 1:
+        store32(slot + O_VALUE_LENGTH, start + length)
+    kill_point(store, _FRAGMENT_COPIED)
+    store64_release(stage + S_ARRIVED, arrived | bit)
+    kill_point(store, _FRAGMENT_ARRIVED)
+    return _OK
+
+
+@njit(cache=True)
+def stage_is_complete(store: int, p: int, entry: int) -> bool:
+    """Whether all fragments have arrived."""
+    stage = _stage_at(store, p, entry)
+    return load64_acquire(stage + S_ARRIVED) == (1 << load64(stage + S_FRAGMENT_COUNT)) - 1
+
+
+@njit(cache=True)
+def stage_publish(store: int, p: int, entry: int, expected_version: int) -> int:
+    """Publish a complete put, as store_put does. Returns a status as store_put does.
+
+    The entry is unused afterwards, except when the status is BUSY: then the caller may try again.
+    """
+    me = participant_at(store, p)
+    stage = _stage_at(store, p, entry)
+    unit = load64(stage + S_SLOT)
+    slot = slot_at(store, unit)
+    tenant, table, key_length = load64(stage + S_TENANT), load16(slot + O_TABLE), load16(slot + O_KEY_LENGTH)
+    hashed = store_hash(store, identity_of(tenant, table, key_length), slot + O_KEY, key_length)
+    status = lock_active(store, me, tenant)
+    if status == _OK:
+        status = publish(
+            store, me, tenant, table, slot + O_KEY, key_length, hashed, slot, class_at(store, unit), stage, expected_version
+        )
+        unlock(store, account_of(store, tenant) + A_LOCK)
+    if status != _OK and status != _BUSY:
+        stage_abandon(store, p, entry)
+    return status
+
+
+@njit(cache=True)
+def stage_abandon(store: int, p: int, entry: int) -> None:
+    """Drop a put under way. Nobody has seen its slot, which is free again at once."""
+    me = participant_at(store, p)
+    stage = _stage_at(store, p, entry)
+    unit = load64(stage + S_SLOT)
+    size_class = class_at(store, unit)
+    make_room(store, me, size_class)
+    count = note(store, me, 0, stage + S_SLOT, 0)
+    commit(store, me, note_free(store, me, count, unit, size_class))
+
+
+@njit(cache=True)
+def stage_expire(store: int, p: int, now_ns: int, age_ns: int) -> int:
+    """Drop the puts whose first fragment came ``age_ns`` or longer before ``now_ns`` (monotonic clock); returns how many."""
+    dropped = 0
+    for entry in range(_STAGING_ENTRIES):
+        stage = _stage_at(store, p, entry)
+        if load64(stage + S_SLOT) != 0 and now_ns - load64(stage + S_SINCE_NS) >= age_ns:
+            stage_abandon(store, p, entry)
+            dropped += 1
+    return dropped
+
+
+@njit(cache=True)
+def stage_put(
+    store: int, p: int, client: int, sequence: int, tenant: int, table: int, key: int, key_length: int,
+    fragment_count: int, fragment_index: int, data: int, length: int, expected_version: int,
+) -> tuple[int, int]:  # fmt: skip
+    """One fragment of a put, from first to last step: find or begin its entry, write, publish when it was the last
+    one missing.
+
+    Returns (status, version): version is 0 while fragments are missing and the object's version once it is published.
+    """
+    status = _check_fragment(fragment_index, fragment_count, length)  # before memory is spent on it
+    if status != _OK:
+        return status, 0
+    entry = stage_find(store, p, client, sequence, tenant)
+    if entry < 0:
+        entry = stage_begin(store, p, client, sequence, tenant, table, key, key_length, fragment_count)
+        if entry < 0:
+            return -entry, 0
+    status = stage_write(store, p, entry, fragment_index, fragment_count, data, length)
+    if status != _OK or not stage_is_complete(store, p, entry):
+        return status, 0
+    status = stage_publish(store, p, entry, expected_version)
+    return status, store_last_version(store, p) if status == _OK else 0

@@ -1,0 +1,319 @@
+"""The store as a Python object: how it is made, and its operations in Python terms for the control process and for
+tests."""
+
+from __future__ import annotations
+
+import ctypes
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from splinter import limits
+from splinter.errors import Status, error_for
+from splinter.native.atomics import copy_bytes
+from splinter.store.audit import check_invariants
+from splinter.store.epochs import (
+    EPOCH_OFFLINE,
+    OLDEST_NONE,
+    epoch_advance,
+    epoch_enter,
+    epoch_leave,
+    epoch_now,
+    epoch_oldest,
+)
+from splinter.store.layout import (
+    ACCOUNT,
+    BUCKET,
+    CLASSES,
+    PARTICIPANT,
+    SHARED_LIST,
+    SLAB,
+    STORE,
+    STORE_DESCRIPTOR_BYTES,
+)
+from splinter.store.operations import (
+    object_key,
+    object_key_length,
+    object_table,
+    object_tenant,
+    object_value,
+    object_value_length,
+    object_version,
+    store_delete,
+    store_find,
+    store_last_version,
+    store_put,
+)
+from splinter.store.recovery import recover
+from splinter.store.region import Region
+from splinter.store.slots import reclaim
+from splinter.store.tenants import scan_table, tenant_close, tenant_open, tenant_sweep
+
+_INDEX_SHARE = 8  # one eighth of the memory is index, and one eighth of the index is the overflow pool
+_OVERFLOW_SHARE = 8
+_TENANT_RECORD_BYTES = 32  # splinter.net.tenants.TENANT; the store itself does not read it
+_SWEEP_BUCKETS = 4096  # about a millisecond
+_SCAN_CAPACITY = 1024
+_CONTROL = limits.PARTICIPANT_CONTROL
+_SLABS_RESERVED = 1  # slab 0
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A copy of an object."""
+
+    tenant: int
+    table: int
+    key: bytes
+    value: bytes
+    version: int
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How full the store is."""
+
+    slabs_total: int
+    slabs_used: int  # a slab that was once used stays with its size class
+    slabs_free: int
+    slab_bytes: int
+    buckets_total: int  # main and overflow
+    overflow_used: int
+    objects: int  # of all tenants
+    bytes_used: int  # what they are charged: bytes of their size classes, system tables left out
+
+
+@njit(cache=True)
+def _copy_out(target: int, source: int, length: int) -> None:
+    copy_bytes(target, source, length)
+
+
+def _address(data: bytes) -> int:
+    """Where the bytes of a bytes object are, as long as it lives."""
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
+
+
+class Store:
+    """The store in shared memory. Made before the first fork; every forked process may then use it.
+
+    The Python methods serve the control process and tests. Each names the participant that acts, by default the
+    control process; a participant is used by one thread of one process at a time. They enter an epoch and leave it
+    again: nothing that they return refers to the store's memory.
+    """
+
+    def __init__(self, state: Region, index: Region, slabs: Region, tenants: Region, accounts: Region) -> None:
+        self.state_region, self.index_region, self.slabs_region = state, index, slabs
+        self.tenants_region, self.accounts_region = tenants, accounts
+        self.address = state.address  # of the descriptor: the first argument of every compiled function
+        self.descriptor = state.array(STORE, 1)[0]
+        self.accounts = accounts.array(ACCOUNT)  # one record per tenant id; the counters change while serving
+        self.participants = state.array(PARTICIPANT, limits.PARTICIPANTS_MAX, STORE_DESCRIPTOR_BYTES)
+
+    # --- making --------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def plan(bytes_total: int) -> tuple[int, int]:
+        """(buckets of the index, overflow pool included; slabs) of a store of ``bytes_total``, at least
+        STORE_BYTES_MIN.
+
+        So large the BPF maps ``store_index`` (BUCKET_BYTES an element) and ``store_slabs`` (SLAB_BYTES) must be.
+        """
+        if bytes_total < limits.STORE_BYTES_MIN:
+            raise ValueError(f"a store has at least {limits.STORE_BYTES_MIN} bytes, not {bytes_total}")
+        index_bytes = bytes_total // _INDEX_SHARE
+        return index_bytes // limits.BUCKET_BYTES, (bytes_total - index_bytes) // limits.SLAB_BYTES
+
+    @classmethod
+    def create(
+        cls,
+        bytes_total: int,
+        *,
+        index_region: Region | None = None,
+        slabs_region: Region | None = None,
+        tenants_region: Region | None = None,
+        participants: int = limits.WORKERS_MAX,
+    ) -> Store:
+        """An empty store of ``bytes_total`` bytes of index and slabs, for the workers 0 … ``participants - 1`` and
+        the control process.
+
+        Regions that are given (the memory of BPF maps, all zero) have at least the size that :meth:`plan` says;
+        others are made of memfds. Accounts, participants and lists come on top: about 2 MiB.
+        """
+        if not 0 <= participants <= limits.WORKERS_MAX:
+            raise ValueError(f"a store has at most {limits.WORKERS_MAX} workers, not {participants}")
+        buckets_total, slabs_total = cls.plan(bytes_total)
+        index = index_region or Region.create("splinter-index", buckets_total * limits.BUCKET_BYTES)
+        slabs = slabs_region or Region.create("splinter-slabs", slabs_total * limits.SLAB_BYTES)
+        tenants = tenants_region or Region.create("splinter-tenants", limits.TENANTS_MAX * _TENANT_RECORD_BYTES)
+        accounts = Region.create("splinter-accounts", limits.TENANTS_MAX * ACCOUNT.itemsize)
+        if index.bytes < buckets_total * BUCKET.itemsize or slabs.bytes < slabs_total * limits.SLAB_BYTES:
+            raise ValueError("a region is smaller than Store.plan() says")
+        participants_at = STORE_DESCRIPTOR_BYTES
+        shared_at = participants_at + limits.PARTICIPANTS_MAX * PARTICIPANT.itemsize
+        slab_records_at = shared_at + CLASSES * SHARED_LIST.itemsize
+        state = Region.create("splinter-state", slab_records_at + slabs_total * SLAB.itemsize)
+        store = cls(state, index, slabs, tenants, accounts)
+        record = store.descriptor
+        record["index"] = index.address
+        record["buckets"] = buckets_total - buckets_total // _OVERFLOW_SHARE
+        record["buckets_total"] = buckets_total
+        record["buckets_used"] = record["buckets"]
+        record["slabs"] = slabs.address
+        record["slabs_total"] = slabs_total
+        record["slabs_used"] = _SLABS_RESERVED
+        record["slab_records"] = state.address + slab_records_at
+        record["tenants"] = tenants.address
+        record["accounts"] = accounts.address
+        record["participants"] = state.address + participants_at
+        record["shared_lists"] = state.address + shared_at
+        record["seed"] = secrets.randbits(64)
+        record["multiplier"] = secrets.randbits(64) | 1
+        record["workers"] = participants
+        record["epoch"] = 1
+        store.participants["holder"] = np.arange(1, limits.PARTICIPANTS_MAX + 1)
+        store.participants["epoch"] = EPOCH_OFFLINE
+        return store
+
+    # --- objects -------------------------------------------------------------------------------------------------------
+
+    def get(self, tenant: int, table: int, key: bytes, *, participant: int = _CONTROL) -> bytes | None:
+        """The value of a key, or None."""
+        stored = self.lookup(tenant, table, key, participant=participant)
+        return None if stored is None else stored.value
+
+    def lookup(self, tenant: int, table: int, key: bytes, *, participant: int = _CONTROL) -> Stored | None:
+        """The object of a key, with its version, or None."""
+        if not 1 <= len(key) <= limits.KEY_BYTES_MAX:
+            raise error_for(Status.BAD_KEY)
+        epoch_enter(self.address, participant, OLDEST_NONE)
+        try:
+            found = store_find(self.address, tenant, table, _address(key), len(key))
+            return self._copy(found) if found != 0 else None
+        finally:
+            epoch_leave(self.address, participant)
+
+    def put(
+        self,
+        tenant: int,
+        table: int,
+        key: bytes,
+        value: bytes,
+        *,
+        expected_version: int = 0,
+        participant: int = _CONTROL,
+    ) -> int:
+        """Store a value; returns the new object's version. Raises the error of any status other than OK."""
+        epoch_enter(self.address, participant, OLDEST_NONE)
+        try:
+            status = store_put(
+                self.address, participant, tenant, table, _address(key), len(key), _address(value), len(value),
+                expected_version,
+            )  # fmt: skip
+            reclaim(self.address, participant, limits.RECLAIM_SLOTS_MAX)
+        finally:
+            epoch_leave(self.address, participant)
+        if status != Status.OK:
+            raise error_for(status)
+        return int(store_last_version(self.address, participant))
+
+    def delete(self, tenant: int, table: int, key: bytes, *, expected_version: int = 0, participant: int = _CONTROL) -> bool:
+        """Remove the object of a key; False when there is none. Raises the error of any other status."""
+        epoch_enter(self.address, participant, OLDEST_NONE)
+        try:
+            status = store_delete(
+                self.address, participant, tenant, table, _address(key), len(key), expected_version
+            )  # fmt: skip
+            reclaim(self.address, participant, limits.RECLAIM_SLOTS_MAX)
+        finally:
+            epoch_leave(self.address, participant)
+        if status not in (Status.OK, Status.NOT_FOUND):
+            raise error_for(status)
+        return bool(status == Status.OK)
+
+    def scan(self, table: int, *, tenant: int = 0, participant: int = _CONTROL) -> Iterator[Stored]:
+        """All objects of a table, of one tenant or (0) of all, in no order; what is written meanwhile may be missed."""
+        addresses = np.empty(_SCAN_CAPACITY, dtype=np.int64)
+        cursor = 0
+        while cursor != -1:
+            epoch_enter(self.address, participant, OLDEST_NONE)
+            try:
+                count, cursor = scan_table(
+                    self.address, tenant, table, cursor, addresses.ctypes.data, _SCAN_CAPACITY
+                )  # fmt: skip
+                piece = [self._copy(found) for found in addresses[:count].tolist()]
+            finally:
+                epoch_leave(self.address, participant)
+            yield from piece
+
+    def _copy(self, found: int) -> Stored:
+        key = ctypes.string_at(object_key(found), object_key_length(found))
+        value = ctypes.string_at(object_value(found), object_value_length(found))
+        return Stored(object_tenant(found), object_table(found), key, value, object_version(found))
+
+    # --- tenants -------------------------------------------------------------------------------------------------------
+
+    def open_tenant(self, tenant: int, quota_bytes: int = limits.TENANT_QUOTA_BYTES_DEFAULT) -> None:
+        """Let a tenant write, or change its quota. Raises BusyError while a closed tenant's objects are still there."""
+        status = tenant_open(self.address, tenant, quota_bytes)
+        if status != Status.OK:
+            raise error_for(status)
+
+    def close_tenant(self, tenant: int, *, participant: int = _CONTROL) -> None:
+        """End a tenant's writes; follow it with :meth:`sweep_tenant`."""
+        status = tenant_close(self.address, participant, tenant)
+        if status != Status.OK:
+            raise error_for(status)
+
+    def sweep_tenant(self, tenant: int, *, participant: int = _CONTROL) -> Iterator[None]:
+        """Remove a closed tenant's objects in pieces of about a millisecond: do other work at each step of the iterator."""
+        cursor = 0
+        while cursor != -1:
+            epoch_enter(self.address, participant, OLDEST_NONE)
+            try:
+                following = tenant_sweep(self.address, participant, tenant, cursor, _SWEEP_BUCKETS)
+                reclaim(self.address, participant, limits.RECLAIM_SLOTS_MAX)
+            finally:
+                epoch_leave(self.address, participant)
+            if following >= -1:  # otherwise the tenant's lock was held for long: the same piece again
+                cursor = following
+            yield
+
+    # --- epochs --------------------------------------------------------------------------------------------------------
+
+    def retire_stamp(self) -> int:
+        """Date something that was just unlinked, other than an object (an extension's code): see :meth:`is_safe`."""
+        return int(epoch_now(self.address))
+
+    def is_safe(self, stamp: int) -> bool:
+        """Whether no participant can still refer to what was dated ``stamp``. Asking moves the epochs on."""
+        if epoch_now(self.address) <= stamp:
+            epoch_advance(self.address)
+        return bool(epoch_oldest(self.address) > stamp)
+
+    # --- state ---------------------------------------------------------------------------------------------------------
+
+    def recover(self, participant: int) -> None:
+        """Put right what a dead participant left; call it after the process was reaped."""
+        recover(self.address, participant)
+
+    def problems(self) -> list[str]:
+        """What :func:`splinter.store.audit.check_invariants` finds; all participants must be at rest."""
+        return check_invariants(self.address)
+
+    def usage(self) -> Usage:
+        """How full the store is, roughly, while others write."""
+        record = self.descriptor
+        total, used = int(record["slabs_total"]), int(record["slabs_used"])
+        return Usage(
+            slabs_total=total - _SLABS_RESERVED,
+            slabs_used=used - _SLABS_RESERVED,
+            slabs_free=total - used,
+            slab_bytes=limits.SLAB_BYTES,
+            buckets_total=int(record["buckets_total"]),
+            overflow_used=int(record["buckets_used"] - record["buckets"]),
+            objects=int(self.accounts["objects"].sum()),
+            bytes_used=int(self.accounts["bytes_used"].sum()),
+        )

@@ -1,0 +1,124 @@
+"""Opening and closing of a tenant's account, and walks over the index."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter import limits
+from splinter.errors import Status
+from splinter.native.atomics import load16, load32, load32_acquire, load64, load64_acquire, store64, store64_release
+from splinter.store.index import bucket_at, word_object
+from splinter.store.journal import lock_tenant, participant_at, unlock
+from splinter.store.layout import (
+    A_ACTIVE,
+    A_LOCK,
+    A_OBJECTS,
+    A_QUOTA_BYTES,
+    B_ENTRIES,
+    B_NEXT,
+    D_BUCKETS,
+    ENTRY_BYTES,
+    O_TABLE,
+    O_TENANT,
+)
+from splinter.store.publication import account_of, remove
+
+_OK, _BUSY, _UNKNOWN_TENANT = int(Status.OK), int(Status.BUSY), int(Status.UNKNOWN_TENANT)
+_TENANTS_MAX = limits.TENANTS_MAX
+_BUCKET_ENTRIES = limits.BUCKET_ENTRIES
+_CHAIN_BUCKETS_MAX = limits.CHAIN_BUCKETS_MAX
+_CHAIN_ENTRIES_MAX = limits.CHAIN_BUCKETS_MAX * limits.BUCKET_ENTRIES
+_SCAN_BUCKETS_MAX = limits.SCAN_BUCKETS_MAX
+
+
+@njit(cache=True)
+def tenant_open(store: int, tenant: int, quota_bytes: int) -> int:
+    """Let a tenant write, or change the quota of one that does. Called by the control process only.
+
+    Returns OK; UNKNOWN_TENANT for an id out of range; BUSY while objects of a closed tenant of this id have not been
+    swept away.
+    """
+    if tenant < 1 or tenant >= _TENANTS_MAX:
+        return _UNKNOWN_TENANT
+    account = account_of(store, tenant)
+    if load64_acquire(account + A_ACTIVE) == 0 and load64_acquire(account + A_OBJECTS) != 0:
+        return _BUSY
+    store64_release(account + A_QUOTA_BYTES, quota_bytes)
+    store64_release(account + A_ACTIVE, 1)
+    return _OK
+
+
+@njit(cache=True)
+def tenant_close(store: int, p: int, tenant: int) -> int:
+    """End a tenant's writes: none is under way when this returns, and later ones get UNKNOWN_TENANT. Returns a status.
+
+    The objects are still there until :func:`tenant_sweep` has removed them.
+    """
+    if tenant < 1 or tenant >= _TENANTS_MAX:
+        return _UNKNOWN_TENANT
+    lock = account_of(store, tenant) + A_LOCK
+    if not lock_tenant(store, participant_at(store, p), lock):
+        return _BUSY
+    store64_release(account_of(store, tenant) + A_ACTIVE, 0)
+    unlock(store, lock)
+    return _OK
+
+
+@njit(cache=True)
+def tenant_sweep(store: int, p: int, tenant: int, cursor: int, buckets: int) -> int:
+    """Remove a closed tenant's objects from ``buckets`` chains, from main bucket ``cursor`` on (0 to begin with).
+
+    Returns the next cursor; -1 when all is done; -BUSY - 1 when the tenant's lock was not to be had (try again).
+    """
+    me = participant_at(store, p)
+    lock = account_of(store, tenant) + A_LOCK
+    if not lock_tenant(store, me, lock):
+        return -_BUSY - 1
+    end = min(cursor + buckets, load64(store + D_BUCKETS))
+    for number in range(cursor, end):
+        bucket = bucket_at(store, number)
+        for _ in range(_CHAIN_BUCKETS_MAX):
+            for i in range(_BUCKET_ENTRIES):
+                entry = bucket + B_ENTRIES + i * ENTRY_BYTES
+                word = load64_acquire(entry)
+                if word != 0:
+                    found = word_object(store, word)
+                    if load32(found + O_TENANT) == tenant:
+                        remove(store, me, tenant, load16(found + O_TABLE), entry, word)
+            following = load32_acquire(bucket + B_NEXT)
+            if following == 0:
+                break
+            bucket = bucket_at(store, following)
+    unlock(store, lock)
+    if end == load64(store + D_BUCKETS) or load64_acquire(account_of(store, tenant) + A_OBJECTS) == 0:
+        return -1
+    return end
+
+
+@njit(cache=True)
+def scan_table(store: int, tenant: int, table: int, cursor: int, addresses: int, capacity: int) -> tuple[int, int]:
+    """List objects of a table, of one tenant or (0) of all, from main bucket ``cursor`` on (0 to begin with).
+
+    Writes at most ``capacity`` object addresses, 8 bytes each, to ``addresses``; capacity is at least
+    CHAIN_BUCKETS_MAX × BUCKET_ENTRIES. Returns (how many, next cursor), cursor -1 at the end. What is there during
+    the whole scan is listed exactly once if it is not replaced meanwhile.
+    """
+    count = 0
+    buckets = load64(store + D_BUCKETS)
+    end = min(cursor + _SCAN_BUCKETS_MAX, buckets)
+    while cursor < end and capacity - count >= _CHAIN_ENTRIES_MAX:
+        bucket = bucket_at(store, cursor)
+        for _ in range(_CHAIN_BUCKETS_MAX):
+            for i in range(_BUCKET_ENTRIES):
+                word = load64_acquire(bucket + B_ENTRIES + i * ENTRY_BYTES)
+                if word != 0:
+                    found = word_object(store, word)
+                    if load16(found + O_TABLE) == table and (tenant == 0 or load32(found + O_TENANT) == tenant):
+                        store64(addresses + count * 8, found)
+                        count += 1
+            following = load32_acquire(bucket + B_NEXT)
+            if following == 0:
+                break
+            bucket = bucket_at(store, following)
+        cursor += 1
+    return count, cursor if cursor < buckets else -1
