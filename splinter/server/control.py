@@ -21,7 +21,6 @@ import msgpack
 from splinter import limits
 from splinter.errors import CompileError, ControlError, RequestError, SplinterError
 from splinter.server.control_operations import Operations
-from splinter.server.control_store import ControlStore
 from splinter.server.control_tenants import Tenants
 from splinter.server.registry import Registry
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     from splinter.ext.code import CodeRegion
     from splinter.server.config import ServerConfig
-    from splinter.store import Store
+    from splinter.store.store import Store
 
 _log = logging.getLogger(__name__)
 _LENGTH = struct.Struct("<I")
@@ -87,9 +86,8 @@ class ControlServer:
 
     def __init__(self, shared: Shared) -> None:
         self._listen_socket = shared.listen_socket
-        store = ControlStore(shared.store)
-        self._registry = Registry(store, shared.code)
-        self._tenants = Tenants(shared.tenants, store, self._registry, len(shared.config.cores))
+        self._registry = Registry(shared.store, shared.code)
+        self._tenants = Tenants(shared.tenants, shared.store, self._registry, len(shared.config.cores))
         self._operations = Operations(shared, self._tenants, self._registry)
         self._connections: set[asyncio.Task[None]] = set()
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from splinter.errors import ControlError, Status, UnknownTenantError, error_for
+from splinter.errors import BusyError, ControlError, UnknownTenantError
 from splinter.net.tenants import TENANT_ACTIVE, TENANT_REMOVING
 
 if TYPE_CHECKING:
-    from splinter.server.control_store import ControlStore
     from splinter.server.registry import Registry
+    from splinter.store.store import Store
 
 _log = logging.getLogger(__name__)
 _TOKEN_BITS = 64
@@ -32,7 +32,7 @@ _CLOSE_WAIT_SECONDS = 0.05
 class Tenants:
     """The tenants of one server. ``records`` is the shared array by tenant id; ``cores`` the number of core slots."""
 
-    def __init__(self, records: np.ndarray, store: ControlStore, registry: Registry, cores: int) -> None:
+    def __init__(self, records: np.ndarray, store: Store, registry: Registry, cores: int) -> None:
         self._records, self._store, self._registry = records, store, registry
         self.cores = cores
         self._removals: dict[int, asyncio.Task[None]] = {}
@@ -85,15 +85,15 @@ class Tenants:
 
     def describe(self, tenant: int, *, with_token: bool, with_usage: bool) -> dict[str, Any]:
         """A tenant as the protocol tells it."""
-        usage = self._store.tenant_usage(tenant)
+        account = self._store.accounts[tenant]
         fields = {
             "tenant": tenant,
             "token": self.token(tenant) if with_token else 0,
             "home": int(self._records["home"][tenant]),
-            "quota_bytes": usage.quota_bytes,
+            "quota_bytes": int(account["quota_bytes"]),
         }
         if with_usage:
-            fields |= {"bytes_used": usage.bytes_used, "objects": usage.objects}
+            fields |= {"bytes_used": int(account["bytes_used"]), "objects": int(account["objects"])}
         return fields
 
     async def remove(self, tenant: int) -> None:
@@ -124,15 +124,16 @@ class Tenants:
 
     async def _finish_removal(self, tenant: int) -> None:
         # A worker may hold the tenant's lock for a moment, longer when it just died.
-        attempts = 0
-        while (status := self._store.close_tenant(tenant)) == Status.BUSY:
-            attempts += 1
-            if attempts == _CLOSE_ATTEMPTS_MAX:
-                raise error_for(status)
-            await asyncio.sleep(_CLOSE_WAIT_SECONDS)
-        cursor = 0
-        while cursor >= 0:
-            cursor = self._store.sweep_tenant(tenant, cursor)
+        for attempt in range(_CLOSE_ATTEMPTS_MAX):
+            try:
+                self._store.close_tenant(tenant)
+                break
+            except BusyError:
+                if attempt == _CLOSE_ATTEMPTS_MAX - 1:
+                    raise
+                await asyncio.sleep(_CLOSE_WAIT_SECONDS)
+        for _ in self._store.sweep_tenant(tenant):
             await asyncio.sleep(0)
         self._registry.forget_tenant(tenant)
+        self._registry.work_waits.set()  # the swept objects wait for the workers' epochs
         self._records["flags"][tenant] = 0

@@ -18,15 +18,18 @@ from typing import TYPE_CHECKING
 from splinter import limits
 from splinter.errors import BusyError, ControlError, Status, error_for
 from splinter.ext import record
+from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
+from splinter.store.slots import reclaim
 
 if TYPE_CHECKING:
     from splinter.ext.code import CodeRegion
     from splinter.ext.compile import CompiledExtension
     from splinter.ext.signature import Signature
-    from splinter.server.control_store import ControlStore
+    from splinter.store.store import Store
 
 _READY_SECONDS_MAX = 10.0
 _READY_POLL_SECONDS = 0.005
+_RECLAIM_SLOTS_MAX = 4096  # at a time: under a millisecond
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +54,11 @@ class _Waiting:
 class Registry:
     """The extensions of all tenants. Used from the event loop only."""
 
-    def __init__(self, store: ControlStore, code: CodeRegion) -> None:
+    def __init__(self, store: Store, code: CodeRegion) -> None:
         self._store, self._code = store, code
         self._entries: dict[int, dict[str, Entry]] = {}
         self._waiting: deque[_Waiting] = deque()  # by stamp
-        self._started_at = store.epoch_stamp()
+        self._started_at = store.retire_stamp()
         self.work_waits = asyncio.Event()  # something for upkeep() to do
 
     @property
@@ -78,18 +81,19 @@ class Registry:
 
     def rebuild(self) -> None:
         """Read all records from the store, and take the code they name out of what may be written."""
+        self.work_waits.set()  # what an earlier control process retired waits in the store
         self._entries.clear()
-        for tenant, name, value in self._store.scan_extensions():
-            found = record.parse(value)
+        for stored in self._store.scan(limits.TABLE_EXTENSIONS):
+            found, name = record.parse(stored.value), stored.key.decode()
             self._code.reserve(found.code_offset, found.code_bytes)
-            self._entries.setdefault(tenant, {})[name] = Entry(
+            self._entries.setdefault(stored.tenant, {})[name] = Entry(
                 name, found.signature, found.version, found.code_offset, found.code_bytes, found.frame_bytes
             )
 
     async def ready_to_write(self) -> None:
         """Wait until no worker can run code that an earlier control process has replaced. Raises :class:`BusyError`."""
         deadline = time.monotonic() + _READY_SECONDS_MAX
-        while not self._store.epoch_passed(self._started_at):
+        while not self._store.is_safe(self._started_at):
             if time.monotonic() >= deadline:
                 raise BusyError("a worker has not left the epoch in which the control process started: try again later")
             await asyncio.sleep(_READY_POLL_SECONDS)
@@ -112,7 +116,7 @@ class Registry:
             value = record.build(compiled, address, offset, version)
             if len(value) > limits.EXTENSION_METADATA_BYTES_MAX:
                 raise ControlError("the signature is too long", "bad_request")
-            self._store.put_extension(tenant, compiled.name, value)
+            self._store.put(tenant, limits.TABLE_EXTENSIONS, compiled.name.encode(), value)
         except BaseException:
             self._code.free(offset)  # never published, so nobody runs it
             raise
@@ -127,7 +131,7 @@ class Registry:
         old = self.find(tenant, name)
         if old is None:
             raise error_for(Status.NO_EXTENSION, f"tenant {tenant} has no extension {name!r}")
-        self._store.delete_extension(tenant, name)
+        self._store.delete(tenant, limits.TABLE_EXTENSIONS, name.encode())
         del self._entries[tenant][name]
         self._release(old)
 
@@ -138,11 +142,19 @@ class Registry:
 
     def upkeep(self) -> None:
         """Free the code, and the store's objects, that no worker can refer to any more."""
-        while self._waiting and self._store.epoch_passed(self._waiting[0].stamp):
+        while self._waiting and self._store.is_safe(self._waiting[0].stamp):
             self._code.free(self._waiting.popleft().code_offset)
-        if not self._store.reclaim() and not self._waiting:
+        if not self._reclaim_objects() and not self._waiting:
             self.work_waits.clear()
 
+    def _reclaim_objects(self) -> bool:
+        """Free objects that this process retired; returns whether more wait."""
+        address = self._store.address
+        epoch_enter(address, limits.PARTICIPANT_CONTROL, OLDEST_NONE)
+        reclaim(address, limits.PARTICIPANT_CONTROL, _RECLAIM_SLOTS_MAX)
+        epoch_leave(address, limits.PARTICIPANT_CONTROL)
+        return bool(self._store.participants["limbo_head"][limits.PARTICIPANT_CONTROL])
+
     def _release(self, entry: Entry) -> None:
-        self._waiting.append(_Waiting(self._store.epoch_stamp(), entry.code_offset, entry.code_bytes))
+        self._waiting.append(_Waiting(self._store.retire_stamp(), entry.code_offset, entry.code_bytes))
         self.work_waits.set()

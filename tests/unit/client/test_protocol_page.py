@@ -1,0 +1,77 @@
+"""docs/protocol.md says what the code does: tables, limits, and the example's bytes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from splinter import limits
+from splinter.client.channel import Channel
+from splinter.errors import MESSAGES, Status
+from splinter.wire import HEADER, MULTIGET_MISSING, MULTIGET_TOO_LARGE, Header, Opcode
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "protocol.md"
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return PAGE.read_text()
+
+
+def rows(page: str, heading: str) -> list[list[str]]:
+    """Cells of the first table behind a heading."""
+    table = page.split(heading, 1)[1].split("\n|", 1)[1].split("\n\n", 1)[0]
+    lines = [line.strip("| ").split(" | ") for line in table.split("\n")[2:]]
+    return [[cell.strip(" `|") for cell in line] for line in lines]
+
+
+def test_the_header_table_is_the_header(page):
+    fields = [(int(row[0]), int(row[1]), row[2]) for row in rows(page, "## The packet")]
+    expected = [
+        (int(HEADER.fields[name][1]), HEADER.fields[name][0].itemsize, name)  # type: ignore[index]
+        for name in HEADER.names or ()
+    ]
+    assert fields == expected
+
+
+def test_the_opcode_table_is_the_opcodes(page):
+    assert {row[1]: int(row[0]) for row in rows(page, "## Opcodes")} == {code.name: code.value for code in Opcode}
+
+
+def test_the_status_table_is_the_statuses(page):
+    told = {row[1]: (int(row[0]), row[2] if len(row) > 2 else "") for row in rows(page, "## Statuses")}
+    assert told == {status.name: (status.value, MESSAGES[status]) for status in Status}
+
+
+def test_the_numbers_are_the_limits(page):
+    for number in (
+        limits.PORT_DEFAULT, limits.UDP_PAYLOAD_BYTES_MAX, limits.PACKET_BODY_BYTES_MAX, limits.FRAGMENT_BYTES,
+        limits.FRAGMENTS_MAX, limits.MULTIGET_KEYS_MAX, limits.VALUE_BYTES_MAX, limits.KEY_BYTES_MAX,
+        limits.TENANTS_MAX - 1, limits.TABLES_MAX - 1, limits.EXTENSION_NAME_BYTES_MAX, limits.CONTROL_IDLE_SECONDS,
+        limits.CONTROL_CONNECTIONS_MAX, limits.TENANTS_PER_MESSAGE_MAX,
+    ):  # fmt: skip
+        assert re.search(rf"\b{number}\b", page), number
+    assert f"0x{MULTIGET_MISSING:X}" in page
+    assert f"0x{MULTIGET_TOO_LARGE:X}" in page
+
+
+def test_the_example_is_what_the_client_sends(page, responder):
+    request, reply = (bytes.fromhex(block) for block in re.findall(r"```\n([0-9a-f \n]+)```", page))
+    channel = Channel("127.0.0.1", responder.port, 7, 0x1122334455667788, None, 1.0)
+    channel._client = 0xAA
+    assert channel.packet(Opcode.PUT, 1, 1, b"dog", b"barks") == request
+    channel.close()
+    answered = Header.unpack(reply)
+    assert (answered.opcode, answered.status, answered.flags, answered.object_version) == (Opcode.PUT, 0, 1, 4160)
+    assert len(reply) == limits.REQUEST_HEADER_BYTES
+
+
+def test_every_control_operation_is_on_the_page(page):
+    source = (PAGE.parents[1] / "splinter" / "server" / "control_operations.py").read_text()
+    for op in re.findall(r'^            "([a-z.]+)": self\._[a-z_]+,$', source, re.MULTILINE):
+        assert f"| `{op}` |" in page
+    for file in (PAGE.parents[1] / "splinter" / "server").glob("*.py"):
+        for code in re.findall(r'(?:Control|PermissionDenied)Error\([^()]*?"([a-z_]+)"\)', file.read_text(), re.DOTALL):
+            assert f"`{code}`" in page, code
