@@ -34,8 +34,8 @@ def run(
     ] = "default",
     lab: Annotated[bool, typer.Option("--lab", help="Make a lab and a server for the benchmark.")] = False,
     redis: Annotated[bool, typer.Option("--redis", help="Measure redis-server too, on the same link and core.")] = False,
-    runs: Annotated[int, typer.Option(help="Rounds; every figure is the median of them.", min=1)] = _DEFAULTS.runs,
-    seconds: Annotated[float, typer.Option(help="Of each run.", min=0.01, max=600)] = _DEFAULTS.seconds,
+    runs: Annotated[int, typer.Option(help="Every figure is the median of the runs.", min=1)] = _DEFAULTS.runs,
+    seconds: Annotated[float, typer.Option(help="Of each run.", min=0.1, max=600)] = 1.0,
     depth: Annotated[
         list[int] | None,
         typer.Option(help="Requests under way at a time; may be given several times.", min=1, max=DEPTH_MAX),
@@ -57,7 +57,7 @@ def run(
     try:
         settings = Settings(
             runs=runs,
-            seconds=seconds,
+            seconds=seconds / _DEFAULTS.slices,
             depths=tuple(dict.fromkeys(depth)) if depth else _DEFAULTS.depths,
             keys=keys,
             key_bytes=key_bytes,

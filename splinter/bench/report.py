@@ -1,10 +1,11 @@
-"""What the rounds of a benchmark found, put together: medians, spreads, ratios."""
+"""What the runs of a benchmark found, put together: medians, spreads, ratios."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from rich.table import Table
@@ -26,11 +27,22 @@ def spread(values: Iterable[float]) -> dict[str, float]:
 
 @dataclass
 class Measurement:
-    """The runs of one operation at one depth, one for each round."""
+    """The runs of one operation at one depth, each in slices that alternated with those of the other measurements."""
 
     name: str
     depth: int
-    runs: list[Result] = field(default_factory=list)
+    slices: list[list[Result]] = field(default_factory=list)  # of each run
+
+    @cached_property
+    def runs(self) -> list[Result]:
+        """Each run as a whole."""
+        return [Result.merged(parts) for parts in self.slices]
+
+    def add(self, run: int, part: Result) -> None:
+        """Add a slice to a run; runs are numbered from 0 and come in order."""
+        if run == len(self.slices):
+            self.slices.append([])
+        self.slices[run].append(part)
 
     @property
     def per_second(self) -> dict[str, float]:
@@ -73,9 +85,10 @@ class Report:
         return next((m for m in self.measurements if (m.name, m.depth) == (name, depth)), None)
 
     def ratios(self) -> list[dict[str, Any]]:
-        """Each result over the echo's of the same round, Redis's over get's: the median of the rounds' ratios.
+        """Each slice over the echo's slice beside it, Redis's over get's: of each run the median, of these the median.
 
-        Rounds and not medians are divided, so that what disturbs the machine for a while stands on both sides.
+        Neighbouring slices and not medians are divided, so that what disturbs the machine for a while stands on both
+        sides.
         """
         found = []
         for measurement in self.measurements:
@@ -86,7 +99,7 @@ class Report:
             get = self.find("get", measurement.depth)
             if measurement.name == REDIS_GET and get is not None:
                 found.append(_ratio("latency_over_get", measurement, get, lambda run: run.latency_ns[_MEDIAN]))
-        return found
+        return [ratio for ratio in found if "median" in ratio]
 
     def to_json(self) -> dict[str, Any]:
         """One document with everything."""
@@ -122,6 +135,10 @@ class Report:
 
 
 def _ratio(kind: str, what: Measurement, over: Measurement, figure: Any) -> dict[str, Any]:
-    rounds = [figure(a) / figure(b) for a, b in zip(what.runs, over.runs, strict=True) if figure(b)]
-    values = spread(rounds) if rounds else {}
+    runs = []
+    for mine, theirs in zip(what.slices, over.slices, strict=True):
+        ratios = [figure(a) / figure(b) for a, b in zip(mine, theirs, strict=True) if figure(b)]
+        if ratios:
+            runs.append(statistics.median(ratios))
+    values = spread(runs) if runs else {}
     return {"ratio": kind, "name": what.name, "depth": what.depth, "over": over.name, **values}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +39,20 @@ class Result:
     def latency_ns(self) -> dict[str, int]:
         """Percentiles of the recorded latencies by name, in ns."""
         return self.histogram.percentiles()
+
+    @classmethod
+    def merged(cls, parts: Sequence[Result]) -> Result:
+        """Runs of the same thing, one after the other, as one. Raises ``ValueError`` when there are none."""
+        if not parts:
+            raise ValueError("nothing to merge")
+        whole = cls(parts[0].name, parts[0].depth, 0.0, 0, 0, 0, 0, 0, 0)
+        for part in parts:
+            for counter in ("seconds", "requests", "recorded", "lost", "corrupt", "checked", "stale"):
+                setattr(whole, counter, getattr(whole, counter) + getattr(part, counter))
+            for status, count in part.errors.items():
+                whole.errors[status] = whole.errors.get(status, 0) + count
+            whole.histogram.merge(part.histogram)
+        return whole
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, without the histogram's cells."""

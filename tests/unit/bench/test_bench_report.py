@@ -19,7 +19,7 @@ def _result(name: str, depth: int, latency_ns: int, per_second: int, **fields: i
 
 
 def _measurement(name: str, depth: int, *runs: tuple[int, int]) -> Measurement:
-    return Measurement(name, depth, [_result(name, depth, latency, rate) for latency, rate in runs])
+    return Measurement(name, depth, [[_result(name, depth, latency, rate)] for latency, rate in runs])
 
 
 REPORT = Report(
@@ -36,9 +36,9 @@ def test_spread_names_median_and_ends() -> None:
     assert spread([3, 1, 2]) == {"median": 2, "min": 1, "max": 3}
 
 
-def test_ratios_are_taken_round_by_round() -> None:
+def test_ratios_are_taken_slice_by_slice() -> None:
     ratios = {(r["name"], r["ratio"]): r for r in REPORT.ratios()}
-    # Of the medians it would be 1.3: the third round disturbed both alike.
+    # Of the medians it would be 1.3: the third slice was disturbed for both alike.
     assert ratios["get", "latency_over_echo"]["median"] == pytest.approx(1.2, rel=1e-3)
     assert ratios["get", "latency_over_echo"]["max"] == pytest.approx(1.3, rel=1e-3)
     assert ratios["get", "throughput_of_echo"]["median"] == pytest.approx(0.9)
@@ -60,9 +60,23 @@ def test_the_document_is_json_with_every_run() -> None:
 
 
 def test_failures_add_up() -> None:
-    measurement = Measurement("get", 1, [_result("get", 1, 10, 5, lost=2, corrupt=1), _result("get", 1, 10, 5)])
-    measurement.runs[1].errors = {"BUSY": 4}
-    assert measurement.failed == 7
+    measurement = Measurement("get", 1)
+    for number, failures in enumerate(({"lost": 2, "corrupt": 1}, {})):
+        for _ in range(2):
+            part = _result("get", 1, 10, 5, **failures)
+            part.errors = {"BUSY": number}
+            measurement.add(number, part)
+    assert measurement.failed == 2 * 3 + 2 * 1
+
+
+def test_a_run_is_the_sum_of_its_slices() -> None:
+    measurement = Measurement("get", 1)
+    for latency in (100, 100, 300):
+        measurement.add(0, _result("get", 1, latency, 50))
+    (run,) = measurement.runs
+    assert (run.seconds, run.recorded, run.per_second) == (3.0, 150, 50)
+    assert run.latency_ns["p50"] == 100
+    assert run.latency_ns["p99"] == 300
 
 
 def test_the_table_shows_ratio_and_spread() -> None:
