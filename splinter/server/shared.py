@@ -11,7 +11,7 @@ import numpy as np
 
 from splinter.ext.code import CodeRegion
 from splinter.server.config import ServerConfig
-from splinter.store import Store
+from splinter.store.store import Store
 
 
 @dataclass

@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -34,8 +34,8 @@ from splinter.server.processes import fork_child
 from splinter.server.shared import Shared
 from splinter.server.udp_transport import UdpTransport
 from splinter.server.xdp_transport import XdpTransport
-from splinter.store import Store, recovery
 from splinter.store.region import Region
+from splinter.store.store import Store
 from splinter.wire import Opcode
 from splinter.worker.layout import STATE_SLEEPING
 from splinter.worker.memory import WorkerMemory
@@ -45,6 +45,7 @@ logger = logging.getLogger(__name__)
 
 _STOP_SECONDS_MAX = 2.0
 _RESTARTS_PER_SECOND_MAX = 100  # a worker that dies at once, again and again, must not take the machine with it
+_FAILURE_SECONDS, _FAILURES_MAX = 1.0, 5
 _STATE_NAMES = ("starting", "running", "sleeping", "stopped")
 
 
@@ -56,6 +57,7 @@ class _Child:
     pid: int = 0
     pidfd: int = -1
     restarts: int = 0
+    failures: int = 0  # consecutive, each within _FAILURE_SECONDS of its start
     started: float = 0.0
 
 
@@ -83,7 +85,6 @@ class Supervisor:
         self._say = say
         self._children: list[_Child] = []
         self._selector = selectors.DefaultSelector()
-        self._stopping = False
         self._signals: tuple[socket.socket, socket.socket] | None = None
         self._listener: socket.socket | None = None
         self._transport: UdpTransport | XdpTransport | None = None
@@ -197,24 +198,28 @@ class Supervisor:
         died = time.monotonic()
         self._selector.unregister(child.pidfd)
         os.close(child.pidfd)
-        _, wait_status = os.waitpid(child.pid, 0)
-        if self._stopping:
-            return
+        dead_pid, wait_status = os.waitpid(child.pid, 0)
+        child.pidfd = -1
+        exit_status = os.waitstatus_to_exitcode(wait_status)
+        lived = died - child.started
+        name = "the control process" if child.index is None else f"worker {child.index}"
+        # A child that was killed may well live on as its successor; one that raised an exception at once will again.
+        child.failures = child.failures + 1 if exit_status > 0 and lived < _FAILURE_SECONDS else 0
+        if child.failures >= _FAILURES_MAX:
+            raise ServerError(f"{name} cannot run: it failed {child.failures} times in a row (its error is above)")
         participant = limits.PARTICIPANT_CONTROL if child.index is None else child.index
-        recovery.recover(self._store.address, participant)
+        self._store.recover(participant)
         chunks = 0
         if child.index is not None:
             assert self._transport is not None
             chunks = self._transport.recover(self._workers[child.index])
         child.restarts += 1
-        lived = died - child.started
         if lived < 1 / _RESTARTS_PER_SECOND_MAX:
             time.sleep(1 / _RESTARTS_PER_SECOND_MAX - lived)
         self._fork(child)
-        name = "control process" if child.index is None else f"worker {child.index}"
         logger.warning(
             "%s (pid %d) ended with status %d; replaced in %.1f ms, %d chunks taken back",
-            name, os.waitstatus_to_exitcode(wait_status), child.pid, (time.monotonic() - died) * 1e3, chunks,
+            name, dead_pid, exit_status, (time.monotonic() - died) * 1e3, chunks,
         )  # fmt: skip
 
     # --- run and stop ------------------------------------------------------------------------------------------------
@@ -243,7 +248,6 @@ class Supervisor:
 
     def stop(self) -> None:
         """Detach, end the children, remove the instance's folder. Safe to call whatever ``start`` reached."""
-        self._stopping = True
         transport = self._transport
         if isinstance(transport, XdpTransport):
             transport.program.detach()  # first: no packet is taken that will not be answered
@@ -308,7 +312,7 @@ class Supervisor:
             "transport": self._transport.name,
             "mode": self._transport.mode,
             "workers": workers,
-            "store": self._store.usage(),
+            "store": asdict(self._store.usage()),
             **self._transport.statistics(),
         }
 

@@ -3,17 +3,16 @@ tests."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from splinter import limits
 from splinter.errors import Status, error_for
-from splinter.native.atomics import copy_bytes
 from splinter.store.audit import check_invariants
 from splinter.store.epochs import (
     EPOCH_OFFLINE,
@@ -84,11 +83,6 @@ class Usage:
     overflow_used: int
     objects: int  # of all tenants
     bytes_used: int  # what they are charged: bytes of their size classes, system tables left out
-
-
-@njit(cache=True)
-def _copy_out(target: int, source: int, length: int) -> None:
-    copy_bytes(target, source, length)
 
 
 def _address(data: bytes) -> int:
@@ -188,12 +182,9 @@ class Store:
         """The object of a key, with its version, or None."""
         if not 1 <= len(key) <= limits.KEY_BYTES_MAX:
             raise error_for(Status.BAD_KEY)
-        epoch_enter(self.address, participant, OLDEST_NONE)
-        try:
+        with self._epoch(participant):
             found = store_find(self.address, tenant, table, _address(key), len(key))
             return self._copy(found) if found != 0 else None
-        finally:
-            epoch_leave(self.address, participant)
 
     def put(
         self,
@@ -206,29 +197,23 @@ class Store:
         participant: int = _CONTROL,
     ) -> int:
         """Store a value; returns the new object's version. Raises the error of any status other than OK."""
-        epoch_enter(self.address, participant, OLDEST_NONE)
-        try:
+        with self._epoch(participant):
             status = store_put(
                 self.address, participant, tenant, table, _address(key), len(key), _address(value), len(value),
                 expected_version,
             )  # fmt: skip
             reclaim(self.address, participant, limits.RECLAIM_SLOTS_MAX)
-        finally:
-            epoch_leave(self.address, participant)
         if status != Status.OK:
             raise error_for(status)
         return int(store_last_version(self.address, participant))
 
     def delete(self, tenant: int, table: int, key: bytes, *, expected_version: int = 0, participant: int = _CONTROL) -> bool:
         """Remove the object of a key; False when there is none. Raises the error of any other status."""
-        epoch_enter(self.address, participant, OLDEST_NONE)
-        try:
+        with self._epoch(participant):
             status = store_delete(
                 self.address, participant, tenant, table, _address(key), len(key), expected_version
             )  # fmt: skip
             reclaim(self.address, participant, limits.RECLAIM_SLOTS_MAX)
-        finally:
-            epoch_leave(self.address, participant)
         if status not in (Status.OK, Status.NOT_FOUND):
             raise error_for(status)
         return bool(status == Status.OK)
@@ -238,15 +223,20 @@ class Store:
         addresses = np.empty(_SCAN_CAPACITY, dtype=np.int64)
         cursor = 0
         while cursor != -1:
-            epoch_enter(self.address, participant, OLDEST_NONE)
-            try:
+            with self._epoch(participant):
                 count, cursor = scan_table(
                     self.address, tenant, table, cursor, addresses.ctypes.data, _SCAN_CAPACITY
                 )  # fmt: skip
                 piece = [self._copy(found) for found in addresses[:count].tolist()]
-            finally:
-                epoch_leave(self.address, participant)
             yield from piece
+
+    @contextlib.contextmanager
+    def _epoch(self, participant: int) -> Iterator[None]:
+        epoch_enter(self.address, participant, OLDEST_NONE)
+        try:
+            yield
+        finally:
+            epoch_leave(self.address, participant)
 
     def _copy(self, found: int) -> Stored:
         key = ctypes.string_at(object_key(found), object_key_length(found))
@@ -262,34 +252,32 @@ class Store:
             raise error_for(status)
 
     def close_tenant(self, tenant: int, *, participant: int = _CONTROL) -> None:
-        """End a tenant's writes; follow it with :meth:`sweep_tenant`."""
+        """End a tenant's writes; :meth:`sweep_tenant` then removes its objects. Raises BusyError, and changes nothing."""
         status = tenant_close(self.address, participant, tenant)
         if status != Status.OK:
             raise error_for(status)
 
     def sweep_tenant(self, tenant: int, *, participant: int = _CONTROL) -> Iterator[None]:
-        """Remove a closed tenant's objects in pieces of about a millisecond: do other work at each step of the iterator."""
+        """Remove a closed tenant's objects; yields between the pieces of the walk over the index, a millisecond each or so."""
         cursor = 0
         while cursor != -1:
-            epoch_enter(self.address, participant, OLDEST_NONE)
-            try:
+            with self._epoch(participant):
                 following = tenant_sweep(self.address, participant, tenant, cursor, _SWEEP_BUCKETS)
                 reclaim(self.address, participant, limits.RECLAIM_SLOTS_MAX)
-            finally:
-                epoch_leave(self.address, participant)
-            if following >= -1:  # otherwise the tenant's lock was held for long: the same piece again
-                cursor = following
+            if following < -1:
+                raise error_for(Status.BUSY)
+            cursor = following
             yield
 
     # --- epochs --------------------------------------------------------------------------------------------------------
 
     def retire_stamp(self) -> int:
-        """Date something that was just unlinked, other than an object (an extension's code): see :meth:`is_safe`."""
+        """Date what was just unlinked: when :meth:`is_safe` says so of the stamp, nobody can refer to it any more."""
         return int(epoch_now(self.address))
 
     def is_safe(self, stamp: int) -> bool:
-        """Whether no participant can still refer to what was dated ``stamp``. Asking moves the epochs on."""
-        if epoch_now(self.address) <= stamp:
+        """Whether every participant has left the epoch of a stamp; begins a new epoch if that is needed to get there."""
+        if stamp >= epoch_now(self.address):
             epoch_advance(self.address)
         return bool(epoch_oldest(self.address) > stamp)
 
