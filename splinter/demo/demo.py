@@ -24,6 +24,7 @@ from splinter.demo.report import Reporter, results_table
 from splinter.demo.server import lab_for, running_server
 from splinter.demo.wordnet import TABLE_SYNSETS, TABLE_WORDS, Synset, WordNet, load_wordnet
 from splinter.errors import SplinterError
+from splinter.limits import PORT_DEFAULT
 from splinter.net.lab import Lab
 from splinter.server import instance as instances
 from splinter.server.instance import InstanceInfo
@@ -58,12 +59,13 @@ def run(
     serve: Annotated[bool, typer.Option("--serve", help="Leave server and data running until Ctrl-C.")] = False,
     instance: Annotated[str, typer.Option(help="Name of the server's instance and of its lab.")] = "demo",
     transport: Annotated[str, typer.Option(help="auto, xdp or udp.")] = "auto",
+    port: Annotated[int, typer.Option(help="The server's port.")] = PORT_DEFAULT,
     tenants: Annotated[int, typer.Option(min=0, help="How many more tenants to create.")] = 1000,
     questions: Annotated[int, typer.Option(min=1, help="How often each question is asked.")] = 500,
 ) -> None:
     """Show what Splinter does, on real data: WordNet, 1,001 tenants, two extensions, the same questions asked twice."""
     reporter = Reporter(Console())
-    with demonstration(reporter, instance, transport, tenants) as demo:
+    with demonstration(reporter, instance, transport, port, tenants) as demo:
         if serve:
             _serve(demo)
         else:
@@ -73,7 +75,9 @@ def run(
 
 
 @contextlib.contextmanager
-def demonstration(reporter: Reporter, instance: str, transport: str, tenants: int) -> Iterator[Demonstration]:
+def demonstration(
+    reporter: Reporter, instance: str, transport: str, port: int, tenants: int
+) -> Iterator[Demonstration]:
     """Bring everything up: lab, server, data, tenants, extensions; and down again."""
     with contextlib.ExitStack() as stack:
         with reporter.step("Reading WordNet") as details:
@@ -83,7 +87,7 @@ def demonstration(reporter: Reporter, instance: str, transport: str, tenants: in
             lab = stack.enter_context(lab_for(instance, transport))
             details.append(_lab_text(lab))
         with reporter.step("Starting the server (the first time, everything is compiled)") as details:
-            info = stack.enter_context(running_server(instance, lab))
+            info = stack.enter_context(running_server(instance, port, lab))
             details.append(f"{info.transport} transport on {len(info.cores)} cores; {info.transport_reason}")
         admin = Admin(info.address, instances.credential(instance), port=info.port, netns=info.client_netns)
         stack.enter_context(admin)

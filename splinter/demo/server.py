@@ -42,12 +42,12 @@ def lab_for(instance: str, transport: str) -> Iterator[Lab | None]:
 
 
 @contextlib.contextmanager
-def running_server(instance: str, lab: Lab | None) -> Iterator[InstanceInfo]:
+def running_server(instance: str, port: int, lab: Lab | None) -> Iterator[InstanceInfo]:
     """A server on all cores, in the lab or on the loopback interface, for as long as the context lasts.
 
     Raises :class:`ServerError`, with the end of what the server printed, when it does not come up.
     """
-    command = [sys.executable, "-m", "splinter", "serve", "--instance", instance]
+    command = [sys.executable, "-m", "splinter", "serve", "--instance", instance, "--port", str(port)]
     if lab is None:
         command += ["--transport", "udp", "--address", "127.0.0.1"]
     else:
