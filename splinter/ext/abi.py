@@ -107,6 +107,16 @@ ERROR_TEXTS: dict[ExtensionError, str] = {
     ExtensionError.ARGUMENTS: "arguments do not fit the extension's signature",
 }
 
+
+def error_message(name: str, error: int, line: int) -> str:
+    """What an EXTENSION_ERROR's reply says: which extension, which line of its source, what went wrong."""
+    try:
+        text = ERROR_TEXTS[ExtensionError(error)]
+    except (KeyError, ValueError):
+        text = f"error {error}"
+    return f"{name}, line {line}: {text}"
+
+
 # What an installed extension is in the store: an object of the tenant in TABLE_EXTENSIONS under the extension's name, whose
 # value is this record and then msgpack metadata (signature, source digest) for the control plane.
 RECORD = np.dtype(

@@ -27,7 +27,7 @@ from splinter.wire import (
     HEADER,
     VERSION,
 )
-from splinter.worker.layout import N_STATUSES, W_SCRATCH, W_TEXTS
+from splinter.worker.layout import N_STATUSES, W_TEXTS
 from splinter.worker.texts import extension_error_text, status_text
 
 HEADER_BYTES = HEADER.itemsize
@@ -84,19 +84,19 @@ def _append_decimal(target: int, number: int) -> int:
 
 @njit(cache=True)
 def refuse_extension_error(w: int, header: int, name_length: int, error: int, line: int) -> int:
-    """Reply EXTENSION_ERROR with "<text> in <name>, line <line>"; the name is the request's key. Returns the length."""
-    scratch = load64(w + W_SCRATCH)
-    text, length = extension_error_text(load64(w + W_TEXTS), error)
-    copy_bytes(scratch, text, length)
-    for byte in b" in ":
-        store8(scratch + length, byte)
-        length += 1
-    name_length = min(name_length, _NAME_BYTES_MAX)
-    copy_bytes(scratch + length, header + HEADER_BYTES, name_length)
-    length += name_length
+    """Reply EXTENSION_ERROR with the text of :func:`splinter.ext.abi.error_message`: "<name>, line <line>: <text>".
+
+    The name is the request's key. Returns the reply's length in bytes.
+    """
+    message = header + HEADER_BYTES
+    length = min(name_length, _NAME_BYTES_MAX)
     for byte in b", line ":
-        store8(scratch + length, byte)
+        store8(message + length, byte)
         length += 1
-    length += _append_decimal(scratch + length, line)
-    copy_bytes(header + HEADER_BYTES, scratch, length)
-    return finish(w, header, _EXTENSION_ERROR, 0, length)
+    length += _append_decimal(message + length, line)
+    for byte in b": ":
+        store8(message + length, byte)
+        length += 1
+    text, text_length = extension_error_text(load64(w + W_TEXTS), error)
+    copy_bytes(message + length, text, text_length)
+    return finish(w, header, _EXTENSION_ERROR, 0, length + text_length)
