@@ -130,12 +130,11 @@ class Supervisor:
         )
         self._store = store
         gc.freeze()  # children share these pages: keep the collector from writing into them
-        for index in [*range(len(config.cores)), None]:
-            child = _Child(index)
-            self._children.append(child)
-            self._fork(child)
+        for index in range(len(config.cores)):
+            self._start_child(index)
         if isinstance(transport, XdpTransport):
             transport.attach()
+        self._start_child(None)  # last: statistics tell the mode that attaching found
         info = InstanceInfo(
             instance=config.instance, pid=os.getpid(), transport=name, transport_reason=reason,
             address=transport.address, port=config.port, netns=config.netns, client_netns=config.client_netns,
@@ -178,6 +177,11 @@ class Supervisor:
         return listener
 
     # --- children ----------------------------------------------------------------------------------------------------
+
+    def _start_child(self, index: int | None) -> None:
+        child = _Child(index)
+        self._children.append(child)
+        self._fork(child)
 
     def _fork(self, child: _Child) -> None:
         child.started = time.monotonic()
