@@ -1,0 +1,167 @@
+"""The audit finds what is wrong: each invariant is broken on purpose once."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+
+import pytest
+
+from splinter import limits
+from splinter.store.index import bucket_at
+from splinter.store.layout import BUCKET, OBJECT, SHARED_LIST, UNIT_BYTES
+from splinter.store.operations import store_find
+from splinter.store.store import Store
+
+TENANT, WRITER = 1, 0
+
+
+@pytest.fixture
+def made() -> Store:
+    """A store with a few objects and free slots, which the test may spoil."""
+    store = Store.create(limits.STORE_BYTES_MIN, participants=2)
+    store.open_tenant(TENANT)
+    for number in range(20):
+        store.put(TENANT, 0, b"key%d" % number, b"value", participant=WRITER)
+    for number in range(10, 20):
+        store.delete(TENANT, 0, b"key%d" % number, participant=WRITER)
+    assert store.problems() == []
+    return store
+
+
+def entry_of(store: Store, key: bytes):
+    """(buckets, bucket, place) of a key's entry."""
+    found = store_find(store.address, TENANT, 0, ctypes.cast(ctypes.c_char_p(key), ctypes.c_void_p).value, len(key))
+    unit = (found - store.slabs_region.address) // UNIT_BYTES
+    buckets = store.index_region.array(BUCKET)
+    bucket, place = next(zip(*((buckets["entries"] & 0xFFFFFFFF) == unit).nonzero(), strict=True))
+    assert bucket_at(store.address, int(bucket)) == store.index_region.address + int(bucket) * BUCKET.itemsize
+    return buckets, bucket, place
+
+
+def header_of(store: Store, key: bytes):
+    """The header of a key's object."""
+    found = store_find(store.address, TENANT, 0, ctypes.cast(ctypes.c_char_p(key), ctypes.c_void_p).value, len(key))
+    return store.slabs_region.array(OBJECT, 1, found - store.slabs_region.address)[0]
+
+
+def lose_an_object(store: Store) -> None:
+    buckets, bucket, place = entry_of(store, b"key1")
+    buckets["entries"][bucket, place] = 0
+
+
+def name_an_object_twice(store: Store) -> None:
+    buckets, bucket, _ = entry_of(store, b"key1")
+    word = entry_of(store, b"key1")[0]["entries"][bucket].max()
+    buckets["entries"][bucket, 6] = word
+
+
+def move_an_object_to_another_chain(store: Store) -> None:
+    buckets, bucket, place = entry_of(store, b"key1")
+    other = int(bucket) + 1 if bucket == 0 else int(bucket) - 1
+    buckets["entries"][other, 6] = buckets["entries"][bucket, place]
+    buckets["entries"][bucket, place] = 0
+
+
+def change_a_tag(store: Store) -> None:
+    buckets, bucket, place = entry_of(store, b"key1")
+    buckets["entries"][bucket, place] ^= 1 << 63
+
+
+def change_a_class(store: Store) -> None:
+    buckets, bucket, place = entry_of(store, b"key1")
+    buckets["entries"][bucket, place] ^= 1 << 32
+
+
+def point_outside(store: Store) -> None:
+    buckets, bucket, place = entry_of(store, b"key1")
+    buckets["entries"][bucket, place] |= 0xFFFFFFFF
+
+
+def clear_a_version(store: Store) -> None:
+    header_of(store, b"key1")["version"] = 0
+
+
+def lengthen_a_value(store: Store) -> None:
+    header_of(store, b"key1")["value_length"] = 1000
+
+
+def duplicate_a_key(store: Store) -> None:
+    """Give a free slot the contents of an object and an entry behind it."""
+    buckets, bucket, place = entry_of(store, b"key1")
+    lists = store.participants[WRITER]["lists"][0]
+    unit = int(lists["bump"])
+    memory = store.slabs_region.address
+    word = int(buckets["entries"][bucket, place])
+    ctypes.memmove(memory + unit * UNIT_BYTES, memory + (word & 0xFFFFFFFF) * UNIT_BYTES, 64)
+    lists["bump"] += 64 // UNIT_BYTES
+    buckets["entries"][bucket, 6] = (word >> 32 << 32) | unit
+    store.accounts[TENANT]["objects"] += 1
+    store.accounts[TENANT]["bytes_used"] += 64
+
+
+def miscount_bytes(store: Store) -> None:
+    store.accounts[TENANT]["bytes_used"] += 1
+
+
+def miscount_objects(store: Store) -> None:
+    store.accounts[TENANT]["objects"] += 1
+
+
+def hold_a_tenants_lock(store: Store) -> None:
+    store.accounts[TENANT]["lock"] = 1
+
+
+def hold_the_slabs_lock(store: Store) -> None:
+    store.descriptor["slabs_lock"] = 1
+
+
+def hold_a_shared_list(store: Store) -> None:
+    at = int(store.descriptor["shared_lists"]) - store.state_region.address
+    store.state_region.array(SHARED_LIST, 1, at)[0]["lock"] = 1
+
+
+def leave_a_step_half_done(store: Store) -> None:
+    store.participants[WRITER]["intent"]["state"] = 1
+
+
+def leak_a_free_slot(store: Store) -> None:
+    store.participants[WRITER]["lists"][0]["bump"] += 64 // UNIT_BYTES
+
+
+def miscount_a_free_list(store: Store) -> None:
+    store.participants[WRITER]["lists"][0]["free_count"] += 1
+
+
+def lose_limbos_tail(store: Store) -> None:
+    store.delete(TENANT, 0, b"key1", participant=WRITER)
+    store.participants[WRITER]["limbo_tail"] = 0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "finding"),
+    [
+        (lose_an_object, "NOT_MARKED"),
+        (name_an_object_twice, "MARKED_TWICE"),
+        (move_an_object_to_another_chain, "CHAIN"),
+        (change_a_tag, "TAG"),
+        (change_a_class, "CLASS"),
+        (point_outside, "OUTSIDE"),
+        (clear_a_version, "VERSION"),
+        (lengthen_a_value, "LENGTHS"),
+        (duplicate_a_key, "DUPLICATE"),
+        (miscount_bytes, "BYTES"),
+        (miscount_objects, "OBJECTS"),
+        (hold_a_tenants_lock, "LOCK"),
+        (hold_the_slabs_lock, "LOCK"),
+        (hold_a_shared_list, "LOCK"),
+        (leave_a_step_half_done, "INTENT"),
+        (leak_a_free_slot, "NOT_MARKED"),
+        (miscount_a_free_list, "COUNT"),
+        (lose_limbos_tail, "LIMBO_TAIL"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_the_audit_finds(made: Store, spoil: Callable[[Store], None], finding: str):
+    spoil(made)
+    assert any(problem.startswith(finding) for problem in made.problems())

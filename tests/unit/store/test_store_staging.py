@@ -1,0 +1,176 @@
+"""Puts in fragments."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import random
+import time
+
+import pytest
+
+from splinter import limits
+from splinter.errors import Status
+from splinter.store.staging import (
+    stage_begin,
+    stage_expire,
+    stage_find,
+    stage_is_complete,
+    stage_publish,
+    stage_put,
+    stage_write,
+)
+
+TENANT, WORKER, CLIENT = 1, 0, 0x1234567890ABCDEF
+FRAGMENT = limits.FRAGMENT_BYTES
+
+
+def address_of(data: bytes) -> int:
+    """Where the bytes of a bytes object lie, as long as it lives."""
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
+
+
+def fragments_of(value: bytes) -> list[bytes]:
+    """The pieces that a client sends."""
+    return [value[at : at + FRAGMENT] for at in range(0, len(value), FRAGMENT)]
+
+
+def send(store, sequence: int, key: bytes, piece: bytes, index: int, count: int, *, tenant=TENANT, expected=0):
+    """One fragment, as the worker hands it over."""
+    return stage_put(
+        store.address, WORKER, CLIENT, sequence, tenant, 0, address_of(key), len(key), count, index, address_of(piece),
+        len(piece), expected,
+    )  # fmt: skip
+
+
+def begin(store, sequence: int, key: bytes, count: int, tenant: int = TENANT) -> int:
+    """Begin a put without writing anything."""
+    return int(stage_begin(store.address, WORKER, CLIENT, sequence, tenant, 0, address_of(key), len(key), count))
+
+
+@pytest.mark.parametrize("size", [1, FRAGMENT, FRAGMENT + 1, 3 * FRAGMENT, 40_000, limits.VALUE_BYTES_MAX])
+def test_a_value_in_any_order_of_fragments_is_published_when_whole(store, size):
+    rng = random.Random(size)
+    value = rng.randbytes(size)
+    pieces = fragments_of(value)
+    order = list(range(len(pieces)))
+    rng.shuffle(order)
+    for index in order[:-1]:
+        assert send(store, 1, b"key", pieces[index], index, len(pieces)) == (Status.OK, 0)
+        assert store.get(TENANT, 0, b"key") is None
+    status, version = send(store, 1, b"key", pieces[order[-1]], order[-1], len(pieces))
+    assert status == Status.OK
+    stored = store.lookup(TENANT, 0, b"key")
+    assert (stored.value, stored.version) == (value, version)
+    assert stage_find(store.address, WORKER, CLIENT, 1, TENANT) == -Status.NOT_FOUND
+
+
+def test_the_old_value_stays_until_the_new_one_is_whole(store):
+    store.put(TENANT, 0, b"key", b"old")
+    pieces = fragments_of(bytes(5000))
+    for index, piece in enumerate(pieces[:-1]):
+        send(store, 1, b"key", piece, index, len(pieces))
+        assert store.get(TENANT, 0, b"key") == b"old"
+    send(store, 1, b"key", pieces[-1], len(pieces) - 1, len(pieces))
+    assert store.get(TENANT, 0, b"key") == bytes(5000)
+
+
+def test_a_fragment_that_comes_again_changes_nothing(store):
+    first, second = b"a" * FRAGMENT, b"b" * 10
+    assert send(store, 1, b"key", first, 0, 2) == (Status.OK, 0)
+    assert send(store, 1, b"key", b"x" * FRAGMENT, 0, 2) == (Status.OK, 0)
+    assert send(store, 1, b"key", second, 1, 2)[0] == Status.OK
+    assert store.get(TENANT, 0, b"key") == first + second
+    assert send(store, 1, b"key", second, 1, 2) == (Status.OK, 0)  # begins anew, and ages out
+    assert store.get(TENANT, 0, b"key") == first + second
+
+
+@pytest.mark.parametrize(
+    ("index", "count", "length", "status"),
+    [
+        (2, 2, 10, Status.BAD_FRAGMENT),
+        (-1, 2, 10, Status.BAD_FRAGMENT),
+        (0, 2, FRAGMENT - 1, Status.BAD_FRAGMENT),
+        (0, 2, FRAGMENT + 1, Status.BAD_FRAGMENT),
+        (1, 2, 0, Status.BAD_FRAGMENT),
+        (1, 2, FRAGMENT + 1, Status.BAD_FRAGMENT),
+        (0, 0, 10, Status.BAD_FRAGMENT),
+        (56, 57, FRAGMENT, Status.VALUE_TOO_LARGE),
+        (0, 58, FRAGMENT, Status.VALUE_TOO_LARGE),
+    ],
+)
+def test_wrong_fragments_are_refused_and_hold_no_memory(store, index, count, length, status):
+    assert send(store, 1, b"key", bytes(length), index, count) == (status, 0)
+    assert (store.participants[WORKER]["staging"]["slot"] == 0).all()
+
+
+def test_fragments_of_one_put_agree_on_their_count(store):
+    entry = begin(store, 1, b"key", 2)
+    piece = bytes(FRAGMENT)
+    assert stage_write(store.address, WORKER, entry, 0, 3, address_of(piece), FRAGMENT) == Status.BAD_FRAGMENT
+    assert stage_write(store.address, WORKER, entry, 0, 2, address_of(piece), FRAGMENT) == Status.OK
+    assert not stage_is_complete(store.address, WORKER, entry)
+
+
+def test_a_put_is_told_by_client_sequence_and_tenant(store):
+    entry = begin(store, 5, b"key", 2)
+    address = store.address
+    assert stage_find(address, WORKER, CLIENT, 5, TENANT) == entry
+    for client, sequence, tenant in [(CLIENT + 1, 5, TENANT), (CLIENT, 6, TENANT), (CLIENT, 5, TENANT + 1)]:
+        assert stage_find(address, WORKER, client, sequence, tenant) == -Status.NOT_FOUND
+    assert stage_find(address, WORKER + 1, CLIENT, 5, TENANT) == -Status.NOT_FOUND
+
+
+def test_bad_keys_are_refused(store):
+    for key in (b"", bytes(limits.KEY_BYTES_MAX + 1)):
+        assert begin(store, 1, key, 2) == -Status.BAD_KEY
+
+
+def test_too_many_puts_under_way_are_refused_and_old_ones_give_way(store):
+    for sequence in range(limits.STAGING_ENTRIES):
+        assert begin(store, sequence, b"key", 2) >= 0
+    assert begin(store, 1000, b"key", 2) == -Status.BUSY
+    store.participants[WORKER]["staging"]["since_ns"][7] -= limits.STAGING_AGE_NS_MAX
+    assert begin(store, 1000, b"key", 2) == 7
+
+
+def test_puts_expire(store):
+    for sequence in range(3):
+        begin(store, sequence, b"key", 2)
+    now = time.monotonic_ns()
+    age = 1_000_000_000
+    assert stage_expire(store.address, WORKER, now, age) == 0
+    assert stage_expire(store.address, WORKER, now + age, age) == 3
+    assert stage_expire(store.address, WORKER, now + age, age) == 0
+    assert (store.participants[WORKER]["staging"]["slot"] == 0).all()
+
+
+def test_quota_and_version_hold_for_fragmented_puts(store):
+    pieces = fragments_of(bytes(3000))
+    sequences = itertools.count()
+
+    def put(expected: int = 0, tenant: int = TENANT) -> tuple[int, int]:
+        sequence = next(sequences)
+        for index, piece in enumerate(pieces):
+            outcome = send(store, sequence, b"key", piece, index, len(pieces), tenant=tenant, expected=expected)
+        return outcome
+
+    assert put(tenant=3)[0] == Status.UNKNOWN_TENANT
+    assert put(expected=4)[0] == Status.VERSION_CHANGED
+    status, version = put()
+    assert status == Status.OK
+    assert put(expected=version)[0] == Status.OK
+    store.open_tenant(TENANT, 100)
+    store.delete(TENANT, 0, b"key")
+    assert put()[0] == Status.QUOTA_EXCEEDED
+    assert (store.participants[WORKER]["staging"]["slot"] == 0).all()
+
+
+def test_a_busy_tenant_leaves_the_put_for_a_retry(store):
+    entry = begin(store, 1, b"key", 1)
+    stage_write(store.address, WORKER, entry, 0, 1, address_of(b"value"), 5)
+    store.accounts[TENANT]["lock"] = 99  # a holder that does not let go
+    assert stage_publish(store.address, WORKER, entry, 0) == Status.BUSY
+    store.accounts[TENANT]["lock"] = 0
+    assert stage_publish(store.address, WORKER, entry, 0) == Status.OK
+    assert store.get(TENANT, 0, b"key") == b"value"

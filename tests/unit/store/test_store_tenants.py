@@ -1,0 +1,88 @@
+"""Opening and closing tenants; walks over a table."""
+
+from __future__ import annotations
+
+import pytest
+
+from splinter import limits
+from splinter.errors import BusyError, UnknownTenantError
+from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
+from splinter.store.tenants import tenant_close, tenant_sweep
+
+TENANT, OTHER = 1, 2
+
+
+def fill(store, tenant: int, count: int, table: int = 0) -> dict[bytes, bytes]:
+    """Give a tenant objects."""
+    contents = {b"%d" % number: b"%d of %d" % (number, tenant) for number in range(count)}
+    for key, value in contents.items():
+        store.put(tenant, table, key, value)
+    return contents
+
+
+def remove(store, tenant: int) -> None:
+    """Close a tenant and remove all it has."""
+    store.close_tenant(tenant)
+    for _ in store.sweep_tenant(tenant):
+        pass
+
+
+def test_closing_removes_all_of_one_tenant_and_nothing_else(store):
+    store.open_tenant(OTHER)
+    fill(store, TENANT, 300)
+    fill(store, TENANT, 3, limits.TABLE_EXTENSIONS)
+    kept = fill(store, OTHER, 300)
+    remove(store, TENANT)
+    assert (store.accounts[TENANT]["objects"], store.accounts[TENANT]["bytes_used"]) == (0, 0)
+    assert store.get(TENANT, 0, b"7") is None
+    assert {key: store.get(OTHER, 0, key) for key in kept} == kept
+    with pytest.raises(UnknownTenantError):
+        store.put(TENANT, 0, b"key", b"")
+    store.open_tenant(TENANT)
+    assert store.get(TENANT, 0, b"7") is None
+
+
+def test_an_id_is_not_used_again_before_it_is_swept(store):
+    fill(store, TENANT, 10)
+    assert tenant_close(store.address, 0, TENANT) == 0
+    with pytest.raises(BusyError):
+        store.open_tenant(TENANT)
+    remove(store, TENANT)
+    store.open_tenant(TENANT)
+
+
+def test_sweeping_goes_in_pieces(store):
+    fill(store, TENANT, 500)
+    tenant_close(store.address, 0, TENANT)
+    cursor, pieces = 0, 0
+    while cursor != -1:
+        epoch_enter(store.address, 0, OLDEST_NONE)
+        cursor = tenant_sweep(store.address, 0, TENANT, cursor, 1000)
+        pieces += 1
+    epoch_leave(store.address, 0)
+    assert pieces > 10
+    assert store.accounts[TENANT]["objects"] == 0
+
+
+def test_ids_out_of_range_are_refused(store):
+    for tenant in (0, limits.TENANTS_MAX):
+        with pytest.raises(UnknownTenantError):
+            store.open_tenant(tenant)
+        with pytest.raises(UnknownTenantError):
+            store.close_tenant(tenant)
+
+
+def test_a_scan_lists_a_table_of_one_tenant_or_of_all(store):
+    store.open_tenant(OTHER)
+    fill(store, TENANT, 2000)
+    fill(store, TENANT, 5, 9)
+    fill(store, OTHER, 7, 9)
+    assert len(list(store.scan(0))) == 2000
+    assert {(found.tenant, found.key) for found in store.scan(9)} == {
+        *((TENANT, b"%d" % number) for number in range(5)),
+        *((OTHER, b"%d" % number) for number in range(7)),
+    }
+    assert {found.key: found.value for found in store.scan(9, tenant=OTHER)} == {
+        b"%d" % number: b"%d of 2" % number for number in range(7)
+    }
+    assert list(store.scan(10)) == []
