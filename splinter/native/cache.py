@@ -1,7 +1,7 @@
 """Where Numba keeps compiled code.
 
 Numba's on-disk cache notices a change of the file that a function stands in, but not of the files whose functions it
-inlines. So the cache folder is named by a digest of every source file of this package: another source, another cache.
+inlines. So the cache folder is named by a digest of all sources that may matter: another source, another cache.
 This module must be imported before Numba is; :mod:`splinter.native` does so.
 """
 
@@ -13,12 +13,17 @@ import shutil
 from pathlib import Path
 
 
+_NOT_COMPILED = frozenset({"cli", "client", "demo", "server"})  # packages without a compiled function or what they use
+
+
 def source_digest() -> str:
-    """Digest of this package's Python sources, 16 hexadecimal digits."""
+    """Digest of the Python sources that compiled code depends on, 16 hexadecimal digits."""
     root = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
-        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+        relative = path.relative_to(root)
+        if relative.parts[0] not in _NOT_COMPILED:
+            digest.update(str(relative).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
