@@ -7,8 +7,8 @@
 
 Devices and addresses are the same in every lab; the namespaces keep labs apart. Set as AF_XDP and XDP need it: several queues;
 no checksum offload (a packet that XDP or an AF_XDP socket sees must carry its checksum); GRO on, which turns NAPI on, without
-which a veth end takes nothing that the other end's XDP program sends; neighbours known, so that no ARP is needed (AF_XDP sockets
-answer none); no IPv6, whose announcements would be noise in the counters.
+which a veth end takes nothing that the other end's XDP program sends; neighbours known, so that no ARP is needed (AF_XDP
+sockets answer none); no IPv6, whose announcements would be noise in the counters.
 """
 
 from __future__ import annotations

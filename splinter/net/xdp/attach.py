@@ -7,6 +7,7 @@ bcc attaches by netlink, and the program stays if the process is killed.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import logging
 import os
@@ -95,6 +96,7 @@ def _attach_in_mode(program_fd: int, ifname: str, ifindex: int, mode: AttachMode
 def _attach_by_netlink(program_fd: int, ifname: str, mode: AttachMode, flags: int) -> Attachment:
     result = import_bcc().libbcc.lib.bpf_attach_xdp(ifname.encode(), program_fd, flags | _NETLINK_IF_NOEXIST)
     if result < 0:
-        raise OSError(-result, os.strerror(-result))
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
     log.warning("%s: this kernel has no BPF links for XDP: the program stays attached if the server is killed", ifname)
     return Attachment(ifname, mode, None, flags)

@@ -26,7 +26,10 @@ class RedirectProgram(Program):
 
 
 class EchoProgram(Program):
-    """``bpf/echo.c``: sends UDP packets for ``port`` back from within the driver (``XDP_TX``): an upper bound."""
+    """``bpf/echo.c``: sends UDP packets for ``port`` back from within the driver (``XDP_TX``): an upper bound.
+
+    On veth they arrive by the queue ``CPU number modulo queues`` of the other end, whatever queue they were sent by.
+    """
 
     def __init__(self, ifname: str, port: int) -> None:
         super().__init__(ifname, "echo.c", "echo", {"PORT": port}, [])

@@ -74,11 +74,11 @@ def compile_program(source: str, function: str, defines: Mapping[str, object], m
     cflags = [f"-D{name}={value}" for name, value in defines.items()]
     with _kernel_headers(), _captured_stderr() as messages:
         try:
-            module = bcc.BPF(text=read_source(source), cflags=cflags)
+            module = bcc.BPF(text=read_source(source).encode(), cflags=cflags)
         except Exception as error:  # bcc raises nothing more precise
             raise _refused(source, error, messages()) from error
         try:
-            program_fd = module.load_func(function, bcc.BPF.XDP).fd
+            program_fd = module.load_func(function.encode(), bcc.BPF.XDP).fd
             library = bcc.libbcc.lib
             map_fds = {name: os.dup(library.bpf_table_fd(module.module, name.encode())) for name in maps}
             return Compiled(os.dup(program_fd), map_fds)

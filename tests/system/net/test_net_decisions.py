@@ -1,0 +1,210 @@
+"""Every decision of the XDP program, by packets fed to it with BPF_PROG_TEST_RUN: nothing is attached, nothing is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_NOP
+from scapy.layers.l2 import ARP, Dot1Q, Ether
+from scapy.packet import Packet
+
+from splinter import wire
+from splinter.net import netns
+from splinter.net.afxdp import Umem, XskSocket
+from splinter.net.lab import CLIENT_ADDRESS, SERVER_ADDRESS, SERVER_DEVICE, Lab
+from splinter.net.tenants import TENANT, TENANT_ACTIVE
+from splinter.net.xdp import Action, Verdict, XdpProgram
+
+pytestmark = pytest.mark.xdp
+
+PORT = 7171
+CORES, QUEUES, TENANTS = 2, 2, 16
+TENANT_ID, TOKEN = 7, 0xFEDC_BA98_7654_3210
+ETHERNET_BYTES, IP_BYTES, UDP_BYTES = 14, 20, 8
+
+
+class Fixture:
+    """The program, its tenants' table, and a socket for (queue 1, core 1) and (queue 0, core 0)."""
+
+    def __init__(self) -> None:
+        self.program = XdpProgram(
+            SERVER_DEVICE,
+            port=PORT,
+            cores=CORES,
+            queues=QUEUES,
+            tenants_max=TENANTS,
+            index_buckets=64,
+            slabs=1,
+            address=SERVER_ADDRESS,
+        )
+        self.tenants = np.frombuffer(self.program.map_memory("tenants"), TENANT, TENANTS)
+        umem = Umem(16)
+        self.sockets = [XskSocket(umem, SERVER_DEVICE, queue) for queue in range(QUEUES)]
+
+    def judge(self, packet: bytes, queue: int = 0) -> tuple[Action, set[Verdict]]:
+        """The action, and which counters moved (each by one)."""
+        before = self.program.counters()
+        action, data = self.program.test_run(packet, queue=queue)
+        assert data == packet
+        after = self.program.counters()
+        moved = {name: after[name] - before[name] for name in after if after[name] != before[name]}
+        assert set(moved.values()) == {1}, moved
+        return action, {Verdict[name.upper()] for name in moved}
+
+
+@pytest.fixture(scope="module")
+def loaded(lab: Lab) -> Iterator[Fixture]:
+    with netns.inside(lab.server.namespace):
+        fixture = Fixture()
+        yield fixture
+        for socket in fixture.sockets:
+            socket.close()
+        fixture.program.close()
+
+
+@pytest.fixture
+def xdp(loaded: Fixture) -> Fixture:
+    """As a server of two cores has it, that nothing has gone wrong with."""
+    loaded.tenants[:] = 0
+    loaded.tenants[TENANT_ID] = (TOKEN, 0, TENANT_ACTIVE, 1, 0)
+    for queue in range(QUEUES):
+        for core in range(CORES):
+            loaded.program.clear_socket(queue, core)
+        loaded.program.set_socket(queue, 0, loaded.sockets[queue].fd)
+    return loaded
+
+
+def header(**fields: int) -> bytes:
+    return wire.Header(**({"tenant": TENANT_ID, "token": TOKEN, "opcode": wire.Opcode.GET} | fields)).pack()
+
+
+def frame(payload: bytes | Packet, *, ip: dict | None = None, udp: dict | None = None) -> bytes:
+    addresses = {"src": CLIENT_ADDRESS, "dst": SERVER_ADDRESS} | (ip or {})
+    ports = {"sport": 40000, "dport": PORT} | (udp or {})
+    return bytes(Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(**addresses) / UDP(**ports) / payload)
+
+
+def test_a_good_request_is_steered(xdp: Fixture) -> None:
+    key = b"dog"
+    packet = frame(header(key_length=len(key)) + key)
+    assert xdp.judge(packet) == (Action.REDIRECT, {Verdict.STEERED})
+
+
+@pytest.mark.parametrize("queue", range(QUEUES))
+@pytest.mark.parametrize("home", range(CORES))
+def test_steering_is_by_queue_and_home_core(xdp: Fixture, queue: int, home: int) -> None:
+    for other_queue in range(QUEUES):
+        xdp.program.clear_socket(other_queue, 0)
+    xdp.program.set_socket(queue, home, xdp.sockets[queue].fd)  # the only socket there is
+    for tenant_home in range(CORES):
+        xdp.tenants[TENANT_ID]["home"] = tenant_home
+        for came_by in range(QUEUES):
+            wanted = (
+                (Action.REDIRECT, {Verdict.STEERED})
+                if (came_by, tenant_home) == (queue, home)
+                else (Action.DROP, {Verdict.NO_SOCKET})
+            )
+            assert xdp.judge(frame(header()), came_by) == wanted
+
+
+def test_a_home_beyond_the_cores_has_no_socket(xdp: Fixture) -> None:
+    # Core 2 of queue 0 would be core 0 of queue 1, which has a socket.
+    xdp.tenants[TENANT_ID]["home"] = CORES
+    assert xdp.judge(frame(header())) == (Action.DROP, {Verdict.NO_SOCKET})
+
+
+NOT_OURS: dict[str, Callable[[], bytes]] = {
+    "ARP": lambda: bytes(Ether() / ARP()),
+    "IPv6": lambda: bytes(Ether(type=0x86DD) / (b"\x60" + bytes(60))),
+    "VLAN": lambda: bytes(Ether() / Dot1Q(vlan=3) / IP(dst=SERVER_ADDRESS) / UDP(dport=PORT) / header()),
+    "TCP to our port": lambda: bytes(Ether() / IP(dst=SERVER_ADDRESS) / TCP(dport=PORT)),
+    "ICMP": lambda: bytes(Ether() / IP(dst=SERVER_ADDRESS) / ICMP()),
+    "another port": lambda: frame(header(), udp={"dport": PORT + 1}),
+    "from our port": lambda: frame(header(), udp={"sport": PORT, "dport": 53}),
+    "another address": lambda: frame(header(), ip={"dst": "10.0.0.3"}),
+    "Ethernet alone": lambda: bytes(Ether(type=0x0800)),
+    "cut in the IP header": lambda: frame(header())[: ETHERNET_BYTES + IP_BYTES - 1],
+    "cut in the ports": lambda: frame(header())[: ETHERNET_BYTES + IP_BYTES + 3],
+    "IP version 5": lambda: frame(header(), ip={"version": 5}),
+    "IP header of 16 bytes": lambda: frame(header(), ip={"ihl": 4}),
+    "a later fragment": lambda: frame(header(), ip={"frag": 8}),
+}
+
+
+@pytest.mark.parametrize("what", NOT_OURS)
+def test_what_is_not_ours_passes(xdp: Fixture, what: str) -> None:
+    assert xdp.judge(NOT_OURS[what]()) == (Action.PASS, {Verdict.PASSED})
+
+
+_WHOLE = UDP_BYTES + wire.HEADER.itemsize
+DROPPED: dict[str, tuple[Verdict, Callable[[], bytes]]] = {
+    "cut in the UDP header": (Verdict.TRUNCATED, lambda: frame(header())[: ETHERNET_BYTES + IP_BYTES + 4]),
+    "cut in our header": (Verdict.TRUNCATED, lambda: frame(header())[:-1]),
+    "UDP length beyond IP's": (Verdict.TRUNCATED, lambda: frame(header(), udp={"len": _WHOLE + 1})),
+    "UDP length below IP's": (Verdict.TRUNCATED, lambda: frame(header(), udp={"len": _WHOLE - 1})),
+    "UDP length below its header": (Verdict.TRUNCATED, lambda: frame(b"", ip={"len": 27}, udp={"len": 7})),
+    "both lengths beyond the frame": (
+        Verdict.TRUNCATED,
+        lambda: frame(header(), ip={"len": IP_BYTES + _WHOLE + 1}, udp={"len": _WHOLE + 1}),
+    ),
+    "a first fragment": (Verdict.FRAGMENT, lambda: frame(header(), ip={"flags": "MF"})),
+    "empty": (Verdict.SHORT, lambda: frame(b"")),
+    "a header less a byte": (Verdict.SHORT, lambda: frame(header()[:-1])),
+    "another magic": (Verdict.BAD_MAGIC, lambda: frame(header(magic=wire.MAGIC ^ 1))),
+    "a reply": (Verdict.REPLY, lambda: frame(header(flags=wire.FLAG_REPLY))),
+    "tenant 0": (Verdict.UNKNOWN_TENANT, lambda: frame(header(tenant=0))),
+    "an inactive tenant": (Verdict.UNKNOWN_TENANT, lambda: frame(header(tenant=8))),
+    "a tenant beyond the table": (Verdict.UNKNOWN_TENANT, lambda: frame(header(tenant=TENANTS))),
+    "the greatest tenant": (Verdict.UNKNOWN_TENANT, lambda: frame(header(tenant=0xFFFFFFFF))),
+    "a wrong token": (Verdict.WRONG_TOKEN, lambda: frame(header(token=TOKEN ^ (1 << 63)))),
+    "token 0": (Verdict.WRONG_TOKEN, lambda: frame(header(token=0))),
+}
+
+
+@pytest.mark.parametrize("what", DROPPED)
+def test_what_is_malformed_or_not_authorised_is_dropped(xdp: Fixture, what: str) -> None:
+    verdict, packet = DROPPED[what]
+    xdp.tenants[0] = (TOKEN, 0, TENANT_ACTIVE, 1, 0)  # even then, 0 is never a tenant
+    assert xdp.judge(packet()) == (Action.DROP, {verdict})
+
+
+NOTED: dict[str, tuple[Verdict, Callable[[], bytes]]] = {
+    "another version": (Verdict.BAD_VERSION, lambda: frame(header(version=wire.VERSION + 1))),
+    "lengths short of the body": (Verdict.BAD_LENGTH, lambda: frame(header(key_length=2) + b"dog")),
+    "lengths beyond the body": (Verdict.BAD_LENGTH, lambda: frame(header(key_length=3, value_length=1) + b"dog")),
+    "lengths that wrap around": (
+        Verdict.BAD_LENGTH,
+        lambda: frame(header(key_length=4, value_length=0xFFFFFFFF) + b"dog"),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NOTED)
+def test_mistakes_that_the_worker_answers_are_noted_and_steered(xdp: Fixture, what: str) -> None:
+    verdict, packet = NOTED[what]
+    assert xdp.judge(packet()) == (Action.REDIRECT, {Verdict.STEERED, verdict})
+
+
+def test_ip_options_and_padding_do_not_hide_a_request(xdp: Fixture) -> None:
+    options = frame(header(), ip={"options": [IPOption_NOP()] * 4})
+    assert len(options) > len(frame(header()))
+    assert xdp.judge(options) == (Action.REDIRECT, {Verdict.STEERED})
+    assert xdp.judge(frame(header()) + bytes(18)) == (Action.REDIRECT, {Verdict.STEERED})
+
+
+def test_an_inactive_tenant_is_refused_from_the_moment_its_flag_is_cleared(xdp: Fixture) -> None:
+    packet = frame(header())
+    assert xdp.judge(packet) == (Action.REDIRECT, {Verdict.STEERED})
+    xdp.tenants[TENANT_ID]["flags"] = 0
+    assert xdp.judge(packet) == (Action.DROP, {Verdict.UNKNOWN_TENANT})
+
+
+def test_maps_are_memory_of_the_size_that_was_asked_for(xdp: Fixture) -> None:
+    for name in ("tenants", "store_index", "store_slabs"):
+        memory = xdp.program.map_memory(name)
+        assert len(memory) == xdp.program.map_bytes(name)
+        memory[len(memory) - 1] = 1
+    with pytest.raises(KeyError):
+        xdp.program.map_fd("nosuch")

@@ -1,0 +1,115 @@
+"""The lab comes up once, goes down whole, and repairs itself."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+from pyroute2 import IPRoute
+
+from splinter.errors import ServerError
+from splinter.net import netns
+from splinter.net.lab import CLIENT_ADDRESS, CLIENT_DEVICE, SERVER_ADDRESS, SERVER_DEVICE, Lab
+
+pytestmark = pytest.mark.xdp  # which says root
+
+
+@pytest.fixture
+def fresh(unique_name: str) -> Iterator[Lab]:
+    lab = Lab(unique_name, queues=3)
+    yield lab
+    lab.down()
+
+
+def test_up_is_idempotent_and_down_removes_everything(fresh: Lab) -> None:
+    assert not fresh.status().present
+    assert fresh.up() is True
+    assert fresh.status().up and fresh.status().problems == ()
+    assert fresh.up() is False
+    fresh.down()
+    assert not fresh.status().present
+    assert not netns.exists(fresh.server.namespace) and not netns.exists(fresh.client.namespace)
+    fresh.down()
+
+
+def test_packets_go_through_with_true_checksums(fresh: Lab) -> None:
+    fresh.up()
+    with netns.inside(fresh.server.namespace):
+        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        server.bind((SERVER_ADDRESS, 7000))
+    with netns.inside(fresh.client.namespace):
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        client.bind((CLIENT_ADDRESS, 0))
+    with server, client:
+        server.settimeout(10)
+        client.settimeout(10)
+        client.sendto(b"ping", (SERVER_ADDRESS, 7000))
+        data, address = server.recvfrom(64)
+        assert (data, address[0]) == (b"ping", CLIENT_ADDRESS)
+        server.sendto(b"pong", address)
+        assert client.recv(64) == b"pong"
+
+
+def test_a_half_made_lab_is_rebuilt(fresh: Lab) -> None:
+    fresh.up()
+    netns.remove(fresh.client.namespace)
+    status = fresh.status()
+    assert status.present and not status.up and "missing" in status.problems[0]
+    assert fresh.up() is True
+    assert fresh.status().up
+
+
+@pytest.mark.parametrize("damage", ["device", "down", "address", "neighbour"])
+def test_damage_is_seen_and_repaired(fresh: Lab, damage: str) -> None:
+    fresh.up()
+    with netns.inside(fresh.client.namespace), IPRoute() as ip:
+        index = ip.link_lookup(ifname=CLIENT_DEVICE)[0]
+        match damage:
+            case "device":
+                ip.link("del", index=index)
+            case "down":
+                ip.link("set", index=index, state="down")
+            case "address":
+                ip.flush_addr(index=index)
+            case "neighbour":
+                ip.neigh("del", ifindex=index, dst=SERVER_ADDRESS)
+    assert fresh.status().problems
+    assert fresh.up() is True
+
+
+def test_a_leftover_name_without_a_namespace_is_no_obstacle(fresh: Lab) -> None:
+    netns.NAMESPACES.mkdir(exist_ok=True)
+    (netns.NAMESPACES / fresh.server.namespace).touch()  # what a crash between two steps of making one leaves
+    assert fresh.status().present and not fresh.status().up
+    assert fresh.up() is True
+
+
+def test_another_number_of_queues_is_another_lab(fresh: Lab) -> None:
+    fresh.up()
+    other = Lab(fresh.name, queues=2)
+    assert any("queues" in problem for problem in other.status().problems)
+    assert other.up() is True
+    assert other.status().up
+
+
+def test_down_takes_the_devices_even_from_a_namespace_that_lives_on(fresh: Lab) -> None:
+    fresh.up()
+    with netns.inside(fresh.server.namespace):
+        holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)  # keeps the namespace alive
+        fresh.down()
+        assert SERVER_DEVICE not in [name for _, name in socket.if_nameindex()]
+    holder.close()
+
+
+def test_inside_returns_after_an_error(fresh: Lab) -> None:
+    fresh.up()
+    outside = socket.if_nameindex()
+    with pytest.raises(RuntimeError, match="boom"), netns.inside(fresh.client.namespace):
+        assert CLIENT_DEVICE in [name for _, name in socket.if_nameindex()]
+        raise RuntimeError("boom")
+    assert socket.if_nameindex() == outside
+    with pytest.raises(ServerError, match="no network namespace"), netns.inside(f"{fresh.name}-nosuch"):
+        pass
+    with netns.inside(None):
+        assert socket.if_nameindex() == outside

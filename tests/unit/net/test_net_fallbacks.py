@@ -1,0 +1,121 @@
+"""What happens where XDP is not to be had: reasons and messages, without needing such a machine."""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+
+from splinter.errors import ServerError, TransportUnavailableError
+from splinter.net import netns, xdp
+from splinter.net.afxdp import Umem, XskSocket
+from splinter.net.lab import Lab
+from splinter.net.xdp import attach, compile, syscall
+
+
+def _fail(code: int) -> Callable[..., int]:
+    def call(*_: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    return call
+
+
+def test_missing_bcc_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = builtins.__import__
+
+    def no_bcc(name: str, *rest: object, **more: object) -> ModuleType:
+        if name == "bcc":
+            raise ImportError(name)
+        return original(name, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.delitem(sys.modules, "bcc", raising=False)
+    monkeypatch.setattr(builtins, "__import__", no_bcc)
+    with pytest.raises(TransportUnavailableError, match="apt install python3-bpfcc"):
+        compile.import_bcc()
+
+
+def test_wrong_bcc_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bcc", ModuleType("bcc"))
+    with pytest.raises(TransportUnavailableError, match="another project"):
+        compile.import_bcc()
+
+
+@pytest.mark.parametrize(("code", "reason"), [(errno.EPERM, "root"), (errno.EAFNOSUPPORT, "CONFIG_XDP_SOCKETS")])
+def test_probe_and_socket_tell_why_there_is_no_af_xdp(code: int, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "socket", _fail(code))
+    answer = xdp.probe()
+    assert answer is not None and reason in answer
+    with pytest.raises(TransportUnavailableError, match=reason):
+        XskSocket(Umem(1), "lo", 0)
+
+
+def test_probe_tells_when_bpf_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Opened:
+        def __init__(self, *_: object) -> None: ...
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(socket, "socket", Opened)
+    monkeypatch.setattr(syscall, "create_array", _fail(errno.EPERM))
+    assert "CAP_BPF" in (xdp.probe() or "")
+
+
+@pytest.mark.parametrize("code", [errno.EBUSY, errno.EEXIST])
+def test_occupied_device_says_what_to_do(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(syscall, "link_xdp", _fail(code))
+    monkeypatch.setattr(attach, "_RETRY_SECONDS", 0.0)
+    with pytest.raises(ServerError, match="ip link set dev eth9 xdp off"):
+        attach.attach(-1, "eth9", 9)
+
+
+def test_generic_mode_is_the_fallback_and_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def only_generic(_program: int, _ifindex: int, flags: int) -> int:
+        return 123 if flags == syscall.LINK_GENERIC else _fail(errno.EOPNOTSUPP)()
+
+    monkeypatch.setattr(syscall, "link_xdp", only_generic)
+    with caplog.at_level(logging.WARNING):
+        attachment = attach.attach(-1, "eth9", 9)
+    assert (attachment.mode, attachment.link_fd) == ("generic", 123)
+    assert "generic mode, which is slower" in caplog.text
+
+
+def test_no_mode_at_all_lists_the_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(syscall, "link_xdp", _fail(errno.EOPNOTSUPP))
+    with pytest.raises(TransportUnavailableError, match=r"native: .*; generic: "):
+        attach.attach(-1, "eth9", 9)
+
+
+def test_socket_refuses_sizes_and_modes_that_are_none() -> None:
+    with pytest.raises(ValueError, match="tx_entries is a power of two"):
+        XskSocket(Umem(1), "lo", 0, tx_entries=1000)
+    with pytest.raises(ValueError, match="mode is one of"):
+        XskSocket(Umem(1), "lo", 0, mode="fast")  # type: ignore[arg-type]
+
+
+def test_unknown_device_and_namespace() -> None:
+    with pytest.raises(ServerError, match="no network device 'nosuch0'"):
+        XskSocket(Umem(1), "nosuch0", 0)
+    with pytest.raises(ServerError, match="no network device 'nosuch0'"):
+        xdp.RedirectProgram("nosuch0", 1, 7171)
+    with pytest.raises(ServerError, match="no network namespace 'nosuch'"), netns.inside("nosuch"):
+        pass
+
+
+def test_lab_without_root_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    lab = Lab("nosuchlab")
+    with pytest.raises(ServerError, match="needs root"):
+        lab.up()
+    with pytest.raises(ServerError, match="needs root"):
+        lab.down()
+    assert not lab.status().present
+    with pytest.raises(ValueError, match="queues"):
+        Lab(queues=0)

@@ -1,0 +1,35 @@
+"""bpf/shared.h says the same as the Python definitions that it is generated from."""
+
+from splinter import limits
+from splinter.net import tenants
+from splinter.net.xdp import DROPS, Verdict, header
+from splinter.net.xdp.compile import BPF_FOLDER, read_source
+
+
+def test_generated_header_is_up_to_date() -> None:
+    assert (BPF_FOLDER / "shared.h").read_text() == header.c_header(), (
+        "run: python -m splinter.net.xdp.header > bpf/shared.h"
+    )
+
+
+def test_tenant_record_is_aligned_as_c_aligns_it() -> None:
+    for name in tenants.TENANT.names or ():
+        kind, at = (tenants.TENANT.fields or {})[name][:2]
+        assert at % kind.base.itemsize == 0, name
+    assert tenants.tenants_bytes() == limits.TENANTS_MAX * 32
+
+
+def test_verdicts_count_up_without_gaps() -> None:
+    assert [verdict.value for verdict in Verdict] == list(range(len(Verdict)))
+    assert Verdict.STEERED not in DROPS and Verdict.NO_SOCKET in DROPS
+
+
+def test_own_includes_are_pasted_with_their_places() -> None:
+    text = read_source("splinter.c")
+    assert '#include "' not in text
+    assert "struct splinter_header {" in text
+    lines = text.splitlines()
+    # The marker behind a pasted file numbers the line that follows the #include in the original.
+    marker = max(n for n, line in enumerate(lines) if line.startswith("#line") and line.endswith('"splinter.c"'))
+    number = int(lines[marker].split()[1])
+    assert (BPF_FOLDER / "splinter.c").read_text().splitlines()[number - 1] == lines[marker + 1]
