@@ -52,6 +52,7 @@ EXTENSION_PARAMETERS_MAX = 16
 CODE_BYTES_MAX = 256 * 1024  # machine code of one extension
 CODE_REGION_BYTES = 64 << 20  # machine code of all of them
 TASK_BUDGET = 4096  # loop back-edges and helper costs a task may spend before it yields by itself
+HELPER_COST = 8  # what one get, put or delete takes from the budget
 TASK_YIELDS_MAX = 100_000  # then it ends with EXTENSION_ERROR
 
 # --- store ------------------------------------------------------------------------------------------------------------------

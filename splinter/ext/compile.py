@@ -1,0 +1,74 @@
+"""Source text to installable machine code: the stages in their order."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from splinter.errors import CompileError
+from splinter.ext import llvm_text, machine
+from splinter.ext.abi import ResultKind
+from splinter.ext.check import check
+from splinter.ext.desugar import desugar
+from splinter.ext.diagnostics import Findings
+from splinter.ext.lower import lower, result_kind
+from splinter.ext.parse import parse
+from splinter.ext.signature import Signature
+from splinter.limits import CODE_BYTES_MAX
+
+
+@dataclass(frozen=True)
+class CompiledExtension:
+    """What ``compile_source`` gives: all that a record in the store and the code region need."""
+
+    name: str
+    signature: Signature
+    code: bytes  # position-independent, entry at its first byte
+    frame_bytes: int  # header and locals
+    result_kind: ResultKind
+    source_digest: bytes  # SHA-256 of the source
+
+
+def compile_source(
+    source: str, name: str | None = None, *, preempt: bool = True, filename: str = "<source>"
+) -> CompiledExtension:
+    """Check and compile an extension.
+
+    ``name`` is what it will be installed as (default: the function's own), and which function is meant if the source has
+    several. ``preempt=False`` leaves out the inserted yields. ``filename`` is for messages. Raises :class:`CompileError`, and
+    nothing else, for whatever is wrong with the source.
+    """
+    findings = Findings(source, filename)
+    try:
+        return _compile(source, name, preempt, findings)
+    except (RecursionError, MemoryError):
+        findings.add_at(1, 1, "nesting", "the source is nested too deeply")
+    except llvm_text.TooLargeError as error:
+        findings.add_at(1, 1, "too-large", str(error), "keep less, or split the extension")
+    except CompileError:
+        raise
+    except Exception as error:
+        # A bug of the compiler's, LLVM's verifier or the linker's refusal: refusing the source is the safe answer.
+        findings.add_at(1, 1, "internal", f"the compiler failed: {type(error).__name__}: {error}"[:300],
+                        "please report this source")  # fmt: skip
+    raise findings.error()
+
+
+def _compile(source: str, name: str | None, preempt: bool, findings: Findings) -> CompiledExtension:
+    if not isinstance(source, str) or not (name is None or isinstance(name, str)):
+        raise CompileError([], "source and name must be text")
+    module = parse(source, name, findings)
+    desugar(module.extension)
+    checked = check(module, name, findings)
+    emitted = llvm_text.emit(lower(checked), preempt)
+    code = machine.machine_code(emitted.text)
+    if len(code) > CODE_BYTES_MAX:
+        raise llvm_text.TooLargeError(f"{len(code)} bytes of machine code; at most {CODE_BYTES_MAX} are possible")
+    return CompiledExtension(
+        name=checked.signature.name,
+        signature=checked.signature,
+        code=code,
+        frame_bytes=emitted.frame_bytes,
+        result_kind=result_kind(checked.result),
+        source_digest=hashlib.sha256(source.encode()).digest(),
+    )

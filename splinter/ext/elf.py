@@ -1,0 +1,121 @@
+"""The machine code in an ELF64 relocatable object, laid out as one position-independent blob.
+
+LLVM gives an object file; what is needed is bytes that run at any address. The code section comes first, the read-only data
+that it refers to behind it, and the PC-relative references between them are filled in here. Everything else (absolute
+addresses, external symbols, writable data) is refused: such code would not be position-independent, or not ours.
+
+Layout and relocation types: System V ABI, "ELF-64 Object File Format" 1.5 and the AMD64 supplement 1.0, section 4.4.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from splinter.errors import SplinterError
+
+_FILE_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+_SECTION_HEADER = struct.Struct("<IIQQQQIIQQ")
+_SYMBOL = struct.Struct("<IBBHQQ")
+_RELOCATION = struct.Struct("<QQq")
+_MAGIC = b"\x7fELF\x02\x01\x01"  # 64 bits, little-endian, version 1
+_ET_REL, _EM_X86_64 = 1, 62
+_SHT_PROGBITS, _SHT_SYMTAB, _SHT_RELA, _SHT_NOBITS = 1, 2, 4, 8
+_SHF_WRITE, _SHF_ALLOC, _SHF_EXECINSTR = 1, 2, 4
+_SHN_UNDEF, _SHN_LORESERVE = 0, 0xFF00
+_R_X86_64_PC32, _R_X86_64_PLT32 = 2, 4
+_TEXT = ".text"
+PADDING = 0xCC  # int3, so that a jump into nowhere traps
+
+
+class ObjectError(SplinterError):
+    """The object file holds something that position-independent code must not."""
+
+
+@dataclass(frozen=True)
+class _Section:
+    name: str
+    kind: int
+    flags: int
+    content: bytes
+    link: int
+    info: int
+    alignment: int
+
+
+def link(object_file: bytes, entry: str) -> bytes:
+    """The blob, with the function ``entry`` at its first byte; raises :class:`ObjectError`."""
+    try:
+        return _link(object_file, entry)
+    except (struct.error, IndexError, UnicodeDecodeError) as error:
+        raise ObjectError(f"the object file is damaged: {error}") from None
+
+
+def _link(object_file: bytes, entry: str) -> bytes:
+    sections = _sections(object_file)
+    blob = bytearray()
+    places: dict[int, int] = {}  # section number → offset in the blob
+    loaded = [n for n, section in enumerate(sections) if section.flags & _SHF_ALLOC and section.content]
+    for number in sorted(loaded, key=lambda n: sections[n].name != _TEXT):
+        section = sections[number]
+        if section.kind != _SHT_PROGBITS or section.flags & _SHF_WRITE:
+            raise ObjectError(f"section {section.name} cannot be part of installed code")
+        blob += bytes([PADDING]) * (-len(blob) % max(section.alignment, 1))
+        places[number] = len(blob)
+        blob += section.content
+    symbols = _symbols(sections)
+    if not any(name == entry and places.get(at) == 0 and value == 0 for name, at, value in symbols):
+        raise ObjectError(f"{entry} is not the first function of the object file")
+    for section in sections:
+        if section.kind == _SHT_RELA and section.info in places:
+            _relocate(blob, section, places, symbols)
+    return bytes(blob)
+
+
+def _relocate(
+    blob: bytearray, relocations: _Section, places: dict[int, int], symbols: list[tuple[str, int, int]]
+) -> None:
+    for offset, info, addend in _RELOCATION.iter_unpack(relocations.content):
+        name, section, value = symbols[info >> 32]
+        if info & 0xFFFFFFFF not in (_R_X86_64_PC32, _R_X86_64_PLT32):
+            raise ObjectError(f"relocation type {info & 0xFFFFFFFF} against {name or 'a section'}")
+        if section not in places:
+            raise ObjectError(f"reference to external symbol {name}")
+        place = places[relocations.info] + offset
+        if not 0 <= place <= len(blob) - 4:
+            raise ObjectError("a relocation outside of its section")
+        struct.pack_into("<i", blob, place, places[section] + value + addend - place)
+
+
+def _sections(data: bytes) -> list[_Section]:
+    header = _FILE_HEADER.unpack_from(data)
+    if not header[0].startswith(_MAGIC) or header[1:3] != (_ET_REL, _EM_X86_64):
+        raise ObjectError("not an x86-64 ELF object file")
+    start, entry_bytes, count, names_index = header[6], header[11], header[12], header[13]
+    headers = [_SECTION_HEADER.unpack_from(data, start + i * entry_bytes) for i in range(count)]
+    names_offset = headers[names_index][4]
+    sections = []
+    for name, kind, flags, _, offset, size, section_link, info, alignment, _ in headers:
+        content = b"" if kind == _SHT_NOBITS else data[offset : offset + size]
+        if kind != _SHT_NOBITS and len(content) != size:
+            raise ObjectError("the object file is cut short")
+        if kind == _SHT_NOBITS and size and flags & _SHF_ALLOC:
+            raise ObjectError("the object file has zero-initialised data")
+        sections.append(_Section(_string(data, names_offset + name), kind, flags, content, section_link, info, alignment))
+    return sections
+
+
+def _symbols(sections: list[_Section]) -> list[tuple[str, int, int]]:
+    """Name, section and value of every symbol; undefined and absolute ones with a section that is never loaded."""
+    for section in sections:
+        if section.kind == _SHT_SYMTAB:
+            names = sections[section.link].content
+            return [
+                (_string(names, name), index if _SHN_UNDEF < index < _SHN_LORESERVE else -1, value)
+                for name, _, _, index, value, _ in _SYMBOL.iter_unpack(section.content)
+            ]
+    raise ObjectError("the object file has no symbols")
+
+
+def _string(data: bytes, offset: int) -> str:
+    return data[offset : data.index(b"\0", offset)].decode()

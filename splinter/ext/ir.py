@@ -1,0 +1,189 @@
+"""The intermediate code between checker and back ends: a graph of basic blocks over registers.
+
+There are two kinds of registers: 64-bit words and bits. A view is two words (address, length), and None is address 0.
+Registers may be assigned several times; a back end finds out which live across blocks and which across yields. All checks
+that the language promises are explicit instructions here (``CHECK`` and the checked arithmetic), so a back end that
+translates each instruction faithfully is safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+
+class Kind(Enum):
+    """What a register holds."""
+
+    WORD = auto()  # 64 bits
+    BIT = auto()
+
+
+@dataclass(frozen=True)
+class Register:
+    number: int
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A word is given as its unsigned pattern."""
+
+    value: int
+    kind: Kind = Kind.WORD
+
+
+Operand = Register | Constant
+WORD_MASK = (1 << 64) - 1
+TRUE, FALSE = Constant(1, Kind.BIT), Constant(0, Kind.BIT)
+ZERO = Constant(0)
+
+
+def word(value: int) -> Constant:
+    """An integer from -2**63 to 2**64 - 1 as a constant."""
+    return Constant(value & WORD_MASK)
+
+
+class Op(Enum):
+    """Instructions. Words are two's complement; S and U mean signed and unsigned."""
+
+    MOVE = auto()
+    ADD = auto()  # ADD, SUB, MUL wrap
+    SUB = auto()
+    MUL = auto()
+    AND = auto()  # AND, OR, XOR: of words or of bits
+    OR = auto()
+    XOR = auto()
+    SHL = auto()  # shift counts are 0 … 63: check before
+    LSHR = auto()
+    ASHR = auto()
+    SDIV = auto()  # divisors are not 0, nor is it MIN / -1: check before
+    SREM = auto()
+    UDIV = auto()
+    UREM = auto()
+    SADD = auto()  # these end the task with OVERFLOW when the exact result does not fit
+    SSUB = auto()
+    SMUL = auto()
+    UADD = auto()
+    USUB = auto()
+    UMUL = auto()
+    EQ = auto()
+    NE = auto()
+    SLT = auto()
+    SLE = auto()
+    ULT = auto()
+    ULE = auto()
+    SELECT = auto()  # bit, word, word
+    WIDEN = auto()  # bit to word
+    CHECK = auto()  # bit: ends the task with ``error`` when it is 0
+    LOAD = auto()  # ``size`` bytes at an address, zero-extended
+    LOAD_SIGNED = auto()  # sign-extended
+    STORE = auto()  # address, word: the lower ``size`` bytes
+    FRAME = auto()  # address of the byte ``size`` of the frame
+    SCRATCH = auto()  # address of the 8-byte stack cell number ``size``; does not survive a yield
+    DATA = auto()  # address of the constant bytes number ``size``
+    HELPER = auto()  # call the helper at byte ``size`` of the context; a negative result ends the task
+    BYTES_EQUAL = auto()  # address, length, address, length
+    SPEND = auto()  # take ``size`` from the budget
+
+
+CHECKED_ARITHMETIC = {Op.SADD, Op.SSUB, Op.SMUL, Op.UADD, Op.USUB, Op.UMUL}
+
+
+@dataclass(slots=True)
+class Instruction:
+    """``size`` is the number that some operations take beside their operands; ``line`` is for errors."""
+
+    op: Op
+    target: Register | None
+    operands: tuple[Operand, ...]
+    size: int = 0
+    error: int = 0
+    line: int = 0
+
+
+@dataclass(slots=True)
+class Jump:
+    """Go on elsewhere. ``is_loop``: a back-edge, which spends from the budget and yields when that is gone."""
+
+    target: Block
+    is_loop: bool = False
+
+
+@dataclass(slots=True)
+class Branch:
+    condition: Operand
+    yes: Block
+    no: Block
+
+
+@dataclass(slots=True)
+class Yield:
+    """Return to the scheduler; resume at ``target``."""
+
+    target: Block
+
+
+@dataclass(slots=True)
+class Done:
+    """The result is in the frame."""
+
+
+Terminator = Jump | Branch | Yield | Done
+
+
+@dataclass(eq=False, slots=True)
+class Block:
+    number: int
+    instructions: list[Instruction] = field(default_factory=list)
+    terminator: Terminator | None = None
+
+    def successors(self) -> tuple[Block, ...]:
+        match self.terminator:
+            case Jump(target=target) | Yield(target=target):
+                return (target,)
+            case Branch(yes=yes, no=no):
+                return (yes, no)
+        return ()
+
+    def is_yield_point(self, preempt: bool) -> bool:
+        """Whether the task may return to the scheduler at the end of this block and come back."""
+        return isinstance(self.terminator, Yield) or (
+            preempt and isinstance(self.terminator, Jump) and self.terminator.is_loop
+        )
+
+
+@dataclass(eq=False)
+class Function:
+    """A lowered extension. ``blocks[0]`` is the entry."""
+
+    name: str
+    blocks: list[Block] = field(default_factory=list)
+    data: dict[bytes, int] = field(default_factory=dict)  # constant bytes and their numbers
+    scratch_cells: int = 0  # 8-byte cells on the native stack
+    registers: int = 0
+
+    def new_register(self, kind: Kind) -> Register:
+        self.registers += 1
+        return Register(self.registers - 1, kind)
+
+    def new_block(self) -> Block:
+        block = Block(len(self.blocks))
+        self.blocks.append(block)
+        return block
+
+    def reachable(self) -> list[Block]:
+        """Blocks that control can come to, in the order they were made."""
+        seen = {self.blocks[0]}
+        waiting = [self.blocks[0]]
+        while waiting:
+            for successor in waiting.pop().successors():
+                if successor not in seen:
+                    seen.add(successor)
+                    waiting.append(successor)
+        return [block for block in self.blocks if block in seen]
+
+    def instructions(self) -> Iterator[Instruction]:
+        for block in self.blocks:
+            yield from block.instructions

@@ -1,0 +1,355 @@
+"""Fourth stage, native: intermediate code to LLVM's textual form.
+
+Text rather than llvmlite's builder objects, because building those costs more than everything else together. Registers
+that live in one block become LLVM values; the others get a stack cell each, which LLVM's ``sroa`` turns into values again.
+At a yield point the live ones are stored into the frame, and the function returns; on the next call a ``switch`` on the
+frame's state leads to where they are loaded back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from splinter.errors import SplinterError
+from splinter.ext import abi, ir, liveness
+from splinter.ext.ir import Kind, Op, Operand, Register
+from splinter.ext.types import WORD_BYTES
+from splinter.limits import FRAME_BYTES, INSTRUCTIONS_MAX
+
+ENTRY = "resume"
+COMPARED_BYTES_PER_SPEND = 64  # comparing bytes spends 1 for each of these
+
+_LLVM_TYPE = {Kind.WORD: "i64", Kind.BIT: "i1"}
+_BINARY = {
+    Op.ADD: "add", Op.SUB: "sub", Op.MUL: "mul", Op.AND: "and", Op.OR: "or", Op.XOR: "xor", Op.SHL: "shl",
+    Op.LSHR: "lshr", Op.ASHR: "ashr", Op.SDIV: "sdiv", Op.SREM: "srem", Op.UDIV: "udiv", Op.UREM: "urem",
+}  # fmt: skip
+_COMPARE = {Op.EQ: "eq", Op.NE: "ne", Op.SLT: "slt", Op.SLE: "sle", Op.ULT: "ult", Op.ULE: "ule"}
+_OVERFLOW = {Op.SADD: "sadd", Op.SSUB: "ssub", Op.SMUL: "smul", Op.UADD: "uadd", Op.USUB: "usub", Op.UMUL: "umul"}
+
+_PRELUDE = "\n".join(
+    f"declare {{i64, i1}} @llvm.{name}.with.overflow.i64(i64, i64)" for name in _OVERFLOW.values()
+)  # fmt: skip
+
+# No loop here may become a call of memcmp or bcmp: "no-builtins" says that there are none.
+_BYTES_EQUAL = """
+define internal i1 @bytes_equal(i64 %a, i64 %an, i64 %b, i64 %bn) #0 {
+entry:
+  %same = icmp eq i64 %an, %bn
+  br i1 %same, label %words, label %no
+words:
+  %i = phi i64 [0, %entry], [%i8, %word]
+  %i8 = add i64 %i, 8
+  %whole = icmp ule i64 %i8, %an
+  br i1 %whole, label %word, label %bytes
+word:
+  %wa = add i64 %a, %i
+  %wb = add i64 %b, %i
+  %pa = inttoptr i64 %wa to ptr
+  %pb = inttoptr i64 %wb to ptr
+  %va = load i64, ptr %pa, align 1
+  %vb = load i64, ptr %pb, align 1
+  %eq = icmp eq i64 %va, %vb
+  br i1 %eq, label %words, label %no
+bytes:
+  %j = phi i64 [%i, %words], [%j1, %byte]
+  %more = icmp ult i64 %j, %an
+  br i1 %more, label %byte, label %yes
+byte:
+  %ba = add i64 %a, %j
+  %bb = add i64 %b, %j
+  %qa = inttoptr i64 %ba to ptr
+  %qb = inttoptr i64 %bb to ptr
+  %ca = load i8, ptr %qa
+  %cb = load i8, ptr %qb
+  %beq = icmp eq i8 %ca, %cb
+  %j1 = add i64 %j, 1
+  br i1 %beq, label %bytes, label %no
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+"""
+
+_EPILOGUE = """
+attributes #0 = { nounwind "no-builtins" }
+!0 = !{!"branch_weights", i32 1, i32 1048576}
+"""
+
+
+class TooLargeError(SplinterError):
+    """The function exceeds a limit of the back end; the message names it."""
+
+
+@dataclass
+class LlvmModule:
+    """Textual LLVM module with the function ``resume``."""
+
+    text: str
+    frame_bytes: int  # header and spilled registers
+
+
+def emit(function: ir.Function, preempt: bool) -> LlvmModule:
+    """Translate; raises :class:`TooLargeError` when frame or code exceed their limits."""
+    return _Emitter(function, preempt).run()
+
+
+@dataclass
+class _Emitter:
+    function: ir.Function
+    preempt: bool
+    lines: list[str] = field(default_factory=list)
+    failures: dict[tuple[int, int], str] = field(default_factory=dict)  # (error, line) → label
+    helper_failures: dict[int, list[tuple[str, str]]] = field(default_factory=dict)  # line → (result, label)
+    values: int = 0
+    label: str = ""
+    uses_bytes_equal: bool = False
+
+    def run(self) -> LlvmModule:
+        blocks = self.function.reachable()
+        self.cells = liveness.across_blocks(blocks)
+        live = liveness.live_out(blocks)
+        yielding = [block for block in blocks if block.is_yield_point(self.preempt)]
+        self.states = {block: number for number, block in enumerate(yielding, 1)}
+        self.saved = {block: sorted(live[block], key=lambda r: r.number) for block in yielding}
+        spilled = sorted({r for registers in self.saved.values() for r in registers}, key=lambda r: r.number)
+        self.slots = {r: abi.FRAME_HEADER_BYTES + WORD_BYTES * i for i, r in enumerate(spilled)}
+        frame_bytes = abi.FRAME_HEADER_BYTES + WORD_BYTES * len(spilled)
+        if frame_bytes > FRAME_BYTES:
+            raise TooLargeError(f"the variables that live across yields need {frame_bytes} bytes; "
+                                f"a frame has {FRAME_BYTES}")  # fmt: skip
+        count = sum(len(block.instructions) for block in blocks) + 2 * sum(map(len, self.saved.values()))
+        if count > INSTRUCTIONS_MAX:
+            raise TooLargeError(f"the function has {count} instructions; at most {INSTRUCTIONS_MAX} are possible")
+        body = self._body(blocks)
+        text = [_PRELUDE]
+        for content, number in self.function.data.items():
+            escaped = "".join(f"\\{byte:02x}" for byte in content or b"\0")
+            kind = f"[{max(len(content), 1)} x i8]"
+            text.append(f'@data{number} = private unnamed_addr constant {kind} c"{escaped}"')
+        text += [f"define i64 @{ENTRY}(i64 %frame, i64 %context) #0 {{", *self._entry(), *body, "}"]
+        if self.uses_bytes_equal:
+            text.append(_BYTES_EQUAL)
+        text.append(_EPILOGUE)
+        return LlvmModule("\n".join(text), frame_bytes)
+
+    # --- frame, entry, exits ------------------------------------------------------------------------------------------
+
+    def _entry(self) -> list[str]:
+        lines = ["entry:", "  %budget = alloca i64"]
+        lines += [f"  %cell{r.number} = alloca {_LLVM_TYPE[r.kind]}" for r in sorted(self.cells, key=lambda r: r.number)]
+        lines += [f"  %scratch{cell} = alloca i64" for cell in range(self.function.scratch_cells)]
+        for name, offset, kind in (("budget_at", abi.F_BUDGET, "i64"), ("state_at", abi.F_STATE, "i32")):
+            lines += [
+                f"  %{name}_address = add i64 %frame, {offset}",
+                f"  %{name} = inttoptr i64 %{name}_address to ptr",
+                f"  %{name}_start = load {kind}, ptr %{name}",
+            ]
+        lines.append("  store i64 %budget_at_start, ptr %budget")
+        cases = " ".join(f"i32 {number}, label %resume{number}" for number in self.states.values())
+        lines.append(f"  switch i32 %state_at_start, label %b0 [{cases}]")
+        return lines
+
+    def _frame_pointer(self, offset: int) -> str:
+        return self._pointer(self._value(f"add i64 %frame, {offset}"))
+
+    def _return(self, code: int) -> None:
+        budget = self._value("load i64, ptr %budget")
+        self._line(f"store i64 {budget}, ptr %budget_at")
+        self._line(f"ret i64 {code}")
+
+    def _yield(self, block: ir.Block, target: ir.Block) -> None:
+        """Save what lives on, return; and the code that comes back."""
+        number = self.states[block]
+        for register in self.saved[block]:
+            value = self._value(f"load {_LLVM_TYPE[register.kind]}, ptr %cell{register.number}")
+            if register.kind is Kind.BIT:
+                value = self._value(f"zext i1 {value} to i64")
+            self._line(f"store i64 {value}, ptr {self._frame_pointer(self.slots[register])}")
+        self._line(f"store i32 {number}, ptr %state_at")
+        self._return(abi.RESUME_YIELD)
+        self._begin(f"resume{number}")
+        for register in self.saved[block]:
+            value = self._value(f"load i64, ptr {self._frame_pointer(self.slots[register])}")
+            if register.kind is Kind.BIT:
+                value = self._value(f"trunc i64 {value} to i1")
+            self._line(f"store {_LLVM_TYPE[register.kind]} {value}, ptr %cell{register.number}")
+        self._line(f"br label %b{target.number}")
+
+    def _failure_blocks(self) -> None:
+        for (error, line), label in self.failures.items():
+            self._begin(label)
+            self._fail(str(error), line)
+        for line, results in self.helper_failures.items():
+            self._begin(f"helper_failed{line}")
+            result = self._value("phi i64 " + ", ".join(f"[{value}, %{label}]" for value, label in results))
+            code = self._value(f"trunc i64 {self._value(f'sub i64 0, {result}')} to i32")
+            self._fail(code, line)
+        self._begin("failed")
+        pairs = self.failed_from
+        if not pairs:
+            self._line("unreachable")
+            return
+        error_value = self._value("phi i32 " + ", ".join(f"[{error}, %{label}]" for label, error, _ in pairs))
+        line_value = self._value("phi i32 " + ", ".join(f"[{line}, %{label}]" for label, _, line in pairs))
+        self._line(f"store i32 {error_value}, ptr {self._frame_pointer(abi.F_ERROR)}")
+        self._line(f"store i32 {line_value}, ptr {self._frame_pointer(abi.F_LINE)}")
+        self._return(abi.RESUME_ERROR)
+
+    def _fail(self, error: str, line: int) -> None:
+        self.failed_from.append((self.label, error, line))
+        self._line("br label %failed")
+
+    # --- blocks and instructions --------------------------------------------------------------------------------------
+
+    def _body(self, blocks: list[ir.Block]) -> list[str]:
+        self.failed_from: list[tuple[str, str, int]] = []
+        self.names: dict[Register, str] = {}
+        for block in blocks:
+            self._begin(f"b{block.number}")
+            for instruction in block.instructions:
+                self._instruction(instruction)
+            self._terminator(block)
+        self._failure_blocks()
+        return self.lines
+
+    def _terminator(self, block: ir.Block) -> None:
+        match block.terminator:
+            case ir.Jump(target=target, is_loop=is_loop):
+                if not (is_loop and self.preempt):
+                    self._line(f"br label %b{target.number}")
+                    return
+                self._spend("1")
+                left = self._value("load i64, ptr %budget")
+                is_gone = self._value(f"icmp sle i64 {left}, 0")
+                self._line(f"br i1 {is_gone}, label %yield{block.number}, label %b{target.number}, !prof !0")
+                self._begin(f"yield{block.number}")
+                self._yield(block, target)
+            case ir.Branch(condition=condition, yes=yes, no=no):
+                bit = self._operand(condition)
+                self._line(f"br i1 {bit}, label %b{yes.number}, label %b{no.number}")
+            case ir.Yield(target=target):
+                self._yield(block, target)
+            case _:
+                self._return(abi.RESUME_DONE)
+
+    def _instruction(self, instruction: ir.Instruction) -> None:
+        op = instruction.op
+        operands = [self._operand(operand) for operand in instruction.operands]
+        if op is Op.CHECK:
+            is_broken = self._value(f"xor i1 {operands[0]}, true")
+            self._fail_if(is_broken, instruction.error, instruction.line)
+            return
+        if op is Op.STORE:
+            self._store(operands[0], operands[1], instruction.size)
+            return
+        if op is Op.SPEND:
+            self._spend(str(instruction.size))
+            return
+        assert instruction.target is not None
+        self._assign(instruction.target, self._result(instruction, operands))
+
+    def _result(self, instruction: ir.Instruction, operands: list[str]) -> str:
+        op = instruction.op
+        if op in _BINARY:
+            kind = _LLVM_TYPE[instruction.operands[0].kind]
+            return self._value(f"{_BINARY[op]} {kind} {operands[0]}, {operands[1]}")
+        if op in _COMPARE:
+            return self._value(f"icmp {_COMPARE[op]} i64 {operands[0]}, {operands[1]}")
+        if op in _OVERFLOW:
+            call = f"call {{i64, i1}} @llvm.{_OVERFLOW[op]}.with.overflow.i64(i64 {operands[0]}, i64 {operands[1]})"
+            pair = self._value(call)
+            overflows = self._value(f"extractvalue {{i64, i1}} {pair}, 1")
+            self._fail_if(overflows, instruction.error, instruction.line)
+            return self._value(f"extractvalue {{i64, i1}} {pair}, 0")
+        match op:
+            case Op.MOVE:
+                return operands[0]
+            case Op.SELECT:
+                return self._value(f"select i1 {operands[0]}, i64 {operands[1]}, i64 {operands[2]}")
+            case Op.WIDEN:
+                return self._value(f"zext i1 {operands[0]} to i64")
+            case Op.LOAD | Op.LOAD_SIGNED:
+                return self._load(operands[0], instruction.size, "sext" if op is Op.LOAD_SIGNED else "zext")
+            case Op.FRAME:
+                return self._value(f"add i64 %frame, {instruction.size}")
+            case Op.SCRATCH:
+                return self._value(f"ptrtoint ptr %scratch{instruction.size} to i64")
+            case Op.DATA:
+                return self._value(f"ptrtoint ptr @data{instruction.size} to i64")
+            case Op.BYTES_EQUAL:
+                self.uses_bytes_equal = True
+                self._spend(self._value(f"udiv i64 {operands[1]}, {COMPARED_BYTES_PER_SPEND}"))
+                return self._value("call i1 @bytes_equal(" + ", ".join(f"i64 {operand}" for operand in operands) + ")")
+            case Op.HELPER:
+                return self._helper(instruction, operands)
+        raise AssertionError(op)
+
+    def _helper(self, instruction: ir.Instruction, operands: list[str]) -> str:
+        pointer_at = self._pointer(self._value(f"add i64 %context, {instruction.size}"))
+        pointer = self._value(f"load ptr, ptr {pointer_at}")
+        arguments = ", ".join(f"i64 {operand}" for operand in ("%context", "%frame", *operands))
+        result = self._value(f"call i64 {pointer}({arguments}) nounwind")
+        is_error = self._value(f"icmp slt i64 {result}, 0")
+        self.helper_failures.setdefault(instruction.line, []).append((result, self.label))
+        onward = self._new_label()
+        self._line(f"br i1 {is_error}, label %helper_failed{instruction.line}, label %{onward}, !prof !0")
+        self._begin(onward)
+        return result
+
+    def _fail_if(self, is_broken: str, error: int, line: int) -> None:
+        failure = self.failures.setdefault((error, line), f"fail{len(self.failures)}")
+        onward = self._new_label()
+        self._line(f"br i1 {is_broken}, label %{failure}, label %{onward}, !prof !0")
+        self._begin(onward)
+
+    def _spend(self, cost: str) -> None:
+        left = self._value(f"sub i64 {self._value('load i64, ptr %budget')}, {cost}")
+        self._line(f"store i64 {left}, ptr %budget")
+
+    def _load(self, address: str, size: int, extension: str) -> str:
+        bits = 8 * size
+        value = self._value(f"load i{bits}, ptr {self._pointer(address)}, align 1")
+        return value if size == WORD_BYTES else self._value(f"{extension} i{bits} {value} to i64")
+
+    def _store(self, address: str, value: str, size: int) -> None:
+        bits = 8 * size
+        if size != WORD_BYTES:
+            value = self._value(f"trunc i64 {value} to i{bits}")
+        self._line(f"store i{bits} {value}, ptr {self._pointer(address)}, align 1")
+
+    # --- values -------------------------------------------------------------------------------------------------------
+
+    def _operand(self, operand: Operand) -> str:
+        if isinstance(operand, ir.Constant):
+            return str(operand.value) if operand.kind is Kind.WORD else ("true" if operand.value else "false")
+        if operand in self.cells:
+            return self._value(f"load {_LLVM_TYPE[operand.kind]}, ptr %cell{operand.number}")
+        return self.names[operand]
+
+    def _assign(self, target: Register, value: str) -> None:
+        if target in self.cells:
+            self._line(f"store {_LLVM_TYPE[target.kind]} {value}, ptr %cell{target.number}")
+        else:
+            self.names[target] = value
+
+    def _pointer(self, address: str) -> str:
+        return self._value(f"inttoptr i64 {address} to ptr")
+
+    def _value(self, instruction: str) -> str:
+        self.values += 1
+        name = f"%v{self.values}"
+        self.lines.append(f"  {name} = {instruction}")
+        return name
+
+    def _new_label(self) -> str:
+        self.values += 1
+        return f"c{self.values}"
+
+    def _begin(self, label: str) -> None:
+        self.label = label
+        self.lines.append(f"{label}:")
+
+    def _line(self, line: str) -> None:
+        self.lines.append("  " + line)

@@ -1,0 +1,122 @@
+"""A store in this process that runs extensions under CPython, for tests and the debugger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any
+
+from splinter.ext.abi import ExtensionError
+from splinter.ext.author import Bytes, Store, View
+from splinter.ext.check import check
+from splinter.ext.checked import Checked
+from splinter.ext.desugar import desugar
+from splinter.ext.diagnostics import Findings
+from splinter.ext.faults import ExtensionFault
+from splinter.ext.instrument import python_function
+from splinter.ext.parse import parse
+from splinter.ext.source_of import source_of
+from splinter.ext.types import WORD_BYTES
+from splinter.limits import KEY_BYTES_MAX, TABLES_MAX, VALUE_BYTES_MAX
+
+
+def as_bytes(value: int | Bytes | None) -> bytes:
+    """A key or value as the store keeps it: an integer is its 8 bytes, little-endian, two's complement."""
+    if value is None:
+        raise ExtensionFault(ExtensionError.NONE)
+    if isinstance(value, int):
+        return int(value).to_bytes(WORD_BYTES, "little", signed=value < 0)
+    return bytes(value)
+
+
+class LocalStore(Store):
+    """Objects in a dict. ``invoke`` runs an extension on them, exactly as a server would, but under CPython."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[int, bytes], bytes] = {}
+        self._loaded: dict[Any, tuple[Checked, Callable[..., Any], str]] = {}
+
+    def get(self, table: int, key: int | Bytes) -> View | None:
+        value = self.objects.get(self._place(table, as_bytes(key)))
+        return None if value is None else View(value)
+
+    def exists(self, table: int, key: int | Bytes) -> bool:
+        return self.get(table, key) is not None
+
+    def put(self, table: int, key: int | Bytes, value: int | Bytes) -> None:
+        key, value = as_bytes(key), as_bytes(value)
+        place = self._place(table, key)
+        if len(value) > VALUE_BYTES_MAX:
+            raise ExtensionFault(ExtensionError.VALUE)
+        self.objects[place] = value
+
+    def delete(self, table: int, key: int | Bytes) -> bool:
+        return self.objects.pop(self._place(table, as_bytes(key)), None) is not None
+
+    def invoke(self, function: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Any:
+        """Run an extension, given as a function or as source text, to its end and return its result.
+
+        Raises :class:`CompileError` when it is not in the language, :class:`BadArgumentsError` when the arguments do not fit
+        its signature, and :class:`ExtensionFault` (an :class:`ExtensionRuntimeError`) for errors inside of it.
+        """
+        checked, python, filename = self._load(function)
+        signature = checked.signature
+        signature.pack(args, kwargs)
+        values = dict(zip(checked.parameters, args, strict=False)) | kwargs
+        prepared = {name: View(value) if isinstance(value, bytes) else value for name, value in values.items()}
+        try:
+            result = python(self, **prepared)
+            if isinstance(result, Iterator):
+                result = _drive(result)
+        except ExtensionFault as fault:
+            raise ExtensionFault(fault.error, signature.name, _line(fault.__traceback__, filename)) from fault
+        except (ZeroDivisionError, AssertionError, TypeError, AttributeError) as error:
+            if isinstance(error, TypeError | AttributeError) and "NoneType" not in str(error):
+                raise  # not the extension's doing: nothing but None can have a wrong type in a checked function
+            line = _line(error.__traceback__, filename)
+            raise ExtensionFault(_error_of(error), signature.name, line) from error
+        return bytes(result) if isinstance(result, View) else result
+
+    def _place(self, table: int, key: bytes) -> tuple[int, bytes]:
+        if not 0 <= table < TABLES_MAX:
+            raise ExtensionFault(ExtensionError.TABLE)
+        if not 1 <= len(key) <= KEY_BYTES_MAX:
+            raise ExtensionFault(ExtensionError.KEY)
+        return table, key
+
+    def _load(self, function: Callable[..., Any] | str) -> tuple[Checked, Callable[..., Any], str]:
+        if function not in self._loaded:
+            source, filename, before = (function, "<source>", 0) if isinstance(function, str) else source_of(function)
+            findings = Findings(source, filename)
+            module = parse(source, None, findings)
+            desugar(module.extension)
+            checked = check(module, None, findings)
+            self._loaded[function] = checked, python_function(checked, filename, before), filename
+        return self._loaded[function]
+
+
+def _drive(generator: Any) -> Any:
+    """Resume a generator until it returns."""
+    while True:
+        try:
+            next(generator)
+        except StopIteration as stop:
+            return stop.value
+
+
+def _line(traceback: TracebackType | None, filename: str) -> int:
+    """The innermost line of the extension's source in a traceback."""
+    line = 0
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == filename:
+            line = traceback.tb_lineno
+        traceback = traceback.tb_next
+    return line
+
+
+def _error_of(error: Exception) -> ExtensionError:
+    if isinstance(error, ZeroDivisionError):
+        return ExtensionError.DIVISION
+    if isinstance(error, AssertionError):
+        return ExtensionError.ASSERTION
+    return ExtensionError.NONE

@@ -1,0 +1,190 @@
+"""First stage: source text to syntax tree, and what may stand at the level of a module.
+
+Python's own parser does the work. What it must not be fed without care: sources of any size and nesting (its limits end in
+MemoryError and RecursionError, which are turned into findings here), and text that is not Python.
+"""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from dataclasses import dataclass
+
+from splinter.ext.diagnostics import Findings
+from splinter.limits import EXPRESSION_DEPTH_MAX, SOURCE_BYTES_MAX, SOURCE_NODES_MAX
+
+DECORATOR = "extension"
+AUTHOR_MODULE = "splinter.ext"  # its names are known without an import, so that one function's source alone compiles
+_NO_EXTENSION_HINT = "write `@extension` above the function that is to be installed"
+
+
+@dataclass(frozen=True)
+class Module:
+    """A parsed source: its ``@extension`` function and its constants (name → defining expression), in source order."""
+
+    extension: ast.FunctionDef
+    constants: dict[str, ast.expr]
+
+
+def parse(source: str, name: str | None, findings: Findings) -> Module:
+    """Parse a source and pick the function to compile; raises :class:`CompileError` with everything wrong at this level.
+
+    With several ``@extension`` functions in the source, ``name`` says which; with one, ``name`` does not matter here.
+    """
+    tree = _parse_python(source, findings)
+    _check_size(tree, findings)
+    findings.raise_if_any()
+    extensions: list[ast.FunctionDef] = []
+    constants: dict[str, ast.expr] = {}
+    for index, statement in enumerate(tree.body):
+        if isinstance(statement, ast.FunctionDef):
+            if _is_extension(statement, findings):
+                extensions.append(statement)
+        elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+            _add_constant(statement.targets[0], statement.value, constants, findings)
+        elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+            _add_constant(statement.target, statement.value, constants, findings)
+        elif isinstance(statement, ast.Import | ast.ImportFrom):
+            _check_import(statement, findings)
+        elif not (index == 0 and _is_docstring(statement)):
+            findings.add(statement, "module-level", f"{_describe(statement)} cannot stand at the level of the module",
+                         "an extension's source has imports of splinter.ext, constants and functions")  # fmt: skip
+    chosen = _choose(extensions, name, findings)
+    return Module(chosen, constants)
+
+
+def _parse_python(source: str, findings: Findings) -> ast.Module:
+    try:
+        size = len(source.encode("utf-8"))
+    except UnicodeEncodeError:
+        findings.add_at(1, 1, "syntax", "the source is not valid Unicode text")
+        raise findings.error() from None
+    if size > SOURCE_BYTES_MAX:
+        findings.add_at(1, 1, "source-size", f"the source has {size} bytes; at most {SOURCE_BYTES_MAX} are taken")
+        raise findings.error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source)
+    except SyntaxError as error:
+        line, column = max(error.lineno or 1, 1), max(error.offset or 1, 1)
+        end = (error.end_offset or 0) if error.end_lineno == error.lineno else 0
+        findings.add_at(line, column, "syntax", f"not Python: {error.msg}", end_column=end)
+    except ValueError as error:  # null bytes
+        line = source[: source.find("\0")].count("\n") + 1 if "\0" in source else 1
+        findings.add_at(line, 1, "syntax", f"not Python: {error}")
+    except (RecursionError, MemoryError):
+        findings.add_at(1, 1, "nesting", "the source is nested too deeply")
+    raise findings.error()
+
+
+def _check_size(tree: ast.Module, findings: Findings) -> None:
+    """Bound nodes and nesting without recursion, so that the stages behind may recurse."""
+    count = 0
+    level: list[ast.AST] = [tree]
+    depth = 0
+    while level:
+        if depth > EXPRESSION_DEPTH_MAX:
+            findings.add(level[0] if hasattr(level[0], "lineno") else tree, "nesting",
+                         f"nested more than {EXPRESSION_DEPTH_MAX} levels deep",
+                         "put parts of the expression into variables of their own")  # fmt: skip
+            return
+        count += len(level)
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        depth += 1
+    if count > SOURCE_NODES_MAX:
+        findings.add_at(1, 1, "source-size", f"the source has {count} syntax nodes; at most {SOURCE_NODES_MAX} are taken")
+
+
+def _is_extension(function: ast.FunctionDef, findings: Findings) -> bool:
+    if not function.decorator_list:
+        findings.add_at(function.lineno, function.col_offset + 1, "no-decorator",
+                        f"function `{function.name}` is not an extension", _NO_EXTENSION_HINT)  # fmt: skip
+    for decorator in function.decorator_list:
+        if not (isinstance(decorator, ast.Name) and decorator.id == DECORATOR):
+            findings.add(decorator, "decorator", "the only decorator is `@extension`")
+            return False
+    if len(function.decorator_list) > 1:
+        findings.add(function.decorator_list[1], "decorator", "`@extension` is written once")
+    return bool(function.decorator_list)
+
+
+def _add_constant(target: ast.expr, value: ast.expr, constants: dict[str, ast.expr], findings: Findings) -> None:
+    if not isinstance(target, ast.Name):
+        findings.add(target, "constant", "a constant's name is expected on the left side")
+    elif target.id in constants:
+        findings.add(target, "constant", f"constant `{target.id}` is defined twice")
+    else:
+        constants[target.id] = value
+
+
+def _check_import(statement: ast.Import | ast.ImportFrom, findings: Findings) -> None:
+    if isinstance(statement, ast.ImportFrom) and statement.level == 0:
+        if statement.module == "__future__":
+            return
+        if statement.module == AUTHOR_MODULE:
+            for alias in statement.names:
+                if alias.asname is not None and alias.asname != alias.name:
+                    findings.add(alias, "import", f"`{alias.name}` cannot be renamed",
+                                 f"write `from splinter.ext import {alias.name}`")  # fmt: skip
+                elif alias.name == "*":
+                    findings.add(alias, "import", "name what you import")
+            return
+    findings.add(statement, "import", "only names of splinter.ext can be imported",
+                 "an extension has the store, its arguments and the language, and no libraries")  # fmt: skip
+
+
+def _choose(extensions: list[ast.FunctionDef], name: str | None, findings: Findings) -> ast.FunctionDef:
+    named = [function for function in extensions if function.name == name]
+    if len(extensions) == 1:
+        return extensions[0]
+    if len(named) == 1:
+        return named[0]
+    if not extensions:
+        if not findings.diagnostics:
+            findings.add_at(1, 1, "no-extension", "the source has no extension", _NO_EXTENSION_HINT)
+    else:
+        names = ", ".join(function.name for function in extensions)
+        findings.add(extensions[1], "several-extensions", f"the source has several extensions: {names}",
+                     "say which one by its name")  # fmt: skip
+    raise findings.error()
+
+
+def _is_docstring(statement: ast.stmt) -> bool:
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+def _describe(statement: ast.stmt) -> str:
+    return STATEMENT_NAMES.get(type(statement).__name__, "this statement")
+
+
+STATEMENT_NAMES = {
+    "ClassDef": "a class",
+    "AsyncFunctionDef": "an async function",
+    "FunctionDef": "a function",
+    "Delete": "`del`",
+    "For": "a loop",
+    "AsyncFor": "an async loop",
+    "While": "a loop",
+    "If": "`if`",
+    "With": "`with`",
+    "AsyncWith": "`async with`",
+    "Match": "`match`",
+    "Raise": "`raise`",
+    "Try": "`try`",
+    "TryStar": "`try`",
+    "Assert": "`assert`",
+    "Import": "an import",
+    "ImportFrom": "an import",
+    "Global": "`global`",
+    "Nonlocal": "`nonlocal`",
+    "Expr": "an expression",
+    "Return": "`return`",
+    "Assign": "a multiple assignment",
+    "AugAssign": "an augmented assignment",
+    "AnnAssign": "a declaration without a value",
+}

@@ -1,0 +1,132 @@
+"""Run compiled extensions in this process against a :class:`LocalStore`: what tests compare and benchmarks measure.
+
+The worker's part in small: it fills the frame, resumes until the task is done, and supplies helpers, here as callbacks into
+Python. It is no isolation: a bug in the compiler crashes this process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+
+from splinter.ext import abi
+from splinter.ext.abi import ExtensionError, ResultKind
+from splinter.ext.author import View
+from splinter.ext.code import CodeRegion
+from splinter.ext.compile import CompiledExtension
+from splinter.ext.faults import ExtensionFault
+from splinter.ext.local import LocalStore
+from splinter.layout import view
+from splinter.limits import CODE_BYTES_MAX, FRAME_BYTES, TASK_BUDGET, TASK_YIELDS_MAX
+
+_I64 = ctypes.c_int64
+_RESUME = ctypes.CFUNCTYPE(_I64, _I64, _I64)
+_GET = ctypes.CFUNCTYPE(_I64, *[_I64] * 5)
+_PUT = ctypes.CFUNCTYPE(_I64, *[_I64] * 7)
+
+
+class Runner:
+    """Holds the code region, one frame and the context. Use as a context manager, or call :meth:`close`."""
+
+    def __init__(self, store: LocalStore | None = None, budget: int = TASK_BUDGET) -> None:
+        self.store = store if store is not None else LocalStore()
+        self.budget = budget
+        self.resumes = 0  # of the last task
+        self._region = CodeRegion.create(CODE_BYTES_MAX)
+        self._memory = ctypes.create_string_buffer(FRAME_BYTES + 64)
+        self._frame_address = ctypes.addressof(self._memory) + 63 & ~63
+        raw = (ctypes.c_char * FRAME_BYTES).from_address(self._frame_address)
+        self._frame = view(raw, abi.FRAME)
+        self._context = np.zeros(1, abi.CONTEXT)
+        self._helpers = (_GET(self._get), _PUT(self._put), _GET(self._delete))
+        for name, helper in zip(("get", "put", "delete"), self._helpers, strict=True):
+            self._context[name] = ctypes.cast(helper, ctypes.c_void_p).value
+        self._kept: list[Any] = []  # memory that views of the running task point to
+        self._failure: BaseException | None = None
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._region.close()
+
+    def run(self, compiled: CompiledExtension, *args: Any, **kwargs: Any) -> Any:
+        """Run a task to its end; the result as a Python value. Raises :class:`ExtensionFault` for errors inside."""
+        return self.run_packed(compiled, compiled.signature.pack(args, kwargs))
+
+    def run_packed(self, compiled: CompiledExtension, arguments: bytes) -> Any:
+        """The same with packed arguments, which need not be well-formed."""
+        address, offset = self._region.write(compiled.code)
+        try:
+            return self._run(compiled, address, arguments)
+        finally:
+            self._region.free(offset)
+            self._kept.clear()
+
+    def _run(self, compiled: CompiledExtension, address: int, arguments: bytes) -> Any:
+        frame = self._frame
+        frame[:] = np.zeros(1, abi.FRAME)
+        frame["arguments"], frame["arguments_length"] = self._keep(arguments), len(arguments)
+        resume = _RESUME(address)
+        code = abi.RESUME_YIELD
+        self.resumes = 0
+        while code == abi.RESUME_YIELD:
+            if self.resumes > TASK_YIELDS_MAX:
+                raise ExtensionFault(ExtensionError.BUDGET, compiled.name)
+            self.resumes += 1
+            frame["budget"] = self.budget
+            code = resume(self._frame_address, self._context.ctypes.data)
+            if self._failure is not None:
+                failure, self._failure = self._failure, None
+                raise failure
+        if code == abi.RESUME_ERROR:
+            raise ExtensionFault(ExtensionError(int(frame["error"][0])), compiled.name, int(frame["line"][0]))
+        return compiled.signature.unpack(self._result(compiled.result_kind))
+
+    def _result(self, kind: ResultKind) -> bytes:
+        word = int(self._frame["result"][0])
+        if kind == ResultKind.BYTES:
+            return ctypes.string_at(word, int(self._frame["result_length"][0]))
+        return word.to_bytes(8, "little") if kind == ResultKind.SCALAR else b""
+
+    def _keep(self, content: bytes) -> int:
+        buffer = ctypes.create_string_buffer(content, max(len(content), 1))
+        self._kept.append(buffer)
+        return ctypes.addressof(buffer)
+
+    # --- helpers: what the worker's compiled ones do, over the LocalStore ---------------------------------------------
+
+    def _guard(self, action: Any) -> int:
+        """Errors of the store become negative results; anything else must not unwind through compiled code."""
+        try:
+            return int(action())
+        except ExtensionFault as fault:
+            return -int(fault.error)
+        except BaseException as failure:
+            self._failure = failure
+            return -int(ExtensionError.BUSY)
+
+    def _get(self, context: int, frame: int, table: int, key: int, key_length: int) -> int:
+        def action() -> int:
+            found = self.store.get(table, ctypes.string_at(key, key_length))
+            if found is None:
+                return 0
+            self._frame["out_address"], self._frame["out_length"] = self._keep(bytes(found)), len(found)
+            return 1
+
+        return self._guard(action)
+
+    def _put(self, context: int, frame: int, table: int, key: int, key_length: int, value: int, length: int) -> int:
+        def action() -> int:
+            self.store.put(table, ctypes.string_at(key, key_length), View(ctypes.string_at(value, length)))
+            return 0
+
+        return self._guard(action)
+
+    def _delete(self, context: int, frame: int, table: int, key: int, key_length: int) -> int:
+        return self._guard(lambda: self.store.delete(table, ctypes.string_at(key, key_length)))
