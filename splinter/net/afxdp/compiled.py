@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from numba import njit
 
+from splinter.limits import TX_KICK_BATCH
 from splinter.native import libc
 from splinter.native.atomics import load32, load32_acquire, load64, store32, store32_release, store64
 from splinter.net.afxdp import record as r
@@ -130,12 +131,12 @@ def tx_needs_wakeup(xsk: int) -> bool:
 def kick(xsk: int) -> int:
     """Make the kernel send what is in the TX ring. Returns how many descriptors are left there, or ``-errno``.
 
-    In copy mode one call takes at most ``tx_batch`` descriptors and then fails with EAGAIN, so it is repeated, a
+    In copy mode one call takes at most TX_KICK_BATCH descriptors and then fails with EAGAIN, so it is repeated, a
     bounded number of times. Some are left when the completion ring is full, the device's queue is, or memory is short:
     take completions, then kick again. Only errors that repeating cannot cure are returned, for example ``-ENETDOWN``.
     """
     pending = tx_pending(xsk)
-    calls = pending // load64(xsk + r.X_TX_BATCH) + KICK_RETRIES
+    calls = pending // TX_KICK_BATCH + KICK_RETRIES
     fd = load64(xsk + r.X_FD)
     while pending > 0 and calls > 0:
         calls -= 1

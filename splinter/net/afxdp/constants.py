@@ -14,7 +14,6 @@ XDP_UMEM_FILL_RING = 5
 XDP_UMEM_COMPLETION_RING = 6
 XDP_STATISTICS = 7
 XDP_OPTIONS = 8
-XDP_MAX_TX_SKB_BUDGET = 9  # Linux 6.18: descriptors of one sendto() in copy mode, in place of 32
 
 # Flags of sockaddr_xdp.
 XDP_SHARED_UMEM = 1 << 0
@@ -31,9 +30,6 @@ XDP_PGOFF_TX_RING = 0x80000000
 XDP_UMEM_PGOFF_FILL_RING = 0x100000000
 XDP_UMEM_PGOFF_COMPLETION_RING = 0x180000000
 
-SO_SNDBUFFORCE = 32
-
 CHUNK_BYTES_MIN = 2048  # the kernel takes powers of two from this to the page size
 RING_ENTRIES_DEFAULT = 2048
 RING_ENTRIES_MAX = 1 << 20
-TX_BATCH = 32  # descriptors that one sendto() takes in copy mode, unless the kernel lets us raise it

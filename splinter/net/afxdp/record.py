@@ -19,8 +19,7 @@ XSK = np.dtype(
         ("queue", "<i8"),  # of the device
         ("zero_copy", "<i8"),  # 1: bound in zero-copy mode
         ("wake_always", "<i8"),  # 1: the TX ring's wake-up flag tells nothing (copy mode): always kick
-        ("tx_batch", "<i8"),  # descriptors that one sendto() takes in copy mode
-        ("reserved", "<i8"),
+        ("reserved", "<i8", 2),
         # Of each ring: the addresses of its parts, and the mask that makes an entry's index of a position.
         *[
             (f"{ring}_{part}", "<i8")
@@ -37,7 +36,6 @@ X_CHUNK_BYTES = offset(XSK, "chunk_bytes")
 X_QUEUE = offset(XSK, "queue")
 X_ZERO_COPY = offset(XSK, "zero_copy")
 X_WAKE_ALWAYS = offset(XSK, "wake_always")
-X_TX_BATCH = offset(XSK, "tx_batch")
 
 X_RX_PRODUCER = offset(XSK, "rx_producer")
 X_RX_CONSUMER = offset(XSK, "rx_consumer")

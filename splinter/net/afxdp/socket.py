@@ -31,7 +31,6 @@ _SOCKADDR = struct.Struct("<HHIII")  # family, flags, device, queue, descriptor 
 _STATISTICS = struct.Struct("<6Q")
 _OFFSETS_BYTES = len(RINGS) * RingOffsets.BYTES
 _BIND_RETRY_INTERVAL_SECONDS = 0.01
-_SEND_BUFFER_BYTES_PER_ENTRY = 4096  # what the kernel accounts for a packet under way, rounded up
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -118,7 +117,6 @@ class XskSocket:
                 self._set(c.XDP_UMEM_COMPLETION_RING, completion_entries)
             if partner is None:
                 self._register(umem)
-            self.tx_batch = self._widen_tx(tx_entries)
 
             offsets = self._socket.getsockopt(c.SOL_XDP, c.XDP_MMAP_OFFSETS, _OFFSETS_BYTES)
             at = [RingOffsets.unpack(offsets, index) for index in range(len(RINGS))]
@@ -244,19 +242,6 @@ class XskSocket:
                 ) from error
             raise
 
-    def _widen_tx(self, tx_entries: int) -> int:
-        """Let one call send a whole ring, where the kernel can; returns the descriptors that one call sends."""
-        try:
-            wanted = tx_entries * _SEND_BUFFER_BYTES_PER_ENTRY
-            self._socket.setsockopt(socket.SOL_SOCKET, c.SO_SNDBUFFORCE, wanted)
-        except OSError:
-            pass  # not privileged: fewer packets can be under way at a time
-        try:
-            self._set(c.XDP_MAX_TX_SKB_BUDGET, tx_entries)
-        except OSError:
-            return min(c.TX_BATCH, tx_entries)  # before Linux 6.18
-        return tx_entries
-
     def _bind(self, flags: int, shared_fd: int, retry_seconds: float) -> None:
         address = _SOCKADDR.pack(c.AF_XDP, flags, self.ifindex, self.queue, shared_fd)
         deadline = time.monotonic() + retry_seconds
@@ -284,7 +269,6 @@ class XskSocket:
         self._record["queue"] = self.queue
         self._record["zero_copy"] = self.zero_copy
         self._record["wake_always"] = wake_always
-        self._record["tx_batch"] = self.tx_batch
         for name in RINGS:
             ring: Ring = getattr(self, name)
             for part in ("producer", "consumer", "flags", "entries"):

@@ -21,7 +21,6 @@ class Rings:
     def __init__(self, start: int = 0) -> None:
         self.record = np.zeros(1, XSK)
         self.record["fd"] = -1
-        self.record["tx_batch"] = 2
         self._arrays: dict[str, np.ndarray] = {}
         for ring in RINGS:
             self._arrays[f"{ring}_producer"] = np.full(1, start, np.uint32)
