@@ -2,7 +2,7 @@
 
 Numba's on-disk cache notices a change of the file that a function stands in, but not of the files whose functions it
 inlines. So the cache folder is named by a digest of all sources that may matter: another source, another cache.
-This module must be imported before Numba is; :mod:`splinter.native` does so.
+This module must be imported before any function is compiled; :mod:`splinter.native` does so.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 from pathlib import Path
-
 
 _NOT_COMPILED = frozenset({"cli", "client", "demo", "server"})  # packages without a compiled function or what they use
 
@@ -38,6 +38,8 @@ def configure() -> Path:
     build = "-kill-points" if os.environ.get("SPLINTER_KILL_POINTS") == "1" else ""  # see splinter.store.kill_points
     folder = root / f"numba-{source_digest()}{build}"
     os.environ["NUMBA_CACHE_DIR"] = str(folder)
+    if "numba" in sys.modules:  # it has read its environment already; functions look here when they are decorated
+        sys.modules["numba"].config.CACHE_DIR = str(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         os.utime(folder)
