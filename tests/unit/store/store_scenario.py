@@ -1,0 +1,179 @@
+"""Operations that lead through every path of a writer, and what the store holds after each of them.
+
+Shared by the tests that kill a process in the middle: at numbered points, and at arbitrary instructions.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from splinter import limits
+from splinter.errors import Status
+from splinter.native.atomics import store64
+from splinter.store.epochs import OLDEST_NONE, epoch_enter
+from splinter.store.hashing import identity_of, store_hash
+from splinter.store.index import bucket_number
+from splinter.store.operations import store_delete, store_put
+from splinter.store.slots import reclaim
+from splinter.store.staging import stage_expire, stage_put
+from splinter.store.store import Store
+
+TENANT = 1
+VICTIM, OTHER = 0, 1  # participants
+FAR_FUTURE_NS = 1 << 62
+BIG = limits.VALUE_BYTES_MAX  # one slot per slab, one slot per batch: every list is soon full
+OK = int(Status.OK)
+
+Contents = dict[bytes, bytes]
+
+
+@njit
+def find_colliding(store: int, key: int, found: np.ndarray) -> None:
+    """Fill ``found`` with 8-byte integers that fall, as keys of table 0, into main bucket 0."""
+    number = 0
+    for i in range(len(found)):
+        while True:
+            store64(key, number)
+            number += 1
+            if bucket_number(store, store_hash(store, identity_of(TENANT, 0, 8), key, 8)) == 0:
+                break
+        found[i] = number - 1
+
+
+def address_of(data: bytes) -> int:
+    """Where the bytes of a bytes object lie, as long as it lives."""
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation of the victim, and what it does to the contents."""
+
+    name: str
+    run: Callable[[Store], None]
+    effect: Callable[[Contents], None] = lambda contents: None
+
+
+def put(key: bytes, value: bytes) -> Step:
+    """Put a value in one piece."""
+
+    def run(store: Store) -> None:
+        status = store_put(store.address, VICTIM, TENANT, 0, address_of(key), len(key), address_of(value), len(value), 0)
+        assert status == OK, status
+
+    return Step(f"put {key!r} {len(value)}", run, lambda contents: contents.__setitem__(key, value))
+
+
+def delete(key: bytes) -> Step:
+    """Delete an object that is there."""
+
+    def run(store: Store) -> None:
+        status = store_delete(store.address, VICTIM, TENANT, 0, address_of(key), len(key), 0)
+        assert status in (OK, int(Status.NOT_FOUND)), status  # a repetition after a death finds it gone
+
+    return Step(f"delete {key!r}", run, lambda contents: contents.pop(key, None) and None)
+
+
+def turn() -> Step:
+    """What a worker does between batches."""
+
+    def run(store: Store) -> None:
+        epoch_enter(store.address, VICTIM, OLDEST_NONE)
+        reclaim(store.address, VICTIM, limits.RECLAIM_SLOTS_MAX)
+
+    return Step("turn", run)
+
+
+def fragment(sequence: int, key: bytes, value: bytes, index: int) -> Step:
+    """Put one fragment of a value."""
+    size = limits.FRAGMENT_BYTES
+    count = -(-len(value) // size)
+    piece = value[index * size : (index + 1) * size]
+
+    def run(store: Store) -> None:
+        status, _ = stage_put(
+            store.address, VICTIM, 7, sequence, TENANT, 0, address_of(key), len(key), count, index, address_of(piece),
+            len(piece), 0,
+        )  # fmt: skip
+        assert status == OK, status
+
+    def effect(contents: Contents) -> None:
+        if index == count - 1:
+            contents[key] = value
+
+    return Step(f"fragment {index} of {key!r}", run, effect)
+
+
+def expire() -> Step:
+    """Drop all puts that are not whole."""
+    return Step("expire", lambda store: None if stage_expire(store.address, VICTIM, FAR_FUTURE_NS, 0) else None)
+
+
+def new_store() -> Store:
+    """A store whose hash is always the same."""
+    store = Store.create(limits.STORE_BYTES_MIN, participants=2)
+    store.descriptor["seed"], store.descriptor["multiplier"] = 0x0123456789ABCDEF, 0x9E3779B97F4A7C15
+    store.open_tenant(TENANT)
+    return store
+
+
+def steps() -> list[Step]:
+    """The whole scenario, for a store of :func:`new_store`."""
+    scratch, found = np.zeros(1, dtype=np.int64), np.zeros(limits.BUCKET_ENTRIES + 2, dtype=np.int64)
+    store = new_store()
+    find_colliding(store.address, scratch.ctypes.data, found)
+    colliding = [int(number).to_bytes(8, "little") for number in found]
+
+    def value(number: int, size: int) -> bytes:
+        return (number.to_bytes(4, "little") * (size // 4 + 1))[:size]
+
+    return [
+        turn(),
+        put(b"small", value(1, 10)),
+        put(b"small", value(2, 20)),  # replaced within the class
+        put(b"small", value(3, 100)),  # and by another class
+        *(put(key, value(4, 12)) for key in colliding),  # the chain grows
+        delete(colliding[0]),
+        put(b"big 1", value(5, BIG)),  # each takes a slab
+        put(b"big 2", value(6, BIG)),
+        put(b"big 3", value(7, BIG)),
+        put(b"big 4", value(8, BIG)),
+        delete(b"big 1"),
+        delete(b"big 2"),
+        delete(b"big 3"),
+        delete(b"big 4"),
+        turn(),
+        turn(),
+        turn(),  # free, spare and shared lists have one slot each, or more
+        put(b"big 5", value(9, BIG)),
+        put(b"big 6", value(10, BIG)),
+        put(b"big 7", value(11, BIG)),
+        put(b"big 5", value(12, BIG)),
+        *(fragment(1, b"pieces", value(13, 3000), index) for index in range(3)),
+        *(fragment(2, b"small", value(14, 1500), index) for index in range(2)),  # replaces
+        fragment(3, b"never whole", value(15, 3000), 0),
+        fragment(4, b"never whole either", value(16, BIG), 0),
+        expire(),
+        turn(),
+        turn(),
+        delete(b"pieces"),
+        put(b"small", value(17, 33)),
+    ]
+
+
+def contents_after(done: list[Step]) -> Contents:
+    """What the store holds after these steps."""
+    contents: Contents = {}
+    for step in done:
+        step.effect(contents)
+    return contents
+
+
+def contents_of(store: Store) -> Contents:
+    """What the store does hold."""
+    return {stored.key: stored.value for stored in store.scan(0, tenant=TENANT, participant=OTHER)}

@@ -1,0 +1,22 @@
+"""A writer that is killed in the middle leaves a sound store and every acknowledged write."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from splinter.store.kill_points import KillPoint
+
+PROGRAM = Path(__file__).with_name("kill_every_point.py")
+
+
+def test_a_writer_may_die_at_every_kill_point():
+    environment = {**os.environ, "SPLINTER_KILL_POINTS": "1"}
+    run = subprocess.run([sys.executable, PROGRAM], env=environment, capture_output=True, text=True, timeout=280, check=False)
+    assert run.returncode == 0, run.stderr
+    report = json.loads(run.stdout)
+    assert all(report["passes"][point.name] > 0 for point in KillPoint)
+    assert report["recoverers_killed"] > 0
