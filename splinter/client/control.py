@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import struct
 import threading
@@ -87,14 +88,8 @@ class ControlConnection:
     def _server_hung_up(self) -> bool:
         """Whether an idle connection has ended. Asked before each request, so that none is ever sent twice."""
         assert self._socket is not None
-        try:
-            # Between requests nothing is to be read: whatever is there is the end, or a farewell before it.
-            self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        return True
+        # Between requests nothing is to be read: whatever is there is the end, or a farewell before it.
+        return bool(select.select([self._socket], [], [], 0)[0])
 
     def _hang_up(self) -> None:
         if self._socket is not None:
