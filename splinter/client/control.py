@@ -89,7 +89,9 @@ class ControlConnection:
         """Whether an idle connection has ended. Asked before each request, so that none is ever sent twice."""
         assert self._socket is not None
         # Between requests nothing is to be read: whatever is there is the end, or a farewell before it.
-        return bool(select.select([self._socket], [], [], 0)[0])
+        waiting = select.poll()
+        waiting.register(self._socket, select.POLLIN)
+        return bool(waiting.poll(0))
 
     def _hang_up(self) -> None:
         if self._socket is not None:
