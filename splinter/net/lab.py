@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pyroute2 import Ethtool, IPRoute, NetlinkError
 
@@ -130,7 +130,7 @@ class Lab:
                 problems.append(str(error))
         return LabStatus(not problems, True, tuple(problems))
 
-    def __enter__(self) -> Lab:
+    def __enter__(self) -> Self:
         self.up()
         return self
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 
@@ -155,7 +155,7 @@ class XskSocket:
         self._record["fd"] = -1
         del self.rx, self.tx, self.fill, self.completion
 
-    def __enter__(self) -> XskSocket:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,6 +7,7 @@ import mmap
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 from splinter.errors import ServerError
 from splinter.net.xdp import attach, syscall
@@ -58,7 +59,7 @@ class Program:
                 os.close(fd)
             self.program_fd, self._map_fds = -1, {}
 
-    def __enter__(self) -> Program:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -152,6 +152,7 @@ DROPPED: dict[str, tuple[Verdict, Callable[[], bytes]]] = {
     "a first fragment": (Verdict.FRAGMENT, lambda: frame(header(), ip={"flags": "MF"})),
     "empty": (Verdict.SHORT, lambda: frame(b"")),
     "a header less a byte": (Verdict.SHORT, lambda: frame(header()[:-1])),
+    "a header less a byte, in a padded frame": (Verdict.SHORT, lambda: frame(header()[:-1]) + bytes(18)),
     "another magic": (Verdict.BAD_MAGIC, lambda: frame(header(magic=wire.MAGIC ^ 1))),
     "a reply": (Verdict.REPLY, lambda: frame(header(flags=wire.FLAG_REPLY))),
     "tenant 0": (Verdict.UNKNOWN_TENANT, lambda: frame(header(tenant=0))),
