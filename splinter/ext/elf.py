@@ -25,6 +25,7 @@ _SHF_WRITE, _SHF_ALLOC, _SHF_EXECINSTR = 1, 2, 4
 _SHN_UNDEF, _SHN_LORESERVE = 0, 0xFF00
 _R_X86_64_PC32, _R_X86_64_PLT32 = 2, 4
 _TEXT = ".text"
+_ALIGNMENT_MAX = 64  # what the code region guarantees
 PADDING = 0xCC  # int3, so that a jump into nowhere traps
 
 
@@ -47,7 +48,7 @@ def link(object_file: bytes, entry: str) -> bytes:
     """The blob, with the function ``entry`` at its first byte; raises :class:`ObjectError`."""
     try:
         return _link(object_file, entry)
-    except (struct.error, IndexError, UnicodeDecodeError) as error:
+    except (struct.error, IndexError, ValueError, OverflowError) as error:
         raise ObjectError(f"the object file is damaged: {error}") from None
 
 
@@ -60,6 +61,8 @@ def _link(object_file: bytes, entry: str) -> bytes:
         section = sections[number]
         if section.kind != _SHT_PROGBITS or section.flags & _SHF_WRITE:
             raise ObjectError(f"section {section.name} cannot be part of installed code")
+        if section.alignment > _ALIGNMENT_MAX:
+            raise ObjectError(f"section {section.name} wants an alignment of {section.alignment} bytes")
         blob += bytes([PADDING]) * (-len(blob) % max(section.alignment, 1))
         places[number] = len(blob)
         blob += section.content

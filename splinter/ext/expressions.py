@@ -279,6 +279,9 @@ class ExpressionChecker:
         body, orelse = self.expression(node.body), self.expression(node.orelse)
         joined = join(body, orelse)
         if joined is None:
+            if is_integer(body) and is_integer(orelse):
+                return self._error(node, "mixed-signs", f"one value is {body}, the other {orelse}",
+                                   "convert one: u64(…) or i64(…) checks that the value fits")  # fmt: skip
             return self._error(node, "type", f"the two values have different types: {body} and {orelse}")
         return joined
 

@@ -1,0 +1,116 @@
+"""The code region: allocation, traps in freed places, and never both writable and executable."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from splinter.errors import ServerError
+from splinter.ext.code import ALIGNMENT, CodeRegion
+
+RETURN_7 = bytes.fromhex("b807000000c3")  # mov eax, 7; ret
+PAGE = 4096
+
+
+@pytest.fixture
+def region() -> Iterator[CodeRegion]:
+    made = CodeRegion.create(4 * PAGE)
+    yield made
+    made.close()
+
+
+def in_child(action) -> int:  # type: ignore[no-untyped-def]
+    """Run in a forked child; its exit status."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os._exit(action())
+        finally:
+            os._exit(99)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def protections(region: CodeRegion) -> list[str]:
+    """Protections of all mappings of the region's file or at its address, in this process."""
+    found = []
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        fields = line.split()
+        start, end = (int(part, 16) for part in fields[0].split("-"))
+        if "splinter-code" in line or (start < region.address + region.size and region.address < end):
+            found.append(fields[1])
+    return found
+
+
+def test_code_written_after_the_fork_runs_in_the_child(region: CodeRegion) -> None:
+    ready, go = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        address = int.from_bytes(os.read(ready, 8), "little")
+        os._exit(ctypes.CFUNCTYPE(ctypes.c_int)(address)())
+    region.become_writer()
+    address, offset = region.write(RETURN_7)
+    assert address == region.address + offset
+    os.write(go, address.to_bytes(8, "little"))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    os.close(ready), os.close(go)
+
+
+def test_never_writable_and_executable(region: CodeRegion) -> None:
+    assert protections(region) == ["r-xs"]
+
+    def writer() -> int:
+        region.become_writer()
+        region.write(RETURN_7)
+        return 0 if protections(region) == ["---p"] else 1
+
+    def reader() -> int:
+        region.become_reader()
+        try:
+            region.write(RETURN_7)
+        except OSError:
+            return 0 if protections(region) == ["r-xs"] else 1
+        return 2
+
+    assert in_child(writer) == 0
+    assert in_child(reader) == 0
+
+
+def test_places_are_aligned_reused_and_trapped(region: CodeRegion) -> None:
+    offsets = [region.write(bytes([i]) * 100)[1] for i in range(8)]
+    assert all(offset % ALIGNMENT == 0 for offset in offsets) and len(set(offsets)) == 8
+    assert region.used_bytes == 8 * 128
+    region.free(offsets[2])
+    region.free(offsets[4])
+    assert os.pread(region.descriptor, 128, offsets[2]) == b"\xcc" * 128
+    region.free(offsets[3])  # joins both neighbours
+    assert region.allocate(3 * 128) == offsets[2]
+    assert os.pread(region.descriptor, 100, offsets[5]) == bytes([5]) * 100
+    with pytest.raises(KeyError):
+        region.free(offsets[4])
+
+
+def test_everything_freed_is_one_place_again(region: CodeRegion) -> None:
+    for order in ([0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2]):
+        offsets = [region.allocate(PAGE) for _ in range(4)]
+        with pytest.raises(ServerError, match="uninstall"):
+            region.allocate(1)
+        for index in order:
+            region.free(offsets[index])
+        assert region.allocate(4 * PAGE) == 0
+        region.free(0)
+
+
+def test_reserve_rebuilds_the_allocation(region: CodeRegion) -> None:
+    region.reserve(128, 100)
+    region.reserve(0, 64)
+    for offset, size in ((128, 64), (192, 1), (64, 65), (1, 10), (-64, 64), (4 * PAGE, 1), (3 * PAGE, 2 * PAGE)):
+        with pytest.raises(ValueError):
+            region.reserve(offset, size)
+    assert region.allocate(64) == 64
+    assert region.allocate(64) == 256
+    region.free(128)
+    assert region.allocate(128) == 128

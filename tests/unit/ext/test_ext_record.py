@@ -1,0 +1,40 @@
+"""Records of installed extensions survive the way through the store."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from splinter.errors import ProtocolError
+from splinter.ext import record
+from splinter.ext.abi import R_CODE, R_SIGNATURE_HASH, RECORD, ResultKind, error_message
+from splinter.ext.compile import compile_source
+
+COMPILED = compile_source("@extension\ndef f(db: Store, a: u64, b: bytes) -> bytes:\n    return b[a:]\n", "shift")
+
+
+def test_round_trip() -> None:
+    value = record.build(COMPILED, 0x7F0000001040, 0x1040, 3)
+    installed = record.parse(value)
+    assert installed.signature == COMPILED.signature
+    assert (installed.code_address, installed.code_offset, installed.version) == (0x7F0000001040, 0x1040, 3)
+    assert (installed.code_bytes, installed.frame_bytes) == (len(COMPILED.code), COMPILED.frame_bytes)
+    assert installed.result_kind == ResultKind.BYTES
+    assert installed.source_digest == COMPILED.source_digest
+    assert int.from_bytes(value[R_CODE : R_CODE + 8], "little") == 0x7F0000001040
+    assert int.from_bytes(value[R_SIGNATURE_HASH : R_SIGNATURE_HASH + 8], "little") == COMPILED.signature.hash
+    assert int(np.frombuffer(value, RECORD, 1)["arguments_bytes_min"][0]) == 16
+
+
+def test_damaged_records() -> None:
+    value = record.build(COMPILED, 1, 0, 1)
+    for length in range(len(value)):
+        with pytest.raises(ProtocolError):
+            record.parse(value[:length])
+    with pytest.raises(ProtocolError):
+        record.parse(bytes(RECORD.itemsize))
+
+
+def test_error_messages() -> None:
+    assert error_message("f", 2, 17) == "f, line 17: integer overflow"
+    assert error_message("f", 999, 1) == "f, line 1: error 999"

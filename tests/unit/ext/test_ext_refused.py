@@ -1,0 +1,211 @@
+"""Programs that the compiler refuses, with the rule and the place that the message names."""
+
+from __future__ import annotations
+
+import pytest
+
+from splinter.errors import CompileError
+from splinter.ext.compile import compile_source
+from splinter.ext.diagnostics import FINDINGS_MAX, Diagnostic
+from splinter.limits import SOURCE_BYTES_MAX
+
+
+def findings(source: str, name: str | None = None) -> list[Diagnostic]:
+    with pytest.raises(CompileError) as caught:
+        compile_source(source, name)
+    assert str(caught.value)
+    return caught.value.diagnostics  # type: ignore[return-value]
+
+
+def rules(source: str) -> list[tuple[int, int, str]]:
+    return [(d.line, d.column, d.rule) for d in findings(source)]
+
+
+def body(text: str) -> str:
+    lines = "\n".join("    " + line for line in text.split("\n"))
+    return f"@extension\ndef f(db: Store, a: i64, b: u64, k: bytes) -> u64:\n{lines}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("return foo", (3, 12, "unknown-name")),
+        ("return a + b", (3, 12, "mixed-signs")),
+        ("return -b", (3, 12, "mixed-signs")),
+        ("return b / 2", (3, 12, "unsupported")),
+        ("return b ** 2", (3, 12, "unsupported")),
+        ("return 1.5", (3, 12, "unsupported")),
+        ("return 'text'", (3, 12, "type")),
+        ("return f'{b}'", (3, 12, "unsupported")),
+        ("return k", (3, 12, "type")),
+        ("return None", (3, 12, "type")),
+        ("return", (3, 5, "type")),
+        ("pass", (3, 5, "missing-return")),
+        ("if a:\n    return 1", (3, 5, "missing-return")),
+        ("while a:\n    return 1", (3, 5, "missing-return")),
+        ("if a:\n    x = 1\nreturn x", (5, 12, "unassigned")),
+        ("for i in range(5):\n    x = 1\nreturn x", (5, 12, "unassigned")),
+        ("for i in range(5):\n    pass\nreturn i", (5, 12, "unassigned")),
+        ("while True:\n    if a:\n        break\n    x = 1\nreturn x", (7, 12, "unassigned")),
+        ("x = 1\nx = k\nreturn 1", (4, 9, "type")),
+        ("x = a\nx = b\nreturn 1", (4, 9, "type")),
+        ("x: u64 = k\nreturn 1", (3, 14, "type")),
+        ("x: float = 1\nreturn 1", (3, 8, "type")),
+        ("if k:\n    return 1\nreturn 0", (3, 8, "truth")),
+        ("x = a and b\nreturn 1", (3, 9, "type")),
+        ("x = 1 if a else k\nreturn 1", (3, 9, "type")),
+        ("return 1 if k < k else 0", (3, 21, "comparison")),
+        ("return 1 if k == None else 0", (3, 22, "comparison")),
+        ("return 1 if a is b else 0", (3, 22, "comparison")),
+        ("return 1 if a in k else 0", (3, 22, "unsupported")),
+        ("return 1 if a == k else 0", (3, 22, "comparison")),
+        ("return db", (3, 12, "store")),
+        ("db = 5\nreturn 1", (3, 5, "store")),
+        ("x = db.get\nreturn 1", (3, 9, "attribute")),
+        ("db.scan(1)\nreturn 1", (3, 5, "unknown-method")),
+        ("db.get(table=1)\nreturn 1", (3, 5, "call")),
+        ("db.get(1, 2, 3)\nreturn 1", (3, 5, "call")),
+        ("db.get(1, table=2)\nreturn 1", (3, 5, "call")),
+        ("db.get(1, 2, **b)\nreturn 1", (3, 5, "call")),
+        ("db.get(65280, 2)\nreturn 1", (3, 12, "table")),
+        ("db.get(-1, 2)\nreturn 1", (3, 12, "table")),
+        ("db.get(1, b'')\nreturn 1", (3, 15, "key")),
+        ("db.put(1, 2, None)\nreturn 1", (3, 18, "type")),
+        ("db.put(1, 2, 'x')\nreturn 1", (3, 18, "type")),
+        ("return k.__class__", (3, 12, "attribute")),
+        ("return k.decode()", (3, 12, "unknown-method")),
+        ("return a.bit_length()", (3, 12, "unknown-method")),
+        ("return k.u64()", (3, 12, "call")),
+        ("return k.u64(offset=1)", (3, 25, "call")),
+        ("return k[::2]", (3, 16, "unsupported")),
+        ("return k[k]", (3, 14, "type")),
+        ("return open(1)", (3, 12, "unknown-function")),
+        ("return (lambda: 1)()", (3, 13, "call")),
+        ("return len(a)", (3, 16, "type")),
+        ("return min(a, b)", (3, 19, "mixed-signs")),
+        ("return range(5)", (3, 12, "call")),
+        ("return 1 << 200", (3, 12, "constant")),
+        ("return 1 // 0", (3, 12, "constant")),
+        ("return 18446744073709551616", (3, 12, "constant")),
+        ("return 1 << 64", (3, 12, "constant")),
+        ("for i in k:\n    pass\nreturn 1", (3, 14, "for")),
+        ("for i in range(0, 5, a):\n    pass\nreturn 1", (3, 26, "call")),
+        ("for i in range(5):\n    pass\nelse:\n    pass\nreturn 1", (6, 9, "unsupported")),
+        ("for i in range(a, b):\n    pass\nreturn 1", (3, 14, "mixed-signs")),
+        ("break\nreturn 1", (3, 5, "loop")),
+        ("continue\nreturn 1", (3, 5, "loop")),
+        ("x, y = 1, 2\nreturn 1", (3, 12, "unsupported")),
+        ("k[0] = 1\nreturn 1", (3, 5, "assignment")),
+        ("k.x = 1\nreturn 1", (3, 5, "assignment")),
+        ("k[0] += 1\nreturn 1", (3, 5, "assignment")),
+        ("len = 1\nreturn 1", (3, 5, "reserved-name")),
+        ("x = yield\nreturn 1", (3, 9, "yield")),
+        ("yield 5\nreturn 1", (3, 5, "yield")),
+        ("yield from k\nreturn 1", (3, 5, "unsupported")),
+        ("a\nreturn 1", (3, 5, "no-effect")),
+        ("raise ValueError\nreturn 1", (3, 5, "unsupported")),
+        ("try:\n    pass\nexcept Exception:\n    pass\nreturn 1", (3, 5, "unsupported")),
+        ("with db:\n    pass\nreturn 1", (3, 5, "unsupported")),
+        ("import os\nreturn 1", (3, 5, "unsupported")),
+        ("global a\nreturn 1", (3, 5, "unsupported")),
+        ("def g():\n    pass\nreturn 1", (3, 5, "unsupported")),
+        ("class C:\n    pass\nreturn 1", (3, 5, "unsupported")),
+        ("del a\nreturn 1", (3, 5, "unsupported")),
+        ("match a:\n    case 1:\n        pass\nreturn 1", (3, 5, "unsupported")),
+        ("x = [i for i in k]\nreturn 1", (3, 9, "unsupported")),
+        ("x = {}\nreturn 1", (3, 9, "unsupported")),
+        ("if (x := 5):\n    pass\nreturn 1", (3, 9, "unsupported")),
+        ("äöü = foo\nreturn 1", (3, 11, "unknown-name")),
+    ],
+)
+def test_refused_in_a_body(text: str, expected: tuple[int, int, str]) -> None:
+    assert expected in rules(body(text))
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("", (1, 1, "no-extension")),
+        ("def f(:\n", (1, 7, "syntax")),
+        ("x = 1\0", (1, 1, "syntax")),
+        ("x = '\ud800'", (1, 1, "syntax")),
+        ("#" * (SOURCE_BYTES_MAX + 1), (1, 1, "source-size")),
+        ("x = " + "1+" * 5000 + "1", (1, 1, "nesting")),
+        ("x = " + "-" * 5000 + "1", (1, 1, "nesting")),
+        ("def f(db: Store) -> u64:\n    return 1", (1, 1, "no-decorator")),
+        ("@other\ndef f(db: Store) -> u64:\n    return 1", (1, 2, "decorator")),
+        ("@extension()\ndef f(db: Store) -> u64:\n    return 1", (1, 2, "decorator")),
+        ("@extension\n@extension\ndef f(db: Store) -> u64:\n    return 1", (2, 2, "decorator")),
+        ("@extension\ndef f() -> u64:\n    return 1", (2, 1, "parameter")),
+        ("@extension\ndef f(a: u64) -> u64:\n    return 1", (2, 7, "parameter")),
+        ("@extension\ndef f(db: Store, a) -> u64:\n    return 1", (2, 18, "parameter")),
+        ("@extension\ndef f(db: Store, a: str) -> u64:\n    return 1", (2, 18, "parameter")),
+        ("@extension\ndef f(db: Store, a: u64 = 1) -> u64:\n    return 1", (2, 27, "parameter")),
+        ("@extension\ndef f(db: Store, a: u64, a: u64) -> u64:\n    return 1", (2, 26, "parameter")),
+        ("@extension\ndef f(db: Store, *a: u64) -> u64:\n    return 1", (2, 19, "parameter")),
+        ("@extension\ndef f(db: Store, **a: u64) -> u64:\n    return 1", (2, 20, "parameter")),
+        ("@extension\ndef f(db: Store, *, a: u64) -> u64:\n    return 1", (2, 21, "parameter")),
+        ("@extension\ndef f(db: Store, len: u64) -> u64:\n    return 1", (2, 18, "reserved-name")),
+        ("@extension\ndef f(db: Store):\n    return 1", (2, 1, "result")),
+        ("@extension\ndef f(db: Store) -> str:\n    return 1", (2, 21, "result")),
+        ("@extension\ndef f(db: Store, " + ", ".join(f"a{i}: u64" for i in range(17)) + ") -> u64:\n    return 1",
+         (2, 168, "parameter")),
+        ("@extension\nasync def f(db: Store) -> u64:\n    return 1", (2, 1, "module-level")),
+        ("import os\n", (1, 1, "import")),
+        ("from os import path\n", (1, 1, "import")),
+        ("from splinter.ext import u64 as i64\n", (1, 26, "import")),
+        ("from splinter.ext import *\n", (1, 26, "import")),
+        ("print(1)\n", (1, 1, "module-level")),
+        ("x = y\n@extension\ndef f(db: Store) -> u64:\n    return 1", (1, 5, "constant")),
+        ("x = 1\nx = 2\n", (2, 1, "constant")),
+        ("x.y = 1\n", (1, 1, "constant")),
+        ("u64 = 1\n@extension\ndef f(db: Store) -> u64:\n    return 1", (1, 7, "reserved-name")),
+        ("@extension\ndef f(db: Store) -> u64:\n    return 1\n@extension\ndef g(db: Store) -> u64:\n    return 1",
+         (5, 1, "several-extensions")),
+        ("@extension\ndef " + "f" * 65 + "(db: Store) -> u64:\n    return 1", (2, 1, "name")),
+    ],
+)  # fmt: skip
+def test_refused_modules(source: str, expected: tuple[int, int, str]) -> None:
+    assert expected in rules(source)
+
+
+def test_all_findings_at_once() -> None:
+    found = rules(body("x = foo\ny = bar + 1.5\nif k:\n    z = a + b\nreturn q"))
+    assert [(line, rule) for line, _, rule in found] == [
+        (3, "unknown-name"), (4, "unknown-name"), (4, "unsupported"), (5, "truth"), (6, "mixed-signs"), (7, "unknown-name"),
+    ]  # fmt: skip
+
+
+def test_findings_are_bounded() -> None:
+    assert len(findings(body("\n".join(f"x{i} = y{i}" for i in range(1000)) + "\nreturn 1"))) == FINDINGS_MAX
+
+
+def test_message_shows_the_place() -> None:
+    with pytest.raises(CompileError) as caught:
+        compile_source(body("total = b\nreturn total + a"), filename="sum.py")
+    assert str(caught.value) == (
+        "error[mixed-signs]: `+` of u64 and i64\n"
+        " --> sum.py:4:12\n"
+        "  |\n"
+        "4 |     return total + a\n"
+        "  |            ^^^^^^^^^\n"
+        "  = help: convert one side: u64(…) or i64(…) checks that the value fits\n"
+        "\n"
+        "1 error"
+    )
+
+
+def test_a_name_picks_one_of_several_extensions() -> None:
+    two = body("return 1") + body("return 2").replace("def f", "def g")
+    assert compile_source(two, "g").signature.name == "g"
+    assert compile_source(body("return 1"), "other").signature.name == "other"
+
+
+def test_limits_of_frame_and_code_are_refused() -> None:
+    many = "\n".join(f"x{i} = b + {i}" for i in range(600)) + "\nyield\nreturn " + " ^ ".join(f"x{i}" for i in range(50))
+    kept = "\n".join(f"b ^= x{i}" for i in range(600))
+    assert [d.rule for d in findings(body(many.replace("return", kept + "\nreturn")))] == ["too-large"]
+    loops = "\n".join(f"for n{i} in range(b):\n    b += 1" for i in range(400))
+    uses = "\n".join(f"b ^= x{i}" for i in range(100))
+    start = "\n".join(f"x{i} = b + {i}" for i in range(100))
+    assert [d.rule for d in findings(body(f"{start}\n{loops}\n{uses}\nreturn b"))] == ["too-large"]
