@@ -50,8 +50,8 @@ class RunningServer:
         self._open.append(client)
         return client
 
-    def worker_pids(self) -> list[int]:
-        """Process ids of the workers, by core slot."""
+    def workers(self) -> dict[int, int]:
+        """Process ids of the workers that live, by core slot."""
         children = Path(f"/proc/{self.info.pid}/task/{self.info.pid}/children").read_text().split()
         found: dict[int, int] = {}
         for child in children:
@@ -59,7 +59,11 @@ class RunningServer:
                 name = Path(f"/proc/{child}/comm").read_text().strip()
                 if name.startswith("splinter-w"):
                     found[int(name.removeprefix("splinter-w"))] = int(child)
-        return [found[slot] for slot in sorted(found)]
+        return found
+
+    def worker_pids(self) -> list[int]:
+        """Process ids of the workers that live."""
+        return sorted(self.workers().values())
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal, wait for the end, return the exit status."""
@@ -88,8 +92,8 @@ def start_server(instance: str, lab: Lab | None, *options: str) -> RunningServer
     if lab is None:
         command += ["--transport", "udp", "--address", "127.0.0.1", "--port", str(free_port())]
     else:
-        command += ["--transport", "xdp", "--dev", lab.server_device]
-        command += ["--netns", lab.server_netns, "--client-netns", lab.client_netns]
+        command += ["--transport", "xdp", "--dev", lab.server.device]
+        command += ["--netns", lab.server.namespace, "--client-netns", lab.client.namespace]
     log = Path(tempfile.mkstemp(prefix=f"{instance}-", suffix=".log")[1])
     with log.open("w") as output:
         process = subprocess.Popen([*command, *options], stdin=subprocess.DEVNULL, stdout=output, stderr=output)

@@ -23,8 +23,8 @@ IDLE_SHARE_MAX = 0.05
 
 def xdp_attached(lab: Lab) -> bool:
     """Whether an XDP program is on the server's device."""
-    with inside(lab.server_netns), IPRoute() as route:
-        (link,) = route.get_links(route.link_lookup(ifname=lab.server_device)[0])
+    with inside(lab.server.namespace), IPRoute() as route:
+        (link,) = route.get_links(route.link_lookup(ifname=lab.server.device)[0])
         attribute = link.get_attr("IFLA_XDP")
         return bool(attribute and attribute.get_attr("IFLA_XDP_ATTACHED"))
 

@@ -53,17 +53,14 @@ def test_kill_in_a_loop_under_load(server: RunningServer) -> None:
     outages: list[float] = []
     try:
         for kill in range(KILLS):
-            before = server.worker_pids()
-            slot = kill % len(before)
+            slot = kill % len(server.info.cores)
+            old = wait_for(lambda slot=slot: server.workers().get(slot), what="the worker")
             # Any work between two kills will do; the load goes on all the time.
             done = sum(map(len, acknowledged))
             wait_for(lambda done=done: failures or sum(map(len, acknowledged)) >= min(done + 5, 1200), what="progress")
-            os.kill(before[slot], signal.SIGKILL)
+            os.kill(old, signal.SIGKILL)
             killed = time.monotonic()
-            wait_for(
-                lambda slot=slot, old=before[slot]: len(server.worker_pids()) > slot and server.worker_pids()[slot] != old,
-                what="the successor",
-            )
+            wait_for(lambda slot=slot, old=old: server.workers().get(slot, old) != old, what="the successor")
             for probe in probes:
                 with contextlib.suppress(RequestTimeoutError):
                     probe.ping()
@@ -88,7 +85,7 @@ def test_control_process_is_replaced_with_tenants_and_extensions(server: Running
     admin = server.admin()
     tenant = admin.create_tenant(quota_bytes=1 << 20)
     client = server.client(tenant)
-    client.install("from splinter.ext import *\n@extension\ndef one(db: Store) -> u64:\n    return 1\n")
+    client.install("from splinter.ext import Store, extension, u64\n@extension\ndef one(db: Store) -> u64:\n    return 1\n")
     children = open(f"/proc/{server.info.pid}/task/{server.info.pid}/children").read().split()
     (control,) = [pid for pid in children if open(f"/proc/{pid}/comm").read().strip() == "splinter-ctl"]
     os.kill(int(control), signal.SIGKILL)
@@ -102,5 +99,5 @@ def test_control_process_is_replaced_with_tenants_and_extensions(server: Running
     assert client.invoke("one") == 1
     again = server.client(tenant)
     assert [extension.name for extension in again.extensions()] == ["one"]
-    again.install("from splinter.ext import *\n@extension\ndef one(db: Store) -> u64:\n    return 2\n")
+    again.install("from splinter.ext import Store, extension, u64\n@extension\ndef one(db: Store) -> u64:\n    return 2\n")
     assert again.invoke("one") == 2
