@@ -1,7 +1,7 @@
 """Kill a writer at every kill point that the scenario passes through; check what it leaves behind. Prints a JSON report.
 
-A program of its own, because kill points are compiled in only where SPLINTER_KILL_POINTS=1 was set from the start. Of the points
-that are passed most often only some passes are tried, unless the first argument is ``every``.
+A program of its own, because kill points are compiled in only where SPLINTER_KILL_POINTS=1 was set from the start. Of
+the points that are passed most often only some passes are tried, unless the first argument is ``every``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def run_steps(store: Store, steps: list[scenario.Step], acknowledged: mmap.mmap)
 
 
 def die(store: Store, point: int, skip: int, victim) -> bool:
-    """Run ``victim`` in a forked process that kills itself at the given pass through the point; false when it got to the end."""
+    """Run ``victim`` in a process that kills itself at the given pass through the point; false when it got to the end."""
     store.descriptor["kill_at"], store.descriptor["kill_skip"] = point, skip
     pid = os.fork()
     if pid == 0:

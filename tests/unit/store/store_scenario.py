@@ -76,7 +76,10 @@ def delete(key: bytes) -> Step:
         status = store_delete(store.address, VICTIM, TENANT, 0, address_of(key), len(key), 0)
         assert status in (OK, int(Status.NOT_FOUND)), status  # a repetition after a death finds it gone
 
-    return Step(f"delete {key!r}", run, lambda contents: contents.pop(key, None) and None)
+    def effect(contents: Contents) -> None:
+        contents.pop(key, None)
+
+    return Step(f"delete {key!r}", run, effect)
 
 
 def turn() -> Step:
@@ -111,7 +114,11 @@ def fragment(sequence: int, key: bytes, value: bytes, index: int) -> Step:
 
 def expire() -> Step:
     """Drop all puts that are not whole."""
-    return Step("expire", lambda store: None if stage_expire(store.address, VICTIM, FAR_FUTURE_NS, 0) else None)
+
+    def run(store: Store) -> None:
+        stage_expire(store.address, VICTIM, FAR_FUTURE_NS, 0)
+
+    return Step("expire", run)
 
 
 def new_store() -> Store:

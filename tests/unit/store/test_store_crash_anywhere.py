@@ -1,0 +1,132 @@
+"""A writer that is killed at any instruction of the code that is used in production.
+
+A debugger's single steps (ptrace) take a forked writer to the instruction; there it is killed. Kill points say by name where a
+process dies; this says that none was forgotten.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+
+import numpy as np
+import pytest
+from numba import njit
+
+from splinter import limits
+from splinter.native import libc
+from splinter.native.atomics import load64, store64_release
+from splinter.store.epochs import OLDEST_NONE, epoch_enter
+from splinter.store.operations import store_delete, store_put
+from splinter.store.region import Region
+from splinter.store.slots import reclaim
+from splinter.store.store import Store
+
+TENANT = 1
+PTRACE_TRACEME, PTRACE_SINGLESTEP = 0, 9
+SIGSTOP = int(signal.SIGSTOP)
+DEATHS = 100
+INSTRUCTIONS_MAX = 20_000
+KEYS = [b"key 1", b"key 2"]
+VALUES = [b"first", b"second, as long as another class needs it to be" * 2, b"third"]
+# What key 1 and key 2 hold after each of the writer's steps.
+STATES = [(None, b"kept"), (VALUES[0], b"kept"), (VALUES[1], b"kept"), (VALUES[1], None), (VALUES[1], None)]
+
+
+def address_of(data: bytes) -> int:
+    """Where the bytes of a bytes object lie, as long as it lives."""
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
+
+
+_ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+_ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+
+
+@njit
+def write(store: int, keys: int, values: int, lengths: int, done: int) -> None:
+    """The writer: stop; insert, replace, delete, reclaim, counting at ``done``; stop."""
+    libc.kill(libc.getpid(), SIGSTOP)
+    store_put(store, 0, TENANT, 0, load64(keys), 5, load64(values), load64(lengths), 0)
+    store64_release(done, 1)
+    store_put(store, 0, TENANT, 0, load64(keys), 5, load64(values + 8), load64(lengths + 8), 0)
+    store64_release(done, 2)
+    store_delete(store, 0, TENANT, 0, load64(keys + 8), 5, 0)
+    store64_release(done, 3)
+    epoch_enter(store, 0, OLDEST_NONE)
+    reclaim(store, 0, 8)
+    store64_release(done, 4)
+    libc.kill(libc.getpid(), SIGSTOP)
+
+
+class Writer:
+    """A store, and a forked writer stopped before its first step."""
+
+    def __init__(self) -> None:
+        self.store = Store.create(limits.STORE_BYTES_MIN, participants=1)
+        self.store.open_tenant(TENANT)
+        self.store.put(TENANT, 0, KEYS[1], b"kept", participant=0)
+        self.store.put(TENANT, 0, b"limbo", b"", participant=0)
+        self.store.delete(TENANT, 0, b"limbo", participant=0)
+        self.done = Region.create("done", 8).array(np.dtype("<i8"))
+        self.pid = os.fork()
+        if self.pid == 0:
+            _ptrace(PTRACE_TRACEME, 0, None, None)
+            try:
+                write(self.store.address, *ARGUMENTS, self.done.ctypes.data)
+            finally:
+                os._exit(0)
+        self.wait()
+
+    def wait(self) -> int:
+        """Wait until the writer stops; returns the signal that stopped it."""
+        status = os.waitpid(self.pid, 0)[1]
+        assert os.WIFSTOPPED(status), status
+        return os.WSTOPSIG(status)
+
+    def step(self, instructions: int) -> int:
+        """Let it execute so many instructions, or fewer if it comes to its end; returns how many."""
+        for number in range(instructions):
+            if _ptrace(PTRACE_SINGLESTEP, self.pid, None, None) != 0:
+                raise OSError(ctypes.get_errno(), "PTRACE_SINGLESTEP")
+            if self.wait() == SIGSTOP:
+                return number
+        return instructions
+
+    def kill(self) -> None:
+        """Kill it here, and reap it."""
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+
+_ARRAYS = [
+    np.array([address_of(data) for data in KEYS]),
+    np.array([address_of(data) for data in VALUES]),
+    np.array([len(data) for data in VALUES]),
+]
+ARGUMENTS = [array.ctypes.data for array in _ARRAYS]
+
+
+def test_a_writer_may_die_at_any_instruction():
+    write.compile("void(int64, int64, int64, int64, int64)")
+    writer = Writer()
+    try:
+        total = writer.step(INSTRUCTIONS_MAX)
+    except OSError as error:
+        writer.kill()
+        pytest.skip(f"optional: {error}")
+    writer.kill()
+    assert writer.done[0] == 4 and 1000 < total < INSTRUCTIONS_MAX
+    for death in range(DEATHS):
+        writer = Writer()
+        instruction = total * death // DEATHS + death % 7  # so that strides of loops and of instructions do not agree
+        writer.step(instruction)
+        writer.kill()
+        writer.store.recover(0)
+        assert writer.store.problems() == [], instruction
+        done = int(writer.done[0])
+        held = tuple(writer.store.get(TENANT, 0, key) for key in KEYS)
+        assert held in STATES[done : done + 2], instruction
+        writer.store.put(TENANT, 0, KEYS[0], VALUES[2], participant=0)  # the successor
+        assert writer.store.get(TENANT, 0, KEYS[0]) == VALUES[2]
+        assert writer.store.problems() == [], instruction
