@@ -90,7 +90,7 @@ def check(file: _File) -> None:
     """Verify a source without a server: all findings with their lines; exit status 1 when it would be refused."""
     from splinter.ext.compile import compile_source  # LLVM takes its time to load
 
-    compiled = compile_source(_read_source(file), None)
+    compiled = compile_source(_read_source(file), filename=str(file))
     print(f"{file}: {compiled.signature}: {len(compiled.code)} bytes of code, {compiled.frame_bytes} bytes of frame")
 
 

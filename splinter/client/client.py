@@ -37,14 +37,13 @@ _INVOKE_RESEND_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class ExtensionInfo:
-    """An installed extension. ``version`` counts installs under its name; ``diagnostics`` are warnings."""
+    """An installed extension. ``version`` counts installs under its name; sizes are in bytes."""
 
     name: str
     signature: Signature
     version: int
     code_bytes: int
     frame_bytes: int
-    diagnostics: tuple[Any, ...] = ()
 
 
 class Client:
@@ -300,5 +299,4 @@ def _extension_info(fields: dict[str, Any]) -> ExtensionInfo:
         version=fields["version"],
         code_bytes=fields["code_bytes"],
         frame_bytes=fields["frame_bytes"],
-        diagnostics=tuple(fields.get("diagnostics", ())),
     )

@@ -140,8 +140,7 @@ class Operations:
         if not self._tenants.is_active(tenant) or self._tenants.generation(tenant) != generation:
             raise UnknownTenantError(f"tenant {tenant} was removed meanwhile")
         entry = self._registry.install(tenant, compiled)
-        diagnostics = [str(item) for item in compiled.diagnostics]
-        return {"extension": {**_describe(entry), "diagnostics": diagnostics}}
+        return {"extension": _describe(entry)}
 
     async def _extension_uninstall(self, request: dict[Any, Any]) -> dict[str, Any]:
         tenant = self._require_tenant(request)

@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from splinter.errors import BusyError, ControlError, UnknownTenantError
+from splinter.errors import ControlError, Status, UnknownTenantError, error_for
+from splinter.limits import PARTICIPANT_CONTROL
 from splinter.net.tenants import TENANT_ACTIVE, TENANT_REMOVING
+from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
+from splinter.store.tenants import tenant_close, tenant_sweep
 
 if TYPE_CHECKING:
     from splinter.server.registry import Registry
@@ -27,6 +30,7 @@ _TOKEN_BITS = 64
 _GENERATION_MASK = 0xFFFFFFFF
 _CLOSE_ATTEMPTS_MAX = 20  # each waits for the tenant's lock as long as it takes to restart a dead holder
 _CLOSE_WAIT_SECONDS = 0.05
+_SWEEP_BUCKETS = 4096  # in one piece, under the tenant's lock: about a millisecond
 
 
 class Tenants:
@@ -124,15 +128,21 @@ class Tenants:
 
     async def _finish_removal(self, tenant: int) -> None:
         # A worker may hold the tenant's lock for a moment, longer when it just died.
-        for attempt in range(_CLOSE_ATTEMPTS_MAX):
-            try:
-                self._store.close_tenant(tenant)
+        address = self._store.address
+        for _ in range(_CLOSE_ATTEMPTS_MAX):
+            status = tenant_close(address, PARTICIPANT_CONTROL, tenant)
+            if status != Status.BUSY:
                 break
-            except BusyError:
-                if attempt == _CLOSE_ATTEMPTS_MAX - 1:
-                    raise
-                await asyncio.sleep(_CLOSE_WAIT_SECONDS)
-        for _ in self._store.sweep_tenant(tenant):
+            await asyncio.sleep(_CLOSE_WAIT_SECONDS)
+        if status != Status.OK:
+            raise error_for(status)
+        cursor = 0
+        while cursor >= 0:
+            epoch_enter(address, PARTICIPANT_CONTROL, OLDEST_NONE)
+            following = int(tenant_sweep(address, PARTICIPANT_CONTROL, tenant, cursor, _SWEEP_BUCKETS))
+            epoch_leave(address, PARTICIPANT_CONTROL)
+            if following >= -1:  # otherwise the tenant's lock was not to be had: the same piece again
+                cursor = following
             await asyncio.sleep(0)
         self._registry.forget_tenant(tenant)
         self._registry.work_waits.set()  # the swept objects wait for the workers' epochs

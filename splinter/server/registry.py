@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from splinter import limits
-from splinter.errors import BusyError, ControlError, Status, error_for
+from splinter.errors import BusyError, ControlError, ServerError, Status, error_for
 from splinter.ext import record
-from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
+from splinter.store.epochs import OLDEST_NONE, epoch_advance, epoch_enter, epoch_leave, epoch_now, epoch_oldest
 from splinter.store.slots import reclaim
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Registry:
         self._store, self._code = store, code
         self._entries: dict[int, dict[str, Entry]] = {}
         self._waiting: deque[_Waiting] = deque()  # by stamp
-        self._started_at = store.retire_stamp()
+        self._started_at = _date_now(store)
         self.work_waits = asyncio.Event()  # something for upkeep() to do
 
     @property
@@ -93,7 +93,7 @@ class Registry:
     async def ready_to_write(self) -> None:
         """Wait until no worker can run code that an earlier control process has replaced. Raises :class:`BusyError`."""
         deadline = time.monotonic() + _READY_SECONDS_MAX
-        while not self._store.is_safe(self._started_at):
+        while not _is_unreachable(self._store, self._started_at):
             if time.monotonic() >= deadline:
                 raise BusyError("a worker has not left the epoch in which the control process started: try again later")
             await asyncio.sleep(_READY_POLL_SECONDS)
@@ -110,7 +110,10 @@ class Registry:
             raise ControlError(
                 f"a tenant has at most {limits.EXTENSIONS_PER_TENANT_MAX} extensions", "too_many_extensions"
             )
-        address, offset = self._code.write(compiled.code)
+        try:
+            address, offset = self._code.write(compiled.code)
+        except ServerError as error:
+            raise ControlError(str(error), "code_memory_full") from None
         try:
             version = old.version + 1 if old else 1
             value = record.build(compiled, address, offset, version)
@@ -142,7 +145,7 @@ class Registry:
 
     def upkeep(self) -> None:
         """Free the code, and the store's objects, that no worker can refer to any more."""
-        while self._waiting and self._store.is_safe(self._waiting[0].stamp):
+        while self._waiting and _is_unreachable(self._store, self._waiting[0].stamp):
             self._code.free(self._waiting.popleft().code_offset)
         if not self._reclaim_objects() and not self._waiting:
             self.work_waits.clear()
@@ -156,5 +159,17 @@ class Registry:
         return bool(self._store.participants["limbo_head"][limits.PARTICIPANT_CONTROL])
 
     def _release(self, entry: Entry) -> None:
-        self._waiting.append(_Waiting(self._store.retire_stamp(), entry.code_offset, entry.code_bytes))
+        self._waiting.append(_Waiting(_date_now(self._store), entry.code_offset, entry.code_bytes))
         self.work_waits.set()
+
+
+def _date_now(store: Store) -> int:
+    """A date for what has just been made unreachable."""
+    return int(epoch_now(store.address))
+
+
+def _is_unreachable(store: Store, date: int) -> bool:
+    """Whether nobody holds a reference from that date or before. Asking moves the epochs on."""
+    if epoch_now(store.address) <= date:
+        epoch_advance(store.address)
+    return int(epoch_oldest(store.address)) > date

@@ -1,0 +1,119 @@
+"""A control process as the supervisor starts it: forked, over a real store, code region and loopback socket."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from splinter.ext.code import CodeRegion
+
+from splinter import limits
+from splinter.client.admin import Admin
+from splinter.client.control import ControlConnection
+from splinter.net.tenants import TENANT
+from splinter.server.config import ServerConfig
+from splinter.server.control import run_control
+from splinter.server.processes import fork_child
+from splinter.store.store import Store
+
+CREDENTIAL = "the administrator's secret"
+CORES = 3
+_END_SECONDS_MAX = 10
+
+
+@dataclass
+class Shared:
+    config: ServerConfig
+    store: Store
+    tenants: np.ndarray
+    code: CodeRegion
+    credential: bytes
+    listen_socket: socket.socket
+    statistics: Callable[[], dict[str, Any]]
+
+
+@dataclass
+class Control:
+    """A running control process and what it shares with its parent."""
+
+    shared: Shared
+    connections: list[ControlConnection] = field(default_factory=list)
+    pid: int = 0
+    pidfd: int = -1
+
+    @property
+    def port(self) -> int:
+        return self.shared.listen_socket.getsockname()[1]
+
+    @property
+    def store(self) -> Store:
+        return self.shared.store
+
+    def start(self) -> None:
+        self.pid, self.pidfd = fork_child("control-test", lambda: run_control(self.shared))
+
+    def end(self, number: int) -> int:
+        """Send a signal, return the exit status."""
+        os.kill(self.pid, number)
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(self.pidfd, selectors.EVENT_READ)
+            assert waiting.select(_END_SECONDS_MAX), "the control process did not end"
+        os.close(self.pidfd)
+        _, status = os.waitpid(self.pid, 0)
+        self.pid = 0
+        return os.waitstatus_to_exitcode(status)
+
+    def restart(self) -> None:
+        """As after a crash: the supervisor recovers what it held and forks another."""
+        self.end(signal.SIGKILL)
+        self.store.recover(limits.PARTICIPANT_CONTROL)
+        self.start()
+
+    def connect(self) -> ControlConnection:
+        connection = ControlConnection("127.0.0.1", self.port, timeout=20)
+        self.connections.append(connection)
+        return connection
+
+    def admin(self, credential: str = CREDENTIAL) -> Admin:
+        admin = Admin("127.0.0.1", credential, port=self.port, timeout=20)
+        self.connections.append(admin._connection)
+        return admin
+
+    def raw(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+
+
+@pytest.fixture
+def control_stopped() -> Iterator[Control]:
+    """Everything made, nothing forked: for tests that change a limit first."""
+    store = Store.create(limits.STORE_BYTES_MIN, participants=CORES)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=limits.CONTROL_CONNECTIONS_MAX)
+    shared = Shared(
+        config=ServerConfig(cores=tuple(range(CORES))),
+        store=store,
+        tenants=store.tenants_region.array(TENANT, limits.TENANTS_MAX),
+        code=CodeRegion.create(1 << 20),
+        credential=CREDENTIAL.encode(),
+        listen_socket=listener,
+        statistics=lambda: {"transport": "none", "workers": [], "store": store.usage()},
+    )
+    control = Control(shared)
+    yield control
+    for connection in control.connections:
+        connection.close()
+    if control.pid:
+        control.end(signal.SIGKILL)
+    listener.close()
+
+
+@pytest.fixture
+def control(control_stopped: Control) -> Control:
+    control_stopped.start()
+    return control_stopped

@@ -1,0 +1,190 @@
+"""What a careless or hostile peer can send: each gets its answer, and the server goes on."""
+
+from __future__ import annotations
+
+import random
+import signal
+import socket
+import struct
+
+import msgpack
+import pytest
+
+from splinter import limits
+from splinter.errors import ControlError
+
+LENGTH = struct.Struct("<I")
+
+
+def send(peer: socket.socket, body: bytes) -> None:
+    peer.sendall(LENGTH.pack(len(body)) + body)
+
+
+def read_exactly(peer: socket.socket, count: int) -> bytes:
+    received = b""
+    while len(received) < count and (piece := peer.recv(count - len(received))):
+        received += piece
+    return received
+
+
+def read(peer: socket.socket) -> dict:
+    (length,) = LENGTH.unpack(read_exactly(peer, LENGTH.size))
+    return msgpack.unpackb(read_exactly(peer, length))
+
+
+def ask(peer: socket.socket, request: object) -> dict:
+    send(peer, msgpack.packb(request))
+    return read(peer)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"\xc1", b"\xdf\xff\xff\xff\xff", b"\x81", b"\x81\x90\x01", b"\x91" * 5000, b"\xd9\x01\xff", b"\x01\x02", b"\xa3abc"],
+)
+def test_bad_msgpack_is_refused_and_the_connection_goes_on(control, body):
+    with control.raw() as peer:
+        send(peer, body)
+        assert read(peer)["error"] == "bad_message"
+        assert ask(peer, {"op": "hello"})["ok"] is True
+
+
+@pytest.mark.parametrize("request_", [{}, {"op": 5}, {"op": "no.such"}, {"op": None}, {"op": ["hello"]}, {5: "hello"}])
+def test_unknown_operations_are_refused(control, request_):
+    with control.raw() as peer:
+        assert ask(peer, request_)["error"] in ("unknown_op", "bad_message")
+        assert ask(peer, {"op": "hello"})["ok"] is True
+
+
+@pytest.mark.parametrize(
+    ("op", "fields"),
+    [
+        ("tenant.create", {"tenant": 0}),
+        ("tenant.create", {"tenant": limits.TENANTS_MAX}),
+        ("tenant.create", {"tenant": "7"}),
+        ("tenant.create", {"tenant": True}),
+        ("tenant.create", {"tenant": 1, "count": 2}),
+        ("tenant.create", {"count": 0}),
+        ("tenant.create", {"count": limits.TENANTS_PER_MESSAGE_MAX + 1}),
+        ("tenant.create", {"home": 3}),
+        ("tenant.create", {"home": -1}),
+        ("tenant.create", {"quota_bytes": -1}),
+        ("tenant.create", {"quota_bytes": 1.5}),
+        ("tenant.list", {"start": -1}),
+        ("tenant.list", {"tokens": 1}),
+        ("tenant.remove", {}),
+        ("tenant.remove", {"tenant": 1 << 40}),
+        ("extension.list", {"tenant": None}),
+        ("extension.install", {"tenant": 7}),
+        ("extension.install", {"tenant": 7, "source": b"bytes"}),
+        ("extension.install", {"tenant": 7, "source": ""}),
+        ("extension.install", {"tenant": 7, "source": "x" * (limits.SOURCE_BYTES_MAX + 1)}),
+        ("extension.install", {"tenant": 7, "source": "pass", "name": ""}),
+        ("extension.install", {"tenant": 7, "source": "pass", "name": "x" * 65}),
+        ("extension.signature", {"tenant": 7}),
+    ],
+)
+def test_fields_out_of_bounds_are_named(control, op, fields):
+    control.admin().create_tenant(7)
+    with control.raw() as peer:
+        reply = ask(peer, {"op": op, "credential": "the administrator's secret", **fields})
+        assert reply["error"] == "bad_request"
+        assert "'" in reply["message"]  # the field's name in quotes
+        assert ask(peer, {"op": "hello"})["ok"] is True
+
+
+@pytest.mark.parametrize("credential", [5, b"bytes", "", "x" * 1000, "\udcff", ["a"], {}])
+def test_a_credential_of_any_shape_is_refused(control, credential):
+    packed = msgpack.packb({"op": "stats", "credential": credential}, unicode_errors="surrogatepass")
+    with control.raw() as peer:
+        send(peer, packed)
+        assert read(peer)["error"] in ("permission_denied", "bad_request", "bad_message")
+
+
+def test_an_oversized_message_is_refused_before_it_is_read(control):
+    with control.raw() as peer:
+        peer.sendall(LENGTH.pack(limits.CONTROL_MESSAGE_BYTES_MAX + 1))
+        assert read(peer)["error"] == "message_too_large"
+        assert peer.recv(1) == b""
+    with pytest.raises(ControlError, match="at most"):
+        control.connect().request("hello", padding="x" * limits.CONTROL_MESSAGE_BYTES_MAX)
+    assert control.connect().request("hello")["ok"]
+
+
+def test_a_message_cut_short_ends_its_connection_only(control):
+    with control.raw() as peer:
+        peer.sendall(LENGTH.pack(100) + b"half")
+    with control.raw() as peer:
+        peer.sendall(b"\x01")
+    assert control.connect().request("hello")["ok"]
+
+
+def test_silence_is_ended_with_a_farewell(control_stopped, monkeypatch):
+    monkeypatch.setattr(limits, "CONTROL_IDLE_SECONDS", 0.05)
+    control_stopped.start()
+    with control_stopped.raw() as peer:
+        assert read(peer)["error"] == "idle"
+        assert peer.recv(1) == b""
+    with control_stopped.raw() as peer:
+        peer.sendall(LENGTH.pack(100) + b"half a message is silence too")
+        assert read(peer)["error"] == "idle"
+
+
+def test_a_client_survives_being_hung_up_on(control_stopped, monkeypatch):
+    monkeypatch.setattr(limits, "CONTROL_IDLE_SECONDS", 0.05)
+    control_stopped.start()
+    connection = control_stopped.connect()
+    assert connection.request("hello")["ok"]
+    assert connection._socket is not None
+    connection._socket.recv(1, socket.MSG_PEEK)  # wait for the farewell, leave it there
+    assert connection.request("hello")["ok"]
+
+
+def test_too_many_connections_are_told_so(control_stopped, monkeypatch):
+    monkeypatch.setattr(limits, "CONTROL_CONNECTIONS_MAX", 3)
+    control_stopped.start()
+    peers = [control_stopped.raw() for _ in range(3)]
+    for peer in peers:
+        assert ask(peer, {"op": "hello"})["ok"]
+    with control_stopped.raw() as one_more:
+        assert read(one_more)["error"] == "too_many_connections"
+    peers.pop().close()
+    for _ in range(1000):  # until the server has noticed
+        with control_stopped.raw() as peer:
+            send(peer, msgpack.packb({"op": "hello"}))
+            if read(peer)["ok"]:
+                break
+    else:
+        pytest.fail("a closed connection still counts")
+    for peer in peers:
+        peer.close()
+
+
+def test_random_bytes_do_no_harm(control):
+    dice = random.Random(5)
+    for _ in range(200):
+        with control.raw() as peer:
+            body = dice.randbytes(dice.randrange(60))
+            send(peer, body)
+            read(peer)
+            peer.sendall(dice.randbytes(dice.randrange(8)))
+    assert control.connect().request("hello")["ok"]
+
+
+def test_random_fields_do_no_harm(control):
+    dice = random.Random(6)
+    ops = ["tenant.create", "tenant.list", "extension.install", "extension.uninstall", "extension.list", "extension.signature"]
+    values = [None, 0, 1, 7, -1, 1 << 63, 1.5, True, "", "x", b"\xff", [], {}, [1, 2], {"a": 1}, "the administrator's secret"]
+    names = ["credential", "tenant", "token", "count", "name", "source", "home", "quota_bytes", "start", "tokens"]
+    with control.raw() as peer:
+        for _ in range(500):
+            fields = {name: dice.choice(values) for name in dice.sample(names, dice.randrange(len(names)))}
+            reply = ask(peer, {**fields, "op": dice.choice(ops)})
+            assert reply["ok"] or reply["error"] != "internal", (fields, reply)
+
+
+def test_sigterm_ends_it_in_order_with_connections_open(control):
+    with control.raw() as peer:
+        assert ask(peer, {"op": "hello"})["ok"]
+        peer.sendall(LENGTH.pack(100))
+        assert control.end(signal.SIGTERM) == 0
+        assert peer.recv(1) == b""
