@@ -83,12 +83,8 @@ def run(
     else:
         console = Console(width=max(Console().width, 140) if not sys.stdout.isatty() else None)
         console.print(report.table())
-        for ratio in report.ratios():
-            if ratio["ratio"] == "latency_over_get":
-                console.print(f"Redis: the median of a get takes {ratio['median']:.1f} × as long as ours")
-        for extra in report.extras:
-            console.print(f"{extra['name']}, {extra['connections']} connections: {extra['per_second']:,.0f}/s")
-        console.print(f"[dim]{report.circumstances['machine']}[/dim]")
+        for line in report.notes():
+            console.print(line)
     if failed:
         print(f"splinter: {failed} requests were lost or answered wrongly", file=sys.stderr)
         raise typer.Exit(_FAILED_REQUESTS)

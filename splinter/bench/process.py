@@ -52,11 +52,11 @@ def start(command: Sequence[str], *, core: int | None = None, netns: str | None 
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent, **options)
 
 
-def end(process: Any) -> None:
-    """End a process that :func:`start` started: SIGTERM, and SIGKILL when it takes too long."""
+def end(process: Any, seconds_max: float = _END_SECONDS_MAX) -> None:
+    """End a process that :func:`start` started: SIGTERM, and SIGKILL when it takes longer than ``seconds_max``."""
     process.terminate()
     try:
-        process.wait(_END_SECONDS_MAX)
+        process.wait(seconds_max)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -26,21 +26,23 @@ from splinter.bench.process import end, namespace, pinned, start
 from splinter.bench.result import Result
 from splinter.bench.workload import KEY_BYTES_DEFAULT, VALUE_BYTES_DEFAULT, value_template
 from splinter.errors import SplinterError
-from splinter.native.atomics import load8, load64, store8
+from splinter.native.atomics import load16, load64, store8
 from splinter.native.libc import MSG_DONTWAIT, memcmp, recvfrom, sendto
 
 PORT = 6379
-CONNECTIONS_DEFAULT = 50
+BENCHMARK_CONNECTIONS = (1, 50)
 _START_SECONDS_MAX = 10.0
 _REPLY_NS_MAX = SECOND_NS  # a reply that takes longer ends the run
 _DIGITS = 12  # what redis-benchmark writes in place of __rand_int__
 _KEY_PREFIX = b"splinter-benchmark-key"
 _ZERO = ord("0")
+_KIND_BYTES = 2  # a reply with a value begins with $ and a digit, nil with $-, an error with -
 _LOAD_BATCH = 500
 _KEYS_SEED = 20180919
 _SCHEDULE_ENTRIES = 1 << 16
-# About what Redis answers over a veth pair: how many requests fill the time that a run of redis-benchmark shall take.
-_REQUESTS_PER_SECOND_GUESS = 60_000
+# About what Redis answers over a veth pair, so that a run of redis-benchmark takes the time that it shall: in all at most,
+# and on one connection.
+_PER_SECOND_MAX_GUESS, _PER_CONNECTION_GUESS = 60_000, 12_000
 
 
 @njit(cache=True, nogil=True)
@@ -76,8 +78,8 @@ def _get_loop(
             got = recvfrom(fd, reply + length, expected_length - length, MSG_DONTWAIT, 0, 0)
             now = now_ns(timespec)
             length += max(got, 0)
-            if length == expected_length or (length > 0 and load8(reply) != load8(expected)):
-                break
+            if length == expected_length or (length >= _KIND_BYTES and load16(reply) != load16(expected)):
+                break  # whole, or of another kind: nil, an error
             if now - sent > _REPLY_NS_MAX:
                 return recorded, -1
         if memcmp(reply, expected, expected_length) != 0:
@@ -158,6 +160,7 @@ class RedisClient:
         self._prefix = _KEY_PREFIX[: key_bytes - _DIGITS].ljust(key_bytes - _DIGITS, b".")
         self._value = value_template(value_bytes)
         self._connection = server.connect(netns)
+        self.run(seconds=0, warmup_seconds=0)  # compiles, and sends nothing
 
     def close(self) -> None:
         """Close the connection."""
@@ -212,13 +215,14 @@ class RedisClient:
             raise SplinterError("redis-server did not answer")
         return Result("redis get", 1, seconds, recorded + wrong, recorded, 0, wrong, recorded, 0, {}, histogram)
 
-    def benchmark(self, *, core: int, seconds: float, connections: int = CONNECTIONS_DEFAULT) -> dict[str, Any]:
+    def benchmark(self, *, core: int, seconds: float, connections: int) -> dict[str, Any]:
         """redis-benchmark's GETs of the same objects over ``connections`` connections, each waiting for its reply.
 
         Returns ``connections``, ``per_second``, ``latency_ns`` (p50, p99) and the ``command``.
         """
         command = ["redis-benchmark", "-h", self._server.address, "-p", str(self._server.port), "--csv"]
-        command += ["-c", str(connections), "-n", str(int(seconds * _REQUESTS_PER_SECOND_GUESS))]
+        requests = max(1, int(seconds * min(_PER_SECOND_MAX_GUESS, connections * _PER_CONNECTION_GUESS)))
+        command += ["-c", str(connections), "-n", str(requests)]
         command += ["-r", str(self._keys), "GET", self._prefix.decode() + "__rand_int__"]
         with namespace(self._netns), pinned(core):
             output = subprocess.run(command, capture_output=True, text=True, check=False).stdout

@@ -111,10 +111,10 @@ class Report:
         }
 
     def table(self) -> Table:
-        """For people: medians of the runs, and of throughput the spread."""
+        """For people: medians of the runs, and how far the runs' rates are apart."""
         table = Table(title="medians of the runs; latencies in µs", title_justify="left")
         names = [f"p{percent:g}" for percent in PERCENTILES]
-        for column in ("", "depth", "per second", "min … max", *names, "p50 / echo's", "of echo's rate", "failed"):
+        for column in ("", "depth", "per second", "±", *names, "p50 / echo", "rate / echo", "failed"):
             table.add_column(column, justify="left" if not column else "right")
         ratios = {(r["name"], r["depth"], r["ratio"]): r["median"] for r in self.ratios()}
         for m in self.measurements:
@@ -125,13 +125,36 @@ class Report:
                 m.name,
                 str(m.depth),
                 f"{rate['median']:,.0f}",
-                f"{rate['min']:,.0f} … {rate['max']:,.0f}",
+                f"{_half_range(rate):.0%}",
                 *(f"{latency[name]['median'] / 1000:.2f}" for name in names),
                 f"{slower:.2f} ×" if slower else "",
                 f"{share:.0%}" if share else "",
                 str(m.failed),
             )
         return table
+
+
+    def notes(self) -> list[str]:
+        """What does not fit into the table, a line each."""
+        lines = [
+            f"redis get takes {ratio['median']:.1f} × as long as get (medians at depth {ratio['depth']})"
+            for ratio in self.ratios()
+            if ratio["ratio"] == "latency_over_get"
+        ]
+        for connections in sorted({extra["connections"] for extra in self.extras}):
+            found = [extra for extra in self.extras if extra["connections"] == connections]
+            rate = statistics.median(extra["per_second"] for extra in found)
+            latency = statistics.median(extra["latency_ns"][_MEDIAN] for extra in found)
+            lines.append(
+                f"{found[0]['name']}, connections: {connections}: {rate:,.0f} per second, p50 {latency / 1000:.0f} µs"
+            )
+        machine = self.circumstances.get("machine", {})
+        return [*lines, ", ".join(f"{name} {value}" for name, value in machine.items())]
+
+
+def _half_range(values: dict[str, float]) -> float:
+    """How far smallest and largest value are from the middle between them, as a part of the median."""
+    return (values["max"] - values["min"]) / 2 / values["median"] if values["median"] else 0.0
 
 
 def _ratio(kind: str, what: Measurement, over: Measurement, figure: Any) -> dict[str, Any]:

@@ -1,0 +1,127 @@
+"""``splinter bench`` as it is called."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from splinter.bench.local_server import running_server
+from splinter.bench.machine import versions
+from splinter.bench.redis import RedisClient, RedisServer
+from splinter.client.admin import Admin
+from splinter.errors import SplinterError
+from splinter.net import netns
+from splinter.server import instance as instances
+
+SHORT = ("--runs", "2", "--seconds", "0.2", "--keys", "1000")
+LIMIT_SECONDS = 200  # a first server compiles all its code
+
+
+def _start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "splinter", "bench", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    process = _start(*arguments)
+    out, err = process.communicate(timeout=LIMIT_SECONDS)
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+@pytest.mark.xdp
+@pytest.mark.redis
+def test_one_command_measures_everything_and_leaves_nothing() -> None:
+    process = _start("--lab", "--redis", "--json", *SHORT)
+    out, err = process.communicate(timeout=LIMIT_SECONDS)
+    assert process.returncode == 0, err
+    document = json.loads(out)
+    found = {(result["name"], result["depth"]): result for result in document["results"]}
+    assert set(found) == {
+        *((name, depth) for name in ("echo", "get", "put") for depth in (1, 64)),
+        ("redis get", 1),
+    }
+    for result in found.values():
+        assert result["failed"] == 0
+        assert len(result["runs"]) == 2
+        assert result["per_second"]["min"] > 0
+        assert 0 < result["latency_ns"]["p50"]["median"] <= result["latency_ns"]["p99.99"]["median"]
+    assert all(run["checked"] > 0 for run in found["get", 1]["runs"])
+    assert {(r["name"], r["depth"], r["ratio"]) for r in document["ratios"]} == {
+        *(
+            (name, depth, ratio)
+            for name in ("get", "put")
+            for depth in (1, 64)
+            for ratio in ("latency_over_echo", "throughput_of_echo")
+        ),
+        ("redis get", 1, "latency_over_get"),
+    }
+    assert {extra["connections"] for extra in document["extras"]} == {1, 50}
+    assert document["command"] == "splinter bench --lab --redis --json " + " ".join(SHORT)
+    assert document["versions"].items() >= versions().items()
+    assert document["machine"]["cpus"] >= 1
+    assert not [name for name in netns.names() if name.split("-")[1:2] == [str(process.pid)]]
+    assert not instances.run_dir(f"bench-{process.pid}").exists()
+
+
+def test_a_server_on_the_udp_transport(unique_name: str) -> None:
+    core = str(max(os.sched_getaffinity(0)))
+    arguments = ("--transport", "udp", "--address", "127.0.0.1", "--port", "17199", "--cores", core)
+    with running_server(unique_name, *arguments, "--memory", "64MiB") as info:
+        assert info.transport == "udp"
+        ran = _bench("--instance", unique_name, *SHORT)
+        assert ran.returncode == 0, ran.stderr
+        for word in ("get", "put", "p99.99"):
+            assert word in ran.stdout
+        with Admin("127.0.0.1", instances.credential(unique_name), port=17199) as admin:
+            assert admin.list_tenants() == []
+    with pytest.raises(SplinterError):
+        instances.read(unique_name)
+
+
+def test_a_server_that_does_not_start_says_why(unique_name: str) -> None:
+    with (
+        pytest.raises(SplinterError, match="no-such-device"),
+        running_server(unique_name, "--transport", "xdp", "--dev", "no-such-device"),
+    ):
+        raise AssertionError("it started")
+
+
+def test_without_a_server_it_says_what_to_do() -> None:
+    ran = _bench("--instance", "nobody-has-this-name")
+    assert ran.returncode == 1
+    assert "splinter serve" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [(("--depth", "0"), "depth"), (("--runs", "0"), "runs"), (("--key-bytes", "256"), "key-bytes")],
+)
+def test_settings_out_of_range_are_refused(arguments: tuple[str, ...], word: str) -> None:
+    ran = _bench(*arguments)
+    assert ran.returncode != 0
+    assert word in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.redis
+def test_redis_is_asked_for_what_was_stored() -> None:
+    with RedisServer("127.0.0.1", core=max(os.sched_getaffinity(0)), port=16_379) as server:
+        client = RedisClient(server, 1000)
+        try:
+            client.preload()
+            result = client.run(seconds=0.1, warmup_seconds=0.0)
+            assert result.recorded > 0
+            assert result.failed == 0
+            client._keys = 2000  # half of the keys are not there
+            assert client.run(seconds=0.1, warmup_seconds=0.0).corrupt > 0
+        finally:
+            client.close()
