@@ -109,7 +109,7 @@ class Lab:
                 with netns.inside(end.namespace), IPRoute() as ip:
                     for index in ip.link_lookup(ifname=end.device):
                         ip.link("del", index=index)
-            except (NetlinkError, ServerError):
+            except (OSError, NetlinkError, ServerError):
                 pass  # the other end's removal took it away, or the namespace is only a leftover name
             netns.remove(end.namespace)
 
@@ -128,6 +128,8 @@ class Lab:
                     problems += _problems(ip, end, other, self.queues)
             except ServerError as error:
                 problems.append(str(error))
+            except (OSError, NetlinkError) as error:  # the kernel takes a removed namespace apart in the background
+                problems.append(f"{end.device} in {end.namespace} went away: {error}")
         return LabStatus(not problems, True, tuple(problems))
 
     def __enter__(self) -> Self:

@@ -25,7 +25,7 @@ _MODES: tuple[tuple[AttachMode, int], ...] = (("native", syscall.LINK_NATIVE), (
 _NETLINK_IF_NOEXIST = 1 << 0  # XDP_FLAGS_UPDATE_IF_NOEXIST
 _OCCUPIED = (errno.EBUSY, errno.EEXIST)
 _DETACHED = (errno.ENOLINK, errno.ENODEV, errno.EINVAL)  # its device is gone; or a kernel that cannot (before 5.11)
-_RETRY_SECONDS = 2.0  # the kernel detaches a killed holder's link only some time after its death
+_RETRY_SECONDS = 2.0  # a killed server's workers hold its link until they are dead, too
 _RETRY_INTERVAL_SECONDS = 0.01
 
 log = logging.getLogger(__name__)

@@ -129,6 +129,8 @@ NOT_OURS: dict[str, Callable[[], bytes]] = {
     "cut in the ports": lambda: frame(header())[: ETHERNET_BYTES + IP_BYTES + 3],
     "IP version 5": lambda: frame(header(), ip={"version": 5}),
     "IP header of 16 bytes": lambda: frame(header(), ip={"ihl": 4}),
+    # Its "port" would be the lower half of the source address: 28.3, which is 7171.
+    "IP header of 12 bytes": lambda: frame(header(), ip={"ihl": 3, "src": "10.0.28.3"}),
     "a later fragment": lambda: frame(header(), ip={"frag": 8}),
 }
 

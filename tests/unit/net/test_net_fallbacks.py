@@ -74,6 +74,14 @@ def test_occupied_device_says_what_to_do(code: int, monkeypatch: pytest.MonkeyPa
         attach.attach(-1, "eth9", 9)
 
 
+def test_attach_waits_for_the_link_of_a_dying_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([_fail(errno.EBUSY), _fail(errno.EBUSY), lambda *_: 123])
+    monkeypatch.setattr(syscall, "link_xdp", lambda *arguments: next(answers)(*arguments))
+    monkeypatch.setattr(attach, "_RETRY_INTERVAL_SECONDS", 0.0)
+    attachment = attach.attach(-1, "eth9", 9)
+    assert (attachment.mode, attachment.link_fd) == ("native", 123)
+
+
 def test_generic_mode_is_the_fallback_and_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
