@@ -1,0 +1,258 @@
+"""Installing, replacing and removing extensions: what the store, the code region and the client see of it."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+
+import pytest
+
+from splinter import limits
+from splinter.client import Client
+from splinter.errors import (
+    BusyError,
+    CompileError,
+    ControlError,
+    NoSuchExtensionError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    SplinterError,
+    UnknownTenantError,
+)
+from splinter.ext import Store, extension, record, u64
+from splinter.ext.code import CodeRegion
+from splinter.server import registry
+from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
+
+WORKER = 0
+POLLS_MAX = 2000
+TWICE = """
+from splinter.ext import extension, Store, u64
+
+@extension
+def twice(db: Store, x: u64) -> u64:
+    return x + x
+"""
+THRICE = TWICE.replace("x + x", "x + x + x")
+ANOTHER = TWICE.replace("x: u64", "x: u64, y: u64")
+
+
+@extension
+def from_function(db: Store, x: u64) -> u64:
+    """A function of this file."""
+    return x + 1
+
+
+@pytest.fixture
+def tenant(control) -> Client:
+    token = control.admin().create_tenant(7).token
+    with Client("127.0.0.1", 7, token, port=control.port) as client:
+        yield client
+
+
+def installed(control, name: str, tenant: int = 7) -> record.InstalledExtension | None:
+    value = control.store.get(tenant, limits.TABLE_EXTENSIONS, name.encode(), participant=WORKER)
+    return None if value is None else record.parse(value)
+
+
+def code_at(control, found: record.InstalledExtension) -> bytes:
+    assert found.code_address == control.shared.code.address + found.code_offset
+    return ctypes.string_at(found.code_address, found.code_bytes)
+
+
+def test_an_install_is_in_the_store_and_its_code_in_the_region(control, tenant):
+    info = tenant.install(TWICE)
+    found = installed(control, "twice")
+    assert (info.name, info.version, str(info.signature)) == ("twice", 1, "twice(x: u64) -> u64")
+    assert (found.signature, found.version) == (info.signature, 1)
+    assert (found.code_bytes, found.frame_bytes) == (info.code_bytes, info.frame_bytes)
+    assert any(code_at(control, found))
+    assert tenant.extensions() == [info]
+    assert tenant.signature("twice") == info.signature
+
+
+def test_a_function_is_installed_by_its_source(control, tenant):
+    assert tenant.install(from_function).name == "from_function"
+    assert installed(control, "from_function")
+
+
+def test_a_function_without_source_is_refused(tenant):
+    with pytest.raises(SplinterError, match="source"):
+        tenant.install(print)
+
+
+def test_another_name_may_be_chosen(control, tenant):
+    assert tenant.install(TWICE, name="double").name == "double"
+    assert installed(control, "double")
+    assert installed(control, "twice") is None
+
+
+def test_a_second_install_replaces_the_first(control, tenant):
+    tenant.install(TWICE)
+    first = installed(control, "twice")
+    info = tenant.install(ANOTHER)
+    found = installed(control, "twice")
+    assert found.version == info.version == 2
+    assert found.code_offset != first.code_offset
+    assert tenant.signature("twice").parameters == (("x", "u64"), ("y", "u64"))
+    assert [item.name for item in tenant.extensions()] == ["twice"]
+
+
+def test_uninstalling_removes_it(control, tenant):
+    tenant.install(TWICE)
+    tenant.uninstall("twice")
+    assert installed(control, "twice") is None
+    assert tenant.extensions() == []
+    for ask in (tenant.signature, tenant.uninstall, tenant.invoke):
+        with pytest.raises(NoSuchExtensionError):
+            ask("twice")
+
+
+def test_a_refused_source_tells_every_place_and_changes_nothing(control, tenant):
+    tenant.install(TWICE)
+    with pytest.raises(CompileError) as raised:
+        tenant.install(TWICE.replace("return x + x", "y = open(x)\n    return z"))
+    lines = [item["line"] for item in raised.value.diagnostics]
+    assert lines == [6, 7]
+    assert {"line", "column", "rule", "message"} <= raised.value.diagnostics[0].keys()
+    assert "^" in str(raised.value)
+    assert installed(control, "twice").version == 1
+
+
+@pytest.mark.parametrize("source", ["", "x" * (limits.SOURCE_BYTES_MAX + 1)])
+def test_an_impossible_source_is_refused(tenant, source):
+    with pytest.raises(ControlError):
+        tenant.install(source)
+
+
+@pytest.mark.parametrize("source", ["\0", "def", "(" * 1000, "import os", "x = 10 ** 10 ** 10", "é" * 100])
+def test_a_hostile_source_is_only_refused(control, tenant, source):
+    with pytest.raises(CompileError):
+        tenant.install(source)
+    assert tenant.install(TWICE).version == 1
+
+
+def test_tenants_do_not_see_each_others_extensions(control, tenant):
+    tenant.install(TWICE)
+    other = control.admin().create_tenant(8)
+    with Client("127.0.0.1", 8, other.token, port=control.port) as second:
+        assert second.extensions() == []
+        with pytest.raises(NoSuchExtensionError):
+            second.uninstall("twice")
+        assert second.install(THRICE).version == 1
+    assert installed(control, "twice", 7).code_offset != installed(control, "twice", 8).code_offset
+    with Client("127.0.0.1", 7, other.token, port=control.port) as impostor, pytest.raises(PermissionDeniedError):
+        impostor.install(TWICE)
+
+
+def test_replaced_code_stays_until_every_worker_has_moved_on(control, tenant):
+    address = control.store.address
+    tenant.install(TWICE)
+    first = installed(control, "twice")
+    code = code_at(control, first)
+    epoch_enter(address, WORKER, OLDEST_NONE)  # a worker that may be running the first version
+    tenant.install(THRICE)
+    admin = control.admin()
+    for _ in range(50):  # the control process has had many occasions to free it
+        assert admin.stats()["control"]["code_bytes_waiting"] == first.code_bytes
+    assert code_at(control, first) == code
+    for _ in range(POLLS_MAX):
+        epoch_enter(address, WORKER, OLDEST_NONE)  # a turn of the worker's loop
+        if admin.stats()["control"]["code_bytes_waiting"] == 0:
+            break
+    assert code_at(control, first) != code
+    epoch_leave(address, WORKER)
+    assert tenant.install(ANOTHER).version == 3
+    assert installed(control, "twice").code_offset == first.code_offset  # its place is used again
+
+
+def test_a_restarted_control_process_knows_what_is_installed(control, tenant):
+    info = tenant.install(TWICE)
+    found = installed(control, "twice")
+    code = code_at(control, found)
+    control.restart()
+    assert tenant.extensions() == [info]
+    assert tenant.install(THRICE, name="another").version == 1
+    assert installed(control, "another").code_offset != found.code_offset
+    assert code_at(control, found) == code
+    assert tenant.install(THRICE).version == 2
+
+
+def test_a_restarted_control_process_writes_no_code_while_old_code_may_run(control_stopped, monkeypatch):
+    """Code that the first process replaced may be running, and only that process knew where it is."""
+    control = control_stopped
+    monkeypatch.setattr(registry, "_READY_SECONDS_MAX", 0.05)
+    control.start()
+    token = control.admin().create_tenant(7).token
+    with Client("127.0.0.1", 7, token, port=control.port) as client:
+        client.install(TWICE)
+        epoch_enter(control.store.address, WORKER, OLDEST_NONE)
+        control.restart()
+        with pytest.raises(BusyError, match="epoch"):
+            client.install(THRICE)
+        epoch_enter(control.store.address, WORKER, OLDEST_NONE)
+        assert client.install(THRICE).version == 2
+
+
+def test_a_removed_tenants_code_is_free_again(control, tenant):
+    tenant.install(TWICE)
+    first = installed(control, "twice")
+    admin = control.admin()
+    admin.remove_tenant(7)
+    for _ in range(POLLS_MAX):
+        stats = admin.stats()["control"]
+        if stats["code_bytes_waiting"] == 0:
+            break
+    assert (stats["code_bytes_waiting"], stats["extensions"]) == (0, 0)
+    token = admin.create_tenant(7).token
+    with Client("127.0.0.1", 7, token, port=control.port) as client:
+        assert client.extensions() == []
+        client.install(THRICE)
+    assert installed(control, "twice").code_offset == first.code_offset
+
+
+def test_extensions_are_not_charged_to_the_quota(control):
+    token = control.admin().create_tenant(9, quota_bytes=0).token
+    with Client("127.0.0.1", 9, token, port=control.port) as client:
+        client.install(TWICE)
+    with pytest.raises(QuotaExceededError):
+        control.store.put(9, 0, b"k", b"v", participant=WORKER)
+
+
+def test_the_number_of_extensions_is_bounded(control_stopped, monkeypatch):
+    monkeypatch.setattr(limits, "EXTENSIONS_PER_TENANT_MAX", 2)
+    control_stopped.start()
+    token = control_stopped.admin().create_tenant(7).token
+    with Client("127.0.0.1", 7, token, port=control_stopped.port) as client:
+        client.install(TWICE, name="a")
+        client.install(TWICE, name="b")
+        with pytest.raises(ControlError, match="at most 2") as raised:
+            client.install(TWICE, name="c")
+        assert raised.value.code == "too_many_extensions"
+        assert client.install(THRICE, name="a").version == 2
+
+
+def test_a_full_code_region_is_a_clear_refusal(control_stopped):
+    control_stopped.shared.code = CodeRegion.create(mmap.PAGESIZE)
+    control_stopped.start()
+    admin = control_stopped.admin()
+    token = admin.create_tenant(7).token
+    with Client("127.0.0.1", 7, token, port=control_stopped.port) as client:
+        with pytest.raises(ControlError) as raised:
+            for number in range(limits.EXTENSIONS_PER_TENANT_MAX):
+                client.install(TWICE, name=f"filler{number}")
+        assert raised.value.code == "code_memory_full"
+        client.uninstall("filler0")
+        for _ in range(POLLS_MAX):
+            if admin.stats()["control"]["code_bytes_waiting"] == 0:
+                break
+        assert client.install(TWICE).version == 1
+
+
+def test_the_administrator_may_act_for_a_tenant(control, tenant):
+    tenant.install(TWICE)
+    connection = control.connect()
+    credential = "the administrator's secret"
+    assert connection.request("extension.signature", credential=credential, tenant=7, name="twice")["version"] == 1
+    with pytest.raises(UnknownTenantError):
+        connection.request("extension.list", credential=credential, tenant=8)
