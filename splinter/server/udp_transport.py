@@ -8,7 +8,7 @@ import struct
 from typing import Any
 
 from splinter.errors import ServerError
-from splinter.net.netns import inside_optional
+from splinter.net.netns import inside
 from splinter.server.config import ServerConfig
 from splinter.wire import H_TENANT
 from splinter.worker.memory import WorkerMemory
@@ -45,7 +45,7 @@ class UdpTransport:
         self.address = config.address or "127.0.0.1"
         self.port = config.port
         self.sockets: list[socket.socket] = []
-        with inside_optional(config.netns):
+        with inside(config.netns):
             try:
                 for _ in config.cores:
                     self.sockets.append(self._open())

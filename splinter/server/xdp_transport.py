@@ -12,7 +12,7 @@ from splinter import limits
 from splinter.errors import ServerError, TransportUnavailableError
 from splinter.native.memory import SharedArena
 from splinter.net.afxdp import Umem, XskSocket
-from splinter.net.netns import inside_optional
+from splinter.net.netns import inside
 from splinter.net.xdp import XdpProgram
 from splinter.server.config import ServerConfig
 from splinter.worker.layout import QUEUE_LOCK
@@ -56,7 +56,7 @@ class XdpTransport:
         self.cores = len(config.cores)
         self.netns = config.netns
         self.mode: str | None = None
-        with inside_optional(self.netns):
+        with inside(self.netns):
             self.address = config.address or device_address(self.device)
             self.queues = device_queues(self.device)
             if self.queues > limits.QUEUES_MAX:
@@ -78,7 +78,7 @@ class XdpTransport:
     def open_sockets(self) -> None:
         """One socket for each queue and core slot, all over one UMEM; every chunk goes to its queue's fill ring."""
         chunks = self.queues * limits.CHUNKS_PER_QUEUE
-        with inside_optional(self.netns):
+        with inside(self.netns):
             self._umem = Umem(chunks, limits.CHUNK_BYTES)
             for queue in range(self.queues):
                 self._sockets.append([])
@@ -117,7 +117,7 @@ class XdpTransport:
 
     def attach(self) -> None:
         """Let packets in."""
-        with inside_optional(self.netns):
+        with inside(self.netns):
             self.mode = self.program.attach()
 
     def entry(self) -> Any:
