@@ -208,9 +208,7 @@ def wake_rx(xsk: int) -> None:
 @njit(cache=True)
 def completion_available(xsk: int) -> int:
     """Chunks that may be taken."""
-    return distance(
-        load32(load64(xsk + r.X_COMPLETION_CONSUMER)), load32_acquire(load64(xsk + r.X_COMPLETION_PRODUCER))
-    )
+    return distance(load32(load64(xsk + r.X_COMPLETION_CONSUMER)), load32_acquire(load64(xsk + r.X_COMPLETION_PRODUCER)))
 
 
 @njit(cache=True)

@@ -127,9 +127,7 @@ class XskSocket:
                 self.fill, self.completion = partner.fill, partner.completion
             else:
                 self.fill = Ring(self.fd, c.XDP_UMEM_PGOFF_FILL_RING, at[2], ADDRESS, fill_entries)
-                self.completion = Ring(
-                    self.fd, c.XDP_UMEM_PGOFF_COMPLETION_RING, at[3], ADDRESS, completion_entries
-                )
+                self.completion = Ring(self.fd, c.XDP_UMEM_PGOFF_COMPLETION_RING, at[3], ADDRESS, completion_entries)
 
             flags = _MODE_FLAGS[mode] | (c.XDP_USE_NEED_WAKEUP if need_wakeup else 0)
             if partner is not None:

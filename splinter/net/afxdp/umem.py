@@ -31,9 +31,7 @@ class Umem:
 
     def __init__(self, chunks: int, chunk_bytes: int = CHUNK_BYTES_MIN, *, buffer: Any = None) -> None:
         if chunk_bytes & (chunk_bytes - 1) or not CHUNK_BYTES_MIN <= chunk_bytes <= mmap.PAGESIZE:
-            raise ValueError(
-                f"chunk_bytes is a power of two from {CHUNK_BYTES_MIN} to {mmap.PAGESIZE}, not {chunk_bytes}"
-            )
+            raise ValueError(f"chunk_bytes is a power of two from {CHUNK_BYTES_MIN} to {mmap.PAGESIZE}, not {chunk_bytes}")
         if chunks < 1:
             raise ValueError(f"a UMEM has at least one chunk, not {chunks}")
         self.chunks = chunks

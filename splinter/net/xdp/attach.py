@@ -24,7 +24,7 @@ AttachMode = Literal["native", "generic"]
 _MODES: tuple[tuple[AttachMode, int], ...] = (("native", syscall.LINK_NATIVE), ("generic", syscall.LINK_GENERIC))
 _NETLINK_IF_NOEXIST = 1 << 0  # XDP_FLAGS_UPDATE_IF_NOEXIST
 _OCCUPIED = (errno.EBUSY, errno.EEXIST)
-_DETACHED = (errno.ENOLINK, errno.ENODEV, errno.EINVAL)  # its device is gone; or a kernel that cannot (before 5.11)
+_CANNOT_DETACH = (errno.EINVAL, errno.EOPNOTSUPP)  # kernels before 5.11: the link ends when all have closed it
 _RETRY_SECONDS = 2.0  # a killed server's workers hold its link until they are dead, too
 _RETRY_INTERVAL_SECONDS = 0.01
 
@@ -48,7 +48,7 @@ class Attachment:
         try:
             syscall.detach_link(self.link_fd)
         except OSError as error:
-            if error.errno not in _DETACHED:
+            if error.errno not in _CANNOT_DETACH:
                 raise
         finally:
             os.close(self.link_fd)

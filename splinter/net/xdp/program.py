@@ -21,9 +21,7 @@ class Program:
     of these processes ends is detached by the kernel.
     """
 
-    def __init__(
-        self, ifname: str, source: str, function: str, defines: Mapping[str, object], maps: Sequence[str]
-    ) -> None:
+    def __init__(self, ifname: str, source: str, function: str, defines: Mapping[str, object], maps: Sequence[str]) -> None:
         self.ifname = ifname
         try:
             self.ifindex = socket.if_nametoindex(ifname)

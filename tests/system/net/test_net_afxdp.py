@@ -163,9 +163,7 @@ def test_forked_workers_share_one_umem_over_queues_and_cores(lab: Lab, client: C
         for core in range(CORES):
             tenants[1 + core] = (99, core, TENANT_ACTIVE, 1, 0)
 
-        children = [
-            _fork_echo(umem, [sockets[queue, core] for queue in range(QUEUES)], core, stop) for core in range(CORES)
-        ]
+        children = [_fork_echo(umem, [sockets[queue, core] for queue in range(QUEUES)], core, stop) for core in range(CORES)]
         try:
             for round_number in range(2 * chunks_per_queue):  # more than there are chunks: they must come back
                 for queue in range(QUEUES):
@@ -228,10 +226,10 @@ def test_a_kick_sends_the_whole_ring(lab: Lab, client: Client) -> None:
         assert compiled.tx_pending(sender.record) == 0
         arrived: list[int] = []
         until(
-            lambda: arrived.extend(
-                int(socket.umem.packet(address, length)[UDP_PAYLOAD]) for address, length in socket.receive()
+            lambda: (
+                arrived.extend(int(socket.umem.packet(address, length)[UDP_PAYLOAD]) for address, length in socket.receive())
+                or len(arrived) == count
             )
-            or len(arrived) == count
         )
         assert arrived == list(range(count))
         done: list[int] = []

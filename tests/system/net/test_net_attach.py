@@ -101,9 +101,7 @@ def test_detach_works_while_a_forked_process_holds_the_link(lab: Lab) -> None:
             assert os.waitpid(child, 0)[1] == 0
 
 
-def test_kernels_without_links_get_netlink(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_kernels_without_links_get_netlink(lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     def no_links(*_: object) -> int:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 

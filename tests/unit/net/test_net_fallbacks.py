@@ -82,9 +82,7 @@ def test_attach_waits_for_the_link_of_a_dying_server(monkeypatch: pytest.MonkeyP
     assert (attachment.mode, attachment.link_fd) == ("native", 123)
 
 
-def test_generic_mode_is_the_fallback_and_is_logged(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_generic_mode_is_the_fallback_and_is_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     def only_generic(_program: int, _ifindex: int, flags: int) -> int:
         return 123 if flags == syscall.LINK_GENERIC else _fail(errno.EOPNOTSUPP)()
 
@@ -93,6 +91,14 @@ def test_generic_mode_is_the_fallback_and_is_logged(
         attachment = attach.attach(-1, "eth9", 9)
     assert (attachment.mode, attachment.link_fd) == ("generic", 123)
     assert "generic mode, which is slower" in caplog.text
+
+
+def test_detach_on_kernels_that_cannot_closes_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(syscall, "detach_link", _fail(errno.EOPNOTSUPP))
+    link = os.open(os.devnull, os.O_RDONLY)
+    attach.Attachment("eth9", "native", link, syscall.LINK_NATIVE).detach()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(link)
 
 
 def test_no_mode_at_all_lists_the_reasons(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,7 @@ from splinter.net.xdp.compile import BPF_FOLDER, read_source
 
 
 def test_generated_header_is_up_to_date() -> None:
-    assert (BPF_FOLDER / "shared.h").read_text() == header.c_header(), (
-        "run: python -m splinter.net.xdp.header > bpf/shared.h"
-    )
+    assert (BPF_FOLDER / "shared.h").read_text() == header.c_header(), "run: python -m splinter.net.xdp.header > bpf/shared.h"
 
 
 def test_tenant_record_is_aligned_as_c_aligns_it() -> None:
