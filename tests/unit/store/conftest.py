@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Callable, Iterator
 
@@ -25,16 +26,23 @@ def store() -> Iterator[Store]:
 
 @pytest.fixture
 def children() -> Iterator[Callable[[list[Callable[[], int]]], list[int]]]:
-    """Run functions in forked processes at the same time; returns their results (0 … 255), or -signal."""
+    """Run functions in forked processes; returns their results (0 … 255), or -signal.
+
+    All processes wait for the last one before they begin, so that even short functions run side by side.
+    """
     started: list[int] = []
 
     def run(functions: list[Callable[[], int]]) -> list[int]:
         pids = []
-        for function in functions:
+        ready = mmap.mmap(-1, mmap.PAGESIZE)
+        for place, function in enumerate(functions):
             pid = os.fork()
             if pid == 0:
                 result = 255
                 try:
+                    ready[place] = 1
+                    while ready[: len(functions)] != b"\1" * len(functions):
+                        os.sched_yield()
                     result = function()
                 finally:
                     os._exit(result)

@@ -155,7 +155,7 @@ def test_readers_see_whole_values_and_keep_them(store, children, scratch):
 
 
 def test_a_quota_is_exact_with_two_writers(store, children, scratch):
-    objects = 20_000
+    objects = 60_000
     store.open_tenant(TENANT, objects * 64)
     assert fill_up(store.address, 2, 1 << 40, scratch) == objects
     store.close_tenant(TENANT)
@@ -176,7 +176,7 @@ def test_read_modify_write_with_versions_loses_nothing(store, children, scratch)
     zero = bytes(8)
     store.put(TENANT, 0, zero, zero)
     count_up(store.address, 0, 1, scratch)
-    times = 5000
+    times = 100_000
     writers = [lambda p=p: count_up(store.address, p, times, scratch) for p in range(3)]
     assert children(writers) == [0, 0, 0]
     assert int.from_bytes(store.get(TENANT, 0, zero), "little") == 3 * times + 1
