@@ -46,8 +46,8 @@ def measure(
         measured = [("AF_XDP echo: the limit", limit.measure(_DEPTH, seconds))]
     signature = client.signature("path_to_root")
     requests = {
-        "get of one synset": _request(tenant, Opcode.GET, synset_key(synset), table=TABLE_SYNSETS),
-        "invoke of path_to_root": _request(
+        "one get": _request(tenant, Opcode.GET, synset_key(synset), table=TABLE_SYNSETS),
+        "path to root by invoke": _request(
             tenant, Opcode.INVOKE, b"path_to_root", signature.pack((synset,), {}), object_version=signature.hash
         ),
     }

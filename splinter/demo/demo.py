@@ -80,6 +80,7 @@ def demonstration(
 ) -> Iterator[Demonstration]:
     """Bring everything up: lab, server, data, tenants, extensions; and down again."""
     with contextlib.ExitStack() as stack:
+        stack.callback(reporter.note, "Server and lab are gone again")  # the last thing to be done
         with reporter.step("Reading WordNet") as details:
             wordnet = load_wordnet()
             details.append(f"{len(wordnet.synsets):,} synsets, {len(wordnet.words):,} words")
@@ -97,7 +98,6 @@ def demonstration(
         _create_tenants(reporter, admin, info, tenants)
         _install(reporter, client)
         yield Demonstration(reporter, info, tenant, client, wordnet)
-        stack.callback(reporter.console.print, "[green]✓[/] Everything is down again, nothing is left", highlight=False)
 
 
 def _lab_text(lab: Lab | None) -> str:
@@ -144,14 +144,14 @@ def _install(reporter: Reporter, client: Client) -> None:
         for name in EXTENSIONS:
             source = resources.files(extensions).joinpath(f"{name}.py").read_text()
             installed = client.install(source)
-            details.append(f"{installed.signature} in {installed.code_bytes:,} bytes of machine code")
+            details.append(f"{installed.signature} ({installed.code_bytes:,} bytes of machine code)")
 
 
 def _compare(demo: Demonstration, count: int) -> int:
     """Ask, print the results; returns how many answers differ."""
     questions = make_questions(demo.client, demo.wordnet, count)
     for question in questions:
-        with demo.reporter.counted_step(f"Asking {question.name} {count:,} times each way", count) as advance:
+        with demo.reporter.counted_step(f"Asking for the {question.title}, {count:,} times each way", count) as advance:
             for _ in question.ask_all():
                 advance(1)
     measured = _measure_compiled(demo)
@@ -160,7 +160,7 @@ def _compare(demo: Demonstration, count: int) -> int:
     demo.reporter.console.print(_summary(questions), highlight=False)
     demo.reporter.console.print(_common(demo, "dog", "cat"), highlight=False)
     _print_next(demo.reporter.console)
-    return sum(question.different for question in questions)
+    return _different(questions)
 
 
 def _measure_compiled(demo: Demonstration) -> list[tuple[str, Result]]:
@@ -172,12 +172,17 @@ def _measure_compiled(demo: Demonstration) -> list[tuple[str, Result]]:
 
 
 def _summary(questions: list[Question]) -> str:
-    saved = [question.gets.round_trips / question.invoke.round_trips for question in questions]
-    faster = [question.gets.percentile_ns(50) / question.invoke.percentile_ns(50) for question in questions]
+    asked = sum(len(question.arguments) for question in questions)
+    ratios = [question.gets.percentile_ns(50) / question.invoke.percentile_ns(50) for question in questions]
     return (
-        f"An invoke takes one round trip where the chain of gets takes {saved[0]:.1f} and {saved[1]:.1f}; "
-        f"at the median it is {faster[0]:.1f} and {faster[1]:.1f} times as fast."
+        f"{asked:,} questions, each asked by a chain of gets, by one invoke, and of the data in memory: the answers are "
+        f"{'equal' if not _different(questions) else 'NOT equal'}. One invoke is {' and '.join(f'{r:.1f}' for r in ratios)} "
+        "times as fast at the median as the gets that it saves."
     )
+
+
+def _different(questions: list[Question]) -> int:
+    return sum(question.different for question in questions)
 
 
 def _common(demo: Demonstration, first: str, second: str) -> str:
@@ -226,5 +231,6 @@ def main() -> NoReturn:
     try:
         app()
     except SplinterError as error:
-        Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False)
+        text = "\n".join([str(error), *getattr(error, "__notes__", ())])
+        Console(stderr=True).print(f"[red]error:[/] {escape(text)}", highlight=False)
     sys.exit(1)

@@ -116,9 +116,13 @@ class Way:
 
 @dataclass
 class Question:
-    """A question about many synsets, its answers from the database in memory, and the two ways to the server's."""
+    """A question about many synsets, its answers from the database in memory, and the two ways to the server's.
+
+    ``name`` is the extension's, ``title`` is for people.
+    """
 
     name: str
+    title: str
     arguments: Sequence[tuple[int, ...]]
     expected: Sequence[int]
     client: Client
@@ -152,6 +156,6 @@ def make_questions(client: Client, wordnet: WordNet, count: int) -> list[Questio
     lengths = [len(wordnet.path_to_root(first)) for first in firsts]
     ancestors = [wordnet.lowest_common_ancestor(first, second) for first, second in pairs]
     return [
-        Question("path_to_root", [(first,) for first in firsts], lengths, client),
-        Question("lowest_common_ancestor", pairs, ancestors, client),
+        Question("path_to_root", "path to root", [(first,) for first in firsts], lengths, client),
+        Question("lowest_common_ancestor", "common ancestor", pairs, ancestors, client),
     ]

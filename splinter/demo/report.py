@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -21,6 +23,10 @@ class Reporter:
 
     def __init__(self, console: Console) -> None:
         self.console = console
+
+    def note(self, text: str) -> None:
+        """One line for what took no time worth telling."""
+        self.console.print(f"[green]✓[/] {text}", highlight=False, soft_wrap=True)
 
     @contextmanager
     def step(self, text: str) -> Iterator[list[str]]:
@@ -42,38 +48,34 @@ class Reporter:
         self._done(text, [], start)
 
     def _done(self, text: str, details: list[str], start: float) -> None:
-        more = f": {', '.join(details)}" if details else ""
-        self.console.print(f"[green]✓[/] {text}{more} [dim]({time.monotonic() - start:.1f} s)[/]", highlight=False)
+        more = escape(f": {', '.join(details)}") if details else ""
+        took = f"[dim]({time.monotonic() - start:.1f} s)[/]"
+        self.note(f"{text}{more} {took}")
 
 
 def results_table(questions: list[Question], measured: list[tuple[str, Result]]) -> Table:
-    """Both ways side by side for each question; below, what a compiled client measured in the same run."""
-    table = Table(title="The same questions, asked both ways", caption_justify="left")
-    table.add_column("question")
-    table.add_column("asked by")
-    for heading in ("answers", "round trips", "median µs", "p99 µs", "per second"):
-        table.add_column(heading, justify="right")
+    """Both ways below each other for each question; then what a compiled client measured in the same run."""
+    table = Table(title="The same questions, asked both ways", title_justify="left", box=box.SIMPLE)
+    table.add_column("", no_wrap=True)
+    for heading in ("answers", "round\ntrips", "median\nµs", "p99\nµs", "per\nsecond"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for question in questions:
         for way in (question.gets, question.invoke):
-            table.add_row(question.name if way is question.gets else "", way.name, *_way_cells(question, way))
+            table.add_row(f"{question.title} by {way.name}", *_way_cells(question, way))
         table.add_section()
     for name, result in measured:
         latency = result.latency_ns
-        table.add_row(
-            name,
-            "compiled client",
-            "",
-            f"{result.recorded:,}",
-            _microseconds(latency["p50"]),
-            _microseconds(latency["p99"]),
-            f"{result.per_second:,.0f}",
-        )
+        times = (_microseconds(latency["p50"]), _microseconds(latency["p99"]))
+        table.add_row(f"{name} *", "", f"{result.recorded:,}", *times, f"{result.per_second:,.0f}")
+    if measured:
+        table.caption = "* by a compiled client over AF_XDP, the others by the Python client"
+        table.caption_justify = "left"
     return table
 
 
 def _way_cells(question: Question, way: Way) -> list[str]:
     return [
-        f"{len(way.answers):,} equal" if not question.different else f"[red]{question.different:,} differ[/]",
+        "equal" if not question.different else f"[red]{question.different:,} differ[/]",
         f"{way.round_trips:,}",
         _microseconds(way.percentile_ns(50)),
         _microseconds(way.percentile_ns(99)),

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from splinter.bench.process import end, start
-from splinter.errors import ServerError
+from splinter.errors import ServerError, SplinterError
 from splinter.net import xdp
 from splinter.net.lab import Lab
 from splinter.server import instance as instances
@@ -45,7 +45,8 @@ def lab_for(instance: str, transport: str) -> Iterator[Lab | None]:
 def running_server(instance: str, port: int, lab: Lab | None) -> Iterator[InstanceInfo]:
     """A server on all cores, in the lab or on the loopback interface, for as long as the context lasts.
 
-    Raises :class:`ServerError`, with the end of what the server printed, when it does not come up.
+    Raises :class:`ServerError` when it does not come up. Any :class:`SplinterError` that leaves the context carries the
+    end of what the server printed as a note.
     """
     command = [sys.executable, "-m", "splinter", "serve", "--instance", instance, "--port", str(port)]
     if lab is None:
@@ -56,7 +57,11 @@ def running_server(instance: str, port: int, lab: Lab | None) -> Iterator[Instan
         # A session of its own: Ctrl-C at the terminal is for this process, which then stops the server in order.
         server = start(command, stdout=log, stderr=log, start_new_session=True)
         try:
-            yield _wait_until_ready(instance, server, log)
+            yield _wait_until_ready(instance, server)
+        except SplinterError as error:
+            if said := _end_of(log):
+                error.add_note(f"The server said last:\n{said}")
+            raise
         finally:
             end(server)
 
@@ -68,15 +73,15 @@ def _running(instance: str) -> InstanceInfo | None:
         return None
 
 
-def _wait_until_ready(instance: str, server: subprocess.Popen[bytes], log: IO[str]) -> InstanceInfo:
+def _wait_until_ready(instance: str, server: subprocess.Popen[bytes]) -> InstanceInfo:
     deadline = time.monotonic() + START_SECONDS_MAX
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise ServerError(f"the server ended with status {server.returncode}:\n{_end_of(log)}")
+            raise ServerError(f"the server ended with status {server.returncode}")
         if info := _running(instance):
             return info
         time.sleep(_POLL_SECONDS)
-    raise ServerError(f"the server was not ready within {START_SECONDS_MAX} s:\n{_end_of(log)}")
+    raise ServerError(f"the server was not ready within {START_SECONDS_MAX} s")
 
 
 def _end_of(log: IO[str]) -> str:
