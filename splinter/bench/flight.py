@@ -31,7 +31,7 @@ from splinter.wire import H_CLIENT, H_MAGIC, H_SEQUENCE, H_STATUS, H_VALUE_LENGT
 WINDOW = 1 << 16  # a request's entry is used again after this many; more than any depth
 DEPTH_MAX = 1024
 CHECK_EVERY = 16  # every so manieth reply has its whole value compared
-TIMEOUT_NS_DEFAULT = 100_000_000  # a reply that takes longer is lost: nothing on this path waits for as long
+TIMEOUT_NS_DEFAULT = 1_000_000_000  # a reply that takes longer is lost: not even a busy machine keeps one for as long
 _UNCHECKED = -1
 _STATUSES = 256  # the status is one byte
 _STATUS_OK = int(Status.OK)
@@ -243,7 +243,7 @@ def expire(flight: int, now: int) -> None:
 class Flight:
     """Owner of the memory behind one ``FLIGHT`` record. One client's life long: sequence numbers go on between runs."""
 
-    def __init__(self, *, timeout_ns: int = TIMEOUT_NS_DEFAULT) -> None:
+    def __init__(self) -> None:
         self._record = np.zeros(1, FLIGHT)
         self._pending = np.zeros(WINDOW, PENDING)
         self._statuses = np.zeros(_STATUSES, np.int64)
@@ -255,12 +255,21 @@ class Flight:
         self._record["pending"] = self._pending.ctypes.data
         self._record["statuses"] = self._statuses.ctypes.data
         self._record["client"] = self.client
-        self._record["timeout_ns"] = timeout_ns
+        self.timeout_ns = TIMEOUT_NS_DEFAULT
 
     @property
     def address(self) -> int:
         """Address of the record, for compiled code; valid as long as this object lives."""
         return int(self._record.ctypes.data)
+
+    @property
+    def timeout_ns(self) -> int:
+        """How long a reply may take until its request counts as lost, in ns."""
+        return self["timeout_ns"]
+
+    @timeout_ns.setter
+    def timeout_ns(self, value: int) -> None:
+        self._record["timeout_ns"] = value
 
     def __getitem__(self, field: str) -> int:
         return int(self._record[field][0])

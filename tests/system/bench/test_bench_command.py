@@ -36,6 +36,7 @@ def _bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
+@pytest.mark.slow
 @pytest.mark.xdp
 @pytest.mark.redis
 def test_one_command_measures_everything_and_leaves_nothing() -> None:
@@ -71,6 +72,7 @@ def test_one_command_measures_everything_and_leaves_nothing() -> None:
     assert not instances.run_dir(f"bench-{process.pid}").exists()
 
 
+@pytest.mark.slow
 def test_a_server_on_the_udp_transport(unique_name: str) -> None:
     core = str(max(os.sched_getaffinity(0)))
     arguments = ("--transport", "udp", "--address", "127.0.0.1", "--port", "17199", "--cores", core)

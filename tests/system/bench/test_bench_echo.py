@@ -81,6 +81,7 @@ def test_packets_of_every_size(limit: EchoLimit) -> None:
 
 def test_silence_is_counted_and_ends(lab: Lab) -> None:
     with AfxdpClient(find(lab.server.address, lab.client.namespace), netns=lab.client.namespace) as client:
+        client.flight.timeout_ns = 50_000_000
         result = client.run_exactly(echo(100), depth=8, requests=16)
         assert result.lost == 16
         assert result.recorded == 0
@@ -125,4 +126,5 @@ def test_nothing_is_left_when_construction_fails(lab: Lab) -> None:
     with AfxdpClient(path, netns=lab.client.namespace):
         pass
     with netns.inside(lab.client.namespace), AfxdpClient(path) as client:
+        client.flight.timeout_ns = 50_000_000
         assert client.run_exactly(echo(100), depth=1, requests=1).lost == 1

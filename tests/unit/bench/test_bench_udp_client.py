@@ -26,7 +26,9 @@ KEYS = 200
 
 
 def _client(server: Any) -> UdpClient:
-    return UdpClient("127.0.0.1", server.port)
+    client = UdpClient("127.0.0.1", server.port)
+    client.flight.timeout_ns = 100_000_000  # tests lose packets on purpose
+    return client
 
 
 def test_loads_each_object_once_and_reads_it_back(responder: Any) -> None:
