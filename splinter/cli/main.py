@@ -11,6 +11,7 @@ from splinter.cli import extensions, lab, objects, serve, stats, tenant
 from splinter.cli.errors import Commands
 
 app = typer.Typer(
+    name="splinter",
     cls=Commands,
     no_args_is_help=True,
     add_completion=False,

@@ -171,11 +171,17 @@ class Client:
         signature, :class:`splinter.errors.ExtensionRuntimeError` when the extension ended with an error. A repetition
         may run it twice.
         """
+        remembered = name in self._signatures
         try:
             return self._invoke(name, args, kwargs)
-        except SignatureChangedError:  # installed anew since we asked
-            self._signatures.pop(name, None)
-            return self._invoke(name, args, kwargs)
+        except SignatureChangedError:
+            pass
+        except BadArgumentsError:
+            if not remembered:
+                raise
+        # It may have been installed anew since we asked for the signature.
+        self._signatures.pop(name, None)
+        return self._invoke(name, args, kwargs)
 
     def signature(self, name: str) -> Signature:
         """The signature of an installed extension, asked for once and then remembered."""
