@@ -51,13 +51,16 @@ INSTRUCTIONS_MAX = 20_000  # of the intermediate code, spills at yields included
 EXTENSION_PARAMETERS_MAX = 16
 CODE_BYTES_MAX = 256 * 1024  # machine code of one extension
 CODE_REGION_BYTES = 64 << 20  # machine code of all of them
+EXTENSIONS_MAX = 65536  # installed at once, of all tenants: slots of counters
 TASK_BUDGET = 4096  # loop back-edges and helper costs a task may spend before it yields by itself
 HELPER_COST = 8  # what one get, put or delete takes from the budget
-TASK_YIELDS_MAX = 100_000  # then it ends with EXTENSION_ERROR
+TASK_YIELDS_MAX = 100_000  # resumes of one task that may end in a yield; then it ends with EXTENSION_ERROR
+TASK_MILLISECONDS_MAX = 10_000  # CPU time of one task; then it ends with EXTENSION_ERROR
 
 # --- store ------------------------------------------------------------------------------------------------------------------
 STORE_BYTES_DEFAULT = 1 << 30
 STORE_BYTES_MIN = 16 << 20
+STORE_BYTES_MAX = 64 << 30  # what 32 bits reach in 16-byte units
 SLAB_BYTES = 128 * 1024
 BUCKET_BYTES = 64
 BUCKET_ENTRIES = 7

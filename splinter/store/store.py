@@ -110,13 +110,15 @@ class Store:
 
     @staticmethod
     def plan(bytes_total: int) -> tuple[int, int]:
-        """(buckets of the index, overflow pool included; slabs) of a store of ``bytes_total``, at least
-        STORE_BYTES_MIN.
+        """(buckets of the index, overflow pool included; slabs) of a store of ``bytes_total`` bytes.
 
         So large the BPF maps ``store_index`` (BUCKET_BYTES an element) and ``store_slabs`` (SLAB_BYTES) must be.
+        Raises ValueError for a size outside STORE_BYTES_MIN … STORE_BYTES_MAX.
         """
-        if bytes_total < limits.STORE_BYTES_MIN:
-            raise ValueError(f"a store has at least {limits.STORE_BYTES_MIN} bytes, not {bytes_total}")
+        if not limits.STORE_BYTES_MIN <= bytes_total <= limits.STORE_BYTES_MAX:
+            raise ValueError(
+                f"a store has {limits.STORE_BYTES_MIN} to {limits.STORE_BYTES_MAX} bytes of memory, not {bytes_total}"
+            )
         index_bytes = bytes_total // _INDEX_SHARE
         return index_bytes // limits.BUCKET_BYTES, (bytes_total - index_bytes) // limits.SLAB_BYTES
 

@@ -213,5 +213,6 @@ def test_plan_splits_the_memory():
     buckets, slabs = Store.plan(1 << 30)
     assert buckets * limits.BUCKET_BYTES == 1 << 27
     assert slabs * limits.SLAB_BYTES == (1 << 30) - (1 << 27)
-    with pytest.raises(ValueError, match="at least"):
-        Store.plan(limits.STORE_BYTES_MIN - 1)
+    for size in (limits.STORE_BYTES_MIN - 1, limits.STORE_BYTES_MAX + 1):
+        with pytest.raises(ValueError, match="a store has"):
+            Store.plan(size)
