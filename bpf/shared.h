@@ -11,7 +11,9 @@ struct tenant {
     __u32 home;
     __u32 flags;
     __u32 generation;
-    __u32 reserved[3];
+    __u32 task_yields_max;
+    __u32 task_milliseconds_max;
+    __u32 reserved;
 };
 
 enum verdict {

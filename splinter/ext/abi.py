@@ -88,6 +88,9 @@ class ExtensionError(IntEnum):
     BUDGET = 12
     ASSERTION = 13
     ARGUMENTS = 14  # a bytes argument lies outside the argument block; the worker answers BAD_ARGUMENTS
+    CAPACITY = 15
+    DOMAIN = 16
+    RAISED = 17  # the extension's own `raise Error(code)`; the code is in frame.result
 
 
 ERROR_TEXTS: dict[ExtensionError, str] = {
@@ -104,6 +107,9 @@ ERROR_TEXTS: dict[ExtensionError, str] = {
     ExtensionError.BUSY: "the tenant's objects were locked for too long",
     ExtensionError.BUDGET: "the task used up its total budget",
     ExtensionError.ASSERTION: "assertion failed",
+    ExtensionError.CAPACITY: "the buffer is full",
+    ExtensionError.DOMAIN: "no such value: the argument is outside of the function's domain",
+    ExtensionError.RAISED: "raised by the extension",
     ExtensionError.ARGUMENTS: "arguments do not fit the extension's signature",
 }
 
@@ -130,12 +136,13 @@ RECORD = np.dtype(
         ("code_offset", "<u4"),  # where in the code region
         ("code_bytes", "<u4"),
         ("metadata_length", "<u4"),  # bytes of msgpack behind this record
-        ("statistics", "<u4"),  # reserved: slot of the extension's counters
+        ("statistics", "<u4"),  # slot of the extension's counters, 0 … EXTENSIONS_MAX - 1
     ]
 )
 R_CODE = offset(RECORD, "code")
 R_SIGNATURE_HASH = offset(RECORD, "signature_hash")
 R_ARGUMENTS_BYTES_MIN = offset(RECORD, "arguments_bytes_min")
+R_STATISTICS = offset(RECORD, "statistics")
 R_RESULT_KIND = offset(RECORD, "result_kind")
 
 

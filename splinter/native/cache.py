@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 _NOT_COMPILED = frozenset({"cli", "client", "demo", "server"})  # packages without a compiled function or what they use
@@ -28,8 +29,20 @@ def source_digest() -> str:
 
 
 def _cache_root() -> Path:
+    """The user's cache folder; where that cannot be written, one of this user's own among the temporary files."""
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "splinter"
+    chosen = (Path(base) if base else Path.home() / ".cache") / "splinter"
+    try:
+        chosen.mkdir(parents=True, exist_ok=True)
+        if os.access(chosen, os.W_OK | os.X_OK):
+            return chosen
+    except OSError:
+        pass
+    own = Path(tempfile.gettempdir()) / f"splinter-cache-{os.geteuid()}"
+    own.mkdir(mode=0o700, exist_ok=True)
+    if own.stat().st_uid == os.geteuid() and own.stat().st_mode & 0o022 == 0:
+        return own  # compiled code is run as found: nobody else may write there
+    return Path(tempfile.mkdtemp(prefix="splinter-cache-"))
 
 
 def configure() -> Path:
@@ -40,12 +53,9 @@ def configure() -> Path:
     os.environ["NUMBA_CACHE_DIR"] = str(folder)
     if "numba" in sys.modules:  # it has read its environment already; functions look here when they are decorated
         sys.modules["numba"].config.CACHE_DIR = str(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        os.utime(folder)
-        stale = sorted(root.glob("numba-*"), key=lambda path: path.stat().st_mtime, reverse=True)[4:]
-        for path in stale:
-            shutil.rmtree(path, ignore_errors=True)
-    except OSError:
-        pass  # an unwritable home costs compile time at each start, nothing else
+    folder.mkdir(exist_ok=True)
+    os.utime(folder)
+    stale = sorted(root.glob("numba-*"), key=lambda path: path.stat().st_mtime, reverse=True)[4:]
+    for path in stale:
+        shutil.rmtree(path, ignore_errors=True)
     return folder

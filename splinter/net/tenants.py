@@ -24,7 +24,9 @@ TENANT = np.dtype(
         ("home", "<u4"),  # core slot that serves the tenant's requests, 0 … cores - 1
         ("flags", "<u4"),  # TENANT_ACTIVE or TENANT_REMOVING; written last on creation
         ("generation", "<u4"),  # counts creations under this id, from 1
-        ("reserved", "<u4", 3),
+        ("task_yields_max", "<u4"),  # yields that one of the tenant's tasks may make; 0: the server's limit
+        ("task_milliseconds_max", "<u4"),  # CPU time that one of the tenant's tasks may use; 0: the server's limit
+        ("reserved", "<u4"),
     ]
 )
 assert TENANT.itemsize == 32
@@ -33,6 +35,8 @@ T_TOKEN = offset(TENANT, "token")
 T_HOME = offset(TENANT, "home")
 T_FLAGS = offset(TENANT, "flags")
 T_GENERATION = offset(TENANT, "generation")
+T_TASK_YIELDS_MAX = offset(TENANT, "task_yields_max")
+T_TASK_MILLISECONDS_MAX = offset(TENANT, "task_milliseconds_max")
 
 
 def tenants_bytes(tenants_max: int = limits.TENANTS_MAX) -> int:

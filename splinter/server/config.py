@@ -62,6 +62,7 @@ class ServerConfig:
     tasks_per_worker: int = limits.TASKS_PER_WORKER
     task_budget: int = limits.TASK_BUDGET
     task_yields_max: int = limits.TASK_YIELDS_MAX
+    task_milliseconds_max: int = limits.TASK_MILLISECONDS_MAX
     idle_spin_ns: int = limits.IDLE_SPIN_NS
 
     def validate(self) -> None:
@@ -79,9 +80,11 @@ class ServerConfig:
             raise ServerError(f"no such core: {sorted(missing)}; this process may use {list(_available_cores())}")
         if self.memory_bytes < limits.STORE_BYTES_MIN:
             raise ServerError(f"memory {self.memory_bytes} bytes: at least {limits.STORE_BYTES_MIN >> 20}MiB")
+        if self.memory_bytes > limits.STORE_BYTES_MAX:
+            raise ServerError(f"memory {self.memory_bytes} bytes: at most {limits.STORE_BYTES_MAX >> 30}GiB")
         if not 1 <= self.tasks_per_worker <= limits.TASKS_PER_WORKER:
             raise ServerError(f"tasks_per_worker {self.tasks_per_worker}: 1 to {limits.TASKS_PER_WORKER}")
-        for name in ("task_budget", "task_yields_max", "idle_spin_ns"):
+        for name in ("task_budget", "task_yields_max", "task_milliseconds_max", "idle_spin_ns"):
             if not 1 <= getattr(self, name) <= 1 << 40:
                 raise ServerError(f"{name} {getattr(self, name)}: 1 to 2**40")
 

@@ -25,3 +25,5 @@ class Shared:
     credential: bytes  # the administrator's
     listen_socket: socket.socket  # bound and listening; survives the control process
     statistics: Callable[[], dict[str, Any]]  # counters of workers, transport and store
+    extension_counters: list[np.ndarray]  # of each worker: EXTENSION_COUNTERS by slot (splinter.worker.layout)
+    cycles_per_millisecond: int  # what those counters' cycles are

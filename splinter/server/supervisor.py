@@ -25,6 +25,7 @@ import splinter
 from splinter import limits
 from splinter.errors import ServerError, Status, TransportUnavailableError
 from splinter.ext.code import CodeRegion
+from splinter.native.clock import cycles_per_millisecond
 from splinter.net.netns import inside
 from splinter.net.tenants import TENANT, tenants_bytes
 from splinter.net.xdp import probe
@@ -108,6 +109,7 @@ class Supervisor:
         self._entry = transport.entry()
         if isinstance(transport, XdpTransport):
             transport.open_sockets()
+        ticks = cycles_per_millisecond()
         self._workers = [
             WorkerMemory(
                 index,
@@ -117,6 +119,8 @@ class Supervisor:
                 tasks=config.tasks_per_worker,
                 task_budget=config.task_budget,
                 task_yields_max=config.task_yields_max,
+                task_milliseconds_max=config.task_milliseconds_max,
+                cycles_per_millisecond=ticks,
                 idle_spin_ns=config.idle_spin_ns,
                 udp=name == "udp",
             )
@@ -126,7 +130,15 @@ class Supervisor:
             transport.prepare(worker)
         self._listener = self._listen(transport.address)
         self._shared = Shared(
-            config, store, tenants, code, self._folder.credential.encode(), self._listener, self.statistics
+            config=config,
+            store=store,
+            tenants=tenants,
+            code=code,
+            credential=self._folder.credential.encode(),
+            listen_socket=self._listener,
+            statistics=self.statistics,
+            extension_counters=[worker.extension_counters for worker in self._workers],
+            cycles_per_millisecond=ticks,
         )
         self._store = store
         gc.freeze()  # children share these pages: keep the collector from writing into them

@@ -33,10 +33,25 @@ TASK = np.dtype(
         ("yields", "<u4"),  # so far
         ("result_kind", "<u4"),  # abi.ResultKind
         ("chunk", "<u8"),  # XDP: UMEM address of the frame's first byte
-        ("spare", "<u8"),
+        ("counters", "<u8"),  # address of its extension's EXTENSION_COUNTERS of this worker
+        ("cycles", "<u8"),  # CPU time so far, in ticks of the time-stamp counter
+        ("cycles_max", "<u8"),  # then it ends with EXTENSION_ERROR
+        ("yields_max", "<u4"),  # likewise
+        ("spare", "<u4", 11),
     ]
 )
-assert TASK.itemsize == 64
+assert TASK.itemsize == 128
+
+# What one worker did for one installed extension. Writer: that worker; the control process sets it to zero when it gives
+# the slot to another extension, which is when no worker can run the old one any more.
+EXTENSION_COUNTERS = np.dtype(
+    [
+        ("invocations", "<u8"),  # tasks that ended
+        ("errors", "<u8"),  # of them with EXTENSION_ERROR
+        ("yields", "<u8"),
+        ("cycles", "<u8"),  # CPU time in ticks of the time-stamp counter
+    ]
+)
 
 COUNTERS = np.dtype(
     [
@@ -78,7 +93,10 @@ WORKER = np.dtype(
         ("tasks_count", "<u4"),
         ("wake_fd", "<i4"),  # eventfd that ends a sleep
         ("task_budget", "<u8"),
-        ("task_yields_max", "<u8"),
+        ("task_yields_max", "<u8"),  # for tenants without a limit of their own
+        ("task_milliseconds_max", "<u8"),  # likewise
+        ("cycles_per_millisecond", "<u8"),  # of the time-stamp counter
+        ("extension_counters", "<u8"),  # address of EXTENSION_COUNTERS[EXTENSIONS_MAX]
         ("idle_spin_ns", "<u8"),
         # XDP transport.
         ("sockets", "<u8", limits.QUEUES_MAX),  # address of the XSK record of each queue
@@ -133,6 +151,9 @@ W_TASKS_COUNT = offset(WORKER, "tasks_count")
 W_WAKE_FD = offset(WORKER, "wake_fd")
 W_TASK_BUDGET = offset(WORKER, "task_budget")
 W_TASK_YIELDS_MAX = offset(WORKER, "task_yields_max")
+W_TASK_MILLISECONDS_MAX = offset(WORKER, "task_milliseconds_max")
+W_CYCLES_PER_MILLISECOND = offset(WORKER, "cycles_per_millisecond")
+W_EXTENSION_COUNTERS = offset(WORKER, "extension_counters")
 W_IDLE_SPIN_NS = offset(WORKER, "idle_spin_ns")
 W_SOCKETS = offset(WORKER, "sockets")
 W_QUEUES = offset(WORKER, "queues")
@@ -174,6 +195,16 @@ T_EPOCH = offset(TASK, "epoch")
 T_YIELDS = offset(TASK, "yields")
 T_RESULT_KIND = offset(TASK, "result_kind")
 T_CHUNK = offset(TASK, "chunk")
+T_COUNTERS = offset(TASK, "counters")
+T_CYCLES = offset(TASK, "cycles")
+T_CYCLES_MAX = offset(TASK, "cycles_max")
+T_YIELDS_MAX = offset(TASK, "yields_max")
+
+X_INVOCATIONS = offset(EXTENSION_COUNTERS, "invocations")
+X_ERRORS = offset(EXTENSION_COUNTERS, "errors")
+X_YIELDS = offset(EXTENSION_COUNTERS, "yields")
+X_CYCLES = offset(EXTENSION_COUNTERS, "cycles")
+EXTENSION_COUNTERS_BYTES = EXTENSION_COUNTERS.itemsize
 
 TASK_BYTES = TASK.itemsize
 WORKER_BYTES = -(-WORKER.itemsize // 64) * 64

@@ -10,7 +10,7 @@ from splinter import limits
 from splinter.ext.abi import CONTEXT
 from splinter.native.memory import SharedArena
 from splinter.worker.helpers import fill_context
-from splinter.worker.layout import BATCH, POLLFD, POLLIN, TASK, WORKER
+from splinter.worker.layout import BATCH, EXTENSION_COUNTERS, POLLFD, POLLIN, TASK, WORKER
 from splinter.worker.udp_layout import UDP_AREA, part_sizes, udp_chunks
 
 _U32 = np.dtype("<u4")
@@ -33,6 +33,8 @@ class WorkerMemory:
         tasks: int,
         task_budget: int,
         task_yields_max: int,
+        task_milliseconds_max: int,
+        cycles_per_millisecond: int,
         idle_spin_ns: int,
         udp: bool,
     ) -> None:
@@ -41,8 +43,8 @@ class WorkerMemory:
         descriptors = limits.QUEUES_MAX + 1
         needed = [
             WORKER.itemsize, CONTEXT.itemsize, TASK.itemsize * tasks, limits.FRAME_BYTES * tasks, 4 * tasks, 4 * tasks,
-            _SCRATCH_BYTES, BATCH.itemsize * limits.RX_BATCH, POLLFD.itemsize * descriptors, UDP_AREA.itemsize,
-            *sizes.values(),
+            EXTENSION_COUNTERS.itemsize * limits.EXTENSIONS_MAX, _SCRATCH_BYTES, BATCH.itemsize * limits.RX_BATCH,
+            POLLFD.itemsize * descriptors, UDP_AREA.itemsize, *sizes.values(),
         ]  # fmt: skip
         arena = SharedArena(sum(map(SharedArena.rounded, needed)))
         self.index = index
@@ -52,11 +54,15 @@ class WorkerMemory:
         context = arena.array(CONTEXT)
         fill_context(context, store, index)
         self._poll_fds = arena.array(POLLFD, descriptors)
+        # Only the slots in use take memory: pages of a shared mapping come when they are touched.
+        self.extension_counters = arena.array(EXTENSION_COUNTERS, limits.EXTENSIONS_MAX)
         settings = {
             "index": index, "store": store, "tenants": tenants, "texts": texts, "context": context.ctypes.data,
             "tasks": arena.take(TASK.itemsize * tasks), "frames": arena.take(limits.FRAME_BYTES * tasks),
             "tasks_count": tasks, "wake_fd": self.wake_fd, "task_budget": task_budget,
-            "task_yields_max": task_yields_max, "idle_spin_ns": idle_spin_ns,
+            "task_yields_max": task_yields_max, "task_milliseconds_max": task_milliseconds_max,
+            "cycles_per_millisecond": cycles_per_millisecond, "idle_spin_ns": idle_spin_ns,
+            "extension_counters": self.extension_counters.ctypes.data,
             "run_queue": arena.take(_U32.itemsize * tasks), "free_tasks": arena.take(_U32.itemsize * tasks),
             "scratch": arena.take(_SCRATCH_BYTES), "batch": arena.take(BATCH.itemsize * limits.RX_BATCH),
             "poll_fds": self._poll_fds.ctypes.data, "udp_fd": -1,

@@ -25,20 +25,26 @@ from splinter.ext.abi import (
     R_CODE,
     R_RESULT_KIND,
     R_SIGNATURE_HASH,
+    R_STATISTICS,
     RESUME_DONE,
     RESUME_YIELD,
     ExtensionError,
     ResultKind,
 )
-from splinter.native.atomics import call_resume, load16, load32, load64, move_bytes, store32, store64
+from splinter.native.atomics import call_resume, cycles, load16, load32, load64, move_bytes, store32, store64
+from splinter.net.tenants import T_TASK_MILLISECONDS_MAX, T_TASK_YIELDS_MAX, TENANT
 from splinter.store.operations import object_value, store_find
 from splinter.wire import H_KEY_LENGTH, H_OBJECT_VERSION, H_TENANT
 from splinter.worker.layout import (
+    EXTENSION_COUNTERS_BYTES,
     FRAME_BYTES,
     N_RESUMES,
     N_YIELDS,
     T_CHUNK,
     T_CODE,
+    T_COUNTERS,
+    T_CYCLES,
+    T_CYCLES_MAX,
     T_EPOCH,
     T_FRAME,
     T_HEADER,
@@ -46,10 +52,13 @@ from splinter.worker.layout import (
     T_RESULT_KIND,
     T_STATE,
     T_YIELDS,
+    T_YIELDS_MAX,
     TASK_BYTES,
     TASK_FREE,
     TASK_READY,
     W_CONTEXT,
+    W_CYCLES_PER_MILLISECOND,
+    W_EXTENSION_COUNTERS,
     W_FRAMES,
     W_FREE_LENGTH,
     W_FREE_TASKS,
@@ -60,16 +69,24 @@ from splinter.worker.layout import (
     W_RUNNING_TENANT,
     W_STORE,
     W_TASK_BUDGET,
+    W_TASK_MILLISECONDS_MAX,
     W_TASK_YIELDS_MAX,
     W_TASKS,
     W_TASKS_COUNT,
     W_TASKS_LIVE,
+    W_TENANTS,
     W_TURN_EPOCH,
+    X_CYCLES,
+    X_ERRORS,
+    X_INVOCATIONS,
+    X_YIELDS,
 )
 from splinter.worker.reply import BODY_BYTES_MAX, HEADER_BYTES, count, finish, refuse, refuse_extension_error
 
 PENDING = -1  # the task lives on; its reply comes later
 
+_TENANT_BYTES = TENANT.itemsize
+_SLOT_MASK = limits.EXTENSIONS_MAX - 1
 _OK = int(Status.OK)
 _BUSY = int(Status.BUSY)
 _NO_EXTENSION = int(Status.NO_EXTENSION)
@@ -137,11 +154,15 @@ def invoke(w: int, header: int, key_length: int, value_length: int, origin: int,
     store32(task + T_ORIGIN, origin)
     store64(task + T_CHUNK, chunk)
     store32(task + T_YIELDS, 0)
+    store64(task + T_CYCLES, 0)
+    slot = load32(record + R_STATISTICS) & _SLOT_MASK
+    store64(task + T_COUNTERS, load64(w + W_EXTENSION_COUNTERS) + slot * EXTENSION_COUNTERS_BYTES)
     outcome = _resume(w, task, tenant)
     if outcome != RESUME_YIELD:
         length = _reply(w, task, outcome)
         release_task(w, task)
         return length
+    _set_limits(w, task, tenant)
     # Only now does the task outlive this turn of the loop: from here on it holds this turn's epoch. A newer one would not
     # cover what it read already; the worker's published one may be another task's, and would never move on.
     epoch = load64(w + W_TURN_EPOCH)
@@ -159,19 +180,41 @@ def _resume(w: int, task: int, tenant: int) -> int:
     frame = load64(task + T_FRAME)
     store64(frame + F_BUDGET, load64(w + W_TASK_BUDGET))
     store32(w + W_RUNNING_TENANT, tenant)
+    start = cycles()
     outcome = call_resume(load64(task + T_CODE), frame, load64(w + W_CONTEXT))
+    used = cycles() - start
     store32(w + W_RUNNING_TENANT, 0)
     count(w + N_RESUMES)
+    counters = load64(task + T_COUNTERS)
+    store64(counters + X_CYCLES, load64(counters + X_CYCLES) + used)
+    store64(task + T_CYCLES, load64(task + T_CYCLES) + used)
     if outcome == RESUME_YIELD:
         count(w + N_YIELDS)
+        count(counters + X_YIELDS)
     return outcome
+
+
+@njit(cache=True)
+def _set_limits(w: int, task: int, tenant: int) -> None:
+    """What a task that yielded may use in all: its tenant's limits, where it has any, else the server's."""
+    record = load64(w + W_TENANTS) + tenant * _TENANT_BYTES
+    yields_max = load32(record + T_TASK_YIELDS_MAX)
+    milliseconds_max = load32(record + T_TASK_MILLISECONDS_MAX)
+    if yields_max == 0:
+        yields_max = load64(w + W_TASK_YIELDS_MAX)
+    if milliseconds_max == 0:
+        milliseconds_max = load64(w + W_TASK_MILLISECONDS_MAX)
+    store32(task + T_YIELDS_MAX, yields_max)
+    store64(task + T_CYCLES_MAX, milliseconds_max * load64(w + W_CYCLES_PER_MILLISECOND))
 
 
 @njit(cache=True)
 def _reply(w: int, task: int, outcome: int) -> int:
     """Write the reply of a task that ended; returns its length."""
     frame, header = load64(task + T_FRAME), load64(task + T_HEADER)
+    count(load64(task + T_COUNTERS) + X_INVOCATIONS)
     if outcome != RESUME_DONE:
+        count(load64(task + T_COUNTERS) + X_ERRORS)
         error = load32(frame + F_ERROR)
         if error == _ERROR_ARGUMENTS:
             return refuse(w, header, _BAD_ARGUMENTS)
@@ -226,7 +269,7 @@ def run_next(w: int) -> tuple[int, int]:
     if outcome == RESUME_YIELD:
         yields = load32(task + T_YIELDS) + 1
         store32(task + T_YIELDS, yields)
-        if yields < load64(w + W_TASK_YIELDS_MAX):
+        if yields < load32(task + T_YIELDS_MAX) and load64(task + T_CYCLES) < load64(task + T_CYCLES_MAX):
             _enqueue(w, task)
             return 0, 0
         store32(frame + F_ERROR, _ERROR_BUDGET)

@@ -7,7 +7,9 @@ from numba import njit
 from splinter import limits
 from splinter.native import libc
 from splinter.native.atomics import load32, load64, store32_release, store64, store64_release
+from splinter.native.clock import now_ns
 from splinter.store.epochs import epoch_enter, epoch_leave, epoch_now
+from splinter.store.staging import stage_expire
 from splinter.worker.layout import (
     N_LOOPS,
     N_SLEEPS,
@@ -25,16 +27,6 @@ from splinter.worker.layout import (
 )
 from splinter.worker.reply import count
 
-_NANOSECONDS = 1_000_000_000
-
-
-@njit(cache=True)
-def now_ns(w: int) -> int:
-    """Monotonic nanoseconds; uses the worker's scratch area for the moment of the call."""
-    timespec = load64(w + W_SCRATCH)
-    libc.clock_gettime(libc.CLOCK_MONOTONIC, timespec)
-    return load64(timespec) * _NANOSECONDS + load64(timespec + 8)
-
 
 @njit(cache=True)
 def begin_turn(w: int) -> None:
@@ -49,7 +41,7 @@ def begin_turn(w: int) -> None:
 @njit(cache=True)
 def beat(w: int) -> int:
     """Publish the heartbeat; returns its time in monotonic nanoseconds."""
-    now = now_ns(w)
+    now = now_ns(load64(w + W_SCRATCH))
     store64_release(w + W_HEARTBEAT, now)
     return now
 
@@ -58,9 +50,12 @@ def beat(w: int) -> int:
 def sleep_in_poll(w: int, descriptors: int) -> None:
     """Wait for a packet, for the wake-up descriptor (the last of ``descriptors``) or ``IDLE_POLL_MS``.
 
-    The worker is offline for the store's epochs meanwhile: it holds no reference.
+    The worker is offline for the store's epochs meanwhile: it holds no reference. Before, it drops fragmented puts that
+    were never completed.
     """
-    epoch_leave(load64(w + W_STORE), load32(w + W_INDEX))
+    store, me = load64(w + W_STORE), load32(w + W_INDEX)
+    stage_expire(store, me, load64(w + W_HEARTBEAT), limits.STAGING_AGE_NS_MAX)
+    epoch_leave(store, me)
     store32_release(w + W_STATE, STATE_SLEEPING)
     count(w + N_SLEEPS)
     poll_fds = load64(w + W_POLL_FDS)
