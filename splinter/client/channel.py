@@ -68,7 +68,7 @@ class Channel:
         self.timeout = timeout
         self._client = secrets.randbits(64) or 1
         self._sequence = 0
-        self._flights: dict[int, _Flight] = {}  # oldest first; of stream() only
+        self._flights: dict[int, _Flight] = {}  # of the current stream(), oldest first
         self._refused = False
         try:
             self._socket = connect(socket.SOCK_DGRAM, address, port, netns, timeout)
@@ -166,8 +166,8 @@ class Channel:
         seconds. Raises as :meth:`request` does.
         """
         timeout = self.timeout if timeout is None else timeout
-        flights = self._flights
-        flights.clear()
+        flights: dict[int, _Flight] = {}
+        self._flights = flights
         check_at = 0.0
         try:
             while True:
@@ -191,7 +191,7 @@ class Channel:
                     del flights[found[0]]
                     yield found
         finally:
-            flights.clear()
+            flights.clear()  # what still comes in answers nobody
 
     def _resend_late(self, now: float, timeout: float) -> None:
         for flight in self._flights.values():

@@ -6,18 +6,18 @@ import asyncio
 import hmac
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from weakref import WeakValueDictionary
 
 import splinter
 from splinter import limits, wire
 from splinter.errors import ControlError, PermissionDeniedError, Status, UnknownTenantError, error_for
+from splinter.ext.compile import compile_source
 from splinter.server import control_fields as fields
 from splinter.server import statistics
-
-if TYPE_CHECKING:
-    from splinter.server.control import Shared
-    from splinter.server.control_tenants import Tenants
-    from splinter.server.registry import Entry, Registry
+from splinter.server.control_tenants import Tenants
+from splinter.server.registry import Entry, Registry
+from splinter.server.shared import Shared
 
 _CREDENTIAL_BYTES_MAX = 256
 _TOKEN_BYTES = 8
@@ -29,8 +29,9 @@ class Operations:
 
     def __init__(self, shared: Shared, tenants: Tenants, registry: Registry) -> None:
         self._shared, self._tenants, self._registry = shared, tenants, registry
-        # One thread: compiling does not hold up other connections, and installs take their turns.
+        # One thread: compiling does not hold up other connections, and tenants take their turns.
         self._compiler = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compiler")
+        self._installing: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self._counts: dict[str, int] = {}
         self._handlers: dict[str, _Handler] = {
             "hello": self._hello,
@@ -135,12 +136,20 @@ class Operations:
         source = fields.text(request, "source", limits.SOURCE_BYTES_MAX)
         name = fields.optional_text(request, "name", limits.EXTENSION_NAME_BYTES_MAX)
         generation = self._tenants.generation(tenant)
-        compiled = await asyncio.get_running_loop().run_in_executor(self._compiler, _compile, source, name)
-        await self._registry.ready_to_write()
-        if not self._tenants.is_active(tenant) or self._tenants.generation(tenant) != generation:
-            raise UnknownTenantError(f"tenant {tenant} was removed meanwhile")
-        entry = self._registry.install(tenant, compiled)
+        async with self._turn(tenant):
+            compiled = await asyncio.get_running_loop().run_in_executor(self._compiler, compile_source, source, name)
+            await self._registry.ready_to_write()
+            if not self._tenants.is_active(tenant) or self._tenants.generation(tenant) != generation:
+                raise UnknownTenantError(f"tenant {tenant} was removed meanwhile")
+            entry = self._registry.install(tenant, compiled)
         return {"extension": _describe(entry)}
+
+    def _turn(self, tenant: int) -> asyncio.Lock:
+        """A tenant has one source at the compiler at a time: many large ones do not keep the others waiting."""
+        lock = self._installing.get(tenant)
+        if lock is None:
+            lock = self._installing[tenant] = asyncio.Lock()
+        return lock
 
     async def _extension_uninstall(self, request: dict[Any, Any]) -> dict[str, Any]:
         tenant = self._require_tenant(request)
@@ -168,12 +177,6 @@ class Operations:
             "operations": dict(self._counts),
         }
         return {"stats": statistics.collect(self._shared.statistics(), control)}
-
-
-def _compile(source: str, name: str | None) -> Any:
-    from splinter.ext.compile import compile_source  # LLVM is loaded when the first extension comes
-
-    return compile_source(source, name)
 
 
 def _describe(entry: Entry) -> dict[str, Any]:

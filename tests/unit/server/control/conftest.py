@@ -6,37 +6,25 @@ import os
 import selectors
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
 import pytest
-from splinter.ext.code import CodeRegion
 
 from splinter import limits
 from splinter.client.admin import Admin
 from splinter.client.control import ControlConnection
+from splinter.ext.code import CodeRegion
 from splinter.net.tenants import TENANT
 from splinter.server.config import ServerConfig
 from splinter.server.control import run_control
 from splinter.server.processes import fork_child
+from splinter.server.shared import Shared
 from splinter.store.store import Store
 
 CREDENTIAL = "the administrator's secret"
 CORES = 3
 _END_SECONDS_MAX = 10
-
-
-@dataclass
-class Shared:
-    config: ServerConfig
-    store: Store
-    tenants: np.ndarray
-    code: CodeRegion
-    credential: bytes
-    listen_socket: socket.socket
-    statistics: Callable[[], dict[str, Any]]
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import threading
 
 import pytest
 
@@ -209,6 +210,33 @@ def test_a_removed_tenants_code_is_free_again(control, tenant):
         assert client.extensions() == []
         client.install(THRICE)
     assert installed(control, "twice").code_offset == first.code_offset
+
+
+def test_installs_from_several_connections_all_arrive(control):
+    tenants = control.admin().create_tenants(3)
+    failures: list[BaseException] = []
+
+    def install(tenant: int, token: int, number: int) -> None:
+        try:
+            with Client("127.0.0.1", tenant, token, port=control.port) as client:
+                for name in ("own", f"f{number}"):
+                    client.install(TWICE, name=name)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [
+        threading.Thread(target=install, args=(item.tenant, item.token, number)) for item in tenants for number in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    for item in tenants:
+        assert installed(control, "own", item.tenant).version == 3
+        assert {f"f{number}" for number in range(3)} <= {
+            stored.key.decode() for stored in control.store.scan(limits.TABLE_EXTENSIONS, tenant=item.tenant)
+        }
 
 
 def test_extensions_are_not_charged_to_the_quota(control):
