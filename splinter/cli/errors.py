@@ -31,7 +31,3 @@ class Commands(TyperGroup):
             raise fail(str(error)) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
-        except BrokenPipeError:
-            # The reader of our output has gone. Python would complain once more when it flushes at exit.
-            sys.stdout = None
-            raise typer.Exit(FAILED) from None

@@ -123,20 +123,25 @@ def test_duplicated_late_and_damaged_replies_are_ignored(client, responder):
     before: list[bytes] = []
 
     def disturb(header: Header, packet: bytes) -> list[bytes]:
-        other = Header.unpack(packet)
+        wrong = b"wrong"
+        other, request, longer, keyed = (Header.unpack(packet) for _ in range(4))
+        for forged in (other, request, keyed):
+            forged.value_length = len(wrong)
         other.client ^= 1
-        request = Header.unpack(packet)
         request.flags = 0
-        longer = Header.unpack(packet)
-        longer.value_length += 1
-        body = packet[limits.REQUEST_HEADER_BYTES :]
+        longer.value_length = len(wrong) + 1
+        keyed.key_length = 1
+        stranger = Header.unpack(packet)
+        stranger.tenant += 1
         rubbish = [
             b"",
             b"short",
             b"\0" * limits.REQUEST_HEADER_BYTES,
-            other.pack() + body,
-            request.pack() + body,
-            longer.pack() + body,
+            other.pack() + wrong,
+            request.pack() + wrong,
+            longer.pack() + wrong,
+            keyed.pack() + wrong,
+            stranger.pack() + packet[limits.REQUEST_HEADER_BYTES :] + wrong,
             packet + b"x",
             packet + b"x" * limits.UDP_PAYLOAD_BYTES_MAX,
         ]
@@ -279,6 +284,24 @@ def test_acknowledged_says_what_is_settled(client, responder):
     client.put_many([(b"%d" % number, b"v") for number in range(100)], window=8)
     for header in responder.requests:
         assert header.sequence - 8 < header.acknowledged <= header.sequence
+
+
+def test_acknowledged_does_not_pass_a_request_that_is_still_open(client, responder):
+    """As long as the first put has no answer, no later request may say that it is settled."""
+    answered = []
+
+    def lose_first(header: Header, packet: bytes) -> list[bytes]:
+        if header.sequence == 1 and len(responder.requests) < 20:
+            return []
+        if header.sequence == 1:
+            answered.append(len(responder.requests))
+        return [packet]
+
+    responder.on_reply = lose_first
+    client.put_many([(b"%d" % number, b"v") for number in range(30)], window=25)
+    before = responder.requests[: answered[0]]
+    assert len(before) > 20
+    assert {header.acknowledged for header in before} == {1}
 
 
 def test_threads_share_a_client(client):

@@ -20,7 +20,9 @@ from splinter.server.config import ServerConfig
 from splinter.server.control import run_control
 from splinter.server.processes import fork_child
 from splinter.server.shared import Shared
+from splinter.store.region import Region
 from splinter.store.store import Store
+from splinter.worker.layout import EXTENSION_COUNTERS, EXTENSION_COUNTERS_BYTES
 
 CREDENTIAL = "the administrator's secret"
 CORES = 3
@@ -91,6 +93,11 @@ def control_stopped() -> Iterator[Control]:
         credential=CREDENTIAL.encode(),
         listen_socket=listener,
         statistics=lambda: {"transport": "none", "workers": [], "store": store.usage()},
+        extension_counters=[
+            Region.create("counters", EXTENSION_COUNTERS_BYTES * limits.EXTENSIONS_MAX).array(EXTENSION_COUNTERS)
+            for _ in range(CORES)
+        ],
+        cycles_per_millisecond=1_000_000,
     )
     control = Control(shared)
     yield control
