@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import Any
 
@@ -24,10 +25,8 @@ class RawSocket:
 
     def send(self, packet: bytes) -> None:
         """Send a packet; what the network refuses is lost, as it may be anywhere."""
-        try:
+        with contextlib.suppress(ConnectionRefusedError, BlockingIOError):
             self._socket.send(packet)
-        except (ConnectionRefusedError, BlockingIOError):
-            pass
 
     def receive(self, seconds: float = RECEIVE_SECONDS) -> tuple[Header, bytes] | None:
         """The next packet as header and value; None when none comes."""

@@ -50,16 +50,20 @@ class RunningServer:
         self._open.append(client)
         return client
 
+    def children(self, name: str) -> list[int]:
+        """Process ids of the supervisor's living children of this name."""
+        listed = Path(f"/proc/{self.info.pid}/task/{self.info.pid}/children").read_text().split()
+        found = []
+        for child in listed:
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{child}/comm").read_text().strip() == name:
+                    found.append(int(child))
+        return found
+
     def workers(self) -> dict[int, int]:
         """Process ids of the workers that live, by core slot."""
-        children = Path(f"/proc/{self.info.pid}/task/{self.info.pid}/children").read_text().split()
-        found: dict[int, int] = {}
-        for child in children:
-            with contextlib.suppress(OSError):
-                name = Path(f"/proc/{child}/comm").read_text().strip()
-                if name.startswith("splinter-w"):
-                    found[int(name.removeprefix("splinter-w"))] = int(child)
-        return found
+        named = {slot: self.children(f"splinter-w{slot}") for slot in range(len(self.info.cores))}
+        return {slot: pids[0] for slot, pids in named.items() if pids}
 
     def worker_pids(self) -> list[int]:
         """Process ids of the workers that live."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from pyroute2 import IPRoute
+
 from splinter.errors import ServerError
 from splinter.net.lab import Lab
 from splinter.net.netns import inside

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from splinter.errors import OutOfMemoryError, QuotaExceededError, RequestTimeoutError
 from tests.support.servers import RunningServer, running_server
 

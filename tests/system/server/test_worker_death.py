@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
 from splinter.errors import RequestTimeoutError
 from tests.support.servers import RunningServer, running_server
 from tests.support.waiting import wait_for
@@ -86,9 +87,7 @@ def test_control_process_is_replaced_with_tenants_and_extensions(server: Running
     tenant = admin.create_tenant(quota_bytes=1 << 20)
     client = server.client(tenant)
     client.install("from splinter.ext import Store, extension, u64\n@extension\ndef one(db: Store) -> u64:\n    return 1\n")
-    children = open(f"/proc/{server.info.pid}/task/{server.info.pid}/children").read().split()
-    (control,) = [pid for pid in children if open(f"/proc/{pid}/comm").read().strip() == "splinter-ctl"]
-    os.kill(int(control), signal.SIGKILL)
+    os.kill(server.children("splinter-ctl")[0], signal.SIGKILL)
 
     def is_back() -> bool:
         with contextlib.suppress(Exception):

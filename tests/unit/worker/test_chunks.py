@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+
 from splinter import limits
 from splinter.layout import offset
 from splinter.net.afxdp.record import RINGS, XSK

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
+
 from splinter.worker.frame import PAYLOAD_OFFSET, payload_length, turn_around
 
 
