@@ -277,6 +277,18 @@ def test_a_full_code_region_is_a_clear_refusal(control_stopped):
         assert client.install(TWICE).version == 1
 
 
+def test_an_install_that_fails_after_compiling_leaves_no_code_behind(control_stopped):
+    control_stopped.shared.code = CodeRegion.create(mmap.PAGESIZE)
+    control_stopped.start()
+    token = control_stopped.admin().create_tenant(7).token
+    long_name = "x" * limits.EXTENSION_METADATA_BYTES_MAX
+    with Client("127.0.0.1", 7, token, port=control_stopped.port) as client:
+        for _ in range(mmap.PAGESIZE // 64 + 1):  # as often as the region could hold the smallest code
+            with pytest.raises(ControlError, match="too long"):
+                client.install(TWICE.replace("x: u64", f"{long_name}: u64").replace("x + x", f"{long_name} + 1"))
+        assert client.install(TWICE).version == 1
+
+
 def test_the_administrator_may_act_for_a_tenant(control, tenant):
     tenant.install(TWICE)
     connection = control.connect()
