@@ -61,12 +61,16 @@ CONTEXT = np.dtype(
         ("delete", "<u8"),
         ("store", "<u8"),  # address of the store's descriptor, for the helpers
         ("participant", "<u8"),  # the worker's number in the store, for the helpers
-        ("reserved", "<u8", 27),
+        # int64 put_if(context, frame, table, key, key_length, value, value_length, version): 1 put, 0 the object's version
+        # is another one, or there is no object; < 0: -ExtensionError. A pointer of 0: the worker does not offer it
+        ("put_if", "<u8"),
+        ("reserved", "<u8", 26),
     ]
 )
 C_GET = offset(CONTEXT, "get")
 C_PUT = offset(CONTEXT, "put")
 C_DELETE = offset(CONTEXT, "delete")
+C_PUT_IF = offset(CONTEXT, "put_if")
 C_STORE = offset(CONTEXT, "store")
 C_PARTICIPANT = offset(CONTEXT, "participant")
 
@@ -91,6 +95,7 @@ class ExtensionError(IntEnum):
     CAPACITY = 15
     DOMAIN = 16
     RAISED = 17  # the extension's own `raise Error(code)`; the code is in frame.result
+    UNAVAILABLE = 18  # the worker has no such helper: its pointer in the context is 0
 
 
 ERROR_TEXTS: dict[ExtensionError, str] = {
@@ -109,6 +114,7 @@ ERROR_TEXTS: dict[ExtensionError, str] = {
     ExtensionError.ASSERTION: "assertion failed",
     ExtensionError.CAPACITY: "the buffer is full",
     ExtensionError.DOMAIN: "no such value: the argument is outside of the function's domain",
+    ExtensionError.UNAVAILABLE: "this server does not offer the operation",
     ExtensionError.RAISED: "raised by the extension",
     ExtensionError.ARGUMENTS: "arguments do not fit the extension's signature",
 }

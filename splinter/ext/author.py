@@ -6,11 +6,14 @@ of parameters and results, and conversions that check that a value fits.
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from splinter.ext.abi import ExtensionError
 from splinter.ext.faults import ExtensionFault
+from splinter.ext.types import BIG_ENDIAN, ELEMENTS, F64, Element
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -22,30 +25,158 @@ def extension(function: _Function) -> _Function:
 
 
 class _Integer:
-    """An integer type by its range; calling it checks a value and gives it back."""
+    """An integer type by its range; calling it checks a value and gives it back, a float without its fraction."""
 
     def __init__(self, name: str, low: int, high: int) -> None:
         self.__name__ = name
         self.low, self.high = low, high
 
-    def __call__(self, value: int) -> int:
-        if not self.low <= value <= self.high:
+    def __call__(self, value: float) -> int:
+        if isinstance(value, float) and not math.isfinite(value):
             raise ExtensionFault(ExtensionError.OVERFLOW)
-        return int(value)
+        whole = int(value)
+        if not self.low <= whole <= self.high:
+            raise ExtensionFault(ExtensionError.OVERFLOW)
+        return whole
 
     def __repr__(self) -> str:
         return self.__name__
 
 
 if TYPE_CHECKING:
-    u64 = int
-    i64 = int
+    u8 = u16 = u32 = u64 = i8 = i16 = i32 = i64 = int
+    f64 = float
 else:
-    u64 = _Integer("u64", 0, (1 << 64) - 1)
-    i64 = _Integer("i64", -(1 << 63), (1 << 63) - 1)
+    u8, u16, u32, u64 = (_Integer(f"u{bits}", 0, (1 << bits) - 1) for bits in (8, 16, 32, 64))
+    i8, i16, i32, i64 = (_Integer(f"i{bits}", -(1 << bits - 1), (1 << bits - 1) - 1) for bits in (8, 16, 32, 64))
+    f64 = float
 
 
-class View:
+class f32:
+    """The type of array elements that are IEEE 754 binary32; in expressions they are f64."""
+
+
+class Error(Exception):
+    """``raise Error(code)`` ends the task; the invoker sees the code, an integer from 0 to 2**64 - 1, or negative."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        super().__init__(code)
+
+
+def sqrt(x: float) -> float:
+    """Square root; ends the task with ``DOMAIN`` when ``x`` is negative."""
+    if x < 0:
+        raise ExtensionFault(ExtensionError.DOMAIN)
+    return math.sqrt(x)
+
+
+def floor(x: float) -> float:
+    """The largest whole number that is not above ``x``, as a float."""
+    return (float(math.floor(x)) or math.copysign(0.0, x)) if math.isfinite(x) else x
+
+
+def popcount(x: int) -> int:
+    """How many bits of an unsigned integer are 1."""
+    return x.bit_count()
+
+
+def clz(x: int) -> int:
+    """How many bits above the highest 1 of a 64-bit integer are 0; 64 for 0."""
+    return 64 - x.bit_length()
+
+
+def ctz(x: int) -> int:
+    """How many bits below the lowest 1 of a 64-bit integer are 0; 64 for 0."""
+    return (x & -x).bit_length() - 1 if x else 64
+
+
+def rotl64(x: int, count: int) -> int:
+    """Rotate a 64-bit integer to the left by 0 … 63."""
+    return _rotate(x, count, 64)
+
+
+def rotl32(x: int, count: int) -> int:
+    """Rotate an integer of 32 bits to the left by 0 … 31."""
+    return _rotate(u32(x), count, 32)
+
+
+def _rotate(x: int, count: int, bits: int) -> int:
+    if not 0 <= count < bits:
+        raise ExtensionFault(ExtensionError.SHIFT)
+    return (x << count | x >> bits - count) & (1 << bits) - 1
+
+
+def pack(element: Element, value: Any) -> bytes:
+    """A number as it lies in memory."""
+    order: Literal["little", "big"] = "big" if element.is_big_endian else "little"
+    if element.value == F64:
+        return struct.pack(("<" if order == "little" else ">") + ("f" if element.size == 4 else "d"), value)
+    if not element.range[0] <= value <= element.range[1]:
+        raise ExtensionFault(ExtensionError.OVERFLOW)
+    return int(value).to_bytes(element.size, order, signed=element.is_signed)
+
+
+def unpack(element: Element, content: bytes | memoryview) -> Any:
+    """The inverse of :func:`pack`."""
+    order: Literal["little", "big"] = "big" if element.is_big_endian else "little"
+    if element.value == F64:
+        return struct.unpack(("<" if order == "little" else ">") + ("f" if element.size == 4 else "d"), content)[0]
+    return int.from_bytes(content, order, signed=element.is_signed)
+
+
+def _place(content: memoryview, offset: int, size: int) -> memoryview:
+    if not 0 <= offset <= len(content) - size:
+        raise ExtensionFault(ExtensionError.INDEX)
+    return content[offset : offset + size]
+
+
+def _reader(name: str) -> Callable[[_Readable, int], Any]:
+    element = {**ELEMENTS, **BIG_ENDIAN}[name]
+
+    def read(self: _Readable, offset: int) -> Any:
+        return unpack(element, _place(self._bytes, offset, element.size))
+
+    read.__name__ = name
+    read.__doc__ = f"The {name} at a byte offset."
+    return read
+
+
+def _appender(name: str) -> Callable[[Buffer, Any], None]:
+    element = {**ELEMENTS, **BIG_ENDIAN}[name]
+
+    def append(self: Buffer, value: Any) -> None:
+        packed = pack(element, value)
+        self._grow(element.size)[:] = packed
+
+    append.__doc__ = f"Add a {name}."
+    return append
+
+
+def _setter(name: str) -> Callable[[Buffer, int, Any], None]:
+    element = {**ELEMENTS, **BIG_ENDIAN}[name]
+
+    def replace(self: Buffer, offset: int, value: Any) -> None:
+        packed = pack(element, value)
+        _place(self._bytes, offset, element.size)[:] = packed
+
+    replace.__doc__ = f"Replace the {name} at a byte offset."
+    return replace
+
+
+class _Readable:
+    """Typed reads at an offset, shared by views and buffers; ``u64_be`` and so on read big-endian numbers."""
+
+    _bytes: memoryview
+
+    u8, u16, u32, u64 = (_reader(f"u{bits}") for bits in (8, 16, 32, 64))
+    i8, i16, i32, i64 = (_reader(f"i{bits}") for bits in (8, 16, 32, 64))
+    u16_be, u32_be, u64_be = (_reader(f"u{bits}_be") for bits in (16, 32, 64))
+    i16_be, i32_be, i64_be = (_reader(f"i{bits}_be") for bits in (16, 32, 64))
+    f32, f64, f32_be, f64_be = (_reader(name) for name in ("f32", "f64", "f32_be", "f64_be"))
+
+
+class View(_Readable):
     """Bytes in the store, in the arguments or in the code: read in place, never copied, never changed.
 
     Reads take a byte offset from the start of the view and end the task with ``INDEX`` when they would go beyond its end.
@@ -54,40 +185,8 @@ class View:
 
     __slots__ = ("_bytes",)
 
-    def __init__(self, content: bytes | bytearray | memoryview | View) -> None:
-        self._bytes: memoryview = memoryview(content._bytes if isinstance(content, View) else content).toreadonly()
-
-    def u8(self, offset: int) -> int:
-        """Unsigned integer of 1 byte."""
-        return self._read(offset, 1, False)
-
-    def u16(self, offset: int) -> int:
-        """Unsigned integer of 2 bytes."""
-        return self._read(offset, 2, False)
-
-    def u32(self, offset: int) -> int:
-        """Unsigned integer of 4 bytes."""
-        return self._read(offset, 4, False)
-
-    def u64(self, offset: int) -> int:
-        """Unsigned integer of 8 bytes."""
-        return self._read(offset, 8, False)
-
-    def i8(self, offset: int) -> int:
-        """Signed integer of 1 byte."""
-        return self._read(offset, 1, True)
-
-    def i16(self, offset: int) -> int:
-        """Signed integer of 2 bytes."""
-        return self._read(offset, 2, True)
-
-    def i32(self, offset: int) -> int:
-        """Signed integer of 4 bytes."""
-        return self._read(offset, 4, True)
-
-    def i64(self, offset: int) -> int:
-        """Signed integer of 8 bytes."""
-        return self._read(offset, 8, True)
+    def __init__(self, content: bytes | bytearray | memoryview | _Readable) -> None:
+        self._bytes = memoryview(content._bytes if isinstance(content, _Readable) else content).toreadonly()
 
     def __len__(self) -> int:
         return len(self._bytes)
@@ -107,7 +206,7 @@ class View:
         return self._bytes[index]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, View | bytes) and bytes(self) == bytes(other)
+        return isinstance(other, _Readable | bytes) and bytes(self) == bytes(View(other))
 
     def __hash__(self) -> int:
         return hash(bytes(self))
@@ -118,13 +217,93 @@ class View:
     def __repr__(self) -> str:
         return f"View({bytes(self)!r})"
 
-    def _read(self, offset: int, size: int, is_signed: bool) -> int:
-        if not 0 <= offset <= len(self) - size:
+
+class Buffer(_Readable):
+    """Bytes under construction: empty at first, and never more than ``capacity``. Make one with :func:`buffer`.
+
+    Where bytes are wanted (a key, a value, the result, ``append``), a buffer stands for what is in it. ``append_u64``
+    and its like add a number, ``set_u64(offset, value)`` and its like replace one; a number that does not fit its type ends
+    the task with ``OVERFLOW``, and one too many with ``CAPACITY``.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._memory = memoryview(bytearray(capacity))
+        self._length = 0
+
+    @property
+    def _bytes(self) -> memoryview:  # type: ignore[override]
+        return self._memory[: self._length]
+
+    def append(self, content: Bytes | Buffer) -> None:
+        """Add bytes."""
+        added = View(content)._bytes if isinstance(content, View | Buffer) else memoryview(content)
+        self._grow(len(added))[:] = bytes(added)
+
+    def clear(self) -> None:
+        """Drop what is in the buffer."""
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int | slice) -> int | View:
+        return View(self)[index]
+
+    def __bytes__(self) -> bytes:
+        return bytes(self._bytes)
+
+    def __eq__(self, other: object) -> bool:
+        return View(self) == other
+
+    def __hash__(self) -> int:
+        return hash(bytes(self))
+
+    def _grow(self, count: int) -> memoryview:
+        if count > len(self._memory) - self._length:
+            raise ExtensionFault(ExtensionError.CAPACITY)
+        self._length += count
+        return self._memory[self._length - count : self._length]
+
+
+for _name in (*ELEMENTS, *BIG_ENDIAN):
+    setattr(Buffer, f"append_{_name}", _appender(_name))
+    setattr(Buffer, f"set_{_name}", _setter(_name))
+
+
+def buffer(capacity: int) -> Buffer:
+    """An empty buffer for up to ``capacity`` bytes."""
+    return Buffer(capacity)
+
+
+class array:
+    """``array(u32, 16)``: a local array of 16 elements, all 0 at first. Negative indices count from the end.
+
+    What is stored must fit the type of the elements, or the task ends with ``OVERFLOW``.
+    """
+
+    def __init__(self, element: Any, length: int) -> None:
+        self._element = ELEMENTS[element.__name__ if element is not float else "f64"]
+        self._values: list[Any] = [0.0 if self._element.value == F64 else 0] * length
+
+    def __class_getitem__(cls, element: Any) -> type[array]:
+        return cls
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._values[self._place(index)]
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        self._values[self._place(index)] = unpack(self._element, pack(self._element, value))
+
+    def _place(self, index: int) -> int:
+        if not -len(self._values) <= index < len(self._values):
             raise ExtensionFault(ExtensionError.INDEX)
-        return int.from_bytes(self._bytes[offset : offset + size], "little", signed=is_signed)
+        return index
 
 
-Bytes = View | bytes
+Bytes = View | Buffer | bytes
 
 
 class Store:
@@ -140,6 +319,21 @@ class Store:
 
     def exists(self, table: int, key: int | Bytes) -> bool:
         """Whether there is such an object."""
+        raise NotImplementedError
+
+    def version(self, table: int, key: int | Bytes) -> int:
+        """Version of an object, which changes whenever it is put; 0 when there is no such object."""
+        raise NotImplementedError
+
+    def put_if(self, table: int, key: int | Bytes, value: int | Bytes, version: int) -> bool:
+        """Replace an object if it still has this version; tells whether it did. Version 0 never matches.
+
+        To change an object safely, ask for its version first, then read it, then ``put_if`` with that version.
+        """
+        raise NotImplementedError
+
+    def tenant(self) -> int:
+        """The id of the tenant that the extension runs for."""
         raise NotImplementedError
 
     def put(self, table: int, key: int | Bytes, value: int | Bytes) -> None:

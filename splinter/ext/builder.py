@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from splinter.errors import SplinterError
 from splinter.ext import ir
 from splinter.ext.abi import ExtensionError
 from splinter.ext.ir import Kind, Op
+from splinter.ext.types import Element
+from splinter.limits import INSTRUCTIONS_MAX
 
-_BIT_RESULTS = {Op.EQ, Op.NE, Op.SLT, Op.SLE, Op.ULT, Op.ULE, Op.BYTES_EQUAL}
-_BITWISE = {Op.AND, Op.OR, Op.XOR}
+_BIT_RESULTS = {Op.EQ, Op.NE, Op.SLT, Op.SLE, Op.ULT, Op.ULE, Op.FEQ, Op.FLT, Op.FLE, Op.BYTES_EQUAL}
+_FLOAT_RESULTS = {
+    Op.FADD, Op.FSUB, Op.FMUL, Op.FDIV, Op.SQRT, Op.FLOOR, Op.FROM_SIGNED, Op.FROM_UNSIGNED, Op.FROM_BITS, Op.FROM_BITS32,
+}  # fmt: skip
+_LIKE_LAST_OPERAND = {Op.AND, Op.OR, Op.XOR, Op.SELECT}
 
 
 @dataclass(frozen=True)
@@ -20,8 +27,26 @@ class View:
     length: ir.Operand
 
 
-Value = ir.Operand | View
+@dataclass(frozen=True)
+class Memory:
+    """An array or buffer: where it starts in the frame, its length in elements or bytes, and the size of an element.
+
+    A buffer's first 8 bytes hold how many bytes are in it; its content follows. A table of constants is no part of the
+    frame: its number stands in ``data``.
+    """
+
+    offset: int
+    length: int
+    element: Element
+    data: int = -1
+
+
+Value = ir.Operand | View | Memory | tuple[Any, ...]
 NO_VIEW = View(ir.ZERO, ir.ZERO)
+
+
+class TooLargeError(SplinterError):
+    """The function exceeds a limit of a back end; the message names it."""
 
 
 class Builder:
@@ -30,13 +55,16 @@ class Builder:
     def __init__(self, name: str) -> None:
         self.function = ir.Function(name)
         self.block = self.function.new_block()
-        self._frame: dict[tuple[ir.Block, int], ir.Register] = {}
+        self.count = 0  # instructions so far: inlining must not multiply without bound
 
-    def emit(self, op: Op, *operands: ir.Operand, size: int = 0, line: int = 0) -> ir.Register:
+    def emit(self, op: Op, *operands: ir.Operand, size: int = 0, line: int = 0, error: int = 0) -> ir.Register:
         """Append an instruction with a result."""
-        is_bit = op in _BIT_RESULTS or (op in _BITWISE and operands[0].kind is Kind.BIT)
-        target = self.function.new_register(Kind.BIT if is_bit else Kind.WORD)
-        error = ExtensionError.OVERFLOW if op in ir.CHECKED_ARITHMETIC else 0
+        self.count += 1
+        if self.count > INSTRUCTIONS_MAX:
+            raise TooLargeError(f"more than {INSTRUCTIONS_MAX} instructions, with helper functions put in place")
+        kind = Kind.BIT if op in _BIT_RESULTS else Kind.FLOAT if op in _FLOAT_RESULTS else Kind.WORD
+        target = self.function.new_register(operands[-1].kind if op in _LIKE_LAST_OPERAND else kind)
+        error = ExtensionError.OVERFLOW if op in ir.CHECKED_ARITHMETIC else error
         self.block.instructions.append(ir.Instruction(op, target, operands, size, error, line))
         return target
 
@@ -62,14 +90,25 @@ class Builder:
     def spend(self, cost: int) -> None:
         self.block.instructions.append(ir.Instruction(Op.SPEND, None, (), cost))
 
+    def copy(self, target: ir.Operand, source: View) -> None:
+        self.block.instructions.append(ir.Instruction(Op.COPY, None, (target, source.address, source.length)))
+
+    def clear(self, address: ir.Operand, nbytes: int) -> None:
+        self.block.instructions.append(ir.Instruction(Op.CLEAR, None, (address,), nbytes))
+
     def move(self, target: Value, value: Value) -> None:
         """Assign to the registers of a variable."""
+        if isinstance(target, tuple):
+            assert isinstance(value, tuple)
+            for one_target, one_value in zip(target, value, strict=True):
+                self.move(one_target, one_value)
+            return
         if isinstance(target, View):
             assert isinstance(value, View)
             self.move(target.address, value.address)
             self.move(target.length, value.length)
             return
-        assert isinstance(target, ir.Register) and not isinstance(value, View)
+        assert isinstance(target, ir.Register) and isinstance(value, ir.Register | ir.Constant)
         self.block.instructions.append(ir.Instruction(Op.MOVE, target, (value,)))
 
     def negate(self, bit: ir.Operand) -> ir.Operand:
@@ -84,5 +123,5 @@ class Builder:
         return ir.word(value.value) if isinstance(value, ir.Constant) else self.emit(Op.WIDEN, value)
 
     def select(self, condition: ir.Operand, yes: ir.Operand, no: ir.Operand) -> ir.Register:
-        """One of two words."""
+        """One of two words or floats."""
         return self.emit(Op.SELECT, condition, yes, no)

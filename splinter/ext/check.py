@@ -1,7 +1,7 @@
-"""Second stage: accept a function or say everything that is wrong with it.
+"""Second stage: accept a program or say everything that is wrong with it.
 
 Types of variables are inferred: the type of a variable is the smallest that holds everything assigned to it. Assignments
-depend on one another through loops, so the body is gone through (silently) until no type changes, and then once more to
+depend on one another through loops, so a body is gone through (silently) until no type changes, and then once more to
 report. Two analyses run along: which variables certainly have a value, and whether the end of the function can be reached.
 """
 
@@ -9,26 +9,28 @@ from __future__ import annotations
 
 import ast
 
-from splinter.ext.checked import Checked, ConstantValue
+from splinter.ext.annotations import function_of, signature_of, variable_type
+from splinter.ext.calls import CallChecker
+from splinter.ext.checked import Checked, ConstantValue, Program
 from splinter.ext.diagnostics import Findings
-from splinter.ext.expressions import RESERVED_NAMES, ExpressionChecker
+from splinter.ext.names import MEMORY_FUNCTIONS, RESERVED_NAMES
 from splinter.ext.parse import STATEMENT_NAMES, Module
-from splinter.ext.signature import Signature
 from splinter.ext.types import (
+    BUFFER,
     I64,
     INVALID,
     NAT,
     NONE,
     PARAMETER_TYPES,
-    RESULT_TYPES,
-    STORE,
     U64,
+    ArrayType,
+    TupleType,
     Type,
     converts,
     is_integer,
+    is_memory,
     join,
-)  # fmt: skip
-from splinter.limits import EXTENSION_NAME_BYTES_MAX, EXTENSION_PARAMETERS_MAX
+)
 
 INFERENCE_ROUNDS_MAX = 32
 _Flow = frozenset[str] | None  # variables that certainly have a value; None: never reached
@@ -40,81 +42,70 @@ def _merge(left: _Flow, right: _Flow) -> _Flow:
     return left & right
 
 
-def check(module: Module, name: str | None, findings: Findings) -> Checked:
+def check(module: Module, name: str | None, findings: Findings) -> Program:
     """Check the module's extension, to be installed as ``name``; raises :class:`CompileError` with every finding."""
-    checked = _signature(module.extension, name, findings)
-    constants = _constants(module, checked, findings)
-    _FunctionChecker(checked, constants, findings).run()
+    extension = function_of(module.extension, False, findings)
+    helpers = {node.name: function_of(node, True, findings) for node in module.helpers}
+    signature = signature_of(extension, name or module.extension.name, findings)
+    constants = _constants(module, extension, findings)
+    for function in (extension, *helpers.values()):
+        function.helpers = helpers
+        _FunctionChecker(function, constants, findings).run()
+    _refuse_recursion(helpers, findings)
     findings.raise_if_any()
-    return checked
-
-
-def _signature(function: ast.FunctionDef, name: str | None, findings: Findings) -> Checked:
-    arguments = function.args
-    place = ast.copy_location(ast.Pass(), function)
-    place.end_lineno, place.end_col_offset = function.lineno, function.col_offset + len(f"def {function.name}")
-    for extra in (arguments.vararg, arguments.kwarg, *arguments.kwonlyargs, *arguments.posonlyargs):
-        if extra is not None:
-            findings.add(extra, "parameter", "parameters are plain: no `*`, no `**`, no `/`")
-    for default in (*arguments.defaults, *arguments.kw_defaults):
-        if default is not None:
-            findings.add(default, "parameter", "parameters have no default values")
-    store_name = ""
-    if not arguments.args or _annotation(arguments.args[0].annotation) != STORE.name:
-        where = arguments.args[0] if arguments.args else place
-        findings.add(where, "parameter", "the first parameter must be the store", "write `db: Store`")
-    else:
-        store_name = arguments.args[0].arg
-    parameters: dict[str, Type] = {}
-    for argument in arguments.args[1:]:
-        kind = PARAMETER_TYPES.get(_annotation(argument.annotation))
-        if kind is None:
-            findings.add(argument, "parameter", f"parameter `{argument.arg}` needs a type",
-                         f"the types are {', '.join(PARAMETER_TYPES)}: write `{argument.arg}: u64`")  # fmt: skip
-        if argument.arg in parameters or argument.arg == store_name:
-            findings.add(argument, "parameter", f"there are two parameters `{argument.arg}`")
-        if argument.arg in RESERVED_NAMES:
-            findings.add(argument, "reserved-name", f"`{argument.arg}` has a meaning in the language")
-        parameters[argument.arg] = kind or INVALID
-    if len(parameters) > EXTENSION_PARAMETERS_MAX:
-        findings.add(arguments.args[EXTENSION_PARAMETERS_MAX + 1], "parameter",
-                     f"{len(parameters)} parameters; at most {EXTENSION_PARAMETERS_MAX} are possible")  # fmt: skip
-        findings.raise_if_any()
-    result = RESULT_TYPES.get(_annotation(function.returns))
-    if result is None:
-        findings.add(function.returns or place, "result", "the result needs a type",
-                     f"write `-> u64:`; the types are {', '.join(RESULT_TYPES)}")  # fmt: skip
-    installed = name or function.name
-    if not 1 <= len(installed.encode("utf-8", "replace")) <= EXTENSION_NAME_BYTES_MAX:
-        findings.add(place, "name", f"an extension's name has at most {EXTENSION_NAME_BYTES_MAX} bytes")
-    if not store_name or result is None or INVALID in parameters.values():
-        findings.raise_if_any()
-    assert result is not None
-    wire_parameters = tuple((parameter, kind.name) for parameter, kind in parameters.items())
-    signature = Signature(installed, wire_parameters, result.name)
-    return Checked(function, signature, store_name, parameters, result)
-
-
-def _annotation(node: ast.expr | None) -> str:
-    if isinstance(node, ast.Name):
-        return node.id
-    return "None" if isinstance(node, ast.Constant) and node.value is None else ""
+    return Program(signature, extension)
 
 
 def _constants(module: Module, checked: Checked, findings: Findings) -> dict[str, ConstantValue]:
     values: dict[str, ConstantValue] = {}
-    checker = ExpressionChecker(checked, values, findings)
+    checker = CallChecker(checked, values, findings)
     for name, node in module.constants.items():
-        value = checker.constant(node)
-        if name in RESERVED_NAMES:
-            findings.add(node, "reserved-name", f"`{name}` has a meaning in the language")
+        is_table = isinstance(node, ast.Tuple | ast.List)
+        value = _table(checker, node, findings) if is_table else checker.constant(node)  # type: ignore[arg-type]
+        if name in RESERVED_NAMES or any(helper.name == name for helper in module.helpers):
+            findings.add(node, "reserved-name", f"`{name}` has another meaning")
         if value is None:
-            findings.add(node, "constant", f"`{name}` is not an integer, bool or bytes constant",
-                         "constants are made of literals, other constants and integer operators")  # fmt: skip
+            findings.add(node, "constant", f"`{name}` is not a constant",
+                         "constants are made of literals, other constants and integer operators; "
+                         "a table is a tuple of them: (1, 2, 3)")  # fmt: skip
         else:
+            checker.checked.constants[node] = value
             checker.expression(node)
         values[name] = value if value is not None else 0
     return values
+
+
+def _table(checker: CallChecker, node: ast.Tuple | ast.List, findings: Findings) -> ConstantValue:
+    """The numbers of a table of constants: all integers, or all floats."""
+    values = [checker.constant(element) for element in node.elts]
+    if values and all(isinstance(value, int) and not isinstance(value, bool) for value in values):
+        return tuple(value for value in values if isinstance(value, int))
+    if values and all(isinstance(value, float) for value in values):
+        return tuple(value for value in values if isinstance(value, float))
+    return None
+
+
+def _refuse_recursion(helpers: dict[str, Checked], findings: Findings) -> None:
+    """Helper functions are put in place of their calls, so none may lead to itself."""
+    calls = {
+        name: {
+            node.func.id: node
+            for node in ast.walk(helper.function)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in helpers
+        }
+        for name, helper in helpers.items()
+    }
+    while True:  # remove functions that call nothing that is left; circles stay
+        leaves = [name for name, called in calls.items() if not any(other in calls for other in called)]
+        if not leaves:
+            break
+        for name in leaves:
+            del calls[name]
+    for name, called in calls.items():
+        for other, node in called.items():
+            if other in calls:
+                findings.add(node, "recursion", f"`{name}` calls itself through `{other}`" if name != other else
+                             f"`{name}` calls itself", "write a loop")  # fmt: skip
 
 
 class _FunctionChecker:
@@ -123,7 +114,7 @@ class _FunctionChecker:
     def __init__(self, checked: Checked, constants: dict[str, ConstantValue], findings: Findings) -> None:
         self.checked = checked
         self.findings = findings
-        self.expressions = ExpressionChecker(checked, constants, findings)
+        self.expressions = CallChecker(checked, constants, findings)
         self.declared: dict[str, Type] = dict(checked.parameters)
         self.inferred: dict[str, Type] = {}
         self.loops: list[list[_Flow]] = []  # for each loop around: the states at its breaks
@@ -153,8 +144,8 @@ class _FunctionChecker:
         for node in ast.walk(self.checked.function):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 names.add(node.id)
-                if node.id in RESERVED_NAMES:
-                    self.findings.add(node, "reserved-name", f"`{node.id}` has a meaning in the language")
+                if node.id in RESERVED_NAMES or node.id in self.checked.helpers:
+                    self.findings.add(node, "reserved-name", f"`{node.id}` has another meaning")
                 elif node.id == self.checked.store_name:
                     self.findings.add(node, "store", f"`{node.id}` is the store and stays so")
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
@@ -162,7 +153,7 @@ class _FunctionChecker:
         self.expressions.locals = frozenset(names - {self.checked.store_name})
 
     def _declare(self, node: ast.AnnAssign, target: ast.Name) -> None:
-        kind = PARAMETER_TYPES.get(_annotation(node.annotation))
+        kind = variable_type(node.annotation)
         if kind is None:
             self.findings.add(node.annotation, "type", "not a type of the language",
                               f"the types are {', '.join(PARAMETER_TYPES)}")  # fmt: skip
@@ -184,20 +175,32 @@ class _FunctionChecker:
                               f"return a value of type {self.checked.result} on every way")  # fmt: skip
 
     def _assign(self, target: ast.expr, kind: Type, value: ast.expr) -> None:
-        if not isinstance(target, ast.Name):
-            what = {"Tuple": "several variables", "Attribute": "an attribute", "Subscript": "an element"}
-            described = what.get(type(target).__name__, "this")
-            self.findings.add(target, "assignment", f"{described} cannot be assigned to", "assign to one variable")
-            return
-        name = target.id
+        if isinstance(target, ast.Tuple):
+            self._take_apart(target, kind, value)
+        elif isinstance(target, ast.Subscript):
+            self._assign_element(target, kind, value)
+        elif not isinstance(target, ast.Name):
+            self.findings.add(target, "assignment", "this cannot be assigned to", "assign to a variable or an element")
+        elif is_memory(kind):
+            self.findings.add(value, "memory", f"a variable of type {kind} keeps its name",
+                              "use the first name, or copy its elements")  # fmt: skip
+        else:
+            self._assign_variable(target.id, kind, value)
+
+    def _assign_variable(self, name: str, kind: Type, value: ast.expr) -> None:
+        if isinstance(kind, TupleType):
+            self.findings.add(value, "type", f"this gives {len(kind.elements)} values", "write `a, b = …`")
+            kind = INVALID
         if name in self.declared:
-            if not converts(kind, self.declared[name]):
+            if is_memory(self.declared[name]):
+                self.findings.add(value, "memory", f"`{name}` stays the {self.declared[name]} that was given")
+            elif not converts(kind, self.declared[name]):
                 self.findings.add(value, "type", f"{kind} does not fit `{name}`, which is {self.declared[name]}")
         else:
             joined = join(self.inferred.get(name, INVALID), kind)
             if joined is None:
                 before = self.inferred[name]
-                hint = "convert the value with u64(…) or i64(…), or declare the variable: " f"`{name}: u64 = …`"
+                hint = f"convert the value with u64(…) or i64(…), or declare the variable: `{name}: u64 = …`"
                 self.findings.add(value, "type", f"`{name}` is {before} elsewhere, and this is {kind}",
                                   hint if is_integer(before) and is_integer(kind) else "use another variable")  # fmt: skip
                 joined = before
@@ -206,6 +209,37 @@ class _FunctionChecker:
                 self.expressions.variables[name] = joined
         if self.expressions.assigned is not None:
             self.expressions.assigned |= {name}
+
+    def _take_apart(self, target: ast.Tuple, kind: Type, value: ast.expr) -> None:
+        if isinstance(kind, TupleType) and len(kind.elements) == len(target.elts):
+            parts = kind.elements
+        else:
+            if kind != INVALID:
+                self.findings.add(value, "type", f"{len(target.elts)} values are wanted, and this is {kind}")
+            parts = (INVALID,) * len(target.elts)
+        values = value.elts if isinstance(value, ast.Tuple) and len(value.elts) == len(parts) else [value] * len(parts)
+        for element, part, part_value in zip(target.elts, parts, values, strict=True):
+            if isinstance(element, ast.Name):
+                self._assign_variable(element.id, part, part_value)
+            else:
+                self.findings.add(element, "assignment", "only variables can stand here")
+
+    def _assign_element(self, target: ast.Subscript, kind: Type, value: ast.expr) -> None:
+        array = self.expressions.expression(target.value)
+        if isinstance(target.slice, ast.Slice):
+            self.findings.add(target, "assignment", "a slice cannot be assigned to")
+            return
+        self.expressions.integer(target.slice, "an index")
+        if any(isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) for node in ast.walk(target.slice)):
+            self.findings.add(target.slice, "assignment", "the index of an element that is assigned calls a method",
+                              "put the index into a variable")  # fmt: skip
+        if not isinstance(array, ArrayType) or array.is_constant:
+            if array != INVALID:
+                what = "a table of constants" if isinstance(array, ArrayType) else str(array)
+                self.findings.add(target, "assignment", f"elements of {what} cannot be assigned to",
+                                  "use set_u8(offset, value)" if array == BUFFER else "use an array")  # fmt: skip
+        elif not converts(kind, array.element.value):
+            self.findings.add(value, "type", f"an element is {array.element.name}, and this is {kind}")
 
     # --- statements ---------------------------------------------------------------------------------------------------
 
@@ -224,6 +258,9 @@ class _FunctionChecker:
     def _visit_Expr(self, node: ast.Expr) -> None:
         value = node.value
         if isinstance(value, ast.Yield) and value.value is None:
+            if self.checked.is_helper:
+                self.findings.add(value, "yield", "a helper function cannot yield",
+                                  "leave it out: the compiler yields in every loop by itself")  # fmt: skip
             return
         if isinstance(value, ast.Constant) and isinstance(value.value, str):
             return  # a docstring or a comment
@@ -232,26 +269,64 @@ class _FunctionChecker:
             self.findings.add(value, "no-effect", "this expression has no effect", "assign it, or remove it")
 
     def _visit_Assign(self, node: ast.Assign) -> None:
-        kind = self.expressions.expression(node.value)
+        if self._is_memory_call(node.value):
+            self._assign_memory(node)
+            return
+        kind = self.expressions.results(node.value)
         for target in node.targets:
             self._assign(target, kind, node.value)
+
+    def _is_memory_call(self, node: ast.expr) -> bool:
+        return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in MEMORY_FUNCTIONS
+
+    def _assign_memory(self, node: ast.Assign) -> None:
+        """``name = array(…)`` or ``name = buffer(…)``: one place in the frame, bound to one name for good."""
+        assert isinstance(node.value, ast.Call)
+        kind = self.checked.types[node.value] = self.expressions.memory(node.value)
+        target = node.targets[0]
+        if len(node.targets) > 1 or not isinstance(target, ast.Name):
+            self.findings.add(target, "memory", "an array or buffer is given one name")
+            return
+        if self.loops:
+            self.findings.add(node, "memory", "arrays and buffers are made outside of loops",
+                              f"make `{target.id}` in front of the loop")  # fmt: skip
+        if kind == BUFFER and self.checked.is_helper:
+            self.findings.add(node, "memory", "a helper function makes no buffers",
+                              "give it one: a parameter of type Buffer")  # fmt: skip
+        if target.id in self.inferred or target.id in self.declared:
+            self.findings.add(target, "memory", f"`{target.id}` is already something else", "use another name")
+        self._assign_variable(target.id, kind, node.value)
 
     def _visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         if node.value is None:
             return
+        if self._is_memory_call(node.value):
+            self.findings.add(node, "memory", "an array or buffer is not declared", "write `name = array(u64, 8)`")
+            return
         self._assign(node.target, self.expressions.expression(node.value), node.value)
 
     def _visit_AugAssign(self, node: ast.AugAssign) -> None:
-        self.findings.add(node.target, "assignment", "only variables can be changed in place")
+        self.findings.add(node.target, "assignment", "only variables and elements can be changed in place")
 
     def _visit_Assert(self, node: ast.Assert) -> None:
         self.expressions.condition(node.test)
         if node.msg is not None and not (isinstance(node.msg, ast.Constant) and isinstance(node.msg.value, str)):
             self.findings.add(node.msg, "unsupported", "an assertion's message is a literal text")
 
+    def _visit_Raise(self, node: ast.Raise) -> None:
+        call = node.exc
+        if node.cause is not None or not (
+            isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Error"
+            and len(call.args) == 1 and not call.keywords
+        ):  # fmt: skip
+            self.findings.add(node, "raise", "only `raise Error(code)` is possible", "the code is an integer of yours")
+        else:
+            self.expressions.integer(call.args[0], "an error's code")
+        self.expressions.assigned = None
+
     def _visit_Return(self, node: ast.Return) -> None:
         result = self.checked.result
-        kind = self.expressions.expression(node.value) if node.value is not None else NONE
+        kind = self.expressions.results(node.value) if node.value is not None else NONE
         if not converts(kind, result):
             self.findings.add(node.value or node, "type", f"the result is declared {result}, and this is {kind}")
         self.expressions.assigned = None
@@ -273,7 +348,10 @@ class _FunctionChecker:
     def _visit_For(self, node: ast.For) -> None:
         kind = self.checked.types[node.iter] = self._range(node.iter)
         before = self.expressions.assigned
-        self._assign(node.target, kind, node.iter)
+        if isinstance(node.target, ast.Name):
+            self._assign_variable(node.target.id, kind, node.iter)
+        else:
+            self.findings.add(node.target, "for", "the loop's variable is a name")
         self._loop(node, before)
 
     def _loop(self, node: ast.While | ast.For, after: _Flow) -> None:
@@ -299,7 +377,7 @@ class _FunctionChecker:
         start, stop = (kinds[0], kinds[1]) if len(kinds) > 1 else (NAT, kinds[0])
         step = self.expressions.constant(node.args[2]) if len(kinds) > 2 else 1
         if not isinstance(step, int) or step == 0:
-            self.findings.add(node.args[2], "call", "`range`'s step is a constant other than 0")
+            self.findings.add(node.args[2], "call", "`range`'s step is a constant integer other than 0")
             return INVALID
         if INVALID in (start, stop):
             return INVALID

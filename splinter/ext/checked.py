@@ -1,4 +1,4 @@
-"""What the checker knows of a function when it has accepted it: the input of every later stage."""
+"""What the checker knows of functions when it has accepted them: the input of every later stage."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from splinter.ext.signature import Signature
 from splinter.ext.types import Type
 
-ConstantValue = int | bytes | bool | None
+ConstantValue = int | bytes | bool | float | tuple[int, ...] | tuple[float, ...] | None
 
 
 @dataclass
@@ -16,11 +16,25 @@ class Checked:
     """An accepted function. Expressions are looked up by the identity of their node."""
 
     function: ast.FunctionDef
-    signature: Signature
-    store_name: str
-    parameters: dict[str, Type]
+    store_name: str  # of the store parameter; empty when there is none
+    parameters: dict[str, Type]  # without the store
     result: Type
+    is_helper: bool
     variables: dict[str, Type] = field(default_factory=dict)  # parameters included
     types: dict[ast.expr, Type] = field(default_factory=dict)
     constants: dict[ast.expr, ConstantValue] = field(default_factory=dict)  # expressions whose value is known
     modular: set[ast.expr] = field(default_factory=set)  # arithmetic that is evaluated modulo 2**64, under a mask
+    helpers: dict[str, Checked] = field(default_factory=dict)  # functions that it may call, by name
+
+
+@dataclass(frozen=True)
+class Program:
+    """An accepted extension."""
+
+    signature: Signature
+    extension: Checked
+
+    @property
+    def functions(self) -> list[Checked]:
+        """The extension and its helper functions."""
+        return [self.extension, *self.extension.helpers.values()]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from splinter.errors import CompileError
 from splinter.ext import llvm_text, machine
 from splinter.ext.abi import ResultKind
+from splinter.ext.builder import TooLargeError
 from splinter.ext.check import check
 from splinter.ext.desugar import desugar
 from splinter.ext.diagnostics import Findings
@@ -43,7 +44,7 @@ def compile_source(
         return _compile(source, name, preempt, findings)
     except (RecursionError, MemoryError):
         findings.add_at(1, 1, "nesting", "the source is nested too deeply")
-    except llvm_text.TooLargeError as error:
+    except TooLargeError as error:
         findings.add_at(1, 1, "too-large", str(error), "keep less, or split the extension")
     except CompileError:
         raise
@@ -58,17 +59,17 @@ def _compile(source: str, name: str | None, preempt: bool, findings: Findings) -
     if not isinstance(source, str) or not (name is None or isinstance(name, str)):
         raise CompileError([], "source and name must be text")
     module = parse(source, name, findings)
-    desugar(module.extension)
-    checked = check(module, name, findings)
-    emitted = llvm_text.emit(lower(checked), preempt)
+    desugar(module)
+    program = check(module, name, findings)
+    emitted = llvm_text.emit(lower(program), preempt)
     code = machine.machine_code(emitted.text)
     if len(code) > CODE_BYTES_MAX:
-        raise llvm_text.TooLargeError(f"{len(code)} bytes of machine code; at most {CODE_BYTES_MAX} are possible")
+        raise TooLargeError(f"{len(code)} bytes of machine code; at most {CODE_BYTES_MAX} are possible")
     return CompiledExtension(
-        name=checked.signature.name,
-        signature=checked.signature,
+        name=program.signature.name,
+        signature=program.signature,
         code=code,
         frame_bytes=emitted.frame_bytes,
-        result_kind=result_kind(checked.result),
+        result_kind=result_kind(program.extension.result),
         source_digest=hashlib.sha256(source.encode()).digest(),
     )

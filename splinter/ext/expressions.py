@@ -12,51 +12,47 @@ from collections.abc import Callable
 from splinter.ext import arithmetic
 from splinter.ext.checked import Checked, ConstantValue
 from splinter.ext.diagnostics import Findings
+from splinter.ext.names import RESERVED_NAMES
 from splinter.ext.types import (
     BOOL,
+    BUFFER,
     BYTES,
+    ELEMENTS,
+    F64,
     I64,
     INVALID,
     NAT,
     NONE,
-    OPTIONAL_BYTES,
     U64,
-    IntegerType,
+    ArrayType,
+    TupleType,
     Type,
+    array_type,
     integer_type_of,
+    is_bytes,
     is_integer,
     is_view,
     join,
-)  # fmt: skip
-from splinter.limits import KEY_BYTES_MAX, TABLES_MAX, VALUE_BYTES_MAX
+    tuple_type,
+)
+from splinter.limits import VALUE_BYTES_MAX
 
-# Reads at an offset: method name → (bytes, is signed, type of the value).
-READS: dict[str, tuple[int, bool, IntegerType]] = {
-    "u8": (1, False, NAT), "u16": (2, False, NAT), "u32": (4, False, NAT), "u64": (8, False, U64),
-    "i8": (1, True, I64), "i16": (2, True, I64), "i32": (4, True, I64), "i64": (8, True, I64),
-}  # fmt: skip
-# Methods of the store: name → (parameters, result).
-STORE_METHODS: dict[str, tuple[tuple[str, ...], Type]] = {
-    "get": (("table", "key"), OPTIONAL_BYTES),
-    "exists": (("table", "key"), BOOL),
-    "put": (("table", "key", "value"), NONE),
-    "delete": (("table", "key"), BOOL),
-}
-FUNCTION_NAMES = frozenset({"abs", "bool", "i64", "int", "len", "max", "min", "range", "u64"})
-RESERVED_NAMES = FUNCTION_NAMES | {"extension", "Store", "View", "bytes", "array"}
+MIXED_HINT = "convert one side: u64(…) or i64(…) checks that the value fits"
+FLOAT_HINT = "convert one side: f64(…), or i64(…) to cut off the fraction"
 _COMPARISONS = {"Eq": "==", "NotEq": "!=", "Lt": "<", "LtE": "<=", "Gt": ">", "GtE": ">="}
+_FLOAT_OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 
 _UNSUPPORTED: dict[str, tuple[str, str]] = {
-    "Lambda": ("a lambda", "write the expression where it is used"),
-    "ListComp": ("a list comprehension", "write a loop"),
+    "Lambda": ("a lambda", "write a function of the module"),
+    "ListComp": ("a list comprehension", "write a loop over an array"),
     "SetComp": ("a set comprehension", "write a loop"),
     "DictComp": ("a dict comprehension", "write a loop"),
     "GeneratorExp": ("a generator expression", "write a loop"),
     "Dict": ("a dict", "keep data in the store"),
     "Set": ("a set", "keep data in the store"),
-    "List": ("a list", "keep data in the store"),
-    "Tuple": ("a tuple", ""),
-    "JoinedStr": ("an f-string", "there is no text here, only integers and bytes"),
+    "List": ("a list", "use array(u64, n)"),
+    "Tuple": ("a tuple", "tuples are returned, or taken apart at once: `a, b = b, a`"),
+    "JoinedStr": ("an f-string", "there is no text here, only numbers and bytes"),
     "Await": ("`await`", "write `yield` to let others run"),
     "YieldFrom": ("`yield from`", "write `yield`"),
     "NamedExpr": ("`:=`", "assign in a statement of its own"),
@@ -79,10 +75,6 @@ class ExpressionChecker:
         self._visitors: dict[str, Callable[..., Type]] = {
             name.removeprefix("_visit_"): getattr(self, name) for name in dir(self) if name.startswith("_visit_")
         }
-        self._functions: dict[str, Callable[[ast.Call], Type]] = {
-            "len": self._call_len, "abs": self._call_abs, "min": self._call_extreme, "max": self._call_extreme,
-            "u64": self._call_convert, "i64": self._call_convert, "int": self._call_convert, "bool": self._call_bool,
-        }  # fmt: skip
 
     # --- entry points -------------------------------------------------------------------------------------------------
 
@@ -97,19 +89,34 @@ class ExpressionChecker:
         self.checked.types[node] = kind
         return kind
 
+    def results(self, node: ast.expr) -> Type:
+        """Type of what is returned or taken apart: a tuple may stand here."""
+        if not isinstance(node, ast.Tuple):
+            return self.expression(node)
+        kind = self.checked.types[node] = tuple_type(tuple(self.expression(element) for element in node.elts))
+        for element, part in zip(node.elts, kind.elements, strict=True):
+            if isinstance(part, ArrayType | TupleType) or part in (BUFFER, NONE):
+                self.error(element, "type", f"{part} cannot be part of a tuple")
+        return kind
+
     def integer(self, node: ast.expr, what: str) -> Type:
         """Type of an expression that must be an integer (True and False count as 1 and 0)."""
-        kind = self.expression(node)
+        return self.as_integer(node, self.expression(node), what)
+
+    def as_integer(self, node: ast.expr, kind: Type, what: str) -> Type:
+        """The same for an expression whose type is known. (Nothing is visited twice: that would be exponential.)"""
         if kind == BOOL:
             return NAT
         if is_integer(kind) or kind == INVALID:
             return kind
-        return self._error(node, "type", f"{what} must be an integer, and this is {kind}", self._integer_hint(kind))
+        hint = "read an integer from it: .u64(offset)" if is_bytes(kind) else "i64(…)" if kind == F64 else ""
+        return self.error(node, "type", f"{what} must be an integer, and this is {kind}", hint)
 
     def condition(self, node: ast.expr) -> None:
         """Check an expression whose truth is asked for."""
         if isinstance(node, ast.BoolOp):
-            self._boolean_operator(node, self.condition)
+            for value in node.values:
+                self.condition(value)
             self.checked.types[node] = BOOL
             return
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
@@ -117,11 +124,11 @@ class ExpressionChecker:
             self.checked.types[node] = BOOL
             return
         kind = self.expression(node)
-        if is_view(kind):
-            self._error(node, "truth", "bytes as a condition would be false both for None and for b''",
-                        "write `is not None`, or `len(…) > 0`")  # fmt: skip
+        if is_bytes(kind):
+            self.error(node, "truth", "bytes as a condition would be false both for None and for b''",
+                       "write `is not None`, or `len(…) > 0`")  # fmt: skip
         elif kind not in (BOOL, INVALID) and not is_integer(kind):
-            self._error(node, "truth", f"a condition must be a bool or an integer, and this is {kind}")
+            self.error(node, "truth", f"a condition must be a bool or an integer, and this is {kind}", "compare it")
 
     def constant(self, node: ast.expr) -> ConstantValue:
         """The value of a constant expression, integers exact; None when it is not one (``None`` itself is not either)."""
@@ -144,7 +151,7 @@ class ExpressionChecker:
     # --- constants ----------------------------------------------------------------------------------------------------
 
     def _evaluate(self, node: ast.expr) -> ConstantValue:
-        if isinstance(node, ast.Constant) and isinstance(node.value, int | bytes):
+        if isinstance(node, ast.Constant) and isinstance(node.value, int | bytes | float):
             return node.value
         if isinstance(node, ast.Name) and node.id not in self.locals:
             return self.module_constants.get(node.id)
@@ -152,29 +159,45 @@ class ExpressionChecker:
             value = self.constant(node.operand)
             if isinstance(value, int) and isinstance(node.op, ast.USub | ast.UAdd | ast.Invert):
                 return -value if isinstance(node.op, ast.USub) else ~value if isinstance(node.op, ast.Invert) else +value
+            if isinstance(value, float) and isinstance(node.op, ast.USub | ast.UAdd):
+                return -value if isinstance(node.op, ast.USub) else value
         if isinstance(node, ast.BinOp) and arithmetic.symbol(node.op):
             left, right = self.constant(node.left), self.constant(node.right)
             if isinstance(left, int) and isinstance(right, int):
                 try:
                     return arithmetic.fold(node.op, int(left), int(right))
                 except ValueError as error:
-                    self._error(node, "constant", f"this constant cannot be computed: {error}")
+                    self.error(node, "constant", f"this constant cannot be computed: {error}")
                     return 1
         return None
 
     def _constant_type(self, node: ast.expr, value: ConstantValue) -> Type:
         if isinstance(value, bool):
             return BOOL
+        if isinstance(value, float):
+            return F64
         if isinstance(value, bytes):
             if len(value) > VALUE_BYTES_MAX:
-                return self._error(node, "constant", f"{len(value)} bytes; a value has at most {VALUE_BYTES_MAX}")
+                return self.error(node, "constant", f"{len(value)} bytes; a value has at most {VALUE_BYTES_MAX}")
             return BYTES
+        if isinstance(value, tuple):
+            return self._table_type(node, value)
         assert isinstance(value, int)
         kind = integer_type_of(value)
         if kind is None:
-            return self._error(node, "constant", "the integer does not fit 64 bits",
-                               "u64 goes to 2**64 - 1, i64 from -2**63 to 2**63 - 1")  # fmt: skip
+            return self.error(node, "constant", "the integer does not fit 64 bits",
+                              "u64 goes to 2**64 - 1, i64 from -2**63 to 2**63 - 1")  # fmt: skip
         return kind
+
+    def _table_type(self, node: ast.expr, values: tuple[int, ...] | tuple[float, ...]) -> Type:
+        """A table has the smallest element type that holds its values."""
+        if any(isinstance(value, float) for value in values):
+            return array_type(ELEMENTS["f64"], is_constant=True)
+        low, high = min(values), max(values)
+        for element in ELEMENTS.values():
+            if element.value != F64 and element.range[0] <= low and high <= element.range[1]:
+                return array_type(element, is_constant=True)
+        return self.error(node, "constant", "no 64-bit type holds all integers of this table")
 
     # --- names and operators ------------------------------------------------------------------------------------------
 
@@ -182,32 +205,26 @@ class ExpressionChecker:
         if node.value is None:
             return NONE
         if isinstance(node.value, str):
-            return self._error(node, "type", "there is no text here, only bytes",
-                               f"write b{node.value[:20]!r}" if node.value.isascii() else "write b'…'")  # fmt: skip
-        what = "a floating-point number" if isinstance(node.value, float) else f"`{node.value!r:.20}`"
-        return self._error(node, "unsupported", f"{what} is not part of the language")
+            return self.error(node, "type", "there is no text here, only bytes",
+                              f"write b{node.value[:20]!r}" if node.value.isascii() else "write b'…'")  # fmt: skip
+        return self.error(node, "unsupported", f"`{node.value!r:.20}` is not part of the language")
 
     def _visit_Name(self, node: ast.Name) -> Type:
         name = node.id
         if name == self.checked.store_name:
-            return self._error(node, "store", "the store is no value; only its methods can be called",
-                               f"write {name}.get(table=…, key=…)")  # fmt: skip
+            return self.error(node, "store", "the store is no value; only its methods can be called",
+                              f"write {name}.get(table=…, key=…)")  # fmt: skip
         if name in self.locals:
             if self.assigned is not None and name not in self.assigned:
-                return self._error(node, "unassigned", f"`{name}` may have no value here",
-                                   f"give `{name}` a value on every way that leads here")  # fmt: skip
+                return self.error(node, "unassigned", f"`{name}` may have no value here",
+                                  f"give `{name}` a value on every way that leads here")  # fmt: skip
             return self.variables.get(name, INVALID)
-        if name in RESERVED_NAMES:
-            return self._error(node, "type", f"`{name}` can only be called")
-        return self._error(node, "unknown-name", f"`{name}` is not defined",
-                           "names are parameters, local variables and the module's constants")  # fmt: skip
+        if name in RESERVED_NAMES or name in self.checked.helpers:
+            return self.error(node, "type", f"`{name}` can only be called")
+        return self.error(node, "unknown-name", f"`{name}` is not defined",
+                          "names are parameters, local variables and the module's constants and functions")  # fmt: skip
 
     def _visit_BinOp(self, node: ast.BinOp) -> Type:
-        operator = arithmetic.symbol(node.op)
-        if operator is None:
-            self.expression(node.left), self.expression(node.right)
-            hint = "write `//` for integers" if isinstance(node.op, ast.Div) else ""
-            return self._error(node, "unsupported", "this operator is not part of the language", hint)
         if isinstance(node.op, ast.BitAnd):
             for mask_node, other in ((node.right, node.left), (node.left, node.right)):
                 mask = self.constant(mask_node)
@@ -216,12 +233,35 @@ class ExpressionChecker:
                     self.expression(mask_node)
                     self._modular(other)
                     return arithmetic.modular_type(mask)
-        left, right = self.integer(node.left, f"left of `{operator}`"), self.integer(node.right, f"right of `{operator}`")
+        left, right = self.expression(node.left), self.expression(node.right)
+        if F64 in (left, right):
+            return self._float_operator(node, left, right)
+        operator = arithmetic.symbol(node.op)
+        if operator is None:
+            hint = "write `//` for integers, or f64(…) / f64(…)" if isinstance(node.op, ast.Div) else ""
+            return self.error(node, "unsupported", "integers do not have this operator here", hint)
+        left = self.as_integer(node.left, left, f"left of `{operator}`")
+        right = self.as_integer(node.right, right, f"right of `{operator}`")
         kind = arithmetic.binary_type(node.op, left, right)
         if kind is None:
-            return self._error(node, "mixed-signs", f"`{operator}` of {left} and {right}",
-                               "convert one side: u64(…) or i64(…) checks that the value fits")  # fmt: skip
+            return self.error(node, "mixed-signs", f"`{operator}` of {left} and {right}", MIXED_HINT)
         return kind
+
+    def _float_operator(self, node: ast.BinOp, left: Type, right: Type) -> Type:
+        operator = _FLOAT_OPERATORS.get(type(node.op))
+        if operator is None:
+            return self.error(node, "unsupported", "floats do not have this operator here",
+                              f"they have {', '.join(_FLOAT_OPERATORS.values())}")  # fmt: skip
+        if not (self._is_float(node.left, left) and self._is_float(node.right, right)):
+            return self.error(node, "type", f"`{operator}` of {left} and {right}", FLOAT_HINT)
+        return F64
+
+    def _is_float(self, node: ast.expr, kind: Type) -> bool:
+        """Whether an operand is a float, or an integer constant that is one exactly."""
+        value = self.constant(node)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return abs(value) <= 1 << 53
+        return kind in (F64, INVALID)
 
     def _modular(self, node: ast.expr) -> None:
         """Check an operand of which only the lower 64 bits matter."""
@@ -250,29 +290,26 @@ class ExpressionChecker:
         if isinstance(node.op, ast.Not):
             self.condition(node.operand)
             return BOOL
-        kind = self.integer(node.operand, "the operand")
+        kind = self.expression(node.operand)
+        if kind == F64 and not isinstance(node.op, ast.Invert):
+            return F64
+        kind = self.as_integer(node.operand, kind, "the operand")
         if isinstance(node.op, ast.UAdd) or kind == INVALID:
             return kind
         if kind == U64:
             sign = "-" if isinstance(node.op, ast.USub) else "~"
-            return self._error(node, "mixed-signs", f"`{sign}` of a u64 is negative",
-                               f"write {sign}i64(…), or mask it: {sign}x & 0xFFFFFFFFFFFFFFFF")  # fmt: skip
+            return self.error(node, "mixed-signs", f"`{sign}` of a u64 is negative",
+                              f"write {sign}i64(…), or mask it: {sign}x & 0xFFFFFFFFFFFFFFFF")  # fmt: skip
         return I64
 
     def _visit_BoolOp(self, node: ast.BoolOp) -> Type:
-        def operand(value: ast.expr) -> None:
+        word = "and" if isinstance(node.op, ast.And) else "or"
+        for value in node.values:
             kind = self.expression(value)
             if kind not in (BOOL, INVALID):
-                word = "and" if isinstance(node.op, ast.And) else "or"
-                self._error(value, "type", f"`{word}` outside of a condition needs bools, and this is {kind}",
-                            "compare it, or write `a if condition else b`")  # fmt: skip
-
-        self._boolean_operator(node, operand)
+                self.error(value, "type", f"`{word}` outside of a condition needs bools, and this is {kind}",
+                           "compare it, or write `a if condition else b`")  # fmt: skip
         return BOOL
-
-    def _boolean_operator(self, node: ast.BoolOp, check: Callable[[ast.expr], None]) -> None:
-        for value in node.values:
-            check(value)
 
     def _visit_IfExp(self, node: ast.IfExp) -> Type:
         self.condition(node.test)
@@ -280,45 +317,57 @@ class ExpressionChecker:
         joined = join(body, orelse)
         if joined is None:
             if is_integer(body) and is_integer(orelse):
-                return self._error(node, "mixed-signs", f"one value is {body}, the other {orelse}",
-                                   "convert one: u64(…) or i64(…) checks that the value fits")  # fmt: skip
-            return self._error(node, "type", f"the two values have different types: {body} and {orelse}")
+                return self.error(node, "mixed-signs", f"one value is {body}, the other {orelse}", MIXED_HINT)
+            return self.error(node, "type", f"the two values have different types: {body} and {orelse}")
+        if isinstance(joined, ArrayType) or joined == BUFFER:
+            return self.error(node, "type", f"there is no choice between values of type {joined}")
         return joined
 
     def _visit_Compare(self, node: ast.Compare) -> Type:
         left_node, left = node.left, self.expression(node.left)
         for operator, right_node in zip(node.ops, node.comparators, strict=True):
             right = self.expression(right_node)
-            self._check_comparison(right_node, operator, left, right)
-            if len(node.ops) > 1 and (is_view(left) or left == NONE):
-                self._error(left_node, "unsupported", "only comparisons of integers can be chained")
+            self._check_comparison((left_node, right_node), operator, left, right)
+            if len(node.ops) > 1 and (is_bytes(left) or left in (NONE, F64)):
+                self.error(left_node, "unsupported", "only comparisons of integers can be chained", "use `and`")
             left_node, left = right_node, right
         return BOOL
 
-    def _check_comparison(self, node: ast.expr, operator: ast.cmpop, left: Type, right: Type) -> None:
+    def _check_comparison(
+        self, nodes: tuple[ast.expr, ast.expr], operator: ast.cmpop, left: Type, right: Type
+    ) -> None:
+        node = nodes[1]
         if INVALID in (left, right):
             return
         if isinstance(operator, ast.Is | ast.IsNot):
             if right != NONE or not (is_view(left) or left == NONE):
-                self._error(node, "comparison", "`is` is only for `… is None`", "write `==`")
+                self.error(node, "comparison", "`is` is only for `… is None`", "write `==`")
             return
         text = _COMPARISONS.get(type(operator).__name__)
         if text is None:
-            self._error(node, "unsupported", "`in` is not part of the language")
-        elif is_view(left) and is_view(right):
+            self.error(node, "unsupported", "`in` is not part of the language")
+        elif is_bytes(left) and is_bytes(right):
             if text not in ("==", "!="):
-                self._error(node, "comparison", f"bytes can be compared with == and !=, not with {text}")
-        elif NONE in (left, right) and (is_view(left) or is_view(right)):
-            self._error(node, "comparison", f"`{text}` with None", "write `is None` or `is not None`")
+                self.error(node, "comparison", f"bytes can be compared with == and !=, not with {text}")
+        elif NONE in (left, right) and (is_bytes(left) or is_bytes(right)):
+            self.error(node, "comparison", f"`{text}` with None", "write `is None` or `is not None`")
+        elif F64 in (left, right):
+            if not (self._is_float(nodes[0], left) and self._is_float(nodes[1], right)):
+                self.error(node, "comparison", f"`{text}` of {left} and {right}", FLOAT_HINT)
         elif not all(is_integer(kind) or kind == BOOL for kind in (left, right)):
-            self._error(node, "comparison", f"{left} cannot be compared with {right}")
+            self.error(node, "comparison", f"{left} cannot be compared with {right}")
 
     # --- subscripts ---------------------------------------------------------------------------------------------------
 
     def _visit_Subscript(self, node: ast.Subscript) -> Type:
         kind = self.expression(node.value)
-        if kind != INVALID and not is_view(kind):
-            self._error(node.value, "type", f"only bytes can be indexed, and this is {kind}")
+        if isinstance(kind, ArrayType):
+            if isinstance(node.slice, ast.Slice):
+                return self.error(node, "unsupported", "arrays have no slices")
+            self.integer(node.slice, "an index")
+            return kind.element.value
+        if kind != INVALID and not is_bytes(kind):
+            self.error(node.value, "type", f"only bytes and arrays can be indexed, and this is {kind}")
         if not isinstance(node.slice, ast.Slice):
             self.integer(node.slice, "an index")
             return NAT
@@ -326,158 +375,21 @@ class ExpressionChecker:
             if bound is not None:
                 self.integer(bound, "a slice's bound")
         if node.slice.step is not None:
-            self._error(node.slice.step, "unsupported", "a slice has no step here")
+            self.error(node.slice.step, "unsupported", "a slice has no step here")
         return BYTES
-
-    # --- calls --------------------------------------------------------------------------------------------------------
-
-    def _visit_Call(self, node: ast.Call) -> Type:
-        function = node.func
-        if isinstance(function, ast.Name):
-            return self._call_function(function, node)
-        if isinstance(function, ast.Attribute):
-            if isinstance(function.value, ast.Name) and function.value.id == self.checked.store_name:
-                return self._call_store(function, node)
-            return self._call_view(function, node)
-        return self._error(function, "call", "only functions of the language and methods can be called")
-
-    def _call_function(self, function: ast.Name, node: ast.Call) -> Type:
-        handler = self._functions.get(function.id)
-        if handler is None or function.id in self.locals:
-            for argument in node.args:
-                self.expression(argument)
-            if function.id == "range":
-                return self._error(node, "call", "`range` stands behind `in` of a `for` only")
-            return self._error(function, "unknown-function", f"there is no function `{function.id}`",
-                               f"there are {', '.join(sorted(FUNCTION_NAMES))}")  # fmt: skip
-        if node.keywords:
-            self._error(node.keywords[0].value, "call", f"`{function.id}` takes no keyword arguments")
-        return handler(node)
-
-    def _call_len(self, node: ast.Call) -> Type:
-        if self._argument_count(node, 1):
-            kind = self.expression(node.args[0])
-            if kind != INVALID and not is_view(kind):
-                self._error(node.args[0], "type", f"`len` is of bytes, and this is {kind}")
-        return NAT
-
-    def _call_abs(self, node: ast.Call) -> Type:
-        if self._argument_count(node, 1):
-            return U64 if self.integer(node.args[0], "`abs`'s argument") == U64 else NAT
-        return INVALID
-
-    def _call_extreme(self, node: ast.Call) -> Type:
-        assert isinstance(node.func, ast.Name)
-        if len(node.args) < 2:
-            return self._error(node, "call", f"`{node.func.id}` takes two or more integers")
-        joined: Type = INVALID
-        for argument in node.args:
-            kind = self.integer(argument, f"an argument of `{node.func.id}`")
-            both = join(joined, kind)
-            if both is None:
-                return self._error(argument, "mixed-signs", f"`{node.func.id}` of {joined} and {kind}",
-                                   "convert one side: u64(…) or i64(…) checks that the value fits")  # fmt: skip
-            joined = both
-        return joined
-
-    def _call_convert(self, node: ast.Call) -> Type:
-        assert isinstance(node.func, ast.Name)
-        if not self._argument_count(node, 1):
-            return INVALID
-        kind = self.integer(node.args[0], f"`{node.func.id}`'s argument")
-        return {"u64": U64, "i64": I64}.get(node.func.id, kind)
-
-    def _call_bool(self, node: ast.Call) -> Type:
-        if self._argument_count(node, 1):
-            self.condition(node.args[0])
-        return BOOL
-
-    def _call_store(self, function: ast.Attribute, node: ast.Call) -> Type:
-        if function.attr not in STORE_METHODS:
-            for argument in node.args:
-                self.expression(argument)
-            return self._error(function, "unknown-method", f"the store has no method `{function.attr}`",
-                               f"it has {', '.join(sorted(STORE_METHODS))}")  # fmt: skip
-        names, result = STORE_METHODS[function.attr]
-        arguments = self.bind(node, names)
-        for name, argument in (arguments or {}).items():
-            if name == "table":
-                self._table(argument)
-            else:
-                self._key_or_value(name, argument)
-        return result
-
-    def _table(self, node: ast.expr) -> None:
-        self.integer(node, "a table")
-        value = self.constant(node)
-        if isinstance(value, int) and not 0 <= value < TABLES_MAX:
-            self._error(node, "table", f"table {value} is out of range", f"tables are 0 to {TABLES_MAX - 1}")
-
-    def _key_or_value(self, name: str, node: ast.expr) -> None:
-        kind = self.expression(node)
-        if kind == NONE or not (is_view(kind) or is_integer(kind) or kind == INVALID):
-            self._error(node, "type", f"a {name} is an integer (8 bytes, little-endian) or bytes, and this is {kind}")
-        value = self.constant(node)
-        if name == "key" and isinstance(value, bytes) and not 1 <= len(value) <= KEY_BYTES_MAX:
-            self._error(node, "key", f"a key has 1 to {KEY_BYTES_MAX} bytes, and this one {len(value)}")
-
-    def _call_view(self, function: ast.Attribute, node: ast.Call) -> Type:
-        kind = self.expression(function.value)
-        for argument in node.args:
-            self.integer(argument, "an offset")
-        if kind == INVALID:
-            return INVALID
-        if not is_view(kind):
-            return self._error(function, "unknown-method", f"{kind} has no method `{function.attr}`")
-        if function.attr not in READS:
-            return self._error(function, "unknown-method", f"bytes have no method `{function.attr}` here",
-                               f"there are {', '.join(READS)}, indices and slices")  # fmt: skip
-        if node.keywords:
-            self._error(node.keywords[0].value, "call", f"`{function.attr}` takes an offset without a name")
-        self._argument_count(node, 1)
-        return READS[function.attr][2]
 
     # --- helpers ------------------------------------------------------------------------------------------------------
 
-    def bind(self, node: ast.Call, names: tuple[str, ...]) -> dict[str, ast.expr] | None:
-        """Arguments of a call by parameter name; None (and a finding) when they do not fit."""
-        arguments = dict(zip(names, node.args, strict=False))
-        problem = f"{len(node.args)} arguments for {len(names)} parameters" if len(node.args) > len(names) else ""
-        for keyword in node.keywords:
-            if keyword.arg not in names:
-                problem = problem or f"there is no parameter `{keyword.arg}`"
-            elif keyword.arg in arguments:
-                problem = problem or f"argument `{keyword.arg}` is given twice"
-            else:
-                arguments[keyword.arg] = keyword.value
-        missing = [name for name in names if name not in arguments]
-        if missing and not problem:
-            problem = f"argument `{missing[0]}` is missing"
-        if problem:
-            for value in (*node.args, *(keyword.value for keyword in node.keywords)):
-                self.expression(value)
-            self._error(node, "call", problem, f"the parameters are {', '.join(names)}")
-            return None
-        return arguments
-
-    def _argument_count(self, node: ast.Call, count: int) -> bool:
-        if len(node.args) == count and not any(isinstance(argument, ast.Starred) for argument in node.args):
-            return True
-        self._error(node, "call", f"{len(node.args)} arguments in place of {count}")
-        return False
+    def error(self, node: ast.AST, rule: str, message: str, hint: str = "") -> Type:
+        """Report, and give the type that fits everything."""
+        self.findings.add(node, rule, message, hint)
+        return INVALID
 
     def _unsupported(self, node: ast.expr) -> Type:
         if isinstance(node, ast.Yield):
-            return self._error(node, "yield", "`yield` is a statement of its own, without a value")
+            return self.error(node, "yield", "`yield` is a statement of its own, without a value")
         if isinstance(node, ast.Attribute):
-            return self._error(node, "attribute", f"attribute `{node.attr}` cannot be used",
-                               "only methods of the store and of bytes can be called")  # fmt: skip
+            return self.error(node, "attribute", f"attribute `{node.attr}` cannot be used",
+                              "only methods of the store, of bytes and of buffers can be called")  # fmt: skip
         what, hint = _UNSUPPORTED.get(type(node).__name__, ("this expression", ""))
-        return self._error(node, "unsupported", f"{what} is not part of the language", hint)
-
-    def _integer_hint(self, kind: Type) -> str:
-        return "read an integer from it: .u64(offset)" if is_view(kind) else ""
-
-    def _error(self, node: ast.AST, rule: str, message: str, hint: str = "") -> Type:
-        self.findings.add(node, rule, message, hint)
-        return INVALID
+        return self.error(node, "unsupported", f"{what} is not part of the language", hint)

@@ -12,12 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from splinter.ext.abi import FRAME_HEADER_BYTES
+
 
 class Kind(Enum):
     """What a register holds."""
 
     WORD = auto()  # 64 bits
     BIT = auto()
+    FLOAT = auto()  # IEEE 754 binary64
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Register:
 
 @dataclass(frozen=True)
 class Constant:
-    """A word is given as its unsigned pattern."""
+    """A word is given as its unsigned pattern, and so is a float."""
 
     value: int
     kind: Kind = Kind.WORD
@@ -74,8 +77,29 @@ class Op(Enum):
     SLE = auto()
     ULT = auto()
     ULE = auto()
-    SELECT = auto()  # bit, word, word
+    SELECT = auto()  # bit, and two words or two floats
     WIDEN = auto()  # bit to word
+    FADD = auto()
+    FSUB = auto()
+    FMUL = auto()
+    FDIV = auto()
+    FEQ = auto()  # comparisons of floats are false when one side is not a number
+    FLT = auto()
+    FLE = auto()
+    SQRT = auto()
+    FLOOR = auto()
+    FROM_SIGNED = auto()  # word to the nearest float
+    FROM_UNSIGNED = auto()
+    TO_SIGNED = auto()  # float to word, towards 0; check the range before
+    TO_UNSIGNED = auto()
+    TO_BITS = auto()  # float to its pattern
+    FROM_BITS = auto()
+    TO_BITS32 = auto()  # float to the nearest binary32's pattern
+    FROM_BITS32 = auto()
+    SWAP = auto()  # reverse the order of the lower ``size`` bytes; the others become 0
+    POPCOUNT = auto()
+    LEADING_ZEROS = auto()  # 64 for 0
+    TRAILING_ZEROS = auto()
     CHECK = auto()  # bit: ends the task with ``error`` when it is 0
     LOAD = auto()  # ``size`` bytes at an address, zero-extended
     LOAD_SIGNED = auto()  # sign-extended
@@ -85,6 +109,8 @@ class Op(Enum):
     DATA = auto()  # address of the constant bytes number ``size``
     HELPER = auto()  # call the helper at byte ``size`` of the context; a negative result ends the task
     BYTES_EQUAL = auto()  # address, length, address, length
+    COPY = auto()  # target address, source address, length; they may overlap
+    CLEAR = auto()  # address: ``size`` bytes, a multiple of 8, become 0
     SPEND = auto()  # take ``size`` from the budget
 
 
@@ -162,11 +188,18 @@ class Function:
     blocks: list[Block] = field(default_factory=list)
     data: dict[bytes, int] = field(default_factory=dict)  # constant bytes and their numbers
     scratch_cells: int = 0  # 8-byte cells on the native stack
+    memory_bytes: int = 0  # of the frame, behind its header: arrays, buffers, tuples
     registers: int = 0
 
     def new_register(self, kind: Kind) -> Register:
         self.registers += 1
         return Register(self.registers - 1, kind)
+
+    def new_memory(self, nbytes: int) -> int:
+        """Offset in the frame of a new area of memory, aligned to 8 bytes."""
+        offset = FRAME_HEADER_BYTES + self.memory_bytes
+        self.memory_bytes += -(-nbytes // 8) * 8
+        return offset
 
     def new_block(self) -> Block:
         block = Block(len(self.blocks))

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from splinter.errors import SplinterError
 from splinter.ext import abi, ir, liveness
+from splinter.ext.builder import TooLargeError
 from splinter.ext.ir import Kind, Op, Operand, Register
 from splinter.ext.types import WORD_BYTES
 from splinter.limits import FRAME_BYTES, INSTRUCTIONS_MAX
 
 ENTRY = "resume"
-COMPARED_BYTES_PER_SPEND = 64  # comparing bytes spends 1 for each of these
+BYTES_PER_SPEND = 64  # comparing, copying and clearing spend 1 for each of these
 
-_LLVM_TYPE = {Kind.WORD: "i64", Kind.BIT: "i1"}
+_LLVM_TYPE = {Kind.WORD: "i64", Kind.BIT: "i1", Kind.FLOAT: "double"}
 _BINARY = {
     Op.ADD: "add", Op.SUB: "sub", Op.MUL: "mul", Op.AND: "and", Op.OR: "or", Op.XOR: "xor", Op.SHL: "shl",
     Op.LSHR: "lshr", Op.ASHR: "ashr", Op.SDIV: "sdiv", Op.SREM: "srem", Op.UDIV: "udiv", Op.UREM: "urem",
@@ -27,9 +27,26 @@ _BINARY = {
 _COMPARE = {Op.EQ: "eq", Op.NE: "ne", Op.SLT: "slt", Op.SLE: "sle", Op.ULT: "ult", Op.ULE: "ule"}
 _OVERFLOW = {Op.SADD: "sadd", Op.SSUB: "ssub", Op.SMUL: "smul", Op.UADD: "uadd", Op.USUB: "usub", Op.UMUL: "umul"}
 
+_FLOAT_BINARY = {Op.FADD: "fadd", Op.FSUB: "fsub", Op.FMUL: "fmul", Op.FDIV: "fdiv"}
+_FLOAT_COMPARE = {Op.FEQ: "oeq", Op.FLT: "olt", Op.FLE: "ole"}
+_CONVERT = {  # instruction, from, to
+    Op.WIDEN: ("zext", "i1", "i64"),
+    Op.FROM_SIGNED: ("sitofp", "i64", "double"),
+    Op.FROM_UNSIGNED: ("uitofp", "i64", "double"),
+    Op.TO_SIGNED: ("fptosi", "double", "i64"),
+    Op.TO_UNSIGNED: ("fptoui", "double", "i64"),
+    Op.TO_BITS: ("bitcast", "double", "i64"),
+    Op.FROM_BITS: ("bitcast", "i64", "double"),
+}
+_FLOAT_CALL = {Op.SQRT: "sqrt", Op.FLOOR: "floor"}
+_BIT_CALL = {Op.POPCOUNT: ("ctpop", ""), Op.LEADING_ZEROS: ("ctlz", ", i1 false"), Op.TRAILING_ZEROS: ("cttz", ", i1 false")}
+
 _PRELUDE = "\n".join(
-    f"declare {{i64, i1}} @llvm.{name}.with.overflow.i64(i64, i64)" for name in _OVERFLOW.values()
-)  # fmt: skip
+    [f"declare {{i64, i1}} @llvm.{name}.with.overflow.i64(i64, i64)" for name in _OVERFLOW.values()]
+    + [f"declare double @llvm.{name}.f64(double)" for name in _FLOAT_CALL.values()]
+    + [f"declare i64 @llvm.{name}.i64(i64{', i1' if extra else ''})" for name, extra in _BIT_CALL.values()]
+    + [f"declare i{bits} @llvm.bswap.i{bits}(i{bits})" for bits in (16, 32, 64)]
+)
 
 # No loop here may become a call of memcmp or bcmp: "no-builtins" says that there are none.
 _BYTES_EQUAL = """
@@ -72,14 +89,79 @@ no:
 }
 """
 
+# Towards higher addresses when the target lies below the source, else towards lower ones: the two may overlap.
+_COPY = """
+define internal void @copy(i64 %to, i64 %from, i64 %n) #0 {
+entry:
+  %up = icmp ule i64 %to, %from
+  br i1 %up, label %words, label %down
+words:
+  %i = phi i64 [0, %entry], [%i8, %word]
+  %i8 = add i64 %i, 8
+  %whole = icmp ule i64 %i8, %n
+  br i1 %whole, label %word, label %bytes
+word:
+  %wf = add i64 %from, %i
+  %wt = add i64 %to, %i
+  %pf = inttoptr i64 %wf to ptr
+  %pt = inttoptr i64 %wt to ptr
+  %w = load i64, ptr %pf, align 1
+  store i64 %w, ptr %pt, align 1
+  br label %words
+bytes:
+  %j = phi i64 [%i, %words], [%j1, %byte]
+  %more = icmp ult i64 %j, %n
+  br i1 %more, label %byte, label %done
+byte:
+  %bf = add i64 %from, %j
+  %bt = add i64 %to, %j
+  %qf = inttoptr i64 %bf to ptr
+  %qt = inttoptr i64 %bt to ptr
+  %b = load i8, ptr %qf
+  store i8 %b, ptr %qt
+  %j1 = add i64 %j, 1
+  br label %bytes
+down:
+  %k = phi i64 [%n, %entry], [%k1, %downbyte]
+  %left = icmp ne i64 %k, 0
+  br i1 %left, label %downbyte, label %done
+downbyte:
+  %k1 = sub i64 %k, 1
+  %df = add i64 %from, %k1
+  %dt = add i64 %to, %k1
+  %rf = inttoptr i64 %df to ptr
+  %rt = inttoptr i64 %dt to ptr
+  %d = load i8, ptr %rf
+  store i8 %d, ptr %rt
+  br label %down
+done:
+  ret void
+}
+"""
+
+_CLEAR = """
+define internal void @clear(i64 %at, i64 %n) #0 {
+entry:
+  br label %head
+head:
+  %i = phi i64 [0, %entry], [%i8, %word]
+  %more = icmp ult i64 %i, %n
+  br i1 %more, label %word, label %done
+word:
+  %address = add i64 %at, %i
+  %p = inttoptr i64 %address to ptr
+  store i64 0, ptr %p
+  %i8 = add i64 %i, 8
+  br label %head
+done:
+  ret void
+}
+"""
+
 _EPILOGUE = """
 attributes #0 = { nounwind "no-builtins" }
 !0 = !{!"branch_weights", i32 1, i32 1048576}
 """
-
-
-class TooLargeError(SplinterError):
-    """The function exceeds a limit of the back end; the message names it."""
 
 
 @dataclass
@@ -104,7 +186,7 @@ class _Emitter:
     helper_failures: dict[int, list[tuple[str, str]]] = field(default_factory=dict)  # line → (result, label)
     values: int = 0
     label: str = ""
-    uses_bytes_equal: bool = False
+    routines: dict[str, None] = field(default_factory=dict)  # internal functions that are called
 
     def run(self) -> LlvmModule:
         blocks = self.function.reachable()
@@ -114,10 +196,11 @@ class _Emitter:
         self.states = {block: number for number, block in enumerate(yielding, 1)}
         self.saved = {block: sorted(live[block], key=lambda r: r.number) for block in yielding}
         spilled = sorted({r for registers in self.saved.values() for r in registers}, key=lambda r: r.number)
-        self.slots = {r: abi.FRAME_HEADER_BYTES + WORD_BYTES * i for i, r in enumerate(spilled)}
-        frame_bytes = abi.FRAME_HEADER_BYTES + WORD_BYTES * len(spilled)
+        first = abi.FRAME_HEADER_BYTES + self.function.memory_bytes
+        self.slots = {r: first + WORD_BYTES * i for i, r in enumerate(spilled)}
+        frame_bytes = first + WORD_BYTES * len(spilled)
         if frame_bytes > FRAME_BYTES:
-            raise TooLargeError(f"the variables that live across yields need {frame_bytes} bytes; "
+            raise TooLargeError(f"arrays, buffers and the variables that live across yields need {frame_bytes} bytes; "
                                 f"a frame has {FRAME_BYTES}")  # fmt: skip
         count = sum(len(block.instructions) for block in blocks) + 2 * sum(map(len, self.saved.values()))
         if count > INSTRUCTIONS_MAX:
@@ -129,9 +212,7 @@ class _Emitter:
             kind = f"[{max(len(content), 1)} x i8]"
             text.append(f'@data{number} = private unnamed_addr constant {kind} c"{escaped}"')
         text += [f"define i64 @{ENTRY}(i64 %frame, i64 %context) #0 {{", *self._entry(), *body, "}"]
-        if self.uses_bytes_equal:
-            text.append(_BYTES_EQUAL)
-        text.append(_EPILOGUE)
+        text += [*self.routines, _EPILOGUE]
         return LlvmModule("\n".join(text), frame_bytes)
 
     # --- frame, entry, exits ------------------------------------------------------------------------------------------
@@ -166,12 +247,14 @@ class _Emitter:
             value = self._value(f"load {_LLVM_TYPE[register.kind]}, ptr %cell{register.number}")
             if register.kind is Kind.BIT:
                 value = self._value(f"zext i1 {value} to i64")
-            self._line(f"store i64 {value}, ptr {self._frame_pointer(self.slots[register])}")
+            kind = "double" if register.kind is Kind.FLOAT else "i64"
+            self._line(f"store {kind} {value}, ptr {self._frame_pointer(self.slots[register])}")
         self._line(f"store i32 {number}, ptr %state_at")
         self._return(abi.RESUME_YIELD)
         self._begin(f"resume{number}")
         for register in self.saved[block]:
-            value = self._value(f"load i64, ptr {self._frame_pointer(self.slots[register])}")
+            kind = "double" if register.kind is Kind.FLOAT else "i64"
+            value = self._value(f"load {kind}, ptr {self._frame_pointer(self.slots[register])}")
             if register.kind is Kind.BIT:
                 value = self._value(f"trunc i64 {value} to i1")
             self._line(f"store {_LLVM_TYPE[register.kind]} {value}, ptr %cell{register.number}")
@@ -247,6 +330,16 @@ class _Emitter:
         if op is Op.SPEND:
             self._spend(str(instruction.size))
             return
+        if op is Op.COPY:
+            self.routines[_COPY] = None
+            self._spend(self._value(f"udiv i64 {operands[2]}, {BYTES_PER_SPEND}"))
+            self._line("call void @copy(" + ", ".join(f"i64 {operand}" for operand in operands) + ")")
+            return
+        if op is Op.CLEAR:
+            self.routines[_CLEAR] = None
+            self._spend(str(instruction.size // BYTES_PER_SPEND))
+            self._line(f"call void @clear(i64 {operands[0]}, i64 {instruction.size})")
+            return
         assert instruction.target is not None
         self._assign(instruction.target, self._result(instruction, operands))
 
@@ -257,6 +350,18 @@ class _Emitter:
             return self._value(f"{_BINARY[op]} {kind} {operands[0]}, {operands[1]}")
         if op in _COMPARE:
             return self._value(f"icmp {_COMPARE[op]} i64 {operands[0]}, {operands[1]}")
+        if op in _FLOAT_BINARY:
+            return self._value(f"{_FLOAT_BINARY[op]} double {operands[0]}, {operands[1]}")
+        if op in _FLOAT_COMPARE:
+            return self._value(f"fcmp {_FLOAT_COMPARE[op]} double {operands[0]}, {operands[1]}")
+        if op in _CONVERT:
+            name, source, target = _CONVERT[op]
+            return self._value(f"{name} {source} {operands[0]} to {target}")
+        if op in _FLOAT_CALL:
+            return self._value(f"call double @llvm.{_FLOAT_CALL[op]}.f64(double {operands[0]})")
+        if op in _BIT_CALL:
+            name, extra = _BIT_CALL[op]
+            return self._value(f"call i64 @llvm.{name}.i64(i64 {operands[0]}{extra})")
         if op in _OVERFLOW:
             call = f"call {{i64, i1}} @llvm.{_OVERFLOW[op]}.with.overflow.i64(i64 {operands[0]}, i64 {operands[1]})"
             pair = self._value(call)
@@ -267,9 +372,16 @@ class _Emitter:
             case Op.MOVE:
                 return operands[0]
             case Op.SELECT:
-                return self._value(f"select i1 {operands[0]}, i64 {operands[1]}, i64 {operands[2]}")
-            case Op.WIDEN:
-                return self._value(f"zext i1 {operands[0]} to i64")
+                kind = _LLVM_TYPE[instruction.operands[2].kind]
+                return self._value(f"select i1 {operands[0]}, {kind} {operands[1]}, {kind} {operands[2]}")
+            case Op.TO_BITS32:
+                bits = self._value(f"bitcast float {self._value(f'fptrunc double {operands[0]} to float')} to i32")
+                return self._value(f"zext i32 {bits} to i64")
+            case Op.FROM_BITS32:
+                bits = self._value(f"trunc i64 {operands[0]} to i32")
+                return self._value(f"fpext float {self._value(f'bitcast i32 {bits} to float')} to double")
+            case Op.SWAP:
+                return self._swap(operands[0], 8 * instruction.size)
             case Op.LOAD | Op.LOAD_SIGNED:
                 return self._load(operands[0], instruction.size, "sext" if op is Op.LOAD_SIGNED else "zext")
             case Op.FRAME:
@@ -279,8 +391,8 @@ class _Emitter:
             case Op.DATA:
                 return self._value(f"ptrtoint ptr @data{instruction.size} to i64")
             case Op.BYTES_EQUAL:
-                self.uses_bytes_equal = True
-                self._spend(self._value(f"udiv i64 {operands[1]}, {COMPARED_BYTES_PER_SPEND}"))
+                self.routines[_BYTES_EQUAL] = None
+                self._spend(self._value(f"udiv i64 {operands[1]}, {BYTES_PER_SPEND}"))
                 return self._value("call i1 @bytes_equal(" + ", ".join(f"i64 {operand}" for operand in operands) + ")")
             case Op.HELPER:
                 return self._helper(instruction, operands)
@@ -289,6 +401,9 @@ class _Emitter:
     def _helper(self, instruction: ir.Instruction, operands: list[str]) -> str:
         pointer_at = self._pointer(self._value(f"add i64 %context, {instruction.size}"))
         pointer = self._value(f"load ptr, ptr {pointer_at}")
+        if instruction.error:  # not every worker has this helper
+            is_missing = self._value(f"icmp eq ptr {pointer}, null")
+            self._fail_if(is_missing, instruction.error, instruction.line)
         arguments = ", ".join(f"i64 {operand}" for operand in ("%context", "%frame", *operands))
         result = self._value(f"call i64 {pointer}({arguments}) nounwind")
         is_error = self._value(f"icmp slt i64 {result}, 0")
@@ -308,6 +423,12 @@ class _Emitter:
         left = self._value(f"sub i64 {self._value('load i64, ptr %budget')}, {cost}")
         self._line(f"store i64 {left}, ptr %budget")
 
+    def _swap(self, value: str, bits: int) -> str:
+        if bits < 64:
+            value = self._value(f"trunc i64 {value} to i{bits}")
+        value = self._value(f"call i{bits} @llvm.bswap.i{bits}(i{bits} {value})")
+        return value if bits == 64 else self._value(f"zext i{bits} {value} to i64")
+
     def _load(self, address: str, size: int, extension: str) -> str:
         bits = 8 * size
         value = self._value(f"load i{bits}, ptr {self._pointer(address)}, align 1")
@@ -323,6 +444,8 @@ class _Emitter:
 
     def _operand(self, operand: Operand) -> str:
         if isinstance(operand, ir.Constant):
+            if operand.kind is Kind.FLOAT:
+                return f"0x{operand.value:016X}"
             return str(operand.value) if operand.kind is Kind.WORD else ("true" if operand.value else "false")
         if operand in self.cells:
             return self._value(f"load {_LLVM_TYPE[operand.kind]}, ptr %cell{operand.number}")

@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import Any
 
 from splinter.ext.abi import ExtensionError
-from splinter.ext.author import Bytes, Store, View
+from splinter.ext.author import Buffer, Bytes, Error, Store, View
 from splinter.ext.check import check
-from splinter.ext.checked import Checked
+from splinter.ext.checked import Program
 from splinter.ext.desugar import desugar
 from splinter.ext.diagnostics import Findings
 from splinter.ext.faults import ExtensionFault
@@ -34,7 +34,10 @@ class LocalStore(Store):
 
     def __init__(self) -> None:
         self.objects: dict[tuple[int, bytes], bytes] = {}
-        self._loaded: dict[Any, tuple[Checked, Callable[..., Any], str]] = {}
+        self.versions: dict[tuple[int, bytes], int] = {}
+        self.tenant_id = 1
+        self._last_version = 0
+        self._loaded: dict[Any, tuple[Program, Callable[..., Any], str]] = {}
 
     def get(self, table: int, key: int | Bytes) -> View | None:
         value = self.objects.get(self._place(table, as_bytes(key)))
@@ -49,6 +52,25 @@ class LocalStore(Store):
         if len(value) > VALUE_BYTES_MAX:
             raise ExtensionFault(ExtensionError.VALUE)
         self.objects[place] = value
+        self._last_version += 1
+        self.versions[place] = self._last_version
+
+    def version(self, table: int, key: int | Bytes) -> int:
+        place = self._place(table, as_bytes(key))
+        return self.versions.get(place, 0) if place in self.objects else 0
+
+    def put_if(self, table: int, key: int | Bytes, value: int | Bytes, version: int) -> bool:
+        key, value = as_bytes(key), as_bytes(value)
+        if not 0 <= version < 1 << 64:
+            raise ExtensionFault(ExtensionError.OVERFLOW)
+        if version == 0 or self.version(table, key) != version:
+            self._place(table, key)
+            return False
+        self.put(table, key, View(value))
+        return True
+
+    def tenant(self) -> int:
+        return self.tenant_id
 
     def delete(self, table: int, key: int | Bytes) -> bool:
         return self.objects.pop(self._place(table, as_bytes(key)), None) is not None
@@ -59,10 +81,10 @@ class LocalStore(Store):
         Raises :class:`CompileError` when it is not in the language, :class:`BadArgumentsError` when the arguments do not fit
         its signature, and :class:`ExtensionFault` (an :class:`ExtensionRuntimeError`) for errors inside of it.
         """
-        checked, python, filename = self._load(function)
-        signature = checked.signature
+        program, python, filename = self._load(function)
+        signature = program.signature
         signature.pack(args, kwargs)
-        values = dict(zip(checked.parameters, args, strict=False)) | kwargs
+        values = dict(zip(program.extension.parameters, args, strict=False)) | kwargs
         prepared = {name: View(value) if isinstance(value, bytes) else value for name, value in values.items()}
         try:
             result = python(self, **prepared)
@@ -70,12 +92,16 @@ class LocalStore(Store):
                 result = _drive(result)
         except ExtensionFault as fault:
             raise ExtensionFault(fault.error, signature.name, _line(fault.__traceback__, filename)) from fault
-        except (ZeroDivisionError, AssertionError, TypeError, AttributeError) as error:
+        except Error as raised:
+            line = _line(raised.__traceback__, filename)
+            code = int(raised.code) & 0xFFFFFFFFFFFFFFFF
+            raise ExtensionFault(ExtensionError.RAISED, signature.name, line, code) from raised
+        except (ZeroDivisionError, IndexError, AssertionError, TypeError, AttributeError) as error:
             if isinstance(error, TypeError | AttributeError) and "NoneType" not in str(error):
                 raise  # not the extension's doing: nothing but None can have a wrong type in a checked function
             line = _line(error.__traceback__, filename)
             raise ExtensionFault(_error_of(error), signature.name, line) from error
-        return bytes(result) if isinstance(result, View) else result
+        return bytes(result) if isinstance(result, View | Buffer) else result
 
     def _place(self, table: int, key: bytes) -> tuple[int, bytes]:
         if not 0 <= table < TABLES_MAX:
@@ -84,14 +110,14 @@ class LocalStore(Store):
             raise ExtensionFault(ExtensionError.KEY)
         return table, key
 
-    def _load(self, function: Callable[..., Any] | str) -> tuple[Checked, Callable[..., Any], str]:
+    def _load(self, function: Callable[..., Any] | str) -> tuple[Program, Callable[..., Any], str]:
         if function not in self._loaded:
             source, filename, before = (function, "<source>", 0) if isinstance(function, str) else source_of(function)
             findings = Findings(source, filename)
             module = parse(source, None, findings)
-            desugar(module.extension)
-            checked = check(module, None, findings)
-            self._loaded[function] = checked, python_function(checked, filename, before), filename
+            desugar(module)
+            program = check(module, None, findings)
+            self._loaded[function] = program, python_function(program, filename, before), filename
         return self._loaded[function]
 
 
@@ -117,6 +143,8 @@ def _line(traceback: TracebackType | None, filename: str) -> int:
 def _error_of(error: Exception) -> ExtensionError:
     if isinstance(error, ZeroDivisionError):
         return ExtensionError.DIVISION
+    if isinstance(error, IndexError):  # of a table of constants
+        return ExtensionError.INDEX
     if isinstance(error, AssertionError):
         return ExtensionError.ASSERTION
     return ExtensionError.NONE

@@ -6,33 +6,48 @@ import ast
 
 from splinter.ext import abi, ir
 from splinter.ext.abi import ExtensionError, ResultKind
-from splinter.ext.checked import Checked
+from splinter.ext.builder import NO_VIEW, Memory, Value, View
+from splinter.ext.checked import Checked, Program
 from splinter.ext.ir import Kind, Op
-from splinter.ext.lower_expressions import ExpressionLowering, View
-from splinter.ext.types import BOOL, BYTES, NONE, WORD_BYTES, Type, is_integer, is_view
+from splinter.ext.lower_calls import CallLowering
+from splinter.ext.types import (
+    BOOL,
+    BYTES,
+    F64,
+    NONE,
+    WORD_BYTES,
+    ArrayType,
+    TupleType,
+    Type,
+    is_integer,
+    is_memory,
+    is_view,
+)
 
 _LENGTH_SHIFT = 32
 _OFFSET_MASK = 0xFFFFFFFF
 
 
-def lower(checked: Checked) -> ir.Function:
-    """Intermediate code of an accepted function."""
-    return _Lowering(checked).run()
+def lower(program: Program) -> ir.Function:
+    """Intermediate code of an accepted extension, its helper functions put in place of their calls."""
+    return _Lowering(program.extension, program.signature.name).run()
 
 
 def result_kind(result: Type) -> ResultKind:
     """How the worker makes the reply from the frame."""
     if result == NONE:
         return ResultKind.NONE
-    return ResultKind.BYTES if is_view(result) else ResultKind.SCALAR
+    return ResultKind.BYTES if is_view(result) or isinstance(result, TupleType) else ResultKind.SCALAR
 
 
-class _Lowering(ExpressionLowering):
+class _Lowering(CallLowering):
     """Each statement appends to the current block; ``self.block`` moves on."""
 
-    def __init__(self, checked: Checked) -> None:
-        super().__init__(checked)
+    def __init__(self, checked: Checked, name: str) -> None:
+        super().__init__(checked, name)
         self.loops: list[tuple[ir.Block, ir.Block]] = []  # where continue and break go
+        self.helper_exit: tuple[ir.Block, Value] | None = None  # where a helper's return goes, and its result's registers
+        self.tuple_offset: int | None = None  # where several results lie in the frame
 
     def run(self) -> ir.Function:
         self._prologue()
@@ -57,6 +72,8 @@ class _Lowering(ExpressionLowering):
             value = self.load(self.emit(Op.ADD, arguments, ir.word(index * WORD_BYTES)), 8)
             if is_integer(kind):
                 self.move(self.variable(name), value)
+            elif kind == F64:
+                self.move(self.variable(name), self.emit(Op.FROM_BITS, value))
             elif kind == BOOL:
                 self.check(self.emit(Op.ULE, value, ir.word(1)), ExtensionError.ARGUMENTS, line)
                 self.move(self.variable(name), self.emit(Op.NE, value, ir.ZERO))
@@ -71,15 +88,53 @@ class _Lowering(ExpressionLowering):
 
     def _visit_Return(self, node: ast.Return) -> None:
         result = self.checked.result
+        value = self.expression_as(node.value, result, node.lineno) if node.value is not None else NO_VIEW
+        if self.helper_exit is not None:
+            exit_block, registers = self.helper_exit
+            self.move(registers, value)
+            self.end(ir.Jump(exit_block))
+            return
         if node.value is not None:
-            value = self.expression_as(node.value, result, node.lineno)
-            if isinstance(value, View):
+            if isinstance(value, tuple):
+                self._return_tuple(value)
+            elif isinstance(value, View):
                 if result == BYTES:
                     self.store(self.frame(abi.F_RESULT), value.address, 8)
                     self.store(self.frame(abi.F_RESULT_LENGTH), value.length, 4)
-            elif result != NONE:
-                self.store(self.frame(abi.F_RESULT), self.widen(value), 8)
+            else:
+                self.store(self.frame(abi.F_RESULT), self._as_word(value), 8)
         self.end(ir.Done())
+
+    def _return_tuple(self, values: tuple[Value, ...]) -> None:
+        """Several results are bytes: a word for each."""
+        if self.tuple_offset is None:
+            self.tuple_offset = self.function.new_memory(len(values) * WORD_BYTES)
+        for index, value in enumerate(values):
+            self.store(self.frame(self.tuple_offset + index * WORD_BYTES), self._as_word(value), 8)
+        self.store(self.frame(abi.F_RESULT), self.frame(self.tuple_offset), 8)
+        self.store(self.frame(abi.F_RESULT_LENGTH), ir.word(len(values) * WORD_BYTES), 4)
+
+    def _as_word(self, value: Value) -> ir.Operand:
+        assert isinstance(value, ir.Register | ir.Constant)
+        return self.emit(Op.TO_BITS, value) if value.kind is Kind.FLOAT else self.widen(value)
+
+    # --- helper functions ---------------------------------------------------------------------------------------------
+
+    def put_in_place(self, helper: Checked, arguments: dict[str, Value]) -> Value:
+        """Lower the body of a helper function here, with variables of its own; its result."""
+        kept = self.checked, self.variables, self.loops, self.helper_exit
+        after, result = self.function.new_block(), self.new_value(helper.result)
+        self.checked, self.variables, self.loops, self.helper_exit = helper, {}, [], (after, result)
+        for name, value in arguments.items():
+            if isinstance(value, Memory):
+                self.variables[name] = value
+            else:
+                self.move(self.variable(name), value)
+        self._block(helper.function.body)
+        self.end(ir.Jump(after))
+        self.checked, self.variables, self.loops, self.helper_exit = kept
+        self.block = after
+        return result
 
     # --- simple statements --------------------------------------------------------------------------------------------
 
@@ -101,18 +156,56 @@ class _Lowering(ExpressionLowering):
             self.expression(node.value)
 
     def _visit_Assign(self, node: ast.Assign) -> None:
-        value = self.expression(node.value)
         kind = self.checked.types[node.value]
-        for target in node.targets:
-            assert isinstance(target, ast.Name)
-            self._assign(target.id, value, kind, node.lineno)
+        if is_memory(kind):
+            assert isinstance(node.value, ast.Call) and isinstance(node.targets[0], ast.Name)
+            self.variables[node.targets[0].id] = self._make(node.value, kind)
+            return
+        targets = node.targets
+        if isinstance(targets[0], ast.Subscript) and len(targets) == 1:
+            self._assign_element(targets[0], node.value, node.lineno)
+            return
+        value = self.expression(node.value)
+        for target in targets:
+            if isinstance(target, ast.Tuple):
+                self._take_apart(target, value, kind, node.lineno)
+            else:
+                assert isinstance(target, ast.Name)
+                self._assign(target.id, value, kind, node.lineno)
+
+    def _make(self, call: ast.Call, kind: Type) -> Memory:
+        length = self.checked.constants[call.args[-1]]
+        assert isinstance(length, int)
+        return self.new_array(kind.element, length) if isinstance(kind, ArrayType) else self.new_buffer(length)
+
+    def _take_apart(self, target: ast.Tuple, value: Value, kind: Type, line: int) -> None:
+        """Assign several variables at once: all values are taken before the first variable changes."""
+        assert isinstance(value, tuple) and isinstance(kind, TupleType)
+        names = [element.id for element in target.elts if isinstance(element, ast.Name)]
+        taken = []
+        for name, part, part_kind in zip(names, value, kind.elements, strict=True):
+            registers = self.new_value(self.checked.variables[name])
+            self.move(registers, self.convert(part, part_kind, self.checked.variables[name], line))
+            taken.append(registers)
+        for name, registers in zip(names, taken, strict=True):
+            self.move(self.variable(name), registers)
+
+    def _assign_element(self, target: ast.Subscript, value: ast.expr, line: int) -> None:
+        """Python evaluates the value, then the array and the index."""
+        array = self.expression(target.value)
+        assert isinstance(array, Memory)
+        if array.element.value == F64:
+            number = self.floating(value)
+        else:
+            number = self.fit_element(value, array.element, line)
+        self.store_element(self.element_address(array, self.integer(target.slice), line), number, array.element)
 
     def _visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         if node.value is not None:
             assert isinstance(node.target, ast.Name)
             self._assign(node.target.id, self.expression(node.value), self.checked.types[node.value], node.lineno)
 
-    def _assign(self, name: str, value: ir.Operand | View, kind: Type, line: int) -> None:
+    def _assign(self, name: str, value: Value, kind: Type, line: int) -> None:
         self.move(self.variable(name), self.convert(value, kind, self.checked.variables[name], line))
 
     def _visit_Assert(self, node: ast.Assert) -> None:
@@ -122,6 +215,13 @@ class _Lowering(ExpressionLowering):
         self.check(ir.FALSE, ExtensionError.ASSERTION, node.lineno)
         self.end(ir.Done())
         self.block = holds
+
+    def _visit_Raise(self, node: ast.Raise) -> None:
+        assert isinstance(node.exc, ast.Call)
+        code, _ = self.integer(node.exc.args[0])
+        self.store(self.frame(abi.F_RESULT), code, 8)
+        self.check(ir.FALSE, ExtensionError.RAISED, node.lineno)
+        self.end(ir.Done())
 
     # --- control flow -------------------------------------------------------------------------------------------------
 
@@ -174,7 +274,8 @@ class _Lowering(ExpressionLowering):
     def _range(self, call: ast.Call) -> tuple[tuple[ir.Operand, Type], tuple[ir.Operand, Type], int]:
         values = [self.integer(argument) for argument in call.args[:2]]
         start, stop = values if len(values) == 2 else (self.integer_constant(0), values[0])
-        step = int(self.checked.constants[call.args[2]] or 1) if len(call.args) > 2 else 1
+        step = self.checked.constants[call.args[2]] if len(call.args) > 2 else 1
+        assert isinstance(step, int)
         return start, stop, step
 
     def _body(self, node: ast.While | ast.For, body: ir.Block, onward: ir.Block, after: ir.Block) -> None:

@@ -6,15 +6,18 @@ The order of evaluation is Python's, since errors and effects show it.
 from __future__ import annotations
 
 import ast
+import struct
 
-from splinter.ext import abi, ir
+from splinter.ext import ir
 from splinter.ext.abi import ExtensionError
-from splinter.ext.builder import NO_VIEW, Builder, Value, View
+from splinter.ext.builder import NO_VIEW, Builder, Memory, Value, View
 from splinter.ext.checked import Checked
-from splinter.ext.expressions import READS, STORE_METHODS
 from splinter.ext.ir import Kind, Op
 from splinter.ext.types import (
     BOOL,
+    BUFFER,
+    ELEMENTS,
+    F64,
     I64,
     I64_MIN,
     NAT,
@@ -23,55 +26,70 @@ from splinter.ext.types import (
     U64,
     WORD_BITS,
     WORD_BYTES,
-    IntegerType,
+    ArrayType,
+    Element,
+    TupleType,
     Type,
     integer_type_of,
+    is_bytes,
     is_integer,
-    is_view,
-)  # fmt: skip
-from splinter.limits import HELPER_COST, TABLES_MAX
+    is_memory,
+)
 
-Typed = tuple[ir.Operand, Type]  # an integer and its type
+Typed = tuple[ir.Operand, Type]  # a number and its type
 
+_FLOAT = {ast.Add: Op.FADD, ast.Sub: Op.FSUB, ast.Mult: Op.FMUL, ast.Div: Op.FDIV}
 _SIGNED = {ast.Add: Op.SADD, ast.Sub: Op.SSUB, ast.Mult: Op.SMUL}
 _UNSIGNED = {ast.Add: Op.UADD, ast.Sub: Op.USUB, ast.Mult: Op.UMUL}
 _MODULAR = {ast.Add: Op.ADD, ast.Sub: Op.SUB, ast.Mult: Op.MUL}
 _BITWISE = {ast.BitAnd: Op.AND, ast.BitOr: Op.OR, ast.BitXor: Op.XOR}
-_HELPERS = {"get": abi.C_GET, "exists": abi.C_GET, "put": abi.C_PUT, "delete": abi.C_DELETE}
+
+
+def float_constant(value: float) -> ir.Constant:
+    """A float as a constant."""
+    return ir.Constant(int.from_bytes(struct.pack("<d", value), "little"), Kind.FLOAT)
 
 
 class ExpressionLowering(Builder):
     """Lowers expressions of one function, appending to the current block."""
 
-    def __init__(self, checked: Checked) -> None:
-        super().__init__(checked.signature.name)
-        self.checked = checked
-        self._variables: dict[str, Value] = {}
-        self._cells: dict[str, int] = {}
+    def __init__(self, checked: Checked, name: str) -> None:
+        super().__init__(name)
+        self.checked = checked  # of the function being lowered: a helper's while that is put in place of its call
+        self.variables: dict[str, Value] = {}
 
     # --- variables and conversions ------------------------------------------------------------------------------------
 
     def variable(self, name: str) -> Value:
         """The registers of a variable."""
-        if name not in self._variables:
-            self._variables[name] = self._new_value(self.checked.variables[name])
-        return self._variables[name]
+        if name not in self.variables:
+            self.variables[name] = self.new_value(self.checked.variables[name])
+        return self.variables[name]
 
-    def _new_value(self, kind: Type) -> Value:
+    def new_value(self, kind: Type) -> Value:
+        """Fresh registers for a value."""
+        assert not is_memory(kind)
         if is_integer(kind):
             return self.function.new_register(Kind.WORD)
-        if kind == BOOL:
-            return self.function.new_register(Kind.BIT)
+        if kind in (BOOL, F64):
+            return self.function.new_register(Kind.BIT if kind == BOOL else Kind.FLOAT)
+        if isinstance(kind, TupleType):
+            return tuple(self.new_value(element) for element in kind.elements)
         return View(self.function.new_register(Kind.WORD), self.function.new_register(Kind.WORD))
 
     def convert(self, value: Value, source: Type, target: Type, line: int) -> Value:
         """A value of one type as another, checked where it may not fit."""
+        if isinstance(value, tuple):
+            assert isinstance(source, TupleType) and isinstance(target, TupleType)
+            parts = zip(value, source.elements, target.elements, strict=True)
+            return tuple(self.convert(part, one, other, line) for part, one, other in parts)
+        if isinstance(value, Memory):
+            return value if is_memory(target) else self.content(value)
         if isinstance(value, View):
             if target != OPTIONAL_BYTES:
                 self.check_not_none(value, source, line)
             return value
         if is_integer(target):
-            assert isinstance(target, IntegerType)
             word = self.widen(value)
             # Between u64 and the signed types, what does not fit is what has the upper bit set.
             if source not in (target, NAT, BOOL):
@@ -100,8 +118,13 @@ class ExpressionLowering(Builder):
     def operand(self, node: ast.expr) -> ir.Operand:
         """The value of an expression that is not a view."""
         value = self.expression(node)
-        assert not isinstance(value, View)
+        assert isinstance(value, ir.Register | ir.Constant)
         return value
+
+    def floating(self, node: ast.expr) -> ir.Operand:
+        """A float; the checker lets integer constants stand for one."""
+        value = self.checked.constants.get(node)
+        return float_constant(value) if isinstance(value, int) else self.operand(node)
 
     def integer(self, node: ast.expr) -> Typed:
         """An integer or bool as a word."""
@@ -110,10 +133,20 @@ class ExpressionLowering(Builder):
 
     def view(self, node: ast.expr) -> View:
         """Bytes that are not None."""
-        value = self.expression(node)
+        return self.as_view(self.expression(node), self.checked.types[node], node.lineno)
+
+    def as_view(self, value: Value, kind: Type, line: int) -> View:
+        """Bytes that are not None: a view, or what is in a buffer."""
+        if isinstance(value, Memory):
+            return self.content(value)
         assert isinstance(value, View)
-        self.check_not_none(value, self.checked.types[node], node.lineno)
+        self.check_not_none(value, kind, line)
         return value
+
+    def content(self, buffer: Memory) -> View:
+        """What is in a buffer so far."""
+        length = self.load(self.frame(buffer.offset), WORD_BYTES)
+        return View(self.frame(buffer.offset + WORD_BYTES), length)
 
     def check_not_none(self, view: View, kind: Type, line: int) -> None:
         if kind == OPTIONAL_BYTES:
@@ -141,6 +174,10 @@ class ExpressionLowering(Builder):
 
     def _constant(self, node: ast.expr) -> Value:
         value = self.checked.constants[node]
+        if isinstance(value, float):
+            return float_constant(value)
+        if isinstance(value, tuple):
+            return self._table(node, value)
         if isinstance(value, bytes):
             number = self.function.data.setdefault(value, len(self.function.data))
             return View(self.emit(Op.DATA, size=number), ir.word(len(value)))
@@ -152,14 +189,35 @@ class ExpressionLowering(Builder):
     def _lower_Constant(self, node: ast.Constant) -> Value:
         return NO_VIEW  # None; other constants have been dealt with
 
+    def _table(self, node: ast.expr, values: tuple[int, ...] | tuple[float, ...]) -> Memory:
+        kind = self.checked.types[node]
+        assert isinstance(kind, ArrayType)
+        element = kind.element
+        packed = b"".join(
+            struct.pack("<d", value) if isinstance(value, float)
+            else value.to_bytes(element.size, "little", signed=element.is_signed)
+            for value in values
+        )  # fmt: skip
+        number = self.function.data.setdefault(packed, len(self.function.data))
+        return Memory(0, len(values), element, number)
+
+    def _lower_Tuple(self, node: ast.Tuple) -> Value:
+        return tuple(self.expression(element) for element in node.elts)
+
     def _lower_Name(self, node: ast.Name) -> Value:
         return self.variable(node.id)  # no copy: nothing inside an expression assigns
 
     # --- operators ----------------------------------------------------------------------------------------------------
 
     def _lower_BinOp(self, node: ast.BinOp) -> ir.Operand:
-        left, right = self.integer(node.left), self.integer(node.right)
         operator, line = type(node.op), node.lineno
+        if self.checked.types[node] == F64:
+            dividend, divisor = self.floating(node.left), self.floating(node.right)
+            if operator is ast.Div:
+                is_zero = self.emit(Op.FEQ, divisor, float_constant(0.0))
+                self.check(self.negate(is_zero), ExtensionError.DIVISION, line)
+            return self.emit(_FLOAT[operator], dividend, divisor)
+        left, right = self.integer(node.left), self.integer(node.right)
         if node in self.checked.modular and operator in _MODULAR:
             return self.emit(_MODULAR[operator], left[0], right[0])
         if operator in _BITWISE:
@@ -205,7 +263,10 @@ class ExpressionLowering(Builder):
 
     def _lower_UnaryOp(self, node: ast.UnaryOp) -> ir.Operand:
         if isinstance(node.op, ast.Not):
-            return self._by_branches(node)
+            return self.truth(node)
+        if self.checked.types[node] == F64:
+            operand = self.floating(node.operand)
+            return operand if isinstance(node.op, ast.UAdd) else self.emit(Op.FSUB, float_constant(-0.0), operand)
         value, _ = self.integer(node.operand)
         if isinstance(node.op, ast.UAdd):
             return value
@@ -216,9 +277,9 @@ class ExpressionLowering(Builder):
         return self.emit(Op.SSUB, ir.ZERO, value, line=node.lineno)
 
     def _lower_BoolOp(self, node: ast.BoolOp) -> ir.Operand:
-        return self._by_branches(node)
+        return self.truth(node)
 
-    def _by_branches(self, node: ast.expr) -> ir.Operand:
+    def truth(self, node: ast.expr) -> ir.Operand:
         """The truth of a condition as a bit."""
         yes, no, after = (self.function.new_block() for _ in range(3))
         result = self.function.new_register(Kind.BIT)
@@ -233,7 +294,7 @@ class ExpressionLowering(Builder):
     def _lower_IfExp(self, node: ast.IfExp) -> Value:
         yes, no, after = (self.function.new_block() for _ in range(3))
         kind = self.checked.types[node]
-        result = self._new_value(kind)
+        result = self.new_value(kind)
         self.condition(node.test, yes, no)
         for block, value in ((yes, node.body), (no, node.orelse)):
             self.block = block
@@ -245,8 +306,11 @@ class ExpressionLowering(Builder):
     # --- comparisons --------------------------------------------------------------------------------------------------
 
     def _lower_Compare(self, node: ast.Compare) -> ir.Operand:
-        if is_view(self.checked.types[node.left]) or self.checked.types[node.left] == NONE:
+        kinds = self.checked.types[node.left], self.checked.types[node.comparators[0]]
+        if kinds[0] in (NONE, BUFFER) or isinstance(node.ops[0], ast.Is | ast.IsNot) or is_bytes(kinds[0]):
             return self._compare_views(node)
+        if F64 in kinds:
+            return self._compare_floats(node.ops[0], self.floating(node.left), self.floating(node.comparators[0]))
         left = self.integer(node.left)
         if len(node.ops) == 1:
             return self._compare(node.ops[0], left, self.integer(node.comparators[0]))
@@ -274,6 +338,20 @@ class ExpressionLowering(Builder):
                 return self.negate(self.less(right, left))
         return self.negate(self.less(left, right))
 
+    def _compare_floats(self, operator: ast.cmpop, left: ir.Operand, right: ir.Operand) -> ir.Operand:
+        match operator:
+            case ast.Eq():
+                return self.emit(Op.FEQ, left, right)
+            case ast.NotEq():
+                return self.negate(self.emit(Op.FEQ, left, right))
+            case ast.Lt():
+                return self.emit(Op.FLT, left, right)
+            case ast.LtE():
+                return self.emit(Op.FLE, left, right)
+            case ast.Gt():
+                return self.emit(Op.FLT, right, left)
+        return self.emit(Op.FLE, right, left)
+
     def _equal(self, left: Typed, right: Typed) -> ir.Operand:
         same = self.emit(Op.EQ, left[0], right[0])
         if {left[1], right[1]} == {I64, U64}:
@@ -292,8 +370,7 @@ class ExpressionLowering(Builder):
         return below
 
     def _compare_views(self, node: ast.Compare) -> ir.Operand:
-        left, right = self.expression(node.left), self.expression(node.comparators[0])
-        assert isinstance(left, View) and isinstance(right, View)
+        left, right = (self._maybe_view(side) for side in (node.left, node.comparators[0]))
         operator = node.ops[0]
         if isinstance(operator, ast.Is | ast.IsNot):
             return self.emit(Op.EQ if isinstance(operator, ast.Is) else Op.NE, left.address, ir.ZERO)
@@ -303,23 +380,33 @@ class ExpressionLowering(Builder):
             equal = self.emit(Op.AND, equal, self.negate(self.emit(Op.XOR, *nones)))
         return equal if isinstance(operator, ast.Eq) else self.negate(equal)
 
+    def _maybe_view(self, node: ast.expr) -> View:
+        """Bytes, or None."""
+        value = self.expression(node)
+        if isinstance(value, Memory):
+            return self.content(value)
+        assert isinstance(value, View)
+        return value
+
     # --- bytes --------------------------------------------------------------------------------------------------------
 
     def _lower_Subscript(self, node: ast.Subscript) -> Value:
-        view, kind, line = self.expression(node.value), self.checked.types[node.value], node.lineno
-        assert isinstance(view, View)
+        value, kind, line = self.expression(node.value), self.checked.types[node.value], node.lineno
+        if isinstance(kind, ArrayType):
+            assert isinstance(value, Memory)
+            return self.load_element(self.element_address(value, self.integer(node.slice), line), value.element)
         if not isinstance(node.slice, ast.Slice):
             index = self.integer(node.slice)
-            self.check_not_none(view, kind, line)
-            return self._read(view, self._from_end(index, view.length), 1, False, line)
+            view = self.as_view(value, kind, line)
+            return self.read(view, self.from_end(index, view.length), ELEMENTS["u8"], line)
         lower, upper = (self.integer(bound) if bound else None for bound in (node.slice.lower, node.slice.upper))
-        self.check_not_none(view, kind, line)
+        view = self.as_view(value, kind, line)
         start = self._clamp(lower, view.length) if lower else ir.ZERO
         end = self._clamp(upper, view.length) if upper else view.length
         length = self.select(self.emit(Op.ULT, start, end), self.emit(Op.SUB, end, start), ir.ZERO)
         return View(self.emit(Op.ADD, view.address, start), length)
 
-    def _from_end(self, index: Typed, length: ir.Operand) -> Typed:
+    def from_end(self, index: Typed, length: ir.Operand) -> Typed:
         """An index as Python counts: negative ones from the end. What is still negative is out of every range."""
         if index[1] != I64:
             return index
@@ -327,113 +414,77 @@ class ExpressionLowering(Builder):
         return self.select(is_negative, self.emit(Op.ADD, index[0], length), index[0]), I64
 
     def _clamp(self, bound: Typed, length: ir.Operand) -> ir.Operand:
-        value, kind = self._from_end(bound, length)
+        value, kind = self.from_end(bound, length)
         if kind == I64:
             value = self.select(self.emit(Op.SLT, value, ir.ZERO), ir.ZERO, value)
         return self.select(self.emit(Op.ULT, length, value), length, value)
 
-    def _read(self, view: View, offset: Typed, size: int, is_signed: bool, line: int) -> ir.Operand:
-        """An integer of ``size`` bytes at an offset; a negative offset is a huge unsigned one and out of range too."""
-        at = offset[0]
+    def read(self, view: View, offset: Typed, element: Element, line: int) -> ir.Operand:
+        """A number at an offset."""
+        self.check_range(view.length, offset[0], element.size, line)
+        return self.load_element(self.emit(Op.ADD, view.address, offset[0]), element)
+
+    def check_range(self, length: ir.Operand, at: ir.Operand, size: int, line: int) -> None:
+        """``size`` bytes at an offset lie inside; a negative offset is a huge unsigned one, and out of range too."""
         if isinstance(at, ir.Constant):
             end = at.value + size
-            fits: ir.Operand = self.emit(Op.ULE, ir.word(end), view.length) if end <= ir.WORD_MASK else ir.FALSE
+            fits: ir.Operand = self.emit(Op.ULE, ir.word(end), length) if end <= ir.WORD_MASK else ir.FALSE
         elif size == 1:
-            fits = self.emit(Op.ULT, at, view.length)
+            fits = self.emit(Op.ULT, at, length)
         else:
             # Not at + size <= length, which could overflow.
-            last = self.emit(Op.SUB, view.length, ir.word(size))
-            fits = self.emit(Op.AND, self.emit(Op.ULE, ir.word(size), view.length), self.emit(Op.ULE, at, last))
+            last = self.emit(Op.SUB, length, ir.word(size))
+            fits = self.emit(Op.AND, self.emit(Op.ULE, ir.word(size), length), self.emit(Op.ULE, at, last))
         self.check(fits, ExtensionError.INDEX, line)
-        return self.load(self.emit(Op.ADD, view.address, at), size, is_signed)
 
-    # --- calls --------------------------------------------------------------------------------------------------------
+    # --- numbers in memory --------------------------------------------------------------------------------------------
 
-    def _lower_Call(self, node: ast.Call) -> Value:
-        function = node.func
-        if isinstance(function, ast.Name):
-            value: Value = getattr(self, f"_call_{function.id}")(node)
-            return value
-        assert isinstance(function, ast.Attribute)
-        if isinstance(function.value, ast.Name) and function.value.id == self.checked.store_name:
-            return self._call_store(function.attr, node)
-        view = self.view(function.value)  # Python finds the method before it evaluates the argument
-        size, is_signed, _ = READS[function.attr]
-        return self._read(view, self.integer(node.args[0]), size, is_signed, node.lineno)
+    def element_address(self, array: Memory, index: Typed, line: int) -> ir.Operand:
+        """Where an element of an array lies; negative indices count from the end."""
+        at, _ = self.from_end(index, ir.word(array.length))
+        self.check(self.emit(Op.ULT, at, ir.word(array.length)), ExtensionError.INDEX, line)
+        start = self.frame(array.offset) if array.data < 0 else self.emit(Op.DATA, size=array.data)
+        return self.emit(Op.ADD, start, self.emit(Op.MUL, at, ir.word(array.element.size)))
 
-    def _call_len(self, node: ast.Call) -> ir.Operand:
-        return self.view(node.args[0]).length
+    def load_element(self, address: ir.Operand, element: Element) -> ir.Operand:
+        """A number of memory as a value of an expression."""
+        if element.value != F64 and not element.is_big_endian:
+            return self.load(address, element.size, element.is_signed)
+        word: ir.Operand = self.load(address, element.size)
+        if element.is_big_endian:
+            word = self.emit(Op.SWAP, word, size=element.size)
+        if element.value == F64:
+            return self.emit(Op.FROM_BITS if element.size == WORD_BYTES else Op.FROM_BITS32, word)
+        if element.is_signed and element.size < WORD_BYTES:
+            shift = ir.word(WORD_BITS - 8 * element.size)
+            word = self.emit(Op.ASHR, self.emit(Op.SHL, word, shift), shift)
+        return word
 
-    def _call_abs(self, node: ast.Call) -> ir.Operand:
-        value, kind = self.integer(node.args[0])
-        if kind != I64:
-            return value
-        negative = self.emit(Op.SLT, value, ir.ZERO)
-        result = self.select(negative, self.emit(Op.SUB, ir.ZERO, value), value)
-        self.check(self.emit(Op.SLE, ir.ZERO, result), ExtensionError.OVERFLOW, node.lineno)
-        return result
+    def store_element(self, address: ir.Operand, value: ir.Operand, element: Element) -> None:
+        """A number that fits, into memory."""
+        if element.value == F64:
+            value = self.emit(Op.TO_BITS if element.size == WORD_BYTES else Op.TO_BITS32, value)
+        if element.is_big_endian:
+            value = self.emit(Op.SWAP, value, size=element.size)
+        self.store(address, value, element.size)
 
-    def _call_min(self, node: ast.Call) -> ir.Operand:
-        return self._extreme(node, want_less=True)
+    def fit_element(self, node: ast.expr, element: Element, line: int) -> ir.Operand:
+        """The value of an expression, checked to fit where it will be stored."""
+        if element.value == F64:
+            return self.floating(node)
+        return self.fit(self.integer(node), element, line)
 
-    def _call_max(self, node: ast.Call) -> ir.Operand:
-        return self._extreme(node, want_less=False)
-
-    def _extreme(self, node: ast.Call, want_less: bool) -> ir.Operand:
-        kind = self.checked.types[node]
-        values = [self.integer(argument)[0] for argument in node.args]
-        best = values[0]
-        for value in values[1:]:
-            pair = ((value, kind), (best, kind))
-            best = self.select(self.less(*(pair if want_less else pair[::-1])), value, best)
-        return best
-
-    def _call_u64(self, node: ast.Call) -> Value:
-        value, kind = self.integer(node.args[0])
-        return self.convert(value, kind, self.checked.types[node], node.lineno)
-
-    _call_i64 = _call_int = _call_u64
-
-    def _call_bool(self, node: ast.Call) -> ir.Operand:
-        return self._by_branches(node.args[0])
-
-    # --- the store ----------------------------------------------------------------------------------------------------
-
-    def _call_store(self, method: str, node: ast.Call) -> Value:
-        """Arguments are evaluated in the order they are written, then checked in the order of the parameters."""
-        names, _ = STORE_METHODS[method]
-        written = list(zip(names, node.args, strict=False)) + [(str(k.arg), k.value) for k in node.keywords]
-        values = {name: (self.expression(argument), self.checked.types[argument]) for name, argument in written}
-        line = node.lineno
-        operands: list[ir.Operand] = []
-        for name in names:
-            value, kind = values[name]
-            if name == "table":
-                assert not isinstance(value, View)
-                table = self.widen(value)
-                if not isinstance(table, ir.Constant):
-                    self.check(self.emit(Op.ULT, table, ir.word(TABLES_MAX)), ExtensionError.TABLE, line)
-                operands.append(table)
-            else:
-                view = self._as_bytes(name, value, kind, line)
-                operands += (view.address, view.length)
-        self.spend(HELPER_COST)
-        found = self.emit(Op.HELPER, *operands, size=_HELPERS[method], line=line)
-        if method != "get":
-            return NO_VIEW if method == "put" else self.emit(Op.NE, found, ir.ZERO)
-        is_found = self.emit(Op.NE, found, ir.ZERO)
-        return View(*(
-            self.select(is_found, self.load(self.frame(field), 8), ir.ZERO)
-            for field in (abi.F_OUT_ADDRESS, abi.F_OUT_LENGTH)
-        ))  # fmt: skip
-
-    def _as_bytes(self, name: str, value: Value, kind: Type, line: int) -> View:
-        """A key or value: bytes as they are, an integer as its 8 bytes in a cell of the native stack."""
-        if isinstance(value, View):
-            self.check_not_none(value, kind, line)
-            return value
-        cell = self._cells.setdefault(name, len(self._cells))
-        self.function.scratch_cells = len(self._cells)
-        address = self.emit(Op.SCRATCH, size=cell)
-        self.store(address, self.widen(value), WORD_BYTES)
-        return View(address, ir.word(WORD_BYTES))
+    def fit(self, number: Typed, element: Element, line: int) -> ir.Operand:
+        """An integer, checked to be in an element's range."""
+        value, kind = number
+        if element.size == WORD_BYTES:
+            operand = self.convert(value, kind, element.value, line)
+            assert isinstance(operand, ir.Register | ir.Constant)
+            return operand
+        low, high = element.range
+        if not element.is_signed or kind == U64:  # seen as unsigned, negative integers are too large
+            fits = self.emit(Op.ULE, value, ir.word(high))
+        else:
+            fits = self.emit(Op.AND, self.emit(Op.SLE, ir.word(low), value), self.emit(Op.SLE, value, ir.word(high)))
+        self.check(fits, ExtensionError.OVERFLOW, line)
+        return value

@@ -36,11 +36,9 @@ def _target() -> Any:
 def _passes() -> Any:
     passes = llvm.create_new_module_pass_manager()
     passes.add_sroa_pass()
-    passes.add_instruction_combine_pass()
     passes.add_simplify_cfg_pass()
-    passes.add_new_gvn_pass()
-    passes.add_sccp_pass()
     passes.add_instruction_combine_pass()
+    passes.add_new_gvn_pass()
     passes.add_dead_store_elimination_pass()
     passes.add_simplify_cfg_pass()
     return passes

@@ -11,6 +11,7 @@ import warnings
 from dataclasses import dataclass
 
 from splinter.ext.diagnostics import Findings
+from splinter.ext.names import RESERVED_NAMES
 from splinter.limits import EXPRESSION_DEPTH_MAX, SOURCE_BYTES_MAX, SOURCE_NODES_MAX
 
 DECORATOR = "extension"
@@ -20,9 +21,10 @@ _NO_EXTENSION_HINT = "write `@extension` above the function that is to be instal
 
 @dataclass(frozen=True)
 class Module:
-    """A parsed source: its ``@extension`` function and its constants (name → defining expression), in source order."""
+    """A parsed source: its ``@extension`` function, the other functions, and the constants by name, in source order."""
 
     extension: ast.FunctionDef
+    helpers: list[ast.FunctionDef]
     constants: dict[str, ast.expr]
 
 
@@ -35,11 +37,16 @@ def parse(source: str, name: str | None, findings: Findings) -> Module:
     _check_size(tree, findings)
     findings.raise_if_any()
     extensions: list[ast.FunctionDef] = []
+    helpers: dict[str, ast.FunctionDef] = {}
     constants: dict[str, ast.expr] = {}
     for index, statement in enumerate(tree.body):
         if isinstance(statement, ast.FunctionDef):
             if _is_extension(statement, findings):
                 extensions.append(statement)
+            elif statement.name in RESERVED_NAMES or statement.name in helpers:
+                findings.add(head(statement), "reserved-name", f"`{statement.name}` has another meaning")
+            elif not statement.decorator_list:
+                helpers[statement.name] = statement
         elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
             _add_constant(statement.targets[0], statement.value, constants, findings)
         elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
@@ -50,7 +57,9 @@ def parse(source: str, name: str | None, findings: Findings) -> Module:
             findings.add(statement, "module-level", f"{_describe(statement)} cannot stand at the level of the module",
                          "an extension's source has imports of splinter.ext, constants and functions")  # fmt: skip
     chosen = _choose(extensions, name, findings)
-    return Module(chosen, constants)
+    if chosen.name in helpers:
+        findings.add(head(helpers[chosen.name]), "reserved-name", f"`{chosen.name}` is the extension")
+    return Module(chosen, list(helpers.values()), constants)
 
 
 def _parse_python(source: str, findings: Findings) -> ast.Module:
@@ -97,9 +106,6 @@ def _check_size(tree: ast.Module, findings: Findings) -> None:
 
 
 def _is_extension(function: ast.FunctionDef, findings: Findings) -> bool:
-    if not function.decorator_list:
-        findings.add_at(function.lineno, function.col_offset + 1, "no-decorator",
-                        f"function `{function.name}` is not an extension", _NO_EXTENSION_HINT)  # fmt: skip
     for decorator in function.decorator_list:
         if not (isinstance(decorator, ast.Name) and decorator.id == DECORATOR):
             findings.add(decorator, "decorator", "the only decorator is `@extension`")
@@ -156,6 +162,13 @@ def _is_docstring(statement: ast.stmt) -> bool:
         and isinstance(statement.value, ast.Constant)
         and isinstance(statement.value.value, str)
     )
+
+
+def head(function: ast.FunctionDef) -> ast.stmt:
+    """A node that covers ``def name`` only, for messages."""
+    place = ast.copy_location(ast.Pass(), function)
+    place.end_lineno, place.end_col_offset = function.lineno, function.col_offset + len(f"def {function.name}".encode())
+    return place
 
 
 def _describe(statement: ast.stmt) -> str:

@@ -25,6 +25,7 @@ _I64 = ctypes.c_int64
 _RESUME = ctypes.CFUNCTYPE(_I64, _I64, _I64)
 _GET = ctypes.CFUNCTYPE(_I64, *[_I64] * 5)
 _PUT = ctypes.CFUNCTYPE(_I64, *[_I64] * 7)
+_PUT_IF = ctypes.CFUNCTYPE(_I64, *[_I64] * 8)
 
 
 class Runner:
@@ -40,8 +41,8 @@ class Runner:
         raw = (ctypes.c_char * FRAME_BYTES).from_address(self._frame_address)
         self._frame = view(raw, abi.FRAME)
         self._context = np.zeros(1, abi.CONTEXT)
-        self._helpers = (_GET(self._get), _PUT(self._put), _GET(self._delete))
-        for name, helper in zip(("get", "put", "delete"), self._helpers, strict=True):
+        self._helpers = (_GET(self._get), _PUT(self._put), _GET(self._delete), _PUT_IF(self._put_if))
+        for name, helper in zip(("get", "put", "delete", "put_if"), self._helpers, strict=True):
             self._context[name] = ctypes.cast(helper, ctypes.c_void_p).value
         self._kept: list[Any] = []  # memory that views of the running task point to
         self._failure: BaseException | None = None
@@ -71,6 +72,7 @@ class Runner:
     def _run(self, compiled: CompiledExtension, address: int, arguments: bytes) -> Any:
         frame = self._frame
         frame[:] = np.zeros(1, abi.FRAME)
+        frame["tenant"] = self.store.tenant_id
         frame["arguments"], frame["arguments_length"] = self._keep(arguments), len(arguments)
         resume = _RESUME(address)
         code = abi.RESUME_YIELD
@@ -85,7 +87,9 @@ class Runner:
                 failure, self._failure = self._failure, None
                 raise failure
         if code == abi.RESUME_ERROR:
-            raise ExtensionFault(ExtensionError(int(frame["error"][0])), compiled.name, int(frame["line"][0]))
+            error, line = ExtensionError(int(frame["error"][0])), int(frame["line"][0])
+            raised = int(frame["result"][0]) if error == ExtensionError.RAISED else 0
+            raise ExtensionFault(error, compiled.name, line, raised)
         return compiled.signature.unpack(self._result(compiled.result_kind))
 
     def _result(self, kind: ResultKind) -> bytes:
@@ -117,6 +121,7 @@ class Runner:
             if found is None:
                 return 0
             self._frame["out_address"], self._frame["out_length"] = self._keep(bytes(found)), len(found)
+            self._frame["out_version"] = self.store.version(table, ctypes.string_at(key, key_length))
             return 1
 
         return self._guard(action)
@@ -130,3 +135,12 @@ class Runner:
 
     def _delete(self, context: int, frame: int, table: int, key: int, key_length: int) -> int:
         return self._guard(lambda: self.store.delete(table, ctypes.string_at(key, key_length)))
+
+    def _put_if(
+        self, context: int, frame: int, table: int, key: int, key_length: int, value: int, length: int, version: int
+    ) -> int:
+        def action() -> bool:
+            content = View(ctypes.string_at(value, length))
+            return self.store.put_if(table, ctypes.string_at(key, key_length), content, version & 0xFFFFFFFFFFFFFFFF)
+
+        return self._guard(action)

@@ -19,8 +19,10 @@ from splinter.limits import EXTENSION_PARAMETERS_MAX, PACKET_BODY_BYTES_MAX
 
 _WORD = struct.Struct("<Q")
 _LENGTH_SHIFT = 32
+_DOUBLE = struct.Struct("<d")
 _RANGES = {"u64": (0, (1 << 64) - 1), "i64": (-(1 << 63), (1 << 63) - 1), "bool": (0, 1)}
-PARAMETER_TYPE_NAMES = (*_RANGES, "bytes")
+_SCALARS = (*_RANGES, "f64")
+PARAMETER_TYPE_NAMES = (*_SCALARS, "bytes")
 RESULT_TYPE_NAMES = (*PARAMETER_TYPE_NAMES, "None")
 
 
@@ -38,7 +40,7 @@ class Signature:
         for name, kind in self.parameters:
             if kind not in PARAMETER_TYPE_NAMES:
                 raise ValueError(f"parameter {name} has unknown type {kind}")
-        if self.result not in RESULT_TYPE_NAMES:
+        if self.result not in RESULT_TYPE_NAMES and not _tuple_elements(self.result):
             raise ValueError(f"unknown result type {self.result}")
 
     def __str__(self) -> str:
@@ -78,12 +80,11 @@ class Signature:
             return None
         if self.result == "bytes":
             return bytes(value)
-        if len(value) != _WORD.size:
-            raise ProtocolError(f"the result of {self} has {len(value)} bytes in place of {_WORD.size}")
-        if self.result == "i64":
-            return int.from_bytes(value, "little", signed=True)
-        word = int.from_bytes(value, "little")
-        return word != 0 if self.result == "bool" else word
+        kinds = _tuple_elements(self.result) or (self.result,)
+        if len(value) != _WORD.size * len(kinds):
+            raise ProtocolError(f"the result of {self} has {len(value)} bytes in place of {_WORD.size * len(kinds)}")
+        scalars = tuple(_scalar(kind, value[i * 8 : i * 8 + 8]) for i, kind in enumerate(kinds))
+        return scalars if _tuple_elements(self.result) else scalars[0]
 
     def to_wire(self) -> dict[str, Any]:
         """As plain lists and strings, for msgpack."""
@@ -119,6 +120,13 @@ class Signature:
         return bytes(value)
 
     def _word(self, name: str, kind: str, value: Any) -> bytes:
+        if kind == "f64":
+            if isinstance(value, bool) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
+                raise self._bad(f"argument {name} is {type(value).__name__}, not f64")
+            try:
+                return _DOUBLE.pack(float(value))
+            except OverflowError:
+                raise self._bad(f"argument {name} = {value} does not fit f64") from None
         is_bool = isinstance(value, bool)
         if is_bool != (kind == "bool") or not hasattr(value, "__index__"):
             raise self._bad(f"argument {name} is {type(value).__name__}, not {kind}")
@@ -130,3 +138,18 @@ class Signature:
 
     def _bad(self, what: str) -> BadArgumentsError:
         return BadArgumentsError(f"{what}; the signature is {self}")
+
+
+def _tuple_elements(result: str) -> tuple[str, ...]:
+    """Types of several results, written ``tuple[u64, f64]``; empty for any other type."""
+    if not (result.startswith("tuple[") and result.endswith("]")):
+        return ()
+    kinds = tuple(result[len("tuple[") : -1].split(", "))
+    return kinds if all(kind in _SCALARS for kind in kinds) else ()
+
+
+def _scalar(kind: str, word: bytes | memoryview) -> Any:
+    if kind == "f64":
+        return _DOUBLE.unpack(word)[0]
+    number = int.from_bytes(word, "little", signed=kind == "i64")
+    return number != 0 if kind == "bool" else number

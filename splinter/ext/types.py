@@ -41,19 +41,89 @@ class IntegerType(Type):
 NAT = IntegerType("nat", 0, I64_MAX)
 I64 = IntegerType("i64", I64_MIN, I64_MAX)
 U64 = IntegerType("u64", 0, U64_MAX)
+F64 = Type("f64")
 BOOL = Type("bool")
 BYTES = Type("bytes")  # a view: an address and a length in bytes
 OPTIONAL_BYTES = Type("bytes or None")  # what db.get returns; None has address 0
 NONE = Type("None")
+BUFFER = Type("Buffer")  # bytes under construction, in the frame; where bytes are wanted, what is in it so far
 STORE = Type("Store")
 INVALID = Type("?")  # of an expression already complained about: fits everything, so that one mistake gives one message
 
-PARAMETER_TYPES: dict[str, Type] = {"u64": U64, "i64": I64, "bool": BOOL, "bytes": BYTES, "View": BYTES}
+
+
+@dataclass(frozen=True)
+class Element:
+    """How a number lies in memory: ``size`` bytes, and the type that its value has in an expression."""
+
+    name: str
+    size: int
+    is_signed: bool
+    value: Type
+    is_big_endian: bool = False
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """Smallest and largest integer that fits."""
+        bits = 8 * self.size
+        return (-(1 << bits - 1), (1 << bits - 1) - 1) if self.is_signed else (0, (1 << bits) - 1)
+
+
+_UNSIGNED = [Element(f"u{8 * n}", n, False, U64 if n == WORD_BYTES else NAT) for n in (1, 2, 4, 8)]
+_SIGNED = [Element(f"i{8 * n}", n, True, I64) for n in (1, 2, 4, 8)]
+_FLOATS = [Element("f32", 4, True, F64), Element("f64", 8, True, F64)]
+ELEMENTS: dict[str, Element] = {e.name: e for e in (*_UNSIGNED, *_SIGNED, *_FLOATS)}
+BIG_ENDIAN: dict[str, Element] = {
+    f"{e.name}_be": Element(f"{e.name}_be", e.size, e.is_signed, e.value, True)
+    for e in (*_UNSIGNED, *_SIGNED, *_FLOATS)
+    if e.size > 1
+}
+
+
+@dataclass(frozen=True)
+class ArrayType(Type):
+    """A local array, in the frame, or a table of constants; its length is known where it is made."""
+
+    element: Element = ELEMENTS["u64"]
+    is_constant: bool = False
+
+
+@dataclass(frozen=True)
+class TupleType(Type):
+    """Several results."""
+
+    elements: tuple[Type, ...] = ()
+
+
+def array_type(element: Element, is_constant: bool = False) -> ArrayType:
+    return ArrayType(f"array[{element.name}]", element, is_constant)
+
+
+def tuple_type(elements: tuple[Type, ...]) -> TupleType:
+    return TupleType(f"tuple[{', '.join(map(str, elements))}]", elements)
+
+
+SCALAR_TYPES: dict[str, Type] = {"u64": U64, "i64": I64, "bool": BOOL, "f64": F64}
+PARAMETER_TYPES: dict[str, Type] = {**SCALAR_TYPES, "bytes": BYTES, "View": BYTES}
 RESULT_TYPES: dict[str, Type] = {**PARAMETER_TYPES, "None": NONE}
 
 
 def is_integer(kind: Type) -> bool:
     return isinstance(kind, IntegerType)
+
+
+def is_number(kind: Type) -> bool:
+    return is_integer(kind) or kind == F64
+
+
+def is_bytes(kind: Type) -> bool:
+    """Whether values can be used where bytes are wanted (what is None ends the task)."""
+    return kind in (BYTES, OPTIONAL_BYTES, BUFFER)
+
+
+def is_memory(kind: Type) -> bool:
+    """Whether values are places in the frame, to which a variable is bound for good."""
+    return kind == BUFFER or isinstance(kind, ArrayType)
 
 
 def is_view(kind: Type) -> bool:
@@ -81,6 +151,9 @@ def join(left: Type, right: Type) -> Type | None:
         return left if right == NAT else None
     if {left, right} <= {NONE, BYTES, OPTIONAL_BYTES}:
         return OPTIONAL_BYTES
+    if isinstance(left, TupleType) and isinstance(right, TupleType) and len(left.elements) == len(right.elements):
+        parts = [join(a, b) for a, b in zip(left.elements, right.elements, strict=True)]
+        return None if None in parts else tuple_type(tuple(part for part in parts if part is not None))
     return None
 
 
@@ -90,4 +163,6 @@ def converts(source: Type, target: Type) -> bool:
         return True
     if is_integer(source) and is_integer(target):
         return True
-    return is_view(target) and (is_view(source) or (source == NONE and target == OPTIONAL_BYTES))
+    if isinstance(source, TupleType) and isinstance(target, TupleType):
+        return len(source.elements) == len(target.elements) and all(map(converts, source.elements, target.elements))
+    return is_view(target) and (is_bytes(source) or (source == NONE and target == OPTIONAL_BYTES))

@@ -289,3 +289,234 @@ def test_hostile_arguments_are_refused(runner: Runner, arguments: bytes) -> None
     with pytest.raises(ExtensionFault) as caught:
         runner.run_packed(compiled, arguments)
     assert (caught.value.error, caught.value.line) == (ExtensionError.ARGUMENTS, 2)
+
+
+SEVERAL_PARENTS = """
+# Records are packed lists of parents: u32 count, then count times u64.
+PARENTS = 1
+
+def index_of(items: array[u64], count: u64, wanted: u64) -> i64:
+    for i in range(count):
+        if items[i] == wanted:
+            return i64(i)
+    return -1
+
+def collect(db: Store, start: u64, found: array[u64], distance: array[u16]) -> u64:
+    \"\"\"Breadth first: a synset and all that is above it.\"\"\"
+    found[0] = start
+    distance[0] = 0
+    count: u64 = 1
+    at: u64 = 0
+    while at < count:
+        record = db.get(PARENTS, found[at])
+        if record is not None:
+            for p in range(record.u32(0)):
+                parent = record.u64(4 + 8 * p)
+                if index_of(found, count, parent) < 0 and count < len(found):
+                    found[count] = parent
+                    distance[count] = distance[at] + 1
+                    count += 1
+        at += 1
+    return count
+
+@extension
+def common(db: Store, left: u64, right: u64) -> tuple[u64, i64, bool]:
+    a = array(u64, 64)
+    a_far = array(u16, 64)
+    b = array(u64, 64)
+    b_far = array(u16, 64)
+    a_count, b_count = collect(db, left, a, a_far), collect(db, right, b, b_far)
+    best = 0
+    best_far = -1
+    for i in range(a_count):
+        j = index_of(b, b_count, a[i])
+        if j >= 0:
+            far = i64(a_far[i]) + b_far[j]
+            if best_far < 0 or far < best_far:
+                best, best_far = a[i], far
+    return best, best_far, best_far >= 0
+"""
+
+
+def test_ancestors_over_several_parents() -> None:
+    parents = {2: [1], 3: [2, 7], 4: [3], 5: [4, 9], 6: [4, 8], 7: [1], 8: [7], 9: [8, 1]}
+    for budget in (1, 7, 1000):
+        with Runner(budget=budget) as runner:
+            for child, above in parents.items():
+                runner.store.put(1, child, struct.pack(f"<I{len(above)}Q", len(above), *above))
+            assert both(runner, SEVERAL_PARENTS, 5, 6) == (4, 2, True)
+            assert both(runner, SEVERAL_PARENTS, 4, 9) is not None
+            assert both(runner, SEVERAL_PARENTS, 77, 78) == (0, -1, False)
+
+
+FLOATS = [0.0, -0.0, 1.5, -2.25, 1e308, -1e308, 5e-324, float("inf"), float("-inf"), 2.0**53, 2.0**63, -(2.0**63), 2.0**64]
+
+
+@pytest.mark.parametrize("text", [
+    "return a + b", "return a - b", "return a * b", "return a / b", "return -a + 2 * b", "return abs(a) + min(a, b, 1.0)",
+    "return max(a, b)", "return sqrt(a)", "return floor(a)", "return f64(i64(a))", "return f64(u64(a))", "return f64(int(b))",
+    "return f64(i32(a)) + f64(u8(b))", "return 1.0 if a < b else 2.0 if a == b else 3.0 if a != b else 4.0",
+    "return 1.0 if a <= b and not a >= b or a > b else 0.5", "x = a\nfor i in range(3):\n    x += b / 2\n    yield\nreturn x",
+])  # fmt: skip
+def test_floats(runner: Runner, text: str) -> None:
+    source = body(text, "a: f64, b: f64", "f64")
+    compiled, local = compile_source(source), LocalStore()
+    for a in FLOATS:
+        for b in FLOATS:
+            got = outcome(lambda a=a, b=b: runner.run(compiled, a, b))
+            expected = outcome(lambda a=a, b=b: local.invoke(source, a, b))
+            assert got == expected or (got != got and expected != expected), (text, a, b)
+            assert str(got) == str(expected) or got != got
+
+
+def test_floats_that_are_no_numbers(runner: Runner) -> None:
+    nan = float("nan")
+    compare = body("return u64(a < a) + 2 * (a == a) + 4 * (a != a) + 8 * (a >= a)", "a: f64", "u64")
+    assert both(runner, compare, nan) == 4
+    assert both(runner, body("return i64(a)", "a: f64", "i64"), nan) == ("OVERFLOW", 3)
+    assert both(runner, body("return u64(a)", "a: f64", "u64"), -0.75) == 0
+
+
+NUMBERS = ["u8", "i8", "u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64"]
+
+
+@pytest.mark.parametrize("name", NUMBERS + [f"{n}_be" for n in NUMBERS if not n.endswith("8")])
+def test_numbers_in_memory(runner: Runner, name: str) -> None:
+    kind = "f64" if name.startswith("f") else "i64" if name.startswith("i") else "u64"
+    source = body(f"b = buffer(24)\nb.append_{name}(x)\nb.append_u8(7)\nb.append(k)\nb.set_{name}(1, b.{name}(0))\n"
+                  f"db.put(1, 1, b)\nv = db.get(1, 1)\nreturn v.{name}(1)", f"x: {kind}, k: bytes", kind)  # fmt: skip
+    values = [0.0, -1.5, 3e38, 1e-40] if kind == "f64" else [0, 1, 127, 255, 2**15, 2**31, 2**32 - 1, 2**63 - 1]
+    for value in values + ([-1, -128, -129, -(2**31), -(2**63)] if kind == "i64" else []):
+        both(runner, source, value, bytes(range(9)))
+
+
+def test_buffers(runner: Runner) -> None:
+    echo = body("b = buffer(12)\nb.append(k)\nb.append(b[1:n])\nb.append_u8(255)\nreturn b", "k: bytes, n: i64", "bytes")
+    assert both(runner, echo, b"abcd", 3) == b"abcdbc\xff"
+    for k in (b"", b"x", b"0123456789", bytes(13)):
+        for n in (0, 1, 5, -1):
+            both(runner, echo, k, n)
+    overlap = body("b = buffer(40)\nb.append(k)\nv = b[0:]\nb.clear()\nb.append(v[n:])\nw = b[0:]\nb.clear()\n"
+                   "b.append_u8(1)\nb.append(w)\nreturn b", "k: bytes, n: u64", "bytes")  # fmt: skip
+    for n in (0, 1, 3, 8, 20):
+        both(runner, overlap, bytes(range(32)), n)
+    compare = body("b = buffer(9)\nb.append(k)\nreturn b == k and b[0:2] != k and len(b) == len(k)",
+                   "k: bytes", "bool")  # fmt: skip
+    assert both(runner, compare, b"12345") is True
+    as_key = body("b = buffer(9)\nb.append(k)\ndb.put(1, b, b)\nv = db.get(1, k)\nreturn v", "k: bytes", "bytes")
+    assert both(runner, as_key, b"12345") == b"12345"
+    assert both(runner, as_key, b"") == ("KEY", 5)
+    assert both(runner, body("b = buffer(4)\nb.append_u16(1)\nb.set_u16(x, 7)\nreturn b", "x: i64", "bytes"), 1) == ("INDEX", 5)
+
+
+def test_a_new_buffer_shows_nothing_of_what_was_in_the_frame(runner: Runner) -> None:
+    fill = compile_source(body("b = buffer(64)\nfor i in range(64):\n    b.append_u8(255)\nreturn b", "x: u64", "bytes"))
+    assert runner.run(fill, 0) == b"\xff" * 64
+    peek = body("b = buffer(64)\nb.append(k)\nb.clear()\na = array(u8, 9)\nreturn a[8] + len(b)", "k: bytes", "u64")
+    assert both(runner, peek, b"12") == 0
+
+
+def test_tables_of_constants(runner: Runner) -> None:
+    source = ("A = (1, 2, 300)\nB = [-5, 7]\nC = (1.5, -2.5)\nD = (0, 18446744073709551615)\n@extension\n"
+              "def f(db: Store, i: i64) -> f64:\n    x = A[i] + B[1] * len(A)\n    if D[1] == 18446744073709551615:\n"
+              "        return f64(x + B[0]) + C[i]\n    return 0.0\n")  # fmt: skip
+    assert both(runner, source, 0) == 1 + 21 - 5 + 1.5
+    for i in (-4, -2, -1, 1, 2, 3):
+        both(runner, source, i)
+
+
+def test_arrays_at_their_bounds(runner: Runner) -> None:
+    for kind, value in (("u8", 256), ("i8", -129), ("u16", -1), ("u32", 2**32), ("i32", 2**31), ("u64", -1)):
+        source = body(f"a = array({kind}, 5)\na[i] = x\na[-1] = 1\na[0] += 1\nreturn a[i] + 0 * x", "i: i64, x: i64", "i64")
+        if kind == "u64":
+            source = source.replace("a[i] + 0 * x", "i64(a[i])")
+        assert both(runner, source, 2, value) == ("OVERFLOW", 4)
+        for i in (-6, -5, -1, 0, 4, 5, 2**63 - 1):
+            both(runner, source, i, 3)
+
+
+def test_helpers_have_variables_of_their_own(runner: Runner) -> None:
+    source = """
+def twice(x: u64) -> u64:
+    y = 0
+    for i in range(2):
+        y += x
+    return y
+
+def both(x: u64, up: bool) -> tuple[u64, u64]:
+    if up:
+        return twice(x), x
+    return x, twice(x)
+
+def fill(out: Buffer, x: u64) -> None:
+    if x == 0:
+        return
+    out.append_u64(twice(twice(x)))
+
+def seek(db: Store, key: bytes) -> bytes | None:
+    v = db.get(1, key)
+    return v if v is not None and len(v) > 1 else None
+
+@extension
+def f(db: Store, x: u64, k: bytes) -> bytes:
+    out = buffer(64)
+    y = twice(x) + twice(twice(x) + 1)
+    a, b = both(x=y, up=x > 2)
+    a, b = b, a
+    fill(out, a)
+    fill(out, 0)
+    fill(out, b)
+    v = seek(db, k)
+    if v is None:
+        out.append_u64(0)
+    else:
+        out.append(v)
+    return out
+"""
+    runner.store.put(1, b"key", b"value")
+    for x in (0, 1, 5, 2**63):
+        for k in (b"key", b"none"):
+            both(runner, source, x, k)
+    assert both(runner, source, 1, b"key") == struct.pack("<QQ", 64, 32) + b"value"
+
+
+def test_bit_functions(runner: Runner) -> None:
+    source = body("return popcount(x) + 100 * clz(x) + 10000 * ctz(x) + (rotl64(x, n) >> 8) + rotl32(x & 0xFFFFFFFF, n)",
+                  "x: u64, n: u64", "u64")  # fmt: skip
+    for x in (0, 1, 2**63, 2**64 - 1, 0x123456789ABCDEF0):
+        for n in (0, 1, 31, 32, 63, 64):
+            both(runner, source, x, n)
+    assert both(runner, body("return rotl32(x, 1)", "x: u64", "u64"), 2**31 + 1) == 3
+
+
+def test_raise_carries_a_code(runner: Runner) -> None:
+    source = body("if x > 5:\n    raise Error(x + 1)\nreturn x", "x: u64", "u64")
+    assert both(runner, source, 5) == 5
+    for action in (lambda: runner.run(compile_source(source), 6), lambda: runner.store.invoke(source, 6)):
+        with pytest.raises(ExtensionFault) as caught:
+            action()
+        assert (caught.value.error, caught.value.line, caught.value.code) == (ExtensionError.RAISED, 4, 7)
+
+
+def test_compare_and_put(runner: Runner) -> None:
+    source = body("v = db.version(1, k)\nif meddle:\n    db.put(1, k, 99)\nreturn db.put_if(1, k, 7, v)",
+                  "k: u64, meddle: bool", "bool")  # fmt: skip
+    assert runner.run(compile_source(source), 1, False) is False  # there is no object
+    runner.store.put(1, 1, 5)
+    assert runner.run(compile_source(source), 1, True) is False
+    assert runner.run(compile_source(source), 1, False) is True
+    assert runner.store.objects[1, (1).to_bytes(8, "little")] == (7).to_bytes(8, "little")
+    assert runner.store.invoke(source, 1, True) is False
+    assert runner.store.invoke(source, 1, False) is True
+
+
+def test_a_worker_without_the_helper_says_so(runner: Runner) -> None:
+    runner._context["put_if"] = 0
+    with pytest.raises(ExtensionFault) as caught:
+        runner.run(compile_source(body("return db.put_if(1, k, 7, 1)", "k: u64", "bool")), 1)
+    assert caught.value.error == ExtensionError.UNAVAILABLE
+
+
+def test_tenant(runner: Runner) -> None:
+    runner.store.tenant_id = 4711
+    assert runner.run(compile_source(body("return db.tenant()", "k: u64", "u64")), 1) == 4711

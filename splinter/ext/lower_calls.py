@@ -1,0 +1,250 @@
+"""Third stage: calls of a checked function to intermediate code. Helper functions are put in place of their calls."""
+
+from __future__ import annotations
+
+import ast
+
+from splinter.ext import abi, ir
+from splinter.ext.abi import ExtensionError
+from splinter.ext.builder import NO_VIEW, Memory, Value, View
+from splinter.ext.calls import APPENDS, READS, SETS
+from splinter.ext.checked import Checked
+from splinter.ext.ir import Op
+from splinter.ext.lower_expressions import ExpressionLowering, Typed, float_constant
+from splinter.ext.names import STORE_METHODS
+from splinter.ext.types import ELEMENTS, F64, I64, NAT, U64, WORD_BITS, WORD_BYTES, ArrayType, Element
+from splinter.limits import HELPER_COST, TABLES_MAX
+
+_HELPERS = {
+    "get": abi.C_GET, "exists": abi.C_GET, "version": abi.C_GET, "put": abi.C_PUT, "put_if": abi.C_PUT_IF,
+    "delete": abi.C_DELETE,
+}  # fmt: skip
+_BIT_OPS = {"popcount": Op.POPCOUNT, "clz": Op.LEADING_ZEROS, "ctz": Op.TRAILING_ZEROS}
+
+
+class CallLowering(ExpressionLowering):
+    """Lowers calls; each function of the language has a method ``_call_<name>``."""
+
+    def __init__(self, checked: Checked, name: str) -> None:
+        super().__init__(checked, name)
+        self._cells: dict[str, int] = {}
+
+    def put_in_place(self, helper: Checked, arguments: dict[str, Value]) -> Value:
+        """Lower the body of a helper function here; its result."""
+        raise NotImplementedError
+
+    def _lower_Call(self, node: ast.Call) -> Value:
+        function = node.func
+        if isinstance(function, ast.Name):
+            if function.id in self.checked.helpers:
+                return self._call_helper(self.checked.helpers[function.id], node)
+            value: Value = getattr(self, f"_call_{function.id}")(node)
+            return value
+        assert isinstance(function, ast.Attribute)
+        if isinstance(function.value, ast.Name) and function.value.id == self.checked.store_name:
+            return self._call_tenant() if function.attr == "tenant" else self._call_store(function.attr, node)
+        if function.attr in READS:
+            view = self.view(function.value)  # Python finds the method before it evaluates the argument
+            return self.read(view, self.integer(node.args[0]), READS[function.attr], node.lineno)
+        buffer = self.expression(function.value)
+        assert isinstance(buffer, Memory)
+        self._call_buffer(function.attr, buffer, node)
+        return NO_VIEW
+
+    def _call_helper(self, helper: Checked, node: ast.Call) -> Value:
+        names = ((helper.store_name,) if helper.store_name else ()) + tuple(helper.parameters)
+        written = list(zip(names, node.args, strict=False)) + [(str(k.arg), k.value) for k in node.keywords]
+        values = {name: (self.expression(a), self.checked.types[a]) for name, a in written if name != helper.store_name}
+        arguments = {
+            name: self.convert(*values[name], kind, node.lineno) for name, kind in helper.parameters.items()
+        }
+        return self.put_in_place(helper, arguments)
+
+    # --- functions ----------------------------------------------------------------------------------------------------
+
+    def _call_len(self, node: ast.Call) -> ir.Operand:
+        if isinstance(self.checked.types[node.args[0]], ArrayType):
+            array = self.expression(node.args[0])
+            assert isinstance(array, Memory)
+            return ir.word(array.length)
+        return self.view(node.args[0]).length
+
+    def _call_abs(self, node: ast.Call) -> ir.Operand:
+        if self.checked.types[node] == F64:
+            bits = self.emit(Op.AND, self.emit(Op.TO_BITS, self.floating(node.args[0])), ir.word((1 << 63) - 1))
+            return self.emit(Op.FROM_BITS, bits)
+        value, kind = self.integer(node.args[0])
+        if kind != I64:
+            return value
+        negative = self.emit(Op.SLT, value, ir.ZERO)
+        result = self.select(negative, self.emit(Op.SUB, ir.ZERO, value), value)
+        self.check(self.emit(Op.SLE, ir.ZERO, result), ExtensionError.OVERFLOW, node.lineno)
+        return result
+
+    def _call_min(self, node: ast.Call) -> ir.Operand:
+        return self._extreme(node, want_less=True)
+
+    def _call_max(self, node: ast.Call) -> ir.Operand:
+        return self._extreme(node, want_less=False)
+
+    def _extreme(self, node: ast.Call, want_less: bool) -> ir.Operand:
+        kind = self.checked.types[node]
+        values = [self.floating(a) if kind == F64 else self.integer(a)[0] for a in node.args]
+        best = values[0]
+        for value in values[1:]:
+            pair = (value, best) if want_less else (best, value)
+            is_better = self.emit(Op.FLT, *pair) if kind == F64 else self.less((pair[0], kind), (pair[1], kind))
+            best = self.select(is_better, value, best)
+        return best
+
+    def _call_u64(self, node: ast.Call) -> Value:
+        assert isinstance(node.func, ast.Name)
+        argument, line = node.args[0], node.lineno
+        element = ELEMENTS.get(node.func.id)
+        if self.checked.types[argument] == F64:
+            number = self._to_integer(self.operand(argument), element == ELEMENTS["u64"], line)
+        else:
+            number = self.integer(argument)
+        return self.fit(number, element, line) if element is not None else number[0]
+
+    _call_int = _call_i64 = _call_u8 = _call_i8 = _call_u16 = _call_i16 = _call_u32 = _call_i32 = _call_u64
+
+    def _to_integer(self, value: ir.Operand, is_unsigned: bool, line: int) -> Typed:
+        """A float with its fraction cut off; the bounds are those between which that fits."""
+        kind, high = (U64, 2.0**64) if is_unsigned else (I64, 2.0**63)
+        above = self.emit(Op.FLT, float_constant(-1.0), value) if is_unsigned else self.emit(
+            Op.FLE, float_constant(-(2.0**63)), value
+        )  # fmt: skip
+        fits = self.emit(Op.AND, above, self.emit(Op.FLT, value, float_constant(high)))
+        self.check(fits, ExtensionError.OVERFLOW, line)
+        return self.emit(Op.TO_UNSIGNED if is_unsigned else Op.TO_SIGNED, value), kind
+
+    def _call_f64(self, node: ast.Call) -> ir.Operand:
+        if self.checked.types[node.args[0]] == F64:
+            return self.operand(node.args[0])
+        value, kind = self.integer(node.args[0])
+        return self.emit(Op.FROM_UNSIGNED if kind == U64 else Op.FROM_SIGNED, value)
+
+    def _call_bool(self, node: ast.Call) -> ir.Operand:
+        return self.truth(node.args[0])
+
+    def _call_sqrt(self, node: ast.Call) -> ir.Operand:
+        value = self.floating(node.args[0])
+        is_negative = self.emit(Op.FLT, value, float_constant(0.0))
+        self.check(self.negate(is_negative), ExtensionError.DOMAIN, node.lineno)
+        return self.emit(Op.SQRT, value)
+
+    def _call_floor(self, node: ast.Call) -> ir.Operand:
+        return self.emit(Op.FLOOR, self.floating(node.args[0]))
+
+    def _call_popcount(self, node: ast.Call) -> ir.Operand:
+        assert isinstance(node.func, ast.Name)
+        return self.emit(_BIT_OPS[node.func.id], self.integer(node.args[0])[0])
+
+    _call_clz = _call_ctz = _call_popcount
+
+    def _call_rotl64(self, node: ast.Call) -> ir.Operand:
+        value, count = (self.integer(argument)[0] for argument in node.args)
+        self.check(self.emit(Op.ULT, count, ir.word(WORD_BITS)), ExtensionError.SHIFT, node.lineno)
+        back = self.emit(Op.AND, self.emit(Op.SUB, ir.ZERO, count), ir.word(WORD_BITS - 1))
+        return self.emit(Op.OR, self.emit(Op.SHL, value, count), self.emit(Op.LSHR, value, back))
+
+    def _call_rotl32(self, node: ast.Call) -> ir.Operand:
+        number, (count, _) = (self.integer(argument) for argument in node.args)
+        value = self.fit(number, ELEMENTS["u32"], node.lineno)
+        self.check(self.emit(Op.ULT, count, ir.word(32)), ExtensionError.SHIFT, node.lineno)
+        left = self.emit(Op.AND, self.emit(Op.SHL, value, count), ir.word(0xFFFFFFFF))
+        return self.emit(Op.OR, left, self.emit(Op.LSHR, value, self.emit(Op.SUB, ir.word(32), count)))
+
+    # --- the store ----------------------------------------------------------------------------------------------------
+
+    def _call_tenant(self) -> ir.Operand:
+        return self.load(self.frame(abi.F_TENANT), 4)
+
+    def _call_store(self, method: str, node: ast.Call) -> Value:
+        """Arguments are evaluated in the order they are written, then checked in the order of the parameters."""
+        names, _ = STORE_METHODS[method]
+        written = list(zip(names, node.args, strict=False)) + [(str(k.arg), k.value) for k in node.keywords]
+        values = {name: (self.expression(argument), self.checked.types[argument]) for name, argument in written}
+        line = node.lineno
+        operands: list[ir.Operand] = []
+        for name in names:
+            value, kind = values[name]
+            if name in ("table", "version"):
+                assert isinstance(value, ir.Register | ir.Constant)
+                word = self.widen(value)
+                if name == "table" and not isinstance(word, ir.Constant):
+                    self.check(self.emit(Op.ULT, word, ir.word(TABLES_MAX)), ExtensionError.TABLE, line)
+                if name == "version":
+                    converted = self.convert(word, NAT if kind not in (U64, I64) else kind, U64, line)
+                    assert isinstance(converted, ir.Register | ir.Constant)
+                    word = converted
+                operands.append(word)
+            elif isinstance(value, ir.Register | ir.Constant):
+                view = self._in_cell(name, value)
+                operands += (view.address, view.length)
+            else:
+                view = self.as_view(value, kind, line)
+                operands += (view.address, view.length)
+        self.spend(HELPER_COST)
+        error = ExtensionError.UNAVAILABLE if method == "put_if" else 0
+        answer = self.emit(Op.HELPER, *operands, size=_HELPERS[method], line=line, error=error)
+        is_found = self.emit(Op.NE, answer, ir.ZERO)
+        if method == "get":
+            fields = (self.load(self.frame(field), WORD_BYTES) for field in (abi.F_OUT_ADDRESS, abi.F_OUT_LENGTH))
+            return View(*(self.select(is_found, field, ir.ZERO) for field in fields))
+        if method == "version":
+            return self.select(is_found, self.load(self.frame(abi.F_OUT_VERSION), WORD_BYTES), ir.ZERO)
+        return NO_VIEW if method == "put" else is_found
+
+    def _in_cell(self, name: str, value: ir.Operand) -> View:
+        """An integer key or value as its 8 bytes, in a cell of the native stack."""
+        cell = self._cells.setdefault(name, len(self._cells))
+        self.function.scratch_cells = len(self._cells)
+        address = self.emit(Op.SCRATCH, size=cell)
+        self.store(address, self.widen(value), WORD_BYTES)
+        return View(address, ir.word(WORD_BYTES))
+
+    # --- buffers ------------------------------------------------------------------------------------------------------
+
+    def _call_buffer(self, method: str, buffer: Memory, node: ast.Call) -> None:
+        line = node.lineno
+        if method == "clear":
+            self.store(self.frame(buffer.offset), ir.ZERO, WORD_BYTES)
+        elif method == "append":
+            view = self.view(node.args[0])
+            target = self._grow(buffer, view.length, line)
+            self.copy(target, view)
+        elif method in APPENDS:
+            element = APPENDS[method]
+            value = self.fit_element(node.args[0], element, line)
+            self.store_element(self._grow(buffer, ir.word(element.size), line), value, element)
+        else:
+            element = SETS[method]
+            offset = self.integer(node.args[0])
+            value = self.fit_element(node.args[1], element, line)
+            content = self.content(buffer)
+            self.check_range(content.length, offset[0], element.size, line)
+            self.store_element(self.emit(Op.ADD, content.address, offset[0]), value, element)
+
+    def _grow(self, buffer: Memory, count: ir.Operand, line: int) -> ir.Operand:
+        """Make a buffer longer; the address of its new part."""
+        content = self.content(buffer)
+        room = self.emit(Op.SUB, ir.word(buffer.length), content.length)
+        self.check(self.emit(Op.ULE, count, room), ExtensionError.CAPACITY, line)
+        self.store(self.frame(buffer.offset), self.emit(Op.ADD, content.length, count), WORD_BYTES)
+        return self.emit(Op.ADD, content.address, content.length)
+
+    def new_array(self, element: Element, length: int) -> Memory:
+        """A local array; it is cleared where it is made."""
+        size = -(-element.size * length // WORD_BYTES) * WORD_BYTES
+        memory = Memory(self.function.new_memory(size), length, element)
+        self.clear(self.frame(memory.offset), size)
+        return memory
+
+    def new_buffer(self, capacity: int) -> Memory:
+        """A buffer with nothing in it. Its bytes are cleared too: a frame may hold what another tenant left there."""
+        size = WORD_BYTES - (-capacity // WORD_BYTES) * WORD_BYTES
+        memory = Memory(self.function.new_memory(size), capacity, ELEMENTS["u8"])
+        self.clear(self.frame(memory.offset), size)
+        return memory

@@ -1,0 +1,24 @@
+"""The names that have a meaning in every extension: functions, types, methods."""
+
+from __future__ import annotations
+
+from splinter.ext.types import BOOL, ELEMENTS, NAT, NONE, OPTIONAL_BYTES, U64, Type
+
+# Methods of the store: name → (parameters, result).
+STORE_METHODS: dict[str, tuple[tuple[str, ...], Type]] = {
+    "get": (("table", "key"), OPTIONAL_BYTES),
+    "exists": (("table", "key"), BOOL),
+    "version": (("table", "key"), U64),
+    "put": (("table", "key", "value"), NONE),
+    "put_if": (("table", "key", "value", "version"), BOOL),
+    "delete": (("table", "key"), BOOL),
+    "tenant": ((), NAT),
+}
+CONVERSIONS = frozenset(name for name in ELEMENTS if name != "f32") | {"int"}
+BIT_FUNCTIONS = frozenset({"popcount", "clz", "ctz", "rotl32", "rotl64"})
+FLOAT_FUNCTIONS = frozenset({"sqrt", "floor"})
+FUNCTION_NAMES = CONVERSIONS | BIT_FUNCTIONS | FLOAT_FUNCTIONS | {"abs", "bool", "len", "max", "min", "range"}
+MEMORY_FUNCTIONS = frozenset({"array", "buffer"})
+RESERVED_NAMES = (
+    FUNCTION_NAMES | MEMORY_FUNCTIONS | {"extension", "Store", "View", "Buffer", "Error", "bytes", "f32", "tuple"}
+)
