@@ -29,8 +29,9 @@ from splinter.net.lab import (
     SERVER_MAC,
     Lab,
 )
-from splinter.net.tenants import TENANT, TENANT_ACTIVE
+from splinter.net.tenants import TENANT
 from splinter.net.xdp import EchoProgram, RedirectProgram, XdpProgram
+from tests.support.tenants import write_tenant
 
 pytestmark = pytest.mark.xdp
 
@@ -161,7 +162,7 @@ def test_forked_workers_share_one_umem_over_queues_and_cores(lab: Lab, client: C
             program.set_socket(queue, core, socket.fd)
         tenants = np.frombuffer(program.map_memory("tenants"), TENANT)
         for core in range(CORES):
-            tenants[1 + core] = (99, core, TENANT_ACTIVE, 1, 0)
+            write_tenant(tenants, 1 + core, 99, core)
 
         children = [_fork_echo(umem, [sockets[queue, core] for queue in range(QUEUES)], core, stop) for core in range(CORES)]
         try:

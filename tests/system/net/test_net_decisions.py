@@ -14,8 +14,9 @@ from splinter import wire
 from splinter.net import netns
 from splinter.net.afxdp import Umem, XskSocket
 from splinter.net.lab import CLIENT_ADDRESS, SERVER_ADDRESS, SERVER_DEVICE, Lab
-from splinter.net.tenants import TENANT, TENANT_ACTIVE
+from splinter.net.tenants import TENANT
 from splinter.net.xdp import Action, Verdict, XdpProgram
+from tests.support.tenants import write_tenant
 
 pytestmark = pytest.mark.xdp
 
@@ -68,7 +69,7 @@ def loaded(lab: Lab) -> Iterator[Fixture]:
 def xdp(loaded: Fixture) -> Fixture:
     """As a server of two cores has it, that nothing has gone wrong with."""
     loaded.tenants[:] = 0
-    loaded.tenants[TENANT_ID] = (TOKEN, 0, TENANT_ACTIVE, 1, 0)
+    write_tenant(loaded.tenants, TENANT_ID, TOKEN)
     for queue in range(QUEUES):
         for core in range(CORES):
             loaded.program.clear_socket(queue, core)
@@ -169,7 +170,7 @@ DROPPED: dict[str, tuple[Verdict, Callable[[], bytes]]] = {
 @pytest.mark.parametrize("what", DROPPED)
 def test_what_is_malformed_or_not_authorised_is_dropped(xdp: Fixture, what: str) -> None:
     verdict, packet = DROPPED[what]
-    xdp.tenants[0] = (TOKEN, 0, TENANT_ACTIVE, 1, 0)  # even then, 0 is never a tenant
+    write_tenant(xdp.tenants, 0, TOKEN)  # even then, 0 is never a tenant
     assert xdp.judge(packet()) == (Action.DROP, {verdict})
 
 
