@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
 from splinter.ext.abi import ExtensionError
 from splinter.ext.faults import ExtensionFault
@@ -44,8 +44,15 @@ class _Integer:
 
 
 if TYPE_CHECKING:
-    u8 = u16 = u32 = u64 = i8 = i16 = i32 = i64 = int
-    f64 = float
+    u8: TypeAlias = int
+    u16: TypeAlias = int
+    u32: TypeAlias = int
+    u64: TypeAlias = int
+    i8: TypeAlias = int
+    i16: TypeAlias = int
+    i32: TypeAlias = int
+    i64: TypeAlias = int
+    f64: TypeAlias = float
 else:
     u8, u16, u32, u64 = (_Integer(f"u{bits}", 0, (1 << bits) - 1) for bits in (8, 16, 32, 64))
     i8, i16, i32, i64 = (_Integer(f"i{bits}", -(1 << bits - 1), (1 << bits - 1) - 1) for bits in (8, 16, 32, 64))

@@ -177,6 +177,19 @@ def emit(function: ir.Function, preempt: bool) -> LlvmModule:
     return _Emitter(function, preempt).run()
 
 
+def _share_slots(saved: list[list[Register]]) -> dict[Register, int]:
+    """A slot for each register that is saved; two share one unless some yield point saves both."""
+    companions: dict[Register, set[Register]] = {}
+    for registers in saved:
+        for register in registers:
+            companions.setdefault(register, set()).update(registers)
+    slots: dict[Register, int] = {}
+    for register in sorted(companions, key=lambda r: r.number):
+        taken = {slots[other] for other in companions[register] if other in slots}
+        slots[register] = next(slot for slot in range(len(taken) + 1) if slot not in taken)
+    return slots
+
+
 @dataclass
 class _Emitter:
     function: ir.Function
@@ -195,10 +208,10 @@ class _Emitter:
         yielding = [block for block in blocks if block.is_yield_point(self.preempt)]
         self.states = {block: number for number, block in enumerate(yielding, 1)}
         self.saved = {block: sorted(live[block], key=lambda r: r.number) for block in yielding}
-        spilled = sorted({r for registers in self.saved.values() for r in registers}, key=lambda r: r.number)
         first = abi.FRAME_HEADER_BYTES + self.function.memory_bytes
-        self.slots = {r: first + WORD_BYTES * i for i, r in enumerate(spilled)}
-        frame_bytes = first + WORD_BYTES * len(spilled)
+        slots = _share_slots(list(self.saved.values()))
+        self.slots = {register: first + WORD_BYTES * slot for register, slot in slots.items()}
+        frame_bytes = first + WORD_BYTES * (max(slots.values(), default=-1) + 1)
         if frame_bytes > FRAME_BYTES:
             raise TooLargeError(f"arrays, buffers and the variables that live across yields need {frame_bytes} bytes; "
                                 f"a frame has {FRAME_BYTES}")  # fmt: skip

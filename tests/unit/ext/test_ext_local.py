@@ -7,8 +7,11 @@ import inspect
 import pytest
 
 from splinter.errors import BadArgumentsError, CompileError, SplinterError
-from splinter.ext import ExtensionFault, LocalStore, Store, View, extension, i64, u64
+from splinter.ext import Error, ExtensionFault, LocalStore, Store, View, extension, i64, u64
 from splinter.ext.abi import ExtensionError
+from splinter.ext.compile import compile_source
+from splinter.ext.runner import Runner
+from splinter.ext.source_of import source_of
 
 
 @extension
@@ -23,6 +26,23 @@ def chain(db: Store, start: u64, limit: u64) -> u64:
         yield
     assert at != start, "a circle"
     return at
+
+
+STEP = 3
+
+
+def next_key(key: u64) -> u64:
+    return key + STEP
+
+
+@extension
+def stride(db: Store, start: u64) -> u64:
+    """Uses a helper function and a constant of this module."""
+    while db.exists(1, start):
+        start = next_key(start)
+    if start > 100:
+        raise Error(start)
+    return start
 
 
 @extension
@@ -52,6 +72,36 @@ def test_errors_name_the_line_of_the_file() -> None:
     assert caught.value.error == ExtensionError.ASSERTION
     assert caught.value.line == first + next(i for i, line in enumerate(lines) if "assert" in line)
     assert "assertion failed" in str(caught.value)
+
+
+def test_a_function_comes_with_what_it_uses() -> None:
+    store = LocalStore()
+    for key in (0, 3, 6, 99):
+        store.put(1, key, b"")
+    assert store.invoke(stride, 0) == 9
+    source, filename, before = source_of(stride)
+    assert filename == __file__ and before == 0
+    assert source.count("def ") == 2 and "STEP = 3" in source
+    with Runner(store) as runner:
+        assert runner.run(compile_source(source), 0) == 9
+        with pytest.raises(ExtensionFault) as compiled:
+            runner.run(compile_source(source), 99)
+    with pytest.raises(ExtensionFault) as interpreted:
+        store.invoke(stride, 99)
+    for caught in (compiled, interpreted):
+        assert (caught.value.error, caught.value.code) == (ExtensionError.RAISED, 102)
+        assert caught.value.line == inspect.getsourcelines(stride)[1] + 6
+
+
+def test_a_function_inside_of_another_comes_alone() -> None:
+    @extension
+    def fine(db: Store, a: u64) -> u64:
+        return 7 // a
+
+    assert LocalStore().invoke(fine, 7) == 1
+    with pytest.raises(ExtensionFault) as caught:
+        LocalStore().invoke(fine, 0)
+    assert caught.value.line == inspect.getsourcelines(fine)[1] + 2
 
 
 def test_refusals() -> None:
