@@ -80,9 +80,11 @@ def list_extensions(
     if as_json:
         print(json.dumps([_plain(info) for info in found]))
         return
-    table = Table("name", "signature", "version", "code bytes", "frame bytes")
+    table = Table("signature", "version", "code bytes", "frame bytes", "invocations", "errors", "yields", "CPU ms")
     for info in found:
-        table.add_row(info.name, str(info.signature), str(info.version), str(info.code_bytes), str(info.frame_bytes))
+        sizes = (str(info.version), str(info.code_bytes), str(info.frame_bytes))
+        counts = (f"{info.invocations:,}", f"{info.errors:,}", f"{info.yields:,}", f"{info.cpu_us / 1000:,.1f}")
+        table.add_row(str(info.signature), *sizes, *counts)
     Console().print(table)
 
 
@@ -132,4 +134,8 @@ def _plain(info: ExtensionInfo) -> dict[str, Any]:
         "version": info.version,
         "code_bytes": info.code_bytes,
         "frame_bytes": info.frame_bytes,
+        "invocations": info.invocations,
+        "errors": info.errors,
+        "yields": info.yields,
+        "cpu_us": info.cpu_us,
     }

@@ -25,6 +25,8 @@ def create(
     count: Annotated[int, typer.Option(min=1, help="How many to create.")] = 1,
     quota: Annotated[str | None, typer.Option(metavar="SIZE", help="Bytes it may store, such as 64MiB.")] = None,
     home: Annotated[int | None, typer.Option(min=0, help="Core slot; by default id modulo cores.")] = None,
+    task_ms: Annotated[int, typer.Option(min=0, help="CPU time of one task in ms; 0: the server's limit.")] = 0,
+    task_yields: Annotated[int, typer.Option(min=0, help="Yields of one task; 0: the server's limit.")] = 0,
     as_json: _Json = False,
     instance: Instance = "default",
     address: Address = None,
@@ -36,11 +38,12 @@ def create(
     if tenant is not None and count != 1:
         raise typer.BadParameter("--tenant and --count exclude each other")
     quota_bytes = parse_bytes(quota) if quota is not None else None
+    task_limits = {"task_milliseconds_max": task_ms, "task_yields_max": task_yields}
     with find_server(instance, address).admin() as admin:
         if count == 1:
-            created = [admin.create_tenant(tenant, quota_bytes=quota_bytes, home=home)]
+            created = [admin.create_tenant(tenant, quota_bytes=quota_bytes, home=home, **task_limits)]
         else:
-            created = admin.create_tenants(count, quota_bytes=quota_bytes, home=home)
+            created = admin.create_tenants(count, quota_bytes=quota_bytes, home=home, **task_limits)
     if as_json:
         print(json.dumps([_plain(item, with_token=True) for item in created]))
         return

@@ -12,12 +12,17 @@ from splinter.client.control import ControlConnection
 
 @dataclass(frozen=True)
 class TenantInfo:
-    """A tenant. ``token`` is 0 where it was not asked for; usage is 0 in the answer to a creation; sizes in bytes."""
+    """A tenant. ``token`` is 0 where it was not asked for; usage is 0 in the answer to a creation; sizes in bytes.
+
+    ``task_yields_max`` and ``task_milliseconds_max`` are what one of its tasks may use; 0: the server's limits hold.
+    """
 
     tenant: int
     token: int
     home: int
     quota_bytes: int = limits.TENANT_QUOTA_BYTES_DEFAULT
+    task_yields_max: int = 0
+    task_milliseconds_max: int = 0
     bytes_used: int = 0
     objects: int = 0
 
@@ -43,20 +48,49 @@ class Admin:
         self._credential = credential
 
     def create_tenant(
-        self, tenant: int | None = None, *, quota_bytes: int | None = None, home: int | None = None
+        self,
+        tenant: int | None = None,
+        *,
+        quota_bytes: int | None = None,
+        home: int | None = None,
+        task_yields_max: int = 0,
+        task_milliseconds_max: int = 0,
     ) -> TenantInfo:
-        """Create a tenant: the given id, or the lowest free one. ``home`` is a core slot, by default id mod cores."""
-        reply = self._request("tenant.create", tenant=tenant, quota_bytes=quota_bytes, home=home)
+        """Create a tenant: the given id, or the lowest free one. ``home`` is a core slot, by default id mod cores.
+
+        The task limits are what one invocation may use in all; 0: the server's limits.
+        """
+        reply = self._request(
+            "tenant.create",
+            tenant=tenant,
+            quota_bytes=quota_bytes,
+            home=home,
+            task_yields_max=task_yields_max,
+            task_milliseconds_max=task_milliseconds_max,
+        )
         return TenantInfo(**reply["tenants"][0])
 
     def create_tenants(
-        self, count: int, *, quota_bytes: int | None = None, home: int | None = None
+        self,
+        count: int,
+        *,
+        quota_bytes: int | None = None,
+        home: int | None = None,
+        task_yields_max: int = 0,
+        task_milliseconds_max: int = 0,
     ) -> list[TenantInfo]:
-        """Create ``count`` tenants with the lowest free ids, in few messages."""
+        """Create ``count`` tenants with the lowest free ids, in few messages; the rest as in :meth:`create_tenant`."""
         created: list[TenantInfo] = []
         while len(created) < count:
             batch = min(count - len(created), limits.TENANTS_PER_MESSAGE_MAX)
-            reply = self._request("tenant.create", count=batch, quota_bytes=quota_bytes, home=home)
+            reply = self._request(
+                "tenant.create",
+                count=batch,
+                quota_bytes=quota_bytes,
+                home=home,
+                task_yields_max=task_yields_max,
+                task_milliseconds_max=task_milliseconds_max,
+            )
             created += [TenantInfo(**fields) for fields in reply["tenants"]]
         return created
 

@@ -37,13 +37,21 @@ _INVOKE_RESEND_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class ExtensionInfo:
-    """An installed extension. ``version`` counts installs under its name; sizes are in bytes."""
+    """An installed extension. ``version`` counts installs under its name; sizes are in bytes.
+
+    The counters are of all versions since the first install under the name: ``invocations`` that ended, ``errors`` of
+    them, ``yields``, and ``cpu_us``, microseconds of CPU time.
+    """
 
     name: str
     signature: Signature
     version: int
     code_bytes: int
     frame_bytes: int
+    invocations: int
+    errors: int
+    yields: int
+    cpu_us: int
 
 
 class Client:
@@ -299,10 +307,4 @@ def _source_of(function: Callable[..., Any]) -> str:
 def _extension_info(fields: dict[str, Any]) -> ExtensionInfo:
     from splinter.ext.signature import Signature
 
-    return ExtensionInfo(
-        name=fields["name"],
-        signature=Signature.from_wire(fields["signature"]),
-        version=fields["version"],
-        code_bytes=fields["code_bytes"],
-        frame_bytes=fields["frame_bytes"],
-    )
+    return ExtensionInfo(**{**fields, "signature": Signature.from_wire(fields["signature"])})

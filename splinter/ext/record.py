@@ -24,11 +24,12 @@ class InstalledExtension:
     frame_bytes: int
     result_kind: ResultKind
     version: int  # counts installs under this name, from 1
+    statistics: int  # slot of its counters
     source_digest: bytes
 
 
-def build(compiled: CompiledExtension, code_address: int, code_offset: int, version: int) -> bytes:
-    """The value of the object."""
+def build(compiled: CompiledExtension, code_address: int, code_offset: int, version: int, statistics: int) -> bytes:
+    """The value of the object; ``statistics`` is the slot of its counters."""
     metadata = msgpack.packb({"signature": compiled.signature.to_wire(), "digest": compiled.source_digest})
     record = np.zeros(1, RECORD)
     record["code"] = code_address
@@ -39,6 +40,7 @@ def build(compiled: CompiledExtension, code_address: int, code_offset: int, vers
     record["version"] = version
     record["code_offset"] = code_offset
     record["code_bytes"] = len(compiled.code)
+    record["statistics"] = statistics
     record["metadata_length"] = len(metadata)
     return record.tobytes() + metadata
 
@@ -60,6 +62,7 @@ def parse(value: bytes | memoryview) -> InstalledExtension:
             frame_bytes=int(record["frame_bytes"]),
             result_kind=ResultKind(int(record["result_kind"])),
             version=int(record["version"]),
+            statistics=int(record["statistics"]),
             source_digest=bytes(metadata["digest"]),
         )
     except (ValueError, KeyError, TypeError, msgpack.UnpackException) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from weakref import WeakValueDictionary
 import splinter
 from splinter import limits, wire
 from splinter.errors import ControlError, PermissionDeniedError, Status, UnknownTenantError, error_for
-from splinter.ext.compile import compile_source
+from splinter.ext.compile import CompiledExtension, compile_source
 from splinter.server import control_fields as fields
 from splinter.server import statistics
 from splinter.server.control_tenants import Tenants
@@ -21,6 +22,7 @@ from splinter.server.shared import Shared
 
 _CREDENTIAL_BYTES_MAX = 256
 _TOKEN_BYTES = 8
+_COMPILED_KEPT = 64  # compiled sources remembered, the most recent ones
 _Handler = Callable[[dict[Any, Any]], Awaitable[dict[str, Any]]]
 
 
@@ -31,6 +33,7 @@ class Operations:
         self._shared, self._tenants, self._registry = shared, tenants, registry
         # One thread: compiling does not hold up other connections, and tenants take their turns.
         self._compiler = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compiler")
+        self._compiled: dict[bytes, CompiledExtension] = {}  # by digest of name and source, the most recent last
         self._installing: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self._counts: dict[str, int] = {}
         self._handlers: dict[str, _Handler] = {
@@ -105,10 +108,14 @@ class Operations:
         count = fields.integer(request, "count", 1, limits.TENANTS_PER_MESSAGE_MAX, default=1)
         quota = fields.integer(request, "quota_bytes", 0, (1 << 63) - 1, default=limits.TENANT_QUOTA_BYTES_DEFAULT)
         home = fields.optional_integer(request, "home", 0, self._tenants.cores - 1)
+        task_limits = {
+            "task_yields_max": fields.integer(request, "task_yields_max", 0, (1 << 32) - 1, default=0),
+            "task_milliseconds_max": fields.integer(request, "task_milliseconds_max", 0, (1 << 32) - 1, default=0),
+        }
         if wanted is not None and count != 1:
             raise ControlError("'tenant' and 'count' exclude each other", "bad_request")
         ids = [wanted] if wanted is not None else self._tenants.free_ids(count)
-        created = [self._tenants.create(tenant, quota, home) for tenant in ids]
+        created = [self._tenants.create(tenant, quota, home, **task_limits) for tenant in ids]
         return {"tenants": [self._tenants.describe(tenant, with_token=True, with_usage=False) for tenant in created]}
 
     async def _tenant_list(self, request: dict[Any, Any]) -> dict[str, Any]:
@@ -137,12 +144,23 @@ class Operations:
         name = fields.optional_text(request, "name", limits.EXTENSION_NAME_BYTES_MAX)
         generation = self._tenants.generation(tenant)
         async with self._turn(tenant):
-            compiled = await asyncio.get_running_loop().run_in_executor(self._compiler, compile_source, source, name)
+            compiled = await self._compile(source, name)
             await self._registry.ready_to_write()
             if not self._tenants.is_active(tenant) or self._tenants.generation(tenant) != generation:
                 raise UnknownTenantError(f"tenant {tenant} was removed meanwhile")
             entry = self._registry.install(tenant, compiled)
-        return {"extension": _describe(entry)}
+        return {"extension": self._describe(entry)}
+
+    async def _compile(self, source: str, name: str | None) -> CompiledExtension:
+        """Compile in the compiler's thread; what many tenants install is compiled once."""
+        key = hashlib.sha256(f"{name or ''}\0{source}".encode(errors="surrogatepass")).digest()
+        compiled = self._compiled.pop(key, None)
+        if compiled is None:
+            compiled = await asyncio.get_running_loop().run_in_executor(self._compiler, compile_source, source, name)
+        self._compiled[key] = compiled  # the most recent last
+        if len(self._compiled) > _COMPILED_KEPT:
+            del self._compiled[next(iter(self._compiled))]
+        return compiled
 
     def _turn(self, tenant: int) -> asyncio.Lock:
         """A tenant has one source at the compiler at a time: many large ones do not keep the others waiting."""
@@ -158,7 +176,7 @@ class Operations:
 
     async def _extension_list(self, request: dict[Any, Any]) -> dict[str, Any]:
         tenant = self._require_tenant(request)
-        return {"extensions": [_describe(entry) for entry in self._registry.entries(tenant)]}
+        return {"extensions": [self._describe(entry) for entry in self._registry.entries(tenant)]}
 
     async def _extension_signature(self, request: dict[Any, Any]) -> dict[str, Any]:
         tenant = self._require_tenant(request)
@@ -178,12 +196,15 @@ class Operations:
         }
         return {"stats": statistics.collect(self._shared.statistics(), control)}
 
-
-def _describe(entry: Entry) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "signature": entry.signature.to_wire(),
-        "version": entry.version,
-        "code_bytes": entry.code_bytes,
-        "frame_bytes": entry.frame_bytes,
-    }
+    def _describe(self, entry: Entry) -> dict[str, Any]:
+        counts = self._registry.counts(entry)
+        cycles = counts.pop("cycles")
+        return {
+            "name": entry.name,
+            "signature": entry.signature.to_wire(),
+            "version": entry.version,
+            "code_bytes": entry.code_bytes,
+            "frame_bytes": entry.frame_bytes,
+            **counts,
+            "cpu_us": cycles * 1000 // self._shared.cycles_per_millisecond,
+        }

@@ -75,8 +75,13 @@ class Tenants:
             raise ControlError(f"only {len(free)} tenant ids are free", "too_many_tenants")
         return [int(tenant) for tenant in free]
 
-    def create(self, tenant: int, quota_bytes: int, home: int | None) -> int:
-        """Create a tenant with a new token; returns its id. Raises :class:`ControlError` when the id is in use."""
+    def create(
+        self, tenant: int, quota_bytes: int, home: int | None, *, task_yields_max: int = 0, task_milliseconds_max: int = 0
+    ) -> int:
+        """Create a tenant with a new token; returns its id. Raises :class:`ControlError` when the id is in use.
+
+        The limits are what one of its tasks may use in all; 0: the server's limit.
+        """
         if self._records["flags"][tenant] != 0:
             state = "exists" if self.is_active(tenant) else "is being removed"
             raise ControlError(f"tenant {tenant} {state}", "tenant_exists")
@@ -84,6 +89,8 @@ class Tenants:
         self._records["token"][tenant] = secrets.randbits(_TOKEN_BITS) or 1
         self._records["home"][tenant] = tenant % self.cores if home is None else home
         self._records["generation"][tenant] = (self.generation(tenant) + 1) & _GENERATION_MASK
+        self._records["task_yields_max"][tenant] = task_yields_max
+        self._records["task_milliseconds_max"][tenant] = task_milliseconds_max
         self._records["flags"][tenant] = TENANT_ACTIVE
         return tenant
 
@@ -95,6 +102,8 @@ class Tenants:
             "token": self.token(tenant) if with_token else 0,
             "home": int(self._records["home"][tenant]),
             "quota_bytes": int(account["quota_bytes"]),
+            "task_yields_max": int(self._records["task_yields_max"][tenant]),
+            "task_milliseconds_max": int(self._records["task_milliseconds_max"][tenant]),
         }
         if with_usage:
             fields |= {"bytes_used": int(account["bytes_used"]), "objects": int(account["objects"])}

@@ -5,15 +5,22 @@ one atomic store. The mirror answers lists and signatures without a scan of the 
 when the control process starts. Code that no record names any more may still be running: its memory is free only when
 every worker has left the epoch in which it was replaced. What waits for that is known to this process alone; so a new
 one writes no code at all until every worker has left the epoch in which it started.
+
+The same source needs its code only once, whoever installs it: a block of code counts the records that name it. Each
+extension has a slot of counters in every worker's memory, kept when it is replaced and given to another only when
+nobody can run it any more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from splinter import limits
 from splinter.errors import BusyError, ControlError, ServerError, Status, error_for
@@ -32,31 +39,53 @@ _READY_POLL_SECONDS = 0.005
 _RECLAIM_SLOTS_MAX = 4096  # at a time: under a millisecond
 
 
+@dataclass(slots=True)
+class _Block:
+    """Machine code in the region; sizes in bytes, ``offset`` from the region's start. ``users`` records name it."""
+
+    digest: bytes  # of the source
+    address: int
+    offset: int
+    size: int
+    users: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One installed extension; sizes in bytes, ``code_offset`` from the start of the code region."""
+    """One installed extension; ``slot`` is that of its counters, ``frame_bytes`` what a task of it needs."""
 
     name: str
     signature: Signature
     version: int
-    code_offset: int
-    code_bytes: int
+    block: _Block
     frame_bytes: int
+    slot: int
+
+    @property
+    def code_bytes(self) -> int:
+        """Size of its machine code."""
+        return self.block.size
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
+    """What may be used again when nobody can refer to what was unlinked at ``stamp``."""
+
     stamp: int
-    code_offset: int
-    code_bytes: int
+    block: _Block
+    slot: int | None  # None: the extension was replaced and keeps its slot
 
 
 class Registry:
     """The extensions of all tenants. Used from the event loop only."""
 
-    def __init__(self, store: Store, code: CodeRegion) -> None:
-        self._store, self._code = store, code
+    def __init__(self, store: Store, code: CodeRegion, counters: Sequence[np.ndarray]) -> None:
+        """``counters``: of each worker, its EXTENSION_COUNTERS by slot."""
+        self._store, self._code, self._counters = store, code, counters
         self._entries: dict[int, dict[str, Entry]] = {}
+        self._blocks: dict[bytes, _Block] = {}  # by digest of the source
+        self._slots_used = 0  # slots below this were given out; those given back since are in _slots_free
+        self._slots_free: list[int] = []
         self._waiting: deque[_Waiting] = deque()  # by stamp
         self._started_at = _date_now(store)
         self.work_waits = asyncio.Event()  # something for upkeep() to do
@@ -69,7 +98,9 @@ class Registry:
     @property
     def bytes_waiting(self) -> int:
         """Bytes of code that nothing names, but that may still be running."""
-        return sum(item.code_bytes for item in self._waiting)
+        waiting = {item.block.offset: item.block for item in self._waiting}
+        users_waiting = Counter(item.block.offset for item in self._waiting)
+        return sum(block.size for offset, block in waiting.items() if block.users == users_waiting[offset])
 
     def find(self, tenant: int, name: str) -> Entry | None:
         """A tenant's extension of this name."""
@@ -83,12 +114,26 @@ class Registry:
         """Read all records from the store, and take the code they name out of what may be written."""
         self.work_waits.set()  # what an earlier control process retired waits in the store
         self._entries.clear()
+        blocks: dict[int, _Block] = {}  # by offset
+        slots: set[int] = set()
         for stored in self._store.scan(limits.TABLE_EXTENSIONS):
             found, name = record.parse(stored.value), stored.key.decode()
-            self._code.reserve(found.code_offset, found.code_bytes)
+            block = blocks.get(found.code_offset)
+            if block is None:
+                self._code.reserve(found.code_offset, found.code_bytes)
+                block = _Block(found.source_digest, found.code_address, found.code_offset, found.code_bytes)
+                blocks[block.offset] = self._blocks[block.digest] = block
+            block.users += 1
+            slots.add(found.statistics)
             self._entries.setdefault(stored.tenant, {})[name] = Entry(
-                name, found.signature, found.version, found.code_offset, found.code_bytes, found.frame_bytes
+                name, found.signature, found.version, block, found.frame_bytes, found.statistics
             )
+        self._slots_used = max(slots, default=-1) + 1
+        self._slots_free = sorted(set(range(self._slots_used)) - slots, reverse=True)
+
+    def counts(self, entry: Entry) -> dict[str, int]:
+        """What all workers did for an extension so far: invocations, errors, yields, cycles of CPU time."""
+        return {name: sum(int(row[name][entry.slot]) for row in self._counters) for name in self._counters[0].dtype.names}
 
     async def ready_to_write(self) -> None:
         """Wait until no worker can run code that an earlier control process has replaced. Raises :class:`BusyError`."""
@@ -110,24 +155,57 @@ class Registry:
             raise ControlError(
                 f"a tenant has at most {limits.EXTENSIONS_PER_TENANT_MAX} extensions", "too_many_extensions"
             )
-        try:
-            address, offset = self._code.write(compiled.code)
-        except ServerError as error:
-            raise ControlError(str(error), "code_memory_full") from None
+        slot = old.slot if old else self._take_slot()
+        block = self._take_block(compiled)
         try:
             version = old.version + 1 if old else 1
-            value = record.build(compiled, address, offset, version)
+            value = record.build(compiled, block.address, block.offset, version, slot)
             if len(value) > limits.EXTENSION_METADATA_BYTES_MAX:
                 raise ControlError("the signature is too long", "bad_request")
             self._store.put(tenant, limits.TABLE_EXTENSIONS, compiled.name.encode(), value)
         except BaseException:
-            self._code.free(offset)  # never published, so nobody runs it
+            self._give_back(block)  # this record was never published, so nobody runs it
+            if old is None:
+                self._slots_free.append(slot)
             raise
-        entry = Entry(compiled.name, compiled.signature, version, offset, len(compiled.code), compiled.frame_bytes)
+        entry = Entry(compiled.name, compiled.signature, version, block, compiled.frame_bytes, slot)
         entries[entry.name] = entry
         if old:
-            self._release(old)
+            self._release(old, None)
         return entry
+
+    def _take_slot(self) -> int:
+        """A slot of counters that no worker writes, set to zero."""
+        if self._slots_free:
+            slot = self._slots_free.pop()
+        elif self._slots_used < limits.EXTENSIONS_MAX:
+            slot = self._slots_used
+            self._slots_used += 1
+        else:
+            raise ControlError(f"a server has at most {limits.EXTENSIONS_MAX} extensions", "too_many_extensions")
+        for row in self._counters:
+            row[slot] = 0
+        return slot
+
+    def _take_block(self, compiled: CompiledExtension) -> _Block:
+        """The code of a compiled extension in the region: the one that is there of the same source, or a new one."""
+        block = self._blocks.get(compiled.source_digest)
+        if block is None:
+            try:
+                address, offset = self._code.write(compiled.code)
+            except ServerError as error:
+                raise ControlError(str(error), "code_memory_full") from None
+            block = _Block(compiled.source_digest, address, offset, len(compiled.code))
+            self._blocks[block.digest] = block
+        block.users += 1
+        return block
+
+    def _give_back(self, block: _Block) -> None:
+        """One user less; code without users is freed."""
+        block.users -= 1
+        if block.users == 0:
+            del self._blocks[block.digest]
+            self._code.free(block.offset)
 
     def uninstall(self, tenant: int, name: str) -> None:
         """Remove an extension; tasks that run it end as if it were there. Raises NoSuchExtensionError."""
@@ -136,17 +214,20 @@ class Registry:
             raise error_for(Status.NO_EXTENSION, f"tenant {tenant} has no extension {name!r}")
         self._store.delete(tenant, limits.TABLE_EXTENSIONS, name.encode())
         del self._entries[tenant][name]
-        self._release(old)
+        self._release(old, old.slot)
 
     def forget_tenant(self, tenant: int) -> None:
         """Release the code of a tenant whose records are gone already."""
         for entry in self._entries.pop(tenant, {}).values():
-            self._release(entry)
+            self._release(entry, entry.slot)
 
     def upkeep(self) -> None:
         """Free the code, and the store's objects, that no worker can refer to any more."""
         while self._waiting and _is_unreachable(self._store, self._waiting[0].stamp):
-            self._code.free(self._waiting.popleft().code_offset)
+            ended = self._waiting.popleft()
+            self._give_back(ended.block)
+            if ended.slot is not None:
+                self._slots_free.append(ended.slot)
         if not self._reclaim_objects() and not self._waiting:
             self.work_waits.clear()
 
@@ -158,8 +239,8 @@ class Registry:
         epoch_leave(address, limits.PARTICIPANT_CONTROL)
         return bool(self._store.participants["limbo_head"][limits.PARTICIPANT_CONTROL])
 
-    def _release(self, entry: Entry) -> None:
-        self._waiting.append(_Waiting(_date_now(self._store), entry.code_offset, entry.code_bytes))
+    def _release(self, entry: Entry, slot: int | None) -> None:
+        self._waiting.append(_Waiting(_date_now(self._store), entry.block, slot))
         self.work_waits.set()
 
 

@@ -30,6 +30,7 @@ from splinter.net.netns import inside
 from splinter.net.tenants import TENANT, tenants_bytes
 from splinter.net.xdp import probe
 from splinter.server.config import ServerConfig
+from splinter.server.control import prepare, run_control
 from splinter.server.instance import InstanceFolder, InstanceInfo
 from splinter.server.processes import fork_child
 from splinter.server.shared import Shared
@@ -141,6 +142,7 @@ class Supervisor:
             cycles_per_millisecond=ticks,
         )
         self._store = store
+        prepare(store)
         gc.freeze()  # children share these pages: keep the collector from writing into them
         for index in range(len(config.cores)):
             self._start_child(index)
@@ -198,8 +200,6 @@ class Supervisor:
     def _fork(self, child: _Child) -> None:
         child.started = time.monotonic()
         if child.index is None:
-            from splinter.server.control import run_control
-
             child.pid, child.pidfd = fork_child("splinter-ctl", lambda: run_control(self._shared))
         else:
             worker = self._workers[child.index]

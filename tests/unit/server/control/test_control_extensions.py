@@ -268,7 +268,7 @@ def test_a_full_code_region_is_a_clear_refusal(control_stopped):
     with Client("127.0.0.1", 7, token, port=control_stopped.port) as client:
         with pytest.raises(ControlError) as raised:
             for number in range(limits.EXTENSIONS_PER_TENANT_MAX):
-                client.install(TWICE, name=f"filler{number}")
+                client.install(f"# source {number}" + TWICE, name=f"filler{number}")
         assert raised.value.code == "code_memory_full"
         client.uninstall("filler0")
         for _ in range(POLLS_MAX):
@@ -296,3 +296,55 @@ def test_the_administrator_may_act_for_a_tenant(control, tenant):
     assert connection.request("extension.signature", credential=credential, tenant=7, name="twice")["version"] == 1
     with pytest.raises(UnknownTenantError):
         connection.request("extension.list", credential=credential, tenant=8)
+
+
+def test_the_same_source_shares_its_code_until_the_last_user_is_gone(control):
+    admin = control.admin()
+    tokens = {number: admin.create_tenant(number).token for number in (8, 9)}
+    clients = {number: Client("127.0.0.1", number, token, port=control.port) for number, token in tokens.items()}
+    for client in clients.values():
+        client.install(TWICE)
+    first, second = (installed(control, "twice", number) for number in (8, 9))
+    assert first.code_offset == second.code_offset
+    assert first.statistics != second.statistics
+    clients[8].uninstall("twice")
+    other = clients[8].install(THRICE)  # takes other memory: the ninth tenant still runs the shared code
+    assert other.version == 1
+    assert installed(control, "twice", 8).code_offset != second.code_offset
+    assert code_at(control, installed(control, "twice", 9)) == code_at(control, second)
+    for client in clients.values():
+        client.close()
+
+
+def test_counters_belong_to_the_name_and_start_at_zero_for_the_next(control, tenant):
+    tenant.install(TWICE)
+    slot = installed(control, "twice").statistics
+    counters = control.shared.extension_counters
+    for worker, row in enumerate(counters):
+        row[slot] = (10, 1, 5, 3_000_000 + worker)
+    (info,) = tenant.extensions()
+    workers = len(counters)
+    assert (info.invocations, info.errors, info.yields) == (10 * workers, workers, 5 * workers)
+    assert info.cpu_us == sum(3_000_000 + worker for worker in range(workers)) * 1000 // 1_000_000
+    assert tenant.install(THRICE, name="twice").invocations == 10 * workers, "a replaced extension keeps its counters"
+    tenant.uninstall("twice")
+    for _ in range(POLLS_MAX):
+        if control.admin().stats()["control"]["code_bytes_waiting"] == 0:
+            break
+    tenant.install(TWICE)
+    assert installed(control, "twice").statistics == slot
+    assert tenant.extensions()[0].invocations == 0
+
+
+def test_a_restarted_control_process_knows_slots_and_shared_code(control, tenant):
+    tenant.install(TWICE)
+    tenant.install(TWICE, name="same")
+    slots = {installed(control, name).statistics for name in ("twice", "same")}
+    control.restart()
+    tenant.install(TWICE, name="third")
+    found = installed(control, "third")
+    assert found.statistics not in slots
+    assert found.code_offset == installed(control, "twice").code_offset
+    tenant.uninstall("twice")
+    tenant.uninstall("same")
+    assert code_at(control, installed(control, "third"))[:1] != b"\xcc"
