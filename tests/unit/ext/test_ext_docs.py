@@ -1,0 +1,45 @@
+"""The examples in docs/extensions.md are true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from splinter.errors import CompileError
+from splinter.ext import LocalStore
+from splinter.ext.abi import ExtensionError
+from splinter.ext.compile import compile_source
+from splinter.ext.names import FUNCTION_NAMES, STORE_METHODS
+from splinter.ext.runner import Runner
+
+TEXT = (Path(__file__).parents[3] / "docs" / "extensions.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+
+
+def test_the_tutorial_runs() -> None:
+    names = {"hypernyms": BLOCKS[0]}  # invoke takes a function, or its source
+    exec(BLOCKS[1], names)
+    store = names["store"]
+    assert isinstance(store, LocalStore)
+    with Runner(store) as runner:
+        assert runner.run(compile_source(BLOCKS[0]), 2084071) == 2
+
+
+def test_the_pieces_compile() -> None:
+    extension = "\n@extension\ndef f(db: Store, count: u64, synset: u64, node: bytes) -> bytes:\n"
+    memory = "".join("    " + line + "\n" for line in BLOCKS[3].splitlines())
+    compile_source(f"{BLOCKS[2]}{extension}{memory}")
+
+
+def test_the_message_is_what_is_printed() -> None:
+    source = "@extension\ndef f(db: Store, total: u64, a: i64) -> u64:\n    pass\n    return total + a\n"
+    with pytest.raises(CompileError) as caught:
+        compile_source(source, filename="sum.py")
+    assert str(caught.value) in TEXT
+
+
+def test_nothing_is_missing() -> None:
+    for name in (*FUNCTION_NAMES, *STORE_METHODS, *(error.name for error in ExtensionError if error.name != "ARGUMENTS")):
+        assert re.search(rf"\b{name}\b", TEXT), name
