@@ -501,13 +501,14 @@ def test_raise_carries_a_code(runner: Runner) -> None:
 def test_compare_and_put(runner: Runner) -> None:
     source = body("v = db.version(1, k)\nif meddle:\n    db.put(1, k, 99)\nreturn db.put_if(1, k, 7, v)",
                   "k: u64, meddle: bool", "bool")  # fmt: skip
-    assert runner.run(compile_source(source), 1, False) is False  # there is no object
-    runner.store.put(1, 1, 5)
+    assert runner.run(compile_source(source), 1, True) is False  # there was no object, and then there was
+    assert runner.run(compile_source(source), 2, False) is True  # there is none: it is made
     assert runner.run(compile_source(source), 1, True) is False
     assert runner.run(compile_source(source), 1, False) is True
     assert runner.store.objects[1, (1).to_bytes(8, "little")] == (7).to_bytes(8, "little")
     assert runner.store.invoke(source, 1, True) is False
     assert runner.store.invoke(source, 1, False) is True
+    assert runner.store.invoke(source, 3, False) is True
 
 
 def test_a_worker_without_the_helper_says_so(runner: Runner) -> None:

@@ -14,9 +14,10 @@ COMPILED = compile_source("@extension\ndef f(db: Store, a: u64, b: bytes) -> byt
 
 
 def test_round_trip() -> None:
-    value = record.build(COMPILED, 0x7F0000001040, 0x1040, 3)
+    value = record.build(COMPILED, 0x7F0000001040, 0x1040, 3, 17)
     installed = record.parse(value)
     assert installed.signature == COMPILED.signature
+    assert installed.statistics == 17
     assert (installed.code_address, installed.code_offset, installed.version) == (0x7F0000001040, 0x1040, 3)
     assert (installed.code_bytes, installed.frame_bytes) == (len(COMPILED.code), COMPILED.frame_bytes)
     assert installed.result_kind == ResultKind.BYTES
@@ -27,7 +28,7 @@ def test_round_trip() -> None:
 
 
 def test_damaged_records() -> None:
-    value = record.build(COMPILED, 1, 0, 1)
+    value = record.build(COMPILED, 1, 0, 1, 0)
     for length in range(len(value)):
         with pytest.raises(ProtocolError):
             record.parse(value[:length])
