@@ -114,9 +114,13 @@ class BadArgumentsError(RequestError):
 
 
 class ExtensionRuntimeError(RequestError):
-    """The extension ended with an error; the message names the error and the line."""
+    """The extension ended with an error; the message names the error and the line.
+
+    ``code`` is that of the extension's own ``raise Error(code)``, an unsigned 64-bit number; 0 for every other error.
+    """
 
     status = Status.EXTENSION_ERROR
+    code: int = 0
 
 
 class ReplyTooLargeError(RequestError):

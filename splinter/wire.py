@@ -77,6 +77,9 @@ H_FRAGMENT_COUNT = offset(HEADER, "fragment_count")
 H_OBJECT_VERSION = offset(HEADER, "object_version")
 H_ACKNOWLEDGED = offset(HEADER, "acknowledged")
 
+# PUT's object_version for "only if there is no such object"; no object ever has this version.
+OBJECT_ABSENT = 0xFFFF_FFFF_FFFF_FFFF
+
 # A multiget's value in the request: for each key u16 length, bytes. In the reply: for each key u32 length, bytes, or one of
 # these in place of the length and no bytes. Keys that no longer fit the packet have no entry: the client asks again.
 MULTIGET_MISSING = 0xFFFFFFFF

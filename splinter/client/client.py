@@ -21,6 +21,7 @@ from splinter.errors import (
     BadArgumentsError,
     BadKeyError,
     BusyError,
+    ExtensionRuntimeError,
     SignatureChangedError,
     SplinterError,
     Status,
@@ -121,7 +122,7 @@ class Client:
     def put(self, key: Key, value: Value, *, table: int = 0, if_version: int = 0) -> int:
         """Store an object, replace the one there was; returns the new version.
 
-        With ``if_version`` only when the object's version is that one, else
+        With ``if_version`` only when the object's version is that one (``splinter.wire.OBJECT_ABSENT``: there is none), else
         :class:`splinter.errors.VersionChangedError`. (When the answer to the first try was lost, the repetition meets
         the new version and says the same: read the object then.)
         """
@@ -293,7 +294,10 @@ class Client:
 
 def _check(reply: Reply) -> Reply:
     if reply.status != Status.OK:
-        raise error_for(reply.status, reply.value.decode(errors="replace"))
+        error = error_for(reply.status, reply.value.decode(errors="replace"))
+        if isinstance(error, ExtensionRuntimeError):
+            error.code = reply.version
+        raise error
     return reply
 
 

@@ -62,7 +62,7 @@ CONTEXT = np.dtype(
         ("store", "<u8"),  # address of the store's descriptor, for the helpers
         ("participant", "<u8"),  # the worker's number in the store, for the helpers
         # int64 put_if(context, frame, table, key, key_length, value, value_length, version): 1 put, 0 the object's version
-        # is another one, or there is no object; < 0: -ExtensionError. A pointer of 0: the worker does not offer it
+        # is another one (version 0: there is an object); < 0: -ExtensionError. A pointer of 0: not offered
         ("put_if", "<u8"),
         ("reserved", "<u8", 26),
     ]

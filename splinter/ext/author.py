@@ -333,9 +333,10 @@ class Store:
         raise NotImplementedError
 
     def put_if(self, table: int, key: int | Bytes, value: int | Bytes, version: int) -> bool:
-        """Replace an object if it still has this version; tells whether it did. Version 0 never matches.
+        """Put if the object still has this version, or, with version 0, if there is none; tells whether it did.
 
-        To change an object safely, ask for its version first, then read it, then ``put_if`` with that version.
+        To change an object safely, ask for its version first, then read it, then ``put_if`` with that version: the
+        version of an object that is not there is 0, so creating one is safe in the same way.
         """
         raise NotImplementedError
 

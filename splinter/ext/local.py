@@ -63,8 +63,7 @@ class LocalStore(Store):
         key, value = as_bytes(key), as_bytes(value)
         if not 0 <= version < 1 << 64:
             raise ExtensionFault(ExtensionError.OVERFLOW)
-        if version == 0 or self.version(table, key) != version:
-            self._place(table, key)
+        if self.version(table, key) != version:
             return False
         self.put(table, key, View(value))
         return True

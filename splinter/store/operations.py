@@ -144,8 +144,8 @@ def store_put(
     store: int, p: int, tenant: int, table: int, key: int, key_length: int, value: int, value_length: int,
     expected_version: int,
 ) -> int:  # fmt: skip
-    """Make ``value`` the object of ``key``. ``expected_version``: of the object to be replaced; 0: whatever is there,
-    or nothing.
+    """Make ``value`` the object of ``key``. ``expected_version``: of the object to be replaced; EXPECT_ABSENT: there
+    must be none; 0: whatever is there, or nothing.
 
     Returns a status: OK (see :func:`store_last_version`), VERSION_CHANGED, QUOTA_EXCEEDED, OUT_OF_MEMORY,
     UNKNOWN_TENANT, BAD_KEY, VALUE_TOO_LARGE, BUSY; other than OK, nothing has changed.

@@ -30,6 +30,7 @@ _QUOTA_EXCEEDED, _VERSION_CHANGED = int(Status.QUOTA_EXCEEDED), int(Status.VERSI
 _TABLES_MAX = limits.TABLES_MAX
 _PARTICIPANTS_MAX = limits.PARTICIPANTS_MAX
 _INSERT_TRIES_MAX = limits.INSERT_TRIES_MAX
+EXPECT_ABSENT = -1  # as expected_version: there must be no object yet; versions are even, so it is none
 
 
 @njit(cache=True)
@@ -72,7 +73,10 @@ def publish(
     """
     account = account_of(store, tenant)
     entry, old_word = find_entry(store, hashed, identity_of(tenant, table, key_length), key, key_length)
-    if expected_version != 0 and (entry == 0 or load64(word_object(store, old_word) + O_VERSION) != expected_version):
+    if expected_version == EXPECT_ABSENT:
+        if entry != 0:
+            return _VERSION_CHANGED
+    elif expected_version != 0 and (entry == 0 or load64(word_object(store, old_word) + O_VERSION) != expected_version):
         return _VERSION_CHANGED
     used = load64(account + A_BYTES_USED)
     used_after = used + charged_bytes(table, size_class)

@@ -8,7 +8,7 @@ have produced, so they lie in its arguments, its frame or its tenant's objects.
 from __future__ import annotations
 
 import numpy as np
-from numba import cfunc
+from numba import cfunc, njit
 
 from splinter import limits
 from splinter.errors import Status
@@ -31,12 +31,13 @@ from splinter.store.operations import (
     store_find,
     store_put,
 )
+from splinter.store.publication import EXPECT_ABSENT
 
 _OK = int(Status.OK)
 _NOT_FOUND = int(Status.NOT_FOUND)
 _OUT_OF_MEMORY = int(Status.OUT_OF_MEMORY)
 _QUOTA_EXCEEDED = int(Status.QUOTA_EXCEEDED)
-_VALUE_TOO_LARGE = int(Status.VALUE_TOO_LARGE)
+_VERSION_CHANGED = int(Status.VERSION_CHANGED)
 _ERROR_TABLE, _ERROR_KEY = int(ExtensionError.TABLE), int(ExtensionError.KEY)
 _ERROR_VALUE, _ERROR_BUSY = int(ExtensionError.VALUE), int(ExtensionError.BUSY)
 _ERROR_OUT_OF_MEMORY, _ERROR_QUOTA = int(ExtensionError.OUT_OF_MEMORY), int(ExtensionError.QUOTA)
@@ -58,9 +59,9 @@ def helper_get(context, frame, table, key, key_length):
     return 1
 
 
-@cfunc("int64(int64, int64, int64, int64, int64, int64, int64)", cache=True)
-def helper_put(context, frame, table, key, key_length, value, value_length):
-    """0 when done; < 0: -ExtensionError, and the old value is still in place."""
+@njit(cache=True)
+def _put(context, frame, table, key, key_length, value, value_length, expected_version):
+    """A status, or -ExtensionError."""
     if table < 0 or table >= limits.TABLES_MAX:
         return -_ERROR_TABLE
     if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
@@ -69,15 +70,29 @@ def helper_put(context, frame, table, key, key_length, value, value_length):
         return -_ERROR_VALUE
     status = store_put(
         load64(context + C_STORE), load64(context + C_PARTICIPANT), load32(frame + F_TENANT), table, key, key_length,
-        value, value_length, 0,
+        value, value_length, expected_version,
     )  # fmt: skip
-    if status == _OK:
-        return 0
     if status == _OUT_OF_MEMORY:
         return -_ERROR_OUT_OF_MEMORY
     if status == _QUOTA_EXCEEDED:
         return -_ERROR_QUOTA
-    return -_ERROR_BUSY
+    return status if status in (_OK, _VERSION_CHANGED) else -_ERROR_BUSY
+
+
+@cfunc("int64(int64, int64, int64, int64, int64, int64, int64)", cache=True)
+def helper_put(context, frame, table, key, key_length, value, value_length):
+    """0 when done; < 0: -ExtensionError, and the old value is still in place."""
+    return _put(context, frame, table, key, key_length, value, value_length, 0)
+
+
+@cfunc("int64(int64, int64, int64, int64, int64, int64, int64, int64)", cache=True)
+def helper_put_if(context, frame, table, key, key_length, value, value_length, version):
+    """1 when done, 0 when the object has another version (``version`` 0: when there is one); < 0: -ExtensionError."""
+    expected = EXPECT_ABSENT if version == 0 else version
+    status = _put(context, frame, table, key, key_length, value, value_length, expected)
+    if status == _OK:
+        return 1
+    return 0 if status == _VERSION_CHANGED else status
 
 
 @cfunc("int64(int64, int64, int64, int64, int64)", cache=True)
@@ -104,5 +119,6 @@ def fill_context(record: np.ndarray, store: int, participant: int) -> None:
     record["get"] = helper_get.address
     record["put"] = helper_put.address
     record["delete"] = helper_delete.address
+    record["put_if"] = helper_put_if.address
     record["store"] = store
     record["participant"] = participant

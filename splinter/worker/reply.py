@@ -83,10 +83,11 @@ def _append_decimal(target: int, number: int) -> int:
 
 
 @njit(cache=True)
-def refuse_extension_error(w: int, header: int, name_length: int, error: int, line: int) -> int:
+def refuse_extension_error(w: int, header: int, name_length: int, error: int, line: int, code: int) -> int:
     """Reply EXTENSION_ERROR with the text of :func:`splinter.ext.abi.error_message`: "<name>, line <line>: <text>".
 
-    The name is the request's key. Returns the reply's length in bytes.
+    The name is the request's key. ``code``, what the extension raised itself or 0, goes where an object's version does.
+    Returns the reply's length in bytes.
     """
     message = header + HEADER_BYTES
     length = min(name_length, _NAME_BYTES_MAX)
@@ -99,4 +100,4 @@ def refuse_extension_error(w: int, header: int, name_length: int, error: int, li
         length += 1
     text, text_length = extension_error_text(load64(w + W_TEXTS), error)
     copy_bytes(message + length, text, text_length)
-    return finish(w, header, _EXTENSION_ERROR, 0, length + text_length)
+    return finish(w, header, _EXTENSION_ERROR, code, length + text_length)

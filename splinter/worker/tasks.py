@@ -95,6 +95,7 @@ _BAD_ARGUMENTS = int(Status.BAD_ARGUMENTS)
 _REPLY_TOO_LARGE = int(Status.REPLY_TOO_LARGE)
 _SCALAR, _BYTES = int(ResultKind.SCALAR), int(ResultKind.BYTES)
 _ERROR_BUDGET = int(ExtensionError.BUDGET)
+_ERROR_RAISED = int(ExtensionError.RAISED)
 _ERROR_ARGUMENTS = int(ExtensionError.ARGUMENTS)
 OLDEST_NONE = (1 << 63) - 1  # no task holds an epoch
 
@@ -153,7 +154,6 @@ def invoke(w: int, header: int, key_length: int, value_length: int, origin: int,
     store64(task + T_HEADER, header)
     store32(task + T_ORIGIN, origin)
     store64(task + T_CHUNK, chunk)
-    store32(task + T_YIELDS, 0)
     store64(task + T_CYCLES, 0)
     slot = load32(record + R_STATISTICS) & _SLOT_MASK
     store64(task + T_COUNTERS, load64(w + W_EXTENSION_COUNTERS) + slot * EXTENSION_COUNTERS_BYTES)
@@ -163,6 +163,7 @@ def invoke(w: int, header: int, key_length: int, value_length: int, origin: int,
         release_task(w, task)
         return length
     _set_limits(w, task, tenant)
+    store32(task + T_YIELDS, 1)
     # Only now does the task outlive this turn of the loop: from here on it holds this turn's epoch. A newer one would not
     # cover what it read already; the worker's published one may be another task's, and would never move on.
     epoch = load64(w + W_TURN_EPOCH)
@@ -218,7 +219,8 @@ def _reply(w: int, task: int, outcome: int) -> int:
         error = load32(frame + F_ERROR)
         if error == _ERROR_ARGUMENTS:
             return refuse(w, header, _BAD_ARGUMENTS)
-        return refuse_extension_error(w, header, load16(header + H_KEY_LENGTH), error, load32(frame + F_LINE))
+        code = load64(frame + F_RESULT) if error == _ERROR_RAISED else 0
+        return refuse_extension_error(w, header, load16(header + H_KEY_LENGTH), error, load32(frame + F_LINE), code)
     kind = load32(task + T_RESULT_KIND)
     if kind == _SCALAR:
         store64(header + HEADER_BYTES, load64(frame + F_RESULT))
