@@ -46,7 +46,10 @@ def function_of(function: ast.FunctionDef, is_helper: bool, findings: Findings) 
     plain = list(arguments.args)
     store_name = ""
     if plain and _name(plain[0].annotation) == STORE.name:
-        store_name = plain.pop(0).arg
+        store_name = plain[0].arg
+        if store_name in RESERVED_NAMES:
+            findings.add(plain[0], "reserved-name", f"`{store_name}` has a meaning in the language")
+        del plain[0]
     elif not is_helper:
         findings.add(plain[0] if plain else head(function), "parameter", "the first parameter must be the store",
                      "write `db: Store`")  # fmt: skip

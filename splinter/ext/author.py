@@ -9,13 +9,17 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, SupportsIndex, TypeAlias, TypeVar, overload
 
 from splinter.ext.abi import ExtensionError
 from splinter.ext.faults import ExtensionFault
 from splinter.ext.types import BIG_ENDIAN, ELEMENTS, F64, Element
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+_Number = TypeVar("_Number", int, float)
+_FLOATS = ("f32", "f64", "f32_be", "f64_be")
 
 
 def extension(function: _Function) -> _Function:
@@ -171,7 +175,13 @@ def _setter(name: str) -> Callable[[Buffer, int, Any], None]:
     return replace
 
 
-class _Readable:
+if TYPE_CHECKING:
+    _LikeBytes = bytes  # so that type checkers take views and buffers where an extension declares bytes
+else:
+    _LikeBytes = object
+
+
+class _Readable(_LikeBytes):
     """Typed reads at an offset, shared by views and buffers; ``u64_be`` and so on read big-endian numbers."""
 
     _bytes: memoryview
@@ -180,7 +190,7 @@ class _Readable:
     i8, i16, i32, i64 = (_reader(f"i{bits}") for bits in (8, 16, 32, 64))
     u16_be, u32_be, u64_be = (_reader(f"u{bits}_be") for bits in (16, 32, 64))
     i16_be, i32_be, i64_be = (_reader(f"i{bits}_be") for bits in (16, 32, 64))
-    f32, f64, f32_be, f64_be = (_reader(name) for name in ("f32", "f64", "f32_be", "f64_be"))
+    f32, f64, f32_be, f64_be = (_reader(name) for name in _FLOATS)
 
 
 class View(_Readable):
@@ -199,16 +209,16 @@ class View(_Readable):
         return len(self._bytes)
 
     @overload
-    def __getitem__(self, index: int) -> int: ...
+    def __getitem__(self, index: SupportsIndex) -> int: ...
 
     @overload
     def __getitem__(self, index: slice) -> View: ...
 
-    def __getitem__(self, index: int | slice) -> int | View:
+    def __getitem__(self, index: SupportsIndex | slice) -> int | View:
         """One byte, or a part, with Python's rules for negative and too large bounds."""
         if isinstance(index, slice):
             return View(self._bytes[index])
-        if not -len(self) <= index < len(self):
+        if not -len(self) <= int(index) < len(self):
             raise ExtensionFault(ExtensionError.INDEX)
         return self._bytes[index]
 
@@ -233,6 +243,17 @@ class Buffer(_Readable):
     the task with ``OVERFLOW``, and one too many with ``CAPACITY``.
     """
 
+    append_u8, append_u16, append_u32, append_u64 = (_appender(f"u{bits}") for bits in (8, 16, 32, 64))
+    append_i8, append_i16, append_i32, append_i64 = (_appender(f"i{bits}") for bits in (8, 16, 32, 64))
+    append_u16_be, append_u32_be, append_u64_be = (_appender(f"u{bits}_be") for bits in (16, 32, 64))
+    append_i16_be, append_i32_be, append_i64_be = (_appender(f"i{bits}_be") for bits in (16, 32, 64))
+    append_f32, append_f64, append_f32_be, append_f64_be = (_appender(name) for name in _FLOATS)
+    set_u8, set_u16, set_u32, set_u64 = (_setter(f"u{bits}") for bits in (8, 16, 32, 64))
+    set_i8, set_i16, set_i32, set_i64 = (_setter(f"i{bits}") for bits in (8, 16, 32, 64))
+    set_u16_be, set_u32_be, set_u64_be = (_setter(f"u{bits}_be") for bits in (16, 32, 64))
+    set_i16_be, set_i32_be, set_i64_be = (_setter(f"i{bits}_be") for bits in (16, 32, 64))
+    set_f32, set_f64, set_f32_be, set_f64_be = (_setter(name) for name in _FLOATS)
+
     def __init__(self, capacity: int) -> None:
         self._memory = memoryview(bytearray(capacity))
         self._length = 0
@@ -253,7 +274,13 @@ class Buffer(_Readable):
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, index: int | slice) -> int | View:
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> int: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> View: ...
+
+    def __getitem__(self, index: SupportsIndex | slice) -> int | View:
         return View(self)[index]
 
     def __bytes__(self) -> bytes:
@@ -272,36 +299,28 @@ class Buffer(_Readable):
         return self._memory[self._length - count : self._length]
 
 
-for _name in (*ELEMENTS, *BIG_ENDIAN):
-    setattr(Buffer, f"append_{_name}", _appender(_name))
-    setattr(Buffer, f"set_{_name}", _setter(_name))
-
-
 def buffer(capacity: int) -> Buffer:
     """An empty buffer for up to ``capacity`` bytes."""
     return Buffer(capacity)
 
 
-class array:
+class array(Generic[_Number]):
     """``array(u32, 16)``: a local array of 16 elements, all 0 at first. Negative indices count from the end.
 
     What is stored must fit the type of the elements, or the task ends with ``OVERFLOW``.
     """
 
-    def __init__(self, element: Any, length: int) -> None:
+    def __init__(self, element: type[_Number], length: int) -> None:
         self._element = ELEMENTS[element.__name__ if element is not float else "f64"]
-        self._values: list[Any] = [0.0 if self._element.value == F64 else 0] * length
-
-    def __class_getitem__(cls, element: Any) -> type[array]:
-        return cls
+        self._values: list[_Number] = [0.0 if self._element.value == F64 else 0] * length  # type: ignore[list-item]
 
     def __len__(self) -> int:
         return len(self._values)
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, index: int) -> _Number:
         return self._values[self._place(index)]
 
-    def __setitem__(self, index: int, value: Any) -> None:
+    def __setitem__(self, index: int, value: _Number) -> None:
         self._values[self._place(index)] = unpack(self._element, pack(self._element, value))
 
     def _place(self, index: int) -> int:

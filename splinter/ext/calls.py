@@ -195,9 +195,9 @@ class CallChecker(ExpressionChecker):
         return result
 
     def _table(self, node: ast.expr) -> None:
-        self.integer(node, "a table")
+        kind = self.integer(node, "a table")
         value = self.constant(node)
-        if isinstance(value, int) and not 0 <= value < TABLES_MAX:
+        if kind != INVALID and isinstance(value, int) and not 0 <= value < TABLES_MAX:
             self.error(node, "table", f"table {value} is out of range", f"tables are 0 to {TABLES_MAX - 1}")
 
     def _key_or_value(self, name: str, node: ast.expr) -> None:

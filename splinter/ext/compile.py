@@ -17,6 +17,8 @@ from splinter.ext.parse import parse
 from splinter.ext.signature import Signature
 from splinter.limits import CODE_BYTES_MAX
 
+INTERNAL_MESSAGE_CHARACTERS_MAX = 300
+
 
 @dataclass(frozen=True)
 class CompiledExtension:
@@ -42,16 +44,18 @@ def compile_source(
     findings = Findings(source, filename)
     try:
         return _compile(source, name, preempt, findings)
-    except (RecursionError, MemoryError):
-        findings.add_at(1, 1, "nesting", "the source is nested too deeply")
-    except TooLargeError as error:
-        findings.add_at(1, 1, "too-large", str(error), "keep less, or split the extension")
     except CompileError:
         raise
+    except (RecursionError, MemoryError):
+        finding = ("nesting", "the source is nested too deeply", "")
+    except TooLargeError as error:
+        finding = ("too-large", str(error), "keep less, or split the extension")
     except Exception as error:
         # A bug of the compiler's, LLVM's verifier or the linker's refusal: refusing the source is the safe answer.
-        findings.add_at(1, 1, "internal", f"the compiler failed: {type(error).__name__}: {error}"[:300],
-                        "please report this source")  # fmt: skip
+        message = f"the compiler failed: {type(error).__name__}: {error}"[:INTERNAL_MESSAGE_CHARACTERS_MAX]
+        finding = ("internal", message, "please report this source")
+    findings.muted = False
+    findings.add_at(1, 1, *finding)
     raise findings.error()
 
 

@@ -7,6 +7,7 @@ MemoryError and RecursionError, which are turned into findings here), and text t
 from __future__ import annotations
 
 import ast
+import keyword
 import warnings
 from dataclasses import dataclass
 
@@ -34,7 +35,7 @@ def parse(source: str, name: str | None, findings: Findings) -> Module:
     With several ``@extension`` functions in the source, ``name`` says which; with one, ``name`` does not matter here.
     """
     tree = _parse_python(source, findings)
-    _check_size(tree, findings)
+    _check_tree(tree, findings)
     findings.raise_if_any()
     extensions: list[ast.FunctionDef] = []
     helpers: dict[str, ast.FunctionDef] = {}
@@ -87,8 +88,12 @@ def _parse_python(source: str, findings: Findings) -> ast.Module:
     raise findings.error()
 
 
-def _check_size(tree: ast.Module, findings: Findings) -> None:
-    """Bound nodes and nesting without recursion, so that the stages behind may recurse."""
+def _check_tree(tree: ast.Module, findings: Findings) -> None:
+    """Bound nodes and nesting without recursion, so that the stages behind may recurse; and look at every name.
+
+    Python recognises keywords before it normalises identifiers, so that a variable can be named like one (with letters
+    of a compatible alphabet). That is allowed there, and confusing everywhere.
+    """
     count = 0
     level: list[ast.AST] = [tree]
     depth = 0
@@ -99,10 +104,20 @@ def _check_size(tree: ast.Module, findings: Findings) -> None:
                          "put parts of the expression into variables of their own")  # fmt: skip
             return
         count += len(level)
+        for node in level:
+            for name in _names(node):
+                if keyword.iskeyword(name):
+                    findings.add(node, "reserved-name", f"a name is spelled like the keyword `{name}`")
         level = [child for node in level for child in ast.iter_child_nodes(node)]
         depth += 1
     if count > SOURCE_NODES_MAX:
         findings.add_at(1, 1, "source-size", f"the source has {count} syntax nodes; at most {SOURCE_NODES_MAX} are taken")
+
+
+def _names(node: ast.AST) -> list[str]:
+    """The identifiers in one node of the syntax tree."""
+    fields = (getattr(node, field, None) for field in ("id", "arg", "name", "attr", "asname"))
+    return [field for field in fields if isinstance(field, str)]
 
 
 def _is_extension(function: ast.FunctionDef, findings: Findings) -> bool:
