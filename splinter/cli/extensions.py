@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     app.command()(install)
     app.command()(uninstall)
     app.command("extensions")(list_extensions)
+    app.command()(log)
     app.command()(check)
     app.command(context_settings=_ARGUMENTS_AS_THEY_ARE)(invoke)
 
@@ -86,6 +87,21 @@ def list_extensions(
         counts = (f"{info.invocations:,}", f"{info.errors:,}", f"{info.yields:,}", f"{info.cpu_us / 1000:,.1f}")
         table.add_row(str(info.signature), *sizes, *counts)
     Console().print(table)
+
+
+def log(
+    tenant: Tenant,
+    token: Token = None,
+    instance: Instance = "default",
+    address: Address = None,
+) -> None:
+    """Show what a tenant's extensions wrote by db.log of late, oldest first.
+
+    Example: splinter log --tenant 7
+    """
+    with find_server(instance, address).client(tenant, token) as client:
+        for time_ns, text in client.log():
+            print(f"{time_ns / 1e9:.6f} {text.decode(errors='backslashreplace')}")
 
 
 def check(file: _File) -> None:

@@ -223,6 +223,13 @@ class Client:
         """The tenant's installed extensions, by name."""
         return [_extension_info(fields) for fields in self._ask("extension.list")["extensions"]]
 
+    def log(self) -> list[tuple[int, bytes]]:
+        """What the tenant's extensions wrote by ``db.log`` of late: (nanoseconds of the server's clock, text), oldest first.
+
+        It is for debugging: the server keeps what fits a small ring that all tenants share.
+        """
+        return [(entry["time_ns"], entry["text"]) for entry in self._ask("extension.log")["entries"]]
+
     # --- the connection -----------------------------------------------------------------------------------------------
 
     def ping(self) -> float:

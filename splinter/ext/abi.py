@@ -64,13 +64,27 @@ CONTEXT = np.dtype(
         # int64 put_if(context, frame, table, key, key_length, value, value_length, version): 1 put, 0 the object's version
         # is another one (version 0: there is an object); < 0: -ExtensionError. A pointer of 0: not offered
         ("put_if", "<u8"),
-        ("reserved", "<u8", 26),
+        # int64 now_ns(context, frame): nanoseconds of the monotonic clock
+        ("now_ns", "<u8"),
+        # int64 log(context, frame, text, length): 0; an entry of the tenant's debug log, cut at LOG_TEXT_BYTES_MAX
+        ("log", "<u8"),
+        ("exp", "<u8"),  # the C library's double exp(double)
+        ("log_e", "<u8"),  # the C library's double log(double)
+        ("log_area", "<u8"),  # address of the worker's LOG, for the helper
+        ("tenants", "<u8"),  # address of the tenants area, for the helper
+        ("reserved", "<u8", 20),
     ]
 )
 C_GET = offset(CONTEXT, "get")
 C_PUT = offset(CONTEXT, "put")
 C_DELETE = offset(CONTEXT, "delete")
 C_PUT_IF = offset(CONTEXT, "put_if")
+C_NOW_NS = offset(CONTEXT, "now_ns")
+C_LOG = offset(CONTEXT, "log")
+C_EXP = offset(CONTEXT, "exp")
+C_LOG_E = offset(CONTEXT, "log_e")
+C_LOG_AREA = offset(CONTEXT, "log_area")
+C_TENANTS = offset(CONTEXT, "tenants")
 C_STORE = offset(CONTEXT, "store")
 C_PARTICIPANT = offset(CONTEXT, "participant")
 

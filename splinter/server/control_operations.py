@@ -19,9 +19,11 @@ from splinter.server import statistics
 from splinter.server.control_tenants import Tenants
 from splinter.server.registry import Entry, Registry
 from splinter.server.shared import Shared
+from splinter.worker.log import log_read
 
 _CREDENTIAL_BYTES_MAX = 256
 _TOKEN_BYTES = 8
+_LOG_ENTRIES_TOLD_MAX = 1000
 _COMPILED_KEPT = 64  # compiled sources remembered, the most recent ones
 _Handler = Callable[[dict[Any, Any]], Awaitable[dict[str, Any]]]
 
@@ -44,6 +46,7 @@ class Operations:
             "extension.install": self._extension_install,
             "extension.uninstall": self._extension_uninstall,
             "extension.list": self._extension_list,
+            "extension.log": self._extension_log,
             "extension.signature": self._extension_signature,
             "stats": self._stats,
         }
@@ -177,6 +180,12 @@ class Operations:
     async def _extension_list(self, request: dict[Any, Any]) -> dict[str, Any]:
         tenant = self._require_tenant(request)
         return {"extensions": [self._describe(entry) for entry in self._registry.entries(tenant)]}
+
+    async def _extension_log(self, request: dict[Any, Any]) -> dict[str, Any]:
+        tenant = self._require_tenant(request)
+        generation = self._tenants.generation(tenant)
+        entries = sorted(entry for log in self._shared.logs for entry in log_read(log, tenant, generation))
+        return {"entries": [{"time_ns": time_ns, "text": text} for time_ns, text in entries[-_LOG_ENTRIES_TOLD_MAX:]]}
 
     async def _extension_signature(self, request: dict[Any, Any]) -> dict[str, Any]:
         tenant = self._require_tenant(request)

@@ -26,4 +26,5 @@ class Shared:
     listen_socket: socket.socket  # bound and listening; survives the control process
     statistics: Callable[[], dict[str, Any]]  # counters of workers, transport and store
     extension_counters: list[np.ndarray]  # of each worker: EXTENSION_COUNTERS by slot (splinter.worker.layout)
+    logs: list[np.ndarray]  # of each worker: its extensions' debug log (splinter.worker.log.LOG)
     cycles_per_millisecond: int  # what those counters' cycles are

@@ -7,14 +7,18 @@ have produced, so they lie in its arguments, its frame or its tenant's objects.
 
 from __future__ import annotations
 
+import ctypes
+
 import numpy as np
 from numba import cfunc, njit
 
 from splinter import limits
 from splinter.errors import Status
 from splinter.ext.abi import (
+    C_LOG_AREA,
     C_PARTICIPANT,
     C_STORE,
+    C_TENANTS,
     CONTEXT,
     F_OUT_ADDRESS,
     F_OUT_LENGTH,
@@ -23,6 +27,8 @@ from splinter.ext.abi import (
     ExtensionError,
 )
 from splinter.native.atomics import load32, load64, store64
+from splinter.native.clock import now_ns
+from splinter.net.tenants import T_GENERATION, TENANT
 from splinter.store.operations import (
     object_value,
     object_value_length,
@@ -32,7 +38,9 @@ from splinter.store.operations import (
     store_put,
 )
 from splinter.store.publication import EXPECT_ABSENT
+from splinter.worker.log import log_append
 
+_TENANT_BYTES = TENANT.itemsize
 _OK = int(Status.OK)
 _NOT_FOUND = int(Status.NOT_FOUND)
 _OUT_OF_MEMORY = int(Status.OUT_OF_MEMORY)
@@ -110,8 +118,26 @@ def helper_delete(context, frame, table, key, key_length):
     return 0 if status == _NOT_FOUND else -_ERROR_BUSY
 
 
-def fill_context(record: np.ndarray, store: int, participant: int) -> None:
+@cfunc("int64(int64, int64)", cache=True)
+def helper_now_ns(context, frame):
+    """Nanoseconds of the monotonic clock."""
+    return now_ns(frame + F_OUT_ADDRESS)  # what a get left there, its caller has taken
+
+
+@cfunc("int64(int64, int64, int64, int64)", cache=True)
+def helper_log(context, frame, text, length):
+    """Write to the tenant's debug log; 0."""
+    time_ns = now_ns(frame + F_OUT_ADDRESS)
+    tenant = load32(frame + F_TENANT)
+    generation = load32(load64(context + C_TENANTS) + tenant * _TENANT_BYTES + T_GENERATION)
+    log_append(load64(context + C_LOG_AREA), tenant, generation, time_ns, text, max(length, 0))
+    return 0
+
+
+def fill_context(record: np.ndarray, *, store: int, participant: int, log_area: int, tenants: int) -> None:
     """Set up one worker's context (a one-element array of :data:`splinter.ext.abi.CONTEXT`).
+
+    ``store``, ``log_area`` and ``tenants`` are addresses of the store's descriptor, the worker's LOG and the tenants area.
 
     The helpers' addresses are this process's: they hold in every process that is forked from it.
     """
@@ -120,5 +146,12 @@ def fill_context(record: np.ndarray, store: int, participant: int) -> None:
     record["put"] = helper_put.address
     record["delete"] = helper_delete.address
     record["put_if"] = helper_put_if.address
+    record["now_ns"] = helper_now_ns.address
+    record["log"] = helper_log.address
+    mathematics = ctypes.CDLL("libm.so.6")
+    record["exp"] = ctypes.cast(mathematics.exp, ctypes.c_void_p).value
+    record["log_e"] = ctypes.cast(mathematics.log, ctypes.c_void_p).value
+    record["log_area"] = log_area
+    record["tenants"] = tenants
     record["store"] = store
     record["participant"] = participant

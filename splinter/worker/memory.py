@@ -11,6 +11,7 @@ from splinter.ext.abi import CONTEXT
 from splinter.native.memory import SharedArena
 from splinter.worker.helpers import fill_context
 from splinter.worker.layout import BATCH, EXTENSION_COUNTERS, POLLFD, POLLIN, TASK, WORKER
+from splinter.worker.log import LOG
 from splinter.worker.udp_layout import UDP_AREA, part_sizes, udp_chunks
 
 _U32 = np.dtype("<u4")
@@ -42,9 +43,9 @@ class WorkerMemory:
         sizes = part_sizes(chunks) if udp else {}
         descriptors = limits.QUEUES_MAX + 1
         needed = [
-            WORKER.itemsize, CONTEXT.itemsize, TASK.itemsize * tasks, limits.FRAME_BYTES * tasks, 4 * tasks, 4 * tasks,
-            EXTENSION_COUNTERS.itemsize * limits.EXTENSIONS_MAX, _SCRATCH_BYTES, BATCH.itemsize * limits.RX_BATCH,
-            POLLFD.itemsize * descriptors, UDP_AREA.itemsize, *sizes.values(),
+            WORKER.itemsize, CONTEXT.itemsize, LOG.itemsize, TASK.itemsize * tasks, limits.FRAME_BYTES * tasks,
+            4 * tasks, 4 * tasks, EXTENSION_COUNTERS.itemsize * limits.EXTENSIONS_MAX, _SCRATCH_BYTES,
+            BATCH.itemsize * limits.RX_BATCH, POLLFD.itemsize * descriptors, UDP_AREA.itemsize, *sizes.values(),
         ]  # fmt: skip
         arena = SharedArena(sum(map(SharedArena.rounded, needed)))
         self.index = index
@@ -52,7 +53,8 @@ class WorkerMemory:
         self.block = arena.array(WORKER)
         self.address = self.block.ctypes.data
         context = arena.array(CONTEXT)
-        fill_context(context, store, index)
+        self.log = arena.array(LOG)
+        fill_context(context, store=store, participant=index, log_area=self.log.ctypes.data, tenants=tenants)
         self._poll_fds = arena.array(POLLFD, descriptors)
         # Only the slots in use take memory: pages of a shared mapping come when they are touched.
         self.extension_counters = arena.array(EXTENSION_COUNTERS, limits.EXTENSIONS_MAX)

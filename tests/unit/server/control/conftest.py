@@ -23,6 +23,7 @@ from splinter.server.shared import Shared
 from splinter.store.region import Region
 from splinter.store.store import Store
 from splinter.worker.layout import EXTENSION_COUNTERS, EXTENSION_COUNTERS_BYTES
+from splinter.worker.log import LOG
 
 CREDENTIAL = "the administrator's secret"
 CORES = 3
@@ -97,6 +98,7 @@ def control_stopped() -> Iterator[Control]:
             Region.create("counters", EXTENSION_COUNTERS_BYTES * limits.EXTENSIONS_MAX).array(EXTENSION_COUNTERS)
             for _ in range(CORES)
         ],
+        logs=[Region.create("log", LOG.itemsize).array(LOG, 1) for _ in range(CORES)],
         cycles_per_millisecond=1_000_000,
     )
     control = Control(shared)
