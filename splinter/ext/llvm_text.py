@@ -161,6 +161,7 @@ done:
 _EPILOGUE = """
 attributes #0 = { nounwind "no-builtins" }
 !0 = !{!"branch_weights", i32 1, i32 1048576}
+!1 = !{!"branch_weights", i32 1048576, i32 1}
 """
 
 
@@ -234,19 +235,17 @@ class _Emitter:
         lines = ["entry:", "  %budget = alloca i64"]
         lines += [f"  %cell{r.number} = alloca {_LLVM_TYPE[r.kind]}" for r in sorted(self.cells, key=lambda r: r.number)]
         lines += [f"  %scratch{cell} = alloca i64" for cell in range(self.function.scratch_cells)]
+        lines += ["  %frame_at = inttoptr i64 %frame to ptr", "  %context_at = inttoptr i64 %context to ptr"]
         for name, offset, kind in (("budget_at", abi.F_BUDGET, "i64"), ("state_at", abi.F_STATE, "i32")):
-            lines += [
-                f"  %{name}_address = add i64 %frame, {offset}",
-                f"  %{name} = inttoptr i64 %{name}_address to ptr",
-                f"  %{name}_start = load {kind}, ptr %{name}",
-            ]
+            lines.append(f"  %{name} = getelementptr i8, ptr %frame_at, i64 {offset}")
+            lines.append(f"  %{name}_start = load {kind}, ptr %{name}")
         lines.append("  store i64 %budget_at_start, ptr %budget")
         cases = " ".join(f"i32 {number}, label %resume{number}" for number in self.states.values())
         lines.append(f"  switch i32 %state_at_start, label %b0 [{cases}]")
         return lines
 
     def _frame_pointer(self, offset: int) -> str:
-        return self._pointer(self._value(f"add i64 %frame, {offset}"))
+        return self._value(f"getelementptr i8, ptr %frame_at, i64 {offset}")
 
     def _return(self, code: int) -> None:
         budget = self._value("load i64, ptr %budget")
@@ -302,6 +301,7 @@ class _Emitter:
     def _body(self, blocks: list[ir.Block]) -> list[str]:
         self.failed_from: list[tuple[str, str, int]] = []
         self.names: dict[Register, str] = {}
+        self.frame_offsets: dict[Register, int] = {}  # registers that hold an address in the frame
         for block in blocks:
             self._begin(f"b{block.number}")
             for instruction in block.instructions:
@@ -332,13 +332,15 @@ class _Emitter:
 
     def _instruction(self, instruction: ir.Instruction) -> None:
         op = instruction.op
+        if op is Op.FRAME and instruction.target is not None and instruction.target not in self.cells:
+            self.frame_offsets[instruction.target] = instruction.size  # computed where it is used
+            return
+        if op in (Op.LOAD, Op.LOAD_SIGNED, Op.STORE):
+            self._memory_access(instruction)
+            return
         operands = [self._operand(operand) for operand in instruction.operands]
         if op is Op.CHECK:
-            is_broken = self._value(f"xor i1 {operands[0]}, true")
-            self._fail_if(is_broken, instruction.error, instruction.line)
-            return
-        if op is Op.STORE:
-            self._store(operands[0], operands[1], instruction.size)
+            self._fail_unless(operands[0], instruction.error, instruction.line)
             return
         if op is Op.SPEND:
             self._spend(str(instruction.size))
@@ -395,8 +397,6 @@ class _Emitter:
                 return self._value(f"fpext float {self._value(f'bitcast i32 {bits} to float')} to double")
             case Op.SWAP:
                 return self._swap(operands[0], 8 * instruction.size)
-            case Op.LOAD | Op.LOAD_SIGNED:
-                return self._load(operands[0], instruction.size, "sext" if op is Op.LOAD_SIGNED else "zext")
             case Op.FRAME:
                 return self._value(f"add i64 %frame, {instruction.size}")
             case Op.SCRATCH:
@@ -412,7 +412,7 @@ class _Emitter:
         raise AssertionError(op)
 
     def _helper(self, instruction: ir.Instruction, operands: list[str]) -> str:
-        pointer_at = self._pointer(self._value(f"add i64 %context, {instruction.size}"))
+        pointer_at = self._value(f"getelementptr i8, ptr %context_at, i64 {instruction.size}")
         pointer = self._value(f"load ptr, ptr {pointer_at}")
         if instruction.error:  # not every worker has this helper
             is_missing = self._value(f"icmp eq ptr {pointer}, null")
@@ -425,6 +425,12 @@ class _Emitter:
         self._line(f"br i1 {is_error}, label %helper_failed{instruction.line}, label %{onward}, !prof !0")
         self._begin(onward)
         return result
+
+    def _fail_unless(self, holds: str, error: int, line: int) -> None:
+        failure = self.failures.setdefault((error, line), f"fail{len(self.failures)}")
+        onward = self._new_label()
+        self._line(f"br i1 {holds}, label %{onward}, label %{failure}, !prof !1")
+        self._begin(onward)
 
     def _fail_if(self, is_broken: str, error: int, line: int) -> None:
         failure = self.failures.setdefault((error, line), f"fail{len(self.failures)}")
@@ -442,16 +448,24 @@ class _Emitter:
         value = self._value(f"call i{bits} @llvm.bswap.i{bits}(i{bits} {value})")
         return value if bits == 64 else self._value(f"zext i{bits} {value} to i64")
 
-    def _load(self, address: str, size: int, extension: str) -> str:
-        bits = 8 * size
-        value = self._value(f"load i{bits}, ptr {self._pointer(address)}, align 1")
-        return value if size == WORD_BYTES else self._value(f"{extension} i{bits} {value} to i64")
-
-    def _store(self, address: str, value: str, size: int) -> None:
-        bits = 8 * size
-        if size != WORD_BYTES:
-            value = self._value(f"trunc i64 {value} to i{bits}")
-        self._line(f"store i{bits} {value}, ptr {self._pointer(address)}, align 1")
+    def _memory_access(self, instruction: ir.Instruction) -> None:
+        bits = 8 * instruction.size
+        address = instruction.operands[0]
+        if isinstance(address, Register) and address in self.frame_offsets:
+            pointer = self._frame_pointer(self.frame_offsets[address])
+        else:
+            pointer = self._value(f"inttoptr i64 {self._operand(address)} to ptr")
+        if instruction.op is Op.STORE:
+            value = self._operand(instruction.operands[1])
+            if bits < 64:
+                value = self._value(f"trunc i64 {value} to i{bits}")
+            self._line(f"store i{bits} {value}, ptr {pointer}, align 1")
+            return
+        assert instruction.target is not None
+        value = self._value(f"load i{bits}, ptr {pointer}, align 1")
+        if bits < 64:
+            value = self._value(f"{'sext' if instruction.op is Op.LOAD_SIGNED else 'zext'} i{bits} {value} to i64")
+        self._assign(instruction.target, value)
 
     # --- values -------------------------------------------------------------------------------------------------------
 
@@ -460,6 +474,8 @@ class _Emitter:
             if operand.kind is Kind.FLOAT:
                 return f"0x{operand.value:016X}"
             return str(operand.value) if operand.kind is Kind.WORD else ("true" if operand.value else "false")
+        if operand in self.frame_offsets:
+            return self._value(f"add i64 %frame, {self.frame_offsets[operand]}")
         if operand in self.cells:
             return self._value(f"load {_LLVM_TYPE[operand.kind]}, ptr %cell{operand.number}")
         return self.names[operand]
@@ -469,9 +485,6 @@ class _Emitter:
             self._line(f"store {_LLVM_TYPE[target.kind]} {value}, ptr %cell{target.number}")
         else:
             self.names[target] = value
-
-    def _pointer(self, address: str) -> str:
-        return self._value(f"inttoptr i64 {address} to ptr")
 
     def _value(self, instruction: str) -> str:
         self.values += 1
