@@ -72,6 +72,7 @@ class XdpTransport:
                 tenants_max=limits.TENANTS_MAX,
                 index_buckets=index_buckets,
                 slabs=slabs,
+                address=config.address,
             )
         self._sockets: list[list[XskSocket]] = []  # by queue, then core slot
 
@@ -146,6 +147,7 @@ class XdpTransport:
         return {
             "xdp": self.program.counters(),
             "sockets": totals,
+            "zero_copy": all(xsk.zero_copy for row in self._sockets for xsk in row),
             "chunks": {"total": len(self._states), "free": filled, "received": received, "sending": sending, "sent": sent},
         }
 
