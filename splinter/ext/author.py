@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Literal, SupportsIndex, TypeAlias, TypeVar, overload
 
 from splinter.ext.abi import ExtensionError
@@ -19,6 +20,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 _Number = TypeVar("_Number", int, float)
+FNV_OFFSET, FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3
 _FLOATS = ("f32", "f64", "f32_be", "f64_be")
 
 
@@ -85,6 +87,34 @@ def sqrt(x: float) -> float:
 def floor(x: float) -> float:
     """The largest whole number that is not above ``x``, as a float."""
     return (float(math.floor(x)) or math.copysign(0.0, x)) if math.isfinite(x) else x
+
+
+def exp(x: float) -> float:
+    """e to the power of ``x``; ends the task with ``OVERFLOW`` when that is too large."""
+    try:
+        return math.exp(x)
+    except OverflowError:
+        raise ExtensionFault(ExtensionError.OVERFLOW) from None
+
+
+def log(x: float) -> float:
+    """Natural logarithm; ends the task with ``DOMAIN`` unless ``x`` is positive."""
+    if x <= 0:
+        raise ExtensionFault(ExtensionError.DOMAIN)
+    return math.log(x)
+
+
+def crc32(content: Bytes) -> int:
+    """The CRC that zlib, Ethernet and PNG use."""
+    return zlib.crc32(bytes(View(content)))
+
+
+def hash64(content: Bytes) -> int:
+    """FNV-1a, 64 bits: quick, well spread, and no protection against somebody who looks for collisions."""
+    state = FNV_OFFSET
+    for byte in bytes(View(content)):
+        state = (state ^ byte) * FNV_PRIME & (1 << 64) - 1
+    return state
 
 
 def popcount(x: int) -> int:
@@ -191,6 +221,13 @@ class _Readable(_LikeBytes):
     u16_be, u32_be, u64_be = (_reader(f"u{bits}_be") for bits in (16, 32, 64))
     i16_be, i32_be, i64_be = (_reader(f"i{bits}_be") for bits in (16, 32, 64))
     f32, f64, f32_be, f64_be = (_reader(name) for name in _FLOATS)
+
+    def records(self, size: int) -> Iterator[View]:
+        """Go over parts of ``size`` bytes; ends the task with ``INDEX`` when the bytes are no whole number of them."""
+        content = View(self)
+        if size < 1 or len(content) % size:
+            raise ExtensionFault(ExtensionError.INDEX)
+        return (content[at : at + size] for at in range(0, len(content), size))
 
 
 class View(_Readable):
@@ -357,6 +394,18 @@ class Store:
         To change an object safely, ask for its version first, then read it, then ``put_if`` with that version: the
         version of an object that is not there is 0, so creating one is safe in the same way.
         """
+        raise NotImplementedError
+
+    def multiget(self, table: int, keys: Bytes, size: int) -> Iterator[View | None]:
+        """Go over the objects whose keys, of ``size`` bytes each, stand one behind the other."""
+        raise NotImplementedError
+
+    def now_ns(self) -> int:
+        """Nanoseconds of the machine's monotonic clock."""
+        raise NotImplementedError
+
+    def log(self, text: Bytes) -> None:
+        """Write an entry into the tenant's debug log, which its owner can read; long ones are cut."""
         raise NotImplementedError
 
     def tenant(self) -> int:

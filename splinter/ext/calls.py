@@ -8,17 +8,28 @@ from collections.abc import Callable
 from splinter.ext.checked import Checked, ConstantValue
 from splinter.ext.diagnostics import Findings
 from splinter.ext.expressions import FLOAT_HINT, MIXED_HINT, ExpressionChecker
-from splinter.ext.names import BIT_FUNCTIONS, CONVERSIONS, FUNCTION_NAMES, MEMORY_FUNCTIONS, STORE_METHODS
+from splinter.ext.names import (
+    BIT_FUNCTIONS,
+    CONVERSIONS,
+    DIGESTS,
+    FLOAT_FUNCTIONS,
+    FUNCTION_NAMES,
+    MEMORY_FUNCTIONS,
+    MULTIGET,
+    STORE_METHODS,
+)
 from splinter.ext.types import (
     BIG_ENDIAN,
     BOOL,
     BUFFER,
+    BYTES,
     ELEMENTS,
     F64,
     I64,
     INVALID,
     NAT,
     NONE,
+    OPTIONAL_BYTES,
     U64,
     ArrayType,
     Element,
@@ -44,7 +55,8 @@ class CallChecker(ExpressionChecker):
         super().__init__(checked, constants, findings)
         self._functions: dict[str, Callable[[ast.Call], Type]] = {
             "len": self._call_len, "abs": self._call_abs, "min": self._call_extreme, "max": self._call_extreme,
-            "bool": self._call_bool, "sqrt": self._call_float, "floor": self._call_float,
+            "bool": self._call_bool, **dict.fromkeys(FLOAT_FUNCTIONS, self._call_float),
+            **dict.fromkeys(DIGESTS, self._call_digest),
             **dict.fromkeys(CONVERSIONS, self._call_convert), **dict.fromkeys(BIT_FUNCTIONS, self._call_bits),
         }  # fmt: skip
 
@@ -156,6 +168,18 @@ class CallChecker(ExpressionChecker):
                 self.error(node.args[0], "type", f"`{node.func.id}` is of an f64, and this is {kind}", "f64(…)")
         return F64
 
+    def _call_digest(self, node: ast.Call) -> Type:
+        assert isinstance(node.func, ast.Name)
+        if self._argument_count(node, 1):
+            self._bytes(node.args[0], f"`{node.func.id}` is of bytes")
+        return NAT if node.func.id == "crc32" else U64
+
+    def _bytes(self, node: ast.expr, what: str) -> None:
+        """Check an expression that must be bytes."""
+        kind = self.expression(node)
+        if kind != INVALID and not is_bytes(kind):
+            self.error(node, "type", f"{what}, and this is {kind}")
+
     def _call_bits(self, node: ast.Call) -> Type:
         assert isinstance(node.func, ast.Name)
         name = node.func.id
@@ -179,9 +203,45 @@ class CallChecker(ExpressionChecker):
 
     # --- the store ----------------------------------------------------------------------------------------------------
 
+    # --- what `for` goes over -----------------------------------------------------------------------------------------
+
+    def records(self, node: ast.Call) -> Type | None:
+        """Type of the elements of ``view.records(size)`` or ``db.multiget(table, keys, size)``; None for other calls."""
+        function = node.func
+        if not isinstance(function, ast.Attribute) or function.attr not in ("records", "multiget"):
+            return None
+        if isinstance(function.value, ast.Name) and function.value.id == self.checked.store_name:
+            if function.attr != "multiget":
+                return None
+            arguments = self.bind(node, MULTIGET) or {}
+            for name, argument in arguments.items():
+                if name == "table":
+                    self._table(argument)
+                elif name == "keys":
+                    self._bytes(argument, "the keys are bytes, one key behind the other")
+                else:
+                    self._size(argument)
+            return OPTIONAL_BYTES
+        if function.attr != "records":
+            return None
+        self._bytes(function.value, "only bytes have records")
+        if node.keywords:
+            self.error(node.keywords[0].value, "call", "`records` takes no keyword arguments")
+        if self._argument_count(node, 1):
+            self._size(node.args[0])
+        return BYTES
+
+    def _size(self, node: ast.expr) -> None:
+        kind = self.integer(node, "a record's size")
+        value = self.constant(node)
+        if kind != INVALID and isinstance(value, int) and value < 1:
+            self.error(node, "call", "a record has at least one byte")
+
     def _call_store(self, function: ast.Attribute, node: ast.Call) -> Type:
         if function.attr not in STORE_METHODS:
             self._all_arguments(node)
+            if function.attr == "multiget":
+                return self.error(node, "call", "`multiget` stands behind `in` of a `for` only")
             return self.error(function, "unknown-method", f"the store has no method `{function.attr}`",
                               f"it has {', '.join(sorted(STORE_METHODS))}")  # fmt: skip
         names, result = STORE_METHODS[function.attr]
@@ -190,6 +250,8 @@ class CallChecker(ExpressionChecker):
                 self._table(argument)
             elif name == "version":
                 self.integer(argument, "a version")
+            elif name == "text":
+                self._bytes(argument, "a log entry is bytes")
             else:
                 self._key_or_value(name, argument)
         return result
@@ -222,6 +284,9 @@ class CallChecker(ExpressionChecker):
             if self._argument_count(node, 1):
                 self.integer(node.args[0], "an offset")
             return READS[name].value
+        if name == "records":
+            self._all_arguments(node)
+            return self.error(node, "call", "`records` stands behind `in` of a `for` only")
         if kind == BUFFER:
             return self._call_buffer(function, node)
         self._all_arguments(node)

@@ -346,7 +346,10 @@ class _FunctionChecker:
         self._loop(node, None if is_endless else self.expressions.assigned)
 
     def _visit_For(self, node: ast.For) -> None:
-        kind = self.checked.types[node.iter] = self._range(node.iter)
+        kind = self.expressions.records(node.iter) if isinstance(node.iter, ast.Call) else None
+        if kind is None:
+            kind = self._range(node.iter)
+        self.checked.types[node.iter] = kind
         before = self.expressions.assigned
         if isinstance(node.target, ast.Name):
             self._assign_variable(node.target.id, kind, node.iter)
@@ -368,7 +371,8 @@ class _FunctionChecker:
         """Type of a loop's variable."""
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range"):
             self.expressions.expression(node)
-            self.findings.add(node, "for", "`for` goes over a range only", "write `for i in range(n):`")
+            self.findings.add(node, "for", "`for` goes over a range, records or multiget only",
+                              "write `for i in range(n):` or `for record in bytes.records(16):`")  # fmt: skip
             return INVALID
         if not 1 <= len(node.args) <= 3 or node.keywords:
             self.findings.add(node, "call", "`range` takes one to three integers")

@@ -100,6 +100,9 @@ class Op(Enum):
     POPCOUNT = auto()
     LEADING_ZEROS = auto()  # 64 for 0
     TRAILING_ZEROS = auto()
+    MATH = auto()  # call the C library's function of one float at byte ``size`` of the context
+    CRC32 = auto()  # address, length: as zlib computes it
+    HASH64 = auto()  # address, length: FNV-1a
     CHECK = auto()  # bit: ends the task with ``error`` when it is 0
     LOAD = auto()  # ``size`` bytes at an address, zero-extended
     LOAD_SIGNED = auto()  # sign-extended
@@ -135,6 +138,7 @@ class Jump:
 
     target: Block
     is_loop: bool = False
+    line: int = 0  # of the loop, for the message of a task that takes too long
 
 
 @dataclass(slots=True)
@@ -149,6 +153,7 @@ class Yield:
     """Return to the scheduler; resume at ``target``."""
 
     target: Block
+    line: int = 0
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from splinter.ext import abi, ir, liveness
+from splinter.ext.author import FNV_OFFSET, FNV_PRIME
 from splinter.ext.builder import TooLargeError
 from splinter.ext.ir import Kind, Op, Operand, Register
 from splinter.ext.types import WORD_BYTES
@@ -18,6 +19,7 @@ from splinter.limits import FRAME_BYTES, INSTRUCTIONS_MAX
 
 ENTRY = "resume"
 BYTES_PER_SPEND = 64  # comparing, copying and clearing spend 1 for each of these
+DIGESTED_BYTES_PER_SPEND = 8  # crc32 and hash64
 
 _LLVM_TYPE = {Kind.WORD: "i64", Kind.BIT: "i1", Kind.FLOAT: "double"}
 _BINARY = {
@@ -158,6 +160,58 @@ done:
 }
 """
 
+def _crc32_table() -> list[int]:
+    """Remainders of all bytes, for the reflected polynomial of IEEE 802.3."""
+    table = []
+    for value in range(256):
+        for _ in range(8):
+            value = value >> 1 ^ (0xEDB88320 if value & 1 else 0)
+        table.append(value)
+    return table
+
+
+_BYTE_LOOP = """
+define internal i64 @{name}(i64 %at, i64 %n) #0 {{
+entry:
+  br label %head
+head:
+  %i = phi i64 [0, %entry], [%i1, %body]
+  %state = phi i64 [{start}, %entry], [%next, %body]
+  %more = icmp ult i64 %i, %n
+  br i1 %more, label %body, label %done
+body:
+  %address = add i64 %at, %i
+  %p = inttoptr i64 %address to ptr
+  %b8 = load i8, ptr %p
+  %b = zext i8 %b8 to i64
+  %mixed = xor i64 %state, %b
+{step}
+  %i1 = add i64 %i, 1
+  br label %head
+done:
+  %result = xor i64 %state, {end}
+  ret i64 %result
+}}
+"""
+_CRC32 = (
+    f"@crc32_table = private unnamed_addr constant [256 x i32] [{', '.join(f'i32 {value}' for value in _crc32_table())}]"
+    + _BYTE_LOOP.format(
+        name="crc32",
+        start=0xFFFFFFFF,
+        end=0xFFFFFFFF,
+        step="""  %low = and i64 %mixed, 255
+  %q = getelementptr i32, ptr @crc32_table, i64 %low
+  %r32 = load i32, ptr %q
+  %r = zext i32 %r32 to i64
+  %rest = lshr i64 %state, 8
+  %next = xor i64 %rest, %r""",
+    )
+)
+_HASH64 = _BYTE_LOOP.format(
+    name="hash64", start=FNV_OFFSET, end=0, step=f"  %next = mul i64 %mixed, {FNV_PRIME}"
+)  # fmt: skip
+_DIGESTS = {Op.CRC32: ("crc32", _CRC32), Op.HASH64: ("hash64", _HASH64)}
+
 _EPILOGUE = """
 attributes #0 = { nounwind "no-builtins" }
 !0 = !{!"branch_weights", i32 1, i32 1048576}
@@ -252,7 +306,7 @@ class _Emitter:
         self._line(f"store i64 {budget}, ptr %budget_at")
         self._line(f"ret i64 {code}")
 
-    def _yield(self, block: ir.Block, target: ir.Block) -> None:
+    def _yield(self, block: ir.Block, target: ir.Block, line: int) -> None:
         """Save what lives on, return; and the code that comes back."""
         number = self.states[block]
         for register in self.saved[block]:
@@ -262,6 +316,7 @@ class _Emitter:
             kind = "double" if register.kind is Kind.FLOAT else "i64"
             self._line(f"store {kind} {value}, ptr {self._frame_pointer(self.slots[register])}")
         self._line(f"store i32 {number}, ptr %state_at")
+        self._line(f"store i32 {line}, ptr {self._frame_pointer(abi.F_LINE)}")
         self._return(abi.RESUME_YIELD)
         self._begin(f"resume{number}")
         for register in self.saved[block]:
@@ -312,7 +367,7 @@ class _Emitter:
 
     def _terminator(self, block: ir.Block) -> None:
         match block.terminator:
-            case ir.Jump(target=target, is_loop=is_loop):
+            case ir.Jump(target=target, is_loop=is_loop, line=line):
                 if not (is_loop and self.preempt):
                     self._line(f"br label %b{target.number}")
                     return
@@ -321,12 +376,12 @@ class _Emitter:
                 is_gone = self._value(f"icmp sle i64 {left}, 0")
                 self._line(f"br i1 {is_gone}, label %yield{block.number}, label %b{target.number}, !prof !0")
                 self._begin(f"yield{block.number}")
-                self._yield(block, target)
+                self._yield(block, target, line)
             case ir.Branch(condition=condition, yes=yes, no=no):
                 bit = self._operand(condition)
                 self._line(f"br i1 {bit}, label %b{yes.number}, label %b{no.number}")
-            case ir.Yield(target=target):
-                self._yield(block, target)
+            case ir.Yield(target=target, line=line):
+                self._yield(block, target, line)
             case _:
                 self._return(abi.RESUME_DONE)
 
@@ -409,14 +464,17 @@ class _Emitter:
                 return self._value("call i1 @bytes_equal(" + ", ".join(f"i64 {operand}" for operand in operands) + ")")
             case Op.HELPER:
                 return self._helper(instruction, operands)
+            case Op.MATH:
+                return self._value(f"call double {self._function(instruction)}(double {operands[0]}) nounwind")
+            case Op.CRC32 | Op.HASH64:
+                name, routine = _DIGESTS[op]
+                self.routines[routine] = None
+                self._spend(self._value(f"udiv i64 {operands[1]}, {DIGESTED_BYTES_PER_SPEND}"))
+                return self._value(f"call i64 @{name}(i64 {operands[0]}, i64 {operands[1]})")
         raise AssertionError(op)
 
     def _helper(self, instruction: ir.Instruction, operands: list[str]) -> str:
-        pointer_at = self._value(f"getelementptr i8, ptr %context_at, i64 {instruction.size}")
-        pointer = self._value(f"load ptr, ptr {pointer_at}")
-        if instruction.error:  # not every worker has this helper
-            is_missing = self._value(f"icmp eq ptr {pointer}, null")
-            self._fail_if(is_missing, instruction.error, instruction.line)
+        pointer = self._function(instruction)
         arguments = ", ".join(f"i64 {operand}" for operand in ("%context", "%frame", *operands))
         result = self._value(f"call i64 {pointer}({arguments}) nounwind")
         is_error = self._value(f"icmp slt i64 {result}, 0")
@@ -425,6 +483,15 @@ class _Emitter:
         self._line(f"br i1 {is_error}, label %helper_failed{instruction.line}, label %{onward}, !prof !0")
         self._begin(onward)
         return result
+
+    def _function(self, instruction: ir.Instruction) -> str:
+        """The function whose address is in the context."""
+        pointer_at = self._value(f"getelementptr i8, ptr %context_at, i64 {instruction.size}")
+        pointer = self._value(f"load ptr, ptr {pointer_at}")
+        if instruction.error:  # not every worker has it
+            is_missing = self._value(f"icmp eq ptr {pointer}, null")
+            self._fail_if(is_missing, instruction.error, instruction.line)
+        return pointer
 
     def _fail_unless(self, holds: str, error: int, line: int) -> None:
         failure = self.failures.setdefault((error, line), f"fail{len(self.failures)}")

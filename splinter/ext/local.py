@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -17,7 +18,7 @@ from splinter.ext.instrument import python_function
 from splinter.ext.parse import parse
 from splinter.ext.source_of import source_of
 from splinter.ext.types import WORD_BYTES
-from splinter.limits import KEY_BYTES_MAX, TABLES_MAX, VALUE_BYTES_MAX
+from splinter.limits import KEY_BYTES_MAX, LOG_TEXT_BYTES_MAX, TABLES_MAX, VALUE_BYTES_MAX
 
 
 def as_bytes(value: int | Bytes | None) -> bytes:
@@ -36,6 +37,7 @@ class LocalStore(Store):
         self.objects: dict[tuple[int, bytes], bytes] = {}
         self.versions: dict[tuple[int, bytes], int] = {}
         self.tenant_id = 1
+        self.logged: list[bytes] = []  # what extensions wrote into the debug log
         self._last_version = 0
         self._loaded: dict[Any, tuple[Program, Callable[..., Any], str]] = {}
 
@@ -68,6 +70,18 @@ class LocalStore(Store):
         self.put(table, key, View(value))
         return True
 
+    def multiget(self, table: int, keys: Bytes, size: int) -> Iterator[View | None]:
+        self._place(table, b"any")
+        if keys is None:
+            raise ExtensionFault(ExtensionError.NONE)
+        return (self.get(table, key) for key in View(keys).records(size))
+
+    def now_ns(self) -> int:
+        return time.monotonic_ns()
+
+    def log(self, text: Bytes) -> None:
+        self.logged.append(as_bytes(text)[:LOG_TEXT_BYTES_MAX])
+
     def tenant(self) -> int:
         return self.tenant_id
 
@@ -87,7 +101,7 @@ class LocalStore(Store):
         prepared = {name: View(value) if isinstance(value, bytes) else value for name, value in values.items()}
         try:
             result = python(self, **prepared)
-            if isinstance(result, Iterator):
+            if isinstance(result, Generator):
                 result = _drive(result)
         except ExtensionFault as fault:
             raise ExtensionFault(fault.error, signature.name, _line(fault.__traceback__, filename)) from fault

@@ -150,7 +150,7 @@ class _Lowering(CallLowering):
     def _visit_Expr(self, node: ast.Expr) -> None:
         if isinstance(node.value, ast.Yield):
             resume = self.function.new_block()
-            self.end(ir.Yield(resume))
+            self.end(ir.Yield(resume, node.lineno))
             self.block = resume
         elif not isinstance(node.value, ast.Constant):
             self.expression(node.value)
@@ -242,13 +242,42 @@ class _Lowering(CallLowering):
         self._body(node, body, latch, after)
         self.end(ir.Jump(latch))
         self.block = latch
-        self.end(ir.Jump(head, is_loop=True))
+        self.end(ir.Jump(head, is_loop=True, line=node.lineno))
         self.block = after
 
     def _visit_For(self, node: ast.For) -> None:
+        assert isinstance(node.iter, ast.Call)
+        if isinstance(node.iter.func, ast.Attribute):
+            self._for_records(node, node.iter, node.iter.func)
+        else:
+            self._for_range(node, node.iter)
+
+    def _for_records(self, node: ast.For, call: ast.Call, function: ast.Attribute) -> None:
+        """Go over records of the same size in bytes, or over the objects whose keys they are."""
+        assert isinstance(node.target, ast.Name)
+        line = node.lineno
+        table, view, size = self.records(call, function)
+        head, body, latch, after = (self.function.new_block() for _ in range(4))
+        cursor = self.function.new_register(Kind.WORD)
+        self.move(cursor, ir.ZERO)
+        self.end(ir.Jump(head))
+        self.block = head
+        self.end(ir.Branch(self.emit(Op.ULT, cursor, view.length), body, after))
+        self.block = body
+        record = View(self.emit(Op.ADD, view.address, cursor), size)
+        value = record if table is None else self.get((table, record.address, record.length), line)
+        self._assign(node.target.id, value, self.checked.types[node.iter], line)
+        self._body(node, self.block, latch, after)
+        self.end(ir.Jump(latch))
+        self.block = latch
+        self.move(cursor, self.emit(Op.ADD, cursor, size))
+        self.end(ir.Jump(head, is_loop=True, line=line))
+        self.block = after
+
+    def _for_range(self, node: ast.For, call: ast.Call) -> None:
         """Count in a hidden register, so that the body may assign the loop's variable."""
-        assert isinstance(node.iter, ast.Call) and isinstance(node.target, ast.Name)
-        start, stop, step = self._range(node.iter)
+        assert isinstance(node.target, ast.Name)
+        start, stop, step = self._range(call)
         kind = self.checked.types[node.iter]
         head, body, latch, again, after = (self.function.new_block() for _ in range(5))
         counter = self.function.new_register(Kind.WORD)
@@ -268,7 +297,7 @@ class _Lowering(CallLowering):
         self.end(ir.Branch(self.emit(Op.ULT, ir.word(abs(step)), distance), again, after))
         self.block = again
         self.move(counter, self.emit(Op.ADD, counter, ir.word(step)))
-        self.end(ir.Jump(head, is_loop=True))
+        self.end(ir.Jump(head, is_loop=True, line=node.lineno))
         self.block = after
 
     def _range(self, call: ast.Call) -> tuple[tuple[ir.Operand, Type], tuple[ir.Operand, Type], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 
 from splinter.ext import abi, ir
 from splinter.ext.abi import ExtensionError
@@ -11,14 +12,15 @@ from splinter.ext.calls import APPENDS, READS, SETS
 from splinter.ext.checked import Checked
 from splinter.ext.ir import Op
 from splinter.ext.lower_expressions import ExpressionLowering, Typed, float_constant
-from splinter.ext.names import STORE_METHODS
-from splinter.ext.types import ELEMENTS, F64, I64, NAT, U64, WORD_BITS, WORD_BYTES, ArrayType, Element
+from splinter.ext.names import MULTIGET, STORE_METHODS
+from splinter.ext.types import ELEMENTS, F64, I64, NONE, U64, WORD_BITS, WORD_BYTES, ArrayType, Element, Type
 from splinter.limits import HELPER_COST, TABLES_MAX
 
 _HELPERS = {
     "get": abi.C_GET, "exists": abi.C_GET, "version": abi.C_GET, "put": abi.C_PUT, "put_if": abi.C_PUT_IF,
-    "delete": abi.C_DELETE,
+    "delete": abi.C_DELETE, "now_ns": abi.C_NOW_NS, "log": abi.C_LOG,
 }  # fmt: skip
+_ALWAYS_THERE = frozenset({"exists", "version", "put", "delete"})
 _BIT_OPS = {"popcount": Op.POPCOUNT, "clz": Op.LEADING_ZEROS, "ctz": Op.TRAILING_ZEROS}
 
 
@@ -156,6 +158,25 @@ class CallLowering(ExpressionLowering):
         left = self.emit(Op.AND, self.emit(Op.SHL, value, count), ir.word(0xFFFFFFFF))
         return self.emit(Op.OR, left, self.emit(Op.LSHR, value, self.emit(Op.SUB, ir.word(32), count)))
 
+    def _call_crc32(self, node: ast.Call) -> ir.Operand:
+        assert isinstance(node.func, ast.Name)
+        view = self.view(node.args[0])
+        return self.emit(Op.CRC32 if node.func.id == "crc32" else Op.HASH64, view.address, view.length)
+
+    _call_hash64 = _call_crc32
+
+    def _call_exp(self, node: ast.Call) -> ir.Operand:
+        value, infinity = self.floating(node.args[0]), float_constant(math.inf)
+        result = self.emit(Op.MATH, value, size=abi.C_EXP, line=node.lineno, error=ExtensionError.UNAVAILABLE)
+        overflows = self.emit(Op.AND, self.emit(Op.FEQ, result, infinity), self.emit(Op.FLT, value, infinity))
+        self.check(self.negate(overflows), ExtensionError.OVERFLOW, node.lineno)
+        return result
+
+    def _call_log(self, node: ast.Call) -> ir.Operand:
+        value = self.floating(node.args[0])
+        self.check(self.negate(self.emit(Op.FLE, value, float_constant(0.0))), ExtensionError.DOMAIN, node.lineno)
+        return self.emit(Op.MATH, value, size=abi.C_LOG_E, line=node.lineno, error=ExtensionError.UNAVAILABLE)
+
     # --- the store ----------------------------------------------------------------------------------------------------
 
     def _call_tenant(self) -> ir.Operand:
@@ -164,38 +185,71 @@ class CallLowering(ExpressionLowering):
     def _call_store(self, method: str, node: ast.Call) -> Value:
         """Arguments are evaluated in the order they are written, then checked in the order of the parameters."""
         names, _ = STORE_METHODS[method]
-        written = list(zip(names, node.args, strict=False)) + [(str(k.arg), k.value) for k in node.keywords]
-        values = {name: (self.expression(argument), self.checked.types[argument]) for name, argument in written}
-        line = node.lineno
+        values, line = self._arguments(names, node), node.lineno
         operands: list[ir.Operand] = []
         for name in names:
             value, kind = values[name]
-            if name in ("table", "version"):
-                assert isinstance(value, ir.Register | ir.Constant)
-                word = self.widen(value)
-                if name == "table" and not isinstance(word, ir.Constant):
-                    self.check(self.emit(Op.ULT, word, ir.word(TABLES_MAX)), ExtensionError.TABLE, line)
-                if name == "version":
-                    converted = self.convert(word, NAT if kind not in (U64, I64) else kind, U64, line)
-                    assert isinstance(converted, ir.Register | ir.Constant)
-                    word = converted
-                operands.append(word)
+            if name == "table":
+                operands.append(self._table_number(value, line))
+            elif name == "version":
+                version = self.convert(value, kind, U64, line)
+                assert isinstance(version, ir.Register | ir.Constant)
+                operands.append(version)
             elif isinstance(value, ir.Register | ir.Constant):
                 view = self._in_cell(name, value)
                 operands += (view.address, view.length)
             else:
                 view = self.as_view(value, kind, line)
                 operands += (view.address, view.length)
-        self.spend(HELPER_COST)
-        error = ExtensionError.UNAVAILABLE if method == "put_if" else 0
-        answer = self.emit(Op.HELPER, *operands, size=_HELPERS[method], line=line, error=error)
-        is_found = self.emit(Op.NE, answer, ir.ZERO)
         if method == "get":
-            fields = (self.load(self.frame(field), WORD_BYTES) for field in (abi.F_OUT_ADDRESS, abi.F_OUT_LENGTH))
-            return View(*(self.select(is_found, field, ir.ZERO) for field in fields))
+            return self.get(tuple(operands), line)
+        self.spend(HELPER_COST)
+        error = 0 if method in _ALWAYS_THERE else ExtensionError.UNAVAILABLE
+        answer = self.emit(Op.HELPER, *operands, size=_HELPERS[method], line=line, error=error)
+        if method == "now_ns":
+            return answer
+        is_found = self.emit(Op.NE, answer, ir.ZERO)
         if method == "version":
             return self.select(is_found, self.load(self.frame(abi.F_OUT_VERSION), WORD_BYTES), ir.ZERO)
-        return NO_VIEW if method == "put" else is_found
+        return NO_VIEW if STORE_METHODS[method][1] == NONE else is_found
+
+    def get(self, operands: tuple[ir.Operand, ...], line: int) -> View:
+        """The value of an object, by table, key address and key length."""
+        self.spend(HELPER_COST)
+        is_found = self.emit(Op.NE, self.emit(Op.HELPER, *operands, size=abi.C_GET, line=line), ir.ZERO)
+        fields = (self.load(self.frame(field), WORD_BYTES) for field in (abi.F_OUT_ADDRESS, abi.F_OUT_LENGTH))
+        return View(*(self.select(is_found, field, ir.ZERO) for field in fields))
+
+    def records(self, call: ast.Call, function: ast.Attribute) -> tuple[ir.Operand | None, View, ir.Operand]:
+        """Table (of ``multiget``), bytes and size of a record; the bytes are a whole number of records."""
+        line = call.lineno
+        table: ir.Operand | None = None
+        if function.attr == "multiget":
+            values = self._arguments(MULTIGET, call)
+            table = self._table_number(values["table"][0], line)
+            view = self.as_view(*values["keys"], line)
+            size, kind = values["size"]
+        else:
+            view = self.view(function.value)
+            size, kind = self.expression(call.args[0]), self.checked.types[call.args[0]]
+        assert isinstance(size, ir.Register | ir.Constant)
+        size = self.widen(size)
+        is_positive = self.emit(Op.SLT, ir.ZERO, size) if kind != U64 else self.emit(Op.NE, size, ir.ZERO)
+        self.check(is_positive, ExtensionError.INDEX, line)
+        rest = self.emit(Op.UREM, view.length, size)
+        self.check(self.emit(Op.EQ, rest, ir.ZERO), ExtensionError.INDEX, line)
+        return table, view, size
+
+    def _arguments(self, names: tuple[str, ...], node: ast.Call) -> dict[str, tuple[Value, Type]]:
+        written = list(zip(names, node.args, strict=False)) + [(str(k.arg), k.value) for k in node.keywords]
+        return {name: (self.expression(argument), self.checked.types[argument]) for name, argument in written}
+
+    def _table_number(self, value: Value, line: int) -> ir.Operand:
+        assert isinstance(value, ir.Register | ir.Constant)
+        table = self.widen(value)
+        if not isinstance(table, ir.Constant):
+            self.check(self.emit(Op.ULT, table, ir.word(TABLES_MAX)), ExtensionError.TABLE, line)
+        return table
 
     def _in_cell(self, name: str, value: ir.Operand) -> View:
         """An integer key or value as its 8 bytes, in a cell of the native stack."""

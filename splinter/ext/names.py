@@ -13,11 +13,15 @@ STORE_METHODS: dict[str, tuple[tuple[str, ...], Type]] = {
     "put_if": (("table", "key", "value", "version"), BOOL),
     "delete": (("table", "key"), BOOL),
     "tenant": ((), NAT),
+    "now_ns": ((), U64),
+    "log": (("text",), NONE),
 }
+MULTIGET = ("table", "keys", "size")  # parameters of the store's method that a `for` goes over
 CONVERSIONS = frozenset(name for name in ELEMENTS if name != "f32") | {"int"}
 BIT_FUNCTIONS = frozenset({"popcount", "clz", "ctz", "rotl32", "rotl64"})
-FLOAT_FUNCTIONS = frozenset({"sqrt", "floor"})
-FUNCTION_NAMES = CONVERSIONS | BIT_FUNCTIONS | FLOAT_FUNCTIONS | {"abs", "bool", "len", "max", "min", "range"}
+FLOAT_FUNCTIONS = frozenset({"sqrt", "floor", "exp", "log"})
+DIGESTS = frozenset({"crc32", "hash64"})
+FUNCTION_NAMES = CONVERSIONS | BIT_FUNCTIONS | FLOAT_FUNCTIONS | DIGESTS | {"abs", "bool", "len", "max", "min", "range"}
 MEMORY_FUNCTIONS = frozenset({"array", "buffer"})
 RESERVED_NAMES = (
     FUNCTION_NAMES | MEMORY_FUNCTIONS | {"extension", "Store", "View", "Buffer", "Error", "bytes", "f32", "tuple"}

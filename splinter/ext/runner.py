@@ -25,6 +25,9 @@ _I64 = ctypes.c_int64
 _RESUME = ctypes.CFUNCTYPE(_I64, _I64, _I64)
 _GET = ctypes.CFUNCTYPE(_I64, *[_I64] * 5)
 _PUT = ctypes.CFUNCTYPE(_I64, *[_I64] * 7)
+_NOW = ctypes.CFUNCTYPE(_I64, *[_I64] * 2)
+_LOG = ctypes.CFUNCTYPE(_I64, *[_I64] * 4)
+_libm = ctypes.CDLL("libm.so.6")
 _PUT_IF = ctypes.CFUNCTYPE(_I64, *[_I64] * 8)
 
 
@@ -41,9 +44,14 @@ class Runner:
         raw = (ctypes.c_char * FRAME_BYTES).from_address(self._frame_address)
         self._frame = view(raw, abi.FRAME)
         self._context = np.zeros(1, abi.CONTEXT)
-        self._helpers = (_GET(self._get), _PUT(self._put), _GET(self._delete), _PUT_IF(self._put_if))
-        for name, helper in zip(("get", "put", "delete", "put_if"), self._helpers, strict=True):
+        self._helpers = {
+            "get": _GET(self._get), "put": _PUT(self._put), "delete": _GET(self._delete), "put_if": _PUT_IF(self._put_if),
+            "now_ns": _NOW(self._now), "log": _LOG(self._log),
+        }  # fmt: skip
+        for name, helper in self._helpers.items():
             self._context[name] = ctypes.cast(helper, ctypes.c_void_p).value
+        self._context["exp"] = ctypes.cast(_libm.exp, ctypes.c_void_p).value
+        self._context["log_e"] = ctypes.cast(_libm.log, ctypes.c_void_p).value
         self._kept: list[Any] = []  # memory that views of the running task point to
         self._failure: BaseException | None = None
 
@@ -79,7 +87,7 @@ class Runner:
         self.resumes = 0
         while code == abi.RESUME_YIELD:
             if self.resumes > TASK_YIELDS_MAX:
-                raise ExtensionFault(ExtensionError.BUDGET, compiled.name)
+                raise ExtensionFault(ExtensionError.BUDGET, compiled.name, int(frame["line"][0]))
             self.resumes += 1
             frame["budget"] = self.budget
             code = resume(self._frame_address, self._context.ctypes.data)
@@ -142,5 +150,15 @@ class Runner:
         def action() -> bool:
             content = View(ctypes.string_at(value, length))
             return self.store.put_if(table, ctypes.string_at(key, key_length), content, version & 0xFFFFFFFFFFFFFFFF)
+
+        return self._guard(action)
+
+    def _now(self, context: int, frame: int) -> int:
+        return self._guard(self.store.now_ns)
+
+    def _log(self, context: int, frame: int, text: int, length: int) -> int:
+        def action() -> int:
+            self.store.log(ctypes.string_at(text, length))
+            return 0
 
         return self._guard(action)

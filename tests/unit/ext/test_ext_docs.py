@@ -29,8 +29,8 @@ def test_the_tutorial_runs() -> None:
 
 def test_the_pieces_compile() -> None:
     extension = "\n@extension\ndef f(db: Store, count: u64, synset: u64, node: bytes) -> bytes:\n"
-    memory = "".join("    " + line + "\n" for line in BLOCKS[3].splitlines())
-    compile_source(f"{BLOCKS[2]}{extension}{memory}")
+    records, memory = ("".join("    " + line + "\n" for line in block.splitlines()) for block in BLOCKS[3:5])
+    compile_source(f"{BLOCKS[2]}{extension}    total = 0\n{records}{memory}")
 
 
 def test_the_message_is_what_is_printed() -> None:

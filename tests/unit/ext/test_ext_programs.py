@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from splinter.ext import ExtensionFault, LocalStore
 from splinter.ext.abi import ExtensionError
 from splinter.ext.compile import compile_source
 from splinter.ext.runner import Runner
+from splinter.limits import LOG_TEXT_BYTES_MAX
 
 HYPERNYMS = '''
 from splinter.ext import extension, Store, u64
@@ -267,7 +269,7 @@ def test_loops_yield_by_themselves(budget: int) -> None:
 def test_an_endless_loop_is_ended_by_the_worker() -> None:
     with Runner(budget=1) as runner, pytest.raises(ExtensionFault) as caught:
         runner.run(compile_source(body("while True:\n    pass")), 1, 1)
-    assert caught.value.error == ExtensionError.BUDGET
+    assert (caught.value.error, caught.value.line) == (ExtensionError.BUDGET, 3)
 
 
 @pytest.mark.parametrize(
@@ -349,12 +351,17 @@ def test_ancestors_over_several_parents() -> None:
             assert both(runner, SEVERAL_PARENTS, 77, 78) == (0, -1, False)
 
 
-FLOATS = [0.0, -0.0, 1.5, -2.25, 1e308, -1e308, 5e-324, float("inf"), float("-inf"), 2.0**53, 2.0**63, -(2.0**63), 2.0**64]
+FLOATS = [
+    0.0, 700.5, -745.2, 710.0, 2.718281828459045, float("nan"), -0.0, 1.5, -2.25, 1e308, -1e308, 5e-324, float("inf"), float("-inf"),
+    2.0**53, 2.0**63, -(2.0**63), 2.0**64,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", [
     "return a + b", "return a - b", "return a * b", "return a / b", "return -a + 2 * b", "return abs(a) + min(a, b, 1.0)",
-    "return max(a, b)", "return sqrt(a)", "return floor(a)", "return f64(i64(a))", "return f64(u64(a))", "return f64(int(b))",
+    "return max(a, b)", "return sqrt(a)", "return floor(a)",
+    "return exp(a)", "return log(a)", "return exp(log(b) / 2)",
+    "return f64(i64(a))", "return f64(u64(a))", "return f64(int(b))",
     "return f64(i32(a)) + f64(u8(b))", "return 1.0 if a < b else 2.0 if a == b else 3.0 if a != b else 4.0",
     "return 1.0 if a <= b and not a >= b or a > b else 0.5", "x = a\nfor i in range(3):\n    x += b / 2\n    yield\nreturn x",
 ])  # fmt: skip
@@ -521,3 +528,56 @@ def test_a_worker_without_the_helper_says_so(runner: Runner) -> None:
 def test_tenant(runner: Runner) -> None:
     runner.store.tenant_id = 4711
     assert runner.run(compile_source(body("return db.tenant()", "k: u64", "u64")), 1) == 4711
+
+
+@pytest.mark.parametrize("budget", [1, 1000])
+def test_records_of_bytes(budget: int) -> None:
+    source = body("x = n\nfor r in k[2:].records(n):\n    if r[0] == 9:\n        continue\n    if r[0] == 8:\n        break\n"
+                  "    x = x * 1000 + r[0] + len(r)\nreturn x", "k: bytes, n: i64", "i64")  # fmt: skip
+    with Runner(budget=budget) as runner:
+        assert both(runner, source, b"__\1_\2_\x09_\3_\x08_\4_", 2) == 2003004005
+        assert both(runner, source, b"__", 5) == 5
+        for n in (0, -1, 3, 2**63 - 1, -(2**63)):
+            assert both(runner, source, b"__ab", n) == ("INDEX", 4)
+        assert both(runner, source, b"__abc", 3) == 3 * 1000 + 97 + 3
+    with Runner(budget=budget) as runner:
+        source = body("t = 0\nb = buffer(32)\nb.append(k)\nfor r in b.records(8):\n    t += r.u64(0)\nv = db.get(1, 5)\n"
+                      "for r in v.records(4):\n    t += r.u32(0)\nreturn t", "k: bytes", "u64")  # fmt: skip
+        assert both(runner, source, struct.pack("<QQ", 5, 7)) == ("NONE", 9)
+        runner.store.put(1, 5, struct.pack("<II", 1, 2))
+        assert both(runner, source, struct.pack("<QQ", 5, 7)) == 15
+
+
+@pytest.mark.parametrize("budget", [1, 1000])
+def test_multiget(budget: int) -> None:
+    source = body("total: u64 = 0\nmissing: u64 = 0\nfor v in db.multiget(t, keys=keys, size=n):\n    if v is None:\n"
+                  "        missing += 1\n    else:\n        total += v.u64(0)\nreturn total, missing",
+                  "t: u64, n: u64, keys: bytes", "tuple[u64, u64]")  # fmt: skip
+    with Runner(budget=budget) as runner:
+        for key in (2, 3, 5):
+            runner.store.put(1, key, 10 * key)
+        assert both(runner, source, 1, 8, struct.pack("<4Q", 5, 4, 2, 5)) == (120, 1)
+        assert both(runner, source, 1, 8, b"") == (0, 0)
+        assert both(runner, source, 0xFF00, 8, b"") == ("TABLE", 5)
+        for n in (0, 7, 2**64 - 1):
+            assert both(runner, source, 1, n, bytes(8)) == ("INDEX", 5)
+        assert both(runner, source, 1, 300, bytes(300)) == ("KEY", 5)
+
+
+def test_digests(runner: Runner) -> None:
+    crc, fnv = (compile_source(body(f"return {name}(k)", "k: bytes", "u64")) for name in ("crc32", "hash64"))
+    for k in (b"", b"a", b"123456789", bytes(range(256)) * 5):
+        assert runner.run(crc, k) == zlib.crc32(k)
+        assert runner.run(fnv, k) == runner.store.invoke(body("return hash64(k)", "k: bytes", "u64"), k)
+    assert runner.run(fnv, b"a") == 0xAF63DC4C8601EC8C  # from the authors' test vectors
+    assert both(runner, body("return crc32(db.get(1, 1))", "k: bytes", "u64"), b"") == ("NONE", 3)
+
+
+def test_clock_and_log(runner: Runner) -> None:
+    source = body("then = db.now_ns()\ndb.log(k)\ndb.log(b'fixed')\nreturn db.now_ns() >= then > 0", "k: bytes", "bool")
+    assert both(runner, source, b"x" * 500) is True
+    assert runner.store.logged == [b"x" * LOG_TEXT_BYTES_MAX, b"fixed"]
+    runner._context["log"] = 0
+    with pytest.raises(ExtensionFault) as caught:
+        runner.run(compile_source(source), b"")
+    assert (caught.value.error, caught.value.line) == (ExtensionError.UNAVAILABLE, 4)
