@@ -8,11 +8,11 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-CHILD_SECONDS_MAX = 240  # a child that takes longer hangs
+CHILD_SECONDS_MAX = 120  # a child that takes longer hangs
 Note = Callable[[object], None]
 
 
-def in_child(action: Callable[[Note], Any]) -> Any:
+def in_child(action: Callable[[Note], Any], seconds_max: int = CHILD_SECONDS_MAX) -> Any:
     """The result of ``action(note)``, run in a child; what it raises is raised here as an AssertionError.
 
     The child tells by ``note`` what it is about to do: when it dies, the failure's message ends with that.
@@ -22,7 +22,7 @@ def in_child(action: Callable[[Note], Any]) -> Any:
     pid = os.fork()
     if pid == 0:
         os.close(reading)
-        _child(action, writing, noted)
+        _child(action, writing, noted, seconds_max)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         content = pipe.read()
@@ -39,14 +39,14 @@ def in_child(action: Callable[[Note], Any]) -> Any:
     return value
 
 
-def _child(action: Callable[[Note], Any], writing: int, noted: int) -> None:
+def _child(action: Callable[[Note], Any], writing: int, noted: int, seconds_max: int) -> None:
     def note(what: object) -> None:
         os.ftruncate(noted, 0)
         os.pwrite(noted, str(what).encode(errors="replace"), 0)
 
     status = 1
     try:
-        signal.alarm(CHILD_SECONDS_MAX)
+        signal.alarm(seconds_max)
         try:
             outcome = False, action(note)
         except BaseException as error:  # pytest's and Hypothesis's own too

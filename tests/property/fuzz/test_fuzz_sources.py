@@ -1,0 +1,124 @@
+"""Whatever text comes as a source, the compiler says no in its own way, or gives code that does no harm."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import random
+import tokenize
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from splinter.errors import CompileError
+from splinter.ext import ExtensionFault
+from splinter.ext.compile import CompiledExtension, compile_source
+from splinter.ext.runner import Runner
+from tests.property.fuzz.fuzzing import EXAMPLES, FUZZING, Note, hold_in_child
+from tests.property.hostile.corpus import CASES, Refusal
+
+MUTATED_BYTES_MAX = 2000
+SOURCES = sorted({
+    case.source for case in CASES if not isinstance(case.expected, Refusal) and len(case.source) <= MUTATED_BYTES_MAX
+})  # fmt: skip
+CHARACTERS = "()[]{}:,.=+-*/%&|^~<>@!;\\\n\t '\"#_0123456789abkxé\0\ufeff"
+ALPHABET = [*CHARACTERS, "  ", "    ", "\n    ", "\n        ", "**", "//", "<<", ":="]
+EXTREMES = ["0", "1", "255", "65280", str(2**63 - 1), str(2**63), str(2**64 - 1), str(2**64), "1e400"]
+VALUES: dict[str, Any] = {"i64": -3, "u64": 5, "bool": True, "bytes": b"twelve bytes", "f64": 1.5}
+
+
+def compiled_or_refused(source: str) -> CompiledExtension | None:
+    """What the compiler says; anything but a documented refusal is a failure."""
+    try:
+        return compile_source(source)
+    except CompileError as error:
+        assert error.diagnostics
+        assert all(finding.rule != "internal" for finding in error.diagnostics), error  # type: ignore[attr-defined]
+        return None
+
+
+def run(compiled: CompiledExtension) -> None:
+    """Run what was accepted, with a yield at every turn of a loop. It may do anything but crash."""
+    arguments = [VALUES[kind] for _, kind in compiled.signature.parameters]
+    with Runner(budget=1) as runner, contextlib.suppress(ExtensionFault):
+        runner.run(compiled, *arguments)
+
+
+def mutated_characters(source: str, seed: int) -> str:
+    """A few characters are taken out, put in, doubled or exchanged."""
+    rng = random.Random(seed)
+    characters = list(source)
+    for _ in range(rng.randint(1, 3)):
+        at = rng.randrange(len(characters))
+        match rng.randrange(4):
+            case 0:
+                del characters[at : at + rng.randint(1, 3)]
+            case 1:
+                characters.insert(at, rng.choice(ALPHABET))
+            case 2:
+                characters[at] = rng.choice(ALPHABET)
+            case 3:
+                start = rng.randrange(len(characters))
+                characters[at:at] = characters[start : start + rng.randint(1, 40)]
+        if not characters:
+            break
+    return "".join(characters)
+
+
+def words(source: str) -> list[tuple[int, tuple[int, int], tuple[int, int], str]]:
+    """Kind, (line, column) of start and end, and text of each word."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return [(token.type, token.start, token.end, token.string) for token in tokens if token.string.strip()]
+
+
+def mutated_words(source: str, other: str, seed: int) -> str:
+    """One or two words are replaced by words of the same kind: names by names, operators by operators."""
+    rng = random.Random(seed)
+    own = words(source)
+    donors = own + words(other)
+    lines = source.split("\n")
+    chosen = rng.sample(own, min(len(own), rng.randint(1, 2)))
+    for kind, (line, start), (_, end), text in sorted(chosen, key=lambda word: word[1], reverse=True):
+        choices = [donor for donor_kind, *_, donor in donors if donor_kind == kind and "\n" not in donor]
+        if kind == tokenize.NUMBER:
+            choices += EXTREMES
+        if "\n" not in text and choices:
+            lines[line - 1] = lines[line - 1][:start] + rng.choice(choices) + lines[line - 1][end:]
+    return "\n".join(lines)
+
+
+CHEAP = settings(FUZZING, max_examples=EXAMPLES * 5)  # most of these end in the parser
+SEEDS = st.integers(0, 2**32)
+MUTATIONS = st.one_of(
+    st.builds(mutated_characters, st.sampled_from(SOURCES), SEEDS),
+    st.builds(mutated_words, st.sampled_from(SOURCES), st.sampled_from(SOURCES), SEEDS),
+)
+
+
+def test_random_bytes_are_refused() -> None:
+    def make(note: Note) -> Any:
+        @CHEAP
+        @given(st.one_of(st.binary(max_size=400).map(lambda content: content.decode("latin-1")), st.text(max_size=200)))
+        def holds(source: str) -> None:
+            note(ascii(source))
+            assert compiled_or_refused(source) is None
+
+        return holds
+
+    hold_in_child(make)
+
+
+def test_mutated_sources_are_refused_or_harmless() -> None:
+    def make(note: Note) -> Any:
+        @CHEAP
+        @given(MUTATIONS)
+        def holds(source: str) -> None:
+            note(source)
+            compiled = compiled_or_refused(source)
+            if compiled is not None:
+                run(compiled)
+
+        return holds
+
+    hold_in_child(make)
