@@ -11,7 +11,7 @@ import ast
 
 from splinter.ext.annotations import function_of, signature_of, variable_type
 from splinter.ext.calls import CallChecker
-from splinter.ext.checked import Checked, ConstantValue, Program
+from splinter.ext.checked import Checked, ConstantValue, Library, Program
 from splinter.ext.diagnostics import Findings
 from splinter.ext.names import MEMORY_FUNCTIONS, RESERVED_NAMES
 from splinter.ext.parse import STATEMENT_NAMES, Module
@@ -42,23 +42,31 @@ def _merge(left: _Flow, right: _Flow) -> _Flow:
     return left & right
 
 
-def check(module: Module, name: str | None, findings: Findings) -> Program:
-    """Check the module's extension, to be installed as ``name``; raises :class:`CompileError` with every finding."""
-    extension = function_of(module.extension, False, findings)
+def check_library(module: Module, findings: Findings) -> Library:
+    """Check what the extensions of a module share; reports everything that is wrong with it."""
     helpers = {node.name: function_of(node, True, findings) for node in module.helpers}
-    signature = signature_of(extension, name or module.extension.name, findings)
-    constants = _constants(module, extension, findings)
-    for function in (extension, *helpers.values()):
+    constants = _constants(module, findings)
+    for function in helpers.values():
         function.helpers = helpers
         _FunctionChecker(function, constants, findings).run()
     _refuse_recursion(helpers, findings)
+    return Library(constants, helpers)
+
+
+def check(node: ast.FunctionDef, library: Library, name: str | None, findings: Findings) -> Program:
+    """Check an extension, to be installed as ``name``; raises :class:`CompileError` with every finding so far."""
+    extension = function_of(node, False, findings)
+    signature = signature_of(extension, name or node.name, findings)
+    extension.helpers = library.helpers
+    _FunctionChecker(extension, library.constants, findings).run()
     findings.raise_if_any()
     return Program(signature, extension)
 
 
-def _constants(module: Module, checked: Checked, findings: Findings) -> dict[str, ConstantValue]:
+def _constants(module: Module, findings: Findings) -> dict[str, ConstantValue]:
     values: dict[str, ConstantValue] = {}
-    checker = CallChecker(checked, values, findings)
+    nobody = ast.FunctionDef("", ast.arguments([], [], None, [], [], None, []), [], [])
+    checker = CallChecker(Checked(nobody, "", {}, NONE, True), values, findings)
     for name, node in module.constants.items():
         is_table = isinstance(node, ast.Tuple | ast.List)
         value = _table(checker, node, findings) if is_table else checker.constant(node)  # type: ignore[arg-type]

@@ -28,6 +28,14 @@ class Checked:
 
 
 @dataclass(frozen=True)
+class Library:
+    """What the extensions of a source share: constants by name, and helper functions, accepted."""
+
+    constants: dict[str, ConstantValue]
+    helpers: dict[str, Checked]
+
+
+@dataclass(frozen=True)
 class Program:
     """An accepted extension."""
 

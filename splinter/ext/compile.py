@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from dataclasses import dataclass
 
 from splinter.errors import CompileError
 from splinter.ext import llvm_text, machine
 from splinter.ext.abi import ResultKind
 from splinter.ext.builder import TooLargeError
-from splinter.ext.check import check
+from splinter.ext.check import check, check_library
+from splinter.ext.checked import Library
 from splinter.ext.desugar import desugar
 from splinter.ext.diagnostics import Findings
 from splinter.ext.lower import lower, result_kind
-from splinter.ext.parse import parse
+from splinter.ext.parse import Module, choose, parse
 from splinter.ext.signature import Signature
 from splinter.limits import CODE_BYTES_MAX
 
 INTERNAL_MESSAGE_CHARACTERS_MAX = 300
+RECENT_SOURCES_MAX = 4
+
+_lock = threading.Lock()
+_recent: dict[str, tuple[Module, Library]] = {}
 
 
 @dataclass(frozen=True)
@@ -59,12 +65,27 @@ def compile_source(
     raise findings.error()
 
 
+def _front(source: str, findings: Findings) -> tuple[Module, Library]:
+    """Parse a source and check what its extensions share, once for all of them when they are compiled in a row."""
+    with _lock:
+        known = _recent.get(source)
+    if known is None:
+        module = parse(source, findings)
+        desugar(module)
+        known = module, check_library(module, findings)
+        if not findings.diagnostics:
+            with _lock:
+                _recent[source] = known
+                while len(_recent) > RECENT_SOURCES_MAX:
+                    _recent.pop(next(iter(_recent)), None)
+    return known
+
+
 def _compile(source: str, name: str | None, preempt: bool, findings: Findings) -> CompiledExtension:
     if not isinstance(source, str) or not (name is None or isinstance(name, str)):
         raise CompileError([], "source and name must be text")
-    module = parse(source, name, findings)
-    desugar(module)
-    program = check(module, name, findings)
+    module, library = _front(source, findings)
+    program = check(choose(module, name, findings), library, name, findings)
     emitted = llvm_text.emit(lower(program), preempt)
     code = machine.machine_code(emitted.text)
     if len(code) > CODE_BYTES_MAX:

@@ -21,5 +21,5 @@ class _Desugar(ast.NodeTransformer):
 
 def desugar(module: Module) -> None:
     """Rewrite the functions' bodies in place; every new node has the place of what it stands for."""
-    for function in (module.extension, *module.helpers):
+    for function in (*module.extensions, *module.helpers):
         function.body = [_Desugar().visit(statement) for statement in function.body]

@@ -9,13 +9,13 @@ from typing import Any
 
 from splinter.ext.abi import ExtensionError
 from splinter.ext.author import Buffer, Bytes, Error, Store, View
-from splinter.ext.check import check
+from splinter.ext.check import check, check_library
 from splinter.ext.checked import Program
 from splinter.ext.desugar import desugar
 from splinter.ext.diagnostics import Findings
 from splinter.ext.faults import ExtensionFault
 from splinter.ext.instrument import python_function
-from splinter.ext.parse import parse
+from splinter.ext.parse import choose, parse
 from splinter.ext.source_of import source_of
 from splinter.ext.types import WORD_BYTES
 from splinter.limits import KEY_BYTES_MAX, LOG_TEXT_BYTES_MAX, TABLES_MAX, VALUE_BYTES_MAX
@@ -127,9 +127,10 @@ class LocalStore(Store):
         if function not in self._loaded:
             source, filename, before = (function, "<source>", 0) if isinstance(function, str) else source_of(function)
             findings = Findings(source, filename)
-            module = parse(source, None, findings)
+            module = parse(source, findings)
             desugar(module)
-            program = check(module, None, findings)
+            name = None if isinstance(function, str) else function.__name__
+            program = check(choose(module, name, findings), check_library(module, findings), None, findings)
             self._loaded[function] = program, python_function(program, filename, before), filename
         return self._loaded[function]
 

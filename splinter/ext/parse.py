@@ -22,18 +22,15 @@ _NO_EXTENSION_HINT = "write `@extension` above the function that is to be instal
 
 @dataclass(frozen=True)
 class Module:
-    """A parsed source: its ``@extension`` function, the other functions, and the constants by name, in source order."""
+    """A parsed source: ``@extension`` functions, the other functions, and the constants by name, in source order."""
 
-    extension: ast.FunctionDef
+    extensions: list[ast.FunctionDef]
     helpers: list[ast.FunctionDef]
     constants: dict[str, ast.expr]
 
 
-def parse(source: str, name: str | None, findings: Findings) -> Module:
-    """Parse a source and pick the function to compile; raises :class:`CompileError` with everything wrong at this level.
-
-    With several ``@extension`` functions in the source, ``name`` says which; with one, ``name`` does not matter here.
-    """
+def parse(source: str, findings: Findings) -> Module:
+    """Parse a source; reports what is wrong at this level, and raises :class:`CompileError` when it is not Python."""
     tree = _parse_python(source, findings)
     _check_tree(tree, findings)
     findings.raise_if_any()
@@ -57,10 +54,10 @@ def parse(source: str, name: str | None, findings: Findings) -> Module:
         elif not (index == 0 and _is_docstring(statement)):
             findings.add(statement, "module-level", f"{_describe(statement)} cannot stand at the level of the module",
                          "an extension's source has imports of splinter.ext, constants and functions")  # fmt: skip
-    chosen = _choose(extensions, name, findings)
-    if chosen.name in helpers:
-        findings.add(head(helpers[chosen.name]), "reserved-name", f"`{chosen.name}` is the extension")
-    return Module(chosen, list(helpers.values()), constants)
+    for extension in extensions:
+        if extension.name in helpers:
+            findings.add(head(helpers[extension.name]), "reserved-name", f"`{extension.name}` is an extension")
+    return Module(extensions, list(helpers.values()), constants)
 
 
 def _parse_python(source: str, findings: Findings) -> ast.Module:
@@ -155,7 +152,9 @@ def _check_import(statement: ast.Import | ast.ImportFrom, findings: Findings) ->
                  "an extension has the store, its arguments and the language, and no libraries")  # fmt: skip
 
 
-def _choose(extensions: list[ast.FunctionDef], name: str | None, findings: Findings) -> ast.FunctionDef:
+def choose(module: Module, name: str | None, findings: Findings) -> ast.FunctionDef:
+    """The function to compile; raises :class:`CompileError` when there is none, or ``name`` does not say which of several."""
+    extensions = module.extensions
     named = [function for function in extensions if function.name == name]
     if len(extensions) == 1:
         return extensions[0]
