@@ -1,4 +1,4 @@
-"""``splinter install``, ``uninstall``, ``extensions``, ``check`` and ``invoke``."""
+"""``splinter install``, ``uninstall``, ``extensions``, ``library``, ``check`` and ``invoke``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from rich.table import Table
 from splinter.cli import arguments
 from splinter.cli.target import Address, Instance, Tenant, Token, find_server
 from splinter.errors import SplinterError
+from splinter.ext import library
 
 if TYPE_CHECKING:
     from splinter.client import ExtensionInfo
 
 _File = Annotated[Path, typer.Argument(metavar="FILE.py", help="Source with one @extension function.")]
+_FileOrEntry = Annotated[
+    str, typer.Argument(metavar="FILE.py|NAME", help="Source with one @extension function, or an entry of the library.")
+]
 _Name = Annotated[str | None, typer.Option("--name", help="Install under this name; by default the function's.")]
 _ARGUMENTS_AS_THEY_ARE = {"ignore_unknown_options": True}  # -5 is a number, not an option
 
@@ -28,12 +32,13 @@ def register(app: typer.Typer) -> None:
     app.command()(uninstall)
     app.command("extensions")(list_extensions)
     app.command()(log)
+    app.command("library")(show_library)
     app.command()(check)
     app.command(context_settings=_ARGUMENTS_AS_THEY_ARE)(invoke)
 
 
 def install(
-    file: _File,
+    file: _FileOrEntry,
     tenant: Tenant,
     name: _Name = None,
     token: Token = None,
@@ -42,12 +47,17 @@ def install(
 ) -> None:
     """Verify, compile and publish an extension, in place of the one of its name.
 
-    Example: splinter install hypernyms.py --tenant 7
+    A NAME that is no file here is an entry of the library, whose extensions are all installed (see 'splinter library').
+
+    Examples: splinter install hypernyms.py --tenant 7; splinter install tao --tenant 7
     """
-    source = _read_source(file)
+    sources = _sources(file)
+    if name is not None and len(sources) > 1:
+        raise SplinterError(f"{file} is {len(sources)} extensions, which keep their names")
     with find_server(instance, address).client(tenant, token) as client:
-        info = client.install(source, name=name)
-    print(f"installed {info.signature}, version {info.version}, {info.code_bytes} bytes of code")
+        for source in sources:
+            info = client.install(source, name=name)
+            print(f"installed {info.signature}, version {info.version}, {info.code_bytes} bytes of code")
 
 
 def uninstall(
@@ -104,6 +114,23 @@ def log(
             print(f"{time_ns / 1e9:.6f} {text.decode(errors='backslashreplace')}")
 
 
+def show_library(
+    entry: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print this entry's source.")] = None,
+) -> None:
+    """List the extensions that come with Splinter, or print the source of an entry.
+
+    Examples: splinter library; splinter library tao > my_tao.py
+    """
+    if entry is not None:
+        print(library.text(entry), end="")
+        return
+    table = Table("name", "what it is", "extensions")
+    for name in library.NAMES:
+        found = library.entry(name)
+        table.add_row(name, found.description, ", ".join(found.sources))
+    Console().print(table)
+
+
 def check(file: _File) -> None:
     """Verify a source without a server: all findings with their lines; exit status 1 when it would be refused."""
     from splinter.ext.compile import compile_source  # LLVM takes its time to load
@@ -134,11 +161,19 @@ def invoke(
         print(arguments.show(result))
 
 
+def _sources(argument: str) -> list[str]:
+    """The source of a file, or those of an entry of the library."""
+    if argument in library.NAMES and not Path(argument).exists():
+        return list(library.entry(argument).sources.values())
+    return [_read_source(Path(argument))]
+
+
 def _read_source(file: Path) -> str:
     try:
         return file.read_text()
     except OSError as error:
-        raise SplinterError(f"{file}: {error.strerror}") from None
+        hint = "" if file.suffix else "; the library ('splinter library') has none of this name either"
+        raise SplinterError(f"{file}: {error.strerror}{hint}") from None
     except UnicodeDecodeError:
         raise SplinterError(f"{file}: not UTF-8 text") from None
 

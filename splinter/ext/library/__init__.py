@@ -27,28 +27,33 @@ class Entry:
     sources: dict[str, str]
 
 
-@cache
-def entry(name: str) -> Entry:
-    """The entry of this name. Raises :class:`SplinterError`, which lists the names, when there is none."""
+def text(name: str) -> str:
+    """The source of an entry. Raises :class:`SplinterError`, which lists the names, when there is none of this name."""
     if name not in NAMES:
         raise SplinterError(f"the library has no {name!r}; it has {', '.join(NAMES)}")
-    text = resources.files(__name__).joinpath(f"{name}.py").read_text(encoding="utf-8")
-    tree = ast.parse(text)
+    return resources.files(__name__).joinpath(f"{name}.py").read_text(encoding="utf-8")
+
+
+@cache
+def entry(name: str) -> Entry:
+    """The entry of this name; raises as :func:`text` does."""
+    source = text(name)
+    tree = ast.parse(source)
     description = (ast.get_docstring(tree) or "").partition("\n")[0]
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     extensions = [node for node in functions.values() if node.decorator_list]
-    return Entry(name, description, {node.name: _source_for(node, functions, text) for node in extensions})
+    return Entry(name, description, {node.name: _source_for(node, functions, source) for node in extensions})
 
 
-def _source_for(wanted: ast.FunctionDef, functions: dict[str, ast.FunctionDef], text: str) -> str:
-    """The text without the functions that ``wanted`` does not call; all lines keep their numbers."""
+def _source_for(wanted: ast.FunctionDef, functions: dict[str, ast.FunctionDef], source: str) -> str:
+    """The source without the functions that ``wanted`` does not call; all lines keep their numbers."""
     needed, pending = {wanted.name}, [wanted]
     while pending:
         for node in ast.walk(pending.pop()):
             if isinstance(node, ast.Name) and node.id in functions and node.id not in needed:
                 needed.add(node.id)
                 pending.append(functions[node.id])
-    lines = text.splitlines(keepends=True)
+    lines = source.splitlines(keepends=True)
     for name, function in functions.items():
         if name not in needed:
             first = min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from splinter.cli.main import app
 from splinter.errors import SplinterError
 from splinter.ext import ExtensionFault, library
 from splinter.ext.abi import ExtensionError
@@ -74,7 +77,17 @@ def test_index() -> None:
 
 def test_sources_keep_line_numbers() -> None:
     """An error's line is that of the file that users read."""
-    text = library.resources.files(library).joinpath("tao.py").read_text()
-    line = text.splitlines().index("        raise Error(TOO_MUCH_DATA)") + 1
+    line = library.text("tao").splitlines().index("        raise Error(TOO_MUCH_DATA)") + 1
     with pytest.raises(ExtensionFault, match=f"line {line}"):
         LocalSide().invoke("assoc_add", 1, 1, 1, 1, b"x" * 256)
+
+
+def test_commands_list_and_show_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    listed = CliRunner().invoke(app, ["library"], env={"COLUMNS": "200"})
+    assert listed.exit_code == 0
+    for name in library.NAMES:
+        assert name in listed.output
+    shown = CliRunner().invoke(app, ["library", "md5"])
+    assert shown.output == library.text("md5")
+    assert "it has get, put" in str(CliRunner().invoke(app, ["library", "nothing"]).stderr)
