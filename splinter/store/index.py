@@ -12,6 +12,7 @@ from splinter.store.journal import commit, lock_inner, note, unlock
 from splinter.store.layout import (
     B_ENTRIES,
     B_NEXT,
+    CACHE_LINE_BYTES,
     D_BUCKETS,
     D_BUCKETS_LOCK,
     D_BUCKETS_TOTAL,
@@ -30,6 +31,7 @@ from splinter.store.layout import (
 
 _OK, _BUSY, _OUT_OF_MEMORY = int(Status.OK), int(Status.BUSY), int(Status.OUT_OF_MEMORY)
 _BUCKET_BYTES = limits.BUCKET_BYTES
+_OBJECT_LINES = 3  # header, a key of 30 bytes and a value of 100
 _BUCKET_ENTRIES = limits.BUCKET_ENTRIES
 _CHAIN_BUCKETS_MAX = limits.CHAIN_BUCKETS_MAX
 _BUCKET_HASH_BITS = 32
@@ -75,6 +77,20 @@ def bucket_number(store: int, hashed: int) -> int:
 def prefetch_bucket(store: int, hashed: int) -> None:
     """Ask for the cache line of a hash's main bucket."""
     prefetch(bucket_at(store, bucket_number(store, hashed)))
+
+
+@njit(cache=True)
+def prefetch_object(store: int, hashed: int) -> None:
+    """Ask for the first cache lines of the object that a hash's main bucket names, if it names one (or another of its tag)."""
+    tag = shift_right(hashed, ENTRY_TAG_SHIFT)
+    bucket = bucket_at(store, bucket_number(store, hashed))
+    for i in range(_BUCKET_ENTRIES):
+        word = load64_acquire(bucket + B_ENTRIES + i * ENTRY_BYTES)
+        if shift_right(word, ENTRY_TAG_SHIFT) == tag and word != 0:
+            found = load64(store + D_SLABS) + (word & UNIT_MASK) * UNIT_BYTES
+            for line in range(_OBJECT_LINES):
+                prefetch(found + line * CACHE_LINE_BYTES)
+            return
 
 
 @njit(cache=True)

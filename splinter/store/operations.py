@@ -14,7 +14,7 @@ from splinter.errors import Status
 from splinter.native.atomics import copy_bytes, load16, load32, load64, load64_acquire, store32, store64
 from splinter.store.classes import class_for
 from splinter.store.hashing import identity_of, store_hash
-from splinter.store.index import find_entry, prefetch_bucket, word_object
+from splinter.store.index import find_entry, prefetch_bucket, prefetch_object, word_object
 from splinter.store.journal import lock_tenant, participant_at, unlock
 from splinter.store.kill_points import KillPoint, kill_point
 from splinter.store.layout import (
@@ -106,6 +106,12 @@ def store_prefetch(store: int, tenant: int, table: int, key: int, key_length: in
     hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
     prefetch_bucket(store, hashed)
     return hashed
+
+
+@njit(cache=True)
+def store_prefetch_object(store: int, hashed: int) -> None:
+    """Ask for the object of a key whose bucket :func:`store_prefetch` has asked for a while ago."""
+    prefetch_object(store, hashed)
 
 
 @njit(cache=True)

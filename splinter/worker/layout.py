@@ -124,8 +124,9 @@ WORKER = np.dtype(
     align=True,
 )
 
-# A received packet of the current batch: UMEM address and length. Writer: the worker.
-BATCH = np.dtype([("address", "<u8"), ("length", "<u4"), ("reply", "<i4")])
+# A received packet of the current batch: UMEM address, bytes of the frame and then of its UDP payload (-1: not a whole
+# packet), hash of the request's key (0: none). Writer: the worker.
+BATCH = np.dtype([("address", "<u8"), ("length", "<i8"), ("hashed", "<u8")])
 
 # Lock of a queue's fill and completion ring. One cache line each.
 QUEUE_LOCK = np.dtype([("holder", "<u4"), ("pad", "<u4", 15)])  # holder: worker + 1, 0: free
@@ -212,5 +213,6 @@ QUEUE_LOCK_BYTES = QUEUE_LOCK.itemsize
 BATCH_BYTES = BATCH.itemsize
 B_ADDRESS = offset(BATCH, "address")
 B_LENGTH = offset(BATCH, "length")
+B_HASHED = offset(BATCH, "hashed")
 FRAME_BYTES = limits.FRAME_BYTES
 assert abi.FRAME_HEADER_BYTES < FRAME_BYTES

@@ -18,6 +18,7 @@ from splinter.store.operations import (
     store_delete,
     store_find,
     store_last_version,
+    store_prefetch,
     store_put,
 )
 from splinter.store.staging import stage_put
@@ -100,6 +101,25 @@ def handle(w: int, header: int, length: int, origin: int, chunk: int) -> int:
     if opcode == _DELETE:
         return _delete(w, header, key_length)
     return invoke(w, header, key_length, value_length, origin, chunk)
+
+
+@njit(cache=True)
+def look_ahead(w: int, header: int, length: int) -> int:
+    """Before a batch is served: ask for the memory that this request's key will need. Returns the key's hash, or 0.
+
+    A key is looked up in two dependent misses of the cache; asked for early, those of a whole batch overlap. Nothing is
+    decided here: ``handle`` checks everything.
+    """
+    if length < HEADER_BYTES:
+        return 0
+    opcode, key_length = load8(header + H_OPCODE), load16(header + H_KEY_LENGTH)
+    if opcode != _GET and opcode != _PUT and opcode != _DELETE:
+        return 0
+    if key_length > length - HEADER_BYTES or key_length < 1 or key_length > limits.KEY_BYTES_MAX:
+        return 0
+    return store_prefetch(
+        load64(w + W_STORE), load32(header + H_TENANT), load16(header + H_TABLE), header + HEADER_BYTES, key_length
+    )
 
 
 @njit(cache=True)
