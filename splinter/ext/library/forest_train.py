@@ -21,7 +21,7 @@ _FOREST_KEY = struct.Struct("<QQ")
 def pack_tree(model: Any) -> bytes:
     """A fitted ``DecisionTreeClassifier`` (one output, no missing values) as the value of one object.
 
-    Raises ``ValueError`` when it has several outputs or does not fit one object (about 1,300 nodes with 10 classes).
+    Raises ``ValueError`` when it has several outputs or does not fit one object (about 1,170 nodes with 10 classes).
     """
     tree = model.tree_
     if tree.n_outputs != 1:

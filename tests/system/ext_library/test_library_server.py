@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -205,3 +206,16 @@ def test_install_by_name(server: RunningServer, tenant: TenantInfo, tmp_path: Pa
     assert refused.exit_code == 1 and "splinter library" in refused.stderr
     (tmp_path / "md5").write_text(library.entry("err").sources["err"])
     assert install("md5").output.startswith("installed err(")
+
+
+def test_examples_of_the_documentation(side: ServerSide) -> None:
+    page = (Path(__file__).parents[3] / "docs/library.md").read_text()
+    examples = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(examples) == 8
+    for example in examples:
+        exec(compile(example, "docs/library.md", "exec"), {"db": side.client})
+    for name in library.NAMES:
+        assert re.search(rf"^## .*\b{name}\b", page, re.MULTILINE), name
+    words = " ".join(page.split())
+    for name in checks.SOURCES:
+        assert f"`{side.client.signature(name)}`" in words, name
