@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
-import textwrap
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -208,7 +206,7 @@ class Client:
         It is known by ``name``, by default the function's; one of this name is replaced at once. Raises
         :class:`splinter.errors.CompileError`, with all findings in ``diagnostics``, when the source is refused.
         """
-        source = extension if isinstance(extension, str) else textwrap.dedent(_source_of(extension))
+        source = extension if isinstance(extension, str) else _source_of(extension)
         reply = self._ask("extension.install", source=source, name=name)
         info = _extension_info(reply["extension"])
         self._signatures[info.name] = info.signature
@@ -309,10 +307,9 @@ def _check(reply: Reply) -> Reply:
 
 
 def _source_of(function: Callable[..., Any]) -> str:
-    try:
-        return inspect.getsource(function)
-    except (OSError, TypeError) as error:
-        raise SplinterError(f"the source of {function!r} cannot be read ({error}): pass the text itself") from None
+    from splinter.ext.source_of import source_of
+
+    return source_of(function)[0]
 
 
 def _extension_info(fields: dict[str, Any]) -> ExtensionInfo:

@@ -204,10 +204,13 @@ class Supervisor:
             child.pid, child.pidfd = fork_child("splinter-ctl", lambda: run_control(self._shared))
         else:
             worker = self._workers[child.index]
-            entry, address = self._entry, worker.address
-            child.pid, child.pidfd = fork_child(
-                f"splinter-w{child.index}", lambda: entry(address), core=self.config.cores[child.index]
-            )
+            entry, address, code = self._entry, worker.address, self._shared.code
+
+            def serve() -> None:
+                code.become_reader()  # a worker executes code and has no descriptor to write any
+                entry(address)
+
+            child.pid, child.pidfd = fork_child(f"splinter-w{child.index}", serve, core=self.config.cores[child.index])
         self._selector.register(child.pidfd, selectors.EVENT_READ, child)
 
     def _replace(self, child: _Child) -> None:
