@@ -19,7 +19,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Failure:
-    """The task ends with this :class:`splinter.ext.abi.ExtensionError`, on this line."""
+    """The task ends with this :class:`splinter.ext.abi.ExtensionError`, on this line (of an endless one: any loop's)."""
 
     error: str
     line: int
@@ -46,6 +46,13 @@ class Case:
     def used_arguments(self) -> tuple[Any, ...]:
         """The arguments that fit the source: some take none."""
         return self.arguments if "k: bytes" in self.source else ()
+
+    def is_expected(self, got: Failure | Result) -> bool:
+        """Whether a task that ended like this ended as it must."""
+        if self.is_endless and isinstance(got, Failure):
+            loops = [number for number, line in enumerate(self.source.split("\n"), 1) if "while" in line or "for" in line]
+            return got.error == "BUDGET" and (got.line in loops or "yield" in self.source)
+        return got == self.expected
 
 
 def body(text: str, result: str = "i64", parameters: str = PARAMETERS) -> str:
@@ -75,5 +82,5 @@ def gives(value: Any, text: str, *arguments: Any, result: str = "i64", name: str
 
 
 def endless(text: str) -> Case:
-    """A body that never ends by itself: the limits on a task do it, and then there is no line."""
+    """A body that never ends by itself: the limits on a task do it."""
     return Case(text, body(text), Failure("BUDGET", 0), is_endless=True)
