@@ -68,6 +68,7 @@ BUCKET_BYTES = 64
 BUCKET_ENTRIES = 7
 CHAIN_BUCKETS_MAX = 8  # a look-up visits at most this many buckets, so that it can be bounded in BPF
 STAGING_ENTRIES = 64  # fragmented puts under way in each worker
+STAGING_ENTRIES_PER_TENANT = 16  # of them one tenant may have
 MAGAZINE_SLOTS_MAX = 64  # free slots of one class that move between a worker and the shared lists at once
 RECLAIM_SLOTS_MAX = 64  # retired slots that an allocation tries to get back before it asks for new memory
 JOURNAL_WORDS_MAX = 8  # words that one step of a writer changes

@@ -46,6 +46,7 @@ _VALUE_BYTES_MAX = limits.VALUE_BYTES_MAX
 _FRAGMENT_BYTES = limits.FRAGMENT_BYTES
 _FRAGMENTS_MAX = limits.FRAGMENTS_MAX
 _STAGING_ENTRIES = limits.STAGING_ENTRIES
+_STAGING_ENTRIES_PER_TENANT = limits.STAGING_ENTRIES_PER_TENANT
 _STAGING_AGE_NS_MAX = limits.STAGING_AGE_NS_MAX
 _NS_PER_SECOND = 1_000_000_000
 _SLOT_FILLED, _FRAGMENT_COPIED = int(KillPoint.SLOT_FILLED), int(KillPoint.FRAGMENT_COPIED)
@@ -64,12 +65,17 @@ def _now_ns(me: int) -> int:
 
 
 @njit(cache=True)
-def _unused_entry(store: int, p: int) -> int:
-    """Index of an unused entry, or -BUSY."""
+def _unused_entry(store: int, p: int, tenant: int) -> int:
+    """Index of an unused entry, or -BUSY: no tenant may have all of them, and keep the others from large values."""
+    unused = -_BUSY
+    owned = 0
     for entry in range(_STAGING_ENTRIES):
-        if load64(_stage_at(store, p, entry) + S_SLOT) == 0:
-            return entry
-    return -_BUSY
+        stage = _stage_at(store, p, entry)
+        if load64(stage + S_SLOT) == 0:
+            unused = entry
+        elif load64(stage + S_TENANT) == tenant:
+            owned += 1
+    return unused if owned < _STAGING_ENTRIES_PER_TENANT else -_BUSY
 
 
 @njit(cache=True)
@@ -91,9 +97,9 @@ def stage_begin(
         return -_VALUE_TOO_LARGE
     me = participant_at(store, p)
     now_ns = _now_ns(me)
-    entry = _unused_entry(store, p)
+    entry = _unused_entry(store, p, tenant)
     if entry < 0 and stage_expire(store, p, now_ns, _STAGING_AGE_NS_MAX) > 0:
-        entry = _unused_entry(store, p)
+        entry = _unused_entry(store, p, tenant)
     if entry < 0:
         return entry
     size_class = class_for(OBJECT_BYTES + key_length + min(fragment_count * _FRAGMENT_BYTES, _VALUE_BYTES_MAX))

@@ -128,10 +128,18 @@ def test_bad_keys_are_refused(store):
 
 def test_too_many_puts_under_way_are_refused_and_old_ones_give_way(store):
     for sequence in range(limits.STAGING_ENTRIES):
+        assert begin(store, sequence, b"key", 2, tenant=2 + sequence // limits.STAGING_ENTRIES_PER_TENANT) >= 0
+    assert begin(store, 1000, b"key", 2) == -Status.BUSY
+    entry = 7
+    store.participants[WORKER]["staging"]["since_ns"][entry] -= limits.STAGING_AGE_NS_MAX
+    assert begin(store, 1000, b"key", 2) == entry
+
+
+def test_one_tenant_cannot_keep_the_others_from_large_values(store):
+    for sequence in range(limits.STAGING_ENTRIES_PER_TENANT):
         assert begin(store, sequence, b"key", 2) >= 0
     assert begin(store, 1000, b"key", 2) == -Status.BUSY
-    store.participants[WORKER]["staging"]["since_ns"][7] -= limits.STAGING_AGE_NS_MAX
-    assert begin(store, 1000, b"key", 2) == 7
+    assert begin(store, 1000, b"key", 2, tenant=2) >= 0
 
 
 def test_puts_expire(store):
