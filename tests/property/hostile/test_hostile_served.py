@@ -186,3 +186,6 @@ def test_the_code_region_is_never_writable_in_any_process(server: RunningServer,
     workers = server.worker_pids()
     control = next(int(pid) for pid in children if int(pid) not in workers)
     assert mapped == {server.info.pid: ["r-xs"], control: [], **{worker: ["r-xs"] for worker in workers}}
+    for worker in workers:  # nor has a process that runs extensions a descriptor to write by
+        descriptors = Path(f"/proc/{worker}/fd").iterdir()
+        assert not any("splinter-code" in str(descriptor.readlink()) for descriptor in descriptors)
