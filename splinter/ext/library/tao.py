@@ -191,9 +191,9 @@ def collect(db: Store, key: Buffer, id2s: bytes, position: u64, high: u64, low: 
     head = db.get(LISTS, key[:LIST_KEY_BYTES])
     if head is None:
         return True
-    is_full = limit == 0
+    is_done = limit == 0
     entry = HEAD_BYTES
-    while entry < len(head) and not is_full:
+    while entry < len(head) and not is_done:
         following = entry + ENTRY_BYTES
         records = head.u32(entry + ENTRY_RECORDS)
         if following < len(head) and head.u64(following) > high:  # all of the page is newer
@@ -208,20 +208,20 @@ def collect(db: Store, key: Buffer, id2s: bytes, position: u64, high: u64, low: 
         if page is None:
             return False
         start = 0
-        while start < len(page) and not is_full:
+        while start < len(page) and not is_done:
             size = RECORD_BYTES + page.u16(start + RECORD_LENGTH)
             time = page.u64(start + RECORD_TIME)
             if time < low:
-                is_full = True
+                is_done = True
             elif time <= high and (len(id2s) == 0 or contains(id2s, page.u64(start))):
                 if position > 0:
                     position -= 1
                 elif len(id2s) == 0 and len(reply) + size > PAGE_BYTES_MAX:
-                    is_full = True
+                    is_done = True
                 else:
                     reply.append(page[start : start + size])
                     limit -= 1
-                    is_full = limit == 0
+                    is_done = limit == 0
             start += size
         entry = following
     # Page numbers of a head that is no longer in place may have been given to others.
@@ -233,6 +233,7 @@ def contains(id2s: bytes, id2: u64) -> bool:
     for place in range(len(id2s) // 8):
         if id2s.u64(place * 8) == id2:
             is_found = True
+            break
     return is_found
 
 
@@ -271,7 +272,7 @@ def change(db: Store, key: Buffer, id2: u64, is_added: bool, time: u64, data: by
             start += size
     if old == 0 and not is_added:
         return WAS_NOT_THERE
-    if is_added and len(head) + ENTRY_BYTES > HEAD_BYTES_MAX:
+    if is_added and len(head) == HEAD_BYTES_MAX and len(target_page) + RECORD_BYTES + len(data) > PAGE_BYTES_MAX:
         raise Error(LIST_FULL)
 
     # Write the pages anew that change, and a head that names them.

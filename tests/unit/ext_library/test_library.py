@@ -55,6 +55,24 @@ def test_trees_on_every_row(table: str) -> None:
     native.runner.close()
 
 
+def test_full_list() -> None:
+    """A list that is full refuses more, loses nothing, and still takes what needs no other page."""
+    side = NativeSide(TASK_BUDGET)
+    data = b"x" * 255
+    count = 0
+    with pytest.raises(ExtensionFault) as refused:
+        while True:
+            side.invoke("assoc_add", 1, 1, count, count, data)
+            count += 1
+    assert refused.value.code == 2
+    assert count == 128 * 5  # five records of this size in each page
+    assert side.invoke("assoc_count", 1, 1) == count
+    assert [id2 for id2, _, _ in checks.read_list(side, 1, 1)] == list(range(count - 1, -1, -1))
+    assert side.invoke("assoc_add", 1, 1, count - 1, count - 1, b"shorter") is False
+    assert side.invoke("assoc_add", 1, 1, count, count, b"fits") is True
+    side.runner.close()
+
+
 def test_bad_never_ends_by_itself() -> None:
     native = NativeSide(TASK_BUDGET)
     with pytest.raises(ExtensionFault) as raised:
