@@ -7,15 +7,15 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Generator
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from splinter.bench.flight import DEPTH_MAX
+from splinter.bench.goals_commands import register
 from splinter.bench.local_server import lab_server
+from splinter.bench.progress import progress
 from splinter.bench.suite import Settings, measure
 from splinter.bench.workload import KEY_BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES_DEFAULT
 from splinter.errors import SplinterError
@@ -27,8 +27,9 @@ _FAILED_REQUESTS = 1  # exit status when requests were lost or answered wrongly
 _DEFAULTS = Settings()
 
 
-@bench_app.command(context_settings={"help_option_names": ["-h", "--help"]})
+@bench_app.callback(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 def run(
+    context: typer.Context,
     instance: Annotated[
         str, typer.Option("--instance", "-i", envvar="SPLINTER_INSTANCE", help="Name of a server on this host.")
     ] = "default",
@@ -54,6 +55,8 @@ def run(
     Latencies are those of the load generator's clock, from before a request is sent until its reply is there. The echo
     is the same load generator against a loop that only sends packets back: what no server on this machine can beat.
     """
+    if context.invoked_subcommand is not None:
+        return
     try:
         settings = Settings(
             runs=runs,
@@ -72,7 +75,7 @@ def run(
                 info = stack.enter_context(lab_server(core))
             else:
                 info = instances.read(instance)
-            with _progress(settings.steps()) as say:
+            with progress(settings.steps()) as say:
                 report = measure(info, settings, say)
     except ValueError as error:
         raise SplinterError(str(error)) from error
@@ -95,15 +98,4 @@ def _arguments() -> list[str]:
     return sys.argv[sys.argv.index("bench") + 1 :] if "bench" in sys.argv else sys.argv[1:]
 
 
-@contextlib.contextmanager
-def _progress(steps: int) -> Generator[Callable[[str], None]]:
-    """Shows progress on standard error. It draws only between runs: nothing of ours competes with what is measured."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as progress:
-        task = progress.add_task("", total=steps)
-
-        def say(text: str) -> None:
-            progress.update(task, description=text, refresh=True)
-            progress.advance(task)
-
-        yield say
+register(bench_app)

@@ -9,7 +9,6 @@ for some tenths of seconds to seconds, as the host places the two virtual CPUs.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,11 +16,11 @@ from functools import partial
 from typing import Any
 
 from splinter.bench import redis
-from splinter.bench.load import LoadClient
 from splinter.bench.machine import machine, versions
 from splinter.bench.process import pinned
 from splinter.bench.report import ECHO, REDIS_GET, Measurement, Report
 from splinter.bench.result import Result
+from splinter.bench.session import admin_of, cores_of, load_client, netns_of, remove_tenant
 from splinter.bench.workload import (
     KEY_BYTES_DEFAULT,
     KEYS_DEFAULT,
@@ -32,12 +31,8 @@ from splinter.bench.workload import (
     put_operation,
     uniform,
 )
-from splinter.client.admin import Admin
-from splinter.errors import SplinterError
-from splinter.server import instance as instances
 from splinter.server.instance import InstanceInfo
 
-logger = logging.getLogger(__name__)
 Progress = Callable[[str], None]  # called with a sentence before each step
 
 
@@ -67,15 +62,15 @@ def measure(info: InstanceInfo, settings: Settings, progress: Progress = lambda 
 
     Raises :class:`SplinterError` when the server cannot be reached from here or refuses.
     """
-    server_core, client_core = _cores(info, settings)
+    server_core, client_core = cores_of(info, settings.server_core, settings.client_core)
     plan: list[tuple[Measurement, Callable[[], Result]]] = []
     extras: list[dict[str, Any]] = []
     with contextlib.ExitStack() as stack:
         progress("preparing")
-        admin = stack.enter_context(_admin(info))
+        admin = stack.enter_context(admin_of(info))
         tenant = admin.create_tenant(home=info.cores.index(server_core))
-        stack.callback(_remove, admin, tenant.tenant)
-        client = stack.enter_context(_client(info))
+        stack.callback(remove_tenant, admin, tenant.tenant)
+        client = stack.enter_context(load_client(info))
         account = Account(tenant.tenant, tenant.token)
         get = get_operation(account, settings.key_bytes, settings.value_bytes)
         put = put_operation(account, settings.key_bytes, settings.value_bytes)
@@ -123,50 +118,6 @@ def measure(info: InstanceInfo, settings: Settings, progress: Progress = lambda 
     return Report([measurement for measurement, _ in plan], circumstances, extras)
 
 
-def _cores(info: InstanceInfo, settings: Settings) -> tuple[int, int]:
-    server_core = info.cores[-1] if settings.server_core is None else settings.server_core
-    if server_core not in info.cores:
-        raise SplinterError(f"the server has no worker on core {server_core}; it has on {list(info.cores)}")
-    available = sorted(os.sched_getaffinity(0))
-    others = [core for core in available if core != server_core]
-    client_core = (others or available)[0] if settings.client_core is None else settings.client_core
-    if client_core not in available:
-        raise SplinterError(f"there is no core {client_core} for the client; there are {available}")
-    return server_core, client_core
-
-
-def _remove(admin: Admin, tenant: int) -> None:
-    try:
-        admin.remove_tenant(tenant)
-    except SplinterError as error:  # no reason to lose what was measured
-        logger.warning("the benchmark's tenant %d is still there: %s", tenant, error)
-
-
-def _netns(info: InstanceInfo) -> str | None:
-    """The network namespace from which the server is reached."""
-    return info.client_netns or (info.netns if info.transport == "udp" else None)
-
-
-def _admin(info: InstanceInfo) -> Admin:
-    return Admin(info.address, instances.credential(info.instance), port=info.port, netns=_netns(info))
-
-
-def _client(info: InstanceInfo) -> LoadClient:
-    if info.transport == "udp":
-        from splinter.bench.udp_client import UdpClient
-
-        return UdpClient(info.address, info.port, netns=_netns(info))
-    if info.client_netns is None:
-        raise SplinterError(
-            f"{info.address} is on a device of this host, and what the host sends to itself never gets there: "
-            "measure a server in a lab, for example with 'splinter bench --lab'"
-        )
-    from splinter.bench.afxdp_client import AfxdpClient
-    from splinter.bench.path import find
-
-    return AfxdpClient(find(info.address, info.client_netns), info.port, netns=info.client_netns)
-
-
 @contextlib.contextmanager
 def _echo(info: InstanceInfo, server_core: int, client_core: int) -> Any:
     from splinter.bench.echo import EchoLimit
@@ -193,7 +144,7 @@ def _redis(info: InstanceInfo, settings: Settings, core: int) -> Any:
             redis.RedisClient(
                 server,
                 settings.keys,
-                netns=_netns(info),
+                netns=netns_of(info),
                 key_bytes=settings.key_bytes,
                 value_bytes=settings.value_bytes,
             )

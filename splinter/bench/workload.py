@@ -107,6 +107,22 @@ def put_operation(
     return Operation("put", _request(account, Opcode.PUT, key, value), value_at - NUMBER_BYTES, value_at)
 
 
+def invoke_operation(
+    account: Account, name: str, arguments: bytes, *, number_at: int | None = None, reply: bytes | None = None
+) -> Operation:
+    """Run an installed extension. ``number_at`` is where in the packed arguments the key's number is written."""
+    header = Header(
+        opcode=Opcode.INVOKE,
+        tenant=account.tenant,
+        token=account.token,
+        key_length=len(name.encode()),
+        value_length=len(arguments),
+    )
+    payload = header.pack() + name.encode() + arguments
+    value_at = None if number_at is None else len(payload) - len(arguments) + number_at
+    return Operation(f"invoke {name}", payload, value_at=value_at, reply=reply)
+
+
 def uniform(operation: Operation, keys: int = KEYS_DEFAULT) -> Workload:
     """One operation on uniformly chosen keys 0 … ``keys`` - 1, the same on every run."""
     order = np.random.default_rng(_SEED).integers(0, keys, SCHEDULE_ENTRIES, dtype=np.int64)

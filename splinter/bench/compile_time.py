@@ -1,0 +1,51 @@
+"""From source text to code that could be called: compiled, and written to where workers run it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable
+
+from splinter.bench.figure import Figure, medians
+from splinter.bench.sources import source
+from splinter.ext.code import CodeRegion
+from splinter.ext.compile import compile_source
+from splinter.ext.library import entry
+
+ROUNDS_DEFAULT = 15
+_TWENTY_LINES = "common_ancestor"
+
+
+def measure(rounds: int = ROUNDS_DEFAULT) -> list[Figure]:
+    """``compile`` and ``compile-tao``."""
+    short, tao = source(_TWENTY_LINES), entry("tao").sources
+    with contextlib.closing(CodeRegion.create()) as region:
+        _compile([short], region)  # LLVM takes its time to load
+        once = [_compile([short], region) for _ in range(rounds)]
+        whole = [_compile(tao.values(), region) for _ in range(rounds)]
+    return [
+        Figure(
+            "compile",
+            f"source to callable, {len(short.splitlines())} lines",
+            "ms",
+            tuple(wall for wall, _ in once),
+            medians(cpu_ms=[cpu for _, cpu in once]),
+        ),
+        Figure(
+            "compile-tao",
+            f"source to callable, all {len(tao)} extensions of TAO",
+            "ms",
+            tuple(wall for wall, _ in whole),
+            medians(cpu_ms=[cpu for _, cpu in whole]),
+        ),
+    ]
+
+
+def _compile(sources: Iterable[str], region: CodeRegion) -> tuple[float, float]:
+    """Milliseconds that passed, and of the CPU's time: on a busy machine they differ."""
+    start, cpu = time.perf_counter(), time.thread_time()
+    offsets = [region.write(compile_source(text).code)[1] for text in sources]
+    spent = (time.perf_counter() - start) * 1000, (time.thread_time() - cpu) * 1000
+    for offset in offsets:
+        region.free(offset)
+    return spent

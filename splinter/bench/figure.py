@@ -1,0 +1,52 @@
+"""One number that a benchmark found: the median of its rounds, and what it was made of."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+_MICROSECOND_NS, _MILLISECOND_NS = 1e3, 1e6
+
+
+@dataclass(frozen=True)
+class Figure:
+    """``values`` are those of the rounds, in ``unit``; ``parts`` are medians of what they were computed from, by name."""
+
+    name: str
+    text: str  # what it is, in a few words
+    unit: str
+    values: tuple[float, ...]
+    parts: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def median(self) -> float:
+        """The figure."""
+        return statistics.median(self.values)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "name": self.name,
+            "text": self.text,
+            "unit": self.unit,
+            "median": self.median,
+            "min": min(self.values),
+            "max": max(self.values),
+            "rounds": len(self.values),
+            "parts": self.parts,
+        }
+
+
+def medians(**series: Iterable[float]) -> dict[str, float]:
+    """The median of each series, for ``Figure.parts``."""
+    return {name: round(statistics.median(values), 3) for name, values in series.items()}
+
+
+def shown(value: float, unit: str) -> str:
+    """A value with its unit, to three digits or so; nanoseconds in the unit that fits."""
+    if unit == "ns" and abs(value) >= 10 * _MICROSECOND_NS:
+        value, unit = (value / _MICROSECOND_NS, "µs") if abs(value) < _MILLISECOND_NS else (value / _MILLISECOND_NS, "ms")
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return f"{value:,.{digits}f} {unit}"

@@ -1,0 +1,259 @@
+"""What Splinter promises, as figures: each is measured, compared with its bound, and holds or does not.
+
+A goal names the figure that decides it; a figure comes from one of the measuring functions of this package, each of which
+runs once however many goals want its figures.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from splinter.bench import arithmetic, compile_time, installs, pushed, restart, worker_time
+from splinter.bench.figure import Figure
+from splinter.bench.local_server import lab_server
+from splinter.bench.redis import BENCHMARK_CONNECTIONS
+from splinter.bench.report import ECHO, REDIS_GET, Report
+from splinter.bench.session import Session
+from splinter.bench.suite import Progress, Settings
+from splinter.bench.suite import measure as measure_suite
+from splinter.errors import SplinterError
+
+SERVING, EXTENSIONS, RIVALS = "serving", "extensions", "rivals"
+_DEPTH = 64
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A bound for a figure. ``area`` is whose promise it is; two areas may bound the same figure differently."""
+
+    area: str
+    figure: str
+    bound: float
+    is_most: bool  # the bound is the largest value that will do; otherwise the smallest
+
+    @property
+    def name(self) -> str:
+        """What ``--only`` calls it."""
+        return f"{self.area}.{self.figure}"
+
+    def holds(self, value: float) -> bool:
+        """Whether a value will do."""
+        return value <= self.bound if self.is_most else value >= self.bound
+
+
+def _at_most(area: str, figure: str, bound: float) -> Goal:
+    return Goal(area, figure, bound, True)
+
+
+def _at_least(area: str, figure: str, bound: float) -> Goal:
+    return Goal(area, figure, bound, False)
+
+
+GOALS = (
+    _at_most(SERVING, "get-latency", 1.4),
+    _at_least(SERVING, "get-throughput", 75),
+    _at_most(SERVING, "put-latency", 1.6),
+    _at_least(SERVING, "put-throughput", 65),
+    _at_least(SERVING, "redis-latency", 5),
+    _at_most(SERVING, "restart", 100),
+    _at_most(EXTENSIONS, "compile", 5),
+    _at_most(EXTENSIONS, "compile-tao", 50),
+    *(_at_most(EXTENSIONS, f"install-interference-{depth}", 1.2) for depth in installs.DEPTHS),
+    _at_most(EXTENSIONS, "extension-memory", 8192),
+    _at_most(EXTENSIONS, "lookup", 1.05),
+    _at_most(EXTENSIONS, "resume", 15),
+    _at_most(EXTENSIONS, "invoke-cost", 150),
+    _at_least(EXTENSIONS, "chain", 6),
+    _at_least(EXTENSIONS, "aggregate", 2),
+    _at_least(EXTENSIONS, "checksum-cpython", 50),
+    _at_most(EXTENSIONS, "checksum-numba", 3),
+    _at_least(EXTENSIONS, "forest-cpython", 50),
+    _at_most(EXTENSIONS, "forest-numba", 3),
+    _at_most(RIVALS, "get-latency", 1.25),
+    _at_most(RIVALS, "put-latency", 1.35),
+    _at_least(RIVALS, "get-throughput", 85),
+    _at_least(RIVALS, "invoke-throughput", 85),
+    _at_least(RIVALS, "redis-latency", 10),
+    _at_least(RIVALS, "redis-throughput", 7),
+    _at_most(RIVALS, "worker-get", 120),
+    _at_most(RIVALS, "tenant-memory", 2048),
+    _at_most(RIVALS, "object-overhead", 64),
+)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much each measurement does."""
+
+    suite: Settings = field(default_factory=lambda: Settings(redis=True))
+    worker: worker_time.Counts = field(default_factory=worker_time.Counts)
+    arithmetic: arithmetic.Rounds = field(default_factory=arithmetic.Rounds)
+    pushed: pushed.Rounds = field(default_factory=pushed.Rounds)
+    installs: installs.Counts = field(default_factory=installs.Counts)
+    compiles: int = compile_time.ROUNDS_DEFAULT
+    restarts: int = restart.ROUNDS_DEFAULT
+    store_bytes: int = worker_time.STORE_BYTES_MIN
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """One measuring function: which figures it finds, and how. ``needs_server``: it is called with a Session."""
+
+    title: str
+    figures: tuple[str, ...]
+    call: Callable[..., list[Figure]]
+    needs_server: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A goal and the figure that was found for it; None: this machine cannot measure it."""
+
+    goal: Goal
+    figure: Figure | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the goal is reached; one that was not measured is not."""
+        return self.figure is not None and self.goal.holds(self.figure.median)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "name": self.goal.name,
+            "value": None if self.figure is None else self.figure.median,
+            "bound": self.goal.bound,
+            "is": "at most" if self.goal.is_most else "at least",
+            "holds": self.holds,
+            "figure": None if self.figure is None else self.figure.to_json(),
+        }
+
+
+def chosen(names: Sequence[str]) -> list[Goal]:
+    """The goals of these names, figures or areas; all when there are none. Raises :class:`SplinterError` for others."""
+    for name in names:
+        if not any(name in (goal.name, goal.figure, goal.area) for goal in GOALS):
+            raise SplinterError(f"there is no goal {name!r}: 'splinter bench goals --list' shows them")
+    return [goal for goal in GOALS if not names or {goal.name, goal.figure, goal.area} & set(names)]
+
+
+def measurings(effort: Effort) -> list[Measuring]:
+    """Everything that can be measured, what needs no server first; ten thousand tenants last."""
+    return [
+        Measuring("compiler", ("compile", "compile-tao"), partial(compile_time.measure, effort.compiles)),
+        Measuring("a worker's own time", ("worker-get", "invoke-cost", "resume"), partial(worker_time.measure, effort.worker)),
+        Measuring(
+            "the store's overhead",
+            ("object-overhead",),
+            partial(worker_time.measure_object_overhead, effort.store_bytes),
+        ),
+        Measuring(
+            "arithmetic",
+            ("checksum-cpython", "checksum-numba", "forest-cpython", "forest-numba"),
+            partial(arithmetic.measure, effort.arithmetic),
+        ),
+        Measuring(
+            "get and put beside echo and Redis",
+            ("get-latency", "put-latency", "get-throughput", "put-throughput", "redis-latency", "redis-throughput"),
+            partial(_suite, effort.suite),
+            needs_server=True,
+        ),
+        Measuring(
+            "functions pushed into the store",
+            ("chain", "aggregate", "invoke-throughput"),
+            partial(pushed.measure, rounds=effort.pushed),
+            needs_server=True,
+        ),
+        Measuring("restarts", ("restart",), partial(restart.measure, rounds=effort.restarts), needs_server=True),
+        Measuring(
+            f"{effort.installs.tenants:,} tenants",
+            ("tenant-memory", "extension-memory", "lookup"),
+            partial(installs.measure_many, counts=effort.installs),
+            needs_server=True,
+        ),
+        Measuring(
+            "installs beside gets",
+            tuple(f"install-interference-{depth}" for depth in installs.DEPTHS),
+            partial(installs.measure_interference, counts=effort.installs),
+            needs_server=True,
+        ),
+    ]
+
+
+def measure(names: Iterable[str], effort: Effort, progress: Progress = lambda text: None) -> dict[str, Figure]:
+    """The figures of these names, and those that come with them, by name. Makes and removes a lab and a server for each
+    measurement that needs one, so that none finds what another one left."""
+    wanted, found = set(names), {}
+    for measuring in measurings(effort):
+        if not wanted & set(measuring.figures):
+            continue
+        progress(measuring.title)
+        if measuring.needs_server:
+            with lab_server(max(os.sched_getaffinity(0))) as info, Session(info) as session:
+                figures = measuring.call(session)
+        else:
+            figures = measuring.call()
+        found.update({figure.name: figure for figure in figures})
+    return found
+
+
+def steps(names: Iterable[str], effort: Effort) -> int:
+    """How often :func:`measure` reports progress."""
+    return sum(1 for measuring in measurings(effort) if set(names) & set(measuring.figures))
+
+
+def _suite(settings: Settings, session: Session) -> list[Figure]:
+    return figures_of(measure_suite(session.info, settings))
+
+
+def figures_of(report: Report) -> list[Figure]:
+    """The figures that a report of ``splinter bench --redis`` holds."""
+    failed = sum(measurement.failed for measurement in report.measurements)
+    if failed:
+        raise SplinterError(f"{failed} requests were lost or answered wrongly")
+    ratios = {(r["name"], r["depth"], r["ratio"]): r for r in report.ratios()}
+    figures = []
+    for name in ("get", "put"):
+        latency = ratios[name, 1, "latency_over_echo"]
+        share = ratios[name, _DEPTH, "throughput_of_echo"]
+        figures += [
+            Figure(
+                f"{name}-latency",
+                f"{name}, depth 1, median over the AF_XDP echo's",
+                "×",
+                _ends(latency),
+                _p50(report, name=name, over=ECHO),
+            ),
+            Figure(
+                f"{name}-throughput",
+                f"{name}, depth {_DEPTH}, rate of the AF_XDP echo's",
+                "%",
+                tuple(100 * value for value in _ends(share)),
+            ),
+        ]
+    redis = ratios.get((REDIS_GET, 1, "latency_over_get"))
+    if redis is not None:
+        text = "Redis's get over get, one client, depth 1, medians"
+        figures.append(Figure("redis-latency", text, "×", _ends(redis), _p50(report, name="get", over=REDIS_GET)))
+    get = report.find("get", _DEPTH)
+    connections = max(BENCHMARK_CONNECTIONS)
+    rivals = [extra["per_second"] for extra in report.extras if extra["connections"] == connections]
+    if get is not None and rivals:
+        rates = tuple(run.per_second / rival for run, rival in zip(get.runs, rivals, strict=True))
+        text = f"get, depth {_DEPTH}, over Redis's of redis-benchmark, {connections} connections, not pipelined"
+        figures.append(Figure("redis-throughput", text, "×", rates))
+    return figures
+
+
+def _ends(ratio: dict[str, Any]) -> tuple[float, float, float]:
+    """What a ratio of a report keeps of its runs."""
+    return ratio["min"], ratio["median"], ratio["max"]
+
+
+def _p50(report: Report, **names: str) -> dict[str, float]:
+    found = {part: report.find(name, 1) for part, name in names.items()}
+    return {f"{part}_p50_ns": m.latency_ns["p50"]["median"] for part, m in found.items() if m is not None}

@@ -1,0 +1,195 @@
+"""Installs while others are served, and ten thousand tenants with an extension each: who notices, and what it takes."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from splinter.bench.figure import Figure, medians
+from splinter.bench.process import pinned
+from splinter.bench.result import Result
+from splinter.bench.session import SLICE_SECONDS, Session
+from splinter.bench.sources import source
+from splinter.bench.worker_time import invoke_get
+from splinter.bench.workload import Account, Workload, get_operation, put_operation, uniform
+from splinter.client import Client
+from splinter.client.admin import TenantInfo
+from splinter.client.control import ControlConnection
+from splinter.errors import SplinterError
+from splinter.ext.compile import compile_source
+from splinter.ext.library import entry
+from splinter.limits import SLAB_BYTES
+
+DEPTHS = (1, 16)
+_QUIET_SLICES = 10
+_NUMBERS_FROM = 1_000_000  # above those of the other benchmark here
+_SLICES_MAX = 3000  # of gets while installs go on
+
+
+@dataclass(frozen=True)
+class Counts:
+    """``installs`` are made in all, a share of them in each round; ``tenants`` have an extension each."""
+
+    installs: int = 1000
+    rounds: int = 5
+    tenants: int = 10_000
+    lookups: int = 15  # slices of invokes before and after, beside slices of gets
+    keys: int = 10_000
+    seconds: float = SLICE_SECONDS
+
+
+_DEFAULTS = Counts()
+
+
+def numbered(name: str, first: int, count: int) -> Iterator[str]:
+    """The same extension again and again, each a source that no cache knows."""
+    text = source(name)
+    return (f"{text}# {number}\n" for number in range(first, first + count))
+
+
+def measure_interference(session: Session, counts: Counts = _DEFAULTS) -> list[Figure]:
+    """``install-interference``, at each of DEPTHS: p99 of one tenant's gets while another one installs, over without."""
+    account = session.tenant()
+    installer = session.client(session.tenant())
+    with pinned(session.client_core):
+        session.load.preload(put_operation(account), counts.keys)
+    gets = uniform(get_operation(account), counts.keys)
+    share = -(-counts.installs // (counts.rounds * len(DEPTHS)))
+    figures, first = [], 0
+    for depth in DEPTHS:
+        quiet, busy, rates = [], [], []
+        for _ in range(counts.rounds):
+            quiet.append(Result.merged([session.slice(gets, depth, counts.seconds) for _ in range(_QUIET_SLICES)]))
+            during = _while_installing(session, installer, numbered("common_ancestor", first, share), gets, depth, counts)
+            busy.append(during)
+            rates.append(share / during.seconds)
+            first += share
+        p99 = [(a.latency_ns["p99"], b.latency_ns["p99"]) for a, b in zip(quiet, busy, strict=True)]
+        figures.append(
+            Figure(
+                f"install-interference-{depth}",
+                f"p99 of another tenant's gets during installs over without, depth {depth}",
+                "×",
+                tuple(b / a for a, b in p99),
+                medians(
+                    quiet_p99_ns=[a for a, _ in p99],
+                    busy_p99_ns=[b for _, b in p99],
+                    quiet_p999_ns=[r.latency_ns["p99.9"] for r in quiet],
+                    busy_p999_ns=[r.latency_ns["p99.9"] for r in busy],
+                    quiet_gets_per_second=[r.per_second for r in quiet],
+                    busy_gets_per_second=[r.per_second for r in busy],
+                    installs_per_second=rates,
+                ),
+            )
+        )
+    return figures
+
+
+def _while_installing(
+    session: Session, installer: Client, sources: Iterator[str], workload: Workload, depth: int, counts: Counts
+) -> Result:
+    failed: list[BaseException] = []
+
+    def install() -> None:
+        try:
+            for text in sources:
+                installer.install(text)
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=install, name="installer", daemon=True)
+    parts: list[Result] = []
+    thread.start()
+    while thread.is_alive() and len(parts) < _SLICES_MAX:
+        parts.append(session.slice(workload, depth, counts.seconds))
+    thread.join()
+    if failed:
+        raise SplinterError(f"an install failed: {failed[0]}") from failed[0]
+    return Result.merged(parts)
+
+
+def measure_many(session: Session, counts: Counts = _DEFAULTS) -> list[Figure]:
+    """``tenant-memory``, ``extension-memory`` and ``lookup``, with as many tenants as ``counts`` says.
+
+    The tenants stay: removing each would take longer than all the rest, and the server was made for this.
+    """
+    account = session.tenant()
+    session.client(account).install(entry("get").sources["get"])
+    with pinned(session.client_core):
+        session.load.preload(put_operation(account), counts.keys)
+    before = _lookups(session, account, counts)
+    empty = _server_bytes(session)
+    tenants = session.admin.create_tenants(counts.tenants, home=session.home)
+    idle = _server_bytes(session)
+    code_bytes = _install_everywhere(session, tenants)
+    full = _server_bytes(session)
+    after = _lookups(session, account, counts)
+    return [
+        Figure(
+            "tenant-memory",
+            f"resident memory of an idle tenant, of {counts.tenants:,}",
+            "bytes",
+            ((idle - empty) / counts.tenants,),
+        ),
+        Figure(
+            "extension-memory",
+            f"memory of an installed extension beyond its code, one for each of {counts.tenants:,} tenants",
+            "bytes",
+            ((full - idle) / counts.tenants,),
+            {"code_bytes": round(code_bytes / counts.tenants, 1)},
+        ),
+        Figure(
+            "lookup",
+            f"median of an invoke (over a get's beside it) with {counts.tenants + 1:,} extensions installed over with 1",
+            "×",
+            tuple(b / a for a, b in zip(before, after, strict=True)),
+            medians(before=before, after=after),
+        ),
+    ]
+
+
+def _install_everywhere(session: Session, tenants: list[TenantInfo]) -> int:
+    """An extension of its own for each tenant; returns bytes of machine code in all."""
+    code_bytes = 0
+    with contextlib.closing(ControlConnection(session.info.address, session.info.port, netns=session.netns)) as control:
+        for tenant, text in zip(tenants, numbered("common_ancestor", _NUMBERS_FROM, len(tenants)), strict=True):
+            who = {"tenant": tenant.tenant, "token": tenant.token}
+            code_bytes += control.request("extension.install", source=text, **who)["extension"]["code_bytes"]
+    return code_bytes
+
+
+def _lookups(session: Session, account: Account, counts: Counts) -> list[float]:
+    """Medians of an invoke over those of a get, at depth 1."""
+    compiled = compile_source(entry("get").sources["get"])
+    get = uniform(get_operation(account), counts.keys)
+    invoke = uniform(invoke_get(account, compiled), counts.keys)
+    found = []
+    for _ in range(counts.lookups):
+        native = session.slice(get, 1, counts.seconds).latency_ns["p50"]
+        found.append(session.slice(invoke, 1, counts.seconds).latency_ns["p50"] / native)
+    return found
+
+
+def _server_bytes(session: Session) -> int:
+    """Memory of the server's processes, each shared page once, and the store's slabs in use.
+
+    The slabs are a BPF map: all of it is there from the start, so that using it makes no process grow.
+    """
+    pids = [session.info.pid, *_children(session.info.pid)]
+    usage = session.admin.stats()["store"]
+    return sum(_pss_bytes(pid) for pid in pids) + int(usage["slabs_used"]) * SLAB_BYTES
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _pss_bytes(pid: int) -> int:
+    """Proportional set size: resident memory, pages that several processes map shared among them."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    raise SplinterError(f"process {pid} does not tell its memory")

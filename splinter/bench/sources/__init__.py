@@ -1,0 +1,10 @@
+"""Extensions that only benchmarks need; all others come from :mod:`splinter.ext.library`."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+
+def source(name: str) -> str:
+    """Text of the extension in the module of this name."""
+    return resources.files(__name__).joinpath(f"{name}.py").read_text(encoding="utf-8")

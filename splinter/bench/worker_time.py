@@ -1,0 +1,122 @@
+"""What a worker's own code takes for a get, for an invoke, and for one turn of a task: no kernel, no client.
+
+And what the store takes for an object, which needs no server either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from splinter.bench.figure import Figure, medians
+from splinter.bench.in_worker import WorkerInProcess
+from splinter.bench.sources import source
+from splinter.bench.workload import (
+    KEY_BYTES_DEFAULT,
+    KEYS_DEFAULT,
+    NUMBER_BYTES,
+    VALUE_BYTES_DEFAULT,
+    Account,
+    Operation,
+    each_once,
+    get_operation,
+    invoke_operation,
+    key_template,
+    put_operation,
+    uniform,
+    value_template,
+)
+from splinter.errors import OutOfMemoryError
+from splinter.ext.compile import CompiledExtension, compile_source
+from splinter.ext.library import entry
+from splinter.limits import RX_BATCH, STORE_BYTES_MIN
+from splinter.store.classes import class_bytes, class_for
+from splinter.store.layout import OBJECT_BYTES
+from splinter.store.store import Store
+
+_TENANT = 1
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How much is measured: a test needs little, a figure needs enough to stand still."""
+
+    rounds: int = 15
+    requests: int = 20_000  # of each kind in a round
+    resumes: int = 200_000  # in a round
+    keys: int = KEYS_DEFAULT
+
+
+_DEFAULTS = Counts()
+
+
+def invoke_get(account: Account, compiled: CompiledExtension, key_bytes: int = KEY_BYTES_DEFAULT) -> Operation:
+    """The library's ``get`` asked for the same object, and with the same answer, as the native get of the benchmark."""
+    key = key_template(key_bytes)
+    arguments = compiled.signature.pack((account.table, key))
+    number_at = len(arguments) - NUMBER_BYTES  # the number ends the key, and the key ends the arguments
+    return invoke_operation(account, compiled.name, arguments, number_at=number_at, reply=value_template())
+
+
+def measure(counts: Counts = _DEFAULTS) -> list[Figure]:
+    """``worker-get``, ``invoke-cost`` and ``resume``."""
+    with WorkerInProcess() as worker:
+        account = worker.add_tenant(_TENANT)
+        yielding = compile_source(source("yielding"))
+        get_extension = compile_source(entry("get").sources["get"])
+        worker.install(_TENANT, yielding)
+        worker.install(_TENANT, get_extension)
+        worker.serve(each_once(put_operation(account), counts.keys), counts.keys)
+        get = uniform(get_operation(account), counts.keys)
+        invoke = uniform(invoke_get(account, get_extension), counts.keys)
+        gets, invokes, single, resumes = [], [], [], []
+        for _ in range(counts.rounds):
+            gets.append(worker.serve(get, counts.requests))
+            invokes.append(worker.serve(invoke, counts.requests))
+            single.append(worker.serve(get, counts.requests, batch=1))
+        task = invoke_operation(account, yielding.name, b"")
+        for _ in range(counts.rounds):
+            resumes.append(worker.resume(task, counts.resumes))
+    difference = tuple(b - a for a, b in zip(gets, invokes, strict=True))
+    return [
+        Figure(
+            "worker-get",
+            f"worker time of a get, outside the kernel, in batches of {RX_BATCH}",
+            "ns",
+            tuple(gets),
+            medians(one_at_a_time_with_clock_ns=single),
+        ),
+        Figure(
+            "invoke-cost",
+            "worker time of an invoke that reads one object, beyond the native get's",
+            "ns",
+            difference,
+            medians(get_ns=gets, invoke_ns=invokes),
+        ),
+        Figure("resume", "resume and yield of a trivial coroutine in the scheduler", "ns", tuple(resumes)),
+    ]
+
+
+def measure_object_overhead(store_bytes: int = STORE_BYTES_MIN) -> list[Figure]:
+    """``object-overhead``: a store is filled, and what it took is divided by what it holds."""
+    store = Store.create(store_bytes, participants=0)
+    store.open_tenant(_TENANT)
+    value, key_bytes = bytes(VALUE_BYTES_DEFAULT), KEY_BYTES_DEFAULT
+    objects = 0
+    try:
+        while True:
+            store.put(_TENANT, 0, objects.to_bytes(key_bytes, "little"), value)
+            objects += 1
+    except OutOfMemoryError:
+        pass
+    content = key_bytes + len(value)
+    rounding = int(class_bytes(class_for(OBJECT_BYTES + content))) - OBJECT_BYTES - content
+    taken = store_bytes / objects
+    return [
+        Figure(
+            "object-overhead",
+            f"memory of an object with {key_bytes}-byte key and {len(value)}-byte value beyond those and rounding",
+            "bytes",
+            (taken - content - rounding,),
+            {"objects": objects, "bytes_each": round(taken, 1), "rounding_bytes": rounding},
+        )
+    ]
