@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 _File = Annotated[Path, typer.Argument(metavar="FILE.py", help="Source with one @extension function.")]
 _FileOrEntry = Annotated[
-    str, typer.Argument(metavar="FILE.py|NAME", help="Source with one @extension function, or an entry of the library.")
+    str, typer.Argument(metavar="FILE.py|NAME", help="Source with @extension functions, or an entry of the library.")
 ]
-_Name = Annotated[str | None, typer.Option("--name", help="Install under this name; by default the function's.")]
+_Name = Annotated[str | None, typer.Option("--name", help="Install under this name; of several functions, the one of this name.")]
 _ARGUMENTS_AS_THEY_ARE = {"ignore_unknown_options": True}  # -5 is a number, not an option
 
 
@@ -47,16 +47,16 @@ def install(
 ) -> None:
     """Verify, compile and publish an extension, in place of the one of its name.
 
-    A NAME that is no file here is an entry of the library, whose extensions are all installed (see 'splinter library').
+    Of a source with several extensions all are installed, or with --name that one. A NAME that is no file here is an
+    entry of the library (see 'splinter library').
 
     Examples: splinter install hypernyms.py --tenant 7; splinter install tao --tenant 7
     """
-    sources = _sources(file)
-    if name is not None and len(sources) > 1:
-        raise SplinterError(f"{file} is {len(sources)} extensions, which keep their names")
+    source = library.text(file) if file in library.NAMES and not Path(file).exists() else _read_source(Path(file))
+    sources = _extensions_of(source) if name is None else [source]
     with find_server(instance, address).client(tenant, token) as client:
-        for source in sources:
-            info = client.install(source, name=name)
+        for one in sources:
+            info = client.install(one, name=name)
             print(f"installed {info.signature}, version {info.version}, {info.code_bytes} bytes of code")
 
 
@@ -161,11 +161,13 @@ def invoke(
         print(arguments.show(result))
 
 
-def _sources(argument: str) -> list[str]:
-    """The source of a file, or those of an entry of the library."""
-    if argument in library.NAMES and not Path(argument).exists():
-        return list(library.entry(argument).sources.values())
-    return [_read_source(Path(argument))]
+def _extensions_of(source: str) -> list[str]:
+    """One source for each extension; the whole where that makes no difference, or is for the compiler to complain about."""
+    try:
+        found = library.split(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return [source]
+    return list(found.values()) if len(found) > 1 else [source]
 
 
 def _read_source(file: Path) -> str:

@@ -38,11 +38,14 @@ def text(name: str) -> str:
 def entry(name: str) -> Entry:
     """The entry of this name; raises as :func:`text` does."""
     source = text(name)
-    tree = ast.parse(source)
-    description = (ast.get_docstring(tree) or "").partition("\n")[0]
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    extensions = [node for node in functions.values() if node.decorator_list]
-    return Entry(name, description, {node.name: _source_for(node, functions, source) for node in extensions})
+    description = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+    return Entry(name, description, split(source))
+
+
+def split(source: str) -> dict[str, str]:
+    """By extension name, a source with that ``@extension`` function and what it calls. Raises ``SyntaxError``."""
+    functions = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
+    return {name: _source_for(node, functions, source) for name, node in functions.items() if node.decorator_list}
 
 
 def _source_for(wanted: ast.FunctionDef, functions: dict[str, ast.FunctionDef], source: str) -> str:

@@ -200,12 +200,18 @@ def test_install_by_name(server: RunningServer, tenant: TenantInfo, tmp_path: Pa
     assert client.invoke("obj_add", 1, b"x") == 1
     assert install("tree", "--name", "classify").exit_code == 0
     assert "classify" in {info.name for info in client.extensions()}
+    assert install("transfer", "--name", "settle").output.startswith("installed settle(")
+    assert "transfer" not in {info.name for info in client.extensions()}
     refused = install("tao", "--name", "other")
-    assert refused.exit_code == 1 and "10 extensions" in refused.stderr
+    assert refused.exit_code == 1 and "several extensions" in refused.stderr
     refused = install("nothing")
     assert refused.exit_code == 1 and "splinter library" in refused.stderr
     (tmp_path / "md5").write_text(library.entry("err").sources["err"])
     assert install("md5").output.startswith("installed err(")
+    (tmp_path / "mine.py").write_text(library.text("transfer"))
+    assert install("mine.py").output.count("installed ") == 4
+    (tmp_path / "broken.py").write_text("def (")
+    assert "not Python" in install("broken.py").stderr
 
 
 def test_examples_of_the_documentation(side: ServerSide) -> None:
