@@ -22,7 +22,7 @@ _File = Annotated[Path, typer.Argument(metavar="FILE.py", help="Source with one 
 _FileOrEntry = Annotated[
     str, typer.Argument(metavar="FILE.py|NAME", help="Source with @extension functions, or an entry of the library.")
 ]
-_Name = Annotated[str | None, typer.Option("--name", help="Install under this name; of several functions, the one of this name.")]
+_Name = Annotated[str | None, typer.Option("--name", help="Install under this name; of several, the one so named.")]
 _ARGUMENTS_AS_THEY_ARE = {"ignore_unknown_options": True}  # -5 is a number, not an option
 
 
