@@ -57,6 +57,7 @@ LOG_TEXT_BYTES_MAX = 232  # of one entry
 TASK_BUDGET = 4096  # loop back-edges and helper costs a task may spend before it yields by itself
 HELPER_COST = 8  # what one get, put or delete takes from the budget
 TASK_YIELDS_MAX = 100_000  # resumes of one task that may end in a yield; then it ends with EXTENSION_ERROR
+TASK_PUT_BYTES_MAX = 8 << 20  # key, value and header of all puts of one task: what it replaces stays until it has ended
 TASK_MILLISECONDS_MAX = 10_000  # CPU time of one task; then it ends with EXTENSION_ERROR
 
 # --- store ------------------------------------------------------------------------------------------------------------------

@@ -33,7 +33,8 @@ FRAME = np.dtype(
         ("out_address", "<u8"),  # helper get: address of the value found
         ("out_length", "<u8"),  # and its length in bytes
         ("out_version", "<u8"),  # and its version
-        ("reserved", "<u8", 7),
+        ("put_bytes", "<u8"),  # what the task's puts took so far. Writer: worker (zero at the start) and its helpers
+        ("reserved", "<u8", 6),
     ]
 )
 FRAME_HEADER_BYTES = FRAME.itemsize
@@ -49,6 +50,7 @@ F_RESULT_LENGTH = offset(FRAME, "result_length")
 F_ERROR = offset(FRAME, "error")
 F_OUT_ADDRESS = offset(FRAME, "out_address")
 F_OUT_LENGTH = offset(FRAME, "out_length")
+F_PUT_BYTES = offset(FRAME, "put_bytes")
 F_OUT_VERSION = offset(FRAME, "out_version")
 
 CONTEXT = np.dtype(

@@ -14,10 +14,15 @@ _PR_SET_NAME = 15
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def fork_child(name: str, main: Callable[[], None], *, core: int | None = None) -> tuple[int, int]:
+def name_process(name: str) -> None:
+    """What ``ps`` and ``top`` call this process, at most 15 bytes."""
+    _libc.prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+def fork_child(name: str, main: Callable[[], None]) -> tuple[int, int]:
     """Fork a process that runs ``main`` and exits; returns its pid and a descriptor that becomes readable when it ends.
 
-    The child dies with its parent, has the default signal actions, and is pinned to ``core`` if one is given.
+    The child dies with its parent and has the default signal actions.
     """
     parent = os.getpid()
     sys.stdout.flush()
@@ -34,9 +39,7 @@ def fork_child(name: str, main: Callable[[], None], *, core: int | None = None) 
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # it died before prctl
             os._exit(1)
-        _libc.prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
-        if core is not None:
-            os.sched_setaffinity(0, {core})
+        name_process(name)
         main()
         status = 0
     except BaseException:

@@ -133,7 +133,7 @@ class Registry:
 
     def counts(self, entry: Entry) -> dict[str, int]:
         """What all workers did for an extension so far: invocations, errors, yields, cycles of CPU time."""
-        return {name: sum(int(row[name][entry.slot]) for row in self._counters) for name in self._counters[0].dtype.names}
+        return {name: sum(int(row[name][entry.slot]) for row in self._counters) for name in self._counters[0].dtype.names or ()}
 
     async def ready_to_write(self) -> None:
         """Wait until no worker can run code that an earlier control process has replaced. Raises :class:`BusyError`."""

@@ -1,8 +1,8 @@
 """The supervisor: makes everything shared, forks workers and control process, replaces what dies, stops cleanly.
 
 It is single-threaded, so that it can fork at any time, and it holds every descriptor, so that a worker's death closes
-nothing. After a worker's death: reap it, let the store finish or undo its last operation, take back its chunks, fork its
-successor onto the same memory.
+nothing. After a worker's death: reap it, let the store finish or undo its last operation, take back its chunks, start its
+successor, a spare process forked beforehand, on the same memory.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import select
 import selectors
 import signal
 import socket
@@ -32,7 +33,7 @@ from splinter.net.xdp import probe
 from splinter.server.config import ServerConfig
 from splinter.server.control import prepare, run_control
 from splinter.server.instance import InstanceFolder, InstanceInfo
-from splinter.server.processes import fork_child
+from splinter.server.processes import fork_child, name_process
 from splinter.server.shared import Shared
 from splinter.server.udp_transport import UdpTransport
 from splinter.server.xdp_transport import XdpTransport
@@ -49,6 +50,15 @@ _STOP_SECONDS_MAX = 2.0
 _RESTARTS_PER_SECOND_MAX = 100  # a worker that dies at once, again and again, must not take the machine with it
 _FAILURE_SECONDS, _FAILURES_MAX = 1.0, 5
 _STATE_NAMES = ("starting", "running", "sleeping", "stopped")
+
+
+@dataclass
+class _Spare:
+    """A process that waits to become a worker: it reads its core slot from a pipe, of which this is the other end."""
+
+    pid: int
+    pidfd: int
+    assign_fd: int
 
 
 @dataclass
@@ -86,6 +96,7 @@ class Supervisor:
         self.config = config
         self._say = say
         self._children: list[_Child] = []
+        self._spare: _Spare | None = None
         self._selector = selectors.DefaultSelector()
         self._signals: tuple[socket.socket, socket.socket] | None = None
         self._listener: socket.socket | None = None
@@ -203,18 +214,54 @@ class Supervisor:
         if child.index is None:
             child.pid, child.pidfd = fork_child("splinter-ctl", lambda: run_control(self._shared))
         else:
-            worker = self._workers[child.index]
-            entry, address, code = self._entry, worker.address, self._shared.code
-
-            def serve() -> None:
-                code.become_reader()  # a worker executes code and has no descriptor to write any
-                entry(address)
-
-            child.pid, child.pidfd = fork_child(f"splinter-w{child.index}", serve, core=self.config.cores[child.index])
+            spare = self._spare or self._fork_spare()
+            self._spare = None
+            os.write(spare.assign_fd, bytes([child.index]))
+            os.close(spare.assign_fd)
+            child.pid, child.pidfd = spare.pid, spare.pidfd
         self._selector.register(child.pidfd, selectors.EVENT_READ, child)
 
+    def _fork_spare(self) -> _Spare:
+        """Fork a process that becomes the worker of whatever core slot it is told.
+
+        Forking copies the page tables of a store in BPF maps, tens of milliseconds for a gigabyte: so it is done before
+        a worker dies, not after.
+        """
+        receive_fd, assign_fd = os.pipe()
+        entry, code, workers, cores = self._entry, self._shared.code, self._workers, self.config.cores
+
+        def wait_and_serve() -> None:
+            code.become_reader()  # a worker executes code and has no descriptor to write any
+            assigned = os.read(receive_fd, 1)
+            if assigned:
+                slot = assigned[0]
+                os.sched_setaffinity(0, {cores[slot]})
+                name_process(f"splinter-w{slot}")
+                entry(workers[slot].address)
+
+        pid, pidfd = fork_child("splinter-spare", wait_and_serve)
+        os.close(receive_fd)
+        return _Spare(pid, pidfd, assign_fd)
+
+    def _keep_spare(self) -> None:
+        """Have a live spare for the next death; called when nothing is urgent."""
+        if self._spare is not None and not _has_ended(self._spare.pidfd):
+            return
+        if self._spare is not None:
+            self._drop_spare()
+        self._spare = self._fork_spare()
+
+    def _drop_spare(self) -> None:
+        """Kill the spare, which holds nothing, and reap it."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            signal.pidfd_send_signal(spare.pidfd, signal.SIGKILL)
+            os.waitpid(spare.pid, 0)
+            os.close(spare.pidfd)
+            os.close(spare.assign_fd)
+
     def _replace(self, child: _Child) -> None:
-        """Reap a child that ended, recover what it had, fork its successor."""
+        """Reap a child that ended, recover what it had, start its successor."""
         died = time.monotonic()
         self._selector.unregister(child.pidfd)
         os.close(child.pidfd)
@@ -257,6 +304,7 @@ class Supervisor:
     def run(self) -> None:
         """Watch the children until SIGTERM, SIGINT or SIGHUP."""
         while True:
+            self._keep_spare()
             for key, _ in self._selector.select():
                 if key.data is None:
                     assert self._signals is not None
@@ -271,6 +319,7 @@ class Supervisor:
         transport = self._transport
         if isinstance(transport, XdpTransport):
             transport.program.detach()  # first: no packet is taken that will not be answered
+        self._drop_spare()
         for child in self._children:
             if child.pidfd < 0:
                 continue
@@ -341,6 +390,12 @@ class Supervisor:
         if int(block["state"]) == STATE_SLEEPING:
             return None
         return round((time.monotonic_ns() - int(block["heartbeat"])) / 1e6, 3)
+
+
+def _has_ended(pidfd: int) -> bool:
+    waiting = select.poll()
+    waiting.register(pidfd, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def serve(config: ServerConfig) -> int:

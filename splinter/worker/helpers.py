@@ -23,12 +23,14 @@ from splinter.ext.abi import (
     F_OUT_ADDRESS,
     F_OUT_LENGTH,
     F_OUT_VERSION,
+    F_PUT_BYTES,
     F_TENANT,
     ExtensionError,
 )
 from splinter.native.atomics import load32, load64, store64
 from splinter.native.clock import now_ns
 from splinter.net.tenants import T_GENERATION, TENANT
+from splinter.store.layout import OBJECT_BYTES
 from splinter.store.operations import (
     object_value,
     object_value_length,
@@ -76,6 +78,12 @@ def _put(context, frame, table, key, key_length, value, value_length, expected_v
         return -_ERROR_KEY
     if value_length < 0 or value_length > limits.VALUE_BYTES_MAX:
         return -_ERROR_VALUE
+    # What a task replaces is not charged to its tenant any more, but the task's own epoch keeps its memory: without a
+    # limit one task that puts the same key over and over would fill the store of all.
+    put_bytes = load64(frame + F_PUT_BYTES) + OBJECT_BYTES + key_length + value_length
+    if put_bytes > limits.TASK_PUT_BYTES_MAX:
+        return -_ERROR_QUOTA
+    store64(frame + F_PUT_BYTES, put_bytes)
     status = store_put(
         load64(context + C_STORE), load64(context + C_PARTICIPANT), load32(frame + F_TENANT), table, key, key_length,
         value, value_length, expected_version,

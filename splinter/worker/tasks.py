@@ -17,6 +17,7 @@ from splinter.ext.abi import (
     F_BUDGET,
     F_ERROR,
     F_LINE,
+    F_PUT_BYTES,
     F_RESULT,
     F_RESULT_LENGTH,
     F_STATE,
@@ -149,6 +150,7 @@ def invoke(w: int, header: int, key_length: int, value_length: int, origin: int,
     store32(frame + F_ARGUMENTS_LENGTH, value_length)
     store32(frame + F_TENANT, tenant)
     store32(frame + F_RESULT_LENGTH, 0)
+    store64(frame + F_PUT_BYTES, 0)
     store64(task + T_CODE, load64(record + R_CODE))
     store32(task + T_RESULT_KIND, load32(record + R_RESULT_KIND))
     store64(task + T_HEADER, header)

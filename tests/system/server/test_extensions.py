@@ -239,6 +239,27 @@ def test_replacing_is_atomic_and_tasks_under_way_end_in_their_version(server: Ru
         client.invoke("tell")
 
 
+def test_one_task_cannot_fill_the_store_with_what_it_replaces(server: RunningServer, admin: Admin) -> None:
+    greedy = server.client(admin.create_tenant(quota_bytes=1 << 20), timeout=20.0)
+    other = server.client(admin.create_tenant(), timeout=20.0)
+    greedy.install(
+        IMPORTS
+        + """
+@extension
+def churn(db: Store, value: bytes, times: u64) -> u64:
+    for i in range(times):
+        db.put(table=0, key=1, value=value)
+    return times
+"""
+    )
+    value = bytes(1000)
+    assert greedy.invoke("churn", value, 1000) == 1000
+    with pytest.raises(ExtensionRuntimeError, match="quota"):
+        greedy.invoke("churn", value, 1_000_000)
+    other.put(b"large", bytes(60_000))
+    assert other.get(b"large") == bytes(60_000)
+
+
 def test_refused_source_changes_nothing(client: Client) -> None:
     client.install(IMPORTS + "@extension\ndef one(db: Store) -> u64:\n    return 1\n")
     evil = IMPORTS + "@extension\ndef one(db: Store) -> u64:\n    return eval('1')\n"
