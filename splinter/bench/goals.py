@@ -89,7 +89,7 @@ GOALS = (
 class Effort:
     """How much each measurement does."""
 
-    suite: Settings = field(default_factory=lambda: Settings(redis=True))
+    suite: Settings = field(default_factory=Settings)
     worker: worker_time.Counts = field(default_factory=worker_time.Counts)
     arithmetic: arithmetic.Rounds = field(default_factory=arithmetic.Rounds)
     pushed: pushed.Rounds = field(default_factory=pushed.Rounds)
@@ -107,6 +107,14 @@ class Measuring:
     figures: tuple[str, ...]
     call: Callable[..., list[Figure]]
     needs_server: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """Figures by name, and in a sentence each which measurements failed."""
+
+    figures: dict[str, Figure] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -184,20 +192,27 @@ def measurings(effort: Effort) -> list[Measuring]:
     ]
 
 
-def measure(names: Iterable[str], effort: Effort, progress: Progress = lambda text: None) -> dict[str, Figure]:
-    """The figures of these names, and those that come with them, by name. Makes and removes a lab and a server for each
-    measurement that needs one, so that none finds what another one left."""
-    wanted, found = set(names), {}
+def measure(names: Iterable[str], effort: Effort, progress: Progress = lambda text: None) -> Found:
+    """Measure the figures of these names, and those that come with them.
+
+    Makes and removes a lab and a server for each measurement that needs one, so that none finds what another one left.
+    One that fails does not keep the others from being made.
+    """
+    wanted, found = set(names), Found()
     for measuring in measurings(effort):
         if not wanted & set(measuring.figures):
             continue
         progress(measuring.title)
-        if measuring.needs_server:
-            with lab_server(max(os.sched_getaffinity(0))) as info, Session(info) as session:
-                figures = measuring.call(session)
-        else:
-            figures = measuring.call()
-        found.update({figure.name: figure for figure in figures})
+        try:
+            if measuring.needs_server:
+                with lab_server(max(os.sched_getaffinity(0))) as info, Session(info) as session:
+                    figures = measuring.call(session)
+            else:
+                figures = measuring.call()
+        except SplinterError as error:
+            found.failures.append(f"{measuring.title}: {error}")
+            continue
+        found.figures.update({figure.name: figure for figure in figures})
     return found
 
 

@@ -6,21 +6,23 @@ import json
 import shutil
 import sys
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from splinter.bench import goals
 from splinter.bench.figure import Figure, shown
-from splinter.bench.goals import EXTENSIONS, GOALS, Effort, Outcome
 from splinter.bench.machine import machine, versions
 from splinter.bench.progress import progress
 from splinter.limits import TENANTS_MAX
 
-_DEFAULTS = Effort()
-_SHORT = 1  # exit status when a goal is not reached
+if TYPE_CHECKING:  # the worker and the compiler are loaded only when they are measured
+    from splinter.bench.goals import Effort, Goal, Outcome
+
+_SHORT = 1  # exit status when a goal is not reached, or a measurement failed
+_TENANTS_DEFAULT, _TENANTS_MAX = 10_000, TENANTS_MAX - 16  # a few more make the requests
+_INSTALLS_DEFAULT = 1000
 _WIDTH_MIN = 120  # where output is no terminal
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -32,10 +34,8 @@ def register(app: typer.Typer) -> None:
 
 
 def extensions(
-    tenants: Annotated[
-        int, typer.Option(help="Tenants with an extension each.", min=1, max=TENANTS_MAX // 2)
-    ] = _DEFAULTS.installs.tenants,
-    installs: Annotated[int, typer.Option(help="Installs beside gets.", min=1)] = _DEFAULTS.installs.installs,
+    tenants: Annotated[int, typer.Option(help="With an extension each.", min=1, max=_TENANTS_MAX)] = _TENANTS_DEFAULT,
+    installs: Annotated[int, typer.Option(help="Beside another tenant's gets.", min=1)] = _INSTALLS_DEFAULT,
     rounds: Annotated[
         int | None, typer.Option(help="Of each figure; by default as many as it needs to stand still.", min=1)
     ] = None,
@@ -45,20 +45,26 @@ def extensions(
 
     Each figure is the median of its rounds; beside it stands what it was computed from.
     """
-    effort = replace(_DEFAULTS, installs=replace(_DEFAULTS.installs, tenants=tenants, installs=installs))
+    from splinter.bench import goals
+
+    effort = goals.Effort(installs=goals.installs.Counts(tenants=tenants, installs=installs))
     if rounds is not None:
         effort = _with_rounds(effort, rounds)
-    names = [goal.figure for goal in GOALS if goal.area == EXTENSIONS]
+    names = [goal.figure for goal in goals.chosen([goals.EXTENSIONS])]
     with progress(goals.steps(names, effort)) as say:
-        figures = list(goals.measure(names, effort, say).values())
+        found = goals.measure(names, effort, say)
+    figures = list(found.figures.values())
+    _tell(found.failures)
     if json_output:
         print(json.dumps({**_circumstances(), "figures": [figure.to_json() for figure in figures]}, indent=1))
-        return
-    table = Table("", "median", "rounds from", "to", "made of", title="medians of the rounds", title_justify="left")
-    for figure in figures:
-        ends = (shown(min(figure.values), figure.unit), shown(max(figure.values), figure.unit))
-        table.add_row(figure.text, shown(figure.median, figure.unit), *ends, _parts(figure))
-    _console().print(table)
+    else:
+        table = Table("", "median", "rounds from", "to", "made of", title="medians of the rounds", title_justify="left")
+        for figure in figures:
+            ends = (shown(min(figure.values), figure.unit), shown(max(figure.values), figure.unit))
+            table.add_row(figure.text, shown(figure.median, figure.unit), *ends, _parts(figure))
+        _console().print(table)
+    if found.failures:
+        raise typer.Exit(_SHORT)
 
 
 def show_goals(
@@ -72,15 +78,18 @@ def show_goals(
 
     Takes some minutes. Makes labs and servers of its own and removes them. Run it on a machine that does nothing else.
     """
+    from splinter.bench import goals
+
     selected = goals.chosen(only or [])
     if list_only:
         _list(selected, json_output)
         return
-    effort = replace(_DEFAULTS, suite=replace(_DEFAULTS.suite, redis=shutil.which("redis-server") is not None))
+    effort = goals.Effort(suite=goals.Settings(redis=shutil.which("redis-server") is not None))
     names = [goal.figure for goal in selected]
     with progress(goals.steps(names, effort)) as say:
         found = goals.measure(names, effort, say)
-    outcomes = [Outcome(goal, found.get(goal.figure)) for goal in selected]
+    outcomes = [goals.Outcome(goal, found.figures.get(goal.figure)) for goal in selected]
+    _tell(found.failures)
     holds = all(outcome.holds for outcome in outcomes)
     if json_output:
         document = {**_circumstances(), "goals": [outcome.to_json() for outcome in outcomes], "holds": holds}
@@ -103,7 +112,12 @@ def _with_rounds(effort: Effort, rounds: int) -> Effort:
     )
 
 
-def _list(selected: list[goals.Goal], json_output: bool) -> None:
+def _tell(failures: list[str]) -> None:
+    for failure in failures:
+        print(f"splinter: not measured: {failure}", file=sys.stderr)
+
+
+def _list(selected: list[Goal], json_output: bool) -> None:
     if json_output:
         fields = [{"name": g.name, "bound": g.bound, "is": "at most" if g.is_most else "at least"} for g in selected]
         print(json.dumps(fields, indent=1))

@@ -191,10 +191,13 @@ class WorkerInProcess:
         return address, at
 
     def serve(self, workload: Workload, requests: int, batch: int = limits.RX_BATCH) -> float:
-        """Nanoseconds of the worker's loop for each request, in batches of ``batch`` packets.
+        """Nanoseconds of the worker's loop for each request; ``requests`` of them, rounded up to whole batches.
 
-        Raises :class:`SplinterError` when a reply was not what it should be.
+        ``batch`` packets lie in the RX ring at a time; ``ValueError`` when a turn does not take as many. Raises
+        :class:`SplinterError` when a reply was not what it should be.
         """
+        if not 1 <= batch <= limits.RX_BATCH:
+            raise ValueError(f"a turn takes 1 to {limits.RX_BATCH} packets, not {batch}")
         flight = self._flight
         flight.load(workload, _ROUTE)
         batches = -(-requests // batch)

@@ -1,4 +1,4 @@
-"""A server for one benchmark, and a lab for it; both are gone afterwards."""
+"""A server for one benchmark or demonstration, and a lab for it; both are gone afterwards."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator
-from typing import IO
 
 from splinter.bench.process import end, start
-from splinter.errors import SplinterError
+from splinter.errors import ServerError, SplinterError
 from splinter.net.lab import Lab
 from splinter.server import instance as instances
 from splinter.server.instance import InstanceInfo
@@ -20,6 +19,7 @@ from splinter.server.instance import InstanceInfo
 _START_SECONDS_MAX = 180.0  # on a fresh machine the server compiles all its code first
 _POLL_SECONDS = 0.05
 _STOP_SECONDS_MAX = 10.0
+_LOG_LINES_SHOWN = 15
 MEMORY_DEFAULT = "512MiB"
 
 
@@ -27,14 +27,20 @@ MEMORY_DEFAULT = "512MiB"
 def running_server(instance: str, *arguments: str) -> Generator[InstanceInfo]:
     """``splinter serve`` with these arguments, under an instance name, until the block is left.
 
-    Yields what the server says of itself once it answers. Raises :class:`SplinterError` with the server's own words when
-    it does not start.
+    Yields what the server says of itself once it answers. Raises :class:`SplinterError` when it does not start. Any
+    :class:`SplinterError` that leaves the context carries the end of what the server printed as a note.
     """
     command = [sys.executable, "-m", "splinter", "serve", "--instance", instance, *arguments]
     with tempfile.TemporaryFile("w+") as log:
-        server = start(command, stdout=log, stderr=subprocess.STDOUT)
+        # A session of its own: Ctrl-C at the terminal is for this process, which then stops the server in order.
+        server = start(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
         try:
-            yield _wait_until_ready(instance, server, log)
+            yield _wait_until_ready(instance, server)
+        except SplinterError as error:
+            log.seek(0)
+            if said := "".join(log.readlines()[-_LOG_LINES_SHOWN:]).rstrip():
+                error.add_note(f"The server said last:\n{said}")
+            raise
         finally:
             end(server, _STOP_SECONDS_MAX)
 
@@ -47,13 +53,12 @@ def lab_server(core: int, *, memory: str = MEMORY_DEFAULT) -> Generator[Instance
         yield info
 
 
-def _wait_until_ready(instance: str, server: subprocess.Popen[bytes], log: IO[str]) -> InstanceInfo:
+def _wait_until_ready(instance: str, server: subprocess.Popen[bytes]) -> InstanceInfo:
     deadline = time.monotonic() + _START_SECONDS_MAX
-    while True:
-        try:
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise ServerError(f"the server ended with status {server.returncode}")
+        with contextlib.suppress(ServerError):
             return instances.read(instance)
-        except SplinterError as error:
-            if server.poll() is not None or time.monotonic() > deadline:
-                log.seek(0)
-                raise SplinterError(f"the server did not start: {log.read().strip() or error}") from error
         time.sleep(_POLL_SECONDS)
+    raise ServerError(f"the server was not ready within {_START_SECONDS_MAX:g} s")

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from splinter.bench.goals import EXTENSIONS, GOALS
 from splinter.bench.local_server import running_server
 from splinter.bench.machine import versions
 from splinter.bench.redis import RedisClient, RedisServer
@@ -70,6 +71,40 @@ def test_one_command_measures_everything_and_leaves_nothing() -> None:
     assert document["machine"]["cpus"] >= 1
     assert not [name for name in netns.names() if name.split("-")[1:2] == [str(process.pid)]]
     assert not instances.run_dir(f"bench-{process.pid}").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.xdp
+def test_extensions_are_measured_on_servers_of_the_command_s_own() -> None:
+    process = _start("extensions", "--json", "--tenants", "20", "--installs", "4", "--rounds", "1")
+    out, err = process.communicate(timeout=LIMIT_SECONDS)
+    assert process.returncode == 0, err
+    figures = {figure["name"]: figure for figure in json.loads(out)["figures"]}
+    wanted = {goal.figure for goal in GOALS if goal.area == EXTENSIONS}
+    assert wanted - {"forest-cpython", "forest-numba"} <= set(figures)  # scikit-learn is an extra
+    assert figures["chain"]["parts"]["invoke_ns"] > 0
+    assert figures["extension-memory"]["parts"]["code_bytes"] > 0
+    assert not [name for name in netns.names() if name.split("-")[1:2] == [str(process.pid)]]
+    assert not instances.run_dir(f"bench-{process.pid}").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.xdp
+def test_a_goal_is_measured_on_a_server_and_decides_the_exit_status() -> None:
+    ran = _bench("goals", "--only", "restart", "--json")
+    document = json.loads(ran.stdout)
+    (goal,) = document["goals"]
+    assert (goal["name"], goal["bound"]) == ("serving.restart", 100)
+    assert goal["value"] > 0
+    assert document["holds"] == goal["holds"] == (goal["value"] <= goal["bound"])
+    assert ran.returncode == (0 if document["holds"] else 1), ran.stderr
+
+
+def test_a_goal_that_nobody_set_is_named() -> None:
+    ran = _bench("goals", "--only", "speed-of-light")
+    assert ran.returncode == 1
+    assert "speed-of-light" in ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
 @pytest.mark.slow

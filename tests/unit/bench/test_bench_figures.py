@@ -1,0 +1,135 @@
+"""Figures and goals: medians, bounds, names."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from splinter.bench import goals
+from splinter.bench.cli import bench_app
+from splinter.bench.figure import Figure, medians, shown
+from splinter.bench.goals import GOALS, Effort, Found, Goal, Outcome, figures_of
+from splinter.bench.report import ECHO, REDIS_GET, Measurement, Report
+from splinter.bench.result import Result
+from splinter.errors import SplinterError
+
+RUNNER = CliRunner()
+
+
+def test_a_figure_is_its_rounds_median() -> None:
+    figure = Figure("x", "something", "ns", (3.0, 1.0, 2.0), medians(half=[0.5, 1.5]))
+    assert figure.median == 2
+    assert figure.to_json() == {
+        "name": "x", "text": "something", "unit": "ns", "median": 2, "min": 1, "max": 3, "rounds": 3,
+        "parts": {"half": 1.0},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (12.34, "ns", "12.3 ns"),
+        (12_340, "ns", "12.3 µs"),
+        (1.5e6, "ns", "1.50 ms"),
+        (1.041, "×", "1.04 ×"),
+        (8192, "bytes", "8,192 bytes"),
+    ],
+)
+def test_values_are_shown_in_the_unit_that_fits(value: float, unit: str, text: str) -> None:
+    assert shown(value, unit) == text
+
+
+@pytest.mark.parametrize(("is_most", "below", "above"), [(True, True, False), (False, False, True)])
+def test_a_bound_holds_on_its_side_and_where_it_is_met(is_most: bool, below: bool, above: bool) -> None:
+    goal = Goal("area", "x", 10, is_most)
+    assert (goal.holds(9), goal.holds(10), goal.holds(11)) == (below, True, above)
+
+
+def test_what_was_not_measured_does_not_hold() -> None:
+    assert not Outcome(GOALS[0], None).holds
+
+
+def test_every_goal_has_a_name_of_its_own_and_something_that_measures_it() -> None:
+    assert len({goal.name for goal in GOALS}) == len(GOALS)
+    measured = [figure for measuring in goals.measurings(Effort()) for figure in measuring.figures]
+    assert len(set(measured)) == len(measured)
+    assert {goal.figure for goal in GOALS} == set(measured)
+
+
+def test_goals_are_chosen_by_name_figure_or_area() -> None:
+    assert goals.chosen([]) == list(GOALS)
+    assert [goal.name for goal in goals.chosen(["extensions.resume"])] == ["extensions.resume"]
+    assert [goal.name for goal in goals.chosen(["get-latency"])] == ["serving.get-latency", "rivals.get-latency"]
+    assert {goal.area for goal in goals.chosen(["serving"])} == {"serving"}
+    with pytest.raises(SplinterError, match="--list"):
+        goals.chosen(["no-such-goal"])
+
+
+def _measurement(name: str, depth: int, latency_ns: int, rate: int) -> Measurement:
+    result = Result(name, depth, 1.0, rate, rate, 0, 0, 0, 0)
+    result.histogram.record(latency_ns)
+    return Measurement(name, depth, [[result]])
+
+
+def _report(failures: int = 0) -> Report:
+    measurements = [
+        _measurement(ECHO, 1, 1000, 1000), _measurement("get", 1, 1200, 900), _measurement("put", 1, 1500, 700),
+        _measurement(ECHO, 64, 9000, 5000), _measurement("get", 64, 9900, 4500), _measurement("put", 64, 9900, 3500),
+        _measurement(REDIS_GET, 1, 12_000, 80),
+    ]  # fmt: skip
+    measurements[1].slices[0][0].lost = failures
+    return Report(measurements, {}, [{"connections": 50, "per_second": 450.0}, {"connections": 1, "per_second": 9.0}])
+
+
+def test_the_report_s_ratios_become_figures() -> None:
+    found = {figure.name: figure.median for figure in figures_of(_report())}
+    expected = {
+        "get-latency": 1.2, "get-throughput": 90, "put-latency": 1.5, "put-throughput": 70, "redis-latency": 10,
+        "redis-throughput": 10,
+    }  # fmt: skip
+    assert found == pytest.approx(expected, rel=1e-2)
+
+
+def test_requests_that_failed_are_no_figure() -> None:
+    with pytest.raises(SplinterError, match="1 requests"):
+        figures_of(_report(failures=1))
+
+
+def test_the_list_measures_nothing() -> None:
+    ran = RUNNER.invoke(bench_app, ["goals", "--list", "--json", "--only", "serving.restart"])
+    assert ran.exit_code == 0
+    assert json.loads(ran.stdout) == [{"name": "serving.restart", "bound": 100, "is": "at most"}]
+
+
+@pytest.mark.parametrize(("value", "status"), [(15.0, 0), (15.1, 1)])
+def test_the_exit_status_tells_whether_all_hold(monkeypatch: pytest.MonkeyPatch, value: float, status: int) -> None:
+    figure = Figure("resume", "a turn", "ns", (value,))
+    monkeypatch.setattr(goals, "measure", lambda names, effort, say: Found({"resume": figure}))
+    ran = RUNNER.invoke(bench_app, ["goals", "--only", "resume", "--json"])
+    assert ran.exit_code == status
+    (goal,) = json.loads(ran.stdout)["goals"]
+    assert (goal["name"], goal["value"], goal["bound"], goal["holds"]) == ("extensions.resume", value, 15, status == 0)
+    table = RUNNER.invoke(bench_app, ["goals", "--only", "resume"])
+    assert table.exit_code == status
+    assert "extensions.resume" in table.stdout
+
+
+def test_a_measurement_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> list[Figure]:
+        raise SplinterError("no luck")
+
+    figure = Figure("resume", "a turn", "ns", (1.0,))
+    measurings = [
+        goals.Measuring("compiler", ("compile",), fail),
+        goals.Measuring("a worker's own time", ("resume",), lambda: [figure]),
+        goals.Measuring("restarts", ("restart",), fail),
+    ]
+    monkeypatch.setattr(goals, "measurings", lambda effort: measurings)
+    found = goals.measure(["compile", "resume"], Effort())
+    assert found == Found({"resume": figure}, ["compiler: no luck"])
+    ran = RUNNER.invoke(bench_app, ["goals", "--only", "extensions"])
+    assert ran.exit_code == 1
+    assert "not measured" in ran.stdout
+    assert "no luck" in ran.output

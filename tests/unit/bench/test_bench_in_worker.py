@@ -1,0 +1,99 @@
+"""The worker in this process serves what a server's worker would, and what is timed is checked."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from splinter import limits
+from splinter.bench import arithmetic, compile_time, worker_time
+from splinter.bench.in_worker import WorkerInProcess
+from splinter.bench.sources import source
+from splinter.bench.workload import Account, each_once, get_operation, invoke_operation, put_operation, uniform
+from splinter.errors import SplinterError
+from splinter.ext.compile import compile_source
+
+KEYS = 100
+SMALL = worker_time.Counts(rounds=2, requests=200, resumes=100, keys=KEYS)
+
+
+@pytest.fixture
+def worker() -> Iterator[WorkerInProcess]:
+    with WorkerInProcess(limits.STORE_BYTES_MIN) as made:
+        yield made
+
+
+@pytest.fixture
+def account(worker: WorkerInProcess) -> Account:
+    return worker.add_tenant(1)
+
+
+@pytest.mark.parametrize("batch", [1, 7, limits.RX_BATCH])
+def test_requests_go_through_the_worker_s_rings(worker: WorkerInProcess, account: Account, batch: int) -> None:
+    rounds = 3 * limits.RING_ENTRIES  # so that all indices wrap
+    worker.serve(each_once(put_operation(account), KEYS), KEYS, batch=KEYS // 2)
+    assert worker.store.usage().objects == KEYS
+    assert worker.serve(uniform(get_operation(account), KEYS), rounds, batch=batch) > 0
+
+
+def test_a_wrong_reply_is_no_measurement(worker: WorkerInProcess, account: Account) -> None:
+    with pytest.raises(SplinterError, match="NOT_FOUND"):
+        worker.serve(uniform(get_operation(account), KEYS), KEYS)
+    worker.serve(each_once(put_operation(account), KEYS), KEYS)
+    other = replace(get_operation(account), reply=bytes(100))
+    with pytest.raises(SplinterError, match="wrongly"):
+        worker.serve(uniform(other, KEYS), KEYS)
+
+
+def test_every_resume_is_a_yield(worker: WorkerInProcess, account: Account) -> None:
+    worker.install(1, compile_source(source("yielding")))
+    assert worker.resume(invoke_operation(account, "yielding", b""), 1000) > 0
+    assert worker._memory.extension_counters["yields"][0] == 1001
+
+
+def test_what_does_not_yield_is_no_measurement_of_yields(worker: WorkerInProcess, account: Account) -> None:
+    with pytest.raises(SplinterError, match="did not yield"):
+        worker.resume(invoke_operation(account, "nobody", b""), 1)
+
+
+@pytest.mark.parametrize("batch", [0, limits.RX_BATCH + 1])
+def test_a_batch_is_what_one_turn_takes(worker: WorkerInProcess, account: Account, batch: int) -> None:
+    with pytest.raises(ValueError, match="packets"):
+        worker.serve(uniform(get_operation(account), KEYS), KEYS, batch=batch)
+
+
+def test_a_long_invoke_runs_to_its_end(worker: WorkerInProcess, account: Account) -> None:
+    compiled = compile_source(source("fnv1a"))
+    worker.install(1, compiled)
+    value = bytes(range(256)) * 64  # more bytes than a task's budget: it yields on the way
+    worker.store.put(1, 1, (7).to_bytes(8, "little"), value)
+    _, reply = worker.run(invoke_operation(account, "fnv1a", compiled.signature.pack((1, 7))))
+    digest = 0x811C9DC5
+    for byte in value:
+        digest = (digest ^ byte) * 0x01000193 & 0xFFFFFFFF
+    assert struct.unpack("<Q", reply) == (digest,)
+    assert worker._memory.extension_counters["yields"][0] > 0
+
+
+def test_worker_times_are_measured() -> None:
+    found = {figure.name: figure for figure in worker_time.measure(SMALL)}
+    assert set(found) == {"worker-get", "invoke-cost", "resume"}
+    assert found["worker-get"].median > 0
+    assert len(found["resume"].values) == SMALL.rounds
+
+
+def test_an_object_takes_more_than_its_bytes() -> None:
+    (figure,) = worker_time.measure_object_overhead()
+    assert 32 < figure.median < 128  # the header alone is 32
+
+
+def test_arithmetic_agrees_everywhere() -> None:
+    found = {figure.name for figure in arithmetic.measure(arithmetic.Rounds(count=1, calls=1))}
+    assert {"checksum-cpython", "checksum-numba"} <= found
+
+
+def test_the_compiler_is_timed() -> None:
+    assert [figure.name for figure in compile_time.measure(1)] == ["compile", "compile-tao"]
