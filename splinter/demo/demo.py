@@ -21,7 +21,7 @@ from splinter.client.admin import Admin, TenantInfo
 from splinter.demo import compiled, extensions
 from splinter.demo.questions import Question, make_questions
 from splinter.demo.report import Reporter, results_table
-from splinter.demo.server import lab_for, running_server
+from splinter.demo.server import lab_for, server_for
 from splinter.demo.wordnet import TABLE_SYNSETS, TABLE_WORDS, Synset, WordNet, load_wordnet
 from splinter.errors import SplinterError
 from splinter.limits import PORT_DEFAULT
@@ -88,7 +88,7 @@ def demonstration(
             lab = stack.enter_context(lab_for(instance, transport))
             details.append(_lab_text(lab))
         with reporter.step("Starting the server (the first time, everything is compiled)") as details:
-            info = stack.enter_context(running_server(instance, port, lab))
+            info = stack.enter_context(server_for(instance, port, lab))
             details.append(f"{info.transport} transport on {len(info.cores)} cores; {info.transport_reason}")
         admin = Admin(info.address, instances.credential(instance), port=info.port, netns=info.client_netns)
         stack.enter_context(admin)
