@@ -7,16 +7,18 @@ import threading
 from dataclasses import dataclass
 
 from splinter.errors import CompileError
-from splinter.ext import llvm_text, machine
+from splinter.ext import ir, llvm_text, machine
 from splinter.ext.abi import ResultKind
 from splinter.ext.builder import TooLargeError
 from splinter.ext.check import check, check_library
 from splinter.ext.checked import Library
 from splinter.ext.desugar import desugar
 from splinter.ext.diagnostics import Findings
+from splinter.ext.effort import waits_for_store
 from splinter.ext.lower import lower, result_kind
 from splinter.ext.parse import Module, choose, parse
 from splinter.ext.signature import Signature
+from splinter.ext.simplify import simplify
 from splinter.limits import CODE_BYTES_MAX
 
 INTERNAL_MESSAGE_CHARACTERS_MAX = 300
@@ -35,7 +37,7 @@ class CompiledExtension:
     code: bytes  # position-independent, entry at its first byte
     frame_bytes: int  # header and locals
     result_kind: ResultKind
-    source_digest: bytes  # SHA-256 of the source
+    source_digest: bytes  # SHA-256 of the source and which function of it this is: the same code has the same digest
 
 
 def compile_source(
@@ -81,20 +83,36 @@ def _front(source: str, findings: Findings) -> tuple[Module, Library]:
     return known
 
 
+def _back(function: ir.Function, preempt: bool) -> tuple[bytes, int]:
+    """Machine code, and the bytes of the frame."""
+    function.blocks = simplify(function)
+    if waits_for_store(function):
+        try:
+            return _native(function, preempt, is_quick=True)
+        except TooLargeError:
+            pass  # what is compiled thoroughly takes less room
+    return _native(function, preempt, is_quick=False)
+
+
+def _native(function: ir.Function, preempt: bool, is_quick: bool) -> tuple[bytes, int]:
+    emitted = llvm_text.emit(function, preempt, is_quick)
+    code = machine.machine_code(emitted, is_quick)
+    if len(code) > CODE_BYTES_MAX:
+        raise TooLargeError(f"{len(code)} bytes of machine code; at most {CODE_BYTES_MAX} are possible")
+    return code, emitted.frame_bytes
+
+
 def _compile(source: str, name: str | None, preempt: bool, findings: Findings) -> CompiledExtension:
     if not isinstance(source, str) or not (name is None or isinstance(name, str)):
         raise CompileError([], "source and name must be text")
     module, library = _front(source, findings)
     program = check(choose(module, name, findings), library, name, findings)
-    emitted = llvm_text.emit(lower(program), preempt)
-    code = machine.machine_code(emitted.text)
-    if len(code) > CODE_BYTES_MAX:
-        raise TooLargeError(f"{len(code)} bytes of machine code; at most {CODE_BYTES_MAX} are possible")
+    code, frame_bytes = _back(lower(program), preempt)
     return CompiledExtension(
         name=program.signature.name,
         signature=program.signature,
         code=code,
-        frame_bytes=emitted.frame_bytes,
+        frame_bytes=frame_bytes,
         result_kind=result_kind(program.extension.result),
-        source_digest=hashlib.sha256(source.encode()).digest(),
+        source_digest=hashlib.sha256(f"{program.extension.function.name}\0{source}".encode()).digest(),
     )

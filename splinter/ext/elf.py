@@ -10,6 +10,7 @@ Layout and relocation types: System V ABI, "ELF-64 Object File Format" 1.5 and t
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from splinter.errors import SplinterError
@@ -26,6 +27,8 @@ _SHN_UNDEF, _SHN_LORESERVE = 0, 0xFF00
 _R_X86_64_PC32, _R_X86_64_PLT32 = 2, 4
 _TEXT = ".text"
 _ALIGNMENT_MAX = 64  # what the code region guarantees
+_OUTSIDE = -1  # in place of a section's number: the symbol is in none of them
+_NO_ROUTINES: Mapping[str, bytes] = {}
 PADDING = 0xCC  # int3, so that a jump into nowhere traps
 
 
@@ -44,15 +47,19 @@ class _Section:
     alignment: int
 
 
-def link(object_file: bytes, entry: str) -> bytes:
-    """The blob, with the function ``entry`` at its first byte; raises :class:`ObjectError`."""
+def link(object_file: bytes, entry: str, routines: Mapping[str, bytes] = _NO_ROUTINES) -> bytes:
+    """The blob, with the function ``entry`` at its first byte; raises :class:`ObjectError`.
+
+    ``routines`` are blobs by the name of their function; the only outside symbols that may be referred to. They are laid
+    behind the rest.
+    """
     try:
-        return _link(object_file, entry)
+        return _link(object_file, entry, routines)
     except (struct.error, IndexError, ValueError, OverflowError) as error:
         raise ObjectError(f"the object file is damaged: {error}") from None
 
 
-def _link(object_file: bytes, entry: str) -> bytes:
+def _link(object_file: bytes, entry: str, routines: Mapping[str, bytes]) -> bytes:
     sections = _sections(object_file)
     blob = bytearray()
     places: dict[int, int] = {}  # section number → offset in the blob
@@ -63,31 +70,41 @@ def _link(object_file: bytes, entry: str) -> bytes:
             raise ObjectError(f"section {section.name} cannot be part of installed code")
         if section.alignment > _ALIGNMENT_MAX:
             raise ObjectError(f"section {section.name} wants an alignment of {section.alignment} bytes")
-        blob += bytes([PADDING]) * (-len(blob) % max(section.alignment, 1))
-        places[number] = len(blob)
-        blob += section.content
+        places[number] = _append(blob, section.content, section.alignment)
     symbols = _symbols(sections)
     if not any(name == entry and places.get(at) == 0 and value == 0 for name, at, value in symbols):
         raise ObjectError(f"{entry} is not the first function of the object file")
+    outside = {name: _append(blob, content, _ALIGNMENT_MAX) for name, content in routines.items()}
     for section in sections:
         if section.kind == _SHT_RELA and section.info in places:
-            _relocate(blob, section, places, symbols)
+            _relocate(blob, section, places, symbols, outside)
     return bytes(blob)
 
 
+def _append(blob: bytearray, content: bytes, alignment: int) -> int:
+    blob += bytes([PADDING]) * (-len(blob) % max(alignment, 1))
+    blob += content
+    return len(blob) - len(content)
+
+
 def _relocate(
-    blob: bytearray, relocations: _Section, places: dict[int, int], symbols: list[tuple[str, int, int]]
+    blob: bytearray,
+    relocations: _Section,
+    places: dict[int, int],
+    symbols: list[tuple[str, int, int]],
+    outside: dict[str, int],
 ) -> None:
     for offset, info, addend in _RELOCATION.iter_unpack(relocations.content):
         name, section, value = symbols[info >> 32]
         if info & 0xFFFFFFFF not in (_R_X86_64_PC32, _R_X86_64_PLT32):
             raise ObjectError(f"relocation type {info & 0xFFFFFFFF} against {name or 'a section'}")
-        if section not in places:
+        if section not in places and (section != _OUTSIDE or name not in outside):
             raise ObjectError(f"reference to external symbol {name}")
+        target = outside[name] if section == _OUTSIDE else places[section] + value
         place = places[relocations.info] + offset
         if not 0 <= place <= len(blob) - 4:
             raise ObjectError("a relocation outside of its section")
-        struct.pack_into("<i", blob, place, places[section] + value + addend - place)
+        struct.pack_into("<i", blob, place, target + addend - place)
 
 
 def _sections(data: bytes) -> list[_Section]:
@@ -114,7 +131,7 @@ def _symbols(sections: list[_Section]) -> list[tuple[str, int, int]]:
         if section.kind == _SHT_SYMTAB:
             names = sections[section.link].content
             return [
-                (_string(names, name), index if _SHN_UNDEF < index < _SHN_LORESERVE else -1, value)
+                (_string(names, name), index if _SHN_UNDEF < index < _SHN_LORESERVE else _OUTSIDE, value)
                 for name, _, _, index, value, _ in _SYMBOL.iter_unpack(section.content)
             ]
     raise ObjectError("the object file has no symbols")

@@ -1,19 +1,24 @@
 """Fourth stage, native: intermediate code to LLVM's textual form.
 
 Text rather than llvmlite's builder objects, because building those costs more than everything else together. Registers
-that live in one block become LLVM values; the others get a stack cell each, which LLVM's ``sroa`` turns into values again.
-At a yield point the live ones are stored into the frame, and the function returns; on the next call a ``switch`` on the
-frame's state leads to where they are loaded back.
+that live in one block become LLVM values; the others get a cell each. Where the cells are is the difference between the two
+forms of the text:
+
+* *Thorough*: on the stack, from where LLVM's ``sroa`` turns them into values again. At a yield point the live ones are stored
+  into the frame, and the function returns; on the next call a ``switch`` on the frame's state leads to where they are loaded
+  back.
+* *Quick*: those that live across a yield are in the frame all the time, so a yield stores only where to go on. Half the text,
+  and nothing in it needs LLVM's passes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from splinter.ext import abi, ir, liveness
-from splinter.ext.author import FNV_OFFSET, FNV_PRIME
+from splinter.ext import abi, ir, liveness, routines
 from splinter.ext.builder import TooLargeError
-from splinter.ext.ir import Kind, Op, Operand, Register
+from splinter.ext.ir import Block, Kind, Op, Operand, Register
 from splinter.ext.types import WORD_BYTES
 from splinter.limits import FRAME_BYTES, INSTRUCTIONS_MAX
 
@@ -48,169 +53,8 @@ _PRELUDE = "\n".join(
     + [f"declare double @llvm.{name}.f64(double)" for name in _FLOAT_CALL.values()]
     + [f"declare i64 @llvm.{name}.i64(i64{', i1' if extra else ''})" for name, extra in _BIT_CALL.values()]
     + [f"declare i{bits} @llvm.bswap.i{bits}(i{bits})" for bits in (16, 32, 64)]
+    + [routines.DECLARATIONS]
 )
-
-# No loop here may become a call of memcmp or bcmp: "no-builtins" says that there are none.
-_BYTES_EQUAL = """
-define internal i1 @bytes_equal(i64 %a, i64 %an, i64 %b, i64 %bn) #0 {
-entry:
-  %same = icmp eq i64 %an, %bn
-  br i1 %same, label %words, label %no
-words:
-  %i = phi i64 [0, %entry], [%i8, %word]
-  %i8 = add i64 %i, 8
-  %whole = icmp ule i64 %i8, %an
-  br i1 %whole, label %word, label %bytes
-word:
-  %wa = add i64 %a, %i
-  %wb = add i64 %b, %i
-  %pa = inttoptr i64 %wa to ptr
-  %pb = inttoptr i64 %wb to ptr
-  %va = load i64, ptr %pa, align 1
-  %vb = load i64, ptr %pb, align 1
-  %eq = icmp eq i64 %va, %vb
-  br i1 %eq, label %words, label %no
-bytes:
-  %j = phi i64 [%i, %words], [%j1, %byte]
-  %more = icmp ult i64 %j, %an
-  br i1 %more, label %byte, label %yes
-byte:
-  %ba = add i64 %a, %j
-  %bb = add i64 %b, %j
-  %qa = inttoptr i64 %ba to ptr
-  %qb = inttoptr i64 %bb to ptr
-  %ca = load i8, ptr %qa
-  %cb = load i8, ptr %qb
-  %beq = icmp eq i8 %ca, %cb
-  %j1 = add i64 %j, 1
-  br i1 %beq, label %bytes, label %no
-yes:
-  ret i1 true
-no:
-  ret i1 false
-}
-"""
-
-# Towards higher addresses when the target lies below the source, else towards lower ones: the two may overlap.
-_COPY = """
-define internal void @copy(i64 %to, i64 %from, i64 %n) #0 {
-entry:
-  %up = icmp ule i64 %to, %from
-  br i1 %up, label %words, label %down
-words:
-  %i = phi i64 [0, %entry], [%i8, %word]
-  %i8 = add i64 %i, 8
-  %whole = icmp ule i64 %i8, %n
-  br i1 %whole, label %word, label %bytes
-word:
-  %wf = add i64 %from, %i
-  %wt = add i64 %to, %i
-  %pf = inttoptr i64 %wf to ptr
-  %pt = inttoptr i64 %wt to ptr
-  %w = load i64, ptr %pf, align 1
-  store i64 %w, ptr %pt, align 1
-  br label %words
-bytes:
-  %j = phi i64 [%i, %words], [%j1, %byte]
-  %more = icmp ult i64 %j, %n
-  br i1 %more, label %byte, label %done
-byte:
-  %bf = add i64 %from, %j
-  %bt = add i64 %to, %j
-  %qf = inttoptr i64 %bf to ptr
-  %qt = inttoptr i64 %bt to ptr
-  %b = load i8, ptr %qf
-  store i8 %b, ptr %qt
-  %j1 = add i64 %j, 1
-  br label %bytes
-down:
-  %k = phi i64 [%n, %entry], [%k1, %downbyte]
-  %left = icmp ne i64 %k, 0
-  br i1 %left, label %downbyte, label %done
-downbyte:
-  %k1 = sub i64 %k, 1
-  %df = add i64 %from, %k1
-  %dt = add i64 %to, %k1
-  %rf = inttoptr i64 %df to ptr
-  %rt = inttoptr i64 %dt to ptr
-  %d = load i8, ptr %rf
-  store i8 %d, ptr %rt
-  br label %down
-done:
-  ret void
-}
-"""
-
-_CLEAR = """
-define internal void @clear(i64 %at, i64 %n) #0 {
-entry:
-  br label %head
-head:
-  %i = phi i64 [0, %entry], [%i8, %word]
-  %more = icmp ult i64 %i, %n
-  br i1 %more, label %word, label %done
-word:
-  %address = add i64 %at, %i
-  %p = inttoptr i64 %address to ptr
-  store i64 0, ptr %p
-  %i8 = add i64 %i, 8
-  br label %head
-done:
-  ret void
-}
-"""
-
-def _crc32_table() -> list[int]:
-    """Remainders of all bytes, for the reflected polynomial of IEEE 802.3."""
-    table = []
-    for value in range(256):
-        for _ in range(8):
-            value = value >> 1 ^ (0xEDB88320 if value & 1 else 0)
-        table.append(value)
-    return table
-
-
-_BYTE_LOOP = """
-define internal i64 @{name}(i64 %at, i64 %n) #0 {{
-entry:
-  br label %head
-head:
-  %i = phi i64 [0, %entry], [%i1, %body]
-  %state = phi i64 [{start}, %entry], [%next, %body]
-  %more = icmp ult i64 %i, %n
-  br i1 %more, label %body, label %done
-body:
-  %address = add i64 %at, %i
-  %p = inttoptr i64 %address to ptr
-  %b8 = load i8, ptr %p
-  %b = zext i8 %b8 to i64
-  %mixed = xor i64 %state, %b
-{step}
-  %i1 = add i64 %i, 1
-  br label %head
-done:
-  %result = xor i64 %state, {end}
-  ret i64 %result
-}}
-"""
-_CRC32 = (
-    f"@crc32_table = private unnamed_addr constant [256 x i32] [{', '.join(f'i32 {value}' for value in _crc32_table())}]"
-    + _BYTE_LOOP.format(
-        name="crc32",
-        start=0xFFFFFFFF,
-        end=0xFFFFFFFF,
-        step="""  %low = and i64 %mixed, 255
-  %q = getelementptr i32, ptr @crc32_table, i64 %low
-  %r32 = load i32, ptr %q
-  %r = zext i32 %r32 to i64
-  %rest = lshr i64 %state, 8
-  %next = xor i64 %rest, %r""",
-    )
-)
-_HASH64 = _BYTE_LOOP.format(
-    name="hash64", start=FNV_OFFSET, end=0, step=f"  %next = mul i64 %mixed, {FNV_PRIME}"
-)  # fmt: skip
-_DIGESTS = {Op.CRC32: ("crc32", _CRC32), Op.HASH64: ("hash64", _HASH64)}
 
 _EPILOGUE = """
 attributes #0 = { nounwind "no-builtins" }
@@ -224,16 +68,17 @@ class LlvmModule:
     """Textual LLVM module with the function ``resume``."""
 
     text: str
-    frame_bytes: int  # header and spilled registers
+    frame_bytes: int  # header, memory and saved registers
+    routines: list[str]  # names of those that it calls
 
 
-def emit(function: ir.Function, preempt: bool) -> LlvmModule:
+def emit(function: ir.Function, preempt: bool, is_quick: bool = False) -> LlvmModule:
     """Translate; raises :class:`TooLargeError` when frame or code exceed their limits."""
-    return _Emitter(function, preempt).run()
+    return _Emitter(function, preempt, is_quick).run()
 
 
-def _share_slots(saved: list[list[Register]]) -> dict[Register, int]:
-    """A slot for each register that is saved; two share one unless some yield point saves both."""
+def _share_slots(saved: Iterable[Collection[Register]]) -> dict[Register, int]:
+    """A slot for each register; two share one unless some collection has both."""
     companions: dict[Register, set[Register]] = {}
     for registers in saved:
         for register in registers:
@@ -245,16 +90,34 @@ def _share_slots(saved: list[list[Register]]) -> dict[Register, int]:
     return slots
 
 
+def _touched_together(
+    blocks: list[Block], live: dict[Block, set[Register]], wanted: set[Register]
+) -> Iterator[set[Register]]:
+    """For each block those of the wanted registers that hold a value anywhere in it."""
+    for block in blocks:
+        touched = set(live[block])
+        for instruction in block.instructions:
+            touched.update(operand for operand in instruction.operands if isinstance(operand, Register))
+            if instruction.target is not None:
+                touched.add(instruction.target)
+        if isinstance(block.terminator, ir.Branch) and isinstance(block.terminator.condition, Register):
+            touched.add(block.terminator.condition)
+        yield touched & wanted
+
+
 @dataclass
 class _Emitter:
     function: ir.Function
     preempt: bool
+    is_quick: bool
     lines: list[str] = field(default_factory=list)
     failures: dict[tuple[int, int], str] = field(default_factory=dict)  # (error, line) → label
     helper_failures: dict[int, list[tuple[str, str]]] = field(default_factory=dict)  # line → (result, label)
     values: int = 0
     label: str = ""
-    routines: dict[str, None] = field(default_factory=dict)  # internal functions that are called
+    routines: dict[str, None] = field(default_factory=dict)  # those that are called
+    known: dict[Register, str] = field(default_factory=dict)  # what cells hold, as far as this block has read or written them
+    unspent: int = 0  # of the budget: what this block costs and has not taken yet
 
     def run(self) -> LlvmModule:
         blocks = self.function.reachable()
@@ -264,7 +127,11 @@ class _Emitter:
         self.states = {block: number for number, block in enumerate(yielding, 1)}
         self.saved = {block: sorted(live[block], key=lambda r: r.number) for block in yielding}
         first = abi.FRAME_HEADER_BYTES + self.function.memory_bytes
-        slots = _share_slots(list(self.saved.values()))
+        if self.is_quick:
+            wanted = {register for registers in self.saved.values() for register in registers}
+            slots = _share_slots(_touched_together(blocks, live, wanted))
+        else:
+            slots = _share_slots(self.saved.values())
         self.slots = {register: first + WORD_BYTES * slot for register, slot in slots.items()}
         frame_bytes = first + WORD_BYTES * (max(slots.values(), default=-1) + 1)
         if frame_bytes > FRAME_BYTES:
@@ -279,47 +146,70 @@ class _Emitter:
             escaped = "".join(f"\\{byte:02x}" for byte in content or b"\0")
             kind = f"[{max(len(content), 1)} x i8]"
             text.append(f'@data{number} = private unnamed_addr constant {kind} c"{escaped}"')
-        text += [f"define i64 @{ENTRY}(i64 %frame, i64 %context) #0 {{", *self._entry(), *body, "}"]
-        text += [*self.routines, _EPILOGUE]
-        return LlvmModule("\n".join(text), frame_bytes)
+        text += [f"define i64 @{ENTRY}(ptr %frame_at, ptr %context_at) #0 {{", *self._entry(), *body, "}", _EPILOGUE]
+        return LlvmModule("\n".join(text), frame_bytes, list(self.routines))
 
     # --- frame, entry, exits ------------------------------------------------------------------------------------------
 
     def _entry(self) -> list[str]:
-        lines = ["entry:", "  %budget = alloca i64"]
-        lines += [f"  %cell{r.number} = alloca {_LLVM_TYPE[r.kind]}" for r in sorted(self.cells, key=lambda r: r.number)]
+        lines = ["entry:"]
+        on_stack = [r for r in self.cells if not (self.is_quick and r in self.slots)]
+        lines += [f"  %cell{r.number} = alloca {_LLVM_TYPE[r.kind]}" for r in sorted(on_stack, key=lambda r: r.number)]
         lines += [f"  %scratch{cell} = alloca i64" for cell in range(self.function.scratch_cells)]
-        lines += ["  %frame_at = inttoptr i64 %frame to ptr", "  %context_at = inttoptr i64 %context to ptr"]
-        for name, offset, kind in (("budget_at", abi.F_BUDGET, "i64"), ("state_at", abi.F_STATE, "i32")):
-            lines.append(f"  %{name} = getelementptr i8, ptr %frame_at, i64 {offset}")
-            lines.append(f"  %{name}_start = load {kind}, ptr %{name}")
-        lines.append("  store i64 %budget_at_start, ptr %budget")
-        cases = " ".join(f"i32 {number}, label %resume{number}" for number in self.states.values())
-        lines.append(f"  switch i32 %state_at_start, label %b0 [{cases}]")
+        lines += ["  %frame = ptrtoint ptr %frame_at to i64", "  %context = ptrtoint ptr %context_at to i64"]
+        if not self.is_quick:
+            lines += [
+                "  %budget = alloca i64",
+                f"  %budget_at = getelementptr i8, ptr %frame_at, i64 {abi.F_BUDGET}",
+                "  %budget_start = load i64, ptr %budget_at",
+                "  store i64 %budget_start, ptr %budget",
+            ]
+        lines.append(f"  %state_at = getelementptr i8, ptr %frame_at, i64 {abi.F_STATE}")
+        lines.append("  %state = load i32, ptr %state_at")
+        cases = " ".join(
+            f"i32 {number}, label %{f'b{self._resumes_at(block).number}' if self.is_quick else f'resume{number}'}"
+            for block, number in self.states.items()
+        )
+        lines.append(f"  switch i32 %state, label %b0 [{cases}]")
         return lines
+
+    @staticmethod
+    def _resumes_at(block: Block) -> Block:
+        assert isinstance(block.terminator, ir.Yield | ir.Jump)
+        return block.terminator.target
 
     def _frame_pointer(self, offset: int) -> str:
         return self._value(f"getelementptr i8, ptr %frame_at, i64 {offset}")
 
     def _return(self, code: int) -> None:
-        budget = self._value("load i64, ptr %budget")
-        self._line(f"store i64 {budget}, ptr %budget_at")
+        if not self.is_quick:
+            budget = self._value("load i64, ptr %budget")
+            self._line(f"store i64 {budget}, ptr %budget_at")
         self._line(f"ret i64 {code}")
+
+    def _cell(self, register: Register) -> str:
+        """The pointer to a register's cell."""
+        if self.is_quick and register in self.slots:
+            return self._frame_pointer(self.slots[register])
+        return f"%cell{register.number}"
 
     def _yield(self, block: ir.Block, target: ir.Block, line: int) -> None:
         """Save what lives on, return; and the code that comes back."""
         number = self.states[block]
-        for register in self.saved[block]:
-            value = self._value(f"load {_LLVM_TYPE[register.kind]}, ptr %cell{register.number}")
+        saved = [] if self.is_quick else self.saved[block]
+        for register in saved:
+            value = self._operand(register)
             if register.kind is Kind.BIT:
                 value = self._value(f"zext i1 {value} to i64")
             kind = "double" if register.kind is Kind.FLOAT else "i64"
             self._line(f"store {kind} {value}, ptr {self._frame_pointer(self.slots[register])}")
-        self._line(f"store i32 {number}, ptr %state_at")
+        self._line(f"store i32 {number}, ptr {self._frame_pointer(abi.F_STATE)}")
         self._line(f"store i32 {line}, ptr {self._frame_pointer(abi.F_LINE)}")
         self._return(abi.RESUME_YIELD)
+        if self.is_quick:
+            return
         self._begin(f"resume{number}")
-        for register in self.saved[block]:
+        for register in saved:
             kind = "double" if register.kind is Kind.FLOAT else "i64"
             value = self._value(f"load {kind}, ptr {self._frame_pointer(self.slots[register])}")
             if register.kind is Kind.BIT:
@@ -359,6 +249,7 @@ class _Emitter:
         self.frame_offsets: dict[Register, int] = {}  # registers that hold an address in the frame
         for block in blocks:
             self._begin(f"b{block.number}")
+            self.known = {}
             for instruction in block.instructions:
                 self._instruction(instruction)
             self._terminator(block)
@@ -369,20 +260,24 @@ class _Emitter:
         match block.terminator:
             case ir.Jump(target=target, is_loop=is_loop, line=line):
                 if not (is_loop and self.preempt):
+                    self._take_unspent()
                     self._line(f"br label %b{target.number}")
                     return
-                self._spend("1")
-                left = self._value("load i64, ptr %budget")
+                self.unspent += 1
+                left = self._take_unspent()
                 is_gone = self._value(f"icmp sle i64 {left}, 0")
                 self._line(f"br i1 {is_gone}, label %yield{block.number}, label %b{target.number}, !prof !0")
                 self._begin(f"yield{block.number}")
                 self._yield(block, target, line)
             case ir.Branch(condition=condition, yes=yes, no=no):
                 bit = self._operand(condition)
+                self._take_unspent()
                 self._line(f"br i1 {bit}, label %b{yes.number}, label %b{no.number}")
             case ir.Yield(target=target, line=line):
+                self._take_unspent()
                 self._yield(block, target, line)
             case _:
+                self._take_unspent()
                 self._return(abi.RESUME_DONE)
 
     def _instruction(self, instruction: ir.Instruction) -> None:
@@ -398,16 +293,16 @@ class _Emitter:
             self._fail_unless(operands[0], instruction.error, instruction.line)
             return
         if op is Op.SPEND:
-            self._spend(str(instruction.size))
+            self.unspent += instruction.size
             return
         if op is Op.COPY:
-            self.routines[_COPY] = None
+            self.routines["copy"] = None
             self._spend(self._value(f"udiv i64 {operands[2]}, {BYTES_PER_SPEND}"))
             self._line("call void @copy(" + ", ".join(f"i64 {operand}" for operand in operands) + ")")
             return
         if op is Op.CLEAR:
-            self.routines[_CLEAR] = None
-            self._spend(str(instruction.size // BYTES_PER_SPEND))
+            self.routines["clear"] = None
+            self.unspent += instruction.size // BYTES_PER_SPEND
             self._line(f"call void @clear(i64 {operands[0]}, i64 {instruction.size})")
             return
         assert instruction.target is not None
@@ -459,7 +354,7 @@ class _Emitter:
             case Op.DATA:
                 return self._value(f"ptrtoint ptr @data{instruction.size} to i64")
             case Op.BYTES_EQUAL:
-                self.routines[_BYTES_EQUAL] = None
+                self.routines["bytes_equal"] = None
                 self._spend(self._value(f"udiv i64 {operands[1]}, {BYTES_PER_SPEND}"))
                 return self._value("call i1 @bytes_equal(" + ", ".join(f"i64 {operand}" for operand in operands) + ")")
             case Op.HELPER:
@@ -467,8 +362,8 @@ class _Emitter:
             case Op.MATH:
                 return self._value(f"call double {self._function(instruction)}(double {operands[0]}) nounwind")
             case Op.CRC32 | Op.HASH64:
-                name, routine = _DIGESTS[op]
-                self.routines[routine] = None
+                name = "crc32" if op is Op.CRC32 else "hash64"
+                self.routines[name] = None
                 self._spend(self._value(f"udiv i64 {operands[1]}, {DIGESTED_BYTES_PER_SPEND}"))
                 return self._value(f"call i64 @{name}(i64 {operands[0]}, i64 {operands[1]})")
         raise AssertionError(op)
@@ -505,9 +400,22 @@ class _Emitter:
         self._line(f"br i1 {is_broken}, label %{failure}, label %{onward}, !prof !0")
         self._begin(onward)
 
+    def _budget(self) -> str:
+        """The pointer to what is left of the budget."""
+        return self._frame_pointer(abi.F_BUDGET) if self.is_quick else "%budget"
+
     def _spend(self, cost: str) -> None:
-        left = self._value(f"sub i64 {self._value('load i64, ptr %budget')}, {cost}")
-        self._line(f"store i64 {left}, ptr %budget")
+        left = self._value(f"sub i64 {self._value(f'load i64, ptr {self._budget()}')}, {cost}")
+        self._line(f"store i64 {left}, ptr {self._budget()}")
+
+    def _take_unspent(self) -> str:
+        """Take what the block cost, at its end: nothing looks at the budget before. What is left."""
+        if not self.unspent:
+            return ""
+        left = self._value(f"sub i64 {self._value(f'load i64, ptr {self._budget()}')}, {self.unspent}")
+        self._line(f"store i64 {left}, ptr {self._budget()}")
+        self.unspent = 0
+        return left
 
     def _swap(self, value: str, bits: int) -> str:
         if bits < 64:
@@ -544,12 +452,15 @@ class _Emitter:
         if operand in self.frame_offsets:
             return self._value(f"add i64 %frame, {self.frame_offsets[operand]}")
         if operand in self.cells:
-            return self._value(f"load {_LLVM_TYPE[operand.kind]}, ptr %cell{operand.number}")
+            if operand not in self.known:
+                self.known[operand] = self._value(f"load {_LLVM_TYPE[operand.kind]}, ptr {self._cell(operand)}")
+            return self.known[operand]
         return self.names[operand]
 
     def _assign(self, target: Register, value: str) -> None:
         if target in self.cells:
-            self._line(f"store {_LLVM_TYPE[target.kind]} {value}, ptr %cell{target.number}")
+            self._line(f"store {_LLVM_TYPE[target.kind]} {value}, ptr {self._cell(target)}")
+            self.known[target] = value
         else:
             self.names[target] = value
 

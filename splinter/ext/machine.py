@@ -13,22 +13,27 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-from splinter.ext import elf
-from splinter.ext.llvm_text import ENTRY
+from splinter.ext import elf, routines
+from splinter.ext.llvm_text import ENTRY, LlvmModule
 
-_lock = threading.Lock()  # one target machine for all threads
+_lock = threading.Lock()  # each target machine is one for all threads
 
 
 @functools.cache
-def _target() -> Any:
+def _target(is_quick: bool = False) -> Any:
     """The target machine and its pass builder; made once, because that takes longer than a compilation."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    llvm.set_option("splinter", "-disable-lsr")
+    if not is_quick:
+        llvm.set_option("splinter", "-disable-lsr")
     target = llvm.Target.from_default_triple()
-    features = llvm.get_host_cpu_features().flatten()
     machine = target.create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=features, opt=2, reloc="pic", codemodel="small", jit=False
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=0 if is_quick else 2,
+        reloc="pic",
+        codemodel="small",
+        jit=False,
     )
     return machine, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
 
@@ -44,12 +49,26 @@ def _passes() -> Any:
     return passes
 
 
-def machine_code(module_text: str) -> bytes:
-    """Verify, optimise and compile a module; raises :class:`ObjectError` or ``RuntimeError`` (LLVM's verifier)."""
+def _object_file(module_text: str, is_quick: bool) -> bytes:
     with _lock:
-        machine, builder = _target()
+        machine, builder = _target(is_quick)
         module = llvm.parse_assembly(module_text)
         module.verify()
-        _passes().run(module, builder)
+        if not is_quick:
+            _passes().run(module, builder)
         object_file: bytes = machine.emit_object(module)
-    return elf.link(object_file, ENTRY)
+        return object_file
+
+
+@functools.cache
+def _routine(name: str) -> bytes:
+    return elf.link(_object_file(routines.MODULES[name], is_quick=False), name)
+
+
+def machine_code(module: LlvmModule, is_quick: bool = False) -> bytes:
+    """Verify and compile a module; raises :class:`ObjectError` or ``RuntimeError`` (LLVM's verifier).
+
+    ``is_quick``: in a fraction of the time, without passes and with LLVM's fast instruction selection.
+    """
+    called = {name: _routine(name) for name in module.routines}
+    return elf.link(_object_file(module.text, is_quick), ENTRY, called)
