@@ -12,7 +12,7 @@ from splinter.bench.figure import Figure, medians
 from splinter.bench.process import pinned
 from splinter.bench.result import Result
 from splinter.bench.session import SLICE_SECONDS, Session
-from splinter.bench.sources import source
+from splinter.bench.sources import numbered, source
 from splinter.bench.worker_time import invoke_get
 from splinter.bench.workload import Account, Workload, get_operation, put_operation, uniform
 from splinter.client import Client
@@ -44,12 +44,6 @@ class Counts:
 _DEFAULTS = Counts()
 
 
-def numbered(name: str, first: int, count: int) -> Iterator[str]:
-    """The same extension again and again, each a source that no cache knows."""
-    text = source(name)
-    return (f"{text}# {number}\n" for number in range(first, first + count))
-
-
 def measure_interference(session: Session, counts: Counts = _DEFAULTS) -> list[Figure]:
     """``install-interference``, at each of DEPTHS: p99 of one tenant's gets while another one installs, over without."""
     account = session.tenant()
@@ -63,7 +57,9 @@ def measure_interference(session: Session, counts: Counts = _DEFAULTS) -> list[F
         quiet, busy, rates = [], [], []
         for _ in range(counts.rounds):
             quiet.append(Result.merged([session.slice(gets, depth, counts.seconds) for _ in range(_QUIET_SLICES)]))
-            during = _while_installing(session, installer, numbered("common_ancestor", first, share), gets, depth, counts)
+            during = _while_installing(
+                session, installer, numbered(source("common_ancestor"), first, share), gets, depth, counts
+            )
             busy.append(during)
             rates.append(share / during.seconds)
             first += share
@@ -155,7 +151,7 @@ def _install_everywhere(session: Session, tenants: list[TenantInfo]) -> int:
     """An extension of its own for each tenant; returns bytes of machine code in all."""
     code_bytes = 0
     with contextlib.closing(ControlConnection(session.info.address, session.info.port, netns=session.netns)) as control:
-        for tenant, text in zip(tenants, numbered("common_ancestor", _NUMBERS_FROM, len(tenants)), strict=True):
+        for tenant, text in zip(tenants, numbered(source("common_ancestor"), _NUMBERS_FROM, len(tenants)), strict=True):
             who = {"tenant": tenant.tenant, "token": tenant.token}
             code_bytes += control.request("extension.install", source=text, **who)["extension"]["code_bytes"]
     return code_bytes
