@@ -256,7 +256,7 @@ class _Lowering(CallLowering):
         """Go over records of the same size in bytes, or over the objects whose keys they are."""
         assert isinstance(node.target, ast.Name)
         line = node.lineno
-        table, view, size = self.records(call, function)
+        table, view, size = self._kept(*self.records(call, function))
         head, body, latch, after = (self.function.new_block() for _ in range(4))
         cursor = self.function.new_register(Kind.WORD)
         self.move(cursor, ir.ZERO)
@@ -273,6 +273,13 @@ class _Lowering(CallLowering):
         self.move(cursor, self.emit(Op.ADD, cursor, size))
         self.end(ir.Jump(head, is_loop=True, line=line))
         self.block = after
+
+    def _kept(self, table: ir.Operand | None, view: View, size: ir.Operand) -> tuple[ir.Operand | None, View, ir.Operand]:
+        """The same in registers of their own: what was checked before the loop must not change when its body assigns."""
+        registers = [self.function.new_register(Kind.WORD) for _ in range(4)]
+        for register, value in zip(registers, (view.address, view.length, size, table or ir.ZERO), strict=True):
+            self.move(register, value)
+        return table and registers[3], View(registers[0], registers[1]), registers[2]
 
     def _for_range(self, node: ast.For, call: ast.Call) -> None:
         """Count in a hidden register, so that the body may assign the loop's variable."""

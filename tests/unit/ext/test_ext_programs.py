@@ -581,3 +581,25 @@ def test_clock_and_log(runner: Runner) -> None:
     with pytest.raises(ExtensionFault) as caught:
         runner.run(compile_source(source), b"")
     assert (caught.value.error, caught.value.line) == (ExtensionError.UNAVAILABLE, 4)
+
+
+@pytest.mark.parametrize("over", ["v", "v[0:]"])
+def test_a_loop_over_records_keeps_what_it_goes_over(over: str) -> None:
+    """What the body assigns to the names in the loop's head must not move the loop out of its bytes."""
+    source = body("t = 0\nn = 2\nv = db.get(1, 1)\nif v is None:\n    return 0\n"
+                  f"for r in {over}.records(n):\n    t += r.u16(0)\n"
+                  "    v = k\n    n = 1000000\nreturn t", "k: bytes", "u64")  # fmt: skip
+    store = LocalStore()
+    store.put(1, 1, struct.pack("<4H", 1, 2, 3, 4))
+    with Runner(store) as runner:
+        assert runner.run(compile_source(source), b"x") == store.invoke(source, b"x") == 10
+
+
+def test_a_multiget_keeps_its_table() -> None:
+    source = body("t = 0\nn: u64 = 1\nfor v in db.multiget(n, k, 1):\n    n = 70000\n    if v is not None:\n        t += v[0]\n"
+                  "return t", "k: bytes", "u64")  # fmt: skip
+    store = LocalStore()
+    for key in (b"a", b"b"):
+        store.put(1, key, key)
+    with Runner(store) as runner:
+        assert runner.run(compile_source(source), b"ab") == store.invoke(source, b"ab") == 97 + 98
