@@ -17,6 +17,7 @@ _FLOAT_RESULTS = {
     Op.FADD, Op.FSUB, Op.FMUL, Op.FDIV, Op.SQRT, Op.FLOOR, Op.FROM_SIGNED, Op.FROM_UNSIGNED, Op.FROM_BITS, Op.FROM_BITS32,
     Op.MATH,
 }  # fmt: skip
+_NEUTRAL_ZERO = {Op.ADD, Op.SUB}
 _LIKE_LAST_OPERAND = {Op.AND, Op.OR, Op.XOR, Op.SELECT}
 
 
@@ -60,6 +61,8 @@ class Builder:
 
     def emit(self, op: Op, *operands: ir.Operand, size: int = 0, line: int = 0, error: int = 0) -> ir.Register:
         """Append an instruction with a result."""
+        if op in _NEUTRAL_ZERO and operands[1] == ir.ZERO and isinstance(operands[0], ir.Register):
+            return operands[0]
         self.count += 1
         if self.count > INSTRUCTIONS_MAX:
             raise TooLargeError(f"more than {INSTRUCTIONS_MAX} instructions, with helper functions put in place")

@@ -1,8 +1,9 @@
 """Second stage: accept a program or say everything that is wrong with it.
 
 Types of variables are inferred: the type of a variable is the smallest that holds everything assigned to it. Assignments
-depend on one another through loops, so a body is gone through (silently) until no type changes, and then once more to
-report. Two analyses run along: which variables certainly have a value, and whether the end of the function can be reached.
+depend on one another through loops, so a body is gone through (silently) until no type changes, and once more if there is
+something to report. Two analyses run along: which variables certainly have a value, and whether the end of the function can
+be reached.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from splinter.ext.types import (
     is_memory,
     join,
 )
+from splinter.ext.walk import walk
 
 INFERENCE_ROUNDS_MAX = 32
 _Flow = frozenset[str] | None  # variables that certainly have a value; None: never reached
@@ -98,7 +100,7 @@ def _refuse_recursion(helpers: dict[str, Checked], findings: Findings) -> None:
     calls = {
         name: {
             node.func.id: node
-            for node in ast.walk(helper.function)
+            for node in walk(helper.function)
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in helpers
         }
         for name, helper in helpers.items()
@@ -131,7 +133,7 @@ class _FunctionChecker:
     def run(self) -> None:
         self.findings.muted = True
         for _ in range(INFERENCE_ROUNDS_MAX):
-            before = dict(self.inferred)
+            before, unheard = dict(self.inferred), self.findings.unheard
             self._round()
             if self.inferred == before:
                 break
@@ -141,15 +143,15 @@ class _FunctionChecker:
                               "declare some: `x: u64 = 0`")  # fmt: skip
             return
         self.findings.muted = False
-        self.expressions.forget()
-        self._round()
+        if self.findings.unheard > unheard:
+            self._round()
         self.checked.variables = {**self.inferred, **self.declared}
 
     # --- variables ----------------------------------------------------------------------------------------------------
 
     def _collect_names(self) -> None:
         names = set(self.checked.parameters)
-        for node in ast.walk(self.checked.function):
+        for node in walk(self.checked.function):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 names.add(node.id)
                 if node.id in RESERVED_NAMES or node.id in self.checked.helpers:
@@ -172,6 +174,7 @@ class _FunctionChecker:
     def _round(self) -> None:
         known = self.inferred
         self.inferred = {}
+        self.expressions.forget()
         # Reads see the last round's types; in the first round, what this one has found so far.
         self.expressions.variables = {**known, **self.declared}
         self.expressions.assigned = frozenset(self.checked.parameters)
@@ -238,7 +241,7 @@ class _FunctionChecker:
             self.findings.add(target, "assignment", "a slice cannot be assigned to")
             return
         self.expressions.integer(target.slice, "an index")
-        if any(isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) for node in ast.walk(target.slice)):
+        if any(isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) for node in walk(target.slice)):
             self.findings.add(target.slice, "assignment", "the index of an element that is assigned calls a method",
                               "put the index into a variable")  # fmt: skip
         if not isinstance(array, ArrayType) or array.is_constant:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from splinter.errors import CompileError
 from splinter.ext import ir, llvm_text, machine
@@ -24,8 +28,33 @@ from splinter.limits import CODE_BYTES_MAX
 INTERNAL_MESSAGE_CHARACTERS_MAX = 300
 RECENT_SOURCES_MAX = 4
 
-_lock = threading.Lock()
-_recent: dict[str, tuple[Module, Library]] = {}
+_Kept = TypeVar("_Kept")
+
+
+class _Recent(Generic[_Kept]):
+    """What the last few sources gave. Extensions of one source are compiled one after the other."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: dict[str, _Kept] = {}
+
+    def get(self, text: str) -> _Kept | None:
+        with self._lock:
+            return self._kept.get(text)
+
+    def put(self, text: str, value: _Kept) -> None:
+        with self._lock:
+            self._kept[text] = value
+            while len(self._kept) > RECENT_SOURCES_MAX:
+                del self._kept[next(iter(self._kept))]
+
+    def clear(self) -> None:
+        with self._lock:
+            self._kept.clear()
+
+
+_modules: _Recent[Module] = _Recent()
+_libraries: _Recent[Library] = _Recent()
 
 
 @dataclass(frozen=True)
@@ -51,7 +80,8 @@ def compile_source(
     """
     findings = Findings(source, filename)
     try:
-        return _compile(source, name, preempt, findings)
+        with _no_collection():
+            return _compile(source, name, preempt, findings)
     except CompileError:
         raise
     except (RecursionError, MemoryError):
@@ -67,20 +97,51 @@ def compile_source(
     raise findings.error()
 
 
+def warm_up() -> None:
+    """Compile something in both ways: the first time in a process, LLVM takes some 25 ms to get ready."""
+    for statement in ("db.put(1, 1, 1)", "while True: yield"):
+        compile_source(f"@extension\ndef warm_up(db: Store) -> None:\n    {statement}")
+    machine.prepare_routines()
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Syntax trees are enough objects to set off collections, which go over all of the process's: a third of the time."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def _front(source: str, findings: Findings) -> tuple[Module, Library]:
     """Parse a source and check what its extensions share, once for all of them when they are compiled in a row."""
-    with _lock:
-        known = _recent.get(source)
-    if known is None:
+    module = _modules.get(source)
+    if module is None:
         module = parse(source, findings)
         desugar(module)
-        known = module, check_library(module, findings)
         if not findings.diagnostics:
-            with _lock:
-                _recent[source] = known
-                while len(_recent) > RECENT_SOURCES_MAX:
-                    _recent.pop(next(iter(_recent)), None)
-    return known
+            _modules.put(source, module)
+    shared = _shared_text(module, findings)
+    library = _libraries.get(shared)
+    if library is None:
+        library = check_library(module, findings)
+        if not findings.diagnostics:
+            _libraries.put(shared, library)
+    return module, library
+
+
+def _shared_text(module: Module, findings: Findings) -> str:
+    """The source without its extensions, all lines in their places: sources that share it share what is checked of it."""
+    lines = list(findings.lines)
+    for function in module.extensions:
+        first = min(function.lineno, *(decorator.lineno for decorator in function.decorator_list))
+        last = function.end_lineno or function.lineno
+        lines[first - 1 : last] = [""] * (last - first + 1)
+    return "\n".join(lines).rstrip("\n")
 
 
 def _back(function: ir.Function, preempt: bool) -> tuple[bytes, int]:

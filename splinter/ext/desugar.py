@@ -8,18 +8,29 @@ import copy
 from splinter.ext.parse import Module
 
 
-class _Desugar(ast.NodeTransformer):
-    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
-        """``x += e`` becomes ``x = x + e`` (the targets of the language have no side effects)."""
-        if not isinstance(node.target, ast.Name | ast.Subscript):
-            return node
-        read = copy.deepcopy(node.target)
-        read.ctx = ast.Load()
-        value = ast.copy_location(ast.BinOp(read, node.op, node.value), node)
-        return ast.copy_location(ast.Assign([node.target], value), node)
-
-
 def desugar(module: Module) -> None:
     """Rewrite the functions' bodies in place; every new node has the place of what it stands for."""
     for function in (*module.extensions, *module.helpers):
-        function.body = [_Desugar().visit(statement) for statement in function.body]
+        function.body = _block(function.body)
+
+
+def _block(statements: list[ast.stmt]) -> list[ast.stmt]:
+    return [_statement(statement) for statement in statements]
+
+
+def _statement(node: ast.stmt) -> ast.stmt:
+    """``x += e`` becomes ``x = x + e`` (the targets of the language have no side effects)."""
+    if isinstance(node, ast.If | ast.While | ast.For):
+        node.body, node.orelse = _block(node.body), _block(node.orelse)
+    if not isinstance(node, ast.AugAssign) or not isinstance(node.target, ast.Name | ast.Subscript):
+        return node
+    value = ast.copy_location(ast.BinOp(_as_read(node.target), node.op, node.value), node)
+    return ast.copy_location(ast.Assign([node.target], value), node)
+
+
+def _as_read(target: ast.Name | ast.Subscript) -> ast.expr:
+    if isinstance(target, ast.Name):
+        return ast.copy_location(ast.Name(target.id, ast.Load()), target)
+    read = copy.deepcopy(target)
+    read.ctx = ast.Load()
+    return read

@@ -51,6 +51,7 @@ class Findings:
     filename: str = "<source>"
     diagnostics: list[Diagnostic] = field(default_factory=list)
     muted: bool = False  # while types are still being inferred
+    unheard: int = 0  # findings while it was muted
     _lines: list[str] | None = None
 
     @property
@@ -63,6 +64,7 @@ class Findings:
     def add(self, node: ast.AST, rule: str, message: str, hint: str = "") -> None:
         """Report something about a node of the syntax tree."""
         if self.muted:
+            self.unheard += 1
             return
         line = int(getattr(node, "lineno", 1))
         column = self._characters(line, int(getattr(node, "col_offset", 0))) + 1

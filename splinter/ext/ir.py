@@ -18,13 +18,17 @@ from splinter.ext.abi import FRAME_HEADER_BYTES
 class Kind(Enum):
     """What a register holds."""
 
+    __hash__ = object.__hash__  # Enum's own is written in Python and many times slower
+
     WORD = auto()  # 64 bits
     BIT = auto()
     FLOAT = auto()  # IEEE 754 binary64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Register:
+    """Made by :meth:`Function.new_register` only, and therefore equal to nothing but itself."""
+
     number: int
     kind: Kind
 
@@ -50,6 +54,8 @@ def word(value: int) -> Constant:
 
 class Op(Enum):
     """Instructions. Words are two's complement; S and U mean signed and unsigned."""
+
+    __hash__ = object.__hash__
 
     MOVE = auto()
     ADD = auto()  # ADD, SUB, MUL wrap

@@ -25,6 +25,8 @@ from splinter.limits import FRAME_BYTES, INSTRUCTIONS_MAX
 ENTRY = "resume"
 BYTES_PER_SPEND = 64  # comparing, copying and clearing spend 1 for each of these
 DIGESTED_BYTES_PER_SPEND = 8  # crc32 and hash64
+_LINE_SHIFT = 8  # a failure on its way to the exit: the line, and below it the error
+_ERROR_MASK = (1 << _LINE_SHIFT) - 1
 
 _LLVM_TYPE = {Kind.WORD: "i64", Kind.BIT: "i1", Kind.FLOAT: "double"}
 _BINARY = {
@@ -48,13 +50,13 @@ _CONVERT = {  # instruction, from, to
 _FLOAT_CALL = {Op.SQRT: "sqrt", Op.FLOOR: "floor"}
 _BIT_CALL = {Op.POPCOUNT: ("ctpop", ""), Op.LEADING_ZEROS: ("ctlz", ", i1 false"), Op.TRAILING_ZEROS: ("cttz", ", i1 false")}
 
-_PRELUDE = "\n".join(
-    [f"declare {{i64, i1}} @llvm.{name}.with.overflow.i64(i64, i64)" for name in _OVERFLOW.values()]
-    + [f"declare double @llvm.{name}.f64(double)" for name in _FLOAT_CALL.values()]
-    + [f"declare i64 @llvm.{name}.i64(i64{', i1' if extra else ''})" for name, extra in _BIT_CALL.values()]
-    + [f"declare i{bits} @llvm.bswap.i{bits}(i{bits})" for bits in (16, 32, 64)]
-    + [routines.DECLARATIONS]
-)
+_DECLARATIONS = {  # by the names of the functions
+    **{f"@llvm.{name}.with.overflow.i64": "{i64, i1} %s(i64, i64)" for name in _OVERFLOW.values()},
+    **{f"@llvm.{name}.f64": "double %s(double)" for name in _FLOAT_CALL.values()},
+    **{f"@llvm.{name}.i64": f"i64 %s(i64{', i1' if extra else ''})" for name, extra in _BIT_CALL.values()},
+    **{f"@llvm.bswap.i{bits}": f"i{bits} %s(i{bits})" for bits in (16, 32, 64)},
+    **routines.DECLARATIONS,
+}
 
 _EPILOGUE = """
 attributes #0 = { nounwind "no-builtins" }
@@ -114,6 +116,8 @@ class _Emitter:
     failures: dict[tuple[int, int], str] = field(default_factory=dict)  # (error, line) → label
     helper_failures: dict[int, list[tuple[str, str]]] = field(default_factory=dict)  # line → (result, label)
     values: int = 0
+    made: dict[str, str] = field(default_factory=dict)  # instruction → value, of this block: the same is not done twice
+    passed: set[str] = field(default_factory=set)  # bits that were checked in this block
     label: str = ""
     routines: dict[str, None] = field(default_factory=dict)  # those that are called
     known: dict[Register, str] = field(default_factory=dict)  # what cells hold, as far as this block has read or written them
@@ -140,13 +144,13 @@ class _Emitter:
         count = sum(len(block.instructions) for block in blocks) + 2 * sum(map(len, self.saved.values()))
         if count > INSTRUCTIONS_MAX:
             raise TooLargeError(f"the function has {count} instructions; at most {INSTRUCTIONS_MAX} are possible")
-        body = self._body(blocks)
-        text = [_PRELUDE]
+        body = "\n".join(self._body(blocks))
+        text = [f"declare {kind % name} nounwind" for name, kind in _DECLARATIONS.items() if f"{name}(" in body]
         for content, number in self.function.data.items():
             escaped = "".join(f"\\{byte:02x}" for byte in content or b"\0")
             kind = f"[{max(len(content), 1)} x i8]"
             text.append(f'@data{number} = private unnamed_addr constant {kind} c"{escaped}"')
-        text += [f"define i64 @{ENTRY}(ptr %frame_at, ptr %context_at) #0 {{", *self._entry(), *body, "}", _EPILOGUE]
+        text += [f"define i64 @{ENTRY}(ptr %frame_at, ptr %context_at) #0 {{", *self._entry(), body, "}", _EPILOGUE]
         return LlvmModule("\n".join(text), frame_bytes, list(self.routines))
 
     # --- frame, entry, exits ------------------------------------------------------------------------------------------
@@ -220,36 +224,36 @@ class _Emitter:
     def _failure_blocks(self) -> None:
         for (error, line), label in self.failures.items():
             self._begin(label)
-            self._fail(str(error), line)
+            self._fail(str(line << _LINE_SHIFT | error))
         for line, results in self.helper_failures.items():
             self._begin(f"helper_failed{line}")
             result = self._value("phi i64 " + ", ".join(f"[{value}, %{label}]" for value, label in results))
-            code = self._value(f"trunc i64 {self._value(f'sub i64 0, {result}')} to i32")
-            self._fail(code, line)
+            code = self._value(f"and i64 {self._value(f'sub i64 0, {result}')}, {_ERROR_MASK}")
+            self._fail(self._value(f"or i64 {code}, {line << _LINE_SHIFT}"))
         self._begin("failed")
-        pairs = self.failed_from
-        if not pairs:
+        if not self.failed_from:
             self._line("unreachable")
             return
-        error_value = self._value("phi i32 " + ", ".join(f"[{error}, %{label}]" for label, error, _ in pairs))
-        line_value = self._value("phi i32 " + ", ".join(f"[{line}, %{label}]" for label, _, line in pairs))
-        self._line(f"store i32 {error_value}, ptr {self._frame_pointer(abi.F_ERROR)}")
-        self._line(f"store i32 {line_value}, ptr {self._frame_pointer(abi.F_LINE)}")
+        failure = self._value("phi i64 " + ", ".join(f"[{code}, %{label}]" for label, code in self.failed_from))
+        parts = (f"and i64 {failure}, {_ERROR_MASK}", abi.F_ERROR), (f"lshr i64 {failure}, {_LINE_SHIFT}", abi.F_LINE)
+        for part, offset in parts:
+            value = self._value(f"trunc i64 {self._value(part)} to i32")
+            self._line(f"store i32 {value}, ptr {self._frame_pointer(offset)}")
         self._return(abi.RESUME_ERROR)
 
-    def _fail(self, error: str, line: int) -> None:
-        self.failed_from.append((self.label, error, line))
+    def _fail(self, failure: str) -> None:
+        self.failed_from.append((self.label, failure))
         self._line("br label %failed")
 
     # --- blocks and instructions --------------------------------------------------------------------------------------
 
     def _body(self, blocks: list[ir.Block]) -> list[str]:
-        self.failed_from: list[tuple[str, str, int]] = []
+        self.failed_from: list[tuple[str, str]] = []  # label, and line and error in one word
         self.names: dict[Register, str] = {}
         self.frame_offsets: dict[Register, int] = {}  # registers that hold an address in the frame
         for block in blocks:
             self._begin(f"b{block.number}")
-            self.known = {}
+            self.known, self.made, self.passed = {}, {}, set()
             for instruction in block.instructions:
                 self._instruction(instruction)
             self._terminator(block)
@@ -312,9 +316,9 @@ class _Emitter:
         op = instruction.op
         if op in _BINARY:
             kind = _LLVM_TYPE[instruction.operands[0].kind]
-            return self._value(f"{_BINARY[op]} {kind} {operands[0]}, {operands[1]}")
+            return self._pure(f"{_BINARY[op]} {kind} {operands[0]}, {operands[1]}")
         if op in _COMPARE:
-            return self._value(f"icmp {_COMPARE[op]} i64 {operands[0]}, {operands[1]}")
+            return self._pure(f"icmp {_COMPARE[op]} i64 {operands[0]}, {operands[1]}")
         if op in _FLOAT_BINARY:
             return self._value(f"{_FLOAT_BINARY[op]} double {operands[0]}, {operands[1]}")
         if op in _FLOAT_COMPARE:
@@ -338,7 +342,7 @@ class _Emitter:
                 return operands[0]
             case Op.SELECT:
                 kind = _LLVM_TYPE[instruction.operands[2].kind]
-                return self._value(f"select i1 {operands[0]}, {kind} {operands[1]}, {kind} {operands[2]}")
+                return self._pure(f"select i1 {operands[0]}, {kind} {operands[1]}, {kind} {operands[2]}")
             case Op.TO_BITS32:
                 bits = self._value(f"bitcast float {self._value(f'fptrunc double {operands[0]} to float')} to i32")
                 return self._value(f"zext i32 {bits} to i64")
@@ -389,6 +393,9 @@ class _Emitter:
         return pointer
 
     def _fail_unless(self, holds: str, error: int, line: int) -> None:
+        if holds in self.passed:
+            return
+        self.passed.add(holds)
         failure = self.failures.setdefault((error, line), f"fail{len(self.failures)}")
         onward = self._new_label()
         self._line(f"br i1 {holds}, label %{onward}, label %{failure}, !prof !1")
@@ -469,6 +476,13 @@ class _Emitter:
         name = f"%v{self.values}"
         self.lines.append(f"  {name} = {instruction}")
         return name
+
+    def _pure(self, instruction: str) -> str:
+        """The value of an instruction that depends on nothing but its operands."""
+        value = self.made.get(instruction)
+        if value is None:
+            value = self.made[instruction] = self._value(instruction)
+        return value
 
     def _new_label(self) -> str:
         self.values += 1

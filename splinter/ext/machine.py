@@ -65,6 +65,12 @@ def _routine(name: str) -> bytes:
     return elf.link(_object_file(routines.MODULES[name], is_quick=False), name)
 
 
+def prepare_routines() -> None:
+    """Compile all of them, so that no extension has to wait for it."""
+    for name in routines.MODULES:
+        _routine(name)
+
+
 def machine_code(module: LlvmModule, is_quick: bool = False) -> bytes:
     """Verify and compile a module; raises :class:`ObjectError` or ``RuntimeError`` (LLVM's verifier).
 

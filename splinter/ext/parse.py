@@ -13,10 +13,13 @@ from dataclasses import dataclass
 
 from splinter.ext.diagnostics import Findings
 from splinter.ext.names import RESERVED_NAMES
+from splinter.ext.walk import children
 from splinter.limits import EXPRESSION_DEPTH_MAX, SOURCE_BYTES_MAX, SOURCE_NODES_MAX
 
 DECORATOR = "extension"
 AUTHOR_MODULE = "splinter.ext"  # its names are known without an import, so that one function's source alone compiles
+_KEYWORDS = frozenset(keyword.kwlist)
+_NAME_FIELDS = ("id", "arg", "name", "attr", "asname")
 _NO_EXTENSION_HINT = "write `@extension` above the function that is to be installed"
 
 
@@ -102,19 +105,14 @@ def _check_tree(tree: ast.Module, findings: Findings) -> None:
             return
         count += len(level)
         for node in level:
-            for name in _names(node):
-                if keyword.iskeyword(name):
-                    findings.add(node, "reserved-name", f"a name is spelled like the keyword `{name}`")
-        level = [child for node in level for child in ast.iter_child_nodes(node)]
+            attributes = node.__dict__
+            for field in _NAME_FIELDS:
+                if field in attributes and attributes[field] in _KEYWORDS:
+                    findings.add(node, "reserved-name", f"a name is spelled like the keyword `{attributes[field]}`")
+        level = children(level)
         depth += 1
     if count > SOURCE_NODES_MAX:
         findings.add_at(1, 1, "source-size", f"the source has {count} syntax nodes; at most {SOURCE_NODES_MAX} are taken")
-
-
-def _names(node: ast.AST) -> list[str]:
-    """The identifiers in one node of the syntax tree."""
-    fields = (getattr(node, field, None) for field in ("id", "arg", "name", "attr", "asname"))
-    return [field for field in fields if isinstance(field, str)]
 
 
 def _is_extension(function: ast.FunctionDef, findings: Findings) -> bool:

@@ -179,10 +179,10 @@ MODULES = {  # textual LLVM modules by the name of their function
         ("bytes_equal", _BYTES_EQUAL), ("copy", _COPY), ("clear", _CLEAR), ("crc32", _CRC32), ("hash64", _HASH64),
     )
 }  # fmt: skip
-DECLARATIONS = """
-declare i1 @bytes_equal(i64, i64, i64, i64) nounwind
-declare void @copy(i64, i64, i64) nounwind
-declare void @clear(i64, i64) nounwind
-declare i64 @crc32(i64, i64) nounwind
-declare i64 @hash64(i64, i64) nounwind
-"""
+DECLARATIONS = {  # %s is the name
+    "@bytes_equal": "i1 %s(i64, i64, i64, i64)",
+    "@copy": "void %s(i64, i64, i64)",
+    "@clear": "void %s(i64, i64)",
+    "@crc32": "i64 %s(i64, i64)",
+    "@hash64": "i64 %s(i64, i64)",
+}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from functools import partial
+from unittest import mock
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from splinter.errors import CompileError
 from splinter.ext import ExtensionFault, LocalStore
-from splinter.ext.compile import compile_source
+from splinter.ext.compile import CompiledExtension, compile_source
 from splinter.ext.runner import Runner
 
 EXAMPLES = int(os.environ.get("SPLINTER_FUZZ_EXAMPLES", "150"))
@@ -82,6 +84,14 @@ class Writer:
                 return f"({e()} if {self.condition(depth - 1)} else {e()})"
         return f"{self.pick('min', 'max')}({e()}, {e()})"
 
+    def floating(self, depth: int) -> str:
+        """An expression of type f64."""
+        if not depth:
+            return self.pick("f", "1.5", "-0.25", "1e18", "f64(x)", "f64(u)")
+        e = lambda: self.floating(depth - 1)  # noqa: E731
+        operation = f"({e()} {self.pick('+', '-', '*', '/')} {e()})"
+        return self.pick(operation, f"floor({e()})", f"({e()} if {e()} < {e()} else {e()})")
+
     def either(self, depth: int) -> str:
         return self.signed(depth) if self.draw(st.booleans()) else self.unsigned(depth)
 
@@ -102,8 +112,22 @@ class Writer:
         return "\n".join(self.statement(depth) for _ in range(self.draw(st.integers(1, 4))))
 
     def statement(self, depth: int) -> str:
-        choice = self.draw(st.integers(0, 14)) if depth else self.draw(st.integers(0, 11))
+        choice = self.draw(st.integers(-6, 14)) if depth else self.draw(st.integers(-5, 11))
         match choice:
+            case -6:
+                over, size = self.pick("k", "k[1:]", "m[:]"), self.pick("1", "2", "3", "x")
+                return f"for r in {over}.records({size}):\n{indent(self.block(depth - 1))}\n    y = r[0]"
+            case -5:
+                return f"c[{self.either(1)}] = {self.either(1)}"
+            case -4:
+                return f"x = c[{self.either(1)}]"
+            case -3:
+                return f"m.append{self.pick('_u8', '_u16', '_i32_be', '_i64')}({self.either(1)})"
+            case -2:
+                place = self.either(1)
+                return self.pick("m.append(k)", "m.clear()", "x = len(m)", f"y = m.i32({place})", f"m.set_u8({place}, 7)")
+            case -1:
+                return f"f = {self.floating(2)}\ny = i64(f)"
             case 0 | 1:
                 return f"{self.pick('a', 'b', 'x', 'y', 'u', 'w')} = {self.either(DEPTH)}"
             case 2 | 3:
@@ -142,8 +166,9 @@ def indent(text: str) -> str:
 def programs(draw: st.DrawFn) -> str:
     writer = Writer(draw)
     return (
-        "@extension\ndef f(db: Store, a: i64, b: i64, u: u64, k: bytes) -> i64:\n    x: i64 = 1\n    y: i64 = 2\n"
-        f"    w: u64 = 3\n    v = db.get(1, 1)\n{indent(writer.block(2))}\n    return {writer.either(DEPTH)}\n"
+        "@extension\ndef p(db: Store, a: i64, b: i64, u: u64, k: bytes) -> i64:\n    x: i64 = 1\n    y: i64 = 2\n"
+        f"    w: u64 = 3\n    v = db.get(1, 1)\n    c = array(i32, 5)\n    m = buffer(24)\n    f = 0.5\n"
+        f"{indent(writer.block(2))}\n    return {writer.either(DEPTH)}\n"
     )
 
 
@@ -154,21 +179,29 @@ def _outcome(action):  # type: ignore[no-untyped-def]
         return fault.error.name, fault.line
 
 
+def _compiled(source: str, is_quick: bool) -> CompiledExtension:
+    """Compiled in one of the two ways, whichever the compiler would choose."""
+    with mock.patch("splinter.ext.compile.waits_for_store", return_value=is_quick):
+        return compile_source(source)
+
+
 @ORDINARY
 @given(programs(), I64_VALUES, I64_VALUES, U64_VALUES, st.binary(max_size=20), st.sampled_from([1, 3, 1000]))
 def test_programs_agree(source: str, a: int, b: int, u: int, k: bytes, budget: int) -> None:
     try:
-        compiled = compile_source(source)
+        compiled = [_compiled(source, is_quick) for is_quick in (False, True)]
     except CompileError as error:
         assert all(finding.rule == "constant" for finding in error.diagnostics), error  # type: ignore[attr-defined]
         return
-    local = LocalStore()
-    local.put(1, 1, 12345)
-    with Runner(budget=budget) as runner:
-        runner.store.objects.update(local.objects)
-        native = _outcome(lambda: runner.run(compiled, a, b, u, k))
-        assert native == _outcome(lambda: local.invoke(source, a, b, u, k))
-        assert runner.store.objects == local.objects
+    stores = [LocalStore() for _ in range(3)]
+    for store in stores:
+        store.put(1, 1, 12345)
+    local = stores.pop()
+    expected = _outcome(lambda: local.invoke(source, a, b, u, k))
+    for store, extension in zip(stores, compiled, strict=True):
+        with Runner(store, budget) as runner:
+            assert _outcome(partial(runner.run, extension, a, b, u, k)) == expected
+            assert store.objects == local.objects
 
 
 @ORDINARY

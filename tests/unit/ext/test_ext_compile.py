@@ -1,0 +1,114 @@
+"""What lies between checking and machine code: blocks joined, effort chosen, routines linked, sources told apart."""
+
+from __future__ import annotations
+
+import pytest
+
+from splinter.ext import ir, library, machine, routines
+from splinter.ext.abi import FRAME_HEADER_BYTES
+from splinter.ext.check import check, check_library
+from splinter.ext.compile import compile_source
+from splinter.ext.desugar import desugar
+from splinter.ext.diagnostics import Findings
+from splinter.ext.effort import waits_for_store
+from splinter.ext.elf import ObjectError
+from splinter.ext.ir import Op
+from splinter.ext.llvm_text import LlvmModule, emit
+from splinter.ext.lower import lower
+from splinter.ext.parse import parse
+from splinter.ext.simplify import simplify
+
+
+def lowered(source: str) -> ir.Function:
+    findings = Findings(source)
+    module = parse(source, findings)
+    desugar(module)
+    return lower(check(module.extensions[0], check_library(module, findings), None, findings))
+
+
+def extension(body: str) -> ir.Function:
+    lines = "\n".join("    " + line for line in body.split("\n"))
+    return lowered(f"@extension\ndef f(db: Store, a: u64, k: bytes) -> u64:\n{lines}\n    return a")
+
+
+CHOICE = "if a > 5:\n    pass\nelse:\n    a = 1\nassert a != 0"
+COMPUTING = "for i in range(len(k)):\n    a = (a * 31 + k[i]) & 0xFFFFFFFF"
+LOOKING_UP = "while db.exists(1, a):\n    a = (a + 1) & 0xFF"
+
+
+def test_every_instruction_stays_and_empty_blocks_go() -> None:
+    function = extension(CHOICE)
+    before = [i for block in function.reachable() for i in block.instructions]
+    blocks = simplify(function)
+    assert sorted(map(id, before)) == sorted(id(i) for block in blocks for i in block.instructions)
+    assert all(block.instructions or not isinstance(block.terminator, ir.Jump) for block in blocks)
+    assert len(blocks) == 5  # the test, the assignment, the assertion, its failure, the result
+    assert blocks[0] is function.blocks[0]
+
+
+def test_back_edges_stay() -> None:
+    function = extension("while True:\n    pass")
+    jumps = [block.terminator for block in simplify(function) if isinstance(block.terminator, ir.Jump)]
+    assert sum(jump.is_loop for jump in jumps) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "waits"),
+    [
+        ("a += 1", True), (CHOICE, True), (LOOKING_UP, True), (COMPUTING, False), (f"{LOOKING_UP}\n{COMPUTING}", False),
+        ("while True:\n    yield", False),
+    ],
+)  # fmt: skip
+def test_effort(body: str, waits: bool) -> None:
+    assert waits_for_store(extension(body)) is waits
+
+
+@pytest.mark.parametrize(("entry", "waits"), [("tao", True), ("long", True), ("forest", False), ("sha256", False)])
+def test_effort_for_the_library(entry: str, waits: bool) -> None:
+    assert {waits_for_store(lowered(source)) for source in library.entry(entry).sources.values()} == {waits}
+
+
+def test_a_quick_yield_stores_nothing_but_where_to_go_on() -> None:
+    function = extension("x = a * 2\nyield\na = x + len(k)")
+    assert "resume1:" in emit(function, preempt=True).text
+    quick = emit(function, preempt=True, is_quick=True)
+    assert "resume1:" not in quick.text
+    assert quick.frame_bytes > FRAME_HEADER_BYTES
+
+
+def test_what_is_checked_twice_in_a_block_is_checked_once() -> None:
+    text = emit(extension("a = k.u64(8) ^ k.u64(8)"), preempt=True).text
+    once = emit(extension("a = k.u64(8)"), preempt=True).text
+    assert text.count("label %fail") == once.count("label %fail") > 0
+
+
+@pytest.mark.parametrize("name", list(routines.MODULES))
+def test_routines_are_linked_only_when_they_are_asked_for(name: str) -> None:
+    result = {"copy": "void", "clear": "void", "bytes_equal": "i1"}.get(name, "i64")
+    parameters = {"bytes_equal": 4, "copy": 3}.get(name, 2)
+    call = f"call {result} @{name}({', '.join(['i64 0'] * parameters)})"
+    text = f"""declare {routines.DECLARATIONS["@" + name] % f"@{name}"} nounwind
+define i64 @resume(i64 %frame, i64 %context) nounwind {{
+  {"" if result == "void" else "%ignored = "}{call}
+  ret i64 0
+}}"""
+    assert machine.machine_code(LlvmModule(text, 0, [name]), is_quick=True)
+    with pytest.raises(ObjectError, match="external symbol"):
+        machine.machine_code(LlvmModule(text, 0, []), is_quick=True)
+
+
+def test_extensions_of_one_source_have_digests_of_their_own() -> None:
+    functions = "".join(f"@extension\ndef {name}(db: Store) -> u64:\n    return 1\n" for name in "fg")
+    f, g = (compile_source(functions, name) for name in "fg")
+    assert f.source_digest != g.source_digest
+    assert f.source_digest == compile_source(functions, "f").source_digest
+
+
+def test_sources_that_share_helpers_are_checked_each_with_its_own() -> None:
+    source = "def h(a: u64) -> u64:\n    return a + {}\n@extension\ndef f(db: Store, a: u64) -> u64:\n    return h(a)\n"
+    constants = []
+    for number in (1, 2, 1):
+        function = lowered(source.format(number))
+        constants.append(next(i.operands[1] for i in function.instructions() if i.op is Op.UADD))
+        assert compile_source(source.format(number)).code
+    assert constants == [ir.word(1), ir.word(2), ir.word(1)]
