@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 import splinter
 from splinter import limits, wire
 from splinter.errors import ControlError, PermissionDeniedError, Status, UnknownTenantError, error_for
-from splinter.ext.compile import CompiledExtension, compile_source
+from splinter.ext.compile import CompiledExtension, compile_source, warm_up
 from splinter.server import control_fields as fields
 from splinter.server import statistics
 from splinter.server.control_tenants import Tenants
@@ -35,6 +35,7 @@ class Operations:
         self._shared, self._tenants, self._registry = shared, tenants, registry
         # One thread: compiling does not hold up other connections, and tenants take their turns.
         self._compiler = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compiler")
+        self._compiler.submit(warm_up)
         self._compiled: dict[bytes, CompiledExtension] = {}  # by digest of name and source, the most recent last
         self._installing: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self._counts: dict[str, int] = {}
