@@ -65,6 +65,7 @@ STORE_BYTES_DEFAULT = 1 << 30
 STORE_BYTES_MIN = 16 << 20
 STORE_BYTES_MAX = 64 << 30  # what 32 bits reach in 16-byte units
 SLAB_BYTES = 128 * 1024
+OBJECT_HEADER_BYTES = 32  # of each object, in front of its key
 BUCKET_BYTES = 64
 BUCKET_ENTRIES = 7
 CHAIN_BUCKETS_MAX = 8  # a look-up visits at most this many buckets, so that it can be bounded in BPF

@@ -18,7 +18,14 @@ from splinter.ext.instrument import python_function
 from splinter.ext.parse import choose, parse
 from splinter.ext.source_of import source_of
 from splinter.ext.types import WORD_BYTES
-from splinter.limits import KEY_BYTES_MAX, LOG_TEXT_BYTES_MAX, TABLES_MAX, VALUE_BYTES_MAX
+from splinter.limits import (
+    KEY_BYTES_MAX,
+    LOG_TEXT_BYTES_MAX,
+    OBJECT_HEADER_BYTES,
+    TABLES_MAX,
+    TASK_PUT_BYTES_MAX,
+    VALUE_BYTES_MAX,
+)
 
 
 def as_bytes(value: int | Bytes | None) -> bytes:
@@ -39,6 +46,7 @@ class LocalStore(Store):
         self.tenant_id = 1
         self.logged: list[bytes] = []  # what extensions wrote into the debug log
         self._last_version = 0
+        self._task_put_bytes: int | None = None  # None: no task runs, and puts are the test's own
         self._loaded: dict[Any, tuple[Program, Callable[..., Any], str]] = {}
 
     def get(self, table: int, key: int | Bytes) -> View | None:
@@ -53,6 +61,10 @@ class LocalStore(Store):
         place = self._place(table, key)
         if len(value) > VALUE_BYTES_MAX:
             raise ExtensionFault(ExtensionError.VALUE)
+        if self._task_put_bytes is not None:
+            self._task_put_bytes += OBJECT_HEADER_BYTES + len(key) + len(value)
+            if self._task_put_bytes > TASK_PUT_BYTES_MAX:
+                raise ExtensionFault(ExtensionError.QUOTA)
         self.objects[place] = value
         self._last_version += 1
         self.versions[place] = self._last_version
@@ -98,6 +110,7 @@ class LocalStore(Store):
         signature = program.signature
         signature.pack(args, kwargs)
         values = dict(zip(program.extension.parameters, args, strict=False)) | kwargs
+        self.begin_task()
         prepared = {name: View(value) if isinstance(value, bytes) else value for name, value in values.items()}
         try:
             result = python(self, **prepared)
@@ -114,7 +127,17 @@ class LocalStore(Store):
                 raise  # not the extension's doing: nothing but None can have a wrong type in a checked function
             line = _line(error.__traceback__, filename)
             raise ExtensionFault(_error_of(error), signature.name, line) from error
+        finally:
+            self.end_task()
         return bytes(result) if isinstance(result, View | Buffer) else result
+
+    def begin_task(self) -> None:
+        """From here on puts count against what one task may put."""
+        self._task_put_bytes = 0
+
+    def end_task(self) -> None:
+        """From here on puts are not limited."""
+        self._task_put_bytes = None
 
     def _place(self, table: int, key: bytes) -> tuple[int, bytes]:
         if not 0 <= table < TABLES_MAX:

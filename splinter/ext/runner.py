@@ -71,9 +71,11 @@ class Runner:
     def run_packed(self, compiled: CompiledExtension, arguments: bytes) -> Any:
         """The same with packed arguments, which need not be well-formed."""
         address, offset = self._region.write(compiled.code)
+        self.store.begin_task()
         try:
             return self._run(compiled, address, arguments)
         finally:
+            self.store.end_task()
             self._region.free(offset)
             self._kept.clear()
 

@@ -37,7 +37,7 @@ OBJECT = np.dtype(
     ]
 )  # then the key's bytes, then the value's. Writer: the participant that has taken the slot
 OBJECT_BYTES = OBJECT.itemsize
-assert OBJECT_BYTES == 32
+assert OBJECT_BYTES == limits.OBJECT_HEADER_BYTES
 O_VERSION = offset(OBJECT, "version")
 O_IDENTITY = offset(OBJECT, "tenant")  # tenant, table and key length, read as one 64-bit word
 O_TENANT = offset(OBJECT, "tenant")

@@ -183,8 +183,8 @@ def test_the_code_region_is_never_writable_in_any_process(server: RunningServer,
     for pid in (server.info.pid, *map(int, children)):
         lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
         mapped[pid] = [line.split()[1] for line in lines if "splinter-code" in line]
-    workers = server.worker_pids()
-    control = next(int(pid) for pid in children if int(pid) not in workers)
+    workers = [*server.worker_pids(), *server.children("splinter-spare")]  # the spare is the next worker
+    (control,) = server.children("splinter-ctl")
     assert mapped == {server.info.pid: ["r-xs"], control: [], **{worker: ["r-xs"] for worker in workers}}
     for worker in workers:  # nor has a process that runs extensions a descriptor to write by
         descriptors = Path(f"/proc/{worker}/fd").iterdir()

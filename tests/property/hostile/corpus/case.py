@@ -51,6 +51,8 @@ class Case:
         """Whether a task that ended like this ended as it must."""
         if self.is_endless and isinstance(got, Failure):
             loops = [number for number, line in enumerate(self.source.split("\n"), 1) if "while" in line or "for" in line]
+            if "db.put" in self.source and got.error == "QUOTA":
+                return True  # what one task may put ran out before its time did
             return got.error == "BUDGET" and (got.line in loops or "yield" in self.source)
         return got == self.expected
 
