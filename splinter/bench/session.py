@@ -88,7 +88,10 @@ class Session:
             with pinned(self.client_core):
                 result = self.load.run(workload, depth=depth, seconds=seconds, warmup_seconds=SLICE_WARMUP_SECONDS)
             if result.failed:
-                raise SplinterError(f"{workload.name}: {result.failed} of {result.requests} requests failed: {result.errors}")
+                raise SplinterError(
+                    f"{workload.name}: of {result.requests} requests {result.lost} had no reply, {result.corrupt} a wrong "
+                    f"one, and errors were {result.errors or 'none'}"
+                )
             if result.recorded:
                 return result
         raise SplinterError(f"{workload.name}: no reply in {_SLICE_TRIES} times {seconds} s")

@@ -34,6 +34,7 @@ from splinter.store.layout import OBJECT_BYTES
 from splinter.store.store import Store
 
 _TENANT = 1
+_HOT_KEYS = 100  # as many objects as any cache holds
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,15 @@ def measure(counts: Counts = _DEFAULTS) -> list[Figure]:
         worker.serve(each_once(put_operation(account), counts.keys), counts.keys)
         get = uniform(get_operation(account), counts.keys)
         invoke = uniform(invoke_get(account, get_extension), counts.keys)
-        gets, invokes, single, resumes = [], [], [], []
+        hot_get = uniform(get_operation(account), _HOT_KEYS)
+        hot_invoke = uniform(invoke_get(account, get_extension), _HOT_KEYS)
+        gets, invokes, single, resumes, hot_gets, hot_invokes = [], [], [], [], [], []
         for _ in range(counts.rounds):
             gets.append(worker.serve(get, counts.requests))
             invokes.append(worker.serve(invoke, counts.requests))
             single.append(worker.serve(get, counts.requests, batch=1))
+            hot_gets.append(worker.serve(hot_get, counts.requests))
+            hot_invokes.append(worker.serve(hot_invoke, counts.requests))
         task = invoke_operation(account, yielding.name, b"")
         for _ in range(counts.rounds):
             resumes.append(worker.resume(task, counts.resumes))
@@ -83,14 +88,14 @@ def measure(counts: Counts = _DEFAULTS) -> list[Figure]:
             f"worker time of a get, outside the kernel, in batches of {RX_BATCH}",
             "ns",
             tuple(gets),
-            medians(one_at_a_time_with_clock_ns=single),
+            medians(hot_keys_ns=hot_gets, one_at_a_time_with_clock_ns=single),
         ),
         Figure(
             "invoke-cost",
             "worker time of an invoke that reads one object, beyond the native get's",
             "ns",
             difference,
-            medians(get_ns=gets, invoke_ns=invokes),
+            medians(get_ns=gets, invoke_ns=invokes, hot_keys_get_ns=hot_gets, hot_keys_invoke_ns=hot_invokes),
         ),
         Figure("resume", "resume and yield of a trivial coroutine in the scheduler", "ns", tuple(resumes)),
     ]
