@@ -33,10 +33,10 @@ from splinter.store.store import Store
 from splinter.worker.layout import QUEUE_LOCK, W_STORE
 from splinter.worker.memory import WorkerMemory
 from splinter.worker.requests import PENDING, handle
-from splinter.worker.tasks import end_task, run_next, tasks_reset
+from splinter.worker.tasks import end_task, run_next, start_accounting, tasks_reset
 from splinter.worker.texts import build_texts
 from splinter.worker.turn import begin_turn
-from splinter.worker.xdp_loop import _serve_queue
+from splinter.worker.xdp_loop import serve_queue
 
 STORE_BYTES_DEFAULT = 64 << 20
 _CHUNKS = limits.CHUNKS_PER_QUEUE
@@ -69,7 +69,7 @@ def _serve_batches(w: int, flight: int, xsk: int, entries: int, timespec: int, b
 
         start = now_ns(timespec)
         begin_turn(w)
-        _serve_queue(w, _QUEUE)
+        serve_queue(w, _QUEUE)
         reclaim(load64(w + W_STORE), _PARTICIPANT, limits.RECLAIM_SLOTS_MAX)
         now = now_ns(timespec)
         total += now - start
@@ -92,6 +92,7 @@ def _serve_batches(w: int, flight: int, xsk: int, entries: int, timespec: int, b
 def _resume_many(w: int, count: int) -> int:
     """Resume the task at the head of the run queue ``count`` times; returns how many of them ended a task."""
     ended = 0
+    start_accounting(w)
     for _ in range(count):
         task, _length = run_next(w)
         if task != 0:
@@ -104,6 +105,7 @@ def _run_to_end(w: int, header: int, length: int) -> int:
     """Serve one request and all turns of its task; returns the reply's length."""
     begin_turn(w)
     reply = handle(w, header, length, 0, 0)
+    start_accounting(w)
     while reply == PENDING:
         task, reply = run_next(w)
         if task == 0:

@@ -110,6 +110,7 @@ WORKER = np.dtype(
         ("udp_chunks", "<u4"),  # number of chunks
         ("udp_area", "<u8"),  # address of splinter.worker.udp_layout.UdpArea
         # Worker's own, survives nothing.
+        ("accounted_until", "<u8"),  # time-stamp counter: CPU time up to here is some task's already
         ("run_queue", "<u8"),  # address of u32[tasks_count]: FIFO of ready tasks
         ("run_head", "<u4"),
         ("run_length", "<u4"),
@@ -164,6 +165,7 @@ W_UMEM = offset(WORKER, "umem")
 W_UDP_FD = offset(WORKER, "udp_fd")
 W_UDP_CHUNKS = offset(WORKER, "udp_chunks")
 W_UDP_AREA = offset(WORKER, "udp_area")
+W_ACCOUNTED_UNTIL = offset(WORKER, "accounted_until")
 W_RUN_QUEUE = offset(WORKER, "run_queue")
 W_RUN_HEAD = offset(WORKER, "run_head")
 W_RUN_LENGTH = offset(WORKER, "run_length")

@@ -39,7 +39,7 @@ from splinter.worker.layout import (
 )
 from splinter.worker.reply import HEADER_BYTES, count
 from splinter.worker.requests import DROP, PENDING, handle
-from splinter.worker.tasks import end_task, run_next, tasks_reset
+from splinter.worker.tasks import end_task, run_next, start_accounting, tasks_reset
 from splinter.worker.turn import beat, begin_turn, sleep_in_poll
 from splinter.worker.udp_layout import (
     A_CHUNKS,
@@ -197,6 +197,7 @@ def _run_tasks(w: int) -> int:
     """Resume each waiting task once, at most ``_TASKS_PER_TURN``; returns how many."""
     area = load64(w + W_UDP_AREA)
     ready = min(load32(w + W_RUN_LENGTH), _TASKS_PER_TURN)
+    start_accounting(w)
     for _ in range(ready):
         task, reply = run_next(w)
         if task == 0:

@@ -67,7 +67,7 @@ from splinter.worker.layout import (
 )
 from splinter.worker.reply import count
 from splinter.worker.requests import DROP, handle, look_ahead
-from splinter.worker.tasks import end_task, run_next, tasks_reset
+from splinter.worker.tasks import end_task, run_next, start_accounting, tasks_reset
 from splinter.worker.turn import beat, begin_turn, sleep_in_poll
 
 _RECYCLE_FROM = limits.RX_BATCH  # completions that are worth the lock while there is other work
@@ -79,7 +79,7 @@ _RECLAIM_PER_TURN = 128  # slots moved from limbo to the free lists
 
 
 @njit(cache=True)
-def _serve_queue(w: int, queue: int) -> int:
+def serve_queue(w: int, queue: int) -> int:
     """One batch of one queue; returns how many packets it had."""
     xsk = load64(w + W_SOCKETS + queue * 8)
     received = rx_available(xsk)
@@ -181,6 +181,7 @@ def _run_tasks(w: int) -> int:
     """Resume each waiting task once, at most ``_TASKS_PER_TURN``; returns how many."""
     ready = min(load32(w + W_RUN_LENGTH), _TASKS_PER_TURN)
     me, chunks, umem = load32(w + W_INDEX), load64(w + W_CHUNKS), load64(w + W_UMEM)
+    start_accounting(w)
     for _ in range(ready):
         task, reply = run_next(w)
         if task == 0:
@@ -211,7 +212,7 @@ def serve_xdp(w: int) -> None:
         begin_turn(w)
         worked = 0
         for queue in range(queues):
-            worked += _serve_queue(w, queue)
+            worked += serve_queue(w, queue)
         if load32(w + W_RUN_LENGTH) > 0:
             worked += _run_tasks(w)
         if worked > 0:
