@@ -118,7 +118,7 @@ class Writer:
                 over, size = self.pick("k", "k[1:]", "m[:]"), self.pick("1", "2", "3", "x")
                 return f"for r in {over}.records({size}):\n{indent(self.block(depth - 1))}\n    y = r[0]"
             case -5:
-                return f"c[{self.either(1)}] = {self.either(1)}"
+                return f"c[{self.either(0)}] = {self.either(1)}"
             case -4:
                 return f"x = c[{self.either(1)}]"
             case -3:
