@@ -3,8 +3,8 @@
 The passes are chosen by hand. LLVM's ready-made -O1 to -O3 contain passes built on scalar evolution, whose time is
 exponential in the number of loops that feed one another: 30 small loops took 97 s. A tenant must not be able to do that, and
 nothing here needs them; the same holds for loop strength reduction in the code generator. NewGVN is left out because
-LLVM 22's runs into an assertion on some valid programs, which ends the process; the emitter does not compute the same value twice
-in a block anyway.
+LLVM 22's runs into an assertion on some valid programs, which ends the process; the emitter does not compute the same value
+twice in a block anyway.
 """
 
 from __future__ import annotations
