@@ -83,6 +83,7 @@ TENANT_LOCK_SPINS_MAX = 2_000_000  # about 60 ms: longer than it takes to restar
 # --- control plane ------------------------------------------------------------------------------------------------------------
 CONTROL_MESSAGE_BYTES_MAX = 1 << 20
 CONTROL_CONNECTIONS_MAX = 256
+CONTROL_NICENESS = 10  # of the control process: a tenth of a worker's share of a core that both want
 CONTROL_IDLE_SECONDS = 300
 TENANTS_PER_MESSAGE_MAX = 4096  # that one control message creates or lists
 EXTENSIONS_PER_TENANT_MAX = 256

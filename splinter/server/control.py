@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import struct
 from typing import Any
@@ -43,6 +44,7 @@ class _HangUp(Exception):
 
 def run_control(shared: Shared) -> None:
     """Serve the control plane until SIGTERM. Called in a process of its own."""
+    os.nice(limits.CONTROL_NICENESS)  # where cores are scarce, compiling gives way to workers
     shared.code.become_writer()
     prepare(shared.store)
     asyncio.run(ControlServer(shared).serve())
