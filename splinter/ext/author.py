@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Literal, SupportsIndex, TypeAlias, TypeVar, overload
 
@@ -369,53 +370,53 @@ class array(Generic[_Number]):
 Bytes = View | Buffer | bytes
 
 
-class Store:
+class Store(ABC):
     """The tenant's tables, as an extension sees them.
 
     ``table`` is 0 … TABLES_MAX - 1. A ``key`` has 1 to 255 bytes; where a key or value is an integer, it stands for its 8
     bytes, little-endian. Objects are immutable: a view stays as it was, whatever is put or deleted later.
     """
 
+    @abstractmethod
     def get(self, table: int, key: int | Bytes) -> View | None:
         """The value of an object, or None. No copy is made."""
-        raise NotImplementedError
 
+    @abstractmethod
     def exists(self, table: int, key: int | Bytes) -> bool:
         """Whether there is such an object."""
-        raise NotImplementedError
 
+    @abstractmethod
     def version(self, table: int, key: int | Bytes) -> int:
         """Version of an object, which changes whenever it is put; 0 when there is no such object."""
-        raise NotImplementedError
 
+    @abstractmethod
     def put_if(self, table: int, key: int | Bytes, value: int | Bytes, version: int) -> bool:
         """Put if the object still has this version, or, with version 0, if there is none; tells whether it did.
 
         To change an object safely, ask for its version first, then read it, then ``put_if`` with that version: the
         version of an object that is not there is 0, so creating one is safe in the same way.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def multiget(self, table: int, keys: Bytes, size: int) -> Iterator[View | None]:
         """Go over the objects whose keys, of ``size`` bytes each, stand one behind the other."""
-        raise NotImplementedError
 
+    @abstractmethod
     def now_ns(self) -> int:
         """Nanoseconds of the machine's monotonic clock."""
-        raise NotImplementedError
 
+    @abstractmethod
     def log(self, text: Bytes) -> None:
         """Write an entry into the tenant's debug log, which its owner can read; long ones are cut."""
-        raise NotImplementedError
 
+    @abstractmethod
     def tenant(self) -> int:
         """The id of the tenant that the extension runs for."""
-        raise NotImplementedError
 
+    @abstractmethod
     def put(self, table: int, key: int | Bytes, value: int | Bytes) -> None:
         """Store an object, or replace it; each put is atomic by itself."""
-        raise NotImplementedError
 
+    @abstractmethod
     def delete(self, table: int, key: int | Bytes) -> bool:
         """Remove an object; tells whether it was there."""
-        raise NotImplementedError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+from abc import ABC, abstractmethod
 
 from splinter.ext import abi, ir
 from splinter.ext.abi import ExtensionError
@@ -24,16 +25,16 @@ _ALWAYS_THERE = frozenset({"exists", "version", "put", "delete"})
 _BIT_OPS = {"popcount": Op.POPCOUNT, "clz": Op.LEADING_ZEROS, "ctz": Op.TRAILING_ZEROS}
 
 
-class CallLowering(ExpressionLowering):
+class CallLowering(ExpressionLowering, ABC):
     """Lowers calls; each function of the language has a method ``_call_<name>``."""
 
     def __init__(self, checked: Checked, name: str) -> None:
         super().__init__(checked, name)
         self._cells: dict[str, int] = {}
 
+    @abstractmethod
     def put_in_place(self, helper: Checked, arguments: dict[str, Value]) -> Value:
         """Lower the body of a helper function here; its result."""
-        raise NotImplementedError
 
     def _lower_Call(self, node: ast.Call) -> Value:
         function = node.func
