@@ -28,6 +28,8 @@ class Status(IntEnum):
     REPLY_TOO_LARGE = 17
     UNKNOWN_TENANT = 18
     KILLED = 19
+    QUARANTINED = 20
+    ABORTED = 21
 
 
 MESSAGES: dict[Status, str] = {
@@ -51,6 +53,8 @@ MESSAGES: dict[Status, str] = {
     Status.REPLY_TOO_LARGE: "the reply does not fit one packet",
     Status.UNKNOWN_TENANT: "no such tenant",
     Status.KILLED: "the task was killed by the watchdog",
+    Status.QUARANTINED: "the extension was stopped for having stuck workers; install it again to release it",
+    Status.ABORTED: "the worker died while this ran; what it had written by then stands",
 }
 
 
@@ -135,12 +139,24 @@ class TaskKilledError(RequestError):
     status = Status.KILLED
 
 
+class QuarantinedError(RequestError):
+    """The watchdog had to kill this extension too often; its owner's next install, or the administrator, releases it."""
+
+    status = Status.QUARANTINED
+
+
+class TaskAbortedError(RequestError):
+    """A worker died, through no fault of this task, while it ran and after it had written; it is not run again."""
+
+    status = Status.ABORTED
+
+
 _BY_STATUS: dict[Status, type[RequestError]] = {
     cls.status: cls
     for cls in (
         BadTableError, BadKeyError, ValueTooLargeError, OutOfMemoryError, QuotaExceededError, VersionChangedError,
         BusyError, NoSuchExtensionError, SignatureChangedError, BadArgumentsError, ExtensionRuntimeError,
-        ReplyTooLargeError, UnknownTenantError, TaskKilledError,
+        ReplyTooLargeError, UnknownTenantError, TaskKilledError, QuarantinedError, TaskAbortedError,
     )
 }  # fmt: skip
 

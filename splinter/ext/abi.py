@@ -159,6 +159,13 @@ RECORD = np.dtype(
         ("code_bytes", "<u4"),
         ("metadata_length", "<u4"),  # bytes of msgpack behind this record
         ("statistics", "<u4"),  # slot of the extension's counters, 0 … EXTENSIONS_MAX - 1
+        # What its first get reads, where the arguments tell: the worker asks for that object before it runs the extension.
+        # A wrong hint costs a little time, never more. FirstKey, then the number of the parameter that is the key.
+        ("first_key", "u1"),
+        ("first_key_parameter", "u1"),
+        ("first_table_parameter", "u1"),  # number of the integer parameter that is the table; NO_PARAMETER: it is first_table
+        ("pad", "u1"),
+        ("first_table", "<u4"),
     ]
 )
 R_CODE = offset(RECORD, "code")
@@ -166,6 +173,21 @@ R_SIGNATURE_HASH = offset(RECORD, "signature_hash")
 R_ARGUMENTS_BYTES_MIN = offset(RECORD, "arguments_bytes_min")
 R_STATISTICS = offset(RECORD, "statistics")
 R_RESULT_KIND = offset(RECORD, "result_kind")
+R_FIRST_KEY = offset(RECORD, "first_key")
+R_FIRST_KEY_PARAMETER = offset(RECORD, "first_key_parameter")
+R_FIRST_TABLE_PARAMETER = offset(RECORD, "first_table_parameter")
+R_FIRST_TABLE = offset(RECORD, "first_table")
+NO_PARAMETER = 0xFF
+
+
+class FirstKey(IntEnum):
+    """Where the key of an extension's first get comes from: no one knows, the 8 bytes of an integer parameter, the bytes
+    of a bytes parameter."""
+
+    UNKNOWN = 0
+    INTEGER = 1
+    BYTES = 2
+
 
 
 class ResultKind(IntEnum):
