@@ -189,7 +189,6 @@ class FirstKey(IntEnum):
     BYTES = 2
 
 
-
 class ResultKind(IntEnum):
     """How the worker makes the reply's value from the frame: nothing, the 8 bytes of ``result``, or the bytes it names."""
 

@@ -19,6 +19,7 @@ from splinter.ext.checked import Library
 from splinter.ext.desugar import desugar
 from splinter.ext.diagnostics import Findings
 from splinter.ext.effort import waits_for_store
+from splinter.ext.first_lookup import FirstLookup, first_lookup
 from splinter.ext.lower import lower, result_kind
 from splinter.ext.parse import Module, choose, parse
 from splinter.ext.signature import Signature
@@ -66,7 +67,8 @@ class CompiledExtension:
     code: bytes  # position-independent, entry at its first byte
     frame_bytes: int  # header and locals
     result_kind: ResultKind
-    source_digest: bytes  # SHA-256 of the source and which function of it this is: the same code has the same digest
+    source_digest: bytes  # SHA-256 of the source and of how it was compiled: the same code has the same digest
+    first_lookup: FirstLookup  # a hint for the worker
 
 
 def compile_source(
@@ -168,12 +170,14 @@ def _compile(source: str, name: str | None, preempt: bool, findings: Findings) -
         raise CompileError([], "source and name must be text")
     module, library = _front(source, findings)
     program = check(choose(module, name, findings), library, name, findings)
-    code, frame_bytes = _back(lower(program), preempt)
+    lowered = lower(program)
+    code, frame_bytes = _back(lowered, preempt)
     return CompiledExtension(
         name=program.signature.name,
         signature=program.signature,
         code=code,
         frame_bytes=frame_bytes,
         result_kind=result_kind(program.extension.result),
-        source_digest=hashlib.sha256(f"{program.extension.function.name}\0{source}".encode()).digest(),
+        source_digest=hashlib.sha256(f"{program.extension.function.name}\0{preempt}\0{source}".encode()).digest(),
+        first_lookup=first_lookup(lowered),
     )

@@ -16,6 +16,7 @@ from splinter.ext.ir import Op
 from splinter.ext.llvm_text import LlvmModule, emit
 from splinter.ext.lower import lower
 from splinter.ext.parse import parse
+from splinter.ext.runner import Runner
 from splinter.ext.simplify import simplify
 
 
@@ -112,3 +113,13 @@ def test_sources_that_share_helpers_are_checked_each_with_its_own() -> None:
         constants.append(next(i.operands[1] for i in function.instructions() if i.op is Op.UADD))
         assert compile_source(source.format(number)).code
     assert constants == [ir.word(1), ir.word(2), ir.word(1)]
+
+
+def test_without_preemption_only_the_authors_yields_stay() -> None:
+    source = "@extension\ndef f(db: Store, n: u64) -> u64:\n    for i in range(n):\n        {}\n    return n\n"
+    with Runner(budget=1) as runner:
+        for statement, preempt, resumes in (("pass", True, 3), ("pass", False, 1), ("yield", False, 4)):
+            assert runner.run(compile_source(source.format(statement), preempt=preempt), 3) == 3
+            assert runner.resumes == resumes
+    with_yields, without = (compile_source(source.format("pass"), preempt=preempt) for preempt in (True, False))
+    assert with_yields.source_digest != without.source_digest  # they share no code
