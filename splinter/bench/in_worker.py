@@ -30,10 +30,11 @@ from splinter.net.tenants import TENANT, TENANT_ACTIVE, tenants_bytes
 from splinter.store.region import Region
 from splinter.store.slots import reclaim
 from splinter.store.store import Store
+from splinter.worker.accounts import begin_resumes, idle_until_now
 from splinter.worker.layout import QUEUE_LOCK, W_STORE
 from splinter.worker.memory import WorkerMemory
 from splinter.worker.requests import PENDING, handle
-from splinter.worker.tasks import end_task, run_next, start_accounting, tasks_reset
+from splinter.worker.tasks import end_task, run_next, tasks_reset
 from splinter.worker.texts import build_texts
 from splinter.worker.turn import begin_turn
 from splinter.worker.xdp_loop import serve_queue
@@ -68,6 +69,7 @@ def _serve_batches(w: int, flight: int, xsk: int, entries: int, timespec: int, b
         sent = ring.tx_position(xsk)
 
         start = now_ns(timespec)
+        idle_until_now(w)
         begin_turn(w)
         serve_queue(w, _QUEUE)
         reclaim(load64(w + W_STORE), _PARTICIPANT, limits.RECLAIM_SLOTS_MAX)
@@ -92,7 +94,7 @@ def _serve_batches(w: int, flight: int, xsk: int, entries: int, timespec: int, b
 def _resume_many(w: int, count: int) -> int:
     """Resume the task at the head of the run queue ``count`` times; returns how many of them ended a task."""
     ended = 0
-    start_accounting(w)
+    begin_resumes(w)
     for _ in range(count):
         task, _length = run_next(w)
         if task != 0:
@@ -104,8 +106,8 @@ def _resume_many(w: int, count: int) -> int:
 def _run_to_end(w: int, header: int, length: int) -> int:
     """Serve one request and all turns of its task; returns the reply's length."""
     begin_turn(w)
-    reply = handle(w, header, length, 0, 0)
-    start_accounting(w)
+    reply = handle(w, header, length, 0, 0, 0)
+    begin_resumes(w)
     while reply == PENDING:
         task, reply = run_next(w)
         if task == 0:
@@ -219,7 +221,7 @@ class WorkerInProcess:
         if not self._memory.block["tasks_live"][0]:
             self._header = self._packet(operation)
             begin_turn(self.address)
-            if handle(self.address, self._header.ctypes.data, len(operation.payload), 0, 0) != PENDING:
+            if handle(self.address, self._header.ctypes.data, len(operation.payload), 0, 0, 0) != PENDING:
                 raise SplinterError(f"{operation.name} did not yield")
         start = time.perf_counter_ns()
         ended = _resume_many(self.address, count)

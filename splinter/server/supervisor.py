@@ -150,6 +150,7 @@ class Supervisor:
             listen_socket=self._listener,
             statistics=self.statistics,
             extension_counters=[worker.extension_counters for worker in self._workers],
+            tenant_counters=[worker.tenant_counters for worker in self._workers],
             logs=[worker.log for worker in self._workers],
             cycles_per_millisecond=ticks,
         )

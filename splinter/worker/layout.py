@@ -53,6 +53,19 @@ EXTENSION_COUNTERS = np.dtype(
     ]
 )
 
+# What one worker did for one tenant, since the server's start (a tenant that is created again under an id goes on with
+# its counts). Writer: that worker. Readers see each word whole, words of different moments.
+TENANT_COUNTERS = np.dtype(
+    [
+        ("requests", "<u8"),  # packets of the tenant's
+        ("cycles", "<u8"),  # time in ticks of the time-stamp counter: its share of each batch, and its tasks
+        ("task_cycles", "<u8"),  # of them in extensions
+        ("busy", "<u8"),  # requests refused with BUSY
+        ("spare", "<u8", 4),
+    ]
+)
+assert TENANT_COUNTERS.itemsize == 64
+
 COUNTERS = np.dtype(
     [
         ("opcodes", "<u8", OPCODES),  # requests by opcode
@@ -67,6 +80,8 @@ COUNTERS = np.dtype(
         ("resumes", "<u8"),  # of coroutines
         ("yields", "<u8"),  # resumes that did not end the task
         ("transmit_failures", "<u8"),  # UDP: replies that the kernel refused
+        ("busy_cycles", "<u8"),  # ticks of the time-stamp counter with something to do; the rest was idle
+        ("task_cycles", "<u8"),  # of them in extensions
     ]
 )
 
@@ -97,6 +112,7 @@ WORKER = np.dtype(
         ("task_milliseconds_max", "<u8"),  # likewise
         ("cycles_per_millisecond", "<u8"),  # of the time-stamp counter
         ("extension_counters", "<u8"),  # address of EXTENSION_COUNTERS[EXTENSIONS_MAX]
+        ("tenant_counters", "<u8"),  # address of TENANT_COUNTERS[TENANTS_MAX]
         ("idle_spin_ns", "<u8"),
         # XDP transport.
         ("sockets", "<u8", limits.QUEUES_MAX),  # address of the XSK record of each queue
@@ -110,7 +126,8 @@ WORKER = np.dtype(
         ("udp_chunks", "<u4"),  # number of chunks
         ("udp_area", "<u8"),  # address of splinter.worker.udp_layout.UdpArea
         # Worker's own, survives nothing.
-        ("accounted_until", "<u8"),  # time-stamp counter: CPU time up to here is some task's already
+        ("accounted_until", "<u8"),  # time-stamp counter: time up to here was idle or is some tenant's already
+        ("resumed_until", "<u8"),  # its value when the last resume ended; 0: something else was done since
         ("run_queue", "<u8"),  # address of u32[tasks_count]: FIFO of ready tasks
         ("run_head", "<u4"),
         ("run_length", "<u4"),
@@ -125,9 +142,17 @@ WORKER = np.dtype(
     align=True,
 )
 
-# A received packet of the current batch: UMEM address, bytes of the frame and then of its UDP payload (-1: not a whole
-# packet), hash of the request's key (0: none). Writer: the worker.
-BATCH = np.dtype([("address", "<u8"), ("length", "<i8"), ("hashed", "<u8")])
+# A received packet of the current batch. Writer: the worker.
+BATCH = np.dtype(
+    [
+        ("address", "<u8"),  # XDP: UMEM address; UDP: chunk number
+        ("header", "<u8"),  # address of the request's header
+        ("length", "<i8"),  # bytes of the frame and then of its UDP payload; -1: not a whole packet
+        ("hashed", "<u8"),  # hash of the key that is read next, 0: none
+        ("record", "<u8"),  # address of the abi.RECORD of an extension that was found already, 0: none
+        ("tenant", "<u8"),  # who pays for it; 0: nobody, it is no request
+    ]
+)
 
 # Lock of a queue's fill and completion ring. One cache line each.
 QUEUE_LOCK = np.dtype([("holder", "<u4"), ("pad", "<u4", 15)])  # holder: worker + 1, 0: free
@@ -156,6 +181,7 @@ W_TASK_YIELDS_MAX = offset(WORKER, "task_yields_max")
 W_TASK_MILLISECONDS_MAX = offset(WORKER, "task_milliseconds_max")
 W_CYCLES_PER_MILLISECOND = offset(WORKER, "cycles_per_millisecond")
 W_EXTENSION_COUNTERS = offset(WORKER, "extension_counters")
+W_TENANT_COUNTERS = offset(WORKER, "tenant_counters")
 W_IDLE_SPIN_NS = offset(WORKER, "idle_spin_ns")
 W_SOCKETS = offset(WORKER, "sockets")
 W_QUEUES = offset(WORKER, "queues")
@@ -166,6 +192,7 @@ W_UDP_FD = offset(WORKER, "udp_fd")
 W_UDP_CHUNKS = offset(WORKER, "udp_chunks")
 W_UDP_AREA = offset(WORKER, "udp_area")
 W_ACCOUNTED_UNTIL = offset(WORKER, "accounted_until")
+W_RESUMED_UNTIL = offset(WORKER, "resumed_until")
 W_RUN_QUEUE = offset(WORKER, "run_queue")
 W_RUN_HEAD = offset(WORKER, "run_head")
 W_RUN_LENGTH = offset(WORKER, "run_length")
@@ -188,6 +215,8 @@ N_KICKS = W_COUNTERS + offset(COUNTERS, "kicks")
 N_RESUMES = W_COUNTERS + offset(COUNTERS, "resumes")
 N_YIELDS = W_COUNTERS + offset(COUNTERS, "yields")
 N_TRANSMIT_FAILURES = W_COUNTERS + offset(COUNTERS, "transmit_failures")
+N_BUSY_CYCLES = W_COUNTERS + offset(COUNTERS, "busy_cycles")
+N_TASK_CYCLES = W_COUNTERS + offset(COUNTERS, "task_cycles")
 
 T_STATE = offset(TASK, "state")
 T_ORIGIN = offset(TASK, "origin")
@@ -209,12 +238,21 @@ X_YIELDS = offset(EXTENSION_COUNTERS, "yields")
 X_CYCLES = offset(EXTENSION_COUNTERS, "cycles")
 EXTENSION_COUNTERS_BYTES = EXTENSION_COUNTERS.itemsize
 
+TC_REQUESTS = offset(TENANT_COUNTERS, "requests")
+TC_CYCLES = offset(TENANT_COUNTERS, "cycles")
+TC_TASK_CYCLES = offset(TENANT_COUNTERS, "task_cycles")
+TC_BUSY = offset(TENANT_COUNTERS, "busy")
+TENANT_COUNTERS_BYTES = TENANT_COUNTERS.itemsize
+
 TASK_BYTES = TASK.itemsize
 WORKER_BYTES = -(-WORKER.itemsize // 64) * 64
 QUEUE_LOCK_BYTES = QUEUE_LOCK.itemsize
 BATCH_BYTES = BATCH.itemsize
 B_ADDRESS = offset(BATCH, "address")
 B_LENGTH = offset(BATCH, "length")
+B_HEADER = offset(BATCH, "header")
 B_HASHED = offset(BATCH, "hashed")
+B_RECORD = offset(BATCH, "record")
+B_TENANT = offset(BATCH, "tenant")
 FRAME_BYTES = limits.FRAME_BYTES
 assert abi.FRAME_HEADER_BYTES < FRAME_BYTES

@@ -10,7 +10,7 @@ from splinter import limits
 from splinter.ext.abi import CONTEXT
 from splinter.native.memory import SharedArena
 from splinter.worker.helpers import fill_context
-from splinter.worker.layout import BATCH, EXTENSION_COUNTERS, POLLFD, POLLIN, TASK, WORKER
+from splinter.worker.layout import BATCH, EXTENSION_COUNTERS, POLLFD, POLLIN, TASK, TENANT_COUNTERS, WORKER
 from splinter.worker.log import LOG
 from splinter.worker.udp_layout import UDP_AREA, part_sizes, udp_chunks
 
@@ -44,7 +44,8 @@ class WorkerMemory:
         descriptors = limits.QUEUES_MAX + 1
         needed = [
             WORKER.itemsize, CONTEXT.itemsize, LOG.itemsize, TASK.itemsize * tasks, limits.FRAME_BYTES * tasks,
-            4 * tasks, 4 * tasks, EXTENSION_COUNTERS.itemsize * limits.EXTENSIONS_MAX, _SCRATCH_BYTES,
+            4 * tasks, 4 * tasks, EXTENSION_COUNTERS.itemsize * limits.EXTENSIONS_MAX,
+            TENANT_COUNTERS.itemsize * limits.TENANTS_MAX, _SCRATCH_BYTES,
             BATCH.itemsize * limits.RX_BATCH, POLLFD.itemsize * descriptors, UDP_AREA.itemsize, *sizes.values(),
         ]  # fmt: skip
         arena = SharedArena(sum(map(SharedArena.rounded, needed)))
@@ -58,6 +59,7 @@ class WorkerMemory:
         self._poll_fds = arena.array(POLLFD, descriptors)
         # Only the slots in use take memory: pages of a shared mapping come when they are touched.
         self.extension_counters = arena.array(EXTENSION_COUNTERS, limits.EXTENSIONS_MAX)
+        self.tenant_counters = arena.array(TENANT_COUNTERS, limits.TENANTS_MAX)
         settings = {
             "index": index, "store": store, "tenants": tenants, "texts": texts, "context": context.ctypes.data,
             "tasks": arena.take(TASK.itemsize * tasks), "frames": arena.take(limits.FRAME_BYTES * tasks),
@@ -65,6 +67,7 @@ class WorkerMemory:
             "task_yields_max": task_yields_max, "task_milliseconds_max": task_milliseconds_max,
             "cycles_per_millisecond": cycles_per_millisecond, "idle_spin_ns": idle_spin_ns,
             "extension_counters": self.extension_counters.ctypes.data,
+            "tenant_counters": self.tenant_counters.ctypes.data,
             "run_queue": arena.take(_U32.itemsize * tasks), "free_tasks": arena.take(_U32.itemsize * tasks),
             "scratch": arena.take(_SCRATCH_BYTES), "batch": arena.take(BATCH.itemsize * limits.RX_BATCH),
             "poll_fds": self._poll_fds.ctypes.data, "udp_fd": -1,

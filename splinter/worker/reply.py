@@ -8,6 +8,7 @@ from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import (
     copy_bytes,
+    load32,
     load64,
     store8,
     store16,
@@ -21,19 +22,21 @@ from splinter.wire import (
     H_KEY_LENGTH,
     H_OBJECT_VERSION,
     H_STATUS,
+    H_TENANT,
     H_TOKEN,
     H_VALUE_LENGTH,
     H_VERSION,
     HEADER,
     VERSION,
 )
-from splinter.worker.layout import N_STATUSES, W_TEXTS
+from splinter.worker.layout import N_STATUSES, TC_BUSY, TENANT_COUNTERS_BYTES, W_TENANT_COUNTERS, W_TEXTS
 from splinter.worker.texts import extension_error_text, status_text
 
 HEADER_BYTES = HEADER.itemsize
 BODY_BYTES_MAX = limits.PACKET_BODY_BYTES_MAX
 
 _OK = int(Status.OK)
+_BUSY = int(Status.BUSY)
 _EXTENSION_ERROR = int(Status.EXTENSION_ERROR)
 _NAME_BYTES_MAX = limits.EXTENSION_NAME_BYTES_MAX
 _DECIMAL_DIGITS_MAX = 10
@@ -63,6 +66,10 @@ def finish(w: int, header: int, status: int, object_version: int, value_length: 
 @njit(cache=True)
 def refuse(w: int, header: int, status: int) -> int:
     """Reply with a status other than OK and its message. Returns the reply's length in bytes."""
+    if status == _BUSY:
+        tenant = load32(header + H_TENANT)
+        if tenant < limits.TENANTS_MAX:
+            count(load64(w + W_TENANT_COUNTERS) + tenant * TENANT_COUNTERS_BYTES + TC_BUSY)
     text, length = status_text(load64(w + W_TEXTS), status)
     copy_bytes(header + HEADER_BYTES, text, length)
     return finish(w, header, status, 0, length)

@@ -18,7 +18,6 @@ from splinter.store.operations import (
     store_delete,
     store_find,
     store_last_version,
-    store_prefetch,
     store_put,
 )
 from splinter.store.staging import stage_put
@@ -43,6 +42,7 @@ from splinter.wire import (
     VERSION,
     Opcode,
 )
+from splinter.worker.accounts import resumed_nothing
 from splinter.worker.layout import N_MALFORMED, N_OPCODES, OPCODES, W_INDEX, W_SCRATCH, W_STORE
 from splinter.worker.reply import BODY_BYTES_MAX, HEADER_BYTES, count, finish, refuse
 from splinter.worker.tasks import PENDING, invoke
@@ -67,10 +67,11 @@ __all__ = ["DROP", "PENDING", "handle"]
 
 
 @njit(cache=True)
-def handle(w: int, header: int, length: int, origin: int, chunk: int) -> int:
+def handle(w: int, header: int, length: int, origin: int, chunk: int, record: int) -> int:
     """Serve the request of ``length`` bytes at ``header``.
 
-    ``origin`` and ``chunk`` are kept with a task for its later reply. Returns the reply's length, :data:`DROP`, or
+    ``origin`` and ``chunk`` are kept with a task for its later reply; ``record`` is the address of an invoke's extension
+    where it is known already, else 0. Returns the reply's length, :data:`DROP`, or
     :data:`PENDING` when a task has taken over the packet.
     """
     if length < HEADER_BYTES or load32(header + H_MAGIC) != MAGIC or load8(header + H_FLAGS) & FLAG_REPLY:
@@ -84,6 +85,8 @@ def handle(w: int, header: int, length: int, origin: int, chunk: int) -> int:
     value_length = load32(header + H_VALUE_LENGTH)
     if HEADER_BYTES + key_length + value_length != length or length > limits.UDP_PAYLOAD_BYTES_MAX:
         return refuse(w, header, _BAD_LENGTH)
+    if opcode != _INVOKE:
+        resumed_nothing(w)
     if opcode > _INVOKE:
         return refuse(w, header, _UNKNOWN_OPCODE)
     if opcode == _PING:
@@ -100,26 +103,7 @@ def handle(w: int, header: int, length: int, origin: int, chunk: int) -> int:
         return _put(w, header, key_length, value_length)
     if opcode == _DELETE:
         return _delete(w, header, key_length)
-    return invoke(w, header, key_length, value_length, origin, chunk)
-
-
-@njit(cache=True)
-def look_ahead(w: int, header: int, length: int) -> int:
-    """Before a batch is served: ask for the memory that this request's key will need. Returns the key's hash, or 0.
-
-    A key is looked up in two dependent misses of the cache; asked for early, those of a whole batch overlap. Nothing is
-    decided here: ``handle`` checks everything.
-    """
-    if length < HEADER_BYTES:
-        return 0
-    opcode, key_length = load8(header + H_OPCODE), load16(header + H_KEY_LENGTH)
-    if opcode != _GET and opcode != _PUT and opcode != _DELETE:
-        return 0
-    if key_length > length - HEADER_BYTES or key_length < 1 or key_length > limits.KEY_BYTES_MAX:
-        return 0
-    return store_prefetch(
-        load64(w + W_STORE), load32(header + H_TENANT), load16(header + H_TABLE), header + HEADER_BYTES, key_length
-    )
+    return invoke(w, header, key_length, value_length, origin, chunk, record)
 
 
 @njit(cache=True)

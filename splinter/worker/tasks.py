@@ -32,10 +32,11 @@ from splinter.ext.abi import (
     ExtensionError,
     ResultKind,
 )
-from splinter.native.atomics import call_resume, cycles, load16, load32, load64, move_bytes, store32, store64
+from splinter.native.atomics import call_resume, load16, load32, load64, move_bytes, store32, store64
 from splinter.net.tenants import T_TASK_MILLISECONDS_MAX, T_TASK_YIELDS_MAX, TENANT
 from splinter.store.operations import object_value, store_find
 from splinter.wire import H_KEY_LENGTH, H_OBJECT_VERSION, H_TENANT
+from splinter.worker.accounts import add, begin_resumes, end_resume
 from splinter.worker.layout import (
     EXTENSION_COUNTERS_BYTES,
     FRAME_BYTES,
@@ -57,7 +58,6 @@ from splinter.worker.layout import (
     TASK_BYTES,
     TASK_FREE,
     TASK_READY,
-    W_ACCOUNTED_UNTIL,
     W_CONTEXT,
     W_CYCLES_PER_MILLISECOND,
     W_EXTENSION_COUNTERS,
@@ -121,17 +121,18 @@ def tasks_reset(w: int) -> None:
 
 
 @njit(cache=True)
-def invoke(w: int, header: int, key_length: int, value_length: int, origin: int, chunk: int) -> int:
-    """Start the extension that the request's key names. Returns the reply's length or :data:`PENDING`."""
+def invoke(w: int, header: int, key_length: int, value_length: int, origin: int, chunk: int, known: int) -> int:
+    """Start the extension that the request's key names. Returns the reply's length or :data:`PENDING`.
+
+    ``known``: address of its record, when this turn has found it already, else 0.
+    """
     if key_length > limits.EXTENSION_NAME_BYTES_MAX:
         return refuse(w, header, _NO_EXTENSION)
-    store = load64(w + W_STORE)
     name = header + HEADER_BYTES
     tenant = load32(header + H_TENANT)
-    found = store_find(store, tenant, limits.TABLE_EXTENSIONS, name, key_length)
-    if found == 0:
+    record = known if known != 0 else _find_record(w, tenant, name, key_length)
+    if record == 0:
         return refuse(w, header, _NO_EXTENSION)
-    record = object_value(found)
     wanted = load64(header + H_OBJECT_VERSION)
     if wanted != 0 and wanted != load64(record + R_SIGNATURE_HASH):
         return refuse(w, header, _BAD_SIGNATURE)
@@ -160,7 +161,7 @@ def invoke(w: int, header: int, key_length: int, value_length: int, origin: int,
     store64(task + T_CYCLES, 0)
     slot = load32(record + R_STATISTICS) & _SLOT_MASK
     store64(task + T_COUNTERS, load64(w + W_EXTENSION_COUNTERS) + slot * EXTENSION_COUNTERS_BYTES)
-    start_accounting(w)
+    begin_resumes(w)
     outcome = _resume(w, task, tenant)
     if outcome != RESUME_YIELD:
         length = _reply(w, task, outcome)
@@ -181,12 +182,10 @@ def invoke(w: int, header: int, key_length: int, value_length: int, origin: int,
 
 
 @njit(cache=True)
-def start_accounting(w: int) -> None:
-    """From now on time is some task's: call it before tasks are resumed in a row.
-
-    The end of one resume is the start of the next: reading the time-stamp counter costs as much as resuming does.
-    """
-    store64(w + W_ACCOUNTED_UNTIL, cycles())
+def _find_record(w: int, tenant: int, name: int, name_length: int) -> int:
+    """Address of the abi.RECORD of a tenant's extension, or 0."""
+    found = store_find(load64(w + W_STORE), tenant, limits.TABLE_EXTENSIONS, name, name_length)
+    return object_value(found) if found != 0 else 0
 
 
 @njit(cache=True)
@@ -195,14 +194,12 @@ def _resume(w: int, task: int, tenant: int) -> int:
     store64(frame + F_BUDGET, load64(w + W_TASK_BUDGET))
     store32(w + W_RUNNING_TENANT, tenant)
     outcome = call_resume(load64(task + T_CODE), frame, load64(w + W_CONTEXT))
-    now = cycles()
-    used = now - load64(w + W_ACCOUNTED_UNTIL)
-    store64(w + W_ACCOUNTED_UNTIL, now)
+    used = end_resume(w, tenant)
     store32(w + W_RUNNING_TENANT, 0)
     count(w + N_RESUMES)
     counters = load64(task + T_COUNTERS)
-    store64(counters + X_CYCLES, load64(counters + X_CYCLES) + used)
-    store64(task + T_CYCLES, load64(task + T_CYCLES) + used)
+    add(counters + X_CYCLES, used)
+    add(task + T_CYCLES, used)
     if outcome == RESUME_YIELD:
         count(w + N_YIELDS)
         count(counters + X_YIELDS)
@@ -270,7 +267,7 @@ def _enqueue(w: int, task: int) -> None:
 
 @njit(cache=True)
 def run_next(w: int) -> tuple[int, int]:
-    """Resume the task at the head of the run queue (which must not be empty); :func:`start_accounting` before the first.
+    """Resume the task at the head of the run queue (which must not be empty); :func:`begin_resumes` before the first.
 
     Returns the task and its reply's length when it ended: the caller sends the reply and calls :func:`end_task`. Returns
     (0, 0) when it yielded and went to the tail.

@@ -15,7 +15,13 @@ from splinter.net.tenants import T_FLAGS, T_TOKEN, TENANT, TENANT_ACTIVE
 from splinter.store.epochs import epoch_leave
 from splinter.store.slots import reclaim
 from splinter.wire import FLAG_REPLY, H_FLAGS, H_MAGIC, H_TENANT, H_TOKEN, MAGIC
+from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, end_resumes, idle_until_now
 from splinter.worker.layout import (
+    B_ADDRESS,
+    B_HEADER,
+    B_LENGTH,
+    B_RECORD,
+    BATCH_BYTES,
     N_KICKS,
     N_MALFORMED,
     N_RECEIVED,
@@ -25,6 +31,7 @@ from splinter.worker.layout import (
     STATE_RUNNING,
     STATE_STOPPED,
     T_ORIGIN,
+    W_BATCH,
     W_IDLE_SPIN_NS,
     W_INDEX,
     W_RUN_LENGTH,
@@ -37,9 +44,10 @@ from splinter.worker.layout import (
     W_UDP_CHUNKS,
     W_UDP_FD,
 )
+from splinter.worker.look_ahead import look_ahead
 from splinter.worker.reply import HEADER_BYTES, count
 from splinter.worker.requests import DROP, PENDING, handle
-from splinter.worker.tasks import end_task, run_next, start_accounting, tasks_reset
+from splinter.worker.tasks import end_task, run_next, tasks_reset
 from splinter.worker.turn import beat, begin_turn, sleep_in_poll
 from splinter.worker.udp_layout import (
     A_CHUNKS,
@@ -171,16 +179,26 @@ def _serve_socket(w: int) -> int:
     if received <= 0:
         return 0
     store64(w + N_RECEIVED, load64(w + N_RECEIVED) + received)
-    replies = 0
+    batch = load64(w + W_BATCH)
     for slot in range(received):
-        message = load64(area + A_RECEIVE) + slot * MMSGHDR_BYTES
+        entry = batch + slot * BATCH_BYTES
         chunk = load32(load64(area + A_RECEIVE_CHUNKS) + slot * 4)
         header = load64(area + A_CHUNKS) + chunk * limits.CHUNK_BYTES
-        length = load32(message + M_LENGTH)
-        if _is_authentic(w, header, length):
-            reply = handle(w, header, length, chunk, 0)
-        else:
+        length = load32(load64(area + A_RECEIVE) + slot * MMSGHDR_BYTES + M_LENGTH)
+        store64(entry + B_ADDRESS, chunk)
+        store64(entry + B_HEADER, header)
+        store64(entry + B_LENGTH, length if _is_authentic(w, header, length) else -1)
+    look_ahead(w, received)
+
+    tasks_before = begin_batch(w)
+    replies = 0
+    for slot in range(received):
+        entry = batch + slot * BATCH_BYTES
+        chunk, length = load64(entry + B_ADDRESS), load64(entry + B_LENGTH)
+        if length < 0:
             reply = DROP
+        else:
+            reply = handle(w, load64(entry + B_HEADER), length, chunk, 0, load64(entry + B_RECORD))
         if reply == PENDING:
             _assign(area, slot)
             continue
@@ -189,6 +207,7 @@ def _serve_socket(w: int) -> int:
             replies += 1
         _arm(area, slot, chunk)
     _send(w, area, replies)
+    end_batch(w, received, tasks_before)
     return received
 
 
@@ -197,7 +216,7 @@ def _run_tasks(w: int) -> int:
     """Resume each waiting task once, at most ``_TASKS_PER_TURN``; returns how many."""
     area = load64(w + W_UDP_AREA)
     ready = min(load32(w + W_RUN_LENGTH), _TASKS_PER_TURN)
-    start_accounting(w)
+    begin_resumes(w)
     for _ in range(ready):
         task, reply = run_next(w)
         if task == 0:
@@ -209,6 +228,7 @@ def _run_tasks(w: int) -> int:
         store32(load64(area + A_FREE) + free_length * 4, chunk)
         store64(area + A_FREE_LENGTH, free_length + 1)
         end_task(w, task)
+    end_resumes(w)
     return ready
 
 
@@ -216,6 +236,7 @@ def _run_tasks(w: int) -> int:
 def serve_udp(w: int) -> None:
     """Serve until the block's ``stop`` is set. Run in the worker's process, with everything in the block set up."""
     tasks_reset(w)
+    idle_until_now(w)
     _reset(w)
     store, me = load64(w + W_STORE), load32(w + W_INDEX)
     store32_release(w + W_STATE, STATE_RUNNING)
@@ -233,6 +254,7 @@ def serve_udp(w: int) -> None:
                 beat(w)
             idle_from = 0
             continue
+        idle_until_now(w)
         now = beat(w)
         if idle_from == 0:
             idle_from = now

@@ -35,14 +35,15 @@ from splinter.net.afxdp.compiled import (
 )
 from splinter.store.epochs import epoch_leave
 from splinter.store.layout import CACHE_LINE_BYTES
-from splinter.store.operations import store_prefetch_object
 from splinter.store.slots import reclaim
+from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, end_resumes, idle_until_now
 from splinter.worker.chunks import KIND_RX, KIND_TX, chunk_word, mark, recycle, return_chunk
 from splinter.worker.frame import PAYLOAD_OFFSET, payload_length, turn_around
 from splinter.worker.layout import (
     B_ADDRESS,
-    B_HASHED,
+    B_HEADER,
     B_LENGTH,
+    B_RECORD,
     BATCH_BYTES,
     N_KICKS,
     N_MALFORMED,
@@ -65,14 +66,14 @@ from splinter.worker.layout import (
     W_TASKS_LIVE,
     W_UMEM,
 )
+from splinter.worker.look_ahead import look_ahead
 from splinter.worker.reply import count
-from splinter.worker.requests import DROP, handle, look_ahead
-from splinter.worker.tasks import end_task, run_next, start_accounting, tasks_reset
+from splinter.worker.requests import DROP, handle
+from splinter.worker.tasks import end_task, run_next, tasks_reset
 from splinter.worker.turn import beat, begin_turn, sleep_in_poll
 
 _RECYCLE_FROM = limits.RX_BATCH  # completions that are worth the lock while there is other work
 _BEAT_EVERY = 16  # busy turns between two readings of the clock
-_LOOK_AHEAD_FROM = 4  # packets of a batch: with fewer there is nothing to overlap
 _SPINS = 200  # looks at the receive rings in an idle turn
 _TASKS_PER_TURN = 64
 _RECLAIM_PER_TURN = 128  # slots moved from limbo to the free lists
@@ -99,19 +100,22 @@ def serve_queue(w: int, queue: int) -> int:
         prefetch(umem + address + 2 * CACHE_LINE_BYTES)
     rx_release(xsk, taken + received)
     store64(w + N_RECEIVED, load64(w + N_RECEIVED) + received)
-    _look_ahead(w, received)
+    _find_payloads(w, received)
+    look_ahead(w, received)
 
+    tasks_before = begin_batch(w)
     position = tx_position(xsk)
     sent = 0
     for k in range(received):
-        address = load64(batch + k * BATCH_BYTES + B_ADDRESS)
+        entry = batch + k * BATCH_BYTES
+        address = load64(entry + B_ADDRESS)
         frame = umem + address
-        length = load64(batch + k * BATCH_BYTES + B_LENGTH)
+        length = load64(entry + B_LENGTH)
         if length < 0:
             count(w + N_MALFORMED)
             reply = DROP
         else:
-            reply = handle(w, frame + PAYLOAD_OFFSET, length, queue, address)
+            reply = handle(w, frame + PAYLOAD_OFFSET, length, queue, address, load64(entry + B_RECORD))
         if reply > 0:
             tx_write(xsk, position + sent, address, turn_around(frame, reply))
             mark(chunks, address, chunk_word(KIND_TX, me, queue, position + sent))
@@ -123,26 +127,18 @@ def serve_queue(w: int, queue: int) -> int:
         _kick(w, xsk, sent)
     if completion_available(xsk) >= _RECYCLE_FROM:
         recycle(w, queue)
+    end_batch(w, received, tasks_before)
     return received
 
 
 @njit(cache=True)
-def _look_ahead(w: int, received: int) -> None:
-    """Find each packet's payload, and ask for the memory that a batch's keys will need before it is served."""
+def _find_payloads(w: int, received: int) -> None:
+    """Say of each packet of a batch where its request is and how long."""
     umem, batch = load64(w + W_UMEM), load64(w + W_BATCH)
-    for k in range(received):
-        entry = batch + k * BATCH_BYTES
+    for entry in range(batch, batch + received * BATCH_BYTES, BATCH_BYTES):
         frame = umem + load64(entry + B_ADDRESS)
-        length = payload_length(frame, load64(entry + B_LENGTH))
-        store64(entry + B_LENGTH, length)
-        if received >= _LOOK_AHEAD_FROM:
-            store64(entry + B_HASHED, look_ahead(w, frame + PAYLOAD_OFFSET, length))
-    if received >= _LOOK_AHEAD_FROM:
-        store = load64(w + W_STORE)
-        for k in range(received):
-            hashed = load64(batch + k * BATCH_BYTES + B_HASHED)
-            if hashed != 0:
-                store_prefetch_object(store, hashed)
+        store64(entry + B_HEADER, frame + PAYLOAD_OFFSET)
+        store64(entry + B_LENGTH, payload_length(frame, load64(entry + B_LENGTH)))
 
 
 @njit(cache=True)
@@ -181,7 +177,7 @@ def _run_tasks(w: int) -> int:
     """Resume each waiting task once, at most ``_TASKS_PER_TURN``; returns how many."""
     ready = min(load32(w + W_RUN_LENGTH), _TASKS_PER_TURN)
     me, chunks, umem = load32(w + W_INDEX), load64(w + W_CHUNKS), load64(w + W_UMEM)
-    start_accounting(w)
+    begin_resumes(w)
     for _ in range(ready):
         task, reply = run_next(w)
         if task == 0:
@@ -194,6 +190,7 @@ def _run_tasks(w: int) -> int:
         tx_publish(xsk, position + 1)
         end_task(w, task)
         _kick(w, xsk, 1)
+    end_resumes(w)
     return ready
 
 
@@ -201,6 +198,7 @@ def _run_tasks(w: int) -> int:
 def serve_xdp(w: int) -> None:
     """Serve until the block's ``stop`` is set. Run in the worker's process, with everything in the block set up."""
     tasks_reset(w)
+    idle_until_now(w)
     queues = load32(w + W_QUEUES)
     store, me = load64(w + W_STORE), load32(w + W_INDEX)
     for queue in range(queues):
@@ -224,7 +222,9 @@ def serve_xdp(w: int) -> None:
             continue
         for queue in range(queues):
             _tidy(w, queue)
-        if _spin(w, queues):
+        found = _spin(w, queues)
+        idle_until_now(w)
+        if found:
             continue
         now = beat(w)
         if idle_from == 0:

@@ -1,0 +1,98 @@
+"""Who used a worker's time: each tenant's share of it, in ticks of the time-stamp counter.
+
+The counter is read once for each batch of packets and once for each resume of a task (a reading costs as much as resuming
+does). A batch's time, without that of the extensions which it started, is divided among its packets evenly. Turns that found
+nothing to do are idle time, which is nobody's.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter.native.atomics import cycles, load64, store64
+from splinter.worker.layout import (
+    B_TENANT,
+    BATCH_BYTES,
+    N_BUSY_CYCLES,
+    N_TASK_CYCLES,
+    TC_CYCLES,
+    TC_REQUESTS,
+    TC_TASK_CYCLES,
+    TENANT_COUNTERS_BYTES,
+    W_ACCOUNTED_UNTIL,
+    W_BATCH,
+    W_RESUMED_UNTIL,
+    W_TENANT_COUNTERS,
+)
+from splinter.worker.reply import count
+
+
+@njit(cache=True)
+def add(counter: int, amount: int) -> None:
+    """Add to a counter that only this process writes."""
+    store64(counter, load64(counter) + amount)
+
+
+@njit(cache=True)
+def idle_until_now(w: int) -> None:
+    """The time since the last account was idle."""
+    now = cycles()
+    store64(w + W_ACCOUNTED_UNTIL, now)
+    store64(w + W_RESUMED_UNTIL, now)
+
+
+@njit(cache=True)
+def begin_batch(w: int) -> int:
+    """Call it before a batch is served; what it returns is for :func:`end_batch`."""
+    store64(w + W_RESUMED_UNTIL, 0)
+    return load64(w + N_TASK_CYCLES)
+
+
+@njit(cache=True)
+def end_batch(w: int, received: int, tasks_before: int) -> None:
+    """Charge the time since the last account to the tenants of the batch's packets, but for that of tasks."""
+    now = cycles()
+    used = now - load64(w + W_ACCOUNTED_UNTIL)
+    store64(w + W_ACCOUNTED_UNTIL, now)
+    store64(w + W_RESUMED_UNTIL, now)
+    add(w + N_BUSY_CYCLES, used)
+    each = (used - (load64(w + N_TASK_CYCLES) - tasks_before)) // received
+    batch, all_counters = load64(w + W_BATCH), load64(w + W_TENANT_COUNTERS)
+    for entry in range(batch, batch + received * BATCH_BYTES, BATCH_BYTES):
+        counters = all_counters + load64(entry + B_TENANT) * TENANT_COUNTERS_BYTES
+        count(counters + TC_REQUESTS)
+        add(counters + TC_CYCLES, each)
+
+
+@njit(cache=True)
+def resumed_nothing(w: int) -> None:
+    """Something other than a task took time in a batch: the next task's begins later."""
+    store64(w + W_RESUMED_UNTIL, 0)
+
+
+@njit(cache=True)
+def begin_resumes(w: int) -> None:
+    """Call it before tasks are resumed in a row: the end of one resume is the start of the next."""
+    if load64(w + W_RESUMED_UNTIL) == 0:
+        store64(w + W_RESUMED_UNTIL, cycles())
+
+
+@njit(cache=True)
+def end_resume(w: int, tenant: int) -> int:
+    """Charge a resume to its tenant; returns its time."""
+    now = cycles()
+    used = now - load64(w + W_RESUMED_UNTIL)
+    store64(w + W_RESUMED_UNTIL, now)
+    counters = load64(w + W_TENANT_COUNTERS) + tenant * TENANT_COUNTERS_BYTES
+    add(counters + TC_CYCLES, used)
+    add(counters + TC_TASK_CYCLES, used)
+    add(w + N_TASK_CYCLES, used)
+    return used
+
+
+@njit(cache=True)
+def end_resumes(w: int) -> None:
+    """Call it when tasks were resumed outside of a batch."""
+    until = load64(w + W_RESUMED_UNTIL)
+    add(w + N_BUSY_CYCLES, until - load64(w + W_ACCOUNTED_UNTIL))
+    store64(w + W_ACCOUNTED_UNTIL, until)
