@@ -40,6 +40,13 @@ PARTICIPANT_CONTROL = WORKERS_MAX
 RX_BATCH = 64
 IDLE_SPIN_NS = 100_000  # an idle worker spins this long before it sleeps in poll()
 IDLE_POLL_MS = 100  # and wakes at least this often
+STEAL_PACKETS_MIN = 4  # packets waiting in a sibling's RX ring that an idle worker takes some of at once
+STEAL_PACKETS_MAX = 16  # that it takes at a time: as long as its own packets may have to wait for them
+STEAL_WAIT_NS = 10_000  # fewer packets are taken when they have waited this long
+STEAL_LOOKS = 8  # siblings' rings that an idle worker looks at in one turn
+WAKE_BACKLOG = 16  # packets still waiting after a batch: wake a sibling
+WATCH_MS = 1  # a sleeping worker looks at its siblings' rings this often while one of them is awake
+REST_MS = 10  # and this often while all sleep
 TASKS_PER_WORKER = 512
 FRAME_BYTES = 4096  # one task's frame: fixed header and locals
 

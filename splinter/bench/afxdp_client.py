@@ -132,9 +132,7 @@ class AfxdpClient(LoadClient):
         queue: int = 0,
         source_port: int = SOURCE_PORT_DEFAULT,
     ) -> None:
-        super().__init__(
-            Route(path.source_mac, path.destination_mac, path.source, path.destination, source_port, port)
-        )
+        super().__init__(Route(path.source_mac, path.destination_mac, path.source, path.destination, source_port, port))
         umem = Umem(CHUNKS_PER_QUEUE * (path.queues + 1), CHUNK_BYTES)
         self._open = contextlib.ExitStack()
         with contextlib.ExitStack() as undo, namespace(netns):

@@ -99,9 +99,7 @@ def _echo_loop(xsk: int, stop: int) -> None:
 class EchoServer:
     """An AF_XDP echo of UDP port ``port`` on one queue of a device. It echoes only inside :meth:`running`."""
 
-    def __init__(
-        self, device: str, queues: int, *, netns: str | None = None, port: int = PORT_DEFAULT, queue: int = 0
-    ) -> None:
+    def __init__(self, device: str, queues: int, *, netns: str | None = None, port: int = PORT_DEFAULT, queue: int = 0) -> None:
         umem = Umem(CHUNKS_PER_QUEUE, CHUNK_BYTES)
         # One word in memory that forked processes share: not 0 when the echo shall end. Writer: this process.
         self._stop = np.frombuffer(mmap.mmap(-1, mmap.PAGESIZE), np.int64, 1)

@@ -212,9 +212,7 @@ def complete(flight: int, payload: int, length: int, now: int) -> bool:
     if status != _STATUS_OK:
         return True
     template = load64(entry + P_TEMPLATE)
-    if load64(template + T_REPLY_LENGTH) != _UNCHECKED and not _has_right_value(
-        flight, entry, template, payload, length
-    ):
+    if load64(template + T_REPLY_LENGTH) != _UNCHECKED and not _has_right_value(flight, entry, template, payload, length):
         _add(flight + F_CORRUPT, 1)
     elif load64(flight + F_RECORD_FROM) <= now < load64(flight + F_RECORD_UNTIL):
         _add(flight + F_RECORDED, 1)
@@ -281,9 +279,7 @@ class Flight:
         frames, self._keep = [], []
         self.histograms = [Histogram() for _ in workload.operations]
         self._templates = np.zeros(len(workload.operations), TEMPLATE)
-        for operation, template, histogram in zip(
-            workload.operations, self._templates, self.histograms, strict=True
-        ):
+        for operation, template, histogram in zip(workload.operations, self._templates, self.histograms, strict=True):
             payload = bytearray(operation.payload)
             payload[H_CLIENT : H_CLIENT + _WORD_BYTES] = self.client.to_bytes(_WORD_BYTES, "little")
             frames.append(self._hold(frame(route, bytes(payload))))

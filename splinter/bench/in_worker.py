@@ -32,7 +32,7 @@ from splinter.store.slots import reclaim
 from splinter.store.store import Store
 from splinter.worker.accounts import begin_resumes, idle_until_now
 from splinter.worker.layout import QUEUE_LOCK, W_STORE
-from splinter.worker.memory import WorkerMemory
+from splinter.worker.memory import WorkerMemory, introduce
 from splinter.worker.requests import PENDING, handle
 from splinter.worker.tasks import end_task, run_next, tasks_reset
 from splinter.worker.texts import build_texts
@@ -140,6 +140,7 @@ class WorkerInProcess:
             udp=False,
         )
         self.address = self._memory.address
+        introduce([self._memory], stealing=False)
         self._make_device()
         tasks_reset(self.address)
         self._flight = Flight()
@@ -175,7 +176,7 @@ class WorkerInProcess:
             self._xsk[f"{name}_mask"] = _CHUNKS - 1
         block = self._memory.block
         block["sockets"][0, _QUEUE] = self._xsk.ctypes.data
-        block["queues"] = block["cores"] = 1
+        block["queues"] = 1
         block["queue_locks"] = self._locks.ctypes.data
         block["chunks"] = self._states.ctypes.data
         block["umem"] = self._umem.ctypes.data

@@ -47,9 +47,7 @@ class LoadClient(ABC):
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def run(
-        self, workload: Workload, *, depth: int, seconds: float, warmup_seconds: float = WARMUP_SECONDS_DEFAULT
-    ) -> Result:
+    def run(self, workload: Workload, *, depth: int, seconds: float, warmup_seconds: float = WARMUP_SECONDS_DEFAULT) -> Result:
         """Run for ``warmup_seconds``, which count for nothing, and then ``seconds``.
 
         Raises ``ValueError`` when ``depth`` is not in 1 … ``DEPTH_MAX``.

@@ -133,7 +133,6 @@ class Report:
             )
         return table
 
-
     def notes(self) -> list[str]:
         """What does not fit into the table, a line each."""
         lines = [
@@ -145,9 +144,7 @@ class Report:
             found = [extra for extra in self.extras if extra["connections"] == connections]
             rate = statistics.median(extra["per_second"] for extra in found)
             latency = statistics.median(extra["latency_ns"][_MEDIAN] for extra in found)
-            lines.append(
-                f"{found[0]['name']}, connections: {connections}: {rate:,.0f} per second, p50 {latency / 1000:.0f} µs"
-            )
+            lines.append(f"{found[0]['name']}, connections: {connections}: {rate:,.0f} per second, p50 {latency / 1000:.0f} µs")
         machine = self.circumstances.get("machine", {})
         return [*lines, ", ".join(f"{name} {value}" for name, value in machine.items())]
 

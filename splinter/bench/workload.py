@@ -89,17 +89,13 @@ def _request(account: Account, opcode: Opcode, key: bytes, value: bytes = b"") -
     return header.pack() + key + value
 
 
-def get_operation(
-    account: Account, key_bytes: int = KEY_BYTES_DEFAULT, value_bytes: int = VALUE_BYTES_DEFAULT
-) -> Operation:
+def get_operation(account: Account, key_bytes: int = KEY_BYTES_DEFAULT, value_bytes: int = VALUE_BYTES_DEFAULT) -> Operation:
     """Read one object and check its value."""
     payload = _request(account, Opcode.GET, key_template(key_bytes))
     return Operation("get", payload, key_at=len(payload) - NUMBER_BYTES, reply=value_template(value_bytes))
 
 
-def put_operation(
-    account: Account, key_bytes: int = KEY_BYTES_DEFAULT, value_bytes: int = VALUE_BYTES_DEFAULT
-) -> Operation:
+def put_operation(account: Account, key_bytes: int = KEY_BYTES_DEFAULT, value_bytes: int = VALUE_BYTES_DEFAULT) -> Operation:
     """Write one object: the same value that is there already, in a new object."""
     key = key_template(key_bytes)
     value = value_template(value_bytes, room=PACKET_BODY_BYTES_MAX - key_bytes)

@@ -31,13 +31,15 @@ def serve(
         str | None, typer.Option(metavar="LIST", help="CPUs to run workers on, such as 0,1 or 0-3; by default all.")
     ] = None,
     memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Memory of the store, such as 1GiB.")] = None,
+    steal: Annotated[
+        bool | None,
+        typer.Option("--steal/--no-steal", help="Idle workers take requests from busy ones; by default they do."),
+    ] = None,
     lab: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Serve in this lab ('splinter lab up').", rich_help_panel=_PANEL_LAB),
     ] = None,
-    netns: Annotated[
-        str | None, typer.Option(help="Network namespace to serve in.", rich_help_panel=_PANEL_LAB)
-    ] = None,
+    netns: Annotated[str | None, typer.Option(help="Network namespace to serve in.", rich_help_panel=_PANEL_LAB)] = None,
     client_netns: Annotated[
         str | None,
         typer.Option(help="Where this host's clients reach the server from.", rich_help_panel=_PANEL_LAB),
@@ -67,6 +69,7 @@ def serve(
         port=port,
         cores=cores,
         memory=memory,
+        steal=steal,
         netns=netns,
         client_netns=client_netns,
     )

@@ -82,9 +82,7 @@ def _rates(before: dict[str, Any], after: dict[str, Any], seconds: float) -> Ren
     workers = Table("worker", "core", "state", "requests/s", "tasks", title=f"{after.get('transport', '')} transport")
     for index, (earlier, later) in enumerate(zip(before.get("workers", []), after.get("workers", []), strict=False)):
         served = sum(later["requests"].values()) - sum(earlier["requests"].values())
-        workers.add_row(
-            str(index), str(later["core"]), later["state"], f"{served / seconds:,.0f}", str(later["tasks_live"])
-        )
+        workers.add_row(str(index), str(later["core"]), later["state"], f"{served / seconds:,.0f}", str(later["tasks_live"]))
     counters = Table("counter", "per second", box=None)
     earlier_numbers = numbers(before)
     for name, value in numbers(after).items():

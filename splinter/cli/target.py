@@ -18,9 +18,7 @@ from splinter.server import instance as instances
 _TIMEOUT_SECONDS = 2.0
 _CREDENTIAL_VARIABLE = "SPLINTER_CREDENTIAL"
 
-Instance = Annotated[
-    str, typer.Option("--instance", "-i", envvar="SPLINTER_INSTANCE", help="Name of a server on this host.")
-]
+Instance = Annotated[str, typer.Option("--instance", "-i", envvar="SPLINTER_INSTANCE", help="Name of a server on this host.")]
 Address = Annotated[
     str | None,
     typer.Option(

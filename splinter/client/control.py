@@ -46,9 +46,7 @@ class ControlConnection:
         """Send one request, return the reply's map."""
         body = msgpack.packb({"op": op, **{name: value for name, value in fields.items() if value is not None}})
         if len(body) > limits.CONTROL_MESSAGE_BYTES_MAX:
-            raise ControlError(
-                f"a control message has at most {limits.CONTROL_MESSAGE_BYTES_MAX} bytes", "message_too_large"
-            )
+            raise ControlError(f"a control message has at most {limits.CONTROL_MESSAGE_BYTES_MAX} bytes", "message_too_large")
         with self._lock:
             try:
                 connection = self._connected()

@@ -24,9 +24,7 @@ from splinter.wire import Header, Opcode
 _DEPTH = 1
 
 
-def measure(
-    info: InstanceInfo, tenant: TenantInfo, client: Client, synset: int, seconds: float
-) -> list[tuple[str, Result]]:
+def measure(info: InstanceInfo, tenant: TenantInfo, client: Client, synset: int, seconds: float) -> list[tuple[str, Result]]:
     """Echo, a get of one synset, and the invoke of its path, each for ``seconds`` at depth 1, with a name for each.
 
     Needs a server in a lab; the echo's own lab is named after the instance.

@@ -75,9 +75,7 @@ def run(
 
 
 @contextlib.contextmanager
-def demonstration(
-    reporter: Reporter, instance: str, transport: str, port: int, tenants: int
-) -> Iterator[Demonstration]:
+def demonstration(reporter: Reporter, instance: str, transport: str, port: int, tenants: int) -> Iterator[Demonstration]:
     """Bring everything up: lab, server, data, tenants, extensions; and down again."""
     with contextlib.ExitStack() as stack:
         stack.callback(reporter.note, "Server and lab are gone again")  # the last thing to be done

@@ -275,11 +275,7 @@ class ExpressionChecker:
                 self.checked.modular.add(node)
                 self.checked.types[node] = U64
                 return
-        elif (
-            isinstance(node, ast.UnaryOp)
-            and isinstance(node.op, arithmetic.MODULAR_UNARY)
-            and self.constant(node) is None
-        ):
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, arithmetic.MODULAR_UNARY) and self.constant(node) is None:
             self._modular(node.operand)
             self.checked.modular.add(node)
             self.checked.types[node] = U64
@@ -333,9 +329,7 @@ class ExpressionChecker:
             left_node, left = right_node, right
         return BOOL
 
-    def _check_comparison(
-        self, nodes: tuple[ast.expr, ast.expr], operator: ast.cmpop, left: Type, right: Type
-    ) -> None:
+    def _check_comparison(self, nodes: tuple[ast.expr, ast.expr], operator: ast.cmpop, left: Type, right: Type) -> None:
         node = nodes[1]
         if INVALID in (left, right):
             return

@@ -186,9 +186,7 @@ class Block:
 
     def is_yield_point(self, preempt: bool) -> bool:
         """Whether the task may return to the scheduler at the end of this block and come back."""
-        return isinstance(self.terminator, Yield) or (
-            preempt and isinstance(self.terminator, Jump) and self.terminator.is_loop
-        )
+        return isinstance(self.terminator, Yield) or (preempt and isinstance(self.terminator, Jump) and self.terminator.is_loop)
 
 
 @dataclass(eq=False)

@@ -92,9 +92,7 @@ def _share_slots(saved: Iterable[Collection[Register]]) -> dict[Register, int]:
     return slots
 
 
-def _touched_together(
-    blocks: list[Block], live: dict[Block, set[Register]], wanted: set[Register]
-) -> Iterator[set[Register]]:
+def _touched_together(blocks: list[Block], live: dict[Block, set[Register]], wanted: set[Register]) -> Iterator[set[Register]]:
     """For each block those of the wanted registers that hold a value anywhere in it."""
     for block in blocks:
         touched = set(live[block])

@@ -58,9 +58,7 @@ class CallLowering(ExpressionLowering, ABC):
         names = ((helper.store_name,) if helper.store_name else ()) + tuple(helper.parameters)
         written = list(zip(names, node.args, strict=False)) + [(str(k.arg), k.value) for k in node.keywords]
         values = {name: (self.expression(a), self.checked.types[a]) for name, a in written if name != helper.store_name}
-        arguments = {
-            name: self.convert(*values[name], kind, node.lineno) for name, kind in helper.parameters.items()
-        }
+        arguments = {name: self.convert(*values[name], kind, node.lineno) for name, kind in helper.parameters.items()}
         return self.put_in_place(helper, arguments)
 
     # --- functions ----------------------------------------------------------------------------------------------------

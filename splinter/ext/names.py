@@ -23,6 +23,4 @@ FLOAT_FUNCTIONS = frozenset({"sqrt", "floor", "exp", "log"})
 DIGESTS = frozenset({"crc32", "hash64"})
 FUNCTION_NAMES = CONVERSIONS | BIT_FUNCTIONS | FLOAT_FUNCTIONS | DIGESTS | {"abs", "bool", "len", "max", "min", "range"}
 MEMORY_FUNCTIONS = frozenset({"array", "buffer"})
-RESERVED_NAMES = (
-    FUNCTION_NAMES | MEMORY_FUNCTIONS | {"extension", "Store", "View", "Buffer", "Error", "bytes", "f32", "tuple"}
-)
+RESERVED_NAMES = FUNCTION_NAMES | MEMORY_FUNCTIONS | {"extension", "Store", "View", "Buffer", "Error", "bytes", "f32", "tuple"}

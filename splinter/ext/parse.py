@@ -170,9 +170,7 @@ def choose(module: Module, name: str | None, findings: Findings) -> ast.Function
 
 def _is_docstring(statement: ast.stmt) -> bool:
     return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
+        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, str)
     )
 
 

@@ -51,7 +51,6 @@ STORE = Type("Store")
 INVALID = Type("?")  # of an expression already complained about: fits everything, so that one mistake gives one message
 
 
-
 @dataclass(frozen=True)
 class Element:
     """How a number lies in memory: ``size`` bytes, and the type that its value has in an expression."""

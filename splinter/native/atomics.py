@@ -36,10 +36,7 @@ def _is_int(*args: Any) -> bool:
 
 def _widen(context: Any, builder: Any, signature: Any, args: Any) -> list[Any]:
     """Every argument as an i64 (sources are all integers, which Numba may have typed narrower)."""
-    return [
-        context.cast(builder, value, from_type, types.int64)
-        for value, from_type in zip(args, signature.args, strict=True)
-    ]
+    return [context.cast(builder, value, from_type, types.int64) for value, from_type in zip(args, signature.args, strict=True)]
 
 
 def _make_load(bits: int, ordering: str | None) -> Any:

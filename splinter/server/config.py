@@ -46,6 +46,11 @@ def _available_cores() -> tuple[int, ...]:
     return tuple(sorted(os.sched_getaffinity(0)))
 
 
+def _setting_type(setting: dataclasses.Field[Any]) -> type:
+    text = str(setting.type)
+    return bool if text == "bool" else int if "int" in text else str
+
+
 @dataclass
 class ServerConfig:
     """Settings of one server. ``cores`` are CPU numbers; core slot *i* (a tenant's home) is ``cores[i]``."""
@@ -64,6 +69,7 @@ class ServerConfig:
     task_yields_max: int = limits.TASK_YIELDS_MAX
     task_milliseconds_max: int = limits.TASK_MILLISECONDS_MAX
     idle_spin_ns: int = limits.IDLE_SPIN_NS
+    steal: bool = True  # idle workers take packets from busy siblings
 
     def validate(self) -> None:
         """Raise :class:`ServerError` for the first setting that cannot work."""
@@ -110,7 +116,7 @@ class ServerConfig:
                 if not isinstance(value, list | tuple) or not all(type(core) is int for core in value):
                     raise ServerError("cores: a list of CPU numbers, or a text such as '0-3'")
                 settings[name] = tuple(value)
-            elif not isinstance(value, int if "int" in str(known[name].type) else str) or isinstance(value, bool):
+            elif type(value) is not _setting_type(known[name]):
                 raise ServerError(f"{name} = {value!r}: wrong type, {known[name].type} is needed")
         config = cls(**settings)
         config.validate()

@@ -152,9 +152,7 @@ class Registry:
         entries = self._entries.setdefault(tenant, {})
         old = entries.get(compiled.name)
         if old is None and len(entries) >= limits.EXTENSIONS_PER_TENANT_MAX:
-            raise ControlError(
-                f"a tenant has at most {limits.EXTENSIONS_PER_TENANT_MAX} extensions", "too_many_extensions"
-            )
+            raise ControlError(f"a tenant has at most {limits.EXTENSIONS_PER_TENANT_MAX} extensions", "too_many_extensions")
         slot = old.slot if old else self._take_slot()
         block = self._take_block(compiled)
         try:

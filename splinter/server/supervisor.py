@@ -41,7 +41,7 @@ from splinter.store.region import Region
 from splinter.store.store import Store
 from splinter.wire import Opcode
 from splinter.worker.layout import STATE_SLEEPING
-from splinter.worker.memory import WorkerMemory
+from splinter.worker.memory import WorkerMemory, introduce
 from splinter.worker.texts import build_texts
 
 logger = logging.getLogger(__name__)
@@ -138,6 +138,7 @@ class Supervisor:
             )
             for index in range(len(config.cores))
         ]
+        introduce(self._workers, stealing=config.steal)
         for worker in self._workers:
             transport.prepare(worker)
         self._listener = self._listen(transport.address)

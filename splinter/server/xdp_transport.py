@@ -95,9 +95,10 @@ class XdpTransport:
                     )
                     self._sockets[queue].append(xsk)
                     self.program.set_socket(queue, core, xsk.fd)
-        locks_bytes, states_bytes = QUEUE_LOCK.itemsize * self.queues, _U64.itemsize * chunks
-        arena = SharedArena(SharedArena.rounded(locks_bytes) + SharedArena.rounded(states_bytes) + 64)
+        locks, states_bytes = self.queues * (1 + self.cores), _U64.itemsize * chunks
+        arena = SharedArena(QUEUE_LOCK.itemsize * locks + SharedArena.rounded(states_bytes) + 64)
         self._locks = arena.array(QUEUE_LOCK, self.queues)
+        self._rx_locks = arena.array(QUEUE_LOCK, self.queues * self.cores)
         self._states = arena.array(_U64, chunks)
         self._kinds = arena.array(_U64, len(CHUNK_KINDS))
 
@@ -106,10 +107,11 @@ class XdpTransport:
         from splinter.worker.chunks import fill_all
 
         block = worker.block
-        block["queues"], block["cores"] = self.queues, self.cores
+        block["queues"] = self.queues
         for queue in range(self.queues):
             block["sockets"][0, queue] = self._sockets[queue][worker.index].record
         block["queue_locks"] = self._locks.ctypes.data
+        block["rx_locks"] = self._rx_locks.ctypes.data
         block["chunks"] = self._states.ctypes.data
         block["umem"] = self._umem.address
         worker.poll_on([self._sockets[queue][worker.index].fd for queue in range(self.queues)])
@@ -144,11 +146,13 @@ class XdpTransport:
             for xsk in row:
                 for name, value in vars(xsk.statistics()).items():
                     totals[name] = totals.get(name, 0) + int(value)
+        locks = int(np.count_nonzero(self._locks["holder"]) + np.count_nonzero(self._rx_locks["holder"]))
         return {
             "xdp": self.program.counters(),
             "sockets": totals,
             "zero_copy": all(xsk.zero_copy for row in self._sockets for xsk in row),
             "chunks": {"total": len(self._states), "free": filled, "received": received, "sending": sending, "sent": sent},
+            "ring_locks_held": locks,
         }
 
     def close(self) -> None:

@@ -1,8 +1,9 @@
 """Who has each UMEM chunk, written so that a successor can tell after a death at any instruction.
 
-One 64-bit word per chunk: ``kind (8) | worker (8) | ring (16) | position (32)``, where the ring is the queue's number and the
-position is the free-running index that a ring will pass with this step. A word is written *before* the index that makes
-its step visible moves. So after worker *w* died, for each word that names *w*:
+One 64-bit word per chunk: ``kind (8) | worker (8) | core (8) | queue (8) | position (32)``. Core and queue name the ring (of
+a packet that was stolen, the RX ring of the worker that it was stolen from), the position is the free-running index that
+this ring will pass with this step. A word is written *before* the index that makes its step visible moves. So after
+worker *w* died, for each word that names *w*:
 
 ======  ==============================  ==========================================================
 kind    index not yet past position     index past position
@@ -13,7 +14,10 @@ DONE    still in the completion ring    *w* had it: reclaim
 FILL    *w* still had it: reclaim       the kernel has it
 ======  ==============================  ==========================================================
 
-The fill and completion ring of a queue are moved only under the queue's lock, which names its holder.
+The fill and completion ring of a queue are moved only under the queue's lock, which names its holder; an RX ring under a
+lock of its own (:mod:`splinter.worker.receive`). While recovery looks, a living sibling may take the very packet that a
+dead thief had marked and not taken: it writes its own word before the index moves, so recovery, which reads the index
+first and then changes the word only if it is still the same, cannot mistake that packet for the dead worker's.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from __future__ import annotations
 from numba import njit
 
 from splinter import limits
-from splinter.native.atomics import cas32, load32, load64, pause, shift_right, store32_release, store64
+from splinter.native.atomics import cas32, cas64, load32, load64, pause, shift_right, store32_release, store64
 from splinter.net.afxdp.compiled import (
     completion_address,
     completion_available,
@@ -34,7 +38,17 @@ from splinter.net.afxdp.compiled import (
     rx_position,
     tx_position,
 )
-from splinter.worker.layout import QUEUE_LOCK_BYTES, W_CHUNKS, W_INDEX, W_QUEUE_LOCKS, W_QUEUES, W_SOCKETS
+from splinter.worker.layout import (
+    QUEUE_LOCK_BYTES,
+    W_CHUNKS,
+    W_CORES,
+    W_INDEX,
+    W_QUEUE_LOCKS,
+    W_QUEUES,
+    W_RX_LOCKS,
+    W_SOCKETS,
+    W_WORKERS,
+)
 
 KIND_FILL, KIND_RX, KIND_TX, KIND_DONE = 1, 2, 3, 4
 NOBODY = 0xFF  # worker field of a chunk that the supervisor filled
@@ -46,9 +60,9 @@ _LOST = 0  # no kind: marks a chunk for the moment of recovery
 
 
 @njit(cache=True)
-def chunk_word(kind: int, worker: int, queue: int, position: int) -> int:
+def chunk_word(kind: int, worker: int, core: int, queue: int, position: int) -> int:
     """The state word of one chunk."""
-    return kind << 56 | worker << 48 | queue << 32 | (position & _MASK32)
+    return kind << 56 | worker << 48 | core << 40 | queue << 32 | (position & _MASK32)
 
 
 @njit(cache=True)
@@ -79,11 +93,11 @@ def recycle(w: int, queue: int) -> int:
     filled = fill_position(xsk)
     for k in range(count):
         address = completion_address(xsk, taken + k)
-        mark(chunks, address, chunk_word(KIND_DONE, me, queue, taken + k))
+        mark(chunks, address, chunk_word(KIND_DONE, me, me, queue, taken + k))
         fill_write(xsk, filled + k, address)
     completion_release(xsk, taken + count)
     for k in range(count):  # the completion ring may be overwritten now; the fill ring not before it is published
-        mark(chunks, fill_address(xsk, filled + k), chunk_word(KIND_FILL, me, queue, filled + k))
+        mark(chunks, fill_address(xsk, filled + k), chunk_word(KIND_FILL, me, me, queue, filled + k))
     fill_publish(xsk, filled + count)
     store32_release(lock, 0)
     return count
@@ -99,7 +113,7 @@ def return_chunk(w: int, queue: int, address: int) -> None:
     xsk = load64(w + W_SOCKETS + queue * 8)
     filled = fill_position(xsk)
     fill_write(xsk, filled, address)
-    mark(load64(w + W_CHUNKS), address, chunk_word(KIND_FILL, me, queue, filled))
+    mark(load64(w + W_CHUNKS), address, chunk_word(KIND_FILL, me, me, queue, filled))
     fill_publish(xsk, filled + 1)
     store32_release(lock, 0)
 
@@ -111,12 +125,14 @@ def _passed(index: int, position: int) -> bool:
 
 
 @njit(cache=True)
-def _is_lost(word: int, xsk: int) -> bool:
+def _is_lost(w: int, word: int, queue: int) -> bool:
     """Whether the dead worker had the chunk of this state word (see the table above)."""
     kind = shift_right(word, 56)
     position = word & _MASK32
     if kind == KIND_RX:
-        return _passed(rx_position(xsk), position)
+        owner = load64(load64(w + W_WORKERS) + (shift_right(word, 40) & 0xFF) * 8)
+        return _passed(rx_position(load64(owner + W_SOCKETS + queue * 8)), position)
+    xsk = load64(w + W_SOCKETS + queue * 8)
     if kind == KIND_TX:
         return not _passed(tx_position(xsk), position)
     if kind == KIND_DONE:
@@ -143,18 +159,20 @@ def recover_chunks(w: int) -> int:
         first = queue * _CHUNKS
         for chunk in range(first, first + _CHUNKS):
             word = load64(chunks + chunk * 8)
-            if (shift_right(word, 48) & 0xFF) == dead and _is_lost(word, xsk):
-                store64(chunks + chunk * 8, _LOST)
+            if (shift_right(word, 48) & 0xFF) == dead and _is_lost(w, word, queue):
+                cas64(chunks + chunk * 8, word, _LOST)
         filled = fill_position(xsk)
         count = 0
         for chunk in range(first, first + _CHUNKS):
             if load64(chunks + chunk * 8) == _LOST:
                 fill_write(xsk, filled + count, chunk * limits.CHUNK_BYTES)
-                store64(chunks + chunk * 8, chunk_word(KIND_FILL, NOBODY, queue, filled + count))
+                store64(chunks + chunk * 8, chunk_word(KIND_FILL, NOBODY, NOBODY, queue, filled + count))
                 count += 1
         fill_publish(xsk, filled + count)
         reclaimed += count
         store32_release(lock, 0)
+    for ring in range(load32(w + W_QUEUES) * load32(w + W_CORES)):
+        cas32(load64(w + W_RX_LOCKS) + ring * QUEUE_LOCK_BYTES, dead + 1, 0)
     return reclaimed
 
 
@@ -168,7 +186,7 @@ def fill_all(w: int) -> None:
         for k in range(_CHUNKS):
             chunk = queue * _CHUNKS + k
             fill_write(xsk, filled + k, chunk * limits.CHUNK_BYTES)
-            store64(chunks + chunk * 8, chunk_word(KIND_FILL, NOBODY, queue, filled + k))
+            store64(chunks + chunk * 8, chunk_word(KIND_FILL, NOBODY, NOBODY, queue, filled + k))
         fill_publish(xsk, filled + _CHUNKS)
 
 

@@ -82,6 +82,8 @@ COUNTERS = np.dtype(
         ("transmit_failures", "<u8"),  # UDP: replies that the kernel refused
         ("busy_cycles", "<u8"),  # ticks of the time-stamp counter with something to do; the rest was idle
         ("task_cycles", "<u8"),  # of them in extensions
+        ("stolen", "<u8"),  # packets taken from siblings
+        ("wakes", "<u8"),  # sleeping siblings woken to help
     ]
 )
 
@@ -125,9 +127,16 @@ WORKER = np.dtype(
         ("udp_fd", "<i4"),
         ("udp_chunks", "<u4"),  # number of chunks
         ("udp_area", "<u8"),  # address of splinter.worker.udp_layout.UdpArea
+        # Siblings (splinter.worker.steal). Set up by the supervisor, but for woken.
+        ("workers", "<u8"),  # address of u64[cores]: addresses of all workers' blocks
+        ("rx_locks", "<u8"),  # XDP: address of QUEUE_LOCK[queues × cores], of each socket's RX ring
+        ("looks", "<u8"),  # address of LOOK[queues × cores], this worker's own
+        ("stealing", "<u4"),  # 1: several workers may take packets from one ring
+        ("woken", "<u4"),  # 1: a sibling wrote wake_fd; set by siblings (exchange), cleared before each sleep
         # Worker's own, survives nothing.
         ("accounted_until", "<u8"),  # time-stamp counter: time up to here was idle or is some tenant's already
         ("resumed_until", "<u8"),  # its value when the last resume ended; 0: something else was done since
+        ("next_look", "<u8"),  # place in looks where the search for work goes on
         ("run_queue", "<u8"),  # address of u32[tasks_count]: FIFO of ready tasks
         ("run_head", "<u4"),
         ("run_length", "<u4"),
@@ -154,11 +163,16 @@ BATCH = np.dtype(
     ]
 )
 
-# Lock of a queue's fill and completion ring. One cache line each.
+# Lock of a queue's fill and completion ring, or of a socket's RX ring. One cache line each.
 QUEUE_LOCK = np.dtype([("holder", "<u4"), ("pad", "<u4", 15)])  # holder: worker + 1, 0: free
+
+# What a worker saw of a sibling's ring when packets waited there. Writer: the worker.
+LOOK = np.dtype([("position", "<u8"), ("since", "<u8")])  # monotonic ns of the first look at this position; 0: none
 
 POLLFD = np.dtype([("fd", "<i4"), ("events", "<i2"), ("revents", "<i2")])
 POLLIN = 1
+P_FD = offset(POLLFD, "fd")
+P_EVENTS = offset(POLLFD, "events")
 
 W_HEARTBEAT = offset(WORKER, "heartbeat")
 W_STATE = offset(WORKER, "state")
@@ -191,6 +205,13 @@ W_UMEM = offset(WORKER, "umem")
 W_UDP_FD = offset(WORKER, "udp_fd")
 W_UDP_CHUNKS = offset(WORKER, "udp_chunks")
 W_UDP_AREA = offset(WORKER, "udp_area")
+W_CORES = offset(WORKER, "cores")
+W_WORKERS = offset(WORKER, "workers")
+W_RX_LOCKS = offset(WORKER, "rx_locks")
+W_LOOKS = offset(WORKER, "looks")
+W_STEALING = offset(WORKER, "stealing")
+W_WOKEN = offset(WORKER, "woken")
+W_NEXT_LOOK = offset(WORKER, "next_look")
 W_ACCOUNTED_UNTIL = offset(WORKER, "accounted_until")
 W_RESUMED_UNTIL = offset(WORKER, "resumed_until")
 W_RUN_QUEUE = offset(WORKER, "run_queue")
@@ -217,6 +238,8 @@ N_YIELDS = W_COUNTERS + offset(COUNTERS, "yields")
 N_TRANSMIT_FAILURES = W_COUNTERS + offset(COUNTERS, "transmit_failures")
 N_BUSY_CYCLES = W_COUNTERS + offset(COUNTERS, "busy_cycles")
 N_TASK_CYCLES = W_COUNTERS + offset(COUNTERS, "task_cycles")
+N_STOLEN = W_COUNTERS + offset(COUNTERS, "stolen")
+N_WAKES = W_COUNTERS + offset(COUNTERS, "wakes")
 
 T_STATE = offset(TASK, "state")
 T_ORIGIN = offset(TASK, "origin")
@@ -254,5 +277,8 @@ B_HEADER = offset(BATCH, "header")
 B_HASHED = offset(BATCH, "hashed")
 B_RECORD = offset(BATCH, "record")
 B_TENANT = offset(BATCH, "tenant")
+LOOK_BYTES = LOOK.itemsize
+L_POSITION = offset(LOOK, "position")
+L_SINCE = offset(LOOK, "since")
 FRAME_BYTES = limits.FRAME_BYTES
 assert abi.FRAME_HEADER_BYTES < FRAME_BYTES

@@ -10,12 +10,13 @@ from splinter import limits
 from splinter.ext.abi import CONTEXT
 from splinter.native.memory import SharedArena
 from splinter.worker.helpers import fill_context
-from splinter.worker.layout import BATCH, EXTENSION_COUNTERS, POLLFD, POLLIN, TASK, TENANT_COUNTERS, WORKER
+from splinter.worker.layout import BATCH, EXTENSION_COUNTERS, LOOK, POLLFD, POLLIN, TASK, TENANT_COUNTERS, WORKER
 from splinter.worker.log import LOG
 from splinter.worker.udp_layout import UDP_AREA, part_sizes, udp_chunks
 
 _U32 = np.dtype("<u4")
 _SCRATCH_BYTES = 2 * limits.CHUNK_BYTES
+_LOOKS_MAX = limits.QUEUES_MAX * limits.WORKERS_MAX
 
 
 class WorkerMemory:
@@ -46,7 +47,8 @@ class WorkerMemory:
             WORKER.itemsize, CONTEXT.itemsize, LOG.itemsize, TASK.itemsize * tasks, limits.FRAME_BYTES * tasks,
             4 * tasks, 4 * tasks, EXTENSION_COUNTERS.itemsize * limits.EXTENSIONS_MAX,
             TENANT_COUNTERS.itemsize * limits.TENANTS_MAX, _SCRATCH_BYTES,
-            BATCH.itemsize * limits.RX_BATCH, POLLFD.itemsize * descriptors, UDP_AREA.itemsize, *sizes.values(),
+            BATCH.itemsize * limits.RX_BATCH, POLLFD.itemsize * descriptors, UDP_AREA.itemsize,
+            LOOK.itemsize * _LOOKS_MAX, *sizes.values(),
         ]  # fmt: skip
         arena = SharedArena(sum(map(SharedArena.rounded, needed)))
         self.index = index
@@ -56,6 +58,7 @@ class WorkerMemory:
         context = arena.array(CONTEXT)
         self.log = arena.array(LOG)
         fill_context(context, store=store, participant=index, log_area=self.log.ctypes.data, tenants=tenants)
+        self.siblings: np.ndarray | None = None  # the blocks' addresses; introduce() sets it
         self._poll_fds = arena.array(POLLFD, descriptors)
         # Only the slots in use take memory: pages of a shared mapping come when they are touched.
         self.extension_counters = arena.array(EXTENSION_COUNTERS, limits.EXTENSIONS_MAX)
@@ -70,7 +73,7 @@ class WorkerMemory:
             "tenant_counters": self.tenant_counters.ctypes.data,
             "run_queue": arena.take(_U32.itemsize * tasks), "free_tasks": arena.take(_U32.itemsize * tasks),
             "scratch": arena.take(_SCRATCH_BYTES), "batch": arena.take(BATCH.itemsize * limits.RX_BATCH),
-            "poll_fds": self._poll_fds.ctypes.data, "udp_fd": -1,
+            "looks": arena.take(LOOK.itemsize * _LOOKS_MAX), "poll_fds": self._poll_fds.ctypes.data, "udp_fd": -1,
         }  # fmt: skip
         for name, value in settings.items():
             self.block[name] = value
@@ -89,3 +92,15 @@ class WorkerMemory:
     def wake(self) -> None:
         """End the worker's sleep."""
         os.eventfd_write(self.wake_fd, 1)
+
+
+def introduce(workers: list[WorkerMemory], *, stealing: bool) -> None:
+    """Let workers know each other; with ``stealing`` the idle ones help the others."""
+    arena = SharedArena(8 * len(workers))
+    addresses = arena.array(np.dtype("<u8"), len(workers))
+    addresses[:] = [worker.address for worker in workers]
+    for worker in workers:
+        worker.siblings = addresses
+        worker.block["cores"] = len(workers)
+        worker.block["workers"] = addresses.ctypes.data
+        worker.block["stealing"] = stealing and len(workers) > 1

@@ -26,6 +26,7 @@ from splinter.worker.layout import (
     W_WAKE_FD,
 )
 from splinter.worker.reply import count
+from splinter.worker.steal import prepare_sleep
 
 
 @njit(cache=True)
@@ -47,20 +48,22 @@ def beat(w: int) -> int:
 
 
 @njit(cache=True)
-def sleep_in_poll(w: int, descriptors: int) -> None:
-    """Wait for a packet, for the wake-up descriptor (the last of ``descriptors``) or ``IDLE_POLL_MS``.
+def sleep_in_poll(w: int, descriptors: int) -> bool:
+    """Wait for a packet, for the wake-up descriptor (the last of ``descriptors``), or for the time to look at siblings.
 
-    The worker is offline for the store's epochs meanwhile: it holds no reference. Before, it drops fragmented puts that
-    were never completed.
+    Returns whether there may be something to do; False when only time has passed. The worker is offline for the store's
+    epochs meanwhile: it holds no reference. Before, it drops fragmented puts that were never completed.
     """
     store, me = load64(w + W_STORE), load32(w + W_INDEX)
     stage_expire(store, me, load64(w + W_HEARTBEAT), limits.STAGING_AGE_NS_MAX)
     epoch_leave(store, me)
+    milliseconds = prepare_sleep(w)
     store32_release(w + W_STATE, STATE_SLEEPING)
     count(w + N_SLEEPS)
     poll_fds = load64(w + W_POLL_FDS)
-    libc.poll(poll_fds, descriptors, limits.IDLE_POLL_MS)
+    ended = libc.poll(poll_fds, descriptors, milliseconds)
     # Drain the eventfd; it is non-blocking, and empty unless somebody woke this worker.
     wake_fd = load32(w + W_WAKE_FD)
     libc.read(wake_fd, load64(w + W_SCRATCH), 8)
     store32_release(w + W_STATE, STATE_RUNNING)
+    return ended != 0

@@ -10,7 +10,7 @@ from numba import njit
 
 from splinter import limits
 from splinter.native import libc
-from splinter.native.atomics import load8, load32, load32_acquire, load64, store32, store32_release, store64
+from splinter.native.atomics import load8, load32, load32_acquire, load64, store16, store32, store32_release, store64
 from splinter.net.tenants import T_FLAGS, T_TOKEN, TENANT, TENANT_ACTIVE
 from splinter.store.epochs import epoch_leave
 from splinter.store.slots import reclaim
@@ -23,19 +23,27 @@ from splinter.worker.layout import (
     B_RECORD,
     BATCH_BYTES,
     N_KICKS,
+    N_LOOPS,
     N_MALFORMED,
     N_RECEIVED,
+    N_STOLEN,
     N_TRANSMIT_FAILURES,
     N_TRANSMITTED,
     N_WRONG_TOKEN,
+    P_EVENTS,
+    P_FD,
+    POLLIN,
     STATE_RUNNING,
     STATE_STOPPED,
     T_ORIGIN,
     W_BATCH,
+    W_CORES,
     W_IDLE_SPIN_NS,
     W_INDEX,
     W_RUN_LENGTH,
+    W_SCRATCH,
     W_STATE,
+    W_STEALING,
     W_STOP,
     W_STORE,
     W_TASKS_LIVE,
@@ -45,8 +53,10 @@ from splinter.worker.layout import (
     W_UDP_FD,
 )
 from splinter.worker.look_ahead import look_ahead
+from splinter.worker.receive import worker_block
 from splinter.worker.reply import HEADER_BYTES, count
 from splinter.worker.requests import DROP, PENDING, handle
+from splinter.worker.steal import has_waited, is_empty, next_place, wake_sibling
 from splinter.worker.tasks import end_task, run_next, tasks_reset
 from splinter.worker.turn import beat, begin_turn, sleep_in_poll
 from splinter.worker.udp_layout import (
@@ -172,10 +182,10 @@ def _send(w: int, area: int, replies: int) -> None:
 
 
 @njit(cache=True)
-def _serve_socket(w: int) -> int:
-    """One batch from the socket; returns how many packets it had."""
+def _serve_socket(w: int, fd: int, most: int) -> int:
+    """One batch from a worker's socket; returns how many packets it had. Replies go out by this worker's own."""
     area = load64(w + W_UDP_AREA)
-    received = libc.recvmmsg(load32(w + W_UDP_FD), load64(area + A_RECEIVE), limits.RX_BATCH, libc.MSG_DONTWAIT, 0)
+    received = libc.recvmmsg(fd, load64(area + A_RECEIVE), most, libc.MSG_DONTWAIT, 0)
     if received <= 0:
         return 0
     store64(w + N_RECEIVED, load64(w + N_RECEIVED) + received)
@@ -212,6 +222,39 @@ def _serve_socket(w: int) -> int:
 
 
 @njit(cache=True)
+def _steal(w: int, now: int) -> int:
+    """Serve packets from a sibling's socket if they have waited there; returns how many.
+
+    The kernel hands each packet to one of those that ask. Where the queue stands is told by the owner's turns: it takes
+    what there is once a turn.
+    """
+    if load32(w + W_STEALING) == 0:
+        return 0
+    cores = load32(w + W_CORES)
+    core = next_place(w, cores)
+    if core == load32(w + W_INDEX):
+        return 0
+    sibling = worker_block(w, core)
+    fd = load32(sibling + W_UDP_FD)
+    if not _is_readable(fd, load64(w + W_SCRATCH)):
+        is_empty(w, core)
+        return 0
+    if not has_waited(w, core, load64(sibling + N_LOOPS), now):
+        return 0
+    taken = _serve_socket(w, fd, limits.STEAL_PACKETS_MAX)
+    store64(w + N_STOLEN, load64(w + N_STOLEN) + taken)
+    return taken
+
+
+@njit(cache=True)
+def _is_readable(fd: int, pollfd: int) -> bool:
+    """Whether packets wait at a socket; ``pollfd`` is the address of scratch memory."""
+    store32(pollfd + P_FD, fd)
+    store16(pollfd + P_EVENTS, POLLIN)
+    return libc.poll(pollfd, 1, 0) > 0
+
+
+@njit(cache=True)
 def _run_tasks(w: int) -> int:
     """Resume each waiting task once, at most ``_TASKS_PER_TURN``; returns how many."""
     area = load64(w + W_UDP_AREA)
@@ -244,7 +287,9 @@ def serve_udp(w: int) -> None:
     turn = 0
     while load32_acquire(w + W_STOP) == 0:
         begin_turn(w)
-        worked = _serve_socket(w)
+        worked = _serve_socket(w, load32(w + W_UDP_FD), limits.RX_BATCH)
+        if worked == limits.RX_BATCH:  # more may wait
+            wake_sibling(w)
         if load32(w + W_RUN_LENGTH) > 0:
             worked += _run_tasks(w)
         if worked > 0:
@@ -256,10 +301,13 @@ def serve_udp(w: int) -> None:
             continue
         idle_until_now(w)
         now = beat(w)
+        if _steal(w, now) > 0:
+            reclaim(store, me, _RECLAIM_PER_TURN)
+            idle_from = 0
+            continue
         if idle_from == 0:
             idle_from = now
-        if now - idle_from > load64(w + W_IDLE_SPIN_NS) and load32(w + W_TASKS_LIVE) == 0:
-            sleep_in_poll(w, _DESCRIPTORS)
+        if now - idle_from > load64(w + W_IDLE_SPIN_NS) and load32(w + W_TASKS_LIVE) == 0 and sleep_in_poll(w, _DESCRIPTORS):
             idle_from = 0
     epoch_leave(store, me)
     store32_release(w + W_STATE, STATE_STOPPED)

@@ -14,7 +14,6 @@ from splinter.native.atomics import (
     load32,
     load32_acquire,
     load64,
-    prefetch,
     store32_release,
     store64,
 )
@@ -22,11 +21,7 @@ from splinter.net.afxdp.compiled import (
     completion_available,
     fill_needs_wakeup,
     kick,
-    rx_address,
     rx_available,
-    rx_length,
-    rx_position,
-    rx_release,
     tx_pending,
     tx_position,
     tx_publish,
@@ -34,10 +29,9 @@ from splinter.net.afxdp.compiled import (
     wake_rx,
 )
 from splinter.store.epochs import epoch_leave
-from splinter.store.layout import CACHE_LINE_BYTES
 from splinter.store.slots import reclaim
 from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, end_resumes, idle_until_now
-from splinter.worker.chunks import KIND_RX, KIND_TX, chunk_word, mark, recycle, return_chunk
+from splinter.worker.chunks import KIND_TX, chunk_word, mark, recycle, return_chunk
 from splinter.worker.frame import PAYLOAD_OFFSET, payload_length, turn_around
 from splinter.worker.layout import (
     B_ADDRESS,
@@ -47,7 +41,6 @@ from splinter.worker.layout import (
     BATCH_BYTES,
     N_KICKS,
     N_MALFORMED,
-    N_RECEIVED,
     N_TRANSMITTED,
     STATE_RUNNING,
     STATE_STOPPED,
@@ -67,8 +60,10 @@ from splinter.worker.layout import (
     W_UMEM,
 )
 from splinter.worker.look_ahead import look_ahead
+from splinter.worker.receive import take_batch
 from splinter.worker.reply import count
 from splinter.worker.requests import DROP, handle
+from splinter.worker.steal import steal_batch, wake_sibling
 from splinter.worker.tasks import end_task, run_next, tasks_reset
 from splinter.worker.turn import beat, begin_turn, sleep_in_poll
 
@@ -82,27 +77,22 @@ _RECLAIM_PER_TURN = 128  # slots moved from limbo to the free lists
 @njit(cache=True)
 def serve_queue(w: int, queue: int) -> int:
     """One batch of one queue; returns how many packets it had."""
-    xsk = load64(w + W_SOCKETS + queue * 8)
-    received = rx_available(xsk)
-    if received == 0:
-        return 0
-    received = min(received, limits.RX_BATCH)
-    me = load32(w + W_INDEX)
-    chunks, umem, batch = load64(w + W_CHUNKS), load64(w + W_UMEM), load64(w + W_BATCH)
-    taken = rx_position(xsk)
-    for k in range(received):
-        address = rx_address(xsk, taken + k)
-        store64(batch + k * BATCH_BYTES + B_ADDRESS, address)
-        store64(batch + k * BATCH_BYTES + B_LENGTH, rx_length(xsk, taken + k))
-        mark(chunks, address, chunk_word(KIND_RX, me, queue, taken + k))
-        prefetch(umem + address)
-        prefetch(umem + address + CACHE_LINE_BYTES)
-        prefetch(umem + address + 2 * CACHE_LINE_BYTES)
-    rx_release(xsk, taken + received)
-    store64(w + N_RECEIVED, load64(w + N_RECEIVED) + received)
+    received = take_batch(w, load32(w + W_INDEX), queue, 1, limits.RX_BATCH)
+    if received > 0:
+        _answer(w, queue, received)
+        if rx_available(load64(w + W_SOCKETS + queue * 8)) >= limits.WAKE_BACKLOG:
+            wake_sibling(w)
+    return received
+
+
+@njit(cache=True)
+def _answer(w: int, queue: int, received: int) -> None:
+    """Serve the packets of the batch, which all came in by one queue, and send the replies."""
     _find_payloads(w, received)
     look_ahead(w, received)
-
+    xsk = load64(w + W_SOCKETS + queue * 8)
+    me = load32(w + W_INDEX)
+    chunks, umem, batch = load64(w + W_CHUNKS), load64(w + W_UMEM), load64(w + W_BATCH)
     tasks_before = begin_batch(w)
     position = tx_position(xsk)
     sent = 0
@@ -118,7 +108,7 @@ def serve_queue(w: int, queue: int) -> int:
             reply = handle(w, frame + PAYLOAD_OFFSET, length, queue, address, load64(entry + B_RECORD))
         if reply > 0:
             tx_write(xsk, position + sent, address, turn_around(frame, reply))
-            mark(chunks, address, chunk_word(KIND_TX, me, queue, position + sent))
+            mark(chunks, address, chunk_word(KIND_TX, me, me, queue, position + sent))
             sent += 1
         elif reply == DROP:
             return_chunk(w, queue, address)
@@ -128,7 +118,6 @@ def serve_queue(w: int, queue: int) -> int:
     if completion_available(xsk) >= _RECYCLE_FROM:
         recycle(w, queue)
     end_batch(w, received, tasks_before)
-    return received
 
 
 @njit(cache=True)
@@ -186,7 +175,7 @@ def _run_tasks(w: int) -> int:
         xsk = load64(w + W_SOCKETS + queue * 8)
         position = tx_position(xsk)
         tx_write(xsk, position, address, turn_around(umem + address, reply))
-        mark(chunks, address, chunk_word(KIND_TX, me, queue, position))
+        mark(chunks, address, chunk_word(KIND_TX, me, me, queue, position))
         tx_publish(xsk, position + 1)
         end_task(w, task)
         _kick(w, xsk, 1)
@@ -227,10 +216,15 @@ def serve_xdp(w: int) -> None:
         if found:
             continue
         now = beat(w)
+        queue, stolen = steal_batch(w, now)
+        if stolen > 0:
+            _answer(w, queue, stolen)
+            reclaim(store, me, _RECLAIM_PER_TURN)
+            idle_from = 0
+            continue
         if idle_from == 0:
             idle_from = now
-        if now - idle_from > load64(w + W_IDLE_SPIN_NS) and load32(w + W_TASKS_LIVE) == 0:
-            sleep_in_poll(w, queues + 1)
+        if now - idle_from > load64(w + W_IDLE_SPIN_NS) and load32(w + W_TASKS_LIVE) == 0 and sleep_in_poll(w, queues + 1):
             idle_from = 0
     epoch_leave(store, me)
     store32_release(w + W_STATE, STATE_STOPPED)

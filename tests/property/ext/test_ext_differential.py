@@ -15,9 +15,7 @@ from splinter.ext.compile import CompiledExtension, compile_source
 from splinter.ext.runner import Runner
 
 EXAMPLES = int(os.environ.get("SPLINTER_FUZZ_EXAMPLES", "150"))
-ORDINARY = settings(
-    max_examples=EXAMPLES, deadline=None, derandomize=EXAMPLES <= 150, suppress_health_check=list(HealthCheck)
-)
+ORDINARY = settings(max_examples=EXAMPLES, deadline=None, derandomize=EXAMPLES <= 150, suppress_health_check=list(HealthCheck))
 I64_VALUES = st.one_of(
     st.integers(-(2**63), 2**63 - 1), st.integers(-10, 10), st.sampled_from([-(2**63), 2**63 - 1, 63, 64, -1, 2**32])
 )

@@ -92,16 +92,12 @@ def test_replies_on_another_queue_are_seen(lab: Lab) -> None:
     umem = Umem(128)
     with contextlib.ExitStack() as stack:
         with netns.inside(lab.server.namespace):
-            program = stack.enter_context(
-                RedirectProgram(lab.server.device, lab.queues, PORT_DEFAULT, match="destination")
-            )
+            program = stack.enter_context(RedirectProgram(lab.server.device, lab.queues, PORT_DEFAULT, match="destination"))
             asked, answered = (stack.enter_context(XskSocket(umem, lab.server.device, queue)) for queue in (0, 1))
             asked.refill(range(0, umem.bytes, umem.chunk_bytes))
             program.set_socket(0, asked.fd)
             program.attach()
-        client = stack.enter_context(
-            AfxdpClient(find(lab.server.address, lab.client.namespace), netns=lab.client.namespace)
-        )
+        client = stack.enter_context(AfxdpClient(find(lab.server.address, lab.client.namespace), netns=lab.client.namespace))
         done = threading.Event()
 
         def serve() -> None:

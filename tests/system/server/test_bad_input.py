@@ -134,9 +134,7 @@ def test_what_is_not_authentic_is_dropped_and_counted(
 
 
 @pytest.mark.parametrize("size", [0, 1, 4, 63])
-def test_truncated_requests_are_dropped_and_counted(
-    raw: RawSocket, admin: Admin, tenant: TenantInfo, size: int
-) -> None:
+def test_truncated_requests_are_dropped_and_counted(raw: RawSocket, admin: Admin, tenant: TenantInfo, size: int) -> None:
     before = drops(admin)["malformed"]
     raw.send(Header(tenant=tenant.tenant, token=tenant.token, opcode=Opcode.PING).pack()[:size])
     wait_for(lambda: drops(admin)["malformed"] == before + 1, what="one more malformed")

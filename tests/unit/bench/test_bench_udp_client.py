@@ -37,9 +37,7 @@ def test_loads_each_object_once_and_reads_it_back(responder: Any) -> None:
         key, value = key_template()[:-8], value_template()[8:]
         assert len(key) + 8 == 30
         assert len(value) + 8 == 100
-        assert server.objects == {
-            key + n.to_bytes(8, "little"): n.to_bytes(8, "little") + value for n in range(KEYS)
-        }
+        assert server.objects == {key + n.to_bytes(8, "little"): n.to_bytes(8, "little") + value for n in range(KEYS)}
         result = client.run_exactly(uniform(get_operation(ACCOUNT), KEYS), depth=16, requests=1000)
         assert result.requests == result.recorded == result.histogram.count == 1000
         assert result.failed == result.stale == 0

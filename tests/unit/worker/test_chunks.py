@@ -27,7 +27,9 @@ class Device:
     entries: dict[str, np.ndarray]
     states: np.ndarray
     locks: np.ndarray
+    rx_locks: np.ndarray
     blocks: np.ndarray
+    addresses: np.ndarray
 
     def index(self, ring: str, side: str) -> np.ndarray:
         """The producer or consumer index of a ring, as a one-element view."""
@@ -48,9 +50,7 @@ class Device:
 def device() -> Device:
     record = np.zeros(1, dtype=XSK)
     indices = np.zeros(3 * len(RINGS), dtype=np.uint32)
-    entries = {
-        ring: np.zeros(CHUNKS, dtype=DESCRIPTOR if ring in ("rx", "tx") else np.dtype("<u8")) for ring in RINGS
-    }
+    entries = {ring: np.zeros(CHUNKS, dtype=DESCRIPTOR if ring in ("rx", "tx") else np.dtype("<u8")) for ring in RINGS}
     for number, ring in enumerate(RINGS):
         for place, part in enumerate(("producer", "consumer", "flags")):
             record[f"{ring}_{part}"] = indices.ctypes.data + (number * 3 + place) * 4
@@ -58,14 +58,19 @@ def device() -> Device:
         record[f"{ring}_mask"] = CHUNKS - 1
     states = np.zeros(CHUNKS, dtype="<u8")
     locks = np.zeros(1, dtype=QUEUE_LOCK)
+    rx_locks = np.zeros(2, dtype=QUEUE_LOCK)
     blocks = np.zeros(2, dtype=WORKER)
+    addresses = np.array([blocks[slot : slot + 1].ctypes.data for slot in (DEAD, ALIVE)], dtype="<u8")
     for slot in (DEAD, ALIVE):
         blocks[slot]["index"] = slot
         blocks[slot]["queues"] = 1
         blocks[slot]["sockets"][0] = record.ctypes.data
         blocks[slot]["chunks"] = states.ctypes.data
         blocks[slot]["queue_locks"] = locks.ctypes.data
-    device = Device(record, indices, entries, states, locks, blocks)
+        blocks[slot]["rx_locks"] = rx_locks.ctypes.data
+        blocks[slot]["cores"] = len(blocks)
+        blocks[slot]["workers"] = addresses.ctypes.data
+    device = Device(record, indices, entries, states, locks, rx_locks, blocks, addresses)
     c.fill_all(device.worker(DEAD))
     # The kernel has taken them all: from here on each test says where the chunks are.
     device.index("fill", "consumer")[0] = CHUNKS
@@ -73,7 +78,7 @@ def device() -> Device:
 
 
 def set_state(device: Device, chunk: int, kind: int, worker: int, position: int) -> None:
-    device.states[chunk] = np.uint64(c.chunk_word(kind, worker, 0, position) & 0xFFFFFFFFFFFFFFFF)
+    device.states[chunk] = np.uint64(c.chunk_word(kind, worker, worker, 0, position) & 0xFFFFFFFFFFFFFFFF)
 
 
 @pytest.mark.parametrize(

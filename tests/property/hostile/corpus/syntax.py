@@ -70,7 +70,9 @@ def _definition(line: str, rest: str = "return 1") -> str:
 
 
 DEFINITIONS = [
-    refused("a decorator that is called", "decorator", 1, _definition("def f(db: Store) -> i64:").replace("@", "@eval('1')\n@", 1)),
+    refused(
+        "a decorator that is called", "decorator", 1, _definition("def f(db: Store) -> i64:").replace("@", "@eval('1')\n@", 1)
+    ),
     refused("a decorator before", "decorator", 1, "@property\n" + body("return 1")),
     refused("a decorator behind", "decorator", 2, body("return 1").replace("\ndef", "\n@staticmethod\ndef")),
     refused("a decorator of an attribute", "decorator", 1, "@db.get\n" + body("return 1")),

@@ -1,0 +1,87 @@
+"""Taking packets out of an RX ring, a worker's own or a sibling's.
+
+The ring's consumer index is in memory that all workers share. Where they may steal, it moves only under the ring's lock,
+which names its holder, so that recovery can break it. The lock is tried once and never waited for: a ring that
+somebody else is at will be looked at again in the next turn.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter.native.atomics import cas32, load32, load64, prefetch, store32_release, store64
+from splinter.net.afxdp.compiled import rx_address, rx_available, rx_length, rx_position, rx_release
+from splinter.store.layout import CACHE_LINE_BYTES
+from splinter.worker.chunks import KIND_RX, chunk_word, mark
+from splinter.worker.layout import (
+    B_ADDRESS,
+    B_LENGTH,
+    BATCH_BYTES,
+    N_RECEIVED,
+    QUEUE_LOCK_BYTES,
+    W_BATCH,
+    W_CHUNKS,
+    W_CORES,
+    W_INDEX,
+    W_RX_LOCKS,
+    W_SOCKETS,
+    W_STEALING,
+    W_UMEM,
+    W_WORKERS,
+)
+
+
+@njit(cache=True)
+def worker_block(w: int, core: int) -> int:
+    """Address of a sibling's block."""
+    return load64(load64(w + W_WORKERS) + core * 8)
+
+
+@njit(cache=True)
+def rx_socket(w: int, core: int, queue: int) -> int:
+    """Address of the XSK record of a worker's socket on a queue."""
+    return load64(worker_block(w, core) + W_SOCKETS + queue * 8)
+
+
+@njit(cache=True)
+def rx_lock(w: int, core: int, queue: int) -> int:
+    """Address of the lock of a socket's RX ring."""
+    return load64(w + W_RX_LOCKS) + (queue * load32(w + W_CORES) + core) * QUEUE_LOCK_BYTES
+
+
+@njit(cache=True)
+def take_batch(w: int, core: int, queue: int, share: int, most: int) -> int:
+    """Move packets from the RX ring of (core, queue) to this worker's batch: one of each ``share`` that wait, at most ``most``.
+
+    Returns how many; 0 also when somebody else is at the ring.
+    """
+    xsk = rx_socket(w, core, queue)
+    if rx_available(xsk) == 0:
+        return 0
+    if load32(w + W_STEALING) == 0:
+        return _take(w, xsk, core, queue, share, most)
+    lock = rx_lock(w, core, queue)
+    if not cas32(lock, 0, load32(w + W_INDEX) + 1):
+        return 0
+    taken = _take(w, xsk, core, queue, share, most)
+    store32_release(lock, 0)
+    return taken
+
+
+@njit(cache=True)
+def _take(w: int, xsk: int, core: int, queue: int, share: int, most: int) -> int:
+    me = load32(w + W_INDEX)
+    chunks, umem, batch = load64(w + W_CHUNKS), load64(w + W_UMEM), load64(w + W_BATCH)
+    count = min((rx_available(xsk) + share - 1) // share, most)
+    first = rx_position(xsk)
+    for k in range(count):
+        address = rx_address(xsk, first + k)
+        store64(batch + k * BATCH_BYTES + B_ADDRESS, address)
+        store64(batch + k * BATCH_BYTES + B_LENGTH, rx_length(xsk, first + k))
+        mark(chunks, address, chunk_word(KIND_RX, me, core, queue, first + k))
+        prefetch(umem + address)
+        prefetch(umem + address + CACHE_LINE_BYTES)
+        prefetch(umem + address + 2 * CACHE_LINE_BYTES)
+    rx_release(xsk, first + count)
+    store64(w + N_RECEIVED, load64(w + N_RECEIVED) + count)
+    return count
