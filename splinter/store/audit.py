@@ -3,7 +3,8 @@
 Every slot of every slab that was given out is exactly one of: published (an index entry names it), free, spare,
 shared, in limbo, staged, or in the never used range of its participant's newest slab. Entries stand in the chain of
 their key's hash, with its tag, name complete objects of the right class, and no key twice. Accounts equal the sums
-over their tenants' objects. Nobody is in the middle of a step, and all locks are free.
+over their tenants' objects. The records of an active tenant's clients form one ring, and each body of a reply belongs
+to one of them. Nobody is in the middle of a step, and all locks are free.
 
 The walk takes no lock: all participants must be at rest.
 """
@@ -18,16 +19,25 @@ from numba import njit
 from splinter import limits
 from splinter.native.atomics import load16, load32, load64, shift_right
 from splinter.store.classes import class_bytes, class_units, slots_per_slab
-from splinter.store.hashing import keys_equal, store_hash
-from splinter.store.index import bucket_at, bucket_number, word_class, word_object, word_unit
+from splinter.store.hashing import identity_of, keys_equal, store_hash
+from splinter.store.index import bucket_at, bucket_number, find_entry, word_class, word_object, word_unit
 from splinter.store.journal import JOURNAL_CLEAR, participant_at
 from splinter.store.layout import (
+    A_ACTIVE,
     A_BYTES_USED,
+    A_CLIENTS,
+    A_CLIENTS_HAND,
     A_LOCK,
     A_OBJECTS,
     B_ENTRIES,
     B_NEXT,
+    BODY_KEY_BYTES,
+    C_NEXT,
+    C_RESULTS,
     CLASSES,
+    CLIENT_AT,
+    CLIENT_BYTES,
+    CLIENT_KEY_BYTES,
     D_BUCKETS,
     D_BUCKETS_LOCK,
     D_BUCKETS_TOTAL,
@@ -37,6 +47,7 @@ from splinter.store.layout import (
     D_SLABS_TOTAL,
     D_SLABS_USED,
     D_WORKERS,
+    E_WORD,
     ENTRY_BYTES,
     ENTRY_TAG_SHIFT,
     H_HEAD,
@@ -61,17 +72,21 @@ from splinter.store.layout import (
     P_LIMBO_HEAD,
     P_LIMBO_TAIL,
     P_STAGING,
+    RESULT_BYTES,
     S_SLOT,
     SHARED_LIST_BYTES,
     SLAB_UNITS,
     STAGE_BYTES,
     UNIT_MASK,
 )
+from splinter.store.outcomes import Outcome, outcome_kind
 from splinter.store.publication import account_of, charged_bytes
 from splinter.store.slots import class_at, lists_of, slot_at
 
 _UNITS_PER_MARK = 2  # every slot begins at a multiple of 32 bytes
 _TENANTS_MAX = limits.TENANTS_MAX
+_TABLE_CLIENTS = limits.TABLE_CLIENTS
+_CLIENT_WINDOW = limits.CLIENT_WINDOW
 _KEY_BYTES_MAX = limits.KEY_BYTES_MAX
 _CONTROL = limits.PARTICIPANT_CONTROL
 _STAGING_ENTRIES = limits.STAGING_ENTRIES
@@ -112,6 +127,8 @@ class Problem(IntEnum):
     LOCK = 13  # held; subject: tenant, or size class, or 0
     INTENT = 14  # in the middle of a step; subject: participant
     LIMBO_TAIL = 15  # does not end the list; subject: participant
+    CLIENTS = 16  # the ring is no ring of all of the tenant's clients; subject: tenant
+    BODY = 17  # the body of a reply that no client's record knows of
 
 
 _NONE, _PUBLISHED, _FREE, _SPARE = int(Mark.NONE), int(Mark.PUBLISHED), int(Mark.FREE), int(Mark.SPARE)
@@ -121,6 +138,7 @@ _COUNT, _CLASS, _LENGTHS, _TAG = int(Problem.COUNT), int(Problem.CLASS), int(Pro
 _CHAIN, _DUPLICATE, _VERSION = int(Problem.CHAIN), int(Problem.DUPLICATE), int(Problem.VERSION)
 _BYTES, _OBJECTS, _LOCK = int(Problem.BYTES), int(Problem.OBJECTS), int(Problem.LOCK)
 _INTENT, _LIMBO_TAIL = int(Problem.INTENT), int(Problem.LIMBO_TAIL)
+_CLIENTS, _BODY, _OUTCOME_BODY = int(Problem.CLIENTS), int(Problem.BODY), int(Outcome.BODY)
 
 
 @njit(cache=True)
@@ -244,7 +262,7 @@ def _audit_object(store: int, problems: np.ndarray, bucket_index: int, word: int
 def _audit_index(
     store: int, marks: np.ndarray, overflow: np.ndarray, sums: np.ndarray, problems: np.ndarray
 ) -> None:  # fmt: skip
-    """``overflow``: uses of each bucket; ``sums``: per tenant bytes and objects, filled here."""
+    """``overflow``: uses of each bucket; ``sums``: per tenant bytes, objects and clients, filled here."""
     chain = np.zeros(_CHAIN_BUCKETS_MAX * _BUCKET_ENTRIES, dtype=np.int64)
     for number in range(load64(store + D_BUCKETS)):
         bucket = bucket_at(store, number)
@@ -268,6 +286,11 @@ def _audit_index(
                 if tenant < _TENANTS_MAX:
                     sums[tenant, 0] += charged_bytes(load16(found + O_TABLE), word_class(word))
                     sums[tenant, 1] += 1
+                    if load16(found + O_TABLE) == _TABLE_CLIENTS:
+                        if load16(found + O_KEY_LENGTH) == CLIENT_KEY_BYTES:
+                            sums[tenant, 2] += 1
+                        else:
+                            _audit_body(store, problems, tenant, found)
             following = load32(bucket + B_NEXT)
             if following == 0:
                 break
@@ -282,7 +305,46 @@ def _audit_index(
 
 
 @njit(cache=True)
-def _audit_accounts(store: int, sums: np.ndarray, problems: np.ndarray) -> None:
+def _audit_body(store: int, problems: np.ndarray, tenant: int, found: int) -> None:
+    identity = identity_of(tenant, _TABLE_CLIENTS, CLIENT_KEY_BYTES)
+    hashed = store_hash(store, identity, found + O_KEY, CLIENT_KEY_BYTES)
+    word = find_entry(store, hashed, identity, found + O_KEY, CLIENT_KEY_BYTES)[1]
+    place = load64(found + O_KEY + CLIENT_KEY_BYTES)
+    if word == 0 or load16(found + O_KEY_LENGTH) != BODY_KEY_BYTES or place < 0 or place >= _CLIENT_WINDOW:
+        _report(problems, _BODY, tenant)
+        return
+    result = word_object(store, word) + CLIENT_AT + C_RESULTS + place * RESULT_BYTES
+    if outcome_kind(load64(result + E_WORD)) != _OUTCOME_BODY:
+        _report(problems, _BODY, tenant)
+
+
+@njit(cache=True)
+def _audit_ring(store: int, marks: np.ndarray, problems: np.ndarray, tenant: int, clients: int) -> None:
+    account = account_of(store, tenant)
+    hand = load64(account + A_CLIENTS_HAND)
+    if load64(account + A_CLIENTS) != clients or (hand == 0) != (clients == 0):
+        _report(problems, _CLIENTS, tenant)
+        return
+    unit = hand
+    for seen in range(1, clients + 1):
+        if unit // _UNITS_PER_MARK >= len(marks) or marks[unit // _UNITS_PER_MARK] != _PUBLISHED:
+            _report(problems, _CLIENTS, tenant)
+            return
+        found = slot_at(store, unit)
+        is_record = load64(found + O_IDENTITY) == identity_of(tenant, _TABLE_CLIENTS, CLIENT_KEY_BYTES)
+        if not is_record or load32(found + O_VALUE_LENGTH) != CLIENT_BYTES:
+            _report(problems, _CLIENTS, tenant)
+            return
+        unit = load64(found + CLIENT_AT + C_NEXT)
+        if unit == hand and seen != clients:
+            _report(problems, _CLIENTS, tenant)
+            return
+    if unit != hand:
+        _report(problems, _CLIENTS, tenant)
+
+
+@njit(cache=True)
+def _audit_accounts(store: int, marks: np.ndarray, sums: np.ndarray, problems: np.ndarray) -> None:
     for tenant in range(_TENANTS_MAX):
         account = account_of(store, tenant)
         if load64(account + A_LOCK) != 0:
@@ -291,6 +353,8 @@ def _audit_accounts(store: int, sums: np.ndarray, problems: np.ndarray) -> None:
             _report(problems, _BYTES, tenant)
         if load64(account + A_OBJECTS) != sums[tenant, 1]:
             _report(problems, _OBJECTS, tenant)
+        if load64(account + A_ACTIVE) != 0:
+            _audit_ring(store, marks, problems, tenant, sums[tenant, 2])
 
 
 @njit(cache=True)
@@ -312,7 +376,7 @@ def _audit(
     _audit_participant(store, marks, problems, _CONTROL)
     _audit_shared(store, marks, problems)
     _audit_index(store, marks, overflow, sums, problems)
-    _audit_accounts(store, sums, problems)
+    _audit_accounts(store, marks, sums, problems)
     _audit_slabs(store, marks, problems)
 
 
@@ -329,7 +393,7 @@ def check_invariants(store: int) -> list[str]:
     slabs_used, _, buckets_total = _totals(store)
     marks = np.zeros(slabs_used * SLAB_UNITS // _UNITS_PER_MARK, dtype=np.uint8)
     overflow = np.zeros(buckets_total, dtype=np.uint8)
-    sums = np.zeros((_TENANTS_MAX, 2), dtype=np.int64)
+    sums = np.zeros((_TENANTS_MAX, 3), dtype=np.int64)
     problems = np.zeros((_PROBLEMS_MAX + 1, 2), dtype=np.int64)
     _audit(store, marks, overflow, sums, problems)
     total = int(problems[0, 0])

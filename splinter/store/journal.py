@@ -97,6 +97,12 @@ def lock_tenant(store: int, me: int, lock: int) -> bool:
 
 
 @njit(cache=True)
+def try_lock_tenant(store: int, me: int, lock: int) -> bool:
+    """Take a tenant's lock if it is free."""
+    return _lock(store, me, me + P_INTENT_TENANT_LOCK, lock, 1)
+
+
+@njit(cache=True)
 def lock_inner(store: int, me: int, lock: int) -> bool:
     """Take the lock of a shared list, of the slabs or of the overflow buckets; false when it was not to be had."""
     return _lock(store, me, me + P_INTENT_INNER_LOCK, lock, _STORE_LOCK_SPINS_MAX)

@@ -78,7 +78,11 @@ ACCOUNT = np.dtype(
         ("bytes_used", "<u8"),
         ("objects", "<u8"),  # number of its objects, system tables included. Writer: lock's holder
         ("quota_bytes", "<u8"),  # Writer: control process
-        ("reserved", "<u8", 3),
+        ("clients", "<u8"),  # number of its CLIENT records. Writer: lock's holder
+        # unit of one of them, 0: there are none; the one behind it is the next to be looked at for its age. Writer: lock's
+        # holder
+        ("clients_hand", "<u8"),
+        ("reserved", "<u8"),
     ]
 )
 ACCOUNT_BYTES = ACCOUNT.itemsize
@@ -88,6 +92,70 @@ A_ACTIVE = offset(ACCOUNT, "active")
 A_BYTES_USED = offset(ACCOUNT, "bytes_used")
 A_OBJECTS = offset(ACCOUNT, "objects")
 A_QUOTA_BYTES = offset(ACCOUNT, "quota_bytes")
+A_CLIENTS = offset(ACCOUNT, "clients")
+A_CLIENTS_HAND = offset(ACCOUNT, "clients_hand")
+
+# --- clients ---------------------------------------------------------------------------------------------------------------
+
+# What came of one request; see splinter.store.outcomes. Writer: holder of the tenant's lock.
+RESULT = np.dtype(
+    [
+        ("word", "<u8"),  # sequence number, line, kind and status; 0: nothing. Written after the value
+        ("value", "<u8"),  # version, scalar, error code, or who runs it
+    ]
+)
+RESULT_BYTES = RESULT.itemsize
+E_WORD = offset(RESULT, "word")
+E_VALUE = offset(RESULT, "value")
+
+# The value of an object in TABLE_CLIENTS whose key is a client's id, 8 bytes. It alone is changed in place: by the holder
+# of its tenant's lock, for whom alone it is.
+CLIENT = np.dtype(
+    [
+        ("acknowledged", "<u8"),  # the client waits for no reply to a sequence number below this
+        ("used_ns", "<u8"),  # monotonic clock at its last request
+        ("next", "<u8"),  # unit of the next record of the tenant's ring
+        ("results", RESULT, limits.CLIENT_WINDOW),  # of a sequence number, at that modulo CLIENT_WINDOW
+    ]
+)
+CLIENT_BYTES = CLIENT.itemsize
+CLIENT_KEY_BYTES = 8
+CLIENT_AT = O_KEY + CLIENT_KEY_BYTES  # where it is in the slot
+BODY_KEY_BYTES = 16  # client id, place of the result: key of an object in TABLE_CLIENTS with the body of a reply
+C_ACKNOWLEDGED = offset(CLIENT, "acknowledged")
+C_USED_NS = offset(CLIENT, "used_ns")
+C_NEXT = offset(CLIENT, "next")
+C_RESULTS = offset(CLIENT, "results")
+
+# What a participant is about to do for a client's request, to be recorded with it. Only the participant touches it.
+CLAIM = np.dtype(
+    [
+        ("client", "<u8"),
+        ("sequence", "<u8"),
+        ("acknowledged", "<u8"),  # 0: the client does not ask for its requests to be executed only once
+        ("now_ns", "<u8"),  # monotonic clock, roughly
+        ("word", "<u8"),  # what a write will record; or what was found recorded
+        ("value", "<u8"),  # likewise
+        ("effect", "<u8"),  # address of a word that becomes EFFECT_WRITTEN with the write; 0: none
+        ("entry", "<u8"),  # address of the RESULT that the write will set, while the lock is held; 0: none
+        ("body", "<u8"),  # address of the object that holds the body of what was found recorded
+        ("key", "<u8", 2),  # key of such an object
+        ("forget_key", "<u8", 2),  # key of one that is removed with its client's record
+        ("reserved", "<u8", 3),
+    ]
+)
+assert CLAIM.itemsize % CACHE_LINE_BYTES == 0
+K_CLIENT = offset(CLAIM, "client")
+K_SEQUENCE = offset(CLAIM, "sequence")
+K_ACKNOWLEDGED = offset(CLAIM, "acknowledged")
+K_NOW_NS = offset(CLAIM, "now_ns")
+K_WORD = offset(CLAIM, "word")
+K_VALUE = offset(CLAIM, "value")
+K_EFFECT = offset(CLAIM, "effect")
+K_ENTRY = offset(CLAIM, "entry")
+K_BODY = offset(CLAIM, "body")
+K_KEY = offset(CLAIM, "key")
+K_FORGET_KEY = offset(CLAIM, "forget_key")
 
 # --- slabs and free slots that participants share --------------------------------------------------------------------------
 
@@ -196,6 +264,9 @@ PARTICIPANT = np.dtype(
         ("limbo_tail", "<u8"),  # and last
         ("safe_epoch", "<u8"),  # oldest epoch of all participants when it last looked
         ("clock", "<u8", 2),  # struct timespec for clock_gettime
+        ("incarnation", "<u8"),  # deaths of processes with this number. Writer: who recovers it
+        ("reserved", "<u8", 7),
+        ("claim", CLAIM),
         ("intent", INTENT),
         ("lists", FREE_LISTS, CLASSES),
         ("staging", STAGE, limits.STAGING_ENTRIES),
@@ -211,6 +282,8 @@ P_LIMBO_HEAD = offset(PARTICIPANT, "limbo_head")
 P_LIMBO_TAIL = offset(PARTICIPANT, "limbo_tail")
 P_SAFE_EPOCH = offset(PARTICIPANT, "safe_epoch")
 P_CLOCK = offset(PARTICIPANT, "clock")
+P_INCARNATION = offset(PARTICIPANT, "incarnation")
+P_CLAIM = offset(PARTICIPANT, "claim")
 P_LISTS = offset(PARTICIPANT, "lists")
 P_STAGING = offset(PARTICIPANT, "staging")
 _INTENT_AT = offset(PARTICIPANT, "intent")

@@ -11,8 +11,9 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import copy_bytes, load16, load32, load64, load64_acquire, store32, store64
+from splinter.native.atomics import copy_bytes, load16, load32, load64, load64_acquire, store32
 from splinter.store.classes import class_for
+from splinter.store.clients import claim_begin, claim_settle
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import find_entry, prefetch_bucket, prefetch_object, word_object
 from splinter.store.journal import lock_tenant, participant_at, unlock
@@ -20,7 +21,8 @@ from splinter.store.kill_points import KillPoint, kill_point
 from splinter.store.layout import (
     A_ACTIVE,
     A_LOCK,
-    O_IDENTITY,
+    K_SEQUENCE,
+    K_WORD,
     O_KEY,
     O_KEY_LENGTH,
     O_TABLE,
@@ -30,10 +32,13 @@ from splinter.store.layout import (
     OBJECT_BYTES,
     P_LAST_VERSION,
 )
-from splinter.store.publication import account_of, publish, remove_key
+from splinter.store.outcomes import Outcome, outcome_kind, outcome_word
+from splinter.store.publication import account_of, fill_header, publish, remove_key
 from splinter.store.slots import peek_slot
 
 _OK, _BUSY, _BAD_KEY = int(Status.OK), int(Status.BUSY), int(Status.BAD_KEY)
+_OUT_OF_MEMORY, _QUOTA_EXCEEDED = int(Status.OUT_OF_MEMORY), int(Status.QUOTA_EXCEEDED)
+_STATUS = int(Outcome.STATUS)
 _UNKNOWN_TENANT, _VALUE_TOO_LARGE = int(Status.UNKNOWN_TENANT), int(Status.VALUE_TOO_LARGE)
 _KEY_BYTES_MAX = limits.KEY_BYTES_MAX
 _VALUE_BYTES_MAX = limits.VALUE_BYTES_MAX
@@ -125,13 +130,6 @@ def store_find_hashed(store: int, hashed: int, tenant: int, table: int, key: int
 
 
 @njit(cache=True)
-def fill_header(slot: int, tenant: int, table: int, key: int, key_length: int) -> None:
-    """Write the header's identity, and the key, into a slot that is not published; the link is left alone."""
-    store64(slot + O_IDENTITY, identity_of(tenant, table, key_length))
-    copy_bytes(slot + O_KEY, key, key_length)
-
-
-@njit(cache=True)
 def lock_active(store: int, me: int, tenant: int) -> int:
     """Take the lock of an active tenant. Returns OK, and otherwise holds nothing."""
     if tenant < 1 or tenant >= _TENANTS_MAX:
@@ -148,13 +146,15 @@ def lock_active(store: int, me: int, tenant: int) -> int:
 @njit(cache=True)
 def store_put(
     store: int, p: int, tenant: int, table: int, key: int, key_length: int, value: int, value_length: int,
-    expected_version: int,
+    expected_version: int, claim: int = 0,
 ) -> int:  # fmt: skip
     """Make ``value`` the object of ``key``. ``expected_version``: of the object to be replaced; EXPECT_ABSENT: there
-    must be none; 0: whatever is there, or nothing.
+    must be none; 0: whatever is there, or nothing. ``claim``: of the request that this is done for
+    (:mod:`splinter.store.outcomes`), so that it is done once; 0: none.
 
     Returns a status: OK (see :func:`store_last_version`), VERSION_CHANGED, QUOTA_EXCEEDED, OUT_OF_MEMORY,
-    UNKNOWN_TENANT, BAD_KEY, VALUE_TOO_LARGE, BUSY; other than OK, nothing has changed.
+    UNKNOWN_TENANT, BAD_KEY, VALUE_TOO_LARGE, BUSY, with a claim also RECORDED and STALE; other than OK, nothing has
+    changed.
     """
     if key_length < 1 or key_length > _KEY_BYTES_MAX:
         return _BAD_KEY
@@ -163,19 +163,46 @@ def store_put(
     me = participant_at(store, p)
     size_class = class_for(OBJECT_BYTES + key_length + value_length)
     slot = peek_slot(store, me, size_class)
-    if slot < 0:
+    if slot > 0:
+        _fill(store, slot, tenant, table, key, key_length, value, value_length)
+    elif claim == 0:
         return -slot
-    fill_header(slot, tenant, table, key, key_length)
-    store32(slot + O_VALUE_LENGTH, value_length)
-    copy_bytes(slot + O_KEY + key_length, value, value_length)
-    kill_point(store, _SLOT_FILLED)
     hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
     status = lock_active(store, me, tenant)
     if status != _OK:
         return status
-    status = publish(store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version)
+    if claim != 0:
+        status = claim_begin(store, me, tenant, claim, True)
+        if status == _OK:
+            filled, slot = slot, peek_slot(store, me, size_class)
+            if slot > 0 and slot != filled:  # the client's record took it
+                _fill(store, slot, tenant, table, key, key_length, value, value_length)
+    if status == _OK:
+        status = -slot
+        if slot > 0:
+            status = publish(store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim)
+        claim_refusal(store, me, claim, status)
     unlock(store, account_of(store, tenant) + A_LOCK)
     return status
+
+
+@njit(cache=True)
+def _fill(
+    store: int, slot: int, tenant: int, table: int, key: int, key_length: int, value: int, value_length: int
+) -> None:  # fmt: skip
+    fill_header(slot, tenant, table, key, key_length)
+    store32(slot + O_VALUE_LENGTH, value_length)
+    copy_bytes(slot + O_KEY + key_length, value, value_length)
+    kill_point(store, _SLOT_FILLED)
+
+
+@njit(cache=True)
+def claim_refusal(store: int, me: int, claim: int, status: int) -> None:
+    """Record that a request had no effect, if it had none and this is its end: with the same lock as the attempt."""
+    if claim != 0 and status != _OK and status != _BUSY:
+        word = load64(claim + K_WORD)
+        if outcome_kind(word) == _STATUS:  # a task goes on
+            claim_settle(store, me, claim, outcome_word(load64(claim + K_SEQUENCE), _STATUS, status, 0), 0)
 
 
 @njit(cache=True)
@@ -185,10 +212,13 @@ def store_last_version(store: int, p: int) -> int:
 
 
 @njit(cache=True)
-def store_delete(store: int, p: int, tenant: int, table: int, key: int, key_length: int, expected_version: int) -> int:
-    """Remove the object of ``key``; ``expected_version`` 0: whichever it is.
+def store_delete(
+    store: int, p: int, tenant: int, table: int, key: int, key_length: int, expected_version: int, claim: int = 0
+) -> int:  # fmt: skip
+    """Remove the object of ``key``; ``expected_version`` 0: whichever it is; ``claim`` as in :func:`store_put`.
 
-    Returns a status: OK, NOT_FOUND, VERSION_CHANGED, UNKNOWN_TENANT, BAD_KEY, BUSY; other than OK, nothing has changed.
+    Returns a status: OK, NOT_FOUND, VERSION_CHANGED, UNKNOWN_TENANT, BAD_KEY, BUSY, with a claim also RECORDED and STALE;
+    other than OK, nothing has changed.
     """
     if key_length < 1 or key_length > _KEY_BYTES_MAX:
         return _BAD_KEY
@@ -197,6 +227,12 @@ def store_delete(store: int, p: int, tenant: int, table: int, key: int, key_leng
     status = lock_active(store, me, tenant)
     if status != _OK:
         return status
-    status = remove_key(store, me, tenant, table, key, key_length, hashed, expected_version)
+    if claim != 0:
+        status = claim_begin(store, me, tenant, claim, True)
+        if status in (_OUT_OF_MEMORY, _QUOTA_EXCEEDED):
+            status = _OK  # it makes room: rather without a record than not at all
+    if status == _OK:
+        status = remove_key(store, me, tenant, table, key, key_length, hashed, expected_version, claim)
+        claim_refusal(store, me, claim, status)
     unlock(store, account_of(store, tenant) + A_LOCK)
     return status

@@ -6,7 +6,7 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import cas64, exchange64, load64, store64, store64_release
+from splinter.native.atomics import cas64, copy_bytes, exchange64, load64, store64, store64_release
 from splinter.store.classes import class_bytes
 from splinter.store.hashing import identity_of
 from splinter.store.index import empty_entry, entry_word, find_entry, word_class, word_object, word_unit
@@ -17,19 +17,22 @@ from splinter.store.layout import (
     A_QUOTA_BYTES,
     ACCOUNT_BYTES,
     D_ACCOUNTS,
+    O_IDENTITY,
+    O_KEY,
     O_VERSION,
     P_COUNTER,
     P_HOLDER,
     P_LAST_VERSION,
     S_SLOT,
 )
+from splinter.store.outcomes import note_outcome
 from splinter.store.slots import note_retire, note_take, unit_of
 
 _OK, _BUSY, _NOT_FOUND = int(Status.OK), int(Status.BUSY), int(Status.NOT_FOUND)
 _QUOTA_EXCEEDED, _VERSION_CHANGED = int(Status.QUOTA_EXCEEDED), int(Status.VERSION_CHANGED)
-_TABLES_MAX = limits.TABLES_MAX
+_TABLE_EXTENSIONS = limits.TABLE_EXTENSIONS
 _PARTICIPANTS_MAX = limits.PARTICIPANTS_MAX
-_INSERT_TRIES_MAX = limits.INSERT_TRIES_MAX
+INSERT_TRIES_MAX = limits.INSERT_TRIES_MAX
 EXPECT_ABSENT = -1  # as expected_version: there must be no object yet; versions are even, so it is none
 
 
@@ -41,12 +44,19 @@ def account_of(store: int, tenant: int) -> int:
 
 @njit(cache=True)
 def charged_bytes(table: int, size_class: int) -> int:
-    """What an object costs its tenant: its slot; the system's tables are free."""
-    return class_bytes(size_class) if table < _TABLES_MAX else 0
+    """What an object costs its tenant: its slot; installed extensions are free."""
+    return class_bytes(size_class) if table != _TABLE_EXTENSIONS else 0
 
 
 @njit(cache=True)
-def _next_version(me: int) -> int:
+def fill_header(slot: int, tenant: int, table: int, key: int, key_length: int) -> None:
+    """Write the header's identity, and the key, into a slot that is not published; the link is left alone."""
+    store64(slot + O_IDENTITY, identity_of(tenant, table, key_length))
+    copy_bytes(slot + O_KEY, key, key_length)
+
+
+@njit(cache=True)
+def next_version(me: int) -> int:
     """A version that nobody else gives out: even, not 0. A number that a dead participant did not come to use stays unused."""
     counter = load64(me + P_COUNTER) + 1
     store64_release(me + P_COUNTER, counter)
@@ -64,10 +74,10 @@ def _note_source(store: int, me: int, count: int, size_class: int, stage: int) -
 @njit(cache=True)
 def publish(
     store: int, me: int, tenant: int, table: int, key: int, key_length: int, hashed: int, slot: int, size_class: int,
-    stage: int, expected_version: int,
+    stage: int, expected_version: int, claim: int,
 ) -> int:  # fmt: skip
-    """Make the complete slot the object of its key, in place of the one that is there. The caller holds the tenant's
-    lock.
+    """Make the complete slot the object of its key, in place of the one that is there, and record what ``claim`` says
+    (0: nothing). The caller holds the tenant's lock.
 
     Returns a status; other than OK, nothing has changed.
     """
@@ -84,10 +94,11 @@ def publish(
         used_after -= charged_bytes(table, word_class(old_word))
     if used_after > used and used_after > load64(account + A_QUOTA_BYTES):
         return _QUOTA_EXCEEDED
+    version = next_version(me)
     word = entry_word(hashed, size_class, unit_of(store, slot))
-    version = _next_version(me)
     if entry != 0:
-        count = _note_source(store, me, 0, size_class, stage)
+        count = note_outcome(store, me, 0, claim, version)
+        count = _note_source(store, me, count, size_class, stage)
         count = note(store, me, count, account + A_BYTES_USED, used_after)
         count = note_retire(store, me, count, word_unit(old_word))
         announce(store, me, count, entry, old_word, word, slot, version)
@@ -95,28 +106,42 @@ def publish(
         published(store, me)
         store64(me + P_LAST_VERSION, version)
         return _OK
-    for _ in range(_INSERT_TRIES_MAX):
+    for _ in range(INSERT_TRIES_MAX):
         entry = empty_entry(store, me, hashed)
         if entry < 0:
             return -entry
-        count = _note_source(store, me, 0, size_class, stage)
-        count = note(store, me, count, account + A_BYTES_USED, used_after)
-        count = note(store, me, count, account + A_OBJECTS, load64(account + A_OBJECTS) + 1)
-        announce(store, me, count, entry, 0, word, slot, version)
-        if cas64(entry, 0, word):
-            published(store, me)
+        count = note_outcome(store, me, 0, claim, version)
+        if insert(store, me, account, entry, word, slot, size_class, stage, version, used_after, count):
             store64(me + P_LAST_VERSION, version)
             return _OK
-        withdraw(store, me)  # another tenant's object took the entry
     return _BUSY
 
 
 @njit(cache=True)
-def remove(store: int, me: int, tenant: int, table: int, entry: int, word: int) -> None:
-    """Unlink the object that ``entry`` names by ``word`` and retire it. The caller holds the tenant's lock."""
+def insert(
+    store: int, me: int, account: int, entry: int, word: int, slot: int, size_class: int, stage: int, version: int,
+    used_after: int, noted: int,
+) -> bool:  # fmt: skip
+    """Make the complete slot an object by putting ``word`` into the empty ``entry``; ``noted`` words of the step are
+    noted already. The caller holds the tenant's lock. False: nothing has changed, for another object took the entry."""
+    count = _note_source(store, me, noted, size_class, stage)
+    count = note(store, me, count, account + A_BYTES_USED, used_after)
+    count = note(store, me, count, account + A_OBJECTS, load64(account + A_OBJECTS) + 1)
+    announce(store, me, count, entry, 0, word, slot, version)
+    if cas64(entry, 0, word):
+        published(store, me)
+        return True
+    withdraw(store, me)
+    return False
+
+
+@njit(cache=True)
+def remove(store: int, me: int, tenant: int, table: int, entry: int, word: int, noted: int) -> None:
+    """Unlink the object that ``entry`` names by ``word`` and retire it; ``noted`` words of the step are noted already.
+    The caller holds the tenant's lock."""
     account = account_of(store, tenant)
     used = load64(account + A_BYTES_USED) - charged_bytes(table, word_class(word))
-    count = note(store, me, 0, account + A_BYTES_USED, used)
+    count = note(store, me, noted, account + A_BYTES_USED, used)
     count = note(store, me, count, account + A_OBJECTS, load64(account + A_OBJECTS) - 1)
     count = note_retire(store, me, count, word_unit(word))
     announce(store, me, count, entry, word, 0, 0, 0)
@@ -126,13 +151,15 @@ def remove(store: int, me: int, tenant: int, table: int, entry: int, word: int) 
 
 @njit(cache=True)
 def remove_key(
-    store: int, me: int, tenant: int, table: int, key: int, key_length: int, hashed: int, expected_version: int
-) -> int:
-    """Remove the object of a key. The caller holds the tenant's lock. Returns OK, NOT_FOUND or VERSION_CHANGED."""
+    store: int, me: int, tenant: int, table: int, key: int, key_length: int, hashed: int, expected_version: int,
+    claim: int,
+) -> int:  # fmt: skip
+    """Remove the object of a key, and record what ``claim`` says (0: nothing). The caller holds the tenant's lock.
+    Returns OK, NOT_FOUND or VERSION_CHANGED."""
     entry, word = find_entry(store, hashed, identity_of(tenant, table, key_length), key, key_length)
     if entry == 0:
         return _NOT_FOUND
     if expected_version != 0 and load64(word_object(store, word) + O_VERSION) != expected_version:
         return _VERSION_CHANGED
-    remove(store, me, tenant, table, entry, word)
+    remove(store, me, tenant, table, entry, word, note_outcome(store, me, 0, claim, 0))
     return _OK

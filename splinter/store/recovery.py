@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from numba import njit
 
+from splinter.native.atomics import load64, store64_release
 from splinter.store.epochs import epoch_leave
 from splinter.store.journal import break_locks, participant_at, replay
+from splinter.store.layout import P_INCARNATION
 
 
 @njit(cache=True)
@@ -18,5 +20,6 @@ def recover(store: int, p: int) -> None:
     """
     me = participant_at(store, p)
     replay(store, me)
+    store64_release(me + P_INCARNATION, load64(me + P_INCARNATION) + 1)  # what it had begun nobody ends
     break_locks(me)
     epoch_leave(store, p)

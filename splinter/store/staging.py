@@ -14,6 +14,7 @@ from splinter.errors import Status
 from splinter.native import libc
 from splinter.native.atomics import copy_bytes, load16, load64, load64_acquire, store32, store64, store64_release
 from splinter.store.classes import class_for
+from splinter.store.clients import claim_begin
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.journal import commit, note, participant_at, unlock
 from splinter.store.kill_points import KillPoint, kill_point
@@ -35,8 +36,8 @@ from splinter.store.layout import (
     S_TENANT,
     STAGE_BYTES,
 )
-from splinter.store.operations import fill_header, lock_active, store_last_version
-from splinter.store.publication import account_of, publish
+from splinter.store.operations import claim_refusal, lock_active, store_last_version
+from splinter.store.publication import account_of, fill_header, publish
 from splinter.store.slots import class_at, make_room, note_free, note_take, peek_slot, slot_at, unit_of
 
 _OK, _BUSY, _NOT_FOUND, _BAD_KEY = int(Status.OK), int(Status.BUSY), int(Status.NOT_FOUND), int(Status.BAD_KEY)
@@ -186,7 +187,7 @@ def stage_is_complete(store: int, p: int, entry: int) -> bool:
 
 
 @njit(cache=True)
-def stage_publish(store: int, p: int, entry: int, expected_version: int) -> int:
+def stage_publish(store: int, p: int, entry: int, expected_version: int, claim: int = 0) -> int:
     """Publish a complete put, as store_put does. Returns a status as store_put does.
 
     The entry is unused afterwards, except when the status is BUSY: then the caller may try again.
@@ -199,9 +200,14 @@ def stage_publish(store: int, p: int, entry: int, expected_version: int) -> int:
     hashed = store_hash(store, identity_of(tenant, table, key_length), slot + O_KEY, key_length)
     status = lock_active(store, me, tenant)
     if status == _OK:
-        status = publish(
-            store, me, tenant, table, slot + O_KEY, key_length, hashed, slot, class_at(store, unit), stage, expected_version
-        )
+        if claim != 0:
+            status = claim_begin(store, me, tenant, claim, True)
+        if status == _OK:
+            status = publish(
+                store, me, tenant, table, slot + O_KEY, key_length, hashed, slot, class_at(store, unit), stage,
+                expected_version, claim,
+            )  # fmt: skip
+            claim_refusal(store, me, claim, status)
         unlock(store, account_of(store, tenant) + A_LOCK)
     if status != _OK and status != _BUSY:
         stage_abandon(store, p, entry)
@@ -233,25 +239,42 @@ def stage_expire(store: int, p: int, now_ns: int, age_ns: int) -> int:
 
 
 @njit(cache=True)
+def _claim(store: int, p: int, tenant: int, claim: int, refusal: int) -> int:
+    """Whether the request was executed already: a status as of claim_begin. If not, ``refusal`` (OK: none) is recorded."""
+    me = participant_at(store, p)
+    status = lock_active(store, me, tenant)
+    if status == _OK:
+        status = claim_begin(store, me, tenant, claim, True)
+        if status == _OK:
+            claim_refusal(store, me, claim, refusal)
+        unlock(store, account_of(store, tenant) + A_LOCK)
+    return status
+
+
+@njit(cache=True)
 def stage_put(
     store: int, p: int, client: int, sequence: int, tenant: int, table: int, key: int, key_length: int,
-    fragment_count: int, fragment_index: int, data: int, length: int, expected_version: int,
+    fragment_count: int, fragment_index: int, data: int, length: int, expected_version: int, claim: int = 0,
 ) -> tuple[int, int]:  # fmt: skip
     """One fragment of a put, from first to last step: find or begin its entry, write, publish when it was the last
-    one missing.
+    one missing. ``claim`` as in store_put.
 
     Returns (status, version): version is 0 while fragments are missing and the object's version once it is published.
     """
     status = _check_fragment(fragment_index, fragment_count, length)  # before memory is spent on it
+    if status == _OK and claim != 0:
+        status = _claim(store, p, tenant, claim, _OK)
     if status != _OK:
         return status, 0
     entry = stage_find(store, p, client, sequence, tenant)
     if entry < 0:
         entry = stage_begin(store, p, client, sequence, tenant, table, key, key_length, fragment_count)
         if entry < 0:
+            if claim != 0:
+                _claim(store, p, tenant, claim, -entry)
             return -entry, 0
     status = stage_write(store, p, entry, fragment_index, fragment_count, data, length)
     if status != _OK or not stage_is_complete(store, p, entry):
         return status, 0
-    status = stage_publish(store, p, entry, expected_version)
+    status = stage_publish(store, p, entry, expected_version, claim)
     return status, store_last_version(store, p) if status == _OK else 0

@@ -11,6 +11,8 @@ from splinter.store.index import bucket_at, word_object
 from splinter.store.journal import lock_tenant, participant_at, unlock
 from splinter.store.layout import (
     A_ACTIVE,
+    A_CLIENTS,
+    A_CLIENTS_HAND,
     A_LOCK,
     A_OBJECTS,
     A_QUOTA_BYTES,
@@ -41,8 +43,11 @@ def tenant_open(store: int, tenant: int, quota_bytes: int) -> int:
     if tenant < 1 or tenant >= _TENANTS_MAX:
         return _UNKNOWN_TENANT
     account = account_of(store, tenant)
-    if load64_acquire(account + A_ACTIVE) == 0 and load64_acquire(account + A_OBJECTS) != 0:
-        return _BUSY
+    if load64_acquire(account + A_ACTIVE) == 0:
+        if load64_acquire(account + A_OBJECTS) != 0:
+            return _BUSY
+        store64_release(account + A_CLIENTS, 0)  # their records were swept away with all other objects
+        store64_release(account + A_CLIENTS_HAND, 0)
     store64_release(account + A_QUOTA_BYTES, quota_bytes)
     store64_release(account + A_ACTIVE, 1)
     return _OK
@@ -84,7 +89,7 @@ def tenant_sweep(store: int, p: int, tenant: int, cursor: int, buckets: int) -> 
                 if word != 0:
                     found = word_object(store, word)
                     if load32(found + O_TENANT) == tenant:
-                        remove(store, me, tenant, load16(found + O_TABLE), entry, word)
+                        remove(store, me, tenant, load16(found + O_TABLE), entry, word, 0)
             following = load32_acquire(bucket + B_NEXT)
             if following == 0:
                 break

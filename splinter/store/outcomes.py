@@ -1,0 +1,156 @@
+"""What came of a request, in two words: so much is kept of it for the case that it comes again.
+
+The first word says to which sequence number it belongs, what kind it is and its status; the second is a version, a scalar,
+an error's code, or who runs it.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from numba import njit
+
+from splinter.errors import Status
+from splinter.native.atomics import load64, shift_right, store64, store64_release
+from splinter.store.journal import note, participant_at
+from splinter.store.layout import (
+    E_VALUE,
+    E_WORD,
+    K_ACKNOWLEDGED,
+    K_CLIENT,
+    K_EFFECT,
+    K_ENTRY,
+    K_NOW_NS,
+    K_SEQUENCE,
+    K_VALUE,
+    K_WORD,
+    P_CLAIM,
+    P_HOLDER,
+    P_INCARNATION,
+)
+
+
+class Outcome(IntEnum):
+    """Kinds. The status is the reply's, but for ERROR."""
+
+    NONE = 0
+    EFFECT = 1  # a task has written and not ended; the value says who runs it
+    STATUS = 2  # no body but the status's text; the value is the object's version
+    SCALAR = 3  # a body of 8 bytes: the value
+    BODY = 4  # the body is an object of its own; the value is the version
+    ERROR = 5  # EXTENSION_ERROR: the status is the ExtensionError, the line is known, the value is its code
+    LOST = 6  # it was executed, but there was no memory to keep what it replied
+
+
+# Not statuses: what an operation says instead of one when it was not executed because of what is recorded.
+RECORDED = 256  # it was executed before: the claim holds the outcome
+STALE = 257  # the client has the reply already, or has given up: the packet is an old one
+
+EFFECT_NONE, EFFECT_WRITTEN, EFFECT_DUPLICATE = range(3)  # of a task so far; the last: another run of it was quicker
+
+_STATUS_BITS, _KIND_BITS, _LINE_BITS = 5, 3, 16
+_KIND_SHIFT = _STATUS_BITS
+_LINE_SHIFT = _KIND_SHIFT + _KIND_BITS
+_SEQUENCE_SHIFT = _LINE_SHIFT + _LINE_BITS
+_STATUS_MASK = (1 << _STATUS_BITS) - 1
+_KIND_MASK = (1 << _KIND_BITS) - 1
+_LINE_MASK = (1 << _LINE_BITS) - 1
+_SEQUENCE_MASK = (1 << 64 - _SEQUENCE_SHIFT) - 1
+assert max(Status) <= _STATUS_MASK and max(Outcome) <= _KIND_MASK
+
+_HOLDER_BITS = 8
+_NONE, _EFFECT, _STATUS = int(Outcome.NONE), int(Outcome.EFFECT), int(Outcome.STATUS)
+_OK = int(Status.OK)
+
+
+@njit(cache=True)
+def outcome_word(sequence: int, kind: int, status: int, line: int) -> int:
+    """The first word; of a sequence number its lower 40 bits."""
+    return sequence << _SEQUENCE_SHIFT | (line & _LINE_MASK) << _LINE_SHIFT | kind << _KIND_SHIFT | status
+
+
+@njit(cache=True)
+def outcome_is_of(word: int, sequence: int) -> bool:
+    """Whether something is recorded, and of this request."""
+    return outcome_kind(word) != _NONE and shift_right(word, _SEQUENCE_SHIFT) == sequence & _SEQUENCE_MASK
+
+
+@njit(cache=True)
+def outcome_kind(word: int) -> int:
+    """Its :class:`Outcome`."""
+    return word >> _KIND_SHIFT & _KIND_MASK
+
+
+@njit(cache=True)
+def outcome_status(word: int) -> int:
+    """Its status; of an ERROR the ExtensionError."""
+    return word & _STATUS_MASK
+
+
+@njit(cache=True)
+def outcome_line(word: int) -> int:
+    """The source line of an ERROR."""
+    return word >> _LINE_SHIFT & _LINE_MASK
+
+
+# --- claims --------------------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def claim_request(store: int, p: int, client: int, sequence: int, acknowledged: int, now_ns: int) -> int:
+    """The claim of a participant for a request that is done with one write. ``acknowledged`` 0: the request may be
+    executed twice. Returns the claim's address; it is good until the next one."""
+    claim = participant_at(store, p) + P_CLAIM
+    store64(claim + K_CLIENT, client)
+    store64(claim + K_SEQUENCE, sequence)
+    store64(claim + K_ACKNOWLEDGED, acknowledged)
+    store64(claim + K_NOW_NS, now_ns)
+    store64(claim + K_WORD, outcome_word(sequence, _STATUS, _OK, 0))
+    store64(claim + K_EFFECT, 0)
+    store64(claim + K_ENTRY, 0)
+    return claim
+
+
+@njit(cache=True)
+def claim_effect(store: int, p: int, client: int, sequence: int, acknowledged: int, now_ns: int, effect: int) -> int:
+    """The claim for the first write of a task, whose word at ``effect`` becomes EFFECT_WRITTEN with it. As
+    :func:`claim_request`."""
+    claim = claim_request(store, p, client, sequence, acknowledged, now_ns)
+    store64(claim + K_WORD, outcome_word(sequence, _EFFECT, _OK, 0))
+    store64(claim + K_VALUE, _owner(participant_at(store, p)))
+    store64(claim + K_EFFECT, effect)
+    return claim
+
+
+@njit(cache=True)
+def _owner(me: int) -> int:
+    return load64(me + P_INCARNATION) << _HOLDER_BITS | load64(me + P_HOLDER) - 1
+
+
+@njit(cache=True)
+def is_alive(store: int, owner: int) -> bool:
+    """Whether the process that an EFFECT names still runs, or has died so lately that it was not recovered from."""
+    return _owner(participant_at(store, owner & (1 << _HOLDER_BITS) - 1)) == owner
+
+
+@njit(cache=True)
+def note_outcome(store: int, me: int, count: int, claim: int, version: int) -> int:
+    """Note what the write of ``claim`` (0: none) records; ``version`` is the new object's. Returns the count of words."""
+    if claim == 0:
+        return count
+    entry, effect = load64(claim + K_ENTRY), load64(claim + K_EFFECT)
+    if entry != 0:
+        word = load64(claim + K_WORD)
+        value = version if outcome_kind(word) == _STATUS else load64(claim + K_VALUE)
+        count = note(store, me, count, entry + E_VALUE, value)
+        count = note(store, me, count, entry + E_WORD, word)
+    if effect != 0:
+        count = note(store, me, count, effect, EFFECT_WRITTEN)
+    return count
+
+
+@njit(cache=True)
+def record_outcome(entry: int, word: int, value: int) -> None:
+    """Record what had no effect, in an entry of another sequence number: one word makes it so."""
+    store64_release(entry + E_VALUE, value)
+    store64_release(entry + E_WORD, word)
