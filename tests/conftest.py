@@ -1,9 +1,9 @@
 """What all tests share: capabilities, names that do not collide, and cleaning up after tests that crashed.
 
-**Capabilities.** A test that needs more of the machine than Python says so by a marker: ``xdp`` or ``redis``. It then
-skips with the reason where the machine lacks it. ``SPLINTER_REQUIRE_CAPABILITIES=1``, which CI sets, makes every skip a
-failure, so that nothing goes untested unnoticed; only a skip whose reason begins with ``OPTIONAL`` stays one (a tool
-that is nice to have).
+**Capabilities.** A test that needs more of the machine than Python says so by a marker: ``xdp``, ``redis`` or
+``memcached``. It then skips with the reason where the machine lacks it. ``SPLINTER_REQUIRE_CAPABILITIES=1``, which CI
+sets, makes every skip a failure, so that nothing goes untested unnoticed; only a skip whose reason begins with
+``OPTIONAL`` stays one (a tool that is nice to have).
 
 **Names.** ``unique_name`` gives a test a name for its namespaces, labs and instances that holds this process's id. At
 the start of a session everything so named by a process that no longer lives is removed.
@@ -42,7 +42,17 @@ def redis_lacks() -> str | None:
     return None if shutil.which("redis-server") else "redis-server is not installed"
 
 
-CAPABILITIES: dict[str, Callable[[], str | None]] = {"xdp": xdp_lacks, "redis": redis_lacks}
+@functools.cache
+def memcached_lacks() -> str | None:
+    """Why comparisons with memcached cannot run here, or None."""
+    return None if shutil.which("memcached") else "memcached is not installed"
+
+
+CAPABILITIES: dict[str, Callable[[], str | None]] = {
+    "xdp": xdp_lacks,
+    "redis": redis_lacks,
+    "memcached": memcached_lacks,
+}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

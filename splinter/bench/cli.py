@@ -35,6 +35,7 @@ def run(
     ] = "default",
     lab: Annotated[bool, typer.Option("--lab", help="Make a lab and a server for the benchmark.")] = False,
     redis: Annotated[bool, typer.Option("--redis", help="Measure redis-server too, on the same link and core.")] = False,
+    memcached: Annotated[bool, typer.Option("--memcached", help="Measure memcached too, on the same link and core.")] = False,
     runs: Annotated[int, typer.Option(help="Every figure is the median of the runs.", min=1)] = _DEFAULTS.runs,
     seconds: Annotated[float, typer.Option(help="Of each run.", min=0.1, max=600)] = 1.0,
     depth: Annotated[
@@ -50,7 +51,7 @@ def run(
     client_core: Annotated[int | None, typer.Option(help="CPU of the load generator; another one if not given.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Measure get and put of a running server, beside the machine's AF_XDP echo.
+    """Measure get and put of a running server, beside the machine's AF_XDP echo and rivals.
 
     Latencies are those of the load generator's clock, from before a request is sent until its reply is there. The echo
     is the same load generator against a loop that only sends packets back: what no server on this machine can beat.
@@ -65,7 +66,7 @@ def run(
             keys=keys,
             key_bytes=key_bytes,
             value_bytes=value_bytes,
-            redis=redis,
+            rivals=tuple(name for name, is_wanted in (("redis", redis), ("memcached", memcached)) if is_wanted),
             server_core=server_core,
             client_core=client_core,
         )

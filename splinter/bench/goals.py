@@ -12,18 +12,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from splinter.bench import arithmetic, compile_time, installs, pushed, restart, worker_time
+from splinter.bench import arithmetic, compile_time, installs, pushed, restart, suite_figures, worker_time
 from splinter.bench.figure import Figure
 from splinter.bench.local_server import lab_server
-from splinter.bench.redis import BENCHMARK_CONNECTIONS
-from splinter.bench.report import ECHO, REDIS_GET, Report
 from splinter.bench.session import Session
 from splinter.bench.suite import Progress, Settings
 from splinter.bench.suite import measure as measure_suite
 from splinter.errors import SplinterError
 
 SERVING, EXTENSIONS, RIVALS = "serving", "extensions", "rivals"
-_DEPTH = 64
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,12 @@ GOALS = (
     _at_least(RIVALS, "get-throughput", 85),
     _at_least(RIVALS, "invoke-throughput", 85),
     _at_least(RIVALS, "redis-latency", 10),
+    _at_least(RIVALS, "memcached-latency", 4),
     _at_least(RIVALS, "redis-throughput", 7),
+    _at_least(RIVALS, "memcached-throughput", 4),
+    _at_least(RIVALS, "fcall-throughput", 8),
+    _at_least(RIVALS, "fcall-latency", 10),
+    _at_least(RIVALS, "chain-redis", 8),
     _at_most(RIVALS, "worker-get", 120),
     _at_most(RIVALS, "tenant-memory", 2048),
     _at_most(RIVALS, "object-overhead", 64),
@@ -165,8 +167,8 @@ def measurings(effort: Effort) -> list[Measuring]:
             partial(arithmetic.measure, effort.arithmetic),
         ),
         Measuring(
-            "get and put beside echo and Redis",
-            ("get-latency", "put-latency", "get-throughput", "put-throughput", "redis-latency", "redis-throughput"),
+            "get, put and invoke beside echo, Redis and memcached",
+            suite_figures.ECHO_FIGURES + suite_figures.RIVAL_FIGURES,
             partial(_suite, effort.suite),
             needs_server=True,
         ),
@@ -222,53 +224,4 @@ def steps(names: Iterable[str], effort: Effort) -> int:
 
 
 def _suite(settings: Settings, session: Session) -> list[Figure]:
-    return figures_of(measure_suite(session.info, settings))
-
-
-def figures_of(report: Report) -> list[Figure]:
-    """The figures that a report of ``splinter bench --redis`` holds."""
-    failed = sum(measurement.failed for measurement in report.measurements)
-    if failed:
-        raise SplinterError(f"{failed} requests were lost or answered wrongly")
-    ratios = {(r["name"], r["depth"], r["ratio"]): r for r in report.ratios()}
-    figures = []
-    for name in ("get", "put"):
-        latency = ratios[name, 1, "latency_over_echo"]
-        share = ratios[name, _DEPTH, "throughput_of_echo"]
-        figures += [
-            Figure(
-                f"{name}-latency",
-                f"{name}, depth 1, median over the AF_XDP echo's",
-                "×",
-                _ends(latency),
-                _p50(report, name=name, over=ECHO),
-            ),
-            Figure(
-                f"{name}-throughput",
-                f"{name}, depth {_DEPTH}, rate of the AF_XDP echo's",
-                "%",
-                tuple(100 * value for value in _ends(share)),
-            ),
-        ]
-    redis = ratios.get((REDIS_GET, 1, "latency_over_get"))
-    if redis is not None:
-        text = "Redis's get over get, one client, depth 1, medians"
-        figures.append(Figure("redis-latency", text, "×", _ends(redis), _p50(report, name="get", over=REDIS_GET)))
-    get = report.find("get", _DEPTH)
-    connections = max(BENCHMARK_CONNECTIONS)
-    rivals = [extra["per_second"] for extra in report.extras if extra["connections"] == connections]
-    if get is not None and rivals:
-        rates = tuple(run.per_second / rival for run, rival in zip(get.runs, rivals, strict=True))
-        text = f"get, depth {_DEPTH}, over Redis's of redis-benchmark, {connections} connections, not pipelined"
-        figures.append(Figure("redis-throughput", text, "×", rates))
-    return figures
-
-
-def _ends(ratio: dict[str, Any]) -> tuple[float, float, float]:
-    """What a ratio of a report keeps of its runs."""
-    return ratio["min"], ratio["median"], ratio["max"]
-
-
-def _p50(report: Report, **names: str) -> dict[str, float]:
-    found = {part: report.find(name, 1) for part, name in names.items()}
-    return {f"{part}_p50_ns": m.latency_ns["p50"]["median"] for part, m in found.items() if m is not None}
+    return suite_figures.figures_of(measure_suite(session.info, settings))

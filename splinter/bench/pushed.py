@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from splinter.bench.figure import Figure, medians
+from splinter.bench.invokes import CHAIN_STEPS, chains, get_by_invoke
 from splinter.bench.process import pinned
 from splinter.bench.session import SLICE_SECONDS, Session
-from splinter.bench.worker_time import invoke_get
 from splinter.bench.workload import (
     KEY_BYTES_DEFAULT,
     NUMBER_BYTES,
@@ -25,13 +25,10 @@ from splinter.bench.workload import (
     uniform,
 )
 from splinter.client import Client
-from splinter.ext.compile import compile_source
 from splinter.ext.library import entry
 
-CHAIN_STEPS = 8
 RECORDS = 4
 DEPTH = 64
-_CHAIN_TABLE = 2
 _U64 = struct.Struct("<Q")
 _SEED = 20180919
 _LISTS = 32  # of keys to aggregate; as many operations
@@ -56,21 +53,9 @@ def measure(session: Session, rounds: Rounds = _DEFAULTS) -> list[Figure]:
 
 
 def _chain(session: Session, rounds: Rounds) -> Figure:
-    """Objects are rings of CHAIN_STEPS, so that an invoke comes back to the key that it began with."""
-    account = session.tenant(_CHAIN_TABLE)
-    client = session.client(account)
-    last = CHAIN_STEPS - 1
-    numbers = range(rounds.chains * CHAIN_STEPS)
-    links = ((_U64.pack(n), _U64.pack(n - last if n % CHAIN_STEPS == last else n + 1)) for n in numbers)
-    session.use_stack()
-    client.put_many(links, table=_CHAIN_TABLE)
-    signature = client.install(entry("scan").sources["scan"]).signature
-    arguments = signature.pack((_CHAIN_TABLE, 0, CHAIN_STEPS))
-    scan = invoke_operation(account, "scan", arguments, number_at=NUMBER_BYTES, reply=bytes(NUMBER_BYTES))
-    step = replace(get_operation(account, NUMBER_BYTES, NUMBER_BYTES), reply=None)  # the next key, not its own
-    # A chain's next key is the reply before: at depth 1 the keys in turn ask for the same, in the same time.
-    get = partial(session.slice, uniform(step, len(numbers)), 1, rounds.seconds)
-    invoke = partial(session.slice, uniform(scan, len(numbers)), 1, rounds.seconds)
+    step, scan = chains(session, rounds.chains)
+    get = partial(session.slice, step, 1, rounds.seconds)
+    invoke = partial(session.slice, scan, 1, rounds.seconds)
     gets, invokes = [], []
     for _ in range(rounds.count):
         gets.append(CHAIN_STEPS * get().latency_ns["p50"])
@@ -86,14 +71,11 @@ def _chain(session: Session, rounds: Rounds) -> Figure:
 
 def _records(session: Session, rounds: Rounds) -> list[Figure]:
     account = session.tenant()
-    client = session.client(account)
+    invoke = get_by_invoke(session, account, rounds.keys)
+    lists = _aggregates(account, session.client(account), rounds.keys)
+    native = uniform(get_operation(account), rounds.keys)
     with pinned(session.client_core):
         session.load.preload(put_operation(account), rounds.keys)
-    compiled_get = compile_source(entry("get").sources["get"])
-    client.install(entry("get").sources["get"])
-    lists = _aggregates(account, client, rounds.keys)
-    native = uniform(get_operation(account), rounds.keys)
-    invoke = uniform(invoke_get(account, compiled_get), rounds.keys)
     gets, aggregates, invokes = [], [], []
     for _ in range(rounds.count):
         gets.append(session.slice(native, DEPTH, rounds.seconds).per_second)

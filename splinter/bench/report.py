@@ -14,9 +14,24 @@ from splinter.bench.histogram import PERCENTILES
 from splinter.bench.result import Result
 
 ECHO = "echo"
-REDIS_GET = "redis get"
-OPERATIONS = ("get", "put")
 _MEDIAN = "p50"
+# Of each rival's measurement, ours that does the same; what stands behind a comma is how the rival was asked.
+COUNTERPARTS = {
+    "redis get": "get",
+    "redis set": "put",
+    "redis evalsha": "invoke get",
+    "redis fcall": "invoke get",
+    "redis fcall chain": "invoke scan",
+    "memcached get": "get",
+    "memcached set": "put",
+    "memcached UDP get": "get",
+    "memcached UDP set": "put",
+}
+
+
+def counterpart(name: str) -> str | None:
+    """Our measurement to compare a rival's with; None when it is no rival's."""
+    return COUNTERPARTS.get(name.partition(",")[0])
 
 
 def spread(values: Iterable[float]) -> dict[str, float]:
@@ -85,7 +100,7 @@ class Report:
         return next((m for m in self.measurements if (m.name, m.depth) == (name, depth)), None)
 
     def ratios(self) -> list[dict[str, Any]]:
-        """Each slice over the echo's slice beside it, Redis's over get's: of each run the median, of these the median.
+        """Each slice of ours over the echo's beside it, a rival's over ours: of each run the median, of these the median.
 
         Neighbouring slices and not medians are divided, so that what disturbs the machine for a while stands on both
         sides.
@@ -93,12 +108,13 @@ class Report:
         found = []
         for measurement in self.measurements:
             limit = self.find(ECHO, measurement.depth)
-            if measurement.name in OPERATIONS and limit is not None:
-                found.append(_ratio("latency_over_echo", measurement, limit, lambda run: run.latency_ns[_MEDIAN]))
-                found.append(_ratio("throughput_of_echo", measurement, limit, lambda run: run.per_second))
-            get = self.find("get", measurement.depth)
-            if measurement.name == REDIS_GET and get is not None:
-                found.append(_ratio("latency_over_get", measurement, get, lambda run: run.latency_ns[_MEDIAN]))
+            ours = self.find(counterpart(measurement.name) or "", measurement.depth)
+            if ours is not None:
+                found.append(_ratio("latency_over_ours", measurement, ours, _p50))
+                found.append(_ratio("throughput_of_ours", measurement, ours, _per_second))
+            elif limit is not None and limit is not measurement:
+                found.append(_ratio("latency_over_echo", measurement, limit, _p50))
+                found.append(_ratio("throughput_of_echo", measurement, limit, _per_second))
         return [ratio for ratio in found if "median" in ratio]
 
     def to_json(self) -> dict[str, Any]:
@@ -135,23 +151,42 @@ class Report:
 
     def notes(self) -> list[str]:
         """What does not fit into the table, a line each."""
-        lines = [
-            f"redis get takes {ratio['median']:.1f} × as long as get (medians at depth {ratio['depth']})"
-            for ratio in self.ratios()
-            if ratio["ratio"] == "latency_over_get"
-        ]
-        for connections in sorted({extra["connections"] for extra in self.extras}):
-            found = [extra for extra in self.extras if extra["connections"] == connections]
-            rate = statistics.median(extra["per_second"] for extra in found)
-            latency = statistics.median(extra["latency_ns"][_MEDIAN] for extra in found)
-            lines.append(f"{found[0]['name']}, connections: {connections}: {rate:,.0f} per second, p50 {latency / 1000:.0f} µs")
+        lines = []
+        for ratio in self.ratios():
+            if ratio["ratio"] == "latency_over_ours":
+                share = self.ratio(ratio["name"], ratio["depth"], "throughput_of_ours")
+                slower = f", at 1/{1 / share['median']:.1f} of the rate" if share and share["median"] else ""
+                name = f"{ratio['name']}, depth {ratio['depth']}, beside {ratio['over']}"
+                lines.append(f"{name}: takes {ratio['median']:.1f} × as long{slower}")
+        for name, connections in dict.fromkeys((extra["name"], extra["connections"]) for extra in self.extras):
+            rate, latency = (statistics.median(self.extra(name, connections, what)) for what in ("per_second", _MEDIAN))
+            lines.append(f"{name}, connections: {connections}: {rate:,.0f} per second, p50 {latency / 1000:.0f} µs")
+        for name, configuration in self.circumstances.get("rivals", {}).items():
+            lines.append(f"{name}: {configuration['version']}: {configuration['command']}")
         machine = self.circumstances.get("machine", {})
         return [*lines, ", ".join(f"{name} {value}" for name, value in machine.items())]
+
+    def ratio(self, name: str, depth: int, kind: str) -> dict[str, Any] | None:
+        """One of :meth:`ratios`."""
+        return next((r for r in self.ratios() if (r["name"], r["depth"], r["ratio"]) == (name, depth, kind)), None)
+
+    def extra(self, name: str, connections: int, what: str) -> list[float]:
+        """What another program found in each run: ``per_second``, or a percentile in ns."""
+        found = [extra for extra in self.extras if (extra["name"], extra["connections"]) == (name, connections)]
+        return [extra["latency_ns"].get(what, extra.get(what)) for extra in found]
 
 
 def _half_range(values: dict[str, float]) -> float:
     """How far smallest and largest value are from the middle between them, as a part of the median."""
     return (values["max"] - values["min"]) / 2 / values["median"] if values["median"] else 0.0
+
+
+def _p50(run: Result) -> float:
+    return run.latency_ns[_MEDIAN]
+
+
+def _per_second(run: Result) -> float:
+    return run.per_second
 
 
 def _ratio(kind: str, what: Measurement, over: Measurement, figure: Any) -> dict[str, Any]:

@@ -15,18 +15,19 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from splinter.bench import redis
+from splinter.bench import invokes, rivals
 from splinter.bench.machine import machine, versions
 from splinter.bench.process import pinned
-from splinter.bench.report import ECHO, REDIS_GET, Measurement, Report
+from splinter.bench.report import ECHO, Measurement, Report
 from splinter.bench.result import Result
-from splinter.bench.session import admin_of, cores_of, load_client, netns_of, remove_tenant
+from splinter.bench.rival import CONNECTIONS, Objects
+from splinter.bench.session import Session
 from splinter.bench.workload import (
     KEY_BYTES_DEFAULT,
     KEYS_DEFAULT,
     VALUE_BYTES_DEFAULT,
     Account,
-    Operation,
+    Workload,
     get_operation,
     put_operation,
     uniform,
@@ -34,11 +35,15 @@ from splinter.bench.workload import (
 from splinter.server.instance import InstanceInfo
 
 Progress = Callable[[str], None]  # called with a sentence before each step
+_CHAINS = 10_000
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to measure. ``depths`` are numbers of requests under way at a time; sizes in bytes."""
+    """How to measure. ``depths`` are numbers of requests under way at a time; sizes in bytes.
+
+    With ``rivals`` (of :data:`splinter.bench.rivals.NAMES`), Splinter is measured at their depths and by invoke as well.
+    """
 
     runs: int = 5
     slices: int = 10
@@ -48,13 +53,13 @@ class Settings:
     keys: int = KEYS_DEFAULT
     key_bytes: int = KEY_BYTES_DEFAULT
     value_bytes: int = VALUE_BYTES_DEFAULT
-    redis: bool = False
+    rivals: tuple[str, ...] = ()
     server_core: int | None = None  # None: the last of the server's
     client_core: int | None = None  # None: the first that is not the server's
 
     def steps(self) -> int:
         """How many times :func:`measure` reports progress."""
-        return 2 + self.runs * (self.slices + self.redis)
+        return 2 + self.runs * (self.slices + bool(self.rivals))
 
 
 def measure(info: InstanceInfo, settings: Settings, progress: Progress = lambda text: None) -> Report:
@@ -62,93 +67,87 @@ def measure(info: InstanceInfo, settings: Settings, progress: Progress = lambda 
 
     Raises :class:`SplinterError` when the server cannot be reached from here or refuses.
     """
-    server_core, client_core = cores_of(info, settings.server_core, settings.client_core)
-    plan: list[tuple[Measurement, Callable[[], Result]]] = []
-    extras: list[dict[str, Any]] = []
+    objects = Objects(settings.keys, settings.key_bytes, settings.value_bytes)
     with contextlib.ExitStack() as stack:
         progress("preparing")
-        admin = stack.enter_context(admin_of(info))
-        tenant = admin.create_tenant(home=info.cores.index(server_core))
-        stack.callback(remove_tenant, admin, tenant.tenant)
-        client = stack.enter_context(load_client(info))
-        account = Account(tenant.tenant, tenant.token)
-        get = get_operation(account, settings.key_bytes, settings.value_bytes)
-        put = put_operation(account, settings.key_bytes, settings.value_bytes)
-        limit = stack.enter_context(_echo(info, server_core, client_core)) if info.transport == "xdp" else None
-        rival = stack.enter_context(_redis(info, settings, server_core)) if settings.redis else None
-        timing = {"seconds": settings.seconds, "warmup_seconds": settings.warmup_seconds}
-
-        def splinter(operation: Operation, depth: int) -> Result:
-            with pinned(client_core):
-                return client.run(uniform(operation, settings.keys), depth=depth, **timing)
-
-        def redis_get() -> Result:
-            assert rival is not None
-            with pinned(client_core):
-                return rival.run(**timing)
-
-        for depth in settings.depths:
-            if limit is not None:
-                plan.append((Measurement(ECHO, depth), partial(limit.measure, depth, **timing)))
-            for operation in (get, put):
-                plan.append((Measurement(operation.name, depth), partial(splinter, operation, depth)))
-        if rival is not None:
-            plan.append((Measurement(REDIS_GET, 1), redis_get))
+        session = stack.enter_context(Session(info, settings.server_core, settings.client_core))
+        place = rivals.Place(
+            info.address, info.netns, session.netns, session.server_core, session.client_core, settings.seconds,
+            settings.warmup_seconds,
+        )  # fmt: skip
+        prepared = {name: stack.enter_context(rivals.running(name, place, objects)) for name in settings.rivals}
+        account = session.tenant()
+        workloads = _workloads(session, account, settings)
+        plan: rivals.Plan = []
+        if info.transport == "xdp":
+            limit = stack.enter_context(_echo(session))
+            for depth in sorted({depth for _, depths in workloads for depth in depths}):
+                plan.append((Measurement(ECHO, depth), partial(_limit, limit, depth, settings)))
+        for workload, depths in workloads:
+            plan += [(Measurement(workload.name, d), partial(_ours, session, workload, d, settings)) for d in depths]
+        for rival in prepared.values():
+            plan += rival.plan
 
         progress(f"storing {settings.keys:,} objects")
-        with pinned(client_core):
-            client.preload(put, settings.keys)
+        with pinned(session.client_core):
+            session.load.preload(put_operation(account, settings.key_bytes, settings.value_bytes), settings.keys)
+        extras = []
         for run in range(settings.runs):
-            for _ in range(settings.slices):
-                progress(f"run {run + 1} of {settings.runs}: " + ", ".join(dict.fromkeys(m.name for m, _ in plan)))
+            for number in range(settings.slices):
+                progress(f"run {run + 1} of {settings.runs}, slice {number + 1} of {settings.slices}")
                 for measurement, measure_slice in plan:
                     measurement.add(run, measure_slice())
-            if rival is not None:
-                progress(f"run {run + 1} of {settings.runs}: redis-benchmark")
-                run_seconds = settings.seconds * settings.slices
-                for connections in redis.BENCHMARK_CONNECTIONS:
-                    found = rival.benchmark(core=client_core, seconds=run_seconds, connections=connections)
-                    extras.append({"run": run + 1, **found})
+            if prepared:
+                progress(f"run {run + 1} of {settings.runs}: the rivals' own load generators")
+            for other in [other for rival in prepared.values() for other in rival.others]:
+                extras.append({"run": run + 1, **other(settings.seconds * settings.slices)})
+        cores = {"server_core": session.server_core, "client_core": session.client_core}
     circumstances = {
         "machine": machine(),
-        "versions": versions() | ({"redis": redis.version()} if settings.redis else {}),
+        "versions": versions(),
         "server": {"transport": info.transport, "xdp_mode": info.xdp_mode, "cores": list(info.cores)},
-        "settings": asdict(settings) | {"server_core": server_core, "client_core": client_core},
+        "rivals": {name: rival.configuration for name, rival in prepared.items()},
+        "settings": asdict(settings) | cores,
     }
     return Report([measurement for measurement, _ in plan], circumstances, extras)
 
 
+def _workloads(session: Session, account: Account, settings: Settings) -> list[tuple[Workload, tuple[int, ...]]]:
+    """What Splinter is asked, and at which depths: beside rivals, at theirs as well."""
+    get = uniform(get_operation(account, settings.key_bytes, settings.value_bytes), settings.keys)
+    put = uniform(put_operation(account, settings.key_bytes, settings.value_bytes), settings.keys)
+    if not settings.rivals:
+        return [(get, settings.depths), (put, settings.depths)]
+    theirs = (1, CONNECTIONS)
+    depths = tuple(sorted({*settings.depths, *theirs}))
+    _, scan = invokes.chains(session, _CHAINS)
+    invoke = invokes.get_by_invoke(session, account, settings.keys, settings.key_bytes, settings.value_bytes)
+    return [(get, depths), (put, depths), (invoke, depths), (scan, theirs)]
+
+
+def _ours(session: Session, workload: Workload, depth: int, settings: Settings) -> Result:
+    with pinned(session.client_core):
+        return session.load.run(workload, depth=depth, seconds=settings.seconds, warmup_seconds=settings.warmup_seconds)
+
+
+def _limit(limit: Any, depth: int, settings: Settings) -> Result:
+    result: Result = limit.measure(depth, seconds=settings.seconds, warmup_seconds=settings.warmup_seconds)
+    return result
+
+
 @contextlib.contextmanager
-def _echo(info: InstanceInfo, server_core: int, client_core: int) -> Any:
+def _echo(session: Session) -> Any:
     from splinter.bench.echo import EchoLimit
     from splinter.net.lab import Lab
 
     with (
-        Lab(f"echo-{os.getpid()}", info.queues) as lab,
+        Lab(f"echo-{os.getpid()}", session.info.queues) as lab,
         EchoLimit(
             lab.server.namespace,
             lab.client.namespace,
             lab.server.address,
-            server_core=server_core,
-            client_core=client_core,
+            server_core=session.server_core,
+            client_core=session.client_core,
         ) as limit,
     ):
         yield limit
-
-
-@contextlib.contextmanager
-def _redis(info: InstanceInfo, settings: Settings, core: int) -> Any:
-    with (
-        redis.RedisServer(info.address, core=core, netns=info.netns) as server,
-        contextlib.closing(
-            redis.RedisClient(
-                server,
-                settings.keys,
-                netns=netns_of(info),
-                key_bytes=settings.key_bytes,
-                value_bytes=settings.value_bytes,
-            )
-        ) as client,
-    ):
-        client.preload()
-        yield client

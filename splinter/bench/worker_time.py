@@ -50,12 +50,17 @@ class Counts:
 _DEFAULTS = Counts()
 
 
-def invoke_get(account: Account, compiled: CompiledExtension, key_bytes: int = KEY_BYTES_DEFAULT) -> Operation:
+def invoke_get(
+    account: Account,
+    compiled: CompiledExtension,
+    key_bytes: int = KEY_BYTES_DEFAULT,
+    value_bytes: int = VALUE_BYTES_DEFAULT,
+) -> Operation:
     """The library's ``get`` asked for the same object, and with the same answer, as the native get of the benchmark."""
     key = key_template(key_bytes)
     arguments = compiled.signature.pack((account.table, key))
     number_at = len(arguments) - NUMBER_BYTES  # the number ends the key, and the key ends the arguments
-    return invoke_operation(account, compiled.name, arguments, number_at=number_at, reply=value_template())
+    return invoke_operation(account, compiled.name, arguments, number_at=number_at, reply=value_template(value_bytes))
 
 
 def measure(counts: Counts = _DEFAULTS) -> list[Figure]:

@@ -12,13 +12,15 @@ import pytest
 from splinter.bench.goals import EXTENSIONS, GOALS
 from splinter.bench.local_server import running_server
 from splinter.bench.machine import versions
-from splinter.bench.redis import RedisClient, RedisServer
 from splinter.client.admin import Admin
 from splinter.errors import SplinterError
 from splinter.net import netns
 from splinter.server import instance as instances
 
 SHORT = ("--runs", "2", "--seconds", "0.2", "--keys", "1000")
+SPLINTER = ("get", "put", "invoke get")
+REDIS = ("redis get", "redis set", "redis evalsha", "redis fcall")
+MEMCACHED = tuple(f"memcached{transport} {operation}" for transport in ("", " UDP") for operation in ("get", "set"))
 LIMIT_SECONDS = 200  # a first server compiles all its code
 
 
@@ -40,15 +42,18 @@ def _bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 @pytest.mark.xdp
 @pytest.mark.redis
+@pytest.mark.memcached
 def test_one_command_measures_everything_and_leaves_nothing() -> None:
-    process = _start("--lab", "--redis", "--json", *SHORT)
+    process = _start("--lab", "--redis", "--memcached", "--json", *SHORT)
     out, err = process.communicate(timeout=LIMIT_SECONDS)
     assert process.returncode == 0, err
     document = json.loads(out)
     found = {(result["name"], result["depth"]): result for result in document["results"]}
     assert set(found) == {
-        *((name, depth) for name in ("echo", "get", "put") for depth in (1, 64)),
-        ("redis get", 1),
+        *((name, depth) for name in ("echo", *SPLINTER) for depth in (1, 50, 64)),
+        *((name, depth) for name in ("invoke scan", "redis fcall chain", *REDIS, *MEMCACHED) for depth in (1, 50)),
+        *((f"{name}, spinning client", 1) for name in ("redis get", "memcached get", "memcached UDP get")),
+        *((f"{name}, pipelined by 16", 800) for name in REDIS),
     }
     for result in found.values():
         assert result["failed"] == 0
@@ -56,17 +61,13 @@ def test_one_command_measures_everything_and_leaves_nothing() -> None:
         assert result["per_second"]["min"] > 0
         assert 0 < result["latency_ns"]["p50"]["median"] <= result["latency_ns"]["p99.99"]["median"]
     assert all(run["checked"] > 0 for run in found["get", 1]["runs"])
-    assert {(r["name"], r["depth"], r["ratio"]) for r in document["ratios"]} == {
-        *(
-            (name, depth, ratio)
-            for name in ("get", "put")
-            for depth in (1, 64)
-            for ratio in ("latency_over_echo", "throughput_of_echo")
-        ),
-        ("redis get", 1, "latency_over_get"),
-    }
+    ratios = {(r["name"], r["depth"], r["ratio"]): r["over"] for r in document["ratios"]}
+    assert ratios["put", 64, "throughput_of_echo"] == "echo"
+    assert ratios["memcached UDP set", 50, "throughput_of_ours"] == "put"
+    assert ratios["redis fcall chain", 1, "latency_over_ours"] == "invoke scan"
     assert {extra["connections"] for extra in document["extras"]} == {1, 50}
-    assert document["command"] == "splinter bench --lab --redis --json " + " ".join(SHORT)
+    assert all(document["rivals"][name]["command"].startswith(name) for name in ("redis", "memcached"))
+    assert document["command"] == "splinter bench --lab --redis --memcached --json " + " ".join(SHORT)
     assert document["versions"].items() >= versions().items()
     assert document["machine"]["cpus"] >= 1
     assert not [name for name in netns.names() if name.split("-")[1:2] == [str(process.pid)]]
@@ -147,18 +148,3 @@ def test_settings_out_of_range_are_refused(arguments: tuple[str, ...], word: str
     assert ran.returncode != 0
     assert word in ran.stderr
     assert "Traceback" not in ran.stderr
-
-
-@pytest.mark.redis
-def test_redis_is_asked_for_what_was_stored() -> None:
-    with RedisServer("127.0.0.1", core=max(os.sched_getaffinity(0)), port=16_379) as server:
-        client = RedisClient(server, 1000)
-        try:
-            client.preload()
-            result = client.run(seconds=0.1, warmup_seconds=0.0)
-            assert result.recorded > 0
-            assert result.failed == 0
-            client._keys = 2000  # half of the keys are not there
-            assert client.run(seconds=0.1, warmup_seconds=0.0).corrupt > 0
-        finally:
-            client.close()

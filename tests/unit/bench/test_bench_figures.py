@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 from splinter.bench import goals
 from splinter.bench.cli import bench_app
 from splinter.bench.figure import Figure, medians, shown
-from splinter.bench.goals import GOALS, Effort, Found, Goal, Outcome, figures_of
-from splinter.bench.report import ECHO, REDIS_GET, Measurement, Report
+from splinter.bench.goals import GOALS, Effort, Found, Goal, Outcome
+from splinter.bench.report import ECHO, Measurement, Report
 from splinter.bench.result import Result
+from splinter.bench.suite_figures import figures_of
 from splinter.errors import SplinterError
 
 RUNNER = CliRunner()
@@ -77,17 +78,28 @@ def _report(failures: int = 0) -> Report:
     measurements = [
         _measurement(ECHO, 1, 1000, 1000), _measurement("get", 1, 1200, 900), _measurement("put", 1, 1500, 700),
         _measurement(ECHO, 64, 9000, 5000), _measurement("get", 64, 9900, 4500), _measurement("put", 64, 9900, 3500),
-        _measurement(REDIS_GET, 1, 12_000, 80),
+        _measurement("invoke get", 1, 1300, 800), _measurement("invoke scan", 1, 1500, 800),
+        _measurement("redis get", 1, 12_000, 80), _measurement("memcached UDP get", 1, 6000, 80),
+        _measurement("redis fcall", 1, 15_600, 80), _measurement("redis fcall chain", 1, 16_500, 80),
+        _measurement(ECHO, 50, 9000, 5000), _measurement("get", 50, 9900, 4400), _measurement("invoke get", 50, 9900, 4000),
+        _measurement("redis get", 50, 99_000, 440), _measurement("redis fcall", 50, 99_000, 400),
+        _measurement("memcached get", 50, 99_000, 1000), _measurement("memcached UDP get", 50, 99_000, 1100),
     ]  # fmt: skip
     measurements[1].slices[0][0].lost = failures
-    return Report(measurements, {}, [{"connections": 50, "per_second": 450.0}, {"connections": 1, "per_second": 9.0}])
+    others = [("redis get", 50, 550.0), ("redis fcall", 50, 300.0), ("redis get", 1, 9.0)]
+    extras = [
+        {"name": f"{name}, redis-benchmark", "connections": count, "per_second": rate, "latency_ns": {"p50": 1}}
+        for name, count, rate in others
+    ]
+    return Report(measurements, {}, extras)
 
 
 def test_the_report_s_ratios_become_figures() -> None:
     found = {figure.name: figure.median for figure in figures_of(_report())}
     expected = {
         "get-latency": 1.2, "get-throughput": 90, "put-latency": 1.5, "put-throughput": 70, "redis-latency": 10,
-        "redis-throughput": 10,
+        "redis-throughput": 8, "memcached-latency": 5, "memcached-throughput": 4, "fcall-latency": 12,
+        "fcall-throughput": 10, "chain-redis": 11,
     }  # fmt: skip
     assert found == pytest.approx(expected, rel=1e-2)
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from rich.console import Console
 
-from splinter.bench.report import ECHO, REDIS_GET, Measurement, Report, spread
+from splinter.bench.report import COUNTERPARTS, ECHO, Measurement, Report, counterpart, spread
 from splinter.bench.result import Result
 
 
@@ -22,6 +22,7 @@ def _measurement(name: str, depth: int, *runs: tuple[int, int]) -> Measurement:
     return Measurement(name, depth, [[_result(name, depth, latency, rate)] for latency, rate in runs])
 
 
+REDIS_GET = "redis get"
 REPORT = Report(
     [
         _measurement(ECHO, 1, (1000, 100), (1000, 100), (2000, 50)),
@@ -42,7 +43,21 @@ def test_ratios_are_taken_slice_by_slice() -> None:
     assert ratios["get", "latency_over_echo"]["median"] == pytest.approx(1.2, rel=1e-3)
     assert ratios["get", "latency_over_echo"]["max"] == pytest.approx(1.3, rel=1e-3)
     assert ratios["get", "throughput_of_echo"]["median"] == pytest.approx(0.9)
-    assert ratios[REDIS_GET, "latency_over_get"]["median"] == pytest.approx(10, rel=1e-2)
+    assert ratios[REDIS_GET, "latency_over_ours"]["median"] == pytest.approx(10, rel=1e-2)
+
+
+def test_a_rival_is_compared_with_what_does_the_same() -> None:
+    assert counterpart("redis get, spinning client") == counterpart("redis get") == "get"
+    assert counterpart("get") is counterpart(ECHO) is None
+    assert not set(COUNTERPARTS) & set(COUNTERPARTS.values())
+
+
+def test_notes_name_rivals_and_their_configuration() -> None:
+    extras = [{"name": "other", "connections": 2, "per_second": rate, "latency_ns": {"p50": 9000}} for rate in (10.0, 30.0)]
+    rivals = {"redis": {"version": "Redis 7", "command": "redis-server --port 1"}}
+    notes = "\n".join(Report(REPORT.measurements, {"rivals": rivals}, extras).notes())
+    for text in ("redis get, depth 1, beside get: takes 10.0 ×", "20 per second, p50 9 µs", "Redis 7: redis-server --port 1"):
+        assert text in notes
 
 
 def test_without_an_echo_there_are_no_ratios() -> None:

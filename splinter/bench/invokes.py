@@ -1,0 +1,58 @@
+"""Workloads that run extensions, beside the gets that they stand for: prepared on a session's server.
+
+Each function is called before the session's load generator is opened, or closes it: it stores objects and installs by the
+Python client.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+
+from splinter.bench.session import Session
+from splinter.bench.worker_time import invoke_get
+from splinter.bench.workload import (
+    KEY_BYTES_DEFAULT,
+    NUMBER_BYTES,
+    VALUE_BYTES_DEFAULT,
+    Account,
+    Workload,
+    get_operation,
+    invoke_operation,
+    uniform,
+)
+from splinter.ext.compile import compile_source
+from splinter.ext.library import entry
+
+CHAIN_STEPS = 8
+_CHAIN_TABLE = 2
+_U64 = struct.Struct("<Q")
+
+
+def get_by_invoke(
+    session: Session, account: Account, keys: int, key_bytes: int = KEY_BYTES_DEFAULT, value_bytes: int = VALUE_BYTES_DEFAULT
+) -> Workload:
+    """The library's ``get`` of the same objects as the benchmark's native gets."""
+    session.use_stack()
+    text = entry("get").sources["get"]
+    session.client(account).install(text)
+    return uniform(invoke_get(account, compile_source(text), key_bytes, value_bytes), keys)
+
+
+def chains(session: Session, count: int, steps: int = CHAIN_STEPS) -> tuple[Workload, Workload]:
+    """One step of a chain by a get, and ``steps`` of them by one invoke of ``scan``; a new tenant's ``count`` chains.
+
+    Objects are rings of ``steps``, so that an invoke comes back to the key that it began with. A chain's next key is the
+    reply before: at depth 1, gets of keys in turn ask for the same in the same time.
+    """
+    account = session.tenant(_CHAIN_TABLE)
+    session.use_stack()
+    client, last = session.client(account), steps - 1
+    numbers = range(count * steps)
+    links = ((_U64.pack(n), _U64.pack(n - last if n % steps == last else n + 1)) for n in numbers)
+    client.put_many(links, table=_CHAIN_TABLE)
+    signature = client.install(entry("scan").sources["scan"]).signature
+    arguments = signature.pack((_CHAIN_TABLE, 0, steps))
+    scan = invoke_operation(account, "scan", arguments, number_at=NUMBER_BYTES, reply=bytes(NUMBER_BYTES))
+    step = replace(get_operation(account, NUMBER_BYTES, NUMBER_BYTES), reply=None)  # the next key, not its own
+    return uniform(step, len(numbers)), uniform(scan, len(numbers))

@@ -1,0 +1,56 @@
+"""Functions in Lua that Redis runs beside its data: the counterparts of extensions.
+
+Each is a body with ``KEYS`` and ``ARGV`` as Redis names them. It is called as an ad-hoc script (``EVALSHA``) or as a function
+of a library (``FCALL``, Redis 7): the logic is the same text.
+"""
+
+from __future__ import annotations
+
+from splinter.bench.redis import RedisServer, ask, command
+
+GET = "return redis.call('GET', KEYS[1])"
+
+# Follow ARGV[1] pointers: a value is the next key.
+CHAIN = """
+local key = KEYS[1]
+for _ = 1, tonumber(ARGV[1]) do
+  key = redis.call('GET', key)
+end
+return key
+"""
+
+# Sum of the decimal numbers that the values begin with, ARGV[1] digits each.
+AGGREGATE = """
+local total = 0
+for _, value in ipairs(redis.call('MGET', unpack(KEYS))) do
+  total = total + tonumber(string.sub(value, 1, tonumber(ARGV[1])))
+end
+return total
+"""
+
+_LIBRARY = "splinter"
+
+
+def load_script(server: RedisServer, netns: str | None, body: str) -> bytes:
+    """Have Redis keep a body for ``EVALSHA``; returns its digest. Raises :class:`SplinterError` when it is not Lua."""
+    return ask(server, netns, b"SCRIPT", b"LOAD", body.encode())
+
+
+def load_functions(server: RedisServer, netns: str | None, bodies: dict[str, str]) -> None:
+    """Install bodies as functions for ``FCALL``, by name, in place of those before.
+
+    Raises :class:`SplinterError` when one is not Lua.
+    """
+    functions = [f"redis.register_function('{name}', function(KEYS, ARGV)\n{body}\nend)" for name, body in bodies.items()]
+    library = "\n".join([f"#!lua name={_LIBRARY}", *functions])
+    ask(server, netns, b"FUNCTION", b"LOAD", b"REPLACE", library.encode())
+
+
+def evalsha(digest: bytes, keys: list[bytes], *arguments: bytes) -> bytes:
+    """The command that runs a script kept by :func:`load_script`."""
+    return command(b"EVALSHA", digest, b"%d" % len(keys), *keys, *arguments)
+
+
+def fcall(name: str, keys: list[bytes], *arguments: bytes) -> bytes:
+    """The command that runs a function installed by :func:`load_functions`."""
+    return command(b"FCALL", name.encode(), b"%d" % len(keys), *keys, *arguments)

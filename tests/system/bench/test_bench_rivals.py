@@ -1,0 +1,111 @@
+"""The rivals: each answers what it was asked, and a wrong answer is noticed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from splinter.bench import memcached, redis, redis_lua
+from splinter.bench.rival import Objects, version
+from splinter.bench.text_client import Script, TextClient
+from splinter.errors import SplinterError
+from tests.support.servers import free_port
+
+OBJECTS = Objects(1000)
+MISSING = Objects(2000)  # half of them are not there
+ADDRESS = "127.0.0.1"
+
+
+@pytest.fixture(scope="module")
+def redis_server() -> Iterator[redis.RedisServer]:
+    with redis.RedisServer(ADDRESS, core=max(os.sched_getaffinity(0)), port=free_port()) as server:
+        redis.preload(server, OBJECTS, None)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def memcached_server() -> Iterator[memcached.MemcachedServer]:
+    with memcached.MemcachedServer(ADDRESS, core=max(os.sched_getaffinity(0)), port=free_port()) as server:
+        memcached.preload(server, OBJECTS, None)
+        yield server
+
+
+def recorded(client: TextClient, script: Script) -> int:
+    """Replies in a moment, all of them right."""
+    result = client.run(script, seconds=0.1, warmup_seconds=0.0)
+    assert result.failed == 0
+    return result.recorded
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("connections", [1, 50])
+def test_redis_gets_and_sets(redis_server: redis.RedisServer, connections: int) -> None:
+    with TextClient(lambda: redis_server.connect(None), connections) as client:
+        for script in (redis.get_script(OBJECTS), redis.set_script(OBJECTS), redis.get_script(OBJECTS, pipeline=16)):
+            assert recorded(client, script) > connections
+        assert client.run(redis.get_script(MISSING), seconds=0.1, warmup_seconds=0.0).corrupt > 0
+
+
+@pytest.mark.redis
+def test_redis_runs_functions_of_both_kinds(redis_server: redis.RedisServer) -> None:
+    digest = redis_lua.load_script(redis_server, None, redis_lua.CHAIN)
+    redis_lua.load_functions(redis_server, None, {"chain": redis_lua.CHAIN, "total": redis_lua.AGGREGATE})
+    ring = [(b"ring%d" % n, b"ring%d" % ((n + 1) % 5)) for n in range(5)]
+    redis.store(redis_server, [*ring, (b"a", b"0012 apples"), (b"b", b"0030")], None)
+    requests = [
+        redis_lua.evalsha(digest, [b"ring1"], b"3"),
+        redis_lua.fcall("chain", [b"ring1"], b"5"),
+        redis_lua.fcall("total", [b"a", b"b"], b"4"),
+    ]
+    with TextClient(lambda: redis_server.connect(None)) as client:
+        script = Script("functions", requests, [redis.bulk(b"ring4"), redis.bulk(b"ring1"), redis.integer(42)])
+        assert client.run_once(script).recorded == 3
+    with pytest.raises(SplinterError, match="SCRIPT"):
+        redis_lua.load_script(redis_server, None, "no Lua at all")
+
+
+@pytest.mark.redis
+def test_redis_benchmark_is_read(redis_server: redis.RedisServer) -> None:
+    core = min(os.sched_getaffinity(0))
+    words = [b"GET", redis.random_key(OBJECTS)]
+    found = redis.benchmark(redis_server, "redis get", words, OBJECTS, netns=None, core=core, seconds=0.1, connections=2)
+    assert found["per_second"] > 0
+    assert found["latency_ns"]["p99"] >= found["latency_ns"]["p50"] > 0
+    assert "redis-benchmark" in found["command"]
+
+
+@pytest.mark.memcached
+@pytest.mark.parametrize("connections", [1, 50])
+@pytest.mark.parametrize("is_datagram", [False, True])
+def test_memcached_gets_and_sets(memcached_server: memcached.MemcachedServer, connections: int, is_datagram: bool) -> None:
+    connect = memcached_server.connect_udp if is_datagram else memcached_server.connect
+    with TextClient(lambda: connect(None), connections, is_datagram=is_datagram) as client:
+        for script in (memcached.get_script(OBJECTS), memcached.set_script(OBJECTS)):
+            assert recorded(client, script) > connections
+        assert client.run(memcached.get_script(MISSING), seconds=0.1, warmup_seconds=0.0).corrupt > 0
+
+
+@pytest.mark.redis
+@pytest.mark.memcached
+def test_rivals_say_who_they_are_and_how_they_were_started(
+    redis_server: redis.RedisServer, memcached_server: memcached.MemcachedServer
+) -> None:
+    for server in (redis_server, memcached_server):
+        assert str(server.port) in server.command
+        assert any(digit.isdigit() for digit in version(server.program))
+
+
+@pytest.mark.redis
+def test_a_rival_that_does_not_start_says_why(redis_server: redis.RedisServer) -> None:
+    with (
+        redis.RedisServer(ADDRESS, core=max(os.sched_getaffinity(0)), port=1 << 17) as second,
+        pytest.raises(SplinterError, match="did not start"),
+    ):
+        second.connect(None)
+
+
+def test_too_short_keys_are_refused() -> None:
+    with pytest.raises(ValueError, match="key"):
+        Objects(key_bytes=8)
