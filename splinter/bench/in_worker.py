@@ -126,19 +126,9 @@ class WorkerInProcess:
         self.store = Store.create(store_bytes, tenants_region=tenants, participants=1)
         self._code = CodeRegion.create()
         self._texts = build_texts()
-        self._memory = WorkerMemory(
-            _PARTICIPANT,
-            store=self.store.address,
-            tenants=tenants.address,
-            texts=self._texts.ctypes.data,
-            tasks=_TASKS,
-            task_budget=task_budget,
-            task_yields_max=_NO_LIMIT,
-            task_milliseconds_max=_MILLISECONDS_MAX,
-            cycles_per_millisecond=cycles_per_millisecond(),
-            idle_spin_ns=0,
-            udp=False,
-        )
+        self._tenants_address, self._task_budget = tenants.address, task_budget
+        self._cycles_per_millisecond = cycles_per_millisecond()
+        self._memory = self.new_block()
         self.address = self._memory.address
         introduce([self._memory], stealing=False)
         self._make_device()
@@ -148,6 +138,22 @@ class WorkerInProcess:
         self._extensions = 0
         _serve_batches(self.address, self._flight.address, self._xsk.ctypes.data, self._entries, self._scratch, 0, 0)
         _resume_many(self.address, 0)
+
+    def new_block(self) -> WorkerMemory:
+        """A block for one more worker of the same store and number: for a process forked from this one."""
+        return WorkerMemory(
+            _PARTICIPANT,
+            store=self.store.address,
+            tenants=self._tenants_address,
+            texts=self._texts.ctypes.data,
+            tasks=_TASKS,
+            task_budget=self._task_budget,
+            task_yields_max=_NO_LIMIT,
+            task_milliseconds_max=_MILLISECONDS_MAX,
+            cycles_per_millisecond=self._cycles_per_millisecond,
+            idle_spin_ns=0,
+            udp=False,
+        )
 
     @property
     def _scratch(self) -> int:
