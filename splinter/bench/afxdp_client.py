@@ -2,7 +2,7 @@
 
 It sends on one queue of its device, and receives on all: a veth pair's queues are connected one to one, but a server may
 answer on another queue than it was asked on. The loop spins; with one request under way, a round trip is then what the
-path costs and no wake-up.
+path costs and no wake-up. A loop that sleeps in ``ppoll`` while it has nothing to do leaves its CPU to others.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import os
 import numpy as np
 from numba import njit
 
-from splinter.bench.clock import TIMESPEC_BYTES, now_ns
-from splinter.bench.flight import F_IN_FLIGHT, complete, expire, launch, room
+from splinter.bench.flight import complete, expire, idle_ns, is_over, launch
+from splinter.bench.flight_layout import F_GAPS
 from splinter.bench.frames import FRAME_HEADER_BYTES, Route
 from splinter.bench.load import LoadClient
 from splinter.bench.path import Path
 from splinter.bench.process import namespace
+from splinter.bench.sleep import polled, sleep
 from splinter.limits import CHUNK_BYTES, CHUNKS_PER_QUEUE, PORT_DEFAULT, RX_BATCH
 from splinter.native.atomics import load64, store64
+from splinter.native.clock import TIMESPEC_BYTES, now_ns
 from splinter.net.afxdp import Umem, XskSocket
 from splinter.net.afxdp import compiled as ring
 from splinter.net.afxdp.record import X_UMEM
@@ -45,15 +47,21 @@ def _take_completions(xsk: int, free: int, free_count: int) -> int:
 
 
 @njit(cache=True)
-def _send(flight: int, xsk: int, free: int, free_count: int, count: int, now: int) -> int:
-    """Launch ``count`` requests, in chunks from the stack; returns what :func:`kick` does."""
+def _send(flight: int, xsk: int, free: int, free_count: int, now: int) -> int:
+    """Launch what is to be sent, at most ``RX_BATCH`` packets, in chunks from the stack; returns how many."""
     umem, position = load64(xsk + X_UMEM), ring.tx_position(xsk)
-    for i in range(count):
-        address = load64(free + (free_count - 1 - i) * _WORD_BYTES)
+    room = min(free_count, ring.tx_free(xsk), RX_BATCH)
+    count = 0
+    while count < room:
+        address = load64(free + (free_count - 1 - count) * _WORD_BYTES)
         length = launch(flight, umem + address, now)
-        ring.tx_write(xsk, ring.advance(position, i), address, length)
-    ring.tx_publish(xsk, ring.advance(position, count))
-    return ring.kick(xsk)
+        if length == 0:
+            break
+        ring.tx_write(xsk, ring.advance(position, count), address, length)
+        count += 1
+    if count:
+        ring.tx_publish(xsk, ring.advance(position, count))
+    return count
 
 
 @njit(cache=True)
@@ -70,29 +78,23 @@ def _receive(flight: int, xsk: int, count: int, now: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _closed_loop(
-    flight: int,
-    sockets: int,
-    sockets_count: int,
-    free: int,
-    free_count: int,
-    timespec: int,
-    depth: int,
-    until_ns: int,
-    requests_max: int,
+def _loop(
+    flight: int, sockets: int, sockets_count: int, free: int, free_count: int, scratch: int, polled: int, spins_max: int
 ) -> int:
-    """Runs on the records at address ``sockets``; the first one sends. Returns ``free_count``, or ``-errno``."""
+    """Run until all is over, on the records at address ``sockets``; the first one sends.
+
+    After ``spins_max`` looks at empty rings it sleeps until there is something to do; 0: it never does. ``polled``: a pollfd
+    for each socket. Returns ``free_count``, or ``-errno``.
+    """
     sender = load64(sockets)
-    sent, left, spins = 0, 0, 0
-    now = now_ns(timespec)
+    left, spins = 0, 0
+    now = now_ns(scratch)
     while True:
-        if now < until_ns and sent < requests_max:
-            count = min(room(flight, depth), requests_max - sent, free_count, ring.tx_free(sender))
-            if count > 0:
-                left = _send(flight, sender, free, free_count, count, now)
-                free_count -= count
-                sent += count
-        elif load64(flight + F_IN_FLIGHT) == 0:
+        sent = _send(flight, sender, free, free_count, now)
+        if sent:
+            free_count -= sent
+            left = ring.kick(sender)
+        elif is_over(flight, now):
             return _take_completions(sender, free, free_count)
         if left < 0:
             return left
@@ -102,18 +104,23 @@ def _closed_loop(
             xsk = load64(sockets + i * _WORD_BYTES)
             count = min(ring.rx_available(xsk), RX_BATCH)
             if count:
-                now = now_ns(timespec)
+                now = now_ns(scratch)
                 _receive(flight, xsk, count, now)
                 received += count
-        spins += 1
-        if received or spins == _SPINS_BETWEEN_CLOCKS:
+        spins = 0 if sent or received else spins + 1
+        if received or spins % _SPINS_BETWEEN_CLOCKS == 0:
             if not received:
-                now = now_ns(timespec)
-            spins = 0
+                now = now_ns(scratch)
             expire(flight, now)
             free_count = _take_completions(sender, free, free_count)
             if left > 0:
                 left = ring.kick(sender)
+        elif load64(flight + F_GAPS):
+            now = now_ns(scratch)  # the next arrival may be due
+        if spins_max and spins >= spins_max:
+            sleep(polled, sockets_count, idle_ns(flight, now), scratch)
+            now, spins = now_ns(scratch), 0
+            expire(flight, now)
 
 
 class AfxdpClient(LoadClient):
@@ -150,20 +157,20 @@ class AfxdpClient(LoadClient):
         self._free = chunks[-1].astype(np.int64)
         self._free_count = len(self._free)
         self._records = np.array([xsk.record for xsk in self._sockets], np.int64)
+        self._polled = polled([xsk.fd for xsk in self._sockets])
         self._timespec = np.zeros(TIMESPEC_BYTES, np.uint8)
-        self._loop(1, 0, 0)  # compiles, and returns at once
+        self.compile()
 
-    def _loop(self, depth: int, until_ns: int, requests_max: int) -> None:
-        left = _closed_loop(
+    def _loop(self, spins_max: int) -> None:
+        left = _loop(
             self.flight.address,
             self._records.ctypes.data,
             len(self._records),
             self._free.ctypes.data,
             self._free_count,
             self._timespec.ctypes.data,
-            depth,
-            until_ns,
-            requests_max,
+            self._polled.ctypes.data,
+            spins_max,
         )
         if left < 0:
             raise OSError(-left, f"sending on {self._sockets[0].device}: {os.strerror(-left)}")

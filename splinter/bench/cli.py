@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from splinter.bench.flight import DEPTH_MAX
 from splinter.bench.goals_commands import register
+from splinter.bench.load import DEPTH_MAX
 from splinter.bench.local_server import lab_server
 from splinter.bench.progress import progress
 from splinter.bench.suite import Settings, measure

@@ -15,37 +15,40 @@ from splinter.native.atomics import load64, shift_right, store64
 VALUE_NS_MAX = 10_000_000_000
 _LINEAR_BITS = 11
 LINEAR = 1 << _LINEAR_BITS
-_HALF_BITS = _LINEAR_BITS - 1
-_HALF = LINEAR // 2
 _WORD_BYTES = 8
 
 
-def _cell(value: int) -> int:
-    exponent = max(0, value.bit_length() - _LINEAR_BITS)
-    return exponent * _HALF + (value >> exponent)
+@njit(cache=True)
+def cell_of(value: int, linear_bits: int) -> int:
+    """Number of the cell that counts a value of 0 … ``VALUE_NS_MAX``, where each power of two has ``2 ** linear_bits / 2``."""
+    exponent, rest = 0, value
+    while shift_right(rest, linear_bits):
+        rest = shift_right(rest, 1)
+        exponent += 1
+    return (exponent << (linear_bits - 1)) + rest
 
 
-CELLS = _cell(VALUE_NS_MAX) + 1
+def cells_for(linear_bits: int) -> int:
+    """How many cells count all values."""
+    exponent = max(0, VALUE_NS_MAX.bit_length() - linear_bits)
+    return (exponent << (linear_bits - 1)) + (VALUE_NS_MAX >> exponent) + 1
+
+
+CELLS = cells_for(_LINEAR_BITS)
 PERCENTILES = (50.0, 90.0, 99.0, 99.9, 99.99)
 
 
 @njit(cache=True)
 def record(cells: int, value_ns: int) -> None:
     """Count one value, in ns, in the histogram whose ``CELLS`` 64-bit cells start at address ``cells``."""
-    value = min(max(value_ns, 0), VALUE_NS_MAX)
-    exponent = 0
-    rest = value
-    while rest >= LINEAR:
-        rest = shift_right(rest, 1)
-        exponent += 1
-    cell = cells + ((exponent << _HALF_BITS) + rest) * _WORD_BYTES
+    cell = cells + cell_of(min(max(value_ns, 0), VALUE_NS_MAX), _LINEAR_BITS) * _WORD_BYTES
     store64(cell, load64(cell) + 1)
 
 
-def cell_bounds(cell: int) -> tuple[int, int]:
+def cell_bounds(cell: int, linear_bits: int = _LINEAR_BITS) -> tuple[int, int]:
     """Smallest and largest value, in ns, that a cell counts."""
-    exponent = max(0, (cell >> _HALF_BITS) - 1)
-    low = (cell - exponent * _HALF) << exponent
+    exponent = max(0, (cell >> (linear_bits - 1)) - 1)
+    low = (cell - (exponent << (linear_bits - 1))) << exponent
     return low, low + (1 << exponent) - 1
 
 
@@ -89,6 +92,12 @@ class Histogram:
     def percentiles(self) -> dict[str, int]:
         """The :data:`PERCENTILES` in ns by name: ``p50`` … ``p99.99``."""
         return {f"p{percent:g}": self.percentile(percent) for percent in PERCENTILES}
+
+    @property
+    def max(self) -> int:
+        """Upper end of the highest cell that counts anything, in ns; 0 when none does."""
+        used = np.flatnonzero(self.cells)
+        return cell_bounds(int(used[-1]))[1] if used.size else 0
 
     @property
     def mean(self) -> float:

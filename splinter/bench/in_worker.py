@@ -14,7 +14,8 @@ import numpy as np
 from numba import njit
 
 from splinter import limits
-from splinter.bench.flight import Flight, complete, expire, launch
+from splinter.bench.flight import complete, expire, launch
+from splinter.bench.flight_memory import Flight
 from splinter.bench.frames import FRAME_HEADER_BYTES, Route
 from splinter.bench.workload import Account, Operation, Workload
 from splinter.errors import SplinterError

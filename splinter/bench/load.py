@@ -1,27 +1,35 @@
-"""A load generator: a closed loop with a depth over some transport."""
+"""A load generator over some transport: a closed loop with a depth, or an open loop with a rate."""
 
 from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
 
-from splinter.bench.clock import SECOND_NS
-from splinter.bench.flight import DEPTH_MAX, Flight
+import numpy as np
+
+from splinter.bench.arrivals import poisson
+from splinter.bench.flight import abandon
+from splinter.bench.flight_layout import IN_FLIGHT_MAX
+from splinter.bench.flight_memory import UNLIMITED, Flight
 from splinter.bench.frames import Route
 from splinter.bench.histogram import Histogram
 from splinter.bench.result import Result
+from splinter.bench.series import Series
+from splinter.bench.sleep import precise
 from splinter.bench.workload import Operation, Workload, each_once
 from splinter.errors import SplinterError
+from splinter.native.clock import SECOND_NS
 
+DEPTH_MAX = 1024
 WARMUP_SECONDS_DEFAULT = 0.2
 _EXACT_RUN_SECONDS_MAX = 60  # a run for a number of requests ends after this time in any case
-_REQUESTS_UNLIMITED = 1 << 62
 _LOAD_DEPTH = 32
 _LOAD_PASSES_MAX = 3
+_SPINS_BEFORE_SLEEP = 1  # looks for packets of a loop that may sleep
 
 
 class LoadClient(ABC):
-    """Sends a workload's requests, ``depth`` of them under way at any time, and times the replies.
+    """Sends a workload's requests and times the replies.
 
     A subclass owns sockets and a compiled loop. It is a context manager; leaving it closes the sockets.
     """
@@ -31,15 +39,18 @@ class LoadClient(ABC):
         self.route = route
 
     @abstractmethod
-    def _loop(self, depth: int, until_ns: int, requests_max: int) -> None:
-        """Launch until the clock shows ``until_ns`` or ``requests_max`` are sent; return when none is under way.
-
-        A constructor calls this with (1, 0, 0), so that compiling it is not part of the first run.
-        """
+    def _loop(self, spins_max: int) -> None:
+        """Launch what :attr:`flight` has, until that is over; sleep after ``spins_max`` vain looks for packets, unless 0."""
 
     @abstractmethod
     def close(self) -> None:
         """Give the sockets back."""
+
+    def compile(self) -> None:
+        """A run of nothing, so that compiling is not part of the first one. Constructors call this."""
+        self.flight.limit(depth=1, until_ns=0, requests=0)
+        self._loop(0)
+        abandon(self.flight.address)
 
     def __enter__(self) -> LoadClient:
         return self
@@ -47,46 +58,89 @@ class LoadClient(ABC):
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def run(self, workload: Workload, *, depth: int, seconds: float, warmup_seconds: float = WARMUP_SECONDS_DEFAULT) -> Result:
+    def run(
+        self,
+        workload: Workload,
+        *,
+        seconds: float,
+        depth: int | None = None,
+        rate: float | None = None,
+        gaps: np.ndarray | None = None,
+        warmup_seconds: float = WARMUP_SECONDS_DEFAULT,
+        spin: bool = True,
+        series: bool = False,
+        note: int = 0,
+    ) -> Result:
         """Run for ``warmup_seconds``, which count for nothing, and then ``seconds``.
 
-        Raises ``ValueError`` when ``depth`` is not in 1 … ``DEPTH_MAX``.
+        :param depth: closed loop: so many requests are under way at any time.
+        :param rate: open loop: Poisson arrivals, so many a second; with ``depth`` too, at most as many are under way.
+        :param gaps: open loop: arrivals with these times between them, ``int64[n]`` in ns, over and over.
+        :param spin: False: sleep while there is nothing to do, so that others can use the CPU.
+        :param series: find out what happened in each interval of the run, too.
+        :param note: keep a line of so many requests at most, in ``flight.noted``.
+
+        Raises ``ValueError`` when ``depth`` is not in 1 … ``DEPTH_MAX``, or neither depth nor arrivals are given.
         """
-        start = self._start(workload, depth)
+        if rate is not None and gaps is not None:
+            raise ValueError("a run has a rate or the times between its requests, not both")
+        if rate is not None:
+            gaps = poisson(rate)
+        if depth is None and gaps is None:
+            raise ValueError("a run has a depth or a rate")
+        if depth is not None and not 1 <= depth <= DEPTH_MAX:
+            raise ValueError(f"the depth is 1 to {DEPTH_MAX}, not {depth}")
+        flight = self.flight
+        flight.load(workload, self.route)
+        if not spin:
+            precise()
+        start = time.monotonic_ns()
         begin = start + int(warmup_seconds * SECOND_NS)
         until = begin + int(seconds * SECOND_NS)
-        self.flight.record_between(begin, until)
-        self._loop(depth, until, _REQUESTS_UNLIMITED)
-        return self._result(workload, depth, seconds)
+        flight.limit(depth=depth or IN_FLIGHT_MAX, until_ns=until, requests=UNLIMITED)
+        flight.record_between(begin, until, Series(seconds) if series else None)
+        if gaps is not None:
+            flight.arrive(start, gaps)
+        if note:
+            flight.note_requests(start, note)
+        cpu = time.thread_time_ns()
+        self._loop(0 if spin else _SPINS_BEFORE_SLEEP)
+        cpu = time.thread_time_ns() - cpu
+        if gaps is not None:
+            abandon(flight.address)
+        return self._result(workload, depth or 0, seconds, rate=rate, cpu_ns=cpu)
 
     def run_exactly(self, workload: Workload, *, depth: int, requests: int) -> Result:
-        """Send exactly ``requests`` requests, the schedule from its beginning; all are recorded."""
-        start = self._start(workload, depth)
-        until = start + _EXACT_RUN_SECONDS_MAX * SECOND_NS
-        self.flight.record_between(start, until)
-        self._loop(depth, until, requests)
-        return self._result(workload, depth, (time.monotonic_ns() - start) / SECOND_NS)
-
-    def preload(self, put: Operation, keys: int) -> None:
-        """Store the objects 0 … ``keys`` - 1; raises :class:`SplinterError` when that does not succeed."""
-        for _ in range(_LOAD_PASSES_MAX):
-            result = self.run_exactly(each_once(put, keys), depth=_LOAD_DEPTH, requests=keys)
-            if result.recorded == keys:
-                return
-        raise SplinterError(
-            f"could not store {keys} objects: {result.recorded} stored, {result.lost} requests without reply, "
-            f"errors {result.errors}"
-        )
-
-    def _start(self, workload: Workload, depth: int) -> int:
+        """Send exactly ``requests`` requests in a closed loop, the schedule from its beginning; all are recorded."""
         if not 1 <= depth <= DEPTH_MAX:
             raise ValueError(f"the depth is 1 to {DEPTH_MAX}, not {depth}")
         self.flight.load(workload, self.route)
-        return time.monotonic_ns()
+        start, cpu = time.monotonic_ns(), time.thread_time_ns()
+        until = start + _EXACT_RUN_SECONDS_MAX * SECOND_NS
+        self.flight.limit(depth=depth, until_ns=until, requests=requests)
+        self.flight.record_between(start, until)
+        self._loop(0)
+        seconds = (time.monotonic_ns() - start) / SECOND_NS
+        return self._result(workload, depth, seconds, rate=None, cpu_ns=time.thread_time_ns() - cpu)
 
-    def _result(self, workload: Workload, depth: int, seconds: float) -> Result:
+    def preload(self, put: Operation, keys: int) -> None:
+        """Store the objects 0 … ``keys`` - 1; raises :class:`SplinterError` when that does not succeed."""
+        self.run_to_success(each_once(put, keys), f"could not store {keys} objects")
+
+    def run_to_success(self, workload: Workload, failure: str, *, depth: int = _LOAD_DEPTH) -> None:
+        """Run the whole schedule once, again when some requests were not answered; raises :class:`SplinterError`."""
+        wanted = len(workload.choice)
+        for _ in range(_LOAD_PASSES_MAX):
+            result = self.run_exactly(workload, depth=depth, requests=wanted)
+            if result.recorded == wanted:
+                return
+        raise SplinterError(
+            f"{failure}: {result.recorded} were, {result.lost} requests had no reply, errors were {result.errors or 'none'}"
+        )
+
+    def _result(self, workload: Workload, depth: int, seconds: float, *, rate: float | None, cpu_ns: int) -> Result:
         flight, histogram = self.flight, Histogram()
-        for part in flight.histograms:
+        for part in flight.histograms.values():
             histogram.merge(part)
         return Result(
             name=workload.name,
@@ -100,4 +154,10 @@ class LoadClient(ABC):
             stale=flight["stale"],
             errors=flight.errors(),
             histogram=histogram,
+            rate=rate,
+            unsent=flight["unsent"],
+            conflicts=flight["conflicts"],
+            operations=dict(flight.histograms),
+            series=flight.series,
+            client_cpu_ns=cpu_ns,
         )

@@ -32,6 +32,24 @@ def pinned(core: int) -> Generator[None]:
 
 
 @contextlib.contextmanager
+def real_time() -> Generator[bool]:
+    """The calling thread runs as soon as it can, before all others of its CPU (SCHED_FIFO). Yields whether it may.
+
+    For a load generator that sleeps between its requests and shares its CPU: a spinning one would let nobody else run.
+    """
+    before, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
+    except PermissionError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        os.sched_setscheduler(0, before, parameters)
+
+
+@contextlib.contextmanager
 def namespace(netns: str | None) -> Generator[None]:
     """The calling thread, and what it starts, is in the named network namespace; None: where it is already."""
     if netns is None:

@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from splinter.bench.histogram import Histogram
+from splinter.bench.series import Series
+
+_COUNTERS = (
+    "seconds", "requests", "recorded", "lost", "corrupt", "checked", "stale", "unsent", "conflicts", "client_cpu_ns",
+)  # fmt: skip
 
 
 @dataclass
@@ -14,7 +19,7 @@ class Result:
     """One run. ``per_second`` counts OK replies with a right value in the recorded time, which excludes the warm-up."""
 
     name: str
-    depth: int
+    depth: int  # requests under way at most; 0: as many as there are
     seconds: float  # recorded time
     requests: int  # sent in all, warm-up included
     recorded: int
@@ -22,8 +27,15 @@ class Result:
     corrupt: int  # OK, but another value than was stored
     checked: int  # replies whose whole value was compared
     stale: int  # packets that answered nothing: too late, twice, or not a reply
-    errors: dict[str, int] = field(default_factory=dict)  # replies with another status than OK, by its name
+    errors: dict[str, int] = field(default_factory=dict)  # requests that ended with another status than OK, by its name
     histogram: Histogram = field(default_factory=Histogram)
+    rate: float | None = None  # open loop: arrivals a second
+    unsent: int = 0  # open loop: arrivals that could not be sent until the end; latencies have them with their age then
+    conflicts: int = 0  # requests that began again since the object was replaced meanwhile
+    operations: dict[str, Histogram] = field(default_factory=dict)  # latencies by operation
+    series: Series | None = None
+    client_cpu_ns: int = 0  # CPU time of the load generator's thread, warm-up included
+    server_cpu_ns: dict[str, int] = field(default_factory=dict)  # of the server's processes, where that can be known
 
     @property
     def per_second(self) -> float:
@@ -42,31 +54,47 @@ class Result:
 
     @classmethod
     def merged(cls, parts: Sequence[Result]) -> Result:
-        """Runs of the same thing, one after the other, as one. Raises ``ValueError`` when there are none."""
+        """Runs of the same thing, one after the other, as one, without time series. ``ValueError`` when there are none."""
         if not parts:
             raise ValueError("nothing to merge")
-        whole = cls(parts[0].name, parts[0].depth, 0.0, 0, 0, 0, 0, 0, 0)
+        whole = cls(parts[0].name, parts[0].depth, 0.0, 0, 0, 0, 0, 0, 0, rate=parts[0].rate)
         for part in parts:
-            for counter in ("seconds", "requests", "recorded", "lost", "corrupt", "checked", "stale"):
+            for counter in _COUNTERS:
                 setattr(whole, counter, getattr(whole, counter) + getattr(part, counter))
-            for status, count in part.errors.items():
-                whole.errors[status] = whole.errors.get(status, 0) + count
+            for mine, theirs in ((whole.errors, part.errors), (whole.server_cpu_ns, part.server_cpu_ns)):
+                for name, count in theirs.items():
+                    mine[name] = mine.get(name, 0) + count
             whole.histogram.merge(part.histogram)
+            for name, histogram in part.operations.items():
+                whole.operations.setdefault(name, Histogram()).merge(histogram)
         return whole
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, without the histogram's cells."""
-        return {
+        found = {
             "name": self.name,
             "depth": self.depth,
+            "rate": self.rate,
             "seconds": round(self.seconds, 6),
             "requests": self.requests,
             "recorded": self.recorded,
             "per_second": round(self.per_second, 1),
             "latency_ns": self.latency_ns,
+            "latency_ns_max": self.histogram.max,
+            "operations": {
+                name: {"count": histogram.count, "latency_ns": histogram.percentiles(), "latency_ns_max": histogram.max}
+                for name, histogram in self.operations.items()
+            },
             "lost": self.lost,
             "corrupt": self.corrupt,
             "checked": self.checked,
             "stale": self.stale,
+            "unsent": self.unsent,
+            "conflicts": self.conflicts,
             "errors": self.errors,
+            "client_cpu_ns": self.client_cpu_ns,
+            "server_cpu_ns": self.server_cpu_ns,
         }
+        if self.series is not None:
+            found["series"] = self.series.to_json()
+        return found

@@ -26,12 +26,12 @@ from typing import Any, Self
 import numpy as np
 from numba import njit
 
-from splinter.bench.clock import SECOND_NS, TIMESPEC_BYTES, now_ns
 from splinter.bench.histogram import Histogram, record
 from splinter.bench.result import Result
 from splinter.errors import SplinterError
 from splinter.layout import offset
 from splinter.native.atomics import load16, load32, load64, store64
+from splinter.native.clock import SECOND_NS, TIMESPEC_BYTES, now_ns
 from splinter.native.libc import EAGAIN, EINTR, MSG_DONTWAIT, epoll_wait, errno, memcmp, recvfrom, sendto
 
 CONNECTIONS_MAX = 1024

@@ -1,7 +1,7 @@
 """Load generator over a plain UDP socket: ``sendmmsg`` and ``recvmmsg`` from compiled code.
 
 For servers without XDP, and for what a client pays that uses the kernel's stack. It spins on the socket, as the AF_XDP
-client spins on its ring: no wake-up is part of the latency.
+client spins on its ring: no wake-up is part of the latency; or sleeps in ``ppoll`` while it has nothing to do.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import socket
 import numpy as np
 from numba import njit
 
-from splinter.bench.clock import TIMESPEC_BYTES, now_ns
-from splinter.bench.flight import F_IN_FLIGHT, complete, expire, launch, room
+from splinter.bench.flight import complete, expire, idle_ns, is_over, launch
 from splinter.bench.frames import FRAME_HEADER_BYTES, Route
 from splinter.bench.load import LoadClient
 from splinter.bench.process import namespace
+from splinter.bench.sleep import polled, sleep
 from splinter.layout import offset
 from splinter.limits import CHUNK_BYTES, PORT_DEFAULT
-from splinter.native.atomics import load32, load64, store64
+from splinter.native.atomics import load32, store64
+from splinter.native.clock import TIMESPEC_BYTES, now_ns
 from splinter.native.libc import MSG_DONTWAIT, recvmmsg, sendmmsg
 
 _BATCH = 64
@@ -45,7 +46,7 @@ _MMSGHDR_BYTES, _MMSGHDR_RECEIVED = _MMSGHDR.itemsize, offset(_MMSGHDR, "receive
 
 
 @njit(cache=True, nogil=True)
-def _closed_loop(
+def _loop(
     flight: int,
     fd: int,
     send: int,
@@ -53,33 +54,37 @@ def _closed_loop(
     send_buffers: int,
     receive: int,
     receive_buffers: int,
-    timespec: int,
-    depth: int,
-    until_ns: int,
-    requests_max: int,
+    scratch: int,
+    polled: int,
+    spins_max: int,
 ) -> None:
-    sent = 0
-    now = now_ns(timespec)
+    """Run until all is over. After ``spins_max`` looks at an empty socket it sleeps; 0: it never does."""
+    now, spins = now_ns(scratch), 0
     while True:
-        if now < until_ns and sent < requests_max:
-            count = min(room(flight, depth), requests_max - sent, _BATCH)
-            for i in range(count):
-                length = launch(flight, send_buffers + i * CHUNK_BYTES, now)
-                store64(send_iovecs + i * _IOVEC_BYTES + _IOVEC_LENGTH, length - FRAME_HEADER_BYTES)
-            sent += count
-            done, tries = 0, 0
-            while done < count and tries < _SEND_TRIES_MAX:
-                taken = sendmmsg(fd, send + done * _MMSGHDR_BYTES, count - done, MSG_DONTWAIT)
-                done += max(taken, 0)
-                tries += 1
-        elif load64(flight + F_IN_FLIGHT) == 0:
+        count = 0
+        while count < _BATCH:
+            length = launch(flight, send_buffers + count * CHUNK_BYTES, now)
+            if length == 0:
+                break
+            store64(send_iovecs + count * _IOVEC_BYTES + _IOVEC_LENGTH, length - FRAME_HEADER_BYTES)
+            count += 1
+        if count == 0 and is_over(flight, now):
             return
+        done, tries = 0, 0
+        while done < count and tries < _SEND_TRIES_MAX:
+            taken = sendmmsg(fd, send + done * _MMSGHDR_BYTES, count - done, MSG_DONTWAIT)
+            done += max(taken, 0)
+            tries += 1
         received = recvmmsg(fd, receive, _BATCH, MSG_DONTWAIT, 0)
-        now = now_ns(timespec)
+        now = now_ns(scratch)
         for i in range(received):
             length = load32(receive + i * _MMSGHDR_BYTES + _MMSGHDR_RECEIVED)
             complete(flight, receive_buffers + i * CHUNK_BYTES, length, now)
         expire(flight, now)
+        spins = 0 if count or received > 0 else spins + 1
+        if spins_max and spins >= spins_max:
+            sleep(polled, 1, idle_ns(flight, now), scratch)
+            now, spins = now_ns(scratch), 0
 
 
 class _Batch:
@@ -109,11 +114,12 @@ class UdpClient(LoadClient):
         super().__init__(Route(_NO_MAC, _NO_MAC, source, address, source_port, port))
         self._send = _Batch(FRAME_HEADER_BYTES)  # launch() writes whole frames; the kernel makes these headers anew
         self._receive = _Batch(0)
+        self._polled = polled([self._socket.fileno()])
         self._timespec = np.zeros(TIMESPEC_BYTES, np.uint8)
-        self._loop(1, 0, 0)  # compiles, and returns at once
+        self.compile()
 
-    def _loop(self, depth: int, until_ns: int, requests_max: int) -> None:
-        _closed_loop(
+    def _loop(self, spins_max: int) -> None:
+        _loop(
             self.flight.address,
             self._socket.fileno(),
             self._send.headers.ctypes.data,
@@ -122,9 +128,8 @@ class UdpClient(LoadClient):
             self._receive.headers.ctypes.data,
             self._receive.buffers.ctypes.data,
             self._timespec.ctypes.data,
-            depth,
-            until_ns,
-            requests_max,
+            self._polled.ctypes.data,
+            spins_max,
         )
 
     def close(self) -> None:

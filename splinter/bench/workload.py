@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from splinter.limits import KEY_BYTES_MAX, PACKET_BODY_BYTES_MAX, REQUEST_HEADER_BYTES
-from splinter.wire import Header, Opcode
+from splinter.wire import H_OPCODE, Header, Opcode
 
 NUMBER_BYTES = 8
 KEY_BYTES_DEFAULT = 30
 VALUE_BYTES_DEFAULT = 100
 KEYS_DEFAULT = 100_000
 SCHEDULE_ENTRIES = 1 << 18  # requests in a schedule before it starts again from its beginning
+OPERATIONS_MAX = 1 << 16  # of one workload, and accounts: a schedule's entry has 16 bits for each
 _KEY_PREFIX = b"splinter-benchmark-key"
 _SEED = 20180919  # fixed, so that every run asks for the same keys in the same order
 
@@ -32,12 +33,27 @@ class Account:
 
 
 @dataclass(frozen=True)
+class Packet:
+    """One packet of a request. ``patches`` and ``reply_patches`` are pairs of offset (in the payload, in the reply's value) and
+    column of the schedule: where a number is written, or expected. ``reply``: see :class:`Operation`."""
+
+    payload: bytes
+    patches: tuple[tuple[int, int], ...] = ()
+    reply: bytes | None = None
+    reply_patches: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
 class Operation:
     """One kind of request.
 
-    ``payload`` is header, key and value. ``key_at`` and ``value_at`` are where in it the number of the key is written,
-    None where it is not. ``reply`` is the value that an OK reply carries, its first 8 bytes replaced by the number;
-    None: anything.
+    ``payload`` is header, key and value. ``key_at`` and ``value_at`` are where in it the number of the key is written, None
+    where it is not; ``patches`` are further numbers, as pairs of offset and column of the schedule. ``reply`` is the value that
+    an OK reply carries, its first 8 bytes replaced by the number, or what ``reply_patches`` says in place of that; None: any.
+
+    A value that takes several packets stands in ``others``: a put's further fragments, or what a get's further fragments
+    are asked for by, and carry. ``then`` follows when the reply was OK, with the version that it had, and both together are
+    the request (a read-modify-write); when the version has changed meanwhile they begin again.
     """
 
     name: str
@@ -45,20 +61,65 @@ class Operation:
     key_at: int | None = None
     value_at: int | None = None
     reply: bytes | None = None
+    patches: tuple[tuple[int, int], ...] = ()
+    reply_patches: tuple[tuple[int, int], ...] | None = None
+    others: tuple[Packet, ...] = ()
+    then: Operation | None = None
+    writes: bool = False  # of an invoke: whether the extension changes objects
+
+    @property
+    def packets(self) -> tuple[Packet, ...]:
+        """All its packets, the first one first."""
+        patches = (*((at, 0) for at in (self.key_at, self.value_at) if at is not None), *self.patches)
+        in_reply = self.reply_patches
+        if in_reply is None:
+            in_reply = ((0, 0),) if self.reply is not None and len(self.reply) >= NUMBER_BYTES else ()
+        return (Packet(self.payload, patches, self.reply, in_reply), *self.others)
+
+    @property
+    def opcode(self) -> Opcode:
+        """What it asks for."""
+        return Opcode(self.payload[H_OPCODE])
+
+    @property
+    def is_put(self) -> bool:
+        """Whether its fragments are of the request, and not of the reply."""
+        return self.opcode == Opcode.PUT
+
+    @property
+    def is_mutation(self) -> bool:
+        """Whether the server may have to remember that it was done."""
+        return self.opcode in (Opcode.PUT, Opcode.DELETE) or (self.opcode == Opcode.INVOKE and self.writes)
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Operations, and for each request of the schedule which of them (``choice``) on which key number (``keys``)."""
+    """Operations, and a schedule: for each request which of them (``choice``), and its numbers (``keys``).
+
+    ``keys`` is ``int64[entries]``, or ``int64[entries, columns]``; the first column is the number of the key. After its last
+    entry a schedule starts again, with ``advance`` added to each first number. ``accounts`` and ``account_choice`` (an index
+    for each entry) say who asks; without them it is the account of the operation.
+    """
 
     name: str
     operations: tuple[Operation, ...]
     choice: np.ndarray
     keys: np.ndarray
+    accounts: tuple[Account, ...] = ()
+    account_choice: np.ndarray | None = None
+    advance: int = 0
 
     def __post_init__(self) -> None:
         if len(self.choice) != len(self.keys) or not len(self.keys):
             raise ValueError("a schedule needs as many choices as keys, and at least one")
+        if not 0 < len(self.operations) <= OPERATIONS_MAX or len(self.accounts) > OPERATIONS_MAX:
+            raise ValueError(f"a workload has 1 to {OPERATIONS_MAX:,} operations and at most as many accounts")
+        if int(self.choice.max()) >= len(self.operations):
+            raise ValueError("the schedule asks for an operation that the workload does not have")
+        if self.accounts:
+            who = self.account_choice
+            if who is None or len(who) != len(self.choice) or int(who.max()) >= len(self.accounts):
+                raise ValueError("a schedule with accounts names one of them in each entry")
 
 
 def key_template(key_bytes: int = KEY_BYTES_DEFAULT) -> bytes:
@@ -122,12 +183,12 @@ def invoke_operation(
 def uniform(operation: Operation, keys: int = KEYS_DEFAULT) -> Workload:
     """One operation on uniformly chosen keys 0 … ``keys`` - 1, the same on every run."""
     order = np.random.default_rng(_SEED).integers(0, keys, SCHEDULE_ENTRIES, dtype=np.int64)
-    return Workload(operation.name, (operation,), np.zeros(SCHEDULE_ENTRIES, np.uint8), order)
+    return Workload(operation.name, (operation,), np.zeros(SCHEDULE_ENTRIES, np.uint16), order)
 
 
 def each_once(operation: Operation, keys: int = KEYS_DEFAULT) -> Workload:
     """One operation on every key in order: run it for exactly ``keys`` requests to load them."""
-    return Workload(f"load {operation.name}", (operation,), np.zeros(keys, np.uint8), np.arange(keys, dtype=np.int64))
+    return Workload(f"load {operation.name}", (operation,), np.zeros(keys, np.uint16), np.arange(keys, dtype=np.int64))
 
 
 def echo(payload_bytes: int) -> Workload:
@@ -135,4 +196,4 @@ def echo(payload_bytes: int) -> Workload:
     if payload_bytes < REQUEST_HEADER_BYTES:
         raise ValueError(f"an echo's payload has at least {REQUEST_HEADER_BYTES} bytes, not {payload_bytes}")
     operation = Operation("echo", Header(opcode=Opcode.PING).pack().ljust(payload_bytes, b"\0"))
-    return Workload("echo", (operation,), np.zeros(1, np.uint8), np.zeros(1, np.int64))
+    return Workload("echo", (operation,), np.zeros(1, np.uint16), np.zeros(1, np.int64))

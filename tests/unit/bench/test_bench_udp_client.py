@@ -78,8 +78,24 @@ def test_a_run_for_a_time_ends(responder: Any) -> None:
         client.preload(put_operation(ACCOUNT), KEYS)
         result = client.run(uniform(get_operation(ACCOUNT), KEYS), depth=4, seconds=0.05, warmup_seconds=0.01)
         assert result.seconds == 0.05
-        assert 0 < result.recorded <= result.requests
+        assert result.recorded <= result.requests
+        assert result.requests > 0
         assert result.failed == 0
+
+
+@pytest.mark.parametrize("spin", [True, False])
+def test_an_open_loop_asks_at_its_rate(responder: Any, spin: bool) -> None:
+    with responder() as server, _client(server) as client:
+        client.preload(put_operation(ACCOUNT), KEYS)
+        asked = uniform(get_operation(ACCOUNT), KEYS)
+        result = client.run(asked, rate=2000, seconds=0.2, warmup_seconds=0.05, spin=spin, series=True)
+        assert (result.rate, result.depth) == (2000, 0)
+        assert result.requests + result.unsent == pytest.approx(500, abs=4 * 500**0.5)
+        assert result.failed == 0
+        assert result.histogram.count == pytest.approx(400, abs=4 * 400**0.5)
+        assert sum(result.to_json()["series"]["count"]) == result.histogram.count - result.unsent
+        with pytest.raises(ValueError, match="rate"):
+            client.run(asked, seconds=0.1)
 
 
 def test_lost_requests_are_counted_and_never_hang(responder: Any) -> None:
@@ -162,5 +178,5 @@ def test_limits_of_depth_key_and_value(responder: Any) -> None:
 def test_compiled_code_is_cached_on_disk() -> None:
     from splinter.bench import udp_client
 
-    assert udp_client._closed_loop.stats.cache_path is not None
-    assert Path(udp_client._closed_loop.stats.cache_path).is_absolute()
+    assert udp_client._loop.stats.cache_path is not None
+    assert Path(udp_client._loop.stats.cache_path).is_absolute()

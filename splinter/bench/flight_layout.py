@@ -1,0 +1,226 @@
+"""The memory behind a load generator's requests: what compiled loops read and write, by address.
+
+One process owns all of it; nothing is shared.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from splinter.layout import offset
+
+WINDOW = 1 << 16  # a sequence number's entry is used again after this many
+IN_FLIGHT_MAX = WINDOW - 1024  # requests under way at most; the rest of the window is for their fragments
+
+# One kind of packet, ready to be copied into place. A request that takes several packets has as many of these, one behind the
+# other, in the order of its fragments.
+TEMPLATE = np.dtype(
+    [
+        ("frame", "<i8"),  # address of the bytes of the whole frame, Ethernet header first
+        ("length", "<i8"),  # bytes of it
+        ("patches", "<i8"),  # address of PATCH records: numbers of the schedule that are written into the frame
+        ("patch_count", "<i8"),
+        ("reply", "<i8"),  # address of the value that an OK reply must carry
+        ("reply_length", "<i8"),  # bytes of it; -1: any
+        ("reply_patches", "<i8"),  # address of PATCH records: numbers that are in the reply
+        ("reply_patch_count", "<i8"),
+        ("pieces", "<i8"),  # fragments of the value: of a put's request, of a get's reply
+        ("is_put", "<i8"),  # 1: its fragments are packets of one sequence number; 0: a get's are requests of their own
+        ("is_mutation", "<i8"),  # 1: the request says which replies the client does not wait for any longer
+        ("then", "<i8"),  # address of the template that follows an OK reply, with the version it carried; 0: none
+        ("histogram", "<i8"),  # address of the cells that its latencies are counted in
+        ("operation", "<i8"),  # index of the workload's operation
+    ]
+)
+TEMPLATE_BYTES = TEMPLATE.itemsize
+T_FRAME = offset(TEMPLATE, "frame")
+T_LENGTH = offset(TEMPLATE, "length")
+T_PATCHES = offset(TEMPLATE, "patches")
+T_PATCH_COUNT = offset(TEMPLATE, "patch_count")
+T_REPLY = offset(TEMPLATE, "reply")
+T_REPLY_LENGTH = offset(TEMPLATE, "reply_length")
+T_REPLY_PATCHES = offset(TEMPLATE, "reply_patches")
+T_REPLY_PATCH_COUNT = offset(TEMPLATE, "reply_patch_count")
+T_PIECES = offset(TEMPLATE, "pieces")
+T_IS_PUT = offset(TEMPLATE, "is_put")
+T_IS_MUTATION = offset(TEMPLATE, "is_mutation")
+T_THEN = offset(TEMPLATE, "then")
+T_HISTOGRAM = offset(TEMPLATE, "histogram")
+T_OPERATION = offset(TEMPLATE, "operation")
+
+PATCH = np.dtype(
+    [
+        ("at", "<i8"),  # where the 64-bit number stands: offset in the frame, or in the reply's value
+        ("column", "<i8"),  # which of the numbers of the schedule's entry
+    ]
+)
+PATCH_BYTES = PATCH.itemsize
+N_AT = offset(PATCH, "at")
+N_COLUMN = offset(PATCH, "column")
+
+ACCOUNT = np.dtype([("tenant", "<i8"), ("token", "<u8")])  # who asks
+ACCOUNT_BYTES = ACCOUNT.itemsize
+A_TENANT = offset(ACCOUNT, "tenant")
+A_TOKEN = offset(ACCOUNT, "token")
+
+# A sequence number that was sent. A request that brings others with it (fragments of a large value, the put of a
+# read-modify-write) is their root, and is answered when all of them are.
+PENDING = np.dtype(
+    [
+        ("sent_ns", "<i8"),  # when; 0: nothing is under way in this entry
+        ("intended_ns", "<i8"),  # root: when it should have been sent; latencies count from here
+        ("sequence", "<i8"),
+        ("template", "<i8"),  # address of its (first) TEMPLATE
+        ("numbers", "<i8"),  # address of the numbers of its schedule's entry
+        ("shift", "<i8"),  # what was added to the first of them
+        ("account", "<i8"),  # address of its ACCOUNT; 0: the template's own
+        ("missing", "<i8"),  # bits: fragments without a reply; root: CHAIN_BIT too while something follows
+        ("root", "<i8"),  # sequence number of its root; its own when it is one
+        ("root_bit", "<i8"),  # which bit of the root's ``missing`` its reply clears
+        ("version", "<i8"),  # of the object, as replies said; 0: none did
+        ("corrupt", "<i8"),  # 1: a reply was not what it should be
+    ]
+)
+PENDING_BYTES = PENDING.itemsize
+P_SENT = offset(PENDING, "sent_ns")
+P_INTENDED = offset(PENDING, "intended_ns")
+P_SEQUENCE = offset(PENDING, "sequence")
+P_TEMPLATE = offset(PENDING, "template")
+P_NUMBERS = offset(PENDING, "numbers")
+P_SHIFT = offset(PENDING, "shift")
+P_ACCOUNT = offset(PENDING, "account")
+P_MISSING = offset(PENDING, "missing")
+P_ROOT = offset(PENDING, "root")
+P_ROOT_BIT = offset(PENDING, "root_bit")
+P_VERSION = offset(PENDING, "version")
+P_CORRUPT = offset(PENDING, "corrupt")
+CHAIN_BIT = 1 << 62  # above the bits of all fragments
+
+# What a root still has to send. A root has at most one of these.
+FOLLOWING = np.dtype(
+    [
+        ("root", "<i8"),  # its sequence number
+        ("template", "<i8"),  # address of the first fragment's TEMPLATE, or of what follows
+        ("piece", "<i8"),  # next fragment to send
+        ("pieces", "<i8"),  # ends before this one
+        ("is_chain", "<i8"),  # 1: the put of a read-modify-write, or the get that it begins with again
+    ]
+)
+FOLLOWING_BYTES = FOLLOWING.itemsize
+Q_ROOT = offset(FOLLOWING, "root")
+Q_TEMPLATE = offset(FOLLOWING, "template")
+Q_PIECE = offset(FOLLOWING, "piece")
+Q_PIECES = offset(FOLLOWING, "pieces")
+Q_IS_CHAIN = offset(FOLLOWING, "is_chain")
+
+# One line of a recording.
+RECORDED = np.dtype([("time_ns", "<i8"), ("number", "<i8"), ("operation", "<i4"), ("tenant", "<i4")])
+RECORDED_BYTES = RECORDED.itemsize
+R_TIME = offset(RECORDED, "time_ns")
+R_NUMBER = offset(RECORDED, "number")
+R_OPERATION = offset(RECORDED, "operation")
+R_TENANT = offset(RECORDED, "tenant")
+
+FLIGHT = np.dtype(
+    [
+        # The workload.
+        ("templates", "<i8"),  # address of the addresses of the operations' first TEMPLATE
+        ("choice", "<i8"),  # address of the schedule's operations, 16 bits each
+        ("numbers", "<i8"),  # address of the schedule's numbers, ``columns`` of 64 bits for each entry
+        ("columns", "<i8"),
+        ("accounts", "<i8"),  # address of ACCOUNT records; 0: the templates say who asks
+        ("account_choice", "<i8"),  # address of the schedule's accounts, 16 bits each
+        ("schedule_entries", "<i8"),
+        ("cursor", "<i8"),  # next entry of the schedule
+        ("shift", "<i8"),  # added to each first number
+        ("advance", "<i8"),  # by how much ``shift`` grows when the schedule starts again
+        # How it is run.
+        ("depth", "<i8"),  # requests under way at most
+        ("remaining", "<i8"),  # requests that may still be sent
+        ("until_ns", "<i8"),  # none is sent that is due later
+        ("gaps", "<i8"),  # address of the times between arrivals in ns, 64 bits each; 0: closed loop
+        ("gap_entries", "<i8"),
+        ("gap_cursor", "<i8"),
+        ("next_ns", "<i8"),  # when the next arrival is due
+        ("timeout_ns", "<i8"),
+        ("record_from_ns", "<i8"),  # what is recorded is in [from, until): not warm-up and draining
+        ("record_until_ns", "<i8"),
+        # What is under way.
+        ("pending", "<i8"),  # address of WINDOW PENDING records
+        ("following", "<i8"),  # address of WINDOW FOLLOWING records
+        ("following_head", "<i8"),  # free-running
+        ("following_tail", "<i8"),
+        ("client", "<i8"),  # client id in every request
+        ("next_sequence", "<i8"),  # from 1
+        ("oldest", "<i8"),  # every sequence number below has been answered or given up
+        ("in_flight", "<i8"),  # requests, not packets
+        # What was found.
+        ("statuses", "<i8"),  # address of 256 counters, one for each status
+        ("series", "<i8"),  # address of the intervals' cells; 0: no time series
+        ("series_intervals", "<i8"),
+        ("series_interval_ns", "<i8"),
+        ("recording", "<i8"),  # address of RECORDED records; 0: not recorded
+        ("recording_room", "<i8"),  # of how many
+        ("recording_count", "<i8"),
+        ("recording_start_ns", "<i8"),
+        ("sent", "<i8"),  # requests
+        ("answered", "<i8"),  # replies that found their request, in the recorded time or not
+        ("completed", "<i8"),  # requests that have all their replies, OK or not
+        ("recorded", "<i8"),  # OK requests that were answered in the recorded time
+        ("lost", "<i8"),  # requests without a reply in time
+        ("unsent", "<i8"),  # arrivals of an open loop that had to wait until the end
+        ("conflicts", "<i8"),  # read-modify-writes that found another version and began again
+        ("stale", "<i8"),  # packets that answer no request under way
+        ("checked", "<i8"),  # replies whose whole value was compared
+        ("corrupt", "<i8"),  # OK replies with a wrong value
+    ]
+)
+COUNTERS = (
+    "sent", "answered", "completed", "recorded", "lost", "unsent", "conflicts", "stale", "checked", "corrupt",
+)  # fmt: skip
+F_TEMPLATES = offset(FLIGHT, "templates")
+F_CHOICE = offset(FLIGHT, "choice")
+F_NUMBERS = offset(FLIGHT, "numbers")
+F_COLUMNS = offset(FLIGHT, "columns")
+F_ACCOUNTS = offset(FLIGHT, "accounts")
+F_ACCOUNT_CHOICE = offset(FLIGHT, "account_choice")
+F_SCHEDULE_ENTRIES = offset(FLIGHT, "schedule_entries")
+F_CURSOR = offset(FLIGHT, "cursor")
+F_SHIFT = offset(FLIGHT, "shift")
+F_ADVANCE = offset(FLIGHT, "advance")
+F_DEPTH = offset(FLIGHT, "depth")
+F_REMAINING = offset(FLIGHT, "remaining")
+F_UNTIL = offset(FLIGHT, "until_ns")
+F_GAPS = offset(FLIGHT, "gaps")
+F_GAP_ENTRIES = offset(FLIGHT, "gap_entries")
+F_GAP_CURSOR = offset(FLIGHT, "gap_cursor")
+F_NEXT = offset(FLIGHT, "next_ns")
+F_TIMEOUT = offset(FLIGHT, "timeout_ns")
+F_RECORD_FROM = offset(FLIGHT, "record_from_ns")
+F_RECORD_UNTIL = offset(FLIGHT, "record_until_ns")
+F_PENDING = offset(FLIGHT, "pending")
+F_FOLLOWING = offset(FLIGHT, "following")
+F_FOLLOWING_HEAD = offset(FLIGHT, "following_head")
+F_FOLLOWING_TAIL = offset(FLIGHT, "following_tail")
+F_CLIENT = offset(FLIGHT, "client")
+F_NEXT_SEQUENCE = offset(FLIGHT, "next_sequence")
+F_OLDEST = offset(FLIGHT, "oldest")
+F_IN_FLIGHT = offset(FLIGHT, "in_flight")
+F_STATUSES = offset(FLIGHT, "statuses")
+F_SERIES = offset(FLIGHT, "series")
+F_SERIES_INTERVALS = offset(FLIGHT, "series_intervals")
+F_SERIES_INTERVAL = offset(FLIGHT, "series_interval_ns")
+F_RECORDING = offset(FLIGHT, "recording")
+F_RECORDING_ROOM = offset(FLIGHT, "recording_room")
+F_RECORDING_COUNT = offset(FLIGHT, "recording_count")
+F_RECORDING_START = offset(FLIGHT, "recording_start_ns")
+F_SENT = offset(FLIGHT, "sent")
+F_ANSWERED = offset(FLIGHT, "answered")
+F_COMPLETED = offset(FLIGHT, "completed")
+F_RECORDED = offset(FLIGHT, "recorded")
+F_LOST = offset(FLIGHT, "lost")
+F_UNSENT = offset(FLIGHT, "unsent")
+F_CONFLICTS = offset(FLIGHT, "conflicts")
+F_STALE = offset(FLIGHT, "stale")
+F_CHECKED = offset(FLIGHT, "checked")
+F_CORRUPT = offset(FLIGHT, "corrupt")

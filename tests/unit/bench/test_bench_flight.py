@@ -1,0 +1,261 @@
+"""The load generators' common part, fed with times by hand: no socket, no clock."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from splinter.bench.arrivals import RATE_MAX, poisson
+from splinter.bench.flight import (
+    LATE_NS_MAX,
+    abandon,
+    complete,
+    expire,
+    idle_ns,
+    is_all_sent,
+    is_over,
+    launch,
+)
+from splinter.bench.flight_layout import WINDOW
+from splinter.bench.flight_memory import UNLIMITED, Flight
+from splinter.bench.frames import FRAME_HEADER_BYTES, Route
+from splinter.bench.series import Series
+from splinter.bench.workload import Account, Workload, each_once, echo, put_operation, uniform
+from splinter.errors import Status
+from splinter.limits import CHUNK_BYTES, REQUEST_HEADER_BYTES
+from splinter.wire import FLAG_REPLY, Header
+
+ROUTE = Route("02:00:00:00:00:01", "02:00:00:00:00:02", "10.0.0.1", "10.0.0.2", 40_000, 7171)
+PING = echo(REQUEST_HEADER_BYTES)
+SECOND = 1_000_000_000
+
+
+class Wire:
+    """Launches and answers by hand."""
+
+    def __init__(self, workload: Workload = PING) -> None:
+        self.flight = Flight()
+        self.flight.load(workload, ROUTE)
+        self.buffer = np.zeros(CHUNK_BYTES, np.uint8)
+
+    def send(self, now: int) -> bytes:
+        """The next packet's payload, empty when there is none."""
+        length = launch(self.flight.address, self.buffer.ctypes.data, now)
+        return self.buffer[FRAME_HEADER_BYTES:length].tobytes() if length else b""
+
+    def send_all(self, now: int) -> list[bytes]:
+        """All packets that are sent now."""
+        return list(iter(lambda: self.send(now), b""))
+
+    def answer(self, request: bytes, now: int, value: bytes = b"", **fields: int) -> bool:
+        """The reply to a request."""
+        asked = Header.unpack(request)
+        header = Header(
+            opcode=asked.opcode,
+            flags=FLAG_REPLY,
+            client=asked.client,
+            sequence=asked.sequence,
+            fragment_index=asked.fragment_index,
+            value_length=len(value),
+        )
+        for name, number in fields.items():
+            setattr(header, name, number)
+        reply = np.frombuffer(bytearray(header.pack() + value), np.uint8)
+        return bool(complete(self.flight.address, reply.ctypes.data, len(reply), now))
+
+    @property
+    def latencies(self) -> dict[str, int]:
+        """Percentiles of what was recorded."""
+        (histogram,) = self.flight.histograms.values()
+        return histogram.percentiles()
+
+
+def open_loop(gap: int = 10, until: int = 1000, **limits: int) -> Wire:
+    """Arrivals every ``gap`` ns from ``gap`` on, all recorded."""
+    wire = Wire()
+    wire.flight.limit(**{"depth": WINDOW // 2, "requests": UNLIMITED, **limits}, until_ns=until)
+    wire.flight.record_between(0, until)
+    wire.flight.arrive(0, np.full(4, gap, np.int64))
+    return wire
+
+
+def test_arrivals_are_sent_when_they_are_due() -> None:
+    wire = open_loop()
+    assert wire.send(9) == b""
+    assert wire.send(10)
+    assert wire.send(10) == b""
+    assert len(wire.send_all(39)) == 2  # those of 20 and 30
+
+
+def test_latency_counts_from_when_the_request_was_due() -> None:
+    wire = open_loop()
+    (request,) = wire.send_all(10)
+    assert wire.answer(request, 17)
+    assert wire.latencies["p50"] == 7
+    (late,) = wire.send_all(25)  # the client was busy at 20
+    assert wire.answer(late, 26)
+    assert wire.flight.histograms["echo"].cells[6] == 1
+
+
+def test_a_stalled_server_makes_every_arrival_of_its_stall_late() -> None:
+    """One request at a time, a server that stalls for 500 of 1000 ns: a closed loop would see one slow reply of about fifty."""
+    wire = open_loop(depth=1)
+    now = 0
+    while not is_over(wire.flight.address, now):
+        now += 1
+        for request in wire.send_all(now):
+            now = 610 if 100 <= now < 610 else now + 1
+            wire.answer(request, now)
+    histogram = wire.flight.histograms["echo"]
+    assert histogram.count == 99  # arrivals from 10 to 990, none skipped
+    slow = sum(histogram.cells[10:])
+    assert slow >= 50
+    assert histogram.max == pytest.approx(510, abs=2)
+    assert wire.flight["unsent"] == 0
+
+
+def test_the_closed_loop_counts_from_when_it_was_sent() -> None:
+    wire = Wire()
+    wire.flight.limit(depth=2, until_ns=1000, requests=UNLIMITED)
+    wire.flight.record_between(0, 1000)
+    first, second = wire.send_all(100)
+    wire.answer(second, 130)
+    assert wire.latencies["p50"] == 30
+    assert len(wire.send_all(200)) == 1
+    wire.answer(first, 1000)  # outside the recorded time
+    assert wire.flight["recorded"] == 1
+    assert wire.flight["completed"] == 2
+
+
+def test_what_could_not_be_sent_counts_with_its_age() -> None:
+    wire = open_loop(depth=1, until=100)
+    (request,) = wire.send_all(10)
+    assert wire.send_all(100) == []
+    end = 100 + LATE_NS_MAX
+    assert is_all_sent(wire.flight.address, end)
+    wire.answer(request, end)
+    assert is_over(wire.flight.address, end)
+    abandon(wire.flight.address)
+    assert wire.flight["unsent"] == 8  # those of 20 … 90
+    histogram = wire.flight.histograms["echo"]
+    assert [age for age in range(200) if histogram.cells[age]] == [10, 20, 30, 40, 50, 60, 70, 80]
+
+
+def test_what_was_due_before_the_end_is_sent_a_little_later() -> None:
+    wire = open_loop(until=100)
+    sent = wire.send_all(150)
+    assert len(sent) == 9
+    for request in sent:
+        wire.answer(request, 160)
+    assert is_over(wire.flight.address, 160)
+    assert wire.flight["recorded"] == 0  # no reply came in time
+    assert wire.flight.histograms["echo"].count == 9
+
+
+def test_warm_up_counts_for_nothing() -> None:
+    wire = open_loop(until=200)
+    wire.flight.record_between(100, 200)
+    for now in range(10, 200, 10):
+        (request,) = wire.send_all(now)
+        wire.answer(request, now + 1)
+    assert wire.flight.histograms["echo"].count == wire.flight["recorded"] == 10
+
+
+def test_a_number_of_requests_and_no_more() -> None:
+    wire = open_loop(requests=3)
+    assert len(wire.send_all(500)) == 3
+    assert is_all_sent(wire.flight.address, 500)
+
+
+def test_sleep_lasts_until_the_next_arrival() -> None:
+    wire = open_loop(gap=1000, until=SECOND)
+    assert idle_ns(wire.flight.address, 400) == 600
+    assert idle_ns(wire.flight.address, 1001) == 0
+    wire.flight.limit(depth=0, until_ns=SECOND, requests=UNLIMITED)
+    assert idle_ns(wire.flight.address, 400) > 600  # only a reply makes room
+
+
+def test_a_lost_request_frees_its_place() -> None:
+    wire = open_loop(depth=1, until=10 * SECOND)
+    wire.flight.timeout_ns = 100
+    (lost,) = wire.send_all(10)
+    expire(wire.flight.address, 109)
+    assert wire.flight["lost"] == 0
+    expire(wire.flight.address, 110)
+    assert wire.flight["lost"] == 1
+    assert len(wire.send_all(110)) == 1
+    assert not wire.answer(lost, 120)
+    assert wire.flight["stale"] == 1
+
+
+def test_intervals_hold_what_was_due_in_them() -> None:
+    wire = open_loop(gap=SECOND // 100, until=SECOND)
+    series = Series(1.0)
+    wire.flight.record_between(0, SECOND, series)
+    now = 0
+    while not is_over(wire.flight.address, now):
+        now += SECOND // 100
+        for request in wire.send_all(now):
+            wire.answer(request, now + (50_000 if now < SECOND // 2 else 70_000))
+    found = series.to_json()
+    assert found["interval_ns"] == SECOND // 10
+    assert found["count"] == [9] + [10] * 9
+    assert found["p50"][0] == pytest.approx(50_000, rel=0.01)
+    assert found["p99"][9] == pytest.approx(70_000, rel=0.01)
+
+
+def test_poisson_arrivals_have_the_rate_and_are_independent() -> None:
+    gaps = poisson(1_000_000, 200_000)
+    assert gaps.min() >= 0
+    assert gaps.mean() == pytest.approx(1000, rel=0.01)
+    assert gaps.std() == pytest.approx(1000, rel=0.02)  # as of an exponential distribution
+    assert np.median(gaps) == pytest.approx(1000 * np.log(2), rel=0.02)
+    in_windows = np.bincount(np.cumsum(gaps) // 100_000)[:-1]
+    assert in_windows.var() == pytest.approx(in_windows.mean(), rel=0.15)  # as of a Poisson distribution
+    assert abs(np.corrcoef(gaps[:-1], gaps[1:])[0, 1]) < 0.01
+    assert np.array_equal(gaps, poisson(1_000_000, 200_000))
+
+
+def test_rounding_does_not_add_up() -> None:
+    assert poisson(30_000_000, 100_000).mean() == pytest.approx(1000 / 30, rel=0.01)
+
+
+@pytest.mark.parametrize("rate", [0, -1, RATE_MAX + 1])
+def test_rates_that_cannot_be(rate: float) -> None:
+    with pytest.raises(ValueError, match="rate"):
+        poisson(rate)
+
+
+def test_who_asks_comes_from_the_schedule() -> None:
+    operation = put_operation(Account(1, 2))
+    accounts = (Account(7, 0xFEDCBA9876543210), Account(9, 3))
+    made = Workload("", (operation,), np.zeros(3, np.uint16), np.arange(3), accounts, np.array([1, 0, 1]))
+    wire = Wire(made)
+    headers = [Header.unpack(wire.send(1)) for _ in range(3)]
+    assert [(h.tenant, h.token) for h in headers] == [(9, 3), (7, 0xFEDCBA9876543210), (9, 3)]
+
+
+def test_mutations_say_which_replies_are_no_longer_waited_for() -> None:
+    wire = Wire(each_once(put_operation(Account(1, 2)), 10))
+    first, second = wire.send(1), wire.send(1)
+    assert Header.unpack(second).acknowledged == 1
+    wire.answer(first, 2)
+    expire(wire.flight.address, 2)
+    assert Header.unpack(wire.send(3)).acknowledged == 2
+    reads = Wire(uniform(PING.operations[0]))
+    assert Header.unpack(reads.send(1)).acknowledged == 0
+
+
+def test_another_pass_through_the_schedule_may_move_on() -> None:
+    operation = put_operation(Account(1, 2))
+    wire = Wire(Workload("", (operation,), np.zeros(2, np.uint16), np.array([5, 6]), advance=100))
+    numbers = [int.from_bytes(wire.send(1)[-100:-92], "little") for _ in range(5)]
+    assert numbers == [5, 6, 105, 106, 205]
+
+
+def test_a_status_is_an_error() -> None:
+    wire = Wire()
+    wire.flight.record_between(0, 100)
+    wire.answer(wire.send(1), 2, status=Status.BUSY)
+    assert wire.flight.errors() == {"BUSY": 1}
+    assert (wire.flight["completed"], wire.flight["recorded"], wire.flight["in_flight"]) == (1, 0, 0)
