@@ -9,7 +9,7 @@ from splinter.bench.figure import Figure, medians
 from splinter.bench.sources import numbered, source
 from splinter.ext.code import CodeRegion
 from splinter.ext.compile import compile_source
-from splinter.ext.library import entry
+from splinter.ext.library import entry, text
 
 ROUNDS_DEFAULT = 15
 _TWENTY_LINES = "common_ancestor"
@@ -17,13 +17,12 @@ _TWENTY_LINES = "common_ancestor"
 
 def measure(rounds: int = ROUNDS_DEFAULT) -> list[Figure]:
     """``compile`` and ``compile-tao``."""
-    short, tao = source(_TWENTY_LINES), entry("tao").sources
-    # Each round has texts of its own: the compiler may remember what it has just seen.
+    short, tao = source(_TWENTY_LINES), list(entry("tao").sources)
+    # Each round has a text of its own: the compiler remembers what it has just seen.
     with contextlib.closing(CodeRegion.create()) as region:
-        rounds_of = {name: list(numbered(text, 0, rounds)) for name, text in tao.items()}
-        _compile({_TWENTY_LINES: short}, region)  # LLVM takes its time to load
-        once = [_compile({_TWENTY_LINES: text}, region) for text in numbered(short, 0, rounds)]
-        whole = [_compile({name: texts[i] for name, texts in rounds_of.items()}, region) for i in range(rounds)]
+        _compile(short, [_TWENTY_LINES], region)  # LLVM takes its time to load
+        once = [_compile(source_text, [_TWENTY_LINES], region) for source_text in numbered(short, 0, rounds)]
+        whole = [_compile(source_text, tao, region) for source_text in numbered(text("tao"), 0, rounds)]
     return [
         Figure(
             "compile",
@@ -42,10 +41,10 @@ def measure(rounds: int = ROUNDS_DEFAULT) -> list[Figure]:
     ]
 
 
-def _compile(sources: dict[str, str], region: CodeRegion) -> tuple[float, float]:
+def _compile(source_text: str, names: list[str], region: CodeRegion) -> tuple[float, float]:
     """Milliseconds that passed, and of the CPU's time: on a busy machine they differ."""
     start, cpu = time.perf_counter(), time.thread_time()
-    offsets = [region.write(compile_source(text, name).code)[1] for name, text in sources.items()]
+    offsets = [region.write(compile_source(source_text, name).code)[1] for name in names]
     spent = (time.perf_counter() - start) * 1000, (time.thread_time() - cpu) * 1000
     for offset in offsets:
         region.free(offset)

@@ -53,10 +53,10 @@ def install(
     Examples: splinter install hypernyms.py --tenant 7; splinter install tao --tenant 7
     """
     source = library.text(file) if file in library.NAMES and not Path(file).exists() else _read_source(Path(file))
-    sources = _extensions_of(source) if name is None else [source]
+    names = _extensions_of(source) if name is None else [name]
     with find_server(instance, address).client(tenant, token) as client:
-        for one in sources:
-            info = client.install(one, name=name)
+        for one in names:
+            info = client.install(source, name=one)
             print(f"installed {info.signature}, version {info.version}, {info.code_bytes} bytes of code")
 
 
@@ -161,13 +161,13 @@ def invoke(
         print(arguments.show(result))
 
 
-def _extensions_of(source: str) -> list[str]:
-    """One source for each extension; the whole where that makes no difference, or is for the compiler to complain about."""
+def _extensions_of(source: str) -> list[str] | list[None]:
+    """Names of the source's extensions; no name where it has only one, or is for the compiler to complain about."""
     try:
-        found = library.split(source)
+        found = list(library.split(source))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return [source]
-    return list(found.values()) if len(found) > 1 else [source]
+        return [None]
+    return found if len(found) > 1 else [None]
 
 
 def _read_source(file: Path) -> str:

@@ -154,6 +154,7 @@ class _FunctionChecker:
         for node in walk(self.checked.function):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 names.add(node.id)
+                self.checked.assigned.add(node.id)
                 if node.id in RESERVED_NAMES or node.id in self.checked.helpers:
                     self.findings.add(node, "reserved-name", f"`{node.id}` has another meaning")
                 elif node.id == self.checked.store_name:

@@ -21,6 +21,7 @@ class Checked:
     result: Type
     is_helper: bool
     variables: dict[str, Type] = field(default_factory=dict)  # parameters included
+    assigned: set[str] = field(default_factory=set)  # variables that statements assign; of the parameters, few
     types: dict[ast.expr, Type] = field(default_factory=dict)
     constants: dict[ast.expr, ConstantValue] = field(default_factory=dict)  # expressions whose value is known
     modular: set[ast.expr] = field(default_factory=set)  # arithmetic that is evaluated modulo 2**64, under a mask

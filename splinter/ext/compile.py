@@ -148,7 +148,7 @@ def _shared_text(module: Module, findings: Findings) -> str:
 
 def _back(function: ir.Function, preempt: bool) -> tuple[bytes, int]:
     """Machine code, and the bytes of the frame."""
-    function.blocks = simplify(function)
+    simplify(function)
     if waits_for_store(function):
         try:
             return _native(function, preempt, is_quick=True)

@@ -16,8 +16,11 @@ _INSTRUCTIONS_PER_CALL_MAX = 110
 
 
 def waits_for_store(function: ir.Function) -> bool:
-    """Whether the store takes more of the time than computing: no loop goes without it, or calls of it are everywhere."""
-    blocks = function.reachable()
+    """Whether the store takes more of the time than computing: no loop goes without it, or calls of it are everywhere.
+
+    The function is a simplified one.
+    """
+    blocks = function.blocks
     calls = {block for block in blocks if any(i.op is Op.HELPER for i in block.instructions)}
     if not any(loop.isdisjoint(calls) for loop in _loops(blocks)):
         return True

@@ -198,11 +198,12 @@ class Function:
     data: dict[bytes, int] = field(default_factory=dict)  # constant bytes and their numbers
     scratch_cells: int = 0  # 8-byte cells on the native stack
     memory_bytes: int = 0  # of the frame, behind its header: arrays, buffers, tuples
-    registers: int = 0
+    registers: list[Register] = field(default_factory=list)  # by number
 
     def new_register(self, kind: Kind) -> Register:
-        self.registers += 1
-        return Register(self.registers - 1, kind)
+        register = Register(len(self.registers), kind)
+        self.registers.append(register)
+        return register
 
     def new_memory(self, nbytes: int) -> int:
         """Offset in the frame of a new area of memory, aligned to 8 bytes."""

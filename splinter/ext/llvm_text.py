@@ -13,7 +13,8 @@ forms of the text:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+import functools
+import operator
 from dataclasses import dataclass, field
 
 from splinter.ext import abi, ir, liveness, routines
@@ -25,6 +26,8 @@ from splinter.limits import FRAME_BYTES, INSTRUCTIONS_MAX
 ENTRY = "resume"
 BYTES_PER_SPEND = 64  # comparing, copying and clearing spend 1 for each of these
 DIGESTED_BYTES_PER_SPEND = 8  # crc32 and hash64
+_LINE_BITS = 8 * (abi.F_LINE - abi.F_STATE)  # state and line are stored as one word
+assert (abi.F_STATE, _LINE_BITS) == (0, 32)
 _LINE_SHIFT = 8  # a failure on its way to the exit: the line, and below it the error
 _ERROR_MASK = (1 << _LINE_SHIFT) - 1
 
@@ -79,32 +82,6 @@ def emit(function: ir.Function, preempt: bool, is_quick: bool = False) -> LlvmMo
     return _Emitter(function, preempt, is_quick).run()
 
 
-def _share_slots(saved: Iterable[Collection[Register]]) -> dict[Register, int]:
-    """A slot for each register; two share one unless some collection has both."""
-    companions: dict[Register, set[Register]] = {}
-    for registers in saved:
-        for register in registers:
-            companions.setdefault(register, set()).update(registers)
-    slots: dict[Register, int] = {}
-    for register in sorted(companions, key=lambda r: r.number):
-        taken = {slots[other] for other in companions[register] if other in slots}
-        slots[register] = next(slot for slot in range(len(taken) + 1) if slot not in taken)
-    return slots
-
-
-def _touched_together(blocks: list[Block], live: dict[Block, set[Register]], wanted: set[Register]) -> Iterator[set[Register]]:
-    """For each block those of the wanted registers that hold a value anywhere in it."""
-    for block in blocks:
-        touched = set(live[block])
-        for instruction in block.instructions:
-            touched.update(operand for operand in instruction.operands if isinstance(operand, Register))
-            if instruction.target is not None:
-                touched.add(instruction.target)
-        if isinstance(block.terminator, ir.Branch) and isinstance(block.terminator.condition, Register):
-            touched.add(block.terminator.condition)
-        yield touched & wanted
-
-
 @dataclass
 class _Emitter:
     function: ir.Function
@@ -114,6 +91,7 @@ class _Emitter:
     failures: dict[tuple[int, int], str] = field(default_factory=dict)  # (error, line) → label
     helper_failures: dict[int, list[tuple[str, str]]] = field(default_factory=dict)  # line → (result, label)
     values: int = 0
+    labels: int = 0
     made: dict[str, str] = field(default_factory=dict)  # instruction → value, of this block: the same is not done twice
     passed: set[str] = field(default_factory=set)  # bits that were checked in this block
     label: str = ""
@@ -121,20 +99,28 @@ class _Emitter:
     known: dict[Register, str] = field(default_factory=dict)  # what cells hold, as far as this block has read or written them
     unspent: int = 0  # of the budget: what this block costs and has not taken yet
 
+    def __post_init__(self) -> None:
+        # Quick code is laid out as it is written, whatever is likely.
+        self.unlikely, self.likely = ("", "") if self.is_quick else (", !prof !0", ", !prof !1")
+
     def run(self) -> LlvmModule:
-        blocks = self.function.reachable()
-        self.cells = liveness.across_blocks(blocks)
-        live = liveness.live_out(blocks)
-        yielding = [block for block in blocks if block.is_yield_point(self.preempt)]
-        self.states = {block: number for number, block in enumerate(yielding, 1)}
-        self.saved = {block: sorted(live[block], key=lambda r: r.number) for block in yielding}
+        blocks = self.function.blocks
+        found = liveness.analyse(blocks)
+        registers = self.function.registers
+        self.cells = {registers[number] for number in liveness.members(found.cells)}
+        live = found.live_out
+        yielding = [number for number, block in enumerate(blocks) if block.is_yield_point(self.preempt)]
+        self.states = {blocks[number]: state for state, number in enumerate(yielding, 1)}
+        self.saved = {
+            blocks[number]: [registers[register] for register in liveness.members(live[number])] for number in yielding
+        }
         first = abi.FRAME_HEADER_BYTES + self.function.memory_bytes
         if self.is_quick:
-            wanted = {register for registers in self.saved.values() for register in registers}
-            slots = _share_slots(_touched_together(blocks, live, wanted))
+            wanted = functools.reduce(operator.or_, (live[number] for number in yielding), 0)
+            slots = liveness.share_slots([(one | touched) & wanted for one, touched in zip(live, found.touched, strict=True)])
         else:
-            slots = _share_slots(self.saved.values())
-        self.slots = {register: first + WORD_BYTES * slot for register, slot in slots.items()}
+            slots = liveness.share_slots([live[number] for number in yielding])
+        self.slots = {registers[register]: first + WORD_BYTES * slot for register, slot in slots.items()}
         frame_bytes = first + WORD_BYTES * (max(slots.values(), default=-1) + 1)
         if frame_bytes > FRAME_BYTES:
             raise TooLargeError(f"arrays, buffers and the variables that live across yields need {frame_bytes} bytes; "
@@ -166,8 +152,7 @@ class _Emitter:
                 "  %budget_start = load i64, ptr %budget_at",
                 "  store i64 %budget_start, ptr %budget",
             ]
-        lines.append(f"  %state_at = getelementptr i8, ptr %frame_at, i64 {abi.F_STATE}")
-        lines.append("  %state = load i32, ptr %state_at")
+        lines.append("  %state = load i32, ptr %frame_at")
         cases = " ".join(
             f"i32 {number}, label %{f'b{self._resumes_at(block).number}' if self.is_quick else f'resume{number}'}"
             for block, number in self.states.items()
@@ -181,7 +166,7 @@ class _Emitter:
         return block.terminator.target
 
     def _frame_pointer(self, offset: int) -> str:
-        return self._value(f"getelementptr i8, ptr %frame_at, i64 {offset}")
+        return self._pure(f"getelementptr i8, ptr %frame_at, i64 {offset}")
 
     def _return(self, code: int) -> None:
         if not self.is_quick:
@@ -205,12 +190,12 @@ class _Emitter:
                 value = self._value(f"zext i1 {value} to i64")
             kind = "double" if register.kind is Kind.FLOAT else "i64"
             self._line(f"store {kind} {value}, ptr {self._frame_pointer(self.slots[register])}")
-        self._line(f"store i32 {number}, ptr {self._frame_pointer(abi.F_STATE)}")
-        self._line(f"store i32 {line}, ptr {self._frame_pointer(abi.F_LINE)}")
+        self._line(f"store i64 {line << _LINE_BITS | number}, ptr %frame_at")
         self._return(abi.RESUME_YIELD)
         if self.is_quick:
             return
         self._begin(f"resume{number}")
+        self.made = {}
         for register in saved:
             kind = "double" if register.kind is Kind.FLOAT else "i64"
             value = self._value(f"load {kind}, ptr {self._frame_pointer(self.slots[register])}")
@@ -220,6 +205,7 @@ class _Emitter:
         self._line(f"br label %b{target.number}")
 
     def _failure_blocks(self) -> None:
+        self.made = {}
         for (error, line), label in self.failures.items():
             self._begin(label)
             self._fail(str(line << _LINE_SHIFT | error))
@@ -268,7 +254,7 @@ class _Emitter:
                 self.unspent += 1
                 left = self._take_unspent()
                 is_gone = self._value(f"icmp sle i64 {left}, 0")
-                self._line(f"br i1 {is_gone}, label %yield{block.number}, label %b{target.number}, !prof !0")
+                self._line(f"br i1 {is_gone}, label %yield{block.number}, label %b{target.number}{self.unlikely}")
                 self._begin(f"yield{block.number}")
                 self._yield(block, target, line)
             case ir.Branch(condition=condition, yes=yes, no=no):
@@ -350,11 +336,11 @@ class _Emitter:
             case Op.SWAP:
                 return self._swap(operands[0], 8 * instruction.size)
             case Op.FRAME:
-                return self._value(f"add i64 %frame, {instruction.size}")
+                return self._pure(f"add i64 %frame, {instruction.size}")
             case Op.SCRATCH:
                 return self._value(f"ptrtoint ptr %scratch{instruction.size} to i64")
             case Op.DATA:
-                return self._value(f"ptrtoint ptr @data{instruction.size} to i64")
+                return self._pure(f"ptrtoint ptr @data{instruction.size} to i64")
             case Op.BYTES_EQUAL:
                 self.routines["bytes_equal"] = None
                 self._spend(self._value(f"udiv i64 {operands[1]}, {BYTES_PER_SPEND}"))
@@ -377,14 +363,14 @@ class _Emitter:
         is_error = self._value(f"icmp slt i64 {result}, 0")
         self.helper_failures.setdefault(instruction.line, []).append((result, self.label))
         onward = self._new_label()
-        self._line(f"br i1 {is_error}, label %helper_failed{instruction.line}, label %{onward}, !prof !0")
+        self._line(f"br i1 {is_error}, label %helper_failed{instruction.line}, label %{onward}{self.unlikely}")
         self._begin(onward)
         return result
 
     def _function(self, instruction: ir.Instruction) -> str:
         """The function whose address is in the context."""
-        pointer_at = self._value(f"getelementptr i8, ptr %context_at, i64 {instruction.size}")
-        pointer = self._value(f"load ptr, ptr {pointer_at}")
+        pointer_at = self._pure(f"getelementptr i8, ptr %context_at, i64 {instruction.size}")
+        pointer = self._pure(f"load ptr, ptr {pointer_at}")  # the context does not change while a task runs
         if instruction.error:  # not every worker has it
             is_missing = self._value(f"icmp eq ptr {pointer}, null")
             self._fail_if(is_missing, instruction.error, instruction.line)
@@ -396,13 +382,13 @@ class _Emitter:
         self.passed.add(holds)
         failure = self.failures.setdefault((error, line), f"fail{len(self.failures)}")
         onward = self._new_label()
-        self._line(f"br i1 {holds}, label %{onward}, label %{failure}, !prof !1")
+        self._line(f"br i1 {holds}, label %{onward}, label %{failure}{self.likely}")
         self._begin(onward)
 
     def _fail_if(self, is_broken: str, error: int, line: int) -> None:
         failure = self.failures.setdefault((error, line), f"fail{len(self.failures)}")
         onward = self._new_label()
-        self._line(f"br i1 {is_broken}, label %{failure}, label %{onward}, !prof !0")
+        self._line(f"br i1 {is_broken}, label %{failure}, label %{onward}{self.unlikely}")
         self._begin(onward)
 
     def _budget(self) -> str:
@@ -455,7 +441,7 @@ class _Emitter:
                 return f"0x{operand.value:016X}"
             return str(operand.value) if operand.kind is Kind.WORD else ("true" if operand.value else "false")
         if operand in self.frame_offsets:
-            return self._value(f"add i64 %frame, {self.frame_offsets[operand]}")
+            return self._pure(f"add i64 %frame, {self.frame_offsets[operand]}")
         if operand in self.cells:
             if operand not in self.known:
                 self.known[operand] = self._value(f"load {_LLVM_TYPE[operand.kind]}, ptr {self._cell(operand)}")
@@ -470,8 +456,9 @@ class _Emitter:
             self.names[target] = value
 
     def _value(self, instruction: str) -> str:
+        # Numbers in place of names, counted as LLVM does: its symbol table is a third of the time to parse and compile.
+        name = f"%{self.values}"
         self.values += 1
-        name = f"%v{self.values}"
         self.lines.append(f"  {name} = {instruction}")
         return name
 
@@ -483,8 +470,8 @@ class _Emitter:
         return value
 
     def _new_label(self) -> str:
-        self.values += 1
-        return f"c{self.values}"
+        self.labels += 1
+        return f"c{self.labels}"
 
     def _begin(self, label: str) -> None:
         self.label = label

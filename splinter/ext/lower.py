@@ -126,8 +126,8 @@ class _Lowering(CallLowering):
         after, result = self.function.new_block(), self.new_value(helper.result)
         self.checked, self.variables, self.loops, self.helper_exit = helper, {}, [], (after, result)
         for name, value in arguments.items():
-            if isinstance(value, Memory):
-                self.variables[name] = value
+            if name not in helper.assigned:
+                self.variables[name] = value  # no copy: nothing in the helper function assigns what the value is made of
             else:
                 self.move(self.variable(name), value)
         self._block(helper.function.body)

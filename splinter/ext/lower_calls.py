@@ -277,7 +277,7 @@ class CallLowering(ExpressionLowering, ABC):
             offset = self.integer(node.args[0])
             value = self.fit_element(node.args[1], element, line)
             content = self.content(buffer)
-            self.check_range(content.length, offset[0], element.size, line)
+            self.check_range(content.length, offset, element.size, line)
             self.store_element(self.emit(Op.ADD, content.address, offset[0]), value, element)
 
     def _grow(self, buffer: Memory, count: ir.Operand, line: int) -> ir.Operand:

@@ -401,8 +401,10 @@ class ExpressionLowering(Builder):
             return self.read(view, self.from_end(index, view.length), ELEMENTS["u8"], line)
         lower, upper = (self.integer(bound) if bound else None for bound in (node.slice.lower, node.slice.upper))
         view = self.as_view(value, kind, line)
-        start = self._clamp(lower, view.length) if lower else ir.ZERO
         end = self._clamp(upper, view.length) if upper else view.length
+        if lower is None:
+            return View(view.address, end)
+        start = self._clamp(lower, view.length)
         length = self.select(self.emit(Op.ULT, start, end), self.emit(Op.SUB, end, start), ir.ZERO)
         return View(self.emit(Op.ADD, view.address, start), length)
 
@@ -421,18 +423,20 @@ class ExpressionLowering(Builder):
 
     def read(self, view: View, offset: Typed, element: Element, line: int) -> ir.Operand:
         """A number at an offset."""
-        self.check_range(view.length, offset[0], element.size, line)
+        self.check_range(view.length, offset, element.size, line)
         return self.load_element(self.emit(Op.ADD, view.address, offset[0]), element)
 
-    def check_range(self, length: ir.Operand, at: ir.Operand, size: int, line: int) -> None:
+    def check_range(self, length: ir.Operand, offset: Typed, size: int, line: int) -> None:
         """``size`` bytes at an offset lie inside; a negative offset is a huge unsigned one, and out of range too."""
+        at, kind = offset
         if isinstance(at, ir.Constant):
             end = at.value + size
             fits: ir.Operand = self.emit(Op.ULE, ir.word(end), length) if end <= ir.WORD_MASK else ir.FALSE
         elif size == 1:
             fits = self.emit(Op.ULT, at, length)
+        elif kind == NAT:  # below 2**63, so the sum cannot overflow
+            fits = self.emit(Op.ULE, self.emit(Op.ADD, at, ir.word(size)), length)
         else:
-            # Not at + size <= length, which could overflow.
             last = self.emit(Op.SUB, length, ir.word(size))
             fits = self.emit(Op.AND, self.emit(Op.ULE, ir.word(size), length), self.emit(Op.ULE, at, last))
         self.check(fits, ExtensionError.INDEX, line)

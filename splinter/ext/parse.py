@@ -35,7 +35,7 @@ class Module:
 def parse(source: str, findings: Findings) -> Module:
     """Parse a source; reports what is wrong at this level, and raises :class:`CompileError` when it is not Python."""
     tree = _parse_python(source, findings)
-    _check_tree(tree, findings)
+    _check_tree(tree, not source.isascii(), findings)
     findings.raise_if_any()
     extensions: list[ast.FunctionDef] = []
     helpers: dict[str, ast.FunctionDef] = {}
@@ -88,11 +88,11 @@ def _parse_python(source: str, findings: Findings) -> ast.Module:
     raise findings.error()
 
 
-def _check_tree(tree: ast.Module, findings: Findings) -> None:
+def _check_tree(tree: ast.Module, may_look_alike: bool, findings: Findings) -> None:
     """Bound nodes and nesting without recursion, so that the stages behind may recurse; and look at every name.
 
     Python recognises keywords before it normalises identifiers, so that a variable can be named like one (with letters
-    of a compatible alphabet). That is allowed there, and confusing everywhere.
+    of a compatible alphabet; ``may_look_alike``: the source has such). That is allowed there, and confusing everywhere.
     """
     count = 0
     level: list[ast.AST] = [tree]
@@ -104,7 +104,7 @@ def _check_tree(tree: ast.Module, findings: Findings) -> None:
                          "put parts of the expression into variables of their own")  # fmt: skip
             return
         count += len(level)
-        for node in level:
+        for node in level if may_look_alike else ():
             attributes = node.__dict__
             for field in _NAME_FIELDS:
                 if field in attributes and attributes[field] in _KEYWORDS:

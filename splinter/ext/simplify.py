@@ -10,8 +10,8 @@ from splinter.ext import ir
 from splinter.ext.ir import Block
 
 
-def simplify(function: ir.Function) -> list[Block]:
-    """Skip blocks that only jump on, join blocks that follow each other anyway; the reachable ones that remain, entry first."""
+def simplify(function: ir.Function) -> None:
+    """Skip blocks that only jump on, join blocks that follow each other anyway, and keep the reachable ones, entry first."""
     blocks = function.reachable()
     for block in blocks:
         _skip_empty(block)
@@ -24,7 +24,7 @@ def simplify(function: ir.Function) -> list[Block]:
     for block in blocks:
         if block not in joined:
             _join_followers(block, predecessors, joined)
-    return [block for block in blocks if block not in joined]
+    function.blocks = [block for block in blocks if block not in joined]
 
 
 def _end_of_jumps(block: Block) -> Block:
