@@ -4,7 +4,9 @@ A channel belongs to one thread at a time and needs no lock; :class:`splinter.cl
 threads in a request. Each has a client id of its own, so its sequence numbers are the whole truth about what it still
 waits for.
 
-A request that is not answered is sent again under the same sequence number, after a wait that doubles each time. The
+A request that is not answered is sent again under the same sequence number, after a wait that doubles each time; the
+server executes it once. To that end each packet says below which number the channel waits for no reply, and a channel has
+no more than CLIENT_WINDOW numbers open. The
 socket blocks in ``recv`` with SO_RCVTIMEO: one system call to send and one to receive, where Python's own time-outs
 would add a ``poll`` to each.
 """
@@ -99,14 +101,16 @@ class Channel:
         fragment_count: int = 0,
     ) -> bytes:
         """The bytes of a request."""
-        # Everything below the oldest request that is still open has been answered or given up for good.
-        oldest = next(iter(self._flights)) >> _FRAGMENT_BITS if self._flights else sequence
         return (
             _pack(
                 MAGIC, VERSION, opcode, 0, 0, self._tenant, table, len(key), self._token, self._client, sequence,
-                len(value), fragment_index, fragment_count, object_version, oldest,
+                len(value), fragment_index, fragment_count, object_version, self._oldest(sequence),
             ) + key + value
         )  # fmt: skip
+
+    def _oldest(self, new: int) -> int:
+        """The number below which everything has been answered or given up for good; ``new`` when nothing is open."""
+        return next(iter(self._flights)) >> _FRAGMENT_BITS if self._flights else new
 
     def request(
         self,
@@ -161,9 +165,9 @@ class Channel:
     ) -> Iterator[tuple[int, Reply]]:
         """Keep up to ``window`` requests on their way; yields (identity, reply) in the order the replies come in.
 
-        ``produce`` is asked for the next request whenever there is room: (:func:`identity_of` it, packet), or None when
-        there is none now; the stream ends when there is none and nothing is on its way. Each request has ``timeout``
-        seconds. Raises as :meth:`request` does.
+        ``produce`` is asked for the next request, under a new number for each or the same for all, whenever there is
+        room: (:func:`identity_of` it, packet), or None when there is none now; the stream ends when there is none and
+        nothing is on its way. Each request has ``timeout`` seconds. Raises as :meth:`request` does.
         """
         timeout = self.timeout if timeout is None else timeout
         flights: dict[int, _Flight] = {}
@@ -172,7 +176,7 @@ class Channel:
         try:
             while True:
                 now = _monotonic()
-                while len(flights) < window and (item := produce()) is not None:
+                while self._has_room(window) and (item := produce()) is not None:
                     flights[item[0]] = _Flight(item[1], now + timeout, now + RESEND_SECONDS_MIN, RESEND_SECONDS_MIN)
                     self._send(item[1])
                 if not flights:
@@ -192,6 +196,11 @@ class Channel:
                     yield found
         finally:
             flights.clear()  # what still comes in answers nobody
+
+    def _has_room(self, window: int) -> bool:
+        """Whether one more request may be on its way. The oldest may wait long for its reply while others come and go."""
+        oldest = self._oldest(self._sequence + 1)
+        return len(self._flights) < window and self._sequence + 1 - oldest < limits.CLIENT_WINDOW
 
     def _resend_late(self, now: float, timeout: float) -> None:
         for flight in self._flights.values():

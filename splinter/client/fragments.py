@@ -15,24 +15,24 @@ WINDOW = 16  # fragments on their way at once
 def put_large(channel: Channel, table: int, key: bytes, value: bytes, if_version: int) -> int:
     """Put a value that does not fit one packet; returns the object's version.
 
-    All fragments carry one sequence number; the server answers each, and the one that completes the value with the new
-    version. When that answer was lost, the repetition no longer finds the others: then all of it is sent again.
+    All fragments carry one sequence number; the server answers each, and the one that completes the value, and every one
+    that comes later, with the new version. The value may be collected by several workers side by side: then all of it is
+    sent again, until one of them has it whole. It is stored once.
     """
     pieces = [value[at : at + limits.FRAGMENT_BYTES] for at in range(0, len(value), limits.FRAGMENT_BYTES)]
     deadline = time.monotonic() + channel.timeout
-    while time.monotonic() < deadline:
-        sequence = channel.next_sequence()
-        packets = iter(
-            [
-                (
-                    identity_of(sequence, index),
-                    channel.packet(Opcode.PUT, sequence, table, key, piece, if_version, index, len(pieces)),
-                )
-                for index, piece in enumerate(pieces)
-            ]
+    sequence = channel.next_sequence()
+    packets = [
+        (
+            identity_of(sequence, index),
+            channel.packet(Opcode.PUT, sequence, table, key, piece, if_version, index, len(pieces)),
         )
+        for index, piece in enumerate(pieces)
+    ]
+    while time.monotonic() < deadline:
+        waiting = iter(packets)
         version = 0
-        for _, reply in channel.stream(lambda packets=packets: next(packets, None), WINDOW):  # type: ignore[misc]
+        for _, reply in channel.stream(lambda waiting=waiting: next(waiting, None), WINDOW):  # type: ignore[misc]
             if reply.status != Status.OK:
                 raise error_for(reply.status, reply.value.decode(errors="replace"))
             version = version or reply.version

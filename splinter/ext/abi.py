@@ -34,7 +34,14 @@ FRAME = np.dtype(
         ("out_length", "<u8"),  # and its length in bytes
         ("out_version", "<u8"),  # and its version
         ("put_bytes", "<u8"),  # what the task's puts took so far. Writer: worker (zero at the start) and its helpers
-        ("reserved", "<u8", 6),
+        # Whose request it is. Writer: worker.
+        ("client", "<u8"),
+        ("sequence", "<u8"),
+        ("acknowledged", "<u8"),  # 0: it may run as often as it comes
+        ("since_ns", "<u8"),  # monotonic clock when it began, roughly
+        # splinter.store.outcomes.EFFECT_…: whether it has written. Writer: helpers, in the step of the first write
+        ("effect", "<u8"),
+        ("reserved", "<u8"),
     ]
 )
 FRAME_HEADER_BYTES = FRAME.itemsize
@@ -51,6 +58,11 @@ F_ERROR = offset(FRAME, "error")
 F_OUT_ADDRESS = offset(FRAME, "out_address")
 F_OUT_LENGTH = offset(FRAME, "out_length")
 F_PUT_BYTES = offset(FRAME, "put_bytes")
+F_CLIENT = offset(FRAME, "client")
+F_SEQUENCE = offset(FRAME, "sequence")
+F_ACKNOWLEDGED = offset(FRAME, "acknowledged")
+F_SINCE_NS = offset(FRAME, "since_ns")
+F_EFFECT = offset(FRAME, "effect")
 F_OUT_VERSION = offset(FRAME, "out_version")
 
 CONTEXT = np.dtype(
@@ -164,7 +176,7 @@ RECORD = np.dtype(
         ("first_key", "u1"),
         ("first_key_parameter", "u1"),
         ("first_table_parameter", "u1"),  # number of the integer parameter that is the table; NO_PARAMETER: it is first_table
-        ("pad", "u1"),
+        ("writes", "u1"),  # 1: it may put or delete; 0: to run it twice does no harm
         ("first_table", "<u4"),
     ]
 )
@@ -173,6 +185,7 @@ R_SIGNATURE_HASH = offset(RECORD, "signature_hash")
 R_ARGUMENTS_BYTES_MIN = offset(RECORD, "arguments_bytes_min")
 R_STATISTICS = offset(RECORD, "statistics")
 R_RESULT_KIND = offset(RECORD, "result_kind")
+R_WRITES = offset(RECORD, "writes")
 R_FIRST_KEY = offset(RECORD, "first_key")
 R_FIRST_KEY_PARAMETER = offset(RECORD, "first_key_parameter")
 R_FIRST_TABLE_PARAMETER = offset(RECORD, "first_table_parameter")

@@ -18,7 +18,7 @@ from splinter.ext.check import check, check_library
 from splinter.ext.checked import Library
 from splinter.ext.desugar import desugar
 from splinter.ext.diagnostics import Findings
-from splinter.ext.effort import waits_for_store
+from splinter.ext.effort import waits_for_store, writes
 from splinter.ext.first_lookup import FirstLookup, first_lookup
 from splinter.ext.lower import lower, result_kind
 from splinter.ext.parse import Module, choose, parse
@@ -69,6 +69,7 @@ class CompiledExtension:
     result_kind: ResultKind
     source_digest: bytes  # SHA-256 of the source and of how it was compiled: the same code has the same digest
     first_lookup: FirstLookup  # a hint for the worker
+    writes: bool  # it may put or delete
 
 
 def compile_source(
@@ -180,4 +181,5 @@ def _compile(source: str, name: str | None, preempt: bool, findings: Findings) -
         result_kind=result_kind(program.extension.result),
         source_digest=hashlib.sha256(f"{program.extension.function.name}\0{preempt}\0{source}".encode()).digest(),
         first_lookup=first_lookup(lowered),
+        writes=writes(lowered),
     )

@@ -20,10 +20,15 @@ from splinter.ext.abi import (
     C_STORE,
     C_TENANTS,
     CONTEXT,
+    F_ACKNOWLEDGED,
+    F_CLIENT,
+    F_EFFECT,
     F_OUT_ADDRESS,
     F_OUT_LENGTH,
     F_OUT_VERSION,
     F_PUT_BYTES,
+    F_SEQUENCE,
+    F_SINCE_NS,
     F_TENANT,
     ExtensionError,
 )
@@ -39,6 +44,7 @@ from splinter.store.operations import (
     store_find,
     store_put,
 )
+from splinter.store.outcomes import EFFECT_DUPLICATE, EFFECT_NONE, RECORDED, STALE, claim_effect
 from splinter.store.publication import EXPECT_ABSENT
 from splinter.worker.log import log_append
 
@@ -70,6 +76,24 @@ def helper_get(context, frame, table, key, key_length):
 
 
 @njit(cache=True)
+def _claim(context, frame):
+    """What a task's first write claims its request by, and marks the task with; 0 for the later ones."""
+    if load64(frame + F_EFFECT) != EFFECT_NONE:
+        return 0
+    return claim_effect(
+        load64(context + C_STORE), load64(context + C_PARTICIPANT), load64(frame + F_CLIENT), load64(frame + F_SEQUENCE),
+        load64(frame + F_ACKNOWLEDGED), load64(frame + F_SINCE_NS), frame + F_EFFECT,
+    )  # fmt: skip
+
+
+@njit(cache=True)
+def _note_duplicate(frame, status):
+    """After a write: another run of the same request was quicker, this one is to end without a reply of its own."""
+    if status in (RECORDED, STALE):
+        store64(frame + F_EFFECT, EFFECT_DUPLICATE)
+
+
+@njit(cache=True)
 def _put(context, frame, table, key, key_length, value, value_length, expected_version):
     """A status, or -ExtensionError."""
     if table < 0 or table >= limits.TABLES_MAX:
@@ -86,8 +110,9 @@ def _put(context, frame, table, key, key_length, value, value_length, expected_v
     store64(frame + F_PUT_BYTES, put_bytes)
     status = store_put(
         load64(context + C_STORE), load64(context + C_PARTICIPANT), load32(frame + F_TENANT), table, key, key_length,
-        value, value_length, expected_version,
+        value, value_length, expected_version, _claim(context, frame),
     )  # fmt: skip
+    _note_duplicate(frame, status)
     if status == _OUT_OF_MEMORY:
         return -_ERROR_OUT_OF_MEMORY
     if status == _QUOTA_EXCEEDED:
@@ -119,8 +144,10 @@ def helper_delete(context, frame, table, key, key_length):
     if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
         return -_ERROR_KEY
     status = store_delete(
-        load64(context + C_STORE), load64(context + C_PARTICIPANT), load32(frame + F_TENANT), table, key, key_length, 0
-    )
+        load64(context + C_STORE), load64(context + C_PARTICIPANT), load32(frame + F_TENANT), table, key, key_length, 0,
+        _claim(context, frame),
+    )  # fmt: skip
+    _note_duplicate(frame, status)
     if status == _OK:
         return 1
     return 0 if status == _NOT_FOUND else -_ERROR_BUSY

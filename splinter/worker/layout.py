@@ -80,6 +80,8 @@ COUNTERS = np.dtype(
         ("resumes", "<u8"),  # of coroutines
         ("yields", "<u8"),  # resumes that did not end the task
         ("transmit_failures", "<u8"),  # UDP: replies that the kernel refused
+        ("duplicates", "<u8"),  # requests that were executed before: answered with what is recorded
+        ("stale", "<u8"),  # duplicates that nobody waits for, or whose first run has not ended: dropped
         ("busy_cycles", "<u8"),  # ticks of the time-stamp counter with something to do; the rest was idle
         ("task_cycles", "<u8"),  # of them in extensions
         ("stolen", "<u8"),  # packets taken from siblings
@@ -136,6 +138,7 @@ WORKER = np.dtype(
         # Worker's own, survives nothing.
         ("accounted_until", "<u8"),  # time-stamp counter: time up to here was idle or is some tenant's already
         ("resumed_until", "<u8"),  # its value when the last resume ended; 0: something else was done since
+        ("clients_cursor", "<u8"),  # tenant whose idle clients were forgotten last
         ("next_look", "<u8"),  # place in looks where the search for work goes on
         ("run_queue", "<u8"),  # address of u32[tasks_count]: FIFO of ready tasks
         ("run_head", "<u4"),
@@ -211,6 +214,7 @@ W_RX_LOCKS = offset(WORKER, "rx_locks")
 W_LOOKS = offset(WORKER, "looks")
 W_STEALING = offset(WORKER, "stealing")
 W_WOKEN = offset(WORKER, "woken")
+W_CLIENTS_CURSOR = offset(WORKER, "clients_cursor")
 W_NEXT_LOOK = offset(WORKER, "next_look")
 W_ACCOUNTED_UNTIL = offset(WORKER, "accounted_until")
 W_RESUMED_UNTIL = offset(WORKER, "resumed_until")
@@ -235,6 +239,8 @@ N_SLEEPS = W_COUNTERS + offset(COUNTERS, "sleeps")
 N_KICKS = W_COUNTERS + offset(COUNTERS, "kicks")
 N_RESUMES = W_COUNTERS + offset(COUNTERS, "resumes")
 N_YIELDS = W_COUNTERS + offset(COUNTERS, "yields")
+N_DUPLICATES = W_COUNTERS + offset(COUNTERS, "duplicates")
+N_STALE = W_COUNTERS + offset(COUNTERS, "stale")
 N_TRANSMIT_FAILURES = W_COUNTERS + offset(COUNTERS, "transmit_failures")
 N_BUSY_CYCLES = W_COUNTERS + offset(COUNTERS, "busy_cycles")
 N_TASK_CYCLES = W_COUNTERS + offset(COUNTERS, "task_cycles")

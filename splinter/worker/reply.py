@@ -32,6 +32,7 @@ from splinter.wire import (
 from splinter.worker.layout import N_STATUSES, TC_BUSY, TENANT_COUNTERS_BYTES, W_TENANT_COUNTERS, W_TEXTS
 from splinter.worker.texts import extension_error_text, status_text
 
+DROP = 0  # in place of a reply's length: no reply
 HEADER_BYTES = HEADER.itemsize
 BODY_BYTES_MAX = limits.PACKET_BODY_BYTES_MAX
 

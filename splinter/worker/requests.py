@@ -44,10 +44,9 @@ from splinter.wire import (
 )
 from splinter.worker.accounts import resumed_nothing
 from splinter.worker.layout import N_MALFORMED, N_OPCODES, OPCODES, W_INDEX, W_SCRATCH, W_STORE
-from splinter.worker.reply import BODY_BYTES_MAX, HEADER_BYTES, count, finish, refuse
+from splinter.worker.once import answer, claim_of
+from splinter.worker.reply import BODY_BYTES_MAX, DROP, HEADER_BYTES, count, finish, refuse
 from splinter.worker.tasks import PENDING, invoke
-
-DROP = 0  # no reply
 
 _OK = int(Status.OK)
 _NOT_FOUND = int(Status.NOT_FOUND)
@@ -63,7 +62,7 @@ _VALUE_TOO_LARGE = int(Status.VALUE_TOO_LARGE)
 _PING, _GET, _PUT = int(Opcode.PING), int(Opcode.GET), int(Opcode.PUT)
 _DELETE, _MULTIGET, _INVOKE = int(Opcode.DELETE), int(Opcode.MULTIGET), int(Opcode.INVOKE)
 
-__all__ = ["DROP", "PENDING", "handle"]
+__all__ = ["PENDING", "handle"]
 
 
 @njit(cache=True)
@@ -144,21 +143,24 @@ def _put(w: int, header: int, key_length: int, value_length: int) -> int:
     wanted = load64(header + H_OBJECT_VERSION)
     fragments = load16(header + H_FRAGMENT_COUNT)
     index = load16(header + H_FRAGMENT_INDEX)
+    claim = claim_of(w, header)
     if fragments <= 1:
         if index != 0:
             return refuse(w, header, _BAD_FRAGMENT)
-        status = store_put(store, participant, tenant, table, key, key_length, key + key_length, value_length, wanted)
+        status = store_put(
+            store, participant, tenant, table, key, key_length, key + key_length, value_length, wanted, claim
+        )
         if status != _OK:
-            return refuse(w, header, status)
+            return answer(w, header, status)
         return finish(w, header, _OK, store_last_version(store, participant), 0)
     if fragments > limits.FRAGMENTS_MAX:
         return refuse(w, header, _VALUE_TOO_LARGE)
     status, version = stage_put(
         store, participant, load64(header + H_CLIENT), load64(header + H_SEQUENCE), tenant, table, key, key_length,
-        fragments, index, key + key_length, value_length, wanted,
+        fragments, index, key + key_length, value_length, wanted, claim,
     )  # fmt: skip
     if status != _OK:
-        return refuse(w, header, status)
+        return answer(w, header, status)
     return finish(w, header, _OK, version, 0)
 
 
@@ -166,10 +168,10 @@ def _put(w: int, header: int, key_length: int, value_length: int) -> int:
 def _delete(w: int, header: int, key_length: int) -> int:
     status = store_delete(
         load64(w + W_STORE), load32(w + W_INDEX), load32(header + H_TENANT), load16(header + H_TABLE),
-        header + HEADER_BYTES, key_length, load64(header + H_OBJECT_VERSION),
+        header + HEADER_BYTES, key_length, load64(header + H_OBJECT_VERSION), claim_of(w, header),
     )  # fmt: skip
     if status != _OK:
-        return refuse(w, header, status)
+        return answer(w, header, status)
     return finish(w, header, _OK, 0, 0)
 
 

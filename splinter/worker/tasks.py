@@ -12,6 +12,7 @@ from numba import njit
 from splinter import limits
 from splinter.errors import Status
 from splinter.ext.abi import (
+    F_ACKNOWLEDGED,
     F_ARGUMENTS,
     F_ARGUMENTS_LENGTH,
     F_BUDGET,
@@ -27,15 +28,17 @@ from splinter.ext.abi import (
     R_RESULT_KIND,
     R_SIGNATURE_HASH,
     R_STATISTICS,
+    R_WRITES,
     RESUME_DONE,
     RESUME_YIELD,
     ExtensionError,
     ResultKind,
 )
-from splinter.native.atomics import call_resume, load16, load32, load64, move_bytes, store32, store64
+from splinter.native.atomics import call_resume, load8, load16, load32, load64, move_bytes, store32, store64
 from splinter.net.tenants import T_TASK_MILLISECONDS_MAX, T_TASK_YIELDS_MAX, TENANT
 from splinter.store.operations import object_value, store_find
-from splinter.wire import H_KEY_LENGTH, H_OBJECT_VERSION, H_TENANT
+from splinter.store.outcomes import Outcome
+from splinter.wire import H_ACKNOWLEDGED, H_KEY_LENGTH, H_OBJECT_VERSION, H_TENANT
 from splinter.worker.accounts import add, begin_resumes, end_resume
 from splinter.worker.layout import (
     EXTENSION_COUNTERS_BYTES,
@@ -83,6 +86,7 @@ from splinter.worker.layout import (
     X_INVOCATIONS,
     X_YIELDS,
 )
+from splinter.worker.once import answer, begin_task, recall, refuse_once, settle_task
 from splinter.worker.reply import BODY_BYTES_MAX, HEADER_BYTES, count, finish, refuse, refuse_extension_error
 
 PENDING = -1  # the task lives on; its reply comes later
@@ -96,6 +100,8 @@ _BAD_SIGNATURE = int(Status.BAD_SIGNATURE)
 _BAD_ARGUMENTS = int(Status.BAD_ARGUMENTS)
 _REPLY_TOO_LARGE = int(Status.REPLY_TOO_LARGE)
 _SCALAR, _BYTES = int(ResultKind.SCALAR), int(ResultKind.BYTES)
+_OUTCOME_STATUS, _OUTCOME_SCALAR = int(Outcome.STATUS), int(Outcome.SCALAR)
+_OUTCOME_BODY, _OUTCOME_ERROR = int(Outcome.BODY), int(Outcome.ERROR)
 _ERROR_BUDGET = int(ExtensionError.BUDGET)
 _ERROR_RAISED = int(ExtensionError.RAISED)
 _ERROR_ARGUMENTS = int(ExtensionError.ARGUMENTS)
@@ -132,12 +138,17 @@ def invoke(w: int, header: int, key_length: int, value_length: int, origin: int,
     tenant = load32(header + H_TENANT)
     record = known if known != 0 else _find_record(w, tenant, name, key_length)
     if record == 0:
-        return refuse(w, header, _NO_EXTENSION)
+        return refuse_once(w, header, _NO_EXTENSION)
     wanted = load64(header + H_OBJECT_VERSION)
     if wanted != 0 and wanted != load64(record + R_SIGNATURE_HASH):
-        return refuse(w, header, _BAD_SIGNATURE)
+        return refuse_once(w, header, _BAD_SIGNATURE)
     if value_length < load32(record + R_ARGUMENTS_BYTES_MIN):
-        return refuse(w, header, _BAD_ARGUMENTS)
+        return refuse_once(w, header, _BAD_ARGUMENTS)
+    is_once = load8(record + R_WRITES) != 0 and load64(header + H_ACKNOWLEDGED) != 0
+    if is_once:
+        recorded = recall(w, header, _OK)
+        if recorded != _OK:
+            return answer(w, header, recorded)
     free_length = load32(w + W_FREE_LENGTH)
     if free_length == 0:
         return refuse(w, header, _BUSY)
@@ -153,6 +164,7 @@ def invoke(w: int, header: int, key_length: int, value_length: int, origin: int,
     store32(frame + F_TENANT, tenant)
     store32(frame + F_RESULT_LENGTH, 0)
     store64(frame + F_PUT_BYTES, 0)
+    begin_task(w, header, frame, is_once)
     store64(task + T_CODE, load64(record + R_CODE))
     store32(task + T_RESULT_KIND, load32(record + R_RESULT_KIND))
     store64(task + T_HEADER, header)
@@ -222,11 +234,16 @@ def _set_limits(w: int, task: int, tenant: int) -> None:
 
 @njit(cache=True)
 def _reply(w: int, task: int, outcome: int) -> int:
-    """Write the reply of a task that ended; returns its length."""
+    """Write the reply of a task that ended; returns its length, or DROP."""
     frame, header = load64(task + T_FRAME), load64(task + T_HEADER)
     count(load64(task + T_COUNTERS) + X_INVOCATIONS)
     if outcome != RESUME_DONE:
         count(load64(task + T_COUNTERS) + X_ERRORS)
+    if load64(frame + F_ACKNOWLEDGED) != 0:
+        recorded = _settle(w, task, outcome)
+        if recorded != _OK:
+            return answer(w, header, recorded)
+    if outcome != RESUME_DONE:
         error = load32(frame + F_ERROR)
         if error == _ERROR_ARGUMENTS:
             return refuse(w, header, _BAD_ARGUMENTS)
@@ -243,6 +260,27 @@ def _reply(w: int, task: int, outcome: int) -> int:
         move_bytes(header + HEADER_BYTES, load64(frame + F_RESULT), length)  # it may be a slice of the arguments
         return finish(w, header, _OK, 0, length)
     return finish(w, header, _OK, 0, 0)
+
+
+@njit(cache=True)
+def _settle(w: int, task: int, outcome: int) -> int:
+    """Record what :func:`_reply` is about to reply. Returns what settle_task does."""
+    frame = load64(task + T_FRAME)
+    if outcome != RESUME_DONE:
+        error = load32(frame + F_ERROR)
+        if error == _ERROR_ARGUMENTS:
+            return settle_task(w, frame, _OUTCOME_STATUS, _BAD_ARGUMENTS, 0, 0, 0, 0)
+        code = load64(frame + F_RESULT) if error == _ERROR_RAISED else 0
+        return settle_task(w, frame, _OUTCOME_ERROR, error, load32(frame + F_LINE), code, 0, 0)
+    kind = load32(task + T_RESULT_KIND)
+    if kind == _SCALAR:
+        return settle_task(w, frame, _OUTCOME_SCALAR, _OK, 0, load64(frame + F_RESULT), 0, 0)
+    length = load32(frame + F_RESULT_LENGTH) if kind == _BYTES else 0
+    if length > BODY_BYTES_MAX:
+        return settle_task(w, frame, _OUTCOME_STATUS, _REPLY_TOO_LARGE, 0, 0, 0, 0)
+    if length > 0:
+        return settle_task(w, frame, _OUTCOME_BODY, _OK, 0, 0, load64(frame + F_RESULT), length)
+    return settle_task(w, frame, _OUTCOME_STATUS, _OK, 0, 0, 0, 0)
 
 
 @njit(cache=True)

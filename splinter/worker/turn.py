@@ -25,8 +25,13 @@ from splinter.worker.layout import (
     W_TURN_EPOCH,
     W_WAKE_FD,
 )
+from splinter.worker.once import forget_clients
 from splinter.worker.reply import count
 from splinter.worker.steal import prepare_sleep
+
+# Tenants whose idle clients are looked for: each in turn, so that all are within minutes, and no turn takes long.
+_TENANTS_PER_BEAT = 1
+_TENANTS_PER_SLEEP = 64
 
 
 @njit(cache=True)
@@ -44,6 +49,7 @@ def beat(w: int) -> int:
     """Publish the heartbeat; returns its time in monotonic nanoseconds."""
     now = now_ns(load64(w + W_SCRATCH))
     store64_release(w + W_HEARTBEAT, now)
+    forget_clients(w, _TENANTS_PER_BEAT, now)
     return now
 
 
@@ -52,10 +58,12 @@ def sleep_in_poll(w: int, descriptors: int) -> bool:
     """Wait for a packet, for the wake-up descriptor (the last of ``descriptors``), or for the time to look at siblings.
 
     Returns whether there may be something to do; False when only time has passed. The worker is offline for the store's
-    epochs meanwhile: it holds no reference. Before, it drops fragmented puts that were never completed.
+    epochs meanwhile: it holds no reference. Before, it drops fragmented puts that were never completed, and clients that
+    have been idle for long.
     """
     store, me = load64(w + W_STORE), load32(w + W_INDEX)
     stage_expire(store, me, load64(w + W_HEARTBEAT), limits.STAGING_AGE_NS_MAX)
+    forget_clients(w, _TENANTS_PER_SLEEP, load64(w + W_HEARTBEAT))
     epoch_leave(store, me)
     milliseconds = prepare_sleep(w)
     store32_release(w + W_STATE, STATE_SLEEPING)

@@ -54,8 +54,8 @@ from splinter.worker.layout import (
 )
 from splinter.worker.look_ahead import look_ahead
 from splinter.worker.receive import worker_block
-from splinter.worker.reply import HEADER_BYTES, count
-from splinter.worker.requests import DROP, PENDING, handle
+from splinter.worker.reply import DROP, HEADER_BYTES, count
+from splinter.worker.requests import PENDING, handle
 from splinter.worker.steal import has_waited, is_empty, next_place, wake_sibling
 from splinter.worker.tasks import end_task, run_next, tasks_reset
 from splinter.worker.turn import beat, begin_turn, sleep_in_poll
@@ -265,8 +265,9 @@ def _run_tasks(w: int) -> int:
         if task == 0:
             continue
         chunk = load32(task + T_ORIGIN)
-        _add_reply(area, 0, chunk, reply)
-        _send(w, area, 1)
+        if reply != DROP:
+            _add_reply(area, 0, chunk, reply)
+            _send(w, area, 1)
         free_length = load64(area + A_FREE_LENGTH)
         store32(load64(area + A_FREE) + free_length * 4, chunk)
         store64(area + A_FREE_LENGTH, free_length + 1)

@@ -61,8 +61,8 @@ from splinter.worker.layout import (
 )
 from splinter.worker.look_ahead import look_ahead
 from splinter.worker.receive import take_batch
-from splinter.worker.reply import count
-from splinter.worker.requests import DROP, handle
+from splinter.worker.reply import DROP, count
+from splinter.worker.requests import handle
 from splinter.worker.steal import steal_batch, wake_sibling
 from splinter.worker.tasks import end_task, run_next, tasks_reset
 from splinter.worker.turn import beat, begin_turn, sleep_in_poll
@@ -172,6 +172,10 @@ def _run_tasks(w: int) -> int:
         if task == 0:
             continue
         queue, address = load32(task + T_ORIGIN), load64(task + T_CHUNK)
+        if reply == DROP:
+            end_task(w, task)
+            return_chunk(w, queue, address)
+            continue
         xsk = load64(w + W_SOCKETS + queue * 8)
         position = tx_position(xsk)
         tx_write(xsk, position, address, turn_around(umem + address, reply))

@@ -1,0 +1,166 @@
+"""Requests whose clients want them executed once: what the packet says, what is recorded, what to answer.
+
+A client asks for it by ``acknowledged`` in the header (``docs/protocol.md``). A put or delete is recorded with its effect.
+A task that may write is looked up when it begins, claims its request with its first write, and records what it replies
+when it ends; of two runs of the same request the one that records first counts, the other ends without effect and
+without a reply of its own. Extensions that never write are not recorded: to run them twice does no harm.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter.errors import Status
+from splinter.ext.abi import F_ACKNOWLEDGED, F_CLIENT, F_EFFECT, F_SEQUENCE, F_SINCE_NS, F_TENANT
+from splinter.native.atomics import copy_bytes, load16, load32, load64, store64
+from splinter.store.clients import claim_begin, claim_settle, claim_settle_body, clients_sweep
+from splinter.store.journal import participant_at, unlock
+from splinter.store.layout import A_LOCK, K_BODY, K_VALUE, K_WORD, P_CLAIM
+from splinter.store.operations import claim_refusal, lock_active, object_value, object_value_length
+from splinter.store.outcomes import (
+    EFFECT_NONE,
+    EFFECT_WRITTEN,
+    RECORDED,
+    STALE,
+    Outcome,
+    claim_request,
+    is_alive,
+    outcome_kind,
+    outcome_line,
+    outcome_status,
+    outcome_word,
+)
+from splinter.store.publication import account_of
+from splinter.wire import H_ACKNOWLEDGED, H_CLIENT, H_KEY_LENGTH, H_SEQUENCE, H_TENANT
+from splinter.worker.layout import N_DUPLICATES, N_STALE, W_CLIENTS_CURSOR, W_HEARTBEAT, W_INDEX, W_STORE
+from splinter.worker.reply import DROP, HEADER_BYTES, count, finish, refuse, refuse_extension_error
+
+_OK, _ABORTED = int(Status.OK), int(Status.ABORTED)
+_OUT_OF_MEMORY, _QUOTA_EXCEEDED = int(Status.OUT_OF_MEMORY), int(Status.QUOTA_EXCEEDED)
+_EFFECT, _STATUS, _SCALAR = int(Outcome.EFFECT), int(Outcome.STATUS), int(Outcome.SCALAR)
+_BODY, _ERROR = int(Outcome.BODY), int(Outcome.ERROR)
+_SCALAR_BYTES = 8
+
+
+@njit(cache=True)
+def claim_of(w: int, header: int) -> int:
+    """The claim for a request that is one write; 0 when its client does not ask for it to be executed once."""
+    acknowledged = load64(header + H_ACKNOWLEDGED)
+    if acknowledged == 0:
+        return 0
+    return claim_request(
+        load64(w + W_STORE), load32(w + W_INDEX), load64(header + H_CLIENT), load64(header + H_SEQUENCE), acknowledged,
+        load64(w + W_HEARTBEAT),
+    )  # fmt: skip
+
+
+@njit(cache=True)
+def answer(w: int, header: int, status: int) -> int:
+    """Answer a request that was not executed: with what is recorded (RECORDED), not at all (STALE), or with a status.
+
+    Returns the reply's length, or DROP. The packet still is as it came.
+    """
+    if status == STALE:
+        count(w + N_STALE)
+        return DROP
+    if status != RECORDED:
+        return refuse(w, header, status)
+    store = load64(w + W_STORE)
+    claim = participant_at(store, load32(w + W_INDEX)) + P_CLAIM
+    word, value = load64(claim + K_WORD), load64(claim + K_VALUE)
+    kind, recorded = outcome_kind(word), outcome_status(word)
+    if kind == _EFFECT and is_alive(store, value):  # it will reply when it has ended
+        count(w + N_STALE)
+        return DROP
+    count(w + N_DUPLICATES)
+    body = header + HEADER_BYTES
+    if kind == _STATUS:
+        return finish(w, header, _OK, value, 0) if recorded == _OK else refuse(w, header, recorded)
+    if kind == _SCALAR:
+        store64(body, value)
+        return finish(w, header, _OK, 0, _SCALAR_BYTES)
+    if kind == _ERROR:
+        return refuse_extension_error(w, header, load16(header + H_KEY_LENGTH), recorded, outcome_line(word), value)
+    kept = load64(claim + K_BODY)
+    if kind == _BODY and kept != 0:
+        length = object_value_length(kept)
+        copy_bytes(body, object_value(kept), length)
+        return finish(w, header, recorded, value, length)
+    return refuse(w, header, _ABORTED)
+
+
+@njit(cache=True)
+def forget_clients(w: int, tenants: int, now_ns: int) -> None:
+    """Go on with the round through the tenants that forgets clients which have been idle for too long."""
+    cursor = clients_sweep(load64(w + W_STORE), load32(w + W_INDEX), load64(w + W_CLIENTS_CURSOR), tenants, now_ns)
+    store64(w + W_CLIENTS_CURSOR, cursor)
+
+
+# --- tasks ---------------------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def recall(w: int, header: int, refusal: int) -> int:
+    """Whether an invoke may begin: OK, or what to :func:`answer`. A ``refusal`` other than OK is recorded if so."""
+    store, tenant = load64(w + W_STORE), load32(header + H_TENANT)
+    me = participant_at(store, load32(w + W_INDEX))
+    claim = claim_of(w, header)
+    status = lock_active(store, me, tenant)
+    if status != _OK:
+        return status
+    status = claim_begin(store, me, tenant, claim, refusal != _OK)
+    if status == _OK:
+        claim_refusal(store, me, claim, refusal)
+    unlock(store, account_of(store, tenant) + A_LOCK)
+    return status
+
+
+@njit(cache=True)
+def refuse_once(w: int, header: int, status: int) -> int:
+    """Refuse an invoke for good: a duplicate that comes later is refused as well, whatever has changed."""
+    if load64(header + H_ACKNOWLEDGED) != 0:
+        recorded = recall(w, header, status)
+        if recorded in (RECORDED, STALE):
+            return answer(w, header, recorded)
+    return refuse(w, header, status)
+
+
+@njit(cache=True)
+def begin_task(w: int, header: int, frame: int, asks: bool) -> None:
+    """Write down in a new task's frame whose request it is; not ``asks``: to be run as often as it comes."""
+    store64(frame + F_CLIENT, load64(header + H_CLIENT))
+    store64(frame + F_SEQUENCE, load64(header + H_SEQUENCE))
+    store64(frame + F_ACKNOWLEDGED, load64(header + H_ACKNOWLEDGED) if asks else 0)
+    store64(frame + F_SINCE_NS, load64(w + W_HEARTBEAT))
+    store64(frame + F_EFFECT, EFFECT_NONE)
+
+
+@njit(cache=True)
+def settle_task(
+    w: int, frame: int, kind: int, status: int, line: int, value: int, body: int, length: int
+) -> int:  # fmt: skip
+    """Record what a task is about to reply: OK, or what to :func:`answer` because another run of it was quicker.
+
+    ``kind`` is an Outcome; of BODY ``body`` and ``length`` tell the bytes.
+    """
+    store, p, tenant = load64(w + W_STORE), load32(w + W_INDEX), load32(frame + F_TENANT)
+    me = participant_at(store, p)
+    has_written = load64(frame + F_EFFECT) == EFFECT_WRITTEN
+    sequence = load64(frame + F_SEQUENCE)
+    claim = claim_request(
+        store, p, load64(frame + F_CLIENT), sequence, load64(frame + F_ACKNOWLEDGED), load64(w + W_HEARTBEAT)
+    )
+    found = lock_active(store, me, tenant)
+    if found != _OK:
+        return _OK if has_written else found  # what it wrote is recorded, its reply is not
+    found = claim_begin(store, me, tenant, claim, True)
+    is_own = found == RECORDED and has_written and outcome_kind(load64(claim + K_WORD)) == _EFFECT
+    if is_own or found in (_OUT_OF_MEMORY, _QUOTA_EXCEEDED):  # without memory for a record it is not recorded
+        found = _OK
+    if found == _OK:
+        if kind == _BODY:
+            claim_settle_body(store, me, tenant, claim, status, value, body, length)
+        else:
+            claim_settle(store, me, claim, outcome_word(sequence, kind, status, line), value)
+    unlock(store, account_of(store, tenant) + A_LOCK)
+    return found
