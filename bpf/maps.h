@@ -17,6 +17,12 @@ struct slab {
 /* Who may ask, and which core serves them. Writer: control plane. */
 BPF_F_TABLE("array", u32, struct tenant, tenants, TENANTS, BPF_F_MMAPABLE);
 
+/* How the tenants that have a limit stand to it. Writer: this program; the control plane clears. */
+BPF_F_TABLE("array", u32, struct rate, rates, TENANTS, BPF_F_MMAPABLE);
+
+/* Packets that wait for each core. Writers: this program and the worker. */
+BPF_F_TABLE("array", u32, struct depth, depths, CORES, BPF_F_MMAPABLE);
+
 /* The socket of (queue, core), at queue x CORES + core. Writer: supervisor. */
 BPF_XSKMAP(xsks, SOCKETS);
 

@@ -5,6 +5,8 @@
 #define SLAB_BYTES 131072
 #define BUCKET_BYTES 64
 #define TENANT_ACTIVE 1
+#define RATE_BURST_NS 20000000ull
+#define RATE_BURST_PACKETS 64
 
 struct tenant {
     __u64 token;
@@ -13,7 +15,17 @@ struct tenant {
     __u32 generation;
     __u32 task_yields_max;
     __u32 task_milliseconds_max;
-    __u32 reserved;
+    __u32 packets_per_second;
+};
+
+struct rate {
+    __u64 due;
+    __u64 dropped;
+};
+
+struct depth {
+    __u32 packets;
+    __u32 pad[15];
 };
 
 enum verdict {
@@ -29,7 +41,8 @@ enum verdict {
     VERDICT_UNKNOWN_TENANT = 9,
     VERDICT_WRONG_TOKEN = 10,
     VERDICT_NO_SOCKET = 11,
-    VERDICTS = 12
+    VERDICT_RATE_LIMITED = 12,
+    VERDICTS = 13
 };
 
 #endif

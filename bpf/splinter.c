@@ -12,6 +12,8 @@
 #include "maps.h"
 #include "counters.h"
 #include "parsing.h"
+#include "rate.h"
+#include "steer.h"
 
 static __always_inline int is_ours(struct packet *p)
 {
@@ -35,7 +37,7 @@ static __always_inline int check_header(struct packet *p)
     return FURTHER_PROCESSING;
 }
 
-static __always_inline int authenticate(struct splinter_header *header, __u32 *home)
+static __always_inline int authenticate(struct splinter_header *header, __u32 *home, __u32 *packets_per_second)
 {
     __u32 id = header->tenant;
     struct tenant *tenant = tenants.lookup(&id);
@@ -45,6 +47,7 @@ static __always_inline int authenticate(struct splinter_header *header, __u32 *h
     if (tenant->token != header->token)
         return VERDICT_WRONG_TOKEN;
     *home = tenant->home;
+    *packets_per_second = tenant->packets_per_second;
     return FURTHER_PROCESSING;
 }
 
@@ -57,19 +60,10 @@ static __always_inline void note_mistakes(struct splinter_header *header, __u32 
         count(VERDICT_BAD_LENGTH);
 }
 
-static __always_inline int steer(struct xdp_md *ctx, __u32 home)
-{
-    if (home >= CORES)
-        return VERDICT_NO_SOCKET;
-    if (xsks.redirect_map(ctx->rx_queue_index * CORES + home, XDP_DROP) != XDP_REDIRECT)
-        return VERDICT_NO_SOCKET;
-    return VERDICT_STEERED;
-}
-
 static __always_inline int decide(struct xdp_md *ctx)
 {
     struct packet p = {};
-    __u32 home = 0;
+    __u32 home = 0, packets_per_second = 0, id;
     int verdict;
 
     packet_begin(&p, ctx);
@@ -83,7 +77,10 @@ static __always_inline int decide(struct xdp_md *ctx)
         return verdict;
     if ((verdict = check_header(&p)) != FURTHER_PROCESSING)
         return verdict;
-    if ((verdict = authenticate(p.cursor, &home)) != FURTHER_PROCESSING)
+    if ((verdict = authenticate(p.cursor, &home, &packets_per_second)) != FURTHER_PROCESSING)
+        return verdict;
+    id = ((struct splinter_header *)p.cursor)->tenant;
+    if ((verdict = limit_rate(id, packets_per_second)) != FURTHER_PROCESSING)
         return verdict;
     note_mistakes(p.cursor, p.payload_bytes - SPLINTER_HEADER_BYTES);
     return steer(ctx, home);

@@ -7,6 +7,10 @@ processes (or the XDP program) share.
 
 # --- tenants -------------------------------------------------------------------------------------------------------
 TENANTS_MAX = 16384  # ids 1 … TENANTS_MAX - 1; 0 is never a tenant
+PACKETS_PER_SECOND_MAX = 10_000_000  # a tenant's limit is at most this: intervals are whole nanoseconds
+RATE_BURST_NS = 20_000_000  # a tenant may send at once what its limit allows in this time
+RATE_BURST_PACKETS = 64  # or this many packets, if that is more
+HOMES_ELSEWHERE_MAX = 1024  # UDP transport: tenants whose home is not id modulo cores
 TENANT_QUOTA_BYTES_DEFAULT = 1 << 62  # no quota unless one is set
 
 # --- tables, keys, values --------------------------------------------------------------------------------------------
@@ -46,6 +50,7 @@ STEAL_PACKETS_MAX = 16  # that it takes at a time: as long as its own packets ma
 STEAL_WAIT_NS = 10_000  # fewer packets are taken when they have waited this long
 STEAL_LOOKS = 8  # siblings' rings that an idle worker looks at in one turn
 WAKE_BACKLOG = 16  # packets still waiting after a batch: wake a sibling
+STEER_AWAY_MAX = 1024  # RX ring entries are more than that
 WATCH_MS = 1  # a sleeping worker looks at its siblings' rings this often while one of them is awake
 REST_MS = 10  # and this often while all sleep
 TASKS_PER_WORKER = 512

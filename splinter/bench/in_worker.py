@@ -146,6 +146,7 @@ class WorkerInProcess:
             _PARTICIPANT,
             store=self.store.address,
             tenants=self._tenants_address,
+            rates=0,
             texts=self._texts.ctypes.data,
             tasks=_TASKS,
             task_budget=self._task_budget,

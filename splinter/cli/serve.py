@@ -35,6 +35,10 @@ def serve(
         bool | None,
         typer.Option("--steal/--no-steal", help="Idle workers take requests from busy ones; by default they do."),
     ] = None,
+    balance: Annotated[
+        bool | None,
+        typer.Option("--balance/--no-balance", help="Move tenants away from a core that stays busier; by default yes."),
+    ] = None,
     lab: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Serve in this lab ('splinter lab up').", rich_help_panel=_PANEL_LAB),
@@ -70,6 +74,7 @@ def serve(
         cores=cores,
         memory=memory,
         steal=steal,
+        balance=balance,
         netns=netns,
         client_netns=client_netns,
     )

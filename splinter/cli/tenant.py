@@ -15,7 +15,7 @@ from splinter.client.admin import TenantInfo
 from splinter.client.encoding import format_token
 from splinter.server.config import parse_bytes
 
-app = typer.Typer(help="Create, list and remove tenants (for the administrator).", no_args_is_help=True)
+app = typer.Typer(help="Create, list, limit, move and remove tenants (for the administrator).", no_args_is_help=True)
 _Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")]
 
 
@@ -27,6 +27,9 @@ def create(
     home: Annotated[int | None, typer.Option(min=0, help="Core slot; by default id modulo cores.")] = None,
     task_ms: Annotated[int, typer.Option(min=0, help="CPU time of one task in ms; 0: the server's limit.")] = 0,
     task_yields: Annotated[int, typer.Option(min=0, help="Yields of one task; 0: the server's limit.")] = 0,
+    packets_per_second: Annotated[
+        int, typer.Option(min=0, max=limits.PACKETS_PER_SECOND_MAX, help="Packets above this are dropped; 0: no limit.")
+    ] = 0,
     as_json: _Json = False,
     instance: Instance = "default",
     address: Address = None,
@@ -38,12 +41,16 @@ def create(
     if tenant is not None and count != 1:
         raise typer.BadParameter("--tenant and --count exclude each other")
     quota_bytes = parse_bytes(quota) if quota is not None else None
-    task_limits = {"task_milliseconds_max": task_ms, "task_yields_max": task_yields}
+    more_limits = {
+        "task_milliseconds_max": task_ms,
+        "task_yields_max": task_yields,
+        "packets_per_second": packets_per_second,
+    }
     with find_server(instance, address).admin() as admin:
         if count == 1:
-            created = [admin.create_tenant(tenant, quota_bytes=quota_bytes, home=home, **task_limits)]
+            created = [admin.create_tenant(tenant, quota_bytes=quota_bytes, home=home, **more_limits)]
         else:
-            created = admin.create_tenants(count, quota_bytes=quota_bytes, home=home, **task_limits)
+            created = admin.create_tenants(count, quota_bytes=quota_bytes, home=home, **more_limits)
     if as_json:
         print(json.dumps([_plain(item, with_token=True) for item in created]))
         return
@@ -64,12 +71,56 @@ def list_tenants(
     if as_json:
         print(json.dumps([_plain(item, with_token=tokens) for item in found]))
         return
-    table = Table("tenant", "home", "objects", "bytes", "quota", *(["token"] if tokens else []))
+    table = Table("tenant", "home", "objects", "bytes", "quota", "packets/s", "dropped", *(["token"] if tokens else []))
     for item in found:
         quota = "none" if item.quota_bytes == limits.TENANT_QUOTA_BYTES_DEFAULT else f"{item.quota_bytes:,}"
+        rate = f"{item.packets_per_second:,}" if item.packets_per_second else "any"
         row = [str(item.tenant), str(item.home), f"{item.objects:,}", f"{item.bytes_used:,}", quota]
+        row += [rate, f"{item.packets_dropped:,}"]
         table.add_row(*row, *([format_token(item.token)] if tokens else []))
     Console().print(table)
+
+
+@app.command()
+def limit(
+    tenant: Annotated[int, typer.Argument(min=1, help="Tenant id.")],
+    quota: Annotated[str | None, typer.Option(metavar="SIZE", help="Bytes it may store, such as 64MiB.")] = None,
+    task_ms: Annotated[int | None, typer.Option(min=0, help="CPU time of one task in ms; 0: the server's limit.")] = None,
+    task_yields: Annotated[int | None, typer.Option(min=0, help="Yields of one task; 0: the server's limit.")] = None,
+    packets_per_second: Annotated[
+        int | None,
+        typer.Option(min=0, max=limits.PACKETS_PER_SECOND_MAX, help="Packets above this are dropped; 0: no limit."),
+    ] = None,
+    instance: Instance = "default",
+    address: Address = None,
+) -> None:
+    """Change a tenant's limits; those that are not named stay.
+
+    Example: splinter tenant limit 7 --packets-per-second 10000
+    """
+    with find_server(instance, address).admin() as admin:
+        admin.limit_tenant(
+            tenant,
+            quota_bytes=parse_bytes(quota) if quota is not None else None,
+            task_milliseconds_max=task_ms,
+            task_yields_max=task_yields,
+            packets_per_second=packets_per_second,
+        )
+
+
+@app.command()
+def move(
+    tenant: Annotated[int, typer.Argument(min=1, help="Tenant id.")],
+    core: Annotated[int, typer.Argument(min=0, help="Core slot: place in the server's list of cores, from 0.")],
+    instance: Instance = "default",
+    address: Address = None,
+) -> None:
+    """Let another core serve a tenant, while it is being served.
+
+    Example: splinter tenant move 7 1
+    """
+    with find_server(instance, address).admin() as admin:
+        admin.move_tenant(tenant, core)
 
 
 @app.command()
@@ -93,5 +144,7 @@ def _plain(item: TenantInfo, *, with_token: bool) -> dict[str, int | str]:
         "quota_bytes": item.quota_bytes,
         "bytes_used": item.bytes_used,
         "objects": item.objects,
+        "packets_per_second": item.packets_per_second,
+        "packets_dropped": item.packets_dropped,
     }
     return fields | ({"token": format_token(item.token)} if with_token else {})

@@ -15,6 +15,7 @@ class TenantInfo:
     """A tenant. ``token`` is 0 where it was not asked for; usage is 0 in the answer to a creation; sizes in bytes.
 
     ``task_yields_max`` and ``task_milliseconds_max`` are what one of its tasks may use; 0: the server's limits hold.
+    ``packets_per_second``: what comes faster is dropped, and counted in ``packets_dropped``; 0: no limit.
     """
 
     tenant: int
@@ -23,8 +24,10 @@ class TenantInfo:
     quota_bytes: int = limits.TENANT_QUOTA_BYTES_DEFAULT
     task_yields_max: int = 0
     task_milliseconds_max: int = 0
+    packets_per_second: int = 0
     bytes_used: int = 0
     objects: int = 0
+    packets_dropped: int = 0
 
 
 class Admin:
@@ -55,10 +58,12 @@ class Admin:
         home: int | None = None,
         task_yields_max: int = 0,
         task_milliseconds_max: int = 0,
+        packets_per_second: int = 0,
     ) -> TenantInfo:
         """Create a tenant: the given id, or the lowest free one. ``home`` is a core slot, by default id mod cores.
 
-        The task limits are what one invocation may use in all; 0: the server's limits.
+        The task limits are what one invocation may use in all; 0: the server's limits. Packets that come faster than
+        ``packets_per_second`` are dropped; 0: no limit.
         """
         reply = self._request(
             "tenant.create",
@@ -67,6 +72,7 @@ class Admin:
             home=home,
             task_yields_max=task_yields_max,
             task_milliseconds_max=task_milliseconds_max,
+            packets_per_second=packets_per_second,
         )
         return TenantInfo(**reply["tenants"][0])
 
@@ -78,6 +84,7 @@ class Admin:
         home: int | None = None,
         task_yields_max: int = 0,
         task_milliseconds_max: int = 0,
+        packets_per_second: int = 0,
     ) -> list[TenantInfo]:
         """Create ``count`` tenants with the lowest free ids, in few messages; the rest as in :meth:`create_tenant`."""
         created: list[TenantInfo] = []
@@ -90,6 +97,7 @@ class Admin:
                 home=home,
                 task_yields_max=task_yields_max,
                 task_milliseconds_max=task_milliseconds_max,
+                packets_per_second=packets_per_second,
             )
             created += [TenantInfo(**fields) for fields in reply["tenants"]]
         return created
@@ -108,6 +116,30 @@ class Admin:
         """One tenant. Raises :class:`splinter.errors.UnknownTenantError` when there is none of this id."""
         reply = self._request("tenant.list", tenant=tenant, tokens=token)
         return TenantInfo(**reply["tenants"][0])
+
+    def limit_tenant(
+        self,
+        tenant: int,
+        *,
+        quota_bytes: int | None = None,
+        task_yields_max: int | None = None,
+        task_milliseconds_max: int | None = None,
+        packets_per_second: int | None = None,
+    ) -> TenantInfo:
+        """Change limits of a tenant; what is None stays. They hold from its next packet or task on. Returns the tenant."""
+        reply = self._request(
+            "tenant.limit",
+            tenant=tenant,
+            quota_bytes=quota_bytes,
+            task_yields_max=task_yields_max,
+            task_milliseconds_max=task_milliseconds_max,
+            packets_per_second=packets_per_second,
+        )
+        return TenantInfo(**reply["tenants"][0])
+
+    def move_tenant(self, tenant: int, home: int) -> None:
+        """Let another core slot serve a tenant, from its next packet on. No request is lost."""
+        self._request("tenant.move", tenant=tenant, home=home)
 
     def remove_tenant(self, tenant: int) -> None:
         """Remove a tenant, its objects and its extensions. Requests of its clients are dropped from then on."""

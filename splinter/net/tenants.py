@@ -26,10 +26,20 @@ TENANT = np.dtype(
         ("generation", "<u4"),  # counts creations under this id, from 1
         ("task_yields_max", "<u4"),  # yields that one of the tenant's tasks may make; 0: the server's limit
         ("task_milliseconds_max", "<u4"),  # CPU time that one of the tenant's tasks may use; 0: the server's limit
-        ("reserved", "<u4"),
+        ("packets_per_second", "<u4"),  # what comes faster is dropped; 0: no limit
     ]
 )
 assert TENANT.itemsize == 32
+
+# Where a tenant with a limit stands: one record per tenant id in the BPF map ``rates`` (memfd without XDP). Writers: the XDP
+# program, or on the UDP transport the workers; the control plane clears it when it creates a tenant or changes its limit.
+# Several CPUs may write at once: splinter.worker.rates says what comes of it.
+RATE = np.dtype(
+    [
+        ("due", "<u8"),  # monotonic ns: when the tenant's next packet conforms (GCRA)
+        ("dropped", "<u8"),  # packets over the limit since the tenant was created
+    ]
+)
 
 T_TOKEN = offset(TENANT, "token")
 T_HOME = offset(TENANT, "home")
@@ -37,6 +47,15 @@ T_FLAGS = offset(TENANT, "flags")
 T_GENERATION = offset(TENANT, "generation")
 T_TASK_YIELDS_MAX = offset(TENANT, "task_yields_max")
 T_TASK_MILLISECONDS_MAX = offset(TENANT, "task_milliseconds_max")
+T_PACKETS_PER_SECOND = offset(TENANT, "packets_per_second")
+R_DUE = offset(RATE, "due")
+R_DROPPED = offset(RATE, "dropped")
+RATE_BYTES = RATE.itemsize
+
+
+def rates_bytes(tenants_max: int = limits.TENANTS_MAX) -> int:
+    """Bytes of the rates of the tenant ids 0 … ``tenants_max - 1``."""
+    return tenants_max * RATE.itemsize
 
 
 def tenants_bytes(tenants_max: int = limits.TENANTS_MAX) -> int:

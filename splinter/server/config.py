@@ -70,6 +70,9 @@ class ServerConfig:
     task_milliseconds_max: int = limits.TASK_MILLISECONDS_MAX
     idle_spin_ns: int = limits.IDLE_SPIN_NS
     steal: bool = True  # idle workers take packets from busy siblings
+    locality: bool = True  # each tenant's packets go to its home core; otherwise to any, by chance
+    steer_away: int = 0  # XDP: packets waiting for a core from which on others get some; 0: never
+    balance: bool = True  # move tenants from a core that has been much busier than another
 
     def validate(self) -> None:
         """Raise :class:`ServerError` for the first setting that cannot work."""
@@ -90,6 +93,8 @@ class ServerConfig:
             raise ServerError(f"memory {self.memory_bytes} bytes: at most {limits.STORE_BYTES_MAX >> 30}GiB")
         if not 1 <= self.tasks_per_worker <= limits.TASKS_PER_WORKER:
             raise ServerError(f"tasks_per_worker {self.tasks_per_worker}: 1 to {limits.TASKS_PER_WORKER}")
+        if not 0 <= self.steer_away <= limits.STEER_AWAY_MAX:
+            raise ServerError(f"steer_away {self.steer_away}: 0 to {limits.STEER_AWAY_MAX} packets")
         for name in ("task_budget", "task_yields_max", "task_milliseconds_max", "idle_spin_ns"):
             if not 1 <= getattr(self, name) <= 1 << 40:
                 raise ServerError(f"{name} {getattr(self, name)}: 1 to 2**40")

@@ -90,7 +90,7 @@ class ControlServer:
     def __init__(self, shared: Shared) -> None:
         self._listen_socket = shared.listen_socket
         self._registry = Registry(shared.store, shared.code, shared.extension_counters)
-        self._tenants = Tenants(shared.tenants, shared.store, self._registry, len(shared.config.cores))
+        self._tenants = Tenants(shared, self._registry)
         self._operations = Operations(shared, self._tenants, self._registry)
         self._connections: set[asyncio.Task[None]] = set()
 

@@ -25,6 +25,12 @@ _CREDENTIAL_BYTES_MAX = 256
 _TOKEN_BYTES = 8
 _LOG_ENTRIES_TOLD_MAX = 1000
 _COMPILED_KEPT = 64  # compiled sources remembered, the most recent ones
+_DROPPED_TOLD_MAX = 32  # tenants with packets over their limit, in the statistics
+_RECORD_LIMITS = {  # fields of a tenant's record, and the most that each may be
+    "task_yields_max": (1 << 32) - 1,
+    "task_milliseconds_max": (1 << 32) - 1,
+    "packets_per_second": limits.PACKETS_PER_SECOND_MAX,
+}
 _Handler = Callable[[dict[Any, Any]], Awaitable[dict[str, Any]]]
 
 
@@ -43,6 +49,8 @@ class Operations:
             "hello": self._hello,
             "tenant.create": self._tenant_create,
             "tenant.list": self._tenant_list,
+            "tenant.limit": self._tenant_limit,
+            "tenant.move": self._tenant_move,
             "tenant.remove": self._tenant_remove,
             "extension.install": self._extension_install,
             "extension.uninstall": self._extension_uninstall,
@@ -112,14 +120,13 @@ class Operations:
         count = fields.integer(request, "count", 1, limits.TENANTS_PER_MESSAGE_MAX, default=1)
         quota = fields.integer(request, "quota_bytes", 0, (1 << 63) - 1, default=limits.TENANT_QUOTA_BYTES_DEFAULT)
         home = fields.optional_integer(request, "home", 0, self._tenants.cores - 1)
-        task_limits = {
-            "task_yields_max": fields.integer(request, "task_yields_max", 0, (1 << 32) - 1, default=0),
-            "task_milliseconds_max": fields.integer(request, "task_milliseconds_max", 0, (1 << 32) - 1, default=0),
-        }
+        record_limits = {name: fields.integer(request, name, 0, most, default=0) for name, most in _RECORD_LIMITS.items()}
         if wanted is not None and count != 1:
             raise ControlError("'tenant' and 'count' exclude each other", "bad_request")
         ids = [wanted] if wanted is not None else self._tenants.free_ids(count)
-        created = [self._tenants.create(tenant, quota, home, **task_limits) for tenant in ids]
+        self._tenants.require_homes(ids, home)
+        created = [self._tenants.create(tenant, quota, home, record_limits) for tenant in ids]
+        self._tenants.publish_homes()
         return {"tenants": [self._tenants.describe(tenant, with_token=True, with_usage=False) for tenant in created]}
 
     async def _tenant_list(self, request: dict[Any, Any]) -> dict[str, Any]:
@@ -135,6 +142,20 @@ class Operations:
         page, more = ids[: limits.TENANTS_PER_MESSAGE_MAX], ids[limits.TENANTS_PER_MESSAGE_MAX :]
         described = [self._tenants.describe(tenant, with_token=with_token, with_usage=True) for tenant in page]
         return {"tenants": described, "next": more[0] if more else None}
+
+    async def _tenant_limit(self, request: dict[Any, Any]) -> dict[str, Any]:
+        self._require_administrator(request)
+        tenant = self._require_tenant(request)
+        quota = fields.optional_integer(request, "quota_bytes", 0, (1 << 63) - 1)
+        given = {name: fields.optional_integer(request, name, 0, most) for name, most in _RECORD_LIMITS.items()}
+        self._tenants.limit(tenant, quota, {name: value for name, value in given.items() if value is not None})
+        return {"tenants": [self._tenants.describe(tenant, with_token=False, with_usage=True)]}
+
+    async def _tenant_move(self, request: dict[Any, Any]) -> dict[str, Any]:
+        self._require_administrator(request)
+        tenant = self._require_tenant(request)
+        self._tenants.move(tenant, fields.integer(request, "home", 0, self._tenants.cores - 1))
+        return {}
 
     async def _tenant_remove(self, request: dict[Any, Any]) -> dict[str, Any]:
         self._require_administrator(request)
@@ -202,6 +223,7 @@ class Operations:
             "tenants": self._tenants.count,
             "extensions": self._registry.count,
             "code_bytes_waiting": self._registry.bytes_waiting,
+            "packets_dropped": self._tenants.dropped_most(_DROPPED_TOLD_MAX),
             "operations": dict(self._counts),
         }
         return {"stats": statistics.collect(self._shared.statistics(), control)}

@@ -23,7 +23,7 @@ from splinter.store.tenants import tenant_close, tenant_sweep
 
 if TYPE_CHECKING:
     from splinter.server.registry import Registry
-    from splinter.store.store import Store
+    from splinter.server.shared import Shared
 
 _log = logging.getLogger(__name__)
 _TOKEN_BITS = 64
@@ -34,11 +34,13 @@ _SWEEP_BUCKETS = 4096  # in one piece, under the tenant's lock: about a millisec
 
 
 class Tenants:
-    """The tenants of one server. ``records`` is the shared array by tenant id; ``cores`` the number of core slots."""
+    """The tenants of one server. ``cores`` is the number of core slots."""
 
-    def __init__(self, records: np.ndarray, store: Store, registry: Registry, cores: int) -> None:
-        self._records, self._store, self._registry = records, store, registry
-        self.cores = cores
+    def __init__(self, shared: Shared, registry: Registry) -> None:
+        self._records, self._rates = shared.tenants, shared.rates
+        self._store, self._registry = shared.store, registry
+        self._steer, self._homes_elsewhere_max = shared.steer, shared.homes_elsewhere_max
+        self.cores = len(shared.config.cores)
         self._removals: dict[int, asyncio.Task[None]] = {}
 
     @property
@@ -75,12 +77,11 @@ class Tenants:
             raise ControlError(f"only {len(free)} tenant ids are free", "too_many_tenants")
         return [int(tenant) for tenant in free]
 
-    def create(
-        self, tenant: int, quota_bytes: int, home: int | None, *, task_yields_max: int = 0, task_milliseconds_max: int = 0
-    ) -> int:
+    def create(self, tenant: int, quota_bytes: int, home: int | None, record_limits: dict[str, int]) -> int:
         """Create a tenant with a new token; returns its id. Raises :class:`ControlError` when the id is in use.
 
-        The limits are what one of its tasks may use in all; 0: the server's limit.
+        ``record_limits`` are fields of its record: what one of its tasks may use in all (0: the server's limit), packets per
+        second (0: no limit). Call :meth:`publish_homes` when all tenants of a request are there.
         """
         if self._records["flags"][tenant] != 0:
             state = "exists" if self.is_active(tenant) else "is being removed"
@@ -89,10 +90,56 @@ class Tenants:
         self._records["token"][tenant] = secrets.randbits(_TOKEN_BITS) or 1
         self._records["home"][tenant] = tenant % self.cores if home is None else home
         self._records["generation"][tenant] = (self.generation(tenant) + 1) & _GENERATION_MASK
-        self._records["task_yields_max"][tenant] = task_yields_max
-        self._records["task_milliseconds_max"][tenant] = task_milliseconds_max
+        for name, value in record_limits.items():
+            self._records[name][tenant] = value
+        self._rates[tenant] = 0
         self._records["flags"][tenant] = TENANT_ACTIVE
         return tenant
+
+    def limit(self, tenant: int, quota_bytes: int | None, record_limits: dict[str, int]) -> None:
+        """Change limits of a tenant; they hold from its next packet or task on. What is not named stays."""
+        if quota_bytes is not None:
+            self._store.open_tenant(tenant, quota_bytes)
+        for name, value in record_limits.items():
+            self._records[name][tenant] = value
+        if "packets_per_second" in record_limits:
+            self._rates["due"][tenant] = 0
+
+    def move(self, tenant: int, home: int) -> None:
+        """Let another core serve a tenant, from its next packet on. Raises :class:`ControlError` as :meth:`require_homes`."""
+        self.require_homes([tenant], home)
+        self._records["home"][tenant] = home  # one aligned word: a packet that races goes to the old core or to the new one
+        self.publish_homes()
+
+    def require_homes(self, tenants: list[int], home: int | None) -> None:
+        """Raise :class:`ControlError` when the transport cannot follow so many homes that are not id modulo cores."""
+        if self._homes_elsewhere_max is None:
+            return
+        after = set(self._elsewhere()) - set(tenants)
+        after |= {tenant for tenant in tenants if home is not None and home != tenant % self.cores}
+        if len(after) > self._homes_elsewhere_max:
+            raise ControlError(
+                f"on the UDP transport at most {self._homes_elsewhere_max} tenants live elsewhere than at id modulo cores",
+                "too_many_homes",
+            )
+
+    def publish_homes(self) -> None:
+        """Make the transport follow the homes in the records."""
+        if self._homes_elsewhere_max is not None:
+            self._steer(self._elsewhere())
+
+    def _elsewhere(self) -> dict[int, int]:
+        """Home by tenant, of those whose home is not id modulo cores."""
+        ids = np.flatnonzero(self._records["flags"] & TENANT_ACTIVE)
+        ids = ids[self._records["home"][ids] != ids % self.cores]
+        return dict(zip(ids.tolist(), self._records["home"][ids].tolist(), strict=True))
+
+    def dropped_most(self, count: int) -> dict[int, int]:
+        """Packets dropped because of the tenant's limit, of the ``count`` tenants with the most."""
+        dropped = self._rates["dropped"]
+        ids = np.flatnonzero(dropped)
+        ids = ids[np.argsort(dropped[ids])[::-1][:count]]
+        return {int(tenant): int(dropped[tenant]) for tenant in ids}
 
     def describe(self, tenant: int, *, with_token: bool, with_usage: bool) -> dict[str, Any]:
         """A tenant as the protocol tells it."""
@@ -104,9 +151,14 @@ class Tenants:
             "quota_bytes": int(account["quota_bytes"]),
             "task_yields_max": int(self._records["task_yields_max"][tenant]),
             "task_milliseconds_max": int(self._records["task_milliseconds_max"][tenant]),
+            "packets_per_second": int(self._records["packets_per_second"][tenant]),
         }
         if with_usage:
-            fields |= {"bytes_used": int(account["bytes_used"]), "objects": int(account["objects"])}
+            fields |= {
+                "bytes_used": int(account["bytes_used"]),
+                "objects": int(account["objects"]),
+                "packets_dropped": int(self._rates["dropped"][tenant]),
+            }
         return fields
 
     async def remove(self, tenant: int) -> None:

@@ -21,6 +21,9 @@ class Shared:
     config: ServerConfig
     store: Store
     tenants: np.ndarray  # splinter.net.tenants.TENANT records, by tenant id
+    rates: np.ndarray  # splinter.net.tenants.RATE records, by tenant id
+    steer: Callable[[dict[int, int]], None]  # makes the transport follow homes that are not id modulo cores
+    homes_elsewhere_max: int | None  # how many of those it can follow; None: all
     code: CodeRegion  # the control process turns its view of it from executable to writable
     credential: bytes  # the administrator's
     listen_socket: socket.socket  # bound and listening; survives the control process

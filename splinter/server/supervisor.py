@@ -28,7 +28,7 @@ from splinter.errors import ServerError, Status, TransportUnavailableError
 from splinter.ext.code import CodeRegion
 from splinter.native.clock import cycles_per_millisecond
 from splinter.net.netns import inside
-from splinter.net.tenants import TENANT, tenants_bytes
+from splinter.net.tenants import RATE, TENANT, rates_bytes, tenants_bytes
 from splinter.net.xdp import probe
 from splinter.server.config import ServerConfig
 from splinter.server.control import prepare, run_control
@@ -127,6 +127,7 @@ class Supervisor:
                 index,
                 store=store.address,
                 tenants=self._tenants_region.address,
+                rates=self._rates_region.address,
                 texts=self._texts.ctypes.data,
                 tasks=config.tasks_per_worker,
                 task_budget=config.task_budget,
@@ -146,6 +147,9 @@ class Supervisor:
             config=config,
             store=store,
             tenants=tenants,
+            rates=self._rates_region.array(RATE, limits.TENANTS_MAX),
+            steer=transport.steer,
+            homes_elsewhere_max=transport.homes_elsewhere_max,
             code=code,
             credential=self._folder.credential.encode(),
             listen_socket=self._listener,
@@ -177,13 +181,15 @@ class Supervisor:
         if transport == "udp":
             self._transport = UdpTransport(config)
             self._tenants_region = Region.create("tenants", tenants_bytes())
+            self._rates_region = Region.create("rates", rates_bytes())
             return Store.create(config.memory_bytes, tenants_region=self._tenants_region)
         index_buckets, slabs = Store.plan(config.memory_bytes)
         self._transport = xdp = XdpTransport(config, index_buckets, slabs)
         regions = {
             name: Region.from_fd(xdp.program.map_fd(name), xdp.program.map_bytes(name))
-            for name in ("store_index", "store_slabs", "tenants")
+            for name in ("store_index", "store_slabs", "tenants", "rates")
         }
+        self._rates_region = regions["rates"]
         self._tenants_region = regions["tenants"]
         return Store.create(
             config.memory_bytes,

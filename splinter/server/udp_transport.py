@@ -7,6 +7,7 @@ import socket
 import struct
 from typing import Any
 
+from splinter import limits
 from splinter.errors import ServerError
 from splinter.net.netns import inside
 from splinter.server.config import ServerConfig
@@ -17,10 +18,24 @@ _SO_ATTACH_REUSEPORT_CBPF = 51
 _RECEIVE_BUFFER_BYTES = 4 << 20
 # Classic BPF (linux/filter.h): load byte at k, shift A left, move A to X, add X to A, A modulo k, return A.
 _LOAD_BYTE, _SHIFT_LEFT, _A_TO_X, _ADD_X, _MODULO, _RETURN_A = 0x30, 0x64, 0x07, 0x0C, 0x94, 0x16
+# Load big-endian word at k, skip instructions unless A equals k, return k.
+_LOAD_WORD, _IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
+_RANDOM = 0xFFFFF000 + 56  # what _LOAD_WORD takes for "a random number" (SKF_AD_OFF + SKF_AD_RANDOM)
 
 
-def _steering_program(cores: int) -> bytes:
-    """Classic BPF over the UDP payload: (low 16 bits of the tenant) modulo cores, which is the tenant's home core."""
+def steering_program(cores: int, elsewhere: dict[int, int], *, locality: bool = True) -> bytes:
+    """Classic BPF over the UDP payload that returns the tenant's home core.
+
+    That is the tenant's id modulo cores, but for those in ``elsewhere`` (home core by tenant). Without ``locality`` it is any
+    core, by chance.
+    """
+    if not locality:
+        random = [(_LOAD_WORD, _RANDOM), (_MODULO, cores), (_RETURN_A, 0)]
+        return b"".join(struct.pack("<HBBI", code, 0, 0, operand) for code, operand in random)
+    exceptions = [struct.pack("<HBBI", _LOAD_WORD, 0, 0, H_TENANT)]
+    for tenant, core in elsewhere.items():
+        exceptions.append(struct.pack("<HBBI", _IF_EQUAL, 0, 1, int.from_bytes(tenant.to_bytes(4, "little"), "big")))
+        exceptions.append(struct.pack("<HBBI", _RETURN, 0, 0, core))
     instructions = [
         (_LOAD_BYTE, H_TENANT + 1),
         (_SHIFT_LEFT, 8),
@@ -30,7 +45,7 @@ def _steering_program(cores: int) -> bytes:
         (_MODULO, cores),
         (_RETURN_A, 0),
     ]
-    return b"".join(struct.pack("<HBBI", code, 0, 0, operand) for code, operand in instructions)
+    return b"".join([*exceptions, *(struct.pack("<HBBI", code, 0, 0, operand) for code, operand in instructions)])
 
 
 class UdpTransport:
@@ -40,6 +55,7 @@ class UdpTransport:
     mode: str | None = None
     device: str | None = None
     queues = 0
+    homes_elsewhere_max: int | None = limits.HOMES_ELSEWHERE_MAX
 
     def __init__(self, config: ServerConfig) -> None:
         self.address = config.address or "127.0.0.1"
@@ -52,7 +68,8 @@ class UdpTransport:
             except OSError as error:
                 self.close()
                 raise ServerError(f"cannot serve UDP on {self.address}:{self.port}: {error.strerror}") from error
-        self._steer()
+        self._locality = config.locality
+        self.steer({})
 
     def _open(self) -> socket.socket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -66,8 +83,13 @@ class UdpTransport:
         sock.setblocking(False)
         return sock
 
-    def _steer(self) -> None:
-        code = _steering_program(len(self.sockets))
+    def steer(self, elsewhere: dict[int, int]) -> None:
+        """Give the group a program for these homes that are not id modulo cores (home core by tenant); at once and for good.
+
+        Works in every process that inherited the sockets. At most HOMES_ELSEWHERE_MAX: the kernel bounds programs.
+        """
+        assert len(elsewhere) <= limits.HOMES_ELSEWHERE_MAX
+        code = steering_program(len(self.sockets), elsewhere, locality=self._locality)
         buffer = ctypes.create_string_buffer(code)
         program = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(buffer))
         self.sockets[0].setsockopt(socket.SOL_SOCKET, _SO_ATTACH_REUSEPORT_CBPF, program)

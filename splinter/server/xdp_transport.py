@@ -12,9 +12,11 @@ from splinter import limits
 from splinter.errors import ServerError, TransportUnavailableError
 from splinter.native.memory import SharedArena
 from splinter.net.afxdp import Umem, XskSocket
+from splinter.net.depths import DEPTH
 from splinter.net.netns import inside
 from splinter.net.xdp import XdpProgram
 from splinter.server.config import ServerConfig
+from splinter.store.region import Region
 from splinter.worker.layout import QUEUE_LOCK
 from splinter.worker.memory import WorkerMemory
 
@@ -48,6 +50,7 @@ class XdpTransport:
     """
 
     name = "xdp"
+    homes_elsewhere_max: int | None = None  # no limit
 
     def __init__(self, config: ServerConfig, index_buckets: int, slabs: int) -> None:
         assert config.device is not None
@@ -56,6 +59,7 @@ class XdpTransport:
         self.cores = len(config.cores)
         self.netns = config.netns
         self.mode: str | None = None
+        self._steer_away = config.steer_away > 0
         with inside(self.netns):
             self.address = config.address or device_address(self.device)
             self.queues = device_queues(self.device)
@@ -73,6 +77,8 @@ class XdpTransport:
                 index_buckets=index_buckets,
                 slabs=slabs,
                 address=config.address,
+                locality=config.locality,
+                steer_away=config.steer_away,
             )
         self._sockets: list[list[XskSocket]] = []  # by queue, then core slot
 
@@ -100,6 +106,8 @@ class XdpTransport:
         self._locks = arena.array(QUEUE_LOCK, self.queues)
         self._rx_locks = arena.array(QUEUE_LOCK, self.queues * self.cores)
         self._states = arena.array(_U64, chunks)
+        depths = Region.from_fd(self.program.map_fd("depths"), self.program.map_bytes("depths"))
+        self._depths = depths.array(DEPTH, self.cores)
         self._kinds = arena.array(_U64, len(CHUNK_KINDS))
 
     def prepare(self, worker: WorkerMemory) -> None:
@@ -113,10 +121,15 @@ class XdpTransport:
         block["queue_locks"] = self._locks.ctypes.data
         block["rx_locks"] = self._rx_locks.ctypes.data
         block["chunks"] = self._states.ctypes.data
+        if self._steer_away:
+            block["depth"] = self._depths[worker.index : worker.index + 1].ctypes.data
         block["umem"] = self._umem.address
         worker.poll_on([self._sockets[queue][worker.index].fd for queue in range(self.queues)])
         if worker.index == 0:
             fill_all(worker.address)
+
+    def steer(self, elsewhere: dict[int, int]) -> None:
+        """Nothing to do: the program reads each tenant's home from the tenants' table."""
 
     def attach(self) -> None:
         """Let packets in."""

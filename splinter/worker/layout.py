@@ -82,6 +82,7 @@ COUNTERS = np.dtype(
         ("transmit_failures", "<u8"),  # UDP: replies that the kernel refused
         ("duplicates", "<u8"),  # requests that were executed before: answered with what is recorded
         ("stale", "<u8"),  # duplicates that nobody waits for, or whose first run has not ended: dropped
+        ("rate_limited", "<u8"),  # UDP transport only: packets over their tenant's limit
         ("busy_cycles", "<u8"),  # ticks of the time-stamp counter with something to do; the rest was idle
         ("task_cycles", "<u8"),  # of them in extensions
         ("stolen", "<u8"),  # packets taken from siblings
@@ -125,7 +126,9 @@ WORKER = np.dtype(
         ("queue_locks", "<u8"),  # address of QUEUE_LOCK[queues]
         ("chunks", "<u8"),  # address of the chunk states, u64 each
         ("umem", "<u8"),  # address of the UMEM
+        ("depth", "<u8"),  # address of the core's DEPTH (splinter.net.depths); 0: nobody wants to know
         # UDP transport.
+        ("rates", "<u8"),  # address of RATE[TENANTS_MAX] (splinter.net.tenants)
         ("udp_fd", "<i4"),
         ("udp_chunks", "<u4"),  # number of chunks
         ("udp_area", "<u8"),  # address of splinter.worker.udp_layout.UdpArea
@@ -205,6 +208,8 @@ W_QUEUES = offset(WORKER, "queues")
 W_QUEUE_LOCKS = offset(WORKER, "queue_locks")
 W_CHUNKS = offset(WORKER, "chunks")
 W_UMEM = offset(WORKER, "umem")
+W_DEPTH = offset(WORKER, "depth")
+W_RATES = offset(WORKER, "rates")
 W_UDP_FD = offset(WORKER, "udp_fd")
 W_UDP_CHUNKS = offset(WORKER, "udp_chunks")
 W_UDP_AREA = offset(WORKER, "udp_area")
@@ -242,6 +247,7 @@ N_YIELDS = W_COUNTERS + offset(COUNTERS, "yields")
 N_DUPLICATES = W_COUNTERS + offset(COUNTERS, "duplicates")
 N_STALE = W_COUNTERS + offset(COUNTERS, "stale")
 N_TRANSMIT_FAILURES = W_COUNTERS + offset(COUNTERS, "transmit_failures")
+N_RATE_LIMITED = W_COUNTERS + offset(COUNTERS, "rate_limited")
 N_BUSY_CYCLES = W_COUNTERS + offset(COUNTERS, "busy_cycles")
 N_TASK_CYCLES = W_COUNTERS + offset(COUNTERS, "task_cycles")
 N_STOLEN = W_COUNTERS + offset(COUNTERS, "stolen")

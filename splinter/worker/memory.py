@@ -31,6 +31,7 @@ class WorkerMemory:
         *,
         store: int,
         tenants: int,
+        rates: int,
         texts: int,
         tasks: int,
         task_budget: int,
@@ -64,7 +65,7 @@ class WorkerMemory:
         self.extension_counters = arena.array(EXTENSION_COUNTERS, limits.EXTENSIONS_MAX)
         self.tenant_counters = arena.array(TENANT_COUNTERS, limits.TENANTS_MAX)
         settings = {
-            "index": index, "store": store, "tenants": tenants, "texts": texts, "context": context.ctypes.data,
+            "index": index, "store": store, "tenants": tenants, "rates": rates, "texts": texts, "context": context.ctypes.data,
             "tasks": arena.take(TASK.itemsize * tasks), "frames": arena.take(limits.FRAME_BYTES * tasks),
             "tasks_count": tasks, "wake_fd": self.wake_fd, "task_budget": task_budget,
             "task_yields_max": task_yields_max, "task_milliseconds_max": task_milliseconds_max,

@@ -11,7 +11,8 @@ from numba import njit
 from splinter import limits
 from splinter.native import libc
 from splinter.native.atomics import load8, load32, load32_acquire, load64, store16, store32, store32_release, store64
-from splinter.net.tenants import T_FLAGS, T_TOKEN, TENANT, TENANT_ACTIVE
+from splinter.native.clock import now_ns
+from splinter.net.tenants import T_FLAGS, T_PACKETS_PER_SECOND, T_TOKEN, TENANT, TENANT_ACTIVE
 from splinter.store.epochs import epoch_leave
 from splinter.store.slots import reclaim
 from splinter.wire import FLAG_REPLY, H_FLAGS, H_MAGIC, H_TENANT, H_TOKEN, MAGIC
@@ -25,6 +26,7 @@ from splinter.worker.layout import (
     N_KICKS,
     N_LOOPS,
     N_MALFORMED,
+    N_RATE_LIMITED,
     N_RECEIVED,
     N_STOLEN,
     N_TRANSMIT_FAILURES,
@@ -40,6 +42,7 @@ from splinter.worker.layout import (
     W_CORES,
     W_IDLE_SPIN_NS,
     W_INDEX,
+    W_RATES,
     W_RUN_LENGTH,
     W_SCRATCH,
     W_STATE,
@@ -53,6 +56,7 @@ from splinter.worker.layout import (
     W_UDP_FD,
 )
 from splinter.worker.look_ahead import look_ahead
+from splinter.worker.rates import is_within_rate
 from splinter.worker.receive import worker_block
 from splinter.worker.reply import DROP, HEADER_BYTES, count
 from splinter.worker.requests import PENDING, handle
@@ -136,7 +140,7 @@ def _reset(w: int) -> None:
 
 @njit(cache=True)
 def _is_authentic(w: int, header: int, length: int) -> bool:
-    """Whether an active tenant sent this, with its token. Everything else is dropped and counted."""
+    """Whether an active tenant sent this, with its token and within its limit. Everything else is dropped and counted."""
     if length < HEADER_BYTES or load32(header + H_MAGIC) != MAGIC or load8(header + H_FLAGS) & FLAG_REPLY:
         count(w + N_MALFORMED)
         return False
@@ -150,6 +154,12 @@ def _is_authentic(w: int, header: int, length: int) -> bool:
     ):
         count(w + N_WRONG_TOKEN)
         return False
+    packets_per_second = load32(record + T_PACKETS_PER_SECOND)
+    if packets_per_second != 0:
+        now = now_ns(load64(w + W_SCRATCH))
+        if not is_within_rate(load64(w + W_RATES), tenant, packets_per_second, now):
+            count(w + N_RATE_LIMITED)
+            return False
     return True
 
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 from numba import njit
 
 from splinter import limits
+from splinter.layout import offset
 from splinter.native.atomics import (
     load32,
     load32_acquire,
     load64,
+    store32,
     store32_release,
     store64,
 )
@@ -28,6 +30,7 @@ from splinter.net.afxdp.compiled import (
     tx_write,
     wake_rx,
 )
+from splinter.net.depths import DEPTH
 from splinter.store.epochs import epoch_leave
 from splinter.store.slots import reclaim
 from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, end_resumes, idle_until_now
@@ -48,6 +51,7 @@ from splinter.worker.layout import (
     T_ORIGIN,
     W_BATCH,
     W_CHUNKS,
+    W_DEPTH,
     W_IDLE_SPIN_NS,
     W_INDEX,
     W_QUEUES,
@@ -69,6 +73,7 @@ from splinter.worker.turn import beat, begin_turn, sleep_in_poll
 
 _RECYCLE_FROM = limits.RX_BATCH  # completions that are worth the lock while there is other work
 _BEAT_EVERY = 16  # busy turns between two readings of the clock
+_PACKETS = offset(DEPTH, "packets")
 _SPINS = 200  # looks at the receive rings in an idle turn
 _TASKS_PER_TURN = 64
 _RECLAIM_PER_TURN = 128  # slots moved from limbo to the free lists
@@ -162,6 +167,15 @@ def _spin(w: int, queues: int) -> bool:
 
 
 @njit(cache=True)
+def _publish_depth(w: int, queues: int) -> None:
+    """Tell the XDP program how many packets wait for this worker."""
+    packets = 0
+    for queue in range(queues):
+        packets += rx_available(load64(w + W_SOCKETS + queue * 8))
+    store32(load64(w + W_DEPTH) + _PACKETS, packets)
+
+
+@njit(cache=True)
 def _run_tasks(w: int) -> int:
     """Resume each waiting task once, at most ``_TASKS_PER_TURN``; returns how many."""
     ready = min(load32(w + W_RUN_LENGTH), _TASKS_PER_TURN)
@@ -204,6 +218,8 @@ def serve_xdp(w: int) -> None:
         worked = 0
         for queue in range(queues):
             worked += serve_queue(w, queue)
+        if load64(w + W_DEPTH) != 0:
+            _publish_depth(w, queues)
         if load32(w + W_RUN_LENGTH) > 0:
             worked += _run_tasks(w)
         if worked > 0:

@@ -225,6 +225,7 @@ class _Bench:
                 for end in pair:
                     os.close(end)
 
+
 def _allow_descriptors(needed: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < needed:

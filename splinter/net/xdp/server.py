@@ -7,7 +7,8 @@ import mmap
 import struct
 
 from splinter import limits
-from splinter.net.tenants import TENANT
+from splinter.net.depths import DEPTH
+from splinter.net.tenants import RATE, TENANT
 from splinter.net.xdp import syscall
 from splinter.net.xdp.program import Program, map_memory
 from splinter.net.xdp.verdicts import Verdict
@@ -23,9 +24,11 @@ class XdpProgram(Program):
     :param index_buckets: buckets of the store's index, 64 bytes each.
     :param slabs: slabs of the store, 128 KiB each. Their memory is taken at once.
     :param address: IPv4 address that is ours; None: any.
+    :param locality: steer to the tenant's home core; otherwise to any, by chance.
+    :param steer_away: packets that wait for the home core from which on the core with the fewest gets more; 0: never.
 
-    Maps, by name: ``tenants``, ``store_index``, ``store_slabs`` (shared memory: :meth:`map_memory`), ``xsks``,
-    ``counters``.
+    Maps, by name: ``tenants``, ``rates``, ``depths``, ``store_index``, ``store_slabs`` (shared memory:
+    :meth:`map_memory`), ``xsks``, ``counters``.
     """
 
     def __init__(
@@ -39,11 +42,15 @@ class XdpProgram(Program):
         index_buckets: int,
         slabs: int,
         address: str | None = None,
+        locality: bool = True,
+        steer_away: int = 0,
     ) -> None:
         self.cores = cores
         self.queues = queues
         self._bytes = {
             "tenants": _whole_pages(tenants_max * TENANT.itemsize),
+            "rates": _whole_pages(tenants_max * RATE.itemsize),
+            "depths": _whole_pages(cores * DEPTH.itemsize),
             "store_index": _whole_pages(index_buckets * limits.BUCKET_BYTES),
             "store_slabs": _whole_pages(slabs * limits.SLAB_BYTES),
         }
@@ -55,6 +62,8 @@ class XdpProgram(Program):
             "TENANTS": tenants_max,
             "INDEX_BUCKETS": index_buckets,
             "SLABS": slabs,
+            "LOCALITY": int(locality),
+            "STEER_AWAY": steer_away,
         }
         super().__init__(ifname, "splinter.c", "splinter", defines, [*self._bytes, "xsks", "counters"])
         self._cpus = syscall.possible_cpus()
@@ -64,7 +73,7 @@ class XdpProgram(Program):
         return self._bytes[name]
 
     def map_memory(self, name: str) -> mmap.mmap:
-        """The memory of ``tenants``, ``store_index`` or ``store_slabs``, shared with kernel and forked processes."""
+        """The memory of a map other than ``xsks`` and ``counters``, shared with kernel and forked processes."""
         return map_memory(self.map_fd(name), self.map_bytes(name))
 
     def set_socket(self, queue: int, core: int, fd: int) -> None:

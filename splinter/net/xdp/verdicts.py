@@ -25,6 +25,7 @@ class Verdict(IntEnum):
     UNKNOWN_TENANT = 9  # no such tenant
     WRONG_TOKEN = 10  # not the tenant's token
     NO_SOCKET = 11  # the home core has no socket on the queue that the packet came in by
+    RATE_LIMITED = 12  # over the tenant's packets per second
 
 
 DROPS = tuple(verdict for verdict in Verdict if verdict >= Verdict.TRUNCATED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -10,11 +11,12 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_NOP
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Packet
 
-from splinter import wire
+from splinter import limits, wire
 from splinter.net import netns
 from splinter.net.afxdp import Umem, XskSocket
+from splinter.net.depths import DEPTH
 from splinter.net.lab import CLIENT_ADDRESS, SERVER_ADDRESS, SERVER_DEVICE, Lab
-from splinter.net.tenants import TENANT
+from splinter.net.tenants import RATE, TENANT
 from splinter.net.xdp import Action, Verdict, XdpProgram
 from tests.support.tenants import write_tenant
 
@@ -29,7 +31,7 @@ ETHERNET_BYTES, IP_BYTES, UDP_BYTES = 14, 20, 8
 class Fixture:
     """The program, its tenants' table, and a socket for (queue 1, core 1) and (queue 0, core 0)."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, locality: bool = True, steer_away: int = 0, sockets: list[XskSocket] | None = None) -> None:
         self.program = XdpProgram(
             SERVER_DEVICE,
             port=PORT,
@@ -39,10 +41,16 @@ class Fixture:
             index_buckets=64,
             slabs=1,
             address=SERVER_ADDRESS,
+            locality=locality,
+            steer_away=steer_away,
         )
         self.tenants = np.frombuffer(self.program.map_memory("tenants"), TENANT, TENANTS)
-        umem = Umem(16)
-        self.sockets = [XskSocket(umem, SERVER_DEVICE, queue) for queue in range(QUEUES)]
+        self.rates = np.frombuffer(self.program.map_memory("rates"), RATE, TENANTS)
+        self.depths = np.frombuffer(self.program.map_memory("depths"), DEPTH, CORES)
+        if sockets is None:
+            umem = Umem(16)
+            sockets = [XskSocket(umem, SERVER_DEVICE, queue) for queue in range(QUEUES)]
+        self.sockets = sockets
 
     def judge(self, packet: bytes, queue: int = 0) -> tuple[Action, set[Verdict]]:
         """The action, and which counters moved (each by one)."""
@@ -69,6 +77,7 @@ def loaded(lab: Lab) -> Iterator[Fixture]:
 def xdp(loaded: Fixture) -> Fixture:
     """As a server of two cores has it, that nothing has gone wrong with."""
     loaded.tenants[:] = 0
+    loaded.rates[:] = 0
     write_tenant(loaded.tenants, TENANT_ID, TOKEN)
     for queue in range(QUEUES):
         for core in range(CORES):
@@ -212,3 +221,87 @@ def test_maps_are_memory_of_the_size_that_was_asked_for(xdp: Fixture) -> None:
         memory[len(memory) - 1] = 1
     with pytest.raises(KeyError):
         xdp.program.map_fd("nosuch")
+
+
+HOUR_NS = 3600 * 10**9
+
+
+def now_ns() -> int:
+    return time.monotonic_ns()
+
+
+def test_a_tenant_without_a_limit_may_send_at_any_rate(xdp: Fixture) -> None:
+    xdp.rates[TENANT_ID]["due"] = now_ns() + HOUR_NS
+    assert xdp.judge(frame(header())) == (Action.REDIRECT, {Verdict.STEERED})
+    assert xdp.rates[TENANT_ID]["dropped"] == 0
+
+
+def test_packets_up_to_the_burst_pass_and_the_rest_is_dropped_and_counted(xdp: Fixture) -> None:
+    xdp.tenants[TENANT_ID]["packets_per_second"] = 1  # so slow that this test's own time does not matter
+    verdicts = [xdp.judge(frame(header()))[1] for _ in range(limits.RATE_BURST_PACKETS + 10)]
+    passed = verdicts.count({Verdict.STEERED})
+    assert limits.RATE_BURST_PACKETS <= passed <= limits.RATE_BURST_PACKETS + 3
+    assert verdicts[passed:] == [{Verdict.RATE_LIMITED}] * (len(verdicts) - passed)
+    assert xdp.rates[TENANT_ID]["dropped"] == len(verdicts) - passed
+
+
+def test_a_packet_conforms_again_when_its_time_has_come(xdp: Fixture) -> None:
+    xdp.tenants[TENANT_ID]["packets_per_second"] = 1
+    xdp.rates[TENANT_ID]["due"] = now_ns() + HOUR_NS
+    assert xdp.judge(frame(header())) == (Action.DROP, {Verdict.RATE_LIMITED})
+    xdp.rates[TENANT_ID]["due"] = now_ns() - HOUR_NS
+    before = now_ns()
+    assert xdp.judge(frame(header())) == (Action.REDIRECT, {Verdict.STEERED})
+    # A tenant that was silent for an hour has not saved an hour's packets: the next is due a second from now.
+    assert before + 10**9 <= xdp.rates[TENANT_ID]["due"] <= now_ns() + 10**9
+
+
+def test_a_fast_tenant_may_send_what_its_rate_allows_in_the_time_of_a_burst(xdp: Fixture) -> None:
+    xdp.tenants[TENANT_ID]["packets_per_second"] = limits.PACKETS_PER_SECOND_MAX
+    xdp.rates[TENANT_ID]["due"] = now_ns() + limits.RATE_BURST_NS // 2
+    assert xdp.judge(frame(header())) == (Action.REDIRECT, {Verdict.STEERED})
+
+
+def test_the_limit_is_the_tenants_own_and_nobody_without_its_token_uses_it_up(xdp: Fixture) -> None:
+    write_tenant(xdp.tenants, 8, TOKEN)
+    for tenant in (TENANT_ID, 8):
+        xdp.tenants[tenant]["packets_per_second"] = 1
+    for _ in range(2 * limits.RATE_BURST_PACKETS):
+        xdp.judge(frame(header(token=1)))
+    assert xdp.judge(frame(header())) == (Action.REDIRECT, {Verdict.STEERED})
+    for _ in range(2 * limits.RATE_BURST_PACKETS):
+        xdp.judge(frame(header()))
+    assert xdp.judge(frame(header())) == (Action.DROP, {Verdict.RATE_LIMITED})
+    assert xdp.judge(frame(header(tenant=8))) == (Action.REDIRECT, {Verdict.STEERED})
+
+
+def test_without_locality_every_core_gets_some(lab: Lab, loaded: Fixture) -> None:
+    with netns.inside(lab.server.namespace):
+        fixture = Fixture(locality=False, sockets=loaded.sockets)
+    try:
+        write_tenant(fixture.tenants, TENANT_ID, TOKEN)
+        fixture.program.set_socket(0, 0, fixture.sockets[0].fd)  # and none for core 1
+        verdicts = [fixture.judge(frame(header()))[1] for _ in range(100)]
+        assert {Verdict.STEERED} in verdicts and {Verdict.NO_SOCKET} in verdicts
+    finally:
+        fixture.program.close()
+
+
+def test_packets_are_steered_away_from_a_core_for_which_too_many_wait(lab: Lab, loaded: Fixture) -> None:
+    with netns.inside(lab.server.namespace):
+        fixture = Fixture(steer_away=8, sockets=loaded.sockets)
+    try:
+        write_tenant(fixture.tenants, TENANT_ID, TOKEN)
+        fixture.program.set_socket(0, 0, fixture.sockets[0].fd)
+        depths, packet = fixture.depths["packets"], frame(header())
+        depths[:] = (8, 0)
+        assert fixture.judge(packet)[1] == {Verdict.STEERED}  # not too many yet
+        assert depths.tolist() == [9, 0]
+        assert fixture.judge(packet)[1] == {Verdict.NO_SOCKET}  # to core 1, which has no socket here
+        assert depths.tolist() == [9, 1]
+        depths[:] = (9, 9)
+        assert fixture.judge(packet)[1] == {Verdict.STEERED}  # nobody is better off
+        fixture.tenants[TENANT_ID]["home"] = CORES
+        assert fixture.judge(packet)[1] == {Verdict.NO_SOCKET}
+    finally:
+        fixture.program.close()

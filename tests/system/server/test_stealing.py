@@ -13,9 +13,9 @@ from splinter.client.admin import TenantInfo
 from tests.support.servers import RunningServer, running_server
 from tests.support.waiting import wait_for
 
-TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp)]
+TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
 CORES = "0,1"
-KILLS = 30
+KILLS = 20
 
 
 @pytest.fixture(scope="module", params=TRANSPORTS)
@@ -59,7 +59,7 @@ def test_both_steal_while_both_are_killed(server: RunningServer, tenants: list[T
     failures: list[BaseException] = []
 
     def load(slot: int) -> None:
-        client = server.client([*tenants, *others][slot], timeout=10.0)
+        client = server.client([*tenants, *others][slot], timeout=30.0)
         keys = [f"key {number}".encode() for number in range(64)]
         number = 0
         try:
@@ -78,11 +78,11 @@ def test_both_steal_while_both_are_killed(server: RunningServer, tenants: list[T
     try:
         for kill in range(KILLS):
             slot = kill % 2
-            old = wait_for(lambda slot=slot: server.workers().get(slot), what="the worker")
+            old = wait_for(lambda slot=slot: server.workers().get(slot), seconds=30, what="the worker")
             before = sum(stolen(server))
-            wait_for(lambda before=before: failures or sum(stolen(server)) > before, what="another theft")
+            wait_for(lambda before=before: failures or sum(stolen(server)) > before, seconds=30, what="another theft")
             os.kill(old, signal.SIGKILL)
-            wait_for(lambda slot=slot, old=old: server.workers().get(slot, old) != old, what="the successor")
+            wait_for(lambda slot=slot, old=old: server.workers().get(slot, old) != old, seconds=30, what="the successor")
     finally:
         stop.set()
         for thread in threads:
