@@ -15,14 +15,14 @@ from splinter import limits
 from splinter.client.admin import Admin
 from splinter.client.control import ControlConnection
 from splinter.ext.code import CodeRegion
-from splinter.net.tenants import TENANT
+from splinter.net.tenants import RATE, TENANT, rates_bytes
 from splinter.server.config import ServerConfig
 from splinter.server.control import run_control
 from splinter.server.processes import fork_child
 from splinter.server.shared import Shared
 from splinter.store.region import Region
 from splinter.store.store import Store
-from splinter.worker.layout import EXTENSION_COUNTERS, EXTENSION_COUNTERS_BYTES
+from splinter.worker.layout import EXTENSION_COUNTERS, EXTENSION_COUNTERS_BYTES, TENANT_COUNTERS
 from splinter.worker.log import LOG
 
 CREDENTIAL = "the administrator's secret"
@@ -90,12 +90,19 @@ def control_stopped() -> Iterator[Control]:
         config=ServerConfig(cores=tuple(range(CORES))),
         store=store,
         tenants=store.tenants_region.array(TENANT, limits.TENANTS_MAX),
+        rates=Region.create("rates", rates_bytes()).array(RATE),
+        steer=lambda elsewhere: None,
+        homes_elsewhere_max=None,
         code=CodeRegion.create(1 << 20),
         credential=CREDENTIAL.encode(),
         listen_socket=listener,
         statistics=lambda: {"transport": "none", "workers": [], "store": store.usage()},
         extension_counters=[
             Region.create("counters", EXTENSION_COUNTERS_BYTES * limits.EXTENSIONS_MAX).array(EXTENSION_COUNTERS)
+            for _ in range(CORES)
+        ],
+        tenant_counters=[
+            Region.create("tenants", TENANT_COUNTERS.itemsize * limits.TENANTS_MAX).array(TENANT_COUNTERS)
             for _ in range(CORES)
         ],
         logs=[Region.create("log", LOG.itemsize).array(LOG, 1) for _ in range(CORES)],
