@@ -53,7 +53,7 @@ def _passes() -> Any:
 def _object_file(module_text: str, is_quick: bool) -> bytes:
     with _lock:
         machine, builder = _target(is_quick)
-        module = llvm.parse_assembly(module_text)
+        module = llvm.parse_assembly(module_text, llvm.create_context())  # the global one would keep every constant
         module.verify()
         if not is_quick:
             _passes().run(module, builder)

@@ -1,7 +1,7 @@
 """The control process: a TCP server that creates tenants, installs extensions and tells statistics.
 
 Every message is a 4-byte little-endian length and a msgpack map, in both directions; ``docs/protocol.md`` lists the
-operations. One asyncio loop serves all connections; only the compiler runs beside it, in one thread. Nothing here is on
+operations. One asyncio loop serves all connections; the compiler runs in a child process. Nothing here is on
 a request's way: when this process dies, workers go on, and the supervisor starts another that inherits the listening
 socket.
 """
@@ -22,6 +22,7 @@ from splinter import limits
 from splinter.errors import CompileError, ControlError, RequestError, SplinterError
 from splinter.server.control_operations import Operations
 from splinter.server.control_tenants import Tenants
+from splinter.server.processes import keep_shared_memory
 from splinter.server.registry import Registry
 from splinter.server.shared import Shared
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
@@ -47,6 +48,7 @@ def run_control(shared: Shared) -> None:
     os.nice(limits.CONTROL_NICENESS)  # where cores are scarce, compiling gives way to workers
     shared.code.become_writer()
     prepare(shared.store)
+    keep_shared_memory()  # the compiler, its only child, needs none of it
     asyncio.run(ControlServer(shared).serve())
 
 

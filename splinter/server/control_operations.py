@@ -6,16 +6,16 @@ import asyncio
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from weakref import WeakValueDictionary
 
 import splinter
 from splinter import limits, wire
 from splinter.errors import ControlError, PermissionDeniedError, Status, UnknownTenantError, error_for
-from splinter.ext.compile import CompiledExtension, compile_source, warm_up
+from splinter.ext.compile import CompiledExtension
 from splinter.server import control_fields as fields
 from splinter.server import statistics
+from splinter.server.compiler import Compiler
 from splinter.server.control_tenants import Tenants
 from splinter.server.registry import Entry, Registry
 from splinter.server.shared import Shared
@@ -39,9 +39,7 @@ class Operations:
 
     def __init__(self, shared: Shared, tenants: Tenants, registry: Registry) -> None:
         self._shared, self._tenants, self._registry = shared, tenants, registry
-        # One thread: compiling does not hold up other connections, and tenants take their turns.
-        self._compiler = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compiler")
-        self._compiler.submit(warm_up)
+        self._compiler = Compiler()  # a process: compiling does not hold up other connections, and tenants take their turns
         self._compiled: dict[bytes, CompiledExtension] = {}  # by digest of name and source, the most recent last
         self._installing: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self._counts: dict[str, int] = {}
@@ -70,8 +68,8 @@ class Operations:
         return await handler(request)
 
     def close(self) -> None:
-        """Let go of the compiler's thread."""
-        self._compiler.shutdown(wait=False, cancel_futures=True)
+        """End the compiler."""
+        self._compiler.close()
 
     # --- who asks ---------------------------------------------------------------------------------------------------
 
@@ -177,11 +175,11 @@ class Operations:
         return {"extension": self._describe(entry)}
 
     async def _compile(self, source: str, name: str | None) -> CompiledExtension:
-        """Compile in the compiler's thread; what many tenants install is compiled once."""
+        """Compile; what many tenants install is compiled once."""
         key = hashlib.sha256(f"{name or ''}\0{source}".encode(errors="surrogatepass")).digest()
         compiled = self._compiled.pop(key, None)
         if compiled is None:
-            compiled = await asyncio.get_running_loop().run_in_executor(self._compiler, compile_source, source, name)
+            compiled = await self._compiler.compile(source, name)
         self._compiled[key] = compiled  # the most recent last
         if len(self._compiled) > _COMPILED_KEPT:
             del self._compiled[next(iter(self._compiled))]

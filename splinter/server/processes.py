@@ -1,17 +1,20 @@
-"""Forked children of the supervisor."""
+"""Forked children of the supervisor and of the control process."""
 
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 
 def name_process(name: str) -> None:
@@ -47,3 +50,13 @@ def fork_child(name: str, main: Callable[[], None]) -> tuple[int, int]:
     finally:
         sys.stderr.flush()
         os._exit(status)
+
+
+def keep_shared_memory() -> None:
+    """From now on, children of this process get none of the mappings that it shares with others."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        place, permissions, *_ = line.split()
+        if permissions.endswith("s"):
+            start, end = (int(number, 16) for number in place.split("-"))
+            if _libc.madvise(start, end - start, mmap.MADV_DONTFORK) != 0:
+                raise OSError(ctypes.get_errno(), f"cannot keep the mapping {place} from children")

@@ -1,0 +1,238 @@
+"""The compiler's process: what an author's source may do to LLVM ends there.
+
+LLVM is C++ with assertions, and its time and memory depend on what it is fed. So the control process forks a child that does
+nothing but compile: it has none of the shared mappings (store, tenants, workers) and no descriptor but one end of a socket
+pair, and bounds of memory and, for each source, CPU time. CPU time and not time that passes, since others' load must not
+fail an install. Source goes in, code and what belongs to it comes back, as msgpack. When the child ends, whatever the
+reason, one tenant gets an error and another child is forked. It dies with the control process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import mmap
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from splinter import limits
+from splinter.errors import CompileError
+from splinter.ext.abi import FirstKey, ResultKind
+from splinter.ext.compile import CompiledExtension, compile_source, warm_up
+from splinter.ext.diagnostics import Diagnostic, Findings
+from splinter.ext.first_lookup import FirstLookup
+from splinter.ext.signature import Signature
+from splinter.server.processes import fork_child
+
+_log = logging.getLogger(__name__)
+_LENGTH = struct.Struct("<I")
+_TRIES = 2  # a child that had grown too large, or was killed while it was idle, has not seen the source
+_STANDARD_DESCRIPTORS = 3
+_IDLE_SECONDS = 0.05  # without a request: time for a garbage collection
+
+
+class _EndedError(Exception):
+    """The child ended; ``status`` is its exit status, negative for a signal, None when it had to be killed."""
+
+    def __init__(self, status: int | None) -> None:
+        self.status = status
+
+
+@dataclass
+class _Child:
+    pid: int
+    pidfd: int  # -1: it has ended
+    socket: socket.socket
+    status: int = 0  # its exit status when it has, negative for a signal
+
+
+class Compiler:
+    """One child at a time. Made before the event loop runs, used from it."""
+
+    def __init__(self, seconds_max: float = limits.COMPILE_SECONDS_MAX) -> None:
+        """``seconds_max``: CPU time for one source."""
+        self._seconds_max = seconds_max
+        self._turn = asyncio.Lock()  # first come, first served
+        self._child = self._fork()
+
+    @property
+    def pid(self) -> int:
+        """Of the child."""
+        return self._child.pid
+
+    async def compile(self, source: str, name: str | None, preempt: bool = True) -> CompiledExtension:
+        """As :func:`splinter.ext.compile.compile_source`; too much time or memory is a :class:`CompileError` too."""
+        request = _packed({"source": source, "name": name, "preempt": preempt})
+        async with self._turn:
+            for _ in range(_TRIES):
+                try:
+                    return _result(await self._ask(request))
+                except _EndedError as ended:
+                    self._restart()
+                    if ended.status != 0:
+                        raise self._refusal(source, ended.status) from None
+        raise self._refusal(source, 0)
+
+    def close(self) -> None:
+        """End the child."""
+        _end(self._child)
+
+    async def _ask(self, request: bytes) -> bytes:
+        if _has_ended(self._child):  # before it was asked for anything
+            raise _EndedError(0)
+        loop, child = asyncio.get_running_loop(), self._child
+        try:
+            async with asyncio.timeout(limits.COMPILE_WALL_SECONDS_MAX):
+                await loop.sock_sendall(child.socket, request)
+                (length,) = _LENGTH.unpack(await self._receive(_LENGTH.size))
+                return await self._receive(min(length, limits.CONTROL_MESSAGE_BYTES_MAX))
+        except TimeoutError:
+            raise _EndedError(None) from None
+        except (OSError, EOFError):
+            raise _EndedError(_end(child)) from None
+        except BaseException:
+            self._restart()  # nobody would take the reply
+            raise
+
+    async def _receive(self, count: int) -> bytes:
+        loop, received = asyncio.get_running_loop(), b""
+        while len(received) < count:
+            part = await loop.sock_recv(self._child.socket, count - len(received))
+            if not part:
+                raise EOFError
+            received += part
+        return received
+
+    def _restart(self) -> None:
+        _end(self._child)
+        self._child = self._fork()
+
+    def _fork(self) -> _Child:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        pid, pidfd = fork_child("splinter-cc", lambda: _serve(theirs, self._seconds_max))
+        theirs.close()
+        return _Child(pid, pidfd, ours)
+
+    def _refusal(self, source: str, status: int | None) -> CompileError:
+        """What the tenant is told."""
+        findings = Findings(source)
+        if status in (None, -signal.SIGPROF):
+            limit = f"{self._seconds_max:g} s of CPU time" if status else f"{limits.COMPILE_WALL_SECONDS_MAX} s"
+            findings.add_at(1, 1, "compile-time", f"compiling takes more than {limit}", "keep less, or split the extension")
+        else:
+            findings.add_at(1, 1, "internal", "the compiler crashed, or ran out of memory, on this source",
+                            "nothing else is affected; please report this source")  # fmt: skip
+        _log.warning("the compiler ended with status %s over a source of %d characters", status, len(source))
+        return findings.error()
+
+
+# --- the child --------------------------------------------------------------------------------------------------------
+
+
+def _serve(connection: socket.socket, seconds_max: float) -> None:
+    """Compile what is asked for until the other side closes, or too much memory has been used."""
+    descriptor = connection.fileno()
+    os.closerange(_STANDARD_DESCRIPTORS, descriptor)
+    os.closerange(descriptor + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    gc.disable()  # collections are for when nobody waits
+    warm_up()
+    gc.freeze()
+    start_bytes = _memory_bytes()
+    bound = start_bytes + limits.COMPILE_MEMORY_BYTES_MAX
+    resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
+    while _memory_bytes() - start_bytes < limits.COMPILE_MEMORY_BYTES_MAX // 2:
+        if not select.select([connection], [], [], _IDLE_SECONDS)[0]:
+            gc.collect()
+        request = _read(connection)
+        if request is None:
+            return
+        signal.setitimer(signal.ITIMER_PROF, seconds_max)  # at its end, SIGPROF ends this process, whatever it does
+        reply = _packed(_answer(**request))
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        connection.sendall(reply)
+
+
+def _answer(source: str, name: str | None, preempt: bool) -> dict[str, Any]:
+    try:
+        compiled = compile_source(source, name, preempt=preempt)
+    except CompileError as error:
+        names = ("line", "column", "rule", "message", "hint", "end_column")
+        findings = [[getattr(finding, name) for name in names] for finding in error.diagnostics]
+        return {"diagnostics": findings, "message": str(error)}
+    first = compiled.first_lookup
+    return {
+        "name": compiled.name,
+        "signature": compiled.signature.to_wire(),
+        "code": compiled.code,
+        "frame_bytes": compiled.frame_bytes,
+        "result_kind": int(compiled.result_kind),
+        "source_digest": compiled.source_digest,
+        "first_lookup": [int(first.key), first.key_parameter, first.table, first.table_parameter],
+    }
+
+
+def _result(body: bytes) -> CompiledExtension:
+    """The inverse of :func:`_answer`, in the control process."""
+    reply = msgpack.unpackb(body, unicode_errors="surrogatepass")
+    if "diagnostics" in reply:
+        raise CompileError([Diagnostic(*finding) for finding in reply["diagnostics"]], reply["message"])
+    key, *rest = reply["first_lookup"]
+    return CompiledExtension(
+        name=reply["name"],
+        signature=Signature.from_wire(reply["signature"]),
+        code=reply["code"],
+        frame_bytes=reply["frame_bytes"],
+        result_kind=ResultKind(reply["result_kind"]),
+        source_digest=reply["source_digest"],
+        first_lookup=FirstLookup(FirstKey(key), *rest),
+    )
+
+
+def _packed(message: dict[str, Any]) -> bytes:
+    body = msgpack.packb(message, unicode_errors="surrogatepass")
+    return _LENGTH.pack(len(body)) + body
+
+
+def _read(connection: socket.socket) -> dict[str, Any] | None:
+    """The next request; None at the end."""
+    received = connection.recv(_LENGTH.size, socket.MSG_WAITALL)
+    if len(received) < _LENGTH.size:
+        return None
+    (length,) = _LENGTH.unpack(received)
+    body = connection.recv(length, socket.MSG_WAITALL)
+    request: dict[str, Any] = msgpack.unpackb(body, unicode_errors="surrogatepass")
+    return request
+
+
+def _memory_bytes() -> int:
+    """Of address space, in use by this process."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
+
+
+def _has_ended(child: _Child) -> bool:
+    waiting = select.poll()
+    waiting.register(child.pidfd, select.POLLIN)
+    return bool(waiting.poll(0))
+
+
+def _end(child: _Child) -> int:
+    """Kill a child that has not ended by itself; its exit status. Again: nothing, and the same status."""
+    if child.pidfd >= 0:
+        signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
+        os.close(child.pidfd)
+        child.pidfd = -1
+        child.socket.close()
+        child.status = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
+    return child.status

@@ -1,0 +1,162 @@
+"""The compiler's process: what it gives, and what is left when it takes too long, takes too much, or dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from splinter.errors import CompileError
+from splinter.ext.compile import CompiledExtension, compile_source
+from splinter.server import compiler as module
+from splinter.server.compiler import Compiler
+from tests.support.waiting import wait_for
+
+GOOD = "@extension\ndef f(db: Store, n: u64, k: bytes) -> bytes:\n    v = db.get(1, n)\n    return k if v is None else v\n"
+# Each multiplication builds on the one before, which LLVM takes more than linear time for.
+LONG = (
+    "@extension\ndef f(db: Store, a: i64) -> i64:\n    for _ in range(2):\n"
+    + "        a = a * a - a\n" * 1400
+    + "    return a\n"
+)
+_Result = TypeVar("_Result")
+
+
+@contextmanager
+def compiling(seconds_max: float = 60) -> Iterator[Compiler]:
+    compiler = Compiler(seconds_max)
+    try:
+        yield compiler
+    finally:
+        compiler.close()
+
+
+def in_loop(action: Callable[[], Awaitable[_Result]]) -> _Result:
+    async def run() -> _Result:
+        return await action()
+
+    return asyncio.run(run())
+
+
+def compiled(compiler: Compiler, source: str = GOOD, *, preempt: bool = True) -> CompiledExtension:
+    return in_loop(lambda: compiler.compile(source, None, preempt))
+
+
+def ended(pid: int) -> bool:
+    """Not there, or not yet reaped by whoever inherited it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_it_gives_what_the_compiler_gives() -> None:
+    with compiling() as compiler:
+        for preempt in (True, False):
+            assert compiled(compiler, preempt=preempt) == compile_source(GOOD, preempt=preempt)
+
+
+@pytest.mark.parametrize(
+    "source", ["@extension\ndef f(db: Store) -> u64:\n    return x + (1, y)\n", "x = '\ud800'", "\0", "def ("]
+)
+def test_findings_come_back_as_they_are(source: str) -> None:
+    with pytest.raises(CompileError) as expected:
+        compile_source(source)
+    with compiling() as compiler, pytest.raises(CompileError) as raised:
+        compiled(compiler, source)
+    assert raised.value.diagnostics == expected.value.diagnostics
+    assert str(raised.value) == str(expected.value)
+
+
+def test_what_takes_too_long_is_refused_and_the_next_source_is_compiled() -> None:
+    with compiling(seconds_max=0.3) as compiler:
+        compiled(compiler)
+        first = compiler.pid
+        with pytest.raises(CompileError, match=r"compile-time.*more than 0\.3 s of CPU time"):
+            compiled(compiler, LONG)
+        assert compiler.pid != first
+        assert compiled(compiler).code
+
+
+def test_a_crash_of_the_compiler_is_one_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(source: str, *args: object, **kwargs: object) -> CompiledExtension:
+        if "crash" in source:
+            os.abort()
+        return compile_source(source)
+
+    monkeypatch.setattr(module, "compile_source", crash)  # the child inherits it
+    with compiling() as compiler:
+        for _ in range(2):
+            with pytest.raises(CompileError, match="the compiler crashed"):
+                compiled(compiler, f"# crash\n{GOOD}")
+            assert compiled(compiler).code
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def greedy(source: str, *args: object, **kwargs: object) -> CompiledExtension:
+        if "greedy" in source:
+            bytearray(4 << 30)
+        return compile_source(source)
+
+    monkeypatch.setattr(module, "compile_source", greedy)
+    with compiling() as compiler:
+        with pytest.raises(CompileError, match="ran out of memory"):
+            compiled(compiler, f"# greedy\n{GOOD}")
+        assert compiled(compiler).code
+
+
+def test_a_child_that_was_killed_while_idle_is_no_tenants_fault() -> None:
+    with compiling() as compiler:
+        compiled(compiler)
+        first = compiler.pid
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: ended(first), 10)
+        assert compiled(compiler).code
+        assert compiler.pid != first
+
+
+def test_a_child_that_has_grown_is_replaced_between_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[bytearray] = []
+
+    def hoard(source: str, *args: object, **kwargs: object) -> CompiledExtension:
+        kept.append(bytearray(300 << 20))
+        return compile_source(source)
+
+    monkeypatch.setattr(module, "compile_source", hoard)
+    with compiling() as compiler:
+        pids = set()
+        for _ in range(3):
+            assert compiled(compiler).code
+            pids.add(compiler.pid)
+            wait_for(lambda: ended(compiler.pid), 10)
+        assert len(pids) == 3
+
+
+def test_requests_are_taken_in_turn_and_a_cancelled_one_leaves_nothing_behind() -> None:
+    async def several(compiler: Compiler) -> None:
+        tasks = [asyncio.create_task(compiler.compile(GOOD.replace("db.get(1", f"db.get({n}"), None)) for n in range(5)]
+        slow = asyncio.create_task(compiler.compile(LONG, None))
+        after = asyncio.create_task(compiler.compile(GOOD, "after"))
+        results = await asyncio.gather(*tasks)
+        assert [one.first_lookup.table for one in results] == list(range(5))
+        slow.cancel()
+        assert (await after).name == "after"
+        with pytest.raises(asyncio.CancelledError):
+            await slow
+
+    with compiling() as compiler:
+        in_loop(lambda: several(compiler))
+        assert compiled(compiler).name == "f"
+
+
+def test_it_shares_no_memory_and_no_descriptors(tmp_path: Path) -> None:
+    with compiling() as compiler:
+        compiled(compiler)  # it has begun its work
+        descriptors = sorted(int(entry.name) for entry in Path(f"/proc/{compiler.pid}/fd").iterdir())
+        assert [number for number in descriptors if number > 2] == descriptors[-1:]
