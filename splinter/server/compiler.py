@@ -19,7 +19,7 @@ import select
 import signal
 import socket
 import struct
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -171,16 +171,7 @@ def _answer(source: str, name: str | None, preempt: bool) -> dict[str, Any]:
         names = ("line", "column", "rule", "message", "hint", "end_column")
         findings = [[getattr(finding, name) for name in names] for finding in error.diagnostics]
         return {"diagnostics": findings, "message": str(error)}
-    first = compiled.first_lookup
-    return {
-        "name": compiled.name,
-        "signature": compiled.signature.to_wire(),
-        "code": compiled.code,
-        "frame_bytes": compiled.frame_bytes,
-        "result_kind": int(compiled.result_kind),
-        "source_digest": compiled.source_digest,
-        "first_lookup": [int(first.key), first.key_parameter, first.table, first.table_parameter],
-    }
+    return vars(compiled) | {"signature": compiled.signature.to_wire(), "first_lookup": list(astuple(compiled.first_lookup))}
 
 
 def _result(body: bytes) -> CompiledExtension:
@@ -189,15 +180,12 @@ def _result(body: bytes) -> CompiledExtension:
     if "diagnostics" in reply:
         raise CompileError([Diagnostic(*finding) for finding in reply["diagnostics"]], reply["message"])
     key, *rest = reply["first_lookup"]
-    return CompiledExtension(
-        name=reply["name"],
-        signature=Signature.from_wire(reply["signature"]),
-        code=reply["code"],
-        frame_bytes=reply["frame_bytes"],
-        result_kind=ResultKind(reply["result_kind"]),
-        source_digest=reply["source_digest"],
-        first_lookup=FirstLookup(FirstKey(key), *rest),
-    )
+    special = {
+        "signature": Signature.from_wire(reply["signature"]),
+        "result_kind": ResultKind(reply["result_kind"]),
+        "first_lookup": FirstLookup(FirstKey(key), *rest),
+    }
+    return CompiledExtension(**{**reply, **special})
 
 
 def _packed(message: dict[str, Any]) -> bytes:

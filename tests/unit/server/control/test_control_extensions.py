@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
+import signal
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +27,7 @@ from splinter.ext import Store, extension, record, u64
 from splinter.ext.code import CodeRegion
 from splinter.server import registry
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
+from tests.support.waiting import wait_for
 
 WORKER = 0
 POLLS_MAX = 2000
@@ -348,3 +352,36 @@ def test_a_restarted_control_process_knows_slots_and_shared_code(control, tenant
     tenant.uninstall("twice")
     tenant.uninstall("same")
     assert code_at(control, installed(control, "third"))[:1] != b"\xcc"
+
+
+def compiler_pid(control) -> int:
+    (child,) = Path(f"/proc/{control.pid}/task/{control.pid}/children").read_text().split()
+    return int(child)
+
+
+def is_gone(pid: int) -> bool:
+    """Ended, if not yet reaped."""
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def test_a_killed_compiler_fails_no_install(control, tenant):
+    tenant.install(TWICE)
+    first = compiler_pid(control)
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: is_gone(first), 10)
+    assert tenant.install(THRICE).version == 2
+    assert compiler_pid(control) != first
+
+
+def test_the_compiler_has_none_of_the_shared_memory_and_dies_with_the_control_process(control, tenant):
+    tenant.install(TWICE)
+    pid = compiler_pid(control)
+    mappings = [line.split() for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+    assert not [mapping for mapping in mappings if mapping[1].endswith("s")]
+    assert os.getpriority(os.PRIO_PROCESS, pid) == limits.CONTROL_NICENESS
+    control.restart()
+    wait_for(lambda: is_gone(pid), 10)
