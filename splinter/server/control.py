@@ -20,6 +20,7 @@ import msgpack
 
 from splinter import limits
 from splinter.errors import CompileError, ControlError, RequestError, SplinterError
+from splinter.server.balancer import Balancer
 from splinter.server.control_operations import Operations
 from splinter.server.control_tenants import Tenants
 from splinter.server.processes import keep_shared_memory
@@ -93,7 +94,15 @@ class ControlServer:
         self._listen_socket = shared.listen_socket
         self._registry = Registry(shared.store, shared.code, shared.extension_counters)
         self._tenants = Tenants(shared, self._registry)
-        self._operations = Operations(shared, self._tenants, self._registry)
+        self._balancer = Balancer(
+            shared.tenant_counters,
+            shared.tenants,
+            self._tenants.move,
+            len(shared.config.cores),
+            shared.cycles_per_millisecond * 1000,
+        )
+        self._operations = Operations(shared, self._tenants, self._registry, self._balancer)
+        self._balances = shared.config.balance and shared.config.locality and len(shared.config.cores) > 1
         self._connections: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
@@ -103,12 +112,14 @@ class ControlServer:
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         self._tenants.rebuild()
         server = await asyncio.start_server(self._accept, sock=self._listen_socket)
-        upkeep = asyncio.create_task(self._upkeep())
+        chores = [asyncio.create_task(self._upkeep())]
+        if self._balances:
+            chores.append(asyncio.create_task(self._balance()))
         try:
             await stop.wait()
         finally:
             server.close()
-            unfinished = [upkeep, *self._connections]
+            unfinished = [*chores, *self._connections]
             for task in unfinished:
                 task.cancel()
             await asyncio.gather(*unfinished, return_exceptions=True)
@@ -119,6 +130,11 @@ class ControlServer:
             await self._registry.work_waits.wait()
             self._registry.upkeep()
             await asyncio.sleep(UPKEEP_SECONDS)
+
+    async def _balance(self) -> None:
+        while True:
+            await asyncio.sleep(limits.BALANCE_SECONDS)
+            self._balancer.look()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -15,6 +15,7 @@ from splinter.errors import ControlError, PermissionDeniedError, Status, Unknown
 from splinter.ext.compile import CompiledExtension
 from splinter.server import control_fields as fields
 from splinter.server import statistics
+from splinter.server.balancer import Balancer
 from splinter.server.compiler import Compiler
 from splinter.server.control_tenants import Tenants
 from splinter.server.registry import Entry, Registry
@@ -37,8 +38,8 @@ _Handler = Callable[[dict[Any, Any]], Awaitable[dict[str, Any]]]
 class Operations:
     """Every operation by its name. Each returns the reply's fields, or raises the exception that the reply tells."""
 
-    def __init__(self, shared: Shared, tenants: Tenants, registry: Registry) -> None:
-        self._shared, self._tenants, self._registry = shared, tenants, registry
+    def __init__(self, shared: Shared, tenants: Tenants, registry: Registry, balancer: Balancer) -> None:
+        self._shared, self._tenants, self._registry, self._balancer = shared, tenants, registry, balancer
         self._compiler = Compiler()  # a process: compiling does not hold up other connections, and tenants take their turns
         self._compiled: dict[bytes, CompiledExtension] = {}  # by digest of name and source, the most recent last
         self._installing: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
@@ -221,6 +222,7 @@ class Operations:
             "tenants": self._tenants.count,
             "extensions": self._registry.count,
             "code_bytes_waiting": self._registry.bytes_waiting,
+            "balancer_moves": self._balancer.moves,
             "packets_dropped": self._tenants.dropped_most(_DROPPED_TOLD_MAX),
             "operations": dict(self._counts),
         }

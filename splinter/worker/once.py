@@ -147,9 +147,7 @@ def settle_task(
     me = participant_at(store, p)
     has_written = load64(frame + F_EFFECT) == EFFECT_WRITTEN
     sequence = load64(frame + F_SEQUENCE)
-    claim = claim_request(
-        store, p, load64(frame + F_CLIENT), sequence, load64(frame + F_ACKNOWLEDGED), load64(w + W_HEARTBEAT)
-    )
+    claim = claim_request(store, p, load64(frame + F_CLIENT), sequence, load64(frame + F_ACKNOWLEDGED), load64(w + W_HEARTBEAT))
     found = lock_active(store, me, tenant)
     if found != _OK:
         return _OK if has_written else found  # what it wrote is recorded, its reply is not

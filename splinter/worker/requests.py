@@ -147,9 +147,7 @@ def _put(w: int, header: int, key_length: int, value_length: int) -> int:
     if fragments <= 1:
         if index != 0:
             return refuse(w, header, _BAD_FRAGMENT)
-        status = store_put(
-            store, participant, tenant, table, key, key_length, key + key_length, value_length, wanted, claim
-        )
+        status = store_put(store, participant, tenant, table, key, key_length, key + key_length, value_length, wanted, claim)
         if status != _OK:
             return answer(w, header, status)
         return finish(w, header, _OK, store_last_version(store, participant), 0)

@@ -169,3 +169,34 @@ def test_limits_can_be_changed_one_at_a_time(server: RunningServer) -> None:
 
 def request(tenant: TenantInfo, opcode: Opcode, sequence: int = 1) -> bytes:
     return Header(tenant=tenant.tenant, token=tenant.token, opcode=opcode, client=5, sequence=sequence).pack()
+
+
+@pytest.mark.xdp
+def test_the_balancer_spreads_hot_tenants(unique_name: str) -> None:
+    with running_server(unique_name, "xdp", "--cores", "0,1") as server:
+        admin = server.admin()
+        tenants = admin.create_tenants(4, home=0)
+        stop = threading.Event()
+        source = (
+            "from splinter.ext import Store, extension, u64\n@extension\ndef spin(db: Store, n: u64) -> u64:\n"
+            "    x = 0\n    for i in range(n):\n        x = (x * 3 + i) % 1000003\n    return x\n"
+        )
+        for tenant in tenants:
+            server.client(tenant).install(source)
+
+        def load(slot: int) -> None:
+            client = server.client(tenants[slot], timeout=60.0)
+            while not stop.is_set():
+                client.invoke("spin", 300_000)
+
+        threads = [threading.Thread(target=load, args=(slot,)) for slot in range(len(tenants))]
+        for thread in threads:
+            thread.start()
+        try:
+            wait_for(lambda: {tenant.home for tenant in admin.list_tenants()} == {0, 1}, seconds=60, what="a move")
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        assert admin.stats()["control"]["balancer_moves"] >= 1
+        assert "moved tenant" in server.log.read_text()

@@ -102,8 +102,7 @@ def control_stopped() -> Iterator[Control]:
             for _ in range(CORES)
         ],
         tenant_counters=[
-            Region.create("tenants", TENANT_COUNTERS.itemsize * limits.TENANTS_MAX).array(TENANT_COUNTERS)
-            for _ in range(CORES)
+            Region.create("tenants", TENANT_COUNTERS.itemsize * limits.TENANTS_MAX).array(TENANT_COUNTERS) for _ in range(CORES)
         ],
         logs=[Region.create("log", LOG.itemsize).array(LOG, 1) for _ in range(CORES)],
         cycles_per_millisecond=1_000_000,
