@@ -54,7 +54,7 @@ MESSAGES: dict[Status, str] = {
     Status.UNKNOWN_TENANT: "no such tenant",
     Status.KILLED: "the task was killed by the watchdog",
     Status.QUARANTINED: "the extension was stopped for having stuck workers; install it again to release it",
-    Status.ABORTED: "the worker died while this ran; what it had written by then stands",
+    Status.ABORTED: "what this wrote stands, but its worker died before it ended, or its result could not be kept",
 }
 
 
@@ -146,7 +146,8 @@ class QuarantinedError(RequestError):
 
 
 class TaskAbortedError(RequestError):
-    """A worker died, through no fault of this task, while it ran and after it had written; it is not run again."""
+    """A worker died, through no fault of this task, while it ran and after it had written (or its result was lost for want of
+    memory); what it wrote stands, and it is not run again."""
 
     status = Status.ABORTED
 

@@ -30,7 +30,7 @@ from splinter.wire import Opcode
 if TYPE_CHECKING:
     from splinter.ext.signature import Signature
 
-# An invoke that is repeated may run twice, and a task may take its time: be patient.
+# A task may take its time, and one that only reads is run again by each repetition: be patient.
 _INVOKE_RESEND_SECONDS = 0.25
 
 
@@ -61,10 +61,10 @@ class Client:
     Requests travel by UDP to ``port``; extensions are administered by TCP at ``control_port``, by default the same
     number.
 
-    A request that is not answered in time is repeated. Every method raises :class:`splinter.errors.RequestTimeoutError`
-    when nothing answers (so it is with a wrong token, which the server drops), the exception of the status otherwise
-    (:mod:`splinter.errors`). Keys are bytes, text (UTF-8) or integers (8 bytes little-endian, as in extensions). Do not
-    share a client across ``fork``.
+    A request that is not answered in time is repeated, and executed once all the same: a repetition gets the first
+    answer. Every method raises :class:`splinter.errors.RequestTimeoutError` when nothing answers (so it is with a wrong
+    token, which the server drops), the exception of the status otherwise (:mod:`splinter.errors`). Keys are bytes, text
+    (UTF-8) or integers (8 bytes little-endian, as in extensions). Do not share a client across ``fork``.
     """
 
     def __init__(
@@ -121,8 +121,7 @@ class Client:
         """Store an object, replace the one there was; returns the new version.
 
         With ``if_version`` only when the object's version is that one (``splinter.wire.OBJECT_ABSENT``: there is none), else
-        :class:`splinter.errors.VersionChangedError`. (When the answer to the first try was lost, the repetition meets
-        the new version and says the same: read the object then.)
+        :class:`splinter.errors.VersionChangedError`.
         """
         raw, body, table = encode_key(key), encode_value(value), check_table(table)
         channel = self._take()
@@ -175,8 +174,9 @@ class Client:
         """Run an installed extension with typed arguments, by position or name; returns its typed result.
 
         Raises :class:`splinter.errors.BadArgumentsError` before anything is sent when the arguments do not fit the
-        signature, :class:`splinter.errors.ExtensionRuntimeError` when the extension ended with an error. A repetition
-        may run it twice.
+        signature, :class:`splinter.errors.ExtensionRuntimeError` when the extension ended with an error,
+        :class:`splinter.errors.TaskAbortedError` when its worker died after it had written: that stands, and it is not run
+        again.
         """
         remembered = name in self._signatures
         try:

@@ -75,7 +75,7 @@ def main() -> None:
     acknowledged = mmap.mmap(-1, mmap.PAGESIZE)
     store = scenario.new_store()
     run_steps(store, steps, acknowledged)  # compiles everything
-    report = {"passes": {}, "recoverers_killed": 0}
+    report = {"passes": {}, "recoverers_killed": 0, "retries": 0}
     for point in KillPoint:
         report["passes"][point.name] = skip = 0
         stride = 1 if "every" in sys.argv else STRIDES.get(point, 1)
@@ -91,6 +91,12 @@ def main() -> None:
                 report["recoverers_killed"] += die(store, again, 0, lambda store=store: recover(store.address, 0))
             recover(store.address, scenario.VICTIM)
             reached = check(store, steps, acknowledged[0], where)
+            if reached > acknowledged[0] and steps[acknowledged[0]].is_request:  # whose client was not answered: it asks again
+                versions = scenario.versions_of(store)
+                steps[acknowledged[0]].run(store)
+                if scenario.versions_of(store) != versions:
+                    raise SystemExit(f"{where}: {steps[acknowledged[0]].name} was executed twice")
+                report["retries"] += 1
             for step in steps[reached:]:  # the successor goes on
                 step.run(store)
             check(store, steps, len(steps), f"{where}, then all other steps")

@@ -15,10 +15,15 @@ from numba import njit
 from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import store64
+from splinter.store.clients import claim_begin, claim_settle_body, clients_sweep
 from splinter.store.epochs import OLDEST_NONE, epoch_enter
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import bucket_number
-from splinter.store.operations import store_delete, store_put
+from splinter.store.journal import participant_at, unlock
+from splinter.store.layout import A_LOCK
+from splinter.store.operations import lock_active, store_delete, store_put
+from splinter.store.outcomes import RECORDED, claim_effect, claim_request
+from splinter.store.publication import account_of
 from splinter.store.slots import reclaim
 from splinter.store.staging import stage_expire, stage_put
 from splinter.store.store import Store
@@ -57,6 +62,7 @@ class Step:
     name: str
     run: Callable[[Store], None]
     effect: Callable[[Contents], None] = lambda contents: None
+    is_request: bool = False  # a client's: done again, it changes nothing
 
 
 def put(key: bytes, value: bytes) -> Step:
@@ -110,6 +116,75 @@ def fragment(sequence: int, key: bytes, value: bytes, index: int) -> Step:
             contents[key] = value
 
     return Step(f"fragment {index} of {key!r}", run, effect)
+
+
+CLIENT = 42
+
+
+def request_put(sequence: int, key: bytes, value: bytes, acknowledged: int = 1) -> Step:
+    """A client's put: done again after a death, as the client repeats it, it has its effect once."""
+
+    def run(store: Store) -> None:
+        claim = claim_request(store.address, VICTIM, CLIENT, sequence, acknowledged, 0)
+        status = store_put(store.address, VICTIM, TENANT, 0, address_of(key), len(key), address_of(value), len(value), 0, claim)
+        assert status in (OK, RECORDED), status
+
+    return Step(f"client's put {sequence} of {key!r}", run, lambda contents: contents.__setitem__(key, value), True)
+
+
+def request_delete(sequence: int, key: bytes, acknowledged: int = 1) -> Step:
+    """A client's delete."""
+
+    def run(store: Store) -> None:
+        claim = claim_request(store.address, VICTIM, CLIENT, sequence, acknowledged, 0)
+        status = store_delete(store.address, VICTIM, TENANT, 0, address_of(key), len(key), 0, claim)
+        assert status in (OK, RECORDED), status
+
+    return Step(f"client's delete {sequence} of {key!r}", run, lambda contents: contents.pop(key, None) and None, True)
+
+
+def first_write(sequence: int, key: bytes, value: bytes) -> Step:
+    """The first write of a task."""
+    effect = np.zeros(1, dtype=np.int64)
+
+    def run(store: Store) -> None:
+        claim = claim_effect(store.address, VICTIM, CLIENT, sequence, 1, 0, effect.ctypes.data)
+        status = store_put(store.address, VICTIM, TENANT, 0, address_of(key), len(key), address_of(value), len(value), 0, claim)
+        assert status in (OK, RECORDED), status
+
+    return Step(f"first write of {sequence}, {key!r}", run, lambda contents: contents.__setitem__(key, value), True)
+
+
+@njit
+def _end_task(store: int, sequence: int, body: int, length: int) -> int:
+    me = participant_at(store, VICTIM)
+    claim = claim_request(store, VICTIM, CLIENT, sequence, 1, 0)
+    status = lock_active(store, me, TENANT)
+    if status == OK:
+        status = claim_begin(store, me, TENANT, claim, True)
+        if status in (OK, RECORDED):
+            claim_settle_body(store, me, TENANT, claim, OK, 0, body, length)
+        unlock(store, account_of(store, TENANT) + A_LOCK)
+    return status
+
+
+def end_task(sequence: int, body: bytes) -> Step:
+    """A task's end, with a body to be kept."""
+
+    def run(store: Store) -> None:
+        status = _end_task(store.address, sequence, address_of(body), len(body))
+        assert status in (OK, RECORDED), status
+
+    return Step(f"end of {sequence}", run)
+
+
+def forget() -> Step:
+    """Forget all clients."""
+
+    def run(store: Store) -> None:
+        clients_sweep(store.address, VICTIM, TENANT - 1, 1, FAR_FUTURE_NS)
+
+    return Step("forget", run)
 
 
 def expire() -> Step:
@@ -170,6 +245,17 @@ def steps() -> list[Step]:
         turn(),
         delete(b"pieces"),
         put(b"small", value(17, 33)),
+        request_put(1, b"asked", value(18, 20)),  # makes the client's record
+        request_put(2, b"asked", value(19, 2000)),  # replaces; of the record's size class
+        request_delete(3, b"asked"),
+        first_write(4, b"task", value(20, 20)),
+        end_task(4, value(21, 100)),
+        first_write(5, b"task", value(22, 20)),
+        request_put(4 + limits.CLIENT_WINDOW, b"asked", value(23, 20), 5 + limits.CLIENT_WINDOW - 1),  # the body goes
+        end_task(5 + limits.CLIENT_WINDOW, value(24, 100)),
+        forget(),
+        forget(),
+        request_put(6, b"asked", value(25, 20)),  # as any new client
     ]
 
 
@@ -179,6 +265,11 @@ def contents_after(done: list[Step]) -> Contents:
     for step in done:
         step.effect(contents)
     return contents
+
+
+def versions_of(store: Store) -> dict[bytes, int]:
+    """The versions of the objects that the store holds: they change whenever one is written."""
+    return {stored.key: stored.version for stored in store.scan(0, tenant=TENANT, participant=OTHER)}
 
 
 def contents_of(store: Store) -> Contents:

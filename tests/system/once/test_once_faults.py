@@ -1,0 +1,206 @@
+"""Writes are executed once, whatever the network does to packets and whoever kills workers."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import struct
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from splinter.client.admin import TenantInfo
+from splinter.errors import TaskAbortedError, VersionChangedError
+from splinter.wire import OBJECT_ABSENT, Header, Opcode
+from tests.support.histories import INCREMENT, Killer, run_history, violations
+from tests.support.proxy import Faults, Proxy
+from tests.support.raw import RawSocket
+from tests.support.servers import RunningServer, running_server
+from tests.support.waiting import wait_for
+
+TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
+THREADS, EACH = 4, 40
+TIMEOUT_SECONDS = 20.0
+KILL_EVERY_SECONDS = 0.15
+HISTORIES = {"udp": 100, "xdp": 20}
+CLIENTS, OPERATIONS = 4, 6
+SLOW = """
+from splinter.ext import Store, extension, u64
+
+@extension
+def slow(db: Store, key: u64, steps: u64) -> u64:
+    db.put(1, key, 1)
+    total = u64(0)
+    for i in range(steps):
+        total = (total * 31 + i) & 0xFFFFFFFF
+        yield
+    return total
+"""
+NAMES = """
+from splinter.ext import Error, Store, extension, u64
+
+@extension
+def names(db: Store, key: u64) -> bytes:
+    db.put(1, key, 1)
+    return b"written"
+
+@extension
+def fails(db: Store, key: u64) -> u64:
+    db.put(1, key, 2)
+    raise Error(77)
+"""
+
+
+@pytest.fixture(scope="module", params=TRANSPORTS)
+def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
+    with running_server(f"t{os.getpid()}x9{request.param}", request.param) as running:
+        yield running
+
+
+@pytest.fixture
+def tenant(server: RunningServer) -> TenantInfo:
+    return server.admin().create_tenant()
+
+
+def at_once(functions: list[Callable[[], None]]) -> None:
+    """Run them in threads; raises what the first to fail raised."""
+    failures: list[BaseException] = []
+
+    def guarded(function: Callable[[], None]) -> None:
+        try:
+            function()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(function,)) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+@pytest.mark.parametrize("kills", [False, True])
+def test_a_counter_incremented_n_times_reads_n(server: RunningServer, tenant: TenantInfo, kills: bool) -> None:
+    direct = server.client(tenant)
+    direct.install(INCREMENT)
+    aborted: list[int] = []
+    with Proxy(server, Faults(), seed=1) as proxy:
+
+        def increment(slot: int) -> None:
+            with proxy.client(tenant, timeout=TIMEOUT_SECONDS) as client:
+                for number in range(EACH):
+                    try:
+                        client.invoke("increment", 7, slot << 32 | number)
+                    except TaskAbortedError:
+                        aborted.append(slot)
+
+        killer = Killer(server, 1, KILL_EVERY_SECONDS) if kills else None
+        try:
+            at_once([lambda slot=slot: increment(slot) for slot in range(THREADS)])
+        finally:
+            if killer:
+                killer.__exit__()
+        assert proxy.counts["repeated"] > 0 and proxy.counts["lost"] > 0
+    value = direct.get(7, table=1)
+    assert value is not None
+    assert struct.unpack_from("<Q", value)[0] == THREADS * EACH
+
+
+def test_puts_and_deletes_of_one_client_end_as_their_last(server: RunningServer, tenant: TenantInfo) -> None:
+    """A delayed duplicate of an earlier write would show."""
+    with Proxy(server, Faults(late=0.2), seed=2) as proxy, Killer(server, 2, KILL_EVERY_SECONDS):
+
+        def write(slot: int) -> None:
+            dice = random.Random(slot)
+            with proxy.client(tenant, timeout=TIMEOUT_SECONDS) as client:
+                version, there = 0, False
+                for number in range(EACH):
+                    key = f"key {slot}"
+                    if there and dice.random() < 0.3:
+                        assert client.delete(key)
+                        there = False
+                    elif dice.random() < 0.5:
+                        version = client.put(key, b"%d" % number, if_version=version if there else OBJECT_ABSENT)
+                        there = True
+                    else:
+                        size = dice.choice([10, 5000])
+                        version = client.put(key, b"%d " % number * size)
+                        there = True
+                    assert (client.get(key) is not None) == there
+
+        at_once([lambda slot=slot: write(slot) for slot in range(THREADS)])
+
+
+def test_a_compare_and_put_is_not_said_to_fail_when_it_was_done(server: RunningServer, tenant: TenantInfo) -> None:
+    with Proxy(server, Faults(lost=0.3), seed=3) as proxy, proxy.client(tenant, timeout=TIMEOUT_SECONDS) as client:
+        version = client.put(b"k", b"0")
+        for number in range(EACH):
+            version = client.put(b"k", b"%d" % number, if_version=version)
+        with pytest.raises(VersionChangedError):
+            client.put(b"k", b"no", if_version=version + 2)
+
+
+def test_a_task_whose_worker_died_after_its_write_is_not_run_again(server: RunningServer, tenant: TenantInfo) -> None:
+    direct = server.client(tenant)
+    direct.install(SLOW)
+    slow = server.client(tenant, timeout=TIMEOUT_SECONDS)
+    raised: list[BaseException] = []
+
+    def invoke() -> None:
+        try:
+            slow.invoke("slow", 5, 2**62)
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=invoke)
+    thread.start()
+    wait_for(lambda: direct.get(5, table=1), what="the task's write")
+    direct.delete(5, table=1)
+    for pid in server.worker_pids():
+        os.kill(pid, signal.SIGKILL)
+    thread.join()
+    assert [type(error) for error in raised] == [TaskAbortedError]
+    assert direct.get(5, table=1) is None
+
+
+def test_every_kind_of_reply_comes_again(server: RunningServer, tenant: TenantInfo) -> None:
+    direct = server.client(tenant)
+    for name in ("names", "fails"):
+        direct.install(NAMES, name=name)
+    raw = RawSocket(server.info)
+
+    def ask(sequence: int, name: bytes) -> tuple[int, int, bytes]:
+        body = name + struct.pack("<Q", 9)
+        header = Header(
+            tenant=tenant.tenant, token=tenant.token, opcode=Opcode.INVOKE, client=98, sequence=sequence, acknowledged=1,
+            key_length=len(name), value_length=8,
+        )  # fmt: skip
+        raw.send(header.pack() + body)
+        reply = raw.receive()
+        assert reply is not None
+        return reply[0].status, reply[0].object_version, reply[1]
+
+    for sequence, name in ((1, b"names"), (2, b"fails"), (3, b"nothing")):
+        first = ask(sequence, name)
+        direct.delete(9, table=1)
+        assert [ask(sequence, name) for _ in range(3)] == [first] * 3
+        assert direct.get(9, table=1) is None
+    raw.close()
+
+
+def test_histories_are_linearizable(server: RunningServer, tenant: TenantInfo) -> None:
+    server.client(tenant).install(INCREMENT)
+    ends, count = 0, HISTORIES[server.info.transport]
+    with Proxy(server, Faults(delay_max=0.01), seed=4) as proxy, Killer(server, 4, KILL_EVERY_SECONDS):
+        clients = [proxy.client(tenant, timeout=TIMEOUT_SECONDS) for _ in range(CLIENTS)]
+        for number in range(count):
+            histories, ended = run_history(clients, [2 * number, 2 * number + 1], OPERATIONS, number)
+            ends += ended["answered"]
+            assert violations(histories) == []
+        for client in clients:
+            client.close()
+    assert ends > count * CLIENTS * OPERATIONS * 0.9
