@@ -54,6 +54,7 @@ STEER_AWAY_MAX = 1024  # RX ring entries are more than that
 WATCH_MS = 1  # a sleeping worker looks at its siblings' rings this often while one of them is awake
 REST_MS = 10  # and this often while all sleep
 TASKS_PER_WORKER = 512
+TASKS_PER_TENANT = 128  # that wait in one worker: so one tenant's do not keep all others from having any
 FRAME_BYTES = 4096  # one task's frame: fixed header and locals
 
 # --- extensions ------------------------------------------------------------------------------------------------------------
@@ -70,9 +71,9 @@ CODE_REGION_BYTES = 64 << 20  # machine code of all of them
 EXTENSIONS_MAX = 65536  # installed at once, of all tenants: slots of counters
 LOG_ENTRIES = 1024  # of the extensions' debug log, for each worker
 LOG_TEXT_BYTES_MAX = 232  # of one entry
-TASK_BUDGET = 4096  # loop back-edges and helper costs a task may spend before it yields by itself
-HELPER_COST = 8  # what one get, put or delete takes from the budget
-TASK_YIELDS_MAX = 100_000  # resumes of one task that may end in a yield; then it ends with EXTENSION_ERROR
+TASK_BUDGET = 4096  # what a task may spend before it yields by itself, a loop's back-edge 1: 2 to 4 µs
+HELPER_COST = 512  # what one get, put or delete takes from the budget: 8 of them, of objects in no cache, take 1 to 3 µs
+TASK_YIELDS_MAX = 10_000_000  # resumes of one task that may end in a yield; then it ends with EXTENSION_ERROR
 TASK_PUT_BYTES_MAX = 8 << 20  # key, value and header of all puts of one task: what it replaces stays until it has ended
 TASK_MILLISECONDS_MAX = 10_000  # CPU time of one task; then it ends with EXTENSION_ERROR
 

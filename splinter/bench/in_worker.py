@@ -32,10 +32,11 @@ from splinter.store.region import Region
 from splinter.store.slots import reclaim
 from splinter.store.store import Store
 from splinter.worker.accounts import begin_resumes, idle_until_now
+from splinter.worker.fair import pick
 from splinter.worker.layout import QUEUE_LOCK, W_STORE
 from splinter.worker.memory import WorkerMemory, introduce
 from splinter.worker.requests import PENDING, handle
-from splinter.worker.tasks import end_task, run_next, tasks_reset
+from splinter.worker.tasks import end_task, run_slice, tasks_reset
 from splinter.worker.texts import build_texts
 from splinter.worker.turn import begin_turn
 from splinter.worker.xdp_loop import serve_queue
@@ -93,12 +94,11 @@ def _serve_batches(w: int, flight: int, xsk: int, entries: int, timespec: int, b
 
 @njit(cache=True)
 def _resume_many(w: int, count: int) -> int:
-    """Resume the task at the head of the run queue ``count`` times; returns how many of them ended a task."""
+    """Resume the task that is next ``count`` times; returns how many of them ended a task."""
     ended = 0
     begin_resumes(w)
     for _ in range(count):
-        task, _length = run_next(w)
-        if task != 0:
+        if run_slice(w, pick(w, False)) != PENDING:
             ended += 1
     return ended
 
@@ -110,10 +110,9 @@ def _run_to_end(w: int, header: int, length: int) -> int:
     reply = handle(w, header, length, 0, 0, 0)
     begin_resumes(w)
     while reply == PENDING:
-        task, reply = run_next(w)
-        if task == 0:
-            reply = PENDING
-        else:
+        task = pick(w, False)
+        reply = run_slice(w, task)
+        if reply != PENDING:
             end_task(w, task)
     return reply
 
@@ -149,6 +148,7 @@ class WorkerInProcess:
             rates=0,
             texts=self._texts.ctypes.data,
             tasks=_TASKS,
+            tasks_per_tenant=_TASKS,
             task_budget=self._task_budget,
             task_yields_max=_NO_LIMIT,
             task_milliseconds_max=_MILLISECONDS_MAX,

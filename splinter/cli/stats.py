@@ -14,7 +14,8 @@ from rich.table import Table
 from splinter.cli.target import Address, Instance, find_server
 from splinter.server.statistics import numbers
 
-_NANOSECONDS = 1e9
+_NANOSECONDS, _MILLISECONDS = 1e9, 1e3  # of a second
+_BY_USE = ("tenants", "extensions")  # lists whose places change between two looks
 
 
 def register(app: typer.Typer) -> None:
@@ -79,14 +80,53 @@ def _leaves(value: Any, name: str = "") -> list[tuple[str, Any]]:
 
 
 def _rates(before: dict[str, Any], after: dict[str, Any], seconds: float) -> RenderableType:
-    workers = Table("worker", "core", "state", "requests/s", "tasks", title=f"{after.get('transport', '')} transport")
+    columns = ("worker", "core", "state", "busy", "requests/s", "tasks")
+    workers = Table(*columns, title=f"{after.get('transport', '')} transport")
     for index, (earlier, later) in enumerate(zip(before.get("workers", []), after.get("workers", []), strict=False)):
         served = sum(later["requests"].values()) - sum(earlier["requests"].values())
-        workers.add_row(str(index), str(later["core"]), later["state"], f"{served / seconds:,.0f}", str(later["tasks_live"]))
+        busy = (later["busy_ms"] - earlier["busy_ms"]) / _MILLISECONDS / seconds
+        workers.add_row(
+            str(index), str(later["core"]), later["state"], f"{busy:.0%}", f"{served / seconds:,.0f}", str(later["tasks_live"])
+        )
     counters = Table("counter", "per second", box=None)
-    earlier_numbers = numbers(before)
-    for name, value in numbers(after).items():
+    earlier_numbers = numbers({name: item for name, item in before.items() if name not in _BY_USE})
+    for name, value in numbers({name: item for name, item in after.items() if name not in _BY_USE}).items():
         change = value - earlier_numbers.get(name, 0)
         if change > 0 and "heartbeat" not in name:
             counters.add_row(name, f"{change / seconds:,.0f}")
-    return Group(workers, counters)
+    return Group(workers, _tenant_rates(before, after, seconds), _extension_rates(before, after, seconds), counters)
+
+
+def _tenant_rates(before: dict[str, Any], after: dict[str, Any], seconds: float) -> Table:
+    """The tenants that used most time so far, by what they use now."""
+    table = Table("tenant", "of a core", "in extensions", "requests/s", "busy/s", title="tenants")
+    earlier = {item["tenant"]: item for item in before.get("tenants", [])}
+    rows = []
+    for later in after.get("tenants", []):
+        known = earlier.get(later["tenant"], later)
+        used = sum(later["core_ms"]) - sum(known["core_ms"])
+        rows.append((used, later, known))
+    for used, later, known in sorted(rows, key=lambda row: -row[0]):
+        table.add_row(
+            str(later["tenant"]),
+            f"{used / _MILLISECONDS / seconds:.1%}",
+            f"{(later['task_ms'] - known['task_ms']) / _MILLISECONDS / seconds:.1%}",
+            f"{(later['requests'] - known['requests']) / seconds:,.0f}",
+            f"{(later['busy'] - known['busy']) / seconds:,.0f}",
+        )
+    return table
+
+
+def _extension_rates(before: dict[str, Any], after: dict[str, Any], seconds: float) -> Table:
+    table = Table("tenant", "extension", "of a core", "invokes/s", "errors/s", title="extensions")
+    earlier = {(item["tenant"], item["name"]): item for item in before.get("extensions", [])}
+    for later in after.get("extensions", []):
+        known = earlier.get((later["tenant"], later["name"]), later)
+        table.add_row(
+            str(later["tenant"]),
+            later["name"],
+            f"{(later['cpu_ms'] - known['cpu_ms']) / _MILLISECONDS / seconds:.1%}",
+            f"{(later['invocations'] - known['invocations']) / seconds:,.0f}",
+            f"{(later['errors'] - known['errors']) / seconds:,.0f}",
+        )
+    return table

@@ -19,7 +19,7 @@ from splinter.ext.compile import CompiledExtension
 from splinter.ext.faults import ExtensionFault
 from splinter.ext.local import LocalStore
 from splinter.layout import view
-from splinter.limits import CODE_BYTES_MAX, FRAME_BYTES, TASK_BUDGET, TASK_YIELDS_MAX
+from splinter.limits import CODE_BYTES_MAX, FRAME_BYTES, TASK_BUDGET
 
 _I64 = ctypes.c_int64
 _RESUME = ctypes.CFUNCTYPE(_I64, _I64, _I64)
@@ -29,6 +29,7 @@ _NOW = ctypes.CFUNCTYPE(_I64, *[_I64] * 2)
 _LOG = ctypes.CFUNCTYPE(_I64, *[_I64] * 4)
 _libm = ctypes.CDLL("libm.so.6")
 _PUT_IF = ctypes.CFUNCTYPE(_I64, *[_I64] * 8)
+_RESUMES_MAX = 100_000  # of one run: here it is the only limit, there is no clock
 
 
 class Runner:
@@ -88,7 +89,7 @@ class Runner:
         code = abi.RESUME_YIELD
         self.resumes = 0
         while code == abi.RESUME_YIELD:
-            if self.resumes > TASK_YIELDS_MAX:
+            if self.resumes > _RESUMES_MAX:
                 raise ExtensionFault(ExtensionError.BUDGET, compiled.name, int(frame["line"][0]))
             self.resumes += 1
             frame["budget"] = self.budget

@@ -65,6 +65,7 @@ class ServerConfig:
     netns: str | None = None  # named network namespace to serve in
     client_netns: str | None = None  # where local clients of this instance find it (a lab's other end)
     tasks_per_worker: int = limits.TASKS_PER_WORKER
+    tasks_per_tenant: int = limits.TASKS_PER_TENANT  # waiting in one worker
     task_budget: int = limits.TASK_BUDGET
     task_yields_max: int = limits.TASK_YIELDS_MAX
     task_milliseconds_max: int = limits.TASK_MILLISECONDS_MAX
@@ -95,6 +96,8 @@ class ServerConfig:
             raise ServerError(f"tasks_per_worker {self.tasks_per_worker}: 1 to {limits.TASKS_PER_WORKER}")
         if not 0 <= self.steer_away <= limits.STEER_AWAY_MAX:
             raise ServerError(f"steer_away {self.steer_away}: 0 to {limits.STEER_AWAY_MAX} packets")
+        if self.tasks_per_tenant < 1:
+            raise ServerError(f"tasks_per_tenant {self.tasks_per_tenant}: at least 1")
         for name in ("task_budget", "task_yields_max", "task_milliseconds_max", "idle_spin_ns"):
             if not 1 <= getattr(self, name) <= 1 << 40:
                 raise ServerError(f"{name} {getattr(self, name)}: 1 to 2**40")

@@ -14,7 +14,7 @@ from splinter import limits, wire
 from splinter.errors import ControlError, PermissionDeniedError, Status, UnknownTenantError, error_for
 from splinter.ext.compile import CompiledExtension
 from splinter.server import control_fields as fields
-from splinter.server import statistics
+from splinter.server import statistics, usage
 from splinter.server.balancer import Balancer
 from splinter.server.compiler import Compiler
 from splinter.server.control_tenants import Tenants
@@ -226,7 +226,12 @@ class Operations:
             "packets_dropped": self._tenants.dropped_most(_DROPPED_TOLD_MAX),
             "operations": dict(self._counts),
         }
-        return {"stats": statistics.collect(self._shared.statistics(), control)}
+        ticks = self._shared.cycles_per_millisecond
+        used = {
+            "tenants": usage.hottest_tenants(self._shared.tenant_counters, self._tenants.active_ids(0), ticks),
+            "extensions": usage.hottest_extensions(self._registry, ticks),
+        }
+        return {"stats": statistics.collect({**self._shared.statistics(), **used}, control)}
 
     def _describe(self, entry: Entry) -> dict[str, Any]:
         counts = self._registry.counts(entry)

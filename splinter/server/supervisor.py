@@ -130,6 +130,7 @@ class Supervisor:
                 rates=self._rates_region.address,
                 texts=self._texts.ctypes.data,
                 tasks=config.tasks_per_worker,
+                tasks_per_tenant=config.tasks_per_tenant,
                 task_budget=config.task_budget,
                 task_yields_max=config.task_yields_max,
                 task_milliseconds_max=config.task_milliseconds_max,
@@ -375,6 +376,7 @@ class Supervisor:
                     "state": _STATE_NAMES[int(block["state"])],
                     "heartbeat_age_ms": self._heartbeat_age_ms(block),
                     "tasks_live": int(block["tasks_live"]),
+                    "busy_ms": int(counters["busy_cycles"]) // int(block["cycles_per_millisecond"]),
                     "requests": dict(zip(opcodes, map(int, counters["opcodes"]), strict=True)),
                     "replies": {
                         status.name.lower(): int(count)

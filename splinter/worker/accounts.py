@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from splinter.native.atomics import cycles, load64, store64
+from splinter.native.atomics import cycles, load32, load64, store32, store64
 from splinter.worker.layout import (
     B_TENANT,
     BATCH_BYTES,
@@ -18,11 +18,19 @@ from splinter.worker.layout import (
     TC_CYCLES,
     TC_REQUESTS,
     TC_TASK_CYCLES,
+    TC_WINDOW,
+    TC_WINDOW_START,
     TENANT_COUNTERS_BYTES,
     W_ACCOUNTED_UNTIL,
+    W_ACTIVE,
+    W_ACTIVE_BEFORE,
     W_BATCH,
+    W_FIRST_YIELDS,
     W_RESUMED_UNTIL,
     W_TENANT_COUNTERS,
+    W_WINDOW,
+    W_WINDOW_CYCLES,
+    W_WINDOW_END,
 )
 from splinter.worker.reply import count
 
@@ -31,6 +39,34 @@ from splinter.worker.reply import count
 def add(counter: int, amount: int) -> None:
     """Add to a counter that only this process writes."""
     store64(counter, load64(counter) + amount)
+
+
+@njit(cache=True)
+def _charge(w: int, counters: int, used: int) -> None:
+    """Add to a tenant's time, in all and in this window."""
+    before = load64(counters + TC_CYCLES)
+    store64(counters + TC_CYCLES, before + used)
+    if load64(counters + TC_WINDOW) != load64(w + W_WINDOW):
+        store64(counters + TC_WINDOW, load64(w + W_WINDOW))
+        store64(counters + TC_WINDOW_START, before)
+        store32(w + W_ACTIVE, load32(w + W_ACTIVE) + 1)
+
+
+@njit(cache=True)
+def _begin_window(w: int, now: int) -> None:
+    count(w + W_WINDOW)
+    store64(w + W_WINDOW_END, now + load64(w + W_WINDOW_CYCLES))
+    store32(w + W_ACTIVE_BEFORE, load32(w + W_ACTIVE))
+    store32(w + W_ACTIVE, 0)
+
+
+@njit(cache=True)
+def window_cycles(w: int, tenant: int) -> int:
+    """Time that a tenant used in the current window."""
+    counters = load64(w + W_TENANT_COUNTERS) + tenant * TENANT_COUNTERS_BYTES
+    if load64(counters + TC_WINDOW) != load64(w + W_WINDOW):
+        return 0
+    return load64(counters + TC_CYCLES) - load64(counters + TC_WINDOW_START)
 
 
 @njit(cache=True)
@@ -45,6 +81,7 @@ def idle_until_now(w: int) -> None:
 def begin_batch(w: int) -> int:
     """Call it before a batch is served; what it returns is for :func:`end_batch`."""
     store64(w + W_RESUMED_UNTIL, 0)
+    store32(w + W_FIRST_YIELDS, 0)
     return load64(w + N_TASK_CYCLES)
 
 
@@ -56,12 +93,14 @@ def end_batch(w: int, received: int, tasks_before: int) -> None:
     store64(w + W_ACCOUNTED_UNTIL, now)
     store64(w + W_RESUMED_UNTIL, now)
     add(w + N_BUSY_CYCLES, used)
+    if now >= load64(w + W_WINDOW_END):
+        _begin_window(w, now)
     each = (used - (load64(w + N_TASK_CYCLES) - tasks_before)) // received
     batch, all_counters = load64(w + W_BATCH), load64(w + W_TENANT_COUNTERS)
     for entry in range(batch, batch + received * BATCH_BYTES, BATCH_BYTES):
         counters = all_counters + load64(entry + B_TENANT) * TENANT_COUNTERS_BYTES
         count(counters + TC_REQUESTS)
-        add(counters + TC_CYCLES, each)
+        _charge(w, counters, each)
 
 
 @njit(cache=True)
@@ -84,7 +123,9 @@ def end_resume(w: int, tenant: int) -> int:
     used = now - load64(w + W_RESUMED_UNTIL)
     store64(w + W_RESUMED_UNTIL, now)
     counters = load64(w + W_TENANT_COUNTERS) + tenant * TENANT_COUNTERS_BYTES
-    add(counters + TC_CYCLES, used)
+    if now >= load64(w + W_WINDOW_END):
+        _begin_window(w, now)
+    _charge(w, counters, used)
     add(counters + TC_TASK_CYCLES, used)
     add(w + N_TASK_CYCLES, used)
     return used

@@ -19,12 +19,13 @@ STATE_STARTING, STATE_RUNNING, STATE_SLEEPING, STATE_STOPPED = range(4)
 OPCODES = len(Opcode) + 1  # the last counter: unknown opcodes
 STATUSES = len(Status)
 
-TASK_FREE, TASK_READY = range(2)
+# READY: at a yield point, in its tenant's queue. RUNNING: being resumed, or its reply is being written.
+TASK_FREE, TASK_READY, TASK_RUNNING = range(3)
 
 # One task: an invocation under way. Writer: the worker.
 TASK = np.dtype(
     [
-        ("state", "<u4"),  # TASK_FREE, TASK_READY
+        ("state", "<u4"),  # TASK_…; written after what it says is so
         ("origin", "<u4"),  # where the reply goes: XDP: queue; UDP: chunk number
         ("frame", "<u8"),  # address of its frame
         ("code", "<u8"),  # address of the extension's resume()
@@ -37,7 +38,8 @@ TASK = np.dtype(
         ("cycles", "<u8"),  # CPU time so far, in ticks of the time-stamp counter
         ("cycles_max", "<u8"),  # then it ends with EXTENSION_ERROR
         ("yields_max", "<u4"),  # likewise
-        ("spare", "<u4", 11),
+        ("next", "<u4"),  # number of the task behind it in its queue; 0: none
+        ("spare", "<u4", 10),
     ]
 )
 assert TASK.itemsize == 128
@@ -61,10 +63,27 @@ TENANT_COUNTERS = np.dtype(
         ("cycles", "<u8"),  # time in ticks of the time-stamp counter: its share of each batch, and its tasks
         ("task_cycles", "<u8"),  # of them in extensions
         ("busy", "<u8"),  # requests refused with BUSY
-        ("spare", "<u8", 4),
+        ("window", "<u8"),  # number of the window in which it last used any time
+        ("window_start", "<u8"),  # cycles when that window began
+        ("spare", "<u8", 2),
     ]
 )
 assert TENANT_COUNTERS.itemsize == 64
+
+# A tenant's part of one worker's run queues (splinter.worker.fair). There are two levels: 0 young tasks, 1 old ones. Writer:
+# that worker, which makes it anew from the tasks at its start.
+TENANT_SHARE = np.dtype(
+    [
+        ("head", "<u4", 2),  # number of the next task, from 1; 0: none is ready, and the tenant is not in the level's ring
+        ("tail", "<u4", 2),  # of the last
+        ("next", "<u4", 2),  # the tenant behind this one in the level's ring; 0: this is the last
+        ("waiting", "<u4"),  # tasks in both queues
+        ("pad", "<u4"),
+        ("credit", "<i8", 2),  # cycles that the tenant may still use in this round; below 0: its debt
+        ("spare", "<u8", 2),
+    ]
+)
+assert TENANT_SHARE.itemsize == 64
 
 COUNTERS = np.dtype(
     [
@@ -96,10 +115,9 @@ WORKER = np.dtype(
         ("heartbeat", "<u8"),  # monotonic nanoseconds of its last turn
         ("state", "<u4"),  # STATE_…
         ("tasks_live", "<u4"),  # tasks under way
-        ("running_tenant", "<u4"),  # tenant of the task being resumed, 0: none
-        ("pad", "<u4"),
         ("oldest_epoch", "<u8"),  # of live tasks
         ("turn_epoch", "<u8"),  # the store's epoch when this turn began: what a task that starts now holds
+        ("running_task", "<u8"),  # address of the task that is being resumed, 0: none
         ("pad_line", "u1", 24),
         # Written by the supervisor.
         ("stop", "<u4"),  # 1: leave the loop
@@ -118,6 +136,8 @@ WORKER = np.dtype(
         ("cycles_per_millisecond", "<u8"),  # of the time-stamp counter
         ("extension_counters", "<u8"),  # address of EXTENSION_COUNTERS[EXTENSIONS_MAX]
         ("tenant_counters", "<u8"),  # address of TENANT_COUNTERS[TENANTS_MAX]
+        ("shares", "<u8"),  # address of TENANT_SHARE[TENANTS_MAX]
+        ("tasks_per_tenant", "<u8"),  # that may wait at a time
         ("idle_spin_ns", "<u8"),
         # XDP transport.
         ("sockets", "<u8", limits.QUEUES_MAX),  # address of the XSK record of each queue
@@ -143,9 +163,22 @@ WORKER = np.dtype(
         ("resumed_until", "<u8"),  # its value when the last resume ended; 0: something else was done since
         ("clients_cursor", "<u8"),  # tenant whose idle clients were forgotten last
         ("next_look", "<u8"),  # place in looks where the search for work goes on
-        ("run_queue", "<u8"),  # address of u32[tasks_count]: FIFO of ready tasks
-        ("run_head", "<u4"),
-        ("run_length", "<u4"),
+        ("window", "<u8"),  # number of the window in which shares are counted, from 1
+        ("window_end", "<u8"),  # time-stamp counter
+        ("active", "<u4"),  # tenants that used any time in this window
+        ("active_before", "<u4"),  # in the one before
+        ("quantum", "<u8"),  # cycles that a tenant gets a round
+        ("young_cycles", "<u8"),  # a task that has used as much is old
+        ("window_cycles", "<u8"),  # of a window
+        ("ring_head", "<u4", 2),  # tenants with ready tasks, by level: the first one, 0: none
+        ("ring_tail", "<u4", 2),  # the last one
+        ("ring_length", "<u4", 2),
+        ("run_length", "<u4"),  # ready tasks
+        ("picked", "<u4"),  # why the task that is resumed was picked
+        ("allowance", "<i8"),  # cycles that tasks may still use in this turn while packets wait
+        ("old_credit", "<i8"),  # cycles that old tasks may use before others
+        ("old_next", "<u4"),  # 1: a young task was served last
+        ("first_yields", "<u4"),  # invokes of this batch that yielded
         ("free_tasks", "<u8"),  # address of u32[tasks_count]: stack
         ("free_length", "<u4"),
         ("pad_free", "<u4"),
@@ -183,8 +216,8 @@ P_EVENTS = offset(POLLFD, "events")
 W_HEARTBEAT = offset(WORKER, "heartbeat")
 W_STATE = offset(WORKER, "state")
 W_TASKS_LIVE = offset(WORKER, "tasks_live")
-W_RUNNING_TENANT = offset(WORKER, "running_tenant")
 W_OLDEST_EPOCH = offset(WORKER, "oldest_epoch")
+W_RUNNING_TASK = offset(WORKER, "running_task")
 W_TURN_EPOCH = offset(WORKER, "turn_epoch")
 W_STOP = offset(WORKER, "stop")
 W_INDEX = offset(WORKER, "index")
@@ -223,8 +256,23 @@ W_CLIENTS_CURSOR = offset(WORKER, "clients_cursor")
 W_NEXT_LOOK = offset(WORKER, "next_look")
 W_ACCOUNTED_UNTIL = offset(WORKER, "accounted_until")
 W_RESUMED_UNTIL = offset(WORKER, "resumed_until")
-W_RUN_QUEUE = offset(WORKER, "run_queue")
-W_RUN_HEAD = offset(WORKER, "run_head")
+W_WINDOW = offset(WORKER, "window")
+W_WINDOW_END = offset(WORKER, "window_end")
+W_ACTIVE = offset(WORKER, "active")
+W_ACTIVE_BEFORE = offset(WORKER, "active_before")
+W_QUANTUM = offset(WORKER, "quantum")
+W_YOUNG_CYCLES = offset(WORKER, "young_cycles")
+W_WINDOW_CYCLES = offset(WORKER, "window_cycles")
+W_RING_HEAD = offset(WORKER, "ring_head")
+W_RING_TAIL = offset(WORKER, "ring_tail")
+W_RING_LENGTH = offset(WORKER, "ring_length")
+W_PICKED = offset(WORKER, "picked")
+W_ALLOWANCE = offset(WORKER, "allowance")
+W_OLD_CREDIT = offset(WORKER, "old_credit")
+W_OLD_NEXT = offset(WORKER, "old_next")
+W_FIRST_YIELDS = offset(WORKER, "first_yields")
+W_SHARES = offset(WORKER, "shares")
+W_TASKS_PER_TENANT = offset(WORKER, "tasks_per_tenant")
 W_RUN_LENGTH = offset(WORKER, "run_length")
 W_FREE_TASKS = offset(WORKER, "free_tasks")
 W_FREE_LENGTH = offset(WORKER, "free_length")
@@ -266,6 +314,7 @@ T_COUNTERS = offset(TASK, "counters")
 T_CYCLES = offset(TASK, "cycles")
 T_CYCLES_MAX = offset(TASK, "cycles_max")
 T_YIELDS_MAX = offset(TASK, "yields_max")
+T_NEXT = offset(TASK, "next")
 
 X_INVOCATIONS = offset(EXTENSION_COUNTERS, "invocations")
 X_ERRORS = offset(EXTENSION_COUNTERS, "errors")
@@ -277,7 +326,16 @@ TC_REQUESTS = offset(TENANT_COUNTERS, "requests")
 TC_CYCLES = offset(TENANT_COUNTERS, "cycles")
 TC_TASK_CYCLES = offset(TENANT_COUNTERS, "task_cycles")
 TC_BUSY = offset(TENANT_COUNTERS, "busy")
+TC_WINDOW = offset(TENANT_COUNTERS, "window")
+TC_WINDOW_START = offset(TENANT_COUNTERS, "window_start")
 TENANT_COUNTERS_BYTES = TENANT_COUNTERS.itemsize
+
+S_HEAD = offset(TENANT_SHARE, "head")
+S_TAIL = offset(TENANT_SHARE, "tail")
+S_NEXT = offset(TENANT_SHARE, "next")
+S_WAITING = offset(TENANT_SHARE, "waiting")
+S_CREDIT = offset(TENANT_SHARE, "credit")
+TENANT_SHARE_BYTES = TENANT_SHARE.itemsize
 
 TASK_BYTES = TASK.itemsize
 WORKER_BYTES = -(-WORKER.itemsize // 64) * 64

@@ -10,7 +10,7 @@ from splinter import limits
 from splinter.ext.abi import CONTEXT
 from splinter.native.memory import SharedArena
 from splinter.worker.helpers import fill_context
-from splinter.worker.layout import BATCH, EXTENSION_COUNTERS, LOOK, POLLFD, POLLIN, TASK, TENANT_COUNTERS, WORKER
+from splinter.worker.layout import BATCH, EXTENSION_COUNTERS, LOOK, POLLFD, POLLIN, TASK, TENANT_COUNTERS, TENANT_SHARE, WORKER
 from splinter.worker.log import LOG
 from splinter.worker.udp_layout import UDP_AREA, part_sizes, udp_chunks
 
@@ -34,6 +34,7 @@ class WorkerMemory:
         rates: int,
         texts: int,
         tasks: int,
+        tasks_per_tenant: int,
         task_budget: int,
         task_yields_max: int,
         task_milliseconds_max: int,
@@ -46,8 +47,8 @@ class WorkerMemory:
         descriptors = limits.QUEUES_MAX + 1
         needed = [
             WORKER.itemsize, CONTEXT.itemsize, LOG.itemsize, TASK.itemsize * tasks, limits.FRAME_BYTES * tasks,
-            4 * tasks, 4 * tasks, EXTENSION_COUNTERS.itemsize * limits.EXTENSIONS_MAX,
-            TENANT_COUNTERS.itemsize * limits.TENANTS_MAX, _SCRATCH_BYTES,
+            4 * tasks, EXTENSION_COUNTERS.itemsize * limits.EXTENSIONS_MAX,
+            (TENANT_COUNTERS.itemsize + TENANT_SHARE.itemsize) * limits.TENANTS_MAX, _SCRATCH_BYTES,
             BATCH.itemsize * limits.RX_BATCH, POLLFD.itemsize * descriptors, UDP_AREA.itemsize,
             LOOK.itemsize * _LOOKS_MAX, *sizes.values(),
         ]  # fmt: skip
@@ -72,7 +73,8 @@ class WorkerMemory:
             "cycles_per_millisecond": cycles_per_millisecond, "idle_spin_ns": idle_spin_ns,
             "extension_counters": self.extension_counters.ctypes.data,
             "tenant_counters": self.tenant_counters.ctypes.data,
-            "run_queue": arena.take(_U32.itemsize * tasks), "free_tasks": arena.take(_U32.itemsize * tasks),
+            "shares": arena.take(TENANT_SHARE.itemsize * limits.TENANTS_MAX),
+            "tasks_per_tenant": tasks_per_tenant, "free_tasks": arena.take(_U32.itemsize * tasks),
             "scratch": arena.take(_SCRATCH_BYTES), "batch": arena.take(BATCH.itemsize * limits.RX_BATCH),
             "looks": arena.take(LOOK.itemsize * _LOOKS_MAX), "poll_fds": self._poll_fds.ctypes.data, "udp_fd": -1,
         }  # fmt: skip

@@ -1,8 +1,7 @@
 """Tasks: invocations of extensions, run as coroutines.
 
-An invoke is resumed at once; most end there. One that yields joins the worker's run queue, keeps the packet it came in,
-and is resumed in turn with the others, one budget at a time, between batches of packets. So a native request waits for
-at most one budget of each task of one turn.
+An invoke is resumed at once; most end there. One that yields waits in its tenant's queue, keeps the packet it came in, and
+is resumed again when :mod:`splinter.worker.fair` picks it, one slice at a time.
 """
 
 from __future__ import annotations
@@ -30,15 +29,28 @@ from splinter.ext.abi import (
     R_STATISTICS,
     R_WRITES,
     RESUME_DONE,
+    RESUME_ERROR,
     RESUME_YIELD,
     ExtensionError,
     ResultKind,
 )
-from splinter.native.atomics import call_resume, load8, load16, load32, load64, move_bytes, store32, store64
+from splinter.native.atomics import (
+    call_resume,
+    load8,
+    load16,
+    load32,
+    load64,
+    move_bytes,
+    store32,
+    store32_release,
+    store64,
+    store64_release,
+)
 from splinter.net.tenants import T_TASK_MILLISECONDS_MAX, T_TASK_YIELDS_MAX, TENANT
 from splinter.store.operations import object_value, store_find
 from splinter.store.outcomes import Outcome
 from splinter.wire import H_ACKNOWLEDGED, H_KEY_LENGTH, H_OBJECT_VERSION, H_TENANT
+from splinter.worker import fair
 from splinter.worker.accounts import add, begin_resumes, end_resume
 from splinter.worker.layout import (
     EXTENSION_COUNTERS_BYTES,
@@ -60,18 +72,16 @@ from splinter.worker.layout import (
     T_YIELDS_MAX,
     TASK_BYTES,
     TASK_FREE,
-    TASK_READY,
+    TASK_RUNNING,
     W_CONTEXT,
     W_CYCLES_PER_MILLISECOND,
     W_EXTENSION_COUNTERS,
+    W_FIRST_YIELDS,
     W_FRAMES,
     W_FREE_LENGTH,
     W_FREE_TASKS,
     W_OLDEST_EPOCH,
-    W_RUN_HEAD,
-    W_RUN_LENGTH,
-    W_RUN_QUEUE,
-    W_RUNNING_TENANT,
+    W_RUNNING_TASK,
     W_STORE,
     W_TASK_BUDGET,
     W_TASK_MILLISECONDS_MAX,
@@ -105,6 +115,8 @@ _OUTCOME_BODY, _OUTCOME_ERROR = int(Outcome.BODY), int(Outcome.ERROR)
 _ERROR_BUDGET = int(ExtensionError.BUDGET)
 _ERROR_RAISED = int(ExtensionError.RAISED)
 _ERROR_ARGUMENTS = int(ExtensionError.ARGUMENTS)
+_FIRST_SHIFT_MAX = 3  # a first slice has at least an eighth of the budget: one read
+_SHORT_SHIFT = 2  # a short slice has a quarter of the budget
 OLDEST_NONE = (1 << 63) - 1  # no task holds an epoch
 
 
@@ -120,9 +132,8 @@ def tasks_reset(w: int) -> None:
         store64(task + T_FRAME, frames + index * FRAME_BYTES)
         store32(free + index * 4, total - 1 - index)
     store32(w + W_FREE_LENGTH, total)
-    store32(w + W_RUN_HEAD, 0)
-    store32(w + W_RUN_LENGTH, 0)
     store32(w + W_TASKS_LIVE, 0)
+    fair.reset(w)
     store64(w + W_OLDEST_EPOCH, OLDEST_NONE)
 
 
@@ -144,13 +155,16 @@ def invoke(w: int, header: int, key_length: int, value_length: int, origin: int,
         return refuse_once(w, header, _BAD_SIGNATURE)
     if value_length < load32(record + R_ARGUMENTS_BYTES_MIN):
         return refuse_once(w, header, _BAD_ARGUMENTS)
-    is_once = load8(record + R_WRITES) != 0 and load64(header + H_ACKNOWLEDGED) != 0
+    writes = load8(record + R_WRITES) != 0
+    is_once = writes and load64(header + H_ACKNOWLEDGED) != 0
     if is_once:
         recorded = recall(w, header, _OK)
         if recorded != _OK:
             return answer(w, header, recorded)
     free_length = load32(w + W_FREE_LENGTH)
-    if free_length == 0:
+    must_queue = fair.must_queue(w, tenant)
+    # What is told to try again has written nothing: what may write is not begun where it could not go on.
+    if free_length == 0 or ((must_queue or writes) and not fair.has_room(w, tenant, free_length - 1)):
         return refuse(w, header, _BUSY)
     task = load64(w + W_TASKS) + load32(load64(w + W_FREE_TASKS) + (free_length - 1) * 4) * TASK_BYTES
     store32(w + W_FREE_LENGTH, free_length - 1)
@@ -173,23 +187,41 @@ def invoke(w: int, header: int, key_length: int, value_length: int, origin: int,
     store64(task + T_CYCLES, 0)
     slot = load32(record + R_STATISTICS) & _SLOT_MASK
     store64(task + T_COUNTERS, load64(w + W_EXTENSION_COUNTERS) + slot * EXTENSION_COUNTERS_BYTES)
+    if must_queue:
+        store32(task + T_YIELDS, 0)
+        return _wait(w, task, tenant)
     begin_resumes(w)
-    outcome = _resume(w, task, tenant)
-    if outcome != RESUME_YIELD:
+    store32_release(task + T_STATE, TASK_RUNNING)
+    # What others of this batch wait for is short, also when many invokes of it turn out to be long.
+    first_yields = load32(w + W_FIRST_YIELDS)
+    outcome = _resume(w, task, tenant, load64(w + W_TASK_BUDGET) >> min(first_yields, _FIRST_SHIFT_MAX))[0]
+    if outcome == RESUME_YIELD:
+        store32(w + W_FIRST_YIELDS, first_yields + 1)
+        if writes or fair.has_room(w, tenant, free_length - 1):
+            store32(task + T_YIELDS, 1)
+            return _wait(w, task, tenant)
+        count(load64(task + T_COUNTERS) + X_INVOCATIONS)
+        length = refuse(w, header, _BUSY)
+    else:
         length = _reply(w, task, outcome)
-        release_task(w, task)
-        return length
+    release_task(w, task)
+    return length
+
+
+@njit(cache=True)
+def _wait(w: int, task: int, tenant: int) -> int:
+    """Queue a new task. Only now does it outlive this turn of the loop: from here on it holds this turn's epoch.
+
+    A newer epoch would not cover what it read already; the worker's published one may be another task's, and would never
+    move on.
+    """
     _set_limits(w, task, tenant)
-    store32(task + T_YIELDS, 1)
-    # Only now does the task outlive this turn of the loop: from here on it holds this turn's epoch. A newer one would not
-    # cover what it read already; the worker's published one may be another task's, and would never move on.
     epoch = load64(w + W_TURN_EPOCH)
     store64(task + T_EPOCH, epoch)
     if load32(w + W_TASKS_LIVE) == 0:
         store64(w + W_OLDEST_EPOCH, epoch)
     store32(w + W_TASKS_LIVE, load32(w + W_TASKS_LIVE) + 1)
-    store32(task + T_STATE, TASK_READY)
-    _enqueue(w, task)
+    fair.enqueue(w, task, tenant)
     return PENDING
 
 
@@ -201,13 +233,14 @@ def _find_record(w: int, tenant: int, name: int, name_length: int) -> int:
 
 
 @njit(cache=True)
-def _resume(w: int, task: int, tenant: int) -> int:
+def _resume(w: int, task: int, tenant: int, budget: int) -> tuple[int, int]:
+    """Run one slice of a task, whose state is RUNNING; returns its outcome and time in ticks."""
     frame = load64(task + T_FRAME)
-    store64(frame + F_BUDGET, load64(w + W_TASK_BUDGET))
-    store32(w + W_RUNNING_TENANT, tenant)
+    store64(frame + F_BUDGET, budget)
+    store64_release(w + W_RUNNING_TASK, task)
     outcome = call_resume(load64(task + T_CODE), frame, load64(w + W_CONTEXT))
     used = end_resume(w, tenant)
-    store32(w + W_RUNNING_TENANT, 0)
+    store64_release(w + W_RUNNING_TASK, 0)
     count(w + N_RESUMES)
     counters = load64(task + T_COUNTERS)
     add(counters + X_CYCLES, used)
@@ -215,7 +248,7 @@ def _resume(w: int, task: int, tenant: int) -> int:
     if outcome == RESUME_YIELD:
         count(w + N_YIELDS)
         count(counters + X_YIELDS)
-    return outcome
+    return outcome, used
 
 
 @njit(cache=True)
@@ -293,44 +326,31 @@ def release_task(w: int, task: int) -> None:
 
 
 @njit(cache=True)
-def _enqueue(w: int, task: int) -> None:
-    total = load32(w + W_TASKS_COUNT)
-    length = load32(w + W_RUN_LENGTH)
-    place = load32(w + W_RUN_HEAD) + length
-    if place >= total:
-        place -= total
-    store32(load64(w + W_RUN_QUEUE) + place * 4, (task - load64(w + W_TASKS)) // TASK_BYTES)
-    store32(w + W_RUN_LENGTH, length + 1)
+def run_slice(w: int, task: int) -> int:
+    """Resume the task that :func:`splinter.worker.fair.pick` gave; :func:`begin_resumes` before the first of a row.
 
-
-@njit(cache=True)
-def run_next(w: int) -> tuple[int, int]:
-    """Resume the task at the head of the run queue (which must not be empty); :func:`begin_resumes` before the first.
-
-    Returns the task and its reply's length when it ended: the caller sends the reply and calls :func:`end_task`. Returns
-    (0, 0) when it yielded and went to the tail.
+    Returns its reply's length when it ended: the caller sends the reply and calls :func:`end_task`. Returns
+    :data:`PENDING` when it yielded and waits again.
     """
-    total = load32(w + W_TASKS_COUNT)
-    head = load32(w + W_RUN_HEAD)
-    task = load64(w + W_TASKS) + load32(load64(w + W_RUN_QUEUE) + head * 4) * TASK_BYTES
-    store32(w + W_RUN_HEAD, head + 1 if head + 1 < total else 0)
-    store32(w + W_RUN_LENGTH, load32(w + W_RUN_LENGTH) - 1)
     frame = load64(task + T_FRAME)
-    outcome = _resume(w, task, load32(frame + F_TENANT))
+    tenant, budget = load32(frame + F_TENANT), load64(w + W_TASK_BUDGET)
+    store32_release(task + T_STATE, TASK_RUNNING)
+    outcome, used = _resume(w, task, tenant, budget >> _SHORT_SHIFT if fair.is_short_slice(w) else budget)
     if outcome == RESUME_YIELD:
         yields = load32(task + T_YIELDS) + 1
         store32(task + T_YIELDS, yields)
         if yields < load32(task + T_YIELDS_MAX) and load64(task + T_CYCLES) < load64(task + T_CYCLES_MAX):
-            _enqueue(w, task)
-            return 0, 0
+            fair.go_on(w, task, tenant, used)
+            return PENDING
         store32(frame + F_ERROR, _ERROR_BUDGET)
-        outcome = -1
-    return task, _reply(w, task, outcome)
+        outcome = RESUME_ERROR
+    fair.remove(w, task, tenant, used)
+    return _reply(w, task, outcome)
 
 
 @njit(cache=True)
 def end_task(w: int, task: int) -> None:
-    """Release a task that :func:`run_next` reported as ended; its epoch is no longer held."""
+    """Release a task that :func:`run_slice` reported as ended; its epoch is no longer held."""
     live = load32(w + W_TASKS_LIVE) - 1
     store32(w + W_TASKS_LIVE, live)
     release_task(w, task)
@@ -347,6 +367,6 @@ def _find_oldest(w: int) -> None:
     tasks = load64(w + W_TASKS)
     for index in range(load32(w + W_TASKS_COUNT)):
         task = tasks + index * TASK_BYTES
-        if load32(task + T_STATE) == TASK_READY:
+        if load32(task + T_STATE) != TASK_FREE:
             oldest = min(oldest, load64(task + T_EPOCH))
     store64(w + W_OLDEST_EPOCH, oldest)

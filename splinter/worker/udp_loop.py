@@ -17,12 +17,14 @@ from splinter.store.epochs import epoch_leave
 from splinter.store.slots import reclaim
 from splinter.wire import FLAG_REPLY, H_FLAGS, H_MAGIC, H_TENANT, H_TOKEN, MAGIC
 from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, end_resumes, idle_until_now
+from splinter.worker.fair import begin_slices, pick
 from splinter.worker.layout import (
     B_ADDRESS,
     B_HEADER,
     B_LENGTH,
     B_RECORD,
     BATCH_BYTES,
+    N_BUSY_CYCLES,
     N_KICKS,
     N_LOOPS,
     N_MALFORMED,
@@ -61,7 +63,7 @@ from splinter.worker.receive import worker_block
 from splinter.worker.reply import DROP, HEADER_BYTES, count
 from splinter.worker.requests import PENDING, handle
 from splinter.worker.steal import has_waited, is_empty, next_place, wake_sibling
-from splinter.worker.tasks import end_task, run_next, tasks_reset
+from splinter.worker.tasks import end_task, run_slice, tasks_reset
 from splinter.worker.turn import beat, begin_turn, sleep_in_poll
 from splinter.worker.udp_layout import (
     A_CHUNKS,
@@ -88,7 +90,7 @@ from splinter.worker.udp_layout import (
 
 _TENANT_BYTES = TENANT.itemsize
 _BEAT_EVERY = 16
-_TASKS_PER_TURN = limits.RX_BATCH  # no more replies than a send array holds
+_SLICES_PER_TURN = 8  # of tasks, until their replies go out and the socket is asked again
 _RECLAIM_PER_TURN = 128
 _DESCRIPTORS = 2  # of poll: the socket and the wake-up descriptor
 
@@ -265,25 +267,32 @@ def _is_readable(fd: int, pollfd: int) -> bool:
 
 
 @njit(cache=True)
-def _run_tasks(w: int) -> int:
-    """Resume each waiting task once, at most ``_TASKS_PER_TURN``; returns how many."""
+def _run_tasks(w: int, packets_wait: bool, packets_cycles: int) -> int:
+    """Run some slices of tasks; returns how many. Whether packets wait is not looked up before each: a system call takes as
+    long as a slice."""
     area = load64(w + W_UDP_AREA)
-    ready = min(load32(w + W_RUN_LENGTH), _TASKS_PER_TURN)
     begin_resumes(w)
-    for _ in range(ready):
-        task, reply = run_next(w)
+    begin_slices(w, packets_cycles)
+    slices = replies = 0
+    while slices < _SLICES_PER_TURN:
+        task = pick(w, packets_wait)
         if task == 0:
+            break
+        slices += 1
+        reply = run_slice(w, task)
+        if reply == PENDING:
             continue
         chunk = load32(task + T_ORIGIN)
         if reply != DROP:
-            _add_reply(area, 0, chunk, reply)
-            _send(w, area, 1)
+            _add_reply(area, replies, chunk, reply)
+            replies += 1
         free_length = load64(area + A_FREE_LENGTH)
         store32(load64(area + A_FREE) + free_length * 4, chunk)
         store64(area + A_FREE_LENGTH, free_length + 1)
         end_task(w, task)
     end_resumes(w)
-    return ready
+    _send(w, area, replies)
+    return slices
 
 
 @njit("void(int64)", cache=True)
@@ -298,11 +307,13 @@ def serve_udp(w: int) -> None:
     turn = 0
     while load32_acquire(w + W_STOP) == 0:
         begin_turn(w)
+        busy_before = load64(w + N_BUSY_CYCLES)
         worked = _serve_socket(w, load32(w + W_UDP_FD), limits.RX_BATCH)
         if worked == limits.RX_BATCH:  # more may wait
             wake_sibling(w)
         if load32(w + W_RUN_LENGTH) > 0:
-            worked += _run_tasks(w)
+            more_wait = worked == limits.RX_BATCH
+            worked += _run_tasks(w, more_wait, load64(w + N_BUSY_CYCLES) - busy_before)
         if worked > 0:
             reclaim(store, me, _RECLAIM_PER_TURN)
             turn += 1

@@ -1,7 +1,7 @@
 """The worker's loop on AF_XDP sockets: one socket per queue of the device.
 
-A turn: receive a batch from each queue, answer what can be answered at once, send; resume each waiting task once; when
-there was nothing to do, give sent chunks back to the kernel, and sleep after a while. Replies go out before any
+A turn: receive a batch from each queue, answer what can be answered at once, send; run some slices of tasks; when there was
+nothing to do, give sent chunks back to the kernel, and sleep after a while. Replies go out before any
 housekeeping.
 """
 
@@ -35,6 +35,7 @@ from splinter.store.epochs import epoch_leave
 from splinter.store.slots import reclaim
 from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, end_resumes, idle_until_now
 from splinter.worker.chunks import KIND_TX, chunk_word, mark, recycle, return_chunk
+from splinter.worker.fair import begin_slices, pick
 from splinter.worker.frame import PAYLOAD_OFFSET, payload_length, turn_around
 from splinter.worker.layout import (
     B_ADDRESS,
@@ -42,6 +43,7 @@ from splinter.worker.layout import (
     B_LENGTH,
     B_RECORD,
     BATCH_BYTES,
+    N_BUSY_CYCLES,
     N_KICKS,
     N_MALFORMED,
     N_TRANSMITTED,
@@ -66,16 +68,16 @@ from splinter.worker.layout import (
 from splinter.worker.look_ahead import look_ahead
 from splinter.worker.receive import take_batch
 from splinter.worker.reply import DROP, count
-from splinter.worker.requests import handle
+from splinter.worker.requests import PENDING, handle
 from splinter.worker.steal import steal_batch, wake_sibling
-from splinter.worker.tasks import end_task, run_next, tasks_reset
+from splinter.worker.tasks import end_task, run_slice, tasks_reset
 from splinter.worker.turn import beat, begin_turn, sleep_in_poll
 
 _RECYCLE_FROM = limits.RX_BATCH  # completions that are worth the lock while there is other work
 _BEAT_EVERY = 16  # busy turns between two readings of the clock
 _PACKETS = offset(DEPTH, "packets")
 _SPINS = 200  # looks at the receive rings in an idle turn
-_TASKS_PER_TURN = 64
+_SLICES_PER_TURN = 8  # of tasks, until replies go out and the store's housekeeping is done
 _RECLAIM_PER_TURN = 128  # slots moved from limbo to the free lists
 
 
@@ -154,16 +156,23 @@ def _tidy(w: int, queue: int) -> None:
 
 
 @njit(cache=True)
+def _packets_wait(w: int, queues: int) -> bool:
+    available = 0
+    for queue in range(queues):
+        available += rx_available(load64(w + W_SOCKETS + queue * 8))
+    return available > 0
+
+
+@njit(cache=True)
 def _spin(w: int, queues: int) -> bool:
     """Look for a packet and at nothing else, for about a microsecond; tells whether one has come.
 
     A request that meets an idle worker waits for whatever the worker does between two looks.
     """
-    for _ in range(_SPINS):
-        for queue in range(queues):
-            if rx_available(load64(w + W_SOCKETS + queue * 8)) != 0:
-                return True
-    return False
+    spins = 0
+    while spins < _SPINS and not _packets_wait(w, queues):
+        spins += 1
+    return spins < _SPINS
 
 
 @njit(cache=True)
@@ -176,29 +185,40 @@ def _publish_depth(w: int, queues: int) -> None:
 
 
 @njit(cache=True)
-def _run_tasks(w: int) -> int:
-    """Resume each waiting task once, at most ``_TASKS_PER_TURN``; returns how many."""
-    ready = min(load32(w + W_RUN_LENGTH), _TASKS_PER_TURN)
-    me, chunks, umem = load32(w + W_INDEX), load64(w + W_CHUNKS), load64(w + W_UMEM)
+def _run_tasks(w: int, queues: int, packets_cycles: int) -> int:
+    """Run some slices of tasks, with a look at the receive rings before each; returns how many."""
     begin_resumes(w)
-    for _ in range(ready):
-        task, reply = run_next(w)
+    begin_slices(w, packets_cycles)
+    slices = 0
+    while slices < _SLICES_PER_TURN:
+        task = pick(w, _packets_wait(w, queues))
         if task == 0:
-            continue
-        queue, address = load32(task + T_ORIGIN), load64(task + T_CHUNK)
+            break
+        slices += 1
+        reply = run_slice(w, task)
         if reply == DROP:
+            return_chunk(w, load32(task + T_ORIGIN), load64(task + T_CHUNK))
+        elif reply != PENDING:
+            _reply_late(w, task, reply)
+        if reply != PENDING:
             end_task(w, task)
-            return_chunk(w, queue, address)
-            continue
-        xsk = load64(w + W_SOCKETS + queue * 8)
-        position = tx_position(xsk)
-        tx_write(xsk, position, address, turn_around(umem + address, reply))
-        mark(chunks, address, chunk_word(KIND_TX, me, me, queue, position))
-        tx_publish(xsk, position + 1)
-        end_task(w, task)
-        _kick(w, xsk, 1)
     end_resumes(w)
-    return ready
+    for queue in range(queues):
+        waiting = tx_pending(load64(w + W_SOCKETS + queue * 8))
+        if waiting > 0:
+            _kick(w, load64(w + W_SOCKETS + queue * 8), waiting)
+    return slices
+
+
+@njit(cache=True)
+def _reply_late(w: int, task: int, reply: int) -> None:
+    """Hand a task's reply to its queue's TX ring; the kernel is told when some slices have run."""
+    queue, address, me = load32(task + T_ORIGIN), load64(task + T_CHUNK), load32(w + W_INDEX)
+    xsk = load64(w + W_SOCKETS + queue * 8)
+    position = tx_position(xsk)
+    tx_write(xsk, position, address, turn_around(load64(w + W_UMEM) + address, reply))
+    mark(load64(w + W_CHUNKS), address, chunk_word(KIND_TX, me, me, queue, position))
+    tx_publish(xsk, position + 1)
 
 
 @njit("void(int64)", cache=True)
@@ -216,12 +236,13 @@ def serve_xdp(w: int) -> None:
     while load32_acquire(w + W_STOP) == 0:
         begin_turn(w)
         worked = 0
+        busy_before = load64(w + N_BUSY_CYCLES)
         for queue in range(queues):
             worked += serve_queue(w, queue)
         if load64(w + W_DEPTH) != 0:
             _publish_depth(w, queues)
         if load32(w + W_RUN_LENGTH) > 0:
-            worked += _run_tasks(w)
+            worked += _run_tasks(w, queues, load64(w + N_BUSY_CYCLES) - busy_before)
         if worked > 0:
             reclaim(store, me, _RECLAIM_PER_TURN)
             turn += 1
