@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from splinter.bench.goals_commands import register
+from splinter.bench import goals_commands, run_commands
 from splinter.bench.load import DEPTH_MAX
 from splinter.bench.local_server import lab_server
 from splinter.bench.progress import progress
@@ -99,4 +99,5 @@ def _arguments() -> list[str]:
     return sys.argv[sys.argv.index("bench") + 1 :] if "bench" in sys.argv else sys.argv[1:]
 
 
-register(bench_app)
+goals_commands.register(bench_app)
+run_commands.register(bench_app)

@@ -176,16 +176,17 @@ class EchoLimit:
 
     def measure(
         self,
-        depth: int,
+        depth: int | None,
         seconds: float,
         *,
+        rate: float | None = None,
         packet_bytes: int = PACKET_BYTES_DEFAULT,
         warmup_seconds: float = WARMUP_SECONDS_DEFAULT,
     ) -> Result:
-        """Round trips of frames of ``packet_bytes``, ``depth`` at a time, for ``seconds``."""
+        """Round trips of frames of ``packet_bytes`` for ``seconds``, ``depth`` at a time or ``rate`` a second."""
         workload = echo(packet_bytes - FRAME_HEADER_BYTES)
         with self._server.running(self._server_core), pinned(self._client_core):
-            return self._client.run(workload, depth=depth, seconds=seconds, warmup_seconds=warmup_seconds)
+            return self._client.run(workload, depth=depth, rate=rate, seconds=seconds, warmup_seconds=warmup_seconds)
 
     def close(self) -> None:
         """Detach the programs and close all sockets."""

@@ -420,6 +420,9 @@ def complete(flight: int, payload: int, length: int, now: int) -> bool:
     root = _entry(flight, root_sequence)
     is_root_alive = _is_alive(root, root_sequence)
     status = load8(payload + H_STATUS)
+    if status == _STATUS_NOT_FOUND and entry == root and load64(load64(entry + f.P_TEMPLATE) + f.T_MAY_MISS):
+        _finish(flight, root, now)
+        return True
     if status != _STATUS_OK:
         _fail(flight, entry, root, is_root_alive, status)
         return True

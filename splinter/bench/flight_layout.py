@@ -26,6 +26,7 @@ TEMPLATE = np.dtype(
         ("reply_patch_count", "<i8"),
         ("pieces", "<i8"),  # fragments of the value: of a put's request, of a get's reply
         ("is_put", "<i8"),  # 1: its fragments are packets of one sequence number; 0: a get's are requests of their own
+        ("may_miss", "<i8"),  # 1: that there is no such object is a right answer
         ("is_mutation", "<i8"),  # 1: the request says which replies the client does not wait for any longer
         ("then", "<i8"),  # address of the template that follows an OK reply, with the version it carried; 0: none
         ("histogram", "<i8"),  # address of the cells that its latencies are counted in
@@ -43,6 +44,7 @@ T_REPLY_PATCHES = offset(TEMPLATE, "reply_patches")
 T_REPLY_PATCH_COUNT = offset(TEMPLATE, "reply_patch_count")
 T_PIECES = offset(TEMPLATE, "pieces")
 T_IS_PUT = offset(TEMPLATE, "is_put")
+T_MAY_MISS = offset(TEMPLATE, "may_miss")
 T_IS_MUTATION = offset(TEMPLATE, "is_mutation")
 T_THEN = offset(TEMPLATE, "then")
 T_HISTOGRAM = offset(TEMPLATE, "histogram")

@@ -35,6 +35,7 @@ class Flight:
         self.histograms: dict[str, Histogram] = {}  # by name of the operation
         self.series: Series | None = None
         self._keep: list[np.ndarray] = []
+        self._names: list[str] = []
         self.client = secrets.randbits(_CLIENT_BITS)
         self._record["next_sequence"] = self._record["oldest"] = 1
         self._record["pending"] = self._pending.ctypes.data
@@ -65,7 +66,8 @@ class Flight:
         if self["in_flight"]:
             raise RuntimeError("requests of the last run are still under way")
         self._keep, self._record["following_head"] = [], self["following_tail"]
-        self.histograms = {operation.name: Histogram() for operation in workload.operations}
+        self._names = [operation.name for operation in workload.operations]
+        self.histograms = {name: Histogram() for name in self._names}
         addresses = [self._make(n, operation, route) for n, operation in enumerate(workload.operations)]
         choice = self._hold(np.ascontiguousarray(workload.choice, np.uint16))
         numbers = self._hold(np.ascontiguousarray(workload.keys, np.int64))
@@ -88,7 +90,10 @@ class Flight:
         self._record["remaining"] = self._record["until_ns"] = UNLIMITED
 
     def _make(self, number: int, operation: Operation, route: Route) -> int:
-        """Templates of an operation and of what follows it; the address of the first."""
+        """Templates of an operation and of what follows it; the address of the first.
+
+        What follows belongs to the request: only the root's template says where its latency is counted.
+        """
         packets = operation.packets
         templates = self._hold(np.zeros(len(packets), f.TEMPLATE))
         for template, packet in zip(templates, packets, strict=True):
@@ -102,7 +107,8 @@ class Flight:
             template["reply"] = reply.ctypes.data
             self._patch(template, "reply_", packet.reply_patches)
             template["is_put"], template["is_mutation"] = operation.is_put, operation.is_mutation
-            template["histogram"] = self.histograms.setdefault(operation.name, Histogram()).address
+            template["may_miss"] = operation.may_miss
+            template["histogram"] = self.histograms[self._names[number]].address
             template["operation"] = number
         templates["pieces"][0] = max(len(packets), 1)
         if operation.then is not None:

@@ -65,7 +65,6 @@ class LoadClient(ABC):
         seconds: float,
         depth: int | None = None,
         rate: float | None = None,
-        gaps: np.ndarray | None = None,
         warmup_seconds: float = WARMUP_SECONDS_DEFAULT,
         spin: bool = True,
         series: bool = False,
@@ -75,53 +74,55 @@ class LoadClient(ABC):
 
         :param depth: closed loop: so many requests are under way at any time.
         :param rate: open loop: Poisson arrivals, so many a second; with ``depth`` too, at most as many are under way.
-        :param gaps: open loop: arrivals with these times between them, ``int64[n]`` in ns, over and over.
         :param spin: False: sleep while there is nothing to do, so that others can use the CPU.
         :param series: find out what happened in each interval of the run, too.
         :param note: keep a line of so many requests at most, in ``flight.noted``.
 
-        Raises ``ValueError`` when ``depth`` is not in 1 … ``DEPTH_MAX``, or neither depth nor arrivals are given.
+        Raises ``ValueError`` when ``depth`` is not in 1 … ``DEPTH_MAX``, or neither depth nor rate is given.
         """
-        if rate is not None and gaps is not None:
-            raise ValueError("a run has a rate or the times between its requests, not both")
-        if rate is not None:
-            gaps = poisson(rate)
-        if depth is None and gaps is None:
+        if depth is None and rate is None:
             raise ValueError("a run has a depth or a rate")
+        gaps = None if rate is None else poisson(rate)
+        warmup_ns, seconds_ns = int(warmup_seconds * SECOND_NS), int(seconds * SECOND_NS)
+        self.flight.load(workload, self.route)
+        start = time.monotonic_ns()
+        begin = start + warmup_ns
+        if note:
+            self.flight.note_requests(start, note)
+        self.flight.record_between(begin, begin + seconds_ns, Series(seconds) if series else None)
+        cpu_ns = self._go(start, begin + seconds_ns, depth, gaps, requests=UNLIMITED, spin=spin)
+        return self._result(workload, depth or 0, seconds, rate=rate, cpu_ns=cpu_ns)
+
+    def run_exactly(
+        self, workload: Workload, *, depth: int | None = None, requests: int, gaps: np.ndarray | None = None, spin: bool = True
+    ) -> Result:
+        """Send exactly ``requests`` requests, the schedule from its beginning; all are recorded.
+
+        In a closed loop with a depth, or with ``gaps``, ``int64[n]`` in ns, between them.
+        """
+        self.flight.load(workload, self.route)
+        start = time.monotonic_ns()
+        seconds_max = _EXACT_RUN_SECONDS_MAX if gaps is None else _EXACT_RUN_SECONDS_MAX + int(gaps.sum()) // SECOND_NS
+        until = start + seconds_max * SECOND_NS
+        self.flight.record_between(start, until)
+        cpu_ns = self._go(start, until, depth, gaps, requests=requests, spin=spin)
+        return self._result(workload, depth or 0, (time.monotonic_ns() - start) / SECOND_NS, rate=None, cpu_ns=cpu_ns)
+
+    def _go(self, start: int, until: int, depth: int | None, gaps: np.ndarray | None, *, requests: int, spin: bool) -> int:
+        """Run the workload that is loaded; returns this thread's CPU time in ns."""
         if depth is not None and not 1 <= depth <= DEPTH_MAX:
             raise ValueError(f"the depth is 1 to {DEPTH_MAX}, not {depth}")
-        flight = self.flight
-        flight.load(workload, self.route)
+        self.flight.limit(depth=depth or IN_FLIGHT_MAX, until_ns=until, requests=requests)
+        if gaps is not None:
+            self.flight.arrive(start, gaps)
         if not spin:
             precise()
-        start = time.monotonic_ns()
-        begin = start + int(warmup_seconds * SECOND_NS)
-        until = begin + int(seconds * SECOND_NS)
-        flight.limit(depth=depth or IN_FLIGHT_MAX, until_ns=until, requests=UNLIMITED)
-        flight.record_between(begin, until, Series(seconds) if series else None)
-        if gaps is not None:
-            flight.arrive(start, gaps)
-        if note:
-            flight.note_requests(start, note)
-        cpu = time.thread_time_ns()
+        cpu_ns = time.thread_time_ns()
         self._loop(0 if spin else _SPINS_BEFORE_SLEEP)
-        cpu = time.thread_time_ns() - cpu
+        cpu_ns = time.thread_time_ns() - cpu_ns
         if gaps is not None:
-            abandon(flight.address)
-        return self._result(workload, depth or 0, seconds, rate=rate, cpu_ns=cpu)
-
-    def run_exactly(self, workload: Workload, *, depth: int, requests: int) -> Result:
-        """Send exactly ``requests`` requests in a closed loop, the schedule from its beginning; all are recorded."""
-        if not 1 <= depth <= DEPTH_MAX:
-            raise ValueError(f"the depth is 1 to {DEPTH_MAX}, not {depth}")
-        self.flight.load(workload, self.route)
-        start, cpu = time.monotonic_ns(), time.thread_time_ns()
-        until = start + _EXACT_RUN_SECONDS_MAX * SECOND_NS
-        self.flight.limit(depth=depth, until_ns=until, requests=requests)
-        self.flight.record_between(start, until)
-        self._loop(0)
-        seconds = (time.monotonic_ns() - start) / SECOND_NS
-        return self._result(workload, depth, seconds, rate=None, cpu_ns=time.thread_time_ns() - cpu)
+            abandon(self.flight.address)
+        return cpu_ns
 
     def preload(self, put: Operation, keys: int) -> None:
         """Store the objects 0 … ``keys`` - 1; raises :class:`SplinterError` when that does not succeed."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import threading
+import time
 from collections.abc import Callable, Generator
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+_WATCH_SECONDS = 0.5
 
 
 @contextlib.contextmanager
@@ -24,3 +28,34 @@ def progress(steps: int) -> Generator[Callable[[str], None]]:
             shown.advance(task)
 
         yield say
+
+
+@contextlib.contextmanager
+def live_progress(done: Callable[[], int]) -> Generator[Callable[[str], None]]:
+    """Yields what to call with a sentence before each step; beside it, what ``done`` counts and how fast it grows.
+
+    It looks and draws twice a second, and on a terminal only, so that it takes little from what is measured.
+    """
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), TimeElapsedColumn(), TextColumn("{task.fields[rate]}"))
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as shown:
+        task = shown.add_task("", total=None, rate="")
+        ended = threading.Event()
+
+        def watch() -> None:
+            before, then = 0, time.monotonic()
+            while not ended.wait(_WATCH_SECONDS):
+                count, now = done(), time.monotonic()
+                rate = f"{(count - before) / (now - then):,.0f} requests a second" if count > before else ""
+                before, then = count, now
+                shown.update(task, rate=rate, refresh=True)
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        if console.is_terminal:
+            watcher.start()
+        try:
+            yield lambda text: shown.update(task, description=text, refresh=True)
+        finally:
+            ended.set()
+            if watcher.is_alive():
+                watcher.join()

@@ -6,11 +6,20 @@ that a reply can be checked without remembering what was stored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from splinter.limits import KEY_BYTES_MAX, PACKET_BODY_BYTES_MAX, REQUEST_HEADER_BYTES
+from splinter.limits import (
+    FRAGMENT_BYTES,
+    KEY_BYTES_MAX,
+    MULTIGET_KEYS_MAX,
+    PACKET_BODY_BYTES_MAX,
+    REQUEST_HEADER_BYTES,
+    VALUE_BYTES_MAX,
+)
 from splinter.wire import H_OPCODE, Header, Opcode
 
 NUMBER_BYTES = 8
@@ -19,6 +28,7 @@ VALUE_BYTES_DEFAULT = 100
 KEYS_DEFAULT = 100_000
 SCHEDULE_ENTRIES = 1 << 18  # requests in a schedule before it starts again from its beginning
 OPERATIONS_MAX = 1 << 16  # of one workload, and accounts: a schedule's entry has 16 bits for each
+_U16, _U32 = struct.Struct("<H"), struct.Struct("<I")
 _KEY_PREFIX = b"splinter-benchmark-key"
 _SEED = 20180919  # fixed, so that every run asks for the same keys in the same order
 
@@ -66,6 +76,7 @@ class Operation:
     others: tuple[Packet, ...] = ()
     then: Operation | None = None
     writes: bool = False  # of an invoke: whether the extension changes objects
+    may_miss: bool = False  # that there is no such object is a right answer
 
     @property
     def packets(self) -> tuple[Packet, ...]:
@@ -138,7 +149,10 @@ def value_template(value_bytes: int = VALUE_BYTES_DEFAULT, *, room: int = PACKET
     return bytes(NUMBER_BYTES) + filler[: value_bytes - NUMBER_BYTES]
 
 
-def _request(account: Account, opcode: Opcode, key: bytes, value: bytes = b"") -> bytes:
+def request(
+    account: Account, opcode: Opcode, key: bytes, value: bytes = b"", *, fragment_index: int = 0, fragment_count: int = 0
+) -> bytes:
+    """One packet's header, key and value."""
     header = Header(
         opcode=opcode,
         tenant=account.tenant,
@@ -146,28 +160,98 @@ def _request(account: Account, opcode: Opcode, key: bytes, value: bytes = b"") -
         table=account.table,
         key_length=len(key),
         value_length=len(value),
+        fragment_index=fragment_index,
+        fragment_count=fragment_count,
     )
     return header.pack() + key + value
 
 
+def fragments(value: bytes) -> list[bytes]:
+    """The pieces in which a value travels that does not fit one packet."""
+    return [value[at : at + FRAGMENT_BYTES] for at in range(0, len(value), FRAGMENT_BYTES)]
+
+
 def get_operation(account: Account, key_bytes: int = KEY_BYTES_DEFAULT, value_bytes: int = VALUE_BYTES_DEFAULT) -> Operation:
-    """Read one object and check its value."""
-    payload = _request(account, Opcode.GET, key_template(key_bytes))
-    return Operation("get", payload, key_at=len(payload) - NUMBER_BYTES, reply=value_template(value_bytes))
+    """Read one object and check its value. What does not fit one reply is asked for by further requests."""
+    key, value = key_template(key_bytes), value_template(value_bytes, room=VALUE_BYTES_MAX)
+    payload = request(account, Opcode.GET, key)
+    number_at = len(payload) - NUMBER_BYTES
+    if value_bytes <= PACKET_BODY_BYTES_MAX:
+        return Operation("get", payload, key_at=number_at, reply=value)
+    first, *rest = fragments(value)
+    asked = (request(account, Opcode.GET, key, fragment_index=index) for index in range(1, len(rest) + 1))
+    others = tuple(Packet(text, ((number_at, 0),), piece) for text, piece in zip(asked, rest, strict=True))
+    return Operation("get", payload, key_at=number_at, reply=first, others=others)
 
 
 def put_operation(account: Account, key_bytes: int = KEY_BYTES_DEFAULT, value_bytes: int = VALUE_BYTES_DEFAULT) -> Operation:
-    """Write one object: the same value that is there already, in a new object."""
-    key = key_template(key_bytes)
-    value = value_template(value_bytes, room=PACKET_BODY_BYTES_MAX - key_bytes)
+    """Write one object: the same value that is there already, in a new object. In fragments when it does not fit a packet."""
+    key, value = key_template(key_bytes), value_template(value_bytes, room=VALUE_BYTES_MAX)
     value_at = REQUEST_HEADER_BYTES + len(key)
-    return Operation("put", _request(account, Opcode.PUT, key, value), value_at - NUMBER_BYTES, value_at)
+    number_at = value_at - NUMBER_BYTES
+    if key_bytes + value_bytes <= PACKET_BODY_BYTES_MAX:
+        return Operation("put", request(account, Opcode.PUT, key, value), number_at, value_at)
+    pieces = fragments(value)
+    packets = [
+        request(account, Opcode.PUT, key, piece, fragment_index=index, fragment_count=len(pieces))
+        for index, piece in enumerate(pieces)
+    ]
+    others = tuple(Packet(packet, ((number_at, 0),)) for packet in packets[1:])
+    return Operation("put", packets[0], number_at, value_at, others=others)
+
+
+def delete_operation(account: Account, key_bytes: int = KEY_BYTES_DEFAULT) -> Operation:
+    """Remove one object."""
+    payload = request(account, Opcode.DELETE, key_template(key_bytes))
+    return Operation("delete", payload, key_at=len(payload) - NUMBER_BYTES)
+
+
+def modify_operation(account: Account, key_bytes: int = KEY_BYTES_DEFAULT, value_bytes: int = VALUE_BYTES_DEFAULT) -> Operation:
+    """Read an object and put it again if it still has the version that was read; otherwise again from the start.
+
+    Raises ``ValueError`` for values that do not fit one packet with their key.
+    """
+    if key_bytes + value_bytes > PACKET_BODY_BYTES_MAX:
+        raise ValueError(f"a read-modify-write takes values that fit one packet, not {value_bytes} bytes")
+    get, put = get_operation(account, key_bytes, value_bytes), put_operation(account, key_bytes, value_bytes)
+    return replace(get, name="read-modify-write", then=replace(put, name="read-modify-write"))
+
+
+def multiget_operation(
+    account: Account, keys: int, key_bytes: int = KEY_BYTES_DEFAULT, value_bytes: int = VALUE_BYTES_DEFAULT
+) -> Operation:
+    """Read ``keys`` objects at once and check their values; the schedule needs as many columns of key numbers.
+
+    Raises ``ValueError`` when request or reply do not fit a packet.
+    """
+    key, value = key_template(key_bytes), value_template(value_bytes)
+    entry, answer = _U16.pack(key_bytes) + key, _U32.pack(value_bytes) + value
+    most = min(PACKET_BODY_BYTES_MAX // len(entry), PACKET_BODY_BYTES_MAX // len(answer), MULTIGET_KEYS_MAX)
+    if not 1 <= keys <= most:
+        sizes = f"{key_bytes}-byte keys and {value_bytes}-byte values"
+        raise ValueError(f"a multiget of {sizes} has 1 to {most} keys: more do not fit one packet")
+    payload = request(account, Opcode.MULTIGET, b"", entry * keys)
+    last = len(entry) - NUMBER_BYTES
+    patches = tuple((REQUEST_HEADER_BYTES + n * len(entry) + last, n) for n in range(keys))
+    in_reply = tuple((n * len(answer) + _U32.size, n) for n in range(keys))
+    return Operation("multiget", payload, patches=patches, reply=answer * keys, reply_patches=in_reply)
 
 
 def invoke_operation(
-    account: Account, name: str, arguments: bytes, *, number_at: int | None = None, reply: bytes | None = None
+    account: Account,
+    name: str,
+    arguments: bytes,
+    *,
+    number_at: int | None = None,
+    numbers: Sequence[tuple[int, int]] = (),
+    reply: bytes | None = None,
+    writes: bool = False,
 ) -> Operation:
-    """Run an installed extension. ``number_at`` is where in the packed arguments the key's number is written."""
+    """Run an installed extension.
+
+    ``number_at`` is where in the packed arguments the key's number is written; ``numbers``: where those of which columns are.
+    ``writes``: it changes objects, so that it must not run twice.
+    """
     header = Header(
         opcode=Opcode.INVOKE,
         tenant=account.tenant,
@@ -176,8 +260,10 @@ def invoke_operation(
         value_length=len(arguments),
     )
     payload = header.pack() + name.encode() + arguments
-    value_at = None if number_at is None else len(payload) - len(arguments) + number_at
-    return Operation(f"invoke {name}", payload, value_at=value_at, reply=reply)
+    start = len(payload) - len(arguments)
+    value_at = None if number_at is None else start + number_at
+    patches = tuple((start + at, column) for at, column in numbers)
+    return Operation(f"invoke {name}", payload, value_at=value_at, reply=reply, patches=patches, writes=writes)
 
 
 def uniform(operation: Operation, keys: int = KEYS_DEFAULT) -> Workload:

@@ -5,9 +5,20 @@ whether it can be used.
 """
 
 from splinter.net.xdp.client import EchoProgram, RedirectProgram
+from splinter.net.xdp.generator import CountProgram, GeneratorProgram
 from splinter.net.xdp.probe import probe
 from splinter.net.xdp.server import XdpProgram
 from splinter.net.xdp.syscall import Action
 from splinter.net.xdp.verdicts import DROPS, Verdict
 
-__all__ = ["DROPS", "Action", "EchoProgram", "RedirectProgram", "Verdict", "XdpProgram", "probe"]
+__all__ = [
+    "DROPS",
+    "Action",
+    "CountProgram",
+    "EchoProgram",
+    "GeneratorProgram",
+    "RedirectProgram",
+    "Verdict",
+    "XdpProgram",
+    "probe",
+]

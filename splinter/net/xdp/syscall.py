@@ -33,6 +33,8 @@ LINK_GENERIC = 1 << 1  # XDP_FLAGS_SKB_MODE
 
 _XDP_MD = struct.Struct("<6I")  # data, data_end, data_meta, ingress device, RX queue, egress device
 _TEST_OUT_BYTES = 4096
+_TEST_LIVE_FRAMES = 1 << 1  # BPF_F_TEST_XDP_LIVE_FRAMES
+_LIVE_BATCH = 64  # packets that go through the program before they go to the device
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -111,6 +113,24 @@ def test_run(program_fd: int, packet: bytes, ifindex: int, queue: int) -> tuple[
     answer = _bpf(_PROG_TEST_RUN, head)[1]
     _, action, _, out_bytes = struct.unpack_from("<4I", answer)
     return Action(action), data_out.raw[:out_bytes]
+
+
+def run_live(program_fd: int, packet: bytes, ifindex: int, count: int) -> None:
+    """Run an XDP program ``count`` times over copies of a packet, and do with each what it returns (Linux 5.18).
+
+    As if they had come in by the device; ``TX`` sends them out of it. The copies are used again without being made anew: the
+    program finds what it, and whoever had the packet, wrote. See https://docs.kernel.org/bpf/bpf_prog_run.html.
+    """
+    data_in = ctypes.create_string_buffer(packet, len(packet))
+    context = _XDP_MD.pack(0, len(packet), 0, ifindex, 0, 0)
+    context_in = ctypes.create_string_buffer(context, len(context))
+    head = struct.pack(
+        "<4I2Q4I2Q3I",
+        program_fd, 0, len(packet), 0, ctypes.addressof(data_in), 0,
+        count, 0, len(context), 0, ctypes.addressof(context_in), 0,
+        _TEST_LIVE_FRAMES, 0, _LIVE_BATCH,
+    )  # fmt: skip
+    _bpf(_PROG_TEST_RUN, head)
 
 
 def possible_cpus() -> int:

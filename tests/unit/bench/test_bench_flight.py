@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from splinter.bench.arrivals import RATE_MAX, poisson
 from splinter.bench.flight import (
+    CHECK_EVERY,
     LATE_NS_MAX,
     abandon,
     complete,
@@ -20,13 +23,24 @@ from splinter.bench.flight_layout import WINDOW
 from splinter.bench.flight_memory import UNLIMITED, Flight
 from splinter.bench.frames import FRAME_HEADER_BYTES, Route
 from splinter.bench.series import Series
-from splinter.bench.workload import Account, Workload, each_once, echo, put_operation, uniform
+from splinter.bench.workload import (
+    Account,
+    Workload,
+    each_once,
+    echo,
+    get_operation,
+    modify_operation,
+    multiget_operation,
+    put_operation,
+    uniform,
+)
 from splinter.errors import Status
 from splinter.limits import CHUNK_BYTES, REQUEST_HEADER_BYTES
-from splinter.wire import FLAG_REPLY, Header
+from splinter.wire import FLAG_REPLY, Header, Opcode
 
 ROUTE = Route("02:00:00:00:00:01", "02:00:00:00:00:02", "10.0.0.1", "10.0.0.2", 40_000, 7171)
 PING = echo(REQUEST_HEADER_BYTES)
+ACCOUNT = Account(7, 1)
 SECOND = 1_000_000_000
 
 
@@ -259,3 +273,137 @@ def test_a_status_is_an_error() -> None:
     wire.answer(wire.send(1), 2, status=Status.BUSY)
     assert wire.flight.errors() == {"BUSY": 1}
     assert (wire.flight["completed"], wire.flight["recorded"], wire.flight["in_flight"]) == (1, 0, 0)
+
+
+def test_a_large_put_is_one_request_of_many_packets() -> None:
+    wire = Wire(each_once(put_operation(ACCOUNT, value_bytes=3000), 2))
+    wire.flight.limit(depth=1, until_ns=UNLIMITED, requests=2)
+    wire.flight.record_between(0, 1000)
+    packets = wire.send_all(1)
+    headers = [Header.unpack(packet) for packet in packets]
+    assert {h.sequence for h in headers} == {1}
+    assert [(h.fragment_index, h.fragment_count, h.value_length) for h in headers] == [(0, 3, 1152), (1, 3, 1152), (2, 3, 696)]
+    assert wire.answer(packets[2], 2)
+    assert not wire.answer(packets[2], 2)  # twice
+    assert wire.answer(packets[0], 3)
+    assert wire.send_all(3) == []
+    assert wire.answer(packets[1], 9, object_version=77)
+    assert (wire.flight["completed"], wire.flight["recorded"], wire.flight["in_flight"]) == (1, 1, 0)
+    assert wire.latencies["p50"] == 8
+    again = wire.send_all(10)
+    for packet in again:
+        wire.answer(packet, 11)  # no reply had a version: it was not stored as a whole
+    assert wire.flight["corrupt"] == 1
+
+
+def _large_get() -> tuple[Wire, list[bytes]]:
+    operation = get_operation(ACCOUNT, value_bytes=3000)
+    pieces = [packet.reply or b"" for packet in operation.packets]
+    wire = Wire(uniform(operation, 1))
+    wire.flight.limit(depth=1, until_ns=UNLIMITED, requests=2)
+    wire.flight.record_between(0, 1000)
+    return wire, pieces
+
+
+def test_a_large_get_asks_for_the_rest_by_the_version_of_the_first() -> None:
+    wire, pieces = _large_get()
+    (first,) = wire.send_all(1)
+    wire.answer(first, 2, pieces[0], object_version=50, fragment_count=3)
+    rest = wire.send_all(3)
+    headers = [Header.unpack(packet) for packet in rest]
+    assert [(h.fragment_index, h.object_version) for h in headers] == [(1, 50), (2, 50)]
+    assert len({h.sequence for h in headers}) == 2
+    wire.answer(rest[1], 4, pieces[2], object_version=50)
+    assert wire.flight["completed"] == 0
+    wire.answer(rest[0], 6, pieces[1], object_version=50)
+    assert (wire.flight["recorded"], wire.flight["corrupt"]) == (1, 0)
+    assert wire.latencies["p50"] == 5
+
+
+def test_a_large_get_begins_again_when_the_object_was_replaced() -> None:
+    wire, pieces = _large_get()
+    (first,) = wire.send_all(1)
+    wire.answer(first, 2, pieces[0], object_version=50, fragment_count=3)
+    old = wire.send_all(3)
+    wire.answer(old[0], 4, status=Status.VERSION_CHANGED)
+    (again,) = wire.send_all(5)
+    assert Header.unpack(again).object_version == 0
+    wire.answer(again, 6, pieces[0], object_version=60, fragment_count=3)
+    wire.answer(old[1], 6, pieces[2], object_version=50)  # of the old one
+    rest = wire.send_all(7)
+    assert {Header.unpack(packet).object_version for packet in rest} == {60}
+    wire.answer(rest[0], 8, pieces[1], object_version=60)
+    assert wire.flight["completed"] == 0
+    wire.answer(rest[1], 9, pieces[2], object_version=60)
+    assert (wire.flight["recorded"], wire.flight["conflicts"]) == (1, 1)
+    assert wire.flight.errors() == {}
+
+
+def test_a_read_modify_write_puts_the_version_that_it_read() -> None:
+    operation = modify_operation(ACCOUNT)
+    wire = Wire(uniform(operation, 1))
+    wire.flight.limit(depth=1, until_ns=UNLIMITED, requests=2)
+    wire.flight.record_between(0, 1000)
+    (get,) = wire.send_all(1)
+    assert wire.answer(get, 2, operation.reply or b"", object_version=50)
+    (put,) = wire.send_all(3)
+    header = Header.unpack(put)
+    assert (header.opcode, header.object_version, header.value_length) == (Opcode.PUT, 50, 100)
+    wire.answer(put, 4, status=Status.VERSION_CHANGED)
+    (get,) = wire.send_all(5)
+    assert (Header.unpack(get).opcode, Header.unpack(get).object_version) == (Opcode.GET, 0)
+    wire.answer(get, 6, operation.reply or b"", object_version=51)
+    (put,) = wire.send_all(7)
+    assert Header.unpack(put).object_version == 51
+    wire.answer(put, 8, object_version=52)
+    assert (wire.flight["sent"], wire.flight["recorded"], wire.flight["conflicts"]) == (1, 1, 1)
+    assert wire.latencies["p50"] == 7
+
+
+def test_what_belongs_to_a_lost_request_ends_with_it() -> None:
+    wire, pieces = _large_get()
+    wire.flight.timeout_ns = 100
+    (first,) = wire.send_all(1)
+    wire.answer(first, 2, pieces[0], object_version=50, fragment_count=3)
+    one = wire.send(3)
+    expire(wire.flight.address, 150)
+    assert (wire.flight["lost"], wire.flight["in_flight"]) == (1, 0)
+    assert not wire.answer(one, 160, pieces[1], object_version=50)
+    (second,) = wire.send_all(160)  # a new request; the lost one's other fragment is not asked for
+    assert Header.unpack(second).fragment_index == 0
+
+
+def test_every_value_of_a_multiget_is_checked() -> None:
+    operation = multiget_operation(ACCOUNT, 2)
+    made = Workload("", (operation,), np.zeros(1, np.uint16), np.array([[3, 4]]))
+
+    def reply(first: int, second: int) -> bytes:
+        value = bytearray(operation.reply or b"")
+        value[4:12], value[108:116] = first.to_bytes(8, "little"), second.to_bytes(8, "little")
+        return bytes(value)
+
+    wire = Wire(made)
+    request = wire.send(1)
+    assert request[-40:-32] == (3).to_bytes(8, "little") and request[-8:] == (4).to_bytes(8, "little")
+    for _ in range(CHECK_EVERY):
+        wire.answer(wire.send(1), 2, reply(3, 4))
+    assert wire.flight["corrupt"] == 0
+    for _ in range(CHECK_EVERY):
+        wire.answer(wire.send(1), 2, reply(3, 5))
+    assert wire.flight["corrupt"] == 1
+
+
+def test_a_missing_object_may_be_right() -> None:
+    operation = replace(get_operation(ACCOUNT), may_miss=True)
+    wire = Wire(uniform(operation, 1))
+    wire.flight.record_between(0, 100)
+    wire.answer(wire.send(1), 2, status=Status.NOT_FOUND)
+    assert (wire.flight["recorded"], wire.flight.errors()) == (1, {})
+
+
+def test_requests_are_noted_while_there_is_room() -> None:
+    wire = Wire(Workload("", (put_operation(ACCOUNT),), np.zeros(1, np.uint16), np.array([5]), advance=1))
+    wire.flight.note_requests(100, 2)
+    for now in (110, 120, 130):
+        wire.send(now)
+    assert wire.flight.noted.tolist() == [(10, 5, 0, ACCOUNT.tenant), (20, 6, 0, ACCOUNT.tenant)]

@@ -1,0 +1,165 @@
+"""Load from within the kernel, for rates beyond what a copy-mode socket can send.
+
+``BPF_PROG_TEST_RUN`` with live frames runs ``bpf/generate.c`` over frames that never were in a socket and sends them to the
+server's end of the link; ``bpf/count.c`` counts and drops the replies at the client's. It tells how much of an offered load
+is answered and how much is lost, not how long an answer takes. The server's side of receiving (its XDP program, the copy into
+the ring) runs on the generator's CPU, as with every sender on a veth pair.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from splinter.bench.frames import FRAME_HEADER_BYTES, Route, frame
+from splinter.bench.path import Path
+from splinter.bench.process import namespace
+from splinter.bench.workload import Workload
+from splinter.errors import SplinterError, Status
+from splinter.limits import PORT_DEFAULT
+from splinter.native.clock import SECOND_NS
+from splinter.net.xdp.generator import REQUEST, CountProgram, GeneratorProgram
+from splinter.wire import H_SEQUENCE, H_TENANT, H_TOKEN
+
+_SOURCE_PORT = 40_001
+_SCHEDULE_MAX = 1 << 16
+_STEP_NS = 1_000_000  # so much load is made in one system call
+_STEP_FRAMES = 4096  # in one system call when there is no rate
+_ANSWER_SECONDS_MAX = 2.0
+_QUIET_SECONDS = 0.05  # without a further reply: all have come that will
+
+
+@dataclass
+class LiveResult:
+    """One run. Counts are of the whole run, warm-up included; rates of the time in which load was made."""
+
+    name: str
+    seconds: float
+    rate: float | None  # wanted, a second; None: as many as possible
+    sent: int
+    answered: int  # with status OK
+    errors: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def offered_per_second(self) -> float:
+        """Requests that were made in each second."""
+        return self.sent / self.seconds
+
+    @property
+    def per_second(self) -> float:
+        """Requests that were answered OK, for each second in which load was made."""
+        return self.answered / self.seconds
+
+    @property
+    def dropped(self) -> int:
+        """Requests without a reply: they found a ring full."""
+        return max(0, self.sent - self.answered - sum(self.errors.values()))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "name": self.name,
+            "rate": self.rate,
+            "seconds": round(self.seconds, 6),
+            "sent": self.sent,
+            "answered": self.answered,
+            "dropped": self.dropped,
+            "errors": self.errors,
+            "offered_per_second": round(self.offered_per_second, 1),
+            "per_second": round(self.per_second, 1),
+        }
+
+
+class LiveClient:
+    """Sends the requests of a workload of one operation in one packet from the device of ``path``; needs root.
+
+    Raises :class:`SplinterError` for other workloads, ``OSError`` when the kernel has no live frames (before Linux 5.18).
+    """
+
+    def __init__(self, path: Path, workload: Workload, port: int = PORT_DEFAULT, *, netns: str | None = None) -> None:
+        operation = workload.operations[0]
+        if len(workload.operations) != 1 or len(operation.packets) != 1 or operation.then or operation.patches:
+            raise SplinterError("load from within the kernel is of one operation that takes one packet, as get and put")
+        self._name, self._netns = workload.name, netns
+        route = Route(path.source_mac, path.destination_mac, path.source, path.destination, _SOURCE_PORT, port)
+        places = {
+            "TENANT_AT": H_TENANT,
+            "TOKEN_AT": H_TOKEN,
+            "SEQUENCE_AT": H_SEQUENCE,
+            "KEY_AT": operation.key_at,
+            "VALUE_AT": operation.value_at,
+        }
+        at = {name: 0 if place is None else FRAME_HEADER_BYTES + place for name, place in places.items()}
+        self._open = contextlib.ExitStack()
+        with contextlib.ExitStack() as undo, namespace(netns):
+            undo.callback(self.close)
+            made = GeneratorProgram(path.device, frame(route, operation.payload), at, _schedule(workload))
+            self._generator = self._open.enter_context(made)
+            self._counter = self._open.enter_context(CountProgram(path.device, port))
+            self._counter.attach()
+            undo.pop_all()
+
+    def run(self, seconds: float, rate: float | None = None) -> LiveResult:
+        """Make load for ``seconds``, ``rate`` requests a second or as many as possible, and wait for the last replies."""
+        before, made = self._counter.counts(), self._generator.made
+        with namespace(self._netns):
+            start = now = time.monotonic_ns()
+            end = start + int(seconds * SECOND_NS)
+            sent = 0
+            while now < end:
+                if rate is None:
+                    self._generator.send(_STEP_FRAMES)
+                elif due := int((now - start) * rate / SECOND_NS) - sent:
+                    self._generator.send(due)
+                    sent += due
+                else:
+                    time.sleep(_STEP_NS / SECOND_NS)
+                now = time.monotonic_ns()
+        spent = (now - start) / SECOND_NS
+        after = self._wait_for_replies()
+        counts = {status: count - before.get(status, 0) for status, count in after.items()}
+        errors = {_name(status): count for status, count in counts.items() if status != Status.OK and count}
+        return LiveResult(self._name, spent, rate, self._generator.made - made, counts.get(Status.OK, 0), errors)
+
+    def _wait_for_replies(self) -> dict[int, int]:
+        deadline, counts = time.monotonic() + _ANSWER_SECONDS_MAX, self._counter.counts()
+        while time.monotonic() < deadline:
+            time.sleep(_QUIET_SECONDS)
+            before, counts = counts, self._counter.counts()
+            if counts == before:
+                break
+        return counts
+
+    def close(self) -> None:
+        """Detach the program and free its maps."""
+        self._open.close()
+
+    def __enter__(self) -> LiveClient:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _schedule(workload: Workload) -> np.ndarray:
+    """The first requests of the workload's schedule, as many as a power of two."""
+    entries = min(_SCHEDULE_MAX, 1 << (len(workload.choice).bit_length() - 1))
+    found = np.zeros(entries, REQUEST)
+    found["number"] = workload.keys.reshape(len(workload.choice), -1)[:entries, 0]
+    payload = workload.operations[0].payload
+    found["tenant"] = int.from_bytes(payload[H_TENANT : H_TENANT + 4], "little")
+    found["token"] = int.from_bytes(payload[H_TOKEN : H_TOKEN + 8], "little")
+    if workload.accounts and workload.account_choice is not None:
+        who = workload.account_choice[:entries]
+        found["tenant"] = np.array([account.tenant for account in workload.accounts], np.uint64)[who]
+        found["token"] = np.array([account.token for account in workload.accounts], np.uint64)[who]
+    return found
+
+
+def _name(status: int) -> str:
+    names = {int(known): known.name for known in Status}
+    return names.get(status, "no reply" if status < 0 else str(status))
