@@ -32,7 +32,7 @@ from splinter.errors import SplinterError
 from splinter.ext.compile import compile_source
 
 _SEED = 20180919
-_INSERT_AGE_MIN = 64  # requests between an insert and the first read that may ask for it: by then it was answered
+_REACH = 512  # requests between an insert and the first read that may ask for it, which waits until it is answered
 _NUMBERS_MAX = 1 << 22  # in a schedule with several columns
 
 
@@ -132,8 +132,7 @@ def _ycsb_d(shape: Shape) -> Plan:
     inserted = np.cumsum(is_insert)
     count = int(inserted[-1])
     owner = tenants_of(shape, random, count)
-    shift = max(0, _INSERT_AGE_MIN)
-    settled = np.concatenate([np.zeros(shift, np.int64), inserted[:-shift]])
+    settled = np.concatenate([np.zeros(_REACH, np.int64), inserted[:-_REACH]])
     ages = zipf_ranks(random, shape.keys, shape.theta, SCHEDULE_ENTRIES)
     numbers = np.where(is_insert, shape.keys + inserted - 1, shape.keys + settled - 1 - ages)
     workload = Workload(
@@ -144,6 +143,7 @@ def _ycsb_d(shape: Shape) -> Plan:
         shape.accounts,
         owner[numbers % count],
         advance=count,
+        reach=_REACH,
     )
     stored = np.arange(shape.keys, dtype=np.int64)
     load = Workload("load", (put,), np.zeros(shape.keys, np.uint16), stored, shape.accounts, owner[stored % count])

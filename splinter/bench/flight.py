@@ -228,7 +228,7 @@ def launch(flight: int, target: int, now: int) -> int:
         return length
     if (
         load64(flight + f.F_IN_FLIGHT) >= load64(flight + f.F_DEPTH)
-        or load64(flight + f.F_NEXT_SEQUENCE) - load64(flight + f.F_OLDEST) >= WINDOW
+        or load64(flight + f.F_NEXT_SEQUENCE) - load64(flight + f.F_OLDEST) >= load64(flight + f.F_REACH)
         or is_all_sent(flight, now)
     ):
         return 0

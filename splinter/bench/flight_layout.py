@@ -135,6 +135,7 @@ FLIGHT = np.dtype(
         ("schedule_entries", "<i8"),
         ("cursor", "<i8"),  # next entry of the schedule
         ("shift", "<i8"),  # added to each first number
+        ("reach", "<i8"),  # no request is begun while one that was begun so many numbers before it has no reply
         ("advance", "<i8"),  # by how much ``shift`` grows when the schedule starts again
         # How it is run.
         ("depth", "<i8"),  # requests under way at most
@@ -189,6 +190,7 @@ F_ACCOUNT_CHOICE = offset(FLIGHT, "account_choice")
 F_SCHEDULE_ENTRIES = offset(FLIGHT, "schedule_entries")
 F_CURSOR = offset(FLIGHT, "cursor")
 F_SHIFT = offset(FLIGHT, "shift")
+F_REACH = offset(FLIGHT, "reach")
 F_ADVANCE = offset(FLIGHT, "advance")
 F_DEPTH = offset(FLIGHT, "depth")
 F_REMAINING = offset(FLIGHT, "remaining")

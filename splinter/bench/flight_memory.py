@@ -77,6 +77,7 @@ class Flight:
         self._record["columns"] = 1 if numbers.ndim == 1 else numbers.shape[1]
         self._record["schedule_entries"] = len(choice)
         self._record["advance"] = workload.advance
+        self._record["reach"] = workload.reach or f.WINDOW
         self._record["accounts"] = self._record["account_choice"] = 0
         if workload.accounts:
             accounts = np.array([(account.tenant, account.token) for account in workload.accounts], f.ACCOUNT)

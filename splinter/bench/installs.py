@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from splinter.bench.figure import Figure, medians
+from splinter.bench.invokes import invoke_get
 from splinter.bench.process import pinned
 from splinter.bench.result import Result
 from splinter.bench.session import SLICE_SECONDS, Session
 from splinter.bench.sources import numbered, source
-from splinter.bench.worker_time import invoke_get
 from splinter.bench.workload import Account, Workload, get_operation, put_operation, uniform
 from splinter.client import Client
 from splinter.client.admin import TenantInfo

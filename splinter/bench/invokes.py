@@ -10,23 +10,38 @@ import struct
 from dataclasses import replace
 
 from splinter.bench.session import Session
-from splinter.bench.worker_time import invoke_get
 from splinter.bench.workload import (
     KEY_BYTES_DEFAULT,
     NUMBER_BYTES,
     VALUE_BYTES_DEFAULT,
     Account,
+    Operation,
     Workload,
     get_operation,
     invoke_operation,
+    key_template,
     uniform,
+    value_template,
 )
-from splinter.ext.compile import compile_source
+from splinter.ext.compile import CompiledExtension, compile_source
 from splinter.ext.library import entry
 
 CHAIN_STEPS = 8
 _CHAIN_TABLE = 2
 _U64 = struct.Struct("<Q")
+
+
+def invoke_get(
+    account: Account,
+    compiled: CompiledExtension,
+    key_bytes: int = KEY_BYTES_DEFAULT,
+    value_bytes: int = VALUE_BYTES_DEFAULT,
+) -> Operation:
+    """The library's ``get`` asked for the same object, and with the same answer, as the native get of the benchmark."""
+    key = key_template(key_bytes)
+    arguments = compiled.signature.pack((account.table, key))
+    number_at = len(arguments) - NUMBER_BYTES  # the number ends the key, and the key ends the arguments
+    return invoke_operation(account, compiled.name, arguments, number_at=number_at, reply=value_template(value_bytes))
 
 
 def get_by_invoke(

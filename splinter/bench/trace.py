@@ -90,7 +90,7 @@ def from_notes(notes: np.ndarray, workload: Workload, value_bytes: int) -> np.nd
     opcodes = np.array([operation.opcode for operation in workload.operations])[notes["operation"]]
     records = np.zeros(len(notes), RECORD)
     records["time_ns"], records["key"], records["tenant"] = notes["time_ns"], notes["number"], notes["tenant"]
-    records["time_ns"] -= records["time_ns"].min(initial=0)
+    records["time_ns"] -= records["time_ns"][:1].sum()
     records["opcode"], records["value_bytes"] = opcodes, np.where(opcodes == Opcode.PUT, value_bytes, 0)
     is_both = np.array([operation.then is not None for operation in workload.operations])[notes["operation"]]
     records = np.repeat(records, is_both + 1)

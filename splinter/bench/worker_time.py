@@ -9,24 +9,20 @@ from dataclasses import dataclass
 
 from splinter.bench.figure import Figure, medians
 from splinter.bench.in_worker import WorkerInProcess
+from splinter.bench.invokes import invoke_get
 from splinter.bench.sources import source
 from splinter.bench.workload import (
     KEY_BYTES_DEFAULT,
     KEYS_DEFAULT,
-    NUMBER_BYTES,
     VALUE_BYTES_DEFAULT,
-    Account,
-    Operation,
     each_once,
     get_operation,
     invoke_operation,
-    key_template,
     put_operation,
     uniform,
-    value_template,
 )
 from splinter.errors import OutOfMemoryError
-from splinter.ext.compile import CompiledExtension, compile_source
+from splinter.ext.compile import compile_source
 from splinter.ext.library import entry
 from splinter.limits import RX_BATCH, STORE_BYTES_MIN
 from splinter.store.classes import class_bytes, class_for
@@ -48,19 +44,6 @@ class Counts:
 
 
 _DEFAULTS = Counts()
-
-
-def invoke_get(
-    account: Account,
-    compiled: CompiledExtension,
-    key_bytes: int = KEY_BYTES_DEFAULT,
-    value_bytes: int = VALUE_BYTES_DEFAULT,
-) -> Operation:
-    """The library's ``get`` asked for the same object, and with the same answer, as the native get of the benchmark."""
-    key = key_template(key_bytes)
-    arguments = compiled.signature.pack((account.table, key))
-    number_at = len(arguments) - NUMBER_BYTES  # the number ends the key, and the key ends the arguments
-    return invoke_operation(account, compiled.name, arguments, number_at=number_at, reply=value_template(value_bytes))
 
 
 def measure(counts: Counts = _DEFAULTS) -> list[Figure]:

@@ -109,7 +109,8 @@ class Workload:
 
     ``keys`` is ``int64[entries]``, or ``int64[entries, columns]``; the first column is the number of the key. After its last
     entry a schedule starts again, with ``advance`` added to each first number. ``accounts`` and ``account_choice`` (an index
-    for each entry) say who asks; without them it is the account of the operation.
+    for each entry) say who asks; without them it is the account of the operation. ``reach``: no request is begun before the
+    one so many entries earlier has its reply; 0: any may be.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Workload:
     accounts: tuple[Account, ...] = ()
     account_choice: np.ndarray | None = None
     advance: int = 0
+    reach: int = 0
 
     def __post_init__(self) -> None:
         if len(self.choice) != len(self.keys) or not len(self.keys):

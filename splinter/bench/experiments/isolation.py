@@ -34,8 +34,8 @@ from splinter.bench.experiments.handover import (
     tenant_on_pipes,
 )
 from splinter.bench.in_worker import WorkerInProcess
+from splinter.bench.invokes import invoke_get
 from splinter.bench.process import die_with_parent, pinned
-from splinter.bench.worker_time import invoke_get
 from splinter.bench.workload import NUMBER_BYTES, key_template, value_template
 from splinter.errors import SplinterError, Status
 from splinter.ext.compile import compile_source

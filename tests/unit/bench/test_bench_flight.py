@@ -407,3 +407,16 @@ def test_requests_are_noted_while_there_is_room() -> None:
     for now in (110, 120, 130):
         wire.send(now)
     assert wire.flight.noted.tolist() == [(10, 5, 0, ACCOUNT.tenant), (20, 6, 0, ACCOUNT.tenant)]
+
+
+def test_what_depends_on_an_earlier_reply_waits_for_it() -> None:
+    made = Workload("", PING.operations, np.zeros(1, np.uint16), np.zeros(1, np.int64), reach=3)
+    wire = Wire(made)
+    first, second, third = wire.send_all(1)
+    for request in (second, third):
+        wire.answer(request, 2)
+    expire(wire.flight.address, 2)
+    assert wire.send_all(3) == []
+    wire.answer(first, 4)
+    expire(wire.flight.address, 4)
+    assert len(wire.send_all(5)) == 3
