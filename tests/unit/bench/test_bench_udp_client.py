@@ -172,7 +172,7 @@ def test_limits_of_depth_key_and_value(responder: Any) -> None:
     with pytest.raises(ValueError, match="value"):
         value_template(7)
     with pytest.raises(ValueError, match="value"):
-        put_operation(ACCOUNT, 200, 1300)
+        put_operation(ACCOUNT, 200, 65537)
 
 
 def test_compiled_code_is_cached_on_disk() -> None:
