@@ -27,6 +27,21 @@ def test_round_trip() -> None:
     assert int(np.frombuffer(value, RECORD, 1)["arguments_bytes_min"][0]) == 16
 
 
+@pytest.mark.parametrize(
+    ("line", "writes"),
+    [
+        ("db.put(1, a, 1)", True),
+        ("db.delete(1, a)", True),
+        ("db.put_if(1, a, 1, 0)", True),
+        ("db.log(b'x')", False),
+        ("if db.exists(1, a): return db.now_ns()", False),
+    ],
+)
+def test_whether_it_writes(line: str, writes: bool) -> None:
+    compiled = compile_source(f"@extension\ndef f(db: Store, a: u64) -> u64:\n    {line}\n    return 1\n")
+    assert bool(np.frombuffer(record.build(compiled, 1, 0, 1, 0), RECORD, 1)["writes"][0]) == writes
+
+
 def test_damaged_records() -> None:
     value = record.build(COMPILED, 1, 0, 1, 0)
     for length in range(len(value)):

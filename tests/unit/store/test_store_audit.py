@@ -9,9 +9,10 @@ import pytest
 
 from splinter import limits
 from splinter.store.index import bucket_at
-from splinter.store.layout import BUCKET, OBJECT, SHARED_LIST, UNIT_BYTES
+from splinter.store.layout import BUCKET, CLIENT, CLIENT_AT, OBJECT, SHARED_LIST, UNIT_BYTES
 from splinter.store.operations import store_find
 from splinter.store.store import Store
+from tests.support.requester import Requester
 
 TENANT, WRITER = 1, 0
 
@@ -138,6 +139,22 @@ def lose_limbos_tail(store: Store) -> None:
     store.participants[WRITER]["limbo_tail"] = 0
 
 
+def miscount_clients(store: Store) -> None:
+    Requester(store, 5).put(1, b"key1", b"value", p=WRITER)
+    store.accounts[TENANT]["clients"] += 1
+
+
+def break_the_ring_of_clients(store: Store) -> None:
+    for client in (5, 6):
+        Requester(store, client).put(1, b"key1", b"value", p=WRITER)
+    one = store.slabs_region.address + int(store.accounts[TENANT]["clients_hand"]) * UNIT_BYTES + CLIENT_AT
+    store.slabs_region.array(CLIENT, 1, one - store.slabs_region.address)[0]["next"] = store.accounts[TENANT]["clients_hand"]
+
+
+def keep_a_body_of_nobody(store: Store) -> None:
+    store.put(TENANT, limits.TABLE_CLIENTS, bytes(16), b"reply", participant=WRITER)
+
+
 @pytest.mark.parametrize(
     ("spoil", "finding"),
     [
@@ -159,6 +176,9 @@ def lose_limbos_tail(store: Store) -> None:
         (leak_a_free_slot, "NOT_MARKED"),
         (miscount_a_free_list, "COUNT"),
         (lose_limbos_tail, "LIMBO_TAIL"),
+        (miscount_clients, "CLIENTS"),
+        (break_the_ring_of_clients, "CLIENTS"),
+        (keep_a_body_of_nobody, "BODY"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
