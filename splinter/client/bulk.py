@@ -14,7 +14,7 @@ from splinter.wire import MULTIGET_MISSING, MULTIGET_TOO_LARGE, Opcode
 
 _U16 = struct.Struct("<H")
 _U32 = struct.Struct("<I")
-WINDOW_MAX = 256  # more would overrun the server's ring and this end's receive buffer
+WINDOW_MAX = limits.CLIENT_WINDOW  # as many numbers as a client may have open
 
 
 def check_window(window: int) -> int:
