@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from splinter.bench import arithmetic, compile_time, installs, pushed, restart, suite_figures, worker_time
+from splinter.bench import arithmetic, compile_time, installs, pushed, restart, scheduling_goals, suite_figures, worker_time
 from splinter.bench.figure import Figure
 from splinter.bench.local_server import lab_server
 from splinter.bench.session import Session
@@ -20,7 +20,7 @@ from splinter.bench.suite import Progress, Settings
 from splinter.bench.suite import measure as measure_suite
 from splinter.errors import SplinterError
 
-SERVING, EXTENSIONS, RIVALS = "serving", "extensions", "rivals"
+SERVING, EXTENSIONS, RIVALS, SCHEDULING = "serving", "extensions", "rivals", "scheduling"
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ GOALS = (
     _at_most(RIVALS, "worker-get", 120),
     _at_most(RIVALS, "tenant-memory", 2048),
     _at_most(RIVALS, "object-overhead", 64),
+    *(Goal(SCHEDULING, bound.figure, bound.value, bound.is_most) for bound in scheduling_goals.BOUNDS),
 )
 
 
@@ -190,6 +191,10 @@ def measurings(effort: Effort) -> list[Measuring]:
             tuple(f"install-interference-{depth}" for depth in installs.DEPTHS),
             partial(installs.measure_interference, counts=effort.installs),
             needs_server=True,
+        ),
+        *(
+            Measuring(f"the experiment {name}", figures, partial(scheduling_goals.measure, name, parts))
+            for name, parts, figures in scheduling_goals.EXPERIMENTS
         ),
     ]
 

@@ -14,8 +14,8 @@ _WATCH_SECONDS = 0.5
 
 
 @contextlib.contextmanager
-def progress(steps: int) -> Generator[Callable[[str], None]]:
-    """Yields what to call with a sentence before each of ``steps`` steps.
+def progress(steps: int | None) -> Generator[Callable[[str], None]]:
+    """Yields what to call with a sentence before each of ``steps`` steps; None: nobody knows how many.
 
     It draws only then: nothing of ours competes with what is measured.
     """

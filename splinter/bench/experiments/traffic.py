@@ -1,4 +1,4 @@
-"""Who asks when: Poisson arrivals, tenants by Zipf's law, kinds of request by their shares."""
+"""Who asks for what: tenants by Zipf's law, kinds of request by their shares, home cores."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 Random = np.random.Generator
-
-
-def poisson(random: Random, requests: int, per_second: float) -> np.ndarray:
-    """Times of arrival in ns, ascending, float64; ``per_second`` of them on average."""
-    return np.cumsum(random.exponential(1e9 / per_second, requests))
 
 
 def zipf_shares(tenants: int, skew: float) -> np.ndarray:

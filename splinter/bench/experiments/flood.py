@@ -1,0 +1,104 @@
+"""One tenant sends ten times its packets per second: what the others notice.
+
+The flood comes from the load generator that asks for the others, so that nothing competes with it for its CPU: the same open
+loop, with the flood's requests between the others'. On a veth pair the XDP program runs on the sender's CPU, so what it
+costs to drop a packet is paid there, and not by the server; on a network card it would be the server's.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from splinter.bench.experiments.experiment import Document, Effort, Progress
+from splinter.bench.experiments.population import populate, served
+from splinter.bench.process import pinned
+from splinter.bench.session import Session
+from splinter.bench.sources import source
+from splinter.bench.workload import SCHEDULE_ENTRIES, Workload
+from splinter.errors import SplinterError
+
+CALM, FLOOD, UNLIMITED = "no flood", "flood, limited", "flood, no limit"
+MODES = (CALM, FLOOD, UNLIMITED)
+OTHERS, FLOODING = "others", "flooding"
+_TIMEOUT_NS = 20_000_000  # what is dropped is given up after this time
+_SEED = 20181013
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Rates are requests a second. The flood comes from one more tenant."""
+
+    tenants: int = 63
+    objects: int = 64
+    value_bytes: int = 100
+    others_rate: int = 100_000  # of all of them together
+    limit: int = 20_000  # of the flooding tenant
+    times: int = 10  # its limit
+    seconds: float = 1.0
+    rounds: int = 7
+
+
+QUICK = Settings(tenants=3, others_rate=20_000, limit=4_000, seconds=0.3, rounds=1)
+
+
+def measure(effort: Effort, progress: Progress) -> Document:
+    """The document. Raises :class:`SplinterError` when a reply was wrong."""
+    settings = QUICK if effort.is_quick else Settings()
+    core = max(os.sched_getaffinity(0))
+    runs: list[dict[str, Any]] = []
+    with served([core]) as session:
+        progress("making tenants")
+        tenants = session.admin.create_tenants(settings.tenants, home=session.home)
+        flooder = session.admin.create_tenant(home=session.home, packets_per_second=settings.limit)
+        sources = [(source("read_one"), "read_one")]
+        population = populate(
+            session, [*tenants, flooder], sources, objects=settings.objects, value_bytes=settings.value_bytes
+        )
+        session.load.flight.timeout_ns = _TIMEOUT_NS
+        invoke = [population.invoke("read_one", checked=True, label=label) for label in (OTHERS, FLOODING)]
+        flood_rate = settings.limit * settings.times
+        for number in range(settings.rounds):
+            for mode in MODES:
+                progress(f"round {number + 1} of {settings.rounds}: {mode}")
+                limit = 0 if mode == UNLIMITED else settings.limit
+                session.admin.limit_tenant(flooder.tenant, packets_per_second=limit)
+                rate = settings.others_rate + (0 if mode == CALM else flood_rate)
+                share = 0.0 if mode == CALM else flood_rate / rate
+                workload = _workload(population, invoke, share)
+                runs.append({"mode": mode, "round": number, **_run(session, workload, rate, settings)})
+    return {"settings": asdict(settings) | {"server_core": core}, "runs": runs, "simulated": []}
+
+
+def _workload(population: Any, invoke: list[Any], share: float) -> Workload:
+    random = np.random.default_rng(_SEED)
+    floods = random.random(SCHEDULE_ENTRIES) < share
+    last = len(population.accounts) - 1
+    return Workload(
+        OTHERS,
+        tuple(invoke),
+        floods.astype(np.uint16),
+        random.integers(0, population.objects, SCHEDULE_ENTRIES),
+        accounts=population.accounts,
+        account_choice=np.where(floods, last, random.integers(0, last, SCHEDULE_ENTRIES)).astype(np.uint16),
+    )
+
+
+def _run(session: Session, workload: Workload, rate: float, settings: Settings) -> dict[str, Any]:
+    with pinned(session.client_core):
+        result = session.load.run(workload, rate=rate, seconds=settings.seconds, warmup_seconds=0.1)
+    if result.corrupt or result.errors:
+        raise SplinterError(f"{result.corrupt} replies were wrong, errors were {result.errors}")
+    others, flooding = (result.operations[name] for name in (OTHERS, FLOODING))
+    return {
+        "offered": round(rate),
+        "others_per_second": round(others.count / settings.seconds),
+        "flooding_per_second": round(flooding.count / settings.seconds),
+        "p50_ns": others.percentile(50),
+        "p99_ns": others.percentile(99),
+        "p999_ns": others.percentile(99.9),
+        "lost": result.lost,
+    }

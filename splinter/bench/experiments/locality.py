@@ -1,0 +1,170 @@
+"""Home cores and stealing: two workers, 1,024 tenants whose activity follows Zipf's law.
+
+There are two CPUs for two workers and the client. So the requests are made long, some 20 µs of computing after reading one
+object, and the client sleeps while there is nothing to do; it has a real-time priority, so that it is on time, and stays on
+the first worker's CPU. What it takes of it is part of the document (``client_share``). The core with more to do is the
+other one. All that is compared are queues, which look the same for longer requests, on a longer scale.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from splinter.bench.experiments.experiment import Document, Effort, Progress
+from splinter.bench.experiments.population import Population, populate, served
+from splinter.bench.experiments.simulation import Policy, simulate
+from splinter.bench.experiments.sweep import Kind, Traffic, requests_for
+from splinter.bench.experiments.traffic import zipf_shares
+from splinter.bench.process import pinned, real_time
+from splinter.bench.session import Session
+from splinter.bench.sources import source
+from splinter.bench.workload import Workload
+from splinter.errors import SplinterError
+from splinter.limits import RX_BATCH
+
+ANYWHERE, HOME, STEALING = "no locality", "locality", "locality and stealing"
+MODES = (ANYWHERE, HOME, STEALING)
+_FIXED = {"balance": False}  # nobody moves tenants meanwhile
+_OPTIONS = {
+    ANYWHERE: {"locality": False, "steal": False, **_FIXED},
+    HOME: {"steal": False, **_FIXED},
+    STEALING: _FIXED,
+}
+SKEWS = (0.1, 0.9, 0.99)
+REQUEST = "request"
+_SEED = 20181012
+_STEAL_NS = 500.0  # simulated cost of a theft: a lock, and another core's cache lines
+_DEPTH = 8
+_CALIBRATION_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Loads are shares of what both workers can do."""
+
+    tenants: int = 1024
+    objects: int = 16
+    value_bytes: int = 100
+    compute_rounds: int = 150
+    loads: tuple[float, ...] = (0.2, 0.4, 0.5, 0.6, 0.7)
+    seconds: float = 0.8
+    rounds: int = 2
+    simulated_cores: tuple[int, ...] = (8, 64)
+    simulated_loads: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    simulated_requests: int = 200_000
+
+
+QUICK = Settings(
+    tenants=16, loads=(0.3, 0.6), seconds=0.3, rounds=1, simulated_loads=(0.3, 0.6), simulated_requests=5_000
+)
+
+
+def measure(effort: Effort, progress: Progress) -> Document:
+    """The document. Raises :class:`SplinterError` when a request failed, or this process may use one CPU only."""
+    settings = QUICK if effort.is_quick else Settings()
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if len(cores) < 2:
+        raise SplinterError("locality needs two CPUs")
+    skews = [skew for skew in SKEWS if effort.wants(str(skew))]
+    homes = np.arange(settings.tenants) % len(cores)
+    ranks = {skew: ranked(homes, skew) for skew in skews}
+    runs: list[dict[str, Any]] = []
+    service: dict[str, float] = {}
+    for mode in MODES:
+        progress(f"{mode}: {settings.tenants:,} tenants")
+        with served(cores, settings=_OPTIONS[mode]) as session:
+            population = _populate(session, homes, settings)
+            request = population.invoke("read_and_compute", settings.compute_rounds, label=REQUEST)
+            if not service:
+                service = _service(session, population, request, homes)
+            capacity = len(cores) * 1e9 / service["request_ns"]
+            for number in range(settings.rounds):
+                for skew in skews:
+                    workload = population.workload((request,), (1.0,), skew=skew, ranks=ranks[skew])
+                    for load in settings.loads:
+                        progress(f"{mode}, skew {skew}: {load:.0%} of {capacity:,.0f} a second")
+                        row = _open_loop(session, workload, load * capacity, settings, cores[0])
+                        runs.append({"mode": mode, "skew": skew, "round": number, "load": load, **row})
+    return {
+        "settings": asdict(settings) | {"cores": cores, "hot_share": {str(s): hot_share(homes, ranks[s], s) for s in skews}},
+        "service": service,
+        "runs": runs,
+        "simulated": _simulated(service, settings, skews, homes, ranks),
+    }
+
+
+def ranked(homes: np.ndarray, skew: float) -> np.ndarray:
+    """Who is the r-th most active: at random, but such that the last core has the larger part of the requests."""
+    ranks = np.random.default_rng(_SEED).permutation(len(homes))
+    if hot_share(homes, ranks, skew) < 0.5:
+        ranks = ranks ^ 1  # neighbours have different homes
+    return ranks
+
+
+def hot_share(homes: np.ndarray, ranks: np.ndarray, skew: float) -> float:
+    """The part of the requests whose home is the last core."""
+    return round(float(zipf_shares(len(homes), skew)[homes[ranks] == homes.max()].sum()), 3)
+
+
+def _populate(session: Session, homes: np.ndarray, settings: Settings) -> Population:
+    by_home = [session.admin.create_tenants(int((homes == home).sum()), home=home) for home in range(int(homes.max()) + 1)]
+    tenants = [by_home[home].pop() for home in homes]
+    sources = [(source("read_and_compute"), "read_and_compute")]
+    return populate(session, tenants, sources, objects=settings.objects, value_bytes=settings.value_bytes)
+
+
+def _service(session: Session, population: Population, request: Any, homes: np.ndarray) -> dict[str, float]:
+    """What one request takes of a core: one worker saturated by its own tenants, the client spinning on the other CPU."""
+    mine = np.flatnonzero(homes == session.home)
+    workload = population.workload((request,), (1.0,), ranks=mine[np.arange(len(homes)) % len(mine)])
+    rate = session.slice(workload, _DEPTH, _CALIBRATION_SECONDS).per_second
+    return {"request_ns": 1e9 / rate}
+
+
+def _open_loop(session: Session, workload: Workload, rate: float, settings: Settings, core: int) -> dict[str, Any]:
+    with pinned(core), real_time():
+        result = session.load.run(workload, rate=rate, seconds=settings.seconds, warmup_seconds=0.1, spin=False)
+    if result.corrupt or result.errors:
+        raise SplinterError(f"{result.corrupt} replies were wrong, errors were {result.errors}")
+    return {
+        "offered": round(rate),
+        "per_second": round(result.per_second),
+        "lost": result.lost,
+        "p50_ns": result.histogram.percentile(50),
+        "p99_ns": result.histogram.percentile(99),
+        "client_share": round(result.client_cpu_ns / 1e9 / (settings.seconds + 0.1), 3),
+    }
+
+
+def policies(cores: int) -> dict[str, tuple[Policy, bool]]:
+    """The simulated modes: how the cores work, and whether tenants have homes."""
+    plain = Policy(cores, batch=RX_BATCH)
+    return {
+        ANYWHERE: (plain, False),
+        HOME: (plain, True),
+        STEALING: (plain._replace(stealing=True, steal_ns=_STEAL_NS), True),
+    }
+
+
+def _simulated(
+    service: dict[str, float], settings: Settings, skews: Sequence[float], homes: np.ndarray, ranks: dict[float, np.ndarray]
+) -> list[dict[str, Any]]:
+    """Two cores placed as measured, to compare; and more, placed by chance."""
+    found = []
+    for cores in (int(homes.max()) + 1, *settings.simulated_cores):
+        is_measured = cores == int(homes.max()) + 1
+        for skew in skews:
+            for mode, (policy, placed) in policies(cores).items():
+                kinds = (Kind(REQUEST, 1.0, service["request_ns"]),)
+                traffic = Traffic(kinds, settings.tenants, skew, placed, homes[ranks[skew]] if is_measured else None)
+                for load in settings.loads if is_measured else settings.simulated_loads:
+                    requests, _ = requests_for(traffic, cores, load, settings.simulated_requests)
+                    latency = simulate(policy, requests).percentiles()
+                    row = {"cores": cores, "skew": skew, "mode": mode, "load": load}
+                    found.append(row | {"p50_ns": round(latency["p50"]), "p99_ns": round(latency["p99"])})
+    return found

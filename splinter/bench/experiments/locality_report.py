@@ -1,0 +1,81 @@
+"""``splinter bench locality``."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from rich.table import Table
+
+from splinter.bench.experiments.experiment import Document, Experiment, distinct, rows
+from splinter.bench.experiments.locality import HOME, MODES, SKEWS, STEALING, measure
+from splinter.bench.experiments.picture import line
+from splinter.bench.figure import Figure, medians
+
+_US = 1e3
+_LOAD, _SKEW = 0.6, 0.99  # where the bound is set
+
+
+def _value(found: list[dict[str, Any]], field: str) -> float:
+    return statistics.median(row[field] for row in found)
+
+
+def table(document: Document) -> Table:
+    """Latencies by skew, load and mode."""
+    made = Table("skew", "load", "a second", title="latencies in µs, medians of the rounds; measured, two workers")
+    for mode in MODES:
+        for percentile in ("p50", "p99"):
+            made.add_column(f"{mode}, {percentile}", justify="right")
+    for skew in distinct(document["runs"], "skew"):
+        for load in distinct(document["runs"], "load"):
+            found = [rows(document, skew=skew, load=load, mode=mode) for mode in MODES]
+            cells = [f"{_value(f, f'{p}_ns') / _US:,.0f}" for f in found for p in ("p50", "p99")]
+            made.add_row(f"{skew:g}", f"{load:.0%}", f"{_value(found[0], 'offered'):,.0f}", *cells)
+    return made
+
+
+def draw(document: Document, figure: Any) -> None:
+    """p99 and median for the largest skew: measured on two workers beside the simulation, simulated on more."""
+    cores = distinct(document["simulated"], "cores")
+    skew = max(distinct(document["runs"], "skew"))
+    places = figure.subplots(1, len(cores))
+    for number, mode in enumerate(MODES):
+        for axes, count in zip(places, cores, strict=True):
+            simulated = rows(document, "simulated", cores=count, skew=skew, mode=mode)
+            loads = [row["load"] for row in simulated]
+            line(axes, number, loads, [r["p99_ns"] / _US for r in simulated], f"{mode}, p99, simulated", simulated=True)
+        loads = distinct(document["runs"], "load")
+        for percentile, alpha in (("p99", 1.0), ("p50", 0.4)):
+            found = [_value(rows(document, skew=skew, mode=mode, load=load), f"{percentile}_ns") / _US for load in loads]
+            line(places[0], number, loads, found, f"{mode}, {percentile}", alpha=alpha)
+    places[0].set_title(f"measured, {cores[0]} workers, skew {skew} (dashed: simulated)")
+    for axes, count in zip(places[1:], cores[1:], strict=True):
+        axes.set_title(f"simulated, {count} cores, skew {skew}")
+    for axes in places:
+        axes.set(yscale="log", xlabel="load, share of what the cores can do", ylabel="µs")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="x-small")
+
+
+def figures(document: Document) -> list[Figure]:
+    """``stealing``: p99 of locality alone over with stealing."""
+    runs = document["runs"]
+    skew = min(distinct(runs, "skew"), key=lambda skew: abs(skew - _SKEW))
+    load = min(distinct(runs, "load"), key=lambda load: abs(load - _LOAD))
+    alone, stealing = ([row["p99_ns"] for row in rows(document, skew=skew, load=load, mode=m)] for m in (HOME, STEALING))
+    text = f"p99 with two workers, skew {skew}, {load:.0%} load: locality alone over with stealing"
+    ratios = tuple(a / b for a, b in zip(alone, stealing, strict=True))
+    return [Figure("stealing", text, "×", ratios, medians(alone_ns=alone, stealing_ns=stealing))]
+
+
+def notes(document: Document) -> list[str]:
+    """The set-up's own figures."""
+    shares = [row["client_share"] for row in document["runs"]]
+    hot = ", ".join(f"{share:.0%} (skew {skew})" for skew, share in document["settings"]["hot_share"].items())
+    return [
+        f"a request takes {document['service']['request_ns'] / _US:.1f} µs of a core; the client took {min(shares):.0%} to "
+        f"{max(shares):.0%} of its CPU; home to the last core are {hot} of the requests",
+    ]
+
+
+EXPERIMENT = Experiment("locality", measure, table, draw, figures, tuple(map(str, SKEWS)), notes)

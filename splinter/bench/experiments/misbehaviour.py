@@ -1,0 +1,176 @@
+"""Invokes that never end, on one worker: with the compiler's yields, and with the watchdog alone.
+
+1,024 tenants ask for a small extension; a fraction of their invokes loops for ever instead. With yields such a task ends by
+its tenant's CPU-time limit, TASK_MILLISECONDS; without, the worker is stuck until the watchdog replaces it. Every tenant
+misbehaves as often as the others, so that none can be set apart.
+
+Throughput is that of a closed loop, p99 that of an open loop at half the saturation.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from splinter.bench.experiments.experiment import Document, Effort, Progress
+from splinter.bench.experiments.population import Population, populate, served
+from splinter.bench.experiments.simulation import NEVER, Policy, simulate
+from splinter.bench.experiments.sweep import Kind, Traffic, requests_for
+from splinter.bench.process import pinned
+from splinter.bench.session import Session
+from splinter.bench.sources import source
+from splinter.bench.workload import Workload
+from splinter.errors import SplinterError
+from splinter.limits import RX_BATCH
+
+PREEMPT, WATCHDOG = "the compiler's yields", "the watchdog alone"
+MODES = (PREEMPT, WATCHDOG)
+GOOD, ENDLESS = "good", "endless"
+TASK_MILLISECONDS = 1  # CPU time of one invoke: some five hundred times what a good one takes
+_NO_QUARANTINE = 1_000_000  # workers that an extension may get killed: here it must be able to go on
+_TIMEOUT_NS = 100_000_000  # of an endless one's reply: it would hold up the generator's window
+_ENTRIES = 1 << 20  # of the schedule: 1e-5 of it are ten
+_SEED = 20181011
+_OVERLOAD = 2.0  # simulated: of what the cores can do, to find their throughput
+_SLICE_NS = 20e3  # simulated
+_EXPECTED = {"EXTENSION_ERROR", "KILLED", "ABORTED"}  # what endless invokes, and good ones beside them, may be answered
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured."""
+
+    tenants: int = 1024
+    objects: int = 16  # of each tenant
+    value_bytes: int = 100
+    fractions: tuple[float, ...] = (0.0, 1e-5, 1e-4, 1e-3)
+    depth: int = 128
+    seconds: float = 2.0
+    rounds: int = 3
+    open_load: float = 0.5
+    simulated_cores: tuple[int, ...] = (8, 64)
+    simulated_requests: int = 2_000_000
+
+
+QUICK = Settings(tenants=8, fractions=(0.0, 1e-3), seconds=0.3, rounds=1, simulated_requests=20_000)
+
+
+def measure(effort: Effort, progress: Progress) -> Document:
+    """The document. Raises :class:`SplinterError` when good requests failed that should not have."""
+    settings = QUICK if effort.is_quick else Settings()
+    core = max(os.sched_getaffinity(0))
+    runs: list[dict[str, Any]] = []
+    watchdog: dict[str, Any] = {}
+    options = {PREEMPT: (), WATCHDOG: ("--no-preempt", "--quarantine-after", str(_NO_QUARANTINE))}
+    for mode in MODES:
+        progress(f"{mode}: {settings.tenants:,} tenants")
+        with served([core], *options[mode]) as session:
+            tenants = session.admin.create_tenants(
+                settings.tenants, home=session.home, task_milliseconds_max=TASK_MILLISECONDS
+            )
+            sources = [(source(name), name) for name in ("read_one", "endless")]
+            population = populate(session, tenants, sources, objects=settings.objects, value_bytes=settings.value_bytes)
+            session.load.flight.timeout_ns = _TIMEOUT_NS
+            saturation = 0.0
+            for number in range(settings.rounds):
+                for fraction in settings.fractions:
+                    progress(f"{mode}: {fraction:g} never end")
+                    workload = _workload(population, fraction)
+                    row = _run(session, workload, settings, depth=settings.depth)
+                    if fraction == 0:
+                        saturation = row["per_second"]
+                    runs.append({"mode": mode, "fraction": fraction, "round": number, "loop": "closed", **row})
+                    row = _run(session, workload, settings, rate=settings.open_load * saturation)
+                    runs.append({"mode": mode, "fraction": fraction, "round": number, "loop": "open", **row})
+            watchdog[mode] = session.admin.stats()["watchdog"]
+    service_ns = 1e9 / max(row["per_second"] for row in runs if row["loop"] == "closed" and row["mode"] == PREEMPT)
+    return {
+        "settings": asdict(settings) | {"server_core": core, "task_milliseconds_max": TASK_MILLISECONDS},
+        "service": {"good_ns": service_ns},
+        "watchdog": watchdog,
+        "runs": runs,
+        "simulated": _simulated(service_ns, watchdog[WATCHDOG], settings),
+    }
+
+
+def _workload(population: Population, fraction: float) -> Workload:
+    good = population.invoke("read_one", checked=True, label=GOOD)
+    endless = population.invoke_without_arguments("endless")
+    base = population.workload((good, endless), (1.0, 0.0), entries=_ENTRIES)
+    bad = np.random.default_rng(_SEED).choice(_ENTRIES, round(fraction * _ENTRIES), replace=False)
+    base.choice[bad] = 1
+    return base
+
+
+def _run(session: Session, workload: Workload, settings: Settings, **how: Any) -> dict[str, Any]:
+    with pinned(session.client_core):
+        result = session.load.run(workload, seconds=settings.seconds, warmup_seconds=0.1, **how)
+    unexpected = set(result.errors) - _EXPECTED
+    if result.corrupt or unexpected:
+        raise SplinterError(f"{result.corrupt} replies were wrong, errors were {result.errors}")
+    good = result.operations[GOOD]
+    return {
+        "per_second": round(result.per_second),
+        "p50_ns": good.percentile(50),
+        "p99_ns": good.percentile(99),
+        "p999_ns": good.percentile(99.9),
+        "lost": result.lost,
+        "errors": result.errors,
+    }
+
+
+def _simulated(service_ns: float, watchdog: dict[str, Any], settings: Settings) -> list[dict[str, Any]]:
+    """Throughput at twice the capacity, p99 at half of it: as measured."""
+    limit_ms = watchdog["limit_ms"]
+    replace_ms = max(0.0, (watchdog["replacement_ms_median"] or limit_ms) - limit_ms)
+    rows = []
+    for cores in settings.simulated_cores:
+        plain = Policy(
+            cores,
+            batch=RX_BATCH,
+            stealing=True,
+            task_limit_ns=TASK_MILLISECONDS * 1e6,
+            stuck_ns=limit_ms * 1e6,
+            stuck_scan_ns=0.0,  # in the median that was measured
+            replace_ns=replace_ms * 1e6,
+        )
+        for mode, policy in ((PREEMPT, plain._replace(slice_ns=_SLICE_NS)), (WATCHDOG, plain)):
+            for fraction in settings.fractions:
+                row = {"cores": cores, "mode": mode, "fraction": fraction}
+                rows.append(row | _simulate(policy, service_ns, fraction, settings))
+    return rows
+
+
+def _simulate(policy: Policy, service_ns: float, fraction: float, settings: Settings) -> dict[str, float]:
+    kinds = (Kind(GOOD, 1 - fraction, service_ns), Kind(ENDLESS, fraction, NEVER))
+    found: dict[str, float] = {}
+    for load in (_OVERLOAD, settings.open_load):
+        requests, kind = requests_for(Traffic(kinds), policy.cores, load, settings.simulated_requests)
+        outcome = simulate(policy, requests)
+        if load == _OVERLOAD:
+            until = float(requests.arrival_ns[-1])
+            in_time = np.nansum(requests.arrival_ns + outcome.latency_ns <= until)
+            found["per_second"] = round(in_time / until * 1e9)
+        else:
+            latency = outcome.percentiles(kind == 0)
+            found |= {"p50_ns": latency["p50"], "p99_ns": latency["p99"]}
+    return found
+
+
+def throughput(document: Document, mode: str, fraction: float) -> list[float]:
+    """Good requests a second of each round's closed loop."""
+    return [
+        row["per_second"]
+        for row in document["runs"]
+        if (row["mode"], row["fraction"], row["loop"]) == (mode, fraction, "closed")
+    ]
+
+
+def share(document: Document, mode: str, fraction: float) -> Sequence[float]:
+    """Throughput in % of that without misbehaviour, round by round."""
+    without = throughput(document, mode, 0.0)
+    return [100 * a / b for a, b in zip(throughput(document, mode, fraction), without, strict=True)]

@@ -1,0 +1,85 @@
+"""``splinter bench misbehaviour``."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from rich.table import Table
+
+from splinter.bench.experiments.experiment import Document, Experiment, distinct, rows
+from splinter.bench.experiments.misbehaviour import MODES, PREEMPT, WATCHDOG, measure, share, throughput
+from splinter.bench.experiments.picture import line
+from splinter.bench.figure import Figure, medians
+
+_US = 1e3
+_PREEMPT_AT, _WATCHDOG_AT = 1e-4, 1e-5  # where the bounds are set
+
+
+def table(document: Document) -> Table:
+    """Throughput and p99 of the good requests."""
+    title = "good requests; medians of the rounds; measured, one worker"
+    made = Table("", "never end", "a second", "of none", "p50 µs", "p99 µs", "p99.9 µs", title=title, title_justify="left")
+    for mode in MODES:
+        for fraction in distinct(document["runs"], "fraction"):
+            rate = statistics.median(throughput(document, mode, fraction))
+            latencies = rows(document, mode=mode, fraction=fraction, loop="open")
+            cells = [f"{statistics.median(row[p] for row in latencies) / _US:,.1f}" for p in ("p50_ns", "p99_ns", "p999_ns")]
+            kept = statistics.median(share(document, mode, fraction))
+            made.add_row(mode, f"{fraction:g}", f"{rate:,.0f}", f"{kept:.1f} %", *cells)
+    return made
+
+
+def draw(document: Document, figure: Any) -> None:
+    """Throughput and p99 against the fraction, measured and simulated."""
+    cores = distinct(document["simulated"], "cores")
+    places = figure.subplots(1, 2)
+    fractions = distinct(document["runs"], "fraction")
+    ticks = range(len(fractions))
+    for number, mode in enumerate(MODES):
+        kept = [statistics.median(share(document, mode, fraction)) for fraction in fractions]
+        line(places[0], number, list(ticks), kept, f"{mode}, measured, one worker")
+        p99 = [statistics.median(r["p99_ns"] for r in rows(document, mode=mode, fraction=f, loop="open")) for f in fractions]
+        line(places[1], number, list(ticks), [value / _US for value in p99], f"{mode}, measured, one worker")
+        for place, count in enumerate(cores):
+            simulated = rows(document, "simulated", mode=mode, cores=count)
+            rates = [100 * row["per_second"] / simulated[0]["per_second"] for row in simulated]
+            label, alpha = f"{mode}, simulated, {count} cores", 1.0 - 0.5 * place
+            line(places[0], number, list(ticks), rates, label, simulated=True, alpha=alpha)
+            line(places[1], number, list(ticks), [r["p99_ns"] / _US for r in simulated], label, simulated=True, alpha=alpha)
+    places[0].set(ylabel="throughput of good requests, % of none", ylim=(0, 105))
+    places[1].set(ylabel="p99 of good requests at half the saturation, µs", yscale="log")
+    for axes in places:
+        axes.set_xticks(list(ticks), [f"{fraction:g}" for fraction in fractions])
+        axes.set_xlabel("fraction of invokes that never end")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="x-small")
+
+
+def figures(document: Document) -> list[Figure]:
+    """Throughput that is left, and how long a stuck worker's core stood still."""
+    found = []
+    for name, mode, wanted in (("preemption", PREEMPT, _PREEMPT_AT), ("watchdog", WATCHDOG, _WATCHDOG_AT)):
+        fraction = min(distinct(document["runs"], "fraction"), key=lambda value, at=wanted: abs(value - at))  # type: ignore[misc]
+        text = f"{mode}: throughput of good requests while {fraction:g} of all never end, of that without"
+        parts = medians(without=throughput(document, mode, 0.0), per_second=throughput(document, mode, fraction))
+        found.append(Figure(f"misbehaviour-{name}", text, "%", tuple(share(document, mode, fraction)), parts))
+    watchdog = document["watchdog"][WATCHDOG]
+    if watchdog["replacement_ms_max"] is not None:
+        text = "from a stuck worker's last heartbeat until its successor serves, longest"
+        parts = {"median_ms": watchdog["replacement_ms_median"], "replaced": watchdog["replaced"]}
+        found.append(Figure("replacement", text, "ms", (watchdog["replacement_ms_max"],), parts))
+    return found
+
+
+def notes(document: Document) -> list[str]:
+    """What the watchdog did."""
+    watchdog = document["watchdog"][WATCHDOG]
+    return [
+        f"an invoke may use {document['settings']['task_milliseconds_max']} ms of CPU time",
+        f"the watchdog alone: {watchdog['replaced']} workers replaced, median {watchdog['replacement_ms_median']} ms, longest "
+        f"{watchdog['replacement_ms_max']} ms after the last heartbeat",
+    ]
+
+
+EXPERIMENT = Experiment("misbehaviour", measure, table, draw, figures, notes=notes)

@@ -1,0 +1,91 @@
+"""``splinter bench yields``."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from rich.table import Table
+
+from splinter.bench.experiments.experiment import Document, Experiment, distinct, rows
+from splinter.bench.experiments.picture import line
+from splinter.bench.experiments.yields import COMPILER, LONG, MODES, NONE, SMALL, measure
+from splinter.bench.figure import Figure, medians
+
+_LOAD = 0.7  # where the paper shows it, and the bound is set
+_US = 1e3
+
+
+def value(found: list[dict[str, Any]], field: str) -> float:
+    """The median of a field over the rounds."""
+    return statistics.median(row[field] for row in found if row[field] is not None)
+
+
+def table(document: Document) -> Table:
+    """Latencies of both kinds by load and mode."""
+    made = Table("offered load", "a second", "", title="latencies in µs, medians of the rounds; measured", title_justify="left")
+    for mode in MODES:
+        for percentile in ("p50", "p99"):
+            made.add_column(f"{mode}, {percentile}", justify="right")
+    for load in distinct(document["runs"], "load"):
+        for kind in (SMALL, LONG):
+            cells = []
+            for mode in MODES:
+                found = rows(document, mode=mode, load=load, kind=kind)
+                cells += [f"{value(found, f'{p}_ns') / _US:,.1f}" for p in ("p50", "p99")]
+            offered = value(rows(document, load=load, kind=kind), "offered")
+            made.add_row(f"{load:.0%}", f"{offered:,.0f}", kind, *cells)
+    return made
+
+
+def draw(document: Document, figure: Any) -> None:
+    """p99 and median of the small requests: measured on one core with the simulation beside it, simulated on more."""
+    cores = [count for count in distinct(document["simulated"], "cores") if count > 1]
+    places = figure.subplots(1, 1 + len(cores))
+    loads = distinct(document["runs"], "load")
+    for number, mode in enumerate(MODES):
+        for percentile, width in (("p99_ns", 1.0), ("p50_ns", 0.4)):
+            found = [value(rows(document, mode=mode, load=load, kind=SMALL), percentile) / _US for load in loads]
+            line(places[0], number, loads, found, f"{mode}, {percentile[:3]}", alpha=width)
+        for axes, count in zip(places, (1, *cores), strict=True):
+            path = 0.0 if count > 1 else _path_ns(document)
+            simulated = rows(document, "simulated", cores=count, mode=mode, kind=SMALL)
+            x, y = [row["load"] for row in simulated], [(row["p99_ns"] + path) / _US for row in simulated]
+            line(axes, number, x, y, f"{mode}, p99, simulated", simulated=True)
+    places[0].set_title("measured, one worker (dashed: simulated)")
+    for axes, count in zip(places[1:], cores, strict=True):
+        axes.set_title(f"simulated, {count} cores, at the server")
+    for axes in places:
+        axes.set(yscale="log", xlabel="load, share of saturation", ylabel="small requests, µs")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="x-small")
+
+
+def _path_ns(document: Document) -> float:
+    """What network and client take: the measured median at the least load less the simulated one."""
+    least = min(distinct(document["runs"], "load"))
+    (simulated,) = rows(document, "simulated", cores=1, mode=COMPILER, kind=SMALL, load=least)
+    return value(rows(document, mode=COMPILER, load=least, kind=SMALL), "p50_ns") - float(simulated["p50_ns"])
+
+
+def figures(document: Document) -> list[Figure]:
+    """``yields``: p99 of the small requests without yields over with the compiler's."""
+    load = min(distinct(document["runs"], "load"), key=lambda load: abs(load - _LOAD))
+    without, compiled = (
+        [row["p99_ns"] for row in rows(document, mode=mode, load=load, kind=SMALL)] for mode in (NONE, COMPILER)
+    )
+    text = f"p99 of small requests at {load:.0%} of saturation: without yields over with the compiler's"
+    ratios = tuple(a / b for a, b in zip(without, compiled, strict=True))
+    return [Figure("yields", text, "×", ratios, medians(without_ns=without, compiler_ns=compiled))]
+
+
+def notes(document: Document) -> list[str]:
+    """What the simulation was fed with."""
+    service = document["service"]
+    return [
+        f"saturation: {service['saturation']:,.0f} a second; alone, a small request takes {service['small_ns'] / _US:.2f} µs"
+        f" of the worker's core and a long one {service['long_ns'] / _US:.1f} µs, in {service['slices']:.1f} slices"
+    ]
+
+
+EXPERIMENT = Experiment("yields", measure, table, draw, figures, notes=notes)

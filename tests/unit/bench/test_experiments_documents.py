@@ -1,0 +1,100 @@
+"""Tables, figures and the documentation's section, from documents; no measurement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.table import Table
+
+from splinter.bench.experiments import locality, summary
+from splinter.bench.experiments.commands import experiment_of
+from splinter.bench.experiments.sweep import Kind, Traffic, requests_for
+from splinter.bench.experiments.traffic import zipf_shares
+from splinter.bench.goals import GOALS, SCHEDULING
+from splinter.bench.scheduling_goals import BOUNDS, EXPERIMENTS
+from splinter.errors import SplinterError
+
+MACHINE = {"processor": "a processor", "cpus": 2, "kernel": "6.18"}
+
+
+def _yields(without_ns: int, compiled_ns: int) -> dict[str, Any]:
+    p99 = {"no yields": without_ns, "the author's yields": 3000, "the compiler's yields": compiled_ns}
+    runs = [
+        {"mode": mode, "load": 0.7, "kind": kind, "offered": 1000, "p50_ns": 1000, "p99_ns": ns}
+        for mode, ns in p99.items()
+        for kind in ("small", "long")
+    ]
+    service = {"saturation": 1000.0, "small_ns": 1000.0, "long_ns": 20000.0, "slices": 4.0}
+    return {
+        "experiment": "yields", "command": "splinter bench yields", "machine": MACHINE, "runs": runs, "service": service,
+        "simulated": [],
+    }  # fmt: skip
+
+
+def _flood(p99_ns: dict[str, list[int]]) -> dict[str, Any]:
+    rates = {"offered": 1, "others_per_second": 1, "flooding_per_second": 0}
+    rest = {"p50_ns": 1, "p999_ns": 2, **rates}
+    runs = [{"mode": mode, "p99_ns": value, **rest} for mode, values in p99_ns.items() for value in values]
+    return {"experiment": "flood", "runs": runs, "settings": {"times": 10}}
+
+
+def test_yields_are_compared_where_the_bound_is_set() -> None:
+    (figure,) = experiment_of("yields").figures(_yields(12_000, 2_000))
+    assert (figure.name, figure.median) == ("yields", 6.0)
+
+
+def test_the_flood_s_rounds_are_compared_one_by_one() -> None:
+    document = _flood({"no flood": [10, 20, 10], "flood, limited": [12, 20, 20], "flood, no limit": [1, 1, 1]})
+    (figure,) = experiment_of("flood").figures(document)
+    assert figure.values == (1.2, 1.0, 2.0)
+    assert figure.median == 1.2
+
+
+def test_a_section_names_its_command_and_says_what_falls_short() -> None:
+    good, bad = summary.section(_yields(12_000, 2_000)), summary.section(_yields(6_000, 2_000))
+    for text in (good, bad):
+        assert "`splinter bench yields` on a processor, 2 CPUs, kernel 6.18" in text
+        assert "| 70% | 1,000 | small |" in text
+        assert "wanted: ≥ 5 ×" in text
+    assert "falls short" not in good
+    assert "falls short" in bad
+
+
+def test_only_what_stands_between_the_markers_is_replaced() -> None:
+    page = f"before\n{summary.BEGIN}\nold\n{summary.END}\nafter\n"
+    once = summary.rewrite(page, ["new"])
+    assert once == f"before\n{summary.BEGIN}\n\nnew\n\n{summary.END}\nafter\n"
+    assert summary.rewrite(once, ["new"]) == once
+    with pytest.raises(SplinterError):
+        summary.rewrite("no markers", ["new"])
+
+
+def test_a_table_as_markdown() -> None:
+    table = Table("a", "b")
+    table.add_row("1", "2")
+    assert summary.markdown(table) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+
+
+def test_the_core_without_the_client_has_more_to_do() -> None:
+    homes = np.arange(1024) % 2
+    for skew in locality.SKEWS:
+        ranks = locality.ranked(homes, skew)
+        assert sorted(ranks) == list(range(1024))
+        share = zipf_shares(1024, skew)[homes[ranks] == 1].sum()
+        assert 0.5 <= share == pytest.approx(locality.hot_share(homes, ranks, skew), abs=1e-3)
+
+
+def test_simulated_requests_have_the_load_and_the_homes_that_were_asked_for() -> None:
+    traffic = Traffic((Kind("small", 0.8, 100.0), Kind("long", 0.2, 1000.0)), tenants=2, homes=np.array([1, 0]))
+    requests, kind = requests_for(traffic, 2, 0.5, 100_000)
+    assert requests.work_ns.sum() / (2 * requests.arrival_ns[-1]) == pytest.approx(0.5, rel=0.03)
+    assert np.mean(kind == 1) == pytest.approx(0.2, rel=0.05)
+    assert set(requests.core) == {0, 1}
+
+
+def test_every_bound_is_a_goal_that_an_experiment_decides() -> None:
+    found = {figure for _, _, figures in EXPERIMENTS for figure in figures}
+    assert {bound.figure for bound in BOUNDS} == found
+    assert {goal.figure for goal in GOALS if goal.area == SCHEDULING} == found
