@@ -1,0 +1,67 @@
+"""The experiments as they are called, for a moment each: what they print and leave behind, not their figures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from splinter.bench.experiments import flood, locality
+from splinter.net import netns
+from splinter.server import instance as instances
+
+LIMIT_SECONDS = 250  # a first server compiles all its code
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdp]
+
+
+def _run(name: str, *arguments: str) -> dict[str, Any]:
+    command = [sys.executable, "-W", "ignore", "-m", "splinter", "bench", name, "--quick", "--json", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    out, err = process.communicate(timeout=LIMIT_SECONDS)
+    assert process.returncode == 0, err
+    assert not [name for name in netns.names() if name.split("-")[1:2] == [str(process.pid)]]
+    assert not instances.run_dir(f"bench-{process.pid}").exists()
+    document = json.loads(out)
+    assert document["experiment"] == name
+    assert document["is_quick"]
+    assert document["command"].startswith(f"splinter bench {name} --quick")
+    assert document["machine"]["cpus"] >= 1
+    assert all(figure["median"] > 0 for figure in document["figures"])
+    return document
+
+
+def test_locality(tmp_path: Path) -> None:
+    document = _run("locality", "--only", "0.99", "--picture", str(tmp_path / "locality.png"))
+    wanted = {(mode, 0.99, load) for mode in locality.MODES for load in locality.QUICK.loads}
+    assert {(run["mode"], run["skew"], run["load"]) for run in document["runs"]} == wanted
+    assert all(run["per_second"] > 0 for run in document["runs"])
+    assert document["settings"]["hot_share"]["0.99"] >= 0.5
+    assert (tmp_path / "locality.png").stat().st_size > 0
+
+
+def test_flood() -> None:
+    document = _run("flood")
+    assert [run["mode"] for run in document["runs"]] == list(flood.MODES)
+    limited, unlimited = (document["runs"][flood.MODES.index(mode)] for mode in (flood.FLOOD, flood.UNLIMITED))
+    assert limited["flooding_per_second"] < unlimited["flooding_per_second"]  # the limit holds
+
+
+def test_a_part_that_is_not_there_is_named() -> None:
+    command = [sys.executable, "-m", "splinter", "bench", "locality", "--only", "2.5"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS)
+    assert ran.returncode == 1
+    assert "2.5" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "splinter", "bench", "flood", "--picture", str(tmp_path / "flood.docx")]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS)
+    assert ran.returncode == 1
+    assert "flood.docx" in ran.stderr
+    assert "Traceback" not in ran.stderr
