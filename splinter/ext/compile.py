@@ -16,6 +16,7 @@ from splinter.ext.abi import ResultKind
 from splinter.ext.builder import TooLargeError
 from splinter.ext.check import check, check_library
 from splinter.ext.checked import Library
+from splinter.ext.checkpoints import insert_checkpoints
 from splinter.ext.desugar import desugar
 from splinter.ext.diagnostics import Findings
 from splinter.ext.effort import waits_for_store, writes
@@ -150,7 +151,10 @@ def _shared_text(module: Module, findings: Findings) -> str:
 def _back(function: ir.Function, preempt: bool) -> tuple[bytes, int]:
     """Machine code, and the bytes of the frame."""
     simplify(function)
-    if waits_for_store(function):
+    is_quick = waits_for_store(function)
+    if preempt:
+        insert_checkpoints(function)
+    if is_quick:
         try:
             return _native(function, preempt, is_quick=True)
         except TooLargeError:

@@ -13,6 +13,7 @@ from splinter.ext.ir import Block, Op
 # instructions for each.
 _CALLS_MIN = 4
 _INSTRUCTIONS_PER_CALL_MAX = 110
+_DIGESTS = {Op.CRC32, Op.HASH64}
 
 
 _WRITES = frozenset({abi.C_PUT, abi.C_PUT_IF, abi.C_DELETE})
@@ -30,27 +31,28 @@ def waits_for_store(function: ir.Function) -> bool:
     """
     blocks = function.blocks
     calls = {block for block in blocks if any(i.op is Op.HELPER for i in block.instructions)}
-    if not any(loop.isdisjoint(calls) for loop in _loops(blocks)):
+    elsewhere = {block for block in blocks if any(i.op in _DIGESTS for i in block.instructions)}  # in code that is there
+    if not any(loop.isdisjoint(calls | elsewhere) for _, loop in loops(blocks)):
         return True
     instructions = sum(len(block.instructions) for block in blocks)
     count = sum(i.op is Op.HELPER for block in calls for i in block.instructions)
     return count >= _CALLS_MIN and instructions <= count * _INSTRUCTIONS_PER_CALL_MAX
 
 
-def _loops(blocks: list[Block]) -> list[set[Block]]:
-    """The blocks of each loop: those from which its back-edge is reached without passing its head."""
+def loops(blocks: list[Block]) -> list[tuple[Block, set[Block]]]:
+    """Each back-edge's block, and the blocks of its loop: those from which it is reached without passing the loop's head."""
     predecessors: dict[Block, list[Block]] = {block: [] for block in blocks}
     for block in blocks:
         for successor in block.successors():
             predecessors[successor].append(block)
-    loops = []
+    found = []
     for block in blocks:
-        if isinstance(block.terminator, ir.Jump) and block.terminator.is_loop:
+        if isinstance(block.terminator, ir.Jump) and block.terminator.may_yield:
             loop, waiting = {block.terminator.target}, [block]
             while waiting:
                 member = waiting.pop()
                 if member not in loop:
                     loop.add(member)
                     waiting += predecessors[member]
-            loops.append(loop)
-    return loops
+            found.append((block, loop))
+    return found

@@ -107,8 +107,8 @@ class Op(Enum):
     LEADING_ZEROS = auto()  # 64 for 0
     TRAILING_ZEROS = auto()
     MATH = auto()  # call the C library's function of one float at byte ``size`` of the context
-    CRC32 = auto()  # address, length: as zlib computes it
-    HASH64 = auto()  # address, length: FNV-1a
+    CRC32 = auto()  # address, length, state: as zlib computes it, without the inversions before and behind
+    HASH64 = auto()  # address, length, state: FNV-1a
     CHECK = auto()  # bit: ends the task with ``error`` when it is 0
     LOAD = auto()  # ``size`` bytes at an address, zero-extended
     LOAD_SIGNED = auto()  # sign-extended
@@ -140,11 +140,12 @@ class Instruction:
 
 @dataclass(slots=True)
 class Jump:
-    """Go on elsewhere. ``is_loop``: a back-edge, which spends from the budget and yields when that is gone."""
+    """Go on elsewhere. ``may_yield``: a back-edge or a checkpoint, which spends ``cost`` and yields when the budget is gone."""
 
     target: Block
-    is_loop: bool = False
+    may_yield: bool = False
     line: int = 0  # of the loop, for the message of a task that takes too long
+    cost: int = 1
 
 
 @dataclass(slots=True)
@@ -186,7 +187,8 @@ class Block:
 
     def is_yield_point(self, preempt: bool) -> bool:
         """Whether the task may return to the scheduler at the end of this block and come back."""
-        return isinstance(self.terminator, Yield) or (preempt and isinstance(self.terminator, Jump) and self.terminator.is_loop)
+        terminator = self.terminator
+        return isinstance(terminator, Yield) or (preempt and isinstance(terminator, Jump) and terminator.may_yield)
 
 
 @dataclass(eq=False)
@@ -198,6 +200,7 @@ class Function:
     data: dict[bytes, int] = field(default_factory=dict)  # constant bytes and their numbers
     scratch_cells: int = 0  # 8-byte cells on the native stack
     memory_bytes: int = 0  # of the frame, behind its header: arrays, buffers, tuples
+    blocks_made: int = 0  # each has a number of its own
     registers: list[Register] = field(default_factory=list)  # by number
 
     def new_register(self, kind: Kind) -> Register:
@@ -212,7 +215,8 @@ class Function:
         return offset
 
     def new_block(self) -> Block:
-        block = Block(len(self.blocks))
+        block = Block(self.blocks_made)
+        self.blocks_made += 1
         self.blocks.append(block)
         return block
 

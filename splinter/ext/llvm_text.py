@@ -21,11 +21,9 @@ from splinter.ext import abi, ir, liveness, routines
 from splinter.ext.builder import TooLargeError
 from splinter.ext.ir import Block, Kind, Op, Operand, Register
 from splinter.ext.types import WORD_BYTES
-from splinter.limits import FRAME_BYTES, INSTRUCTIONS_MAX
+from splinter.limits import BYTES_PER_COST, DIGESTED_BYTES_PER_COST, FRAME_BYTES, INSTRUCTIONS_MAX
 
 ENTRY = "resume"
-BYTES_PER_SPEND = 64  # comparing, copying and clearing spend 1 for each of these
-DIGESTED_BYTES_PER_SPEND = 8  # crc32 and hash64
 _LINE_BITS = 8 * (abi.F_LINE - abi.F_STATE)  # state and line are stored as one word
 assert (abi.F_STATE, _LINE_BITS) == (0, 32)
 _LINE_SHIFT = 8  # a failure on its way to the exit: the line, and below it the error
@@ -246,13 +244,13 @@ class _Emitter:
 
     def _terminator(self, block: ir.Block) -> None:
         match block.terminator:
-            case ir.Jump(target=target, is_loop=is_loop, line=line):
-                if not (is_loop and self.preempt):
+            case ir.Jump(target=target, may_yield=may_yield, line=line, cost=cost):
+                if not (may_yield and self.preempt):
                     self._take_unspent()
                     self._line(f"br label %b{target.number}")
                     return
-                self.unspent += 1
-                left = self._take_unspent()
+                self.unspent += cost
+                left = self._take_unspent() or self._value(f"load i64, ptr {self._budget()}")
                 is_gone = self._value(f"icmp sle i64 {left}, 0")
                 self._line(f"br i1 {is_gone}, label %yield{block.number}, label %b{target.number}{self.unlikely}")
                 self._begin(f"yield{block.number}")
@@ -285,12 +283,12 @@ class _Emitter:
             return
         if op is Op.COPY:
             self.routines["copy"] = None
-            self._spend(self._value(f"udiv i64 {operands[2]}, {BYTES_PER_SPEND}"))
+            self._spend_for_bytes(instruction.operands[2], operands[2])
             self._line("call void @copy(" + ", ".join(f"i64 {operand}" for operand in operands) + ")")
             return
         if op is Op.CLEAR:
             self.routines["clear"] = None
-            self.unspent += instruction.size // BYTES_PER_SPEND
+            self.unspent += instruction.size // BYTES_PER_COST
             self._line(f"call void @clear(i64 {operands[0]}, i64 {instruction.size})")
             return
         assert instruction.target is not None
@@ -343,7 +341,7 @@ class _Emitter:
                 return self._pure(f"ptrtoint ptr @data{instruction.size} to i64")
             case Op.BYTES_EQUAL:
                 self.routines["bytes_equal"] = None
-                self._spend(self._value(f"udiv i64 {operands[1]}, {BYTES_PER_SPEND}"))
+                self._spend_for_bytes(instruction.operands[1], operands[1])
                 return self._value("call i1 @bytes_equal(" + ", ".join(f"i64 {operand}" for operand in operands) + ")")
             case Op.HELPER:
                 return self._helper(instruction, operands)
@@ -352,11 +350,13 @@ class _Emitter:
             case Op.CRC32 | Op.HASH64:
                 name = "crc32" if op is Op.CRC32 else "hash64"
                 self.routines[name] = None
-                self._spend(self._value(f"udiv i64 {operands[1]}, {DIGESTED_BYTES_PER_SPEND}"))
-                return self._value(f"call i64 @{name}(i64 {operands[0]}, i64 {operands[1]})")
+                self._spend(self._value(f"udiv i64 {operands[1]}, {DIGESTED_BYTES_PER_COST}"))
+                return self._value(f"call i64 @{name}(" + ", ".join(f"i64 {operand}" for operand in operands) + ")")
         raise AssertionError(op)
 
     def _helper(self, instruction: ir.Instruction, operands: list[str]) -> str:
+        if instruction.size in (abi.C_PUT, abi.C_PUT_IF):
+            self._spend_for_bytes(instruction.operands[4], operands[4])
         pointer = self._function(instruction)
         arguments = ", ".join(f"i64 {operand}" for operand in ("%context", "%frame", *operands))
         result = self._value(f"call i64 {pointer}({arguments}) nounwind")
@@ -398,6 +398,12 @@ class _Emitter:
     def _spend(self, cost: str) -> None:
         left = self._value(f"sub i64 {self._value(f'load i64, ptr {self._budget()}')}, {cost}")
         self._line(f"store i64 {left}, ptr {self._budget()}")
+
+    def _spend_for_bytes(self, length: Operand, operand: str) -> None:
+        if isinstance(length, ir.Constant):
+            self.unspent += length.value // BYTES_PER_COST
+        else:
+            self._spend(self._value(f"udiv i64 {operand}, {BYTES_PER_COST}"))
 
     def _take_unspent(self) -> str:
         """Take what the block cost, at its end: nothing looks at the budget before. What is left."""

@@ -242,7 +242,7 @@ class _Lowering(CallLowering):
         self._body(node, body, latch, after)
         self.end(ir.Jump(latch))
         self.block = latch
-        self.end(ir.Jump(head, is_loop=True, line=node.lineno))
+        self.end(ir.Jump(head, may_yield=True, line=node.lineno))
         self.block = after
 
     def _visit_For(self, node: ast.For) -> None:
@@ -271,7 +271,7 @@ class _Lowering(CallLowering):
         self.end(ir.Jump(latch))
         self.block = latch
         self.move(cursor, self.emit(Op.ADD, cursor, size))
-        self.end(ir.Jump(head, is_loop=True, line=line))
+        self.end(ir.Jump(head, may_yield=True, line=line))
         self.block = after
 
     def _kept(self, table: ir.Operand | None, view: View, size: ir.Operand) -> tuple[ir.Operand | None, View, ir.Operand]:
@@ -304,7 +304,7 @@ class _Lowering(CallLowering):
         self.end(ir.Branch(self.emit(Op.ULT, ir.word(abs(step)), distance), again, after))
         self.block = again
         self.move(counter, self.emit(Op.ADD, counter, ir.word(step)))
-        self.end(ir.Jump(head, is_loop=True, line=node.lineno))
+        self.end(ir.Jump(head, may_yield=True, line=node.lineno))
         self.block = after
 
     def _range(self, call: ast.Call) -> tuple[tuple[ir.Operand, Type], tuple[ir.Operand, Type], int]:

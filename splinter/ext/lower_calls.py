@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 
 from splinter.ext import abi, ir
 from splinter.ext.abi import ExtensionError
+from splinter.ext.author import FNV_OFFSET
 from splinter.ext.builder import NO_VIEW, Memory, Value, View
 from splinter.ext.calls import APPENDS, READS, SETS
 from splinter.ext.checked import Checked
@@ -15,13 +16,14 @@ from splinter.ext.ir import Op
 from splinter.ext.lower_expressions import ExpressionLowering, Typed, float_constant
 from splinter.ext.names import MULTIGET, STORE_METHODS
 from splinter.ext.types import ELEMENTS, F64, I64, NONE, U64, WORD_BITS, WORD_BYTES, ArrayType, Element, Type
-from splinter.limits import HELPER_COST, TABLES_MAX
+from splinter.limits import DIGEST_PIECE_BYTES, HELPER_COST, TABLES_MAX
 
 _HELPERS = {
     "get": abi.C_GET, "exists": abi.C_GET, "version": abi.C_GET, "put": abi.C_PUT, "put_if": abi.C_PUT_IF,
     "delete": abi.C_DELETE, "now_ns": abi.C_NOW_NS, "log": abi.C_LOG,
 }  # fmt: skip
 _ALWAYS_THERE = frozenset({"exists", "version", "put", "delete"})
+_CRC32_INVERSION = 0xFFFFFFFF
 _BIT_OPS = {"popcount": Op.POPCOUNT, "clz": Op.LEADING_ZEROS, "ctz": Op.TRAILING_ZEROS}
 
 
@@ -158,9 +160,27 @@ class CallLowering(ExpressionLowering, ABC):
         return self.emit(Op.OR, left, self.emit(Op.LSHR, value, self.emit(Op.SUB, ir.word(32), count)))
 
     def _call_crc32(self, node: ast.Call) -> ir.Operand:
+        """Piece by piece, so that a long one yields between."""
         assert isinstance(node.func, ast.Name)
+        is_crc = node.func.id == "crc32"
         view = self.view(node.args[0])
-        return self.emit(Op.CRC32 if node.func.id == "crc32" else Op.HASH64, view.address, view.length)
+        address, left, state = (self.function.new_register(ir.Kind.WORD) for _ in range(3))
+        self.move(address, view.address)
+        self.move(left, view.length)
+        self.move(state, ir.word(_CRC32_INVERSION if is_crc else FNV_OFFSET))
+        head, latch, after = (self.function.new_block() for _ in range(3))
+        self.end(ir.Jump(head))
+        self.block = head
+        most = ir.word(DIGEST_PIECE_BYTES)
+        piece = self.select(self.emit(Op.ULT, left, most), left, most)
+        self.move(state, self.emit(Op.CRC32 if is_crc else Op.HASH64, address, piece, state, line=node.lineno))
+        self.move(address, self.emit(Op.ADD, address, piece))
+        self.move(left, self.emit(Op.SUB, left, piece))
+        self.end(ir.Branch(self.emit(Op.NE, left, ir.ZERO), latch, after))
+        self.block = latch
+        self.end(ir.Jump(head, may_yield=True, line=node.lineno))
+        self.block = after
+        return self.emit(Op.XOR, state, ir.word(_CRC32_INVERSION)) if is_crc else state
 
     _call_hash64 = _call_crc32
 

@@ -374,7 +374,7 @@ class ExpressionLowering(Builder):
         operator = node.ops[0]
         if isinstance(operator, ast.Is | ast.IsNot):
             return self.emit(Op.EQ if isinstance(operator, ast.Is) else Op.NE, left.address, ir.ZERO)
-        equal: ir.Operand = self.emit(Op.BYTES_EQUAL, left.address, left.length, right.address, right.length)
+        equal: ir.Operand = self.emit(Op.BYTES_EQUAL, left.address, left.length, right.address, right.length, line=node.lineno)
         if OPTIONAL_BYTES in (self.checked.types[node.left], self.checked.types[node.comparators[0]]):
             nones = [self.emit(Op.EQ, view.address, ir.ZERO) for view in (left, right)]
             equal = self.emit(Op.AND, equal, self.negate(self.emit(Op.XOR, *nones)))

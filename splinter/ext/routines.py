@@ -6,7 +6,7 @@ call it: compiling it along with each of them would take longer, and large exten
 
 from __future__ import annotations
 
-from splinter.ext.author import FNV_OFFSET, FNV_PRIME
+from splinter.ext.author import FNV_PRIME
 
 # No loop here may become a call of memcmp or bcmp: "no-builtins" says that there are none.
 _BYTES_EQUAL = """
@@ -130,12 +130,12 @@ def _crc32_table() -> list[int]:
 
 
 _BYTE_LOOP = """
-define i64 @{name}(i64 %at, i64 %n) #0 {{
+define i64 @{name}(i64 %at, i64 %n, i64 %start) #0 {{
 entry:
   br label %head
 head:
   %i = phi i64 [0, %entry], [%i1, %body]
-  %state = phi i64 [{start}, %entry], [%next, %body]
+  %state = phi i64 [%start, %entry], [%next, %body]
   %more = icmp ult i64 %i, %n
   br i1 %more, label %body, label %done
 body:
@@ -148,16 +148,13 @@ body:
   %i1 = add i64 %i, 1
   br label %head
 done:
-  %result = xor i64 %state, {end}
-  ret i64 %result
+  ret i64 %state
 }}
 """
 _CRC32 = (
     f"@crc32_table = private unnamed_addr constant [256 x i32] [{', '.join(f'i32 {value}' for value in _crc32_table())}]"
     + _BYTE_LOOP.format(
         name="crc32",
-        start=0xFFFFFFFF,
-        end=0xFFFFFFFF,
         step="""  %low = and i64 %mixed, 255
   %q = getelementptr i32, ptr @crc32_table, i64 %low
   %r32 = load i32, ptr %q
@@ -167,7 +164,7 @@ _CRC32 = (
     )
 )
 _HASH64 = _BYTE_LOOP.format(
-    name="hash64", start=FNV_OFFSET, end=0, step=f"  %next = mul i64 %mixed, {FNV_PRIME}"
+    name="hash64", step=f"  %next = mul i64 %mixed, {FNV_PRIME}"
 )  # fmt: skip
 _ATTRIBUTES = """
 attributes #0 = { nounwind "no-builtins" }
@@ -183,6 +180,6 @@ DECLARATIONS = {  # %s is the name
     "@bytes_equal": "i1 %s(i64, i64, i64, i64)",
     "@copy": "void %s(i64, i64, i64)",
     "@clear": "void %s(i64, i64)",
-    "@crc32": "i64 %s(i64, i64)",
-    "@hash64": "i64 %s(i64, i64)",
+    "@crc32": "i64 %s(i64, i64, i64)",
+    "@hash64": "i64 %s(i64, i64, i64)",
 }

@@ -94,6 +94,7 @@ class Runner:
             self.resumes += 1
             frame["budget"] = self.budget
             code = resume(self._frame_address, self._context.ctypes.data)
+            self.resumed()
             if self._failure is not None:
                 failure, self._failure = self._failure, None
                 raise failure
@@ -102,6 +103,9 @@ class Runner:
             raised = int(frame["result"][0]) if error == ExtensionError.RAISED else 0
             raise ExtensionFault(error, compiled.name, line, raised)
         return compiled.signature.unpack(self._result(compiled.result_kind))
+
+    def resumed(self) -> None:
+        """Called after each resume, for those who want to look at the frame."""
 
     def _result(self, kind: ResultKind) -> bytes:
         word = int(self._frame["result"][0])

@@ -29,7 +29,7 @@ def simplify(function: ir.Function) -> None:
 
 def _end_of_jumps(block: Block) -> Block:
     """Where control comes to from the start of a block without any instruction. Every circle has a back-edge, so this ends."""
-    while not block.instructions and isinstance(block.terminator, ir.Jump) and not block.terminator.is_loop:
+    while not block.instructions and isinstance(block.terminator, ir.Jump) and not block.terminator.may_yield:
         block = block.terminator.target
     return block
 
@@ -45,7 +45,7 @@ def _skip_empty(block: Block) -> None:
 
 
 def _join_followers(block: Block, predecessors: dict[Block, int], joined: set[Block]) -> None:
-    while isinstance(block.terminator, ir.Jump) and not block.terminator.is_loop:
+    while isinstance(block.terminator, ir.Jump) and not block.terminator.may_yield:
         follower = block.terminator.target
         if predecessors[follower] != 1 or follower is block:
             return

@@ -39,6 +39,7 @@ _LENGTH = struct.Struct("<I")
 _TRIES = 2  # a child that had grown too large, or was killed while it was idle, has not seen the source
 _STANDARD_DESCRIPTORS = 3
 _IDLE_SECONDS = 0.05  # without a request: time for a garbage collection
+_UNCOLLECTED_MAX = 64  # sources that may be compiled before there is one all the same
 
 
 class _EndedError(Exception):
@@ -152,9 +153,12 @@ def _serve(connection: socket.socket, seconds_max: float) -> None:
     start_bytes = _memory_bytes()
     bound = start_bytes + limits.COMPILE_MEMORY_BYTES_MAX
     resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
+    uncollected = 0
     while _memory_bytes() - start_bytes < limits.COMPILE_MEMORY_BYTES_MAX // 2:
-        if not select.select([connection], [], [], _IDLE_SECONDS)[0]:
+        is_idle = not select.select([connection], [], [], _IDLE_SECONDS)[0]
+        if uncollected and (is_idle or uncollected >= _UNCOLLECTED_MAX):
             gc.collect()
+            uncollected = 0
         request = _read(connection)
         if request is None:
             return
@@ -162,6 +166,7 @@ def _serve(connection: socket.socket, seconds_max: float) -> None:
         reply = _packed(_answer(**request))
         signal.setitimer(signal.ITIMER_PROF, 0)
         connection.sendall(reply)
+        uncollected += 1
 
 
 def _answer(source: str, name: str | None, preempt: bool) -> dict[str, Any]:
