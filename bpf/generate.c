@@ -1,7 +1,7 @@
 /* For benchmarks: makes requests of the frames that BPF_PROG_TEST_RUN feeds it, and sends them out of its device. */
 #include <uapi/linux/bpf.h>
 
-#if !defined(FRAME_BYTES) || !defined(TENANT_AT) || !defined(TOKEN_AT) || !defined(SEQUENCE_AT) || !defined(ENTRIES)
+#if !defined(FRAME_BYTES) || !defined(HEADERS_BYTES) || !defined(TENANT_AT) || !defined(TOKEN_AT) || !defined(SEQUENCE_AT) || !defined(ENTRIES)
 #error "the loader defines FRAME_BYTES, offsets in the frame, and the schedule's ENTRIES, a power of two"
 #endif
 #if !defined(KEY_AT) || !defined(VALUE_AT)
@@ -17,24 +17,38 @@ struct request {
 /* Which requests, in which order, over and over. Writer: user space. */
 BPF_F_TABLE("array", u32, struct request, schedule, ENTRIES, BPF_F_MMAPABLE);
 
-/* How many were made. Writer: this program, on one CPU at a time. */
-BPF_F_TABLE("array", u32, u64, made, 1, BPF_F_MMAPABLE);
+/* How many were made, on one CPU at a time (writer: this program), and when the next one is due (both). */
+struct progress {
+    u64 made;
+    u64 gap_ns; /* between two; 0: as many as can be. Writer: user space, between runs */
+    u64 next_ns;
+    __u8 headers[HEADERS_BYTES]; /* Ethernet, IP, UDP. Writer: user space, before the first run */
+};
+BPF_F_TABLE("array", u32, struct progress, progress, 1, BPF_F_MMAPABLE);
 
 int generate(struct xdp_md *ctx)
 {
     void *frame = (void *)(long)ctx->data;
     u32 first = 0, at;
-    u64 *count = made.lookup(&first);
+    struct progress *done = progress.lookup(&first);
     struct request *request;
 
-    if (!count || frame + FRAME_BYTES > (void *)(long)ctx->data_end)
+    if (!done || frame + FRAME_BYTES > (void *)(long)ctx->data_end)
         return XDP_ABORTED;
-    at = *count & (ENTRIES - 1);
+    /* What comes too early is not sent: the frame is used again at once, until it is time. */
+    if (done->gap_ns) {
+        if (bpf_ktime_get_ns() < done->next_ns)
+            return XDP_DROP;
+        done->next_ns += done->gap_ns;
+    }
+    at = done->made & (ENTRIES - 1);
     request = schedule.lookup(&at);
     if (!request)
         return XDP_ABORTED;
-    *count += 1;
-    *(u64 *)(frame + SEQUENCE_AT) = *count;
+    done->made += 1;
+    /* Frames come back as whoever had them left them: an echo turns addresses and ports around. */
+    __builtin_memcpy(frame, done->headers, HEADERS_BYTES);
+    *(u64 *)(frame + SEQUENCE_AT) = done->made;
     *(u32 *)(frame + TENANT_AT) = request->tenant;
     *(u64 *)(frame + TOKEN_AT) = request->token;
     if (KEY_AT)

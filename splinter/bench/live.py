@@ -27,8 +27,6 @@ from splinter.wire import H_SEQUENCE, H_TENANT, H_TOKEN
 
 _SOURCE_PORT = 40_001
 _SCHEDULE_MAX = 1 << 16
-_STEP_NS = 1_000_000  # so much load is made in one system call
-_STEP_FRAMES = 4096  # in one system call when there is no rate
 _ANSWER_SECONDS_MAX = 2.0
 _QUIET_SECONDS = 0.05  # without a further reply: all have come that will
 
@@ -97,7 +95,7 @@ class LiveClient:
         self._open = contextlib.ExitStack()
         with contextlib.ExitStack() as undo, namespace(netns):
             undo.callback(self.close)
-            made = GeneratorProgram(path.device, frame(route, operation.payload), at, _schedule(workload))
+            made = GeneratorProgram(path.device, frame(route, operation.payload), FRAME_HEADER_BYTES, at, _schedule(workload))
             self._generator = self._open.enter_context(made)
             self._counter = self._open.enter_context(CountProgram(path.device, port))
             self._counter.attach()
@@ -107,19 +105,9 @@ class LiveClient:
         """Make load for ``seconds``, ``rate`` requests a second or as many as possible, and wait for the last replies."""
         before, made = self._counter.counts(), self._generator.made
         with namespace(self._netns):
-            start = now = time.monotonic_ns()
-            end = start + int(seconds * SECOND_NS)
-            sent = 0
-            while now < end:
-                if rate is None:
-                    self._generator.send(_STEP_FRAMES)
-                elif due := int((now - start) * rate / SECOND_NS) - sent:
-                    self._generator.send(due)
-                    sent += due
-                else:
-                    time.sleep(_STEP_NS / SECOND_NS)
-                now = time.monotonic_ns()
-        spent = (now - start) / SECOND_NS
+            start = time.monotonic_ns()
+            self._generator.send(seconds, int(SECOND_NS / rate) if rate else 0)
+        spent = (time.monotonic_ns() - start) / SECOND_NS
         after = self._wait_for_replies()
         counts = {status: count - before.get(status, 0) for status, count in after.items()}
         errors = {_name(status): count for status, count in counts.items() if status != Status.OK and count}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import struct
+import time
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,32 +13,50 @@ from splinter.net.xdp import syscall
 from splinter.net.xdp.program import Program, map_memory
 
 REQUEST = np.dtype([("number", "<u8"), ("tenant", "<u8"), ("token", "<u8")])  # struct request of bpf/generate.c
+_PROGRESS = np.dtype([("made", "<u8"), ("gap_ns", "<u8"), ("next_ns", "<u8")])  # struct progress
 _STATUSES = 256
+_RUNS_MAX = (1 << 31) - 1  # of the program in one call
+_ALARM_AGAIN_SECONDS = 0.01  # should the first signal come before the call
 
 
 class GeneratorProgram(Program):
     """``bpf/generate.c``: writes the numbers of a schedule into the frames that it is fed, and sends them out of the device.
 
     ``places``: offsets in the frame of ``TENANT_AT``, ``TOKEN_AT``, ``SEQUENCE_AT``, ``KEY_AT`` and ``VALUE_AT``; 0: not
-    written. ``schedule``: ``REQUEST[n]``, n a power of two. It is never attached.
+    written. The first ``headers_bytes`` of a frame are made anew each time. ``schedule``: ``REQUEST[n]``, n a power of two.
     """
 
-    def __init__(self, ifname: str, frame: bytes, places: Mapping[str, int], schedule: np.ndarray) -> None:
-        defines = {"FRAME_BYTES": len(frame), "ENTRIES": len(schedule), **places}
-        super().__init__(ifname, "generate.c", "generate", defines, ["schedule", "made"])
+    def __init__(self, ifname: str, frame: bytes, headers_bytes: int, places: Mapping[str, int], schedule: np.ndarray) -> None:
+        defines = {"FRAME_BYTES": len(frame), "HEADERS_BYTES": headers_bytes, "ENTRIES": len(schedule), **places}
+        super().__init__(ifname, "generate.c", "generate", defines, ["schedule", "progress"])
         self._frame = frame
         memory = map_memory(self.map_fd("schedule"), schedule.nbytes)
         np.frombuffer(memory, REQUEST, len(schedule))[:] = schedule
-        self._made = np.frombuffer(map_memory(self.map_fd("made"), struct.calcsize("<Q")), np.uint64, 1)
+        memory = map_memory(self.map_fd("progress"), _PROGRESS.itemsize + headers_bytes)
+        self._progress = np.frombuffer(memory, _PROGRESS, 1)
+        memory[_PROGRESS.itemsize : _PROGRESS.itemsize + headers_bytes] = frame[:headers_bytes]
 
     @property
     def made(self) -> int:
         """How many frames were made."""
-        return int(self._made[0])
+        return int(self._progress["made"][0])
 
-    def send(self, count: int) -> None:
-        """Make and send so many frames, on the calling CPU; returns when they are with the device."""
-        syscall.run_live(self.program_fd, self._frame, self.ifindex, count)
+    def send(self, seconds: float, gap_ns: int = 0) -> None:
+        """Make and send frames on the calling CPU for so long, one each ``gap_ns``; 0: as many as can be sent.
+
+        Called by the main thread: an alarm signal ends it. (Setting up takes the kernel some 20 ms, hence one call for all.)
+        """
+        before = signal.signal(signal.SIGALRM, lambda number, frame: None)
+        self._progress["gap_ns"] = gap_ns
+        self._progress["next_ns"] = time.monotonic_ns()
+        signal.setitimer(signal.ITIMER_REAL, seconds, _ALARM_AGAIN_SECONDS)
+        try:
+            syscall.run_live(self.program_fd, self._frame, self.ifindex, _RUNS_MAX)
+        except InterruptedError:
+            pass
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
 
 
 class CountProgram(Program):

@@ -12,14 +12,15 @@ import pytest
 from splinter.bench.afxdp_client import AfxdpClient
 from splinter.bench.echo import EchoLimit, _turn_around
 from splinter.bench.frames import FRAME_HEADER_BYTES
+from splinter.bench.live import LiveClient
 from splinter.bench.path import find
-from splinter.bench.workload import echo
+from splinter.bench.workload import Account, echo, get_operation, uniform
 from splinter.errors import TransportUnavailableError
 from splinter.limits import CHUNKS_PER_QUEUE, PORT_DEFAULT, REQUEST_HEADER_BYTES
 from splinter.net import netns
 from splinter.net.afxdp import Umem, XskSocket
 from splinter.net.lab import Lab
-from splinter.net.xdp import RedirectProgram
+from splinter.net.xdp import EchoProgram, RedirectProgram
 
 pytestmark = pytest.mark.xdp
 
@@ -124,3 +125,17 @@ def test_nothing_is_left_when_construction_fails(lab: Lab) -> None:
     with netns.inside(lab.client.namespace), AfxdpClient(path) as client:
         client.flight.timeout_ns = 50_000_000
         assert client.run_exactly(echo(100), depth=1, requests=1).lost == 1
+
+
+@pytest.mark.parametrize("rate", [5000, None])
+def test_load_from_within_the_kernel_comes_back_from_the_driver(lab: Lab, rate: float | None) -> None:
+    path = find(lab.server.address, lab.client.namespace)
+    with netns.inside(lab.server.namespace):
+        program = EchoProgram(lab.server.device, PORT_DEFAULT)
+        program.attach()
+    with program, LiveClient(path, uniform(get_operation(Account(1, 2)), 100), netns=lab.client.namespace) as client:
+        result = client.run(0.1, rate)
+        assert result.answered == result.sent > 400  # also of frames that were used before, and came back turned around
+        assert result.errors == {}
+        if rate:
+            assert result.sent == pytest.approx(500, abs=5)
