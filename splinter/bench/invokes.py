@@ -9,10 +9,13 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 
+import numpy as np
+
 from splinter.bench.session import Session
 from splinter.bench.workload import (
     KEY_BYTES_DEFAULT,
     NUMBER_BYTES,
+    SCHEDULE_ENTRIES,
     VALUE_BYTES_DEFAULT,
     Account,
     Operation,
@@ -29,6 +32,8 @@ from splinter.ext.library import entry
 CHAIN_STEPS = 8
 _CHAIN_TABLE = 2
 _U64 = struct.Struct("<Q")
+_SEED = 20180919
+_LISTS = 32  # of keys to aggregate; as many operations
 
 
 def invoke_get(
@@ -71,3 +76,22 @@ def chains(session: Session, count: int, steps: int = CHAIN_STEPS) -> tuple[Work
     scan = invoke_operation(account, "scan", arguments, number_at=NUMBER_BYTES, reply=bytes(NUMBER_BYTES))
     step = replace(get_operation(account, NUMBER_BYTES, NUMBER_BYTES), reply=None)  # the next key, not its own
     return uniform(step, len(numbers)), uniform(scan, len(numbers))
+
+
+def aggregates(session: Session, account: Account, records: int, keys: int) -> tuple[Workload, list[list[int]]]:
+    """Invokes of ``aggregate`` over lists of ``records`` of the benchmark's objects, and these lists of their numbers.
+
+    A value begins with its key's number, so the schedule's number is the sum to expect.
+    """
+    session.use_stack()
+    signature = session.client(account).install(entry("aggregate").sources["aggregate"]).signature
+    random = np.random.default_rng(_SEED)
+    prefix = key_template()[:-NUMBER_BYTES]
+    lists = random.integers(0, keys, (_LISTS, records))
+    operations = []
+    for numbers in lists.tolist():
+        packed = b"".join(prefix + _U64.pack(number) for number in numbers)
+        arguments = signature.pack((account.table, KEY_BYTES_DEFAULT, packed))
+        operations.append(invoke_operation(account, "aggregate", arguments, reply=bytes(NUMBER_BYTES)))
+    choice = random.integers(0, _LISTS, SCHEDULE_ENTRIES, dtype=np.uint8)
+    return Workload("aggregate", tuple(operations), choice, lists.sum(axis=1)[choice]), lists.tolist()

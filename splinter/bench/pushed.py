@@ -6,26 +6,15 @@ import struct
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
 from splinter.bench.figure import Figure, medians
-from splinter.bench.invokes import CHAIN_STEPS, chains, get_by_invoke
+from splinter.bench.invokes import CHAIN_STEPS, aggregates, chains, get_by_invoke
 from splinter.bench.process import pinned
 from splinter.bench.session import SLICE_SECONDS, Session
 from splinter.bench.workload import (
-    KEY_BYTES_DEFAULT,
-    NUMBER_BYTES,
-    SCHEDULE_ENTRIES,
-    Account,
-    Workload,
     get_operation,
-    invoke_operation,
-    key_template,
     put_operation,
     uniform,
 )
-from splinter.client import Client
-from splinter.ext.library import entry
 
 RECORDS = 4
 DEPTH = 64
@@ -72,22 +61,22 @@ def _chain(session: Session, rounds: Rounds) -> Figure:
 def _records(session: Session, rounds: Rounds) -> list[Figure]:
     account = session.tenant()
     invoke = get_by_invoke(session, account, rounds.keys)
-    lists = _aggregates(account, session.client(account), rounds.keys)
+    lists, _ = aggregates(session, account, RECORDS, rounds.keys)
     native = uniform(get_operation(account), rounds.keys)
     with pinned(session.client_core):
         session.load.preload(put_operation(account), rounds.keys)
-    gets, aggregates, invokes = [], [], []
+    gets, sums, invokes = [], [], []
     for _ in range(rounds.count):
         gets.append(session.slice(native, DEPTH, rounds.seconds).per_second)
-        aggregates.append(session.slice(lists, DEPTH, rounds.seconds).per_second)
+        sums.append(session.slice(lists, DEPTH, rounds.seconds).per_second)
         invokes.append(session.slice(invoke, DEPTH, rounds.seconds).per_second)
     return [
         Figure(
             "aggregate",
             f"{RECORDS} records added up: by one invoke over by {RECORDS} gets, throughput at depth {DEPTH}",
             "×",
-            tuple(RECORDS * a / g for g, a in zip(gets, aggregates, strict=True)),
-            medians(gets_per_second=gets, invokes_per_second=aggregates),
+            tuple(RECORDS * a / g for g, a in zip(gets, sums, strict=True)),
+            medians(gets_per_second=gets, invokes_per_second=sums),
         ),
         Figure(
             "invoke-throughput",
@@ -97,18 +86,3 @@ def _records(session: Session, rounds: Rounds) -> list[Figure]:
             medians(gets_per_second=gets, invokes_per_second=invokes),
         ),
     ]
-
-
-def _aggregates(account: Account, client: Client, keys: int) -> Workload:
-    """Sums over lists of keys. A value begins with its key's number, so the schedule's number is the sum to expect."""
-    signature = client.install(entry("aggregate").sources["aggregate"]).signature
-    random = np.random.default_rng(_SEED)
-    prefix = key_template()[:-NUMBER_BYTES]
-    lists = random.integers(0, keys, (_LISTS, RECORDS))
-    operations = []
-    for numbers in lists.tolist():
-        packed = b"".join(prefix + _U64.pack(number) for number in numbers)
-        arguments = signature.pack((account.table, KEY_BYTES_DEFAULT, packed))
-        operations.append(invoke_operation(account, "aggregate", arguments, reply=bytes(NUMBER_BYTES)))
-    choice = random.integers(0, _LISTS, SCHEDULE_ENTRIES, dtype=np.uint8)
-    return Workload("aggregate", tuple(operations), choice, lists.sum(axis=1)[choice])

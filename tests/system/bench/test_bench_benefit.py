@@ -1,0 +1,28 @@
+"""The comparison of code at the data with gets: every answer is right, every way is measured."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from splinter.bench import benefit
+from splinter.bench.benefit_cases import AGGREGATION, FORESTS, TAO, TREE, WAYS, Sizes
+from splinter.bench.local_server import lab_server
+from splinter.bench.session import Session
+
+SIZES = Sizes(steps=(1, 5), records=(1, 4), paths=20, keys=200, users=5, associations=12)
+
+
+@pytest.mark.slow
+@pytest.mark.xdp
+@pytest.mark.redis
+def test_every_question_is_asked_in_every_way() -> None:
+    effort = benefit.Effort(rounds=1, seconds=0.02, sizes=SIZES)
+    said: list[str] = []
+    with lab_server(max(os.sched_getaffinity(0)), memory="64MiB") as info, Session(info) as session:
+        rows = benefit.measure(session, effort, True, said.append)
+    asked = [(TREE, 1), (TREE, 5), (AGGREGATION, 1), (AGGREGATION, 4), (TAO, SIZES.page), (FORESTS, 20)]
+    assert [(row["case"], row["x"], row["way"]) for row in rows] == [(*question, way) for question in asked for way in WAYS]
+    assert all(row["time_ns"]["min"] > 0 and row["per_second"]["min"] > 0 for row in rows)
+    assert len(said) == effort.steps()
