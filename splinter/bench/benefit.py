@@ -17,7 +17,6 @@ from functools import partial
 from typing import Any
 
 from splinter.bench.benefit_cases import GETS, INVOKE, Point, Sizes, points
-from splinter.bench.clock import SECOND_NS
 from splinter.bench.process import pinned
 from splinter.bench.redis import RedisServer
 from splinter.bench.report import spread
@@ -25,6 +24,7 @@ from splinter.bench.rival import CONNECTIONS
 from splinter.bench.session import SLICE_WARMUP_SECONDS, Session
 from splinter.bench.text_client import Script, TextClient
 from splinter.errors import SplinterError
+from splinter.native.clock import SECOND_NS
 
 _FAN_MAX = 64  # independent gets that are under way at a time
 _SLICE_FACTORS = (1, 4, 16)

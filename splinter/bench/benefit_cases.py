@@ -46,7 +46,6 @@ _U64, _PAIR, _TRIPLE = struct.Struct("<Q"), struct.Struct("<QQ"), struct.Struct(
 _SEED = 20180919
 _CHECKS = 5  # of Splinter's answers, in each case
 _FOREST_CALLS = 64  # different rows
-_OPERATIONS_MAX = 256  # of a workload
 
 
 @dataclass(frozen=True)
@@ -193,7 +192,7 @@ def _associations(session: Session, server: RedisServer | None, sizes: Sizes) ->
     operations = [
         _get_of(replace(account, table=table), key) for pair in zip(heads, page_keys, strict=True)
         for table, key in zip((LISTS, PAGES), pair, strict=True)
-    ][: 2 * (_OPERATIONS_MAX // 2)]  # fmt: skip
+    ]  # fmt: skip
     gets = _in_turn("get", operations)
     arguments = signature.pack((0, kind, 0, sizes.page))
     asked = invoke_operation(account, "assoc_range", arguments, number_at=0)
@@ -231,7 +230,7 @@ def _forests(session: Session, server: RedisServer | None, sizes: Sizes) -> Iter
         _check(FORESTS, client.invoke("forest", model=number, row=row), answer)
     operations = [_get_of(account, key, fragment) for key, value in items for fragment in range(_fragments(value))]
     packets = len(operations)
-    gets = _in_turn("get", operations[:_OPERATIONS_MAX])
+    gets = _in_turn("get", operations)
     invokes = [invoke_operation(account, "forest", signature.pack((number, row))) for row in chosen]
     scripts = {}
     if server is not None:
@@ -247,7 +246,7 @@ def _forests(session: Session, server: RedisServer | None, sizes: Sizes) -> Iter
 
 
 def _in_turn(name: str, operations: list[Operation]) -> Workload:
-    choice = np.resize(np.arange(len(operations), dtype=np.uint8), SCHEDULE_ENTRIES // len(operations) * len(operations))
+    choice = np.resize(np.arange(len(operations), dtype=np.uint16), SCHEDULE_ENTRIES // len(operations) * len(operations))
     return Workload(name, tuple(operations), choice, np.zeros(len(choice), np.int64))
 
 
