@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from splinter.bench import commands as experiment_commands, goals_commands, report_commands, run_commands
+from splinter.bench import goals_commands, profile_command, report_commands, run_commands
+from splinter.bench.experiments import commands as experiment_commands
 from splinter.bench.load import DEPTH_MAX
 from splinter.bench.local_server import lab_server
 from splinter.bench.progress import progress
@@ -103,3 +104,4 @@ goals_commands.register(bench_app)
 run_commands.register(bench_app)
 experiment_commands.register(bench_app)
 report_commands.register(bench_app)
+profile_command.register(bench_app)

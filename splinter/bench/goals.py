@@ -12,7 +12,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from splinter.bench import arithmetic, compile_time, installs, pushed, restart, scheduling_goals, suite_figures, worker_time
+from splinter.bench import (
+    arithmetic,
+    compile_time,
+    installs,
+    many_tenants,
+    pushed,
+    restart,
+    scheduling_goals,
+    suite_figures,
+    worker_time,
+)
 from splinter.bench.figure import Figure
 from splinter.bench.local_server import lab_server
 from splinter.bench.session import Session
@@ -81,6 +91,7 @@ GOALS = (
     _at_least(RIVALS, "fcall-throughput", 8),
     _at_least(RIVALS, "fcall-latency", 10),
     _at_least(RIVALS, "chain-redis", 8),
+    _at_least(RIVALS, "tenants-throughput", 95),
     _at_most(RIVALS, "worker-get", 120),
     _at_most(RIVALS, "tenant-memory", 2048),
     _at_most(RIVALS, "object-overhead", 64),
@@ -97,6 +108,7 @@ class Effort:
     arithmetic: arithmetic.Rounds = field(default_factory=arithmetic.Rounds)
     pushed: pushed.Rounds = field(default_factory=pushed.Rounds)
     installs: installs.Counts = field(default_factory=installs.Counts)
+    many_tenants: many_tenants.Rounds = field(default_factory=many_tenants.Rounds)
     compiles: int = compile_time.ROUNDS_DEFAULT
     restarts: int = restart.ROUNDS_DEFAULT
     store_bytes: int = worker_time.STORE_BYTES_MIN
@@ -177,6 +189,12 @@ def measurings(effort: Effort) -> list[Measuring]:
             "functions pushed into the store",
             ("chain", "aggregate", "invoke-throughput"),
             partial(pushed.measure, rounds=effort.pushed),
+            needs_server=True,
+        ),
+        Measuring(
+            f"gets of {effort.many_tenants.tenants:,} tenants",
+            ("tenants-throughput",),
+            partial(many_tenants.measure, rounds=effort.many_tenants),
             needs_server=True,
         ),
         Measuring("restarts", ("restart",), partial(restart.measure, rounds=effort.restarts), needs_server=True),

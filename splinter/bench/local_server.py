@@ -24,8 +24,10 @@ MEMORY_DEFAULT = "512MiB"
 
 
 @contextlib.contextmanager
-def running_server(instance: str, *arguments: str) -> Generator[InstanceInfo]:
+def running_server(instance: str, *arguments: str, environment: dict[str, str] | None = None) -> Generator[InstanceInfo]:
     """``splinter serve`` with these arguments, under an instance name, until the block is left.
+
+    ``environment`` is added to this process's.
 
     Yields what the server says of itself once it answers. Raises :class:`SplinterError` when it does not start. Any
     :class:`SplinterError` that leaves the context carries the end of what the server printed as a note.
@@ -33,7 +35,8 @@ def running_server(instance: str, *arguments: str) -> Generator[InstanceInfo]:
     command = [sys.executable, "-m", "splinter", "serve", "--instance", instance, *arguments]
     with tempfile.TemporaryFile("w+") as log:
         # A session of its own: Ctrl-C at the terminal is for this process, which then stops the server in order.
-        server = start(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        variables = os.environ | (environment or {})
+        server = start(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=variables)
         try:
             yield _wait_until_ready(instance, server)
         except SplinterError as error:
@@ -46,10 +49,13 @@ def running_server(instance: str, *arguments: str) -> Generator[InstanceInfo]:
 
 
 @contextlib.contextmanager
-def lab_server(core: int, *, memory: str = MEMORY_DEFAULT) -> Generator[InstanceInfo]:
+def lab_server(
+    core: int, *, memory: str = MEMORY_DEFAULT, environment: dict[str, str] | None = None
+) -> Generator[InstanceInfo]:
     """A lab of its own, and in it a server with one worker on CPU ``core``. Raises what :func:`running_server` does."""
     name = f"bench-{os.getpid()}"
-    with Lab(name), running_server(name, "--lab", name, "--cores", str(core), "--memory", memory) as info:
+    arguments = ("--lab", name, "--cores", str(core), "--memory", memory)
+    with Lab(name), running_server(name, *arguments, environment=environment) as info:
         yield info
 
 

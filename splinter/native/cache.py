@@ -48,7 +48,8 @@ def _cache_root() -> Path:
 def configure() -> Path:
     """Point Numba at the cache folder of these sources, remove folders of other sources beyond the newest three."""
     root = _cache_root()
-    build = "-kill-points" if os.environ.get("SPLINTER_KILL_POINTS") == "1" else ""  # see splinter.store.kill_points
+    builds = ("KILL_POINTS", "PROFILE")  # see splinter.store.kill_points, splinter.worker.stages
+    build = "".join(f"-{name.lower()}" for name in builds if os.environ.get(f"SPLINTER_{name}") == "1")
     folder = root / f"numba-{source_digest()}{build}"
     os.environ["NUMBA_CACHE_DIR"] = str(folder)
     if "numba" in sys.modules:  # it has read its environment already; functions look here when they are decorated

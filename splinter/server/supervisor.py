@@ -40,6 +40,7 @@ from splinter.server.xdp_transport import XdpTransport
 from splinter.store.region import Region
 from splinter.store.store import Store
 from splinter.wire import Opcode
+from splinter.worker import stages
 from splinter.worker.layout import STATE_SLEEPING
 from splinter.worker.memory import WorkerMemory, introduce
 from splinter.worker.texts import build_texts
@@ -384,6 +385,7 @@ class Supervisor:
                         if count
                     },
                     **{name: int(counters[name]) for name in counters.dtype.names[2:]},
+                    **({"stages": dict(zip(stages.NAMES, map(int, block["stages"]), strict=False))} if stages.ENABLED else {}),
                 }
             )
         assert self._transport is not None

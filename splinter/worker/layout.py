@@ -16,6 +16,7 @@ from splinter.layout import offset
 from splinter.wire import Opcode
 
 STATE_STARTING, STATE_RUNNING, STATE_SLEEPING, STATE_STOPPED = range(4)
+STAGES_MAX = 12  # of a profile
 OPCODES = len(Opcode) + 1  # the last counter: unknown opcodes
 STATUSES = len(Status)
 
@@ -186,6 +187,9 @@ WORKER = np.dtype(
         ("batch", "<u8"),  # address of BATCH[RX_BATCH]
         ("poll_fds", "<u8"),  # address of struct pollfd[queues + 1]
         ("counters", COUNTERS),
+        # Only when it is profiled (splinter.worker.stages).
+        ("stages", "<u8", STAGES_MAX),  # ticks of the time-stamp counter by stage
+        ("stage_from", "<u8"),  # when the stage began that is under way
     ],
     align=True,
 )
@@ -235,6 +239,8 @@ W_TASK_MILLISECONDS_MAX = offset(WORKER, "task_milliseconds_max")
 W_CYCLES_PER_MILLISECOND = offset(WORKER, "cycles_per_millisecond")
 W_EXTENSION_COUNTERS = offset(WORKER, "extension_counters")
 W_TENANT_COUNTERS = offset(WORKER, "tenant_counters")
+W_STAGES = offset(WORKER, "stages")
+W_STAGE_FROM = offset(WORKER, "stage_from")
 W_IDLE_SPIN_NS = offset(WORKER, "idle_spin_ns")
 W_SOCKETS = offset(WORKER, "sockets")
 W_QUEUES = offset(WORKER, "queues")

@@ -98,6 +98,7 @@ from splinter.worker.layout import (
 )
 from splinter.worker.once import answer, begin_task, recall, refuse_once, settle_task
 from splinter.worker.reply import BODY_BYTES_MAX, HEADER_BYTES, count, finish, refuse, refuse_extension_error
+from splinter.worker.stages import EXTENSION, SERVE, stage
 
 PENDING = -1  # the task lives on; its reply comes later
 
@@ -238,7 +239,9 @@ def _resume(w: int, task: int, tenant: int, budget: int) -> tuple[int, int]:
     frame = load64(task + T_FRAME)
     store64(frame + F_BUDGET, budget)
     store64_release(w + W_RUNNING_TASK, task)
+    stage(w, SERVE)
     outcome = call_resume(load64(task + T_CODE), frame, load64(w + W_CONTEXT))
+    stage(w, EXTENSION)
     used = end_resume(w, tenant)
     store64_release(w + W_RUNNING_TASK, 0)
     count(w + N_RESUMES)

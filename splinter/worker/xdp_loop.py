@@ -69,6 +69,7 @@ from splinter.worker.look_ahead import look_ahead
 from splinter.worker.receive import take_batch
 from splinter.worker.reply import DROP, count
 from splinter.worker.requests import PENDING, handle
+from splinter.worker.stages import IDLE, KICK, PARSE, PREFETCH, RECEIVE, RECYCLE, REPLY, SERVE, TURN, stage
 from splinter.worker.steal import steal_batch, wake_sibling
 from splinter.worker.tasks import end_task, run_slice, tasks_reset
 from splinter.worker.turn import beat, begin_turn, sleep_in_poll
@@ -85,6 +86,7 @@ _RECLAIM_PER_TURN = 128  # slots moved from limbo to the free lists
 def serve_queue(w: int, queue: int) -> int:
     """One batch of one queue; returns how many packets it had."""
     received = take_batch(w, load32(w + W_INDEX), queue, 1, limits.RX_BATCH)
+    stage(w, RECEIVE)
     if received > 0:
         _answer(w, queue, received)
         if rx_available(load64(w + W_SOCKETS + queue * 8)) >= limits.WAKE_BACKLOG:
@@ -96,7 +98,9 @@ def serve_queue(w: int, queue: int) -> int:
 def _answer(w: int, queue: int, received: int) -> None:
     """Serve the packets of the batch, which all came in by one queue, and send the replies."""
     _find_payloads(w, received)
+    stage(w, PARSE)
     look_ahead(w, received)
+    stage(w, PREFETCH)
     xsk = load64(w + W_SOCKETS + queue * 8)
     me = load32(w + W_INDEX)
     chunks, umem, batch = load64(w + W_CHUNKS), load64(w + W_UMEM), load64(w + W_BATCH)
@@ -113,17 +117,20 @@ def _answer(w: int, queue: int, received: int) -> None:
             reply = DROP
         else:
             reply = handle(w, frame + PAYLOAD_OFFSET, length, queue, address, load64(entry + B_RECORD))
+        stage(w, SERVE)
         if reply > 0:
             tx_write(xsk, position + sent, address, turn_around(frame, reply))
             mark(chunks, address, chunk_word(KIND_TX, me, me, queue, position + sent))
             sent += 1
         elif reply == DROP:
             return_chunk(w, queue, address)
+        stage(w, REPLY)
     if sent > 0:
         tx_publish(xsk, position + sent)
         _kick(w, xsk, sent)
     if completion_available(xsk) >= _RECYCLE_FROM:
         recycle(w, queue)
+    stage(w, RECYCLE)
     end_batch(w, received, tasks_before)
 
 
@@ -139,7 +146,9 @@ def _find_payloads(w: int, received: int) -> None:
 
 @njit(cache=True)
 def _kick(w: int, xsk: int, sent: int) -> None:
+    stage(w, REPLY)
     kick(xsk)
+    stage(w, KICK)
     count(w + N_KICKS)
     store64(w + N_TRANSMITTED, load64(w + N_TRANSMITTED) + sent)
 
@@ -226,6 +235,7 @@ def serve_xdp(w: int) -> None:
     """Serve until the block's ``stop`` is set. Run in the worker's process, with everything in the block set up."""
     tasks_reset(w)
     idle_until_now(w)
+    stage(w, IDLE)  # what a predecessor spent since its last mark, too
     queues = load32(w + W_QUEUES)
     store, me = load64(w + W_STORE), load32(w + W_INDEX)
     for queue in range(queues):
@@ -249,11 +259,13 @@ def serve_xdp(w: int) -> None:
             if turn % _BEAT_EVERY == 0:
                 beat(w)
             idle_from = 0
+            stage(w, TURN)
             continue
         for queue in range(queues):
             _tidy(w, queue)
         found = _spin(w, queues)
         idle_until_now(w)
+        stage(w, IDLE)
         if found:
             continue
         now = beat(w)

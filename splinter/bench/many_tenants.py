@@ -1,0 +1,54 @@
+"""What many tenants cost: gets of 1,024 tenants by turns beside gets of one, of equally many objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from splinter.bench.figure import Figure, medians
+from splinter.bench.process import pinned
+from splinter.bench.session import SLICE_SECONDS, Session
+from splinter.bench.workload import KEYS_DEFAULT, Account, Operation, Workload, get_operation, put_operation, uniform
+
+TENANTS = 1024
+DEPTH = 64
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """A round is a slice of each of the two workloads, beside each other."""
+
+    count: int = 25
+    seconds: float = SLICE_SECONDS
+    tenants: int = TENANTS
+    keys: int = KEYS_DEFAULT
+
+
+_DEFAULTS = Rounds()
+
+
+def measure(session: Session, rounds: Rounds = _DEFAULTS) -> list[Figure]:
+    """``tenants-throughput``. Raises :class:`SplinterError` when objects cannot be stored."""
+    accounts = tuple(session.tenant() for _ in range(rounds.tenants))
+    alone = session.tenant()
+    order = uniform(get_operation(alone), rounds.keys).keys
+    one = uniform(get_operation(alone), rounds.keys)
+    many = _spread(get_operation(alone), order, accounts)
+    with pinned(session.client_core):
+        session.load.preload(put_operation(alone), rounds.keys)
+        load = _spread(put_operation(alone), np.arange(rounds.keys, dtype=np.int64), accounts)
+        session.load.run_to_success(load, f"could not store the {rounds.keys} objects of {len(accounts)} tenants")
+    ones, manies = [], []
+    for _ in range(rounds.count):
+        ones.append(session.slice(one, DEPTH, rounds.seconds).per_second)
+        manies.append(session.slice(many, DEPTH, rounds.seconds).per_second)
+    text = f"gets of {rounds.tenants:,} tenants, of one tenant's, throughput at depth {DEPTH}"
+    shares = tuple(100 * b / a for a, b in zip(ones, manies, strict=True))
+    return [Figure("tenants-throughput", text, "%", shares, medians(one_per_second=ones, many_per_second=manies))]
+
+
+def _spread(operation: Operation, keys: np.ndarray, accounts: tuple[Account, ...]) -> Workload:
+    """The operation on keys, each of which belongs to the tenant of its number modulo the tenants."""
+    who = (keys % len(accounts)).astype(np.uint16)
+    return Workload(f"{operation.name} by tenants", (operation,), np.zeros(len(keys), np.uint16), keys, accounts, who)
