@@ -24,6 +24,7 @@ from splinter.bench.workload import (
     SCHEDULE_ENTRIES,
     Account,
     Operation,
+    Packet,
     Workload,
     get_operation,
     invoke_operation,
@@ -217,7 +218,6 @@ def _forests(session: Session, server: RedisServer | None, sizes: Sizes) -> Iter
     _, model, rows = train()
     number = 1
     items = pack_forest(model, number)
-    trees = items[1:]
     chosen = [pack_row(row) for row in rows[:_FOREST_CALLS]]
     expected = list(map(int, model.predict(rows[:_FOREST_CALLS])))
     account = session.tenant(TABLE)
@@ -228,9 +228,7 @@ def _forests(session: Session, server: RedisServer | None, sizes: Sizes) -> Iter
     signature = client.install(entry("forest").sources["forest"]).signature
     for row, answer in list(zip(chosen, expected, strict=True))[:_CHECKS]:
         _check(FORESTS, client.invoke("forest", model=number, row=row), answer)
-    operations = [_get_of(account, key, fragment) for key, value in items for fragment in range(_fragments(value))]
-    packets = len(operations)
-    gets = _in_turn("get", operations)
+    gets = _in_turn("get", [_get_of(account, key, _fragments(value)) for key, value in items])
     invokes = [invoke_operation(account, "forest", signature.pack((number, row))) for row in chosen]
     scripts = {}
     if server is not None:
@@ -242,7 +240,7 @@ def _forests(session: Session, server: RedisServer | None, sizes: Sizes) -> Iter
             ),
             REDIS_LUA: Script(REDIS_LUA, calls, [integer(answer) for answer in expected]),
         }
-    yield Point(FORESTS, len(trees), gets, packets, True, _in_turn("forest", invokes), scripts)
+    yield Point(FORESTS, len(items) - 1, gets, len(items), True, _in_turn("forest", invokes), scripts)
 
 
 def _in_turn(name: str, operations: list[Operation]) -> Workload:
@@ -254,9 +252,12 @@ def _fragments(value: bytes) -> int:
     return 1 if len(value) <= PACKET_BODY_BYTES_MAX else -(-len(value) // FRAGMENT_BYTES)
 
 
-def _get_of(account: Account, key: bytes, fragment: int = 0) -> Operation:
-    """A get of one certain key, or of a part of a large value."""
+def _get_of(account: Account, key: bytes, fragments: int = 1) -> Operation:
+    """A get of one certain key, with as many packets as its value takes."""
     like = get_operation(account, len(key))
     header = Header.unpack(like.payload)
-    header.fragment_index = fragment  # type: ignore[attr-defined]
-    return replace(like, payload=header.pack() + key, key_at=None, reply=None)
+    packets = []
+    for index in range(fragments):
+        header.fragment_index = index  # type: ignore[attr-defined]
+        packets.append(Packet(header.pack() + key))
+    return replace(like, payload=packets[0].payload, key_at=None, reply=None, others=tuple(packets[1:]))
