@@ -57,6 +57,15 @@ TASKS_PER_WORKER = 512
 TASKS_PER_TENANT = 128  # that wait in one worker: so one tenant's do not keep all others from having any
 FRAME_BYTES = 4096  # one task's frame: fixed header and locals
 
+# --- watchdog ---------------------------------------------------------------------------------------------------------------
+WATCHDOG_MS = 10  # a heartbeat older than this is stale
+WATCHDOG_MS_MIN = 5  # what may be set
+WATCHDOG_MS_MAX = 60_000
+WATCHDOG_SCAN_MS = 2  # between two looks at the heartbeats
+TASK_RESTARTS_MAX = 1  # times a task is begun anew because its worker died; it is blamed for the next death
+QUARANTINE_AFTER = 3  # workers that an extension may get killed before it is refused
+SPARES_MAX = 8  # processes kept ready to become a worker: as many as there are workers, 2 at least
+
 # --- extensions ------------------------------------------------------------------------------------------------------------
 SOURCE_BYTES_MAX = 64 * 1024
 SOURCE_NODES_MAX = 20_000  # nodes of the syntax tree

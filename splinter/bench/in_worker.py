@@ -36,7 +36,7 @@ from splinter.worker.fair import pick
 from splinter.worker.layout import QUEUE_LOCK, W_STORE
 from splinter.worker.memory import WorkerMemory, introduce
 from splinter.worker.requests import PENDING, handle
-from splinter.worker.tasks import end_task, run_slice, tasks_reset
+from splinter.worker.tasks import end_task, run_slice, take_over_tasks
 from splinter.worker.texts import build_texts
 from splinter.worker.turn import begin_turn
 from splinter.worker.xdp_loop import serve_queue
@@ -132,7 +132,7 @@ class WorkerInProcess:
         self.address = self._memory.address
         introduce([self._memory], stealing=False)
         self._make_device()
-        tasks_reset(self.address)
+        take_over_tasks(self.address)
         self._flight = Flight()
         self._timespec = np.zeros(TIMESPEC_BYTES, np.uint8)
         self._extensions = 0
@@ -153,6 +153,7 @@ class WorkerInProcess:
             task_yields_max=_NO_LIMIT,
             task_milliseconds_max=_MILLISECONDS_MAX,
             cycles_per_millisecond=self._cycles_per_millisecond,
+            quarantine_after=limits.QUARANTINE_AFTER,
             idle_spin_ns=0,
             udp=False,
         )

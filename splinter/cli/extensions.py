@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
     app.command()(install)
     app.command()(uninstall)
+    app.command()(release)
     app.command("extensions")(list_extensions)
     app.command()(log)
     app.command("library")(show_library)
@@ -75,6 +76,20 @@ def uninstall(
         client.uninstall(name)
 
 
+def release(
+    name: Annotated[str, typer.Argument(help="The extension's name.")],
+    tenant: Tenant,
+    instance: Instance = "default",
+    address: Address = None,
+) -> None:
+    """End an extension's quarantine (for the administrator; its owner installs it again).
+
+    Example: splinter release hypernyms --tenant 7
+    """
+    with find_server(instance, address).admin() as admin:
+        admin.release_extension(tenant, name)
+
+
 def list_extensions(
     tenant: Tenant,
     as_json: Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")] = False,
@@ -91,11 +106,12 @@ def list_extensions(
     if as_json:
         print(json.dumps([_plain(info) for info in found]))
         return
-    table = Table("signature", "version", "code bytes", "frame bytes", "invocations", "errors", "yields", "CPU ms")
+    table = Table("signature", "version", "code bytes", "frame bytes", "invocations", "errors", "yields", "CPU ms", "kills")
     for info in found:
         sizes = (str(info.version), str(info.code_bytes), str(info.frame_bytes))
         counts = (f"{info.invocations:,}", f"{info.errors:,}", f"{info.yields:,}", f"{info.cpu_us / 1000:,.1f}")
-        table.add_row(str(info.signature), *sizes, *counts)
+        kills = f"{info.kills}, quarantined" if info.quarantined else str(info.kills)
+        table.add_row(str(info.signature), *sizes, *counts, kills)
     Console().print(table)
 
 
@@ -191,4 +207,6 @@ def _plain(info: ExtensionInfo) -> dict[str, Any]:
         "errors": info.errors,
         "yields": info.yields,
         "cpu_us": info.cpu_us,
+        "kills": info.kills,
+        "quarantined": info.quarantined,
     }

@@ -39,6 +39,17 @@ def serve(
         bool | None,
         typer.Option("--balance/--no-balance", help="Move tenants away from a core that stays busier; by default yes."),
     ] = None,
+    preempt: Annotated[
+        bool | None,
+        typer.Option(
+            "--preempt/--no-preempt",
+            help="Have extensions give way by yields that the compiler inserts. Without, only the watchdog ends a long one.",
+            show_default="--preempt",
+        ),
+    ] = None,
+    watchdog_ms: Annotated[
+        int | None, typer.Option(metavar="MS", help="Replace a worker that makes no progress for so long; by default 10.")
+    ] = None,
     lab: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Serve in this lab ('splinter lab up').", rich_help_panel=_PANEL_LAB),
@@ -77,5 +88,7 @@ def serve(
         balance=balance,
         netns=netns,
         client_netns=client_netns,
+        preempt=preempt,
+        watchdog_ms=watchdog_ms,
     )
     raise typer.Exit(supervisor.serve(settings))

@@ -145,6 +145,10 @@ class Admin:
         """Remove a tenant, its objects and its extensions. Requests of its clients are dropped from then on."""
         self._request("tenant.remove", tenant=tenant)
 
+    def release_extension(self, tenant: int, name: str) -> None:
+        """End the quarantine of an extension that had workers killed."""
+        self._request("extension.release", tenant=tenant, name=name)
+
     def stats(self) -> dict[str, Any]:
         """Counters of workers, XDP program, store and control plane (``docs/protocol.md`` lists them)."""
         return dict(self._request("stats")["stats"])

@@ -39,7 +39,8 @@ class ExtensionInfo:
     """An installed extension. ``version`` counts installs under its name; sizes are in bytes.
 
     The counters are of all versions since the first install under the name: ``invocations`` that ended, ``errors`` of
-    them, ``yields``, and ``cpu_us``, microseconds of CPU time.
+    them, ``yields``, and ``cpu_us``, microseconds of CPU time. ``kills`` is how many workers had to be replaced because of
+    it since it was installed or released last; when they are too many it is ``quarantined``, and invokes are refused.
     """
 
     name: str
@@ -51,6 +52,8 @@ class ExtensionInfo:
     errors: int
     yields: int
     cpu_us: int
+    kills: int
+    quarantined: bool
 
 
 class Client:

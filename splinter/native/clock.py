@@ -35,6 +35,12 @@ def _ticks_during(timespec: int, nanoseconds: int) -> tuple[int, int]:
             return cycles() - start, passed
 
 
+@njit("int64()", cache=True)
+def read_ticks() -> int:
+    """The time-stamp counter, for Python code."""
+    return cycles()
+
+
 def cycles_per_millisecond() -> int:
     """Ticks of the time-stamp counter in a millisecond, measured (10 ms); the median of three, as others share the CPU."""
     scratch = np.zeros(TIMESPEC_BYTES, dtype=np.uint8)

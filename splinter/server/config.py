@@ -74,6 +74,9 @@ class ServerConfig:
     locality: bool = True  # each tenant's packets go to its home core; otherwise to any, by chance
     steer_away: int = 0  # XDP: packets waiting for a core from which on others get some; 0: never
     balance: bool = True  # move tenants from a core that has been much busier than another
+    watchdog_ms: int = limits.WATCHDOG_MS  # a worker whose heartbeat is older is stuck
+    quarantine_after: int = limits.QUARANTINE_AFTER  # workers that an extension may get killed before it is refused
+    preempt: bool = True  # compile extensions with yields inserted
 
     def validate(self) -> None:
         """Raise :class:`ServerError` for the first setting that cannot work."""
@@ -98,6 +101,10 @@ class ServerConfig:
             raise ServerError(f"steer_away {self.steer_away}: 0 to {limits.STEER_AWAY_MAX} packets")
         if self.tasks_per_tenant < 1:
             raise ServerError(f"tasks_per_tenant {self.tasks_per_tenant}: at least 1")
+        if not limits.WATCHDOG_MS_MIN <= self.watchdog_ms <= limits.WATCHDOG_MS_MAX:
+            raise ServerError(f"watchdog_ms {self.watchdog_ms}: {limits.WATCHDOG_MS_MIN} to {limits.WATCHDOG_MS_MAX}")
+        if self.quarantine_after < 1:
+            raise ServerError(f"quarantine_after {self.quarantine_after}: at least 1")
         for name in ("task_budget", "task_yields_max", "task_milliseconds_max", "idle_spin_ns"):
             if not 1 <= getattr(self, name) <= 1 << 40:
                 raise ServerError(f"{name} {getattr(self, name)}: 1 to 2**40")

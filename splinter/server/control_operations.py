@@ -55,6 +55,7 @@ class Operations:
             "extension.uninstall": self._extension_uninstall,
             "extension.list": self._extension_list,
             "extension.log": self._extension_log,
+            "extension.release": self._extension_release,
             "extension.signature": self._extension_signature,
             "stats": self._stats,
         }
@@ -180,7 +181,7 @@ class Operations:
         key = hashlib.sha256(f"{name or ''}\0{source}".encode(errors="surrogatepass")).digest()
         compiled = self._compiled.pop(key, None)
         if compiled is None:
-            compiled = await self._compiler.compile(source, name)
+            compiled = await self._compiler.compile(source, name, self._shared.config.preempt)
         self._compiled[key] = compiled  # the most recent last
         if len(self._compiled) > _COMPILED_KEPT:
             del self._compiled[next(iter(self._compiled))]
@@ -208,12 +209,22 @@ class Operations:
         entries = sorted(entry for log in self._shared.logs for entry in log_read(log, tenant, generation))
         return {"entries": [{"time_ns": time_ns, "text": text} for time_ns, text in entries[-_LOG_ENTRIES_TOLD_MAX:]]}
 
-    async def _extension_signature(self, request: dict[Any, Any]) -> dict[str, Any]:
+    async def _extension_release(self, request: dict[Any, Any]) -> dict[str, Any]:
+        self._require_administrator(request)
+        self._registry.release(self._require_extension(request))
+        return {}
+
+    def _require_extension(self, request: dict[Any, Any]) -> Entry:
+        """The extension that a request is about; who asks has been, or is now, checked as for its tenant."""
         tenant = self._require_tenant(request)
         name = fields.text(request, "name", limits.EXTENSION_NAME_BYTES_MAX)
         entry = self._registry.find(tenant, name)
         if entry is None:
             raise error_for(Status.NO_EXTENSION, f"tenant {tenant} has no extension {name!r}")
+        return entry
+
+    async def _extension_signature(self, request: dict[Any, Any]) -> dict[str, Any]:
+        entry = self._require_extension(request)
         return {"signature": entry.signature.to_wire(), "version": entry.version}
 
     async def _stats(self, request: dict[Any, Any]) -> dict[str, Any]:
@@ -236,6 +247,7 @@ class Operations:
     def _describe(self, entry: Entry) -> dict[str, Any]:
         counts = self._registry.counts(entry)
         cycles = counts.pop("cycles")
+        kills = self._registry.kills(entry)
         return {
             "name": entry.name,
             "signature": entry.signature.to_wire(),
@@ -243,5 +255,7 @@ class Operations:
             "code_bytes": entry.code_bytes,
             "frame_bytes": entry.frame_bytes,
             **counts,
+            "kills": kills,
+            "quarantined": kills >= self._shared.config.quarantine_after,
             "cpu_us": cycles * 1000 // self._shared.cycles_per_millisecond,
         }

@@ -1,20 +1,30 @@
-"""Forked children of the supervisor and of the control process."""
+"""Forked children of the supervisor, by itself or on its behalf, and of the control process."""
 
 from __future__ import annotations
 
 import ctypes
 import mmap
 import os
+import platform
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
+_CLONE_PARENT = 0x8000
+_SYS_CLONE = {"x86_64": 56, "aarch64": 220}
+_PF_EXITING = 0x4  # linux/sched.h
+_STAT_STATE, _STAT_FLAGS = 0, 6  # fields of /proc/<pid>/stat behind the name
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+_python = ctypes.pythonapi
+_python_syscall = ctypes.PyDLL(None).syscall  # keeps the interpreter's lock, which the child has then as well
+_python_syscall.restype = ctypes.c_long
+_python_syscall.argtypes = [ctypes.c_long] * 6
 
 
 def name_process(name: str) -> None:
@@ -27,12 +37,65 @@ def fork_child(name: str, main: Callable[[], None]) -> tuple[int, int]:
 
     The child dies with its parent and has the default signal actions.
     """
-    parent = os.getpid()
+    pid = _fork(os.getpid(), os.fork, name, main)
+    return pid, os.pidfd_open(pid)
+
+
+def fork_sibling(name: str, main: Callable[[], None]) -> int:
+    """Fork a process that is a child of this one's parent, which may wait for it; returns its pid.
+
+    So a process can fork on behalf of its parent while that one does something else.
+    """
+    return _fork(os.getppid(), _clone_sibling, name, main)
+
+
+def is_past_user_code(pid: int) -> bool:
+    """Whether a child of this process executes nothing of its program any more: it has ended, or is about to.
+
+    The kernel says so (PF_EXITING) before it takes the process's memory apart, which for a large store takes tens of
+    milliseconds, and so long before the process's pidfd is readable.
+    """
+    state, flags = _stat(pid)
+    return state == "Z" or bool(flags & _PF_EXITING)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process is stopped by a signal or a debugger."""
+    return _stat(pid)[0] in ("T", "t")
+
+
+def _stat(pid: int) -> tuple[str, int]:
+    with Path(f"/proc/{pid}/stat").open("rb", buffering=0) as file:
+        fields = file.read().rpartition(b")")[2].split()
+    return fields[_STAT_STATE].decode(), int(fields[_STAT_FLAGS])
+
+
+def cpu_ns(pid: int) -> int:
+    """CPU time that a process has used so far, to the nanosecond."""
+    return time.clock_gettime_ns(~pid << 3 | 2)  # the kernel's number for CPUCLOCK_SCHED of a process
+
+
+def _clone_sibling() -> int:
+    """``os.fork``, but the child's parent is the caller's."""
+    _python.PyOS_BeforeFork()
+    number = _SYS_CLONE[platform.machine()]
+    pid = int(_python_syscall(number, _CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0))
+    if pid == 0:
+        _python.PyOS_AfterFork_Child()
+    else:
+        _python.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise OSError("clone failed")
+    return pid
+
+
+def _fork(parent: int, fork: Callable[[], int], name: str, main: Callable[[], None]) -> int:
+    """``parent`` is whose child the new process will be."""
     sys.stdout.flush()
     sys.stderr.flush()
-    pid = os.fork()
+    pid = fork()
     if pid:
-        return pid, os.pidfd_open(pid)
+        return pid
     status = 1
     try:
         signal.set_wakeup_fd(-1)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _READY_SECONDS_MAX = 10.0
 _READY_POLL_SECONDS = 0.005
+_COUNTS = ("invocations", "errors", "yields", "cycles")  # of EXTENSION_COUNTERS: what workers add up
 _RECLAIM_SLOTS_MAX = 4096  # at a time: under a millisecond
 
 
@@ -134,7 +135,17 @@ class Registry:
 
     def counts(self, entry: Entry) -> dict[str, int]:
         """What all workers did for an extension so far: invocations, errors, yields, cycles of CPU time."""
-        return {name: sum(int(row[name][entry.slot]) for row in self._counters) for name in self._counters[0].dtype.names or ()}
+        return {name: sum(int(row[name][entry.slot]) for row in self._counters) for name in _COUNTS}
+
+    def kills(self, entry: Entry) -> int:
+        """Workers that had to be killed, or died, because of an extension since it was installed or released last."""
+        row = self._counters[0]
+        return int(row["kills"][entry.slot]) - int(row["released"][entry.slot])
+
+    def release(self, entry: Entry) -> None:
+        """End an extension's quarantine: what it did so far does not count any more."""
+        for row in self._counters:
+            row["released"][entry.slot] = row["kills"][entry.slot]
 
     def hottest(self, most: int) -> list[tuple[int, Entry]]:
         """The extensions that used most CPU time, most first, each with its tenant; at most so many."""
@@ -178,7 +189,8 @@ class Registry:
         entry = Entry(compiled.name, compiled.signature, version, block, compiled.frame_bytes, slot)
         entries[entry.name] = entry
         if old:
-            self._release(old, None)
+            self._retire(old, None)
+            self.release(entry)
         return entry
 
     def _take_slot(self) -> int:
@@ -221,12 +233,12 @@ class Registry:
             raise error_for(Status.NO_EXTENSION, f"tenant {tenant} has no extension {name!r}")
         self._store.delete(tenant, limits.TABLE_EXTENSIONS, name.encode())
         del self._entries[tenant][name]
-        self._release(old, old.slot)
+        self._retire(old, old.slot)
 
     def forget_tenant(self, tenant: int) -> None:
         """Release the code of a tenant whose records are gone already."""
         for entry in self._entries.pop(tenant, {}).values():
-            self._release(entry, entry.slot)
+            self._retire(entry, entry.slot)
 
     def upkeep(self) -> None:
         """Free the code, and the store's objects, that no worker can refer to any more."""
@@ -246,7 +258,7 @@ class Registry:
         epoch_leave(address, limits.PARTICIPANT_CONTROL)
         return bool(self._store.participants["limbo_head"][limits.PARTICIPANT_CONTROL])
 
-    def _release(self, entry: Entry, slot: int | None) -> None:
+    def _retire(self, entry: Entry, slot: int | None) -> None:
         self._waiting.append(_Waiting(_date_now(self._store), entry.block, slot))
         self.work_waits.set()
 

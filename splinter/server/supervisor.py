@@ -1,16 +1,16 @@
-"""The supervisor: makes everything shared, forks workers and control process, replaces what dies, stops cleanly.
+"""The supervisor: makes everything shared, starts workers and control process, watches them, stops cleanly.
 
 It is single-threaded, so that it can fork at any time, and it holds every descriptor, so that a worker's death closes
-nothing. After a worker's death: reap it, let the store finish or undo its last operation, take back its chunks, start its
-successor, a spare process forked beforehand, on the same memory.
+nothing. :mod:`splinter.server.workers` replaces workers, :mod:`splinter.server.watchdog` tells which,
+:mod:`splinter.server.nursery` has the processes for it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
-import select
 import selectors
 import signal
 import socket
@@ -20,11 +20,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 import splinter
 from splinter import limits
-from splinter.errors import ServerError, Status, TransportUnavailableError
+from splinter.errors import ServerError, TransportUnavailableError
 from splinter.ext.code import CodeRegion
 from splinter.native.clock import cycles_per_millisecond
 from splinter.net.netns import inside
@@ -33,45 +31,27 @@ from splinter.net.xdp import probe
 from splinter.server.config import ServerConfig
 from splinter.server.control import prepare, run_control
 from splinter.server.instance import InstanceFolder, InstanceInfo
+from splinter.server.nursery import Nursery
 from splinter.server.processes import fork_child, name_process
 from splinter.server.shared import Shared
 from splinter.server.udp_transport import UdpTransport
+from splinter.server.watchdog import Watchdog
+from splinter.server.worker_statistics import worker_statistics
+from splinter.server.workers import Workers, wait_or_kill
 from splinter.server.xdp_transport import XdpTransport
 from splinter.store.region import Region
 from splinter.store.store import Store
-from splinter.wire import Opcode
-from splinter.worker import stages
-from splinter.worker.layout import STATE_SLEEPING
 from splinter.worker.memory import WorkerMemory, introduce
 from splinter.worker.texts import build_texts
 
 logger = logging.getLogger(__name__)
 
 _STOP_SECONDS_MAX = 2.0
-_RESTARTS_PER_SECOND_MAX = 100  # a worker that dies at once, again and again, must not take the machine with it
+_LIFE_SECONDS_MIN = 0.01  # of a control process: one that dies at once must not take the machine with it
 _FAILURE_SECONDS, _FAILURES_MAX = 1.0, 5
-_STATE_NAMES = ("starting", "running", "sleeping", "stopped")
-
-
-@dataclass
-class _Spare:
-    """A process that waits to become a worker: it reads its core slot from a pipe, of which this is the other end."""
-
-    pid: int
-    pidfd: int
-    assign_fd: int
-
-
-@dataclass
-class _Child:
-    """A forked process: ``index`` is the worker's core slot, or None for the control process."""
-
-    index: int | None
-    pid: int = 0
-    pidfd: int = -1
-    restarts: int = 0
-    failures: int = 0  # consecutive, each within _FAILURE_SECONDS of its start
-    started: float = 0.0
+_WATCH_PRIORITY = 1  # SCHED_FIFO
+_WATCH_NICENESS = -10  # where that is not permitted
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def choose_transport(config: ServerConfig) -> tuple[str, str]:
@@ -96,13 +76,15 @@ class Supervisor:
     def __init__(self, config: ServerConfig, say: Callable[[str], None] = print) -> None:
         self.config = config
         self._say = say
-        self._children: list[_Child] = []
-        self._spare: _Spare | None = None
+        self._workers: Workers | None = None
+        self._nursery: Nursery | None = None
+        self._control = _Control()
         self._selector = selectors.DefaultSelector()
         self._signals: tuple[socket.socket, socket.socket] | None = None
         self._listener: socket.socket | None = None
         self._transport: UdpTransport | XdpTransport | None = None
         self._folder: InstanceFolder | None = None
+        self._stopping = False
 
     # --- start -------------------------------------------------------------------------------------------------------
 
@@ -123,7 +105,7 @@ class Supervisor:
         if isinstance(transport, XdpTransport):
             transport.open_sockets()
         ticks = cycles_per_millisecond()
-        self._workers = [
+        self._memories = [
             WorkerMemory(
                 index,
                 store=store.address,
@@ -136,14 +118,16 @@ class Supervisor:
                 task_yields_max=config.task_yields_max,
                 task_milliseconds_max=config.task_milliseconds_max,
                 cycles_per_millisecond=ticks,
+                quarantine_after=config.quarantine_after,
                 idle_spin_ns=config.idle_spin_ns,
                 udp=name == "udp",
             )
             for index in range(len(config.cores))
         ]
-        introduce(self._workers, stealing=config.steal)
-        for worker in self._workers:
-            transport.prepare(worker)
+        introduce(self._memories, stealing=config.steal)
+        for memory in self._memories:
+            transport.prepare(memory)
+        self._watchdog = Watchdog(self._memories, store.address, config.watchdog_ms, ticks)
         self._listener = self._listen(transport.address)
         self._shared = Shared(
             config=config,
@@ -156,19 +140,21 @@ class Supervisor:
             credential=self._folder.credential.encode(),
             listen_socket=self._listener,
             statistics=self.statistics,
-            extension_counters=[worker.extension_counters for worker in self._workers],
-            tenant_counters=[worker.tenant_counters for worker in self._workers],
-            logs=[worker.log for worker in self._workers],
+            extension_counters=[memory.extension_counters for memory in self._memories],
+            tenant_counters=[memory.tenant_counters for memory in self._memories],
+            logs=[memory.log for memory in self._memories],
             cycles_per_millisecond=ticks,
         )
         self._store = store
         prepare(store)
         gc.freeze()  # children share these pages: keep the collector from writing into them
-        for index in range(len(config.cores)):
-            self._start_child(index)
+        self._nursery = Nursery(self._become_worker, min(max(2, len(config.cores)), limits.SPARES_MAX))
+        self._workers = Workers(self._memories, store, transport.recover, self._nursery, self._watchdog, self._selector)
+        self._start_nurse()
+        self._workers.seat_all()
         if isinstance(transport, XdpTransport):
             transport.attach()
-        self._start_child(None)  # last: statistics tell the mode that attaching found
+        self._start_control()  # last: statistics tell the mode that attaching found
         info = InstanceInfo(
             instance=config.instance, pid=os.getpid(), transport=name, transport_reason=reason,
             address=transport.address, port=config.port, netns=config.netns, client_netns=config.client_netns,
@@ -214,90 +200,46 @@ class Supervisor:
 
     # --- children ----------------------------------------------------------------------------------------------------
 
-    def _start_child(self, index: int | None) -> None:
-        child = _Child(index)
-        self._children.append(child)
-        self._fork(child)
+    def _become_worker(self, slot: int) -> None:
+        """In a spare: serve a core slot until the block says stop."""
+        os.sched_setaffinity(0, {self.config.cores[slot]})
+        name_process(f"splinter-w{slot}")
+        self._entry(self._memories[slot].address)
 
-    def _fork(self, child: _Child) -> None:
-        child.started = time.monotonic()
-        if child.index is None:
-            child.pid, child.pidfd = fork_child("splinter-ctl", lambda: run_control(self._shared))
-        else:
-            spare = self._spare or self._fork_spare()
-            self._spare = None
-            os.write(spare.assign_fd, bytes([child.index]))
-            os.close(spare.assign_fd)
-            child.pid, child.pidfd = spare.pid, spare.pidfd
-        self._selector.register(child.pidfd, selectors.EVENT_READ, child)
+    def _start_nurse(self) -> None:
+        assert self._nursery is not None
+        self._nursery.start(self._shared.code.become_reader)  # a worker executes code, and has no descriptor to write any
+        self._selector.register(self._nursery.socket, selectors.EVENT_READ, self._hear_nurse)
 
-    def _fork_spare(self) -> _Spare:
-        """Fork a process that becomes the worker of whatever core slot it is told.
+    def _hear_nurse(self) -> None:
+        assert self._nursery is not None
+        nurse = self._nursery.socket
+        if not self._nursery.receive():
+            self._selector.unregister(nurse)
+            self._start_nurse()
 
-        Forking copies the page tables of a store in BPF maps, tens of milliseconds for a gigabyte: so it is done before
-        a worker dies, not after.
-        """
-        receive_fd, assign_fd = os.pipe()
-        entry, code, workers, cores = self._entry, self._shared.code, self._workers, self.config.cores
+    def _start_control(self) -> None:
+        control = self._control
+        control.started = time.monotonic()
+        control.pid, control.pidfd = fork_child("splinter-ctl", lambda: run_control(self._shared))
+        self._selector.register(control.pidfd, selectors.EVENT_READ, self._replace_control)
 
-        def wait_and_serve() -> None:
-            code.become_reader()  # a worker executes code and has no descriptor to write any
-            assigned = os.read(receive_fd, 1)
-            if assigned:
-                slot = assigned[0]
-                os.sched_setaffinity(0, {cores[slot]})
-                name_process(f"splinter-w{slot}")
-                entry(workers[slot].address)
-
-        pid, pidfd = fork_child("splinter-spare", wait_and_serve)
-        os.close(receive_fd)
-        return _Spare(pid, pidfd, assign_fd)
-
-    def _keep_spare(self) -> None:
-        """Have a live spare for the next death; called when nothing is urgent."""
-        if self._spare is not None and not _has_ended(self._spare.pidfd):
-            return
-        if self._spare is not None:
-            self._drop_spare()
-        self._spare = self._fork_spare()
-
-    def _drop_spare(self) -> None:
-        """Kill the spare, which holds nothing, and reap it."""
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            signal.pidfd_send_signal(spare.pidfd, signal.SIGKILL)
-            os.waitpid(spare.pid, 0)
-            os.close(spare.pidfd)
-            os.close(spare.assign_fd)
-
-    def _replace(self, child: _Child) -> None:
-        """Reap a child that ended, recover what it had, start its successor."""
-        died = time.monotonic()
-        self._selector.unregister(child.pidfd)
-        os.close(child.pidfd)
-        dead_pid, wait_status = os.waitpid(child.pid, 0)
-        child.pidfd = -1
-        exit_status = os.waitstatus_to_exitcode(wait_status)
-        lived = died - child.started
-        name = "the control process" if child.index is None else f"worker {child.index}"
-        # A child that was killed may well live on as its successor; one that raised an exception at once will again.
-        child.failures = child.failures + 1 if exit_status > 0 and lived < _FAILURE_SECONDS else 0
-        if child.failures >= _FAILURES_MAX:
-            raise ServerError(f"{name} cannot run: it failed {child.failures} times in a row (its error is above)")
-        participant = limits.PARTICIPANT_CONTROL if child.index is None else child.index
-        self._store.recover(participant)
-        chunks = 0
-        if child.index is not None:
-            assert self._transport is not None
-            chunks = self._transport.recover(self._workers[child.index])
-        child.restarts += 1
-        if lived < 1 / _RESTARTS_PER_SECOND_MAX:
-            time.sleep(1 / _RESTARTS_PER_SECOND_MAX - lived)
-        self._fork(child)
-        logger.warning(
-            "%s (pid %d) ended with status %d; replaced in %.1f ms, %d chunks taken back",
-            name, dead_pid, exit_status, (time.monotonic() - died) * 1e3, chunks,
-        )  # fmt: skip
+    def _replace_control(self) -> None:
+        """Reap the control process, recover what it had in the store, start another."""
+        control = self._control
+        self._selector.unregister(control.pidfd)
+        os.close(control.pidfd)
+        status = os.waitstatus_to_exitcode(os.waitpid(control.pid, 0)[1])
+        lived = time.monotonic() - control.started
+        # One that was killed may well live on as its successor; one that raised an exception at once will again.
+        control.failures = control.failures + 1 if status > 0 and lived < _FAILURE_SECONDS else 0
+        if control.failures >= _FAILURES_MAX:
+            raise ServerError(f"the control process cannot run: it failed {control.failures} times (its error is above)")
+        logger.warning("the control process (pid %d) ended with status %d; replaced", control.pid, status)
+        control.pid, control.pidfd = 0, -1
+        self._store.recover(limits.PARTICIPANT_CONTROL)
+        time.sleep(max(0.0, _LIFE_SECONDS_MIN - lived))
+        self._start_control()
 
     # --- run and stop ------------------------------------------------------------------------------------------------
 
@@ -307,49 +249,39 @@ class Supervisor:
             end.setblocking(False)
         self._signals = (reader, writer)
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in _SIGNALS:
             signal.signal(number, lambda *_: None)
-        self._selector.register(reader, selectors.EVENT_READ, None)
+        self._selector.register(reader, selectors.EVENT_READ, self._hear_signal)
+
+    def _hear_signal(self) -> None:
+        assert self._signals is not None
+        self._stopping = self._stopping or any(number in _SIGNALS for number in self._signals[0].recv(64))
 
     def run(self) -> None:
-        """Watch the children until SIGTERM, SIGINT or SIGHUP."""
-        while True:
-            self._keep_spare()
-            for key, _ in self._selector.select():
-                if key.data is None:
-                    assert self._signals is not None
-                    received = self._signals[0].recv(64)
-                    if any(number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) for number in received):
-                        return
-                else:
-                    self._replace(key.data)
+        """Watch the workers, and replace what dies, until SIGTERM, SIGINT or SIGHUP."""
+        assert self._workers is not None
+        _come_first()
+        while not self._stopping:
+            for key, _ in self._selector.select(self._workers.seconds_to_next_look):
+                key.data()
+            self._workers.watch()
 
     def stop(self) -> None:
         """Detach, end the children, remove the instance's folder. Safe to call whatever ``start`` reached."""
-        transport = self._transport
+        transport, control = self._transport, self._control
         if isinstance(transport, XdpTransport):
             transport.program.detach()  # first: no packet is taken that will not be answered
-        self._drop_spare()
-        for child in self._children:
-            if child.pidfd < 0:
-                continue
-            if child.index is None:
-                signal.pidfd_send_signal(child.pidfd, signal.SIGTERM)
-            else:
-                self._workers[child.index].block["stop"] = 1
-                self._workers[child.index].wake()
+        if self._nursery is not None:
+            self._nursery.close()
+        if self._workers is not None:
+            self._workers.stop()
+        if control.pid:
+            signal.pidfd_send_signal(control.pidfd, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_SECONDS_MAX
-        for child in self._children:
-            if child.pidfd < 0:
-                continue
-            with selectors.DefaultSelector() as waiting:
-                waiting.register(child.pidfd, selectors.EVENT_READ)
-                if not waiting.select(max(0.0, deadline - time.monotonic())):
-                    signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
-            os.waitpid(child.pid, 0)
-            self._selector.unregister(child.pidfd)
-            os.close(child.pidfd)
-            child.pidfd = -1
+        if self._workers is not None:
+            self._workers.wait(deadline)
+        if control.pid:
+            wait_or_kill(control.pid, control.pidfd, deadline)
         if transport is not None:
             transport.close()
         if self._listener is not None:
@@ -366,48 +298,42 @@ class Supervisor:
 
     def statistics(self) -> dict[str, Any]:
         """Counters of all workers and of the transport; called in the control process, over shared memory."""
-        workers = []
-        for worker in self._workers:
-            block = worker.block[0]
-            counters = block["counters"]
-            opcodes = [*(opcode.name.lower() for opcode in Opcode), "unknown"]
-            workers.append(
-                {
-                    "core": self.config.cores[worker.index],
-                    "state": _STATE_NAMES[int(block["state"])],
-                    "heartbeat_age_ms": self._heartbeat_age_ms(block),
-                    "tasks_live": int(block["tasks_live"]),
-                    "busy_ms": int(counters["busy_cycles"]) // int(block["cycles_per_millisecond"]),
-                    "requests": dict(zip(opcodes, map(int, counters["opcodes"]), strict=True)),
-                    "replies": {
-                        status.name.lower(): int(count)
-                        for status, count in zip(Status, counters["statuses"], strict=True)
-                        if count
-                    },
-                    **{name: int(counters[name]) for name in counters.dtype.names[2:]},
-                    **({"stages": dict(zip(stages.NAMES, map(int, block["stages"]), strict=False))} if stages.ENABLED else {}),
-                }
-            )
         assert self._transport is not None
         return {
             "transport": self._transport.name,
             "mode": self._transport.mode,
-            "workers": workers,
+            "workers": [
+                worker_statistics(memory, core, self._shared.cycles_per_millisecond)
+                for memory, core in zip(self._memories, self.config.cores, strict=True)
+            ],
+            "watchdog": self._watchdog.statistics(),
             "store": asdict(self._store.usage()),
             **self._transport.statistics(),
         }
 
-    @staticmethod
-    def _heartbeat_age_ms(block: np.void) -> float | None:
-        if int(block["state"]) == STATE_SLEEPING:
-            return None
-        return round((time.monotonic_ns() - int(block["heartbeat"])) / 1e6, 3)
+
+@dataclass
+class _Control:
+    """The control process."""
+
+    pid: int = 0
+    pidfd: int = -1
+    failures: int = 0  # consecutive, each within _FAILURE_SECONDS of its start
+    started: float = 0.0
 
 
-def _has_ended(pidfd: int) -> bool:
-    waiting = select.poll()
-    waiting.register(pidfd, select.POLLIN)
-    return bool(waiting.poll(0))
+def _come_first() -> None:
+    """Have this process scheduled before all ordinary ones, as far as it may; children are ordinary again.
+
+    It works for some microseconds every few milliseconds, but then it must: also on a busy machine.
+    """
+    policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+    try:
+        os.sched_setscheduler(0, policy, os.sched_param(_WATCH_PRIORITY))
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
+            os.setpriority(os.PRIO_PROCESS, 0, _WATCH_NICENESS)
 
 
 def serve(config: ServerConfig) -> int:

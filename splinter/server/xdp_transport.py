@@ -23,7 +23,6 @@ from splinter.worker.memory import WorkerMemory
 logger = logging.getLogger(__name__)
 _AF_INET = 2
 _U64 = np.dtype("<u8")
-CHUNK_KINDS = ("free", "received", "sending", "sent", "lost")
 
 
 def device_address(device: str) -> str:
@@ -101,6 +100,8 @@ class XdpTransport:
                     )
                     self._sockets[queue].append(xsk)
                     self.program.set_socket(queue, core, xsk.fd)
+        from splinter.worker.chunks import KINDS
+
         locks, states_bytes = self.queues * (1 + self.cores), _U64.itemsize * chunks
         arena = SharedArena(QUEUE_LOCK.itemsize * locks + SharedArena.rounded(states_bytes) + 64)
         self._locks = arena.array(QUEUE_LOCK, self.queues)
@@ -108,7 +109,7 @@ class XdpTransport:
         self._states = arena.array(_U64, chunks)
         depths = Region.from_fd(self.program.map_fd("depths"), self.program.map_bytes("depths"))
         self._depths = depths.array(DEPTH, self.cores)
-        self._kinds = arena.array(_U64, len(CHUNK_KINDS))
+        self._kinds = arena.array(_U64, KINDS)
 
     def prepare(self, worker: WorkerMemory) -> None:
         """Give a worker its socket of each queue. The first one prepared also fills the fill rings."""
@@ -150,10 +151,10 @@ class XdpTransport:
 
     def statistics(self) -> dict[str, Any]:
         """The program's counters, the sockets' statistics summed, and chunks by what is being done with them."""
-        from splinter.worker.chunks import count_kinds
+        from splinter.worker.chunks import KINDS, count_kinds
 
         count_kinds(self._states.ctypes.data, len(self._states), self._kinds.ctypes.data)
-        filled, received, sending, sent = (int(self._kinds[kind]) for kind in (1, 2, 3, 4))
+        filled, received, sending, sent, held = (int(self._kinds[kind]) for kind in range(1, KINDS))
         totals: dict[str, int] = {}
         for row in self._sockets:
             for xsk in row:
@@ -164,7 +165,13 @@ class XdpTransport:
             "xdp": self.program.counters(),
             "sockets": totals,
             "zero_copy": all(xsk.zero_copy for row in self._sockets for xsk in row),
-            "chunks": {"total": len(self._states), "free": filled, "received": received, "sending": sending, "sent": sent},
+            "chunks": {
+                "total": len(self._states),
+                "free": filled,
+                "received": received + held,
+                "sending": sending,
+                "sent": sent,
+            },
             "ring_locks_held": locks,
         }
 

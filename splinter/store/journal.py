@@ -45,6 +45,7 @@ from splinter.store.layout import (
     P_INTENT_STATE,
     P_INTENT_TENANT_LOCK,
     P_INTENT_WORDS,
+    P_WAITS,
     PARTICIPANT_BYTES,
     UNIT_BYTES,
     UNIT_MASK,
@@ -83,10 +84,15 @@ def _lock(store: int, me: int, intent: int, lock: int, spins_max: int) -> bool:
     for spin in range(1, spins_max + 1):
         if load64_acquire(lock) == 0 and cas64(lock, 0, holder):
             kill_point(store, _LOCK_TAKEN)
+            if spin > 1:
+                store64_release(me + P_WAITS, 0)
             return True
+        if spin == 1:
+            store64_release(me + P_WAITS, lock)
         pause()
         if spin % _SPINS_PER_YIELD == 0:
             libc.sched_yield()
+    store64_release(me + P_WAITS, 0)
     return False
 
 
@@ -116,6 +122,14 @@ def unlock(store: int, lock: int) -> None:
 
 
 @njit(cache=True)
+def waits_for_other(store: int, p: int) -> bool:
+    """Whether a participant spins for a lock that another one holds: it goes on when that one does, or is dead."""
+    me = participant_at(store, p)
+    lock = load64_acquire(me + P_WAITS)
+    return lock != 0 and load64_acquire(lock) not in (0, load64(me + P_HOLDER))
+
+
+@njit(cache=True)
 def break_locks(me: int) -> None:
     """Release what a dead participant held."""
     holder = load64(me + P_HOLDER)
@@ -123,6 +137,7 @@ def break_locks(me: int) -> None:
         lock = load64(intent)
         if lock != 0 and load64_acquire(lock) == holder:
             store64_release(lock, 0)
+    store64_release(me + P_WAITS, 0)
 
 
 # --- steps -----------------------------------------------------------------------------------------------------------------

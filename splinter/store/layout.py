@@ -256,7 +256,8 @@ assert CLASS_BYTES[-1] <= limits.SLAB_BYTES
 PARTICIPANT = np.dtype(
     [
         ("epoch", "<u8"),  # oldest epoch it may hold references from; EPOCH_OFFLINE: none. Read by all
-        ("reserved_epoch", "<u8", 7),
+        ("waits", "<u8"),  # address of the lock that it is spinning for; 0: none. Read by the watchdog
+        ("reserved_epoch", "<u8", 6),
         ("holder", "<u8"),  # participant + 1, what it writes into locks. Written once
         ("counter", "<u8"),  # of versions given out
         ("last_version", "<u8"),  # of the object that its last successful put published
@@ -275,6 +276,7 @@ PARTICIPANT = np.dtype(
 PARTICIPANT_BYTES = PARTICIPANT.itemsize
 assert PARTICIPANT_BYTES % CACHE_LINE_BYTES == 0
 P_EPOCH = offset(PARTICIPANT, "epoch")
+P_WAITS = offset(PARTICIPANT, "waits")
 P_HOLDER = offset(PARTICIPANT, "holder")
 P_COUNTER = offset(PARTICIPANT, "counter")
 P_LAST_VERSION = offset(PARTICIPANT, "last_version")

@@ -12,14 +12,20 @@ from splinter.store.layout import P_INCARNATION
 
 @njit(cache=True)
 def recover(store: int, p: int) -> None:
-    """Finish or undo what participant ``p`` was in the middle of, release its locks, take it offline.
+    """Finish or undo what participant ``p`` was in the middle of, and release its locks.
 
     Run by another process when ``p`` is certainly dead (reaped), before its number is used again. May be run twice,
     also when the first run was cut short. Its free slots, limbo and staged puts stay where they are, for its
-    successor.
+    successor. So do its epoch and its incarnation, since a successor may take over its tasks: :func:`give_up` when none does.
     """
     me = participant_at(store, p)
     replay(store, me)
-    store64_release(me + P_INCARNATION, load64(me + P_INCARNATION) + 1)  # what it had begun nobody ends
     break_locks(me)
+
+
+@njit(cache=True)
+def give_up(store: int, p: int) -> None:
+    """Nobody goes on with what a participant had begun that was recovered: its references and claims are void."""
+    me = participant_at(store, p)
+    store64_release(me + P_INCARNATION, load64(me + P_INCARNATION) + 1)
     epoch_leave(store, p)

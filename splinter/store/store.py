@@ -46,7 +46,7 @@ from splinter.store.operations import (
     store_last_version,
     store_put,
 )
-from splinter.store.recovery import recover
+from splinter.store.recovery import give_up, recover
 from splinter.store.region import Region
 from splinter.store.slots import reclaim
 from splinter.store.tenants import scan_table, tenant_close, tenant_open, tenant_sweep
@@ -285,9 +285,14 @@ class Store:
 
     # --- state ---------------------------------------------------------------------------------------------------------
 
-    def recover(self, participant: int) -> None:
-        """Put right what a dead participant left; call it after the process was reaped."""
+    def recover(self, participant: int, *, tasks_go_on: bool = False) -> None:
+        """Put right what a dead participant left; call it when the process certainly executes nothing any more.
+
+        With ``tasks_go_on`` a successor will take over its tasks: what they refer to and have claimed is kept for it.
+        """
         recover(self.address, participant)
+        if not tasks_go_on:
+            give_up(self.address, participant)
 
     def problems(self) -> list[str]:
         """What :func:`splinter.store.audit.check_invariants` finds; all participants must be at rest."""

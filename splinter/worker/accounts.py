@@ -2,14 +2,14 @@
 
 The counter is read once for each batch of packets and once for each resume of a task (a reading costs as much as resuming
 does). A batch's time, without that of the extensions which it started, is divided among its packets evenly. Turns that found
-nothing to do are idle time, which is nobody's.
+nothing to do are idle time, which is nobody's. Each reading is also the worker's heartbeat.
 """
 
 from __future__ import annotations
 
 from numba import njit
 
-from splinter.native.atomics import cycles, load32, load64, store32, store64
+from splinter.native.atomics import cycles, load32, load64, store32, store64, store64_release
 from splinter.worker.layout import (
     B_TENANT,
     BATCH_BYTES,
@@ -26,6 +26,7 @@ from splinter.worker.layout import (
     W_ACTIVE_BEFORE,
     W_BATCH,
     W_FIRST_YIELDS,
+    W_HEARTBEAT,
     W_RESUMED_UNTIL,
     W_TENANT_COUNTERS,
     W_WINDOW,
@@ -33,6 +34,14 @@ from splinter.worker.layout import (
     W_WINDOW_END,
 )
 from splinter.worker.reply import count
+
+
+@njit(cache=True)
+def beat(w: int) -> int:
+    """Read the counter and publish it: this worker goes on. Nothing may take longer than a millisecond between two of these."""
+    now = cycles()
+    store64_release(w + W_HEARTBEAT, now)
+    return now
 
 
 @njit(cache=True)
@@ -72,7 +81,7 @@ def window_cycles(w: int, tenant: int) -> int:
 @njit(cache=True)
 def idle_until_now(w: int) -> None:
     """The time since the last account was idle."""
-    now = cycles()
+    now = beat(w)
     store64(w + W_ACCOUNTED_UNTIL, now)
     store64(w + W_RESUMED_UNTIL, now)
 
@@ -88,7 +97,7 @@ def begin_batch(w: int) -> int:
 @njit(cache=True)
 def end_batch(w: int, received: int, tasks_before: int) -> None:
     """Charge the time since the last account to the tenants of the batch's packets, but for that of tasks."""
-    now = cycles()
+    now = beat(w)
     used = now - load64(w + W_ACCOUNTED_UNTIL)
     store64(w + W_ACCOUNTED_UNTIL, now)
     store64(w + W_RESUMED_UNTIL, now)
@@ -113,13 +122,13 @@ def resumed_nothing(w: int) -> None:
 def begin_resumes(w: int) -> None:
     """Call it before tasks are resumed in a row: the end of one resume is the start of the next."""
     if load64(w + W_RESUMED_UNTIL) == 0:
-        store64(w + W_RESUMED_UNTIL, cycles())
+        store64(w + W_RESUMED_UNTIL, beat(w))
 
 
 @njit(cache=True)
 def end_resume(w: int, tenant: int) -> int:
     """Charge a resume to its tenant; returns its time."""
-    now = cycles()
+    now = beat(w)
     used = now - load64(w + W_RESUMED_UNTIL)
     store64(w + W_RESUMED_UNTIL, now)
     counters = load64(w + W_TENANT_COUNTERS) + tenant * TENANT_COUNTERS_BYTES

@@ -5,14 +5,19 @@ a packet that was stolen, the RX ring of the worker that it was stolen from), th
 this ring will pass with this step. A word is written *before* the index that makes its step visible moves. So after
 worker *w* died, for each word that names *w*:
 
-======  ==============================  ==========================================================
-kind    index not yet past position     index past position
-======  ==============================  ==========================================================
-RX      still in the RX ring            *w* had it: reclaim
-TX      *w* still had it: reclaim       the kernel has it, it will complete
-DONE    still in the completion ring    *w* had it: reclaim
-FILL    *w* still had it: reclaim       the kernel has it
-======  ==============================  ==========================================================
+======  ==================================  ==========================================================
+kind    index not yet past position         index past position
+======  ==================================  ==========================================================
+RX      still in the RX ring                *w* had it: held or reclaimed, see below
+TX      a whole reply: the index is moved   the kernel has it, it will complete
+DONE    still in the completion ring        *w* had it: reclaim
+FILL    *w* still had it: reclaim           the kernel has it
+HELD    (no index) *w* had it from its predecessor: held or reclaimed
+======  ==================================  ==========================================================
+
+A received chunk becomes HELD, the successor's, when a task owns it or when it is of the batch that *w* was serving and had
+not been begun. What *w* had begun to serve and not answered may be done or not: its chunk is reclaimed, the client asks
+again.
 
 The fill and completion ring of a queue are moved only under the queue's lock, which names its holder; an RX ring under a
 lock of its own (:mod:`splinter.worker.receive`). While recovery looks, a living sibling may take the very packet that a
@@ -25,7 +30,17 @@ from __future__ import annotations
 from numba import njit
 
 from splinter import limits
-from splinter.native.atomics import cas32, cas64, load32, load64, pause, shift_right, store32_release, store64
+from splinter.native.atomics import (
+    cas32,
+    cas64,
+    load32,
+    load64,
+    pause,
+    shift_right,
+    store32_release,
+    store64,
+    store64_release,
+)
 from splinter.net.afxdp.compiled import (
     completion_address,
     completion_available,
@@ -37,9 +52,19 @@ from splinter.net.afxdp.compiled import (
     fill_write,
     rx_position,
     tx_position,
+    tx_publish,
 )
 from splinter.worker.layout import (
+    B_ADDRESS,
+    BATCH_BYTES,
     QUEUE_LOCK_BYTES,
+    T_CHUNK,
+    T_STATE,
+    TASK_BYTES,
+    TASK_FREE,
+    W_BATCH,
+    W_BATCH_BEGUN,
+    W_BATCH_COUNT,
     W_CHUNKS,
     W_CORES,
     W_INDEX,
@@ -47,10 +72,13 @@ from splinter.worker.layout import (
     W_QUEUES,
     W_RX_LOCKS,
     W_SOCKETS,
+    W_TASKS,
+    W_TASKS_COUNT,
     W_WORKERS,
 )
 
-KIND_FILL, KIND_RX, KIND_TX, KIND_DONE = 1, 2, 3, 4
+KIND_FILL, KIND_RX, KIND_TX, KIND_DONE, KIND_HELD = 1, 2, 3, 4, 5
+KINDS = 6
 NOBODY = 0xFF  # worker field of a chunk that the supervisor filled
 _RECOVERY_HOLDER = 0xFFFF  # holder of a queue's lock during recovery
 _CHUNKS = limits.CHUNKS_PER_QUEUE
@@ -67,8 +95,8 @@ def chunk_word(kind: int, worker: int, core: int, queue: int, position: int) -> 
 
 @njit(cache=True)
 def mark(chunks: int, address: int, word: int) -> None:
-    """Write the state of the chunk that a UMEM address lies in."""
-    store64(chunks + (address // limits.CHUNK_BYTES) * 8, word)
+    """Write the state of the chunk that a UMEM address lies in, after all that was written before."""
+    store64_release(chunks + (address // limits.CHUNK_BYTES) * 8, word)
 
 
 @njit(cache=True)
@@ -133,19 +161,68 @@ def _is_lost(w: int, word: int, queue: int) -> bool:
         owner = load64(load64(w + W_WORKERS) + (shift_right(word, 40) & 0xFF) * 8)
         return _passed(rx_position(load64(owner + W_SOCKETS + queue * 8)), position)
     xsk = load64(w + W_SOCKETS + queue * 8)
+    if kind == KIND_HELD:
+        return True
     if kind == KIND_TX:
-        return not _passed(tx_position(xsk), position)
+        return False
     if kind == KIND_DONE:
         return _passed(completion_position(xsk), position)
     return not _passed(fill_position(xsk), position)
 
 
 @njit(cache=True)
-def recover_chunks(w: int) -> int:
-    """Give the chunks that a dead worker had back to the kernel and break its locks. Returns how many chunks.
+def _is_mine(w: int, address: int, other_kind: int) -> bool:
+    word = load64(load64(w + W_CHUNKS) + (address // limits.CHUNK_BYTES) * 8)
+    return shift_right(word, 56) in (KIND_HELD, other_kind) and (shift_right(word, 48) & 0xFF) == load32(w + W_INDEX)
 
-    Run by the supervisor after it has reaped the process. The other workers go on meanwhile; for the time that it needs on
-    a queue, the supervisor holds the queue's lock.
+
+@njit(cache=True)
+def is_held(w: int, address: int) -> bool:
+    """Whether recovery kept the chunk of a UMEM address for this worker, and it has not answered it yet."""
+    return _is_mine(w, address, KIND_HELD)
+
+
+@njit(cache=True)
+def is_unanswered(w: int, address: int) -> bool:
+    """Whether this worker has the chunk of a UMEM address, which left its RX ring, and has not answered it yet."""
+    return _is_mine(w, address, KIND_RX)
+
+
+@njit(cache=True)
+def _is_for_successor(w: int, chunk: int) -> bool:
+    """Whether a task owns the received chunk, or serving it had not been begun."""
+    tasks = load64(w + W_TASKS)
+    for index in range(load32(w + W_TASKS_COUNT)):
+        task = tasks + index * TASK_BYTES
+        if load32(task + T_STATE) != TASK_FREE and load64(task + T_CHUNK) // limits.CHUNK_BYTES == chunk:
+            return True
+    batch = load64(w + W_BATCH)
+    for k in range(load32(w + W_BATCH_BEGUN), load32(w + W_BATCH_COUNT)):
+        if load64(batch + k * BATCH_BYTES + B_ADDRESS) // limits.CHUNK_BYTES == chunk:
+            return True
+    return False
+
+
+@njit(cache=True)
+def _publish_replies(w: int, queue: int, xsk: int) -> None:
+    """Move the TX ring's index past every reply that stands in it: each was whole before its chunk was marked."""
+    dead, chunks = load32(w + W_INDEX), load64(w + W_CHUNKS)
+    published = end = tx_position(xsk)
+    for chunk in range(queue * _CHUNKS, (queue + 1) * _CHUNKS):
+        word = load64(chunks + chunk * 8)
+        position = word & _MASK32
+        if shift_right(word, 56) == KIND_TX and (shift_right(word, 48) & 0xFF) == dead and not _passed(end, position):
+            end = (position + 1) & _MASK32
+    if end != published:
+        tx_publish(xsk, end)
+
+
+@njit(cache=True)
+def recover_chunks(w: int) -> int:
+    """Sort out the chunks that a dead worker had, and break its locks. Returns how many went back to the kernel.
+
+    Run by the supervisor when the process is dead and its tasks are settled. The other workers go on meanwhile; for the time
+    that it needs on a queue, the supervisor holds the queue's lock.
     """
     dead = load32(w + W_INDEX)
     chunks = load64(w + W_CHUNKS)
@@ -160,7 +237,11 @@ def recover_chunks(w: int) -> int:
         for chunk in range(first, first + _CHUNKS):
             word = load64(chunks + chunk * 8)
             if (shift_right(word, 48) & 0xFF) == dead and _is_lost(w, word, queue):
-                cas64(chunks + chunk * 8, word, _LOST)
+                kind = shift_right(word, 56)
+                if kind in (KIND_RX, KIND_HELD) and _is_for_successor(w, chunk):
+                    cas64(chunks + chunk * 8, word, chunk_word(KIND_HELD, dead, dead, queue, 0))
+                else:
+                    cas64(chunks + chunk * 8, word, _LOST)
         filled = fill_position(xsk)
         count = 0
         for chunk in range(first, first + _CHUNKS):
@@ -170,6 +251,7 @@ def recover_chunks(w: int) -> int:
                 count += 1
         fill_publish(xsk, filled + count)
         reclaimed += count
+        _publish_replies(w, queue, xsk)
         store32_release(lock, 0)
     for ring in range(load32(w + W_QUEUES) * load32(w + W_CORES)):
         cas32(load64(w + W_RX_LOCKS) + ring * QUEUE_LOCK_BYTES, dead + 1, 0)
@@ -192,9 +274,9 @@ def fill_all(w: int) -> None:
 
 @njit(cache=True)
 def count_kinds(chunks: int, total: int, out: int) -> None:
-    """Add up the chunks by kind into five u64 at ``out`` (for statistics and tests: at rest all are FILL)."""
-    for kind in range(5):
+    """Add up the chunks by kind into ``KINDS`` u64 at ``out`` (for statistics and tests: at rest all are FILL)."""
+    for kind in range(KINDS):
         store64(out + kind * 8, 0)
     for chunk in range(total):
-        kind = min(shift_right(load64(chunks + chunk * 8), 56), 4)
+        kind = min(shift_right(load64(chunks + chunk * 8), 56), KINDS - 1)
         store64(out + kind * 8, load64(out + kind * 8) + 1)

@@ -20,10 +20,12 @@ STAGES_MAX = 12  # of a profile
 OPCODES = len(Opcode) + 1  # the last counter: unknown opcodes
 STATUSES = len(Status)
 
-# READY: at a yield point, in its tenant's queue. RUNNING: being resumed, or its reply is being written.
-TASK_FREE, TASK_READY, TASK_RUNNING = range(3)
+# A task that is not free owns the chunk that its request came in. READY: at a yield point, in its tenant's queue. RUNNING:
+# from its creation, and while it is resumed. REPLYING: its reply is being written over the request, and sent. REFUSED: its
+# worker died; the successor has only to answer it with ``refusal``.
+TASK_FREE, TASK_READY, TASK_RUNNING, TASK_REPLYING, TASK_REFUSED = range(5)
 
-# One task: an invocation under way. Writer: the worker.
+# One task: an invocation under way. Writer: the worker; after its death the supervisor, until the successor starts.
 TASK = np.dtype(
     [
         ("state", "<u4"),  # TASK_…; written after what it says is so
@@ -40,7 +42,9 @@ TASK = np.dtype(
         ("cycles_max", "<u8"),  # then it ends with EXTENSION_ERROR
         ("yields_max", "<u4"),  # likewise
         ("next", "<u4"),  # number of the task behind it in its queue; 0: none
-        ("spare", "<u4", 10),
+        ("refusal", "<u4"),  # TASK_REFUSED: the status to answer with. Writer: the supervisor
+        ("restarts", "<u4"),  # times it was begun anew because its worker died. Writer: the supervisor; the worker at its start
+        ("spare", "<u4", 8),
     ]
 )
 assert TASK.itemsize == 128
@@ -53,8 +57,13 @@ EXTENSION_COUNTERS = np.dtype(
         ("errors", "<u8"),  # of them with EXTENSION_ERROR
         ("yields", "<u8"),
         ("cycles", "<u8"),  # CPU time in ticks of the time-stamp counter
+        # The same numbers in every worker's array, so that a worker finds them where it counts.
+        ("kills", "<u4"),  # workers that had to be killed, or died, because of it. Writer: the supervisor
+        ("released", "<u4"),  # kills when it was installed last, or released. Writer: the control process
+        ("spare", "<u8", 3),
     ]
 )
+assert EXTENSION_COUNTERS.itemsize == 64
 
 # What one worker did for one tenant, since the server's start (a tenant that is created again under an id goes on with
 # its counts). Writer: that worker. Readers see each word whole, words of different moments.
@@ -113,13 +122,15 @@ COUNTERS = np.dtype(
 WORKER = np.dtype(
     [
         # Written by the worker at each turn.
-        ("heartbeat", "<u8"),  # monotonic nanoseconds of its last turn
+        ("heartbeat", "<u8"),  # time-stamp counter when its last turn, batch or resume of a task began or ended
         ("state", "<u4"),  # STATE_…
         ("tasks_live", "<u4"),  # tasks under way
         ("oldest_epoch", "<u8"),  # of live tasks
         ("turn_epoch", "<u8"),  # the store's epoch when this turn began: what a task that starts now holds
         ("running_task", "<u8"),  # address of the task that is being resumed, 0: none
-        ("pad_line", "u1", 24),
+        ("started", "<u8"),  # time-stamp counter when it had taken over; 0: not yet. Set to 0 by the supervisor
+        ("clock_ns", "<u8"),  # monotonic nanoseconds, when it last looked
+        ("pad_line", "u1", 8),
         # Written by the supervisor.
         ("stop", "<u4"),  # 1: leave the loop
         ("index", "<u4"),  # core slot
@@ -139,6 +150,7 @@ WORKER = np.dtype(
         ("tenant_counters", "<u8"),  # address of TENANT_COUNTERS[TENANTS_MAX]
         ("shares", "<u8"),  # address of TENANT_SHARE[TENANTS_MAX]
         ("tasks_per_tenant", "<u8"),  # that may wait at a time
+        ("quarantine_after", "<u8"),  # kills since the release from which on an extension is refused
         ("idle_spin_ns", "<u8"),
         # XDP transport.
         ("sockets", "<u8", limits.QUEUES_MAX),  # address of the XSK record of each queue
@@ -183,6 +195,9 @@ WORKER = np.dtype(
         ("free_tasks", "<u8"),  # address of u32[tasks_count]: stack
         ("free_length", "<u4"),
         ("pad_free", "<u4"),
+        # The batch being served: entries before batch_begun were begun, those up to batch_count not. A successor serves those.
+        ("batch_count", "<u4"),
+        ("batch_begun", "<u4"),
         ("scratch", "<u8"),  # address of two packets' worth of bytes, for building replies
         ("batch", "<u8"),  # address of BATCH[RX_BATCH]
         ("poll_fds", "<u8"),  # address of struct pollfd[queues + 1]
@@ -199,7 +214,8 @@ BATCH = np.dtype(
     [
         ("address", "<u8"),  # XDP: UMEM address; UDP: chunk number
         ("header", "<u8"),  # address of the request's header
-        ("length", "<i8"),  # bytes of the frame and then of its UDP payload; -1: not a whole packet
+        ("frame_length", "<u8"),  # XDP: bytes of the frame
+        ("length", "<i8"),  # bytes of its UDP payload; -1: not a whole packet
         ("hashed", "<u8"),  # hash of the key that is read next, 0: none
         ("record", "<u8"),  # address of the abi.RECORD of an extension that was found already, 0: none
         ("tenant", "<u8"),  # who pays for it; 0: nobody, it is no request
@@ -221,8 +237,10 @@ W_HEARTBEAT = offset(WORKER, "heartbeat")
 W_STATE = offset(WORKER, "state")
 W_TASKS_LIVE = offset(WORKER, "tasks_live")
 W_OLDEST_EPOCH = offset(WORKER, "oldest_epoch")
-W_RUNNING_TASK = offset(WORKER, "running_task")
 W_TURN_EPOCH = offset(WORKER, "turn_epoch")
+W_RUNNING_TASK = offset(WORKER, "running_task")
+W_STARTED = offset(WORKER, "started")
+W_CLOCK_NS = offset(WORKER, "clock_ns")
 W_STOP = offset(WORKER, "stop")
 W_INDEX = offset(WORKER, "index")
 W_STORE = offset(WORKER, "store")
@@ -241,6 +259,7 @@ W_EXTENSION_COUNTERS = offset(WORKER, "extension_counters")
 W_TENANT_COUNTERS = offset(WORKER, "tenant_counters")
 W_STAGES = offset(WORKER, "stages")
 W_STAGE_FROM = offset(WORKER, "stage_from")
+W_QUARANTINE_AFTER = offset(WORKER, "quarantine_after")
 W_IDLE_SPIN_NS = offset(WORKER, "idle_spin_ns")
 W_SOCKETS = offset(WORKER, "sockets")
 W_QUEUES = offset(WORKER, "queues")
@@ -282,6 +301,8 @@ W_TASKS_PER_TENANT = offset(WORKER, "tasks_per_tenant")
 W_RUN_LENGTH = offset(WORKER, "run_length")
 W_FREE_TASKS = offset(WORKER, "free_tasks")
 W_FREE_LENGTH = offset(WORKER, "free_length")
+W_BATCH_COUNT = offset(WORKER, "batch_count")
+W_BATCH_BEGUN = offset(WORKER, "batch_begun")
 W_SCRATCH = offset(WORKER, "scratch")
 W_BATCH = offset(WORKER, "batch")
 W_POLL_FDS = offset(WORKER, "poll_fds")
@@ -321,11 +342,15 @@ T_CYCLES = offset(TASK, "cycles")
 T_CYCLES_MAX = offset(TASK, "cycles_max")
 T_YIELDS_MAX = offset(TASK, "yields_max")
 T_NEXT = offset(TASK, "next")
+T_REFUSAL = offset(TASK, "refusal")
+T_RESTARTS = offset(TASK, "restarts")
 
 X_INVOCATIONS = offset(EXTENSION_COUNTERS, "invocations")
 X_ERRORS = offset(EXTENSION_COUNTERS, "errors")
 X_YIELDS = offset(EXTENSION_COUNTERS, "yields")
 X_CYCLES = offset(EXTENSION_COUNTERS, "cycles")
+X_KILLS = offset(EXTENSION_COUNTERS, "kills")
+X_RELEASED = offset(EXTENSION_COUNTERS, "released")
 EXTENSION_COUNTERS_BYTES = EXTENSION_COUNTERS.itemsize
 
 TC_REQUESTS = offset(TENANT_COUNTERS, "requests")
@@ -348,6 +373,7 @@ WORKER_BYTES = -(-WORKER.itemsize // 64) * 64
 QUEUE_LOCK_BYTES = QUEUE_LOCK.itemsize
 BATCH_BYTES = BATCH.itemsize
 B_ADDRESS = offset(BATCH, "address")
+B_FRAME_LENGTH = offset(BATCH, "frame_length")
 B_LENGTH = offset(BATCH, "length")
 B_HEADER = offset(BATCH, "header")
 B_HASHED = offset(BATCH, "hashed")

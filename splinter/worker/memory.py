@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from splinter import limits
-from splinter.ext.abi import CONTEXT
+from splinter.ext.abi import CONTEXT, F_TENANT
 from splinter.native.memory import SharedArena
 from splinter.worker.helpers import fill_context
 from splinter.worker.layout import BATCH, EXTENSION_COUNTERS, LOOK, POLLFD, POLLIN, TASK, TENANT_COUNTERS, TENANT_SHARE, WORKER
@@ -39,6 +39,7 @@ class WorkerMemory:
         task_yields_max: int,
         task_milliseconds_max: int,
         cycles_per_millisecond: int,
+        quarantine_after: int,
         idle_spin_ns: int,
         udp: bool,
     ) -> None:
@@ -65,12 +66,15 @@ class WorkerMemory:
         # Only the slots in use take memory: pages of a shared mapping come when they are touched.
         self.extension_counters = arena.array(EXTENSION_COUNTERS, limits.EXTENSIONS_MAX)
         self.tenant_counters = arena.array(TENANT_COUNTERS, limits.TENANTS_MAX)
+        self.tasks = arena.array(TASK, tasks)
+        self._frames = arena.array(np.dtype("u1"), limits.FRAME_BYTES * tasks).reshape(tasks, limits.FRAME_BYTES)
         settings = {
             "index": index, "store": store, "tenants": tenants, "rates": rates, "texts": texts, "context": context.ctypes.data,
-            "tasks": arena.take(TASK.itemsize * tasks), "frames": arena.take(limits.FRAME_BYTES * tasks),
+            "tasks": self.tasks.ctypes.data, "frames": self._frames.ctypes.data,
             "tasks_count": tasks, "wake_fd": self.wake_fd, "task_budget": task_budget,
             "task_yields_max": task_yields_max, "task_milliseconds_max": task_milliseconds_max,
             "cycles_per_millisecond": cycles_per_millisecond, "idle_spin_ns": idle_spin_ns,
+            "quarantine_after": quarantine_after,
             "extension_counters": self.extension_counters.ctypes.data,
             "tenant_counters": self.tenant_counters.ctypes.data,
             "shares": arena.take(TENANT_SHARE.itemsize * limits.TENANTS_MAX),
@@ -86,6 +90,16 @@ class WorkerMemory:
                 area[name] = arena.take(size)
             self.block["udp_area"] = area.ctypes.data
             self.block["udp_chunks"] = chunks
+
+    def running_tenant(self) -> int | None:
+        """The tenant of the task that is being resumed."""
+        task = int(self.block["running_task"][0])
+        return self.tenant_of(self.tasks[(task - self.tasks.ctypes.data) // TASK.itemsize]) if task else None
+
+    def tenant_of(self, task: np.void) -> int:
+        """The tenant whose task it is (one element of ``tasks``)."""
+        place = (int(task["frame"]) - self._frames.ctypes.data) // limits.FRAME_BYTES
+        return int(self._frames[place, F_TENANT : F_TENANT + 4].view(_U32)[0])
 
     def poll_on(self, descriptors: list[int]) -> None:
         """What ends this worker's sleep, besides ``wake_fd``, which goes last."""

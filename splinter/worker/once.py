@@ -32,7 +32,7 @@ from splinter.store.outcomes import (
 )
 from splinter.store.publication import account_of
 from splinter.wire import H_ACKNOWLEDGED, H_CLIENT, H_KEY_LENGTH, H_SEQUENCE, H_TENANT
-from splinter.worker.layout import N_DUPLICATES, N_STALE, W_CLIENTS_CURSOR, W_HEARTBEAT, W_INDEX, W_STORE
+from splinter.worker.layout import N_DUPLICATES, N_STALE, W_CLIENTS_CURSOR, W_CLOCK_NS, W_INDEX, W_STORE
 from splinter.worker.reply import DROP, HEADER_BYTES, count, finish, refuse, refuse_extension_error
 
 _OK, _ABORTED = int(Status.OK), int(Status.ABORTED)
@@ -50,7 +50,7 @@ def claim_of(w: int, header: int) -> int:
         return 0
     return claim_request(
         load64(w + W_STORE), load32(w + W_INDEX), load64(header + H_CLIENT), load64(header + H_SEQUENCE), acknowledged,
-        load64(w + W_HEARTBEAT),
+        load64(w + W_CLOCK_NS),
     )  # fmt: skip
 
 
@@ -131,7 +131,7 @@ def begin_task(w: int, header: int, frame: int, asks: bool) -> None:
     store64(frame + F_CLIENT, load64(header + H_CLIENT))
     store64(frame + F_SEQUENCE, load64(header + H_SEQUENCE))
     store64(frame + F_ACKNOWLEDGED, load64(header + H_ACKNOWLEDGED) if asks else 0)
-    store64(frame + F_SINCE_NS, load64(w + W_HEARTBEAT))
+    store64(frame + F_SINCE_NS, load64(w + W_CLOCK_NS))
     store64(frame + F_EFFECT, EFFECT_NONE)
 
 
@@ -147,7 +147,7 @@ def settle_task(
     me = participant_at(store, p)
     has_written = load64(frame + F_EFFECT) == EFFECT_WRITTEN
     sequence = load64(frame + F_SEQUENCE)
-    claim = claim_request(store, p, load64(frame + F_CLIENT), sequence, load64(frame + F_ACKNOWLEDGED), load64(w + W_HEARTBEAT))
+    claim = claim_request(store, p, load64(frame + F_CLIENT), sequence, load64(frame + F_ACKNOWLEDGED), load64(w + W_CLOCK_NS))
     found = lock_active(store, me, tenant)
     if found != _OK:
         return _OK if has_written else found  # what it wrote is recorded, its reply is not

@@ -15,11 +15,13 @@ from splinter.store.layout import CACHE_LINE_BYTES
 from splinter.worker.chunks import KIND_RX, chunk_word, mark
 from splinter.worker.layout import (
     B_ADDRESS,
-    B_LENGTH,
+    B_FRAME_LENGTH,
     BATCH_BYTES,
     N_RECEIVED,
     QUEUE_LOCK_BYTES,
     W_BATCH,
+    W_BATCH_BEGUN,
+    W_BATCH_COUNT,
     W_CHUNKS,
     W_CORES,
     W_INDEX,
@@ -74,14 +76,17 @@ def _take(w: int, xsk: int, core: int, queue: int, share: int, most: int) -> int
     chunks, umem, batch = load64(w + W_CHUNKS), load64(w + W_UMEM), load64(w + W_BATCH)
     count = min((rx_available(xsk) + share - 1) // share, most)
     first = rx_position(xsk)
+    store32_release(w + W_BATCH_COUNT, 0)
+    store32_release(w + W_BATCH_BEGUN, 0)
     for k in range(count):
         address = rx_address(xsk, first + k)
         store64(batch + k * BATCH_BYTES + B_ADDRESS, address)
-        store64(batch + k * BATCH_BYTES + B_LENGTH, rx_length(xsk, first + k))
+        store64(batch + k * BATCH_BYTES + B_FRAME_LENGTH, rx_length(xsk, first + k))
         mark(chunks, address, chunk_word(KIND_RX, me, core, queue, first + k))
         prefetch(umem + address)
         prefetch(umem + address + CACHE_LINE_BYTES)
         prefetch(umem + address + 2 * CACHE_LINE_BYTES)
+    store32_release(w + W_BATCH_COUNT, count)
     rx_release(xsk, first + count)
     store64(w + N_RECEIVED, load64(w + N_RECEIVED) + count)
     return count

@@ -66,12 +66,16 @@ from splinter.worker.layout import (
     T_FRAME,
     T_HEADER,
     T_ORIGIN,
+    T_REFUSAL,
+    T_RESTARTS,
     T_RESULT_KIND,
     T_STATE,
     T_YIELDS,
     T_YIELDS_MAX,
     TASK_BYTES,
     TASK_FREE,
+    TASK_READY,
+    TASK_REPLYING,
     TASK_RUNNING,
     W_CONTEXT,
     W_CYCLES_PER_MILLISECOND,
@@ -81,6 +85,7 @@ from splinter.worker.layout import (
     W_FREE_LENGTH,
     W_FREE_TASKS,
     W_OLDEST_EPOCH,
+    W_QUARANTINE_AFTER,
     W_RUNNING_TASK,
     W_STORE,
     W_TASK_BUDGET,
@@ -94,6 +99,8 @@ from splinter.worker.layout import (
     X_CYCLES,
     X_ERRORS,
     X_INVOCATIONS,
+    X_KILLS,
+    X_RELEASED,
     X_YIELDS,
 )
 from splinter.worker.once import answer, begin_task, recall, refuse_once, settle_task
@@ -109,6 +116,7 @@ _BUSY = int(Status.BUSY)
 _NO_EXTENSION = int(Status.NO_EXTENSION)
 _BAD_SIGNATURE = int(Status.BAD_SIGNATURE)
 _BAD_ARGUMENTS = int(Status.BAD_ARGUMENTS)
+_QUARANTINED = int(Status.QUARANTINED)
 _REPLY_TOO_LARGE = int(Status.REPLY_TOO_LARGE)
 _SCALAR, _BYTES = int(ResultKind.SCALAR), int(ResultKind.BYTES)
 _OUTCOME_STATUS, _OUTCOME_SCALAR = int(Outcome.STATUS), int(Outcome.SCALAR)
@@ -122,20 +130,30 @@ OLDEST_NONE = (1 << 63) - 1  # no task holds an epoch
 
 
 @njit(cache=True)
-def tasks_reset(w: int) -> None:
-    """Every task is free: at a worker's start."""
+def take_over_tasks(w: int) -> None:
+    """At a worker's start: make the lists of tasks anew from their states, which a predecessor may have left.
+
+    Tasks at a yield point go on. Everything here can be done again, should this process die as well.
+    """
     tasks, frames = load64(w + W_TASKS), load64(w + W_FRAMES)
-    free = load64(w + W_FREE_TASKS)
     total = load32(w + W_TASKS_COUNT)
-    for index in range(total):
-        task = tasks + index * TASK_BYTES
-        store32(task + T_STATE, TASK_FREE)
-        store64(task + T_FRAME, frames + index * FRAME_BYTES)
-        store32(free + index * 4, total - 1 - index)
-    store32(w + W_FREE_LENGTH, total)
-    store32(w + W_TASKS_LIVE, 0)
+    store32(w + W_FREE_LENGTH, 0)
+    store64(w + W_RUNNING_TASK, 0)
     fair.reset(w)
-    store64(w + W_OLDEST_EPOCH, OLDEST_NONE)
+    oldest, live = OLDEST_NONE, 0
+    for index in range(total - 1, -1, -1):
+        task, frame = tasks + index * TASK_BYTES, frames + index * FRAME_BYTES
+        store64(task + T_FRAME, frame)
+        state = load32(task + T_STATE)
+        if state == TASK_FREE:
+            release_task(w, task)
+            continue
+        live += 1
+        oldest = min(oldest, load64(task + T_EPOCH))
+        if state == TASK_READY:
+            fair.enqueue(w, task, load32(frame + F_TENANT))
+    store32(w + W_TASKS_LIVE, live)
+    store64(w + W_OLDEST_EPOCH, oldest)
 
 
 @njit(cache=True)
@@ -156,6 +174,10 @@ def invoke(w: int, header: int, key_length: int, value_length: int, origin: int,
         return refuse_once(w, header, _BAD_SIGNATURE)
     if value_length < load32(record + R_ARGUMENTS_BYTES_MIN):
         return refuse_once(w, header, _BAD_ARGUMENTS)
+    slot = load32(record + R_STATISTICS) & _SLOT_MASK
+    counters = load64(w + W_EXTENSION_COUNTERS) + slot * EXTENSION_COUNTERS_BYTES
+    if load32(counters + X_KILLS) - load32(counters + X_RELEASED) >= load64(w + W_QUARANTINE_AFTER):
+        return refuse(w, header, _QUARANTINED)
     writes = load8(record + R_WRITES) != 0
     is_once = writes and load64(header + H_ACKNOWLEDGED) != 0
     if is_once:
@@ -171,14 +193,10 @@ def invoke(w: int, header: int, key_length: int, value_length: int, origin: int,
     store32(w + W_FREE_LENGTH, free_length - 1)
 
     frame = load64(task + T_FRAME)
-    store32(frame + F_STATE, 0)
-    store32(frame + F_LINE, 0)
-    store32(frame + F_ERROR, 0)
+    start_frame(frame)
     store64(frame + F_ARGUMENTS, name + key_length)
     store32(frame + F_ARGUMENTS_LENGTH, value_length)
     store32(frame + F_TENANT, tenant)
-    store32(frame + F_RESULT_LENGTH, 0)
-    store64(frame + F_PUT_BYTES, 0)
     begin_task(w, header, frame, is_once)
     store64(task + T_CODE, load64(record + R_CODE))
     store32(task + T_RESULT_KIND, load32(record + R_RESULT_KIND))
@@ -186,8 +204,11 @@ def invoke(w: int, header: int, key_length: int, value_length: int, origin: int,
     store32(task + T_ORIGIN, origin)
     store64(task + T_CHUNK, chunk)
     store64(task + T_CYCLES, 0)
-    slot = load32(record + R_STATISTICS) & _SLOT_MASK
-    store64(task + T_COUNTERS, load64(w + W_EXTENSION_COUNTERS) + slot * EXTENSION_COUNTERS_BYTES)
+    store64(task + T_COUNTERS, counters)
+    store32(task + T_RESTARTS, 0)
+    # A newer epoch than this turn's would not cover what the task read in it; the worker's published one may be another
+    # task's, and would never move on.
+    store64(task + T_EPOCH, load64(w + W_TURN_EPOCH))
     if must_queue:
         store32(task + T_YIELDS, 0)
         return _wait(w, task, tenant)
@@ -202,6 +223,7 @@ def invoke(w: int, header: int, key_length: int, value_length: int, origin: int,
             store32(task + T_YIELDS, 1)
             return _wait(w, task, tenant)
         count(load64(task + T_COUNTERS) + X_INVOCATIONS)
+        store32_release(task + T_STATE, TASK_REPLYING)
         length = refuse(w, header, _BUSY)
     else:
         length = _reply(w, task, outcome)
@@ -211,16 +233,10 @@ def invoke(w: int, header: int, key_length: int, value_length: int, origin: int,
 
 @njit(cache=True)
 def _wait(w: int, task: int, tenant: int) -> int:
-    """Queue a new task. Only now does it outlive this turn of the loop: from here on it holds this turn's epoch.
-
-    A newer epoch would not cover what it read already; the worker's published one may be another task's, and would never
-    move on.
-    """
-    _set_limits(w, task, tenant)
-    epoch = load64(w + W_TURN_EPOCH)
-    store64(task + T_EPOCH, epoch)
+    """Queue a new task. Only now does it outlive this turn of the loop: from here on it holds the turn's epoch."""
+    set_limits(w, task, tenant)
     if load32(w + W_TASKS_LIVE) == 0:
-        store64(w + W_OLDEST_EPOCH, epoch)
+        store64(w + W_OLDEST_EPOCH, load64(task + T_EPOCH))
     store32(w + W_TASKS_LIVE, load32(w + W_TASKS_LIVE) + 1)
     fair.enqueue(w, task, tenant)
     return PENDING
@@ -231,6 +247,16 @@ def _find_record(w: int, tenant: int, name: int, name_length: int) -> int:
     """Address of the abi.RECORD of a tenant's extension, or 0."""
     found = store_find(load64(w + W_STORE), tenant, limits.TABLE_EXTENSIONS, name, name_length)
     return object_value(found) if found != 0 else 0
+
+
+@njit(cache=True)
+def start_frame(frame: int) -> None:
+    """Set a frame's coroutine to its beginning; arguments and tenant are the caller's to set."""
+    store32(frame + F_STATE, 0)
+    store32(frame + F_LINE, 0)
+    store32(frame + F_ERROR, 0)
+    store32(frame + F_RESULT_LENGTH, 0)
+    store64(frame + F_PUT_BYTES, 0)
 
 
 @njit(cache=True)
@@ -255,7 +281,7 @@ def _resume(w: int, task: int, tenant: int, budget: int) -> tuple[int, int]:
 
 
 @njit(cache=True)
-def _set_limits(w: int, task: int, tenant: int) -> None:
+def set_limits(w: int, task: int, tenant: int) -> None:
     """What a task that yielded may use in all: its tenant's limits, where it has any, else the server's."""
     record = load64(w + W_TENANTS) + tenant * _TENANT_BYTES
     yields_max = load32(record + T_TASK_YIELDS_MAX)
@@ -270,7 +296,8 @@ def _set_limits(w: int, task: int, tenant: int) -> None:
 
 @njit(cache=True)
 def _reply(w: int, task: int, outcome: int) -> int:
-    """Write the reply of a task that ended; returns its length, or DROP."""
+    """Write the reply of a task that ended over its request; returns its length, or DROP."""
+    store32_release(task + T_STATE, TASK_REPLYING)  # from here on it cannot be begun anew
     frame, header = load64(task + T_FRAME), load64(task + T_HEADER)
     count(load64(task + T_COUNTERS) + X_INVOCATIONS)
     if outcome != RESUME_DONE:
@@ -320,9 +347,20 @@ def _settle(w: int, task: int, outcome: int) -> int:
 
 
 @njit(cache=True)
+def refuse_task(w: int, task: int) -> int:
+    """Write the reply to a task that a predecessor's death has ended; returns its length, or DROP."""
+    frame, header, status = load64(task + T_FRAME), load64(task + T_HEADER), load32(task + T_REFUSAL)
+    if load64(frame + F_ACKNOWLEDGED) != 0:
+        recorded = settle_task(w, frame, _OUTCOME_STATUS, status, 0, 0, 0, 0)
+        if recorded != _OK:
+            return answer(w, header, recorded)
+    return refuse(w, header, status)
+
+
+@njit(cache=True)
 def release_task(w: int, task: int) -> None:
     """Give a task back; it is in no queue."""
-    store32(task + T_STATE, TASK_FREE)
+    store32_release(task + T_STATE, TASK_FREE)
     free_length = load32(w + W_FREE_LENGTH)
     store32(load64(w + W_FREE_TASKS) + free_length * 4, (task - load64(w + W_TASKS)) // TASK_BYTES)
     store32(w + W_FREE_LENGTH, free_length + 1)

@@ -10,16 +10,18 @@ from splinter.native.atomics import load32, load64, store32_release, store64, st
 from splinter.native.clock import now_ns
 from splinter.store.epochs import epoch_enter, epoch_leave, epoch_now
 from splinter.store.staging import stage_expire
+from splinter.worker.accounts import beat
 from splinter.worker.layout import (
     N_LOOPS,
     N_SLEEPS,
     STATE_RUNNING,
     STATE_SLEEPING,
-    W_HEARTBEAT,
+    W_CLOCK_NS,
     W_INDEX,
     W_OLDEST_EPOCH,
     W_POLL_FDS,
     W_SCRATCH,
+    W_STARTED,
     W_STATE,
     W_STORE,
     W_TURN_EPOCH,
@@ -30,7 +32,7 @@ from splinter.worker.reply import count
 from splinter.worker.steal import prepare_sleep
 
 # Tenants whose idle clients are looked for: each in turn, so that all are within minutes, and no turn takes long.
-_TENANTS_PER_BEAT = 1
+_TENANTS_PER_LOOK = 1
 _TENANTS_PER_SLEEP = 64
 
 
@@ -45,11 +47,18 @@ def begin_turn(w: int) -> None:
 
 
 @njit(cache=True)
-def beat(w: int) -> int:
-    """Publish the heartbeat; returns its time in monotonic nanoseconds."""
+def begin_serving(w: int) -> None:
+    """Say that everything of a predecessor is taken over: from here on the watchdog goes by the heartbeat."""
+    store64_release(w + W_STARTED, beat(w))
+    store32_release(w + W_STATE, STATE_RUNNING)
+
+
+@njit(cache=True)
+def look_at_clock(w: int) -> int:
+    """Monotonic nanoseconds, also kept for whatever needs them less exactly."""
     now = now_ns(load64(w + W_SCRATCH))
-    store64_release(w + W_HEARTBEAT, now)
-    forget_clients(w, _TENANTS_PER_BEAT, now)
+    store64(w + W_CLOCK_NS, now)
+    forget_clients(w, _TENANTS_PER_LOOK, now)
     return now
 
 
@@ -62,8 +71,8 @@ def sleep_in_poll(w: int, descriptors: int) -> bool:
     have been idle for long.
     """
     store, me = load64(w + W_STORE), load32(w + W_INDEX)
-    stage_expire(store, me, load64(w + W_HEARTBEAT), limits.STAGING_AGE_NS_MAX)
-    forget_clients(w, _TENANTS_PER_SLEEP, load64(w + W_HEARTBEAT))
+    stage_expire(store, me, load64(w + W_CLOCK_NS), limits.STAGING_AGE_NS_MAX)
+    forget_clients(w, _TENANTS_PER_SLEEP, load64(w + W_CLOCK_NS))
     epoch_leave(store, me)
     milliseconds = prepare_sleep(w)
     store32_release(w + W_STATE, STATE_SLEEPING)
@@ -73,5 +82,6 @@ def sleep_in_poll(w: int, descriptors: int) -> bool:
     # Drain the eventfd; it is non-blocking, and empty unless somebody woke this worker.
     wake_fd = load32(w + W_WAKE_FD)
     libc.read(wake_fd, load64(w + W_SCRATCH), 8)
+    beat(w)  # before the state: one that says "running" is judged by its heartbeat
     store32_release(w + W_STATE, STATE_RUNNING)
     return ended != 0

@@ -1,7 +1,8 @@
 """Memory of the UDP transport: packets, and the message headers that ``recvmmsg`` and ``sendmmsg`` read.
 
-All of it belongs to one worker and survives nothing: a successor starts with every packet buffer free. Layouts are the
-x86-64 / arm64 Linux ones of ``struct mmsghdr``, ``iovec`` and ``sockaddr_in``.
+All of it belongs to one worker. A successor sends what replies its predecessor had ready, serves what it had received and
+not begun, and takes all packet buffers as free but those of tasks. Layouts are the x86-64 and arm64 Linux ones of
+``struct mmsghdr``, ``iovec`` and ``sockaddr_in``.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ UDP_AREA = np.dtype(
         ("chunks", "<u8"),  # chunks × CHUNK_BYTES
         ("free", "<u8"),  # u32[chunks]: stack of free chunks
         ("free_length", "<u8"),
+        ("replies", "<u8"),  # messages in ``send`` that are not known to be sent
     ]
 )
 A_RECEIVE = offset(UDP_AREA, "receive")
@@ -55,6 +57,7 @@ A_PEERS = offset(UDP_AREA, "peers")
 A_CHUNKS = offset(UDP_AREA, "chunks")
 A_FREE = offset(UDP_AREA, "free")
 A_FREE_LENGTH = offset(UDP_AREA, "free_length")
+A_REPLIES = offset(UDP_AREA, "replies")
 
 M_NAME = offset(MMSGHDR, "name")
 M_NAME_LENGTH = offset(MMSGHDR, "name_length")

@@ -10,7 +10,17 @@ from numba import njit
 
 from splinter import limits
 from splinter.native import libc
-from splinter.native.atomics import load8, load32, load32_acquire, load64, store16, store32, store32_release, store64
+from splinter.native.atomics import (
+    load8,
+    load32,
+    load32_acquire,
+    load64,
+    store16,
+    store32,
+    store32_release,
+    store64,
+    store64_release,
+)
 from splinter.native.clock import now_ns
 from splinter.net.tenants import T_FLAGS, T_PACKETS_PER_SECOND, T_TOKEN, TENANT, TENANT_ACTIVE
 from splinter.store.epochs import epoch_leave
@@ -37,10 +47,15 @@ from splinter.worker.layout import (
     P_EVENTS,
     P_FD,
     POLLIN,
-    STATE_RUNNING,
     STATE_STOPPED,
     T_ORIGIN,
+    T_STATE,
+    TASK_BYTES,
+    TASK_FREE,
+    TASK_REFUSED,
     W_BATCH,
+    W_BATCH_BEGUN,
+    W_BATCH_COUNT,
     W_CORES,
     W_IDLE_SPIN_NS,
     W_INDEX,
@@ -51,6 +66,8 @@ from splinter.worker.layout import (
     W_STEALING,
     W_STOP,
     W_STORE,
+    W_TASKS,
+    W_TASKS_COUNT,
     W_TASKS_LIVE,
     W_TENANTS,
     W_UDP_AREA,
@@ -63,8 +80,8 @@ from splinter.worker.receive import worker_block
 from splinter.worker.reply import DROP, HEADER_BYTES, count
 from splinter.worker.requests import PENDING, handle
 from splinter.worker.steal import has_waited, is_empty, next_place, wake_sibling
-from splinter.worker.tasks import end_task, run_slice, tasks_reset
-from splinter.worker.turn import beat, begin_turn, sleep_in_poll
+from splinter.worker.tasks import end_task, refuse_task, run_slice, take_over_tasks
+from splinter.worker.turn import begin_serving, begin_turn, look_at_clock, sleep_in_poll
 from splinter.worker.udp_layout import (
     A_CHUNKS,
     A_FREE,
@@ -73,6 +90,7 @@ from splinter.worker.udp_layout import (
     A_RECEIVE,
     A_RECEIVE_CHUNKS,
     A_RECEIVE_IOVECS,
+    A_REPLIES,
     A_SEND,
     A_SEND_IOVECS,
     IOVEC_BYTES,
@@ -89,7 +107,7 @@ from splinter.worker.udp_layout import (
 )
 
 _TENANT_BYTES = TENANT.itemsize
-_BEAT_EVERY = 16
+_CLOCK_EVERY = 16
 _SLICES_PER_TURN = 8  # of tasks, until their replies go out and the socket is asked again
 _RECLAIM_PER_TURN = 128
 _DESCRIPTORS = 2  # of poll: the socket and the wake-up descriptor
@@ -130,12 +148,51 @@ def _arm(area: int, slot: int, chunk: int) -> None:
 
 
 @njit(cache=True)
-def _reset(w: int) -> None:
+def _take_over(w: int) -> None:
+    """Go on where a predecessor died: its replies, its tasks, and what it had received and not begun to serve.
+
+    Every step can be done again by another successor, should this one die on the way: then some replies are sent twice.
+    """
     area = load64(w + W_UDP_AREA)
-    total = load32(w + W_UDP_CHUNKS)
-    for chunk in range(total):
-        store32(load64(area + A_FREE) + chunk * 4, chunk)
-    store64(area + A_FREE_LENGTH, total)
+    take_over_tasks(w)
+    idle_until_now(w)
+    begin_turn(w)
+    _send(w, area)
+    tasks = load64(w + W_TASKS)
+    for index in range(load32(w + W_TASKS_COUNT)):
+        task = tasks + index * TASK_BYTES
+        if load32(task + T_STATE) == TASK_REFUSED:
+            reply = refuse_task(w, task)
+            if reply != DROP:
+                _add_reply(area, load32(task + T_ORIGIN), reply)
+                _send(w, area)
+            end_task(w, task)
+    for slot in range(load32(w + W_BATCH_BEGUN), load32(w + W_BATCH_COUNT)):
+        store32_release(w + W_BATCH_BEGUN, slot + 1)
+        chunk = load32(load64(area + A_RECEIVE_CHUNKS) + slot * 4)
+        header = load64(area + A_CHUNKS) + chunk * limits.CHUNK_BYTES
+        length = load32(load64(area + A_RECEIVE) + slot * MMSGHDR_BYTES + M_LENGTH)
+        reply = handle(w, header, length, chunk, 0, 0) if _is_authentic(w, header, length) else DROP
+        if reply > 0:
+            _add_reply(area, chunk, reply)
+            _send(w, area)
+    _share_out_chunks(w, area)
+
+
+@njit(cache=True)
+def _share_out_chunks(w: int, area: int) -> None:
+    """Every chunk that no task has is free; then each receive slot gets one."""
+    tasks, free = load64(w + W_TASKS), load64(area + A_FREE)
+    free_length = 0
+    for chunk in range(load32(w + W_UDP_CHUNKS)):
+        owned = False
+        for index in range(load32(w + W_TASKS_COUNT)):
+            task = tasks + index * TASK_BYTES
+            owned = owned or (load32(task + T_STATE) != TASK_FREE and load32(task + T_ORIGIN) == chunk)
+        if not owned:
+            store32(free + free_length * 4, chunk)
+            free_length += 1
+    store64(area + A_FREE_LENGTH, free_length)
     for slot in range(limits.RX_BATCH):
         _assign(area, slot)
 
@@ -166,7 +223,9 @@ def _is_authentic(w: int, header: int, length: int) -> bool:
 
 
 @njit(cache=True)
-def _add_reply(area: int, place: int, chunk: int, length: int) -> None:
+def _add_reply(area: int, chunk: int, length: int) -> None:
+    """Have the reply of ``length`` bytes in a chunk sent with the next :func:`_send`."""
+    place = load64(area + A_REPLIES)
     _set_message(
         load64(area + A_SEND) + place * MMSGHDR_BYTES,
         load64(area + A_SEND_IOVECS) + place * IOVEC_BYTES,
@@ -174,11 +233,13 @@ def _add_reply(area: int, place: int, chunk: int, length: int) -> None:
         load64(area + A_CHUNKS) + chunk * limits.CHUNK_BYTES,
         length,
     )
+    store64_release(area + A_REPLIES, place + 1)
 
 
 @njit(cache=True)
-def _send(w: int, area: int, replies: int) -> None:
-    """Send the first ``replies`` messages; one that the kernel refuses is counted and left out (its client asks again)."""
+def _send(w: int, area: int) -> None:
+    """Send all replies added; one that the kernel refuses is counted and left out (its client asks again)."""
+    replies = load64(area + A_REPLIES)
     sent = 0
     while sent < replies:
         done = libc.sendmmsg(
@@ -191,15 +252,19 @@ def _send(w: int, area: int, replies: int) -> None:
         else:
             sent += 1
             count(w + N_TRANSMIT_FAILURES)
+    store64_release(area + A_REPLIES, 0)
 
 
 @njit(cache=True)
 def _serve_socket(w: int, fd: int, most: int) -> int:
     """One batch from a worker's socket; returns how many packets it had. Replies go out by this worker's own."""
     area = load64(w + W_UDP_AREA)
+    store32_release(w + W_BATCH_COUNT, 0)
     received = libc.recvmmsg(fd, load64(area + A_RECEIVE), most, libc.MSG_DONTWAIT, 0)
     if received <= 0:
         return 0
+    store32_release(w + W_BATCH_BEGUN, 0)
+    store32_release(w + W_BATCH_COUNT, received)
     store64(w + N_RECEIVED, load64(w + N_RECEIVED) + received)
     batch = load64(w + W_BATCH)
     for slot in range(received):
@@ -213,8 +278,8 @@ def _serve_socket(w: int, fd: int, most: int) -> int:
     look_ahead(w, received)
 
     tasks_before = begin_batch(w)
-    replies = 0
     for slot in range(received):
+        store32_release(w + W_BATCH_BEGUN, slot + 1)
         entry = batch + slot * BATCH_BYTES
         chunk, length = load64(entry + B_ADDRESS), load64(entry + B_LENGTH)
         if length < 0:
@@ -225,10 +290,9 @@ def _serve_socket(w: int, fd: int, most: int) -> int:
             _assign(area, slot)
             continue
         if reply > 0:
-            _add_reply(area, replies, chunk, reply)
-            replies += 1
+            _add_reply(area, chunk, reply)
         _arm(area, slot, chunk)
-    _send(w, area, replies)
+    _send(w, area)
     end_batch(w, received, tasks_before)
     return received
 
@@ -273,7 +337,7 @@ def _run_tasks(w: int, packets_wait: bool, packets_cycles: int) -> int:
     area = load64(w + W_UDP_AREA)
     begin_resumes(w)
     begin_slices(w, packets_cycles)
-    slices = replies = 0
+    slices = 0
     while slices < _SLICES_PER_TURN:
         task = pick(w, packets_wait)
         if task == 0:
@@ -284,26 +348,23 @@ def _run_tasks(w: int, packets_wait: bool, packets_cycles: int) -> int:
             continue
         chunk = load32(task + T_ORIGIN)
         if reply != DROP:
-            _add_reply(area, replies, chunk, reply)
-            replies += 1
+            _add_reply(area, chunk, reply)
         free_length = load64(area + A_FREE_LENGTH)
         store32(load64(area + A_FREE) + free_length * 4, chunk)
         store64(area + A_FREE_LENGTH, free_length + 1)
         end_task(w, task)
     end_resumes(w)
-    _send(w, area, replies)
+    _send(w, area)
     return slices
 
 
 @njit("void(int64)", cache=True)
 def serve_udp(w: int) -> None:
     """Serve until the block's ``stop`` is set. Run in the worker's process, with everything in the block set up."""
-    tasks_reset(w)
-    idle_until_now(w)
-    _reset(w)
+    _take_over(w)
     store, me = load64(w + W_STORE), load32(w + W_INDEX)
-    store32_release(w + W_STATE, STATE_RUNNING)
-    idle_from = beat(w)
+    begin_serving(w)
+    idle_from = look_at_clock(w)
     turn = 0
     while load32_acquire(w + W_STOP) == 0:
         begin_turn(w)
@@ -317,12 +378,12 @@ def serve_udp(w: int) -> None:
         if worked > 0:
             reclaim(store, me, _RECLAIM_PER_TURN)
             turn += 1
-            if turn % _BEAT_EVERY == 0:
-                beat(w)
+            if turn % _CLOCK_EVERY == 0:
+                look_at_clock(w)
             idle_from = 0
             continue
         idle_until_now(w)
-        now = beat(w)
+        now = look_at_clock(w)
         if _steal(w, now) > 0:
             reclaim(store, me, _RECLAIM_PER_TURN)
             idle_from = 0

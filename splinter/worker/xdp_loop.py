@@ -34,11 +34,12 @@ from splinter.net.depths import DEPTH
 from splinter.store.epochs import epoch_leave
 from splinter.store.slots import reclaim
 from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, end_resumes, idle_until_now
-from splinter.worker.chunks import KIND_TX, chunk_word, mark, recycle, return_chunk
+from splinter.worker.chunks import KIND_TX, chunk_word, is_held, mark, recycle, return_chunk
 from splinter.worker.fair import begin_slices, pick
 from splinter.worker.frame import PAYLOAD_OFFSET, payload_length, turn_around
 from splinter.worker.layout import (
     B_ADDRESS,
+    B_FRAME_LENGTH,
     B_HEADER,
     B_LENGTH,
     B_RECORD,
@@ -47,11 +48,15 @@ from splinter.worker.layout import (
     N_KICKS,
     N_MALFORMED,
     N_TRANSMITTED,
-    STATE_RUNNING,
     STATE_STOPPED,
     T_CHUNK,
     T_ORIGIN,
+    T_STATE,
+    TASK_BYTES,
+    TASK_REFUSED,
     W_BATCH,
+    W_BATCH_BEGUN,
+    W_BATCH_COUNT,
     W_CHUNKS,
     W_DEPTH,
     W_IDLE_SPIN_NS,
@@ -62,6 +67,8 @@ from splinter.worker.layout import (
     W_STATE,
     W_STOP,
     W_STORE,
+    W_TASKS,
+    W_TASKS_COUNT,
     W_TASKS_LIVE,
     W_UMEM,
 )
@@ -71,11 +78,12 @@ from splinter.worker.reply import DROP, count
 from splinter.worker.requests import PENDING, handle
 from splinter.worker.stages import IDLE, KICK, PARSE, PREFETCH, RECEIVE, RECYCLE, REPLY, SERVE, TURN, stage
 from splinter.worker.steal import steal_batch, wake_sibling
-from splinter.worker.tasks import end_task, run_slice, tasks_reset
-from splinter.worker.turn import beat, begin_turn, sleep_in_poll
+from splinter.worker.tasks import end_task, refuse_task, run_slice, take_over_tasks
+from splinter.worker.transmit import transmit
+from splinter.worker.turn import begin_serving, begin_turn, look_at_clock, sleep_in_poll
 
 _RECYCLE_FROM = limits.RX_BATCH  # completions that are worth the lock while there is other work
-_BEAT_EVERY = 16  # busy turns between two readings of the clock
+_CLOCK_EVERY = 16  # busy turns between two readings of the clock
 _PACKETS = offset(DEPTH, "packets")
 _SPINS = 200  # looks at the receive rings in an idle turn
 _SLICES_PER_TURN = 8  # of tasks, until replies go out and the store's housekeeping is done
@@ -109,6 +117,7 @@ def _answer(w: int, queue: int, received: int) -> None:
     sent = 0
     for k in range(received):
         entry = batch + k * BATCH_BYTES
+        store32_release(w + W_BATCH_BEGUN, k + 1)
         address = load64(entry + B_ADDRESS)
         frame = umem + address
         length = load64(entry + B_LENGTH)
@@ -141,7 +150,7 @@ def _find_payloads(w: int, received: int) -> None:
     for entry in range(batch, batch + received * BATCH_BYTES, BATCH_BYTES):
         frame = umem + load64(entry + B_ADDRESS)
         store64(entry + B_HEADER, frame + PAYLOAD_OFFSET)
-        store64(entry + B_LENGTH, payload_length(frame, load64(entry + B_LENGTH)))
+        store64(entry + B_LENGTH, payload_length(frame, load64(entry + B_FRAME_LENGTH)))
 
 
 @njit(cache=True)
@@ -194,6 +203,17 @@ def _publish_depth(w: int, queues: int) -> None:
 
 
 @njit(cache=True)
+def _end(w: int, task: int, reply: int) -> None:
+    """Hand the reply of a task that ended, if there is one, to its queue's TX ring; give back what it had."""
+    queue, address = load32(task + T_ORIGIN), load64(task + T_CHUNK)
+    if reply != DROP:
+        transmit(w, queue, address, reply)
+    end_task(w, task)
+    if reply == DROP:
+        return_chunk(w, queue, address)
+
+
+@njit(cache=True)
 def _run_tasks(w: int, queues: int, packets_cycles: int) -> int:
     """Run some slices of tasks, with a look at the receive rings before each; returns how many."""
     begin_resumes(w)
@@ -205,12 +225,8 @@ def _run_tasks(w: int, queues: int, packets_cycles: int) -> int:
             break
         slices += 1
         reply = run_slice(w, task)
-        if reply == DROP:
-            return_chunk(w, load32(task + T_ORIGIN), load64(task + T_CHUNK))
-        elif reply != PENDING:
-            _reply_late(w, task, reply)
         if reply != PENDING:
-            end_task(w, task)
+            _end(w, task, reply)
     end_resumes(w)
     for queue in range(queues):
         waiting = tx_pending(load64(w + W_SOCKETS + queue * 8))
@@ -220,28 +236,44 @@ def _run_tasks(w: int, queues: int, packets_cycles: int) -> int:
 
 
 @njit(cache=True)
-def _reply_late(w: int, task: int, reply: int) -> None:
-    """Hand a task's reply to its queue's TX ring; the kernel is told when some slices have run."""
-    queue, address, me = load32(task + T_ORIGIN), load64(task + T_CHUNK), load32(w + W_INDEX)
-    xsk = load64(w + W_SOCKETS + queue * 8)
-    position = tx_position(xsk)
-    tx_write(xsk, position, address, turn_around(load64(w + W_UMEM) + address, reply))
-    mark(load64(w + W_CHUNKS), address, chunk_word(KIND_TX, me, me, queue, position))
-    tx_publish(xsk, position + 1)
+def _take_over(w: int, queues: int) -> None:
+    """Go on where a predecessor died: its tasks, and what it had received and not begun to serve.
+
+    Every step can be done again by another successor, should this one die on the way.
+    """
+    take_over_tasks(w)
+    idle_until_now(w)
+    begin_turn(w)
+    tasks, umem, batch = load64(w + W_TASKS), load64(w + W_UMEM), load64(w + W_BATCH)
+    for index in range(load32(w + W_TASKS_COUNT)):
+        task = tasks + index * TASK_BYTES
+        if load32(task + T_STATE) == TASK_REFUSED:
+            _end(w, task, refuse_task(w, task))
+    for k in range(load32(w + W_BATCH_BEGUN), load32(w + W_BATCH_COUNT)):
+        store32_release(w + W_BATCH_BEGUN, k + 1)
+        address = load64(batch + k * BATCH_BYTES + B_ADDRESS)
+        if not is_held(w, address):
+            continue  # it never left the RX ring
+        queue, frame = address // (limits.CHUNKS_PER_QUEUE * limits.CHUNK_BYTES), umem + address
+        length = payload_length(frame, load64(batch + k * BATCH_BYTES + B_FRAME_LENGTH))
+        reply = DROP if length < 0 else handle(w, frame + PAYLOAD_OFFSET, length, queue, address, 0)
+        if reply > 0:
+            transmit(w, queue, address, reply)
+        elif reply == DROP:
+            return_chunk(w, queue, address)
+    for queue in range(queues):
+        kick(load64(w + W_SOCKETS + queue * 8))  # also what the predecessor had published
 
 
 @njit("void(int64)", cache=True)
 def serve_xdp(w: int) -> None:
     """Serve until the block's ``stop`` is set. Run in the worker's process, with everything in the block set up."""
-    tasks_reset(w)
-    idle_until_now(w)
-    stage(w, IDLE)  # what a predecessor spent since its last mark, too
     queues = load32(w + W_QUEUES)
     store, me = load64(w + W_STORE), load32(w + W_INDEX)
-    for queue in range(queues):
-        kick(load64(w + W_SOCKETS + queue * 8))  # what a predecessor had published
-    store32_release(w + W_STATE, STATE_RUNNING)
-    idle_from = beat(w)
+    _take_over(w, queues)
+    stage(w, IDLE)  # what a predecessor spent since its last mark, too
+    begin_serving(w)
+    idle_from = look_at_clock(w)
     turn = 0
     while load32_acquire(w + W_STOP) == 0:
         begin_turn(w)
@@ -256,8 +288,8 @@ def serve_xdp(w: int) -> None:
         if worked > 0:
             reclaim(store, me, _RECLAIM_PER_TURN)
             turn += 1
-            if turn % _BEAT_EVERY == 0:
-                beat(w)
+            if turn % _CLOCK_EVERY == 0:
+                look_at_clock(w)
             idle_from = 0
             stage(w, TURN)
             continue
@@ -268,7 +300,7 @@ def serve_xdp(w: int) -> None:
         stage(w, IDLE)
         if found:
             continue
-        now = beat(w)
+        now = look_at_clock(w)
         queue, stolen = steal_batch(w, now)
         if stolen > 0:
             _answer(w, queue, stolen)

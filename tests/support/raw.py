@@ -50,9 +50,17 @@ class RawSocket:
 
     def request(self, tenant: int, token: int, opcode: int, body: bytes = b"", **fields: Any) -> tuple[Header, bytes] | None:
         """Send one request (``fields`` override the header's) and return the reply that has its sequence number."""
+        self.start(tenant, token, opcode, body, **fields)
+        return self.reply()
+
+    def start(self, tenant: int, token: int, opcode: int, body: bytes = b"", **fields: Any) -> None:
+        """Send one request; :meth:`reply` waits for its reply."""
         self._sequence += 1
         header = Header(tenant=tenant, token=token, opcode=opcode, client=99, sequence=self._sequence, **fields)
         self.send(header.pack() + body)
+
+    def reply(self) -> tuple[Header, bytes] | None:
+        """The reply to the last request; None when none comes."""
         while (reply := self.receive()) is not None:
             if reply[0].sequence == self._sequence:
                 return reply

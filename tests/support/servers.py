@@ -61,9 +61,9 @@ class RunningServer:
         return found
 
     def workers(self) -> dict[int, int]:
-        """Process ids of the workers that live, by core slot."""
+        """Process ids of the workers, by core slot. One that died may be there for some time, beside its successor."""
         named = {slot: self.children(f"splinter-w{slot}") for slot in range(len(self.info.cores))}
-        return {slot: pids[0] for slot, pids in named.items() if pids}
+        return {slot: pids[-1] for slot, pids in named.items() if pids}
 
     def worker_pids(self) -> list[int]:
         """Process ids of the workers that live."""

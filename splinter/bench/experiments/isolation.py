@@ -45,7 +45,7 @@ from splinter.native.atomics import copy_bytes, load8, load64, store64
 from splinter.native.clock import TIMESPEC_BYTES, now_ns
 from splinter.native.memory import SharedArena
 from splinter.wire import H_STATUS
-from splinter.worker.tasks import tasks_reset
+from splinter.worker.tasks import take_over_tasks
 
 Progress = Callable[[str], None]
 NATIVE, SHARED_MEMORY, PIPE = "in the worker", "process, shared memory", "process, pipes"
@@ -161,7 +161,7 @@ class _Bench:
         # since they never run at the same time.
         self._blocks = [worker.new_block() for _ in range(self.count)]
         for block in self._blocks:
-            tasks_reset(block.address)
+            take_over_tasks(block.address)
         self._no_pipes = np.zeros(1, np.int64)
 
     def run(self, mode: int, tenants: int, seconds: float, ends: Any = None) -> float:

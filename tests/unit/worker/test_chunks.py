@@ -12,7 +12,7 @@ from splinter.layout import offset
 from splinter.net.afxdp.record import RINGS, XSK
 from splinter.net.afxdp.ring import DESCRIPTOR
 from splinter.worker import chunks as c
-from splinter.worker.layout import QUEUE_LOCK, WORKER
+from splinter.worker.layout import BATCH, QUEUE_LOCK, TASK, TASK_FREE, TASK_READY, TASK_REFUSED, WORKER
 
 CHUNKS = limits.CHUNKS_PER_QUEUE
 DEAD, ALIVE = 0, 1
@@ -86,7 +86,7 @@ def set_state(device: Device, chunk: int, kind: int, worker: int, position: int)
     [
         pytest.param(c.KIND_RX, "rx", "consumer", 10, False, id="marked received, still in the RX ring"),
         pytest.param(c.KIND_RX, "rx", "consumer", 11, True, id="taken from the RX ring"),
-        pytest.param(c.KIND_TX, "tx", "producer", 10, True, id="written to the TX ring, not published"),
+        pytest.param(c.KIND_TX, "tx", "producer", 10, False, id="written to the TX ring, not published"),
         pytest.param(c.KIND_TX, "tx", "producer", 11, False, id="published in the TX ring"),
         pytest.param(c.KIND_DONE, "completion", "consumer", 10, False, id="still in the completion ring"),
         pytest.param(c.KIND_DONE, "completion", "consumer", 11, True, id="taken from the completion ring"),
@@ -103,6 +103,41 @@ def test_each_step_before_and_after_its_index_moved(
     reclaimed = c.recover_chunks(device.worker(DEAD))
     assert reclaimed == int(lost)
     assert device.filled()[len(before) :] == ([77] if lost else [])
+
+
+def test_replies_in_the_tx_ring_are_published(device: Device) -> None:
+    device.index("tx", "producer")[0] = 0xFFFFFFFF
+    set_state(device, 12, c.KIND_TX, DEAD, 0xFFFFFFFE)  # published
+    set_state(device, 13, c.KIND_TX, DEAD, 0)
+    set_state(device, 11, c.KIND_TX, DEAD, 0xFFFFFFFF)
+    set_state(device, 14, c.KIND_TX, ALIVE, 1)
+    c.recover_chunks(device.worker(DEAD))
+    assert device.index("tx", "producer")[0] == 1
+
+
+@pytest.mark.parametrize(("state", "held"), [(TASK_FREE, False), (TASK_READY, True), (TASK_REFUSED, True)])
+def test_a_tasks_chunk_is_kept_for_the_successor(device: Device, state: int, held: bool) -> None:
+    tasks = np.zeros(3, TASK)
+    tasks[1]["state"], tasks[1]["chunk"] = state, 20 * limits.CHUNK_BYTES + 256  # a packet starts inside its chunk
+    device.blocks["tasks"], device.blocks["tasks_count"] = tasks.ctypes.data, len(tasks)
+    set_state(device, 20, c.KIND_RX, DEAD, 0)
+    device.index("rx", "consumer")[0] = 1
+    assert c.recover_chunks(device.worker(DEAD)) == int(not held)
+    assert c.is_held(device.worker(DEAD), 20 * limits.CHUNK_BYTES) == held
+    assert c.recover_chunks(device.worker(DEAD)) == 0  # the successor's death changes nothing: the task has it still
+    tasks["state"] = TASK_FREE
+    assert c.recover_chunks(device.worker(DEAD)) == int(held)
+
+
+def test_what_a_batch_had_not_begun_is_kept_for_the_successor(device: Device) -> None:
+    batch = np.zeros(limits.RX_BATCH, BATCH)
+    for k, chunk in enumerate((30, 31, 32, 33)):
+        batch[k]["address"] = chunk * limits.CHUNK_BYTES + 256
+        set_state(device, chunk, c.KIND_RX, DEAD, k)
+    device.blocks["batch"], device.blocks["batch_begun"], device.blocks["batch_count"] = batch.ctypes.data, 2, 3
+    device.index("rx", "consumer")[0] = 4
+    assert c.recover_chunks(device.worker(DEAD)) == 3  # two were begun, one is not of this batch
+    assert c.is_held(device.worker(DEAD), 32 * limits.CHUNK_BYTES)
 
 
 def test_positions_wrap_around(device: Device) -> None:

@@ -20,7 +20,7 @@ from splinter.worker import fair
 from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, idle_until_now
 from splinter.worker.layout import BATCH, TASK, TASK_FREE, TASK_READY
 from splinter.worker.requests import PENDING, handle
-from splinter.worker.tasks import end_task, run_slice, tasks_reset
+from splinter.worker.tasks import end_task, run_slice, take_over_tasks
 from splinter.worker.turn import begin_turn
 
 IMPORTS = "from splinter.ext import Store, extension, u64\n"
@@ -118,7 +118,8 @@ def driver(made: WorkerInProcess) -> Driver:
     """Nothing is under way, and nobody has used any time."""
     made._memory.tenant_counters[:] = 0
     made._memory.extension_counters[:] = 0
-    tasks_reset(made.address)
+    made._memory.tasks["state"] = TASK_FREE
+    take_over_tasks(made.address)
     block = made._memory.block
     block["counters"] = np.zeros(1, block["counters"].dtype)
     for name in ("active", "active_before", "window", "window_end", "allowance", "old_credit", "tasks_per_tenant"):

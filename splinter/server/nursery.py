@@ -1,0 +1,128 @@
+"""Processes kept ready to become workers, forked by a process of their own.
+
+Forking copies the page tables of a store in BPF maps, tens of milliseconds for a gigabyte. A worker that dies must be
+replaced at once, and the watchdog must not look away meanwhile; so spares are forked beforehand, and not by the supervisor
+but by the *nurse*. She was forked when everything was set up, and her children are the supervisor's (``CLONE_PARENT``),
+which waits for them as for its own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from splinter.server.processes import fork_child, fork_sibling
+
+_PID_BYTES = 4
+_ASK = b"1"
+
+
+@dataclass
+class Spare:
+    """A process that waits to become a worker: it reads its core slot from a pipe, of which this is the other end."""
+
+    pid: int
+    pidfd: int
+    assign_fd: int
+
+    def assign(self, slot: int) -> None:
+        """Tell it which worker it is."""
+        os.write(self.assign_fd, bytes([slot]))
+        os.close(self.assign_fd)
+
+
+class Nursery:
+    """Keeps ``wanted`` spares; ``serve`` is what a spare runs with its core slot.
+
+    ``socket`` is readable when :meth:`receive` has something to take, or the nurse has ended. Used from one thread.
+    """
+
+    def __init__(self, serve: Callable[[int], None], wanted: int) -> None:
+        self._serve = serve
+        self._wanted = wanted
+        self._asked = 0
+        self._spares: list[Spare] = []
+        self._nurse = -1
+        self.socket: socket.socket
+
+    def start(self, prepare: Callable[[], None]) -> None:
+        """Fork the nurse, who runs ``prepare`` first, and ask her for spares."""
+        self.socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._nurse, pidfd = fork_child("splinter-nurse", lambda: self._nurse_them(other, prepare))
+        os.close(pidfd)  # her end of the socket tells of her end
+        other.close()
+        self._asked = 0
+        self._ask()
+
+    def _ask(self) -> None:
+        while self._asked + len(self._spares) < self._wanted:
+            self.socket.send(_ASK)
+            self._asked += 1
+
+    def receive(self) -> bool:
+        """Take the spare that has come; false when the nurse has ended: :meth:`start` again."""
+        try:
+            message, descriptors, _, _ = socket.recv_fds(self.socket, _PID_BYTES, 1)
+        except ConnectionResetError:
+            message = b""
+        if not message:
+            os.waitpid(self._nurse, 0)
+            self.socket.close()
+            return False
+        pid = int.from_bytes(message, "little")
+        self._spares.append(Spare(pid, os.pidfd_open(pid), descriptors[0]))
+        self._asked -= 1
+        return True
+
+    def take(self) -> Spare | None:
+        """A spare for a worker that died; None: none is ready. Another one is asked for."""
+        spare = self._spares.pop(0) if self._spares else None
+        self._ask()
+        return spare
+
+    def forget(self, pid: int) -> None:
+        """A spare that ended, or that can do nothing, is not one any more; it is killed and reaped."""
+        for spare in [spare for spare in self._spares if spare.pid == pid]:
+            self._spares.remove(spare)
+            self._drop(spare)
+        self._ask()
+
+    def close(self) -> None:
+        """End the nurse and all spares, which hold nothing."""
+        os.kill(self._nurse, signal.SIGKILL)
+        while self.receive():
+            pass
+        for spare in self._spares:
+            self._drop(spare)
+        self._spares.clear()
+
+    @staticmethod
+    def _drop(spare: Spare) -> None:
+        signal.pidfd_send_signal(spare.pidfd, signal.SIGKILL)
+        os.waitpid(spare.pid, 0)
+        os.close(spare.pidfd)
+        os.close(spare.assign_fd)
+
+    # --- in the nurse ---------------------------------------------------------------------------------------------------
+
+    def _nurse_them(self, orders: socket.socket, prepare: Callable[[], None]) -> None:
+        """Fork a spare for each order, until the supervisor has gone."""
+        self.socket.close()
+        prepare()
+        while orders.recv(len(_ASK)):
+            receive_fd, assign_fd = os.pipe()
+
+            def wait_and_serve(receive_fd: int = receive_fd, assign_fd: int = assign_fd) -> None:
+                os.close(assign_fd)
+                orders.close()
+                assigned = os.read(receive_fd, 1)
+                if assigned:
+                    self._serve(assigned[0])
+
+            pid = fork_sibling("splinter-spare", wait_and_serve)
+            socket.send_fds(orders, [pid.to_bytes(_PID_BYTES, "little")], [assign_fd])
+            os.close(receive_fd)
+            os.close(assign_fd)

@@ -1,0 +1,37 @@
+"""What one worker's block says, as plain numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from splinter.errors import Status
+from splinter.native.clock import read_ticks
+from splinter.wire import Opcode
+from splinter.worker import stages
+from splinter.worker.layout import STATE_SLEEPING
+from splinter.worker.memory import WorkerMemory
+
+_STATE_NAMES = ("starting", "running", "sleeping", "stopped")
+_OPCODE_NAMES = [*(opcode.name.lower() for opcode in Opcode), "unknown"]
+
+
+def worker_statistics(memory: WorkerMemory, core: int, cycles_per_millisecond: int) -> dict[str, Any]:
+    """Counters of the worker on CPU ``core``, read while it runs."""
+    block = memory.block[0]
+    counters = block["counters"]
+    state = int(block["state"])
+    age = (int(read_ticks()) - int(block["heartbeat"])) / cycles_per_millisecond
+    return {
+        "core": core,
+        "state": _STATE_NAMES[state],
+        "heartbeat_age_ms": None if state == STATE_SLEEPING else round(age, 3),
+        "busy_ms": int(counters["busy_cycles"]) // cycles_per_millisecond,
+        "running_tenant": memory.running_tenant(),
+        "tasks_live": int(block["tasks_live"]),
+        "requests": dict(zip(_OPCODE_NAMES, map(int, counters["opcodes"]), strict=True)),
+        "replies": {
+            status.name.lower(): int(count) for status, count in zip(Status, counters["statuses"], strict=True) if count
+        },
+        **{name: int(counters[name]) for name in counters.dtype.names[2:]},
+        **({"stages": dict(zip(stages.NAMES, map(int, block["stages"]), strict=False))} if stages.ENABLED else {}),
+    }
