@@ -14,13 +14,24 @@ from tests.support.servers import RunningServer, running_server
 from tests.support.waiting import wait_for
 
 TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
-CORES = "0,1"
+# The watchdog shall not end what these tests stop on purpose.
+OPTIONS = ("--cores", "0,1", "--no-balance", "--no-preempt", "--watchdog-ms", "60000")
 KILLS = 20
+WAIT = """
+from splinter.ext import Store, extension, u64
+
+@extension
+def wait(db: Store) -> u64:
+    found = db.get(table=1, key=1)
+    while found is None:
+        found = db.get(table=1, key=1)
+    return found.u64(0)
+"""
 
 
 @pytest.fixture(scope="module", params=TRANSPORTS)
 def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
-    with running_server(f"t{os.getpid()}x7{request.param}", request.param, "--cores", CORES) as running:
+    with running_server(f"t{os.getpid()}x7{request.param}", request.param, *OPTIONS) as running:
         yield running
 
 
@@ -49,6 +60,35 @@ def test_a_stopped_workers_requests_are_answered_by_its_sibling(server: RunningS
         os.kill(pid, signal.SIGCONT)
     assert stolen(server)[1] - before >= 80
     assert clients[0].get(b"key") == b"value"
+
+
+def invocations(server: RunningServer) -> list[int]:
+    return [worker["requests"]["invoke"] for worker in server.admin().stats()["workers"]]
+
+
+def test_an_extension_that_blocks_its_worker_does_not_block_its_tenants(server: RunningServer) -> None:
+    admin = server.admin()
+    at_home = [admin.create_tenant(home=core) for core in range(2)]
+    waiter = admin.create_tenant(home=0)
+    server.client(waiter).install(WAIT)
+    before, stolen_before = invocations(server), stolen(server)
+    answers: list[int] = []
+    thread = threading.Thread(target=lambda: answers.append(server.client(waiter, timeout=60.0).invoke("wait")))
+    thread.start()
+    try:
+        wait_for(lambda: invocations(server) != before, seconds=30, what="the invocation")
+        # Its own worker, or one that was quicker to steal it, does nothing else now.
+        blocked = int(invocations(server)[1] > before[1])
+        neighbour = server.client(at_home[blocked], timeout=30.0)
+        for _ in range(20):
+            neighbour.ping()
+    finally:
+        # Whoever waits, is waited for: only a stolen packet can let the extension end.
+        ender = admin.get_tenant(waiter.tenant, token=True)
+        server.client(ender, timeout=30.0).put(1, (7).to_bytes(8, "little"), table=1)
+        thread.join()
+    assert answers == [7]
+    assert stolen(server)[1 - blocked] - stolen_before[1 - blocked] >= 20
 
 
 def test_both_steal_while_both_are_killed(server: RunningServer, tenants: list[TenantInfo]) -> None:
