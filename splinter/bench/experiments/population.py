@@ -35,17 +35,17 @@ _MEMORY = "512MiB"
 
 
 @contextlib.contextmanager
-def served(cores: Sequence[int], *options: str, settings: Mapping[str, bool] | None = None) -> Generator[Session]:
+def served(cores: Sequence[int], settings: Mapping[str, bool | int] | None = None) -> Generator[Session]:
     """A lab, a server in it with a worker on each of these CPUs, and a session with it.
 
-    ``settings`` are those of the configuration file, ``options`` those of ``splinter serve``.
+    ``settings`` are those of the server's configuration file.
     """
     name = f"bench-{os.getpid()}"
     where = ("--lab", name, "--cores", ",".join(map(str, cores)), "--memory", _MEMORY)
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
         file.write("".join(f"{key} = {str(value).lower()}\n" for key, value in (settings or {}).items()))
         file.flush()
-        with Lab(name), running_server(name, "--config", file.name, *where, *options) as info, Session(info) as session:
+        with Lab(name), running_server(name, "--config", file.name, *where) as info, Session(info) as session:
             yield session
 
 
