@@ -65,7 +65,7 @@ class Settings:
     """What is measured. ``objects`` are shared out equally among the tenants; ``batch`` as a busy worker takes them."""
 
     tenants: tuple[int, ...] = tuple(1 << power for power in range(11))
-    seconds: float = 0.3  # of each round
+    seconds: float = 0.15  # of each round
     rounds: int = 3
     warmup_seconds: float = 1.0  # once for all processes: each touches its memory for the first time
     objects: int = 16_384

@@ -60,7 +60,8 @@ def figures(document: Document) -> list[Figure]:
     """Throughput that is left, and how long a stuck worker's core stood still."""
     found = []
     for name, mode, wanted in (("preemption", PREEMPT, _PREEMPT_AT), ("watchdog", WATCHDOG, _WATCHDOG_AT)):
-        fraction = min(distinct(document["runs"], "fraction"), key=lambda value, at=wanted: abs(value - at))  # type: ignore[misc]
+        some = [fraction for fraction in distinct(document["runs"], "fraction") if fraction > 0]
+        fraction = wanted if wanted in some else min(some)
         text = f"{mode}: throughput of good requests while {fraction:g} of all never end, of that without"
         parts = medians(without=throughput(document, mode, 0.0), per_second=throughput(document, mode, fraction))
         found.append(Figure(f"misbehaviour-{name}", text, "%", tuple(share(document, mode, fraction)), parts))

@@ -45,10 +45,10 @@ def test_yields_are_compared_where_the_bound_is_set() -> None:
     assert (figure.name, figure.median) == ("yields", 6.0)
 
 
-def test_the_flood_s_rounds_are_compared_one_by_one() -> None:
-    document = _flood({"no flood": [10, 20, 10], "flood, limited": [12, 20, 20], "flood, no limit": [1, 1, 1]})
+def test_the_flood_is_compared_with_the_median_without() -> None:
+    document = _flood({"no flood": [10, 90, 10], "flood, limited": [12, 11, 80], "flood, no limit": [1, 1, 1]})
     (figure,) = experiment_of("flood").figures(document)
-    assert figure.values == (1.2, 1.0, 2.0)
+    assert figure.values == (1.2, 1.1, 8.0)
     assert figure.median == 1.2
 
 
