@@ -1,6 +1,6 @@
 """Home cores and stealing: two workers, 1,024 tenants whose activity follows Zipf's law.
 
-There are two CPUs for two workers and the client. So the requests are made long, some 50 µs of computing after reading one
+There are two CPUs for two workers and the client. So the requests are made long, some 200 µs of computing after reading one
 object, and the client sleeps while there is nothing to do; it has a real-time priority, so that it is on time, and stays on
 the first worker's CPU. What it takes of it is part of the document (``client_share``). The core with more to do is the
 other one. All that is compared are queues, which look the same for longer requests, on a longer scale.
@@ -30,7 +30,7 @@ from splinter.limits import RX_BATCH, TASK_BUDGET
 ANYWHERE, HOME, STEALING = "no locality", "locality", "locality and stealing"
 MODES = (ANYWHERE, HOME, STEALING)
 # Nobody moves tenants meanwhile. The budget is as many times longer than usual as the requests are: small ones do not yield.
-_FIXED: dict[str, bool | int] = {"balance": False, "task_budget": 40 * TASK_BUDGET}
+_FIXED: dict[str, bool | int] = {"balance": False, "task_budget": 100 * TASK_BUDGET}
 _OPTIONS: dict[str, dict[str, bool | int]] = {
     ANYWHERE: {"locality": False, "steal": False, **_FIXED},
     HOME: {"steal": False, **_FIXED},
@@ -52,10 +52,10 @@ class Settings:
     tenants: int = 1024
     objects: int = 16
     value_bytes: int = 100
-    compute_rounds: int = 400
+    compute_rounds: int = 1000
     loads: tuple[float, ...] = (0.2, 0.4, 0.5, 0.6, 0.7)
-    seconds: float = 0.1  # of each round: most find the machine undisturbed, and the median of their p99 is what counts
-    rounds: int = 15
+    seconds: float = 0.2  # of each round: most find the machine undisturbed, and the median of their p99 is what counts
+    rounds: int = 8
     simulated_cores: tuple[int, ...] = (8, 64)
     simulated_loads: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     simulated_requests: int = 200_000

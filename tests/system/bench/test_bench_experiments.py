@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from splinter.bench.experiments import flood, locality
+from splinter.bench.experiments import flood, locality, misbehaviour, yields
 from splinter.net import netns
 from splinter.server import instance as instances
 
@@ -35,6 +35,17 @@ def _run(name: str, *arguments: str) -> dict[str, Any]:
     return document
 
 
+def test_yields(tmp_path: Path) -> None:
+    document = _run("yields", "--picture", str(tmp_path / "yields.svg"))
+    settings = yields.QUICK
+    wanted = {(mode, load, kind) for mode in yields.MODES for load in settings.loads for kind in ("small", "long")}
+    assert {(run["mode"], run["load"], run["kind"]) for run in document["runs"]} == wanted
+    assert all(run["count"] > 0 and 0 < run["p50_ns"] <= run["p99_ns"] for run in document["runs"])
+    assert document["service"]["long_ns"] > document["service"]["small_ns"] > 0
+    assert {row["cores"] for row in document["simulated"]} == {1, 8, 64}
+    assert "<svg" in (tmp_path / "yields.svg").read_text()
+
+
 def test_locality(tmp_path: Path) -> None:
     document = _run("locality", "--only", "0.99", "--picture", str(tmp_path / "locality.png"))
     wanted = {(mode, 0.99, load) for mode in locality.MODES for load in locality.QUICK.loads}
@@ -42,6 +53,16 @@ def test_locality(tmp_path: Path) -> None:
     assert all(run["per_second"] > 0 for run in document["runs"])
     assert document["settings"]["hot_share"]["0.99"] >= 0.5
     assert (tmp_path / "locality.png").stat().st_size > 0
+
+
+def test_misbehaviour() -> None:
+    document = _run("misbehaviour")
+    assert {(run["mode"], run["fraction"]) for run in document["runs"]} == {
+        (mode, fraction) for mode in misbehaviour.MODES for fraction in misbehaviour.QUICK.fractions
+    }
+    assert all(run["per_second"] > 0 for run in document["runs"] if run["fraction"] == 0)
+    assert document["watchdog"][misbehaviour.WATCHDOG]["replaced"] > 0
+    assert {figure["name"] for figure in document["figures"]} >= {"misbehaviour-preemption", "misbehaviour-watchdog"}
 
 
 def test_flood() -> None:
