@@ -49,11 +49,11 @@ class Settings:
     value_bytes: int = 100
     fractions: tuple[float, ...] = (0.0, 1e-5, 1e-4, 1e-3)
     depth: int = 128
-    seconds: float = 2.0
-    rounds: int = 3
+    seconds: float = 1.0
+    rounds: int = 2
     open_load: float = 0.5
     simulated_cores: tuple[int, ...] = (8, 64)
-    simulated_requests: int = 2_000_000
+    simulated_requests: int = 1_000_000
 
 
 QUICK = Settings(tenants=8, fractions=(0.0, 1e-3), seconds=0.3, rounds=1, simulated_requests=20_000)
