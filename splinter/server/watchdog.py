@@ -45,7 +45,6 @@ _STATE_MASK = 0xFFFFFFFF
 # What the watchdog did. Writer: the supervisor; read by the control process at any time.
 WATCHDOG = np.dtype(
     [
-        ("scans", "<u8"),
         ("stuck", "<u8"),  # workers killed because they were stuck
         ("stopped", "<u8"),  # because they were stopped
         ("died", "<u8"),  # workers that died otherwise
@@ -73,10 +72,10 @@ class Verdict(Enum):
 
 @dataclass
 class _Seen:
-    """A heartbeat, and the CPU time that the worker had used when it was seen first."""
+    """A heartbeat, and the CPU time that the worker had used when it had first become old."""
 
     heartbeat: int = -1
-    cpu_ns: int = 0
+    cpu_ns: int = -1  # -1: not looked at yet
     starved: bool = False
 
 
@@ -111,8 +110,7 @@ class Watchdog:
         words, seen = self._words[index], self._seen[index]
         heartbeat, state = words[_HEARTBEAT], words[_STATE] & _STATE_MASK
         if heartbeat != seen.heartbeat:
-            seen.heartbeat, seen.starved = heartbeat, False
-            seen.cpu_ns = cpu_ns(pid)
+            seen.heartbeat, seen.cpu_ns, seen.starved = heartbeat, -1, False
             return Verdict.FINE
         age_ms = (now - heartbeat) / self._ticks
         sleeps = state == STATE_SLEEPING
@@ -121,6 +119,8 @@ class Watchdog:
             return Verdict.FINE
         if is_past_user_code(pid):
             return Verdict.DEAD
+        if seen.cpu_ns < 0:
+            seen.cpu_ns = cpu_ns(pid)
         if age_ms < limit_ms:
             return Verdict.FINE
         if is_stopped(pid):

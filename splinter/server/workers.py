@@ -22,6 +22,7 @@ from splinter.native.clock import read_ticks
 from splinter.server.nursery import Nursery
 from splinter.server.processes import is_past_user_code
 from splinter.server.watchdog import Verdict, Watchdog
+from splinter.store.journal import waits_for_other
 from splinter.store.store import Store
 from splinter.worker.layout import EXTENSION_COUNTERS_BYTES, STATE_STARTING, TASK
 from splinter.worker.memory import WorkerMemory
@@ -78,6 +79,12 @@ class Workers:
 
     def seat_all(self) -> None:
         """At the start: wait until every seat is taken."""
+        # Whatever is compiled is loaded when it is called first: now, and not when a worker is to be replaced.
+        for memory in self._memories:
+            self._store.recover(memory.index, tasks_go_on=True)
+            settle_tasks(memory.address, offender(memory.address, False))
+            self._recover_chunks(memory)
+            waits_for_other(self._store.address, memory.index)
         while any(seat.pid == 0 for seat in self._seats):
             if not self._nursery.receive():
                 raise ServerError("the process that forks workers ended at once (its error is above)")
@@ -88,7 +95,6 @@ class Workers:
     def watch(self) -> None:
         """Look at every worker: fill empty seats, kill what is stuck, bury what is dead."""
         now = int(read_ticks())
-        self._watchdog.count("scans")
         for seat in self._seats:
             if seat.pid == 0:
                 self._fill(seat)
