@@ -37,6 +37,11 @@ def as_bytes(value: int | Bytes | None) -> bytes:
     return bytes(value)
 
 
+def _check_table(table: int) -> None:
+    if not 0 <= table < TABLES_MAX:
+        raise ExtensionFault(ExtensionError.TABLE)
+
+
 class LocalStore(Store):
     """Objects in a dict. ``invoke`` runs an extension on them, exactly as a server would, but under CPython."""
 
@@ -50,40 +55,45 @@ class LocalStore(Store):
         self._loaded: dict[Any, tuple[Program, Callable[..., Any], str]] = {}
 
     def get(self, table: int, key: int | Bytes) -> View | None:
-        value = self.objects.get(self._place(table, as_bytes(key)))
+        value = self.objects.get(self._place(table, key))
         return None if value is None else View(value)
 
     def exists(self, table: int, key: int | Bytes) -> bool:
         return self.get(table, key) is not None
 
     def put(self, table: int, key: int | Bytes, value: int | Bytes) -> None:
+        self._put(table, key, value, None)
+
+    def version(self, table: int, key: int | Bytes) -> int:
+        place = self._place(table, key)
+        return self.versions.get(place, 0) if place in self.objects else 0
+
+    def put_if(self, table: int, key: int | Bytes, value: int | Bytes, version: int) -> bool:
+        return self._put(table, key, value, version)
+
+    def _put(self, table: int, key: int | Bytes, value: int | Bytes, version: int | None) -> bool:
+        """With every check in the order in which compiled code and the worker make them."""
+        _check_table(table)
         key, value = as_bytes(key), as_bytes(value)
+        if version is not None and not 0 <= version < 1 << 64:
+            raise ExtensionFault(ExtensionError.OVERFLOW)
         place = self._place(table, key)
         if len(value) > VALUE_BYTES_MAX:
             raise ExtensionFault(ExtensionError.VALUE)
         if self._task_put_bytes is not None:
-            self._task_put_bytes += OBJECT_HEADER_BYTES + len(key) + len(value)
-            if self._task_put_bytes > TASK_PUT_BYTES_MAX:
+            put_bytes = self._task_put_bytes + OBJECT_HEADER_BYTES + len(key) + len(value)
+            if put_bytes > TASK_PUT_BYTES_MAX:
                 raise ExtensionFault(ExtensionError.QUOTA)
+            self._task_put_bytes = put_bytes
+        if version is not None and self.version(table, key) != version:
+            return False
         self.objects[place] = value
         self._last_version += 1
         self.versions[place] = self._last_version
-
-    def version(self, table: int, key: int | Bytes) -> int:
-        place = self._place(table, as_bytes(key))
-        return self.versions.get(place, 0) if place in self.objects else 0
-
-    def put_if(self, table: int, key: int | Bytes, value: int | Bytes, version: int) -> bool:
-        key, value = as_bytes(key), as_bytes(value)
-        if not 0 <= version < 1 << 64:
-            raise ExtensionFault(ExtensionError.OVERFLOW)
-        if self.version(table, key) != version:
-            return False
-        self.put(table, key, View(value))
         return True
 
     def multiget(self, table: int, keys: Bytes, size: int) -> Iterator[View | None]:
-        self._place(table, b"any")
+        _check_table(table)
         if keys is None:
             raise ExtensionFault(ExtensionError.NONE)
         return (self.get(table, key) for key in View(keys).records(size))
@@ -98,7 +108,7 @@ class LocalStore(Store):
         return self.tenant_id
 
     def delete(self, table: int, key: int | Bytes) -> bool:
-        return self.objects.pop(self._place(table, as_bytes(key)), None) is not None
+        return self.objects.pop(self._place(table, key), None) is not None
 
     def invoke(self, function: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Any:
         """Run an extension, given as a function or as source text, to its end and return its result.
@@ -139,9 +149,9 @@ class LocalStore(Store):
         """From here on puts are not limited."""
         self._task_put_bytes = None
 
-    def _place(self, table: int, key: bytes) -> tuple[int, bytes]:
-        if not 0 <= table < TABLES_MAX:
-            raise ExtensionFault(ExtensionError.TABLE)
+    def _place(self, table: int, key: int | Bytes) -> tuple[int, bytes]:
+        _check_table(table)
+        key = as_bytes(key)
         if not 1 <= len(key) <= KEY_BYTES_MAX:
             raise ExtensionFault(ExtensionError.KEY)
         return table, key

@@ -49,6 +49,7 @@ from splinter.store.publication import EXPECT_ABSENT
 from splinter.worker.log import log_append
 
 _TENANT_BYTES = TENANT.itemsize
+_NO_OBJECTS = 1  # a version that no object has: they are even
 _OK = int(Status.OK)
 _NOT_FOUND = int(Status.NOT_FOUND)
 _OUT_OF_MEMORY = int(Status.OUT_OF_MEMORY)
@@ -129,7 +130,7 @@ def helper_put(context, frame, table, key, key_length, value, value_length):
 @cfunc("int64(int64, int64, int64, int64, int64, int64, int64, int64)", cache=True)
 def helper_put_if(context, frame, table, key, key_length, value, value_length, version):
     """1 when done, 0 when the object has another version (``version`` 0: when there is one); < 0: -ExtensionError."""
-    expected = EXPECT_ABSENT if version == 0 else version
+    expected = EXPECT_ABSENT if version == 0 else _NO_OBJECTS if version == EXPECT_ABSENT else version
     status = _put(context, frame, table, key, key_length, value, value_length, expected)
     if status == _OK:
         return 1

@@ -26,15 +26,16 @@ DEPTH = 3
 class Writer:
     """Writes a random program, well-typed by construction: signed and unsigned expressions meet only where they may."""
 
-    def __init__(self, draw: st.DrawFn) -> None:
+    def __init__(self, draw: st.DrawFn, is_helper: bool = False) -> None:
         self.draw = draw
+        self.is_helper = is_helper
 
     def pick(self, *options: str) -> str:
         return options[self.draw(st.integers(0, len(options) - 1))]
 
     def signed(self, depth: int) -> str:
         """An expression of type i64 or nat."""
-        choice = self.draw(st.integers(0, 17)) if depth else self.draw(st.integers(0, 5))
+        choice = self.draw(st.integers(0, 19)) if depth else self.draw(st.integers(0, 5))
         if choice <= 3:
             return self.pick("a", "b", "x", "y", "len(k)")
         if choice <= 5:
@@ -57,14 +58,19 @@ class Writer:
             case 14:
                 return f"{self.pick('min', 'max')}({e()}, {e()}, {e()})"
             case 15:
-                return f"k.{self.pick('u8', 'i8', 'u16', 'i16', 'u32', 'i32', 'i64')}({o()})"
+                return f"k.{self.pick('u8', 'i8', 'u16', 'i16', 'u32', 'i32', 'i64')}({self.index(depth - 1)})"
             case 16:
-                return f"k[{o()}]"
-        return f"len(k[{o()}:{o()}])"
+                return f"k[{self.index(depth - 1)}]"
+            case 17:
+                return f"len(k[{o()}:{o()}])"
+            case 18:
+                return self.pick("crc32(k)", f"crc32(k[{o()}:])", "crc32(m)", "len(c)", "db.tenant()")
+        bits = self.pick("popcount", "clz", "ctz")
+        return self.pick(f"{bits}({self.unsigned(depth - 1)})", f"rotl32({self.unsigned(0)} & 0xFFFFFFFF, {self.unsigned(0)})")
 
     def unsigned(self, depth: int) -> str:
         """An expression of type u64 or nat."""
-        choice = self.draw(st.integers(0, 12)) if depth else self.draw(st.integers(0, 5))
+        choice = self.draw(st.integers(0, 14)) if depth else self.draw(st.integers(0, 5))
         if choice <= 3:
             return self.pick("u", "w", "len(k)")
         if choice <= 5:
@@ -80,7 +86,25 @@ class Writer:
                 return f"u64({self.signed(depth - 1)})"
             case 11:
                 return f"({e()} if {self.condition(depth - 1)} else {e()})"
-        return f"{self.pick('min', 'max')}({e()}, {e()})"
+            case 12:
+                return f"{self.pick('min', 'max')}({e()}, {e()})"
+            case 13:
+                return f"rotl64({e()}, {self.pick('7', '63', 'u', 'w')})"
+        return self.pick("hash64(k)", "hash64(m)", f"db.version({self.table()}, {self.key()})")
+
+    def index(self, depth: int) -> str:
+        """Mostly one that is there, or programs would not come far."""
+        return self.pick("0", "1", "-1", "0") if self.draw(st.integers(0, 3)) else self.either(depth)
+
+    def table(self) -> str:
+        return "1" if self.draw(st.integers(0, 15)) else self.either(1)
+
+    def key(self) -> str:
+        """What a key may be: few of them, so that programs meet what they have put."""
+        return self.pick("1", "1", "2", "3", "x", "y", "k", "m") if self.draw(st.integers(0, 4)) else self.either(1)
+
+    def view(self) -> str:
+        return self.pick("k", "k[1:]", "m", "m[:2]", "b'constant'", "v")
 
     def floating(self, depth: int) -> str:
         """An expression of type f64."""
@@ -88,7 +112,9 @@ class Writer:
             return self.pick("f", "1.5", "-0.25", "1e18", "f64(x)", "f64(u)")
         e = lambda: self.floating(depth - 1)  # noqa: E731
         operation = f"({e()} {self.pick('+', '-', '*', '/')} {e()})"
-        return self.pick(operation, f"floor({e()})", f"({e()} if {e()} < {e()} else {e()})")
+        function = f"{self.pick('floor', 'exp', 'log', 'sqrt', 'abs')}({e()})"
+        extreme = f"{self.pick('min', 'max')}({e()}, {e()})"
+        return self.pick(operation, function, function, extreme, f"({e()} if {e()} < {e()} else {e()})")
 
     def either(self, depth: int) -> str:
         return self.signed(depth) if self.draw(st.booleans()) else self.unsigned(depth)
@@ -110,19 +136,23 @@ class Writer:
         return "\n".join(self.statement(depth) for _ in range(self.draw(st.integers(1, 4))))
 
     def statement(self, depth: int) -> str:
-        choice = self.draw(st.integers(-6, 14)) if depth else self.draw(st.integers(-5, 11))
+        choice = self.draw(st.integers(-7, 20)) if depth else self.draw(st.integers(-5, 17))
         match choice:
+            case -7:
+                keys, size = self.pick("k", "m", "k[1:]", "v"), self.pick("1", "1", "1", "2", "8", "x", "w")
+                head = f"for g in db.multiget({self.table()}, {keys}, {size}):\n    if g is not None:\n        y = len(g)"
+                return f"{head}\n{indent(self.block(depth - 1))}"
             case -6:
-                over, size = self.pick("k", "k[1:]", "m[:]"), self.pick("1", "2", "3", "x")
+                over, size = self.pick("k", "k[1:]", "m[:]"), self.pick("1", "1", "1", "2", "3", "x")
                 return f"for r in {over}.records({size}):\n{indent(self.block(depth - 1))}\n    y = r[0]"
             case -5:
-                return f"c[{self.either(0)}] = {self.either(1)}"
+                return f"c[{self.index(0)}] = {self.pick('len(k)', '7', self.either(1))}"
             case -4:
-                return f"x = c[{self.either(1)}]"
+                return f"x = c[{self.index(1)}]"
             case -3:
-                return f"m.append{self.pick('_u8', '_u16', '_i32_be', '_i64')}({self.either(1)})"
+                return f"m.append{self.pick('_u8', '_u16', '_i32_be', '_i64')}({self.pick('5', 'len(m)', self.either(1))})"
             case -2:
-                place = self.either(1)
+                place = self.index(1)
                 return self.pick("m.append(k)", "m.clear()", "x = len(m)", f"y = m.i32({place})", f"m.set_u8({place}, 7)")
             case -1:
                 return f"f = {self.floating(2)}\ny = i64(f)"
@@ -133,20 +163,33 @@ class Writer:
             case 4 | 5:
                 return f"{self.pick('u', 'w')} {self.pick('+=', '-=', '*=', '^=', '>>=')} {self.unsigned(DEPTH)}"
             case 6:
-                return f"db.put(1, {self.either(2)}, {self.either(2)})"
+                return f"db.put({self.table()}, {self.key()}, {self.pick(self.either(2), self.view())})"
             case 7:
-                return f"v = db.get(1, {self.either(1)})"
+                return f"v = db.get({self.table()}, {self.key()})"
             case 8:
-                return f"if v is not None:\n    x = v.i64({self.either(1)})"
+                return f"if v is not None:\n    x = v.i64({self.index(1)})"
             case 9:
-                return f"y = int(db.delete(1, {self.either(1)}))"
+                return f"y = int(db.{self.pick('delete', 'exists')}({self.table()}, {self.key()}))"
             case 10:
                 return f"assert {self.condition(2)}"
             case 11:
-                return "yield"
+                return "y = 0" if self.is_helper else "yield"
             case 12:
-                return f"if {self.condition(2)}:\n{indent(self.block(depth - 1))}\nelse:\n{indent(self.block(depth - 1))}"
+                return f"w = db.version(1, {self.key()})"
             case 13:
+                version = self.pick("w", "w", "0", self.either(1))
+                return f"y = int(db.put_if(1, {self.key()}, {self.pick('7', self.view())}, {version}))"
+            case 14:
+                return f"db.log({self.view()})"
+            case 15:
+                return f"if {self.condition(1)}:\n    raise Error({self.either(1)})"
+            case 16:
+                return "\n".join(self.call() for _ in range(self.draw(st.integers(8, 20))))
+            case 17:
+                return self.help()
+            case 18:
+                return f"if {self.condition(2)}:\n{indent(self.block(depth - 1))}\nelse:\n{indent(self.block(depth - 1))}"
+            case 19:
                 bounds = [self.draw(st.integers(-3, 9)) for _ in range(2)]
                 leave = self.pick("", "\n    if x > y:\n        break", "\n    if a == n0:\n        continue\n    w = 1")
                 step = self.pick("1", "2", "-1", "-3")
@@ -155,18 +198,48 @@ class Writer:
         name = f"n{depth}"
         return f"{name} = 0\nwhile {name} < 5 and ({self.condition(2)}):\n    {name} += 1\n{indent(self.block(depth - 1))}"
 
+    def call(self) -> str:
+        """A short call of the store: many in a row are cut by checkpoints."""
+        key = self.pick("1", "2", "3", "x", "y", "1" if self.draw(st.integers(0, 3)) else "k")
+        get, version = f"v = db.get(1, {key})", f"w = db.version(1, {key})"
+        put, put_if = f"db.put(1, {key}, {self.pick('x', 'w', 'm', 'k')})", f"y = int(db.put_if(1, {key}, x, w))"
+        return self.pick(get, version, put, put_if, f"y = int(db.delete(1, {key}))", "db.log(m)")
+
+    def help(self) -> str:
+        """A call of the helper functions, but not from within one."""
+        if self.is_helper:
+            return "y = len(m)"
+        number = f"x = h(db, c, m, {self.signed(1)}, {self.signed(0)}, {self.unsigned(1)}, {self.pick('k', 'm', 'k[2:]')})"
+        return self.pick(number, number, f"x, w = both({self.signed(1)}, u)", "v = maybe(db, x, k)")
+
 
 def indent(text: str) -> str:
     return "\n".join("    " + line for line in text.split("\n"))
 
 
+_VARIABLES = """    x: i64 = 1
+    y: i64 = 2
+    w: u64 = 3
+    v = db.get(1, 1)
+    f = 0.5
+"""
+_FIXED = """def both(x: i64, u: u64) -> tuple[i64, u64]:
+    return x - 1, u
+def maybe(db: Store, x: i64, k: bytes) -> bytes | None:
+    if x % 3 == 0:
+        return None
+    return db.get(1, x) if x % 3 == 1 else k[x:]
+"""
+
+
 @st.composite
 def programs(draw: st.DrawFn) -> str:
-    writer = Writer(draw)
+    writer, helper = Writer(draw), Writer(draw, is_helper=True)
     return (
-        "@extension\ndef p(db: Store, a: i64, b: i64, u: u64, k: bytes) -> i64:\n    x: i64 = 1\n    y: i64 = 2\n"
-        f"    w: u64 = 3\n    v = db.get(1, 1)\n    c = array(i32, 5)\n    m = buffer(24)\n    f = 0.5\n"
-        f"{indent(writer.block(2))}\n    return {writer.either(DEPTH)}\n"
+        f"{_FIXED}def h(db: Store, c: array[i32], m: Buffer, a: i64, b: i64, u: u64, k: bytes) -> i64:\n{_VARIABLES}"
+        f"{indent(helper.block(1))}\n    return {helper.signed(1)}\n"
+        f"@extension\ndef p(db: Store, a: i64, b: i64, u: u64, k: bytes) -> i64:\n{_VARIABLES}"
+        f"    c = array(i32, 5)\n    m = buffer(24)\n{indent(writer.block(2))}\n    return {writer.either(DEPTH)}\n"
     )
 
 
@@ -174,7 +247,7 @@ def _outcome(action):  # type: ignore[no-untyped-def]
     try:
         return action()
     except ExtensionFault as fault:
-        return fault.error.name, fault.line
+        return fault.error.name, fault.line, fault.code
 
 
 def _compiled(source: str, is_quick: bool) -> CompiledExtension:
@@ -189,7 +262,7 @@ def test_programs_agree(source: str, a: int, b: int, u: int, k: bytes, budget: i
     try:
         compiled = [_compiled(source, is_quick) for is_quick in (False, True)]
     except CompileError as error:
-        assert all(finding.rule == "constant" for finding in error.diagnostics), error  # type: ignore[attr-defined]
+        assert all(finding.rule in ("constant", "table") for finding in error.diagnostics), error  # type: ignore[attr-defined]
         return
     stores = [LocalStore() for _ in range(3)]
     for store in stores:
@@ -199,7 +272,7 @@ def test_programs_agree(source: str, a: int, b: int, u: int, k: bytes, budget: i
     for store, extension in zip(stores, compiled, strict=True):
         with Runner(store, budget) as runner:
             assert _outcome(partial(runner.run, extension, a, b, u, k)) == expected
-            assert store.objects == local.objects
+            assert (store.objects, store.versions, store.logged) == (local.objects, local.versions, local.logged)
 
 
 @ORDINARY
