@@ -156,7 +156,7 @@ class Tenants:
         if with_usage:
             fields |= {
                 "bytes_used": int(account["bytes_used"]),
-                "objects": int(account["objects"]),
+                "objects": int(account["objects"]) - int(account["clients"]),  # what is kept of clients is no object of theirs
                 "packets_dropped": int(self._rates["dropped"][tenant]),
             }
         return fields

@@ -6,11 +6,11 @@ in ``poll`` says so, and beats whenever it wakes. When a heartbeat is older than
 * The process has ended, or is about to: it is dead.
 * It is stopped (SIGSTOP, a debugger): it is replaced.
 * It spins for a lock of the store that another one holds: that one is the trouble, if any. The wait is bounded.
-* It has used the CPU since that heartbeat, a quarter of the limit at least: it is stuck, and replaced. With preemption the
+* It has used the CPU since that heartbeat, half of the limit at least: it is stuck, and replaced. With preemption the
   longest way between two heartbeats is some tens of microseconds.
 * It has not: the core is starved by something outside. Another process would fare no better; it is counted, and left alone.
 
-So a stuck worker is found within limit and scan where it has the core to itself, and where it gets a quarter of it or more.
+So a stuck worker is found within limit and scan where it has the core to itself, and where it gets half of it or more.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _WARN_SECONDS = 1.0  # between two messages about starved workers
 _TIMES = 1024  # replacements whose duration is remembered
 _SLEEP_MS_MAX = 3 * limits.IDLE_POLL_MS  # a sleeping worker beats at least every IDLE_POLL_MS
 _STARTING_MS_MAX = 1000.0
-_STUCK_SHARE = 4  # of the limit: CPU time since the heartbeat that tells a stuck worker from a starved one
+_STUCK_SHARE = 2  # of the limit: CPU time since the heartbeat that tells a stuck worker from a starved one
 _NANOSECONDS = 1_000_000  # in a millisecond
 _HEARTBEAT = offset(WORKER, "heartbeat") // 8  # in 64-bit words
 _STATE = offset(WORKER, "state") // 8

@@ -24,6 +24,7 @@ from tests.support.waiting import wait_for
 START_SECONDS = 180  # a first start compiles the worker
 STOP_SECONDS = 20
 MEMORY = "64MiB"
+PATIENT_MS = 2000  # of the watchdog
 
 
 @dataclass
@@ -91,8 +92,12 @@ def free_port() -> int:
 
 
 def start_server(instance: str, lab: Lab | None, *options: str) -> RunningServer:
-    """Start ``splinter serve`` and wait until it answers."""
+    """Start ``splinter serve`` and wait until it answers.
+
+    The watchdog is patient unless told otherwise: when the host stops a virtual CPU for 10 ms, its worker looks stuck.
+    """
     command = [sys.executable, "-m", "splinter", "serve", "--instance", instance, "--memory", MEMORY]
+    command += ["--watchdog-ms", str(PATIENT_MS)]
     if lab is None:
         command += ["--transport", "udp", "--address", "127.0.0.1", "--port", str(free_port())]
     else:

@@ -325,7 +325,8 @@ def test_counters_belong_to_the_name_and_start_at_zero_for_the_next(control, ten
     slot = installed(control, "twice").statistics
     counters = control.shared.extension_counters
     for worker, row in enumerate(counters):
-        row[slot] = (10, 1, 5, 3_000_000 + worker)
+        for name, value in zip(("invocations", "errors", "yields", "cycles"), (10, 1, 5, 3_000_000 + worker), strict=True):
+            row[slot][name] = value
     (info,) = tenant.extensions()
     workers = len(counters)
     assert (info.invocations, info.errors, info.yields) == (10 * workers, workers, 5 * workers)
