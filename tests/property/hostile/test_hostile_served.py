@@ -183,7 +183,8 @@ def test_the_code_region_is_never_writable_in_any_process(server: RunningServer,
     for pid in (server.info.pid, *map(int, children)):
         lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
         mapped[pid] = [line.split()[1] for line in lines if "splinter-code" in line]
-    workers = [*server.worker_pids(), *server.children("splinter-spare")]  # the spare is the next worker
+    # The spare is the next worker, and the nurse forks spares.
+    workers = [*server.worker_pids(), *server.children("splinter-spare"), *server.children("splinter-nurse")]
     (control,) = server.children("splinter-ctl")
     assert mapped == {server.info.pid: ["r-xs"], control: [], **{worker: ["r-xs"] for worker in workers}}
     for worker in workers:  # nor has a process that runs extensions a descriptor to write by
