@@ -91,12 +91,12 @@ def free_port() -> int:
         return int(tcp.getsockname()[1])
 
 
-def start_server(instance: str, lab: Lab | None, *options: str) -> RunningServer:
-    """Start ``splinter serve`` and wait until it answers.
+def start_server(instance: str, lab: Lab | None, *options: str, module: str = "splinter") -> RunningServer:
+    """Start ``splinter serve``, or another ``module`` that takes its arguments, and wait until it answers.
 
     The watchdog is patient unless told otherwise: when the host stops a virtual CPU for 10 ms, its worker looks stuck.
     """
-    command = [sys.executable, "-m", "splinter", "serve", "--instance", instance, "--memory", MEMORY]
+    command = [sys.executable, "-m", module, "serve", "--instance", instance, "--memory", MEMORY]
     command += ["--watchdog-ms", str(PATIENT_MS)]
     if lab is None:
         command += ["--transport", "udp", "--address", "127.0.0.1", "--port", str(free_port())]
@@ -134,14 +134,15 @@ def running_lab(name: str, queues: int = 2) -> Iterator[Lab]:
 
 
 @contextlib.contextmanager
-def running_server(instance: str, transport: str = "xdp", *options: str) -> Iterator[RunningServer]:
-    """A server for the block, with a lab of its own when the transport is XDP."""
+def running_server(instance: str, transport: str = "xdp", *options: str, module: str = "splinter") -> Iterator[RunningServer]:
+    """A server for the block, with a lab of its own when the transport is XDP; ``module`` as in :func:`start_server`."""
     with contextlib.ExitStack() as stack:
         lab = stack.enter_context(running_lab(instance)) if transport == "xdp" else None
-        server = start_server(instance, lab, *options)
+        server = start_server(instance, lab, *options, module=module)
         try:
             yield server
         finally:
             status = server.stop()
+            output = server.log.read_text()
             server.log.unlink(missing_ok=True)
-        assert status == 0
+        assert status == 0, f"the server ended with status {status}:\n{output}"

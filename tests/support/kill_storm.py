@@ -1,0 +1,211 @@
+"""Workers killed one after the other under load: what ``scripts/kill-storm`` runs."""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.sharedctypes import RawArray
+from typing import Any
+
+from splinter import limits
+from splinter.client import Client
+from splinter.client.admin import Admin
+from splinter.errors import RequestTimeoutError
+from tests.support.servers import RunningServer, running_server
+from tests.support.storm_client import COUNT_UP, StormClient, Tally
+from tests.support.waiting import wait_for
+
+KILLS_DEFAULT, MINUTES_DEFAULT = 1000, 15.0
+PROCESSES, THREADS = 2, 4  # clients; each process is a tenant
+TIMEOUT_SECONDS = 20.0  # far more than any outage: a request that is not answered by then is a failure
+REQUESTS_BETWEEN_KILLS = 50
+PAUSE_SECONDS_MAX = 0.03  # after those, so that kills come at any moment of a worker's life
+STARTED_SECONDS, PROGRESS_SECONDS = 30.0, 30.0
+_SHOW_EVERY = 50
+_STOP = PROCESSES * THREADS  # index in the shared array, behind each client's number of requests
+
+_shared: Any = None  # in a client's process: that array
+
+
+def _join(shared: Any) -> None:
+    global _shared
+    _shared = shared
+
+
+def _work(where: dict[str, Any], process: int, seed: int) -> Tally:
+    """All clients of one process; runs in it."""
+
+    def work(thread: int) -> Tally:
+        index = process * THREADS + thread
+        with Client(**where) as client:
+            storm_client = StormClient(client, index, seed * 1000 + index)
+
+            def done(requests: int) -> None:
+                _shared[index] = requests
+
+            storm_client.work(lambda: bool(_shared[_STOP]), done)
+            if not storm_client.tally.is_clean:
+                _shared[_STOP] = 1
+            return storm_client.tally
+
+    total = Tally()
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+        for tally in pool.map(work, range(THREADS)):
+            total.add(tally)
+    return total
+
+
+@dataclass
+class Verdict:
+    """What a storm did and found; ``outages`` are seconds from each kill to the first answer of the seat's next worker."""
+
+    kills_wanted: int
+    kills: int = 0
+    seconds: float = 0.0
+    tally: Tally = field(default_factory=Tally)
+    outages: list[float] = field(default_factory=list)
+    server: dict[str, Any] = field(default_factory=dict)  # the watchdog's counters, and how many repetitions were answered
+    wrong: list[str] = field(default_factory=list)  # beside what clients found
+
+    @property
+    def findings(self) -> list[str]:
+        """Everything that must not be."""
+        tally = self.tally
+        few = [f"only {self.kills} of {self.kills_wanted} workers killed"] if self.kills < self.kills_wanted else []
+        return [*tally.lost, *tally.wrong, *(f"unanswered: {text}" for text in tally.unanswered), *self.wrong, *few]
+
+    def __str__(self) -> str:
+        tally, server = self.tally, self.server
+        outages = sorted(self.outages) or [0.0]
+        return (
+            f"{self.kills} workers killed in {self.seconds:.0f} s; {tally.requests} requests, "
+            f"{tally.acknowledged} acknowledged writes; {len(tally.lost)} lost, {len(tally.wrong)} wrong replies, "
+            f"{len(tally.unanswered)} unanswered; {server.get('duplicates', 0)} repetitions answered from the record; "
+            f"tasks: {server.get('tasks_continued', 0)} went on, {server.get('tasks_restarted', 0)} begun anew, "
+            f"{tally.aborted} aborted, {tally.killed} killed; outage: median {outages[len(outages) // 2] * 1000:.1f} ms, "
+            f"longest {outages[-1] * 1000:.1f} ms; longest call of a client {tally.longest_seconds * 1000:.0f} ms"
+        )
+
+
+def storm(
+    server: RunningServer, kills: int, seed: int, seconds_max: float, show: Callable[[str], None] = lambda _: None
+) -> Verdict:
+    """Kill random workers ``kills`` times while clients work; stops early at what is wrong, or after ``seconds_max``."""
+    verdict = Verdict(kills)
+    admin = server.admin()
+    slots = len(server.info.cores)
+    tenants = [admin.create_tenant(home=process % slots) for process in range(PROCESSES)]
+    # Tenants of their own ask whether a seat is served again.
+    probes = [server.client(admin.create_tenant(home=slot), timeout=TIMEOUT_SECONDS) for slot in range(slots)]
+    for tenant in tenants:
+        server.client(tenant).install(COUNT_UP)
+    before = admin.stats()
+    shared = RawArray(ctypes.c_uint64, _STOP + 1)
+    started = time.monotonic()
+    with concurrent.futures.ProcessPoolExecutor(
+        PROCESSES, multiprocessing.get_context("spawn"), initializer=_join, initargs=(shared,)
+    ) as pool:
+        jobs = []
+        for process, tenant in enumerate(tenants):
+            where = {
+                "address": server.info.address, "port": server.info.port, "netns": server.info.client_netns,
+                "tenant": tenant.tenant, "token": tenant.token, "timeout": TIMEOUT_SECONDS,
+            }  # fmt: skip
+            jobs.append(pool.submit(_work, where, process, seed))
+        try:
+            _kill(server, verdict, shared, probes, random.Random(seed), started + seconds_max, show)
+        finally:
+            shared[_STOP] = 1
+        for job in jobs:
+            verdict.tally.add(job.result())
+    verdict.seconds = time.monotonic() - started
+    _look_at_the_rest(admin, verdict, before)
+    return verdict
+
+
+def _kill(
+    server: RunningServer, verdict: Verdict, shared: Any, probes: list[Client], dice: random.Random, deadline: float,
+    show: Callable[[str], None],
+) -> None:  # fmt: skip
+    def wait_for_requests(number: int) -> None:
+        wanted = sum(shared[:_STOP]) + number
+        wait_for(lambda: shared[_STOP] or sum(shared[:_STOP]) >= wanted, PROGRESS_SECONDS, "the clients' progress")
+
+    pause = threading.Event()  # never set: a pause of less than a millisecond is one, too
+    wait_for(lambda: shared[_STOP] or all(shared[:_STOP]), STARTED_SECONDS, "every client's first reply")
+    while verdict.kills < verdict.kills_wanted and not shared[_STOP] and time.monotonic() < deadline:
+        wait_for_requests(REQUESTS_BETWEEN_KILLS)
+        pause.wait(dice.uniform(0, PAUSE_SECONDS_MAX))
+        slot = dice.randrange(len(probes))
+        old = wait_for(lambda slot=slot: server.workers().get(slot), what="the worker")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(old, signal.SIGKILL)
+            killed = time.monotonic()
+            verdict.kills += 1
+            wait_for(lambda slot=slot, old=old: server.workers().get(slot, old) != old, STARTED_SECONDS, "the successor")
+            try:
+                probes[slot].ping()
+            except RequestTimeoutError as error:
+                verdict.wrong.append(f"after kill {verdict.kills} of worker {slot}: {error}")
+                return
+            verdict.outages.append(time.monotonic() - killed)
+        if verdict.kills % _SHOW_EVERY == 0:
+            show(f"{verdict.kills} workers killed, {sum(shared[:_STOP])} requests")
+
+
+def _look_at_the_rest(admin: Admin, verdict: Verdict, before: dict[str, Any]) -> None:
+    """What the server says of itself when the clients have gone: chunks, locks, deaths."""
+    deaths = before["watchdog"]["died"] + verdict.kills
+
+    def is_at_rest() -> bool:
+        stats = admin.stats()
+        chunks = stats.get("chunks", {"free": 0, "total": 0})
+        return chunks["free"] == chunks["total"] and not stats.get("ring_locks_held", 0)
+
+    with contextlib.suppress(AssertionError):
+        wait_for(is_at_rest, what="every chunk free, no lock held")
+    stats = admin.stats()
+    chunks, locks = stats.get("chunks"), stats.get("ring_locks_held", 0)
+    if chunks and chunks["free"] != chunks["total"]:
+        verdict.wrong.append(f"chunks are not free: {chunks}")
+    if locks:
+        verdict.wrong.append(f"{locks} ring locks are held")
+    if stats["watchdog"]["died"] > deaths:
+        verdict.wrong.append(f"{stats['watchdog']['died'] - deaths} workers died that nobody had killed")
+    verdict.server = {
+        **stats["watchdog"],
+        "duplicates": sum(worker["duplicates"] for worker in stats["workers"]),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/kill-storm", description=__doc__)
+    parser.add_argument("--kills", type=int, default=KILLS_DEFAULT)
+    parser.add_argument("--minutes", type=float, default=MINUTES_DEFAULT, help="end after so long, whatever was done")
+    parser.add_argument("--transport", choices=["udp", "xdp"], default="xdp")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
+    options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
+    as_operators_run_it = ("--watchdog-ms", str(limits.WATCHDOG_MS))
+    with running_server(
+        f"t{os.getpid()}x0", options.transport, *as_operators_run_it, module="tests.support.audited_serve"
+    ) as server:
+        verdict = storm(server, options.kills, options.seed, options.minutes * 60, lambda text: print(text, flush=True))
+    print(verdict)  # the server has ended well, so the store's audit found nothing
+    print("\n".join(verdict.findings) if verdict.findings else "nothing is lost, nothing is wrong; the store's audit is clean")
+    return 1 if verdict.findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""One client of a storm of kills: random operations on keys that nobody else writes, every reply checked.
+
+As the keys are its own, it knows what each reply must say: a get returns what the last acknowledged put stored, under its
+version; a delete finds exactly what was put; a compare-and-put under the known version succeeds; a counter's answers are
+without gaps. A request that is executed twice, or one that is acknowledged and lost, cannot hide.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from splinter.client import Client
+from splinter.errors import BusyError, RequestTimeoutError, TaskAbortedError, TaskKilledError
+from splinter.wire import OBJECT_ABSENT
+
+TABLE, COUNTERS = 1, 2
+_KEYS, _COUNTS = 200, 8
+_YIELDS_MAX = 40
+_BATCH_MAX = 32
+_VALUE_BYTES_MAX = 2000  # some values are of two fragments
+
+COUNT_UP = f"""
+from splinter.ext import Store, buffer, extension, u64
+
+@extension
+def count_up(db: Store, key: u64, before: u64, after: u64) -> u64:
+    for _ in range(before):
+        yield
+    value = buffer(8)
+    value.append_u64(0)
+    count = u64(0)
+    written = False
+    while not written:
+        version = db.version({COUNTERS}, key)
+        count = u64(0)
+        if version != 0:
+            node = db.get({COUNTERS}, key)
+            if node is None:
+                continue
+            count = node.u64(0)
+        value.set_u64(0, count + 1)
+        written = db.put_if({COUNTERS}, key, value, version)
+    for _ in range(after):
+        yield
+    return count + 1
+"""
+
+
+@dataclass
+class Tally:
+    """What clients did and found."""
+
+    requests: int = 0
+    acknowledged: int = 0  # writes, the increments of counters included
+    aborted: int = 0  # invokes answered so: what they wrote stands
+    killed: int = 0  # invokes answered so: two workers died in them, or the watchdog took theirs for stuck
+    longest_seconds: float = 0.0  # that one call of the client waited, batches included
+    lost: list[str] = field(default_factory=list)  # acknowledged writes that are not there
+    wrong: list[str] = field(default_factory=list)  # other replies that cannot be
+    unanswered: list[str] = field(default_factory=list)  # within the client's time-out
+
+    def add(self, other: Tally) -> None:
+        """Take another's in."""
+        self.requests += other.requests
+        self.acknowledged += other.acknowledged
+        self.aborted += other.aborted
+        self.killed += other.killed
+        self.longest_seconds = max(self.longest_seconds, other.longest_seconds)
+        self.lost += other.lost
+        self.wrong += other.wrong
+        self.unanswered += other.unanswered
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.lost or self.wrong or self.unanswered)
+
+
+class StormClient:
+    """Works and checks in one thread. ``number`` tells its keys from those of the tenant's other clients.
+
+    It ends its work at the first reply that is wrong: afterwards it knows nothing.
+    """
+
+    def __init__(self, client: Client, number: int, seed: int) -> None:
+        self._client, self._number = client, number
+        self._dice = random.Random(seed)
+        self._known: dict[bytes, tuple[bytes, int]] = {}  # value and version; 0: the version was not told
+        self._counts = dict.fromkeys(range(number * _COUNTS, (number + 1) * _COUNTS), 0)
+        self.tally = Tally()
+        self._operations: list[Callable[[], None]] = [
+            self._put, self._put, self._get, self._get, self._delete, self._compare_and_put, self._put_many, self._get_many,
+            self._count_up, self._count_up,
+        ]  # fmt: skip
+
+    def work(self, is_over: Callable[[], bool], done: Callable[[int], None]) -> None:
+        """Operate until told to end, reporting the number of requests so far; then read everything once more."""
+        steps = iter(lambda: None if is_over() else self._dice.choice(self._operations), None)
+        for operation in steps:
+            if not self._attempt(operation):
+                return
+            done(self.tally.requests)
+        for final in (self._read_all, self._read_counts):
+            if not self._attempt(final):
+                return
+
+    def _attempt(self, operation: Callable[[], None]) -> bool:
+        started = time.monotonic()
+        try:
+            operation()
+        except (RequestTimeoutError, BusyError) as error:
+            self.tally.unanswered.append(f"{operation.__name__}: {error!r}")
+        except Exception as error:  # a status that cannot be is a wrong reply as much as a wrong value
+            self.tally.wrong.append(f"client {self._number}, {operation.__name__}: {error!r}")
+        self.tally.longest_seconds = max(self.tally.longest_seconds, time.monotonic() - started)
+        return self.tally.is_clean
+
+    def _key(self) -> bytes:
+        return f"{self._number} {self._dice.randrange(_KEYS)}".encode()
+
+    def _value(self) -> bytes:
+        return self._dice.randbytes(self._dice.randrange(8, self._dice.choice((64, 512, _VALUE_BYTES_MAX))))
+
+    def _wrote(self, number: int = 1) -> None:
+        self.tally.requests += number
+        self.tally.acknowledged += number
+
+    def _check(self, key: bytes, value: bytes | None, version: int | None = None) -> None:
+        expected, expected_version = self._known.get(key, (None, 0))
+        what = f"client {self._number}, key {key!r}"
+        if value is None and expected is not None:
+            self.tally.lost.append(f"{what}: there is nothing, {len(expected)} bytes were put")
+        elif value != expected:
+            found = f"{len(value or b'')} bytes {(value or b'')[:16]!r}"
+            self.tally.lost.append(f"{what}: {found} in place of {expected and expected[:16]!r}")
+        elif version is not None and expected_version not in (0, version):
+            self.tally.wrong.append(f"{what}: version {version} in place of {expected_version}")
+
+    def _put(self) -> None:
+        key, value = self._key(), self._value()
+        version = self._client.put(key, value, table=TABLE)
+        self._known[key] = (value, version)
+        self._wrote()
+
+    def _get(self) -> None:
+        key = self._key()
+        value, version = self._client.get_with_version(key, table=TABLE)
+        self.tally.requests += 1
+        self._check(key, value, version)
+
+    def _delete(self) -> None:
+        key = self._key()
+        found = self._client.delete(key, table=TABLE)
+        self._wrote()
+        if found != (key in self._known):
+            self.tally.wrong.append(f"client {self._number}, key {key!r}: a delete says {found}")
+        self._known.pop(key, None)
+
+    def _compare_and_put(self) -> None:
+        key, value = self._key(), self._value()
+        known = self._known.get(key)
+        if known is not None and known[1] == 0:
+            return
+        version = self._client.put(key, value, table=TABLE, if_version=known[1] if known else OBJECT_ABSENT)
+        self._known[key] = (value, version)
+        self._wrote()
+
+    def _put_many(self) -> None:
+        items = {self._key(): self._value() for _ in range(self._dice.randrange(1, _BATCH_MAX))}
+        self._client.put_many(items.items(), table=TABLE)
+        self._known.update({key: (value, 0) for key, value in items.items()})
+        self._wrote(len(items))
+
+    def _get_many(self) -> None:
+        keys = list({self._key() for _ in range(self._dice.randrange(1, _BATCH_MAX))})
+        self._check_all(keys)
+
+    def _check_all(self, keys: list[bytes]) -> None:
+        values = self._client.get_many(keys, table=TABLE)
+        self.tally.requests += len(keys)
+        for key, value in zip(keys, values, strict=True):
+            self._check(key, value)
+
+    def _count_up(self) -> None:
+        key = self._dice.choice(list(self._counts))
+        yields = [self._dice.randrange(_YIELDS_MAX) for _ in range(2)]
+        self._counts[key] += 1
+        try:
+            count = self._client.invoke("count_up", key, *yields)
+        except TaskAbortedError:  # after its one write
+            self.tally.aborted += 1
+        except TaskKilledError:  # before it or after it, and for good
+            self.tally.killed += 1
+            found = self._stored_count(key)
+            if found not in (self._counts[key] - 1, self._counts[key]):
+                self.tally.lost.append(f"client {self._number}, counter {key}: {found}, not {self._counts[key]} or one less")
+            self._counts[key] = found
+            return
+        else:
+            if count != self._counts[key]:
+                self.tally.wrong.append(f"client {self._number}, counter {key}: {count} in place of {self._counts[key]}")
+        self._wrote()
+
+    def _read_all(self) -> None:
+        self._check_all([f"{self._number} {i}".encode() for i in range(_KEYS)])
+
+    def _read_counts(self) -> None:
+        for key, count in self._counts.items():
+            found = self._stored_count(key)
+            if found != count:
+                self.tally.lost.append(f"client {self._number}, counter {key}: {found} at the end, {count} acknowledged")
+
+    def _stored_count(self, key: int) -> int:
+        self.tally.requests += 1
+        return int.from_bytes(self._client.get(key, table=COUNTERS) or b"", "little")
