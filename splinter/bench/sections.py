@@ -120,6 +120,11 @@ def _show_benefit(document: Document) -> list[Block]:
     return [*tables, Picture("benefit", "Code at the data against gets", lambda path: benefit_picture.draw(rows, path))]
 
 
+def promised() -> list[goals.Goal]:
+    """The goals that the report tells of; those of scheduling are left to the experiments, ``scripts/experiments``."""
+    return [goal for goal in goals.GOALS if goal.area != "scheduling"]
+
+
 def _measure_goals(is_quick: bool, progress: Progress) -> Document:
     effort = goals.Effort()
     if is_quick:
@@ -134,7 +139,7 @@ def _measure_goals(is_quick: bool, progress: Progress) -> Document:
             restarts=3,
         )
     of_suite = {*suite_figures.ECHO_FIGURES, *suite_figures.RIVAL_FIGURES}
-    found = goals.measure({goal.figure for goal in goals.GOALS} - of_suite, effort, progress)
+    found = goals.measure({goal.figure for goal in promised()} - of_suite, effort, progress)
     return {"figures": [figure.to_json() for figure in found.figures.values()], "failures": found.failures}
 
 

@@ -12,10 +12,9 @@ from typing import Any
 
 from splinter.bench.blocks import Block, Code, Heading, Paragraph, Table, markdown, page
 from splinter.bench.figure import shown
-from splinter.bench.goals import GOALS
 from splinter.bench.machine import machine, versions
 from splinter.bench.progress import progress
-from splinter.bench.sections import SECTIONS, Section
+from splinter.bench.sections import SECTIONS, Section, promised
 from splinter.errors import SplinterError
 
 TITLE = "Splinter, measured against its rivals and its limit"
@@ -72,7 +71,7 @@ def _promises(document: dict[str, Any]) -> Table:
     """Every goal, its bound, and what the sections found."""
     found = {f["name"]: f for part in document["sections"].values() for f in part.get("figures", [])}
     rows = []
-    for goal in GOALS:
+    for goal in promised():
         figure = found.get(goal.figure)
         sign = "≤" if goal.is_most else "≥"
         if figure is None:
