@@ -115,7 +115,7 @@ class Watchdog:
         age_ms = (now - heartbeat) / self._ticks
         sleeps = state == STATE_SLEEPING
         limit_ms = _SLEEP_MS_MAX if sleeps else self.limit_ms
-        if age_ms < (limit_ms if sleeps else 2 * limits.WATCHDOG_SCAN_MS):
+        if age_ms < (limit_ms if sleeps else limits.WATCHDOG_SCAN_MS):
             return Verdict.FINE
         if is_past_user_code(pid):
             return Verdict.DEAD

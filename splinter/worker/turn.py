@@ -48,7 +48,7 @@ def begin_turn(w: int) -> None:
 
 @njit(cache=True)
 def begin_serving(w: int) -> None:
-    """Say that everything of a predecessor is taken over: from here on the watchdog goes by the heartbeat."""
+    """Say that a predecessor's tasks are taken over: from here on the watchdog goes by the heartbeat."""
     store64_release(w + W_STARTED, beat(w))
     store32_release(w + W_STATE, STATE_RUNNING)
 

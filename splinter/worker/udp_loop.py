@@ -157,6 +157,7 @@ def _take_over(w: int) -> None:
     take_over_tasks(w)
     idle_until_now(w)
     begin_turn(w)
+    begin_serving(w)  # now, since what the predecessor had received may get this one stuck, too
     _send(w, area)
     tasks = load64(w + W_TASKS)
     for index in range(load32(w + W_TASKS_COUNT)):
@@ -363,7 +364,6 @@ def serve_udp(w: int) -> None:
     """Serve until the block's ``stop`` is set. Run in the worker's process, with everything in the block set up."""
     _take_over(w)
     store, me = load64(w + W_STORE), load32(w + W_INDEX)
-    begin_serving(w)
     idle_from = look_at_clock(w)
     turn = 0
     while load32_acquire(w + W_STOP) == 0:

@@ -244,6 +244,7 @@ def _take_over(w: int, queues: int) -> None:
     take_over_tasks(w)
     idle_until_now(w)
     begin_turn(w)
+    begin_serving(w)  # now, since what the predecessor had received may get this one stuck, too
     tasks, umem, batch = load64(w + W_TASKS), load64(w + W_UMEM), load64(w + W_BATCH)
     for index in range(load32(w + W_TASKS_COUNT)):
         task = tasks + index * TASK_BYTES
@@ -272,7 +273,6 @@ def serve_xdp(w: int) -> None:
     store, me = load64(w + W_STORE), load32(w + W_INDEX)
     _take_over(w, queues)
     stage(w, IDLE)  # what a predecessor spent since its last mark, too
-    begin_serving(w)
     idle_from = look_at_clock(w)
     turn = 0
     while load32_acquire(w + W_STOP) == 0:

@@ -65,9 +65,9 @@ def figures(document: Document) -> list[Figure]:
         text = f"{mode}: throughput of good requests while {fraction:g} of all never end, of that without"
         parts = medians(without=throughput(document, mode, 0.0), per_second=throughput(document, mode, fraction))
         found.append(Figure(f"misbehaviour-{name}", text, "%", tuple(share(document, mode, fraction)), parts))
-    watchdog = document["watchdog"][WATCHDOG]
+    watchdog = document["watchdog"][WATCHDOG][f"{fraction:g}"]
     if watchdog["replacement_ms_max"] is not None:
-        text = "from a stuck worker's last heartbeat until its successor serves, longest"
+        text = f"from a stuck worker's last heartbeat until its successor serves, longest, while {fraction:g} never end"
         parts = {"median_ms": watchdog["replacement_ms_median"], "replaced": watchdog["replaced"]}
         found.append(Figure("replacement", text, "ms", (watchdog["replacement_ms_max"],), parts))
     return found
@@ -75,11 +75,14 @@ def figures(document: Document) -> list[Figure]:
 
 def notes(document: Document) -> list[str]:
     """What the watchdog did."""
-    watchdog = document["watchdog"][WATCHDOG]
     return [
         f"an invoke may use {document['settings']['task_milliseconds_max']} ms of CPU time",
-        f"the watchdog alone: {watchdog['replaced']} workers replaced, median {watchdog['replacement_ms_median']} ms, longest "
-        f"{watchdog['replacement_ms_max']} ms after the last heartbeat",
+        *(
+            f"the watchdog alone, up to {fraction} never end: {found['replaced']} workers replaced, median "
+            f"{found['replacement_ms_median']} ms, longest {found['replacement_ms_max']} ms after the last heartbeat"
+            for fraction, found in document["watchdog"][WATCHDOG].items()
+            if found["replaced"]
+        ),
     ]
 
 
