@@ -89,7 +89,7 @@ DIGEST_PIECE_BYTES = 4096  # between two looks at the budget
 CHECKPOINT_COST = 4096  # that straight-line code may have spent before it looks whether the budget is gone
 TASK_YIELDS_MAX = 10_000_000  # resumes of one task that may end in a yield; then it ends with EXTENSION_ERROR
 TASK_PUT_BYTES_MAX = 8 << 20  # key, value and header of all puts of one task: what it replaces stays until it has ended
-TASK_MILLISECONDS_MAX = 10_000  # CPU time of one task; then it ends with EXTENSION_ERROR
+TASK_MILLISECONDS_MAX = 500  # CPU time of one task; then it ends with EXTENSION_ERROR, before most clients give up
 
 # --- store ------------------------------------------------------------------------------------------------------------------
 STORE_BYTES_DEFAULT = 1 << 30

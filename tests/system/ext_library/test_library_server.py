@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 
 from splinter.cli.main import app
 from splinter.client.admin import TenantInfo
-from splinter.errors import ExtensionRuntimeError
+from splinter.errors import ExtensionRuntimeError, TaskAbortedError
 from splinter.ext import library
 from tests.support import library as checks
 from tests.support.library import ServerSide, associations, read_list
@@ -146,7 +147,8 @@ def test_money_is_conserved_while_workers_die(server: RunningServer, side: Serve
         generator = random.Random(number)
         while not is_over():
             sender, receiver = generator.sample(range(ACCOUNTS), 2)
-            side.invoke("transfer", sender, receiver, generator.randrange(300))
+            with contextlib.suppress(TaskAbortedError):  # it goes on as far as its writes tell: settle() sees to the rest
+                side.invoke("transfer", sender, receiver, generator.randrange(300))
 
     while_workers_die(server, body)
     for account in range(ACCOUNTS):
@@ -159,6 +161,13 @@ def test_money_is_conserved_while_workers_die(server: RunningServer, side: Serve
 def test_lists_stay_whole_while_workers_die(side: ServerSide, server: RunningServer) -> None:
     contents: list[dict[int, int]] = [{} for _ in range(THREADS)]
 
+    def insist(name: str, *arguments: Any) -> None:
+        """Again, when its worker died after it had begun to write: doing it twice comes to the same."""
+        with contextlib.suppress(TaskAbortedError):
+            side.invoke(name, *arguments)
+            return
+        insist(name, *arguments)
+
     def body(number: int, is_over: Callable[[], bool]) -> None:
         generator = random.Random(number)
         mine = contents[number]
@@ -166,10 +175,10 @@ def test_lists_stay_whole_while_workers_die(side: ServerSide, server: RunningSer
             id2 = number + THREADS * generator.randrange(100)
             if generator.random() < 0.7:
                 mine[id2] = generator.randrange(1000)
-                side.invoke("assoc_add", 7, 7, id2, mine[id2], b"data of the association")
+                insist("assoc_add", 7, 7, id2, mine[id2], b"data of the association")
             else:
                 mine.pop(id2, None)
-                side.invoke("assoc_delete", 7, 7, id2)
+                insist("assoc_delete", 7, 7, id2)
 
     while_workers_die(server, body)
     found = read_list(side, 7, 7)
