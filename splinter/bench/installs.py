@@ -153,7 +153,7 @@ def _install_everywhere(session: Session, tenants: list[TenantInfo]) -> int:
     with contextlib.closing(ControlConnection(session.info.address, session.info.port, netns=session.netns)) as control:
         for tenant, text in zip(tenants, numbered(source("common_ancestor"), _NUMBERS_FROM, len(tenants)), strict=True):
             who = {"tenant": tenant.tenant, "token": tenant.token}
-            code_bytes += control.request("extension.install", source=text, **who)["extension"]["code_bytes"]
+            code_bytes += control.request("extension.install", source=text, **who)["extensions"][0]["code_bytes"]
     return code_bytes
 
 

@@ -54,10 +54,8 @@ def install(
     Examples: splinter install hypernyms.py --tenant 7; splinter install tao --tenant 7
     """
     source = library.text(file) if file in library.NAMES and not Path(file).exists() else _read_source(Path(file))
-    names = _extensions_of(source) if name is None else [name]
     with find_server(instance, address).client(tenant, token) as client:
-        for one in names:
-            info = client.install(source, name=one)
+        for info in client.install_all(source) if name is None else [client.install(source, name=name)]:
             print(f"installed {info.signature}, version {info.version}, {info.code_bytes} bytes of code")
 
 
@@ -175,15 +173,6 @@ def invoke(
         result = client.invoke(name, *positional, **named)
     if result is not None:
         print(arguments.show(result))
-
-
-def _extensions_of(source: str) -> list[str] | list[None]:
-    """Names of the source's extensions; no name where it has only one, or is for the compiler to complain about."""
-    try:
-        found = list(library.split(source))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return [None]
-    return found if len(found) > 1 else [None]
 
 
 def _read_source(file: Path) -> str:

@@ -36,7 +36,8 @@ _INVOKE_RESEND_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class ExtensionInfo:
-    """An installed extension. ``version`` counts installs under its name; sizes are in bytes.
+    """An installed extension. ``version`` counts installs under its name; sizes are in bytes, and ``code_bytes`` is that
+    of a block of machine code, which extensions that were installed together share.
 
     The counters are of all versions since the first install under the name: ``invocations`` that ended, ``errors`` of
     them, ``yields``, and ``cpu_us``, microseconds of CPU time. ``kills`` is how many workers had to be replaced because of
@@ -210,10 +211,18 @@ class Client:
         :class:`splinter.errors.CompileError`, with all findings in ``diagnostics``, when the source is refused.
         """
         source = extension if isinstance(extension, str) else _source_of(extension)
-        reply = self._ask("extension.install", source=source, name=name)
-        info = _extension_info(reply["extension"])
-        self._signatures[info.name] = info.signature
-        return info
+        return self._install(source=source, name=name)[0]
+
+    def install_all(self, source: str) -> list[ExtensionInfo]:
+        """The same for all ``@extension`` functions of a source, each by its own name. They are compiled together, and none
+        is installed when one is refused.
+        """
+        return self._install(source=source, every=True)
+
+    def _install(self, **fields: Any) -> list[ExtensionInfo]:
+        installed = [_extension_info(one) for one in self._ask("extension.install", **fields)["extensions"]]
+        self._signatures.update({info.name: info.signature for info in installed})
+        return installed
 
     def uninstall(self, name: str) -> None:
         """Remove an extension. Raises :class:`splinter.errors.NoSuchExtensionError` when there is none of this name."""

@@ -167,7 +167,7 @@ RECORD = np.dtype(
         ("frame_bytes", "<u4"),  # header and locals
         ("result_kind", "<u4"),  # ResultKind
         ("version", "<u4"),  # counts installs under this name, from 1
-        ("code_offset", "<u4"),  # where in the code region
+        ("code_offset", "<u4"),  # where in the code region: of the block that it lies in, maybe with others
         ("code_bytes", "<u4"),
         ("metadata_length", "<u4"),  # bytes of msgpack behind this record
         ("statistics", "<u4"),  # slot of the extension's counters, 0 … EXTENSIONS_MAX - 1

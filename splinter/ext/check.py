@@ -57,12 +57,20 @@ def check_library(module: Module, findings: Findings) -> Library:
 
 def check(node: ast.FunctionDef, library: Library, name: str | None, findings: Findings) -> Program:
     """Check an extension, to be installed as ``name``; raises :class:`CompileError` with every finding so far."""
-    extension = function_of(node, False, findings)
-    signature = signature_of(extension, name or node.name, findings)
-    extension.helpers = library.helpers
-    _FunctionChecker(extension, library.constants, findings).run()
+    return check_all([node], library, name, findings)[0]
+
+
+def check_all(nodes: list[ast.FunctionDef], library: Library, name: str | None, findings: Findings) -> list[Program]:
+    """Check several, to be installed by their own names unless there is a ``name``; what is found in all is told at once."""
+    programs = []
+    for node in nodes:
+        extension = function_of(node, False, findings)
+        signature = signature_of(extension, name or node.name, findings)
+        extension.helpers = library.helpers
+        _FunctionChecker(extension, library.constants, findings).run()
+        programs.append(Program(signature, extension))
     findings.raise_if_any()
-    return Program(signature, extension)
+    return programs
 
 
 def _constants(module: Module, findings: Findings) -> dict[str, ConstantValue]:

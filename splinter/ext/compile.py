@@ -14,7 +14,7 @@ from splinter.errors import CompileError
 from splinter.ext import ir, llvm_text, machine
 from splinter.ext.abi import ResultKind
 from splinter.ext.builder import TooLargeError
-from splinter.ext.check import check, check_library
+from splinter.ext.check import check_all, check_library
 from splinter.ext.checked import Library
 from splinter.ext.checkpoints import insert_checkpoints
 from splinter.ext.desugar import desugar
@@ -22,13 +22,14 @@ from splinter.ext.diagnostics import Findings
 from splinter.ext.effort import waits_for_store, writes
 from splinter.ext.first_lookup import FirstLookup, first_lookup
 from splinter.ext.lower import lower, result_kind
-from splinter.ext.parse import Module, choose, parse
+from splinter.ext.parse import Module, choose, choose_all, parse
 from splinter.ext.signature import Signature
 from splinter.ext.simplify import simplify
 from splinter.limits import CODE_BYTES_MAX
 
 INTERNAL_MESSAGE_CHARACTERS_MAX = 300
 RECENT_SOURCES_MAX = 4
+SPLIT_HINT = "keep less, split the extension, or install the extensions of the source one at a time"
 
 _Kept = TypeVar("_Kept")
 
@@ -61,14 +62,15 @@ _libraries: _Recent[Library] = _Recent()
 
 @dataclass(frozen=True)
 class CompiledExtension:
-    """What ``compile_source`` gives: all that a record in the store and the code region need."""
+    """All that a record in the store and the code region need. Extensions compiled together share one block of code."""
 
     name: str
     signature: Signature
-    code: bytes  # position-independent, entry at its first byte
+    code: bytes  # position-independent
+    entry: int  # where in it the extension begins, in bytes
     frame_bytes: int  # header and locals
     result_kind: ResultKind
-    source_digest: bytes  # SHA-256 of the source and of how it was compiled: the same code has the same digest
+    source_digest: bytes  # SHA-256 of the source and of how it was compiled: the same ``code`` has the same digest
     first_lookup: FirstLookup  # a hint for the worker
     writes: bool  # it may put or delete
 
@@ -76,22 +78,32 @@ class CompiledExtension:
 def compile_source(
     source: str, name: str | None = None, *, preempt: bool = True, filename: str = "<source>"
 ) -> CompiledExtension:
-    """Check and compile an extension.
+    """Check and compile one extension.
 
     ``name`` is what it will be installed as (default: the function's own), and which function is meant if the source has
     several. ``preempt=False`` leaves out the inserted yields. ``filename`` is for messages. Raises :class:`CompileError`, and
     nothing else, for whatever is wrong with the source.
     """
+    return compile_extensions(source, name, preempt=preempt, filename=filename)[0]
+
+
+def compile_extensions(
+    source: str, name: str | None = None, *, every: bool = False, preempt: bool = True, filename: str = "<source>"
+) -> list[CompiledExtension]:
+    """The same for one extension or, with ``every`` (and no ``name``), for all of the source together, each by its own name.
+
+    Parsing, what they share, and LLVM's own overhead are paid once then.
+    """
     findings = Findings(source, filename)
     try:
         with _no_collection():
-            return _compile(source, name, preempt, findings)
+            return _compile(source, name, every, preempt, findings)
     except CompileError:
         raise
     except (RecursionError, MemoryError):
         finding = ("nesting", "the source is nested too deeply", "")
     except TooLargeError as error:
-        finding = ("too-large", str(error), "keep less, or split the extension")
+        finding = ("too-large", str(error), SPLIT_HINT)
     except Exception as error:
         # A bug of the compiler's, LLVM's verifier or the linker's refusal: refusing the source is the safe answer.
         message = f"the compiler failed: {type(error).__name__}: {error}"[:INTERNAL_MESSAGE_CHARACTERS_MAX]
@@ -148,42 +160,66 @@ def _shared_text(module: Module, findings: Findings) -> str:
     return "\n".join(lines).rstrip("\n")
 
 
-def _back(function: ir.Function, preempt: bool) -> tuple[bytes, int]:
-    """Machine code, and the bytes of the frame."""
-    simplify(function)
-    is_quick = waits_for_store(function)
-    if preempt:
-        insert_checkpoints(function)
-    if is_quick:
+@dataclass(frozen=True)
+class _Native:
+    """Machine code of some of a source's extensions, which are in ``functions``; the rest by their places there."""
+
+    functions: list[ir.Function]
+    code: bytes
+    entries: list[int]
+    frame_bytes: list[int]
+
+
+def _back(functions: list[ir.Function], preempt: bool) -> list[_Native]:
+    """Machine code: one block of what is compiled quickly, and one of what is compiled thoroughly."""
+    quick: list[ir.Function] = []
+    thorough: list[ir.Function] = []
+    for function in functions:
+        simplify(function)
+        (quick if waits_for_store(function) else thorough).append(function)
+        if preempt:
+            insert_checkpoints(function)
+    made = []
+    if quick:
         try:
-            return _native(function, preempt, is_quick=True)
-        except TooLargeError:
-            pass  # what is compiled thoroughly takes less room
-    return _native(function, preempt, is_quick=False)
+            made.append(_native(quick, preempt, is_quick=True))
+        except TooLargeError:  # what is compiled thoroughly takes less room
+            thorough = [function for function in functions if function in quick or function in thorough]
+    if thorough:
+        made.append(_native(thorough, preempt, is_quick=False))
+    return made
 
 
-def _native(function: ir.Function, preempt: bool, is_quick: bool) -> tuple[bytes, int]:
-    emitted = llvm_text.emit(function, preempt, is_quick)
-    code = machine.machine_code(emitted, is_quick)
-    if len(code) > CODE_BYTES_MAX:
-        raise TooLargeError(f"{len(code)} bytes of machine code; at most {CODE_BYTES_MAX} are possible")
-    return code, emitted.frame_bytes
+def _native(functions: list[ir.Function], preempt: bool, is_quick: bool) -> _Native:
+    emitted = llvm_text.emit(functions, preempt, is_quick)
+    linked = machine.machine_code(emitted, is_quick)
+    if len(linked.code) > CODE_BYTES_MAX:
+        raise TooLargeError(f"{len(linked.code)} bytes of machine code; at most {CODE_BYTES_MAX} are possible")
+    return _Native(functions, linked.code, linked.entries, emitted.frame_bytes)
 
 
-def _compile(source: str, name: str | None, preempt: bool, findings: Findings) -> CompiledExtension:
+def _compile(source: str, name: str | None, every: bool, preempt: bool, findings: Findings) -> list[CompiledExtension]:
     if not isinstance(source, str) or not (name is None or isinstance(name, str)):
         raise CompileError([], "source and name must be text")
     module, library = _front(source, findings)
-    program = check(choose(module, name, findings), library, name, findings)
-    lowered = lower(program)
-    code, frame_bytes = _back(lowered, preempt)
-    return CompiledExtension(
-        name=program.signature.name,
-        signature=program.signature,
-        code=code,
-        frame_bytes=frame_bytes,
-        result_kind=result_kind(program.extension.result),
-        source_digest=hashlib.sha256(f"{program.extension.function.name}\0{preempt}\0{source}".encode()).digest(),
-        first_lookup=first_lookup(lowered),
-        writes=writes(lowered),
-    )
+    chosen = choose_all(module, findings) if every else [choose(module, name, findings)]
+    programs = check_all(chosen, library, name, findings)
+    lowered = {lower(program): program for program in programs}
+    compiled: dict[ir.Function, CompiledExtension] = {}
+    for native in _back(list(lowered), preempt):
+        members = [lowered[function].extension.function.name for function in native.functions]
+        digest = hashlib.sha256(f"{','.join(members)}\0{preempt}\0{source}".encode()).digest()
+        for function, entry, frame_bytes in zip(native.functions, native.entries, native.frame_bytes, strict=True):
+            program = lowered[function]
+            compiled[function] = CompiledExtension(
+                name=program.signature.name,
+                signature=program.signature,
+                code=native.code,
+                entry=entry,
+                frame_bytes=frame_bytes,
+                result_kind=result_kind(program.extension.result),
+                source_digest=digest,
+                first_lookup=first_lookup(function),
+                writes=writes(function),
+            )
+    return [compiled[function] for function in lowered]

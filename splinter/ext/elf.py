@@ -10,7 +10,7 @@ Layout and relocation types: System V ABI, "ELF-64 Object File Format" 1.5 and t
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from splinter.errors import SplinterError
@@ -47,19 +47,27 @@ class _Section:
     alignment: int
 
 
-def link(object_file: bytes, entry: str, routines: Mapping[str, bytes] = _NO_ROUTINES) -> bytes:
-    """The blob, with the function ``entry`` at its first byte; raises :class:`ObjectError`.
+@dataclass(frozen=True)
+class Linked:
+    """Code that runs at any address, and where in it each entry is, in bytes."""
+
+    code: bytes
+    entries: list[int]
+
+
+def link(object_file: bytes, entries: Sequence[str], routines: Mapping[str, bytes] = _NO_ROUTINES) -> Linked:
+    """The blob, with the function ``entries[0]`` at its first byte; raises :class:`ObjectError`.
 
     ``routines`` are blobs by the name of their function; the only outside symbols that may be referred to. They are laid
     behind the rest.
     """
     try:
-        return _link(object_file, entry, routines)
+        return _link(object_file, entries, routines)
     except (struct.error, IndexError, ValueError, OverflowError) as error:
         raise ObjectError(f"the object file is damaged: {error}") from None
 
 
-def _link(object_file: bytes, entry: str, routines: Mapping[str, bytes]) -> bytes:
+def _link(object_file: bytes, entries: Sequence[str], routines: Mapping[str, bytes]) -> Linked:
     sections = _sections(object_file)
     blob = bytearray()
     places: dict[int, int] = {}  # section number → offset in the blob
@@ -72,13 +80,17 @@ def _link(object_file: bytes, entry: str, routines: Mapping[str, bytes]) -> byte
             raise ObjectError(f"section {section.name} wants an alignment of {section.alignment} bytes")
         places[number] = _append(blob, section.content, section.alignment)
     symbols = _symbols(sections)
-    if not any(name == entry and places.get(at) == 0 and value == 0 for name, at, value in symbols):
-        raise ObjectError(f"{entry} is not the first function of the object file")
+    first = next((number for number, place in places.items() if place == 0), None)
+    found = {name: value for name, at, value in symbols if at == first and value < len(sections[at].content)}
+    if found.get(entries[0]) != 0:
+        raise ObjectError(f"{entries[0]} is not the first function of the object file")
+    if not found.keys() >= set(entries):
+        raise ObjectError("the object file has no code for some entry")
     outside = {name: _append(blob, content, _ALIGNMENT_MAX) for name, content in routines.items()}
     for section in sections:
         if section.kind == _SHT_RELA and section.info in places:
             _relocate(blob, section, places, symbols, outside)
-    return bytes(blob)
+    return Linked(bytes(blob), [found[entry] for entry in entries])
 
 
 def _append(blob: bytearray, content: bytes, alignment: int) -> int:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from splinter.ext import abi, ir, liveness, routines
@@ -23,7 +24,6 @@ from splinter.ext.ir import Block, Kind, Op, Operand, Register
 from splinter.ext.types import WORD_BYTES
 from splinter.limits import BYTES_PER_COST, DIGESTED_BYTES_PER_COST, FRAME_BYTES, INSTRUCTIONS_MAX
 
-ENTRY = "resume"
 _LINE_BITS = 8 * (abi.F_LINE - abi.F_STATE)  # state and line are stored as one word
 assert (abi.F_STATE, _LINE_BITS) == (0, 32)
 _LINE_SHIFT = 8  # a failure on its way to the exit: the line, and below it the error
@@ -68,21 +68,35 @@ attributes #0 = { nounwind "no-builtins" }
 
 @dataclass
 class LlvmModule:
-    """Textual LLVM module with the function ``resume``."""
+    """Textual LLVM module with a function for each extension."""
 
     text: str
-    frame_bytes: int  # header, memory and saved registers
-    routines: list[str]  # names of those that it calls
+    entries: list[str]  # names of the functions
+    frame_bytes: list[int]  # of each: header, memory and saved registers
+    routines: list[str]  # names of those that they call
 
 
-def emit(function: ir.Function, preempt: bool, is_quick: bool = False) -> LlvmModule:
-    """Translate; raises :class:`TooLargeError` when frame or code exceed their limits."""
-    return _Emitter(function, preempt, is_quick).run()
+def emit(functions: Sequence[ir.Function], preempt: bool, is_quick: bool = False) -> LlvmModule:
+    """Translate into one module: LLVM's time for a module of its own is that of 300 lines of text.
+
+    Raises :class:`TooLargeError` when a frame or the code of a function exceeds its limit.
+    """
+    emitters = [_Emitter(function, number, preempt, is_quick) for number, function in enumerate(functions)]
+    definitions = "\n".join(line for emitter in emitters for line in emitter.run())
+    declarations = [f"declare {kind % name} nounwind" for name, kind in _DECLARATIONS.items() if f"{name}(" in definitions]
+    called = dict.fromkeys(routine for emitter in emitters for routine in emitter.routines)
+    return LlvmModule(
+        "\n".join((*declarations, definitions, _EPILOGUE)),
+        [emitter.entry for emitter in emitters],
+        [emitter.frame_bytes for emitter in emitters],
+        list(called),
+    )
 
 
 @dataclass
 class _Emitter:
     function: ir.Function
+    number: int  # of the function in its module
     preempt: bool
     is_quick: bool
     lines: list[str] = field(default_factory=list)
@@ -99,9 +113,11 @@ class _Emitter:
 
     def __post_init__(self) -> None:
         # Quick code is laid out as it is written, whatever is likely.
+        self.entry = f"resume{self.number}"
         self.unlikely, self.likely = ("", "") if self.is_quick else (", !prof !0", ", !prof !1")
 
-    def run(self) -> LlvmModule:
+    def run(self) -> list[str]:
+        """The lines of the function and of the constants that it has; ``frame_bytes`` is known then."""
         blocks = self.function.blocks
         found = liveness.analyse(blocks)
         registers = self.function.registers
@@ -119,21 +135,23 @@ class _Emitter:
         else:
             slots = liveness.share_slots([live[number] for number in yielding])
         self.slots = {registers[register]: first + WORD_BYTES * slot for register, slot in slots.items()}
-        frame_bytes = first + WORD_BYTES * (max(slots.values(), default=-1) + 1)
-        if frame_bytes > FRAME_BYTES:
-            raise TooLargeError(f"arrays, buffers and the variables that live across yields need {frame_bytes} bytes; "
+        self.frame_bytes = first + WORD_BYTES * (max(slots.values(), default=-1) + 1)
+        if self.frame_bytes > FRAME_BYTES:
+            raise TooLargeError(f"arrays, buffers and the variables that live across yields need {self.frame_bytes} bytes; "
                                 f"a frame has {FRAME_BYTES}")  # fmt: skip
         count = sum(len(block.instructions) for block in blocks) + 2 * sum(map(len, self.saved.values()))
         if count > INSTRUCTIONS_MAX:
             raise TooLargeError(f"the function has {count} instructions; at most {INSTRUCTIONS_MAX} are possible")
-        body = "\n".join(self._body(blocks))
-        text = [f"declare {kind % name} nounwind" for name, kind in _DECLARATIONS.items() if f"{name}(" in body]
+        lines = []
         for content, number in self.function.data.items():
             escaped = "".join(f"\\{byte:02x}" for byte in content or b"\0")
             kind = f"[{max(len(content), 1)} x i8]"
-            text.append(f'@data{number} = private unnamed_addr constant {kind} c"{escaped}"')
-        text += [f"define i64 @{ENTRY}(ptr %frame_at, ptr %context_at) #0 {{", *self._entry(), body, "}", _EPILOGUE]
-        return LlvmModule("\n".join(text), frame_bytes, list(self.routines))
+            lines.append(f'{self._data(number)} = private unnamed_addr constant {kind} c"{escaped}"')
+        lines.append(f"define i64 @{self.entry}(ptr %frame_at, ptr %context_at) #0 {{")
+        return [*lines, *self._entry(), *self._body(blocks), "}"]
+
+    def _data(self, number: int) -> str:
+        return f"@data{self.number}.{number}"
 
     # --- frame, entry, exits ------------------------------------------------------------------------------------------
 
@@ -338,7 +356,7 @@ class _Emitter:
             case Op.SCRATCH:
                 return self._value(f"ptrtoint ptr %scratch{instruction.size} to i64")
             case Op.DATA:
-                return self._pure(f"ptrtoint ptr @data{instruction.size} to i64")
+                return self._pure(f"ptrtoint ptr {self._data(instruction.size)} to i64")
             case Op.BYTES_EQUAL:
                 self.routines["bytes_equal"] = None
                 self._spend_for_bytes(instruction.operands[1], operands[1])

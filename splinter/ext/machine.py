@@ -16,7 +16,8 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from splinter.ext import elf, routines
-from splinter.ext.llvm_text import ENTRY, LlvmModule
+from splinter.ext.elf import Linked
+from splinter.ext.llvm_text import LlvmModule
 
 _lock = threading.Lock()  # each target machine is one for all threads
 
@@ -63,7 +64,7 @@ def _object_file(module_text: str, is_quick: bool) -> bytes:
 
 @functools.cache
 def _routine(name: str) -> bytes:
-    return elf.link(_object_file(routines.MODULES[name], is_quick=False), name)
+    return elf.link(_object_file(routines.MODULES[name], is_quick=False), [name]).code
 
 
 def prepare_routines() -> None:
@@ -72,10 +73,10 @@ def prepare_routines() -> None:
         _routine(name)
 
 
-def machine_code(module: LlvmModule, is_quick: bool = False) -> bytes:
+def machine_code(module: LlvmModule, is_quick: bool = False) -> Linked:
     """Verify and compile a module; raises :class:`ObjectError` or ``RuntimeError`` (LLVM's verifier).
 
     ``is_quick``: in a fraction of the time, without passes and with LLVM's fast instruction selection.
     """
     called = {name: _routine(name) for name in module.routines}
-    return elf.link(_object_file(module.text, is_quick), ENTRY, called)
+    return elf.link(_object_file(module.text, is_quick), module.entries, called)

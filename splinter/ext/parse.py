@@ -168,6 +168,19 @@ def choose(module: Module, name: str | None, findings: Findings) -> ast.Function
     raise findings.error()
 
 
+def choose_all(module: Module, findings: Findings) -> list[ast.FunctionDef]:
+    """All extensions; raises :class:`CompileError` when there is none, or two have the same name."""
+    if len(module.extensions) < 2:
+        return [choose(module, None, findings)]
+    names: set[str] = set()
+    for function in module.extensions:
+        if function.name in names:
+            findings.add(head(function), "several-extensions", f"`{function.name}` is defined twice")
+        names.add(function.name)
+    findings.raise_if_any()
+    return module.extensions
+
+
 def _is_docstring(statement: ast.stmt) -> bool:
     return (
         isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, str)

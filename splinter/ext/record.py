@@ -18,9 +18,9 @@ class InstalledExtension:
     """What a record says."""
 
     signature: Signature
-    code_address: int
-    code_offset: int  # in the code region
-    code_bytes: int
+    code_address: int  # of the extension
+    code_offset: int  # in the code region, of the block that it lies in
+    code_bytes: int  # of that block
     frame_bytes: int
     result_kind: ResultKind
     version: int  # counts installs under this name, from 1
@@ -29,10 +29,10 @@ class InstalledExtension:
 
 
 def build(compiled: CompiledExtension, code_address: int, code_offset: int, version: int, statistics: int) -> bytes:
-    """The value of the object; ``statistics`` is the slot of its counters."""
+    """The value of the object; address and offset are of the block of code, ``statistics`` is the slot of its counters."""
     metadata = msgpack.packb({"signature": compiled.signature.to_wire(), "digest": compiled.source_digest})
     record = np.zeros(1, RECORD)
-    record["code"] = code_address
+    record["code"] = code_address + compiled.entry
     record["signature_hash"] = compiled.signature.hash
     record["arguments_bytes_min"] = compiled.signature.arguments_bytes_min
     record["frame_bytes"] = compiled.frame_bytes

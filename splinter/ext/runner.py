@@ -74,7 +74,7 @@ class Runner:
         address, offset = self._region.write(compiled.code)
         self.store.begin_task()
         try:
-            return self._run(compiled, address, arguments)
+            return self._run(compiled, address + compiled.entry, arguments)
         finally:
             self.store.end_task()
             self._region.free(offset)

@@ -28,7 +28,7 @@ import msgpack
 from splinter import limits
 from splinter.errors import CompileError
 from splinter.ext.abi import FirstKey, ResultKind
-from splinter.ext.compile import CompiledExtension, compile_source, warm_up
+from splinter.ext.compile import SPLIT_HINT, CompiledExtension, compile_extensions, warm_up
 from splinter.ext.diagnostics import Diagnostic, Findings
 from splinter.ext.first_lookup import FirstLookup
 from splinter.ext.signature import Signature
@@ -71,9 +71,11 @@ class Compiler:
         """Of the child."""
         return self._child.pid
 
-    async def compile(self, source: str, name: str | None, preempt: bool = True) -> CompiledExtension:
-        """As :func:`splinter.ext.compile.compile_source`; too much time or memory is a :class:`CompileError` too."""
-        request = _packed({"source": source, "name": name, "preempt": preempt})
+    async def compile(
+        self, source: str, name: str | None = None, *, every: bool = False, preempt: bool = True
+    ) -> list[CompiledExtension]:
+        """As :func:`splinter.ext.compile.compile_extensions`; too much time or memory is a :class:`CompileError` too."""
+        request = _packed({"source": source, "name": name, "every": every, "preempt": preempt})
         async with self._turn:
             for _ in range(_TRIES):
                 try:
@@ -130,7 +132,7 @@ class Compiler:
         findings = Findings(source)
         if status in (None, -signal.SIGPROF):
             limit = f"{self._seconds_max:g} s of CPU time" if status else f"{limits.COMPILE_WALL_SECONDS_MAX} s"
-            findings.add_at(1, 1, "compile-time", f"compiling takes more than {limit}", "keep less, or split the extension")
+            findings.add_at(1, 1, "compile-time", f"compiling takes more than {limit}", SPLIT_HINT)
         else:
             findings.add_at(1, 1, "internal", "the compiler crashed, or ran out of memory, on this source",
                             "nothing else is affected; please report this source")  # fmt: skip
@@ -169,28 +171,39 @@ def _serve(connection: socket.socket, seconds_max: float) -> None:
         uncollected += 1
 
 
-def _answer(source: str, name: str | None, preempt: bool) -> dict[str, Any]:
+def _answer(source: str, name: str | None, every: bool, preempt: bool) -> dict[str, Any]:
     try:
-        compiled = compile_source(source, name, preempt=preempt)
+        compiled = compile_extensions(source, name, every=every, preempt=preempt)
     except CompileError as error:
         names = ("line", "column", "rule", "message", "hint", "end_column")
         findings = [[getattr(finding, name) for name in names] for finding in error.diagnostics]
         return {"diagnostics": findings, "message": str(error)}
-    return vars(compiled) | {"signature": compiled.signature.to_wire(), "first_lookup": list(astuple(compiled.first_lookup))}
+    # Extensions that were compiled together have the same code: it is sent once.
+    return {"codes": {one.source_digest: one.code for one in compiled}, "extensions": [_to_wire(one) for one in compiled]}
 
 
-def _result(body: bytes) -> CompiledExtension:
+def _to_wire(compiled: CompiledExtension) -> dict[str, Any]:
+    special = {"signature": compiled.signature.to_wire(), "first_lookup": list(astuple(compiled.first_lookup))}
+    return {name: value for name, value in vars(compiled).items() if name != "code"} | special
+
+
+def _result(body: bytes) -> list[CompiledExtension]:
     """The inverse of :func:`_answer`, in the control process."""
-    reply = msgpack.unpackb(body, unicode_errors="surrogatepass")
+    reply = msgpack.unpackb(body, unicode_errors="surrogatepass", strict_map_key=False)
     if "diagnostics" in reply:
         raise CompileError([Diagnostic(*finding) for finding in reply["diagnostics"]], reply["message"])
-    key, *rest = reply["first_lookup"]
+    return [_from_wire(fields, reply["codes"][fields["source_digest"]]) for fields in reply["extensions"]]
+
+
+def _from_wire(fields: dict[str, Any], code: bytes) -> CompiledExtension:
+    key, *rest = fields["first_lookup"]
     special = {
-        "signature": Signature.from_wire(reply["signature"]),
-        "result_kind": ResultKind(reply["result_kind"]),
+        "code": code,
+        "signature": Signature.from_wire(fields["signature"]),
+        "result_kind": ResultKind(fields["result_kind"]),
         "first_lookup": FirstLookup(FirstKey(key), *rest),
     }
-    return CompiledExtension(**{**reply, **special})
+    return CompiledExtension(**{**fields, **special})
 
 
 def _packed(message: dict[str, Any]) -> bytes:

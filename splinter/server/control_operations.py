@@ -41,7 +41,7 @@ class Operations:
     def __init__(self, shared: Shared, tenants: Tenants, registry: Registry, balancer: Balancer) -> None:
         self._shared, self._tenants, self._registry, self._balancer = shared, tenants, registry, balancer
         self._compiler = Compiler()  # a process: compiling does not hold up other connections, and tenants take their turns
-        self._compiled: dict[bytes, CompiledExtension] = {}  # by digest of name and source, the most recent last
+        self._compiled: dict[bytes, list[CompiledExtension]] = {}  # by digest of name and source, the most recent last
         self._installing: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self._counts: dict[str, int] = {}
         self._handlers: dict[str, _Handler] = {
@@ -167,21 +167,24 @@ class Operations:
         tenant = self._require_tenant(request)
         source = fields.text(request, "source", limits.SOURCE_BYTES_MAX)
         name = fields.optional_text(request, "name", limits.EXTENSION_NAME_BYTES_MAX)
+        every = fields.flag(request, "every")
+        if every and name is not None:
+            raise ControlError("'name' and 'every' exclude each other", "bad_request")
         generation = self._tenants.generation(tenant)
         async with self._turn(tenant):
-            compiled = await self._compile(source, name)
+            compiled = await self._compile(source, name, every)
             await self._registry.ready_to_write()
             if not self._tenants.is_active(tenant) or self._tenants.generation(tenant) != generation:
                 raise UnknownTenantError(f"tenant {tenant} was removed meanwhile")
-            entry = self._registry.install(tenant, compiled)
-        return {"extension": self._describe(entry)}
+            entries = [self._registry.install(tenant, one) for one in compiled]
+        return {"extensions": [self._describe(entry) for entry in entries]}
 
-    async def _compile(self, source: str, name: str | None) -> CompiledExtension:
+    async def _compile(self, source: str, name: str | None, every: bool) -> list[CompiledExtension]:
         """Compile; what many tenants install is compiled once."""
-        key = hashlib.sha256(f"{name or ''}\0{source}".encode(errors="surrogatepass")).digest()
+        key = hashlib.sha256(f"{name or ''}\0{every}\0{source}".encode(errors="surrogatepass")).digest()
         compiled = self._compiled.pop(key, None)
         if compiled is None:
-            compiled = await self._compiler.compile(source, name, self._shared.config.preempt)
+            compiled = await self._compiler.compile(source, name, every=every, preempt=self._shared.config.preempt)
         self._compiled[key] = compiled  # the most recent last
         if len(self._compiled) > _COMPILED_KEPT:
             del self._compiled[next(iter(self._compiled))]

@@ -6,7 +6,8 @@ when the control process starts. Code that no record names any more may still be
 every worker has left the epoch in which it was replaced. What waits for that is known to this process alone; so a new
 one writes no code at all until every worker has left the epoch in which it started.
 
-The same source needs its code only once, whoever installs it: a block of code counts the records that name it. Each
+The same source needs its code only once, whoever installs it: a block of code counts the records that name it, of several
+tenants or of several extensions that were compiled together. Each
 extension has a slot of counters in every worker's memory, kept when it is replaced and given to another only when
 nobody can run it any more.
 """
@@ -65,7 +66,7 @@ class Entry:
 
     @property
     def code_bytes(self) -> int:
-        """Size of its machine code."""
+        """Size of the block that its machine code lies in, with others that were compiled with it."""
         return self.block.size
 
 
@@ -123,7 +124,7 @@ class Registry:
             block = blocks.get(found.code_offset)
             if block is None:
                 self._code.reserve(found.code_offset, found.code_bytes)
-                block = _Block(found.source_digest, found.code_address, found.code_offset, found.code_bytes)
+                block = _Block(found.source_digest, self._code.address + found.code_offset, found.code_offset, found.code_bytes)
                 blocks[block.offset] = self._blocks[block.digest] = block
             block.users += 1
             slots.add(found.statistics)

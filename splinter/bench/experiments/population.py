@@ -104,7 +104,7 @@ def populate(
         for account in accounts:
             who = {"tenant": account.tenant, "token": account.token}
             for text, name in sources:
-                fields = control.request("extension.install", source=text, name=name, **who)["extension"]
+                fields = control.request("extension.install", source=text, name=name, **who)["extensions"][0]
                 if name not in signatures:
                     signatures[name] = Signature.from_wire(fields["signature"])
     put = put_operation(accounts[0], NUMBER_BYTES, value_bytes)

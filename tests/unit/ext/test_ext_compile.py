@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from splinter.errors import CompileError
 from splinter.ext import ir, library, machine, routines
 from splinter.ext.abi import FRAME_HEADER_BYTES
 from splinter.ext.check import check, check_library
-from splinter.ext.compile import compile_source
+from splinter.ext.compile import compile_extensions, compile_source
 from splinter.ext.desugar import desugar
 from splinter.ext.diagnostics import Findings
 from splinter.ext.effort import waits_for_store
@@ -82,15 +83,15 @@ def test_effort_for_the_library(entry: str, waits: bool) -> None:
 
 def test_a_quick_yield_stores_nothing_but_where_to_go_on() -> None:
     function = extension("x = a * 2\nyield\na = x + len(k)")
-    assert "resume1:" in emit(function, preempt=True).text
-    quick = emit(function, preempt=True, is_quick=True)
+    assert "resume1:" in emit([function], preempt=True).text
+    quick = emit([function], preempt=True, is_quick=True)
     assert "resume1:" not in quick.text
-    assert quick.frame_bytes > FRAME_HEADER_BYTES
+    assert quick.frame_bytes[0] > FRAME_HEADER_BYTES
 
 
 def test_what_is_checked_twice_in_a_block_is_checked_once() -> None:
-    text = emit(extension("a = k.u64(8) ^ k.u64(8)"), preempt=True).text
-    once = emit(extension("a = k.u64(8)"), preempt=True).text
+    text = emit([extension("a = k.u64(8) ^ k.u64(8)")], preempt=True).text
+    once = emit([extension("a = k.u64(8)")], preempt=True).text
     assert text.count("label %fail") == once.count("label %fail") > 0
 
 
@@ -104,9 +105,9 @@ define i64 @resume(i64 %frame, i64 %context) nounwind {{
   {"" if result == "void" else "%ignored = "}{call}
   ret i64 0
 }}"""
-    assert machine.machine_code(LlvmModule(text, 0, [name]), is_quick=True)
+    assert machine.machine_code(LlvmModule(text, ["resume"], [0], [name]), is_quick=True)
     with pytest.raises(ObjectError, match="external symbol"):
-        machine.machine_code(LlvmModule(text, 0, []), is_quick=True)
+        machine.machine_code(LlvmModule(text, ["resume"], [0], []), is_quick=True)
 
 
 def test_extensions_of_one_source_have_digests_of_their_own() -> None:
@@ -114,6 +115,70 @@ def test_extensions_of_one_source_have_digests_of_their_own() -> None:
     f, g = (compile_source(functions, name) for name in "fg")
     assert f.source_digest != g.source_digest
     assert f.source_digest == compile_source(functions, "f").source_digest
+
+
+MIXED = """
+def h(a: u64) -> u64:
+    return a + {}
+
+@extension
+def f(db: Store, a: u64) -> bytes:
+    v = db.get(1, h(a))
+    return b"none" if v is None else v
+
+@extension
+def computing(db: Store, k: bytes) -> u64:
+    a = 0
+    for i in range(len(k)):
+        a = (a * 31 + k[i]) & 0xFFFFFFFF
+    return a
+
+@extension
+def g(db: Store, a: u64) -> bytes:
+    db.put(1, h(a), b"put by g")
+    return b"some"
+"""
+
+
+def test_extensions_of_one_source_are_compiled_together_each_with_the_effort_it_is_worth() -> None:
+    f, computing, g = compile_extensions(MIXED.format(1), every=True)
+    assert [one.name for one in (f, computing, g)] == ["f", "computing", "g"]
+    assert f.code is g.code and f.source_digest == g.source_digest and f.entry != g.entry
+    assert computing.source_digest != f.source_digest and computing.code != f.code
+    assert computing.code == compile_source(MIXED.format(1), "computing").code
+    assert (f.writes, g.writes) == (False, True)
+    with Runner() as runner:
+        assert runner.run(f, 5) == b"none"
+        assert runner.run(g, 5) == b"some"
+        assert runner.run(f, 5) == b"put by g"
+        assert runner.run(computing, b"ab") == 97 * 31 + 98
+    assert compile_extensions(MIXED.format(2), every=True)[0].source_digest != f.source_digest
+
+
+@pytest.mark.parametrize("entry", library.NAMES)
+def test_every_extension_of_the_library_is_compiled_by_its_own_name(entry: str) -> None:
+    compiled = compile_extensions(library.text(entry), every=True)
+    assert [one.name for one in compiled] == list(library.entry(entry).sources)
+
+
+def test_what_is_too_large_when_compiled_quickly_is_compiled_thoroughly_with_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = len(compile_extensions(MIXED.format(1), every=True)[0].code)
+    monkeypatch.setattr("splinter.ext.compile.CODE_BYTES_MAX", quick - 1)
+    compiled = compile_extensions(MIXED.format(1), every=True)
+    assert len({one.source_digest for one in compiled}) == 1
+    with Runner() as runner:
+        assert [runner.run(compiled[1], b"ab"), runner.run(compiled[0], 1)] == [97 * 31 + 98, b"none"]
+
+
+def test_findings_of_all_extensions_are_told_at_once_and_names_must_differ() -> None:
+    source = MIXED.format(1).replace("h(a))", "h(b))").replace("k[i]", "j[i]")
+    with pytest.raises(CompileError) as refused:
+        compile_extensions(source, every=True)
+    assert [finding.rule for finding in refused.value.diagnostics] == ["unknown-name", "unknown-name"]
+    with pytest.raises(CompileError, match="`f` is defined twice"):
+        compile_extensions(MIXED.format(1).replace("def g", "def f"), every=True)
+    with pytest.raises(CompileError, match="no extension"):
+        compile_extensions("X = 1\n", every=True)
 
 
 def test_sources_that_share_helpers_are_checked_each_with_its_own() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from splinter.ext import elf, machine
 from splinter.ext.code import CodeRegion
-from splinter.ext.llvm_text import ENTRY
+
+ENTRY = "resume0"
 
 
 def object_file(text: str) -> bytes:
@@ -52,12 +53,12 @@ def run(blob: bytes, argument: int) -> int:
 
 
 def test_data_is_found_at_any_address() -> None:
-    blob = elf.link(object_file(TABLE), ENTRY)
+    blob = elf.link(object_file(TABLE), [ENTRY]).code
     assert [run(blob, i) for i in range(4)] == [20, 40, 60, 80]
 
 
 def test_jump_tables() -> None:
-    blob = elf.link(object_file(SWITCH), ENTRY)
+    blob = elf.link(object_file(SWITCH), [ENTRY]).code
     assert [run(blob, i) for i in range(21)] == [*(i * i * 7 + 1 for i in range(20)), -1]
 
 
@@ -79,7 +80,7 @@ def test_jump_tables() -> None:
 )  # fmt: skip
 def test_refused_objects(text: str, message: str) -> None:
     with pytest.raises(elf.ObjectError, match=message):
-        elf.link(object_file(text), ENTRY)
+        elf.link(object_file(text), [ENTRY])
 
 
 def test_damaged_objects_are_refused_or_harmless() -> None:
@@ -87,10 +88,22 @@ def test_damaged_objects_are_refused_or_harmless() -> None:
     good = object_file(TABLE)
     for length in range(0, len(good), 7):
         with pytest.raises(elf.ObjectError):
-            elf.link(good[:length], ENTRY)
+            elf.link(good[:length], [ENTRY])
     for at in range(len(good)):
         for value in (0, 0xFF):
             damaged = bytearray(good)
             damaged[at] = value
             with contextlib.suppress(elf.ObjectError):
-                assert elf.link(bytes(damaged), ENTRY)
+                assert elf.link(bytes(damaged), [ENTRY]).code
+
+
+def test_several_entries_have_their_places_and_missing_ones_are_refused() -> None:
+    text = f"{TABLE}\ndefine i64 @other(i64 %i, i64 %j) nounwind {{\n  ret i64 7\n}}"
+    linked = elf.link(object_file(text), [ENTRY, "other"])
+    assert linked.entries[0] == 0 < linked.entries[1] < len(linked.code)
+    assert run(linked.code, 2) == 60
+    assert run(linked.code[linked.entries[1] :], 2) == 7
+    with pytest.raises(elf.ObjectError, match="no code for some entry"):
+        elf.link(object_file(text), [ENTRY, "missing"])
+    with pytest.raises(elf.ObjectError, match="not the first function"):
+        elf.link(object_file(text), ["other", ENTRY])

@@ -13,7 +13,8 @@ from typing import TypeVar
 import pytest
 
 from splinter.errors import CompileError
-from splinter.ext.compile import CompiledExtension, compile_source
+from splinter.ext import library
+from splinter.ext.compile import CompiledExtension, compile_extensions, compile_source
 from splinter.server import compiler as module
 from splinter.server.compiler import Compiler
 from tests.support.waiting import wait_for
@@ -45,7 +46,7 @@ def in_loop(action: Callable[[], Awaitable[_Result]]) -> _Result:
 
 
 def compiled(compiler: Compiler, source: str = GOOD, *, preempt: bool = True) -> CompiledExtension:
-    return in_loop(lambda: compiler.compile(source, None, preempt))
+    return in_loop(lambda: compiler.compile(source, preempt=preempt))[0]
 
 
 def ended(pid: int) -> bool:
@@ -60,6 +61,12 @@ def test_it_gives_what_the_compiler_gives() -> None:
     with compiling() as compiler:
         for preempt in (True, False):
             assert compiled(compiler, preempt=preempt) == compile_source(GOOD, preempt=preempt)
+
+
+def test_it_gives_all_extensions_of_a_source_at_once() -> None:
+    with compiling() as compiler:
+        source = library.text("tao")
+        assert in_loop(lambda: compiler.compile(source, every=True)) == compile_extensions(source, every=True)
 
 
 @pytest.mark.parametrize(
@@ -85,12 +92,12 @@ def test_what_takes_too_long_is_refused_and_the_next_source_is_compiled() -> Non
 
 
 def test_a_crash_of_the_compiler_is_one_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    def crash(source: str, *args: object, **kwargs: object) -> CompiledExtension:
+    def crash(source: str, *args: object, **kwargs: object) -> list[CompiledExtension]:
         if "crash" in source:
             os.abort()
-        return compile_source(source)
+        return compile_extensions(source)
 
-    monkeypatch.setattr(module, "compile_source", crash)  # the child inherits it
+    monkeypatch.setattr(module, "compile_extensions", crash)  # the child inherits it
     with compiling() as compiler:
         for _ in range(2):
             with pytest.raises(CompileError, match="the compiler crashed"):
@@ -99,12 +106,12 @@ def test_a_crash_of_the_compiler_is_one_refusal(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    def greedy(source: str, *args: object, **kwargs: object) -> CompiledExtension:
+    def greedy(source: str, *args: object, **kwargs: object) -> list[CompiledExtension]:
         if "greedy" in source:
             bytearray(4 << 30)
-        return compile_source(source)
+        return compile_extensions(source)
 
-    monkeypatch.setattr(module, "compile_source", greedy)
+    monkeypatch.setattr(module, "compile_extensions", greedy)
     with compiling() as compiler:
         with pytest.raises(CompileError, match="ran out of memory"):
             compiled(compiler, f"# greedy\n{GOOD}")
@@ -124,11 +131,11 @@ def test_a_child_that_was_killed_while_idle_is_no_tenants_fault() -> None:
 def test_a_child_that_has_grown_is_replaced_between_sources(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[bytearray] = []
 
-    def hoard(source: str, *args: object, **kwargs: object) -> CompiledExtension:
+    def hoard(source: str, *args: object, **kwargs: object) -> list[CompiledExtension]:
         kept.append(bytearray(300 << 20))
-        return compile_source(source)
+        return compile_extensions(source)
 
-    monkeypatch.setattr(module, "compile_source", hoard)
+    monkeypatch.setattr(module, "compile_extensions", hoard)
     with compiling() as compiler:
         pids = set()
         for _ in range(3):
@@ -144,9 +151,9 @@ def test_requests_are_taken_in_turn_and_a_cancelled_one_leaves_nothing_behind() 
         slow = asyncio.create_task(compiler.compile(LONG, None))
         after = asyncio.create_task(compiler.compile(GOOD, "after"))
         results = await asyncio.gather(*tasks)
-        assert [one.first_lookup.table for one in results] == list(range(5))
+        assert [one.first_lookup.table for (one,) in results] == list(range(5))
         slow.cancel()
-        assert (await after).name == "after"
+        assert (await after)[0].name == "after"
         with pytest.raises(asyncio.CancelledError):
             await slow
 

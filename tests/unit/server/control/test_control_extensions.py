@@ -65,6 +65,10 @@ def code_at(control, found: record.InstalledExtension) -> bytes:
     return ctypes.string_at(found.code_address, found.code_bytes)
 
 
+def block_at(control, found: record.InstalledExtension) -> bytes:
+    return ctypes.string_at(control.shared.code.address + found.code_offset, found.code_bytes)
+
+
 def test_an_install_is_in_the_store_and_its_code_in_the_region(control, tenant):
     info = tenant.install(TWICE)
     found = installed(control, "twice")
@@ -318,6 +322,35 @@ def test_the_same_source_shares_its_code_until_the_last_user_is_gone(control):
     assert code_at(control, installed(control, "twice", 9)) == code_at(control, second)
     for client in clients.values():
         client.close()
+
+
+def test_extensions_of_a_source_are_installed_together_and_share_a_block_until_the_last_is_gone(control, tenant):
+    both = TWICE + THRICE.replace("def twice", "def thrice").partition("u64\n")[2]
+    assert [(info.name, info.version) for info in tenant.install_all(both)] == [("twice", 1), ("thrice", 1)]
+    first, second = (installed(control, name) for name in ("twice", "thrice"))
+    assert first.code_offset == second.code_offset
+    assert first.code_address != second.code_address
+    assert first.statistics != second.statistics
+    code = block_at(control, second)
+    control.restart()  # with the records alone it knows the block, from the one or the other
+    tenant.uninstall("twice")
+    tenant.install(ANOTHER, name="elsewhere")
+    assert block_at(control, second) == code
+    assert [info.version for info in tenant.install_all(both)] == [1, 2]
+    found = installed(control, "twice")
+    assert (found.code_offset, found.code_address) == (first.code_offset, first.code_address), "the block is still there"
+    for name in ("twice", "thrice"):
+        tenant.uninstall(name)
+    wait_for(lambda: control.admin().stats()["control"]["code_bytes_waiting"] == 0, 10)
+    assert set(block_at(control, second)) == {0xCC}
+
+
+def test_nothing_is_installed_of_a_source_with_a_refused_extension(control, tenant):
+    with pytest.raises(CompileError):
+        tenant.install_all(TWICE + "\n@extension\ndef wrong(db: Store) -> u64:\n    return x\n")
+    assert tenant.extensions() == []
+    with pytest.raises(CompileError, match="several extensions"):
+        tenant.install(TWICE + "\n@extension\ndef other(db: Store) -> u64:\n    return 1\n")
 
 
 def test_counters_belong_to_the_name_and_start_at_zero_for_the_next(control, tenant):

@@ -80,6 +80,8 @@ def test_unknown_operations_are_refused(control, request_):
         ("extension.install", {"tenant": 7, "source": "x" * (limits.SOURCE_BYTES_MAX + 1)}),
         ("extension.install", {"tenant": 7, "source": "pass", "name": ""}),
         ("extension.install", {"tenant": 7, "source": "pass", "name": "x" * 65}),
+        ("extension.install", {"tenant": 7, "source": "pass", "every": 1}),
+        ("extension.install", {"tenant": 7, "source": "pass", "name": "f", "every": True}),
         ("extension.signature", {"tenant": 7}),
     ],
 )
