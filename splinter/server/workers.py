@@ -137,6 +137,8 @@ class Workers:
         blamed = int(offender(memory.address, verdict is Verdict.STUCK))
         blame = self._blame(memory, blamed) if blamed else ""
         settled = settle_tasks(memory.address, blamed)
+        if not any(settled):  # no task refers to anything: an empty seat must not hold up the re-use of memory
+            self._store.recover(seat.index)
         chunks = self._recover_chunks(memory)
         names = ("tasks_continued", "tasks_restarted", "tasks_aborted", "tasks_killed", "chunks_reclaimed", verdict.value)
         for name, number in zip(names, (*settled, chunks, 1), strict=True):
