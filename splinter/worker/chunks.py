@@ -54,6 +54,7 @@ from splinter.net.afxdp.compiled import (
     tx_position,
     tx_publish,
 )
+from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import (
     B_ADDRESS,
     BATCH_BYTES,
@@ -115,6 +116,7 @@ def recycle(w: int, queue: int) -> int:
     me = load32(w + W_INDEX)
     if not cas32(lock, 0, me + 1):
         return 0
+    worker_point(w, WorkerPoint.QUEUE_LOCKED)
     chunks = load64(w + W_CHUNKS)
     count = completion_available(xsk)
     taken = completion_position(xsk)
@@ -122,11 +124,15 @@ def recycle(w: int, queue: int) -> int:
     for k in range(count):
         address = completion_address(xsk, taken + k)
         mark(chunks, address, chunk_word(KIND_DONE, me, me, queue, taken + k))
+        worker_point(w, WorkerPoint.COMPLETION_MARKED)
         fill_write(xsk, filled + k, address)
     completion_release(xsk, taken + count)
+    worker_point(w, WorkerPoint.COMPLETION_TAKEN)
     for k in range(count):  # the completion ring may be overwritten now; the fill ring not before it is published
         mark(chunks, fill_address(xsk, filled + k), chunk_word(KIND_FILL, me, me, queue, filled + k))
+        worker_point(w, WorkerPoint.FILL_MARKED)
     fill_publish(xsk, filled + count)
+    worker_point(w, WorkerPoint.FILL_PUBLISHED)
     store32_release(lock, 0)
     return count
 
@@ -138,11 +144,14 @@ def return_chunk(w: int, queue: int, address: int) -> None:
     me = load32(w + W_INDEX)
     while not cas32(lock, 0, me + 1):
         pause()  # held for less than a microsecond, or by a dead worker until the supervisor breaks it
+    worker_point(w, WorkerPoint.QUEUE_LOCKED)
     xsk = load64(w + W_SOCKETS + queue * 8)
     filled = fill_position(xsk)
     fill_write(xsk, filled, address)
     mark(load64(w + W_CHUNKS), address, chunk_word(KIND_FILL, me, me, queue, filled))
+    worker_point(w, WorkerPoint.FILL_MARKED)
     fill_publish(xsk, filled + 1)
+    worker_point(w, WorkerPoint.FILL_PUBLISHED)
     store32_release(lock, 0)
 
 

@@ -13,6 +13,7 @@ from splinter.native.atomics import cas32, load32, load64, prefetch, store32_rel
 from splinter.net.afxdp.compiled import rx_address, rx_available, rx_length, rx_position, rx_release
 from splinter.store.layout import CACHE_LINE_BYTES
 from splinter.worker.chunks import KIND_RX, chunk_word, mark
+from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import (
     B_ADDRESS,
     B_FRAME_LENGTH,
@@ -65,6 +66,7 @@ def take_batch(w: int, core: int, queue: int, share: int, most: int) -> int:
     lock = rx_lock(w, core, queue)
     if not cas32(lock, 0, load32(w + W_INDEX) + 1):
         return 0
+    worker_point(w, WorkerPoint.RX_LOCKED)
     taken = _take(w, xsk, core, queue, share, most)
     store32_release(lock, 0)
     return taken
@@ -83,10 +85,13 @@ def _take(w: int, xsk: int, core: int, queue: int, share: int, most: int) -> int
         store64(batch + k * BATCH_BYTES + B_ADDRESS, address)
         store64(batch + k * BATCH_BYTES + B_FRAME_LENGTH, rx_length(xsk, first + k))
         mark(chunks, address, chunk_word(KIND_RX, me, core, queue, first + k))
+        worker_point(w, WorkerPoint.RX_MARKED)
         prefetch(umem + address)
         prefetch(umem + address + CACHE_LINE_BYTES)
         prefetch(umem + address + 2 * CACHE_LINE_BYTES)
     store32_release(w + W_BATCH_COUNT, count)
+    worker_point(w, WorkerPoint.RX_COUNTED)
     rx_release(xsk, first + count)
+    worker_point(w, WorkerPoint.RX_RELEASED)
     store64(w + N_RECEIVED, load64(w + N_RECEIVED) + count)
     return count

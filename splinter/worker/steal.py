@@ -20,6 +20,7 @@ from splinter.native.atomics import (
     store64,
 )
 from splinter.net.afxdp.compiled import rx_available, rx_position
+from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import (
     L_POSITION,
     L_SINCE,
@@ -98,6 +99,7 @@ def steal_batch(w: int, now: int) -> tuple[int, int]:
             continue
         taken = take_batch(w, core, queue, _HALF, limits.STEAL_PACKETS_MAX)
         if taken > 0:
+            worker_point(w, WorkerPoint.STOLEN)
             store64(w + N_STOLEN, load64(w + N_STOLEN) + taken)
             return queue, taken
     return 0, 0

@@ -52,6 +52,7 @@ from splinter.store.outcomes import Outcome
 from splinter.wire import H_ACKNOWLEDGED, H_KEY_LENGTH, H_OBJECT_VERSION, H_TENANT
 from splinter.worker import fair
 from splinter.worker.accounts import add, begin_resumes, end_resume
+from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import (
     EXTENSION_COUNTERS_BYTES,
     FRAME_BYTES,
@@ -191,6 +192,7 @@ def invoke(w: int, header: int, key_length: int, value_length: int, origin: int,
         return refuse(w, header, _BUSY)
     task = load64(w + W_TASKS) + load32(load64(w + W_FREE_TASKS) + (free_length - 1) * 4) * TASK_BYTES
     store32(w + W_FREE_LENGTH, free_length - 1)
+    worker_point(w, WorkerPoint.TASK_TAKEN)
 
     frame = load64(task + T_FRAME)
     start_frame(frame)
@@ -239,6 +241,7 @@ def _wait(w: int, task: int, tenant: int) -> int:
         store64(w + W_OLDEST_EPOCH, load64(task + T_EPOCH))
     store32(w + W_TASKS_LIVE, load32(w + W_TASKS_LIVE) + 1)
     fair.enqueue(w, task, tenant)
+    worker_point(w, WorkerPoint.TASK_WAITS)
     return PENDING
 
 
@@ -265,6 +268,7 @@ def _resume(w: int, task: int, tenant: int, budget: int) -> tuple[int, int]:
     frame = load64(task + T_FRAME)
     store64(frame + F_BUDGET, budget)
     store64_release(w + W_RUNNING_TASK, task)
+    worker_point(w, WorkerPoint.TASK_RUNNING)
     stage(w, SERVE)
     outcome = call_resume(load64(task + T_CODE), frame, load64(w + W_CONTEXT))
     stage(w, EXTENSION)
@@ -298,12 +302,14 @@ def set_limits(w: int, task: int, tenant: int) -> None:
 def _reply(w: int, task: int, outcome: int) -> int:
     """Write the reply of a task that ended over its request; returns its length, or DROP."""
     store32_release(task + T_STATE, TASK_REPLYING)  # from here on it cannot be begun anew
+    worker_point(w, WorkerPoint.TASK_REPLYING)
     frame, header = load64(task + T_FRAME), load64(task + T_HEADER)
     count(load64(task + T_COUNTERS) + X_INVOCATIONS)
     if outcome != RESUME_DONE:
         count(load64(task + T_COUNTERS) + X_ERRORS)
     if load64(frame + F_ACKNOWLEDGED) != 0:
         recorded = _settle(w, task, outcome)
+        worker_point(w, WorkerPoint.TASK_RECORDED)
         if recorded != _OK:
             return answer(w, header, recorded)
     if outcome != RESUME_DONE:
@@ -361,6 +367,7 @@ def refuse_task(w: int, task: int) -> int:
 def release_task(w: int, task: int) -> None:
     """Give a task back; it is in no queue."""
     store32_release(task + T_STATE, TASK_FREE)
+    worker_point(w, WorkerPoint.TASK_RELEASED)
     free_length = load32(w + W_FREE_LENGTH)
     store32(load64(w + W_FREE_TASKS) + free_length * 4, (task - load64(w + W_TASKS)) // TASK_BYTES)
     store32(w + W_FREE_LENGTH, free_length + 1)

@@ -11,6 +11,7 @@ from splinter.native.clock import now_ns
 from splinter.store.epochs import epoch_enter, epoch_leave, epoch_now
 from splinter.store.staging import stage_expire
 from splinter.worker.accounts import beat
+from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import (
     N_LOOPS,
     N_SLEEPS,
@@ -42,7 +43,9 @@ def begin_turn(w: int) -> None:
     but for those of live tasks."""
     store = load64(w + W_STORE)
     store64(w + W_TURN_EPOCH, epoch_now(store))
+    worker_point(w, WorkerPoint.EPOCH_NOTED)
     epoch_enter(store, load32(w + W_INDEX), load64(w + W_OLDEST_EPOCH))
+    worker_point(w, WorkerPoint.EPOCH_ENTERED)
     count(w + N_LOOPS)
 
 

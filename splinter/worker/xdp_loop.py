@@ -37,6 +37,7 @@ from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, end_
 from splinter.worker.chunks import KIND_TX, chunk_word, is_held, mark, recycle, return_chunk
 from splinter.worker.fair import begin_slices, pick
 from splinter.worker.frame import PAYLOAD_OFFSET, payload_length, turn_around
+from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import (
     B_ADDRESS,
     B_FRAME_LENGTH,
@@ -118,6 +119,7 @@ def _answer(w: int, queue: int, received: int) -> None:
     for k in range(received):
         entry = batch + k * BATCH_BYTES
         store32_release(w + W_BATCH_BEGUN, k + 1)
+        worker_point(w, WorkerPoint.REQUEST_BEGUN)
         address = load64(entry + B_ADDRESS)
         frame = umem + address
         length = load64(entry + B_LENGTH)
@@ -127,15 +129,19 @@ def _answer(w: int, queue: int, received: int) -> None:
         else:
             reply = handle(w, frame + PAYLOAD_OFFSET, length, queue, address, load64(entry + B_RECORD))
         stage(w, SERVE)
+        worker_point(w, WorkerPoint.REQUEST_SERVED)
         if reply > 0:
             tx_write(xsk, position + sent, address, turn_around(frame, reply))
+            worker_point(w, WorkerPoint.REPLY_WRITTEN)
             mark(chunks, address, chunk_word(KIND_TX, me, me, queue, position + sent))
+            worker_point(w, WorkerPoint.REPLY_MARKED)
             sent += 1
         elif reply == DROP:
             return_chunk(w, queue, address)
         stage(w, REPLY)
     if sent > 0:
         tx_publish(xsk, position + sent)
+        worker_point(w, WorkerPoint.REPLY_PUBLISHED)
         _kick(w, xsk, sent)
     if completion_available(xsk) >= _RECYCLE_FROM:
         recycle(w, queue)
@@ -242,6 +248,7 @@ def _take_over(w: int, queues: int) -> None:
     Every step can be done again by another successor, should this one die on the way.
     """
     take_over_tasks(w)
+    worker_point(w, WorkerPoint.TASKS_LISTED)
     idle_until_now(w)
     begin_turn(w)
     begin_serving(w)  # now, since what the predecessor had received may get this one stuck, too
@@ -250,8 +257,10 @@ def _take_over(w: int, queues: int) -> None:
         task = tasks + index * TASK_BYTES
         if load32(task + T_STATE) == TASK_REFUSED:
             _end(w, task, refuse_task(w, task))
+            worker_point(w, WorkerPoint.REFUSAL_SENT)
     for k in range(load32(w + W_BATCH_BEGUN), load32(w + W_BATCH_COUNT)):
         store32_release(w + W_BATCH_BEGUN, k + 1)
+        worker_point(w, WorkerPoint.BATCH_GOES_ON)
         address = load64(batch + k * BATCH_BYTES + B_ADDRESS)
         if not is_held(w, address):
             continue  # it never left the RX ring

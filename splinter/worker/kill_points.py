@@ -1,0 +1,55 @@
+"""The worker's numbered places to die at: see :mod:`splinter.store.kill_points`, whose mechanism and switch these are."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from numba import njit
+
+from splinter.native.atomics import load64
+from splinter.store import kill_points
+from splinter.worker.layout import W_STORE
+
+
+class WorkerPoint(IntEnum):
+    """Where. The numbers go on behind those of :class:`splinter.store.kill_points.KillPoint`."""
+
+    EPOCH_NOTED = 32  # the turn's epoch is read, not yet published
+    EPOCH_ENTERED = 33
+    RX_LOCKED = 34  # of the worker's own ring or a sibling's
+    RX_MARKED = 35  # one more descriptor is read and its chunk marked
+    RX_COUNTED = 36  # the batch is whole, its packets still in the ring
+    RX_RELEASED = 37  # the ring's index is moved, the lock still held
+    STOLEN = 38  # a batch of a sibling's is taken
+    REQUEST_BEGUN = 39
+    REQUEST_SERVED = 40  # it has had its effect; no reply yet
+    REPLY_WRITTEN = 41  # in the TX ring, the chunk not yet marked
+    REPLY_MARKED = 42
+    REPLY_PUBLISHED = 43
+    QUEUE_LOCKED = 44  # to refill
+    COMPLETION_MARKED = 45  # one chunk more
+    COMPLETION_TAKEN = 46  # the completion ring may be overwritten, no chunk is marked FILL
+    FILL_MARKED = 47  # one chunk more
+    FILL_PUBLISHED = 48  # the lock still held
+    TASK_TAKEN = 49  # off the free list, still FREE
+    TASK_RUNNING = 50  # before a resume
+    TASK_WAITS = 51  # queued for the first time
+    TASK_REPLYING = 52
+    TASK_RECORDED = 53  # what it replies is recorded for a retry
+    TASK_RELEASED = 54
+    TASKS_LISTED = 55  # by a successor
+    REFUSAL_SENT = 56  # a successor answered one task that its predecessor's death ended
+    BATCH_GOES_ON = 57  # a successor begins one more packet of the batch
+
+
+@njit(cache=True)
+def _kill_here(w: int, point: int) -> None:
+    kill_points.kill_point(load64(w + W_STORE), point)
+
+
+@njit(cache=True)
+def _survive(w: int, point: int) -> None:
+    pass
+
+
+worker_point = _kill_here if kill_points.ENABLED else _survive

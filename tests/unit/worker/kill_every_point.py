@@ -1,0 +1,253 @@
+"""Kill a worker at every kill point of its loop and of the store; check what it and its successors leave. Prints a JSON report.
+
+A program of its own, because kill points are compiled in only where SPLINTER_KILL_POINTS=1 was set from the start. Workers
+are forked processes that run the production loop; this process is the kernel below their rings, the client, and the
+supervisor that recovers. Requests come to the worker's own ring and to that of a sibling which never runs, so that it steals.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections import Counter
+
+from memory_device import MemoryDevice
+
+from splinter import limits
+from splinter.errors import Status
+from splinter.ext import record
+from splinter.ext.code import CodeRegion
+from splinter.ext.compile import compile_source
+from splinter.native.clock import cycles_per_millisecond
+from splinter.net.tenants import TENANT, TENANT_ACTIVE, tenants_bytes
+from splinter.store import kill_points
+from splinter.store.kill_points import KillPoint
+from splinter.store.region import Region
+from splinter.store.store import Store
+from splinter.wire import Header, Opcode
+from splinter.worker.chunks import recover_chunks
+from splinter.worker.kill_points import WorkerPoint
+from splinter.worker.layout import STATE_STARTING, TASK_FREE
+from splinter.worker.memory import WorkerMemory, introduce
+from splinter.worker.settle import offender, settle_tasks
+from splinter.worker.texts import build_texts
+from splinter.worker.xdp_loop import serve_xdp
+
+Deaths = list[tuple[int, int]]  # points, each with the passes to survive: of the worker, of its successor, …
+VICTIM, SIBLING = 0, 1
+TENANT_ID, TABLE, CLIENT = 1, 1, 77
+COUNTER = (1).to_bytes(8, "little")
+SKIPS = (0, 1, 4)
+FIRST_DEATHS = ((WorkerPoint.TASK_RUNNING, 3), (WorkerPoint.REQUEST_SERVED, 3))  # leave refused tasks; half a batch
+ROUND_SECONDS_MAX = 20
+ENDED = (Status.ABORTED, Status.KILLED)  # what a task may end with when workers died
+IMPORTS = "from splinter.ext import Store, extension, u64\n"
+COUNTING = IMPORTS + (
+    "@extension\ndef counting(db: Store, turns: u64) -> u64:\n    for i in range(turns):\n        yield\n    return turns\n"
+)
+BUMP = IMPORTS + (
+    "@extension\ndef bump(db: Store, turns: u64) -> u64:\n    found = db.get(1, 1)\n    if found is None:\n        return 0\n"
+    "    value = found.u64(0) + 1\n    db.put(1, 1, value)\n    for i in range(turns):\n        yield\n    return value\n"
+)
+
+
+class Machine:
+    """A store, two workers' memory and a device; nothing runs yet."""
+
+    def __init__(self) -> None:
+        tenants = Region.create("tenants", tenants_bytes())
+        tenants.array(TENANT, limits.TENANTS_MAX)["flags"][TENANT_ID] = TENANT_ACTIVE
+        self.store = Store.create(limits.STORE_BYTES_MIN, tenants_region=tenants, participants=2)
+        self.store.open_tenant(TENANT_ID)
+        self.texts, self.code = build_texts(), CodeRegion.create()
+        self.workers = [
+            WorkerMemory(
+                index, store=self.store.address, tenants=tenants.address, rates=0, texts=self.texts.ctypes.data, tasks=16,
+                tasks_per_tenant=16, task_budget=limits.TASK_BUDGET, task_yields_max=1000, task_milliseconds_max=10_000,
+                cycles_per_millisecond=cycles_per_millisecond(), quarantine_after=limits.QUARANTINE_AFTER, idle_spin_ns=0,
+                udp=False,
+            )
+            for index in (VICTIM, SIBLING)
+        ]  # fmt: skip
+        introduce(self.workers, stealing=True)
+        self.device = MemoryDevice(self.workers)
+        for number, source in enumerate((COUNTING, BUMP)):
+            compiled = compile_source(source)
+            address, at = self.code.write(compiled.code)
+            value = record.build(compiled, address, at, 1, number)
+            self.store.put(TENANT_ID, limits.TABLE_EXTENSIONS, compiled.name.encode(), value)
+        self.store.put(TENANT_ID, TABLE, COUNTER, bytes(8))
+        self.sequence = 0
+
+    def counter(self) -> int:
+        """How often ``bump`` has had its effect."""
+        return int.from_bytes(self.store.get(TENANT_ID, TABLE, COUNTER) or b"", "little")
+
+
+class Round:
+    """Some requests, and workers that die while they serve them; the last one lives until all is answered."""
+
+    def __init__(self, machine: Machine, deaths: Deaths) -> None:
+        self.machine, self.deaths = machine, list(deaths)
+        self.where = ", then ".join(f"{name_of(point)} {skip}" for point, skip in deaths) or "no death"
+        self.acknowledged = machine.sequence + 1
+        self.expected: dict[bytes, bytes | None] = {}
+        self.requests: dict[int, tuple[int, bytes]] = {}  # by sequence number: core, payload
+        self.replies: dict[int, tuple[Status, bytes]] = {}
+        self.keys: dict[int, bytes] = {}  # of puts and deletes, by sequence number
+        self.bumps: list[int] = []
+        self.died: list[int] = []  # points
+        value = machine.sequence.to_bytes(8, "little") * 5
+        for core in (VICTIM, SIBLING):
+            for number in range(3):
+                self.change(core, Opcode.PUT, f"put {core} {number}".encode(), value)
+            self.ask(core, Opcode.INVOKE, b"counting", (3).to_bytes(8, "little"))
+            self.bumps.append(self.ask(core, Opcode.INVOKE, b"bump", (2).to_bytes(8, "little")))
+            machine.store.put(TENANT_ID, TABLE, f"gone {core}".encode(), value)
+            self.change(core, Opcode.DELETE, f"gone {core}".encode(), b"")
+            self.ask(core, Opcode.GET, COUNTER, b"")
+
+    def ask(self, core: int, opcode: Opcode, key: bytes, value: bytes) -> int:
+        self.machine.sequence += 1
+        header = Header(
+            opcode=opcode, tenant=TENANT_ID, table=TABLE, key_length=len(key), value_length=len(value), client=CLIENT,
+            sequence=self.machine.sequence, acknowledged=self.acknowledged,
+        )  # fmt: skip
+        self.requests[self.machine.sequence] = (core, header.pack() + key + value)
+        return self.machine.sequence
+
+    def change(self, core: int, opcode: Opcode, key: bytes, value: bytes) -> None:
+        self.keys[self.ask(core, opcode, key, value)] = key
+        self.expected[key] = value if opcode == Opcode.PUT else None
+
+    def fail(self, what: object) -> None:
+        raise SystemExit(f"{self.where}: {what}")
+
+    def send(self) -> None:
+        """Send, or send again, what is not answered; and a packet that is no request, whose chunk goes back at once."""
+        for sequence, (core, payload) in self.requests.items():
+            if sequence not in self.replies:
+                self.machine.device.deliver(core, payload)
+        self.machine.device.deliver(VICTIM, b"malformed")
+
+    def receive(self) -> None:
+        for payload in self.machine.device.collect():
+            header = Header.unpack(payload)
+            status = Status(header.status)
+            if status != Status.OK and (status not in ENDED or header.opcode != Opcode.INVOKE):
+                self.fail(f"request {header.sequence} was answered with {status.name}")
+            self.replies.setdefault(header.sequence, (status, payload[limits.REQUEST_HEADER_BYTES :]))
+
+    def run(self) -> list[int]:
+        """Returns the points at which workers died."""
+        machine, block = self.machine, self.machine.workers[VICTIM].block
+        before, deadline = machine.counter(), time.monotonic() + ROUND_SECONDS_MAX
+        self.send()
+        pid = self.start()
+        while True:
+            self.receive()
+            is_done = len(self.replies) == len(self.requests) and machine.device.is_at_rest() and not block["tasks_live"][0]
+            if is_done:
+                block["stop"] = 1
+            machine.workers[VICTIM].wake()
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended and os.waitstatus_to_exitcode(status) == 0:
+                break
+            if ended:
+                if os.waitstatus_to_exitcode(status) != -signal.SIGKILL:
+                    self.fail(f"the worker ended with {os.waitstatus_to_exitcode(status)}")
+                self.died.append(self.deaths.pop(0)[0])
+                self.recover()
+                self.receive()
+                self.send()
+                pid = self.start()
+            elif time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                missing = sorted(set(self.requests) - set(self.replies))
+                self.fail(f"not at rest in time: requests {missing} unanswered, {block['tasks_live'][0]} tasks")
+            else:
+                time.sleep(0.0001)
+        block["stop"] = 0
+        machine.store.descriptor["kill_at"] = 0
+        self.check(before)
+        return self.died
+
+    def start(self) -> int:
+        """Fork a worker, which dies where it is its turn to."""
+        machine = self.machine
+        block, descriptor = machine.workers[VICTIM].block, machine.store.descriptor
+        block["started"], block["state"], block["running_task"] = 0, STATE_STARTING, 0
+        descriptor["kill_at"], descriptor["kill_skip"] = self.deaths[0] if self.deaths else (0, 0)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                serve_xdp(machine.workers[VICTIM].address)
+            except BaseException as error:
+                print(f"{self.where}: {error!r}", file=sys.stderr)
+                os._exit(2)
+            os._exit(0)
+        return pid
+
+    def recover(self) -> None:
+        """What the supervisor does (splinter.server.workers)."""
+        machine, w = self.machine, self.machine.workers[VICTIM].address
+        machine.store.descriptor["kill_at"] = 0
+        machine.store.recover(VICTIM, tasks_go_on=True)
+        settle_tasks(w, offender(w, False))
+        recover_chunks(w)
+        held = [*machine.device.locks["holder"], *machine.device.rx_locks["holder"]]
+        if any(held):
+            self.fail(f"ring locks are held after recovery: {held}")
+        if problems := machine.store.problems():
+            self.fail(f"after recovery: {problems}")
+        self.receive()
+        for sequence, key in self.keys.items():
+            if sequence in self.replies:
+                self.check_key(key)
+
+    def check_key(self, key: bytes) -> None:
+        found = self.machine.store.get(TENANT_ID, TABLE, key)
+        if found != self.expected[key]:
+            self.fail(f"an acknowledged change of {key!r} is missing: {found!r}")
+
+    def check(self, before: int) -> None:
+        """At rest: everything acknowledged is there, once; nothing is held, lost or left over."""
+        machine = self.machine
+        for key in self.expected:
+            self.check_key(key)
+        done = [self.replies[sequence][0] == Status.OK for sequence in self.bumps]
+        if not sum(done) <= machine.counter() - before <= len(done):
+            self.fail(f"the counter went from {before} to {machine.counter()}, {sum(done)} of {len(done)} were acknowledged")
+        states = machine.workers[VICTIM].tasks["state"]
+        if (states != TASK_FREE).any():
+            self.fail(f"tasks are left: {states.tolist()}")
+        if problems := machine.store.problems() + machine.device.problems():
+            self.fail(problems)
+
+
+def name_of(point: int) -> str:
+    """A point's name."""
+    return WorkerPoint(point).name if point in WorkerPoint.__members__.values() else KillPoint(point).name
+
+
+def main() -> None:
+    """Go through all points."""
+    assert kill_points.ENABLED
+    machine = Machine()
+    Round(machine, []).run()  # compiles everything
+    begin = time.monotonic()
+    died: Counter[str] = Counter()
+    for point in [*WorkerPoint, *KillPoint]:
+        plans: list[Deaths] = [[(point, skip)] for skip in SKIPS] + [[first, (point, 0)] for first in FIRST_DEATHS]
+        for plan in plans:
+            died.update(name_of(where) for where in Round(machine, plan).run())
+    stolen = int(machine.workers[VICTIM].block["counters"]["stolen"][0])
+    print(json.dumps({"died": died, "stolen": stolen, "seconds": round(time.monotonic() - begin, 1)}))
+
+
+if __name__ == "__main__":
+    main()
