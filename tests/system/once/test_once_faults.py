@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from splinter.client.admin import TenantInfo
-from splinter.errors import TaskAbortedError, VersionChangedError
+from splinter.errors import ExtensionRuntimeError, TaskAbortedError, VersionChangedError
 from splinter.wire import OBJECT_ABSENT, Header, Opcode
 from tests.support.histories import INCREMENT, Killer, run_history, violations
 from tests.support.proxy import Faults, Proxy
@@ -163,7 +163,8 @@ def test_a_task_whose_worker_died_after_its_write_is_not_run_again(server: Runni
     for pid in server.worker_pids():
         os.kill(pid, signal.SIGKILL)
     thread.join()
-    assert [type(error) for error in raised] == [TaskAbortedError]
+    # Killed at a yield it goes on in the successor, until its time is used up; else it is given up. It never begins anew.
+    assert [type(error) for error in raised] in ([TaskAbortedError], [ExtensionRuntimeError])
     assert direct.get(5, table=1) is None
 
 
