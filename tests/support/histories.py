@@ -11,12 +11,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from splinter.client import Client
 from splinter.errors import BusyError, RequestTimeoutError, TaskAbortedError, TaskKilledError, VersionChangedError
 from splinter.wire import OBJECT_ABSENT
 from tests.support.linearizability import UNKNOWN, Kind, Operation, State, is_linearizable
 from tests.support.servers import RunningServer
+from tests.support.threads import at_once
 
 TABLE = 1
 _VALUE = struct.Struct("<QQ")  # counter, tag
@@ -128,21 +130,7 @@ Histories = dict[int, list[Operation]]  # by key
 def run_history(clients: list[Client], keys: list[int], operations: int, seed: int) -> tuple[Histories, Counter[str]]:
     """All clients at once; the histories by key, and how the operations ended."""
     recorders = [Recorder(client, seed * 100 + i, (i + 1) << 32) for i, client in enumerate(clients)]
-    failures: list[BaseException] = []
-
-    def perform(recorder: Recorder) -> None:
-        try:
-            recorder.perform(keys, operations)
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=perform, args=(recorder,)) for recorder in recorders]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
+    at_once([partial(recorder.perform, keys, operations) for recorder in recorders])
     merged: Histories = {}
     ends: Counter[str] = Counter()
     for recorder in recorders:
