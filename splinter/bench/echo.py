@@ -2,8 +2,7 @@
 
 A process on the server's core takes packets from the RX ring, swaps addresses and ports, and sends each back in the chunk
 that it came in. A server that also parses, looks up and answers can only be slower, so each result is read as a
-ratio to this one. It runs on a veth pair of its own with the same settings as the server's: two AF_XDP programs cannot
-have the same queue.
+ratio to this one. Its veth pair has the same settings as the server's.
 """
 
 from __future__ import annotations
@@ -18,28 +17,23 @@ from collections.abc import Generator
 import numpy as np
 from numba import njit
 
-from splinter.bench.afxdp_client import AfxdpClient
 from splinter.bench.frames import (
     ETHERNET_DESTINATION_AT,
     ETHERNET_SOURCE_AT,
-    FRAME_HEADER_BYTES,
     IPV4_DESTINATION_AT,
     IPV4_SOURCE_AT,
     UDP_PORTS_AT,
 )
-from splinter.bench.load import WARMUP_SECONDS_DEFAULT
-from splinter.bench.path import find
-from splinter.bench.process import die_with_parent, namespace, pinned
-from splinter.bench.result import Result
-from splinter.bench.workload import KEY_BYTES_DEFAULT, echo
-from splinter.limits import CHUNK_BYTES, CHUNKS_PER_QUEUE, PORT_DEFAULT, REQUEST_HEADER_BYTES, RX_BATCH
+from splinter.bench.limit import Limit
+from splinter.bench.path import Path
+from splinter.bench.process import die_with_parent, namespace
+from splinter.limits import CHUNK_BYTES, CHUNKS_PER_QUEUE, PORT_DEFAULT, RX_BATCH
 from splinter.native.atomics import load16, load32, load64, load64_acquire, store16, store32
 from splinter.net.afxdp import Umem, XskSocket
 from splinter.net.afxdp import compiled as ring
 from splinter.net.afxdp.record import X_UMEM
 from splinter.net.xdp import RedirectProgram
 
-PACKET_BYTES_DEFAULT = FRAME_HEADER_BYTES + REQUEST_HEADER_BYTES + KEY_BYTES_DEFAULT  # as long as a get
 _END_SECONDS_MAX = 5.0
 
 
@@ -159,41 +153,15 @@ def _reap(child: int) -> None:
         time.sleep(0.001)
 
 
-class EchoLimit:
-    """Echo server and load generator on the two ends of a lab that nobody else uses.
-
-    ``server_netns`` and ``client_netns`` are its namespaces, ``address`` is the server end's.
-    """
+class EchoLimit(Limit):
+    """The AF_XDP echo as a :class:`Limit`, from a process on CPU ``server_core``."""
 
     def __init__(self, server_netns: str, client_netns: str, address: str, *, server_core: int, client_core: int) -> None:
-        self._server_core, self._client_core = server_core, client_core
-        there = find(address, client_netns)
-        back = find(there.source, server_netns)
-        with contextlib.ExitStack() as undo:
-            self._server = undo.enter_context(EchoServer(back.device, back.queues, netns=server_netns))
-            self._client = undo.enter_context(AfxdpClient(there, netns=client_netns))
-            self._open = undo.pop_all()
+        self._server_core = server_core
+        super().__init__(server_netns, client_netns, address, client_core=client_core)
 
-    def measure(
-        self,
-        depth: int | None,
-        seconds: float,
-        *,
-        rate: float | None = None,
-        packet_bytes: int = PACKET_BYTES_DEFAULT,
-        warmup_seconds: float = WARMUP_SECONDS_DEFAULT,
-    ) -> Result:
-        """Round trips of frames of ``packet_bytes`` for ``seconds``, ``depth`` at a time or ``rate`` a second."""
-        workload = echo(packet_bytes - FRAME_HEADER_BYTES)
-        with self._server.running(self._server_core), pinned(self._client_core):
-            return self._client.run(workload, depth=depth, rate=rate, seconds=seconds, warmup_seconds=warmup_seconds)
+    def _serve(self, back: Path, netns: str, stack: contextlib.ExitStack) -> None:
+        self._server = stack.enter_context(EchoServer(back.device, back.queues, netns=netns))
 
-    def close(self) -> None:
-        """Detach the programs and close all sockets."""
-        self._open.close()
-
-    def __enter__(self) -> EchoLimit:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def _answering(self) -> contextlib.AbstractContextManager[None]:
+        return self._server.running(self._server_core)
