@@ -57,3 +57,7 @@ def bench(context: typer.Context) -> None:
 def main() -> None:
     """Entry point of the console script."""
     app(prog_name="splinter")
+
+
+if __name__ == "__main__":
+    main()

@@ -58,8 +58,9 @@ def test_the_program_names_its_commands_and_version():
     assert run("--version").output == f"splinter {splinter.__version__}\n"
 
 
-def test_python_m_splinter_is_the_same_program():
-    command = [sys.executable, "-m", "splinter", "--version"]
+@pytest.mark.parametrize("module", ["splinter", "splinter.cli.main"])
+def test_python_m_is_the_same_program(module):
+    command = [sys.executable, "-m", module, "--version"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == run("--version").output
 
 
