@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from splinter.bench.as_json import as_json
 from splinter.bench.experiments.experiment import Document, Effort, Experiment
 from splinter.bench.figure import shown
 from splinter.bench.machine import machine, versions
@@ -95,7 +95,7 @@ def show(name: str, document: Document, json_output: bool) -> None:
     experiment = experiment_of(name)
     if json_output:
         figures = [figure.to_json() for figure in experiment.figures(document)]
-        print(json.dumps({**document, "figures": figures}, indent=1))
+        print(as_json({**document, "figures": figures}))
         return
     console = Console(width=None if sys.stdout.isatty() else max(Console().width, _WIDTH_MIN))
     console.print(experiment.table(document))
