@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import operator
 import os
 from functools import partial
 from unittest import mock
@@ -12,7 +14,9 @@ from hypothesis import strategies as st
 from splinter.errors import CompileError
 from splinter.ext import ExtensionFault, LocalStore
 from splinter.ext.compile import CompiledExtension, compile_source
+from splinter.ext.diagnostics import Diagnostic
 from splinter.ext.runner import Runner
+from splinter.limits import TABLES_MAX
 
 EXAMPLES = int(os.environ.get("SPLINTER_FUZZ_EXAMPLES", "150"))
 ORDINARY = settings(max_examples=EXAMPLES, deadline=None, derandomize=EXAMPLES <= 150, suppress_health_check=list(HealthCheck))
@@ -21,6 +25,14 @@ I64_VALUES = st.one_of(
 )
 U64_VALUES = st.one_of(st.integers(0, 2**64 - 1), st.integers(0, 10), st.sampled_from([2**63, 2**64 - 1, 2**32]))
 DEPTH = 3
+TAKE_A_TABLE = {"get", "exists", "version", "put", "put_if", "delete", "multiget"}
+CONSTANT_BITS = 128  # of intermediate results of constants
+UNARY = {ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Invert: operator.invert}
+BINARY = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod, ast.BitAnd: operator.and_, ast.BitOr: operator.or_, ast.BitXor: operator.xor,
+    ast.LShift: operator.lshift, ast.RShift: operator.rshift,
+}  # fmt: skip
 
 
 class Writer:
@@ -80,8 +92,8 @@ class Writer:
             case 6 | 7 | 8:
                 return f"(u64({e()}) {self.pick('+', '-', '*', '//', '%', '&', '|', '^', '<<', '>>')} {e()})"
             case 9:
-                operator = self.pick("+", "-", "*", "<<", "^")
-                return f"(({e()} {operator} {self.either(depth - 1)}) & 0xFFFFFFFFFFFFFFFF)"
+                sign = self.pick("+", "-", "*", "<<", "^")
+                return f"(({e()} {sign} {self.either(depth - 1)}) & 0xFFFFFFFFFFFFFFFF)"
             case 10:
                 return f"u64({self.signed(depth - 1)})"
             case 11:
@@ -256,8 +268,55 @@ def _compiled(source: str, is_quick: bool) -> CompiledExtension:
         return compile_source(source)
 
 
-# Of constants, which the generator combines freely: beyond i64 they are u64, and a table must be there.
-REFUSED_RULES = ("constant", "table", "mixed-signs")
+class Constants:
+    """The expressions of a source that consist of constants only, which the generator combines freely: why it is refused."""
+
+    def __init__(self, source: str) -> None:
+        self.beyond_i64: set[int] = set()  # lines: what is there is u64, though it stands where an i64 does
+        self.impossible: set[int] = set()  # lines of what is no number of 64 bits
+        self.no_table: set[int] = set()  # lines of calls of the store with a table that cannot be
+        self._visit(ast.parse(source))
+
+    def _visit(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in TAKE_A_TABLE:
+            table = self._value(node.args[0])
+            if table is not None and not 0 <= table < TABLES_MAX:
+                self.no_table.add(node.args[0].lineno)
+        value = self._value(node) if isinstance(node, ast.BinOp | ast.UnaryOp) else None
+        if value is None:
+            for child in ast.iter_child_nodes(node):
+                self._visit(child)
+        elif not -(2**63) <= value < 2**64:
+            self.impossible.add(node.lineno)
+        elif value >= 2**63:
+            self.beyond_i64.add(node.lineno)
+
+    def _value(self, node: ast.AST) -> int | None:
+        """Its exact value; None when it is not of constants only. Goes on with 1 for what cannot be computed."""
+        if isinstance(node, ast.Constant):
+            return node.value if isinstance(node.value, int) else None
+        if isinstance(node, ast.UnaryOp) and type(node.op) in UNARY:
+            operand = self._value(node.operand)
+            return None if operand is None else UNARY[type(node.op)](operand)
+        if not isinstance(node, ast.BinOp) or type(node.op) not in BINARY:
+            return None
+        left, right = self._value(node.left), self._value(node.right)
+        if left is None or right is None:
+            return None
+        is_shift = isinstance(node.op, ast.LShift | ast.RShift)
+        if (is_shift and not 0 <= right < CONSTANT_BITS) or (isinstance(node.op, ast.FloorDiv | ast.Mod) and right == 0):
+            value = None
+        else:
+            value = BINARY[type(node.op)](left, right)
+        if value is None or value.bit_length() > CONSTANT_BITS:
+            self.impossible.add(node.lineno)
+            return 1
+        return value
+
+    def explain(self, finding: Diagnostic) -> bool:
+        """Whether a program that is otherwise right is refused for this reason, on this line."""
+        lines = {"mixed-signs": self.beyond_i64, "constant": self.impossible, "table": self.no_table}
+        return finding.line in lines.get(finding.rule, ())
 
 
 @ORDINARY
@@ -266,7 +325,9 @@ def test_programs_agree(source: str, a: int, b: int, u: int, k: bytes, budget: i
     try:
         compiled = [_compiled(source, is_quick) for is_quick in (False, True)]
     except CompileError as error:
-        assert all(finding.rule in REFUSED_RULES for finding in error.diagnostics), error  # type: ignore[attr-defined]
+        constants = Constants(source)
+        assert error.diagnostics
+        assert all(map(constants.explain, error.diagnostics)), error
         return
     stores = [LocalStore() for _ in range(3)]
     for store in stores:
@@ -305,3 +366,12 @@ def test_shuffled_python_is_compiled_or_refused(text: str) -> None:
     except CompileError as error:
         assert error.diagnostics
         assert all(finding.rule != "internal" for finding in error.diagnostics), error  # type: ignore[attr-defined]
+
+
+def test_a_refusal_has_its_reason_on_its_line() -> None:
+    lines = ["a = 1 + 2**0 if a else 3", "a = (1 << 62) + (1 << 62)", "a = 1 + 7 // 0", "db.put(-1 + 0, 1, 1)", "a = -(2)"]
+    constants = Constants("\n".join(lines))
+    assert (constants.beyond_i64, constants.impossible, constants.no_table) == ({2}, {3}, {4})
+    assert constants.explain(Diagnostic(2, 1, "mixed-signs", ""))
+    assert not constants.explain(Diagnostic(1, 1, "mixed-signs", ""))
+    assert not constants.explain(Diagnostic(2, 1, "type", ""))
