@@ -21,7 +21,7 @@ from splinter.server import instance as instances
 from splinter.server.instance import InstanceInfo
 from tests.support.waiting import wait_for
 
-START_SECONDS = 180  # a first start compiles the worker
+START_SECONDS = 280  # a first start compiles the worker, perhaps on a machine that does much else
 STOP_SECONDS = 20
 MEMORY = "64MiB"
 PATIENT_MS = 2000  # of the watchdog
