@@ -184,7 +184,7 @@ def _task_at_head(w: int, level: int) -> int:
     return load64(w + W_TASKS) + (load32(share + S_HEAD + level * 4) - 1) * TASK_BYTES
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _first_of_ring(w: int, level: int) -> int:
     """The next task of the first tenant that is not in debt, which is brought to the ring's head. The ring is not empty."""
     if load32(w + W_RING_LENGTH + level * 4) > 1:
@@ -201,7 +201,7 @@ def _first_of_ring(w: int, level: int) -> int:
     return _task_at_head(w, level)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _first_below_share(w: int) -> int:
     """An old task of a tenant that has used less than its share, or 0. Where one tenant alone is active there is no share."""
     if max(load32(w + W_ACTIVE), load32(w + W_ACTIVE_BEFORE)) < 2:
@@ -229,7 +229,7 @@ def _accrue(w: int, used: int) -> None:
     store64(w + W_OLD_CREDIT, min(load64(w + W_OLD_CREDIT) + (used >> _OLD_SHIFT), load64(w + W_QUANTUM)))
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def pick(w: int, packets_wait: bool) -> int:
     """The task that runs next, or 0: the worker has packets to serve, or there is no task.
 
@@ -263,7 +263,7 @@ def is_short_slice(w: int) -> bool:
     return load32(w + W_PICKED) != _BY_TIME
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def go_on(w: int, task: int, tenant: int, used: int) -> None:
     """The task just picked yielded: it waits behind its tenant's others, and its tenant behind others when its turn is over."""
     level = _charge(w, tenant, used)
@@ -305,7 +305,7 @@ def _pop(w: int, level: int, task: int, share: int) -> None:
     store32(w + W_RUN_LENGTH, load32(w + W_RUN_LENGTH) - 1)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _charge(w: int, tenant: int, used: int) -> int:
     """Charge a slice of the task just picked; returns the task's level."""
     reason = load32(w + W_PICKED)

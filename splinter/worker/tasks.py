@@ -262,7 +262,7 @@ def start_frame(frame: int) -> None:
     store64(frame + F_PUT_BYTES, 0)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _resume(w: int, task: int, tenant: int, budget: int) -> tuple[int, int]:
     """Run one slice of a task, whose state is RUNNING; returns its outcome and time in ticks."""
     frame = load64(task + T_FRAME)
@@ -373,7 +373,7 @@ def release_task(w: int, task: int) -> None:
     store32(w + W_FREE_LENGTH, free_length + 1)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def run_slice(w: int, task: int) -> int:
     """Resume the task that :func:`splinter.worker.fair.pick` gave; :func:`begin_resumes` before the first of a row.
 
