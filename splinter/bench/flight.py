@@ -299,7 +299,8 @@ def is_over(flight: int, now: int) -> bool:
 @njit(cache=True)
 def idle_ns(flight: int, now: int) -> int:
     """How long a client that has nothing to do may sleep, unless a packet comes."""
-    if load64(flight + f.F_GAPS) and load64(flight + f.F_IN_FLIGHT) < load64(flight + f.F_DEPTH):
+    is_due = load64(flight + f.F_IN_FLIGHT) < load64(flight + f.F_DEPTH) and not is_all_sent(flight, now)
+    if load64(flight + f.F_GAPS) and is_due:
         return max(0, min(load64(flight + f.F_NEXT) - now, _IDLE_NS_MAX))
     return _IDLE_NS_MAX
 

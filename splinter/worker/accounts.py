@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from numba import njit
 
+from splinter import limits
 from splinter.native.atomics import cycles, load32, load64, store32, store64, store64_release
 from splinter.worker.layout import (
     B_TENANT,
@@ -25,8 +26,10 @@ from splinter.worker.layout import (
     W_ACTIVE,
     W_ACTIVE_BEFORE,
     W_BATCH,
+    W_CYCLES_PER_MILLISECOND,
     W_FIRST_YIELDS,
     W_HEARTBEAT,
+    W_PACKET_CYCLES,
     W_RESUMED_UNTIL,
     W_TENANT_COUNTERS,
     W_WINDOW,
@@ -34,6 +37,9 @@ from splinter.worker.layout import (
     W_WINDOW_END,
 )
 from splinter.worker.reply import count
+
+_BATCHES_PER_MILLISECOND = 1000 // limits.BATCH_US
+_LEARN_SHIFT = 2  # a new batch counts a quarter
 
 
 @njit(cache=True)
@@ -104,12 +110,33 @@ def end_batch(w: int, received: int, tasks_before: int) -> None:
     add(w + N_BUSY_CYCLES, used)
     if now >= load64(w + W_WINDOW_END):
         _begin_window(w, now)
+    _learn(w, used // received)
     each = (used - (load64(w + N_TASK_CYCLES) - tasks_before)) // received
     batch, all_counters = load64(w + W_BATCH), load64(w + W_TENANT_COUNTERS)
     for entry in range(batch, batch + received * BATCH_BYTES, BATCH_BYTES):
         counters = all_counters + load64(entry + B_TENANT) * TENANT_COUNTERS_BYTES
         count(counters + TC_REQUESTS)
         _charge(w, counters, each)
+
+
+@njit(cache=True)
+def _learn(w: int, each: int) -> None:
+    """What a packet takes, its first slice included, as a moving average. A packet that took very long counts as one that
+    fills a batch: it may have been the host that took the time."""
+    before = load64(w + W_PACKET_CYCLES)
+    store64(w + W_PACKET_CYCLES, before + ((min(each, _batch_cycles(w)) - before) >> _LEARN_SHIFT))
+
+
+@njit(cache=True)
+def _batch_cycles(w: int) -> int:
+    return load64(w + W_CYCLES_PER_MILLISECOND) // _BATCHES_PER_MILLISECOND
+
+
+@njit(cache=True)
+def packets_in_batch(w: int) -> int:
+    """How many packets a worker is expected to serve within ``BATCH_US``: at least 1, at most ``RX_BATCH``."""
+    each, time = load64(w + W_PACKET_CYCLES), _batch_cycles(w)
+    return limits.RX_BATCH if each * limits.RX_BATCH <= time else max(time // each, 1)
 
 
 @njit(cache=True)

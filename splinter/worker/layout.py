@@ -130,7 +130,7 @@ WORKER = np.dtype(
         ("running_task", "<u8"),  # address of the task that is being resumed, 0: none
         ("started", "<u8"),  # time-stamp counter when it had taken over; 0: not yet. Set to 0 by the supervisor
         ("clock_ns", "<u8"),  # monotonic nanoseconds, when it last looked
-        ("pad_line", "u1", 8),
+        ("packet_cycles", "<u8"),  # what a packet of its batches took lately; siblings read it
         # Written by the supervisor.
         ("stop", "<u4"),  # 1: leave the loop
         ("index", "<u4"),  # core slot
@@ -276,6 +276,7 @@ W_WORKERS = offset(WORKER, "workers")
 W_RX_LOCKS = offset(WORKER, "rx_locks")
 W_LOOKS = offset(WORKER, "looks")
 W_STEALING = offset(WORKER, "stealing")
+W_PACKET_CYCLES = offset(WORKER, "packet_cycles")
 W_WOKEN = offset(WORKER, "woken")
 W_CLIENTS_CURSOR = offset(WORKER, "clients_cursor")
 W_NEXT_LOOK = offset(WORKER, "next_look")

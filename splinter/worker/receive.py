@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from numba import njit
 
+from splinter import limits
 from splinter.native.atomics import cas32, load32, load64, prefetch, store32_release, store64
 from splinter.net.afxdp.compiled import rx_address, rx_available, rx_length, rx_position, rx_release
 from splinter.store.layout import CACHE_LINE_BYTES
+from splinter.worker.accounts import packets_in_batch
 from splinter.worker.chunks import KIND_RX, chunk_word, mark
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import (
@@ -50,6 +52,15 @@ def rx_socket(w: int, core: int, queue: int) -> int:
 def rx_lock(w: int, core: int, queue: int) -> int:
     """Address of the lock of a socket's RX ring."""
     return load64(w + W_RX_LOCKS) + (queue * load32(w + W_CORES) + core) * QUEUE_LOCK_BYTES
+
+
+@njit(cache=True)
+def batch_limit(w: int, core: int) -> int:
+    """How many packets of a worker's ring, its own or a sibling's, are taken at a time.
+
+    What has been taken nobody else can take any more. So where siblings steal, a batch is no longer than ``BATCH_US``.
+    """
+    return limits.RX_BATCH if load32(w + W_STEALING) == 0 else packets_in_batch(worker_block(w, core))
 
 
 @njit(cache=True)

@@ -27,8 +27,11 @@ from splinter.worker.layout import (
     LOOK_BYTES,
     N_STOLEN,
     N_WAKES,
+    STATE_RUNNING,
     STATE_SLEEPING,
     W_CORES,
+    W_CYCLES_PER_MILLISECOND,
+    W_HEARTBEAT,
     W_INDEX,
     W_LOOKS,
     W_NEXT_LOOK,
@@ -39,10 +42,11 @@ from splinter.worker.layout import (
     W_WAKE_FD,
     W_WOKEN,
 )
-from splinter.worker.receive import rx_socket, take_batch, worker_block
+from splinter.worker.receive import batch_limit, rx_socket, take_batch, worker_block
 from splinter.worker.reply import count
 
 _HALF = 2  # a thief takes one of two packets that wait
+_US_PER_MS = 1000
 
 
 @njit(cache=True)
@@ -97,7 +101,7 @@ def steal_batch(w: int, now: int) -> tuple[int, int]:
             continue
         if not has_waited(w, place, rx_position(xsk), now) and available < limits.STEAL_PACKETS_MIN:
             continue
-        taken = take_batch(w, core, queue, _HALF, limits.STEAL_PACKETS_MAX)
+        taken = take_batch(w, core, queue, _HALF, min(batch_limit(w, core), limits.STEAL_PACKETS_MAX))
         if taken > 0:
             worker_point(w, WorkerPoint.STOLEN)
             store64(w + N_STOLEN, load64(w + N_STOLEN) + taken)
@@ -119,6 +123,26 @@ def wake_sibling(w: int) -> None:
             libc.write(load32(sibling + W_WAKE_FD), one, 8)
             count(w + N_WAKES)
             return
+
+
+@njit(cache=True)
+def is_sibling_busy(w: int) -> bool:
+    """Whether a sibling has been at one thing for ``SIBLING_BUSY_US``: what comes for it now will wait, so do not sleep.
+
+    To be called right after this worker's heartbeat. A sibling that has not moved for ``WATCHDOG_MS`` is the watchdog's.
+    """
+    if load32(w + W_STEALING) == 0:
+        return False
+    cores, me, now = load32(w + W_CORES), load32(w + W_INDEX), load64(w + W_HEARTBEAT)
+    a_millisecond = load64(w + W_CYCLES_PER_MILLISECOND)
+    for core in range(cores):
+        sibling = worker_block(w, core)
+        if core == me or load32_acquire(sibling + W_STATE) != STATE_RUNNING:
+            continue
+        age = now - load64(sibling + W_HEARTBEAT)
+        if a_millisecond * limits.SIBLING_BUSY_US // _US_PER_MS < age < a_millisecond * limits.WATCHDOG_MS:
+            return True
+    return False
 
 
 @njit(cache=True)

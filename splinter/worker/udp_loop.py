@@ -76,10 +76,10 @@ from splinter.worker.layout import (
 )
 from splinter.worker.look_ahead import look_ahead
 from splinter.worker.rates import is_within_rate
-from splinter.worker.receive import worker_block
+from splinter.worker.receive import batch_limit, worker_block
 from splinter.worker.reply import DROP, HEADER_BYTES, count
 from splinter.worker.requests import PENDING, handle
-from splinter.worker.steal import has_waited, is_empty, next_place, wake_sibling
+from splinter.worker.steal import has_waited, is_empty, is_sibling_busy, next_place, wake_sibling
 from splinter.worker.tasks import end_task, refuse_task, run_slice, take_over_tasks
 from splinter.worker.turn import begin_serving, begin_turn, look_at_clock, sleep_in_poll
 from splinter.worker.udp_layout import (
@@ -264,6 +264,8 @@ def _serve_socket(w: int, fd: int, most: int) -> int:
     received = libc.recvmmsg(fd, load64(area + A_RECEIVE), most, libc.MSG_DONTWAIT, 0)
     if received <= 0:
         return 0
+    if received == most < limits.RX_BATCH and _is_readable(fd, load64(w + W_SCRATCH)):
+        wake_sibling(w)  # now: what is left waits for as long as a batch may take
     store32_release(w + W_BATCH_BEGUN, 0)
     store32_release(w + W_BATCH_COUNT, received)
     store64(w + N_RECEIVED, load64(w + N_RECEIVED) + received)
@@ -318,7 +320,7 @@ def _steal(w: int, now: int) -> int:
         return 0
     if not has_waited(w, core, load64(sibling + N_LOOPS), now):
         return 0
-    taken = _serve_socket(w, fd, limits.STEAL_PACKETS_MAX)
+    taken = _serve_socket(w, fd, min(batch_limit(w, core), limits.STEAL_PACKETS_MAX))
     store64(w + N_STOLEN, load64(w + N_STOLEN) + taken)
     return taken
 
@@ -369,11 +371,12 @@ def serve_udp(w: int) -> None:
     while load32_acquire(w + W_STOP) == 0:
         begin_turn(w)
         busy_before = load64(w + N_BUSY_CYCLES)
-        worked = _serve_socket(w, load32(w + W_UDP_FD), limits.RX_BATCH)
+        most = batch_limit(w, me)
+        worked = _serve_socket(w, load32(w + W_UDP_FD), most)
         if worked == limits.RX_BATCH:  # more may wait
             wake_sibling(w)
         if load32(w + W_RUN_LENGTH) > 0:
-            more_wait = worked == limits.RX_BATCH
+            more_wait = worked == most
             worked += _run_tasks(w, more_wait, load64(w + N_BUSY_CYCLES) - busy_before)
         if worked > 0:
             reclaim(store, me, _RECLAIM_PER_TURN)
@@ -390,7 +393,10 @@ def serve_udp(w: int) -> None:
             continue
         if idle_from == 0:
             idle_from = now
-        if now - idle_from > load64(w + W_IDLE_SPIN_NS) and load32(w + W_TASKS_LIVE) == 0 and sleep_in_poll(w, _DESCRIPTORS):
-            idle_from = 0
+        if now - idle_from > load64(w + W_IDLE_SPIN_NS) and load32(w + W_TASKS_LIVE) == 0:
+            if is_sibling_busy(w):
+                idle_from = now
+            elif sleep_in_poll(w, _DESCRIPTORS):
+                idle_from = 0
     epoch_leave(store, me)
     store32_release(w + W_STATE, STATE_STOPPED)

@@ -74,11 +74,11 @@ from splinter.worker.layout import (
     W_UMEM,
 )
 from splinter.worker.look_ahead import look_ahead
-from splinter.worker.receive import take_batch
+from splinter.worker.receive import batch_limit, take_batch
 from splinter.worker.reply import DROP, count
 from splinter.worker.requests import PENDING, handle
 from splinter.worker.stages import IDLE, KICK, PARSE, PREFETCH, RECEIVE, RECYCLE, REPLY, SERVE, TURN, stage
-from splinter.worker.steal import steal_batch, wake_sibling
+from splinter.worker.steal import is_sibling_busy, steal_batch, wake_sibling
 from splinter.worker.tasks import end_task, refuse_task, run_slice, take_over_tasks
 from splinter.worker.transmit import transmit
 from splinter.worker.turn import begin_serving, begin_turn, look_at_clock, sleep_in_poll
@@ -94,11 +94,15 @@ _RECLAIM_PER_TURN = 128  # slots moved from limbo to the free lists
 @njit(cache=True)
 def serve_queue(w: int, queue: int) -> int:
     """One batch of one queue; returns how many packets it had."""
-    received = take_batch(w, load32(w + W_INDEX), queue, 1, limits.RX_BATCH)
+    me, xsk = load32(w + W_INDEX), load64(w + W_SOCKETS + queue * 8)
+    most = batch_limit(w, me)
+    received = take_batch(w, me, queue, 1, most)
     stage(w, RECEIVE)
     if received > 0:
+        if most < limits.RX_BATCH and rx_available(xsk) > 0:
+            wake_sibling(w)  # now: what is left waits for as long as a batch may take
         _answer(w, queue, received)
-        if rx_available(load64(w + W_SOCKETS + queue * 8)) >= limits.WAKE_BACKLOG:
+        if rx_available(xsk) >= limits.WAKE_BACKLOG:
             wake_sibling(w)
     return received
 
@@ -318,7 +322,10 @@ def serve_xdp(w: int) -> None:
             continue
         if idle_from == 0:
             idle_from = now
-        if now - idle_from > load64(w + W_IDLE_SPIN_NS) and load32(w + W_TASKS_LIVE) == 0 and sleep_in_poll(w, queues + 1):
-            idle_from = 0
+        if now - idle_from > load64(w + W_IDLE_SPIN_NS) and load32(w + W_TASKS_LIVE) == 0:
+            if is_sibling_busy(w):
+                idle_from = now
+            elif sleep_in_poll(w, queues + 1):
+                idle_from = 0
     epoch_leave(store, me)
     store32_release(w + W_STATE, STATE_STOPPED)

@@ -1,6 +1,6 @@
 """Home cores and stealing: two workers, 1,024 tenants whose activity follows Zipf's law.
 
-There are two CPUs for two workers and the client. So the requests are made long, some 200 µs of computing after reading one
+There are two CPUs for two workers and the client. So the requests are made long, some 400 µs of computing after reading one
 object, and the client sleeps while there is nothing to do; it has a real-time priority, so that it is on time, and stays on
 the first worker's CPU. What it takes of it is part of the document (``client_share``). The core with more to do is the
 other one. All that is compared are queues, which look the same for longer requests, on a longer scale.
@@ -8,6 +8,7 @@ other one. All that is compared are queues, which look the same for longer reque
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -23,18 +24,22 @@ from splinter.bench.experiments.traffic import zipf_shares
 from splinter.bench.process import pinned, real_time
 from splinter.bench.session import Session
 from splinter.bench.sources import source
-from splinter.bench.workload import Workload
+from splinter.bench.workload import Operation, Workload
 from splinter.errors import SplinterError
-from splinter.limits import RX_BATCH, TASK_BUDGET
+from splinter.limits import BATCH_US, RX_BATCH, TASK_BUDGET
 
-ANYWHERE, HOME, STEALING = "no locality", "locality", "locality and stealing"
-MODES = (ANYWHERE, HOME, STEALING)
+ANYWHERE, HOME, STEALING, AWAY, BOTH = "no locality", "locality", "stealing", "steering away", "both"
+MODES = (ANYWHERE, HOME, STEALING, AWAY, BOTH)
+HOME_SHORT = "locality, short batches"  # only simulated: what of stealing's gain is that of its batches
+_STEER_AWAY = 1  # packets that are or wait at the home core from which on the other one gets some
 # Nobody moves tenants meanwhile. The budget is as many times longer than usual as the requests are: small ones do not yield.
 _FIXED: dict[str, bool | int] = {"balance": False, "task_budget": 100 * TASK_BUDGET}
 _OPTIONS: dict[str, dict[str, bool | int]] = {
     ANYWHERE: {"locality": False, "steal": False, **_FIXED},
     HOME: {"steal": False, **_FIXED},
     STEALING: _FIXED,
+    AWAY: {"steal": False, "steer_away": _STEER_AWAY, **_FIXED},
+    BOTH: {"steer_away": _STEER_AWAY, **_FIXED},
 }
 SKEWS = (0.1, 0.9, 0.99)
 REQUEST = "request"
@@ -43,6 +48,7 @@ _STEAL_NS = 500.0  # simulated cost of a theft: a lock, and another core's cache
 _DEPTH = 8
 _WARMUP_SECONDS = 0.02
 _CALIBRATION_SECONDS = 0.3
+_MEMORY = "128MiB"  # for each server
 
 
 @dataclass(frozen=True)
@@ -52,18 +58,16 @@ class Settings:
     tenants: int = 1024
     objects: int = 16
     value_bytes: int = 100
-    compute_rounds: int = 1000
-    loads: tuple[float, ...] = (0.2, 0.4, 0.5, 0.6, 0.7)
-    seconds: float = 0.2  # of each round: most find the machine undisturbed, and the median of their p99 is what counts
-    rounds: int = 8
+    compute_rounds: int = 3000
+    loads: tuple[float, ...] = (0.2, 0.4, 0.6, 0.7)
+    seconds: float = 0.25  # of each round: most find the machine undisturbed, and the median of their p99 is what counts
+    rounds: int = 10
     simulated_cores: tuple[int, ...] = (8, 64)
     simulated_loads: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     simulated_requests: int = 200_000
 
 
-QUICK = Settings(
-    tenants=16, loads=(0.3, 0.6), seconds=0.3, rounds=1, simulated_loads=(0.3, 0.6), simulated_requests=5_000
-)
+QUICK = Settings(tenants=16, loads=(0.3, 0.6), seconds=0.3, rounds=1, simulated_loads=(0.3, 0.6), simulated_requests=5_000)
 
 
 def measure(effort: Effort, progress: Progress) -> Document:
@@ -76,20 +80,22 @@ def measure(effort: Effort, progress: Progress) -> Document:
     homes = np.arange(settings.tenants) % len(cores)
     ranks = {skew: ranked(homes, skew) for skew in skews}
     runs: list[dict[str, Any]] = []
-    service: dict[str, float] = {}
-    for mode in MODES:
-        progress(f"{mode}: {settings.tenants:,} tenants")
-        with served(cores, settings=_OPTIONS[mode]) as session:
+    with contextlib.ExitStack() as stack:
+        open_: dict[str, tuple[Session, Population, Operation]] = {}
+        for mode in MODES:
+            progress(f"{mode}: {settings.tenants:,} tenants")
+            session = stack.enter_context(served(cores, settings=_OPTIONS[mode], memory=_MEMORY))
             population = _populate(session, homes, settings)
             request = population.invoke("read_and_compute", settings.compute_rounds, label=REQUEST)
-            if not service:
-                service = _service(session, population, request, homes)
-            capacity = len(cores) * 1e9 / service["request_ns"]
-            for number in range(settings.rounds):
-                for skew in skews:
-                    workload = population.workload((request,), (1.0,), skew=skew, ranks=ranks[skew])
-                    for load in settings.loads:
-                        progress(f"{mode}, skew {skew}: {load:.0%} of {capacity:,.0f} a second")
+            open_[mode] = session, population, request
+        service = _service(*open_[HOME], homes)
+        capacity = len(cores) * 1e9 / service["request_ns"]
+        for number in range(settings.rounds):
+            for skew in skews:
+                for load in settings.loads:
+                    progress(f"round {number + 1} of {settings.rounds}, skew {skew}: {load:.0%} of {capacity:,.0f} a second")
+                    for mode, (session, population, request) in open_.items():
+                        workload = population.workload((request,), (1.0,), skew=skew, ranks=ranks[skew])
                         row = _open_loop(session, workload, load * capacity, settings, cores[0])
                         runs.append({"mode": mode, "skew": skew, "round": number, "load": load, **row})
     return {
@@ -120,7 +126,7 @@ def _populate(session: Session, homes: np.ndarray, settings: Settings) -> Popula
     return populate(session, tenants, sources, objects=settings.objects, value_bytes=settings.value_bytes)
 
 
-def _service(session: Session, population: Population, request: Any, homes: np.ndarray) -> dict[str, float]:
+def _service(session: Session, population: Population, request: Operation, homes: np.ndarray) -> dict[str, float]:
     """What one request takes of a core: one worker saturated by its own tenants, the client spinning on the other CPU."""
     mine = np.flatnonzero(homes == session.home)
     workload = population.workload((request,), (1.0,), ranks=mine[np.arange(len(homes)) % len(mine)])
@@ -143,13 +149,17 @@ def _open_loop(session: Session, workload: Workload, rate: float, settings: Sett
     }
 
 
-def policies(cores: int) -> dict[str, tuple[Policy, bool]]:
+def policies(cores: int, request_ns: float) -> dict[str, tuple[Policy, bool]]:
     """The simulated modes: how the cores work, and whether tenants have homes."""
     plain = Policy(cores, batch=RX_BATCH)
+    shared = plain._replace(stealing=True, steal_ns=_STEAL_NS, batch=max(1, min(RX_BATCH, int(BATCH_US * 1e3 // request_ns))))
     return {
         ANYWHERE: (plain, False),
         HOME: (plain, True),
-        STEALING: (plain._replace(stealing=True, steal_ns=_STEAL_NS), True),
+        HOME_SHORT: (plain._replace(batch=shared.batch), True),
+        STEALING: (shared, True),
+        AWAY: (plain._replace(steer_away=_STEER_AWAY), True),
+        BOTH: (shared._replace(steer_away=_STEER_AWAY), True),
     }
 
 
@@ -161,7 +171,7 @@ def _simulated(
     for cores in (int(homes.max()) + 1, *settings.simulated_cores):
         is_measured = cores == int(homes.max()) + 1
         for skew in skews:
-            for mode, (policy, placed) in policies(cores).items():
+            for mode, (policy, placed) in policies(cores, service["request_ns"]).items():
                 kinds = (Kind(REQUEST, 1.0, service["request_ns"]),)
                 traffic = Traffic(kinds, settings.tenants, skew, placed, homes[ranks[skew]] if is_measured else None)
                 for load in settings.loads if is_measured else settings.simulated_loads:

@@ -8,12 +8,13 @@ from typing import Any
 from rich.table import Table
 
 from splinter.bench.experiments.experiment import Document, Experiment, distinct, rows
-from splinter.bench.experiments.locality import HOME, MODES, SKEWS, STEALING, measure
+from splinter.bench.experiments.locality import AWAY, BOTH, HOME, HOME_SHORT, MODES, SKEWS, STEALING, measure
 from splinter.bench.experiments.picture import line
 from splinter.bench.figure import Figure, medians
 
 _US = 1e3
 _LOAD, _SKEW = 0.6, 0.99  # where the bound is set
+_COMPARED = {"stealing": STEALING, "steering-away": AWAY, "stealing-and-steering-away": BOTH}  # with locality alone
 
 
 def _value(found: list[dict[str, Any]], field: str) -> float:
@@ -35,7 +36,7 @@ def table(document: Document) -> Table:
 
 
 def draw(document: Document, figure: Any) -> None:
-    """p99 and median for the largest skew: measured on two workers beside the simulation, simulated on more."""
+    """p99 for the largest skew: measured on two workers beside the simulation, simulated on more."""
     cores = distinct(document["simulated"], "cores")
     skew = max(distinct(document["runs"], "skew"))
     places = figure.subplots(1, len(cores))
@@ -43,39 +44,56 @@ def draw(document: Document, figure: Any) -> None:
         for axes, count in zip(places, cores, strict=True):
             simulated = rows(document, "simulated", cores=count, skew=skew, mode=mode)
             loads = [row["load"] for row in simulated]
-            line(axes, number, loads, [r["p99_ns"] / _US for r in simulated], f"{mode}, p99, simulated", simulated=True)
+            label = f"{mode}, simulated" if axes is not places[0] else "_"
+            line(axes, number, loads, [r["p99_ns"] / _US for r in simulated], label, simulated=True)
         loads = distinct(document["runs"], "load")
-        for percentile, alpha in (("p99", 1.0), ("p50", 0.4)):
-            found = [_value(rows(document, skew=skew, mode=mode, load=load), f"{percentile}_ns") / _US for load in loads]
-            line(places[0], number, loads, found, f"{mode}, {percentile}", alpha=alpha)
+        found = [_value(rows(document, skew=skew, mode=mode, load=load), "p99_ns") / _US for load in loads]
+        line(places[0], number, loads, found, mode)
     places[0].set_title(f"measured, {cores[0]} workers, skew {skew} (dashed: simulated)")
     for axes, count in zip(places[1:], cores[1:], strict=True):
         axes.set_title(f"simulated, {count} cores, skew {skew}")
     for axes in places:
-        axes.set(yscale="log", xlabel="load, share of what the cores can do", ylabel="µs")
+        axes.set(yscale="log", xlabel="load, share of what the cores can do", ylabel="p99, µs")
         axes.grid(alpha=0.3)
         axes.legend(fontsize="x-small")
 
 
+def _bound_at(document: Document) -> tuple[float, float]:
+    """The skew and the load, of those measured, that are nearest to where the bound is set."""
+    skew = min(distinct(document["runs"], "skew"), key=lambda skew: abs(skew - _SKEW))
+    load = min(distinct(document["runs"], "load"), key=lambda load: abs(load - _LOAD))
+    return skew, load
+
+
 def figures(document: Document) -> list[Figure]:
-    """``stealing``: p99 of locality alone over with stealing."""
-    runs = document["runs"]
-    skew = min(distinct(runs, "skew"), key=lambda skew: abs(skew - _SKEW))
-    load = min(distinct(runs, "load"), key=lambda load: abs(load - _LOAD))
-    alone, stealing = ([row["p99_ns"] for row in rows(document, skew=skew, load=load, mode=m)] for m in (HOME, STEALING))
-    text = f"p99 with two workers, skew {skew}, {load:.0%} load: locality alone over with stealing"
-    ratios = tuple(statistics.median(alone) / b for b in stealing)
-    return [Figure("stealing", text, "×", ratios, medians(alone_ns=alone, stealing_ns=stealing))]
+    """p99 of locality alone over with stealing (``stealing``), with steering away, with both."""
+    skew, load = _bound_at(document)
+    p99 = {mode: [row["p99_ns"] for row in rows(document, skew=skew, load=load, mode=mode)] for mode in MODES}
+    found = []
+    for name, mode in _COMPARED.items():
+        text = f"p99 with two workers, skew {skew}, {load:.0%} load: locality alone over with {mode}"
+        ratios = tuple(statistics.median(p99[HOME]) / ns for ns in p99[mode])
+        found.append(Figure(name, text, "×", ratios, medians(alone_ns=p99[HOME], other_ns=p99[mode])))
+    return found
 
 
 def notes(document: Document) -> list[str]:
-    """The set-up's own figures."""
+    """The set-up's own figures, and what the simulation says of the same set-up."""
     shares = [row["client_share"] for row in document["runs"]]
     hot = ", ".join(f"{share:.0%} (skew {skew})" for skew, share in document["settings"]["hot_share"].items())
-    return [
+    said = [
         f"a request takes {document['service']['request_ns'] / _US:.1f} µs of a core; the client took {min(shares):.0%} to "
-        f"{max(shares):.0%} of its CPU; home to the last core are {hot} of the requests",
+        f"{max(shares):.0%} of its CPU, in the median {statistics.median(shares):.0%}; home to the last core are {hot} of the "
+        "requests",
     ]
+    skew, load = _bound_at(document)
+    p99 = {row["mode"]: row["p99_ns"] for row in rows(document, "simulated", cores=2, skew=skew, load=load)}
+    if p99:
+        said.append(
+            f"simulated, with skew {skew} at {load:.0%}: p99 of locality alone {p99[HOME] / p99[STEALING]:.2f} × that with "
+            f"stealing; {p99[HOME_SHORT] / p99[STEALING]:.2f} × if it took as few packets at a time as with stealing"
+        )
+    return said
 
 
 EXPERIMENT = Experiment("locality", measure, table, draw, figures, tuple(map(str, SKEWS)), notes)

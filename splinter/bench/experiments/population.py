@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
@@ -32,16 +33,19 @@ TABLE = 1
 _SEED = 20181009
 _LOAD_DEPTH = 64
 _MEMORY = "512MiB"
+_numbers = itertools.count()  # several may be open at a time
 
 
 @contextlib.contextmanager
-def served(cores: Sequence[int], settings: Mapping[str, bool | int] | None = None) -> Generator[Session]:
+def served(
+    cores: Sequence[int], settings: Mapping[str, bool | int] | None = None, memory: str = _MEMORY
+) -> Generator[Session]:
     """A lab, a server in it with a worker on each of these CPUs, and a session with it.
 
     ``settings`` are those of the server's configuration file.
     """
-    name = f"bench-{os.getpid()}"
-    where = ("--lab", name, "--cores", ",".join(map(str, cores)), "--memory", _MEMORY)
+    name = f"bench-{os.getpid()}-{next(_numbers)}"
+    where = ("--lab", name, "--cores", ",".join(map(str, cores)), "--memory", memory)
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
         file.write("".join(f"{key} = {str(value).lower()}\n" for key, value in (settings or {}).items()))
         file.flush()

@@ -40,6 +40,7 @@ class Policy(NamedTuple):
     shared_queue: bool = False  # all cores take from one queue: the ideal that stealing strives for
     stealing: bool = False  # an idle core takes half of the longest queue, at most a batch
     steal_ns: float = 0.0  # cost of each theft
+    steer_away: int = 0  # where more wait or are served, the next one goes to the core with the fewest; 0: never
     task_limit_ns: float = NEVER  # CPU time after which a task is ended
     stuck_ns: float = 10e6  # a core that runs a task that neither ends nor yields is found after this time at the earliest …
     stuck_scan_ns: float = 2e6  # … and this much later at the latest,
@@ -117,6 +118,24 @@ def _longest(counts, cores):
 
 
 @njit(cache=True)
+def _at(counts, phase, core):
+    """Requests that a core has not answered: what the worker and the XDP program count as its depth."""
+    under_way = counts[core, _BATCH] + counts[core, _ANSWERED] + (phase[core] == _IN_BATCH)
+    return counts[core, _RX] + under_way
+
+
+@njit(cache=True)
+def _steer(policy, counts, phase, home):
+    if policy.steer_away == 0 or _at(counts, phase, home) <= policy.steer_away:
+        return home
+    best = home
+    for core in range(policy.cores):
+        if _at(counts, phase, core) < _at(counts, phase, best):
+            best = core
+    return best
+
+
+@njit(cache=True)
 def _run(policy, arrival, steered, left, late, latency, busy):
     """Serve everything; fills ``latency`` and ``busy`` (ns) and returns thefts and the time of the end."""
     cores, count = policy.cores, len(arrival)
@@ -137,7 +156,7 @@ def _run(policy, arrival, steered, left, late, latency, busy):
                 core = other
         if arrived < count and arrival[arrived] <= until[core]:
             now = arrival[arrived]
-            home = steered[arrived]
+            home = _steer(policy, counts, phase, steered[arrived])
             _push(heads, tails, counts, following, home, _RX, arrived)
             arrived += 1
             if phase[home] == _IDLE:

@@ -189,6 +189,12 @@ def test_sleep_lasts_until_the_next_arrival() -> None:
     assert idle_ns(wire.flight.address, 400) > 600  # only a reply makes room
 
 
+def test_a_client_that_only_waits_for_replies_sleeps() -> None:
+    wire = open_loop(gap=1000, until=3500)
+    assert len(wire.send_all(3000)) == 3
+    assert idle_ns(wire.flight.address, 4500) > 1000  # the next arrival was due, but comes after the end
+
+
 def test_a_lost_request_frees_its_place() -> None:
     wire = open_loop(depth=1, until=10 * SECOND)
     wire.flight.timeout_ns = 100

@@ -132,6 +132,13 @@ def test_an_idle_core_steals_from_the_longest_queue() -> None:
     assert outcome.thefts == 1
 
 
+def test_what_comes_to_a_busy_core_is_steered_to_an_idle_one() -> None:
+    requests = _hand([0, 1, 2, 3], [0, 0, 0, 0], [100, 100, 100, 100])
+    outcome = simulate(Policy(2, steer_away=1), requests)
+    # One may wait at home; the third is sent away, the fourth, too: there are fewer.
+    assert outcome.latency_ns.tolist() == [100, 199, 100, 199]
+
+
 def test_an_endless_task_uses_its_limit_and_no_more() -> None:
     requests = _hand([0, 5], [0, 0], [NEVER, 10])
     outcome = simulate(Policy(1, slice_ns=20.0, task_limit_ns=100.0), requests)
@@ -166,4 +173,3 @@ def test_zipf_shares_follow_the_law() -> None:
 def test_every_core_is_home_to_as_many_tenants() -> None:
     placed = traffic.homes(np.random.default_rng(SEED), 1024, 8)
     assert np.bincount(placed).tolist() == [128] * 8
-

@@ -17,7 +17,7 @@ from splinter.ext.abi import FRAME
 from splinter.ext.compile import compile_source
 from splinter.wire import HEADER
 from splinter.worker import fair
-from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, idle_until_now
+from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, idle_until_now, packets_in_batch
 from splinter.worker.layout import BATCH, TASK, TASK_FREE, TASK_READY
 from splinter.worker.requests import PENDING, handle
 from splinter.worker.tasks import end_task, run_slice, take_over_tasks
@@ -328,3 +328,16 @@ def test_time_is_charged_to_tenants(driver: Driver) -> None:
     end_batch(driver.w, 3, before)
     assert counters["requests"][1:3].tolist() == [1, 2]
     assert counters["cycles"][2] > 0
+
+
+def test_batches_become_shorter_where_packets_take_long(driver: Driver) -> None:
+    for _ in range(20):
+        driver.block["accounted_until"] = 0  # it took ages, as far as that can count
+        end_batch(driver.w, 1, begin_batch(driver.w))
+    assert packets_in_batch(driver.w) == 1
+    for _ in range(1000):
+        idle_until_now(driver.w)
+        end_batch(driver.w, limits.RX_BATCH, begin_batch(driver.w))
+        if packets_in_batch(driver.w) == limits.RX_BATCH:
+            return
+    raise AssertionError("short packets were not noticed")

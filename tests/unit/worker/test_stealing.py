@@ -18,6 +18,7 @@ CORES = 3
 ENTRIES = limits.RING_ENTRIES
 OWNER, THIEF, OTHER = 0, 1, 2
 NOW = 1_000_000_000
+CYCLES_PER_MS = 2_000_000
 
 
 @dataclass
@@ -161,6 +162,39 @@ def test_packets_that_a_dead_thief_marked_and_did_not_take_stay_in_the_ring(mach
     assert chunks.recover_chunks(machine.worker(THIEF)) == 0
     machine.blocks["batch_begun"][OWNER] = 10
     assert chunks.recover_chunks(machine.worker(OWNER)) == 10
+
+
+@pytest.mark.parametrize(("packet_us", "packets"), [(0.1, limits.RX_BATCH), (limits.BATCH_US / 5, 5), (3 * limits.BATCH_US, 1)])
+def test_where_packets_take_long_few_are_taken_at_a_time(machine: Machine, packet_us: float, packets: int) -> None:
+    machine.blocks["cycles_per_millisecond"] = CYCLES_PER_MS
+    machine.blocks["packet_cycles"][OWNER] = int(packet_us * CYCLES_PER_MS / 1000)
+    assert receive.batch_limit(machine.worker(OWNER), OWNER) == packets
+    machine.arrive(OWNER, list(range(200)))
+    assert steal_until(machine, NOW) == (0, min(packets, limits.STEAL_PACKETS_MAX))
+    machine.blocks["stealing"] = 0  # nobody could take what is left
+    assert receive.batch_limit(machine.worker(OWNER), OWNER) == limits.RX_BATCH
+
+
+@pytest.mark.parametrize(
+    ("state", "behind_us", "is_busy"),
+    [
+        (STATE_RUNNING, limits.SIBLING_BUSY_US // 2, False),
+        (STATE_RUNNING, limits.SIBLING_BUSY_US * 2, True),
+        (STATE_RUNNING, limits.WATCHDOG_MS * 2000, False),  # it is stuck: the watchdog's
+        (STATE_SLEEPING, limits.SIBLING_BUSY_US * 2, False),
+    ],
+)
+def test_nobody_sleeps_while_a_sibling_is_at_something_long(
+    machine: Machine, state: int, behind_us: int, is_busy: bool
+) -> None:
+    now = 10**12
+    machine.blocks["cycles_per_millisecond"] = CYCLES_PER_MS
+    machine.blocks["heartbeat"] = now
+    machine.blocks["state"][OWNER] = state
+    machine.blocks["heartbeat"][OWNER] = now - behind_us * CYCLES_PER_MS // 1000
+    assert steal.is_sibling_busy(machine.worker(THIEF)) == is_busy
+    machine.blocks["stealing"] = 0
+    assert not steal.is_sibling_busy(machine.worker(THIEF))
 
 
 def test_one_sleeping_sibling_is_woken_once(machine: Machine) -> None:

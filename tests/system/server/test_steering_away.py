@@ -1,0 +1,113 @@
+"""With ``steer_away`` the XDP program sends packets for a busy core to its sibling: what waits at home does no harm later."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from splinter.client.admin import TenantInfo
+from tests.support.servers import RunningServer, running_server
+from tests.support.waiting import wait_for
+
+STEER_AWAY = 2  # packets
+# Nobody steals, so that only the program can bring a packet to the sibling; the watchdog shall not end what a test stops.
+OPTIONS = ("--cores", "0,1", "--no-steal", "--no-balance", "--no-preempt", "--watchdog-ms", "60000")
+REQUESTS = 40
+EXTENSIONS = """
+from splinter.ext import Store, extension, u64
+
+@extension
+def wait(db: Store) -> u64:
+    found = db.get(table=1, key=1)
+    while found is None:
+        found = db.get(table=1, key=1)
+    return found.u64(0)
+
+@extension
+def increment(db: Store) -> u64:
+    value = 1
+    found = db.get(table=1, key=2)
+    if found is not None:
+        value = found.u64(0) + 1
+    db.put(table=1, key=2, value=value)
+    return value
+"""
+
+pytestmark = pytest.mark.xdp
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    config: Path = tmp_path_factory.mktemp("steer") / "splinter.toml"
+    config.write_text(f"steer_away = {STEER_AWAY}\n")
+    with running_server(f"t{os.getpid()}x9", "xdp", *OPTIONS, "--config", str(config)) as running:
+        yield running
+
+
+@pytest.fixture
+def tenant(server: RunningServer) -> TenantInfo:
+    """It lives on core 0."""
+    return server.admin().create_tenant(home=0)
+
+
+def workers(server: RunningServer, counter: str) -> list[int]:
+    return [worker[counter] for worker in server.admin().stats()["workers"]]
+
+
+def test_packets_for_a_busy_core_are_answered_by_its_sibling(server: RunningServer, tenant: TenantInfo) -> None:
+    waiter = server.admin().create_tenant(home=0)
+    server.client(waiter).install(EXTENSIONS)
+    client = server.client(tenant, timeout=30.0)
+    client.put(b"key", b"value")
+    received = workers(server, "received")
+    answers: list[int] = []
+    thread = threading.Thread(target=lambda: answers.append(server.client(waiter, timeout=60.0).invoke("wait")))
+    thread.start()
+    try:
+        wait_for(lambda: workers(server, "received")[0] > received[0], seconds=30, what="the invocation")
+        received = workers(server, "received")
+        for number in range(REQUESTS):
+            client.put(number, number.to_bytes(8, "little"), table=1)
+            assert client.get(number, table=1) == number.to_bytes(8, "little")
+            assert client.get(b"key") == b"value"
+        after = workers(server, "received")
+        assert after[0] == received[0]  # it is busy with one thing
+        assert after[1] - received[1] >= 3 * REQUESTS
+    finally:
+        ender = server.client(waiter, timeout=30.0)
+        ender.put(1, (7).to_bytes(8, "little"), table=1)
+        thread.join()
+    assert answers == [7]
+    received = workers(server, "received")
+    for _ in range(REQUESTS):
+        client.ping()
+    assert workers(server, "received")[1] == received[1]  # home again
+    assert workers(server, "received")[0] - received[0] >= REQUESTS
+
+
+def test_what_waited_at_home_has_its_effect_once_and_undoes_nothing(server: RunningServer, tenant: TenantInfo) -> None:
+    client = server.client(tenant, timeout=30.0)
+    client.install(EXTENSIONS)
+    late = 0
+    for stop in range(5):
+        received = workers(server, "received")
+        pid = server.workers()[0]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            # The first packets wait at home, and are sent again until the sibling gets one of each request.
+            for number in range(STEER_AWAY + 2):
+                client.put(b"key", f"{stop} {number}".encode())
+                assert client.invoke("increment") == stop * (STEER_AWAY + 2) + number + 1
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        late += wait_for(lambda: workers(server, "received")[0] - received[0], seconds=30, what="what waited")  # noqa: B023
+        assert client.get(b"key") == f"{stop} {STEER_AWAY + 1}".encode()
+    assert late >= 5  # at least one packet each time
+    assert client.invoke("increment") == 5 * (STEER_AWAY + 2) + 1
+    seen = [sum(counts) for counts in zip(workers(server, "duplicates"), workers(server, "stale"), strict=True)]
+    assert seen[0] > 0
