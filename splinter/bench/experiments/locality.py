@@ -61,10 +61,10 @@ class Settings:
     compute_rounds: int = 3000
     loads: tuple[float, ...] = (0.2, 0.4, 0.6, 0.7)
     seconds: float = 0.25  # of each round: most find the machine undisturbed, and the median of their p99 is what counts
-    rounds: int = 10
+    rounds: int = 8
     simulated_cores: tuple[int, ...] = (8, 64)
     simulated_loads: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-    simulated_requests: int = 200_000
+    simulated_requests: int = 100_000
 
 
 QUICK = Settings(tenants=16, loads=(0.3, 0.6), seconds=0.3, rounds=1, simulated_loads=(0.3, 0.6), simulated_requests=5_000)
