@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from splinter.bench.benefit_cases import GETS, INVOKE, Point, Sizes, points
+from splinter.bench.benefit_cases import GETS, INVOKE, REDIS_GETS, Point, Sizes, points
 from splinter.bench.process import pinned
 from splinter.bench.redis import RedisServer
 from splinter.bench.report import spread
@@ -62,50 +62,47 @@ def measure(session: Session, effort: Effort, has_redis: bool, progress: Progres
 
 def _measure_point(session: Session, server: RedisServer | None, point: Point, effort: Effort) -> list[dict[str, Any]]:
     with contextlib.ExitStack() as stack:
-        ways: dict[str, tuple[Callable[[], float], Callable[[], float]]] = {}
-        for way, workload, requests in ((GETS, point.gets, point.requests), (INVOKE, point.invoke, 1)):
-            is_fan = point.is_fan and requests > 1
-
-            def ask(depth: int, workload: Any = workload) -> Any:
-                return session.slice(workload, depth, effort.seconds)
-
-            ways[way] = (partial(_time, ask, requests, is_fan), partial(_rate, ask, requests))
+        ways: dict[str, _Way] = {}
+        for way, workload, requests in ((GETS, point.gets, point.requests), (INVOKE, point.invoke, 1.0)):
+            depth = int(min(requests, _FAN_MAX)) if point.is_fan else 1
+            asks = [partial(session.slice, workload, under_way, effort.seconds) for under_way in (depth, CONNECTIONS)]
+            ways[way] = _Way(asks[0], asks[1], requests, in_turn=requests, is_mean=point.is_mix or depth > 1)
         for way, script in point.scripts.items():
             assert server is not None
             connect = partial(server.connect, session.netns)
             clients = [stack.enter_context(TextClient(connect, count)) for count in (1, CONNECTIONS)]
-            ways[way] = (
-                partial(_redis_time, session, clients[0], script, effort),
-                partial(_redis_rate, session, clients[1], script, effort),
-            )
+            alone, many = (partial(_redis, session, client, script, effort) for client in clients)
+            is_several = point.is_mix and way == REDIS_GETS
+            # A script counts each reply of a pipeline, and a chain of steps once.
+            ways[way] = _Way(alone, many, point.requests if is_several else script.pipeline, in_turn=1.0, is_mean=point.is_mix)
         times: dict[str, list[float]] = {way: [] for way in ways}
         rates: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(effort.rounds):
-            for way, (time, rate) in ways.items():
-                times[way].append(time())
-                rates[way].append(rate())
+            for name, asked in ways.items():
+                times[name].append(asked.time_ns())
+                rates[name].append(float(asked.ask_many().per_second) / asked.requests)
     return [
         {"case": point.case, "x": point.x, "way": way, "time_ns": spread(times[way]), "per_second": spread(rates[way])}
         for way in ways
     ]
 
 
-def _time(ask: Callable[[int], Any], requests: int, is_fan: bool) -> float:
-    if is_fan:
-        return requests * SECOND_NS / float(ask(min(requests, _FAN_MAX)).per_second)
-    return requests * float(ask(1).latency_ns["p50"])
+@dataclass(frozen=True)
+class _Way:
+    """A question takes ``requests``; asked alone (``ask_one``), and with CONNECTIONS requests or connections under way."""
 
+    ask_one: Callable[[], Any]
+    ask_many: Callable[[], Any]
+    requests: float
+    in_turn: float  # how many of the latencies that are recorded make up its time
+    is_mean: bool  # its time is a mean, not a median
 
-def _rate(ask: Callable[[int], Any], requests: int) -> float:
-    return float(ask(CONNECTIONS).per_second) / requests
-
-
-def _redis_time(session: Session, client: TextClient, script: Script, effort: Effort) -> float:
-    return float(_redis(session, client, script, effort).latency_ns["p50"])
-
-
-def _redis_rate(session: Session, client: TextClient, script: Script, effort: Effort) -> float:
-    return float(_redis(session, client, script, effort).per_second) / script.pipeline
+    def time_ns(self) -> float:
+        """Of one question."""
+        result = self.ask_one()
+        if self.is_mean:
+            return self.requests * SECOND_NS / float(result.per_second)
+        return self.in_turn * float(result.latency_ns["p50"])
 
 
 def _redis(session: Session, client: TextClient, script: Script, effort: Effort) -> Any:

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from splinter.bench import benefit_tao, redis_tao, tao
 from splinter.bench.invokes import aggregates
 from splinter.bench.redis import RedisServer, bulk, command, integer, store
-from splinter.bench.redis_lua import AGGREGATE, ASSOCIATIONS, FOREST, SCAN, fcall, load_functions
+from splinter.bench.redis_lua import AGGREGATE, FOREST, SCAN, fcall, load_functions
 from splinter.bench.session import Session
 from splinter.bench.text_client import Script
 from splinter.bench.workload import (
@@ -40,10 +41,10 @@ from splinter.wire import Header
 
 GETS, INVOKE, REDIS_GETS, REDIS_LUA = "Splinter gets", "Splinter invoke", "Redis gets", "Redis Lua"
 WAYS = (GETS, INVOKE, REDIS_GETS, REDIS_LUA)
-TREE, AGGREGATION, TAO, FORESTS = "tree traversal", "aggregate", "TAO assoc_range", "decision forest"
+TREE, AGGREGATION, TAO, FORESTS = "tree traversal", "aggregate", "TAO's mix", "decision forest"
 _TABLE = 1
-_FUNCTIONS = {"scan": SCAN, "aggregate": AGGREGATE, "associations": ASSOCIATIONS, "forest": FOREST}
-_U64, _PAIR, _TRIPLE = struct.Struct("<Q"), struct.Struct("<QQ"), struct.Struct("<QQQ")
+_FUNCTIONS = {"scan": SCAN, "aggregate": AGGREGATE, "forest": FOREST, **redis_tao.FUNCTIONS}
+_U64 = struct.Struct("<Q")
 _SEED = 20180919
 _CHECKS = 5  # of Splinter's answers, in each case
 _FOREST_CALLS = 64  # different rows
@@ -57,9 +58,7 @@ class Sizes:
     records: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     paths: int = 500  # of each length; WordNet has 723 of 16 steps
     keys: int = 10_000
-    users: int = 200
-    associations: int = 40
-    page: int = 10  # associations that are asked for
+    users: int = 5000  # of TAO's graph that are read; as many more are written
     forest: bool = True
 
 
@@ -67,23 +66,25 @@ class Sizes:
 class Point:
     """One question. By gets it takes ``requests`` of Splinter's, one after the other or all at once (``is_fan``).
 
-    ``scripts`` are Redis's by way; empty where Redis is not measured.
+    ``scripts`` are Redis's by way; empty where Redis is not measured. ``is_mix``: questions of several kinds, so that
+    ``requests`` is their mean, for Redis's gets too, and a question's time the mean of all.
     """
 
     case: str
     x: int
     gets: Workload
-    requests: int
+    requests: float
     is_fan: bool
     invoke: Workload
     scripts: dict[str, Script]
+    is_mix: bool = False
 
 
 def points(session: Session, server: RedisServer | None, sizes: Sizes) -> Iterator[Point]:
     """Prepare everything, case by case. Raises :class:`SplinterError` when an answer is wrong."""
     if server is not None:
         load_functions(server, session.netns, _FUNCTIONS)
-    cases = [_trees, _aggregates, _associations, *([_forests] if sizes.forest else [])]
+    cases = [_trees, _aggregates, _mix, *([_forests] if sizes.forest else [])]
     for case in cases:
         yield from case(session, server, sizes)
 
@@ -165,49 +166,24 @@ def _aggregates(session: Session, server: RedisServer | None, sizes: Sizes) -> I
         yield Point(AGGREGATION, records, uniform(get_operation(account), sizes.keys), records, True, invoke, scripts)
 
 
-def _associations(session: Session, server: RedisServer | None, sizes: Sizes) -> Iterator[Point]:
-    """A user's newest associations: the list's head names the page, the page has the records."""
-    from splinter.ext.library.tao import ENTRY_PAGE, HEAD_BYTES, LISTS, PAGES, RECORD_BYTES
-
-    account = session.tenant()
-    session.use_stack()
-    client = session.client(account)
-    source = entry("tao").sources
-    for name in ("assoc_add", "assoc_range"):
-        signature = client.install(source[name]).signature
-    kind = 1
-    for user in range(sizes.users):
-        for number in range(sizes.associations):
-            client.invoke("assoc_add", id1=user, atype=kind, id2=number, time=number, data=b"")
-    heads = [_PAIR.pack(user, kind) for user in range(sizes.users)]
-    items, answers, page_keys = [], [], []
-    for user, head_key in enumerate(heads):
-        head = client.get(head_key, table=LISTS) or b""
-        page_keys.append(_TRIPLE.pack(user, kind, struct.unpack_from("<I", head, HEAD_BYTES + ENTRY_PAGE)[0]))
-        page = client.get(page_keys[-1], table=PAGES) or b""
-        items += [(head_key, head), (page_keys[-1], page)]
-        answers.append(page[: sizes.page * RECORD_BYTES])
-    for user in range(min(_CHECKS, sizes.users)):
-        found = client.invoke("assoc_range", id1=user, atype=kind, position=0, limit=sizes.page)
-        _check(TAO, bytes(found), answers[user])
-    operations = [
-        _get_of(replace(account, table=table), key) for pair in zip(heads, page_keys, strict=True)
-        for table, key in zip((LISTS, PAGES), pair, strict=True)
-    ]  # fmt: skip
-    gets = _in_turn("get", operations)
-    arguments = signature.pack((0, kind, 0, sizes.page))
-    asked = invoke_operation(account, "assoc_range", arguments, number_at=0)
+def _mix(session: Session, server: RedisServer | None, sizes: Sizes) -> Iterator[Point]:
+    """TAO's published mix of operations: :mod:`splinter.bench.benefit_tao`."""
+    graph = benefit_tao.Graph(sizes.users)
+    by_gets, by_invoke = benefit_tao.store_graph(session, graph)
+    client = session.client(by_invoke)
+    for user in range(1, min(_CHECKS, sizes.users) + 1):
+        id2 = graph.targets[user, tao.TYPE][-1]
+        for name, (arguments, answer) in benefit_tao.answers(graph, user, id2).items():
+            found = client.invoke(name, **arguments)
+            _check(f"{TAO}, {name}", bytes(found) if isinstance(answer, bytes) else found, answer)
+    gets, requests = benefit_tao.gets(graph, by_gets)
     scripts = {}
     if server is not None:
-        store(server, items, session.netns)
-        calls = [fcall("associations", [key], b"%d" % (sizes.page * RECORD_BYTES)) for key in heads]
-        flat_gets = [command(b"GET", key) for key, _ in items]
         scripts = {
-            REDIS_GETS: Script(REDIS_GETS, flat_gets, [bulk(value) for _, value in items], 1, 2),
-            REDIS_LUA: Script(REDIS_LUA, calls, [bulk(answer) for answer in answers]),
+            REDIS_GETS: Script(REDIS_GETS, *benefit_tao.redis_gets(graph, server, session.netns)),
+            REDIS_LUA: Script(REDIS_LUA, *benefit_tao.redis_functions(graph)),
         }
-    invoke = _sequence("assoc_range", asked, list(range(sizes.users)))
-    yield Point(TAO, sizes.page, gets, 2, False, invoke, scripts)
+    yield Point(TAO, sizes.users, gets, requests, False, benefit_tao.invokes(graph, by_invoke), scripts, is_mix=True)
 
 
 def _forests(session: Session, server: RedisServer | None, sizes: Sizes) -> Iterator[Point]:

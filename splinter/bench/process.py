@@ -20,6 +20,11 @@ def die_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+def end_with_parent() -> None:
+    """Have the kernel send the calling process SIGTERM when its parent ends, for one that has to clean up."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
 @contextlib.contextmanager
 def pinned(core: int) -> Generator[None]:
     """The calling thread, and what it starts, runs on one CPU only. Raises ``OSError`` when there is no such CPU."""

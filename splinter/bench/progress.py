@@ -20,7 +20,8 @@ def progress(steps: int | None) -> Generator[Callable[[str], None]]:
     It draws only then: nothing of ours competes with what is measured.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as shown:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, auto_refresh=False, disable=not console.is_terminal) as shown:
         task = shown.add_task("", total=steps)
 
         def say(text: str) -> None:

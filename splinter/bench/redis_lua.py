@@ -37,12 +37,6 @@ end
 return total
 """
 
-# The first ARGV[1] bytes of a list's first page, which its head (KEYS[1]) names: splinter/ext/library/tao.py.
-ASSOCIATIONS = """
-local page = struct.unpack('<I4', redis.call('GET', KEYS[1]), 16 + 8 + 1)
-return string.sub(redis.call('GET', KEYS[1] .. struct.pack('<I8', page)), 1, tonumber(ARGV[1]))
-"""
-
 # Which class the row ARGV[1] belongs to, by the forest KEYS[1]: splinter/ext/library/forest.py.
 FOREST = """
 local trees, classes = struct.unpack('<I4I4', redis.call('GET', KEYS[1]))

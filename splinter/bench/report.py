@@ -141,7 +141,7 @@ class Report:
                 m.name,
                 str(m.depth),
                 f"{rate['median']:,.0f}",
-                f"{_half_range(rate):.0%}",
+                f"{half_range(rate):.0%}",
                 *(f"{latency[name]['median'] / 1000:.2f}" for name in names),
                 f"{slower:.2f} ×" if slower else "",
                 f"{share:.0%}" if share else "",
@@ -176,7 +176,7 @@ class Report:
         return [extra["latency_ns"].get(what, extra.get(what)) for extra in found]
 
 
-def _half_range(values: dict[str, float]) -> float:
+def half_range(values: dict[str, float]) -> float:
     """How far smallest and largest value are from the middle between them, as a part of the median."""
     return (values["max"] - values["min"]) / 2 / values["median"] if values["median"] else 0.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ from splinter.bench.machine import machine, versions
 from splinter.bench.progress import progress
 from splinter.errors import SplinterError
 
-_WORSE = 1  # exit status
+_WORSE, _INTERRUPTED = 1, 130  # exit statuses
 _WIDTH_MIN = 120  # where output is no terminal
 _Document = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A JSON document of splinter bench or bench-all.")]
 
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
     app.command("benefit")(show_benefit)
     app.command("compare")(show_comparison)
     app.command("all")(measure_all)
+    app.command("section", hidden=True)(measure_section)
 
 
 def show_benefit(
@@ -85,6 +87,12 @@ def show_comparison(
 
 def measure_all(
     quick: Annotated[bool, typer.Option("--quick", help="Few and short runs: to see that all works.")] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="SECTION", help="One section, the others stay as they are; may be given several times."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Only the sections that the folder's report does not have.")] = False,
+    list_only: Annotated[bool, typer.Option("--list", help="Show the sections, measure nothing.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for report.json and report.html.", file_okay=False)] = Path("build/bench"),
     docs: Annotated[
         Path | None,
@@ -93,19 +101,55 @@ def measure_all(
     of: Annotated[
         Path | None, typer.Option("--of", help="Measure nothing: write the report of this report.json.", exists=True)
     ] = None,
+    prefix: Annotated[
+        str,
+        typer.Option(
+            envvar="BENCH_PREFIX",
+            metavar="COMMAND",
+            help="Put before the command of each section's process, for example a lock that keeps others quiet.",
+        ),
+    ] = "",
 ) -> None:
-    """Measure everything, and write one JSON document and one HTML report; exit status 1 when something failed."""
-    from splinter.bench import whole
+    """Measure everything, and write one JSON document and one HTML report; exit status 1 when something failed.
 
-    command = " ".join(["scripts/bench-all", *(["--quick"] if quick else [])])
-    document = _read(of) if of is not None else whole.measure(quick, command)
+    Each section runs in a process of its own and is written when it is done: one that fails, or Ctrl-C, loses no other.
+    """
+    from splinter.bench import whole
+    from splinter.bench.sections import SECTIONS
+
+    if list_only:
+        for section in SECTIONS:
+            print(f"{section.name:16}{section.title}")
+        return
+    if of is not None:
+        document = whole.read(of)
+    else:
+        command = " ".join(["scripts/bench-all", *(["--quick"] if quick else [])])
+        run = whole.InChild(shlex.split(prefix))
+        try:
+            with whole.interruptible():
+                document = whole.measure(out, quick, run, only=only or (), resume=resume, command=command)
+        except KeyboardInterrupt:
+            print("splinter: interrupted: --resume measures what is missing", file=sys.stderr)
+            raise typer.Exit(_INTERRUPTED) from None
     for path in whole.write(document, out):
         print(path)
     if docs is not None:
         whole.write_docs(document, docs)
         print(docs / "benchmarks.md")
-    if document["failures"]:
+    if document["failures"] or any(part.get("failures") for part in document["sections"].values()):
         raise typer.Exit(_WORSE)
+
+
+def measure_section(
+    name: Annotated[str, typer.Argument(help="Of the section.")],
+    path: Annotated[Path, typer.Argument(help="File for its JSON document.", dir_okay=False)],
+    quick: Annotated[bool, typer.Option("--quick", help="Few and short runs.")] = False,
+) -> None:
+    """Measure one section in this process: what 'bench all' starts."""
+    from splinter.bench import whole
+
+    whole.measure_into(name, path, quick)
 
 
 def _read(path: Path) -> dict[str, Any]:

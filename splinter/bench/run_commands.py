@@ -25,9 +25,7 @@ from splinter.limits import KEY_BYTES_MAX, MULTIGET_KEYS_MAX, PORT_DEFAULT, TENA
 from splinter.server import instance as instances
 
 if TYPE_CHECKING:  # the compiler is loaded only when a workload needs it
-    from splinter.bench.catalogue import Plan, Shape
     from splinter.bench.target import Target
-    from splinter.bench.workload import Workload
 
 _FAILED_REQUESTS = 1  # exit status when requests were lost or answered wrongly
 _WIDTH_MIN = 140  # where output is no terminal
@@ -118,44 +116,40 @@ def run(
 
     Tenants are made for it on a server of this host, and removed; on a server elsewhere it asks as one that is there.
     """
-    from splinter.bench import catalogue
-    from splinter.bench import runs as measuring
-
     if list_only:
         _list(json_output)
         return
+    from splinter.bench.case import Case, run_case
+    from splinter.bench.runs import limits as limits_of
+
     if rate is None and depth is None and not live:
         depth = _DEPTH_DEFAULT
+    case = Case(
+        workload, invoke, tuple(argument or ()), library, install, preload, depth, rate, live, tenants, tenant_skew, keys,
+        theta, key_bytes, value_bytes, batch, seconds, runs,
+    )  # fmt: skip
     try:
         with (
             _target(instance, lab, address, tenant, token, tenants, table, udp, server_core, client_core) as target,
             live_progress(lambda: target.client.flight["completed"] if target.is_open else 0) as say,
         ):
-            shape = catalogue.Shape(target.accounts, tenant_skew, keys, theta, key_bytes, value_bytes, batch)
-            if invoke is None:
-                plan = catalogue.build(workload, shape)
-            else:
-                plan = _invoke_plan(target, invoke, argument or [], shape, install, library, preload)
-            running = measuring.Running(depth, rate, runs, seconds, spin=spin, note=_NOTES_MAX if record else 0)
-            say("preparing")
-            measuring.prepare(target, plan, say)
             report: Any
             if live:
                 from splinter.bench.live_runs import measure_live
+                from splinter.bench.runs import Running, prepare
 
-                report = measure_live(target, plan.workload, running, limits=limits, progress=say)
+                plan = case.plan(target)
+                prepare(target, plan, say)
+                report = measure_live(target, plan.workload, Running(depth, rate, runs, seconds), limits=limits, progress=say)
             else:
-                report = measuring.measure(target, plan.workload, running, limits=limits, progress=say)
-            if record is not None and not live:
-                from splinter.bench import trace
+                with limits_of(target.session if limits else None) as echoes:
+                    notes = _NOTES_MAX if record else 0
+                    report, asked = run_case(target, case, echoes, say, spin=spin, note=notes)
+                if record is not None:
+                    from splinter.bench import trace
 
-                notes = target.client.flight.noted
-                trace.write(record, trace.from_notes(notes, plan.workload, value_bytes), key_bytes)
-            settings = {
-                "depth": depth, "rate": rate, "tenants": tenants, "tenant_skew": tenant_skew, "keys": keys, "theta": theta,
-                "key_bytes": key_bytes, "value_bytes": value_bytes, "seconds": seconds, "runs": runs, "spin": spin,
-                "client": "live frames" if live else target.client_name,
-            }  # fmt: skip
+                    trace.write(record, trace.from_notes(target.client.flight.noted, asked, value_bytes), key_bytes)
+            settings = {**case.settings(), "spin": spin, "client": "live frames" if live else target.client_name}
             report.circumstances = _circumstances(target, settings)
     except ValueError as error:
         raise SplinterError(str(error)) from error
@@ -230,33 +224,6 @@ def _target(
             info = instances.read(instance)
         target = Target.of_instance(info, tenants, table=table, udp=udp, server_core=server_core, client_core=client_core)
         yield stack.enter_context(target)
-
-
-def _invoke_plan(
-    target: Target, name: str, arguments: list[str], shape: Shape, install: Path | None, library: str | None, preload: bool
-) -> Plan:
-    from splinter.bench.arguments import invoke_workload
-    from splinter.bench.catalogue import Plan, each_tenant_once
-    from splinter.bench.workload import put_operation
-    from splinter.ext.library import entry, split
-
-    sources: dict[str, str] = {}
-    if library is not None:
-        sources |= entry(library).sources
-    if install is not None:
-        try:
-            sources |= split(install.read_text(encoding="utf-8"))
-        except (OSError, SyntaxError) as error:
-            raise SplinterError(f"{install}: {error}") from error
-    if target.session is not None and name not in sources:
-        raise SplinterError(
-            f"the benchmark's tenants are new and have no {name!r}: name its source, --install FILE or --library NAME"
-        )
-    target.install(tuple(sources.values()))
-    loads: tuple[Workload, ...] = ()
-    if preload:
-        loads = (each_tenant_once(put_operation(shape.accounts[0], shape.key_bytes, shape.value_bytes), shape),)
-    return Plan(invoke_workload(target.signature(name), arguments, shape), loads)
 
 
 def _circumstances(target: Target, settings: dict[str, Any]) -> dict[str, Any]:

@@ -159,24 +159,20 @@ def prepare(target: Target, plan: Plan, progress: Progress) -> None:
             )
 
 
-def measure(target: Target, workload: Workload, running: Running, *, limits: bool, progress: Progress) -> RunReport:
-    """Run the workload, and the limits beside each run where there are any (servers on XDP of this host)."""
+def measure(target: Target, workload: Workload, running: Running, echoes: dict[str, Any], progress: Progress) -> RunReport:
+    """Run the workload, and beside each run the limits that :func:`limits` opened."""
     report = RunReport(workload.name)
-    with contextlib.ExitStack() as stack:
-        echoes = {}
-        if limits and target.session is not None and target.session.info.transport == "xdp":
-            echoes = stack.enter_context(_limits(target.session))
-        for number in range(running.runs):
-            progress(f"run {number + 1} of {running.runs}: {workload.name}")
-            note = running.note if number == running.runs - 1 else 0
-            report.runs.append(one_run(target, workload, running, note))
-            for name, echo in echoes.items():
-                progress(f"run {number + 1} of {running.runs}: {name}")
-                size = FRAME_HEADER_BYTES + max(len(operation.payload) for operation in workload.operations)
-                result = echo.measure(
-                    running.depth, running.echo_seconds, rate=running.rate, packet_bytes=max(size, _FRAME_BYTES_MIN)
-                )
-                report.limits.setdefault(name, []).append(result)
+    for number in range(running.runs):
+        progress(f"run {number + 1} of {running.runs}: {workload.name}")
+        note = running.note if number == running.runs - 1 else 0
+        report.runs.append(one_run(target, workload, running, note))
+        for name, echo in echoes.items():
+            progress(f"run {number + 1} of {running.runs}: {name}")
+            size = FRAME_HEADER_BYTES + max(len(operation.payload) for operation in workload.operations)
+            result = echo.measure(
+                running.depth, running.echo_seconds, rate=running.rate, packet_bytes=max(size, _FRAME_BYTES_MIN)
+            )
+            report.limits.setdefault(name, []).append(result)
     return report
 
 
@@ -226,8 +222,11 @@ def _on_client_core(target: Target) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def _limits(session: Session) -> Generator[dict[str, Any]]:
-    """Both echoes, each on a veth pair of its own."""
+def limits(session: Session | None) -> Generator[dict[str, Any]]:
+    """Both echoes by name, each on a veth pair of its own; nothing where the server is not on XDP of this host."""
+    if session is None or session.info.transport != "xdp":
+        yield {}
+        return
     from splinter.bench.echo import EchoLimit
     from splinter.bench.xdp_echo import XdpEchoLimit
     from splinter.net.lab import Lab

@@ -1,29 +1,31 @@
 """The parts of the whole benchmark, ``scripts/bench-all``: what each measures, and how it is shown.
 
 A section's ``measure`` returns a JSON document; ``show`` makes blocks of a report from that alone, so that a report can be
-written again from its JSON. A further section is one line in SECTIONS.
+written again from its JSON. A further section is one line in SECTIONS. Each is to take two minutes at most.
 """
 
 from __future__ import annotations
 
 import os
-import statistics
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from splinter.bench import benefit, benefit_picture, goals, rivals, suite_figures, suite_picture
+from splinter.bench import benefit, benefit_picture, case_sections, goals, installs, rivals, suite_figures, suite_sections
 from splinter.bench.benefit_cases import WAYS, Sizes
 from splinter.bench.blocks import Block, Code, Paragraph, Picture, Table
 from splinter.bench.figure import shown
 from splinter.bench.local_server import lab_server
 from splinter.bench.session import Session
-from splinter.bench.suite import Progress, Settings
-from splinter.bench.suite import measure as measure_suite
+from splinter.bench.suite import Progress
+from splinter.errors import SplinterError
 
 Document = dict[str, Any]
 _QUICK_TENANTS, _QUICK_INSTALLS = 500, 50
+_MANY_FIGURES = frozenset(("tenant-memory", "extension-memory", "lookup"))
+_INSTALL_FIGURES = frozenset(f"install-interference-{depth}" for depth in installs.DEPTHS)
 
 
 @dataclass(frozen=True)
@@ -36,74 +38,13 @@ class Section:
     show: Callable[[Document], Sequence[Block]]
 
 
-def _measure_suite(is_quick: bool, progress: Progress) -> Document:
-    settings = Settings(slices=5, rivals=rivals.installed())
-    if is_quick:
-        settings = replace(settings, runs=2, slices=2)
-    with lab_server(_core()) as info:
-        report = measure_suite(info, settings, progress)
-    figures = [figure.to_json() for figure in suite_figures.figures_of(report)]
-    return report.to_json() | {"figures": figures}
-
-
-def _show_suite(document: Document) -> list[Block]:
-    ratios = {(r["name"], r["depth"], r["ratio"]): r["median"] for r in document["ratios"]}
-    rows = []
-    for result in document["results"]:
-        name, depth, latency = result["name"], result["depth"], result["latency_ns"]
-        cells = [f"{latency[percentile]['median'] / 1000:.1f}" for percentile in ("p50", "p99", "p99.9")]
-        echo = ratios.get((name, depth, "latency_over_echo")), ratios.get((name, depth, "throughput_of_echo"))
-        ours = ratios.get((name, depth, "latency_over_ours")), ratios.get((name, depth, "throughput_of_ours"))
-        versus = [
-            f"{echo[0]:.2f} ×" if echo[0] else "",
-            f"{echo[1]:.0%}" if echo[1] else "",
-            f"{ours[0]:.1f} ×" if ours[0] else "",
-            f"1/{1 / ours[1]:.1f}" if ours[1] else "",
-        ]
-        rows.append([name, str(depth), f"{result['per_second']['median']:,.0f}", *cells, *versus])
-    header = [
-        "",
-        "depth",
-        "per second",
-        "p50 µs",
-        "p99 µs",
-        "p99.9 µs",
-        "p50 / echo",
-        "rate / echo",
-        "p50 / ours",
-        "rate / ours",
-    ]
-    others: dict[tuple[str, str], list[Document]] = {}
-    for extra in document["extras"]:
-        others.setdefault((extra["name"], str(extra["connections"])), []).append(extra)
-    programs = [
-        [
-            *key,
-            f"{statistics.median(e['per_second'] for e in found):,.0f}",
-            f"{statistics.median(e['latency_ns']['p50'] for e in found) / 1000:.0f}",
-        ]
-        for key, found in others.items()
-    ]
-    configuration = "\n".join(f"{rival['version']}\n  {rival['command']}" for rival in document["rivals"].values())
-    blocks: list[Block] = [
-        Table(header, rows),
-        Picture(
-            "rates-and-latencies", "Rates and latencies beside the echo and the rivals", partial(suite_picture.draw, document)
-        ),
-    ]
-    if programs:
-        blocks += [Paragraph("By redis-benchmark:"), Table(["", "connections", "per second", "p50 µs"], programs)]
-    if configuration:
-        blocks += [Paragraph("The rivals, on the same core and the same veth pair:"), Code(configuration)]
-    return blocks
-
-
 def _measure_benefit(is_quick: bool, progress: Progress) -> Document:
     effort = benefit.Effort()
     if is_quick:
-        effort = replace(effort, rounds=1, sizes=Sizes(steps=(1, 4, 16), records=(1, 4, 32), users=20))
+        effort = replace(effort, rounds=1, sizes=Sizes(steps=(1, 4, 16), records=(1, 4, 32), users=200))
     with lab_server(_core()) as info, Session(info) as session:
-        return {"benefit": benefit.measure(session, effort, "redis" in rivals.installed(), progress)}
+        rows = benefit.measure(session, effort, "redis" in rivals.installed(), progress)
+    return {"command": "splinter bench benefit --picture benefit.png", "benefit": rows}
 
 
 def _show_benefit(document: Document) -> list[Block]:
@@ -117,7 +58,8 @@ def _show_benefit(document: Document) -> list[Block]:
             found = [by_way.get((case, x, way)) for way in WAYS]
             lines.append([f"{case}, {x}", *(f"{row[field]['median'] / unit:,.1f}" if row else "" for row in found)])
         tables.append(Table([text, *WAYS], lines))
-    return [*tables, Picture("benefit", "Code at the data against gets", lambda path: benefit_picture.draw(rows, path))]
+    picture = Picture("benefit", "Code at the data against gets", lambda path: benefit_picture.draw(rows, path))
+    return [*tables, picture, Code(document["command"])]
 
 
 def promised() -> list[goals.Goal]:
@@ -125,7 +67,7 @@ def promised() -> list[goals.Goal]:
     return [goal for goal in goals.GOALS if goal.area != "scheduling"]
 
 
-def _measure_goals(is_quick: bool, progress: Progress) -> Document:
+def _measure_goals(figures: frozenset[str], is_quick: bool, progress: Progress) -> Document:
     effort = goals.Effort()
     if is_quick:
         counts = replace(effort.installs, tenants=_QUICK_TENANTS, installs=_QUICK_INSTALLS, rounds=1, lookups=1)
@@ -138,9 +80,15 @@ def _measure_goals(is_quick: bool, progress: Progress) -> Document:
             compiles=3,
             restarts=3,
         )
-    of_suite = {*suite_figures.ECHO_FIGURES, *suite_figures.RIVAL_FIGURES}
-    found = goals.measure({goal.figure for goal in promised()} - of_suite, effort, progress)
-    return {"figures": [figure.to_json() for figure in found.figures.values()], "failures": found.failures}
+    found = goals.measure(figures, effort, progress)
+    if not found.figures:
+        raise SplinterError("; ".join(found.failures))
+    command = shlex.join(["splinter", "bench", "goals", *(word for name in sorted(figures) for word in ("--only", name))])
+    return {
+        "command": command,
+        "figures": [figure.to_json() for figure in found.figures.values()],
+        "failures": found.failures,
+    }
 
 
 def _show_goals(document: Document) -> list[Block]:
@@ -150,15 +98,40 @@ def _show_goals(document: Document) -> list[Block]:
         parts = ", ".join(f"{name} {value:,.6g}" for name, value in figure["parts"].items())
         rows.append([figure["text"], median, f"{least} … {most}", parts])
     blocks: list[Block] = [Table(["figure", "median", "rounds", "made of"], rows)]
-    return [*blocks, *(Paragraph(f"Not measured: {failure}") for failure in document["failures"])]
+    blocks += [Paragraph(f"Not measured: {failure}") for failure in document["failures"]]
+    return [*blocks, Code(document["command"])]
 
 
 def _core() -> int:
     return max(os.sched_getaffinity(0))
 
 
+def _remaining() -> frozenset[str]:
+    """Figures of goals that no other section finds."""
+    elsewhere = {*suite_figures.ECHO_FIGURES, *suite_figures.RIVAL_FIGURES, *_MANY_FIGURES, *_INSTALL_FIGURES}
+    return frozenset(goal.figure for goal in promised()) - elsewhere
+
+
+def _goals(name: str, title: str, figures: frozenset[str]) -> Section:
+    return Section(name, title, partial(_measure_goals, figures), _show_goals)
+
+
+def _of(name: str, title: str, made_of: Any) -> Section:
+    return Section(name, title, made_of.measure, made_of.show)
+
+
 SECTIONS = (
-    Section("suite", "Splinter beside its limit and its rivals", _measure_suite, _show_suite),
+    _of("limit", "Splinter beside its limit", suite_sections.LIMIT),
+    _of("redis", "Beside Redis", suite_sections.REDIS),
+    _of("memcached", "Beside memcached", suite_sections.MEMCACHED),
     Section("benefit", "Code at the data against gets", _measure_benefit, _show_benefit),
-    Section("goals", "Every other figure", _measure_goals, _show_goals),
+    _of("ycsb", "YCSB", case_sections.YCSB),
+    _of("requests", "Kinds of requests", case_sections.REQUESTS),
+    _of("sizes", "Sizes of values", case_sections.SIZES),
+    _of("tenants", "Tenants and their skew", case_sections.TENANTS),
+    _of("load", "Latency against load", case_sections.LOAD),
+    _of("live", "Overload", case_sections.LIVE),
+    _goals("goals", "Figures of the worker, the compiler and extensions", _remaining()),
+    _goals("goals-tenants", "Ten thousand tenants", _MANY_FIGURES),
+    _goals("goals-installs", "Installs beside gets", _INSTALL_FIGURES),
 )

@@ -5,35 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from splinter.bench.pictures import COLOURS, figure_of, save
-from splinter.bench.rival import CONNECTIONS
+from splinter.bench.pictures import COLOURS, axes_beside, horizontal_bars, save
 
 _PARTS = (
-    ("p50 at depth 1, µs", 1, lambda result: result["latency_ns"]["p50"], 1e3),
-    (f"thousand a second, {CONNECTIONS} under way", CONNECTIONS, lambda result: result["per_second"], 1e3),
+    ("median latency at depth 1, µs", (1,), lambda result: result["latency_ns"]["p50"]),
+    ("thousand a second, {} under way", (50, 64), lambda result: result["per_second"]),
 )
+_UNIT = 1e3
 
 
 def draw(document: dict[str, Any], path: Path) -> None:
-    """Write a picture of a suite's JSON document."""
-    figure, axes = figure_of(2, 2)
-    figure.set_size_inches(11, 7)
-    grid = axes[0][0].get_gridspec()
-    for axis in axes.flat:
-        axis.remove()
-    for column, (label, depth, value, unit) in enumerate(_PARTS):
-        axis = figure.add_subplot(grid[:, column])
-        found = [result for result in document["results"] if result["depth"] == depth][::-1]
-        for place, result in enumerate(found):
-            spread = value(result)
-            median = spread["median"] / unit
-            ends = [[max(median - spread["min"] / unit, 0)], [max(spread["max"] / unit - median, 0)]]
-            axis.barh(place, median, color=_colour(result["name"]), xerr=ends, capsize=2)
-            axis.annotate(f" {median:,.1f}", (spread["max"] / unit, place), va="center", fontsize="small")
-        axis.set_yticks(range(len(found)), [result["name"] for result in found], fontsize="small")
-        axis.set_xscale("log")
-        axis.set_xlabel(label)
-        axis.margins(x=0.15)
+    """Write a picture of a suite's JSON document: at the rivals' depth, or at ours where there is none."""
+    parts = []
+    for label, depths, value in _PARTS:
+        depth = next((d for d in depths if any(result["depth"] == d for result in document["results"])), depths[0])
+        found = [result for result in document["results"] if result["depth"] == depth]
+        parts.append((label.format(depth), [(r["name"], value(r), _colour(r["name"])) for r in found]))
+    figure, axes = axes_beside(len(parts), max(len(rows) for _, rows in parts))
+    for axis, (label, rows) in zip(axes, parts, strict=True):
+        horizontal_bars(axis, rows, _UNIT, label)
     save(figure, path)
 
 

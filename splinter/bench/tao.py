@@ -28,8 +28,9 @@ WRITE_SHARES = {
     "obj_update": 20.7,
     "obj_delete": 2.0,
 }
+NAMES = (*READ_SHARES, *WRITE_SHARES)
 _SEED = 20180919
-_TYPE, _OTHER_TYPE = 1, 2
+TYPE, OTHER_TYPE = 1, 2  # of associations
 _LIMIT = 50  # associations of one answer
 _ALWAYS = (1 << 64) - 1
 _TAIL, _DEGREE_MAX = 1.5, 1000  # of the Pareto distribution of associations for each object
@@ -39,7 +40,7 @@ _ID1, _ID2 = 0, 1  # columns of the schedule
 def plan(shape: Shape) -> Plan:
     """Store the graph for each tenant, then the mix. Objects have ``shape.value_bytes`` of data."""
     random = np.random.default_rng(_SEED)
-    operations = _operations(shape)
+    made = operations(shape)
     objects = shape.keys_each
     popular = Distribution("zipf", 1, objects, shape.theta)
     degrees = np.minimum(random.pareto(_TAIL, objects) + 1, _DEGREE_MAX).astype(np.int64)
@@ -47,16 +48,20 @@ def plan(shape: Shape) -> Plan:
     targets = popular.sample(random, int(ends[-1]))
     edges = np.column_stack([np.repeat(np.arange(1, objects + 1), degrees), targets])
 
-    names = [*READ_SHARES, *WRITE_SHARES]
-    shares = [share * READS for share in READ_SHARES.values()] + [share * WRITES for share in WRITE_SHARES.values()]
-    choice = random.choice(len(names), SCHEDULE_ENTRIES, p=np.array(shares) / sum(shares)).astype(np.uint16)
+    choice = draw(random, SCHEDULE_ENTRIES)
     asked = popular.sample(random, SCHEDULE_ENTRIES)
     place = ends[asked - 1] - 1 - random.integers(0, degrees[asked - 1])  # one of its associations
     numbers = np.column_stack([asked, targets[place]])
     who = tenants_of(shape, random, SCHEDULE_ENTRIES)
-    mix = Workload("tao", tuple(operations[name] for name in names), choice, numbers, shape.accounts, who)
-    loads = (each_tenant_once(operations["obj_add"], shape), _edges(operations["assoc_add"], edges, shape))
+    mix = Workload("tao", tuple(made[name] for name in NAMES), choice, numbers, shape.accounts, who)
+    loads = (each_tenant_once(made["obj_add"], shape), _edges(made["assoc_add"], edges, shape))
     return Plan(mix, loads, tuple(entry("tao").sources.values()))
+
+
+def draw(random: np.random.Generator, count: int) -> np.ndarray:
+    """Which of NAMES each of so many requests is, by their shares, as ``uint16[count]``."""
+    shares = [share * READS for share in READ_SHARES.values()] + [share * WRITES for share in WRITE_SHARES.values()]
+    return random.choice(len(NAMES), count, p=np.array(shares) / sum(shares)).astype(np.uint16)
 
 
 def _edges(add: Operation, edges: np.ndarray, shape: Shape) -> Workload:
@@ -67,7 +72,8 @@ def _edges(add: Operation, edges: np.ndarray, shape: Shape) -> Workload:
     return Workload("load associations", (add,), choice, np.repeat(edges, tenants, axis=0), shape.accounts, who)
 
 
-def _operations(shape: Shape) -> dict[str, Operation]:
+def operations(shape: Shape) -> dict[str, Operation]:
+    """An invoke for each of NAMES; the schedule's columns are id1 and id2."""
     data, sources = bytes(shape.value_bytes), entry("tao").sources
     signatures: dict[str, Signature] = {name: compile_source(text).signature for name, text in sources.items()}
     first, second = (0, _ID1), (2 * NUMBER_BYTES, _ID2)  # places of id1 and id2 in the arguments
@@ -78,18 +84,18 @@ def _operations(shape: Shape) -> dict[str, Operation]:
 
     wanted = bytes(NUMBER_BYTES)  # the id2 that assoc_get asks for, behind the arguments' words
     at_wanted = signatures["assoc_get"].arguments_bytes_min
-    remove = invoke("assoc_delete", 0, _TYPE, 0, numbers=(first, second), writes=True)
-    join = invoke("assoc_add", 0, _OTHER_TYPE, 0, 1, b"", numbers=(first, second), writes=True)
+    remove = invoke("assoc_delete", 0, TYPE, 0, numbers=(first, second), writes=True)
+    join = invoke("assoc_add", 0, OTHER_TYPE, 0, 1, b"", numbers=(first, second), writes=True)
     return {
-        "assoc_get": invoke("assoc_get", 0, _TYPE, wanted, _ALWAYS, 0, numbers=(first, (at_wanted, _ID2))),
-        "assoc_range": invoke("assoc_range", 0, _TYPE, 0, _LIMIT, numbers=(first,)),
-        "assoc_time_range": invoke("assoc_time_range", 0, _TYPE, _ALWAYS, 0, _LIMIT, numbers=(first,)),
-        "assoc_count": invoke("assoc_count", 0, _TYPE, numbers=(first,)),
+        "assoc_get": invoke("assoc_get", 0, TYPE, wanted, _ALWAYS, 0, numbers=(first, (at_wanted, _ID2))),
+        "assoc_range": invoke("assoc_range", 0, TYPE, 0, _LIMIT, numbers=(first,)),
+        "assoc_time_range": invoke("assoc_time_range", 0, TYPE, _ALWAYS, 0, _LIMIT, numbers=(first,)),
+        "assoc_count": invoke("assoc_count", 0, TYPE, numbers=(first,)),
         "obj_get": invoke("obj_get", 0, numbers=(first,)),
-        "assoc_add": invoke("assoc_add", 0, _TYPE, 0, 1, b"", numbers=(first, second), writes=True),
+        "assoc_add": invoke("assoc_add", 0, TYPE, 0, 1, b"", numbers=(first, second), writes=True),
         "assoc_delete": remove,
         "assoc_change_type": Operation("assoc_change_type", remove.payload, patches=remove.patches, writes=True, then=join),
-        "obj_add": invoke("obj_add", _TYPE, data, numbers=(), writes=True),
+        "obj_add": invoke("obj_add", TYPE, data, numbers=(), writes=True),
         "obj_update": invoke("obj_update", 0, data, numbers=(first,), writes=True),
         "obj_delete": invoke("obj_delete", 0, numbers=(first,), writes=True),
     }

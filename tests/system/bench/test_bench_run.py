@@ -18,7 +18,7 @@ from splinter.bench.catalogue import CATALOGUE, Plan, Shape, build
 from splinter.bench.live import LiveClient
 from splinter.bench.live_runs import measure_live
 from splinter.bench.path import find
-from splinter.bench.runs import Running, measure, one_run, prepare, replay
+from splinter.bench.runs import Running, limits, measure, one_run, prepare, replay
 from splinter.bench.target import Target
 from splinter.bench.workload import get_operation, put_operation, uniform
 from splinter.errors import SplinterError
@@ -113,7 +113,8 @@ def test_the_limits_stand_beside_the_runs(server: RunningServer) -> None:
     with Target.of_instance(server.info, 1) as target:
         plan = build("get", _shape(target))
         prepare(target, plan, lambda text: None)
-        report = measure(target, plan.workload, SHORT, limits=True, progress=lambda text: None)
+        with limits(target.session) as echoes:
+            report = measure(target, plan.workload, SHORT, echoes, lambda text: None)
         assert report.failed == 0
         assert set(report.ratios()) == {"AF_XDP echo", "XDP_TX echo"}
         document = report.to_json()

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import shlex
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from splinter.bench import benefit_picture, suite_picture, whole
 from splinter.bench.blocks import Block, Code, Heading, Paragraph, Picture, Table, markdown, page
+from splinter.bench.case import Case
+from splinter.bench.case_sections import CaseSection
+from splinter.bench.cli import bench_app
 from splinter.bench.sections import SECTIONS, Section
 from splinter.bench.suite import Progress
+from splinter.bench.summary import ratios_table
 from splinter.errors import SplinterError
 
 PNG = b"\x89PNG"
@@ -64,10 +71,14 @@ def test_a_page_needs_no_other_file(tmp_path: Path) -> None:
     assert 'src="p' not in text
 
 
+def measure(folder: Path, is_quick: bool, **options: Any) -> dict[str, Any]:
+    return whole.measure(folder, is_quick, whole.measure_here, command="the command", **{"sections": FAKES, **options})
+
+
 def test_a_section_that_fails_is_told_and_leaves_the_others(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    document = whole.measure(True, "the command", FAKES)
+    document = measure(tmp_path, True)
     assert document["sections"]["good"]["quick"] is True
-    assert document["failures"] == ["What does not: no luck"]
+    assert document["failures"] == {"bad": "no luck"}
     assert "What works" in capfd.readouterr().err
     text = markdown(whole.blocks_of(json.loads(json.dumps(document)), FAKES), tmp_path, "x")
     for part in (
@@ -82,7 +93,7 @@ def test_a_section_that_fails_is_told_and_leaves_the_others(tmp_path: Path, capf
 
 
 def test_a_document_is_written_and_put_between_the_markers(tmp_path: Path) -> None:
-    document = whole.measure(False, "the command", FAKES)
+    document = measure(tmp_path / "measured", False)
     as_json, as_html = whole.write(document, tmp_path / "out")
     assert json.loads(as_json.read_text()) == document
     assert "What is promised" in as_html.read_text()
@@ -99,6 +110,53 @@ def test_a_document_is_written_and_put_between_the_markers(tmp_path: Path) -> No
         whole.write_docs(document, tmp_path)
 
 
+def test_pieces_are_put_together(tmp_path: Path) -> None:
+    better = (Section("bad", "What does not", measured, show),)
+    measure(tmp_path, True)
+    resumed = measure(tmp_path, True, resume=True, sections=FAKES[:1] + better)
+    assert resumed["failures"] == {}
+    assert list(resumed["sections"]) == ["good", "bad"]
+    good = resumed["sections"]["good"]
+    assert measure(tmp_path, True, only=["bad"])["failures"] == {"bad": "no luck"}
+    assert whole.read(tmp_path / "report.json")["sections"]["good"] == good  # not measured again
+    with pytest.raises(SplinterError, match="otherwise"):
+        measure(tmp_path, False, resume=True)
+    assert measure(tmp_path, False)["is_quick"] is False  # without either: anew
+    with pytest.raises(SplinterError, match="good, bad"):
+        measure(tmp_path, False, only=["nobody"])
+
+
+def test_what_was_measured_before_an_interruption_is_there(tmp_path: Path) -> None:
+    def run(section: Section, is_quick: bool) -> dict[str, Any]:
+        if section.name == "bad":
+            raise KeyboardInterrupt
+        return whole.measure_here(section, is_quick)
+
+    with pytest.raises(KeyboardInterrupt):
+        whole.measure(tmp_path, True, run, command="x", sections=FAKES)
+    assert list(whole.read(tmp_path / "report.json")["sections"]) == ["good"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGALRM])
+def test_a_signal_interrupts_once(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    removed = []
+    with pytest.raises(KeyboardInterrupt) as caught, whole.bounded(60):
+        try:
+            signal.raise_signal(number)
+        finally:
+            signal.raise_signal(number)
+            removed.append(True)
+    assert removed
+    assert caught.value.args == (("took longer than 60 s",) if number == signal.SIGALRM else ())
+    assert signal.getsignal(number) == before
+
+
+def test_a_process_that_ends_without_a_document_is_a_failure() -> None:
+    with pytest.raises(SplinterError, match="status 3"):
+        whole.InChild(["sh", "-c", "exit 3"])(FAKES[0], True)
+
+
 def test_our_documentation_has_the_markers() -> None:
     text = (Path(__file__).parents[3] / "docs" / "benchmarks.md").read_text()
     assert text.index(whole.BEGIN) < text.index(whole.END)
@@ -108,11 +166,66 @@ def test_sections_have_names_of_their_own() -> None:
     assert len({section.name for section in SECTIONS}) == len(SECTIONS)
 
 
+SPREAD = {"median": 2.0, "min": 1.0, "max": 3.0}
+LATENCIES = dict.fromkeys(("p50", "p99", "p99.9"), SPREAD)
+
+
+def case_row(label: str, series: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]:
+    ratios = {"latency": SPREAD, "throughput": SPREAD}
+    return {
+        "label": label, "command": f"run {label}", "workload": "get", "per_second": SPREAD, "latency_ns": LATENCIES,
+        "failed": 0, "cpu_ns_per_request": {"client": 5.0, "splinter-w0": 7.0}, "of_limits": {"AF_XDP echo": ratios},
+        "limits": {"AF_XDP echo": {"per_second": SPREAD, "latency_ns": LATENCIES}}, "runs": 1, "series": series,
+        "settings": {"depth": 1, "rate": None, "value_bytes": 16, **settings},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("section", [s for s in SECTIONS if isinstance(getattr(s.measure, "__self__", None), CaseSection)])
+def test_rows_of_runs_are_shown(section: Section, tmp_path: Path) -> None:
+    series = {"interval_ns": 100_000_000, "count": [1] * 10, "p50": [5] * 10, "p99": [0] * 10}
+    rows = [case_row("one", rate=20_000), case_row("two", rate=100_000, value_bytes=65536), case_row("three", series, rate=5)]
+    if section.name == "live":
+        live = {name: {"offered_per_second": SPREAD, "per_second": SPREAD} for name in ("get", "AF_XDP echo")}
+        rows = [{"label": "one", "command": "run one", "workload": "get", "settings": {}, "failed": 0, "live": live}]
+    text = markdown(section.show({"cases": rows, "failures": ["four: too bad"]}), tmp_path, "p")
+    for part in ("one", "run one", "four: too bad", "50%", ".png"):
+        assert part in text
+    (picture,) = tmp_path.glob("*.png")
+    assert picture.read_bytes().startswith(PNG)
+
+
+def test_a_case_is_its_command_line() -> None:
+    assert Case("ycsb-a", depth=64, live=True).command() == "splinter bench run --lab --workload ycsb-a --depth 64 --live"
+    invoke = Case(invoke="scan", argument=("a=const:1", "b=zipf:5"), preload=True)
+    assert invoke.command() == "splinter bench run --lab --invoke scan --argument a=const:1 --argument b=zipf:5 --preload"
+
+
+def test_every_case_of_the_report_is_a_command_that_exists() -> None:
+    known = {option for name in typer.main.get_command(bench_app).commands["run"].params for option in name.opts}
+    for section in SECTIONS:
+        made_of = getattr(section.measure, "__self__", None)
+        for _, case in getattr(made_of, "cases", ()):
+            words = shlex.split(case.command())
+            assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_the_head_has_ratios_to_limits_and_rivals() -> None:
+    ratios = [
+        {"name": name, "depth": depth, "ratio": ratio, "over": "x", **SPREAD | {"median": median}}
+        for name, depth, ratio, median in (
+            ("get", 1, "latency_over_echo", 1.2), ("get", 64, "throughput_of_echo", 0.9),
+            ("redis get", 1, "latency_over_ours", 12.0), ("redis get", 50, "throughput_of_ours", 0.125),
+        )
+    ]  # fmt: skip
+    found = ratios_table({"sections": {"limit": {"ratios": ratios[:2]}, "redis": {"ratios": ratios[2:]}}})
+    assert found.rows == [["get", "AF_XDP echo", "1.20 ×", "90%", "64"], ["redis get", "our get", "12.00 ×", "1/8.0", "50"]]
+
+
 def test_pictures_are_drawn_from_documents(tmp_path: Path) -> None:
     spread = {"median": 2.0, "min": 1.0, "max": 3.0}
     rows = [
         {"case": case, "x": x, "way": way, "time_ns": spread, "per_second": spread}
-        for case, xs in (("tree traversal", (1, 2)), ("decision forest", (20,)))
+        for case, xs in (("tree traversal", (1, 2)), ("TAO's mix", (200,)), ("decision forest", (20,)))
         for x in xs
         for way in ("Splinter gets", "Redis Lua")
     ]
