@@ -192,7 +192,7 @@ def bounded(seconds_max: int) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def interruptible(reasons: dict[signal.Signals, str] | None = None) -> Generator[None]:
+def interruptible(reasons: dict[int, str] | None = None) -> Generator[None]:
     """``KeyboardInterrupt`` in the block at Ctrl-C, at SIGTERM, and with its reason at each signal of ``reasons``.
 
     Only once: further ones are ignored, so that what the block has made is removed in order.

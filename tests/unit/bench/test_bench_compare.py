@@ -28,6 +28,21 @@ def figure(name: str, median: float) -> dict[str, Any]:
     return {"name": name, **spread(median)}
 
 
+def sectioned(rate: float = 1000, resume: float = 10) -> dict[str, Any]:
+    return {"sections": {"limit": suite(rate=rate), "redis": suite(), "goals": {"figures": [figure("resume", resume)]}}}
+
+
+def beside_echo(ratio: float, rate: float) -> dict[str, Any]:
+    entry = {"ratio": "latency_over_echo", "name": "get", "depth": 1, "over": "echo", **spread(ratio, 0.01)}
+    return {**suite(rate=rate), "ratios": [entry]}
+
+
+def cases(ratio: float, per_second: float = 1000) -> dict[str, Any]:
+    of = {"AF_XDP echo": {"latency": spread(ratio, 0.01), "throughput": spread(1)}} if ratio else {}
+    latency = {"p50": spread(1), "p99": spread(1)}
+    return {"cases": [{"label": "ycsb-a", "per_second": spread(per_second), "latency_ns": latency, "of_limits": of}]}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "worse"),
     [
@@ -36,12 +51,21 @@ def figure(name: str, median: float) -> dict[str, Any]:
         (suite(), suite(rate=850), []),  # the ranges touch
         (suite(), suite(rate=700), ["get, depth 1, per second"]),
         (suite(), suite(p50=7000), ["get, depth 1, p50"]),
-        (suite(noise=0), suite(rate=960, noise=0), []),  # below the threshold
-        (suite(noise=0), suite(rate=940, noise=0), ["get, depth 1, per second"]),
+        (suite(noise=0.001), suite(rate=960, noise=0.001), []),  # below the threshold
+        (suite(noise=0.001), suite(rate=940, noise=0.001), ["get, depth 1, per second"]),
+        (suite(noise=0), suite(rate=700, noise=0), []),  # of one run each: no spread is known
+        (suite(noise=0), suite(rate=500, noise=0), ["get, depth 1, per second"]),
+        (sectioned(), sectioned(rate=100), ["limit: get, depth 1, per second"]),
+        (sectioned(), sectioned(resume=20), ["resume"]),
+        (sectioned(), {"figures": [figure("resume", 20)]}, ["resume"]),
+        (beside_echo(1.2, 1000), beside_echo(1.25, 100), []),  # the machine is slower, and so is the echo
+        (beside_echo(1.2, 1000), beside_echo(1.9, 1000), ["get, depth 1, latency over echo"]),
+        (cases(1.2), cases(1.25), []),
+        (cases(1.2), cases(1.9), ["ycsb-a, latency over echo"]),
+        (cases(0.0, per_second=1000), cases(0.0, per_second=500), ["ycsb-a, per second"]),  # no echo beside it
         ({"figures": [figure("resume", 10)]}, {"figures": [figure("resume", 20)]}, ["resume"]),
         ({"figures": [figure("chain", 10)]}, {"figures": [figure("chain", 20)]}, []),  # more is better
         ({"goals": [{"figure": figure("chain", 10)}, {"figure": None}]}, {"figures": [figure("chain", 2)]}, ["chain"]),
-        ({"sections": {"suite": suite()}}, suite(rate=100), ["get, depth 1, per second"]),
     ],
 )
 def test_only_what_got_worse_beyond_noise_is_worse(old: dict[str, Any], new: dict[str, Any], worse: list[str]) -> None:
@@ -51,6 +75,13 @@ def test_only_what_got_worse_beyond_noise_is_worse(old: dict[str, Any], new: dic
 def test_benefits_are_compared_way_by_way() -> None:
     row = {"case": "tree", "x": 8, "way": "Redis gets", "time_ns": spread(5), "per_second": spread(6)}
     assert [name for name, _ in values({"benefit": [row]})] == ["tree, 8, Redis gets, time", "tree, 8, Redis gets, per second"]
+
+
+def test_live_frames_and_single_runs_are_compared() -> None:
+    row = {"label": "get", "live": {"get": {"per_second": spread(5)}}}
+    assert [name for name, _ in values({"cases": [row]})] == ["get, get, per second"]
+    document = {**cases(0)["cases"][0], "workload": "get", "settings": {"depth": 64, "rate": None, "seconds": 1}}
+    assert next(name for name, _ in values(document)) == "get, depth 64, per second"
 
 
 def test_what_only_one_document_has_is_not_compared() -> None:
