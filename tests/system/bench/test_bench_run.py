@@ -31,6 +31,7 @@ pytestmark = pytest.mark.xdp
 KEYS = 300
 SHORT = Running(depth=8, rate=None, runs=1, seconds=0.1, warmup_seconds=0.02)
 LIMIT_SECONDS = 200
+TRIES = 20
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +54,11 @@ def _shape(target: Target, **fields: float) -> Shape:
 def _run(target: Target, plan: Plan, running: Running = SHORT) -> dict[str, int]:
     """How often each operation was answered."""
     prepare(target, plan, lambda text: None)
-    result = one_run(target, plan.workload, running)
-    assert result.failed == result.stale == 0, (result.errors, result.lost, result.corrupt)
+    for _ in range(TRIES):  # a busy machine may let the worker do nothing for as long as a run
+        result = one_run(target, plan.workload, running)
+        assert result.failed == result.stale == 0, (result.errors, result.lost, result.corrupt)
+        if result.recorded:
+            break
     assert result.requests > 0
     return {name: histogram.count for name, histogram in result.operations.items()}
 
