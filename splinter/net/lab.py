@@ -92,6 +92,9 @@ class Lab:
         except (OSError, NetlinkError) as error:
             self.down()
             raise ServerError(f"the lab could not be made (namespaces, veth): {error}") from error
+        except BaseException:  # interrupted: nobody will take down what is not up
+            self.down()
+            raise
         problems = self.status().problems
         if problems:
             self.down()

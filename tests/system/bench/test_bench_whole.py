@@ -23,8 +23,8 @@ def test_namespaces_are_removed_when_it_is_interrupted(tmp_path: Path, number: s
     with subprocess.Popen([sys.executable, *words], stderr=subprocess.PIPE, text=True) as process:
         with contextlib.ExitStack() as undo:
             undo.callback(process.kill)
-            (section,) = wait_for(lambda: _children(process.pid), seconds=60)
-            wait_for(lambda: _labs_of(section), seconds=120)
+            (section,) = wait_for(lambda: _children(process.pid), seconds=200)
+            wait_for(lambda: _labs_of(section), seconds=200)
             process.send_signal(number)
             _, said = process.communicate(timeout=90)
             undo.pop_all()
