@@ -34,10 +34,10 @@ def measure(session: Session, rounds: Rounds = _DEFAULTS) -> list[Figure]:
     alone = session.tenant()
     order = uniform(get_operation(alone), rounds.keys).keys
     one = uniform(get_operation(alone), rounds.keys)
-    many = _spread(get_operation(alone), order, accounts)
+    many = spread(get_operation(alone), order, accounts)
     with pinned(session.client_core):
         session.load.preload(put_operation(alone), rounds.keys)
-        load = _spread(put_operation(alone), np.arange(rounds.keys, dtype=np.int64), accounts)
+        load = spread(put_operation(alone), np.arange(rounds.keys, dtype=np.int64), accounts)
         session.load.run_to_success(load, f"could not store the {rounds.keys} objects of {len(accounts)} tenants")
     ones, manies = [], []
     for _ in range(rounds.count):
@@ -48,7 +48,7 @@ def measure(session: Session, rounds: Rounds = _DEFAULTS) -> list[Figure]:
     return [Figure("tenants-throughput", text, "%", shares, medians(one_per_second=ones, many_per_second=manies))]
 
 
-def _spread(operation: Operation, keys: np.ndarray, accounts: tuple[Account, ...]) -> Workload:
+def spread(operation: Operation, keys: np.ndarray, accounts: tuple[Account, ...]) -> Workload:
     """The operation on keys, each of which belongs to the tenant of its number modulo the tenants."""
     who = (keys % len(accounts)).astype(np.uint16)
     return Workload(f"{operation.name} by tenants", (operation,), np.zeros(len(keys), np.uint16), keys, accounts, who)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,7 +15,12 @@ from splinter.bench.machine import machine, versions
 from splinter.bench.progress import progress
 from splinter.errors import SplinterError
 
-_WIDTH_MIN = 140  # where output is no terminal
+if TYPE_CHECKING:  # both load the worker
+    from splinter.bench.profile import Profile, Sampled
+
+_WIDTH_MIN = 160  # where output is no terminal
+_FUNCTIONS_DEFAULT = 20
+_TITLE = "ns of the worker's time for each request"
 
 
 def register(app: typer.Typer) -> None:
@@ -25,37 +30,68 @@ def register(app: typer.Typer) -> None:
 
 def show_profile(
     workload: Annotated[
-        list[str] | None, typer.Option(help="get, put, invoke get, invoke scan; may be given several times.")
+        list[str] | None,
+        typer.Option(
+            help="get, put, invoke get (one object), invoke scan (a chain of 8), multiget (8 objects), "
+            "tenants (gets of 1,024); may be given several times."
+        ),
     ] = None,
     depth: Annotated[
         list[int] | None, typer.Option(help="Requests under way at a time; may be given several times.", min=1, max=1024)
     ] = None,
     seconds: Annotated[float, typer.Option(help="Of each workload and depth.", min=0.01, max=60)] = 1.0,
-    picture: Annotated[Path | None, typer.Option(help="Write a picture (.png, .svg, .pdf).", dir_okay=False)] = None,
-    folded: Annotated[Path | None, typer.Option(help="Write folded stacks for flame graph tools.", dir_okay=False)] = None,
+    use_perf: Annotated[bool, typer.Option("--perf/--no-perf", help="Sample by perf as well, where it works.")] = True,
+    functions: Annotated[
+        int, typer.Option(help="Show so many functions, those that take longest.", min=1)
+    ] = _FUNCTIONS_DEFAULT,
+    flame: Annotated[
+        Path | None,
+        typer.Option(help="Write a flame graph (.svg): of perf's samples, or of stages without them.", dir_okay=False),
+    ] = None,
+    folded: Annotated[
+        Path | None, typer.Option(help="Write the same as folded stacks, for flame graph tools.", dir_okay=False)
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Show where a worker's time goes, by stages of its loop: nanoseconds for each request.
+    """Show where a worker's time goes, by stages of its loop and by function.
 
-    Makes a lab, and a server whose loop reads the time-stamp counter between its stages, and removes both.
+    Makes a lab, and a server whose loop reads the time-stamp counter between its stages, and removes both; then, where perf
+    works, the same with a server as it always is, sampled by perf: how much is the kernel's, and which functions it is.
     """
-    from splinter.bench import profile
+    from splinter.bench import flame as flame_graph
+    from splinter.bench import perf, profile
 
     names, depths = workload or profile.WORKLOADS, depth or profile.DEPTHS
     if unknown := [name for name in names if name not in profile.WORKLOADS]:
         raise SplinterError(f"there is no workload {unknown[0]!r}; there are {', '.join(profile.WORKLOADS)}")
-    with progress(1 + len(names) * len(depths)) as say:
+    reason = perf.missing() if use_perf else None
+    if reason:
+        print(f"splinter: by stages only: {reason}", file=sys.stderr)
+    samples = use_perf and not reason
+    sampled: list[Sampled] = []
+    with progress((1 + len(names) * len(depths)) * (2 if samples else 1)) as say:
         profiles = profile.measure(names, depths, seconds, progress=say)
-    if picture is not None:
-        profile.draw(profiles, picture)
+        if samples:
+            sampled = profile.sample(names, depths, seconds, progress=say)
+    stacks = {stack: value for found in (sampled or profiles) for stack, value in found.stacks().items()}
+    if flame is not None:
+        flame_graph.draw(stacks, flame, _TITLE, "ns")
     if folded is not None:
-        folded.write_text("\n".join(line for found in profiles for line in found.folded()) + "\n", encoding="utf-8")
+        flame_graph.fold(stacks, folded)
     if json_output:
         document = {"machine": machine(), "versions": versions(), "profiles": [found.to_json() for found in profiles]}
-        print(json.dumps(document, indent=1))
+        print(json.dumps(document | {"sampled": [found.to_json() for found in sampled]}, indent=1))
         return
+    console = Console(width=None if sys.stdout.isatty() else max(Console().width, _WIDTH_MIN))
+    console.print(_stages(profiles))
+    if sampled:
+        console.print(_shares(sampled))
+        console.print(_functions(sampled, functions))
+
+
+def _stages(profiles: list[Profile]) -> Table:
     stages = list(profiles[0].stages)
-    table = Table(title="ns of the worker's time for each request", title_justify="left")
+    table = Table(title=f"{_TITLE}, by stage", title_justify="left")
     for column in ("", "depth", "per second", *stages, "busy", "idle"):
         table.add_column(column, justify="right" if column else "left")
     for found in profiles:
@@ -63,4 +99,32 @@ def show_profile(
         table.add_row(
             found.workload, str(found.depth), f"{found.per_second:,.0f}", *cells, f"{found.busy:,.0f}", f"{found.idle:,.0f}"
         )
-    Console(width=None if sys.stdout.isatty() else max(Console().width, _WIDTH_MIN)).print(table)
+    return table
+
+
+def _shares(sampled: list[Sampled]) -> Table:
+    table = Table(title="ns for each request, by perf: own code (waiting included) and kernel", title_justify="left")
+    for column in ("", "depth", "per second", "worker, user", "worker, kernel", "client, kernel", "kernel's share"):
+        table.add_column(column, justify="right" if column else "left")
+    for found in sampled:
+        of = "round trip" if found.depth == 1 else "worker"
+        table.add_row(
+            found.workload, str(found.depth), f"{found.per_second:,.0f}", f"{found.worker_user:,.0f}",
+            f"{found.worker_kernel:,.0f}", f"{found.client_kernel:,.0f}", f"{found.kernel_share:.0f}% of the {of}",
+        )  # fmt: skip
+    return table
+
+
+def _functions(sampled: list[Sampled], most: int) -> Table:
+    each = [found.functions() for found in sampled]
+    total: dict[str, float] = {}
+    for found, values in zip(sampled, each, strict=True):
+        whole = sum(found.worker.values())
+        for name, value in values.items():
+            total[name] = total.get(name, 0.0) + value / whole  # each workload counts the same
+    table = Table("function itself", title=f"{_TITLE}, by perf", title_justify="left")
+    for found in sampled:
+        table.add_column(f"{found.workload} {found.depth}", justify="right")
+    for name in sorted(total, key=lambda name: total[name], reverse=True)[:most]:
+        table.add_row(name, *(f"{values.get(name, 0):,.0f}" for values in each))
+    return table

@@ -18,12 +18,14 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import splinter
 from splinter import limits
 from splinter.errors import ServerError, TransportUnavailableError
 from splinter.ext.code import CodeRegion
+from splinter.native import perf_map
 from splinter.native.clock import cycles_per_millisecond
 from splinter.net.netns import inside
 from splinter.net.tenants import RATE, TENANT, rates_bytes, tenants_bytes
@@ -102,6 +104,8 @@ class Supervisor:
         code = CodeRegion.create(limits.CODE_REGION_BYTES)
         self._say(f"transport: {name} ({reason}); compiling the worker (only a first start takes long)")
         self._entry = transport.entry()
+        if path := os.environ.get("SPLINTER_PERF_MAP"):  # names of compiled functions, for scripts/profile
+            perf_map.write(Path(path))
         if isinstance(transport, XdpTransport):
             transport.open_sockets()
         ticks = cycles_per_millisecond()

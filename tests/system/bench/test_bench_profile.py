@@ -1,39 +1,73 @@
-"""``splinter bench profile``: every stage that a workload goes through has taken time."""
+"""``splinter bench profile``: every stage that a workload goes through has taken time, and perf names functions."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from splinter.bench import perf
+
 LIMIT_SECONDS = 280  # the profiled worker is compiled first
+PROFILE = [sys.executable, "-W", "ignore", "-m", "splinter", "bench", "profile", "--json", "--seconds", "0.2"]
+ONE_EACH = ["--workload", "get", "--workload", "invoke get", "--depth", "16"]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = os.environ | environment
+    return subprocess.run(
+        [*PROFILE, *arguments], capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False, env=variables
+    )
+
+
+def check_stages(document: dict[str, Any]) -> None:
+    get, invoke = (profile["ns_per_request"] for profile in document["profiles"])
+    for stage in ("receive", "parse", "prefetch", "serve", "reply", "kick", "recycle"):
+        assert get[stage] > 0
+    assert get["extension"] == 0 < invoke["extension"]
 
 
 @pytest.mark.slow
 @pytest.mark.xdp
 def test_a_worker_s_stages_are_told_apart(tmp_path: Path) -> None:
-    picture, folded = tmp_path / "profile.svg", tmp_path / "stacks.txt"
-    command = [sys.executable, "-W", "ignore", "-m", "splinter", "bench", "profile", "--json", "--seconds", "0.1"]
-    command += ["--workload", "get", "--workload", "invoke get", "--depth", "16", "--picture", str(picture)]
-    ran = subprocess.run(
-        [*command, "--folded", str(folded)], capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False
-    )
+    flame, folded = tmp_path / "profile.svg", tmp_path / "stacks.txt"
+    without_perf = str(Path(sys.executable).parent)  # a PATH on which there is no perf
+    ran = run(*ONE_EACH, "--flame", str(flame), "--folded", str(folded), PATH=without_perf)
     assert ran.returncode == 0, ran.stderr
-    get, invoke = (profile["ns_per_request"] for profile in json.loads(ran.stdout)["profiles"])
-    for stage in ("receive", "parse", "prefetch", "serve", "reply", "kick", "recycle"):
-        assert get[stage] > 0
-    assert get["extension"] == 0 < invoke["extension"]
-    assert "<svg" in picture.read_text()
-    assert len(folded.read_text().splitlines()) == len(get) + len(invoke)
+    assert "by stages only: there is no perf: perf needs Debian's linux-perf" in ran.stderr
+    document = json.loads(ran.stdout)
+    check_stages(document)
+    assert document["sampled"] == []
+    assert "get, depth 16: " in flame.read_text()
+    assert len(folded.read_text().splitlines()) == sum(len(found["ns_per_request"]) for found in document["profiles"])
     assert "get, depth 16;kick " in folded.read_text()
 
 
+@pytest.mark.slow
+@pytest.mark.xdp
+@pytest.mark.skipif(perf.missing() is not None, reason=f"optional: {perf.missing()}")
+def test_perf_names_functions_of_the_worker_and_of_the_kernel(tmp_path: Path) -> None:
+    flame = tmp_path / "profile.svg"
+    ran = run(*ONE_EACH, "--flame", str(flame))
+    assert ran.returncode == 0, ran.stderr
+    document = json.loads(ran.stdout)
+    check_stages(document)
+    get, invoke = document["sampled"]
+    assert 0 < get["kernel_percent"] < 100
+    assert any(name.startswith("worker.") for name in get["ns_per_request"])
+    assert any(name.endswith("(kernel)") for name in get["ns_per_request"])
+    assert "extension" not in get["ns_per_request"]
+    assert invoke["ns_per_request"]["extension"] > 0
+    assert "__x64_sys_sendto" in flame.read_text()
+
+
 def test_an_unknown_workload_is_named() -> None:
-    command = [sys.executable, "-m", "splinter", "bench", "profile", "--workload", "dance"]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False)
+    ran = run("--workload", "dance")
     assert ran.returncode == 1
     assert "dance" in ran.stderr
     assert "Traceback" not in ran.stderr

@@ -1,0 +1,92 @@
+"""What perf prints is read right, functions get their names, and a flame graph has its rectangles."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from splinter.bench import flame, perf
+from splinter.errors import SplinterError
+from splinter.native import perf_map
+from splinter.native.perf_map import PerfMap
+from splinter.store.hashing import identity_of
+
+PRINTED = """\
+ 17
+\tffffffff81d35f08 veth_xmit ([kernel.kallsyms])
+\tffffffff821ef691 do_syscall_64 ([kernel.kallsyms])
+\t    7f0000000010 __libc_sendto (/usr/lib/libc.so.6)
+
+ 17
+\t    7f0000001020 [unknown] (/tmp/perf-17.map)
+\t               1 [unknown] ([unknown])
+
+ 17
+\t    7f0000002000 [unknown] (/memfd:splinter-code (deleted))
+
+ 18
+\t    7f0000009000 [unknown] (/tmp/perf-17.map)
+
+ 18
+
+ 18
+\t    7f0000000010 __libc_sendto (/usr/lib/libc.so.6)
+"""
+
+
+def names_in(folder: Path) -> PerfMap:
+    path = folder / "perf.map"
+    path.write_text("7f0000001000 40 worker.requests.handle\n7f0000001040 10 worker.reply.finish\n")
+    return PerfMap(path)
+
+
+def test_samples_are_told_apart_by_process_and_by_side(tmp_path: Path) -> None:
+    samples = perf.parse(PRINTED, names_in(tmp_path))
+    assert samples == {
+        17: {
+            ("kernel", "do_syscall_64", "veth_xmit"): 1,
+            ("user", "worker.requests.handle"): 1,
+            ("user", "extension"): 1,
+        },
+        18: {("user", "[perf-17.map]"): 1, ("user", "__libc_sendto"): 1},
+    }
+
+
+def test_an_address_belongs_to_one_function_or_to_none(tmp_path: Path) -> None:
+    names = names_in(tmp_path)
+    assert names.name(0x7F000000103F) == "worker.requests.handle"
+    assert names.name(0x7F0000001040) == "worker.reply.finish"
+    assert names.name(0x7F0000001050) is None
+    assert names.name(0x7F0000000FFF) is None
+
+
+def test_compiled_functions_are_in_the_map(tmp_path: Path) -> None:
+    identity_of(1, 1, 8)  # compiles it
+    path = tmp_path / "perf.map"
+    perf_map.write(path)
+    compiled = next(iter(identity_of.overloads.values()))
+    address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+    assert PerfMap(path).name(address) == "store.hashing.identity_of"
+
+
+def test_a_numba_name_is_made_readable() -> None:
+    assert perf_map.readable("_ZN8splinter6worker8requests6handleB4v219B38c8tJTIeFIjxB2IKSgI4Crv") == "worker.requests.handle"
+
+
+def test_a_flame_graph_has_a_rectangle_for_each_function_as_wide_as_its_time(tmp_path: Path) -> None:
+    path = tmp_path / "flame.svg"
+    flame.draw({("a<b", "c"): 30.0, ("a<b",): 10.0, ("d",): 40.0}, path, "what & where", "ns")
+    space = "{http://www.w3.org/2000/svg}"
+    widths = {
+        rectangle.findtext(f"{space}title"): float(rectangle.attrib["width"])
+        for rectangle in ET.parse(path).getroot().iter(f"{space}rect")
+    }
+    assert widths["a<b: 40 ns"] == widths["d: 40 ns"]
+    assert widths["c: 30 ns"] == pytest.approx(0.75 * widths["a<b: 40 ns"])
+
+
+def test_nothing_makes_no_flame_graph(tmp_path: Path) -> None:
+    with pytest.raises(SplinterError):
+        flame.draw({}, tmp_path / "flame.svg", "", "ns")
