@@ -10,7 +10,7 @@ import pytest
 
 from splinter import limits
 from splinter.client.admin import TenantInfo
-from splinter.errors import ControlError, UnknownTenantError
+from splinter.errors import ControlError, Status, UnknownTenantError
 from splinter.wire import Header, Opcode
 from tests.support.raw import RawSocket
 from tests.support.servers import RunningServer, running_server
@@ -172,7 +172,7 @@ def request(tenant: TenantInfo, opcode: Opcode, sequence: int = 1) -> bytes:
 
 
 @pytest.mark.xdp
-def test_the_balancer_spreads_hot_tenants(unique_name: str) -> None:
+def test_the_balancer_spreads_hot_tenants_and_loses_no_request(unique_name: str) -> None:
     with running_server(unique_name, "xdp", "--cores", "0,1") as server:
         admin = server.admin()
         tenants = admin.create_tenants(4, home=0)
@@ -184,19 +184,42 @@ def test_the_balancer_spreads_hot_tenants(unique_name: str) -> None:
         for tenant in tenants:
             server.client(tenant).install(source)
 
+        done = [0] * len(tenants)
+        failures: list[BaseException] = []
+
         def load(slot: int) -> None:
-            client = server.client(tenants[slot], timeout=60.0)
-            while not stop.is_set():
-                client.invoke("spin", 300_000)
+            # Each request is sent once: what is lost is not asked for again.
+            raw, tenant = RawSocket(server.info), tenants[slot]
+            name, turns = b"spin", (300_000).to_bytes(8, "little")
+            try:
+                while not stop.is_set():
+                    raw.start(
+                        tenant.tenant, tenant.token, Opcode.INVOKE, name + turns, key_length=len(name), value_length=len(turns)
+                    )
+                    reply = raw.receive(ANSWER_SECONDS_MAX)
+                    assert reply is not None and reply[0].status == Status.OK
+                    done[slot] += 1
+                    assert reply[0].sequence == done[slot]
+            except BaseException as error:
+                failures.append(error)
+            finally:
+                raw.close()
 
         threads = [threading.Thread(target=load, args=(slot,)) for slot in range(len(tenants))]
         for thread in threads:
             thread.start()
         try:
-            wait_for(lambda: {tenant.home for tenant in admin.list_tenants()} == {0, 1}, seconds=60, what="a move")
+            wait_for(lambda: failures or {t.home for t in admin.list_tenants()} == {0, 1}, seconds=60, what="a move")
+            first = list(done)
+            wait_for(
+                lambda: failures or all(now >= then + 2 for now, then in zip(done, first, strict=True)),
+                seconds=30,
+                what="everybody's progress",
+            )
         finally:
             stop.set()
             for thread in threads:
                 thread.join()
+        assert not failures
         assert admin.stats()["control"]["balancer_moves"] >= 1
         assert "moved tenant" in server.log.read_text()
