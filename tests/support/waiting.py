@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+WAIT_SECONDS = 30.0  # only a failure takes so long; a machine that does much else may take some of it
 
 
-def wait_for(condition: Callable[[], T], seconds: float = 5.0, what: str = "the condition") -> T:
+def wait_for(condition: Callable[[], T], seconds: float = WAIT_SECONDS, what: str = "the condition") -> T:
     """The first true value of ``condition``; fails when there is none within ``seconds``."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

@@ -25,7 +25,7 @@ TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
 THREADS, EACH = 4, 40
 TIMEOUT_SECONDS = 20.0
 KILL_EVERY_SECONDS = 0.15
-HISTORIES = {"udp": 100, "xdp": 20}
+HISTORIES = {"udp": 40, "xdp": 20}
 CLIENTS, OPERATIONS = 4, 6
 SLOW = """
 from splinter.ext import Store, extension, u64

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -12,9 +13,9 @@ from tests.support.servers import RunningServer, running_server
 TENANTS = 1024
 
 
-@pytest.fixture
-def server(unique_name: str) -> Iterator[RunningServer]:
-    with running_server(unique_name, "xdp") as running:
+@pytest.fixture(scope="module")
+def server() -> Iterator[RunningServer]:
+    with running_server(f"t{os.getpid()}x11", "xdp") as running:
         yield running
 
 
@@ -24,7 +25,7 @@ def test_objects_are_invisible_to_all_other_tenants(server: RunningServer) -> No
     tenants = admin.create_tenants(TENANTS)
     assert len({tenant.tenant for tenant in tenants}) == TENANTS
     assert len({tenant.token for tenant in tenants}) == TENANTS
-    clients = [server.client(tenant, timeout=5.0) for tenant in tenants]
+    clients = [server.client(tenant, timeout=20.0) for tenant in tenants]
     for number, client in enumerate(clients):
         client.put(b"shared name", f"of {number}".encode())
         client.put(f"own {number}".encode(), b"mine", table=3)
@@ -69,7 +70,8 @@ def test_quota_holds_and_leaves_the_old_value(server: RunningServer) -> None:
 @pytest.mark.xdp
 def test_full_store_says_so_and_goes_on(server: RunningServer) -> None:
     admin = server.admin()
-    client = server.client(admin.create_tenant(), timeout=10.0)
+    tenant = admin.create_tenant()
+    client = server.client(tenant, timeout=10.0)
     client.put(b"kept", b"old value")
     value = b"v" * 60_000
     stored = 0
@@ -85,3 +87,4 @@ def test_full_store_says_so_and_goes_on(server: RunningServer) -> None:
     assert client.delete(b"large 7")
     client.put(b"large 7", value[::-1])
     assert client.get(b"large 7") == value[::-1]
+    admin.remove_tenant(tenant.tenant)
