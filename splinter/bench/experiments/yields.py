@@ -1,28 +1,38 @@
 """Small requests beside long ones, on one worker: without yields, with the author's, with the compiler's.
 
-85 % of the invokes read one object, 15 % read 128 of 1,000 bytes each, of 1,024 tenants. The load is open: Poisson arrivals
-whose latency counts from when they were due. The client spins on another CPU.
+85 % of the invokes read one object, 15 % read 128 of 3,456 bytes each, of 1,024 tenants. The load is open: Poisson arrivals
+whose latency counts from when they were due. The client spins on another CPU. Both servers, with and without the compiler's
+yields, are there all the time, and an AF_XDP echo besides: the rounds take turns between all of them, so that whatever
+disturbs the machine meets all. The one that is not asked sleeps.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import statistics
+from collections.abc import Generator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from splinter.bench.echo import EchoLimit
 from splinter.bench.experiments.experiment import Document, Effort, Progress
 from splinter.bench.experiments.population import Population, populate, served
 from splinter.bench.experiments.simulation import Policy
 from splinter.bench.experiments.sweep import Kind, Traffic, sweep
+from splinter.bench.histogram import Histogram
 from splinter.bench.process import pinned
+from splinter.bench.result import Result
 from splinter.bench.session import Session
 from splinter.bench.sources import source
 from splinter.bench.workload import Workload
 from splinter.errors import SplinterError
-from splinter.limits import RX_BATCH
+from splinter.limits import FRAGMENT_BYTES, RX_BATCH
+from splinter.net.lab import Lab
 
 NONE, AUTHOR, COMPILER = "no yields", "the author's yields", "the compiler's yields"
 MODES = (NONE, AUTHOR, COMPILER)
+ECHO = "AF_XDP echo"  # what the machine and the network do to a tail without any server
 SMALL, LONG = "small", "long"
 _SHARES = (0.85, 0.15)
 _OBJECTS_READ = 128
@@ -34,22 +44,41 @@ _DEPTH = 64  # of the closed loop that finds the saturation
 
 @dataclass(frozen=True)
 class Settings:
-    """Loads are shares of the saturation that is measured first, with the compiler's yields."""
+    """Loads are shares of the saturation that is measured first, of the server without yields."""
 
     tenants: int = 1024
-    objects: int = 256  # of each tenant
-    value_bytes: int = 1000
+    objects: int = 144  # of each tenant
+    value_bytes: int = 3 * FRAGMENT_BYTES  # a long request takes longer than the machine's own interruptions
+    memory: str = "768MiB"  # of each server
     loads: tuple[float, ...] = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8)
     seconds: float = 0.06  # of each round: most find the machine undisturbed, and the median of their p99 is what counts
-    rounds: int = 25
-    saturation_seconds: float = 0.5
+    rounds: int = 21
+    saturation_seconds: float = 0.2
+    saturation_rounds: int = 5
     simulated_cores: tuple[int, ...] = (8, 64)
     simulated_requests: int = 200_000
 
 
 QUICK = Settings(
-    tenants=8, objects=160, loads=(0.3, 0.7), seconds=0.2, rounds=1, saturation_seconds=0.1, simulated_requests=5_000
+    tenants=8,
+    loads=(0.3, 0.7),
+    memory="64MiB",
+    seconds=0.2,
+    rounds=1,
+    saturation_seconds=0.1,
+    saturation_rounds=1,
+    simulated_requests=5_000,
 )
+
+
+@dataclass(frozen=True)
+class _Mode:
+    """A server that the load goes to, and what is asked for."""
+
+    session: Session
+    mixed: Workload
+    small: Workload
+    long: Workload
 
 
 def measure(effort: Effort, progress: Progress) -> Document:
@@ -57,30 +86,21 @@ def measure(effort: Effort, progress: Progress) -> Document:
     settings = QUICK if effort.is_quick else Settings()
     core = max(os.sched_getaffinity(0))
     runs: list[dict[str, Any]] = []
-    saturation = 0.0
-    service: dict[str, float] = {}
-    for preempt in (True, False):  # the first tells the saturation
-        progress(f"{settings.tenants:,} tenants, {'with' if preempt else 'without'} the compiler's yields")
-        with served([core], settings={"preempt": preempt}) as session:
-            population = _populate(session, settings)
-            small = population.invoke("read_one", checked=True, label=SMALL)
-            long = {
-                mode: population.invoke("read_many_yielding" if mode == AUTHOR else "read_many", label=LONG) for mode in MODES
-            }
-            if preempt:
-                service = _service(session, population, small, long[COMPILER], settings)
-                mixed = population.workload((small, long[COMPILER]), _SHARES, spare_keys=_OBJECTS_READ)
-                saturation = _rate(session, mixed, settings)
-            for mode in (COMPILER,) if preempt else (NONE, AUTHOR):
-                workload = population.workload((small, long[mode]), _SHARES, spare_keys=_OBJECTS_READ)
-                before = _yields(session)
-                for number in range(settings.rounds):
-                    for load in settings.loads:
-                        progress(f"{mode}: {load:.0%} of {saturation:,.0f} a second")
-                        runs += _open_loop(session, workload, mode, number, load, load * saturation, settings)
-                if preempt:
-                    service["slices"] = _slices(before, _yields(session))
-    service["saturation"] = saturation
+    with contextlib.ExitStack() as stack:
+        modes = _modes(stack, settings, core, progress)
+        echo = stack.enter_context(_echo(modes[COMPILER].session))
+        progress("finding the saturation")
+        service = _service(modes, settings)
+        before = _yields(modes[COMPILER].session)
+        for number in range(settings.rounds):
+            for load in settings.loads:
+                rate = load * service["saturation"]
+                progress(f"round {number + 1} of {settings.rounds}: {load:.0%} of {service['saturation']:,.0f} a second")
+                for mode, asked in modes.items():
+                    runs += _open_loop(asked, mode, number, load, rate, settings)
+                found = echo.measure(None, settings.seconds, rate=rate, warmup_seconds=_WARMUP_SECONDS)
+                runs.append(_row(found, found.histogram, mode=ECHO, kind=SMALL, number=number, load=load, rate=rate))
+        service["slices"] = _slices(before, _yields(modes[COMPILER].session))
     return {
         "settings": asdict(settings) | {"server_core": core},
         "service": service,
@@ -89,23 +109,69 @@ def measure(effort: Effort, progress: Progress) -> Document:
     }
 
 
+def _modes(stack: contextlib.ExitStack, settings: Settings, core: int, progress: Progress) -> dict[str, _Mode]:
+    """The two servers, one with the compiler's yields, and what each mode asks of which."""
+    populations: dict[bool, tuple[Session, Population]] = {}
+    for preempt in (True, False):
+        progress(f"{settings.tenants:,} tenants, {'with' if preempt else 'without'} the compiler's yields")
+        session = stack.enter_context(served([core], settings={"preempt": preempt}, memory=settings.memory))
+        populations[preempt] = session, _populate(session, settings)
+    found = {}
+    for mode in MODES:
+        session, population = populations[mode == COMPILER]
+        small = population.invoke("read_one", checked=True, label=SMALL)
+        long = population.invoke("read_many_yielding" if mode == AUTHOR else "read_many", label=LONG)
+        found[mode] = _Mode(
+            session,
+            population.workload((small, long), _SHARES, spare_keys=_OBJECTS_READ),
+            population.workload((small,), (1.0,), spare_keys=_OBJECTS_READ),
+            population.workload((long,), (1.0,), spare_keys=_OBJECTS_READ),
+        )
+    return found
+
+
+@contextlib.contextmanager
+def _echo(session: Session) -> Generator[EchoLimit]:
+    """An AF_XDP echo on the same CPUs, in a lab of its own."""
+    with (
+        Lab(f"bench-{os.getpid()}-echo", session.info.queues) as lab,
+        EchoLimit(
+            lab.server.namespace,
+            lab.client.namespace,
+            lab.server.address,
+            server_core=session.server_core,
+            client_core=session.client_core,
+        ) as limit,
+    ):
+        yield limit
+
+
 def _populate(session: Session, settings: Settings) -> Population:
     tenants = session.admin.create_tenants(settings.tenants, home=session.home)
     sources = [(source("read_one"), "read_one"), *((source("read_many"), n) for n in ("read_many", "read_many_yielding"))]
     return populate(session, tenants, sources, objects=settings.objects, value_bytes=settings.value_bytes)
 
 
-def _rate(session: Session, workload: Workload, settings: Settings) -> float:
-    return session.slice(workload, _DEPTH, settings.saturation_seconds).per_second
+def _service(modes: dict[str, _Mode], settings: Settings) -> dict[str, float]:
+    """Requests a second of the closed loop, and ns of the worker's core for each kind when there is nothing else.
 
-
-def _service(session: Session, population: Population, small: Any, long: Any, settings: Settings) -> dict[str, float]:
-    """ns of the worker's core for each kind: what it takes when there is nothing else, from the saturated rate."""
-    found = {}
-    for name, operation in ((SMALL, small), (LONG, long)):
-        workload = population.workload((operation,), (1.0,), spare_keys=_OBJECTS_READ)
-        found[f"{name}_ns"] = 1e9 / _rate(session, workload, settings)
-    return found
+    ``saturation`` is that of the server without yields, which takes the most; ``saturation_yields`` with the compiler's.
+    """
+    asked = {
+        "saturation": (modes[NONE], "mixed"),
+        "saturation_yields": (modes[COMPILER], "mixed"),
+        "small_ns": (modes[NONE], "small"),
+        "long_ns": (modes[NONE], "long"),
+        "long_author_ns": (modes[AUTHOR], "long"),
+        "long_compiler_ns": (modes[COMPILER], "long"),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in asked}
+    for _ in range(settings.saturation_rounds):
+        for name, (mode, workload) in asked.items():
+            result = mode.session.slice(getattr(mode, workload), _DEPTH, settings.saturation_seconds)
+            rates[name].append(result.per_second)
+    medians = {name: statistics.median(found) for name, found in rates.items()}
+    return {name: 1e9 / rate if name.endswith("_ns") else rate for name, rate in medians.items()}
 
 
 def _yields(session: Session) -> tuple[int, int]:
@@ -120,41 +186,48 @@ def _slices(before: tuple[int, int], after: tuple[int, int]) -> float:
     return 1 + yields / max(1, invokes) / _SHARES[1]
 
 
-def _open_loop(
-    session: Session, workload: Workload, mode: str, number: int, load: float, rate: float, settings: Settings
-) -> list[dict[str, Any]]:
-    with pinned(session.client_core):
-        result = session.load.run(workload, rate=rate, seconds=settings.seconds, warmup_seconds=_WARMUP_SECONDS)
+def _open_loop(asked: _Mode, mode: str, number: int, load: float, rate: float, settings: Settings) -> list[dict[str, Any]]:
+    with pinned(asked.session.client_core):
+        result = asked.session.load.run(asked.mixed, rate=rate, seconds=settings.seconds, warmup_seconds=_WARMUP_SECONDS)
     if result.corrupt or set(result.errors) - _REFUSED:
         raise SplinterError(f"{mode}: {result.corrupt} replies were wrong, errors were {result.errors}")
     return [
-        {
-            "mode": mode,
-            "round": number,
-            "load": load,
-            "offered": round(rate),
-            "per_second": round(result.per_second),
-            "kind": kind,
-            "count": histogram.count,
-            "lost": result.lost,
-            "refused": sum(result.errors.values()),
-            "p50_ns": histogram.percentile(50),
-            "p99_ns": histogram.percentile(99),
-        }
+        _row(result, histogram, mode=mode, kind=kind, number=number, load=load, rate=rate)
         for kind, histogram in result.operations.items()
     ]
+
+
+def _row(
+    result: Result, histogram: Histogram, *, mode: str, kind: str, number: int, load: float, rate: float
+) -> dict[str, Any]:
+    return {
+        "mode": mode,
+        "round": number,
+        "load": load,
+        "offered": round(rate),
+        "per_second": round(result.per_second),
+        "kind": kind,
+        "count": histogram.count,
+        "lost": result.lost,
+        "refused": sum(result.errors.values()),
+        "p50_ns": histogram.percentile(50),
+        "p99_ns": histogram.percentile(99),
+    }
 
 
 def policies(service: dict[str, float], cores: int) -> dict[str, tuple[Policy, Traffic]]:
     """The simulated modes, with the measured times."""
     kinds = (Kind(SMALL, _SHARES[0], service["small_ns"]), Kind(LONG, _SHARES[1], service["long_ns"]))
     traffic = Traffic(kinds)
-    plain = Policy(cores, batch=RX_BATCH)
-    return {
-        NONE: (plain, traffic),
-        AUTHOR: (plain._replace(slice_ns=service["long_ns"] / _AUTHORS_SLICES), traffic),
-        COMPILER: (plain._replace(slice_ns=service["long_ns"] / max(1.0, service["slices"])), traffic),
-    }
+    found = {NONE: (Policy(cores, batch=RX_BATCH), traffic)}
+    for mode, long_ns, slices in (
+        (AUTHOR, service["long_author_ns"], _AUTHORS_SLICES),
+        (COMPILER, service["long_compiler_ns"], max(2.0, service["slices"])),
+    ):
+        resume_ns = max(0.0, long_ns - service["long_ns"]) / (slices - 1)
+        policy = Policy(cores, batch=RX_BATCH, slice_ns=service["long_ns"] / slices, resume_ns=resume_ns)
+        found[mode] = (policy, traffic)
+    return found
 
 
 def _simulated(service: dict[str, float], settings: Settings) -> list[dict[str, Any]]:

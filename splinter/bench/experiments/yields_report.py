@@ -9,7 +9,7 @@ from rich.table import Table
 
 from splinter.bench.experiments.experiment import Document, Experiment, distinct, rows
 from splinter.bench.experiments.picture import line
-from splinter.bench.experiments.yields import COMPILER, LONG, MODES, NONE, SMALL, measure
+from splinter.bench.experiments.yields import COMPILER, ECHO, LONG, MODES, NONE, SMALL, measure
 from splinter.bench.figure import Figure, medians
 
 _LOAD = 0.7  # where the paper shows it, and the bound is set
@@ -27,12 +27,14 @@ def table(document: Document) -> Table:
     for mode in MODES:
         for percentile in ("p50", "p99"):
             made.add_column(f"{mode}, {percentile}", justify="right")
+    made.add_column(f"{ECHO}, p99", justify="right")
     for load in distinct(document["runs"], "load"):
         for kind in (SMALL, LONG):
             cells = []
             for mode in MODES:
                 found = rows(document, mode=mode, load=load, kind=kind)
                 cells += [f"{value(found, f'{p}_ns') / _US:,.1f}" for p in ("p50", "p99")]
+            cells.append(f"{value(rows(document, mode=ECHO, load=load), 'p99_ns') / _US:,.1f}" if kind == SMALL else "")
             offered = value(rows(document, load=load, kind=kind), "offered")
             made.add_row(f"{load:.0%}", f"{offered:,.0f}", kind, *cells)
     return made
@@ -52,13 +54,15 @@ def draw(document: Document, figure: Any) -> None:
             simulated = rows(document, "simulated", cores=count, mode=mode, kind=SMALL)
             x, y = [row["load"] for row in simulated], [(row["p99_ns"] + path) / _US for row in simulated]
             line(axes, number, x, y, f"{mode}, p99, simulated", simulated=True)
+    found = [value(rows(document, mode=ECHO, load=load), "p99_ns") / _US for load in loads]
+    line(places[0], len(MODES), loads, found, f"{ECHO}, p99")
     places[0].set_title("measured, one worker (dashed: simulated)")
     for axes, count in zip(places[1:], cores, strict=True):
         axes.set_title(f"simulated, {count} cores, at the server")
     for axes in places:
         axes.set(yscale="log", xlabel="load, share of saturation", ylabel="small requests, µs")
         axes.grid(alpha=0.3)
-        axes.legend(fontsize="x-small")
+    figure.legend(*places[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
 
 
 def _path_ns(document: Document) -> float:
@@ -80,12 +84,23 @@ def figures(document: Document) -> list[Figure]:
 
 
 def notes(document: Document) -> list[str]:
-    """What the simulation was fed with."""
+    """Saturation and service times, which the simulation was fed with, and what was refused."""
     service = document["service"]
-    return [
-        f"saturation: {service['saturation']:,.0f} a second; alone, a small request takes {service['small_ns'] / _US:.2f} µs"
-        f" of the worker's core and a long one {service['long_ns'] / _US:.1f} µs, in {service['slices']:.1f} slices"
+    found = [
+        f"saturation, which the loads are shares of: {service['saturation']:,.0f} a second without yields; with the compiler's"
+        f" {service['saturation_yields']:,.0f}",
+        f"alone, a small request takes {service['small_ns'] / _US:.2f} µs of the worker's core, a long one"
+        f" {service['long_ns'] / _US:.0f} µs without yields, {service['long_author_ns'] / _US:.0f} with the author's,"
+        f" {service['long_compiler_ns'] / _US:.0f} with the compiler's, in {service['slices']:.0f} slices",
     ]
+    for load in distinct(document["runs"], "load"):
+        for mode in MODES:
+            asked = rows(document, mode=mode, load=load)
+            refused = sum(row["refused"] for row in asked if row["kind"] == SMALL)  # the same number stands in both rows
+            if refused:
+                share = refused / (refused + sum(row["count"] for row in asked))
+                found.append(f"{mode} at {load:.0%}: {share:.2%} of the requests were refused with BUSY")
+    return found
 
 
 EXPERIMENT = Experiment("yields", measure, table, draw, figures, notes=notes)

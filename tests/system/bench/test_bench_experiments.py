@@ -25,7 +25,7 @@ def _run(name: str, *arguments: str) -> dict[str, Any]:
     out, err = process.communicate(timeout=LIMIT_SECONDS)
     assert process.returncode == 0, err
     assert not [name for name in netns.names() if name.split("-")[1:2] == [str(process.pid)]]
-    assert not instances.run_dir(f"bench-{process.pid}").exists()
+    assert not list(instances.run_dir("bench").parent.glob(f"bench-{process.pid}*"))
     document = json.loads(out)
     assert document["experiment"] == name
     assert document["is_quick"]
@@ -39,9 +39,11 @@ def test_yields(tmp_path: Path) -> None:
     document = _run("yields", "--picture", str(tmp_path / "yields.svg"))
     settings = yields.QUICK
     wanted = {(mode, load, kind) for mode in yields.MODES for load in settings.loads for kind in ("small", "long")}
+    wanted |= {(yields.ECHO, load, "small") for load in settings.loads}
     assert {(run["mode"], run["load"], run["kind"]) for run in document["runs"]} == wanted
     assert all(run["count"] > 0 and 0 < run["p50_ns"] <= run["p99_ns"] for run in document["runs"])
     assert document["service"]["long_ns"] > document["service"]["small_ns"] > 0
+    assert document["service"]["saturation"] > 0 < document["service"]["saturation_yields"]
     assert {row["cores"] for row in document["simulated"]} == {1, 8, 64}
     assert "<svg" in (tmp_path / "yields.svg").read_text()
 

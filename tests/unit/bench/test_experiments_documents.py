@@ -22,11 +22,13 @@ MACHINE = {"processor": "a processor", "cpus": 2, "kernel": "6.18"}
 def _yields(without_ns: int, compiled_ns: int) -> dict[str, Any]:
     p99 = {"no yields": without_ns, "the author's yields": 3000, "the compiler's yields": compiled_ns}
     runs = [
-        {"mode": mode, "load": 0.7, "kind": kind, "offered": 1000, "p50_ns": 1000, "p99_ns": ns}
+        {"mode": mode, "load": 0.7, "kind": kind, "offered": 1000, "count": 9, "refused": 0, "p50_ns": 1000, "p99_ns": ns}
         for mode, ns in p99.items()
         for kind in ("small", "long")
     ]
-    service = {"saturation": 1000.0, "small_ns": 1000.0, "long_ns": 20000.0, "slices": 4.0}
+    runs.append({"mode": "AF_XDP echo", "load": 0.7, "kind": "small", "offered": 1000, "p50_ns": 500, "p99_ns": 700})
+    service = {"saturation": 1000.0, "saturation_yields": 900.0, "small_ns": 1000.0, "slices": 4.0}
+    service |= {"long_ns": 20000.0, "long_author_ns": 21000.0, "long_compiler_ns": 22000.0}
     return {
         "experiment": "yields", "command": "splinter bench yields", "machine": MACHINE, "runs": runs, "service": service,
         "simulated": [],
