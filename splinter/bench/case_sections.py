@@ -69,7 +69,7 @@ class CaseSection:
                     failures.append(f"{label}: {error}")
         if not found:
             raise SplinterError("; ".join(failures))
-        failures += [f"{row['label']}: {row['failed']} requests failed" for row in found if row["failed"]]
+        failures += [f"{row['label']}: {bad:,} requests failed" for row in found if (bad := _unexpected(row))]
         return {"cases": found, "failures": failures}
 
     def show(self, document: Document) -> list[Block]:
@@ -83,6 +83,11 @@ class CaseSection:
             Code("\n".join(row["command"] for row in cases)),
         ]
         return [block for block in blocks if not isinstance(block, Table) or block.rows]
+
+
+def _unexpected(row: Document) -> int:
+    """Requests that failed; in an open loop, whose rate may be more than the server takes, what is lost is a result."""
+    return int(row["failed"]) - (int(row["lost"]) if row["settings"].get("rate") else 0)
 
 
 def _say(progress: Progress, label: str, text: str) -> None:
@@ -117,6 +122,8 @@ def _summary(report: RunReport) -> Document:
         "runs": len(report.runs),
         "limits": limits_found,
         "operations": last["operations"],
+        "requests": sum(run.requests for run in report.runs),
+        "lost": sum(run.lost for run in report.runs),
         "unsent": sum(run.unsent for run in report.runs),
         "conflicts": sum(run.conflicts for run in report.runs),
         "series": last.get("series"),
@@ -143,6 +150,8 @@ def _table(rows: Sequence[Document]) -> Table:
     echoes = [name for name in _ECHOES if any(name in row["of_limits"] for row in rows)]
     header += [text for name in echoes for text in (f"p50 / {name}", f"rate / {name}")]
     header += ["worker ns", "client ns"]
+    has_lost = any(row["lost"] for row in rows)
+    header += ["lost"] if has_lost else []
     lines = []
     for row in rows:
         rate, latency = row["per_second"], row["latency_ns"]
@@ -154,6 +163,7 @@ def _table(rows: Sequence[Document]) -> Table:
         cpu = row["cpu_ns_per_request"]
         workers = [spent for name, spent in cpu.items() if name.startswith(_WORKER)]
         cells += [f"{sum(workers):,.0f}" if workers else "", f"{cpu['client']:,.0f}"]
+        cells += [f"{row['lost'] / max(1, row['requests']):.1%}"] if has_lost else []
         lines.append(cells)
     return Table(header, lines)
 
