@@ -5,7 +5,7 @@ smallest to largest run do not touch, and the medians differ by more than a thre
 its range is taken to be ALONE of it to both sides.
 
 Where a document has an echo beside a value, the ratio to it is compared in place of the value: a machine that is slower today
-is so for both. Absolute values are compared where there is none.
+is so for both. Absolute values are compared where there is none. Echoes and rivals themselves are not compared: they are not ours.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from splinter.bench.benefit_cases import GETS, INVOKE
 from splinter.bench.goals import GOALS
+from splinter.bench.report import ECHO, counterpart
 from splinter.bench.runs import AF_XDP_ECHO
 
 THRESHOLD_DEFAULT = 0.05
 ALONE = 0.25
 _ECHO_RATIOS = {"latency_over_echo": True, "throughput_of_echo": False}  # and whether less is better
 _LATENCIES = ("p50", "p99")
+_OURS = (GETS, INVOKE)
 _FIGURES = ("figures", "goals")
 _SHAPE = ("depth", "rate", "tenants", "value_bytes")  # settings that tell documents of one workload apart
 _LOWER_IS_BETTER = {goal.figure: goal.is_most for goal in GOALS}
@@ -76,6 +79,8 @@ def values(document: dict[str, Any]) -> Iterator[tuple[str, Value]]:
     yield from _suite(document)
     yield from _figures(document)
     for row in document.get("benefit", []):
+        if row["way"] not in _OURS:
+            continue
         name = f"{row['case']}, {row['x']}, {row['way']}"
         yield f"{name}, time", _value(row["time_ns"], True)
         yield f"{name}, per second", _value(row["per_second"], False)
@@ -99,7 +104,8 @@ def _suite(document: dict[str, Any]) -> Iterator[tuple[str, Value]]:
             name = f"{ratio['name']}, depth {ratio['depth']}, {ratio['ratio'].replace('_', ' ')}"
             yield name, _value(ratio, _ECHO_RATIOS[ratio["ratio"]])
     for result in document.get("results", []):
-        if (result["name"], result["depth"]) not in relative:
+        is_ours = result["name"] != ECHO and counterpart(result["name"]) is None
+        if is_ours and (result["name"], result["depth"]) not in relative:
             name = f"{result['name']}, depth {result['depth']}"
             yield from _absolute(name, result["per_second"], result["latency_ns"])
 

@@ -73,8 +73,16 @@ def test_only_what_got_worse_beyond_noise_is_worse(old: dict[str, Any], new: dic
 
 
 def test_benefits_are_compared_way_by_way() -> None:
-    row = {"case": "tree", "x": 8, "way": "Redis gets", "time_ns": spread(5), "per_second": spread(6)}
-    assert [name for name, _ in values({"benefit": [row]})] == ["tree, 8, Redis gets, time", "tree, 8, Redis gets, per second"]
+    row = {"case": "tree", "x": 8, "time_ns": spread(5), "per_second": spread(6)}
+    rows = [{**row, "way": way} for way in ("Splinter gets", "Redis gets")]
+    names = ["tree, 8, Splinter gets, time", "tree, 8, Splinter gets, per second"]
+    assert [name for name, _ in values({"benefit": rows})] == names
+
+
+def test_echoes_and_rivals_are_not_compared() -> None:
+    (result,) = suite()["results"]
+    rows = [{**result, "name": name} for name in ("echo", "redis get, pipelined by 16", "memcached UDP set")]
+    assert not list(values({"results": rows}))
 
 
 def test_live_frames_and_single_runs_are_compared() -> None:
