@@ -5,7 +5,8 @@ smallest to largest run do not touch, and the medians differ by more than a thre
 its range is taken to be ALONE of it to both sides.
 
 Where a document has an echo beside a value, the ratio to it is compared in place of the value: a machine that is slower today
-is so for both. Absolute values are compared where there is none. Echoes and rivals themselves are not compared: they are not ours.
+is so for both. Absolute values are compared where there is none. Echoes and rivals themselves are not compared: they are not
+ours.
 """
 
 from __future__ import annotations
