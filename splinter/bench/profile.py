@@ -110,12 +110,12 @@ class Sampled:
     def kernel_share(self) -> float:
         """Percent of a round trip in the kernel; of the worker's time, where its rate is what limits.
 
-        At depth 1 both sides' system calls follow one another. What a call does after it has delivered the packet
-        overlaps with the other side's work and is counted all the same.
+        At depth 1 both sides' system calls follow one another, and the worker, who never rests, was sampled for a round
+        trip's time in all. What a call does after it has delivered the packet overlaps with the other side's work and is
+        counted all the same.
         """
-        if self.depth == 1:
-            return 100 * (self.worker_kernel + self.client_kernel) * self.per_second / SECOND_NS
-        return 100 * self.worker_kernel / (self.worker_kernel + self.worker_user)
+        both = self.worker_kernel + (self.client_kernel if self.depth == 1 else 0.0)
+        return 100 * both / (self.worker_kernel + self.worker_user)
 
     def functions(self) -> dict[str, float]:
         """Time in each function itself, the kernel's marked."""

@@ -18,7 +18,7 @@ from splinter.errors import SplinterError
 if TYPE_CHECKING:  # both load the worker
     from splinter.bench.profile import Profile, Sampled
 
-_WIDTH_MIN = 160  # where output is no terminal
+_WIDTH_MIN = 240  # where output is no terminal
 _FUNCTIONS_DEFAULT = 20
 _TITLE = "ns of the worker's time for each request"
 

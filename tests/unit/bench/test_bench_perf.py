@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from splinter.bench import flame, perf
+from splinter.bench.profile import Sampled
 from splinter.errors import SplinterError
 from splinter.native import perf_map
 from splinter.native.perf_map import PerfMap
@@ -85,6 +86,13 @@ def test_a_flame_graph_has_a_rectangle_for_each_function_as_wide_as_its_time(tmp
     }
     assert widths["a<b: 40 ns"] == widths["d: 40 ns"]
     assert widths["c: 30 ns"] == pytest.approx(0.75 * widths["a<b: 40 ns"])
+
+
+def test_the_kernel_s_share_of_a_round_trip_is_that_of_both_sides() -> None:
+    worker = {("kernel", "a", "b"): 30.0, ("user", "c"): 70.0}
+    assert Sampled("get", 1, 1000.0, worker, 20.0).kernel_share == pytest.approx(50)
+    assert Sampled("get", 64, 1000.0, worker, 20.0).kernel_share == pytest.approx(30)
+    assert Sampled("get", 1, 1000.0, worker, 20.0).functions() == {"b (kernel)": 30.0, "c": 70.0}
 
 
 def test_nothing_makes_no_flame_graph(tmp_path: Path) -> None:
