@@ -19,6 +19,7 @@ from splinter.wire import OBJECT_ABSENT
 TABLE, COUNTERS = 1, 2
 _KEYS, _COUNTS = 200, 8
 _YIELDS_MAX = 40
+_TIMES = (1, 1, 1, 2000)  # that one invoke counts up: many, so that workers are killed in the midst of writes, too
 _BATCH_MAX = 32
 _VALUE_BYTES_MAX = 2000  # some values are of two fragments
 
@@ -26,14 +27,14 @@ COUNT_UP = f"""
 from splinter.ext import Store, buffer, extension, u64
 
 @extension
-def count_up(db: Store, key: u64, before: u64, after: u64) -> u64:
+def count_up(db: Store, key: u64, times: u64, before: u64, after: u64) -> u64:
     for _ in range(before):
         yield
     value = buffer(8)
     value.append_u64(0)
     count = u64(0)
-    written = False
-    while not written:
+    counted = u64(0)
+    while counted < times:
         version = db.version({COUNTERS}, key)
         count = u64(0)
         if version != 0:
@@ -42,7 +43,8 @@ def count_up(db: Store, key: u64, before: u64, after: u64) -> u64:
                 continue
             count = node.u64(0)
         value.set_u64(0, count + 1)
-        written = db.put_if({COUNTERS}, key, value, version)
+        if db.put_if({COUNTERS}, key, value, version):
+            counted += 1
     for _ in range(after):
         yield
     return count + 1
@@ -186,23 +188,27 @@ class StormClient:
 
     def _count_up(self) -> None:
         key = self._dice.choice(list(self._counts))
+        times = self._dice.choice(_TIMES)
         yields = [self._dice.randrange(_YIELDS_MAX) for _ in range(2)]
-        self._counts[key] += 1
+        before = self._counts[key]
         try:
-            count = self._client.invoke("count_up", key, *yields)
-        except TaskAbortedError:  # after its one write
+            count = self._client.invoke("count_up", key, times, *yields)
+        except TaskAbortedError:  # after its first write: what it wrote stands
             self.tally.aborted += 1
-        except TaskKilledError:  # before it or after it, and for good
+            self._look_at_count(key, before + 1, before + times)
+        except TaskKilledError:  # at any time
             self.tally.killed += 1
-            found = self._stored_count(key)
-            if found not in (self._counts[key] - 1, self._counts[key]):
-                self.tally.lost.append(f"client {self._number}, counter {key}: {found}, not {self._counts[key]} or one less")
-            self._counts[key] = found
-            return
+            self._look_at_count(key, before, before + times)
         else:
+            self._counts[key] = before + times
             if count != self._counts[key]:
                 self.tally.wrong.append(f"client {self._number}, counter {key}: {count} in place of {self._counts[key]}")
-        self._wrote()
+            self._wrote()
+
+    def _look_at_count(self, key: int, least: int, most: int) -> None:
+        self._counts[key] = self._stored_count(key)
+        if not least <= self._counts[key] <= most:
+            self.tally.lost.append(f"client {self._number}, counter {key}: {self._counts[key]} in place of {least} to {most}")
 
     def _read_all(self) -> None:
         self._check_all([f"{self._number} {i}".encode() for i in range(_KEYS)])
