@@ -92,21 +92,19 @@ _WORD_BYTES = 8
 
 
 @njit(cache=True)
-def claim_begin(store: int, me: int, tenant: int, claim: int, creates: bool) -> int:
+def claim_begin(store: int, me: int, tenant: int, claim: int) -> int:
     """Look up what is recorded of the claim's request. The caller holds the tenant's lock, and executes the request under
     it if this returns OK.
 
     RECORDED: it was executed; the claim holds what came of it. STALE: its client no longer waits for it. BUSY: its number
     is beyond the client's window, or the tenant has too many clients. OUT_OF_MEMORY, QUOTA_EXCEEDED: no memory for the
-    record. Without ``creates`` a client without a record gets none, and OK.
+    record of a client that has none.
     """
     store64(claim + K_ENTRY, 0)
     if load64(claim + K_ACKNOWLEDGED) == 0:
         return _OK
     record = _find(store, tenant, claim + K_CLIENT)
     if record == 0:
-        if not creates:
-            return _OK
         status = _create(store, me, tenant, claim)
         if status != _OK:
             return status

@@ -172,7 +172,7 @@ def store_put(
     if status != _OK:
         return status
     if claim != 0:
-        status = claim_begin(store, me, tenant, claim, True)
+        status = claim_begin(store, me, tenant, claim)
         if status == _OK:
             filled, slot = slot, peek_slot(store, me, size_class)
             if slot > 0 and slot != filled:  # the client's record took it
@@ -217,8 +217,9 @@ def store_delete(
 ) -> int:  # fmt: skip
     """Remove the object of ``key``; ``expected_version`` 0: whichever it is; ``claim`` as in :func:`store_put`.
 
-    Returns a status: OK, NOT_FOUND, VERSION_CHANGED, UNKNOWN_TENANT, BAD_KEY, BUSY, with a claim also RECORDED and STALE;
-    other than OK, nothing has changed.
+    Returns a status: OK, NOT_FOUND, VERSION_CHANGED, UNKNOWN_TENANT, BAD_KEY, BUSY, with a claim also RECORDED, STALE and,
+    where there is no memory for the record of a client and no version is told, OUT_OF_MEMORY and QUOTA_EXCEEDED; other
+    than OK, nothing has changed.
     """
     if key_length < 1 or key_length > _KEY_BYTES_MAX:
         return _BAD_KEY
@@ -228,9 +229,9 @@ def store_delete(
     if status != _OK:
         return status
     if claim != 0:
-        status = claim_begin(store, me, tenant, claim, True)
-        if status in (_OUT_OF_MEMORY, _QUOTA_EXCEEDED):
-            status = _OK  # it makes room: rather without a record than not at all
+        status = claim_begin(store, me, tenant, claim)
+        if expected_version != 0 and status in (_OUT_OF_MEMORY, _QUOTA_EXCEEDED):
+            status = _OK  # it makes room, and needs no record: a version comes once, so its delete has its effect once
     if status == _OK:
         status = remove_key(store, me, tenant, table, key, key_length, hashed, expected_version, claim)
         claim_refusal(store, me, claim, status)

@@ -201,7 +201,7 @@ def stage_publish(store: int, p: int, entry: int, expected_version: int, claim: 
     status = lock_active(store, me, tenant)
     if status == _OK:
         if claim != 0:
-            status = claim_begin(store, me, tenant, claim, True)
+            status = claim_begin(store, me, tenant, claim)
         if status == _OK:
             status = publish(
                 store, me, tenant, table, slot + O_KEY, key_length, hashed, slot, class_at(store, unit), stage,
@@ -244,7 +244,7 @@ def _claim(store: int, p: int, tenant: int, claim: int, refusal: int) -> int:
     me = participant_at(store, p)
     status = lock_active(store, me, tenant)
     if status == _OK:
-        status = claim_begin(store, me, tenant, claim, True)
+        status = claim_begin(store, me, tenant, claim)
         if status == _OK:
             claim_refusal(store, me, claim, refusal)
         unlock(store, account_of(store, tenant) + A_LOCK)

@@ -95,6 +95,11 @@ def _note_duplicate(frame, status):
 
 
 @njit(cache=True)
+def _room_error(status):
+    return _ERROR_OUT_OF_MEMORY if status == _OUT_OF_MEMORY else _ERROR_QUOTA
+
+
+@njit(cache=True)
 def _put(context, frame, table, key, key_length, value, value_length, expected_version):
     """A status, or -ExtensionError."""
     if table < 0 or table >= limits.TABLES_MAX:
@@ -114,10 +119,8 @@ def _put(context, frame, table, key, key_length, value, value_length, expected_v
         value, value_length, expected_version, _claim(context, frame),
     )  # fmt: skip
     _note_duplicate(frame, status)
-    if status == _OUT_OF_MEMORY:
-        return -_ERROR_OUT_OF_MEMORY
-    if status == _QUOTA_EXCEEDED:
-        return -_ERROR_QUOTA
+    if status in (_OUT_OF_MEMORY, _QUOTA_EXCEEDED):
+        return -_room_error(status)
     return status if status in (_OK, _VERSION_CHANGED) else -_ERROR_BUSY
 
 
@@ -149,6 +152,8 @@ def helper_delete(context, frame, table, key, key_length):
         _claim(context, frame),
     )  # fmt: skip
     _note_duplicate(frame, status)
+    if status in (_OUT_OF_MEMORY, _QUOTA_EXCEEDED):
+        return -_room_error(status)
     if status == _OK:
         return 1
     return 0 if status == _NOT_FOUND else -_ERROR_BUSY

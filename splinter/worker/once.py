@@ -101,14 +101,17 @@ def forget_clients(w: int, tenants: int, now_ns: int) -> None:
 
 @njit(cache=True)
 def recall(w: int, header: int, refusal: int) -> int:
-    """Whether an invoke may begin: OK, or what to :func:`answer`. A ``refusal`` other than OK is recorded if so."""
+    """Whether an invoke may begin: OK, or what to :func:`answer`. A ``refusal`` other than OK is recorded if so.
+
+    Its client has a record from here on, so that what becomes of it can be recorded: no memory for one is a refusal.
+    """
     store, tenant = load64(w + W_STORE), load32(header + H_TENANT)
     me = participant_at(store, load32(w + W_INDEX))
     claim = claim_of(w, header)
     status = lock_active(store, me, tenant)
     if status != _OK:
         return status
-    status = claim_begin(store, me, tenant, claim, refusal != _OK)
+    status = claim_begin(store, me, tenant, claim)
     if status == _OK:
         claim_refusal(store, me, claim, refusal)
     unlock(store, account_of(store, tenant) + A_LOCK)
@@ -120,7 +123,7 @@ def refuse_once(w: int, header: int, status: int) -> int:
     """Refuse an invoke for good: a duplicate that comes later is refused as well, whatever has changed."""
     if load64(header + H_ACKNOWLEDGED) != 0:
         recorded = recall(w, header, status)
-        if recorded in (RECORDED, STALE):
+        if recorded != _OK:
             return answer(w, header, recorded)
     return refuse(w, header, status)
 
@@ -151,9 +154,10 @@ def settle_task(
     found = lock_active(store, me, tenant)
     if found != _OK:
         return _OK if has_written else found  # what it wrote is recorded, its reply is not
-    found = claim_begin(store, me, tenant, claim, True)
-    is_own = found == RECORDED and has_written and outcome_kind(load64(claim + K_WORD)) == _EFFECT
-    if is_own or found in (_OUT_OF_MEMORY, _QUOTA_EXCEEDED):  # without memory for a record it is not recorded
+    found = claim_begin(store, me, tenant, claim)
+    is_own = found == RECORDED and outcome_kind(load64(claim + K_WORD)) == _EFFECT
+    is_forgotten = found in (_OUT_OF_MEMORY, _QUOTA_EXCEEDED)  # the record was there when it wrote
+    if has_written and (is_own or is_forgotten):
         found = _OK
     if found == _OK:
         if kind == _BODY:

@@ -161,7 +161,7 @@ def _end_task(store: int, sequence: int, body: int, length: int) -> int:
     claim = claim_request(store, VICTIM, CLIENT, sequence, 1, 0)
     status = lock_active(store, me, TENANT)
     if status == OK:
-        status = claim_begin(store, me, TENANT, claim, True)
+        status = claim_begin(store, me, TENANT, claim)
         if status in (OK, RECORDED):
             claim_settle_body(store, me, TENANT, claim, OK, 0, body, length)
         unlock(store, account_of(store, TENANT) + A_LOCK)

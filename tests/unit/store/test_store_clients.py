@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from splinter import limits
-from splinter.errors import Status
+from splinter.errors import OutOfMemoryError, Status
 from splinter.store.operations import store_put
 from splinter.store.outcomes import EFFECT_WRITTEN, RECORDED, STALE, Outcome, is_alive
 from splinter.store.store import Store
@@ -172,10 +172,40 @@ def test_at_its_quota_a_tenant_can_delete(store: Store):
     for number in range(1, limits.CLIENTS_OVER_QUOTA_MAX + 1):
         assert Requester(store, number).put(1, b"new", b"1") == Status.QUOTA_EXCEEDED
     assert clients_of(store) == limits.CLIENTS_OVER_QUOTA_MAX
-    late = Requester(store, 1 << 40)
-    assert late.put(1, b"k", b"1") == Status.QUOTA_EXCEEDED
-    assert late.delete(2, b"k") == OK
+    assert Requester(store, 1).delete(2, b"k") == OK
     assert clients_of(store) == limits.CLIENTS_OVER_QUOTA_MAX
+
+
+def delete_without_a_record(store: Store, refusal: Status) -> None:
+    """A client that cannot get a record is refused what a repetition could do twice, and not what it cannot."""
+    first = store.lookup(TENANT, 0, b"k").version
+    late = Requester(store, 1 << 40)
+    assert late.put(1, b"k", b"1") == refusal
+    assert late.delete(2, b"k") == refusal
+    assert store.lookup(TENANT, 0, b"k").version == first
+    assert late.delete(3, b"k", version=first) == OK
+    assert store.get(TENANT, 0, b"k") is None
+
+
+def test_a_delete_that_cannot_be_recorded_is_refused_but_by_version(store: Store):
+    store.put(TENANT, 0, b"k", bytes(100))
+    store.open_tenant(TENANT, quota_bytes=1024)
+    for number in range(1, limits.CLIENTS_OVER_QUOTA_MAX + 1):
+        assert Requester(store, number).delete(1, b"none") == NOT_FOUND
+    delete_without_a_record(store, Status.QUOTA_EXCEEDED)
+    store.open_tenant(TENANT)
+    store.put(TENANT, 0, b"k", bytes(100))
+    store.open_tenant(TENANT, quota_bytes=1024)
+    late = Requester(store, 1 << 40)
+    assert late.delete(3, b"k", version=store.lookup(TENANT, 0, b"k").version + 2) == Status.VERSION_CHANGED
+
+
+def test_in_a_full_store_likewise(store: Store):
+    store.put(TENANT, 0, b"k", b"1")
+    with pytest.raises(OutOfMemoryError):
+        for number in range(limits.STORE_BYTES_MIN):
+            store.put(TENANT, 0, number.to_bytes(8, "little"), bytes(2000))
+    delete_without_a_record(store, Status.OUT_OF_MEMORY)
 
 
 def test_a_tenant_that_is_removed_takes_its_clients_along(store: Store, client: Requester):
