@@ -49,6 +49,9 @@ WATCHDOG = np.dtype(
         ("stopped", "<u8"),  # because they were stopped
         ("died", "<u8"),  # workers that died otherwise
         ("starved", "<u8"),  # times a worker did not get its core for longer than the limit
+        ("writes_recovered", "<u8"),  # dead workers that were in a step of the store: finished or undone
+        ("locks_broken", "<u8"),  # of the store and of rings, that dead workers held
+        ("tasks_running", "<u8"),  # dead workers that were resuming a task
         ("tasks_continued", "<u8"),  # tasks of dead workers: at a yield point, taken over
         ("tasks_restarted", "<u8"),  # begun anew
         ("tasks_aborted", "<u8"),  # answered with ABORTED

@@ -14,11 +14,12 @@ import selectors
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from splinter import limits
 from splinter.errors import ServerError
 from splinter.native.clock import read_ticks
+from splinter.server.burial import Legacy, settle
 from splinter.server.nursery import Nursery
 from splinter.server.processes import is_past_user_code
 from splinter.server.watchdog import Verdict, Watchdog
@@ -26,7 +27,6 @@ from splinter.store.journal import waits_for_other
 from splinter.store.store import Store
 from splinter.worker.layout import EXTENSION_COUNTERS_BYTES, STATE_STARTING, TASK
 from splinter.worker.memory import WorkerMemory
-from splinter.worker.settle import offender, settle_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ _LIFE_SECONDS_MIN = 0.01  # between two workers of a slot: one that dies at once
 _FAILURE_SECONDS, _FAILURES_MAX = 1.0, 5
 _DEATH_LOOKS, _DEATH_LOOK_SECONDS = 20, 0.0001  # a killed process is waited for so long before other things are done
 _DEAD_NICENESS = 10  # taking a process's memory apart gives way to its successor on the same core
+_LEGACY = tuple(each.name for each in fields(Legacy) if each.name != "blamed")  # counters of the watchdog's
 _UNSETTLED_SECONDS = 0.001  # between looks while a seat is empty
 
 
@@ -81,9 +82,7 @@ class Workers:
         """At the start: wait until every seat is taken."""
         # Whatever is compiled is loaded when it is called first: now, and not when a worker is to be replaced.
         for memory in self._memories:
-            self._store.recover(memory.index, tasks_go_on=True)
-            settle_tasks(memory.address, offender(memory.address, False))
-            self._recover_chunks(memory)
+            settle(self._store, memory, self._recover_chunks, is_stuck=False)
             waits_for_other(self._store.address, memory.index)
         while any(seat.pid == 0 for seat in self._seats):
             if not self._nursery.receive():
@@ -133,24 +132,20 @@ class Workers:
         with contextlib.suppress(OSError):
             os.sched_setscheduler(seat.pid, os.SCHED_OTHER, os.sched_param(0))
             os.setpriority(os.PRIO_PROCESS, seat.pid, _DEAD_NICENESS)
-        self._store.recover(seat.index, tasks_go_on=True)
-        blamed = int(offender(memory.address, verdict is Verdict.STUCK))
-        blame = self._blame(memory, blamed) if blamed else ""
-        settled = settle_tasks(memory.address, blamed)
-        if not any(settled):  # no task refers to anything: an empty seat must not hold up the re-use of memory
-            self._store.recover(seat.index)
-        chunks = self._recover_chunks(memory)
-        names = ("tasks_continued", "tasks_restarted", "tasks_aborted", "tasks_killed", "chunks_reclaimed", verdict.value)
-        for name, number in zip(names, (*settled, chunks, 1), strict=True):
-            self._watchdog.count(name, int(number))
+        left = settle(self._store, memory, self._recover_chunks, is_stuck=verdict is Verdict.STUCK)
+        blame = self._blame(memory, left.blamed) if left.blamed else ""
         seat.predecessor_heartbeat = self._watchdog.heartbeat(seat.index)
+        pid = seat.pid
+        seat.pid, seat.pidfd, seat.condemned = 0, -1, None
+        self._fill(seat)  # before what can wait
+        self._watchdog.count(verdict.value)
+        for name in _LEGACY:
+            self._watchdog.count(name, getattr(left, name))
         logger.warning(
             "worker %d (pid %d) %s%s%s; its tasks: %d go on, %d begin anew, %d aborted, %d killed; %d chunks taken back",
-            seat.index, seat.pid, "" if verdict is Verdict.DEAD else "was ", verdict.value, blame,
-            *settled, chunks,
+            seat.index, pid, "" if verdict is Verdict.DEAD else "was ", verdict.value, blame,
+            left.tasks_continued, left.tasks_restarted, left.tasks_aborted, left.tasks_killed, left.chunks_reclaimed,
         )  # fmt: skip
-        seat.pid, seat.pidfd, seat.condemned = 0, -1, None
-        self._fill(seat)
 
     def _blame(self, memory: WorkerMemory, address: int) -> str:
         """Count a kill against the extension of a task; returns words for the log."""

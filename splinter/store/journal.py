@@ -130,6 +130,17 @@ def waits_for_other(store: int, p: int) -> bool:
 
 
 @njit(cache=True)
+def locks_held(me: int) -> int:
+    """How many locks a dead participant holds."""
+    holder, held = load64(me + P_HOLDER), 0
+    for intent in (me + P_INTENT_INNER_LOCK, me + P_INTENT_TENANT_LOCK):
+        lock = load64(intent)
+        if lock != 0 and load64_acquire(lock) == holder:
+            held += 1
+    return held
+
+
+@njit(cache=True)
 def break_locks(me: int) -> None:
     """Release what a dead participant held."""
     holder = load64(me + P_HOLDER)

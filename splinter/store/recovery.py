@@ -6,8 +6,8 @@ from numba import njit
 
 from splinter.native.atomics import load64, store64_release
 from splinter.store.epochs import epoch_leave
-from splinter.store.journal import break_locks, participant_at, replay
-from splinter.store.layout import P_INCARNATION
+from splinter.store.journal import JOURNAL_CLEAR, break_locks, locks_held, participant_at, replay
+from splinter.store.layout import P_INCARNATION, P_INTENT_STATE
 
 
 @njit(cache=True)
@@ -21,6 +21,13 @@ def recover(store: int, p: int) -> None:
     me = participant_at(store, p)
     replay(store, me)
     break_locks(me)
+
+
+@njit(cache=True)
+def steps_open(store: int, p: int) -> tuple[int, int]:
+    """What :func:`recover` will find of participant ``p``: steps under way (1 or 0), and locks that it holds."""
+    me = participant_at(store, p)
+    return 1 if load64(me + P_INTENT_STATE) != JOURNAL_CLEAR else 0, locks_held(me)
 
 
 @njit(cache=True)

@@ -227,6 +227,17 @@ def _publish_replies(w: int, queue: int, xsk: int) -> None:
 
 
 @njit(cache=True)
+def ring_locks_held(w: int) -> int:
+    """How many locks of rings a dead worker holds."""
+    holder, held = load32(w + W_INDEX) + 1, 0
+    for queue in range(load32(w + W_QUEUES)):
+        held += load32(queue_lock(w, queue)) == holder
+    for ring in range(load32(w + W_QUEUES) * load32(w + W_CORES)):
+        held += load32(load64(w + W_RX_LOCKS) + ring * QUEUE_LOCK_BYTES) == holder
+    return held
+
+
+@njit(cache=True)
 def recover_chunks(w: int) -> int:
     """Sort out the chunks that a dead worker had, and break its locks. Returns how many went back to the kernel.
 

@@ -16,21 +16,21 @@ class WorkerPoint(IntEnum):
 
     EPOCH_NOTED = 32  # the turn's epoch is read, not yet published
     EPOCH_ENTERED = 33
-    RX_LOCKED = 34  # of the worker's own ring or a sibling's
-    RX_MARKED = 35  # one more descriptor is read and its chunk marked
-    RX_COUNTED = 36  # the batch is whole, its packets still in the ring
-    RX_RELEASED = 37  # the ring's index is moved, the lock still held
+    RX_LOCKED = 34  # XDP: of the worker's own ring or a sibling's
+    RX_MARKED = 35  # XDP: one more descriptor is read and its chunk marked
+    RX_COUNTED = 36  # the batch is whole; XDP: its packets are still in the ring
+    RX_RELEASED = 37  # XDP: the ring's index is moved, the lock still held
     STOLEN = 38  # a batch of a sibling's is taken
     REQUEST_BEGUN = 39
     REQUEST_SERVED = 40  # it has had its effect; no reply yet
-    REPLY_WRITTEN = 41  # in the TX ring, the chunk not yet marked
-    REPLY_MARKED = 42
-    REPLY_PUBLISHED = 43
-    QUEUE_LOCKED = 44  # to refill
-    COMPLETION_MARKED = 45  # one chunk more
-    COMPLETION_TAKEN = 46  # the completion ring may be overwritten, no chunk is marked FILL
-    FILL_MARKED = 47  # one chunk more
-    FILL_PUBLISHED = 48  # the lock still held
+    REPLY_WRITTEN = 41  # in the TX ring, the chunk not yet marked; UDP: in the send array
+    REPLY_MARKED = 42  # XDP
+    REPLY_PUBLISHED = 43  # UDP: sent, the send array not yet empty
+    QUEUE_LOCKED = 44  # XDP: to refill
+    COMPLETION_MARKED = 45  # XDP: one chunk more
+    COMPLETION_TAKEN = 46  # XDP: the completion ring may be overwritten, no chunk is marked FILL
+    FILL_MARKED = 47  # XDP: one chunk more
+    FILL_PUBLISHED = 48  # XDP: the lock still held
     TASK_TAKEN = 49  # off the free list, still FREE
     TASK_RUNNING = 50  # before a resume
     TASK_WAITS = 51  # queued for the first time
@@ -40,6 +40,9 @@ class WorkerPoint(IntEnum):
     TASKS_LISTED = 55  # by a successor
     REFUSAL_SENT = 56  # a successor answered one task that its predecessor's death ended
     BATCH_GOES_ON = 57  # a successor begins one more packet of the batch
+    DATAGRAMS_RECEIVED = 58  # UDP: they are in chunks, nothing says so yet
+    CHUNK_ASSIGNED = 59  # UDP: a receive slot has a free chunk, in place of one that a task keeps
+    CHUNK_FREED = 60  # UDP: a task's chunk is on the free list, the task not yet released
 
 
 @njit(cache=True)

@@ -67,6 +67,7 @@ class WorkerMemory:
         self.extension_counters = arena.array(EXTENSION_COUNTERS, limits.EXTENSIONS_MAX)
         self.tenant_counters = arena.array(TENANT_COUNTERS, limits.TENANTS_MAX)
         self.tasks = arena.array(TASK, tasks)
+        self._free_tasks = arena.array(_U32, tasks)
         self._frames = arena.array(np.dtype("u1"), limits.FRAME_BYTES * tasks).reshape(tasks, limits.FRAME_BYTES)
         settings = {
             "index": index, "store": store, "tenants": tenants, "rates": rates, "texts": texts, "context": context.ctypes.data,
@@ -78,7 +79,7 @@ class WorkerMemory:
             "extension_counters": self.extension_counters.ctypes.data,
             "tenant_counters": self.tenant_counters.ctypes.data,
             "shares": arena.take(TENANT_SHARE.itemsize * limits.TENANTS_MAX),
-            "tasks_per_tenant": tasks_per_tenant, "free_tasks": arena.take(_U32.itemsize * tasks),
+            "tasks_per_tenant": tasks_per_tenant, "free_tasks": self._free_tasks.ctypes.data,
             "scratch": arena.take(_SCRATCH_BYTES), "batch": arena.take(BATCH.itemsize * limits.RX_BATCH),
             "looks": arena.take(LOOK.itemsize * _LOOKS_MAX), "poll_fds": self._poll_fds.ctypes.data, "udp_fd": -1,
         }  # fmt: skip
@@ -90,6 +91,10 @@ class WorkerMemory:
                 area[name] = arena.take(size)
             self.block["udp_area"] = area.ctypes.data
             self.block["udp_chunks"] = chunks
+
+    def free_tasks(self) -> list[int]:
+        """The indices on the worker's free list; while it does not run."""
+        return self._free_tasks[: int(self.block["free_length"][0])].tolist()
 
     def running_tenant(self) -> int | None:
         """The tenant of the task that is being resumed."""

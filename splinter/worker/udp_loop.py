@@ -28,6 +28,7 @@ from splinter.store.slots import reclaim
 from splinter.wire import FLAG_REPLY, H_FLAGS, H_MAGIC, H_TENANT, H_TOKEN, MAGIC
 from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, end_resumes, idle_until_now
 from splinter.worker.fair import begin_slices, pick
+from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import (
     B_ADDRESS,
     B_HEADER,
@@ -155,6 +156,7 @@ def _take_over(w: int) -> None:
     """
     area = load64(w + W_UDP_AREA)
     take_over_tasks(w)
+    worker_point(w, WorkerPoint.TASKS_LISTED)
     idle_until_now(w)
     begin_turn(w)
     begin_serving(w)  # now, since what the predecessor had received may get this one stuck, too
@@ -168,8 +170,10 @@ def _take_over(w: int) -> None:
                 _add_reply(area, load32(task + T_ORIGIN), reply)
                 _send(w, area)
             end_task(w, task)
+            worker_point(w, WorkerPoint.REFUSAL_SENT)
     for slot in range(load32(w + W_BATCH_BEGUN), load32(w + W_BATCH_COUNT)):
         store32_release(w + W_BATCH_BEGUN, slot + 1)
+        worker_point(w, WorkerPoint.BATCH_GOES_ON)
         chunk = load32(load64(area + A_RECEIVE_CHUNKS) + slot * 4)
         header = load64(area + A_CHUNKS) + chunk * limits.CHUNK_BYTES
         length = load32(load64(area + A_RECEIVE) + slot * MMSGHDR_BYTES + M_LENGTH)
@@ -253,6 +257,7 @@ def _send(w: int, area: int) -> None:
         else:
             sent += 1
             count(w + N_TRANSMIT_FAILURES)
+        worker_point(w, WorkerPoint.REPLY_PUBLISHED)
     store64_release(area + A_REPLIES, 0)
 
 
@@ -264,10 +269,12 @@ def _serve_socket(w: int, fd: int, most: int) -> int:
     received = libc.recvmmsg(fd, load64(area + A_RECEIVE), most, libc.MSG_DONTWAIT, 0)
     if received <= 0:
         return 0
+    worker_point(w, WorkerPoint.DATAGRAMS_RECEIVED)
     if received == most < limits.RX_BATCH and _is_readable(fd, load64(w + W_SCRATCH)):
         wake_sibling(w)  # now: what is left waits for as long as a batch may take
     store32_release(w + W_BATCH_BEGUN, 0)
     store32_release(w + W_BATCH_COUNT, received)
+    worker_point(w, WorkerPoint.RX_COUNTED)
     store64(w + N_RECEIVED, load64(w + N_RECEIVED) + received)
     batch = load64(w + W_BATCH)
     for slot in range(received):
@@ -283,17 +290,21 @@ def _serve_socket(w: int, fd: int, most: int) -> int:
     tasks_before = begin_batch(w)
     for slot in range(received):
         store32_release(w + W_BATCH_BEGUN, slot + 1)
+        worker_point(w, WorkerPoint.REQUEST_BEGUN)
         entry = batch + slot * BATCH_BYTES
         chunk, length = load64(entry + B_ADDRESS), load64(entry + B_LENGTH)
         if length < 0:
             reply = DROP
         else:
             reply = handle(w, load64(entry + B_HEADER), length, chunk, 0, load64(entry + B_RECORD))
+        worker_point(w, WorkerPoint.REQUEST_SERVED)
         if reply == PENDING:
             _assign(area, slot)
+            worker_point(w, WorkerPoint.CHUNK_ASSIGNED)
             continue
         if reply > 0:
             _add_reply(area, chunk, reply)
+            worker_point(w, WorkerPoint.REPLY_WRITTEN)
         _arm(area, slot, chunk)
     _send(w, area)
     end_batch(w, received, tasks_before)
@@ -321,6 +332,7 @@ def _steal(w: int, now: int) -> int:
     if not has_waited(w, core, load64(sibling + N_LOOPS), now):
         return 0
     taken = _serve_socket(w, fd, min(batch_limit(w, core), limits.STEAL_PACKETS_MAX))
+    worker_point(w, WorkerPoint.STOLEN)
     store64(w + N_STOLEN, load64(w + N_STOLEN) + taken)
     return taken
 
@@ -355,6 +367,7 @@ def _run_tasks(w: int, packets_wait: bool, packets_cycles: int) -> int:
         free_length = load64(area + A_FREE_LENGTH)
         store32(load64(area + A_FREE) + free_length * 4, chunk)
         store64(area + A_FREE_LENGTH, free_length + 1)
+        worker_point(w, WorkerPoint.CHUNK_FREED)
         end_task(w, task)
     end_resumes(w)
     _send(w, area)

@@ -1,8 +1,9 @@
 """Kill a worker at every kill point of its loop and of the store; check what it and its successors leave. Prints a JSON report.
 
 A program of its own, because kill points are compiled in only where SPLINTER_KILL_POINTS=1 was set from the start. Workers
-are forked processes that run the production loop; this process is the kernel below their rings, the client, and the
-supervisor that recovers. Requests come to the worker's own ring and to that of a sibling which never runs, so that it steals.
+are forked processes that run the production loop; this process is the client, the kernel below their rings (with ``udp`` as
+argument: sockets on loopback), and the supervisor, which recovers by its own code. Requests come to the worker's own ring
+and to that of a sibling which never runs, so that it steals.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 
 from memory_device import MemoryDevice
+from socket_device import SocketDevice
 
 from splinter import limits
 from splinter.errors import Status
@@ -23,25 +26,26 @@ from splinter.ext.code import CodeRegion
 from splinter.ext.compile import compile_source
 from splinter.native.clock import cycles_per_millisecond
 from splinter.net.tenants import TENANT, TENANT_ACTIVE, tenants_bytes
+from splinter.server.burial import settle
 from splinter.store import kill_points
+from splinter.store.epochs import EPOCH_OFFLINE, OLDEST_NONE
 from splinter.store.kill_points import KillPoint
 from splinter.store.region import Region
 from splinter.store.store import Store
 from splinter.wire import Header, Opcode
-from splinter.worker.chunks import recover_chunks
 from splinter.worker.kill_points import WorkerPoint
 from splinter.worker.layout import STATE_STARTING, TASK_FREE
 from splinter.worker.memory import WorkerMemory, introduce
-from splinter.worker.settle import offender, settle_tasks
 from splinter.worker.texts import build_texts
-from splinter.worker.xdp_loop import serve_xdp
 
+Identity = tuple[int, int]  # of a request: sequence number, fragment
 Deaths = list[tuple[int, int]]  # points, each with the passes to survive: of the worker, of its successor, …
 VICTIM, SIBLING = 0, 1
 TENANT_ID, TABLE, CLIENT = 1, 1, 77
-COUNTER = (1).to_bytes(8, "little")
+COUNTER, HELD = (1).to_bytes(8, "little"), (2).to_bytes(8, "little")
+LARGE = bytes(range(256)) * 8  # of two fragments
 SKIPS = (0, 1, 4)
-FIRST_DEATHS = ((WorkerPoint.TASK_RUNNING, 3), (WorkerPoint.REQUEST_SERVED, 3))  # leave refused tasks; half a batch
+FIRST_DEATHS = ((WorkerPoint.TASK_RUNNING, 5), (WorkerPoint.REQUEST_SERVED, 3))  # leave refused tasks; half a batch
 ROUND_SECONDS_MAX = 20
 ENDED = (Status.ABORTED, Status.KILLED)  # what a task may end with when workers died
 IMPORTS = "from splinter.ext import Store, extension, u64\n"
@@ -52,12 +56,17 @@ BUMP = IMPORTS + (
     "@extension\ndef bump(db: Store, turns: u64) -> u64:\n    found = db.get(1, 1)\n    if found is None:\n        return 0\n"
     "    value = found.u64(0) + 1\n    db.put(1, 1, value)\n    for i in range(turns):\n        yield\n    return value\n"
 )
+HOLD = IMPORTS + (
+    "@extension\ndef hold(db: Store, turns: u64) -> u64:\n    found = db.get(1, 2)\n    if found is None:\n        return 0\n"
+    "    before = found.u64(0)\n    for i in range(turns):\n        yield\n    return 1 if found.u64(0) == before else 2\n"
+)
+UNTOUCHED = (1).to_bytes(8, "little")  # what hold returns when nobody wrote over the object that it had got
 
 
 class Machine:
     """A store, two workers' memory and a device; nothing runs yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, udp: bool) -> None:
         tenants = Region.create("tenants", tenants_bytes())
         tenants.array(TENANT, limits.TENANTS_MAX)["flags"][TENANT_ID] = TENANT_ACTIVE
         self.store = Store.create(limits.STORE_BYTES_MIN, tenants_region=tenants, participants=2)
@@ -68,18 +77,20 @@ class Machine:
                 index, store=self.store.address, tenants=tenants.address, rates=0, texts=self.texts.ctypes.data, tasks=16,
                 tasks_per_tenant=16, task_budget=limits.TASK_BUDGET, task_yields_max=1000, task_milliseconds_max=10_000,
                 cycles_per_millisecond=cycles_per_millisecond(), quarantine_after=limits.QUARANTINE_AFTER, idle_spin_ns=0,
-                udp=False,
+                udp=udp,
             )
             for index in (VICTIM, SIBLING)
         ]  # fmt: skip
         introduce(self.workers, stealing=True)
-        self.device = MemoryDevice(self.workers)
-        for number, source in enumerate((COUNTING, BUMP)):
+        self.device = SocketDevice(self.workers, VICTIM) if udp else MemoryDevice(self.workers)
+        self.serve = entry(udp=udp)
+        for number, source in enumerate((COUNTING, BUMP, HOLD)):
             compiled = compile_source(source)
             address, at = self.code.write(compiled.code)
             value = record.build(compiled, address, at, 1, number)
             self.store.put(TENANT_ID, limits.TABLE_EXTENSIONS, compiled.name.encode(), value)
         self.store.put(TENANT_ID, TABLE, COUNTER, bytes(8))
+        self.store.put(TENANT_ID, TABLE, HELD, bytes(40))
         self.sequence = 0
 
     def counter(self) -> int:
@@ -95,13 +106,18 @@ class Round:
         self.where = ", then ".join(f"{name_of(point)} {skip}" for point, skip in deaths) or "no death"
         self.acknowledged = machine.sequence + 1
         self.expected: dict[bytes, bytes | None] = {}
-        self.requests: dict[int, tuple[int, bytes]] = {}  # by sequence number: core, payload
-        self.replies: dict[int, tuple[Status, bytes]] = {}
-        self.keys: dict[int, bytes] = {}  # of puts and deletes, by sequence number
-        self.bumps: list[int] = []
+        self.requests: dict[Identity, tuple[int, bytes]] = {}  # core, payload
+        self.replies: dict[Identity, tuple[Status, bytes]] = {}
+        self.keys: dict[bytes, list[Identity]] = {}  # of puts and deletes: the requests that make up each
+        self.bumps: list[Identity] = []
+        self.holds: list[Identity] = []
         self.died: list[int] = []  # points
         value = machine.sequence.to_bytes(8, "little") * 5
         for core in (VICTIM, SIBLING):
+            self.holds.append(self.ask(core, Opcode.INVOKE, b"hold", (20).to_bytes(8, "little")))
+            self.put_large(core, f"large {core}".encode(), machine.sequence.to_bytes(8, "little") + LARGE)
+            if core == VICTIM:
+                self.change(core, Opcode.PUT, HELD, value)  # retires what hold has got
             for number in range(3):
                 self.change(core, Opcode.PUT, f"put {core} {number}".encode(), value)
             self.ask(core, Opcode.INVOKE, b"counting", (3).to_bytes(8, "little"))
@@ -110,26 +126,36 @@ class Round:
             self.change(core, Opcode.DELETE, f"gone {core}".encode(), b"")
             self.ask(core, Opcode.GET, COUNTER, b"")
 
-    def ask(self, core: int, opcode: Opcode, key: bytes, value: bytes) -> int:
-        self.machine.sequence += 1
+    def ask(self, core: int, opcode: Opcode, key: bytes, value: bytes, fragment: tuple[int, int] = (0, 0)) -> Identity:
+        """``fragment``: index and count; all but the first have the number of the request before."""
+        index, count = fragment
+        if index == 0:
+            self.machine.sequence += 1
         header = Header(
             opcode=opcode, tenant=TENANT_ID, table=TABLE, key_length=len(key), value_length=len(value), client=CLIENT,
-            sequence=self.machine.sequence, acknowledged=self.acknowledged,
+            sequence=self.machine.sequence, acknowledged=self.acknowledged, fragment_index=index, fragment_count=count,
         )  # fmt: skip
-        self.requests[self.machine.sequence] = (core, header.pack() + key + value)
-        return self.machine.sequence
+        self.requests[self.machine.sequence, index] = (core, header.pack() + key + value)
+        return self.machine.sequence, index
 
     def change(self, core: int, opcode: Opcode, key: bytes, value: bytes) -> None:
-        self.keys[self.ask(core, opcode, key, value)] = key
+        self.keys[key] = [self.ask(core, opcode, key, value)]
         self.expected[key] = value if opcode == Opcode.PUT else None
+
+    def put_large(self, core: int, key: bytes, value: bytes) -> None:
+        size = limits.FRAGMENT_BYTES
+        count = -(-len(value) // size)
+        pieces = [value[index * size : (index + 1) * size] for index in range(count)]
+        self.keys[key] = [self.ask(core, Opcode.PUT, key, piece, (index, count)) for index, piece in enumerate(pieces)]
+        self.expected[key] = value
 
     def fail(self, what: object) -> None:
         raise SystemExit(f"{self.where}: {what}")
 
     def send(self) -> None:
         """Send, or send again, what is not answered; and a packet that is no request, whose chunk goes back at once."""
-        for sequence, (core, payload) in self.requests.items():
-            if sequence not in self.replies:
+        for identity, (core, payload) in self.requests.items():
+            if identity not in self.replies:
                 self.machine.device.deliver(core, payload)
         self.machine.device.deliver(VICTIM, b"malformed")
 
@@ -139,7 +165,9 @@ class Round:
             status = Status(header.status)
             if status != Status.OK and (status not in ENDED or header.opcode != Opcode.INVOKE):
                 self.fail(f"request {header.sequence} was answered with {status.name}")
-            self.replies.setdefault(header.sequence, (status, payload[limits.REQUEST_HEADER_BYTES :]))
+            identity = (header.sequence, header.fragment_index if header.opcode == Opcode.PUT else 0)
+            if identity in self.requests:  # on UDP a round may get what its predecessor asked for twice
+                self.replies.setdefault(identity, (status, payload[limits.REQUEST_HEADER_BYTES :]))
 
     def run(self) -> list[int]:
         """Returns the points at which workers died."""
@@ -185,7 +213,7 @@ class Round:
         pid = os.fork()
         if pid == 0:
             try:
-                serve_xdp(machine.workers[VICTIM].address)
+                machine.serve(machine.workers[VICTIM].address)
             except BaseException as error:
                 print(f"{self.where}: {error!r}", file=sys.stderr)
                 os._exit(2)
@@ -193,20 +221,23 @@ class Round:
         return pid
 
     def recover(self) -> None:
-        """What the supervisor does (splinter.server.workers)."""
-        machine, w = self.machine, self.machine.workers[VICTIM].address
+        """What the supervisor does (splinter.server.workers), and what must hold between a worker and its successor."""
+        machine, worker = self.machine, self.machine.workers[VICTIM]
         machine.store.descriptor["kill_at"] = 0
-        machine.store.recover(VICTIM, tasks_go_on=True)
-        settle_tasks(w, offender(w, False))
-        recover_chunks(w)
-        held = [*machine.device.locks["holder"], *machine.device.rx_locks["holder"]]
-        if any(held):
-            self.fail(f"ring locks are held after recovery: {held}")
+        settle(machine.store, worker, machine.device.recover_chunks, is_stuck=False)
+        if held := machine.device.locks_held():
+            self.fail(f"ring locks are held after recovery, by {held}")
         if problems := machine.store.problems():
             self.fail(f"after recovery: {problems}")
+        live = worker.tasks[worker.tasks["state"] != TASK_FREE]
+        epoch = int(machine.store.participants[VICTIM]["epoch"])
+        if epoch > min(map(int, live["epoch"]), default=epoch):
+            self.fail(f"the dead worker's epoch is {epoch}, its tasks hold {live['epoch'].tolist()}")
+        if not len(live) and epoch != EPOCH_OFFLINE:
+            self.fail("a dead worker without tasks holds an epoch")
         self.receive()
-        for sequence, key in self.keys.items():
-            if sequence in self.replies:
+        for key, identities in self.keys.items():
+            if all(identity in self.replies for identity in identities):
                 self.check_key(key)
 
     def check_key(self, key: bytes) -> None:
@@ -219,12 +250,21 @@ class Round:
         machine = self.machine
         for key in self.expected:
             self.check_key(key)
-        done = [self.replies[sequence][0] == Status.OK for sequence in self.bumps]
+        for identity in self.holds:
+            status, found = self.replies[identity]
+            if status == Status.OK and found != UNTOUCHED:
+                self.fail(f"an object was written over that a task held: {found!r}")
+        done = [self.replies[identity][0] == Status.OK for identity in self.bumps]
         if not sum(done) <= machine.counter() - before <= len(done):
             self.fail(f"the counter went from {before} to {machine.counter()}, {sum(done)} of {len(done)} were acknowledged")
-        states = machine.workers[VICTIM].tasks["state"]
-        if (states != TASK_FREE).any():
-            self.fail(f"tasks are left: {states.tolist()}")
+        worker = machine.workers[VICTIM]
+        if (worker.tasks["state"] != TASK_FREE).any():
+            self.fail(f"tasks are left: {worker.tasks['state'].tolist()}")
+        free = worker.free_tasks()
+        if sorted(free) != list(range(len(worker.tasks))):
+            self.fail(f"of {len(worker.tasks)} tasks these are free: {free}")
+        if worker.block["oldest_epoch"][0] != OLDEST_NONE:
+            self.fail(f"no task lives, and the epoch {worker.block['oldest_epoch'][0]} is held")
         if problems := machine.store.problems() + machine.device.problems():
             self.fail(problems)
 
@@ -234,14 +274,26 @@ def name_of(point: int) -> str:
     return WorkerPoint(point).name if point in WorkerPoint.__members__.values() else KillPoint(point).name
 
 
+def entry(*, udp: bool) -> Callable[[int], None]:
+    """The loop; importing it compiles it."""
+    if udp:
+        from splinter.worker.udp_loop import serve_udp
+
+        return serve_udp
+    from splinter.worker.xdp_loop import serve_xdp
+
+    return serve_xdp
+
+
 def main() -> None:
-    """Go through all points."""
+    """Go through all points: the worker's, and on XDP the store's as well."""
     assert kill_points.ENABLED
-    machine = Machine()
+    udp = "udp" in sys.argv
+    machine = Machine(udp=udp)
     Round(machine, []).run()  # compiles everything
     begin = time.monotonic()
     died: Counter[str] = Counter()
-    for point in [*WorkerPoint, *KillPoint]:
+    for point in [*WorkerPoint] if udp else [*WorkerPoint, *KillPoint]:
         plans: list[Deaths] = [[(point, skip)] for skip in SKIPS] + [[first, (point, 0)] for first in FIRST_DEATHS]
         for plan in plans:
             died.update(name_of(where) for where in Round(machine, plan).run())

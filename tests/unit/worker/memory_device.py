@@ -12,7 +12,7 @@ from splinter.bench.frames import FRAME_HEADER_BYTES, Route, frame
 from splinter.native.memory import SharedArena
 from splinter.net.afxdp.record import RINGS, XSK
 from splinter.net.afxdp.ring import ADDRESS, DESCRIPTOR
-from splinter.worker.chunks import KIND_FILL, fill_all
+from splinter.worker.chunks import KIND_FILL, fill_all, recover_chunks
 from splinter.worker.layout import QUEUE_LOCK
 from splinter.worker.memory import WorkerMemory
 
@@ -93,6 +93,14 @@ class MemoryDevice:
                 self._sent[core] = (self._sent[core] + 1) & _MASK32
         return payloads
 
+    def recover_chunks(self, worker: WorkerMemory) -> int:
+        """As the XDP transport."""
+        return int(recover_chunks(worker.address))
+
+    def locks_held(self) -> list[int]:
+        """The holders of rings' locks that are held."""
+        return [int(holder) for holder in [*self.locks["holder"], *self.rx_locks["holder"]] if holder]
+
     def is_at_rest(self) -> bool:
         """Whether no packet waits anywhere and every chunk is marked as the kernel's to fill."""
         waiting = any(rings[name][1][0] != rings[name][2][0] for rings in self._rings for name in ("rx", "completion"))
@@ -100,8 +108,7 @@ class MemoryDevice:
 
     def problems(self) -> list[str]:
         """Locks that are held, chunks that the kernel does not have; at rest."""
-        found = [f"queue lock held by {holder}" for holder in self.locks["holder"] if holder]
-        found += [f"RX ring lock held by {holder}" for holder in self.rx_locks["holder"] if holder]
+        found = [f"a ring's lock is held by {holder}" for holder in self.locks_held()]
         self.take_fill()
         if sorted(self.free) != list(range(CHUNKS)):
             found.append(f"the kernel has {len(self.free)} of {CHUNKS} chunks")

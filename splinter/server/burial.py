@@ -1,0 +1,52 @@
+"""Putting right what a dead worker left, before anybody takes its seat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from splinter.store.recovery import steps_open
+from splinter.store.store import Store
+from splinter.worker.chunks import ring_locks_held
+from splinter.worker.layout import TASK, TASK_RUNNING
+from splinter.worker.memory import WorkerMemory
+from splinter.worker.settle import offender, settle_tasks
+
+
+@dataclass(frozen=True)
+class Legacy:
+    """What a worker was in the midst of when it died, and what became of it; all but ``blamed`` are counts."""
+
+    writes_recovered: int  # a step of the store that was under way: finished or undone
+    locks_broken: int  # of the store and of rings
+    tasks_running: int  # a task that was being resumed
+    tasks_continued: int  # at a yield point
+    tasks_restarted: int  # begun anew
+    tasks_aborted: int  # answered with ABORTED
+    tasks_killed: int  # answered with KILLED
+    chunks_reclaimed: int
+    blamed: int  # address of the task because of which it died; 0: none
+
+
+def settle(store: Store, memory: WorkerMemory, recover_chunks: Callable[[WorkerMemory], int], *, is_stuck: bool) -> Legacy:
+    """Finish or undo the store's step, break locks, settle tasks, sort out chunks (``recover_chunks`` returns how many).
+
+    The process executes nothing any more; ``is_stuck``: it was killed because it made no progress. May be run again, should
+    the caller die in the middle.
+    """
+    w = memory.address
+    steps, store_locks = steps_open(store.address, memory.index)
+    locks = store_locks + ring_locks_held(w)
+    is_running = _runs_task(memory)
+    store.recover(memory.index, tasks_go_on=True)
+    blamed = int(offender(w, is_stuck))
+    settled = settle_tasks(w, blamed)
+    if not any(settled):  # no task refers to anything: an empty seat must not hold up the re-use of memory
+        store.recover(memory.index)
+    chunks = recover_chunks(memory)
+    return Legacy(int(steps), int(locks), int(is_running), *(int(number) for number in settled), int(chunks), blamed)
+
+
+def _runs_task(memory: WorkerMemory) -> bool:
+    address = int(memory.block["running_task"][0])
+    return address != 0 and memory.tasks[(address - memory.tasks.ctypes.data) // TASK.itemsize]["state"] == TASK_RUNNING
