@@ -66,7 +66,8 @@ WATCHDOG_MS_MAX = 60_000
 WATCHDOG_SCAN_MS = 2  # between two looks at the heartbeats
 TASK_RESTARTS_MAX = 1  # times a task is begun anew because its worker died; it is blamed for the next death
 QUARANTINE_AFTER = 3  # workers that an extension may get killed before it is refused
-SPARES_MAX = 8  # processes kept ready to become a worker: as many as there are workers, 2 at least
+SPARES_PER_WORKER = 4  # processes kept ready to become a worker
+SPARES_MAX = 16  # of all workers
 
 # --- extensions ------------------------------------------------------------------------------------------------------------
 SOURCE_BYTES_MAX = 64 * 1024

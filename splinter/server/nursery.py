@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from splinter.server.processes import fork_child, fork_sibling
+from splinter.server.processes import be_urgent, fork_child, fork_sibling, hurry
 
 _PID_BYTES = 4
 _ASK = b"1"
@@ -46,6 +46,7 @@ class Nursery:
         self._asked = 0
         self._spares: list[Spare] = []
         self._nurse = -1
+        self._hurries = False  # the nurse goes before the workers
         self.socket: socket.socket
 
     def start(self, prepare: Callable[[], None]) -> None:
@@ -54,6 +55,7 @@ class Nursery:
         self._nurse, pidfd = fork_child("splinter-nurse", lambda: self._nurse_them(other, prepare))
         os.close(pidfd)  # her end of the socket tells of her end
         other.close()
+        self._hurries = False
         self._asked = 0
         self._ask()
 
@@ -75,13 +77,21 @@ class Nursery:
         pid = int.from_bytes(message, "little")
         self._spares.append(Spare(pid, os.pidfd_open(pid), descriptors[0]))
         self._asked -= 1
+        self._hurry(False)
         return True
 
     def take(self) -> Spare | None:
-        """A spare for a worker that died; None: none is ready. Another one is asked for."""
+        """A spare for a worker that died; None: none is ready. Another one is asked for, urgently if it was the last."""
         spare = self._spares.pop(0) if self._spares else None
         self._ask()
+        if not self._spares:
+            self._hurry(True)
         return spare
+
+    def _hurry(self, is_urgent: bool) -> None:
+        if is_urgent != self._hurries:
+            self._hurries = is_urgent
+            hurry(self._nurse, is_urgent=is_urgent)
 
     def forget(self, pid: int) -> None:
         """A spare that ended, or that can do nothing, is not one any more; it is killed and reaped."""
@@ -118,6 +128,7 @@ class Nursery:
             def wait_and_serve(receive_fd: int = receive_fd, assign_fd: int = assign_fd) -> None:
                 os.close(assign_fd)
                 orders.close()
+                be_urgent()  # so that it runs as soon as it is told, also on a busy machine
                 assigned = os.read(receive_fd, 1)
                 if assigned:
                     self._serve(assigned[0])

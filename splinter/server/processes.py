@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -16,6 +17,8 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _CLONE_PARENT = 0x8000
+_URGENT_PRIORITY = 1  # SCHED_FIFO, below the watchdog's
+_HURRY_NICENESS = -15
 _SYS_CLONE = {"x86_64": 56, "aarch64": 220}
 _PF_EXITING = 0x4  # linux/sched.h
 _STAT_STATE, _STAT_FLAGS = 0, 6  # fields of /proc/<pid>/stat behind the name
@@ -47,6 +50,25 @@ def fork_sibling(name: str, main: Callable[[], None]) -> int:
     So a process can fork on behalf of its parent while that one does something else.
     """
     return _fork(os.getppid(), _clone_sibling, name, main)
+
+
+def be_urgent() -> None:
+    """Have this process run before all ordinary ones, where it may; its children are ordinary again."""
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(_URGENT_PRIORITY))
+
+
+def be_ordinary() -> None:
+    """End what :func:`be_urgent` or the parent's :func:`hurry` began."""
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+
+
+def hurry(pid: int, *, is_urgent: bool) -> None:
+    """Give a child a larger share of a busy machine for as long as it is urgent, where that is permitted."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, _HURRY_NICENESS if is_urgent else 0)
 
 
 def is_past_user_code(pid: int) -> bool:

@@ -34,7 +34,8 @@ from splinter.server.config import ServerConfig
 from splinter.server.control import prepare, run_control
 from splinter.server.instance import InstanceFolder, InstanceInfo
 from splinter.server.nursery import Nursery
-from splinter.server.processes import fork_child, name_process
+from splinter.server.processes import be_ordinary, fork_child, name_process
+from splinter.server.scan import Scan
 from splinter.server.shared import Shared
 from splinter.server.udp_transport import UdpTransport
 from splinter.server.watchdog import Watchdog
@@ -51,7 +52,7 @@ logger = logging.getLogger(__name__)
 _STOP_SECONDS_MAX = 2.0
 _LIFE_SECONDS_MIN = 0.01  # of a control process: one that dies at once must not take the machine with it
 _FAILURE_SECONDS, _FAILURES_MAX = 1.0, 5
-_WATCH_PRIORITY = 1  # SCHED_FIFO
+_WATCH_PRIORITY = 2  # SCHED_FIFO; above spares that start
 _WATCH_NICENESS = -10  # where that is not permitted
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -81,7 +82,7 @@ class Supervisor:
         self._workers: Workers | None = None
         self._nursery: Nursery | None = None
         self._control = _Control()
-        self._selector = selectors.DefaultSelector()
+        self._selector = selectors.EpollSelector()
         self._signals: tuple[socket.socket, socket.socket] | None = None
         self._listener: socket.socket | None = None
         self._transport: UdpTransport | XdpTransport | None = None
@@ -152,8 +153,9 @@ class Supervisor:
         self._store = store
         prepare(store)
         gc.freeze()  # children share these pages: keep the collector from writing into them
-        self._nursery = Nursery(self._become_worker, min(max(2, len(config.cores)), limits.SPARES_MAX))
-        self._workers = Workers(self._memories, store, transport.recover, self._nursery, self._watchdog, self._selector)
+        self._nursery = Nursery(self._become_worker, min(limits.SPARES_PER_WORKER * len(config.cores), limits.SPARES_MAX))
+        scan = Scan(self._memories, self._selector.fileno(), config.watchdog_ms, ticks)
+        self._workers = Workers(self._memories, store, transport.recover, self._nursery, self._watchdog, self._selector, scan)
         self._start_nurse()
         self._workers.seat_all()
         if isinstance(transport, XdpTransport):
@@ -208,6 +210,7 @@ class Supervisor:
         """In a spare: serve a core slot until the block says stop."""
         os.sched_setaffinity(0, {self.config.cores[slot]})
         name_process(f"splinter-w{slot}")
+        be_ordinary()
         self._entry(self._memories[slot].address)
 
     def _start_nurse(self) -> None:
@@ -266,7 +269,7 @@ class Supervisor:
         assert self._workers is not None
         _come_first()
         while not self._stopping:
-            for key, _ in self._selector.select(self._workers.seconds_to_next_look):
+            for key, _ in self._selector.select(self._workers.rest()):
                 key.data()
             self._workers.watch()
 

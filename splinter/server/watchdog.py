@@ -26,6 +26,7 @@ from splinter import limits
 from splinter.layout import offset
 from splinter.native.memory import SharedArena
 from splinter.server.processes import cpu_ns, is_past_user_code, is_stopped
+from splinter.server.scan import SLEEP_MS_MAX
 from splinter.store.journal import waits_for_other
 from splinter.worker.layout import STATE_SLEEPING, STATE_STARTING, WORKER
 from splinter.worker.memory import WorkerMemory
@@ -34,7 +35,6 @@ logger = logging.getLogger(__name__)
 
 _WARN_SECONDS = 1.0  # between two messages about starved workers
 _TIMES = 1024  # replacements whose duration is remembered
-_SLEEP_MS_MAX = 3 * limits.IDLE_POLL_MS  # a sleeping worker beats at least every IDLE_POLL_MS
 _STARTING_MS_MAX = 1000.0
 _STUCK_SHARE = 2  # of the limit: CPU time since the heartbeat that tells a stuck worker from a starved one
 _NANOSECONDS = 1_000_000  # in a millisecond
@@ -100,10 +100,6 @@ class Watchdog:
         """Add to a counter of the record."""
         self.record[what] += np.uint64(number)
 
-    def all_sleep(self) -> bool:
-        """Whether no worker can be stuck before it has woken."""
-        return all(words[_STATE] & _STATE_MASK == STATE_SLEEPING for words in self._words)
-
     def heartbeat(self, index: int) -> int:
         """A worker's last heartbeat."""
         return int(self._words[index][_HEARTBEAT])
@@ -114,16 +110,16 @@ class Watchdog:
         heartbeat, state = words[_HEARTBEAT], words[_STATE] & _STATE_MASK
         if heartbeat != seen.heartbeat:
             seen.heartbeat, seen.cpu_ns, seen.starved = heartbeat, -1, False
-            return Verdict.FINE
         age_ms = (now - heartbeat) / self._ticks
         sleeps = state == STATE_SLEEPING
-        limit_ms = _SLEEP_MS_MAX if sleeps else self.limit_ms
+        limit_ms = SLEEP_MS_MAX if sleeps else self.limit_ms
         if age_ms < (limit_ms if sleeps else limits.WATCHDOG_SCAN_MS):
             return Verdict.FINE
         if is_past_user_code(pid):
             return Verdict.DEAD
-        if seen.cpu_ns < 0:
+        if seen.cpu_ns < 0:  # judged at the next look at the earliest: this one may be late
             seen.cpu_ns = cpu_ns(pid)
+            return Verdict.FINE
         if age_ms < limit_ms:
             return Verdict.FINE
         if is_stopped(pid):

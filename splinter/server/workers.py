@@ -16,12 +16,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-from splinter import limits
 from splinter.errors import ServerError
 from splinter.native.clock import read_ticks
 from splinter.server.burial import Legacy, settle
 from splinter.server.nursery import Nursery
 from splinter.server.processes import is_past_user_code
+from splinter.server.scan import Scan
 from splinter.server.watchdog import Verdict, Watchdog
 from splinter.store.journal import waits_for_other
 from splinter.store.store import Store
@@ -62,21 +62,20 @@ class Workers:
         nursery: Nursery,
         watchdog: Watchdog,
         selector: selectors.BaseSelector,
+        scan: Scan,
     ) -> None:
         """``selector``'s registrations carry a function to call when their descriptor is readable."""
         self._memories, self._store, self._recover_chunks = memories, store, recover_chunks
         self._nursery, self._watchdog, self._selector = nursery, watchdog, selector
         self._seats = [_Seat(index) for index in range(len(memories))]
+        self._scan = scan
 
-    @property
-    def seconds_to_next_look(self) -> float:
-        """How long the watchdog may rest."""
-        if any(seat.pid == 0 or seat.condemned for seat in self._seats):
+    def rest(self) -> float:
+        """Until there may be something to do. Returns how many seconds the selector may still wait."""
+        if any(seat.pid == 0 or seat.condemned or seat.predecessor_heartbeat for seat in self._seats):
             return _UNSETTLED_SECONDS
-        scan_ms = limits.WATCHDOG_SCAN_MS
-        if self._watchdog.all_sleep():  # one that wakes now is not stale before the limit
-            scan_ms = max(scan_ms, int(self._watchdog.limit_ms) - scan_ms)
-        return scan_ms / 1000
+        self._scan.watch()
+        return 0.0
 
     def seat_all(self) -> None:
         """At the start: wait until every seat is taken."""

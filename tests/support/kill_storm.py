@@ -23,11 +23,12 @@ from splinter.client import Client
 from splinter.client.admin import Admin
 from splinter.errors import RequestTimeoutError
 from tests.support.servers import RunningServer, running_server
-from tests.support.storm_client import COUNT_UP, StormClient, Tally
+from tests.support.storm_client import EXTENSIONS, StormClient, Tally
 from tests.support.waiting import wait_for
 
 KILLS_DEFAULT, MINUTES_DEFAULT = 1000, 15.0
-PROCESSES, THREADS = 2, 4  # clients; each process is a tenant
+PROCESSES, THREADS = 2, 4  # clients
+SHARE = 2  # clients of one tenant, of which one grinds
 TIMEOUT_SECONDS = 20.0  # far more than any outage: a request that is not answered by then is a failure
 REQUESTS_BETWEEN_KILLS = 50
 PAUSE_SECONDS_MAX = 0.03  # after those, so that kills come at any moment of a worker's life
@@ -43,13 +44,13 @@ def _join(shared: Any) -> None:
     _shared = shared
 
 
-def _work(where: dict[str, Any], process: int, seed: int) -> Tally:
-    """All clients of one process; runs in it."""
+def _work(wheres: list[dict[str, Any]], process: int, seed: int) -> Tally:
+    """All clients of one process; runs in it. ``wheres`` has what Client takes, for each thread."""
 
     def work(thread: int) -> Tally:
         index = process * THREADS + thread
-        with Client(**where) as client:
-            storm_client = StormClient(client, index, seed * 1000 + index)
+        with Client(**wheres[thread]) as client:
+            storm_client = StormClient(client, index, seed * 1000 + index, grinds=thread % SHARE == 0)
 
             def done(requests: int) -> None:
                 _shared[index] = requests
@@ -91,7 +92,9 @@ class Verdict:
         return (
             f"{self.kills} workers killed in {self.seconds:.0f} s; {tally.requests} requests, "
             f"{tally.acknowledged} acknowledged writes; {len(tally.lost)} lost, {len(tally.wrong)} wrong replies, "
-            f"{len(tally.unanswered)} unanswered; {server.get('duplicates', 0)} repetitions answered from the record; "
+            f"{len(tally.unanswered)} unanswered; the killed were in {server.get('writes_recovered', 0)} steps of the store, "
+            f"held {server.get('locks_broken', 0)} locks, ran {server.get('tasks_running', 0)} tasks; "
+            f"{server.get('duplicates', 0)} repetitions answered from the record; "
             f"tasks: {server.get('tasks_continued', 0)} went on, {server.get('tasks_restarted', 0)} begun anew, "
             f"{tally.aborted} aborted, {tally.killed} killed; outage: median {outages[len(outages) // 2] * 1000:.1f} ms, "
             f"longest {outages[-1] * 1000:.1f} ms; longest call of a client {tally.longest_seconds * 1000:.0f} ms"
@@ -105,11 +108,11 @@ def storm(
     verdict = Verdict(kills)
     admin = server.admin()
     slots = len(server.info.cores)
-    tenants = [admin.create_tenant(home=process % slots) for process in range(PROCESSES)]
+    tenants = [admin.create_tenant(home=number % slots) for number in range(PROCESSES * THREADS // SHARE)]
     # Tenants of their own ask whether a seat is served again.
     probes = [server.client(admin.create_tenant(home=slot), timeout=TIMEOUT_SECONDS) for slot in range(slots)]
     for tenant in tenants:
-        server.client(tenant).install(COUNT_UP)
+        server.client(tenant).install_all(EXTENSIONS)
     before = admin.stats()
     shared = RawArray(ctypes.c_uint64, _STOP + 1)
     started = time.monotonic()
@@ -117,12 +120,16 @@ def storm(
         PROCESSES, multiprocessing.get_context("spawn"), initializer=_join, initargs=(shared,)
     ) as pool:
         jobs = []
-        for process, tenant in enumerate(tenants):
-            where = {
-                "address": server.info.address, "port": server.info.port, "netns": server.info.client_netns,
-                "tenant": tenant.tenant, "token": tenant.token, "timeout": TIMEOUT_SECONDS,
-            }  # fmt: skip
-            jobs.append(pool.submit(_work, where, process, seed))
+        for process in range(PROCESSES):
+            mine = [tenants[(process * THREADS + thread) // SHARE] for thread in range(THREADS)]
+            wheres = [
+                {
+                    "address": server.info.address, "port": server.info.port, "netns": server.info.client_netns,
+                    "tenant": tenant.tenant, "token": tenant.token, "timeout": TIMEOUT_SECONDS,
+                }
+                for tenant in mine
+            ]  # fmt: skip
+            jobs.append(pool.submit(_work, wheres, process, seed))
         try:
             _kill(server, verdict, shared, probes, random.Random(seed), started + seconds_max, show)
         finally:

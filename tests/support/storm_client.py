@@ -16,14 +16,14 @@ from splinter.client import Client
 from splinter.errors import BusyError, RequestTimeoutError, TaskAbortedError, TaskKilledError
 from splinter.wire import OBJECT_ABSENT
 
-TABLE, COUNTERS = 1, 2
+TABLE, COUNTERS, CHURNED = 1, 2, 3
 _KEYS, _COUNTS = 200, 8
 _YIELDS_MAX = 40
-_TIMES = (1, 1, 1, 2000)  # that one invoke counts up: many, so that workers are killed in the midst of writes, too
-_BATCH_MAX = 32
-_VALUE_BYTES_MAX = 2000  # some values are of two fragments
+_GRIND_MAX = 20_000  # writes of one invoke of a grinding client: some milliseconds
+_BATCH_MAX = 96
+_VALUE_BYTES = (64, 512, 2_000, 12_000)  # less than one of these: of one fragment up to eleven
 
-COUNT_UP = f"""
+EXTENSIONS = f"""
 from splinter.ext import Store, buffer, extension, u64
 
 @extension
@@ -48,6 +48,15 @@ def count_up(db: Store, key: u64, times: u64, before: u64, after: u64) -> u64:
     for _ in range(after):
         yield
     return count + 1
+
+@extension
+def churn(db: Store, key: u64, first: u64, times: u64) -> u64:
+    deleted = u64(0)
+    for i in range(times):
+        db.put({CHURNED}, key, first + i)
+        if i % 2 == 0 and db.delete({CHURNED}, key):
+            deleted += 1
+    return deleted
 """
 
 
@@ -84,16 +93,19 @@ class Tally:
 class StormClient:
     """Works and checks in one thread. ``number`` tells its keys from those of the tenant's other clients.
 
-    It ends its work at the first reply that is wrong: afterwards it knows nothing.
+    One that ``grinds`` has extensions write without pause, so that kills find workers in the midst of a write. It ends its
+    work at the first reply that is wrong: afterwards it knows nothing.
     """
 
-    def __init__(self, client: Client, number: int, seed: int) -> None:
+    def __init__(self, client: Client, number: int, seed: int, *, grinds: bool) -> None:
         self._client, self._number = client, number
         self._dice = random.Random(seed)
         self._known: dict[bytes, tuple[bytes, int]] = {}  # value and version; 0: the version was not told
         self._counts = dict.fromkeys(range(number * _COUNTS, (number + 1) * _COUNTS), 0)
+        self._churned: int | None = None  # what is in the churned object
+        self._churns = 0  # values used
         self.tally = Tally()
-        self._operations: list[Callable[[], None]] = [
+        self._operations: list[Callable[[], None]] = [self._grind, self._churn] if grinds else [
             self._put, self._put, self._get, self._get, self._delete, self._compare_and_put, self._put_many, self._get_many,
             self._count_up, self._count_up,
         ]  # fmt: skip
@@ -105,7 +117,7 @@ class StormClient:
             if not self._attempt(operation):
                 return
             done(self.tally.requests)
-        for final in (self._read_all, self._read_counts):
+        for final in (self._read_all, self._read_counts, self._read_churned):
             if not self._attempt(final):
                 return
 
@@ -124,7 +136,7 @@ class StormClient:
         return f"{self._number} {self._dice.randrange(_KEYS)}".encode()
 
     def _value(self) -> bytes:
-        return self._dice.randbytes(self._dice.randrange(8, self._dice.choice((64, 512, _VALUE_BYTES_MAX))))
+        return self._dice.randbytes(self._dice.randrange(8, self._dice.choice(_VALUE_BYTES)))
 
     def _wrote(self, number: int = 1) -> None:
         self.tally.requests += number
@@ -187,9 +199,13 @@ class StormClient:
             self._check(key, value)
 
     def _count_up(self) -> None:
+        self._count(1, *(self._dice.randrange(_YIELDS_MAX) for _ in range(2)))
+
+    def _grind(self) -> None:
+        self._count(self._dice.randrange(1, _GRIND_MAX), 0, 0)
+
+    def _count(self, times: int, *yields: int) -> None:
         key = self._dice.choice(list(self._counts))
-        times = self._dice.choice(_TIMES)
-        yields = [self._dice.randrange(_YIELDS_MAX) for _ in range(2)]
         before = self._counts[key]
         try:
             count = self._client.invoke("count_up", key, times, *yields)
@@ -210,6 +226,32 @@ class StormClient:
         if not least <= self._counts[key] <= most:
             self.tally.lost.append(f"client {self._number}, counter {key}: {self._counts[key]} in place of {least} to {most}")
 
+    def _churn(self) -> None:
+        first, times = self._churns, 2 * self._dice.randrange(1, _GRIND_MAX // 2)
+        self._churns += times
+        try:
+            deleted = self._client.invoke("churn", self._number, first, times)
+        except (TaskAbortedError, TaskKilledError) as error:  # what it wrote stands
+            if isinstance(error, TaskAbortedError):
+                self.tally.aborted += 1
+            else:
+                self.tally.killed += 1
+            found = self._stored(CHURNED, self._number)
+            if found is not None and not first <= found < first + times and found != self._churned:
+                self.tally.lost.append(f"client {self._number}: {found} was churned in place of {first} to {first + times}")
+            self._churned = found
+            return
+        self._churned = first + times - 1
+        self._wrote()
+        if deleted != times // 2:
+            self.tally.wrong.append(f"client {self._number}: {deleted} of {times // 2} churned objects deleted")
+        self._read_churned()
+
+    def _read_churned(self) -> None:
+        found = self._stored(CHURNED, self._number)
+        if found != self._churned:
+            self.tally.lost.append(f"client {self._number}: churned is {found} in place of {self._churned}")
+
     def _read_all(self) -> None:
         self._check_all([f"{self._number} {i}".encode() for i in range(_KEYS)])
 
@@ -220,5 +262,9 @@ class StormClient:
                 self.tally.lost.append(f"client {self._number}, counter {key}: {found} at the end, {count} acknowledged")
 
     def _stored_count(self, key: int) -> int:
+        return self._stored(COUNTERS, key) or 0
+
+    def _stored(self, table: int, key: int) -> int | None:
         self.tally.requests += 1
-        return int.from_bytes(self._client.get(key, table=COUNTERS) or b"", "little")
+        found = self._client.get(key, table=table)
+        return None if found is None else int.from_bytes(found, "little")

@@ -70,7 +70,7 @@ class SocketDevice:
         receiving = _at(int(area["receive_chunks"]), _U32, limits.RX_BATCH).tolist()
         found = [f"{area['replies']} replies are left"] if area["replies"] else []
         if sorted(free + receiving) != list(range(chunks)):
-            found.append(f"of {chunks} chunks {len(free)} are free, {len(receiving)} in slots, {len(set(free + receiving))} in all")
+            found.append(f"of {chunks} chunks {len(free)} are free, {len(receiving)} in slots: {sorted(free)}")
         return found
 
 
