@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from splinter.cli.errors import fail
 from splinter.cli.target import Address, Instance, Table, Tenant, Token, find_server
-from splinter.errors import SplinterError
+from splinter.errors import OutOfMemoryError, QuotaExceededError, SplinterError
+
+if TYPE_CHECKING:
+    from splinter.client import Client
 
 
 class KeyForm(StrEnum):
@@ -99,9 +102,18 @@ def delete(
     Example: splinter delete dog --tenant 7 --table 1
     """
     with find_server(instance, address).client(tenant, token) as client:
-        found = client.delete(parse_key(key, form), table=table)
+        found = _delete(client, parse_key(key, form), table)
     if not found:
         raise fail(f"no object {key!r} in table {table} of tenant {tenant}")
+
+
+def _delete(client: Client, key: str | int | bytes, table: int) -> bool:
+    """Also where there is no room for what the server keeps of a new client, as each command is one."""
+    try:
+        return client.delete(key, table=table)
+    except (OutOfMemoryError, QuotaExceededError):
+        version = client.get_with_version(key, table=table)[1]
+        return version != 0 and client.delete(key, table=table, if_version=version)
 
 
 def parse_key(key: str, form: KeyForm) -> str | int | bytes:

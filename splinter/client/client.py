@@ -137,7 +137,12 @@ class Client:
             self._give_back(channel)
 
     def delete(self, key: Key, *, table: int = 0, if_version: int = 0) -> bool:
-        """Delete an object; False when there was none. ``if_version`` as in :meth:`put`."""
+        """Delete an object; False when there was none. ``if_version`` as in :meth:`put`.
+
+        Without it, where there is no room for what the server keeps of a new client: :class:`splinter.errors.OutOfMemoryError`
+        or :class:`splinter.errors.QuotaExceededError`. To make room then, delete the version that
+        :meth:`get_with_version` returns.
+        """
         reply = self._request(Opcode.DELETE, check_table(table), encode_key(key), object_version=if_version)
         if reply.status == Status.NOT_FOUND:
             return False

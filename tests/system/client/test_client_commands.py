@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from splinter import Client
+from splinter import Client, limits
 from splinter.cli.main import app
 from splinter.client.admin import TenantInfo
 from splinter.client.encoding import format_token
@@ -45,6 +45,14 @@ def chain(db: Store, start: u64) -> u64:
         start = node.u64(0)
         steps += 1
         yield
+"""
+WRITES = """
+from splinter.ext import extension, Store, u64
+
+@extension
+def writes(db: Store, key: u64) -> u64:
+    db.put(2, key, key)
+    return key
 """
 ECHO = """
 from splinter.ext import extension, Store, u64
@@ -102,6 +110,21 @@ def test_the_longest_key_with_every_size(client):
         value = random.Random(size).randbytes(size)
         client.put(key, value)
         assert client.get(key) == value
+
+
+def test_a_tenant_at_its_quota_with_too_many_clients_is_refused_and_can_make_room(server):
+    tenant = server.admin().create_tenant(quota_bytes=4096)
+    first = server.client(tenant, timeout=5.0)
+    first.put(b"k", bytes(1500))
+    first.install(WRITES)
+    for _ in range(limits.CLIENTS_OVER_QUOTA_MAX - 1):
+        server.client(tenant, timeout=5.0).delete(b"nothing")
+    late = server.client(tenant, timeout=5.0)
+    for refused in (lambda: late.delete(b"k"), lambda: late.put(b"k", b""), lambda: late.invoke("writes", 1)):
+        with pytest.raises(QuotaExceededError):
+            refused()
+    assert run(server, "delete", "k", tenant=tenant).exit_code == 0
+    assert first.get(b"k") is None
 
 
 def test_compare_and_put(client):
