@@ -40,11 +40,14 @@ def settle(store: Store, memory: WorkerMemory, recover_chunks: Callable[[WorkerM
     is_running = _runs_task(memory)
     store.recover(memory.index, tasks_go_on=True)
     blamed = int(offender(w, is_stuck))
-    settled = settle_tasks(w, blamed)
-    if not any(settled):  # no task refers to anything: an empty seat must not hold up the re-use of memory
+    continued, restarted, aborted, killed = map(int, settle_tasks(w, blamed))
+    if continued + restarted + aborted + killed == 0:  # an empty seat must not hold up the re-use of memory
         store.recover(memory.index)
     chunks = recover_chunks(memory)
-    return Legacy(int(steps), int(locks), int(is_running), *(int(number) for number in settled), int(chunks), blamed)
+    return Legacy(
+        writes_recovered=int(steps), locks_broken=int(locks), tasks_running=int(is_running), tasks_continued=continued,
+        tasks_restarted=restarted, tasks_aborted=aborted, tasks_killed=killed, chunks_reclaimed=int(chunks), blamed=blamed,
+    )  # fmt: skip
 
 
 def _runs_task(memory: WorkerMemory) -> bool:

@@ -26,8 +26,8 @@ from splinter import limits
 from splinter.layout import offset
 from splinter.native.memory import SharedArena
 from splinter.server.processes import cpu_ns, is_past_user_code, is_stopped
-from splinter.server.scan import SLEEP_MS_MAX
 from splinter.store.journal import waits_for_other
+from splinter.worker.heartbeats import SLEEP_MS_MAX
 from splinter.worker.layout import STATE_SLEEPING, STATE_STARTING, WORKER
 from splinter.worker.memory import WorkerMemory
 
