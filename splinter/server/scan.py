@@ -24,4 +24,6 @@ class Scan:
 
     def watch(self) -> bool:
         """Until there may be something to do, at most for some seconds; true when a heartbeat is stale."""
-        return bool(watch_heartbeats(self._poll.ctypes.data, self._blocks.ctypes.data, self._ticks, self._seen, self._asleep_ms))
+        return bool(
+            watch_heartbeats(self._poll.ctypes.data, self._blocks.ctypes.data, self._ticks, self._seen, self._asleep_ms)
+        )

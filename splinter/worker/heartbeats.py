@@ -1,4 +1,4 @@
-"""The supervisor's look at the workers' heartbeats while all is well: compiled, since it is done some hundred times a second."""
+"""The supervisor's look at the workers' heartbeats: compiled, since it is done some hundred times a second."""
 
 from __future__ import annotations
 
