@@ -165,6 +165,8 @@ class Round:
             status = Status(header.status)
             if status != Status.OK and (status not in ENDED or header.opcode != Opcode.INVOKE):
                 self.fail(f"request {header.sequence} was answered with {status.name}")
+            if status == Status.KILLED and len(self.died) <= limits.TASK_RESTARTS_MAX:
+                self.fail(f"request {header.sequence} was blamed for one death")
             identity = (header.sequence, header.fragment_index if header.opcode == Opcode.PUT else 0)
             if identity in self.requests:  # on UDP a round may get what its predecessor asked for twice
                 self.replies.setdefault(identity, (status, payload[limits.REQUEST_HEADER_BYTES :]))
