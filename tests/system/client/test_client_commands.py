@@ -115,7 +115,7 @@ def test_the_longest_key_with_every_size(client):
 def test_a_tenant_at_its_quota_with_too_many_clients_is_refused_and_can_make_room(server):
     tenant = server.admin().create_tenant(quota_bytes=4096)
     first = server.client(tenant, timeout=5.0)
-    first.put(b"k", bytes(1500))
+    first.put(b"k", bytes(1300))
     first.install(WRITES)
     for _ in range(limits.CLIENTS_OVER_QUOTA_MAX - 1):
         server.client(tenant, timeout=5.0).delete(b"nothing")
