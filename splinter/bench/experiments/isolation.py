@@ -65,8 +65,8 @@ class Settings:
     """What is measured. ``objects`` are shared out equally among the tenants; ``batch`` as a busy worker takes them."""
 
     tenants: tuple[int, ...] = (1, 4, 16, 64, 256, 1024)
-    seconds: float = 0.15  # of each round
-    rounds: int = 3
+    seconds: float = 0.1  # of each round
+    rounds: int = 9
     warmup_seconds: float = 1.0  # once for all processes of a mode: each touches its memory for the first time
     objects: int = 16_384
     batch: int = RX_BATCH
