@@ -1,20 +1,26 @@
-/* For benchmarks: counts replies from PORT by their status and drops them. Everything else passes. */
+/*
+ * For benchmarks: counts replies from PORT by their status and drops them. Everything else passes. A reply has MARK (4 bytes)
+ * at MARK_AT of the UDP payload, and its status at STATUS_AT; STATUS_AT 0: none, it counts as 0. A reply of status 0 has
+ * REPLY_BYTES, unless that is 0.
+ */
 #include <uapi/linux/bpf.h>
 
 #include "constants.h"
-#include "wire.h"
 #include "shared.h"
 #include "parsing.h"
 
+#if !defined(PORT) || !defined(MARK_AT) || !defined(MARK) || !defined(STATUS_AT) || !defined(REPLY_BYTES)
+#error "the loader defines PORT, and what a reply looks like"
+#endif
+
 #define STATUSES 256
 
-/* Replies by status, one cell for each CPU; at STATUSES, packets that are none. Writer: this program. */
+/* Replies by status, one cell for each CPU; at STATUSES, packets that are none, or of another length. Writer: this program. */
 BPF_PERCPU_ARRAY(replies, u64, STATUSES + 1);
 
 int count(struct xdp_md *ctx)
 {
     struct packet p = {};
-    struct splinter_header *header;
     u32 at = STATUSES;
     u64 *cell;
 
@@ -24,9 +30,11 @@ int count(struct xdp_md *ctx)
     if (p.udp->source != bpf_htons(PORT))
         return XDP_PASS;
     if (parse_udp(&p) == FURTHER_PROCESSING) {
-        header = p.cursor;
-        if ((void *)(header + 1) <= p.end && header->magic == SPLINTER_MAGIC)
-            at = header->status;
+        if (p.cursor + MARK_AT + sizeof(u32) <= p.end && p.cursor + STATUS_AT + 1 <= p.end &&
+            *(u32 *)(p.cursor + MARK_AT) == MARK)
+            at = STATUS_AT ? *(__u8 *)(p.cursor + STATUS_AT) : 0;
+        if (!at && REPLY_BYTES && p.payload_bytes != REPLY_BYTES)
+            at = STATUSES;
     }
     cell = replies.lookup(&at);
     if (cell)

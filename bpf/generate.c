@@ -22,6 +22,8 @@ struct progress {
     u64 made;
     u64 gap_ns; /* between two; 0: as many as can be. Writer: user space, between runs */
     u64 next_ns;
+    u64 first_ns; /* when a run's first and last frame were made. Writer: this program; 0 between runs (user space) */
+    u64 last_ns;
     __u8 headers[HEADERS_BYTES]; /* Ethernet, IP, UDP. Writer: user space, before the first run */
 };
 BPF_F_TABLE("array", u32, struct progress, progress, 1, BPF_F_MMAPABLE);
@@ -30,6 +32,7 @@ int generate(struct xdp_md *ctx)
 {
     void *frame = (void *)(long)ctx->data;
     u32 first = 0, at;
+    u64 now = bpf_ktime_get_ns();
     struct progress *done = progress.lookup(&first);
     struct request *request;
 
@@ -37,7 +40,7 @@ int generate(struct xdp_md *ctx)
         return XDP_ABORTED;
     /* What comes too early is not sent: the frame is used again at once, until it is time. */
     if (done->gap_ns) {
-        if (bpf_ktime_get_ns() < done->next_ns)
+        if (now < done->next_ns)
             return XDP_DROP;
         done->next_ns += done->gap_ns;
     }
@@ -46,11 +49,17 @@ int generate(struct xdp_md *ctx)
     if (!request)
         return XDP_ABORTED;
     done->made += 1;
+    if (!done->first_ns)
+        done->first_ns = now;
+    done->last_ns = now;
     /* Frames come back as whoever had them left them: an echo turns addresses and ports around. */
     __builtin_memcpy(frame, done->headers, HEADERS_BYTES);
-    *(u64 *)(frame + SEQUENCE_AT) = done->made;
-    *(u32 *)(frame + TENANT_AT) = request->tenant;
-    *(u64 *)(frame + TOKEN_AT) = request->token;
+    if (SEQUENCE_AT)
+        *(u64 *)(frame + SEQUENCE_AT) = done->made;
+    if (TENANT_AT)
+        *(u32 *)(frame + TENANT_AT) = request->tenant;
+    if (TOKEN_AT)
+        *(u64 *)(frame + TOKEN_AT) = request->token;
     if (KEY_AT)
         *(u64 *)(frame + KEY_AT) = request->number;
     if (VALUE_AT)

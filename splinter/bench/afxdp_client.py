@@ -126,8 +126,8 @@ def _loop(
 class AfxdpClient(LoadClient):
     """Load generator over AF_XDP sockets on the device of ``path``, made in network namespace ``netns`` if given.
 
-    Replies from UDP port ``port`` are taken from the network stack of that device as long as this object is open. Needs
-    root; raises what :class:`XskSocket` and :class:`RedirectProgram` do.
+    Replies from UDP port ``port`` are taken from the network stack of that device as long as this object is open and not
+    detached. Needs root; raises what :class:`XskSocket` and :class:`RedirectProgram` do.
     """
 
     def __init__(
@@ -140,20 +140,20 @@ class AfxdpClient(LoadClient):
         source_port: int = SOURCE_PORT_DEFAULT,
     ) -> None:
         super().__init__(Route(path.source_mac, path.destination_mac, path.source, path.destination, source_port, port))
+        self._netns = netns
         umem = Umem(CHUNKS_PER_QUEUE * (path.queues + 1), CHUNK_BYTES)
         self._open = contextlib.ExitStack()
         with contextlib.ExitStack() as undo, namespace(netns):
             undo.callback(self.close)
-            program = RedirectProgram(path.device, path.queues, port, match="source")
-            self._open.enter_context(program)
+            self._program = self._open.enter_context(RedirectProgram(path.device, path.queues, port, match="source"))
             queues = [queue, *(q for q in range(path.queues) if q != queue)]
             self._sockets = [self._open.enter_context(XskSocket(umem, path.device, q)) for q in queues]
             chunks = np.arange(umem.chunks).reshape(-1, CHUNKS_PER_QUEUE) * CHUNK_BYTES
             for xsk, mine in zip(self._sockets, chunks, strict=False):
                 xsk.refill(mine.tolist())
-                program.set_socket(xsk.queue, xsk.fd)
-            program.attach()
+                self._program.set_socket(xsk.queue, xsk.fd)
             undo.pop_all()
+        self._is_attached = False
         self._free = chunks[-1].astype(np.int64)
         self._free_count = len(self._free)
         self._records = np.array([xsk.record for xsk in self._sockets], np.int64)
@@ -161,7 +161,15 @@ class AfxdpClient(LoadClient):
         self._timespec = np.zeros(TIMESPEC_BYTES, np.uint8)
         self.compile()
 
+    def detach(self) -> None:
+        self._program.detach()
+        self._is_attached = False
+
     def _loop(self, spins_max: int) -> None:
+        if not self._is_attached:
+            with namespace(self._netns):
+                self._program.attach()
+            self._is_attached = True
         left = _loop(
             self.flight.address,
             self._records.ctypes.data,

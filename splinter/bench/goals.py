@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -180,10 +180,19 @@ def measurings(effort: Effort) -> list[Measuring]:
             partial(arithmetic.measure, effort.arithmetic),
         ),
         Measuring(
-            "get, put and invoke beside echo, Redis and memcached",
-            suite_figures.ECHO_FIGURES + suite_figures.RIVAL_FIGURES,
-            partial(_suite, effort.suite),
-            needs_server=True,
+            "get and put beside echo", suite_figures.ECHO_FIGURES, partial(_suite, replace(effort.suite, rivals=())), True
+        ),
+        *(
+            Measuring(
+                f"get and invoke beside {rival}",
+                figures,
+                partial(_suite, replace(effort.suite, rivals=(rival,), only=only)),
+                needs_server=True,
+            )
+            for rival, figures, only in (
+                ("redis", suite_figures.REDIS_FIGURES, suite_figures.OF_REDIS),
+                ("memcached", suite_figures.MEMCACHED_FIGURES, suite_figures.OF_MEMCACHED),
+            )
         ),
         Measuring(
             "functions pushed into the store",

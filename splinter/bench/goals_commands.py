@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # the worker and the compiler are loaded only when they are m
 _SHORT = 1  # exit status when a goal is not reached, or a measurement failed
 _TENANTS_DEFAULT, _TENANTS_MAX = 10_000, TENANTS_MAX - 16  # a few more make the requests
 _INSTALLS_DEFAULT = 1000
-_RIVALS_SLICES = 5  # of each run: there are many measurements
+_RIVALS_SLICES = 3  # of each run: there are many measurements
 _WIDTH_MIN = 120  # where output is no terminal
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -78,13 +78,13 @@ def show_goals(
 
     Takes some minutes. Makes labs and servers of its own and removes them. Run it on a machine that does nothing else.
     """
-    from splinter.bench import goals, rivals
+    from splinter.bench import goals
 
     selected = goals.chosen(only or [])
     if list_only:
         _list(selected, json_output)
         return
-    effort = goals.Effort(suite=goals.Settings(slices=_RIVALS_SLICES, rivals=rivals.installed()))
+    effort = goals.Effort(suite=goals.Settings(slices=_RIVALS_SLICES))
     names = [goal.figure for goal in selected]
     with progress(goals.steps(names, effort)) as say:
         found = goals.measure(names, effort, say)

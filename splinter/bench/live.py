@@ -20,20 +20,22 @@ from splinter.bench.path import Path
 from splinter.bench.process import namespace
 from splinter.bench.workload import Workload
 from splinter.errors import SplinterError, Status
-from splinter.limits import PORT_DEFAULT
+from splinter.limits import PORT_DEFAULT, REQUEST_HEADER_BYTES
 from splinter.native.clock import SECOND_NS
-from splinter.net.xdp.generator import REQUEST, CountProgram, GeneratorProgram
-from splinter.wire import H_SEQUENCE, H_TENANT, H_TOKEN
+from splinter.net.xdp.generator import REQUEST, CountProgram, GeneratorProgram, ReplyForm
+from splinter.wire import H_SEQUENCE, H_STATUS, H_TENANT, H_TOKEN, MAGIC
 
 _SOURCE_PORT = 40_001
 _SCHEDULE_MAX = 1 << 16
 _ANSWER_SECONDS_MAX = 2.0
-_QUIET_SECONDS = 0.05  # without a further reply: all have come that will
+_SETUP_SECONDS = 0.02  # that the kernel takes before the first frame
+_PLACES = ("TENANT_AT", "TOKEN_AT", "SEQUENCE_AT", "KEY_AT", "VALUE_AT")
+_QUIET_SECONDS = 0.02  # without a further reply: all have come that will
 
 
 @dataclass
 class LiveResult:
-    """One run. Counts are of the whole run, warm-up included; rates of the time in which load was made."""
+    """One run. Rates are of the time from the first frame to the last; setting up, some 20 ms, is not in it."""
 
     name: str
     seconds: float
@@ -72,43 +74,70 @@ class LiveResult:
         }
 
 
-class LiveClient:
-    """Sends the requests of a workload of one operation in one packet from the device of ``path``; needs root.
+@dataclass(frozen=True)
+class LiveLoad:
+    """What to send: ``payload`` of a UDP datagram, over and over, with numbers of ``schedule`` (``REQUEST[n]``) written in.
 
-    Raises :class:`SplinterError` for other workloads, ``OSError`` when the kernel has no live frames (before Linux 5.18).
+    ``places``: offsets in the payload of those of :class:`GeneratorProgram` that are written. ``form``: what replies are.
     """
 
-    def __init__(self, path: Path, workload: Workload, port: int = PORT_DEFAULT, *, netns: str | None = None) -> None:
+    name: str
+    payload: bytes
+    places: dict[str, int]
+    schedule: np.ndarray
+    form: ReplyForm
+
+    @classmethod
+    def of_workload(cls, workload: Workload, *, is_echo: bool = False) -> LiveLoad:
+        """Of one operation in one packet; raises :class:`SplinterError` for other workloads.
+
+        ``is_echo``: the replies are the requests.
+        """
         operation = workload.operations[0]
         if len(workload.operations) != 1 or len(operation.packets) != 1 or operation.then or operation.patches:
             raise SplinterError("load from within the kernel is of one operation that takes one packet, as get and put")
-        self._name, self._netns = workload.name, netns
+        places = {"TENANT_AT": H_TENANT, "TOKEN_AT": H_TOKEN, "SEQUENCE_AT": H_SEQUENCE}
+        numbers = {"KEY_AT": operation.key_at, "VALUE_AT": operation.value_at}
+        places |= {name: at for name, at in numbers.items() if at is not None}
+        reply_bytes = 0 if is_echo or operation.reply is None else REQUEST_HEADER_BYTES + len(operation.reply)
+        form = ReplyForm(MAGIC.to_bytes(4, "little"), status_at=H_STATUS, reply_bytes=reply_bytes)
+        return cls(workload.name, operation.payload, places, _schedule(workload), form)
+
+
+class LiveClient:
+    """Sends a load from the device of ``path``; needs root.
+
+    Other programs may use the device between runs. Raises ``OSError`` when the kernel has no live frames (before Linux 5.18).
+    """
+
+    def __init__(self, path: Path, load: LiveLoad, port: int = PORT_DEFAULT, *, netns: str | None = None) -> None:
+        self._name, self._netns = load.name, netns
         route = Route(path.source_mac, path.destination_mac, path.source, path.destination, _SOURCE_PORT, port)
-        places = {
-            "TENANT_AT": H_TENANT,
-            "TOKEN_AT": H_TOKEN,
-            "SEQUENCE_AT": H_SEQUENCE,
-            "KEY_AT": operation.key_at,
-            "VALUE_AT": operation.value_at,
-        }
-        at = {name: 0 if place is None else FRAME_HEADER_BYTES + place for name, place in places.items()}
+        at = dict.fromkeys(_PLACES, 0) | {name: FRAME_HEADER_BYTES + place for name, place in load.places.items()}
         self._open = contextlib.ExitStack()
         with contextlib.ExitStack() as undo, namespace(netns):
             undo.callback(self.close)
-            made = GeneratorProgram(path.device, frame(route, operation.payload), FRAME_HEADER_BYTES, at, _schedule(workload))
+            made = GeneratorProgram(path.device, frame(route, load.payload), FRAME_HEADER_BYTES, at, load.schedule)
             self._generator = self._open.enter_context(made)
-            self._counter = self._open.enter_context(CountProgram(path.device, port))
-            self._counter.attach()
+            self._counter = self._open.enter_context(CountProgram(path.device, port, load.form))
             undo.pop_all()
 
     def run(self, seconds: float, rate: float | None = None) -> LiveResult:
-        """Make load for ``seconds``, ``rate`` requests a second or as many as possible, and wait for the last replies."""
+        """Make load for ``seconds``, ``rate`` requests a second or as many as possible, and wait for the last replies.
+
+        Raises :class:`SplinterError` when nothing was sent, and when another program is on the device.
+        """
         before, made = self._counter.counts(), self._generator.made
         with namespace(self._netns):
-            start = time.monotonic_ns()
-            self._generator.send(seconds, int(SECOND_NS / rate) if rate else 0)
-        spent = (time.monotonic_ns() - start) / SECOND_NS
-        after = self._wait_for_replies()
+            self._counter.attach()
+            try:
+                self._generator.send(seconds + _SETUP_SECONDS, int(SECOND_NS / rate) if rate else 0)
+                after = self._wait_for_replies()
+            finally:
+                self._counter.detach()
+        spent = self._generator.sending_ns / SECOND_NS
+        if spent <= 0:
+            raise SplinterError(f"{self._name}: the kernel sent nothing in {seconds} s")
         counts = {status: count - before.get(status, 0) for status, count in after.items()}
         errors = {_name(status): count for status, count in counts.items() if status != Status.OK and count}
         return LiveResult(self._name, spent, rate, self._generator.made - made, counts.get(Status.OK, 0), errors)

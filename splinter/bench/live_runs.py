@@ -13,7 +13,7 @@ from typing import Any
 from rich.table import Table
 
 from splinter.bench.echo import EchoServer
-from splinter.bench.live import LiveClient, LiveResult
+from splinter.bench.live import LiveClient, LiveLoad, LiveResult
 from splinter.bench.path import find
 from splinter.bench.process import namespace, pinned
 from splinter.bench.report import spread
@@ -90,7 +90,8 @@ def measure_live(target: Target, workload: Workload, running: Running, *, limits
     target.release()
     netns = session.info.client_netns
     with contextlib.ExitStack() as stack:
-        ours = LiveClient(find(session.info.address, netns), workload, session.info.port, netns=netns)
+        load = LiveLoad.of_workload(workload)
+        ours = LiveClient(find(session.info.address, netns), load, session.info.port, netns=netns)
         clients: dict[str, tuple[LiveClient, Any]] = {workload.name: (stack.enter_context(ours), contextlib.nullcontext)}
         if limits:
             clients |= stack.enter_context(_limits(session, workload))
@@ -118,6 +119,6 @@ def _limits(session: Session, workload: Workload) -> Generator[dict[str, tuple[L
                     program = stack.enter_context(EchoProgram(lab.server.device, PORT_DEFAULT))
                     program.attach()
                 while_running = contextlib.nullcontext
-            client = LiveClient(there, workload, netns=lab.client.namespace)
+            client = LiveClient(there, LiveLoad.of_workload(workload, is_echo=True), netns=lab.client.namespace)
             found[name] = (stack.enter_context(client), while_running)
         yield found

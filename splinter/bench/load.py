@@ -43,6 +43,10 @@ class LoadClient(ABC):
         """Launch what :attr:`flight` has, until that is over; sleep after ``spins_max`` vain looks for packets, unless 0."""
 
     @abstractmethod
+    def detach(self) -> None:
+        """Leave the device to others until the next run."""
+
+    @abstractmethod
     def close(self) -> None:
         """Give the sockets back."""
 

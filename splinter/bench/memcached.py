@@ -1,6 +1,7 @@
 """memcached as a rival: the distribution's, with one thread on the worker's core, over TCP and UDP.
 
-memtier and mcperf are not packaged for Debian 12; it is driven by our own client, which compares every reply.
+memtier and mcperf are not packaged for Debian 12, memcaslap is (:mod:`splinter.bench.memcaslap`). Our own client, which
+compares every reply, gets more out of memcached.
 """
 
 from __future__ import annotations
@@ -8,10 +9,14 @@ from __future__ import annotations
 import os
 import socket
 
+import numpy as np
+
+from splinter.bench.live import LiveLoad
 from splinter.bench.process import namespace
-from splinter.bench.rival import Objects, RivalServer
-from splinter.bench.text_client import Script, TextClient
+from splinter.bench.rival import SCRIPT_REQUESTS, Objects, RivalServer
+from splinter.bench.text_client import FRAME, Script, TextClient
 from splinter.errors import SplinterError
+from splinter.net.xdp.generator import REQUEST, ReplyForm
 
 PROGRAM = "memcached"
 PORT = 11_211
@@ -19,6 +24,9 @@ _MEMORY_MEGABYTES = 1024
 _CONNECTIONS_MAX = 1024
 _LOAD_PIPELINE = 100
 _USER = "nobody"  # memcached refuses to run as root
+_WORD_DIGITS = 8  # of a key's number: as many as one word holds
+_WORD_NUMBERS = 10**_WORD_DIGITS
+_VALUE = b"VALU"  # what a reply with a value begins with
 
 
 class MemcachedServer(RivalServer):
@@ -42,13 +50,28 @@ class MemcachedServer(RivalServer):
 def get_script(objects: Objects, name: str = "memcached get") -> Script:
     """Gets of objects by turns."""
     keys = [objects.key(number) for number in objects.chosen()]
-    replies = [b"VALUE %s 0 %d\r\n%s\r\nEND\r\n" % (key, objects.value_bytes, objects.value) for key in keys]
-    return Script(name, [b"get %s\r\n" % key for key in keys], replies)
+    return Script(name, [b"get %s\r\n" % key for key in keys], [_value(objects, key) for key in keys])
 
 
 def set_script(objects: Objects, name: str = "memcached set") -> Script:
     """Sets of objects by turns, to the value that they have."""
     return Script(name, *_sets(objects, objects.chosen()))
+
+
+def live_get(objects: Objects, name: str) -> LiveLoad:
+    """Gets over UDP for load from within the kernel, of the objects whose number fits the word that it writes."""
+    head = FRAME.pack(0, 0, 1, 0)
+    payload = head + b"get %s\r\n" % objects.key(0)
+    schedule = np.zeros(SCRIPT_REQUESTS, REQUEST)
+    digits = [b"%0*d" % (_WORD_DIGITS, number % _WORD_NUMBERS) for number in objects.chosen()]
+    schedule["number"] = np.frombuffer(b"".join(digits), "<u8")
+    reply = head + _value(objects, objects.key(0))
+    form = ReplyForm(_VALUE, mark_at=len(head), reply_bytes=len(reply))
+    return LiveLoad(name, payload, {"KEY_AT": len(payload) - len(b"\r\n") - _WORD_DIGITS}, schedule, form)
+
+
+def _value(objects: Objects, key: bytes) -> bytes:
+    return b"VALUE %s 0 %d\r\n%s\r\nEND\r\n" % (key, objects.value_bytes, objects.value)
 
 
 def preload(server: MemcachedServer, objects: Objects, netns: str | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -87,6 +87,9 @@ class Measurement:
         }
 
 
+Plan = list[tuple[Measurement, Callable[[], Result]]]  # what to measure, and how a slice of it is run
+
+
 @dataclass
 class Report:
     """Measurements in the order in which they are shown, and under which circumstances they were made."""
@@ -98,6 +101,10 @@ class Report:
     def find(self, name: str, depth: int) -> Measurement | None:
         """The measurement of an operation at a depth, if it was made."""
         return next((m for m in self.measurements if (m.name, m.depth) == (name, depth)), None)
+
+    def matching(self, name: str) -> list[Measurement]:
+        """The measurements whose name begins so."""
+        return [m for m in self.measurements if m.name.startswith(name)]
 
     def ratios(self) -> list[dict[str, Any]]:
         """Each slice of ours over the echo's beside it, a rival's over ours: of each run the median, of these the median.
@@ -142,7 +149,7 @@ class Report:
                 str(m.depth),
                 f"{rate['median']:,.0f}",
                 f"{half_range(rate):.0%}",
-                *(f"{latency[name]['median'] / 1000:.2f}" for name in names),
+                *(f"{latency[name]['median'] / 1000:.2f}" if latency[name]["median"] else "" for name in names),
                 f"{slower:.2f} ×" if slower else "",
                 f"{share:.0%}" if share else "",
                 str(m.failed),
@@ -159,8 +166,12 @@ class Report:
                 name = f"{ratio['name']}, depth {ratio['depth']}, beside {ratio['over']}"
                 lines.append(f"{name}: takes {ratio['median']:.1f} × as long{slower}")
         for name, connections in dict.fromkeys((extra["name"], extra["connections"]) for extra in self.extras):
-            rate, latency = (statistics.median(self.extra(name, connections, what)) for what in ("per_second", _MEDIAN))
-            lines.append(f"{name}, connections: {connections}: {rate:,.0f} per second, p50 {latency / 1000:.0f} µs")
+            rate, latencies = (
+                statistics.median(self.extra(name, connections, "per_second")),
+                self.extra(name, connections, _MEDIAN),
+            )
+            median = f", p50 {statistics.median(latencies) / 1000:.0f} µs" if latencies else ""
+            lines.append(f"{name}, connections: {connections}: {rate:,.0f} per second{median}")
         for name, configuration in self.circumstances.get("rivals", {}).items():
             lines.append(f"{name}: {configuration['version']}: {configuration['command']}")
         machine = self.circumstances.get("machine", {})
@@ -171,9 +182,10 @@ class Report:
         return next((r for r in self.ratios() if (r["name"], r["depth"], r["ratio"]) == (name, depth, kind)), None)
 
     def extra(self, name: str, connections: int, what: str) -> list[float]:
-        """What another program found in each run: ``per_second``, or a percentile in ns."""
+        """What another program found in each run: ``per_second``, or a percentile in ns; nothing when it does not tell."""
         found = [extra for extra in self.extras if (extra["name"], extra["connections"]) == (name, connections)]
-        return [extra["latency_ns"].get(what, extra.get(what)) for extra in found]
+        values = [extra["latency_ns"].get(what, extra.get(what)) for extra in found]
+        return [value for value in values if value is not None]
 
 
 def half_range(values: dict[str, float]) -> float:

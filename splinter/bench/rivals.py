@@ -9,10 +9,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from splinter.bench import memcached, redis, redis_lua
+from splinter.bench import memcached, memcaslap, redis, redis_lua
 from splinter.bench.invokes import CHAIN_STEPS
+from splinter.bench.live import LiveClient
+from splinter.bench.live_plan import live_plan
+from splinter.bench.path import find
 from splinter.bench.process import pinned
-from splinter.bench.report import Measurement
+from splinter.bench.report import Measurement, Plan
 from splinter.bench.result import Result
 from splinter.bench.rival import CONNECTIONS, Objects, version
 from splinter.bench.text_client import Script, TextClient
@@ -24,8 +27,7 @@ SPINNING = ", spinning client"
 PIPELINED = f", pipelined by {PIPELINE}"
 BENCHMARK_CONNECTIONS = (1, CONNECTIONS)
 _CHAINS = 10_000  # rings of CHAIN_STEPS objects
-
-Plan = list[tuple[Measurement, Callable[[], Result]]]
+_LIVE_RATES = (120_000, 160_000, 200_000)  # around what memcached answers
 
 
 @dataclass(frozen=True)
@@ -39,18 +41,20 @@ class Place:
     client_core: int
     seconds: float
     warmup_seconds: float
+    is_live: bool  # whether load can be made from within the kernel too
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """``plan``: what to measure in slices. ``others``: other programs, to be called with seconds once a run.
+    """``plan``: what to measure in slices. ``others``: other programs, by what they measure and over how many connections,
+    to be called with seconds once a run.
 
     ``configuration`` is the version and the command line of the server.
     """
 
     configuration: dict[str, str]
     plan: Plan = field(default_factory=list)
-    others: list[Callable[[float], dict[str, Any]]] = field(default_factory=list)
+    others: list[tuple[str, int, Callable[[float], dict[str, Any]]]] = field(default_factory=list)
 
 
 def installed() -> tuple[str, ...]:
@@ -95,9 +99,8 @@ def _redis(place: Place, objects: Objects) -> Iterator[Prepared]:
             add(many, [replace(script, name=script.name + PIPELINED, pipeline=PIPELINE) for script in scripts])
             for connections in BENCHMARK_CONNECTIONS:
                 for name, words in commands.items():
-                    prepared.others.append(
-                        partial(_redis_benchmark, server, name, words(redis.random_key(objects)), objects, place, connections)
-                    )
+                    ask = partial(_redis_benchmark, server, name, words(redis.random_key(objects)), objects, place, connections)
+                    prepared.others.append((name, connections, ask))
             yield prepared
 
 
@@ -142,7 +145,21 @@ def _memcached(place: Place, objects: Objects) -> Iterator[Prepared]:
                         _add(prepared.plan, place, client, [replace(scripts[0], name=scripts[0].name + SPINNING)])
                     else:
                         _add(prepared.plan, place, client, scripts)
+            if place.is_live:
+                there = find(place.address, netns)
+                load = memcached.live_get(objects, "memcached UDP get")
+                live = stack.enter_context(LiveClient(there, load, memcached.PORT, netns=netns))
+                prepared.plan.extend(live_plan(live, load.name, _LIVE_RATES, place.client_core, place.seconds))
+            if shutil.which(memcaslap.PROGRAM) is not None:
+                prepared.others.append(("memcached get", CONNECTIONS, partial(_memcaslap, server, objects, place)))
             yield prepared
+
+
+def _memcaslap(server: memcached.MemcachedServer, objects: Objects, place: Place, seconds: float) -> dict[str, Any]:
+    return memcaslap.benchmark(
+        server, "memcached get", objects, netns=place.client_netns, core=place.client_core, seconds=seconds,
+        connections=CONNECTIONS,
+    )  # fmt: skip
 
 
 def _add(plan: Plan, place: Place, client: TextClient, scripts: Sequence[Script]) -> None:

@@ -16,9 +16,12 @@ from functools import partial
 from typing import Any
 
 from splinter.bench import invokes, rivals
+from splinter.bench.live import LiveClient, LiveLoad
+from splinter.bench.live_plan import live_plan
 from splinter.bench.machine import machine, versions
+from splinter.bench.path import find
 from splinter.bench.process import pinned
-from splinter.bench.report import ECHO, Measurement, Report
+from splinter.bench.report import ECHO, Measurement, Plan, Report
 from splinter.bench.result import Result
 from splinter.bench.rival import CONNECTIONS, Objects
 from splinter.bench.session import Session
@@ -36,13 +39,16 @@ from splinter.server.instance import InstanceInfo
 
 Progress = Callable[[str], None]  # called with a sentence before each step
 _CHAINS = 10_000
+LIVE_NAMES = ("get", "invoke get")
+_LIVE_RATES = (600_000, 750_000, 900_000)  # around what a worker answers on the machines that this was written on
 
 
 @dataclass(frozen=True)
 class Settings:
     """How to measure. ``depths`` are numbers of requests under way at a time; sizes in bytes.
 
-    With ``rivals`` (of :data:`splinter.bench.rivals.NAMES`), Splinter is measured at their depths and by invoke as well.
+    With ``rivals`` (of :data:`splinter.bench.rivals.NAMES`), Splinter is measured at their depths, by invoke, and under load
+    from within the kernel as well. ``only``: what to measure, by the beginning of its name and its depth; empty: everything.
     """
 
     runs: int = 5
@@ -54,12 +60,17 @@ class Settings:
     key_bytes: int = KEY_BYTES_DEFAULT
     value_bytes: int = VALUE_BYTES_DEFAULT
     rivals: tuple[str, ...] = ()
+    only: tuple[tuple[str, int], ...] = ()
     server_core: int | None = None  # None: the last of the server's
     client_core: int | None = None  # None: the first that is not the server's
 
     def steps(self) -> int:
         """How many times :func:`measure` reports progress."""
         return 2 + self.runs * (self.slices + bool(self.rivals))
+
+    def wants(self, name: str, depth: int) -> bool:
+        """Whether this is to be measured."""
+        return not self.only or any(name.startswith(known) and depth == at for known, at in self.only)
 
 
 def measure(info: InstanceInfo, settings: Settings, progress: Progress = lambda text: None) -> Report:
@@ -73,20 +84,24 @@ def measure(info: InstanceInfo, settings: Settings, progress: Progress = lambda 
         session = stack.enter_context(Session(info, settings.server_core, settings.client_core))
         place = rivals.Place(
             info.address, info.netns, session.netns, session.server_core, session.client_core, settings.seconds,
-            settings.warmup_seconds,
+            settings.warmup_seconds, is_live=info.transport == "xdp",
         )  # fmt: skip
         prepared = {name: stack.enter_context(rivals.running(name, place, objects)) for name in settings.rivals}
         account = session.tenant()
         workloads = _workloads(session, account, settings)
-        plan: rivals.Plan = []
+        plan: Plan = []
         if info.transport == "xdp":
             limit = stack.enter_context(_echo(session))
             for depth in sorted({depth for _, depths in workloads for depth in depths}):
                 plan.append((Measurement(ECHO, depth), partial(_limit, limit, depth, settings)))
         for workload, depths in workloads:
             plan += [(Measurement(workload.name, d), partial(_ours, session, workload, d, settings)) for d in depths]
+        others = [ask for rival in prepared.values() for name, depth, ask in rival.others if settings.wants(name, depth)]
         for rival in prepared.values():
-            plan += rival.plan
+            plan += [(m, partial(_theirs, session, call)) for m, call in rival.plan]
+        if prepared and info.transport == "xdp":
+            plan += [(m, partial(_theirs, session, call)) for m, call in _live(stack, session, workloads, settings)]
+        plan = [(m, call) for m, call in plan if settings.wants(m.name, m.depth)]
 
         progress(f"storing {settings.keys:,} objects")
         with pinned(session.client_core):
@@ -97,10 +112,11 @@ def measure(info: InstanceInfo, settings: Settings, progress: Progress = lambda 
                 progress(f"run {run + 1} of {settings.runs}, slice {number + 1} of {settings.slices}")
                 for measurement, measure_slice in plan:
                     measurement.add(run, measure_slice())
-            if prepared:
+            if others:
                 progress(f"run {run + 1} of {settings.runs}: the rivals' own load generators")
-            for other in [other for rival in prepared.values() for other in rival.others]:
-                extras.append({"run": run + 1, **other(settings.seconds * settings.slices)})
+            session.load.detach()
+            for ask in others:
+                extras.append({"run": run + 1, **ask(settings.seconds * settings.slices)})
         cores = {"server_core": session.server_core, "client_core": session.client_core}
     circumstances = {
         "machine": machine(),
@@ -128,6 +144,25 @@ def _workloads(session: Session, account: Account, settings: Settings) -> list[t
 def _ours(session: Session, workload: Workload, depth: int, settings: Settings) -> Result:
     with pinned(session.client_core):
         return session.load.run(workload, depth=depth, seconds=settings.seconds, warmup_seconds=settings.warmup_seconds)
+
+
+def _theirs(session: Session, call: Callable[[], Result]) -> Result:
+    """On the device without our client's program: it costs the server, which walks a packet's way into it."""
+    session.load.detach()
+    return call()
+
+
+def _live(
+    stack: contextlib.ExitStack, session: Session, workloads: list[tuple[Workload, tuple[int, ...]]], settings: Settings
+) -> Plan:
+    """What the worker answers of load from within the kernel: of each workload that rivals have a counterpart of."""
+    info, plan = session.info, []
+    there = find(info.address, info.client_netns)
+    for workload, _ in workloads:
+        if workload.name in LIVE_NAMES:
+            client = LiveClient(there, LiveLoad.of_workload(workload), info.port, netns=info.client_netns)
+            plan += live_plan(stack.enter_context(client), workload.name, _LIVE_RATES, session.client_core, settings.seconds)
+    return plan
 
 
 def _limit(limit: Any, depth: int, settings: Settings) -> Result:

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import Any
 
 from splinter.bench.figure import Figure, medians
+from splinter.bench.live_plan import LIVE
 from splinter.bench.report import ECHO, Report
 from splinter.bench.rival import CONNECTIONS
 from splinter.bench.rivals import SPINNING
 from splinter.errors import SplinterError
 
 _DEPTH = 64
-_REDIS_BENCHMARK = ", redis-benchmark"
+_MEDIAN = "p50"
+REDIS_BENCHMARK = ", redis-benchmark"
+PACKAGED = (REDIS_BENCHMARK, ", memcaslap")  # the distribution's load generators
 
 ECHO_FIGURES = ("get-latency", "put-latency", "get-throughput", "put-throughput")
-RIVAL_FIGURES = (
-    "redis-latency", "redis-throughput", "memcached-latency", "memcached-throughput", "fcall-latency", "fcall-throughput",
-    "chain-redis",
+REDIS_FIGURES = ("redis-latency", "redis-throughput", "fcall-latency", "fcall-throughput", "chain-redis")
+MEMCACHED_FIGURES = ("memcached-latency", "memcached-throughput")
+RIVAL_FIGURES = REDIS_FIGURES + MEMCACHED_FIGURES
+
+# What the figures are computed from: beginnings of names, and depths.
+_BOTH = ((ECHO, 1), (ECHO, CONNECTIONS), ("get", 1), ("get", CONNECTIONS), (f"get{LIVE}", 0))
+OF_REDIS = (
+    *_BOTH, ("invoke get", 1), ("invoke get", CONNECTIONS), (f"invoke get{LIVE}", 0), ("invoke scan", 1), ("redis get", 1),
+    ("redis get", CONNECTIONS), ("redis fcall", 1), ("redis fcall", CONNECTIONS),
+)  # fmt: skip
+OF_MEMCACHED = (
+    *_BOTH, ("memcached UDP get", 1), ("memcached get", CONNECTIONS), ("memcached UDP get", CONNECTIONS),
+    (f"memcached UDP get{LIVE}", 0),
 )  # fmt: skip
 
 
@@ -54,38 +68,62 @@ def _over_echo(report: Report, name: str) -> list[Figure]:
 
 
 def _latency(report: Report, figure: str, rival: str, ours: str, text: str) -> list[Figure]:
-    """One connection that waits for each reply, as clients do; a spinning client's is among the parts, if there is one."""
+    """One connection that waits for each reply in ``recv``, as clients do.
+
+    Parts: the medians, also of a client that spins and of the rival's own load generator; what is left of the ratio beside a
+    spinning client; and ``most_possible``, the ratio of a store that would add nothing to the AF_XDP echo.
+    """
     ratio = report.ratio(rival, 1, "latency_over_ours")
     if ratio is None:
         return []
-    parts = _p50(report, rival, ours, rival + SPINNING)
-    benchmark = report.extra(rival + _REDIS_BENCHMARK, 1, "p50")
-    if benchmark:
+    parts = _p50(report, rival, ours, rival + SPINNING, ECHO)
+    spinning = report.ratio(rival + SPINNING, 1, "latency_over_ours")
+    if spinning is not None:
+        parts["ratio_spinning_client"] = round(spinning["median"], 3)
+    if echo := parts.get(f"{ECHO}_p50_ns"):
+        parts["most_possible"] = round(parts[f"{rival}_p50_ns"] / echo, 3)
+    if benchmark := report.extra(rival + REDIS_BENCHMARK, 1, _MEDIAN):
         parts |= medians(redis_benchmark_p50_ns=benchmark)
     return [Figure(figure, f"{text}, one connection, depth 1, medians", "×", _ends(ratio), parts)]
 
 
 def _throughput(report: Report, figure: str, ours: str, rivals: list[str]) -> list[Figure]:
-    """Ours over the fastest of the rivals' and their load generators', run by run."""
-    mine = report.find(ours, CONNECTIONS)
-    rates = {}
-    for rival in rivals:
-        measurement = report.find(rival, CONNECTIONS)
-        if measurement is not None:
-            rates[rival] = [run.per_second for run in measurement.runs]
-        benchmark = report.extra(rival + _REDIS_BENCHMARK, CONNECTIONS, "per_second")
-        if benchmark:
-            rates[rival + _REDIS_BENCHMARK] = benchmark
-    if mine is None or not rates:
+    """The most that ours answers over the most that the rival does, each by the client that gets most out of it.
+
+    Parts: the rate by each client; ``ratio_closed_loop``: ours by the AF_XDP client with as many under way; ``ratio_packaged``:
+    over the rival's rate by the distribution's load generator.
+    """
+    closed = report.find(ours, CONNECTIONS)
+    mine = _rates(report, [ours])
+    theirs = _rates(report, rivals)
+    if closed is None or not mine or not theirs:
         return []
-    own = [run.per_second for run in mine.runs]
-    best = [max(found) for found in zip(*rates.values(), strict=True)]
-    echo = report.find(ECHO, CONNECTIONS)
-    parts = medians(**{f"{ours}_per_second": own}, **{f"{name}_per_second": found for name, found in rates.items()})
-    if echo is not None:
-        parts |= medians(echo_per_second=[run.per_second for run in echo.runs])
-    text = f"{ours}, depth {CONNECTIONS}, over {' or '.join(rivals)} by its fastest client, {CONNECTIONS} connections"
+    parts = medians(**{f"{name}_per_second": rates for name, rates in {**mine, **theirs, **_rates(report, [ECHO])}.items()})
+    own, best = _most(mine), _most(theirs)
+    parts["ratio_closed_loop"] = statistics.median(run.per_second / b for run, b in zip(closed.runs, best, strict=True))
+    packaged = [found for name, found in theirs.items() if name.endswith(PACKAGED)]
+    if packaged:
+        parts["ratio_packaged"] = statistics.median(a / b for a, b in zip(own, packaged[0], strict=True))
+    text = f"{ours} over {' or '.join(rivals)}, not pipelined, {CONNECTIONS} connections, each by its best client"
     return [Figure(figure, text, "×", tuple(a / b for a, b in zip(own, best, strict=True)), parts)]
+
+
+def _rates(report: Report, names: list[str]) -> dict[str, list[float]]:
+    """By name, the rates of each run: with CONNECTIONS under way, under live frames, by other programs."""
+    found: dict[str, list[float]] = {}
+    for name in names:
+        for measurement in report.matching(name):
+            is_live = measurement.name.startswith(name + LIVE)
+            if is_live or (measurement.name, measurement.depth) == (name, CONNECTIONS):
+                found[measurement.name] = [run.per_second for run in measurement.runs]
+        for program in PACKAGED:
+            if rates := report.extra(name + program, CONNECTIONS, "per_second"):
+                found[name + program] = rates
+    return found
+
+
+def _most(rates: dict[str, list[float]]) -> list[float]:
+    return [max(found) for found in zip(*rates.values(), strict=True)]
 
 
 def _ends(ratio: dict[str, Any]) -> tuple[float, float, float]:

@@ -37,7 +37,7 @@ from splinter.native.libc import EAGAIN, EINTR, MSG_DONTWAIT, epoll_wait, errno,
 CONNECTIONS_MAX = 1024
 REPLY_NS_MAX = SECOND_NS  # a reply that takes longer is lost
 _DATAGRAM_BYTES_MAX = 1400  # memcached sends longer replies in several
-_FRAME = struct.Struct(">HHHH")  # memcached's protocol.txt: request number, datagram number, datagrams, reserved
+FRAME = struct.Struct(">HHHH")  # memcached's protocol.txt: request number, datagram number, datagrams, reserved
 _KIND_BYTES = 2  # a value, an error, nothing: the first bytes of a reply tell
 _WAIT_MS = 100  # of epoll_wait where it may block
 _WORD_BYTES = 8
@@ -385,7 +385,7 @@ class TextClient:
         if self._is_datagram:
             if script.pipeline != 1:
                 raise ValueError("a datagram holds one request")
-            frames = [_FRAME.pack(number & 0xFFFF, 0, 1, 0) for number in range(len(requests))]
+            frames = [FRAME.pack(number & 0xFFFF, 0, 1, 0) for number in range(len(requests))]
             requests = [frame + request for frame, request in zip(frames, requests, strict=True)]
             replies = [frame + reply for frame, reply in zip(frames, replies, strict=True)]
             if max(map(len, [*requests, *replies])) > _DATAGRAM_BYTES_MAX:

@@ -132,5 +132,8 @@ class UdpClient(LoadClient):
             spins_max,
         )
 
+    def detach(self) -> None:
+        """Nothing to do: a socket keeps a device from nobody."""
+
     def close(self) -> None:
         self._socket.close()

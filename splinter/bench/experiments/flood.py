@@ -56,9 +56,7 @@ def measure(effort: Effort, progress: Progress) -> Document:
         tenants = session.admin.create_tenants(settings.tenants, home=session.home)
         flooder = session.admin.create_tenant(home=session.home, packets_per_second=settings.limit)
         sources = [(source("read_one"), "read_one")]
-        population = populate(
-            session, [*tenants, flooder], sources, objects=settings.objects, value_bytes=settings.value_bytes
-        )
+        population = populate(session, [*tenants, flooder], sources, objects=settings.objects, value_bytes=settings.value_bytes)
         session.load.flight.timeout_ns = _TIMEOUT_NS
         invoke = [population.invoke("read_one", checked=True, label=label) for label in (OTHERS, FLOODING)]
         flood_rate = settings.limit * settings.times

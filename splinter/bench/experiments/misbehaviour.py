@@ -74,9 +74,7 @@ def measure(effort: Effort, progress: Progress) -> Document:
     for mode in MODES:
         progress(f"{mode}: {settings.tenants:,} tenants")
         with served([core], settings=options[mode]) as session:
-            tenants = session.admin.create_tenants(
-                settings.tenants, home=session.home, task_milliseconds_max=TASK_MILLISECONDS
-            )
+            tenants = session.admin.create_tenants(settings.tenants, home=session.home, task_milliseconds_max=TASK_MILLISECONDS)
             sources = [(source(name), name) for name in ("read_one", "endless")]
             population = populate(session, tenants, sources, objects=settings.objects, value_bytes=settings.value_bytes)
             session.load.flight.timeout_ns = _TIMEOUT_NS

@@ -5,7 +5,7 @@ whether it can be used.
 """
 
 from splinter.net.xdp.client import EchoProgram, RedirectProgram
-from splinter.net.xdp.generator import CountProgram, GeneratorProgram
+from splinter.net.xdp.generator import CountProgram, GeneratorProgram, ReplyForm
 from splinter.net.xdp.probe import probe
 from splinter.net.xdp.server import XdpProgram
 from splinter.net.xdp.syscall import Action
@@ -18,6 +18,7 @@ __all__ = [
     "EchoProgram",
     "GeneratorProgram",
     "RedirectProgram",
+    "ReplyForm",
     "Verdict",
     "XdpProgram",
     "probe",

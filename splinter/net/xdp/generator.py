@@ -6,6 +6,7 @@ import signal
 import struct
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,7 +14,9 @@ from splinter.net.xdp import syscall
 from splinter.net.xdp.program import Program, map_memory
 
 REQUEST = np.dtype([("number", "<u8"), ("tenant", "<u8"), ("token", "<u8")])  # struct request of bpf/generate.c
-_PROGRESS = np.dtype([("made", "<u8"), ("gap_ns", "<u8"), ("next_ns", "<u8")])  # struct progress
+_PROGRESS = np.dtype(  # struct progress
+    [("made", "<u8"), ("gap_ns", "<u8"), ("next_ns", "<u8"), ("first_ns", "<u8"), ("last_ns", "<u8")]
+)
 _STATUSES = 256
 _RUNS_MAX = (1 << 31) - 1  # of the program in one call
 _ALARM_AGAIN_SECONDS = 0.01  # should the first signal come before the call
@@ -41,6 +44,11 @@ class GeneratorProgram(Program):
         """How many frames were made."""
         return int(self._progress["made"][0])
 
+    @property
+    def sending_ns(self) -> int:
+        """From the last run's first frame to its last; setting up is not in it."""
+        return int(self._progress["last_ns"][0]) - int(self._progress["first_ns"][0])
+
     def send(self, seconds: float, gap_ns: int = 0) -> None:
         """Make and send frames on the calling CPU for so long, one each ``gap_ns``; 0: as many as can be sent.
 
@@ -49,6 +57,7 @@ class GeneratorProgram(Program):
         before = signal.signal(signal.SIGALRM, lambda number, frame: None)
         self._progress["gap_ns"] = gap_ns
         self._progress["next_ns"] = time.monotonic_ns()
+        self._progress["first_ns"] = self._progress["last_ns"] = 0
         signal.setitimer(signal.ITIMER_REAL, seconds, _ALARM_AGAIN_SECONDS)
         try:
             syscall.run_live(self.program_fd, self._frame, self.ifindex, _RUNS_MAX)
@@ -59,11 +68,30 @@ class GeneratorProgram(Program):
             signal.signal(signal.SIGALRM, before)
 
 
+@dataclass(frozen=True)
+class ReplyForm:
+    """What :class:`CountProgram` knows a reply by: 4 bytes ``mark`` at ``mark_at`` of the UDP payload.
+
+    ``status_at``: offset of its status; 0: it has none, which counts as status 0. ``reply_bytes``: length of a reply of status
+    0; one of another length is none; 0: any.
+    """
+
+    mark: bytes
+    mark_at: int = 0
+    status_at: int = 0
+    reply_bytes: int = 0
+
+    def defines(self) -> dict[str, object]:
+        """For the compiler."""
+        mark = f"{int.from_bytes(self.mark, 'little'):#x}u"
+        return {"MARK": mark, "MARK_AT": self.mark_at, "STATUS_AT": self.status_at, "REPLY_BYTES": self.reply_bytes}
+
+
 class CountProgram(Program):
     """``bpf/count.c``: counts replies from UDP port ``port`` by status and drops them."""
 
-    def __init__(self, ifname: str, port: int) -> None:
-        super().__init__(ifname, "count.c", "count", {"PORT": port}, ["replies"])
+    def __init__(self, ifname: str, port: int, form: ReplyForm) -> None:
+        super().__init__(ifname, "count.c", "count", {"PORT": port, **form.defines()}, ["replies"])
         self._cells = struct.Struct(f"<{syscall.possible_cpus()}Q")
 
     def counts(self) -> dict[int, int]:

@@ -13,7 +13,7 @@ import pytest
 from splinter.bench.afxdp_client import AfxdpClient
 from splinter.bench.echo import EchoLimit, _turn_around
 from splinter.bench.frames import FRAME_HEADER_BYTES
-from splinter.bench.live import LiveClient
+from splinter.bench.live import LiveClient, LiveLoad
 from splinter.bench.path import find
 from splinter.bench.workload import Account, echo, get_operation, uniform
 from splinter.errors import TransportUnavailableError
@@ -136,7 +136,8 @@ def test_load_from_within_the_kernel_comes_back_from_the_driver(lab: Lab, rate: 
     with netns.inside(lab.server.namespace):
         program = EchoProgram(lab.server.device, PORT_DEFAULT)
         program.attach()
-    with program, LiveClient(path, uniform(get_operation(Account(1, 2)), 100), netns=lab.client.namespace) as client:
+    load = LiveLoad.of_workload(uniform(get_operation(Account(1, 2)), 100), is_echo=True)
+    with program, LiveClient(path, load, netns=lab.client.namespace) as client:
         result = client.run(0.1, rate)
         assert result.answered == result.sent > 400  # also of frames that were used before, and came back turned around
         assert result.errors == {}

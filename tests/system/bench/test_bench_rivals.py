@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
 
-from splinter.bench import memcached, redis, redis_lua
+from splinter.bench import memcached, memcaslap, redis, redis_lua
+from splinter.bench.live import LiveClient
+from splinter.bench.path import find
 from splinter.bench.rival import Objects, version
 from splinter.bench.text_client import Script, TextClient
 from splinter.errors import SplinterError
+from splinter.net.lab import Lab
 from tests.support.servers import free_port
 
 OBJECTS = Objects(1000)
@@ -74,6 +78,32 @@ def test_redis_benchmark_is_read(redis_server: redis.RedisServer) -> None:
     assert found["per_second"] > 0
     assert found["latency_ns"]["p99"] >= found["latency_ns"]["p50"] > 0
     assert "redis-benchmark" in found["command"]
+
+
+@pytest.mark.memcached
+@pytest.mark.skipif(shutil.which(memcaslap.PROGRAM) is None, reason="needs memcaslap (libmemcached-tools)")
+def test_memcaslap_is_read(memcached_server: memcached.MemcachedServer) -> None:
+    core = min(os.sched_getaffinity(0))
+    found = memcaslap.benchmark(memcached_server, "memcached get", OBJECTS, netns=None, core=core, seconds=0.1, connections=2)
+    assert found["per_second"] > 0
+    assert found["name"] == "memcached get, memcaslap"
+
+
+@pytest.mark.memcached
+@pytest.mark.xdp
+def test_memcached_is_asked_from_within_the_kernel() -> None:
+    with Lab(f"rivals-{os.getpid()}") as lab:
+        netns, core = lab.client.namespace, max(os.sched_getaffinity(0))
+        with memcached.MemcachedServer(lab.server.address, core=core, netns=lab.server.namespace) as server:
+            memcached.preload(server, OBJECTS, netns)
+            there = find(lab.server.address, netns)
+            for objects, is_right in ((OBJECTS, True), (MISSING, False), (Objects(1000, value_bytes=99), False)):
+                load = memcached.live_get(objects, "get")
+                with LiveClient(there, load, memcached.PORT, netns=netns) as client:
+                    result = client.run(0.1, 2000)
+                assert result.dropped == 0
+                assert (result.errors == {}) is is_right
+                assert (result.answered == result.sent) is is_right
 
 
 @pytest.mark.memcached

@@ -15,7 +15,7 @@ import pytest
 from splinter.bench import trace
 from splinter.bench.arguments import invoke_workload
 from splinter.bench.catalogue import CATALOGUE, Plan, Shape, build
-from splinter.bench.live import LiveClient
+from splinter.bench.live import LiveClient, LiveLoad
 from splinter.bench.live_runs import measure_live
 from splinter.bench.path import find
 from splinter.bench.runs import Running, limits, measure, one_run, prepare, replay
@@ -170,14 +170,14 @@ def test_load_from_within_the_kernel_is_answered(server: RunningServer) -> None:
 def test_errors_are_told_from_drops(server: RunningServer) -> None:
     with Target.of_instance(server.info, 1) as target:
         netns_name = server.info.client_netns
-        missing = uniform(get_operation(target.accounts[0]), 10)
+        missing = LiveLoad.of_workload(uniform(get_operation(target.accounts[0]), 10))
         with LiveClient(find(server.info.address, netns_name), missing, server.info.port, netns=netns_name) as client:
             result = client.run(0.05, 1000)
         assert result.answered == 0
         assert result.errors == {"NOT_FOUND": result.sent}
         large = uniform(put_operation(target.accounts[0], value_bytes=5000), 10)
         with pytest.raises(SplinterError, match="one packet"):
-            LiveClient(find(server.info.address, netns_name), large, netns=netns_name)
+            LiveLoad.of_workload(large)
 
 
 def _bench(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -103,9 +103,7 @@ def test_an_extension_that_offends_again_and_again_is_quarantined_until_it_is_re
             for _ in range(limits.QUARANTINE_AFTER):
                 with contextlib.suppress(TaskKilledError):
                     bad.invoke("endless")
-        assert [(extension.quarantined, extension.kills) for extension in bad.extensions()] == [
-            (True, limits.QUARANTINE_AFTER)
-        ]
+        assert [(extension.quarantined, extension.kills) for extension in bad.extensions()] == [(True, limits.QUARANTINE_AFTER)]
 
     offend_until_quarantined()
     command = [sys.executable, "-m", "splinter", "release", "endless", "--tenant", str(tenant.tenant)]

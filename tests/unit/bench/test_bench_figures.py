@@ -13,7 +13,8 @@ from splinter.bench.figure import Figure, medians, shown
 from splinter.bench.goals import GOALS, Effort, Found, Goal, Outcome
 from splinter.bench.report import ECHO, Measurement, Report
 from splinter.bench.result import Result
-from splinter.bench.suite_figures import figures_of
+from splinter.bench.suite import Settings
+from splinter.bench.suite_figures import OF_MEMCACHED, OF_REDIS, figures_of
 from splinter.errors import SplinterError
 
 RUNNER = CliRunner()
@@ -84,6 +85,8 @@ def _report(failures: int = 0) -> Report:
         _measurement(ECHO, 50, 9000, 5000), _measurement("get", 50, 9900, 4400), _measurement("invoke get", 50, 9900, 4000),
         _measurement("redis get", 50, 99_000, 440), _measurement("redis fcall", 50, 99_000, 400),
         _measurement("memcached get", 50, 99_000, 1000), _measurement("memcached UDP get", 50, 99_000, 1100),
+        _measurement("get, live frames 600 K/s", 0, 0, 6600), _measurement("get, live frames 900 K/s", 0, 0, 5000),
+        _measurement("memcached UDP get, live frames 160 K/s", 0, 0, 1320),
     ]  # fmt: skip
     measurements[1].slices[0][0].lost = failures
     others = [("redis get", 50, 550.0), ("redis fcall", 50, 300.0), ("redis get", 1, 9.0)]
@@ -98,10 +101,24 @@ def test_the_report_s_ratios_become_figures() -> None:
     found = {figure.name: figure.median for figure in figures_of(_report())}
     expected = {
         "get-latency": 1.2, "get-throughput": 90, "put-latency": 1.5, "put-throughput": 70, "redis-latency": 10,
-        "redis-throughput": 8, "memcached-latency": 5, "memcached-throughput": 4, "fcall-latency": 12,
+        "redis-throughput": 12, "memcached-latency": 5, "memcached-throughput": 5, "fcall-latency": 12,
         "fcall-throughput": 10, "chain-redis": 11,
     }  # fmt: skip
     assert found == pytest.approx(expected, rel=1e-2)
+    parts = {figure.name: figure.parts for figure in figures_of(_report())}
+    assert parts["redis-throughput"]["ratio_closed_loop"] == pytest.approx(8)
+    assert parts["redis-throughput"]["ratio_packaged"] == pytest.approx(12)
+    assert parts["redis-latency"]["most_possible"] == pytest.approx(12, rel=1e-2)
+
+
+@pytest.mark.parametrize("only", [OF_REDIS, OF_MEMCACHED])
+def test_only_what_the_figures_need_is_measured(only: tuple[tuple[str, int], ...]) -> None:
+    settings = Settings(only=only)
+    needed = {"redis get", "redis fcall"} if only is OF_REDIS else {"memcached get", "memcached UDP get"}
+    assert {name for name in needed if settings.wants(name, 50)} == needed
+    assert settings.wants("get, live frames 600 K/s", 0)
+    assert not settings.wants("put", 1)
+    assert not settings.wants("redis get, pipelined by 16", 800)
 
 
 def test_requests_that_failed_are_no_figure() -> None:
