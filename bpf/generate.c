@@ -17,11 +17,11 @@ struct request {
 /* Which requests, in which order, over and over. Writer: user space. */
 BPF_F_TABLE("array", u32, struct request, schedule, ENTRIES, BPF_F_MMAPABLE);
 
-/* How many were made, on one CPU at a time (writer: this program), and when the next one is due (both). */
+/* How many were made, on one CPU at a time (writer: this program), and when the next one is due. */
 struct progress {
     u64 made;
     u64 gap_ns; /* between two; 0: as many as can be. Writer: user space, between runs */
-    u64 next_ns;
+    u64 next_ns; /* Writer: this program */
     u64 first_ns; /* when a run's first and last frame were made. Writer: this program; 0 between runs (user space) */
     u64 last_ns;
     __u8 headers[HEADERS_BYTES]; /* Ethernet, IP, UDP. Writer: user space, before the first run */
@@ -38,6 +38,8 @@ int generate(struct xdp_md *ctx)
 
     if (!done || frame + FRAME_BYTES > (void *)(long)ctx->data_end)
         return XDP_ABORTED;
+    if (!done->first_ns)
+        done->first_ns = done->next_ns = now;
     /* What comes too early is not sent: the frame is used again at once, until it is time. */
     if (done->gap_ns) {
         if (now < done->next_ns)
@@ -49,8 +51,6 @@ int generate(struct xdp_md *ctx)
     if (!request)
         return XDP_ABORTED;
     done->made += 1;
-    if (!done->first_ns)
-        done->first_ns = now;
     done->last_ns = now;
     /* Frames come back as whoever had them left them: an echo turns addresses and ports around. */
     __builtin_memcpy(frame, done->headers, HEADERS_BYTES);

@@ -15,13 +15,17 @@ from splinter.bench.report import Measurement, Plan
 from splinter.bench.result import Result
 
 LIVE = ", live frames"
+_SECONDS_MIN = 0.3  # of a slice: what still stands in a ring at its end is counted, and must be little
 _DEPTH = 0  # of a measurement that is no closed loop
 
 
 def live_plan(client: LiveClient, name: str, rates: tuple[int, ...], core: int, seconds: float) -> Plan:
     """A measurement for each offered rate, a second; ``core`` is the CPU that makes the load."""
     return [
-        (Measurement(f"{name}{LIVE} {rate // 1000} K/s", _DEPTH), partial(_slice, client, core, rate, seconds))
+        (
+            Measurement(f"{name}{LIVE} {rate // 1000} K/s", _DEPTH),
+            partial(_slice, client, core, rate, max(seconds, _SECONDS_MIN)),
+        )
         for rate in rates
     ]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import struct
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -56,7 +55,6 @@ class GeneratorProgram(Program):
         """
         before = signal.signal(signal.SIGALRM, lambda number, frame: None)
         self._progress["gap_ns"] = gap_ns
-        self._progress["next_ns"] = time.monotonic_ns()
         self._progress["first_ns"] = self._progress["last_ns"] = 0
         signal.setitimer(signal.ITIMER_REAL, seconds, _ALARM_AGAIN_SECONDS)
         try:
