@@ -15,7 +15,7 @@ from splinter.bench.report import Measurement, Plan
 from splinter.bench.result import Result
 
 LIVE = ", live frames"
-_SECONDS_MIN = 0.3  # of a slice: what still stands in a ring at its end is counted, and must be little
+_SECONDS_MIN = 0.15  # of a slice: what still stands in a ring at its end is counted, and must be little
 _DEPTH = 0  # of a measurement that is no closed loop
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -51,7 +52,10 @@ class SuiteSection:
             Picture(f"beside-{name}", f"Rates and latencies beside {name}", partial(suite_picture.draw, document)),
         ]
         if programs := _programs(document):
-            blocks += [Paragraph("By redis-benchmark:"), Table(("", "connections", "per second", "p50 µs"), programs)]
+            blocks += [
+                Paragraph("By the distribution's load generators:"),
+                Table(("", "connections", "per second", "p50 µs"), programs),
+            ]
         if document["rivals"]:
             configuration = "\n".join(f"{rival['version']}\n  {rival['command']}" for rival in document["rivals"].values())
             blocks += [Paragraph("On the same core and the same veth pair:"), Code(configuration)]
@@ -69,7 +73,10 @@ def _table(document: Document) -> Table:
                 name,
                 str(depth),
                 f"{result['per_second']['median']:,.0f}",
-                *(f"{latency[percentile]['median'] / 1000:.1f}" for percentile in ("p50", "p99", "p99.9")),
+                *(
+                    f"{latency[percentile]['median'] / 1000:.1f}" if latency[percentile]["median"] else ""
+                    for percentile in ("p50", "p99", "p99.9")
+                ),
                 f"{over_echo:.2f} ×" if over_echo else "",
                 f"{of_echo:.0%}" if of_echo else "",
                 f"{over_ours:.1f} ×" if over_ours else "",
@@ -77,6 +84,12 @@ def _table(document: Document) -> Table:
             ]
         )
     return Table(_HEADER, rows)
+
+
+def _median_microseconds(latencies_ns: Iterable[float | None]) -> str:
+    """Nothing for programs that do not tell."""
+    known = [latency for latency in latencies_ns if latency is not None]
+    return f"{statistics.median(known) / 1000:.0f}" if known else ""
 
 
 def _programs(document: Document) -> list[list[str]]:
@@ -87,7 +100,7 @@ def _programs(document: Document) -> list[list[str]]:
         [
             *key,
             f"{statistics.median(e['per_second'] for e in extras):,.0f}",
-            f"{statistics.median(e['latency_ns']['p50'] for e in extras) / 1000:.0f}",
+            _median_microseconds(extra["latency_ns"]["p50"] for extra in extras),
         ]
         for key, extras in found.items()
     ]
