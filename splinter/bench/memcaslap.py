@@ -17,7 +17,7 @@ from splinter.bench.rival import Objects, RivalServer
 from splinter.errors import SplinterError
 
 PROGRAM = "memcaslap"
-_OBJECTS_PER_CONNECTION = 200  # it stores them one after the other before it begins
+_WINDOW = "1k"  # objects of each connection, its least; it stores them one after the other before it begins
 _CONFIGURATION = "key\n{key} {key} 1\nvalue\n{value} {value} 1\ncmd\n0 0.0\n1 1.0\n"  # no sets, gets only
 _GETS, _SECONDS = re.compile(r"^cmd_get: (\d+)$", re.MULTILINE), re.compile(r"^Run time: ([\d.]+)s", re.MULTILINE)
 
@@ -34,7 +34,7 @@ def benchmark(
         file.write(_CONFIGURATION.format(key=objects.key_bytes, value=objects.value_bytes))
         file.flush()
         line = [PROGRAM, "-s", f"{server.address}:{server.port}", "-F", file.name, "-T", "1", "-c", str(connections)]
-        line += ["-w", str(_OBJECTS_PER_CONNECTION), "-t", f"{math.ceil(seconds)}s"]
+        line += ["-w", _WINDOW, "-t", f"{math.ceil(seconds)}s"]
         output = subprocess.run(line, capture_output=True, text=True, check=False).stdout
     gets, spent = _GETS.search(output), _SECONDS.search(output)
     if gets is None or spent is None or not float(spent[1]):
