@@ -1,7 +1,7 @@
 """memcached as a rival: the distribution's, with one thread on the worker's core, over TCP and UDP.
 
 memtier and mcperf are not packaged for Debian 12, memcaslap is (:mod:`splinter.bench.memcaslap`). Our own client, which
-compares every reply, gets more out of memcached.
+compares every reply, gets as much out of memcached over TCP, and more over UDP.
 """
 
 from __future__ import annotations
