@@ -2,7 +2,7 @@
 
 The staging entries are their participant's, in shared memory, so its successor goes on with them. An entry is told by
 the client's id, its sequence number and the tenant. A fragment that comes twice is ignored; so is one of a put that
-was published already, but it begins a new entry, which ages out.
+was published already, but it begins a new entry, which is dropped when its client has the reply, or ages out.
 """
 
 from __future__ import annotations
@@ -239,6 +239,24 @@ def stage_expire(store: int, p: int, now_ns: int, age_ns: int) -> int:
 
 
 @njit(cache=True)
+def stage_forget(store: int, p: int, client: int, tenant: int, acknowledged: int) -> None:
+    """Drop the client's puts with a sequence number below ``acknowledged``: it has their replies and asks no more.
+
+    They are what siblings collected of values that another worker had whole first. Kept till they age out, they would
+    fill the tenant's share of entries, and its next large value would wait for that.
+    """
+    for entry in range(_STAGING_ENTRIES):
+        stage = _stage_at(store, p, entry)
+        if (
+            load64(stage + S_SLOT) != 0
+            and load64(stage + S_SEQUENCE) < acknowledged
+            and load64(stage + S_CLIENT) == client
+            and load64(stage + S_TENANT) == tenant
+        ):
+            stage_abandon(store, p, entry)
+
+
+@njit(cache=True)
 def _claim(store: int, p: int, tenant: int, claim: int, refusal: int) -> int:
     """Whether the request was executed already: a status as of claim_begin. If not, ``refusal`` (OK: none) is recorded."""
     me = participant_at(store, p)
@@ -255,9 +273,10 @@ def _claim(store: int, p: int, tenant: int, claim: int, refusal: int) -> int:
 def stage_put(
     store: int, p: int, client: int, sequence: int, tenant: int, table: int, key: int, key_length: int,
     fragment_count: int, fragment_index: int, data: int, length: int, expected_version: int, claim: int = 0,
+    acknowledged: int = 0,
 ) -> tuple[int, int]:  # fmt: skip
     """One fragment of a put, from first to last step: find or begin its entry, write, publish when it was the last
-    one missing. ``claim`` as in store_put.
+    one missing. ``claim`` as in store_put; ``acknowledged`` as in stage_forget.
 
     Returns (status, version): version is 0 while fragments are missing and the object's version once it is published.
     """
@@ -268,6 +287,7 @@ def stage_put(
         return status, 0
     entry = stage_find(store, p, client, sequence, tenant)
     if entry < 0:
+        stage_forget(store, p, client, tenant, acknowledged)
         entry = stage_begin(store, p, client, sequence, tenant, table, key, key_length, fragment_count)
         if entry < 0:
             if claim != 0:

@@ -23,6 +23,7 @@ from splinter.store.operations import (
 from splinter.store.staging import stage_put
 from splinter.wire import (
     FLAG_REPLY,
+    H_ACKNOWLEDGED,
     H_CLIENT,
     H_FLAGS,
     H_FRAGMENT_COUNT,
@@ -155,7 +156,7 @@ def _put(w: int, header: int, key_length: int, value_length: int) -> int:
         return refuse(w, header, _VALUE_TOO_LARGE)
     status, version = stage_put(
         store, participant, load64(header + H_CLIENT), load64(header + H_SEQUENCE), tenant, table, key, key_length,
-        fragments, index, key + key_length, value_length, wanted, claim,
+        fragments, index, key + key_length, value_length, wanted, claim, load64(header + H_ACKNOWLEDGED),
     )  # fmt: skip
     if status != _OK:
         return answer(w, header, status)

@@ -35,11 +35,11 @@ def fragments_of(value: bytes) -> list[bytes]:
     return [value[at : at + FRAGMENT] for at in range(0, len(value), FRAGMENT)]
 
 
-def send(store, sequence: int, key: bytes, piece: bytes, index: int, count: int, *, tenant=TENANT, expected=0):
+def send(store, sequence: int, key: bytes, piece: bytes, index: int, count: int, *, tenant=TENANT, expected=0, acknowledged=0):
     """One fragment, as the worker hands it over."""
     return stage_put(
         store.address, WORKER, CLIENT, sequence, tenant, 0, address_of(key), len(key), count, index, address_of(piece),
-        len(piece), expected,
+        len(piece), expected, 0, acknowledged,
     )  # fmt: skip
 
 
@@ -140,6 +140,18 @@ def test_one_tenant_cannot_keep_the_others_from_large_values(store):
         assert begin(store, sequence, b"key", 2) >= 0
     assert begin(store, 1000, b"key", 2) == -Status.BUSY
     assert begin(store, 1000, b"key", 2, tenant=2) >= 0
+
+
+def test_what_a_sibling_had_whole_first_gives_way_to_the_clients_next_value(store):
+    piece = bytes(FRAGMENT)
+    others = begin(store, 5000, b"another's", 2, tenant=2)
+    for sequence in range(1, limits.STAGING_ENTRIES_PER_TENANT + 1):
+        assert send(store, sequence, b"key", piece, 0, 2) == (Status.OK, 0)
+    assert send(store, 100, b"key", piece, 0, 2, acknowledged=1)[0] == Status.BUSY
+    assert send(store, 100, b"key", piece, 0, 2, acknowledged=limits.STAGING_ENTRIES_PER_TENANT) == (Status.OK, 0)
+    left = store.participants[WORKER]["staging"]
+    assert sorted(left["sequence"][left["slot"] != 0].tolist()) == [limits.STAGING_ENTRIES_PER_TENANT, 100, 5000]
+    assert left["slot"][others] != 0
 
 
 def test_puts_expire(store):

@@ -45,7 +45,13 @@ TENANT_ID, TABLE, CLIENT = 1, 1, 77
 COUNTER, HELD = (1).to_bytes(8, "little"), (2).to_bytes(8, "little")
 LARGE = bytes(range(256)) * 8  # of two fragments
 SKIPS = (0, 1, 4)
-FIRST_DEATHS = ((WorkerPoint.TASK_RUNNING, 5), (WorkerPoint.REQUEST_SERVED, 3))  # leave refused tasks; half a batch
+# Deaths that leave what only a successor comes by: a task that had written, while it runs or replies; half a batch.
+FIRST_DEATHS = (
+    (WorkerPoint.TASK_RUNNING, 5),
+    (WorkerPoint.TASK_REPLYING, 0),
+    (WorkerPoint.TASK_REPLYING, 1),
+    (WorkerPoint.REQUEST_SERVED, 3),
+)
 ROUND_SECONDS_MAX = 20
 ENDED = (Status.ABORTED, Status.KILLED)  # what a task may end with when workers died
 IMPORTS = "from splinter.ext import Store, extension, u64\n"
