@@ -12,13 +12,9 @@ import pytest
 
 from splinter.store.kill_points import KillPoint
 from splinter.worker.kill_points import WorkerPoint
+from tests.unit.worker.transport_points import UDP_ONLY, XDP_ONLY
 
 PROGRAM = Path(__file__).with_name("kill_every_point.py")
-UDP_ONLY = {WorkerPoint.DATAGRAMS_RECEIVED, WorkerPoint.CHUNK_ASSIGNED, WorkerPoint.CHUNK_FREED}
-XDP_ONLY = {
-    WorkerPoint.RX_LOCKED, WorkerPoint.RX_MARKED, WorkerPoint.RX_RELEASED, WorkerPoint.REPLY_MARKED, WorkerPoint.QUEUE_LOCKED,
-    WorkerPoint.COMPLETION_MARKED, WorkerPoint.COMPLETION_TAKEN, WorkerPoint.FILL_MARKED, WorkerPoint.FILL_PUBLISHED,
-}  # fmt: skip
 
 
 @pytest.mark.parametrize(
