@@ -12,12 +12,12 @@ def as_json(value: Any, depth: int = 0) -> str:
         inside = [f"{json.dumps(name)}: {as_json(member, depth + 1)}" for name, member in value.items()]
         members: list[Any] = list(value.values())
         first, last = "{}"
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         inside, members = [json.dumps(item) for item in value], value
         first, last = "[]"
     else:
         return json.dumps(value)
-    if not any(isinstance(member, dict | list) for member in members):
+    if not any(isinstance(member, dict | list | tuple) for member in members):
         return json.dumps(value)
     gap = "\n" + " " * (depth + 1)
     return f"{first}{gap}{(',' + gap).join(inside)}\n{' ' * depth}{last}"

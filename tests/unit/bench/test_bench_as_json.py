@@ -25,6 +25,11 @@ def test_a_row_is_a_line_and_nothing_is_lost() -> None:
     assert as_json({}) == "{}"
 
 
+def test_a_document_read_back_is_written_the_same() -> None:
+    text = as_json(DOCUMENT | {"settings": {"loads": (0.1, 0.2), "pairs": ((1, 2), (3, 4))}})
+    assert as_json(json.loads(text)) == text
+
+
 def test_the_documents_kept_are_so_written() -> None:
     for file in (Path(__file__).parents[3] / "docs/experiments").glob("*.json"):
         text = file.read_text(encoding="utf-8")
