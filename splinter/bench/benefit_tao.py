@@ -38,6 +38,7 @@ _U64, _PAIR, _TRIPLE = struct.Struct("<Q"), struct.Struct("<QQ"), struct.Struct(
 _HEAD, _RECORD = struct.Struct("<QQQII"), struct.Struct("<QQH")
 _TIME_MAX = 1 << 53  # what a number of Lua holds exactly
 _COUNTER = b"c"  # in Redis, where tables are prefixes of keys
+_OF_GETS = b"g"  # before it, in the graph that no function writes
 
 
 @dataclass(frozen=True)
@@ -195,21 +196,20 @@ def _redis_key(table: int, key: bytes) -> bytes:
 
 
 def redis_gets(graph: Graph, server: RedisServer, netns: str | None) -> tuple[list[bytes], list[bytes]]:
-    """Store the graph; requests and replies of all questions by GET and SET."""
-    items = {_redis_key(table, key): value for table, key, value in graph.items()}
-    items[_COUNTER + LAST_ID] = b"%d" % (2 * graph.users)  # what INCR counts
-    store(server, list(items.items()), netns)
+    """Store the graph twice; requests and replies of all questions by GET and SET.
+
+    Functions have a graph of their own, as in Splinter: what they write would not be what gets are expected to read.
+    """
+    graphs = {_redis_key(table, key): value for table, key, value in graph.items()}
+    items = {_OF_GETS + key: value for key, value in graphs.items()}
+    graphs[_COUNTER + LAST_ID] = b"%d" % (2 * graph.users)  # what INCR counts
+    store(server, [*items.items(), *graphs.items()], netns)
+    steps = (step for question in graph.questions() for step in graph.steps(*question))
     requests, replies = [], []
-    for name, user, id2 in graph.questions():
-        for step in graph.steps(name, user, id2):
-            key = _redis_key(step.table, step.key)
-            if step.table == COUNTERS:  # functions count on, so the counter is another one
-                key = b"last"
-                requests.append(command(b"SET", key, b"1"))
-                replies.append(_OK)
-                continue
-            requests.append(command(b"GET", key) if step.put is None else command(b"SET", key, step.put))
-            replies.append(bulk(items[key]) if step.put is None else _OK)
+    for step in steps:
+        key = _OF_GETS + _redis_key(step.table, step.key)
+        requests.append(command(b"GET", key) if step.put is None else command(b"SET", key, step.put))
+        replies.append(bulk(items[key]) if step.put is None else _OK)
     return requests, replies
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from splinter.bench import memcached, memcaslap, redis, redis_lua
+from splinter.bench import benefit_tao, memcached, memcaslap, redis, redis_lua, redis_tao
 from splinter.bench.live import LiveClient
 from splinter.bench.path import find
 from splinter.bench.rival import Objects, version
@@ -50,6 +50,17 @@ def test_redis_gets_and_sets(redis_server: redis.RedisServer, connections: int) 
         for script in (redis.get_script(OBJECTS), redis.set_script(OBJECTS), redis.get_script(OBJECTS, pipeline=16)):
             assert recorded(client, script) > connections
         assert client.run(redis.get_script(MISSING), seconds=0.1, warmup_seconds=0.0).corrupt > 0
+
+
+@pytest.mark.redis
+def test_what_functions_write_is_not_read_by_gets(redis_server: redis.RedisServer) -> None:
+    graph = benefit_tao.Graph(users=5)
+    redis_lua.load_functions(redis_server, None, redis_tao.FUNCTIONS)
+    by_gets = Script("gets", *benefit_tao.redis_gets(graph, redis_server, None))
+    by_functions = Script("functions", *benefit_tao.redis_functions(graph))
+    with TextClient(lambda: redis_server.connect(None)) as client:
+        for script in (by_gets, by_functions, by_gets, by_functions):
+            assert client.run_once(script).recorded == len(script.requests)
 
 
 @pytest.mark.redis
