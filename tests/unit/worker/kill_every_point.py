@@ -46,6 +46,7 @@ TENANT_ID, TABLE, CLIENT = 1, 1, 77
 COUNTER, HELD = (1).to_bytes(8, "little"), (2).to_bytes(8, "little")
 LARGE = bytes(range(256)) * 8  # of two fragments
 SKIPS = (0, 1, 4)
+BUMP_SKIPS = range(12)
 # Deaths that leave what only a successor comes by: a task that had written, while it runs or replies; half a batch.
 FIRST_DEATHS = (
     (WorkerPoint.TASK_RUNNING, 5),
@@ -109,7 +110,8 @@ class Machine:
 class Round:
     """Some requests, and workers that die while they serve them; the last one lives until all is answered."""
 
-    def __init__(self, machine: Machine, deaths: Deaths) -> None:
+    def __init__(self, machine: Machine, deaths: Deaths, *, only_bumps: bool = False) -> None:
+        """``only_bumps``: what tasks write is the only thing that is written."""
         self.machine, self.deaths = machine, list(deaths)
         self.where = ", then ".join(f"{name_of(point)} {skip}" for point, skip in deaths) or "no death"
         self.acknowledged = machine.sequence + 1
@@ -120,6 +122,14 @@ class Round:
         self.bumps: list[Identity] = []
         self.holds: list[Identity] = []
         self.died: list[int] = []  # points
+        if only_bumps:
+            for core in (VICTIM, SIBLING):
+                self.bump(core)
+        else:
+            self.ask_everything()
+
+    def ask_everything(self) -> None:
+        machine = self.machine
         value = machine.sequence.to_bytes(8, "little") * 5
         for core in (VICTIM, SIBLING):
             self.holds.append(self.ask(core, Opcode.INVOKE, b"hold", (20).to_bytes(8, "little")))
@@ -129,7 +139,7 @@ class Round:
             for number in range(3):
                 self.change(core, Opcode.PUT, f"put {core} {number}".encode(), value)
             self.ask(core, Opcode.INVOKE, b"counting", (3).to_bytes(8, "little"))
-            self.bumps.append(self.ask(core, Opcode.INVOKE, b"bump", (2).to_bytes(8, "little")))
+            self.bump(core)
             machine.store.put(TENANT_ID, TABLE, f"gone {core}".encode(), value)
             self.change(core, Opcode.DELETE, f"gone {core}".encode(), b"")
             self.ask(core, Opcode.GET, COUNTER, b"")
@@ -145,6 +155,9 @@ class Round:
         )  # fmt: skip
         self.requests[self.machine.sequence, index] = (core, header.pack() + key + value)
         return self.machine.sequence, index
+
+    def bump(self, core: int) -> None:
+        self.bumps.append(self.ask(core, Opcode.INVOKE, b"bump", (2).to_bytes(8, "little")))
 
     def change(self, core: int, opcode: Opcode, key: bytes, value: bytes) -> None:
         self.keys[key] = [self.ask(core, opcode, key, value)]
@@ -310,6 +323,9 @@ def main() -> None:
                 died.update(name_of(where) for where in Round(machine, plan).run())
             if died[name_of(point)]:
                 break
+        if isinstance(point, KillPoint):
+            for skip in BUMP_SKIPS:  # within a task's write
+                Round(machine, [(point, skip)], only_bumps=True).run()
     stolen = int(machine.workers[VICTIM].block["counters"]["stolen"][0])
     print(json.dumps({"died": died, "stolen": stolen, "seconds": round(time.monotonic() - begin, 1)}))
 
