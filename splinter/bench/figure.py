@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 _MICROSECOND_NS, _MILLISECOND_NS = 1e3, 1e6
+OTHERWISE = {  # parts that are the figure as other clients would have it
+    "ratio_packaged": "the distribution's load generator",
+    "ratio_closed_loop": "ours by the closed loop alone",
+    "ratio_spinning_client": "a spinning client",
+}
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,11 @@ class Figure:
 def medians(**series: Iterable[float]) -> dict[str, float]:
     """The median of each series, for ``Figure.parts``."""
     return {name: round(statistics.median(values), 3) for name, values in series.items()}
+
+
+def otherwise(parts: Mapping[str, float], unit: str) -> str:
+    """What a figure is beside other clients, in words; empty where its parts do not tell."""
+    return "; ".join(f"{text}: {shown(parts[name], unit)}" for name, text in OTHERWISE.items() if name in parts)
 
 
 def shown(value: float, unit: str) -> str:

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from splinter.bench.figure import Figure, shown
+from splinter.bench.figure import Figure, otherwise, shown
 from splinter.bench.machine import machine, versions
 from splinter.bench.progress import progress
 from splinter.limits import TENANTS_MAX
@@ -129,7 +129,7 @@ def _list(selected: list[Goal], json_output: bool) -> None:
 
 
 def _table(outcomes: list[Outcome]) -> Table:
-    table = Table("name", "what", "value", "bound", "holds", title="medians", title_justify="left")
+    table = Table("name", "what", "value", "bound", "holds", "otherwise", title="medians", title_justify="left")
     for outcome in outcomes:
         goal, figure = outcome.goal, outcome.figure
         unit = figure.unit if figure else ""
@@ -139,6 +139,7 @@ def _table(outcomes: list[Outcome]) -> Table:
             shown(figure.median, unit) if figure else "not measured",
             f"{'≤' if goal.is_most else '≥'} {goal.bound:g} {unit}",
             "yes" if outcome.holds else "no",
+            otherwise(figure.parts, unit) if figure else "",
         )
     return table
 

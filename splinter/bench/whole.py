@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from splinter.bench.blocks import Block, Code, Heading, Paragraph, Table, markdown, page
-from splinter.bench.figure import shown
+from splinter.bench.figure import otherwise, shown
 from splinter.bench.machine import machine, versions
 from splinter.bench.process import end, end_with_parent
 from splinter.bench.progress import progress
@@ -244,12 +244,14 @@ def _promises(document: Document) -> Table:
         figure = found.get(goal.figure)
         sign = "≤" if goal.is_most else "≥"
         if figure is None:
-            rows.append([goal.name, "", "not measured", f"{sign} {goal.bound:g}", "", "no"])
+            rows.append([goal.name, "", "not measured", f"{sign} {goal.bound:g}", "", "no", ""])
             continue
         median, least, most = (shown(figure[what], figure["unit"]) for what in ("median", "min", "max"))
         holds = "yes" if goal.holds(figure["median"]) else "no"
-        rows.append([goal.name, figure["text"], median, f"{sign} {goal.bound:g} {figure['unit']}", f"{least} … {most}", holds])
-    return Table(["goal", "what", "median", "bound", "rounds", "holds"], rows)
+        bound = f"{sign} {goal.bound:g} {figure['unit']}"
+        beside = otherwise(figure["parts"], figure["unit"])
+        rows.append([goal.name, figure["text"], median, bound, f"{least} … {most}", holds, beside])
+    return Table(["goal", "what", "median", "bound", "rounds", "holds", "otherwise"], rows)
 
 
 def _write_json(document: Document, folder: Path) -> Path:

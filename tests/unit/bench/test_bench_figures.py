@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from splinter.bench import goals
 from splinter.bench.cli import bench_app
-from splinter.bench.figure import Figure, medians, shown
+from splinter.bench.figure import Figure, medians, otherwise, shown
 from splinter.bench.goals import GOALS, Effort, Found, Goal, Outcome
 from splinter.bench.report import ECHO, Measurement, Report
 from splinter.bench.result import Result
@@ -41,6 +41,12 @@ def test_a_figure_is_its_rounds_median() -> None:
 )
 def test_values_are_shown_in_the_unit_that_fits(value: float, unit: str, text: str) -> None:
     assert shown(value, unit) == text
+
+
+def test_what_other_clients_make_of_a_figure_is_told_in_words() -> None:
+    found = otherwise({"get_per_second": 1e6, "ratio_closed_loop": 4.29, "ratio_packaged": 8.61}, "×")
+    assert found == "the distribution's load generator: 8.61 ×; ours by the closed loop alone: 4.29 ×"
+    assert otherwise({"get_per_second": 1e6}, "×") == ""
 
 
 @pytest.mark.parametrize(("is_most", "below", "above"), [(True, True, False), (False, False, True)])
