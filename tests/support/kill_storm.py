@@ -32,6 +32,9 @@ SHARE = 2  # clients of one tenant, of which one grinds
 TIMEOUT_SECONDS = 20.0  # far more than any outage: a request that is not answered by then is a failure
 REQUESTS_BETWEEN_KILLS = 50
 PAUSE_SECONDS_MAX = 0.03  # after those, so that kills come at any moment of a worker's life
+# Grinding clients replace objects as fast as a core can, and none of those can be used again while the oldest task lives: room
+# for as long as a death, or another program on its CPU, may hold that task up. With 64 MiB a busy machine had "the store is full".
+MEMORY = "512MiB"
 STARTED_SECONDS, PROGRESS_SECONDS = 30.0, 30.0
 _SHOW_EVERY = 50
 _STOP = PROCESSES * THREADS  # index in the shared array, behind each client's number of requests
@@ -204,7 +207,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
-    as_operators_run_it = ("--watchdog-ms", str(limits.WATCHDOG_MS))
+    as_operators_run_it = ("--watchdog-ms", str(limits.WATCHDOG_MS), "--memory", MEMORY)
     with running_server(
         f"t{os.getpid()}x0", options.transport, *as_operators_run_it, module="tests.support.audited_serve"
     ) as server:

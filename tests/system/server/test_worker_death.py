@@ -9,19 +9,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.kill_storm import storm
+from tests.support.kill_storm import MEMORY, storm
 from tests.support.servers import RunningServer, running_server
 from tests.support.waiting import wait_for
 
 TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
 KILLS = 40
-BACK_SECONDS_MAX = 0.1
 STORM_SECONDS_MAX = 120.0
 
 
 @pytest.fixture(params=TRANSPORTS)
 def server(request: pytest.FixtureRequest, unique_name: str) -> Iterator[RunningServer]:
-    with running_server(unique_name, request.param, module="tests.support.audited_serve") as running:
+    with running_server(unique_name, request.param, "--memory", MEMORY, module="tests.support.audited_serve") as running:
         yield running
 
 
@@ -30,8 +29,7 @@ def test_kill_in_a_loop_under_load(server: RunningServer) -> None:
     assert not verdict.findings, verdict
     assert verdict.tally.acknowledged
     assert verdict.server["tasks_running"], verdict  # it strikes where it hurts
-    # The whole outage is well below the limit; on a machine this busy single pings may be late, so the median counts.
-    assert sorted(verdict.outages)[KILLS // 2] < BACK_SECONDS_MAX, sorted(verdict.outages)
+    assert len(verdict.outages) == KILLS  # a successor answered each time; how soon is for `splinter bench goals --only restart`
 
 
 def test_control_process_is_replaced_with_tenants_and_extensions(server: RunningServer) -> None:
