@@ -14,6 +14,7 @@ from rich.console import Console
 
 from splinter.bench import goals_commands, profile_command, report_commands, run_commands
 from splinter.bench.experiments import commands as experiment_commands
+from splinter.bench.interrupts import interruptible
 from splinter.bench.load import DEPTH_MAX
 from splinter.bench.local_server import lab_server
 from splinter.bench.progress import progress
@@ -57,6 +58,7 @@ def run(
     Latencies are those of the load generator's clock, from before a request is sent until its reply is there. The echo
     is the same load generator against a loop that only sends packets back: what no server on this machine can beat.
     """
+    context.with_resource(interruptible())  # whatever is measured
     if context.invoked_subcommand is not None:
         return
     try:

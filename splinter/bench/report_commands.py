@@ -127,8 +127,7 @@ def measure_all(
         command = " ".join(["scripts/bench-all", *(["--quick"] if quick else [])])
         run = whole.InChild(shlex.split(prefix))
         try:
-            with whole.interruptible():
-                document = whole.measure(out, quick, run, only=only or (), resume=resume, command=command)
+            document = whole.measure(out, quick, run, only=only or (), resume=resume, command=command)
         except KeyboardInterrupt:
             print("splinter: interrupted: --resume measures what is missing", file=sys.stderr)
             raise typer.Exit(_INTERRUPTED) from None

@@ -7,20 +7,18 @@ removes its labs and servers also when it is interrupted.
 
 from __future__ import annotations
 
-import contextlib
-import faulthandler
 import json
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from splinter.bench.blocks import Block, Code, Heading, Paragraph, Table, markdown, page
 from splinter.bench.figure import otherwise, shown
+from splinter.bench.interrupts import bounded
 from splinter.bench.machine import machine, versions
 from splinter.bench.process import end, end_with_parent
 from splinter.bench.progress import progress
@@ -31,7 +29,7 @@ from splinter.errors import SplinterError
 TITLE = "Splinter, measured against its rivals and its limit"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 SECTION_SECONDS_MAX = 300
-_AFTERWARDS_SECONDS_MAX = 60  # for removing labs and servers
+_END_SECONDS_MAX = 60  # for removing labs and servers
 _MINUTE_SECONDS = 60
 _REPORT_JSON, _REPORT_HTML = "report.json", "report.html"
 _SAME = ("processor", "cpus", "kernel")  # of a machine whose pieces may stand in one report
@@ -150,7 +148,7 @@ class InChild:
             try:
                 status = process.wait()
             except KeyboardInterrupt:
-                end(process, _AFTERWARDS_SECONDS_MAX)
+                end(process, _END_SECONDS_MAX)
                 raise
             if not path.exists():
                 raise SplinterError(f"its process ended with status {status}")
@@ -173,43 +171,6 @@ def measure_into(name: str, path: Path, is_quick: bool) -> None:
     except SplinterError as error:
         found = {"error": "\n".join([str(error), *getattr(error, "__notes__", [])])}
     path.write_text(json.dumps(found), encoding="utf-8")
-
-
-@contextlib.contextmanager
-def bounded(seconds_max: int) -> Generator[None]:
-    """:func:`interruptible`, and ``KeyboardInterrupt`` with a reason when the block takes longer.
-
-    The process ends at once when removing what the block has made takes too long as well.
-    """
-    with interruptible({signal.SIGALRM: f"took longer than {seconds_max} s"}):
-        signal.alarm(seconds_max)
-        faulthandler.dump_traceback_later(seconds_max + _AFTERWARDS_SECONDS_MAX, exit=True)
-        try:
-            yield
-        finally:
-            signal.alarm(0)
-            faulthandler.cancel_dump_traceback_later()
-
-
-@contextlib.contextmanager
-def interruptible(reasons: dict[int, str] | None = None) -> Generator[None]:
-    """``KeyboardInterrupt`` in the block at Ctrl-C, at SIGTERM, and with its reason at each signal of ``reasons``.
-
-    Only once: further ones are ignored, so that what the block has made is removed in order.
-    """
-    texts: dict[int, str] = {signal.SIGINT: "", signal.SIGTERM: "", **(reasons or {})}
-
-    def interrupt(number: int, _: object) -> None:
-        for one in texts:
-            signal.signal(one, signal.SIG_IGN)
-        raise KeyboardInterrupt(*filter(None, [texts[number]]))
-
-    before = {one: signal.signal(one, interrupt) for one in texts}
-    try:
-        yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
 
 
 def blocks_of(document: Document, sections: Sequence[Section] = SECTIONS) -> list[Block]:

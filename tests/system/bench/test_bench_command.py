@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from splinter.client.admin import Admin
 from splinter.errors import SplinterError
 from splinter.net import netns
 from splinter.server import instance as instances
+from tests.support.waiting import wait_for
 
 SHORT = ("--runs", "1", "--seconds", "0.1", "--keys", "1000")
 SPLINTER = ("get", "put", "invoke get")
@@ -37,6 +39,10 @@ def _bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     process = _start(*arguments)
     out, err = process.communicate(timeout=LIMIT_SECONDS)
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def _labs_of(process: subprocess.Popen[str]) -> list[str]:
+    return [name for name in netns.names() if str(process.pid) in name.split("-")]
 
 
 @pytest.mark.slow
@@ -72,7 +78,7 @@ def test_one_command_measures_everything_and_leaves_nothing() -> None:
     assert document["command"] == "splinter bench --lab --redis --memcached --json " + " ".join(SHORT)
     assert document["versions"].items() >= versions().items()
     assert document["machine"]["cpus"] >= 1
-    assert not [name for name in netns.names() if name.split("-")[1:2] == [str(process.pid)]]
+    assert _labs_of(process) == []
     assert not instances.run_dir(f"bench-{process.pid}").exists()
 
 
@@ -87,7 +93,7 @@ def test_extensions_are_measured_on_servers_of_the_command_s_own() -> None:
     assert wanted - {"forest-cpython", "forest-numba"} <= set(figures)  # scikit-learn is an extra
     assert figures["chain"]["parts"]["invoke_ns"] > 0
     assert figures["extension-memory"]["parts"]["code_bytes"] > 0
-    assert not [name for name in netns.names() if name.split("-")[1:2] == [str(process.pid)]]
+    assert _labs_of(process) == []
     assert not instances.run_dir(f"bench-{process.pid}").exists()
 
 
@@ -101,6 +107,21 @@ def test_a_goal_is_measured_on_a_server_and_decides_the_exit_status() -> None:
     assert goal["value"] > 0
     assert document["holds"] == goal["holds"] == (goal["value"] <= goal["bound"])
     assert ran.returncode == (0 if document["holds"] else 1), ran.stderr
+
+
+@pytest.mark.xdp
+@pytest.mark.parametrize("arguments", [("--lab",), ("run", "--lab"), ("goals", "--only", "restart"), ("flood", "--quick")])
+def test_what_it_made_is_removed_when_it_is_told_to_end(arguments: tuple[str, ...]) -> None:
+    process = _start(*arguments)
+    try:
+        wait_for(lambda: _labs_of(process) or process.poll() is not None, seconds=LIMIT_SECONDS)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=LIMIT_SECONDS)
+    finally:
+        process.kill()
+    assert process.returncode > 0, said  # it ended by itself, and not well
+    assert _labs_of(process) == []
+    assert not instances.run_dir(f"bench-{process.pid}").exists()
 
 
 def test_a_goal_that_nobody_set_is_named() -> None:

@@ -17,6 +17,7 @@ from splinter.bench.blocks import Block, Code, Heading, Paragraph, Picture, Tabl
 from splinter.bench.case import Case
 from splinter.bench.case_sections import CaseSection
 from splinter.bench.cli import bench_app
+from splinter.bench.interrupts import bounded
 from splinter.bench.sections import SECTIONS, Section
 from splinter.bench.suite import Progress
 from splinter.bench.summary import ratios_table
@@ -141,7 +142,7 @@ def test_what_was_measured_before_an_interruption_is_there(tmp_path: Path) -> No
 def test_a_signal_interrupts_once(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     removed = []
-    with pytest.raises(KeyboardInterrupt) as caught, whole.bounded(60):
+    with pytest.raises(KeyboardInterrupt) as caught, bounded(60):
         try:
             signal.raise_signal(number)
         finally:
