@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 
@@ -10,7 +11,7 @@ def as_json(value: Any, depth: int = 0) -> str:
     """The text of plain values: a list's items are a line each, an object's members too where one of them is no scalar."""
     if isinstance(value, dict):
         inside = [f"{json.dumps(name)}: {as_json(member, depth + 1)}" for name, member in value.items()]
-        members: list[Any] = list(value.values())
+        members: Collection[Any] = value.values()
         first, last = "{}"
     elif isinstance(value, list | tuple):
         inside, members = [json.dumps(item) for item in value], value

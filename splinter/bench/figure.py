@@ -24,6 +24,7 @@ class Figure:
     unit: str
     values: tuple[float, ...]
     parts: dict[str, float] = field(default_factory=dict)
+    against: str = ""  # version and command line of the rival that it compares with
 
     @property
     def median(self) -> float:
@@ -41,6 +42,7 @@ class Figure:
             "max": max(self.values),
             "rounds": len(self.values),
             "parts": self.parts,
+            **({"against": self.against} if self.against else {}),
         }
 
 

@@ -96,6 +96,8 @@ def show_goals(
         print(json.dumps(document, indent=1))
     else:
         _console().print(_table(outcomes))
+        for against in dict.fromkeys(figure.against for figure in found.figures.values() if figure.against):
+            print(against)
     if not holds:
         raise typer.Exit(_SHORT)
 

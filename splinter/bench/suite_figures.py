@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from typing import Any
 
 from splinter.bench.figure import Figure, medians
@@ -49,7 +50,15 @@ def figures_of(report: Report) -> list[Figure]:
         _throughput(report, "memcached-throughput", "get", ["memcached get", "memcached UDP get"]),
         _throughput(report, "fcall-throughput", "invoke get", ["redis fcall"]),
     ]
-    return [figure for group in found for figure in group]
+    return [_with_configuration(report, figure) for group in found for figure in group]
+
+
+def _with_configuration(report: Report, figure: Figure) -> Figure:
+    name = "redis" if figure.name in REDIS_FIGURES else "memcached" if figure.name in MEMCACHED_FIGURES else ""
+    configuration = report.circumstances.get("rivals", {}).get(name)
+    if configuration is None:
+        return figure
+    return replace(figure, against=f"{configuration['version']}: {configuration['command']}")
 
 
 def _over_echo(report: Report, name: str) -> list[Figure]:

@@ -33,7 +33,7 @@ TIMEOUT_SECONDS = 20.0  # far more than any outage: a request that is not answer
 REQUESTS_BETWEEN_KILLS = 50
 PAUSE_SECONDS_MAX = 0.03  # after those, so that kills come at any moment of a worker's life
 # Grinding clients replace objects as fast as a core can, and none of those can be used again while the oldest task lives: room
-# for as long as a death, or another program on its CPU, may hold that task up. With 64 MiB a busy machine had "the store is full".
+# for as long as a death, or another program on its CPU, may hold that task up. 64 MiB were full on a busy machine.
 MEMORY = "512MiB"
 STARTED_SECONDS, PROGRESS_SECONDS = 30.0, 30.0
 _SHOW_EVERY = 50

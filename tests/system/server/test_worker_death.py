@@ -29,7 +29,7 @@ def test_kill_in_a_loop_under_load(server: RunningServer) -> None:
     assert not verdict.findings, verdict
     assert verdict.tally.acknowledged
     assert verdict.server["tasks_running"], verdict  # it strikes where it hurts
-    assert len(verdict.outages) == KILLS  # a successor answered each time; how soon is for `splinter bench goals --only restart`
+    assert len(verdict.outages) == KILLS  # a successor answered each time; how soon, `splinter bench goals` tells
 
 
 def test_control_process_is_replaced_with_tenants_and_extensions(server: RunningServer) -> None:

@@ -100,7 +100,8 @@ def _report(failures: int = 0) -> Report:
         {"name": f"{name}, redis-benchmark", "connections": count, "per_second": rate, "latency_ns": {"p50": 1}}
         for name, count, rate in others
     ]
-    return Report(measurements, {}, extras)
+    rivals = {name: {"version": f"{name} 1.2", "command": f"{name}-server --port 1"} for name in ("redis", "memcached")}
+    return Report(measurements, {"rivals": rivals}, extras)
 
 
 def test_the_report_s_ratios_become_figures() -> None:
@@ -112,6 +113,10 @@ def test_the_report_s_ratios_become_figures() -> None:
     }  # fmt: skip
     assert found == pytest.approx(expected, rel=1e-2)
     parts = {figure.name: figure.parts for figure in figures_of(_report())}
+    against = {figure.name: figure.against for figure in figures_of(_report())}
+    assert against["fcall-latency"] == "redis 1.2: redis-server --port 1"
+    assert against["memcached-latency"] == "memcached 1.2: memcached-server --port 1"
+    assert against["get-latency"] == ""
     assert parts["redis-throughput"]["ratio_closed_loop"] == pytest.approx(8)
     assert parts["redis-throughput"]["ratio_packaged"] == pytest.approx(12)
     assert parts["redis-latency"]["most_possible"] == pytest.approx(12, rel=1e-2)
