@@ -232,6 +232,7 @@ class Round:
         machine = self.machine
         block, descriptor = machine.workers[VICTIM].block, machine.store.descriptor
         block["started"], block["state"], block["running_task"] = 0, STATE_STARTING, 0
+        block["stop"] = 0  # all had seemed to be at rest when the predecessor died
         descriptor["kill_at"], descriptor["kill_skip"] = self.deaths[0] if self.deaths else (0, 0)
         pid = os.fork()
         if pid == 0:
