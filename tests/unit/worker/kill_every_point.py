@@ -21,6 +21,7 @@ from socket_device import SocketDevice
 from transport_points import UDP_ONLY, XDP_ONLY
 
 from splinter import limits
+from splinter.bench.process import die_with_parent
 from splinter.errors import Status
 from splinter.ext import record
 from splinter.ext.code import CodeRegion
@@ -35,7 +36,7 @@ from splinter.store.region import Region
 from splinter.store.store import Store
 from splinter.wire import Header, Opcode
 from splinter.worker.kill_points import WorkerPoint
-from splinter.worker.layout import STATE_STARTING, TASK_FREE
+from splinter.worker.layout import STATE_SLEEPING, STATE_STARTING, TASK_FREE
 from splinter.worker.memory import WorkerMemory, introduce
 from splinter.worker.texts import build_texts
 
@@ -122,6 +123,7 @@ class Round:
         self.bumps: list[Identity] = []
         self.holds: list[Identity] = []
         self.died: list[int] = []  # points
+        self.pid = 0  # of the worker; 0: none runs
         if only_bumps:
             for core in (VICTIM, SIBLING):
                 self.bump(core)
@@ -197,52 +199,67 @@ class Round:
         machine, block = self.machine, self.machine.workers[VICTIM].block
         before, deadline = machine.counter(), time.monotonic() + ROUND_SECONDS_MAX
         self.send()
-        pid = self.start()
+        self.start()
+        try:
+            self.watch(deadline)
+        finally:
+            self.end()
+        block["stop"] = 0
+        machine.store.descriptor["kill_at"] = 0
+        self.check(before)
+        return self.died
+
+    def watch(self, deadline: float) -> None:
+        """Until a worker has ended well."""
+        machine, block = self.machine, self.machine.workers[VICTIM].block
         while True:
             self.receive()
-            is_done = len(self.replies) == len(self.requests) and machine.device.is_at_rest() and not block["tasks_live"][0]
-            if is_done:
+            # In this order: what it took before no packet waited, a worker has served when it sleeps.
+            is_done = len(self.replies) == len(self.requests) and machine.device.is_at_rest()
+            if is_done and block["state"][0] == STATE_SLEEPING and not block["tasks_live"][0]:
                 block["stop"] = 1
             machine.workers[VICTIM].wake()
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended and os.waitstatus_to_exitcode(status) == 0:
-                break
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
             if ended:
+                self.pid = 0
+                if os.waitstatus_to_exitcode(status) == 0:
+                    return
                 if os.waitstatus_to_exitcode(status) != -signal.SIGKILL:
                     self.fail(f"the worker ended with {os.waitstatus_to_exitcode(status)}")
                 self.died.append(self.deaths.pop(0)[0])
                 self.recover()
                 self.receive()
                 self.send()
-                pid = self.start()
+                self.start()
             elif time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
                 missing = sorted(set(self.requests) - set(self.replies))
                 self.fail(f"not at rest in time: requests {missing} unanswered, {block['tasks_live'][0]} tasks")
             else:
                 time.sleep(0.0001)
-        block["stop"] = 0
-        machine.store.descriptor["kill_at"] = 0
-        self.check(before)
-        return self.died
 
-    def start(self) -> int:
+    def end(self) -> None:
+        """No worker outlives its round, whatever was found."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            self.pid = 0
+
+    def start(self) -> None:
         """Fork a worker, which dies where it is its turn to."""
         machine = self.machine
         block, descriptor = machine.workers[VICTIM].block, machine.store.descriptor
         block["started"], block["state"], block["running_task"] = 0, STATE_STARTING, 0
-        block["stop"] = 0  # all had seemed to be at rest when the predecessor died
+        block["stop"] = 0  # the predecessor had been told to stop and died on its way
         descriptor["kill_at"], descriptor["kill_skip"] = self.deaths[0] if self.deaths else (0, 0)
-        pid = os.fork()
-        if pid == 0:
+        self.pid = os.fork()
+        if self.pid == 0:
             try:
+                die_with_parent()
                 machine.serve(machine.workers[VICTIM].address)
             except BaseException as error:
                 print(f"{self.where}: {error!r}", file=sys.stderr)
                 os._exit(2)
             os._exit(0)
-        return pid
 
     def recover(self) -> None:
         """What the supervisor does (splinter.server.workers), and what must hold between a worker and its successor."""
