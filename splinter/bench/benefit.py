@@ -4,8 +4,8 @@ Each question of :mod:`splinter.bench.benefit_cases` is asked in four ways, in s
 time of one question where the client asks one at a time, and questions answered each second with 50 requests (Splinter)
 or connections (Redis) under way.
 
-Gets that depend on each other take a round trip each; gets that do not are all under way at once, and their time is what so
-many take at that depth.
+Gets that depend on each other take a round trip each; gets that do not are all under way at once (as many as the link holds
+the packets of), and their time is what so many take at that depth.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from splinter.errors import SplinterError
 from splinter.native.clock import SECOND_NS
 
 _FAN_MAX = 64  # independent gets that are under way at a time
+# Packets under way: an end of a veth pair keeps 256 (VETH_RING_SIZE) and loses what comes on top while its CPU is busy.
+_PACKETS_MAX = 256
 _SLICE_FACTORS = (1, 4, 16)
 Progress = Callable[[str], None]
 
@@ -64,8 +66,11 @@ def _measure_point(session: Session, server: RedisServer | None, point: Point, e
     with contextlib.ExitStack() as stack:
         ways: dict[str, _Way] = {}
         for way, workload, requests in ((GETS, point.gets, point.requests), (INVOKE, point.invoke, 1.0)):
-            depth = int(min(requests, _FAN_MAX)) if point.is_fan else 1
-            asks = [partial(session.slice, workload, under_way, effort.seconds) for under_way in (depth, CONNECTIONS)]
+            most = _PACKETS_MAX // max(len(operation.packets) for operation in workload.operations)
+            depth = int(min(requests, _FAN_MAX, most)) if point.is_fan else 1
+            asks = [
+                partial(session.slice, workload, under_way, effort.seconds) for under_way in (depth, min(CONNECTIONS, most))
+            ]
             ways[way] = _Way(asks[0], asks[1], requests, in_turn=requests, is_mean=point.is_mix or depth > 1)
         for way, script in point.scripts.items():
             assert server is not None
