@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import os
 import signal
+import sys
+import threading
 from collections.abc import Generator
 
 _AFTERWARDS_SECONDS_MAX = 60  # for removing labs and servers
+_AGAIN_SECONDS = 0.01
 
 
 @contextlib.contextmanager
@@ -33,15 +37,28 @@ def interruptible(reasons: dict[int, str] | None = None) -> Generator[None]:
     Only once: further ones are ignored, so that what the block has made is removed in order.
     """
     texts: dict[int, str] = {signal.SIGINT: "", signal.SIGTERM: "", **(reasons or {})}
+    came: list[int] = []
 
     def interrupt(number: int, _: object) -> None:
         for one in texts:
             signal.signal(one, signal.SIG_IGN)
+        came.append(number)
         raise KeyboardInterrupt(*filter(None, [texts[number]]))
 
+    def ignored(unraisable: sys.UnraisableHookArgs) -> None:
+        """It came in a finalizer or a callback around a fork, whose exceptions the interpreter drops: again, elsewhere."""
+        if unraisable.exc_type is not KeyboardInterrupt or not came:
+            hook(unraisable)
+            return
+        for one in texts:
+            signal.signal(one, interrupt)
+        threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), came.pop())).start()
+
+    hook, sys.unraisablehook = sys.unraisablehook, ignored
     before = {one: signal.signal(one, interrupt) for one in texts}
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for one, handler in before.items():
             signal.signal(one, handler)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import signal
+import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -151,6 +153,22 @@ def test_a_signal_interrupts_once(number: signal.Signals) -> None:
     assert removed
     assert caught.value.args == (("took longer than 60 s",) if number == signal.SIGALRM else ())
     assert signal.getsignal(number) == before
+
+
+class _Finalized:
+    """Is told to end while a finalizer runs."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_in_a_finalizer_interrupts_too() -> None:
+    came = threading.Event()
+    before = sys.unraisablehook
+    with pytest.raises(KeyboardInterrupt), bounded(60):
+        _Finalized()
+        came.wait(10)
+    assert sys.unraisablehook == before
 
 
 def test_a_process_that_ends_without_a_document_is_a_failure() -> None:
