@@ -15,5 +15,5 @@ def wait_for(condition: Callable[[], T], seconds: float = WAIT_SECONDS, what: st
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"{what} did not come true within {seconds} s"
-        time.sleep(0.002)
+        time.sleep(0.002)  # between two looks, so that what is waited for gets the CPU; the deadline decides
     return value

@@ -147,13 +147,13 @@ def test_scripts_are_executable_and_parse(script: str) -> None:
 
 
 def test_scripts_pass_shellcheck() -> None:
-    if shutil.which("shellcheck") is None:
+    if shutil.which("shellcheck") is None:  # a linter that nothing else needs; bash -n (above) is always run
         pytest.skip(OPTIONAL + "shellcheck is not installed")
     assert run("shellcheck", *SCRIPTS).stdout == ""
 
 
 def test_vagrantfile_parses() -> None:
-    if shutil.which("ruby") is None:
+    if shutil.which("ruby") is None:  # an interpreter that nothing else needs; the next test reads the file without it
         pytest.skip(OPTIONAL + "ruby is not installed")
     assert run("ruby", "-c", "vagrant/Vagrantfile").stdout.strip() == "Syntax OK"
 
@@ -170,7 +170,7 @@ def environment_is_set_up() -> bool:
 
 
 def test_provisioning_again_does_nothing_and_says_nothing() -> None:
-    if not environment_is_set_up():
+    if not environment_is_set_up():  # there is nothing that a second set-up could leave alone; CI's checkout is set up
         pytest.skip(OPTIONAL + "this checkout runs in an environment of its own, not in scripts/setup's")
     before = (ROOT / ".venv/.setup-complete").stat().st_mtime_ns
     done = run("vagrant/provision.sh")

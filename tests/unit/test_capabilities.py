@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 
 CONFTEST = Path(__file__).resolve().parents[1] / "conftest.py"
+# Source of tests that pytest runs in a folder of its own: their skips are what is tested.
 TESTS = """
 import pytest
 def test_skips():

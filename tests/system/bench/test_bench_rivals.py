@@ -92,6 +92,7 @@ def test_redis_benchmark_is_read(redis_server: redis.RedisServer) -> None:
 
 
 @pytest.mark.memcached
+# scripts/setup installs it; CI takes this skip for a failure.
 @pytest.mark.skipif(shutil.which(memcaslap.PROGRAM) is None, reason="needs memcaslap (libmemcached-tools)")
 def test_memcaslap_is_read(memcached_server: memcached.MemcachedServer) -> None:
     core = min(os.sched_getaffinity(0))

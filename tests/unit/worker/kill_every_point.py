@@ -235,7 +235,7 @@ class Round:
                 missing = sorted(set(self.requests) - set(self.replies))
                 self.fail(f"not at rest in time: requests {missing} unanswered, {block['tasks_live'][0]} tasks")
             else:
-                time.sleep(0.0001)
+                time.sleep(0.0001)  # between two looks, so that the worker gets the CPU; the deadline decides
 
     def end(self) -> None:
         """No worker outlives its round, whatever was found."""
