@@ -54,7 +54,7 @@ def test_a_worker_s_stages_are_told_apart(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.xdp
-# perf is of the kernel's version, so that scripts/setup cannot install it anywhere; without it the profile is by stages (above).
+# perf belongs to the kernel: scripts/setup cannot install it everywhere. Without it the profile is by stages (above).
 @pytest.mark.skipif(perf.missing() is not None, reason=f"optional: {perf.missing()}")
 def test_perf_names_functions_of_the_worker_and_of_the_kernel(tmp_path: Path) -> None:
     flame = tmp_path / "profile.svg"

@@ -15,6 +15,7 @@ from tests.support.waiting import wait_for
 
 TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
 KILLS = 40
+BACK_SECONDS_MAX = 0.1
 STORM_SECONDS_MAX = 120.0
 
 
@@ -29,7 +30,9 @@ def test_kill_in_a_loop_under_load(server: RunningServer) -> None:
     assert not verdict.findings, verdict
     assert verdict.tally.acknowledged
     assert verdict.server["tasks_running"], verdict  # it strikes where it hurts
-    assert len(verdict.outages) == KILLS  # a successor answered each time; how soon, `splinter bench goals` tells
+    assert len(verdict.outages) == KILLS  # a successor answered each time
+    # The whole outage is well below the limit; on a machine this busy single pings may be late, so the median counts.
+    assert sorted(verdict.outages)[KILLS // 2] < BACK_SECONDS_MAX, sorted(verdict.outages)
 
 
 def test_control_process_is_replaced_with_tenants_and_extensions(server: RunningServer) -> None:
