@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Generator
 
-_AFTERWARDS_SECONDS_MAX = 60  # for removing labs and servers
+AFTERWARDS_SECONDS_MAX = 60  # for removing labs and servers
 _AGAIN_SECONDS = 0.01
 
 
@@ -22,7 +22,7 @@ def bounded(seconds_max: int) -> Generator[None]:
     """
     with interruptible({signal.SIGALRM: f"took longer than {seconds_max} s"}):
         signal.alarm(seconds_max)
-        faulthandler.dump_traceback_later(seconds_max + _AFTERWARDS_SECONDS_MAX, exit=True)
+        faulthandler.dump_traceback_later(seconds_max + AFTERWARDS_SECONDS_MAX, exit=True)
         try:
             yield
         finally:

@@ -18,7 +18,7 @@ from typing import Any
 
 from splinter.bench.blocks import Block, Code, Heading, Paragraph, Table, markdown, page
 from splinter.bench.figure import otherwise, shown
-from splinter.bench.interrupts import bounded
+from splinter.bench.interrupts import AFTERWARDS_SECONDS_MAX, bounded
 from splinter.bench.machine import machine, versions
 from splinter.bench.process import end, end_with_parent
 from splinter.bench.progress import progress
@@ -29,7 +29,6 @@ from splinter.errors import SplinterError
 TITLE = "Splinter, measured against its rivals and its limit"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 SECTION_SECONDS_MAX = 300
-_END_SECONDS_MAX = 60  # for removing labs and servers
 _MINUTE_SECONDS = 60
 _REPORT_JSON, _REPORT_HTML = "report.json", "report.html"
 _SAME = ("processor", "cpus", "kernel")  # of a machine whose pieces may stand in one report
@@ -148,7 +147,7 @@ class InChild:
             try:
                 status = process.wait()
             except KeyboardInterrupt:
-                end(process, _END_SECONDS_MAX)
+                end(process, AFTERWARDS_SECONDS_MAX)
                 raise
             if not path.exists():
                 raise SplinterError(f"its process ended with status {status}")

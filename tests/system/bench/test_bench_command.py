@@ -115,6 +115,7 @@ def test_what_it_made_is_removed_when_it_is_told_to_end(arguments: tuple[str, ..
     process = _start(*arguments)
     try:
         wait_for(lambda: _labs_of(process) or process.poll() is not None, seconds=LIMIT_SECONDS)
+        assert process.poll() is None  # there is something to remove
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=LIMIT_SECONDS)
     finally:
