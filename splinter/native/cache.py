@@ -1,31 +1,104 @@
 """Where Numba keeps compiled code.
 
 Numba's on-disk cache notices a change of the file that a function stands in, but not of the files whose functions it
-inlines. So the cache folder is named by a digest of all sources that may matter: another source, another cache.
+inlines. So each module has a cache folder that is named by a digest of its source and of all sources that it imports, one
+through the other: a change compiles anew what may depend on it, and nothing else. Checkouts with equal sources share folders.
 This module must be imported before any function is compiled; :mod:`splinter.native` does so.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
+import re
 import shutil
-import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-_NOT_COMPILED = frozenset({"cli", "client", "demo", "server"})  # packages without a compiled function or what they use
+from numba.core import caching, config
+
+_config: Any = config
+_PACKAGE = Path(__file__).resolve().parent.parent
+_IMPORT = re.compile(r"^import (splinter[\w.]*)", re.MULTILINE)
+_IMPORT_FROM = re.compile(r"^from (splinter[\w.]*) import (\([^)]*\)|.*)", re.MULTILINE)
+_NAME = re.compile(r"\w+")
+_VERSIONS_MAX = 16  # folders of one module that are kept
+_LOCATOR_CLASSES = "splinter.native.cache.SourcesLocator,IPythonCacheLocator"
 
 
-def source_digest() -> str:
-    """Digest of the Python sources that compiled code depends on, 16 hexadecimal digits."""
-    root = Path(__file__).resolve().parent.parent
+def _module_file(name: str) -> Path | None:
+    """The source of a module of this package, by its dotted name; None when there is no such module."""
+    path = _PACKAGE.parent / name.replace(".", "/")
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+@functools.cache
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
+
+
+def _name(file: Path) -> str:
+    """A file's path in this package, so that checkouts share what they compile; another's whole path."""
+    return str(file.relative_to(_PACKAGE) if file.is_relative_to(_PACKAGE) else file).lstrip("/")
+
+
+def _direct_imports(text: str) -> Iterator[Path]:
+    """The sources of this package that a source takes names from. Imports within functions are not seen by compiled code."""
+    for module in _IMPORT.findall(text):
+        yield from filter(None, [_module_file(module)])
+    for module, names in _IMPORT_FROM.findall(text):
+        for name in _NAME.findall(names):
+            yield from filter(None, [_module_file(f"{module}.{name}") or _module_file(module)])
+
+
+@functools.cache
+def sources_digest(file: Path) -> str:
+    """Digest of a source and of all of this package that it imports, one through the other: 16 hexadecimal digits."""
+    closure, ahead = {file}, [file]
+    while ahead:
+        fresh = set(_direct_imports(_text(ahead.pop()))) - closure
+        closure |= fresh
+        ahead += fresh
     digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        relative = path.relative_to(root)
-        if relative.parts[0] not in _NOT_COMPILED:
-            digest.update(str(relative).encode() + b"\0" + path.read_bytes())
+    for path in sorted(closure):
+        digest.update(f"{_name(path)}\0{_text(path)}".encode())
     return digest.hexdigest()[:16]
+
+
+class SourcesLocator(caching.UserProvidedCacheLocator):
+    """Numba's way to a function's cache folder; for functions of others' files, too, since those may inline ours."""
+
+    def __init__(self, py_func: Any, py_file: str) -> None:
+        super().__init__(py_func, py_file)
+        file = Path(py_file).resolve()
+        self._module = _name(file).replace("/", ".").removesuffix(".py")
+        self._digest = sources_digest(file)
+        self._cache_path = str(Path(_config.CACHE_DIR) / f"{self._module}-{self._digest}")
+
+    def get_source_stamp(self) -> str:
+        """What must be equal for cached code to be used."""
+        return self._digest
+
+    def ensure_cache_path(self) -> None:
+        """Make the folder; the first time, remove those of the module's sources beyond the newest few."""
+        folder = Path(self._cache_path)
+        if not folder.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            versions = sorted(folder.parent.glob(f"{self._module}-*"), key=_modified, reverse=True)
+            for stale in versions[_VERSIONS_MAX:]:
+                shutil.rmtree(stale, ignore_errors=True)
+        super().ensure_cache_path()
+
+
+def _modified(path: Path) -> float:
+    """When a folder was changed; 0 when another process has just removed it."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _cache_root() -> Path:
@@ -46,17 +119,11 @@ def _cache_root() -> Path:
 
 
 def configure() -> Path:
-    """Point Numba at the cache folder of these sources, remove folders of other sources beyond the newest three."""
-    root = _cache_root()
+    """Point Numba at the cache folder of this build; functions look there when they are decorated."""
     builds = ("KILL_POINTS", "PROFILE")  # see splinter.store.kill_points, splinter.worker.stages
     build = "".join(f"-{name.lower()}" for name in builds if os.environ.get(f"SPLINTER_{name}") == "1")
-    folder = root / f"numba-{source_digest()}{build}"
-    os.environ["NUMBA_CACHE_DIR"] = str(folder)
-    if "numba" in sys.modules:  # it has read its environment already; functions look here when they are decorated
-        sys.modules["numba"].config.CACHE_DIR = str(folder)
+    folder = _cache_root() / f"compiled{build}"
     folder.mkdir(exist_ok=True)
-    os.utime(folder)
-    stale = sorted(root.glob("numba-*"), key=lambda path: path.stat().st_mtime, reverse=True)[4:]
-    for path in stale:
-        shutil.rmtree(path, ignore_errors=True)
+    _config.CACHE_DIR = str(folder)
+    _config.CACHE_LOCATOR_CLASSES = _LOCATOR_CLASSES
     return folder
