@@ -16,6 +16,7 @@ So a stuck worker is found within limit and scan where it has the core to itself
 from __future__ import annotations
 
 import logging
+import math
 import time
 from dataclasses import dataclass
 from enum import Enum
@@ -93,7 +94,7 @@ class Watchdog:
         self._ticks = cycles_per_millisecond
         self._words = [worker.block.view(np.uint8).data.cast("Q") for worker in workers]
         self._seen = [_Seen() for _ in workers]
-        self._warned = 0.0  # monotonic seconds
+        self._warned = -math.inf  # monotonic seconds: never; the clock may begin with the machine, a moment ago
         self.record = SharedArena(WATCHDOG.itemsize).array(WATCHDOG)
 
     def count(self, what: str, number: int = 1) -> None:

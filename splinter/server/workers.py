@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import selectors
 import signal
@@ -45,7 +46,7 @@ class _Seat:
     index: int
     pid: int = 0  # 0: vacant
     pidfd: int = -1
-    since: float = 0.0  # monotonic seconds when the process took the seat
+    since: float = -math.inf  # monotonic seconds when the process took the seat; never, until the first did
     condemned: Verdict | None = None  # it was sent SIGKILL
     failures: int = 0  # exceptions in a row, each within _FAILURE_SECONDS of a process's start
     predecessor_heartbeat: int = 0  # its last; 0: there was none, or it is accounted for

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from splinter.bench.arrivals import poisson
 from splinter.bench.experiments.simulation import Policy, Requests, simulate
 from splinter.bench.experiments.traffic import choose, homes, zipf_shares
 from splinter.native.clock import SECOND_NS
@@ -46,8 +45,10 @@ class Traffic:
 def requests_for(traffic: Traffic, cores: int, load: float, count: int, seed: int = _SEED) -> tuple[Requests, np.ndarray]:
     """``count`` requests that keep ``cores`` busy for the share ``load`` of their time, and each one's kind by number."""
     random = np.random.default_rng(seed)
-    # Another seed than the rest: the same one would give the same draws, and gaps that tell of the kinds.
-    arrival = np.cumsum(poisson(load * cores * SECOND_NS / traffic.work_ns, count, seed + 1)).astype(np.float64)
+    # Another seed than the rest: the same one would give the same draws, and gaps that tell of the kinds. The clock is the
+    # simulation's: nobody has to send at this rate, so it has no limit, however fast the machine that was measured.
+    gap_ns = traffic.work_ns / (load * cores)
+    arrival = np.cumsum(np.random.default_rng(seed + 1).exponential(gap_ns, count))
     kind = choose(random, count, [kind.share for kind in traffic.kinds])
     tenant = choose(random, count, zipf_shares(traffic.tenants, traffic.skew))
     core = random.integers(0, cores, count).astype(np.int32)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,29 @@ def test_idle_server_sleeps(unique_name: str, transport: str) -> None:
         used = cpu_seconds(server.worker_pids()) - before
         assert used < IDLE_SECONDS * IDLE_SHARE_MAX
         assert client.get(b"k") == b"v"
+
+
+@pytest.mark.parametrize("transport", [pytest.param("xdp", marks=pytest.mark.xdp), "udp"])
+def test_a_machine_that_was_just_started_is_as_good_as_any(unique_name: str, transport: str) -> None:
+    """Everything that reads a clock, with one that began a second before the server: no time before it is thought of."""
+    if os.geteuid() != 0 or not Path("/proc/self/ns/time").exists():
+        pytest.skip("a clock of its own for the server needs root, and a kernel with time namespaces")
+    with running_server(unique_name, transport, module="tests.support.young_machine") as server:
+        admin = server.admin()
+        plain, limited = admin.create_tenant(), admin.create_tenant(packets_per_second=1000)
+        client, other = server.client(plain, timeout=10.0), server.client(limited, timeout=10.0)
+        value = bytes(range(256)) * 100  # in fragments, which have an age
+        for each in (client, other):
+            each.put(b"k", value)
+            assert each.get(b"k") == value
+        client.install(
+            "from splinter.ext import Store, extension, u64\n@extension\ndef age(db: Store) -> u64:\n    return db.now_ns()\n"
+        )
+        assert 0 < client.invoke("age") < time.monotonic_ns()
+        before = server.worker_pids()
+        os.kill(before[0], signal.SIGKILL)
+        wait_for(lambda: len(server.worker_pids()) == len(before) and server.worker_pids() != before, what="the successor")
+        assert client.get(b"k") == other.get(b"k") == value
+        assert all(
+            worker["heartbeat_age_ms"] is None or worker["heartbeat_age_ms"] < 60_000 for worker in admin.stats()["workers"]
+        )

@@ -96,6 +96,13 @@ def test_simulated_requests_have_the_load_and_the_homes_that_were_asked_for() ->
     assert set(requests.core) == {0, 1}
 
 
+@pytest.mark.parametrize("work_ns", [1.0, 500.0, 1e9])
+def test_the_simulation_takes_whatever_speed_was_measured(work_ns: float) -> None:
+    """Of the fastest machine, and of one that stood still: the rates are the simulation's, nobody has to send at them."""
+    requests, _ = requests_for(Traffic((Kind("good", 1.0, work_ns),)), 64, 2.0, 10_000)
+    assert requests.work_ns.sum() / (64 * requests.arrival_ns[-1]) == pytest.approx(2.0, rel=0.05)
+
+
 def test_every_bound_is_a_goal_that_an_experiment_decides() -> None:
     found = {figure for _, _, figures in EXPERIMENTS for figure in figures}
     assert {bound.figure for bound in BOUNDS} == found

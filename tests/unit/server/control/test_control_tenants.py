@@ -11,6 +11,7 @@ from splinter.client.admin import TenantInfo
 from splinter.errors import ControlError, PermissionDeniedError, UnknownTenantError
 from splinter.net.tenants import TENANT_ACTIVE, TENANT_REMOVING
 from splinter.store.epochs import epoch_advance, epoch_now, epoch_oldest
+from tests.support.waiting import wait_for
 
 
 def test_a_created_tenant_is_active_with_its_token_and_may_store(control):
@@ -97,11 +98,8 @@ def test_an_unfinished_removal_is_finished_by_the_next_control_process(control):
     control.shared.tenants["flags"][7] = TENANT_REMOVING  # as far as the first one came
     control.start()
     admin = control.admin()
-    for _ in range(1000):  # each stats request lets the removal go on
-        if control.shared.tenants["flags"][7] == 0:
-            break
-        admin.stats()
-    assert control.shared.tenants["flags"][7] == 0
+    # Each stats request lets the removal go on.
+    wait_for(lambda: admin.stats() and control.shared.tenants["flags"][7] == 0, what="the removal's end")
     assert int(control.store.accounts["objects"][7]) == 0
     admin.create_tenant(7)
 
