@@ -96,7 +96,11 @@ def measure_all(
     out: Annotated[Path, typer.Option(help="Folder for report.json and report.html.", file_okay=False)] = Path("build/bench"),
     docs: Annotated[
         Path | None,
-        typer.Option(help="Also write the figures into benchmarks.md of this folder.", exists=True, file_okay=False),
+        typer.Option(
+            help="Also write the figures of a whole report over those in benchmarks.md of this folder.",
+            exists=True,
+            file_okay=False,
+        ),
     ] = None,
     of: Annotated[
         Path | None, typer.Option("--of", help="Measure nothing: write the report of this report.json.", exists=True)
@@ -121,6 +125,8 @@ def measure_all(
         for section in SECTIONS:
             print(f"{section.name:16}{section.title}")
         return
+    if docs is not None and quick:
+        raise SplinterError("quick runs give no figures for a page: leave out --quick or --docs")
     if of is not None:
         document = whole.read(of)
     else:
@@ -133,10 +139,13 @@ def measure_all(
             raise typer.Exit(_INTERRUPTED) from None
     for path in whole.write(document, out):
         print(path)
-    if docs is not None:
+    has_failed = bool(document["failures"]) or any(part.get("failures") for part in document["sections"].values())
+    if docs is not None and not document["is_quick"] and not has_failed:
         whole.write_docs(document, docs)
         print(docs / "benchmarks.md")
-    if document["failures"] or any(part.get("failures") for part in document["sections"].values()):
+    elif docs is not None:
+        print(f"splinter: {docs / 'benchmarks.md'} stays as it is: the report is quick, or not whole", file=sys.stderr)
+    if has_failed:
         raise typer.Exit(_WORSE)
 
 

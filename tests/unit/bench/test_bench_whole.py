@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from splinter.bench import benefit_picture, suite_picture, whole
 from splinter.bench.blocks import Block, Code, Heading, Paragraph, Picture, Table, markdown, page
@@ -174,6 +175,21 @@ def test_a_signal_in_a_finalizer_interrupts_too() -> None:
 def test_a_process_that_ends_without_a_document_is_a_failure() -> None:
     with pytest.raises(SplinterError, match="status 3"):
         whole.InChild(["sh", "-c", "exit 3"])(FAKES[0], True)
+
+
+def test_what_is_no_whole_report_does_not_go_into_the_documents(tmp_path: Path) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text(f"{whole.BEGIN}\nold\n{whole.END}\n")
+    before = page.read_bytes()
+    runner = CliRunner()
+    refused = runner.invoke(bench_app, ["all", "--quick", "--docs", str(tmp_path)])
+    assert isinstance(refused.exception, SplinterError)
+    for number, (is_quick, sections) in enumerate(((True, FAKES[:1]), (False, FAKES))):  # the second of FAKES fails
+        report, _ = whole.write(measure(tmp_path / f"{number}", is_quick, sections=sections), tmp_path / f"{number}")
+        ran = runner.invoke(bench_app, ["all", "--of", str(report), "--out", str(tmp_path / "out"), "--docs", str(tmp_path)])
+        assert "stays as it is" in ran.output
+        assert ran.exit_code == (0 if is_quick else 1)
+        assert page.read_bytes() == before
 
 
 def test_our_documentation_has_the_markers() -> None:
