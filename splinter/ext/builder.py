@@ -23,7 +23,7 @@ _LIKE_LAST_OPERAND = {Op.AND, Op.OR, Op.XOR, Op.SELECT}
 
 @dataclass(frozen=True)
 class View:
-    """Bytes: an address, 0 for None, and a length, 0 for None."""
+    """Bytes: an address, 0 for None, and a length, 0 for None. A value of type None is ``NO_VIEW`` itself."""
 
     address: ir.Operand
     length: ir.Operand
@@ -58,6 +58,7 @@ class Builder:
         self.function = ir.Function(name)
         self.block = self.function.new_block()
         self.count = 0  # instructions so far: inlining must not multiply without bound
+        self.entered = {self.block}  # blocks that control may come to, as far as is known
 
     def emit(self, op: Op, *operands: ir.Operand, size: int = 0, line: int = 0, error: int = 0) -> ir.Register:
         """Append an instruction with a result."""
@@ -76,6 +77,16 @@ class Builder:
         """End the current block, unless it has ended."""
         if self.block.terminator is None:
             self.block.terminator = terminator
+            self.entered.update(self.block.successors())
+
+    def go_on(self, block: ir.Block) -> None:
+        """Append to a block to which every jump has been made. If there was none, it has ended before it begins.
+
+        The checker takes code that is never reached as it comes: there, variables need not have a value.
+        """
+        self.block = block
+        if block not in self.entered:
+            self.end(ir.Done())
 
     def check(self, condition: ir.Operand, error: ExtensionError, line: int) -> None:
         """End the task with an error unless the condition holds."""
@@ -106,6 +117,9 @@ class Builder:
             assert isinstance(value, tuple)
             for one_target, one_value in zip(target, value, strict=True):
                 self.move(one_target, one_value)
+            return
+        if target is NO_VIEW:
+            assert value is NO_VIEW
             return
         if isinstance(target, View):
             assert isinstance(value, View)

@@ -66,6 +66,15 @@ attributes #0 = { nounwind "no-builtins" }
 """
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Where in the frame of a function the registers are that live across its yields."""
+
+    states: dict[Block, int]  # the number of each block that ends with a yield
+    saved: dict[Block, list[Register]]  # what is read after that
+    slots: dict[Register, int]  # offsets in the frame, in bytes
+
+
 @dataclass
 class LlvmModule:
     """Textual LLVM module with a function for each extension."""
@@ -74,6 +83,7 @@ class LlvmModule:
     entries: list[str]  # names of the functions
     frame_bytes: list[int]  # of each: header, memory and saved registers
     routines: list[str]  # names of those that they call
+    layouts: list[Layout] = field(default_factory=list)  # of each
 
 
 def emit(functions: Sequence[ir.Function], preempt: bool, is_quick: bool = False) -> LlvmModule:
@@ -90,6 +100,7 @@ def emit(functions: Sequence[ir.Function], preempt: bool, is_quick: bool = False
         [emitter.entry for emitter in emitters],
         [emitter.frame_bytes for emitter in emitters],
         list(called),
+        [Layout(emitter.states, emitter.saved, emitter.slots) for emitter in emitters],
     )
 
 

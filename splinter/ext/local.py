@@ -149,6 +149,12 @@ class LocalStore(Store):
         """From here on puts are not limited."""
         self._task_put_bytes = None
 
+    def preload(
+        self, function: Callable[..., Any] | str, program: Program, python: Callable[..., Any], filename: str = "<source>"
+    ) -> None:
+        """Keep what has been made of an extension already, for ``invoke``."""
+        self._loaded[function] = program, python, filename
+
     def _place(self, table: int, key: int | Bytes) -> tuple[int, bytes]:
         _check_table(table)
         key = as_bytes(key)
@@ -164,7 +170,7 @@ class LocalStore(Store):
             desugar(module)
             name = None if isinstance(function, str) else function.__name__
             program = check(choose(module, name, findings), check_library(module, findings), None, findings)
-            self._loaded[function] = program, python_function(program, filename, before), filename
+            self.preload(function, program, python_function(program, filename, before), filename)
         return self._loaded[function]
 
 

@@ -133,7 +133,7 @@ class _Lowering(CallLowering):
         self._block(helper.function.body)
         self.end(ir.Jump(after))
         self.checked, self.variables, self.loops, self.helper_exit = kept
-        self.block = after
+        self.go_on(after)
         return result
 
     # --- simple statements --------------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ class _Lowering(CallLowering):
             self.block = block
             self._block(statements)
             self.end(ir.Jump(after))
-        self.block = after
+        self.go_on(after)
 
     def _visit_While(self, node: ast.While) -> None:
         head, body, latch, after = (self.function.new_block() for _ in range(4))
@@ -243,7 +243,7 @@ class _Lowering(CallLowering):
         self.end(ir.Jump(latch))
         self.block = latch
         self.end(ir.Jump(head, may_yield=True, line=node.lineno))
-        self.block = after
+        self.go_on(after)
 
     def _visit_For(self, node: ast.For) -> None:
         assert isinstance(node.iter, ast.Call)
@@ -272,7 +272,7 @@ class _Lowering(CallLowering):
         self.block = latch
         self.move(cursor, self.emit(Op.ADD, cursor, size))
         self.end(ir.Jump(head, may_yield=True, line=line))
-        self.block = after
+        self.go_on(after)
 
     def _kept(self, table: ir.Operand | None, view: View, size: ir.Operand) -> tuple[ir.Operand | None, View, ir.Operand]:
         """The same in registers of their own: what was checked before the loop must not change when its body assigns."""
@@ -305,7 +305,7 @@ class _Lowering(CallLowering):
         self.block = again
         self.move(counter, self.emit(Op.ADD, counter, ir.word(step)))
         self.end(ir.Jump(head, may_yield=True, line=node.lineno))
-        self.block = after
+        self.go_on(after)
 
     def _range(self, call: ast.Call) -> tuple[tuple[ir.Operand, Type], tuple[ir.Operand, Type], int]:
         values = [self.integer(argument) for argument in call.args[:2]]

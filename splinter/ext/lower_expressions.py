@@ -16,6 +16,7 @@ from splinter.ext.ir import Kind, Op
 from splinter.ext.types import (
     BOOL,
     BUFFER,
+    BYTES,
     ELEMENTS,
     F64,
     I64,
@@ -67,8 +68,10 @@ class ExpressionLowering(Builder):
         return self.variables[name]
 
     def new_value(self, kind: Type) -> Value:
-        """Fresh registers for a value."""
-        assert not is_memory(kind)
+        """Fresh registers for a value. None has none: nobody has to assign it, and nobody can forget to."""
+        assert is_integer(kind) or kind in (BOOL, F64, BYTES, OPTIONAL_BYTES, NONE) or isinstance(kind, TupleType)
+        if kind == NONE:
+            return NO_VIEW
         if is_integer(kind):
             return self.function.new_register(Kind.WORD)
         if kind in (BOOL, F64):

@@ -29,6 +29,7 @@ _NOW = ctypes.CFUNCTYPE(_I64, *[_I64] * 2)
 _LOG = ctypes.CFUNCTYPE(_I64, *[_I64] * 4)
 _libm = ctypes.CDLL("libm.so.6")
 _PUT_IF = ctypes.CFUNCTYPE(_I64, *[_I64] * 8)
+_NEW_FRAME = np.zeros(1, abi.FRAME)
 _RESUMES_MAX = 100_000  # of one run: here it is the only limit, there is no clock
 
 
@@ -53,6 +54,7 @@ class Runner:
             self._context[name] = ctypes.cast(helper, ctypes.c_void_p).value
         self._context["exp"] = ctypes.cast(_libm.exp, ctypes.c_void_p).value
         self._context["log_e"] = ctypes.cast(_libm.log, ctypes.c_void_p).value
+        self._context_address = self._context.ctypes.data
         self._kept: list[Any] = []  # memory that views of the running task point to
         self._failure: BaseException | None = None
 
@@ -72,20 +74,26 @@ class Runner:
     def run_packed(self, compiled: CompiledExtension, arguments: bytes) -> Any:
         """The same with packed arguments, which need not be well-formed."""
         address, offset = self._region.write(compiled.code)
+        try:
+            return self.run_at(address, compiled, arguments)
+        finally:
+            self._region.free(offset)
+
+    def run_at(self, address: int, compiled: CompiledExtension, arguments: bytes) -> Any:
+        """The same for code that lies at an address already."""
         self.store.begin_task()
         try:
             return self._run(compiled, address + compiled.entry, arguments)
         finally:
             self.store.end_task()
-            self._region.free(offset)
             self._kept.clear()
 
     def _run(self, compiled: CompiledExtension, address: int, arguments: bytes) -> Any:
         frame = self._frame
-        frame[:] = np.zeros(1, abi.FRAME)
+        frame[:] = _NEW_FRAME
         frame["tenant"] = self.store.tenant_id
         frame["arguments"], frame["arguments_length"] = self._keep(arguments), len(arguments)
-        resume = _RESUME(address)
+        self.started(compiled)
         code = abi.RESUME_YIELD
         self.resumes = 0
         while code == abi.RESUME_YIELD:
@@ -93,7 +101,7 @@ class Runner:
                 raise ExtensionFault(ExtensionError.BUDGET, compiled.name, int(frame["line"][0]))
             self.resumes += 1
             frame["budget"] = self.budget
-            code = resume(self._frame_address, self._context.ctypes.data)
+            code = self._resume(address)
             self.resumed()
             if self._failure is not None:
                 failure, self._failure = self._failure, None
@@ -104,8 +112,14 @@ class Runner:
             raise ExtensionFault(error, compiled.name, line, raised)
         return compiled.signature.unpack(self._result(compiled.result_kind))
 
+    def _resume(self, address: int) -> int:
+        return int(_RESUME(address)(self._frame_address, self._context_address))
+
+    def started(self, compiled: CompiledExtension) -> None:
+        """Called when the frame of a new task is filled, for those who want to look at it or to change the rest of it."""
+
     def resumed(self) -> None:
-        """Called after each resume, for those who want to look at the frame."""
+        """The same after each resume."""
 
     def _result(self, kind: ResultKind) -> bytes:
         word = int(self._frame["result"][0])
