@@ -28,18 +28,20 @@ class Legacy:
     blamed: int  # address of the task because of which it died; 0: none
 
 
-def settle(store: Store, memory: WorkerMemory, recover_chunks: Callable[[WorkerMemory], int], *, is_stuck: bool) -> Legacy:
+def settle(
+    store: Store, memory: WorkerMemory, recover_chunks: Callable[[WorkerMemory], int], *, is_stuck: bool, has_crashed: bool
+) -> Legacy:  # fmt: skip
     """Finish or undo the store's step, break locks, settle tasks, sort out chunks (``recover_chunks`` returns how many).
 
-    The process executes nothing any more; ``is_stuck``: it was killed because it made no progress. May be run again, should
-    the caller die in the middle.
+    The process executes nothing any more; ``is_stuck``: it was killed because it made no progress; ``has_crashed``: it died of
+    a fault of its own. May be run again, should the caller die in the middle.
     """
     w = memory.address
     steps, store_locks = steps_open(store.address, memory.index)
     locks = store_locks + ring_locks_held(w)
     is_running = _runs_task(memory)
     store.recover(memory.index, tasks_go_on=True)
-    blamed = int(offender(w, is_stuck))
+    blamed = int(offender(w, is_stuck, has_crashed))
     continued, restarted, aborted, killed = map(int, settle_tasks(w, blamed))
     if continued + restarted + aborted + killed == 0:  # an empty seat must not hold up the re-use of memory
         store.recover(memory.index)

@@ -21,7 +21,10 @@ _URGENT_PRIORITY = 1  # SCHED_FIFO, below the watchdog's
 _HURRY_NICENESS = -15
 _SYS_CLONE = {"x86_64": 56, "aarch64": 220}
 _PF_EXITING = 0x4  # linux/sched.h
-_STAT_STATE, _STAT_FLAGS = 0, 6  # fields of /proc/<pid>/stat behind the name
+_STAT_STATE, _STAT_FLAGS, _STAT_EXIT_CODE = 0, 6, 49  # fields of /proc/<pid>/stat behind the name
+_SIGNAL_MASK = 0x7F  # of an exit code, as waitpid tells it
+_FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP, signal.SIGABRT, signal.SIGSYS)
+_CODE_LOOKS, _CODE_LOOK_SECONDS = 50, 0.0001  # for an exit code
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 _python = ctypes.pythonapi
@@ -81,15 +84,38 @@ def is_past_user_code(pid: int) -> bool:
     return state == "Z" or bool(flags & _PF_EXITING)
 
 
+def is_fault(number: int) -> bool:
+    """Whether a signal is what the kernel sends a process for a fault of its own."""
+    return number in _FAULTS
+
+
+def has_crashed(pid: int) -> bool:
+    """Whether a child that is past its program died of a fault of its own, such as SIGSEGV, and not of a signal sent to it.
+
+    (Who sends it such a signal is not told from a fault.)
+    """
+    for _ in range(_CODE_LOOKS):  # some kernels set it a moment after the flag that is_past_user_code() goes by
+        fields = _stat_fields(pid)
+        code = int(fields[_STAT_EXIT_CODE])
+        if code or fields[_STAT_STATE] == b"Z":
+            return is_fault(code & _SIGNAL_MASK)
+        time.sleep(_CODE_LOOK_SECONDS)
+    return False
+
+
 def is_stopped(pid: int) -> bool:
     """Whether a process is stopped by a signal or a debugger."""
     return _stat(pid)[0] in ("T", "t")
 
 
 def _stat(pid: int) -> tuple[str, int]:
-    with Path(f"/proc/{pid}/stat").open("rb", buffering=0) as file:
-        fields = file.read().rpartition(b")")[2].split()
+    fields = _stat_fields(pid)
     return fields[_STAT_STATE].decode(), int(fields[_STAT_FLAGS])
+
+
+def _stat_fields(pid: int) -> list[bytes]:
+    with Path(f"/proc/{pid}/stat").open("rb", buffering=0) as file:
+        return file.read().rpartition(b")")[2].split()
 
 
 def cpu_ns(pid: int) -> int:

@@ -21,7 +21,7 @@ from splinter.errors import ServerError
 from splinter.native.clock import read_ticks
 from splinter.server.burial import Legacy, settle
 from splinter.server.nursery import Nursery
-from splinter.server.processes import is_past_user_code
+from splinter.server.processes import has_crashed, is_fault, is_past_user_code
 from splinter.server.scan import Scan
 from splinter.server.watchdog import Verdict, Watchdog
 from splinter.store.journal import waits_for_other
@@ -82,7 +82,7 @@ class Workers:
         """At the start: wait until every seat is taken."""
         # Whatever is compiled is loaded when it is called first: now, and not when a worker is to be replaced.
         for memory in self._memories:
-            settle(self._store, memory, self._recover_chunks, is_stuck=False)
+            settle(self._store, memory, self._recover_chunks, is_stuck=False, has_crashed=False)
             waits_for_other(self._store.address, memory.index)
         while any(seat.pid == 0 for seat in self._seats):
             if not self._nursery.receive():
@@ -110,7 +110,7 @@ class Workers:
             seat.predecessor_heartbeat = 0
         verdict = self._watchdog.judge(seat.index, seat.pid, now)
         if verdict is Verdict.DEAD:
-            self._bury(seat, verdict)
+            self._bury(seat, verdict, crashed=has_crashed(seat.pid))
         elif verdict is not Verdict.FINE:
             self._condemn(seat, verdict)
 
@@ -126,13 +126,18 @@ class Workers:
                 return
             time.sleep(_DEATH_LOOK_SECONDS)
 
-    def _bury(self, seat: _Seat, verdict: Verdict) -> None:
-        """Put right what a worker left that executes nothing any more, and seat its successor."""
+    def _bury(self, seat: _Seat, verdict: Verdict, *, crashed: bool = False) -> None:
+        """Put right what a worker left that executes nothing any more, and seat its successor.
+
+        ``crashed``: it died of a fault of its own.
+        """
         memory = self._memories[seat.index]
         with contextlib.suppress(OSError):
             os.sched_setscheduler(seat.pid, os.SCHED_OTHER, os.sched_param(0))
             os.setpriority(os.PRIO_PROCESS, seat.pid, _DEAD_NICENESS)
-        left = settle(self._store, memory, self._recover_chunks, is_stuck=verdict is Verdict.STUCK)
+        left = settle(
+            self._store, memory, self._recover_chunks, is_stuck=verdict is Verdict.STUCK, has_crashed=crashed
+        )  # fmt: skip
         blame = self._blame(memory, left.blamed) if left.blamed else ""
         seat.predecessor_heartbeat = self._watchdog.heartbeat(seat.index)
         pid = seat.pid
@@ -183,7 +188,7 @@ class Workers:
         if seat.failures >= _FAILURES_MAX:
             raise ServerError(f"worker {seat.index} cannot run: it failed {seat.failures} times in a row (its error is above)")
         if seat.pid == pid:
-            self._bury(seat, seat.condemned or Verdict.DEAD)
+            self._bury(seat, seat.condemned or Verdict.DEAD, crashed=not seat.condemned and is_fault(-status))
 
     def stop(self) -> None:
         """Ask every worker to leave its loop."""

@@ -127,7 +127,7 @@ WORKER = np.dtype(
         ("tasks_live", "<u4"),  # tasks under way
         ("oldest_epoch", "<u8"),  # of live tasks
         ("turn_epoch", "<u8"),  # the store's epoch when this turn began: what a task that starts now holds
-        ("running_task", "<u8"),  # address of the task that is being resumed, 0: none
+        ("running_task", "<u8"),  # address of the task that is being resumed, or whose reply is being written; 0: none
         ("started", "<u8"),  # time-stamp counter when it had taken over; 0: not yet. Set to 0 by the supervisor
         ("clock_ns", "<u8"),  # monotonic nanoseconds, when it last looked
         ("packet_cycles", "<u8"),  # what a packet of its batches took lately; siblings read it

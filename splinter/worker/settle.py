@@ -8,6 +8,7 @@ RUNNING  the worker was killed as stuck in it  refused with KILLED
 RUNNING  it has written                        refused with ABORTED: what it had written by then stands
 RUNNING  it was begun anew before              refused with KILLED: it may be what kills workers
 RUNNING  otherwise                             begun anew: its arguments still stand in the packet
+REPLYING its own outcome killed the worker     refused with KILLED
 REPLYING the reply is in the TX ring           free: it was sent, or will be
 REPLYING it has written                        refused with ABORTED
 REPLYING otherwise                             free, and its chunk goes back: the client asks again
@@ -68,12 +69,22 @@ def _begin_anew(w: int, task: int) -> None:
 
 
 @njit(cache=True)
-def offender(w: int, stuck: bool) -> int:
-    """Address of the task that is to blame for a worker's death, 0: none. Ask before :func:`settle_tasks`."""
+def offender(w: int, stuck: bool, crashed: bool) -> int:
+    """Address of the task that is to blame for a worker's death, 0: none. Ask before :func:`settle_tasks`.
+
+    ``stuck``: it was killed because it made no progress; ``crashed``: it died of a fault of its own, such as SIGSEGV.
+
+    One that was running may have been there by chance, when somebody killed the worker: it has another try. One whose
+    outcome was being recorded or copied has none, its arguments are written over: it is blamed for a fault, which what its
+    extension left has caused, and not for a signal from outside.
+    """
     task = load64(w + W_RUNNING_TASK)
-    if task == 0 or load32(task + T_STATE) != TASK_RUNNING:
+    if task == 0:
         return 0
-    return task if stuck or load32(task + T_RESTARTS) >= limits.TASK_RESTARTS_MAX else 0
+    state = load32(task + T_STATE)
+    if state == TASK_RUNNING and (stuck or load32(task + T_RESTARTS) >= limits.TASK_RESTARTS_MAX):
+        return task
+    return task if state == TASK_REPLYING and (stuck or crashed) else 0
 
 
 @njit(cache=True)
@@ -93,11 +104,11 @@ def settle_tasks(w: int, blamed: int) -> tuple[int, int, int, int]:
         written = load64(load64(task + T_FRAME) + F_EFFECT) != EFFECT_NONE
         if state == TASK_READY:
             go_on += 1
+        elif task == blamed:
+            _refuse(task, _KILLED)
+            killed += 1
         elif state == TASK_RUNNING:
-            if task == blamed:
-                _refuse(task, _KILLED)
-                killed += 1
-            elif written:
+            if written:
                 _refuse(task, _ABORTED)
                 aborted += 1
             else:

@@ -273,12 +273,12 @@ def _resume(w: int, task: int, tenant: int, budget: int) -> tuple[int, int]:
     outcome = call_resume(load64(task + T_CODE), frame, load64(w + W_CONTEXT))
     stage(w, EXTENSION)
     used = end_resume(w, tenant)
-    store64_release(w + W_RUNNING_TASK, 0)
     count(w + N_RESUMES)
     counters = load64(task + T_COUNTERS)
     add(counters + X_CYCLES, used)
     add(task + T_CYCLES, used)
     if outcome == RESUME_YIELD:
+        store64_release(w + W_RUNNING_TASK, 0)  # of one that ended, when its reply is written: it comes from the extension
         count(w + N_YIELDS)
         count(counters + X_YIELDS)
     return outcome, used
@@ -300,9 +300,19 @@ def set_limits(w: int, task: int, tenant: int) -> None:
 
 @njit(cache=True)
 def _reply(w: int, task: int, outcome: int) -> int:
-    """Write the reply of a task that ended over its request; returns its length, or DROP."""
+    """Write the reply of a task that ended over its request; returns its length, or DROP.
+
+    The task is blamed for what goes wrong until that is done: result, error and line are what its extension left.
+    """
     store32_release(task + T_STATE, TASK_REPLYING)  # from here on it cannot be begun anew
     worker_point(w, WorkerPoint.TASK_REPLYING)
+    length = _write_reply(w, task, outcome)
+    store64_release(w + W_RUNNING_TASK, 0)
+    return length
+
+
+@njit(cache=True)
+def _write_reply(w: int, task: int, outcome: int) -> int:
     frame, header = load64(task + T_FRAME), load64(task + T_HEADER)
     count(load64(task + T_COUNTERS) + X_INVOCATIONS)
     if outcome != RESUME_DONE:
