@@ -171,8 +171,37 @@ def error_for(status: int, message: str = "") -> RequestError:
     return _BY_STATUS.get(known, ProtocolError)(message, known)
 
 
-class RequestTimeoutError(SplinterError):
-    """No answer came within the time-out, retries included (a wrong token is never answered)."""
+class RequestTimeoutError(SplinterError, TimeoutError):
+    """No answer came within the time-out, repetitions included. Its subclasses know why; a write was executed once or not
+    at all."""
+
+
+class UnreachableError(RequestTimeoutError, ConnectionError):
+    """Nothing listens there, or no way leads there. ``errno`` is the system's number for it, None when nothing was heard."""
+
+    def __init__(self, message: str, number: int | None = None) -> None:
+        super().__init__(message)
+        self.errno = number
+
+
+class WrongTokenError(RequestTimeoutError):
+    """The server is there, and drops what comes with this tenant and token (it does not say which of them is wrong)."""
+
+
+class TenantRemovedError(WrongTokenError):
+    """The token was that of a tenant which has been removed."""
+
+
+class RateLimitedError(RequestTimeoutError):
+    """The tenant sends more packets than its limit allows; what is beyond is dropped."""
+
+
+class PathError(RequestTimeoutError):
+    """The control plane answers and knows tenant and token, but requests are not answered."""
+
+
+class PacketTooLargeError(SplinterError):
+    """A packet does not fit the network's MTU; it was not sent."""
 
 
 class ControlError(SplinterError):
@@ -181,6 +210,21 @@ class ControlError(SplinterError):
     def __init__(self, message: str, code: str = "error") -> None:
         self.code = code
         super().__init__(message)
+
+
+class ControlConnectionError(ControlError, ConnectionError):
+    """The control plane cannot be reached, or hung up in the midst of a request. ``errno`` is the system's number, if any."""
+
+    def __init__(self, message: str, number: int | None = None) -> None:
+        super().__init__(message, "connection")
+        self.errno = number
+
+
+class ControlTimeoutError(ControlError, TimeoutError):
+    """The control plane did not answer within the time-out."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "timeout")
 
 
 class PermissionDeniedError(ControlError):

@@ -23,6 +23,7 @@ _FileOrEntry = Annotated[
     str, typer.Argument(metavar="FILE.py|NAME", help="Source with @extension functions, or an entry of the library.")
 ]
 _Name = Annotated[str | None, typer.Option("--name", help="Install under this name; of several, the one so named.")]
+_INSTALL_SECONDS = 60.0  # other tenants' sources may be compiled first
 _ARGUMENTS_AS_THEY_ARE = {"ignore_unknown_options": True}  # -5 is a number, not an option
 
 
@@ -55,7 +56,12 @@ def install(
     """
     source = library.text(file) if file in library.NAMES and not Path(file).exists() else _read_source(Path(file))
     with find_server(instance, address).client(tenant, token) as client:
-        for info in client.install_all(source) if name is None else [client.install(source, name=name)]:
+        installed = (
+            client.install_all(source, timeout=_INSTALL_SECONDS)
+            if name is None
+            else [client.install(source, name=name, timeout=_INSTALL_SECONDS)]
+        )
+        for info in installed:
             print(f"installed {info.signature}, version {info.version}, {info.code_bytes} bytes of code")
 
 

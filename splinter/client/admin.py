@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from splinter import limits
 from splinter.client.control import ControlConnection
+from splinter.client.process import ProcessOwn
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,12 @@ class TenantInfo:
     packets_dropped: int = 0
 
 
-class Admin:
+class Admin(ProcessOwn):
     """The administrator's side of the control plane.
 
     ``credential`` is the text in the server's ``admin.key`` (:func:`splinter.server.instance.credential`). ``netns``
-    names the network namespace to connect from. Every method raises :class:`splinter.errors.PermissionDeniedError` when
+    names the network namespace to connect from. ``timeout`` is in seconds, for each message; every method takes another one
+    for its own. Every method raises :class:`splinter.errors.PermissionDeniedError` when
     the credential is wrong and :class:`splinter.errors.ControlError` when the server refuses or cannot be reached.
     """
 
@@ -59,6 +61,7 @@ class Admin:
         task_yields_max: int = 0,
         task_milliseconds_max: int = 0,
         packets_per_second: int = 0,
+        timeout: float | None = None,
     ) -> TenantInfo:
         """Create a tenant: the given id, or the lowest free one. ``home`` is a core slot, by default id mod cores.
 
@@ -67,6 +70,7 @@ class Admin:
         """
         reply = self._request(
             "tenant.create",
+            timeout,
             tenant=tenant,
             quota_bytes=quota_bytes,
             home=home,
@@ -85,6 +89,7 @@ class Admin:
         task_yields_max: int = 0,
         task_milliseconds_max: int = 0,
         packets_per_second: int = 0,
+        timeout: float | None = None,
     ) -> list[TenantInfo]:
         """Create ``count`` tenants with the lowest free ids, in few messages; the rest as in :meth:`create_tenant`."""
         created: list[TenantInfo] = []
@@ -92,6 +97,7 @@ class Admin:
             batch = min(count - len(created), limits.TENANTS_PER_MESSAGE_MAX)
             reply = self._request(
                 "tenant.create",
+                timeout,
                 count=batch,
                 quota_bytes=quota_bytes,
                 home=home,
@@ -102,19 +108,19 @@ class Admin:
             created += [TenantInfo(**fields) for fields in reply["tenants"]]
         return created
 
-    def list_tenants(self, *, tokens: bool = False) -> list[TenantInfo]:
+    def list_tenants(self, *, tokens: bool = False, timeout: float | None = None) -> list[TenantInfo]:
         """All tenants by id; with ``tokens`` their secrets too."""
         found: list[TenantInfo] = []
         start: int | None = 0
         while start is not None:
-            reply = self._request("tenant.list", start=start, tokens=tokens)
+            reply = self._request("tenant.list", timeout, start=start, tokens=tokens)
             found += [TenantInfo(**fields) for fields in reply["tenants"]]
             start = reply.get("next")
         return found
 
-    def get_tenant(self, tenant: int, *, token: bool = False) -> TenantInfo:
+    def get_tenant(self, tenant: int, *, token: bool = False, timeout: float | None = None) -> TenantInfo:
         """One tenant. Raises :class:`splinter.errors.UnknownTenantError` when there is none of this id."""
-        reply = self._request("tenant.list", tenant=tenant, tokens=token)
+        reply = self._request("tenant.list", timeout, tenant=tenant, tokens=token)
         return TenantInfo(**reply["tenants"][0])
 
     def limit_tenant(
@@ -125,10 +131,12 @@ class Admin:
         task_yields_max: int | None = None,
         task_milliseconds_max: int | None = None,
         packets_per_second: int | None = None,
+        timeout: float | None = None,
     ) -> TenantInfo:
         """Change limits of a tenant; what is None stays. They hold from its next packet or task on. Returns the tenant."""
         reply = self._request(
             "tenant.limit",
+            timeout,
             tenant=tenant,
             quota_bytes=quota_bytes,
             task_yields_max=task_yields_max,
@@ -137,21 +145,21 @@ class Admin:
         )
         return TenantInfo(**reply["tenants"][0])
 
-    def move_tenant(self, tenant: int, home: int) -> None:
+    def move_tenant(self, tenant: int, home: int, *, timeout: float | None = None) -> None:
         """Let another core slot serve a tenant, from its next packet on. No request is lost."""
-        self._request("tenant.move", tenant=tenant, home=home)
+        self._request("tenant.move", timeout, tenant=tenant, home=home)
 
-    def remove_tenant(self, tenant: int) -> None:
+    def remove_tenant(self, tenant: int, *, timeout: float | None = None) -> None:
         """Remove a tenant, its objects and its extensions. Requests of its clients are dropped from then on."""
-        self._request("tenant.remove", tenant=tenant)
+        self._request("tenant.remove", timeout, tenant=tenant)
 
-    def release_extension(self, tenant: int, name: str) -> None:
+    def release_extension(self, tenant: int, name: str, *, timeout: float | None = None) -> None:
         """End the quarantine of an extension that had workers killed."""
-        self._request("extension.release", tenant=tenant, name=name)
+        self._request("extension.release", timeout, tenant=tenant, name=name)
 
-    def stats(self) -> dict[str, Any]:
+    def stats(self, *, timeout: float | None = None) -> dict[str, Any]:
         """Counters of workers, XDP program, store and control plane (``docs/protocol.md`` lists them)."""
-        return dict(self._request("stats")["stats"])
+        return dict(self._request("stats", timeout)["stats"])
 
     def close(self) -> None:
         """Close the connection."""
@@ -163,5 +171,5 @@ class Admin:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
 
-    def _request(self, op: str, **fields: Any) -> dict[str, Any]:
-        return self._connection.request(op, credential=self._credential, **fields)
+    def _request(self, op: str, timeout: float | None, **fields: Any) -> dict[str, Any]:
+        return self._connection.request(op, seconds=timeout, credential=self._credential, **fields)

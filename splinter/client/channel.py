@@ -2,41 +2,60 @@
 
 A channel belongs to one thread at a time and needs no lock; :class:`splinter.client.Client` keeps as many as it has
 threads in a request. Each has a client id of its own, so its sequence numbers are the whole truth about what it still
-waits for.
+waits for. It belongs to one process: in a child that was forked in the midst of a request it raises :class:`ForkedError`.
 
 A request that is not answered is sent again under the same sequence number, after a wait that doubles each time; the
 server executes it once. To that end each packet says below which number the channel waits for no reply, and a channel has
-no more than CLIENT_WINDOW numbers open. The
-socket blocks in ``recv`` with SO_RCVTIMEO: one system call to send and one to receive, where Python's own time-outs
-would add a ``poll`` to each.
+no more than CLIENT_WINDOW numbers open.
+
+**Time.** A request is given up when the channel has waited for the server for ``timeout`` seconds. What the caller takes (a
+slow generator), or passes while this process does not run (a stop, a collection, a suspended machine), is not the server's:
+``waited`` counts the time spent in waits, and of each no more than was asked for. And whatever has come in is read before a
+request is given up. Only repetitions follow the clock. One that would come so late that the server may have forgotten the
+first is not sent.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import secrets
+import select
 import socket
-import struct
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from splinter import limits
+from splinter.client import obstacles
+from splinter.client.process import ForkedError, ProcessOwn, process_number
 from splinter.client.sockets import connect
 from splinter.errors import BusyError, ProtocolError, RequestTimeoutError, SplinterError, Status
 from splinter.wire import FLAG_REPLY, HEADER_STRUCT, MAGIC, VERSION, Opcode
 
 RESEND_SECONDS_MIN = 0.02  # wait before the first repetition; a wait doubles each time
 RESEND_SECONDS_MAX = 0.5
-_WAIT_SECONDS_MIN = 0.001  # SO_RCVTIMEO of 0 would wait for ever
+_WAIT_SECONDS_MIN = 0.001  # what poll() can count; less might add nothing to ``waited``
+_MILLISECONDS = 1000
+_STRAY_PACKETS_MAX = 1024  # read in a row to find a reply before a request is given up
+_REASON_SECONDS_MAX = 0.25  # the last part of a request's time, in which the control plane may be asked what is wrong
+_REASON_SHARE = 0.25  # of the time-out, if that is less
+# A client that was silent for CLIENT_IDLE_NS_MAX is forgotten, and a repetition would be executed a second time. Half of that:
+# the packets sent last may all have been lost.
+_REPEAT_SECONDS_MAX = limits.CLIENT_IDLE_NS_MAX / 2e9
 _RECEIVE_BUFFER_BYTES = 1 << 20
 _FRAGMENT_BITS = 16  # an identity is sequence << 16 | fragment index
 _HEADER_BYTES = limits.REQUEST_HEADER_BYTES
+_IP_MTU_DISCOVER, _IP_PMTUDISC_DO, _IP_RECVERR, _IP_MTU = 10, 2, 11, 14  # linux/in.h
 
 _pack = HEADER_STRUCT.pack
 _unpack = HEADER_STRUCT.unpack_from
 _monotonic = time.monotonic
+
+# Why a request is not answered, from the control plane: given errno of what the network said since the last reply (0: nothing)
+# and the seconds it may take, the exception and its message; None when that is not known.
+Explain = Callable[[int, float], tuple[type[RequestTimeoutError], str] | None]
 
 
 class Reply(NamedTuple):
@@ -51,37 +70,66 @@ class Reply(NamedTuple):
 
 @dataclass(slots=True)
 class _Flight:
-    """A request on its way; times are seconds of the monotonic clock."""
+    """A request on its way."""
 
     packet: bytes
-    deadline: float
-    resend_at: float
+    deadline: float  # of the channel's ``waited``
+    resend_at: float  # of the monotonic clock, in seconds, as is ``wait``
     wait: float
     last_status: int = Status.OK
+    is_repeatable: bool = True
 
 
-class Channel:
-    """A connected UDP socket of one tenant. ``timeout`` is seconds for one request with all its repetitions."""
+class Channel(ProcessOwn):
+    """A connected UDP socket of one tenant. ``timeout`` is seconds for one request with all its repetitions; ``waited`` how
+    many were spent in waiting for the server so far."""
 
-    def __init__(self, address: str, port: int, tenant: int, token: int, netns: str | None, timeout: float) -> None:
-        self._peer = f"{address}:{port}"
+    def __init__(
+        self,
+        address: str,
+        port: int,
+        tenant: int,
+        token: int,
+        netns: str | None,
+        timeout: float,
+        explain: Explain | None = None,
+    ) -> None:
+        self._address, self._port, self._peer = address, port, f"{address}:{port}"
         self._tenant = tenant
         self._token = token
         self.timeout = timeout
+        self.waited = 0.0
+        self.process = process_number()
+        self._explain = explain
+        self._reason: tuple[type[RequestTimeoutError], str] | None = None  # why the current request is not answered
+        self._asked_reason = False
+        self._obstacle = 0  # errno of what was heard since the last reply
+        self._sent_at = 0.0  # boot time, in seconds
         self._client = secrets.randbits(64) or 1
         self._sequence = 0
         self._flights: dict[int, _Flight] = {}  # of the current stream(), oldest first
-        self._refused = False
         try:
             self._socket = connect(socket.SOCK_DGRAM, address, port, netns, timeout)
         except OSError as error:
-            raise SplinterError(f"cannot send to {self._peer}: {error}") from None
+            if (error.errno or 0) <= 0:  # a name that is none
+                raise SplinterError(f"cannot send to {self._peer}: {error}") from None
+            raise obstacles.unreachable(error.errno or 0, address, port) from None
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
-        self._socket.setblocking(True)
-        self._receive_seconds = 0.0
+        # The server takes no fragments of packets: what does not fit is refused here, with its reason.
+        self._socket.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_DO)
+        self._socket.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)  # tell also what is no last word: no route, no host
+        # A wait of its own and then a receipt that does not block: both keep to their time whatever signals come, and where
+        # gevent has put its own functions in their place.
+        self._socket.setblocking(False)
+        self._readable = select.poll()
+        self._readable.register(self._socket, select.POLLIN)
 
     def close(self) -> None:
         """Close the socket."""
+        self._socket.close()
+
+    def abandon(self) -> None:
+        """Close the socket of a parent process in its forked child, which must not send anything by it."""
         self._socket.close()
 
     def next_sequence(self) -> int:
@@ -132,33 +180,49 @@ class Channel:
         packet = self.packet(opcode, sequence, table, key, value, object_version)
         identity = sequence << _FRAGMENT_BITS
         timeout = self.timeout if timeout is None else timeout
-        deadline = _monotonic() + timeout
+        deadline = self.waited + timeout
+        reserve = self._begin(timeout)
         wait = min(resend_seconds, timeout)
-        busy = False
+        self._send(packet)
         while True:
-            self._send(packet)
             reply = self._await(identity, wait)
             if reply is not None and reply.status != Status.BUSY:
                 return reply
             busy = reply is not None
-            remaining = deadline - _monotonic()
+            remaining = deadline - self.waited
             if remaining <= 0:
                 raise self._give_up(busy, timeout)
             if busy:
-                time.sleep(min(wait, remaining))
-            wait = min(wait * 2, RESEND_SECONDS_MAX, max(remaining, _WAIT_SECONDS_MIN))
+                self.pause(min(wait, remaining))
+            elif remaining <= reserve + _WAIT_SECONDS_MIN:
+                self._ask_reason(remaining)
+            remaining = deadline - self.waited
+            wait = min(wait * 2, RESEND_SECONDS_MAX, remaining if remaining <= reserve else remaining - reserve)
+            wait = max(wait, _WAIT_SECONDS_MIN)
+            self._send_again(packet)
+
+    def pause(self, seconds: float) -> None:
+        """Wait until the server may be less busy."""
+        before = _monotonic()
+        time.sleep(seconds)
+        self.waited += min(_monotonic() - before, seconds)
 
     def _await(self, identity: int, seconds: float) -> Reply | None:
-        until = _monotonic() + seconds
-        while True:
+        while seconds > 0:
+            before = _monotonic()
             packet = self._receive(seconds)
-            if packet:
-                found = self._parse(packet)
-                if found is not None and found[0] == identity:
-                    return found[1]
-            seconds = until - _monotonic()
-            if seconds <= 0:
-                return None
+            if packet and (found := self._parse(packet)) is not None and found[0] == identity:
+                return found[1]
+            spent = min(_monotonic() - before, seconds)
+            self.waited += spent
+            seconds -= spent
+        for _ in range(_STRAY_PACKETS_MAX):  # what has come in while this process did something else
+            packet = self._receive(0.0)
+            if packet is None:
+                break
+            if packet and (found := self._parse(packet)) is not None and found[0] == identity:
+                return found[1]
+        return None
 
     def stream(
         self, produce: Callable[[], tuple[int, bytes] | None], window: int, timeout: float | None = None
@@ -170,21 +234,30 @@ class Channel:
         nothing is on its way. Each request has ``timeout`` seconds. Raises as :meth:`request` does.
         """
         timeout = self.timeout if timeout is None else timeout
+        reserve = self._begin(timeout)
         flights: dict[int, _Flight] = {}
         self._flights = flights
-        check_at = 0.0
+        judge_at = _monotonic() + RESEND_SECONDS_MAX
+        reads_first = False  # after a slow producer: all that has come in, before it is asked again
         try:
             while True:
                 now = _monotonic()
-                while self._has_room(window) and (item := produce()) is not None:
-                    flights[item[0]] = _Flight(item[1], now + timeout, now + RESEND_SECONDS_MIN, RESEND_SECONDS_MIN)
+                while not reads_first and self._has_room(window) and (item := produce()) is not None:
+                    before, now = now, _monotonic()
                     self._send(item[1])
-                if not flights:
+                    flights[item[0]] = _Flight(item[1], self.waited + timeout, now + RESEND_SECONDS_MIN, RESEND_SECONDS_MIN)
+                    reads_first = now - before >= RESEND_SECONDS_MIN
+                if not flights and not reads_first:
                     return
-                if now >= check_at:
-                    self._resend_late(now, timeout)
-                    check_at = now + RESEND_SECONDS_MIN / 2
-                packet = self._receive(RESEND_SECONDS_MIN)
+                wait, before = 0.0 if reads_first else RESEND_SECONDS_MIN, _monotonic()
+                packet = self._receive(wait)
+                now = _monotonic()
+                self.waited += min(now - before, wait)
+                if packet is None:
+                    reads_first = False
+                if packet is None or now >= judge_at:  # all that has come in is read; or so much comes that it has no end
+                    self._resend_late(now, timeout, reserve)
+                    judge_at = now + RESEND_SECONDS_MAX
                 if not packet or (found := self._parse(packet)) is None:
                     continue
                 flight = flights.get(found[0])
@@ -202,46 +275,101 @@ class Channel:
         oldest = self._oldest(self._sequence + 1)
         return len(self._flights) < window and self._sequence + 1 - oldest < limits.CLIENT_WINDOW
 
-    def _resend_late(self, now: float, timeout: float) -> None:
+    def _resend_late(self, now: float, timeout: float, reserve: float) -> None:
         for flight in self._flights.values():
-            if now >= flight.deadline:
-                raise self._give_up(flight.last_status == Status.BUSY, timeout)
+            remaining = flight.deadline - self.waited
+            busy = flight.last_status == Status.BUSY
+            if remaining <= 0:
+                raise self._give_up(busy, timeout)
+            if remaining <= reserve and not busy:
+                self._ask_reason(remaining)
             if now >= flight.resend_at:
-                self._send(flight.packet)
+                self._send_again(flight.packet, flight.is_repeatable)
                 flight.wait = min(flight.wait * 2, RESEND_SECONDS_MAX)
                 flight.resend_at = now + flight.wait
+
+    def _begin(self, timeout: float) -> float:
+        """Before the first request; returns the seconds before the time-out in which to ask for a reason."""
+        self._reason, self._asked_reason = None, False
+        return min(_REASON_SECONDS_MAX, timeout * _REASON_SHARE)
+
+    def _ask_reason(self, seconds: float) -> None:
+        """Ask the control plane, once, why a request is not answered; a reply may still come and is taken."""
+        if self._asked_reason or self._explain is None:
+            return
+        self._asked_reason = True
+        before = _monotonic()
+        self._reason = self._explain(self._obstacle, seconds)
+        self.waited += min(_monotonic() - before, seconds)
 
     def _give_up(self, busy: bool, timeout: float) -> Exception:
         if busy:
             return BusyError(f"the server at {self._peer} was still busy after {timeout:g} s")
-        if self._refused:
-            return RequestTimeoutError(f"no answer within {timeout:g} s: nothing listens at {self._peer}")
+        before = f"no answer within {timeout:g} s: "
+        if self._reason is not None:
+            kind, text = self._reason
+            return kind(before + text)
+        if self._obstacle:
+            return obstacles.unreachable(self._obstacle, self._address, self._port, before)
         return RequestTimeoutError(
             f"no answer from {self._peer} within {timeout:g} s (is the server there, are tenant and token right?)"
         )
 
     def _send(self, packet: bytes) -> None:
+        """Raises :class:`ForkedError` in a child: the number in the packet is the parent's."""
+        if self.process != process_number():
+            raise ForkedError
+        now = _boot_seconds()
+        if now - self._sent_at > _REPEAT_SECONDS_MAX:
+            for flight in self._flights.values():
+                flight.is_repeatable = False
+        self._sent_at = now
         try:
             self._socket.send(packet)
-        except ConnectionRefusedError:  # about an earlier packet: this one was not sent, its repetition will be
-            self._refused = True
         except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.ENOBUFS):  # those lose the packet as the network might
-                raise SplinterError(f"sending to {self._peer}: {error.strerror}") from None
+            self._note(error, len(packet))
+
+    def _send_again(self, packet: bytes, is_repeatable: bool = True) -> None:
+        if not is_repeatable or _boot_seconds() - self._sent_at > _REPEAT_SECONDS_MAX:
+            raise RequestTimeoutError(
+                f"no answer from {self._peer}, and for over {_REPEAT_SECONDS_MAX:g} s this process did something else: too "
+                "late to ask again, as the request might be executed twice; whether it was executed is not known"
+            )
+        self._send(packet)
 
     def _receive(self, seconds: float) -> bytes | None:
-        if seconds != self._receive_seconds:
-            micros = int(max(seconds, _WAIT_SECONDS_MIN) * 1e6)
-            timeval = struct.pack("@ll", micros // 1_000_000, micros % 1_000_000)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
-            self._receive_seconds = seconds
+        """The next packet; None when there is none within ``seconds``, nothing (b"") when the network said something."""
+        if seconds > 0 and not self._readable.poll(seconds * _MILLISECONDS):
+            return None
         try:
-            return self._socket.recv(limits.UDP_PAYLOAD_BYTES_MAX + 1)
+            packet = self._socket.recv(limits.UDP_PAYLOAD_BYTES_MAX + 1)
         except BlockingIOError:
-            return None
-        except ConnectionRefusedError:  # nobody listens, or not yet again: the server may be on its way back
-            self._refused = True
-            return None
+            if seconds > 0:  # readable for the rest of an error, or for a packet that the kernel found damaged
+                self._empty_error_queue()
+            return None if seconds == 0 else b""
+        except OSError as error:  # nobody listens, or not yet again: the server may be on its way back
+            self._note(error, 0)
+            return b""
+        if self.process != process_number():  # what was received is lost to the parent, whose repetition is answered again
+            raise ForkedError
+        return packet
+
+    def _note(self, error: OSError, count: int) -> None:
+        """Remember what the network said; ``count`` bytes were to be sent. Raises what cannot pass."""
+        number = error.errno or 0
+        self._empty_error_queue()
+        if number == errno.EMSGSIZE and count:
+            raise obstacles.too_large(count, self._address, self._socket.getsockopt(socket.IPPROTO_IP, _IP_MTU)) from None
+        if number not in obstacles.PASSING:
+            raise SplinterError(f"sending to {self._peer}: {error.strerror or error}") from None
+        if number not in (errno.EAGAIN, errno.ENOBUFS, errno.EMSGSIZE):
+            self._obstacle = number
+
+    def _empty_error_queue(self) -> None:
+        """Take the details of an error off the socket, which would go on to be readable for them."""
+        with contextlib.suppress(OSError):
+            while True:
+                self._socket.recvmsg(1, 0, socket.MSG_ERRQUEUE)
 
     def _parse(self, packet: bytes) -> tuple[int, Reply] | None:
         """(identity, reply) of a packet that answers this client; None for anything else."""
@@ -255,7 +383,7 @@ class Channel:
             raise ProtocolError(f"the server at {self._peer} speaks protocol version {version}, this client {VERSION}")
         if key_length or value_length != len(packet) - _HEADER_BYTES:
             return None
-        self._refused = False
+        self._obstacle = 0
         reply = Reply(status, object_version, fragment_index, fragment_count, packet[_HEADER_BYTES:])
         return sequence << _FRAGMENT_BITS | fragment_index, reply
 
@@ -263,3 +391,8 @@ class Channel:
 def identity_of(sequence: int, fragment_index: int = 0) -> int:
     """What :meth:`Channel.stream` calls a request by."""
     return sequence << _FRAGMENT_BITS | fragment_index
+
+
+def _boot_seconds() -> float:
+    """Seconds since the machine was started, those in which it was suspended included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -14,7 +14,9 @@ from splinter import limits
 from splinter.client import bulk, fragments
 from splinter.client.channel import Channel, Reply
 from splinter.client.control import ControlConnection
+from splinter.client.diagnosis import Diagnosis
 from splinter.client.encoding import Key, Value, check_table, encode_key, encode_value, parse_token
+from splinter.client.process import ProcessOwn, process_number
 from splinter.errors import (
     BadArgumentsError,
     BadKeyError,
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
 
 # A task may take its time, and one that only reads is run again by each repetition: be patient.
 _INVOKE_RESEND_SECONDS = 0.25
+_TIMEOUT_SECONDS_MAX = 1e6
+_TIMEOUT_SECONDS = 1.0  # where none is given
+_INSTALL_SECONDS = 30.0  # for what compiles: other tenants' sources may be under way
+_REPLACED_PAUSE_SECONDS = 0.001  # before a large value that was replaced while it was read is read anew; doubles
 
 
 @dataclass(frozen=True)
@@ -57,18 +63,27 @@ class ExtensionInfo:
     quarantined: bool
 
 
-class Client:
+class Client(ProcessOwn):
     """A tenant's connection to a server; several threads may use one client at once.
 
-    ``token`` is the number, or the 16 hexadecimal digits, that creating the tenant returned. ``timeout`` is in seconds,
-    for one request with all its repetitions. ``netns`` names the network namespace to connect from (needs root).
-    Requests travel by UDP to ``port``; extensions are administered by TCP at ``control_port``, by default the same
-    number.
+    ``token`` is the number, or the 16 hexadecimal digits, that creating the tenant returned. ``netns`` names the network
+    namespace to connect from (needs root). Requests travel by UDP to ``port``; extensions are administered by TCP at
+    ``control_port``, by default the same number. Keys are bytes, text (UTF-8) or integers (8 bytes little-endian, as in
+    extensions).
 
-    A request that is not answered in time is repeated, and executed once all the same: a repetition gets the first
-    answer. Every method raises :class:`splinter.errors.RequestTimeoutError` when nothing answers (so it is with a wrong
-    token, which the server drops), the exception of the status otherwise (:mod:`splinter.errors`). Keys are bytes, text
-    (UTF-8) or integers (8 bytes little-endian, as in extensions). Do not share a client across ``fork``.
+    ``timeout`` is in seconds, for one request with all its repetitions; every method takes another one for its own call.
+    Without any it is one second, and 30 for installing. What the caller takes itself (the generator of :meth:`put_many`), or
+    passes while this process is stopped, is not counted. A request that is not answered in time is repeated, and executed
+    once all the same: a repetition gets the first answer.
+
+    When nothing answers, every method raises :class:`splinter.errors.RequestTimeoutError` (a ``TimeoutError``), by its
+    subclasses with the reason where it can be told: :class:`~splinter.errors.UnreachableError` (also a ``ConnectionError``),
+    :class:`~splinter.errors.WrongTokenError`, :class:`~splinter.errors.TenantRemovedError`,
+    :class:`~splinter.errors.RateLimitedError`, :class:`~splinter.errors.PathError`; else the exception of the reply's status
+    (:mod:`splinter.errors`).
+
+    A client may be used on both sides of a ``fork``: the child begins anew, with sockets and a client id of its own. A
+    request that was under way then is the parent's; in the child it ends in :class:`splinter.client.process.ForkedError`.
     """
 
     def __init__(
@@ -78,57 +93,61 @@ class Client:
         token: int | str,
         *,
         port: int = limits.PORT_DEFAULT,
-        timeout: float = 1.0,
+        timeout: float | None = None,
         netns: str | None = None,
         control_port: int | None = None,
     ) -> None:
         if not 0 < tenant < limits.TENANTS_MAX:
             raise ValueError(f"a tenant's id is 1 … {limits.TENANTS_MAX - 1}")
-        if timeout <= 0:
-            raise ValueError("timeout must be positive")
         self._tenant, self._token = tenant, parse_token(token)
-        self._address, self._port, self._netns, self._timeout = address, port, netns, timeout
+        self._address, self._port, self._netns = address, port, netns
+        self._timeout = _TIMEOUT_SECONDS if timeout is None else _checked(timeout)
+        self._install_timeout = _INSTALL_SECONDS if timeout is None else timeout
         self._control = ControlConnection(address, control_port or port, netns=netns)
+        self._diagnosis = Diagnosis(self._ask, address, port)
+        self._process = process_number()
         self._idle: deque[Channel] = deque()  # append and pop are atomic: no lock
         self._signatures: dict[str, Signature] = {}
         self._closed = False
-        self._give_back(self._take())  # an impossible address or namespace fails here
+        self._give_back(self._take(None))  # an impossible address or namespace fails here
 
     # --- one object ---------------------------------------------------------------------------------------------------
 
-    def get(self, key: Key, *, table: int = 0) -> bytes | None:
+    def get(self, key: Key, *, table: int = 0, timeout: float | None = None) -> bytes | None:
         """The object's value, or None when there is no such object."""
-        return self.get_with_version(key, table=table)[0]
+        return self.get_with_version(key, table=table, timeout=timeout)[0]
 
-    def get_with_version(self, key: Key, *, table: int = 0) -> tuple[bytes | None, int]:
+    def get_with_version(self, key: Key, *, table: int = 0, timeout: float | None = None) -> tuple[bytes | None, int]:
         """The object's value and version; (None, 0) when there is no such object."""
         raw, table = encode_key(key), check_table(table)
-        channel = self._take()
+        channel = self._take(timeout)
         try:
-            deadline = time.monotonic() + self._timeout
-            while True:
-                reply = channel.request(Opcode.GET, table, raw)
+            deadline, pause = channel.waited + channel.timeout, _REPLACED_PAUSE_SECONDS
+            while (remaining := deadline - channel.waited) > 0:
+                reply = channel.request(Opcode.GET, table, raw, timeout=remaining)
                 if reply.status == Status.NOT_FOUND:
                     return None, 0
                 _check(reply)
                 if reply.fragment_count <= 1:
                     return reply.value, reply.version
-                whole = fragments.get_rest(channel, table, raw, reply)
+                remaining = max(deadline - channel.waited, _REPLACED_PAUSE_SECONDS)
+                whole = fragments.get_rest(channel, table, raw, reply, remaining)
                 if whole is not None:
                     return whole, reply.version
-                if time.monotonic() >= deadline:
-                    raise BusyError("the object was replaced over and over while its fragments were read")
+                channel.pause(pause)
+                pause *= 2
+            raise BusyError("the object was replaced over and over while its fragments were read")
         finally:
             self._give_back(channel)
 
-    def put(self, key: Key, value: Value, *, table: int = 0, if_version: int = 0) -> int:
+    def put(self, key: Key, value: Value, *, table: int = 0, if_version: int = 0, timeout: float | None = None) -> int:
         """Store an object, replace the one there was; returns the new version.
 
         With ``if_version`` only when the object's version is that one (``splinter.wire.OBJECT_ABSENT``: there is none), else
         :class:`splinter.errors.VersionChangedError`.
         """
         raw, body, table = encode_key(key), encode_value(value), check_table(table)
-        channel = self._take()
+        channel = self._take(timeout)
         try:
             if len(raw) + len(body) > limits.PACKET_BODY_BYTES_MAX:
                 return fragments.put_large(channel, table, raw, body, if_version)
@@ -136,14 +155,14 @@ class Client:
         finally:
             self._give_back(channel)
 
-    def delete(self, key: Key, *, table: int = 0, if_version: int = 0) -> bool:
+    def delete(self, key: Key, *, table: int = 0, if_version: int = 0, timeout: float | None = None) -> bool:
         """Delete an object; False when there was none. ``if_version`` as in :meth:`put`.
 
         Without it, where there is no room for what the server keeps of a new client: :class:`splinter.errors.OutOfMemoryError`
         or :class:`splinter.errors.QuotaExceededError`. To make room then, delete the version that
         :meth:`get_with_version` returns.
         """
-        reply = self._request(Opcode.DELETE, check_table(table), encode_key(key), object_version=if_version)
+        reply = self._request(timeout, Opcode.DELETE, check_table(table), encode_key(key), object_version=if_version)
         if reply.status == Status.NOT_FOUND:
             return False
         _check(reply)
@@ -151,36 +170,46 @@ class Client:
 
     # --- many objects -------------------------------------------------------------------------------------------------
 
-    def multiget(self, keys: Iterable[Key], *, table: int = 0) -> list[bytes | None]:
+    def multiget(self, keys: Iterable[Key], *, table: int = 0, timeout: float | None = None) -> list[bytes | None]:
         """The values of several keys in their order, None for what is not there; any number of keys."""
-        return self.get_many(keys, table=table, window=8)
+        return self.get_many(keys, table=table, window=8, timeout=timeout)
 
-    def get_many(self, keys: Iterable[Key], *, table: int = 0, window: int = 16) -> list[bytes | None]:
-        """As :meth:`multiget`, with up to ``window`` packets of keys on their way at once."""
+    def get_many(
+        self, keys: Iterable[Key], *, table: int = 0, window: int = 16, timeout: float | None = None
+    ) -> list[bytes | None]:
+        """As :meth:`multiget`, with up to ``window`` packets of keys on their way at once; ``timeout`` is each packet's."""
         raw, table, window = [encode_key(key) for key in keys], check_table(table), bulk.check_window(window)
-        channel = self._take()
+        channel = self._take(timeout)
         try:
-            return bulk.get_many(channel, raw, table, window, lambda key: self.get(key, table=table))
+            return bulk.get_many(channel, raw, table, window, lambda key: self.get(key, table=table, timeout=timeout))
         finally:
             self._give_back(channel)
 
-    def put_many(self, items: Iterable[tuple[Key, Value]], *, table: int = 0, window: int = 64) -> int:
+    def put_many(
+        self, items: Iterable[tuple[Key, Value]], *, table: int = 0, window: int = 64, timeout: float | None = None
+    ) -> int:
         """Store every (key, value), with up to ``window`` requests on their way at once; returns how many.
+
+        ``timeout`` is each request's; the time that ``items`` takes to make the next is not counted.
 
         Objects of the same key are stored in the order given, others in any order. After an exception some of the
         objects are stored and some are not.
         """
         table, window = check_table(table), bulk.check_window(window)
-        channel = self._take()
+        channel = self._take(timeout)
         try:
-            return bulk.put_many(channel, items, table, window, lambda key, value: self.put(key, value, table=table))
+            return bulk.put_many(
+                channel, items, table, window, lambda key, value: self.put(key, value, table=table, timeout=timeout)
+            )
         finally:
             self._give_back(channel)
 
     # --- extensions ---------------------------------------------------------------------------------------------------
 
-    def invoke(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
+    def invoke(self, name: str, /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
         """Run an installed extension with typed arguments, by position or name; returns its typed result.
+
+        ``timeout`` is this call's, unless the extension has a parameter of that name: then it is the argument.
 
         Raises :class:`splinter.errors.BadArgumentsError` before anything is sent when the arguments do not fit the
         signature, :class:`splinter.errors.ExtensionRuntimeError` when the extension ended with an error,
@@ -189,7 +218,7 @@ class Client:
         """
         remembered = name in self._signatures
         try:
-            return self._invoke(name, args, kwargs)
+            return self._invoke(name, args, kwargs, timeout)
         except SignatureChangedError:
             pass
         except BadArgumentsError:
@@ -197,65 +226,70 @@ class Client:
                 raise
         # It may have been installed anew since we asked for the signature.
         self._signatures.pop(name, None)
-        return self._invoke(name, args, kwargs)
+        return self._invoke(name, args, kwargs, timeout)
 
-    def signature(self, name: str) -> Signature:
+    def signature(self, name: str, *, timeout: float | None = None) -> Signature:
         """The signature of an installed extension, asked for once and then remembered."""
         known = self._signatures.get(name)
         if known is None:
             from splinter.ext.signature import Signature
 
-            reply = self._ask("extension.signature", name=name)
+            reply = self._ask("extension.signature", timeout, name=name)
             known = self._signatures[name] = Signature.from_wire(reply["signature"])
         return known
 
-    def install(self, extension: Callable[..., Any] | str, *, name: str | None = None) -> ExtensionInfo:
+    def install(
+        self, extension: Callable[..., Any] | str, *, name: str | None = None, timeout: float | None = None
+    ) -> ExtensionInfo:
         """Verify, compile and publish an extension: a function, or source text with one ``@extension`` function.
 
         It is known by ``name``, by default the function's; one of this name is replaced at once. Raises
         :class:`splinter.errors.CompileError`, with all findings in ``diagnostics``, when the source is refused.
         """
         source = extension if isinstance(extension, str) else _source_of(extension)
-        return self._install(source=source, name=name)[0]
+        return self._install(timeout, source=source, name=name)[0]
 
-    def install_all(self, source: str) -> list[ExtensionInfo]:
+    def install_all(self, source: str, *, timeout: float | None = None) -> list[ExtensionInfo]:
         """The same for all ``@extension`` functions of a source, each by its own name. They are compiled together, and none
         is installed when one is refused.
         """
-        return self._install(source=source, every=True)
+        return self._install(timeout, source=source, every=True)
 
-    def _install(self, **fields: Any) -> list[ExtensionInfo]:
-        installed = [_extension_info(one) for one in self._ask("extension.install", **fields)["extensions"]]
+    def _install(self, timeout: float | None, **fields: Any) -> list[ExtensionInfo]:
+        reply = self._ask("extension.install", self._install_timeout if timeout is None else timeout, **fields)
+        installed = [_extension_info(one) for one in reply["extensions"]]
         self._signatures.update({info.name: info.signature for info in installed})
         return installed
 
-    def uninstall(self, name: str) -> None:
+    def uninstall(self, name: str, *, timeout: float | None = None) -> None:
         """Remove an extension. Raises :class:`splinter.errors.NoSuchExtensionError` when there is none of this name."""
         self._signatures.pop(name, None)
-        self._ask("extension.uninstall", name=name)
+        self._ask("extension.uninstall", timeout, name=name)
 
-    def extensions(self) -> list[ExtensionInfo]:
+    def extensions(self, *, timeout: float | None = None) -> list[ExtensionInfo]:
         """The tenant's installed extensions, by name."""
-        return [_extension_info(fields) for fields in self._ask("extension.list")["extensions"]]
+        return [_extension_info(fields) for fields in self._ask("extension.list", timeout)["extensions"]]
 
-    def log(self) -> list[tuple[int, bytes]]:
+    def log(self, *, timeout: float | None = None) -> list[tuple[int, bytes]]:
         """What the tenant's extensions wrote by ``db.log`` of late: (nanoseconds of the server's clock, text), oldest first.
 
         It is for debugging: the server keeps what fits a small ring that all tenants share.
         """
-        return [(entry["time_ns"], entry["text"]) for entry in self._ask("extension.log")["entries"]]
+        return [(entry["time_ns"], entry["text"]) for entry in self._ask("extension.log", timeout)["entries"]]
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
-    def ping(self) -> float:
+    def ping(self, *, timeout: float | None = None) -> float:
         """Seconds that a round trip to the tenant's worker took."""
         start = time.perf_counter()
-        _check(self._request(Opcode.PING))
+        _check(self._request(timeout, Opcode.PING))
         return time.perf_counter() - start
 
     def close(self) -> None:
         """Close every socket; requests of other threads that are under way are finished first."""
         self._closed = True
+        if self._process != process_number():
+            self._begin_anew()
         with contextlib.suppress(IndexError):
             while True:
                 self._idle.pop().close()
@@ -267,34 +301,54 @@ class Client:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
 
-    def _take(self) -> Channel:
+    def _take(self, timeout: float | None) -> Channel:
+        """A channel that nobody else uses, with the call's time-out."""
         if self._closed:
             raise SplinterError("this client is closed")
+        timeout = self._timeout if timeout is None else _checked(timeout)
+        if self._process != process_number():
+            self._begin_anew()
         try:
-            return self._idle.pop()
+            channel = self._idle.pop()
         except IndexError:
-            return Channel(self._address, self._port, self._tenant, self._token, self._netns, self._timeout)
+            explain = self._diagnosis.explain
+            return Channel(self._address, self._port, self._tenant, self._token, self._netns, timeout, explain)
+        channel.timeout = timeout
+        return channel
+
+    def _begin_anew(self) -> None:
+        """In a forked child: what the parent had is the parent's."""
+        idle, self._idle = self._idle, deque()
+        self._process = process_number()
+        for channel in idle:
+            channel.abandon()
 
     def _give_back(self, channel: Channel) -> None:
+        if channel.process != process_number():
+            channel.abandon()
+            return
         self._idle.append(channel)
         if self._closed:  # close() may have emptied the pool just before
             self.close()
 
-    def _request(self, opcode: Opcode, table: int = 0, key: bytes = b"", **rest: Any) -> Reply:
-        channel = self._take()
+    def _request(self, timeout: float | None, opcode: Opcode, table: int = 0, key: bytes = b"", **rest: Any) -> Reply:
+        channel = self._take(timeout)
         try:
             return channel.request(opcode, table, key, **rest)
         finally:
             self._give_back(channel)
 
-    def _ask(self, op: str, **fields: Any) -> dict[str, Any]:
-        return self._control.request(op, tenant=self._tenant, token=self._token, **fields)
+    def _ask(self, op: str, timeout: float | None, **fields: Any) -> dict[str, Any]:
+        seconds = self._timeout if timeout is None else _checked(timeout)
+        return self._control.request(op, seconds=seconds, tenant=self._tenant, token=self._token, **fields)
 
-    def _invoke(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _invoke(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None) -> Any:
         raw = name.encode()
         if not 1 <= len(raw) <= limits.EXTENSION_NAME_BYTES_MAX:
             raise BadKeyError(f"an extension's name has 1 to {limits.EXTENSION_NAME_BYTES_MAX} bytes")
-        signature = self.signature(name)
+        signature = self._signatures.get(name) or self.signature(name, timeout=timeout)
+        if timeout is not None and any(parameter == "timeout" for parameter, _ in signature.parameters):
+            kwargs, timeout = {**kwargs, "timeout": timeout}, None
         packed = signature.pack(args, kwargs)
         if len(raw) + len(packed) > limits.PACKET_BODY_BYTES_MAX:
             raise BadArgumentsError(
@@ -302,6 +356,7 @@ class Client:
                 f"one packet carries {limits.PACKET_BODY_BYTES_MAX}"
             )
         reply = self._request(
+            timeout,
             Opcode.INVOKE,
             0,
             raw,
@@ -310,6 +365,13 @@ class Client:
             resend_seconds=_INVOKE_RESEND_SECONDS,
         )
         return signature.unpack(_check(reply).value)
+
+
+def _checked(timeout: float) -> float:
+    """A time-out in seconds; raises :class:`ValueError` for what is none."""
+    if not 0 < timeout < _TIMEOUT_SECONDS_MAX:
+        raise ValueError(f"a timeout is more than 0 and less than {_TIMEOUT_SECONDS_MAX:g} seconds")
+    return timeout
 
 
 def _check(reply: Reply) -> Reply:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 from splinter import limits
-from splinter.client.channel import Channel, Reply, identity_of
+from splinter.client.channel import RESEND_SECONDS_MIN, Channel, Reply, identity_of
 from splinter.errors import BusyError, Status, error_for
 from splinter.wire import Opcode
 
@@ -20,7 +18,7 @@ def put_large(channel: Channel, table: int, key: bytes, value: bytes, if_version
     sent again, until one of them has it whole. It is stored once.
     """
     pieces = [value[at : at + limits.FRAGMENT_BYTES] for at in range(0, len(value), limits.FRAGMENT_BYTES)]
-    deadline = time.monotonic() + channel.timeout
+    deadline, pause = channel.waited + channel.timeout, RESEND_SECONDS_MIN
     sequence = channel.next_sequence()
     packets = [
         (
@@ -29,19 +27,21 @@ def put_large(channel: Channel, table: int, key: bytes, value: bytes, if_version
         )
         for index, piece in enumerate(pieces)
     ]
-    while time.monotonic() < deadline:
+    while (remaining := deadline - channel.waited) > 0:
         waiting = iter(packets)
         version = 0
-        for _, reply in channel.stream(lambda waiting=waiting: next(waiting, None), WINDOW):  # type: ignore[misc]
+        for _, reply in channel.stream(lambda waiting=waiting: next(waiting, None), WINDOW, remaining):  # type: ignore[misc]
             if reply.status != Status.OK:
                 raise error_for(reply.status, reply.value.decode(errors="replace"))
             version = version or reply.version
         if version:
             return version
+        channel.pause(pause)
+        pause *= 2
     raise BusyError(f"a value of {len(value)} bytes could not be put as a whole within {channel.timeout:g} s")
 
 
-def get_rest(channel: Channel, table: int, key: bytes, first: Reply) -> bytes | None:
+def get_rest(channel: Channel, table: int, key: bytes, first: Reply, timeout: float) -> bytes | None:
     """The whole value whose first fragment is ``first``; None when the object was replaced meanwhile (get it anew)."""
     pieces = [first.value] + [b""] * (first.fragment_count - 1)
     indices = iter(range(1, first.fragment_count))
@@ -54,7 +54,7 @@ def get_rest(channel: Channel, table: int, key: bytes, first: Reply) -> bytes | 
         packet = channel.packet(Opcode.GET, sequence, table, key, b"", first.version, index)
         return identity_of(sequence, index), packet
 
-    for _, reply in channel.stream(produce, WINDOW):
+    for _, reply in channel.stream(produce, WINDOW, timeout):
         if reply.status in (Status.VERSION_CHANGED, Status.NOT_FOUND):
             return None
         if reply.status != Status.OK:
