@@ -153,7 +153,10 @@ def pack(element: Element, value: Any) -> bytes:
     """A number as it lies in memory."""
     order: Literal["little", "big"] = "big" if element.is_big_endian else "little"
     if element.value == F64:
-        return struct.pack(("<" if order == "little" else ">") + ("f" if element.size == 4 else "d"), value)
+        try:
+            return struct.pack(("<" if order == "little" else ">") + ("f" if element.size == 4 else "d"), value)
+        except OverflowError:
+            raise ExtensionFault(ExtensionError.OVERFLOW) from None
     if not element.range[0] <= value <= element.range[1]:
         raise ExtensionFault(ExtensionError.OVERFLOW)
     return int(value).to_bytes(element.size, order, signed=element.is_signed)

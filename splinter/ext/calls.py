@@ -77,7 +77,7 @@ class CallChecker(ExpressionChecker):
 
     def _call_function(self, function: ast.Name, node: ast.Call) -> Type:
         name = function.id
-        if name in self.checked.helpers and name not in self.locals:
+        if name in self.checked.helpers and name not in self.locals and name != self.checked.store_name:
             return self._call_helper(self.checked.helpers[name], node)
         if name in MEMORY_FUNCTIONS and name not in self.locals:
             return self.error(node, "memory", f"`{name}` makes a variable of its own",

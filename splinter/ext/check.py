@@ -250,9 +250,6 @@ class _FunctionChecker:
             self.findings.add(target, "assignment", "a slice cannot be assigned to")
             return
         self.expressions.integer(target.slice, "an index")
-        if any(isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) for node in walk(target.slice)):
-            self.findings.add(target.slice, "assignment", "the index of an element that is assigned calls a method",
-                              "put the index into a variable")  # fmt: skip
         if not isinstance(array, ArrayType) or array.is_constant:
             if array != INVALID:
                 what = "a table of constants" if isinstance(array, ArrayType) else str(array)
@@ -318,7 +315,9 @@ class _FunctionChecker:
         self._assign_variable(target.id, kind, node.value)
 
     def _visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        if node.value is None:
+        if not isinstance(node.target, ast.Name):
+            self.findings.add(node.target, "assignment", "only a variable can be declared", "write `x: u64 = …`")
+        if node.value is None or not isinstance(node.target, ast.Name):
             return
         if self._is_memory_call(node.value):
             self.findings.add(node, "memory", "an array or buffer is not declared", "write `name = array(u64, 8)`")
@@ -326,7 +325,10 @@ class _FunctionChecker:
         self._assign(node.target, self.expressions.expression(node.value), node.value)
 
     def _visit_AugAssign(self, node: ast.AugAssign) -> None:
-        self.findings.add(node.target, "assignment", "only variables and elements can be changed in place")
+        if isinstance(node.target, ast.Subscript):
+            self._assign(node.target, self.expressions.expression(node.value), node.value)
+        else:
+            self.findings.add(node.target, "assignment", "only variables and elements can be changed in place")
 
     def _visit_Assert(self, node: ast.Assert) -> None:
         self.expressions.condition(node.test)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 
 from splinter.ext.parse import Module
 
@@ -19,18 +18,22 @@ def _block(statements: list[ast.stmt]) -> list[ast.stmt]:
 
 
 def _statement(node: ast.stmt) -> ast.stmt:
-    """``x += e`` becomes ``x = x + e`` (the targets of the language have no side effects)."""
+    """``x += e`` becomes ``x = x + e``.
+
+    ``c[i] += e`` stays, since ``c`` and ``i`` are evaluated once: its value becomes ``c[i] + e``, of the very same nodes.
+    """
     if isinstance(node, ast.If | ast.While | ast.For):
         node.body, node.orelse = _block(node.body), _block(node.orelse)
     if not isinstance(node, ast.AugAssign) or not isinstance(node.target, ast.Name | ast.Subscript):
         return node
     value = ast.copy_location(ast.BinOp(_as_read(node.target), node.op, node.value), node)
-    return ast.copy_location(ast.Assign([node.target], value), node)
+    if isinstance(node.target, ast.Name):
+        return ast.copy_location(ast.Assign([node.target], value), node)
+    node.value = value
+    return node
 
 
 def _as_read(target: ast.Name | ast.Subscript) -> ast.expr:
     if isinstance(target, ast.Name):
         return ast.copy_location(ast.Name(target.id, ast.Load()), target)
-    read = copy.deepcopy(target)
-    read.ctx = ast.Load()
-    return read
+    return ast.copy_location(ast.Subscript(target.value, target.slice, ast.Load()), target)

@@ -153,7 +153,7 @@ class ExpressionChecker:
     def _evaluate(self, node: ast.expr) -> ConstantValue:
         if isinstance(node, ast.Constant) and isinstance(node.value, int | bytes | float):
             return node.value
-        if isinstance(node, ast.Name) and node.id not in self.locals:
+        if isinstance(node, ast.Name) and node.id not in self.locals and node.id != self.checked.store_name:
             return self.module_constants.get(node.id)
         if isinstance(node, ast.UnaryOp):
             value = self.constant(node.operand)
@@ -324,8 +324,6 @@ class ExpressionChecker:
         for operator, right_node in zip(node.ops, node.comparators, strict=True):
             right = self.expression(right_node)
             self._check_comparison((left_node, right_node), operator, left, right)
-            if len(node.ops) > 1 and (is_bytes(left) or left in (NONE, F64)):
-                self.error(left_node, "unsupported", "only comparisons of integers can be chained", "use `and`")
             left_node, left = right_node, right
         return BOOL
 

@@ -161,14 +161,16 @@ class _Lowering(CallLowering):
             assert isinstance(node.value, ast.Call) and isinstance(node.targets[0], ast.Name)
             self.variables[node.targets[0].id] = self._make(node.value, kind)
             return
-        targets = node.targets
-        if isinstance(targets[0], ast.Subscript) and len(targets) == 1:
-            self._assign_element(targets[0], node.value, node.lineno)
-            return
         value = self.expression(node.value)
-        for target in targets:
+        if len(node.targets) > 1:  # what the first target gets may be what the value is made of
+            registers = self.new_value(kind)
+            self.move(registers, value)
+            value = registers
+        for target in node.targets:
             if isinstance(target, ast.Tuple):
                 self._take_apart(target, value, kind, node.lineno)
+            elif isinstance(target, ast.Subscript):
+                self._assign_element(target, node.value, value)
             else:
                 assert isinstance(target, ast.Name)
                 self._assign(target.id, value, kind, node.lineno)
@@ -190,15 +192,26 @@ class _Lowering(CallLowering):
         for name, registers in zip(names, taken, strict=True):
             self.move(self.variable(name), registers)
 
-    def _assign_element(self, target: ast.Subscript, value: ast.expr, line: int) -> None:
-        """Python evaluates the value, then the array and the index."""
+    def _assign_element(self, target: ast.Subscript, node: ast.expr, value: Value) -> None:
+        """Python evaluates the value, then the array and the index; then it looks whether they fit."""
         array = self.expression(target.value)
         assert isinstance(array, Memory)
-        if array.element.value == F64:
-            number = self.floating(value)
-        else:
-            number = self.fit_element(value, array.element, line)
-        self.store_element(self.element_address(array, self.integer(target.slice), line), number, array.element)
+        index = self.integer(target.slice)
+        number = self.fit_value(node, value, array.element, target.lineno)
+        self.store_element(self.element_address(array, index, target.lineno), number, array.element)
+
+    def _visit_AugAssign(self, node: ast.AugAssign) -> None:
+        """Array and index are evaluated once, and the element is read before the other side is evaluated."""
+        target, operation = node.target, node.value
+        assert isinstance(target, ast.Subscript) and isinstance(operation, ast.BinOp)
+        array = self.expression(target.value)
+        assert isinstance(array, Memory)
+        index = self.integer(target.slice)
+        element = self.load_element(self.element_address(array, index, target.lineno), array.element)
+        value = self.operate(operation, element, self.expression(operation.right))
+        number = self.fit_value(operation, value, array.element, target.lineno)
+        # The address is computed anew: nothing but views is kept as an address while others run.
+        self.store_element(self.element_address(array, index, target.lineno), number, array.element)
 
     def _visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         if node.value is not None:

@@ -15,7 +15,7 @@ from splinter.ext.checked import Checked
 from splinter.ext.ir import Op
 from splinter.ext.lower_expressions import ExpressionLowering, Typed, float_constant
 from splinter.ext.names import MULTIGET, STORE_METHODS
-from splinter.ext.types import ELEMENTS, F64, I64, NONE, U64, WORD_BITS, WORD_BYTES, ArrayType, Element, Type
+from splinter.ext.types import BYTES, ELEMENTS, F64, I64, NONE, U64, WORD_BITS, WORD_BYTES, ArrayType, Element, Type
 from splinter.limits import DIGEST_PIECE_BYTES, HELPER_COST, TABLES_MAX
 
 _HELPERS = {
@@ -25,6 +25,11 @@ _HELPERS = {
 _ALWAYS_THERE = frozenset({"exists", "version", "put", "delete"})
 _CRC32_INVERSION = 0xFFFFFFFF
 _BIT_OPS = {"popcount": Op.POPCOUNT, "clz": Op.LEADING_ZEROS, "ctz": Op.TRAILING_ZEROS}
+
+
+def call_line(node: ast.Call) -> int:
+    """The line that Python names for a call: of a method, the one with the method's name."""
+    return node.func.end_lineno or node.lineno if isinstance(node.func, ast.Attribute) else node.lineno
 
 
 class CallLowering(ExpressionLowering, ABC):
@@ -49,12 +54,22 @@ class CallLowering(ExpressionLowering, ABC):
         if isinstance(function.value, ast.Name) and function.value.id == self.checked.store_name:
             return self._call_tenant() if function.attr == "tenant" else self._call_store(function.attr, node)
         if function.attr in READS:
-            view = self.view(function.value)  # Python finds the method before it evaluates the argument
-            return self.read(view, self.integer(node.args[0]), READS[function.attr], node.lineno)
+            line = call_line(node)
+            receiver = self._receiver(function.value, line)
+            offset = self.integer(node.args[0])
+            return self.read(self.as_view(receiver, BYTES, line), offset, READS[function.attr], line)
         buffer = self.expression(function.value)
         assert isinstance(buffer, Memory)
         self._call_buffer(function.attr, buffer, node)
         return NO_VIEW
+
+    def _receiver(self, node: ast.expr, line: int) -> Value:
+        """What a method is called of. Python finds the method before it evaluates the arguments: not of None.
+
+        The arguments may change what is in a buffer, so that is looked at behind them.
+        """
+        value = self.expression(node)
+        return value if isinstance(value, Memory) else self.as_view(value, self.checked.types[node], line)
 
     def _call_helper(self, helper: Checked, node: ast.Call) -> Value:
         names = ((helper.store_name,) if helper.store_name else ()) + tuple(helper.parameters)
@@ -70,7 +85,7 @@ class CallLowering(ExpressionLowering, ABC):
             array = self.expression(node.args[0])
             assert isinstance(array, Memory)
             return ir.word(array.length)
-        return self.view(node.args[0]).length
+        return self.view(node.args[0], node.lineno).length
 
     def _call_abs(self, node: ast.Call) -> ir.Operand:
         if self.checked.types[node] == F64:
@@ -163,7 +178,7 @@ class CallLowering(ExpressionLowering, ABC):
         """Piece by piece, so that a long one yields between."""
         assert isinstance(node.func, ast.Name)
         is_crc = node.func.id == "crc32"
-        view = self.view(node.args[0])
+        view = self.view(node.args[0], node.lineno)
         address, left, state = (self.function.new_register(ir.Kind.WORD) for _ in range(3))
         self.move(address, view.address)
         self.move(left, view.length)
@@ -204,7 +219,7 @@ class CallLowering(ExpressionLowering, ABC):
     def _call_store(self, method: str, node: ast.Call) -> Value:
         """Arguments are evaluated in the order they are written, then checked in the order of the parameters."""
         names, _ = STORE_METHODS[method]
-        values, line = self._arguments(names, node), node.lineno
+        values, line = self._arguments(names, node), call_line(node)
         operands: list[ir.Operand] = []
         for name in names:
             value, kind = values[name]
@@ -241,7 +256,7 @@ class CallLowering(ExpressionLowering, ABC):
 
     def records(self, call: ast.Call, function: ast.Attribute) -> tuple[ir.Operand | None, View, ir.Operand]:
         """Table (of ``multiget``), bytes and size of a record; the bytes are a whole number of records."""
-        line = call.lineno
+        line = call_line(call)
         table: ir.Operand | None = None
         if function.attr == "multiget":
             values = self._arguments(MULTIGET, call)
@@ -249,8 +264,9 @@ class CallLowering(ExpressionLowering, ABC):
             view = self.as_view(*values["keys"], line)
             size, kind = values["size"]
         else:
-            view = self.view(function.value)
+            receiver = self._receiver(function.value, line)
             size, kind = self.expression(call.args[0]), self.checked.types[call.args[0]]
+            view = self.as_view(receiver, BYTES, line)
         assert isinstance(size, ir.Register | ir.Constant)
         size = self.widen(size)
         is_positive = self.emit(Op.SLT, ir.ZERO, size) if kind != U64 else self.emit(Op.NE, size, ir.ZERO)
@@ -281,11 +297,11 @@ class CallLowering(ExpressionLowering, ABC):
     # --- buffers ------------------------------------------------------------------------------------------------------
 
     def _call_buffer(self, method: str, buffer: Memory, node: ast.Call) -> None:
-        line = node.lineno
+        line = call_line(node)
         if method == "clear":
             self.store(self.frame(buffer.offset), ir.ZERO, WORD_BYTES)
         elif method == "append":
-            view = self.view(node.args[0])
+            view = self.view(node.args[0], line)
             target = self._grow(buffer, view.length, line)
             self.copy(target, view)
         elif method in APPENDS:

@@ -6,6 +6,7 @@ The order of evaluation is Python's, since errors and effects show it.
 from __future__ import annotations
 
 import ast
+import math
 import struct
 
 from splinter.ext import ir
@@ -15,7 +16,6 @@ from splinter.ext.checked import Checked
 from splinter.ext.ir import Kind, Op
 from splinter.ext.types import (
     BOOL,
-    BUFFER,
     BYTES,
     ELEMENTS,
     F64,
@@ -38,6 +38,10 @@ from splinter.ext.types import (
 )
 
 Typed = tuple[ir.Operand, Type]  # a number and its type
+_Operand = tuple[ast.expr, Value]  # an expression and its value
+_SIGN_BIT = 1 << 63  # of a float's pattern
+_F32_BEYOND = int.from_bytes(struct.pack("<d", 2.0**128 - 2.0**103), "little")  # patterns from here on round to no binary32 …
+_F32_INFINITE = int.from_bytes(struct.pack("<d", math.inf), "little")  # … and from here on they are one of themselves
 
 _FLOAT = {ast.Add: Op.FADD, ast.Sub: Op.FSUB, ast.Mult: Op.FMUL, ast.Div: Op.FDIV}
 _SIGNED = {ast.Add: Op.SADD, ast.Sub: Op.SSUB, ast.Mult: Op.SMUL}
@@ -125,18 +129,30 @@ class ExpressionLowering(Builder):
         return value
 
     def floating(self, node: ast.expr) -> ir.Operand:
-        """A float; the checker lets integer constants stand for one."""
-        value = self.checked.constants.get(node)
-        return float_constant(value) if isinstance(value, int) else self.operand(node)
+        """A float."""
+        return self.as_float(node, self.expression(node))
+
+    def as_float(self, node: ast.expr, value: Value) -> ir.Operand:
+        """The same of an expression's value; the checker lets integer constants stand for one."""
+        constant = self.checked.constants.get(node)
+        if isinstance(constant, int):
+            return float_constant(constant)
+        assert isinstance(value, ir.Register | ir.Constant)
+        return value
 
     def integer(self, node: ast.expr) -> Typed:
         """An integer or bool as a word."""
-        kind = self.checked.types[node]
-        return self.widen(self.operand(node)), NAT if kind == BOOL else kind
+        return self.as_integer(node, self.expression(node))
 
-    def view(self, node: ast.expr) -> View:
-        """Bytes that are not None."""
-        return self.as_view(self.expression(node), self.checked.types[node], node.lineno)
+    def as_integer(self, node: ast.expr, value: Value) -> Typed:
+        """The same of an expression's value."""
+        assert isinstance(value, ir.Register | ir.Constant)
+        kind = self.checked.types[node]
+        return self.widen(value), NAT if kind == BOOL else kind
+
+    def view(self, node: ast.expr, line: int) -> View:
+        """Bytes that are not None, or it is an error of the line."""
+        return self.as_view(self.expression(node), self.checked.types[node], line)
 
     def as_view(self, value: Value, kind: Type, line: int) -> View:
         """Bytes that are not None: a view, or what is in a buffer."""
@@ -213,14 +229,19 @@ class ExpressionLowering(Builder):
     # --- operators ----------------------------------------------------------------------------------------------------
 
     def _lower_BinOp(self, node: ast.BinOp) -> ir.Operand:
+        left = self.expression(node.left)
+        return self.operate(node, left, self.expression(node.right))
+
+    def operate(self, node: ast.BinOp, left_value: Value, right_value: Value) -> ir.Operand:
+        """An operator on the values of its two sides."""
         operator, line = type(node.op), node.lineno
         if self.checked.types[node] == F64:
-            dividend, divisor = self.floating(node.left), self.floating(node.right)
+            dividend, divisor = self.as_float(node.left, left_value), self.as_float(node.right, right_value)
             if operator is ast.Div:
                 is_zero = self.emit(Op.FEQ, divisor, float_constant(0.0))
                 self.check(self.negate(is_zero), ExtensionError.DIVISION, line)
             return self.emit(_FLOAT[operator], dividend, divisor)
-        left, right = self.integer(node.left), self.integer(node.right)
+        left, right = self.as_integer(node.left, left_value), self.as_integer(node.right, right_value)
         if node in self.checked.modular and operator in _MODULAR:
             return self.emit(_MODULAR[operator], left[0], right[0])
         if operator in _BITWISE:
@@ -269,7 +290,10 @@ class ExpressionLowering(Builder):
             return self.truth(node)
         if self.checked.types[node] == F64:
             operand = self.floating(node.operand)
-            return operand if isinstance(node.op, ast.UAdd) else self.emit(Op.FSUB, float_constant(-0.0), operand)
+            if isinstance(node.op, ast.UAdd):
+                return operand
+            # Also of what is not a number: a subtraction would leave its sign to the back end.
+            return self.emit(Op.FROM_BITS, self.emit(Op.XOR, self.emit(Op.TO_BITS, operand), ir.word(_SIGN_BIT)))
         value, _ = self.integer(node.operand)
         if isinstance(node.op, ast.UAdd):
             return value
@@ -309,23 +333,34 @@ class ExpressionLowering(Builder):
     # --- comparisons --------------------------------------------------------------------------------------------------
 
     def _lower_Compare(self, node: ast.Compare) -> ir.Operand:
-        kinds = self.checked.types[node.left], self.checked.types[node.comparators[0]]
-        if kinds[0] in (NONE, BUFFER) or isinstance(node.ops[0], ast.Is | ast.IsNot) or is_bytes(kinds[0]):
-            return self._compare_views(node)
-        if F64 in kinds:
-            return self._compare_floats(node.ops[0], self.floating(node.left), self.floating(node.comparators[0]))
-        left = self.integer(node.left)
+        """Each operand is evaluated once, and only as far as the comparisons before it hold."""
+        left = node.left, self.expression(node.left)
+        right = node.comparators[0], self.expression(node.comparators[0])
+        first = self._comparison(node.ops[0], left, right, node.lineno)
         if len(node.ops) == 1:
-            return self._compare(node.ops[0], left, self.integer(node.comparators[0]))
-        result = self.function.new_register(Kind.BIT)
-        after = self.function.new_block()
-        for index, (operator, comparator) in enumerate(zip(node.ops, node.comparators, strict=True)):
-            right = self.integer(comparator)
-            self.move(result, self._compare(operator, left, right))
-            further = after if index == len(node.ops) - 1 else self.function.new_block()
-            self.end(ir.Jump(after) if further is after else ir.Branch(result, further, after))
-            self.block, left = further, right
+            return first
+        result, after = self.function.new_register(Kind.BIT), self.function.new_block()
+        self.move(result, first)
+        for operator, comparator in zip(node.ops[1:], node.comparators[1:], strict=True):
+            further = self.function.new_block()
+            self.end(ir.Branch(result, further, after))
+            self.block = further
+            left, right = right, (comparator, self.expression(comparator))
+            self.move(result, self._comparison(operator, left, right, node.lineno))
+        self.end(ir.Jump(after))
+        self.block = after
         return result
+
+    def _comparison(self, operator: ast.cmpop, left: _Operand, right: _Operand, line: int) -> ir.Operand:
+        kinds = self.checked.types[left[0]], self.checked.types[right[0]]
+        if isinstance(operator, ast.Is | ast.IsNot):
+            view = self._maybe_view(left[1])
+            return self.emit(Op.EQ if isinstance(operator, ast.Is) else Op.NE, view.address, ir.ZERO)
+        if is_bytes(kinds[0]):
+            return self._compare_views(operator, left, right, line)
+        if F64 in kinds:
+            return self._compare_floats(operator, self.as_float(*left), self.as_float(*right))
+        return self._compare(operator, self.as_integer(*left), self.as_integer(*right))
 
     def _compare(self, operator: ast.cmpop, left: Typed, right: Typed) -> ir.Operand:
         match operator:
@@ -372,20 +407,18 @@ class ExpressionLowering(Builder):
             return self.emit(Op.AND, self.emit(Op.SLE, ir.ZERO, right[0]), below)
         return below
 
-    def _compare_views(self, node: ast.Compare) -> ir.Operand:
-        left, right = (self._maybe_view(side) for side in (node.left, node.comparators[0]))
-        operator = node.ops[0]
-        if isinstance(operator, ast.Is | ast.IsNot):
-            return self.emit(Op.EQ if isinstance(operator, ast.Is) else Op.NE, left.address, ir.ZERO)
-        equal: ir.Operand = self.emit(Op.BYTES_EQUAL, left.address, left.length, right.address, right.length, line=node.lineno)
-        if OPTIONAL_BYTES in (self.checked.types[node.left], self.checked.types[node.comparators[0]]):
-            nones = [self.emit(Op.EQ, view.address, ir.ZERO) for view in (left, right)]
+    def _compare_views(self, operator: ast.cmpop, left: _Operand, right: _Operand, line: int) -> ir.Operand:
+        views = [self._maybe_view(side[1]) for side in (left, right)]
+        equal: ir.Operand = self.emit(
+            Op.BYTES_EQUAL, views[0].address, views[0].length, views[1].address, views[1].length, line=line
+        )
+        if OPTIONAL_BYTES in (self.checked.types[left[0]], self.checked.types[right[0]]):
+            nones = [self.emit(Op.EQ, view.address, ir.ZERO) for view in views]
             equal = self.emit(Op.AND, equal, self.negate(self.emit(Op.XOR, *nones)))
         return equal if isinstance(operator, ast.Eq) else self.negate(equal)
 
-    def _maybe_view(self, node: ast.expr) -> View:
-        """Bytes, or None."""
-        value = self.expression(node)
+    def _maybe_view(self, value: Value) -> View:
+        """Bytes, or None; of a buffer, what is in it now."""
         if isinstance(value, Memory):
             return self.content(value)
         assert isinstance(value, View)
@@ -477,9 +510,19 @@ class ExpressionLowering(Builder):
 
     def fit_element(self, node: ast.expr, element: Element, line: int) -> ir.Operand:
         """The value of an expression, checked to fit where it will be stored."""
-        if element.value == F64:
-            return self.floating(node)
-        return self.fit(self.integer(node), element, line)
+        return self.fit_value(node, self.expression(node), element, line)
+
+    def fit_value(self, node: ast.expr, value: Value, element: Element, line: int) -> ir.Operand:
+        """The same of an expression's value."""
+        if element.value != F64:
+            return self.fit(self.as_integer(node, value), element, line)
+        number = self.as_float(node, value)
+        if element.size < WORD_BYTES:
+            size = self.emit(Op.AND, self.emit(Op.TO_BITS, number), ir.word(_SIGN_BIT - 1))
+            beyond = self.emit(Op.SUB, size, ir.word(_F32_BEYOND))
+            is_lost = self.emit(Op.ULT, beyond, ir.word(_F32_INFINITE - _F32_BEYOND))
+            self.check(self.negate(is_lost), ExtensionError.OVERFLOW, line)
+        return number
 
     def fit(self, number: Typed, element: Element, line: int) -> ir.Operand:
         """An integer, checked to be in an element's range."""

@@ -52,7 +52,7 @@ PATTERNS = (0xA5A5A5A5A5A5A5A5, 0x5A5A5A5A5A5A5A5A)  # as bits they are 1 and 0,
 
 @dataclass(frozen=True)
 class Made(CompiledExtension):
-    """An extension in one form. ``code`` is empty where the code of several has been placed together."""
+    """An extension in one form; ``code`` is that of its module."""
 
     form: Form
     dead: dict[int, np.ndarray[Any, Any]]  # by state: words of the frame, by number, that nothing reads after that yield
@@ -143,6 +143,8 @@ _CALLER = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 3, ctypes.c_uint6
 _HEADER_WORDS = abi.FRAME_HEADER_BYTES // WORD_BYTES
 _HALVES = frozenset({"line", "result_length", "error"})  # of a word
 _NO_OBJECTS: Mapping[tuple[int, bytes], bytes] = {}
+_CODE_BYTES = 16 << 20
+_PLACED_MAX = 2 * len(FORMS)
 _STACK_WORDS = 2048  # more than a frame of the native stack has: cells, scratch and what the code generator spills
 _CALL = f"""
 define i64 @call(ptr %resume, i64 %frame, i64 %context, i64 %pattern) nounwind {{
@@ -181,21 +183,28 @@ class PoisonedRunner(Runner):
         raw = (ctypes.c_uint64 * (FRAME_BYTES // WORD_BYTES)).from_address(self._frame_address)
         self._words = np.frombuffer(raw, np.uint64)
         self._running: Made | None = None
-        code = _call_code()
-        self._call_region = CodeRegion.create(len(code))
-        self._call = _CALLER(self._call_region.write(code)[0])
+        self._code = CodeRegion.create(_CODE_BYTES)
+        self._call = _CALLER(self._code.write(_call_code())[0])
+        self._placed: dict[int, tuple[bytes, int, int]] = {}  # by identity: code, its address and its offset
 
     def close(self) -> None:
-        self._call_region.close()
+        self._code.close()
         super().close()
 
-    def outcome(self, made: Made, *args: Any, address: int | None = None) -> Any:
+    def outcome(self, made: Made, *args: Any) -> Any:
         """The result of a task, or error, line and code of the one that ended it."""
-        arguments = made.signature.pack(args)
         try:
-            return self.run_packed(made, arguments) if address is None else self.run_at(address, made, arguments)
+            return self.run_at(self._place(made.code), made, made.signature.pack(args))
         except ExtensionFault as fault:
             return fault.error.name, fault.line, fault.code
+
+    def _place(self, code: bytes) -> int:
+        """The address of code, which stays where it is while others of its module run."""
+        if id(code) not in self._placed:
+            while len(self._placed) >= _PLACED_MAX:
+                self._code.free(self._placed.pop(next(iter(self._placed)))[2])
+            self._placed[id(code)] = code, *self._code.write(code)
+        return self._placed[id(code)][1]
 
     def _resume(self, address: int) -> int:
         assert self._running is not None
