@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import ipaddress
 import socket
 import struct
 from typing import Any
@@ -15,6 +16,7 @@ from splinter.wire import H_TENANT
 from splinter.worker.memory import WorkerMemory
 
 _SO_ATTACH_REUSEPORT_CBPF = 51
+_IP_PKTINFO = 8  # linux/in.h; Python's socket module has no name for it before 3.14
 _RECEIVE_BUFFER_BYTES = 4 << 20
 # Classic BPF (linux/filter.h): load byte at k, shift A left, move A to X, add X to A, A modulo k, return A.
 _LOAD_BYTE, _SHIFT_LEFT, _A_TO_X, _ADD_X, _MODULO, _RETURN_A = 0x30, 0x64, 0x07, 0x0C, 0x94, 0x16
@@ -69,6 +71,10 @@ class UdpTransport:
                 self.close()
                 raise ServerError(f"cannot serve UDP on {self.address}:{self.port}: {error.strerror}") from error
         self._locality = config.locality
+        # A reply must come from the address that was asked; a socket that has none of its own is told which it was.
+        self._is_wildcard = ipaddress.IPv4Address(self.address).is_unspecified
+        for sock in self.sockets if self._is_wildcard else []:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         self.steer({})
 
     def _open(self) -> socket.socket:
@@ -98,6 +104,7 @@ class UdpTransport:
         """Give a worker its socket."""
         descriptor = self.sockets[worker.index].fileno()
         worker.block["udp_fd"] = descriptor
+        worker.udp_area["is_wildcard"] = self._is_wildcard
         worker.poll_on([descriptor])
 
     def entry(self) -> Any:

@@ -89,6 +89,7 @@ class WorkerMemory:
             area = arena.array(UDP_AREA)
             for name, size in sizes.items():
                 area[name] = arena.take(size)
+            self.udp_area = area
             self.block["udp_area"] = area.ctypes.data
             self.block["udp_chunks"] = chunks
 

@@ -2,7 +2,7 @@
 
 All of it belongs to one worker. A successor sends what replies its predecessor had ready, serves what it had received and
 not begun, and takes all packet buffers as free but those of tasks. Layouts are the x86-64 and arm64 Linux ones of
-``struct mmsghdr``, ``iovec`` and ``sockaddr_in``.
+``struct mmsghdr``, ``iovec``, ``sockaddr_in``, ``cmsghdr`` and ``in_pktinfo``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,19 @@ MMSGHDR = np.dtype(
         ("pad_length", "<u4"),
     ]
 )
+# The one control message of a packet (``struct cmsghdr``, ``struct in_pktinfo``): by which of this host's addresses it came.
+PKTINFO = np.dtype(
+    [
+        ("length", "<u8"),  # PKTINFO_LENGTH when the kernel has written it; 0: nothing is known
+        ("level", "<u4"),
+        ("type", "<u4"),
+        ("interface", "<u4"),  # number of the interface; 0 in a reply: whichever the routes say
+        ("address", "<u4"),  # this host's: what was asked, and what a reply is sent from
+        ("destination", "<u4"),  # of the packet
+        ("pad", "<u4"),
+    ]
+)
+PKTINFO_LENGTH = PKTINFO.itemsize - 4
 SOCKADDR_BYTES = 16
 # A packet too long for the protocol is still longer than that when the kernel has cut it to a chunk, and refused as such.
 assert limits.CHUNK_BYTES > limits.UDP_PAYLOAD_BYTES_MAX
@@ -42,6 +55,8 @@ UDP_AREA = np.dtype(
         ("send", "<u8"),  # MMSGHDR[RX_BATCH]
         ("send_iovecs", "<u8"),  # IOVEC[RX_BATCH]
         ("peers", "<u8"),  # sockaddr_in[chunks]: who sent what is in the chunk
+        ("infos", "<u8"),  # PKTINFO[chunks]: which address that was sent to
+        ("is_wildcard", "<u8"),  # the socket has no address of its own: ``infos`` are asked for. Writer: the supervisor, before
         ("chunks", "<u8"),  # chunks × CHUNK_BYTES
         ("free", "<u8"),  # u32[chunks]: stack of free chunks
         ("free_length", "<u8"),
@@ -54,6 +69,8 @@ A_RECEIVE_CHUNKS = offset(UDP_AREA, "receive_chunks")
 A_SEND = offset(UDP_AREA, "send")
 A_SEND_IOVECS = offset(UDP_AREA, "send_iovecs")
 A_PEERS = offset(UDP_AREA, "peers")
+A_INFOS = offset(UDP_AREA, "infos")
+A_IS_WILDCARD = offset(UDP_AREA, "is_wildcard")
 A_CHUNKS = offset(UDP_AREA, "chunks")
 A_FREE = offset(UDP_AREA, "free")
 A_FREE_LENGTH = offset(UDP_AREA, "free_length")
@@ -67,7 +84,10 @@ M_CONTROL = offset(MMSGHDR, "control")
 M_CONTROL_LENGTH = offset(MMSGHDR, "control_length")
 M_FLAGS = offset(MMSGHDR, "flags")
 M_LENGTH = offset(MMSGHDR, "length")
+PI_LENGTH = offset(PKTINFO, "length")
+PI_INTERFACE = offset(PKTINFO, "interface")
 MMSGHDR_BYTES = MMSGHDR.itemsize
+PKTINFO_BYTES = PKTINFO.itemsize
 IOVEC_BYTES = IOVEC.itemsize
 
 
@@ -86,6 +106,7 @@ def part_sizes(chunks: int) -> dict[str, int]:
         "send": batch * MMSGHDR_BYTES,
         "send_iovecs": batch * IOVEC_BYTES,
         "peers": chunks * SOCKADDR_BYTES,
+        "infos": chunks * PKTINFO_BYTES,
         "chunks": chunks * limits.CHUNK_BYTES,
         "free": chunks * 4,
     }

@@ -87,6 +87,8 @@ from splinter.worker.udp_layout import (
     A_CHUNKS,
     A_FREE,
     A_FREE_LENGTH,
+    A_INFOS,
+    A_IS_WILDCARD,
     A_PEERS,
     A_RECEIVE,
     A_RECEIVE_CHUNKS,
@@ -104,6 +106,10 @@ from splinter.worker.udp_layout import (
     M_NAME,
     M_NAME_LENGTH,
     MMSGHDR_BYTES,
+    PI_INTERFACE,
+    PI_LENGTH,
+    PKTINFO_BYTES,
+    PKTINFO_LENGTH,
     SOCKADDR_BYTES,
 )
 
@@ -115,15 +121,16 @@ _DESCRIPTORS = 2  # of poll: the socket and the wake-up descriptor
 
 
 @njit(cache=True)
-def _set_message(message: int, iovec: int, peer: int, base: int, length: int) -> None:
+def _set_message(message: int, iovec: int, peer: int, base: int, length: int, info: int) -> None:
+    """``info`` is the address of the packet's ``PKTINFO``, 0 for none."""
     store64(iovec, base)
     store64(iovec + 8, length)
     store64(message + M_NAME, peer)
     store32(message + M_NAME_LENGTH, SOCKADDR_BYTES)
     store64(message + M_IOV, iovec)
     store64(message + M_IOV_COUNT, 1)
-    store64(message + M_CONTROL, 0)
-    store64(message + M_CONTROL_LENGTH, 0)
+    store64(message + M_CONTROL, info)
+    store64(message + M_CONTROL_LENGTH, PKTINFO_BYTES if info != 0 else 0)
     store32(message + M_FLAGS, 0)
 
 
@@ -145,7 +152,16 @@ def _arm(area: int, slot: int, chunk: int) -> None:
         load64(area + A_PEERS) + chunk * SOCKADDR_BYTES,
         load64(area + A_CHUNKS) + chunk * limits.CHUNK_BYTES,
         limits.CHUNK_BYTES,
+        _info(area, chunk),
     )
+
+
+@njit(cache=True)
+def _info(area: int, chunk: int) -> int:
+    """Where the kernel writes which address the packet in a chunk was sent to; 0 where all packets are sent to the same."""
+    if load64(area + A_IS_WILDCARD) == 0:
+        return 0
+    return load64(area + A_INFOS) + chunk * PKTINFO_BYTES
 
 
 @njit(cache=True)
@@ -229,14 +245,21 @@ def _is_authentic(w: int, header: int, length: int) -> bool:
 
 @njit(cache=True)
 def _add_reply(area: int, chunk: int, length: int) -> None:
-    """Have the reply of ``length`` bytes in a chunk sent with the next :func:`_send`."""
+    """Have the reply of ``length`` bytes in a chunk sent with the next :func:`_send`, from the address that was asked."""
     place = load64(area + A_REPLIES)
+    info = _info(area, chunk)
+    if info != 0:
+        if load64(info + PI_LENGTH) != PKTINFO_LENGTH:
+            info = 0
+        else:
+            store32(info + PI_INTERFACE, 0)
     _set_message(
         load64(area + A_SEND) + place * MMSGHDR_BYTES,
         load64(area + A_SEND_IOVECS) + place * IOVEC_BYTES,
         load64(area + A_PEERS) + chunk * SOCKADDR_BYTES,
         load64(area + A_CHUNKS) + chunk * limits.CHUNK_BYTES,
         length,
+        info,
     )
     store64_release(area + A_REPLIES, place + 1)
 
