@@ -98,6 +98,9 @@ TASK_MILLISECONDS_MAX = 500  # CPU time of one task; then it ends with EXTENSION
 STORE_BYTES_DEFAULT = 1 << 30
 STORE_BYTES_MIN = 16 << 20
 STORE_BYTES_MAX = 64 << 30  # what 32 bits reach in 16-byte units
+SERVER_BYTES_BESIDE_STORE = 192 << 20  # that a server needs beside its store, for its programs and compilers
+SERVER_BYTES_PER_WORKER = 16 << 20  # and for each worker
+OPEN_FILES_MAX = 16384  # descriptors that a server asks the system for; it needs a few for each worker, queue, connection
 SLAB_BYTES = 128 * 1024
 OBJECT_HEADER_BYTES = 32  # of each object, in front of its key
 BUCKET_BYTES = 64
@@ -121,7 +124,14 @@ TENANT_LOCK_SPINS_MAX = 2_000_000  # about 60 ms: longer than it takes to restar
 
 # --- control plane ------------------------------------------------------------------------------------------------------------
 CONTROL_MESSAGE_BYTES_MAX = 1 << 20
-CONTROL_CONNECTIONS_MAX = 256
+CONTROL_CONNECTIONS_MAX = 256  # of tenants
+CONTROL_CONNECTIONS_PER_TENANT_MAX = 64
+CONTROL_ADMINISTRATORS_MAX = 32  # connections of the administrator, which nobody else can take
+CONTROL_STRANGERS_MAX = 64  # connections that have not shown a credential or token yet
+CONTROL_STRANGER_SECONDS = 5  # after which one that has not is ended
+CONTROL_STRANGER_MESSAGE_BYTES_MAX = 4096  # that it may send in one message
+CONTROL_BACKLOG = 1024  # connections that the kernel keeps until they are taken
+CONTROL_FAREWELL_SECONDS = 1  # that a last message may take to be sent
 CONTROL_NICENESS = 10  # of the control process: a tenth of a worker's share of a core that both want
 CONTROL_IDLE_SECONDS = 300
 BALANCE_SECONDS = 0.5  # between two looks of the balancer at the tenants' loads

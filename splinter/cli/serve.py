@@ -65,7 +65,6 @@ def serve(
     Examples: 'splinter serve --lab splinter' in the lab's veth pair; 'splinter serve --dev eth0 --cores 2-5 --memory
     8GiB' on a real device; 'splinter serve --transport udp --address 127.0.0.1' without root.
     """
-    from splinter.server import supervisor
     from splinter.server.config import ServerConfig
 
     if lab is not None:
@@ -91,4 +90,6 @@ def serve(
         preempt=preempt,
         watchdog_ms=watchdog_ms,
     )
+    from splinter.server import supervisor  # loads compiled code: not before the settings are known to be right
+
     raise typer.Exit(supervisor.serve(settings))

@@ -8,6 +8,7 @@ This module must be imported before any function is compiled; :mod:`splinter.nat
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from numba.core import caching, config
+
+from splinter.trust import distrust
 
 _config: Any = config
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -102,19 +105,19 @@ def _modified(path: Path) -> float:
 
 
 def _cache_root() -> Path:
-    """The user's cache folder; where that cannot be written, one of this user's own among the temporary files."""
+    """The user's cache folder; where that will not do, one of this user's own among the temporary files.
+
+    Compiled code is run as it is found: nobody else may be able to write to the folder, or to one above it.
+    """
     base = os.environ.get("XDG_CACHE_HOME")
-    chosen = (Path(base) if base else Path.home() / ".cache") / "splinter"
-    try:
-        chosen.mkdir(parents=True, exist_ok=True)
-        if os.access(chosen, os.W_OK | os.X_OK):
-            return chosen
-    except OSError:
-        pass
-    own = Path(tempfile.gettempdir()) / f"splinter-cache-{os.geteuid()}"
-    own.mkdir(mode=0o700, exist_ok=True)
-    if own.stat().st_uid == os.geteuid() and own.stat().st_mode & 0o022 == 0:
-        return own  # compiled code is run as found: nobody else may write there
+    candidates = [Path(base)] if base else []
+    with contextlib.suppress(RuntimeError):  # there is no home folder
+        candidates += [] if base else [Path.home() / ".cache"]
+    for chosen in [*(each / "splinter" for each in candidates), Path(tempfile.gettempdir()) / f"splinter-cache-{os.geteuid()}"]:
+        with contextlib.suppress(OSError):
+            chosen.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if os.access(chosen, os.W_OK | os.X_OK) and distrust(chosen) is None:
+                return chosen
     return Path(tempfile.mkdtemp(prefix="splinter-cache-"))
 
 
@@ -123,7 +126,10 @@ def configure() -> Path:
     builds = ("KILL_POINTS", "PROFILE")  # see splinter.store.kill_points, splinter.worker.stages
     build = "".join(f"-{name.lower()}" for name in builds if os.environ.get(f"SPLINTER_{name}") == "1")
     folder = _cache_root() / f"compiled{build}"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if distrust(folder) is not None:  # made when it could be written to
+        shutil.rmtree(folder)
+        folder.mkdir(mode=0o700)
     _config.CACHE_DIR = str(folder)
     _config.CACHE_LOCATOR_CLASSES = _LOCATOR_CLASSES
     return folder

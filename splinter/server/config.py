@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import ipaddress
 import os
 import re
+import stat
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,18 +15,27 @@ from typing import Any
 
 from splinter import limits
 from splinter.errors import ServerError
+from splinter.server.instance import check_name
+from splinter.trust import distrust
 
 TRANSPORTS = ("auto", "xdp", "udp")
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-_INSTANCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+_SIZE_DIGITS_MAX = 20
+_FILE_BYTES_MAX = 1 << 16
+_CPUS_MAX = 1 << 16  # numbers of CPUs are below
+_DEVICE_NAME = re.compile(r"[^/:\s]{1,15}")  # as the kernel has it (dev_valid_name)
+_COUNT_MAX = 1 << 40
+_COUNTS = ("tasks_per_tenant", "task_budget", "task_yields_max", "task_milliseconds_max", "idle_spin_ns", "quarantine_after")
+_TYPE_NAMES = {bool: "true or false", int: "a whole number", str: "a text in quotes"}
+_NETNS_NAME = re.compile(r"[^/\0]{1,255}")
 
 
 def parse_bytes(text: str | int) -> int:
     """``"1GiB"``, ``"64 MiB"`` or a plain number, as bytes. Raises :class:`ServerError` for anything else."""
-    if isinstance(text, int):
+    if type(text) is int:
         return text
-    match = re.fullmatch(r"\s*(\d+)\s*([A-Za-z]*)\s*", text)
-    if match is None or match[2].lower() not in _UNITS:
+    match = re.fullmatch(r"\s*([0-9]+)\s*([A-Za-z]*)\s*", text) if isinstance(text, str) else None
+    if match is None or match[2].lower() not in _UNITS or len(match[1]) > _SIZE_DIGITS_MAX:
         raise ServerError(f"{text!r} is not a size: write for example 512MiB or 2GiB")
     return int(match[1]) * _UNITS[match[2].lower()]
 
@@ -32,14 +44,22 @@ def parse_cores(text: str) -> tuple[int, ...]:
     """``"0,2-3"`` as (0, 2, 3)."""
     cores: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
-        if match is None:
+        match = re.fullmatch(r"\s*([0-9]{1,5})(?:-([0-9]{1,5}))?\s*", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if not first <= last < _CPUS_MAX:
             raise ServerError(f"{text!r} is not a list of cores: write for example 0,1 or 0-3")
-        first = int(match[1])
-        cores.extend(range(first, int(match[2] or first) + 1))
-    if len(set(cores)) != len(cores):
-        raise ServerError(f"{text!r} names a core twice")
+        cores.extend(range(first, last + 1))
     return tuple(cores)
+
+
+def parse_address(text: str) -> str:
+    """An IPv4 address as it is written. Raises :class:`ServerError` for names, IPv6 addresses, anything else."""
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.IPv4Address(text))
+    with contextlib.suppress(ValueError):
+        ipaddress.IPv6Address(text)
+        raise ServerError(f"address {text!r}: Splinter serves IPv4 only: write for example 127.0.0.1")
+    raise ServerError(f"address {text!r} is not an IPv4 address: write for example 127.0.0.1")
 
 
 def _available_cores() -> tuple[int, ...]:
@@ -49,6 +69,25 @@ def _available_cores() -> tuple[int, ...]:
 def _setting_type(setting: dataclasses.Field[Any]) -> type:
     text = str(setting.type)
     return bool if text == "bool" else int if "int" in text else str
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    """The settings of a configuration file."""
+    try:
+        with path.open("rb") as file:
+            is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)  # others are a shell's pipes, or a terminal
+            if is_regular and (reason := distrust(path)):
+                raise ServerError(f"{path}: {reason}")
+            text = file.read(_FILE_BYTES_MAX + 1)
+        if len(text) > _FILE_BYTES_MAX:
+            raise ServerError(f"{path}: a configuration has at most {_FILE_BYTES_MAX} bytes")
+        return tomllib.loads(text.decode())
+    except OSError as error:
+        raise ServerError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ServerError(f"{path}: not UTF-8 text") from None
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        raise ServerError(f"{path}: not TOML: {error}") from None
 
 
 @dataclass
@@ -80,14 +119,23 @@ class ServerConfig:
 
     def validate(self) -> None:
         """Raise :class:`ServerError` for the first setting that cannot work."""
-        if not _INSTANCE_NAME.fullmatch(self.instance):
-            raise ServerError(f"instance name {self.instance!r}: letters, digits, '_', '.', '-', at most 32")
+        check_name(self.instance)
         if self.transport not in TRANSPORTS:
             raise ServerError(f"transport {self.transport!r}: one of {', '.join(TRANSPORTS)}")
         if not 1 <= self.port <= 65535:
             raise ServerError(f"port {self.port}: 1 to 65535")
+        if self.address is not None:
+            self.address = parse_address(self.address)
+        if self.device is not None and (not _DEVICE_NAME.fullmatch(self.device) or self.device in (".", "..")):
+            raise ServerError(f"device {self.device!r} is no name of a network device")
+        for name in ("netns", "client_netns"):
+            value = getattr(self, name)
+            if value is not None and (not _NETNS_NAME.fullmatch(value) or value in (".", "..")):
+                raise ServerError(f"{name} {value!r} is no name of a network namespace")
         if not 1 <= len(self.cores) <= limits.WORKERS_MAX:
             raise ServerError(f"{len(self.cores)} cores: 1 to {limits.WORKERS_MAX}")
+        if len(set(self.cores)) != len(self.cores):
+            raise ServerError(f"cores {','.join(map(str, self.cores))}: one is named twice")
         missing = set(self.cores) - set(_available_cores())
         if missing:
             raise ServerError(f"no such core: {sorted(missing)}; this process may use {list(_available_cores())}")
@@ -99,25 +147,18 @@ class ServerConfig:
             raise ServerError(f"tasks_per_worker {self.tasks_per_worker}: 1 to {limits.TASKS_PER_WORKER}")
         if not 0 <= self.steer_away <= limits.STEER_AWAY_MAX:
             raise ServerError(f"steer_away {self.steer_away}: 0 to {limits.STEER_AWAY_MAX} packets")
-        if self.tasks_per_tenant < 1:
-            raise ServerError(f"tasks_per_tenant {self.tasks_per_tenant}: at least 1")
         if not limits.WATCHDOG_MS_MIN <= self.watchdog_ms <= limits.WATCHDOG_MS_MAX:
             raise ServerError(f"watchdog_ms {self.watchdog_ms}: {limits.WATCHDOG_MS_MIN} to {limits.WATCHDOG_MS_MAX}")
-        if self.quarantine_after < 1:
-            raise ServerError(f"quarantine_after {self.quarantine_after}: at least 1")
-        for name in ("task_budget", "task_yields_max", "task_milliseconds_max", "idle_spin_ns"):
-            if not 1 <= getattr(self, name) <= 1 << 40:
-                raise ServerError(f"{name} {getattr(self, name)}: 1 to 2**40")
+        for name in _COUNTS:
+            if not 1 <= getattr(self, name) <= _COUNT_MAX:
+                raise ServerError(f"{name} {getattr(self, name)}: 1 to {_COUNT_MAX}")
 
     @classmethod
     def load(cls, path: Path | None, **overrides: Any) -> ServerConfig:
         """Defaults, then the file's settings, then every override that is not None; validated."""
         settings: dict[str, Any] = {}
         if path is not None:
-            try:
-                settings = tomllib.loads(path.read_text())
-            except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-                raise ServerError(f"{path}: {error}") from error
+            settings = _read_file(path)
         settings.update({name: value for name, value in overrides.items() if value is not None})
         if "memory" in settings:
             settings["memory_bytes"] = parse_bytes(settings.pop("memory"))
@@ -132,7 +173,8 @@ class ServerConfig:
                     raise ServerError("cores: a list of CPU numbers, or a text such as '0-3'")
                 settings[name] = tuple(value)
             elif type(value) is not _setting_type(known[name]):
-                raise ServerError(f"{name} = {value!r}: wrong type, {known[name].type} is needed")
+                needed = _TYPE_NAMES[_setting_type(known[name])]
+                raise ServerError(f"{name} = {value!r}: {needed} is needed")
         config = cls(**settings)
         config.validate()
         return config

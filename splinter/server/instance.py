@@ -2,6 +2,9 @@
 
 ``<run dir>/server.json`` says where the server is; ``admin.key`` holds the credential and only its owner can read it;
 ``lock`` is held (flock) as long as the server lives, so a stale folder is told from a live one without guessing.
+
+Commands send tokens and values to whatever ``server.json`` names, so all this is believed only where nobody but this user
+and root can have written it (:mod:`splinter.trust`): in a temporary folder another user may have come first.
 """
 
 from __future__ import annotations
@@ -10,14 +13,19 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import secrets
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from splinter.errors import ServerError
+from splinter.trust import distrust
 
 _STATE, _KEY, _LOCK = "server.json", "admin.key", "lock"
+_STATE_NEW = _STATE + ".new"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 
 
 @dataclass(frozen=True)
@@ -51,44 +59,74 @@ def run_root() -> Path:
     return Path(tempfile.gettempdir()) / f"splinter-{os.geteuid()}"
 
 
+def check_name(instance: str) -> None:
+    """Raise :class:`ServerError` for what cannot name an instance; so a name is never a way to another folder."""
+    if not _NAME.fullmatch(instance):
+        raise ServerError(f"instance name {instance!r}: letters, digits, '_', '.', '-', at most 32, a letter or digit first")
+
+
 def run_dir(instance: str) -> Path:
     """Folder of one instance."""
+    check_name(instance)
     return run_root() / instance
 
 
 def read(instance: str = "default") -> InstanceInfo:
-    """What the running server of this name said of itself. Raises :class:`ServerError` when none runs."""
+    """What the running server of this name said of itself. Raises :class:`ServerError` when none runs, or others may lie."""
     folder = run_dir(instance)
-    try:
+    with _explained(instance):
+        _believe(instance, folder)
+        _believe(instance, folder / _LOCK)
         if not _is_locked(folder):
             raise FileNotFoundError
-        fields = json.loads((folder / _STATE).read_text())
-        return InstanceInfo(**{**fields, "cores": tuple(fields["cores"])})
-    except FileNotFoundError:
-        raise ServerError(f"no server of instance {instance!r} runs here: start one with 'splinter serve'") from None
-    except PermissionError:
-        raise ServerError(f"instance {instance!r} belongs to another user") from None
-    except (ValueError, KeyError, TypeError):
+        _believe(instance, folder / _STATE)
+        text = (folder / _STATE).read_bytes()
+    try:
+        fields = json.loads(text)
+        info = InstanceInfo(**{**fields, "cores": tuple(fields["cores"])})
+        if not isinstance(info.address, str) or type(info.port) is not int:
+            raise ValueError
+        return info
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ServerError(f"{folder / _STATE} is damaged: restart the server") from None
 
 
 def credential(instance: str = "default") -> str:
     """The administration credential of an instance; only the server's owner can read it."""
     path = run_dir(instance) / _KEY
+    with _explained(instance):
+        _believe(instance, path, is_secret=True)
+        return path.read_bytes().decode(errors="replace").strip()
+
+
+@contextlib.contextmanager
+def _explained(instance: str) -> Iterator[None]:
+    """What the file system says about a folder of an instance, as sentences."""
     try:
-        return path.read_text().strip()
+        yield
     except FileNotFoundError:
         raise ServerError(f"no server of instance {instance!r} runs here: start one with 'splinter serve'") from None
     except PermissionError:
-        raise ServerError(f"{path}: only the server's owner may administer instance {instance!r}") from None
+        raise ServerError(f"instance {instance!r} belongs to another user: only its owner may administer it") from None
+    except OSError as error:
+        raise ServerError(f"the run folder of instance {instance!r}: {error.strerror}: {error.filename}") from None
+
+
+def _believe(instance: str, path: Path, *, is_secret: bool = False) -> None:
+    reason = distrust(path, is_secret=is_secret)
+    if reason is not None:
+        hint = "SPLINTER_RUN_DIR names another run folder"
+        raise ServerError(f"nothing is believed of instance {instance!r}, as {reason} ({hint})")
 
 
 def _is_locked(folder: Path) -> bool:
-    with (folder / _LOCK).open("rb") as file:
-        try:
+    try:
+        with (folder / _LOCK).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    except BlockingIOError:
+        return True
+    except PermissionError:
+        return True  # another's: only who may start this server may hold its lock, so whether it runs is not told
     return False
 
 
@@ -97,23 +135,33 @@ class InstanceFolder:
 
     def __init__(self, instance: str) -> None:
         self.folder = run_dir(instance)
-        # The parent is made private too: in a world-writable /tmp nobody else may prepare it.
-        self.folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        if self.folder.parent.stat().st_uid != os.geteuid():
-            raise ServerError(f"{self.folder.parent} belongs to another user: set SPLINTER_RUN_DIR to one of yours")
-        self._lock = self._take_lock()
-        for name in (_STATE, _KEY):  # what a crash may have left
-            (self.folder / name).unlink(missing_ok=True)
         self.credential = secrets.token_hex(32)
-        descriptor = os.open(self.folder / _KEY, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(self.credential + "\n")
+        try:
+            self.folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            self._lock = self._take_lock()
+        except OSError as error:
+            raise self._failed(error) from error
+        try:
+            for name in (_STATE, _STATE_NEW, _KEY):  # what a crash may have left
+                (self.folder / name).unlink(missing_ok=True)
+            self._write(_KEY, self.credential + "\n", 0o600)
+        except OSError as error:
+            self.remove()
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> ServerError:
+        where = error.filename or self.folder
+        return ServerError(f"the run folder cannot be used: {error.strerror}: {where}; SPLINTER_RUN_DIR names another one")
 
     def _take_lock(self) -> int:
         while True:
             self.folder.mkdir(mode=0o755, exist_ok=True)
-            descriptor = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            if reason := distrust(self.folder):
+                raise ServerError(f"{reason}; a run folder must be the server's own: set SPLINTER_RUN_DIR to another")
+            # Nobody else may open it: a lock can be taken by whoever can read the file.
+            descriptor = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
+                os.fchmod(descriptor, 0o600)
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 # A server that just stopped may have removed this very file between open and flock: then try again.
                 if os.path.samestat(os.fstat(descriptor), (self.folder / _LOCK).stat()):
@@ -127,16 +175,26 @@ class InstanceFolder:
                 pass
             os.close(descriptor)
 
+    def _write(self, name: str, text: str, mode: int) -> None:
+        """A new file, with this very mode whatever the umask is."""
+        descriptor = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "w") as file:
+            os.fchmod(descriptor, mode)
+            file.write(text)
+
     def publish(self, info: InstanceInfo) -> None:
-        """Say where the server answers; readers see all of it or nothing."""
-        temporary = self.folder / (_STATE + ".new")
-        temporary.write_text(json.dumps(asdict(info), indent=1) + "\n")
-        temporary.rename(self.folder / _STATE)
+        """Say where the server answers; readers see all of it or nothing. Raises :class:`ServerError` when that fails."""
+        try:
+            self._write(_STATE_NEW, json.dumps(asdict(info), indent=1) + "\n", 0o644)
+            (self.folder / _STATE_NEW).rename(self.folder / _STATE)
+        except OSError as error:
+            raise self._failed(error) from error
 
     def remove(self) -> None:
         """Take the folder away; the lock goes with the descriptor."""
-        for name in (_STATE, _KEY, _LOCK):
-            (self.folder / name).unlink(missing_ok=True)
+        for name in (_STATE, _STATE_NEW, _KEY, _LOCK):
+            with contextlib.suppress(OSError):
+                (self.folder / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.folder.rmdir()
         os.close(self._lock)

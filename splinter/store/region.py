@@ -22,11 +22,17 @@ class Region:
         self.bytes = size
 
     @classmethod
-    def create(cls, name: str, size: int) -> Region:
-        """New memory, all zero, backed by a memfd; ``name`` shows in /proc/*/maps."""
+    def create(cls, name: str, size: int, *, is_reserved: bool = False) -> Region:
+        """New memory, all zero, backed by a memfd; ``name`` shows in /proc/*/maps.
+
+        With ``is_reserved`` all of its pages are taken from the machine at once; else each when it is touched, and who touches
+        one that the machine does not have is killed. Raises :class:`OSError` when memory, or a limit of it, does not suffice.
+        """
         descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
         try:
             os.ftruncate(descriptor, size)
+            if is_reserved:
+                os.posix_fallocate(descriptor, 0, size)
             return cls(descriptor, size)
         finally:
             os.close(descriptor)
