@@ -1,5 +1,5 @@
 """``python -m splinter`` is the command line."""
 
-from splinter.cli.main import main
+from splinter.cli.start import main
 
 main()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from splinter import limits
 from splinter.errors import BadArgumentsError
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def _convert(text: str, kind: str, name: str, signature: Signature) -> Any:
         if text.startswith(_HEX):
             return bytes.fromhex(text.removeprefix(_HEX))
         if text.startswith(_FILE):
-            return Path(text.removeprefix(_FILE)).read_bytes()
+            with Path(text.removeprefix(_FILE)).open("rb") as file:
+                return file.read(limits.CONTROL_MESSAGE_BYTES_MAX)  # more than any argument
         return text.encode(errors="surrogateescape")
     except (ValueError, KeyError):
         raise BadArgumentsError(f"{name}={text!r} is not {kind}: {signature}") from None

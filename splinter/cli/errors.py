@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import sys
+import traceback
 from typing import Any
 
 import typer
@@ -11,23 +15,65 @@ from typer.core import TyperGroup
 from splinter.errors import SplinterError
 
 FAILED = 1
-INTERRUPTED = 130  # as shells have it: 128 + SIGINT
+INTERRUPTED = 128 + signal.SIGINT  # as shells have it
+NOBODY_READS = 1  # 'splinter stats | head': nothing is said, as nothing is wrong
+_TRACEBACK_VARIABLE = "SPLINTER_TRACEBACK"
 
 
 def fail(message: str) -> typer.Exit:
     """Say what is wrong; raise what this returns."""
-    print(f"splinter: {message}", file=sys.stderr)
+    with contextlib.suppress(OSError, ValueError):  # nobody can be told
+        print(f"splinter: {message}", file=sys.stderr, flush=True)
     return typer.Exit(FAILED)
 
 
+def report(error: BaseException) -> int:
+    """Say what ended a command; returns the exit status."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        return NOBODY_READS
+    if os.environ.get(_TRACEBACK_VARIABLE) == "1":
+        traceback.print_exception(error)
+    return int(fail(explain(error)).exit_code)
+
+
+def explain(error: BaseException) -> str:
+    """An exception as a sentence, by its kind: what a user, a file system, a network, the kernel or a library can cause."""
+    library = type(error).__module__.partition(".")[0]  # of those that not every command loads
+    if isinstance(error, SplinterError):
+        return str(error)
+    if isinstance(error, OSError):
+        where = f": {error.filename!r}" if error.filename is not None else ""
+        return f"{error.strerror or str(error) or type(error).__name__}{where}"
+    if isinstance(error, ImportError):
+        return f"a library is missing or damaged ({error}): set Splinter up again (scripts/setup)"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this"
+    if isinstance(error, RecursionError):
+        return "this is nested too deeply"
+    if isinstance(error, UnicodeError):
+        return f"this text cannot be converted ({error.reason if hasattr(error, 'reason') else error})"
+    if library == "pyroute2":
+        return f"the kernel refused this about a network device or namespace: {error}"
+    if library == "msgpack":
+        return f"what came is no message of Splinter's ({type(error).__name__}): is this the port of a server?"
+    said = f"{type(error).__name__}: {error}".replace("\n", " ")
+    return f"a defect of Splinter, please report it: {said} ({_TRACEBACK_VARIABLE}=1 shows where)"
+
+
+# What mistakes in the use of a command derive from; the library shows them itself (it has no public name for it).
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+
+
 class Commands(TyperGroup):
-    """A group whose commands may raise :class:`SplinterError`."""
+    """A group whose commands may raise anything."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
         try:
             return super().invoke(ctx)
-        except SplinterError as error:
-            raise fail(str(error)) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(INTERRUPTED) from None
+        except (typer.Exit, typer.Abort, _USAGE_ERROR):
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            raise typer.Exit(report(error)) from None

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from splinter import limits
 from splinter.cli import arguments
 from splinter.cli.target import Address, Instance, Tenant, Token, find_server
 from splinter.errors import SplinterError
@@ -183,7 +184,8 @@ def invoke(
 
 def _read_source(file: Path) -> str:
     try:
-        return file.read_text()
+        with file.open("rb") as opened:
+            return opened.read(limits.SOURCE_BYTES_MAX + 1).decode()  # one byte too many is refused as too long
     except OSError as error:
         hint = "" if file.suffix else "; the library ('splinter library') has none of this name either"
         raise SplinterError(f"{file}: {error.strerror}{hint}") from None

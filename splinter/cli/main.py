@@ -9,6 +9,7 @@ import typer
 import splinter
 from splinter.cli import extensions, lab, objects, serve, stats, tenant
 from splinter.cli.errors import Commands
+from splinter.cli.start import main as main  # what installed scripts call
 
 app = typer.Typer(
     name="splinter",
@@ -52,11 +53,6 @@ def bench(context: typer.Context) -> None:
     from splinter.bench.cli import bench_app  # compiled code and its cache are loaded only when they are needed
 
     bench_app(args=context.args, prog_name="splinter bench")
-
-
-def main() -> None:
-    """Entry point of the console script."""
-    app(prog_name="splinter")
 
 
 if __name__ == "__main__":

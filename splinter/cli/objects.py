@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from splinter import limits
 from splinter.cli.errors import fail
 from splinter.cli.target import Address, Instance, Table, Tenant, Token, find_server
 from splinter.errors import OutOfMemoryError, QuotaExceededError, SplinterError
@@ -24,6 +25,8 @@ class KeyForm(StrEnum):
     INT = "int"
     HEX = "hex"
 
+
+_INPUT_BYTES_MAX = 3 * limits.VALUE_BYTES_MAX  # more than any value, as hexadecimal digits too: refused as too large
 
 _KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="The object's key.")]
 _KeyOption = Annotated[
@@ -107,7 +110,7 @@ def delete(
         raise fail(f"no object {key!r} in table {table} of tenant {tenant}")
 
 
-def _delete(client: Client, key: str | int | bytes, table: int) -> bool:
+def _delete(client: Client, key: int | bytes, table: int) -> bool:
     """Also where there is no room for what the server keeps of a new client, as each command is one."""
     try:
         return client.delete(key, table=table)
@@ -116,12 +119,12 @@ def _delete(client: Client, key: str | int | bytes, table: int) -> bool:
         return version != 0 and client.delete(key, table=table, if_version=version)
 
 
-def parse_key(key: str, form: KeyForm) -> str | int | bytes:
+def parse_key(key: str, form: KeyForm) -> int | bytes:
     """A key as the client takes it. Raises :class:`SplinterError` when it is not of its form."""
     try:
         if form is KeyForm.INT:
             return int(key, 0)
-        return bytes.fromhex(key) if form is KeyForm.HEX else key
+        return bytes.fromhex(key) if form is KeyForm.HEX else key.encode(errors="surrogateescape")
     except ValueError:
         raise SplinterError(f"key {key!r} is not {'an integer' if form is KeyForm.INT else 'hexadecimal'}") from None
 
@@ -131,16 +134,24 @@ def _read_value(value: str | None, file: Path | None, as_hex: bool) -> bytes:
         raise SplinterError("give the value or --file, not both")
     if file is not None:
         try:
-            body = file.read_bytes()
+            with file.open("rb") as opened:
+                body = opened.read(_INPUT_BYTES_MAX)
         except OSError as error:
             raise SplinterError(f"{file}: {error.strerror}") from None
     elif value is not None:
         body = value.encode(errors="surrogateescape")
     else:
-        body = sys.stdin.buffer.read()
+        body = _read_standard_input()
     if not as_hex:
         return body
     try:
         return bytes.fromhex(body.decode())
     except ValueError:
         raise SplinterError("the value is not hexadecimal") from None
+
+
+def _read_standard_input() -> bytes:
+    try:
+        return sys.stdin.buffer.read(_INPUT_BYTES_MAX)
+    except OSError as error:
+        raise SplinterError(f"standard input: {error.strerror}: give the value as VALUE or by --file") from None

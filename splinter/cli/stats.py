@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from typing import Annotated, Any
 
@@ -16,6 +17,16 @@ from splinter.server.statistics import numbers
 
 _NANOSECONDS, _MILLISECONDS = 1e9, 1e3  # of a second
 _BY_USE = ("tenants", "extensions")  # lists whose places change between two looks
+
+
+_INTERVAL_MAX = 3600.0
+
+
+def _number(value: float) -> float:
+    """Within bounds is also what cannot be compared with them."""
+    if math.isnan(value):
+        raise typer.BadParameter("not a number")
+    return value
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +53,7 @@ def stats(
 
 
 def top(
-    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 1.0,
+    interval: Annotated[float, typer.Option(min=0.1, max=_INTERVAL_MAX, help="Seconds between looks.", callback=_number)] = 1.0,
     count: Annotated[int, typer.Option(min=0, help="Stop after this many looks; 0: at Ctrl-C.")] = 0,
     instance: Instance = "default",
     address: Address = None,

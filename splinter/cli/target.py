@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,6 +18,10 @@ from splinter.server import instance as instances
 
 _TIMEOUT_SECONDS = 2.0
 _CREDENTIAL_VARIABLE = "SPLINTER_CREDENTIAL"
+_PORT_MAX = 65535
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"  # of a host's name (RFC 1123), or of an address
+_ADDRESS = re.compile(rf"((?:{_LABEL}\.){{0,20}}{_LABEL})(?::([0-9]{{1,5}}))?")
+_NAME_CHARACTERS_MAX = 253
 
 Instance = Annotated[str, typer.Option("--instance", "-i", envvar="SPLINTER_INSTANCE", help="Name of a server on this host.")]
 Address = Annotated[
@@ -29,7 +34,9 @@ Address = Annotated[
         help="A server elsewhere, in place of --instance.",
     ),
 ]
-Tenant = Annotated[int, typer.Option("--tenant", "-t", envvar="SPLINTER_TENANT", help="Tenant id.", min=1)]
+Tenant = Annotated[
+    int, typer.Option("--tenant", "-t", envvar="SPLINTER_TENANT", help="Tenant id.", min=1, max=limits.TENANTS_MAX - 1)
+]
 Token = Annotated[
     str | None,
     typer.Option(
@@ -75,11 +82,11 @@ class Server:
 def find_server(instance: str, address: str | None) -> Server:
     """The server of an instance name on this host, or at an address. Raises :class:`SplinterError`."""
     if address is not None:
-        host, _, port = address.partition(":")
-        try:
-            return Server(host, int(port) if port else limits.PORT_DEFAULT, None, None)
-        except ValueError:
-            raise SplinterError(f"--address {address!r}: write IP or IP:PORT") from None
+        match = _ADDRESS.fullmatch(address)
+        port = int(match[2] or limits.PORT_DEFAULT) if match else 0
+        if match is None or len(match[1]) > _NAME_CHARACTERS_MAX or not 1 <= port <= _PORT_MAX:
+            raise SplinterError(f"--address {address!r}: write IP or IP:PORT, an IPv4 address or a host's name")
+        return Server(match[1], port, None, None)
     info = instances.read(instance)
     # With XDP only packets that arrive on the device count, so a client must stand on the other side of it.
     inside = info.netns if info.transport == "udp" else None

@@ -13,7 +13,12 @@ from splinter import limits
 from splinter.cli.target import Address, Instance, find_server
 from splinter.client.admin import TenantInfo
 from splinter.client.encoding import format_token
+from splinter.errors import SplinterError
 from splinter.server.config import parse_bytes
+
+_TENANT_MAX = limits.TENANTS_MAX - 1
+_HOME_MAX = limits.WORKERS_MAX - 1
+_COUNT_MAX = (1 << 32) - 1  # of milliseconds and yields
 
 app = typer.Typer(help="Create, list, limit, move and remove tenants (for the administrator).", no_args_is_help=True)
 _Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")]
@@ -21,12 +26,14 @@ _Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON docu
 
 @app.command()
 def create(
-    tenant: Annotated[int | None, typer.Option("--tenant", "-t", min=1, help="Id; by default the lowest free.")] = None,
-    count: Annotated[int, typer.Option(min=1, help="How many to create.")] = 1,
+    tenant: Annotated[
+        int | None, typer.Option("--tenant", "-t", min=1, max=_TENANT_MAX, help="Id; by default the lowest free.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, max=_TENANT_MAX, help="How many to create.")] = 1,
     quota: Annotated[str | None, typer.Option(metavar="SIZE", help="Bytes it may store, such as 64MiB.")] = None,
-    home: Annotated[int | None, typer.Option(min=0, help="Core slot; by default id modulo cores.")] = None,
-    task_ms: Annotated[int, typer.Option(min=0, help="CPU time of one task in ms; 0: the server's limit.")] = 0,
-    task_yields: Annotated[int, typer.Option(min=0, help="Yields of one task; 0: the server's limit.")] = 0,
+    home: Annotated[int | None, typer.Option(min=0, max=_HOME_MAX, help="Core slot; by default id modulo cores.")] = None,
+    task_ms: Annotated[int, typer.Option(min=0, max=_COUNT_MAX, help="CPU time of one task in ms; 0: the server's limit.")] = 0,
+    task_yields: Annotated[int, typer.Option(min=0, max=_COUNT_MAX, help="Yields of one task; 0: the server's limit.")] = 0,
     packets_per_second: Annotated[
         int, typer.Option(min=0, max=limits.PACKETS_PER_SECOND_MAX, help="Packets above this are dropped; 0: no limit.")
     ] = 0,
@@ -40,7 +47,7 @@ def create(
     """
     if tenant is not None and count != 1:
         raise typer.BadParameter("--tenant and --count exclude each other")
-    quota_bytes = parse_bytes(quota) if quota is not None else None
+    quota_bytes = _parse_quota(quota)
     more_limits = {
         "task_milliseconds_max": task_ms,
         "task_yields_max": task_yields,
@@ -83,10 +90,14 @@ def list_tenants(
 
 @app.command()
 def limit(
-    tenant: Annotated[int, typer.Argument(min=1, help="Tenant id.")],
+    tenant: Annotated[int, typer.Argument(min=1, max=_TENANT_MAX, help="Tenant id.")],
     quota: Annotated[str | None, typer.Option(metavar="SIZE", help="Bytes it may store, such as 64MiB.")] = None,
-    task_ms: Annotated[int | None, typer.Option(min=0, help="CPU time of one task in ms; 0: the server's limit.")] = None,
-    task_yields: Annotated[int | None, typer.Option(min=0, help="Yields of one task; 0: the server's limit.")] = None,
+    task_ms: Annotated[
+        int | None, typer.Option(min=0, max=_COUNT_MAX, help="CPU time of one task in ms; 0: the server's limit.")
+    ] = None,
+    task_yields: Annotated[
+        int | None, typer.Option(min=0, max=_COUNT_MAX, help="Yields of one task; 0: the server's limit.")
+    ] = None,
     packets_per_second: Annotated[
         int | None,
         typer.Option(min=0, max=limits.PACKETS_PER_SECOND_MAX, help="Packets above this are dropped; 0: no limit."),
@@ -101,7 +112,7 @@ def limit(
     with find_server(instance, address).admin() as admin:
         admin.limit_tenant(
             tenant,
-            quota_bytes=parse_bytes(quota) if quota is not None else None,
+            quota_bytes=_parse_quota(quota),
             task_milliseconds_max=task_ms,
             task_yields_max=task_yields,
             packets_per_second=packets_per_second,
@@ -110,8 +121,8 @@ def limit(
 
 @app.command()
 def move(
-    tenant: Annotated[int, typer.Argument(min=1, help="Tenant id.")],
-    core: Annotated[int, typer.Argument(min=0, help="Core slot: place in the server's list of cores, from 0.")],
+    tenant: Annotated[int, typer.Argument(min=1, max=_TENANT_MAX, help="Tenant id.")],
+    core: Annotated[int, typer.Argument(min=0, max=_HOME_MAX, help="Core slot: place in the server's list of cores, from 0.")],
     instance: Instance = "default",
     address: Address = None,
 ) -> None:
@@ -125,7 +136,7 @@ def move(
 
 @app.command()
 def remove(
-    tenant: Annotated[int, typer.Argument(min=1, help="Tenant id.")],
+    tenant: Annotated[int, typer.Argument(min=1, max=_TENANT_MAX, help="Tenant id.")],
     instance: Instance = "default",
     address: Address = None,
 ) -> None:
@@ -135,6 +146,13 @@ def remove(
     """
     with find_server(instance, address).admin() as admin:
         admin.remove_tenant(tenant)
+
+
+def _parse_quota(text: str | None) -> int | None:
+    size = parse_bytes(text) if text is not None else None
+    if size is not None and size > limits.TENANT_QUOTA_BYTES_DEFAULT:
+        raise SplinterError(f"quota {text!r}: at most {limits.TENANT_QUOTA_BYTES_DEFAULT >> 30}GiB, which is as good as none")
+    return size
 
 
 def _plain(item: TenantInfo, *, with_token: bool) -> dict[str, int | str]:

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from splinter import limits
-from splinter.client.control import ControlConnection
+from splinter.client.control import ControlConnection, understood
 from splinter.client.process import ProcessOwn
 
 
@@ -78,7 +78,7 @@ class Admin(ProcessOwn):
             task_milliseconds_max=task_milliseconds_max,
             packets_per_second=packets_per_second,
         )
-        return TenantInfo(**reply["tenants"][0])
+        return _tenants(reply, least=1)[0]
 
     def create_tenants(
         self,
@@ -105,7 +105,7 @@ class Admin(ProcessOwn):
                 task_milliseconds_max=task_milliseconds_max,
                 packets_per_second=packets_per_second,
             )
-            created += [TenantInfo(**fields) for fields in reply["tenants"]]
+            created += _tenants(reply, least=batch)
         return created
 
     def list_tenants(self, *, tokens: bool = False, timeout: float | None = None) -> list[TenantInfo]:
@@ -114,14 +114,14 @@ class Admin(ProcessOwn):
         start: int | None = 0
         while start is not None:
             reply = self._request("tenant.list", timeout, start=start, tokens=tokens)
-            found += [TenantInfo(**fields) for fields in reply["tenants"]]
+            found += _tenants(reply)
             start = reply.get("next")
         return found
 
     def get_tenant(self, tenant: int, *, token: bool = False, timeout: float | None = None) -> TenantInfo:
         """One tenant. Raises :class:`splinter.errors.UnknownTenantError` when there is none of this id."""
         reply = self._request("tenant.list", timeout, tenant=tenant, tokens=token)
-        return TenantInfo(**reply["tenants"][0])
+        return _tenants(reply, least=1)[0]
 
     def limit_tenant(
         self,
@@ -143,7 +143,7 @@ class Admin(ProcessOwn):
             task_milliseconds_max=task_milliseconds_max,
             packets_per_second=packets_per_second,
         )
-        return TenantInfo(**reply["tenants"][0])
+        return _tenants(reply, least=1)[0]
 
     def move_tenant(self, tenant: int, home: int, *, timeout: float | None = None) -> None:
         """Let another core slot serve a tenant, from its next packet on. No request is lost."""
@@ -159,7 +159,9 @@ class Admin(ProcessOwn):
 
     def stats(self, *, timeout: float | None = None) -> dict[str, Any]:
         """Counters of workers, XDP program, store and control plane (``docs/protocol.md`` lists them)."""
-        return dict(self._request("stats", timeout)["stats"])
+        reply = self._request("stats", timeout)
+        with understood():
+            return dict(reply["stats"])
 
     def close(self) -> None:
         """Close the connection."""
@@ -173,3 +175,12 @@ class Admin(ProcessOwn):
 
     def _request(self, op: str, timeout: float | None, **fields: Any) -> dict[str, Any]:
         return self._connection.request(op, seconds=timeout, credential=self._credential, **fields)
+
+
+def _tenants(reply: dict[str, Any], least: int = 0) -> list[TenantInfo]:
+    """The tenants of a reply, which has ``least`` or more."""
+    with understood():
+        found = [TenantInfo(**fields) for fields in reply["tenants"]]
+        if len(found) < least:
+            raise ValueError(f"{len(found)} tenants in place of {least}")
+        return found

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from splinter import limits
 from splinter.client import bulk, fragments
 from splinter.client.channel import Channel, Reply
-from splinter.client.control import ControlConnection
+from splinter.client.control import ControlConnection, understood
 from splinter.client.diagnosis import Diagnosis
 from splinter.client.encoding import Key, Value, check_table, encode_key, encode_value, parse_token
 from splinter.client.process import ProcessOwn, process_number
@@ -235,7 +235,8 @@ class Client(ProcessOwn):
             from splinter.ext.signature import Signature
 
             reply = self._ask("extension.signature", timeout, name=name)
-            known = self._signatures[name] = Signature.from_wire(reply["signature"])
+            with understood():
+                known = self._signatures[name] = Signature.from_wire(reply["signature"])
         return known
 
     def install(
@@ -257,7 +258,8 @@ class Client(ProcessOwn):
 
     def _install(self, timeout: float | None, **fields: Any) -> list[ExtensionInfo]:
         reply = self._ask("extension.install", self._install_timeout if timeout is None else timeout, **fields)
-        installed = [_extension_info(one) for one in reply["extensions"]]
+        with understood():
+            installed = [_extension_info(one) for one in reply["extensions"]]
         self._signatures.update({info.name: info.signature for info in installed})
         return installed
 
@@ -268,14 +270,18 @@ class Client(ProcessOwn):
 
     def extensions(self, *, timeout: float | None = None) -> list[ExtensionInfo]:
         """The tenant's installed extensions, by name."""
-        return [_extension_info(fields) for fields in self._ask("extension.list", timeout)["extensions"]]
+        reply = self._ask("extension.list", timeout)
+        with understood():
+            return [_extension_info(fields) for fields in reply["extensions"]]
 
     def log(self, *, timeout: float | None = None) -> list[tuple[int, bytes]]:
         """What the tenant's extensions wrote by ``db.log`` of late: (nanoseconds of the server's clock, text), oldest first.
 
         It is for debugging: the server keeps what fits a small ring that all tenants share.
         """
-        return [(entry["time_ns"], entry["text"]) for entry in self._ask("extension.log", timeout)["entries"]]
+        reply = self._ask("extension.log", timeout)
+        with understood():
+            return [(int(entry["time_ns"]), bytes(entry["text"])) for entry in reply["entries"]]
 
     # --- the connection -----------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import msgpack
@@ -28,6 +29,8 @@ from splinter.errors import (
 )
 
 _LENGTH = struct.Struct("<I")
+_UNKNOWN_BYTES_MAX = limits.CONTROL_STRANGER_MESSAGE_BYTES_MAX
+_WHO = ("credential", "tenant", "token")  # fields that tell who asks
 _IDLE_MAX = 2  # connections that are kept for later requests
 _PIECE_SECONDS = 0.1  # a wait is cut into such pieces: one in which this process was stopped counts as one piece
 
@@ -42,6 +45,27 @@ def error_from(reply: dict[str, Any]) -> SplinterError:
     if code.upper() in Status.__members__:
         return error_for(Status[code.upper()], message)
     return ControlError(message, code)
+
+
+def _packed(op: str, fields: dict[str, Any]) -> bytes:
+    """A request's message. Raises :class:`ControlError` for what cannot be one."""
+    try:
+        body = msgpack.packb({"op": op, **{name: value for name, value in fields.items() if value is not None}})
+    except (OverflowError, TypeError, ValueError, RecursionError) as error:
+        raise ControlError(f"{op!r} cannot be asked for with these values: {error}", "bad_request") from None
+    if len(body) > limits.CONTROL_MESSAGE_BYTES_MAX:
+        raise ControlError(f"a control message has at most {limits.CONTROL_MESSAGE_BYTES_MAX} bytes", "message_too_large")
+    return _LENGTH.pack(len(body)) + bytes(body)
+
+
+@contextlib.contextmanager
+def understood() -> Iterator[None]:
+    """For the block that takes a reply apart: what it lacks, or has of another form, is told as the server's mistake."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        said = f"{type(error).__name__}: {error}"
+        raise ControlError(f"this is no reply of a Splinter server of this version ({said})", "bad_reply") from None
 
 
 class _Wait:
@@ -83,11 +107,10 @@ class ControlConnection(ProcessOwn):
 
     def request(self, op: str, *, seconds: float | None = None, **fields: Any) -> dict[str, Any]:
         """Send one request, return the reply's map. ``seconds`` in place of the connection's time-out."""
-        body = msgpack.packb({"op": op, **{name: value for name, value in fields.items() if value is not None}})
-        if len(body) > limits.CONTROL_MESSAGE_BYTES_MAX:
-            raise ControlError(f"a control message has at most {limits.CONTROL_MESSAGE_BYTES_MAX} bytes", "message_too_large")
-        seconds = self._timeout if seconds is None else seconds
-        reply = self._exchange(_LENGTH.pack(len(body)) + body, op, seconds)
+        message = _packed(op, fields)
+        # Nobody may send much before the server knows who it is.
+        first = _packed("hello", {name: fields.get(name) for name in _WHO}) if len(message) > _UNKNOWN_BYTES_MAX else b""
+        reply = self._exchange(first, message, op, self._timeout if seconds is None else seconds)
         if reply.get("ok") is not True:
             raise error_from(reply)
         return reply
@@ -98,11 +121,15 @@ class ControlConnection(ProcessOwn):
         for connection in idle:
             _close(connection)
 
-    def _exchange(self, message: bytes, op: str, seconds: float) -> dict[str, Any]:
+    def _exchange(self, first: bytes, message: bytes, op: str, seconds: float) -> dict[str, Any]:
+        """Send a message, after ``first`` if there is one, whose reply does not matter; return the reply."""
         wait = _Wait(seconds)
         connection = self._take(wait, seconds)
         where, unknown = f"control plane at {self._address}:{self._port}", f"whether {op!r} took effect is unknown"
         try:
+            if first:
+                self._send(connection, first, wait)
+                self._read(connection, wait)
             self._send(connection, message, wait)
             reply = self._read(connection, wait)
         except BaseException as error:
@@ -111,7 +138,7 @@ class ControlConnection(ProcessOwn):
                 raise
             if isinstance(error, TimeoutError):
                 raise ControlTimeoutError(f"{where}: no answer within {seconds:g} s; {unknown}") from None
-            if isinstance(error, OSError | ValueError):
+            if isinstance(error, OSError | ValueError | RecursionError | msgpack.UnpackException):
                 number = getattr(error, "errno", None)
                 raise ControlConnectionError(f"{where}: {error}; {unknown}", number) from None
             raise

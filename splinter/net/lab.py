@@ -14,6 +14,7 @@ sockets answer none); no IPv6, whose announcements would be noise in the counter
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -32,6 +33,7 @@ CLIENT_ADDRESS = "10.0.0.1"
 CLIENT_MAC = "02:53:50:4c:00:01"
 PREFIX_BITS = 24
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _CHECKSUM_FEATURES = ("tx-checksum-ip-generic", "tx-checksum-ipv4", "tx-checksum-ipv6")
 _GRO_FEATURE = "rx-gro"
 _IPV6_SWITCH = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")  # of the namespace that the thread is in
@@ -69,6 +71,10 @@ class Lab:
     def __init__(self, name: str = "splinter", queues: int = 2) -> None:
         if not 1 <= queues <= QUEUES_MAX:
             raise ValueError(f"a lab has 1 to {QUEUES_MAX} queues, not {queues}")
+        if not _NAME.fullmatch(name):
+            raise ServerError(
+                f"{name!r} is no name of a lab: letters, digits, '_', '.', '-', at most 64, a letter or digit first"
+            )
         self.name = name
         self.queues = queues
         self.server = End(f"{name}-server", SERVER_DEVICE, SERVER_ADDRESS, SERVER_MAC)

@@ -1,0 +1,99 @@
+"""The program's beginning and end, whatever it was started with: closed descriptors, missing libraries, signals.
+
+Nothing but the standard library is loaded before what may go wrong is looked after.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from typing import NoReturn
+
+_FAILED = 1
+_STREAMS = (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_RDONLY, "w"))
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
+def main() -> None:
+    """Entry point of the console script; ends by ``SystemExit``."""
+    _open_standard_streams()
+    for number in _ENDING:
+        if signal.getsignal(number) is signal.SIG_DFL:  # what is ignored stays ignored
+            signal.signal(number, _end)
+    try:
+        status = _run()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else _say(end.code)
+    sys.exit(_flush(status))
+
+
+def _run() -> int:
+    """Run the command; returns the exit status, or raises SystemExit."""
+    try:
+        from splinter.cli.main import app
+
+        app(prog_name="splinter")
+        return 0
+    except (Exception, KeyboardInterrupt) as error:
+        try:
+            from splinter.cli.errors import report
+        except ImportError as missing:
+            return _say(f"splinter: a library is missing or damaged ({missing}): set Splinter up again (scripts/setup)")
+        return report(error)
+
+
+def _say(text: object) -> int:
+    """The last words of a program that ends with an error; returns the exit status."""
+    if text is None:
+        return 0
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
+    return _FAILED
+
+
+def _end(number: int, _: object) -> NoReturn:
+    """At a signal: an exception, so that what was begun is removed on the way."""
+    for each in _ENDING:
+        signal.signal(each, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
+def _open_standard_streams() -> None:
+    """Put something in the place of descriptors 0 to 2 that are closed.
+
+    Else the next file or socket gets the number, and what is printed is written there. What is put there fails when it is used.
+    """
+    for number, (name, flags, mode) in enumerate(_STREAMS):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, flags)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, closefd=False, errors="backslashreplace" if number == 2 else None))  # noqa: SIM115
+
+
+def _flush(status: int) -> int:
+    """Write what is still to be written; returns the exit status. What cannot be written is an error, and said."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            status = status or _FAILED
+            _discard(stream.fileno())
+        except (OSError, ValueError) as error:
+            status = status or _say(f"splinter: standard output: {getattr(error, 'strerror', None) or error}")
+            _discard(stream.fileno())
+    return status
+
+
+def _discard(descriptor: int) -> None:
+    """What is left in a stream's buffer goes nowhere, so that the interpreter finds nothing to complain of at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
