@@ -1,0 +1,172 @@
+"""Rounds in turns, the control, the interval of the median and what it says of a bound: with made-up numbers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import count
+
+import numpy as np
+import pytest
+
+from splinter.bench import control as module
+from splinter.bench.control import TRIES, Control, Others, Taken, is_still
+from splinter.bench.rounds import CONFIDENCE, ROUNDS_MIN, Verdict, in_turns, interval, judge
+from splinter.errors import SplinterError
+
+MS = 1_000_000
+
+
+class Script(Control):
+    """A control that finds the machine disturbed at the tries that it is told."""
+
+    def __init__(self, is_disturbed: Callable[[int], bool]) -> None:
+        super().__init__()
+        self._tries, self._is_disturbed = count(), is_disturbed
+
+    def read(self) -> Others:
+        """Two a try; in the second one another program has used what it has."""
+        number, is_second = divmod(next(self._tries), 2)
+        used = 50 * MS * (is_second and self._is_disturbed(number))
+        return Others({9: used}, 0, 100 * MS * is_second)
+
+
+@pytest.mark.parametrize(
+    ("values", "ends"),
+    [
+        ([], (-np.inf, np.inf)),
+        ([1, 2, 3, 4, 5], (-np.inf, np.inf)),  # they miss it with 1/16
+        ([6, 1, 5, 2, 4, 3], (1, 6)),  # 1/32
+        (list(range(1, 9)), (1, 8)),
+        (list(range(1, 10)), (2, 8)),  # 20/512
+        (list(range(1, 26)), (8, 18)),
+        ([7.0] * 30, (7, 7)),
+    ],
+)
+def test_the_interval_is_made_of_order_statistics(values: list[float], ends: tuple[float, float]) -> None:
+    assert interval(values) == ends
+
+
+@pytest.mark.parametrize("rounds", [ROUNDS_MIN, 15, 40, 101])
+def test_the_interval_holds_the_median_as_often_as_it_says(rounds: int) -> None:
+    """Of a distribution as those of latencies are: skewed, with a long tail."""
+    random, within = np.random.default_rng(5), 0
+    for _ in range(2000):
+        low, high = interval(random.lognormal(0.0, 1.0, rounds).tolist())
+        within += low <= 1.0 <= high
+    assert within / 2000 > CONFIDENCE - 0.015
+
+
+@pytest.mark.parametrize(
+    ("ends", "is_most", "verdict"),
+    [
+        ((8, 9), True, Verdict.HOLDS),
+        ((8, 10), True, Verdict.HOLDS),
+        ((9, 11), True, Verdict.CANNOT_TELL),
+        ((10, 11), True, Verdict.CANNOT_TELL),
+        ((10.1, 11), True, Verdict.FAILS),
+        ((10.1, 11), False, Verdict.HOLDS),
+        ((10, 11), False, Verdict.HOLDS),
+        ((9, 10), False, Verdict.CANNOT_TELL),
+        ((8, 9.9), False, Verdict.FAILS),
+        ((-np.inf, np.inf), True, Verdict.CANNOT_TELL),
+        ((-np.inf, np.inf), False, Verdict.CANNOT_TELL),
+    ],
+)
+def test_a_bound_is_judged_by_the_whole_interval(ends: tuple[float, float], is_most: bool, verdict: Verdict) -> None:
+    assert judge(ends, 10, is_most=is_most) == verdict
+
+
+def test_slices_take_turns_forwards_and_backwards() -> None:
+    asked: list[str] = []
+    slices = {name: lambda name=name: asked.append(name) or len(asked) for name in "abc"}
+    rounds = in_turns(slices, 3, Script(lambda _: False))
+    assert "".join(asked) == "abc" + "cba" + "abc"
+    assert [sorted(kept) for kept in rounds.kept] == [["a", "b", "c"]] * 3
+    assert rounds.left_out == 0
+    assert rounds.each(lambda s: s["b"] - s["a"]) == (1, -1, 1)
+    assert rounds.of("c", float) == [3, 4, 9]
+
+
+def test_a_slice_beside_which_the_machine_did_something_else_is_taken_again() -> None:
+    control = Script(lambda number: number == 1)
+    numbers = count()
+    rounds = in_turns({"a": lambda: next(numbers), "b": lambda: next(numbers)}, 1, control)
+    assert rounds.kept == [{"a": 0, "b": 2}]
+    assert (control.repeated, control.disturbed) == (1, 0)
+
+
+def test_a_round_with_a_slice_that_never_had_peace_is_left_out() -> None:
+    control = Script(lambda number: number < TRIES)
+    rounds = in_turns({"a": lambda: "A", "b": lambda: "B"}, 3, control)
+    assert (len(rounds.kept), rounds.left_out, control.disturbed) == (2, 1, 1)
+    with pytest.raises(SplinterError, match="each of 2 rounds"):
+        in_turns({"a": lambda: "A"}, 2, Script(lambda _: True))
+
+
+def test_what_a_slice_found_has_no_say_in_whether_it_counts() -> None:
+    values = iter([1.0, 1e9, -5.0, float("nan")])
+    rounds = in_turns({"a": lambda: next(values)}, 4, Script(lambda _: False))
+    assert len(rounds.kept) == 4
+
+
+def test_rounds_with_a_noisy_neighbour_give_the_verdict_of_those_without() -> None:
+    """A neighbour that takes a CPU for 50 ms of each second, and slices of 100 ms: where it is, the value is nonsense."""
+    random = np.random.default_rng(3)
+    starts = count()
+
+    def is_disturbed(number: int) -> bool:
+        return number * 100 % 1000 < 150
+
+    def slice_of(mean: float) -> float:
+        return 1000.0 if is_disturbed(next(starts)) else float(random.normal(mean, mean / 5))
+
+    rounds = in_turns({"mine": lambda: slice_of(1.0), "other": lambda: slice_of(2.0)}, 30, Script(is_disturbed))
+    ratios = rounds.each(lambda s: s["other"] / s["mine"])
+    assert max(ratios) < 10
+    assert judge(interval(ratios), 1.5, is_most=False) is Verdict.HOLDS
+
+
+@pytest.mark.parametrize(
+    ("used_ns", "steal_ticks", "expected"),
+    [
+        (0, 0, True),
+        (2 * MS, 0, True),
+        (2 * MS + 1, 0, False),
+        (0, module.STEAL_TICKS_MIN, True),  # 20 ms of 100
+        (0, 3, False),
+    ],
+)
+def test_others_may_use_a_share_of_a_slice(used_ns: int, steal_ticks: int, expected: bool) -> None:
+    before = Others({5: 7 * MS, 6: 100 * MS}, 40, 1000 * MS)
+    after = Others({5: 7 * MS + used_ns, 7: 0}, 40 + steal_ticks, 1100 * MS)  # 6 has ended, 7 has begun
+    assert is_still(before, after) is expected
+
+
+def test_a_stranger_counts_and_a_child_does_not() -> None:
+    """A child is what is measured; one that left us for init is anybody's."""
+    control, spin = Control(), "x = 0\nwhile x < 3_000_000: x += 1\nprint(flush=True)\ninput()"
+    child = subprocess.Popen([sys.executable, "-c", spin], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert child.pid not in control.read().processes
+    finally:
+        child.communicate("\n")
+    orphan = f"import os\nif os.fork(): os._exit(0)\nos.setsid()\nprint(os.getpid(), flush=True)\n{spin}"
+    parent = subprocess.Popen([sys.executable, "-c", orphan], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None and parent.stdin is not None
+    pid = int(parent.stdout.readline())
+    parent.wait()
+    before = control.read()
+    parent.stdout.readline()
+    after = control.read()
+    parent.stdin.write("\n")
+    parent.stdin.close()
+    assert after.processes[pid] > before.processes[pid]
+
+
+def test_taking_tells_of_each_slice() -> None:
+    assert Script(lambda _: False).take(lambda: 5) == Taken(5, True)
+    assert Script(lambda _: True).take(lambda: 5) == Taken(5, False)
