@@ -13,6 +13,7 @@ from numba import njit
 
 from splinter.bench.figure import Figure, medians
 from splinter.bench.in_worker import WorkerInProcess
+from splinter.bench.rounds import in_turns
 from splinter.bench.sources import source
 from splinter.bench.sources.fnv1a import OFFSET_BASIS, PRIME, WORD
 from splinter.bench.workload import invoke_operation
@@ -153,28 +154,30 @@ def _compare(case: _Case, rounds: Rounds) -> list[Figure]:
         expected = local.invoke(case.text, *case.arguments)
         if not compiled.signature.unpack(reply) == expected == case.numba():
             raise SplinterError(f"{case.name}: not the same result everywhere")
-        native, python, numba = [], [], []
-        for _ in range(rounds.count):
-            native.append(min(worker.run(operation)[0] for _ in range(rounds.calls)))
-            numba.append(min(_time(case.numba) for _ in range(rounds.calls)))
-            python.append(_time(lambda: local.invoke(case.text, *case.arguments)))
+        slices = {
+            "native": lambda: min(worker.run(operation)[0] for _ in range(rounds.calls)),
+            "numba": lambda: min(_time(case.numba) for _ in range(rounds.calls)),
+            "python": lambda: _time(lambda: local.invoke(case.text, *case.arguments)),
+        }
+        found = in_turns(slices, rounds.count)
+    native, numba, python = (found.of(name, float) for name in slices)
     parts = medians(extension_ns=native, cpython_ns=python, numba_ns=numba)
-    pairs = zip(native, python, numba, strict=True)
-    ratios = [(p / n, n / c) for n, p, c in pairs]
     return [
         Figure(
             f"{case.name}-cpython",
             f"{case.what}: CPython's time over the extension's",
             "×",
-            tuple(over_cpython for over_cpython, _ in ratios),
+            found.each(lambda taken: taken["python"] / taken["native"]),
             parts,
+            left_out=found.left_out,
         ),
         Figure(
             f"{case.name}-numba",
             f"{case.what}: the extension's time over Numba's",
             "×",
-            tuple(over_numba for _, over_numba in ratios),
+            found.each(lambda taken: taken["native"] / taken["numba"]),
             parts,
+            left_out=found.left_out,
         ),
     ]
 

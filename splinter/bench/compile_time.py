@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterator
+from functools import partial
 
+from splinter.bench.control import TRIES
 from splinter.bench.figure import Figure, medians
+from splinter.bench.rounds import in_turns
 from splinter.bench.sources import numbered, source
 from splinter.ext.code import CodeRegion
 from splinter.ext.compile import compile_extensions
@@ -21,24 +25,31 @@ def measure(rounds: int = ROUNDS_DEFAULT) -> list[Figure]:
     # Each round has a text of its own: the compiler remembers what it has just seen.
     with contextlib.closing(CodeRegion.create()) as region:
         _compile(short, region)  # LLVM takes its time to load
-        once = [_compile(source_text, region) for source_text in numbered(short, 0, rounds)]
-        whole = [_compile(source_text, region) for source_text in numbered(tao, 0, rounds)]
+        texts = {name: numbered(one, 0, rounds * TRIES) for name, one in (("short", short), ("tao", tao))}
+        slices = {name: partial(_compile_next, text_of, region) for name, text_of in texts.items()}
+        found = in_turns(slices, rounds)
     return [
         Figure(
             "compile",
             f"source to callable, {len(short.splitlines())} lines",
             "ms",
-            tuple(wall for wall, _ in once),
-            medians(cpu_ms=[cpu for _, cpu in once]),
+            found.each(lambda taken: taken["short"][0]),
+            medians(cpu_ms=found.of("short", lambda spent: spent[1])),
+            left_out=found.left_out,
         ),
         Figure(
             "compile-tao",
             f"source to callable, all {count} extensions of TAO",
             "ms",
-            tuple(wall for wall, _ in whole),
-            medians(cpu_ms=[cpu for _, cpu in whole]),
+            found.each(lambda taken: taken["tao"][0]),
+            medians(cpu_ms=found.of("tao", lambda spent: spent[1])),
+            left_out=found.left_out,
         ),
     ]
+
+
+def _compile_next(texts: Iterator[str], region: CodeRegion) -> tuple[float, float]:
+    return _compile(next(texts), region)
 
 
 def _compile(source_text: str, region: CodeRegion) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -49,11 +49,14 @@ class Others:
 
 
 class Control:
-    """``repeated``: slices that were taken again; ``disturbed``: slices that had no try in peace."""
+    """``ours``: processes besides this one that, with all that they started, are what is measured.
 
-    def __init__(self) -> None:
+    ``repeated``: slices that were taken again; ``disturbed``: slices that had no try in peace.
+    """
+
+    def __init__(self, ours: Iterable[int] = ()) -> None:
         self.repeated = self.disturbed = 0
-        self._is_ours = {os.getpid(): True, 1: False, _KERNEL_PARENT: False}
+        self._is_ours = {1: False, _KERNEL_PARENT: False, os.getpid(): True} | dict.fromkeys(ours, True)
 
     def take(self, call: Callable[[], T]) -> Taken[T]:
         """Take a slice, again while the machine does something else meanwhile, ``TRIES`` times at most."""
@@ -65,6 +68,14 @@ class Control:
             self.repeated += 1
         self.disturbed += 1
         return Taken(result, False)
+
+    def once(self, call: Callable[[], T]) -> Taken[T]:
+        """Take a slice that cannot be taken again: what it goes on beside will be over."""
+        before = self.read()
+        result = call()
+        taken = Taken(result, is_still(before, self.read()))
+        self.disturbed += not taken.is_still
+        return taken
 
     def read(self) -> Others:
         """What all other programs and the host have used so far."""

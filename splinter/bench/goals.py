@@ -1,4 +1,4 @@
-"""What Splinter promises, as figures: each is measured, compared with its bound, and holds or does not.
+"""What Splinter promises, as figures: each is measured, and holds its bound, fails it, or cannot be told on this machine.
 
 A goal names the figure that decides it; a figure comes from one of the measuring functions of this package, each of which
 runs once however many goals want its figures.
@@ -25,6 +25,7 @@ from splinter.bench import (
 )
 from splinter.bench.figure import Figure
 from splinter.bench.local_server import lab_server
+from splinter.bench.rounds import Verdict, judge
 from splinter.bench.session import Session
 from splinter.bench.suite import Progress, Settings
 from splinter.bench.suite import measure as measure_suite
@@ -47,9 +48,16 @@ class Goal:
         """What ``--only`` calls it."""
         return f"{self.area}.{self.figure}"
 
-    def holds(self, value: float) -> bool:
-        """Whether a value will do."""
-        return value <= self.bound if self.is_most else value >= self.bound
+    def verdict(self, figure: Figure | None) -> Verdict:
+        """What a figure says of it; of one that could not be measured, nothing can be told."""
+        return Verdict.CANNOT_TELL if figure is None else figure.verdict(self.bound, is_most=self.is_most)
+
+    def verdict_of(self, figure: dict[str, Any]) -> Verdict:
+        """The same of a figure that was written as JSON; of one without an interval nothing can be told."""
+        low, high = figure.get("interval", (None, None))
+        if low is None or high is None:
+            return Verdict.CANNOT_TELL
+        return judge((low, high), self.bound, is_most=self.is_most)
 
 
 def _at_most(area: str, figure: str, bound: float) -> Goal:
@@ -140,9 +148,9 @@ class Outcome:
     figure: Figure | None
 
     @property
-    def holds(self) -> bool:
-        """Whether the goal is reached; one that was not measured is not."""
-        return self.figure is not None and self.goal.holds(self.figure.median)
+    def verdict(self) -> Verdict:
+        """Whether the goal is reached, as far as this machine can tell."""
+        return self.goal.verdict(self.figure)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -151,7 +159,7 @@ class Outcome:
             "value": None if self.figure is None else self.figure.median,
             "bound": self.goal.bound,
             "is": "at most" if self.goal.is_most else "at least",
-            "holds": self.holds,
+            "verdict": self.verdict.value,
             "figure": None if self.figure is None else self.figure.to_json(),
         }
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from splinter.bench.control import Control, Taken
 from splinter.bench.figure import Figure, medians
 from splinter.bench.invokes import invoke_get
 from splinter.bench.process import pinned
 from splinter.bench.result import Result
+from splinter.bench.rounds import disturbed, in_turns
 from splinter.bench.session import SLICE_SECONDS, Session
 from splinter.bench.sources import numbered, source
-from splinter.bench.workload import Account, Workload, get_operation, put_operation, uniform
+from splinter.bench.workload import Account, get_operation, put_operation, uniform
 from splinter.client import Client
 from splinter.client.admin import TenantInfo
 from splinter.client.control import ControlConnection
@@ -25,6 +29,7 @@ from splinter.limits import SLAB_BYTES
 
 DEPTHS = (1, 16)
 _QUIET_SLICES = 10
+_STILL_SLICES_MIN = 3  # of each kind in a round that counts
 _NUMBERS_FROM = 1_000_000  # above those of the other benchmark here
 _SLICES_MAX = 3000  # of gets while installs go on
 
@@ -34,7 +39,7 @@ class Counts:
     """``installs`` are made in all, a share of them in each round; ``tenants`` have an extension each."""
 
     installs: int = 1000
-    rounds: int = 5
+    rounds: int = 10
     tenants: int = 10_000
     lookups: int = 15  # slices of invokes before and after, beside slices of gets
     keys: int = 10_000
@@ -52,17 +57,25 @@ def measure_interference(session: Session, counts: Counts = _DEFAULTS) -> list[F
         session.load.preload(put_operation(account), counts.keys)
     gets = uniform(get_operation(account), counts.keys)
     share = -(-counts.installs // (counts.rounds * len(DEPTHS)))
-    figures, first = [], 0
+    control, figures, first = Control(), [], 0
+
+    def take(depth: int) -> Taken[Result]:
+        return control.once(lambda: session.slice(gets, depth, counts.seconds))
+
     for depth in DEPTHS:
         quiet, busy, rates = [], [], []
         for _ in range(counts.rounds):
-            quiet.append(Result.merged([session.slice(gets, depth, counts.seconds) for _ in range(_QUIET_SLICES)]))
-            during = _while_installing(
-                session, installer, numbered(source("common_ancestor"), first, share), gets, depth, counts
-            )
-            busy.append(during)
-            rates.append(share / during.seconds)
+            alone = [take(depth) for _ in range(_QUIET_SLICES)]
+            begun = time.monotonic()
+            during = _while_installing(installer, numbered(source("common_ancestor"), first, share), partial(take, depth))
+            rates.append(share / (time.monotonic() - begun))
             first += share
+            still = [[each.result for each in slices if each.is_still] for slices in (alone, during)]
+            if min(map(len, still)) >= min(_STILL_SLICES_MIN, len(during)):
+                quiet.append(Result.merged(still[0]))
+                busy.append(Result.merged(still[1]))
+        if not quiet:
+            raise disturbed(counts.rounds)
         p99 = [(a.latency_ns["p99"], b.latency_ns["p99"]) for a, b in zip(quiet, busy, strict=True)]
         figures.append(
             Figure(
@@ -79,14 +92,13 @@ def measure_interference(session: Session, counts: Counts = _DEFAULTS) -> list[F
                     busy_gets_per_second=[r.per_second for r in busy],
                     installs_per_second=rates,
                 ),
+                left_out=counts.rounds - len(quiet),
             )
         )
     return figures
 
 
-def _while_installing(
-    session: Session, installer: Client, sources: Iterator[str], workload: Workload, depth: int, counts: Counts
-) -> Result:
+def _while_installing(installer: Client, sources: Iterator[str], take: Callable[[], Taken[Result]]) -> list[Taken[Result]]:
     failed: list[BaseException] = []
 
     def install() -> None:
@@ -97,14 +109,14 @@ def _while_installing(
             failed.append(error)
 
     thread = threading.Thread(target=install, name="installer", daemon=True)
-    parts: list[Result] = []
+    parts: list[Taken[Result]] = []
     thread.start()
     while thread.is_alive() and len(parts) < _SLICES_MAX:
-        parts.append(session.slice(workload, depth, counts.seconds))
+        parts.append(take())
     thread.join()
     if failed:
         raise SplinterError(f"an install failed: {failed[0]}") from failed[0]
-    return Result.merged(parts)
+    return parts
 
 
 def measure_many(session: Session, counts: Counts = _DEFAULTS) -> list[Figure]:
@@ -129,6 +141,7 @@ def measure_many(session: Session, counts: Counts = _DEFAULTS) -> list[Figure]:
             f"resident memory of an idle tenant, of {counts.tenants:,}",
             "bytes",
             ((idle - empty) / counts.tenants,),
+            is_counted=True,
         ),
         Figure(
             "extension-memory",
@@ -136,13 +149,15 @@ def measure_many(session: Session, counts: Counts = _DEFAULTS) -> list[Figure]:
             "bytes",
             ((full - idle) / counts.tenants,),
             {"code_bytes": round(code_bytes / counts.tenants, 1)},
+            is_counted=True,
         ),
         Figure(
             "lookup",
             f"median of an invoke (over a get's beside it) with {counts.tenants + 1:,} extensions installed over with 1",
             "×",
-            tuple(b / a for a, b in zip(before, after, strict=True)),
+            tuple(b / a for a, b in zip(before, after, strict=False)),
             medians(before=before, after=after),
+            left_out=counts.lookups - min(len(before), len(after)),
         ),
     ]
 
@@ -162,11 +177,9 @@ def _lookups(session: Session, account: Account, counts: Counts) -> list[float]:
     compiled = compile_source(entry("get").sources["get"])
     get = uniform(get_operation(account), counts.keys)
     invoke = uniform(invoke_get(account, compiled), counts.keys)
-    found = []
-    for _ in range(counts.lookups):
-        native = session.slice(get, 1, counts.seconds).latency_ns["p50"]
-        found.append(session.slice(invoke, 1, counts.seconds).latency_ns["p50"] / native)
-    return found
+    slices = {name: partial(session.slice, asked, 1, counts.seconds) for name, asked in (("get", get), ("invoke", invoke))}
+    found = in_turns(slices, counts.lookups)
+    return list(found.each(lambda taken: taken["invoke"].latency_ns["p50"] / taken["get"].latency_ns["p50"]))
 
 
 def _server_bytes(session: Session) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from splinter.bench.figure import Figure, medians
 from splinter.bench.process import pinned
+from splinter.bench.rounds import in_turns
 from splinter.bench.session import SLICE_SECONDS, Session
 from splinter.bench.workload import KEYS_DEFAULT, Account, Operation, Workload, get_operation, put_operation, uniform
 
@@ -39,13 +41,14 @@ def measure(session: Session, rounds: Rounds = _DEFAULTS) -> list[Figure]:
         session.load.preload(put_operation(alone), rounds.keys)
         load = spread(put_operation(alone), np.arange(rounds.keys, dtype=np.int64), accounts)
         session.load.run_to_success(load, f"could not store the {rounds.keys} objects of {len(accounts)} tenants")
-    ones, manies = [], []
-    for _ in range(rounds.count):
-        ones.append(session.slice(one, DEPTH, rounds.seconds).per_second)
-        manies.append(session.slice(many, DEPTH, rounds.seconds).per_second)
+    asked = {"one": one, "many": many}
+    slices = {name: partial(session.slice, workload, DEPTH, rounds.seconds) for name, workload in asked.items()}
+    found = in_turns(slices, rounds.count)
+    ones, manies = (found.of(name, lambda result: result.per_second) for name in asked)
     text = f"gets of {rounds.tenants:,} tenants, of one tenant's, throughput at depth {DEPTH}"
     shares = tuple(100 * b / a for a, b in zip(ones, manies, strict=True))
-    return [Figure("tenants-throughput", text, "%", shares, medians(one_per_second=ones, many_per_second=manies))]
+    parts = medians(one_per_second=ones, many_per_second=manies)
+    return [Figure("tenants-throughput", text, "%", shares, parts, left_out=found.left_out)]
 
 
 def spread(operation: Operation, keys: np.ndarray, accounts: tuple[Account, ...]) -> Workload:

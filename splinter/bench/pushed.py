@@ -9,6 +9,7 @@ from functools import partial
 from splinter.bench.figure import Figure, medians
 from splinter.bench.invokes import CHAIN_STEPS, aggregates, chains, get_by_invoke
 from splinter.bench.process import pinned
+from splinter.bench.rounds import in_turns
 from splinter.bench.session import SLICE_SECONDS, Session
 from splinter.bench.workload import (
     get_operation,
@@ -43,18 +44,17 @@ def measure(session: Session, rounds: Rounds = _DEFAULTS) -> list[Figure]:
 
 def _chain(session: Session, rounds: Rounds) -> Figure:
     step, scan = chains(session, rounds.chains)
-    get = partial(session.slice, step, 1, rounds.seconds)
-    invoke = partial(session.slice, scan, 1, rounds.seconds)
-    gets, invokes = [], []
-    for _ in range(rounds.count):
-        gets.append(CHAIN_STEPS * get().latency_ns["p50"])
-        invokes.append(invoke().latency_ns["p50"])
+    slices = {name: partial(session.slice, asked, 1, rounds.seconds) for name, asked in (("get", step), ("invoke", scan))}
+    found = in_turns(slices, rounds.count)
+    gets = found.of("get", lambda result: CHAIN_STEPS * result.latency_ns["p50"])
+    invokes = found.of("invoke", lambda result: result.latency_ns["p50"])
     return Figure(
         "chain",
         f"{CHAIN_STEPS} dependent look-ups: medians of {CHAIN_STEPS} gets over one invoke, depth 1",
         "×",
         tuple(a / b for a, b in zip(gets, invokes, strict=True)),
         medians(gets_ns=gets, invoke_ns=invokes),
+        left_out=found.left_out,
     )
 
 
@@ -65,11 +65,10 @@ def _records(session: Session, rounds: Rounds) -> list[Figure]:
     native = uniform(get_operation(account), rounds.keys)
     with pinned(session.client_core):
         session.load.preload(put_operation(account), rounds.keys)
-    gets, sums, invokes = [], [], []
-    for _ in range(rounds.count):
-        gets.append(session.slice(native, DEPTH, rounds.seconds).per_second)
-        sums.append(session.slice(lists, DEPTH, rounds.seconds).per_second)
-        invokes.append(session.slice(invoke, DEPTH, rounds.seconds).per_second)
+    asked = {"gets": native, "sums": lists, "invokes": invoke}
+    slices = {name: partial(session.slice, workload, DEPTH, rounds.seconds) for name, workload in asked.items()}
+    found = in_turns(slices, rounds.count)
+    gets, sums, invokes = (found.of(name, lambda result: result.per_second) for name in asked)
     return [
         Figure(
             "aggregate",
@@ -77,6 +76,7 @@ def _records(session: Session, rounds: Rounds) -> list[Figure]:
             "×",
             tuple(RECORDS * a / g for g, a in zip(gets, sums, strict=True)),
             medians(gets_per_second=gets, invokes_per_second=sums),
+            left_out=found.left_out,
         ),
         Figure(
             "invoke-throughput",
@@ -84,5 +84,6 @@ def _records(session: Session, rounds: Rounds) -> list[Figure]:
             "%",
             tuple(100 * i / g for g, i in zip(gets, invokes, strict=True)),
             medians(gets_per_second=gets, invokes_per_second=invokes),
+            left_out=found.left_out,
         ),
     ]

@@ -47,17 +47,28 @@ class Measurement:
     name: str
     depth: int
     slices: list[list[Result]] = field(default_factory=list)  # of each run
+    disturbed: set[tuple[int, int]] = field(default_factory=set)  # run and place of slices that had no peace
 
     @cached_property
     def runs(self) -> list[Result]:
-        """Each run as a whole."""
-        return [Result.merged(parts) for parts in self.slices]
+        """Each run as a whole, disturbed slices left out where there are others."""
+        return [Result.merged(self._still(run) or parts) for run, parts in enumerate(self.slices)]
 
-    def add(self, run: int, part: Result) -> None:
+    def _still(self, run: int) -> list[Result]:
+        return [part for place, part in enumerate(self.slices[run]) if (run, place) not in self.disturbed]
+
+    def add(self, run: int, part: Result, *, is_still: bool = True) -> None:
         """Add a slice to a run; runs are numbered from 0 and come in order."""
         if run == len(self.slices):
             self.slices.append([])
+        if not is_still:
+            self.disturbed.add((run, len(self.slices[run])))
         self.slices[run].append(part)
+
+    def rounds(self) -> dict[tuple[int, int], Result]:
+        """The slices that had peace, by run and place: those of all measurements with the same number were neighbours."""
+        places = ((run, place) for run, parts in enumerate(self.slices) for place in range(len(parts)))
+        return {(run, place): self.slices[run][place] for run, place in places if (run, place) not in self.disturbed}
 
     @property
     def per_second(self) -> dict[str, float]:
@@ -202,10 +213,11 @@ def _per_second(run: Result) -> float:
 
 
 def _ratio(kind: str, what: Measurement, over: Measurement, figure: Any) -> dict[str, Any]:
-    runs = []
-    for mine, theirs in zip(what.slices, over.slices, strict=True):
-        ratios = [figure(a) / figure(b) for a, b in zip(mine, theirs, strict=True) if figure(b)]
-        if ratios:
-            runs.append(statistics.median(ratios))
-    values = spread(runs) if runs else {}
-    return {"ratio": kind, "name": what.name, "depth": what.depth, "over": over.name, **values}
+    mine, theirs = what.rounds(), over.rounds()
+    places = [place for place in mine if place in theirs and figure(theirs[place])]
+    ratios = {place: figure(mine[place]) / figure(theirs[place]) for place in places}
+    runs = [[ratio for (run, _), ratio in ratios.items() if run == number] for number in range(len(what.slices))]
+    medians = [statistics.median(found) for found in runs if found]
+    values = spread(medians) | {"rounds": list(ratios.values())} if medians else {}
+    left_out = sum(map(len, what.slices)) - len(ratios)
+    return {"ratio": kind, "name": what.name, "depth": what.depth, "over": over.name, "left_out": left_out, **values}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import select
 import signal
@@ -12,12 +13,13 @@ from pathlib import Path
 
 from splinter.bench.figure import Figure
 from splinter.bench.process import namespace
+from splinter.bench.rounds import in_turns
 from splinter.bench.session import Session
 from splinter.bench.workload import Account
 from splinter.errors import SplinterError
 from splinter.wire import H_CLIENT, Header, Opcode
 
-ROUNDS_DEFAULT = 9
+ROUNDS_DEFAULT = 15
 _ASK_SECONDS = 0.001  # between requests
 _BACK_SECONDS_MAX = 10.0
 _PACKET_BYTES_MAX = 2048
@@ -34,8 +36,10 @@ def measure(session: Session, rounds: int = ROUNDS_DEFAULT) -> list[Figure]:
         connection.connect((session.info.address, session.info.port))
         connection.settimeout(_ASK_SECONDS)
         _wait_for_reply(connection, account, 0)
-        times = tuple(_kill_and_wait(session, connection, account, number) for number in range(1, rounds + 1))
-    return [Figure("restart", "from a worker's SIGKILL until its successor answers", "ms", times)]
+        numbers = itertools.count(1)
+        found = in_turns({"kill": lambda: _kill_and_wait(session, connection, account, next(numbers))}, rounds)
+    text = "from a worker's SIGKILL until its successor answers"
+    return [Figure("restart", text, "ms", found.each(lambda taken: taken["kill"]), left_out=found.left_out)]
 
 
 def _kill_and_wait(session: Session, connection: socket.socket, account: Account, number: int) -> float:

@@ -60,9 +60,9 @@ def in_turns(slices: Mapping[str, Callable[[], T]], count: int, control: Control
     return Rounds(kept, count - len(kept))
 
 
-def turn(names: Sequence[T], number: int) -> Iterator[T]:
+def turn(slices: Sequence[T], number: int) -> Iterator[T]:
     """The order of a round's slices: forwards, and in the next round backwards."""
-    return reversed(names) if number % 2 else iter(names)
+    return reversed(slices) if number % 2 else iter(slices)
 
 
 def disturbed(count: int) -> SplinterError:

@@ -40,4 +40,4 @@ def measure(name: str, parts: tuple[str, ...]) -> list[Figure]:
     from splinter.bench.experiments.experiment import Effort
 
     experiment = experiment_of(name)
-    return experiment.figures(experiment.measure(Effort(only=parts), lambda text: None))
+    return experiment.figures(experiment.measure(Effort(only=parts, for_bounds=True), lambda text: None))

@@ -16,7 +16,7 @@ from typing import Any
 from splinter.bench import benefit, benefit_picture, case_sections, goals, installs, rivals, suite_figures, suite_sections
 from splinter.bench.benefit_cases import WAYS, Sizes
 from splinter.bench.blocks import Block, Code, Paragraph, Picture, Table
-from splinter.bench.figure import shown
+from splinter.bench.figure import shown, shown_interval
 from splinter.bench.local_server import lab_server
 from splinter.bench.session import Session
 from splinter.bench.suite import Progress
@@ -94,10 +94,10 @@ def _measure_goals(figures: frozenset[str], is_quick: bool, progress: Progress) 
 def _show_goals(document: Document) -> list[Block]:
     rows = []
     for figure in document["figures"]:
-        median, least, most = (shown(figure[what], figure["unit"]) for what in ("median", "min", "max"))
+        median, ends = shown(figure["median"], figure["unit"]), shown_interval(figure.get("interval", ()), figure["unit"])
         parts = ", ".join(f"{name} {value:,.6g}" for name, value in figure["parts"].items())
-        rows.append([figure["text"], median, f"{least} … {most}", parts])
-    blocks: list[Block] = [Table(["figure", "median", "rounds", "made of"], rows)]
+        rows.append([figure["text"], median, ends, parts])
+    blocks: list[Block] = [Table(["figure", "median", "interval", "made of"], rows)]
     blocks += [Paragraph(f"Not measured: {failure}") for failure in document["failures"]]
     return [*blocks, Code(document["command"])]
 

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from splinter.bench import invokes, rivals
+from splinter.bench.control import Control
 from splinter.bench.live import LiveClient, LiveLoad
 from splinter.bench.live_plan import live_plan
 from splinter.bench.machine import machine, versions
@@ -24,6 +25,7 @@ from splinter.bench.process import pinned
 from splinter.bench.report import ECHO, Measurement, Plan, Report
 from splinter.bench.result import Result
 from splinter.bench.rival import CONNECTIONS, Objects
+from splinter.bench.rounds import turn
 from splinter.bench.session import Session
 from splinter.bench.workload import (
     KEY_BYTES_DEFAULT,
@@ -106,12 +108,13 @@ def measure(info: InstanceInfo, settings: Settings, progress: Progress = lambda 
         progress(f"storing {settings.keys:,} objects")
         with pinned(session.client_core):
             session.load.preload(put_operation(account, settings.key_bytes, settings.value_bytes), settings.keys)
-        extras = []
+        extras, control = [], Control((info.pid,))
         for run in range(settings.runs):
             for number in range(settings.slices):
                 progress(f"run {run + 1} of {settings.runs}, slice {number + 1} of {settings.slices}")
-                for measurement, measure_slice in plan:
-                    measurement.add(run, measure_slice())
+                for measurement, measure_slice in turn(plan, number):
+                    taken = control.take(measure_slice)
+                    measurement.add(run, taken.result, is_still=taken.is_still)
             if others:
                 progress(f"run {run + 1} of {settings.runs}: the rivals' own load generators")
             session.load.detach()

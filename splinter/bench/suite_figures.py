@@ -13,6 +13,7 @@ from splinter.bench.rival import CONNECTIONS
 from splinter.bench.rivals import SPINNING
 from splinter.errors import SplinterError
 
+_Rates = dict[tuple[int, int], float]  # by run and place of the slice
 _DEPTH = 64
 _MEDIAN = "p50"
 REDIS_BENCHMARK = ", redis-benchmark"
@@ -67,12 +68,12 @@ def _over_echo(report: Report, name: str) -> list[Figure]:
     figures = []
     if latency is not None:
         text = f"{name}, depth 1, median over the AF_XDP echo's"
-        figures.append(Figure(f"{name}-latency", text, "×", _ends(latency), _p50(report, name, ECHO)))
+        figures.append(_of_ratio(f"{name}-latency", text, "×", latency, _p50(report, name, ECHO)))
     if share is not None:
         text = f"{name}, depth {_DEPTH}, rate of the AF_XDP echo's"
         rates = {part: report.find(part, _DEPTH) for part in (name, ECHO)}
         parts = {f"{part}_per_second": m.per_second["median"] for part, m in rates.items() if m is not None}
-        figures.append(Figure(f"{name}-throughput", text, "%", tuple(100 * value for value in _ends(share)), parts))
+        figures.append(_of_ratio(f"{name}-throughput", text, "%", share, parts))
     return figures
 
 
@@ -93,7 +94,7 @@ def _latency(report: Report, figure: str, rival: str, ours: str, text: str) -> l
         parts["most_possible"] = round(parts[f"{rival}_p50_ns"] / echo, 3)
     if benchmark := report.extra(rival + REDIS_BENCHMARK, 1, _MEDIAN):
         parts |= medians(redis_benchmark_p50_ns=benchmark)
-    return [Figure(figure, f"{text}, one connection, depth 1, medians", "×", _ends(ratio), parts)]
+    return [_of_ratio(figure, f"{text}, one connection, depth 1, medians", "×", ratio, parts)]
 
 
 def _throughput(report: Report, figure: str, ours: str, rivals: list[str]) -> list[Figure]:
@@ -107,37 +108,50 @@ def _throughput(report: Report, figure: str, ours: str, rivals: list[str]) -> li
     theirs = _rates(report, rivals)
     if closed is None or not mine or not theirs:
         return []
-    parts = medians(**{f"{name}_per_second": rates for name, rates in {**mine, **theirs, **_rates(report, [ECHO])}.items()})
     own, best = _most(mine), _most(theirs)
-    parts["ratio_closed_loop"] = statistics.median(run.per_second / b for run, b in zip(closed.runs, best, strict=True))
+    places = sorted(own.keys() & best.keys())
+    if not places:
+        return []
+    known = {**mine, **theirs, **_rates(report, [ECHO])}
+    parts = medians(**{f"{name}_per_second": rates.values() for name, rates in known.items() if rates})
+    slices = closed.rounds()
+    parts["ratio_closed_loop"] = statistics.median(slices[place].per_second / best[place] for place in places)
     packaged = [found for name, found in theirs.items() if name.endswith(PACKAGED)]
     if packaged:
-        parts["ratio_packaged"] = statistics.median(a / b for a, b in zip(own, packaged[0], strict=True))
+        parts["ratio_packaged"] = statistics.median(own[place] / packaged[0][place] for place in places)
     text = f"{ours} over {' or '.join(rivals)}, not pipelined, {CONNECTIONS} connections, each by its best client"
-    return [Figure(figure, text, "×", tuple(a / b for a, b in zip(own, best, strict=True)), parts)]
+    left_out = sum(map(len, closed.slices)) - len(places)
+    return [Figure(figure, text, "×", tuple(own[place] / best[place] for place in places), parts, left_out=left_out)]
 
 
-def _rates(report: Report, names: list[str]) -> dict[str, list[float]]:
-    """By name, the rates of each run: with CONNECTIONS under way, under live frames, by other programs."""
-    found: dict[str, list[float]] = {}
+def _rates(report: Report, names: list[str]) -> dict[str, _Rates]:
+    """By name, the rates of each slice in peace: with CONNECTIONS under way, under live frames, by other programs.
+
+    Another program's rate is that of its whole run, the same for each of the run's slices.
+    """
+    found: dict[str, _Rates] = {}
     for name in names:
         for measurement in report.matching(name):
             is_live = measurement.name.startswith(name + LIVE)
             if is_live or (measurement.name, measurement.depth) == (name, CONNECTIONS):
-                found[measurement.name] = [run.per_second for run in measurement.runs]
+                found[measurement.name] = {place: part.per_second for place, part in measurement.rounds().items()}
+                places = [(run, at) for run, parts in enumerate(measurement.slices) for at in range(len(parts))]
         for program in PACKAGED:
             if rates := report.extra(name + program, CONNECTIONS, "per_second"):
-                found[name + program] = rates
+                found[name + program] = {(run, at): rates[run] for run, at in places}
     return found
 
 
-def _most(rates: dict[str, list[float]]) -> list[float]:
-    return [max(found) for found in zip(*rates.values(), strict=True)]
+def _most(rates: dict[str, _Rates]) -> _Rates:
+    """The best of each slice that all of them have."""
+    places = set.intersection(*(set(found) for found in rates.values()))
+    return {place: max(found[place] for found in rates.values()) for place in places}
 
 
-def _ends(ratio: dict[str, Any]) -> tuple[float, float, float]:
-    """What a ratio of a report keeps of its runs."""
-    return ratio["min"], ratio["median"], ratio["max"]
+def _of_ratio(name: str, text: str, unit: str, ratio: dict[str, Any], parts: dict[str, float]) -> Figure:
+    scale = 100 if unit == "%" else 1
+    values = tuple(scale * value for value in ratio["rounds"])
+    return Figure(name, text, unit, values, parts, left_out=ratio["left_out"])
 
 
 def _p50(report: Report, *names: str) -> dict[str, float]:

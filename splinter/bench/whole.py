@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from splinter.bench.blocks import Block, Code, Heading, Paragraph, Table, markdown, page
-from splinter.bench.figure import otherwise, shown
+from splinter.bench.figure import otherwise, shown, shown_interval
 from splinter.bench.interrupts import AFTERWARDS_SECONDS_MAX, bounded
 from splinter.bench.machine import machine, versions
 from splinter.bench.process import end, end_with_parent
@@ -204,14 +204,14 @@ def _promises(document: Document) -> Table:
         figure = found.get(goal.figure)
         sign = "≤" if goal.is_most else "≥"
         if figure is None:
-            rows.append([goal.name, "", "not measured", f"{sign} {goal.bound:g}", "", "no", ""])
+            rows.append([goal.name, "", "not measured", f"{sign} {goal.bound:g}", "", goal.verdict(None).value, ""])
             continue
-        median, least, most = (shown(figure[what], figure["unit"]) for what in ("median", "min", "max"))
-        holds = "yes" if goal.holds(figure["median"]) else "no"
-        bound = f"{sign} {goal.bound:g} {figure['unit']}"
-        beside = otherwise(figure["parts"], figure["unit"])
-        rows.append([goal.name, figure["text"], median, bound, f"{least} … {most}", holds, beside])
-    return Table(["goal", "what", "median", "bound", "rounds", "holds", "otherwise"], rows)
+        unit = figure["unit"]
+        median, ends = shown(figure["median"], unit), shown_interval(figure.get("interval", ()), unit)
+        bound = f"{sign} {goal.bound:g} {unit}"
+        verdict, beside = goal.verdict_of(figure).value, otherwise(figure["parts"], unit)
+        rows.append([goal.name, figure["text"], median, bound, ends, verdict, beside])
+    return Table(["goal", "what", "median", "bound", "interval", "verdict", "otherwise"], rows)
 
 
 def _write_json(document: Document, folder: Path) -> Path:

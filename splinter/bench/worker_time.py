@@ -6,10 +6,12 @@ And what the store takes for an object, which needs no server either.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from splinter.bench.figure import Figure, medians
 from splinter.bench.in_worker import WorkerInProcess
 from splinter.bench.invokes import invoke_get
+from splinter.bench.rounds import in_turns
 from splinter.bench.sources import source
 from splinter.bench.workload import (
     KEY_BYTES_DEFAULT,
@@ -59,17 +61,17 @@ def measure(counts: Counts = _DEFAULTS) -> list[Figure]:
         invoke = uniform(invoke_get(account, get_extension), counts.keys)
         hot_get = uniform(get_operation(account), _HOT_KEYS)
         hot_invoke = uniform(invoke_get(account, get_extension), _HOT_KEYS)
-        gets, invokes, single, resumes, hot_gets, hot_invokes = [], [], [], [], [], []
-        for _ in range(counts.rounds):
-            gets.append(worker.serve(get, counts.requests))
-            invokes.append(worker.serve(invoke, counts.requests))
-            single.append(worker.serve(get, counts.requests, batch=1))
-            hot_gets.append(worker.serve(hot_get, counts.requests))
-            hot_invokes.append(worker.serve(hot_invoke, counts.requests))
+        slices = {
+            "get": partial(worker.serve, get, counts.requests),
+            "invoke": partial(worker.serve, invoke, counts.requests),
+            "single": partial(worker.serve, get, counts.requests, batch=1),
+            "hot_get": partial(worker.serve, hot_get, counts.requests),
+            "hot_invoke": partial(worker.serve, hot_invoke, counts.requests),
+        }
+        served = in_turns(slices, counts.rounds)
         task = invoke_operation(account, yielding.name, b"")
-        for _ in range(counts.rounds):
-            resumes.append(worker.resume(task, counts.resumes))
-    difference = tuple(b - a for a, b in zip(gets, invokes, strict=True))
+        resumed = in_turns({"resume": partial(worker.resume, task, counts.resumes)}, counts.rounds)
+    gets, invokes, single, hot_gets, hot_invokes = (served.of(name, float) for name in slices)
     return [
         Figure(
             "worker-get",
@@ -77,15 +79,23 @@ def measure(counts: Counts = _DEFAULTS) -> list[Figure]:
             "ns",
             tuple(gets),
             medians(hot_keys_ns=hot_gets, one_at_a_time_with_clock_ns=single),
+            left_out=served.left_out,
         ),
         Figure(
             "invoke-cost",
             "worker time of an invoke that reads one object, beyond the native get's",
             "ns",
-            difference,
+            served.each(lambda taken: taken["invoke"] - taken["get"]),
             medians(get_ns=gets, invoke_ns=invokes, hot_keys_get_ns=hot_gets, hot_keys_invoke_ns=hot_invokes),
+            left_out=served.left_out,
         ),
-        Figure("resume", "resume and yield of a trivial coroutine in the scheduler", "ns", tuple(resumes)),
+        Figure(
+            "resume",
+            "resume and yield of a trivial coroutine in the scheduler",
+            "ns",
+            resumed.each(lambda taken: taken["resume"]),
+            left_out=resumed.left_out,
+        ),
     ]
 
 
@@ -111,5 +121,6 @@ def measure_object_overhead(store_bytes: int = STORE_BYTES_MIN) -> list[Figure]:
             "bytes",
             (taken - content - rounding,),
             {"objects": objects, "bytes_each": round(taken, 1), "rounding_bytes": rounding},
+            is_counted=True,
         )
     ]

@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 _WARN_SECONDS = 1.0  # between two messages about starved workers
 _TIMES = 1024  # replacements whose duration is remembered
+_RECENT = 32
 _STARTING_MS_MAX = 1000.0
 _STUCK_SHARE = 2  # of the limit: CPU time since the heartbeat that tells a stuck worker from a starved one
 _NANOSECONDS = 1_000_000  # in a millisecond
@@ -150,11 +151,16 @@ class Watchdog:
         self.record["replaced"] += np.uint64(1)
 
     def statistics(self) -> dict[str, object]:
-        """The record as plain numbers; times in milliseconds, of the last ``_TIMES`` replacements."""
+        """The record as plain numbers; times in milliseconds, of the last ``_TIMES`` replacements.
+
+        ``replacement_ms_recent`` are the last ``_RECENT`` of them, the oldest first.
+        """
         record = self.record[0]
         found: dict[str, object] = {name: int(record[name]) for name in _COUNTS}
         times = record["times_us"][: min(int(record["replaced"]), _TIMES)] / 1000
         found["limit_ms"] = self.limit_ms
+        recent = range(max(0, int(record["replaced"]) - _RECENT), int(record["replaced"]))
+        found["replacement_ms_recent"] = [int(record["times_us"][number % _TIMES]) / 1000 for number in recent]
         found["replacement_ms_median"] = round(float(np.median(times)), 3) if len(times) else None
         found["replacement_ms_max"] = round(float(times.max()), 3) if len(times) else None
         return found

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from splinter.bench.as_json import as_json
 from splinter.bench.experiments.experiment import Document, Effort, Experiment
-from splinter.bench.figure import shown
+from splinter.bench.figure import shown, shown_interval
 from splinter.bench.machine import machine, versions
 from splinter.bench.progress import progress
 from splinter.errors import SplinterError
@@ -102,7 +102,9 @@ def show(name: str, document: Document, json_output: bool) -> None:
     for line in experiment.notes(document):
         console.print(line)
     for figure in experiment.figures(document):
-        console.print(f"{figure.text}: {shown(figure.median, figure.unit)}")
+        ends, left_out = shown_interval(figure.interval, figure.unit), figure.left_out
+        left = f", {left_out} left out" if left_out else ""
+        console.print(f"{figure.text}: {shown(figure.median, figure.unit)} ({ends}; {len(figure.values)} rounds{left})")
 
 
 def _arguments(name: str) -> list[Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from rich.table import Table
 
 from splinter.bench.figure import Figure
+from splinter.bench.rounds import disturbed
 
 Document = dict[str, Any]
 Progress = Callable[[str], None]
@@ -20,10 +21,14 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Effort:
-    """How much to do. ``is_quick``: enough to see that it works, not for figures. ``only``: parts, all when there are none."""
+    """How much to do. ``is_quick``: enough to see that it works, not for figures. ``only``: parts, all when there are none.
+
+    ``for_bounds``: nothing but what :attr:`Experiment.figures` with bounds are made of, in more rounds.
+    """
 
     is_quick: bool = False
     only: tuple[str, ...] = ()
+    for_bounds: bool = False
 
     def wants(self, part: str) -> bool:
         """Whether a part was asked for."""
@@ -44,8 +49,24 @@ class Experiment:
 
 
 def rows(document: Document, of: str = "runs", **wanted: Any) -> list[dict[str, Any]]:
-    """The document's runs (or ``simulated``) that have these values."""
-    return [row for row in document[of] if all(row.get(name) == value for name, value in wanted.items())]
+    """The document's runs (or ``simulated``) that have these values; those that had no peace only if there are no others."""
+    found = [row for row in document[of] if all(row.get(name) == value for name, value in wanted.items())]
+    return [row for row in found if row.get("is_still", True)] or found
+
+
+def paired(document: Document, one: dict[str, Any], other: dict[str, Any], field: str) -> tuple[list[tuple[float, float]], int]:
+    """What two runs of each round found, where both had peace; and how many rounds were left out.
+
+    Raises :class:`SplinterError` when that are all.
+    """
+    by_round = [
+        {row["round"]: row[field] for row in rows(document, **wanted) if row.get("is_still", True)} for wanted in (one, other)
+    ]
+    pairs = [(value, by_round[1][number]) for number, value in by_round[0].items() if by_round[1].get(number)]
+    count = len({row["round"] for row in document["runs"] if all(row.get(name) == value for name, value in one.items())})
+    if not pairs:
+        raise disturbed(count)
+    return pairs, count - len(pairs)
 
 
 def distinct(found: list[dict[str, Any]], name: str) -> list[Any]:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from splinter.bench.control import Control
 from splinter.bench.experiments.experiment import Document, Effort, Progress
 from splinter.bench.experiments.population import populate, served
 from splinter.bench.process import pinned
+from splinter.bench.rounds import turn
 from splinter.bench.session import Session
 from splinter.bench.sources import source
 from splinter.bench.workload import SCHEDULE_ENTRIES, Workload
@@ -25,6 +28,7 @@ CALM, FLOOD, UNLIMITED = "no flood", "flood, limited", "flood, no limit"
 MODES = (CALM, FLOOD, UNLIMITED)
 OTHERS, FLOODING = "others", "flooding"
 _TIMEOUT_NS = 20_000_000  # what is dropped is given up after this time
+_SATURATION_DEPTH = 64
 _SEED = 20181013
 _WARMUP_SECONDS = 0.03  # longer than the time-out: as many of the flood are under way at its end as at any time
 
@@ -36,7 +40,8 @@ class Settings:
     tenants: int = 63
     objects: int = 64
     value_bytes: int = 100
-    others_rate: int = 100_000  # of all of them together
+    others_rate: int = 100_000  # of all of them together, at most
+    others_load: float = 0.2  # of what the worker can do, at most
     limit: int = 20_000  # of the flooding tenant
     times: int = 10  # its limit
     seconds: float = 0.06  # of each round: most find the machine undisturbed, and the median of their p99 is what counts
@@ -51,6 +56,7 @@ def measure(effort: Effort, progress: Progress) -> Document:
     settings = QUICK if effort.is_quick else Settings()
     core = max(os.sched_getaffinity(0))
     runs: list[dict[str, Any]] = []
+    control = Control()
     with served([core]) as session:
         progress("making tenants")
         tenants = session.admin.create_tenants(settings.tenants, home=session.home)
@@ -60,15 +66,19 @@ def measure(effort: Effort, progress: Progress) -> Document:
         session.load.flight.timeout_ns = _TIMEOUT_NS
         invoke = [population.invoke("read_one", checked=True, label=label) for label in (OTHERS, FLOODING)]
         flood_rate = settings.limit * settings.times
+        calm = _workload(population, invoke, 0.0)
+        saturation = session.slice(calm, _SATURATION_DEPTH, settings.seconds).per_second
+        others_rate = min(settings.others_rate, round(settings.others_load * saturation))
         for number in range(settings.rounds):
-            for mode in MODES:
+            for mode in turn((CALM, FLOOD) if effort.for_bounds else MODES, number):
                 progress(f"round {number + 1} of {settings.rounds}: {mode}")
                 limit = 0 if mode == UNLIMITED else settings.limit
                 session.admin.limit_tenant(flooder.tenant, packets_per_second=limit)
-                rate = settings.others_rate + (0 if mode == CALM else flood_rate)
+                rate = others_rate + (0 if mode == CALM else flood_rate)
                 share = 0.0 if mode == CALM else flood_rate / rate
                 workload = _workload(population, invoke, share)
-                runs.append({"mode": mode, "round": number, **_run(session, workload, rate, settings)})
+                taken = control.take(partial(_run, session, workload, rate, settings))
+                runs.append({"mode": mode, "round": number, "is_still": taken.is_still, **taken.result})
     return {"settings": asdict(settings) | {"server_core": core}, "runs": runs, "simulated": []}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from splinter.bench.experiments.experiment import Document, Experiment, rows
+from splinter.bench.experiments.experiment import Document, Experiment, paired, rows
 from splinter.bench.experiments.flood import CALM, FLOOD, MODES, UNLIMITED, measure
 from splinter.bench.experiments.picture import COLOURS
 from splinter.bench.figure import Figure, medians
@@ -47,10 +47,12 @@ def draw(document: Document, figure: Any) -> None:
 
 def figures(document: Document) -> list[Figure]:
     """``flood``: the others' p99 with the flood over without."""
-    calm, flood, unlimited = ([row["p99_ns"] for row in rows(document, mode=mode)] for mode in (CALM, FLOOD, UNLIMITED))
+    pairs, left_out = paired(document, {"mode": FLOOD}, {"mode": CALM}, "p99_ns")
     text = f"others' p99 while one tenant sends {document['settings']['times']} × its limit, over without"
-    ratios = tuple(b / statistics.median(calm) for b in flood)
-    return [Figure("flood", text, "×", ratios, medians(calm_ns=calm, flood_ns=flood, unlimited_ns=unlimited))]
+    parts = medians(calm_ns=[calm for _, calm in pairs], flood_ns=[flood for flood, _ in pairs])
+    if unlimited := [row["p99_ns"] for row in rows(document, mode=UNLIMITED)]:
+        parts |= medians(unlimited_ns=unlimited)
+    return [Figure("flood", text, "×", tuple(flood / calm for flood, calm in pairs), parts, left_out=left_out)]
 
 
 EXPERIMENT = Experiment("flood", measure, table, draw, figures)

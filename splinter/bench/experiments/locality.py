@@ -12,16 +12,19 @@ import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from splinter.bench.control import Control
 from splinter.bench.experiments.experiment import Document, Effort, Progress
 from splinter.bench.experiments.population import Population, populate, served
 from splinter.bench.experiments.simulation import Policy, simulate
 from splinter.bench.experiments.sweep import Kind, Traffic, requests_for
 from splinter.bench.experiments.traffic import zipf_shares
 from splinter.bench.process import pinned, real_time
+from splinter.bench.rounds import turn
 from splinter.bench.session import Session
 from splinter.bench.sources import source
 from splinter.bench.workload import Operation, Workload
@@ -67,12 +70,14 @@ class Settings:
     simulated_requests: int = 100_000
 
 
+BOUNDS = Settings(loads=(0.6,), rounds=40)
 QUICK = Settings(tenants=16, loads=(0.3, 0.6), seconds=0.3, rounds=1, simulated_loads=(0.3, 0.6), simulated_requests=5_000)
 
 
 def measure(effort: Effort, progress: Progress) -> Document:
     """The document. Raises :class:`SplinterError` when a request failed, or this process may use one CPU only."""
-    settings = QUICK if effort.is_quick else Settings()
+    settings = QUICK if effort.is_quick else BOUNDS if effort.for_bounds else Settings()
+    modes, control = (HOME, STEALING) if effort.for_bounds else MODES, Control()
     cores = sorted(os.sched_getaffinity(0))[:2]
     if len(cores) < 2:
         raise SplinterError("locality needs two CPUs")
@@ -82,7 +87,7 @@ def measure(effort: Effort, progress: Progress) -> Document:
     runs: list[dict[str, Any]] = []
     with contextlib.ExitStack() as stack:
         open_: dict[str, tuple[Session, Population, Operation]] = {}
-        for mode in MODES:
+        for mode in modes:
             progress(f"{mode}: {settings.tenants:,} tenants")
             session = stack.enter_context(served(cores, settings=_OPTIONS[mode], memory=_MEMORY))
             population = _populate(session, homes, settings)
@@ -94,15 +99,17 @@ def measure(effort: Effort, progress: Progress) -> Document:
             for skew in skews:
                 for load in settings.loads:
                     progress(f"round {number + 1} of {settings.rounds}, skew {skew}: {load:.0%} of {capacity:,.0f} a second")
-                    for mode, (session, population, request) in open_.items():
+                    for mode in turn(modes, number):
+                        session, population, request = open_[mode]
                         workload = population.workload((request,), (1.0,), skew=skew, ranks=ranks[skew])
-                        row = _open_loop(session, workload, load * capacity, settings, cores[0])
-                        runs.append({"mode": mode, "skew": skew, "round": number, "load": load, **row})
+                        taken = control.take(partial(_open_loop, session, workload, load * capacity, settings, cores[0]))
+                        row = {"mode": mode, "skew": skew, "round": number, "load": load, "is_still": taken.is_still}
+                        runs.append(row | taken.result)
     return {
         "settings": asdict(settings) | {"cores": cores, "hot_share": {str(s): hot_share(homes, ranks[s], s) for s in skews}},
         "service": service,
         "runs": runs,
-        "simulated": _simulated(service, settings, skews, homes, ranks),
+        "simulated": [] if effort.for_bounds else _simulated(service, settings, skews, homes, ranks),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from splinter.bench.experiments.experiment import Document, Experiment, distinct, rows
+from splinter.bench.experiments.experiment import Document, Experiment, distinct, paired, rows
 from splinter.bench.experiments.locality import AWAY, BOTH, HOME, HOME_SHORT, MODES, SKEWS, STEALING, measure
 from splinter.bench.experiments.picture import line
 from splinter.bench.figure import Figure, medians
@@ -68,12 +68,15 @@ def _bound_at(document: Document) -> tuple[float, float]:
 def figures(document: Document) -> list[Figure]:
     """p99 of locality alone over with stealing (``stealing``), with steering away, with both."""
     skew, load = _bound_at(document)
-    p99 = {mode: [row["p99_ns"] for row in rows(document, skew=skew, load=load, mode=mode)] for mode in MODES}
-    found = []
+    measured, found = distinct(document["runs"], "mode"), []
     for name, mode in _COMPARED.items():
+        if mode not in measured:
+            continue
+        at: dict[str, Any] = {"skew": skew, "load": load}
+        pairs, left_out = paired(document, {"mode": HOME, **at}, {"mode": mode, **at}, "p99_ns")
         text = f"p99 with two workers, skew {skew}, {load:.0%} load: locality alone over with {mode}"
-        ratios = tuple(statistics.median(p99[HOME]) / ns for ns in p99[mode])
-        found.append(Figure(name, text, "×", ratios, medians(alone_ns=p99[HOME], other_ns=p99[mode])))
+        parts = medians(alone_ns=[a for a, _ in pairs], other_ns=[b for _, b in pairs])
+        found.append(Figure(name, text, "×", tuple(a / b for a, b in pairs), parts, left_out=left_out))
     return found
 
 

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from splinter.bench.experiments.experiment import Document, Effort, Progress
+from splinter.bench.control import Control
+from splinter.bench.experiments.experiment import Document, Effort, Progress, rows
 from splinter.bench.experiments.population import Population, populate, served
 from splinter.bench.experiments.simulation import NEVER, Policy, simulate
 from splinter.bench.experiments.sweep import Kind, Traffic, requests_for
@@ -29,6 +30,7 @@ from splinter.limits import RX_BATCH
 
 PREEMPT, WATCHDOG = "the compiler's yields", "the watchdog alone"
 MODES = (PREEMPT, WATCHDOG)
+BOUND_AT = {PREEMPT: 1e-4, WATCHDOG: 1e-5}  # fractions at which the bounds are set
 GOOD, ENDLESS = "good", "endless"
 TASK_MILLISECONDS = 1  # CPU time of one invoke: some five hundred times what a good one takes
 _NO_QUARANTINE = 1_000_000  # workers that an extension may get killed: here it must be able to go on
@@ -52,7 +54,7 @@ class Settings:
     depth: int = 128
     seconds: float = 1.0  # of an open loop
     pair_seconds: float = 0.5  # of each closed loop
-    rounds: int = 5  # pairs
+    rounds: int = 15  # pairs
     open_load: float = 0.5
     simulated_cores: tuple[int, ...] = (8, 64)
     simulated_requests: int = 1_000_000
@@ -64,6 +66,7 @@ QUICK = Settings(tenants=8, fractions=(0.0, 1e-3), seconds=0.3, pair_seconds=0.3
 def measure(effort: Effort, progress: Progress) -> Document:
     """The document. Raises :class:`SplinterError` when good requests failed that should not have."""
     settings = QUICK if effort.is_quick else Settings()
+    control = Control()
     core = max(os.sched_getaffinity(0))
     runs: list[dict[str, Any]] = []
     watchdog: dict[str, Any] = {}
@@ -79,28 +82,35 @@ def measure(effort: Effort, progress: Progress) -> Document:
             population = populate(session, tenants, sources, objects=settings.objects, value_bytes=settings.value_bytes)
             session.load.flight.timeout_ns = _TIMEOUT_NS
             saturation = 0.0
-            for fraction in settings.fractions:  # ascending: the fewest kills come first
+            good = _workload(population, 0.0)
+            fractions = (BOUND_AT[mode],) if effort.for_bounds else settings.fractions
+            for fraction in fractions:  # ascending: the fewest kills come first
                 progress(f"{mode}: {fraction:g} never end")
                 workload = _workload(population, fraction)
                 for number in range(settings.rounds if fraction else 1):
-                    without = _run(session, _workload(population, 0.0), settings, depth=settings.depth)
+                    without = _taken(control, session, good, settings, depth=settings.depth)
                     without["without_per_second"] = without["per_second"]
                     runs.append({"mode": mode, "fraction": 0.0, "round": number, "loop": "closed", **without})
                     saturation = max(saturation, without["per_second"])
                     if fraction:
-                        row = _run(session, workload, settings, depth=settings.depth)
-                        row["without_per_second"] = without["per_second"]
+                        row = _taken(control, session, workload, settings, depth=settings.depth)
+                        row |= {
+                            "without_per_second": without["per_second"],
+                            "is_still": row["is_still"] and without["is_still"],
+                        }
                         runs.append({"mode": mode, "fraction": fraction, "round": number, "loop": "closed", **row})
-                row = _run(session, workload, settings, rate=settings.open_load * saturation)
-                runs.append({"mode": mode, "fraction": fraction, "round": 0, "loop": "open", **row})
+                if not effort.for_bounds:
+                    row = _taken(control, session, workload, settings, rate=settings.open_load * saturation)
+                    runs.append({"mode": mode, "fraction": fraction, "round": 0, "loop": "open", **row})
                 watchdog.setdefault(mode, {})[f"{fraction:g}"] = session.admin.stats()["watchdog"]
     service_ns = 1e9 / max(row["per_second"] for row in runs if row["loop"] == "closed" and row["mode"] == PREEMPT)
+    fewest = f"{min(fraction for fraction in settings.fractions if fraction):g}"
     return {
         "settings": asdict(settings) | {"server_core": core, "task_milliseconds_max": TASK_MILLISECONDS},
         "service": {"good_ns": service_ns},
         "watchdog": watchdog,
         "runs": runs,
-        "simulated": _simulated(service_ns, watchdog[WATCHDOG][f"{settings.fractions[1]:g}"], settings),
+        "simulated": [] if effort.for_bounds else _simulated(service_ns, watchdog[WATCHDOG][fewest], settings),
     }
 
 
@@ -113,6 +123,20 @@ def _workload(population: Population, fraction: float) -> Workload:
     return base
 
 
+def _taken(control: Control, session: Session, workload: Workload, settings: Settings, **how: Any) -> dict[str, Any]:
+    """A slice beside the control, and how long each replacement of a worker took that was over in it, in ms."""
+
+    def run() -> dict[str, Any]:
+        before = session.admin.stats()["watchdog"]["replaced"]
+        row = _run(session, workload, settings, **how)
+        watchdog = session.admin.stats()["watchdog"]
+        recent, count = watchdog["replacement_ms_recent"], watchdog["replaced"] - before
+        return row | {"replacement_ms": recent[-count:] if count else []}
+
+    taken = control.take(run)
+    return {**taken.result, "is_still": taken.is_still}
+
+
 def _run(session: Session, workload: Workload, settings: Settings, **how: Any) -> dict[str, Any]:
     with pinned(session.client_core):
         seconds = settings.seconds if "rate" in how else settings.pair_seconds
@@ -120,6 +144,8 @@ def _run(session: Session, workload: Workload, settings: Settings, **how: Any) -
     unexpected = set(result.errors) - _EXPECTED
     if result.corrupt or unexpected:
         raise SplinterError(f"{result.corrupt} replies were wrong, errors were {result.errors}")
+    if not result.recorded:
+        raise SplinterError(f"no reply in {seconds:g} s: the machine did something else")
     good = result.operations[GOOD]
     return {
         "per_second": round(result.per_second),
@@ -180,5 +206,4 @@ def share(document: Document, mode: str, fraction: float) -> list[float]:
 
 
 def _closed(document: Document, mode: str, fraction: float) -> list[dict[str, Any]]:
-    key = (mode, fraction, "closed")
-    return [row for row in document["runs"] if (row["mode"], row["fraction"], row["loop"]) == key]
+    return rows(document, mode=mode, fraction=fraction, loop="closed")

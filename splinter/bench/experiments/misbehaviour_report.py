@@ -8,12 +8,12 @@ from typing import Any
 from rich.table import Table
 
 from splinter.bench.experiments.experiment import Document, Experiment, distinct, rows
-from splinter.bench.experiments.misbehaviour import MODES, PREEMPT, WATCHDOG, measure, share, throughput
+from splinter.bench.experiments.misbehaviour import BOUND_AT, MODES, PREEMPT, WATCHDOG, measure, share, throughput
 from splinter.bench.experiments.picture import line
 from splinter.bench.figure import Figure, medians
+from splinter.bench.rounds import disturbed
 
 _US = 1e3
-_PREEMPT_AT, _WATCHDOG_AT = 1e-4, 1e-5  # where the bounds are set
 
 
 def table(document: Document) -> Table:
@@ -59,18 +59,32 @@ def draw(document: Document, figure: Any) -> None:
 def figures(document: Document) -> list[Figure]:
     """Throughput that is left, and how long a stuck worker's core stood still."""
     found = []
-    for name, mode, wanted in (("preemption", PREEMPT, _PREEMPT_AT), ("watchdog", WATCHDOG, _WATCHDOG_AT)):
-        some = [fraction for fraction in distinct(document["runs"], "fraction") if fraction > 0]
-        fraction = wanted if wanted in some else min(some)
+    for name, mode in (("preemption", PREEMPT), ("watchdog", WATCHDOG)):
+        some = [row["fraction"] for row in rows(document, mode=mode) if row["fraction"] > 0]
+        fraction = BOUND_AT[mode] if BOUND_AT[mode] in some else min(some)
         text = f"{mode}: throughput of good requests while {fraction:g} of all never end, of that without"
         parts = medians(without=throughput(document, mode, 0.0), per_second=throughput(document, mode, fraction))
-        found.append(Figure(f"misbehaviour-{name}", text, "%", tuple(share(document, mode, fraction)), parts))
-    watchdog = document["watchdog"][WATCHDOG][f"{fraction:g}"]
-    if watchdog["replacement_ms_max"] is not None:
-        text = f"from a stuck worker's last heartbeat until its successor serves, longest, while {fraction:g} never end"
-        parts = {"median_ms": watchdog["replacement_ms_median"], "replaced": watchdog["replaced"]}
-        found.append(Figure("replacement", text, "ms", (watchdog["replacement_ms_max"],), parts))
+        values, left_out = kept(share(document, mode, fraction), document, mode, fraction)
+        found.append(Figure(f"misbehaviour-{name}", text, "%", values, parts, left_out=left_out))
+    slices = [row["replacement_ms"] for row in rows(document, mode=WATCHDOG, fraction=fraction, loop="closed")]
+    longest = tuple(max(times) for times in slices if times)
+    if longest:
+        text = (
+            f"from a stuck worker's last heartbeat until its successor serves, the longest of a slice, {fraction:g} never end"
+        )
+        times = [time for slice_times in slices for time in slice_times]
+        parts = medians(median_ms=times) | {"replaced": len(times), "longest_ms": max(times)}
+        found.append(Figure("replacement", text, "ms", longest, parts, left_out=left_out))
     return found
+
+
+def kept(values: list[float], document: Document, mode: str, fraction: float) -> tuple[tuple[float, ...], int]:
+    """The values of slices that had peace, and how many others there were."""
+    slices = [row for row in document["runs"] if (row["mode"], row["fraction"], row["loop"]) == (mode, fraction, "closed")]
+    still = sum(row.get("is_still", True) for row in slices)
+    if not still:
+        raise disturbed(len(slices))
+    return tuple(values), len(slices) - still
 
 
 def notes(document: Document) -> list[str]:

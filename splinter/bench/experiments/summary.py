@@ -14,7 +14,8 @@ from typing import Any
 from rich.table import Table
 
 from splinter.bench.experiments.commands import experiment_of
-from splinter.bench.figure import Figure, shown
+from splinter.bench.figure import Figure, shown, shown_interval
+from splinter.bench.rounds import Verdict
 from splinter.bench.scheduling_goals import BOUNDS
 from splinter.errors import SplinterError
 
@@ -43,12 +44,17 @@ def section(document: dict[str, Any]) -> str:
 
 
 def _line(figure: Figure) -> str:
-    text = f"{figure.text}: **{shown(figure.median, figure.unit)}**"
+    text = f"{figure.text}: **{shown(figure.median, figure.unit)}** ({shown_interval(figure.interval, figure.unit)})"
     bound = next((bound for bound in BOUNDS if bound.figure == figure.name), None)
     if bound is None:
         return text
-    sign, holds = ("≤", figure.median <= bound.value) if bound.is_most else ("≥", figure.median >= bound.value)
-    return f"{text}; wanted: {sign} {bound.value:g} {figure.unit}{'' if holds else ', **which it falls short of**'}"
+    verdict = figure.verdict(bound.value, is_most=bound.is_most)
+    said = {
+        Verdict.HOLDS: "",
+        Verdict.FAILS: ", **which it falls short of**",
+        Verdict.CANNOT_TELL: ", **which cannot be told**",
+    }
+    return f"{text}; wanted: {'≤' if bound.is_most else '≥'} {bound.value:g} {figure.unit}{said[verdict]}"
 
 
 def rewrite(page: str, sections: Sequence[str]) -> str:

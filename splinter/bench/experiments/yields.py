@@ -13,8 +13,10 @@ import os
 import statistics
 from collections.abc import Generator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
+from splinter.bench.control import Control
 from splinter.bench.echo import EchoLimit
 from splinter.bench.experiments.experiment import Document, Effort, Progress
 from splinter.bench.experiments.population import Population, populate, served
@@ -23,6 +25,7 @@ from splinter.bench.experiments.sweep import Kind, Traffic, sweep
 from splinter.bench.histogram import Histogram
 from splinter.bench.process import pinned
 from splinter.bench.result import Result
+from splinter.bench.rounds import turn
 from splinter.bench.session import Session
 from splinter.bench.sources import source
 from splinter.bench.workload import Workload
@@ -59,6 +62,7 @@ class Settings:
     simulated_requests: int = 200_000
 
 
+BOUNDS = Settings(loads=(0.7,), rounds=41)  # where the paper shows it, and the bound is set
 QUICK = Settings(
     tenants=8,
     loads=(0.3, 0.7),
@@ -83,7 +87,9 @@ class _Mode:
 
 def measure(effort: Effort, progress: Progress) -> Document:
     """The document. Raises :class:`SplinterError` when a request failed."""
-    settings = QUICK if effort.is_quick else Settings()
+    settings = QUICK if effort.is_quick else BOUNDS if effort.for_bounds else Settings()
+    asked_modes = (NONE, COMPILER) if effort.for_bounds else MODES
+    control = Control()
     core = max(os.sched_getaffinity(0))
     runs: list[dict[str, Any]] = []
     with contextlib.ExitStack() as stack:
@@ -96,16 +102,21 @@ def measure(effort: Effort, progress: Progress) -> Document:
             for load in settings.loads:
                 rate = load * service["saturation"]
                 progress(f"round {number + 1} of {settings.rounds}: {load:.0%} of {service['saturation']:,.0f} a second")
-                for mode, asked in modes.items():
-                    runs += _open_loop(asked, mode, number, load, rate, settings)
-                found = echo.measure(None, settings.seconds, rate=rate, warmup_seconds=_WARMUP_SECONDS)
-                runs.append(_row(found, found.histogram, mode=ECHO, kind=SMALL, number=number, load=load, rate=rate))
+                for mode in turn((*asked_modes, ECHO), number):
+                    if mode == ECHO:
+                        ask = partial(echo.measure, None, settings.seconds, rate=rate, warmup_seconds=_WARMUP_SECONDS)
+                    else:
+                        ask = partial(_open_loop, modes[mode], mode, rate, settings)
+                    taken = control.take(ask)
+                    how = {"mode": mode, "number": number, "load": load, "rate": rate, "is_still": taken.is_still}
+                    kinds = {SMALL: taken.result.histogram} if mode == ECHO else taken.result.operations
+                    runs += [_row(taken.result, histogram, kind=kind, **how) for kind, histogram in kinds.items()]
         service["slices"] = _slices(before, _yields(modes[COMPILER].session))
     return {
         "settings": asdict(settings) | {"server_core": core},
         "service": service,
         "runs": runs,
-        "simulated": _simulated(service, settings),
+        "simulated": [] if effort.for_bounds else _simulated(service, settings),
     }
 
 
@@ -186,23 +197,21 @@ def _slices(before: tuple[int, int], after: tuple[int, int]) -> float:
     return 1 + yields / max(1, invokes) / _SHARES[1]
 
 
-def _open_loop(asked: _Mode, mode: str, number: int, load: float, rate: float, settings: Settings) -> list[dict[str, Any]]:
+def _open_loop(asked: _Mode, mode: str, rate: float, settings: Settings) -> Result:
     with pinned(asked.session.client_core):
         result = asked.session.load.run(asked.mixed, rate=rate, seconds=settings.seconds, warmup_seconds=_WARMUP_SECONDS)
     if result.corrupt or set(result.errors) - _REFUSED:
         raise SplinterError(f"{mode}: {result.corrupt} replies were wrong, errors were {result.errors}")
-    return [
-        _row(result, histogram, mode=mode, kind=kind, number=number, load=load, rate=rate)
-        for kind, histogram in result.operations.items()
-    ]
+    return result
 
 
 def _row(
-    result: Result, histogram: Histogram, *, mode: str, kind: str, number: int, load: float, rate: float
+    result: Result, histogram: Histogram, *, mode: str, kind: str, number: int, load: float, rate: float, is_still: bool
 ) -> dict[str, Any]:
     return {
         "mode": mode,
         "round": number,
+        "is_still": is_still,
         "load": load,
         "offered": round(rate),
         "per_second": round(result.per_second),

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from splinter.bench.experiments.experiment import Document, Experiment, distinct, rows
+from splinter.bench.experiments.experiment import Document, Experiment, distinct, paired, rows
 from splinter.bench.experiments.picture import line
 from splinter.bench.experiments.yields import COMPILER, ECHO, LONG, MODES, NONE, SMALL, measure
 from splinter.bench.figure import Figure, medians
@@ -75,12 +75,11 @@ def _path_ns(document: Document) -> float:
 def figures(document: Document) -> list[Figure]:
     """``yields``: p99 of the small requests without yields over with the compiler's."""
     load = min(distinct(document["runs"], "load"), key=lambda load: abs(load - _LOAD))
-    without, compiled = (
-        [row["p99_ns"] for row in rows(document, mode=mode, load=load, kind=SMALL)] for mode in (NONE, COMPILER)
-    )
+    at = {"load": load, "kind": SMALL}
+    pairs, left_out = paired(document, {"mode": NONE, **at}, {"mode": COMPILER, **at}, "p99_ns")
     text = f"p99 of small requests at {load:.0%} of saturation: without yields over with the compiler's"
-    ratios = tuple(statistics.median(without) / b for b in compiled)
-    return [Figure("yields", text, "×", ratios, medians(without_ns=without, compiler_ns=compiled))]
+    parts = medians(without_ns=[a for a, _ in pairs], compiler_ns=[b for _, b in pairs])
+    return [Figure("yields", text, "×", tuple(a / b for a, b in pairs), parts, left_out=left_out)]
 
 
 def notes(document: Document) -> list[str]:

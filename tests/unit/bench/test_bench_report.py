@@ -46,6 +46,22 @@ def test_ratios_are_taken_slice_by_slice() -> None:
     assert ratios[REDIS_GET, "latency_over_ours"]["median"] == pytest.approx(10, rel=1e-2)
 
 
+def test_slices_that_had_no_peace_are_left_out_of_runs_and_ratios() -> None:
+    ours, echo = Measurement("get", 1), Measurement(ECHO, 1)
+    for run in range(2):
+        for place in range(3):
+            is_disturbed = (run, place) == (0, 1)
+            ours.add(run, _result("get", 1, 9_000_000 if is_disturbed else 1500, 50), is_still=not is_disturbed)
+            echo.add(run, _result(ECHO, 1, 1000, 100), is_still=(run, place) != (1, 2))
+    report = Report([echo, ours], {})
+    ratio = report.ratio("get", 1, "latency_over_echo")
+    assert ratio is not None
+    assert ratio["rounds"] == pytest.approx([1.5] * 4, rel=1e-2)  # neighbours that both had peace
+    assert ratio["left_out"] == 2
+    assert ours.runs[0].requests == 100 and ours.runs[1].requests == 150
+    assert max(run.histogram.max for run in ours.runs) < 9_000_000
+
+
 def test_a_rival_is_compared_with_what_does_the_same() -> None:
     assert counterpart("redis get, spinning client") == counterpart("redis get") == "get"
     assert counterpart("get") is counterpart(ECHO) is None

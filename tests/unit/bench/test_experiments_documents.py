@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from rich.table import Table
 
-from splinter.bench.experiments import locality, summary
+from splinter.bench.experiments import locality, misbehaviour, summary
 from splinter.bench.experiments.commands import experiment_of
+from splinter.bench.experiments.misbehaviour import WATCHDOG
 from splinter.bench.experiments.sweep import Kind, Traffic, requests_for
 from splinter.bench.experiments.traffic import zipf_shares
 from splinter.bench.goals import GOALS, SCHEDULING
@@ -19,14 +20,27 @@ from splinter.errors import SplinterError
 MACHINE = {"processor": "a processor", "cpus": 2, "kernel": "6.18"}
 
 
-def _yields(without_ns: int, compiled_ns: int) -> dict[str, Any]:
+def _yields(without_ns: int, compiled_ns: int, rounds: int = 6) -> dict[str, Any]:
     p99 = {"no yields": without_ns, "the author's yields": 3000, "the compiler's yields": compiled_ns}
     runs = [
-        {"mode": mode, "load": 0.7, "kind": kind, "offered": 1000, "count": 9, "refused": 0, "p50_ns": 1000, "p99_ns": ns}
+        {
+            "mode": mode,
+            "round": number,
+            "load": 0.7,
+            "kind": kind,
+            "offered": 1000,
+            "count": 9,
+            "refused": 0,
+            "p50_ns": 1000,
+            "p99_ns": ns,
+        }
+        for number in range(rounds)
         for mode, ns in p99.items()
         for kind in ("small", "long")
     ]
-    runs.append({"mode": "AF_XDP echo", "load": 0.7, "kind": "small", "offered": 1000, "p50_ns": 500, "p99_ns": 700})
+    runs.append(
+        {"mode": "AF_XDP echo", "round": 0, "load": 0.7, "kind": "small", "offered": 1000, "p50_ns": 500, "p99_ns": 700}
+    )
     service = {"saturation": 1000.0, "saturation_yields": 900.0, "small_ns": 1000.0, "slices": 4.0}
     service |= {"long_ns": 20000.0, "long_author_ns": 21000.0, "long_compiler_ns": 22000.0}
     return {
@@ -38,7 +52,11 @@ def _yields(without_ns: int, compiled_ns: int) -> dict[str, Any]:
 def _flood(p99_ns: dict[str, list[int]]) -> dict[str, Any]:
     rates = {"offered": 1, "others_per_second": 1, "flooding_per_second": 0}
     rest = {"p50_ns": 1, "p999_ns": 2, **rates}
-    runs = [{"mode": mode, "p99_ns": value, **rest} for mode, values in p99_ns.items() for value in values]
+    runs = [
+        {"mode": mode, "round": number, "p99_ns": abs(value), "is_still": value > 0, **rest}
+        for mode, values in p99_ns.items()
+        for number, value in enumerate(values)
+    ]
     return {"experiment": "flood", "runs": runs, "settings": {"times": 10}}
 
 
@@ -47,20 +65,57 @@ def test_yields_are_compared_where_the_bound_is_set() -> None:
     assert (figure.name, figure.median) == ("yields", 6.0)
 
 
-def test_the_flood_is_compared_with_the_median_without() -> None:
-    document = _flood({"no flood": [10, 90, 10], "flood, limited": [12, 11, 80], "flood, no limit": [1, 1, 1]})
+def test_a_slice_is_compared_with_its_neighbour_of_the_same_round() -> None:
+    document = _flood({"no flood": [10, 90, 10], "flood, limited": [12, 99, 80], "flood, no limit": [1, 1, 1]})
     (figure,) = experiment_of("flood").figures(document)
     assert figure.values == (1.2, 1.1, 8.0)
     assert figure.median == 1.2
+    assert figure.left_out == 0
+
+
+def test_rounds_in_which_the_machine_did_something_else_are_left_out() -> None:
+    """Whichever of the two slices it was; here, such slices are negative."""
+    document = _flood({"no flood": [10, -90, 10, 20], "flood, limited": [12, 11, -80, 20], "flood, no limit": []})
+    (figure,) = experiment_of("flood").figures(document)
+    assert figure.values == (1.2, 1.0)
+    assert figure.left_out == 2
+    assert figure.parts == {"calm_ns": 15, "flood_ns": 16}
+    with pytest.raises(SplinterError, match="each of 1 rounds"):
+        experiment_of("flood").figures(_flood({"no flood": [-10], "flood, limited": [12], "flood, no limit": []}))
+
+
+def _misbehaviour(shares: list[int]) -> dict[str, Any]:
+    """Of slices with endless invokes, in % of the one before; negative ones had no peace."""
+    runs = [
+        {
+            "mode": mode, "fraction": fraction, "round": number, "loop": "closed", "per_second": abs(value) * 10,
+            "without_per_second": 1000, "is_still": value > 0, "replacement_ms": [value * 0.1, 5.0] if mode == WATCHDOG else [],
+        }
+        for mode in misbehaviour.MODES
+        for fraction in (0.0, misbehaviour.BOUND_AT[mode])
+        for number, value in enumerate(shares)
+    ]  # fmt: skip
+    return {"experiment": "misbehaviour", "runs": runs}
+
+
+def test_misbehaviour_is_compared_slice_by_slice() -> None:
+    found = {figure.name: figure for figure in experiment_of("misbehaviour").figures(_misbehaviour([90, -10, 80, 99]))}
+    assert found["misbehaviour-preemption"].values == found["misbehaviour-watchdog"].values == (90, 80, 99)
+    assert found["replacement"].values == (9, 8, pytest.approx(9.9))
+    assert {figure.left_out for figure in found.values()} == {1}
+    assert found["replacement"].parts == {"median_ms": 6.5, "replaced": 6, "longest_ms": pytest.approx(9.9)}
 
 
 def test_a_section_names_its_command_and_says_what_falls_short() -> None:
     good, bad = summary.section(_yields(12_000, 2_000)), summary.section(_yields(6_000, 2_000))
-    for text in (good, bad):
+    few = summary.section(_yields(12_000, 2_000, rounds=5))
+    for text in (good, bad, few):
         assert "`splinter bench yields` on a processor, 2 CPUs, kernel 6.18" in text
         assert "| 70% | 1,000 | small |" in text
         assert "wanted: ≥ 5 ×" in text
-    assert "falls short" not in good
+    assert "**6.00 ×** (6.00 × … 6.00 ×)" in good
+    assert "(too few rounds)" in few and "cannot be told" in few
+    assert "falls short" not in good + few and "cannot be told" not in good + bad
     assert "falls short" in bad
 
 
