@@ -22,8 +22,8 @@ OTHERWISE = {  # parts that are the figure as other clients would have it
 class Figure:
     """``values`` are those of the rounds, in ``unit``; ``parts`` are medians of what they were computed from, by name.
 
-    ``left_out``: rounds in which the machine did something else. ``is_counted``: no sample, but a number that is the same
-    each time, which is its own interval.
+    ``left_out``: rounds in which the machine did something else; where they are as many as the others, or these are all that
+    there are, there is no interval. ``is_counted``: no sample, but a number that is the same each time, its own interval.
     """
 
     name: str
@@ -43,7 +43,9 @@ class Figure:
     @property
     def interval(self) -> tuple[float, float]:
         """Ends of the interval that holds the true median (:func:`splinter.bench.rounds.interval`)."""
-        return (min(self.values), max(self.values)) if self.is_counted else interval(self.values)
+        if self.is_counted:
+            return min(self.values), max(self.values)
+        return interval(self.values if self.left_out < len(self.values) else ())
 
     def verdict(self, bound: float, *, is_most: bool) -> Verdict:
         """Whether it keeps a bound, as far as this machine can tell."""
@@ -77,9 +79,9 @@ def otherwise(parts: Mapping[str, float], unit: str) -> str:
 
 
 def shown_interval(ends: Iterable[float | None], unit: str) -> str:
-    """An interval's ends, as :func:`shown`; in words where there were too few rounds for one."""
+    """An interval's ends, as :func:`shown`; in words where there were too few rounds in peace for one."""
     found = [end for end in ends if end is not None and math.isfinite(end)]
-    return " … ".join(shown(end, unit) for end in found) if found else "too few rounds"
+    return " … ".join(shown(end, unit) for end in found) if found else "too few rounds in peace"
 
 
 def shown(value: float, unit: str) -> str:

@@ -15,7 +15,7 @@ from splinter.bench.figure import Figure, medians
 from splinter.bench.invokes import invoke_get
 from splinter.bench.process import pinned
 from splinter.bench.result import Result
-from splinter.bench.rounds import disturbed, in_turns
+from splinter.bench.rounds import in_turns
 from splinter.bench.session import SLICE_SECONDS, Session
 from splinter.bench.sources import numbered, source
 from splinter.bench.workload import Account, get_operation, put_operation, uniform
@@ -63,7 +63,7 @@ def measure_interference(session: Session, counts: Counts = _DEFAULTS) -> list[F
         return control.once(lambda: session.slice(gets, depth, counts.seconds))
 
     for depth in DEPTHS:
-        quiet, busy, rates = [], [], []
+        quiet, busy, others, rates = [], [], [], []
         for _ in range(counts.rounds):
             alone = [take(depth) for _ in range(_QUIET_SLICES)]
             begun = time.monotonic()
@@ -74,8 +74,10 @@ def measure_interference(session: Session, counts: Counts = _DEFAULTS) -> list[F
             if min(map(len, still)) >= min(_STILL_SLICES_MIN, len(during)):
                 quiet.append(Result.merged(still[0]))
                 busy.append(Result.merged(still[1]))
+            else:
+                others.append(tuple(Result.merged([each.result for each in slices]) for slices in (alone, during)))
         if not quiet:
-            raise disturbed(counts.rounds)
+            quiet, busy = ([pair[which] for pair in others] for which in (0, 1))
         p99 = [(a.latency_ns["p99"], b.latency_ns["p99"]) for a, b in zip(quiet, busy, strict=True)]
         figures.append(
             Figure(
@@ -92,7 +94,7 @@ def measure_interference(session: Session, counts: Counts = _DEFAULTS) -> list[F
                     busy_gets_per_second=[r.per_second for r in busy],
                     installs_per_second=rates,
                 ),
-                left_out=counts.rounds - len(quiet),
+                left_out=len(others),
             )
         )
     return figures
@@ -128,13 +130,13 @@ def measure_many(session: Session, counts: Counts = _DEFAULTS) -> list[Figure]:
     session.client(account).install(entry("get").sources["get"])
     with pinned(session.client_core):
         session.load.preload(put_operation(account), counts.keys)
-    before = _lookups(session, account, counts)
+    before, missed_before = _lookups(session, account, counts)
     empty = _server_bytes(session)
     tenants = session.admin.create_tenants(counts.tenants, home=session.home)
     idle = _server_bytes(session)
     code_bytes = _install_everywhere(session, tenants)
     full = _server_bytes(session)
-    after = _lookups(session, account, counts)
+    after, missed_after = _lookups(session, account, counts)
     return [
         Figure(
             "tenant-memory",
@@ -157,7 +159,7 @@ def measure_many(session: Session, counts: Counts = _DEFAULTS) -> list[Figure]:
             "×",
             tuple(b / a for a, b in zip(before, after, strict=False)),
             medians(before=before, after=after),
-            left_out=counts.lookups - min(len(before), len(after)),
+            left_out=max(missed_before, missed_after),
         ),
     ]
 
@@ -172,14 +174,15 @@ def _install_everywhere(session: Session, tenants: list[TenantInfo]) -> int:
     return code_bytes
 
 
-def _lookups(session: Session, account: Account, counts: Counts) -> list[float]:
-    """Medians of an invoke over those of a get, at depth 1."""
+def _lookups(session: Session, account: Account, counts: Counts) -> tuple[list[float], int]:
+    """Medians of an invoke over those of a get, at depth 1, and how many rounds were left out."""
     compiled = compile_source(entry("get").sources["get"])
     get = uniform(get_operation(account), counts.keys)
     invoke = uniform(invoke_get(account, compiled), counts.keys)
     slices = {name: partial(session.slice, asked, 1, counts.seconds) for name, asked in (("get", get), ("invoke", invoke))}
     found = in_turns(slices, counts.lookups)
-    return list(found.each(lambda taken: taken["invoke"].latency_ns["p50"] / taken["get"].latency_ns["p50"]))
+    ratios = found.each(lambda taken: taken["invoke"].latency_ns["p50"] / taken["get"].latency_ns["p50"])
+    return list(ratios), found.left_out
 
 
 def _server_bytes(session: Session) -> int:

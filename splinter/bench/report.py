@@ -66,9 +66,8 @@ class Measurement:
         self.slices[run].append(part)
 
     def rounds(self) -> dict[tuple[int, int], Result]:
-        """The slices that had peace, by run and place: those of all measurements with the same number were neighbours."""
-        places = ((run, place) for run, parts in enumerate(self.slices) for place in range(len(parts)))
-        return {(run, place): self.slices[run][place] for run, place in places if (run, place) not in self.disturbed}
+        """The slices by run and place: those of all measurements with the same number were neighbours."""
+        return {(run, place): part for run, parts in enumerate(self.slices) for place, part in enumerate(parts)}
 
     @property
     def per_second(self) -> dict[str, float]:
@@ -204,6 +203,15 @@ def half_range(values: dict[str, float]) -> float:
     return (values["max"] - values["min"]) / 2 / values["median"] if values["median"] else 0.0
 
 
+def in_peace(places: Iterable[tuple[int, int]], *measurements: Measurement) -> tuple[list[tuple[int, int]], int]:
+    """Of these rounds those in which each measurement's slice had peace, and how many others; all, if none had."""
+    disturbed = set().union(*(measurement.disturbed for measurement in measurements))
+    found: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
+    for place in places:
+        found[place not in disturbed].append(place)
+    return found[True] or found[False], len(found[False])
+
+
 def _p50(run: Result) -> float:
     return run.latency_ns[_MEDIAN]
 
@@ -214,10 +222,9 @@ def _per_second(run: Result) -> float:
 
 def _ratio(kind: str, what: Measurement, over: Measurement, figure: Any) -> dict[str, Any]:
     mine, theirs = what.rounds(), over.rounds()
-    places = [place for place in mine if place in theirs and figure(theirs[place])]
+    places, left_out = in_peace([place for place in mine if figure(theirs[place])], what, over)
     ratios = {place: figure(mine[place]) / figure(theirs[place]) for place in places}
     runs = [[ratio for (run, _), ratio in ratios.items() if run == number] for number in range(len(what.slices))]
     medians = [statistics.median(found) for found in runs if found]
     values = spread(medians) | {"rounds": list(ratios.values())} if medians else {}
-    left_out = sum(map(len, what.slices)) - len(ratios)
     return {"ratio": kind, "name": what.name, "depth": what.depth, "over": over.name, "left_out": left_out, **values}

@@ -2,8 +2,10 @@
 
 A round takes one slice of everything that is compared, one right behind the other, forwards and backwards by turns: what
 changes slowly meets all alike. The figure is a ratio (or a difference) of each round, and their median. A slice beside which
-the machine did something else is taken again (:mod:`splinter.bench.control`); a round with one that never came out well is left
-out. The interval is that of the median by order statistics: it holds the true median in 95 % of all measurements, whatever the
+the machine did something else is taken again (:mod:`splinter.bench.control`); a round with one that never came out well is
+left out. Where as many are left out as are kept, nothing can be told (:class:`splinter.bench.figure.Figure`).
+
+The interval is that of the median by order statistics: it holds the true median in 95 % of all measurements, whatever the
 distribution. A bound holds, or fails, when the whole interval is on one side of it; else one cannot tell on this machine.
 """
 
@@ -16,7 +18,6 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 from splinter.bench.control import Control
-from splinter.errors import SplinterError
 
 T = TypeVar("T")
 CONFIDENCE = 0.95
@@ -33,7 +34,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Rounds(Generic[T]):
-    """The slices of each round that was kept, by name, and how many rounds were left out."""
+    """The slices of each round that was kept, by name, and how many rounds were left out; of all, if none can be kept."""
 
     kept: list[dict[str, T]]
     left_out: int
@@ -48,26 +49,20 @@ class Rounds(Generic[T]):
 
 
 def in_turns(slices: Mapping[str, Callable[[], T]], count: int, control: Control | None = None) -> Rounds[T]:
-    """Take ``count`` rounds. Raises :class:`SplinterError` when not one of them can be kept."""
+    """Take ``count`` rounds."""
     control = control or Control()
-    kept = []
+    kept: list[dict[str, T]] = []
+    others: list[dict[str, T]] = []
     for number in range(count):
         taken = {name: control.take(slices[name]) for name in turn(list(slices), number)}
-        if all(each.is_still for each in taken.values()):
-            kept.append({name: each.result for name, each in taken.items()})
-    if not kept:
-        raise disturbed(count)
-    return Rounds(kept, count - len(kept))
+        is_still = all(each.is_still for each in taken.values())
+        (kept if is_still else others).append({name: each.result for name, each in taken.items()})
+    return Rounds(kept or others, len(others))
 
 
 def turn(slices: Sequence[T], number: int) -> Iterator[T]:
     """The order of a round's slices: forwards, and in the next round backwards."""
     return reversed(slices) if number % 2 else iter(slices)
-
-
-def disturbed(count: int) -> SplinterError:
-    """What to raise when there is no round to keep."""
-    return SplinterError(f"other programs, or the host, had the CPUs in each of {count} rounds: measure when they rest")
 
 
 def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from splinter.bench.figure import Figure, medians
 from splinter.bench.live_plan import LIVE
-from splinter.bench.report import ECHO, Report
+from splinter.bench.report import ECHO, Report, in_peace
 from splinter.bench.rival import CONNECTIONS
 from splinter.bench.rivals import SPINNING
 from splinter.errors import SplinterError
@@ -109,9 +109,8 @@ def _throughput(report: Report, figure: str, ours: str, rivals: list[str]) -> li
     if closed is None or not mine or not theirs:
         return []
     own, best = _most(mine), _most(theirs)
-    places = sorted(own.keys() & best.keys())
-    if not places:
-        return []
+    made_of = [measurement for measurement in report.measurements if measurement.name in mine | theirs]
+    places, left_out = in_peace(own.keys() & best.keys(), *made_of)
     known = {**mine, **theirs, **_rates(report, [ECHO])}
     parts = medians(**{f"{name}_per_second": rates.values() for name, rates in known.items() if rates})
     slices = closed.rounds()
@@ -120,12 +119,11 @@ def _throughput(report: Report, figure: str, ours: str, rivals: list[str]) -> li
     if packaged:
         parts["ratio_packaged"] = statistics.median(own[place] / packaged[0][place] for place in places)
     text = f"{ours} over {' or '.join(rivals)}, not pipelined, {CONNECTIONS} connections, each by its best client"
-    left_out = sum(map(len, closed.slices)) - len(places)
     return [Figure(figure, text, "×", tuple(own[place] / best[place] for place in places), parts, left_out=left_out)]
 
 
 def _rates(report: Report, names: list[str]) -> dict[str, _Rates]:
-    """By name, the rates of each slice in peace: with CONNECTIONS under way, under live frames, by other programs.
+    """By name, the rates of each slice: with CONNECTIONS under way, under live frames, by other programs.
 
     Another program's rate is that of its whole run, the same for each of the run's slices.
     """

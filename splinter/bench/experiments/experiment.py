@@ -13,7 +13,6 @@ from typing import Any
 from rich.table import Table
 
 from splinter.bench.figure import Figure
-from splinter.bench.rounds import disturbed
 
 Document = dict[str, Any]
 Progress = Callable[[str], None]
@@ -50,23 +49,23 @@ class Experiment:
 
 def rows(document: Document, of: str = "runs", **wanted: Any) -> list[dict[str, Any]]:
     """The document's runs (or ``simulated``) that have these values; those that had no peace only if there are no others."""
-    found = [row for row in document[of] if all(row.get(name) == value for name, value in wanted.items())]
+    found = _all_rows(document, wanted, of)
     return [row for row in found if row.get("is_still", True)] or found
 
 
 def paired(document: Document, one: dict[str, Any], other: dict[str, Any], field: str) -> tuple[list[tuple[float, float]], int]:
-    """What two runs of each round found, where both had peace; and how many rounds were left out.
+    """What two runs of each round found, where both had peace, and how many rounds were left out; of all, if none had."""
+    found: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+    others = {row["round"]: row for row in _all_rows(document, other)}
+    for row in _all_rows(document, one):
+        beside = others.get(row["round"])
+        if beside is not None and beside[field]:
+            found[row.get("is_still", True) and beside.get("is_still", True)].append((row[field], beside[field]))
+    return found[True] or found[False], len(found[False])
 
-    Raises :class:`SplinterError` when that are all.
-    """
-    by_round = [
-        {row["round"]: row[field] for row in rows(document, **wanted) if row.get("is_still", True)} for wanted in (one, other)
-    ]
-    pairs = [(value, by_round[1][number]) for number, value in by_round[0].items() if by_round[1].get(number)]
-    count = len({row["round"] for row in document["runs"] if all(row.get(name) == value for name, value in one.items())})
-    if not pairs:
-        raise disturbed(count)
-    return pairs, count - len(pairs)
+
+def _all_rows(document: Document, wanted: dict[str, Any], of: str = "runs") -> list[dict[str, Any]]:
+    return [row for row in document[of] if all(row.get(name) == value for name, value in wanted.items())]
 
 
 def distinct(found: list[dict[str, Any]], name: str) -> list[Any]:

@@ -12,8 +12,8 @@ import pytest
 
 from splinter.bench import control as module
 from splinter.bench.control import TRIES, Control, Others, Taken, is_still
+from splinter.bench.figure import Figure
 from splinter.bench.rounds import CONFIDENCE, ROUNDS_MIN, Verdict, in_turns, interval, judge
-from splinter.errors import SplinterError
 
 MS = 1_000_000
 
@@ -101,8 +101,16 @@ def test_a_round_with_a_slice_that_never_had_peace_is_left_out() -> None:
     control = Script(lambda number: number < TRIES)
     rounds = in_turns({"a": lambda: "A", "b": lambda: "B"}, 3, control)
     assert (len(rounds.kept), rounds.left_out, control.disturbed) == (2, 1, 1)
-    with pytest.raises(SplinterError, match="each of 2 rounds"):
-        in_turns({"a": lambda: "A"}, 2, Script(lambda _: True))
+    rounds = in_turns({"a": lambda: 1.0}, 9, Script(lambda _: True))
+    assert (len(rounds.kept), rounds.left_out) == (9, 9)
+    figure = Figure("x", "no peace at all", "ns", rounds.each(lambda s: s["a"]), left_out=rounds.left_out)
+    assert figure.median == 1
+    assert figure.verdict(5, is_most=True) is Verdict.CANNOT_TELL
+
+
+def test_where_as_many_rounds_are_left_out_as_kept_nothing_can_be_told() -> None:
+    for left_out, verdict in ((8, Verdict.HOLDS), (9, Verdict.CANNOT_TELL)):
+        assert Figure("x", "a time", "ns", (1.0,) * 9, left_out=left_out).verdict(5, is_most=True) is verdict
 
 
 def test_what_a_slice_found_has_no_say_in_whether_it_counts() -> None:
