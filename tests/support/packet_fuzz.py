@@ -47,7 +47,7 @@ class Verdict:
     """What was sent, and everything that must not be."""
 
     packets: int = 0
-    seen: int = 0  # by the server: what was sent and not seen found a full ring or socket
+    seen: int = 0  # packets that the server took meanwhile, honest ones among them; others found a full ring or socket
     messages: int = 0
     replies: Counter[str] = field(default_factory=Counter)
     honest: int = 0  # requests of honest tenants, each of whose replies was checked
@@ -57,8 +57,8 @@ class Verdict:
     def __str__(self) -> str:
         kinds = ", ".join(f"{count:,} {name}" for name, count in self.replies.most_common(8))
         return (
-            f"{self.packets:,} packets, of which the server saw {self.seen:,}, and {self.messages:,} control messages "
-            f"({kinds}) in {self.seconds:.0f} s; {self.honest:,} requests of honest tenants beside them"
+            f"{self.packets:,} packets (the server took {self.seen:,} meanwhile, honest ones among them) and "
+            f"{self.messages:,} control messages ({kinds}) in {self.seconds:.0f} s; {self.honest:,} requests of honest tenants"
         )
 
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import random
-import threading
 from collections.abc import Iterator
 
+import msgpack
 import pytest
 
 from splinter import limits
 from splinter.client.admin import Admin, TenantInfo
 from splinter.errors import Status
-from splinter.wire import FLAG_REPLY, Header, Opcode
+from splinter.wire import FLAG_REPLY, H_OPCODE, Header, Opcode
+from tests.support.packet_fuzz import fuzz
+from tests.support.random_messages import RandomMessages, operations
+from tests.support.random_packets import RandomPackets
 from tests.support.raw import RawSocket
 from tests.support.servers import RunningServer, running_server
 from tests.support.waiting import wait_for
 
 TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
-PACKETS = 100_000
+PACKETS, MESSAGES, MINUTES_MAX, SEED = 100_000, 2000, 10.0, 2024
 
 
 @pytest.fixture(scope="module", params=TRANSPORTS)
@@ -151,75 +154,28 @@ def test_oversized_packet_does_no_harm(raw: RawSocket, server: RunningServer, te
     assert raw.request(tenant.tenant, tenant.token, Opcode.PING) is not None
 
 
-def mutated(rng: random.Random, tenant: TenantInfo) -> bytes:
-    """A packet that is valid but for a few random changes, or random from the first byte on."""
-    if rng.random() < 0.1:
-        return rng.randbytes(rng.randrange(0, limits.UDP_PAYLOAD_BYTES_MAX))
-    body = rng.randbytes(rng.choice((0, 3, 30, 200, rng.randrange(1300))))
-    key_length = min(len(body), rng.choice((0, 1, 3, 30, 255)))
-    # Only reads and invokes keep a valid tenant and token: whatever they do, no object may change.
-    opcode = rng.choice((Opcode.PING, Opcode.GET, Opcode.MULTIGET, Opcode.INVOKE, rng.randrange(6, 256)))
-    header = Header(
-        tenant=tenant.tenant,
-        token=tenant.token,
-        opcode=opcode,
-        table=rng.choice((0, 1, 0xFFFF, rng.randrange(1 << 16))),
-        key_length=key_length,
-        value_length=len(body) - key_length,
-        fragment_index=rng.choice((0, 0, 1, 0xFFFF)),
-        fragment_count=rng.choice((0, 1, 2, 0xFFFF)),
-        sequence=rng.getrandbits(63),
-    )
-    packet = bytearray(header.pack() + body)
-    for _ in range(rng.randrange(3)):
-        # Any byte but the opcode's: a mutation must not turn a read into a write.
-        place = rng.randrange(len(packet))
-        if place != 5:
-            packet[place] = rng.randrange(256)
-    return bytes(packet[: rng.randrange(len(packet))] if rng.random() < 0.1 else packet)
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_random_packets_and_messages_beside_honest_tenants(transport: str) -> None:
+    """Valid, mutated and random, as a tenant, as the administrator, as nobody. ``scripts/fuzz-packets`` sends millions."""
+    verdict = fuzz(transport, PACKETS, MESSAGES, MINUTES_MAX, SEED, print)
+    assert not verdict.wrong, verdict.wrong
+    assert (verdict.packets, verdict.messages) == (PACKETS, MESSAGES)
+    assert verdict.seen > PACKETS // 2, "the packets did not reach the server"
+    assert {"ok", "bad_message", "bad_request", "permission_denied", "hung up"} <= set(verdict.replies)
 
 
-def test_random_and_mutated_packets_under_load(server: RunningServer, admin: Admin, tenant: TenantInfo) -> None:
-    objects = {f"object {number}".encode(): os.urandom(1 + number % 700) for number in range(500)}
-    client = server.client(tenant, timeout=5.0)
-    client.put_many(objects.items(), table=1)
-    pids = server.worker_pids()
-    stop = threading.Event()
-    failures: list[BaseException] = []
-    answered = 0
-
-    def load() -> None:
-        nonlocal answered
-        good = server.client(tenant, timeout=5.0)
-        rng = random.Random(5)
-        keys = list(objects)
-        try:
-            while not stop.is_set():
-                key = rng.choice(keys)
-                assert good.get(key, table=1) == objects[key]
-                answered += 1
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=load)
-    thread.start()
-    raw = RawSocket(server.info)
-    rng = random.Random(2024)
-    try:
-        for number in range(PACKETS):
-            raw.send(mutated(rng, tenant))
-            if number % 256 == 0:
-                raw.drain()
-    finally:
-        stop.set()
-        thread.join()
-        raw.close()
-    assert not failures
-    assert answered > 0
-    assert server.worker_pids() == pids, "a worker died"
-    assert client.get_many(list(objects), table=1) == list(objects.values())
-    stats = admin.stats()
-    seen = sum(stats["xdp"].values()) if "xdp" in stats else sum(w["received"] for w in stats["workers"])
-    assert seen > PACKETS // 2, "the packets did not reach the server"
-    if "chunks" in stats:
-        wait_for(lambda: admin.stats()["chunks"]["free"] == stats["chunks"]["total"], what="every chunk free again")
+def test_every_operation_and_opcode_is_among_what_is_sent() -> None:
+    """Whoever adds one: it is found in the server's own table."""
+    attackers, others = [TenantInfo(7, 1234, 0, 0)], [TenantInfo(8, 99, 0, 0)]
+    messages = RandomMessages(SEED, "secret", attackers, others)
+    asked = set()
+    for _ in range(20_000):
+        frame, _ = messages.frame()
+        with contextlib.suppress(Exception):
+            request = msgpack.unpackb(frame[4:], strict_map_key=False)
+            asked.add(request["op"])
+            assert request.get("credential") != "secret" or request.get("tenant") != 8, "it would be obeyed"
+    assert set(operations()) <= asked
+    packets, _ = RandomPackets(SEED, attackers, others).batch(20_000)
+    assert set(Opcode) <= set(packets[:, H_OPCODE].tolist())
+    assert len(set(packets[:, H_OPCODE].tolist())) > 100  # and those that there are not
