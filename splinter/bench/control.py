@@ -25,6 +25,7 @@ STEAL_SHARE_MAX = 0.25  # CPU time of all CPUs that the host took
 OTHERS_NS_MIN = 200_000  # less than this never counts: somebody looks at a clock now and then
 STEAL_TICKS_MIN = 2  # fewer than these may be what was left over from before
 TRIES = 6  # of a slice
+RESTLESS = 3  # slices in a row without peace, behind which others have one try each, until one has peace
 _KERNEL_PARENT = 2  # kthreadd, whose children the kernel's threads are
 _KTHREAD_FLAG = 0x00200000
 _PPID, _FLAGS = 1, 6  # fields of /proc/PID/stat behind the name
@@ -49,33 +50,31 @@ class Others:
 
 
 class Control:
-    """``ours``: processes besides this one that, with all that they started, are what is measured.
-
-    ``repeated``: slices that were taken again; ``disturbed``: slices that had no try in peace.
-    """
+    """``ours``: processes besides this one that, with all that they started, are what is measured."""
 
     def __init__(self, ours: Iterable[int] = ()) -> None:
-        self.repeated = self.disturbed = 0
+        self._restless = 0  # slices in a row without peace
         self._is_ours = {1: False, _KERNEL_PARENT: False, os.getpid(): True} | dict.fromkeys(ours, True)
 
     def take(self, call: Callable[[], T]) -> Taken[T]:
         """Take a slice, again while the machine does something else meanwhile, ``TRIES`` times at most."""
-        for _ in range(TRIES):
-            before = self.read()
-            result = call()
-            if is_still(before, self.read()):
-                return Taken(result, True)
-            self.repeated += 1
-        self.disturbed += 1
-        return Taken(result, False)
+        tries = TRIES if self._restless < RESTLESS else 1
+        for _ in range(tries):
+            taken = self._try(call)
+            if taken.is_still:
+                self._restless = 0
+                return taken
+        self._restless += 1
+        return taken
 
     def once(self, call: Callable[[], T]) -> Taken[T]:
         """Take a slice that cannot be taken again: what it goes on beside will be over."""
+        return self._try(call)
+
+    def _try(self, call: Callable[[], T]) -> Taken[T]:
         before = self.read()
         result = call()
-        taken = Taken(result, is_still(before, self.read()))
-        self.disturbed += not taken.is_still
-        return taken
+        return Taken(result, is_still(before, self.read()))
 
     def read(self) -> Others:
         """What all other programs and the host have used so far."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from splinter.bench import control as module
-from splinter.bench.control import TRIES, Control, Others, Taken, is_still
+from splinter.bench.control import RESTLESS, TRIES, Control, Others, Taken, is_still
 from splinter.bench.figure import Figure
 from splinter.bench.rounds import CONFIDENCE, ROUNDS_MIN, Verdict, in_turns, interval, judge
 
@@ -94,18 +94,26 @@ def test_a_slice_beside_which_the_machine_did_something_else_is_taken_again() ->
     numbers = count()
     rounds = in_turns({"a": lambda: next(numbers), "b": lambda: next(numbers)}, 1, control)
     assert rounds.kept == [{"a": 0, "b": 2}]
-    assert (control.repeated, control.disturbed) == (1, 0)
 
 
 def test_a_round_with_a_slice_that_never_had_peace_is_left_out() -> None:
     control = Script(lambda number: number < TRIES)
     rounds = in_turns({"a": lambda: "A", "b": lambda: "B"}, 3, control)
-    assert (len(rounds.kept), rounds.left_out, control.disturbed) == (2, 1, 1)
+    assert (len(rounds.kept), rounds.left_out) == (2, 1)
     rounds = in_turns({"a": lambda: 1.0}, 9, Script(lambda _: True))
     assert (len(rounds.kept), rounds.left_out) == (9, 9)
     figure = Figure("x", "no peace at all", "ns", rounds.each(lambda s: s["a"]), left_out=rounds.left_out)
     assert figure.median == 1
     assert figure.verdict(5, is_most=True) is Verdict.CANNOT_TELL
+
+
+def test_a_machine_that_never_rests_does_not_make_it_take_for_ever() -> None:
+    """Some slices without peace in a row, and each has one try only; behind one in peace, all their tries again."""
+    asked = count()
+    control = Script(lambda number: not 21 <= number <= 22)
+    in_turns({"a": lambda: next(asked)}, RESTLESS + 5, control)
+    assert next(asked) == RESTLESS * TRIES + 3 + 2  # all tries of the first; one each of three; the two in peace
+    assert control.take(lambda: next(asked)).result == RESTLESS * TRIES + 5 + TRIES
 
 
 def test_where_as_many_rounds_are_left_out_as_kept_nothing_can_be_told() -> None:
