@@ -63,11 +63,11 @@ def measure(effort: Effort, progress: Progress) -> Document:
         flooder = session.admin.create_tenant(home=session.home, packets_per_second=settings.limit)
         sources = [(source("read_one"), "read_one")]
         population = populate(session, [*tenants, flooder], sources, objects=settings.objects, value_bytes=settings.value_bytes)
-        session.load.flight.timeout_ns = _TIMEOUT_NS
         invoke = [population.invoke("read_one", checked=True, label=label) for label in (OTHERS, FLOODING)]
         flood_rate = settings.limit * settings.times
         calm = _workload(population, invoke, 0.0)
         saturation = session.slice(calm, _SATURATION_DEPTH, settings.seconds).per_second
+        session.load.flight.timeout_ns = _TIMEOUT_NS
         others_rate = min(settings.others_rate, round(settings.others_load * saturation))
         for number in range(settings.rounds):
             for mode in turn((CALM, FLOOD) if effort.for_bounds else MODES, number):
