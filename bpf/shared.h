@@ -16,6 +16,8 @@ struct tenant {
     __u32 task_yields_max;
     __u32 task_milliseconds_max;
     __u32 packets_per_second;
+    __u64 former_token;
+    __u32 pad[6];
 };
 
 struct rate {

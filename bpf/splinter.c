@@ -44,7 +44,8 @@ static __always_inline int authenticate(struct splinter_header *header, __u32 *h
 
     if (!tenant || id == 0 || !(tenant->flags & TENANT_ACTIVE))
         return VERDICT_UNKNOWN_TENANT;
-    if (tenant->token != header->token)
+    /* While a token is being changed two are valid. 0 is none: it is no match for a second token that is not there. */
+    if (tenant->token != header->token && (tenant->former_token != header->token || header->token == 0))
         return VERDICT_WRONG_TOKEN;
     *home = tenant->home;
     *packets_per_second = tenant->packets_per_second;

@@ -60,7 +60,7 @@ class Server:
 
     def client(self, tenant: int, token: str | None) -> Client:
         """A client; without a token the administrator's credential finds it."""
-        number = _parse_token(token) if token else self._look_up_token(tenant)
+        number = parse_token_text(token) if token else self._look_up_token(tenant)
         return Client(self.address, tenant, number, port=self.port, netns=self.netns, timeout=_TIMEOUT_SECONDS)
 
     def admin(self) -> Admin:
@@ -93,7 +93,8 @@ def find_server(instance: str, address: str | None) -> Server:
     return Server(info.address, info.port, info.client_netns or inside, instance)
 
 
-def _parse_token(token: str) -> int:
+def parse_token_text(token: str) -> int:
+    """A token as the command line has it. Raises :class:`SplinterError` for what is none."""
     try:
         return parse_token(token)
     except ValueError:

@@ -1,4 +1,4 @@
-"""``splinter tenant``: create, list, remove."""
+"""``splinter tenant``: create, list, limit, move, remove; tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from splinter import limits
-from splinter.cli.target import Address, Instance, find_server
+from splinter.cli.target import Address, Instance, find_server, parse_token_text
 from splinter.client.admin import TenantInfo
 from splinter.client.encoding import format_token
 from splinter.errors import SplinterError
@@ -20,7 +20,9 @@ _TENANT_MAX = limits.TENANTS_MAX - 1
 _HOME_MAX = limits.WORKERS_MAX - 1
 _COUNT_MAX = (1 << 32) - 1  # of milliseconds and yields
 
-app = typer.Typer(help="Create, list, limit, move and remove tenants (for the administrator).", no_args_is_help=True)
+app = typer.Typer(
+    help="Create, list, limit, move and remove tenants, change their tokens (for the administrator).", no_args_is_help=True
+)
 _Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")]
 
 
@@ -132,6 +134,53 @@ def move(
     """
     with find_server(instance, address).admin() as admin:
         admin.move_tenant(tenant, core)
+
+
+@app.command()
+def token(
+    tenant: Annotated[int, typer.Argument(min=1, max=_TENANT_MAX, help="Tenant id.")],
+    instance: Instance = "default",
+    address: Address = None,
+) -> None:
+    """Print a tenant's token, and on a second line the former one while that is still valid.
+
+    Example: splinter tenant token 7
+    """
+    with find_server(instance, address).admin() as admin:
+        _print_tokens(admin.get_tenant(tenant, token=True))
+
+
+@app.command()
+def rotate(
+    tenant: Annotated[int, typer.Argument(min=1, max=_TENANT_MAX, help="Tenant id.")],
+    new: Annotated[
+        str | None, typer.Option("--token", metavar="HEX", help="The new token, 16 hexadecimal digits; by default random.")
+    ] = None,
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="The old token is not valid any more: for one that others know.")
+    ] = False,
+    finish: Annotated[bool, typer.Option("--finish", help="End a change: the old token is not valid any more.")] = False,
+    instance: Instance = "default",
+    address: Address = None,
+) -> None:
+    """Give a tenant a new token and print it. The old one stays valid until 'rotate --finish'.
+
+    Examples: splinter tenant rotate 7, then, when all clients have the new one, splinter tenant rotate 7 --finish
+    """
+    if finish and (at_once or new is not None):
+        raise typer.BadParameter("--finish excludes --token and --at-once")
+    with find_server(instance, address).admin() as admin:
+        if finish:
+            admin.finish_rotation(tenant)
+            return
+        made = admin.rotate_token(tenant, parse_token_text(new) if new is not None else None, at_once=at_once)
+    print(format_token(made.token))
+
+
+def _print_tokens(info: TenantInfo) -> None:
+    print(format_token(info.token))
+    if info.former_token:
+        print(format_token(info.former_token))
 
 
 @app.command()

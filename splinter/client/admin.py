@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +13,8 @@ from splinter.client.process import ProcessOwn
 
 @dataclass(frozen=True)
 class TenantInfo:
-    """A tenant. ``token`` is 0 where it was not asked for; usage is 0 in the answer to a creation; sizes in bytes.
+    """A tenant. ``token`` is 0 where it was not asked for, as is ``former_token``, which is valid beside it while a change has
+    not been finished, else 0; usage is 0 in the answer to a creation; sizes in bytes.
 
     ``task_yields_max`` and ``task_milliseconds_max`` are what one of its tasks may use; 0: the server's limits hold.
     ``packets_per_second``: what comes faster is dropped, and counted in ``packets_dropped``; 0: no limit.
@@ -29,6 +30,7 @@ class TenantInfo:
     bytes_used: int = 0
     objects: int = 0
     packets_dropped: int = 0
+    former_token: int = 0
 
 
 class Admin(ProcessOwn):
@@ -91,27 +93,32 @@ class Admin(ProcessOwn):
         packets_per_second: int = 0,
         timeout: float | None = None,
     ) -> list[TenantInfo]:
-        """Create ``count`` tenants with the lowest free ids, in few messages; the rest as in :meth:`create_tenant`."""
-        created: list[TenantInfo] = []
-        while len(created) < count:
-            batch = min(count - len(created), limits.TENANTS_PER_MESSAGE_MAX)
-            reply = self._request(
-                "tenant.create",
-                timeout,
-                count=batch,
-                quota_bytes=quota_bytes,
-                home=home,
-                task_yields_max=task_yields_max,
-                task_milliseconds_max=task_milliseconds_max,
-                packets_per_second=packets_per_second,
-            )
-            created += _tenants(reply, least=batch)
+        """Create ``count`` tenants with the lowest free ids, all of them or none; the rest as in :meth:`create_tenant`."""
+        reply = self._request(
+            "tenant.create",
+            timeout,
+            count=count,
+            quota_bytes=quota_bytes,
+            home=home,
+            task_yields_max=task_yields_max,
+            task_milliseconds_max=task_milliseconds_max,
+            packets_per_second=packets_per_second,
+        )
+        created = _tenants(reply, least=1)
+        with understood():
+            missing = set(reply["ids"][len(created) :])  # more than one message tells
+        if missing:
+            listed = self._list(min(missing), tokens=True, timeout=timeout)
+            created += [replace(item, bytes_used=0, objects=0) for item in listed if item.tenant in missing]
         return created
 
     def list_tenants(self, *, tokens: bool = False, timeout: float | None = None) -> list[TenantInfo]:
         """All tenants by id; with ``tokens`` their secrets too."""
+        return self._list(0, tokens=tokens, timeout=timeout)
+
+    def _list(self, first: int, *, tokens: bool, timeout: float | None) -> list[TenantInfo]:
         found: list[TenantInfo] = []
-        start: int | None = 0
+        start: int | None = first
         while start is not None:
             reply = self._request("tenant.list", timeout, start=start, tokens=tokens)
             found += _tenants(reply)
@@ -148,6 +155,19 @@ class Admin(ProcessOwn):
     def move_tenant(self, tenant: int, home: int, *, timeout: float | None = None) -> None:
         """Let another core slot serve a tenant, from its next packet on. No request is lost."""
         self._request("tenant.move", timeout, tenant=tenant, home=home)
+
+    def rotate_token(
+        self, tenant: int, token: int | None = None, *, at_once: bool = False, timeout: float | None = None
+    ) -> TenantInfo:
+        """Give a tenant a new token, ``token`` or a random one. The old one is valid as well until :meth:`finish_rotation`, or
+        no longer with ``at_once``. Raises :class:`splinter.errors.ControlError` when an earlier change was not finished."""
+        reply = self._request("tenant.rotate", timeout, tenant=tenant, token=token, at_once=at_once)
+        return _tenants(reply, least=1)[0]
+
+    def finish_rotation(self, tenant: int, *, timeout: float | None = None) -> TenantInfo:
+        """End the change of a tenant's token: the old one is not valid any more."""
+        reply = self._request("tenant.rotate", timeout, tenant=tenant, finish=True)
+        return _tenants(reply, least=1)[0]
 
     def remove_tenant(self, tenant: int, *, timeout: float | None = None) -> None:
         """Remove a tenant, its objects and its extensions. Requests of its clients are dropped from then on."""

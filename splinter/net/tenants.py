@@ -27,9 +27,11 @@ TENANT = np.dtype(
         ("task_yields_max", "<u4"),  # yields that one of the tenant's tasks may make; 0: the server's limit
         ("task_milliseconds_max", "<u4"),  # CPU time that one of the tenant's tasks may use; 0: the server's limit
         ("packets_per_second", "<u4"),  # what comes faster is dropped; 0: no limit
+        ("former_token", "<u8"),  # valid beside ``token`` while that is being changed; 0: none, whatever a packet says
+        ("pad", "<u4", (6,)),  # to a cache line
     ]
 )
-assert TENANT.itemsize == 32
+assert TENANT.itemsize == 64
 
 # Where a tenant with a limit stands: one record per tenant id in the BPF map ``rates`` (memfd without XDP). Writers: the XDP
 # program, or on the UDP transport the workers; the control plane clears it when it creates a tenant or changes its limit.
@@ -42,6 +44,7 @@ RATE = np.dtype(
 )
 
 T_TOKEN = offset(TENANT, "token")
+T_FORMER_TOKEN = offset(TENANT, "former_token")
 T_HOME = offset(TENANT, "home")
 T_FLAGS = offset(TENANT, "flags")
 T_GENERATION = offset(TENANT, "generation")

@@ -23,7 +23,6 @@ from splinter.server.shared import Shared
 from splinter.worker.log import log_read
 
 _CREDENTIAL_BYTES_MAX = 256
-_TOKEN_BYTES = 8
 _LOG_ENTRIES_TOLD_MAX = 1000
 _COMPILED_KEPT = 64  # compiled sources remembered, the most recent ones
 _DROPPED_TOLD_MAX = 32  # tenants with packets over their limit, in the statistics
@@ -51,6 +50,8 @@ class Operations:
             "tenant.limit": self._tenant_limit,
             "tenant.move": self._tenant_move,
             "tenant.remove": self._tenant_remove,
+            "tenant.rotate": self._tenant_rotate,
+            "tenant.status": self._tenant_status,
             "extension.install": self._extension_install,
             "extension.uninstall": self._extension_uninstall,
             "extension.list": self._extension_list,
@@ -95,12 +96,7 @@ class Operations:
                 raise UnknownTenantError(f"there is no tenant {tenant}")
             return tenant
         token = fields.integer(request, "token", 0, (1 << 64) - 1)
-        # A tenant that is not there has token 0, which nobody's token is: no difference to see between wrong and
-        # unknown.
-        known = self._tenants.token(tenant) if self._tenants.is_active(tenant) else 0
-        same = hmac.compare_digest(token.to_bytes(_TOKEN_BYTES, "little"), known.to_bytes(_TOKEN_BYTES, "little"))
-        if not same or not known:
-            raise PermissionDeniedError("wrong tenant or token", "permission_denied")
+        self._tenants.tokens.require(tenant, token, self._tenants.is_active(tenant))
         return tenant
 
     # --- operations -------------------------------------------------------------------------------------------------
@@ -117,17 +113,16 @@ class Operations:
     async def _tenant_create(self, request: dict[Any, Any]) -> dict[str, Any]:
         self._require_administrator(request)
         wanted = fields.optional_integer(request, "tenant", 1, self._tenants.count_max - 1)
-        count = fields.integer(request, "count", 1, limits.TENANTS_PER_MESSAGE_MAX, default=1)
+        count = fields.integer(request, "count", 1, self._tenants.count_max - 1, default=1)
         quota = fields.integer(request, "quota_bytes", 0, (1 << 63) - 1, default=limits.TENANT_QUOTA_BYTES_DEFAULT)
         home = fields.optional_integer(request, "home", 0, self._tenants.cores - 1)
         record_limits = {name: fields.integer(request, name, 0, most, default=0) for name, most in _RECORD_LIMITS.items()}
         if wanted is not None and count != 1:
             raise ControlError("'tenant' and 'count' exclude each other", "bad_request")
         ids = [wanted] if wanted is not None else self._tenants.free_ids(count)
-        self._tenants.require_homes(ids, home)
-        created = [self._tenants.create(tenant, quota, home, record_limits) for tenant in ids]
-        self._tenants.publish_homes()
-        return {"tenants": [self._tenants.describe(tenant, with_token=True, with_usage=False) for tenant in created]}
+        self._tenants.create(ids, quota, home, record_limits)
+        told = ids[: limits.TENANTS_PER_MESSAGE_MAX]
+        return {"tenants": [self._tenants.describe(tenant, with_token=True, with_usage=False) for tenant in told], "ids": ids}
 
     async def _tenant_list(self, request: dict[Any, Any]) -> dict[str, Any]:
         self._require_administrator(request)
@@ -162,6 +157,22 @@ class Operations:
         tenant = fields.integer(request, "tenant", 1, self._tenants.count_max - 1)
         await self._tenants.remove(tenant)
         return {}
+
+    async def _tenant_rotate(self, request: dict[Any, Any]) -> dict[str, Any]:
+        self._require_administrator(request)
+        tenant = self._require_tenant(request)
+        token = fields.optional_integer(request, "token", 1, (1 << 64) - 1)
+        finish, at_once = fields.flag(request, "finish"), fields.flag(request, "at_once")
+        if finish and (at_once or token is not None):
+            raise ControlError("'finish' excludes 'token' and 'at_once'", "bad_request")
+        if finish:
+            self._tenants.tokens.finish(tenant)
+        else:
+            self._tenants.tokens.rotate(tenant, token, at_once)
+        return {"tenants": [self._tenants.describe(tenant, with_token=True, with_usage=True)]}
+
+    async def _tenant_status(self, request: dict[Any, Any]) -> dict[str, Any]:
+        return self._tenants.status(self._require_tenant(request))
 
     async def _extension_install(self, request: dict[Any, Any]) -> dict[str, Any]:
         tenant = self._require_tenant(request)

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from splinter import limits
 from splinter.errors import ControlError, Status, UnknownTenantError, error_for
 from splinter.limits import PARTICIPANT_CONTROL
 from splinter.net.tenants import TENANT_ACTIVE, TENANT_REMOVING
+from splinter.server.control_tokens import Tokens, new_token
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
 from splinter.store.tenants import tenant_close, tenant_sweep
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from splinter.server.shared import Shared
 
 _log = logging.getLogger(__name__)
-_TOKEN_BITS = 64
+_SECOND_NS = 1_000_000_000
 _GENERATION_MASK = 0xFFFFFFFF
 _CLOSE_ATTEMPTS_MAX = 20  # each waits for the tenant's lock as long as it takes to restart a dead holder
 _CLOSE_WAIT_SECONDS = 0.05
@@ -41,6 +43,7 @@ class Tenants:
         self._store, self._registry = shared.store, registry
         self._steer, self._homes_elsewhere_max = shared.steer, shared.homes_elsewhere_max
         self.cores = len(shared.config.cores)
+        self.tokens = Tokens(self._records)
         self._removals: dict[int, asyncio.Task[None]] = {}
 
     @property
@@ -57,10 +60,6 @@ class Tenants:
         """Whether there is a tenant of this id."""
         return bool(self._records["flags"][tenant] & TENANT_ACTIVE)
 
-    def token(self, tenant: int) -> int:
-        """The tenant's secret."""
-        return int(self._records["token"][tenant])
-
     def generation(self, tenant: int) -> int:
         """Tells a tenant from an earlier one of the same id."""
         return int(self._records["generation"][tenant])
@@ -74,27 +73,54 @@ class Tenants:
         """The lowest ``count`` ids that are free. Raises :class:`ControlError` when there are not so many."""
         free = np.flatnonzero(self._records["flags"][1:] == 0)[:count] + 1
         if len(free) < count:
-            raise ControlError(f"only {len(free)} tenant ids are free", "too_many_tenants")
+            raise ControlError(f"only {len(free)} tenant ids are free, not {count}: nothing was created", "too_many_tenants")
         return [int(tenant) for tenant in free]
 
-    def create(self, tenant: int, quota_bytes: int, home: int | None, record_limits: dict[str, int]) -> int:
-        """Create a tenant with a new token; returns its id. Raises :class:`ControlError` when the id is in use.
+    def create(self, tenants: list[int], quota_bytes: int, home: int | None, record_limits: dict[str, int]) -> None:
+        """Create tenants with new tokens, all of them or none. Raises :class:`ControlError` when an id is in use.
 
-        ``record_limits`` are fields of its record: what one of its tasks may use in all (0: the server's limit), packets per
-        second (0: no limit). Call :meth:`publish_homes` when all tenants of a request are there.
+        ``record_limits`` are fields of their records: what one task may use in all (0: the server's limit), packets per
+        second (0: no limit). Nobody sees any of them before all are ready: a control process that dies before leaves none.
         """
-        if self._records["flags"][tenant] != 0:
-            state = "exists" if self.is_active(tenant) else "is being removed"
-            raise ControlError(f"tenant {tenant} {state}", "tenant_exists")
+        for tenant in tenants:
+            if self._records["flags"][tenant] != 0:
+                state = "exists" if self.is_active(tenant) else "is being removed"
+                raise ControlError(f"tenant {tenant} {state}", "tenant_exists")
+        self.require_homes(tenants, home)
+        ready: list[int] = []
+        try:
+            for tenant in tenants:
+                ready.append(tenant)
+                self._prepare(tenant, quota_bytes, home, record_limits)
+        except BaseException:
+            for tenant in ready:  # closes the accounts again
+                self._records["flags"][tenant] = TENANT_REMOVING
+                self._start_removal(tenant)
+            raise
+        self._records["flags"][tenants] = TENANT_ACTIVE
+        self.publish_homes()
+
+    def _prepare(self, tenant: int, quota_bytes: int, home: int | None, record_limits: dict[str, int]) -> None:
+        """All of a tenant but that it is active."""
         self._store.open_tenant(tenant, quota_bytes)
-        self._records["token"][tenant] = secrets.randbits(_TOKEN_BITS) or 1
+        self._records["token"][tenant] = new_token()
+        self._records["former_token"][tenant] = 0
         self._records["home"][tenant] = tenant % self.cores if home is None else home
         self._records["generation"][tenant] = (self.generation(tenant) + 1) & _GENERATION_MASK
         for name, value in record_limits.items():
             self._records[name][tenant] = value
         self._rates[tenant] = 0
-        self._records["flags"][tenant] = TENANT_ACTIVE
-        return tenant
+
+    def status(self, tenant: int) -> dict[str, Any]:
+        """What a tenant may know of how its packets fare. ``over_limit``: what it sends is dropped for being too much."""
+        packets_per_second = int(self._records["packets_per_second"][tenant])
+        dropped = int(self._rates["dropped"][tenant])
+        is_over = False
+        if packets_per_second and dropped:
+            burst_ns = max(_SECOND_NS // packets_per_second * limits.RATE_BURST_PACKETS, limits.RATE_BURST_NS)
+            # Who keeps to its limit is far from having used up the burst; who does not is at its end.
+            is_over = int(self._rates["due"][tenant]) > time.monotonic_ns() + burst_ns // 2
+        return {"packets_per_second": packets_per_second, "packets_dropped": dropped, "over_limit": is_over}
 
     def limit(self, tenant: int, quota_bytes: int | None, record_limits: dict[str, int]) -> None:
         """Change limits of a tenant; they hold from its next packet or task on. What is not named stays."""
@@ -146,7 +172,8 @@ class Tenants:
         account = self._store.accounts[tenant]
         fields = {
             "tenant": tenant,
-            "token": self.token(tenant) if with_token else 0,
+            "token": self.tokens.current(tenant) if with_token else 0,
+            "former_token": self.tokens.former(tenant) if with_token else 0,
             "home": int(self._records["home"][tenant]),
             "quota_bytes": int(account["quota_bytes"]),
             "task_yields_max": int(self._records["task_yields_max"][tenant]),
@@ -166,7 +193,7 @@ class Tenants:
         if not self.is_active(tenant):
             raise UnknownTenantError(f"there is no tenant {tenant}")
         self._records["flags"][tenant] = TENANT_REMOVING
-        self._records["token"][tenant] = 0
+        self.tokens.remove(tenant)
         # The removal goes on when the client that asked for it hangs up.
         await asyncio.shield(self._start_removal(tenant))
 

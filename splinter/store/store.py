@@ -53,7 +53,7 @@ from splinter.store.tenants import scan_table, tenant_close, tenant_open, tenant
 
 _INDEX_SHARE = 8  # one eighth of the memory is index, and one eighth of the index is the overflow pool
 _OVERFLOW_SHARE = 8
-_TENANT_RECORD_BYTES = 32  # splinter.net.tenants.TENANT; the store itself does not read it
+_TENANT_RECORD_BYTES = 64  # splinter.net.tenants.TENANT; the store itself does not read it
 _SWEEP_BUCKETS = 4096  # about a millisecond
 _SCAN_CAPACITY = 1024
 _CONTROL = limits.PARTICIPANT_CONTROL

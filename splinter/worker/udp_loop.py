@@ -22,7 +22,7 @@ from splinter.native.atomics import (
     store64_release,
 )
 from splinter.native.clock import now_ns
-from splinter.net.tenants import T_FLAGS, T_PACKETS_PER_SECOND, T_TOKEN, TENANT, TENANT_ACTIVE
+from splinter.net.tenants import T_FLAGS, T_PACKETS_PER_SECOND, TENANT, TENANT_ACTIVE
 from splinter.store.epochs import epoch_leave
 from splinter.store.slots import reclaim
 from splinter.wire import FLAG_REPLY, H_FLAGS, H_MAGIC, H_TENANT, H_TOKEN, MAGIC
@@ -82,6 +82,7 @@ from splinter.worker.reply import DROP, HEADER_BYTES, count
 from splinter.worker.requests import PENDING, handle
 from splinter.worker.steal import has_waited, is_empty, is_sibling_busy, next_place, wake_sibling
 from splinter.worker.tasks import end_task, refuse_task, run_slice, take_over_tasks
+from splinter.worker.tokens import is_token_of
 from splinter.worker.turn import begin_serving, begin_turn, look_at_clock, sleep_in_poll
 from splinter.worker.udp_layout import (
     A_CHUNKS,
@@ -230,7 +231,7 @@ def _is_authentic(w: int, header: int, length: int) -> bool:
         tenant == 0
         or tenant >= limits.TENANTS_MAX
         or load32(record + T_FLAGS) & TENANT_ACTIVE == 0
-        or load64(record + T_TOKEN) != load64(header + H_TOKEN)
+        or not is_token_of(record, load64(header + H_TOKEN))
     ):
         count(w + N_WRONG_TOKEN)
         return False

@@ -223,6 +223,17 @@ def test_maps_are_memory_of_the_size_that_was_asked_for(xdp: Fixture) -> None:
         xdp.program.map_fd("nosuch")
 
 
+def test_two_tokens_are_valid_while_one_is_being_changed(xdp: Fixture) -> None:
+    xdp.tenants[TENANT_ID]["former_token"] = TOKEN ^ 1
+    for token, wanted in (
+        (TOKEN, (Action.REDIRECT, {Verdict.STEERED})),
+        (TOKEN ^ 1, (Action.REDIRECT, {Verdict.STEERED})),
+        (TOKEN ^ 2, (Action.DROP, {Verdict.WRONG_TOKEN})),
+        (0, (Action.DROP, {Verdict.WRONG_TOKEN})),
+    ):
+        assert xdp.judge(frame(header(token=token))) == wanted
+
+
 HOUR_NS = 3600 * 10**9
 LONG_AGO_NS = 1  # the clock begins with the machine, perhaps a minute ago: nothing else is surely past
 

@@ -14,7 +14,7 @@ def test_tenant_record_is_aligned_as_c_aligns_it() -> None:
     for name in tenants.TENANT.names or ():
         kind, at = (tenants.TENANT.fields or {})[name][:2]
         assert at % kind.base.itemsize == 0, name
-    assert tenants.tenants_bytes() == limits.TENANTS_MAX * 32
+    assert tenants.tenants_bytes() == limits.TENANTS_MAX * 64
 
 
 def test_verdicts_count_up_without_gaps() -> None:

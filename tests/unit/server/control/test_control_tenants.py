@@ -8,7 +8,7 @@ import pytest
 
 from splinter import limits
 from splinter.client.admin import TenantInfo
-from splinter.errors import ControlError, PermissionDeniedError, UnknownTenantError
+from splinter.errors import BusyError, ControlError, PermissionDeniedError, UnknownTenantError
 from splinter.net.tenants import TENANT_ACTIVE, TENANT_REMOVING
 from splinter.store.epochs import epoch_advance, epoch_now, epoch_oldest
 from tests.support.waiting import wait_for
@@ -41,12 +41,37 @@ def test_a_thousand_tenants_in_one_message(control):
     assert [(item.tenant, item.token) for item in listed] == [(item.tenant, item.token) for item in created]
 
 
-def test_all_ids_in_several_messages(control):
+def test_all_ids_at_once(control):
     admin = control.admin()
-    assert len(admin.create_tenants(limits.TENANTS_MAX - 1)) == limits.TENANTS_MAX - 1
-    assert len(admin.list_tenants()) == limits.TENANTS_MAX - 1
+    created = admin.create_tenants(limits.TENANTS_MAX - 1, packets_per_second=5)
+    assert len(created) == limits.TENANTS_MAX - 1
+    listed = admin.list_tenants(tokens=True)
+    assert created == listed and all(item.token and item.packets_per_second == 5 for item in created)
     with pytest.raises(ControlError, match="0 tenant ids are free"):
         admin.create_tenant()
+
+
+@pytest.mark.parametrize("count", [20_000, limits.TENANTS_MAX, limits.TENANTS_MAX - 1, 5000])
+def test_more_than_are_free_are_not_created_in_part(control, count):
+    admin = control.admin()
+    taken = admin.create_tenants(limits.TENANTS_MAX - 4999)
+    with pytest.raises(ControlError, match=r"nothing was created|is 1 … 16383"):
+        admin.create_tenants(count)
+    assert [item.tenant for item in admin.list_tenants()] == [item.tenant for item in taken]
+
+
+def test_what_fails_in_the_midst_creates_none(control):
+    """An id among them cannot be opened: its account is still being swept."""
+    control.store.open_tenant(5)
+    control.store.put(5, 1, b"k", b"v", participant=0)
+    control.store.close_tenant(5, participant=0)
+    admin = control.admin()
+    with pytest.raises(BusyError):
+        admin.create_tenants(10)
+    assert admin.list_tenants() == []
+    # What was prepared is cleared away, as a removed tenant is.
+    wait_for(lambda: admin.stats() and not control.shared.tenants["flags"].any(), what="the end of what was prepared")
+    assert len(admin.create_tenants(10)) == 10
 
 
 def test_lists_tell_usage_and_tokens_only_when_asked(control):
