@@ -10,7 +10,6 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from splinter.bench import goals_commands, profile_command, report_commands, run_commands
 from splinter.bench.experiments import commands as experiment_commands
@@ -23,6 +22,7 @@ from splinter.bench.workload import KEY_BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES
 from splinter.errors import SplinterError
 from splinter.limits import KEY_BYTES_MAX, PACKET_BODY_BYTES_MAX
 from splinter.server import instance as instances
+from splinter.terminal import Terminal
 
 bench_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _FAILED_REQUESTS = 1  # exit status when requests were lost or answered wrongly
@@ -88,7 +88,7 @@ def run(
     if json_output:
         print(json.dumps(report.to_json(), indent=1))
     else:
-        console = Console(width=max(Console().width, 140) if not sys.stdout.isatty() else None)
+        console = Terminal(width=max(Terminal().width, 140) if not sys.stdout.isatty() else None)
         console.print(report.table())
         for line in report.notes():
             console.print(line)

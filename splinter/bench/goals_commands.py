@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from splinter.bench.figure import Figure, otherwise, shown, shown_interval
@@ -18,6 +17,7 @@ from splinter.bench.neighbour import noisy_neighbour
 from splinter.bench.progress import progress
 from splinter.bench.rounds import Verdict
 from splinter.limits import TENANTS_MAX
+from splinter.terminal import Terminal
 
 if TYPE_CHECKING:  # the worker and the compiler are loaded only when they are measured
     from splinter.bench.goals import Effort, Goal, Outcome
@@ -213,5 +213,5 @@ def _circumstances() -> dict[str, Any]:
     return {"machine": machine(), "versions": versions()}
 
 
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else max(Console().width, _WIDTH_MIN))
+def _console() -> Terminal:
+    return Terminal(width=None if sys.stdout.isatty() else max(Terminal().width, _WIDTH_MIN))

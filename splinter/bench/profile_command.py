@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from splinter.bench.machine import machine, versions
 from splinter.bench.progress import progress
 from splinter.errors import SplinterError
+from splinter.terminal import Terminal
 
 if TYPE_CHECKING:  # both load the worker
     from splinter.bench.profile import Profile, Sampled
@@ -82,7 +82,7 @@ def show_profile(
         document = {"machine": machine(), "versions": versions(), "profiles": [found.to_json() for found in profiles]}
         print(json.dumps(document | {"sampled": [found.to_json() for found in sampled]}, indent=1))
         return
-    console = Console(width=None if sys.stdout.isatty() else max(Console().width, _WIDTH_MIN))
+    console = Terminal(width=None if sys.stdout.isatty() else max(Terminal().width, _WIDTH_MIN))
     console.print(_stages(profiles))
     if sampled:
         console.print(_shares(sampled))

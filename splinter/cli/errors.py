@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import traceback
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from splinter.errors import SplinterError
+from splinter.errors import ControlError, RequestError, SplinterError
+from splinter.terminal import complain
+from splinter.visible import visible
 
 FAILED = 1
 INTERRUPTED = 128 + signal.SIGINT  # as shells have it
@@ -23,7 +24,7 @@ _TRACEBACK_VARIABLE = "SPLINTER_TRACEBACK"
 def fail(message: str) -> typer.Exit:
     """Say what is wrong; raise what this returns."""
     with contextlib.suppress(OSError, ValueError):  # nobody can be told
-        print(f"splinter: {message}", file=sys.stderr, flush=True)
+        complain(f"splinter: {message}")
     return typer.Exit(FAILED)
 
 
@@ -42,7 +43,8 @@ def explain(error: BaseException) -> str:
     """An exception as a sentence, by its kind: what a user, a file system, a network, the kernel or a library can cause."""
     library = type(error).__module__.partition(".")[0]  # of those that not every command loads
     if isinstance(error, SplinterError):
-        return str(error)
+        # What a server said is one line, so that it cannot look like another message; findings have lines of their own.
+        return visible(str(error)) if isinstance(error, RequestError | ControlError) else str(error)
     if isinstance(error, OSError):
         where = f": {error.filename!r}" if error.filename is not None else ""
         return f"{error.strerror or str(error) or type(error).__name__}{where}"

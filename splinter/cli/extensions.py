@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from splinter import limits
@@ -15,6 +14,8 @@ from splinter.cli import arguments
 from splinter.cli.target import Address, Instance, Tenant, Token, find_server
 from splinter.errors import SplinterError
 from splinter.ext import library
+from splinter.terminal import Terminal, say
+from splinter.visible import visible, visible_bytes
 
 if TYPE_CHECKING:
     from splinter.client import ExtensionInfo
@@ -63,7 +64,7 @@ def install(
             else [client.install(source, name=name, timeout=_INSTALL_SECONDS)]
         )
         for info in installed:
-            print(f"installed {info.signature}, version {info.version}, {info.code_bytes} bytes of code")
+            say(f"installed {visible(str(info.signature))}, version {info.version}, {info.code_bytes} bytes of code")
 
 
 def uninstall(
@@ -109,15 +110,15 @@ def list_extensions(
     with find_server(instance, address).client(tenant, token) as client:
         found = client.extensions()
     if as_json:
-        print(json.dumps([_plain(info) for info in found]))
+        say(json.dumps([_plain(info) for info in found]))
         return
     table = Table("signature", "version", "code bytes", "frame bytes", "invocations", "errors", "yields", "CPU ms", "kills")
     for info in found:
         sizes = (str(info.version), str(info.code_bytes), str(info.frame_bytes))
         counts = (f"{info.invocations:,}", f"{info.errors:,}", f"{info.yields:,}", f"{info.cpu_us / 1000:,.1f}")
         kills = f"{info.kills}, quarantined" if info.quarantined else str(info.kills)
-        table.add_row(str(info.signature), *sizes, *counts, kills)
-    Console().print(table)
+        table.add_row(visible(str(info.signature)), *sizes, *counts, kills)
+    Terminal().print(table)
 
 
 def log(
@@ -132,7 +133,7 @@ def log(
     """
     with find_server(instance, address).client(tenant, token) as client:
         for time_ns, text in client.log():
-            print(f"{time_ns / 1e9:.6f} {text.decode(errors='backslashreplace')}")
+            say(f"{time_ns / 1e9:.6f} {visible_bytes(text)}")
 
 
 def show_library(
@@ -143,13 +144,13 @@ def show_library(
     Examples: splinter library; splinter library tao > my_tao.py
     """
     if entry is not None:
-        print(library.text(entry), end="")
+        say(library.text(entry), end="")
         return
     table = Table("name", "what it is", "extensions")
     for name in library.NAMES:
         found = library.entry(name)
         table.add_row(name, found.description, ", ".join(found.sources))
-    Console().print(table)
+    Terminal().print(table)
 
 
 def check(file: _File) -> None:
@@ -157,7 +158,7 @@ def check(file: _File) -> None:
     from splinter.ext.compile import compile_source  # LLVM takes its time to load
 
     compiled = compile_source(_read_source(file), filename=str(file))
-    print(f"{file}: {compiled.signature}: {len(compiled.code)} bytes of code, {compiled.frame_bytes} bytes of frame")
+    say(f"{file}: {compiled.signature}: {len(compiled.code)} bytes of code, {compiled.frame_bytes} bytes of frame")
 
 
 def invoke(
@@ -179,7 +180,7 @@ def invoke(
         positional, named = arguments.parse(client.signature(name), values or [])
         result = client.invoke(name, *positional, **named)
     if result is not None:
-        print(arguments.show(result))
+        say(arguments.show(result))
 
 
 def _read_source(file: Path) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from splinter import limits
 from splinter.cli.errors import fail
+from splinter.terminal import say
 
 app = typer.Typer(help="A veth pair and two network namespaces, a place to try everything (root).", no_args_is_help=True)
 _Name = Annotated[str, typer.Option("--name", help="Labs of different names do not disturb each other.")]
@@ -24,12 +25,12 @@ def up(name: _Name = "splinter", queues: _Queues = 2) -> None:
 
     lab = Lab(name, queues)
     made = lab.up()
-    print(
+    say(
         f"lab {name} {'is up' if made else 'was up already'}: "
         f"server {lab.server.device} {lab.server.address} in {lab.server.namespace}, "
         f"clients {lab.client.device} {lab.client.address} in {lab.client.namespace}"
     )
-    print(f"next: splinter serve --lab {name}")
+    say(f"next: splinter serve --lab {name}")
 
 
 @app.command()
@@ -40,7 +41,7 @@ def status(name: _Name = "splinter", queues: _Queues = 2) -> None:
     found = Lab(name, queues).status()
     if not found.up:
         raise fail("; ".join(found.problems))
-    print(f"lab {name} is up")
+    say(f"lab {name} is up")
 
 
 @app.command()
@@ -52,4 +53,4 @@ def down(name: _Name = "splinter") -> None:
     from splinter.net.lab import Lab
 
     Lab(name).down()
-    print(f"lab {name} is gone")
+    say(f"lab {name} is gone")

@@ -10,6 +10,7 @@ import splinter
 from splinter.cli import extensions, lab, objects, serve, stats, tenant
 from splinter.cli.errors import Commands
 from splinter.cli.start import main as main  # what installed scripts call
+from splinter.terminal import say
 
 app = typer.Typer(
     name="splinter",
@@ -26,7 +27,7 @@ _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opti
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"splinter {splinter.__version__}")
+        say(f"splinter {splinter.__version__}")
         raise typer.Exit
 
 

@@ -13,6 +13,8 @@ from splinter import limits
 from splinter.cli.errors import fail
 from splinter.cli.target import Address, Instance, Table, Tenant, Token, find_server
 from splinter.errors import OutOfMemoryError, QuotaExceededError, SplinterError
+from splinter.terminal import say
+from splinter.visible import visible_lines
 
 if TYPE_CHECKING:
     from splinter.client import Client
@@ -55,6 +57,8 @@ def get(
 ) -> None:
     """Write an object's value to standard output, byte for byte; exit status 1 when there is none.
 
+    A terminal is shown what can be seen, and the rest escaped.
+
     Example: splinter get dog --tenant 7 --table 1
     """
     with find_server(instance, address).client(tenant, token) as client:
@@ -62,11 +66,12 @@ def get(
     if value is None:
         raise fail(f"no object {key!r} in table {table} of tenant {tenant}")
     if as_hex:
-        print(value.hex())
+        say(value.hex())
+        return
+    if sys.stdout.isatty():
+        say(visible_lines(value.decode(errors="surrogateescape")))
         return
     sys.stdout.buffer.write(value)
-    if sys.stdout.isatty():
-        sys.stdout.buffer.write(b"\n")
     sys.stdout.buffer.flush()
 
 

@@ -6,6 +6,7 @@ Nothing but the standard library is loaded before what may go wrong is looked af
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ _ENDING = (signal.SIGTERM, signal.SIGHUP)
 def main() -> None:
     """Entry point of the console script; ends by ``SystemExit``."""
     _open_standard_streams()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: what the terminal's alphabet lacks is no failure
     for number in _ENDING:
         if signal.getsignal(number) is signal.SIG_DFL:  # what is ignored stays ignored
             signal.signal(number, _end)

@@ -8,12 +8,14 @@ import time
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 
 from splinter.cli.target import Address, Instance, find_server
 from splinter.server.statistics import numbers
+from splinter.terminal import Terminal, say
+from splinter.visible import visible
 
 _NANOSECONDS, _MILLISECONDS = 1e9, 1e3  # of a second
 _BY_USE = ("tenants", "extensions")  # lists whose places change between two looks
@@ -47,9 +49,9 @@ def stats(
     with find_server(instance, address).admin() as admin:
         found = admin.stats()
     if as_json:
-        print(json.dumps(found, indent=1))
+        say(json.dumps(found, indent=1))
         return
-    Console().print(_all_counters(found))
+    Terminal().print(_all_counters(found))
 
 
 def top(
@@ -65,7 +67,7 @@ def top(
     with find_server(instance, address).admin() as admin:
         before, then = admin.stats(), time.monotonic_ns()
         looks = 0
-        with Live(_rates(before, before, 1.0), auto_refresh=False) as live:
+        with Live(_rates(before, before, 1.0), console=Terminal(), auto_refresh=False) as live:
             while count == 0 or looks < count:
                 time.sleep(interval)
                 after, now = admin.stats(), time.monotonic_ns()
@@ -77,7 +79,8 @@ def top(
 def _all_counters(found: dict[str, Any]) -> RenderableType:
     table = Table("counter", "value", box=None)
     for name, value in _leaves(found):
-        table.add_row(name, f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value))
+        is_count = isinstance(value, int) and not isinstance(value, bool)
+        table.add_row(visible(name), f"{value:,}" if is_count else visible(str(value)))
     return table
 
 
@@ -104,7 +107,7 @@ def _rates(before: dict[str, Any], after: dict[str, Any], seconds: float) -> Ren
     for name, value in numbers({name: item for name, item in after.items() if name not in _BY_USE}).items():
         change = value - earlier_numbers.get(name, 0)
         if change > 0 and "heartbeat" not in name:
-            counters.add_row(name, f"{change / seconds:,.0f}")
+            counters.add_row(visible(name), f"{change / seconds:,.0f}")
     return Group(workers, _tenant_rates(before, after, seconds), _extension_rates(before, after, seconds), counters)
 
 
@@ -135,7 +138,7 @@ def _extension_rates(before: dict[str, Any], after: dict[str, Any], seconds: flo
         known = earlier.get((later["tenant"], later["name"]), later)
         table.add_row(
             str(later["tenant"]),
-            later["name"],
+            visible(later["name"]),
             f"{(later['cpu_ms'] - known['cpu_ms']) / _MILLISECONDS / seconds:.1%}",
             f"{(later['invocations'] - known['invocations']) / seconds:,.0f}",
             f"{(later['errors'] - known['errors']) / seconds:,.0f}",

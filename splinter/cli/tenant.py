@@ -6,7 +6,6 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from splinter import limits
@@ -15,6 +14,7 @@ from splinter.client.admin import TenantInfo
 from splinter.client.encoding import format_token
 from splinter.errors import SplinterError
 from splinter.server.config import parse_bytes
+from splinter.terminal import Terminal, say
 
 _TENANT_MAX = limits.TENANTS_MAX - 1
 _HOME_MAX = limits.WORKERS_MAX - 1
@@ -61,10 +61,10 @@ def create(
         else:
             created = admin.create_tenants(count, quota_bytes=quota_bytes, home=home, **more_limits)
     if as_json:
-        print(json.dumps([_plain(item, with_token=True) for item in created]))
+        say(json.dumps([_plain(item, with_token=True) for item in created]))
         return
     for item in created:
-        print(f"{item.tenant} {format_token(item.token)}")
+        say(f"{item.tenant} {format_token(item.token)}")
 
 
 @app.command("list")
@@ -78,7 +78,7 @@ def list_tenants(
     with find_server(instance, address).admin() as admin:
         found = admin.list_tenants(tokens=tokens)
     if as_json:
-        print(json.dumps([_plain(item, with_token=tokens) for item in found]))
+        say(json.dumps([_plain(item, with_token=tokens) for item in found]))
         return
     table = Table("tenant", "home", "objects", "bytes", "quota", "packets/s", "dropped", *(["token"] if tokens else []))
     for item in found:
@@ -87,7 +87,7 @@ def list_tenants(
         row = [str(item.tenant), str(item.home), f"{item.objects:,}", f"{item.bytes_used:,}", quota]
         row += [rate, f"{item.packets_dropped:,}"]
         table.add_row(*row, *([format_token(item.token)] if tokens else []))
-    Console().print(table)
+    Terminal().print(table)
 
 
 @app.command()
@@ -174,13 +174,13 @@ def rotate(
             admin.finish_rotation(tenant)
             return
         made = admin.rotate_token(tenant, parse_token_text(new) if new is not None else None, at_once=at_once)
-    print(format_token(made.token))
+    say(format_token(made.token))
 
 
 def _print_tokens(info: TenantInfo) -> None:
-    print(format_token(info.token))
+    say(format_token(info.token))
     if info.former_token:
-        print(format_token(info.former_token))
+        say(format_token(info.former_token))
 
 
 @app.command()

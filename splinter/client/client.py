@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _INVOKE_RESEND_SECONDS = 0.25
 _TIMEOUT_SECONDS_MAX = 1e6
 _TIMEOUT_SECONDS = 1.0  # where none is given
-_INSTALL_SECONDS = 30.0  # for what compiles: other tenants' sources may be under way
+_CONTROL_SECONDS = 30.0  # of the control plane, which compiles; other tenants' sources may be under way
 _REPLACED_PAUSE_SECONDS = 0.001  # before a large value that was replaced while it was read is read anew; doubles
 
 
@@ -72,9 +72,9 @@ class Client(ProcessOwn):
     extensions).
 
     ``timeout`` is in seconds, for one request with all its repetitions; every method takes another one for its own call.
-    Without any it is one second, and 30 for installing. What the caller takes itself (the generator of :meth:`put_many`), or
-    passes while this process is stopped, is not counted. A request that is not answered in time is repeated, and executed
-    once all the same: a repetition gets the first answer.
+    Without any it is one second for requests, and 30 for what the control plane does (extensions). What the caller takes
+    itself (the generator of :meth:`put_many`), or passes while this process is stopped, is not counted. A request that is not
+    answered in time is repeated, and executed once all the same: a repetition gets the first answer.
 
     When nothing answers, every method raises :class:`splinter.errors.RequestTimeoutError` (a ``TimeoutError``), by its
     subclasses with the reason where it can be told: :class:`~splinter.errors.UnreachableError` (also a ``ConnectionError``),
@@ -102,7 +102,7 @@ class Client(ProcessOwn):
         self._tenant, self._token = tenant, parse_token(token)
         self._address, self._port, self._netns = address, port, netns
         self._timeout = _TIMEOUT_SECONDS if timeout is None else _checked(timeout)
-        self._install_timeout = _INSTALL_SECONDS if timeout is None else timeout
+        self._control_timeout = _CONTROL_SECONDS if timeout is None else timeout
         self._control = ControlConnection(address, control_port or port, netns=netns)
         self._diagnosis = Diagnosis(self._ask, address, port)
         self._process = process_number()
@@ -257,7 +257,7 @@ class Client(ProcessOwn):
         return self._install(timeout, source=source, every=True)
 
     def _install(self, timeout: float | None, **fields: Any) -> list[ExtensionInfo]:
-        reply = self._ask("extension.install", self._install_timeout if timeout is None else timeout, **fields)
+        reply = self._ask("extension.install", timeout, **fields)
         with understood():
             installed = [_extension_info(one) for one in reply["extensions"]]
         self._signatures.update({info.name: info.signature for info in installed})
@@ -345,7 +345,7 @@ class Client(ProcessOwn):
             self._give_back(channel)
 
     def _ask(self, op: str, timeout: float | None, **fields: Any) -> dict[str, Any]:
-        seconds = self._timeout if timeout is None else _checked(timeout)
+        seconds = self._control_timeout if timeout is None else _checked(timeout)
         return self._control.request(op, seconds=seconds, tenant=self._tenant, token=self._token, **fields)
 
     def _invoke(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None) -> Any:

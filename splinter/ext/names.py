@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from splinter.ext.types import BOOL, ELEMENTS, NAT, NONE, OPTIONAL_BYTES, U64, Type
 
 # Methods of the store: name → (parameters, result).
@@ -24,3 +26,8 @@ DIGESTS = frozenset({"crc32", "hash64"})
 FUNCTION_NAMES = CONVERSIONS | BIT_FUNCTIONS | FLOAT_FUNCTIONS | DIGESTS | {"abs", "bool", "len", "max", "min", "range"}
 MEMORY_FUNCTIONS = frozenset({"array", "buffer"})
 RESERVED_NAMES = FUNCTION_NAMES | MEMORY_FUNCTIONS | {"extension", "Store", "View", "Buffer", "Error", "bytes", "f32", "tuple"}
+
+
+def is_name(name: str) -> bool:
+    """Whether an extension may be known by this: an identifier, in the form that Python itself would read it."""
+    return name.isidentifier() and name.isprintable() and unicodedata.normalize("NFKC", name) == name

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from splinter import limits
 from splinter.errors import ControlError
+from splinter.ext.names import is_name
 
 
 def _refuse(text: str) -> ControlError:
@@ -50,6 +52,22 @@ def optional_text(request: dict[Any, Any], name: str, bytes_max: int) -> str | N
         raise _refuse(f"{name!r} is text")
     if not 1 <= len(value.encode(errors="surrogatepass")) <= bytes_max:
         raise _refuse(f"{name!r} has 1 to {bytes_max} bytes")
+    return value
+
+
+def optional_name(request: dict[Any, Any], field: str) -> str | None:
+    """An extension's name: an identifier; or None when it is absent."""
+    value = optional_text(request, field, limits.EXTENSION_NAME_BYTES_MAX)
+    if value is not None and not is_name(value):
+        raise _refuse(f"{field!r} is an identifier, not {value!a}")
+    return value
+
+
+def name(request: dict[Any, Any], field: str) -> str:
+    """As :func:`optional_name`, but it must be there."""
+    value = optional_name(request, field)
+    if value is None:
+        raise _refuse(f"{field!r} is missing")
     return value
 
 

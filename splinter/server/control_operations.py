@@ -177,7 +177,7 @@ class Operations:
     async def _extension_install(self, request: dict[Any, Any]) -> dict[str, Any]:
         tenant = self._require_tenant(request)
         source = fields.text(request, "source", limits.SOURCE_BYTES_MAX)
-        name = fields.optional_text(request, "name", limits.EXTENSION_NAME_BYTES_MAX)
+        name = fields.optional_name(request, "name")
         every = fields.flag(request, "every")
         if every and name is not None:
             raise ControlError("'name' and 'every' exclude each other", "bad_request")
@@ -210,7 +210,7 @@ class Operations:
 
     async def _extension_uninstall(self, request: dict[Any, Any]) -> dict[str, Any]:
         tenant = self._require_tenant(request)
-        self._registry.uninstall(tenant, fields.text(request, "name", limits.EXTENSION_NAME_BYTES_MAX))
+        self._registry.uninstall(tenant, fields.name(request, "name"))
         return {}
 
     async def _extension_list(self, request: dict[Any, Any]) -> dict[str, Any]:
@@ -231,7 +231,7 @@ class Operations:
     def _require_extension(self, request: dict[Any, Any]) -> Entry:
         """The extension that a request is about; who asks has been, or is now, checked as for its tenant."""
         tenant = self._require_tenant(request)
-        name = fields.text(request, "name", limits.EXTENSION_NAME_BYTES_MAX)
+        name = fields.name(request, "name")
         entry = self._registry.find(tenant, name)
         if entry is None:
             raise error_for(Status.NO_EXTENSION, f"tenant {tenant} has no extension {name!r}")

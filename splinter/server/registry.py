@@ -27,6 +27,7 @@ import numpy as np
 from splinter import limits
 from splinter.errors import BusyError, ControlError, ServerError, Status, error_for
 from splinter.ext import record
+from splinter.ext.names import is_name
 from splinter.store.epochs import OLDEST_NONE, epoch_advance, epoch_enter, epoch_leave, epoch_now, epoch_oldest
 from splinter.store.slots import reclaim
 
@@ -170,6 +171,8 @@ class Registry:
         Raises :class:`splinter.errors.RequestError` when the store has no room or the tenant is gone,
         :class:`ControlError` when the code region has no room or the tenant has too many extensions.
         """
+        if not is_name(compiled.name):
+            raise ControlError(f"{compiled.name!a} is no name of an extension", "bad_request")
         entries = self._entries.setdefault(tenant, {})
         old = entries.get(compiled.name)
         if old is None and len(entries) >= limits.EXTENSIONS_PER_TENANT_MAX:

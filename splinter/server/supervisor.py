@@ -44,6 +44,7 @@ from splinter.server.workers import Workers, wait_or_kill
 from splinter.server.xdp_transport import XdpTransport
 from splinter.store.region import Region
 from splinter.store.store import Store
+from splinter.visible import VisibleFormatter
 from splinter.worker.memory import WorkerMemory, introduce
 from splinter.worker.texts import build_texts
 
@@ -345,7 +346,9 @@ def _come_first() -> None:
 
 def serve(config: ServerConfig) -> int:
     """Run a server in the foreground until a signal; returns the exit status."""
-    logging.basicConfig(level=logging.WARNING, format="splinter: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(VisibleFormatter("splinter: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     supervisor = Supervisor(config, say=lambda text: print(text, flush=True))
     try:
         info = supervisor.start()

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
 
-import msgpack
 import pytest
 
 from splinter import limits
 from splinter.client import Client
 from splinter.errors import MESSAGES, Status
 from splinter.wire import FLAG_REPLY, MULTIGET_MISSING, MULTIGET_TOO_LARGE, Header, Opcode
+from tests.support.control_responder import ControlResponder
 
 TENANT, TOKEN = 7, 0x1122334455667788
 HEADER_BYTES = limits.REQUEST_HEADER_BYTES
@@ -155,48 +153,6 @@ def responder() -> Iterator[Responder]:
 def client(responder: Responder) -> Iterator[Client]:
     with Client("127.0.0.1", TENANT, TOKEN, port=responder.port, timeout=5.0) as made:
         yield made
-
-
-class ControlResponder:
-    """A control plane in threads, one for each connection. ``answer`` makes the reply of a request; None: silence."""
-
-    def __init__(self) -> None:
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self.socket.getsockname()[1]
-        self.requests: list[dict[str, Any]] = []
-        self.connections: list[socket.socket] = []
-        self.answer: Callable[[dict[str, Any]], dict[str, Any] | None] = lambda request: {"ok": True}
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-
-    def close(self) -> None:
-        self.socket.shutdown(socket.SHUT_RDWR)
-        for connection in self.connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join()
-        for used in (self.socket, *self.connections):
-            used.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self.socket.accept()
-                self.connections.append(connection)
-                self._threads.append(threading.Thread(target=self._serve, args=(connection,)))
-                self._threads[-1].start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while head := connection.recv(4, socket.MSG_WAITALL):
-                body = connection.recv(int.from_bytes(head, "little"), socket.MSG_WAITALL)
-                request = msgpack.unpackb(body)
-                self.requests.append(request)
-                reply = self.answer(request)
-                if reply is not None:
-                    packed = msgpack.packb(reply)
-                    connection.sendall(len(packed).to_bytes(4, "little") + packed)
 
 
 @pytest.fixture

@@ -419,3 +419,13 @@ def test_the_compiler_has_none_of_the_shared_memory_and_dies_with_the_control_pr
     assert os.getpriority(os.PRIO_PROCESS, pid) == limits.CONTROL_NICENESS
     control.restart()
     wait_for(lambda: is_gone(pid), 10)
+
+
+@pytest.mark.parametrize("name", ["[/nope]", "a b", "a-b", "\x1b[31m", "a\u202eb", "a\nb", "ｆ"])
+def test_a_name_that_is_no_identifier_is_refused_everywhere(tenant, name):
+    with pytest.raises(SplinterError, match="identifier"):
+        tenant.install(TWICE, name=name)
+    for ask in (tenant.uninstall, tenant.signature):
+        with pytest.raises(ControlError, match="identifier"):
+            ask(name)
+    assert tenant.extensions() == []
