@@ -151,6 +151,7 @@ def _open_loop(session: Session, workload: Workload, rate: float, settings: Sett
         "per_second": round(result.per_second),
         "lost": result.lost,
         "p50_ns": result.histogram.percentile(50),
+        "p90_ns": result.histogram.percentile(90),
         "p99_ns": result.histogram.percentile(99),
         "client_share": round(result.client_cpu_ns / 1e9 / (settings.seconds + _WARMUP_SECONDS), 3),
     }

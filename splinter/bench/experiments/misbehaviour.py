@@ -32,6 +32,7 @@ PREEMPT, WATCHDOG = "the compiler's yields", "the watchdog alone"
 MODES = (PREEMPT, WATCHDOG)
 BOUND_AT = {PREEMPT: 1e-4, WATCHDOG: 1e-5}  # fractions at which the bounds are set
 GOOD, ENDLESS = "good", "endless"
+REFERENCE_PER_SECOND = 500_000  # good requests
 TASK_MILLISECONDS = 1  # CPU time of one invoke: some five hundred times what a good one takes
 _NO_QUARANTINE = 1_000_000  # workers that an extension may get killed: here it must be able to go on
 _TIMEOUT_NS = 100_000_000  # of an endless one's reply: it would hold up the generator's window
@@ -61,12 +62,13 @@ class Settings:
     simulated_requests: int = 1_000_000
 
 
+BOUNDS = Settings(rounds=25)
 QUICK = Settings(tenants=8, fractions=(0.0, 1e-3), seconds=0.3, pair_seconds=0.3, rounds=1, simulated_requests=20_000)
 
 
 def measure(effort: Effort, progress: Progress) -> Document:
     """The document. Raises :class:`SplinterError` when good requests failed that should not have."""
-    settings = QUICK if effort.is_quick else Settings()
+    settings = QUICK if effort.is_quick else BOUNDS if effort.for_bounds else Settings()
     control = Control()
     core = max(os.sched_getaffinity(0))
     runs: list[dict[str, Any]] = []
@@ -207,6 +209,26 @@ def throughput(document: Document, mode: str, fraction: float) -> list[float]:
 def share(document: Document, mode: str, fraction: float) -> list[float]:
     """Throughput in % of that without misbehaviour right before it, pair by pair."""
     return [100 * row["per_second"] / row["without_per_second"] for row in _closed(document, mode, fraction)]
+
+
+def of_what_is_left(document: Document, mode: str, fraction: float) -> list[float]:
+    """Throughput in % of what is left when each endless invoke takes its limit of CPU time, and nothing else is lost.
+
+    The share itself depends on the machine: the faster it is, the more endless invokes come in a second.
+    """
+    limit = document["settings"]["task_milliseconds_max"] / 1000
+    return [
+        100 * row["per_second"] / row["without_per_second"] * (1 + row["without_per_second"] * fraction * limit)
+        for row in _closed(document, mode, fraction)
+    ]
+
+
+def at_reference(document: Document, mode: str, fraction: float) -> list[float]:
+    """The share of throughput that a worker of ``REFERENCE_PER_SECOND`` keeps that loses as much time for each endless one."""
+    return [
+        100 / (1 + (row["without_per_second"] / row["per_second"] - 1) * REFERENCE_PER_SECOND / row["without_per_second"])
+        for row in _closed(document, mode, fraction)
+    ]
 
 
 def _closed(document: Document, mode: str, fraction: float) -> list[dict[str, Any]]:

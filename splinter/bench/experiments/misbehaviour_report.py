@@ -8,7 +8,18 @@ from typing import Any
 from rich.table import Table
 
 from splinter.bench.experiments.experiment import Document, Experiment, distinct, rows
-from splinter.bench.experiments.misbehaviour import BOUND_AT, MODES, PREEMPT, WATCHDOG, measure, share, throughput
+from splinter.bench.experiments.misbehaviour import (
+    BOUND_AT,
+    MODES,
+    PREEMPT,
+    REFERENCE_PER_SECOND,
+    WATCHDOG,
+    at_reference,
+    measure,
+    of_what_is_left,
+    share,
+    throughput,
+)
 from splinter.bench.experiments.picture import line
 from splinter.bench.figure import Figure, medians
 
@@ -58,14 +69,18 @@ def draw(document: Document, figure: Any) -> None:
 def figures(document: Document) -> list[Figure]:
     """Throughput that is left, and how long a stuck worker's core stood still."""
     found = []
-    for name, mode in (("preemption", PREEMPT), ("watchdog", WATCHDOG)):
+    for name, mode, how, what in (
+        ("preemption", PREEMPT, of_what_is_left, "of what is left when each of these takes its limit"),
+        ("watchdog", WATCHDOG, at_reference, f"of that without, on a worker that serves {REFERENCE_PER_SECOND:,} a second"),
+    ):
         some = [row["fraction"] for row in rows(document, mode=mode) if row["fraction"] > 0]
         fraction = BOUND_AT[mode] if BOUND_AT[mode] in some else min(some)
-        text = f"{mode}: throughput of good requests while {fraction:g} of all never end, of that without"
+        text = f"{mode}: throughput of good requests while {fraction:g} of all never end, {what}"
         parts = medians(without=throughput(document, mode, 0.0), per_second=throughput(document, mode, fraction))
-        values, left_out = kept(share(document, mode, fraction), document, mode, fraction)
+        parts |= medians(share=share(document, mode, fraction))
+        values, left_out = kept(how(document, mode, fraction), document, mode, fraction)
         found.append(Figure(f"misbehaviour-{name}", text, "%", values, parts, left_out=left_out))
-    slices = [row["replacement_ms"] for row in rows(document, mode=WATCHDOG, fraction=fraction, loop="closed")]
+    slices = [row.get("replacement_ms", []) for row in rows(document, mode=WATCHDOG, fraction=fraction, loop="closed")]
     longest = tuple(max(times) for times in slices if times)
     if longest:
         text = (

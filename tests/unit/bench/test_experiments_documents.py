@@ -97,12 +97,14 @@ def _misbehaviour(shares: list[int]) -> dict[str, Any]:
         for fraction in (0.0, misbehaviour.BOUND_AT[mode])
         for number, value in enumerate(shares)
     ]  # fmt: skip
-    return {"experiment": "misbehaviour", "runs": runs}
+    return {"experiment": "misbehaviour", "runs": runs, "settings": {"task_milliseconds_max": 1}}
 
 
 def test_misbehaviour_is_compared_slice_by_slice() -> None:
     found = {figure.name: figure for figure in experiment_of("misbehaviour").figures(_misbehaviour([90, -10, 80, 99]))}
-    assert found["misbehaviour-preemption"].values == found["misbehaviour-watchdog"].values == (90, 80, 99)
+    shares = (90, 80, 99)
+    assert found["misbehaviour-preemption"].values == pytest.approx([share * (1 + 1000 * 1e-4 * 1e-3) for share in shares])
+    assert found["misbehaviour-preemption"].parts["share"] == 90
     assert found["replacement"].values == (9, 8, pytest.approx(9.9))
     assert {figure.left_out for figure in found.values()} == {1}
     assert found["replacement"].parts == {"median_ms": 6.5, "replaced": 6, "longest_ms": pytest.approx(9.9)}
@@ -119,6 +121,31 @@ def test_a_section_names_its_command_and_says_what_falls_short() -> None:
     assert "(too few rounds in peace)" in few and "cannot be told" in few
     assert "falls short" not in good + few and "cannot be told" not in good + bad
     assert "falls short" in bad
+
+
+@pytest.mark.parametrize("service_ns", [500, 2000, 8000])
+def test_what_misbehaviour_costs_is_told_alike_on_machines_of_any_speed(service_ns: int) -> None:
+    """Each endless invoke takes its millisecond, or its worker for 20 ms: on a faster machine, more of them come."""
+    without = 1e9 / service_ns
+    document = _misbehaviour([50] * 6)
+    for row in document["runs"]:
+        lost = row["fraction"] * (0.020 if row["mode"] == WATCHDOG else 0.001)
+        row |= {"without_per_second": without, "per_second": 1 / (1 / without + lost)}
+    found = {figure.name: figure.median for figure in experiment_of("misbehaviour").figures(document)}
+    assert found["misbehaviour-preemption"] == pytest.approx(100)
+    assert found["misbehaviour-watchdog"] == pytest.approx(100 / (1 + 500_000 * 1e-5 * 0.020))
+
+
+def test_stealing_is_judged_by_waits() -> None:
+    rest = {"skew": 0.99, "load": 0.6, "is_still": True, "client_share": 0.1}
+    runs = [
+        {"mode": mode, "round": number, "p90_ns": 100 + wait, "p99_ns": p99, **rest}
+        for mode, wait, p99 in (("locality", 60, 9000), ("stealing", 20, 3000))
+        for number in range(6)
+    ]
+    document = {"runs": runs, "service": {"request_ns": 100.0}, "simulated": []}
+    (figure,) = experiment_of("locality").figures(document)
+    assert (figure.name, figure.values, figure.parts["p99_ratio"]) == ("stealing", (3.0,) * 6, 3.0)
 
 
 def test_only_what_stands_between_the_markers_is_replaced() -> None:
