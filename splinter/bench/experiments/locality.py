@@ -186,5 +186,5 @@ def _simulated(
                     requests, _ = requests_for(traffic, cores, load, settings.simulated_requests)
                     latency = simulate(policy, requests).percentiles()
                     row = {"cores": cores, "skew": skew, "mode": mode, "load": load}
-                    found.append(row | {"p50_ns": round(latency["p50"]), "p99_ns": round(latency["p99"])})
+                    found.append(row | {f"{name}_ns": round(latency[name]) for name in ("p50", "p90", "p99")})
     return found

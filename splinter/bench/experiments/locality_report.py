@@ -98,12 +98,17 @@ def notes(document: Document) -> list[str]:
         "requests",
     ]
     skew, load = _bound_at(document)
-    p99 = {row["mode"]: row["p99_ns"] for row in rows(document, "simulated", cores=2, skew=skew, load=load)}
-    if p99:
+    simulated = {row["mode"]: row for row in rows(document, "simulated", cores=2, skew=skew, load=load)}
+    if simulated:
+        p99 = {mode: row["p99_ns"] for mode, row in simulated.items()}
         said.append(
             f"simulated, with skew {skew} at {load:.0%}: p99 of locality alone {p99[HOME] / p99[STEALING]:.2f} × that with "
             f"stealing; {p99[HOME_SHORT] / p99[STEALING]:.2f} × if it took as few packets at a time as with stealing"
         )
+    if all("p90_ns" in row for row in simulated.values()) and simulated:
+        request_ns = document["service"]["request_ns"]
+        waits = {mode: row["p90_ns"] - request_ns for mode, row in simulated.items()}
+        said.append(f"simulated, the slowest tenth waits {waits[HOME] / waits[STEALING]:.2f} × as long with locality alone")
     return said
 
 
