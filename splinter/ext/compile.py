@@ -25,7 +25,7 @@ from splinter.ext.lower import lower, result_kind
 from splinter.ext.parse import Module, choose, choose_all, parse
 from splinter.ext.signature import Signature
 from splinter.ext.simplify import simplify
-from splinter.limits import CODE_BYTES_MAX
+from splinter.limits import CODE_BYTES_MAX, THOROUGH_INSTRUCTIONS_MAX
 
 INTERNAL_MESSAGE_CHARACTERS_MAX = 300
 RECENT_SOURCES_MAX = 4
@@ -174,9 +174,15 @@ def _back(functions: list[ir.Function], preempt: bool) -> list[_Native]:
     """Machine code: one block of what is compiled quickly, and one of what is compiled thoroughly."""
     quick: list[ir.Function] = []
     thorough: list[ir.Function] = []
+    room = THOROUGH_INSTRUCTIONS_MAX
     for function in functions:
         simplify(function)
-        (quick if waits_for_store(function) else thorough).append(function)
+        size = sum(len(block.instructions) for block in function.blocks)
+        if size > room or waits_for_store(function):
+            quick.append(function)
+        else:
+            thorough.append(function)
+            room -= size
         if preempt:
             insert_checkpoints(function)
     made = []

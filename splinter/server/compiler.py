@@ -32,14 +32,19 @@ from splinter.ext.compile import SPLIT_HINT, CompiledExtension, compile_extensio
 from splinter.ext.diagnostics import Diagnostic, Findings
 from splinter.ext.first_lookup import FirstLookup
 from splinter.ext.signature import Signature
-from splinter.server.processes import fork_child
+from splinter.server.processes import cpu_ns, fork_child
 
 _log = logging.getLogger(__name__)
 _LENGTH = struct.Struct("<I")
 _TRIES = 2  # a child that had grown too large, or was killed while it was idle, has not seen the source
 _STANDARD_DESCRIPTORS = 3
+_NANOSECONDS = 1e9
 _IDLE_SECONDS = 0.05  # without a request: time for a garbage collection
 _UNCOLLECTED_MAX = 64  # sources that may be compiled before there is one all the same
+
+
+class TooLongError(CompileError):
+    """A source took more CPU time to compile than it was given."""
 
 
 class _EndedError(Exception):
@@ -58,11 +63,12 @@ class _Child:
 
 
 class Compiler:
-    """One child at a time. Made before the event loop runs, used from it."""
+    """One child at a time. Used from the event loop."""
 
-    def __init__(self, seconds_max: float = limits.COMPILE_SECONDS_MAX) -> None:
-        """``seconds_max``: CPU time for one source."""
-        self._seconds_max = seconds_max
+    def __init__(self, seconds_max: float = limits.COMPILE_SECONDS_MAX, niceness: int = 0) -> None:
+        """``seconds_max``: CPU time for one source; ``niceness`` is added to this process's."""
+        self._seconds_max, self._niceness = seconds_max, niceness
+        self.seconds_used = 0.0  # CPU time of the last source
         self._turn = asyncio.Lock()  # first come, first served
         self._child = self._fork()
 
@@ -74,14 +80,19 @@ class Compiler:
     async def compile(
         self, source: str, name: str | None = None, *, every: bool = False, preempt: bool = True
     ) -> list[CompiledExtension]:
-        """As :func:`splinter.ext.compile.compile_extensions`; too much time or memory is a :class:`CompileError` too."""
+        """As :func:`splinter.ext.compile.compile_extensions`; too much time is a :class:`TooLongError`, too much memory a
+        :class:`CompileError` as well."""
         request = _packed({"source": source, "name": name, "every": every, "preempt": preempt})
         async with self._turn:
             for _ in range(_TRIES):
+                before = self._cpu_seconds()
                 try:
-                    return _result(await self._ask(request))
+                    reply = await self._ask(request)
+                    self.seconds_used = self._cpu_seconds() - before
+                    return _result(reply)
                 except _EndedError as ended:
                     self._restart()
+                    self.seconds_used = self._seconds_max
                     if ended.status != 0:
                         raise self._refusal(source, ended.status) from None
         raise self._refusal(source, 0)
@@ -116,6 +127,13 @@ class Compiler:
             received += part
         return received
 
+    def _cpu_seconds(self) -> float:
+        """That the child has used so far; 0 when it has just ended."""
+        try:
+            return cpu_ns(self._child.pid) / _NANOSECONDS
+        except OSError:
+            return 0.0
+
     def _restart(self) -> None:
         _end(self._child)
         self._child = self._fork()
@@ -123,7 +141,7 @@ class Compiler:
     def _fork(self) -> _Child:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        pid, pidfd = fork_child("splinter-cc", lambda: _serve(theirs, self._seconds_max))
+        pid, pidfd = fork_child("splinter-cc", lambda: _serve(theirs, self._seconds_max, self._niceness))
         theirs.close()
         return _Child(pid, pidfd, ours)
 
@@ -133,18 +151,20 @@ class Compiler:
         if status in (None, -signal.SIGPROF):
             limit = f"{self._seconds_max:g} s of CPU time" if status else f"{limits.COMPILE_WALL_SECONDS_MAX} s"
             findings.add_at(1, 1, "compile-time", f"compiling takes more than {limit}", SPLIT_HINT)
-        else:
-            findings.add_at(1, 1, "internal", "the compiler crashed, or ran out of memory, on this source",
-                            "nothing else is affected; please report this source")  # fmt: skip
+            refused = findings.error()
+            return TooLongError(refused.diagnostics, str(refused))
         _log.warning("the compiler ended with status %s over a source of %d characters", status, len(source))
+        findings.add_at(1, 1, "compiler", "the compiler crashed, or ran out of memory, on this source",
+                        "nothing else is affected; please report this source")  # fmt: skip
         return findings.error()
 
 
 # --- the child --------------------------------------------------------------------------------------------------------
 
 
-def _serve(connection: socket.socket, seconds_max: float) -> None:
+def _serve(connection: socket.socket, seconds_max: float, niceness: int) -> None:
     """Compile what is asked for until the other side closes, or too much memory has been used."""
+    os.nice(niceness)
     descriptor = connection.fileno()
     os.closerange(_STANDARD_DESCRIPTORS, descriptor)
     os.closerange(descriptor + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])

@@ -16,7 +16,7 @@ from splinter.ext.compile import CompiledExtension
 from splinter.server import control_fields as fields
 from splinter.server import statistics, usage
 from splinter.server.balancer import Balancer
-from splinter.server.compiler import Compiler
+from splinter.server.compile_queue import CompileQueue, Source
 from splinter.server.control_tenants import Tenants
 from splinter.server.registry import Entry, Registry
 from splinter.server.shared import Shared
@@ -31,6 +31,8 @@ _RECORD_LIMITS = {  # fields of a tenant's record, and the most that each may be
     "task_milliseconds_max": (1 << 32) - 1,
     "packets_per_second": limits.PACKETS_PER_SECOND_MAX,
 }
+# What a tenant asks for and gets at once.
+_OF_TENANTS = {"extension.list", "extension.log", "extension.signature", "extension.uninstall", "tenant.status"}
 _Handler = Callable[[dict[Any, Any]], Awaitable[dict[str, Any]]]
 
 
@@ -39,9 +41,10 @@ class Operations:
 
     def __init__(self, shared: Shared, tenants: Tenants, registry: Registry, balancer: Balancer) -> None:
         self._shared, self._tenants, self._registry, self._balancer = shared, tenants, registry, balancer
-        self._compiler = Compiler()  # a process: compiling does not hold up other connections, and tenants take their turns
+        self._compiler = CompileQueue()  # processes: compiling does not hold up other connections
         self._compiled: dict[bytes, list[CompiledExtension]] = {}  # by digest of name and source, the most recent last
         self._installing: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+        self._asking: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self._counts: dict[str, int] = {}
         self._handlers: dict[str, _Handler] = {
             "hello": self._hello,
@@ -68,7 +71,12 @@ class Operations:
         if handler is None:
             raise ControlError(f"unknown operation; known: {', '.join(self._handlers)}", "unknown_op")
         self._counts[str(op)] = self._counts.get(str(op), 0) + 1
-        return await handler(request)
+        if op not in _OF_TENANTS or request.get("credential") is not None:
+            return await handler(request)
+        tenant = self._require_tenant(request)  # first: strangers do not queue with a tenant
+        async with self._lock(self._asking, tenant):
+            await asyncio.sleep(0)  # others' turn; more of this tenant's wait for the lock
+            return await handler(request)
 
     def close(self) -> None:
         """End the compiler."""
@@ -182,30 +190,31 @@ class Operations:
         if every and name is not None:
             raise ControlError("'name' and 'every' exclude each other", "bad_request")
         generation = self._tenants.generation(tenant)
-        async with self._turn(tenant):
-            compiled = await self._compile(source, name, every)
+        async with self._lock(self._installing, tenant):
+            compiled = await self._compile(tenant, source, name, every)
             await self._registry.ready_to_write()
             if not self._tenants.is_active(tenant) or self._tenants.generation(tenant) != generation:
                 raise UnknownTenantError(f"tenant {tenant} was removed meanwhile")
             entries = [self._registry.install(tenant, one) for one in compiled]
         return {"extensions": [self._describe(entry) for entry in entries]}
 
-    async def _compile(self, source: str, name: str | None, every: bool) -> list[CompiledExtension]:
+    async def _compile(self, tenant: int, source: str, name: str | None, every: bool) -> list[CompiledExtension]:
         """Compile; what many tenants install is compiled once."""
         key = hashlib.sha256(f"{name or ''}\0{every}\0{source}".encode(errors="surrogatepass")).digest()
         compiled = self._compiled.pop(key, None)
         if compiled is None:
-            compiled = await self._compiler.compile(source, name, every=every, preempt=self._shared.config.preempt)
+            compiled = await self._compiler.compile(Source(tenant, source, name, every, self._shared.config.preempt))
         self._compiled[key] = compiled  # the most recent last
         if len(self._compiled) > _COMPILED_KEPT:
             del self._compiled[next(iter(self._compiled))]
         return compiled
 
-    def _turn(self, tenant: int) -> asyncio.Lock:
-        """A tenant has one source at the compiler at a time: many large ones do not keep the others waiting."""
-        lock = self._installing.get(tenant)
+    @staticmethod
+    def _lock(locks: WeakValueDictionary[int, asyncio.Lock], tenant: int) -> asyncio.Lock:
+        """A tenant's lock. By it a tenant with many requests has one at a time, and others theirs in between."""
+        lock = locks.get(tenant)
         if lock is None:
-            lock = self._installing[tenant] = asyncio.Lock()
+            lock = locks[tenant] = asyncio.Lock()
         return lock
 
     async def _extension_uninstall(self, request: dict[Any, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import pytest
 
+from splinter import limits
 from splinter.errors import CompileError
 from splinter.ext import library
 from splinter.ext.compile import CompiledExtension, compile_extensions, compile_source
@@ -27,6 +28,12 @@ LONG = (
     + "    return a\n"
 )
 _Result = TypeVar("_Result")
+
+
+@pytest.fixture(autouse=True)
+def without_the_bound_that_makes_it_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else no source of allowed size takes LLVM long."""
+    monkeypatch.setattr("splinter.ext.compile.THOROUGH_INSTRUCTIONS_MAX", limits.INSTRUCTIONS_MAX)
 
 
 @contextmanager
