@@ -54,8 +54,8 @@ _unpack = HEADER_STRUCT.unpack_from
 _monotonic = time.monotonic
 
 # Why a request is not answered, from the control plane: given errno of what the network said since the last reply (0: nothing)
-# and the seconds it may take, the exception and its message; None when that is not known.
-Explain = Callable[[int, float], tuple[type[RequestTimeoutError], str] | None]
+# and the seconds it may take, what makes the exception of its message; None when that is not known.
+Explain = Callable[[int, float], Callable[[str], RequestTimeoutError] | None]
 
 
 class Reply(NamedTuple):
@@ -101,7 +101,7 @@ class Channel(ProcessOwn):
         self.waited = 0.0
         self.process = process_number()
         self._explain = explain
-        self._reason: tuple[type[RequestTimeoutError], str] | None = None  # why the current request is not answered
+        self._reason: Callable[[str], RequestTimeoutError] | None = None  # why the current request is not answered
         self._asked_reason = False
         self._obstacle = 0  # errno of what was heard since the last reply
         self._sent_at = 0.0  # boot time, in seconds
@@ -307,8 +307,7 @@ class Channel(ProcessOwn):
             return BusyError(f"the server at {self._peer} was still busy after {timeout:g} s")
         before = f"no answer within {timeout:g} s: "
         if self._reason is not None:
-            kind, text = self._reason
-            return kind(before + text)
+            return self._reason(before)
         if self._obstacle:
             return obstacles.unreachable(self._obstacle, self._address, self._port, before)
         return RequestTimeoutError(

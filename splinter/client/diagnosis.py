@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from splinter.client.obstacles import sentence
+from splinter.client.obstacles import unreachable
 from splinter.errors import (
     ControlConnectionError,
     ControlTimeoutError,
@@ -21,13 +21,16 @@ from splinter.errors import (
     RequestTimeoutError,
     SplinterError,
     TenantRemovedError,
-    UnreachableError,
     WrongTokenError,
 )
 
 _KEPT_SECONDS = 1.0  # many requests that fail together ask once
 _NO_WAY = (errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN)
-Reason = tuple[type[RequestTimeoutError], str]
+Reason = Callable[[str], RequestTimeoutError]  # the exception, given what its message begins with
+
+
+def _reason(kind: type[RequestTimeoutError], text: str) -> Reason:
+    return lambda before: kind(before + text)
 
 
 class Diagnosis:
@@ -38,7 +41,7 @@ class Diagnosis:
         self._known: tuple[float, Reason | None] = (float("-inf"), None)
 
     def explain(self, obstacle: int, seconds: float) -> Reason | None:
-        """The exception and its message, None when it cannot be told; takes ``seconds`` at most. ``obstacle`` is ``errno`` of
+        """What makes the exception, None when it cannot be told; takes ``seconds`` at most. ``obstacle`` is ``errno`` of
         what the network said about the request, 0 for nothing."""
         at, reason = self._known
         if time.monotonic() - at > _KEPT_SECONDS:
@@ -51,27 +54,37 @@ class Diagnosis:
         try:
             told = self._ask("tenant.status", seconds)
         except PermissionDeniedError as error:
-            return (TenantRemovedError if error.code == "tenant_removed" else WrongTokenError), str(error)
+            return _reason(TenantRemovedError if error.code == "tenant_removed" else WrongTokenError, str(error))
         except ControlTimeoutError:
-            silent = (
-                f"neither requests (UDP) nor control (TCP) are answered at {where} (is the host on? does a firewall drop them?)"
+            if obstacle:
+                return self._no_way(obstacle)
+            return _reason(
+                RequestTimeoutError,
+                f"neither requests (UDP) nor control (TCP) are answered at {where} (is the host on, and not overloaded? does a "
+                "firewall drop them? are tenant and token right?)",
             )
-            return UnreachableError, sentence(obstacle, self._host, self._port) if obstacle else silent
         except ControlConnectionError as error:
             if obstacle or error.errno in _NO_WAY:
-                return UnreachableError, sentence(obstacle or error.errno or 0, self._host, self._port)
-            return RequestTimeoutError, (
+                return self._no_way(obstacle or error.errno or 0)
+            return _reason(
+                RequestTimeoutError,
                 f"requests to {where} (UDP) are not answered, and its control plane (TCP) is not there "
-                "(is the server there, are tenant and token right?)"
+                "(is the server there, are tenant and token right?)",
             )
         except SplinterError:  # an older server, or a busy one
             return None
-        if told.get("over_limit"):
-            return RateLimitedError, (
-                f"the tenant's limit is {told.get('packets_per_second'):,} packets a second, and it sends more: "
-                f"{told.get('packets_dropped'):,} were dropped so far (send less, or have the administrator raise it)"
+        limit, dropped = told.get("packets_per_second"), told.get("packets_dropped")
+        if told.get("over_limit") and isinstance(limit, int) and isinstance(dropped, int):
+            return _reason(
+                RateLimitedError,
+                f"the tenant's limit is {limit:,} packets a second, and it sends more: "
+                f"{dropped:,} were dropped so far (send less, or have the administrator raise it)",
             )
-        return PathError, (
+        return _reason(
+            PathError,
             f"the server at {self._host} knows tenant and token, but requests to {where} (UDP) are not answered "
-            "(does a firewall drop UDP? is the way's MTU below 1500? do the workers run: 'splinter stats')"
+            "(does a firewall drop UDP? is the way's MTU below 1500? do the workers run: 'splinter stats')",
         )
+
+    def _no_way(self, number: int) -> Reason:
+        return lambda before: unreachable(number, self._host, self._port, before)

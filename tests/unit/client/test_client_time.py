@@ -84,6 +84,7 @@ def test_a_repetition_that_might_be_executed_twice_is_not_sent(responder, monkey
         pytest.raises(RequestTimeoutError, match="too late to ask again"),
     ):
         client.put_many(slow(2, 1.5 * silence))
+    wait_for(lambda: responder.requests[-1].sequence == 2, 30, "the second request")
     assert [header.sequence for header in responder.requests] == [1, 2]
 
 

@@ -17,7 +17,7 @@ from splinter.client.control import ControlConnection
 from splinter.ext.code import CodeRegion
 from splinter.net.tenants import RATE, TENANT, rates_bytes
 from splinter.server.config import ServerConfig
-from splinter.server.control import run_control
+from splinter.server.control import prepare, run_control
 from splinter.server.processes import fork_child
 from splinter.server.shared import Shared
 from splinter.store.region import Region
@@ -107,6 +107,7 @@ def control_stopped() -> Iterator[Control]:
         logs=[Region.create("log", LOG.itemsize).array(LOG, 1) for _ in range(CORES)],
         cycles_per_millisecond=1_000_000,
     )
+    prepare(store)  # as the supervisor does: the first time on a machine, it takes longer than a request's time
     control = Control(shared)
     yield control
     for connection in control.connections:

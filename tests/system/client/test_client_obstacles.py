@@ -1,0 +1,80 @@
+"""What the network says of a closed way, as an exception and a sentence: in a network namespace with such ways."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from splinter.client import Client
+from splinter.errors import PacketTooLargeError, RequestTimeoutError, UnreachableError
+from tests.conftest import NETNS_FOLDER
+
+MTU = 1280
+ADDRESSES = {"local": "127.0.0.1", "unreachable": "10.9.1.1", "prohibited": "10.9.2.1", "no route": "10.9.3.1"}
+
+
+@pytest.fixture(scope="module")
+def namespace() -> Iterator[str]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root, for a network namespace")
+    name = f"t{os.getpid()}x8"
+    for command in (
+        f"ip netns add {name}",
+        f"ip -n {name} link set lo up mtu {MTU}",
+        f"ip -n {name} route add unreachable 10.9.1.0/24",
+        f"ip -n {name} route add prohibit 10.9.2.0/24",
+        f"ip -n {name} link add quiet type veth peer name other",
+        f"ip -n {name} address add 10.9.4.2/24 dev quiet",
+        f"ip -n {name} link set quiet up",
+    ):
+        subprocess.run(command.split(), check=True)
+    assert (NETNS_FOLDER / name).exists()
+    yield name
+    subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+@pytest.mark.parametrize(
+    ("way", "number", "words"),
+    [
+        ("unreachable", errno.EHOSTUNREACH, "no host answers at"),
+        ("prohibited", errno.EACCES, "firewall"),
+        ("no route", errno.ENETUNREACH, "no route"),
+    ],
+)
+def test_a_way_that_does_not_exist(namespace, way, number, words):
+    with pytest.raises(UnreachableError, match=words) as raised:
+        Client(ADDRESSES[way], 7, 1, netns=namespace, timeout=0.3)
+    assert raised.value.errno == number
+    assert isinstance(raised.value, ConnectionError) and isinstance(raised.value, TimeoutError)
+
+
+def test_nobody_listens(namespace):
+    with (
+        Client(ADDRESSES["local"], 7, 1, netns=namespace, timeout=0.3) as client,
+        pytest.raises(UnreachableError, match="nothing listens at 127") as raised,
+    ):
+        client.get(b"k")
+    assert raised.value.errno == errno.ECONNREFUSED
+
+
+def test_a_packet_that_does_not_fit_the_way(namespace):
+    with Client(ADDRESSES["local"], 7, 1, netns=namespace, timeout=0.3) as client:
+        with pytest.raises(PacketTooLargeError, match=f"MTU is {MTU} bytes"):
+            client.put(b"k", bytes(1350))
+        with pytest.raises(PacketTooLargeError, match=f"MTU is {MTU} bytes"):
+            client.put_many([(b"k", bytes(1350))])
+        with pytest.raises(RequestTimeoutError):  # what fits is sent
+            client.put(b"k", bytes(1000))
+
+
+def test_a_way_that_closes_while_a_client_uses_it(namespace):
+    """Each repetition is refused then, with the reason."""
+    with Client("10.9.4.1", 7, 1, netns=namespace, timeout=0.3) as client:
+        subprocess.run(["ip", "-n", namespace, "link", "set", "quiet", "down"], check=True)
+        with pytest.raises(UnreachableError) as raised:
+            client.get(b"k")
+        assert raised.value.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH)
