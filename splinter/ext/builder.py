@@ -50,6 +50,16 @@ NO_VIEW = View(ir.ZERO, ir.ZERO)
 class TooLargeError(SplinterError):
     """The function exceeds a limit of a back end; the message names it."""
 
+    line = 1  # where it did, if that is known
+
+
+class UntranslatedError(SplinterError):
+    """A statement was accepted that cannot be lowered: a fault of the compiler."""
+
+    def __init__(self, line: int, reason: str) -> None:
+        self.line = line
+        super().__init__(reason)
+
 
 class Builder:
     """Holds the function under construction and the block that code is appended to."""

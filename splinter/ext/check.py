@@ -32,7 +32,8 @@ from splinter.ext.types import (
     is_memory,
     join,
 )
-from splinter.ext.walk import walk
+from splinter.ext.walk import children, walk
+from splinter.limits import HELPER_DEPTH_MAX
 
 INFERENCE_ROUNDS_MAX = 32
 _Flow = frozenset[str] | None  # variables that certainly have a value; None: never reached
@@ -104,26 +105,42 @@ def _table(checker: CallChecker, node: ast.Tuple | ast.List, findings: Findings)
 
 
 def _refuse_recursion(helpers: dict[str, Checked], findings: Findings) -> None:
-    """Helper functions are put in place of their calls, so none may lead to itself."""
-    calls = {
-        name: {
-            node.func.id: node
-            for node in walk(helper.function)
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in helpers
-        }
-        for name, helper in helpers.items()
-    }
+    """Helper functions are put in place of their calls, so none may lead to itself, nor to very deep nesting."""
+    calls = {name: _calls(helper.function, helpers) for name, helper in helpers.items()}
+    heights: dict[str, int] = {}  # levels of nesting, with what is called put in place
     while True:  # remove functions that call nothing that is left; circles stay
-        leaves = [name for name, called in calls.items() if not any(other in calls for other in called)]
+        leaves = [name for name, called in calls.items() if not any(other in calls for other, _, _ in called)]
         if not leaves:
             break
         for name in leaves:
-            del calls[name]
+            heights[name] = 1
+            for other, node, depth in calls.pop(name):
+                heights[name] = max(heights[name], depth + heights[other])
+                if heights[name] > HELPER_DEPTH_MAX:
+                    message = f"`{name}` with what it calls is nested more than {HELPER_DEPTH_MAX} levels deep"
+                    findings.add(
+                        node, "nesting", message, "call less from one another: functions are put in place of their calls"
+                    )
+                    return
     for name, called in calls.items():
-        for other, node in called.items():
+        for other, node, _ in called:
             if other in calls:
                 findings.add(node, "recursion", f"`{name}` calls itself through `{other}`" if name != other else
                              f"`{name}` calls itself", "write a loop")  # fmt: skip
+
+
+def _calls(function: ast.FunctionDef, helpers: dict[str, Checked]) -> list[tuple[str, ast.Call, int]]:
+    """Calls of helper functions: which, where, and how many levels below the function's."""
+    found, depth = [], 0
+    level: list[ast.AST] = [function]
+    while level:
+        found += [
+            (node.func.id, node, depth)
+            for node in level
+            if node.__class__ is ast.Call and isinstance(node.func, ast.Name) and node.func.id in helpers
+        ]
+        level, depth = children(level), depth + 1
+    return found
 
 
 class _FunctionChecker:

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from splinter.errors import CompileError
 from splinter.ext import ir, llvm_text, machine
 from splinter.ext.abi import ResultKind
-from splinter.ext.builder import TooLargeError
+from splinter.ext.builder import TooLargeError, UntranslatedError
 from splinter.ext.check import check_all, check_library
 from splinter.ext.checked import Library
 from splinter.ext.checkpoints import insert_checkpoints
@@ -29,6 +29,7 @@ from splinter.limits import CODE_BYTES_MAX, THOROUGH_INSTRUCTIONS_MAX
 
 INTERNAL_MESSAGE_CHARACTERS_MAX = 300
 RECENT_SOURCES_MAX = 4
+INTERNAL_HINT = "write it in another way; the fault is not yours, so please report the source"
 SPLIT_HINT = "keep less, split the extension, or install the extensions of the source one at a time"
 
 _Kept = TypeVar("_Kept")
@@ -101,16 +102,26 @@ def compile_extensions(
     except CompileError:
         raise
     except (RecursionError, MemoryError):
-        finding = ("nesting", "the source is nested too deeply", "")
+        line, finding = (
+            1,
+            ("nesting", "the source is nested too deeply", "put parts of expressions into variables of their own"),
+        )
     except TooLargeError as error:
-        finding = ("too-large", str(error), SPLIT_HINT)
+        line, finding = error.line, ("too-large", str(error), SPLIT_HINT)
+    except UntranslatedError as error:
+        line, finding = error.line, _internal(str(error))
     except Exception as error:
-        # A bug of the compiler's, LLVM's verifier or the linker's refusal: refusing the source is the safe answer.
-        message = f"the compiler failed: {type(error).__name__}: {error}"[:INTERNAL_MESSAGE_CHARACTERS_MAX]
-        finding = ("internal", message, "please report this source")
+        # A fault of the compiler's, LLVM's verifier or the linker's refusal: refusing the source is the safe answer.
+        line, finding = 1, _internal(f"{type(error).__name__}: {error}")
     findings.muted = False
-    findings.add_at(1, 1, *finding)
+    findings.add_at(line, 1, *finding)
     raise findings.error()
+
+
+def _internal(reason: str) -> tuple[str, str, str]:
+    """Rule, message and hint of a finding that is the compiler's fault."""
+    message = f"this may be right, and the compiler fails at it: {reason}"
+    return "internal", message[:INTERNAL_MESSAGE_CHARACTERS_MAX], INTERNAL_HINT
 
 
 def warm_up() -> None:

@@ -6,7 +6,7 @@ import ast
 
 from splinter.ext import abi, ir
 from splinter.ext.abi import ExtensionError, ResultKind
-from splinter.ext.builder import NO_VIEW, Memory, Value, View
+from splinter.ext.builder import NO_VIEW, Memory, TooLargeError, UntranslatedError, Value, View
 from splinter.ext.checked import Checked, Program
 from splinter.ext.ir import Kind, Op
 from splinter.ext.lower_calls import CallLowering
@@ -29,8 +29,20 @@ _OFFSET_MASK = 0xFFFFFFFF
 
 
 def lower(program: Program) -> ir.Function:
-    """Intermediate code of an accepted extension, its helper functions put in place of their calls."""
-    return _Lowering(program.extension, program.signature.name).run()
+    """Intermediate code of an accepted extension, its helper functions put in place of their calls.
+
+    Raises :class:`TooLargeError`, and :class:`UntranslatedError` where the checker has accepted what nobody knows how to lower.
+    """
+    lowering = _Lowering(program.extension, program.signature.name)
+    try:
+        return lowering.run()
+    except TooLargeError as error:
+        error.line = lowering.line
+        raise
+    except (RecursionError, MemoryError):
+        raise
+    except Exception as error:
+        raise UntranslatedError(lowering.line, f"{type(error).__name__}: {error}") from error
 
 
 def result_kind(result: Type) -> ResultKind:
@@ -47,6 +59,7 @@ class _Lowering(CallLowering):
         super().__init__(checked, name)
         self.loops: list[tuple[ir.Block, ir.Block]] = []  # where continue and break go
         self.helper_exit: tuple[ir.Block, Value] | None = None  # where a helper's return goes, and its result's registers
+        self.line = checked.function.lineno  # of the statement that is being lowered
         self.tuple_offset: int | None = None  # where several results lie in the frame
 
     def run(self) -> ir.Function:
@@ -142,6 +155,7 @@ class _Lowering(CallLowering):
         for statement in statements:
             if self.block.terminator is not None:
                 return  # never reached
+            self.line = statement.lineno
             getattr(self, f"_visit_{type(statement).__name__}")(statement)
 
     def _visit_Pass(self, node: ast.Pass) -> None:

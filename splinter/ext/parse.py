@@ -60,6 +60,8 @@ def parse(source: str, findings: Findings) -> Module:
     for extension in extensions:
         if extension.name in helpers:
             findings.add(head(helpers[extension.name]), "reserved-name", f"`{extension.name}` is an extension")
+        if extension.name in constants:
+            findings.add(constants[extension.name], "reserved-name", f"`{extension.name}` is an extension")
     return Module(extensions, list(helpers.values()), constants)
 
 

@@ -10,7 +10,7 @@ from splinter.ext.abi import FRAME_HEADER_BYTES
 from splinter.ext.check import check, check_library
 from splinter.ext.compile import compile_extensions, compile_source
 from splinter.ext.desugar import desugar
-from splinter.ext.diagnostics import Findings
+from splinter.ext.diagnostics import Diagnostic, Findings
 from splinter.ext.effort import waits_for_store
 from splinter.ext.elf import ObjectError
 from splinter.ext.ir import Op
@@ -199,3 +199,29 @@ def test_without_preemption_only_the_authors_yields_stay() -> None:
             assert runner.resumes == resumes
     with_yields, without = (compile_source(source.format("pass"), preempt=preempt) for preempt in (True, False))
     assert with_yields.source_digest != without.source_digest  # they share no code
+
+
+def test_a_fault_of_the_compiler_is_a_finding_at_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is accepted and cannot be lowered; no source is known that does it, so the compiler is broken for it."""
+
+    def fail(*_: object) -> None:
+        raise KeyError("x")
+
+    monkeypatch.setattr("splinter.ext.lower._Lowering._visit_Pass", fail)
+    with pytest.raises(CompileError, match="the compiler fails at it: KeyError: 'x'") as caught:
+        compile_source("@extension\ndef f(db: Store, a: u64) -> None:\n    a += 1\n    pass")
+    (finding,) = caught.value.diagnostics
+    assert isinstance(finding, Diagnostic)
+    assert (finding.rule, finding.line) == ("internal", 4)
+    assert "the fault is not yours" in finding.hint
+
+
+def test_what_is_too_large_is_told_at_the_line_where_it_is() -> None:
+    lines = "\n".join("    a = (a * 3) & 255" for _ in range(400))
+    many = "\n".join("    b(a)" for _ in range(30))
+    with pytest.raises(CompileError) as caught:
+        compile_source(f"def b(a: u64) -> None:\n{lines}\n@extension\ndef f(db: Store, a: u64) -> None:\n{many}")
+    (finding,) = caught.value.diagnostics
+    assert isinstance(finding, Diagnostic)
+    assert finding.rule == "too-large"
+    assert finding.line > 1

@@ -7,7 +7,7 @@ import pytest
 from splinter.errors import CompileError
 from splinter.ext.compile import compile_source
 from splinter.ext.diagnostics import FINDINGS_MAX, Diagnostic
-from splinter.limits import SOURCE_BYTES_MAX
+from splinter.limits import EXPRESSION_DEPTH_MAX, HELPER_DEPTH_MAX, SOURCE_BYTES_MAX
 
 
 def findings(source: str, name: str | None = None) -> list[Diagnostic]:
@@ -227,6 +227,7 @@ def test_refused_in_a_body(text: str, expected: tuple[int, int, str]) -> None:
         ("x = y\n@extension\ndef f(db: Store) -> u64:\n    return 1", (1, 5, "constant")),
         ("x = 1\nx = 2\n", (2, 1, "constant")),
         ("x.y = 1\n", (1, 1, "constant")),
+        ("f = 1\n@extension\ndef f(db: Store) -> u64:\n    return f", (1, 5, "reserved-name")),
         ("u64 = 1\n@extension\ndef f(db: Store) -> u64:\n    return 1", (1, 7, "reserved-name")),
         ("@extension\ndef f(db: Store) -> u64:\n    return 1\n@extension\ndef g(db: Store) -> u64:\n    return 1",
          (5, 1, "several-extensions")),
@@ -276,6 +277,29 @@ def test_refused_helpers_and_tables(helper: str, call: str, expected: tuple[int,
     elif rule == "reserved-name" and helper.startswith("def T"):
         line = helper.count("\n") + 2
     assert (line, column, rule) in rules(f"{helper}\nT = (1, 2)\n{extension}")
+
+
+def test_helpers_that_nest_too_deeply_are_refused_where_they_do() -> None:
+    functions = ["def g0(x: u64) -> u64:\n    return x + 1"]
+    functions += [f"def g{i}(x: u64) -> u64:\n    return g{i - 1}(x)" for i in range(1, 300)]
+    source = "\n".join(functions) + "\n@extension\ndef f(db: Store) -> u64:\n    return g299(1)\n"
+    (found,) = findings(source)
+    assert (found.rule, found.column) == ("nesting", 12)
+    assert found.line == 2 * (HELPER_DEPTH_MAX // 2) + 2  # each is two levels: the first that is too much
+
+
+def test_the_deepest_nesting_that_is_accepted_compiles() -> None:
+    """Helper functions at their limit, called from an expression at its own, in a caller that is deep itself."""
+    functions = ["def g0(x: u64) -> u64:\n    return x + 1"]
+    functions += [f"def g{i}(x: u64) -> u64:\n    return g{i - 1}(x) + 1" for i in range(1, HELPER_DEPTH_MAX // 3)]
+    deep = EXPRESSION_DEPTH_MAX - 6
+    call = "(1 if db.exists(1, a) else " * deep + f"g{len(functions) - 1}(a)" + ")" * deep
+    source = "\n".join(functions) + f"\n@extension\ndef f(db: Store, a: u64) -> u64:\n    return {call}\n"
+
+    def compiled(depth: int) -> str:
+        return compiled(depth - 1) if depth else compile_source(source).name
+
+    assert compiled(200) == "f"
 
 
 def test_exponential_inlining_is_bounded() -> None:

@@ -81,7 +81,7 @@ HELPERS = [
     refused("recursion", "recursion", 2, _helped("def g(a: i64) -> i64:\n    return g(a)\n", "return g(a)")),
     refused("recursion of two", "recursion", 2, _helped(
         "def g(a: i64) -> i64:\n    return h(a)\ndef h(a: i64) -> i64:\n    return g(a)\n", "return g(a)")),
-    refused("2**40 copies of a helper", "too-large", 1, _helped(_DOUBLING, "return h39(a)")),
+    refused("2**40 copies of a helper", "too-large", 2, _helped(_DOUBLING, "return h39(a)")),
     refused("a helper called len", "reserved-name", 1, _helped("def len(a: i64) -> i64:\n    return a\n", "return len(a)")),
     refused("a helper called as the extension", "reserved-name", 1, _helped("def f(a: i64) -> i64:\n    return a\n", "return f(a)")),
     refused("two helpers of one name", "reserved-name", 3, _helped(

@@ -27,7 +27,7 @@ SIZES = [
     refused("few characters, many bytes", "source-size", 1, _filled(SOURCE_BYTES_MAX, "#ж") + "жж"),
     refused("a megabyte", "source-size", 1, _filled(1 << 20)),
     refused("too many statements", "source-size", 1, body("a ^= 1\n" * 5000 + "return a")),
-    refused("too many instructions", "too-large", 1, body("v = k\n" + "v = v[a:a]\n" * 1500 + "return len(v)")),
+    refused("too many instructions", "too-large", 447, body("v = k\n" + "v = v[a:a]\n" * 1500 + "return len(v)")),
     refused("too many live variables", "too-large", 1, body(
         "\n".join(f"x{i} = a ^ {i}" for i in range(600)) + "\nyield\n" + "\n".join(f"a ^= x{i}" for i in range(600)) + "\nreturn a")),
     accepted("3000 variables", body("\n".join(f"x{i} = a" for i in range(3000)) + "\nreturn x2999")),
