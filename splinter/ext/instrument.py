@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from splinter.ext import author
 from splinter.ext.abi import ExtensionError
@@ -29,7 +29,8 @@ def python_function(program: Program, filename: str, lines_before: int) -> Calla
     """A callable with the parameters of the source's extension; bytes parameters take views."""
     functions: list[ast.stmt] = [_instrumented(checked) for checked in program.functions]
     tree = ast.fix_missing_locations(ast.Module(functions, []))
-    ast.increment_lineno(tree, lines_before)
+    if lines_before:
+        ast.increment_lineno(tree, lines_before)
     namespace: dict[str, Any] = {
         **{name: getattr(author, name) for name in RESERVED_NAMES if hasattr(author, name)},
         **{name: _CONVERSIONS[kind] for kind, name in _CONVERTED.items()},
@@ -103,6 +104,8 @@ _CONVERSIONS: dict[Type, Callable[[Any], Any]] = {
 
 
 class _Instrument(ast.NodeTransformer):
+    """New nodes have the place of what they stand for; those below them that have none get it in the end."""
+
     def __init__(self, checked: Checked) -> None:
         self.checked = checked
 
@@ -142,10 +145,10 @@ class _Instrument(ast.NodeTransformer):
         if len(node.targets) == 1:
             node.value = self._converted(node.value, kinds[0], node)
             return [node]
-        statements: list[ast.stmt] = [_located(ast.Assign([ast.Name(_VALUE, ast.Store())], node.value), node)]
+        statements: list[ast.stmt] = [ast.copy_location(ast.Assign([ast.Name(_VALUE, ast.Store())], node.value), node)]
         for target, kind in zip(node.targets, kinds, strict=True):
-            value = self._converted(_located(ast.Name(_VALUE, ast.Load()), node), kind, node)
-            statements.append(_located(ast.Assign([target], value), node))
+            value = self._converted(ast.copy_location(ast.Name(_VALUE, ast.Load()), node), kind, node)
+            statements.append(ast.copy_location(ast.Assign([target], value), node))
         return statements
 
     def _target_type(self, target: ast.expr) -> Type | None:
@@ -160,7 +163,7 @@ class _Instrument(ast.NodeTransformer):
         assert isinstance(node.target, ast.Name)
         if node.value is None:
             return ast.copy_location(ast.Pass(), node)
-        return self.visit_Assign(_located(ast.Assign([node.target], node.value), node))
+        return self.visit_Assign(ast.copy_location(ast.Assign([node.target], node.value), node))
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         """Python has the statement: of the operation that stands for it, only the right side is looked at."""
@@ -175,7 +178,7 @@ class _Instrument(ast.NodeTransformer):
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
         """Where the statement goes over several lines, some versions of CPython name another than the first."""
         test = ast.UnaryOp(ast.Not(), self.visit(node.test))
-        return _located(ast.If(test, [ast.Raise(ast.Name(_FAILED, ast.Load()), None)], []), node)
+        return ast.copy_location(ast.If(test, [ast.Raise(ast.Name(_FAILED, ast.Load()), None)], []), node)
 
     def visit_For(self, node: ast.For) -> ast.AST:
         """A declared loop variable converts what it gets."""
@@ -183,7 +186,7 @@ class _Instrument(ast.NodeTransformer):
         assert isinstance(node.target, ast.Name)
         target = node.target.id
         value = self._converted(ast.Name(target, ast.Load()), self.checked.variables[target], node)
-        node.body.insert(0, _located(ast.Assign([ast.Name(target, ast.Store())], value), node))
+        node.body.insert(0, ast.copy_location(ast.Assign([ast.Name(target, ast.Store())], value), node))
         return node
 
     def visit_Return(self, node: ast.Return) -> ast.AST:
@@ -206,15 +209,7 @@ class _Instrument(ast.NodeTransformer):
         ]
         arguments = ast.arguments([], [ast.arg("t")], None, [], [], None, [])
         function = ast.Lambda(arguments, ast.Tuple(list(parts), ast.Load()))
-        return _located(ast.Call(function, [node], []), at)
+        return ast.copy_location(ast.Call(function, [node], []), at)
 
     def _call(self, name: str, argument: ast.expr, at: ast.AST) -> ast.expr:
-        return _located(ast.Call(ast.Name(name, ast.Load()), [argument], []), at)
-
-
-_Node = TypeVar("_Node", bound=ast.AST)
-
-
-def _located(node: _Node, at: ast.AST) -> _Node:
-    """A new node, and those new ones below it, at the place of another."""
-    return ast.fix_missing_locations(ast.copy_location(node, at))
+        return ast.copy_location(ast.Call(ast.Name(name, ast.Load()), [argument], []), at)

@@ -40,6 +40,7 @@ class Runner:
         self.store = store if store is not None else LocalStore()
         self.budget = budget
         self.resumes = 0  # of the last task
+        self.resumes_max = _RESUMES_MAX
         self._region = CodeRegion.create(CODE_BYTES_MAX)
         self._memory = ctypes.create_string_buffer(FRAME_BYTES + 64)
         self._frame_address = ctypes.addressof(self._memory) + 63 & ~63
@@ -97,7 +98,7 @@ class Runner:
         code = abi.RESUME_YIELD
         self.resumes = 0
         while code == abi.RESUME_YIELD:
-            if self.resumes > _RESUMES_MAX:
+            if self.resumes > self.resumes_max:
                 raise ExtensionFault(ExtensionError.BUDGET, compiled.name, int(frame["line"][0]))
             self.resumes += 1
             frame["budget"] = self.budget

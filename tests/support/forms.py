@@ -191,10 +191,13 @@ class PoisonedRunner(Runner):
         self._code.close()
         super().close()
 
+    def run_packed(self, compiled: CompiledExtension, arguments: bytes) -> Any:
+        return self.run_at(self._place(compiled.code), compiled, arguments)
+
     def outcome(self, made: Made, *args: Any) -> Any:
         """The result of a task, or error, line and code of the one that ended it."""
         try:
-            return self.run_at(self._place(made.code), made, made.signature.pack(args))
+            return self.run(made, *args)
         except ExtensionFault as fault:
             return fault.error.name, fault.line, fault.code
 
@@ -255,7 +258,7 @@ class Prepared:
                 got = runner.outcome(made, *args)
                 where = f"{made.form}, {pattern:#x}, {args}\n{self.source}"
                 assert same(got, expected), f"{got!r} in place of {expected!r}: {where}"
-                assert (store.objects, store.logged) == (local.objects, local.logged), where
+                assert (store.objects, store.versions, store.logged) == (local.objects, local.versions, local.logged), where
         return expected
 
 
@@ -271,7 +274,8 @@ def prepare(*sources: str, forms: Sequence[Form] = FORMS) -> list[Prepared]:
 
 def _store(objects: Mapping[tuple[int, bytes], bytes]) -> LocalStore:
     store = LocalStore()
-    store.objects.update(objects)
+    for (table, key), value in objects.items():
+        store.put(table, key, value)
     return store
 
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import ast
 import operator
 import os
-from functools import partial
-from unittest import mock
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from splinter.errors import CompileError
-from splinter.ext import ExtensionFault, LocalStore
-from splinter.ext.compile import CompiledExtension, compile_source
+from splinter.ext.compile import compile_source
 from splinter.ext.diagnostics import Diagnostic
-from splinter.ext.runner import Runner
 from splinter.limits import TABLES_MAX
+from tests.support.forms import FORMS, prepare
 
 EXAMPLES = int(os.environ.get("SPLINTER_FUZZ_EXAMPLES", "150"))
 ORDINARY = settings(max_examples=EXAMPLES, deadline=None, derandomize=EXAMPLES <= 150, suppress_health_check=list(HealthCheck))
@@ -25,6 +22,7 @@ I64_VALUES = st.one_of(
 )
 U64_VALUES = st.one_of(st.integers(0, 2**64 - 1), st.integers(0, 10), st.sampled_from([2**63, 2**64 - 1, 2**32]))
 DEPTH = 3
+OBJECTS = {(1, (1).to_bytes(8, "little")): (12345).to_bytes(8, "little")}
 TAKE_A_TABLE = {"get", "exists", "version", "put", "put_if", "delete", "multiget"}
 CONSTANT_BITS = 128  # of intermediate results of constants
 UNARY = {ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Invert: operator.invert}
@@ -255,19 +253,6 @@ def programs(draw: st.DrawFn) -> str:
     )
 
 
-def _outcome(action):  # type: ignore[no-untyped-def]
-    try:
-        return action()
-    except ExtensionFault as fault:
-        return fault.error.name, fault.line, fault.code
-
-
-def _compiled(source: str, is_quick: bool) -> CompiledExtension:
-    """Compiled in one of the two ways, whichever the compiler would choose."""
-    with mock.patch("splinter.ext.compile.waits_for_store", return_value=is_quick):
-        return compile_source(source)
-
-
 class Constants:
     """The expressions of a source that consist of constants only, which the generator combines freely: why it is refused."""
 
@@ -323,21 +308,13 @@ class Constants:
 @given(programs(), I64_VALUES, I64_VALUES, U64_VALUES, st.binary(max_size=20), st.sampled_from([1, 3, 1000]))
 def test_programs_agree(source: str, a: int, b: int, u: int, k: bytes, budget: int) -> None:
     try:
-        compiled = [_compiled(source, is_quick) for is_quick in (False, True)]
+        (prepared,) = prepare(source, forms=FORMS[:2])
     except CompileError as error:
         constants = Constants(source)
         assert error.diagnostics
         assert all(map(constants.explain, error.diagnostics)), error
         return
-    stores = [LocalStore() for _ in range(3)]
-    for store in stores:
-        store.put(1, 1, 12345)
-    local = stores.pop()
-    expected = _outcome(lambda: local.invoke(source, a, b, u, k))
-    for store, extension in zip(stores, compiled, strict=True):
-        with Runner(store, budget) as runner:
-            assert _outcome(partial(runner.run, extension, a, b, u, k)) == expected
-            assert (store.objects, store.versions, store.logged) == (local.objects, local.versions, local.logged)
+    prepared.agree(a, b, u, k, objects=OBJECTS, budget=budget)
 
 
 @ORDINARY

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from splinter.ext import ExtensionFault
 from splinter.ext.abi import ExtensionError
-from splinter.ext.compile import compile_source
-from splinter.ext.runner import Runner
 from tests.property.fuzz.fuzzing import FUZZING, Note, hold_in_child
 from tests.property.hostile.corpus import invocations
+from tests.support import forms
 
 U32 = (1 << 32) - 1
 HEAD = invocations.HEAD
@@ -54,22 +53,23 @@ def expected(block: bytes) -> int | None:
 
 
 def test_argument_blocks_are_read_as_documented_or_refused() -> None:
-    compiled = compile_source(invocations.SOURCE)
+    runs = [(one, pattern) for (one,) in forms.make([forms.accepted(invocations.SOURCE)]) for pattern in forms.PATTERNS]
 
     def make(note: Note) -> Any:
         @FUZZING
         @given(BLOCKS)
         def holds(block: bytes) -> None:
             note(block.hex())
-            with Runner() as runner:
-                try:
-                    got: int | None = runner.run_packed(compiled, block)
-                except ExtensionFault as fault:
-                    if fault.error is ExtensionError.OVERFLOW:  # of the first word: eight random bytes are a large number
-                        return
-                    assert fault.error is ExtensionError.ARGUMENTS
-                    got = None
-            assert got == expected(block)
+            for made, pattern in runs:
+                with forms.PoisonedRunner(pattern=pattern) as runner:
+                    try:
+                        got: int | None = runner.run_packed(made, block)
+                    except ExtensionFault as fault:
+                        if fault.error is ExtensionError.OVERFLOW:  # of the first word: eight random bytes are a large number
+                            return
+                        assert fault.error is ExtensionError.ARGUMENTS
+                        got = None
+                assert got == expected(block)
 
         return holds
 

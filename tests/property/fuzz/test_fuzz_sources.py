@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import random
 import tokenize
@@ -12,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from splinter.errors import CompileError
-from splinter.ext import ExtensionFault
 from splinter.ext.compile import CompiledExtension, compile_source
-from splinter.ext.runner import Runner
 from tests.property.fuzz.fuzzing import EXAMPLES, FUZZING, Note, hold_in_child
 from tests.property.hostile.corpus import CASES, Refusal
+from tests.support.forms import FORMS, PATTERNS, PoisonedRunner, accepted, make, same
 
 MUTATED_BYTES_MAX = 2000
+RESUMES_MAX = 2000  # of a program that does not end by itself
 SOURCES = sorted({
     case.source for case in CASES if not isinstance(case.expected, Refusal) and len(case.source) <= MUTATED_BYTES_MAX
 })  # fmt: skip
@@ -38,11 +37,16 @@ def compiled_or_refused(source: str) -> CompiledExtension | None:
         return None
 
 
-def run(compiled: CompiledExtension) -> None:
-    """Run what was accepted, with a yield at every turn of a loop. It may do anything but crash."""
+def run(compiled: CompiledExtension, source: str) -> None:
+    """Run what was accepted, with a yield at every turn of a loop. It may do anything but crash, or depend on memory."""
     arguments = [VALUES[kind] for _, kind in compiled.signature.parameters]
-    with Runner(budget=1) as runner, contextlib.suppress(ExtensionFault):
-        runner.run(compiled, *arguments)
+    for (made,) in make([accepted(source)], FORMS[:2]):
+        outcomes = []
+        for pattern in PATTERNS:
+            with PoisonedRunner(None, 1, pattern) as runner:
+                runner.resumes_max = RESUMES_MAX
+                outcomes.append(runner.outcome(made, *arguments))
+        assert "now_ns" in source or same(*outcomes), outcomes
 
 
 def mutated_characters(source: str, seed: int) -> str:
@@ -117,7 +121,7 @@ def test_mutated_sources_are_refused_or_harmless() -> None:
             note(source)
             compiled = compiled_or_refused(source)
             if compiled is not None:
-                run(compiled)
+                run(compiled, source)
 
         return holds
 

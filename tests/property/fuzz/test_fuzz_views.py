@@ -11,15 +11,14 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splinter.ext import ExtensionFault, LocalStore
-from splinter.ext.compile import compile_source
-from splinter.ext.runner import Runner
 from tests.property.fuzz.fuzzing import FUZZING, Note, hold_in_child
+from tests.support.forms import FORMS, prepare
 
 I64_MIN, I64_MAX, U64_MAX = -(2**63), 2**63 - 1, 2**64 - 1
 READS = ("u8", "u16", "u32", "i8", "i16", "i32", "i64", "u16_be", "u32_be", "i64_be")
 DEPTH = 2
-OBJECTS = {1: b"", 2: b"a", 3: bytes(range(40)), 4: b"\xff" * 9}
+VALUES = {1: b"", 2: b"a", 3: bytes(range(40)), 4: b"\xff" * 9}
+OBJECTS = {(1, key.to_bytes(8, "little")): value for key, value in VALUES.items()}
 
 
 class Writer:
@@ -87,8 +86,7 @@ class Writer:
             case 7:
                 return f"y = int(db.{self.pick('delete', 'exists')}(1, {self.key()}))"
             case 8:
-                index = self.pick("x", "y", "3", "-1", "len(v)")  # not a method's result: the language refuses that
-                return f"r[{index}] = {self.number(1)}"
+                return f"r[{self.pick('x', 'y', '3', '-1', self.number(1))}] {self.pick('=', '=', '+=')} {self.number(1)}"
             case 9:
                 return self.pick(f"o.append({self.view(1)})", f"o.append_i64({self.number(1)})", "o.clear()",
                                  f"o.set_u8({self.number(1)}, 7)", f"o.append_u8({self.number(0)} & 255)")  # fmt: skip
@@ -122,13 +120,6 @@ def programs(draw: st.DrawFn) -> str:
     )
 
 
-def outcome(action: Any) -> Any:
-    try:
-        return action()
-    except ExtensionFault as fault:
-        return fault.error.name, fault.line
-
-
 def test_views_agree() -> None:
     numbers = st.one_of(st.integers(-5, 45), st.sampled_from([I64_MIN, I64_MAX]))
 
@@ -137,15 +128,8 @@ def test_views_agree() -> None:
         @given(programs(), numbers, st.sampled_from([0, 3, 40, U64_MAX]), st.binary(max_size=40), st.sampled_from([1, 1, 1000]))
         def holds(source: str, a: int, b: int, k: bytes, budget: int) -> None:
             note(f"{source}\n{a}, {b}, {k!r}")
-            compiled = compile_source(source)
-            local = LocalStore()
-            for key, value in OBJECTS.items():
-                local.put(1, key, value)
-            with Runner(budget=budget) as runner:
-                runner.store.objects.update(local.objects)
-                native = outcome(lambda: runner.run(compiled, a, b, k))
-                assert native == outcome(lambda: local.invoke(source, a, b, k)), source
-                assert runner.store.objects == local.objects, source
+            (prepared,) = prepare(source, forms=FORMS[:2])
+            prepared.agree(a, b, k, objects=OBJECTS, budget=budget)
 
         return holds
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 from typing import Any
 
@@ -17,12 +18,14 @@ from splinter.limits import FRAME_BYTES, TASK_BUDGET
 from tests.property.hostile.corpus import CASES, Case, Failure, Refusal, Result, invocations
 from tests.property.hostile.corpus.case import body
 from tests.property.hostile.in_child import in_child
+from tests.support.forms import FORMS, PATTERNS, Form, PoisonedRunner, accepted, make
 
 CASES_MIN = 150
 REFUSED = [case for case in CASES if isinstance(case.expected, Refusal)]
 RUN = [case for case in CASES if not isinstance(case.expected, Refusal)]
 ENDING = [case for case in RUN if not case.is_endless]
 SMALL_BUDGET = 1  # every back-edge yields
+RESUMES_MAX = 20_000  # of an endless program; those that end need less
 
 
 def named(cases: list[Case]) -> Any:
@@ -52,22 +55,29 @@ def test_refused(case: Case) -> None:
 
 @named(RUN)
 def test_compiled(case: Case) -> None:
-    compiled = compile_source(case.source)
-
-    def run(note: Any) -> Any:
-        with Runner(budget=SMALL_BUDGET if case.is_endless else TASK_BUDGET) as runner:
-            return outcome(lambda: runner.run(compiled, *case.used_arguments))
-
-    got = in_child(run)
-    assert case.is_expected(got), got
-
-
-def test_compiled_with_a_yield_at_every_turn_of_a_loop() -> None:
-    compiled = [(case, compile_source(case.source)) for case in ENDING]
+    """In both forms of code, with two patterns in all memory that it must not depend on."""
+    forms = [one for (one,) in make([accepted(case.source)], FORMS[:2])]
 
     def run(note: Any) -> list[Any]:
         outcomes = []
-        with Runner(budget=SMALL_BUDGET) as runner:
+        for made, pattern in itertools.product(forms, PATTERNS):
+            with PoisonedRunner(None, SMALL_BUDGET if case.is_endless else TASK_BUDGET, pattern) as runner:
+                runner.resumes_max = RESUMES_MAX
+                outcomes.append(outcome(lambda made=made, runner=runner: runner.run(made, *case.used_arguments)))
+        return outcomes
+
+    got = in_child(run)
+    assert all(map(case.is_expected, got)), got
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("form", FORMS[:2], ids=str)
+def test_compiled_with_a_yield_at_every_turn_of_a_loop(form: Form, pattern: int) -> None:
+    compiled = list(zip(ENDING, make([accepted(case.source) for case in ENDING], [form])[0], strict=True))
+
+    def run(note: Any) -> list[Any]:
+        outcomes = []
+        with PoisonedRunner(None, SMALL_BUDGET, pattern) as runner:
             for case, extension in compiled:
                 note(case.source)
                 runner.store = LocalStore()
