@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import os
 import random
+import signal
 import socket
 import sys
 import threading
@@ -39,7 +40,8 @@ TIMEOUT_SECONDS = 30.0
 SETTLE_SECONDS = 90.0  # what is idle for a minute is forgotten then
 LEAK_BYTES_MAX = 16 << 20  # by which the control process may grow between two halves of the messages
 SHOW_SECONDS = 5.0
-_SEED = 20240607
+PAUSE_SECONDS = 0.01  # beside control messages: who answers these gives way to those
+_TERMINATED = 143
 
 
 @dataclass
@@ -108,6 +110,7 @@ class Fuzz:
         self._server, self._seed, self._show = server, seed, show
         self._admin: Admin = server.admin()
         self.verdict = Verdict()
+        self._pause = 0.0  # seconds between an honest tenant's requests
         self._slots = len(server.info.cores)
         honest = [self._admin.create_tenant(home=number % self._slots) for number in range(HONEST)]
         self._honest = [Honest(server, tenant, seed + number) for number, tenant in enumerate(honest)]
@@ -130,6 +133,7 @@ class Fuzz:
         try:
             attackers = self._attackers()
             self._send_packets(attackers, packets, deadline, stop)
+            self._pause = PAUSE_SECONDS
             self._send_messages(attackers, messages, deadline, stop)
         finally:
             stop.set()
@@ -146,6 +150,8 @@ class Fuzz:
         try:
             while not stop.is_set():
                 honest.step()
+                if self._pause:
+                    stop.wait(self._pause)
         except (AssertionError, SplinterError) as error:
             self.verdict.wrong.append(f"an honest tenant: {type(error).__name__}: {error}")
             stop.set()
@@ -342,6 +348,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # the server and its lab go, too
     transports = ["xdp", "udp"] if options.transport == "both" else [options.transport]
     is_wrong = False
     for transport in transports:
