@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import random
 import tokenize
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from splinter.errors import CompileError
 from splinter.ext.compile import CompiledExtension, compile_source
 from tests.property.fuzz.fuzzing import EXAMPLES, FUZZING, Note, hold_in_child
+from tests.property.fuzz.programs import make_case
 from tests.property.hostile.corpus import CASES, Refusal
 from tests.support.forms import FORMS, PATTERNS, PoisonedRunner, accepted, make, same
 
@@ -92,11 +94,84 @@ def mutated_words(source: str, other: str, seed: int) -> str:
     return "\n".join(lines)
 
 
+# What stands oddly almost everywhere, and each of what the language has.
+ODD_EXPRESSIONS = [
+    word for line in """\
+None True 1.5 b'' b'x' 's' 1<<63 -1 db c m k f h0 T (1,2) () [] x[0] c[0] m[0] k[:] c[:] k.u8 k.u8(0)
+m.append(m) len range(3) db.get(1,1) db.put(1,1,1) nothing() a<b<c a==b==1.5 1e400 1j ... f'{a}' a@b a**b a/b
+c[c] min() max(1,2.0) u64() array(u64,4) buffer(4) k.records(1) db.multiget(1,k,8) Error(1)
+0xffffffffffffffffff b'a'*3 sqrt(1.0) crc32(None) hash64(db) rotl64(1) int(None) bool(None) abs(True) -True
+~1.5 +None (yield) (x:=1)
+""".splitlines() for word in line.split()
+]  # fmt: skip
+ODD_STATEMENTS = """x: u64
+c[0]: u64 = 1
+(a, b), x = 1, 2
+x = y = 1, 2
+c[0], x = 1, 2
+x = c[0] = a
+c[a] += c[a]
+return
+yield
+for x in k.records(1): pass
+for c in range(3): pass
+a: bytes | None = None
+x = None
+while True: pass
+a = b = k
+c = array(u64, 4)
+m = buffer(8)
+raise Error(1)
+assert 1
+x = *a, b
+c[1:2] += 1
+x: tuple[u64, u64] = 1, 2
+if a: c = array(u8, 2)
+x = db.put(1, 1, 1)""".splitlines()
+
+
+def mutated_tree(source: str, other: str, seed: int) -> str:
+    """An expression or statement of the syntax tree is replaced, moved or doubled; what comes of it is always Python."""
+    rng = random.Random(seed)
+    try:
+        tree, donor = ast.parse(source), ast.parse(other)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return source
+    places = [
+        (node, name, at)
+        for node in ast.walk(tree)
+        for name, value in ast.iter_fields(node)
+        for at, child in (enumerate(value) if isinstance(value, list) else [(None, value)])
+        if isinstance(child, ast.expr | ast.stmt)
+    ]
+    if not places:
+        return source
+    parent, name, at = rng.choice(places)
+    value = getattr(parent, name)
+    if isinstance(value if at is None else value[at], ast.expr):
+        odd: ast.AST = ast.parse(f"({rng.choice(ODD_EXPRESSIONS)})", mode="eval").body
+        new = rng.choice([odd, rng.choice([node for node in ast.walk(donor) if isinstance(node, ast.expr)] or [odd])])
+        if at is None:
+            setattr(parent, name, new)
+        else:
+            value[at] = new
+    elif rng.random() < 0.3 and len(value) > 1:
+        del value[at]
+    else:
+        value.insert(at, ast.parse(rng.choice(ODD_STATEMENTS)).body[0])
+    try:
+        return ast.unparse(ast.fix_missing_locations(tree))
+    except (ValueError, RecursionError):
+        return source
+
+
 CHEAP = settings(FUZZING, max_examples=EXAMPLES * 5)  # most of these end in the parser
 SEEDS = st.integers(0, 2**32)
 MUTATIONS = st.one_of(
     st.builds(mutated_characters, st.sampled_from(SOURCES), SEEDS),
     st.builds(mutated_words, st.sampled_from(SOURCES), st.sampled_from(SOURCES), SEEDS),
+    st.builds(mutated_tree, st.sampled_from(SOURCES), st.sampled_from(SOURCES), SEEDS),
+    st.builds(lambda number, seed: mutated_tree(make_case(0, number).source, SOURCES[seed % len(SOURCES)], seed), SEEDS, SEEDS),
 )
 
 

@@ -13,6 +13,7 @@ from splinter.ext.abi import ExtensionError
 from splinter.ext.compile import compile_source
 from splinter.ext.runner import Runner
 from splinter.limits import LOG_TEXT_BYTES_MAX
+from tests.support.forms import FORMS, prepare
 
 HYPERNYMS = '''
 from splinter.ext import extension, Store, u64
@@ -76,7 +77,12 @@ def outcome(action):  # type: ignore[no-untyped-def]
 
 
 def both(runner: Runner, source: str, *args: object, **kwargs: object) -> object:
-    """Run in both worlds on equal stores, and assert that results and stores stay equal; the common result."""
+    """Run in both worlds on equal stores, and assert that results and stores stay equal; the common result.
+
+    Compiled, it runs as the compiler would have it, and poisoned in each form.
+    """
+    (prepared,) = prepare(source, forms=FORMS[:2])
+    prepared.agree(*args, *kwargs.values(), objects=dict(runner.store.objects))
     local = LocalStore()
     local.objects.update(runner.store.objects)
     compiled = outcome(lambda: runner.run(compile_source(source), *args, **kwargs))
