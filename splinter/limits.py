@@ -73,6 +73,7 @@ SPARES_MAX = 16  # of all workers
 SOURCE_BYTES_MAX = 64 * 1024
 SOURCE_NODES_MAX = 20_000  # nodes of the syntax tree
 EXPRESSION_DEPTH_MAX = 100  # levels of the syntax tree, statements included
+LOOP_DEPTH_MAX = 20  # loops within loops of one function: CPython has no more either
 HELPER_DEPTH_MAX = 150  # the same of a helper function, with what it calls put in place: lowering is a recursion over both
 INSTRUCTIONS_MAX = 8_000  # of the intermediate code, spills at yields included: bounds the compiler's time
 THOROUGH_INSTRUCTIONS_MAX = 1_500  # that LLVM optimizes, for which its time is quadratic; what is beyond is compiled quickly

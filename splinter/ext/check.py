@@ -33,7 +33,7 @@ from splinter.ext.types import (
     join,
 )
 from splinter.ext.walk import children, walk
-from splinter.limits import HELPER_DEPTH_MAX
+from splinter.limits import HELPER_DEPTH_MAX, LOOP_DEPTH_MAX
 
 INFERENCE_ROUNDS_MAX = 32
 _Flow = frozenset[str] | None  # variables that certainly have a value; None: never reached
@@ -398,6 +398,9 @@ class _FunctionChecker:
 
     def _loop(self, node: ast.While | ast.For, after: _Flow) -> None:
         """Check a loop's body; ``after`` is the state when the loop ends by itself."""
+        if len(self.loops) == LOOP_DEPTH_MAX:
+            self.findings.add(node, "nesting", f"loops are nested more than {LOOP_DEPTH_MAX} deep",
+                              "put the inner ones into a helper function")  # fmt: skip
         self.loops.append([])
         self._block(node.body)
         for state in self.loops.pop():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from splinter.errors import CompileError
+from splinter.ext import LocalStore
 from splinter.ext.compile import compile_source
 from splinter.ext.diagnostics import FINDINGS_MAX, Diagnostic
-from splinter.limits import EXPRESSION_DEPTH_MAX, HELPER_DEPTH_MAX, SOURCE_BYTES_MAX
+from splinter.limits import EXPRESSION_DEPTH_MAX, HELPER_DEPTH_MAX, LOOP_DEPTH_MAX, SOURCE_BYTES_MAX
 
 
 def findings(source: str, name: str | None = None) -> list[Diagnostic]:
@@ -300,6 +301,17 @@ def test_the_deepest_nesting_that_is_accepted_compiles() -> None:
         return compiled(depth - 1) if depth else compile_source(source).name
 
     assert compiled(200) == "f"
+
+
+def nested_loops(depth: int) -> str:
+    return "".join(f"{'    ' * i}for x{i} in range(1):\n" for i in range(depth)) + "    " * depth + "a += 1\nreturn u64(a)"
+
+
+def test_loops_are_nested_as_deep_as_cpython_does() -> None:
+    source = body(nested_loops(LOOP_DEPTH_MAX))
+    assert compile_source(source)
+    assert LocalStore().invoke(source, 1, 2, b"") == 2
+    assert rules(body(nested_loops(LOOP_DEPTH_MAX + 1))) == [(LOOP_DEPTH_MAX + 3, LOOP_DEPTH_MAX * 4 + 5, "nesting")]
 
 
 def test_exponential_inlining_is_bounded() -> None:
