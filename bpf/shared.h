@@ -17,7 +17,8 @@ struct tenant {
     __u32 task_milliseconds_max;
     __u32 packets_per_second;
     __u64 former_token;
-    __u32 pad[6];
+    __u32 task_wall_milliseconds_max;
+    __u32 pad[5];
 };
 
 struct rate {

@@ -101,6 +101,7 @@ DIGEST_PIECE_BYTES = 4096  # between two looks at the budget
 CHECKPOINT_COST = 4096  # that straight-line code may have spent before it looks whether the budget is gone
 TASK_YIELDS_MAX = 10_000_000  # resumes of one task that may end in a yield; then it ends with EXTENSION_ERROR
 TASK_PUT_BYTES_MAX = 8 << 20  # key, value and header of all puts of one task: what it replaces stays until it has ended
+TASK_WALL_MILLISECONDS_MAX = 10_000  # since it came, its waits included; likewise: what it has read holds memory until then
 TASK_MILLISECONDS_MAX = 500  # CPU time of one task; then it ends with EXTENSION_ERROR, before most clients give up
 
 # --- store ------------------------------------------------------------------------------------------------------------------
@@ -120,6 +121,10 @@ STAGING_ENTRIES_PER_TENANT = 16  # of them one tenant may have
 MAGAZINE_SLOTS_MAX = 64  # free slots of one class that move between a worker and the shared lists at once
 RECLAIM_SLOTS_MAX = 64  # retired slots that an allocation tries to get back before it asks for new memory
 JOURNAL_WORDS_MAX = 12  # words that one step of a writer changes
+LIMBO_SHARE = 4  # one part of so many of the slabs may wait for tasks to end; then the oldest give way
+LIMBO_SHARE_SCARCE = 32  # likewise, where fewer slabs are unused than one in SLABS_SCARCE
+SLABS_SCARCE = 16
+BLOCKED_TURNS = 16  # turns in a row that freed nothing because of an old epoch: until then it may be a turn that is long
 CLIENT_WINDOW = 120  # sequence numbers of one client that may be open at once, for each of which a result is kept
 CLIENTS_PER_TENANT_MAX = 4096  # clients of one tenant whose results are kept
 CLIENTS_OVER_QUOTA_MAX = 16  # of them those that a tenant may have though its quota is used up: they are to make room

@@ -45,6 +45,7 @@ STORE_BYTES_DEFAULT = 64 << 20
 _CHUNKS = limits.CHUNKS_PER_QUEUE
 _TASKS = 64
 _NO_LIMIT = (1 << 31) - 1  # of a task's yields
+_TOKEN = 1  # of every tenant
 _MILLISECONDS_MAX = 1 << 30  # of a task's time; times the ticks of a millisecond it stays below 63 bits
 _QUEUE = 0
 _PARTICIPANT = 0  # the worker's number in the store
@@ -152,6 +153,7 @@ class WorkerInProcess:
             task_budget=self._task_budget,
             task_yields_max=_NO_LIMIT,
             task_milliseconds_max=_MILLISECONDS_MAX,
+            task_wall_milliseconds_max=_MILLISECONDS_MAX,
             cycles_per_millisecond=self._cycles_per_millisecond,
             quarantine_after=limits.QUARANTINE_AFTER,
             idle_spin_ns=0,
@@ -191,10 +193,11 @@ class WorkerInProcess:
         block["umem"] = self._umem.ctypes.data
 
     def add_tenant(self, tenant: int) -> Account:
-        """A tenant that may write. Its token is not checked here: that is the XDP program's part."""
+        """A tenant that may write."""
+        self._tenants["token"][tenant] = _TOKEN
         self._tenants["flags"][tenant] = TENANT_ACTIVE
         self.store.open_tenant(tenant)
-        return Account(tenant, 0)
+        return Account(tenant, _TOKEN)
 
     def install(self, tenant: int, compiled: CompiledExtension, *, placed: tuple[int, int] | None = None) -> tuple[int, int]:
         """Install an extension; returns (address, offset) of its code, which may be ``placed`` for another tenant."""

@@ -35,6 +35,9 @@ def create(
     quota: Annotated[str | None, typer.Option(metavar="SIZE", help="Bytes it may store, such as 64MiB.")] = None,
     home: Annotated[int | None, typer.Option(min=0, max=_HOME_MAX, help="Core slot; by default id modulo cores.")] = None,
     task_ms: Annotated[int, typer.Option(min=0, max=_COUNT_MAX, help="CPU time of one task in ms; 0: the server's limit.")] = 0,
+    task_wall_ms: Annotated[
+        int, typer.Option(min=0, max=_COUNT_MAX, help="Time of one task, its waits included, in ms; 0: the server's limit.")
+    ] = 0,
     task_yields: Annotated[int, typer.Option(min=0, max=_COUNT_MAX, help="Yields of one task; 0: the server's limit.")] = 0,
     packets_per_second: Annotated[
         int, typer.Option(min=0, max=limits.PACKETS_PER_SECOND_MAX, help="Packets above this are dropped; 0: no limit.")
@@ -52,6 +55,7 @@ def create(
     quota_bytes = _parse_quota(quota)
     more_limits = {
         "task_milliseconds_max": task_ms,
+        "task_wall_milliseconds_max": task_wall_ms,
         "task_yields_max": task_yields,
         "packets_per_second": packets_per_second,
     }
@@ -97,6 +101,10 @@ def limit(
     task_ms: Annotated[
         int | None, typer.Option(min=0, max=_COUNT_MAX, help="CPU time of one task in ms; 0: the server's limit.")
     ] = None,
+    task_wall_ms: Annotated[
+        int | None,
+        typer.Option(min=0, max=_COUNT_MAX, help="Time of one task, its waits included, in ms; 0: the server's limit."),
+    ] = None,
     task_yields: Annotated[
         int | None, typer.Option(min=0, max=_COUNT_MAX, help="Yields of one task; 0: the server's limit.")
     ] = None,
@@ -116,6 +124,7 @@ def limit(
             tenant,
             quota_bytes=_parse_quota(quota),
             task_milliseconds_max=task_ms,
+            task_wall_milliseconds_max=task_wall_ms,
             task_yields_max=task_yields,
             packets_per_second=packets_per_second,
         )

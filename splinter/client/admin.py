@@ -16,7 +16,8 @@ class TenantInfo:
     """A tenant. ``token`` is 0 where it was not asked for, as is ``former_token``, which is valid beside it while a change has
     not been finished, else 0; usage is 0 in the answer to a creation; sizes in bytes.
 
-    ``task_yields_max`` and ``task_milliseconds_max`` are what one of its tasks may use; 0: the server's limits hold.
+    ``task_yields_max``, ``task_milliseconds_max`` (CPU time) and ``task_wall_milliseconds_max`` (time since it came, waits
+    included) are what one of its tasks may use; 0: the server's limits hold.
     ``packets_per_second``: what comes faster is dropped, and counted in ``packets_dropped``; 0: no limit.
     """
 
@@ -26,6 +27,7 @@ class TenantInfo:
     quota_bytes: int = limits.TENANT_QUOTA_BYTES_DEFAULT
     task_yields_max: int = 0
     task_milliseconds_max: int = 0
+    task_wall_milliseconds_max: int = 0
     packets_per_second: int = 0
     bytes_used: int = 0
     objects: int = 0
@@ -62,6 +64,7 @@ class Admin(ProcessOwn):
         home: int | None = None,
         task_yields_max: int = 0,
         task_milliseconds_max: int = 0,
+        task_wall_milliseconds_max: int = 0,
         packets_per_second: int = 0,
         timeout: float | None = None,
     ) -> TenantInfo:
@@ -78,6 +81,7 @@ class Admin(ProcessOwn):
             home=home,
             task_yields_max=task_yields_max,
             task_milliseconds_max=task_milliseconds_max,
+            task_wall_milliseconds_max=task_wall_milliseconds_max,
             packets_per_second=packets_per_second,
         )
         return _tenants(reply, least=1)[0]
@@ -90,6 +94,7 @@ class Admin(ProcessOwn):
         home: int | None = None,
         task_yields_max: int = 0,
         task_milliseconds_max: int = 0,
+        task_wall_milliseconds_max: int = 0,
         packets_per_second: int = 0,
         timeout: float | None = None,
     ) -> list[TenantInfo]:
@@ -102,6 +107,7 @@ class Admin(ProcessOwn):
             home=home,
             task_yields_max=task_yields_max,
             task_milliseconds_max=task_milliseconds_max,
+            task_wall_milliseconds_max=task_wall_milliseconds_max,
             packets_per_second=packets_per_second,
         )
         created = _tenants(reply, least=1)
@@ -137,6 +143,7 @@ class Admin(ProcessOwn):
         quota_bytes: int | None = None,
         task_yields_max: int | None = None,
         task_milliseconds_max: int | None = None,
+        task_wall_milliseconds_max: int | None = None,
         packets_per_second: int | None = None,
         timeout: float | None = None,
     ) -> TenantInfo:
@@ -148,6 +155,7 @@ class Admin(ProcessOwn):
             quota_bytes=quota_bytes,
             task_yields_max=task_yields_max,
             task_milliseconds_max=task_milliseconds_max,
+            task_wall_milliseconds_max=task_wall_milliseconds_max,
             packets_per_second=packets_per_second,
         )
         return _tenants(reply, least=1)[0]

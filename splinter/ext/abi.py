@@ -41,7 +41,7 @@ FRAME = np.dtype(
         ("since_ns", "<u8"),  # monotonic clock when it began, roughly
         # splinter.store.outcomes.EFFECT_…: whether it has written. Writer: helpers, in the step of the first write
         ("effect", "<u8"),
-        ("reserved", "<u8"),
+        ("generation", "<u8"),  # of the tenant. Writer: worker
     ]
 )
 FRAME_HEADER_BYTES = FRAME.itemsize
@@ -63,6 +63,7 @@ F_SEQUENCE = offset(FRAME, "sequence")
 F_ACKNOWLEDGED = offset(FRAME, "acknowledged")
 F_SINCE_NS = offset(FRAME, "since_ns")
 F_EFFECT = offset(FRAME, "effect")
+F_GENERATION = offset(FRAME, "generation")
 F_OUT_VERSION = offset(FRAME, "out_version")
 
 CONTEXT = np.dtype(
@@ -85,8 +86,7 @@ CONTEXT = np.dtype(
         ("exp", "<u8"),  # the C library's double exp(double)
         ("log_e", "<u8"),  # the C library's double log(double)
         ("log_area", "<u8"),  # address of the worker's LOG, for the helper
-        ("tenants", "<u8"),  # address of the tenants area, for the helper
-        ("reserved", "<u8", 20),
+        ("reserved", "<u8", 21),
     ]
 )
 C_GET = offset(CONTEXT, "get")
@@ -98,7 +98,6 @@ C_LOG = offset(CONTEXT, "log")
 C_EXP = offset(CONTEXT, "exp")
 C_LOG_E = offset(CONTEXT, "log_e")
 C_LOG_AREA = offset(CONTEXT, "log_area")
-C_TENANTS = offset(CONTEXT, "tenants")
 C_STORE = offset(CONTEXT, "store")
 C_PARTICIPANT = offset(CONTEXT, "participant")
 
@@ -124,6 +123,8 @@ class ExtensionError(IntEnum):
     DOMAIN = 16
     RAISED = 17  # the extension's own `raise Error(code)`; the code is in frame.result
     UNAVAILABLE = 18  # the worker has no such helper: its pointer in the context is 0
+    TIME = 19  # since its start, whatever it did meanwhile
+    MEMORY_HELD = 20  # what it might still look at kept memory from others
 
 
 ERROR_TEXTS: dict[ExtensionError, str] = {
@@ -137,7 +138,7 @@ ERROR_TEXTS: dict[ExtensionError, str] = {
     ExtensionError.VALUE: "value too large",
     ExtensionError.OUT_OF_MEMORY: "the store is full",
     ExtensionError.QUOTA: "the tenant's quota is used up",
-    ExtensionError.BUSY: "the tenant's objects were locked for too long",
+    ExtensionError.BUSY: "the tenant's objects were locked, or memory was waited for, too long",
     ExtensionError.BUDGET: "the task used up its total budget",
     ExtensionError.ASSERTION: "assertion failed",
     ExtensionError.CAPACITY: "the buffer is full",
@@ -145,6 +146,8 @@ ERROR_TEXTS: dict[ExtensionError, str] = {
     ExtensionError.UNAVAILABLE: "this server does not offer the operation",
     ExtensionError.RAISED: "raised by the extension",
     ExtensionError.ARGUMENTS: "arguments do not fit the extension's signature",
+    ExtensionError.TIME: "the task took longer than a task may, its waits included; what it wrote stands",
+    ExtensionError.MEMORY_HELD: "the task gave way: it kept memory from others for too long; what it wrote stands, try again",
 }
 
 

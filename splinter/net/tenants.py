@@ -28,7 +28,8 @@ TENANT = np.dtype(
         ("task_milliseconds_max", "<u4"),  # CPU time that one of the tenant's tasks may use; 0: the server's limit
         ("packets_per_second", "<u4"),  # what comes faster is dropped; 0: no limit
         ("former_token", "<u8"),  # valid beside ``token`` while that is being changed; 0: none, whatever a packet says
-        ("pad", "<u4", (6,)),  # to a cache line
+        ("task_wall_milliseconds_max", "<u4"),  # time since it came that one of its tasks may take; 0: the server's limit
+        ("pad", "<u4", (5,)),  # to a cache line
     ]
 )
 assert TENANT.itemsize == 64
@@ -50,6 +51,7 @@ T_FLAGS = offset(TENANT, "flags")
 T_GENERATION = offset(TENANT, "generation")
 T_TASK_YIELDS_MAX = offset(TENANT, "task_yields_max")
 T_TASK_MILLISECONDS_MAX = offset(TENANT, "task_milliseconds_max")
+T_TASK_WALL_MILLISECONDS_MAX = offset(TENANT, "task_wall_milliseconds_max")
 T_PACKETS_PER_SECOND = offset(TENANT, "packets_per_second")
 R_DUE = offset(RATE, "due")
 R_DROPPED = offset(RATE, "dropped")

@@ -64,12 +64,16 @@ class Balancer:
         self._cores, self._cycles_per_second, self._clock = cores, cycles_per_second, clock
         self._uneven = 0  # looks in a row
         self._rests_until = np.zeros(len(records))
+        self._generations = records["generation"].copy()  # of the tenants that this is about
         self._cycles, self._looked = np.zeros(len(records), np.uint64), clock()
         self.moves = 0
 
     def look(self) -> None:
         """Measure the loads since the last look; move tenants when they have been uneven for long enough."""
         tenants = np.flatnonzero(self._records["flags"] & TENANT_ACTIVE)
+        new = tenants[self._records["generation"][tenants] != self._generations[tenants]]  # whose counters began anew
+        self._cycles[new], self._rests_until[new] = 0, 0
+        self._generations[new] = self._records["generation"][new]
         cycles, now = np.sum([row["cycles"][tenants] for row in self._counters], axis=0, dtype=np.uint64), self._clock()
         used, seconds = cycles - self._cycles[tenants], now - self._looked
         self._cycles[tenants], self._looked = cycles, now

@@ -25,7 +25,10 @@ _FILE_BYTES_MAX = 1 << 16
 _CPUS_MAX = 1 << 16  # numbers of CPUs are below
 _DEVICE_NAME = re.compile(r"[^/:\s]{1,15}")  # as the kernel has it (dev_valid_name)
 _COUNT_MAX = 1 << 40
-_COUNTS = ("tasks_per_tenant", "task_budget", "task_yields_max", "task_milliseconds_max", "idle_spin_ns", "quarantine_after")
+_COUNTS = (
+    "tasks_per_tenant", "task_budget", "task_yields_max", "task_milliseconds_max", "task_wall_milliseconds_max", "idle_spin_ns",
+    "quarantine_after",
+)  # fmt: skip
 _TYPE_NAMES = {bool: "true or false", int: "a whole number", str: "a text in quotes"}
 _NETNS_NAME = re.compile(r"[^/\0]{1,255}")
 
@@ -108,6 +111,7 @@ class ServerConfig:
     task_budget: int = limits.TASK_BUDGET
     task_yields_max: int = limits.TASK_YIELDS_MAX
     task_milliseconds_max: int = limits.TASK_MILLISECONDS_MAX
+    task_wall_milliseconds_max: int = limits.TASK_WALL_MILLISECONDS_MAX
     idle_spin_ns: int = limits.IDLE_SPIN_NS
     steal: bool = True  # idle workers take packets from busy siblings
     locality: bool = True  # each tenant's packets go to its home core; otherwise to any, by chance

@@ -29,6 +29,7 @@ _DROPPED_TOLD_MAX = 32  # tenants with packets over their limit, in the statisti
 _RECORD_LIMITS = {  # fields of a tenant's record, and the most that each may be
     "task_yields_max": (1 << 32) - 1,
     "task_milliseconds_max": (1 << 32) - 1,
+    "task_wall_milliseconds_max": (1 << 32) - 1,
     "packets_per_second": limits.PACKETS_PER_SECOND_MAX,
 }
 # What a tenant asks for and gets at once.

@@ -4,6 +4,19 @@ The array in shared memory is the truth; this process only adds who is being rem
 store, writes the record, and sets ``TENANT_ACTIVE`` last. Removal replaces ``TENANT_ACTIVE`` by ``TENANT_REMOVING``
 first, so requests are dropped from then on, then closes the account and sweeps the index in pieces. A control process
 that finds ``TENANT_REMOVING`` at its start goes on with what its predecessor did not finish.
+
+An id is free again only when nothing of the old tenant can run any more, on any worker:
+
+* The worker has begun a turn after the account was closed, so whatever it found in packets, look-ahead or staging before is
+  forgotten, and every packet it serves from then on is judged by what the record says now. Its ``turn_epoch`` tells:
+  the epoch is moved on after the account was closed, and who has read the new one reads the closed account after it. A
+  worker that is offline for epochs is between turns; it comes online with a full fence, and reads the account after that.
+* It has no task of the tenant, in whatever state: workers end them at their next slice, or when they are looked at in
+  their queue (:mod:`splinter.worker.review`). From the first on none begins.
+* It has no put under way of the tenant: workers drop those when they look at them.
+
+A worker that is stopped or dead holds that up until it is replaced: its successor takes the tasks over and ends them. Beyond
+that, what names a tenant keeps its generation and is void where it differs: tasks, staged fragments, log entries.
 """
 
 from __future__ import annotations
@@ -20,18 +33,21 @@ from splinter.errors import ControlError, Status, UnknownTenantError, error_for
 from splinter.limits import PARTICIPANT_CONTROL
 from splinter.net.tenants import TENANT_ACTIVE, TENANT_REMOVING
 from splinter.server.control_tokens import Tokens, new_token
-from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
+from splinter.store.epochs import EPOCH_OFFLINE, OLDEST_NONE, epoch_advance, epoch_enter, epoch_leave, epoch_now
 from splinter.store.tenants import tenant_close, tenant_sweep
 
 if TYPE_CHECKING:
     from splinter.server.registry import Registry
     from splinter.server.shared import Shared
+    from splinter.worker.memory import WorkerMemory
 
 _log = logging.getLogger(__name__)
 _SECOND_NS = 1_000_000_000
 _GENERATION_MASK = 0xFFFFFFFF
 _CLOSE_ATTEMPTS_MAX = 20  # each waits for the tenant's lock as long as it takes to restart a dead holder
 _CLOSE_WAIT_SECONDS = 0.05
+_GRACE_SECONDS = 0.002  # between two looks whether workers are done with a removed tenant
+_GRACE_LOOKS_WARN = 2500  # of them, until the log says that it takes long
 _SWEEP_BUCKETS = 4096  # in one piece, under the tenant's lock: about a millisecond
 
 
@@ -41,6 +57,7 @@ class Tenants:
     def __init__(self, shared: Shared, registry: Registry) -> None:
         self._records, self._rates = shared.tenants, shared.rates
         self._store, self._registry = shared.store, registry
+        self._workers, self._counters = shared.workers, shared.tenant_counters
         self._steer, self._homes_elsewhere_max = shared.steer, shared.homes_elsewhere_max
         self.cores = len(shared.config.cores)
         self.tokens = Tokens(self._records)
@@ -102,11 +119,13 @@ class Tenants:
 
     def _prepare(self, tenant: int, quota_bytes: int, home: int | None, record_limits: dict[str, int]) -> None:
         """All of a tenant but that it is active."""
-        self._store.open_tenant(tenant, quota_bytes)
+        self._records["generation"][tenant] = (self.generation(tenant) + 1) & _GENERATION_MASK or 1
+        self._store.open_tenant(tenant, quota_bytes, generation=self.generation(tenant))
         self._records["token"][tenant] = new_token()
         self._records["former_token"][tenant] = 0
         self._records["home"][tenant] = tenant % self.cores if home is None else home
-        self._records["generation"][tenant] = (self.generation(tenant) + 1) & _GENERATION_MASK
+        for row in self._counters:
+            row[tenant] = 0
         for name, value in record_limits.items():
             self._records[name][tenant] = value
         self._rates[tenant] = 0
@@ -125,7 +144,7 @@ class Tenants:
     def limit(self, tenant: int, quota_bytes: int | None, record_limits: dict[str, int]) -> None:
         """Change limits of a tenant; they hold from its next packet or task on. What is not named stays."""
         if quota_bytes is not None:
-            self._store.open_tenant(tenant, quota_bytes)
+            self._store.open_tenant(tenant, quota_bytes, generation=self.generation(tenant))
         for name, value in record_limits.items():
             self._records[name][tenant] = value
         if "packets_per_second" in record_limits:
@@ -178,6 +197,7 @@ class Tenants:
             "quota_bytes": int(account["quota_bytes"]),
             "task_yields_max": int(self._records["task_yields_max"][tenant]),
             "task_milliseconds_max": int(self._records["task_milliseconds_max"][tenant]),
+            "task_wall_milliseconds_max": int(self._records["task_wall_milliseconds_max"][tenant]),
             "packets_per_second": int(self._records["packets_per_second"][tenant]),
         }
         if with_usage:
@@ -198,8 +218,9 @@ class Tenants:
         await asyncio.shield(self._start_removal(tenant))
 
     def rebuild(self) -> None:
-        """Take over after an earlier control process: what is installed, and removals it did not finish."""
+        """Take over after an earlier control process: what is installed, removals and creations it did not finish."""
         self._registry.rebuild()
+        self._records["flags"][(self._records["flags"] == 0) & (self._store.accounts["active"] != 0)] = TENANT_REMOVING
         for tenant in np.flatnonzero(self._records["flags"] & TENANT_REMOVING):
             self._start_removal(int(tenant))
 
@@ -232,6 +253,32 @@ class Tenants:
             if following >= -1:  # otherwise the tenant's lock was not to be had: the same piece again
                 cursor = following
             await asyncio.sleep(0)
+        await self._wait_for_workers(tenant)
         self._registry.forget_tenant(tenant)
         self._registry.work_waits.set()  # the swept objects wait for the workers' epochs
         self._records["flags"][tenant] = 0
+
+    async def _wait_for_workers(self, tenant: int) -> None:
+        """Wait until no worker does anything for a tenant whose account is closed."""
+        closed_at = int(epoch_now(self._store.address))
+        looks = 0
+        while not all(self._is_done(worker, tenant, closed_at) for worker in self._workers):
+            looks += 1
+            if looks == _GRACE_LOOKS_WARN:
+                _log.warning("tenant %d is not removed yet: a worker has not come to the end of what it did for it", tenant)
+            await asyncio.sleep(_GRACE_SECONDS)
+
+    def _is_done(self, worker: WorkerMemory, tenant: int, closed_at: int) -> bool:
+        """Whether a worker has nothing of a tenant, whose account was closed at that epoch or before."""
+        if epoch_now(self._store.address) <= closed_at:
+            epoch_advance(self._store.address)
+        participant = self._store.participants[worker.index]
+        if participant["epoch"] != EPOCH_OFFLINE and worker.block["turn_epoch"][0] <= closed_at:
+            return False
+        if worker.has_task_of(tenant):
+            return False
+        staging = participant["staging"]
+        if ((staging["slot"] != 0) & (staging["tenant"] == tenant)).any():
+            worker.wake()  # it may sleep, and does nothing about them then
+            return False
+        return True

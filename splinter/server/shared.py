@@ -12,6 +12,7 @@ import numpy as np
 from splinter.ext.code import CodeRegion
 from splinter.server.config import ServerConfig
 from splinter.store.store import Store
+from splinter.worker.memory import WorkerMemory
 
 
 @dataclass
@@ -31,4 +32,5 @@ class Shared:
     extension_counters: list[np.ndarray]  # of each worker: EXTENSION_COUNTERS by slot (splinter.worker.layout)
     tenant_counters: list[np.ndarray]  # of each worker: TENANT_COUNTERS by tenant id
     logs: list[np.ndarray]  # of each worker: its extensions' debug log (splinter.worker.log.LOG)
+    workers: list[WorkerMemory]  # what each has under way
     cycles_per_millisecond: int  # what those counters' cycles are

@@ -123,6 +123,7 @@ class Supervisor:
                 task_budget=config.task_budget,
                 task_yields_max=config.task_yields_max,
                 task_milliseconds_max=config.task_milliseconds_max,
+                task_wall_milliseconds_max=config.task_wall_milliseconds_max,
                 cycles_per_millisecond=ticks,
                 quarantine_after=config.quarantine_after,
                 idle_spin_ns=config.idle_spin_ns,
@@ -149,6 +150,7 @@ class Supervisor:
             extension_counters=[memory.extension_counters for memory in self._memories],
             tenant_counters=[memory.tenant_counters for memory in self._memories],
             logs=[memory.log for memory in self._memories],
+            workers=self._memories,
             cycles_per_millisecond=ticks,
         )
         self._store = store

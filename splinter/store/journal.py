@@ -27,12 +27,15 @@ from numba import njit
 
 from splinter import limits
 from splinter.native import libc
-from splinter.native.atomics import cas64, fence, load64, load64_acquire, pause, store64_release
+from splinter.native.atomics import cas64, fence, load64, load64_acquire, pause, store64, store64_release
+from splinter.store.classes import class_bytes
 from splinter.store.kill_points import KillPoint, kill_point
 from splinter.store.layout import (
     D_EPOCH,
     D_PARTICIPANTS,
     D_SLABS,
+    ENTRY_CLASS_MASK,
+    ENTRY_CLASS_SHIFT,
     O_RETIRED,
     O_VERSION,
     P_HOLDER,
@@ -45,6 +48,7 @@ from splinter.store.layout import (
     P_INTENT_STATE,
     P_INTENT_TENANT_LOCK,
     P_INTENT_WORDS,
+    P_LIMBO_BYTES,
     P_WAITS,
     PARTICIPANT_BYTES,
     UNIT_BYTES,
@@ -213,6 +217,8 @@ def published(store: int, me: int) -> None:
     if old != 0:
         retired = load64(store + D_SLABS) + (old & UNIT_MASK) * UNIT_BYTES
         store64_release(retired + O_RETIRED, load64_acquire(store + D_EPOCH))
+        slot_bytes = class_bytes(old >> ENTRY_CLASS_SHIFT & ENTRY_CLASS_MASK)
+        store64(me + P_LIMBO_BYTES, load64(me + P_LIMBO_BYTES) + slot_bytes)
     _apply(store, me)
 
 

@@ -73,7 +73,10 @@ ENTRY_CLASS_MASK = 0xFFFF
 ACCOUNT = np.dtype(
     [
         ("lock", "<u8"),  # holder: participant + 1; 0: free
-        ("active", "<u8"),  # 1: the tenant exists. Writer: control process, 0 under the lock
+        # Generation of the tenant that exists, which tells it from an earlier one of its id; 0: there is none. Writer: control
+        # process, 0 under the lock. What outlives a request and names a tenant keeps it, and is void when it differs: an id has
+        # another generation only when every worker has passed a turn since the old one's end (splinter.server.control_tenants)
+        ("active", "<u8"),
         # bytes of the size classes of its objects, system tables left out. Writer: lock's holder
         ("bytes_used", "<u8"),
         ("objects", "<u8"),  # number of its objects, system tables included. Writer: lock's holder
@@ -230,7 +233,7 @@ STAGE = np.dtype(
         ("arrived", "<u8"),  # bit per fragment, set after its bytes are in place
         ("fragment_count", "<u8"),
         ("since_ns", "<u8"),  # monotonic clock at the first fragment
-        ("reserved", "<u8"),
+        ("generation", "<u8"),  # of the tenant
     ]
 )
 STAGE_BYTES = STAGE.itemsize
@@ -243,6 +246,7 @@ S_TENANT = offset(STAGE, "tenant")
 S_ARRIVED = offset(STAGE, "arrived")
 S_FRAGMENT_COUNT = offset(STAGE, "fragment_count")
 S_SINCE_NS = offset(STAGE, "since_ns")
+S_GENERATION = offset(STAGE, "generation")
 
 # Size classes: 64, 96, 128, 192, 256, … bytes. The last is the first that holds the largest object.
 CLASS_BYTES_MIN = 64
@@ -266,7 +270,12 @@ PARTICIPANT = np.dtype(
         ("safe_epoch", "<u8"),  # oldest epoch of all participants when it last looked
         ("clock", "<u8", 2),  # struct timespec for clock_gettime
         ("incarnation", "<u8"),  # deaths of processes with this number. Writer: who recovers it
-        ("reserved", "<u8", 7),
+        # What waits in its limbo, for splinter.store.limbo. Writer: the participant; read by all, each word for itself.
+        ("limbo_bytes", "<u8"),  # of it; a death in the step of a put leaves it wrong by one slot until limbo is empty
+        ("blocked_at", "<u8"),  # oldest epoch of all when it could free nothing of it; 0: it could, or limbo is empty
+        ("blocked_turns", "<u8"),  # of its loop in a row that could free nothing at that epoch
+        ("wants", "<u8"),  # oldest epoch of all when there was no memory for something, and some waited for that epoch
+        ("reserved", "<u8", 3),
         ("claim", CLAIM),
         ("intent", INTENT),
         ("lists", FREE_LISTS, CLASSES),
@@ -285,6 +294,10 @@ P_LIMBO_TAIL = offset(PARTICIPANT, "limbo_tail")
 P_SAFE_EPOCH = offset(PARTICIPANT, "safe_epoch")
 P_CLOCK = offset(PARTICIPANT, "clock")
 P_INCARNATION = offset(PARTICIPANT, "incarnation")
+P_LIMBO_BYTES = offset(PARTICIPANT, "limbo_bytes")
+P_BLOCKED_AT = offset(PARTICIPANT, "blocked_at")
+P_BLOCKED_TURNS = offset(PARTICIPANT, "blocked_turns")
+P_WANTS = offset(PARTICIPANT, "wants")
 P_CLAIM = offset(PARTICIPANT, "claim")
 P_LISTS = offset(PARTICIPANT, "lists")
 P_STAGING = offset(PARTICIPANT, "staging")

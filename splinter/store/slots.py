@@ -16,7 +16,7 @@ from numba import njit
 from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import fence, load32, load64, load64_acquire, shift_right, store64, store64_release
-from splinter.store.classes import class_units, magazine_slots, slots_per_slab
+from splinter.store.classes import class_bytes, class_units, magazine_slots, slots_per_slab
 from splinter.store.epochs import epoch_advance, epoch_oldest
 from splinter.store.journal import commit, lock_inner, note, participant_at, unlock
 from splinter.store.kill_points import KillPoint, kill_point
@@ -42,11 +42,15 @@ from splinter.store.layout import (
     O_RETIRED,
     O_VALUE_LENGTH,
     O_VERSION,
+    P_BLOCKED_AT,
+    P_BLOCKED_TURNS,
     P_HOLDER,
+    P_LIMBO_BYTES,
     P_LIMBO_HEAD,
     P_LIMBO_TAIL,
     P_LISTS,
     P_SAFE_EPOCH,
+    P_WANTS,
     SHARED_LIST_BYTES,
     SLAB_OWNER_SHIFT,
     SLAB_RECORD_BYTES,
@@ -54,6 +58,7 @@ from splinter.store.layout import (
     UNIT_BYTES,
     UNIT_MASK,
 )
+from splinter.store.limbo import is_held_up
 
 _OK, _BUSY, _OUT_OF_MEMORY = int(Status.OK), int(Status.BUSY), int(Status.OUT_OF_MEMORY)
 _RECLAIM_SLOTS_MAX = limits.RECLAIM_SLOTS_MAX
@@ -139,6 +144,9 @@ def _refill(store: int, me: int, size_class: int) -> int:
     status = _take_batch(store, me, size_class)
     if status == _OUT_OF_MEMORY:
         status = _take_slab(store, me, size_class)
+    if status == _OUT_OF_MEMORY and is_held_up(store):
+        store64_release(me + P_WANTS, epoch_oldest(store))
+        status = _BUSY  # there will be some when the oldest tasks have given way
     return status
 
 
@@ -234,8 +242,12 @@ def note_retire(store: int, me: int, count: int, unit: int) -> int:
 
 @njit(cache=True)
 def reclaim(store: int, p: int, slots_max: int) -> int:
-    """Free up to ``slots_max`` retired slots of ``p`` that no reader can hold any more; returns how many."""
-    return _reclaim(store, participant_at(store, p), slots_max)
+    """Free up to ``slots_max`` retired slots of ``p`` that no reader can hold any more; returns how many. Once in each turn."""
+    me = participant_at(store, p)
+    freed = _reclaim(store, me, slots_max)
+    if load64(me + P_BLOCKED_AT) != 0:
+        store64(me + P_BLOCKED_TURNS, load64(me + P_BLOCKED_TURNS) + 1)
+    return freed
 
 
 @njit(cache=True)
@@ -249,6 +261,7 @@ def _reclaim(store: int, me: int, slots_max: int) -> int:
         if load64(slot + O_RETIRED) >= load64(me + P_SAFE_EPOCH) and not _is_ripe(store, me, slot):
             break
         size_class = class_at(store, unit)
+        bytes_left = max(load64(me + P_LIMBO_BYTES) - class_bytes(size_class), 0)
         make_room(store, me, size_class)
         store64_release(slot + O_VERSION, 0)
         kill_point(store, _SLOT_RIPE)
@@ -257,7 +270,12 @@ def _reclaim(store: int, me: int, slots_max: int) -> int:
         if following == 0:
             count = note(store, me, count, me + P_LIMBO_TAIL, 0)
         commit(store, me, note_free(store, me, count, unit, size_class))
+        store64(me + P_LIMBO_BYTES, bytes_left if following != 0 else 0)
         freed += 1
+    blocked_at = load64(me + P_SAFE_EPOCH) if freed == 0 and load64(me + P_LIMBO_HEAD) != 0 else 0
+    if blocked_at != load64(me + P_BLOCKED_AT):
+        store64(me + P_BLOCKED_AT, blocked_at)
+        store64(me + P_BLOCKED_TURNS, 0)
     if freed != 0:
         fence()  # cleared versions are visible before the slots' bytes change
     return freed

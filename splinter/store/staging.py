@@ -1,7 +1,8 @@
 """Puts whose value comes in fragments: collected in a slot that is not published, published when whole.
 
 The staging entries are their participant's, in shared memory, so its successor goes on with them. An entry is told by
-the client's id, its sequence number and the tenant. A fragment that comes twice is ignored; so is one of a put that
+the client's id, its sequence number and the tenant, with its generation: what a removed tenant staged is nobody's, and
+dropped at the next look (:func:`stage_drop`). A fragment that comes twice is ignored; so is one of a put that
 was published already, but it begins a new entry, which is dropped when its client has the reply, or ages out.
 """
 
@@ -19,6 +20,7 @@ from splinter.store.hashing import identity_of, store_hash
 from splinter.store.journal import commit, note, participant_at, unlock
 from splinter.store.kill_points import KillPoint, kill_point
 from splinter.store.layout import (
+    A_ACTIVE,
     A_LOCK,
     O_KEY,
     O_KEY_LENGTH,
@@ -30,6 +32,7 @@ from splinter.store.layout import (
     S_ARRIVED,
     S_CLIENT,
     S_FRAGMENT_COUNT,
+    S_GENERATION,
     S_SEQUENCE,
     S_SINCE_NS,
     S_SLOT,
@@ -42,6 +45,7 @@ from splinter.store.slots import class_at, make_room, note_free, note_take, peek
 
 _OK, _BUSY, _NOT_FOUND, _BAD_KEY = int(Status.OK), int(Status.BUSY), int(Status.NOT_FOUND), int(Status.BAD_KEY)
 _BAD_FRAGMENT, _VALUE_TOO_LARGE = int(Status.BAD_FRAGMENT), int(Status.VALUE_TOO_LARGE)
+_UNKNOWN_TENANT = int(Status.UNKNOWN_TENANT)
 _KEY_BYTES_MAX = limits.KEY_BYTES_MAX
 _VALUE_BYTES_MAX = limits.VALUE_BYTES_MAX
 _FRAGMENT_BYTES = limits.FRAGMENT_BYTES
@@ -57,6 +61,17 @@ _FRAGMENT_ARRIVED = int(KillPoint.FRAGMENT_ARRIVED)
 @njit(cache=True)
 def _stage_at(store: int, p: int, entry: int) -> int:
     return participant_at(store, p) + P_STAGING + entry * STAGE_BYTES
+
+
+@njit(cache=True)
+def _generation(store: int, tenant: int) -> int:
+    """Of the tenant of this id, 1 … TENANTS_MAX - 1; 0: there is none."""
+    return load64_acquire(account_of(store, tenant) + A_ACTIVE)
+
+
+@njit(cache=True)
+def _is_ownerless(store: int, stage: int) -> bool:
+    return load64(stage + S_SLOT) != 0 and load64(stage + S_GENERATION) != _generation(store, load64(stage + S_TENANT))
 
 
 @njit(cache=True)
@@ -87,8 +102,8 @@ def stage_begin(
     """Begin a put of ``fragment_count`` fragments; entries older than STAGING_AGE_NS_MAX give way when there is no
     other.
 
-    Returns the entry's index, or -status: BAD_KEY, BAD_FRAGMENT, VALUE_TOO_LARGE, OUT_OF_MEMORY, BUSY (too many are
-    under way).
+    Returns the entry's index, or -status: BAD_KEY, BAD_FRAGMENT, VALUE_TOO_LARGE, OUT_OF_MEMORY, UNKNOWN_TENANT, BUSY
+    (too many are under way).
     """
     if key_length < 1 or key_length > _KEY_BYTES_MAX:
         return -_BAD_KEY
@@ -96,6 +111,9 @@ def stage_begin(
         return -_BAD_FRAGMENT
     if fragment_count > _FRAGMENTS_MAX:
         return -_VALUE_TOO_LARGE
+    generation = _generation(store, tenant)
+    if generation == 0:
+        return -_UNKNOWN_TENANT
     me = participant_at(store, p)
     now_ns = _now_ns(me)
     entry = _unused_entry(store, p, tenant)
@@ -116,6 +134,7 @@ def stage_begin(
     store64(stage + S_ARRIVED, 0)
     store64(stage + S_FRAGMENT_COUNT, fragment_count)
     store64(stage + S_SINCE_NS, now_ns)
+    store64(stage + S_GENERATION, generation)
     kill_point(store, _SLOT_FILLED)
     count = note_take(store, me, 0, size_class)
     commit(store, me, note(store, me, count, stage + S_SLOT, unit_of(store, slot)))
@@ -132,6 +151,7 @@ def stage_find(store: int, p: int, client: int, sequence: int, tenant: int) -> i
             and load64(stage + S_SEQUENCE) == sequence
             and load64(stage + S_CLIENT) == client
             and load64(stage + S_TENANT) == tenant
+            and load64(stage + S_GENERATION) == _generation(store, tenant)
         ):
             return entry
     return -_NOT_FOUND
@@ -228,14 +248,24 @@ def stage_abandon(store: int, p: int, entry: int) -> None:
 
 @njit(cache=True)
 def stage_expire(store: int, p: int, now_ns: int, age_ns: int) -> int:
-    """Drop the puts whose first fragment came ``age_ns`` or longer before ``now_ns`` (monotonic clock); returns how many."""
+    """Drop the puts whose first fragment came ``age_ns`` or longer before ``now_ns`` (monotonic clock), and those of removed
+    tenants; returns how many."""
     dropped = 0
     for entry in range(_STAGING_ENTRIES):
         stage = _stage_at(store, p, entry)
-        if load64(stage + S_SLOT) != 0 and now_ns - load64(stage + S_SINCE_NS) >= age_ns:
+        is_old = load64(stage + S_SLOT) != 0 and now_ns - load64(stage + S_SINCE_NS) >= age_ns
+        if is_old or _is_ownerless(store, stage):
             stage_abandon(store, p, entry)
             dropped += 1
     return dropped
+
+
+@njit(cache=True)
+def stage_drop(store: int, p: int, look: int) -> None:
+    """Drop one put under way if its tenant was removed: which entry is looked at follows from the number of the ``look``."""
+    entry = look % _STAGING_ENTRIES
+    if _is_ownerless(store, _stage_at(store, p, entry)):
+        stage_abandon(store, p, entry)
 
 
 @njit(cache=True)

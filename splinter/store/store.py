@@ -247,9 +247,9 @@ class Store:
 
     # --- tenants -------------------------------------------------------------------------------------------------------
 
-    def open_tenant(self, tenant: int, quota_bytes: int = limits.TENANT_QUOTA_BYTES_DEFAULT) -> None:
+    def open_tenant(self, tenant: int, quota_bytes: int = limits.TENANT_QUOTA_BYTES_DEFAULT, *, generation: int = 1) -> None:
         """Let a tenant write, or change its quota. Raises BusyError while a closed tenant's objects are still there."""
-        status = tenant_open(self.address, tenant, quota_bytes)
+        status = tenant_open(self.address, tenant, quota_bytes, generation)
         if status != Status.OK:
             raise error_for(status)
 

@@ -34,8 +34,10 @@ _SCAN_BUCKETS_MAX = limits.SCAN_BUCKETS_MAX
 
 
 @njit(cache=True)
-def tenant_open(store: int, tenant: int, quota_bytes: int) -> int:
+def tenant_open(store: int, tenant: int, quota_bytes: int, generation: int) -> int:
     """Let a tenant write, or change the quota of one that does. Called by the control process only.
+
+    ``generation``, not 0, tells it from those that had its id before: what names one of those is void.
 
     Returns OK; UNKNOWN_TENANT for an id out of range; BUSY while objects of a closed tenant of this id have not been
     swept away.
@@ -49,7 +51,7 @@ def tenant_open(store: int, tenant: int, quota_bytes: int) -> int:
         store64_release(account + A_CLIENTS, 0)  # their records were swept away with all other objects
         store64_release(account + A_CLIENTS_HAND, 0)
     store64_release(account + A_QUOTA_BYTES, quota_bytes)
-    store64_release(account + A_ACTIVE, 1)
+    store64_release(account + A_ACTIVE, generation)
     return _OK
 
 

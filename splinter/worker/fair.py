@@ -305,6 +305,52 @@ def _pop(w: int, level: int, task: int, share: int) -> None:
     store32(w + W_RUN_LENGTH, load32(w + W_RUN_LENGTH) - 1)
 
 
+@njit(cache=True)
+def take_out(w: int, task: int, tenant: int) -> None:
+    """A waiting task, wherever it stands, ends without another slice. Walks its tenant's queues, and the ring if it was the
+    last of its level: only for what happens seldom."""
+    share, tasks, total = _share(w, tenant), load64(w + W_TASKS), load32(w + W_TASKS_COUNT)
+    number = (task - tasks) // TASK_BYTES + 1
+    for level in range(2):
+        before, at = 0, load32(share + S_HEAD + level * 4)
+        for _ in range(total):
+            if at == number or at == 0:
+                break
+            before, at = at, load32(tasks + (at - 1) * TASK_BYTES + T_NEXT)
+        if at != number:
+            continue
+        following = load32(task + T_NEXT)
+        if before == 0:
+            store32(share + S_HEAD + level * 4, following)
+        else:
+            store32(tasks + (before - 1) * TASK_BYTES + T_NEXT, following)
+        if following == 0:
+            store32(share + S_TAIL + level * 4, before)
+            if before == 0:
+                _leave_anywhere(w, level, tenant)
+        store32(share + S_WAITING, load32(share + S_WAITING) - 1)
+        store32(w + W_RUN_LENGTH, load32(w + W_RUN_LENGTH) - 1)
+        return
+
+
+@njit(cache=True)
+def _leave_anywhere(w: int, level: int, tenant: int) -> None:
+    """Take a tenant that has no task of this level left out of its ring."""
+    before, at = 0, load32(w + W_RING_HEAD + level * 4)
+    for _ in range(load32(w + W_RING_LENGTH + level * 4)):
+        if at == tenant:
+            break
+        before, at = at, load32(_share(w, at) + S_NEXT + level * 4)
+    if before == 0:
+        _leave(w, level)
+        return
+    following = load32(_share(w, tenant) + S_NEXT + level * 4)
+    store32(_share(w, before) + S_NEXT + level * 4, following)
+    if following == 0:
+        store32(w + W_RING_TAIL + level * 4, before)
+    store32(w + W_RING_LENGTH + level * 4, load32(w + W_RING_LENGTH + level * 4) - 1)
+
+
 @njit(cache=True, forceinline=True)
 def _charge(w: int, tenant: int, used: int) -> int:
     """Charge a slice of the task just picked; returns the task's level."""

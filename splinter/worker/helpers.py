@@ -18,11 +18,11 @@ from splinter.ext.abi import (
     C_LOG_AREA,
     C_PARTICIPANT,
     C_STORE,
-    C_TENANTS,
     CONTEXT,
     F_ACKNOWLEDGED,
     F_CLIENT,
     F_EFFECT,
+    F_GENERATION,
     F_OUT_ADDRESS,
     F_OUT_LENGTH,
     F_OUT_VERSION,
@@ -34,7 +34,6 @@ from splinter.ext.abi import (
 )
 from splinter.native.atomics import load32, load64, store64
 from splinter.native.clock import now_ns
-from splinter.net.tenants import T_GENERATION, TENANT
 from splinter.store.layout import OBJECT_BYTES
 from splinter.store.operations import (
     object_value,
@@ -48,7 +47,6 @@ from splinter.store.outcomes import EFFECT_DUPLICATE, EFFECT_NONE, RECORDED, STA
 from splinter.store.publication import EXPECT_ABSENT
 from splinter.worker.log import log_append
 
-_TENANT_BYTES = TENANT.itemsize
 _NO_OBJECTS = 1  # a version that no object has: they are even
 _OK = int(Status.OK)
 _NOT_FOUND = int(Status.NOT_FOUND)
@@ -169,16 +167,15 @@ def helper_now_ns(context, frame):
 def helper_log(context, frame, text, length):
     """Write to the tenant's debug log; 0."""
     time_ns = now_ns(frame + F_OUT_ADDRESS)
-    tenant = load32(frame + F_TENANT)
-    generation = load32(load64(context + C_TENANTS) + tenant * _TENANT_BYTES + T_GENERATION)
+    tenant, generation = load32(frame + F_TENANT), load64(frame + F_GENERATION)
     log_append(load64(context + C_LOG_AREA), tenant, generation, time_ns, text, max(length, 0))
     return 0
 
 
-def fill_context(record: np.ndarray, *, store: int, participant: int, log_area: int, tenants: int) -> None:
+def fill_context(record: np.ndarray, *, store: int, participant: int, log_area: int) -> None:
     """Set up one worker's context (a one-element array of :data:`splinter.ext.abi.CONTEXT`).
 
-    ``store``, ``log_area`` and ``tenants`` are addresses of the store's descriptor, the worker's LOG and the tenants area.
+    ``store`` and ``log_area`` are addresses of the store's descriptor and the worker's LOG.
 
     The helpers' addresses are this process's: they hold in every process that is forked from it.
     """
@@ -193,6 +190,5 @@ def fill_context(record: np.ndarray, *, store: int, participant: int, log_area: 
     record["exp"] = ctypes.cast(mathematics.exp, ctypes.c_void_p).value
     record["log_e"] = ctypes.cast(mathematics.log, ctypes.c_void_p).value
     record["log_area"] = log_area
-    record["tenants"] = tenants
     record["store"] = store
     record["participant"] = participant

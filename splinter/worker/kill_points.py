@@ -43,6 +43,7 @@ class WorkerPoint(IntEnum):
     DATAGRAMS_RECEIVED = 58  # UDP: they are in chunks, nothing says so yet
     CHUNK_ASSIGNED = 59  # UDP: a receive slot has a free chunk, in place of one that a task keeps
     CHUNK_FREED = 60  # UDP: a task's chunk is on the free list, the task not yet released
+    TASK_OUT = 61  # a task that must end is out of its queue, and still READY
 
 
 @njit(cache=True)

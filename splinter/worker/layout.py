@@ -44,7 +44,9 @@ TASK = np.dtype(
         ("next", "<u4"),  # number of the task behind it in its queue; 0: none
         ("refusal", "<u4"),  # TASK_REFUSED: the status to answer with. Writer: the supervisor
         ("restarts", "<u4"),  # times it was begun anew because its worker died. Writer: the supervisor; the worker at its start
-        ("spare", "<u4", 8),
+        ("started", "<u8"),  # time-stamp counter when it came
+        ("wall_cycles_max", "<u8"),  # ticks after that it ends with EXTENSION_ERROR, whatever it did meanwhile
+        ("spare", "<u4", 4),
     ]
 )
 assert TASK.itemsize == 128
@@ -65,8 +67,9 @@ EXTENSION_COUNTERS = np.dtype(
 )
 assert EXTENSION_COUNTERS.itemsize == 64
 
-# What one worker did for one tenant, since the server's start (a tenant that is created again under an id goes on with
-# its counts). Writer: that worker. Readers see each word whole, words of different moments.
+# What one worker did for one tenant. Writer: that worker; the control process sets it to zero when it creates a tenant, which
+# is when no worker does anything for an earlier one of that id any more. Readers see each word whole, words of different
+# moments.
 TENANT_COUNTERS = np.dtype(
     [
         ("requests", "<u8"),  # packets of the tenant's
@@ -102,7 +105,8 @@ COUNTERS = np.dtype(
         ("received", "<u8"),  # packets
         ("transmitted", "<u8"),  # packets
         ("malformed", "<u8"),  # packets without a whole or valid header: no reply
-        ("wrong_token", "<u8"),  # UDP transport only; with XDP the program counts them
+        # packets of nobody's; with XDP only those that became so while they waited in a ring, the others the program counts
+        ("wrong_token", "<u8"),
         ("loops", "<u8"),  # turns of the loop
         ("sleeps", "<u8"),  # times it went to sleep in poll()
         ("kicks", "<u8"),  # transmit system calls
@@ -116,6 +120,9 @@ COUNTERS = np.dtype(
         ("task_cycles", "<u8"),  # of them in extensions
         ("stolen", "<u8"),  # packets taken from siblings
         ("wakes", "<u8"),  # sleeping siblings woken to help
+        ("orphans", "<u8"),  # tasks ended because their tenant was removed
+        ("overdue", "<u8"),  # tasks ended because they took too long
+        ("gave_way", "<u8"),  # tasks ended because what they held kept memory from others
     ]
 )
 
@@ -145,6 +152,7 @@ WORKER = np.dtype(
         ("task_budget", "<u8"),
         ("task_yields_max", "<u8"),  # for tenants without a limit of their own
         ("task_milliseconds_max", "<u8"),  # likewise
+        ("task_wall_milliseconds_max", "<u8"),  # likewise
         ("cycles_per_millisecond", "<u8"),  # of the time-stamp counter
         ("extension_counters", "<u8"),  # address of EXTENSION_COUNTERS[EXTENSIONS_MAX]
         ("tenant_counters", "<u8"),  # address of TENANT_COUNTERS[TENANTS_MAX]
@@ -175,6 +183,9 @@ WORKER = np.dtype(
         ("accounted_until", "<u8"),  # time-stamp counter: time up to here was idle or is some tenant's already
         ("resumed_until", "<u8"),  # its value when the last resume ended; 0: something else was done since
         ("clients_cursor", "<u8"),  # tenant whose idle clients were forgotten last
+        ("looks_at_clock", "<u8"),  # how often
+        ("review_cursor", "<u8"),  # number of the task that is looked at next, whether it must end
+        ("give_way", "<u8"),  # tasks that hold this epoch or an older one must end; 0: none
         ("next_look", "<u8"),  # place in looks where the search for work goes on
         ("window", "<u8"),  # number of the window in which shares are counted, from 1
         ("window_end", "<u8"),  # time-stamp counter
@@ -254,6 +265,7 @@ W_WAKE_FD = offset(WORKER, "wake_fd")
 W_TASK_BUDGET = offset(WORKER, "task_budget")
 W_TASK_YIELDS_MAX = offset(WORKER, "task_yields_max")
 W_TASK_MILLISECONDS_MAX = offset(WORKER, "task_milliseconds_max")
+W_TASK_WALL_MILLISECONDS_MAX = offset(WORKER, "task_wall_milliseconds_max")
 W_CYCLES_PER_MILLISECOND = offset(WORKER, "cycles_per_millisecond")
 W_EXTENSION_COUNTERS = offset(WORKER, "extension_counters")
 W_TENANT_COUNTERS = offset(WORKER, "tenant_counters")
@@ -279,6 +291,9 @@ W_STEALING = offset(WORKER, "stealing")
 W_PACKET_CYCLES = offset(WORKER, "packet_cycles")
 W_WOKEN = offset(WORKER, "woken")
 W_CLIENTS_CURSOR = offset(WORKER, "clients_cursor")
+W_LOOKS_AT_CLOCK = offset(WORKER, "looks_at_clock")
+W_REVIEW_CURSOR = offset(WORKER, "review_cursor")
+W_GIVE_WAY = offset(WORKER, "give_way")
 W_NEXT_LOOK = offset(WORKER, "next_look")
 W_ACCOUNTED_UNTIL = offset(WORKER, "accounted_until")
 W_RESUMED_UNTIL = offset(WORKER, "resumed_until")
@@ -328,6 +343,9 @@ N_BUSY_CYCLES = W_COUNTERS + offset(COUNTERS, "busy_cycles")
 N_TASK_CYCLES = W_COUNTERS + offset(COUNTERS, "task_cycles")
 N_STOLEN = W_COUNTERS + offset(COUNTERS, "stolen")
 N_WAKES = W_COUNTERS + offset(COUNTERS, "wakes")
+N_ORPHANS = W_COUNTERS + offset(COUNTERS, "orphans")
+N_OVERDUE = W_COUNTERS + offset(COUNTERS, "overdue")
+N_GAVE_WAY = W_COUNTERS + offset(COUNTERS, "gave_way")
 
 T_STATE = offset(TASK, "state")
 T_ORIGIN = offset(TASK, "origin")
@@ -345,6 +363,8 @@ T_YIELDS_MAX = offset(TASK, "yields_max")
 T_NEXT = offset(TASK, "next")
 T_REFUSAL = offset(TASK, "refusal")
 T_RESTARTS = offset(TASK, "restarts")
+T_STARTED = offset(TASK, "started")
+T_WALL_CYCLES_MAX = offset(TASK, "wall_cycles_max")
 
 X_INVOCATIONS = offset(EXTENSION_COUNTERS, "invocations")
 X_ERRORS = offset(EXTENSION_COUNTERS, "errors")

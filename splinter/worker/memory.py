@@ -10,7 +10,18 @@ from splinter import limits
 from splinter.ext.abi import CONTEXT, F_TENANT
 from splinter.native.memory import SharedArena
 from splinter.worker.helpers import fill_context
-from splinter.worker.layout import BATCH, EXTENSION_COUNTERS, LOOK, POLLFD, POLLIN, TASK, TENANT_COUNTERS, TENANT_SHARE, WORKER
+from splinter.worker.layout import (
+    BATCH,
+    EXTENSION_COUNTERS,
+    LOOK,
+    POLLFD,
+    POLLIN,
+    TASK,
+    TASK_FREE,
+    TENANT_COUNTERS,
+    TENANT_SHARE,
+    WORKER,
+)
 from splinter.worker.log import LOG
 from splinter.worker.udp_layout import UDP_AREA, part_sizes, udp_chunks
 
@@ -38,6 +49,7 @@ class WorkerMemory:
         task_budget: int,
         task_yields_max: int,
         task_milliseconds_max: int,
+        task_wall_milliseconds_max: int,
         cycles_per_millisecond: int,
         quarantine_after: int,
         idle_spin_ns: int,
@@ -60,7 +72,7 @@ class WorkerMemory:
         self.address = self.block.ctypes.data
         context = arena.array(CONTEXT)
         self.log = arena.array(LOG)
-        fill_context(context, store=store, participant=index, log_area=self.log.ctypes.data, tenants=tenants)
+        fill_context(context, store=store, participant=index, log_area=self.log.ctypes.data)
         self.siblings: np.ndarray | None = None  # the blocks' addresses; introduce() sets it
         self._poll_fds = arena.array(POLLFD, descriptors)
         # Only the slots in use take memory: pages of a shared mapping come when they are touched.
@@ -74,6 +86,7 @@ class WorkerMemory:
             "tasks": self.tasks.ctypes.data, "frames": self._frames.ctypes.data,
             "tasks_count": tasks, "wake_fd": self.wake_fd, "task_budget": task_budget,
             "task_yields_max": task_yields_max, "task_milliseconds_max": task_milliseconds_max,
+            "task_wall_milliseconds_max": task_wall_milliseconds_max,
             "cycles_per_millisecond": cycles_per_millisecond, "idle_spin_ns": idle_spin_ns,
             "quarantine_after": quarantine_after,
             "extension_counters": self.extension_counters.ctypes.data,
@@ -106,6 +119,11 @@ class WorkerMemory:
         """The tenant whose task it is (one element of ``tasks``)."""
         place = (int(task["frame"]) - self._frames.ctypes.data) // limits.FRAME_BYTES
         return int(self._frames[place, F_TENANT : F_TENANT + 4].view(_U32)[0])
+
+    def has_task_of(self, tenant: int) -> bool:
+        """Whether a task of this tenant is under way; while the worker runs one that begins or ends may be missed, or not."""
+        tenants = self._frames[:, F_TENANT : F_TENANT + 4].copy().view(_U32)[:, 0]
+        return bool(((self.tasks["state"] != TASK_FREE) & (tenants == tenant)).any())
 
     def poll_on(self, descriptors: list[int]) -> None:
         """What ends this worker's sleep, besides ``wake_fd``, which goes last."""

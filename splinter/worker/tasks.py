@@ -16,6 +16,7 @@ from splinter.ext.abi import (
     F_ARGUMENTS_LENGTH,
     F_BUDGET,
     F_ERROR,
+    F_GENERATION,
     F_LINE,
     F_PUT_BYTES,
     F_RESULT,
@@ -40,15 +41,18 @@ from splinter.native.atomics import (
     load16,
     load32,
     load64,
+    load64_acquire,
     move_bytes,
     store32,
     store32_release,
     store64,
     store64_release,
 )
-from splinter.net.tenants import T_TASK_MILLISECONDS_MAX, T_TASK_YIELDS_MAX, TENANT
+from splinter.net.tenants import T_TASK_MILLISECONDS_MAX, T_TASK_WALL_MILLISECONDS_MAX, T_TASK_YIELDS_MAX, TENANT
+from splinter.store.layout import A_ACTIVE
 from splinter.store.operations import object_value, store_find
 from splinter.store.outcomes import Outcome
+from splinter.store.publication import account_of
 from splinter.wire import H_ACKNOWLEDGED, H_KEY_LENGTH, H_OBJECT_VERSION, H_TENANT
 from splinter.worker import fair
 from splinter.worker.accounts import add, begin_resumes, end_resume
@@ -56,6 +60,9 @@ from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import (
     EXTENSION_COUNTERS_BYTES,
     FRAME_BYTES,
+    N_GAVE_WAY,
+    N_ORPHANS,
+    N_OVERDUE,
     N_RESUMES,
     N_YIELDS,
     T_CHUNK,
@@ -70,7 +77,9 @@ from splinter.worker.layout import (
     T_REFUSAL,
     T_RESTARTS,
     T_RESULT_KIND,
+    T_STARTED,
     T_STATE,
+    T_WALL_CYCLES_MAX,
     T_YIELDS,
     T_YIELDS_MAX,
     TASK_BYTES,
@@ -85,12 +94,14 @@ from splinter.worker.layout import (
     W_FRAMES,
     W_FREE_LENGTH,
     W_FREE_TASKS,
+    W_HEARTBEAT,
     W_OLDEST_EPOCH,
     W_QUARANTINE_AFTER,
     W_RUNNING_TASK,
     W_STORE,
     W_TASK_BUDGET,
     W_TASK_MILLISECONDS_MAX,
+    W_TASK_WALL_MILLISECONDS_MAX,
     W_TASK_YIELDS_MAX,
     W_TASKS,
     W_TASKS_COUNT,
@@ -113,7 +124,7 @@ PENDING = -1  # the task lives on; its reply comes later
 _TENANT_BYTES = TENANT.itemsize
 _SLOT_MASK = limits.EXTENSIONS_MAX - 1
 _OK = int(Status.OK)
-_BUSY = int(Status.BUSY)
+_BUSY, _UNKNOWN_TENANT = int(Status.BUSY), int(Status.UNKNOWN_TENANT)
 _NO_EXTENSION = int(Status.NO_EXTENSION)
 _BAD_SIGNATURE = int(Status.BAD_SIGNATURE)
 _BAD_ARGUMENTS = int(Status.BAD_ARGUMENTS)
@@ -123,6 +134,7 @@ _SCALAR, _BYTES = int(ResultKind.SCALAR), int(ResultKind.BYTES)
 _OUTCOME_STATUS, _OUTCOME_SCALAR = int(Outcome.STATUS), int(Outcome.SCALAR)
 _OUTCOME_BODY, _OUTCOME_ERROR = int(Outcome.BODY), int(Outcome.ERROR)
 _ERROR_BUDGET = int(ExtensionError.BUDGET)
+_ERROR_TIME, _ERROR_MEMORY_HELD = int(ExtensionError.TIME), int(ExtensionError.MEMORY_HELD)
 _ERROR_RAISED = int(ExtensionError.RAISED)
 _ERROR_ARGUMENTS = int(ExtensionError.ARGUMENTS)
 _FIRST_SHIFT_MAX = 3  # a first slice has at least an eighth of the budget: one read
@@ -179,6 +191,9 @@ def invoke(w: int, header: int, key_length: int, value_length: int, origin: int,
     counters = load64(w + W_EXTENSION_COUNTERS) + slot * EXTENSION_COUNTERS_BYTES
     if load32(counters + X_KILLS) - load32(counters + X_RELEASED) >= load64(w + W_QUARANTINE_AFTER):
         return refuse(w, header, _QUARANTINED)
+    generation = generation_of(w, tenant)
+    if generation == 0:
+        return refuse(w, header, _UNKNOWN_TENANT)
     writes = load8(record + R_WRITES) != 0
     is_once = writes and load64(header + H_ACKNOWLEDGED) != 0
     if is_once:
@@ -199,6 +214,7 @@ def invoke(w: int, header: int, key_length: int, value_length: int, origin: int,
     store64(frame + F_ARGUMENTS, name + key_length)
     store32(frame + F_ARGUMENTS_LENGTH, value_length)
     store32(frame + F_TENANT, tenant)
+    store64(frame + F_GENERATION, generation)
     begin_task(w, header, frame, is_once)
     store64(task + T_CODE, load64(record + R_CODE))
     store32(task + T_RESULT_KIND, load32(record + R_RESULT_KIND))
@@ -206,6 +222,7 @@ def invoke(w: int, header: int, key_length: int, value_length: int, origin: int,
     store32(task + T_ORIGIN, origin)
     store64(task + T_CHUNK, chunk)
     store64(task + T_CYCLES, 0)
+    store64(task + T_STARTED, load64(w + W_HEARTBEAT))
     store64(task + T_COUNTERS, counters)
     store32(task + T_RESTARTS, 0)
     # A newer epoch than this turn's would not cover what the task read in it; the worker's published one may be another
@@ -292,10 +309,34 @@ def set_limits(w: int, task: int, tenant: int) -> None:
     milliseconds_max = load32(record + T_TASK_MILLISECONDS_MAX)
     if yields_max == 0:
         yields_max = load64(w + W_TASK_YIELDS_MAX)
+    wall_milliseconds_max = load32(record + T_TASK_WALL_MILLISECONDS_MAX)
     if milliseconds_max == 0:
         milliseconds_max = load64(w + W_TASK_MILLISECONDS_MAX)
+    if wall_milliseconds_max == 0:
+        wall_milliseconds_max = load64(w + W_TASK_WALL_MILLISECONDS_MAX)
+    a_millisecond = load64(w + W_CYCLES_PER_MILLISECOND)
     store32(task + T_YIELDS_MAX, yields_max)
-    store64(task + T_CYCLES_MAX, milliseconds_max * load64(w + W_CYCLES_PER_MILLISECOND))
+    store64(task + T_CYCLES_MAX, milliseconds_max * a_millisecond)
+    store64(task + T_WALL_CYCLES_MAX, wall_milliseconds_max * a_millisecond)
+
+
+@njit(cache=True)
+def generation_of(w: int, tenant: int) -> int:
+    """Of the tenant that has this id; 0: there is none."""
+    return load64_acquire(account_of(load64(w + W_STORE), tenant) + A_ACTIVE)
+
+
+@njit(cache=True)
+def is_orphan(w: int, task: int) -> bool:
+    """Whether the tenant whose task it is has been removed."""
+    frame = load64(task + T_FRAME)
+    return load64(frame + F_GENERATION) != generation_of(w, load32(frame + F_TENANT))
+
+
+@njit(cache=True)
+def is_overdue(w: int, task: int) -> bool:
+    """Whether a task that has yielded has been there for longer than a task may, as of the last heartbeat."""
+    return load64(w + W_HEARTBEAT) - load64(task + T_STARTED) >= load64(task + T_WALL_CYCLES_MAX)
 
 
 @njit(cache=True)
@@ -392,18 +433,49 @@ def run_slice(w: int, task: int) -> int:
     """
     frame = load64(task + T_FRAME)
     tenant, budget = load32(frame + F_TENANT), load64(w + W_TASK_BUDGET)
+    if is_orphan(w, task):
+        fair.remove(w, task, tenant, 0)
+        return _dismiss(w, task)
     store32_release(task + T_STATE, TASK_RUNNING)
     outcome, used = _resume(w, task, tenant, budget >> _SHORT_SHIFT if fair.is_short_slice(w) else budget)
     if outcome == RESUME_YIELD:
         yields = load32(task + T_YIELDS) + 1
         store32(task + T_YIELDS, yields)
-        if yields < load32(task + T_YIELDS_MAX) and load64(task + T_CYCLES) < load64(task + T_CYCLES_MAX):
+        has_budget = yields < load32(task + T_YIELDS_MAX) and load64(task + T_CYCLES) < load64(task + T_CYCLES_MAX)
+        is_late = is_overdue(w, task)
+        if has_budget and not is_late:
             fair.go_on(w, task, tenant, used)
             return PENDING
-        store32(frame + F_ERROR, _ERROR_BUDGET)
+        if is_late:
+            count(w + N_OVERDUE)
+        store32(frame + F_ERROR, _ERROR_TIME if has_budget else _ERROR_BUDGET)
         outcome = RESUME_ERROR
     fair.remove(w, task, tenant, used)
     return _reply(w, task, outcome)
+
+
+@njit(cache=True)
+def _dismiss(w: int, task: int) -> int:
+    """End a task, which is in no queue any more, because its tenant was removed; returns its reply's length."""
+    store32_release(task + T_STATE, TASK_REPLYING)
+    worker_point(w, WorkerPoint.TASK_REPLYING)
+    count(w + N_ORPHANS)
+    count(load64(task + T_COUNTERS) + X_INVOCATIONS)
+    return refuse(w, load64(task + T_HEADER), _UNKNOWN_TENANT)
+
+
+@njit(cache=True)
+def cut_short(w: int, task: int) -> int:
+    """End a waiting task that :func:`splinter.worker.review.next_to_end` named. Returns what :func:`run_slice` does."""
+    frame = load64(task + T_FRAME)
+    fair.take_out(w, task, load32(frame + F_TENANT))
+    worker_point(w, WorkerPoint.TASK_OUT)
+    if is_orphan(w, task):
+        return _dismiss(w, task)
+    is_late = is_overdue(w, task)
+    count(w + (N_OVERDUE if is_late else N_GAVE_WAY))
+    store32(frame + F_ERROR, _ERROR_TIME if is_late else _ERROR_MEMORY_HELD)
+    return _reply(w, task, RESUME_ERROR)
 
 
 @njit(cache=True)

@@ -1,4 +1,4 @@
-"""Whether a packet's token is its tenant's, where no XDP program judges: as ``bpf/splinter.c`` does, over the same records."""
+"""Whether a packet's token is its tenant's, when a worker serves it: as ``bpf/splinter.c`` judges, over the same records."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from splinter.native import libc
 from splinter.native.atomics import load32, load64, store32_release, store64, store64_release
 from splinter.native.clock import now_ns
 from splinter.store.epochs import epoch_enter, epoch_leave, epoch_now
-from splinter.store.staging import stage_expire
+from splinter.store.staging import stage_drop, stage_expire
 from splinter.worker.accounts import beat
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import (
@@ -19,6 +19,7 @@ from splinter.worker.layout import (
     STATE_SLEEPING,
     W_CLOCK_NS,
     W_INDEX,
+    W_LOOKS_AT_CLOCK,
     W_OLDEST_EPOCH,
     W_POLL_FDS,
     W_SCRATCH,
@@ -30,6 +31,7 @@ from splinter.worker.layout import (
 )
 from splinter.worker.once import forget_clients
 from splinter.worker.reply import count
+from splinter.worker.review import look_at_memory
 from splinter.worker.steal import prepare_sleep
 
 # Tenants whose idle clients are looked for: each in turn, so that all are within minutes, and no turn takes long.
@@ -58,10 +60,14 @@ def begin_serving(w: int) -> None:
 
 @njit(cache=True)
 def look_at_clock(w: int) -> int:
-    """Monotonic nanoseconds, also kept for whatever needs them less exactly."""
+    """Monotonic nanoseconds, also kept for whatever needs them less exactly. And a bit of what is to be done now and then."""
     now = now_ns(load64(w + W_SCRATCH))
     store64(w + W_CLOCK_NS, now)
     forget_clients(w, _TENANTS_PER_LOOK, now)
+    looks = load64(w + W_LOOKS_AT_CLOCK)
+    store64(w + W_LOOKS_AT_CLOCK, looks + 1)
+    stage_drop(load64(w + W_STORE), load32(w + W_INDEX), looks)
+    look_at_memory(w)
     return now
 
 

@@ -22,11 +22,12 @@ from splinter.native.atomics import (
     store64_release,
 )
 from splinter.native.clock import now_ns
-from splinter.net.tenants import T_FLAGS, T_PACKETS_PER_SECOND, TENANT, TENANT_ACTIVE
+from splinter.net.tenants import T_PACKETS_PER_SECOND
 from splinter.store.epochs import epoch_leave
 from splinter.store.slots import reclaim
-from splinter.wire import FLAG_REPLY, H_FLAGS, H_MAGIC, H_TENANT, H_TOKEN, MAGIC
+from splinter.wire import FLAG_REPLY, H_FLAGS, H_MAGIC, H_TENANT, MAGIC
 from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, end_resumes, idle_until_now
+from splinter.worker.admission import is_authorised, tenant_record
 from splinter.worker.fair import begin_slices, pick
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import (
@@ -70,7 +71,6 @@ from splinter.worker.layout import (
     W_TASKS,
     W_TASKS_COUNT,
     W_TASKS_LIVE,
-    W_TENANTS,
     W_UDP_AREA,
     W_UDP_CHUNKS,
     W_UDP_FD,
@@ -80,9 +80,9 @@ from splinter.worker.rates import is_within_rate
 from splinter.worker.receive import batch_limit, worker_block
 from splinter.worker.reply import DROP, HEADER_BYTES, count
 from splinter.worker.requests import PENDING, handle
+from splinter.worker.review import ENDED_PER_TURN, next_to_end
 from splinter.worker.steal import has_waited, is_empty, is_sibling_busy, next_place, wake_sibling
-from splinter.worker.tasks import end_task, refuse_task, run_slice, take_over_tasks
-from splinter.worker.tokens import is_token_of
+from splinter.worker.tasks import cut_short, end_task, refuse_task, run_slice, take_over_tasks
 from splinter.worker.turn import begin_serving, begin_turn, look_at_clock, sleep_in_poll
 from splinter.worker.udp_layout import (
     A_CHUNKS,
@@ -114,7 +114,6 @@ from splinter.worker.udp_layout import (
     SOCKADDR_BYTES,
 )
 
-_TENANT_BYTES = TENANT.itemsize
 _CLOCK_EVERY = 16
 _SLICES_PER_TURN = 8  # of tasks, until their replies go out and the socket is asked again
 _RECLAIM_PER_TURN = 128
@@ -225,17 +224,11 @@ def _is_authentic(w: int, header: int, length: int) -> bool:
     if length < HEADER_BYTES or load32(header + H_MAGIC) != MAGIC or load8(header + H_FLAGS) & FLAG_REPLY:
         count(w + N_MALFORMED)
         return False
-    tenant = load32(header + H_TENANT)
-    record = load64(w + W_TENANTS) + tenant * _TENANT_BYTES
-    if (
-        tenant == 0
-        or tenant >= limits.TENANTS_MAX
-        or load32(record + T_FLAGS) & TENANT_ACTIVE == 0
-        or not is_token_of(record, load64(header + H_TOKEN))
-    ):
+    if not is_authorised(w, header):
         count(w + N_WRONG_TOKEN)
         return False
-    packets_per_second = load32(record + T_PACKETS_PER_SECOND)
+    tenant = load32(header + H_TENANT)
+    packets_per_second = load32(tenant_record(w, tenant) + T_PACKETS_PER_SECOND)
     if packets_per_second != 0:
         now = now_ns(load64(w + W_SCRATCH))
         if not is_within_rate(load64(w + W_RATES), tenant, packets_per_second, now):
@@ -385,17 +378,35 @@ def _run_tasks(w: int, packets_wait: bool, packets_cycles: int) -> int:
         reply = run_slice(w, task)
         if reply == PENDING:
             continue
-        chunk = load32(task + T_ORIGIN)
-        if reply != DROP:
-            _add_reply(area, chunk, reply)
-        free_length = load64(area + A_FREE_LENGTH)
-        store32(load64(area + A_FREE) + free_length * 4, chunk)
-        store64(area + A_FREE_LENGTH, free_length + 1)
-        worker_point(w, WorkerPoint.CHUNK_FREED)
-        end_task(w, task)
+        _end(w, area, task, reply)
     end_resumes(w)
     _send(w, area)
     return slices
+
+
+@njit(cache=True)
+def _end(w: int, area: int, task: int, reply: int) -> None:
+    """Have the reply of a task that ended, if there is one, sent; give back what it had."""
+    chunk = load32(task + T_ORIGIN)
+    if reply != DROP:
+        _add_reply(area, chunk, reply)
+    free_length = load64(area + A_FREE_LENGTH)
+    store32(load64(area + A_FREE) + free_length * 4, chunk)
+    store64(area + A_FREE_LENGTH, free_length + 1)
+    worker_point(w, WorkerPoint.CHUNK_FREED)
+    end_task(w, task)
+
+
+@njit(cache=True)
+def _review_tasks(w: int) -> None:
+    """End waiting tasks that must end, a few."""
+    area = load64(w + W_UDP_AREA)
+    for _ in range(ENDED_PER_TURN):
+        task = next_to_end(w)
+        if task == 0:
+            break
+        _end(w, area, task, cut_short(w, task))
+    _send(w, area)
 
 
 @njit("void(int64)", cache=True)
@@ -415,6 +426,7 @@ def serve_udp(w: int) -> None:
         if load32(w + W_RUN_LENGTH) > 0:
             more_wait = worked == most
             worked += _run_tasks(w, more_wait, load64(w + N_BUSY_CYCLES) - busy_before)
+            _review_tasks(w)
         if worked > 0:
             reclaim(store, me, _RECLAIM_PER_TURN)
             turn += 1
@@ -430,6 +442,7 @@ def serve_udp(w: int) -> None:
             continue
         if idle_from == 0:
             idle_from = now
+        reclaim(store, me, _RECLAIM_PER_TURN)
         if now - idle_from > load64(w + W_IDLE_SPIN_NS) and load32(w + W_TASKS_LIVE) == 0:
             if is_sibling_busy(w):
                 idle_from = now

@@ -34,6 +34,7 @@ from splinter.net.depths import DEPTH
 from splinter.store.epochs import epoch_leave
 from splinter.store.slots import reclaim
 from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, end_resumes, idle_until_now
+from splinter.worker.admission import is_authorised
 from splinter.worker.chunks import KIND_TX, chunk_word, is_held, mark, recycle, return_chunk
 from splinter.worker.fair import begin_slices, pick
 from splinter.worker.frame import PAYLOAD_OFFSET, payload_length, turn_around
@@ -49,6 +50,7 @@ from splinter.worker.layout import (
     N_KICKS,
     N_MALFORMED,
     N_TRANSMITTED,
+    N_WRONG_TOKEN,
     STATE_STOPPED,
     T_CHUNK,
     T_ORIGIN,
@@ -75,11 +77,12 @@ from splinter.worker.layout import (
 )
 from splinter.worker.look_ahead import look_ahead
 from splinter.worker.receive import batch_limit, take_batch
-from splinter.worker.reply import DROP, count
+from splinter.worker.reply import DROP, HEADER_BYTES, count
 from splinter.worker.requests import PENDING, handle
+from splinter.worker.review import ENDED_PER_TURN, next_to_end
 from splinter.worker.stages import IDLE, KICK, PARSE, PREFETCH, RECEIVE, RECYCLE, REPLY, SERVE, TURN, stage
 from splinter.worker.steal import is_sibling_busy, steal_batch, wake_sibling
-from splinter.worker.tasks import end_task, refuse_task, run_slice, take_over_tasks
+from splinter.worker.tasks import cut_short, end_task, refuse_task, run_slice, take_over_tasks
 from splinter.worker.transmit import transmit
 from splinter.worker.turn import begin_serving, begin_turn, look_at_clock, sleep_in_poll
 
@@ -128,7 +131,6 @@ def _answer(w: int, queue: int, received: int) -> None:
         frame = umem + address
         length = load64(entry + B_LENGTH)
         if length < 0:
-            count(w + N_MALFORMED)
             reply = DROP
         else:
             reply = handle(w, frame + PAYLOAD_OFFSET, length, queue, address, load64(entry + B_RECORD))
@@ -155,12 +157,25 @@ def _answer(w: int, queue: int, received: int) -> None:
 
 @njit(cache=True)
 def _find_payloads(w: int, received: int) -> None:
-    """Say of each packet of a batch where its request is and how long."""
+    """Say of each packet of a batch where its request is and how long; -1: it is none, or nobody's any more."""
     umem, batch = load64(w + W_UMEM), load64(w + W_BATCH)
     for entry in range(batch, batch + received * BATCH_BYTES, BATCH_BYTES):
         frame = umem + load64(entry + B_ADDRESS)
         store64(entry + B_HEADER, frame + PAYLOAD_OFFSET)
-        store64(entry + B_LENGTH, payload_length(frame, load64(entry + B_FRAME_LENGTH)))
+        store64(entry + B_LENGTH, _request_length(w, frame, load64(entry + B_FRAME_LENGTH)))
+
+
+@njit(cache=True)
+def _request_length(w: int, frame: int, frame_length: int) -> int:
+    """Bytes of the request in a frame; -1, counted: it is none, or the tenant that sent it is not there any more."""
+    length = payload_length(frame, frame_length)
+    if length < HEADER_BYTES:
+        count(w + N_MALFORMED)
+        return -1
+    if not is_authorised(w, frame + PAYLOAD_OFFSET):
+        count(w + N_WRONG_TOKEN)
+        return -1
+    return length
 
 
 @njit(cache=True)
@@ -238,11 +253,22 @@ def _run_tasks(w: int, queues: int, packets_cycles: int) -> int:
         if reply != PENDING:
             _end(w, task, reply)
     end_resumes(w)
+    _review_tasks(w)
     for queue in range(queues):
         waiting = tx_pending(load64(w + W_SOCKETS + queue * 8))
         if waiting > 0:
             _kick(w, load64(w + W_SOCKETS + queue * 8), waiting)
     return slices
+
+
+@njit(cache=True)
+def _review_tasks(w: int) -> None:
+    """End waiting tasks that must end, a few."""
+    for _ in range(ENDED_PER_TURN):
+        task = next_to_end(w)
+        if task == 0:
+            break
+        _end(w, task, cut_short(w, task))
 
 
 @njit(cache=True)
@@ -269,7 +295,7 @@ def _take_over(w: int, queues: int) -> None:
         if not is_held(w, address):
             continue  # it never left the RX ring
         queue, frame = address // (limits.CHUNKS_PER_QUEUE * limits.CHUNK_BYTES), umem + address
-        length = payload_length(frame, load64(batch + k * BATCH_BYTES + B_FRAME_LENGTH))
+        length = _request_length(w, frame, load64(batch + k * BATCH_BYTES + B_FRAME_LENGTH))
         reply = DROP if length < 0 else handle(w, frame + PAYLOAD_OFFSET, length, queue, address, 0)
         if reply > 0:
             transmit(w, queue, address, reply)
@@ -322,6 +348,7 @@ def serve_xdp(w: int) -> None:
             continue
         if idle_from == 0:
             idle_from = now
+        reclaim(store, me, _RECLAIM_PER_TURN)
         if now - idle_from > load64(w + W_IDLE_SPIN_NS) and load32(w + W_TASKS_LIVE) == 0:
             if is_sibling_busy(w):
                 idle_from = now

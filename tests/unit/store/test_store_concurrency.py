@@ -22,7 +22,7 @@ WORDS_MAX = 200
 TURN = 16  # operations between two epochs
 MULTIPLIER = 0x9E3779B97F4A7C1
 OK, VERSION_CHANGED = int(Status.OK), int(Status.VERSION_CHANGED)
-QUOTA_EXCEEDED, OUT_OF_MEMORY = int(Status.QUOTA_EXCEEDED), int(Status.OUT_OF_MEMORY)
+QUOTA_EXCEEDED, OUT_OF_MEMORY, BUSY = int(Status.QUOTA_EXCEEDED), int(Status.OUT_OF_MEMORY), int(Status.BUSY)
 TRIES_MAX = 1_000_000
 
 
@@ -67,7 +67,9 @@ def write_values(store: int, p: int, first: int, operations: int, scratch: int) 
             length = fill_value(scratch + 8, number)
             status = store_put(store, p, TENANT, 0, scratch, KEY_BYTES, scratch + 8, length, 0)
             tries = 0
-            while status == OUT_OF_MEMORY and tries < TRIES_MAX:  # a reader that is not running holds all that was retired
+            while (
+                status in (OUT_OF_MEMORY, BUSY) and tries < TRIES_MAX
+            ):  # a reader that is not running holds all that was retired
                 libc.sched_yield()
                 epoch_enter(store, p, OLDEST_NONE)
                 reclaim(store, p, 64)

@@ -13,6 +13,7 @@ from splinter import limits
 from splinter.errors import Status
 from splinter.store.staging import (
     stage_begin,
+    stage_drop,
     stage_expire,
     stage_find,
     stage_is_complete,
@@ -127,6 +128,8 @@ def test_bad_keys_are_refused(store):
 
 
 def test_too_many_puts_under_way_are_refused_and_old_ones_give_way(store):
+    for tenant in range(2, 2 + limits.STAGING_ENTRIES // limits.STAGING_ENTRIES_PER_TENANT):
+        store.open_tenant(tenant)
     for sequence in range(limits.STAGING_ENTRIES):
         assert begin(store, sequence, b"key", 2, tenant=2 + sequence // limits.STAGING_ENTRIES_PER_TENANT) >= 0
     assert begin(store, 1000, b"key", 2) == -Status.BUSY
@@ -136,6 +139,7 @@ def test_too_many_puts_under_way_are_refused_and_old_ones_give_way(store):
 
 
 def test_one_tenant_cannot_keep_the_others_from_large_values(store):
+    store.open_tenant(2)
     for sequence in range(limits.STAGING_ENTRIES_PER_TENANT):
         assert begin(store, sequence, b"key", 2) >= 0
     assert begin(store, 1000, b"key", 2) == -Status.BUSY
@@ -144,6 +148,7 @@ def test_one_tenant_cannot_keep_the_others_from_large_values(store):
 
 def test_what_a_sibling_had_whole_first_gives_way_to_the_clients_next_value(store):
     piece = bytes(FRAGMENT)
+    store.open_tenant(2)
     others = begin(store, 5000, b"another's", 2, tenant=2)
     for sequence in range(1, limits.STAGING_ENTRIES_PER_TENANT + 1):
         assert send(store, sequence, b"key", piece, 0, 2) == (Status.OK, 0)
@@ -163,6 +168,28 @@ def test_puts_expire(store):
     assert stage_expire(store.address, WORKER, now + age, age) == 3
     assert stage_expire(store.address, WORKER, now + age, age) == 0
     assert (store.participants[WORKER]["staging"]["slot"] == 0).all()
+
+
+def test_a_removed_tenants_puts_are_found_by_nobody_and_dropped(store):
+    piece = bytes(FRAGMENT)
+    for sequence in range(1, 4):
+        assert send(store, sequence, b"key", piece, 0, 2) == (Status.OK, 0)
+    store.close_tenant(TENANT)
+    assert send(store, 9, b"key", piece, 0, 2) == (Status.UNKNOWN_TENANT, 0)
+    store.open_tenant(TENANT, generation=2)
+    assert stage_find(store.address, WORKER, CLIENT, 1, TENANT) == -Status.NOT_FOUND
+    assert send(store, 1, b"key", b"end", 1, 2) == (Status.OK, 0)  # a put of its own, whose first fragment is missing
+    assert store.get(TENANT, 0, b"key") is None
+    staging = store.participants[WORKER]["staging"]
+    for look in range(limits.STAGING_ENTRIES):
+        stage_drop(store.address, WORKER, look)
+    assert staging["generation"][staging["slot"] != 0].tolist() == [2]
+
+
+def test_a_removed_tenants_puts_are_dropped_before_a_worker_sleeps(store):
+    assert send(store, 1, b"key", bytes(FRAGMENT), 0, 2) == (Status.OK, 0)
+    store.close_tenant(TENANT)
+    assert stage_expire(store.address, WORKER, time.monotonic_ns(), limits.STAGING_AGE_NS_MAX) == 1
 
 
 def test_quota_and_version_hold_for_fragmented_puts(store):

@@ -43,7 +43,8 @@ from splinter.worker.texts import build_texts
 Identity = tuple[int, int]  # of a request: sequence number, fragment
 Deaths = list[tuple[int, int]]  # points, each with the passes to survive: of the worker, of its successor, …
 VICTIM, SIBLING = 0, 1
-TENANT_ID, TABLE, CLIENT = 1, 1, 77
+TENANT_ID, TABLE, CLIENT, TOKEN = 1, 1, 77, 1234
+LATE_ID, LATE_TASKS = 2, 6  # a tenant whose tasks may take a millisecond, so that they end where they wait
 COUNTER, HELD = (1).to_bytes(8, "little"), (2).to_bytes(8, "little")
 LARGE = bytes(range(256)) * 8  # of two fragments
 SKIPS = (0, 1, 4)
@@ -78,14 +79,19 @@ class Machine:
 
     def __init__(self, *, udp: bool) -> None:
         tenants = Region.create("tenants", tenants_bytes())
-        tenants.array(TENANT, limits.TENANTS_MAX)["flags"][TENANT_ID] = TENANT_ACTIVE
+        records = tenants.array(TENANT, limits.TENANTS_MAX)
+        records["flags"][[TENANT_ID, LATE_ID]], records["token"][[TENANT_ID, LATE_ID]] = TENANT_ACTIVE, TOKEN
+        records["task_wall_milliseconds_max"][LATE_ID] = 1
+        records["task_yields_max"][LATE_ID] = 1 << 31
         self.store = Store.create(limits.STORE_BYTES_MIN, tenants_region=tenants, participants=2)
         self.store.open_tenant(TENANT_ID)
+        self.store.open_tenant(LATE_ID)
         self.texts, self.code = build_texts(), CodeRegion.create()
         self.workers = [
             WorkerMemory(
                 index, store=self.store.address, tenants=tenants.address, rates=0, texts=self.texts.ctypes.data, tasks=16,
                 tasks_per_tenant=16, task_budget=limits.TASK_BUDGET, task_yields_max=1000, task_milliseconds_max=10_000,
+                task_wall_milliseconds_max=60_000,
                 cycles_per_millisecond=cycles_per_millisecond(), quarantine_after=limits.QUARANTINE_AFTER, idle_spin_ns=0,
                 udp=udp,
             )
@@ -98,7 +104,8 @@ class Machine:
             compiled = compile_source(source)
             address, at = self.code.write(compiled.code)
             value = record.build(compiled, address, at, 1, number)
-            self.store.put(TENANT_ID, limits.TABLE_EXTENSIONS, compiled.name.encode(), value)
+            for tenant in (TENANT_ID, LATE_ID):
+                self.store.put(tenant, limits.TABLE_EXTENSIONS, compiled.name.encode(), value)
         self.store.put(TENANT_ID, TABLE, COUNTER, bytes(8))
         self.store.put(TENANT_ID, TABLE, HELD, bytes(40))
         self.sequence = 0
@@ -122,6 +129,7 @@ class Round:
         self.keys: dict[bytes, list[Identity]] = {}  # of puts and deletes: the requests that make up each
         self.bumps: list[Identity] = []
         self.holds: list[Identity] = []
+        self.late: list[Identity] = []
         self.died: list[int] = []  # points
         self.pid = 0  # of the worker; 0: none runs
         if only_bumps:
@@ -145,14 +153,18 @@ class Round:
             machine.store.put(TENANT_ID, TABLE, f"gone {core}".encode(), value)
             self.change(core, Opcode.DELETE, f"gone {core}".encode(), b"")
             self.ask(core, Opcode.GET, COUNTER, b"")
+        for _ in range(LATE_TASKS):
+            self.late.append(self.ask(VICTIM, Opcode.INVOKE, b"counting", (1 << 40).to_bytes(8, "little"), tenant=LATE_ID))
 
-    def ask(self, core: int, opcode: Opcode, key: bytes, value: bytes, fragment: tuple[int, int] = (0, 0)) -> Identity:
+    def ask(
+        self, core: int, opcode: Opcode, key: bytes, value: bytes, fragment: tuple[int, int] = (0, 0), tenant: int = TENANT_ID
+    ) -> Identity:
         """``fragment``: index and count; all but the first have the number of the request before."""
         index, count = fragment
         if index == 0:
             self.machine.sequence += 1
         header = Header(
-            opcode=opcode, tenant=TENANT_ID, table=TABLE, key_length=len(key), value_length=len(value), client=CLIENT,
+            opcode=opcode, tenant=tenant, token=TOKEN, table=TABLE, key_length=len(key), value_length=len(value), client=CLIENT,
             sequence=self.machine.sequence, acknowledged=self.acknowledged, fragment_index=index, fragment_count=count,
         )  # fmt: skip
         self.requests[self.machine.sequence, index] = (core, header.pack() + key + value)
@@ -186,7 +198,8 @@ class Round:
         for payload in self.machine.device.collect():
             header = Header.unpack(payload)
             status = Status(header.status)
-            if status != Status.OK and (status not in ENDED or header.opcode != Opcode.INVOKE):
+            is_late = status == Status.EXTENSION_ERROR and (header.sequence, 0) in self.late
+            if status != Status.OK and not is_late and (status not in ENDED or header.opcode != Opcode.INVOKE):
                 self.fail(f"request {header.sequence} was answered with {status.name}")
             if status == Status.KILLED and len(self.died) <= limits.TASK_RESTARTS_MAX:
                 self.fail(f"request {header.sequence} was blamed for one death")

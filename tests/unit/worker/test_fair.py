@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections import Counter
 from collections.abc import Iterator
 
@@ -11,110 +10,17 @@ import pytest
 
 from splinter import limits
 from splinter.bench.in_worker import WorkerInProcess
-from splinter.bench.workload import Account, invoke_operation
 from splinter.errors import Status
-from splinter.ext.abi import FRAME
 from splinter.ext.compile import compile_source
-from splinter.wire import HEADER
 from splinter.worker import fair
-from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, idle_until_now, packets_in_batch
+from splinter.worker.accounts import begin_batch, end_batch, idle_until_now, packets_in_batch
 from splinter.worker.layout import BATCH, TASK, TASK_FREE, TASK_READY
-from splinter.worker.requests import PENDING, handle
-from splinter.worker.tasks import end_task, run_slice, take_over_tasks
-from splinter.worker.turn import begin_turn
+from splinter.worker.requests import PENDING
+from tests.support.driver import COUNTING, Driver, at, fresh
 
-IMPORTS = "from splinter.ext import Store, extension, u64\n"
-ENDLESS = IMPORTS + "@extension\ndef endless(db: Store) -> None:\n    while True:\n        pass\n"
-WRITING = IMPORTS + "@extension\ndef writing(db: Store) -> None:\n    db.put(0, 1, b'x')\n    while True:\n        pass\n"
-SHORT = IMPORTS + "@extension\ndef short(db: Store) -> u64:\n    return 7\n"
-COUNTING = IMPORTS + (
-    "@extension\ndef counting(db: Store, turns: u64) -> u64:\n    for i in range(turns):\n        yield\n    return turns\n"
-)
 KEY = (1).to_bytes(8, "little")
 PLENTY = 1 << 32  # cycles
 SLICES = 4000
-
-
-def _at(address: int, size: int) -> np.ndarray:
-    return np.frombuffer((ctypes.c_uint8 * size).from_address(address), np.uint8)
-
-
-class Driver:
-    """A worker whose packets are handed to it one by one, and whose slices are counted."""
-
-    def __init__(self, worker: WorkerInProcess) -> None:
-        self.worker, self.w = worker, worker.address
-        self.block = worker._memory.block
-        self.accounts: dict[int, Account] = {}
-        self.packets: list[np.ndarray] = []
-        count = int(self.block["tasks_count"][0])
-        self.tasks = _at(int(self.block["tasks"][0]), TASK.itemsize * count).view(TASK)
-        frames = _at(int(self.block["frames"][0]), limits.FRAME_BYTES * count).reshape(count, limits.FRAME_BYTES)
-        self.frames = frames[:, : FRAME.itemsize].view(FRAME)[:, 0]
-
-    def tenant(self, tenant: int) -> int:
-        self.accounts[tenant] = self.worker.add_tenant(tenant)
-        for source in (ENDLESS, WRITING, SHORT, COUNTING):
-            self.worker.install(tenant, compile_source(source))
-        return tenant
-
-    def invoke(self, tenant: int, name: str, arguments: bytes = b"") -> int:
-        """The reply's status, or PENDING."""
-        packet = self.worker._packet(invoke_operation(self.accounts[tenant], name, arguments))
-        self.packets.append(packet)
-        header = packet[: HEADER.itemsize].view(HEADER)
-        length = HEADER.itemsize + int(header["key_length"][0]) + int(header["value_length"][0])
-        begin_turn(self.w)
-        reply = handle(self.w, packet.ctypes.data, length, 0, 0, 0)
-        return PENDING if reply == PENDING else int(header["status"][0])
-
-    def queue(self, tenant: int, name: str, count: int = 1) -> None:
-        for _ in range(count):
-            begin_batch(self.w)
-            assert self.invoke(tenant, name) == PENDING
-
-    def number(self, task: int) -> int:
-        """Which task is at this address."""
-        return (task - int(self.block["tasks"][0])) // TASK.itemsize
-
-    def tenant_of(self, task: int) -> int:
-        return int(self.frames["tenant"][self.number(task)])
-
-    def slice(self, packets_wait: bool = False) -> int:
-        """Run one slice; whose it was, 0 when none was to run."""
-        task = fair.pick(self.w, packets_wait)
-        if task == 0:
-            return 0
-        tenant = self.tenant_of(task)
-        if run_slice(self.w, task) != PENDING:
-            end_task(self.w, task)
-        return tenant
-
-    def slices(self, count: int, packets_wait: bool = False) -> Counter[int]:
-        begin_resumes(self.w)
-        return Counter(self.slice(packets_wait) for _ in range(count))
-
-    def turns(self, count: int, used: int = 1) -> Counter[int]:
-        """Pick so many times, each charged with as many quanta: no code runs, so that no time of the machine's is in it."""
-        ran: Counter[int] = Counter()
-        for _ in range(count):
-            task = fair.pick(self.w, False)
-            tenant = self.tenant_of(task)
-            ran[tenant] += 1
-            fair.go_on(self.w, task, tenant, used * int(self.block["quantum"][0]))
-        return ran
-
-    def uses(self, tenant: int, part: float) -> None:
-        """Have a tenant use this part of a window."""
-        self.worker._memory.tenant_counters["cycles"][tenant] += int(part * int(self.block["window_cycles"][0]))
-
-    def in_one_window(self, *tenants: int) -> None:
-        """From here on the window does not end; these are active in it and have used nothing."""
-        self.block["window_end"] = 1 << 62
-        self.block["active"], self.block["active_before"] = len(tenants), 0
-        for tenant in tenants:
-            counters = self.worker._memory.tenant_counters[tenant]
-            counters["window"], counters["window_start"] = self.block["window"][0], counters["cycles"]
 
 
 @pytest.fixture(scope="module")
@@ -125,18 +31,7 @@ def made() -> Iterator[WorkerInProcess]:
 
 @pytest.fixture
 def driver(made: WorkerInProcess) -> Driver:
-    """Nothing is under way, and nobody has used any time."""
-    made._memory.tenant_counters[:] = 0
-    made._memory.extension_counters[:] = 0
-    made._memory.tasks["state"] = TASK_FREE
-    take_over_tasks(made.address)
-    block = made._memory.block
-    block["counters"] = np.zeros(1, block["counters"].dtype)
-    for name in ("active", "active_before", "window", "window_end", "allowance", "old_credit", "tasks_per_tenant"):
-        block[name] = 0
-    block["tasks_per_tenant"] = 64
-    idle_until_now(made.address)
-    return Driver(made)
+    return fresh(made)
 
 
 def test_a_tenant_with_many_tasks_gets_no_more_than_one_with_few(driver: Driver) -> None:
@@ -332,7 +227,7 @@ def test_time_is_charged_to_tenants(driver: Driver) -> None:
     assert 0 < counters["task_cycles"][1] == counters["cycles"][1]
     assert driver.block["counters"]["task_cycles"][0] == counters["task_cycles"][1]
     before = begin_batch(driver.w)
-    batch = _at(int(driver.block["batch"][0]), 3 * BATCH.itemsize).view(BATCH)
+    batch = at(int(driver.block["batch"][0]), 3 * BATCH.itemsize).view(BATCH)
     batch["tenant"] = 1, 2, 2
     end_batch(driver.w, 3, before)
     assert counters["requests"][1:3].tolist() == [1, 2]

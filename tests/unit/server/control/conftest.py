@@ -105,6 +105,7 @@ def control_stopped() -> Iterator[Control]:
             Region.create("tenants", TENANT_COUNTERS.itemsize * limits.TENANTS_MAX).array(TENANT_COUNTERS) for _ in range(CORES)
         ],
         logs=[Region.create("log", LOG.itemsize).array(LOG, 1) for _ in range(CORES)],
+        workers=[],
         cycles_per_millisecond=1_000_000,
     )
     prepare(store)  # as the supervisor does: the first time on a machine, it takes longer than a request's time
