@@ -70,21 +70,21 @@ def test_compiled(case: Case) -> None:
     assert all(map(case.is_expected, got)), got
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("form", FORMS[:2], ids=str)
-def test_compiled_with_a_yield_at_every_turn_of_a_loop(form: Form, pattern: int) -> None:
+def test_compiled_with_a_yield_at_every_turn_of_a_loop(form: Form) -> None:
     compiled = list(zip(ENDING, make([accepted(case.source) for case in ENDING], [form])[0], strict=True))
 
     def run(note: Any) -> list[Any]:
         outcomes = []
-        with PoisonedRunner(None, SMALL_BUDGET, pattern) as runner:
-            for case, extension in compiled:
-                note(case.source)
-                runner.store = LocalStore()
-                outcomes.append(outcome(lambda e=extension, c=case: runner.run(e, *c.used_arguments)))
+        for pattern in PATTERNS:
+            with PoisonedRunner(None, SMALL_BUDGET, pattern) as runner:
+                for case, extension in compiled:
+                    note(case.source)
+                    runner.store = LocalStore()
+                    outcomes.append(outcome(lambda e=extension, c=case, r=runner: r.run(e, *c.used_arguments)))
         return outcomes
 
-    assert in_child(run) == [case.expected for case in ENDING]
+    assert in_child(run) == len(PATTERNS) * [case.expected for case in ENDING]
 
 
 @named(ENDING)
