@@ -5,11 +5,12 @@
 #ifndef PORT
 #error "the loader defines PORT: UDP port, host byte order"
 #endif
-#ifndef ADDRESS
-#define ADDRESS 0 /* IPv4 address served, host byte order; 0: any */
-#endif
 
 #define ETHERTYPE_IPV4 0x0800
+#define ETHERTYPE_TAGGED 0x8100 /* 802.1Q; frames with a second tag (802.1ad, or two of these) are not ours */
+#define MAC_GROUP 1             /* of a MAC address's first byte: multicast or broadcast */
+#define MULTICAST_FROM 224      /* first bytes of IPv4 addresses: group, reserved and broadcast addresses from here on */
+#define LOOPBACK 127
 #define PROTOCOL_UDP 17
 #define IPV4_VERSION 4
 #define IPV4_HEADER_BYTES_MIN 20

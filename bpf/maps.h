@@ -14,6 +14,11 @@ struct slab {
     __u8 bytes[SLAB_BYTES];
 };
 
+/* The IPv4 addresses that are ours (ADDRESS_OWN), and those that nobody sends from (ADDRESS_GROUP); in network byte order.
+ * The MAC addresses that are ours, as 48-bit numbers, the first byte lowest. Writer of both: supervisor. */
+BPF_HASH(addresses, __be32, u32, ADDRESSES);
+BPF_HASH(macs, u64, u32, ADDRESSES);
+
 /* Who may ask, and which core serves them. Writer: control plane. */
 BPF_F_TABLE("array", u32, struct tenant, tenants, TENANTS, BPF_F_MMAPABLE);
 

@@ -8,6 +8,11 @@ struct ethernet {
     __be16 type;
 } __attribute__((packed));
 
+struct tag {
+    __be16 priority_and_vlan;
+    __be16 type; /* of what follows */
+} __attribute__((packed));
+
 struct ipv4 {
     __u8 version_and_words; /* version (4 bits), header length in 32-bit words (4 bits) */
     __u8 service;
@@ -44,13 +49,26 @@ static __always_inline void packet_begin(struct packet *p, struct xdp_md *ctx)
     p->end = (void *)(long)ctx->data_end;
 }
 
-/* Ethernet and IPv4. A frame that is not UDP over IPv4, or is too short to tell, is not ours. */
+/* Ethernet with at most one 802.1Q tag, and IPv4. A frame that is not UDP over IPv4, or is too short to tell, is not ours. */
 static __always_inline int parse_ipv4(struct packet *p)
 {
+    __be16 type;
+
     p->ethernet = p->cursor;
-    if ((void *)(p->ethernet + 1) > p->end || p->ethernet->type != bpf_htons(ETHERTYPE_IPV4))
+    if ((void *)(p->ethernet + 1) > p->end)
         return VERDICT_PASSED;
+    type = p->ethernet->type;
     p->ip = (void *)(p->ethernet + 1);
+    if (type == bpf_htons(ETHERTYPE_TAGGED)) {
+        struct tag *tag = (void *)p->ip;
+
+        if ((void *)(tag + 1) > p->end)
+            return VERDICT_PASSED;
+        type = tag->type;
+        p->ip = (void *)(tag + 1);
+    }
+    if (type != bpf_htons(ETHERTYPE_IPV4))
+        return VERDICT_PASSED;
     if ((void *)(p->ip + 1) > p->end || p->ip->protocol != PROTOCOL_UDP)
         return VERDICT_PASSED;
     /* A later fragment carries no port: it cannot be told apart from other services' fragments. Its first one is dropped. */

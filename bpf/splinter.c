@@ -12,6 +12,7 @@
 #include "maps.h"
 #include "counters.h"
 #include "parsing.h"
+#include "place.h"
 #include "rate.h"
 #include "steer.h"
 
@@ -19,9 +20,7 @@ static __always_inline int is_ours(struct packet *p)
 {
     if (p->udp->destination != bpf_htons(PORT))
         return VERDICT_PASSED;
-    if (ADDRESS && p->ip->destination != bpf_htonl(ADDRESS))
-        return VERDICT_PASSED;
-    return FURTHER_PROCESSING;
+    return is_for_us(p);
 }
 
 static __always_inline int check_header(struct packet *p)

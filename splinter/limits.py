@@ -23,12 +23,16 @@ EXTENSION_NAME_BYTES_MAX = 64
 
 # --- packets ---------------------------------------------------------------------------------------------------------
 PORT_DEFAULT = 7171  # UDP for requests, TCP for control
-MTU = 1500
+MTU = 1500  # where the device has a greater one, packets are not larger
+MTU_MIN = 576  # what every IPv4 host takes (RFC 791)
 UDP_PAYLOAD_BYTES_MAX = MTU - 20 - 8  # 1472: IPv4 without options, UDP
 REQUEST_HEADER_BYTES = 64
 PACKET_BODY_BYTES_MAX = UDP_PAYLOAD_BYTES_MAX - REQUEST_HEADER_BYTES  # 1408: key and value of one packet
+UDP_PAYLOAD_BYTES_MIN = MTU_MIN - 20 - 8  # 548: nobody's largest packet is smaller
+ROOM_UNIT_BYTES = 8  # in which requests tell how large a reply, or a fragment of their value, may be
 FRAGMENT_BYTES = 1152  # value bytes in each fragment but the last; leaves room for a key of 255 bytes
-FRAGMENTS_MAX = -(-VALUE_BYTES_MAX // FRAGMENT_BYTES)  # 57
+FRAGMENT_BYTES_MIN = 224  # the same on a network with MTU_MIN
+FRAGMENTS_MAX = -(-VALUE_BYTES_MAX // FRAGMENT_BYTES_MIN)  # 293; of FRAGMENT_BYTES each, 57
 MULTIGET_KEYS_MAX = 128
 
 # --- AF_XDP ------------------------------------------------------------------------------------------------------------
@@ -36,6 +40,9 @@ CHUNK_BYTES = 2048  # one UMEM chunk holds one packet
 CHUNKS_PER_QUEUE = 2048
 RING_ENTRIES = 2048  # RX and TX ring of each socket; fill and completion ring of each queue
 QUEUES_MAX = 16
+DEVICE_WAIT_SECONDS = 60  # that the served device may be gone before the server ends
+DEVICE_WAIT_SECONDS_MAX = 7 * 86400
+DEVICE_ADDRESSES_MAX = 1024  # of the served device: IPv4 addresses with their broadcast addresses, MAC addresses
 TX_KICK_BATCH = 32  # descriptors the kernel takes in one sendto() on a copy-mode device
 
 # --- workers ------------------------------------------------------------------------------------------------------------

@@ -32,6 +32,8 @@ def find(address: str, netns: str | None = None) -> Path:
     """
     from pyroute2 import IPRoute  # takes a while to import; plain UDP clients do without
 
+    from splinter.net.device import need
+
     with namespace(netns), IPRoute() as route:
         try:
             (found,) = route.route("get", dst=address)
@@ -44,7 +46,7 @@ def find(address: str, netns: str | None = None) -> Path:
             raise TransportUnavailableError(f"{address} is not on a link of {device}: AF_XDP needs the same Ethernet")
         return Path(
             device=device,
-            queues=link.get_attr("IFLA_NUM_RX_QUEUES"),
+            queues=need(device).queues,
             source=found.get_attr("RTA_PREFSRC"),
             source_mac=mac,
             destination=address,

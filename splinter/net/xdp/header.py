@@ -7,7 +7,7 @@ import sys
 import numpy as np
 
 from splinter import limits
-from splinter.net import tenants
+from splinter.net import place, tenants
 from splinter.net.depths import DEPTH
 from splinter.net.xdp.verdicts import Verdict
 
@@ -40,6 +40,9 @@ def c_header() -> str:
 #define SLAB_BYTES {limits.SLAB_BYTES}
 #define BUCKET_BYTES {limits.BUCKET_BYTES}
 #define TENANT_ACTIVE {tenants.TENANT_ACTIVE}
+#define ADDRESSES {limits.DEVICE_ADDRESSES_MAX}
+#define ADDRESS_OWN {place.ADDRESS_OWN}
+#define ADDRESS_GROUP {place.ADDRESS_GROUP}
 #define RATE_BURST_NS {limits.RATE_BURST_NS}ull
 #define RATE_BURST_PACKETS {limits.RATE_BURST_PACKETS}
 

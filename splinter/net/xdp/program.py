@@ -29,8 +29,14 @@ class Program:
             raise ServerError(f"there is no network device {ifname!r} in this network namespace") from error
         compiled = compile_program(source, function, defines, maps)
         self.program_fd = compiled.program_fd
+        self.number = syscall.program_number(compiled.program_fd)
+        """What the kernel calls the program by."""
         self._map_fds = compiled.map_fds
         self._attachment: attach.Attachment | None = None
+
+    def move(self, ifname: str, ifindex: int) -> None:
+        """Be for another device from the next :meth:`attach` on, or the same under another name."""
+        self.ifname, self.ifindex = ifname, ifindex
 
     def attach(self) -> attach.AttachMode:
         """Attach to the device; returns ``"native"``, or ``"generic"`` when the driver has no XDP (logged as a

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
 import mmap
 import struct
 
 from splinter import limits
+from splinter.errors import ServerError
 from splinter.net.depths import DEPTH
+from splinter.net.place import Place
 from splinter.net.tenants import RATE, TENANT
 from splinter.net.xdp import syscall
 from splinter.net.xdp.program import Program, map_memory
 from splinter.net.xdp.verdicts import Verdict
+
+_PLACES = ("addresses", "macs")
 
 
 class XdpProgram(Program):
@@ -19,13 +22,14 @@ class XdpProgram(Program):
 
     :param port: UDP port that is ours.
     :param cores: number of workers; each has one socket per queue.
-    :param queues: RX queues of the device.
+    :param queues: RX queues that the device may have.
     :param tenants_max: size of the tenants' table; ids are below it.
     :param index_buckets: buckets of the store's index, 64 bytes each.
     :param slabs: slabs of the store, 128 KiB each. Their memory is taken at once.
-    :param address: IPv4 address that is ours; None: any.
     :param locality: steer to the tenant's home core; otherwise to any, by chance.
     :param steer_away: packets that wait for the home core from which on the core with the fewest gets more; 0: never.
+
+    Nothing is taken before :meth:`serve_at` has said at which addresses.
 
     Maps, by name: ``tenants``, ``rates``, ``depths``, ``store_index``, ``store_slabs`` (shared memory:
     :meth:`map_memory`), ``xsks``, ``counters``.
@@ -41,7 +45,6 @@ class XdpProgram(Program):
         tenants_max: int = limits.TENANTS_MAX,
         index_buckets: int,
         slabs: int,
-        address: str | None = None,
         locality: bool = True,
         steer_away: int = 0,
     ) -> None:
@@ -56,7 +59,6 @@ class XdpProgram(Program):
         }
         defines = {
             "PORT": port,
-            "ADDRESS": f"{int(ipaddress.IPv4Address(address or '0.0.0.0')):#x}u",
             "CORES": cores,
             "SOCKETS": cores * queues,
             "TENANTS": tenants_max,
@@ -65,7 +67,8 @@ class XdpProgram(Program):
             "LOCALITY": int(locality),
             "STEER_AWAY": steer_away,
         }
-        super().__init__(ifname, "splinter.c", "splinter", defines, [*self._bytes, "xsks", "counters"])
+        super().__init__(ifname, "splinter.c", "splinter", defines, [*self._bytes, "xsks", "counters", *_PLACES])
+        self._places: dict[str, dict[bytes, int]] = {name: {} for name in _PLACES}
         self._cpus = syscall.possible_cpus()
 
     def map_bytes(self, name: str) -> int:
@@ -75,6 +78,25 @@ class XdpProgram(Program):
     def map_memory(self, name: str) -> mmap.mmap:
         """The memory of a map other than ``xsks`` and ``counters``, shared with kernel and forked processes."""
         return map_memory(self.map_fd(name), self.map_bytes(name))
+
+    def serve_at(self, place: Place) -> None:
+        """Take what goes to one of these addresses, and nothing else; what was served before and still is is not interrupted.
+
+        Raises :class:`~splinter.errors.ServerError` when there are too many.
+        """
+        wanted = {"addresses": place.address_keys(), "macs": place.mac_keys()}
+        if any(len(keys) > limits.DEVICE_ADDRESSES_MAX for keys in wanted.values()):
+            raise ServerError(
+                f"{self.ifname} has more than {limits.DEVICE_ADDRESSES_MAX} addresses: name the one to serve with --address"
+            )
+        for name, keys in wanted.items():
+            fd, present = self.map_fd(name), self._places[name]
+            for key in [key for key in present if key not in keys]:
+                syscall.delete(fd, key)
+            for key, kind in keys.items():
+                if present.get(key) != kind:
+                    syscall.update(fd, key, kind.to_bytes(4, "little"))
+            self._places[name] = keys
 
     def set_socket(self, queue: int, core: int, fd: int) -> None:
         """Steer requests for tenants of ``core`` that come in by ``queue`` to an AF_XDP socket bound to that queue."""

@@ -73,15 +73,15 @@ def detach_link(link_fd: int) -> None:
     _bpf(_LINK_DETACH, struct.pack("<I", link_fd))
 
 
-def update(map_fd: int, key: int, value: bytes) -> None:
-    """Set an element of a map whose keys are 32 bits."""
-    key_buffer, value_buffer = ctypes.c_uint32(key), ctypes.create_string_buffer(value, len(value))
+def update(map_fd: int, key: int | bytes, value: bytes) -> None:
+    """Set an element of a map; a key that is a number has 32 bits."""
+    key_buffer, value_buffer = _key(key), ctypes.create_string_buffer(value, len(value))
     _bpf(_MAP_UPDATE_ELEM, _element(map_fd, ctypes.addressof(key_buffer), ctypes.addressof(value_buffer)))
 
 
-def delete(map_fd: int, key: int) -> None:
-    """Remove an element of a map whose keys are 32 bits."""
-    key_buffer = ctypes.c_uint32(key)
+def delete(map_fd: int, key: int | bytes) -> None:
+    """Remove an element of a map; a key that is a number has 32 bits."""
+    key_buffer = _key(key)
     _bpf(_MAP_DELETE_ELEM, _element(map_fd, ctypes.addressof(key_buffer), 0))
 
 
@@ -90,6 +90,20 @@ def lookup(map_fd: int, key: int, value_bytes: int) -> bytes:
     key_buffer, value_buffer = ctypes.c_uint32(key), ctypes.create_string_buffer(value_bytes)
     _bpf(_MAP_LOOKUP_ELEM, _element(map_fd, ctypes.addressof(key_buffer), ctypes.addressof(value_buffer)))
     return value_buffer.raw
+
+
+def program_number(program_fd: int) -> int:
+    """The number under which the kernel knows a program, as it stands in a device's link."""
+    for line in Path(f"/proc/self/fdinfo/{program_fd}").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "prog_id":
+            return int(value)
+    return 0
+
+
+def _key(key: int | bytes) -> ctypes.Array[ctypes.c_char]:
+    content = key.to_bytes(4, "little") if isinstance(key, int) else key
+    return ctypes.create_string_buffer(content, len(content))
 
 
 def _element(map_fd: int, key_address: int, value_address: int) -> bytes:

@@ -20,6 +20,7 @@ from splinter.errors import ServerError, TransportUnavailableError
 from splinter.limits import TX_KICK_BATCH
 from splinter.net import netns
 from splinter.net.afxdp import Umem, XskSocket, compiled
+from splinter.net.device import need
 from splinter.net.lab import (
     CLIENT_ADDRESS,
     CLIENT_DEVICE,
@@ -145,6 +146,7 @@ def test_forked_workers_share_one_umem_over_queues_and_cores(lab: Lab, client: C
             program = stack.enter_context(
                 XdpProgram(SERVER_DEVICE, port=PORT, cores=CORES, queues=QUEUES, index_buckets=1, slabs=1)
             )
+            program.serve_at(need(SERVER_DEVICE).place)
             sockets = {
                 (queue, core): stack.enter_context(XskSocket(umem, SERVER_DEVICE, queue))
                 for queue in range(QUEUES)

@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_NOP
-from scapy.layers.l2 import ARP, Dot1Q, Ether
+from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 from scapy.packet import Packet
 
 from splinter import limits, wire
+from splinter.errors import ServerError
 from splinter.net import netns
 from splinter.net.afxdp import Umem, XskSocket
 from splinter.net.depths import DEPTH
-from splinter.net.lab import CLIENT_ADDRESS, SERVER_ADDRESS, SERVER_DEVICE, Lab
+from splinter.net.lab import CLIENT_ADDRESS, CLIENT_MAC, SERVER_ADDRESS, SERVER_DEVICE, SERVER_MAC, Lab
+from splinter.net.place import Place
 from splinter.net.tenants import RATE, TENANT
 from splinter.net.xdp import Action, Verdict, XdpProgram
 from tests.support.tenants import write_tenant
@@ -25,6 +27,9 @@ pytestmark = pytest.mark.xdp
 PORT = 7171
 CORES, QUEUES, TENANTS = 2, 2, 16
 TENANT_ID, TOKEN = 7, 0xFEDC_BA98_7654_3210
+OTHER_ADDRESS = "192.168.7.3"  # ends in two bits of 1, as broadcast addresses do
+LINK = {"src": CLIENT_MAC, "dst": SERVER_MAC}
+PLACE = Place(frozenset([SERVER_ADDRESS, OTHER_ADDRESS]), frozenset(["10.0.0.255"]), frozenset([SERVER_MAC]))
 ETHERNET_BYTES, IP_BYTES, UDP_BYTES = 14, 20, 8
 
 
@@ -40,10 +45,10 @@ class Fixture:
             tenants_max=TENANTS,
             index_buckets=64,
             slabs=1,
-            address=SERVER_ADDRESS,
             locality=locality,
             steer_away=steer_away,
         )
+        self.program.serve_at(PLACE)
         self.tenants = np.frombuffer(self.program.map_memory("tenants"), TENANT, TENANTS)
         self.rates = np.frombuffer(self.program.map_memory("rates"), RATE, TENANTS)
         self.depths = np.frombuffer(self.program.map_memory("depths"), DEPTH, CORES)
@@ -90,10 +95,15 @@ def header(**fields: int) -> bytes:
     return wire.Header(**({"tenant": TENANT_ID, "token": TOKEN, "opcode": wire.Opcode.GET} | fields)).pack()
 
 
-def frame(payload: bytes | Packet, *, ip: dict | None = None, udp: dict | None = None) -> bytes:
+def frame(payload: bytes | Packet, *, ip: dict | None = None, udp: dict | None = None, ethernet: dict | None = None) -> bytes:
     addresses = {"src": CLIENT_ADDRESS, "dst": SERVER_ADDRESS} | (ip or {})
     ports = {"sport": 40000, "dport": PORT} | (udp or {})
-    return bytes(Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(**addresses) / UDP(**ports) / payload)
+    return bytes(Ether(**(LINK | (ethernet or {}))) / IP(**addresses) / UDP(**ports) / payload)
+
+
+def tagged(tag: Packet, payload: bytes | None = None) -> bytes:
+    body = header() if payload is None else payload
+    return bytes(Ether(**LINK) / tag / IP(src=CLIENT_ADDRESS, dst=SERVER_ADDRESS) / UDP(sport=40000, dport=PORT) / body)
 
 
 def test_a_good_request_is_steered(xdp: Fixture) -> None:
@@ -128,9 +138,27 @@ def test_a_home_beyond_the_cores_has_no_socket(xdp: Fixture) -> None:
 NOT_OURS: dict[str, Callable[[], bytes]] = {
     "ARP": lambda: bytes(Ether() / ARP()),
     "IPv6": lambda: bytes(Ether(type=0x86DD) / (b"\x60" + bytes(60))),
-    "VLAN": lambda: bytes(Ether() / Dot1Q(vlan=3) / IP(dst=SERVER_ADDRESS) / UDP(dport=PORT) / header()),
-    "TCP to our port": lambda: bytes(Ether() / IP(dst=SERVER_ADDRESS) / TCP(dport=PORT)),
-    "ICMP": lambda: bytes(Ether() / IP(dst=SERVER_ADDRESS) / ICMP()),
+    "two VLAN tags": lambda: tagged(Dot1Q(vlan=3) / Dot1Q(vlan=4)),
+    "a provider's tag": lambda: tagged(Dot1AD(vlan=3)),
+    "a tag and nothing behind it": lambda: tagged(Dot1Q(vlan=3))[: ETHERNET_BYTES + 4],
+    "half a tag": lambda: tagged(Dot1Q(vlan=3))[: ETHERNET_BYTES + 3],
+    "IPv6 behind a tag": lambda: bytes(Ether(**LINK) / Dot1Q(vlan=3, type=0x86DD) / (b"\x60" + bytes(60))),
+    "to another station": lambda: frame(header(), ethernet={"dst": "02:53:50:4c:00:03"}),
+    "to every station": lambda: frame(header(), ethernet={"dst": "ff:ff:ff:ff:ff:ff"}),
+    "to a group of stations": lambda: frame(header(), ethernet={"dst": "01:00:5e:00:00:01"}),
+    "from a group of stations": lambda: frame(header(), ethernet={"src": "03:00:00:00:00:01"}),
+    "broadcast": lambda: frame(header(), ip={"dst": "255.255.255.255"}),
+    "to its network's broadcast address": lambda: frame(header(), ip={"dst": "10.0.0.255"}),
+    "multicast": lambda: frame(header(), ip={"dst": "224.0.0.1"}),
+    "from a multicast address": lambda: frame(header(), ip={"src": "224.0.0.1"}),
+    "from the broadcast address": lambda: frame(header(), ip={"src": "255.255.255.255"}),
+    "from its network's broadcast address": lambda: frame(header(), ip={"src": "10.0.0.255"}),
+    "from no address": lambda: frame(header(), ip={"src": "0.0.0.0"}),
+    "from a loopback address": lambda: frame(header(), ip={"src": "127.0.0.1"}),
+    "from its own address": lambda: frame(header(), ip={"src": SERVER_ADDRESS}),
+    "from its own other address": lambda: frame(header(), ip={"src": OTHER_ADDRESS}),
+    "TCP to our port": lambda: bytes(Ether(**LINK) / IP(dst=SERVER_ADDRESS) / TCP(dport=PORT)),
+    "ICMP": lambda: bytes(Ether(**LINK) / IP(dst=SERVER_ADDRESS) / ICMP()),
     "another port": lambda: frame(header(), udp={"dport": PORT + 1}),
     "from our port": lambda: frame(header(), udp={"sport": PORT, "dport": 53}),
     "another address": lambda: frame(header(), ip={"dst": "10.0.0.3"}),
@@ -148,6 +176,44 @@ NOT_OURS: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("what", NOT_OURS)
 def test_what_is_not_ours_passes(xdp: Fixture, what: str) -> None:
     assert xdp.judge(NOT_OURS[what]()) == (Action.PASS, {Verdict.PASSED})
+
+
+TAGS: dict[str, Packet] = {
+    "a VLAN": Dot1Q(vlan=3),
+    "the last VLAN": Dot1Q(vlan=4094),
+    "priority 0 alone": Dot1Q(vlan=0, prio=0),
+    "priority 7": Dot1Q(vlan=0, prio=7, dei=1),
+}
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_a_request_with_a_vlan_tag_is_steered(xdp: Fixture, tag: str) -> None:
+    assert xdp.judge(tagged(TAGS[tag])) == (Action.REDIRECT, {Verdict.STEERED})
+
+
+@pytest.mark.parametrize(("payload", "verdict"), [(b"", Verdict.SHORT), (bytes(64), Verdict.BAD_MAGIC)])
+def test_what_stands_behind_a_tag_is_checked(xdp: Fixture, payload: bytes, verdict: Verdict) -> None:
+    assert xdp.judge(tagged(Dot1Q(vlan=3), payload)) == (Action.DROP, {verdict})
+
+
+def test_addresses_that_the_device_has_are_served_and_those_it_had_are_not(xdp: Fixture) -> None:
+    old, new, mac = frame(header()), frame(header(), ip={"dst": "10.0.0.77"}), "02:53:50:4c:00:44"
+    moved = frame(header(), ethernet={"dst": mac})
+    steered, passed = (Action.REDIRECT, {Verdict.STEERED}), (Action.PASS, {Verdict.PASSED})
+    assert [xdp.judge(packet) for packet in (old, new, moved)] == [steered, passed, passed]
+    assert xdp.judge(frame(header(), ip={"dst": OTHER_ADDRESS})) == steered
+    try:
+        xdp.program.serve_at(Place(frozenset(["10.0.0.77"]), frozenset(), frozenset([SERVER_MAC])))
+        assert [xdp.judge(packet) for packet in (old, new, moved)] == [passed, steered, passed]
+        xdp.program.serve_at(Place(frozenset([SERVER_ADDRESS]), frozenset(), frozenset([mac])))
+        assert [xdp.judge(packet) for packet in (old, new, moved)] == [passed, passed, steered]
+        xdp.program.serve_at(Place(frozenset(), frozenset(), frozenset()))
+        assert [xdp.judge(packet) for packet in (old, new, moved)] == [passed, passed, passed]
+        many = frozenset(f"10.1.{n // 250}.{n % 250 + 1}" for n in range(limits.DEVICE_ADDRESSES_MAX + 1))
+        with pytest.raises(ServerError, match="--address"):
+            xdp.program.serve_at(Place(many, frozenset(), frozenset([mac])))
+    finally:
+        xdp.program.serve_at(PLACE)
 
 
 _WHOLE = UDP_BYTES + wire.HEADER.itemsize

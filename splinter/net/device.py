@@ -1,0 +1,116 @@
+"""What the kernel says of a network device, of the network namespace that the thread is in."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from typing import Any
+
+from pyroute2 import IPRoute, NetlinkError
+from pyroute2.ethtool.ioctl import IoctlEthtool, NoSuchDevice, NotSupportedError
+
+from splinter.errors import TransportUnavailableError
+from splinter.net.place import Place
+
+_AF_INET = 2
+_IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
+# Devices whose packets may never have been on a wire: where the sender left the checksum to its device, nobody added it.
+_VIRTUAL_KINDS = ("veth", "tun", "bridge", "netkit")
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device as it is now."""
+
+    ifindex: int
+    name: str
+    is_up: bool
+    """It is up, and its carrier is."""
+    mtu: int
+    kind: str
+    """What made it (``"veth"``, …); empty for a card."""
+    queues: int
+    """Receive queues in use."""
+    address: str | None
+    """Its first IPv4 address."""
+    place: Place
+    program: int
+    """The kernel's number of the XDP program that is attached; 0: none."""
+
+    @property
+    def has_partial_checksums(self) -> bool:
+        """Whether packets that are in order may come with the checksum of the pseudo header alone."""
+        return self.kind in _VIRTUAL_KINDS
+
+
+def find(name: str | int) -> Device | None:
+    """The device of this name or index; None when there is none."""
+    with IPRoute() as route:
+        try:
+            links = list(route.get_links(name)) if isinstance(name, int) else list(route.link("get", ifname=name))
+        except NetlinkError as error:
+            if error.code == errno.ENODEV:
+                return None
+            raise
+        if not links:
+            return None
+        link: Any = links[0]
+        try:
+            return _describe(route, link)
+        except NoSuchDevice:  # it went away meanwhile
+            return None
+
+
+def need(name: str) -> Device:
+    """The same; raises :class:`TransportUnavailableError` when there is none."""
+    device = find(name)
+    if device is None:
+        raise TransportUnavailableError(f"no network device {name!r} here")
+    return device
+
+
+def _describe(route: IPRoute, link: Any) -> Device:
+    ifindex, name = int(link["index"]), str(link.get_attr("IFLA_IFNAME"))
+    macs, addresses, broadcasts = [link.get_attr("IFLA_ADDRESS")], [], []
+    vlans = [one for one in route.get_links() if one.get_attr("IFLA_LINK") == ifindex and _kind(one) == "vlan"]
+    macs += [vlan.get_attr("IFLA_ADDRESS") for vlan in vlans]
+    ours = {ifindex, *(vlan["index"] for vlan in vlans)}
+    first = None
+    for message in route.get_addr(family=_AF_INET):
+        if message["index"] not in ours:
+            continue
+        address = str(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
+        first = first or (address if message["index"] == ifindex else None)
+        addresses.append(address)
+        if broadcast := message.get_attr("IFA_BROADCAST"):
+            broadcasts.append(str(broadcast))
+    xdp = link.get_attr("IFLA_XDP")
+    return Device(
+        ifindex=ifindex,
+        name=name,
+        is_up=bool(link["flags"] & _IFF_UP and link["flags"] & _IFF_LOWER_UP),
+        mtu=int(link.get_attr("IFLA_MTU")),
+        kind=_kind(link),
+        queues=_queues(name, link),
+        address=first,
+        place=Place(frozenset(addresses), frozenset(broadcasts), frozenset(str(mac) for mac in macs if mac)),
+        program=int(xdp.get_attr("IFLA_XDP_PROG_ID") or 0) if xdp is not None else 0,
+    )
+
+
+def _kind(link: Any) -> str:
+    info = link.get_attr("IFLA_LINKINFO")
+    return str(info.get_attr("IFLA_INFO_KIND") or "") if info is not None else ""
+
+
+def _queues(name: str, link: Any) -> int:
+    """The channels that receive: a driver allocates more queues than it uses. Where it does not tell, all there are."""
+    try:
+        ethtool = IoctlEthtool(name)
+        try:
+            channels = ethtool.get_channels()
+        finally:
+            ethtool.close()
+    except NotSupportedError:
+        return int(link.get_attr("IFLA_NUM_RX_QUEUES") or 1)
+    return int(channels.rx_count) + int(channels.combined_count) or 1
