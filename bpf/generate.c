@@ -17,6 +17,11 @@ struct request {
 /* Which requests, in which order, over and over. Writer: user space. */
 BPF_F_TABLE("array", u32, struct request, schedule, ENTRIES, BPF_F_MMAPABLE);
 
+/* Reads of the numbers in a ones' complement sum (RFC 1071). Those at odd offsets are shifted by a byte, which is a rotation. */
+#define HALVES(value) ((((value) & 0xffffffffull) + ((value) >> 32)))
+#define SUMMED(at, value) (((at) & 1) ? HALVES(value) << 8 : HALVES(value))
+#define CHECKSUM_AT (HEADERS_BYTES - 2) /* of UDP, whose header is the last */
+
 /* How many were made, on one CPU at a time (writer: this program), and when the next one is due. */
 struct progress {
     u64 made;
@@ -24,6 +29,7 @@ struct progress {
     u64 next_ns; /* Writer: this program */
     u64 first_ns; /* when a run's first and last frame were made. Writer: this program; 0 between runs (user space) */
     u64 last_ns;
+    u64 sum; /* of the UDP datagram and its pseudo header, with all numbers 0. Writer: user space, before the first run */
     __u8 headers[HEADERS_BYTES]; /* Ethernet, IP, UDP. Writer: user space, before the first run */
 };
 BPF_F_TABLE("array", u32, struct progress, progress, 1, BPF_F_MMAPABLE);
@@ -32,7 +38,7 @@ int generate(struct xdp_md *ctx)
 {
     void *frame = (void *)(long)ctx->data;
     u32 first = 0, at;
-    u64 now = bpf_ktime_get_ns();
+    u64 now = bpf_ktime_get_ns(), sum;
     struct progress *done = progress.lookup(&first);
     struct request *request;
 
@@ -54,15 +60,32 @@ int generate(struct xdp_md *ctx)
     done->last_ns = now;
     /* Frames come back as whoever had them left them: an echo turns addresses and ports around. */
     __builtin_memcpy(frame, done->headers, HEADERS_BYTES);
-    if (SEQUENCE_AT)
+    sum = done->sum;
+    if (SEQUENCE_AT) {
         *(u64 *)(frame + SEQUENCE_AT) = done->made;
-    if (TENANT_AT)
+        sum += SUMMED(SEQUENCE_AT, done->made);
+    }
+    if (TENANT_AT) {
         *(u32 *)(frame + TENANT_AT) = request->tenant;
-    if (TOKEN_AT)
+        sum += SUMMED(TENANT_AT, request->tenant);
+    }
+    if (TOKEN_AT) {
         *(u64 *)(frame + TOKEN_AT) = request->token;
-    if (KEY_AT)
+        sum += SUMMED(TOKEN_AT, request->token);
+    }
+    if (KEY_AT) {
         *(u64 *)(frame + KEY_AT) = request->number;
-    if (VALUE_AT)
+        sum += SUMMED(KEY_AT, request->number);
+    }
+    if (VALUE_AT) {
         *(u64 *)(frame + VALUE_AT) = request->number;
+        sum += SUMMED(VALUE_AT, request->number);
+    }
+    sum = (sum & 0xffffffff) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum ^= 0xffff;
+    *(u16 *)(frame + CHECKSUM_AT) = sum ? sum : 0xffff; /* 0 would say that there is none */
     return XDP_TX;
 }

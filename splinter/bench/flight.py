@@ -24,11 +24,11 @@ from numba import njit
 
 from splinter.bench import flight_layout as f
 from splinter.bench.flight_layout import CHAIN_BIT, WINDOW
-from splinter.bench.frames import FRAME_HEADER_BYTES
+from splinter.bench.frames import FRAME_HEADER_BYTES, UDP_BYTES
 from splinter.bench.histogram import record
 from splinter.bench.series import record_in_series
 from splinter.errors import Status
-from splinter.limits import CLIENT_WINDOW, FRAGMENTS_MAX, REQUEST_HEADER_BYTES
+from splinter.limits import CLIENT_WINDOW, FRAGMENT_BYTES, REQUEST_HEADER_BYTES, VALUE_BYTES_MAX
 from splinter.native.atomics import copy_bytes, load8, load16, load32, load64, store32, store64
 from splinter.native.libc import memcmp
 from splinter.wire import (
@@ -45,6 +45,7 @@ from splinter.wire import (
     H_VALUE_LENGTH,
     MAGIC,
 )
+from splinter.worker.frame import sum_udp
 
 CHECK_EVERY = 16  # every so manieth reply has its whole value compared
 LATE_NS_MAX = 10_000_000  # after its end an open loop still sends what was due before, for so long
@@ -53,6 +54,7 @@ _STATUS_OK = int(Status.OK)
 _STATUS_NOT_FOUND = int(Status.NOT_FOUND)
 _STATUS_VERSION_CHANGED = int(Status.VERSION_CHANGED)
 _WORD_BYTES, _HALF_BYTES = 8, 2
+_PIECES_MAX = -(-VALUE_BYTES_MAX // FRAGMENT_BYTES)  # of a value: a bit for each, and one for what is none, fit a word
 _IDLE_NS_MAX = 1_000_000  # how long a client that sleeps looks at nothing
 
 
@@ -101,6 +103,7 @@ def _write(flight: int, target: int, template: int, entry: int, sequence: int, v
     for _ in range(load64(template + f.T_PATCH_COUNT)):
         store64(target + load64(patch + f.N_AT), _number(numbers, load64(patch + f.N_COLUMN), shift))
         patch += f.PATCH_BYTES
+    sum_udp(header - UDP_BYTES, length - FRAME_HEADER_BYTES)
     return length
 
 
@@ -412,7 +415,7 @@ def complete(flight: int, payload: int, length: int, now: int) -> bool:
         return False
     sequence, piece = load64(payload + H_SEQUENCE), load16(payload + H_FRAGMENT_INDEX)
     entry = _entry(flight, sequence)
-    bit = 1 << min(piece, FRAGMENTS_MAX)
+    bit = 1 << min(piece, _PIECES_MAX)
     if not _is_alive(entry, sequence) or not load64(entry + f.P_MISSING) & bit:
         _add(flight + f.F_STALE, 1)
         return False

@@ -37,7 +37,7 @@ class Route:
     destination_port: int
 
 
-def _checksum(header: bytes) -> int:
+def checksum_of(header: bytes) -> int:
     """Internet checksum (RFC 1071) of an even number of bytes."""
     total = sum(struct.unpack(f"!{len(header) // 2}H", header))
     while total >> 16:
@@ -46,18 +46,22 @@ def _checksum(header: bytes) -> int:
 
 
 def frame(route: Route, payload: bytes) -> bytes:
-    """A whole Ethernet frame with ``payload`` in one UDP datagram; the UDP checksum is 0, which IPv4 permits."""
+    """A whole Ethernet frame with ``payload`` in one UDP datagram."""
     ethernet = (
         bytes.fromhex(route.destination_mac.replace(":", ""))
         + bytes.fromhex(route.source_mac.replace(":", ""))
         + struct.pack("!H", _ETHERTYPE_IPV4)
     )
-    udp = struct.pack("!HHHH", route.source_port, route.destination_port, UDP_BYTES + len(payload), 0)
+    udp_length = UDP_BYTES + len(payload)
     addresses = ipaddress.IPv4Address(route.source).packed + ipaddress.IPv4Address(route.destination).packed
+    ports = struct.pack("!HHH", route.source_port, route.destination_port, udp_length)
+    pseudo = addresses + struct.pack("!HH", _PROTOCOL_UDP, udp_length)
+    summed = pseudo + ports + bytes(2) + payload + bytes(len(payload) % 2)
+    udp = ports + struct.pack("!H", checksum_of(summed) or 0xFFFF)
 
     def ipv4(checksum: int) -> bytes:
         length = IPV4_BYTES + len(udp) + len(payload)
         start = struct.pack("!BBHHHBB", _VERSION_AND_HEADER_WORDS, 0, length, 0, _DONT_FRAGMENT, _TTL, _PROTOCOL_UDP)
         return start + struct.pack("!H", checksum) + addresses
 
-    return ethernet + ipv4(_checksum(ipv4(0))) + udp + payload
+    return ethernet + ipv4(checksum_of(ipv4(0))) + udp + payload

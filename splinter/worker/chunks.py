@@ -280,16 +280,18 @@ def recover_chunks(w: int) -> int:
 
 @njit(cache=True)
 def fill_all(w: int) -> None:
-    """Give every chunk of every queue to the kernel: once, before the first worker starts."""
+    """Give every chunk of every queue to the kernel, but for those that workers keep: on new sockets, while no worker runs."""
     chunks = load64(w + W_CHUNKS)
     for queue in range(load32(w + W_QUEUES)):
         xsk = load64(w + W_SOCKETS + queue * 8)
         filled = fill_position(xsk)
-        for k in range(_CHUNKS):
-            chunk = queue * _CHUNKS + k
-            fill_write(xsk, filled + k, chunk * limits.CHUNK_BYTES)
-            store64(chunks + chunk * 8, chunk_word(KIND_FILL, NOBODY, NOBODY, queue, filled + k))
-        fill_publish(xsk, filled + _CHUNKS)
+        count = 0
+        for chunk in range(queue * _CHUNKS, (queue + 1) * _CHUNKS):
+            if shift_right(load64(chunks + chunk * 8), 56) != KIND_HELD:
+                fill_write(xsk, filled + count, chunk * limits.CHUNK_BYTES)
+                store64(chunks + chunk * 8, chunk_word(KIND_FILL, NOBODY, NOBODY, queue, filled + count))
+                count += 1
+        fill_publish(xsk, filled + count)
 
 
 @njit(cache=True)

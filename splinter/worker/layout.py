@@ -105,6 +105,7 @@ COUNTERS = np.dtype(
         ("received", "<u8"),  # packets
         ("transmitted", "<u8"),  # packets
         ("malformed", "<u8"),  # packets without a whole or valid header: no reply
+        ("damaged", "<u8"),  # XDP transport only: packets whose checksums are wrong or missing: no reply
         # packets of nobody's; with XDP only those that became so while they waited in a ring, the others the program counts
         ("wrong_token", "<u8"),
         ("loops", "<u8"),  # turns of the loop
@@ -168,6 +169,9 @@ WORKER = np.dtype(
         ("chunks", "<u8"),  # address of the chunk states, u64 each
         ("umem", "<u8"),  # address of the UMEM
         ("depth", "<u8"),  # address of the core's DEPTH (splinter.net.depths); 0: nobody wants to know
+        ("takes_partial", "<u4"),  # 1: UDP checksums of the pseudo header alone are right, too. Changes with the device
+        # Both transports.
+        ("packet_bytes_max", "<u4"),  # UDP payload of the largest request and reply. Changes with the device's MTU
         # UDP transport.
         ("rates", "<u8"),  # address of RATE[TENANTS_MAX] (splinter.net.tenants)
         ("udp_fd", "<i4"),
@@ -279,6 +283,8 @@ W_QUEUE_LOCKS = offset(WORKER, "queue_locks")
 W_CHUNKS = offset(WORKER, "chunks")
 W_UMEM = offset(WORKER, "umem")
 W_DEPTH = offset(WORKER, "depth")
+W_TAKES_PARTIAL = offset(WORKER, "takes_partial")
+W_PACKET_BYTES_MAX = offset(WORKER, "packet_bytes_max")
 W_RATES = offset(WORKER, "rates")
 W_UDP_FD = offset(WORKER, "udp_fd")
 W_UDP_CHUNKS = offset(WORKER, "udp_chunks")
@@ -329,6 +335,7 @@ N_STATUSES = W_COUNTERS + offset(COUNTERS, "statuses")
 N_RECEIVED = W_COUNTERS + offset(COUNTERS, "received")
 N_TRANSMITTED = W_COUNTERS + offset(COUNTERS, "transmitted")
 N_MALFORMED = W_COUNTERS + offset(COUNTERS, "malformed")
+N_DAMAGED = W_COUNTERS + offset(COUNTERS, "damaged")
 N_WRONG_TOKEN = W_COUNTERS + offset(COUNTERS, "wrong_token")
 N_LOOPS = W_COUNTERS + offset(COUNTERS, "loops")
 N_SLEEPS = W_COUNTERS + offset(COUNTERS, "sleeps")

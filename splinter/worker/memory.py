@@ -95,6 +95,7 @@ class WorkerMemory:
             "tasks_per_tenant": tasks_per_tenant, "free_tasks": self._free_tasks.ctypes.data,
             "scratch": arena.take(_SCRATCH_BYTES), "batch": arena.take(BATCH.itemsize * limits.RX_BATCH),
             "looks": arena.take(LOOK.itemsize * _LOOKS_MAX), "poll_fds": self._poll_fds.ctypes.data, "udp_fd": -1,
+            "packet_bytes_max": limits.UDP_PAYLOAD_BYTES_MAX,
         }  # fmt: skip
         for name, value in settings.items():
             self.block[name] = value

@@ -37,7 +37,7 @@ from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, end_
 from splinter.worker.admission import is_authorised
 from splinter.worker.chunks import KIND_TX, chunk_word, is_held, mark, recycle, return_chunk
 from splinter.worker.fair import begin_slices, pick
-from splinter.worker.frame import PAYLOAD_OFFSET, payload_length, turn_around
+from splinter.worker.frame import is_intact, payload_length, payload_offset, turn_around
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import (
     B_ADDRESS,
@@ -47,6 +47,7 @@ from splinter.worker.layout import (
     B_RECORD,
     BATCH_BYTES,
     N_BUSY_CYCLES,
+    N_DAMAGED,
     N_KICKS,
     N_MALFORMED,
     N_TRANSMITTED,
@@ -70,6 +71,7 @@ from splinter.worker.layout import (
     W_STATE,
     W_STOP,
     W_STORE,
+    W_TAKES_PARTIAL,
     W_TASKS,
     W_TASKS_COUNT,
     W_TASKS_LIVE,
@@ -133,7 +135,7 @@ def _answer(w: int, queue: int, received: int) -> None:
         if length < 0:
             reply = DROP
         else:
-            reply = handle(w, frame + PAYLOAD_OFFSET, length, queue, address, load64(entry + B_RECORD))
+            reply = handle(w, load64(entry + B_HEADER), length, queue, address, load64(entry + B_RECORD))
         stage(w, SERVE)
         worker_point(w, WorkerPoint.REQUEST_SERVED)
         if reply > 0:
@@ -156,26 +158,29 @@ def _answer(w: int, queue: int, received: int) -> None:
 
 
 @njit(cache=True)
+def _request_length(w: int, frame: int, frame_length: int) -> int:
+    """Bytes of the request in a frame; -1, counted: none, damaged, or of a tenant that is not there any more."""
+    length = payload_length(frame, frame_length)
+    if length < HEADER_BYTES:
+        count(w + N_MALFORMED)
+        return -1
+    if not is_intact(frame, length, load32(w + W_TAKES_PARTIAL) != 0):
+        count(w + N_DAMAGED)
+        return -1
+    if not is_authorised(w, frame + payload_offset(frame)):
+        count(w + N_WRONG_TOKEN)
+        return -1
+    return length
+
+
+@njit(cache=True)
 def _find_payloads(w: int, received: int) -> None:
     """Say of each packet of a batch where its request is and how long; -1: it is none, or nobody's any more."""
     umem, batch = load64(w + W_UMEM), load64(w + W_BATCH)
     for entry in range(batch, batch + received * BATCH_BYTES, BATCH_BYTES):
         frame = umem + load64(entry + B_ADDRESS)
-        store64(entry + B_HEADER, frame + PAYLOAD_OFFSET)
+        store64(entry + B_HEADER, frame + payload_offset(frame))
         store64(entry + B_LENGTH, _request_length(w, frame, load64(entry + B_FRAME_LENGTH)))
-
-
-@njit(cache=True)
-def _request_length(w: int, frame: int, frame_length: int) -> int:
-    """Bytes of the request in a frame; -1, counted: it is none, or the tenant that sent it is not there any more."""
-    length = payload_length(frame, frame_length)
-    if length < HEADER_BYTES:
-        count(w + N_MALFORMED)
-        return -1
-    if not is_authorised(w, frame + PAYLOAD_OFFSET):
-        count(w + N_WRONG_TOKEN)
-        return -1
-    return length
 
 
 @njit(cache=True)
@@ -231,10 +236,11 @@ def _publish_depth(w: int, queues: int) -> None:
 def _end(w: int, task: int, reply: int) -> None:
     """Hand the reply of a task that ended, if there is one, to its queue's TX ring; give back what it had."""
     queue, address = load32(task + T_ORIGIN), load64(task + T_CHUNK)
-    if reply != DROP:
+    has_queue = queue < load32(w + W_QUEUES)  # else the device has fewer than when the request came: its chunk went with it
+    if reply != DROP and has_queue:
         transmit(w, queue, address, reply)
     end_task(w, task)
-    if reply == DROP:
+    if reply == DROP and has_queue:
         return_chunk(w, queue, address)
 
 
@@ -295,8 +301,10 @@ def _take_over(w: int, queues: int) -> None:
         if not is_held(w, address):
             continue  # it never left the RX ring
         queue, frame = address // (limits.CHUNKS_PER_QUEUE * limits.CHUNK_BYTES), umem + address
+        if queue >= queues:
+            continue
         length = _request_length(w, frame, load64(batch + k * BATCH_BYTES + B_FRAME_LENGTH))
-        reply = DROP if length < 0 else handle(w, frame + PAYLOAD_OFFSET, length, queue, address, 0)
+        reply = DROP if length < 0 else handle(w, frame + payload_offset(frame), length, queue, address, 0)
         if reply > 0:
             transmit(w, queue, address, reply)
         elif reply == DROP:

@@ -14,8 +14,11 @@ from splinter.net.xdp.program import Program, map_memory
 
 REQUEST = np.dtype([("number", "<u8"), ("tenant", "<u8"), ("token", "<u8")])  # struct request of bpf/generate.c
 _PROGRESS = np.dtype(  # struct progress
-    [("made", "<u8"), ("gap_ns", "<u8"), ("next_ns", "<u8"), ("first_ns", "<u8"), ("last_ns", "<u8")]
+    [("made", "<u8"), ("gap_ns", "<u8"), ("next_ns", "<u8"), ("first_ns", "<u8"), ("last_ns", "<u8"), ("sum", "<u8")]
 )
+_NUMBERS = {"TENANT_AT": 4, "TOKEN_AT": 8, "SEQUENCE_AT": 8, "KEY_AT": 8, "VALUE_AT": 8}  # bytes
+_ADDRESSES_BYTES, _UDP_BYTES, _CHECKSUM_AT = 8, 8, 6
+_PROTOCOL_UDP = 17
 _STATUSES = 256
 _RUNS_MAX = (1 << 31) - 1  # of the program in one call
 _ALARM_AGAIN_SECONDS = 0.01  # should the first signal come before the call
@@ -37,6 +40,7 @@ class GeneratorProgram(Program):
         memory = map_memory(self.map_fd("progress"), _PROGRESS.itemsize + headers_bytes)
         self._progress = np.frombuffer(memory, _PROGRESS, 1)
         memory[_PROGRESS.itemsize : _PROGRESS.itemsize + headers_bytes] = frame[:headers_bytes]
+        self._progress["sum"] = _sum_without_numbers(frame, headers_bytes, places)
 
     @property
     def made(self) -> int:
@@ -64,6 +68,19 @@ class GeneratorProgram(Program):
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
+
+
+def _sum_without_numbers(frame: bytes, headers_bytes: int, places: Mapping[str, int]) -> int:
+    """The sum (RFC 1071) of a frame's UDP datagram and pseudo header, with 0 for its checksum and the numbers at ``places``."""
+    blank = bytearray(frame)
+    udp_at = headers_bytes - _UDP_BYTES
+    for name, at in places.items():
+        if at:
+            blank[at : at + _NUMBERS[name]] = bytes(_NUMBERS[name])
+    blank[udp_at + _CHECKSUM_AT : headers_bytes] = bytes(2)
+    pseudo = blank[udp_at - _ADDRESSES_BYTES : udp_at] + struct.pack("!HH", _PROTOCOL_UDP, len(frame) - udp_at)
+    summed = pseudo + blank[udp_at:] + bytes(len(frame) % 2)
+    return sum(struct.unpack(f"<{len(summed) // 2}H", summed))
 
 
 @dataclass(frozen=True)
