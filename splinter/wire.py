@@ -38,7 +38,7 @@ HEADER = np.dtype(
         ("magic", "<u4"),  # MAGIC
         ("version", "u1"),  # VERSION; magic, version, tenant and token stay where they are in every version
         ("opcode", "u1"),  # Opcode; a reply repeats it
-        ("status", "u1"),  # reply: Status; request: 0
+        ("status", "u1"),  # reply: Status; request: how much fits the way back, in units of ROOM_UNIT_BYTES; 0: MTU 1500
         ("flags", "u1"),  # FLAG_REPLY
         ("tenant", "<u4"),  # 1 … TENANTS_MAX - 1
         ("table", "<u2"),  # 0 … TABLES_MAX - 1
@@ -50,7 +50,8 @@ HEADER = np.dtype(
         ("fragment_index", "<u2"),  # which fragment of the value this is, from 0
         ("fragment_count", "<u2"),  # fragments of the whole value; 0 and 1 both mean: not fragmented
         ("object_version", "<u8"),  # GET, PUT: version of the object; INVOKE: hash of the signature; 0: do not care
-        ("acknowledged", "<u8"),  # the client has the replies to all sequence numbers below this; 0 in replies
+        # Request: the client has the replies to all sequence numbers below this. Reply: UDP payload of the largest request.
+        ("acknowledged", "<u8"),
     ]
 )
 assert HEADER.itemsize == limits.REQUEST_HEADER_BYTES
@@ -64,6 +65,7 @@ H_MAGIC = offset(HEADER, "magic")
 H_VERSION = offset(HEADER, "version")
 H_OPCODE = offset(HEADER, "opcode")
 H_STATUS = offset(HEADER, "status")
+H_ROOM = H_STATUS  # in a request, where a reply has its status
 H_FLAGS = offset(HEADER, "flags")
 H_TENANT = offset(HEADER, "tenant")
 H_TABLE = offset(HEADER, "table")

@@ -51,7 +51,9 @@ def put_many(
                 return None
             held = None
             count += 1
-            if len(key) + len(value) <= limits.PACKET_BODY_BYTES_MAX:
+            if not keys_under_way:  # else the answer to somebody else's question will tell soon
+                channel.learn(len(key) + len(value))
+            if len(key) + len(value) <= channel.size.body_bytes_max():
                 break
             put_large(key, value)
         sequence = channel.next_sequence()
@@ -79,6 +81,7 @@ def get_many(
     keys than the last reply had values, so that little is looked up for nothing. Values beyond one packet go through
     ``get_large``.
     """
+    channel.learn(sum(_U16.size + len(key) for key in keys))
     values: list[bytes | None] = [None] * len(keys)
     waiting = deque(range(len(keys)))  # positions in keys
     asked: dict[int, list[int]] = {}
@@ -90,7 +93,7 @@ def get_many(
             return None
         batch: list[int] = []
         body: list[bytes] = []
-        room = limits.PACKET_BODY_BYTES_MAX
+        room = channel.size.body_bytes_max()
         while waiting and len(batch) < batch_max:
             key = keys[waiting[0]]
             room -= _U16.size + len(key)

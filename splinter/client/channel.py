@@ -29,6 +29,7 @@ from typing import NamedTuple
 
 from splinter import limits
 from splinter.client import obstacles
+from splinter.client.packet_size import PacketSize
 from splinter.client.process import ForkedError, ProcessOwn, process_number
 from splinter.client.sockets import connect
 from splinter.errors import BusyError, ProtocolError, RequestTimeoutError, SplinterError, Status
@@ -47,7 +48,7 @@ _REPEAT_SECONDS_MAX = limits.CLIENT_IDLE_NS_MAX / 2e9
 _RECEIVE_BUFFER_BYTES = 1 << 20
 _FRAGMENT_BITS = 16  # an identity is sequence << 16 | fragment index
 _HEADER_BYTES = limits.REQUEST_HEADER_BYTES
-_IP_MTU_DISCOVER, _IP_PMTUDISC_DO, _IP_RECVERR, _IP_MTU = 10, 2, 11, 14  # linux/in.h
+_IP_RECVERR = 11  # linux/in.h
 
 _pack = HEADER_STRUCT.pack
 _unpack = HEADER_STRUCT.unpack_from
@@ -115,14 +116,13 @@ class Channel(ProcessOwn):
                 raise SplinterError(f"cannot send to {self._peer}: {error}") from None
             raise obstacles.unreachable(error.errno or 0, address, port) from None
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
-        # The server takes no fragments of packets: what does not fit is refused here, with its reason.
-        self._socket.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_DO)
         self._socket.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)  # tell also what is no last word: no route, no host
         # A wait of its own and then a receipt that does not block: both keep to their time whatever signals come, and where
         # gevent has put its own functions in their place.
         self._socket.setblocking(False)
         self._readable = select.poll()
         self._readable.register(self._socket, select.POLLIN)
+        self.size = PacketSize(self._socket)
 
     def close(self) -> None:
         """Close the socket."""
@@ -147,14 +147,21 @@ class Channel(ProcessOwn):
         object_version: int = 0,
         fragment_index: int = 0,
         fragment_count: int = 0,
+        room: int | None = None,
     ) -> bytes:
-        """The bytes of a request."""
+        """The bytes of a request. ``room`` is what its header says, by default how large a reply fits the way."""
         return (
             _pack(
-                MAGIC, VERSION, opcode, 0, 0, self._tenant, table, len(key), self._token, self._client, sequence,
+                MAGIC, VERSION, opcode, self.size.room if room is None else room, 0, self._tenant, table,
+                len(key), self._token, self._client, sequence,
                 len(value), fragment_index, fragment_count, object_version, self._oldest(sequence),
             ) + key + value
         )  # fmt: skip
+
+    def learn(self, body_bytes: int) -> None:
+        """Have the server say how large packets may be, if it has not and ``body_bytes`` of key and value may be too many."""
+        if self.size.must_ask(body_bytes):
+            self.request(Opcode.PING)
 
     def _oldest(self, new: int) -> int:
         """The number below which everything has been answered or given up for good; ``new`` when nothing is open."""
@@ -191,7 +198,7 @@ class Channel(ProcessOwn):
             busy = reply is not None
             remaining = deadline - self.waited
             if remaining <= 0:
-                raise self._give_up(busy, timeout)
+                raise self._give_up(busy, timeout, len(packet))
             if busy:
                 self.pause(min(wait, remaining))
             elif remaining <= reserve + _WAIT_SECONDS_MIN:
@@ -199,7 +206,7 @@ class Channel(ProcessOwn):
             remaining = deadline - self.waited
             wait = min(wait * 2, RESEND_SECONDS_MAX, remaining if remaining <= reserve else remaining - reserve)
             wait = max(wait, _WAIT_SECONDS_MIN)
-            self._send_again(packet)
+            packet = self._send_again(packet)
 
     def pause(self, seconds: float) -> None:
         """Wait until the server may be less busy."""
@@ -280,11 +287,11 @@ class Channel(ProcessOwn):
             remaining = flight.deadline - self.waited
             busy = flight.last_status == Status.BUSY
             if remaining <= 0:
-                raise self._give_up(busy, timeout)
+                raise self._give_up(busy, timeout, len(flight.packet))
             if remaining <= reserve and not busy:
                 self._ask_reason(remaining)
             if now >= flight.resend_at:
-                self._send_again(flight.packet, flight.is_repeatable)
+                flight.packet = self._send_again(flight.packet, flight.is_repeatable)
                 flight.wait = min(flight.wait * 2, RESEND_SECONDS_MAX)
                 flight.resend_at = now + flight.wait
 
@@ -302,10 +309,16 @@ class Channel(ProcessOwn):
         self._reason = self._explain(self._obstacle, seconds)
         self.waited += min(_monotonic() - before, seconds)
 
-    def _give_up(self, busy: bool, timeout: float) -> Exception:
+    def _give_up(self, busy: bool, timeout: float, packet_bytes: int) -> Exception:
         if busy:
             return BusyError(f"the server at {self._peer} was still busy after {timeout:g} s")
         before = f"no answer within {timeout:g} s: "
+        most = self.size.packet_bytes_max()
+        if packet_bytes > most:
+            return RequestTimeoutError(
+                f"{before}the request had {packet_bytes} bytes, and packets on this way have at most {most} now: an MTU has "
+                "changed. It was executed once or never; ask again"
+            )
         if self._reason is not None:
             return self._reason(before)
         if self._obstacle:
@@ -328,13 +341,18 @@ class Channel(ProcessOwn):
         except OSError as error:
             self._note(error, len(packet))
 
-    def _send_again(self, packet: bytes, is_repeatable: bool = True) -> None:
+    def _send_again(self, packet: bytes, is_repeatable: bool = True) -> bytes:
+        """Send what was not answered; returns what was sent. It may have been too large: the server is asked what it takes."""
         if not is_repeatable or _boot_seconds() - self._sent_at > _REPEAT_SECONDS_MAX:
             raise RequestTimeoutError(
                 f"no answer from {self._peer}, and for over {_REPEAT_SECONDS_MAX:g} s this process did something else: too "
                 "late to ask again, as the request might be executed twice; whether it was executed is not known"
             )
+        packet = self.size.renew(packet)
         self._send(packet)
+        if len(packet) > limits.UDP_PAYLOAD_BYTES_MIN:
+            self._send(self.packet(Opcode.PING, self.next_sequence(), 0, b"", b""))
+        return packet
 
     def _receive(self, seconds: float) -> bytes | None:
         """The next packet; None when there is none within ``seconds``, nothing (b"") when the network said something."""
@@ -357,8 +375,10 @@ class Channel(ProcessOwn):
         """Remember what the network said; ``count`` bytes were to be sent. Raises what cannot pass."""
         number = error.errno or 0
         self._empty_error_queue()
-        if number == errno.EMSGSIZE and count:
-            raise obstacles.too_large(count, self._address, self._socket.getsockopt(socket.IPPROTO_IP, _IP_MTU)) from None
+        if number == errno.EMSGSIZE:  # about this packet, or an earlier one
+            self.size.measure()
+            if count > self.size.way:
+                raise obstacles.too_large(count, self._address, self.size.way) from None
         if number not in obstacles.PASSING:
             raise SplinterError(f"sending to {self._peer}: {error.strerror or error}") from None
         if number not in (errno.EAGAIN, errno.ENOBUFS, errno.EMSGSIZE):
@@ -375,7 +395,7 @@ class Channel(ProcessOwn):
         if not _HEADER_BYTES <= len(packet) <= limits.UDP_PAYLOAD_BYTES_MAX:
             return None
         (magic, version, _opcode, status, flags, tenant, _table, key_length, _token, client, sequence, value_length,
-         fragment_index, fragment_count, object_version, _acknowledged) = _unpack(packet)  # fmt: skip
+         fragment_index, fragment_count, object_version, server_bytes) = _unpack(packet)  # fmt: skip
         if magic != MAGIC or not flags & FLAG_REPLY or tenant != self._tenant or client != self._client:
             return None
         if version != VERSION:
@@ -383,6 +403,7 @@ class Channel(ProcessOwn):
         if key_length or value_length != len(packet) - _HEADER_BYTES:
             return None
         self._obstacle = 0
+        self.size.hear(server_bytes)
         reply = Reply(status, object_version, fragment_index, fragment_count, packet[_HEADER_BYTES:])
         return sequence << _FRAGMENT_BITS | fragment_index, reply
 

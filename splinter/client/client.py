@@ -149,7 +149,8 @@ class Client(ProcessOwn):
         raw, body, table = encode_key(key), encode_value(value), check_table(table)
         channel = self._take(timeout)
         try:
-            if len(raw) + len(body) > limits.PACKET_BODY_BYTES_MAX:
+            channel.learn(len(raw) + len(body))
+            if len(raw) + len(body) > channel.size.body_bytes_max():
                 return fragments.put_large(channel, table, raw, body, if_version)
             return _check(channel.request(Opcode.PUT, table, raw, body, if_version)).version
         finally:
@@ -356,20 +357,17 @@ class Client(ProcessOwn):
         if timeout is not None and any(parameter == "timeout" for parameter, _ in signature.parameters):
             kwargs, timeout = {**kwargs, "timeout": timeout}, None
         packed = signature.pack(args, kwargs)
-        if len(raw) + len(packed) > limits.PACKET_BODY_BYTES_MAX:
-            raise BadArgumentsError(
-                f"name and arguments of {signature} have {len(raw) + len(packed)} bytes; "
-                f"one packet carries {limits.PACKET_BODY_BYTES_MAX}"
-            )
-        reply = self._request(
-            timeout,
-            Opcode.INVOKE,
-            0,
-            raw,
-            value=packed,
-            object_version=signature.hash,
-            resend_seconds=_INVOKE_RESEND_SECONDS,
-        )
+        channel = self._take(timeout)
+        try:
+            channel.learn(len(raw) + len(packed))
+            if len(raw) + len(packed) > channel.size.body_bytes_max():
+                raise BadArgumentsError(
+                    f"name and arguments of {signature} have {len(raw) + len(packed)} bytes; "
+                    f"one packet carries {channel.size.body_bytes_max()} on this network"
+                )
+            reply = channel.request(Opcode.INVOKE, 0, raw, packed, signature.hash, resend_seconds=_INVOKE_RESEND_SECONDS)
+        finally:
+            self._give_back(channel)
         return signature.unpack(_check(reply).value)
 
 

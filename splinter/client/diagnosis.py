@@ -83,7 +83,7 @@ class Diagnosis:
         return _reason(
             PathError,
             f"the server at {self._host} knows tenant and token, but requests to {where} (UDP) are not answered "
-            "(does a firewall drop UDP? is the way's MTU below 1500? do the workers run: 'splinter stats')",
+            "(does a firewall drop UDP? is an MTU on the way below those at its ends? do the workers run: 'splinter stats')",
         )
 
     def _no_way(self, number: int) -> Reason:

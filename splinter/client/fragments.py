@@ -1,4 +1,4 @@
-"""Values that take more than one packet: up to 64 KiB, in fragments of ``FRAGMENT_BYTES``."""
+"""Values that take more than one packet: up to 64 KiB, in fragments of ``FRAGMENT_BYTES``, or fewer where packets are small."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ def put_large(channel: Channel, table: int, key: bytes, value: bytes, if_version
     that comes later, with the new version. The value may be collected by several workers side by side: then all of it is
     sent again, until one of them has it whole. It is stored once.
     """
-    pieces = [value[at : at + limits.FRAGMENT_BYTES] for at in range(0, len(value), limits.FRAGMENT_BYTES)]
+    channel.learn(limits.PACKET_BODY_BYTES_MAX)
+    most = min(channel.size.body_bytes_max() - len(key), limits.FRAGMENT_BYTES)
+    room = most // limits.ROOM_UNIT_BYTES
+    size = room * limits.ROOM_UNIT_BYTES
+    pieces = [value[at : at + size] for at in range(0, len(value), size)]
     deadline, pause = channel.waited + channel.timeout, RESEND_SECONDS_MIN
     sequence = channel.next_sequence()
     packets = [
         (
             identity_of(sequence, index),
-            channel.packet(Opcode.PUT, sequence, table, key, piece, if_version, index, len(pieces)),
+            channel.packet(Opcode.PUT, sequence, table, key, piece, if_version, index, len(pieces), room),
         )
         for index, piece in enumerate(pieces)
     ]
@@ -44,6 +48,7 @@ def put_large(channel: Channel, table: int, key: bytes, value: bytes, if_version
 def get_rest(channel: Channel, table: int, key: bytes, first: Reply, timeout: float) -> bytes | None:
     """The whole value whose first fragment is ``first``; None when the object was replaced meanwhile (get it anew)."""
     pieces = [first.value] + [b""] * (first.fragment_count - 1)
+    room = (len(first.value) + limits.REQUEST_HEADER_BYTES) // limits.ROOM_UNIT_BYTES  # then all are as long as the first
     indices = iter(range(1, first.fragment_count))
 
     def produce() -> tuple[int, bytes] | None:
@@ -51,7 +56,7 @@ def get_rest(channel: Channel, table: int, key: bytes, first: Reply, timeout: fl
         if index is None:
             return None
         sequence = channel.next_sequence()
-        packet = channel.packet(Opcode.GET, sequence, table, key, b"", first.version, index)
+        packet = channel.packet(Opcode.GET, sequence, table, key, b"", first.version, index, room=room)
         return identity_of(sequence, index), packet
 
     for _, reply in channel.stream(produce, WINDOW, timeout):
@@ -59,5 +64,7 @@ def get_rest(channel: Channel, table: int, key: bytes, first: Reply, timeout: fl
             return None
         if reply.status != Status.OK:
             raise error_for(reply.status, reply.value.decode(errors="replace"))
+        if reply.fragment_count != first.fragment_count:  # the server's MTU has become smaller
+            return None
         pieces[reply.fragment_index] = reply.value
     return b"".join(pieces)

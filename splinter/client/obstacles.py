@@ -35,9 +35,9 @@ def unreachable(number: int, host: str, port: int, before: str = "") -> Unreacha
     return UnreachableError(before + sentence(number, host, port), number)
 
 
-def too_large(count: int, host: str, mtu: int) -> SplinterError:
-    """The exception for a request whose UDP payload of ``count`` bytes does not fit the way to ``host``."""
+def too_large(count: int, host: str, most: int) -> SplinterError:
+    """The exception for a request whose UDP payload of ``count`` bytes does not fit the way to ``host`` any more."""
     return PacketTooLargeError(
-        f"a packet of {count} bytes does not fit the way to {host}, whose MTU is {mtu} bytes: "
-        "raise the MTU of the devices on it, or store smaller values"
+        f"a packet of {count} bytes does not fit the way to {host}: an MTU has changed, and packets have now at most "
+        f"{most} bytes. Ask again, then they are cut to size"
     )

@@ -223,6 +223,8 @@ INTENT = np.dtype(
 )
 assert INTENT.itemsize % CACHE_LINE_BYTES == 0
 
+ARRIVED_WORDS = -(-limits.FRAGMENTS_MAX // 64)
+
 # A fragmented put under way. The slot's header and key are complete but for the value length.
 STAGE = np.dtype(
     [
@@ -230,21 +232,23 @@ STAGE = np.dtype(
         ("client", "<u8"),
         ("sequence", "<u8"),
         ("tenant", "<u8"),
-        ("arrived", "<u8"),  # bit per fragment, set after its bytes are in place
         ("fragment_count", "<u8"),
+        ("fragment_bytes", "<u8"),  # of each fragment but the last
         ("since_ns", "<u8"),  # monotonic clock at the first fragment
         ("generation", "<u8"),  # of the tenant
+        ("arrived", "<u8", ARRIVED_WORDS),  # bit per fragment, set after its bytes are in place
+        ("reserved", "<u8", 3),
     ]
 )
 STAGE_BYTES = STAGE.itemsize
-assert STAGE_BYTES == CACHE_LINE_BYTES
-assert limits.FRAGMENTS_MAX < 63  # the bitmap is one non-negative word
+assert STAGE_BYTES == 2 * CACHE_LINE_BYTES
 S_SLOT = offset(STAGE, "slot")
 S_CLIENT = offset(STAGE, "client")
 S_SEQUENCE = offset(STAGE, "sequence")
 S_TENANT = offset(STAGE, "tenant")
 S_ARRIVED = offset(STAGE, "arrived")
 S_FRAGMENT_COUNT = offset(STAGE, "fragment_count")
+S_FRAGMENT_BYTES = offset(STAGE, "fragment_bytes")
 S_SINCE_NS = offset(STAGE, "since_ns")
 S_GENERATION = offset(STAGE, "generation")
 

@@ -22,6 +22,7 @@ from splinter.store.kill_points import KillPoint, kill_point
 from splinter.store.layout import (
     A_ACTIVE,
     A_LOCK,
+    ARRIVED_WORDS,
     O_KEY,
     O_KEY_LENGTH,
     O_TABLE,
@@ -31,6 +32,7 @@ from splinter.store.layout import (
     P_STAGING,
     S_ARRIVED,
     S_CLIENT,
+    S_FRAGMENT_BYTES,
     S_FRAGMENT_COUNT,
     S_GENERATION,
     S_SEQUENCE,
@@ -48,8 +50,7 @@ _BAD_FRAGMENT, _VALUE_TOO_LARGE = int(Status.BAD_FRAGMENT), int(Status.VALUE_TOO
 _UNKNOWN_TENANT = int(Status.UNKNOWN_TENANT)
 _KEY_BYTES_MAX = limits.KEY_BYTES_MAX
 _VALUE_BYTES_MAX = limits.VALUE_BYTES_MAX
-_FRAGMENT_BYTES = limits.FRAGMENT_BYTES
-_FRAGMENTS_MAX = limits.FRAGMENTS_MAX
+_FRAGMENT_BYTES, _FRAGMENT_BYTES_MIN = limits.FRAGMENT_BYTES, limits.FRAGMENT_BYTES_MIN
 _STAGING_ENTRIES = limits.STAGING_ENTRIES
 _STAGING_ENTRIES_PER_TENANT = limits.STAGING_ENTRIES_PER_TENANT
 _STAGING_AGE_NS_MAX = limits.STAGING_AGE_NS_MAX
@@ -97,11 +98,11 @@ def _unused_entry(store: int, p: int, tenant: int) -> int:
 @njit(cache=True)
 def stage_begin(
     store: int, p: int, client: int, sequence: int, tenant: int, table: int, key: int, key_length: int,
-    fragment_count: int
+    fragment_count: int, fragment_bytes: int = _FRAGMENT_BYTES
 ) -> int:  # fmt: skip
-    """Begin a put of ``fragment_count`` fragments; entries older than STAGING_AGE_NS_MAX give way when there is no
-    other.
+    """Begin a put of ``fragment_count`` fragments of ``fragment_bytes``.
 
+    Entries older than STAGING_AGE_NS_MAX give way when there is no other.
     Returns the entry's index, or -status: BAD_KEY, BAD_FRAGMENT, VALUE_TOO_LARGE, OUT_OF_MEMORY, UNKNOWN_TENANT, BUSY
     (too many are under way).
     """
@@ -109,7 +110,7 @@ def stage_begin(
         return -_BAD_KEY
     if fragment_count < 1:
         return -_BAD_FRAGMENT
-    if fragment_count > _FRAGMENTS_MAX:
+    if (fragment_count - 1) * fragment_bytes >= _VALUE_BYTES_MAX:
         return -_VALUE_TOO_LARGE
     generation = _generation(store, tenant)
     if generation == 0:
@@ -121,7 +122,7 @@ def stage_begin(
         entry = _unused_entry(store, p, tenant)
     if entry < 0:
         return entry
-    size_class = class_for(OBJECT_BYTES + key_length + min(fragment_count * _FRAGMENT_BYTES, _VALUE_BYTES_MAX))
+    size_class = class_for(OBJECT_BYTES + key_length + min(fragment_count * fragment_bytes, _VALUE_BYTES_MAX))
     slot = peek_slot(store, me, size_class)
     if slot < 0:
         return slot
@@ -131,8 +132,10 @@ def stage_begin(
     store64(stage + S_CLIENT, client)
     store64(stage + S_SEQUENCE, sequence)
     store64(stage + S_TENANT, tenant)
-    store64(stage + S_ARRIVED, 0)
+    for word in range(ARRIVED_WORDS):
+        store64(stage + S_ARRIVED + word * 8, 0)
     store64(stage + S_FRAGMENT_COUNT, fragment_count)
+    store64(stage + S_FRAGMENT_BYTES, fragment_bytes)
     store64(stage + S_SINCE_NS, now_ns)
     store64(stage + S_GENERATION, generation)
     kill_point(store, _SLOT_FILLED)
@@ -158,43 +161,47 @@ def stage_find(store: int, p: int, client: int, sequence: int, tenant: int) -> i
 
 
 @njit(cache=True)
-def _check_fragment(fragment_index: int, fragment_count: int, length: int) -> int:
+def _check_fragment(fragment_index: int, fragment_count: int, fragment_bytes: int, length: int) -> int:
     last = fragment_count - 1
-    if fragment_index < 0 or fragment_index > last or length < 1 or length > _FRAGMENT_BYTES:
+    if fragment_bytes < _FRAGMENT_BYTES_MIN or fragment_bytes > _FRAGMENT_BYTES:
         return _BAD_FRAGMENT
-    if fragment_index < last and length != _FRAGMENT_BYTES:
+    if fragment_index < 0 or fragment_index > last or length < 1 or length > fragment_bytes:
         return _BAD_FRAGMENT
-    if fragment_index * _FRAGMENT_BYTES + length > _VALUE_BYTES_MAX:
+    if fragment_index < last and length != fragment_bytes:
+        return _BAD_FRAGMENT
+    if fragment_index * fragment_bytes + length > _VALUE_BYTES_MAX:
         return _VALUE_TOO_LARGE
     return _OK
 
 
 @njit(cache=True)
 def stage_write(
-    store: int, p: int, entry: int, fragment_index: int, fragment_count: int, data: int, length: int
+    store: int, p: int, entry: int, fragment_index: int, fragment_count: int, data: int, length: int,
+    fragment_bytes: int = _FRAGMENT_BYTES
 ) -> int:  # fmt: skip
     """Put a fragment's bytes in place; one that has arrived before is ignored.
 
-    Every fragment but the last has exactly FRAGMENT_BYTES, the last 1 … FRAGMENT_BYTES. Returns OK, BAD_FRAGMENT or
-    VALUE_TOO_LARGE.
+    Every fragment but the last has exactly ``fragment_bytes``, from FRAGMENT_BYTES_MIN to FRAGMENT_BYTES, and the last at
+    most as many. Returns OK, BAD_FRAGMENT or VALUE_TOO_LARGE.
     """
     stage = _stage_at(store, p, entry)
-    if fragment_count != load64(stage + S_FRAGMENT_COUNT):
+    if fragment_count != load64(stage + S_FRAGMENT_COUNT) or fragment_bytes != load64(stage + S_FRAGMENT_BYTES):
         return _BAD_FRAGMENT
-    status = _check_fragment(fragment_index, fragment_count, length)
+    status = _check_fragment(fragment_index, fragment_count, fragment_bytes, length)
     if status != _OK:
         return status
-    arrived = load64(stage + S_ARRIVED)
-    bit = 1 << fragment_index
+    word = stage + S_ARRIVED + (fragment_index >> 6) * 8
+    arrived = load64(word)
+    bit = 1 << (fragment_index & 63)
     if arrived & bit != 0:
         return _OK
-    start = fragment_index * _FRAGMENT_BYTES
+    start = fragment_index * fragment_bytes
     slot = slot_at(store, load64(stage + S_SLOT))
     copy_bytes(slot + O_KEY + load16(slot + O_KEY_LENGTH) + start, data, length)
     if fragment_index == fragment_count - 1:
         store32(slot + O_VALUE_LENGTH, start + length)
     kill_point(store, _FRAGMENT_COPIED)
-    store64_release(stage + S_ARRIVED, arrived | bit)
+    store64_release(word, arrived | bit)
     kill_point(store, _FRAGMENT_ARRIVED)
     return _OK
 
@@ -203,7 +210,14 @@ def stage_write(
 def stage_is_complete(store: int, p: int, entry: int) -> bool:
     """Whether all fragments have arrived."""
     stage = _stage_at(store, p, entry)
-    return load64_acquire(stage + S_ARRIVED) == (1 << load64(stage + S_FRAGMENT_COUNT)) - 1
+    missing = load64(stage + S_FRAGMENT_COUNT)
+    for word in range(ARRIVED_WORDS):
+        bits = load64_acquire(stage + S_ARRIVED + word * 8)
+        wanted = -1 if missing >= 64 else (1 << max(missing, 0)) - 1
+        if bits != wanted:
+            return False
+        missing -= 64
+    return True
 
 
 @njit(cache=True)
@@ -303,14 +317,14 @@ def _claim(store: int, p: int, tenant: int, claim: int, refusal: int) -> int:
 def stage_put(
     store: int, p: int, client: int, sequence: int, tenant: int, table: int, key: int, key_length: int,
     fragment_count: int, fragment_index: int, data: int, length: int, expected_version: int, claim: int = 0,
-    acknowledged: int = 0,
+    acknowledged: int = 0, fragment_bytes: int = _FRAGMENT_BYTES,
 ) -> tuple[int, int]:  # fmt: skip
     """One fragment of a put, from first to last step: find or begin its entry, write, publish when it was the last
-    one missing. ``claim`` as in store_put; ``acknowledged`` as in stage_forget.
+    one missing. ``claim`` as in store_put; ``acknowledged`` as in stage_forget; ``fragment_bytes`` as in stage_write.
 
     Returns (status, version): version is 0 while fragments are missing and the object's version once it is published.
     """
-    status = _check_fragment(fragment_index, fragment_count, length)  # before memory is spent on it
+    status = _check_fragment(fragment_index, fragment_count, fragment_bytes, length)  # before memory is spent on it
     if status == _OK and claim != 0:
         status = _claim(store, p, tenant, claim, _OK)
     if status != _OK:
@@ -318,12 +332,12 @@ def stage_put(
     entry = stage_find(store, p, client, sequence, tenant)
     if entry < 0:
         stage_forget(store, p, client, tenant, acknowledged)
-        entry = stage_begin(store, p, client, sequence, tenant, table, key, key_length, fragment_count)
+        entry = stage_begin(store, p, client, sequence, tenant, table, key, key_length, fragment_count, fragment_bytes)
         if entry < 0:
             if claim != 0:
                 _claim(store, p, tenant, claim, -entry)
             return -entry, 0
-    status = stage_write(store, p, entry, fragment_index, fragment_count, data, length)
+    status = stage_write(store, p, entry, fragment_index, fragment_count, data, length, fragment_bytes)
     if status != _OK or not stage_is_complete(store, p, entry):
         return status, 0
     status = stage_publish(store, p, entry, expected_version, claim)

@@ -33,9 +33,9 @@ from splinter.store.outcomes import (
 from splinter.store.publication import account_of
 from splinter.wire import H_ACKNOWLEDGED, H_CLIENT, H_KEY_LENGTH, H_SEQUENCE, H_TENANT
 from splinter.worker.layout import N_DUPLICATES, N_STALE, W_CLIENTS_CURSOR, W_CLOCK_NS, W_INDEX, W_STORE
-from splinter.worker.reply import DROP, HEADER_BYTES, count, finish, refuse, refuse_extension_error
+from splinter.worker.reply import DROP, HEADER_BYTES, body_bytes_max, count, finish, refuse, refuse_extension_error
 
-_OK, _ABORTED = int(Status.OK), int(Status.ABORTED)
+_OK, _ABORTED, _REPLY_TOO_LARGE = int(Status.OK), int(Status.ABORTED), int(Status.REPLY_TOO_LARGE)
 _OUT_OF_MEMORY, _QUOTA_EXCEEDED = int(Status.OUT_OF_MEMORY), int(Status.QUOTA_EXCEEDED)
 _EFFECT, _STATUS, _SCALAR = int(Outcome.EFFECT), int(Outcome.STATUS), int(Outcome.SCALAR)
 _BODY, _ERROR = int(Outcome.BODY), int(Outcome.ERROR)
@@ -84,6 +84,8 @@ def answer(w: int, header: int, status: int) -> int:
     kept = load64(claim + K_BODY)
     if kind == _BODY and kept != 0:
         length = object_value_length(kept)
+        if length > body_bytes_max(w, header):  # it was written when the MTU was greater
+            return refuse(w, header, _REPLY_TOO_LARGE)
         copy_bytes(body, object_value(kept), length)
         return finish(w, header, recorded, value, length)
     return refuse(w, header, _ABORTED)

@@ -8,6 +8,7 @@ from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import (
     copy_bytes,
+    load8,
     load32,
     load64,
     store8,
@@ -21,6 +22,7 @@ from splinter.wire import (
     H_FLAGS,
     H_KEY_LENGTH,
     H_OBJECT_VERSION,
+    H_ROOM,
     H_STATUS,
     H_TENANT,
     H_TOKEN,
@@ -29,24 +31,34 @@ from splinter.wire import (
     HEADER,
     VERSION,
 )
-from splinter.worker.layout import N_STATUSES, TC_BUSY, TENANT_COUNTERS_BYTES, W_TENANT_COUNTERS, W_TEXTS
+from splinter.worker.layout import N_STATUSES, TC_BUSY, TENANT_COUNTERS_BYTES, W_PACKET_BYTES_MAX, W_TENANT_COUNTERS, W_TEXTS
 from splinter.worker.texts import extension_error_text, status_text
 
 DROP = 0  # in place of a reply's length: no reply
 HEADER_BYTES = HEADER.itemsize
-BODY_BYTES_MAX = limits.PACKET_BODY_BYTES_MAX
 
 _OK = int(Status.OK)
 _BUSY = int(Status.BUSY)
 _EXTENSION_ERROR = int(Status.EXTENSION_ERROR)
 _NAME_BYTES_MAX = limits.EXTENSION_NAME_BYTES_MAX
 _DECIMAL_DIGITS_MAX = 10
+_ROOM_MIN = limits.UDP_PAYLOAD_BYTES_MIN // limits.ROOM_UNIT_BYTES
 
 
 @njit(cache=True)
 def count(counter: int) -> None:
     """Add one to a counter that only this process writes (no atomic operation is needed)."""
     store64(counter, load64(counter) + 1)
+
+
+@njit(cache=True)
+def body_bytes_max(w: int, header: int) -> int:
+    """Bytes of value that the reply to a request may have: what fits the device's MTU and the client's."""
+    most = load32(w + W_PACKET_BYTES_MAX)
+    room = load8(header + H_ROOM)
+    if room != 0:
+        most = min(most, max(room, _ROOM_MIN) * limits.ROOM_UNIT_BYTES)
+    return most - HEADER_BYTES
 
 
 @njit(cache=True)
@@ -57,7 +69,7 @@ def finish(w: int, header: int, status: int, object_version: int, value_length: 
     store8(header + H_FLAGS, FLAG_REPLY)
     store16(header + H_KEY_LENGTH, 0)
     store64(header + H_TOKEN, 0)
-    store64(header + H_ACKNOWLEDGED, 0)
+    store64(header + H_ACKNOWLEDGED, load32(w + W_PACKET_BYTES_MAX))
     store64(header + H_OBJECT_VERSION, object_version)
     store32(header + H_VALUE_LENGTH, value_length)
     count(w + N_STATUSES + status * 8)

@@ -32,6 +32,7 @@ from splinter.wire import (
     H_MAGIC,
     H_OBJECT_VERSION,
     H_OPCODE,
+    H_ROOM,
     H_SEQUENCE,
     H_TABLE,
     H_TENANT,
@@ -46,7 +47,7 @@ from splinter.wire import (
 from splinter.worker.accounts import resumed_nothing
 from splinter.worker.layout import N_MALFORMED, N_OPCODES, OPCODES, W_INDEX, W_SCRATCH, W_STORE
 from splinter.worker.once import answer, claim_of
-from splinter.worker.reply import BODY_BYTES_MAX, DROP, HEADER_BYTES, count, finish, refuse
+from splinter.worker.reply import DROP, HEADER_BYTES, body_bytes_max, count, finish, refuse
 from splinter.worker.tasks import PENDING, invoke
 
 _OK = int(Status.OK)
@@ -119,17 +120,19 @@ def _get(w: int, header: int, key_length: int) -> int:
         return refuse(w, header, _VERSION_CHANGED)
     size = object_value_length(found)
     index = load16(header + H_FRAGMENT_INDEX)
-    if size <= BODY_BYTES_MAX:
+    most = body_bytes_max(w, header)
+    if size <= most:
         if index != 0:
             return refuse(w, header, _BAD_FRAGMENT)
         copy_bytes(header + HEADER_BYTES, object_value(found), size)
         store16(header + H_FRAGMENT_COUNT, 1)
         return finish(w, header, _OK, version, size)
-    fragments = (size + limits.FRAGMENT_BYTES - 1) // limits.FRAGMENT_BYTES
+    most = min(most, limits.FRAGMENT_BYTES) & -limits.ROOM_UNIT_BYTES
+    fragments = (size + most - 1) // most
     if index >= fragments:
         return refuse(w, header, _BAD_FRAGMENT)
-    start = index * limits.FRAGMENT_BYTES
-    piece = min(size - start, limits.FRAGMENT_BYTES)
+    start = index * most
+    piece = min(size - start, most)
     copy_bytes(header + HEADER_BYTES, object_value(found) + start, piece)
     store16(header + H_FRAGMENT_COUNT, fragments)
     return finish(w, header, _OK, version, piece)
@@ -157,6 +160,7 @@ def _put(w: int, header: int, key_length: int, value_length: int) -> int:
     status, version = stage_put(
         store, participant, load64(header + H_CLIENT), load64(header + H_SEQUENCE), tenant, table, key, key_length,
         fragments, index, key + key_length, value_length, wanted, claim, load64(header + H_ACKNOWLEDGED),
+        load8(header + H_ROOM) * limits.ROOM_UNIT_BYTES if load8(header + H_ROOM) != 0 else limits.FRAGMENT_BYTES,
     )  # fmt: skip
     if status != _OK:
         return answer(w, header, status)
@@ -180,6 +184,7 @@ def _multiget(w: int, header: int, key_length: int, value_length: int) -> int:
     store = load64(w + W_STORE)
     tenant, table = load32(header + H_TENANT), load16(header + H_TABLE)
     reply = load64(w + W_SCRATCH)  # the keys still stand where the reply goes
+    most = body_bytes_max(w, header)
     used = 0
     at = header + HEADER_BYTES + key_length
     end = at + value_length
@@ -196,18 +201,18 @@ def _multiget(w: int, header: int, key_length: int, value_length: int) -> int:
         found = store_find(store, tenant, table, at, size)
         at += size
         keys += 1
-        if used + 4 > BODY_BYTES_MAX:
+        if used + 4 > most:
             break
         if found == 0:
             store32(reply + used, MULTIGET_MISSING)
             used += 4
             continue
         value_size = object_value_length(found)
-        if value_size > BODY_BYTES_MAX - 4:
+        if value_size > most - 4:
             store32(reply + used, MULTIGET_TOO_LARGE)
             used += 4
             continue
-        if used + 4 + value_size > BODY_BYTES_MAX:
+        if used + 4 + value_size > most:
             break
         store32(reply + used, value_size)
         copy_bytes(reply + used + 4, object_value(found), value_size)

@@ -116,7 +116,7 @@ from splinter.worker.layout import (
     X_YIELDS,
 )
 from splinter.worker.once import answer, begin_task, recall, refuse_once, settle_task
-from splinter.worker.reply import BODY_BYTES_MAX, HEADER_BYTES, count, finish, refuse, refuse_extension_error
+from splinter.worker.reply import HEADER_BYTES, body_bytes_max, count, finish, refuse, refuse_extension_error
 from splinter.worker.stages import EXTENSION, SERVE, stage
 
 PENDING = -1  # the task lives on; its reply comes later
@@ -375,7 +375,7 @@ def _write_reply(w: int, task: int, outcome: int) -> int:
         return finish(w, header, _OK, 0, 8)
     if kind == _BYTES:
         length = load32(frame + F_RESULT_LENGTH)
-        if length > BODY_BYTES_MAX:
+        if length > body_bytes_max(w, header):
             return refuse(w, header, _REPLY_TOO_LARGE)
         move_bytes(header + HEADER_BYTES, load64(frame + F_RESULT), length)  # it may be a slice of the arguments
         return finish(w, header, _OK, 0, length)
@@ -396,7 +396,7 @@ def _settle(w: int, task: int, outcome: int) -> int:
     if kind == _SCALAR:
         return settle_task(w, frame, _OUTCOME_SCALAR, _OK, 0, load64(frame + F_RESULT), 0, 0)
     length = load32(frame + F_RESULT_LENGTH) if kind == _BYTES else 0
-    if length > BODY_BYTES_MAX:
+    if length > body_bytes_max(w, load64(task + T_HEADER)):
         return settle_task(w, frame, _OUTCOME_STATUS, _REPLY_TOO_LARGE, 0, 0, 0, 0)
     if length > 0:
         return settle_task(w, frame, _OUTCOME_BODY, _OK, 0, 0, load64(frame + F_RESULT), length)

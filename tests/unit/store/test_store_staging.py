@@ -36,11 +36,23 @@ def fragments_of(value: bytes) -> list[bytes]:
     return [value[at : at + FRAGMENT] for at in range(0, len(value), FRAGMENT)]
 
 
-def send(store, sequence: int, key: bytes, piece: bytes, index: int, count: int, *, tenant=TENANT, expected=0, acknowledged=0):
+def send(
+    store,
+    sequence: int,
+    key: bytes,
+    piece: bytes,
+    index: int,
+    count: int,
+    *,
+    tenant=TENANT,
+    expected=0,
+    acknowledged=0,
+    piece_bytes=FRAGMENT,
+):
     """One fragment, as the worker hands it over."""
     return stage_put(
         store.address, WORKER, CLIENT, sequence, tenant, 0, address_of(key), len(key), count, index, address_of(piece),
-        len(piece), expected, 0, acknowledged,
+        len(piece), expected, 0, acknowledged, piece_bytes,
     )  # fmt: skip
 
 
@@ -64,6 +76,35 @@ def test_a_value_in_any_order_of_fragments_is_published_when_whole(store, size):
     stored = store.lookup(TENANT, 0, b"key")
     assert (stored.value, stored.version) == (value, version)
     assert stage_find(store.address, WORKER, CLIENT, 1, TENANT) == -Status.NOT_FOUND
+
+
+@pytest.mark.parametrize("piece_bytes", [limits.FRAGMENT_BYTES_MIN, 232, 1000, 1144, FRAGMENT])
+@pytest.mark.parametrize("size", [1, 224, 225, 15_000, 40_000, limits.VALUE_BYTES_MAX])
+def test_a_value_may_come_in_smaller_fragments(store, size, piece_bytes):
+    rng = random.Random(size * piece_bytes)
+    value = rng.randbytes(size)
+    pieces = [value[at : at + piece_bytes] for at in range(0, size, piece_bytes)]
+    assert len(pieces) <= limits.FRAGMENTS_MAX
+    order = list(range(len(pieces)))
+    rng.shuffle(order)
+    for index in [*order[:-1], *order[: min(2, len(order) - 1)]]:  # some come twice
+        assert send(store, 1, b"key", pieces[index], index, len(pieces), piece_bytes=piece_bytes) == (Status.OK, 0)
+        assert store.get(TENANT, 0, b"key") is None
+    status, version = send(store, 1, b"key", pieces[order[-1]], order[-1], len(pieces), piece_bytes=piece_bytes)
+    assert status == Status.OK and version != 0
+    assert store.get(TENANT, 0, b"key") == value
+
+
+def test_all_fragments_of_a_value_have_one_size(store):
+    assert send(store, 1, b"key", bytes(FRAGMENT), 0, 3) == (Status.OK, 0)
+    assert send(store, 1, b"key", bytes(1144), 1, 3, piece_bytes=1144) == (Status.BAD_FRAGMENT, 0)
+    assert send(store, 1, b"key", bytes(FRAGMENT), 1, 3) == (Status.OK, 0)
+
+
+@pytest.mark.parametrize("piece_bytes", [0, 1, limits.FRAGMENT_BYTES_MIN - 8, FRAGMENT + 8, 2040])
+def test_fragments_of_other_sizes_are_refused(store, piece_bytes):
+    piece = bytes(max(piece_bytes, 1))
+    assert send(store, 1, b"key", piece, 0, 2, piece_bytes=piece_bytes) == (Status.BAD_FRAGMENT, 0)
 
 
 def test_the_old_value_stays_until_the_new_one_is_whole(store):
