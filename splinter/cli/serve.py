@@ -25,7 +25,18 @@ def serve(
         str | None, typer.Option(help="auto, xdp or udp. auto takes XDP where the machine can, and says why not.")
     ] = None,
     dev: Annotated[str | None, typer.Option("--dev", metavar="IFACE", help="Network device for XDP.")] = None,
-    address: Annotated[str | None, typer.Option(help="IPv4 address to serve; by default the device's.")] = None,
+    address: Annotated[str | None, typer.Option(help="IPv4 address to serve; by default all of the device's.")] = None,
+    device_wait: Annotated[
+        int | None,
+        typer.Option(metavar="SECONDS", help="End when the device has been gone for so long; by default 60. 0: at once."),
+    ] = None,
+    partial_checksums: Annotated[
+        str | None,
+        typer.Option(
+            help="accept or refuse packets whose UDP checksum was left to the sending device. auto accepts them on veth, tun, "
+            "bridge and netkit."
+        ),
+    ] = None,
     port: Annotated[int | None, typer.Option(help="UDP port of requests, TCP port of control.")] = None,
     cores: Annotated[
         str | None, typer.Option(metavar="LIST", help="CPUs to run workers on, such as 0,1 or 0-3; by default all.")
@@ -80,6 +91,8 @@ def serve(
         transport=transport,
         device=dev,
         address=address,
+        device_wait=device_wait,
+        partial_checksums=partial_checksums,
         port=port,
         cores=cores,
         memory=memory,

@@ -88,6 +88,8 @@ def find_server(instance: str, address: str | None) -> Server:
             raise SplinterError(f"--address {address!r}: write IP or IP:PORT, an IPv4 address or a host's name")
         return Server(match[1], port, None, None)
     info = instances.read(instance)
+    if info.trouble:
+        typer.echo(f"{info.trouble}: the server waits for it, and no request comes in", err=True)
     # With XDP only packets that arrive on the device count, so a client must stand on the other side of it.
     inside = info.netns if info.transport == "udp" else None
     return Server(info.address, info.port, info.client_netns or inside, instance)

@@ -113,14 +113,39 @@ class Lab:
         for end, _ in self._ends:
             if not netns.exists(end.namespace):
                 continue
-            try:
-                # A namespace lives on while a process or socket is in it: its device is removed by name.
-                with netns.inside(end.namespace), IPRoute() as ip:
-                    for index in ip.link_lookup(ifname=end.device):
-                        ip.link("del", index=index)
-            except (OSError, NetlinkError, ServerError):
-                pass  # the other end's removal took it away, or the namespace is only a leftover name
+            _remove(end)  # a namespace lives on while a process or socket is in it
             netns.remove(end.namespace)
+
+    def link(self) -> None:
+        """Make the veth pair in the two namespaces, and set it up."""
+        queues = {"num_tx_queues": self.queues, "num_rx_queues": self.queues}
+        with netns.inside(self.server.namespace), IPRoute() as ip:
+            ip.link(
+                "add",
+                ifname=self.server.device,
+                kind="veth",
+                address=self.server.mac,
+                **queues,
+                peer={
+                    "ifname": self.client.device,
+                    "address": self.client.mac,
+                    "net_ns_fd": self.client.namespace,
+                    **queues,
+                },
+            )
+        self.configure(*(end for end, _ in self._ends))
+
+    def unlink(self) -> None:
+        """Remove the veth pair; the namespaces stay."""
+        for end, _ in self._ends:
+            _remove(end)
+
+    def configure(self, *ends: End) -> None:
+        """Set up ends that are there: offloads, address, up, neighbour."""
+        for end, other in self._ends:
+            if end in ends:
+                with netns.inside(end.namespace), IPRoute() as ip:
+                    _configure(ip, end, other)
 
     def status(self) -> LabStatus:
         """Look at what is there. Needs root only when there is something."""
@@ -151,24 +176,16 @@ class Lab:
     def _make(self) -> None:
         for end, _ in self._ends:
             netns.create(end.namespace)
-        queues = {"num_tx_queues": self.queues, "num_rx_queues": self.queues}
-        with netns.inside(self.server.namespace), IPRoute() as ip:
-            ip.link(
-                "add",
-                ifname=self.server.device,
-                kind="veth",
-                address=self.server.mac,
-                **queues,
-                peer={
-                    "ifname": self.client.device,
-                    "address": self.client.mac,
-                    "net_ns_fd": self.client.namespace,
-                    **queues,
-                },
-            )
-        for end, other in self._ends:
-            with netns.inside(end.namespace), IPRoute() as ip:
-                _configure(ip, end, other)
+        self.link()
+
+
+def _remove(end: End) -> None:
+    try:
+        with netns.inside(end.namespace), IPRoute() as ip:
+            for index in ip.link_lookup(ifname=end.device):
+                ip.link("del", index=index)
+    except (OSError, NetlinkError, ServerError):
+        pass  # the other end's removal took it away, or the namespace is only a leftover name
 
 
 def _configure(ip: IPRoute, end: End, other: End) -> None:

@@ -19,6 +19,7 @@ from splinter.server.instance import check_name
 from splinter.trust import distrust
 
 TRANSPORTS = ("auto", "xdp", "udp")
+PARTIAL_CHECKSUMS = ("auto", "accept", "refuse")
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _SIZE_DIGITS_MAX = 20
 _FILE_BYTES_MAX = 1 << 16
@@ -119,6 +120,8 @@ class ServerConfig:
     balance: bool = True  # move tenants from a core that has been much busier than another
     watchdog_ms: int = limits.WATCHDOG_MS  # a worker whose heartbeat is older is stuck
     quarantine_after: int = limits.QUARANTINE_AFTER  # workers that an extension may get killed before it is refused
+    device_wait: int = limits.DEVICE_WAIT_SECONDS  # XDP: seconds that the device may be gone before the server ends
+    partial_checksums: str = "auto"  # XDP: "accept" what carries the sum of the pseudo header alone, or "refuse" it
     preempt: bool = True  # compile extensions with yields inserted
 
     def validate(self) -> None:
@@ -151,6 +154,10 @@ class ServerConfig:
             raise ServerError(f"tasks_per_worker {self.tasks_per_worker}: 1 to {limits.TASKS_PER_WORKER}")
         if not 0 <= self.steer_away <= limits.STEER_AWAY_MAX:
             raise ServerError(f"steer_away {self.steer_away}: 0 to {limits.STEER_AWAY_MAX} packets")
+        if not 0 <= self.device_wait <= limits.DEVICE_WAIT_SECONDS_MAX:
+            raise ServerError(f"device_wait {self.device_wait}: 0 to {limits.DEVICE_WAIT_SECONDS_MAX} seconds")
+        if self.partial_checksums not in PARTIAL_CHECKSUMS:
+            raise ServerError(f"partial_checksums {self.partial_checksums!r}: one of {', '.join(PARTIAL_CHECKSUMS)}")
         if not limits.WATCHDOG_MS_MIN <= self.watchdog_ms <= limits.WATCHDOG_MS_MAX:
             raise ServerError(f"watchdog_ms {self.watchdog_ms}: {limits.WATCHDOG_MS_MIN} to {limits.WATCHDOG_MS_MAX}")
         for name in _COUNTS:

@@ -46,6 +46,8 @@ class InstanceInfo:
     cores: tuple[int, ...]
     memory_bytes: int
     version: str
+    trouble: str | None = None
+    """Why no request comes in at present."""
 
 
 def run_root() -> Path:

@@ -101,10 +101,14 @@ class Nursery:
         self._ask()
 
     def close(self) -> None:
-        """End the nurse and all spares, which hold nothing."""
+        """End the nurse and all spares, which hold nothing. Nothing to do when that is done; :meth:`start` begins anew."""
+        if self._nurse < 0:
+            return
         os.kill(self._nurse, signal.SIGKILL)
         while self.receive():
             pass
+        self._nurse = -1
+        self._asked = 0
         for spare in self._spares:
             self._drop(spare)
         self._spares.clear()

@@ -17,7 +17,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from splinter.net.tenants import RATE, TENANT, rates_bytes, tenants_bytes
 from splinter.net.xdp import probe
 from splinter.server.config import ServerConfig
 from splinter.server.control import prepare, run_control
+from splinter.server.device_watch import DeviceWatch
 from splinter.server.instance import InstanceFolder, InstanceInfo
 from splinter.server.nursery import Nursery
 from splinter.server.processes import be_ordinary, fork_child, name_process
@@ -87,6 +88,7 @@ class Supervisor:
         self._signals: tuple[socket.socket, socket.socket] | None = None
         self._listener: socket.socket | None = None
         self._transport: UdpTransport | XdpTransport | None = None
+        self._watch: DeviceWatch | None = None
         self._folder: InstanceFolder | None = None
         self._stopping = False
 
@@ -163,7 +165,8 @@ class Supervisor:
         self._workers.seat_all()
         if isinstance(transport, XdpTransport):
             transport.attach()
-        self._start_control()  # last: statistics tell the mode that attaching found
+            self._watch = DeviceWatch(transport, self, self._selector, config.device_wait)
+        self._start_control()
         info = InstanceInfo(
             instance=config.instance, pid=os.getpid(), transport=name, transport_reason=reason,
             address=transport.address, port=config.port, netns=config.netns, client_netns=config.client_netns,
@@ -171,6 +174,7 @@ class Supervisor:
             memory_bytes=config.memory_bytes, version=splinter.__version__,
         )  # fmt: skip
         self._folder.publish(info)
+        self._info = info
         return info
 
     def _make_store(self, transport: str) -> Store:
@@ -228,6 +232,48 @@ class Supervisor:
             self._selector.unregister(nurse)
             self._start_nurse()
 
+    def pause(self) -> None:
+        """Stop the workers, close the device's sockets in every process. Nothing to do when that is done."""
+        assert self._workers is not None and self._nursery is not None and isinstance(self._transport, XdpTransport)
+        if self._transport.queues == 0:
+            return
+        self._workers.pause(self._transport.break_locks)
+        self._selector.unregister(self._nursery.socket)
+        self._nursery.close()
+        self._end_control()
+        self._transport.close_sockets()
+        self._start_control()
+
+    def resume(self) -> None:
+        """Have workers on the transport's new sockets, and a control process that knows them."""
+        assert self._workers is not None and self._transport is not None
+        for memory in self._memories:
+            self._transport.prepare(memory)
+        self._end_control()
+        self._start_nurse()
+        self._start_control()
+        self._workers.resume()
+
+    def tell(self) -> None:
+        """Have commands on this host know how the device does: where it is lost, they may not reach the control process."""
+        transport, folder = self._transport, self._folder
+        assert isinstance(transport, XdpTransport) and folder is not None
+        info = replace(
+            self._info, device=transport.device, xdp_mode=transport.mode, queues=transport.queues,
+            trouble=transport.state.reason or None,
+        )  # fmt: skip
+        if info != self._info:
+            self._info = info
+            folder.publish(info)
+
+    def _end_control(self) -> None:
+        control = self._control
+        self._selector.unregister(control.pidfd)
+        signal.pidfd_send_signal(control.pidfd, signal.SIGTERM)
+        wait_or_kill(control.pid, control.pidfd, time.monotonic() + _STOP_SECONDS_MAX)
+        control.pid, control.pidfd = 0, -1
+        self._store.recover(limits.PARTICIPANT_CONTROL)
+
     def _start_control(self) -> None:
         control = self._control
         control.started = time.monotonic()
@@ -279,6 +325,8 @@ class Supervisor:
     def stop(self) -> None:
         """Detach, end the children, remove the instance's folder. Safe to call whatever ``start`` reached."""
         transport, control = self._transport, self._control
+        if self._watch is not None:
+            self._watch.close()
         if isinstance(transport, XdpTransport):
             transport.program.detach()  # first: no packet is taken that will not be answered
         if self._nursery is not None:

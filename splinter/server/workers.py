@@ -36,6 +36,8 @@ _FAILURE_SECONDS, _FAILURES_MAX = 1.0, 5
 _DEATH_LOOKS, _DEATH_LOOK_SECONDS = 20, 0.0001  # a killed process is waited for so long before other things are done
 _DEAD_NICENESS = 10  # taking a process's memory apart gives way to its successor on the same core
 _LEGACY = tuple(each.name for each in fields(Legacy) if each.name != "blamed")  # counters of the watchdog's
+_PAUSED_SECONDS = 0.25
+_PAUSE_SECONDS_MAX = 0.5  # that a worker has to leave its loop
 _UNSETTLED_SECONDS = 0.001  # between looks while a seat is empty
 
 
@@ -70,9 +72,12 @@ class Workers:
         self._nursery, self._watchdog, self._selector = nursery, watchdog, selector
         self._seats = [_Seat(index) for index in range(len(memories))]
         self._scan = scan
+        self._is_paused = False
 
     def rest(self) -> float:
         """Until there may be something to do. Returns how many seconds the selector may still wait."""
+        if self._is_paused:
+            return _PAUSED_SECONDS
         if any(seat.pid == 0 or seat.condemned or seat.predecessor_heartbeat for seat in self._seats):
             return _UNSETTLED_SECONDS
         self._scan.watch()
@@ -93,6 +98,8 @@ class Workers:
 
     def watch(self) -> None:
         """Look at every worker: fill empty seats, kill what is stuck, bury what is dead."""
+        if self._is_paused:
+            return
         now = int(read_ticks())
         for seat in self._seats:
             if seat.pid == 0:
@@ -189,6 +196,30 @@ class Workers:
             raise ServerError(f"worker {seat.index} cannot run: it failed {seat.failures} times in a row (its error is above)")
         if seat.pid == pid:
             self._bury(seat, seat.condemned or Verdict.DEAD, crashed=not seat.condemned and is_fault(-status))
+
+    def pause(self, break_locks: Callable[[], None]) -> None:
+        """End every worker's process and settle what it leaves; seats stay empty until :meth:`resume`. Tasks are kept.
+
+        ``break_locks`` frees the rings' locks: when it is called all who could hold one are dead.
+        """
+        self._is_paused = True
+        self.stop()
+        deadline = time.monotonic() + _PAUSE_SECONDS_MAX
+        for seat in self._seats:
+            if seat.pid:
+                self._selector.unregister(seat.pidfd)
+                wait_or_kill(seat.pid, seat.pidfd, deadline)
+                seat.pid, seat.pidfd, seat.condemned = 0, -1, None
+        break_locks()
+        for seat in self._seats:
+            seat.failures = seat.predecessor_heartbeat = 0
+            settle(self._store, self._memories[seat.index], self._recover_chunks, is_stuck=False, has_crashed=False)
+
+    def resume(self) -> None:
+        """Seat workers again, as spares come."""
+        for memory in self._memories:
+            memory.block["stop"] = 0
+        self._is_paused = False
 
     def stop(self) -> None:
         """Ask every worker to leave its loop."""

@@ -12,10 +12,10 @@ from splinter import limits
 from splinter.errors import ServerError
 from splinter.server.config import ServerConfig, parse_bytes, parse_cores
 
-TEXTS = ("instance", "transport", "device", "address", "netns", "client_netns")
+TEXTS = ("instance", "transport", "device", "address", "netns", "client_netns", "partial_checksums")
 NUMBERS = (
     "port", "memory_bytes", "tasks_per_worker", "tasks_per_tenant", "task_budget", "task_yields_max",
-    "task_milliseconds_max", "idle_spin_ns", "steer_away", "watchdog_ms", "quarantine_after",
+    "task_milliseconds_max", "idle_spin_ns", "steer_away", "watchdog_ms", "quarantine_after", "device_wait",
 )  # fmt: skip
 FLAGS = ("steal", "locality", "balance", "preempt")
 OF_OTHER_TYPES = {
@@ -100,6 +100,8 @@ OUT_OF_RANGE = {
     ("device",): ["''", "'a/b'", "'a b'", "'" + "x" * 16 + "'", "'..'", "'a:1'", "'a\\n'"],
     ("netns", "client_netns"): ["''", "'../x'", "'/'", "'.'", "'" + "x" * 256 + "'", "'\\u0000'"],
     ("instance",): ["''", "'../x'", "'a b'", "'" + "x" * 33 + "'", "'a\\n'", "'ü'", "'.a'"],
+    ("device_wait",): ["-1", "604801", str(1 << 64)],
+    ("partial_checksums",): ["''", "'yes'", "'Auto'"],
     ("transport",): ["''", "'XDP'", "'tcp'"],
 }
 BAD = [
