@@ -42,8 +42,7 @@ class Scene:
     def __init__(self, name: str, lab: Lab) -> None:
         self.lab = lab
         self.server: RunningServer = start_server(name, lab)
-        self.admin = self.server.admin()
-        self.tenant: TenantInfo = self.admin.create_tenant()
+        self.tenant: TenantInfo = self.server.admin().create_tenant()
         self.client().install_all(SOURCE)
 
     def client(self, timeout: float = 10.0) -> Client:
@@ -53,7 +52,8 @@ class Scene:
         """At both ends, and wait until the server has noticed."""
         _set_mtu(self.lab.client, client)
         _set_mtu(self.lab.server, server)
-        wait_for(lambda: self.admin.stats()["device"]["mtu"] == server, what="the new MTU")
+        admin = self.server.admin()  # a new connection: TCP's segments would be too large for the old one's other end
+        wait_for(lambda: admin.stats()["device"]["mtu"] == server, what="the new MTU")
 
 
 def _set_mtu(end: End, mtu: int) -> None:
