@@ -269,8 +269,8 @@ class Supervisor:
     def _end_control(self) -> None:
         control = self._control
         self._selector.unregister(control.pidfd)
-        signal.pidfd_send_signal(control.pidfd, signal.SIGTERM)
-        wait_or_kill(control.pid, control.pidfd, time.monotonic() + _STOP_SECONDS_MAX)
+        # Not SIGTERM: one that was just forked may still have this process's handlers, and tell it by their descriptor.
+        wait_or_kill(control.pid, control.pidfd, time.monotonic())
         control.pid, control.pidfd = 0, -1
         self._store.recover(limits.PARTICIPANT_CONTROL)
 
