@@ -29,7 +29,7 @@ from splinter.errors import BusyError, ControlError, ServerError, Status, error_
 from splinter.ext import record
 from splinter.ext.names import is_name
 from splinter.store.epochs import OLDEST_NONE, epoch_advance, epoch_enter, epoch_leave, epoch_now, epoch_oldest
-from splinter.store.slots import reclaim
+from splinter.store.slots import reclaim, retreat
 
 if TYPE_CHECKING:
     from splinter.ext.code import CodeRegion
@@ -192,6 +192,7 @@ class Registry:
             raise
         entry = Entry(compiled.name, compiled.signature, version, block, compiled.frame_bytes, slot)
         entries[entry.name] = entry
+        self.work_waits.set()
         if old:
             self._retire(old, None)
             self.release(entry)
@@ -255,10 +256,11 @@ class Registry:
             self.work_waits.clear()
 
     def _reclaim_objects(self) -> bool:
-        """Free objects that this process retired; returns whether more wait."""
+        """Free objects that this process retired, and keep no free memory from the workers; returns whether more wait."""
         address = self._store.address
         epoch_enter(address, limits.PARTICIPANT_CONTROL, OLDEST_NONE)
         reclaim(address, limits.PARTICIPANT_CONTROL, _RECLAIM_SLOTS_MAX)
+        retreat(address, limits.PARTICIPANT_CONTROL)
         epoch_leave(address, limits.PARTICIPANT_CONTROL)
         return bool(self._store.participants["limbo_head"][limits.PARTICIPANT_CONTROL])
 

@@ -37,11 +37,12 @@ from splinter.store.layout import (
     S_SINCE_NS,
     S_SLOT,
     S_TENANT,
+    SLAB_UNITS,
     STAGE_BYTES,
 )
 from splinter.store.operations import claim_refusal, lock_active, store_last_version
 from splinter.store.publication import account_of, fill_header, publish
-from splinter.store.slots import class_at, make_room, note_free, note_take, peek_slot, slot_at, unit_of
+from splinter.store.slots import begin_free, class_at, end_free, note_free, note_take, peek_slot, slab_record, slot_at, unit_of
 
 _OK, _BUSY, _NOT_FOUND, _BAD_KEY = int(Status.OK), int(Status.BUSY), int(Status.NOT_FOUND), int(Status.BAD_KEY)
 _BAD_FRAGMENT, _VALUE_TOO_LARGE = int(Status.BAD_FRAGMENT), int(Status.VALUE_TOO_LARGE)
@@ -241,9 +242,11 @@ def stage_abandon(store: int, p: int, entry: int) -> None:
     stage = _stage_at(store, p, entry)
     unit = load64(stage + S_SLOT)
     size_class = class_at(store, unit)
-    make_room(store, me, size_class)
+    draining = begin_free(store, me, load64(slab_record(store, unit // SLAB_UNITS)))
     count = note(store, me, 0, stage + S_SLOT, 0)
-    commit(store, me, note_free(store, me, count, unit, size_class))
+    commit(store, me, note_free(store, me, count, unit, size_class, draining))
+    if draining:
+        end_free(store, me, unit, size_class)
 
 
 @njit(cache=True)

@@ -26,10 +26,11 @@ from splinter.store.epochs import (
 from splinter.store.layout import (
     ACCOUNT,
     BUCKET,
+    CLASS_LIST,
     CLASSES,
     PARTICIPANT,
-    SHARED_LIST,
     SLAB,
+    SLAB_LIST,
     STORE,
     STORE_DESCRIPTOR_BYTES,
 )
@@ -76,7 +77,7 @@ class Usage:
     """How full the store is."""
 
     slabs_total: int
-    slabs_used: int  # a slab that was once used stays with its size class
+    slabs_used: int  # those whose slots are all free are given back, and not used
     slabs_free: int
     slab_bytes: int
     buckets_total: int  # main and overflow
@@ -148,8 +149,9 @@ class Store:
         if index.bytes < buckets_total * BUCKET.itemsize or slabs.bytes < slabs_total * limits.SLAB_BYTES:
             raise ValueError("a region is smaller than Store.plan() says")
         participants_at = STORE_DESCRIPTOR_BYTES
-        shared_at = participants_at + limits.PARTICIPANTS_MAX * PARTICIPANT.itemsize
-        slab_records_at = shared_at + CLASSES * SHARED_LIST.itemsize
+        class_lists_at = participants_at + limits.PARTICIPANTS_MAX * PARTICIPANT.itemsize
+        slab_lists_at = class_lists_at + CLASSES * CLASS_LIST.itemsize
+        slab_records_at = slab_lists_at + slabs_total * SLAB_LIST.itemsize
         state = Region.create("splinter-state", slab_records_at + slabs_total * SLAB.itemsize)
         store = cls(state, index, slabs, tenants, accounts)
         record = store.descriptor
@@ -164,7 +166,8 @@ class Store:
         record["tenants"] = tenants.address
         record["accounts"] = accounts.address
         record["participants"] = state.address + participants_at
-        record["shared_lists"] = state.address + shared_at
+        record["class_lists"] = state.address + class_lists_at
+        record["slab_lists"] = state.address + slab_lists_at
         record["seed"] = secrets.randbits(64)
         record["multiplier"] = secrets.randbits(64) | 1
         record["workers"] = participants
@@ -301,14 +304,14 @@ class Store:
     def usage(self) -> Usage:
         """How full the store is, roughly, while others write."""
         record = self.descriptor
-        total, used = int(record["slabs_total"]), int(record["slabs_used"])
+        total, used = int(record["slabs_total"]), int(record["slabs_used"] - record["slabs_pooled"])
         return Usage(
             slabs_total=total - _SLABS_RESERVED,
             slabs_used=used - _SLABS_RESERVED,
             slabs_free=total - used,
             slab_bytes=limits.SLAB_BYTES,
             buckets_total=int(record["buckets_total"]),
-            overflow_used=int(record["buckets_used"] - record["buckets"]),
+            overflow_used=int(record["buckets_used"] - record["buckets"] - record["buckets_pooled"]),
             objects=int(self.accounts["objects"].sum()),
             bytes_used=int(self.accounts["bytes_used"].sum()),
         )

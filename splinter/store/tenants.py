@@ -7,7 +7,7 @@ from numba import njit
 from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import load16, load32, load32_acquire, load64, load64_acquire, store64, store64_release
-from splinter.store.index import bucket_at, word_object
+from splinter.store.index import bucket_at, word_object, word_unit
 from splinter.store.journal import lock_tenant, participant_at, unlock
 from splinter.store.layout import (
     A_ACTIVE,
@@ -88,7 +88,7 @@ def tenant_sweep(store: int, p: int, tenant: int, cursor: int, buckets: int) -> 
             for i in range(_BUCKET_ENTRIES):
                 entry = bucket + B_ENTRIES + i * ENTRY_BYTES
                 word = load64_acquire(entry)
-                if word != 0:
+                if word_unit(word) != 0:
                     found = word_object(store, word)
                     if load32(found + O_TENANT) == tenant:
                         remove(store, me, tenant, load16(found + O_TABLE), entry, word, 0)
@@ -118,7 +118,7 @@ def scan_table(store: int, tenant: int, table: int, cursor: int, addresses: int,
         for _ in range(_CHAIN_BUCKETS_MAX):
             for i in range(_BUCKET_ENTRIES):
                 word = load64_acquire(bucket + B_ENTRIES + i * ENTRY_BYTES)
-                if word != 0:
+                if word_unit(word) != 0:
                     found = word_object(store, word)
                     if load16(found + O_TABLE) == table and (tenant == 0 or load32(found + O_TENANT) == tenant):
                         store64(addresses + count * 8, found)
