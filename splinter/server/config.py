@@ -119,6 +119,7 @@ class ServerConfig:
     balance: bool = True  # move tenants from a core that has been much busier than another
     watchdog_ms: int = limits.WATCHDOG_MS  # a worker whose heartbeat is older is stuck
     quarantine_after: int = limits.QUARANTINE_AFTER  # workers that an extension may get killed before it is refused
+    code_bytes_per_tenant: int = limits.CODE_BYTES_PER_TENANT_MAX  # machine code of one tenant
     preempt: bool = True  # compile extensions with yields inserted
 
     def validate(self) -> None:
@@ -156,6 +157,8 @@ class ServerConfig:
         for name in _COUNTS:
             if not 1 <= getattr(self, name) <= _COUNT_MAX:
                 raise ServerError(f"{name} {getattr(self, name)}: 1 to {_COUNT_MAX}")
+        if self.code_bytes_per_tenant < limits.CODE_BYTES_MAX:
+            raise ServerError(f"code_bytes_per_tenant {self.code_bytes_per_tenant}: at least {limits.CODE_BYTES_MAX}")
 
     @classmethod
     def load(cls, path: Path | None, **overrides: Any) -> ServerConfig:

@@ -28,8 +28,10 @@ from splinter.store.layout import (
     A_BYTES_USED,
     A_CLIENTS,
     A_CLIENTS_HAND,
+    A_CODE_BYTES,
     A_LOCK,
     A_OBJECTS,
+    A_STAGED_BYTES,
     B_ENTRIES,
     B_NEXT,
     BODY_KEY_BYTES,
@@ -84,6 +86,7 @@ from splinter.store.layout import (
     P_STAGING,
     RESULT_BYTES,
     S_SLOT,
+    S_TENANT,
     SL_BUMP,
     SL_FREE,
     SL_FREE_COUNT,
@@ -98,7 +101,7 @@ from splinter.store.layout import (
     UNLINKED_BYTES,
 )
 from splinter.store.outcomes import Outcome, outcome_kind
-from splinter.store.publication import account_of, charged_bytes
+from splinter.store.publication import account_of
 from splinter.store.slots import class_at, class_list, lists_of, slab_list, slab_record, slot_at
 
 _UNITS_PER_MARK = 2  # every slot begins at a multiple of 32 bytes
@@ -143,6 +146,7 @@ class Problem(IntEnum):
     DUPLICATE = 9
     VERSION = 10  # of a published object 0 or odd, or of a free slot not 0
     BYTES = 11  # the account's sum is wrong; subject: tenant
+    STAGED_BYTES = 21  # likewise, of what is staged; subject: tenant
     OBJECTS = 12  # the account's count is wrong; subject: tenant
     LOCK = 13  # held; subject: tenant, or size class, or 0
     INTENT = 14  # in the middle of a step; subject: participant
@@ -162,6 +166,7 @@ _CHAIN, _DUPLICATE, _VERSION = int(Problem.CHAIN), int(Problem.DUPLICATE), int(P
 _BYTES, _OBJECTS, _LOCK = int(Problem.BYTES), int(Problem.OBJECTS), int(Problem.LOCK)
 _INTENT, _LIMBO_TAIL = int(Problem.INTENT), int(Problem.LIMBO_TAIL)
 _SLAB, _CLASS_LIST, _BUCKETS = int(Problem.SLAB), int(Problem.CLASS_LIST), int(Problem.BUCKETS)
+_STAGED_BYTES = int(Problem.STAGED_BYTES)
 _CLIENTS, _BODY, _OUTCOME_BODY = int(Problem.CLIENTS), int(Problem.BODY), int(Outcome.BODY)
 
 
@@ -222,7 +227,7 @@ def _mark_list(
 
 
 @njit(cache=True)
-def _audit_participant(store: int, marks: np.ndarray, problems: np.ndarray, p: int) -> None:
+def _audit_participant(store: int, marks: np.ndarray, sums: np.ndarray, problems: np.ndarray, p: int) -> None:
     me = participant_at(store, p)
     if load64(me + P_INTENT_STATE) != JOURNAL_CLEAR or load64(me + P_SEALING) != 0:
         _report(problems, _INTENT, p)
@@ -242,6 +247,9 @@ def _audit_participant(store: int, marks: np.ndarray, problems: np.ndarray, p: i
         unit = load64(me + P_STAGING + entry * STAGE_BYTES + S_SLOT)
         if unit != 0:
             _mark(store, marks, problems, unit, class_at(store, unit), _STAGED)
+            tenant = load64(me + P_STAGING + entry * STAGE_BYTES + S_TENANT)
+            if tenant < _TENANTS_MAX:
+                sums[tenant, 3] += class_bytes(class_at(store, unit))
             if load64(slot_at(store, unit) + O_VERSION) != 0:
                 _report(problems, _VERSION, unit)
 
@@ -357,7 +365,7 @@ def _audit_object(store: int, problems: np.ndarray, bucket_index: int, word: int
 def _audit_index(
     store: int, marks: np.ndarray, overflow: np.ndarray, sums: np.ndarray, problems: np.ndarray
 ) -> None:  # fmt: skip
-    """``overflow``: uses of each bucket; ``sums``: per tenant bytes, objects and clients, filled here."""
+    """``overflow``: uses of each bucket; ``sums``: per tenant bytes, objects, clients and staged bytes, filled here."""
     chain = np.zeros(_CHAIN_BUCKETS_MAX * _BUCKET_ENTRIES, dtype=np.int64)
     for number in range(load64(store + D_BUCKETS)):
         bucket = bucket_at(store, number)
@@ -379,7 +387,7 @@ def _audit_index(
                 length += 1
                 tenant = load32(found + O_TENANT)
                 if tenant < _TENANTS_MAX:
-                    sums[tenant, 0] += charged_bytes(load16(found + O_TABLE), word_class(word))
+                    sums[tenant, 0] += class_bytes(word_class(word))
                     sums[tenant, 1] += 1
                     if load16(found + O_TABLE) == _TABLE_CLIENTS:
                         if load16(found + O_KEY_LENGTH) == CLIENT_KEY_BYTES:
@@ -472,7 +480,9 @@ def _audit_accounts(store: int, marks: np.ndarray, sums: np.ndarray, problems: n
         account = account_of(store, tenant)
         if load64(account + A_LOCK) != 0:
             _report(problems, _LOCK, tenant)
-        if load64(account + A_BYTES_USED) != sums[tenant, 0]:
+        if load64(account + A_STAGED_BYTES) != sums[tenant, 3]:
+            _report(problems, _STAGED_BYTES, tenant)
+        if load64(account + A_BYTES_USED) != sums[tenant, 0] + load64(account + A_CODE_BYTES):
             _report(problems, _BYTES, tenant)
         if load64(account + A_OBJECTS) != sums[tenant, 1]:
             _report(problems, _OBJECTS, tenant)
@@ -497,8 +507,8 @@ def _audit(
     store: int, marks: np.ndarray, overflow: np.ndarray, sums: np.ndarray, problems: np.ndarray
 ) -> None:  # fmt: skip
     for worker in range(load64(store + D_WORKERS)):
-        _audit_participant(store, marks, problems, worker)
-    _audit_participant(store, marks, problems, _CONTROL)
+        _audit_participant(store, marks, sums, problems, worker)
+    _audit_participant(store, marks, sums, problems, _CONTROL)
     _audit_slabs(store, marks, problems)
     _audit_index(store, marks, overflow, sums, problems)
     _audit_accounts(store, marks, sums, problems)
@@ -518,7 +528,7 @@ def check_invariants(store: int) -> list[str]:
     slabs_used, _, buckets_total = _totals(store)
     marks = np.zeros(slabs_used * SLAB_UNITS // _UNITS_PER_MARK, dtype=np.uint8)
     overflow = np.zeros(buckets_total, dtype=np.uint8)
-    sums = np.zeros((_TENANTS_MAX, 3), dtype=np.int64)
+    sums = np.zeros((_TENANTS_MAX, 4), dtype=np.int64)
     problems = np.zeros((_PROBLEMS_MAX + 1, 2), dtype=np.int64)
     _audit(store, marks, overflow, sums, problems)
     total = int(problems[0, 0])

@@ -386,7 +386,7 @@ def _forget(store: int, me: int, tenant: int, unit: int) -> None:
     if before != unit:
         count = note(store, me, count, _record_at(store, before) + C_NEXT, behind)
         count = note(store, me, count, _record_at(store, behind) + C_PREVIOUS, before)
-    remove(store, me, tenant, _TABLE, entry, word, count)
+    remove(store, me, tenant, entry, word, count)
 
 
 @njit(cache=True)

@@ -82,7 +82,7 @@ ACCOUNT = np.dtype(
         # process, 0 under the lock. What outlives a request and names a tenant keeps it, and is void when it differs: an id has
         # another generation only when every worker has passed a turn since the old one's end (splinter.server.control_tenants)
         ("active", "<u8"),
-        # bytes of the size classes of its objects, system tables left out. Writer: lock's holder
+        # bytes of the size classes of its objects, system tables included, and of its machine code. Writer: lock's holder
         ("bytes_used", "<u8"),
         ("objects", "<u8"),  # number of its objects, system tables included. Writer: lock's holder
         ("quota_bytes", "<u8"),  # Writer: control process
@@ -90,11 +90,15 @@ ACCOUNT = np.dtype(
         # unit of the one that was used last, to CLIENT_ORDER_NS; behind it comes the one that was not used for longest.
         # 0: there are none. Writer: lock's holder
         ("clients_hand", "<u8"),
-        ("reserved", "<u8"),
+        # bytes of the size classes of what is staged for it in all workers; not in bytes_used. Writer: lock's holder
+        ("staged_bytes", "<u8"),
+        # bytes of the machine code that it has installed; in bytes_used. Writer: control process, as lock's holder
+        ("code_bytes", "<u8"),
+        ("reserved", "<u8", 7),
     ]
 )
 ACCOUNT_BYTES = ACCOUNT.itemsize
-assert ACCOUNT_BYTES == CACHE_LINE_BYTES
+assert ACCOUNT_BYTES % CACHE_LINE_BYTES == 0
 A_LOCK = offset(ACCOUNT, "lock")
 A_ACTIVE = offset(ACCOUNT, "active")
 A_BYTES_USED = offset(ACCOUNT, "bytes_used")
@@ -102,6 +106,8 @@ A_OBJECTS = offset(ACCOUNT, "objects")
 A_QUOTA_BYTES = offset(ACCOUNT, "quota_bytes")
 A_CLIENTS = offset(ACCOUNT, "clients")
 A_CLIENTS_HAND = offset(ACCOUNT, "clients_hand")
+A_STAGED_BYTES = offset(ACCOUNT, "staged_bytes")
+A_CODE_BYTES = offset(ACCOUNT, "code_bytes")
 
 # --- clients ---------------------------------------------------------------------------------------------------------------
 

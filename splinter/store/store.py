@@ -50,7 +50,7 @@ from splinter.store.operations import (
 from splinter.store.recovery import give_up, recover
 from splinter.store.region import Region
 from splinter.store.slots import reclaim
-from splinter.store.tenants import scan_table, tenant_close, tenant_open, tenant_sweep
+from splinter.store.tenants import scan_table, tenant_charge_code, tenant_close, tenant_open, tenant_sweep
 
 _INDEX_SHARE = 8  # one eighth of the memory is index, and one eighth of the index is the overflow pool
 _OVERFLOW_SHARE = 8
@@ -83,7 +83,7 @@ class Usage:
     buckets_total: int  # main and overflow
     overflow_used: int
     objects: int  # of all tenants
-    bytes_used: int  # what they are charged: bytes of their size classes, system tables left out
+    bytes_used: int  # what tenants are charged: bytes of the size classes of all objects, and machine code
 
 
 def _address(data: bytes) -> int:
@@ -253,6 +253,13 @@ class Store:
     def open_tenant(self, tenant: int, quota_bytes: int = limits.TENANT_QUOTA_BYTES_DEFAULT, *, generation: int = 1) -> None:
         """Let a tenant write, or change its quota. Raises BusyError while a closed tenant's objects are still there."""
         status = tenant_open(self.address, tenant, quota_bytes, generation)
+        if status != Status.OK:
+            raise error_for(status)
+
+    def charge_code(self, tenant: int, code_bytes: int, *, forced: bool = False, participant: int = _CONTROL) -> None:
+        """Charge a tenant for so much machine code. Raises QuotaExceededError when it is more than before and too much, unless
+        it is ``forced``; BusyError."""
+        status = tenant_charge_code(self.address, participant, tenant, code_bytes, forced)
         if status != Status.OK:
             raise error_for(status)
 

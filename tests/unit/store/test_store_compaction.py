@@ -84,7 +84,7 @@ def test_a_live_object_in_every_slab_does_not_keep_it(store: Store, turns: Turns
     for number in range(numbers):
         if number not in versions:
             store.delete(TENANT, 0, key_of(number), participant=0)
-    turns.take(3000)
+    turns.take(600)
     assert store.problems() == []
     if per_slab > 1:
         assert store.usage().slabs_free >= 2  # more is not moved than is needed
@@ -134,7 +134,7 @@ def test_a_reader_keeps_what_it_found_across_a_move(store: Store, turns: Turns):
     found = store_find(store.address, TENANT, 0, address, len(key))
     value = ctypes.string_at(object_value(found), object_value_length(found))
     moved = False
-    for _ in range(3000):
+    for _ in range(1000):
         turns.now_ns += TURN_NS
         for p in range(2):
             epoch_enter(store.address, p, OLDEST_NONE)
@@ -160,7 +160,7 @@ def test_records_of_clients_are_moved_as_well(store: Store, turns: Turns):
     before = int(store.accounts[TENANT]["clients"])
     assert before == len(kept)
     places = {client.client: int(store.accounts[TENANT]["clients_hand"]) for client in kept}
-    turns.take(1000)
+    turns.take(300)
     assert store.problems() == []
     assert places
     for client in kept:
