@@ -117,7 +117,7 @@ def test_a_tenant_at_its_quota_with_too_many_clients_can_make_room(server):
     tenant = admin.create_tenant(quota_bytes=3600)
     first = server.client(tenant, timeout=5.0)
     first.put(b"k", bytes(1300))
-    with pytest.raises(QuotaExceededError, match="machine code|extensions"):
+    with pytest.raises(QuotaExceededError, match=r"machine code|extensions"):
         first.install(WRITES)
     for _ in range(limits.CLIENTS_OVER_QUOTA_MAX - 1):
         server.client(tenant, timeout=5.0).delete(b"nothing")
