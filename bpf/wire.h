@@ -12,6 +12,7 @@
 #define SPLINTER_OPCODE_DELETE 3
 #define SPLINTER_OPCODE_MULTIGET 4
 #define SPLINTER_OPCODE_INVOKE 5
+#define SPLINTER_OPCODE_GOODBYE 6
 
 struct splinter_header {
     __u32 magic;

@@ -43,7 +43,8 @@ MESSAGES: dict[Status, str] = {
     Status.VALUE_TOO_LARGE: "a value has at most 65536 bytes",
     Status.BAD_FRAGMENT: "fragment index, count or length is wrong",
     Status.OUT_OF_MEMORY: "the store is full; the old value is still in place",
-    Status.QUOTA_EXCEEDED: "the tenant's quota of bytes is used up; the old value is still in place",
+    Status.QUOTA_EXCEEDED: "the tenant's quota is used up by objects, extensions, clients and large values under way; "
+    "the old value is still in place",
     Status.VERSION_CHANGED: "the object was replaced in between",
     Status.BUSY: "try again later",
     Status.NO_EXTENSION: "no extension is installed under this name",

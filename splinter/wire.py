@@ -31,6 +31,7 @@ class Opcode(IntEnum):
     DELETE = 3
     MULTIGET = 4
     INVOKE = 5
+    GOODBYE = 6
 
 
 HEADER = np.dtype(

@@ -84,11 +84,24 @@ def list_tenants(
     if as_json:
         say(json.dumps([_plain(item, with_token=tokens) for item in found]))
         return
-    table = Table("tenant", "home", "objects", "bytes", "quota", "packets/s", "dropped", *(["token"] if tokens else []))
+    table = Table(
+        "tenant",
+        "home",
+        "objects",
+        "bytes",
+        "of code",
+        "clients",
+        "staged",
+        "quota",
+        "packets/s",
+        "dropped",
+        *(["token"] if tokens else []),
+    )
     for item in found:
         quota = "none" if item.quota_bytes == limits.TENANT_QUOTA_BYTES_DEFAULT else f"{item.quota_bytes:,}"
         rate = f"{item.packets_per_second:,}" if item.packets_per_second else "any"
-        row = [str(item.tenant), str(item.home), f"{item.objects:,}", f"{item.bytes_used:,}", quota]
+        row = [str(item.tenant), str(item.home), f"{item.objects:,}", f"{item.bytes_used:,}"]
+        row += [f"{item.code_bytes:,}", f"{item.clients:,}", f"{item.staged_bytes:,}", quota]
         row += [rate, f"{item.packets_dropped:,}"]
         table.add_row(*row, *([format_token(item.token)] if tokens else []))
     Terminal().print(table)
@@ -219,6 +232,9 @@ def _plain(item: TenantInfo, *, with_token: bool) -> dict[str, int | str]:
         "home": item.home,
         "quota_bytes": item.quota_bytes,
         "bytes_used": item.bytes_used,
+        "code_bytes": item.code_bytes,
+        "clients": item.clients,
+        "staged_bytes": item.staged_bytes,
         "objects": item.objects,
         "packets_per_second": item.packets_per_second,
         "packets_dropped": item.packets_dropped,

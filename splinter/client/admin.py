@@ -19,6 +19,8 @@ class TenantInfo:
     ``task_yields_max``, ``task_milliseconds_max`` (CPU time) and ``task_wall_milliseconds_max`` (time since it came, waits
     included) are what one of its tasks may use; 0: the server's limits hold.
     ``packets_per_second``: what comes faster is dropped, and counted in ``packets_dropped``; 0: no limit.
+    ``bytes_used`` is charged to the quota: objects, records of ``clients`` (2 KiB each) and of extensions, machine code
+    (``code_bytes``). ``staged_bytes``, large values that are not whole yet, come on top.
     """
 
     tenant: int
@@ -30,6 +32,9 @@ class TenantInfo:
     task_wall_milliseconds_max: int = 0
     packets_per_second: int = 0
     bytes_used: int = 0
+    code_bytes: int = 0
+    staged_bytes: int = 0
+    clients: int = 0
     objects: int = 0
     packets_dropped: int = 0
     former_token: int = 0

@@ -37,6 +37,7 @@ from splinter.wire import FLAG_REPLY, HEADER_STRUCT, MAGIC, VERSION, Opcode
 
 RESEND_SECONDS_MIN = 0.02  # wait before the first repetition; a wait doubles each time
 RESEND_SECONDS_MAX = 0.5
+_QUIET_SECONDS_MIN = 1.0  # since the last repetition, before the server may be told to forget what it would know one by
 _WAIT_SECONDS_MIN = 0.001  # what poll() can count; less might add nothing to ``waited``
 _MILLISECONDS = 1000
 _STRAY_PACKETS_MAX = 1024  # read in a row to find a reply before a request is given up
@@ -49,6 +50,8 @@ _RECEIVE_BUFFER_BYTES = 1 << 20
 _FRAGMENT_BITS = 16  # an identity is sequence << 16 | fragment index
 _HEADER_BYTES = limits.REQUEST_HEADER_BYTES
 _IP_RECVERR = 11  # linux/in.h
+
+_WRITES = frozenset((Opcode.PUT, Opcode.DELETE, Opcode.INVOKE))  # what the server may keep a result of
 
 _pack = HEADER_STRUCT.pack
 _unpack = HEADER_STRUCT.unpack_from
@@ -108,6 +111,8 @@ class Channel(ProcessOwn):
         self._sent_at = 0.0  # boot time, in seconds
         self._client = secrets.randbits(64) or 1
         self._sequence = 0
+        self._has_written = False  # so the server keeps something of this client
+        self._repeated_at = float("-inf")  # monotonic clock, in seconds: a copy of a packet may be on its way since then
         self._flights: dict[int, _Flight] = {}  # of the current stream(), oldest first
         try:
             self._socket = connect(socket.SOCK_DGRAM, address, port, netns, timeout)
@@ -125,7 +130,16 @@ class Channel(ProcessOwn):
         self.size = PacketSize(self._socket)
 
     def close(self) -> None:
-        """Close the socket."""
+        """Say goodbye, so that the server need not keep what it would know a repetition by, and close the socket.
+
+        Nobody waits for a reply. After a repetition, or a request that was given up, a copy of a packet may still be on its
+        way: then nothing is said, and the server forgets this client when it has been idle for long.
+        """
+        is_quiet = _monotonic() - self._repeated_at >= _QUIET_SECONDS_MIN
+        if self._has_written and is_quiet and self.process == process_number():
+            with contextlib.suppress(OSError):
+                self._socket.send(self.packet(Opcode.GOODBYE, self.next_sequence(), 0, b"", b""))
+        self._has_written = False
         self._socket.close()
 
     def abandon(self) -> None:
@@ -150,6 +164,8 @@ class Channel(ProcessOwn):
         room: int | None = None,
     ) -> bytes:
         """The bytes of a request. ``room`` is what its header says, by default how large a reply fits the way."""
+        if opcode in _WRITES:
+            self._has_written = True
         return (
             _pack(
                 MAGIC, VERSION, opcode, self.size.room if room is None else room, 0, self._tenant, table,
@@ -209,8 +225,8 @@ class Channel(ProcessOwn):
             packet = self._send_again(packet)
 
     def pause(self, seconds: float) -> None:
-        """Wait until the server may be less busy."""
-        before = _monotonic()
+        """Wait until the server may be less busy; then a request is repeated."""
+        before = self._repeated_at = _monotonic()
         time.sleep(seconds)
         self.waited += min(_monotonic() - before, seconds)
 
@@ -275,6 +291,8 @@ class Channel(ProcessOwn):
                     del flights[found[0]]
                     yield found
         finally:
+            if flights:
+                self._repeated_at = _monotonic()
             flights.clear()  # what still comes in answers nobody
 
     def _has_room(self, window: int) -> bool:
@@ -348,6 +366,7 @@ class Channel(ProcessOwn):
                 f"no answer from {self._peer}, and for over {_REPEAT_SECONDS_MAX:g} s this process did something else: too "
                 "late to ask again, as the request might be executed twice; whether it was executed is not known"
             )
+        self._repeated_at = _monotonic()
         packet = self.size.renew(packet)
         self._send(packet)
         if len(packet) > limits.UDP_PAYLOAD_BYTES_MIN:

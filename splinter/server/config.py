@@ -120,6 +120,7 @@ class ServerConfig:
     balance: bool = True  # move tenants from a core that has been much busier than another
     watchdog_ms: int = limits.WATCHDOG_MS  # a worker whose heartbeat is older is stuck
     quarantine_after: int = limits.QUARANTINE_AFTER  # workers that an extension may get killed before it is refused
+    code_bytes_per_tenant: int = limits.CODE_BYTES_PER_TENANT_MAX  # machine code of one tenant
     device_wait: int = limits.DEVICE_WAIT_SECONDS  # XDP: seconds that the device may be gone before the server ends
     partial_checksums: str = "auto"  # XDP: "accept" what carries the sum of the pseudo header alone, or "refuse" it
     preempt: bool = True  # compile extensions with yields inserted
@@ -163,6 +164,8 @@ class ServerConfig:
         for name in _COUNTS:
             if not 1 <= getattr(self, name) <= _COUNT_MAX:
                 raise ServerError(f"{name} {getattr(self, name)}: 1 to {_COUNT_MAX}")
+        if self.code_bytes_per_tenant < limits.CODE_BYTES_MAX:
+            raise ServerError(f"code_bytes_per_tenant {self.code_bytes_per_tenant}: at least {limits.CODE_BYTES_MAX}")
 
     @classmethod
     def load(cls, path: Path | None, **overrides: Any) -> ServerConfig:

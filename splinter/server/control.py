@@ -28,9 +28,9 @@ from splinter.server.registry import Registry
 from splinter.server.shared import Shared
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
 from splinter.store.operations import store_delete, store_put
-from splinter.store.slots import reclaim
+from splinter.store.slots import reclaim, retreat
 from splinter.store.store import Store
-from splinter.store.tenants import tenant_close, tenant_open, tenant_sweep
+from splinter.store.tenants import tenant_charge_code, tenant_close, tenant_open, tenant_sweep
 
 _log = logging.getLogger(__name__)
 _LENGTH = struct.Struct("<I")
@@ -66,6 +66,8 @@ def prepare(store: Store) -> None:
     store_put(at, me, nobody, 0, 0, 0, 0, 0, 0)
     store_delete(at, me, nobody, 0, 0, 0, 0)
     reclaim(at, me, 0)
+    retreat(at, me)
+    tenant_charge_code(at, me, nobody, 0, False)
     epoch_leave(at, me)
 
 
@@ -92,7 +94,7 @@ class ControlServer:
 
     def __init__(self, shared: Shared) -> None:
         self._listen_socket = shared.listen_socket
-        self._registry = Registry(shared.store, shared.code, shared.extension_counters)
+        self._registry = Registry(shared.store, shared.code, shared.extension_counters, shared.config.code_bytes_per_tenant)
         self._tenants = Tenants(shared, self._registry)
         self._balancer = Balancer(
             shared.tenant_counters,

@@ -203,6 +203,9 @@ class Tenants:
         if with_usage:
             fields |= {
                 "bytes_used": int(account["bytes_used"]),
+                "code_bytes": int(account["code_bytes"]),
+                "staged_bytes": int(account["staged_bytes"]),
+                "clients": int(account["clients"]),
                 "objects": int(account["objects"]) - int(account["clients"]),  # what is kept of clients is no object of theirs
                 "packets_dropped": int(self._rates["dropped"][tenant]),
             }

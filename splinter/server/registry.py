@@ -7,7 +7,9 @@ every worker has left the epoch in which it was replaced. What waits for that is
 one writes no code at all until every worker has left the epoch in which it started.
 
 The same source needs its code only once, whoever installs it: a block of code counts the records that name it, of several
-tenants or of several extensions that were compiled together. Each
+tenants or of several extensions that were compiled together. Each tenant that has it installed is charged for it, as for an
+object; and what a tenant holds of the region, code that it replaced and that may still run included, is at most what the
+operator set, and at most as much as is free, beyond one extension's. So no tenant, and no number of them, takes it all. Each
 extension has a slot of counters in every worker's memory, kept when it is replaced and given to another only when
 nobody can run it any more.
 """
@@ -15,21 +17,23 @@ nobody can run it any more.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import logging
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from splinter import limits
-from splinter.errors import BusyError, ControlError, ServerError, Status, error_for
+from splinter.errors import BusyError, ControlError, QuotaExceededError, ServerError, Status, error_for
 from splinter.ext import record
 from splinter.ext.names import is_name
 from splinter.store.epochs import OLDEST_NONE, epoch_advance, epoch_enter, epoch_leave, epoch_now, epoch_oldest
-from splinter.store.slots import reclaim
+from splinter.store.slots import reclaim, retreat
 
 if TYPE_CHECKING:
     from splinter.ext.code import CodeRegion
@@ -37,8 +41,10 @@ if TYPE_CHECKING:
     from splinter.ext.signature import Signature
     from splinter.store.store import Store
 
+_log = logging.getLogger(__name__)
 _READY_SECONDS_MAX = 10.0
 _READY_POLL_SECONDS = 0.005
+_CHARGE_TRIES_MAX = 10  # each waits for the lock, about 60 ms
 _COUNTS = ("invocations", "errors", "yields", "cycles")  # of EXTENSION_COUNTERS: what workers add up
 _RECLAIM_SLOTS_MAX = 4096  # at a time: under a millisecond
 
@@ -76,6 +82,7 @@ class _Waiting:
     """What may be used again when nobody can refer to what was unlinked at ``stamp``."""
 
     stamp: int
+    tenant: int
     block: _Block
     slot: int | None  # None: the extension was replaced and keeps its slot
 
@@ -83,8 +90,15 @@ class _Waiting:
 class Registry:
     """The extensions of all tenants. Used from the event loop only."""
 
-    def __init__(self, store: Store, code: CodeRegion, counters: Sequence[np.ndarray]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        code: CodeRegion,
+        counters: Sequence[np.ndarray],
+        code_bytes_per_tenant: int = limits.CODE_BYTES_PER_TENANT_MAX,
+    ) -> None:
         """``counters``: of each worker, its EXTENSION_COUNTERS by slot."""
+        self._code_bytes_per_tenant = code_bytes_per_tenant
         self._store, self._code, self._counters = store, code, counters
         self._entries: dict[int, dict[str, Entry]] = {}
         self._blocks: dict[bytes, _Block] = {}  # by digest of the source
@@ -132,6 +146,8 @@ class Registry:
             self._entries.setdefault(stored.tenant, {})[name] = Entry(
                 name, found.signature, found.version, block, found.frame_bytes, found.statistics
             )
+        for tenant in {*self._entries, *np.flatnonzero(self._store.accounts["code_bytes"]).tolist()}:
+            self._recharge(tenant)
         self._slots_used = max(slots, default=-1) + 1
         self._slots_free = sorted(set(range(self._slots_used)) - slots, reverse=True)
 
@@ -168,8 +184,8 @@ class Registry:
     def install(self, tenant: int, compiled: CompiledExtension) -> Entry:
         """Publish a compiled extension under its name, in place of the one there was; :meth:`ready_to_write` first.
 
-        Raises :class:`splinter.errors.RequestError` when the store has no room or the tenant is gone,
-        :class:`ControlError` when the code region has no room or the tenant has too many extensions.
+        Raises :class:`splinter.errors.RequestError` when the store has no room, the tenant's quota is used up or the tenant is
+        gone, :class:`ControlError` when the code region has no room (for this tenant) or it has too many extensions.
         """
         if not is_name(compiled.name):
             raise ControlError(f"{compiled.name!a} is no name of an extension", "bad_request")
@@ -179,7 +195,9 @@ class Registry:
             raise ControlError(f"a tenant has at most {limits.EXTENSIONS_PER_TENANT_MAX} extensions", "too_many_extensions")
         slot = old.slot if old else self._take_slot()
         block = self._take_block(compiled)
+        before = _code_bytes(entries.values())
         try:
+            self._charge(tenant, compiled.name, block, before)
             version = old.version + 1 if old else 1
             value = record.build(compiled, block.address, block.offset, version, slot)
             if len(value) > limits.EXTENSION_METADATA_BYTES_MAX:
@@ -189,13 +207,49 @@ class Registry:
             self._give_back(block)  # this record was never published, so nobody runs it
             if old is None:
                 self._slots_free.append(slot)
+            self._recharge(tenant)
             raise
         entry = Entry(compiled.name, compiled.signature, version, block, compiled.frame_bytes, slot)
         entries[entry.name] = entry
+        self._recharge(tenant)
+        self.work_waits.set()
         if old:
-            self._retire(old, None)
+            self._retire(tenant, old, None)
             self.release(entry)
         return entry
+
+    def _recharge(self, tenant: int) -> None:
+        """Charge a tenant for what it has installed, which it has whatever its quota says. A worker that died with the tenant's
+        lock is recovered from meanwhile."""
+        for _ in range(_CHARGE_TRIES_MAX):
+            with contextlib.suppress(BusyError):
+                self._store.charge_code(tenant, _code_bytes(self._entries.get(tenant, {}).values()), forced=True)
+                return
+        _log.error("what tenant %d is charged for machine code is not known until it installs something", tenant)
+
+    def _charge(self, tenant: int, name: str, block: _Block, before: int) -> None:
+        """Charge a tenant for a block that it will use, in place of ``before`` bytes. Raises as :meth:`install`."""
+        others = [entry for entry in self._entries[tenant].values() if entry.name != name]
+        after = _code_bytes(others, block)
+        kept = {item.block.offset: item.block for item in self._waiting if item.tenant == tenant}
+        kept |= {entry.block.offset: entry.block for entry in self._entries[tenant].values()}
+        held = sum(one.size for one in (kept | {block.offset: block}).values())
+        most = min(self._code_bytes_per_tenant, max(limits.CODE_BYTES_MAX, self._code.size - self._code.used_bytes))
+        if held > most:
+            raise ControlError(
+                f"the tenant would hold {held:,} bytes of machine code, {held - after:,} of them replaced or removed "
+                f"and perhaps still running; it may hold {most:,} now: uninstall something, or try again later",
+                "code_memory_full",
+            )
+        try:
+            self._store.charge_code(tenant, max(before, after))
+        except QuotaExceededError:
+            account = self._store.accounts[tenant]
+            raise QuotaExceededError(
+                f"{after - before:,} bytes more of machine code do not fit into the tenant's quota of "
+                f"{int(account['quota_bytes']):,} bytes, of which {int(account['bytes_used']):,} are used "
+                f"({before:,} by machine code)"
+            ) from None
 
     def _take_slot(self) -> int:
         """A slot of counters that no worker writes, set to zero."""
@@ -237,12 +291,14 @@ class Registry:
             raise error_for(Status.NO_EXTENSION, f"tenant {tenant} has no extension {name!r}")
         self._store.delete(tenant, limits.TABLE_EXTENSIONS, name.encode())
         del self._entries[tenant][name]
-        self._retire(old, old.slot)
+        self._recharge(tenant)
+        self._retire(tenant, old, old.slot)
 
     def forget_tenant(self, tenant: int) -> None:
         """Release the code of a tenant whose records are gone already."""
         for entry in self._entries.pop(tenant, {}).values():
-            self._retire(entry, entry.slot)
+            self._retire(tenant, entry, entry.slot)
+        self._recharge(tenant)
 
     def upkeep(self) -> None:
         """Free the code, and the store's objects, that no worker can refer to any more."""
@@ -255,16 +311,23 @@ class Registry:
             self.work_waits.clear()
 
     def _reclaim_objects(self) -> bool:
-        """Free objects that this process retired; returns whether more wait."""
+        """Free objects that this process retired, and keep no free memory from the workers; returns whether more wait."""
         address = self._store.address
         epoch_enter(address, limits.PARTICIPANT_CONTROL, OLDEST_NONE)
         reclaim(address, limits.PARTICIPANT_CONTROL, _RECLAIM_SLOTS_MAX)
+        retreat(address, limits.PARTICIPANT_CONTROL)
         epoch_leave(address, limits.PARTICIPANT_CONTROL)
         return bool(self._store.participants["limbo_head"][limits.PARTICIPANT_CONTROL])
 
-    def _retire(self, entry: Entry, slot: int | None) -> None:
-        self._waiting.append(_Waiting(_date_now(self._store), entry.block, slot))
+    def _retire(self, tenant: int, entry: Entry, slot: int | None) -> None:
+        self._waiting.append(_Waiting(_date_now(self._store), tenant, entry.block, slot))
         self.work_waits.set()
+
+
+def _code_bytes(entries: Iterable[Entry], *more: _Block) -> int:
+    """Size of the blocks that some extensions of one tenant use, each once."""
+    blocks = {block.offset: block.size for block in (*(entry.block for entry in entries), *more)}
+    return sum(blocks.values())
 
 
 def _date_now(store: Store) -> int:

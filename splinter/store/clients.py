@@ -5,8 +5,10 @@ its requests and says below which number it waits for no reply; what came of the
 step as the effect. A client's record is an object of its tenant, in TABLE_CLIENTS, with room for CLIENT_WINDOW results. It
 is changed in place, by the holder of the tenant's lock, for whom alone it is.
 
-A tenant's records form a ring. Whoever makes one looks at a few at the ring's hand and removes those that were idle for
-CLIENT_IDLE_NS_MAX; workers do it now and then (:func:`clients_sweep`).
+A tenant's records form a ring in the order of last use, exact to CLIENT_ORDER_NS: a record that is used goes to its end.
+Those that were idle for CLIENT_IDLE_NS_MAX are removed by whoever makes one, and by workers now and then
+(:func:`clients_sweep`). A client that says goodbye takes its record along. Where a tenant has as many as it may, the one that
+was idle longest gives way to a new one, unless it was used within CLIENT_KEPT_NS_MIN, or a task of its runs.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from splinter.store.layout import (
     BODY_KEY_BYTES,
     C_ACKNOWLEDGED,
     C_NEXT,
+    C_PREVIOUS,
     C_RESULTS,
     C_USED_NS,
     CLASS_BYTES,
@@ -60,6 +63,7 @@ from splinter.store.outcomes import (
     RECORDED,
     STALE,
     Outcome,
+    is_alive,
     outcome_is_of,
     outcome_kind,
     outcome_word,
@@ -86,6 +90,8 @@ _CLIENTS_PER_TENANT_MAX = limits.CLIENTS_PER_TENANT_MAX
 _CLIENTS_OVER_QUOTA_MAX = limits.CLIENTS_OVER_QUOTA_MAX
 _IDLE_NS_MAX = limits.CLIENT_IDLE_NS_MAX
 _EXPIRE_STEPS = limits.CLIENT_EXPIRE_STEPS
+_KEPT_NS_MIN = limits.CLIENT_KEPT_NS_MIN
+_ORDER_NS = limits.CLIENT_ORDER_NS
 _KEY_BYTES = CLIENT_KEY_BYTES
 _CLASS = next(c for c in range(CLASSES) if CLASS_BYTES[c] >= CLIENT_AT + CLIENT_BYTES)
 _WORD_BYTES = 8
@@ -113,7 +119,10 @@ def claim_begin(store: int, me: int, tenant: int, claim: int) -> int:
     if load64(claim + K_ACKNOWLEDGED) - acknowledged > 0:
         acknowledged = load64(claim + K_ACKNOWLEDGED)
         store64_release(record + C_ACKNOWLEDGED, acknowledged)
-    store64_release(record + C_USED_NS, load64(claim + K_NOW_NS))
+    now_ns = load64(claim + K_NOW_NS)
+    if now_ns - load64(record + C_USED_NS) >= _ORDER_NS:
+        _to_end(store, me, tenant, unit_of(store, record - CLIENT_AT))
+    store64_release(record + C_USED_NS, now_ns)
     sequence = load64(claim + K_SEQUENCE)
     ahead = sequence - acknowledged
     if ahead < 0:
@@ -206,15 +215,34 @@ def _remove_body(store: int, me: int, tenant: int, key: int) -> None:
 
 
 @njit(cache=True)
-def _create(store: int, me: int, tenant: int, claim: int) -> int:
-    account = account_of(store, tenant)
-    clients_expire(store, me, tenant, load64(claim + K_NOW_NS))
+def _record_at(store: int, unit: int) -> int:
+    """Address of the CLIENT in the slot at a unit."""
+    return slot_at(store, unit) + CLIENT_AT
+
+
+@njit(cache=True)
+def _room_for_client(account: int) -> int:
+    """OK, or why a tenant may not have one record more."""
     clients = load64(account + A_CLIENTS)
     if clients >= _CLIENTS_PER_TENANT_MAX:
         return _BUSY
     used_after = load64(account + A_BYTES_USED) + class_bytes(_CLASS)
     if used_after > load64(account + A_QUOTA_BYTES) and clients >= _CLIENTS_OVER_QUOTA_MAX:
         return _QUOTA_EXCEEDED
+    return _OK
+
+
+@njit(cache=True)
+def _create(store: int, me: int, tenant: int, claim: int) -> int:
+    account = account_of(store, tenant)
+    clients_expire(store, me, tenant, load64(claim + K_NOW_NS))
+    status = _room_for_client(account)
+    if status != _OK and _give_way(store, me, tenant, load64(claim + K_NOW_NS)):
+        status = _room_for_client(account)
+    if status != _OK:
+        return status
+    used_after = load64(account + A_BYTES_USED) + class_bytes(_CLASS)
+    clients = load64(account + A_CLIENTS)
     slot = peek_slot(store, me, _CLASS)
     if slot < 0:
         return -slot
@@ -228,8 +256,9 @@ def _create(store: int, me: int, tenant: int, claim: int) -> int:
     store64(record + C_USED_NS, load64(claim + K_NOW_NS))
     unit = unit_of(store, slot)
     hand = load64(account + A_CLIENTS_HAND)
-    before = slot_at(store, hand) + CLIENT_AT + C_NEXT if hand != 0 else account + A_CLIENTS_HAND
-    store64(record + C_NEXT, load64(before) if hand != 0 else unit)
+    first = load64(_record_at(store, hand) + C_NEXT) if hand != 0 else unit
+    store64(record + C_NEXT, first)
+    store64(record + C_PREVIOUS, hand if hand != 0 else unit)
     hashed = store_hash(store, identity_of(tenant, _TABLE, _KEY_BYTES), key, _KEY_BYTES)
     word = entry_word(hashed, _CLASS, unit)
     version = next_version(me)
@@ -237,35 +266,107 @@ def _create(store: int, me: int, tenant: int, claim: int) -> int:
         entry = empty_entry(store, me, hashed)
         if entry < 0:
             return -entry
-        count = note(store, me, 0, before, unit)
-        count = note(store, me, count, account + A_CLIENTS, clients + 1)
+        count = note(store, me, 0, account + A_CLIENTS, clients + 1)
+        count = note(store, me, count, account + A_CLIENTS_HAND, unit)
+        if hand != 0:
+            count = note(store, me, count, _record_at(store, hand) + C_NEXT, unit)
+            count = note(store, me, count, _record_at(store, first) + C_PREVIOUS, unit)
         if insert(store, me, account, entry, word, slot, _CLASS, 0, version, used_after, count):
             return _OK
     return _BUSY
 
 
 @njit(cache=True)
-def clients_expire(store: int, me: int, tenant: int, now_ns: int) -> int:
-    """Look at CLIENT_EXPIRE_STEPS records of a tenant and forget those that were idle for too long; returns how many. The
-    caller holds the tenant's lock."""
-    account = account_of(store, tenant)
-    forgotten = 0
-    for _ in range(_EXPIRE_STEPS):
-        hand = load64(account + A_CLIENTS_HAND)
-        if hand == 0:
-            break
-        unit = load64(slot_at(store, hand) + CLIENT_AT + C_NEXT)
-        if now_ns - load64(slot_at(store, unit) + CLIENT_AT + C_USED_NS) < _IDLE_NS_MAX:
-            store64_release(account + A_CLIENTS_HAND, unit)
-        else:
-            _forget(store, me, tenant, hand, unit)
-            forgotten += 1
-    return forgotten
+def _to_end(store: int, me: int, tenant: int, unit: int) -> None:
+    """Make a record the last of the ring. The caller holds the tenant's lock."""
+    hand_at = account_of(store, tenant) + A_CLIENTS_HAND
+    hand = load64(hand_at)
+    if unit == hand:
+        return
+    first = load64(_record_at(store, hand) + C_NEXT)
+    count = note(store, me, 0, hand_at, unit)
+    if unit != first:
+        record = _record_at(store, unit)
+        before, behind = load64(record + C_PREVIOUS), load64(record + C_NEXT)
+        count = note(store, me, count, _record_at(store, before) + C_NEXT, behind)
+        count = note(store, me, count, _record_at(store, behind) + C_PREVIOUS, before)
+        count = note(store, me, count, _record_at(store, hand) + C_NEXT, unit)
+        count = note(store, me, count, _record_at(store, first) + C_PREVIOUS, unit)
+        count = note(store, me, count, record + C_PREVIOUS, hand)
+        count = note(store, me, count, record + C_NEXT, first)
+    commit(store, me, count)
 
 
 @njit(cache=True)
-def _forget(store: int, me: int, tenant: int, hand: int, unit: int) -> None:
-    """Remove the record at ``unit``, which follows the ring's hand, and the bodies that belong to it."""
+def note_ring_moved(store: int, me: int, count: int, tenant: int, unit: int, moved: int) -> int:
+    """Note that the copy of a record at ``moved`` takes its place in the ring. Returns the count of words."""
+    hand_at = account_of(store, tenant) + A_CLIENTS_HAND
+    record, copy = _record_at(store, unit), _record_at(store, moved)
+    before, behind = load64(record + C_PREVIOUS), load64(record + C_NEXT)
+    if load64(hand_at) == unit:
+        count = note(store, me, count, hand_at, moved)
+    if behind == unit:  # it is alone
+        store64(copy + C_NEXT, moved)
+        store64(copy + C_PREVIOUS, moved)
+        return count
+    count = note(store, me, count, _record_at(store, before) + C_NEXT, moved)
+    return note(store, me, count, _record_at(store, behind) + C_PREVIOUS, moved)
+
+
+@njit(cache=True)
+def _oldest(store: int, tenant: int) -> int:
+    """Unit of the record that was not used for longest, or 0."""
+    hand = load64(account_of(store, tenant) + A_CLIENTS_HAND)
+    return load64(_record_at(store, hand) + C_NEXT) if hand != 0 else 0
+
+
+@njit(cache=True)
+def clients_expire(store: int, me: int, tenant: int, now_ns: int) -> int:
+    """Forget the records of a tenant that were idle for too long, at most CLIENT_EXPIRE_STEPS; returns how many. The
+    caller holds the tenant's lock."""
+    for forgotten in range(_EXPIRE_STEPS):
+        unit = _oldest(store, tenant)
+        if unit == 0 or now_ns - load64(_record_at(store, unit) + C_USED_NS) < _IDLE_NS_MAX:
+            return forgotten
+        _forget(store, me, tenant, unit)
+    return _EXPIRE_STEPS
+
+
+@njit(cache=True)
+def _give_way(store: int, me: int, tenant: int, now_ns: int) -> bool:
+    """Forget the record that was idle longest; false when all are needed. The caller holds the tenant's lock."""
+    for _ in range(_EXPIRE_STEPS):
+        unit = _oldest(store, tenant)
+        if unit == 0 or now_ns - load64(_record_at(store, unit) + C_USED_NS) < _KEPT_NS_MIN:
+            return False
+        if not _has_task(store, _record_at(store, unit)):
+            _forget(store, me, tenant, unit)
+            return True
+        _to_end(store, me, tenant, unit)
+    return False
+
+
+@njit(cache=True)
+def _has_task(store: int, record: int) -> bool:
+    """Whether a task runs that has written for this client: what comes of it is to be recorded yet."""
+    for place in range(_WINDOW):
+        result = record + C_RESULTS + place * RESULT_BYTES
+        if outcome_kind(load64(result + E_WORD)) == _EFFECT and is_alive(store, load64(result + E_VALUE)):
+            return True
+    return False
+
+
+@njit(cache=True)
+def client_leaves(store: int, me: int, tenant: int, claim: int) -> None:
+    """Forget the claim's client, which waits for no reply, unless a task of its runs. The caller holds the tenant's lock."""
+    record = _find(store, tenant, claim + K_CLIENT)
+    if record != 0 and not _has_task(store, record):
+        _forget(store, me, tenant, unit_of(store, record - CLIENT_AT))
+
+
+@njit(cache=True)
+def _forget(store: int, me: int, tenant: int, unit: int) -> None:
+    """Remove the record at ``unit``, and the bodies that belong to it."""
     account = account_of(store, tenant)
     slot = slot_at(store, unit)
     record = slot + CLIENT_AT
@@ -278,12 +379,14 @@ def _forget(store: int, me: int, tenant: int, hand: int, unit: int) -> None:
     identity = identity_of(tenant, _TABLE, _KEY_BYTES)
     hashed = store_hash(store, identity, slot + O_KEY, _KEY_BYTES)
     entry, word = find_entry(store, hashed, identity, slot + O_KEY, _KEY_BYTES)
+    before, behind = load64(record + C_PREVIOUS), load64(record + C_NEXT)
     count = note(store, me, 0, account + A_CLIENTS, load64(account + A_CLIENTS) - 1)
-    if unit == hand:
-        count = note(store, me, count, account + A_CLIENTS_HAND, 0)
-    else:
-        count = note(store, me, count, slot_at(store, hand) + CLIENT_AT + C_NEXT, load64(record + C_NEXT))
-    remove(store, me, tenant, _TABLE, entry, word, count)
+    if unit == load64(account + A_CLIENTS_HAND):
+        count = note(store, me, count, account + A_CLIENTS_HAND, before if before != unit else 0)
+    if before != unit:
+        count = note(store, me, count, _record_at(store, before) + C_NEXT, behind)
+        count = note(store, me, count, _record_at(store, behind) + C_PREVIOUS, before)
+    remove(store, me, tenant, entry, word, count)
 
 
 @njit(cache=True)

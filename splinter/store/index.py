@@ -1,4 +1,11 @@
-"""The index: chains of buckets of seven entries, each one word that names an object."""
+"""The index: chains of buckets of seven entries, each one word that names an object.
+
+**Growing and shrinking.** A chain grows by an overflow bucket of the pool, or a never used one. Where those are short, chains
+are looked at one after the other (:func:`buckets_step`), and overflow buckets without an object leave them: the entries
+are *sealed*, each by compare-and-swap from empty, so that no insert fills them; one step then leads the chain past the bucket.
+A reader that stands in it goes on by its ``next``, which stays. It is dated with the epoch, as a retired object is, and goes to
+the pool when nobody can be in it any more. An insert that wants to grow a chain behind such a bucket begins anew.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +13,49 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import load32_acquire, load64, load64_acquire, prefetch, shift_right
+from splinter.native.atomics import (
+    cas64,
+    fence,
+    load32_acquire,
+    load64,
+    load64_acquire,
+    prefetch,
+    shift_right,
+    store64,
+    store64_release,
+)
+from splinter.store.epochs import epoch_advance, epoch_oldest
 from splinter.store.hashing import keys_equal
-from splinter.store.journal import commit, lock_inner, note, unlock
+from splinter.store.journal import commit, lock_inner, note, try_lock_inner, unlock
+from splinter.store.kill_points import KillPoint, kill_point
 from splinter.store.layout import (
     B_ENTRIES,
     B_NEXT,
+    BUCKET_UNLINKED_SHIFT,
     CACHE_LINE_BYTES,
     D_BUCKETS,
+    D_BUCKETS_CURSOR,
+    D_BUCKETS_LEAVING,
     D_BUCKETS_LOCK,
+    D_BUCKETS_POOL,
+    D_BUCKETS_POOLED,
     D_BUCKETS_TOTAL,
     D_BUCKETS_USED,
+    D_EPOCH,
     D_INDEX,
     D_SLABS,
+    D_UNLINKED,
     ENTRY_BYTES,
     ENTRY_CLASS_MASK,
     ENTRY_CLASS_SHIFT,
+    ENTRY_SEALED,
     ENTRY_TAG_SHIFT,
     O_IDENTITY,
     O_KEY,
+    P_SEALING,
     UNIT_BYTES,
     UNIT_MASK,
+    UNLINKED_BYTES,
 )
 
 _OK, _BUSY, _OUT_OF_MEMORY = int(Status.OK), int(Status.BUSY), int(Status.OUT_OF_MEMORY)
@@ -35,6 +64,12 @@ _OBJECT_LINES = 3  # header, a key of 30 bytes and a value of 100
 _BUCKET_ENTRIES = limits.BUCKET_ENTRIES
 _CHAIN_BUCKETS_MAX = limits.CHAIN_BUCKETS_MAX
 _BUCKET_HASH_BITS = 32
+_INSERT_TRIES_MAX = limits.INSERT_TRIES_MAX
+_RESERVE_SHARE = limits.BUCKETS_RESERVE_SHARE
+_LEAVING_MAX = limits.BUCKETS_LEAVING_MAX
+_LOOKS = limits.BUCKETS_LOOKS
+_BUCKET_SEALED = int(KillPoint.BUCKET_SEALED)
+_UNLINKED = -1  # _grow: the bucket is in no chain any more
 
 
 @njit(cache=True)
@@ -124,7 +159,16 @@ def empty_entry(store: int, me: int, hashed: int) -> int:
 
     Anybody may fill the entry first: the caller claims it by compare-and-swap and asks again when that fails.
     """
-    bucket = bucket_at(store, bucket_number(store, hashed))
+    for _ in range(_INSERT_TRIES_MAX):
+        entry = _empty_entry(store, me, bucket_at(store, bucket_number(store, hashed)))
+        if entry != 0:
+            return entry
+    return -_BUSY
+
+
+@njit(cache=True)
+def _empty_entry(store: int, me: int, bucket: int) -> int:
+    """The same; 0 when a bucket left the chain meanwhile."""
     for depth in range(_CHAIN_BUCKETS_MAX):
         for i in range(_BUCKET_ENTRIES):
             entry = bucket + B_ENTRIES + i * ENTRY_BYTES
@@ -132,6 +176,8 @@ def empty_entry(store: int, me: int, hashed: int) -> int:
                 return entry
         if load32_acquire(bucket + B_NEXT) == 0:
             status = _OUT_OF_MEMORY if depth == _CHAIN_BUCKETS_MAX - 1 else _grow(store, me, bucket)
+            if status == _UNLINKED:
+                return 0
             if status != _OK:
                 return -status
         bucket = bucket_at(store, load32_acquire(bucket + B_NEXT))
@@ -140,17 +186,144 @@ def empty_entry(store: int, me: int, hashed: int) -> int:
 
 @njit(cache=True)
 def _grow(store: int, me: int, bucket: int) -> int:
-    """Link an overflow bucket, all zero, behind ``bucket`` unless another participant has done so. Returns a status."""
+    """Link an overflow bucket, all zero, behind ``bucket`` unless another participant has done so. Returns a status, or
+    _UNLINKED."""
     if not lock_inner(store, me, store + D_BUCKETS_LOCK):
         return _BUSY
     status = _OK
-    if load32_acquire(bucket + B_NEXT) == 0:
-        unused = load64(store + D_BUCKETS_USED)
-        if unused == load64(store + D_BUCKETS_TOTAL):
+    links = load64_acquire(bucket + B_NEXT)
+    if links >> BUCKET_UNLINKED_SHIFT != 0:
+        status = _UNLINKED
+    elif links == 0:
+        unused, pooled = load64(store + D_BUCKETS_USED), load64(store + D_BUCKETS_POOL)
+        if pooled != 0:
+            taken = bucket_at(store, pooled)
+            count = note(store, me, 0, store + D_BUCKETS_POOL, load64(taken + B_NEXT))
+            count = note(store, me, count, store + D_BUCKETS_POOLED, load64(store + D_BUCKETS_POOLED) - 1)
+            count = note(store, me, count, taken + B_NEXT, 0)  # before readers can come to it
+            commit(store, me, note(store, me, count, bucket + B_NEXT, pooled))
+        elif unused == load64(store + D_BUCKETS_TOTAL):
             status = _OUT_OF_MEMORY
         else:
-            count = note(store, me, 0, bucket + B_NEXT, unused)  # the whole word: the spare half is always 0
+            count = note(store, me, 0, bucket + B_NEXT, unused)
             count = note(store, me, count, store + D_BUCKETS_USED, unused + 1)
             commit(store, me, count)
     unlock(store, store + D_BUCKETS_LOCK)
     return status
+
+
+# --- overflow buckets that are not needed any more ---------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def buckets_short(store: int) -> bool:
+    """Whether few overflow buckets may be given out, or some are on their way to the pool: then
+    :func:`buckets_step` has something to do."""
+    left = load64(store + D_BUCKETS_TOTAL) - load64(store + D_BUCKETS_USED) + load64(store + D_BUCKETS_POOLED)
+    overflow = load64(store + D_BUCKETS_TOTAL) - load64(store + D_BUCKETS)
+    return left < max(1, overflow // _RESERVE_SHARE) or load64(store + D_BUCKETS_LEAVING) != 0
+
+
+@njit(cache=True)
+def buckets_step(store: int, me: int) -> None:
+    """A turn's share of it: what nobody can be in any more goes to the pool; BUCKETS_LOOKS chains are looked at."""
+    if not try_lock_inner(store, me, store + D_BUCKETS_LOCK):
+        return
+    if load64(store + D_BUCKETS_LEAVING) != 0:
+        _pool_buckets(store, me)
+    main = load64(store + D_BUCKETS)
+    number = load64(store + D_BUCKETS_CURSOR)
+    for _ in range(_LOOKS):
+        _shrink(store, me, bucket_at(store, number))
+        number = number + 1 if number + 1 < main else 0
+    store64(store + D_BUCKETS_CURSOR, number)
+    unlock(store, store + D_BUCKETS_LOCK)
+
+
+@njit(cache=True)
+def _shrink(store: int, me: int, bucket: int) -> None:
+    """Take the overflow buckets without an object out of a chain; the buckets' lock is held."""
+    for _ in range(_CHAIN_BUCKETS_MAX):
+        following = load32_acquire(bucket + B_NEXT)
+        if following == 0:
+            return
+        if _is_empty(bucket_at(store, following)) and _unlink(store, me, bucket, following):
+            continue
+        bucket = bucket_at(store, following)
+
+
+@njit(cache=True)
+def _is_empty(bucket: int) -> bool:
+    entries = 0
+    for i in range(_BUCKET_ENTRIES):
+        entries |= load64_acquire(bucket + B_ENTRIES + i * ENTRY_BYTES)
+    return entries == 0
+
+
+@njit(cache=True)
+def _unlink(store: int, me: int, before: int, number: int) -> bool:
+    """Seal an overflow bucket and lead its chain past it. False: an insert was quicker, or too many leave already."""
+    place = store + D_UNLINKED
+    end = place + _LEAVING_MAX * UNLINKED_BYTES
+    while place < end and load64(place) != 0:
+        place += UNLINKED_BYTES
+    if place == end:
+        return False
+    bucket = bucket_at(store, number)
+    store64_release(me + P_SEALING, bucket)
+    for i in range(_BUCKET_ENTRIES):
+        if not cas64(bucket + B_ENTRIES + i * ENTRY_BYTES, 0, ENTRY_SEALED):
+            buckets_unseal(me)
+            return False
+        kill_point(store, _BUCKET_SEALED)
+    links = load64(bucket + B_NEXT)
+    count = note(store, me, 0, before + B_NEXT, links)
+    count = note(store, me, count, bucket + B_NEXT, links | 1 << BUCKET_UNLINKED_SHIFT)
+    count = note(store, me, count, place + UNLINKED_BYTES // 2, 0)
+    count = note(store, me, count, place, number)
+    count = note(store, me, count, store + D_BUCKETS_LEAVING, load64(store + D_BUCKETS_LEAVING) + 1)
+    commit(store, me, note(store, me, count, me + P_SEALING, 0))
+    return True
+
+
+@njit(cache=True)
+def buckets_unseal(me: int) -> None:
+    """The bucket that a participant is sealing, or was when it died, stays in its chain."""
+    bucket = load64(me + P_SEALING)
+    if bucket == 0:
+        return
+    for i in range(_BUCKET_ENTRIES):
+        entry = bucket + B_ENTRIES + i * ENTRY_BYTES
+        if load64_acquire(entry) == ENTRY_SEALED:
+            store64_release(entry, 0)
+    store64_release(me + P_SEALING, 0)
+
+
+@njit(cache=True)
+def _pool_buckets(store: int, me: int) -> None:
+    """Date what has left its chain; what was dated before every participant's epoch goes to the pool."""
+    fence()  # whoever still finds one has published an epoch no newer than the one that is read next
+    now = load64_acquire(store + D_EPOCH)
+    oldest = epoch_oldest(store)
+    must_wait = False
+    for i in range(_LEAVING_MAX):
+        place = store + D_UNLINKED + i * UNLINKED_BYTES
+        number, epoch = load64(place), load64(place + UNLINKED_BYTES // 2)
+        if number == 0:
+            continue
+        if epoch == 0:
+            store64_release(place + UNLINKED_BYTES // 2, now)
+            must_wait = True
+        elif epoch < oldest:
+            bucket = bucket_at(store, number)
+            for k in range(_BUCKET_ENTRIES):
+                store64_release(bucket + B_ENTRIES + k * ENTRY_BYTES, 0)
+            count = note(store, me, 0, bucket + B_NEXT, load64(store + D_BUCKETS_POOL))
+            count = note(store, me, count, store + D_BUCKETS_POOL, number)
+            count = note(store, me, count, store + D_BUCKETS_POOLED, load64(store + D_BUCKETS_POOLED) + 1)
+            count = note(store, me, count, store + D_BUCKETS_LEAVING, load64(store + D_BUCKETS_LEAVING) - 1)
+            commit(store, me, note(store, me, count, place, 0))
+        elif epoch >= now:
+            must_wait = True
+    if must_wait:
+        epoch_advance(store)

@@ -17,8 +17,8 @@ nobody else changes the entry or the account in between.
 order the compiler emits: every store of the protocol is a release store, which is not moved before any earlier store.
 
 **Locks** name their holder, participant + 1, and are named in the intent before they are taken; so the locks of a
-dead participant are known: those named that hold its number. A participant holds at most one tenant's lock and,
-inside it, one other.
+dead participant are known: those named that hold its number. A participant holds at most that of compaction, inside it one
+tenant's, inside it one class's or that of the overflow buckets, and inside it that of the slabs.
 """
 
 from __future__ import annotations
@@ -39,11 +39,13 @@ from splinter.store.layout import (
     O_RETIRED,
     O_VERSION,
     P_HOLDER,
+    P_INTENT_COMPACT_LOCK,
     P_INTENT_COUNT,
     P_INTENT_ENTRY,
     P_INTENT_INNER_LOCK,
     P_INTENT_NEW,
     P_INTENT_OLD,
+    P_INTENT_POOL_LOCK,
     P_INTENT_SLOT,
     P_INTENT_STATE,
     P_INTENT_TENANT_LOCK,
@@ -114,8 +116,26 @@ def try_lock_tenant(store: int, me: int, lock: int) -> bool:
 
 @njit(cache=True)
 def lock_inner(store: int, me: int, lock: int) -> bool:
-    """Take the lock of a shared list, of the slabs or of the overflow buckets; false when it was not to be had."""
+    """Take the lock of a class or of the overflow buckets; false when it was not to be had."""
     return _lock(store, me, me + P_INTENT_INNER_LOCK, lock, _STORE_LOCK_SPINS_MAX)
+
+
+@njit(cache=True)
+def try_lock_inner(store: int, me: int, lock: int) -> bool:
+    """Take such a lock if it is free."""
+    return _lock(store, me, me + P_INTENT_INNER_LOCK, lock, 1)
+
+
+@njit(cache=True)
+def lock_pool(store: int, me: int, lock: int) -> bool:
+    """Take the lock of the slabs, the innermost; false when it was not to be had."""
+    return _lock(store, me, me + P_INTENT_POOL_LOCK, lock, _STORE_LOCK_SPINS_MAX)
+
+
+@njit(cache=True)
+def try_lock_compact(store: int, me: int, lock: int) -> bool:
+    """Take the lock of compaction, the outermost, if it is free."""
+    return _lock(store, me, me + P_INTENT_COMPACT_LOCK, lock, 1)
 
 
 @njit(cache=True)
@@ -134,10 +154,15 @@ def waits_for_other(store: int, p: int) -> bool:
 
 
 @njit(cache=True)
+def _lock_intents(me: int) -> tuple[int, int, int, int]:
+    return me + P_INTENT_POOL_LOCK, me + P_INTENT_INNER_LOCK, me + P_INTENT_TENANT_LOCK, me + P_INTENT_COMPACT_LOCK
+
+
+@njit(cache=True)
 def locks_held(me: int) -> int:
     """How many locks a dead participant holds."""
     holder, held = load64(me + P_HOLDER), 0
-    for intent in (me + P_INTENT_INNER_LOCK, me + P_INTENT_TENANT_LOCK):
+    for intent in _lock_intents(me):
         lock = load64(intent)
         if lock != 0 and load64_acquire(lock) == holder:
             held += 1
@@ -148,7 +173,7 @@ def locks_held(me: int) -> int:
 def break_locks(me: int) -> None:
     """Release what a dead participant held."""
     holder = load64(me + P_HOLDER)
-    for intent in (me + P_INTENT_INNER_LOCK, me + P_INTENT_TENANT_LOCK):
+    for intent in _lock_intents(me):
         lock = load64(intent)
         if lock != 0 and load64_acquire(lock) == holder:
             store64_release(lock, 0)

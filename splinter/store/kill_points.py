@@ -39,6 +39,7 @@ class KillPoint(IntEnum):
     SLOT_RIPE = 13  # a retired slot's version is cleared, the slot is still in limbo
     FRAGMENT_COPIED = 14  # bytes of a fragment are in place, its bit is not yet set
     FRAGMENT_ARRIVED = 15
+    BUCKET_SEALED = 16  # one entry of an overflow bucket that will leave its chain is sealed
 
 
 @njit(cache=True)

@@ -47,16 +47,19 @@ O_VALUE_LENGTH = offset(OBJECT, "value_length")
 O_LENGTH_AND_LINK = offset(OBJECT, "value_length")  # value length and link, read and written as one 64-bit word
 O_RETIRED = offset(OBJECT, "retired")
 O_KEY = OBJECT_BYTES
-O_BATCH = OBJECT_BYTES  # first slot of a batch in a shared list: next batch's unit (low 32 bits), slots here (high 32)
 
 # --- the index -----------------------------------------------------------------------------------------------------------
 
 BUCKET = np.dtype(
     [
-        ("next", "<u4"),  # index of the overflow bucket that continues this one; 0: none. Writer: holder of buckets_lock
-        ("spare", "<u4"),
-        # 0: empty; otherwise tag (16 bits, highest) | size class (16) | unit (32). Writer: from 0 by compare-and-swap,
-        # otherwise the holder of the lock of the tenant that the object belongs to
+        # Index of the overflow bucket that continues this one; 0: none. In the pool: the next one there. Writer: holder of
+        # buckets_lock
+        ("next", "<u4"),
+        # 1: it was taken out of its chain; ``next`` still leads readers on that stand in it. Written with ``next``
+        ("unlinked", "<u4"),
+        # 0: empty; otherwise tag (16 bits, highest) | size class (16) | unit (32); ENTRY_SEALED, which names the empty slab 0:
+        # not to be filled. Writer: from 0 by compare-and-swap, otherwise the holder of the lock of the tenant that the
+        # object belongs to; of ENTRY_SEALED the holder of buckets_lock
         ("entries", "<u8", limits.BUCKET_ENTRIES),
     ]
 )
@@ -67,6 +70,8 @@ ENTRY_BYTES = 8
 ENTRY_TAG_SHIFT = 48
 ENTRY_CLASS_SHIFT = 32
 ENTRY_CLASS_MASK = 0xFFFF
+ENTRY_SEALED = 1 << ENTRY_CLASS_SHIFT
+BUCKET_UNLINKED_SHIFT = 32  # in the first word read as one
 
 # --- tenants -------------------------------------------------------------------------------------------------------------
 
@@ -77,19 +82,23 @@ ACCOUNT = np.dtype(
         # process, 0 under the lock. What outlives a request and names a tenant keeps it, and is void when it differs: an id has
         # another generation only when every worker has passed a turn since the old one's end (splinter.server.control_tenants)
         ("active", "<u8"),
-        # bytes of the size classes of its objects, system tables left out. Writer: lock's holder
+        # bytes of the size classes of its objects, system tables included, and of its machine code. Writer: lock's holder
         ("bytes_used", "<u8"),
         ("objects", "<u8"),  # number of its objects, system tables included. Writer: lock's holder
         ("quota_bytes", "<u8"),  # Writer: control process
         ("clients", "<u8"),  # number of its CLIENT records. Writer: lock's holder
-        # unit of one of them, 0: there are none; the one behind it is the next to be looked at for its age. Writer: lock's
-        # holder
+        # unit of the one that was used last, to CLIENT_ORDER_NS; behind it comes the one that was not used for longest.
+        # 0: there are none. Writer: lock's holder
         ("clients_hand", "<u8"),
-        ("reserved", "<u8"),
+        # bytes of the size classes of what is staged for it in all workers; not in bytes_used. Writer: lock's holder
+        ("staged_bytes", "<u8"),
+        # bytes of the machine code that it has installed; in bytes_used. Writer: control process, as lock's holder
+        ("code_bytes", "<u8"),
+        ("reserved", "<u8", 7),
     ]
 )
 ACCOUNT_BYTES = ACCOUNT.itemsize
-assert ACCOUNT_BYTES == CACHE_LINE_BYTES
+assert ACCOUNT_BYTES % CACHE_LINE_BYTES == 0
 A_LOCK = offset(ACCOUNT, "lock")
 A_ACTIVE = offset(ACCOUNT, "active")
 A_BYTES_USED = offset(ACCOUNT, "bytes_used")
@@ -97,6 +106,8 @@ A_OBJECTS = offset(ACCOUNT, "objects")
 A_QUOTA_BYTES = offset(ACCOUNT, "quota_bytes")
 A_CLIENTS = offset(ACCOUNT, "clients")
 A_CLIENTS_HAND = offset(ACCOUNT, "clients_hand")
+A_STAGED_BYTES = offset(ACCOUNT, "staged_bytes")
+A_CODE_BYTES = offset(ACCOUNT, "code_bytes")
 
 # --- clients ---------------------------------------------------------------------------------------------------------------
 
@@ -118,6 +129,7 @@ CLIENT = np.dtype(
         ("acknowledged", "<u8"),  # the client waits for no reply to a sequence number below this
         ("used_ns", "<u8"),  # monotonic clock at its last request
         ("next", "<u8"),  # unit of the next record of the tenant's ring
+        ("previous", "<u8"),  # unit of the one before
         ("results", RESULT, limits.CLIENT_WINDOW),  # of a sequence number, at that modulo CLIENT_WINDOW
     ]
 )
@@ -128,6 +140,7 @@ BODY_KEY_BYTES = 16  # client id, place of the result: key of an object in TABLE
 C_ACKNOWLEDGED = offset(CLIENT, "acknowledged")
 C_USED_NS = offset(CLIENT, "used_ns")
 C_NEXT = offset(CLIENT, "next")
+C_PREVIOUS = offset(CLIENT, "previous")
 C_RESULTS = offset(CLIENT, "results")
 
 # What a participant is about to do for a client's request, to be recorded with it. Only the participant touches it.
@@ -162,27 +175,56 @@ K_FORGET_KEY = offset(CLAIM, "forget_key")
 
 # --- slabs and free slots that participants share --------------------------------------------------------------------------
 
+# One word: what a slab is used for. Read without a lock by whoever frees one of its slots: a slot that is on its way to a
+# private list when its slab begins to be drained is found there later.
 SLAB = np.dtype(
     [
-        ("size_class", "<u4"),  # of all its slots, for good. Writer: holder of slabs_lock
-        ("owner", "<u4"),  # participant + 1 that took it; 0: never given out
+        ("size_class", "<u4"),  # of all its slots, while it is in use
+        ("state", "<u4"),  # SLAB_…. Writer: holder of its class's lock; out of the pool: of slabs_lock
     ]
 )
 SLAB_RECORD_BYTES = SLAB.itemsize
-SLAB_OWNER_SHIFT = 32  # in the record read as one 64-bit word
-assert offset(SLAB, "owner") == 4
+SLAB_STATE_SHIFT = 32  # in the record read as one 64-bit word
+SLAB_NEW = 0  # never given out
+SLAB_POOLED = 1  # has been in use, and may be given out for any class
+SLAB_IN_USE = 2
+SLAB_DRAINING = 3  # its free slots stay in its own list, and its objects are moved to other slabs
+assert offset(SLAB, "state") == 4
 
-SHARED_LIST = np.dtype(
+# The free slots of a slab that no participant has in its own lists. Writer: holder of the class's lock; of a slab in the pool,
+# where all but ``next`` is 0: holder of slabs_lock.
+SLAB_LIST = np.dtype(
     [
-        ("lock", "<u8"),  # holder: participant + 1; 0: free
-        ("head", "<u8"),  # unit of the first slot of the first batch. Writer: lock's holder
-        ("reserved", "<u8", 6),
+        ("free", "<u8"),  # unit of the first
+        ("bump", "<u8"),  # unit of the first slot of the never used rest of the slab; 0: a participant has it, or it is used up
+        ("free_count", "<u8"),  # both together
+        ("next", "<u8"),  # number of the next slab in its class's list, or in the pool; 0: none
+        ("previous", "<u8"),  # in its class's list
+        ("reserved", "<u8", 3),
     ]
 )
-SHARED_LIST_BYTES = SHARED_LIST.itemsize
-assert SHARED_LIST_BYTES == CACHE_LINE_BYTES
-H_LOCK = offset(SHARED_LIST, "lock")
-H_HEAD = offset(SHARED_LIST, "head")
+SLAB_LIST_BYTES = SLAB_LIST.itemsize
+assert SLAB_LIST_BYTES == CACHE_LINE_BYTES
+SL_FREE = offset(SLAB_LIST, "free")
+SL_BUMP = offset(SLAB_LIST, "bump")
+SL_FREE_COUNT = offset(SLAB_LIST, "free_count")
+SL_NEXT = offset(SLAB_LIST, "next")
+SL_PREVIOUS = offset(SLAB_LIST, "previous")
+
+# The slabs in use of one class that have free slots in their own lists.
+CLASS_LIST = np.dtype(
+    [
+        ("lock", "<u8"),  # holder: participant + 1; 0: free
+        ("head", "<u8"),  # number of the first. Writer: lock's holder
+        ("free_slots", "<u8"),  # of all of them. Writer: lock's holder
+        ("reserved", "<u8", 5),
+    ]
+)
+CLASS_LIST_BYTES = CLASS_LIST.itemsize
+assert CLASS_LIST_BYTES == CACHE_LINE_BYTES
+H_LOCK = offset(CLASS_LIST, "lock")
+H_HEAD = offset(CLASS_LIST, "head")
+H_FREE_SLOTS = offset(CLASS_LIST, "free_slots")
 
 # --- participants ----------------------------------------------------------------------------------------------------------
 
@@ -217,8 +259,11 @@ INTENT = np.dtype(
         ("slot", "<u8"),  # address of the slot to be published; 0: an object is removed
         ("count", "<u8"),  # of words
         ("tenant_lock", "<u8"),  # address of the tenant's lock that the participant holds or is about to take
-        ("inner_lock", "<u8"),  # the same for the one other lock that it may hold
+        ("inner_lock", "<u8"),  # the same for the lock of a class or of the overflow buckets
         ("words", [("address", "<u8"), ("value", "<u8")], limits.JOURNAL_WORDS_MAX),  # what to store where
+        ("pool_lock", "<u8"),  # the same for the lock of the slabs
+        ("compact_lock", "<u8"),  # the same for that of compaction
+        ("reserved", "<u8", 6),
     ]
 )
 assert INTENT.itemsize % CACHE_LINE_BYTES == 0
@@ -279,7 +324,12 @@ PARTICIPANT = np.dtype(
         ("blocked_at", "<u8"),  # oldest epoch of all when it could free nothing of it; 0: it could, or limbo is empty
         ("blocked_turns", "<u8"),  # of its loop in a row that could free nothing at that epoch
         ("wants", "<u8"),  # oldest epoch of all when there was no memory for something, and some waited for that epoch
-        ("reserved", "<u8", 3),
+        ("refills", "<u8"),  # times that slots came or went between its lists and others
+        ("gave_ns", "<u8"),  # monotonic clock when it last gave free slots back because slabs are short
+        ("gave_class", "<u8"),  # size class that it gives back next
+        ("gave_drain", "<u8"),  # number of the drain for which it gave back
+        ("sealing", "<u8"),  # address of the bucket whose entries it is sealing; 0: none
+        ("reserved", "<u8", 6),
         ("claim", CLAIM),
         ("intent", INTENT),
         ("lists", FREE_LISTS, CLASSES),
@@ -302,6 +352,11 @@ P_LIMBO_BYTES = offset(PARTICIPANT, "limbo_bytes")
 P_BLOCKED_AT = offset(PARTICIPANT, "blocked_at")
 P_BLOCKED_TURNS = offset(PARTICIPANT, "blocked_turns")
 P_WANTS = offset(PARTICIPANT, "wants")
+P_REFILLS = offset(PARTICIPANT, "refills")
+P_GAVE_NS = offset(PARTICIPANT, "gave_ns")
+P_GAVE_CLASS = offset(PARTICIPANT, "gave_class")
+P_GAVE_DRAIN = offset(PARTICIPANT, "gave_drain")
+P_SEALING = offset(PARTICIPANT, "sealing")
 P_CLAIM = offset(PARTICIPANT, "claim")
 P_LISTS = offset(PARTICIPANT, "lists")
 P_STAGING = offset(PARTICIPANT, "staging")
@@ -314,6 +369,8 @@ P_INTENT_SLOT = _INTENT_AT + offset(INTENT, "slot")
 P_INTENT_COUNT = _INTENT_AT + offset(INTENT, "count")
 P_INTENT_TENANT_LOCK = _INTENT_AT + offset(INTENT, "tenant_lock")
 P_INTENT_INNER_LOCK = _INTENT_AT + offset(INTENT, "inner_lock")
+P_INTENT_POOL_LOCK = _INTENT_AT + offset(INTENT, "pool_lock")
+P_INTENT_COMPACT_LOCK = _INTENT_AT + offset(INTENT, "compact_lock")
 P_INTENT_WORDS = _INTENT_AT + offset(INTENT, "words")
 WORD_BYTES = 16  # one journalled word: address, value
 
@@ -331,22 +388,42 @@ STORE = np.dtype(
         ("tenants", "<u8"),  # address of the records that splinter.net.tenants describes; the store does not read them
         ("accounts", "<u8"),  # address
         ("participants", "<u8"),  # address
-        ("shared_lists", "<u8"),  # address, one per class
+        ("class_lists", "<u8"),  # address, one per class
         ("seed", "<u8"),  # of the hash, random
         ("multiplier", "<u8"),  # of the hash, random and odd
         ("workers", "<u8"),  # participants 0 … workers - 1, and PARTICIPANT_CONTROL, may use the store
         ("kill_at", "<u8"),  # see splinter.store.kill_points. Writer: tests
         ("kill_skip", "<u8"),
-        ("reserved", "<u8"),
+        ("slab_lists", "<u8"),  # address, one per slab
         # Written while serving, each in a cache line of its own.
         ("epoch", "<u8"),  # global epoch, from 1. Writers: all, by compare-and-swap
         ("reserved_epoch", "<u8", 7),
         ("slabs_lock", "<u8"),  # holder: participant + 1; 0: free
-        ("slabs_used", "<u8"),  # slabs given out, slab 0 included. Writer: lock's holder
-        ("reserved_slabs", "<u8", 6),
+        ("slabs_used", "<u8"),  # slabs that were ever given out, slab 0 included. Writer: lock's holder
+        ("slabs_pool", "<u8"),  # number of the first of those given back; 0: none. Writer: lock's holder
+        ("slabs_pooled", "<u8"),  # how many there are. Writer: lock's holder
+        ("drain_number", "<u8"),  # counts drains; odd while one is under way. Writer: holder of compact_lock
+        ("drain_class", "<u8"),  # of the slabs that are drained. Writer: likewise
+        ("reserved_slabs", "<u8", 2),
         ("buckets_lock", "<u8"),  # holder: participant + 1; 0: free
-        ("buckets_used", "<u8"),  # main buckets and overflow buckets given out. Writer: lock's holder
-        ("reserved_buckets", "<u8", 6),
+        ("buckets_used", "<u8"),  # main buckets and overflow buckets ever given out. Writer: lock's holder
+        ("buckets_pool", "<u8"),  # index of the first overflow bucket that was given back; 0: none. Writer: lock's holder
+        ("buckets_pooled", "<u8"),  # how many there are. Writer: lock's holder
+        ("buckets_leaving", "<u8"),  # how many wait in unlinked. Writer: lock's holder
+        ("buckets_cursor", "<u8"),  # main bucket whose chain is looked at next. Writer: lock's holder
+        ("reserved_buckets", "<u8", 2),
+        # Overflow buckets that readers may still stand in. Writer: buckets_lock's holder
+        ("unlinked", [("bucket", "<u8"), ("epoch", "<u8")], limits.BUCKETS_LEAVING_MAX),  # bucket 0: none; epoch 0: not dated
+        # Compaction: see splinter.store.compaction. Writer: compact_lock's holder
+        ("compact_lock", "<u8"),  # holder: participant + 1; 0: free
+        ("compact_slab", "<u8"),  # slab whose record is looked at next
+        ("compact_eighths", "<u8"),  # free slots of a slab, in eighths, that make it worth draining in this round
+        ("compact_rest_ns", "<u8"),  # monotonic clock before which nothing is looked at
+        ("drain_since_ns", "<u8"),  # monotonic clock when the drain began
+        ("drain_place", "<u8"),  # in draining, of the slab whose slots are looked at next
+        ("drain_slot", "<u8"),  # number of its slot that is next
+        ("reserved_compact", "<u8"),
+        ("draining", "<u8", limits.DRAINING_SLABS_MAX),  # numbers of slabs; 0: none
     ]
 )
 STORE_DESCRIPTOR_BYTES = STORE.itemsize
@@ -360,7 +437,8 @@ D_SLAB_RECORDS = offset(STORE, "slab_records")
 D_TENANTS = offset(STORE, "tenants")
 D_ACCOUNTS = offset(STORE, "accounts")
 D_PARTICIPANTS = offset(STORE, "participants")
-D_SHARED_LISTS = offset(STORE, "shared_lists")
+D_CLASS_LISTS = offset(STORE, "class_lists")
+D_SLAB_LISTS = offset(STORE, "slab_lists")
 D_SEED = offset(STORE, "seed")
 D_MULTIPLIER = offset(STORE, "multiplier")
 D_WORKERS = offset(STORE, "workers")
@@ -371,3 +449,21 @@ D_SLABS_LOCK = offset(STORE, "slabs_lock")
 D_SLABS_USED = offset(STORE, "slabs_used")
 D_BUCKETS_LOCK = offset(STORE, "buckets_lock")
 D_BUCKETS_USED = offset(STORE, "buckets_used")
+D_SLABS_POOL = offset(STORE, "slabs_pool")
+D_SLABS_POOLED = offset(STORE, "slabs_pooled")
+D_DRAIN_NUMBER = offset(STORE, "drain_number")
+D_DRAIN_CLASS = offset(STORE, "drain_class")
+D_BUCKETS_POOL = offset(STORE, "buckets_pool")
+D_BUCKETS_POOLED = offset(STORE, "buckets_pooled")
+D_BUCKETS_LEAVING = offset(STORE, "buckets_leaving")
+D_BUCKETS_CURSOR = offset(STORE, "buckets_cursor")
+D_UNLINKED = offset(STORE, "unlinked")
+D_COMPACT_LOCK = offset(STORE, "compact_lock")
+D_COMPACT_SLAB = offset(STORE, "compact_slab")
+D_COMPACT_EIGHTHS = offset(STORE, "compact_eighths")
+D_COMPACT_REST_NS = offset(STORE, "compact_rest_ns")
+D_DRAIN_SINCE_NS = offset(STORE, "drain_since_ns")
+D_DRAIN_PLACE = offset(STORE, "drain_place")
+D_DRAIN_SLOT = offset(STORE, "drain_slot")
+D_DRAINING = offset(STORE, "draining")
+UNLINKED_BYTES = 16  # of one entry of ``unlinked``: bucket, epoch

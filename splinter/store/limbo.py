@@ -24,6 +24,7 @@ from splinter.native.atomics import load64, load64_acquire
 from splinter.store.epochs import epoch_oldest
 from splinter.store.layout import (
     D_PARTICIPANTS,
+    D_SLABS_POOLED,
     D_SLABS_TOTAL,
     D_SLABS_USED,
     D_WORKERS,
@@ -65,7 +66,8 @@ def must_give_way(store: int, held: int) -> bool:
         is_wanted = is_wanted or load64(each + P_WANTS) == oldest
         if load64(each + P_BLOCKED_AT) == oldest and load64(each + P_BLOCKED_TURNS) >= _BLOCKED_TURNS:
             waiting += load64(each + P_LIMBO_BYTES)
-    total, used = load64(store + D_SLABS_TOTAL), load64_acquire(store + D_SLABS_USED)
+    total = load64(store + D_SLABS_TOTAL)
+    used = load64_acquire(store + D_SLABS_USED) - load64_acquire(store + D_SLABS_POOLED)
     is_scarce = (total - used) * limits.SLABS_SCARCE < total
     share = limits.LIMBO_SHARE_SCARCE if is_scarce else limits.LIMBO_SHARE
     return (is_wanted and waiting > 0) or waiting * share > total * limits.SLAB_BYTES

@@ -13,7 +13,7 @@ from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import copy_bytes, load16, load32, load64, load64_acquire, store32
 from splinter.store.classes import class_for
-from splinter.store.clients import claim_begin, claim_settle
+from splinter.store.clients import claim_begin, claim_settle, client_leaves
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import find_entry, prefetch_bucket, prefetch_object, word_object
 from splinter.store.journal import lock_tenant, participant_at, unlock
@@ -31,6 +31,7 @@ from splinter.store.layout import (
     O_VERSION,
     OBJECT_BYTES,
     P_LAST_VERSION,
+    P_REFILLS,
 )
 from splinter.store.outcomes import Outcome, outcome_kind, outcome_word
 from splinter.store.publication import account_of, fill_header, publish, remove_key
@@ -172,10 +173,12 @@ def store_put(
     if status != _OK:
         return status
     if claim != 0:
+        filled, refills = slot, load64(me + P_REFILLS)
         status = claim_begin(store, me, tenant, claim)
         if status == _OK:
-            filled, slot = slot, peek_slot(store, me, size_class)
-            if slot > 0 and slot != filled:  # the client's record took it
+            slot = peek_slot(store, me, size_class)
+            # The client's record took it, or it went away and came back when the record needed memory.
+            if slot > 0 and (slot != filled or load64(me + P_REFILLS) != refills):
                 _fill(store, slot, tenant, table, key, key_length, value, value_length)
     if status == _OK:
         status = -slot
@@ -236,4 +239,15 @@ def store_delete(
         status = remove_key(store, me, tenant, table, key, key_length, hashed, expected_version, claim)
         claim_refusal(store, me, claim, status)
     unlock(store, account_of(store, tenant) + A_LOCK)
+    return status
+
+
+@njit(cache=True)
+def store_goodbye(store: int, p: int, tenant: int, claim: int) -> int:
+    """Forget what is recorded of the claim's client: it waits for no reply. Returns OK, UNKNOWN_TENANT or BUSY."""
+    me = participant_at(store, p)
+    status = lock_active(store, me, tenant)
+    if status == _OK:
+        client_leaves(store, me, tenant, claim)
+        unlock(store, account_of(store, tenant) + A_LOCK)
     return status

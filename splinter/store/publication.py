@@ -15,6 +15,7 @@ from splinter.store.layout import (
     A_BYTES_USED,
     A_OBJECTS,
     A_QUOTA_BYTES,
+    A_STAGED_BYTES,
     ACCOUNT_BYTES,
     D_ACCOUNTS,
     O_IDENTITY,
@@ -24,13 +25,13 @@ from splinter.store.layout import (
     P_HOLDER,
     P_LAST_VERSION,
     S_SLOT,
+    S_TENANT,
 )
 from splinter.store.outcomes import note_outcome
 from splinter.store.slots import note_retire, note_take, unit_of
 
 _OK, _BUSY, _NOT_FOUND = int(Status.OK), int(Status.BUSY), int(Status.NOT_FOUND)
 _QUOTA_EXCEEDED, _VERSION_CHANGED = int(Status.QUOTA_EXCEEDED), int(Status.VERSION_CHANGED)
-_TABLE_EXTENSIONS = limits.TABLE_EXTENSIONS
 _PARTICIPANTS_MAX = limits.PARTICIPANTS_MAX
 INSERT_TRIES_MAX = limits.INSERT_TRIES_MAX
 EXPECT_ABSENT = -1  # as expected_version: there must be no object yet; versions are even, so it is none
@@ -40,12 +41,6 @@ EXPECT_ABSENT = -1  # as expected_version: there must be no object yet; versions
 def account_of(store: int, tenant: int) -> int:
     """Address of a tenant's account, 0 … TENANTS_MAX - 1."""
     return load64(store + D_ACCOUNTS) + tenant * ACCOUNT_BYTES
-
-
-@njit(cache=True)
-def charged_bytes(table: int, size_class: int) -> int:
-    """What an object costs its tenant: its slot; installed extensions are free."""
-    return class_bytes(size_class) if table != _TABLE_EXTENSIONS else 0
 
 
 @njit(cache=True)
@@ -67,6 +62,8 @@ def next_version(me: int) -> int:
 def _note_source(store: int, me: int, count: int, size_class: int, stage: int) -> int:
     """The slot comes from a staging entry, or (``stage`` 0) is the one that peek_slot returns."""
     if stage != 0:
+        staged = account_of(store, load64(stage + S_TENANT)) + A_STAGED_BYTES
+        count = note(store, me, count, staged, load64(staged) - class_bytes(size_class))
         return note(store, me, count, stage + S_SLOT, 0)
     return note_take(store, me, count, size_class)
 
@@ -89,9 +86,9 @@ def publish(
     elif expected_version != 0 and (entry == 0 or load64(word_object(store, old_word) + O_VERSION) != expected_version):
         return _VERSION_CHANGED
     used = load64(account + A_BYTES_USED)
-    used_after = used + charged_bytes(table, size_class)
+    used_after = used + class_bytes(size_class)
     if entry != 0:
-        used_after -= charged_bytes(table, word_class(old_word))
+        used_after -= class_bytes(word_class(old_word))
     if used_after > used and used_after > load64(account + A_QUOTA_BYTES):
         return _QUOTA_EXCEEDED
     version = next_version(me)
@@ -136,11 +133,11 @@ def insert(
 
 
 @njit(cache=True)
-def remove(store: int, me: int, tenant: int, table: int, entry: int, word: int, noted: int) -> None:
+def remove(store: int, me: int, tenant: int, entry: int, word: int, noted: int) -> None:
     """Unlink the object that ``entry`` names by ``word`` and retire it; ``noted`` words of the step are noted already.
     The caller holds the tenant's lock."""
     account = account_of(store, tenant)
-    used = load64(account + A_BYTES_USED) - charged_bytes(table, word_class(word))
+    used = load64(account + A_BYTES_USED) - class_bytes(word_class(word))
     count = note(store, me, noted, account + A_BYTES_USED, used)
     count = note(store, me, count, account + A_OBJECTS, load64(account + A_OBJECTS) - 1)
     count = note_retire(store, me, count, word_unit(word))
@@ -161,5 +158,5 @@ def remove_key(
         return _NOT_FOUND
     if expected_version != 0 and load64(word_object(store, word) + O_VERSION) != expected_version:
         return _VERSION_CHANGED
-    remove(store, me, tenant, table, entry, word, note_outcome(store, me, 0, claim, 0))
+    remove(store, me, tenant, entry, word, note_outcome(store, me, 0, claim, 0))
     return _OK

@@ -6,6 +6,7 @@ from numba import njit
 
 from splinter.native.atomics import load64, store64_release
 from splinter.store.epochs import epoch_leave
+from splinter.store.index import buckets_unseal
 from splinter.store.journal import JOURNAL_CLEAR, break_locks, locks_held, participant_at, replay
 from splinter.store.layout import P_INCARNATION, P_INTENT_STATE
 
@@ -20,6 +21,7 @@ def recover(store: int, p: int) -> None:
     """
     me = participant_at(store, p)
     replay(store, me)
+    buckets_unseal(me)
     break_locks(me)
 
 

@@ -4,6 +4,11 @@ The staging entries are their participant's, in shared memory, so its successor 
 the client's id, its sequence number and the tenant, with its generation: what a removed tenant staged is nobody's, and
 dropped at the next look (:func:`stage_drop`). A fragment that comes twice is ignored; so is one of a put that
 was published already, but it begins a new entry, which is dropped when its client has the reply, or ages out.
+
+**Shares.** Entries are few, and each keeps memory from others. When all are taken, the tenant that has most gives way to one
+that has fewer: its oldest is dropped, and its client begins anew. So each tenant can have one, whoever else sends fragments;
+and where each entry is another tenant's, the oldest gives way to a tenant that has none when it has had STAGING_TURN_NS. What
+is staged is counted in the tenant's account, and has to fit into its quota beside its objects, but for STAGING_FREE_BYTES.
 """
 
 from __future__ import annotations
@@ -14,14 +19,17 @@ from splinter import limits
 from splinter.errors import Status
 from splinter.native import libc
 from splinter.native.atomics import copy_bytes, load16, load64, load64_acquire, store32, store64, store64_release
-from splinter.store.classes import class_for
+from splinter.store.classes import class_bytes, class_for
 from splinter.store.clients import claim_begin
 from splinter.store.hashing import identity_of, store_hash
-from splinter.store.journal import commit, note, participant_at, unlock
+from splinter.store.journal import commit, lock_tenant, note, participant_at, unlock
 from splinter.store.kill_points import KillPoint, kill_point
 from splinter.store.layout import (
     A_ACTIVE,
+    A_BYTES_USED,
     A_LOCK,
+    A_QUOTA_BYTES,
+    A_STAGED_BYTES,
     ARRIVED_WORDS,
     O_KEY,
     O_KEY_LENGTH,
@@ -39,20 +47,24 @@ from splinter.store.layout import (
     S_SINCE_NS,
     S_SLOT,
     S_TENANT,
+    SLAB_UNITS,
     STAGE_BYTES,
 )
 from splinter.store.operations import claim_refusal, lock_active, store_last_version
 from splinter.store.publication import account_of, fill_header, publish
-from splinter.store.slots import class_at, make_room, note_free, note_take, peek_slot, slot_at, unit_of
+from splinter.store.slots import begin_free, class_at, end_free, note_free, note_take, peek_slot, slab_record, slot_at, unit_of
 
 _OK, _BUSY, _NOT_FOUND, _BAD_KEY = int(Status.OK), int(Status.BUSY), int(Status.NOT_FOUND), int(Status.BAD_KEY)
 _BAD_FRAGMENT, _VALUE_TOO_LARGE = int(Status.BAD_FRAGMENT), int(Status.VALUE_TOO_LARGE)
 _UNKNOWN_TENANT = int(Status.UNKNOWN_TENANT)
+_QUOTA_EXCEEDED = int(Status.QUOTA_EXCEEDED)
 _KEY_BYTES_MAX = limits.KEY_BYTES_MAX
 _VALUE_BYTES_MAX = limits.VALUE_BYTES_MAX
 _FRAGMENT_BYTES, _FRAGMENT_BYTES_MIN = limits.FRAGMENT_BYTES, limits.FRAGMENT_BYTES_MIN
 _STAGING_ENTRIES = limits.STAGING_ENTRIES
 _STAGING_ENTRIES_PER_TENANT = limits.STAGING_ENTRIES_PER_TENANT
+_STAGING_TURN_NS = limits.STAGING_TURN_NS
+_STAGING_FREE_BYTES = limits.STAGING_FREE_BYTES
 _STAGING_AGE_NS_MAX = limits.STAGING_AGE_NS_MAX
 _NS_PER_SECOND = 1_000_000_000
 _SLOT_FILLED, _FRAGMENT_COPIED = int(KillPoint.SLOT_FILLED), int(KillPoint.FRAGMENT_COPIED)
@@ -82,17 +94,57 @@ def _now_ns(me: int) -> int:
 
 
 @njit(cache=True)
-def _unused_entry(store: int, p: int, tenant: int) -> int:
-    """Index of an unused entry, or -BUSY: no tenant may have all of them, and keep the others from large values."""
-    unused = -_BUSY
+def _owned(store: int, p: int, tenant: int) -> int:
+    """How many entries a tenant has."""
     owned = 0
     for entry in range(_STAGING_ENTRIES):
         stage = _stage_at(store, p, entry)
-        if load64(stage + S_SLOT) == 0:
-            unused = entry
-        elif load64(stage + S_TENANT) == tenant:
+        if load64(stage + S_SLOT) != 0 and load64(stage + S_TENANT) == tenant:
             owned += 1
-    return unused if owned < _STAGING_ENTRIES_PER_TENANT else -_BUSY
+    return owned
+
+
+@njit(cache=True)
+def _unused_entry(store: int, p: int) -> int:
+    """Index of an unused entry, or -BUSY."""
+    for entry in range(_STAGING_ENTRIES):
+        if load64(_stage_at(store, p, entry) + S_SLOT) == 0:
+            return entry
+    return -_BUSY
+
+
+@njit(cache=True)
+def _entry_for(store: int, p: int, tenant: int, now_ns: int) -> int:
+    """Index of an entry for one put more of a tenant, or -BUSY; another one may have to give way."""
+    owned = _owned(store, p, tenant)
+    if owned >= _STAGING_ENTRIES_PER_TENANT:
+        return -_BUSY
+    entry = _unused_entry(store, p)
+    if entry >= 0:
+        return entry
+    most, oldest = 0, -1
+    for other in range(_STAGING_ENTRIES):
+        stage = _stage_at(store, p, other)
+        held = _owned(store, p, load64(stage + S_TENANT))
+        since = load64(stage + S_SINCE_NS)
+        if held > most or (held == most and since < load64(_stage_at(store, p, oldest) + S_SINCE_NS)):
+            most, oldest = held, other
+    since = load64(_stage_at(store, p, oldest) + S_SINCE_NS)
+    has_had_turn = owned == 0 and now_ns - since >= _STAGING_TURN_NS
+    if most <= owned + 1 and not has_had_turn:
+        return -_BUSY
+    stage_abandon(store, p, oldest)
+    return _unused_entry(store, p)
+
+
+@njit(cache=True)
+def _charge(store: int, tenant: int, size: int) -> int:
+    """What is staged for a tenant with ``size`` bytes more, or -QUOTA_EXCEEDED. The caller holds the tenant's lock."""
+    account = account_of(store, tenant)
+    staged = load64(account + A_STAGED_BYTES) + size
+    if staged > _STAGING_FREE_BYTES and load64(account + A_BYTES_USED) + staged > load64(account + A_QUOTA_BYTES):
+        return -_QUOTA_EXCEEDED
+    return staged
 
 
 @njit(cache=True)
@@ -102,9 +154,9 @@ def stage_begin(
 ) -> int:  # fmt: skip
     """Begin a put of ``fragment_count`` fragments of ``fragment_bytes``.
 
-    Entries older than STAGING_AGE_NS_MAX give way when there is no other.
-    Returns the entry's index, or -status: BAD_KEY, BAD_FRAGMENT, VALUE_TOO_LARGE, OUT_OF_MEMORY, UNKNOWN_TENANT, BUSY
-    (too many are under way).
+    Entries older than STAGING_AGE_NS_MAX give way, and others of a tenant that has more.
+    Returns the entry's index, or -status: BAD_KEY, BAD_FRAGMENT, VALUE_TOO_LARGE, OUT_OF_MEMORY, QUOTA_EXCEEDED,
+    UNKNOWN_TENANT, BUSY (too many are under way).
     """
     if key_length < 1 or key_length > _KEY_BYTES_MAX:
         return -_BAD_KEY
@@ -117,9 +169,9 @@ def stage_begin(
         return -_UNKNOWN_TENANT
     me = participant_at(store, p)
     now_ns = _now_ns(me)
-    entry = _unused_entry(store, p, tenant)
+    entry = _entry_for(store, p, tenant, now_ns)
     if entry < 0 and stage_expire(store, p, now_ns, _STAGING_AGE_NS_MAX) > 0:
-        entry = _unused_entry(store, p, tenant)
+        entry = _entry_for(store, p, tenant, now_ns)
     if entry < 0:
         return entry
     size_class = class_for(OBJECT_BYTES + key_length + min(fragment_count * fragment_bytes, _VALUE_BYTES_MAX))
@@ -139,9 +191,18 @@ def stage_begin(
     store64(stage + S_SINCE_NS, now_ns)
     store64(stage + S_GENERATION, generation)
     kill_point(store, _SLOT_FILLED)
-    count = note_take(store, me, 0, size_class)
-    commit(store, me, note(store, me, count, stage + S_SLOT, unit_of(store, slot)))
-    return entry
+    status = lock_active(store, me, tenant)
+    if status != _OK:
+        return -status
+    staged = _charge(store, tenant, class_bytes(size_class))
+    if staged >= 0:
+        account = account_of(store, tenant)
+        count = note_take(store, me, 0, size_class)
+        count = note(store, me, count, account + A_STAGED_BYTES, staged)
+        commit(store, me, note(store, me, count, stage + S_SLOT, unit_of(store, slot)))
+        staged = entry
+    unlock(store, account_of(store, tenant) + A_LOCK)
+    return staged
 
 
 @njit(cache=True)
@@ -249,15 +310,24 @@ def stage_publish(store: int, p: int, entry: int, expected_version: int, claim: 
 
 
 @njit(cache=True)
-def stage_abandon(store: int, p: int, entry: int) -> None:
-    """Drop a put under way. Nobody has seen its slot, which is free again at once."""
+def stage_abandon(store: int, p: int, entry: int) -> bool:
+    """Drop a put under way. Nobody has seen its slot, which is free again at once. False: the tenant's lock, and so the
+    account, was not to be had; then it is still there."""
     me = participant_at(store, p)
     stage = _stage_at(store, p, entry)
     unit = load64(stage + S_SLOT)
+    account = account_of(store, load64(stage + S_TENANT))
+    if not lock_tenant(store, me, account + A_LOCK):
+        return False
     size_class = class_at(store, unit)
-    make_room(store, me, size_class)
+    draining = begin_free(store, me, load64(slab_record(store, unit // SLAB_UNITS)))
     count = note(store, me, 0, stage + S_SLOT, 0)
-    commit(store, me, note_free(store, me, count, unit, size_class))
+    count = note(store, me, count, account + A_STAGED_BYTES, load64(account + A_STAGED_BYTES) - class_bytes(size_class))
+    commit(store, me, note_free(store, me, count, unit, size_class, draining))
+    if draining:
+        end_free(store, me, unit, size_class)
+    unlock(store, account + A_LOCK)
+    return True
 
 
 @njit(cache=True)
@@ -268,8 +338,7 @@ def stage_expire(store: int, p: int, now_ns: int, age_ns: int) -> int:
     for entry in range(_STAGING_ENTRIES):
         stage = _stage_at(store, p, entry)
         is_old = load64(stage + S_SLOT) != 0 and now_ns - load64(stage + S_SINCE_NS) >= age_ns
-        if is_old or _is_ownerless(store, stage):
-            stage_abandon(store, p, entry)
+        if (is_old or _is_ownerless(store, stage)) and stage_abandon(store, p, entry):
             dropped += 1
     return dropped
 

@@ -26,10 +26,11 @@ from splinter.store.epochs import (
 from splinter.store.layout import (
     ACCOUNT,
     BUCKET,
+    CLASS_LIST,
     CLASSES,
     PARTICIPANT,
-    SHARED_LIST,
     SLAB,
+    SLAB_LIST,
     STORE,
     STORE_DESCRIPTOR_BYTES,
 )
@@ -49,7 +50,7 @@ from splinter.store.operations import (
 from splinter.store.recovery import give_up, recover
 from splinter.store.region import Region
 from splinter.store.slots import reclaim
-from splinter.store.tenants import scan_table, tenant_close, tenant_open, tenant_sweep
+from splinter.store.tenants import scan_table, tenant_charge_code, tenant_close, tenant_open, tenant_sweep
 
 _INDEX_SHARE = 8  # one eighth of the memory is index, and one eighth of the index is the overflow pool
 _OVERFLOW_SHARE = 8
@@ -76,13 +77,13 @@ class Usage:
     """How full the store is."""
 
     slabs_total: int
-    slabs_used: int  # a slab that was once used stays with its size class
+    slabs_used: int  # those whose slots are all free are given back, and not used
     slabs_free: int
     slab_bytes: int
     buckets_total: int  # main and overflow
     overflow_used: int
     objects: int  # of all tenants
-    bytes_used: int  # what they are charged: bytes of their size classes, system tables left out
+    bytes_used: int  # what tenants are charged: bytes of the size classes of all objects, and machine code
 
 
 def _address(data: bytes) -> int:
@@ -148,8 +149,9 @@ class Store:
         if index.bytes < buckets_total * BUCKET.itemsize or slabs.bytes < slabs_total * limits.SLAB_BYTES:
             raise ValueError("a region is smaller than Store.plan() says")
         participants_at = STORE_DESCRIPTOR_BYTES
-        shared_at = participants_at + limits.PARTICIPANTS_MAX * PARTICIPANT.itemsize
-        slab_records_at = shared_at + CLASSES * SHARED_LIST.itemsize
+        class_lists_at = participants_at + limits.PARTICIPANTS_MAX * PARTICIPANT.itemsize
+        slab_lists_at = class_lists_at + CLASSES * CLASS_LIST.itemsize
+        slab_records_at = slab_lists_at + slabs_total * SLAB_LIST.itemsize
         state = Region.create("splinter-state", slab_records_at + slabs_total * SLAB.itemsize)
         store = cls(state, index, slabs, tenants, accounts)
         record = store.descriptor
@@ -164,7 +166,8 @@ class Store:
         record["tenants"] = tenants.address
         record["accounts"] = accounts.address
         record["participants"] = state.address + participants_at
-        record["shared_lists"] = state.address + shared_at
+        record["class_lists"] = state.address + class_lists_at
+        record["slab_lists"] = state.address + slab_lists_at
         record["seed"] = secrets.randbits(64)
         record["multiplier"] = secrets.randbits(64) | 1
         record["workers"] = participants
@@ -253,6 +256,13 @@ class Store:
         if status != Status.OK:
             raise error_for(status)
 
+    def charge_code(self, tenant: int, code_bytes: int, *, forced: bool = False, participant: int = _CONTROL) -> None:
+        """Charge a tenant for so much machine code. Raises QuotaExceededError when it is more than before and too much, unless
+        it is ``forced``; BusyError."""
+        status = tenant_charge_code(self.address, participant, tenant, code_bytes, forced)
+        if status != Status.OK:
+            raise error_for(status)
+
     def close_tenant(self, tenant: int, *, participant: int = _CONTROL) -> None:
         """End a tenant's writes; :meth:`sweep_tenant` then removes its objects. Raises BusyError, and changes nothing."""
         status = tenant_close(self.address, participant, tenant)
@@ -301,14 +311,14 @@ class Store:
     def usage(self) -> Usage:
         """How full the store is, roughly, while others write."""
         record = self.descriptor
-        total, used = int(record["slabs_total"]), int(record["slabs_used"])
+        total, used = int(record["slabs_total"]), int(record["slabs_used"] - record["slabs_pooled"])
         return Usage(
             slabs_total=total - _SLABS_RESERVED,
             slabs_used=used - _SLABS_RESERVED,
             slabs_free=total - used,
             slab_bytes=limits.SLAB_BYTES,
             buckets_total=int(record["buckets_total"]),
-            overflow_used=int(record["buckets_used"] - record["buckets"]),
+            overflow_used=int(record["buckets_used"] - record["buckets"] - record["buckets_pooled"]),
             objects=int(self.accounts["objects"].sum()),
             bytes_used=int(self.accounts["bytes_used"].sum()),
         )

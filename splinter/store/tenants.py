@@ -7,12 +7,14 @@ from numba import njit
 from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import load16, load32, load32_acquire, load64, load64_acquire, store64, store64_release
-from splinter.store.index import bucket_at, word_object
-from splinter.store.journal import lock_tenant, participant_at, unlock
+from splinter.store.index import bucket_at, word_object, word_unit
+from splinter.store.journal import commit, lock_tenant, note, participant_at, unlock
 from splinter.store.layout import (
     A_ACTIVE,
+    A_BYTES_USED,
     A_CLIENTS,
     A_CLIENTS_HAND,
+    A_CODE_BYTES,
     A_LOCK,
     A_OBJECTS,
     A_QUOTA_BYTES,
@@ -25,6 +27,7 @@ from splinter.store.layout import (
 )
 from splinter.store.publication import account_of, remove
 
+_QUOTA_EXCEEDED = int(Status.QUOTA_EXCEEDED)
 _OK, _BUSY, _UNKNOWN_TENANT = int(Status.OK), int(Status.BUSY), int(Status.UNKNOWN_TENANT)
 _TENANTS_MAX = limits.TENANTS_MAX
 _BUCKET_ENTRIES = limits.BUCKET_ENTRIES
@@ -72,6 +75,29 @@ def tenant_close(store: int, p: int, tenant: int) -> int:
 
 
 @njit(cache=True)
+def tenant_charge_code(store: int, p: int, tenant: int, code_bytes: int, forced: bool) -> int:
+    """Charge a tenant for ``code_bytes`` of machine code in place of what it was charged for. Called by the control
+    process only.
+
+    Returns OK; BUSY; QUOTA_EXCEEDED when that is more than before, and too much, unless it is ``forced``.
+    """
+    me = participant_at(store, p)
+    account = account_of(store, tenant)
+    if not lock_tenant(store, me, account + A_LOCK):
+        return _BUSY
+    more = code_bytes - load64(account + A_CODE_BYTES)
+    used = load64(account + A_BYTES_USED) + more
+    status = _OK
+    if more > 0 and used > load64(account + A_QUOTA_BYTES) and not forced:
+        status = _QUOTA_EXCEEDED
+    else:
+        count = note(store, me, 0, account + A_CODE_BYTES, code_bytes)
+        commit(store, me, note(store, me, count, account + A_BYTES_USED, used))
+    unlock(store, account + A_LOCK)
+    return status
+
+
+@njit(cache=True)
 def tenant_sweep(store: int, p: int, tenant: int, cursor: int, buckets: int) -> int:
     """Remove a closed tenant's objects from ``buckets`` chains, from main bucket ``cursor`` on (0 to begin with).
 
@@ -88,10 +114,10 @@ def tenant_sweep(store: int, p: int, tenant: int, cursor: int, buckets: int) -> 
             for i in range(_BUCKET_ENTRIES):
                 entry = bucket + B_ENTRIES + i * ENTRY_BYTES
                 word = load64_acquire(entry)
-                if word != 0:
+                if word_unit(word) != 0:
                     found = word_object(store, word)
                     if load32(found + O_TENANT) == tenant:
-                        remove(store, me, tenant, load16(found + O_TABLE), entry, word, 0)
+                        remove(store, me, tenant, entry, word, 0)
             following = load32_acquire(bucket + B_NEXT)
             if following == 0:
                 break
@@ -118,7 +144,7 @@ def scan_table(store: int, tenant: int, table: int, cursor: int, addresses: int,
         for _ in range(_CHAIN_BUCKETS_MAX):
             for i in range(_BUCKET_ENTRIES):
                 word = load64_acquire(bucket + B_ENTRIES + i * ENTRY_BYTES)
-                if word != 0:
+                if word_unit(word) != 0:
                     found = word_object(store, word)
                     if load16(found + O_TABLE) == table and (tenant == 0 or load32(found + O_TENANT) == tenant):
                         store64(addresses + count * 8, found)

@@ -17,6 +17,7 @@ from splinter.store.operations import (
     object_version,
     store_delete,
     store_find,
+    store_goodbye,
     store_last_version,
     store_put,
 )
@@ -63,6 +64,7 @@ _VALUE_TOO_LARGE = int(Status.VALUE_TOO_LARGE)
 
 _PING, _GET, _PUT = int(Opcode.PING), int(Opcode.GET), int(Opcode.PUT)
 _DELETE, _MULTIGET, _INVOKE = int(Opcode.DELETE), int(Opcode.MULTIGET), int(Opcode.INVOKE)
+_GOODBYE = int(Opcode.GOODBYE)
 
 __all__ = ["PENDING", "handle"]
 
@@ -88,10 +90,12 @@ def handle(w: int, header: int, length: int, origin: int, chunk: int, record: in
         return refuse(w, header, _BAD_LENGTH)
     if opcode != _INVOKE:
         resumed_nothing(w)
-    if opcode > _INVOKE:
+    if opcode > _GOODBYE:
         return refuse(w, header, _UNKNOWN_OPCODE)
     if opcode == _PING:
         return finish(w, header, _OK, 0, 0)
+    if opcode == _GOODBYE:
+        return _goodbye(w, header)
     if load16(header + H_TABLE) >= limits.TABLES_MAX:
         return refuse(w, header, _BAD_TABLE)
     if opcode == _MULTIGET:
@@ -176,6 +180,15 @@ def _delete(w: int, header: int, key_length: int) -> int:
     if status != _OK:
         return answer(w, header, status)
     return finish(w, header, _OK, 0, 0)
+
+
+@njit(cache=True)
+def _goodbye(w: int, header: int) -> int:
+    claim = claim_of(w, header)
+    status = _OK
+    if claim != 0:
+        status = store_goodbye(load64(w + W_STORE), load32(w + W_INDEX), load32(header + H_TENANT), claim)
+    return finish(w, header, _OK, 0, 0) if status == _OK else refuse(w, header, status)
 
 
 @njit(cache=True)

@@ -8,6 +8,7 @@ from splinter import limits
 from splinter.native import libc
 from splinter.native.atomics import load32, load64, store32_release, store64, store64_release
 from splinter.native.clock import now_ns
+from splinter.store.compaction import compact
 from splinter.store.epochs import epoch_enter, epoch_leave, epoch_now
 from splinter.store.staging import stage_drop, stage_expire
 from splinter.worker.accounts import beat
@@ -68,6 +69,7 @@ def look_at_clock(w: int) -> int:
     store64(w + W_LOOKS_AT_CLOCK, looks + 1)
     stage_drop(load64(w + W_STORE), load32(w + W_INDEX), looks)
     look_at_memory(w)
+    compact(load64(w + W_STORE), load32(w + W_INDEX), now, False)
     return now
 
 
@@ -77,11 +79,12 @@ def sleep_in_poll(w: int, descriptors: int) -> bool:
 
     Returns whether there may be something to do; False when only time has passed. The worker is offline for the store's
     epochs meanwhile: it holds no reference. Before, it drops fragmented puts that were never completed, and clients that
-    have been idle for long.
+    have been idle for long, and gives its free slots back where memory is short.
     """
     store, me = load64(w + W_STORE), load32(w + W_INDEX)
     stage_expire(store, me, load64(w + W_CLOCK_NS), limits.STAGING_AGE_NS_MAX)
     forget_clients(w, _TENANTS_PER_SLEEP, load64(w + W_CLOCK_NS))
+    compact(store, me, load64(w + W_CLOCK_NS), True)
     epoch_leave(store, me)
     milliseconds = prepare_sleep(w)
     store32_release(w + W_STATE, STATE_SLEEPING)

@@ -12,7 +12,7 @@ from splinter.native.atomics import load64
 from splinter.store.clients import clients_sweep
 from splinter.store.journal import participant_at
 from splinter.store.layout import K_VALUE, K_WORD, P_CLAIM
-from splinter.store.operations import store_delete, store_last_version, store_put
+from splinter.store.operations import store_delete, store_goodbye, store_last_version, store_put
 from splinter.store.outcomes import claim_effect, claim_request, outcome_kind, outcome_status
 from splinter.store.staging import stage_put
 from splinter.store.store import Store
@@ -62,6 +62,10 @@ class Requester:
         return store_delete(
             self.store.address, p, self.tenant, 0, address_of(key), len(key), version, self.claim(sequence, p)
         )  # fmt: skip
+
+    def goodbye(self, p: int = 0) -> int:
+        """Status."""
+        return store_goodbye(self.store.address, p, self.tenant, self.claim(0, p))
 
     def fragment(self, sequence: int, key: bytes, value: bytes, index: int, p: int = 0) -> tuple[int, int]:
         """Status, and the version once the value is whole."""

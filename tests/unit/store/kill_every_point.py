@@ -21,10 +21,11 @@ from splinter.store.recovery import recover
 from splinter.store.store import Store
 
 STRIDES = {  # of the points that are passed most often
-    KillPoint.WORD_NOTED: 7,
-    KillPoint.WORD_APPLIED: 3,
-    KillPoint.LOCK_ANNOUNCED: 3,
-    KillPoint.LOCK_RELEASED: 3,
+    KillPoint.WORD_NOTED: 11,
+    KillPoint.WORD_APPLIED: 5,
+    KillPoint.LOCK_ANNOUNCED: 5,
+    KillPoint.LOCK_TAKEN: 2,
+    KillPoint.LOCK_RELEASED: 5,
     KillPoint.APPLIED: 2,
     KillPoint.CLEARED: 3,
 }

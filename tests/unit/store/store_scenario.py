@@ -16,6 +16,7 @@ from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import store64
 from splinter.store.clients import claim_begin, claim_settle_body, clients_sweep
+from splinter.store.compaction import compact
 from splinter.store.epochs import OLDEST_NONE, epoch_enter
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import bucket_number
@@ -24,7 +25,7 @@ from splinter.store.layout import A_LOCK
 from splinter.store.operations import lock_active, store_delete, store_put
 from splinter.store.outcomes import RECORDED, claim_effect, claim_request
 from splinter.store.publication import account_of
-from splinter.store.slots import reclaim
+from splinter.store.slots import reclaim, retreat
 from splinter.store.staging import stage_expire, stage_put
 from splinter.store.store import Store
 
@@ -196,6 +197,57 @@ def expire() -> Step:
     return Step("expire", run)
 
 
+COMPACTED = 1900  # bytes of values of the size class of a client's record
+
+
+def crowd(keep: set[int]) -> Step:
+    """Put more objects of a record's size than a slab holds, and delete all but a few, so that two slabs are sparse; then let
+    memory and overflow buckets be short. Nobody dies in it."""
+    keys = [b"crowd %d" % number for number in range(70)]
+
+    def run(store: Store) -> None:
+        kill_at, store.descriptor["kill_at"] = int(store.descriptor["kill_at"]), 0
+        for key in keys:
+            put(key, bytes(COMPACTED)).run(store)
+        for number, key in enumerate(keys):
+            if number not in keep:
+                delete(key).run(store)
+        for _ in range(3):
+            epoch_enter(store.address, VICTIM, OLDEST_NONE)
+            reclaim(store.address, VICTIM, 2 * len(keys))
+        retreat(store.address, VICTIM)
+        descriptor = store.descriptor
+        descriptor["slabs_total"] = descriptor["slabs_used"] - descriptor["slabs_pooled"] + 1
+        descriptor["buckets_total"] = descriptor["buckets_used"]
+        store.descriptor["kill_at"] = kill_at
+
+    def effect(contents: Contents) -> None:
+        contents.update({key: bytes(COMPACTED) for number, key in enumerate(keys) if number in keep})
+
+    return Step("crowd", run, effect)
+
+
+def compact_turn(number: int) -> Step:
+    """A worker's turn before it sleeps, at a time of its own."""
+
+    def run(store: Store) -> None:
+        epoch_enter(store.address, VICTIM, OLDEST_NONE)
+        reclaim(store.address, VICTIM, limits.RECLAIM_SLOTS_MAX)
+        compact(store.address, VICTIM, number * 2 * limits.COMPACT_PAUSE_NS, True)
+
+    return Step(f"turn {number} that compacts", run)
+
+
+def end_of_shortage() -> Step:
+    """Memory is there again."""
+
+    def run(store: Store) -> None:
+        assert store.descriptor["drain_number"] > 0
+        store.descriptor["slabs_total"] = limits.STORE_BYTES_MIN // limits.SLAB_BYTES // 8 * 7 - 1
+
+    return Step("end of shortage", run)
+
+
 def new_store() -> Store:
     """A store whose hash is always the same."""
     store = Store.create(limits.STORE_BYTES_MIN, participants=2)
@@ -253,6 +305,11 @@ def steps() -> list[Step]:
         first_write(5, b"task", value(22, 20)),
         request_put(4 + limits.CLIENT_WINDOW, b"asked", value(23, 20), 5 + limits.CLIENT_WINDOW - 1),  # the body goes
         end_task(5 + limits.CLIENT_WINDOW, value(24, 100)),
+        *(delete(key) for key in colliding[1:]),
+        crowd({3, 68}),
+        *(compact_turn(number) for number in range(1, 6)),  # slabs are drained, an empty overflow bucket leaves its chain
+        end_of_shortage(),
+        *(put(key, value(26, 12)) for key in colliding),  # the chain grows again, by that bucket
         forget(),
         forget(),
         request_put(6, b"asked", value(25, 20)),  # as any new client

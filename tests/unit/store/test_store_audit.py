@@ -9,8 +9,19 @@ import pytest
 
 from splinter import limits
 from splinter.store.index import bucket_at
-from splinter.store.layout import BUCKET, CLIENT, CLIENT_AT, OBJECT, SHARED_LIST, UNIT_BYTES
+from splinter.store.layout import (
+    BUCKET,
+    CLASS_LIST,
+    CLASSES,
+    CLIENT,
+    CLIENT_AT,
+    ENTRY_SEALED,
+    OBJECT,
+    SLAB_LIST,
+    UNIT_BYTES,
+)
 from splinter.store.operations import store_find
+from splinter.store.slots import reclaim, retreat
 from splinter.store.store import Store
 from tests.support.requester import Requester
 
@@ -117,9 +128,59 @@ def hold_the_slabs_lock(store: Store) -> None:
     store.descriptor["slabs_lock"] = 1
 
 
-def hold_a_shared_list(store: Store) -> None:
-    at = int(store.descriptor["shared_lists"]) - store.state_region.address
-    store.state_region.array(SHARED_LIST, 1, at)[0]["lock"] = 1
+def hold_the_lock_of_compaction(store: Store) -> None:
+    store.descriptor["compact_lock"] = 1
+
+
+def class_list_of(store: Store, size_class: int):
+    at = int(store.descriptor["class_lists"]) - store.state_region.address
+    return store.state_region.array(CLASS_LIST, CLASSES, at)[size_class]
+
+
+def hold_the_lock_of_a_class(store: Store) -> None:
+    class_list_of(store, 0)["lock"] = 1
+
+
+def lose_a_slab_with_free_slots(store: Store) -> None:
+    retreat(store.address, WRITER)
+    class_list_of(store, 0)["head"] = 0
+
+
+def miscount_the_free_slots_of_a_class(store: Store) -> None:
+    retreat(store.address, WRITER)
+    class_list_of(store, 0)["free_slots"] += 1
+
+
+def slab_list_of(store: Store, slab: int):
+    at = int(store.descriptor["slab_lists"]) - store.state_region.address
+    return store.state_region.array(SLAB_LIST, slab + 1, at)[slab]
+
+
+def miscount_the_free_slots_of_a_slab(store: Store) -> None:
+    retreat(store.address, WRITER)
+    slab_list_of(store, 1)["free_count"] += 1
+
+
+def forget_a_slab_of_the_pool(store: Store) -> None:
+    store.put(TENANT, 0, b"alone", bytes(10_000), participant=WRITER)
+    store.delete(TENANT, 0, b"alone", participant=WRITER)
+    reclaim(store.address, WRITER, 100)
+    retreat(store.address, WRITER)
+    assert store.descriptor["slabs_pooled"] == 1
+    store.descriptor["slabs_pool"] = 0
+
+
+def seal_an_entry(store: Store) -> None:
+    buckets, bucket, _ = entry_of(store, b"key1")
+    buckets["entries"][bucket, 6] = ENTRY_SEALED
+
+
+def be_in_the_middle_of_sealing(store: Store) -> None:
+    store.participants[WRITER]["sealing"] = 64
+
+
+def miscount_the_buckets_that_leave(store: Store) -> None:
+    store.descriptor["buckets_leaving"] += 1
 
 
 def leave_a_step_half_done(store: Store) -> None:
@@ -171,7 +232,15 @@ def keep_a_body_of_nobody(store: Store) -> None:
         (miscount_objects, "OBJECTS"),
         (hold_a_tenants_lock, "LOCK"),
         (hold_the_slabs_lock, "LOCK"),
-        (hold_a_shared_list, "LOCK"),
+        (hold_the_lock_of_compaction, "LOCK"),
+        (hold_the_lock_of_a_class, "LOCK"),
+        (lose_a_slab_with_free_slots, "CLASS_LIST"),
+        (miscount_the_free_slots_of_a_class, "CLASS_LIST"),
+        (miscount_the_free_slots_of_a_slab, "COUNT"),
+        (forget_a_slab_of_the_pool, "SLAB"),
+        (seal_an_entry, "OUTSIDE"),
+        (be_in_the_middle_of_sealing, "INTENT"),
+        (miscount_the_buckets_that_leave, "BUCKETS"),
         (leave_a_step_half_done, "INTENT"),
         (leak_a_free_slot, "NOT_MARKED"),
         (miscount_a_free_list, "COUNT"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 
@@ -164,6 +166,76 @@ def test_too_many_clients_are_refused_until_some_are_idle(store: Store, monkeypa
     late.now_ns = limits.CLIENT_IDLE_NS_MAX
     assert late.put(1, b"k", b"late") == OK
     assert clients_of(store) <= limits.CLIENTS_PER_TENANT_MAX
+
+
+def test_who_says_goodbye_leaves_nothing_behind(store: Store, client: Requester):
+    for number in range(1, 10_001):
+        other = Requester(store, number)
+        assert other.put(1, b"k", b"%d" % number) == OK
+        other.acknowledged = 2
+        assert other.goodbye(p=number % 3) == OK
+    assert clients_of(store) == 0
+    assert store.accounts[TENANT]["bytes_used"] == 64
+    assert client.put(1, b"k", b"1") == OK
+    assert client.goodbye() == OK
+    assert client.goodbye() == OK  # a duplicate
+    store.close_tenant(TENANT)
+    assert client.goodbye() == Status.UNKNOWN_TENANT
+
+
+def test_in_whatever_order_they_say_goodbye_the_others_are_known(store: Store):
+    rng = random.Random(1)
+    clients = [Requester(store, number) for number in range(1, 200)]
+    for client in clients:
+        assert client.put(1, b"k%d" % client.client, b"1") == OK
+    rng.shuffle(clients)
+    while clients:
+        clients.pop().goodbye()
+        used = rng.choice(clients) if clients else None
+        if used is not None:
+            used.now_ns += rng.randrange(2 * limits.CLIENT_ORDER_NS)
+            assert used.put(1, b"k%d" % used.client, b"2") == RECORDED
+        if len(clients) % 20 == 0:
+            assert store.problems() == []
+    assert clients_of(store) == 0
+
+
+@pytest.mark.parametrize("quota", [limits.TENANT_QUOTA_BYTES_DEFAULT, 300_000])
+def test_those_that_never_said_goodbye_give_way_the_longest_idle_first(store: Store, quota: int):
+    """Ten thousand clients that crashed, one after the other, and one that lives."""
+    store.open_tenant(TENANT, quota)
+    alive = Requester(store, 1 << 40)
+    step = 2 * limits.CLIENT_KEPT_NS_MIN // 100  # so that a hundred are too young to give way
+    now = 1
+    for number in range(1, 10_001):
+        now += step
+        late = Requester(store, number)
+        late.now_ns = now
+        assert late.put(1, b"k", b"%d" % number, p=number % 3) == OK
+        if number % 50 == 0:
+            alive.now_ns = now
+            assert alive.put(1, b"alive", b"1") == (OK if number == 50 else RECORDED)
+    assert 100 < clients_of(store) <= limits.CLIENTS_PER_TENANT_MAX
+    assert store.accounts[TENANT]["bytes_used"] <= quota
+    before = Requester(store, 10_000)
+    before.now_ns = now
+    assert before.put(1, b"k", b"again") == RECORDED  # the youngest are known
+
+
+def test_a_client_whose_task_has_written_does_not_give_way(store: Store, client: Requester):
+    effect = np.zeros(1, np.int64)
+    claim = client.effect(7, effect)
+    assert store_put(store.address, 0, TENANT, 0, address_of(b"k"), 1, address_of(b"1"), 1, 0, claim) == OK
+    client.goodbye()
+    assert clients_of(store) == 1
+    for number in range(1, limits.CLIENTS_PER_TENANT_MAX + 100):
+        late = Requester(store, number)
+        late.now_ns = 2 * number * limits.CLIENT_KEPT_NS_MIN // limits.CLIENTS_PER_TENANT_MAX
+        assert late.put(1, b"k2", b"1") == OK
+    assert client.put(7, b"k", b"2") == RECORDED
+    store.recover(0)
+    assert client.goodbye() == OK
+    assert client.put(7, b"k", b"2") == OK  # forgotten: nobody waits for it
 
 
 def test_at_its_quota_a_tenant_can_delete(store: Store):

@@ -122,7 +122,7 @@ def test_accounts_charge_size_classes(store):
     store.put(TENANT, 0, b"12345678", bytes(25))
     assert store.accounts[TENANT]["bytes_used"] == 96
     store.put(TENANT, limits.TABLE_EXTENSIONS, b"extension", bytes(1000))
-    assert (store.accounts[TENANT]["bytes_used"], store.accounts[TENANT]["objects"]) == (96, 2)
+    assert (store.accounts[TENANT]["bytes_used"], store.accounts[TENANT]["objects"]) == (96 + 1536, 2)
     store.delete(TENANT, 0, b"12345678")
     store.delete(TENANT, limits.TABLE_EXTENSIONS, b"extension")
     assert (store.accounts[TENANT]["bytes_used"], store.accounts[TENANT]["objects"]) == (0, 0)

@@ -119,21 +119,22 @@ def test_reclaim_keeps_to_its_limit(store):
 
 
 def test_slots_that_one_participant_frees_reach_another(store):
-    """Without the shared lists the second participant would need new slabs."""
+    """If they stayed with the first, the second would need as many slabs again."""
     value = bytes(1000)
     size_class = class_for(OBJECT_BYTES + 8 + len(value))
     count = 10 * magazine_slots(size_class)
     keys = [number.to_bytes(8, "little") for number in range(count)]
     for key in keys:
         store.put(TENANT, 0, key, value, participant=WRITER)
+    before = store.usage().slabs_used
     for key in keys:
         store.delete(TENANT, 0, key, participant=WRITER)
     settle(store)
     assert store.problems() == []
-    before = store.usage().slabs_used
+    assert store.usage().slabs_used < before
     for key in keys[: count - 3 * magazine_slots(size_class)]:
         store.put(TENANT, 0, key, value, participant=READER)
-    assert store.usage().slabs_used == before
+    assert store.usage().slabs_used <= before
 
 
 def test_slabs_are_taken_one_at_a_time(store):

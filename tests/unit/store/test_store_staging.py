@@ -6,6 +6,7 @@ import ctypes
 import itertools
 import random
 import time
+from collections import Counter
 
 import pytest
 
@@ -168,15 +169,10 @@ def test_bad_keys_are_refused(store):
         assert begin(store, 1, key, 2) == -Status.BAD_KEY
 
 
-def test_too_many_puts_under_way_are_refused_and_old_ones_give_way(store):
-    for tenant in range(2, 2 + limits.STAGING_ENTRIES // limits.STAGING_ENTRIES_PER_TENANT):
-        store.open_tenant(tenant)
-    for sequence in range(limits.STAGING_ENTRIES):
-        assert begin(store, sequence, b"key", 2, tenant=2 + sequence // limits.STAGING_ENTRIES_PER_TENANT) >= 0
-    assert begin(store, 1000, b"key", 2) == -Status.BUSY
-    entry = 7
-    store.participants[WORKER]["staging"]["since_ns"][entry] -= limits.STAGING_AGE_NS_MAX
-    assert begin(store, 1000, b"key", 2) == entry
+def owners(store) -> Counter[int]:
+    """How many entries each tenant has."""
+    staging = store.participants[WORKER]["staging"]
+    return Counter(staging["tenant"][staging["slot"] != 0].tolist())
 
 
 def test_one_tenant_cannot_keep_the_others_from_large_values(store):
@@ -185,6 +181,82 @@ def test_one_tenant_cannot_keep_the_others_from_large_values(store):
         assert begin(store, sequence, b"key", 2) >= 0
     assert begin(store, 1000, b"key", 2) == -Status.BUSY
     assert begin(store, 1000, b"key", 2, tenant=2) >= 0
+    store.participants[WORKER]["staging"]["since_ns"][7] -= limits.STAGING_AGE_NS_MAX
+    assert begin(store, 1000, b"key", 2) == 7
+
+
+@pytest.mark.parametrize("holders", [4, 5, 16, 32])
+def test_however_many_tenants_fill_the_entries_another_one_has_its_share(store, holders):
+    for tenant in range(2, 2 + holders + 1):
+        store.open_tenant(tenant)
+    sequences = itertools.count()
+    while owners(store).total() < limits.STAGING_ENTRIES:
+        for tenant in range(2, 2 + holders):
+            begin(store, next(sequences), b"key", 2, tenant=tenant)
+    large = fragments_of(bytes(60_000))
+    for _ in range(3):  # the others go on, a packet for each of its own
+        sequence = next(sequences)
+        for index, piece in enumerate(large):
+            status, version = send(store, sequence, b"large", piece, index, len(large))
+            assert status == Status.OK
+            for tenant in range(2, 2 + holders):
+                begin(store, next(sequences), b"key", 2, tenant=tenant)
+        assert version != 0
+    share = limits.STAGING_ENTRIES // (holders + 1)
+    for number in range(share):
+        assert begin(store, next(sequences), b"%d" % number, 2) >= 0
+    assert owners(store)[TENANT] == share
+    assert all(owners(store)[tenant] > 0 for tenant in range(2, 2 + holders))
+
+
+def test_the_oldest_of_whoever_has_most_gives_way(store):
+    for tenant in range(2, 8):
+        store.open_tenant(tenant)
+    entries = [begin(store, number, b"key", 2, tenant=2 + number % 4) for number in range(limits.STAGING_ENTRIES - 8)]
+    entries += [begin(store, number, b"key", 2, tenant=6) for number in range(8)]
+    assert begin(store, 1000, b"key", 2, tenant=7) == entries[0]
+    assert begin(store, 1001, b"key", 2, tenant=7) == entries[1]
+    assert owners(store) == {2: 13, 3: 13, 4: 14, 5: 14, 6: 8, 7: 2}
+
+
+def test_where_each_entry_is_another_tenants_the_oldest_had_its_turn(store):
+    for number in range(limits.STAGING_ENTRIES):
+        store.open_tenant(2 + number)
+        assert begin(store, number, b"key", 2, tenant=2 + number) >= 0
+    staging = store.participants[WORKER]["staging"]
+    staging["since_ns"] = time.monotonic_ns() + 10 * limits.STAGING_TURN_NS  # none has had it
+    assert begin(store, 1000, b"key", 2) == -Status.BUSY
+    staging["since_ns"][11] = time.monotonic_ns() - 2 * limits.STAGING_TURN_NS
+    staging["since_ns"][12] = staging["since_ns"][11] + 1
+    assert begin(store, 1000, b"key", 2) == 11
+    assert begin(store, 1001, b"key", 2) == -Status.BUSY  # it has one now, as everybody
+
+
+def test_what_is_staged_is_counted_and_must_fit_into_the_quota(store):
+    big = limits.FRAGMENTS_MAX
+    assert begin(store, 1, b"key", big) >= 0
+    assert store.accounts[TENANT]["staged_bytes"] == 98304
+    store.open_tenant(TENANT, quota_bytes=300_000)
+    assert begin(store, 2, b"key", big) >= 0
+    assert begin(store, 3, b"key", big) >= 0
+    assert begin(store, 4, b"key", big) == -Status.QUOTA_EXCEEDED
+    assert begin(store, 5, b"key", 2) >= 0  # which fits
+    assert store.accounts[TENANT]["staged_bytes"] == 3 * 98304 + 3072
+    assert store.problems() == []
+    stage_expire(store.address, WORKER, time.monotonic_ns(), 0)
+    assert store.accounts[TENANT]["staged_bytes"] == 0
+
+
+def test_a_tenant_near_its_quota_can_replace_a_large_value(store):
+    value = bytes(60_000)
+    store.put(TENANT, 0, b"key", value)
+    store.open_tenant(TENANT, quota_bytes=int(store.accounts[TENANT]["bytes_used"]))
+    pieces = fragments_of(value[::-1])
+    for index, piece in enumerate(pieces):
+        status, version = send(store, 1, b"key", piece, index, len(pieces))
+        assert status == Status.OK
+    assert version != 0
+    assert store.accounts[TENANT]["staged_bytes"] == 0
 
 
 def test_what_a_sibling_had_whole_first_gives_way_to_the_clients_next_value(store):
@@ -244,6 +316,7 @@ def test_quota_and_version_hold_for_fragmented_puts(store):
         return outcome
 
     assert put(tenant=3)[0] == Status.UNKNOWN_TENANT
+    assert (store.participants[WORKER]["staging"]["slot"] == 0).all()
     assert put(expected=4)[0] == Status.VERSION_CHANGED
     status, version = put()
     assert status == Status.OK

@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 from memory_device import MemoryDevice
 from socket_device import SocketDevice
-from transport_points import UDP_ONLY, XDP_ONLY
+from transport_points import STORE_POINTS, UDP_ONLY, XDP_ONLY
 
 from splinter import limits
 from splinter.bench.process import die_with_parent
@@ -348,7 +348,7 @@ def main() -> None:
     Round(machine, []).run()  # compiles everything
     begin = time.monotonic()
     died: Counter[str] = Counter()
-    for point in [*(set(WorkerPoint) - XDP_ONLY)] if udp else [*(set(WorkerPoint) - UDP_ONLY), *KillPoint]:
+    for point in [*(set(WorkerPoint) - XDP_ONLY)] if udp else [*(set(WorkerPoint) - UDP_ONLY), *STORE_POINTS]:
         plans: list[Deaths] = [[(point, skip)] for skip in SKIPS] + [[first, (point, 0)] for first in FIRST_DEATHS]
         for _ in range(ATTEMPTS_MAX):
             for plan in plans:

@@ -12,14 +12,14 @@ import pytest
 
 from splinter.store.kill_points import KillPoint
 from splinter.worker.kill_points import WorkerPoint
-from tests.unit.worker.transport_points import UDP_ONLY, XDP_ONLY
+from tests.unit.worker.transport_points import STORE_POINTS, UDP_ONLY, XDP_ONLY
 
 PROGRAM = Path(__file__).with_name("kill_every_point.py")
 
 
 @pytest.mark.parametrize(
     ("transport", "points"),
-    [("xdp", [*(set(WorkerPoint) - UDP_ONLY), *KillPoint]), ("udp", [*(set(WorkerPoint) - XDP_ONLY)])],
+    [("xdp", [*(set(WorkerPoint) - UDP_ONLY), *STORE_POINTS]), ("udp", [*(set(WorkerPoint) - XDP_ONLY)])],
 )
 def test_a_worker_may_die_at_every_kill_point(transport: str, points: list[WorkerPoint | KillPoint]) -> None:
     environment = {**os.environ, "SPLINTER_KILL_POINTS": "1"}

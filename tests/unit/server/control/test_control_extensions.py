@@ -247,12 +247,72 @@ def test_installs_from_several_connections_all_arrive(control):
         }
 
 
-def test_extensions_are_not_charged_to_the_quota(control):
-    token = control.admin().create_tenant(9, quota_bytes=0).token
+def test_extensions_are_charged_to_the_quota(control):
+    admin = control.admin()
+    token = admin.create_tenant(9, quota_bytes=0).token
     with Client("127.0.0.1", 9, token, port=control.port) as client:
-        client.install(TWICE)
-    with pytest.raises(QuotaExceededError):
-        control.store.put(9, 0, b"k", b"v", participant=WORKER)
+        with pytest.raises(QuotaExceededError, match="of machine code do not fit into the tenant's quota of 0 bytes"):
+            client.install(TWICE)
+        admin.limit_tenant(9, quota_bytes=100_000)
+        code_bytes = client.install(TWICE).code_bytes
+        told = admin.get_tenant(9)
+        assert told.code_bytes == code_bytes > 0
+        assert code_bytes < told.bytes_used <= code_bytes + limits.EXTENSION_METADATA_BYTES_MAX
+        client.install(TWICE, name="same")  # code that it has already
+        assert admin.get_tenant(9).code_bytes == code_bytes
+        client.install(THRICE, name="same")
+        assert admin.get_tenant(9).code_bytes > code_bytes
+        client.uninstall("same")
+        assert admin.get_tenant(9).code_bytes == code_bytes
+        control.restart()
+        assert control.admin().get_tenant(9).code_bytes == code_bytes
+        client.uninstall("twice")
+        assert (control.admin().get_tenant(9).code_bytes, control.admin().get_tenant(9).bytes_used) == (0, 0)
+
+
+def test_tenants_with_small_quotas_cannot_fill_the_code_region(control_stopped):
+    control_stopped.start()
+    admin = control_stopped.admin()
+    for tenant in (7, 8):
+        token = admin.create_tenant(tenant, quota_bytes=4096).token
+        with (
+            Client("127.0.0.1", tenant, token, port=control_stopped.port) as client,
+            pytest.raises(QuotaExceededError),
+        ):
+            for number in range(100):
+                client.install(f"# source {tenant} {number}" + TWICE, name=f"f{number}")
+        assert admin.get_tenant(tenant).bytes_used <= 4096
+    assert admin.stats()["control"]["code_bytes"] <= 2 * 4096
+
+
+def test_no_tenant_takes_the_whole_code_region(control_stopped, monkeypatch):
+    """Each may hold as much as is left, beyond one extension's: there always is room for another one."""
+    monkeypatch.setattr(limits, "CODE_BYTES_MAX", 256)
+    control_stopped.shared.code = CodeRegion.create(mmap.PAGESIZE)
+    control_stopped.start()
+    admin = control_stopped.admin()
+    for tenant in (7, 8, 9):
+        token = admin.create_tenant(tenant).token
+        with Client("127.0.0.1", tenant, token, port=control_stopped.port) as client:
+            installed = 0
+            with pytest.raises(ControlError, match=r"it may hold .* now") as raised:
+                for number in range(100):
+                    client.install(f"# source {tenant} {number}" + TWICE, name=f"f{number}")
+                    installed += 1
+            assert raised.value.code == "code_memory_full"
+            assert installed >= 2
+
+
+def test_the_operator_says_how_much_machine_code_a_tenant_may_hold(control_stopped):
+    control_stopped.shared.config.code_bytes_per_tenant = 100
+    control_stopped.start()
+    token = control_stopped.admin().create_tenant(7).token
+    with (
+        Client("127.0.0.1", 7, token, port=control_stopped.port) as client,
+        pytest.raises(ControlError, match="it may hold 100 now"),
+    ):
+        for number in range(5):
+            client.install(f"# source {number}" + TWICE, name=f"f{number}")
 
 
 def test_the_number_of_extensions_is_bounded(control_stopped, monkeypatch):
