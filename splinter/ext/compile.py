@@ -21,6 +21,7 @@ from splinter.ext.desugar import desugar
 from splinter.ext.diagnostics import Findings
 from splinter.ext.effort import waits_for_store, writes
 from splinter.ext.first_lookup import FirstLookup, first_lookup
+from splinter.ext.liveness import place
 from splinter.ext.lower import lower, result_kind
 from splinter.ext.parse import Module, choose, choose_all, parse
 from splinter.ext.signature import Signature
@@ -95,7 +96,7 @@ def compile_extensions(
 
     Parsing, what they share, and LLVM's own overhead are paid once then.
     """
-    findings = Findings(source, filename)
+    findings, line = Findings(source, filename), 1
     try:
         with _no_collection():
             return _compile(source, name, every, preempt, findings)
@@ -208,11 +209,12 @@ def _back(functions: list[ir.Function], preempt: bool) -> list[_Native]:
 
 
 def _native(functions: list[ir.Function], preempt: bool, is_quick: bool) -> _Native:
-    emitted = llvm_text.emit(functions, preempt, is_quick)
+    placed = [(function, place(function, preempt, in_frame=is_quick)) for function in functions]
+    emitted = llvm_text.emit(placed)
     linked = machine.machine_code(emitted, is_quick)
     if len(linked.code) > CODE_BYTES_MAX:
         raise TooLargeError(f"{len(linked.code)} bytes of machine code; at most {CODE_BYTES_MAX} are possible")
-    return _Native(functions, linked.code, linked.entries, emitted.frame_bytes)
+    return _Native(functions, linked.code, linked.entries, [placement.frame_bytes for _, placement in placed])
 
 
 def _compile(source: str, name: str | None, every: bool, preempt: bool, findings: Findings) -> list[CompiledExtension]:
@@ -223,6 +225,7 @@ def _compile(source: str, name: str | None, every: bool, preempt: bool, findings
     programs = check_all(chosen, library, name, findings)
     lowered = {lower(program): program for program in programs}
     compiled: dict[ir.Function, CompiledExtension] = {}
+    results = {function: result_kind(program.extension.result) for function, program in lowered.items()}
     for native in _back(list(lowered), preempt):
         members = [lowered[function].extension.function.name for function in native.functions]
         digest = hashlib.sha256(f"{','.join(members)}\0{preempt}\0{source}".encode()).digest()
@@ -234,7 +237,7 @@ def _compile(source: str, name: str | None, every: bool, preempt: bool, findings
                 code=native.code,
                 entry=entry,
                 frame_bytes=frame_bytes,
-                result_kind=result_kind(program.extension.result),
+                result_kind=results[function],
                 source_digest=digest,
                 first_lookup=first_lookup(function),
                 writes=writes(function),
