@@ -26,6 +26,7 @@ from splinter.ext.lower import lower, result_kind
 from splinter.ext.parse import Module, choose, choose_all, parse
 from splinter.ext.signature import Signature
 from splinter.ext.simplify import simplify
+from splinter.ext.verifier import UnprovenError, verify
 from splinter.limits import CODE_BYTES_MAX, THOROUGH_INSTRUCTIONS_MAX
 
 INTERNAL_MESSAGE_CHARACTERS_MAX = 300
@@ -107,6 +108,9 @@ def compile_extensions(
             1,
             ("nesting", "the source is nested too deeply", "put parts of expressions into variables of their own"),
         )
+    except UnprovenError as error:
+        message = f"the compiler cannot show that this does no harm: {error}"
+        line, finding = max(error.line, 1), ("unproven", message, "please report this source")
     except TooLargeError as error:
         line, finding = error.line, ("too-large", str(error), SPLIT_HINT)
     except UntranslatedError as error:
@@ -182,7 +186,7 @@ class _Native:
     frame_bytes: list[int]
 
 
-def _back(functions: list[ir.Function], preempt: bool) -> list[_Native]:
+def _back(functions: dict[ir.Function, ResultKind], preempt: bool) -> list[_Native]:
     """Machine code: one block of what is compiled quickly, and one of what is compiled thoroughly."""
     quick: list[ir.Function] = []
     thorough: list[ir.Function] = []
@@ -200,16 +204,18 @@ def _back(functions: list[ir.Function], preempt: bool) -> list[_Native]:
     made = []
     if quick:
         try:
-            made.append(_native(quick, preempt, is_quick=True))
+            made.append(_native(functions, quick, preempt, is_quick=True))
         except TooLargeError:  # what is compiled thoroughly takes less room
             thorough = [function for function in functions if function in quick or function in thorough]
     if thorough:
-        made.append(_native(thorough, preempt, is_quick=False))
+        made.append(_native(functions, thorough, preempt, is_quick=False))
     return made
 
 
-def _native(functions: list[ir.Function], preempt: bool, is_quick: bool) -> _Native:
+def _native(results: dict[ir.Function, ResultKind], functions: list[ir.Function], preempt: bool, is_quick: bool) -> _Native:
     placed = [(function, place(function, preempt, in_frame=is_quick)) for function in functions]
+    for function, placement in placed:
+        verify(function, placement, results[function])
     emitted = llvm_text.emit(placed)
     linked = machine.machine_code(emitted, is_quick)
     if len(linked.code) > CODE_BYTES_MAX:
@@ -226,7 +232,7 @@ def _compile(source: str, name: str | None, every: bool, preempt: bool, findings
     lowered = {lower(program): program for program in programs}
     compiled: dict[ir.Function, CompiledExtension] = {}
     results = {function: result_kind(program.extension.result) for function, program in lowered.items()}
-    for native in _back(list(lowered), preempt):
+    for native in _back(results, preempt):
         members = [lowered[function].extension.function.name for function in native.functions]
         digest = hashlib.sha256(f"{','.join(members)}\0{preempt}\0{source}".encode()).digest()
         for function, entry, frame_bytes in zip(native.functions, native.entries, native.frame_bytes, strict=True):

@@ -36,6 +36,7 @@ from splinter.ext.parse import choose, parse
 from splinter.ext.runner import Runner
 from splinter.ext.simplify import simplify
 from splinter.ext.types import WORD_BYTES
+from splinter.ext.verifier import verify
 from splinter.limits import FRAME_BYTES, TASK_BUDGET
 
 
@@ -85,6 +86,8 @@ def make(programs: Sequence[Program], forms: Sequence[Form] = FORMS) -> list[lis
 
 def _module(programs: Sequence[Program], functions: list[ir.Function], form: Form) -> list[Made]:
     placed = [(function, place(function, form.preempt, form.is_quick)) for function in functions]
+    for (function, placement), program in zip(placed, programs, strict=True):
+        verify(function, placement, result_kind(program.extension.result))
     emitted = llvm_text.emit(placed)
     linked = machine.machine_code(emitted, form.is_quick)
     made = []
