@@ -225,7 +225,7 @@ class PoisonedRunner(Runner):
         assert isinstance(compiled, Made)
         self._running = compiled
         self._words[_HEADER_WORDS:] = self.pattern
-        self._poison_fields((*_OUTPUTS, "line", *_FOUND.values(), "reserved"))
+        self._poison_fields((*_OUTPUTS, "line", *_FOUND.values()))
 
     def resumed(self) -> None:
         assert self._running is not None
