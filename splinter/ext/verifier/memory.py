@@ -39,6 +39,7 @@ class Memory:
         """All of them, and the results that the worker will read."""
         for block in self.flow.blocks:
             block.look_at_checks()
+            self._find_dead_end(block)
         for block in self.flow.blocks:
             for place in block.points:
                 if place > block.dead:
@@ -50,6 +51,13 @@ class Memory:
                 proof = self._result_proof(block)
                 if proof is None or not self._holds(block, proof, self.shown):
                     refuse("the result is not certainly one", block.code, len(block.code))
+
+    def _find_dead_end(self, block: Scanned) -> None:
+        """Note the first check of a block that cannot pass: it asks for more than a value can be."""
+        prover = Prover(self.layout, block, 0)
+        for since, _, (least, term) in block.facts.known.get("constant", ()):
+            if least > prover.most(term) and since < block.dead:
+                block.dead, block.is_opaque = since, True
 
     # --- needs --------------------------------------------------------------------------------------------------------
 
