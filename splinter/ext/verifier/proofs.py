@@ -153,6 +153,8 @@ class Prover:
             return self.both(self.le(part, whole), lambda: self.le(whole, right))
         if op in (Op.UREM, Op.AND):  # at most either operand
             return self.either(self.le(block.operand(left, index), right) for index in (1, 0))
+        if op is Op.CRC32 and right == _SIGNED_MAX:  # of a state that is not negative: it is shifted down, and 32 bits change
+            return self.le(block.operand(left, 2), right)
         if op in (Op.SADD, Op.SMUL, Op.OR, Op.XOR) and right == _SIGNED_MAX:  # of what is not negative
             return self.both(self.le(block.operand(left, 0), right), lambda: self.le(block.operand(left, 1), right))
         return None
