@@ -30,7 +30,7 @@ FRAME = np.dtype(
         ("result", "<u8"),  # scalar, or address of a bytes result. Writer: extension
         ("result_length", "<u4"),  # bytes of a bytes result
         ("error", "<u4"),  # ExtensionError. Writer: extension or helper
-        ("out_address", "<u8"),  # helper get: address of the value found
+        ("out_address", "<u8"),  # helper get: address of the value found; these three are 0 when there is none
         ("out_length", "<u8"),  # and its length in bytes
         ("out_version", "<u8"),  # and its version
         ("put_bytes", "<u8"),  # what the task's puts took so far. Writer: worker (zero at the start) and its helpers

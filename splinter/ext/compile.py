@@ -21,10 +21,12 @@ from splinter.ext.desugar import desugar
 from splinter.ext.diagnostics import Findings
 from splinter.ext.effort import waits_for_store, writes
 from splinter.ext.first_lookup import FirstLookup, first_lookup
+from splinter.ext.liveness import place
 from splinter.ext.lower import lower, result_kind
 from splinter.ext.parse import Module, choose, choose_all, parse
 from splinter.ext.signature import Signature
 from splinter.ext.simplify import simplify
+from splinter.ext.verifier import UnprovenError, verify
 from splinter.limits import CODE_BYTES_MAX, THOROUGH_INSTRUCTIONS_MAX
 
 INTERNAL_MESSAGE_CHARACTERS_MAX = 300
@@ -95,7 +97,7 @@ def compile_extensions(
 
     Parsing, what they share, and LLVM's own overhead are paid once then.
     """
-    findings = Findings(source, filename)
+    findings, line = Findings(source, filename), 1
     try:
         with _no_collection():
             return _compile(source, name, every, preempt, findings)
@@ -106,6 +108,9 @@ def compile_extensions(
             1,
             ("nesting", "the source is nested too deeply", "put parts of expressions into variables of their own"),
         )
+    except UnprovenError as error:
+        message = f"the compiler cannot show that this does no harm: {error}"
+        line, finding = max(error.line, 1), ("unproven", message, "please report this source")
     except TooLargeError as error:
         line, finding = error.line, ("too-large", str(error), SPLIT_HINT)
     except UntranslatedError as error:
@@ -181,7 +186,7 @@ class _Native:
     frame_bytes: list[int]
 
 
-def _back(functions: list[ir.Function], preempt: bool) -> list[_Native]:
+def _back(functions: dict[ir.Function, ResultKind], preempt: bool) -> list[_Native]:
     """Machine code: one block of what is compiled quickly, and one of what is compiled thoroughly."""
     quick: list[ir.Function] = []
     thorough: list[ir.Function] = []
@@ -199,20 +204,23 @@ def _back(functions: list[ir.Function], preempt: bool) -> list[_Native]:
     made = []
     if quick:
         try:
-            made.append(_native(quick, preempt, is_quick=True))
+            made.append(_native(functions, quick, preempt, is_quick=True))
         except TooLargeError:  # what is compiled thoroughly takes less room
             thorough = [function for function in functions if function in quick or function in thorough]
     if thorough:
-        made.append(_native(thorough, preempt, is_quick=False))
+        made.append(_native(functions, thorough, preempt, is_quick=False))
     return made
 
 
-def _native(functions: list[ir.Function], preempt: bool, is_quick: bool) -> _Native:
-    emitted = llvm_text.emit(functions, preempt, is_quick)
+def _native(results: dict[ir.Function, ResultKind], functions: list[ir.Function], preempt: bool, is_quick: bool) -> _Native:
+    placed = [(function, place(function, preempt, in_frame=is_quick)) for function in functions]
+    for function, placement in placed:
+        verify(function, placement, results[function])
+    emitted = llvm_text.emit(placed)
     linked = machine.machine_code(emitted, is_quick)
     if len(linked.code) > CODE_BYTES_MAX:
         raise TooLargeError(f"{len(linked.code)} bytes of machine code; at most {CODE_BYTES_MAX} are possible")
-    return _Native(functions, linked.code, linked.entries, emitted.frame_bytes)
+    return _Native(functions, linked.code, linked.entries, [placement.frame_bytes for _, placement in placed])
 
 
 def _compile(source: str, name: str | None, every: bool, preempt: bool, findings: Findings) -> list[CompiledExtension]:
@@ -223,7 +231,8 @@ def _compile(source: str, name: str | None, every: bool, preempt: bool, findings
     programs = check_all(chosen, library, name, findings)
     lowered = {lower(program): program for program in programs}
     compiled: dict[ir.Function, CompiledExtension] = {}
-    for native in _back(list(lowered), preempt):
+    results = {function: result_kind(program.extension.result) for function, program in lowered.items()}
+    for native in _back(results, preempt):
         members = [lowered[function].extension.function.name for function in native.functions]
         digest = hashlib.sha256(f"{','.join(members)}\0{preempt}\0{source}".encode()).digest()
         for function, entry, frame_bytes in zip(native.functions, native.entries, native.frame_bytes, strict=True):
@@ -234,7 +243,7 @@ def _compile(source: str, name: str | None, every: bool, preempt: bool, findings
                 code=native.code,
                 entry=entry,
                 frame_bytes=frame_bytes,
-                result_kind=result_kind(program.extension.result),
+                result_kind=results[function],
                 source_digest=digest,
                 first_lookup=first_lookup(function),
                 writes=writes(function),

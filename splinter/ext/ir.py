@@ -14,6 +14,8 @@ from enum import Enum, auto
 
 from splinter.ext.abi import FRAME_HEADER_BYTES
 
+_COUNT_BYTES = 8
+
 
 class Kind(Enum):
     """What a register holds."""
@@ -39,6 +41,9 @@ class Constant:
 
     value: int
     kind: Kind = Kind.WORD
+
+    def __hash__(self) -> int:
+        return self.value
 
 
 Operand = Register | Constant
@@ -191,6 +196,24 @@ class Block:
         return isinstance(terminator, Yield) or (preempt and isinstance(terminator, Jump) and terminator.may_yield)
 
 
+@dataclass(frozen=True, slots=True)
+class Area:
+    """Bytes of the frame: of an array, of several results; with a ``capacity``, of a buffer: their count, and they."""
+
+    offset: int
+    nbytes: int
+    capacity: int | None = None  # in bytes
+
+    @property
+    def content(self) -> int:
+        """Where in the frame its bytes begin that may be accessed at any place."""
+        return self.offset if self.capacity is None else self.offset + _COUNT_BYTES
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.nbytes
+
+
 @dataclass(eq=False)
 class Function:
     """A lowered extension. ``blocks[0]`` is the entry."""
@@ -199,7 +222,7 @@ class Function:
     blocks: list[Block] = field(default_factory=list)
     data: dict[bytes, int] = field(default_factory=dict)  # constant bytes and their numbers
     scratch_cells: int = 0  # 8-byte cells on the native stack
-    memory_bytes: int = 0  # of the frame, behind its header: arrays, buffers, tuples
+    areas: list[Area] = field(default_factory=list)  # of the frame, one behind the other behind its header
     blocks_made: int = 0  # each has a number of its own
     registers: list[Register] = field(default_factory=list)  # by number
 
@@ -208,11 +231,16 @@ class Function:
         self.registers.append(register)
         return register
 
-    def new_memory(self, nbytes: int) -> int:
+    @property
+    def memory_end(self) -> int:
+        """Offset in the frame of what is behind all areas."""
+        return self.areas[-1].end if self.areas else FRAME_HEADER_BYTES
+
+    def new_memory(self, nbytes: int, capacity: int | None = None) -> int:
         """Offset in the frame of a new area of memory, aligned to 8 bytes."""
-        offset = FRAME_HEADER_BYTES + self.memory_bytes
-        self.memory_bytes += -(-nbytes // 8) * 8
-        return offset
+        area = Area(self.memory_end, -(-nbytes // 8) * 8, capacity)
+        self.areas.append(area)
+        return area.offset
 
     def new_block(self) -> Block:
         block = Block(self.blocks_made)
@@ -234,3 +262,20 @@ class Function:
     def instructions(self) -> Iterator[Instruction]:
         for block in self.blocks:
             yield from block.instructions
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a function's registers are, for a back end: made by :mod:`splinter.ext.liveness`, proven by the verifier.
+
+    A register that lives in one block only is a value there; the others have cells. At a yield, ``saved`` registers move to
+    their slots in the frame and back; or, with ``in_frame``, the slots are their cells all the time.
+    """
+
+    preempt: bool  # back-edges and checkpoints may yield
+    in_frame: bool
+    cells: int  # registers that have a cell, as a set of bits
+    slots: dict[int, int]  # offset in the frame, by the register's number
+    states: dict[Block, int]  # by the block that yields at its end: the number from 1 of where it comes back
+    saved: dict[Block, list[Register]]  # and what survives
+    frame_bytes: int  # header, memory and slots

@@ -6,11 +6,16 @@ with sets.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from splinter.ext import ir
-from splinter.ext.ir import Block, Register
+from splinter.ext.builder import TooLargeError
+from splinter.ext.ir import Block, Placement, Register
+from splinter.ext.types import WORD_BYTES
+from splinter.limits import FRAME_BYTES, INSTRUCTIONS_MAX
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,37 @@ class Liveness:
     live_out: list[int]  # registers whose value is read after the end of the block, before anything assigns them
     touched: list[int]  # those that the block reads or assigns
     cells: int  # those that cannot be a single value in a single block: assigned several times, or read in another block
+
+
+def place(function: ir.Function, preempt: bool, in_frame: bool) -> Placement:
+    """Where the registers of a function are to be. Raises :class:`TooLargeError` when frame or code exceed their limits."""
+    blocks, registers = function.blocks, function.registers
+    found = analyse(blocks)
+    live = found.live_out
+    yielding = [number for number, block in enumerate(blocks) if block.is_yield_point(preempt)]
+    saved = {blocks[number]: [registers[register] for register in members(live[number])] for number in yielding}
+    if in_frame:
+        wanted = functools.reduce(operator.or_, (live[number] for number in yielding), 0)
+        slots = share_slots([(one | touched) & wanted for one, touched in zip(live, found.touched, strict=True)])
+    else:
+        slots = share_slots([live[number] for number in yielding])
+    first = function.memory_end
+    frame_bytes = first + WORD_BYTES * (max(slots.values(), default=-1) + 1)
+    if frame_bytes > FRAME_BYTES:
+        raise TooLargeError(f"arrays, buffers and the variables that live across yields need {frame_bytes} bytes; "
+                            f"a frame has {FRAME_BYTES}")  # fmt: skip
+    count = sum(len(block.instructions) for block in blocks) + 2 * sum(map(len, saved.values()))
+    if count > INSTRUCTIONS_MAX:
+        raise TooLargeError(f"the function has {count} instructions; at most {INSTRUCTIONS_MAX} are possible")
+    return Placement(
+        preempt,
+        in_frame,
+        found.cells,
+        {register: first + WORD_BYTES * slot for register, slot in slots.items()},
+        {blocks[number]: state for state, number in enumerate(yielding, 1)},
+        saved,
+        frame_bytes,
+    )
 
 
 def analyse(blocks: list[Block]) -> Liveness:

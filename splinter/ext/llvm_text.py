@@ -13,16 +13,12 @@ forms of the text:
 
 from __future__ import annotations
 
-import functools
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from splinter.ext import abi, ir, liveness, routines
-from splinter.ext.builder import TooLargeError
 from splinter.ext.ir import Block, Kind, Op, Operand, Register
-from splinter.ext.types import WORD_BYTES
-from splinter.limits import BYTES_PER_COST, DIGESTED_BYTES_PER_COST, FRAME_BYTES, INSTRUCTIONS_MAX
+from splinter.limits import BYTES_PER_COST, DIGESTED_BYTES_PER_COST
 
 _LINE_BITS = 8 * (abi.F_LINE - abi.F_STATE)  # state and line are stored as one word
 assert (abi.F_STATE, _LINE_BITS) == (0, 32)
@@ -66,50 +62,36 @@ attributes #0 = { nounwind "no-builtins" }
 """
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where in the frame of a function the registers are that live across its yields."""
-
-    states: dict[Block, int]  # the number of each block that ends with a yield
-    saved: dict[Block, list[Register]]  # what is read after that
-    slots: dict[Register, int]  # offsets in the frame, in bytes
-
-
 @dataclass
 class LlvmModule:
     """Textual LLVM module with a function for each extension."""
 
     text: str
     entries: list[str]  # names of the functions
-    frame_bytes: list[int]  # of each: header, memory and saved registers
     routines: list[str]  # names of those that they call
-    layouts: list[Layout] = field(default_factory=list)  # of each
 
 
-def emit(functions: Sequence[ir.Function], preempt: bool, is_quick: bool = False) -> LlvmModule:
+def emit(functions: Sequence[tuple[ir.Function, ir.Placement]]) -> LlvmModule:
     """Translate into one module: LLVM's time for a module of its own is that of 300 lines of text.
 
-    Raises :class:`TooLargeError` when a frame or the code of a function exceeds its limit.
+    Each with where its registers are; with those in the frame it becomes the quick form. The verifier has accepted both.
     """
-    emitters = [_Emitter(function, number, preempt, is_quick) for number, function in enumerate(functions)]
+    emitters = [_Emitter(*function, number) for number, function in enumerate(functions)]
     definitions = "\n".join(line for emitter in emitters for line in emitter.run())
     declarations = [f"declare {kind % name} nounwind" for name, kind in _DECLARATIONS.items() if f"{name}(" in definitions]
     called = dict.fromkeys(routine for emitter in emitters for routine in emitter.routines)
     return LlvmModule(
         "\n".join((*declarations, definitions, _EPILOGUE)),
         [emitter.entry for emitter in emitters],
-        [emitter.frame_bytes for emitter in emitters],
         list(called),
-        [Layout(emitter.states, emitter.saved, emitter.slots) for emitter in emitters],
     )
 
 
 @dataclass
 class _Emitter:
     function: ir.Function
+    placement: ir.Placement
     number: int  # of the function in its module
-    preempt: bool
-    is_quick: bool
     lines: list[str] = field(default_factory=list)
     failures: dict[tuple[int, int], str] = field(default_factory=dict)  # (error, line) → label
     helper_failures: dict[int, list[tuple[str, str]]] = field(default_factory=dict)  # line → (result, label)
@@ -125,34 +107,16 @@ class _Emitter:
     def __post_init__(self) -> None:
         # Quick code is laid out as it is written, whatever is likely.
         self.entry = f"resume{self.number}"
+        registers = self.function.registers
+        self.is_quick = self.placement.in_frame
+        self.preempt, self.states, self.saved = self.placement.preempt, self.placement.states, self.placement.saved
+        self.cells = {registers[number] for number in liveness.members(self.placement.cells)}
+        self.slots = {registers[number]: offset for number, offset in self.placement.slots.items()}
         self.unlikely, self.likely = ("", "") if self.is_quick else (", !prof !0", ", !prof !1")
 
     def run(self) -> list[str]:
-        """The lines of the function and of the constants that it has; ``frame_bytes`` is known then."""
+        """The lines of the function and of the constants that it has."""
         blocks = self.function.blocks
-        found = liveness.analyse(blocks)
-        registers = self.function.registers
-        self.cells = {registers[number] for number in liveness.members(found.cells)}
-        live = found.live_out
-        yielding = [number for number, block in enumerate(blocks) if block.is_yield_point(self.preempt)]
-        self.states = {blocks[number]: state for state, number in enumerate(yielding, 1)}
-        self.saved = {
-            blocks[number]: [registers[register] for register in liveness.members(live[number])] for number in yielding
-        }
-        first = abi.FRAME_HEADER_BYTES + self.function.memory_bytes
-        if self.is_quick:
-            wanted = functools.reduce(operator.or_, (live[number] for number in yielding), 0)
-            slots = liveness.share_slots([(one | touched) & wanted for one, touched in zip(live, found.touched, strict=True)])
-        else:
-            slots = liveness.share_slots([live[number] for number in yielding])
-        self.slots = {registers[register]: first + WORD_BYTES * slot for register, slot in slots.items()}
-        self.frame_bytes = first + WORD_BYTES * (max(slots.values(), default=-1) + 1)
-        if self.frame_bytes > FRAME_BYTES:
-            raise TooLargeError(f"arrays, buffers and the variables that live across yields need {self.frame_bytes} bytes; "
-                                f"a frame has {FRAME_BYTES}")  # fmt: skip
-        count = sum(len(block.instructions) for block in blocks) + 2 * sum(map(len, self.saved.values()))
-        if count > INSTRUCTIONS_MAX:
-            raise TooLargeError(f"the function has {count} instructions; at most {INSTRUCTIONS_MAX} are possible")
         lines = []
         for content, number in self.function.data.items():
             escaped = "".join(f"\\{byte:02x}" for byte in content or b"\0")

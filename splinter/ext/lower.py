@@ -14,6 +14,7 @@ from splinter.ext.types import (
     BOOL,
     BYTES,
     F64,
+    NAT,
     NONE,
     WORD_BYTES,
     ArrayType,
@@ -283,21 +284,21 @@ class _Lowering(CallLowering):
         """Go over records of the same size in bytes, or over the objects whose keys they are."""
         assert isinstance(node.target, ast.Name)
         line = node.lineno
-        table, view, size = self._kept(*self.records(call, function))
+        table, rest, size = self._kept(*self.records(call, function))
         head, body, latch, after = (self.function.new_block() for _ in range(4))
-        cursor = self.function.new_register(Kind.WORD)
-        self.move(cursor, ir.ZERO)
+        start = self.function.new_register(Kind.WORD)
         self.end(ir.Jump(head))
         self.block = head
-        self.end(ir.Branch(self.emit(Op.ULT, cursor, view.length), body, after))
+        self.end(ir.Branch(self.emit(Op.ULE, size, rest.length), body, after))
         self.block = body
-        record = View(self.emit(Op.ADD, view.address, cursor), size)
+        self.move(start, rest.address)
+        self.move(rest, View(self.emit(Op.ADD, rest.address, size), self.emit(Op.SUB, rest.length, size)))
+        record = View(start, size)
         value = record if table is None else self.get((table, record.address, record.length), line)
         self._assign(node.target.id, value, self.checked.types[node.iter], line)
         self._body(node, self.block, latch, after)
         self.end(ir.Jump(latch))
         self.block = latch
-        self.move(cursor, self.emit(Op.ADD, cursor, size))
         self.end(ir.Jump(head, may_yield=True, line=line))
         self.go_on(after)
 
@@ -330,9 +331,15 @@ class _Lowering(CallLowering):
         distance = self.emit(Op.SUB, *((end, counter) if step > 0 else (counter, end)))
         self.end(ir.Branch(self.emit(Op.ULT, ir.word(abs(step)), distance), again, after))
         self.block = again
-        self.move(counter, self.emit(Op.ADD, counter, ir.word(step)))
+        self.move(counter, self._next(counter, kind, step))
         self.end(ir.Jump(head, may_yield=True, line=node.lineno))
         self.go_on(after)
+
+    def _next(self, counter: ir.Operand, kind: Type, step: int) -> ir.Operand:
+        """The counter's next value, which is known to fit. That of a ``nat`` is seen to be one."""
+        if kind != NAT:
+            return self.emit(Op.ADD, counter, ir.word(step))
+        return self.emit(Op.SADD, counter, ir.word(step)) if step > 0 else self.emit(Op.USUB, counter, ir.word(-step))
 
     def _range(self, call: ast.Call) -> tuple[tuple[ir.Operand, Type], tuple[ir.Operand, Type], int]:
         values = [self.integer(argument) for argument in call.args[:2]]

@@ -242,17 +242,15 @@ class CallLowering(ExpressionLowering, ABC):
         answer = self.emit(Op.HELPER, *operands, size=_HELPERS[method], line=line, error=error)
         if method == "now_ns":
             return answer
-        is_found = self.emit(Op.NE, answer, ir.ZERO)
         if method == "version":
-            return self.select(is_found, self.load(self.frame(abi.F_OUT_VERSION), WORD_BYTES), ir.ZERO)
-        return NO_VIEW if STORE_METHODS[method][1] == NONE else is_found
+            return self.load(self.frame(abi.F_OUT_VERSION), WORD_BYTES)
+        return NO_VIEW if STORE_METHODS[method][1] == NONE else self.emit(Op.NE, answer, ir.ZERO)
 
     def get(self, operands: tuple[ir.Operand, ...], line: int) -> View:
         """The value of an object, by table, key address and key length."""
         self.spend(HELPER_COST)
-        is_found = self.emit(Op.NE, self.emit(Op.HELPER, *operands, size=abi.C_GET, line=line), ir.ZERO)
-        fields = (self.load(self.frame(field), WORD_BYTES) for field in (abi.F_OUT_ADDRESS, abi.F_OUT_LENGTH))
-        return View(*(self.select(is_found, field, ir.ZERO) for field in fields))
+        self.emit(Op.HELPER, *operands, size=abi.C_GET, line=line)
+        return View(*(self.load(self.frame(field), WORD_BYTES) for field in (abi.F_OUT_ADDRESS, abi.F_OUT_LENGTH)))
 
     def records(self, call: ast.Call, function: ast.Attribute) -> tuple[ir.Operand | None, View, ir.Operand]:
         """Table (of ``multiget``), bytes and size of a record; the bytes are a whole number of records."""
@@ -334,6 +332,6 @@ class CallLowering(ExpressionLowering, ABC):
     def new_buffer(self, capacity: int) -> Memory:
         """A buffer with nothing in it. Its bytes are cleared too: a frame may hold what another tenant left there."""
         size = WORD_BYTES - (-capacity // WORD_BYTES) * WORD_BYTES
-        memory = Memory(self.function.new_memory(size), capacity, ELEMENTS["u8"])
+        memory = Memory(self.function.new_memory(size, capacity), capacity, ELEMENTS["u8"])
         self.clear(self.frame(memory.offset), size)
         return memory

@@ -37,6 +37,7 @@ from splinter.ext.types import (
     is_memory,
 )
 
+_NAT_BITS = ir.word(NAT.high)  # a number of this type has no others: an AND with them lets the verifier see it
 Typed = tuple[ir.Operand, Type]  # a number and its type
 _Operand = tuple[ast.expr, Value]  # an expression and its value
 _SIGN_BIT = 1 << 63  # of a float's pattern
@@ -267,6 +268,8 @@ class ExpressionLowering(Builder):
         if node not in self.checked.modular:
             back = self.emit(Op.LSHR if left[1] == U64 else Op.ASHR, shifted, count)
             self.check(self.emit(Op.EQ, back, left[0]), ExtensionError.OVERFLOW, line)
+            if left[1] == NAT:
+                return self.emit(Op.AND, shifted, _NAT_BITS)
         return shifted
 
     def _floor_division(self, left: ir.Operand, right: ir.Operand, want_quotient: bool, kind: Type, line: int) -> ir.Operand:
@@ -283,7 +286,8 @@ class ExpressionLowering(Builder):
         adjust = self.emit(Op.AND, self.emit(Op.NE, remainder, ir.ZERO), differs)
         if want_quotient:
             return self.emit(Op.SUB, self.emit(Op.SDIV, left, divisor), self.emit(Op.WIDEN, adjust))
-        return self.emit(Op.ADD, remainder, self.select(adjust, right, ir.ZERO))
+        result = self.emit(Op.ADD, remainder, self.select(adjust, right, ir.ZERO))
+        return self.emit(Op.AND, result, _NAT_BITS) if kind == NAT else result
 
     def _lower_UnaryOp(self, node: ast.UnaryOp) -> ir.Operand:
         if isinstance(node.op, ast.Not):

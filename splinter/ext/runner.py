@@ -149,6 +149,7 @@ class Runner:
         def action() -> int:
             found = self.store.get(table, ctypes.string_at(key, key_length))
             if found is None:
+                self._frame["out_address"] = self._frame["out_length"] = self._frame["out_version"] = 0
                 return 0
             self._frame["out_address"], self._frame["out_length"] = self._keep(bytes(found)), len(found)
             self._frame["out_version"] = self.store.version(table, ctypes.string_at(key, key_length))

@@ -60,13 +60,16 @@ _ERROR_OUT_OF_MEMORY, _ERROR_QUOTA = int(ExtensionError.OUT_OF_MEMORY), int(Exte
 
 @cfunc("int64(int64, int64, int64, int64, int64)", cache=True)
 def helper_get(context, frame, table, key, key_length):
-    """1 and the view's address, length and version in the frame; 0 when there is no such object; < 0: -ExtensionError."""
+    """1 and the view's address, length and version in the frame, 0 and zeros when there is no object; < 0: -ExtensionError."""
     if table < 0 or table >= limits.TABLES_MAX:
         return -_ERROR_TABLE
     if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
         return -_ERROR_KEY
     found = store_find(load64(context + C_STORE), load32(frame + F_TENANT), table, key, key_length)
     if found == 0:
+        store64(frame + F_OUT_ADDRESS, 0)
+        store64(frame + F_OUT_LENGTH, 0)
+        store64(frame + F_OUT_VERSION, 0)
         return 0
     store64(frame + F_OUT_ADDRESS, object_value(found))
     store64(frame + F_OUT_LENGTH, object_value_length(found))

@@ -29,12 +29,14 @@ from splinter.ext.faults import ExtensionFault
 from splinter.ext.first_lookup import first_lookup
 from splinter.ext.instrument import python_function
 from splinter.ext.ir import Op
+from splinter.ext.liveness import place
 from splinter.ext.local import LocalStore
 from splinter.ext.lower import lower, result_kind
 from splinter.ext.parse import choose, parse
 from splinter.ext.runner import Runner
 from splinter.ext.simplify import simplify
 from splinter.ext.types import WORD_BYTES
+from splinter.ext.verifier import verify
 from splinter.limits import FRAME_BYTES, TASK_BUDGET
 
 
@@ -83,18 +85,22 @@ def make(programs: Sequence[Program], forms: Sequence[Form] = FORMS) -> list[lis
 
 
 def _module(programs: Sequence[Program], functions: list[ir.Function], form: Form) -> list[Made]:
-    emitted = llvm_text.emit(functions, form.preempt, form.is_quick)
+    placed = [(function, place(function, form.preempt, form.is_quick)) for function in functions]
+    for (function, placement), program in zip(placed, programs, strict=True):
+        verify(function, placement, result_kind(program.extension.result))
+    emitted = llvm_text.emit(placed)
     linked = machine.machine_code(emitted, form.is_quick)
     made = []
     for number, (program, function) in enumerate(zip(programs, functions, strict=True)):
-        dead, outputs = _dead(function, emitted.layouts[number], emitted.frame_bytes[number])
+        placement = placed[number][1]
+        dead, outputs = _dead(function, placement)
         made.append(
             Made(
                 name=program.signature.name,
                 signature=program.signature,
                 code=linked.code,
                 entry=linked.entries[number],
-                frame_bytes=emitted.frame_bytes[number],
+                frame_bytes=placement.frame_bytes,
                 result_kind=result_kind(program.extension.result),
                 source_digest=b"",
                 first_lookup=first_lookup(function),
@@ -113,13 +119,11 @@ _OUTPUTS = ("result", "result_length", "error")  # written at the end of a task,
 _FOUND = {abi.F_OUT_ADDRESS: "out_address", abi.F_OUT_LENGTH: "out_length", abi.F_OUT_VERSION: "out_version"}
 
 
-def _dead(
-    function: ir.Function, layout: llvm_text.Layout, frame_bytes: int
-) -> tuple[dict[int, np.ndarray[Any, Any]], dict[int, tuple[str, ...]]]:
-    first = abi.FRAME_HEADER_BYTES + function.memory_bytes
+def _dead(function: ir.Function, placement: ir.Placement) -> tuple[dict[int, np.ndarray[Any, Any]], dict[int, tuple[str, ...]]]:
+    first, frame_bytes = function.memory_end, placement.frame_bytes
     words, outputs = {}, {}
-    for block, state in layout.states.items():
-        live = {layout.slots[register] for register in layout.saved[block]}
+    for block, state in placement.states.items():
+        live = {placement.slots[register.number] for register in placement.saved[block]}
         words[state] = np.array([at // WORD_BYTES for at in range(first, frame_bytes, WORD_BYTES) if at not in live], np.int64)
         (target,) = block.successors()
         outputs[state] = (*_OUTPUTS, *(name for name in _FOUND.values() if name not in _read_first(target)))
@@ -221,7 +225,7 @@ class PoisonedRunner(Runner):
         assert isinstance(compiled, Made)
         self._running = compiled
         self._words[_HEADER_WORDS:] = self.pattern
-        self._poison_fields((*_OUTPUTS, "line", *_FOUND.values(), "reserved"))
+        self._poison_fields((*_OUTPUTS, "line", *_FOUND.values()))
 
     def resumed(self) -> None:
         assert self._running is not None

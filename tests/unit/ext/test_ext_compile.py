@@ -14,6 +14,7 @@ from splinter.ext.diagnostics import Diagnostic, Findings
 from splinter.ext.effort import waits_for_store
 from splinter.ext.elf import ObjectError
 from splinter.ext.ir import Op
+from splinter.ext.liveness import place
 from splinter.ext.llvm_text import LlvmModule, emit
 from splinter.ext.lower import lower
 from splinter.ext.parse import parse
@@ -83,16 +84,18 @@ def test_effort_for_the_library(entry: str, waits: bool) -> None:
 
 def test_a_quick_yield_stores_nothing_but_where_to_go_on() -> None:
     function = extension("x = a * 2\nyield\na = x + len(k)")
-    assert "resume1:" in emit([function], preempt=True).text
-    quick = emit([function], preempt=True, is_quick=True)
-    assert "resume1:" not in quick.text
-    assert quick.frame_bytes[0] > FRAME_HEADER_BYTES
+    assert "resume1:" in emit([(function, place(function, preempt=True, in_frame=False))]).text
+    placement = place(function, preempt=True, in_frame=True)
+    assert "resume1:" not in emit([(function, placement)]).text
+    assert placement.frame_bytes > FRAME_HEADER_BYTES
 
 
 def test_what_is_checked_twice_in_a_block_is_checked_once() -> None:
-    text = emit([extension("a = k.u64(8) ^ k.u64(8)")], preempt=True).text
-    once = emit([extension("a = k.u64(8)")], preempt=True).text
-    assert text.count("label %fail") == once.count("label %fail") > 0
+    twice, once = (
+        emit([(function, place(function, preempt=True, in_frame=False))]).text
+        for function in (extension("a = k.u64(8) ^ k.u64(8)"), extension("a = k.u64(8)"))
+    )
+    assert twice.count("label %fail") == once.count("label %fail") > 0
 
 
 @pytest.mark.parametrize("name", list(routines.MODULES))
@@ -105,9 +108,9 @@ define i64 @resume(i64 %frame, i64 %context) nounwind {{
   {"" if result == "void" else "%ignored = "}{call}
   ret i64 0
 }}"""
-    assert machine.machine_code(LlvmModule(text, ["resume"], [0], [name]), is_quick=True)
+    assert machine.machine_code(LlvmModule(text, ["resume"], [name]), is_quick=True)
     with pytest.raises(ObjectError, match="external symbol"):
-        machine.machine_code(LlvmModule(text, ["resume"], [0], []), is_quick=True)
+        machine.machine_code(LlvmModule(text, ["resume"], []), is_quick=True)
 
 
 def test_extensions_of_one_source_have_digests_of_their_own() -> None:
