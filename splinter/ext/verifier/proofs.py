@@ -17,6 +17,7 @@ from splinter.ext.ir import WORD_MASK, ZERO, Area, Constant, Op, Register
 from splinter.ext.types import WORD_BYTES
 from splinter.ext.verifier.blocks import NEVER, SIGNED_MAX, Facts, Relation, Scanned, Term
 from splinter.ext.verifier.layout import Layout
+from splinter.ext.verifier.shapes import SWAP_SIZES
 
 _SIGNED_MAX = Constant(SIGNED_MAX)
 _BIT_COUNTS = frozenset({Op.POPCOUNT, Op.LEADING_ZEROS, Op.TRAILING_ZEROS})
@@ -202,11 +203,11 @@ class Prover:
         block, instruction = self.block, self.block.code[term]
         op, size = instruction.op, instruction.size
         if op is Op.LOAD:
-            if size < 8:
+            if size in (1, 2, 4):
                 return (1 << 8 * size) - 1
             offset = block.frame_offset(block.operand(term, 0))
             return WORD_MASK if offset is None else self.layout.most(offset)
-        if op is Op.SWAP:
+        if op is Op.SWAP and size in SWAP_SIZES:
             return (1 << 8 * size) - 1
         if op is Op.WIDEN:
             return 1
