@@ -24,6 +24,7 @@ from tests.support.servers import RunningServer, running_server
 from tests.support.waiting import wait_for
 
 TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
+LONG_MS = 600_000  # that a task may last: however slow the machine is
 IMPORTS = "from splinter.ext import Error, Store, extension, u64\n\n"
 ENDLESS = IMPORTS + "@extension\ndef endless(db: Store) -> u64:\n    n = 0\n    while True:\n        n = n & 7\n    return n\n"
 COUNT = """
@@ -145,8 +146,8 @@ def test_put_only_if_absent(client: Client) -> None:
 
 
 def test_endless_loop_ends_by_its_tenants_limit_and_harms_nobody(server: RunningServer, admin: Admin) -> None:
-    greedy = server.client(admin.create_tenant(task_milliseconds_max=100), timeout=20.0)
-    patient = server.client(admin.create_tenant(task_yields_max=50), timeout=20.0)
+    greedy = server.client(admin.create_tenant(task_milliseconds_max=100, task_wall_milliseconds_max=LONG_MS), timeout=20.0)
+    patient = server.client(admin.create_tenant(task_yields_max=50, task_wall_milliseconds_max=LONG_MS), timeout=20.0)
     other = server.client(admin.create_tenant(), timeout=20.0)
     other.put(b"k", b"v")
     for client in (greedy, patient):
@@ -176,7 +177,7 @@ def test_endless_loop_ends_by_its_tenants_limit_and_harms_nobody(server: Running
 
 
 def test_many_endless_tasks_fill_up_and_are_refused_busy(server: RunningServer, admin: Admin) -> None:
-    tenant = admin.create_tenant(task_milliseconds_max=50)
+    tenant = admin.create_tenant(task_milliseconds_max=50, task_wall_milliseconds_max=LONG_MS)
     server.client(tenant).install(ENDLESS)
     ends: list[type[BaseException]] = []
 

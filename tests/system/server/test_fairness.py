@@ -26,6 +26,7 @@ def endless(db: Store) -> None:
 NAME = b"endless"
 MANY, FEW = 200, 4
 AT_A_TIME = 20  # packets, so that none is lost
+LONG_MS = 600_000  # that a task may last: however slow the machine is
 ENOUGH_MS = 300  # of tasks' time: thousands of rounds
 
 
@@ -59,7 +60,7 @@ def invoke_many(server: RunningServer, admin: Admin, tenant: TenantInfo, count: 
 
 def test_a_tenant_with_hundreds_of_endless_tasks_gets_its_share_and_busy(server: RunningServer) -> None:
     admin = server.admin()
-    greedy, patient, other = (admin.create_tenant() for _ in range(3))
+    greedy, patient, other = (admin.create_tenant(task_wall_milliseconds_max=LONG_MS) for _ in range(3))
     for tenant in (greedy, patient):
         server.client(tenant).install(ENDLESS)
     client = server.client(other)
