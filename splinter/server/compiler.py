@@ -32,13 +32,14 @@ from splinter.ext.compile import SPLIT_HINT, CompiledExtension, compile_extensio
 from splinter.ext.diagnostics import Diagnostic, Findings
 from splinter.ext.first_lookup import FirstLookup
 from splinter.ext.signature import Signature
-from splinter.server.processes import cpu_ns, fork_child
+from splinter.server.processes import OomPreference, cpu_ns, fork_child
 
 _log = logging.getLogger(__name__)
 _LENGTH = struct.Struct("<I")
 _TRIES = 2  # a child that had grown too large, or was killed while it was idle, has not seen the source
 _STANDARD_DESCRIPTORS = 3
 _NANOSECONDS = 1e9
+_OOM_POINTS = 500  # what it has is its own and large, and its end fails one install
 _IDLE_SECONDS = 0.05  # without a request: time for a garbage collection
 _UNCOLLECTED_MAX = 64  # sources that may be compiled before there is one all the same
 
@@ -165,6 +166,7 @@ class Compiler:
 def _serve(connection: socket.socket, seconds_max: float, niceness: int) -> None:
     """Compile what is asked for until the other side closes, or too much memory has been used."""
     os.nice(niceness)
+    OomPreference.offer(_OOM_POINTS)
     descriptor = connection.fileno()
     os.closerange(_STANDARD_DESCRIPTORS, descriptor)
     os.closerange(descriptor + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])

@@ -11,13 +11,16 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from splinter.server.processes import be_urgent, fork_child, fork_sibling, hurry
+from splinter.server.processes import OomPreference, be_urgent, fork_child, fork_sibling, hurry
 
 _PID_BYTES = 4
 _ASK = b"1"
+_FORK_SECONDS = 0.1  # until a fork that failed is tried again
+_OOM_POINTS = 100  # workers and spares are replaced; nothing of the store is lost
 
 
 @dataclass
@@ -45,7 +48,7 @@ class Nursery:
         self._wanted = wanted
         self._asked = 0
         self._spares: list[Spare] = []
-        self._nurse = -1
+        self._nurse: int | None = None  # her pid
         self._hurries = False  # the nurse goes before the workers
         self.socket: socket.socket
 
@@ -60,7 +63,7 @@ class Nursery:
         self._ask()
 
     def _ask(self) -> None:
-        while self._asked + len(self._spares) < self._wanted:
+        while self._nurse is not None and self._asked + len(self._spares) < self._wanted:
             self.socket.send(_ASK)
             self._asked += 1
 
@@ -71,7 +74,9 @@ class Nursery:
         except ConnectionResetError:
             message = b""
         if not message:
+            assert self._nurse is not None
             os.waitpid(self._nurse, 0)
+            self._nurse = None
             self.socket.close()
             return False
         pid = int.from_bytes(message, "little")
@@ -89,7 +94,7 @@ class Nursery:
         return spare
 
     def _hurry(self, is_urgent: bool) -> None:
-        if is_urgent != self._hurries:
+        if is_urgent != self._hurries and self._nurse is not None:
             self._hurries = is_urgent
             hurry(self._nurse, is_urgent=is_urgent)
 
@@ -102,12 +107,10 @@ class Nursery:
 
     def close(self) -> None:
         """End the nurse and all spares, which hold nothing. Nothing to do when that is done; :meth:`start` begins anew."""
-        if self._nurse < 0:
-            return
-        os.kill(self._nurse, signal.SIGKILL)
-        while self.receive():
-            pass
-        self._nurse = -1
+        if self._nurse is not None:
+            os.kill(self._nurse, signal.SIGKILL)
+            while self.receive():
+                pass
         self._asked = 0
         for spare in self._spares:
             self._drop(spare)
@@ -125,6 +128,7 @@ class Nursery:
     def _nurse_them(self, orders: socket.socket, prepare: Callable[[], None]) -> None:
         """Fork a spare for each order, until the supervisor has gone."""
         self.socket.close()
+        OomPreference.offer(_OOM_POINTS)  # her children are offered likewise
         prepare()
         while orders.recv(len(_ASK)):
             receive_fd, assign_fd = os.pipe()
@@ -137,7 +141,16 @@ class Nursery:
                 if assigned:
                     self._serve(assigned[0])
 
-            pid = fork_sibling("splinter-spare", wait_and_serve)
+            pid = _fork_when_possible(wait_and_serve)
             socket.send_fds(orders, [pid.to_bytes(_PID_BYTES, "little")], [assign_fd])
             os.close(receive_fd)
             os.close(assign_fd)
+
+
+def _fork_when_possible(main: Callable[[], None]) -> int:
+    """Fork a spare; where the system has no room for another process at the moment, when it has."""
+    while True:
+        try:
+            return fork_sibling("splinter-spare", main)
+        except OSError:
+            time.sleep(_FORK_SECONDS)

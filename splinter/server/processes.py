@@ -25,6 +25,12 @@ _STAT_STATE, _STAT_FLAGS, _STAT_EXIT_CODE = 0, 6, 49  # fields of /proc/<pid>/st
 _SIGNAL_MASK = 0x7F  # of an exit code, as waitpid tells it
 _FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP, signal.SIGABRT, signal.SIGSYS)
 _CODE_LOOKS, _CODE_LOOK_SECONDS = 50, 0.0001  # for an exit code
+_DEFAULT_SIGNALS = (signal.SIGTERM, signal.SIGCHLD, signal.SIGALRM)
+# Of a terminal, or of whoever takes a child for the server: they reach the whole group, and the supervisor decides.
+_GROUP_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_OOM_SCORE = Path("/proc/self/oom_score_adj")
+_OOM_MIN, _OOM_MAX = -1000, 1000
+_OOM_PROTECTION = 500  # of the supervisor
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 _python = ctypes.pythonapi
@@ -36,6 +42,34 @@ _python_syscall.argtypes = [ctypes.c_long] * 6
 def name_process(name: str) -> None:
     """What ``ps`` and ``top`` call this process, at most 15 bytes."""
     _libc.prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+def die_in_order(seconds: int) -> None:
+    """Have this child outlive its parent by some seconds, where :func:`fork_child` has it killed at once."""
+    signal.signal(signal.SIGUSR1, lambda *_: signal.alarm(seconds))
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGUSR1, 0, 0, 0)
+
+
+class OomPreference:
+    """Whom the kernel ends when memory runs out: of a server's processes the supervisor last, as it replaces all others.
+
+    Each says how much sooner than an ordinary process it may go; what a process asks for, its children inherit.
+    """
+
+    ordinary = 0  # what this server was started with
+
+    @classmethod
+    def protect(cls) -> None:
+        """For the supervisor: as far as it is permitted (CAP_SYS_RESOURCE)."""
+        with contextlib.suppress(OSError, ValueError):
+            cls.ordinary = int(_OOM_SCORE.read_text())
+            _OOM_SCORE.write_text(str(max(_OOM_MIN, cls.ordinary - _OOM_PROTECTION)))
+
+    @classmethod
+    def offer(cls, points: int) -> None:
+        """For all others: ``points`` above ordinary, each worth a thousandth of the machine's memory."""
+        with contextlib.suppress(OSError):
+            _OOM_SCORE.write_text(str(min(_OOM_MAX, cls.ordinary + points)))
 
 
 def fork_child(name: str, main: Callable[[], None]) -> tuple[int, int]:
@@ -147,9 +181,11 @@ def _fork(parent: int, fork: Callable[[], int], name: str, main: Callable[[], No
     status = 1
     try:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+        for number in _DEFAULT_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
+        for number in _GROUP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # it died before prctl
             os._exit(1)

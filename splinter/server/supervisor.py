@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,14 @@ from splinter.native.clock import cycles_per_millisecond
 from splinter.net.netns import inside
 from splinter.net.tenants import RATE, TENANT, rates_bytes, tenants_bytes
 from splinter.net.xdp import probe
+from splinter.server import memory as memory_limits
 from splinter.server.config import ServerConfig
 from splinter.server.control import prepare, run_control
 from splinter.server.device_watch import DeviceWatch
 from splinter.server.instance import InstanceFolder, InstanceInfo
 from splinter.server.nursery import Nursery
-from splinter.server.processes import be_ordinary, fork_child, name_process
+from splinter.server.output import Output
+from splinter.server.processes import OomPreference, be_ordinary, fork_child, name_process
 from splinter.server.scan import Scan
 from splinter.server.shared import Shared
 from splinter.server.udp_transport import UdpTransport
@@ -56,7 +58,13 @@ _LIFE_SECONDS_MIN = 0.01  # of a control process: one that dies at once must not
 _FAILURE_SECONDS, _FAILURES_MAX = 1.0, 5
 _WATCH_PRIORITY = 2  # SCHED_FIFO; above spares that start
 _WATCH_NICENESS = -10  # where that is not permitted
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+_FORK_SECONDS = 0.5  # until a fork that failed is tried again
+_AGAIN_SECONDS = 0.05  # until a signal is acted upon that came where the interpreter drops exceptions
+
+
+class _StoppedError(BaseException):
+    """A signal asked for the end while the server starts."""
 
 
 def choose_transport(config: ServerConfig) -> tuple[str, str]:
@@ -78,27 +86,59 @@ def choose_transport(config: ServerConfig) -> tuple[str, str]:
 class Supervisor:
     """One server. ``start()`` returns when it answers; ``run()`` watches until a signal; ``stop()`` ends it."""
 
-    def __init__(self, config: ServerConfig, say: Callable[[str], None] = print) -> None:
+    def __init__(self, config: ServerConfig, output: Output) -> None:
         self.config = config
-        self._say = say
+        self._output = output
         self._workers: Workers | None = None
         self._nursery: Nursery | None = None
         self._control = _Control()
         self._selector = selectors.EpollSelector()
+        self._selector.register(output.pidfd, selectors.EVENT_READ, self._replace_writer)
         self._signals: tuple[socket.socket, socket.socket] | None = None
         self._listener: socket.socket | None = None
         self._transport: UdpTransport | XdpTransport | None = None
         self._watch: DeviceWatch | None = None
         self._folder: InstanceFolder | None = None
+        self._postponed: list[Callable[[], None]] = []  # forks that failed
+        self._postponed_until = 0.0  # monotonic seconds
         self._stopping = False
+        self._is_interruptible = False  # a signal's handler may raise
 
     # --- start -------------------------------------------------------------------------------------------------------
 
     def start(self) -> InstanceInfo:
-        """Bring everything up. Raises :class:`ServerError` with nothing left behind."""
-        config = self.config
-        self._folder = InstanceFolder(config.instance)
+        """Bring everything up. Raises :class:`ServerError`, or at a signal ``_StoppedError``; call :meth:`stop` then."""
         self._catch_signals()
+        self._folder = InstanceFolder(self.config.instance)
+        try:
+            with self._interruptible():
+                name, reason = self._prepare()
+            self._start_nurse()
+            with self._interruptible():
+                self._seat_all()
+            if isinstance(self._transport, XdpTransport):
+                self._transport.attach()
+                self._watch = DeviceWatch(self._transport, self, self._selector, self.config.device_wait)
+            self._start_control()
+        except MemoryError as error:
+            raise ServerError(memory_limits.too_little(self.config.memory_bytes)) from error
+        except OSError as error:
+            if error.errno in memory_limits.ERRORS:
+                raise ServerError(memory_limits.too_little(self.config.memory_bytes, error)) from error
+            raise
+        self._info = self._describe(name, reason)
+        self._folder.publish(self._info)
+        return self._info
+
+    def _seat_all(self) -> None:
+        assert self._workers is not None
+        self._workers.seat_all()
+
+    def _prepare(self) -> tuple[str, str]:
+        """Make everything that is shared, and compile; no process yet. Returns the transport's name and why it was chosen."""
+        config = self.config
+        assert self._folder is not None
+        memory_limits.require(config.memory_bytes, len(config.cores))
         name, reason = choose_transport(config)
         store = self._make_store(name)
         assert self._transport is not None
@@ -106,7 +146,7 @@ class Supervisor:
         tenants = self._tenants_region.array(TENANT, limits.TENANTS_MAX)
         self._texts = build_texts()
         code = CodeRegion.create(limits.CODE_REGION_BYTES)
-        self._say(f"transport: {name} ({reason}); compiling the worker (only a first start takes long)")
+        print(f"transport: {name} ({reason}); compiling the worker (only a first start takes long)")
         self._entry = transport.entry()
         if path := os.environ.get("SPLINTER_PERF_MAP"):  # names of compiled functions, for scripts/profile
             perf_map.write(Path(path))
@@ -161,30 +201,32 @@ class Supervisor:
         self._nursery = Nursery(self._become_worker, min(limits.SPARES_PER_WORKER * len(config.cores), limits.SPARES_MAX))
         scan = Scan(self._memories, self._selector.fileno(), config.watchdog_ms, ticks)
         self._workers = Workers(self._memories, store, transport.recover, self._nursery, self._watchdog, self._selector, scan)
-        self._start_nurse()
-        self._workers.seat_all()
-        if isinstance(transport, XdpTransport):
-            transport.attach()
-            self._watch = DeviceWatch(transport, self, self._selector, config.device_wait)
-        self._start_control()
-        info = InstanceInfo(
+        return name, reason
+
+    def _describe(self, name: str, reason: str) -> InstanceInfo:
+        config, transport = self.config, self._transport
+        assert transport is not None
+        return InstanceInfo(
             instance=config.instance, pid=os.getpid(), transport=name, transport_reason=reason,
             address=transport.address, port=config.port, netns=config.netns, client_netns=config.client_netns,
             device=transport.device, xdp_mode=transport.mode, queues=transport.queues, cores=config.cores,
             memory_bytes=config.memory_bytes, version=splinter.__version__,
         )  # fmt: skip
-        self._folder.publish(info)
-        self._info = info
-        return info
 
     def _make_store(self, transport: str) -> Store:
         config = self.config
+        index_buckets, slabs = Store.plan(config.memory_bytes)
         if transport == "udp":
             self._transport = UdpTransport(config)
             self._tenants_region = Region.create("tenants", tenants_bytes())
             self._rates_region = Region.create("rates", rates_bytes())
-            return Store.create(config.memory_bytes, tenants_region=self._tenants_region)
-        index_buckets, slabs = Store.plan(config.memory_bytes)
+            # What is promised is taken at once: a page that is not there when it is first written to kills who writes.
+            return Store.create(
+                config.memory_bytes,
+                index_region=Region.create("splinter-index", index_buckets * limits.BUCKET_BYTES, is_reserved=True),
+                slabs_region=Region.create("splinter-slabs", slabs * limits.SLAB_BYTES, is_reserved=True),
+                tenants_region=self._tenants_region,
+            )
         self._transport = xdp = XdpTransport(config, index_buckets, slabs)
         regions = {
             name: Region.from_fd(xdp.program.map_fd(name), xdp.program.map_bytes(name))
@@ -205,7 +247,7 @@ class Supervisor:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((address, self.config.port))
-            listener.listen(limits.CONTROL_CONNECTIONS_MAX)
+            listener.listen(limits.CONTROL_BACKLOG)
         except OSError as error:
             listener.close()
             raise ServerError(f"cannot listen on TCP {address}:{self.config.port}: {error.strerror}") from error
@@ -220,6 +262,30 @@ class Supervisor:
         be_ordinary()
         self._entry(self._memories[slot].address)
 
+    def _attempt(self, fork: Callable[[], None]) -> None:
+        """Fork a child now, or later: a system that has no room for one at the moment is no reason to end the server."""
+        try:
+            fork()
+        except OSError as error:
+            logger.warning("no process can be forked (%s); tried again", error.strerror)
+            self._postponed.append(fork)
+            self._postponed_until = time.monotonic() + _FORK_SECONDS
+
+    def _attempt_again(self) -> None:
+        if self._postponed and time.monotonic() >= self._postponed_until:
+            postponed, self._postponed = self._postponed, []
+            for fork in postponed:
+                self._attempt(fork)
+
+    def _replace_writer(self) -> None:
+        self._selector.unregister(self._output.pidfd)
+        self._output.reap_writer()
+        self._attempt(self._start_writer)
+
+    def _start_writer(self) -> None:
+        self._output.start_writer()
+        self._selector.register(self._output.pidfd, selectors.EVENT_READ, self._replace_writer)
+
     def _start_nurse(self) -> None:
         assert self._nursery is not None
         self._nursery.start(self._shared.code.become_reader)  # a worker executes code, and has no descriptor to write any
@@ -230,7 +296,7 @@ class Supervisor:
         nurse = self._nursery.socket
         if not self._nursery.receive():
             self._selector.unregister(nurse)
-            self._start_nurse()
+            self._attempt(self._start_nurse)
 
     def pause(self) -> None:
         """Stop the workers, close the device's sockets in every process. Nothing to do when that is done."""
@@ -295,32 +361,64 @@ class Supervisor:
         control.pid, control.pidfd = 0, -1
         self._store.recover(limits.PARTICIPANT_CONTROL)
         time.sleep(max(0.0, _LIFE_SECONDS_MIN - lived))
-        self._start_control()
+        self._attempt(self._start_control)
 
     # --- run and stop ------------------------------------------------------------------------------------------------
 
     def _catch_signals(self) -> None:
+        """What is ignored stays ignored (``nohup``), what was blocked is heard, and only ``_ENDING`` ends the server."""
         reader, writer = socket.socketpair()
         for end in (reader, writer):
             end.setblocking(False)
         self._signals = (reader, writer)
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        for number in _SIGNALS:
-            signal.signal(number, lambda *_: None)
+        for number in (*_ENDING, signal.SIGALRM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._end)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, lambda *_: None)
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         self._selector.register(reader, selectors.EVENT_READ, self._hear_signal)
+
+    def _end(self, *_: object) -> None:
+        """A signal that ends the server. What takes long at its start is interrupted; again, should the exception get lost."""
+        self._stopping = True
+        if self._is_interruptible:
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+            raise _StoppedError
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """A signal that ends the server also ends the block, wherever it is. Outside of such blocks it is noted."""
+        self._is_interruptible = True
+        try:
+            if self._stopping:
+                raise _StoppedError
+            yield
+        finally:
+            self._is_interruptible = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        if self._stopping:
+            raise _StoppedError
 
     def _hear_signal(self) -> None:
         assert self._signals is not None
-        self._stopping = self._stopping or any(number in _SIGNALS for number in self._signals[0].recv(64))
+        numbers = set(self._signals[0].recv(64))
+        if signal.SIGHUP in numbers:
+            logger.warning("SIGHUP does nothing here: settings are read when the server starts; SIGTERM ends it")
+        self._stopping = self._stopping or not numbers.isdisjoint(_ENDING)
 
     def run(self) -> None:
-        """Watch the workers, and replace what dies, until SIGTERM, SIGINT or SIGHUP."""
+        """Watch the workers, and replace what dies, until SIGTERM, SIGINT or SIGQUIT."""
         assert self._workers is not None
         _come_first()
         while not self._stopping:
             for key, _ in self._selector.select(self._workers.rest()):
                 key.data()
             self._workers.watch()
+            self._attempt_again()
 
     def stop(self) -> None:
         """Detach, end the children, remove the instance's folder. Safe to call whatever ``start`` reached."""
@@ -396,20 +494,30 @@ def _come_first() -> None:
 
 def serve(config: ServerConfig) -> int:
     """Run a server in the foreground until a signal; returns the exit status."""
+    OomPreference.protect()
+    memory_limits.raise_limits()
+    output = Output()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(VisibleFormatter("splinter: %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    supervisor = Supervisor(config, say=lambda text: print(text, flush=True))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    supervisor = Supervisor(config, output=output)
     try:
         info = supervisor.start()
         where = f" in namespace {info.netns}" if info.netns else ""
         how = f" on {info.device}, {info.xdp_mode} mode, {info.queues} queues" if info.device else ""
         print(
             f"serving {info.address}:{info.port}{where} by {info.transport}{how}, cores {list(info.cores)}, "
-            f"instance {info.instance} (pid {info.pid}); Ctrl-C stops",
-            flush=True,
+            f"instance {info.instance} (pid {info.pid}); Ctrl-C stops"
         )
         supervisor.run()
-        return 0
+    except _StoppedError:
+        pass
     finally:
-        supervisor.stop()
+        try:
+            supervisor.stop()
+        finally:
+            output.close()
+            for number in _ENDING:  # nobody watches for them any more
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    signal.signal(number, signal.SIG_DFL)
+    return 0

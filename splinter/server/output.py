@@ -1,0 +1,164 @@
+"""What a server says, without ever waiting for whoever reads it.
+
+A pipe that nobody empties, a terminal that is stopped by Ctrl-S, a file system that hangs: a write to any of them can
+last for ever, and who writes does nothing else meanwhile. So a server's processes do not write to what they were given as
+standard output and error. In their place are pipes of the server's own that cannot block: what does not fit is dropped, and
+counted. A process of its own, the *writer*, carries the text on; it may wait as long as it likes. What it cannot write
+(nobody listens any more, the disk is full) it drops, and says so when it can write again.
+
+Setting O_NONBLOCK on the descriptors that were inherited would be simpler and wrong: it would hold for everybody who has them,
+the shell included. A thread would not do: the supervisor forks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import sys
+import threading
+from typing import TextIO
+
+from splinter.server.processes import die_in_order, fork_child
+
+_DESCRIPTORS = (1, 2)
+_PIPE_BYTES = 1 << 20  # as much as an unprivileged process may ask for
+_CHUNK_BYTES = 1 << 16
+_END_SECONDS = 2  # for what is left to be written when the server has ended
+
+
+class _Stream:
+    """A text stream whose writes drop what cannot be written at once. A line, of at most PIPE_BUF bytes, is written in one."""
+
+    encoding, errors = "utf-8", "backslashreplace"
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._begun = ""  # of a line
+        self._lost = 0  # lines, since the last that could be written
+
+    def write(self, text: str) -> int:
+        """Write the lines that are whole; the rest waits for its end."""
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            self._put(line + "\n")
+        return len(text)
+
+    def _put(self, line: str) -> None:
+        lost = f"splinter: {self._lost} lines before this one were lost, as nobody took them\n" if self._lost else ""
+        data = (lost + line).encode(errors=self.errors)[: select.PIPE_BUF]
+        try:
+            os.write(self._descriptor, data)
+            self._lost = 0
+        except OSError:
+            self._lost += 1
+
+    def flush(self) -> None:
+        """Write a line that has not ended."""
+        if self._begun:
+            line, self._begun = self._begun, ""
+            self._put(line)
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        """It is a pipe."""
+        return False
+
+    def writable(self) -> bool:
+        """It always is."""
+        return True
+
+
+class Output:
+    """The server's standard output and error, from :meth:`__init__` to :meth:`close`. Used by the supervisor."""
+
+    def __init__(self) -> None:
+        self._before: list[tuple[int, TextIO]] = []  # what the descriptors were: a copy, and Python's stream
+        self._pipes: list[int] = []  # the ends that are read; kept, so that another writer can go on
+        for descriptor, stream in zip(_DESCRIPTORS, (sys.stdout, sys.stderr), strict=True):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+            reading, writing = os.pipe2(os.O_CLOEXEC)
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            os.set_blocking(writing, False)
+            self._before.append((fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3), stream))
+            self._pipes.append(reading)
+            os.dup2(writing, descriptor)
+            os.close(writing)
+        sys.stdout, sys.stderr = _Stream(1), _Stream(2)
+        self.start_writer()
+
+    def start_writer(self) -> None:
+        """Fork the writer, or its successor."""
+        self._pid, self.pidfd = fork_child("splinter-log", self._carry_all)
+
+    def reap_writer(self) -> None:
+        """The writer has ended, as ``pidfd`` told, which is closed now."""
+        os.waitpid(self._pid, 0)
+        os.close(self.pidfd)
+        self._pid, self.pidfd = 0, -1
+
+    def close(self) -> None:
+        """Have the rest written, as far as somebody takes it, and give the descriptors back."""
+        for descriptor, (copy, stream) in zip(_DESCRIPTORS, self._before, strict=True):
+            (sys.stdout, sys.stderr)[descriptor - 1].flush()
+            os.dup2(copy, descriptor)
+            os.close(copy)
+            if descriptor == 1:
+                sys.stdout = stream
+            else:
+                sys.stderr = stream
+        for reading in self._pipes:
+            os.close(reading)
+        if not self._pid:
+            return
+        waiting = select.poll()
+        waiting.register(self.pidfd, select.POLLIN)
+        if not waiting.poll(_END_SECONDS * 1000):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        os.close(self.pidfd)
+
+    def _carry_all(self) -> None:
+        """In the writer: one thread for each stream, as either may wait."""
+        for number in (signal.SIGTERM, signal.SIGTTOU):
+            signal.signal(number, signal.SIG_IGN)  # it ends with those who write to it, and not before
+        die_in_order(_END_SECONDS)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, *_DESCRIPTORS):
+            os.dup2(nowhere, descriptor)
+        threads = [
+            threading.Thread(target=_carry, args=(reading, copy))
+            for reading, (copy, _) in zip(self._pipes, self._before, strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+def _carry(reading: int, writing: int) -> None:
+    """Write what is read, until all who write to the pipe have gone."""
+    lost = 0
+    while data := os.read(reading, _CHUNK_BYTES):
+        if lost and not _write(writing, f"splinter: {lost} bytes before this could not be written\n".encode()):
+            lost = 0
+        lost += _write(writing, data)
+
+
+def _write(descriptor: int, data: bytes) -> int:
+    """Write all of it, however long that takes; returns how many bytes could not be written."""
+    while data:
+        try:
+            data = data[os.write(descriptor, data) :]
+        except BlockingIOError:  # others have made it so
+            select.select([], [descriptor], [])
+        except OSError:
+            return len(data)
+    return 0

@@ -1,0 +1,105 @@
+"""Streams that drop what nobody takes, and say so; a writer that drops what cannot be written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+import traceback
+from collections.abc import Iterator
+
+import pytest
+
+from splinter.server.output import _carry, _Stream, _write
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    yield reading, writing
+    for end in (reading, writing):
+        with contextlib.suppress(OSError):
+            os.close(end)
+
+
+def test_lines_are_written_whole(pipe: tuple[int, int]) -> None:
+    stream = _Stream(pipe[1])
+    print("one", 1, file=stream)
+    stream.write("half")
+    assert os.read(pipe[0], 100) == b"one 1\n"
+    stream.flush()
+    assert os.read(pipe[0], 100) == b"half"
+
+
+def test_a_full_pipe_loses_lines_and_counts_them(pipe: tuple[int, int]) -> None:
+    stream = _Stream(pipe[1])
+    for _ in range(10_000):
+        print("x" * 1000, file=stream)
+    with open(pipe[0], "rb", buffering=0, closefd=False) as reader:
+        got = reader.read(1 << 20).count(b"\n")
+        print("after", file=stream)
+        assert (
+            reader.read(1 << 20).decode()
+            == f"splinter: {10_000 - got} lines before this one were lost, as nobody took them\nafter\n"
+        )
+
+
+@pytest.mark.parametrize("is_read_end_closed", [True, False])
+def test_a_pipe_that_is_gone_loses_lines(pipe: tuple[int, int], is_read_end_closed: bool) -> None:
+    stream = _Stream(pipe[1])
+    os.close(pipe[0 if is_read_end_closed else 1])
+    print("nobody", file=stream)
+    try:
+        raise ValueError("said")
+    except ValueError:
+        traceback.print_exc(file=stream)
+
+
+def test_any_text_can_be_said(pipe: tuple[int, int]) -> None:
+    stream = _Stream(pipe[1])
+    print("ü \udcff", "y" * 100_000, file=stream)
+    assert os.read(pipe[0], 1 << 20).startswith("ü \\udcff yyy".encode())
+
+
+def test_the_writer_waits_for_a_slow_reader_and_loses_nothing() -> None:
+    (from_server, server), (reader, out) = os.pipe(), os.pipe()
+    thread = threading.Thread(target=_carry, args=(from_server, out))
+    thread.start()
+    os.set_blocking(out, False)  # as another holder of the descriptor may do
+    sent = bytes(range(256)) * 4096
+    feeder = threading.Thread(target=lambda: (_write(server, sent), os.close(server)))
+    feeder.start()
+    received = b""
+    while len(received) < len(sent):
+        received += os.read(reader, 1000)
+    assert received == sent
+    feeder.join()
+    thread.join()
+    for descriptor in (from_server, reader, out):
+        os.close(descriptor)
+
+
+def test_the_writer_tells_what_it_could_not_write() -> None:
+    from_server, server = os.pipe()
+    full, out = os.open("/dev/full", os.O_WRONLY), os.pipe()
+    assert _write(full, b"lost") == 4
+    target = os.dup(full)
+    thread = threading.Thread(target=_carry, args=(from_server, target))
+    thread.start()
+    os.write(server, b"lost\n")
+    waiting = select.poll()
+    waiting.register(from_server, select.POLLIN)
+    while waiting.poll(0):  # until it was taken
+        pass
+    os.dup2(out[1], target)  # the disk has room again
+    os.write(server, b"kept\n")
+    os.close(server)
+    thread.join()
+    for descriptor in (out[1], target, full, from_server):
+        os.close(descriptor)
+    text = os.read(out[0], 1000)
+    # Whether the writer came to the disk before it had room again cannot be told from here.
+    assert text in (b"splinter: 5 bytes before this could not be written\nkept\n", b"lost\nkept\n")
+    os.close(out[0])
