@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import struct
+from dataclasses import dataclass
 from typing import Any
 
 import msgpack
@@ -23,7 +24,8 @@ from splinter.errors import CompileError, ControlError, RequestError, SplinterEr
 from splinter.server.balancer import Balancer
 from splinter.server.control_operations import Operations
 from splinter.server.control_tenants import Tenants
-from splinter.server.processes import keep_shared_memory
+from splinter.server.places import Place, Places, Rank
+from splinter.server.processes import OomPreference, keep_shared_memory
 from splinter.server.registry import Registry
 from splinter.server.shared import Shared
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
@@ -34,6 +36,8 @@ from splinter.store.tenants import tenant_charge_code, tenant_close, tenant_open
 
 _log = logging.getLogger(__name__)
 _LENGTH = struct.Struct("<I")
+_OOM_POINTS = 200  # it is replaced at once, and no request waits for it
+_BUFFER_BYTES = 16 << 10  # read ahead of what is asked for, at each connection
 UPKEEP_SECONDS = 0.05  # between looks at memory that waits for the workers' epochs
 
 
@@ -46,6 +50,7 @@ class _HangUp(Exception):
 
 def run_control(shared: Shared) -> None:
     """Serve the control plane until SIGTERM. Called in a process of its own."""
+    OomPreference.offer(_OOM_POINTS)
     os.nice(limits.CONTROL_NICENESS)  # where cores are scarce, compiling gives way to workers
     shared.code.become_writer()
     prepare(shared.store)
@@ -89,6 +94,29 @@ def _plain_diagnostic(item: Any) -> dict[str, Any]:
     return {name: getattr(item, name) for name in names if getattr(item, name, None) is not None}
 
 
+_TOO_MANY = refusal(ControlError("too many control connections: this one gives way", "too_many_connections"))
+
+
+@dataclass
+class _Connection:
+    """One connection, and until when (on the loop's clock) it may be a stranger's."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    stranger_until: float
+    gave_way: bool = False  # another connection has its place
+
+    def __post_init__(self) -> None:
+        self.writer.transport.set_write_buffer_limits(0)  # drained is what the kernel has taken
+
+    def write(self, reply: dict[str, Any]) -> None:
+        """Send a reply, as much of it as the kernel takes at once; the rest with ``drain``."""
+        body = msgpack.packb(reply)
+        if len(body) > limits.CONTROL_MESSAGE_BYTES_MAX:
+            body = msgpack.packb(refusal(ControlError("the reply is too large for one message", "message_too_large")))
+        self.writer.write(_LENGTH.pack(len(body)) + body)
+
+
 class ControlServer:
     """The server of one control process."""
 
@@ -106,6 +134,7 @@ class ControlServer:
         self._operations = Operations(shared, self._tenants, self._registry, self._balancer)
         self._balances = shared.config.balance and shared.config.locality and len(shared.config.cores) > 1
         self._connections: set[asyncio.Task[None]] = set()
+        self._places = Places()
 
     async def serve(self) -> None:
         """Take connections until SIGTERM; then end them all."""
@@ -113,7 +142,8 @@ class ControlServer:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         self._tenants.rebuild()
-        server = await asyncio.start_server(self._accept, sock=self._listen_socket)
+        server = await asyncio.start_server(self._accept, sock=self._listen_socket, limit=_BUFFER_BYTES)
+        self._listen_socket.listen(limits.CONTROL_BACKLOG)  # the library has set its own
         chores = [asyncio.create_task(self._upkeep())]
         if self._balances:
             chores.append(asyncio.create_task(self._balance()))
@@ -141,38 +171,74 @@ class ControlServer:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        peer = writer.get_extra_info("peername")
+        connection = _Connection(reader, writer, asyncio.get_running_loop().time() + limits.CONTROL_STRANGER_SECONDS)
+
+        def give_way() -> None:
+            connection.gave_way = True
+            task.cancel()
+
         self._connections.add(task)
+        place = self._places.take(Rank.STRANGER, peer[0] if peer else None, give_way)
         try:
-            if len(self._connections) > limits.CONTROL_CONNECTIONS_MAX:
-                raise _HangUp(refusal(ControlError("too many control connections", "too_many_connections")))
+            if place is None:
+                raise _HangUp(_TOO_MANY)
             while True:
-                await self._send(writer, await self._answer(await self._read(reader)))
+                body = await self._read(connection, place)
+                self._places.serve(place)
+                reply = await self._answer(body, place)
+                await self._send(connection, place, reply)
+                self._places.rest(place)
         except _HangUp as end:
-            if end.reply is not None:
-                with contextlib.suppress(OSError, TimeoutError, _HangUp):
-                    await self._send(writer, end.reply)
-        except (OSError, asyncio.CancelledError):
-            pass  # the client is gone, or the server stops
+            await self._say_farewell(connection, end.reply)
+        except asyncio.CancelledError:  # the server stops, or another has its place
+            if connection.gave_way:
+                connection.write(_TOO_MANY)
+        except OSError:
+            pass  # the client is gone
         finally:
             self._connections.discard(task)
-            writer.close()
+            if place is not None:
+                self._places.leave(place)
+            writer.transport.abort()  # whoever does not read what is left would keep it here
 
-    async def _read(self, reader: asyncio.StreamReader) -> bytes:
+    async def _say_farewell(self, connection: _Connection, reply: dict[str, Any] | None) -> None:
+        if reply is None:
+            return
+        with contextlib.suppress(OSError, TimeoutError, asyncio.CancelledError):
+            connection.write(reply)
+            async with asyncio.timeout(limits.CONTROL_FAREWELL_SECONDS):
+                await connection.writer.drain()
+
+    async def _read(self, connection: _Connection, place: Place) -> bytes:
         """The next message's body. Raises :class:`_HangUp` at the end, after silence, and for a message that is too long."""
+        is_stranger = place.rank is Rank.STRANGER
+        longest = limits.CONTROL_STRANGER_MESSAGE_BYTES_MAX if is_stranger else limits.CONTROL_MESSAGE_BYTES_MAX
+        reader = connection.reader
         try:
-            async with asyncio.timeout(limits.CONTROL_IDLE_SECONDS):
+            async with asyncio.timeout_at(self._deadline(connection, place)):
                 (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
-                if length > limits.CONTROL_MESSAGE_BYTES_MAX:
-                    text = f"a message has at most {limits.CONTROL_MESSAGE_BYTES_MAX} bytes, not {length}"
+                if length > longest:
+                    whose = " of a connection that has shown no credential or token yet" if is_stranger else ""
+                    text = f"a message{whose} has at most {longest} bytes, not {length}"
                     raise _HangUp(refusal(ControlError(text, "message_too_large")))
                 return await reader.readexactly(length)
         except asyncio.IncompleteReadError:
             raise _HangUp from None
         except TimeoutError:
-            text = f"no whole message within {limits.CONTROL_IDLE_SECONDS} s"
+            if is_stranger:
+                text = f"no credential or token within {limits.CONTROL_STRANGER_SECONDS} s"
+            else:
+                text = f"no whole message within {limits.CONTROL_IDLE_SECONDS} s"
             raise _HangUp(refusal(ControlError(text, "idle"))) from None
 
-    async def _answer(self, body: bytes) -> dict[str, Any]:
+    def _deadline(self, connection: _Connection, place: Place) -> float:
+        """Until when the next message must have come, or the last reply be taken: of strangers all of theirs."""
+        if place.rank is Rank.STRANGER:
+            return connection.stranger_until
+        return asyncio.get_running_loop().time() + limits.CONTROL_IDLE_SECONDS
+
+    async def _answer(self, body: bytes, place: Place) -> dict[str, Any]:
         try:
             request = msgpack.unpackb(body)
         # Whatever is wrong with the bytes, msgpack's own exceptions are ValueErrors, but not all that it raises is its
@@ -181,6 +247,8 @@ class ControlServer:
             return refusal(ControlError(f"the message is not msgpack: {type(error).__name__}", "bad_message"))
         if not isinstance(request, dict):
             return refusal(ControlError("a request is a map", "bad_message"))
+        if (who := self._operations.who(request)) is not None and not self._places.promote(place, *who):
+            raise _HangUp(_TOO_MANY)
         try:
             return {"ok": True, **await self._operations.run(request)}
         except SplinterError as error:
@@ -189,13 +257,10 @@ class ControlServer:
             _log.exception("control operation %r failed", request.get("op"))
             return refusal(ControlError("the server failed at this; its log says more", "internal"))
 
-    async def _send(self, writer: asyncio.StreamWriter, reply: dict[str, Any]) -> None:
-        body = msgpack.packb(reply)
-        if len(body) > limits.CONTROL_MESSAGE_BYTES_MAX:
-            body = msgpack.packb(refusal(ControlError("the reply is too large for one message", "message_too_large")))
-        writer.write(_LENGTH.pack(len(body)) + body)
+    async def _send(self, connection: _Connection, place: Place, reply: dict[str, Any]) -> None:
+        connection.write(reply)
         try:
-            async with asyncio.timeout(limits.CONTROL_IDLE_SECONDS):
-                await writer.drain()
+            async with asyncio.timeout_at(self._deadline(connection, place)):
+                await connection.writer.drain()
         except TimeoutError:
             raise _HangUp from None

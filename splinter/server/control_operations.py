@@ -11,13 +11,14 @@ from weakref import WeakValueDictionary
 
 import splinter
 from splinter import limits, wire
-from splinter.errors import ControlError, PermissionDeniedError, Status, UnknownTenantError, error_for
+from splinter.errors import ControlError, PermissionDeniedError, SplinterError, Status, UnknownTenantError, error_for
 from splinter.ext.compile import CompiledExtension
 from splinter.server import control_fields as fields
 from splinter.server import statistics, usage
 from splinter.server.balancer import Balancer
 from splinter.server.compile_queue import CompileQueue, Source
 from splinter.server.control_tenants import Tenants
+from splinter.server.places import Rank
 from splinter.server.registry import Entry, Registry
 from splinter.server.shared import Shared
 from splinter.worker.log import log_read
@@ -82,6 +83,15 @@ class Operations:
     def close(self) -> None:
         """End the compiler."""
         self._compiler.close()
+
+    def who(self, request: dict[Any, Any]) -> tuple[Rank, int] | None:
+        """Who shows, by a credential or a token, that a request is theirs: their rank and, of tenants, the id. None: nobody."""
+        try:
+            if self._is_administrator(request):
+                return Rank.ADMINISTRATOR, 0
+            return Rank.TENANT, self._require_tenant(request)
+        except SplinterError:
+            return None
 
     # --- who asks ---------------------------------------------------------------------------------------------------
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import select
 import signal
 import socket
 import struct
+from pathlib import Path
 
 import msgpack
 import pytest
@@ -15,6 +18,7 @@ from splinter.errors import ControlError
 from tests.support.waiting import wait_for
 
 LENGTH = struct.Struct("<I")
+CREDENTIAL = "the administrator's secret"
 
 
 def send(peer: socket.socket, body: bytes) -> None:
@@ -33,6 +37,12 @@ def read(peer: socket.socket) -> dict:
     return msgpack.unpackb(read_exactly(peer, length))
 
 
+def has_hung_up(peer: socket.socket) -> bool:
+    waiting = select.poll()
+    waiting.register(peer, select.POLLIN)
+    return bool(waiting.poll(0))
+
+
 def ask(peer: socket.socket, request: object) -> dict:
     send(peer, msgpack.packb(request))
     return read(peer)
@@ -44,6 +54,7 @@ def ask(peer: socket.socket, request: object) -> dict:
 )
 def test_bad_msgpack_is_refused_and_the_connection_goes_on(control, body):
     with control.raw() as peer:
+        assert ask(peer, {"op": "hello", "credential": CREDENTIAL})["ok"]
         send(peer, body)
         assert read(peer)["error"] == "bad_message"
         assert ask(peer, {"op": "hello"})["ok"] is True
@@ -89,7 +100,8 @@ def test_unknown_operations_are_refused(control, request_):
 def test_fields_out_of_bounds_are_named(control, op, fields):
     control.admin().create_tenant(7)
     with control.raw() as peer:
-        reply = ask(peer, {"op": op, "credential": "the administrator's secret", **fields})
+        assert ask(peer, {"op": "hello", "credential": CREDENTIAL})["ok"]
+        reply = ask(peer, {"op": op, "credential": CREDENTIAL, **fields})
         assert reply["error"] == "bad_request"
         assert "'" in reply["message"]  # the field's name in quotes
         assert ask(peer, {"op": "hello"})["ok"] is True
@@ -123,41 +135,117 @@ def test_a_message_cut_short_ends_its_connection_only(control):
 
 def test_silence_is_ended_with_a_farewell(control_stopped, monkeypatch):
     monkeypatch.setattr(limits, "CONTROL_IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(limits, "CONTROL_STRANGER_SECONDS", 0.05)
+    control_stopped.start()
+    for greeting in (None, {"op": "hello"}, {"op": "hello", "credential": CREDENTIAL}):
+        for silence in (b"", LENGTH.pack(100) + b"half a message is silence too"):
+            with control_stopped.raw() as peer:
+                if greeting:
+                    assert ask(peer, greeting)["ok"]
+                peer.sendall(silence)
+                assert read(peer)["error"] == "idle"
+                assert peer.recv(1) == b""
+
+
+def test_a_stranger_does_not_stay_by_talking(control_stopped, monkeypatch):
+    monkeypatch.setattr(limits, "CONTROL_STRANGER_SECONDS", 0.2)
     control_stopped.start()
     with control_stopped.raw() as peer:
-        assert read(peer)["error"] == "idle"
-        assert peer.recv(1) == b""
-    with control_stopped.raw() as peer:
-        peer.sendall(LENGTH.pack(100) + b"half a message is silence too")
-        assert read(peer)["error"] == "idle"
+        reply = {"ok": True}
+        while reply["ok"]:
+            reply = ask(peer, {"op": "hello"})
+        assert reply["error"] == "idle"
 
 
 def test_a_client_survives_being_hung_up_on(control_stopped, monkeypatch):
-    monkeypatch.setattr(limits, "CONTROL_IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(limits, "CONTROL_STRANGER_SECONDS", 0.05)
     control_stopped.start()
     connection = control_stopped.connect()
     assert connection.request("hello")["ok"]
-    (idle,) = connection._idle
-    idle.recv(1, socket.MSG_PEEK)  # wait for the farewell, leave it there
+    wait_for(lambda: all(map(has_hung_up, connection._idle)), what="the farewell")
     assert connection.request("hello")["ok"]
 
 
-def test_too_many_connections_are_told_so(control_stopped, monkeypatch):
-    monkeypatch.setattr(limits, "CONTROL_CONNECTIONS_MAX", 3)
+def test_silent_strangers_give_way_to_whoever_comes(control_stopped, monkeypatch):
+    """300 of them, more than all places there are: the administrator is served, and so is a tenant that was there before."""
+    monkeypatch.setattr(limits, "CONTROL_STRANGER_SECONDS", 600)  # so that nobody leaves because time has passed
+    control = control_stopped
+    control.start()
+    tenant = control.admin().create_tenant()
+    known = control.connect()
+    assert known.request("extension.list", tenant=tenant.tenant, token=tenant.token)["ok"]
+    strangers = [control.raw() for _ in range(300)]
+    assert control.admin().get_tenant(tenant.tenant).tenant == tenant.tenant
+    assert known.request("extension.list", tenant=tenant.tenant, token=tenant.token)["ok"]
+    assert read(strangers[0])["error"] == "too_many_connections"  # the oldest
+    assert ask(strangers[-1], {"op": "hello"})["ok"]
+    for peer in strangers:
+        peer.close()
+
+
+def test_strangers_large_messages_are_not_read(control):
+    """Four that send 1 MiB each, again and again: each is refused by its length."""
+    strangers = [control.raw() for _ in range(4)]
+    for peer in strangers:
+        peer.setblocking(False)
+        with contextlib.suppress(OSError):
+            peer.send(LENGTH.pack(limits.CONTROL_MESSAGE_BYTES_MAX) + b"\x91" * limits.CONTROL_MESSAGE_BYTES_MAX)
+    assert control.admin().create_tenant(5).tenant == 5
+    for peer in strangers:
+        peer.settimeout(20)
+        reply = read(peer)
+        assert (reply["error"], str(limits.CONTROL_STRANGER_MESSAGE_BYTES_MAX) in reply["message"]) == (
+            "message_too_large",
+            True,
+        )
+        peer.close()
+
+
+def test_who_is_known_may_send_more(control):
+    tenant = control.admin().create_tenant()
+    padding = "x" * limits.CONTROL_STRANGER_MESSAGE_BYTES_MAX
+    connection = control.connect()
+    assert connection.request("hello", credential=CREDENTIAL, padding=padding)["ok"]
+    assert connection.request("hello", tenant=tenant.tenant, token=tenant.token, padding=padding)["ok"]
+    with control.raw() as peer:
+        assert ask(peer, {"op": "hello", "tenant": tenant.tenant, "token": tenant.token + 1})["ok"]  # shows nothing
+        send(peer, msgpack.packb({"op": "hello", "padding": padding}))
+        assert read(peer)["error"] == "message_too_large"
+
+
+def test_a_tenant_with_all_its_connections_keeps_nobody_out(control_stopped, monkeypatch):
+    monkeypatch.setattr(limits, "CONTROL_CONNECTIONS_MAX", 8)
+    monkeypatch.setattr(limits, "CONTROL_CONNECTIONS_PER_TENANT_MAX", 6)
     control_stopped.start()
-    peers = [control_stopped.raw() for _ in range(3)]
+    one, other = control_stopped.admin().create_tenants(2)
+    peers = [control_stopped.raw() for _ in range(20)]
     for peer in peers:
-        assert ask(peer, {"op": "hello"})["ok"]
-    with control_stopped.raw() as one_more:
-        assert read(one_more)["error"] == "too_many_connections"
-    peers.pop().close()
+        assert ask(peer, {"op": "hello", "tenant": one.tenant, "token": one.token})["ok"]
+    assert control_stopped.connect().request("extension.list", tenant=other.tenant, token=other.token)["ok"]
+    assert control_stopped.admin().get_tenant(1)
+    assert ask(peers[-1], {"op": "hello"})["ok"]
+    assert read(peers[0])["error"] == "too_many_connections"
+    for peer in peers:
+        peer.close()
 
-    def is_let_in() -> bool:
-        with control_stopped.raw() as peer:
-            send(peer, msgpack.packb({"op": "hello"}))
-            return bool(read(peer)["ok"])
 
-    wait_for(is_let_in, what="a closed connection no longer to count")
+def test_who_does_not_read_replies_holds_nothing(control_stopped, monkeypatch):
+    """Neither a place nor a descriptor, once its time is over."""
+    monkeypatch.setattr(limits, "CONTROL_STRANGER_SECONDS", 0.3)
+    monkeypatch.setattr(limits, "CONTROL_FAREWELL_SECONDS", 0.1)
+    control_stopped.start()
+    assert control_stopped.connect().request("hello")["ok"]
+    descriptors = Path(f"/proc/{control_stopped.pid}/fd")
+    control_stopped.connections[0].close()
+    before = len(list(descriptors.iterdir()))
+    peers = [control_stopped.raw() for _ in range(8)]
+    request = msgpack.packb({"op": "no.such"})
+    for peer in peers:
+        peer.setblocking(False)
+        with contextlib.suppress(OSError):
+            while True:
+                peer.send((LENGTH.pack(len(request)) + request) * 1000)
+    wait_for(lambda: len(list(descriptors.iterdir())) <= before, what="the end of all their connections")
     for peer in peers:
         peer.close()
 

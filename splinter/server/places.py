@@ -1,0 +1,107 @@
+"""Places for control connections: whoever is nobody yet cannot take those of tenants, nor these the administrator's.
+
+There are three *ranks*, each with places of its own: strangers, tenants, the administrator. Where a place lacks, a connection
+of whoever has most of them gives way, the one that has been idle longest; so one address, or one tenant, that opens many
+connections ends its own. A connection that is being served does not give way.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from enum import Enum
+
+from splinter import limits
+
+
+class Rank(Enum):
+    """Whose a connection is."""
+
+    STRANGER = "stranger"
+    TENANT = "tenant"
+    ADMINISTRATOR = "administrator"
+
+
+def places_of(rank: Rank) -> int:
+    """How many connections of a rank there may be."""
+    return {
+        Rank.STRANGER: limits.CONTROL_STRANGERS_MAX,
+        Rank.TENANT: limits.CONTROL_CONNECTIONS_MAX,
+        Rank.ADMINISTRATOR: limits.CONTROL_ADMINISTRATORS_MAX,
+    }[rank]
+
+
+@dataclass(eq=False)
+class Place:
+    """A connection's. ``owner`` is the peer's address, the tenant's id, or the administrator."""
+
+    rank: Rank
+    owner: Hashable
+    give_way: Callable[[], None]
+    used: int = 0  # when it was last served, on the clock of the places
+    is_busy: bool = False
+
+
+class Places:
+    """All of one control process. Used from its event loop."""
+
+    def __init__(self) -> None:
+        self._taken: dict[Rank, set[Place]] = {rank: set() for rank in Rank}
+        self._clock = 0  # ticks whenever a connection is served
+
+    def take(self, rank: Rank, owner: Hashable, give_way: Callable[[], None]) -> Place | None:
+        """A place, for which another may have been told to ``give_way``; None when all are being served."""
+        place = Place(rank, owner, give_way)
+        return place if self._add(place) else None
+
+    def promote(self, place: Place, rank: Rank, owner: Hashable) -> bool:
+        """Move a connection to another rank or owner; false when all places there are being served: it has none then."""
+        if (place.rank, place.owner) == (rank, owner):
+            return True
+        self.leave(place)
+        place.rank, place.owner = rank, owner
+        return self._add(place)
+
+    def serve(self, place: Place) -> None:
+        """A message came, and is being answered."""
+        self._clock += 1
+        place.used, place.is_busy = self._clock, True
+
+    def rest(self, place: Place) -> None:
+        """It has been answered."""
+        place.is_busy = False
+
+    def leave(self, place: Place) -> None:
+        """The connection has ended, or gave way. Again: nothing."""
+        self._taken[place.rank].discard(place)
+
+    def count(self, rank: Rank) -> int:
+        """Places that are taken."""
+        return len(self._taken[rank])
+
+    def _add(self, place: Place) -> bool:
+        self._clock += 1
+        place.used = self._clock
+        taken = self._taken[place.rank]
+        own = [other for other in taken if other.owner == place.owner]
+        if place.rank is Rank.TENANT and len(own) >= limits.CONTROL_CONNECTIONS_PER_TENANT_MAX:
+            if not self._end_one(own):
+                return False
+        elif len(taken) >= places_of(place.rank):
+            counts = Counter(other.owner for other in taken)
+            counts[place.owner] += 1
+            most = max(counts.values())
+            if not self._end_one([other for other in taken if counts[other.owner] == most]) and not self._end_one(list(taken)):
+                return False
+        taken.add(place)
+        return True
+
+    def _end_one(self, candidates: list[Place]) -> bool:
+        idle = [place for place in candidates if not place.is_busy]
+        if not idle:
+            return False
+        oldest = min(idle, key=lambda place: place.used)
+        self.leave(oldest)
+        oldest.give_way()
+        return True
