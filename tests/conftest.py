@@ -17,6 +17,7 @@ import itertools
 import os
 import re
 import shutil
+import signal
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -96,6 +97,8 @@ def stray_names(folder: Path) -> list[str]:
 
 
 def pytest_sessionstart() -> None:
+    # A shell has what it starts in the background ignore SIGINT, and what is ignored is ignored by servers that tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from splinter.server import instance
 
     for name in stray_names(instance.run_root()):

@@ -48,7 +48,9 @@ class _Stream:
 
     def _put(self, line: str) -> None:
         lost = f"splinter: {self._lost} lines before this one were lost, as nobody took them\n" if self._lost else ""
-        data = (lost + line).encode(errors=self.errors)[: select.PIPE_BUF]
+        data = (lost + line).encode(errors=self.errors)
+        if len(data) > select.PIPE_BUF:
+            data = data[: select.PIPE_BUF - 1] + b"\n"
         try:
             os.write(self._descriptor, data)
             self._lost = 0

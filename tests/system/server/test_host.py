@@ -100,7 +100,14 @@ def start(unique_name: str) -> Iterator[Start]:
         command = [sys.executable, "-m", "splinter", "serve", "--instance", unique_name, "--memory", MEMORY, "--cores", core]
         command += ["--watchdog-ms", "2000", "--transport", "udp", "--address", "127.0.0.1", "--port", str(free_port())]
         more = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **more}
-        servers.append(Server(unique_name, subprocess.Popen([*command, *options], preexec_fn=prepare, **more)))
+
+        def begin_child() -> None:
+            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):  # whatever the tests have
+                signal.signal(number, signal.SIG_DFL)
+            if prepare is not None:
+                prepare()
+
+        servers.append(Server(unique_name, subprocess.Popen([*command, *options], preexec_fn=begin_child, **more)))
         return servers[-1]
 
     yield begin
