@@ -125,7 +125,8 @@ class Supervisor:
         except OSError as error:
             if error.errno in memory_limits.ERRORS:
                 raise ServerError(memory_limits.too_little(self.config.memory_bytes, error)) from error
-            raise
+            where = f": {error.filename}" if error.filename else ""
+            raise ServerError(f"the server cannot start: {error.strerror or error}{where}") from error
         self._info = self._describe(name, reason)
         self._folder.publish(self._info)
         return self._info
