@@ -5,13 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import subprocess
+import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from splinter.server.output import _carry, _Stream, _write
+from tests.support.waiting import WAIT_SECONDS
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -103,3 +109,57 @@ def test_the_writer_tells_what_it_could_not_write() -> None:
     # Whether the writer came to the disk before it had room again cannot be told from here.
     assert text in (b"splinter: 5 bytes before this could not be written\nkept\n", b"lost\nkept\n")
     os.close(out[0])
+
+
+SAY_MUCH = """
+import os, signal, sys
+from splinter.server.output import Output
+output = Output()
+for number in range(3000):
+    print(number, "x" * 1000)
+    print("error", number, file=sys.stderr)
+if "kill" in sys.argv:
+    os.kill(output._pid, signal.SIGKILL)
+    output.reap_writer()
+    print("nobody carries this yet")
+    output.start_writer()
+print("the end")
+output.close()
+"""
+
+
+def say_much(stdout: int, stderr: int, *arguments: str) -> subprocess.Popen[bytes]:
+    """A process that says three megabytes, and ends."""
+    return subprocess.Popen([sys.executable, "-c", SAY_MUCH, *arguments], stdout=stdout, stderr=stderr, cwd=ROOT)
+
+
+def test_who_says_much_to_a_full_pipe_ends_all_the_same() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    process = say_much(writing, writing)
+    os.close(writing)
+    assert process.wait(WAIT_SECONDS) == 0
+    os.close(reading)
+
+
+@pytest.mark.parametrize("argument", ["", "kill"])
+def test_what_is_read_comes_in_order_by_its_own_stream(argument: str, tmp_path: Path) -> None:
+    with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
+        assert say_much(out.fileno(), err.fileno(), argument).wait(WAIT_SECONDS) == 0
+    said = (tmp_path / "out").read_text().splitlines()
+    numbers = [int(line.split()[0]) for line in said if line[0].isdigit()]
+    assert numbers == sorted(set(numbers))
+    assert said[-1] == "the end"
+    if argument:
+        assert "nobody carries this yet" in said
+    assert (tmp_path / "err").read_text().splitlines()[0] == "error 0"
+
+
+def test_descriptors_are_given_back(tmp_path: Path) -> None:
+    program = "from splinter.server.output import Output; o = Output(); print('in'); o.close(); print('after', flush=True)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert result.stdout == "in\nafter\n"
