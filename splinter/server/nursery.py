@@ -68,7 +68,7 @@ class Nursery:
             self._asked += 1
 
     def receive(self) -> bool:
-        """Take the spare that has come; false when the nurse has ended: :meth:`start` again."""
+        """Take the spare that has come; false when the nurse has ended: close ``socket``, and :meth:`start` again."""
         try:
             message, descriptors, _, _ = socket.recv_fds(self.socket, _PID_BYTES, 1)
         except ConnectionResetError:
@@ -77,7 +77,6 @@ class Nursery:
             assert self._nurse is not None
             os.waitpid(self._nurse, 0)
             self._nurse = None
-            self.socket.close()
             return False
         pid = int.from_bytes(message, "little")
         self._spares.append(Spare(pid, os.pidfd_open(pid), descriptors[0]))
@@ -111,6 +110,7 @@ class Nursery:
             os.kill(self._nurse, signal.SIGKILL)
             while self.receive():
                 pass
+            self.socket.close()
         self._asked = 0
         for spare in self._spares:
             self._drop(spare)

@@ -296,7 +296,9 @@ class Supervisor:
         assert self._nursery is not None
         nurse = self._nursery.socket
         if not self._nursery.receive():
+            # Before it is closed: others have copies, with which the kernel would go on to report it by this number.
             self._selector.unregister(nurse)
+            nurse.close()
             self._attempt(self._start_nurse)
 
     def pause(self) -> None:
