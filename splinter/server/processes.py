@@ -28,6 +28,7 @@ _CODE_LOOKS, _CODE_LOOK_SECONDS = 50, 0.0001  # for an exit code
 _DEFAULT_SIGNALS = (signal.SIGTERM, signal.SIGCHLD, signal.SIGALRM)
 # Of a terminal, or of whoever takes a child for the server: they reach the whole group, and the supervisor decides.
 _GROUP_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_PARENT_DIED = signal.SIGRTMIN  # nobody else sends it
 _OOM_SCORE = Path("/proc/self/oom_score_adj")
 _OOM_MIN, _OOM_MAX = -1000, 1000
 _OOM_PROTECTION = 500  # of the supervisor
@@ -46,8 +47,8 @@ def name_process(name: str) -> None:
 
 def die_in_order(seconds: int) -> None:
     """Have this child outlive its parent by some seconds, where :func:`fork_child` has it killed at once."""
-    signal.signal(signal.SIGUSR1, lambda *_: signal.alarm(seconds))
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGUSR1, 0, 0, 0)
+    signal.signal(_PARENT_DIED, lambda *_: signal.alarm(seconds))
+    _libc.prctl(_PR_SET_PDEATHSIG, _PARENT_DIED, 0, 0, 0)
 
 
 class OomPreference:
