@@ -211,6 +211,7 @@ def test_a_terminal_that_hangs_up_ends_nothing(start: Start) -> None:
     """Its signals, and others that have a meaning for other servers, reach the whole group."""
     server = start(start_new_session=True)
     server.started()
+    wait_for(lambda: set(LASTING) <= server.children().keys(), what="all processes")
     before = server.children()
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE, signal.SIGWINCH, signal.SIGURG):
         os.killpg(server.process.pid, number)

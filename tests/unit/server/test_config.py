@@ -15,7 +15,7 @@ from splinter.server.config import ServerConfig, parse_bytes, parse_cores
 TEXTS = ("instance", "transport", "device", "address", "netns", "client_netns", "partial_checksums")
 NUMBERS = (
     "port", "memory_bytes", "tasks_per_worker", "tasks_per_tenant", "task_budget", "task_yields_max",
-    "task_milliseconds_max", "idle_spin_ns", "steer_away", "watchdog_ms", "quarantine_after", "device_wait",
+    "task_milliseconds_max", "task_wall_milliseconds_max", "idle_spin_ns", "steer_away", "watchdog_ms", "quarantine_after", "device_wait",
 )  # fmt: skip
 FLAGS = ("steal", "locality", "balance", "preempt")
 OF_OTHER_TYPES = {
@@ -69,12 +69,21 @@ OUT_OF_RANGE = {
         "task_budget",
         "task_yields_max",
         "task_milliseconds_max",
+        "task_wall_milliseconds_max",
         "idle_spin_ns",
         "quarantine_after",
         "memory_bytes",
         "memory",
     ): ["0"],
-    ("tasks_per_tenant", "task_budget", "task_yields_max", "task_milliseconds_max", "idle_spin_ns", "quarantine_after"): [
+    (
+        "tasks_per_tenant",
+        "task_budget",
+        "task_yields_max",
+        "task_milliseconds_max",
+        "task_wall_milliseconds_max",
+        "idle_spin_ns",
+        "quarantine_after",
+    ): [
         "-1",
         str(1 << 63),
         str(1 << 64),
