@@ -14,8 +14,8 @@ from splinter.server.config import ServerConfig, parse_bytes, parse_cores
 
 TEXTS = ("instance", "transport", "device", "address", "netns", "client_netns", "partial_checksums")
 NUMBERS = (
-    "port", "memory_bytes", "tasks_per_worker", "tasks_per_tenant", "task_budget", "task_yields_max",
-    "task_milliseconds_max", "task_wall_milliseconds_max", "idle_spin_ns", "steer_away", "watchdog_ms", "quarantine_after", "device_wait",
+    "port", "memory_bytes", "tasks_per_worker", "tasks_per_tenant", "task_budget", "task_yields_max", "task_milliseconds_max",
+    "task_wall_milliseconds_max", "idle_spin_ns", "steer_away", "watchdog_ms", "quarantine_after", "device_wait",
 )  # fmt: skip
 FLAGS = ("steal", "locality", "balance", "preempt")
 OF_OTHER_TYPES = {
