@@ -54,9 +54,14 @@ class Memory:
 
     def _find_dead_end(self, block: Scanned) -> None:
         """Note the first check of a block that cannot pass: it asks for more than a value can be."""
-        prover = Prover(self.layout, block, 0)
         for since, _, (least, term) in block.facts.known.get("constant", ()):
-            if least > prover.most(term) and since < block.dead:
+            prover = Prover(self.layout, block, since + 1)
+            most = prover.most(term)
+            if block.op(term) is Op.SUB:
+                whole, part = block.operand(term, 0), block.operand(term, 1)
+                if isinstance(part, Constant) and prover.le(part, whole) == PROVEN:
+                    most = prover.most(whole) - part.value
+            if least > most and since < block.dead:
                 block.dead, block.is_opaque = since, True
 
     # --- needs --------------------------------------------------------------------------------------------------------
