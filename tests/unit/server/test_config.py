@@ -16,6 +16,7 @@ TEXTS = ("instance", "transport", "device", "address", "netns", "client_netns", 
 NUMBERS = (
     "port", "memory_bytes", "tasks_per_worker", "tasks_per_tenant", "task_budget", "task_yields_max", "task_milliseconds_max",
     "task_wall_milliseconds_max", "idle_spin_ns", "steer_away", "watchdog_ms", "quarantine_after", "device_wait",
+    "code_bytes_per_tenant",
 )  # fmt: skip
 FLAGS = ("steal", "locality", "balance", "preempt")
 OF_OTHER_TYPES = {
