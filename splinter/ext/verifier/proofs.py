@@ -329,6 +329,8 @@ class Prover:
             for _, (least, other) in self._known("constant"):
                 if length.value <= least:
                     yield other
+                    if self.block.op(other) is Op.SELECT:  # the length of a slice: the whole is no shorter
+                        yield from self._at_least_as_long(other)
                 elif self.block.op(other) is Op.SUB:  # least <= whole - part, and part <= whole
                     whole, part = self.block.operand(other, 0), self.block.operand(other, 1)
                     gap = part.value if isinstance(part, Constant) else 0

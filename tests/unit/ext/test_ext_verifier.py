@@ -28,6 +28,7 @@ PARAMETERS = "db: Store, a: i64, b: u64, k: bytes"
 PROGRAMS = {  # name: body, result
     "views": ("v = k[a:b]\nw = db.get(1, v)\nif w is None:\n    return b\nreturn w.u64(8) + w[a] + v.u32(b)", "u64"),
     "joined views": ("v = k\nif b > 3:\n    v = db.get(2, b)\nyield\nif v is None:\n    return b''\nreturn v[1:]", "bytes"),
+    "slices": ("while a < 3:\n    a += 1\nreturn k[:a].u32(4) + k[1:][a:].u64(0) + k[:a][b:].u16(b & 7)", "u64"),
     "arrays": ("c = array(u32, 9)\nfor i in range(9):\n    c[i] = i\n    if len(k) > 3:\n        yield\nreturn c[b]", "u64"),
     "buffers": ("o = buffer(40)\no.append(k)\no.append_u16(7)\no.set_u32(b, 5)\ndb.put(3, k, o)\nreturn o[2:]", "bytes"),
     "records": ("n = b\nfor r in k.records(8):\n    n ^= r.u64(0)\n    if b > 3:\n        yield\nreturn n", "u64"),
