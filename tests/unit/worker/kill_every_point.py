@@ -44,7 +44,7 @@ Identity = tuple[int, int]  # of a request: sequence number, fragment
 Deaths = list[tuple[int, int]]  # points, each with the passes to survive: of the worker, of its successor, …
 VICTIM, SIBLING = 0, 1
 TENANT_ID, TABLE, CLIENT, TOKEN = 1, 1, 77, 1234
-LATE_ID, LATE_TASKS = 2, 6  # a tenant whose tasks may take a millisecond, so that they end where they wait
+LATE_ID, LATE_TASKS = 2, 3  # a tenant whose tasks may take a millisecond, so that they end where they wait
 COUNTER, HELD = (1).to_bytes(8, "little"), (2).to_bytes(8, "little")
 LARGE = bytes(range(256)) * 8  # of two fragments
 SKIPS = (0, 1, 4)
@@ -56,6 +56,7 @@ FIRST_DEATHS = (
     (WorkerPoint.TASK_REPLYING, 1),
     (WorkerPoint.REQUEST_SERVED, 3),
 )
+TASKS = 64  # of a worker: what is asked again while it runs has one more
 ROUND_SECONDS_MAX = 20
 ATTEMPTS_MAX = 20  # a socket decides which datagrams make a batch, so that not every try leaves half of one
 ENDED = (Status.ABORTED, Status.KILLED)  # what a task may end with when workers died
@@ -89,8 +90,8 @@ class Machine:
         self.texts, self.code = build_texts(), CodeRegion.create()
         self.workers = [
             WorkerMemory(
-                index, store=self.store.address, tenants=tenants.address, rates=0, texts=self.texts.ctypes.data, tasks=16,
-                tasks_per_tenant=16, task_budget=limits.TASK_BUDGET, task_yields_max=1000, task_milliseconds_max=10_000,
+                index, store=self.store.address, tenants=tenants.address, rates=0, texts=self.texts.ctypes.data, tasks=TASKS,
+                tasks_per_tenant=TASKS, task_budget=limits.TASK_BUDGET, task_yields_max=1000, task_milliseconds_max=10_000,
                 task_wall_milliseconds_max=60_000,
                 cycles_per_millisecond=cycles_per_millisecond(), quarantine_after=limits.QUARANTINE_AFTER, idle_spin_ns=0,
                 udp=udp,
