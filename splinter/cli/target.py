@@ -15,6 +15,7 @@ from splinter.client.admin import Admin
 from splinter.client.encoding import parse_token
 from splinter.errors import SplinterError
 from splinter.server import instance as instances
+from splinter.terminal import complain
 
 _TIMEOUT_SECONDS = 2.0
 _CREDENTIAL_VARIABLE = "SPLINTER_CREDENTIAL"
@@ -89,7 +90,7 @@ def find_server(instance: str, address: str | None) -> Server:
         return Server(match[1], port, None, None)
     info = instances.read(instance)
     if info.trouble:
-        typer.echo(f"{info.trouble}: the server waits for it, and no request comes in", err=True)
+        complain(f"{info.trouble}: the server waits for it, and no request comes in")
     # With XDP only packets that arrive on the device count, so a client must stand on the other side of it.
     inside = info.netns if info.transport == "udp" else None
     return Server(info.address, info.port, info.client_netns or inside, instance)

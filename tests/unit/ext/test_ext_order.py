@@ -273,7 +273,8 @@ OBJECTS = {(1, b"key"): b"value", (1, bytes([3, *[0] * 7])): b"three", (1, b"k")
 
 def store_of_test() -> LocalStore:
     store = LocalStore()
-    store.objects.update(OBJECTS)
+    for (table, key), value in OBJECTS.items():
+        store.put(table, key, value)
     return store
 
 
