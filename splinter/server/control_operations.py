@@ -266,6 +266,7 @@ class Operations:
         control = {
             "tenants": self._tenants.count,
             "extensions": self._registry.count,
+            "code_bytes": self._registry.bytes_used,
             "code_bytes_waiting": self._registry.bytes_waiting,
             "balancer_moves": self._balancer.moves,
             "packets_dropped": self._tenants.dropped_most(_DROPPED_TOLD_MAX),

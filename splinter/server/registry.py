@@ -114,6 +114,11 @@ class Registry:
         return sum(len(entries) for entries in self._entries.values())
 
     @property
+    def bytes_used(self) -> int:
+        """Bytes of the code region that are taken."""
+        return self._code.used_bytes
+
+    @property
     def bytes_waiting(self) -> int:
         """Bytes of code that nothing names, but that may still be running."""
         waiting = {item.block.offset: item.block for item in self._waiting}

@@ -238,9 +238,9 @@ def test_what_llvm_would_take_long_for_is_compiled_quickly(monkeypatch):
     sizes: dict[bool, list[int]] = {False: [], True: []}
     native = compile_module._native
 
-    def noting(functions, preempt, is_quick):
+    def noting(results, functions, preempt, is_quick):
         sizes[is_quick] += [sum(len(block.instructions) for block in function.blocks) for function in functions]
-        return native(functions, preempt, is_quick)
+        return native(results, functions, preempt, is_quick)
 
     monkeypatch.setattr(compile_module, "_native", noting)
     chain = "@extension\ndef {}(db: Store, a: i64) -> i64:\n    for _ in range(2):\n{}    return a\n"
