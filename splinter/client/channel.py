@@ -396,8 +396,8 @@ class Channel(ProcessOwn):
         self._empty_error_queue()
         if number == errno.EMSGSIZE:  # about this packet, or an earlier one
             self.size.measure()
-            if count > self.size.way:
-                raise obstacles.too_large(count, self._address, self.size.way) from None
+            if not self.size.fits(count):
+                raise obstacles.too_large(count, self._address, self.size.mtu) from None
         if number not in obstacles.PASSING:
             raise SplinterError(f"sending to {self._peer}: {error.strerror or error}") from None
         if number not in (errno.EAGAIN, errno.ENOBUFS, errno.EMSGSIZE):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
+from splinter import limits
 from splinter.errors import PacketTooLargeError, SplinterError, UnreachableError
 
 # Errors that may be over before a request's time is: the packet is lost, and sent again.
@@ -35,9 +36,14 @@ def unreachable(number: int, host: str, port: int, before: str = "") -> Unreacha
     return UnreachableError(before + sentence(number, host, port), number)
 
 
-def too_large(count: int, host: str, most: int) -> SplinterError:
-    """The exception for a request whose UDP payload of ``count`` bytes does not fit the way to ``host`` any more."""
+def too_large(count: int, host: str, mtu: int) -> SplinterError:
+    """The exception for a request whose UDP payload of ``count`` bytes does not fit the way to ``host``, whose MTU is this."""
+    if mtu < limits.MTU_MIN:
+        return PacketTooLargeError(
+            f"a packet of {count} bytes does not fit the way to {host}: its MTU is {mtu} bytes, and Splinter needs "
+            f"{limits.MTU_MIN} (see 'ip link' and 'ip route get {host}')"
+        )
     return PacketTooLargeError(
-        f"a packet of {count} bytes does not fit the way to {host}: an MTU has changed, and packets have now at most "
-        f"{most} bytes. Ask again, then they are cut to size"
+        f"a packet of {count} bytes does not fit the way to {host}: its MTU has changed and is {mtu} bytes now. Ask again, "
+        "then packets are cut to size"
     )

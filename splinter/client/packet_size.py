@@ -27,16 +27,22 @@ class PacketSize:
         self._socket = connected
         # The server takes no IP fragments: rather be told that a packet is too large for the way than have it cut.
         connected.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_DO)
+        self.mtu = limits.MTU
+        """Of the way, by what the kernel said last."""
         self.way = _LARGEST
-        """Bytes of payload that fit the way, by what the kernel said last."""
+        """Bytes of payload that packets may have for it."""
         self._server = 0  # it has not said
         self.measure()
 
     def measure(self) -> None:
         """Ask the kernel what fits the way now."""
         with contextlib.suppress(OSError):
-            mtu = self._socket.getsockopt(socket.IPPROTO_IP, _IP_MTU)
-            self.way = max(min(mtu - _IP_HEADERS_BYTES, _LARGEST), _SMALLEST)
+            self.mtu = self._socket.getsockopt(socket.IPPROTO_IP, _IP_MTU)
+            self.way = max(min(self.mtu - _IP_HEADERS_BYTES, _LARGEST), _SMALLEST)
+
+    def fits(self, count: int) -> bool:
+        """Whether a payload of so many bytes fits the way. Where that has less than ``MTU_MIN``, not all that is sent does."""
+        return count <= self.mtu - _IP_HEADERS_BYTES
 
     def hear(self, server_bytes: int) -> None:
         """A reply has come; it says what the server takes, 0 for the protocol's largest."""

@@ -13,8 +13,14 @@ from splinter.client import Client
 from splinter.errors import PacketTooLargeError, RequestTimeoutError, UnreachableError
 from tests.conftest import NETNS_FOLDER
 
-MTU = 1280
-ADDRESSES = {"local": "127.0.0.1", "unreachable": "10.9.1.1", "prohibited": "10.9.2.1", "no route": "10.9.3.1"}
+MTU = 400  # smaller than the protocol allows; to any other, packets are cut
+ADDRESSES = {
+    "local": "127.0.0.1",
+    "narrow": "10.9.5.1",
+    "unreachable": "10.9.1.1",
+    "prohibited": "10.9.2.1",
+    "no route": "10.9.3.1",
+}
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +30,10 @@ def namespace() -> Iterator[str]:
     name = f"t{os.getpid()}x8"
     for command in (
         f"ip netns add {name}",
-        f"ip -n {name} link set lo up mtu {MTU}",
+        f"ip -n {name} link set lo up",
+        f"ip -n {name} link add narrow mtu {MTU} type veth peer name wide",
+        f"ip -n {name} address add 10.9.5.2/24 dev narrow",
+        f"ip -n {name} link set narrow up",
         f"ip -n {name} route add unreachable 10.9.1.0/24",
         f"ip -n {name} route add prohibit 10.9.2.0/24",
         f"ip -n {name} link add quiet type veth peer name other",
@@ -62,13 +71,13 @@ def test_nobody_listens(namespace):
 
 
 def test_a_packet_that_does_not_fit_the_way(namespace):
-    with Client(ADDRESSES["local"], 7, 1, netns=namespace, timeout=0.3) as client:
-        with pytest.raises(PacketTooLargeError, match=f"MTU is {MTU} bytes"):
-            client.put(b"k", bytes(1350))
-        with pytest.raises(PacketTooLargeError, match=f"MTU is {MTU} bytes"):
-            client.put_many([(b"k", bytes(1350))])
+    with Client(ADDRESSES["narrow"], 7, 1, netns=namespace, timeout=0.3) as client:
+        with pytest.raises(PacketTooLargeError, match=f"MTU is {MTU} bytes, and Splinter needs"):
+            client.put(b"k", bytes(450))
+        with pytest.raises(PacketTooLargeError, match=f"MTU is {MTU} bytes, and Splinter needs"):
+            client.put_many([(b"k", bytes(450))])
         with pytest.raises(RequestTimeoutError):  # what fits is sent
-            client.put(b"k", bytes(1000))
+            client.put(b"k", bytes(200))
 
 
 def test_a_way_that_closes_while_a_client_uses_it(namespace):

@@ -53,7 +53,7 @@ BAD_REQUESTS = [
     pytest.param(Status.BAD_LENGTH, Opcode.GET, KEY, {"key_length": 4}, id="key beyond the packet"),
     pytest.param(Status.BAD_LENGTH, Opcode.GET, KEY, {"key_length": 2}, id="bytes left over"),
     pytest.param(Status.BAD_LENGTH, Opcode.PUT, KEY, {"key_length": 3, "value_length": 0xFFFFFFFF}, id="huge value"),
-    pytest.param(Status.UNKNOWN_OPCODE, 6, KEY, {"key_length": 3}, id="opcode 6"),
+    pytest.param(Status.UNKNOWN_OPCODE, max(Opcode) + 1, KEY, {"key_length": 3}, id="the first unknown opcode"),
     pytest.param(Status.UNKNOWN_OPCODE, 255, KEY, {"key_length": 3}, id="opcode 255"),
     pytest.param(Status.BAD_TABLE, Opcode.PUT, KEY, {"key_length": 3, "table": limits.TABLES_MAX}, id="reserved table"),
     pytest.param(

@@ -233,7 +233,7 @@ def test_where_each_entry_is_another_tenants_the_oldest_had_its_turn(store):
 
 
 def test_what_is_staged_is_counted_and_must_fit_into_the_quota(store):
-    big = limits.FRAGMENTS_MAX
+    big = -(-limits.VALUE_BYTES_MAX // limits.FRAGMENT_BYTES)
     assert begin(store, 1, b"key", big) >= 0
     assert store.accounts[TENANT]["staged_bytes"] == 98304
     store.open_tenant(TENANT, quota_bytes=300_000)
