@@ -123,6 +123,8 @@ class _Lane:
             raise
 
     def _next(self) -> None:
+        # Who was given up has not run since, so it stands here still.
+        self._waiting = [waiting for waiting in self._waiting if not waiting.turn.cancelled()]
         if self._waiting:
             chosen = min(self._waiting, key=self._order)
             self._waiting.remove(chosen)

@@ -185,8 +185,8 @@ def test_the_code_region_is_never_writable_in_any_process(server: RunningServer,
         mapped[pid] = [line.split()[1] for line in lines if "splinter-code" in line]
     # The spare is the next worker, and the nurse forks spares.
     workers = [*server.worker_pids(), *server.children("splinter-spare"), *server.children("splinter-nurse")]
-    (control,) = server.children("splinter-ctl")
-    assert mapped == {server.info.pid: ["r-xs"], control: [], **{worker: ["r-xs"] for worker in workers}}
+    others = [*server.children("splinter-ctl"), *server.children("splinter-log")]
+    assert mapped == {server.info.pid: ["r-xs"], **{other: [] for other in others}, **{worker: ["r-xs"] for worker in workers}}
     for worker in workers:  # nor has a process that runs extensions a descriptor to write by
         descriptors = Path(f"/proc/{worker}/fd").iterdir()
         assert not any("splinter-code" in str(descriptor.readlink()) for descriptor in descriptors)

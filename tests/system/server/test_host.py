@@ -181,11 +181,13 @@ def test_what_is_said_arrives_when_somebody_reads(start: Start) -> None:
     server = start(stdout=writing, stderr=writing)
     os.close(writing)
     server.started()
+    text = ""
+    while "serving" not in text:  # what a writer that is killed had in its hands is lost
+        text += os.read(reading, 1 << 16).decode()
     server.replaces("splinter-log")
     server.process.send_signal(signal.SIGHUP)
     server.replaces("splinter-w0")
     assert server.ends() == 0
-    text = ""
     while part := os.read(reading, 1 << 16):
         text += part.decode()
     os.close(reading)
