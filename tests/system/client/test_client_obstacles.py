@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 from collections.abc import Iterator
 
 import pytest
+from pyroute2 import IPRoute
 
 from splinter.client import Client
 from splinter.errors import PacketTooLargeError, RequestTimeoutError, UnreachableError
-from tests.conftest import NETNS_FOLDER
+from splinter.net import netns
 
 MTU = 400  # smaller than the protocol allows; to any other, packets are cut
 ADDRESSES = {
@@ -28,22 +28,24 @@ def namespace() -> Iterator[str]:
     if os.geteuid() != 0:
         pytest.skip("needs root, for a network namespace")
     name = f"t{os.getpid()}x8"
-    for command in (
-        f"ip netns add {name}",
-        f"ip -n {name} link set lo up",
-        f"ip -n {name} link add narrow mtu {MTU} type veth peer name wide",
-        f"ip -n {name} address add 10.9.5.2/24 dev narrow",
-        f"ip -n {name} link set narrow up",
-        f"ip -n {name} route add unreachable 10.9.1.0/24",
-        f"ip -n {name} route add prohibit 10.9.2.0/24",
-        f"ip -n {name} link add quiet type veth peer name other",
-        f"ip -n {name} address add 10.9.4.2/24 dev quiet",
-        f"ip -n {name} link set quiet up",
-    ):
-        subprocess.run(command.split(), check=True)
-    assert (NETNS_FOLDER / name).exists()
-    yield name
-    subprocess.run(["ip", "netns", "del", name], check=True)
+    netns.create(name)
+    try:
+        with netns.inside(name), IPRoute() as ip:
+            ip.link("set", index=_index(ip, "lo"), state="up")
+            for pair, address, mtu in ((("narrow", "wide"), "10.9.5.2", MTU), (("quiet", "other"), "10.9.4.2", 1500)):
+                ip.link("add", ifname=pair[0], kind="veth", peer={"ifname": pair[1]}, mtu=mtu)
+                index = _index(ip, pair[0])
+                ip.addr("add", index=index, address=address, prefixlen=24)
+                ip.link("set", index=index, state="up")
+            ip.route("add", dst="10.9.1.0/24", type="unreachable")
+            ip.route("add", dst="10.9.2.0/24", type="prohibit")
+        yield name
+    finally:
+        netns.remove(name)
+
+
+def _index(ip: IPRoute, device: str) -> int:
+    return int(ip.link_lookup(ifname=device)[0])
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,8 @@ def test_a_packet_that_does_not_fit_the_way(namespace):
 def test_a_way_that_closes_while_a_client_uses_it(namespace):
     """Each repetition is refused then, with the reason."""
     with Client("10.9.4.1", 7, 1, netns=namespace, timeout=0.3) as client:
-        subprocess.run(["ip", "-n", namespace, "link", "set", "quiet", "down"], check=True)
+        with netns.inside(namespace), IPRoute() as ip:
+            ip.link("set", index=_index(ip, "quiet"), state="down")
         with pytest.raises(UnreachableError) as raised:
             client.get(b"k")
         assert raised.value.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH)
