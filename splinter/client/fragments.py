@@ -8,6 +8,7 @@ from splinter.errors import BusyError, Status, error_for
 from splinter.wire import Opcode
 
 WINDOW = 16  # fragments on their way at once
+_PAUSE_SECONDS_MAX = 0.1  # before all fragments are sent again
 
 
 def put_large(channel: Channel, table: int, key: bytes, value: bytes, if_version: int) -> int:
@@ -15,14 +16,15 @@ def put_large(channel: Channel, table: int, key: bytes, value: bytes, if_version
 
     All fragments carry one sequence number; the server answers each, and the one that completes the value, and every one
     that comes later, with the new version. The value may be collected by several workers side by side: then all of it is
-    sent again, until one of them has it whole. It is stored once.
+    sent again, until one of them has it whole: one after the other then, since an idle worker takes what waits for a busy
+    one, perhaps the same fragments each time. It is stored once.
     """
     channel.learn(limits.PACKET_BODY_BYTES_MAX)
     most = min(channel.size.body_bytes_max() - len(key), limits.FRAGMENT_BYTES)
     room = most // limits.ROOM_UNIT_BYTES
     size = room * limits.ROOM_UNIT_BYTES
     pieces = [value[at : at + size] for at in range(0, len(value), size)]
-    deadline, pause = channel.waited + channel.timeout, RESEND_SECONDS_MIN
+    deadline, pause, window = channel.waited + channel.timeout, RESEND_SECONDS_MIN, WINDOW
     sequence = channel.next_sequence()
     packets = [
         (
@@ -34,14 +36,14 @@ def put_large(channel: Channel, table: int, key: bytes, value: bytes, if_version
     while (remaining := deadline - channel.waited) > 0:
         waiting = iter(packets)
         version = 0
-        for _, reply in channel.stream(lambda waiting=waiting: next(waiting, None), WINDOW, remaining):  # type: ignore[misc]
+        for _, reply in channel.stream(lambda waiting=waiting: next(waiting, None), window, remaining):  # type: ignore[misc]
             if reply.status != Status.OK:
                 raise error_for(reply.status, reply.value.decode(errors="replace"))
             version = version or reply.version
         if version:
             return version
         channel.pause(pause)
-        pause *= 2
+        pause, window = min(pause * 2, _PAUSE_SECONDS_MAX), 1
     raise BusyError(f"a value of {len(value)} bytes could not be put as a whole within {channel.timeout:g} s")
 
 
