@@ -130,7 +130,8 @@ def while_workers_die(server: RunningServer, body: Callable[[int, Callable[[], b
                 SECONDS_MAX, "work between kills",
             )  # fmt: skip
             for pid in server.worker_pids():
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # one that the watchdog has just replaced
+                    os.kill(pid, signal.SIGKILL)
             wait_for(lambda: len(server.workers()) == len(server.info.cores), SECONDS_MAX, "the workers' successors")
     finally:
         over.set()
