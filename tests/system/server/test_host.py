@@ -46,12 +46,12 @@ class Server:
         return wait_for(self.info, START_SECONDS, "the server's start")
 
     def children(self) -> dict[str, int]:
-        """The living children by name; of several the last."""
+        """The living children by name; of several the eldest, as one that was just forked still bears its parent's name."""
         found = {}
         for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
             with contextlib.suppress(OSError):
                 if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
-                    found[Path(f"/proc/{pid}/comm").read_text().strip()] = int(pid)
+                    found.setdefault(Path(f"/proc/{pid}/comm").read_text().strip(), int(pid))  # they are listed by age
         return found
 
     def all_pids(self) -> list[int]:
