@@ -44,13 +44,14 @@ class Flow:
         found = Scanned(number, block, code)
         last, reads = found.last, found.reads
         for place, instruction in enumerate(code):
-            op, target, operands = instruction.op, instruction.target, instruction.operands
-            kinds = [operand.kind for operand in operands]
-            if (op, None if target is None else target.kind, *kinds) not in SHAPES:
-                refuse("an instruction's operands are of the wrong kinds", code, place)
-            for operand in operands:
-                if operand not in last and operand.__class__ is Register:
+            op, target = instruction.op, instruction.target
+            shape = [op, None if target is None else target.kind]
+            for operand in instruction.operands:
+                shape.append(operand.kind)
+                if operand.__class__ is Register and operand not in last:
                     reads.add(operand)
+            if tuple(shape) not in SHAPES:
+                refuse("an instruction's operands are of the wrong kinds", code, place)
             if target is not None:
                 if target in last:
                     found.earlier.setdefault(target, []).append(last[target])

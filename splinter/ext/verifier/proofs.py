@@ -70,7 +70,8 @@ class Prover:
 
     def _known(self, key: Any) -> list[tuple[str, Any]]:
         """What was found out about a term before this place, the newest first."""
-        known = [(name, other) for since, name, other in self.facts.known.get(key, ()) if since < self.place][::-1]
+        found = self.facts.known.get(key)
+        known = [(name, other) for since, name, other in found if since < self.place][::-1] if found else []
         if self.edge is not None:
             known += [(name, other) for _, name, other in self.edge.known.get(key, ())]
         return known
