@@ -108,7 +108,7 @@ def _resume_many(w: int, count: int) -> int:
 def _run_to_end(w: int, header: int, length: int) -> int:
     """Serve one request and all turns of its task; returns the reply's length."""
     begin_turn(w)
-    reply = handle(w, header, length, 0, 0, 0)
+    reply = handle(w, header, length, 0, 0, 0, 0)
     begin_resumes(w)
     while reply == PENDING:
         task = pick(w, False)
@@ -234,7 +234,7 @@ class WorkerInProcess:
         if not self._memory.block["tasks_live"][0]:
             self._header = self._packet(operation)
             begin_turn(self.address)
-            if handle(self.address, self._header.ctypes.data, len(operation.payload), 0, 0, 0) != PENDING:
+            if handle(self.address, self._header.ctypes.data, len(operation.payload), 0, 0, 0, 0) != PENDING:
                 raise SplinterError(f"{operation.name} did not yield")
         start = time.perf_counter_ns()
         ended = _resume_many(self.address, count)

@@ -95,20 +95,22 @@ def object_version(found: int) -> int:
 # --- get -------------------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
-def store_find(store: int, tenant: int, table: int, key: int, key_length: int) -> int:
-    """Address of the object of a key of 1 … KEY_BYTES_MAX bytes, or 0.
+@njit(cache=True, forceinline=True)
+def store_find(store: int, tenant: int, table: int, key: int, key_length: int, hashed: int = 0) -> int:
+    """Address of the object of a key of 1 … KEY_BYTES_MAX bytes, or 0. ``hashed``: the key's hash, where it is known.
 
     The object stays as it is as long as the caller's epoch is not newer than it was at this call.
     """
     identity = identity_of(tenant, table, key_length)
-    word = find_entry(store, store_hash(store, identity, key, key_length), identity, key, key_length)[1]
+    if hashed == 0:
+        hashed = store_hash(store, identity, key, key_length)
+    word = find_entry(store, hashed, identity, key, key_length)[1]
     return word_object(store, word) if word != 0 else 0
 
 
 @njit(cache=True)
 def store_prefetch(store: int, tenant: int, table: int, key: int, key_length: int) -> int:
-    """Ask for the cache line that a look-up will need first; returns the key's hash for :func:`store_find_hashed`."""
+    """Ask for the cache line that a look-up will need first; returns the key's hash for whoever looks it up."""
     hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
     prefetch_bucket(store, hashed)
     return hashed
@@ -118,13 +120,6 @@ def store_prefetch(store: int, tenant: int, table: int, key: int, key_length: in
 def store_prefetch_object(store: int, hashed: int) -> None:
     """Ask for the object of a key whose bucket :func:`store_prefetch` has asked for a while ago."""
     prefetch_object(store, hashed)
-
-
-@njit(cache=True)
-def store_find_hashed(store: int, hashed: int, tenant: int, table: int, key: int, key_length: int) -> int:
-    """The same as :func:`store_find`, for a key whose hash is known."""
-    word = find_entry(store, hashed, identity_of(tenant, table, key_length), key, key_length)[1]
-    return word_object(store, word) if word != 0 else 0
 
 
 # --- put, delete -------------------------------------------------------------------------------------------------------------
@@ -147,11 +142,11 @@ def lock_active(store: int, me: int, tenant: int) -> int:
 @njit(cache=True)
 def store_put(
     store: int, p: int, tenant: int, table: int, key: int, key_length: int, value: int, value_length: int,
-    expected_version: int, claim: int = 0,
+    expected_version: int, claim: int = 0, hashed: int = 0,
 ) -> int:  # fmt: skip
     """Make ``value`` the object of ``key``. ``expected_version``: of the object to be replaced; EXPECT_ABSENT: there
     must be none; 0: whatever is there, or nothing. ``claim``: of the request that this is done for
-    (:mod:`splinter.store.outcomes`), so that it is done once; 0: none.
+    (:mod:`splinter.store.outcomes`), so that it is done once; 0: none. ``hashed``: the key's hash, where it is known.
 
     Returns a status: OK (see :func:`store_last_version`), VERSION_CHANGED, QUOTA_EXCEEDED, OUT_OF_MEMORY,
     UNKNOWN_TENANT, BAD_KEY, VALUE_TOO_LARGE, BUSY, with a claim also RECORDED and STALE; other than OK, nothing has
@@ -168,7 +163,8 @@ def store_put(
         _fill(store, slot, tenant, table, key, key_length, value, value_length)
     elif claim == 0:
         return -slot
-    hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
+    if hashed == 0:
+        hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
     status = lock_active(store, me, tenant)
     if status != _OK:
         return status
@@ -216,9 +212,11 @@ def store_last_version(store: int, p: int) -> int:
 
 @njit(cache=True)
 def store_delete(
-    store: int, p: int, tenant: int, table: int, key: int, key_length: int, expected_version: int, claim: int = 0
+    store: int, p: int, tenant: int, table: int, key: int, key_length: int, expected_version: int, claim: int = 0,
+    hashed: int = 0,
 ) -> int:  # fmt: skip
-    """Remove the object of ``key``; ``expected_version`` 0: whichever it is; ``claim`` as in :func:`store_put`.
+    """Remove the object of ``key``; ``expected_version`` 0: whichever it is; ``claim`` and ``hashed`` as in
+    :func:`store_put`.
 
     Returns a status: OK, NOT_FOUND, VERSION_CHANGED, UNKNOWN_TENANT, BAD_KEY, BUSY, with a claim also RECORDED, STALE and,
     where there is no memory for the record of a client and no version is told, OUT_OF_MEMORY and QUOTA_EXCEEDED; other
@@ -227,7 +225,8 @@ def store_delete(
     if key_length < 1 or key_length > _KEY_BYTES_MAX:
         return _BAD_KEY
     me = participant_at(store, p)
-    hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
+    if hashed == 0:
+        hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
     status = lock_active(store, me, tenant)
     if status != _OK:
         return status

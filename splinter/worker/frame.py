@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from numba import njit
 
-from splinter.native.atomics import load8, load16, load32, store8, store16, store32
-from splinter.native.checksum import WHOLE, fold, ones_sum
+from splinter.native.atomics import load8, load16, load32, load64, shift_right, store16, store32, store64
+from splinter.native.checksum import WHOLE, fold, is_whole, ones_sum, word_sum
 
 ETHERNET_BYTES = 14
 TAG_BYTES = 4  # 802.1Q: type and tag, in front of the type of what follows
@@ -27,13 +27,14 @@ _TYPE_TAGGED = 0x0081  # 802.1Q, as it stands in memory
 _IP_VERSION_AND_LENGTH = 0x45
 _TTL = 64
 _UDP = 17
+_ADDRESSES_AT = 12  # in an IPv4 header: source and target
 _CHECKSUM_AT = 6  # in a UDP header
 
 
 @njit(cache=True)
 def swap16(value: int) -> int:
     """Exchange the two bytes of a 16-bit number: network to host order and back."""
-    return (value >> 8) | ((value & 0xFF) << 8)
+    return ((value & 0xFFFF) >> 8) | ((value & 0xFF) << 8)
 
 
 @njit(cache=True)
@@ -57,63 +58,66 @@ def payload_length(frame: int, frame_length: int) -> int:
 
 
 @njit(cache=True)
-def _pseudo_sum(ip: int, udp: int) -> int:
-    """The sum of UDP's pseudo header (RFC 768): addresses, protocol, length."""
-    return load32(ip + 12) + load32(ip + 16) + swap16(_UDP) + load16(udp + 4)
-
-
-@njit(cache=True)
 def is_intact(frame: int, length: int, takes_partial: bool) -> bool:
     """Whether the checksums say that a frame with ``length`` bytes of UDP payload is as it was sent.
 
     ``takes_partial``: the UDP checksum may also be that of the pseudo header alone. So it is in packets that never were on a
     wire, where the sending device was to compute the rest.
     """
-    udp = frame + payload_offset(frame) - UDP_BYTES
+    payload = frame + payload_offset(frame)
+    udp = payload - UDP_BYTES
     ip = udp - IPV4_BYTES
     checksum = load16(udp + _CHECKSUM_AT)
-    if checksum == 0 or fold(ones_sum(ip, IPV4_BYTES)) != WHOLE:
+    addresses = word_sum(load64(ip + _ADDRESSES_AT))
+    if checksum == 0 or not is_whole(word_sum(load64(ip)) + load32(ip + 8) + addresses):
         return False
-    pseudo = _pseudo_sum(ip, udp)
-    if fold(pseudo + ones_sum(udp, UDP_BYTES + length)) == WHOLE:
+    pseudo = addresses + swap16(_UDP) + load16(udp + 4)  # RFC 768
+    if is_whole(pseudo + word_sum(load64(udp)) + ones_sum(payload, length)):
         return True
     return takes_partial and checksum == fold(pseudo)
 
 
 @njit(cache=True)
-def sum_udp(udp: int, length: int) -> None:
-    """Write the checksum of a UDP header that follows a plain IPv4 header, with ``length`` bytes of payload behind it."""
-    store16(udp + _CHECKSUM_AT, 0)
-    checksum = fold(_pseudo_sum(udp - IPV4_BYTES, udp) + ones_sum(udp, UDP_BYTES + length)) ^ WHOLE
-    store16(udp + _CHECKSUM_AT, checksum if checksum != 0 else WHOLE)  # 0 would say that there is none
+def _header_of_udp(ports: int, addresses: int, payload: int, length: int) -> int:
+    """The eight bytes of a UDP header: for its two ports as they stand in it, and the sum of the IPv4 header's addresses."""
+    size = swap16(UDP_BYTES + length)
+    total = addresses + swap16(_UDP) + size + ports + size + ones_sum(payload, length)
+    checksum = fold(total) ^ WHOLE
+    if checksum == 0:  # it would say that there is none
+        checksum = WHOLE
+    return ports | size << 32 | checksum << 48
 
 
 @njit(cache=True)
+def sum_udp(udp: int, length: int) -> None:
+    """Complete a UDP header that has its ports and follows a plain IPv4 header, with ``length`` bytes of payload behind it."""
+    addresses = word_sum(load64(udp - IPV4_BYTES + _ADDRESSES_AT))
+    store64(udp, _header_of_udp(load32(udp), addresses, udp + UDP_BYTES, length))
+
+
+@njit(cache=True, forceinline=True)
 def turn_around(frame: int, length: int) -> int:
-    """Address the frame back to its sender, with ``length`` bytes of UDP payload. Returns the frame's length."""
+    """Address the frame back to its sender, with ``length`` bytes of UDP payload. Returns the frame's length.
+
+    The headers are put together in registers and stored a word at a time: a load that spans several stores of a moment ago
+    waits until they are in the cache.
+    """
     target_high, target_low = load32(frame), load16(frame + 4)
     store32(frame, load32(frame + 6))
     store16(frame + 4, load16(frame + 10))
     store32(frame + 6, target_high)
     store16(frame + 10, target_low)
 
-    offset = payload_offset(frame)
-    udp = frame + offset - UDP_BYTES
+    payload = frame + payload_offset(frame)
+    udp = payload - UDP_BYTES
     ip = udp - IPV4_BYTES
-    source, target = load32(ip + 12), load32(ip + 16)
-    store16(ip, _IP_VERSION_AND_LENGTH)
-    store16(ip + 2, swap16(IPV4_BYTES + UDP_BYTES + length))
-    store32(ip + 4, 0)  # no fragmentation: identification, flags and offset are 0
-    store8(ip + 8, _TTL)
-    store8(ip + 9, _UDP)
-    store16(ip + 10, 0)
-    store32(ip + 12, target)
-    store32(ip + 16, source)
-    store16(ip + 10, fold(ones_sum(ip, IPV4_BYTES)) ^ WHOLE)
-
-    source_port = load16(udp)
-    store16(udp, load16(udp + 2))
-    store16(udp + 2, source_port)
-    store16(udp + 4, swap16(UDP_BYTES + length))
-    sum_udp(udp, length)
-    return offset + length
+    addresses = load64(ip + _ADDRESSES_AT)
+    sum_of_addresses = word_sum(addresses)
+    start = _IP_VERSION_AND_LENGTH | swap16(IPV4_BYTES + UDP_BYTES + length) << 16  # identification, flags, offset are 0
+    life = _TTL | _UDP << 8
+    store64(ip, start)
+    store32(ip + 8, life | (fold(start + life + sum_of_addresses) ^ WHOLE) << 16)
+    store64(ip + _ADDRESSES_AT, addresses << 32 | shift_right(addresses, 32))
+    ports = load32(udp)
+    store64(udp, _header_of_udp((ports << 16 | ports >> 16) & 0xFFFFFFFF, sum_of_addresses, payload, length))
+    return payload + length - frame

@@ -234,6 +234,7 @@ BATCH = np.dtype(
         ("hashed", "<u8"),  # hash of the key that is read next, 0: none
         ("record", "<u8"),  # address of the abi.RECORD of an extension that was found already, 0: none
         ("tenant", "<u8"),  # who pays for it; 0: nobody, it is no request
+        ("reply", "<i8"),  # XDP: what became of it, as handle() says
     ]
 )
 
@@ -406,6 +407,7 @@ B_LENGTH = offset(BATCH, "length")
 B_HEADER = offset(BATCH, "header")
 B_HASHED = offset(BATCH, "hashed")
 B_RECORD = offset(BATCH, "record")
+B_REPLY = offset(BATCH, "reply")
 B_TENANT = offset(BATCH, "tenant")
 LOOK_BYTES = LOOK.itemsize
 L_POSITION = offset(LOOK, "position")

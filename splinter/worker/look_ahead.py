@@ -20,7 +20,7 @@ from splinter.ext.abi import (
     FirstKey,
 )
 from splinter.native.atomics import less_unsigned, load8, load16, load32, load64, store64
-from splinter.store.operations import object_value, store_find_hashed, store_prefetch, store_prefetch_object
+from splinter.store.operations import object_value, store_find, store_prefetch, store_prefetch_object
 from splinter.wire import H_KEY_LENGTH, H_OPCODE, H_TABLE, H_TENANT, H_VALUE_LENGTH, Opcode
 from splinter.worker.layout import (
     B_HASHED,
@@ -41,23 +41,34 @@ _WORD_BYTES = 8  # of one argument
 _LENGTH_SHIFT = 32  # in the word of a bytes argument: offset below, length above
 
 
+@njit(cache=True, forceinline=True)
+def note_request(w: int, entry: int, header: int, length: int, received: int) -> int:
+    """Fill in the batch's entry of a request of ``length`` bytes (-1: it is none) at ``header``, one of ``received``.
+
+    Whoever calls it for each packet has just read the packet, and calls :func:`look_ahead` then: the packets of a batch lie so
+    in memory that a core's first cache does not hold them all. Returns 1 if it is an invoke that is looked ahead for, else 0.
+    """
+    is_request = length >= HEADER_BYTES
+    tenant = load32(header + H_TENANT) if is_request else 0
+    store64(entry + B_HEADER, header)
+    store64(entry + B_LENGTH, length)
+    store64(entry + B_TENANT, tenant if tenant < limits.TENANTS_MAX else 0)
+    store64(entry + B_RECORD, 0)
+    store64(entry + B_HASHED, 0)
+    if received < _LOOK_AHEAD_FROM:
+        return 0
+    hashed = _ask_for_key(load64(w + W_STORE), header, length)
+    store64(entry + B_HASHED, hashed)
+    return 1 if hashed != 0 and load8(header + H_OPCODE) == _INVOKE else 0
+
+
 @njit(cache=True)
-def look_ahead(w: int, received: int) -> None:
-    """Fill in the rest of a batch's first ``received`` entries, of which address, header and length are set."""
-    batch, end = load64(w + W_BATCH), load64(w + W_BATCH) + received * BATCH_BYTES
-    for entry in range(batch, end, BATCH_BYTES):
-        header = load64(entry + B_HEADER)
-        tenant = load32(header + H_TENANT) if load64(entry + B_LENGTH) >= HEADER_BYTES else 0
-        store64(entry + B_TENANT, tenant if tenant < limits.TENANTS_MAX else 0)
-        store64(entry + B_RECORD, 0)
+def look_ahead(w: int, received: int, invokes: int) -> None:
+    """Go on with a batch of ``received`` packets that are noted, ``invokes`` of them as such."""
     if received < _LOOK_AHEAD_FROM:
         return
-    store = load64(w + W_STORE)
-    invokes = 0
-    for entry in range(batch, end, BATCH_BYTES):
-        header = load64(entry + B_HEADER)
-        store64(entry + B_HASHED, _ask_for_key(store, header, load64(entry + B_LENGTH)))
-        invokes += load8(header + H_OPCODE) == _INVOKE
+    store, batch = load64(w + W_STORE), load64(w + W_BATCH)
+    end = batch + received * BATCH_BYTES
     for entry in range(batch, end, BATCH_BYTES):
         if load64(entry + B_HASHED) != 0:
             store_prefetch_object(store, load64(entry + B_HASHED))
@@ -89,7 +100,7 @@ def _ask_for_key(store: int, header: int, length: int) -> int:
     return store_prefetch(store, load32(header + H_TENANT), table, header + HEADER_BYTES, key_length)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _ask_for_first_get(store: int, entry: int, header: int, hashed: int) -> int:
     """Find an invoke's extension, note it, and ask for the bucket of what it reads first. Returns that key's hash, or 0.
 
@@ -99,7 +110,7 @@ def _ask_for_first_get(store: int, entry: int, header: int, hashed: int) -> int:
     if HEADER_BYTES + name_length + value_length != load64(entry + B_LENGTH):
         return 0
     tenant, name = load32(header + H_TENANT), header + HEADER_BYTES
-    found = store_find_hashed(store, hashed, tenant, limits.TABLE_EXTENSIONS, name, name_length)
+    found = store_find(store, tenant, limits.TABLE_EXTENSIONS, name, name_length, hashed)
     if found == 0:
         return 0
     record = object_value(found)

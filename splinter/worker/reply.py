@@ -9,18 +9,20 @@ from splinter.errors import Status
 from splinter.native.atomics import (
     copy_bytes,
     load8,
+    load16,
     load32,
     load64,
     store8,
-    store16,
-    store32,
     store64,
 )
 from splinter.wire import (
     FLAG_REPLY,
     H_ACKNOWLEDGED,
     H_FLAGS,
+    H_FRAGMENT_COUNT,
+    H_FRAGMENT_INDEX,
     H_KEY_LENGTH,
+    H_MAGIC,
     H_OBJECT_VERSION,
     H_ROOM,
     H_STATUS,
@@ -42,6 +44,10 @@ _BUSY = int(Status.BUSY)
 _EXTENSION_ERROR = int(Status.EXTENSION_ERROR)
 _NAME_BYTES_MAX = limits.EXTENSION_NAME_BYTES_MAX
 _DECIMAL_DIGITS_MAX = 10
+_KEPT_OF_FIRST = 0xFF00_FFFFFFFF  # of the header's first word a reply repeats magic and opcode
+_TENANT_AND_TABLE = (1 << 48) - 1  # of the word that ends with the length of the key
+assert [H_VERSION - H_MAGIC, H_STATUS - H_MAGIC, H_FLAGS - H_MAGIC, H_KEY_LENGTH - H_TENANT] == [4, 6, 7, 6]
+assert [H_FRAGMENT_INDEX - H_VALUE_LENGTH, H_FRAGMENT_COUNT - H_VALUE_LENGTH] == [4, 6]
 _ROOM_MIN = limits.UDP_PAYLOAD_BYTES_MIN // limits.ROOM_UNIT_BYTES
 
 
@@ -63,15 +69,17 @@ def body_bytes_max(w: int, header: int) -> int:
 
 @njit(cache=True)
 def finish(w: int, header: int, status: int, object_version: int, value_length: int) -> int:
-    """Turn the header into a reply's; the value already stands behind it. Returns the reply's length in bytes."""
-    store8(header + H_VERSION, VERSION)
-    store8(header + H_STATUS, status)
-    store8(header + H_FLAGS, FLAG_REPLY)
-    store16(header + H_KEY_LENGTH, 0)
+    """Turn the header into a reply's; the value already stands behind it. Returns the reply's length in bytes.
+
+    Whole words are stored, as its checksum is next to be computed (see :func:`splinter.worker.frame.turn_around`).
+    """
+    store64(header + H_MAGIC, load64(header + H_MAGIC) & _KEPT_OF_FIRST | VERSION << 32 | status << 48 | FLAG_REPLY << 56)
+    store64(header + H_TENANT, load64(header + H_TENANT) & _TENANT_AND_TABLE)
     store64(header + H_TOKEN, 0)
-    store64(header + H_ACKNOWLEDGED, load32(w + W_PACKET_BYTES_MAX))
+    fragment = load16(header + H_FRAGMENT_INDEX) | load16(header + H_FRAGMENT_COUNT) << 16
+    store64(header + H_VALUE_LENGTH, value_length | fragment << 32)
     store64(header + H_OBJECT_VERSION, object_version)
-    store32(header + H_VALUE_LENGTH, value_length)
+    store64(header + H_ACKNOWLEDGED, load32(w + W_PACKET_BYTES_MAX))
     count(w + N_STATUSES + status * 8)
     return HEADER_BYTES + value_length
 

@@ -69,13 +69,13 @@ _GOODBYE = int(Opcode.GOODBYE)
 __all__ = ["PENDING", "handle"]
 
 
-@njit(cache=True)
-def handle(w: int, header: int, length: int, origin: int, chunk: int, record: int) -> int:
+@njit(cache=True, forceinline=True)
+def handle(w: int, header: int, length: int, origin: int, chunk: int, hashed: int, record: int) -> int:
     """Serve the request of ``length`` bytes at ``header``.
 
-    ``origin`` and ``chunk`` are kept with a task for its later reply; ``record`` is the address of an invoke's extension
-    where it is known already, else 0. Returns the reply's length, :data:`DROP`, or
-    :data:`PENDING` when a task has taken over the packet.
+    ``origin`` and ``chunk`` are kept with a task for its later reply. ``hashed`` is the hash of the key of a get, put or
+    delete, ``record`` the address of an invoke's extension, each 0 where it is not known yet. Returns the reply's length,
+    :data:`DROP`, or :data:`PENDING` when a task has taken over the packet.
     """
     if length < HEADER_BYTES or load32(header + H_MAGIC) != MAGIC or load8(header + H_FLAGS) & FLAG_REPLY:
         count(w + N_MALFORMED)
@@ -103,19 +103,18 @@ def handle(w: int, header: int, length: int, origin: int, chunk: int, record: in
     if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
         return refuse(w, header, _BAD_KEY)
     if opcode == _GET:
-        return _get(w, header, key_length)
+        return _get(w, header, key_length, hashed)
     if opcode == _PUT:
-        return _put(w, header, key_length, value_length)
+        return _put(w, header, key_length, value_length, hashed)
     if opcode == _DELETE:
-        return _delete(w, header, key_length)
+        return _delete(w, header, key_length, hashed)
     return invoke(w, header, key_length, value_length, origin, chunk, record)
 
 
 @njit(cache=True)
-def _get(w: int, header: int, key_length: int) -> int:
-    found = store_find(
-        load64(w + W_STORE), load32(header + H_TENANT), load16(header + H_TABLE), header + HEADER_BYTES, key_length
-    )
+def _get(w: int, header: int, key_length: int, hashed: int) -> int:
+    store, key = load64(w + W_STORE), header + HEADER_BYTES
+    found = store_find(store, load32(header + H_TENANT), load16(header + H_TABLE), key, key_length, hashed)
     if found == 0:
         return refuse(w, header, _NOT_FOUND)
     version = object_version(found)
@@ -143,7 +142,7 @@ def _get(w: int, header: int, key_length: int) -> int:
 
 
 @njit(cache=True)
-def _put(w: int, header: int, key_length: int, value_length: int) -> int:
+def _put(w: int, header: int, key_length: int, value_length: int, hashed: int) -> int:
     store = load64(w + W_STORE)
     participant = load32(w + W_INDEX)
     tenant, table = load32(header + H_TENANT), load16(header + H_TABLE)
@@ -155,7 +154,9 @@ def _put(w: int, header: int, key_length: int, value_length: int) -> int:
     if fragments <= 1:
         if index != 0:
             return refuse(w, header, _BAD_FRAGMENT)
-        status = store_put(store, participant, tenant, table, key, key_length, key + key_length, value_length, wanted, claim)
+        status = store_put(
+            store, participant, tenant, table, key, key_length, key + key_length, value_length, wanted, claim, hashed
+        )
         if status != _OK:
             return answer(w, header, status)
         return finish(w, header, _OK, store_last_version(store, participant), 0)
@@ -172,10 +173,10 @@ def _put(w: int, header: int, key_length: int, value_length: int) -> int:
 
 
 @njit(cache=True)
-def _delete(w: int, header: int, key_length: int) -> int:
+def _delete(w: int, header: int, key_length: int, hashed: int) -> int:
     status = store_delete(
         load64(w + W_STORE), load32(w + W_INDEX), load32(header + H_TENANT), load16(header + H_TABLE),
-        header + HEADER_BYTES, key_length, load64(header + H_OBJECT_VERSION), claim_of(w, header),
+        header + HEADER_BYTES, key_length, load64(header + H_OBJECT_VERSION), claim_of(w, header), hashed,
     )  # fmt: skip
     if status != _OK:
         return answer(w, header, status)

@@ -169,7 +169,7 @@ def take_over_tasks(w: int) -> None:
     store64(w + W_OLDEST_EPOCH, oldest)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def invoke(w: int, header: int, key_length: int, value_length: int, origin: int, chunk: int, known: int) -> int:
     """Start the extension that the request's key names. Returns the reply's length or :data:`PENDING`.
 
@@ -352,7 +352,7 @@ def _reply(w: int, task: int, outcome: int) -> int:
     return length
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _write_reply(w: int, task: int, outcome: int) -> int:
     frame, header = load64(task + T_FRAME), load64(task + T_HEADER)
     count(load64(task + T_COUNTERS) + X_INVOCATIONS)

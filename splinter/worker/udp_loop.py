@@ -32,6 +32,7 @@ from splinter.worker.fair import begin_slices, pick
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import (
     B_ADDRESS,
+    B_HASHED,
     B_HEADER,
     B_LENGTH,
     B_RECORD,
@@ -75,7 +76,7 @@ from splinter.worker.layout import (
     W_UDP_CHUNKS,
     W_UDP_FD,
 )
-from splinter.worker.look_ahead import look_ahead
+from splinter.worker.look_ahead import look_ahead, note_request
 from splinter.worker.rates import is_within_rate
 from splinter.worker.receive import batch_limit, worker_block
 from splinter.worker.reply import DROP, HEADER_BYTES, count
@@ -193,7 +194,7 @@ def _take_over(w: int) -> None:
         chunk = load32(load64(area + A_RECEIVE_CHUNKS) + slot * 4)
         header = load64(area + A_CHUNKS) + chunk * limits.CHUNK_BYTES
         length = load32(load64(area + A_RECEIVE) + slot * MMSGHDR_BYTES + M_LENGTH)
-        reply = handle(w, header, length, chunk, 0, 0) if _is_authentic(w, header, length) else DROP
+        reply = handle(w, header, length, chunk, 0, 0, 0) if _is_authentic(w, header, length) else DROP
         if reply > 0:
             _add_reply(area, chunk, reply)
             _send(w, area)
@@ -294,15 +295,15 @@ def _serve_socket(w: int, fd: int, most: int) -> int:
     worker_point(w, WorkerPoint.RX_COUNTED)
     store64(w + N_RECEIVED, load64(w + N_RECEIVED) + received)
     batch = load64(w + W_BATCH)
+    invokes = 0
     for slot in range(received):
         entry = batch + slot * BATCH_BYTES
         chunk = load32(load64(area + A_RECEIVE_CHUNKS) + slot * 4)
         header = load64(area + A_CHUNKS) + chunk * limits.CHUNK_BYTES
         length = load32(load64(area + A_RECEIVE) + slot * MMSGHDR_BYTES + M_LENGTH)
         store64(entry + B_ADDRESS, chunk)
-        store64(entry + B_HEADER, header)
-        store64(entry + B_LENGTH, length if _is_authentic(w, header, length) else -1)
-    look_ahead(w, received)
+        invokes += note_request(w, entry, header, length if _is_authentic(w, header, length) else -1, received)
+    look_ahead(w, received, invokes)
 
     tasks_before = begin_batch(w)
     for slot in range(received):
@@ -313,7 +314,8 @@ def _serve_socket(w: int, fd: int, most: int) -> int:
         if length < 0:
             reply = DROP
         else:
-            reply = handle(w, load64(entry + B_HEADER), length, chunk, 0, load64(entry + B_RECORD))
+            hashed, record = load64(entry + B_HASHED), load64(entry + B_RECORD)
+            reply = handle(w, load64(entry + B_HEADER), length, chunk, 0, hashed, record)
         worker_point(w, WorkerPoint.REQUEST_SERVED)
         if reply == PENDING:
             _assign(area, slot)

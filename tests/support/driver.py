@@ -59,7 +59,7 @@ class Driver:
         header = packet[: HEADER.itemsize].view(HEADER)
         length = HEADER.itemsize + int(header["key_length"][0]) + int(header["value_length"][0])
         begin_turn(self.w)
-        reply = handle(self.w, packet.ctypes.data, length, 0, 0, 0)
+        reply = handle(self.w, packet.ctypes.data, length, 0, 0, 0, 0)
         return PENDING if reply == PENDING else int(header["status"][0])
 
     def queue(self, tenant: int, name: str, count: int = 1) -> None:

@@ -19,7 +19,7 @@ from splinter.errors import (
 )
 from splinter.store.epochs import OLDEST_NONE, epoch_enter
 from splinter.store.layout import OBJECT
-from splinter.store.operations import object_value, store_find, store_find_hashed, store_prefetch, store_put
+from splinter.store.operations import object_value, store_find, store_prefetch, store_put
 from splinter.store.store import Store
 
 TENANT, OTHER = 1, limits.TENANTS_MAX - 1
@@ -195,9 +195,9 @@ def test_a_prefetched_lookup_finds_the_same(store):
     store.put(TENANT, 5, b"key", b"value")
     key = b"key"
     hashed = store_prefetch(store.address, TENANT, 5, address_of(key), 3)
-    found = store_find_hashed(store.address, hashed, TENANT, 5, address_of(key), 3)
+    found = store_find(store.address, TENANT, 5, address_of(key), 3, hashed)
     assert found == store_find(store.address, TENANT, 5, address_of(key), 3) != 0
-    assert store_find_hashed(store.address, hashed, TENANT, 6, address_of(key), 3) == 0
+    assert store_find(store.address, TENANT, 6, address_of(key), 3, hashed) == 0
 
 
 def test_an_object_says_what_it_is(store):

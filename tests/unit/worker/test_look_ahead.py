@@ -16,7 +16,7 @@ from splinter.ext.compile import CompiledExtension, compile_source
 from splinter.store.hashing import identity_of, store_hash
 from splinter.wire import HEADER, Opcode
 from splinter.worker.layout import BATCH
-from splinter.worker.look_ahead import look_ahead
+from splinter.worker.look_ahead import look_ahead, note_request
 
 IMPORTS = "from splinter.ext import Store, extension, u64\n"
 NUMBER = IMPORTS + "@extension\ndef number(db: Store, key: u64) -> bool:\n    return db.get(7, key) is not None\n"
@@ -40,8 +40,10 @@ def entries(worker: WorkerInProcess, packet: np.ndarray, length: int) -> np.ndar
     at = int(worker._memory.block["batch"][0])
     batch = np.frombuffer((ctypes.c_uint8 * (BATCH_PACKETS * BATCH.itemsize)).from_address(at), np.uint8).view(BATCH)
     batch[:] = np.zeros(BATCH_PACKETS, BATCH)
-    batch["header"], batch["length"] = packet.ctypes.data, length
-    look_ahead(worker.address, BATCH_PACKETS)
+    invokes = 0
+    for entry in range(at, at + batch.nbytes, BATCH.itemsize):
+        invokes += note_request(worker.address, entry, packet.ctypes.data, length, BATCH_PACKETS)
+    look_ahead(worker.address, BATCH_PACKETS, invokes)
     return batch[0]
 
 
