@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -173,12 +174,25 @@ def _clone_sibling() -> int:
 
 
 def _fork(parent: int, fork: Callable[[], int], name: str, main: Callable[[], None]) -> int:
-    """``parent`` is whose child the new process will be."""
+    """``parent`` is whose child the new process will be.
+
+    Signals wait until the child has actions of its own: those that it begins with write into the parent's descriptor
+    (``signal.set_wakeup_fd``), and the parent would take what was sent to the child for its own.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
-    pid = fork()
-    if pid:
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        pid = fork()
+        if pid == 0:
+            _be_child(parent, name, main)
         return pid
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _be_child(parent: int, name: str, main: Callable[[], None]) -> NoReturn:
     status = 1
     try:
         signal.set_wakeup_fd(-1)

@@ -338,7 +338,6 @@ class Supervisor:
     def _end_control(self) -> None:
         control = self._control
         self._selector.unregister(control.pidfd)
-        # Not SIGTERM: one that was just forked may still have this process's handlers, and tell it by their descriptor.
         wait_or_kill(control.pid, control.pidfd, time.monotonic())
         control.pid, control.pidfd = 0, -1
         self._store.recover(limits.PARTICIPANT_CONTROL)
