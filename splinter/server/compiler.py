@@ -15,7 +15,6 @@ import logging
 import mmap
 import os
 import resource
-import select
 import signal
 import socket
 import struct
@@ -32,7 +31,7 @@ from splinter.ext.compile import SPLIT_HINT, CompiledExtension, compile_extensio
 from splinter.ext.diagnostics import Diagnostic, Findings
 from splinter.ext.first_lookup import FirstLookup
 from splinter.ext.signature import Signature
-from splinter.server.processes import OomPreference, cpu_ns, fork_child
+from splinter.server.processes import OomPreference, cpu_ns, fork_child, is_readable
 
 _log = logging.getLogger(__name__)
 _LENGTH = struct.Struct("<I")
@@ -103,7 +102,7 @@ class Compiler:
         _end(self._child)
 
     async def _ask(self, request: bytes) -> bytes:
-        if _has_ended(self._child):  # before it was asked for anything
+        if is_readable(self._child.pidfd):  # before it was asked for anything
             raise _EndedError(0)
         loop, child = asyncio.get_running_loop(), self._child
         try:
@@ -179,7 +178,7 @@ def _serve(connection: socket.socket, seconds_max: float, niceness: int) -> None
     resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
     uncollected = 0
     while _memory_bytes() - start_bytes < limits.COMPILE_MEMORY_BYTES_MAX // 2:
-        is_idle = not select.select([connection], [], [], _IDLE_SECONDS)[0]
+        is_idle = not is_readable(descriptor, _IDLE_SECONDS)
         if uncollected and (is_idle or uncollected >= _UNCOLLECTED_MAX):
             gc.collect()
             uncollected = 0
@@ -247,12 +246,6 @@ def _read(connection: socket.socket) -> dict[str, Any] | None:
 def _memory_bytes() -> int:
     """Of address space, in use by this process."""
     return int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
-
-
-def _has_ended(child: _Child) -> bool:
-    waiting = select.poll()
-    waiting.register(child.pidfd, select.POLLIN)
-    return bool(waiting.poll(0))
 
 
 def _end(child: _Child) -> int:

@@ -7,6 +7,7 @@ import ctypes
 import mmap
 import os
 import platform
+import select
 import signal
 import sys
 import time
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+_MILLISECONDS = 1000
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _CLONE_PARENT = 0x8000
@@ -39,6 +41,13 @@ _python = ctypes.pythonapi
 _python_syscall = ctypes.PyDLL(None).syscall  # keeps the interpreter's lock, which the child has then as well
 _python_syscall.restype = ctypes.c_long
 _python_syscall.argtypes = [ctypes.c_long] * 6
+
+
+def is_readable(descriptor: int, seconds: float = 0.0) -> bool:
+    """Whether a descriptor, of any number, is readable, or becomes so in time; a pidfd is when its process has ended."""
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(seconds * _MILLISECONDS))
 
 
 def name_process(name: str) -> None:

@@ -21,7 +21,7 @@ from splinter.errors import ServerError
 from splinter.native.clock import read_ticks
 from splinter.server.burial import Legacy, settle
 from splinter.server.nursery import Nursery
-from splinter.server.processes import has_crashed, is_fault, is_past_user_code
+from splinter.server.processes import has_crashed, is_fault, is_past_user_code, is_readable
 from splinter.server.scan import Scan
 from splinter.server.watchdog import Verdict, Watchdog
 from splinter.store.journal import waits_for_other
@@ -237,9 +237,7 @@ class Workers:
 
 def wait_or_kill(pid: int, pidfd: int, deadline: float) -> None:
     """Reap a child; one that has not ended by ``deadline`` (monotonic seconds) is killed."""
-    with selectors.DefaultSelector() as waiting:
-        waiting.register(pidfd, selectors.EVENT_READ)
-        if not waiting.select(max(0.0, deadline - time.monotonic())):
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    if not is_readable(pidfd, max(0.0, deadline - time.monotonic())):
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     os.waitpid(pid, 0)
     os.close(pidfd)

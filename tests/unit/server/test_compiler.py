@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -174,3 +175,20 @@ def test_it_shares_no_memory_and_no_descriptors(tmp_path: Path) -> None:
         compiled(compiler)  # it has begun its work
         descriptors = sorted(int(entry.name) for entry in Path(f"/proc/{compiler.pid}/fd").iterdir())
         assert [number for number in descriptors if number > 2] == descriptors[-1:]
+
+
+def test_a_process_with_many_descriptors_compiles_all_the_same() -> None:
+    """A server on many cores has a socket for each queue of each: more than FD_SETSIZE, which select() can take."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    many = 1024
+    if hard != resource.RLIM_INFINITY and hard < 2 * many:
+        pytest.skip(f"no process may have {2 * many} descriptors here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * many), hard))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(many)]
+    try:
+        with compiling() as compiler:
+            assert compiled(compiler).code
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
