@@ -225,11 +225,12 @@ class XdpTransport:
 
         return serve_xdp
 
-    def recover(self, worker: WorkerMemory) -> int:
-        """Take back the chunks that a dead worker had; returns how many."""
+    def recover(self, worker: WorkerMemory) -> tuple[int, int]:
+        """Take back the chunks that a dead worker had; returns how many, and how many queues are left to be done later."""
         from splinter.worker.chunks import recover_chunks
 
-        return int(recover_chunks(worker.address))
+        reclaimed, left = recover_chunks(worker.address)
+        return int(reclaimed), int(left)
 
     def statistics(self) -> dict[str, Any]:
         """The program's counters, the sockets' statistics summed, and chunks by what is being done with them."""
