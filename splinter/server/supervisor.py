@@ -34,6 +34,7 @@ from splinter.server import memory as memory_limits
 from splinter.server.config import ServerConfig
 from splinter.server.control import prepare, run_control
 from splinter.server.device_watch import DeviceWatch
+from splinter.server.events import call_ready
 from splinter.server.instance import InstanceFolder, InstanceInfo
 from splinter.server.nursery import Nursery
 from splinter.server.output import Output
@@ -417,8 +418,7 @@ class Supervisor:
         assert self._workers is not None
         _come_first()
         while not self._stopping:
-            for key, _ in self._selector.select(self._workers.rest()):
-                key.data()
+            call_ready(self._selector, self._workers.rest())
             self._workers.watch()
             self._attempt_again()
 
