@@ -56,6 +56,7 @@ class DeviceWatch:
     def __init__(self, transport: XdpTransport, plane: DataPlane, selector: selectors.BaseSelector, patience: float) -> None:
         self._transport, self._plane, self._selector, self._patience = transport, plane, selector, patience
         self._looked = 0.0
+        self._obstacle = ""  # why changes of the device cannot be followed
         with inside(transport.netns):
             self._news = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         self._news.setblocking(False)
@@ -110,7 +111,7 @@ class DeviceWatch:
                 self._lose(f"{what} {device.name}", are_sockets_dead=False)
             self._serve_again(device)
         else:
-            transport.follow(device)
+            self._follow(device)
             if state.become(DeviceCondition.SERVED if device.is_up else DeviceCondition.DOWN):
                 logger.warning("%s is %s", device.name, "up again" if device.is_up else "down: no request can come in")
         self._plane.tell()
@@ -118,6 +119,16 @@ class DeviceWatch:
             raise ServerError(
                 f"{state.reason}, for more than {self._patience:g} s: the server ends (--device-wait sets how long it waits)"
             )
+
+    def _follow(self, device: Device) -> None:
+        """Take over what has changed; where it cannot be, what was served before still is."""
+        try:
+            self._transport.follow(device)
+            self._obstacle = ""
+        except (ServerError, OSError) as error:
+            if str(error) != self._obstacle:
+                logger.warning("%s: its changes are not followed: %s", device.name, error)
+            self._obstacle = str(error)
 
     def _lose(self, reason: str, *, are_sockets_dead: bool) -> None:
         if self._transport.state.become(DeviceCondition.LOST, reason):

@@ -58,6 +58,11 @@ class Nursery:
         self._hurries = False  # the nurse goes before the workers
         self.socket: socket.socket
 
+    @property
+    def has_nurse(self) -> bool:
+        """Whether she lives, as far as is known; then there is a ``socket``."""
+        return self._nurse is not None
+
     def start(self, prepare: Callable[[], None]) -> None:
         """Fork the nurse, who runs ``prepare`` first, and ask her for spares."""
         self.socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

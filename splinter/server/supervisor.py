@@ -102,6 +102,7 @@ class Supervisor:
         self._folder: InstanceFolder | None = None
         self._postponed: list[Callable[[], None]] = []  # forks that failed
         self._postponed_until = 0.0  # monotonic seconds
+        self._is_unheard = False  # what there is to tell cannot be written into the run folder
         self._stopping = False
         self._is_interruptible = False  # a signal's handler may raise
 
@@ -279,6 +280,10 @@ class Supervisor:
             for fork in postponed:
                 self._attempt(fork)
 
+    def _call_off(self, fork: Callable[[], None]) -> None:
+        """A fork that may have been put off is not wanted any more."""
+        self._postponed = [one for one in self._postponed if one != fork]
+
     def _replace_writer(self) -> None:
         self._selector.unregister(self._output.pidfd)
         self._output.reap_writer()
@@ -308,11 +313,13 @@ class Supervisor:
         if self._transport.queues == 0:
             return
         self._workers.pause(self._transport.break_locks)
-        self._selector.unregister(self._nursery.socket)
+        self._call_off(self._start_nurse)
+        if self._nursery.has_nurse:
+            self._selector.unregister(self._nursery.socket)
         self._nursery.close()
         self._end_control()
         self._transport.close_sockets()
-        self._start_control()
+        self._attempt(self._start_control)
 
     def resume(self) -> None:
         """Have workers on the transport's new sockets, and a control process that knows them."""
@@ -320,24 +327,36 @@ class Supervisor:
         for memory in self._memories:
             self._transport.prepare(memory)
         self._end_control()
-        self._start_nurse()
-        self._start_control()
+        self._attempt(self._start_nurse)
+        self._attempt(self._start_control)
         self._workers.resume()
 
     def tell(self) -> None:
-        """Have commands on this host know how the device does: where it is lost, they may not reach the control process."""
+        """Have commands on this host know how the device does: where it is lost, they may not reach the control process.
+
+        A run folder that is full, or gone, is no reason to end the server.
+        """
         transport, folder = self._transport, self._folder
         assert isinstance(transport, XdpTransport) and folder is not None
         info = replace(
             self._info, device=transport.device, xdp_mode=transport.mode, queues=transport.queues,
             trouble=transport.state.reason or None,
         )  # fmt: skip
-        if info != self._info:
-            self._info = info
+        if info == self._info:
+            return
+        try:
             folder.publish(info)
+            self._info, self._is_unheard = info, False
+        except ServerError as error:
+            if not self._is_unheard:
+                logger.warning("commands on this host do not learn of the device's state: %s; tried again", error)
+            self._is_unheard = True
 
     def _end_control(self) -> None:
         control = self._control
+        self._call_off(self._start_control)
+        if not control.pid:
+            return
         self._selector.unregister(control.pidfd)
         wait_or_kill(control.pid, control.pidfd, time.monotonic())
         control.pid, control.pidfd = 0, -1

@@ -1,0 +1,51 @@
+"""The watch over the device, with a device that says what a test has it say."""
+
+from __future__ import annotations
+
+import selectors
+from collections.abc import Iterator
+from unittest.mock import Mock
+
+import pytest
+
+from splinter.errors import ServerError
+from splinter.net.device import Device
+from splinter.net.place import Place
+from splinter.server.device_state import DeviceState
+from splinter.server.device_watch import DeviceWatch
+from splinter.server.xdp_transport import XdpTransport
+
+DEVICE = Device(7, "eth0", True, 1500, "", 1, "10.0.0.2", Place(frozenset(), frozenset(), frozenset()), 42)
+
+
+@pytest.fixture
+def transport() -> Mock:
+    made = Mock(spec=XdpTransport, netns=None, state=DeviceState(), found=DEVICE, queues=1, device="eth0")
+    made.look.return_value = DEVICE
+    made.is_attached_to.return_value = True
+    return made
+
+
+@pytest.fixture
+def watch(transport: Mock) -> Iterator[DeviceWatch]:
+    with selectors.DefaultSelector() as selector:
+        made = DeviceWatch(transport, Mock(), selector, 0.0)
+        yield made
+        made.close()
+
+
+def test_a_change_that_cannot_be_followed_ends_nothing(
+    watch: DeviceWatch, transport: Mock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such as an address too many: what was served before still is."""
+    transport.follow.side_effect = ServerError("eth0 has more than 1024 addresses")
+    for _ in range(3):
+        watch.look()
+    assert [record.getMessage() for record in caplog.records] == [
+        "eth0: its changes are not followed: eth0 has more than 1024 addresses"
+    ]
+    transport.follow.side_effect = None
+    watch.look()
+    transport.follow.side_effect = ServerError("eth0 has more than 1024 addresses")
+    watch.look()
+    assert len(caplog.records) == 2
