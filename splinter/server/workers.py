@@ -26,6 +26,7 @@ from splinter.server.scan import Scan
 from splinter.server.watchdog import Verdict, Watchdog
 from splinter.store.journal import waits_for_other
 from splinter.store.store import Store
+from splinter.worker.chunks import waits_for_ring
 from splinter.worker.layout import EXTENSION_COUNTERS_BYTES, STATE_STARTING, TASK
 from splinter.worker.memory import WorkerMemory
 
@@ -92,6 +93,7 @@ class Workers:
             settle(self._store, memory, is_stuck=False, has_crashed=False)
             self._recover_rings(memory)
             waits_for_other(self._store.address, memory.index)
+            waits_for_ring(memory.address)
         while any(seat.pid == 0 for seat in self._seats):
             if not self._nursery.receive():
                 raise ServerError("the process that forks workers ended at once (its error is above)")
@@ -183,6 +185,7 @@ class Workers:
             return
         block = self._memories[seat.index].block
         block["started"], block["state"], block["running_task"] = 0, STATE_STARTING, 0
+        block["waits"] = 0
         block["heartbeat"] = int(read_ticks())
         spare.assign(seat.index)
         seat.pid, seat.pidfd, seat.since = spare.pid, spare.pidfd, now

@@ -75,6 +75,7 @@ from splinter.worker.layout import (
     W_SOCKETS,
     W_TASKS,
     W_TASKS_COUNT,
+    W_WAITS,
     W_WORKERS,
 )
 
@@ -143,8 +144,12 @@ def return_chunk(w: int, queue: int, address: int) -> None:
     """Put one received chunk that needs no reply back into its queue's fill ring (waits for the queue's lock)."""
     lock = queue_lock(w, queue)
     me = load32(w + W_INDEX)
-    while not cas32(lock, 0, me + 1):
-        pause()  # held for less than a microsecond, or by a dead worker until the supervisor breaks it
+    if not cas32(lock, 0, me + 1):
+        # Held for less than a microsecond; or by one that does not get its core, or is dead until the supervisor buries it.
+        store64_release(w + W_WAITS, lock)
+        while not cas32(lock, 0, me + 1):
+            pause()
+        store64_release(w + W_WAITS, 0)
     worker_point(w, WorkerPoint.QUEUE_LOCKED)
     xsk = load64(w + W_SOCKETS + queue * 8)
     filled = fill_position(xsk)
@@ -154,6 +159,13 @@ def return_chunk(w: int, queue: int, address: int) -> None:
     fill_publish(xsk, filled + 1)
     worker_point(w, WorkerPoint.FILL_PUBLISHED)
     store32_release(lock, 0)
+
+
+@njit(cache=True)
+def waits_for_ring(w: int) -> bool:
+    """Whether a worker spins for a queue's lock that another one holds: it goes on when that one does, or is buried."""
+    lock = load64(w + W_WAITS)
+    return lock != 0 and load32(lock) not in (0, load32(w + W_INDEX) + 1)
 
 
 @njit(cache=True)

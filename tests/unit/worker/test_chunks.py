@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from splinter.net.afxdp.ring import DESCRIPTOR
 from splinter.server.processes import fork_child, is_readable
 from splinter.worker import chunks as c
 from splinter.worker.layout import BATCH, QUEUE_LOCK, TASK, TASK_FREE, TASK_READY, TASK_REFUSED, WORKER
-from tests.support.waiting import WAIT_SECONDS
+from tests.support.waiting import WAIT_SECONDS, wait_for
 
 CHUNKS = limits.CHUNKS_PER_QUEUE
 DEAD, ALIVE = 0, 1
@@ -51,6 +52,11 @@ class Device:
         return [int(self.entries["fill"][place % CHUNKS]) // limits.CHUNK_BYTES for place in range(first, last)]
 
 
+def shared(count: int, dtype: np.dtype) -> np.ndarray:
+    """Zeros that forked processes have in common."""
+    return np.frombuffer(mmap.mmap(-1, count * dtype.itemsize), dtype)
+
+
 @pytest.fixture
 def device() -> Device:
     record = np.zeros(1, dtype=XSK)
@@ -62,9 +68,9 @@ def device() -> Device:
         record[f"{ring}_entries"] = entries[ring].ctypes.data
         record[f"{ring}_mask"] = CHUNKS - 1
     states = np.zeros(CHUNKS, dtype="<u8")
-    locks = np.zeros(1, dtype=QUEUE_LOCK)
+    locks = shared(1, QUEUE_LOCK)
     rx_locks = np.zeros(2, dtype=QUEUE_LOCK)
-    blocks = np.zeros(2, dtype=WORKER)
+    blocks = shared(2, WORKER)
     addresses = np.array([blocks[slot : slot + 1].ctypes.data for slot in (DEAD, ALIVE)], dtype="<u8")
     for slot in (DEAD, ALIVE):
         blocks[slot]["index"] = slot
@@ -210,6 +216,26 @@ def test_recovered_chunks_are_marked_as_the_kernels(device: Device) -> None:
     device.index("rx", "consumer")[0] = 1
     assert recovered(device) == 1
     assert recovered(device) == 0
+
+
+def test_who_waits_for_a_lock_says_so(device: Device) -> None:
+    """So that the watchdog does not take it for stuck."""
+    waits, w = device.blocks["waits"], device.worker(ALIVE)
+    device.locks["holder"] = DEAD + 1
+
+    def return_one() -> None:
+        c.return_chunk(w, 0, 5 * limits.CHUNK_BYTES)
+
+    pid, pidfd = fork_child("waiting", return_one)
+    wait_for(lambda: waits[ALIVE] != 0, what="the wait")
+    assert c.waits_for_ring(w)
+    assert not is_readable(pidfd)
+    device.locks["holder"] = 0
+    assert is_readable(pidfd, WAIT_SECONDS)
+    os.close(pidfd)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert not c.waits_for_ring(w)
+    assert waits[ALIVE] == 0
 
 
 def test_recycle_moves_completions_to_the_fill_ring(device: Device) -> None:
