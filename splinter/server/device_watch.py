@@ -106,9 +106,8 @@ class DeviceWatch:
             self._plane.pause()
             self._serve_again(device)
         elif transport.queues == 0 or not transport.is_attached_to(device):
-            if transport.queues:
-                what = "another XDP program is on" if device.program else "the XDP program was taken off"
-                self._lose(f"{what} {device.name}", are_sockets_dead=False)
+            if transport.queues and not device.program:
+                self._lose(f"the XDP program was taken off {device.name}", are_sockets_dead=False)
             self._serve_again(device)
         else:
             self._follow(device)
@@ -140,7 +139,8 @@ class DeviceWatch:
         """Open sockets where there are none, and attach."""
         transport, state = self._transport, self._transport.state
         if device.program not in (0, transport.program.number):
-            return  # not ours: nothing to wait for here, the next look tells
+            self._lose(f"another XDP program is on {device.name}", are_sockets_dead=False)
+            return
         try:
             if transport.queues == 0:
                 transport.open_sockets(device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import selectors
 from collections.abc import Iterator
+from dataclasses import replace
 from unittest.mock import Mock
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from splinter.errors import ServerError
 from splinter.net.device import Device
 from splinter.net.place import Place
-from splinter.server.device_state import DeviceState
+from splinter.server.device_state import DeviceCondition, DeviceState
 from splinter.server.device_watch import DeviceWatch
 from splinter.server.xdp_transport import XdpTransport
 
@@ -21,6 +22,7 @@ DEVICE = Device(7, "eth0", True, 1500, "", 1, "10.0.0.2", Place(frozenset(), fro
 @pytest.fixture
 def transport() -> Mock:
     made = Mock(spec=XdpTransport, netns=None, state=DeviceState(), found=DEVICE, queues=1, device="eth0")
+    made.program = Mock(number=DEVICE.program)
     made.look.return_value = DEVICE
     made.is_attached_to.return_value = True
     return made
@@ -49,3 +51,21 @@ def test_a_change_that_cannot_be_followed_ends_nothing(
     transport.follow.side_effect = ServerError("eth0 has more than 1024 addresses")
     watch.look()
     assert len(caplog.records) == 2
+
+
+def test_another_program_on_a_device_with_other_queues_is_a_loss(watch: DeviceWatch, transport: Mock) -> None:
+    """Both between two looks: the sockets are closed for the queues, and cannot be opened again for the program."""
+    plane = watch._plane
+    plane.pause.side_effect = lambda: setattr(transport, "queues", 0)
+    transport.look.return_value = replace(DEVICE, queues=2, program=DEVICE.program + 1)
+    transport.is_attached_to.return_value = False
+    with pytest.raises(ServerError, match="another XDP program is on eth0, for more than 0 s"):
+        for _ in range(2):
+            watch.look()
+    plane.pause.assert_called_once()
+    assert transport.state.condition == DeviceCondition.LOST
+    transport.look.return_value = replace(DEVICE, queues=2, program=0)
+    transport.open_sockets.side_effect = lambda device: setattr(transport, "queues", device.queues)
+    transport.attach.side_effect = lambda: transport.state.become(DeviceCondition.SERVED)
+    watch.look()
+    plane.resume.assert_called_once()
