@@ -25,7 +25,7 @@ from typing import Any
 import msgpack
 
 from splinter import limits
-from splinter.errors import CompileError
+from splinter.errors import BusyError, CompileError
 from splinter.ext.abi import FirstKey, ResultKind
 from splinter.ext.compile import SPLIT_HINT, CompiledExtension, compile_extensions, warm_up
 from splinter.ext.diagnostics import Diagnostic, Findings
@@ -57,7 +57,7 @@ class _EndedError(Exception):
 @dataclass
 class _Child:
     pid: int
-    pidfd: int  # -1: it has ended
+    pidfd: int  # -1: it has ended, or could not be forked
     socket: socket.socket
     status: int = 0  # its exit status when it has, negative for a signal
 
@@ -81,7 +81,7 @@ class Compiler:
         self, source: str, name: str | None = None, *, every: bool = False, preempt: bool = True
     ) -> list[CompiledExtension]:
         """As :func:`splinter.ext.compile.compile_extensions`; too much time is a :class:`TooLongError`, too much memory a
-        :class:`CompileError` as well."""
+        :class:`CompileError` as well. Raises :class:`BusyError` when the system has no room for a child."""
         request = _packed({"source": source, "name": name, "every": every, "preempt": preempt})
         async with self._turn:
             for _ in range(_TRIES):
@@ -95,6 +95,8 @@ class Compiler:
                     self.seconds_used = self._seconds_max
                     if ended.status != 0:
                         raise self._refusal(source, ended.status) from None
+        if self._child.pidfd < 0:
+            raise BusyError("there is no room for the compiler's process at the moment: try again later")
         raise self._refusal(source, 0)
 
     def close(self) -> None:
@@ -102,7 +104,7 @@ class Compiler:
         _end(self._child)
 
     async def _ask(self, request: bytes) -> bytes:
-        if is_readable(self._child.pidfd):  # before it was asked for anything
+        if self._child.pidfd < 0 or is_readable(self._child.pidfd):  # before it was asked for anything
             raise _EndedError(0)
         loop, child = asyncio.get_running_loop(), self._child
         try:
@@ -139,10 +141,17 @@ class Compiler:
         self._child = self._fork()
 
     def _fork(self) -> _Child:
+        """A child; where there is no room for one, what is taken for one that has ended: the next source tries again."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        pid, pidfd = fork_child("splinter-cc", lambda: _serve(theirs, self._seconds_max, self._niceness))
-        theirs.close()
+        try:
+            pid, pidfd = fork_child("splinter-cc", lambda: _serve(theirs, self._seconds_max, self._niceness))
+        except OSError as error:
+            _log.warning("no process can be forked for the compiler (%s)", error.strerror)
+            ours.close()
+            return _Child(0, -1, ours)
+        finally:
+            theirs.close()
         return _Child(pid, pidfd, ours)
 
     def _refusal(self, source: str, status: int | None) -> CompileError:
