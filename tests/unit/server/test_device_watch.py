@@ -12,6 +12,7 @@ import pytest
 from splinter.errors import ServerError
 from splinter.net.device import Device
 from splinter.net.place import Place
+from splinter.server import device_watch as module
 from splinter.server.device_state import DeviceCondition, DeviceState
 from splinter.server.device_watch import DeviceWatch
 from splinter.server.xdp_transport import XdpTransport
@@ -69,3 +70,25 @@ def test_another_program_on_a_device_with_other_queues_is_a_loss(watch: DeviceWa
     transport.attach.side_effect = lambda: transport.state.become(DeviceCondition.SERVED)
     watch.look()
     plane.resume.assert_called_once()
+
+
+def test_looks_that_take_long_are_seldom(watch: DeviceWatch, transport: Mock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are hundreds of devices, of which one changes all the time: the workers must be watched meanwhile."""
+    now, timers = [100.0], []
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module, "_set_timer", lambda _, first, then: timers.append((round(first, 3), then)))
+
+    def look_long() -> Device:
+        now[0] += 0.2
+        return DEVICE
+
+    transport.look.side_effect = look_long
+    watch._hear()
+    now[0] += 1.0
+    watch._hear()
+    assert transport.look.call_count == 1
+    assert timers == [(3.0, module.LOOK_SECONDS)]
+    now[0] += 3.0
+    watch._tick()
+    assert transport.look.call_count == 2
+    assert timers[1] == (4.0, module.LOOK_SECONDS)
