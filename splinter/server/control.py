@@ -199,8 +199,8 @@ class ControlServer:
                 body = await self._read(connection, place)
                 self._places.serve(place)
                 reply = await self._answer(body, place)
+                self._places.rest(place)  # who does not read the reply may give way while it waits
                 await self._send(connection, place, reply)
-                self._places.rest(place)
         except _HangUp as end:
             await self._say_farewell(connection, end.reply)
         except asyncio.CancelledError:  # the server stops, or another has its place
