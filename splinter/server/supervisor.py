@@ -60,7 +60,7 @@ _FAILURE_SECONDS, _FAILURES_MAX = 1.0, 5
 _WATCH_PRIORITY = 2  # SCHED_FIFO; above spares that start
 _WATCH_NICENESS = -10  # where that is not permitted
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-_FORK_SECONDS = 0.5  # until a fork that failed is tried again
+_FORK_SECONDS = 0.5  # until a fork that failed is tried again, or a child replaced that ended at once
 _AGAIN_SECONDS = 0.05  # until a signal is acted upon that came where the interpreter drops exceptions
 
 
@@ -100,7 +100,8 @@ class Supervisor:
         self._transport: UdpTransport | XdpTransport | None = None
         self._watch: DeviceWatch | None = None
         self._folder: InstanceFolder | None = None
-        self._postponed: list[Callable[[], None]] = []  # forks that failed
+        self._forked = {self._start_writer: time.monotonic()}  # when a fork was tried last, monotonic seconds
+        self._postponed: list[Callable[[], None]] = []  # forks that failed, or would come too soon
         self._postponed_until = 0.0  # monotonic seconds
         self._is_unheard = False  # what there is to tell cannot be written into the run folder
         self._stopping = False
@@ -271,8 +272,19 @@ class Supervisor:
             fork()
         except OSError as error:
             logger.warning("no process can be forked (%s); tried again", error.strerror)
-            self._postponed.append(fork)
-            self._postponed_until = time.monotonic() + _FORK_SECONDS
+            self._put_off(fork)
+
+    def _put_off(self, fork: Callable[[], None]) -> None:
+        self._postponed.append(fork)
+        self._postponed_until = time.monotonic() + _FORK_SECONDS
+
+    def _replace(self, fork: Callable[[], None]) -> None:
+        """Fork a child in the place of one that has ended; later, if that was forked only just: forking takes long, and the
+        workers are not watched meanwhile."""
+        if time.monotonic() - self._forked[fork] < _FORK_SECONDS:
+            self._put_off(fork)
+        else:
+            self._attempt(fork)
 
     def _attempt_again(self) -> None:
         if self._postponed and time.monotonic() >= self._postponed_until:
@@ -287,14 +299,16 @@ class Supervisor:
     def _replace_writer(self) -> None:
         self._selector.unregister(self._output.pidfd)
         self._output.reap_writer()
-        self._attempt(self._start_writer)
+        self._replace(self._start_writer)
 
     def _start_writer(self) -> None:
+        self._forked[self._start_writer] = time.monotonic()
         self._output.start_writer()
         self._selector.register(self._output.pidfd, selectors.EVENT_READ, self._replace_writer)
 
     def _start_nurse(self) -> None:
         assert self._nursery is not None
+        self._forked[self._start_nurse] = time.monotonic()
         self._nursery.start(self._shared.code.become_reader)  # a worker executes code, and has no descriptor to write any
         self._selector.register(self._nursery.socket, selectors.EVENT_READ, self._hear_nurse)
 
@@ -305,7 +319,7 @@ class Supervisor:
             # Before it is closed: others have copies, with which the kernel would go on to report it by this number.
             self._selector.unregister(nurse)
             nurse.close()
-            self._attempt(self._start_nurse)
+            self._replace(self._start_nurse)
 
     def pause(self) -> None:
         """Stop the workers, close the device's sockets in every process. Nothing to do when that is done."""

@@ -33,6 +33,11 @@ class Nursery:
     def close(self) -> None:
         self.has_nurse = False
 
+    def receive(self) -> bool:
+        """She has ended."""
+        self.has_nurse = False
+        return False
+
 
 class Machine:
     """A system that has room for processes, or has not; those that are forked are pipes."""
@@ -90,6 +95,20 @@ def test_a_device_is_served_again_though_no_process_could_be_forked_meanwhile(
     assert supervisor._nursery.starts == 2 and supervisor._control.pid
     assert not supervisor._postponed
     supervisor.pause()  # all is registered once
+
+
+def test_a_nurse_that_ends_at_once_is_not_forked_without_end(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers are not watched during a fork."""
+    monkeypatch.setattr(module, "_FORK_SECONDS", 60.0)
+    nursery = supervisor._nursery
+    supervisor._hear_nurse()
+    assert nursery.starts == 1 and not nursery.has_nurse
+    monkeypatch.setattr(module, "_FORK_SECONDS", 0.0)
+    supervisor._postponed_until = 0.0
+    supervisor._attempt_again()
+    assert nursery.starts == 2 and nursery.has_nurse
+    supervisor._hear_nurse()  # she has lived for longer than that
+    assert nursery.starts == 3
 
 
 def test_news_of_the_device_that_cannot_be_written_end_nothing(
