@@ -451,7 +451,7 @@ class Supervisor:
         assert self._workers is not None
         _come_first()
         while not self._stopping:
-            call_ready(self._selector, self._workers.rest())
+            call_ready(self._selector, self._workers.rest(is_short=bool(self._postponed)))
             self._workers.watch()
             self._attempt_again()
 

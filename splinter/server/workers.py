@@ -77,11 +77,12 @@ class Workers:
         self._scan = scan
         self._is_paused = False
 
-    def rest(self) -> float:
-        """Until there may be something to do. Returns how many seconds the selector may still wait."""
+    def rest(self, *, is_short: bool = False) -> float:
+        """Until there may be something to do, which can be minutes; a millisecond with ``is_short``. Returns how many seconds
+        the selector may still wait."""
         if self._is_paused:
             return _PAUSED_SECONDS
-        if any(seat.pid == 0 or seat.condemned or seat.predecessor_heartbeat for seat in self._seats):
+        if is_short or any(seat.pid == 0 or seat.condemned or seat.predecessor_heartbeat for seat in self._seats):
             return _UNSETTLED_SECONDS
         self._scan.watch()
         return 0.0

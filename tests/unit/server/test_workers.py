@@ -81,6 +81,17 @@ def house() -> Iterator[House]:
     workers.wait(time.monotonic())
 
 
+def test_who_has_something_to_do_soon_does_not_rest_for_long(house: House) -> None:
+    """The look at sleeping workers can last for minutes: as long as the watchdog is patient, some hundred times."""
+    for seat in house.workers._seats:
+        seat.predecessor_heartbeat = 0
+    assert house.workers.rest(is_short=True) < 0.1
+    scan = house.workers._scan
+    scan.watch.assert_not_called()  # type: ignore[attr-defined]
+    house.workers.rest()
+    scan.watch.assert_called_once()  # type: ignore[attr-defined]
+
+
 def test_nobody_sits_down_before_all_chunks_are_sorted_out(house: House) -> None:
     """Two died together, and the first has what the second's rings wait for: it is buried, and then the second is."""
     first, second = house.pid(0), house.pid(1)
