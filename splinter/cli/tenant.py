@@ -23,6 +23,7 @@ _COUNT_MAX = (1 << 32) - 1  # of milliseconds and yields
 app = typer.Typer(
     help="Create, list, limit, move and remove tenants, change their tokens (for the administrator).", no_args_is_help=True
 )
+_Tenant = Annotated[int, typer.Argument(min=1, max=_TENANT_MAX, help="Tenant id.")]
 _Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")]
 
 
@@ -109,7 +110,7 @@ def list_tenants(
 
 @app.command()
 def limit(
-    tenant: Annotated[int, typer.Argument(min=1, max=_TENANT_MAX, help="Tenant id.")],
+    tenant: _Tenant,
     quota: Annotated[str | None, typer.Option(metavar="SIZE", help="Bytes it may store, such as 64MiB.")] = None,
     task_ms: Annotated[
         int | None, typer.Option(min=0, max=_COUNT_MAX, help="CPU time of one task in ms; 0: the server's limit.")
@@ -145,7 +146,7 @@ def limit(
 
 @app.command()
 def move(
-    tenant: Annotated[int, typer.Argument(min=1, max=_TENANT_MAX, help="Tenant id.")],
+    tenant: _Tenant,
     core: Annotated[int, typer.Argument(min=0, max=_HOME_MAX, help="Core slot: place in the server's list of cores, from 0.")],
     instance: Instance = "default",
     address: Address = None,
@@ -160,7 +161,7 @@ def move(
 
 @app.command()
 def token(
-    tenant: Annotated[int, typer.Argument(min=1, max=_TENANT_MAX, help="Tenant id.")],
+    tenant: _Tenant,
     instance: Instance = "default",
     address: Address = None,
 ) -> None:
@@ -174,7 +175,7 @@ def token(
 
 @app.command()
 def rotate(
-    tenant: Annotated[int, typer.Argument(min=1, max=_TENANT_MAX, help="Tenant id.")],
+    tenant: _Tenant,
     new: Annotated[
         str | None, typer.Option("--token", metavar="HEX", help="The new token, 16 hexadecimal digits; by default random.")
     ] = None,
@@ -207,7 +208,7 @@ def _print_tokens(info: TenantInfo) -> None:
 
 @app.command()
 def remove(
-    tenant: Annotated[int, typer.Argument(min=1, max=_TENANT_MAX, help="Tenant id.")],
+    tenant: _Tenant,
     instance: Instance = "default",
     address: Address = None,
 ) -> None:

@@ -253,7 +253,7 @@ class Client(ProcessOwn):
 
     def install_all(self, source: str, *, timeout: float | None = None) -> list[ExtensionInfo]:
         """The same for all ``@extension`` functions of a source, each by its own name. They are compiled together, and none
-        is installed when one is refused.
+        is installed when the compiler refuses one. Where a limit or the quota is met on the way, those before it are.
         """
         return self._install(timeout, source=source, every=True)
 

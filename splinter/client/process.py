@@ -2,12 +2,13 @@
 
 Two processes that share a socket take each other's replies, and two that share a client id and its sequence numbers have
 one's requests answered with the other's results. So whatever holds a socket remembers :func:`process_number`, and begins
-anew, or gives up what it was at, when that has changed. The mark is a page that the kernel clears in every forked child
-(MADV_WIPEONFORK), however the child was made: ``os.fork``, ``multiprocessing``, a web server written in C.
+anew, or gives up what it was at, when that has changed. The interpreter's own forks change it at once, while the child has one
+thread. For others, of a library in C, there is a mark: a page that the kernel clears in every forked child (MADV_WIPEONFORK).
 """
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 from typing import NoReturn
@@ -20,22 +21,21 @@ _mark[0] = 1
 _number = 1
 
 
-def _wipe() -> None:
-    _mark[0] = 0
+def _renew() -> None:
+    global _number
+    _mark[0] = 1
+    _number += 1
 
 
-try:
+os.register_at_fork(after_in_child=_renew)
+with contextlib.suppress(OSError):  # an older kernel: the interpreter's own forks at least are known
     _mark.madvise(_MADV_WIPEONFORK)
-except OSError:  # an older kernel: the interpreter's own forks at least are known
-    os.register_at_fork(after_in_child=_wipe)
 
 
 def process_number() -> int:
     """Differs from what it was in the process that this one was forked from."""
-    global _number
     if not _mark[0]:
-        _mark[0] = 1
-        _number += 1
+        _renew()
     return _number
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from splinter.store.recovery import steps_open
@@ -24,14 +23,12 @@ class Legacy:
     tasks_restarted: int  # begun anew
     tasks_aborted: int  # answered with ABORTED
     tasks_killed: int  # answered with KILLED
-    chunks_reclaimed: int
     blamed: int  # address of the task because of which it died; 0: none
 
 
-def settle(
-    store: Store, memory: WorkerMemory, recover_chunks: Callable[[WorkerMemory], int], *, is_stuck: bool, has_crashed: bool
-) -> Legacy:  # fmt: skip
-    """Finish or undo the store's step, break locks, settle tasks, sort out chunks (``recover_chunks`` returns how many).
+def settle(store: Store, memory: WorkerMemory, *, is_stuck: bool, has_crashed: bool) -> Legacy:
+    """Finish or undo the store's step, break its locks, settle tasks. What the worker had of its device is the transport's
+    to sort out then, by its ``recover``.
 
     The process executes nothing any more; ``is_stuck``: it was killed because it made no progress; ``has_crashed``: it died of
     a fault of its own. May be run again, should the caller die in the middle.
@@ -45,10 +42,9 @@ def settle(
     continued, restarted, aborted, killed = map(int, settle_tasks(w, blamed))
     if continued + restarted + aborted + killed == 0:  # an empty seat must not hold up the re-use of memory
         store.recover(memory.index)
-    chunks = recover_chunks(memory)
     return Legacy(
         writes_recovered=int(steps), locks_broken=int(locks), tasks_running=int(is_running), tasks_continued=continued,
-        tasks_restarted=restarted, tasks_aborted=aborted, tasks_killed=killed, chunks_reclaimed=int(chunks), blamed=blamed,
+        tasks_restarted=restarted, tasks_aborted=aborted, tasks_killed=killed, blamed=blamed,
     )  # fmt: skip
 
 

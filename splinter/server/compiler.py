@@ -15,7 +15,6 @@ import logging
 import mmap
 import os
 import resource
-import select
 import signal
 import socket
 import struct
@@ -26,13 +25,13 @@ from typing import Any
 import msgpack
 
 from splinter import limits
-from splinter.errors import CompileError
+from splinter.errors import BusyError, CompileError
 from splinter.ext.abi import FirstKey, ResultKind
 from splinter.ext.compile import SPLIT_HINT, CompiledExtension, compile_extensions, warm_up
 from splinter.ext.diagnostics import Diagnostic, Findings
 from splinter.ext.first_lookup import FirstLookup
 from splinter.ext.signature import Signature
-from splinter.server.processes import OomPreference, cpu_ns, fork_child
+from splinter.server.processes import OomPreference, cpu_ns, fork_child, is_readable
 
 _log = logging.getLogger(__name__)
 _LENGTH = struct.Struct("<I")
@@ -58,7 +57,7 @@ class _EndedError(Exception):
 @dataclass
 class _Child:
     pid: int
-    pidfd: int  # -1: it has ended
+    pidfd: int  # -1: it has ended, or could not be forked
     socket: socket.socket
     status: int = 0  # its exit status when it has, negative for a signal
 
@@ -82,7 +81,7 @@ class Compiler:
         self, source: str, name: str | None = None, *, every: bool = False, preempt: bool = True
     ) -> list[CompiledExtension]:
         """As :func:`splinter.ext.compile.compile_extensions`; too much time is a :class:`TooLongError`, too much memory a
-        :class:`CompileError` as well."""
+        :class:`CompileError` as well. Raises :class:`BusyError` when the system has no room for a child."""
         request = _packed({"source": source, "name": name, "every": every, "preempt": preempt})
         async with self._turn:
             for _ in range(_TRIES):
@@ -96,6 +95,8 @@ class Compiler:
                     self.seconds_used = self._seconds_max
                     if ended.status != 0:
                         raise self._refusal(source, ended.status) from None
+        if self._child.pidfd < 0:
+            raise BusyError("there is no room for the compiler's process at the moment: try again later")
         raise self._refusal(source, 0)
 
     def close(self) -> None:
@@ -103,7 +104,7 @@ class Compiler:
         _end(self._child)
 
     async def _ask(self, request: bytes) -> bytes:
-        if _has_ended(self._child):  # before it was asked for anything
+        if self._child.pidfd < 0 or is_readable(self._child.pidfd):  # before it was asked for anything
             raise _EndedError(0)
         loop, child = asyncio.get_running_loop(), self._child
         try:
@@ -140,10 +141,17 @@ class Compiler:
         self._child = self._fork()
 
     def _fork(self) -> _Child:
+        """A child; where there is no room for one, what is taken for one that has ended: the next source tries again."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        pid, pidfd = fork_child("splinter-cc", lambda: _serve(theirs, self._seconds_max, self._niceness))
-        theirs.close()
+        try:
+            pid, pidfd = fork_child("splinter-cc", lambda: _serve(theirs, self._seconds_max, self._niceness))
+        except OSError as error:
+            _log.warning("no process can be forked for the compiler (%s)", error.strerror)
+            ours.close()
+            return _Child(0, -1, ours)
+        finally:
+            theirs.close()
         return _Child(pid, pidfd, ours)
 
     def _refusal(self, source: str, status: int | None) -> CompileError:
@@ -179,7 +187,7 @@ def _serve(connection: socket.socket, seconds_max: float, niceness: int) -> None
     resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
     uncollected = 0
     while _memory_bytes() - start_bytes < limits.COMPILE_MEMORY_BYTES_MAX // 2:
-        is_idle = not select.select([connection], [], [], _IDLE_SECONDS)[0]
+        is_idle = not is_readable(descriptor, _IDLE_SECONDS)
         if uncollected and (is_idle or uncollected >= _UNCOLLECTED_MAX):
             gc.collect()
             uncollected = 0
@@ -247,12 +255,6 @@ def _read(connection: socket.socket) -> dict[str, Any] | None:
 def _memory_bytes() -> int:
     """Of address space, in use by this process."""
     return int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
-
-
-def _has_ended(child: _Child) -> bool:
-    waiting = select.poll()
-    waiting.register(child.pidfd, select.POLLIN)
-    return bool(waiting.poll(0))
 
 
 def _end(child: _Child) -> int:

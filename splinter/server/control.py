@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,7 @@ _log = logging.getLogger(__name__)
 _LENGTH = struct.Struct("<I")
 _OOM_POINTS = 200  # it is replaced at once, and no request waits for it
 _BUFFER_BYTES = 16 << 10  # read ahead of what is asked for, at each connection
+_FAILED_SECONDS = 1.0  # until a chore that failed is done again
 UPKEEP_SECONDS = 0.05  # between looks at memory that waits for the workers' epochs
 
 
@@ -87,6 +89,16 @@ def refusal(error: Exception) -> dict[str, Any]:
     elif isinstance(error, RequestError):
         reply["error"] = error.status.name.lower()
     return reply
+
+
+def _is_done(chore: Callable[[], None], what: str) -> bool:
+    """Do one turn of a chore; what fails in it must not end all further turns, which nobody would notice."""
+    try:
+        chore()
+    except Exception:
+        _log.exception("%s failed; tried again", what)
+        return False
+    return True
 
 
 def _plain_diagnostic(item: Any) -> dict[str, Any]:
@@ -160,13 +172,13 @@ class ControlServer:
     async def _upkeep(self) -> None:
         while True:
             await self._registry.work_waits.wait()
-            self._registry.upkeep()
-            await asyncio.sleep(UPKEEP_SECONDS)
+            is_done = _is_done(self._registry.upkeep, "freeing code and memory")
+            await asyncio.sleep(UPKEEP_SECONDS if is_done else _FAILED_SECONDS)
 
     async def _balance(self) -> None:
         while True:
             await asyncio.sleep(limits.BALANCE_SECONDS)
-            self._balancer.look()
+            _is_done(self._balancer.look, "balancing")
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -187,8 +199,8 @@ class ControlServer:
                 body = await self._read(connection, place)
                 self._places.serve(place)
                 reply = await self._answer(body, place)
+                self._places.rest(place)  # who does not read the reply may give way while it waits
                 await self._send(connection, place, reply)
-                self._places.rest(place)
         except _HangUp as end:
             await self._say_farewell(connection, end.reply)
         except asyncio.CancelledError:  # the server stops, or another has its place

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _SECOND_NS = 1_000_000_000
 _GENERATION_MASK = 0xFFFFFFFF
-_CLOSE_ATTEMPTS_MAX = 20  # each waits for the tenant's lock as long as it takes to restart a dead holder
-_CLOSE_WAIT_SECONDS = 0.05
+_CLOSE_WAIT_SECONDS = 0.05  # between two tries, each of which waits as long as it takes to restart a dead holder
+_CLOSE_TRIES_WARN = 20  # of them, until the log says that it takes long
 _GRACE_SECONDS = 0.002  # between two looks whether workers are done with a removed tenant
 _GRACE_LOOKS_WARN = 2500  # of them, until the log says that it takes long
 _SWEEP_BUCKETS = 4096  # in one piece, under the tenant's lock: about a millisecond
@@ -239,15 +239,8 @@ class Tenants:
             _log.error("removing tenant %d failed; a restart of the control process tries again", tenant)
 
     async def _finish_removal(self, tenant: int) -> None:
-        # A worker may hold the tenant's lock for a moment, longer when it just died.
+        await self._close(tenant)
         address = self._store.address
-        for _ in range(_CLOSE_ATTEMPTS_MAX):
-            status = tenant_close(address, PARTICIPANT_CONTROL, tenant)
-            if status != Status.BUSY:
-                break
-            await asyncio.sleep(_CLOSE_WAIT_SECONDS)
-        if status != Status.OK:
-            raise error_for(status)
         cursor = 0
         while cursor >= 0:
             epoch_enter(address, PARTICIPANT_CONTROL, OLDEST_NONE)
@@ -260,6 +253,18 @@ class Tenants:
         self._registry.forget_tenant(tenant)
         self._registry.work_waits.set()  # the swept objects wait for the workers' epochs
         self._records["flags"][tenant] = 0
+
+    async def _close(self, tenant: int) -> None:
+        """Close the account. A worker may hold its lock for a moment, longer when it just died, or does not get its core: then
+        this lasts as long, since nobody else would finish what has begun."""
+        tries = 0
+        while (status := tenant_close(self._store.address, PARTICIPANT_CONTROL, tenant)) == Status.BUSY:
+            tries += 1
+            if tries == _CLOSE_TRIES_WARN:
+                _log.warning("tenant %d is not removed yet: a worker keeps its lock", tenant)
+            await asyncio.sleep(_CLOSE_WAIT_SECONDS)
+        if status != Status.OK:
+            raise error_for(status)
 
     async def _wait_for_workers(self, tenant: int) -> None:
         """Wait until no worker does anything for a tenant whose account is closed."""

@@ -1,9 +1,10 @@
 """The served device may go down, be removed and made anew, get another MTU, other addresses or queues, or another XDP program.
 
-The watch asks the kernel once a second, and at once when the kernel says that a link or an address has changed. Names and
-addresses and the MTU are followed while requests are served. Where sockets are dead or too few, the workers are stopped
-(their memory, the store and their tasks stay), get new sockets and are started again; so is the control process, which
-would keep the old sockets open. What cannot be had is tried once a second, until the operator's patience is over.
+The watch asks the kernel once a second (less often where that takes long), and at once when the kernel says that a link or an
+address has changed. Names and addresses and the MTU are followed while requests are served. Where sockets are dead or too
+few, the workers are stopped (their memory, the store and their tasks stay), get new sockets and are started again; so is the
+control process, which would keep the old sockets open. What cannot be had is tried once a second, until the operator's
+patience is over.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 _LOOK_SECONDS_MIN = 0.02  # between two looks, however often the kernel says that something has changed
+_LOOK_SHARE = 20  # one part of so many of the time is for looks, which take long where there are hundreds of devices
 _LINKS, _ADDRESSES = 0x1, 0x10  # RTMGRP_LINK, RTMGRP_IPV4_IFADDR
 _MESSAGE_BYTES_MAX = 65536
 _TIMER_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK
@@ -55,7 +57,8 @@ class DeviceWatch:
 
     def __init__(self, transport: XdpTransport, plane: DataPlane, selector: selectors.BaseSelector, patience: float) -> None:
         self._transport, self._plane, self._selector, self._patience = transport, plane, selector, patience
-        self._looked = 0.0
+        self._looked = self._took = 0.0  # the last look: when it ended, on the monotonic clock, and how long it took
+        self._obstacle = ""  # why changes of the device cannot be followed
         with inside(transport.netns):
             self._news = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         self._news.setblocking(False)
@@ -75,8 +78,9 @@ class DeviceWatch:
         with contextlib.suppress(OSError):  # nothing more; or the kernel had to leave some out, which is news as well
             while self._news.recv(_MESSAGE_BYTES_MAX):
                 pass
-        if time.monotonic() - self._looked < _LOOK_SECONDS_MIN:
-            _set_timer(self._timer, _LOOK_SECONDS_MIN, LOOK_SECONDS)
+        left = self._looked + self._pause(_LOOK_SECONDS_MIN) - time.monotonic()
+        if left > 0:
+            _set_timer(self._timer, left, LOOK_SECONDS)
         else:
             self.look()
 
@@ -84,10 +88,16 @@ class DeviceWatch:
         with contextlib.suppress(BlockingIOError):
             os.read(self._timer, 8)
         self.look()
+        _set_timer(self._timer, self._pause(LOOK_SECONDS), LOOK_SECONDS)
+
+    def _pause(self, seconds: float) -> float:
+        """How long to wait before the next look, ``seconds`` at least: workers are not watched during one."""
+        return max(seconds, self._took * _LOOK_SHARE)
 
     def look(self) -> None:
         """See how the device is, and do what is to be done. Raises :class:`ServerError` when the patience is over."""
         transport, state = self._transport, self._transport.state
+        begun = time.monotonic()
         try:
             device = transport.look()
         except (NetlinkError, OSError) as error:  # the kernel is asked again soon
@@ -95,6 +105,7 @@ class DeviceWatch:
             return
         finally:
             self._looked = time.monotonic()
+            self._took = self._looked - begun
         if device is None:
             self._lose(f"the network device {transport.device} is gone", are_sockets_dead=True)
         elif device.ifindex != transport.found.ifindex:
@@ -105,12 +116,11 @@ class DeviceWatch:
             self._plane.pause()
             self._serve_again(device)
         elif transport.queues == 0 or not transport.is_attached_to(device):
-            if transport.queues:
-                what = "another XDP program is on" if device.program else "the XDP program was taken off"
-                self._lose(f"{what} {device.name}", are_sockets_dead=False)
+            if transport.queues and not device.program:
+                self._lose(f"the XDP program was taken off {device.name}", are_sockets_dead=False)
             self._serve_again(device)
         else:
-            transport.follow(device)
+            self._follow(device)
             if state.become(DeviceCondition.SERVED if device.is_up else DeviceCondition.DOWN):
                 logger.warning("%s is %s", device.name, "up again" if device.is_up else "down: no request can come in")
         self._plane.tell()
@@ -118,6 +128,16 @@ class DeviceWatch:
             raise ServerError(
                 f"{state.reason}, for more than {self._patience:g} s: the server ends (--device-wait sets how long it waits)"
             )
+
+    def _follow(self, device: Device) -> None:
+        """Take over what has changed; where it cannot be, what was served before still is."""
+        try:
+            self._transport.follow(device)
+            self._obstacle = ""
+        except (ServerError, OSError) as error:
+            if str(error) != self._obstacle:
+                logger.warning("%s: its changes are not followed: %s", device.name, error)
+            self._obstacle = str(error)
 
     def _lose(self, reason: str, *, are_sockets_dead: bool) -> None:
         if self._transport.state.become(DeviceCondition.LOST, reason):
@@ -129,7 +149,8 @@ class DeviceWatch:
         """Open sockets where there are none, and attach."""
         transport, state = self._transport, self._transport.state
         if device.program not in (0, transport.program.number):
-            return  # not ours: nothing to wait for here, the next look tells
+            self._lose(f"another XDP program is on {device.name}", are_sockets_dead=False)
+            return
         try:
             if transport.queues == 0:
                 transport.open_sockets(device)

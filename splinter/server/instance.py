@@ -187,6 +187,7 @@ class InstanceFolder:
     def publish(self, info: InstanceInfo) -> None:
         """Say where the server answers; readers see all of it or nothing. Raises :class:`ServerError` when that fails."""
         try:
+            (self.folder / _STATE_NEW).unlink(missing_ok=True)  # of a time when the disk was full
             self._write(_STATE_NEW, json.dumps(asdict(info), indent=1) + "\n", 0o644)
             (self.folder / _STATE_NEW).rename(self.folder / _STATE)
         except OSError as error:

@@ -8,6 +8,7 @@ which waits for them as for its own.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from splinter.server.processes import OomPreference, be_urgent, fork_child, fork_sibling, hurry
+from splinter.server.processes import OomPreference, be_urgent, fork_child, fork_sibling, hurry, is_readable
 
 _PID_BYTES = 4
 _ASK = b"1"
@@ -32,9 +33,14 @@ class Spare:
     assign_fd: int
 
     def assign(self, slot: int) -> None:
-        """Tell it which worker it is."""
-        os.write(self.assign_fd, bytes([slot]))
+        """Tell it which worker it is. One that has just ended is told for nothing: its ``pidfd`` says so."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self.assign_fd, bytes([slot]))
         os.close(self.assign_fd)
+
+    def has_ended(self) -> bool:
+        """Whether somebody has killed it, as the kernel does where memory runs out."""
+        return is_readable(self.pidfd)
 
 
 class Nursery:
@@ -51,6 +57,11 @@ class Nursery:
         self._nurse: int | None = None  # her pid
         self._hurries = False  # the nurse goes before the workers
         self.socket: socket.socket
+
+    @property
+    def has_nurse(self) -> bool:
+        """Whether she lives, as far as is known; then there is a ``socket``."""
+        return self._nurse is not None
 
     def start(self, prepare: Callable[[], None]) -> None:
         """Fork the nurse, who runs ``prepare`` first, and ask her for spares."""
@@ -86,6 +97,8 @@ class Nursery:
 
     def take(self) -> Spare | None:
         """A spare for a worker that died; None: none is ready. Another one is asked for, urgently if it was the last."""
+        while self._spares and self._spares[0].has_ended():
+            self._drop(self._spares.pop(0))
         spare = self._spares.pop(0) if self._spares else None
         self._ask()
         if not self._spares:
@@ -96,13 +109,6 @@ class Nursery:
         if is_urgent != self._hurries and self._nurse is not None:
             self._hurries = is_urgent
             hurry(self._nurse, is_urgent=is_urgent)
-
-    def forget(self, pid: int) -> None:
-        """A spare that ended, or that can do nothing, is not one any more; it is killed and reaped."""
-        for spare in [spare for spare in self._spares if spare.pid == pid]:
-            self._spares.remove(spare)
-            self._drop(spare)
-        self._ask()
 
     def close(self) -> None:
         """End the nurse and all spares, which hold nothing. Nothing to do when that is done; :meth:`start` begins anew."""

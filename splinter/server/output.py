@@ -21,7 +21,7 @@ import sys
 import threading
 from typing import TextIO
 
-from splinter.server.processes import die_in_order, fork_child
+from splinter.server.processes import die_in_order, fork_child, is_readable
 
 _DESCRIPTORS = (1, 2)
 _PIPE_BYTES = 1 << 20  # as much as an unprivileged process may ask for
@@ -120,9 +120,7 @@ class Output:
             os.close(reading)
         if not self._pid:
             return
-        waiting = select.poll()
-        waiting.register(self.pidfd, select.POLLIN)
-        if not waiting.poll(_END_SECONDS * 1000):
+        if not is_readable(self.pidfd, _END_SECONDS):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         os.waitpid(self._pid, 0)
         os.close(self.pidfd)

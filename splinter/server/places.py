@@ -2,7 +2,8 @@
 
 There are three *ranks*, each with places of its own: strangers, tenants, the administrator. Where a place lacks, a connection
 of whoever has most of them gives way, the one that has been idle longest; so one address, or one tenant, that opens many
-connections ends its own. A connection that is being served does not give way.
+connections ends its own. A connection that is being served gives way only where all of theirs are, and to somebody who has
+fewer: else a few tenants with a long request on each connection, or many one after the other, would keep the others out.
 """
 
 from __future__ import annotations
@@ -51,12 +52,13 @@ class Places:
         self._clock = 0  # ticks whenever a connection is served
 
     def take(self, rank: Rank, owner: Hashable, give_way: Callable[[], None]) -> Place | None:
-        """A place, for which another may have been told to ``give_way``; None when all are being served."""
+        """A place, for which another may have been told to ``give_way``; None when all that might are being served."""
         place = Place(rank, owner, give_way)
         return place if self._add(place) else None
 
     def promote(self, place: Place, rank: Rank, owner: Hashable) -> bool:
-        """Move a connection to another rank or owner; false when all places there are being served: it has none then."""
+        """Move a connection to another rank or owner; false when all that might give way there are being served: it
+        has none then."""
         if (place.rank, place.owner) == (rank, owner):
             return True
         self.leave(place)
@@ -69,7 +71,7 @@ class Places:
         place.used, place.is_busy = self._clock, True
 
     def rest(self, place: Place) -> None:
-        """It has been answered."""
+        """Its answer is there; it has not been taken yet."""
         place.is_busy = False
 
     def leave(self, place: Place) -> None:
@@ -86,22 +88,27 @@ class Places:
         taken = self._taken[place.rank]
         own = [other for other in taken if other.owner == place.owner]
         if place.rank is Rank.TENANT and len(own) >= limits.CONTROL_CONNECTIONS_PER_TENANT_MAX:
-            if not self._end_one(own):
+            if not self._end_idle(own):
                 return False
         elif len(taken) >= places_of(place.rank):
             counts = Counter(other.owner for other in taken)
             counts[place.owner] += 1
             most = max(counts.values())
-            if not self._end_one([other for other in taken if counts[other.owner] == most]) and not self._end_one(list(taken)):
-                return False
+            of_most = [other for other in taken if counts[other.owner] == most]
+            if not self._end_idle(of_most):
+                if counts[place.owner] == most:
+                    return False
+                self._end(max(of_most, key=lambda other: other.used))  # which has been served for the shortest time
         taken.add(place)
         return True
 
-    def _end_one(self, candidates: list[Place]) -> bool:
+    def _end_idle(self, candidates: list[Place]) -> bool:
         idle = [place for place in candidates if not place.is_busy]
         if not idle:
             return False
-        oldest = min(idle, key=lambda place: place.used)
-        self.leave(oldest)
-        oldest.give_way()
+        self._end(min(idle, key=lambda place: place.used))
         return True
+
+    def _end(self, place: Place) -> None:
+        self.leave(place)
+        place.give_way()

@@ -7,13 +7,16 @@ import ctypes
 import mmap
 import os
 import platform
+import select
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
+_MILLISECONDS = 1000
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _CLONE_PARENT = 0x8000
@@ -38,6 +41,13 @@ _python = ctypes.pythonapi
 _python_syscall = ctypes.PyDLL(None).syscall  # keeps the interpreter's lock, which the child has then as well
 _python_syscall.restype = ctypes.c_long
 _python_syscall.argtypes = [ctypes.c_long] * 6
+
+
+def is_readable(descriptor: int, seconds: float = 0.0) -> bool:
+    """Whether a descriptor, of any number, is readable, or becomes so in time; a pidfd is when its process has ended."""
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(seconds * _MILLISECONDS))
 
 
 def name_process(name: str) -> None:
@@ -173,12 +183,25 @@ def _clone_sibling() -> int:
 
 
 def _fork(parent: int, fork: Callable[[], int], name: str, main: Callable[[], None]) -> int:
-    """``parent`` is whose child the new process will be."""
+    """``parent`` is whose child the new process will be.
+
+    Signals wait until the child has actions of its own: those that it begins with write into the parent's descriptor
+    (``signal.set_wakeup_fd``), and the parent would take what was sent to the child for its own.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
-    pid = fork()
-    if pid:
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        pid = fork()
+        if pid == 0:
+            _be_child(parent, name, main)
         return pid
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _be_child(parent: int, name: str, main: Callable[[], None]) -> NoReturn:
     status = 1
     try:
         signal.set_wakeup_fd(-1)

@@ -23,7 +23,7 @@ class Scan:
         self._asleep_ms = max(limits.WATCHDOG_SCAN_MS, limit_ms - limits.WATCHDOG_SCAN_MS)
 
     def watch(self) -> bool:
-        """Until there may be something to do, at most for some seconds; true when a heartbeat is stale."""
+        """Until there may be something to do, or some hundred looks have been taken; true when a heartbeat is stale."""
         return bool(
             watch_heartbeats(self._poll.ctypes.data, self._blocks.ctypes.data, self._ticks, self._seen, self._asleep_ms)
         )

@@ -34,6 +34,7 @@ from splinter.server import memory as memory_limits
 from splinter.server.config import ServerConfig
 from splinter.server.control import prepare, run_control
 from splinter.server.device_watch import DeviceWatch
+from splinter.server.events import call_ready
 from splinter.server.instance import InstanceFolder, InstanceInfo
 from splinter.server.nursery import Nursery
 from splinter.server.output import Output
@@ -59,7 +60,7 @@ _FAILURE_SECONDS, _FAILURES_MAX = 1.0, 5
 _WATCH_PRIORITY = 2  # SCHED_FIFO; above spares that start
 _WATCH_NICENESS = -10  # where that is not permitted
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-_FORK_SECONDS = 0.5  # until a fork that failed is tried again
+_FORK_SECONDS = 0.5  # until a fork that failed is tried again, or a child replaced that ended at once
 _AGAIN_SECONDS = 0.05  # until a signal is acted upon that came where the interpreter drops exceptions
 
 
@@ -99,8 +100,10 @@ class Supervisor:
         self._transport: UdpTransport | XdpTransport | None = None
         self._watch: DeviceWatch | None = None
         self._folder: InstanceFolder | None = None
-        self._postponed: list[Callable[[], None]] = []  # forks that failed
+        self._forked = {self._start_writer: time.monotonic()}  # when a fork was tried last, monotonic seconds
+        self._postponed: list[Callable[[], None]] = []  # forks that failed, or would come too soon
         self._postponed_until = 0.0  # monotonic seconds
+        self._is_unheard = False  # what there is to tell cannot be written into the run folder
         self._stopping = False
         self._is_interruptible = False  # a signal's handler may raise
 
@@ -269,8 +272,19 @@ class Supervisor:
             fork()
         except OSError as error:
             logger.warning("no process can be forked (%s); tried again", error.strerror)
-            self._postponed.append(fork)
-            self._postponed_until = time.monotonic() + _FORK_SECONDS
+            self._put_off(fork)
+
+    def _put_off(self, fork: Callable[[], None]) -> None:
+        self._postponed.append(fork)
+        self._postponed_until = time.monotonic() + _FORK_SECONDS
+
+    def _replace(self, fork: Callable[[], None]) -> None:
+        """Fork a child in the place of one that has ended; later, if that was forked only just: forking takes long, and the
+        workers are not watched meanwhile."""
+        if time.monotonic() - self._forked[fork] < _FORK_SECONDS:
+            self._put_off(fork)
+        else:
+            self._attempt(fork)
 
     def _attempt_again(self) -> None:
         if self._postponed and time.monotonic() >= self._postponed_until:
@@ -278,17 +292,23 @@ class Supervisor:
             for fork in postponed:
                 self._attempt(fork)
 
+    def _call_off(self, fork: Callable[[], None]) -> None:
+        """A fork that may have been put off is not wanted any more."""
+        self._postponed = [one for one in self._postponed if one != fork]
+
     def _replace_writer(self) -> None:
         self._selector.unregister(self._output.pidfd)
         self._output.reap_writer()
-        self._attempt(self._start_writer)
+        self._replace(self._start_writer)
 
     def _start_writer(self) -> None:
+        self._forked[self._start_writer] = time.monotonic()
         self._output.start_writer()
         self._selector.register(self._output.pidfd, selectors.EVENT_READ, self._replace_writer)
 
     def _start_nurse(self) -> None:
         assert self._nursery is not None
+        self._forked[self._start_nurse] = time.monotonic()
         self._nursery.start(self._shared.code.become_reader)  # a worker executes code, and has no descriptor to write any
         self._selector.register(self._nursery.socket, selectors.EVENT_READ, self._hear_nurse)
 
@@ -299,7 +319,7 @@ class Supervisor:
             # Before it is closed: others have copies, with which the kernel would go on to report it by this number.
             self._selector.unregister(nurse)
             nurse.close()
-            self._attempt(self._start_nurse)
+            self._replace(self._start_nurse)
 
     def pause(self) -> None:
         """Stop the workers, close the device's sockets in every process. Nothing to do when that is done."""
@@ -307,11 +327,13 @@ class Supervisor:
         if self._transport.queues == 0:
             return
         self._workers.pause(self._transport.break_locks)
-        self._selector.unregister(self._nursery.socket)
+        self._call_off(self._start_nurse)
+        if self._nursery.has_nurse:
+            self._selector.unregister(self._nursery.socket)
         self._nursery.close()
         self._end_control()
         self._transport.close_sockets()
-        self._start_control()
+        self._attempt(self._start_control)
 
     def resume(self) -> None:
         """Have workers on the transport's new sockets, and a control process that knows them."""
@@ -319,26 +341,37 @@ class Supervisor:
         for memory in self._memories:
             self._transport.prepare(memory)
         self._end_control()
-        self._start_nurse()
-        self._start_control()
+        self._attempt(self._start_nurse)
+        self._attempt(self._start_control)
         self._workers.resume()
 
     def tell(self) -> None:
-        """Have commands on this host know how the device does: where it is lost, they may not reach the control process."""
+        """Have commands on this host know how the device does: where it is lost, they may not reach the control process.
+
+        A run folder that is full, or gone, is no reason to end the server.
+        """
         transport, folder = self._transport, self._folder
         assert isinstance(transport, XdpTransport) and folder is not None
         info = replace(
             self._info, device=transport.device, xdp_mode=transport.mode, queues=transport.queues,
             trouble=transport.state.reason or None,
         )  # fmt: skip
-        if info != self._info:
-            self._info = info
+        if info == self._info:
+            return
+        try:
             folder.publish(info)
+            self._info, self._is_unheard = info, False
+        except ServerError as error:
+            if not self._is_unheard:
+                logger.warning("commands on this host do not learn of the device's state: %s; tried again", error)
+            self._is_unheard = True
 
     def _end_control(self) -> None:
         control = self._control
+        self._call_off(self._start_control)
+        if not control.pid:
+            return
         self._selector.unregister(control.pidfd)
-        # Not SIGTERM: one that was just forked may still have this process's handlers, and tell it by their descriptor.
         wait_or_kill(control.pid, control.pidfd, time.monotonic())
         control.pid, control.pidfd = 0, -1
         self._store.recover(limits.PARTICIPANT_CONTROL)
@@ -418,8 +451,7 @@ class Supervisor:
         assert self._workers is not None
         _come_first()
         while not self._stopping:
-            for key, _ in self._selector.select(self._workers.rest()):
-                key.data()
+            call_ready(self._selector, self._workers.rest(is_short=bool(self._postponed)))
             self._workers.watch()
             self._attempt_again()
 

@@ -113,9 +113,9 @@ class UdpTransport:
 
         return serve_udp
 
-    def recover(self, worker: WorkerMemory) -> int:
+    def recover(self, worker: WorkerMemory) -> tuple[int, int]:
         """After a worker's death: nothing is shared, its successor starts with all its buffers free."""
-        return 0
+        return 0, 0
 
     def statistics(self) -> dict[str, Any]:
         """Nothing beyond what the workers count."""

@@ -5,7 +5,7 @@ in ``poll`` says so, and beats whenever it wakes. When a heartbeat is older than
 
 * The process has ended, or is about to: it is dead.
 * It is stopped (SIGSTOP, a debugger): it is replaced.
-* It spins for a lock of the store that another one holds: that one is the trouble, if any. The wait is bounded.
+* It spins for a lock of the store, or of a ring, that another one holds: that one is the trouble, if any.
 * It has used the CPU since that heartbeat, half of the limit at least: it is stuck, and replaced. With preemption the
   longest way between two heartbeats is some tens of microseconds.
 * It has not: the core is starved by something outside. Another process would fare no better; it is counted, and left alone.
@@ -28,6 +28,7 @@ from splinter.layout import offset
 from splinter.native.memory import SharedArena
 from splinter.server.processes import cpu_ns, is_past_user_code, is_stopped
 from splinter.store.journal import waits_for_other
+from splinter.worker.chunks import waits_for_ring
 from splinter.worker.heartbeats import SLEEP_MS_MAX
 from splinter.worker.layout import STATE_SLEEPING, STATE_STARTING, WORKER
 from splinter.worker.memory import WorkerMemory
@@ -128,7 +129,7 @@ class Watchdog:
             return Verdict.STOPPED
         if sleeps or (state == STATE_STARTING and age_ms < _STARTING_MS_MAX):
             return Verdict.FINE
-        if waits_for_other(self._store, index):
+        if waits_for_other(self._store, index) or waits_for_ring(self._workers[index].address):
             return Verdict.FINE
         if (cpu_ns(pid) - seen.cpu_ns) * _STUCK_SHARE >= limit_ms * _NANOSECONDS:
             return Verdict.STUCK

@@ -21,11 +21,12 @@ from splinter.errors import ServerError
 from splinter.native.clock import read_ticks
 from splinter.server.burial import Legacy, settle
 from splinter.server.nursery import Nursery
-from splinter.server.processes import has_crashed, is_fault, is_past_user_code
+from splinter.server.processes import has_crashed, is_fault, is_past_user_code, is_readable
 from splinter.server.scan import Scan
 from splinter.server.watchdog import Verdict, Watchdog
 from splinter.store.journal import waits_for_other
 from splinter.store.store import Store
+from splinter.worker.chunks import waits_for_ring
 from splinter.worker.layout import EXTENSION_COUNTERS_BYTES, STATE_STARTING, TASK
 from splinter.worker.memory import WorkerMemory
 
@@ -51,6 +52,7 @@ class _Seat:
     since: float = -math.inf  # monotonic seconds when the process took the seat; never, until the first did
     condemned: Verdict | None = None  # it was sent SIGKILL
     failures: int = 0  # exceptions in a row, each within _FAILURE_SECONDS of a process's start
+    has_rings: bool = False  # a dead worker's chunks have not all been sorted out
     predecessor_heartbeat: int = 0  # its last; 0: there was none, or it is accounted for
 
 
@@ -61,24 +63,26 @@ class Workers:
         self,
         memories: list[WorkerMemory],
         store: Store,
-        recover_chunks: Callable[[WorkerMemory], int],
+        recover_rings: Callable[[WorkerMemory], tuple[int, int]],
         nursery: Nursery,
         watchdog: Watchdog,
         selector: selectors.BaseSelector,
         scan: Scan,
     ) -> None:
-        """``selector``'s registrations carry a function to call when their descriptor is readable."""
-        self._memories, self._store, self._recover_chunks = memories, store, recover_chunks
+        """``selector``'s registrations carry a function to call when their descriptor is readable. ``recover_rings`` is the
+        transport's ``recover``."""
+        self._memories, self._store, self._recover_rings = memories, store, recover_rings
         self._nursery, self._watchdog, self._selector = nursery, watchdog, selector
         self._seats = [_Seat(index) for index in range(len(memories))]
         self._scan = scan
         self._is_paused = False
 
-    def rest(self) -> float:
-        """Until there may be something to do. Returns how many seconds the selector may still wait."""
+    def rest(self, *, is_short: bool = False) -> float:
+        """Until there may be something to do, which can be minutes; a millisecond with ``is_short``. Returns how many seconds
+        the selector may still wait."""
         if self._is_paused:
             return _PAUSED_SECONDS
-        if any(seat.pid == 0 or seat.condemned or seat.predecessor_heartbeat for seat in self._seats):
+        if is_short or any(seat.pid == 0 or seat.condemned or seat.predecessor_heartbeat for seat in self._seats):
             return _UNSETTLED_SECONDS
         self._scan.watch()
         return 0.0
@@ -87,8 +91,10 @@ class Workers:
         """At the start: wait until every seat is taken."""
         # Whatever is compiled is loaded when it is called first: now, and not when a worker is to be replaced.
         for memory in self._memories:
-            settle(self._store, memory, self._recover_chunks, is_stuck=False, has_crashed=False)
+            settle(self._store, memory, is_stuck=False, has_crashed=False)
+            self._recover_rings(memory)
             waits_for_other(self._store.address, memory.index)
+            waits_for_ring(memory.address)
         while any(seat.pid == 0 for seat in self._seats):
             if not self._nursery.receive():
                 raise ServerError("the process that forks workers ended at once (its error is above)")
@@ -142,21 +148,20 @@ class Workers:
         with contextlib.suppress(OSError):
             os.sched_setscheduler(seat.pid, os.SCHED_OTHER, os.sched_param(0))
             os.setpriority(os.PRIO_PROCESS, seat.pid, _DEAD_NICENESS)
-        left = settle(
-            self._store, memory, self._recover_chunks, is_stuck=verdict is Verdict.STUCK, has_crashed=crashed
-        )  # fmt: skip
+        left = settle(self._store, memory, is_stuck=verdict is Verdict.STUCK, has_crashed=crashed)
         blame = self._blame(memory, left.blamed) if left.blamed else ""
         seat.predecessor_heartbeat = self._watchdog.heartbeat(seat.index)
         pid = seat.pid
         seat.pid, seat.pidfd, seat.condemned = 0, -1, None
+        seat.has_rings = True
         self._fill(seat)  # before what can wait
         self._watchdog.count(verdict.value)
         for name in _LEGACY:
             self._watchdog.count(name, getattr(left, name))
         logger.warning(
-            "worker %d (pid %d) %s%s%s; its tasks: %d go on, %d begin anew, %d aborted, %d killed; %d chunks taken back",
+            "worker %d (pid %d) %s%s%s; its tasks: %d go on, %d begin anew, %d aborted, %d killed",
             seat.index, pid, "" if verdict is Verdict.DEAD else "was ", verdict.value, blame,
-            left.tasks_continued, left.tasks_restarted, left.tasks_aborted, left.tasks_killed, left.chunks_reclaimed,
+            left.tasks_continued, left.tasks_restarted, left.tasks_aborted, left.tasks_killed,
         )  # fmt: skip
 
     def _blame(self, memory: WorkerMemory, address: int) -> str:
@@ -172,6 +177,8 @@ class Workers:
     def _fill(self, seat: _Seat) -> None:
         """Give a vacant seat to a spare, if there is one and the last did not die at once."""
         now = time.monotonic()
+        if seat.has_rings and not self._sort_out(seat):
+            return
         if now - seat.since < _LIFE_SECONDS_MIN:
             return
         spare = self._nursery.take()
@@ -179,10 +186,19 @@ class Workers:
             return
         block = self._memories[seat.index].block
         block["started"], block["state"], block["running_task"] = 0, STATE_STARTING, 0
+        block["waits"] = 0
         block["heartbeat"] = int(read_ticks())
         spare.assign(seat.index)
         seat.pid, seat.pidfd, seat.since = spare.pid, spare.pidfd, now
         self._selector.register(spare.pidfd, selectors.EVENT_READ, lambda: self._ended(seat, spare.pid, spare.pidfd, now))
+
+    def _sort_out(self, seat: _Seat) -> bool:
+        """Take back what a dead worker had of its device. False: another worker keeps a lock, and has to let go of it, or to
+        be buried, first."""
+        reclaimed, left = self._recover_rings(self._memories[seat.index])
+        self._watchdog.count("chunks_reclaimed", reclaimed)
+        seat.has_rings = left > 0
+        return not seat.has_rings
 
     def _ended(self, seat: _Seat, pid: int, pidfd: int, since: float) -> None:
         """Reap a process of a seat that it may have left before."""
@@ -213,7 +229,8 @@ class Workers:
         break_locks()
         for seat in self._seats:
             seat.failures = seat.predecessor_heartbeat = 0
-            settle(self._store, self._memories[seat.index], self._recover_chunks, is_stuck=False, has_crashed=False)
+            settle(self._store, self._memories[seat.index], is_stuck=False, has_crashed=False)
+            self._sort_out(seat)
 
     def resume(self) -> None:
         """Seat workers again, as spares come."""
@@ -237,9 +254,7 @@ class Workers:
 
 def wait_or_kill(pid: int, pidfd: int, deadline: float) -> None:
     """Reap a child; one that has not ended by ``deadline`` (monotonic seconds) is killed."""
-    with selectors.DefaultSelector() as waiting:
-        waiting.register(pidfd, selectors.EVENT_READ)
-        if not waiting.select(max(0.0, deadline - time.monotonic())):
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    if not is_readable(pidfd, max(0.0, deadline - time.monotonic())):
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     os.waitpid(pid, 0)
     os.close(pidfd)

@@ -178,7 +178,7 @@ class XdpTransport:
             return find(self._found.ifindex) or find(self._config.device)
 
     def follow(self, device: Device) -> None:
-        """Take over what has changed of the served device: name, addresses, MTU."""
+        """Take over what has changed of the served device: name, MTU, addresses. Raises as :meth:`XdpProgram.serve_at`."""
         assert device.ifindex == self._found.ifindex
         if device.name != self._found.name:
             logger.warning("%s is called %s now", self._found.name, device.name)
@@ -186,10 +186,10 @@ class XdpTransport:
             logger.warning("%s: the MTU is %d now, it was %d", device.name, device.mtu, self._found.mtu)
         self._found = device
         self.program.move(device.name, device.ifindex)
-        self.program.serve_at(self._place(device))
         for worker in self._memories:
             self._tell(worker)
         self.state.set(mtu=device.mtu)
+        self.program.serve_at(self._place(device))
 
     def _place(self, device: Device) -> Any:
         return device.place.only(self._config.address) if self._config.address else device.place
@@ -225,11 +225,12 @@ class XdpTransport:
 
         return serve_xdp
 
-    def recover(self, worker: WorkerMemory) -> int:
-        """Take back the chunks that a dead worker had; returns how many."""
+    def recover(self, worker: WorkerMemory) -> tuple[int, int]:
+        """Take back the chunks that a dead worker had; returns how many, and how many queues are left to be done later."""
         from splinter.worker.chunks import recover_chunks
 
-        return int(recover_chunks(worker.address))
+        reclaimed, left = recover_chunks(worker.address)
+        return int(reclaimed), int(left)
 
     def statistics(self) -> dict[str, Any]:
         """The program's counters, the sockets' statistics summed, and chunks by what is being done with them."""

@@ -75,6 +75,7 @@ from splinter.worker.layout import (
     W_SOCKETS,
     W_TASKS,
     W_TASKS_COUNT,
+    W_WAITS,
     W_WORKERS,
 )
 
@@ -82,6 +83,7 @@ KIND_FILL, KIND_RX, KIND_TX, KIND_DONE, KIND_HELD = 1, 2, 3, 4, 5
 KINDS = 6
 NOBODY = 0xFF  # worker field of a chunk that the supervisor filled
 _RECOVERY_HOLDER = 0xFFFF  # holder of a queue's lock during recovery
+_RECOVERY_TRIES = 1000  # to take it: some ten microseconds, and a living holder needs less than one
 _CHUNKS = limits.CHUNKS_PER_QUEUE
 _MASK32 = 0xFFFFFFFF
 _SIGN32 = 0x80000000
@@ -142,8 +144,12 @@ def return_chunk(w: int, queue: int, address: int) -> None:
     """Put one received chunk that needs no reply back into its queue's fill ring (waits for the queue's lock)."""
     lock = queue_lock(w, queue)
     me = load32(w + W_INDEX)
-    while not cas32(lock, 0, me + 1):
-        pause()  # held for less than a microsecond, or by a dead worker until the supervisor breaks it
+    if not cas32(lock, 0, me + 1):
+        # Held for less than a microsecond; or by one that does not get its core, or is dead until the supervisor buries it.
+        store64_release(w + W_WAITS, lock)
+        while not cas32(lock, 0, me + 1):
+            pause()
+        store64_release(w + W_WAITS, 0)
     worker_point(w, WorkerPoint.QUEUE_LOCKED)
     xsk = load64(w + W_SOCKETS + queue * 8)
     filled = fill_position(xsk)
@@ -153,6 +159,13 @@ def return_chunk(w: int, queue: int, address: int) -> None:
     fill_publish(xsk, filled + 1)
     worker_point(w, WorkerPoint.FILL_PUBLISHED)
     store32_release(lock, 0)
+
+
+@njit(cache=True)
+def waits_for_ring(w: int) -> bool:
+    """Whether a worker spins for a queue's lock that another one holds: it goes on when that one does, or is buried."""
+    lock = load64(w + W_WAITS)
+    return lock != 0 and load32(lock) not in (0, load32(w + W_INDEX) + 1)
 
 
 @njit(cache=True)
@@ -238,44 +251,64 @@ def ring_locks_held(w: int) -> int:
 
 
 @njit(cache=True)
-def recover_chunks(w: int) -> int:
-    """Sort out the chunks that a dead worker had, and break its locks. Returns how many went back to the kernel.
+def _lock_for_recovery(lock: int, dead: int) -> bool:
+    """Take a queue's lock from a dead worker, or when it is free; false when another one keeps it."""
+    for _ in range(_RECOVERY_TRIES):
+        if cas32(lock, dead + 1, _RECOVERY_HOLDER) or cas32(lock, 0, _RECOVERY_HOLDER):
+            return True
+        pause()
+    return False
+
+
+@njit(cache=True)
+def _recover_queue(w: int, queue: int) -> int:
+    """Sort out a queue's chunks, whose lock is held. Returns how many went back to the kernel."""
+    dead, chunks = load32(w + W_INDEX), load64(w + W_CHUNKS)
+    xsk = load64(w + W_SOCKETS + queue * 8)
+    # First decide for every chunk, then fill: filling moves the index that decides.
+    first = queue * _CHUNKS
+    for chunk in range(first, first + _CHUNKS):
+        word = load64(chunks + chunk * 8)
+        if (shift_right(word, 48) & 0xFF) == dead and _is_lost(w, word, queue):
+            kind = shift_right(word, 56)
+            if kind in (KIND_RX, KIND_HELD) and _is_for_successor(w, chunk):
+                cas64(chunks + chunk * 8, word, chunk_word(KIND_HELD, dead, dead, queue, 0))
+            else:
+                cas64(chunks + chunk * 8, word, _LOST)
+    filled = fill_position(xsk)
+    count = 0
+    for chunk in range(first, first + _CHUNKS):
+        if load64(chunks + chunk * 8) == _LOST:
+            fill_write(xsk, filled + count, chunk * limits.CHUNK_BYTES)
+            store64(chunks + chunk * 8, chunk_word(KIND_FILL, NOBODY, NOBODY, queue, filled + count))
+            count += 1
+    fill_publish(xsk, filled + count)
+    _publish_replies(w, queue, xsk)
+    return count
+
+
+@njit(cache=True)
+def recover_chunks(w: int) -> tuple[int, int]:
+    """Sort out the chunks that a dead worker had, and break its locks. Returns how many went back to the kernel, and how many
+    queues are left, as somebody else keeps their locks: then call it again, before the worker has a successor.
 
     Run by the supervisor when the process is dead and its tasks are settled. The other workers go on meanwhile; for the time
-    that it needs on a queue, the supervisor holds the queue's lock.
+    that it needs on a queue, the supervisor holds the queue's lock. It waits for no lock for long: who keeps one may be
+    dead or stopped, and only the supervisor can tell and replace it.
     """
     dead = load32(w + W_INDEX)
-    chunks = load64(w + W_CHUNKS)
-    reclaimed = 0
+    reclaimed, left = 0, 0
     for queue in range(load32(w + W_QUEUES)):
         lock = queue_lock(w, queue)
-        while not (cas32(lock, dead + 1, _RECOVERY_HOLDER) or cas32(lock, 0, _RECOVERY_HOLDER)):
-            pause()
-        xsk = load64(w + W_SOCKETS + queue * 8)
-        # First decide for every chunk, then fill: filling moves the index that decides.
-        first = queue * _CHUNKS
-        for chunk in range(first, first + _CHUNKS):
-            word = load64(chunks + chunk * 8)
-            if (shift_right(word, 48) & 0xFF) == dead and _is_lost(w, word, queue):
-                kind = shift_right(word, 56)
-                if kind in (KIND_RX, KIND_HELD) and _is_for_successor(w, chunk):
-                    cas64(chunks + chunk * 8, word, chunk_word(KIND_HELD, dead, dead, queue, 0))
-                else:
-                    cas64(chunks + chunk * 8, word, _LOST)
-        filled = fill_position(xsk)
-        count = 0
-        for chunk in range(first, first + _CHUNKS):
-            if load64(chunks + chunk * 8) == _LOST:
-                fill_write(xsk, filled + count, chunk * limits.CHUNK_BYTES)
-                store64(chunks + chunk * 8, chunk_word(KIND_FILL, NOBODY, NOBODY, queue, filled + count))
-                count += 1
-        fill_publish(xsk, filled + count)
-        reclaimed += count
-        _publish_replies(w, queue, xsk)
-        store32_release(lock, 0)
-    for ring in range(load32(w + W_QUEUES) * load32(w + W_CORES)):
-        cas32(load64(w + W_RX_LOCKS) + ring * QUEUE_LOCK_BYTES, dead + 1, 0)
-    return reclaimed
+        if _lock_for_recovery(lock, dead):
+            reclaimed += _recover_queue(w, queue)
+            store32_release(lock, 0)
+        else:
+            left += 1
+    if left == 0:
+        for ring in range(load32(w + W_QUEUES) * load32(w + W_CORES)):
+            cas32(load64(w + W_RX_LOCKS) + ring * QUEUE_LOCK_BYTES, dead + 1, 0)
+    return reclaimed, left
 
 
 @njit(cache=True)

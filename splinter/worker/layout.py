@@ -139,6 +139,7 @@ WORKER = np.dtype(
         ("started", "<u8"),  # time-stamp counter when it had taken over; 0: not yet. Set to 0 by the supervisor
         ("clock_ns", "<u8"),  # monotonic nanoseconds, when it last looked
         ("packet_cycles", "<u8"),  # what a packet of its batches took lately; siblings read it
+        ("waits", "<u8"),  # XDP: address of the QUEUE_LOCK that it spins for; 0: none. Set to 0 by the supervisor
         # Written by the supervisor.
         ("stop", "<u4"),  # 1: leave the loop
         ("index", "<u4"),  # core slot
@@ -257,6 +258,7 @@ W_TURN_EPOCH = offset(WORKER, "turn_epoch")
 W_RUNNING_TASK = offset(WORKER, "running_task")
 W_STARTED = offset(WORKER, "started")
 W_CLOCK_NS = offset(WORKER, "clock_ns")
+W_WAITS = offset(WORKER, "waits")
 W_STOP = offset(WORKER, "stop")
 W_INDEX = offset(WORKER, "index")
 W_STORE = offset(WORKER, "store")

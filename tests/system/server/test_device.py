@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from splinter.errors import SplinterError
 from splinter.net import netns
 from splinter.net.device import need
 from splinter.net.lab import Lab
-from splinter.net.xdp import syscall
+from splinter.net.xdp import EchoProgram, syscall
 from splinter.server import instance as instances
 from tests.support.servers import RunningServer, running_lab, start_server
 from tests.support.waiting import wait_for
@@ -158,6 +159,50 @@ def test_a_program_that_is_taken_off_is_put_on_again(scene: Scene) -> None:
     wait_for(lambda: scene.statistics()["device"]["losses"] == 1, what="the loss")
     wait_for(scene.answers, what="an answer")
     wait_for(lambda: scene.condition() == "served" and scene.trouble() is None, what="the news")  # it works a little earlier
+
+
+@contextlib.contextmanager
+def other_program(scene: Scene) -> Iterator[None]:
+    """Another XDP program in the place of ours, for the block; the server does not run while they change places."""
+    with netns.inside(scene.lab.server.namespace):
+        other = EchoProgram(scene.lab.server.device, port=1)
+    os.kill(scene.server.info.pid, signal.SIGSTOP)
+    try:
+        detach(scene)
+        with netns.inside(scene.lab.server.namespace):
+            other.attach()
+    finally:
+        os.kill(scene.server.info.pid, signal.SIGCONT)
+    try:
+        yield
+    finally:
+        other.close()
+
+
+def test_another_program_in_the_place_of_ours_is_told_and_left_alone(scene: Scene) -> None:
+    with other_program(scene):
+        trouble = wait_for(scene.trouble, what="the loss")
+        assert trouble == f"another XDP program is on {scene.lab.server.device}"
+        told = scene.statistics()["device"]
+        assert told["condition"] == "lost" and told["reason"] == trouble
+        with pytest.raises(SplinterError), scene.server.client(scene.tenant, timeout=0.2) as client:
+            client.ping()
+        with netns.inside(scene.lab.server.namespace):
+            assert need(scene.lab.server.device).program != 0
+    wait_for(lambda: scene.trouble() is None, what="the return")
+    assert scene.answers()
+    assert scene.condition() == "served"
+
+
+def test_another_program_that_stays_ends_the_server(unique_name: str, lab: Lab) -> None:
+    scene = Scene(unique_name, lab, "--device-wait", "0")
+    with other_program(scene):
+        assert scene.server.process.wait(30) != 0
+        log = scene.server.log.read_text()
+        assert f"another XDP program is on {lab.server.device}" in log and "--device-wait" in log
+        assert "Traceback" not in log
+        with netns.inside(lab.server.namespace):
+            assert need(lab.server.device).program != 0  # it was not taken off with ours
 
 
 def detach(scene: Scene) -> None:

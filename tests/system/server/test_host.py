@@ -21,6 +21,7 @@ from splinter.client.admin import Admin
 from splinter.errors import ServerError
 from splinter.server import instance as instances
 from splinter.server.instance import InstanceInfo
+from tests.support.pipes import full_pipe
 from tests.support.servers import MEMORY, START_SECONDS, STOP_SECONDS, free_port
 from tests.support.waiting import wait_for
 
@@ -118,17 +119,6 @@ def start(unique_name: str) -> Iterator[Start]:
 
 
 # --- outputs --------------------------------------------------------------------------------------------------------------
-
-
-def full_pipe() -> tuple[int, int]:
-    """(read end, write end) of a pipe into which nothing fits any more."""
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            os.write(writing, b"x" * 4096)
-    os.set_blocking(writing, True)
-    return reading, writing
 
 
 def outlive(server: Server) -> None:

@@ -31,7 +31,7 @@ GATE = IMPORTS + (
     "        if seen is not None:\n            return seen.u64(0) + number\n        yield\n"
 )
 WAITING = 6
-LONG_MS = 600_000  # that a task may wait: however slow the machine is
+LONG_MS = 600_000  # that a task may wait, and use while it looks: however slow the machine is
 
 
 @pytest.fixture(scope="module", params=TRANSPORTS)
@@ -49,7 +49,9 @@ class Gates:
     """Tasks of another tenant that wait at a yield point of the only worker."""
 
     def __init__(self, server: RunningServer, admin: Admin) -> None:
-        self.tenant = admin.create_tenant(task_yields_max=1 << 31, task_wall_milliseconds_max=LONG_MS)
+        self.tenant = admin.create_tenant(
+            task_yields_max=1 << 31, task_milliseconds_max=LONG_MS, task_wall_milliseconds_max=LONG_MS
+        )
         self.client = server.client(self.tenant, timeout=10.0)
         self.client.install(GATE)
         self.sockets = [RawSocket(server.info) for _ in range(WAITING)]

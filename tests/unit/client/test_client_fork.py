@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from splinter.client import Client
+from splinter.client import Client, process
 from splinter.client.admin import Admin
 from splinter.client.channel import Channel
 from splinter.client.control import ControlConnection
@@ -64,6 +64,17 @@ def test_parent_and_child_do_not_share_numbers(client, responder, fork):
     assert child() == [b"child's %d" % turn for turn in range(50)]
     assert numbers_used_twice(responder) == []
     assert len({header.client for header in responder.requests}) == 2
+
+
+def test_a_child_is_another_process_before_any_of_its_threads_asks():
+    """Two threads that asked first at the same moment would each make up a number."""
+    before = process._number
+
+    def number_unasked() -> int:
+        return process._number
+
+    assert forks.start(number_unasked)() != before
+    assert forks.start(process.process_number)() == forks.start(number_unasked)()
 
 
 def test_a_grandchild_and_siblings_begin_anew_each(client, responder):

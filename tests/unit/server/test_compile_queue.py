@@ -135,18 +135,24 @@ def test_what_needs_more_than_the_quick_lane_gives_is_compiled(begun):
     assert begun() == ["# long", "# long"]
 
 
+async def order_of_small_ones(queue: CompileQueue, begun) -> list[str]:
+    """Of two tenants' that wait behind a long source; the first tenant's came first."""
+    waiting = ask(queue, bomb(3))
+    await until(lambda: begun()[-1] == "# spin 3.0")
+    waiting += ask(queue, small(1))
+    await asyncio.sleep(0)  # it waits before the other asks
+    waiting += ask(queue, small(2))
+    await asyncio.gather(*waiting[1:])
+    order = [line for line in begun() if "small" in line]
+    await end(*waiting)
+    return order
+
+
 def test_who_used_less_of_late_goes_before(begun):
     async def scenario(queue: CompileQueue) -> None:
         with pytest.raises(CompileError):
             await queue.compile(bomb(1))
-        waiting = ask(queue, bomb(3))
-        await until(lambda: begun()[-1] == "# spin 3.0")
-        waiting += ask(queue, small(1))
-        await asyncio.sleep(0)  # it waits before the other asks
-        waiting += ask(queue, small(2))
-        await asyncio.gather(*waiting[1:])
-        assert [line for line in begun() if "small" in line] == ["# small of 2", "# small of 1"]
-        await end(*waiting)
+        assert await order_of_small_ones(queue, begun) == ["# small of 2", "# small of 1"]
 
     run(scenario)
 
@@ -158,14 +164,7 @@ def test_what_was_used_is_forgotten_in_time(begun):
         with pytest.raises(CompileError):
             await queue.compile(bomb(1))
         now[0] += 10 * limits.COMPILE_HALF_LIFE_SECONDS
-        waiting = ask(queue, bomb(3))
-        await until(lambda: begun()[-1] == "# spin 3.0")
-        waiting += ask(queue, small(1))
-        await asyncio.sleep(0)  # it waits before the other asks
-        waiting += ask(queue, small(2))
-        await asyncio.gather(*waiting[1:])
-        assert [line for line in begun() if "small" in line] == ["# small of 1", "# small of 2"]
-        await end(*waiting)
+        assert await order_of_small_ones(queue, begun) == ["# small of 1", "# small of 2"]
 
     run(scenario, now=lambda: now[0])
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import resource
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -13,11 +15,12 @@ from typing import TypeVar
 import pytest
 
 from splinter import limits
-from splinter.errors import CompileError
+from splinter.errors import BusyError, CompileError
 from splinter.ext import library
 from splinter.ext.compile import CompiledExtension, compile_extensions, compile_source
 from splinter.server import compiler as module
 from splinter.server.compiler import Compiler
+from splinter.server.processes import is_readable
 from tests.support.waiting import wait_for
 
 GOOD = "@extension\ndef f(db: Store, n: u64, k: bytes) -> bytes:\n    v = db.get(1, n)\n    return k if v is None else v\n"
@@ -174,3 +177,42 @@ def test_it_shares_no_memory_and_no_descriptors(tmp_path: Path) -> None:
         compiled(compiler)  # it has begun its work
         descriptors = sorted(int(entry.name) for entry in Path(f"/proc/{compiler.pid}/fd").iterdir())
         assert [number for number in descriptors if number > 2] == descriptors[-1:]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_where_no_process_can_be_forked_one_is_when_there_is_room(monkeypatch: pytest.MonkeyPatch, is_first: bool) -> None:
+    """Neither does the control process end for it, nor is the compiler lost for good."""
+    real = module.fork_child
+
+    def no_room(*_: object) -> tuple[int, int]:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    if is_first:
+        monkeypatch.setattr(module, "fork_child", no_room)
+    with compiling() as compiler:
+        if not is_first:
+            monkeypatch.setattr(module, "fork_child", no_room)
+            os.kill(compiler.pid, signal.SIGKILL)
+            wait_for(lambda: is_readable(compiler._child.pidfd), what="the child's end")
+        for _ in range(2):
+            with pytest.raises(BusyError):
+                compiled(compiler)
+        monkeypatch.setattr(module, "fork_child", real)
+        assert compiled(compiler).code
+
+
+def test_a_process_with_many_descriptors_compiles_all_the_same() -> None:
+    """A server on many cores has a socket for each queue of each: more than FD_SETSIZE, which select() can take."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    many = 1024
+    if hard != resource.RLIM_INFINITY and hard < 2 * many:
+        pytest.skip(f"no process may have {2 * many} descriptors here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * many), hard))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(many)]
+    try:
+        with compiling() as compiler:
+            assert compiled(compiler).code
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -7,6 +7,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,12 @@ def test_what_was_published_is_read(running: InstanceFolder, root: Path) -> None
     assert instances.read("one") == INFO
     assert instances.credential("one") == running.credential
     assert [entry.name for entry in sorted((root / "one").iterdir())] == ["admin.key", "lock", "server.json"]
+
+
+def test_what_a_full_disk_has_left_half_written_is_written_anew(running: InstanceFolder, root: Path) -> None:
+    (root / INFO.instance / "server.json.new").write_text("{")
+    running.publish(replace(INFO, trouble="the device is gone"))
+    assert instances.read(INFO.instance).trouble == "the device is gone"
 
 
 def test_modes_do_not_depend_on_the_umask(root: Path) -> None:

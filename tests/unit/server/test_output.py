@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from splinter.server.output import _carry, _Stream, _write
+from tests.support.pipes import full_pipe
 from tests.support.waiting import WAIT_SECONDS
 
 ROOT = Path(__file__).parents[3]
@@ -134,12 +135,7 @@ def say_much(stdout: int, stderr: int, *arguments: str) -> subprocess.Popen[byte
 
 
 def test_who_says_much_to_a_full_pipe_ends_all_the_same() -> None:
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            os.write(writing, b"x" * 4096)
-    os.set_blocking(writing, True)
+    reading, writing = full_pipe()
     process = say_much(writing, writing)
     os.close(writing)
     assert process.wait(WAIT_SECONDS) == 0

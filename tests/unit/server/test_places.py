@@ -111,3 +111,22 @@ def test_becoming_another_tenant_moves_the_connection(places: Places) -> None:
         assert places.promote(place, Rank.TENANT, tenant)
         assert places.count(Rank.TENANT) == 1
     assert places.count(Rank.STRANGER) == 0
+
+
+def test_a_tenant_whose_connections_are_all_served_keeps_nobody_out(places: Places) -> None:
+    """Long requests on each connection: the one begun last gives way to whoever has fewer, and to nobody who has as many."""
+    ended = Ended()
+    for name, tenant in (("a", 1), ("b", 1), ("c", 2), ("d", 2)):
+        places.serve(take(places, ended, name, Rank.TENANT, tenant))
+    assert places.take(Rank.TENANT, 1, ended.of("x")) is None
+    take(places, ended, "other", Rank.TENANT, 3)
+    assert ended == ["d"]
+
+
+def test_who_has_most_does_not_take_the_place_of_who_has_few(places: Places) -> None:
+    ended = Ended()
+    for name in ("a", "b", "c"):
+        places.serve(take(places, ended, name, owner=1))
+    take(places, ended, "idle", owner=2)
+    assert places.take(Rank.STRANGER, 1, ended.of("x")) is None
+    assert ended == []

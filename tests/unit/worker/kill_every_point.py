@@ -279,7 +279,8 @@ class Round:
         """What the supervisor does (splinter.server.workers), and what must hold between a worker and its successor."""
         machine, worker = self.machine, self.machine.workers[VICTIM]
         machine.store.descriptor["kill_at"] = 0
-        settle(machine.store, worker, machine.device.recover_chunks, is_stuck=False, has_crashed=False)
+        settle(machine.store, worker, is_stuck=False, has_crashed=False)
+        machine.device.recover(worker)
         if held := machine.device.locks_held():
             self.fail(f"ring locks are held after recovery, by {held}")
         if problems := machine.store.problems():

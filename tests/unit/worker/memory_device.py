@@ -93,9 +93,9 @@ class MemoryDevice:
                 self._sent[core] = (self._sent[core] + 1) & _MASK32
         return payloads
 
-    def recover_chunks(self, worker: WorkerMemory) -> int:
+    def recover(self, worker: WorkerMemory) -> None:
         """As the XDP transport."""
-        return int(recover_chunks(worker.address))
+        recover_chunks(worker.address)
 
     def locks_held(self) -> list[int]:
         """The holders of rings' locks that are held."""

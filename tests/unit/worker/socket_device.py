@@ -47,9 +47,8 @@ class SocketDevice:
                 payloads.append(self._client.recv(_BUFFER_BYTES))
         return payloads
 
-    def recover_chunks(self, worker: WorkerMemory) -> int:
-        """As the UDP transport."""
-        return 0
+    def recover(self, worker: WorkerMemory) -> None:
+        """As the UDP transport: nothing is to be done."""
 
     def locks_held(self) -> list[int]:
         """There are none."""

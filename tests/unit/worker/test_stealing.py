@@ -146,7 +146,7 @@ def test_a_dead_thiefs_packets_are_reclaimed_from_the_ring_that_they_came_from(m
     steal_until(machine, NOW)
     machine.rx_locks["holder"][OWNER] = THIEF + 1  # as if it had died before letting go
     machine.blocks["batch_begun"][THIEF] = 2
-    assert chunks.recover_chunks(machine.worker(THIEF)) == 2  # the others are its successor's
+    assert chunks.recover_chunks(machine.worker(THIEF)) == (2, 0)  # the others are its successor's
     assert machine.rx_locks["holder"].tolist() == [0] * CORES
     assert receive.take_batch(machine.worker(OWNER), OWNER, 0, 1, limits.RX_BATCH) == 5
 
@@ -156,12 +156,12 @@ def test_packets_that_a_dead_thief_marked_and_did_not_take_stay_in_the_ring(mach
     steal_until(machine, NOW)
     machine.indices[OWNER, 1] = 0  # as before the index moved
     machine.rx_locks["holder"][OWNER] = THIEF + 1
-    assert chunks.recover_chunks(machine.worker(THIEF)) == 0
+    assert chunks.recover_chunks(machine.worker(THIEF)) == (0, 0)
     assert receive.take_batch(machine.worker(OWNER), OWNER, 0, 1, limits.RX_BATCH) == 10
     # The owner has marked them: a second death of the thief finds nothing of its own.
-    assert chunks.recover_chunks(machine.worker(THIEF)) == 0
+    assert chunks.recover_chunks(machine.worker(THIEF)) == (0, 0)
     machine.blocks["batch_begun"][OWNER] = 10
-    assert chunks.recover_chunks(machine.worker(OWNER)) == 10
+    assert chunks.recover_chunks(machine.worker(OWNER)) == (10, 0)
 
 
 @pytest.mark.parametrize(("packet_us", "packets"), [(0.1, limits.RX_BATCH), (limits.BATCH_US / 5, 5), (3 * limits.BATCH_US, 1)])

@@ -250,6 +250,31 @@ def test_who_does_not_read_replies_holds_nothing(control_stopped, monkeypatch):
         peer.close()
 
 
+@pytest.mark.parametrize("tenants", [1, 4])
+def test_who_does_not_read_replies_gives_way(control_stopped, monkeypatch, tenants):
+    """A few tenants that have all places, each with an answer that nobody takes, keep no other tenant out."""
+    monkeypatch.setattr(limits, "CONTROL_CONNECTIONS_MAX", 8)
+    monkeypatch.setattr(limits, "CONTROL_CONNECTIONS_PER_TENANT_MAX", 8 // tenants)
+    control_stopped.start()
+    admin = control_stopped.admin()
+    created = [admin.create_tenant() for _ in range(tenants + 1)]
+    peers = []
+    for tenant in created[:tenants]:
+        request = msgpack.packb({"op": "extension.list", "tenant": tenant.tenant, "token": tenant.token})
+        for _ in range(8 // tenants):
+            peer = control_stopped.raw()
+            peers.append(peer)
+            peer.settimeout(0.2)
+            with contextlib.suppress(TimeoutError):
+                while True:  # until no more is read, as nobody takes the answers
+                    peer.sendall((LENGTH.pack(len(request)) + request) * 1000)
+    other = created[-1]
+    for _ in range(3):
+        assert control_stopped.connect().request("extension.list", tenant=other.tenant, token=other.token)["ok"]
+    for peer in peers:
+        peer.close()
+
+
 def test_random_bytes_do_no_harm(control):
     dice = random.Random(5)
     for _ in range(200):

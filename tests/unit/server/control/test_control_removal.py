@@ -9,16 +9,19 @@ from collections.abc import Callable
 import pytest
 
 from splinter import limits
-from splinter.errors import ControlError
+from splinter.errors import ControlError, Status
 from splinter.ext.abi import F_TENANT
 from splinter.net.tenants import TENANT_REMOVING
+from splinter.server import control_tenants
 from splinter.store.epochs import EPOCH_OFFLINE, epoch_now
+from splinter.store.tenants import tenant_close
 from splinter.worker.layout import TASK_FREE, TASK_READY, TASK_REFUSED
 from splinter.worker.memory import WorkerMemory
 from tests.support.waiting import wait_for
 from tests.unit.server.control.conftest import Control
 
 TENANT, OTHER = 7, 8
+TRIES = 200  # to get the tenant's lock
 LOOKS = 20  # at a removal that must not end
 
 
@@ -79,6 +82,24 @@ def assert_not_free(control: Control) -> None:
 def assert_free(control: Control) -> None:
     wait_for(lambda: control.shared.tenants["flags"][TENANT] == 0, what="the id to be free")
     control.admin().create_tenant(TENANT)
+
+
+def test_a_lock_that_is_kept_for_long_holds_the_removal_up_and_does_not_end_it(
+    control_stopped: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a worker that does not get its core."""
+    tries = iter(range(TRIES))
+
+    def close(*arguments: int) -> int:
+        return int(Status.BUSY) if next(tries, None) is not None else tenant_close(*arguments)
+
+    monkeypatch.setattr(control_tenants, "tenant_close", close)
+    monkeypatch.setattr(control_tenants, "_CLOSE_WAIT_SECONDS", 0.0)
+    control_stopped.start()
+    admin = control_stopped.admin()
+    admin.create_tenant(TENANT)
+    admin.remove_tenant(TENANT)
+    assert_free(control_stopped)
 
 
 def test_the_id_waits_for_the_end_of_the_workers_turn(control_stopped: Control) -> None:

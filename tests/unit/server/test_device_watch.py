@@ -1,0 +1,94 @@
+"""The watch over the device, with a device that says what a test has it say."""
+
+from __future__ import annotations
+
+import selectors
+from collections.abc import Iterator
+from dataclasses import replace
+from unittest.mock import Mock
+
+import pytest
+
+from splinter.errors import ServerError
+from splinter.net.device import Device
+from splinter.net.place import Place
+from splinter.server import device_watch as module
+from splinter.server.device_state import DeviceCondition, DeviceState
+from splinter.server.device_watch import DeviceWatch
+from splinter.server.xdp_transport import XdpTransport
+
+DEVICE = Device(7, "eth0", True, 1500, "", 1, "10.0.0.2", Place(frozenset(), frozenset(), frozenset()), 42)
+
+
+@pytest.fixture
+def transport() -> Mock:
+    made = Mock(spec=XdpTransport, netns=None, state=DeviceState(), found=DEVICE, queues=1, device="eth0")
+    made.program = Mock(number=DEVICE.program)
+    made.look.return_value = DEVICE
+    made.is_attached_to.return_value = True
+    return made
+
+
+@pytest.fixture
+def watch(transport: Mock) -> Iterator[DeviceWatch]:
+    with selectors.DefaultSelector() as selector:
+        made = DeviceWatch(transport, Mock(), selector, 0.0)
+        yield made
+        made.close()
+
+
+def test_a_change_that_cannot_be_followed_ends_nothing(
+    watch: DeviceWatch, transport: Mock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such as an address too many: what was served before still is."""
+    transport.follow.side_effect = ServerError("eth0 has more than 1024 addresses")
+    for _ in range(3):
+        watch.look()
+    assert [record.getMessage() for record in caplog.records] == [
+        "eth0: its changes are not followed: eth0 has more than 1024 addresses"
+    ]
+    transport.follow.side_effect = None
+    watch.look()
+    transport.follow.side_effect = ServerError("eth0 has more than 1024 addresses")
+    watch.look()
+    assert len(caplog.records) == 2
+
+
+def test_another_program_on_a_device_with_other_queues_is_a_loss(watch: DeviceWatch, transport: Mock) -> None:
+    """Both between two looks: the sockets are closed for the queues, and cannot be opened again for the program."""
+    plane = watch._plane
+    plane.pause.side_effect = lambda: setattr(transport, "queues", 0)
+    transport.look.return_value = replace(DEVICE, queues=2, program=DEVICE.program + 1)
+    transport.is_attached_to.return_value = False
+    with pytest.raises(ServerError, match="another XDP program is on eth0, for more than 0 s"):
+        for _ in range(2):
+            watch.look()
+    plane.pause.assert_called_once()
+    assert transport.state.condition == DeviceCondition.LOST
+    transport.look.return_value = replace(DEVICE, queues=2, program=0)
+    transport.open_sockets.side_effect = lambda device: setattr(transport, "queues", device.queues)
+    transport.attach.side_effect = lambda: transport.state.become(DeviceCondition.SERVED)
+    watch.look()
+    plane.resume.assert_called_once()
+
+
+def test_looks_that_take_long_are_seldom(watch: DeviceWatch, transport: Mock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are hundreds of devices, of which one changes all the time: the workers must be watched meanwhile."""
+    now, timers = [100.0], []
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module, "_set_timer", lambda _, first, then: timers.append((round(first, 3), then)))
+
+    def look_long() -> Device:
+        now[0] += 0.2
+        return DEVICE
+
+    transport.look.side_effect = look_long
+    watch._hear()
+    now[0] += 1.0
+    watch._hear()
+    assert transport.look.call_count == 1
+    assert timers == [(3.0, module.LOOK_SECONDS)]
+    now[0] += 3.0
+    watch._tick()
+    assert transport.look.call_count == 2
+    assert timers[1] == (4.0, module.LOOK_SECONDS)
