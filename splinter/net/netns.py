@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pyroute2 import netns as _pyroute2
-
 from splinter.errors import ServerError
 
 NAMESPACES = Path("/run/netns")
@@ -33,13 +31,17 @@ def exists(name: str) -> bool:
 
 def create(name: str) -> None:
     """Make a network namespace. Raises ``OSError`` when it is there already or privileges lack."""
-    _pyroute2.create(name)
+    from pyroute2 import netns  # takes a while to import, and who only enters a namespace does without
+
+    netns.create(name)
 
 
 def remove(name: str) -> None:
     """Remove a network namespace's name; it ends with the last process in it. No error when there is none."""
     if exists(name):
-        _pyroute2.remove(name)
+        from pyroute2 import netns
+
+        netns.remove(name)
 
 
 @contextmanager
