@@ -5,6 +5,11 @@
 sets, makes every skip a failure, so that nothing goes untested unnoticed; only a skip whose reason begins with
 ``OPTIONAL`` stays one (a tool that is nice to have).
 
+**Two processes** share the files when ``scripts/test`` runs everything (pytest-xdist). Tests that measure, or have servers
+under load, would disturb each other: those of ``SERVING`` are all run by the process that takes them first, at once, while the
+other has everything else. What is unique in a process is so among both: names have its id, and ports are its own
+(``tests.support.servers``).
+
 **Names.** ``unique_name`` gives a test a name for its namespaces, labs and instances that holds this process's id. At
 the start of a session everything so named by a process that no longer lives is removed.
 """
@@ -20,12 +25,14 @@ import shutil
 import signal
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 REQUIRE_SWITCH = "SPLINTER_REQUIRE_CAPABILITIES"
 OPTIONAL = "optional: "
 NETNS_FOLDER = Path("/run/netns")
+SERVING = ("tests/system/bench/", "tests/system/once/", "tests/system/server/")
 _UNIQUE_NAME = re.compile(r"t(\d+)x\d+")
 
 
@@ -73,6 +80,24 @@ def pytest_runtest_makereport(
             report.outcome = "failed"
             report.longrepr = f"{item.nodeid} may not skip under {REQUIRE_SWITCH}=1: {reason}"
     return report
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ServingTogether(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "serving" if nodeid.startswith(SERVING) else super()._split_scope(nodeid)
+
+        def _assign_work_unit(self, node: Any) -> None:
+            if "serving" in self.workqueue:
+                self.workqueue.move_to_end("serving", last=False)
+            super()._assign_work_unit(node)
+
+    return ServingTogether(config, log)
 
 
 _numbers = itertools.count()

@@ -32,6 +32,7 @@ _VERSIONS_MAX = 16  # folders of one module that are kept
 _LOCATOR_CLASSES = "splinter.native.cache.SourcesLocator,IPythonCacheLocator"
 
 
+@functools.cache
 def _module_file(name: str) -> Path | None:
     """The source of a module of this package, by its dotted name; None when there is no such module."""
     path = _PACKAGE.parent / name.replace(".", "/")
@@ -48,8 +49,13 @@ def _name(file: Path) -> str:
     return str(file.relative_to(_PACKAGE) if file.is_relative_to(_PACKAGE) else file).lstrip("/")
 
 
-def _direct_imports(text: str) -> Iterator[Path]:
+@functools.cache
+def _direct_imports(file: Path) -> frozenset[Path]:
     """The sources of this package that a source takes names from. Imports within functions are not seen by compiled code."""
+    return frozenset(_taken_from(_text(file)))
+
+
+def _taken_from(text: str) -> Iterator[Path]:
     for module in _IMPORT.findall(text):
         yield from filter(None, [_module_file(module)])
     for module, names in _IMPORT_FROM.findall(text):
@@ -62,7 +68,7 @@ def sources_digest(file: Path) -> str:
     """Digest of a source and of all of this package that it imports, one through the other: 16 hexadecimal digits."""
     closure, ahead = {file}, [file]
     while ahead:
-        fresh = set(_direct_imports(_text(ahead.pop()))) - closure
+        fresh = _direct_imports(ahead.pop()) - closure
         closure |= fresh
         ahead += fresh
     digest = hashlib.sha256()

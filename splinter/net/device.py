@@ -1,16 +1,19 @@
-"""What the kernel says of a network device, of the network namespace that the thread is in."""
+"""What the kernel says of a network device, of the network namespace that the thread is in.
+
+pyroute2 takes a while to import, and the UDP transport does without: it is loaded where the kernel is asked.
+"""
 
 from __future__ import annotations
 
 import errno
 from dataclasses import dataclass
-from typing import Any
-
-from pyroute2 import IPRoute, NetlinkError
-from pyroute2.ethtool.ioctl import IoctlEthtool, NoSuchDevice, NotSupportedError
+from typing import TYPE_CHECKING, Any
 
 from splinter.errors import TransportUnavailableError
 from splinter.net.place import Place
+
+if TYPE_CHECKING:
+    from pyroute2 import IPRoute
 
 _AF_INET = 2
 _IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
@@ -45,6 +48,9 @@ class Device:
 
 def find(name: str | int) -> Device | None:
     """The device of this name or index; None when there is none."""
+    from pyroute2 import IPRoute, NetlinkError
+    from pyroute2.ethtool.ioctl import NoSuchDevice
+
     with IPRoute() as route:
         try:
             links = list(route.get_links(name)) if isinstance(name, int) else list(route.link("get", ifname=name))
@@ -105,6 +111,8 @@ def _kind(link: Any) -> str:
 
 def _queues(name: str, link: Any) -> int:
     """The channels that receive: a driver allocates more queues than it uses. Where it does not tell, all there are."""
+    from pyroute2.ethtool.ioctl import IoctlEthtool, NotSupportedError
+
     try:
         ethtool = IoctlEthtool(name)
         try:

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pyroute2 import netns as _pyroute2
-
 from splinter.errors import ServerError
 
 NAMESPACES = Path("/run/netns")
+_CURRENT = "/proc/thread-self/ns/net"
 _CLONE_NEWNET = 0x40000000
+_MS_BIND, _MS_REC, _MS_SHARED, _MNT_DETACH = 0x1000, 0x4000, 0x100000, 0x2  # mount(2)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -32,14 +32,30 @@ def exists(name: str) -> bool:
 
 
 def create(name: str) -> None:
-    """Make a network namespace. Raises ``OSError`` when it is there already or privileges lack."""
-    _pyroute2.create(name)
+    """Make a network namespace. Raises ``OSError`` when it is there already or privileges lack.
+
+    In this thread, and not in a child as pyroute2 does: who is interrupted here and removes what there is by then has
+    nobody who goes on making it.
+    """
+    _share_folder()
+    os.close(os.open(NAMESPACES / name, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
+    before = os.open(_CURRENT, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            _check(_libc.unshare(_CLONE_NEWNET), name)
+            _check(_mount(_CURRENT, NAMESPACES / name, _MS_BIND), name)
+        finally:
+            _enter(before, "the one before")
+    finally:
+        os.close(before)
 
 
 def remove(name: str) -> None:
     """Remove a network namespace's name; it ends with the last process in it. No error when there is none."""
     if exists(name):
-        _pyroute2.remove(name)
+        path = NAMESPACES / name
+        _libc.umount2(os.fsencode(path), _MNT_DETACH)  # one that was only half made is not mounted
+        path.unlink()
 
 
 @contextmanager
@@ -52,7 +68,7 @@ def inside(name: str | None) -> Iterator[None]:
     if name is None:
         yield
         return
-    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    before = os.open(_CURRENT, os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
             target = os.open(NAMESPACES / name, os.O_RDONLY | os.O_CLOEXEC)
@@ -75,3 +91,21 @@ def _enter(fd: int, name: str) -> None:
     if _libc.setns(fd, _CLONE_NEWNET) != 0:
         code = ctypes.get_errno()
         raise ServerError(f"cannot enter network namespace {name}: {os.strerror(code)} (root may)")
+
+
+def _share_folder() -> None:
+    """As ``ip netns add`` does it: what is mounted in the folder is seen wherever the folder is."""
+    NAMESPACES.mkdir(exist_ok=True)
+    if _mount("", NAMESPACES, _MS_SHARED | _MS_REC) != 0:
+        _check(_mount(NAMESPACES, NAMESPACES, _MS_BIND | _MS_REC), str(NAMESPACES))  # it must be a mount of its own first
+        _check(_mount("", NAMESPACES, _MS_SHARED | _MS_REC), str(NAMESPACES))
+
+
+def _mount(source: str | Path, target: Path, flags: int) -> int:
+    return int(_libc.mount(os.fsencode(source), os.fsencode(target), b"none", ctypes.c_ulong(flags), None))
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), what)

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import splinter
 from splinter import limits
@@ -33,7 +33,6 @@ from splinter.net.xdp import probe
 from splinter.server import memory as memory_limits
 from splinter.server.config import ServerConfig
 from splinter.server.control import prepare, run_control
-from splinter.server.device_watch import DeviceWatch
 from splinter.server.events import call_ready
 from splinter.server.instance import InstanceFolder, InstanceInfo
 from splinter.server.nursery import Nursery
@@ -51,6 +50,9 @@ from splinter.store.store import Store
 from splinter.visible import VisibleFormatter
 from splinter.worker.memory import WorkerMemory, introduce
 from splinter.worker.texts import build_texts
+
+if TYPE_CHECKING:
+    from splinter.server.device_watch import DeviceWatch
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +123,8 @@ class Supervisor:
                 self._seat_all()
             if isinstance(self._transport, XdpTransport):
                 self._transport.attach()
+                from splinter.server.device_watch import DeviceWatch  # pyroute2, which UDP does without
+
                 self._watch = DeviceWatch(self._transport, self, self._selector, self.config.device_wait)
             self._start_control()
         except MemoryError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -25,6 +26,9 @@ START_SECONDS = 280  # a first start compiles the worker, perhaps on a machine t
 STOP_SECONDS = 20
 MEMORY = "64MiB"
 PATIENT_MS = 2000  # of the watchdog
+PORTS = range(10_000, 32_768)  # below net.ipv4.ip_local_port_range
+PORTS_APART = 997  # of processes with neighbouring ids
+_port_numbers = iter(range(len(PORTS)))
 
 
 @dataclass
@@ -85,10 +89,21 @@ class RunningServer:
 
 
 def free_port() -> int:
-    """A port that nobody uses on loopback, for TCP and UDP."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
-        tcp.bind(("127.0.0.1", 0))
-        return int(tcp.getsockname()[1])
+    """A port that nobody uses on loopback, for TCP and UDP.
+
+    It is used a while later, and others run beside: it is none of those that the kernel gives to whom any will do, and
+    each process of the tests has others.
+    """
+    for number in _port_numbers:
+        port = PORTS[(os.getpid() * PORTS_APART + number) % len(PORTS)]
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            try:
+                tcp.bind(("127.0.0.1", port))
+                udp.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("all ports are in use")
 
 
 def start_server(instance: str, lab: Lab | None, *options: str, module: str = "splinter") -> RunningServer:

@@ -17,6 +17,7 @@ from splinter.client.admin import Admin
 from splinter.errors import SplinterError
 from splinter.net import netns
 from splinter.server import instance as instances
+from tests.support.servers import free_port
 from tests.support.waiting import wait_for
 
 SHORT = ("--runs", "1", "--seconds", "0.1", "--keys", "1000")
@@ -134,15 +135,15 @@ def test_a_goal_that_nobody_set_is_named() -> None:
 
 @pytest.mark.slow
 def test_a_server_on_the_udp_transport(unique_name: str) -> None:
-    core = str(max(os.sched_getaffinity(0)))
-    arguments = ("--transport", "udp", "--address", "127.0.0.1", "--port", "17199", "--cores", core)
+    core, port = str(max(os.sched_getaffinity(0))), free_port()
+    arguments = ("--transport", "udp", "--address", "127.0.0.1", "--port", str(port), "--cores", core)
     with running_server(unique_name, *arguments, "--memory", "64MiB") as info:
         assert info.transport == "udp"
         ran = _bench("--instance", unique_name, *SHORT)
         assert ran.returncode == 0, ran.stderr
         for word in ("get", "put", "p99.99"):
             assert word in ran.stdout
-        with Admin("127.0.0.1", instances.credential(unique_name), port=17199) as admin:
+        with Admin("127.0.0.1", instances.credential(unique_name), port=port) as admin:
             assert admin.list_tenants() == []
     with pytest.raises(SplinterError):
         instances.read(unique_name)

@@ -20,6 +20,7 @@ from tests.support.servers import free_port
 OBJECTS = Objects(1000)
 MISSING = Objects(2000)  # half of them are not there
 ADDRESS = "127.0.0.1"
+TRIES = 20
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +37,14 @@ def memcached_server() -> Iterator[memcached.MemcachedServer]:
         yield server
 
 
-def recorded(client: TextClient, script: Script) -> int:
-    """Replies in a moment, all of them right."""
-    result = client.run(script, seconds=0.1, warmup_seconds=0.0)
-    assert result.failed == 0
-    return result.recorded
+def answers(client: TextClient, script: Script, more_than: int) -> bool:
+    """Whether so many replies come in a moment, all of them right. A busy machine may let a rival do nothing for as long."""
+    for _ in range(TRIES):
+        result = client.run(script, seconds=0.1, warmup_seconds=0.0)
+        assert result.failed == 0
+        if result.recorded > more_than:
+            return True
+    return False
 
 
 @pytest.mark.redis
@@ -48,7 +52,7 @@ def recorded(client: TextClient, script: Script) -> int:
 def test_redis_gets_and_sets(redis_server: redis.RedisServer, connections: int) -> None:
     with TextClient(lambda: redis_server.connect(None), connections) as client:
         for script in (redis.get_script(OBJECTS), redis.set_script(OBJECTS), redis.get_script(OBJECTS, pipeline=16)):
-            assert recorded(client, script) > connections
+            assert answers(client, script, connections)
         assert client.run(redis.get_script(MISSING), seconds=0.1, warmup_seconds=0.0).corrupt > 0
 
 
@@ -125,7 +129,7 @@ def test_memcached_gets_and_sets(memcached_server: memcached.MemcachedServer, co
     connect = memcached_server.connect_udp if is_datagram else memcached_server.connect
     with TextClient(lambda: connect(None), connections, is_datagram=is_datagram) as client:
         for script in (memcached.get_script(OBJECTS), memcached.set_script(OBJECTS)):
-            assert recorded(client, script) > connections
+            assert answers(client, script, connections)
         assert client.run(memcached.get_script(MISSING), seconds=0.1, warmup_seconds=0.0).corrupt > 0
 
 

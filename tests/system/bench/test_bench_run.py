@@ -51,28 +51,29 @@ def _shape(target: Target, **fields: float) -> Shape:
     return Shape(target.accounts, **{"keys": KEYS, **fields})  # type: ignore[arg-type]
 
 
-def _run(target: Target, plan: Plan, running: Running = SHORT) -> dict[str, int]:
-    """How often each operation was answered."""
+def _run(target: Target, plan: Plan, running: Running = SHORT, *, every: bool = False) -> dict[str, int]:
+    """How often each operation was answered; ``every``: until each was."""
     prepare(target, plan, lambda text: None)
-    for _ in range(TRIES):  # a busy machine may let the worker do nothing for as long as a run
+    for _ in range(TRIES):  # a busy machine may let the worker do nothing for as long as a run, or little
         result = one_run(target, plan.workload, running)
         assert result.failed == result.stale == 0, (result.errors, result.lost, result.corrupt)
-        if result.recorded:
+        counts = {name: histogram.count for name, histogram in result.operations.items()}
+        if result.recorded and (all(counts.values()) or not every):
             break
     assert result.requests > 0
-    return {name: histogram.count for name, histogram in result.operations.items()}
+    return counts
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_every_workload_runs(target: Target, name: str) -> None:
-    counts = _run(target, build(name, _shape(target, tenant_skew=0.99)))
-    if name.startswith("ycsb"):
-        assert all(counts.values()), counts
+    every = name.startswith("ycsb")
+    counts = _run(target, build(name, _shape(target, tenant_skew=0.99)), every=every)
+    assert all(counts.values()) or not every, counts
 
 
 @pytest.mark.parametrize("value_bytes", [16, 1408, 1409, 65536])
 def test_values_of_every_size(target: Target, value_bytes: int) -> None:
-    counts = _run(target, build("ycsb-a", _shape(target, keys=20, value_bytes=value_bytes)))
+    counts = _run(target, build("ycsb-a", _shape(target, keys=20, value_bytes=value_bytes)), every=True)
     assert counts["get"] > 0
     assert counts["put"] > 0
 
@@ -159,9 +160,13 @@ def test_load_from_within_the_kernel_is_answered(server: RunningServer) -> None:
     with Target.of_instance(server.info, 2) as target:
         plan = build("get", _shape(target))
         prepare(target, plan, lambda text: None)
-        report = measure_live(target, plan.workload, Running(None, 5000, 1, 0.1), limits=True, progress=lambda text: None)
-        (result,) = report.runs["get"]
-        assert result.sent == pytest.approx(5000 * result.seconds, abs=5)
+        for _ in range(TRIES):  # who sends at a rate needs the CPU at its times
+            report = measure_live(target, plan.workload, Running(None, 5000, 1, 0.1), limits=True, progress=lambda text: None)
+            (result,) = report.runs["get"]
+            wanted = pytest.approx(5000 * result.seconds, abs=5)
+            if result.sent == wanted:
+                break
+        assert result.sent == wanted
         assert (result.errors, result.dropped) == ({}, 0)
         assert set(report.runs) == {"get", "AF_XDP echo", "XDP_TX echo"}
         assert all(run.answered > 0 for runs in report.runs.values() for run in runs)

@@ -8,7 +8,6 @@ import resource
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 from splinter.client import Client
 from splinter.client.admin import Admin
 from splinter.errors import ServerError
+from splinter.native import cache
 from splinter.server import instance as instances
 from splinter.server.instance import InstanceInfo
 from tests.support.pipes import full_pipe
@@ -256,16 +256,27 @@ def test_the_end_is_heard_at_any_time_of_the_start(start: Start, stage: str, tmp
     assert "Traceback" not in said.read_text()
 
 
-def test_the_end_is_heard_while_the_worker_is_compiled(start: Start, tmp_path: Path) -> None:
-    """With an empty cache that takes a minute or two, most of it in a compiler that drops exceptions here and there."""
-    with tempfile.TemporaryDirectory() as cache:
-        said = tmp_path / "said"
-        with said.open("wb") as output:
-            server = start(stdout=output, stderr=output, env={**os.environ, "XDG_CACHE_HOME": cache})
-        wait_for(lambda: "compiling" in said.read_text(), START_SECONDS, "compiling")
-        assert server.ends(seconds=COMPILE_SECONDS) == 0
-        assert "serving" not in said.read_text()
-        assert "Traceback" not in said.read_text()
+@pytest.fixture
+def no_loop_in_cache(tmp_path: Path) -> Path:
+    """A cache that has what this user's has, but for the worker's loop: that alone is compiled, and takes half a minute."""
+    compiled = cache.configure()
+    copy = tmp_path / "cache" / "splinter" / compiled.name
+    copy.mkdir(parents=True, mode=0o700)
+    for folder in compiled.iterdir():
+        if not folder.name.startswith("worker.udp_loop-"):
+            (copy / folder.name).symlink_to(folder)
+    return tmp_path / "cache"
+
+
+def test_the_end_is_heard_while_the_worker_is_compiled(start: Start, tmp_path: Path, no_loop_in_cache: Path) -> None:
+    """Most of that time it is in a compiler that drops exceptions here and there."""
+    said = tmp_path / "said"
+    with said.open("wb") as output:
+        server = start(stdout=output, stderr=output, env={**os.environ, "XDG_CACHE_HOME": str(no_loop_in_cache)})
+    wait_for(lambda: "compiling" in said.read_text(), START_SECONDS, "compiling")
+    assert server.ends(seconds=COMPILE_SECONDS) == 0
+    assert "serving" not in said.read_text()
+    assert "Traceback" not in said.read_text()
 
 
 @pytest.mark.xdp

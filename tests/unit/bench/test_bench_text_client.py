@@ -13,6 +13,8 @@ from splinter.bench import text_client
 from splinter.bench.text_client import Script, TextClient
 from splinter.errors import SplinterError
 
+TRIES = 20
+
 Answer = Callable[[bytes], bytes]  # to what has come; empty: close the connection
 
 
@@ -111,10 +113,14 @@ def test_steps_of_a_chain_wait_for_each_other(serve: Callable[[Answer], LineServ
 
 def test_a_run_ends_in_time_and_leaves_nothing_under_way(serve: Callable[[Answer], LineServer]) -> None:
     with TextClient(serve(double).connect, 2) as client:
-        for _ in range(2):  # what is left of the first would spoil the second
+        repeated = 0
+        for _ in range(TRIES):  # a busy machine may let the server do nothing for as long as a run
             result = client.run(doubles(10), seconds=0.05, warmup_seconds=0.01)
-            assert result.recorded > 10  # the script, again and again
-            assert result.failed == 0
+            assert result.failed == 0  # what is left of one would spoil the next
+            repeated += result.recorded > 10  # the script, again and again
+            if repeated == 2:
+                break
+        assert repeated == 2
 
 
 @pytest.mark.parametrize("connections", [1, 2])

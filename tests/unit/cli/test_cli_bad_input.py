@@ -60,6 +60,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SPLINTER_INSTANCE", "SPLINTER_ADDRESS", "SPLINTER_TOKEN", "SPLINTER_TENANT", "SPLINTER_TRACEBACK"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SPLINTER_CREDENTIAL", "none")
+    monkeypatch.setattr("splinter.cli.target._TIMEOUT_SECONDS", 0.1)  # nobody ever answers here
     monkeypatch.chdir(tmp_path)
 
 

@@ -46,7 +46,7 @@ def slow(count: int, seconds: float) -> Iterator[tuple[bytes, bytes]]:
 def test_a_slow_generator_is_not_the_servers_time(responder):
     with Client("127.0.0.1", TENANT, TOKEN, port=responder.port, timeout=BRIEF) as client:
         assert client.put_many(slow(6, 2 * BRIEF)) == 6
-    numbers = [request.sequence for request in responder.requests]
+        numbers = [request.sequence for request in responder.requests]  # before the client says goodbye
     assert len(set(numbers)) == 6
     assert numbers == sorted(numbers)  # and nothing was sent again that had been answered
 

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterable
 
+import numpy as np
 import pytest
+from numba import njit
 
 from splinter import limits
-from splinter.errors import OutOfMemoryError
+from splinter.errors import OutOfMemoryError, Status
+from splinter.native.atomics import store64
 from splinter.store.classes import class_for, slots_per_slab
 from splinter.store.compaction import compact
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
 from splinter.store.layout import OBJECT_BYTES
-from splinter.store.operations import object_value, object_value_length, store_find
+from splinter.store.operations import object_value, object_value_length, store_delete, store_find, store_put
 from splinter.store.slots import reclaim
 from splinter.store.store import Store
 from tests.support.requester import Requester
 
 TENANT = 1
 WORKERS = 4
+IN_TURN = -1
+KEY_BYTES = 8
 TURN_NS = 2_000_000
 MANY = 1 << 20
 SIZES = [0, 100, 1000, 5000, 20_000, 60_000]
@@ -49,23 +55,56 @@ def key_of(number: int) -> bytes:
     return number.to_bytes(8, "little")
 
 
+@njit
+def _fill(store: int, p: int, first: int, size: int, key: int, value: int) -> tuple[int, int]:
+    """``Store.put`` in a loop: a store takes more than a hundred thousand objects. Returns a status, and which had it."""
+    number = first
+    while True:
+        store64(key, number)
+        for at in range(0, size // 8 * 8, 8):
+            store64(value + at, number)
+        epoch_enter(store, p, OLDEST_NONE)
+        status = store_put(store, p, TENANT, 0, key, KEY_BYTES, value, size, 0)
+        reclaim(store, p, limits.RECLAIM_SLOTS_MAX)
+        epoch_leave(store, p)
+        if status != 0:
+            return status, number
+        number += 1
+
+
 def fill(store: Store, size: int, first: int = 0, participant: int = 0) -> int:
     """Put values until the store is full; returns behind the last number."""
-    number = first
-    try:
-        while True:
-            store.put(TENANT, 0, key_of(number), key_of(number) * (size // 8) + bytes(size % 8), participant=participant)
-            number += 1
-    except OutOfMemoryError:
-        return number
+    key, value = np.zeros(1, np.uint64), np.zeros(size // 8 + 1, np.uint64)
+    status, number = _fill(store.address, participant, first, size, key.ctypes.data, value.ctypes.data)
+    assert status == Status.OUT_OF_MEMORY
+    return number
+
+
+@njit
+def _delete(store: int, p: int, numbers: np.ndarray, key: int) -> int:
+    for number in numbers:
+        store64(key, number)
+        by = number % WORKERS if p == IN_TURN else p
+        epoch_enter(store, by, OLDEST_NONE)
+        status = store_delete(store, by, TENANT, 0, key, KEY_BYTES, 0)
+        reclaim(store, by, limits.RECLAIM_SLOTS_MAX)
+        epoch_leave(store, by)
+        if status != 0:
+            return status
+    return 0
+
+
+def delete(store: Store, numbers: Iterable[int], participant: int = 0) -> None:
+    """Delete what was filled in; ``IN_TURN``: each participant some."""
+    key = np.zeros(1, np.uint64)
+    assert _delete(store.address, participant, np.array(list(numbers), np.int64), key.ctypes.data) == Status.OK
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("other", [0, 100, 60_000])
 def test_what_one_size_used_is_there_for_every_other(store: Store, turns: Turns, size: int, other: int):
     numbers = fill(store, size)
-    for number in range(numbers):
-        store.delete(TENANT, 0, key_of(number), participant=number % WORKERS)
+    delete(store, range(numbers), IN_TURN)
     turns.take(100)
     assert store.problems() == []
     assert fill(store, other, participant=1) > 0
@@ -81,9 +120,7 @@ def test_a_live_object_in_every_slab_does_not_keep_it(store: Store, turns: Turns
     per_slab = slots_per_slab(class_for(OBJECT_BYTES + 8 + size))
     kept = range(0, numbers, per_slab * (1 if keep_everything_small else 2))
     versions = {number: store.lookup(TENANT, 0, key_of(number)).version for number in kept}
-    for number in range(numbers):
-        if number not in versions:
-            store.delete(TENANT, 0, key_of(number), participant=0)
+    delete(store, (number for number in range(numbers) if number not in versions))
     turns.take(600)
     assert store.problems() == []
     if per_slab > 1:
@@ -102,9 +139,7 @@ def test_a_live_object_in_every_slab_does_not_keep_it(store: Store, turns: Turns
 def test_in_the_end_all_that_is_sparse_is_emptied(store: Store, turns: Turns):
     """Fill with one size, keep one of 20; fill with another, again and again: it always gets nearly everything."""
     numbers = fill(store, 1000)
-    for number in range(numbers):
-        if number % 20:
-            store.delete(TENANT, 0, key_of(number), participant=number % WORKERS)
+    delete(store, (number for number in range(numbers) if number % 20), IN_TURN)
     put = refused = 0
     while refused < 100:
         try:
@@ -122,9 +157,7 @@ def test_in_the_end_all_that_is_sparse_is_emptied(store: Store, turns: Turns):
 def test_a_reader_keeps_what_it_found_across_a_move(store: Store, turns: Turns):
     numbers = fill(store, 1000)
     per_slab = slots_per_slab(class_for(OBJECT_BYTES + 8 + 1000))
-    for number in range(numbers):
-        if number % per_slab:
-            store.delete(TENANT, 0, key_of(number), participant=0)
+    delete(store, (number for number in range(numbers) if number % per_slab))
     for _ in range(3):
         epoch_enter(store.address, 0, OLDEST_NONE)
         reclaim(store.address, 0, MANY)
@@ -172,9 +205,7 @@ def test_what_cannot_be_emptied_is_used_again(store: Store, turns: Turns):
     numbers = fill(store, 1000)
     reader = 3
     epoch_enter(store.address, reader, OLDEST_NONE)  # and stays: nothing that is retired becomes free
-    for number in range(numbers):
-        if number % 2:
-            store.delete(TENANT, 0, key_of(number), participant=0)
+    delete(store, (number for number in range(numbers) if number % 2))
     turns.take(50, workers=2)
     assert store.problems() == []
     epoch_leave(store.address, reader)
@@ -186,9 +217,7 @@ def test_what_cannot_be_emptied_is_used_again(store: Store, turns: Turns):
 def test_overflow_buckets_come_back(store: Store, turns: Turns):
     numbers = fill(store, 0)  # 64-byte slots: the index is full first
     assert store.usage().overflow_used > 1000
-    for number in range(numbers):
-        if number % 500:
-            store.delete(TENANT, 0, key_of(number), participant=0)
+    delete(store, (number for number in range(numbers) if number % 500))
     turns.take(store.usage().buckets_total // limits.BUCKETS_LOOKS // WORKERS * 2)
     assert store.problems() == []
     left = store.usage()
