@@ -4,9 +4,8 @@ A frame may carry one 802.1Q tag; its reply carries the same one.
 
 Nothing is executed whose bytes are not what its sender summed up: the checksums of the IPv4 header and of UDP are verified,
 and a datagram without one is not taken. Every single flipped bit is found, and of other damages that Ethernet's own CRC has
-missed all but one in 65,536. A CRC32C of our own in the packet was the other choice: it would find more, costs as much for a
-small packet and four times as much for a full one (156 to 36 ns), and clients would have to compute it, where for this one
-the kernel and the card do.
+missed all but one in 65,536. A CRC32C of our own in the packet was the other choice: it would find more, costs several times
+as much for a full packet, and clients would have to compute it, where for this one the kernel and the card do.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from splinter.native.checksum import WHOLE, fold, is_whole, ones_sum, word_sum
 
 ETHERNET_BYTES = 14
 TAG_BYTES = 4  # 802.1Q: type and tag, in front of the type of what follows
-IPV4_BYTES = 20  # the XDP program steers only packets without IP options
+IPV4_BYTES = 20  # without options: a packet that has some is not taken
 UDP_BYTES = 8
 HEADERS_BYTES = ETHERNET_BYTES + IPV4_BYTES + UDP_BYTES  # without a tag
 

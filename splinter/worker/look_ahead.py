@@ -2,7 +2,8 @@
 
 A look-up is two dependent misses, bucket and object; an invoke's first get comes after those of the extension's own record.
 What an extension reads first is told by its record, where the arguments tell. Nothing is decided here: ``handle`` and
-``invoke`` check everything, but whatever is read here stands within the packet. The bytes come from a tenant.
+``invoke`` check everything, and only take over a key's hash and the extension's record. But whatever is read here stands
+within the packet. The bytes come from a tenant.
 """
 
 from __future__ import annotations
