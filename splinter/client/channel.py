@@ -31,7 +31,7 @@ from splinter import limits
 from splinter.client import obstacles
 from splinter.client.packet_size import PacketSize
 from splinter.client.process import ForkedError, ProcessOwn, process_number
-from splinter.client.sockets import connect
+from splinter.client.sockets import ResolutionTimeoutError, connect
 from splinter.errors import BusyError, ProtocolError, RequestTimeoutError, SplinterError, Status
 from splinter.wire import FLAG_REPLY, HEADER_STRUCT, MAGIC, VERSION, Opcode
 
@@ -116,6 +116,8 @@ class Channel(ProcessOwn):
         self._flights: dict[int, _Flight] = {}  # of the current stream(), oldest first
         try:
             self._socket = connect(socket.SOCK_DGRAM, address, port, netns, timeout)
+        except ResolutionTimeoutError as error:
+            raise RequestTimeoutError(f"cannot send to {self._peer}: {error}") from None
         except OSError as error:
             if (error.errno or 0) <= 0:  # a name that is none
                 raise SplinterError(f"cannot send to {self._peer}: {error}") from None

@@ -16,7 +16,7 @@ import msgpack
 from splinter import limits
 from splinter.client.obstacles import sentence
 from splinter.client.process import ForkedError, ProcessOwn, process_number
-from splinter.client.sockets import connect
+from splinter.client.sockets import ResolutionTimeoutError, connect
 from splinter.errors import (
     CompileError,
     ControlConnectionError,
@@ -162,6 +162,8 @@ class ControlConnection(ProcessOwn):
         begun = time.monotonic()
         try:
             made = connect(socket.SOCK_STREAM, self._address, self._port, self._netns, wait.left)
+        except ResolutionTimeoutError as error:
+            raise ControlTimeoutError(f"cannot reach the control plane: {error}") from None
         except TimeoutError:
             raise ControlTimeoutError(
                 f"the control plane at {self._address}:{self._port} did not answer within {seconds:g} s (is the host there? "

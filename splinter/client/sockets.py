@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,12 +38,40 @@ def _setns(descriptor: int, name: str) -> None:
         raise SplinterError(f"entering network namespace {name}: {os.strerror(ctypes.get_errno())} (needs root)")
 
 
+class ResolutionTimeoutError(TimeoutError):
+    """A name's address was not found out in time."""
+
+
+def _resolve(address: str, timeout: float) -> str:
+    """The numeric form of an IPv4 address or name. What looks names up has no time-out of its own, so a thread waits for it."""
+    with contextlib.suppress(OSError):
+        return socket.inet_ntoa(socket.inet_aton(address))
+    found: list[str | OSError] = []
+
+    def look_up() -> None:
+        try:
+            found.append(socket.gethostbyname(address))
+        except OSError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=look_up, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    if not found:
+        raise ResolutionTimeoutError(f"the address of {address!r} was not found out within {timeout:g} s")
+    if isinstance(found[0], OSError):
+        raise found[0]
+    return found[0]
+
+
 def connect(kind: socket.SocketKind, address: str, port: int, netns: str | None, timeout: float) -> socket.socket:
-    """An IPv4 socket connected to ``address``; ``timeout`` is in seconds.
+    """An IPv4 socket connected to ``address``, which may be a name; ``timeout`` is in seconds, for looking it up and for
+    connecting each.
 
     A socket stays in the namespace it was made in, so the thread is back in its own when this returns. Raises
     :class:`OSError` when the connection fails, :class:`SplinterError` when the namespace cannot be entered.
     """
+    address = _resolve(address, timeout)
     with _inside(netns) if netns else contextlib.nullcontext():
         made = socket.socket(socket.AF_INET, kind)
     try:

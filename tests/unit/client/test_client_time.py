@@ -304,6 +304,28 @@ def test_time_holds_where_gevent_has_patched():
     assert (done.stdout, done.returncode) == ("held\n", 0), done.stderr
 
 
+def test_a_name_server_that_is_silent_does_not_draw_out_a_request(monkeypatch):
+    silence = threading.Event()
+    monkeypatch.setattr(socket, "gethostbyname", lambda name: silence.wait())
+    try:
+        with pytest.raises(RequestTimeoutError, match=r"'store\.example' was not found out within"):
+            Client("store.example", TENANT, TOKEN, timeout=BRIEF)
+        with (
+            Admin("store.example", "credential", timeout=3600) as admin,
+            pytest.raises(ControlTimeoutError, match="not found out"),
+        ):
+            admin.stats(timeout=BRIEF)
+    finally:
+        silence.set()
+
+
+def test_a_name_is_looked_up(responder):
+    with Client("localhost", TENANT, TOKEN, port=responder.port) as client:
+        client.put(b"k", b"v")
+    with pytest.raises(SplinterError, match=r"cannot send to no-such-host\.invalid"):
+        Client("no-such-host.invalid", TENANT, TOKEN, timeout=STOP)  # or nobody says so in time
+
+
 def test_a_host_that_refuses_control_is_a_connection_error():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
