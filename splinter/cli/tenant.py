@@ -104,7 +104,7 @@ def list_tenants(
         row = [str(item.tenant), str(item.home), f"{item.objects:,}", f"{item.bytes_used:,}"]
         row += [f"{item.code_bytes:,}", f"{item.clients:,}", f"{item.staged_bytes:,}", quota]
         row += [rate, f"{item.packets_dropped:,}"]
-        table.add_row(*row, *([format_token(item.token)] if tokens else []))
+        table.add_row(*row, *(["\n".join(_tokens(item))] if tokens else []))
     Terminal().print(table)
 
 
@@ -170,7 +170,8 @@ def token(
     Example: splinter tenant token 7
     """
     with find_server(instance, address).admin() as admin:
-        _print_tokens(admin.get_tenant(tenant, token=True))
+        for text in _tokens(admin.get_tenant(tenant, token=True)):
+            say(text)
 
 
 @app.command()
@@ -200,10 +201,9 @@ def rotate(
     say(format_token(made.token))
 
 
-def _print_tokens(info: TenantInfo) -> None:
-    say(format_token(info.token))
-    if info.former_token:
-        say(format_token(info.former_token))
+def _tokens(info: TenantInfo) -> list[str]:
+    """The token, and the former one while that is valid."""
+    return [format_token(token) for token in (info.token, info.former_token) if token]
 
 
 @app.command()
@@ -240,4 +240,5 @@ def _plain(item: TenantInfo, *, with_token: bool) -> dict[str, int | str]:
         "packets_per_second": item.packets_per_second,
         "packets_dropped": item.packets_dropped,
     }
-    return fields | ({"token": format_token(item.token)} if with_token else {})
+    names = ("token", "former_token")  # the second one while it is valid
+    return fields | (dict(zip(names, _tokens(item), strict=False)) if with_token else {})

@@ -266,7 +266,12 @@ def test_tenant_commands(server):
     number, token = created.stdout.split()
     listed = {item["tenant"]: item for item in json.loads(run(server, "tenant", "list", "--tokens", "--json").stdout)}
     assert listed[int(number)]["token"] == token
+    assert "former_token" not in listed[int(number)]
     assert listed[int(number)]["quota_bytes"] == 1 << 20
+    rotated = run(server, "tenant", "rotate", number).stdout.strip()
+    listed = {item["tenant"]: item for item in json.loads(run(server, "tenant", "list", "--tokens", "--json").stdout)}
+    assert (listed[int(number)]["token"], listed[int(number)]["former_token"]) == (rotated, token)
+    assert token in run(server, "tenant", "list", "--tokens").stdout
     assert number in run(server, "tenant", "list").stdout
     many = json.loads(run(server, "tenant", "create", "--count", "3", "--json").stdout)
     for made in [*(item["tenant"] for item in many), number]:
