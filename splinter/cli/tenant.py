@@ -6,7 +6,7 @@ import json
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from splinter import limits
 from splinter.cli.target import Address, Instance, find_server, parse_token_text
@@ -19,6 +19,7 @@ from splinter.terminal import Terminal, say
 _TENANT_MAX = limits.TENANTS_MAX - 1
 _HOME_MAX = limits.WORKERS_MAX - 1
 _COUNT_MAX = (1 << 32) - 1  # of milliseconds and yields
+_TOKEN_DIGITS = 16
 
 app = typer.Typer(
     help="Create, list, limit, move and remove tenants, change their tokens (for the administrator).", no_args_is_help=True
@@ -96,7 +97,7 @@ def list_tenants(
         "quota",
         "packets/s",
         "dropped",
-        *(["token"] if tokens else []),
+        *([Column("token", min_width=_TOKEN_DIGITS, no_wrap=True)] if tokens else []),
     )
     for item in found:
         quota = "none" if item.quota_bytes == limits.TENANT_QUOTA_BYTES_DEFAULT else f"{item.quota_bytes:,}"
