@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from splinter.bench.histogram import Histogram
 from splinter.bench.series import Series
+from splinter.errors import SplinterError
 
 _COUNTERS = (
     "seconds", "requests", "recorded", "lost", "corrupt", "checked", "stale", "unsent", "conflicts", "client_cpu_ns",
@@ -46,6 +47,14 @@ class Result:
     def failed(self) -> int:
         """Requests that did not end as they should."""
         return self.lost + self.corrupt + sum(self.errors.values())
+
+    def refuse_wrong_replies(self, expected: Iterable[str] = ()) -> None:
+        """Raise :class:`SplinterError` when a reply was wrong, or of another status than OK, BUSY and those ``expected``.
+
+        BUSY is no fault: it says to ask again, as the store does while the machine stops who holds a tenant's lock.
+        """
+        if self.corrupt or set(self.errors) - {"BUSY", *expected}:
+            raise SplinterError(f"{self.name}: {self.corrupt} replies were wrong, errors were {self.errors}")
 
     @property
     def latency_ns(self) -> dict[str, int]:

@@ -22,7 +22,6 @@ from splinter.bench.rounds import turn
 from splinter.bench.session import Session
 from splinter.bench.sources import source
 from splinter.bench.workload import SCHEDULE_ENTRIES, Workload
-from splinter.errors import SplinterError
 
 CALM, FLOOD, UNLIMITED = "no flood", "flood, limited", "flood, no limit"
 MODES = (CALM, FLOOD, UNLIMITED)
@@ -99,8 +98,7 @@ def _workload(population: Any, invoke: list[Any], share: float) -> Workload:
 def _run(session: Session, workload: Workload, rate: float, settings: Settings) -> dict[str, Any]:
     with pinned(session.client_core):
         result = session.load.run(workload, rate=rate, seconds=settings.seconds, warmup_seconds=_WARMUP_SECONDS)
-    if result.corrupt or result.errors:
-        raise SplinterError(f"{result.corrupt} replies were wrong, errors were {result.errors}")
+    result.refuse_wrong_replies()
     others, flooding = (result.operations[name] for name in (OTHERS, FLOODING))
     return {
         "offered": round(rate),

@@ -144,8 +144,7 @@ def _service(session: Session, population: Population, request: Operation, homes
 def _open_loop(session: Session, workload: Workload, rate: float, settings: Settings, core: int) -> dict[str, Any]:
     with pinned(core), real_time():
         result = session.load.run(workload, rate=rate, seconds=settings.seconds, warmup_seconds=_WARMUP_SECONDS, spin=False)
-    if result.corrupt or result.errors:
-        raise SplinterError(f"{result.corrupt} replies were wrong, errors were {result.errors}")
+    result.refuse_wrong_replies()
     return {
         "offered": round(rate),
         "per_second": round(result.per_second),

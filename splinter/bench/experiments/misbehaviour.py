@@ -42,7 +42,7 @@ _ENTRIES = 1 << 20  # of the schedule: 1e-5 of it are ten
 _SEED = 20181011
 _OVERLOAD = 2.0  # simulated: of what the cores can do, to find their throughput
 _SLICE_NS = 20e3  # simulated
-_EXPECTED = {"EXTENSION_ERROR", "KILLED", "ABORTED", "BUSY"}  # what endless invokes, and good ones beside them, may be answered
+_EXPECTED = {"EXTENSION_ERROR", "KILLED", "ABORTED"}  # what endless invokes, and good ones beside them, may be answered
 
 
 @dataclass(frozen=True)
@@ -147,9 +147,7 @@ def _run(session: Session, workload: Workload, settings: Settings, **how: Any) -
             result = session.load.run(workload, seconds=seconds, warmup_seconds=_WARMUP_SECONDS, **how)
         if result.operations[GOOD].count and result.recorded:
             break
-    unexpected = set(result.errors) - _EXPECTED
-    if result.corrupt or unexpected:
-        raise SplinterError(f"{result.corrupt} replies were wrong, errors were {result.errors}")
+    result.refuse_wrong_replies(_EXPECTED)
     if not result.recorded:
         raise SplinterError(f"no reply in {_TRIES} times {seconds:g} s")
     good = result.operations[GOOD]
