@@ -16,7 +16,7 @@ from splinter.net.lab import Lab
 from splinter.server import instance as instances
 from splinter.server.instance import InstanceInfo
 
-_START_SECONDS_MAX = 180.0  # on a fresh machine the server compiles all its code first
+_START_SECONDS_MAX = 900.0  # on a fresh machine the server compiles all its code first, and that may be a slow one
 _POLL_SECONDS = 0.05
 _STOP_SECONDS_MAX = 10.0
 _LOG_LINES_SHOWN = 15
