@@ -44,14 +44,17 @@ class ResolutionTimeoutError(TimeoutError):
 
 def _resolve(address: str, timeout: float) -> str:
     """The numeric form of an IPv4 address or name. What looks names up has no time-out of its own, so a thread waits for it."""
-    with contextlib.suppress(OSError):
-        return socket.inet_ntoa(socket.inet_aton(address))
-    found: list[str | OSError] = []
+    with contextlib.suppress(OSError, ValueError):
+        socket.inet_pton(socket.AF_INET, address)
+        return address
+    found: list[str | Exception] = []
 
     def look_up() -> None:
         try:
             found.append(socket.gethostbyname(address))
-        except OSError as error:
+        except (ValueError, TypeError) as error:  # no name can be like this: with an empty or too long part, or a NUL
+            found.append(socket.gaierror(socket.EAI_NONAME, f"{address!r} is no name of a host: {error}"))
+        except Exception as error:
             found.append(error)
 
     thread = threading.Thread(target=look_up, daemon=True)
@@ -59,7 +62,7 @@ def _resolve(address: str, timeout: float) -> str:
     thread.join(timeout)
     if not found:
         raise ResolutionTimeoutError(f"the address of {address!r} was not found out within {timeout:g} s")
-    if isinstance(found[0], OSError):
+    if isinstance(found[0], Exception):
         raise found[0]
     return found[0]
 

@@ -299,7 +299,6 @@ print("held")
 
 
 def test_time_holds_where_gevent_has_patched():
-    pytest.importorskip("gevent")  # of the test extra
     done = subprocess.run([sys.executable, "-c", GEVENT], capture_output=True, text=True, timeout=120)
     assert (done.stdout, done.returncode) == ("held\n", 0), done.stderr
 
@@ -324,6 +323,14 @@ def test_a_name_is_looked_up(responder):
         client.put(b"k", b"v")
     with pytest.raises(SplinterError, match=r"cannot send to no-such-host\.invalid"):
         Client("no-such-host.invalid", TENANT, TOKEN, timeout=STOP)  # or nobody says so in time
+
+
+@pytest.mark.parametrize("name", ["a..b", "x" * 64, "a\0b", "127.0.0.1 x", "1.2.3.4.5"])
+def test_what_is_no_name_has_its_sentence(name):
+    with pytest.raises(SplinterError, match="cannot send to"):
+        Client(name, TENANT, TOKEN, timeout=STOP)
+    with Admin(name, "credential", timeout=STOP) as admin, pytest.raises(ControlError, match="cannot reach the control plane"):
+        admin.stats()
 
 
 def test_a_host_that_refuses_control_is_a_connection_error():
