@@ -39,6 +39,7 @@ SMALL, LONG = "small", "long"
 _SHARES = (0.85, 0.15)
 _OBJECTS_READ = 128
 _AUTHORS_SLICES = 16  # a yield every eight reads
+_REFUSED = {"BUSY"}  # what a tenant with too many tasks waiting is answered: none at the loads that matter
 _WARMUP_SECONDS = 0.02
 _DEPTH = 64  # of the closed loop that finds the saturation
 
@@ -198,7 +199,7 @@ def _slices(before: tuple[int, int], after: tuple[int, int]) -> float:
 def _open_loop(asked: _Mode, mode: str, rate: float, settings: Settings) -> Result:
     with pinned(asked.session.client_core):
         result = asked.session.load.run(asked.mixed, rate=rate, seconds=settings.seconds, warmup_seconds=_WARMUP_SECONDS)
-    result.refuse_wrong_replies()
+    result.refuse_wrong_replies(_REFUSED)
     return result
 
 
