@@ -74,12 +74,23 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _refuse_skip(report)  # of a whole file, as by importorskip
+    return report
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     if report.skipped and isinstance(report.longrepr, tuple) and os.environ.get(REQUIRE_SWITCH) == "1":
         reason = report.longrepr[2].removeprefix("Skipped: ")
         if not reason.startswith(OPTIONAL):
             report.outcome = "failed"
-            report.longrepr = f"{item.nodeid} may not skip under {REQUIRE_SWITCH}=1: {reason}"
-    return report
+            report.longrepr = f"{report.nodeid} may not skip under {REQUIRE_SWITCH}=1: {reason}"
 
 
 @pytest.hookimpl(optionalhook=True)

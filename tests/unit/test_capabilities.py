@@ -23,6 +23,11 @@ def test_skips_what_is_optional():
 def test_marked():
     pass
 """
+# The same of a whole file.
+NOT_COLLECTED = """
+import pytest
+pytest.importorskip("no_such_module")
+"""
 
 
 @pytest.fixture
@@ -34,11 +39,11 @@ def conftest() -> ModuleType:
     return module
 
 
-def summary(folder: Path, **environment: str) -> str:
-    """The last line of pytest run on TESTS under this conftest, with no redis-server on the path."""
+def summary(folder: Path, text: str = TESTS, **environment: str) -> str:
+    """The last line of pytest run on a file's text under this conftest, with no redis-server on the path."""
     (folder / "conftest.py").write_text(CONFTEST.read_text())
     (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n    xdp\n    redis\n")
-    (folder / "test_it.py").write_text(TESTS)
+    (folder / "test_it.py").write_text(text)
     inherited = {name: value for name, value in os.environ.items() if name != "SPLINTER_REQUIRE_CAPABILITIES"}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", folder]
     done = subprocess.run(
@@ -53,6 +58,11 @@ def test_a_missing_capability_skips(tmp_path: Path) -> None:
 
 def test_with_the_switch_a_skip_is_a_failure_but_for_optional_tools(tmp_path: Path) -> None:
     assert summary(tmp_path, SPLINTER_REQUIRE_CAPABILITIES="1").startswith("1 failed, 1 skipped, 1 error")
+
+
+def test_with_the_switch_a_file_that_is_skipped_is_a_failure(tmp_path: Path) -> None:
+    assert summary(tmp_path, NOT_COLLECTED).startswith("1 skipped")
+    assert summary(tmp_path, NOT_COLLECTED, SPLINTER_REQUIRE_CAPABILITIES="1").startswith("1 error")
 
 
 def test_only_names_of_dead_processes_are_strays(conftest: ModuleType, tmp_path: Path) -> None:
