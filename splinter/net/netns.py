@@ -46,6 +46,9 @@ def create(name: str) -> None:
             _check(_mount(_CURRENT, NAMESPACES / name, _MS_BIND), name)
         finally:
             _enter(before, "the one before")
+    except OSError:
+        (NAMESPACES / name).unlink()  # nothing is mounted there
+        raise
     finally:
         os.close(before)
 
