@@ -21,6 +21,7 @@ from splinter.native import cache
 from splinter.server.instance import InstanceFolder
 from tests.unit.server.test_instance import INFO
 
+# Only root can act for another user. CI, which has root, takes this skip for a failure.
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to act for two users")
 ATTACKER, VICTIM = 54321, 54322
 

@@ -65,7 +65,7 @@ def house() -> Iterator[House]:
     ]  # fmt: skip
     introduce(memories, stealing=False)
     watchdog = Watchdog(memories, store.address, PATIENT_MS, ticks)
-    nursery = Nursery(lambda _: time.sleep(WAIT_SECONDS), CORES)
+    nursery = Nursery(lambda _: signal.pause(), CORES)  # a worker that does nothing
     nursery.start(lambda: None)
 
     def recover_rings(memory: WorkerMemory) -> tuple[int, int]:
