@@ -38,17 +38,17 @@ def create(name: str) -> None:
     nobody who goes on making it.
     """
     _share_folder()
-    os.close(os.open(NAMESPACES / name, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
     before = os.open(_CURRENT, os.O_RDONLY | os.O_CLOEXEC)
     try:
+        os.close(os.open(NAMESPACES / name, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
         try:
             _check(_libc.unshare(_CLONE_NEWNET), name)
             _check(_mount(_CURRENT, NAMESPACES / name, _MS_BIND), name)
+        except OSError:
+            (NAMESPACES / name).unlink()  # nothing is mounted there
+            raise
         finally:
             _enter(before, "the one before")
-    except OSError:
-        (NAMESPACES / name).unlink()  # nothing is mounted there
-        raise
     finally:
         os.close(before)
 

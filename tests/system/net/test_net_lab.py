@@ -52,6 +52,16 @@ def test_packets_go_through_both_ways(fresh: Lab) -> None:
         assert client.recv(64) == b"pong"
 
 
+def test_a_namespace_that_cannot_be_made_leaves_nothing(unique_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch, pytest.raises(OSError, match=unique_name):
+        patch.setattr(netns, "_MS_BIND", 0)  # the kernel refuses to mount it as if it were a device
+        netns.create(unique_name)
+    assert not netns.exists(unique_name)
+    netns.create(unique_name)
+    netns.remove(unique_name)
+    assert not netns.exists(unique_name)
+
+
 def test_a_half_made_lab_is_rebuilt(fresh: Lab) -> None:
     fresh.up()
     netns.remove(fresh.client.namespace)
