@@ -13,13 +13,13 @@ import typer
 
 from splinter.bench import goals_commands, profile_command, report_commands, run_commands
 from splinter.bench.experiments import commands as experiment_commands
-from splinter.bench.interrupts import interruptible
 from splinter.bench.load import DEPTH_MAX
 from splinter.bench.local_server import lab_server
 from splinter.bench.progress import progress
 from splinter.bench.suite import Settings, measure
 from splinter.bench.workload import KEY_BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES_DEFAULT
 from splinter.errors import SplinterError
+from splinter.interrupts import interruptible
 from splinter.limits import KEY_BYTES_MAX, PACKET_BODY_BYTES_MAX
 from splinter.server import instance as instances
 from splinter.terminal import Terminal

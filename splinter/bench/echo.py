@@ -114,18 +114,19 @@ class EchoServer:
     def running(self, core: int) -> Generator[None]:
         """Echo from a process of its own on CPU ``core``, until the block is left."""
         self._stop[0] = 0
+        parent = os.getpid()
         child = os.fork()
         if child == 0:
-            self._echo_and_exit(core)
+            self._echo_and_exit(core, parent)
         try:
             yield
         finally:
             self._stop[0] = 1
             _reap(child)
 
-    def _echo_and_exit(self, core: int) -> None:
+    def _echo_and_exit(self, core: int, parent: int) -> None:
         try:
-            die_with_parent()
+            die_with_parent(parent)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process, after its own clean-up
             os.sched_setaffinity(0, {core})
             _echo_loop(self._socket.record, self._stop.ctypes.data)

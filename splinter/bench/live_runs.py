@@ -22,6 +22,7 @@ from splinter.bench.session import Session
 from splinter.bench.target import Target
 from splinter.bench.workload import Workload
 from splinter.errors import SplinterError
+from splinter.interrupts import uninterrupted
 from splinter.limits import PORT_DEFAULT
 from splinter.net.lab import Lab
 from splinter.net.xdp import EchoProgram
@@ -108,7 +109,8 @@ def _limits(session: Session, workload: Workload) -> Generator[dict[str, tuple[L
     found: dict[str, tuple[LiveClient, Any]] = {}
     with contextlib.ExitStack() as stack:
         for name, short in ((AF_XDP_ECHO, "echo"), (XDP_TX_ECHO, "tx")):
-            lab = stack.enter_context(Lab(f"{short}-{os.getpid()}", session.info.queues))
+            with uninterrupted():
+                lab = stack.enter_context(Lab(f"{short}-{os.getpid()}", session.info.queues))
             there = find(lab.server.address, lab.client.namespace)
             if name == AF_XDP_ECHO:
                 queue = session.client_core % lab.queues  # where veth puts what is sent from this CPU

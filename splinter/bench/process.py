@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Generator, Sequence
+from functools import partial
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
@@ -15,14 +16,14 @@ _END_SECONDS_MAX = 5.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill the calling process when its parent ends, however it ends."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def die_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
+    """Have the kernel kill the calling process when its parent ends, however it ends; one that cleans up takes SIGTERM.
 
-
-def end_with_parent() -> None:
-    """Have the kernel send the calling process SIGTERM when its parent ends, for one that has to clean up."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    ``parent`` is the parent's pid; when it is gone by now, the calling process ends here.
+    """
+    _libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 @contextlib.contextmanager
@@ -72,7 +73,7 @@ def start(command: Sequence[str], *, core: int | None = None, netns: str | None 
         stack.enter_context(namespace(netns))
         if core is not None:
             stack.enter_context(pinned(core))
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent, **options)
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=partial(die_with_parent, os.getpid()), **options)
 
 
 def end(process: Any, seconds_max: float = _END_SECONDS_MAX) -> None:

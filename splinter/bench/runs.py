@@ -22,6 +22,7 @@ from splinter.bench.result import Result
 from splinter.bench.session import Session
 from splinter.bench.target import Target
 from splinter.bench.workload import Workload
+from splinter.interrupts import uninterrupted
 
 Progress = Callable[[str], None]
 AF_XDP_ECHO, XDP_TX_ECHO = "AF_XDP echo", "XDP_TX echo"
@@ -232,7 +233,8 @@ def limits(session: Session | None) -> Generator[dict[str, Any]]:
     from splinter.net.lab import Lab
 
     with contextlib.ExitStack() as stack:
-        first, second = (stack.enter_context(Lab(f"{name}-{os.getpid()}", session.info.queues)) for name in ("echo", "tx"))
+        with uninterrupted():
+            first, second = (stack.enter_context(Lab(f"{name}-{os.getpid()}", session.info.queues)) for name in ("echo", "tx"))
         ends = [(lab.server.namespace, lab.client.namespace, lab.server.address) for lab in (first, second)]
         yield {
             AF_XDP_ECHO: stack.enter_context(

@@ -8,23 +8,26 @@ removes its labs and servers also when it is interrupted.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from splinter.bench.blocks import Block, Code, Heading, Paragraph, Table, markdown, page
 from splinter.bench.figure import otherwise, shown, shown_interval
-from splinter.bench.interrupts import AFTERWARDS_SECONDS_MAX, bounded
 from splinter.bench.machine import machine, versions
-from splinter.bench.process import end, end_with_parent
+from splinter.bench.process import die_with_parent, end
 from splinter.bench.progress import progress
 from splinter.bench.sections import SECTIONS, Section, promised
 from splinter.bench.summary import ratios_table
 from splinter.errors import SplinterError
+from splinter.interrupts import AFTERWARDS_SECONDS_MAX, bounded
 
 TITLE = "Splinter, measured against its rivals and its limit"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
@@ -142,7 +145,8 @@ class InChild:
             path = Path(scratch) / "section.json"
             words = ["-W", "ignore", "-m", "splinter", "bench", "section", section.name, str(path)]
             process = subprocess.Popen(
-                [*self._prefix, sys.executable, *words, *(["--quick"] if is_quick else [])], preexec_fn=end_with_parent
+                [*self._prefix, sys.executable, *words, *(["--quick"] if is_quick else [])],
+                preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGTERM),
             )
             try:
                 status = process.wait()

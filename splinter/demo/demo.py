@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from splinter.demo.report import Reporter, results_table
 from splinter.demo.server import lab_for, server_for
 from splinter.demo.wordnet import TABLE_SYNSETS, TABLE_WORDS, Synset, WordNet, load_wordnet
 from splinter.errors import SplinterError
+from splinter.interrupts import interruptible
 from splinter.limits import PORT_DEFAULT
 from splinter.net.lab import Lab
 from splinter.server import instance as instances
@@ -215,19 +215,11 @@ def _serve(demo: Demonstration) -> None:
         time.sleep(_SERVER_CHECK_SECONDS)
 
 
-def _interrupt(number: int, frame: object) -> NoReturn:
-    # Taking everything down must not be interrupted in its turn.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
 def main() -> NoReturn:
     """The command; ends with status 0 when all answers were equal."""
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app()
+        with interruptible():
+            app()
     except SplinterError as error:
         text = "\n".join([str(error), *getattr(error, "__notes__", ())])
         Console(stderr=True).print(f"[red]error:[/] {escape(text)}", highlight=False)

@@ -22,6 +22,7 @@ from typing import Any, Self
 from pyroute2 import Ethtool, IPRoute, NetlinkError
 
 from splinter.errors import ServerError
+from splinter.interrupts import uninterrupted
 from splinter.limits import QUEUES_MAX
 from splinter.net import netns
 
@@ -84,37 +85,42 @@ class Lab:
     def up(self) -> bool:
         """Bring the lab up; returns whether anything had to be done.
 
-        A healthy lab is left alone, half of one is removed and made again. Raises
-        :class:`~splinter.errors.ServerError` without root, or when the kernel lacks veth or namespaces.
+        A healthy lab is left alone, half of one is removed and made again. One that is not up in the end, or whose making
+        was interrupted, is removed. Raises :class:`~splinter.errors.ServerError` without root, or when the kernel lacks
+        veth or namespaces.
         """
         _need_root("bringing a lab up")
-        status = self.status()
-        if status.up:
-            return False
-        if status.present:
-            self.down()
+        is_mine = False
         try:
-            self._make()
-        except (OSError, NetlinkError) as error:
-            self.down()
-            raise ServerError(f"the lab could not be made (namespaces, veth): {error}") from error
-        except BaseException:  # interrupted: nobody will take down what is not up
-            self.down()
+            with uninterrupted():
+                status = self.status()
+                if status.up:
+                    return False
+                is_mine = True
+                if status.present:
+                    self.down()
+                try:
+                    self._make()
+                except (OSError, NetlinkError) as error:
+                    raise ServerError(f"the lab could not be made (namespaces, veth): {error}") from error
+                problems = self.status().problems
+                if problems:
+                    raise ServerError(f"the lab was made, but: {'; '.join(problems)}")
+            return True
+        except BaseException:
+            if is_mine:
+                self.down()
             raise
-        problems = self.status().problems
-        if problems:
-            self.down()
-            raise ServerError(f"the lab was made, but: {'; '.join(problems)}")
-        return True
 
     def down(self) -> None:
         """Remove whatever is there of the lab. No error when there is nothing."""
         _need_root("taking a lab down")
-        for end, _ in self._ends:
-            if not netns.exists(end.namespace):
-                continue
-            _remove(end)  # a namespace lives on while a process or socket is in it
-            netns.remove(end.namespace)
+        with uninterrupted():
+            for end, _ in self._ends:
+                if not netns.exists(end.namespace):
+                    continue
+                _remove(end)  # a namespace lives on while a process or socket is in it
+                netns.remove(end.namespace)
 
     def link(self) -> None:
         """Make the veth pair in the two namespaces, and set it up."""

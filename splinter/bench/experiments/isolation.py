@@ -192,6 +192,7 @@ class _Bench:
         """A process for each tenant; yields the front's ends of their pipes, if they have any."""
         ends: list[tuple[int, int]] = []
         children: list[int] = []
+        parent = os.getpid()
         self.boxes["word"] = 0
         try:
             for tenant in range(self.count):
@@ -202,7 +203,7 @@ class _Bench:
                 child = os.fork()
                 if child == 0:
                     try:
-                        die_with_parent()
+                        die_with_parent(parent)
                         worker = self._blocks[tenant].address
                         if mode == _PIPE:
                             tenant_on_pipes(worker, request_read, reply_write, *self._message_and_packets)

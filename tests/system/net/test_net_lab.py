@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from pyroute2 import IPRoute
 
 from splinter.errors import ServerError
+from splinter.interrupts import interruptible
 from splinter.net import netns
 from splinter.net.lab import CLIENT_ADDRESS, CLIENT_DEVICE, SERVER_ADDRESS, SERVER_DEVICE, Lab
 
@@ -60,6 +63,65 @@ def test_a_namespace_that_cannot_be_made_leaves_nothing(unique_name: str, monkey
     netns.create(unique_name)
     netns.remove(unique_name)
     assert not netns.exists(unique_name)
+
+
+class _Striking:
+    """A profile function (``sys.setprofile``) that sends this process a signal at the ``strike_at``-th call or return."""
+
+    def __init__(self, strike_at: int) -> None:
+        self.strike_at = strike_at
+        self.count = 0
+
+    def __call__(self, *_: object) -> None:
+        self.count += 1
+        if self.count == self.strike_at:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def _in_lab(lab: Lab, strike_at: int) -> tuple[int, bool]:
+    """Calls and returns from before a lab is made until it is removed, and whether it was interrupted at ``strike_at``."""
+    striking = _Striking(strike_at)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "unraisablehook", lambda _: None)
+        try:
+            with interruptible():
+                sys.setprofile(striking)
+                try:
+                    with lab:
+                        pass
+                finally:
+                    sys.setprofile(None)
+        except KeyboardInterrupt:
+            return striking.count, True
+    return striking.count, False
+
+
+def test_a_lab_that_is_interrupted_anywhere_leaves_nothing(fresh: Lab) -> None:
+    """While it is made and removed, and at each of the last steps before its block begins."""
+    whole, _ = _in_lab(fresh, 0)
+    made = _Striking(0)
+    sys.setprofile(made)
+    fresh.up()
+    sys.setprofile(None)
+    fresh.down()
+    places = {*range(1, whole, whole // 40), *range(made.count - 30, made.count + 10)}
+    interrupted = 0
+    for place in sorted(places):
+        _, was = _in_lab(fresh, place)
+        interrupted += was
+        assert not fresh.status().present, f"interrupted at {place} of {whole}"
+    assert interrupted > len(places) // 2  # some are lost in finalizers
+
+
+def test_what_was_there_before_outlives_an_interrupted_start(fresh: Lab) -> None:
+    fresh.up()
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        sys.setprofile(_Striking(50))
+        try:
+            fresh.up()
+        finally:
+            sys.setprofile(None)
+    assert fresh.status().up
 
 
 def test_a_half_made_lab_is_rebuilt(fresh: Lab) -> None:

@@ -20,11 +20,11 @@ from splinter.bench.blocks import Block, Code, Heading, Paragraph, Picture, Tabl
 from splinter.bench.case import Case
 from splinter.bench.case_sections import CaseSection
 from splinter.bench.cli import bench_app
-from splinter.bench.interrupts import bounded
 from splinter.bench.sections import SECTIONS, Section
 from splinter.bench.suite import Progress
 from splinter.bench.summary import ratios_table
 from splinter.errors import SplinterError
+from splinter.interrupts import bounded
 
 PNG = b"\x89PNG"
 

@@ -1,4 +1,4 @@
-"""Ending a benchmark before its end, so that it removes the labs and servers that it has made."""
+"""Ending a command before its end, so that it removes the labs and servers that it has made."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import signal
 import sys
 import threading
 from collections.abc import Generator
+from typing import Any
 
 AFTERWARDS_SECONDS_MAX = 60  # for removing labs and servers
 _AGAIN_SECONDS = 0.01
+_INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 
 @contextlib.contextmanager
@@ -62,3 +64,29 @@ def interruptible(reasons: dict[int, str] | None = None) -> Generator[None]:
         sys.unraisablehook = hook
         for one, handler in before.items():
             signal.signal(one, handler)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Generator[None]:
+    """What interrupts the block by an exception, Ctrl-C for one, waits for its end.
+
+    For what has to be done whole, or not begun: who makes a thing knows only then what is there to be removed, and a library
+    that is interrupted inside its event loop is of no use for removing it. Blocks may stand in each other. Signals whose action
+    is the kernel's act as ever. Python runs handlers in the main thread: in others nothing is to be done.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before: dict[signal.Signals, Any] = {}
+    try:
+        for one in _INTERRUPTING:
+            if callable(handler := signal.getsignal(one)):
+                before[one] = handler
+                signal.signal(one, lambda number, _: came.append(number))
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+        for number in came:
+            signal.raise_signal(number)

@@ -1,0 +1,59 @@
+"""A command that is interrupted: once, in order, and not within what has to be done whole."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+
+from splinter.interrupts import interruptible, uninterrupted
+
+INTERRUPTING = [signal.SIGINT, signal.SIGTERM]
+
+
+@pytest.mark.parametrize("number", INTERRUPTING)
+def test_an_interrupt_waits_for_the_end_of_what_is_not_interrupted(number: signal.Signals) -> None:
+    done = []
+    with interruptible(), pytest.raises(KeyboardInterrupt):
+        with uninterrupted():
+            with uninterrupted():
+                signal.raise_signal(number)
+                done.append("inner")
+            done.append("outer")
+        done.append("after")
+    assert done == ["inner", "outer"]
+
+
+def test_a_reason_waits_as_well() -> None:
+    reasons: dict[int, str] = {signal.SIGALRM: "took too long"}
+    with interruptible(reasons), pytest.raises(KeyboardInterrupt, match="took too long"), uninterrupted():
+        signal.raise_signal(signal.SIGALRM)
+
+
+def test_an_error_in_what_is_not_interrupted_is_told_with_the_interrupt() -> None:
+    with interruptible(), pytest.raises(KeyboardInterrupt) as caught, uninterrupted():
+        signal.raise_signal(signal.SIGTERM)
+        raise OSError("no luck")
+    assert isinstance(caught.value.__context__, OSError)
+
+
+def test_handlers_are_as_before() -> None:
+    before = [signal.getsignal(number) for number in INTERRUPTING]
+    with uninterrupted():
+        assert signal.getsignal(signal.SIGINT) != before[0]
+        assert signal.getsignal(signal.SIGTERM) == before[1] == signal.SIG_DFL  # the kernel's action stays the kernel's
+    assert [signal.getsignal(number) for number in INTERRUPTING] == before
+
+
+def test_a_thread_is_never_interrupted() -> None:
+    seen = []
+
+    def run() -> None:
+        with uninterrupted():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == [signal.getsignal(signal.SIGINT)]
