@@ -119,7 +119,7 @@ class Fuzz:
         ]
         self._others = honest
         self._known = {tenant.tenant for tenant in self._admin.list_tenants()}
-        self._before, self._opened = self._admin.stats(), self._descriptors()
+        self._before, self._opened, self._kept = self._admin.stats(), self._descriptors(), self._objects()
         self._pids, self._control = server.worker_pids(), server.children("splinter-ctl")
 
     def run(self, packets: int, messages: int, minutes: float) -> Verdict:
@@ -321,11 +321,19 @@ class Fuzz:
             found.append(f"ring locks: {stats['ring_locks_held']}")
         if tasks := sum(worker["tasks_live"] for worker in stats["workers"]):
             found.append(f"{tasks} tasks")
-        if (objects := stats["store"]["objects"] - self._before["store"]["objects"]) != 0:
-            found.append(f"{objects} objects more than before")
+        objects, records = self._objects()
+        if objects != self._kept[0]:
+            found.append(f"objects by tenant: {objects}, not {self._kept[0]}")
+        if records > self._kept[1]:  # fewer when a client was idle for a minute
+            found.append(f"{records - self._kept[1]} records of clients more than before")
         if (opened := self._descriptors()) > self._opened:
             found.append(f"{opened - self._opened} open files more than before")
         return found
+
+    def _objects(self) -> tuple[dict[int, int], int]:
+        """By tenant; and what the store holds beside them."""
+        objects = {tenant.tenant: tenant.objects for tenant in self._admin.list_tenants()}
+        return objects, self._admin.stats()["store"]["objects"] - sum(objects.values())
 
     def _descriptors(self) -> int:
         """Files that the server's processes have open."""
