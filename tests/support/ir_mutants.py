@@ -76,6 +76,10 @@ def _of_instruction(function: Function, block: Block, place: int, one: Instructi
     yield code_mutant("drop")
     if place + 1 < len(code):
         yield code_mutant("exchange with the next", code[place + 1], one, then=2)
+    for back in {2, 4, 8, place} if place > 1 else ():
+        if back <= place:
+            moved = [*code[: place - back], one, *code[place - back : place], *code[place + 1 :]]
+            yield Mutant("move forward", block, place, one, (block, "instructions", moved))
     if one.op is Op.CHECK and place + 2 < len(code):
         yield code_mutant("move to the end", *code[place + 1 :], one, then=len(code))
     if len(one.operands) > 1:

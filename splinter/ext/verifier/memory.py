@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from splinter.ext import abi, ir
 from splinter.ext.abi import ResultKind
-from splinter.ext.ir import ZERO, Constant, Instruction, Op
+from splinter.ext.ir import Constant, Instruction, Op
 from splinter.ext.types import WORD_BITS, WORD_BYTES
 from splinter.ext.verifier.blocks import HELPER, Relation, Scanned, Term
 from splinter.ext.verifier.flow import Flow
@@ -20,6 +20,7 @@ from splinter.ext.verifier.report import refuse
 from splinter.ext.verifier.shapes import FOUND, HELPERS, MATH, MEMORY_SIZES, READABLE, SWAP_SIZES, WRITABLE
 from splinter.limits import DIGEST_PIECE_BYTES
 
+_WORD = Constant(WORD_BYTES)
 _MINUS_ONE, _LEAST = ir.word(-1).value, ir.word(-(1 << 63)).value
 _SIGNED_RANGE = ("fle", -(2.0**63)), ("flt", 2.0**63)
 _UNSIGNED_RANGE = ("flt", -1.0), ("flt", 2.0**64)
@@ -153,7 +154,7 @@ class Memory:
             area = self.layout.counted(offset)
             if area is not None:
                 is_count = size == WORD_BYTES and instruction.op is Op.LOAD
-                return PROVEN if is_count and self._prover(block, place).is_filled(area, offset, ZERO) else None
+                return PROVEN if is_count and self._prover(block, place).is_filled(area, offset, _WORD) else None
         return self._prover(block, place).span(What.READABLE, address, Constant(size))
 
     def _store(self, block: Scanned, place: int, instruction: Instruction) -> Proof | None:

@@ -43,6 +43,7 @@ PROGRAMS = {  # name: body, result
 HARMLESS = {
     "drop": "a check of numbers or None, one that was made before, or a result that nobody reads: None is a view of no bytes",
     "exchange with the next": "the two do not depend on each other",
+    "move forward": "what it is moved past does not depend on it, nor it on that",
     "move to the end": "a check of numbers, or one that was made before",
     "reverse operands": "another number, or one that is the same",
     "exchange arms": "another number",
@@ -255,6 +256,34 @@ def test_what_a_get_left_is_gone_after_the_next_helper() -> None:
         code.store_result(code(Op.LOAD, address, size=8))
         code.block.terminator = ir.Done()
         assert code.refused() is refused, helper
+
+
+@pytest.mark.parametrize("before", ["nothing", "another block", "cleared", "cleared on one way", "cleared behind", "a count"])
+def test_the_count_of_a_buffer_is_read_where_it_was_written(before: str) -> None:
+    """Else it is what a task left there to which the frame belonged before, and as large as that liked."""
+    code = Code()
+    at = code.function.new_memory(8 + 16, 16)
+    address, onward = code(Op.FRAME, size=at), code.new_block()
+    if before in ("cleared", "another block"):
+        code.do(Op.CLEAR, address, size=24)
+    if before == "a count":
+        code.do(Op.STORE, address, ir.word(3), size=8)
+    if before == "another block":
+        code.block.terminator = ir.Jump(onward)
+        code.block = onward
+    if before == "cleared on one way":
+        clearing = code.new_block()
+        is_large = code(Op.ULT, ir.word(9), code(Op.LOAD, code(Op.FRAME, size=abi.F_TENANT), size=4), kind=Kind.BIT)
+        code.block.terminator = ir.Branch(is_large, clearing, onward)
+        code.block = clearing
+        code.do(Op.CLEAR, code(Op.FRAME, size=at), size=24)
+        code.block.terminator = ir.Jump(onward)
+        code.block = onward
+    code.store_result(code(Op.LOAD, code(Op.FRAME, size=at), size=8))
+    if before == "cleared behind":
+        code.do(Op.CLEAR, address, size=24)
+    code.block.terminator = ir.Done()
+    assert code.refused() is (before in ("nothing", "cleared on one way", "cleared behind"))
 
 
 @pytest.mark.parametrize(
