@@ -35,6 +35,19 @@ _EVALUATED = {
 _FOLDED = {Op.ADD: lambda a, b: a + b, Op.SUB: lambda a, b: a - b, Op.MUL: lambda a, b: a * b}
 
 
+RESOLVED = frozenset({Op.MOVE, *_FOLDED})
+
+
+def resolved(op: Op, place: int, terms: list[Term]) -> Term:
+    """The term of what one of :data:`RESOLVED` makes: a copy's is that of what is copied, a sum of constants is one."""
+    if op is Op.MOVE:
+        return terms[0]
+    left, right = terms
+    if isinstance(left, Constant) and isinstance(right, Constant):
+        return ir.word(_FOLDED[op](left.value, right.value))
+    return place
+
+
 def signed(word: int) -> int:
     """A word as a signed integer."""
     return word - (1 << 64) if word > SIGNED_MAX else word
@@ -86,8 +99,8 @@ class Scanned:
     def __init__(self, number: int, block: ir.Block, code: list[Instruction]) -> None:
         self.number = number  # its place in the function
         self.block, self.code = block, code
-        self.last: dict[Any, int] = {}  # by register: where it is assigned last
-        self.earlier: dict[Any, list[int]] = {}  # and where before, for those that are several times
+        self.terms: list[list[Term]] = []  # by place: what the instruction's operands are
+        self.held: dict[Any, Term] = {}  # by register that it assigns: what that is at its end
         self.reads: set[Register] = set()  # registers that it reads before it assigns them
         # Places of CHECKs, calls of helpers, what there is something to prove of, STOREs, what takes from the budget.
         self.checks: list[int] = []
@@ -114,9 +127,9 @@ class Scanned:
             self.facts.add(self, place, relations)
         terminator = self.block.terminator
         if isinstance(terminator, ir.Branch) and terminator.yes is not terminator.no:
-            condition = self.value(terminator.condition, len(self.code))
+            condition = self.at_end(terminator.condition)
             self.edges = {holds: self.relations(condition, holds) for holds in (True, False)}
-        self.stops = {*self.last, *self.facts.about}
+        self.stops = {*self.held, *self.facts.about}
         for relations in self.edges.values():
             for _, left, right in relations or ():
                 self.stops |= {left, right}
@@ -129,33 +142,13 @@ class Scanned:
         """Whether control never comes to its end."""
         return self.dead != NEVER
 
-    def value(self, operand: Operand, place: int) -> Term:
-        """The term of an operand of the instruction at a place (or of the terminator: behind all of them)."""
-        last = self.last
-        while operand.__class__ is Register:
-            if operand not in last:
-                return operand
-            found = last[operand]
-            if found >= place:
-                found = next((one for one in reversed(self.earlier.get(operand, ())) if one < place), NEVER)
-                if found == NEVER:
-                    return operand
-            instruction = self.code[found]
-            op = instruction.op
-            if op is Op.MOVE:
-                operand, place = instruction.operands[0], found
-            elif op in _FOLDED and isinstance(instruction.operands[1], Constant):
-                left = self.value(instruction.operands[0], found)
-                return found if left.__class__ is not Constant else ir.word(
-                    _FOLDED[op](left.value, instruction.operands[1].value)
-                )  # fmt: skip
-            else:
-                return found
-        return operand
+    def at_end(self, operand: Operand) -> Term:
+        """The term of an operand of the terminator."""
+        return self.held.get(operand, operand) if operand.__class__ is Register else operand
 
     def operand(self, place: Any, index: int) -> Term:
         """The term of an operand of the instruction at a place."""
-        return self.value(self.code[place].operands[index], place)
+        return self.terms[place][index]
 
     def op(self, term: Term) -> Op | None:
         """What made a term, in this block."""

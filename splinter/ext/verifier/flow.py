@@ -6,10 +6,12 @@ of the frame, which are assigned by being cleared.
 
 from __future__ import annotations
 
+from typing import Any
+
 from splinter.ext import ir
 from splinter.ext.ir import Block, Instruction, Op, Placement, Register
 from splinter.ext.types import WORD_BYTES
-from splinter.ext.verifier.blocks import Scanned
+from splinter.ext.verifier.blocks import RESOLVED, Scanned, Term, resolved
 from splinter.ext.verifier.layout import Layout
 from splinter.ext.verifier.report import refuse
 from splinter.ext.verifier.shapes import COSTLY, NOTED_OPS, PROVEN_OPS, SHAPES, cost
@@ -42,27 +44,32 @@ class Flow:
         """Check the form of each instruction, and note what it reads and assigns."""
         code = block.instructions
         found = Scanned(number, block, code)
-        last, reads = found.last, found.reads
+        held, reads = found.held, found.reads
         for place, instruction in enumerate(code):
             op, target = instruction.op, instruction.target
-            shape = [op, None if target is None else target.kind]
+            shape: list[Any] = [op, None if target is None else target.kind]
+            terms: list[Term] = []
             for operand in instruction.operands:
                 shape.append(operand.kind)
-                if operand.__class__ is Register and operand not in last:
+                if operand.__class__ is not Register:
+                    terms.append(operand)
+                elif operand in held:
+                    terms.append(held[operand])
+                else:
                     reads.add(operand)
+                    terms.append(operand)
             if tuple(shape) not in SHAPES:
                 refuse("an instruction's operands are of the wrong kinds", code, place)
+            found.terms.append(terms)
             if target is not None:
-                if target in last:
-                    found.earlier.setdefault(target, []).append(last[target])
-                last[target] = place
+                held[target] = place if op not in RESOLVED else resolved(op, place, terms)
             if op in NOTED_OPS:
                 self._note(found, place, instruction)
         terminator = block.terminator
         if isinstance(terminator, ir.Branch):
             if terminator.condition.kind is not ir.Kind.BIT:
                 refuse("a branch depends on what is no bit", code, len(code))
-            if isinstance(terminator.condition, Register) and terminator.condition not in last:
+            if isinstance(terminator.condition, Register) and terminator.condition not in held:
                 reads.add(terminator.condition)
         return found
 
@@ -127,10 +134,10 @@ class Flow:
         self, found: Scanned, crossing: set[Register], bits: dict[Register | int, int], destroyed: dict[Register, int]
     ) -> tuple[int, int]:
         """What is assigned at the end of a block, and what is lost as its place in the frame was given to another register."""
-        assigned = sum(bits[register] for register in crossing & found.last.keys())
+        assigned = sum(bits[register] for register in crossing & found.held.keys())
         for offset in found.cleared:
             assigned |= bits.get(offset, 0)
-        if destroyed.keys().isdisjoint(found.last):
+        if destroyed.keys().isdisjoint(found.held):
             return assigned, 0
         gone = 0
         for place, instruction in enumerate(found.code):

@@ -12,7 +12,7 @@ from splinter.ext import abi, ir
 from splinter.ext.abi import ResultKind
 from splinter.ext.ir import Constant, Instruction, Op
 from splinter.ext.types import WORD_BITS, WORD_BYTES
-from splinter.ext.verifier.blocks import HELPER, Relation, Scanned, Term
+from splinter.ext.verifier.blocks import HELPER, Relation, Scanned
 from splinter.ext.verifier.flow import Flow
 from splinter.ext.verifier.layout import Layout
 from splinter.ext.verifier.proofs import PROVEN, Choice, Need, Proof, Prover, What
@@ -130,7 +130,7 @@ class Memory:
             return self._found(before, len(before.code))
         end = len(before.code)
         prover = Prover(self.layout, before, end, edge, is_behind=True)
-        there = before.value(left, end), before.value(right, end)
+        there = before.at_end(left), before.at_end(right)
         return prover.le(*there) if what is What.LE else prover.span(what, *there)
 
     def _found(self, block: Scanned, place: int) -> Proof | None:
@@ -183,7 +183,7 @@ class Memory:
         return PROVEN if is_area else None
 
     def _copy(self, block: Scanned, place: int, instruction: Instruction) -> Proof | None:
-        target, source, length = self._operands(block, place)
+        target, source, length = block.terms[place]
         prover = self._prover(block, place)
         return prover.both(prover.span(What.WRITABLE, target, length), lambda: prover.span(What.READABLE, source, length))
 
@@ -195,7 +195,7 @@ class Memory:
             if helper is None or helper.operands != len(instruction.operands) or (helper.is_optional and not instruction.error):
                 return None
             indices = helper.views
-        prover, operands, proof = self._prover(block, place), self._operands(block, place), PROVEN
+        prover, operands, proof = self._prover(block, place), block.terms[place], PROVEN
         for index in indices:
             further = prover.span(What.READABLE, operands[index], operands[index + 1])
             if further is None:
@@ -204,7 +204,7 @@ class Memory:
         return proof
 
     def _digest(self, block: Scanned, place: int, instruction: Instruction) -> Proof | None:
-        address, length, _ = self._operands(block, place)
+        address, length, _ = block.terms[place]
         prover = self._prover(block, place)
         return prover.both(prover.span(What.READABLE, address, length), lambda: prover.le(length, Constant(DIGEST_PIECE_BYTES)))
 
@@ -212,7 +212,7 @@ class Memory:
         return PROVEN if instruction.size in MATH and instruction.error else None
 
     def _divide(self, block: Scanned, place: int, instruction: Instruction) -> Proof | None:
-        dividend, divisor = self._operands(block, place)
+        dividend, divisor = block.terms[place]
         prover = self._prover(block, place)
         if not prover.differs(divisor, 0):
             return None
@@ -237,9 +237,6 @@ class Memory:
 
     def _prover(self, block: Scanned, place: int) -> Prover:
         return Prover(self.layout, block, place)
-
-    def _operands(self, block: Scanned, place: int) -> list[Term]:
-        return [block.value(operand, place) for operand in block.code[place].operands]
 
     # --- results ------------------------------------------------------------------------------------------------------
 
