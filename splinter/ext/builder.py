@@ -43,8 +43,22 @@ class Memory:
     data: int = -1
 
 
+_LOOK_BACK = 4  # instructions: the two loads of a view, and what computes the second's address
+# Behind these, and at the start of a block, the code may be cut: no cell of the stack, which a yield loses, is in use there.
+CUT_BEHIND = frozenset({Op.HELPER, Op.BYTES_EQUAL, Op.COPY, Op.CRC32, Op.HASH64})
 Value = ir.Operand | View | Memory | tuple[Any, ...]
 NO_VIEW = View(ir.ZERO, ir.ZERO)
+
+
+def _found_by(block: ir.Block) -> tuple[ir.Block, ir.Operand] | None:
+    """Where control comes to when a block's branch has found that a word is not 0, and that word."""
+    branch = block.terminator
+    if not isinstance(branch, ir.Branch) or not block.instructions:
+        return None
+    test = block.instructions[-1]
+    if test.target is not branch.condition or test.op not in (Op.EQ, Op.NE) or test.operands[1] != ir.ZERO:
+        return None
+    return (branch.yes if test.op is Op.NE else branch.no), test.operands[0]
 
 
 class TooLargeError(SplinterError):
@@ -62,13 +76,22 @@ class UntranslatedError(SplinterError):
 
 
 class Builder:
-    """Holds the function under construction and the block that code is appended to."""
+    """Holds the function under construction and the block that code is appended to.
+
+    It leaves out what is known already, since every instruction costs all that comes behind: the copy of what was computed for
+    a variable, an address in the frame that the block has, the look at a view that is certainly not None.
+    """
 
     def __init__(self, name: str) -> None:
         self.function = ir.Function(name)
         self.block = self.function.new_block()
         self.count = 0  # instructions so far: inlining must not multiply without bound
         self.entered = {self.block}  # blocks that control may come to, as far as is known
+        self._temporary: set[ir.Operand] = set()  # results of instructions that nothing but the expression around knows
+        self._frame: dict[int, ir.Register] = {}  # by offset: its address, for as long as the block is not cut
+        self._frame_of = self.block
+        # By block that has not ended: registers that are not 0 there, on whatever way control comes.
+        self._nonzero: dict[ir.Block, frozenset[ir.Operand]] = {}
 
     def emit(self, op: Op, *operands: ir.Operand, size: int = 0, line: int = 0, error: int = 0) -> ir.Register:
         """Append an instruction with a result."""
@@ -81,13 +104,30 @@ class Builder:
         target = self.function.new_register(operands[-1].kind if op in _LIKE_LAST_OPERAND else kind)
         error = ExtensionError.OVERFLOW if op in ir.CHECKED_ARITHMETIC else error
         self.block.instructions.append(ir.Instruction(op, target, operands, size, error, line))
+        self._temporary.add(target)
+        if op in CUT_BEHIND:
+            self._frame.clear()
         return target
+
+    def loop_head(self) -> ir.Block:
+        """A new block to which control comes back, so that nothing is known there of what is before."""
+        head = self.function.new_block()
+        self._nonzero[head] = frozenset()
+        return head
 
     def end(self, terminator: ir.Terminator) -> None:
         """End the current block, unless it has ended."""
-        if self.block.terminator is None:
-            self.block.terminator = terminator
-            self.entered.update(self.block.successors())
+        block = self.block
+        if block.terminator is not None:
+            return
+        block.terminator = terminator
+        known = self._nonzero.pop(block, frozenset())
+        found = _found_by(block)
+        for successor in block.successors():
+            self.entered.add(successor)
+            there = known | {found[1]} if found is not None and found[0] is successor else known
+            before = self._nonzero.get(successor)
+            self._nonzero[successor] = there if before is None else there & before
 
     def go_on(self, block: ir.Block) -> None:
         """Append to a block to which every jump has been made. If there was none, it has ended before it begins.
@@ -109,14 +149,29 @@ class Builder:
     def store(self, address: ir.Operand, value: ir.Operand, size: int) -> None:
         self.block.instructions.append(ir.Instruction(Op.STORE, None, (address, value), size))
 
+    def check_not_zero(self, value: ir.Operand, error: ExtensionError, line: int) -> None:
+        """The same of a word that is not to be 0."""
+        known = self._nonzero.get(self.block, frozenset())
+        if value not in known:
+            self.check(self.emit(Op.NE, value, ir.ZERO), error, line)
+            self._nonzero[self.block] = known | {value}
+
     def frame(self, offset: int) -> ir.Register:
-        return self.emit(Op.FRAME, size=offset)
+        """The address of a byte of the frame."""
+        if self._frame_of is not self.block:
+            self._frame_of, self._frame = self.block, {}
+        address = self._frame.get(offset)
+        if address is None:
+            address = self._frame[offset] = self.emit(Op.FRAME, size=offset)
+            self.keep(address)
+        return address
 
     def spend(self, cost: int) -> None:
         self.block.instructions.append(ir.Instruction(Op.SPEND, None, (), cost))
 
     def copy(self, target: ir.Operand, source: View) -> None:
         self.block.instructions.append(ir.Instruction(Op.COPY, None, (target, source.address, source.length)))
+        self._frame.clear()
 
     def clear(self, address: ir.Operand, nbytes: int) -> None:
         self.block.instructions.append(ir.Instruction(Op.CLEAR, None, (address,), nbytes))
@@ -137,7 +192,31 @@ class Builder:
             self.move(target.length, value.length)
             return
         assert isinstance(target, ir.Register) and isinstance(value, ir.Register | ir.Constant)
-        self.block.instructions.append(ir.Instruction(Op.MOVE, target, (value,)))
+        known = self._nonzero.get(self.block, frozenset())
+        if value in known or target in known:
+            self._nonzero[self.block] = known | {target} if value in known else known - {target}
+        if value not in self._temporary or not self._is_retargeted(value, target):
+            self.block.instructions.append(ir.Instruction(Op.MOVE, target, (value,)))
+
+    def keep(self, value: Value) -> None:
+        """From now on a value is somebody's, and stays where it is."""
+        if isinstance(value, tuple):
+            for part in value:
+                self.keep(part)
+        elif isinstance(value, View):
+            self._temporary -= {value.address, value.length}
+        elif not isinstance(value, Memory):
+            self._temporary.discard(value)
+
+    def _is_retargeted(self, value: ir.Operand, target: ir.Register) -> bool:
+        """Have the instruction that made a value assign it to a variable at once, if it is one of the last."""
+        for instruction in self.block.instructions[: -_LOOK_BACK - 1 : -1]:
+            if instruction.target is value:
+                instruction.target = target
+                return True
+            if instruction.target is target or value in instruction.operands or target in instruction.operands:
+                return False
+        return False
 
     def negate(self, bit: ir.Operand) -> ir.Operand:
         if isinstance(bit, ir.Constant):

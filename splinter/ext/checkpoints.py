@@ -9,6 +9,7 @@ few: every variable that is in use at one has to survive it.
 from __future__ import annotations
 
 from splinter.ext import abi, ir
+from splinter.ext.builder import CUT_BEHIND
 from splinter.ext.effort import loops
 from splinter.ext.ir import Block, Op
 from splinter.limits import (
@@ -21,8 +22,6 @@ from splinter.limits import (
     VALUE_BYTES_MAX,
 )
 
-# Behind these, and at the start of a block, the code may be cut: no cell of the stack, which a yield loses, is in use there.
-_CUT_BEHIND = {Op.HELPER, Op.BYTES_EQUAL, Op.COPY, Op.CRC32, Op.HASH64}
 _PUTS = {abi.C_PUT, abi.C_PUT_IF}
 
 
@@ -71,7 +70,7 @@ def _cut(function: ir.Function, block: Block, spent: float) -> tuple[Block, floa
         line = instruction.line or line
         spent += cost + 1 / INSTRUCTIONS_PER_COST
         since_place += cost + 1 / INSTRUCTIONS_PER_COST
-        if instruction.op in _CUT_BEHIND:
+        if instruction.op in CUT_BEHIND:
             place, since_place = index + 1, 0.0
     block.instructions, block.terminator = instructions[begin:], terminator
     return block, spent

@@ -248,4 +248,7 @@ def _compile(source: str, name: str | None, every: bool, preempt: bool, findings
                 first_lookup=first_lookup(function),
                 writes=writes(function),
             )
+    for function in lowered:
+        for block in function.blocks:
+            block.terminator = None  # blocks in a circle would be left to the collector, which goes over many more objects
     return [compiled[function] for function in lowered]

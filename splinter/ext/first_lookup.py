@@ -79,8 +79,8 @@ class _Path:
                 if content is not None:
                     self.cells[to[1]] = content
         if instruction.target is not None:
-            self.known.pop(instruction.target, None)
             result = self._result(instruction)
+            self.known.pop(instruction.target, None)
             if result is not None:
                 self.known[instruction.target] = result
 

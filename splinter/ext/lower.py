@@ -142,6 +142,7 @@ class _Lowering(CallLowering):
         for name, value in arguments.items():
             if name not in helper.assigned:
                 self.variables[name] = value  # no copy: nothing in the helper function assigns what the value is made of
+                self.keep(value)
             else:
                 self.move(self.variable(name), value)
         self._block(helper.function.body)
@@ -263,7 +264,8 @@ class _Lowering(CallLowering):
         self.go_on(after)
 
     def _visit_While(self, node: ast.While) -> None:
-        head, body, latch, after = (self.function.new_block() for _ in range(4))
+        head = self.loop_head()
+        body, latch, after = (self.function.new_block() for _ in range(3))
         self.end(ir.Jump(head))
         self.block = head
         self.condition(node.test, body, after)
@@ -285,7 +287,8 @@ class _Lowering(CallLowering):
         assert isinstance(node.target, ast.Name)
         line = node.lineno
         table, rest, size = self._kept(*self.records(call, function))
-        head, body, latch, after = (self.function.new_block() for _ in range(4))
+        head = self.loop_head()
+        body, latch, after = (self.function.new_block() for _ in range(3))
         start = self.function.new_register(Kind.WORD)
         self.end(ir.Jump(head))
         self.block = head
@@ -314,12 +317,13 @@ class _Lowering(CallLowering):
         assert isinstance(node.target, ast.Name)
         start, stop, step = self._range(call)
         kind = self.checked.types[node.iter]
-        head, body, latch, again, after = (self.function.new_block() for _ in range(5))
+        head = self.loop_head()
+        body, latch, again, after = (self.function.new_block() for _ in range(4))
         counter = self.function.new_register(Kind.WORD)
         end = self.function.new_register(Kind.WORD)
+        is_more = self.less(start, stop) if step > 0 else self.less(stop, start)
         self.move(counter, start[0])
         self.move(end, stop[0])
-        is_more = self.less(start, stop) if step > 0 else self.less(stop, start)
         self.end(ir.Branch(is_more, head, after))
         self.block = head
         self._assign(node.target.id, counter, kind, node.lineno)

@@ -183,7 +183,7 @@ class CallLowering(ExpressionLowering, ABC):
         self.move(address, view.address)
         self.move(left, view.length)
         self.move(state, ir.word(_CRC32_INVERSION if is_crc else FNV_OFFSET))
-        head, latch, after = (self.function.new_block() for _ in range(3))
+        head, latch, after = self.loop_head(), self.function.new_block(), self.function.new_block()
         self.end(ir.Jump(head))
         self.block = head
         most = ir.word(DIGEST_PIECE_BYTES)

@@ -170,7 +170,7 @@ class ExpressionLowering(Builder):
 
     def check_not_none(self, view: View, kind: Type, line: int) -> None:
         if kind == OPTIONAL_BYTES:
-            self.check(self.emit(Op.NE, view.address, ir.ZERO), ExtensionError.NONE, line)
+            self.check_not_zero(view.address, ExtensionError.NONE, line)
 
     def condition(self, node: ast.expr, yes: ir.Block, no: ir.Block) -> None:
         """End the current block by going to one of two, with short circuits as Python has them."""
