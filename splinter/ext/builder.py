@@ -191,7 +191,7 @@ class Builder:
             self.move(target.address, value.address)
             self.move(target.length, value.length)
             return
-        assert isinstance(target, ir.Register) and isinstance(value, ir.Register | ir.Constant)
+        assert isinstance(target, ir.Register) and isinstance(value, ir.Operand)
         known = self._nonzero.get(self.block, frozenset())
         if value in known or target in known:
             self._nonzero[self.block] = known | {target} if value in known else known - {target}

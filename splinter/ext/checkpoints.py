@@ -23,6 +23,7 @@ from splinter.limits import (
 )
 
 _PUTS = {abi.C_PUT, abi.C_PUT_IF}
+_PRICED = frozenset({Op.SPEND, Op.BYTES_EQUAL, Op.COPY, Op.CLEAR, Op.CRC32, Op.HASH64, Op.HELPER})
 
 
 def insert_checkpoints(function: ir.Function) -> None:
@@ -62,7 +63,7 @@ def _cut(function: ir.Function, block: Block, spent: float) -> tuple[Block, floa
     begin = place = line = 0  # of the piece; where it may be cut
     since_place = 0.0  # spent
     for index, instruction in enumerate(instructions):
-        cost = _cost(instruction)
+        cost = _cost(instruction) if instruction.op in _PRICED else 0
         if cost and spent >= CHECKPOINT_COST:
             rest = function.new_block()
             block.instructions, block.terminator = instructions[begin:place], ir.Jump(rest, may_yield=True, cost=0, line=line)

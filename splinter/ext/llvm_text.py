@@ -26,13 +26,17 @@ _LINE_SHIFT = 8  # a failure on its way to the exit: the line, and below it the 
 _ERROR_MASK = (1 << _LINE_SHIFT) - 1
 
 _LLVM_TYPE = {Kind.WORD: "i64", Kind.BIT: "i1", Kind.FLOAT: "double"}
-_BINARY = {
+_BINARY = {  # these and the comparisons depend on nothing but their operands
     Op.ADD: "add", Op.SUB: "sub", Op.MUL: "mul", Op.AND: "and", Op.OR: "or", Op.XOR: "xor", Op.SHL: "shl",
     Op.LSHR: "lshr", Op.ASHR: "ashr", Op.SDIV: "sdiv", Op.SREM: "srem", Op.UDIV: "udiv", Op.UREM: "urem",
 }  # fmt: skip
 _COMPARE = {Op.EQ: "eq", Op.NE: "ne", Op.SLT: "slt", Op.SLE: "sle", Op.ULT: "ult", Op.ULE: "ule"}
 _OVERFLOW = {Op.SADD: "sadd", Op.SSUB: "ssub", Op.SMUL: "smul", Op.UADD: "uadd", Op.USUB: "usub", Op.UMUL: "umul"}
 
+_PURE = {  # by operation and kind of the first operand
+    **{(op, kind): f"{name} {_LLVM_TYPE[kind]} %s, %s" for op, name in _BINARY.items() for kind in (Kind.WORD, Kind.BIT)},
+    **{(op, Kind.WORD): f"icmp {name} i64 %s, %s" for op, name in _COMPARE.items()},
+}
 _FLOAT_BINARY = {Op.FADD: "fadd", Op.FSUB: "fsub", Op.FMUL: "fmul", Op.FDIV: "fdiv"}
 _FLOAT_COMPARE = {Op.FEQ: "oeq", Op.FLT: "olt", Op.FLE: "ole"}
 _CONVERT = {  # instruction, from, to
@@ -77,11 +81,12 @@ def emit(functions: Sequence[tuple[ir.Function, ir.Placement]]) -> LlvmModule:
     Each with where its registers are; with those in the frame it becomes the quick form. The verifier has accepted both.
     """
     emitters = [_Emitter(*function, number) for number, function in enumerate(functions)]
-    definitions = "\n".join(line for emitter in emitters for line in emitter.run())
-    declarations = [f"declare {kind % name} nounwind" for name, kind in _DECLARATIONS.items() if f"{name}(" in definitions]
+    definitions = [line for emitter in emitters for line in emitter.run()]
+    named = {line[at : line.find("(", at)] for line in definitions if (at := line.find("@")) >= 0}
+    declarations = [f"declare {kind % name} nounwind" for name, kind in _DECLARATIONS.items() if name in named]
     called = dict.fromkeys(routine for emitter in emitters for routine in emitter.routines)
     return LlvmModule(
-        "\n".join((*declarations, definitions, _EPILOGUE)),
+        "\n".join((*declarations, *definitions, _EPILOGUE)),
         [emitter.entry for emitter in emitters],
         list(called),
     )
@@ -289,11 +294,12 @@ class _Emitter:
 
     def _result(self, instruction: ir.Instruction, operands: list[str]) -> str:
         op = instruction.op
-        if op in _BINARY:
-            kind = _LLVM_TYPE[instruction.operands[0].kind]
-            return self._pure(f"{_BINARY[op]} {kind} {operands[0]}, {operands[1]}")
-        if op in _COMPARE:
-            return self._pure(f"icmp {_COMPARE[op]} i64 {operands[0]}, {operands[1]}")
+        if op is Op.MOVE:
+            return operands[0]
+        if instruction.operands and (pure := _PURE.get((op, instruction.operands[0].kind))):
+            return self._pure(pure % (operands[0], operands[1]))
+        if op is Op.HELPER:
+            return self._helper(instruction, operands)
         if op in _FLOAT_BINARY:
             return self._value(f"{_FLOAT_BINARY[op]} double {operands[0]}, {operands[1]}")
         if op in _FLOAT_COMPARE:
@@ -313,8 +319,6 @@ class _Emitter:
             self._fail_if(overflows, instruction.error, instruction.line)
             return self._value(f"extractvalue {{i64, i1}} {pair}, 0")
         match op:
-            case Op.MOVE:
-                return operands[0]
             case Op.SELECT:
                 kind = _LLVM_TYPE[instruction.operands[2].kind]
                 return self._pure(f"select i1 {operands[0]}, {kind} {operands[1]}, {kind} {operands[2]}")
@@ -336,8 +340,6 @@ class _Emitter:
                 self.routines["bytes_equal"] = None
                 self._spend_for_bytes(instruction.operands[1], operands[1])
                 return self._value("call i1 @bytes_equal(" + ", ".join(f"i64 {operand}" for operand in operands) + ")")
-            case Op.HELPER:
-                return self._helper(instruction, operands)
             case Op.MATH:
                 return self._value(f"call double {self._function(instruction)}(double {operands[0]}) nounwind")
             case Op.CRC32 | Op.HASH64:
@@ -439,13 +441,14 @@ class _Emitter:
             if operand.kind is Kind.FLOAT:
                 return f"0x{operand.value:016X}"
             return str(operand.value) if operand.kind is Kind.WORD else ("true" if operand.value else "false")
+        value = self.names.get(operand)
+        if value is not None:
+            return value
         if operand in self.frame_offsets:
             return self._pure(f"add i64 %frame, {self.frame_offsets[operand]}")
-        if operand in self.cells:
-            if operand not in self.known:
-                self.known[operand] = self._value(f"load {_LLVM_TYPE[operand.kind]}, ptr {self._cell(operand)}")
-            return self.known[operand]
-        return self.names[operand]
+        if operand not in self.known:
+            self.known[operand] = self._value(f"load {_LLVM_TYPE[operand.kind]}, ptr {self._cell(operand)}")
+        return self.known[operand]
 
     def _assign(self, target: Register, value: str) -> None:
         if target in self.cells:

@@ -129,7 +129,7 @@ class _Lowering(CallLowering):
         self.store(self.frame(abi.F_RESULT_LENGTH), ir.word(len(values) * WORD_BYTES), 4)
 
     def _as_word(self, value: Value) -> ir.Operand:
-        assert isinstance(value, ir.Register | ir.Constant)
+        assert isinstance(value, ir.Operand)
         return self.emit(Op.TO_BITS, value) if value.kind is Kind.FLOAT else self.widen(value)
 
     # --- helper functions ---------------------------------------------------------------------------------------------

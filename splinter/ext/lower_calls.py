@@ -227,9 +227,9 @@ class CallLowering(ExpressionLowering, ABC):
                 operands.append(self._table_number(value, line))
             elif name == "version":
                 version = self.convert(value, kind, U64, line)
-                assert isinstance(version, ir.Register | ir.Constant)
+                assert isinstance(version, ir.Operand)
                 operands.append(version)
-            elif isinstance(value, ir.Register | ir.Constant):
+            elif isinstance(value, ir.Operand):
                 view = self._in_cell(name, value)
                 operands += (view.address, view.length)
             else:
@@ -265,7 +265,7 @@ class CallLowering(ExpressionLowering, ABC):
             receiver = self._receiver(function.value, line)
             size, kind = self.expression(call.args[0]), self.checked.types[call.args[0]]
             view = self.as_view(receiver, BYTES, line)
-        assert isinstance(size, ir.Register | ir.Constant)
+        assert isinstance(size, ir.Operand)
         size = self.widen(size)
         is_positive = self.emit(Op.SLT, ir.ZERO, size) if kind != U64 else self.emit(Op.NE, size, ir.ZERO)
         self.check(is_positive, ExtensionError.INDEX, line)
@@ -278,7 +278,7 @@ class CallLowering(ExpressionLowering, ABC):
         return {name: (self.expression(argument), self.checked.types[argument]) for name, argument in written}
 
     def _table_number(self, value: Value, line: int) -> ir.Operand:
-        assert isinstance(value, ir.Register | ir.Constant)
+        assert isinstance(value, ir.Operand)
         table = self.widen(value)
         if not isinstance(table, ir.Constant):
             self.check(self.emit(Op.ULT, table, ir.word(TABLES_MAX)), ExtensionError.TABLE, line)

@@ -126,7 +126,7 @@ class ExpressionLowering(Builder):
     def operand(self, node: ast.expr) -> ir.Operand:
         """The value of an expression that is not a view."""
         value = self.expression(node)
-        assert isinstance(value, ir.Register | ir.Constant)
+        assert isinstance(value, ir.Operand)
         return value
 
     def floating(self, node: ast.expr) -> ir.Operand:
@@ -138,7 +138,7 @@ class ExpressionLowering(Builder):
         constant = self.checked.constants.get(node)
         if isinstance(constant, int):
             return float_constant(constant)
-        assert isinstance(value, ir.Register | ir.Constant)
+        assert isinstance(value, ir.Operand)
         return value
 
     def integer(self, node: ast.expr) -> Typed:
@@ -147,7 +147,7 @@ class ExpressionLowering(Builder):
 
     def as_integer(self, node: ast.expr, value: Value) -> Typed:
         """The same of an expression's value."""
-        assert isinstance(value, ir.Register | ir.Constant)
+        assert isinstance(value, ir.Operand)
         kind = self.checked.types[node]
         return self.widen(value), NAT if kind == BOOL else kind
 
@@ -533,7 +533,7 @@ class ExpressionLowering(Builder):
         value, kind = number
         if element.size == WORD_BYTES:
             operand = self.convert(value, kind, element.value, line)
-            assert isinstance(operand, ir.Register | ir.Constant)
+            assert isinstance(operand, ir.Operand)
             return operand
         low, high = element.range
         if not element.is_signed or kind == U64:  # seen as unsigned, negative integers are too large
