@@ -21,7 +21,7 @@ _NEUTRAL_ZERO = {Op.ADD, Op.SUB}
 _LIKE_LAST_OPERAND = {Op.AND, Op.OR, Op.XOR, Op.SELECT}
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class View:
     """Bytes: an address, 0 for None, and a length, 0 for None. A value of type None is ``NO_VIEW`` itself."""
 
@@ -222,6 +222,16 @@ class Builder:
         if isinstance(bit, ir.Constant):
             return ir.FALSE if bit.value else ir.TRUE
         return self.emit(Op.XOR, bit, ir.TRUE)
+
+    def take_negation(self, bit: ir.Operand) -> ir.Operand | None:
+        """What a bit is the negation of, when it was made just now and for nobody else; then it is made no more."""
+        if bit not in self._temporary or not self.block.instructions:
+            return None
+        last = self.block.instructions[-1]
+        if last.target is not bit or last.op is not Op.XOR or last.operands[1] != ir.TRUE:
+            return None
+        self.block.instructions.pop()
+        return last.operands[0]
 
     def widen(self, value: ir.Operand) -> ir.Operand:
         """A bit as the word 0 or 1; a word as it is."""

@@ -13,9 +13,7 @@ from splinter.ext.ir import Block, Op
 # instructions for each.
 _CALLS_MIN = 4
 _INSTRUCTIONS_PER_CALL_MAX = 110
-_DIGESTS = {Op.CRC32, Op.HASH64}
-
-
+_ELSEWHERE = frozenset({Op.HELPER, Op.CRC32, Op.HASH64})
 _WRITES = frozenset({abi.C_PUT, abi.C_PUT_IF, abi.C_DELETE})
 
 
@@ -29,13 +27,16 @@ def waits_for_store(function: ir.Function) -> bool:
 
     The function is a simplified one.
     """
-    blocks = function.blocks
-    calls = {block for block in blocks if any(i.op is Op.HELPER for i in block.instructions)}
-    elsewhere = {block for block in blocks if any(i.op in _DIGESTS for i in block.instructions)}  # in code that is there
-    if not any(loop.isdisjoint(calls | elsewhere) for _, loop in loops(blocks)):
+    elsewhere: set[Block] = set()  # blocks that wait, or compute in code that is there already
+    count = 0
+    for block in function.blocks:
+        for instruction in block.instructions:
+            if instruction.op in _ELSEWHERE:
+                elsewhere.add(block)
+                count += instruction.op is Op.HELPER
+    if not any(loop.isdisjoint(elsewhere) for _, loop in loops(function.blocks)):
         return True
-    instructions = sum(len(block.instructions) for block in blocks)
-    count = sum(i.op is Op.HELPER for block in calls for i in block.instructions)
+    instructions = sum(len(block.instructions) for block in function.blocks)
     return count >= _CALLS_MIN and instructions <= count * _INSTRUCTIONS_PER_CALL_MAX
 
 

@@ -27,15 +27,18 @@ class Kind(Enum):
     FLOAT = auto()  # IEEE 754 binary64
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Register:
-    """Made by :meth:`Function.new_register` only, and therefore equal to nothing but itself."""
+    """Made by :meth:`Function.new_register` only, and therefore equal to nothing but itself. Never changed.
+
+    Nor is a constant; neither is frozen, since that takes three times as long to make.
+    """
 
     number: int
     kind: Kind
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Constant:
     """A word is given as its unsigned pattern, and so is a float."""
 

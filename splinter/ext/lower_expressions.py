@@ -188,6 +188,8 @@ class ExpressionLowering(Builder):
             value = self.operand(node)
             if value.kind is Kind.WORD:
                 value = self.emit(Op.NE, value, ir.ZERO)
+            if (opposite := self.take_negation(value)) is not None:
+                value, yes, no = opposite, no, yes
             self.end(ir.Branch(value, yes, no))
 
     # --- constants and names ------------------------------------------------------------------------------------------
@@ -536,6 +538,8 @@ class ExpressionLowering(Builder):
             assert isinstance(operand, ir.Operand)
             return operand
         low, high = element.range
+        if isinstance(value, ir.Constant) and value.value <= high:
+            return value
         if not element.is_signed or kind == U64:  # seen as unsigned, negative integers are too large
             fits = self.emit(Op.ULE, value, ir.word(high))
         else:

@@ -15,9 +15,9 @@ WORD_BITS = 64
 WORD_BYTES = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Type:
-    """A type; ``name`` is what diagnostics call it."""
+    """A type; ``name`` is what diagnostics call it. Those without parts are made once, below, and equal only themselves."""
 
     name: str
 
@@ -25,7 +25,7 @@ class Type:
         return self.name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class IntegerType(Type):
     """Integers from ``low`` to ``high``, both included."""
 

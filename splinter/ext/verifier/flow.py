@@ -6,10 +6,12 @@ of the frame, which are assigned by being cleared.
 
 from __future__ import annotations
 
+from typing import Any
+
 from splinter.ext import ir
 from splinter.ext.ir import Block, Instruction, Op, Placement, Register
 from splinter.ext.types import WORD_BYTES
-from splinter.ext.verifier.blocks import RESOLVED, Scanned, resolved
+from splinter.ext.verifier.blocks import RESOLVED, Scanned, Term, resolved
 from splinter.ext.verifier.layout import Layout
 from splinter.ext.verifier.report import refuse
 from splinter.ext.verifier.shapes import COSTLY, NOTED_OPS, PROVEN_OPS, SHAPES, cost
@@ -45,13 +47,18 @@ class Flow:
         held, reads = found.held, found.reads
         for place, instruction in enumerate(code):
             op, target = instruction.op, instruction.target
-            operands = instruction.operands
-            if (op, None if target is None else target.kind, *[operand.kind for operand in operands]) not in SHAPES:
+            shape: tuple[Any, ...] = op, None if target is None else target.kind
+            terms: list[Term] = []
+            for operand in instruction.operands:
+                shape += (operand.kind,)
+                if operand.__class__ is Register:
+                    if operand in held:
+                        terms.append(held[operand])
+                        continue
+                    reads.add(operand)
+                terms.append(operand)
+            if shape not in SHAPES:
                 refuse("an instruction's operands are of the wrong kinds", code, place)
-            terms = [held.get(operand, operand) if operand.__class__ is Register else operand for operand in operands]
-            for term in terms:
-                if term.__class__ is Register:
-                    reads.add(term)
             found.terms.append(terms)
             if target is not None:
                 held[target] = place if op not in RESOLVED else resolved(op, place, terms)
