@@ -93,7 +93,14 @@ def _of_instruction(function: Function, block: Block, place: int, one: Instructi
             yield code_mutant("another size", replace(one, size=size))
     if one.op in (Op.HELPER, Op.MATH) and one.error:
         yield code_mutant("no look whether it is there", replace(one, error=0))
+    if one.op is Op.SPEND:
+        yield code_mutant("no price", replace(one, size=-1))
+        yield code_mutant("no price", replace(one, size=1 << 64))
     for index, operand in enumerate(one.operands):
+        for number in (-1, -(1 << 63), 1 << 64):
+            strange = Constant(number, operand.kind)
+            operands = (*one.operands[:index], strange, *one.operands[index + 1 :])
+            yield code_mutant("no word", replace(one, operands=operands))
         for other in _others(function, operand):
             operands = (*one.operands[:index], other, *one.operands[index + 1 :])
             yield code_mutant("another operand", replace(one, operands=operands))
@@ -126,6 +133,7 @@ def _of_terminator(function: Function, block: Block) -> Iterator[Mutant]:
     def mutant(operator: str, **changed: Any) -> Mutant:
         return Mutant(operator, block, place, None, (block, "terminator", replace(terminator, **changed)))  # type: ignore[type-var]
 
+    yield Mutant("no terminator", block, place, None, (block, "terminator", None))
     after = function.blocks[(function.blocks.index(block) + 1) % len(function.blocks)]
     match terminator:
         case ir.Branch(condition=condition, yes=yes, no=no):
@@ -139,6 +147,8 @@ def _of_terminator(function: Function, block: Block) -> Iterator[Mutant]:
             if may_yield:
                 yield mutant("no look at the budget", may_yield=False)
                 yield mutant("a turn for nothing", cost=0)
+                yield mutant("a turn for no price", cost=-1)
+                yield mutant("a turn for no price", cost=1 << 64)
                 yield mutant("a turn for less", cost=cost - 1)
         case ir.Yield():
             yield mutant("resume elsewhere", target=after)

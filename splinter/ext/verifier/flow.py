@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 from splinter.ext import ir
-from splinter.ext.ir import Block, Instruction, Op, Placement, Register
+from splinter.ext.ir import WORD_MASK, Block, Instruction, Op, Placement, Register
 from splinter.ext.types import WORD_BYTES
 from splinter.ext.verifier.blocks import RESOLVED, Scanned, Term, resolved
 from splinter.ext.verifier.layout import Layout
 from splinter.ext.verifier.report import refuse
 from splinter.ext.verifier.shapes import COSTLY, NOTED_OPS, PROVEN_OPS, SHAPES, cost
 from splinter.limits import CHECKPOINT_COST, FRAME_BYTES, HELPER_COST, INSTRUCTIONS_PER_COST
+
+_COST_MAX = (1 << 31) - 1  # of one place: the budget is a word, and less than nothing would fill it
 
 
 class Flow:
@@ -51,11 +53,13 @@ class Flow:
             terms: list[Term] = []
             for operand in instruction.operands:
                 shape += (operand.kind,)
-                if operand.__class__ is Register:
+                if isinstance(operand, Register):
                     if operand in held:
                         terms.append(held[operand])
                         continue
                     reads.add(operand)
+                elif not 0 <= operand.value <= WORD_MASK:
+                    refuse("a constant is no word", code, place)
                 terms.append(operand)
             if shape not in SHAPES:
                 refuse("an instruction's operands are of the wrong kinds", code, place)
@@ -65,6 +69,10 @@ class Flow:
             if op in NOTED_OPS:
                 self._note(found, place, instruction)
         terminator = block.terminator
+        if not isinstance(terminator, ir.Terminator):
+            refuse("a block has no end", code, len(code))
+        if isinstance(terminator, ir.Jump) and terminator.may_yield and not 0 <= terminator.cost <= _COST_MAX:
+            refuse("a look at the budget has no price", code, len(code))
         if isinstance(terminator, ir.Branch):
             if terminator.condition.kind is not ir.Kind.BIT:
                 refuse("a branch depends on what is no bit", code, len(code))
@@ -88,6 +96,8 @@ class Flow:
             found.cleared.setdefault(-1 if offset is None else offset, place)
         elif op is Op.HELPER:
             found.helpers.append(place)
+        elif op is Op.SPEND and not 0 <= instruction.size <= _COST_MAX:
+            refuse("what is taken from the budget is no price", found.code, place)
 
     # --- registers ----------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ class Layout:
         self._counts = {area.offset: area for area in function.areas if area.capacity is not None}
         for area in function.areas:
             room = area.nbytes if area.capacity is None else area.nbytes - WORD_BYTES - area.capacity
-            if area.offset < self.end or area.offset % WORD_BYTES or room < 0:
+            if area.offset < self.end or area.offset % WORD_BYTES or room < 0 or (area.capacity or 0) < 0:
                 self.fault = "two areas of the frame overlap"
             self.end = area.end
         if self.end > FRAME_BYTES:

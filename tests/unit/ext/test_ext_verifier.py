@@ -65,8 +65,8 @@ HARMLESS = {
 }
 # What is never harmless, of whatever instruction.
 ALWAYS_REFUSED = {
-    "no look at the budget", "no look whether it is there", "no cell", "no place in the frame", "drop what a yield saves",
-    "come back nowhere",
+    "no terminator", "a turn for no price", "no price", "no word", "no look at the budget", "no look whether it is there",
+    "no cell", "no place in the frame", "drop what a yield saves", "come back nowhere",
 }  # fmt: skip
 GUARDS = {ExtensionError.CAPACITY, ExtensionError.DIVISION, ExtensionError.SHIFT}  # each before one instruction only
 SEEDS = 6
@@ -263,16 +263,17 @@ def test_the_count_of_a_buffer_is_read_where_it_was_written(before: str) -> None
     """Else it is what a task left there to which the frame belonged before, and as large as that liked."""
     code = Code()
     at = code.function.new_memory(8 + 16, 16)
-    address, onward = code(Op.FRAME, size=at), code.new_block()
+    address = code(Op.FRAME, size=at)
     if before in ("cleared", "another block"):
         code.do(Op.CLEAR, address, size=24)
     if before == "a count":
         code.do(Op.STORE, address, ir.word(3), size=8)
     if before == "another block":
+        onward = code.new_block()
         code.block.terminator = ir.Jump(onward)
         code.block = onward
     if before == "cleared on one way":
-        clearing = code.new_block()
+        clearing, onward = code.new_block(), code.new_block()
         is_large = code(Op.ULT, ir.word(9), code(Op.LOAD, code(Op.FRAME, size=abi.F_TENANT), size=4), kind=Kind.BIT)
         code.block.terminator = ir.Branch(is_large, clearing, onward)
         code.block = clearing
@@ -351,5 +352,7 @@ def test_a_frame_that_is_too_large_is_refused() -> None:
     code.block.terminator = ir.Done()
     placement = ir.Placement(True, False, 0, {}, {}, {}, 4096)
     assert is_refused(code.function, placement, ResultKind.SCALAR)
+    code.function.areas[:] = [ir.Area(abi.FRAME_HEADER_BYTES, 64, -1)]
+    assert is_refused(code.function, replace(placement, frame_bytes=512), ResultKind.SCALAR)
     code.function.areas[:] = [ir.Area(abi.FRAME_HEADER_BYTES, 64), ir.Area(abi.FRAME_HEADER_BYTES + 56, 64)]
     assert is_refused(code.function, replace(placement, frame_bytes=512), ResultKind.SCALAR)
