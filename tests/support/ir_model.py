@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from splinter.ext import abi, ir
 from splinter.ext.abi import ResultKind
@@ -222,7 +222,7 @@ class Model:
         op, operands = instruction.op, [self._value(operand) for operand in instruction.operands]
         if op is Op.CHECK:
             if not operands[0]:
-                raise _Ended
+                self._fail(instruction)
         elif op is Op.SPEND:
             self._spend(instruction.size)
         elif op is Op.STORE:
@@ -235,6 +235,12 @@ class Model:
             assert instruction.target is not None
             value = self._result(instruction, operands)
             self._assign(instruction.target, value & (1 if instruction.target.kind is Kind.BIT else WORD_MASK))
+
+    def _fail(self, instruction: Instruction) -> NoReturn:
+        """The task ends with an error; of one that it raised itself the worker replies the code."""
+        if instruction.error == abi.ExtensionError.RAISED:
+            self._field(abi.F_RESULT, 8)
+        raise _Ended
 
     def _store(self, instruction: Instruction, address: int, value: int) -> None:
         offset, size = address - self.frame, instruction.size
@@ -264,7 +270,7 @@ class Model:
             exact = _EXACT[op](*([_signed(operand) for operand in operands] if op in _EXACT_SIGNED else operands))
             low, high = (-(1 << 63), (1 << 63) - 1) if op in _EXACT_SIGNED else (0, WORD_MASK)
             if not low <= exact <= high:
-                raise _Ended
+                self._fail(instruction)
             return exact
         if op in _DIVISIONS:
             return self._divide(op, *operands)

@@ -91,6 +91,8 @@ def _of_instruction(function: Function, block: Block, place: int, one: Instructi
     if one.op in _SIZED:
         for size in {one.size - 8, one.size + 8, one.size * 2, one.size // 2, 1, 0} - {one.size}:
             yield code_mutant("another size", replace(one, size=size))
+    if one.error:
+        yield code_mutant("another error", replace(one, error=abi.ExtensionError.RAISED))
     if one.op in (Op.HELPER, Op.MATH) and one.error:
         yield code_mutant("no look whether it is there", replace(one, error=0))
     if one.op is Op.SPEND:

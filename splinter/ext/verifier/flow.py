@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from splinter.ext import ir
+from splinter.ext import abi, ir
 from splinter.ext.ir import WORD_MASK, Block, Instruction, Op, Placement, Register
 from splinter.ext.types import WORD_BYTES
 from splinter.ext.verifier.blocks import RESOLVED, Scanned, Term, resolved
@@ -17,6 +17,7 @@ from splinter.ext.verifier.report import refuse
 from splinter.ext.verifier.shapes import COSTLY, NOTED_OPS, PROVEN_OPS, SHAPES, cost
 from splinter.limits import CHECKPOINT_COST, FRAME_BYTES, HELPER_COST, INSTRUCTIONS_PER_COST
 
+_RAISED = int(abi.ExtensionError.RAISED)
 _COST_MAX = (1 << 31) - 1  # of one place: the budget is a word, and less than nothing would fill it
 
 
@@ -61,6 +62,8 @@ class Flow:
                 elif not 0 <= operand.value <= WORD_MASK:
                     refuse("a constant is no word", code, place)
                 terms.append(operand)
+            if instruction.error == _RAISED:
+                self._prove_code(found, place)
             if shape not in SHAPES:
                 refuse("an instruction's operands are of the wrong kinds", code, place)
             found.terms.append(terms)
@@ -79,6 +82,12 @@ class Flow:
             if isinstance(terminator.condition, Register) and terminator.condition not in held:
                 reads.add(terminator.condition)
         return found
+
+    @staticmethod
+    def _prove_code(found: Scanned, place: int) -> None:
+        """Who ends a task with a code has stored one: the worker replies it, and the frame may have another task's."""
+        if not any(found.frame_offset(found.operand(store, 0)) == abi.F_RESULT for store in found.stores):
+            refuse("the task may end with a code that it does not have", found.code, place)
 
     def _note(self, found: Scanned, place: int, instruction: Instruction) -> None:
         op = instruction.op

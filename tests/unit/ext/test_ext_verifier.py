@@ -36,6 +36,7 @@ PROGRAMS = {  # name: body, result
     "numbers": ("x = a // (a - 3) + a % 7\ny = b // (b | 1) + (b >> (b % 64)) + u64(f64(b))\nreturn y + (x & 255)", "u64"),
     "digest": ("if k == b'secret':\n    return 1\nreturn crc32(k) + k.u16(crc32(k))", "u64"),
     "several results": ("return a, b + len(k)", "tuple[i64, u64]"),
+    "errors": ("if b > 3:\n    raise Error(7)\nassert a < 9\nif len(k) > 2:\n    raise Error(b)\nreturn k[0]", "u64"),
     "versions": ("n = db.version(1, b)\nif not db.put_if(1, b, k, n):\n    return db.now_ns()\nreturn n", "u64"),
 }  # fmt: skip
 
@@ -49,6 +50,7 @@ HARMLESS = {
     "exchange arms": "another number",
     "another operation": "another number is computed or compared",
     "another size": "another word, another cell, another field of what the task may access all the same; or more is spent",
+    "another error": "the same one, or one with a code that was stored",
     "another operand": "another number or another view of the task's own",
     "another target": "a register that nobody reads, or another number",
     "exchange branches": "another way that the code may take all the same",
