@@ -1,14 +1,12 @@
-"""Going over syntax trees: what ``ast.walk`` does, contexts of names left out, in a fraction of the time."""
+"""Going over syntax trees: what ``ast.walk`` does, in a fraction of the time."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
 
-# Fields that never hold nodes, or one of three that say nothing but load, store, delete; nor does a Constant's ``value``.
-_PLAIN = frozenset(
-    {"id", "attr", "arg", "name", "module", "level", "kind", "type_comment", "simple", "conversion", "is_async", "ctx"}
-)
+# Fields that never hold nodes; nor does a Constant's ``value``.
+_PLAIN = frozenset({"id", "attr", "arg", "name", "module", "level", "kind", "type_comment", "simple", "conversion", "is_async"})
 
 
 class _NodeFields(dict[type, tuple[str, ...]]):

@@ -13,6 +13,8 @@ sockets answer none); no IPv6, whose announcements would be noise in the counter
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -40,6 +42,21 @@ _GRO_FEATURE = "rx-gro"
 _IPV6_SWITCH = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")  # of the namespace that the thread is in
 _LINK_UP = 0x1  # IFF_UP
 _NEIGHBOUR_PERMANENT = 0x80  # NUD_PERMANENT
+
+
+# Labs that are there for a while, and the process that made each: an interrupt between two instructions, before a block begins
+# or its end is seen to, leaves the lab to the end of the process.
+_entered: dict[Lab, int] = {}
+
+
+@atexit.register
+def remove_left() -> None:
+    """Take down what no block will."""
+    for lab, pid in list(_entered.items()):
+        if pid == os.getpid():  # a forked child has the table as well
+            with contextlib.suppress(ServerError):
+                lab.down()
+            _entered.pop(lab, None)
 
 
 @dataclass(frozen=True)
@@ -173,11 +190,17 @@ class Lab:
         return LabStatus(not problems, True, tuple(problems))
 
     def __enter__(self) -> Self:
-        self.up()
+        _entered[self] = os.getpid()
+        try:
+            self.up()
+        except Exception:
+            _entered.pop(self, None)
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self.down()
+        _entered.pop(self, None)
 
     def _make(self) -> None:
         for end, _ in self._ends:

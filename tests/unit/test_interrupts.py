@@ -39,11 +39,18 @@ def test_an_error_in_what_is_not_interrupted_is_told_with_the_interrupt() -> Non
 
 
 def test_handlers_are_as_before() -> None:
-    before = [signal.getsignal(number) for number in INTERRUPTING]
-    with uninterrupted():
-        assert signal.getsignal(signal.SIGINT) != before[0]
-        assert signal.getsignal(signal.SIGTERM) == before[1] == signal.SIG_DFL  # the kernel's action stays the kernel's
-    assert [signal.getsignal(number) for number in INTERRUPTING] == before
+    kept = {number: signal.getsignal(number) for number in INTERRUPTING}
+    before = signal.default_int_handler, signal.SIG_DFL
+    try:
+        for number, handler in zip(INTERRUPTING, before, strict=True):
+            signal.signal(number, handler)
+        with uninterrupted():
+            assert signal.getsignal(signal.SIGINT) != before[0]
+            assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL  # the kernel's action stays the kernel's
+        assert tuple(signal.getsignal(number) for number in INTERRUPTING) == before
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
 
 
 def test_a_thread_is_never_interrupted() -> None:

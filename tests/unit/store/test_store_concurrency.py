@@ -103,21 +103,26 @@ def read_values(store: int, p: int, operations: int, scratch: int, held: np.ndar
 @njit
 def fill_up(store: int, p: int, first: int, scratch: int) -> int:
     """Put small objects under keys of its own until the quota is used up; returns how many, or -1."""
-    count = 0
+    count = tries = 0
     while True:
         store64(scratch, first + count)
         status = store_put(store, p, TENANT, 0, scratch, KEY_BYTES, scratch, 0, 0)
         if status == QUOTA_EXCEEDED:
             return count
-        if status != OK:
+        if status == OK:
+            count += 1
+        elif status == BUSY and tries < TRIES_MAX:  # the other one has a lock and is not running
+            libc.sched_yield()
+            tries += 1
+        else:
             return -1
-        count += 1
 
 
 @njit
 def count_up(store: int, p: int, times: int, scratch: int) -> int:
     """Read, add one, put if unchanged, ``times`` times over; returns the number of failures."""
     store64(scratch, 0)
+    tries = 0
     for _ in range(times):
         while True:
             epoch_enter(store, p, OLDEST_NONE)
@@ -127,7 +132,12 @@ def count_up(store: int, p: int, times: int, scratch: int) -> int:
             reclaim(store, p, 64)
             if status == OK:
                 break
-            if status != VERSION_CHANGED:
+            if (
+                status in (OUT_OF_MEMORY, BUSY) and tries < TRIES_MAX
+            ):  # one that is not running holds a lock, or all that was retired
+                libc.sched_yield()
+                tries += 1
+            elif status != VERSION_CHANGED:
                 return 1
     epoch_leave(store, p)
     return 0

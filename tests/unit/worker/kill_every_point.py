@@ -265,10 +265,11 @@ class Round:
         block["started"], block["state"], block["running_task"] = 0, STATE_STARTING, 0
         block["stop"] = 0  # the predecessor had been told to stop and died on its way
         descriptor["kill_at"], descriptor["kill_skip"] = self.deaths[0] if self.deaths else (0, 0)
+        parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                die_with_parent()
+                die_with_parent(parent)
                 machine.serve(machine.workers[VICTIM].address)
             except BaseException as error:
                 print(f"{self.where}: {error!r}", file=sys.stderr)
