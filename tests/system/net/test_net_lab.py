@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,17 @@ def test_a_namespace_that_cannot_be_made_leaves_nothing(unique_name: str, monkey
     assert not netns.exists(unique_name)
 
 
+@pytest.fixture
+def late_signals() -> Iterator[None]:
+    """An interrupt that was lost comes again a moment later, perhaps behind the block: then it is nobody's."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    yield
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.join()
+    signal.signal(signal.SIGTERM, before)
+
+
 class _Striking:
     """A profile function (``sys.setprofile``) that sends this process a signal at the ``strike_at``-th call or return."""
 
@@ -96,6 +108,7 @@ def _in_lab(lab: Lab, strike_at: int) -> tuple[int, bool]:
     return striking.count, False
 
 
+@pytest.mark.usefixtures("late_signals")
 def test_a_lab_that_is_interrupted_anywhere_leaves_nothing(fresh: Lab) -> None:
     """While it is made and removed, and at each of the last steps before its block begins."""
     whole, _ = _in_lab(fresh, 0)
@@ -116,6 +129,7 @@ def test_a_lab_that_is_interrupted_anywhere_leaves_nothing(fresh: Lab) -> None:
     assert left < 20  # of those in a row between two blocks
 
 
+@pytest.mark.usefixtures("late_signals")
 def test_what_was_there_before_outlives_an_interrupted_start(fresh: Lab) -> None:
     fresh.up()
     with pytest.raises(KeyboardInterrupt), interruptible():
