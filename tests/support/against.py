@@ -12,11 +12,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from splinter.bench.process import end
 from splinter.bench.rounds import interval, turn
-from splinter.interrupts import interruptible
+from splinter.interrupts import AFTERWARDS_SECONDS_MAX, interruptible
 
 TURNS_DEFAULT = 15
 ROOT = Path(__file__).resolve().parents[2]
+INTERRUPTED = 130  # status
 PLACE = ROOT / "build" / "against"
 
 
@@ -47,11 +49,16 @@ def figures(root: Path, goals: Sequence[str]) -> dict[str, float]:
     only = [word for goal in goals for word in ("--only", goal)]
     words = [sys.executable, "-m", "splinter", "bench", "goals", "--json", *only]
     variables = os.environ | ({} if root == ROOT else {"XDG_CACHE_HOME": str(PLACE / "cache")})
-    done = subprocess.run(words, cwd=root, env=variables, stdout=subprocess.PIPE, text=True, check=False)
+    process = subprocess.Popen(words, cwd=root, env=variables, stdout=subprocess.PIPE, text=True)
     try:
-        return {goal["name"]: goal["value"] for goal in json.loads(done.stdout)["goals"] if goal["value"] is not None}
+        said, _ = process.communicate()
+    except KeyboardInterrupt:
+        end(process, AFTERWARDS_SECONDS_MAX)  # it removes what it made
+        raise
+    try:
+        return {goal["name"]: goal["value"] for goal in json.loads(said)["goals"] if goal["value"] is not None}
     except (ValueError, KeyError, TypeError):
-        raise SystemExit(f"against: the goals of {root} were not measured (status {done.returncode})") from None
+        raise SystemExit(f"against: the goals of {root} were not measured (status {process.returncode})") from None
 
 
 def line(name: str, there: Sequence[float], here: Sequence[float]) -> str:
@@ -72,9 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     pairs: list[dict[Path, dict[str, float]]] = []
     with interruptible(), checkout(options.commit) as other:
-        figures(other, options.only)  # compiles what is not in the caches
-        figures(ROOT, options.only)
         try:
+            for root in (other, ROOT):
+                figures(root, options.only)  # compiles what is not in the caches
             for number in range(options.turns):
                 pairs.append({root: figures(root, options.only) for root in turn((other, ROOT), number)})
                 print(f"turn {number + 1} of {options.turns}", file=sys.stderr, flush=True)
@@ -84,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             both = [pair for pair in pairs if name in pair[other] and name in pair[ROOT] and pair[other][name]]
             if both:
                 print(line(name, [pair[other][name] for pair in both], [pair[ROOT][name] for pair in both]))
-    return 0 if len(pairs) == options.turns else 1
+    return 0 if len(pairs) == options.turns else INTERRUPTED
 
 
 if __name__ == "__main__":
