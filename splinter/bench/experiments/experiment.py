@@ -16,6 +16,9 @@ from splinter.bench.figure import Figure
 
 Document = dict[str, Any]
 Progress = Callable[[str], None]
+REFUSED = (
+    "BUSY",
+)  # what a tenant with too many tasks waiting is answered: none at the loads that matter, on a machine that runs
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,13 @@ def paired(document: Document, one: dict[str, Any], other: dict[str, Any], field
         if beside is not None and beside[field]:
             found[row.get("is_still", True) and beside.get("is_still", True)].append((row[field], beside[field]))
     return found[True] or found[False], len(found[False])
+
+
+def refusals(where: str, refused: int, answered: int) -> list[str]:
+    """What share of an open loop's requests was refused, in a sentence; none if none was."""
+    if not refused:
+        return []
+    return [f"{where}: {refused / (refused + answered):.2%} of the requests were refused with {REFUSED[0]}"]
 
 
 def _all_rows(document: Document, wanted: dict[str, Any], of: str = "runs") -> list[dict[str, Any]]:

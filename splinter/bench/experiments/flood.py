@@ -1,30 +1,31 @@
 """One tenant sends ten times its packets per second: what the others notice.
 
-The flood comes from the load generator that asks for the others, so that nothing competes with it for its CPU: the same open
-loop, with the flood's requests between the others'. On a veth pair the XDP program runs on the sender's CPU, so what it
-costs to drop a packet is paid there, and not by the server; on a network card it would be the server's.
+The flood comes from the load generator that asks for the others: the same open loop, with the flood's requests between the
+others'. So it takes time of the CPU that times the others' replies, and on a veth pair the XDP program runs there as well.
+What that does is no business of the limit's: the control is as many packets of nobody, with a wrong token, between the same
+requests, which the XDP program drops right before it would look at a limit. On a network card it would run on the server.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from splinter.bench.control import Control
-from splinter.bench.experiments.experiment import Document, Effort, Progress
-from splinter.bench.experiments.population import populate, served
+from splinter.bench.experiments.experiment import REFUSED, Document, Effort, Progress
+from splinter.bench.experiments.population import Population, populate, served
 from splinter.bench.process import pinned
 from splinter.bench.rounds import turn
 from splinter.bench.session import Session
 from splinter.bench.sources import source
-from splinter.bench.workload import SCHEDULE_ENTRIES, Workload
+from splinter.bench.workload import SCHEDULE_ENTRIES, Account, Operation, Workload
 
-CALM, FLOOD, UNLIMITED = "no flood", "flood, limited", "flood, no limit"
-MODES = (CALM, FLOOD, UNLIMITED)
+CALM, NOBODY, FLOOD, UNLIMITED = "no flood", "as much of nobody", "flood, limited", "flood, no limit"
+MODES = (CALM, NOBODY, FLOOD, UNLIMITED)
 OTHERS, FLOODING = "others", "flooding"
 _TIMEOUT_NS = 20_000_000  # what is dropped is given up after this time
 _SATURATION_DEPTH = 64
@@ -47,12 +48,15 @@ class Settings:
     rounds: int = 51
 
 
+BOUNDS = Settings(rounds=101)
+
+
 QUICK = Settings(tenants=3, others_rate=20_000, limit=4_000, seconds=0.3, rounds=1)
 
 
 def measure(effort: Effort, progress: Progress) -> Document:
     """The document. Raises :class:`SplinterError` when a reply was wrong."""
-    settings = QUICK if effort.is_quick else Settings()
+    settings = QUICK if effort.is_quick else BOUNDS if effort.for_bounds else Settings()
     core = max(os.sched_getaffinity(0))
     runs: list[dict[str, Any]] = []
     control = Control()
@@ -64,24 +68,29 @@ def measure(effort: Effort, progress: Progress) -> Document:
         population = populate(session, [*tenants, flooder], sources, objects=settings.objects, value_bytes=settings.value_bytes)
         invoke = [population.invoke("read_one", checked=True, label=label) for label in (OTHERS, FLOODING)]
         flood_rate = settings.limit * settings.times
-        calm = _workload(population, invoke, 0.0)
-        saturation = session.slice(calm, _SATURATION_DEPTH, settings.seconds).per_second
+        nobody = replace(population.accounts[-1], token=_wrong(flooder.token))
+        saturation = session.slice(_workload(population, invoke), _SATURATION_DEPTH, settings.seconds).per_second
         session.load.flight.timeout_ns = _TIMEOUT_NS
         others_rate = min(settings.others_rate, round(settings.others_load * saturation))
         for number in range(settings.rounds):
-            for mode in turn((CALM, FLOOD) if effort.for_bounds else MODES, number):
+            for mode in turn((CALM, NOBODY, FLOOD) if effort.for_bounds else MODES, number):
                 progress(f"round {number + 1} of {settings.rounds}: {mode}")
                 limit = 0 if mode == UNLIMITED else settings.limit
                 session.admin.limit_tenant(flooder.tenant, packets_per_second=limit)
                 rate = others_rate + (0 if mode == CALM else flood_rate)
-                share = 0.0 if mode == CALM else flood_rate / rate
-                workload = _workload(population, invoke, share)
+                workload = _workload(population, invoke, 1 - others_rate / rate, nobody if mode == NOBODY else None)
                 taken = control.take(partial(_run, session, workload, rate, settings))
                 runs.append({"mode": mode, "round": number, "is_still": taken.is_still, **taken.result})
     return {"settings": asdict(settings) | {"server_core": core}, "runs": runs, "simulated": []}
 
 
-def _workload(population: Any, invoke: list[Any], share: float) -> Workload:
+def _wrong(token: int) -> int:
+    """Another token, and none at all neither."""
+    return token ^ 1 or 2
+
+
+def _workload(population: Population, invoke: list[Operation], share: float = 0.0, flooder: Account | None = None) -> Workload:
+    """A ``share`` of the requests is the last tenant's flood, in the name of ``flooder`` if there is one."""
     random = np.random.default_rng(_SEED)
     floods = random.random(SCHEDULE_ENTRIES) < share
     last = len(population.accounts) - 1
@@ -90,7 +99,7 @@ def _workload(population: Any, invoke: list[Any], share: float) -> Workload:
         tuple(invoke),
         floods.astype(np.uint16),
         random.integers(0, population.objects, SCHEDULE_ENTRIES),
-        accounts=population.accounts,
+        accounts=(*population.accounts[:-1], flooder or population.accounts[-1]),
         account_choice=np.where(floods, last, random.integers(0, last, SCHEDULE_ENTRIES)).astype(np.uint16),
     )
 
@@ -98,14 +107,17 @@ def _workload(population: Any, invoke: list[Any], share: float) -> Workload:
 def _run(session: Session, workload: Workload, rate: float, settings: Settings) -> dict[str, Any]:
     with pinned(session.client_core):
         result = session.load.run(workload, rate=rate, seconds=settings.seconds, warmup_seconds=_WARMUP_SECONDS)
-    result.refuse_wrong_replies()
+    result.refuse_wrong_replies(REFUSED)
     others, flooding = (result.operations[name] for name in (OTHERS, FLOODING))
     return {
         "offered": round(rate),
         "others_per_second": round(others.count / settings.seconds),
         "flooding_per_second": round(flooding.count / settings.seconds),
         "p50_ns": others.percentile(50),
+        "p90_ns": others.percentile(90),
         "p99_ns": others.percentile(99),
         "p999_ns": others.percentile(99.9),
         "lost": result.lost,
+        "count": others.count + flooding.count,
+        "refused": sum(result.errors.values()),
     }

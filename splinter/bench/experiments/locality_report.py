@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from splinter.bench.experiments.experiment import Document, Experiment, distinct, paired, rows
+from splinter.bench.experiments.experiment import Document, Experiment, distinct, paired, refusals, rows
 from splinter.bench.experiments.locality import AWAY, BOTH, HOME, HOME_SHORT, MODES, SKEWS, STEALING, measure
 from splinter.bench.experiments.picture import line
 from splinter.bench.figure import Figure, medians
@@ -109,6 +109,9 @@ def notes(document: Document) -> list[str]:
         request_ns = document["service"]["request_ns"]
         waits = {mode: row["p90_ns"] - request_ns for mode, row in simulated.items()}
         said.append(f"simulated, the slowest tenth waits {waits[HOME] / waits[STEALING]:.2f} × as long with locality alone")
+    for mode in distinct(document["runs"], "mode"):
+        asked = [row for row in document["runs"] if row["mode"] == mode and "refused" in row]
+        said += refusals(f"{mode}, over all loads", sum(row["refused"] for row in asked), sum(row["count"] for row in asked))
     return said
 
 

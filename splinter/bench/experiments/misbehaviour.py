@@ -4,24 +4,29 @@
 its tenant's CPU-time limit, TASK_MILLISECONDS; without, the worker is stuck until the watchdog replaces it. Every tenant
 misbehaves as often as the others, so that none can be set apart.
 
-Throughput is that of a closed loop, in pairs: without misbehaviour, and right behind it with. p99 is that of an open
-loop at half the saturation.
+Throughput is that of a closed loop. A round is several slices without misbehaviour and as many with it, in turns: each is
+shorter than the machine's moods last, so that these meet both alike, and the misbehaving ones go on in the schedule where
+the last one stopped, so that together they have their share of endless invokes. p99 is that of an open loop at half the
+saturation.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from splinter.bench.control import Control
+from splinter.bench.control import Control, Taken
 from splinter.bench.experiments.experiment import Document, Effort, Progress, rows
 from splinter.bench.experiments.population import Population, populate, served
 from splinter.bench.experiments.simulation import NEVER, Policy, simulate
 from splinter.bench.experiments.sweep import Kind, Traffic, requests_for
 from splinter.bench.process import pinned
+from splinter.bench.result import Result
+from splinter.bench.rounds import turn
 from splinter.bench.session import Session
 from splinter.bench.sources import source
 from splinter.bench.workload import Workload
@@ -36,13 +41,28 @@ REFERENCE_PER_SECOND = 500_000  # good requests
 TASK_MILLISECONDS = 1  # CPU time of one invoke: some five hundred times what a good one takes
 _NO_QUARANTINE = 1_000_000  # workers that an extension may get killed: here it must be able to go on
 _TIMEOUT_NS = 100_000_000  # of an endless one's reply: it would hold up the generator's window
-_WARMUP_SECONDS = 0.2  # what came before has its end meanwhile
+_WARMUP_SECONDS = 0.2  # of the open loop: what came before has its end meanwhile
 _TRIES = 20
-_ENTRIES = 1 << 20  # of the schedule: 1e-5 of it are ten
+_ENTRIES = 1_000_000  # of the schedule: 1e-5 of it are ten
 _SEED = 20181011
 _OVERLOAD = 2.0  # simulated: of what the cores can do, to find their throughput
 _SLICE_NS = 20e3  # simulated
 _EXPECTED = {"EXTENSION_ERROR", "KILLED", "ABORTED", "BUSY"}  # what endless invokes, and good ones beside them, may be answered
+
+
+@dataclass(frozen=True)
+class Slices:
+    """The closed loops of a round: so many with misbehaviour and as many without. Times in s.
+
+    A warm-up is longer than one endless invoke stops the worker: as much is lost behind a slice's end as before its beginning.
+    """
+
+    seconds: float
+    warmup_seconds: float
+    count: int
+
+
+SLICES = {PREEMPT: Slices(0.02, 0.01, 24), WATCHDOG: Slices(0.06, 0.04, 24)}
 
 
 @dataclass(frozen=True)
@@ -55,15 +75,14 @@ class Settings:
     fractions: tuple[float, ...] = (0.0, 1e-5, 1e-4, 1e-3)
     depth: int = 128
     seconds: float = 1.0  # of an open loop
-    pair_seconds: float = 0.5  # of each closed loop
-    rounds: int = 15  # pairs
+    rounds: int = 15
     open_load: float = 0.5
     simulated_cores: tuple[int, ...] = (8, 64)
     simulated_requests: int = 1_000_000
 
 
-BOUNDS = Settings(rounds=25)
-QUICK = Settings(tenants=8, fractions=(0.0, 1e-3), seconds=0.3, pair_seconds=0.3, rounds=1, simulated_requests=20_000)
+BOUNDS = Settings(rounds=31)
+QUICK = Settings(tenants=8, fractions=(0.0, 1e-3), seconds=0.3, rounds=1, simulated_requests=20_000)
 
 
 def measure(effort: Effort, progress: Progress) -> Document:
@@ -85,31 +104,34 @@ def measure(effort: Effort, progress: Progress) -> Document:
             population = populate(session, tenants, sources, objects=settings.objects, value_bytes=settings.value_bytes)
             session.load.flight.timeout_ns = _TIMEOUT_NS
             saturation = 0.0
-            good = _workload(population, 0.0)
             fractions = (BOUND_AT[mode],) if effort.for_bounds else settings.fractions
+            good = _schedule(population, 0.0)
             for fraction in fractions:  # ascending: the fewest kills come first
-                progress(f"{mode}: {fraction:g} never end")
-                workload = _workload(population, fraction)
+                schedules = {0.0: good} | ({fraction: _schedule(population, fraction)} if fraction else {})
                 for number in range(settings.rounds if fraction else 1):
-                    without = _taken(control, session, good, settings, depth=settings.depth)
-                    without["without_per_second"] = without["per_second"]
-                    runs.append({"mode": mode, "fraction": 0.0, "round": number, "loop": "closed", **without})
+                    progress(f"{mode}: {fraction:g} never end, round {number + 1} of {settings.rounds}")
+                    found = _closed_loops(control, session, schedules, SLICES[mode], settings.depth, number)
+                    without = found[0.0]
                     saturation = max(saturation, without["per_second"])
-                    if fraction:
-                        row = _taken(control, session, workload, settings, depth=settings.depth)
+                    for each, row in found.items():
                         row |= {
                             "without_per_second": without["per_second"],
                             "is_still": row["is_still"] and without["is_still"],
                         }
-                        runs.append({"mode": mode, "fraction": fraction, "round": number, "loop": "closed", **row})
+                        runs.append({"mode": mode, "fraction": each, "round": number, "loop": "closed", **row})
                 if not effort.for_bounds:
-                    row = _taken(control, session, workload, settings, rate=settings.open_load * saturation)
+                    row = _open_loop(control, session, schedules[fraction], settings, settings.open_load * saturation)
                     runs.append({"mode": mode, "fraction": fraction, "round": 0, "loop": "open", **row})
                 watchdog.setdefault(mode, {})[f"{fraction:g}"] = session.admin.stats()["watchdog"]
     service_ns = 1e9 / max(row["per_second"] for row in runs if row["loop"] == "closed" and row["mode"] == PREEMPT)
     fewest = f"{min(fraction for fraction in settings.fractions if fraction):g}"
     return {
-        "settings": asdict(settings) | {"server_core": core, "task_milliseconds_max": TASK_MILLISECONDS},
+        "settings": asdict(settings)
+        | {
+            "server_core": core,
+            "task_milliseconds_max": TASK_MILLISECONDS,
+            "slices": {mode: asdict(slices) for mode, slices in SLICES.items()},
+        },
         "service": {"good_ns": service_ns},
         "watchdog": watchdog,
         "runs": runs,
@@ -117,47 +139,89 @@ def measure(effort: Effort, progress: Progress) -> Document:
     }
 
 
-def _workload(population: Population, fraction: float) -> Workload:
+@dataclass
+class _Schedule:
+    """A workload whose slices go on in its schedule where the one before has stopped."""
+
+    workload: Workload
+    at: int = 0
+
+    def run(self, session: Session, seconds: float, **how: Any) -> Result:
+        """A slice. Raises :class:`SplinterError` when a good request failed that should not have."""
+        workload = replace(self.workload, choice=np.roll(self.workload.choice, -self.at))
+        with pinned(session.client_core):
+            result = session.load.run(workload, seconds=seconds, **how)
+        self.at = (self.at + result.requests) % len(workload.choice)
+        result.refuse_wrong_replies(_EXPECTED)
+        return result
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """What a slice found; ``replacement_ms``: how long each replacement of a worker took that was over in it."""
+
+    result: Result
+    replacement_ms: list[float]
+
+
+def _schedule(population: Population, fraction: float) -> _Schedule:
+    """One endless request among each 1 / ``fraction`` of them, at a random place: no slice has many more than another."""
     good = population.invoke("read_one", checked=True, label=GOOD)
     endless = population.invoke_without_arguments("endless")
     base = population.workload((good, endless), (1.0, 0.0), entries=_ENTRIES)
-    bad = np.random.default_rng(_SEED).choice(_ENTRIES, round(fraction * _ENTRIES), replace=False)
-    base.choice[bad] = 1
-    return base
+    if fraction:
+        every = round(1 / fraction)
+        begins = np.arange(0, _ENTRIES, every)
+        base.choice[begins + np.random.default_rng(_SEED).integers(0, every, len(begins))] = 1
+    return _Schedule(base)
 
 
-def _taken(control: Control, session: Session, workload: Workload, settings: Settings, **how: Any) -> dict[str, Any]:
-    """A slice beside the control, and how long each replacement of a worker took that was over in it, in ms."""
-
-    def run() -> dict[str, Any]:
-        before = session.admin.stats()["watchdog"]["replaced"]
-        row = _run(session, workload, settings, **how)
-        watchdog = session.admin.stats()["watchdog"]
-        recent, count = watchdog["replacement_ms_recent"], watchdog["replaced"] - before
-        return row | {"replacement_ms": recent[-count:] if count else []}
-
-    taken = control.take(run)
-    return {**taken.result, "is_still": taken.is_still}
-
-
-def _run(session: Session, workload: Workload, settings: Settings, **how: Any) -> dict[str, Any]:
-    seconds = settings.seconds if "rate" in how else settings.pair_seconds
+def _closed_loops(
+    control: Control, session: Session, schedules: dict[float, _Schedule], slices: Slices, depth: int, number: int
+) -> dict[float, dict[str, Any]]:
+    """A round's rows by the fraction of its schedule, whose slices take turns."""
+    ask = partial(_slice, session, seconds=slices.seconds, warmup_seconds=slices.warmup_seconds, depth=depth)
     for _ in range(_TRIES):  # again while a busy machine lets nothing through
-        with pinned(session.client_core):
-            result = session.load.run(workload, seconds=seconds, warmup_seconds=_WARMUP_SECONDS, **how)
-        if result.operations[GOOD].count and result.recorded:
-            break
-    result.refuse_wrong_replies(_EXPECTED)
-    if not result.recorded:
-        raise SplinterError(f"no reply in {_TRIES} times {seconds:g} s")
+        taken: dict[float, list[Taken[_Slice]]] = {fraction: [] for fraction in schedules}
+        for place in range(slices.count):
+            for fraction in turn(list(schedules), number + place):
+                taken[fraction].append(control.take(partial(ask, schedules[fraction])))
+        found = {fraction: _row(several) for fraction, several in taken.items()}
+        if all(row["per_second"] for row in found.values()):
+            return found
+    raise SplinterError(f"no reply in {_TRIES} times {slices.count} slices of {slices.seconds:g} s")
+
+
+def _open_loop(control: Control, session: Session, schedule: _Schedule, settings: Settings, rate: float) -> dict[str, Any]:
+    ask = partial(_slice, session, schedule, seconds=settings.seconds, warmup_seconds=_WARMUP_SECONDS, rate=rate)
+    for _ in range(_TRIES):
+        row = _row([control.take(ask)])
+        if row["per_second"]:
+            return row
+    raise SplinterError(f"no reply in {_TRIES} times {settings.seconds:g} s")
+
+
+def _slice(session: Session, schedule: _Schedule, **how: Any) -> _Slice:
+    before = session.admin.stats()["watchdog"]["replaced"]
+    result = schedule.run(session, **how)
+    watchdog = session.admin.stats()["watchdog"]
+    count = watchdog["replaced"] - before
+    return _Slice(result, watchdog["replacement_ms_recent"][-count:] if count else [])
+
+
+def _row(taken: list[Taken[_Slice]]) -> dict[str, Any]:
+    """What slices of the same load found together."""
+    result = Result.merged([each.result.result for each in taken])
     good = result.operations[GOOD]
     return {
+        "is_still": all(each.is_still for each in taken),
         "per_second": round(result.per_second),
         "p50_ns": good.percentile(50),
         "p99_ns": good.percentile(99),
         "p999_ns": good.percentile(99.9),
         "lost": result.lost,
         "errors": result.errors,
+        "replacement_ms": [ms for each in taken for ms in each.result.replacement_ms],
     }
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from splinter.bench.control import Control
 from splinter.bench.echo import EchoLimit
-from splinter.bench.experiments.experiment import Document, Effort, Progress
+from splinter.bench.experiments.experiment import REFUSED, Document, Effort, Progress
 from splinter.bench.experiments.population import Population, populate, served
 from splinter.bench.experiments.simulation import Policy
 from splinter.bench.experiments.sweep import Kind, Traffic, sweep
@@ -39,7 +39,6 @@ SMALL, LONG = "small", "long"
 _SHARES = (0.85, 0.15)
 _OBJECTS_READ = 128
 _AUTHORS_SLICES = 16  # a yield every eight reads
-_REFUSED = {"BUSY"}  # what a tenant with too many tasks waiting is answered: none at the loads that matter
 _WARMUP_SECONDS = 0.02
 _DEPTH = 64  # of the closed loop that finds the saturation
 
@@ -199,7 +198,7 @@ def _slices(before: tuple[int, int], after: tuple[int, int]) -> float:
 def _open_loop(asked: _Mode, mode: str, rate: float, settings: Settings) -> Result:
     with pinned(asked.session.client_core):
         result = asked.session.load.run(asked.mixed, rate=rate, seconds=settings.seconds, warmup_seconds=_WARMUP_SECONDS)
-    result.refuse_wrong_replies(_REFUSED)
+    result.refuse_wrong_replies(REFUSED)
     return result
 
 
@@ -218,6 +217,7 @@ def _row(
         "lost": result.lost,
         "refused": sum(result.errors.values()),
         "p50_ns": histogram.percentile(50),
+        "p90_ns": histogram.percentile(90),
         "p99_ns": histogram.percentile(99),
     }
 

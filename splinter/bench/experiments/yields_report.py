@@ -7,13 +7,14 @@ from typing import Any
 
 from rich.table import Table
 
-from splinter.bench.experiments.experiment import Document, Experiment, distinct, paired, rows
+from splinter.bench.experiments.experiment import Document, Experiment, distinct, paired, refusals, rows
 from splinter.bench.experiments.picture import line
 from splinter.bench.experiments.yields import COMPILER, ECHO, LONG, MODES, NONE, SMALL, measure
 from splinter.bench.figure import Figure, medians
 
 _LOAD = 0.7  # where the paper shows it, and the bound is set
 _US = 1e3
+_PERCENTILES = ("p50", "p90", "p99")
 
 
 def value(found: list[dict[str, Any]], field: str) -> float:
@@ -25,7 +26,7 @@ def table(document: Document) -> Table:
     """Latencies of both kinds by load and mode."""
     made = Table("offered load", "a second", "", title="latencies in µs, medians of the rounds; measured", title_justify="left")
     for mode in MODES:
-        for percentile in ("p50", "p99"):
+        for percentile in _PERCENTILES:
             made.add_column(f"{mode}, {percentile}", justify="right")
     made.add_column(f"{ECHO}, p99", justify="right")
     for load in distinct(document["runs"], "load"):
@@ -33,7 +34,7 @@ def table(document: Document) -> Table:
             cells = []
             for mode in MODES:
                 found = rows(document, mode=mode, load=load, kind=kind)
-                cells += [f"{value(found, f'{p}_ns') / _US:,.1f}" for p in ("p50", "p99")]
+                cells += [f"{value(found, f'{p}_ns') / _US:,.1f}" for p in _PERCENTILES]
             cells.append(f"{value(rows(document, mode=ECHO, load=load), 'p99_ns') / _US:,.1f}" if kind == SMALL else "")
             offered = value(rows(document, load=load, kind=kind), "offered")
             made.add_row(f"{load:.0%}", f"{offered:,.0f}", kind, *cells)
@@ -73,13 +74,19 @@ def _path_ns(document: Document) -> float:
 
 
 def figures(document: Document) -> list[Figure]:
-    """``yields``: p99 of the small requests without yields over with the compiler's."""
+    """``yields``: p90 of the small requests without yields over with the compiler's.
+
+    Not their p99: a machine that stands still for one or two hundredths of the time has a p99 of its own, with whatever
+    yields. p99 stands among the parts.
+    """
     load = min(distinct(document["runs"], "load"), key=lambda load: abs(load - _LOAD))
     at = {"load": load, "kind": SMALL}
-    pairs, left_out = paired(document, {"mode": NONE, **at}, {"mode": COMPILER, **at}, "p99_ns")
-    text = f"p99 of small requests at {load:.0%} of saturation: without yields over with the compiler's"
-    parts = medians(without_ns=[a for a, _ in pairs], compiler_ns=[b for _, b in pairs])
-    return [Figure("yields", text, "×", tuple(a / b for a, b in pairs), parts, left_out=left_out)]
+    p90, left_out = paired(document, {"mode": NONE, **at}, {"mode": COMPILER, **at}, "p90_ns")
+    p99, _ = paired(document, {"mode": NONE, **at}, {"mode": COMPILER, **at}, "p99_ns")
+    text = f"p90 of small requests at {load:.0%} of saturation: without yields over with the compiler's"
+    parts = medians(without_p90_ns=[a for a, _ in p90], compiler_p90_ns=[b for _, b in p90], p99_ratio=[a / b for a, b in p99])
+    parts |= medians(echo_p99_ns=[row["p99_ns"] for row in rows(document, mode=ECHO, load=load)])
+    return [Figure("yields", text, "×", tuple(a / b for a, b in p90), parts, left_out=left_out)]
 
 
 def notes(document: Document) -> list[str]:
@@ -96,9 +103,7 @@ def notes(document: Document) -> list[str]:
         for mode in MODES:
             asked = rows(document, mode=mode, load=load)
             refused = sum(row["refused"] for row in asked if row["kind"] == SMALL)  # the same number stands in both rows
-            if refused:
-                share = refused / (refused + sum(row["count"] for row in asked))
-                found.append(f"{mode} at {load:.0%}: {share:.2%} of the requests were refused with BUSY")
+            found += refusals(f"{mode} at {load:.0%}", refused, sum(row["count"] for row in asked))
     return found
 
 

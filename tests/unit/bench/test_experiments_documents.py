@@ -22,7 +22,7 @@ MACHINE = {"processor": "a processor", "cpus": 2, "kernel": "6.18"}
 
 
 def _yields(without_ns: int, compiled_ns: int, rounds: int = 6) -> dict[str, Any]:
-    p99 = {"no yields": without_ns, "the author's yields": 3000, "the compiler's yields": compiled_ns}
+    p90 = {"no yields": without_ns, "the author's yields": 3000, "the compiler's yields": compiled_ns}
     runs = [
         {
             "mode": mode,
@@ -33,10 +33,11 @@ def _yields(without_ns: int, compiled_ns: int, rounds: int = 6) -> dict[str, Any
             "count": 9,
             "refused": 0,
             "p50_ns": 1000,
-            "p99_ns": ns,
+            "p90_ns": ns,
+            "p99_ns": ns + 100_000,
         }
         for number in range(rounds)
-        for mode, ns in p99.items()
+        for mode, ns in p90.items()
         for kind in ("small", "long")
     ]
     runs.append(
@@ -50,12 +51,12 @@ def _yields(without_ns: int, compiled_ns: int, rounds: int = 6) -> dict[str, Any
     }  # fmt: skip
 
 
-def _flood(p99_ns: dict[str, list[int]]) -> dict[str, Any]:
-    rates = {"offered": 1, "others_per_second": 1, "flooding_per_second": 0}
-    rest = {"p50_ns": 1, "p999_ns": 2, **rates}
+def _flood(p90_ns: dict[str, list[int]]) -> dict[str, Any]:
+    rates = {"offered": 1, "others_per_second": 1, "flooding_per_second": 0, "refused": 0, "count": 1}
+    rest = {"p50_ns": 1, "p99_ns": 7, "p999_ns": 8, **rates}
     runs = [
-        {"mode": mode, "round": number, "p99_ns": abs(value), "is_still": value > 0, **rest}
-        for mode, values in p99_ns.items()
+        {"mode": mode, "round": number, "p90_ns": abs(value), "is_still": value > 0, **rest}
+        for mode, values in p90_ns.items()
         for number, value in enumerate(values)
     ]
     return {"experiment": "flood", "runs": runs, "settings": {"times": 10}}
@@ -64,24 +65,28 @@ def _flood(p99_ns: dict[str, list[int]]) -> dict[str, Any]:
 def test_yields_are_compared_where_the_bound_is_set() -> None:
     (figure,) = experiment_of("yields").figures(_yields(12_000, 2_000))
     assert (figure.name, figure.median) == ("yields", 6.0)
+    assert (figure.parts["p99_ratio"], figure.parts["echo_p99_ns"]) == (1.098, 700)  # what the machine does to p99
 
 
 def test_a_slice_is_compared_with_its_neighbour_of_the_same_round() -> None:
-    document = _flood({"no flood": [10, 90, 10], "flood, limited": [12, 99, 80], "flood, no limit": [1, 1, 1]})
+    flooded = {"flood, limited": [12, 99, 80], "flood, no limit": [1, 1, 1]}
+    document = _flood({"no flood": [5, 9, 40], "as much of nobody": [10, 90, 10], **flooded})
     (figure,) = experiment_of("flood").figures(document)
     assert figure.values == (1.2, 1.1, 8.0)
+    assert (figure.parts["over_no_flood"], figure.parts["nobody_over_no_flood"], figure.parts["p99_ratio"]) == (2.4, 2.0, 1)
     assert figure.median == 1.2
     assert figure.left_out == 0
 
 
 def test_rounds_in_which_the_machine_did_something_else_are_left_out() -> None:
     """Whichever of the two slices it was; here, such slices are negative."""
-    document = _flood({"no flood": [10, -90, 10, 20], "flood, limited": [12, 11, -80, 20], "flood, no limit": []})
+    document = _flood({"no flood": [1] * 4, "as much of nobody": [10, -90, 10, 20], "flood, limited": [12, 11, -80, 20]})
     (figure,) = experiment_of("flood").figures(document)
     assert figure.values == (1.2, 1.0)
     assert figure.left_out == 2
-    assert figure.parts == {"calm_ns": 15, "flood_ns": 16}
-    (figure,) = experiment_of("flood").figures(_flood({"no flood": [-10], "flood, limited": [12], "flood, no limit": []}))
+    assert (figure.parts["nobody_p90_ns"], figure.parts["flood_p90_ns"]) == (15, 16)
+    document = _flood({"no flood": [10], "as much of nobody": [-10], "flood, limited": [12]})
+    (figure,) = experiment_of("flood").figures(document)
     assert (figure.values, figure.left_out) == ((1.2,), 1)  # something is shown, and nothing can be told
     assert figure.verdict(1.5, is_most=True) is Verdict.CANNOT_TELL
 
@@ -146,6 +151,14 @@ def test_stealing_is_judged_by_waits() -> None:
     document = {"runs": runs, "service": {"request_ns": 100.0}, "simulated": []}
     (figure,) = experiment_of("locality").figures(document)
     assert (figure.name, figure.values, figure.parts["p99_ratio"]) == ("stealing", (3.0,) * 6, 3.0)
+
+
+def test_what_was_refused_is_told() -> None:
+    document = _flood({"no flood": [1], "as much of nobody": [1], "flood, limited": [1], "flood, no limit": [1]})
+    experiment = experiment_of("flood")
+    assert experiment.notes(document) == []
+    document["runs"][2] |= {"refused": 3, "count": 97}
+    assert experiment.notes(document) == ["flood, limited: 3.00% of the requests were refused with BUSY"]
 
 
 def test_only_what_stands_between_the_markers_is_replaced() -> None:
