@@ -48,7 +48,7 @@ def draw(document: Document, figure: Any) -> None:
 def figures(document: Document) -> list[Figure]:
     """``flood``: the others' p90 with the flood, over that with as many packets of nobody.
 
-    p99 stands among the parts, since it is the machine's, and so do the ratios over no flood at all.
+    p99 stands among the parts, since it is the machine's; so do the ratios over no flood at all, where that was measured.
     """
     pairs, left_out = paired(document, {"mode": FLOOD}, {"mode": NOBODY}, "p90_ns")
     times = document["settings"]["times"]
@@ -61,7 +61,8 @@ def figures(document: Document) -> list[Figure]:
         ("nobody_over_no_flood", NOBODY, CALM, "p90_ns"),
     ):
         beside, _ = paired(document, {"mode": mode}, {"mode": other}, field)
-        parts |= medians(**{name: [one / another for one, another in beside]})
+        if beside:
+            parts |= medians(**{name: [one / another for one, another in beside]})
     if unlimited := [row["p90_ns"] for row in rows(document, mode=UNLIMITED)]:
         parts |= medians(unlimited_p90_ns=unlimited)
     return [Figure("flood", text, "×", tuple(flood / nobody for flood, nobody in pairs), parts, left_out=left_out)]
