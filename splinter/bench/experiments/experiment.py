@@ -6,7 +6,8 @@ for. Tables, pictures and figures are made from documents alone, so that they ca
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,11 +68,17 @@ def paired(document: Document, one: dict[str, Any], other: dict[str, Any], field
     return found[True] or found[False], len(found[False])
 
 
-def refusals(where: str, refused: int, answered: int) -> list[str]:
-    """What share of an open loop's requests was refused, in a sentence; none if none was."""
-    if not refused:
+def refusals(where: str, errors: Iterable[Mapping[str, int]], answered: int) -> list[str]:
+    """What share of an open loop's requests had another status than OK, in a sentence; none if none had."""
+    total: Counter[str] = Counter()
+    for of_slice in errors:
+        total.update(of_slice)
+    if not total:
         return []
-    return [f"{where}: {refused / (refused + answered):.2%} of the requests were refused with {REFUSED[0]}"]
+    asked = answered + total.total()
+    return [
+        f"{where}: " + ", ".join(f"{count / asked:.3%} of the requests were answered {name}" for name, count in total.items())
+    ]
 
 
 def _all_rows(document: Document, wanted: dict[str, Any], of: str = "runs") -> list[dict[str, Any]]:

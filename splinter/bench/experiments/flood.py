@@ -119,5 +119,5 @@ def _run(session: Session, workload: Workload, rate: float, settings: Settings) 
         "p999_ns": others.percentile(99.9),
         "lost": result.lost,
         "count": others.count + flooding.count,
-        "refused": sum(result.errors.values()),
+        "errors": result.errors,
     }

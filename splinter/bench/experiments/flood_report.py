@@ -73,7 +73,7 @@ def notes(document: Document) -> list[str]:
     found = []
     for mode in MODES:
         asked = rows(document, mode=mode)
-        found += refusals(mode, sum(row["refused"] for row in asked), sum(row["count"] for row in asked))
+        found += refusals(mode, [row["errors"] for row in asked], sum(row["count"] for row in asked))
     return found
 
 

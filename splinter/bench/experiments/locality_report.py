@@ -110,8 +110,8 @@ def notes(document: Document) -> list[str]:
         waits = {mode: row["p90_ns"] - request_ns for mode, row in simulated.items()}
         said.append(f"simulated, the slowest tenth waits {waits[HOME] / waits[STEALING]:.2f} × as long with locality alone")
     for mode in distinct(document["runs"], "mode"):
-        asked = [row for row in document["runs"] if row["mode"] == mode and "refused" in row]
-        said += refusals(f"{mode}, over all loads", sum(row["refused"] for row in asked), sum(row["count"] for row in asked))
+        asked = [row for row in document["runs"] if row["mode"] == mode and "errors" in row]
+        said += refusals(f"{mode}, over all loads", [row["errors"] for row in asked], sum(row["count"] for row in asked))
     return said
 
 

@@ -215,7 +215,7 @@ def _row(
         "kind": kind,
         "count": histogram.count,
         "lost": result.lost,
-        "refused": sum(result.errors.values()),
+        "errors": result.errors,
         "p50_ns": histogram.percentile(50),
         "p90_ns": histogram.percentile(90),
         "p99_ns": histogram.percentile(99),

@@ -102,8 +102,8 @@ def notes(document: Document) -> list[str]:
     for load in distinct(document["runs"], "load"):
         for mode in MODES:
             asked = rows(document, mode=mode, load=load)
-            refused = sum(row["refused"] for row in asked if row["kind"] == SMALL)  # the same number stands in both rows
-            found += refusals(f"{mode} at {load:.0%}", refused, sum(row["count"] for row in asked))
+            errors = [row["errors"] for row in asked if row["kind"] == SMALL]  # the same stand in both rows
+            found += refusals(f"{mode} at {load:.0%}", errors, sum(row["count"] for row in asked))
     return found
 
 

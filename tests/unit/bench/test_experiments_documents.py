@@ -31,7 +31,7 @@ def _yields(without_ns: int, compiled_ns: int, rounds: int = 6) -> dict[str, Any
             "kind": kind,
             "offered": 1000,
             "count": 9,
-            "refused": 0,
+            "errors": {},
             "p50_ns": 1000,
             "p90_ns": ns,
             "p99_ns": ns + 100_000,
@@ -52,7 +52,7 @@ def _yields(without_ns: int, compiled_ns: int, rounds: int = 6) -> dict[str, Any
 
 
 def _flood(p90_ns: dict[str, list[int]]) -> dict[str, Any]:
-    rates = {"offered": 1, "others_per_second": 1, "flooding_per_second": 0, "refused": 0, "count": 1}
+    rates = {"offered": 1, "others_per_second": 1, "flooding_per_second": 0, "errors": {}, "count": 1}
     rest = {"p50_ns": 1, "p99_ns": 7, "p999_ns": 8, **rates}
     runs = [
         {"mode": mode, "round": number, "p90_ns": abs(value), "is_still": value > 0, **rest}
@@ -157,8 +157,8 @@ def test_what_was_refused_is_told() -> None:
     document = _flood({"no flood": [1], "as much of nobody": [1], "flood, limited": [1], "flood, no limit": [1]})
     experiment = experiment_of("flood")
     assert experiment.notes(document) == []
-    document["runs"][2] |= {"refused": 3, "count": 97}
-    assert experiment.notes(document) == ["flood, limited: 3.00% of the requests were refused with BUSY"]
+    document["runs"][2] |= {"errors": {"BUSY": 3}, "count": 97}
+    assert experiment.notes(document) == ["flood, limited: 3.000% of the requests were answered BUSY"]
 
 
 def test_only_what_stands_between_the_markers_is_replaced() -> None:
