@@ -72,7 +72,7 @@ class Settings:
     simulated_requests: int = 100_000
 
 
-BOUNDS = Settings(loads=(0.6,), rounds=80)
+BOUNDS = Settings(loads=(0.6,), rounds=160)
 QUICK = Settings(tenants=16, loads=(0.3, 0.6), seconds=0.3, rounds=1, simulated_loads=(0.3, 0.6), simulated_requests=5_000)
 
 
