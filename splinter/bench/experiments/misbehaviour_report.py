@@ -80,13 +80,13 @@ def figures(document: Document) -> list[Figure]:
         parts |= medians(share=share(document, mode, fraction))
         values, left_out = kept(how(document, mode, fraction), document, mode, fraction)
         found.append(Figure(f"misbehaviour-{name}", text, "%", values, parts, left_out=left_out))
-    slices = [row.get("replacement_ms", []) for row in rows(document, mode=WATCHDOG, fraction=fraction, loop="closed")]
-    longest = tuple(max(times) for times in slices if times)
+    rounds = [row.get("replacement_ms", []) for row in rows(document, mode=WATCHDOG, fraction=fraction, loop="closed")]
+    longest = tuple(max(times) for times in rounds if times)
     if longest:
         text = (
-            f"from a stuck worker's last heartbeat until its successor serves, the longest of a slice, {fraction:g} never end"
+            f"from a stuck worker's last heartbeat until its successor serves, the longest of a round, {fraction:g} never end"
         )
-        times = [time for slice_times in slices for time in slice_times]
+        times = [time for of_round in rounds for time in of_round]
         parts = medians(median_ms=times) | {"replaced": len(times), "longest_ms": max(times)}
         found.append(Figure("replacement", text, "ms", longest, parts, left_out=left_out))
     return found
