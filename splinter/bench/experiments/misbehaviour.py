@@ -140,18 +140,21 @@ def measure(effort: Effort, progress: Progress) -> Document:
 
 
 @dataclass
-class _Schedule:
+class Schedule:
     """A workload whose slices go on in its schedule where the one before has stopped."""
 
     workload: Workload
     at: int = 0
 
+    def rest(self) -> Workload:
+        """What is next."""
+        return replace(self.workload, choice=np.roll(self.workload.choice, -self.at))
+
     def run(self, session: Session, seconds: float, **how: Any) -> Result:
         """A slice. Raises :class:`SplinterError` when a good request failed that should not have."""
-        workload = replace(self.workload, choice=np.roll(self.workload.choice, -self.at))
         with pinned(session.client_core):
-            result = session.load.run(workload, seconds=seconds, **how)
-        self.at = (self.at + result.requests) % len(workload.choice)
+            result = session.load.run(self.rest(), seconds=seconds, **how)
+        self.at = (self.at + result.requests) % len(self.workload.choice)
         result.refuse_wrong_replies(_EXPECTED)
         return result
 
@@ -164,20 +167,23 @@ class _Slice:
     replacement_ms: list[float]
 
 
-def _schedule(population: Population, fraction: float) -> _Schedule:
-    """One endless request among each 1 / ``fraction`` of them, at a random place: no slice has many more than another."""
+def _schedule(population: Population, fraction: float) -> Schedule:
     good = population.invoke("read_one", checked=True, label=GOOD)
     endless = population.invoke_without_arguments("endless")
     base = population.workload((good, endless), (1.0, 0.0), entries=_ENTRIES)
-    if fraction:
-        every = round(1 / fraction)
-        begins = np.arange(0, _ENTRIES, every)
-        base.choice[begins + np.random.default_rng(_SEED).integers(0, every, len(begins))] = 1
-    return _Schedule(base)
+    base.choice[endless_places(fraction)] = 1
+    return Schedule(base)
+
+
+def endless_places(fraction: float) -> np.ndarray:
+    """Where in the schedule the endless requests are: one among each 1 / ``fraction``, so that no slice has many more."""
+    every = round(1 / fraction) if fraction else _ENTRIES + 1
+    begins = np.arange(0, _ENTRIES - every + 1, every)
+    return begins + np.random.default_rng(_SEED).integers(0, every, len(begins))
 
 
 def _closed_loops(
-    control: Control, session: Session, schedules: dict[float, _Schedule], slices: Slices, depth: int, number: int
+    control: Control, session: Session, schedules: dict[float, Schedule], slices: Slices, depth: int, number: int
 ) -> dict[float, dict[str, Any]]:
     """A round's rows by the fraction of its schedule, whose slices take turns."""
     ask = partial(_slice, session, seconds=slices.seconds, warmup_seconds=slices.warmup_seconds, depth=depth)
@@ -192,7 +198,7 @@ def _closed_loops(
     raise SplinterError(f"no reply in {_TRIES} times {slices.count} slices of {slices.seconds:g} s")
 
 
-def _open_loop(control: Control, session: Session, schedule: _Schedule, settings: Settings, rate: float) -> dict[str, Any]:
+def _open_loop(control: Control, session: Session, schedule: Schedule, settings: Settings, rate: float) -> dict[str, Any]:
     ask = partial(_slice, session, schedule, seconds=settings.seconds, warmup_seconds=_WARMUP_SECONDS, rate=rate)
     for _ in range(_TRIES):
         row = _row([control.take(ask)])
@@ -201,7 +207,7 @@ def _open_loop(control: Control, session: Session, schedule: _Schedule, settings
     raise SplinterError(f"no reply in {_TRIES} times {settings.seconds:g} s")
 
 
-def _slice(session: Session, schedule: _Schedule, **how: Any) -> _Slice:
+def _slice(session: Session, schedule: Schedule, **how: Any) -> _Slice:
     before = session.admin.stats()["watchdog"]["replaced"]
     result = schedule.run(session, **how)
     watchdog = session.admin.stats()["watchdog"]

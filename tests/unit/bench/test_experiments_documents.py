@@ -16,6 +16,7 @@ from splinter.bench.experiments.traffic import zipf_shares
 from splinter.bench.goals import GOALS, SCHEDULING
 from splinter.bench.rounds import Verdict
 from splinter.bench.scheduling_goals import BOUNDS, EXPERIMENTS
+from splinter.bench.workload import Account, Workload, get_operation
 from splinter.errors import SplinterError
 
 MACHINE = {"processor": "a processor", "cpus": 2, "kernel": "6.18"}
@@ -139,6 +140,22 @@ def test_what_misbehaviour_costs_is_told_alike_on_machines_of_any_speed(service_
     found = {figure.name: figure.median for figure in experiment_of("misbehaviour").figures(document)}
     assert found["misbehaviour-preemption"] == pytest.approx(100)
     assert found["misbehaviour-watchdog"] == pytest.approx(100 / (1 + 500_000 * 1e-5 * 0.020))
+
+
+@pytest.mark.parametrize("fraction", [1e-5, 1e-4, 1e-3])
+def test_one_of_each_so_many_requests_never_ends(fraction: float) -> None:
+    places, every = misbehaviour.endless_places(fraction), round(1 / fraction)
+    assert list(places // every) == list(range(round(1_000_000 * fraction)))
+    assert len(set(places % every)) > 1  # and not always the same one
+    assert len(misbehaviour.endless_places(0)) == 0
+
+
+def test_slices_go_on_in_the_schedule() -> None:
+    operations = (get_operation(Account(1, 2)),) * 2
+    workload = Workload("four", operations, np.array([0, 0, 0, 1], np.uint16), np.zeros(4, np.int64))
+    schedule = misbehaviour.Schedule(workload, at=2)
+    assert list(schedule.rest().choice) == [0, 1, 0, 0]
+    assert list(workload.choice) == [0, 0, 0, 1]
 
 
 def test_stealing_is_judged_by_waits() -> None:
