@@ -222,4 +222,4 @@ def test_the_balancer_spreads_hot_tenants_and_loses_no_request(unique_name: str)
                 thread.join()
         assert not failures
         assert admin.stats()["control"]["balancer_moves"] >= 1
-        assert "moved tenant" in server.log.read_text()
+        wait_for(lambda: "moved tenant" in server.log.read_text(), what="the message")
