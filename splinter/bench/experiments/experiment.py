@@ -17,9 +17,8 @@ from splinter.bench.figure import Figure
 
 Document = dict[str, Any]
 Progress = Callable[[str], None]
-REFUSED = (
-    "BUSY",
-)  # what a tenant with too many tasks waiting is answered: none at the loads that matter, on a machine that runs
+# What a tenant with too many tasks waiting is answered: none at the loads that matter, while the machine runs.
+REFUSED = ("BUSY",)
 
 
 @dataclass(frozen=True)

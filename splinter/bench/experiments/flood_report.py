@@ -48,7 +48,7 @@ def draw(document: Document, figure: Any) -> None:
 def figures(document: Document) -> list[Figure]:
     """``flood``: the others' p90 with the flood, over that with as many packets of nobody.
 
-    p99 stands among the parts, since it is the machine's; so do the ratios over no flood at all, where that was measured.
+    p99 stands among the parts, since much of it is the machine's; so do the ratios over no flood, where that was measured.
     """
     pairs, left_out = paired(document, {"mode": FLOOD}, {"mode": NOBODY}, "p90_ns")
     times = document["settings"]["times"]
