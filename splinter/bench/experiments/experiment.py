@@ -14,11 +14,13 @@ from typing import Any
 from rich.table import Table
 
 from splinter.bench.figure import Figure
+from splinter.errors import SplinterError
 
 Document = dict[str, Any]
 Progress = Callable[[str], None]
 # What a tenant with too many tasks waiting is answered: none at the loads that matter, while the machine runs.
 REFUSED = ("BUSY",)
+_ERRORS_SHARE_MAX = 0.001  # of all requests of an experiment: with more it says little of those that were served
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,20 @@ def paired(document: Document, one: dict[str, Any], other: dict[str, Any], field
         if beside is not None and beside[field]:
             found[row.get("is_still", True) and beside.get("is_still", True)].append((row[field], beside[field]))
     return found[True] or found[False], len(found[False])
+
+
+def refuse_errors(runs: Iterable[Mapping[str, Any]]) -> None:
+    """Raise :class:`SplinterError` when more than one in a thousand requests of all runs had another status than OK.
+
+    A slice may have some, since the machine stands still now and then; an experiment may not.
+    """
+    total: Counter[str] = Counter()
+    answered = 0
+    for row in runs:
+        total.update(row["errors"])
+        answered += row["count"]
+    if total.total() > _ERRORS_SHARE_MAX * (answered + total.total()):
+        raise SplinterError(f"of {answered + total.total():,} requests too many had errors: {dict(total)}")
 
 
 def refusals(where: str, errors: Iterable[Mapping[str, int]], answered: int) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from splinter.bench.control import Control
-from splinter.bench.experiments.experiment import REFUSED, Document, Effort, Progress
+from splinter.bench.experiments.experiment import REFUSED, Document, Effort, Progress, refuse_errors
 from splinter.bench.experiments.population import Population, populate, served
 from splinter.bench.process import pinned
 from splinter.bench.rounds import turn
@@ -49,8 +49,6 @@ class Settings:
 
 
 BOUNDS = Settings(rounds=251)
-
-
 QUICK = Settings(tenants=3, others_rate=20_000, limit=4_000, seconds=0.3, rounds=1)
 
 
@@ -79,13 +77,14 @@ def measure(effort: Effort, progress: Progress) -> Document:
                 session.admin.limit_tenant(flooder.tenant, packets_per_second=limit)
                 rate = others_rate + (0 if mode == CALM else flood_rate)
                 workload = _workload(population, invoke, 1 - others_rate / rate, nobody if mode == NOBODY else None)
-                taken = control.take(partial(_run, session, workload, rate, settings))
+                taken = control.take(partial(run, session, workload, rate, settings))
                 runs.append({"mode": mode, "round": number, "is_still": taken.is_still, **taken.result})
+    refuse_errors(runs)
     return {"settings": asdict(settings) | {"server_core": core}, "runs": runs, "simulated": []}
 
 
 def _wrong(token: int) -> int:
-    """Another token, and none at all neither."""
+    """Another token than this one; never 0, which is none."""
     return token ^ 1 or 2
 
 
@@ -104,7 +103,8 @@ def _workload(population: Population, invoke: list[Operation], share: float = 0.
     )
 
 
-def _run(session: Session, workload: Workload, rate: float, settings: Settings) -> dict[str, Any]:
+def run(session: Session, workload: Workload, rate: float, settings: Settings) -> dict[str, Any]:
+    """A slice. Raises :class:`SplinterError` when a reply was wrong."""
     with pinned(session.client_core):
         result = session.load.run(workload, rate=rate, seconds=settings.seconds, warmup_seconds=_WARMUP_SECONDS)
     result.refuse_wrong_replies(REFUSED)

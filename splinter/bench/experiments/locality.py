@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from splinter.bench.control import Control
-from splinter.bench.experiments.experiment import REFUSED, Document, Effort, Progress
+from splinter.bench.experiments.experiment import REFUSED, Document, Effort, Progress, refuse_errors
 from splinter.bench.experiments.population import Population, populate, served
 from splinter.bench.experiments.simulation import Policy, simulate
 from splinter.bench.experiments.sweep import Kind, Traffic, requests_for
@@ -104,9 +104,10 @@ def measure(effort: Effort, progress: Progress) -> Document:
                     for mode in turn(modes, number):
                         session, population, request = open_[mode]
                         workload = population.workload((request,), (1.0,), skew=skew, ranks=ranks[skew])
-                        taken = control.take(partial(_open_loop, session, workload, load * capacity, settings, cores[0]))
+                        taken = control.take(partial(open_loop, session, workload, load * capacity, settings, cores[0]))
                         row = {"mode": mode, "skew": skew, "round": number, "load": load, "is_still": taken.is_still}
                         runs.append(row | taken.result)
+    refuse_errors(runs)
     return {
         "settings": asdict(settings) | {"cores": cores, "hot_share": {str(s): hot_share(homes, ranks[s], s) for s in skews}},
         "service": service,
@@ -143,7 +144,8 @@ def _service(session: Session, population: Population, request: Operation, homes
     return {"request_ns": 1e9 / statistics.median(rates)}
 
 
-def _open_loop(session: Session, workload: Workload, rate: float, settings: Settings, core: int) -> dict[str, Any]:
+def open_loop(session: Session, workload: Workload, rate: float, settings: Settings, core: int) -> dict[str, Any]:
+    """A slice. Raises :class:`SplinterError` when a reply was wrong."""
     with pinned(core), real_time():
         result = session.load.run(workload, rate=rate, seconds=settings.seconds, warmup_seconds=_WARMUP_SECONDS, spin=False)
     result.refuse_wrong_replies(_EXPECTED)

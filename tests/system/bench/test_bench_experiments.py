@@ -70,7 +70,9 @@ def test_misbehaviour() -> None:
 def test_flood() -> None:
     document = _run("flood")
     assert [run["mode"] for run in document["runs"]] == list(flood.MODES)
-    limited, unlimited = (document["runs"][flood.MODES.index(mode)] for mode in (flood.FLOOD, flood.UNLIMITED))
+    calm, nobody, limited, unlimited = document["runs"]
+    assert calm["lost"] == 0 == nobody["flooding_per_second"]
+    assert nobody["lost"] > limited["lost"] > 0  # all of nobody's is dropped
     assert limited["flooding_per_second"] < unlimited["flooding_per_second"]  # the limit holds
 
 

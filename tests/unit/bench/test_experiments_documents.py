@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from rich.table import Table
 
-from splinter.bench.experiments import locality, misbehaviour, summary
+from splinter.bench.experiments import flood, locality, misbehaviour, summary
 from splinter.bench.experiments.commands import experiment_of
+from splinter.bench.experiments.experiment import refuse_errors
 from splinter.bench.experiments.misbehaviour import WATCHDOG
 from splinter.bench.experiments.sweep import Kind, Traffic, requests_for
 from splinter.bench.experiments.traffic import zipf_shares
 from splinter.bench.goals import GOALS, SCHEDULING
+from splinter.bench.histogram import Histogram
+from splinter.bench.result import Result
 from splinter.bench.rounds import Verdict
 from splinter.bench.scheduling_goals import BOUNDS, EXPERIMENTS
 from splinter.bench.workload import Account, Workload, get_operation
@@ -86,10 +91,11 @@ def test_rounds_in_which_the_machine_did_something_else_are_left_out() -> None:
     assert figure.values == (1.2, 1.0)
     assert figure.left_out == 2
     assert (figure.parts["nobody_p90_ns"], figure.parts["flood_p90_ns"]) == (15, 16)
-    document = _flood({"no flood": [10], "as much of nobody": [-10], "flood, limited": [12]})
+    document = _flood({"as much of nobody": [-10], "flood, limited": [12]})
     (figure,) = experiment_of("flood").figures(document)
     assert (figure.values, figure.left_out) == ((1.2,), 1)  # something is shown, and nothing can be told
     assert figure.verdict(1.5, is_most=True) is Verdict.CANNOT_TELL
+    assert set(figure.parts) == {"nobody_p90_ns", "flood_p90_ns", "p99_ratio"}  # there was no slice without a flood
 
 
 def _misbehaviour(shares: list[int]) -> dict[str, Any]:
@@ -176,6 +182,30 @@ def test_what_was_refused_is_told() -> None:
     assert experiment.notes(document) == []
     document["runs"][2] |= {"errors": {"BUSY": 3}, "count": 97}
     assert experiment.notes(document) == ["flood, limited: 3.000% of the requests were answered BUSY"]
+
+
+@pytest.mark.parametrize("ask", [flood.run, locality.open_loop], ids=["flood", "locality"])
+@pytest.mark.parametrize(("errors", "corrupt"), [({"BUSY": 50}, 0), ({"BAD_REQUEST": 1}, 0), ({}, 1)])
+def test_a_slice_may_be_refused_some_and_answers_nothing_wrong(ask: Any, errors: dict[str, int], corrupt: int) -> None:
+    """The load generator alone is not there: what it would have found is given."""
+    histograms = {name: Histogram() for name in (flood.OTHERS, flood.FLOODING)}
+    result = Result("asked", 0, 0.1, 100, 50, 0, corrupt, 0, 0, errors, operations=histograms)
+    core = min(os.sched_getaffinity(0))
+    session = SimpleNamespace(client_core=core, load=SimpleNamespace(run=lambda *_, **__: result))
+    settings = SimpleNamespace(seconds=0.1)
+    arguments = (session, None, 1000.0, settings) + ((core,) if ask is locality.open_loop else ())
+    if "BUSY" in errors:
+        assert ask(*arguments)["errors"] == errors
+    else:
+        with pytest.raises(SplinterError):
+            ask(*arguments)
+
+
+def test_an_experiment_may_not_be_refused_much() -> None:
+    most = [{"errors": {"BUSY": 1}, "count": 1997}, {"errors": {"KILLED": 1}, "count": 1}]
+    refuse_errors(most)
+    with pytest.raises(SplinterError, match="'BUSY': 2, 'KILLED': 1"):
+        refuse_errors([*most, {"errors": {"BUSY": 1}, "count": 0}])
 
 
 def test_only_what_stands_between_the_markers_is_replaced() -> None:
