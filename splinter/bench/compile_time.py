@@ -1,4 +1,8 @@
-"""From source text to code that could be called: compiled, and written to where workers run it."""
+"""From source text to code that could be called: compiled, and written to where workers run it.
+
+Beside CPython's own compilation of the same text to bytecode, which is made of the same kind of work: a machine that is slow,
+or slow for a while, is so for both.
+"""
 
 from __future__ import annotations
 
@@ -17,35 +21,50 @@ from splinter.ext.library import entry, text
 
 ROUNDS_DEFAULT = 15
 _TWENTY_LINES = "common_ancestor"
+_CPYTHON_TIMES = 20  # a slice of CPython's compilations; one alone takes but a tenth of a millisecond
 
 
 def measure(rounds: int = ROUNDS_DEFAULT) -> list[Figure]:
-    """``compile`` and ``compile-tao``."""
+    """``compile`` and ``compile-tao``: time over CPython's for the same text; parts are milliseconds."""
     short, tao, count = source(_TWENTY_LINES), text("tao"), len(entry("tao").sources)
     # Each round has a text of its own: the compiler remembers what it has just seen.
     with contextlib.closing(CodeRegion.create()) as region:
         _compile(short, region)  # LLVM takes its time to load
         texts = {name: numbered(one, 0, rounds * TRIES) for name, one in (("short", short), ("tao", tao))}
-        slices = {name: partial(_compile_next, text_of, region) for name, text_of in texts.items()}
-        found = in_turns(slices, rounds)
+        ours = {name: partial(_compile_next, text_of, region) for name, text_of in texts.items()}
+        theirs = {_cpython(name): partial(_compile_by_cpython, one) for name, one in (("short", short), ("tao", tao))}
+        found = in_turns(ours | theirs, rounds)
+
+    def figure(figure_name: str, name: str, what: str) -> Figure:
+        return Figure(
+            figure_name,
+            f"source to callable, {what}, over CPython's compilation of the text",
+            "×",
+            found.each(lambda taken: taken[name][0] / taken[_cpython(name)][0]),
+            medians(
+                ms=found.of(name, lambda spent: spent[0]),
+                cpu_ms=found.of(name, lambda spent: spent[1]),
+                cpython_ms=found.of(_cpython(name), lambda spent: spent[0]),
+            ),
+            left_out=found.left_out,
+        )
+
     return [
-        Figure(
-            "compile",
-            f"source to callable, {len(short.splitlines())} lines",
-            "ms",
-            found.each(lambda taken: taken["short"][0]),
-            medians(cpu_ms=found.of("short", lambda spent: spent[1])),
-            left_out=found.left_out,
-        ),
-        Figure(
-            "compile-tao",
-            f"source to callable, all {count} extensions of TAO",
-            "ms",
-            found.each(lambda taken: taken["tao"][0]),
-            medians(cpu_ms=found.of("tao", lambda spent: spent[1])),
-            left_out=found.left_out,
-        ),
+        figure("compile", "short", f"{len(short.splitlines())} lines"),
+        figure("compile-tao", "tao", f"all {count} extensions of TAO"),
     ]
+
+
+def _cpython(name: str) -> str:
+    return f"{name}, CPython"
+
+
+def _compile_by_cpython(source_text: str) -> tuple[float, float]:
+    """As :func:`_compile`, for one compilation of several."""
+    start, cpu = time.perf_counter(), time.thread_time()
+    for _ in range(_CPYTHON_TIMES):
+        compile(source_text, "<source>", "exec")
+    return (time.perf_counter() - start) * 1000 / _CPYTHON_TIMES, (time.thread_time() - cpu) * 1000 / _CPYTHON_TIMES
 
 
 def _compile_next(texts: Iterator[str], region: CodeRegion) -> tuple[float, float]:

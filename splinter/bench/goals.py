@@ -26,7 +26,7 @@ from splinter.bench import (
 from splinter.bench.figure import Figure
 from splinter.bench.local_server import lab_server
 from splinter.bench.rounds import Verdict, judge
-from splinter.bench.session import Session
+from splinter.bench.session import SLICE_SECONDS, SLICE_WARMUP_SECONDS, Session
 from splinter.bench.suite import Progress, Settings
 from splinter.bench.suite import measure as measure_suite
 from splinter.errors import SplinterError
@@ -75,12 +75,12 @@ GOALS = (
     _at_least(SERVING, "put-throughput", 65),
     _at_least(SERVING, "redis-latency", 5),
     _at_most(SERVING, "restart", 100),
-    _at_most(EXTENSIONS, "compile", 5),
-    _at_most(EXTENSIONS, "compile-tao", 50),
+    _at_most(EXTENSIONS, "compile", 60),
+    _at_most(EXTENSIONS, "compile-tao", 35),
     *(_at_most(EXTENSIONS, f"install-interference-{depth}", 1.2) for depth in installs.DEPTHS),
     _at_most(EXTENSIONS, "extension-memory", 8192),
     _at_most(EXTENSIONS, "lookup", 1.05),
-    _at_most(EXTENSIONS, "resume", 15),
+    _at_most(EXTENSIONS, "resume", 1),
     _at_most(EXTENSIONS, "invoke-cost", 150),
     _at_least(EXTENSIONS, "chain", 6),
     _at_least(EXTENSIONS, "aggregate", 2),
@@ -100,18 +100,23 @@ GOALS = (
     _at_least(RIVALS, "fcall-latency", 10),
     _at_least(RIVALS, "chain-redis", 8),
     _at_least(RIVALS, "tenants-throughput", 95),
-    _at_most(RIVALS, "worker-get", 120),
+    _at_most(RIVALS, "worker-get", 0.5),
     _at_most(RIVALS, "tenant-memory", 2048),
     _at_most(RIVALS, "object-overhead", 64),
     *(Goal(SCHEDULING, bound.figure, bound.value, bound.is_most) for bound in scheduling_goals.BOUNDS),
 )
 
 
+def _suite_settings(slices: int) -> Settings:
+    return Settings(runs=6, slices=slices, seconds=SLICE_SECONDS, warmup_seconds=SLICE_WARMUP_SECONDS)
+
+
 @dataclass(frozen=True)
 class Effort:
     """How much each measurement does."""
 
-    suite: Settings = field(default_factory=Settings)
+    echo: Settings = field(default_factory=partial(_suite_settings, 40))
+    rivals: Settings = field(default_factory=partial(_suite_settings, 10))
     worker: worker_time.Counts = field(default_factory=worker_time.Counts)
     arithmetic: arithmetic.Rounds = field(default_factory=arithmetic.Rounds)
     pushed: pushed.Rounds = field(default_factory=pushed.Rounds)
@@ -187,14 +192,12 @@ def measurings(effort: Effort) -> list[Measuring]:
             ("checksum-cpython", "checksum-numba", "forest-cpython", "forest-numba"),
             partial(arithmetic.measure, effort.arithmetic),
         ),
-        Measuring(
-            "get and put beside echo", suite_figures.ECHO_FIGURES, partial(_suite, replace(effort.suite, rivals=())), True
-        ),
+        Measuring("get and put beside echo", suite_figures.ECHO_FIGURES, partial(_suite, effort.echo), needs_server=True),
         *(
             Measuring(
                 f"get and invoke beside {rival}",
                 figures,
-                partial(_suite, replace(effort.suite, rivals=(rival,), only=only)),
+                partial(_suite, replace(effort.rivals, rivals=(rival,), only=only)),
                 needs_server=True,
             )
             for rival, figures, only in (

@@ -24,10 +24,8 @@ if TYPE_CHECKING:  # the worker and the compiler are loaded only when they are m
 
 _SHORT = 1  # exit status when a goal is not reached, or a measurement failed
 _CANNOT_TELL = 3  # when this machine could not tell of a goal whether it is, and no other falls short
-_RIVALS_RUNS = 6
 _TENANTS_DEFAULT, _TENANTS_MAX = 10_000, TENANTS_MAX - 16  # a few more make the requests
 _INSTALLS_DEFAULT = 1000
-_RIVALS_SLICES = 3  # of each run: there are many measurements
 _WIDTH_MIN = 120  # where output is no terminal
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -117,7 +115,7 @@ def _measured(selected: list[Goal], noisy: bool) -> tuple[list[Outcome], list[st
     """Each goal's outcome, and in a sentence each what could not be measured."""
     from splinter.bench import goals
 
-    effort = goals.Effort(suite=goals.Settings(runs=_RIVALS_RUNS, slices=_RIVALS_SLICES))
+    effort = goals.Effort()
     names = [goal.figure for goal in selected]
     with progress(goals.steps(names, effort)) as say, noisy_neighbour() if noisy else contextlib.nullcontext():
         found = goals.measure(names, effort, say)

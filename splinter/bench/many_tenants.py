@@ -21,7 +21,7 @@ DEPTH = 64
 class Rounds:
     """A round is a slice of each of the two workloads, beside each other."""
 
-    count: int = 25
+    count: int = 300
     seconds: float = SLICE_SECONDS
     tenants: int = TENANTS
     keys: int = KEYS_DEFAULT

@@ -28,7 +28,7 @@ _LISTS = 32  # of keys to aggregate; as many operations
 class Rounds:
     """A round is a slice of each of two workloads, beside each other."""
 
-    count: int = 25
+    count: int = 240
     seconds: float = SLICE_SECONDS
     chains: int = 1000
     keys: int = 10_000

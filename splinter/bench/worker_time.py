@@ -1,12 +1,22 @@
 """What a worker's own code takes for a get, for an invoke, and for one turn of a task: no kernel, no client.
 
+A get stands beside a look-up in a CPython dict of as many objects, which waits for the same memory; a turn beside that of a
+CPython generator. A machine that is slow, or slow for a while, is so for both.
+
 And what the store takes for an object, which needs no server either.
 """
 
 from __future__ import annotations
 
+import collections
+import itertools
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
 
 from splinter.bench.figure import Figure, medians
 from splinter.bench.in_worker import WorkerInProcess
@@ -67,18 +77,24 @@ def measure(counts: Counts = _DEFAULTS) -> list[Figure]:
             "single": partial(worker.serve, get, counts.requests, batch=1),
             "hot_get": partial(worker.serve, hot_get, counts.requests),
             "hot_invoke": partial(worker.serve, hot_invoke, counts.requests),
+            "dict": partial(_look_up, *_dict_and_keys(counts.keys, get.keys[: counts.requests])),
         }
         served = in_turns(slices, counts.rounds)
         task = invoke_operation(account, yielding.name, b"")
-        resumed = in_turns({"resume": partial(worker.resume, task, counts.resumes)}, counts.rounds)
-    gets, invokes, single, hot_gets, hot_invokes = (served.of(name, float) for name in slices)
+        turns = {
+            "resume": partial(worker.resume, task, counts.resumes),
+            "generator": partial(_resume_generator, _yielding(), counts.resumes),
+        }
+        resumed = in_turns(turns, counts.rounds)
+    gets, invokes, single, hot_gets, hot_invokes, look_ups = (served.of(name, float) for name in slices)
+    resumes, generators = (resumed.of(name, float) for name in turns)
     return [
         Figure(
             "worker-get",
-            f"worker time of a get, outside the kernel, in batches of {RX_BATCH}",
-            "ns",
-            tuple(gets),
-            medians(hot_keys_ns=hot_gets, one_at_a_time_with_clock_ns=single),
+            f"worker time of a get, outside the kernel, in batches of {RX_BATCH}, over a look-up in a CPython dict",
+            "×",
+            served.each(lambda taken: taken["get"] / taken["dict"]),
+            medians(get_ns=gets, dict_ns=look_ups, hot_keys_ns=hot_gets, one_at_a_time_with_clock_ns=single),
             left_out=served.left_out,
         ),
         Figure(
@@ -91,12 +107,43 @@ def measure(counts: Counts = _DEFAULTS) -> list[Figure]:
         ),
         Figure(
             "resume",
-            "resume and yield of a trivial coroutine in the scheduler",
-            "ns",
-            resumed.each(lambda taken: taken["resume"]),
+            "resume and yield of a trivial coroutine in the scheduler, over those of a CPython generator",
+            "×",
+            resumed.each(lambda taken: taken["resume"] / taken["generator"]),
+            medians(resume_ns=resumes, generator_ns=generators),
             left_out=resumed.left_out,
         ),
     ]
+
+
+def _dict_and_keys(objects: int, chosen: NDArray[np.int64]) -> tuple[dict[bytes, bytes], list[bytes]]:
+    """A dict of as many objects as the store has, and the chosen keys as somebody else has them: equal, not the same bytes."""
+    found = {_key(number): bytes(VALUE_BYTES_DEFAULT) for number in range(objects)}
+    return found, [_key(int(number)) for number in chosen]
+
+
+def _key(number: int) -> bytes:
+    return number.to_bytes(KEY_BYTES_DEFAULT, "little")
+
+
+def _look_up(objects: Mapping[bytes, bytes], keys: Sequence[bytes]) -> float:
+    """Nanoseconds for each key. The keys keep their hashes from the first time on."""
+    start = time.perf_counter_ns()
+    for key in keys:
+        objects[key]
+    return (time.perf_counter_ns() - start) / len(keys)
+
+
+def _yielding() -> Iterator[int]:
+    while True:
+        yield 0
+
+
+def _resume_generator(generator: Iterator[int], count: int) -> float:
+    """Nanoseconds for each of ``count`` resumes, driven by compiled code as the scheduler drives tasks."""
+    start = time.perf_counter_ns()
+    collections.deque(itertools.islice(generator, count), maxlen=0)
+    return (time.perf_counter_ns() - start) / count
 
 
 def measure_object_overhead(store_bytes: int = STORE_BYTES_MIN) -> list[Figure]:

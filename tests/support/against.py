@@ -45,7 +45,7 @@ def checkout(commit: str) -> Iterator[Path]:
 
 
 def figures(root: Path, goals: Sequence[str]) -> dict[str, float]:
-    """Medians by figure of one measurement of a checkout, with this one's environment and a cache of its own."""
+    """Medians by figure and unit of one measurement of a checkout, with this one's environment and a cache of its own."""
     only = [word for goal in goals for word in ("--only", goal)]
     words = [sys.executable, "-m", "splinter", "bench", "goals", "--json", *only]
     variables = os.environ | ({} if root == ROOT else {"XDG_CACHE_HOME": str(PLACE / "cache")})
@@ -56,7 +56,8 @@ def figures(root: Path, goals: Sequence[str]) -> dict[str, float]:
         end(process, AFTERWARDS_SECONDS_MAX)  # it removes what it made
         raise
     try:
-        return {goal["name"]: goal["value"] for goal in json.loads(said)["goals"] if goal["value"] is not None}
+        found = [goal["figure"] | {"name": goal["name"]} for goal in json.loads(said)["goals"] if goal["figure"] is not None]
+        return {f"{figure['name']}, {figure['unit']}": figure["median"] for figure in found}
     except (ValueError, KeyError, TypeError):
         raise SystemExit(f"against: the goals of {root} were not measured (status {process.returncode})") from None
 

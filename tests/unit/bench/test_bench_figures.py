@@ -9,18 +9,21 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from splinter.bench import goals
+from splinter.bench import goals, installs
 from splinter.bench.cli import bench_app
-from splinter.bench.control import Control
+from splinter.bench.control import Control, Taken
 from splinter.bench.figure import Figure, medians, otherwise, shown
 from splinter.bench.goals import GOALS, Effort, Found, Goal, Outcome
 from splinter.bench.neighbour import noisy_neighbour
 from splinter.bench.report import ECHO, Measurement, Report
 from splinter.bench.result import Result
 from splinter.bench.rounds import Verdict
+from splinter.bench.session import SLICE_WARMUP_SECONDS
 from splinter.bench.suite import Settings
 from splinter.bench.suite_figures import OF_MEMCACHED, OF_REDIS, figures_of
 from splinter.errors import SplinterError
+from splinter.native.clock import SECOND_NS
+from tests.support import against
 from tests.support.waiting import wait_for
 
 RUNNER = CliRunner()
@@ -164,7 +167,7 @@ def test_the_list_measures_nothing() -> None:
     assert json.loads(ran.stdout) == [{"name": "serving.restart", "bound": 100, "is": "at most"}]
 
 
-HOLDS, FAILS, OPEN = (15.0,) * 6, (15.1,) * 6, (14.0,) * 3 + (16.0,) * 3
+HOLDS, FAILS, OPEN = (1.0,) * 6, (1.1,) * 6, (0.9,) * 3 + (1.1,) * 3
 
 
 def finds(monkeypatch: pytest.MonkeyPatch, *rounds: tuple[float, ...]) -> None:
@@ -181,7 +184,7 @@ def test_the_exit_status_tells_whether_all_hold(
     ran = RUNNER.invoke(bench_app, ["goals", "--only", "resume", "--json"])
     assert ran.exit_code == status
     (goal,) = json.loads(ran.stdout)["goals"]
-    assert (goal["name"], goal["bound"], goal["verdict"]) == ("extensions.resume", 15, verdict)
+    assert (goal["name"], goal["bound"], goal["verdict"]) == ("extensions.resume", 1, verdict)
     assert goal["figure"]["interval"] == [min(values), max(values)]
     table = RUNNER.invoke(bench_app, ["goals", "--only", "resume"])
     assert table.exit_code == status
@@ -222,6 +225,27 @@ def is_neighbour(pid: int) -> bool:
     with contextlib.suppress(OSError):
         return b"os.setsid()" in Path(f"/proc/{pid}/cmdline").read_bytes()
     return False
+
+
+@pytest.mark.parametrize(("share", "is_still", "counts"), [(1, True, True), (0.97, True, False), (1, False, False)])
+def test_gets_beside_installs_count_where_their_generator_had_its_cpu(share: float, is_still: bool, counts: bool) -> None:
+    seconds = 0.01
+    passed_ns = (seconds + SLICE_WARMUP_SECONDS) * SECOND_NS
+    result = Result("get", 1, seconds, 1, 1, 0, 0, 1, 0, client_cpu_ns=int(share * passed_ns))
+    assert installs._is_undisturbed(Taken(result, is_still)) is counts
+
+
+def test_a_figure_is_compared_with_one_of_its_unit_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def said(unit: str) -> str:
+        figure = Figure("resume", "a turn", unit, (2.0,))
+        return json.dumps({"goals": [Outcome(GOALS[0], figure).to_json(), Outcome(GOALS[1], None).to_json()]})
+
+    for unit in ("ns", "×"):
+        program = tmp_path / unit
+        program.write_text(f"#!/bin/sh\ncat <<'END'\n{said(unit)}\nEND\n")
+        program.chmod(0o755)
+        monkeypatch.setattr(against.sys, "executable", str(program))
+        assert against.figures(tmp_path, ["resume"]) == {f"{GOALS[0].name}, {unit}": 2.0}
 
 
 def test_a_measurement_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from splinter import limits
@@ -81,8 +82,18 @@ def test_a_long_invoke_runs_to_its_end(worker: WorkerInProcess, account: Account
 def test_worker_times_are_measured() -> None:
     found = {figure.name: figure for figure in worker_time.measure(SMALL)}
     assert set(found) == {"worker-get", "invoke-cost", "resume"}
-    assert found["worker-get"].median > 0
     assert len(found["resume"].values) == SMALL.rounds
+    for figure, ours, theirs in (("worker-get", "get_ns", "dict_ns"), ("resume", "resume_ns", "generator_ns")):
+        parts = found[figure].parts
+        assert min(found[figure].values) <= parts[ours] / parts[theirs] * 1.001
+        assert max(found[figure].values) >= parts[ours] / parts[theirs] * 0.999
+
+
+def test_a_dict_is_asked_for_what_the_store_is_asked_for() -> None:
+    objects, keys = worker_time._dict_and_keys(3, np.array([2, 0, 2]))
+    assert len(objects) == 3
+    assert [list(objects).index(key) for key in keys] == [2, 0, 2]
+    assert all(key is not known for key in keys for known in objects)  # another one's bytes: what they hold is compared
 
 
 def test_an_object_takes_more_than_its_bytes() -> None:
@@ -96,4 +107,8 @@ def test_arithmetic_agrees_everywhere() -> None:
 
 
 def test_the_compiler_is_timed() -> None:
-    assert [figure.name for figure in compile_time.measure(1)] == ["compile", "compile-tao"]
+    found = compile_time.measure(1)
+    assert [figure.name for figure in found] == ["compile", "compile-tao"]
+    for figure in found:
+        assert figure.median == pytest.approx(figure.parts["ms"] / figure.parts["cpython_ms"], rel=0.1)
+        assert figure.parts["cpython_ms"] < figure.parts["ms"]

@@ -40,7 +40,7 @@ BLOCKS: list[Block] = [
 
 def measured(is_quick: bool, progress: Progress) -> dict[str, Any]:
     progress("at work")
-    resume = {"name": "resume", "text": "a turn", "unit": "ns", "median": 16.0, "interval": [15.5, 17.0], "parts": {}}
+    resume = {"name": "resume", "text": "a turn", "unit": "×", "median": 1.6, "interval": [1.55, 1.7], "parts": {}}
     return {"quick": is_quick, "figures": [resume]}
 
 
@@ -90,7 +90,7 @@ def test_a_section_that_fails_is_told_and_leaves_the_others(tmp_path: Path, capf
         "short runs",
         "no luck",
         "quick: True",
-        "| extensions.resume | a turn | 16.0 ns | ≤ 15 ns | 15.5 ns … 17.0 ns | fails |",
+        "| extensions.resume | a turn | 1.60 × | ≤ 1 × | 1.55 × … 1.70 × | fails |",
     ):
         assert part in text
     assert "not measured" in text  # all other goals
