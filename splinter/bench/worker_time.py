@@ -94,7 +94,7 @@ def measure(counts: Counts = _DEFAULTS) -> list[Figure]:
             f"worker time of a get, outside the kernel, in batches of {RX_BATCH}, over a look-up in a CPython dict",
             "×",
             served.each(lambda taken: taken["get"] / taken["dict"]),
-            medians(get_ns=gets, dict_ns=look_ups, hot_keys_ns=hot_gets, one_at_a_time_with_clock_ns=single),
+            medians(ns=gets, dict_ns=look_ups, hot_keys_ns=hot_gets, one_at_a_time_with_clock_ns=single),
             left_out=served.left_out,
         ),
         Figure(
@@ -110,7 +110,7 @@ def measure(counts: Counts = _DEFAULTS) -> list[Figure]:
             "resume and yield of a trivial coroutine in the scheduler, over those of a CPython generator",
             "×",
             resumed.each(lambda taken: taken["resume"] / taken["generator"]),
-            medians(resume_ns=resumes, generator_ns=generators),
+            medians(ns=resumes, generator_ns=generators),
             left_out=resumed.left_out,
         ),
     ]

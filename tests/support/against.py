@@ -19,6 +19,7 @@ from splinter.interrupts import AFTERWARDS_SECONDS_MAX, interruptible
 TURNS_DEFAULT = 15
 ROOT = Path(__file__).resolve().parents[2]
 INTERRUPTED = 130  # status
+_TIMES = ("ns", "ms")  # units, and names of parts
 PLACE = ROOT / "build" / "against"
 
 
@@ -45,7 +46,10 @@ def checkout(commit: str) -> Iterator[Path]:
 
 
 def figures(root: Path, goals: Sequence[str]) -> dict[str, float]:
-    """Medians by figure and unit of one measurement of a checkout, with this one's environment and a cache of its own."""
+    """Medians by figure and unit of one measurement of a checkout, with this one's environment and a cache of its own.
+
+    Of a figure that is a ratio, the time that it was made of is one too, if it tells it: other commits may tell only that.
+    """
     only = [word for goal in goals for word in ("--only", goal)]
     words = [sys.executable, "-m", "splinter", "bench", "goals", "--json", *only]
     variables = os.environ | ({} if root == ROOT else {"XDG_CACHE_HOME": str(PLACE / "cache")})
@@ -57,7 +61,9 @@ def figures(root: Path, goals: Sequence[str]) -> dict[str, float]:
         raise
     try:
         found = [goal["figure"] | {"name": goal["name"]} for goal in json.loads(said)["goals"] if goal["figure"] is not None]
-        return {f"{figure['name']}, {figure['unit']}": figure["median"] for figure in found}
+        values = {f"{figure['name']}, {figure['unit']}": figure["median"] for figure in found}
+        times = {f"{figure['name']}, {unit}": figure["parts"].get(unit) for figure in found for unit in _TIMES}
+        return {name: value for name, value in (times | values).items() if value is not None}
     except (ValueError, KeyError, TypeError):
         raise SystemExit(f"against: the goals of {root} were not measured (status {process.returncode})") from None
 
