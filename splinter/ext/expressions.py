@@ -7,6 +7,7 @@ about has the type INVALID, which fits everything.
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Callable
 
 from splinter.ext import arithmetic
@@ -40,6 +41,8 @@ from splinter.limits import VALUE_BYTES_MAX
 MIXED_HINT = "convert one side: u64(…) or i64(…) checks that the value fits"
 FLOAT_HINT = "convert one side: f64(…), or i64(…) to cut off the fraction"
 _COMPARISONS = {"Eq": "==", "NotEq": "!=", "Lt": "<", "LtE": "<=", "Gt": ">", "GtE": ">="}
+_CONSTANTS = (int, bytes, float)
+_INTEGER_SIGNS, _FLOAT_SIGNS = (ast.USub, ast.UAdd, ast.Invert), (ast.USub, ast.UAdd)
 _FLOAT_OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 
 _UNSUPPORTED: dict[str, tuple[str, str]] = {
@@ -61,6 +64,13 @@ _UNSUPPORTED: dict[str, tuple[str, str]] = {
 }
 
 
+@functools.cache
+def _visitors(checker: type[ExpressionChecker]) -> dict[str, Callable[..., Type]]:
+    """By the name of a node's class. Of a class and not of its objects: one that held its own methods would have to be found
+    by a collection."""
+    return {name.removeprefix("_visit_"): getattr(checker, name) for name in dir(checker) if name.startswith("_visit_")}
+
+
 class ExpressionChecker:
     """Types expressions of one function. ``variables`` holds the types known so far, ``assigned`` what is certainly set."""
 
@@ -72,9 +82,7 @@ class ExpressionChecker:
         self.locals: frozenset[str] = frozenset()
         self.assigned: frozenset[str] | None = frozenset()  # None: this place is never reached
         self._not_constant: set[ast.expr] = set()
-        self._visitors: dict[str, Callable[..., Type]] = {
-            name.removeprefix("_visit_"): getattr(self, name) for name in dir(self) if name.startswith("_visit_")
-        }
+        self._visitors = _visitors(self.__class__)
 
     # --- entry points -------------------------------------------------------------------------------------------------
 
@@ -85,7 +93,7 @@ class ExpressionChecker:
             kind = self._constant_type(node, value)
         else:
             visitor = self._visitors.get(type(node).__name__)
-            kind = visitor(node) if visitor else self._unsupported(node)
+            kind = visitor(self, node) if visitor else self._unsupported(node)
         self.checked.types[node] = kind
         return kind
 
@@ -151,15 +159,15 @@ class ExpressionChecker:
     # --- constants ----------------------------------------------------------------------------------------------------
 
     def _evaluate(self, node: ast.expr) -> ConstantValue:
-        if isinstance(node, ast.Constant) and isinstance(node.value, int | bytes | float):
+        if isinstance(node, ast.Constant) and isinstance(node.value, _CONSTANTS):
             return node.value
         if isinstance(node, ast.Name) and node.id not in self.locals and node.id != self.checked.store_name:
             return self.module_constants.get(node.id)
         if isinstance(node, ast.UnaryOp):
             value = self.constant(node.operand)
-            if isinstance(value, int) and isinstance(node.op, ast.USub | ast.UAdd | ast.Invert):
+            if isinstance(value, int) and isinstance(node.op, _INTEGER_SIGNS):
                 return -value if isinstance(node.op, ast.USub) else ~value if isinstance(node.op, ast.Invert) else +value
-            if isinstance(value, float) and isinstance(node.op, ast.USub | ast.UAdd):
+            if isinstance(value, float) and isinstance(node.op, _FLOAT_SIGNS):
                 return -value if isinstance(node.op, ast.USub) else value
         if isinstance(node, ast.BinOp) and arithmetic.symbol(node.op):
             left, right = self.constant(node.left), self.constant(node.right)

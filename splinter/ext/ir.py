@@ -180,6 +180,7 @@ class Done:
 
 
 Terminator = Jump | Branch | Yield | Done
+_ONWARD = (Jump, Yield)
 
 
 @dataclass(eq=False, slots=True)
@@ -192,7 +193,7 @@ class Block:
         terminator = self.terminator
         if isinstance(terminator, Branch):
             return terminator.yes, terminator.no
-        return (terminator.target,) if isinstance(terminator, Jump | Yield) else ()
+        return (terminator.target,) if isinstance(terminator, _ONWARD) else ()
 
     def is_yield_point(self, preempt: bool) -> bool:
         """Whether the task may return to the scheduler at the end of this block and come back."""

@@ -48,6 +48,7 @@ _CONVERT = {  # instruction, from, to
     Op.TO_BITS: ("bitcast", "double", "i64"),
     Op.FROM_BITS: ("bitcast", "i64", "double"),
 }
+_MEMORY_ACCESSES = frozenset({Op.LOAD, Op.LOAD_SIGNED, Op.STORE})
 _FLOAT_CALL = {Op.SQRT: "sqrt", Op.FLOOR: "floor"}
 _BIT_CALL = {Op.POPCOUNT: ("ctpop", ""), Op.LEADING_ZEROS: ("ctlz", ", i1 false"), Op.TRAILING_ZEROS: ("cttz", ", i1 false")}
 
@@ -101,7 +102,6 @@ class _Emitter:
     failures: dict[tuple[int, int], str] = field(default_factory=dict)  # (error, line) → label
     helper_failures: dict[int, list[tuple[str, str]]] = field(default_factory=dict)  # line → (result, label)
     values: int = 0
-    labels: int = 0
     made: dict[str, str] = field(default_factory=dict)  # instruction → value, of this block: the same is not done twice
     passed: set[str] = field(default_factory=set)  # bits that were checked in this block
     label: str = ""
@@ -269,7 +269,7 @@ class _Emitter:
         if op is Op.FRAME and instruction.target is not None and instruction.target not in self.cells:
             self.frame_offsets[instruction.target] = instruction.size  # computed where it is used
             return
-        if op in (Op.LOAD, Op.LOAD_SIGNED, Op.STORE):
+        if op in _MEMORY_ACCESSES:
             self._memory_access(instruction)
             return
         operands = [self._operand(operand) for operand in instruction.operands]
@@ -357,9 +357,10 @@ class _Emitter:
         result = self._value(f"call i64 {pointer}({arguments}) nounwind")
         is_error = self._value(f"icmp slt i64 {result}, 0")
         self.helper_failures.setdefault(instruction.line, []).append((result, self.label))
-        onward = self._new_label()
-        self._line(f"br i1 {is_error}, label %helper_failed{instruction.line}, label %{onward}{self.unlikely}")
-        self._begin(onward)
+        self._line(
+            f"br i1 {is_error}, label %helper_failed{instruction.line}, label %{self._next_label()}{self.unlikely}"
+        )
+        self._go_on()
         return result
 
     def _function(self, instruction: ir.Instruction) -> str:
@@ -376,15 +377,13 @@ class _Emitter:
             return
         self.passed.add(holds)
         failure = self.failures.setdefault((error, line), f"fail{len(self.failures)}")
-        onward = self._new_label()
-        self._line(f"br i1 {holds}, label %{onward}, label %{failure}{self.likely}")
-        self._begin(onward)
+        self._line(f"br i1 {holds}, label %{self._next_label()}, label %{failure}{self.likely}")
+        self._go_on()
 
     def _fail_if(self, is_broken: str, error: int, line: int) -> None:
         failure = self.failures.setdefault((error, line), f"fail{len(self.failures)}")
-        onward = self._new_label()
-        self._line(f"br i1 {is_broken}, label %{failure}, label %{onward}{self.unlikely}")
-        self._begin(onward)
+        self._line(f"br i1 {is_broken}, label %{failure}, label %{self._next_label()}{self.unlikely}")
+        self._go_on()
 
     def _budget(self) -> str:
         """The pointer to what is left of the budget."""
@@ -458,7 +457,8 @@ class _Emitter:
             self.names[target] = value
 
     def _value(self, instruction: str) -> str:
-        # Numbers in place of names, counted as LLVM does: its symbol table is a third of the time to parse and compile.
+        # Numbers in place of names, counted as LLVM does: its symbol table is a third of the time to parse and compile. It
+        # counts blocks without a name as well.
         name = f"%{self.values}"
         self.values += 1
         self.lines.append(f"  {name} = {instruction}")
@@ -471,9 +471,14 @@ class _Emitter:
             value = self.made[instruction] = self._value(instruction)
         return value
 
-    def _new_label(self) -> str:
-        self.labels += 1
-        return f"c{self.labels}"
+    def _next_label(self) -> str:
+        """Of the block that begins behind the next line: a number too, counted with the values."""
+        return str(self.values)
+
+    def _go_on(self) -> None:
+        """Begin the block that :meth:`_next_label` named."""
+        self._begin(self._next_label())
+        self.values += 1
 
     def _begin(self, label: str) -> None:
         self.label = label

@@ -47,26 +47,28 @@ class Flow:
         """Check the form of each instruction, and note what it reads and assigns."""
         code = block.instructions
         found = Scanned(number, block, code)
-        held, reads = found.held, found.reads
+        held, reads, all_terms = found.held, found.reads, found.terms
         for place, instruction in enumerate(code):
             op, target = instruction.op, instruction.target
-            shape: tuple[Any, ...] = op, None if target is None else target.kind
+            shape: list[Any] = [op, None if target is None else target.kind]
             terms: list[Term] = []
             for operand in instruction.operands:
-                shape += (operand.kind,)
+                shape.append(operand.kind)
                 if isinstance(operand, Register):
-                    if operand in held:
-                        terms.append(held[operand])
-                        continue
-                    reads.add(operand)
-                elif not 0 <= operand.value <= WORD_MASK:
+                    term = held.get(operand)
+                    if term is None:
+                        reads.add(operand)
+                        term = operand
+                    terms.append(term)
+                elif 0 <= operand.value <= WORD_MASK:
+                    terms.append(operand)
+                else:
                     refuse("a constant is no word", code, place)
-                terms.append(operand)
             if instruction.error == _RAISED:
                 self._prove_code(found, place)
-            if shape not in SHAPES:
+            if tuple(shape) not in SHAPES:
                 refuse("an instruction's operands are of the wrong kinds", code, place)
-            found.terms.append(terms)
+            all_terms.append(terms)
             if target is not None:
                 held[target] = place if op not in RESOLVED else resolved(op, place, terms)
             if op in NOTED_OPS:

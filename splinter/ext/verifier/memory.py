@@ -7,6 +7,7 @@ block until they are met. A need that is met again on its way has been assumed f
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from splinter.ext import abi, ir
 from splinter.ext.abi import ResultKind
@@ -35,12 +36,14 @@ class Memory:
     def __init__(self, flow: Flow, layout: Layout, result: ResultKind) -> None:
         self.flow, self.layout, self.result = flow, layout, result
         self.shown: _Shown = [{}]
+        self.stops: list[set[Any] | None] = []  # by block: what no need of may pass through it; None: of nothing
 
     def prove(self) -> None:
         """All of them, and the results that the worker will read."""
         for block in self.flow.blocks:
             block.look_at_checks()
             self._find_dead_end(block)
+        self.stops = [None if block.is_opaque else block.stops for block in self.flow.blocks]
         for block in self.flow.blocks:
             for place in block.points:
                 if place > block.dead:
@@ -97,7 +100,7 @@ class Memory:
         for layer in shown:
             where |= layer.get(need, 0)
         _, left, right = need
-        blocks, predecessors = self.flow.blocks, self.flow.predecessors
+        blocks, predecessors, stops = self.flow.blocks, self.flow.predecessors, self.stops
         waiting, further = [block.number], []
         while waiting:
             number = waiting.pop()
@@ -107,10 +110,11 @@ class Memory:
                 return None  # the extension begins here, and nothing is known
             where |= 1 << number
             for one in predecessors[number]:
-                before = blocks[one]
-                if left not in before.stops and right not in before.stops and not before.is_opaque:
+                stop = stops[one]
+                if stop is not None and left not in stop and right not in stop:
                     waiting.append(one)
                     continue
+                before = blocks[one]
                 carried = self._carried(before, blocks[number], need)
                 if carried is None:
                     return None
