@@ -160,7 +160,7 @@ def _list(selected: list[Goal], json_output: bool) -> None:
         return
     table = Table("name", "bound")
     for goal in selected:
-        table.add_row(goal.name, f"{'≤' if goal.is_most else '≥'} {goal.bound:g}")
+        table.add_row(goal.name, goal.bound_text())
     _console().print(table)
 
 
@@ -177,7 +177,7 @@ def _table(outcomes: list[Outcome]) -> Table:
             figure.text if figure else "",
             shown(figure.median, unit) if figure else "not measured",
             *(_rounds(figure) if figure else ("", "")),
-            f"{'≤' if goal.is_most else '≥'} {goal.bound:g} {unit}",
+            goal.bound_text(unit),
             outcome.verdict.value,
             otherwise(figure.parts, unit) if figure else "",
         )

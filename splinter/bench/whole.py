@@ -206,13 +206,12 @@ def _promises(document: Document) -> Table:
     rows = []
     for goal in promised():
         figure = found.get(goal.figure)
-        sign = "≤" if goal.is_most else "≥"
         if figure is None:
-            rows.append([goal.name, "", "not measured", f"{sign} {goal.bound:g}", "", goal.verdict(None).value, ""])
+            rows.append([goal.name, "", "not measured", goal.bound_text(), "", goal.verdict(None).value, ""])
             continue
         unit = figure["unit"]
         median, ends = shown(figure["median"], unit), shown_interval(figure.get("interval", ()), unit)
-        bound = f"{sign} {goal.bound:g} {unit}"
+        bound = goal.bound_text(unit)
         verdict, beside = goal.verdict_of(figure).value, otherwise(figure["parts"], unit)
         rows.append([goal.name, figure["text"], median, bound, ends, verdict, beside])
     return Table(["goal", "what", "median", "bound", "interval", "verdict", "otherwise"], rows)

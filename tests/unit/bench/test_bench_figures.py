@@ -78,6 +78,16 @@ def test_a_goal_is_judged_by_the_interval(values: tuple[float, ...], at_most: Ve
         assert goal.verdict_of(json.loads(json.dumps(figure.to_json()))) is verdict
 
 
+@pytest.mark.parametrize(
+    ("value", "verdict"),
+    [(7.2, Verdict.FAILS), (7.4, Verdict.CANNOT_TELL), (8.8, Verdict.CANNOT_TELL), (9.0, Verdict.HOLDS)],
+)
+def test_where_runs_are_apart_a_verdict_takes_more_than_the_interval(value: float, verdict: Verdict) -> None:
+    goal, figure = Goal("area", "x", 8, False, apart=0.1), Figure("x", "something", "×", (value,) * 6)
+    assert goal.verdict(figure) is goal.verdict_of(json.loads(json.dumps(figure.to_json()))) is verdict
+    assert goal.bound_text("×") == "≥ 8 ×, ± 10%"
+
+
 def test_of_what_was_not_measured_nothing_can_be_told() -> None:
     assert Outcome(GOALS[0], None).verdict is Verdict.CANNOT_TELL
     assert GOALS[0].verdict_of({"median": 1.0}) is Verdict.CANNOT_TELL
@@ -256,7 +266,7 @@ def test_a_measurement_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPa
     figure = Figure("resume", "a turn", "ns", (1.0,))
     measurings = [
         goals.Measuring("compiler", ("compile",), fail),
-        goals.Measuring("a worker's own time", ("resume",), lambda: [figure]),
+        goals.Measuring("a worker's own time", ("resume",), lambda: [figure, Figure("compile", "by the way", "ns", (1.0,))]),
         goals.Measuring("restarts", ("restart",), fail),
     ]
     monkeypatch.setattr(goals, "measurings", lambda effort: measurings)
