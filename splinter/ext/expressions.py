@@ -7,7 +7,6 @@ about has the type INVALID, which fits everything.
 from __future__ import annotations
 
 import ast
-import functools
 from collections.abc import Callable
 
 from splinter.ext import arithmetic
@@ -64,11 +63,19 @@ _UNSUPPORTED: dict[str, tuple[str, str]] = {
 }
 
 
-@functools.cache
-def _visitors(checker: type[ExpressionChecker]) -> dict[str, Callable[..., Type]]:
-    """By the name of a node's class. Of a class and not of its objects: one that held its own methods would have to be found
-    by a collection."""
-    return {name.removeprefix("_visit_"): getattr(checker, name) for name in dir(checker) if name.startswith("_visit_")}
+class _Visitors(dict[type, dict[str, Callable[..., Type]]]):
+    """Methods by the names of nodes' classes, by the class that has them.
+
+    Not by object: one that held methods of its own would have to be found by a collection.
+    """
+
+    def __missing__(self, checker: type) -> dict[str, Callable[..., Type]]:
+        found = {name.removeprefix("_visit_"): getattr(checker, name) for name in dir(checker) if name.startswith("_visit_")}
+        self[checker] = found
+        return found
+
+
+_visitors = _Visitors()
 
 
 class ExpressionChecker:
@@ -82,7 +89,7 @@ class ExpressionChecker:
         self.locals: frozenset[str] = frozenset()
         self.assigned: frozenset[str] | None = frozenset()  # None: this place is never reached
         self._not_constant: set[ast.expr] = set()
-        self._visitors = _visitors(self.__class__)
+        self._visitors = _visitors[self.__class__]
 
     # --- entry points -------------------------------------------------------------------------------------------------
 

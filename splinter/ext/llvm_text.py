@@ -357,9 +357,7 @@ class _Emitter:
         result = self._value(f"call i64 {pointer}({arguments}) nounwind")
         is_error = self._value(f"icmp slt i64 {result}, 0")
         self.helper_failures.setdefault(instruction.line, []).append((result, self.label))
-        self._line(
-            f"br i1 {is_error}, label %helper_failed{instruction.line}, label %{self._next_label()}{self.unlikely}"
-        )
+        self._line(f"br i1 {is_error}, label %helper_failed{instruction.line}, label %{self._next_label()}{self.unlikely}")
         self._go_on()
         return result
 
