@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.table import Table
 
+from splinter.bench.control import Taken
 from splinter.bench.figure import Figure
 
 Document = dict[str, Any]
@@ -68,14 +69,15 @@ def paired(document: Document, one: dict[str, Any], other: dict[str, Any], field
     return found[True] or found[False], len(found[False])
 
 
-def is_whole(result: Mapping[str, Any]) -> bool:
-    """Whether at most one in a thousand requests of a slice had another status than OK.
+def run_of(taken: Taken[dict[str, Any]], **how: Any) -> dict[str, Any]:
+    """A slice of an open loop as one of a document's ``runs``; ``how`` it was asked.
 
-    Latencies are of those that were served. A slice with fewer of them was too much for the machine as it was then: it
-    counts as one that had no peace.
+    Latencies are of the requests that were served. A slice in which more than one in a thousand had another status than OK was
+    too much for the machine as it was then: it counts as one that had no peace.
     """
-    errors = sum(result["errors"].values())
-    return bool(errors <= _ERRORS_SHARE_MAX * (result["count"] + errors))
+    errors = sum(taken.result["errors"].values())
+    is_whole = errors <= _ERRORS_SHARE_MAX * (taken.result["count"] + errors)
+    return {**how, **taken.result, "is_still": taken.is_still and is_whole}
 
 
 def refusals(where: str, errors: Iterable[Mapping[str, int]], answered: int) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from splinter.bench.control import Control
-from splinter.bench.experiments.experiment import REFUSED, Document, Effort, Progress, is_whole
+from splinter.bench.experiments.experiment import REFUSED, Document, Effort, Progress, run_of
 from splinter.bench.experiments.population import Population, populate, served
 from splinter.bench.process import pinned
 from splinter.bench.rounds import turn
@@ -78,8 +78,7 @@ def measure(effort: Effort, progress: Progress) -> Document:
                 rate = others_rate + (0 if mode == CALM else flood_rate)
                 workload = _workload(population, invoke, 1 - others_rate / rate, nobody if mode == NOBODY else None)
                 taken = control.take(partial(run, session, workload, rate, settings))
-                is_still = taken.is_still and is_whole(taken.result)
-                runs.append({"mode": mode, "round": number, "is_still": is_still, **taken.result})
+                runs.append(run_of(taken, mode=mode, round=number))
     return {"settings": asdict(settings) | {"server_core": core}, "runs": runs, "simulated": []}
 
 

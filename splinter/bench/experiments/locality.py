@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from splinter.bench.control import Control
-from splinter.bench.experiments.experiment import REFUSED, Document, Effort, Progress, is_whole
+from splinter.bench.experiments.experiment import REFUSED, Document, Effort, Progress, run_of
 from splinter.bench.experiments.population import Population, populate, served
 from splinter.bench.experiments.simulation import Policy, simulate
 from splinter.bench.experiments.sweep import Kind, Traffic, requests_for
@@ -105,9 +105,7 @@ def measure(effort: Effort, progress: Progress) -> Document:
                         session, population, request = open_[mode]
                         workload = population.workload((request,), (1.0,), skew=skew, ranks=ranks[skew])
                         taken = control.take(partial(open_loop, session, workload, load * capacity, settings, cores[0]))
-                        is_still = taken.is_still and is_whole(taken.result)
-                        row = {"mode": mode, "skew": skew, "round": number, "load": load, "is_still": is_still}
-                        runs.append(row | taken.result)
+                        runs.append(run_of(taken, mode=mode, skew=skew, round=number, load=load))
     return {
         "settings": asdict(settings) | {"cores": cores, "hot_share": {str(s): hot_share(homes, ranks[s], s) for s in skews}},
         "service": service,

@@ -111,4 +111,3 @@ def test_the_compiler_is_timed() -> None:
     assert [figure.name for figure in found] == ["compile", "compile-tao"]
     for figure in found:
         assert figure.median == pytest.approx(figure.parts["ms"] / figure.parts["cpython_ms"], rel=0.1)
-        assert figure.parts["cpython_ms"] < figure.parts["ms"]

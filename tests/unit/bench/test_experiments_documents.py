@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from rich.table import Table
 
+from splinter.bench.control import Taken
 from splinter.bench.experiments import flood, locality, misbehaviour, summary
 from splinter.bench.experiments.commands import experiment_of
-from splinter.bench.experiments.experiment import is_whole
+from splinter.bench.experiments.experiment import run_of
 from splinter.bench.experiments.misbehaviour import WATCHDOG
 from splinter.bench.experiments.sweep import Kind, Traffic, requests_for
 from splinter.bench.experiments.traffic import zipf_shares
@@ -202,9 +203,15 @@ def test_a_slice_may_be_refused_some_and_answers_nothing_wrong(ask: Any, errors:
 
 
 def test_a_slice_that_was_refused_much_does_not_count() -> None:
-    assert is_whole({"errors": {"BUSY": 1, "KILLED": 1}, "count": 1998})
-    assert not is_whole({"errors": {"BUSY": 2, "KILLED": 1}, "count": 1997})
-    assert is_whole({"errors": {}, "count": 0})
+    def is_still(errors: dict[str, int], count: int, had_peace: bool = True) -> bool:
+        found = run_of(Taken({"errors": errors, "count": count}, had_peace), mode="a", round=3)
+        assert (found["mode"], found["round"], found["errors"]) == ("a", 3, errors)
+        return bool(found["is_still"])
+
+    assert is_still({"BUSY": 1, "KILLED": 1}, 1998)
+    assert not is_still({"BUSY": 2, "KILLED": 1}, 1997)
+    assert is_still({}, 0)
+    assert not is_still({}, 1, had_peace=False)
 
 
 def test_only_what_stands_between_the_markers_is_replaced() -> None:
