@@ -44,8 +44,8 @@ _LINK_UP = 0x1  # IFF_UP
 _NEIGHBOUR_PERMANENT = 0x80  # NUD_PERMANENT
 
 
-# Labs that are there for a while, and the process that made each: an interrupt between two instructions, before a block begins
-# or its end is seen to, leaves the lab to the end of the process.
+# Labs that are there for a while, and the process that made each: an interrupt in the few instructions between a lab that is up
+# and its block, or a block and its end, leaves the lab to the end of the process.
 _entered: dict[Lab, int] = {}
 
 
@@ -199,8 +199,13 @@ class Lab:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.down()
-        _entered.pop(self, None)
+        try:
+            self.down()
+        except KeyboardInterrupt:  # before its first step, or at its end: again does no harm
+            self.down()
+            raise
+        finally:
+            _entered.pop(self, None)
 
     def _make(self) -> None:
         for end, _ in self._ends:
