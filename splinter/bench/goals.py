@@ -129,7 +129,7 @@ def _suite_settings(slices: int) -> Settings:
 class Effort:
     """How much each measurement does."""
 
-    echo: Settings = field(default_factory=partial(_suite_settings, 40))
+    echo: Settings = field(default_factory=partial(_suite_settings, 80))
     rivals: Settings = field(default_factory=partial(_suite_settings, 10))
     worker: worker_time.Counts = field(default_factory=worker_time.Counts)
     arithmetic: arithmetic.Rounds = field(default_factory=arithmetic.Rounds)

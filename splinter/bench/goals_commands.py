@@ -142,7 +142,7 @@ def _with_rounds(effort: Effort, rounds: int) -> Effort:
         worker=replace(effort.worker, rounds=rounds),
         arithmetic=replace(effort.arithmetic, count=rounds),
         pushed=replace(effort.pushed, count=rounds),
-        installs=replace(effort.installs, rounds=rounds, lookups=rounds),
+        installs=replace(effort.installs, lookups=rounds),
         compiles=rounds,
         restarts=rounds,
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,8 +30,8 @@ from splinter.limits import SLAB_BYTES
 from splinter.native.clock import SECOND_NS
 
 DEPTHS = (1, 16)
-_QUIET_SLICES = 12
-_STILL_SLICES_MIN = 3  # of each kind in a round that counts
+_INSTALLS_EACH = 2  # in a round
+_QUIET_SLICES = 2  # before each install: about as many as while it goes on
 _OWN_CPU_SHARE_MIN = 0.98  # of a slice's time: where the load generator had less, it was held up itself
 _NUMBERS_FROM = 1_000_000  # above those of the other benchmark here
 _SLICES_MAX = 3000  # of gets while installs go on
@@ -38,10 +39,9 @@ _SLICES_MAX = 3000  # of gets while installs go on
 
 @dataclass(frozen=True)
 class Counts:
-    """``installs`` are made in all, a share of them in each round; ``tenants`` have an extension each."""
+    """``installs`` are made in all, two in each round; ``tenants`` have an extension each."""
 
     installs: int = 1000
-    rounds: int = 40
     tenants: int = 10_000
     lookups: int = 200  # slices of invokes before and after, beside slices of gets
     keys: int = 10_000
@@ -55,31 +55,34 @@ _DEFAULTS = Counts()
 def measure_interference(session: Session, counts: Counts = _DEFAULTS) -> list[Figure]:
     """``install-interference``, at each of DEPTHS: p99 of one tenant's gets while another one installs, over without.
 
-    The compiler shares the load generator's CPU where there are but two, and holds it up for milliseconds: that is the
-    generator's trouble, not the worker's. Slices in which the generator did not have its CPU for itself are left out, of both
-    kinds: who spins has used all the time that has passed.
+    A round is two installs, and the gets right before each: the machine's speed changes within a second, by more than the bound
+    has room for. The compiler shares the load generator's CPU where there are but two, and holds it up for milliseconds: that
+    is the generator's trouble, not the worker's. Slices in which the generator did not have its CPU for itself are left out, of
+    both kinds: who spins has used all the time that has passed.
     """
     account = session.tenant()
     installer = session.client(session.tenant())
     with pinned(session.client_core):
         session.load.preload(put_operation(account), counts.keys)
     gets = uniform(get_operation(account), counts.keys)
-    share = -(-counts.installs // (counts.rounds * len(DEPTHS)))
-    control, figures, first = Control(), [], 0
+    control, figures = Control(), []
+    rounds = -(-counts.installs // (len(DEPTHS) * _INSTALLS_EACH))
+    sources = numbered(source("common_ancestor"), 0, rounds * len(DEPTHS) * _INSTALLS_EACH)
 
     def take(depth: int) -> Taken[Result]:
         return control.once(lambda: session.slice(gets, depth, counts.gets_seconds))
 
     for depth in DEPTHS:
-        quiet, busy, others, rates = [], [], [], []
-        for _ in range(counts.rounds):
-            alone = [take(depth) for _ in range(_QUIET_SLICES)]
-            begun = time.monotonic()
-            during = _while_installing(installer, numbered(source("common_ancestor"), first, share), partial(take, depth))
-            rates.append(share / (time.monotonic() - begun))
-            first += share
+        quiet, busy, others, seconds = [], [], [], []
+        for _ in range(rounds):
+            alone, during = [], []
+            for text in itertools.islice(sources, _INSTALLS_EACH):
+                alone += [take(depth) for _ in range(_QUIET_SLICES)]
+                slices, took = _while_installing(installer, text, partial(take, depth))
+                during += slices
+                seconds.append(took)
             still = [[each.result for each in slices if _is_undisturbed(each)] for slices in (alone, during)]
-            if min(map(len, still)) >= _STILL_SLICES_MIN:
+            if all(still):
                 quiet.append(Result.merged(still[0]))
                 busy.append(Result.merged(still[1]))
             else:
@@ -100,7 +103,7 @@ def measure_interference(session: Session, counts: Counts = _DEFAULTS) -> list[F
                     busy_p999_ns=[r.latency_ns["p99.9"] for r in busy],
                     quiet_gets_per_second=[r.per_second for r in quiet],
                     busy_gets_per_second=[r.per_second for r in busy],
-                    installs_per_second=rates,
+                    install_seconds=seconds,
                 ),
                 left_out=len(others),
             )
@@ -114,25 +117,27 @@ def _is_undisturbed(taken: Taken[Result]) -> bool:
     return taken.is_still and taken.result.client_cpu_ns >= _OWN_CPU_SHARE_MIN * seconds * SECOND_NS
 
 
-def _while_installing(installer: Client, sources: Iterator[str], take: Callable[[], Taken[Result]]) -> list[Taken[Result]]:
+def _while_installing(installer: Client, text: str, take: Callable[[], Taken[Result]]) -> tuple[list[Taken[Result]], float]:
+    """The slices until the install is through, that in which it ends included, and the seconds that it took."""
     failed: list[BaseException] = []
+    ends = [time.monotonic()]
 
     def install() -> None:
         try:
-            for text in sources:
-                installer.install(text)
+            installer.install(text)
+            ends.append(time.monotonic())
         except BaseException as error:
             failed.append(error)
 
     thread = threading.Thread(target=install, name="installer", daemon=True)
-    parts: list[Taken[Result]] = []
     thread.start()
+    parts = [take()]
     while thread.is_alive() and len(parts) < _SLICES_MAX:
         parts.append(take())
     thread.join()
     if failed:
         raise SplinterError(f"an install failed: {failed[0]}") from failed[0]
-    return parts
+    return parts, ends[1] - ends[0]
 
 
 def measure_many(session: Session, counts: Counts = _DEFAULTS) -> list[Figure]:

@@ -70,7 +70,7 @@ def promised() -> list[goals.Goal]:
 def _measure_goals(figures: frozenset[str], is_quick: bool, progress: Progress) -> Document:
     effort = goals.Effort()
     if is_quick:
-        counts = replace(effort.installs, tenants=_QUICK_TENANTS, installs=_QUICK_INSTALLS, rounds=1, lookups=1)
+        counts = replace(effort.installs, tenants=_QUICK_TENANTS, installs=_QUICK_INSTALLS, lookups=1)
         effort = replace(
             effort,
             installs=counts,
