@@ -320,27 +320,37 @@ class Prover:
     def _span_to(self, what: What, start: Term, end: Term, first: Proof | None) -> Proof | None:
         return None if first is None else self.both(first, lambda: self.span(what, start, end))
 
-    def _at_least_as_long(self, length: Term) -> Iterator[Term]:
-        """Terms that are certainly not less than a length, the likeliest first."""
-        if self.block.op(length) is Op.SELECT and self._is_minimum(length):
-            least = self.block.operand(length, 1)
-            yield least
-            yield from self._at_least_as_long(least)
-        if isinstance(length, Constant):
-            for _, (least, other) in self._known("constant"):
-                if length.value <= least:
+    def _at_least_as_long(self, length: Term, seen: set[Term] | None = None) -> Iterator[Term]:
+        """Terms that are certainly not less than a length, the likeliest first. ``seen``: SELECTs that were gone through."""
+        seen = set() if seen is None else seen
+        if self.block.op(length) is Op.SELECT:
+            if length in seen:
+                return
+            seen.add(length)
+            if self._is_minimum(length):
+                least = self.block.operand(length, 1)
+                yield least
+                yield from self._at_least_as_long(least, seen)
+        for other in self._told_as_long(length):
+            yield other
+            if self.block.op(other) is Op.SELECT:  # the length of a slice: the whole is no shorter
+                yield from self._at_least_as_long(other, seen)
+
+    def _told_as_long(self, length: Term) -> Iterator[Term]:
+        """Those of them that conditions tell, which were looked at."""
+        if not isinstance(length, Constant):
+            for name, other in self._known(length):
+                if name in ("le", "lt"):
                     yield other
-                    if self.block.op(other) is Op.SELECT:  # the length of a slice: the whole is no shorter
-                        yield from self._at_least_as_long(other)
-                elif self.block.op(other) is Op.SUB:  # least <= whole - part, and part <= whole
-                    whole, part = self.block.operand(other, 0), self.block.operand(other, 1)
-                    gap = part.value if isinstance(part, Constant) else 0
-                    if length.value <= least + gap and any(gap <= known for known in self._at_least(whole)):
-                        yield whole
             return
-        for name, other in self._known(length):
-            if name in ("le", "lt"):
+        for _, (least, other) in self._known("constant"):
+            if length.value <= least:
                 yield other
+            elif self.block.op(other) is Op.SUB:  # least <= whole - part, and part <= whole
+                whole, part = self.block.operand(other, 0), self.block.operand(other, 1)
+                gap = part.value if isinstance(part, Constant) else 0
+                if length.value <= least + gap and any(gap <= known for known in self._at_least(whole)):
+                    yield whole
 
     def _ends(self, offset: Term, length: Term) -> Iterator[tuple[Term, Proof | None]]:
         """Terms that offset + length does not exceed, with the proof of that."""
