@@ -9,13 +9,14 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from splinter.ext import abi, ir, llvm_text, machine
+from splinter.ext.abi import ResultKind
 from splinter.ext.check import check_all, check_library
 from splinter.ext.checked import Program
 from splinter.ext.checkpoints import insert_checkpoints
@@ -68,6 +69,15 @@ def accepted(source: str) -> Program:
     desugar(module)
     library = check_library(module, findings)
     return check_all([choose(module, None, findings)], library, None, findings)[0]
+
+
+def placed(program: Program) -> Iterator[tuple[ir.Function, ir.Placement, ResultKind]]:
+    """The intermediate code of an extension as verifier and back end get it, in both forms."""
+    function = lower(program)
+    simplify(function)
+    insert_checkpoints(function)
+    for in_frame in (False, True):
+        yield function, place(function, preempt=True, in_frame=in_frame), result_kind(program.extension.result)
 
 
 def make(programs: Sequence[Program], forms: Sequence[Form] = FORMS) -> list[list[Made]]:

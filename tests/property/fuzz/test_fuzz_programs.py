@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from splinter.errors import CompileError
 from tests.property.fuzz.campaign import REFUSALS, forms_of, one_by_one, run_batch
 from tests.property.fuzz.fuzzing import EXAMPLES, EXAMPLES_ORDINARY, SECONDS_MAX
@@ -15,9 +17,10 @@ SEED = 1
 PROGRAMS = 100 if EXAMPLES <= EXAMPLES_ORDINARY else EXAMPLES
 
 
-def test_programs_agree() -> None:
+@pytest.mark.parametrize("only_proofs", [False, True])
+def test_programs_agree_and_are_proven(only_proofs: bool) -> None:
     def run(note: Any) -> Any:
-        return run_batch(SEED, 0, PROGRAMS, note)
+        return run_batch(SEED, 0, PROGRAMS, note, forms_of(SEED, 0, only_proofs))
 
     counts = in_child(run, SECONDS_MAX)
     assert sum(counts.values()) == PROGRAMS
@@ -56,4 +59,4 @@ def test_the_programs_have_what_they_are_made_for() -> None:
 
 
 def test_a_program_that_fails_is_found_alone() -> None:
-    assert one_by_one(SEED, 0, 2) == (-1, "")
+    assert one_by_one(SEED, 0, 2, forms_of(SEED, 0)) == (-1, "")

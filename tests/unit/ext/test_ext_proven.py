@@ -6,12 +6,8 @@ import itertools
 
 import pytest
 
-from splinter.ext.checkpoints import insert_checkpoints
-from splinter.ext.liveness import place
-from splinter.ext.lower import lower, result_kind
-from splinter.ext.simplify import simplify
 from splinter.ext.verifier import UnprovenError, verify
-from tests.support.forms import accepted
+from tests.support.forms import accepted, placed
 
 HEAD = """
 def chosen(a: bytes, b: bytes, p: bool) -> bytes:
@@ -72,13 +68,9 @@ def test_bytes_however_made_cut_and_used(made: str) -> None:
 def is_proven(before: str, value: str, use: str) -> bool:
     """In both forms."""
     lines = [*before.splitlines(), *use.format(value).splitlines(), "return s"]
-    program = accepted(HEAD + "\n".join("    " + line for line in lines))
-    function = lower(program)
-    simplify(function)
-    insert_checkpoints(function)
     try:
-        for in_frame in (False, True):
-            verify(function, place(function, preempt=True, in_frame=in_frame), result_kind(program.extension.result))
+        for form in placed(accepted(HEAD + "\n".join("    " + line for line in lines))):
+            verify(*form)
     except UnprovenError:
         return False
     return True

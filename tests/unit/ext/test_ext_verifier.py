@@ -12,15 +12,12 @@ import pytest
 from splinter.errors import CompileError
 from splinter.ext import abi, compile, ir
 from splinter.ext.abi import ExtensionError, ResultKind
-from splinter.ext.checkpoints import insert_checkpoints
 from splinter.ext.compile import compile_source
 from splinter.ext.ir import Instruction, Kind, Op
 from splinter.ext.liveness import place
-from splinter.ext.lower import lower, result_kind
-from splinter.ext.simplify import simplify
 from splinter.ext.verifier import UnprovenError, verify
 from splinter.limits import HELPER_COST
-from tests.support.forms import accepted
+from tests.support.forms import accepted, placed
 from tests.support.ir_model import Model, ViolationError
 from tests.support.ir_mutants import Mutant, applied, mutants
 
@@ -81,13 +78,7 @@ def source(name: str) -> str:
 
 
 def verified(text: str) -> Iterator[Verified]:
-    """The intermediate code of an extension as a back end gets it, in both forms."""
-    program = accepted(text)
-    function = lower(program)
-    simplify(function)
-    insert_checkpoints(function)
-    for in_frame in (False, True):
-        yield function, place(function, preempt=True, in_frame=in_frame), result_kind(program.extension.result)
+    return placed(accepted(text))
 
 
 def arguments(chance: random.Random) -> bytes:
