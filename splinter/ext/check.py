@@ -163,14 +163,23 @@ class _FunctionChecker:
             if self.inferred == before:
                 break
         else:
-            self.findings.muted = False
-            self.findings.add(self.checked.function, "inference", "the types of the variables cannot be inferred",
-                              "declare some: `x: u64 = 0`")  # fmt: skip
+            self._complain_of_types()
             return
         self.findings.muted = False
         if self.findings.unheard > unheard:
             self._round()
         self.checked.variables = {**self.inferred, **self.declared}
+
+    def _complain_of_types(self) -> None:
+        """They go in circles: a type leads to an error, and what is left without that value to the type again: tell it."""
+        self.findings.muted = False
+        complaints = len(self.findings.diagnostics)
+        for _ in range(INFERENCE_ROUNDS_MAX):
+            self._round()
+            if len(self.findings.diagnostics) > complaints:
+                return
+        self.findings.add(self.checked.function, "inference", "the types of the variables cannot be inferred",
+                          "declare some: `x: u64 = 0`")  # fmt: skip
 
     # --- variables ----------------------------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ def body(text: str) -> str:
         ("return foo", (3, 12, "unknown-name")),
         ("return a + b", (3, 12, "mixed-signs")),
         ("return -b", (3, 12, "mixed-signs")),
+        ("x = 3\nx -= b % x\nreturn x", (4, 10, "mixed-signs")),  # without the wrong value x is unsigned, and then it is right
         ("return b / 2", (3, 12, "unsupported")),
         ("return b ** 2", (3, 12, "unsupported")),
         ("return 1.5", (3, 12, "type")),
