@@ -423,10 +423,8 @@ class Prover:
         return self._is_within(length, area.end - offset)
 
     def _is_within(self, length: Term, room: int) -> Proof | None:
-        proof = self.le(length, Constant(room))
-        if proof is None:
-            proof = self.either(self.le(longer, Constant(room)) for longer in self._at_least_as_long(length))
-        return proof
+        lengths = itertools.chain((length,), self._at_least_as_long(length))
+        return self.either(self.le(one, Constant(room)) for one in lengths)
 
     def is_filled(self, area: Area, offset: int, length: Term) -> bool:
         """Whether an area was cleared on every way here; or all of the words in question were stored in this block."""

@@ -24,7 +24,8 @@ def f(db: Store, p: bool, k: bytes, m: bytes, x: i64, y: i64) -> i64:
 """
 MADE = {  # lines before, and the bytes
     "an argument": ("", "k"),
-    "a constant": ("", "b'a constant of more bytes than a word'"),
+    "a constant": ("", "b'constant'"),
+    "a long constant": ("", "b'a constant of more bytes than a few words'"),
     "a choice": ("", "(k if p else b'constant')"),
     "a choice of slices": ("", "(k[:x] if p else m[y:])"),
     "a helper's": ("", "chosen(k, m, p)"),
@@ -58,9 +59,14 @@ USES = {
 }
 
 
+# At the start the verifier sees how all was made; behind a join it has to look for that along the ways there.
+JOIN = "if p:\n    s = 1\nelse:\n    s = 2\n"
+
+
+@pytest.mark.parametrize("where", ["", JOIN], ids=["at the start", "behind a join"])
 @pytest.mark.parametrize("made", MADE)
-def test_bytes_however_made_cut_and_used(made: str) -> None:
-    before, value = MADE[made]
+def test_bytes_however_made_cut_and_used(made: str, where: str) -> None:
+    before, value = where + MADE[made][0], MADE[made][1]
     unproven = [(cut, use) for cut, use in itertools.product(CUTS, USES) if not is_proven(before, value + cut, USES[use])]
     assert not unproven
 
