@@ -32,6 +32,7 @@ from splinter.server.compiler import Compiler, TooLongError
 
 _SLOW_NICENESS = 5  # beyond the control process's
 _USE_STEP_SECONDS = 0.1  # less of a difference decides nothing
+_Author = tuple[int, int]  # tenant and generation
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
@@ -55,6 +56,12 @@ class Source:
     name: str | None
     every: bool
     preempt: bool
+    generation: int = 1  # of the tenant: who had its id before is somebody else
+
+    @property
+    def author(self) -> _Author:
+        """Whom its compile time is charged to."""
+        return self.tenant, self.generation
 
     @property
     def digest(self) -> bytes:
@@ -75,7 +82,7 @@ class _Waiting:
 class _Lane:
     """Sources that wait for one compiler. It is made when it is first needed, and ended when nothing waits if ``is_brief``."""
 
-    def __init__(self, make: Callable[[], Compiler], use: Callable[[int], int], most: int | None, is_brief: bool) -> None:
+    def __init__(self, make: Callable[[], Compiler], use: Callable[[_Author], int], most: int | None, is_brief: bool) -> None:
         self._make, self._use, self._most, self._is_brief = make, use, most, is_brief
         self._compiler: Compiler | None = None if is_brief else make()
         self._waiting: list[_Waiting] = []
@@ -135,7 +142,7 @@ class _Lane:
 
     def _order(self, waiting: _Waiting) -> tuple[int, int, int]:
         source = waiting.source
-        return self._use(source.tenant), len(source.text), waiting.number
+        return self._use(source.author), len(source.text), waiting.number
 
 
 class CompileQueue:
@@ -148,8 +155,8 @@ class CompileQueue:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._now = now
-        self._used: _Recent[int, tuple[float, float]] = _Recent()  # by tenant: seconds, and when they were that many
-        self._runs_out: _Recent[int, tuple[float, float]] = _Recent()  # by tenant: until when it waits, and how long that is
+        self._used: _Recent[_Author, tuple[float, float]] = _Recent()  # seconds, and when they were that many
+        self._runs_out: _Recent[_Author, tuple[float, float]] = _Recent()  # until when it waits, and how long that is
         self._refused: _Recent[bytes, tuple[float, TooLongError]] = _Recent()  # by digest: until when
         self._quick = _Lane(lambda: Compiler(quick_seconds), self._use, None, is_brief=False)
         self._slow = _Lane(lambda: Compiler(slow_seconds, _SLOW_NICENESS), self._use, limits.COMPILE_WAITING_MAX, is_brief=True)
@@ -161,13 +168,13 @@ class CompileQueue:
         if refusal is not None and self._now() < until:
             raise TooLongError(refusal.diagnostics, str(refusal))
         made, seconds = await self._quick.compile(source)
-        self._charge(source.tenant, seconds)
+        self._charge(source.author, seconds)
         if isinstance(made, TooLongError):
-            self._may_take_long(source.tenant)
+            self._may_take_long(source.author)
             made, seconds = await self._slow.compile(source)
-            self._charge(source.tenant, seconds)
+            self._charge(source.author, seconds)
             if isinstance(made, TooLongError):
-                self._ran_out(source.tenant, digest, made)
+                self._ran_out(source.author, digest, made)
         if isinstance(made, CompileError):
             raise made
         return made
@@ -177,18 +184,18 @@ class CompileQueue:
         self._quick.close()
         self._slow.close()
 
-    def _use(self, tenant: int) -> int:
+    def _use(self, author: _Author) -> int:
         """CPU time that a tenant used of late, in steps."""
-        seconds, at = self._used.get(tenant, (0.0, 0.0))
+        seconds, at = self._used.get(author, (0.0, 0.0))
         return int(seconds * 0.5 ** ((self._now() - at) / limits.COMPILE_HALF_LIFE_SECONDS) / _USE_STEP_SECONDS)
 
-    def _charge(self, tenant: int, seconds: float) -> None:
-        before, at = self._used.get(tenant, (0.0, 0.0))
+    def _charge(self, author: _Author, seconds: float) -> None:
+        before, at = self._used.get(author, (0.0, 0.0))
         now = self._now()
-        self._used.note(tenant, (before * 0.5 ** ((now - at) / limits.COMPILE_HALF_LIFE_SECONDS) + seconds, now))
+        self._used.note(author, (before * 0.5 ** ((now - at) / limits.COMPILE_HALF_LIFE_SECONDS) + seconds, now))
 
-    def _may_take_long(self, tenant: int) -> None:
-        until, _ = self._runs_out.get(tenant, (0.0, 0.0))
+    def _may_take_long(self, author: _Author) -> None:
+        until, _ = self._runs_out.get(author, (0.0, 0.0))
         left = until - self._now()
         if left > 0:
             raise BusyError(
@@ -196,10 +203,10 @@ class CompileQueue:
                 f"tenant ran out of it: install a shorter one, or come back in {left:.0f} s"
             )
 
-    def _ran_out(self, tenant: int, digest: bytes, error: TooLongError) -> None:
+    def _ran_out(self, author: _Author, digest: bytes, error: TooLongError) -> None:
         now = self._now()
-        until, wait = self._runs_out.get(tenant, (0.0, 0.0))
+        until, wait = self._runs_out.get(author, (0.0, 0.0))
         kept = now < until + limits.COMPILE_WAIT_SECONDS_MAX  # else it has kept from it for long, and begins anew
         wait = min(wait * 2, limits.COMPILE_WAIT_SECONDS_MAX) if kept and wait else limits.COMPILE_WAIT_SECONDS
-        self._runs_out.note(tenant, (now + wait, wait))
+        self._runs_out.note(author, (now + wait, wait))
         self._refused.note(digest, (now + limits.COMPILE_WAIT_SECONDS_MAX, error))

@@ -116,7 +116,7 @@ class _Connection:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     stranger_until: float
-    gave_way: bool = False  # another connection has its place
+    farewell: dict[str, Any] | None = None  # when another connection has its place, or it is nobody's any more
 
     def __post_init__(self) -> None:
         self.writer.transport.set_write_buffer_limits(0)  # drained is what the kernel has taken
@@ -147,6 +147,7 @@ class ControlServer:
         self._balances = shared.config.balance and shared.config.locality and len(shared.config.cores) > 1
         self._connections: set[asyncio.Task[None]] = set()
         self._places = Places()
+        self._tenants.tokens.on_void = self._end_void
 
     async def serve(self) -> None:
         """Take connections until SIGTERM; then end them all."""
@@ -186,8 +187,8 @@ class ControlServer:
         peer = writer.get_extra_info("peername")
         connection = _Connection(reader, writer, asyncio.get_running_loop().time() + limits.CONTROL_STRANGER_SECONDS)
 
-        def give_way() -> None:
-            connection.gave_way = True
+        def give_way(farewell: dict[str, Any] = _TOO_MANY) -> None:
+            connection.farewell = farewell
             task.cancel()
 
         self._connections.add(task)
@@ -203,9 +204,9 @@ class ControlServer:
                 await self._send(connection, place, reply)
         except _HangUp as end:
             await self._say_farewell(connection, end.reply)
-        except asyncio.CancelledError:  # the server stops, or another has its place
-            if connection.gave_way:
-                connection.write(_TOO_MANY)
+        except asyncio.CancelledError:  # the server stops, or the connection gave way
+            if connection.farewell:
+                connection.write(connection.farewell)
         except OSError:
             pass  # the client is gone
         finally:
@@ -213,6 +214,14 @@ class ControlServer:
             if place is not None:
                 self._places.leave(place)
             writer.transport.abort()  # whoever does not read what is left would keep it here
+
+    def _end_void(self, tenant: int) -> None:
+        """End the connections of a tenant with all that was asked on them, where it was removed, or a token is void now."""
+        for place in self._places.of(Rank.TENANT, tenant):
+            objection = self._operations.objection(place.proof)
+            if objection is not None:
+                self._places.leave(place)
+                place.give_way(refusal(objection))
 
     async def _say_farewell(self, connection: _Connection, reply: dict[str, Any] | None) -> None:
         if reply is None:
@@ -259,8 +268,10 @@ class ControlServer:
             return refusal(ControlError(f"the message is not msgpack: {type(error).__name__}", "bad_message"))
         if not isinstance(request, dict):
             return refusal(ControlError("a request is a map", "bad_message"))
-        if (who := self._operations.who(request)) is not None and not self._places.promote(place, *who):
-            raise _HangUp(_TOO_MANY)
+        if (who := self._operations.who(request)) is not None:
+            place.proof = {name: request.get(name) for name in ("tenant", "token")}
+            if not self._places.promote(place, *who):
+                raise _HangUp(_TOO_MANY)
         try:
             return {"ok": True, **await self._operations.run(request)}
         except SplinterError as error:

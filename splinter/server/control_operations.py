@@ -35,6 +35,8 @@ _RECORD_LIMITS = {  # fields of a tenant's record, and the most that each may be
 }
 # What a tenant asks for and gets at once.
 _OF_TENANTS = {"extension.list", "extension.log", "extension.signature", "extension.uninstall", "tenant.status"}
+# By tenant and generation: what waits for one that was removed holds up nobody who has its id now.
+_Locks = WeakValueDictionary[tuple[int, int], asyncio.Lock]
 _Handler = Callable[[dict[Any, Any]], Awaitable[dict[str, Any]]]
 
 
@@ -45,8 +47,8 @@ class Operations:
         self._shared, self._tenants, self._registry, self._balancer = shared, tenants, registry, balancer
         self._compiler = CompileQueue()  # processes: compiling does not hold up other connections
         self._compiled: dict[bytes, list[CompiledExtension]] = {}  # by digest of name and source, the most recent last
-        self._installing: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
-        self._asking: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+        self._installing: _Locks = WeakValueDictionary()
+        self._asking: _Locks = WeakValueDictionary()
         self._counts: dict[str, int] = {}
         self._handlers: dict[str, _Handler] = {
             "hello": self._hello,
@@ -83,6 +85,14 @@ class Operations:
     def close(self) -> None:
         """End the compiler."""
         self._compiler.close()
+
+    def objection(self, proof: dict[Any, Any]) -> SplinterError | None:
+        """Why a tenant that once showed this is not let in any more; None: it would be."""
+        try:
+            self._require_tenant(proof)
+        except SplinterError as error:
+            return error
+        return None
 
     def who(self, request: dict[Any, Any]) -> tuple[Rank, int] | None:
         """Who shows, by a credential or a token, that a request is theirs: their rank and, of tenants, the id. None: nobody."""
@@ -201,31 +211,42 @@ class Operations:
         if every and name is not None:
             raise ControlError("'name' and 'every' exclude each other", "bad_request")
         generation = self._tenants.generation(tenant)
+        entries = []
         async with self._lock(self._installing, tenant):
-            compiled = await self._compile(tenant, source, name, every)
+            self._require_same(tenant, generation)
+            compiled = await self._compile(tenant, generation, source, name, every)
             await self._registry.ready_to_write()
-            if not self._tenants.is_active(tenant) or self._tenants.generation(tenant) != generation:
-                raise UnknownTenantError(f"tenant {tenant} was removed meanwhile")
-            entries = [self._registry.install(tenant, one) for one in compiled]
+            for one in compiled:
+                self._require_same(tenant, generation)
+                entries.append(self._registry.install(tenant, one))
+                await asyncio.sleep(0)  # others' turn: there may be hundreds
         return {"extensions": [self._describe(entry) for entry in entries]}
 
-    async def _compile(self, tenant: int, source: str, name: str | None, every: bool) -> list[CompiledExtension]:
+    def _require_same(self, tenant: int, generation: int) -> None:
+        """The id may be another tenant's by now."""
+        if not self._tenants.is_active(tenant) or self._tenants.generation(tenant) != generation:
+            raise UnknownTenantError(f"tenant {tenant} was removed meanwhile")
+
+    async def _compile(
+        self, tenant: int, generation: int, source: str, name: str | None, every: bool
+    ) -> list[CompiledExtension]:
         """Compile; what many tenants install is compiled once."""
         key = hashlib.sha256(f"{name or ''}\0{every}\0{source}".encode(errors="surrogatepass")).digest()
         compiled = self._compiled.pop(key, None)
         if compiled is None:
-            compiled = await self._compiler.compile(Source(tenant, source, name, every, self._shared.config.preempt))
+            wanted = Source(tenant, source, name, every, self._shared.config.preempt, generation)
+            compiled = await self._compiler.compile(wanted)
         self._compiled[key] = compiled  # the most recent last
         if len(self._compiled) > _COMPILED_KEPT:
             del self._compiled[next(iter(self._compiled))]
         return compiled
 
-    @staticmethod
-    def _lock(locks: WeakValueDictionary[int, asyncio.Lock], tenant: int) -> asyncio.Lock:
+    def _lock(self, locks: _Locks, tenant: int) -> asyncio.Lock:
         """A tenant's lock. By it a tenant with many requests has one at a time, and others theirs in between."""
-        lock = locks.get(tenant)
+        who = tenant, self._tenants.generation(tenant)
+        lock = locks.get(who)
         if lock is None:
-            lock = locks[tenant] = asyncio.Lock()
+            lock = locks[who] = asyncio.Lock()
         return lock
 
     async def _extension_uninstall(self, request: dict[Any, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import secrets
 from collections import OrderedDict
+from collections.abc import Callable
 
 import numpy as np
 
@@ -38,6 +39,7 @@ class Tokens:
     def __init__(self, records: np.ndarray) -> None:
         self._records = records
         self._retired: OrderedDict[bytes, str] = OrderedDict()  # digest of (tenant, token) → why
+        self.on_void: Callable[[int], None] = lambda tenant: None  # called when a token of a tenant is not valid any more
 
     def current(self, tenant: int) -> int:
         """The tenant's token; 0 when there is no such tenant."""
@@ -80,6 +82,8 @@ class Tokens:
         else:
             record["former_token"] = current
         record["token"] = new
+        if at_once:
+            self.on_void(tenant)
         return new
 
     def finish(self, tenant: int) -> None:
@@ -87,12 +91,14 @@ class Tokens:
         if self.former(tenant):
             self._remember(tenant, self.former(tenant), _REPLACED)
         self._records["former_token"][tenant] = 0
+        self.on_void(tenant)
 
     def remove(self, tenant: int) -> None:
         """The tenant is gone, and its tokens with it."""
         self._retire(tenant, _REMOVED)
         self._records["token"][tenant] = 0
         self._records["former_token"][tenant] = 0
+        self.on_void(tenant)
 
     def _retire(self, tenant: int, why: str) -> None:
         for token in (self.current(tenant), self.former(tenant)):

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from splinter import limits
 
@@ -35,11 +36,12 @@ def places_of(rank: Rank) -> int:
 
 @dataclass(eq=False)
 class Place:
-    """A connection's. ``owner`` is the peer's address, the tenant's id, or the administrator."""
+    """A connection's. ``owner`` is the peer's address, the tenant's id, or the administrator; ``proof`` what it showed last."""
 
     rank: Rank
     owner: Hashable
-    give_way: Callable[[], None]
+    give_way: Callable[..., None]
+    proof: dict[str, Any] = field(default_factory=dict)
     used: int = 0  # when it was last served, on the clock of the places
     is_busy: bool = False
 
@@ -51,7 +53,7 @@ class Places:
         self._taken: dict[Rank, set[Place]] = {rank: set() for rank in Rank}
         self._clock = 0  # ticks whenever a connection is served
 
-    def take(self, rank: Rank, owner: Hashable, give_way: Callable[[], None]) -> Place | None:
+    def take(self, rank: Rank, owner: Hashable, give_way: Callable[..., None]) -> Place | None:
         """A place, for which another may have been told to ``give_way``; None when all that might are being served."""
         place = Place(rank, owner, give_way)
         return place if self._add(place) else None
@@ -78,6 +80,10 @@ class Places:
         """The connection has ended, or gave way. Again: nothing."""
         self._taken[place.rank].discard(place)
 
+    def of(self, rank: Rank, owner: Hashable) -> list[Place]:
+        """All that one owner has."""
+        return [place for place in self._taken[rank] if place.owner == owner]
+
     def count(self, rank: Rank) -> int:
         """Places that are taken."""
         return len(self._taken[rank])
@@ -86,7 +92,7 @@ class Places:
         self._clock += 1
         place.used = self._clock
         taken = self._taken[place.rank]
-        own = [other for other in taken if other.owner == place.owner]
+        own = self.of(place.rank, place.owner)
         if place.rank is Rank.TENANT and len(own) >= limits.CONTROL_CONNECTIONS_PER_TENANT_MAX:
             if not self._end_idle(own):
                 return False

@@ -21,9 +21,9 @@ import contextlib
 import itertools
 import logging
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,6 +45,8 @@ _log = logging.getLogger(__name__)
 _READY_SECONDS_MAX = 10.0
 _READY_POLL_SECONDS = 0.005
 _CHARGE_TRIES_MAX = 10  # each waits for the lock, about 60 ms
+_NOBODY = 0  # no tenant has this id
+_REPLACED_MAX = 4 * limits.EXTENSIONS_PER_TENANT_MAX  # of a tenant, while they may still be running: each may keep a slot
 _COUNTS = ("invocations", "errors", "yields", "cycles")  # of EXTENSION_COUNTERS: what workers add up
 _RECLAIM_SLOTS_MAX = 4096  # at a time: under a millisecond
 
@@ -105,6 +107,8 @@ class Registry:
         self._slots_used = 0  # slots below this were given out; those given back since are in _slots_free
         self._slots_free: list[int] = []
         self._waiting: deque[_Waiting] = deque()  # by stamp
+        # The same by tenant: how many there are of each block, by its offset and size.
+        self._waits_of: defaultdict[int, Counter[tuple[int, int]]] = defaultdict(Counter)
         self._started_at = _date_now(store)
         self.work_waits = asyncio.Event()  # something for upkeep() to do
 
@@ -198,10 +202,15 @@ class Registry:
         old = entries.get(compiled.name)
         if old is None and len(entries) >= limits.EXTENSIONS_PER_TENANT_MAX:
             raise ControlError(f"a tenant has at most {limits.EXTENSIONS_PER_TENANT_MAX} extensions", "too_many_extensions")
-        slot = old.slot if old else self._take_slot()
+        if self._waits_of[tenant].total() >= _REPLACED_MAX:
+            raise BusyError(
+                f"{_REPLACED_MAX:,} extensions that this tenant replaced or removed may still be running: try again later"
+            )
         block = self._take_block(compiled)
         before = _code_bytes(entries.values())
+        slot = old.slot if old else None
         try:
+            slot = self._take_slot() if slot is None else slot
             self._charge(tenant, compiled.name, block, before)
             version = old.version + 1 if old else 1
             value = record.build(compiled, block.address, block.offset, version, slot)
@@ -210,7 +219,7 @@ class Registry:
             self._store.put(tenant, limits.TABLE_EXTENSIONS, compiled.name.encode(), value)
         except BaseException:
             self._give_back(block)  # this record was never published, so nobody runs it
-            if old is None:
+            if old is None and slot is not None:
                 self._slots_free.append(slot)
             self._recharge(tenant)
             raise
@@ -236,9 +245,8 @@ class Registry:
         """Charge a tenant for a block that it will use, in place of ``before`` bytes. Raises as :meth:`install`."""
         others = [entry for entry in self._entries[tenant].values() if entry.name != name]
         after = _code_bytes(others, block)
-        kept = {item.block.offset: item.block for item in self._waiting if item.tenant == tenant}
-        kept |= {entry.block.offset: entry.block for entry in self._entries[tenant].values()}
-        held = sum(one.size for one in (kept | {block.offset: block}).values())
+        installed = {(entry.block.offset, entry.block.size) for entry in self._entries[tenant].values()}
+        held = sum(size for _, size in {*self._waits_of[tenant], *installed, (block.offset, block.size)})
         most = min(self._code_bytes_per_tenant, max(limits.CODE_BYTES_MAX, self._code.size - self._code.used_bytes))
         if held > most:
             raise ControlError(
@@ -302,13 +310,20 @@ class Registry:
     def forget_tenant(self, tenant: int) -> None:
         """Release the code of a tenant whose records are gone already."""
         for entry in self._entries.pop(tenant, {}).values():
-            self._retire(tenant, entry, entry.slot)
+            self._retire(_NOBODY, entry, entry.slot)
+        # What it replaced is nobody's now: least of all of who gets its id next.
+        self._waits_of[_NOBODY] += self._waits_of.pop(tenant, Counter())
+        self._waiting = deque(replace(item, tenant=_NOBODY) if item.tenant == tenant else item for item in self._waiting)
         self._recharge(tenant)
 
     def upkeep(self) -> None:
         """Free the code, and the store's objects, that no worker can refer to any more."""
         while self._waiting and _is_unreachable(self._store, self._waiting[0].stamp):
             ended = self._waiting.popleft()
+            waits = self._waits_of[ended.tenant]
+            waits[ended.block.offset, ended.block.size] -= 1
+            if not waits[ended.block.offset, ended.block.size]:
+                del waits[ended.block.offset, ended.block.size]
             self._give_back(ended.block)
             if ended.slot is not None:
                 self._slots_free.append(ended.slot)
@@ -326,6 +341,7 @@ class Registry:
 
     def _retire(self, tenant: int, entry: Entry, slot: int | None) -> None:
         self._waiting.append(_Waiting(_date_now(self._store), tenant, entry.block, slot))
+        self._waits_of[tenant][entry.block.offset, entry.block.size] += 1
         self.work_waits.set()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,21 @@ def test_who_ran_out_of_time_waits_longer_each_time_with_long_sources_only(begun
             await queue.compile(bomb(1, 201))
 
     run(scenario, now=lambda: now[0])
+
+
+def test_the_next_tenant_of_an_id_has_used_nothing(begun):
+    async def scenario(queue: CompileQueue) -> None:
+        with pytest.raises(TooLongError):
+            await queue.compile(bomb(1))
+        with pytest.raises(BusyError):
+            await queue.compile(bomb(1, 1))
+        assert queue._use(bomb(1).author) > 0
+        following = replace(bomb(1, 2), generation=2)
+        assert queue._use(following.author) == 0
+        with pytest.raises(TooLongError):  # it had its time
+            await queue.compile(following)
+
+    run(scenario)
 
 
 def test_the_slow_lane_has_an_end(begun, monkeypatch):
