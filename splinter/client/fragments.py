@@ -17,14 +17,15 @@ def put_large(channel: Channel, table: int, key: bytes, value: bytes, if_version
     All fragments carry one sequence number; the server answers each, and the one that completes the value, and every one
     that comes later, with the new version. The value may be collected by several workers side by side: then all of it is
     sent again, until one of them has it whole: one after the other then, since an idle worker takes what waits for a busy
-    one, perhaps the same fragments each time. It is stored once.
+    one, perhaps the same fragments each time. The first time that is at once: all were answered, so nobody has too much to
+    do. It is stored once.
     """
     channel.learn(limits.PACKET_BODY_BYTES_MAX)
     most = min(channel.size.body_bytes_max() - len(key), limits.FRAGMENT_BYTES)
     room = most // limits.ROOM_UNIT_BYTES
     size = room * limits.ROOM_UNIT_BYTES
     pieces = [value[at : at + size] for at in range(0, len(value), size)]
-    deadline, pause, window = channel.waited + channel.timeout, RESEND_SECONDS_MIN, WINDOW
+    deadline, pause, window = channel.waited + channel.timeout, 0.0, WINDOW
     sequence = channel.next_sequence()
     packets = [
         (
@@ -43,7 +44,7 @@ def put_large(channel: Channel, table: int, key: bytes, value: bytes, if_version
         if version:
             return version
         channel.pause(pause)
-        pause, window = min(pause * 2, _PAUSE_SECONDS_MAX), 1
+        pause, window = min(pause * 2 or RESEND_SECONDS_MIN, _PAUSE_SECONDS_MAX), 1
     raise BusyError(f"a value of {len(value)} bytes could not be put as a whole within {channel.timeout:g} s")
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from splinter import limits
 from splinter.client import Client
+from splinter.client.channel import Channel
 from splinter.errors import (
     BadKeyError,
     BadTableError,
@@ -180,6 +181,37 @@ def test_large_values_survive_loss_duplication_and_disorder(client, responder, v
     version = client.put(b"large", value)
     assert version
     assert client.get(b"large") == value
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_value_that_two_workers_have_in_part_is_sent_again(client, responder, monkeypatch, times):
+    """At once the first time: all of it was answered."""
+    elsewhere: list[int] = []
+    pauses: list[float] = []
+    wait = Channel.pause
+
+    def to_another_worker(header: Header, packet: bytes) -> list[bytes]:
+        if header.fragment_index == 2 and len(elsewhere) < times:
+            elsewhere.append(header.client)
+            header.client ^= 1
+            return [header.pack() + packet[limits.REQUEST_HEADER_BYTES :]]
+        return [packet]
+
+    def from_either(_: Header, packet: bytes) -> list[bytes]:
+        reply = Header.unpack(packet)
+        if elsewhere:
+            reply.client = elsewhere[0]
+        return [reply.pack() + packet[limits.REQUEST_HEADER_BYTES :]]
+
+    def pause(channel: Channel, seconds: float) -> None:
+        pauses.append(seconds)
+        wait(channel, seconds)
+
+    monkeypatch.setattr(Channel, "pause", pause)
+    responder.on_request, responder.on_reply = to_another_worker, from_either
+    version = client.put(b"large", ODD)
+    assert client.get_with_version(b"large") == (ODD, version)
+    assert len(pauses) == times and pauses[0] == 0 and all(pauses[1:])
 
 
 def test_a_lost_completing_acknowledgement_of_fragments_is_survived(client, responder):
