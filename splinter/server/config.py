@@ -31,6 +31,8 @@ _COUNTS = (
     "quarantine_after",
 )  # fmt: skip
 _TYPE_NAMES = {bool: "true or false", int: "a whole number", str: "a text in quotes"}
+_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
+_THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")  # RFC 1122, 3.2.1.3
 _NETNS_NAME = re.compile(r"[^/\0]{1,255}")
 
 
@@ -57,13 +59,28 @@ def parse_cores(text: str) -> tuple[int, ...]:
 
 
 def parse_address(text: str) -> str:
-    """An IPv4 address as it is written. Raises :class:`ServerError` for names, IPv6 addresses, anything else."""
+    """The IPv4 address of one host, or 0.0.0.0. Raises :class:`ServerError` for names, IPv6 addresses, anything else."""
     with contextlib.suppress(ValueError):
-        return str(ipaddress.IPv4Address(text))
+        return _one_host(ipaddress.IPv4Address(text))
     with contextlib.suppress(ValueError):
         ipaddress.IPv6Address(text)
         raise ServerError(f"address {text!r}: Splinter serves IPv4 only: write for example 127.0.0.1")
     raise ServerError(f"address {text!r} is not an IPv4 address: write for example 127.0.0.1")
+
+
+def _one_host(address: ipaddress.IPv4Address) -> str:
+    """ServerError is no ValueError: it passes through the caller's ``suppress``."""
+    if address.is_multicast:
+        what = "the address of a group (multicast)"
+    elif address == _BROADCAST:
+        what = "everybody's (broadcast)"
+    elif address.is_reserved:
+        what = "reserved (240.0.0.0/4)"
+    elif address in _THIS_NETWORK and not address.is_unspecified:
+        what = "no host's (0.0.0.0/8)"
+    else:
+        return str(address)
+    raise ServerError(f"address {address} is {what}: give one that this host has, or 0.0.0.0 for all of them")
 
 
 def _available_cores() -> tuple[int, ...]:
@@ -101,7 +118,7 @@ class ServerConfig:
     instance: str = "default"
     transport: str = "auto"
     device: str | None = None  # network device for XDP
-    address: str | None = None  # IPv4 address to serve; with XDP the device's own by default, else 127.0.0.1
+    address: str | None = None  # IPv4 address to serve, 0.0.0.0: all; with XDP the device's own by default, else 127.0.0.1
     port: int = limits.PORT_DEFAULT
     cores: tuple[int, ...] = field(default_factory=_available_cores)
     memory_bytes: int = limits.STORE_BYTES_DEFAULT

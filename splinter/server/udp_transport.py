@@ -16,7 +16,9 @@ from splinter.wire import H_TENANT
 from splinter.worker.memory import WorkerMemory
 
 _SO_ATTACH_REUSEPORT_CBPF = 51
-_IP_PKTINFO = 8  # linux/in.h; Python's socket module has no name for it before 3.14
+# linux/in.h; Python's socket module has no names for them, or not before 3.14.
+_IP_PKTINFO = 8
+_IP_MULTICAST_ALL = 49
 _RECEIVE_BUFFER_BYTES = 4 << 20
 # Classic BPF (linux/filter.h): load byte at k, shift A left, move A to X, add X to A, A modulo k, return A.
 _LOAD_BYTE, _SHIFT_LEFT, _A_TO_X, _ADD_X, _MODULO, _RETURN_A = 0x30, 0x64, 0x07, 0x0C, 0x94, 0x16
@@ -63,6 +65,8 @@ class UdpTransport:
         self.address = config.address or "127.0.0.1"
         self.port = config.port
         self.sockets: list[socket.socket] = []
+        self._locality = config.locality
+        self._is_wildcard = ipaddress.IPv4Address(self.address).is_unspecified
         with inside(config.netns):
             try:
                 for _ in config.cores:
@@ -70,11 +74,6 @@ class UdpTransport:
             except OSError as error:
                 self.close()
                 raise ServerError(f"cannot serve UDP on {self.address}:{self.port}: {error.strerror}") from error
-        self._locality = config.locality
-        # A reply must come from the address that was asked; a socket that has none of its own is told which it was.
-        self._is_wildcard = ipaddress.IPv4Address(self.address).is_unspecified
-        for sock in self.sockets if self._is_wildcard else []:
-            sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         self.steer({})
 
     def _open(self) -> socket.socket:
@@ -84,10 +83,27 @@ class UdpTransport:
             # SO_REUSEPORT would let a second server share the port and take half of its packets: bind once without it.
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
                 probe.bind((self.address, self.port))
+                self._refuse_broadcast(probe)
+        if self._is_wildcard:
+            # A reply must come from the address that was asked; a socket that has none of its own is told which it was, and
+            # so the worker knows what was sent to many.
+            sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+            sock.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)  # nor those of groups that others here have joined
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((self.address, self.port))
         sock.setblocking(False)
         return sock
+
+    def _refuse_broadcast(self, probe: socket.socket) -> None:
+        """The kernel binds to a network's broadcast address as to any other, but connects to none without SO_BROADCAST."""
+        try:
+            probe.connect((self.address, self.port))
+        except PermissionError:
+            raise ServerError(
+                f"{self.address} is the broadcast address of a network: give --address one of this host's own"
+            ) from None
+        except OSError:  # no route to itself: it is served all the same
+            pass
 
     def steer(self, elsewhere: dict[int, int]) -> None:
         """Give the group a program for these homes that are not id modulo cores (home core by tenant); at once and for good.

@@ -36,7 +36,7 @@ PKTINFO = np.dtype(
         ("type", "<u4"),
         ("interface", "<u4"),  # number of the interface; 0 in a reply: whichever the routes say
         ("address", "<u4"),  # this host's: what was asked, and what a reply is sent from
-        ("destination", "<u4"),  # of the packet
+        ("destination", "<u4"),  # of the packet; the same, unless it was sent to a group or a broadcast address
         ("pad", "<u4"),
     ]
 )
@@ -86,6 +86,8 @@ M_FLAGS = offset(MMSGHDR, "flags")
 M_LENGTH = offset(MMSGHDR, "length")
 PI_LENGTH = offset(PKTINFO, "length")
 PI_INTERFACE = offset(PKTINFO, "interface")
+PI_ADDRESS = offset(PKTINFO, "address")
+PI_DESTINATION = offset(PKTINFO, "destination")
 MMSGHDR_BYTES = MMSGHDR.itemsize
 PKTINFO_BYTES = PKTINFO.itemsize
 IOVEC_BYTES = IOVEC.itemsize

@@ -108,6 +108,8 @@ from splinter.worker.udp_layout import (
     M_NAME,
     M_NAME_LENGTH,
     MMSGHDR_BYTES,
+    PI_ADDRESS,
+    PI_DESTINATION,
     PI_INTERFACE,
     PI_LENGTH,
     PKTINFO_BYTES,
@@ -194,7 +196,7 @@ def _take_over(w: int) -> None:
         chunk = load32(load64(area + A_RECEIVE_CHUNKS) + slot * 4)
         header = load64(area + A_CHUNKS) + chunk * limits.CHUNK_BYTES
         length = load32(load64(area + A_RECEIVE) + slot * MMSGHDR_BYTES + M_LENGTH)
-        reply = handle(w, header, length, chunk, 0, 0, 0) if _is_authentic(w, header, length) else DROP
+        reply = handle(w, header, length, chunk, 0, 0, 0) if _is_authentic(w, area, chunk, length) else DROP
         if reply > 0:
             _add_reply(area, chunk, reply)
             _send(w, area)
@@ -220,9 +222,23 @@ def _share_out_chunks(w: int, area: int) -> None:
 
 
 @njit(cache=True)
-def _is_authentic(w: int, header: int, length: int) -> bool:
-    """Whether an active tenant sent this, with its token and within its limit. Everything else is dropped and counted."""
+def _is_for_one(area: int, chunk: int) -> bool:
+    """Whether the packet in a chunk was sent to one of this host's addresses. One to a group or a broadcast address reaches
+    many hosts, which must not all answer: the kernel tells another address of ours for it than it was sent to."""
+    info = _info(area, chunk)
+    if info == 0:
+        return True
+    return load64(info + PI_LENGTH) == PKTINFO_LENGTH and load32(info + PI_ADDRESS) == load32(info + PI_DESTINATION)
+
+
+@njit(cache=True)
+def _is_authentic(w: int, area: int, chunk: int, length: int) -> bool:
+    """Whether an active tenant sent this to us alone, with its token and within its limit. All else is dropped and counted."""
+    header = load64(area + A_CHUNKS) + chunk * limits.CHUNK_BYTES
     if length < HEADER_BYTES or load32(header + H_MAGIC) != MAGIC or load8(header + H_FLAGS) & FLAG_REPLY:
+        count(w + N_MALFORMED)
+        return False
+    if not _is_for_one(area, chunk):
         count(w + N_MALFORMED)
         return False
     if not is_authorised(w, header):
@@ -244,10 +260,7 @@ def _add_reply(area: int, chunk: int, length: int) -> None:
     place = load64(area + A_REPLIES)
     info = _info(area, chunk)
     if info != 0:
-        if load64(info + PI_LENGTH) != PKTINFO_LENGTH:
-            info = 0
-        else:
-            store32(info + PI_INTERFACE, 0)
+        store32(info + PI_INTERFACE, 0)
     _set_message(
         load64(area + A_SEND) + place * MMSGHDR_BYTES,
         load64(area + A_SEND_IOVECS) + place * IOVEC_BYTES,
@@ -302,7 +315,7 @@ def _serve_socket(w: int, fd: int, most: int) -> int:
         header = load64(area + A_CHUNKS) + chunk * limits.CHUNK_BYTES
         length = load32(load64(area + A_RECEIVE) + slot * MMSGHDR_BYTES + M_LENGTH)
         store64(entry + B_ADDRESS, chunk)
-        invokes += note_request(w, entry, header, length if _is_authentic(w, header, length) else -1, received)
+        invokes += note_request(w, entry, header, length if _is_authentic(w, area, chunk, length) else -1, received)
     look_ahead(w, received, invokes)
 
     tasks_before = begin_batch(w)

@@ -10,7 +10,7 @@ import pytest
 
 from splinter import limits
 from splinter.errors import ServerError
-from splinter.server.config import ServerConfig, parse_bytes, parse_cores
+from splinter.server.config import ServerConfig, parse_address, parse_bytes, parse_cores
 
 TEXTS = ("instance", "transport", "device", "address", "netns", "client_netns", "partial_checksums")
 NUMBERS = (
@@ -184,6 +184,29 @@ def test_a_pipe_of_the_shell_is_read() -> None:
     os.close(writing)
     assert ServerConfig.load(Path(f"/dev/fd/{reading}")).port == 7172
     os.close(reading)
+
+
+@pytest.mark.parametrize(
+    ("address", "what"),
+    [
+        ("224.0.0.1", "a group"),
+        ("239.255.255.255", "a group"),
+        ("240.0.0.1", "reserved"),
+        ("255.255.255.254", "reserved"),
+        ("255.255.255.255", "everybody's"),
+        ("0.0.0.1", "no host's"),
+        ("0.255.255.255", "no host's"),
+    ],
+)
+@pytest.mark.parametrize("transport", ["udp", "xdp", "auto"])
+def test_an_address_that_is_no_single_hosts_is_refused(address: str, what: str, transport: str) -> None:
+    with pytest.raises(ServerError, match=rf"address {address} is .*{what}.*give one that this host has"):
+        ServerConfig(address=address, transport=transport).validate()
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "1.0.0.0", "10.0.0.255", "127.0.0.1", "169.254.1.1", "223.255.255.255"])
+def test_an_address_that_may_be_a_hosts_is_taken(address: str) -> None:
+    assert parse_address(address) == address
 
 
 def test_what_fits_is_taken(tmp_path: Path) -> None:
