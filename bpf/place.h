@@ -29,8 +29,8 @@ static __always_inline int is_for_us(struct packet *p)
     kind = addresses.lookup(&destination);
     if (!kind || *kind != ADDRESS_OWN || !macs.lookup(&mac))
         return VERDICT_PASSED;
-    /* A network's broadcast address ends in two bits of 1 at least: only then is it worth a look. */
-    if ((bpf_ntohl(source) & 3) == 3 && addresses.lookup(&source))
+    /* A network's broadcast address ends in two bits of 1 at least, its own in two of 0: only then is it worth a look. */
+    if (((bpf_ntohl(source) + 1) & 3) < 2 && addresses.lookup(&source))
         return VERDICT_PASSED;
     return FURTHER_PROCESSING;
 }

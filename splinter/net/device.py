@@ -6,6 +6,7 @@ pyroute2 takes a while to import, and the UDP transport does without: it is load
 from __future__ import annotations
 
 import errno
+import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _AF_INET = 2
 _IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
+_ARPHRD_ETHER, _ARPHRD_LOOPBACK = 1, 772  # linux/if_arp.h
+_PREFIX_BITS_MAX = 30  # of networks with a broadcast address: a longer prefix leaves room for one or two hosts (RFC 3021)
 # Devices whose packets may never have been on a wire: where the sender left the checksum to its device, nobody added it.
 _VIRTUAL_KINDS = ("veth", "tun", "bridge", "netkit")
 
@@ -39,6 +42,18 @@ class Device:
     place: Place
     program: int
     """The kernel's number of the XDP program that is attached; 0: none."""
+    hardware: int = _ARPHRD_ETHER
+    """What it is a link of (``ARPHRD_…``)."""
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether all that it sends comes back to this host."""
+        return self.hardware == _ARPHRD_LOOPBACK
+
+    @property
+    def is_ethernet(self) -> bool:
+        """Whether its packets have an Ethernet header, and it a MAC address."""
+        return self.hardware == _ARPHRD_ETHER
 
     @property
     def has_partial_checksums(self) -> bool:
@@ -77,7 +92,8 @@ def need(name: str) -> Device:
 
 def _describe(route: IPRoute, link: Any) -> Device:
     ifindex, name = int(link["index"]), str(link.get_attr("IFLA_IFNAME"))
-    macs, addresses, broadcasts = [link.get_attr("IFLA_ADDRESS")], [], []
+    macs, addresses = [link.get_attr("IFLA_ADDRESS")], []
+    broadcasts: set[str] = set()
     vlans = [one for one in route.get_links() if one.get_attr("IFLA_LINK") == ifindex and _kind(one) == "vlan"]
     macs += [vlan.get_attr("IFLA_ADDRESS") for vlan in vlans]
     ours = {ifindex, *(vlan["index"] for vlan in vlans)}
@@ -88,8 +104,7 @@ def _describe(route: IPRoute, link: Any) -> Device:
         address = str(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
         first = first or (address if message["index"] == ifindex else None)
         addresses.append(address)
-        if broadcast := message.get_attr("IFA_BROADCAST"):
-            broadcasts.append(str(broadcast))
+        broadcasts |= _broadcasts(message)
     xdp = link.get_attr("IFLA_XDP")
     return Device(
         ifindex=ifindex,
@@ -101,7 +116,21 @@ def _describe(route: IPRoute, link: Any) -> Device:
         address=first,
         place=Place(frozenset(addresses), frozenset(broadcasts), frozenset(str(mac) for mac in macs if mac)),
         program=int(xdp.get_attr("IFLA_XDP_PROG_ID") or 0) if xdp is not None else 0,
+        hardware=int(link["ifi_type"]),
     )
+
+
+def _broadcasts(message: Any) -> set[str]:
+    """What no station of an address's network has: the broadcast address that was set, which many are without, and as the
+    kernel has it (``fib_add_ifaddr``) the network's last; its first, too, which was one until Linux 5.14 (RFC 1122, 3.3.6)."""
+    found = set()
+    if broadcast := message.get_attr("IFA_BROADCAST"):
+        found.add(str(broadcast))
+    if message["prefixlen"] <= _PREFIX_BITS_MAX:
+        # IFA_ADDRESS, not IFA_LOCAL: with a peer the network is the peer's.
+        network = ipaddress.IPv4Network((str(message.get_attr("IFA_ADDRESS")), message["prefixlen"]), strict=False)
+        found |= {str(network.network_address), str(network.broadcast_address)}
+    return found
 
 
 def _kind(link: Any) -> str:

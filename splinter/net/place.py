@@ -11,15 +11,16 @@ ADDRESS_GROUP = 2
 
 @dataclass(frozen=True)
 class Place:
-    """IPv4 addresses that are ours, broadcast addresses of their networks, MAC addresses that are ours (with colons)."""
+    """IPv4 addresses that are ours, the broadcast addresses of their networks with those of the networks themselves, which no
+    station has, and MAC addresses that are ours (with colons)."""
 
     addresses: frozenset[str]
     broadcasts: frozenset[str]
     macs: frozenset[str]
 
     def only(self, address: str) -> Place:
-        """The same with one address alone."""
-        return Place(frozenset([address]), self.broadcasts, self.macs)
+        """The same with one of the addresses alone; with none when that is not among them."""
+        return Place(self.addresses & {address}, self.broadcasts, self.macs)
 
     def address_keys(self) -> dict[bytes, int]:
         """What the map ``addresses`` holds: in network byte order, with their kind."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from splinter.errors import ServerError
 from splinter.net import netns
 from splinter.net.afxdp import Umem, XskSocket
 from splinter.net.depths import DEPTH
+from splinter.net.device import need
 from splinter.net.lab import CLIENT_ADDRESS, CLIENT_MAC, SERVER_ADDRESS, SERVER_DEVICE, SERVER_MAC, Lab
 from splinter.net.place import Place
 from splinter.net.tenants import RATE, TENANT
@@ -29,7 +31,6 @@ CORES, QUEUES, TENANTS = 2, 2, 16
 TENANT_ID, TOKEN = 7, 0xFEDC_BA98_7654_3210
 OTHER_ADDRESS = "192.168.7.3"  # ends in two bits of 1, as broadcast addresses do
 LINK = {"src": CLIENT_MAC, "dst": SERVER_MAC}
-PLACE = Place(frozenset([SERVER_ADDRESS, OTHER_ADDRESS]), frozenset(["10.0.0.255"]), frozenset([SERVER_MAC]))
 ETHERNET_BYTES, IP_BYTES, UDP_BYTES = 14, 20, 8
 
 
@@ -48,7 +49,9 @@ class Fixture:
             locality=locality,
             steer_away=steer_away,
         )
-        self.program.serve_at(PLACE)
+        found = need(SERVER_DEVICE).place
+        self.place = replace(found, addresses=found.addresses | {OTHER_ADDRESS})
+        self.program.serve_at(self.place)
         self.tenants = np.frombuffer(self.program.map_memory("tenants"), TENANT, TENANTS)
         self.rates = np.frombuffer(self.program.map_memory("rates"), RATE, TENANTS)
         self.depths = np.frombuffer(self.program.map_memory("depths"), DEPTH, CORES)
@@ -153,6 +156,7 @@ NOT_OURS: dict[str, Callable[[], bytes]] = {
     "from a multicast address": lambda: frame(header(), ip={"src": "224.0.0.1"}),
     "from the broadcast address": lambda: frame(header(), ip={"src": "255.255.255.255"}),
     "from its network's broadcast address": lambda: frame(header(), ip={"src": "10.0.0.255"}),
+    "from its network's own address": lambda: frame(header(), ip={"src": "10.0.0.0"}),
     "from no address": lambda: frame(header(), ip={"src": "0.0.0.0"}),
     "from a loopback address": lambda: frame(header(), ip={"src": "127.0.0.1"}),
     "from its own address": lambda: frame(header(), ip={"src": SERVER_ADDRESS}),
@@ -176,6 +180,11 @@ NOT_OURS: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("what", NOT_OURS)
 def test_what_is_not_ours_passes(xdp: Fixture, what: str) -> None:
     assert xdp.judge(NOT_OURS[what]()) == (Action.PASS, {Verdict.PASSED})
+
+
+@pytest.mark.parametrize("source", ["10.0.0.4", "10.0.0.7", "10.0.1.0", "10.0.1.255"])
+def test_a_station_whose_address_only_looks_like_a_broadcast_address_is_steered(xdp: Fixture, source: str) -> None:
+    assert xdp.judge(frame(header(), ip={"src": source})) == (Action.REDIRECT, {Verdict.STEERED})
 
 
 TAGS: dict[str, Packet] = {
@@ -213,7 +222,7 @@ def test_addresses_that_the_device_has_are_served_and_those_it_had_are_not(xdp: 
         with pytest.raises(ServerError, match="--address"):
             xdp.program.serve_at(Place(many, frozenset(), frozenset([mac])))
     finally:
-        xdp.program.serve_at(PLACE)
+        xdp.program.serve_at(xdp.place)
 
 
 _WHOLE = UDP_BYTES + wire.HEADER.itemsize
