@@ -25,7 +25,9 @@ def serve(
         str | None, typer.Option(help="auto, xdp or udp. auto takes XDP where the machine can, and says why not.")
     ] = None,
     dev: Annotated[str | None, typer.Option("--dev", metavar="IFACE", help="Network device for XDP.")] = None,
-    address: Annotated[str | None, typer.Option(help="IPv4 address to serve; by default all of the device's.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="IPv4 address to serve, 0.0.0.0 for all; by default all of the device's.")
+    ] = None,
     device_wait: Annotated[
         int | None,
         typer.Option(metavar="SECONDS", help="End when the device has been gone for so long; by default 60. 0: at once."),

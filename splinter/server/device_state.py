@@ -19,8 +19,8 @@ _TEXT_BYTES = 248
 class DeviceCondition(IntEnum):
     """What can be said of the device."""
 
-    SERVED = 0
-    DOWN = 1  # it is there, but down or without a carrier
+    SERVED = 0  # a reason tells what is not as it should be all the same
+    DOWN = 1  # it is there, but down, without a carrier or without an address to serve: no request can come in
     LOST = 2  # it is gone, or has another XDP program: no request comes in
 
 
@@ -34,7 +34,7 @@ RECORD = np.dtype(
         ("losses", "<u8"),  # times it was lost
         ("returns", "<u8"),  # times it was served again on new sockets, also because its queues had changed
         ("generic", "<u8"),  # 1: the program runs in generic mode
-        ("text", f"S{_TEXT_BYTES}"),  # why it is not served
+        ("text", f"S{_TEXT_BYTES}"),  # why it is not served, or not as it should be
     ]
 )
 
@@ -52,10 +52,11 @@ class DeviceState:
             self._record[name] = value
 
     def become(self, condition: DeviceCondition, text: str = "") -> bool:
-        """Write the condition and its reason; returns whether it is another condition than before."""
+        """Write the condition and its reason; returns whether one of them is another than before, which is news."""
+        reason_before = self.reason
         self._record["text"] = text.encode()[:_TEXT_BYTES]
         if self.condition == condition:
-            return False
+            return self.reason != reason_before
         self._record["since_ns"] = time.monotonic_ns()
         self._record["losses"] += condition == DeviceCondition.LOST
         self._record["condition"] = condition
@@ -72,7 +73,7 @@ class DeviceState:
 
     @property
     def reason(self) -> str:
-        """Why it is not served; empty when it is."""
+        """Why it is not served, or what is not as it should be; empty when there is nothing to say."""
         return bytes(self._record["text"][0]).decode(errors="replace")
 
     @property

@@ -58,7 +58,6 @@ class DeviceWatch:
     def __init__(self, transport: XdpTransport, plane: DataPlane, selector: selectors.BaseSelector, patience: float) -> None:
         self._transport, self._plane, self._selector, self._patience = transport, plane, selector, patience
         self._looked = self._took = 0.0  # the last look: when it ended, on the monotonic clock, and how long it took
-        self._obstacle = ""  # why changes of the device cannot be followed
         with inside(transport.netns):
             self._news = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         self._news.setblocking(False)
@@ -109,20 +108,19 @@ class DeviceWatch:
         if device is None:
             self._lose(f"the network device {transport.device} is gone", are_sockets_dead=True)
         elif device.ifindex != transport.found.ifindex:
-            self._lose(f"the network device {transport.device} was replaced by another one", are_sockets_dead=True)
+            if transport.queues:  # else it was lost before, and why it is not served yet is the news
+                self._lose(f"the network device {transport.device} was replaced by another one", are_sockets_dead=True)
             self._serve_again(device)
         elif transport.queues and device.queues != transport.queues:
             logger.warning("%s receives by %d queues now, it was %d", device.name, device.queues, transport.queues)
             self._plane.pause()
             self._serve_again(device)
         elif transport.queues == 0 or not transport.is_attached_to(device):
-            if transport.queues and not device.program:
+            if transport.queues and not device.program and state.condition != DeviceCondition.LOST:
                 self._lose(f"the XDP program was taken off {device.name}", are_sockets_dead=False)
             self._serve_again(device)
         else:
             self._follow(device)
-            if state.become(DeviceCondition.SERVED if device.is_up else DeviceCondition.DOWN):
-                logger.warning("%s is %s", device.name, "up again" if device.is_up else "down: no request can come in")
         self._plane.tell()
         if state.condition == DeviceCondition.LOST and state.seconds() > self._patience:
             raise ServerError(
@@ -130,14 +128,22 @@ class DeviceWatch:
             )
 
     def _follow(self, device: Device) -> None:
-        """Take over what has changed; where it cannot be, what was served before still is."""
+        """Take over what has changed; where it cannot be, what was served before still is. News are told once."""
+        state, obstacle = self._transport.state, ""
         try:
             self._transport.follow(device)
-            self._obstacle = ""
         except (ServerError, OSError) as error:
-            if str(error) != self._obstacle:
-                logger.warning("%s: its changes are not followed: %s", device.name, error)
-            self._obstacle = str(error)
+            obstacle = f"{device.name}: its changes are not followed: {error}"
+        before, (condition, reason) = state.reason, self._transport.judge(device)
+        reason = reason or obstacle
+        if not state.become(condition, reason):
+            return
+        if condition == DeviceCondition.DOWN:
+            logger.warning("%s: no request can come in", reason or f"{device.name} is down")
+        elif reason:
+            logger.warning("%s", reason)
+        else:
+            logger.warning("%s %s", device.name, "is as it should be again" if before else "is up again")
 
     def _lose(self, reason: str, *, are_sockets_dead: bool) -> None:
         if self._transport.state.become(DeviceCondition.LOST, reason):
@@ -162,6 +168,8 @@ class DeviceWatch:
                 logger.warning("%s cannot be served: %s; trying again for %g s", device.name, error, self._patience)
             return
         logger.warning("%s is served again: %s mode, %d queues", device.name, transport.mode, transport.queues)
+        if state.reason:
+            logger.warning("%s", state.reason)
 
 
 def _timer(seconds: float) -> int:

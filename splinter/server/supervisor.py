@@ -33,6 +33,7 @@ from splinter.net.xdp import probe
 from splinter.server import memory as memory_limits
 from splinter.server.config import ServerConfig
 from splinter.server.control import prepare, run_control
+from splinter.server.device_state import DeviceCondition
 from splinter.server.events import call_ready
 from splinter.server.instance import InstanceFolder, InstanceInfo
 from splinter.server.nursery import Nursery
@@ -358,7 +359,7 @@ class Supervisor:
         assert isinstance(transport, XdpTransport) and folder is not None
         info = replace(
             self._info, device=transport.device, xdp_mode=transport.mode, queues=transport.queues,
-            trouble=transport.state.reason or None,
+            trouble=None if transport.state.condition == DeviceCondition.SERVED else transport.state.reason or None,
         )  # fmt: skip
         if info == self._info:
             return

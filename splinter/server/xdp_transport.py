@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import mmap
 from typing import Any
@@ -25,6 +26,7 @@ from splinter.worker.memory import WorkerMemory
 logger = logging.getLogger(__name__)
 _U64 = np.dtype("<u8")
 _HEADERS_BYTES = 28  # IPv4 and UDP
+_ADDRESSES_TOLD = 8  # at most, in a message
 _UMEM_BYTES_MAX = limits.QUEUES_MAX * limits.CHUNKS_PER_QUEUE * limits.CHUNK_BYTES
 
 
@@ -49,14 +51,18 @@ class XdpTransport:
         self._config = config
         self._steer_away = config.steer_away > 0
         self._memories: list[WorkerMemory] = []
+        named = config.address is not None and not ipaddress.IPv4Address(config.address).is_unspecified
+        self._only = config.address if named else None  # of the device's addresses; None: all
         with inside(self.netns):
             self._found = need(config.device)
-            if config.address is None and self._found.address is None:
+            check_device(self._found)
+            if self._only is None and self._found.address is None:
                 raise TransportUnavailableError(
                     f"device {config.device!r} has no IPv4 address: give it one, or use --transport udp"
                 )
-            self.address = config.address or str(self._found.address)
-            check_device(self._found)
+            if obstacle := self._lacks_address(self._found):
+                raise ServerError(f"{obstacle}: give --address one of these, or the device that address")
+            self.address = self._only or str(self._found.address)
             self.program = XdpProgram(
                 self._found.name,
                 port=self.port,
@@ -192,7 +198,32 @@ class XdpTransport:
         self.program.serve_at(self._place(device))
 
     def _place(self, device: Device) -> Any:
-        return device.place.only(self._config.address) if self._config.address else device.place
+        return device.place.only(self._only) if self._only else device.place
+
+    def _lacks_address(self, device: Device) -> str:
+        """What is wrong with a device that has no address to serve; empty when it has one."""
+        own = sorted(device.place.addresses, key=ipaddress.IPv4Address)
+        if not own:
+            return f"{device.name} has no IPv4 address"
+        if self._only is None or self._only in own:
+            return ""
+        more = f" and {len(own) - _ADDRESSES_TOLD} more" if len(own) > _ADDRESSES_TOLD else ""
+        return f"{device.name} does not have the address {self._only}, but {', '.join(own[:_ADDRESSES_TOLD])}{more}"
+
+    def judge(self, device: Device) -> tuple[DeviceCondition, str]:
+        """How the device does while our program is on it, and what is not as it should be (empty: nothing).
+
+        What a start is refused for is told here: addresses and MTU may change at any time, and the server goes on with less.
+        """
+        if obstacle := self._lacks_address(device):
+            return DeviceCondition.DOWN, obstacle
+        if not device.is_up:
+            return DeviceCondition.DOWN, ""
+        try:
+            check_device(device)
+        except ServerError as error:
+            return DeviceCondition.SERVED, str(error)
+        return DeviceCondition.SERVED, ""
 
     def _tell(self, worker: WorkerMemory) -> None:
         """Write into a worker's block what it must know of the device."""
@@ -211,7 +242,7 @@ class XdpTransport:
             self.program.detach()
             mode = self.program.attach()
         self.state.set(generic=mode == "generic")
-        self.state.become(DeviceCondition.SERVED if device.is_up else DeviceCondition.DOWN)
+        self.state.become(*self.judge(device))
 
     def is_attached_to(self, device: Device) -> bool:
         """Whether our program, and no other, is on the device."""
@@ -268,6 +299,9 @@ class XdpTransport:
 
 def check_device(device: Device) -> None:
     """Raise :class:`ServerError` for a device that cannot be served as it is."""
+    if not device.is_ethernet:
+        what = "is a loopback device" if device.is_loopback else "has no Ethernet packets"
+        raise TransportUnavailableError(f"{device.name} {what}, XDP would serve nobody there: use --transport udp")
     if device.queues > limits.QUEUES_MAX:
         raise ServerError(
             f"{device.name} has {device.queues} receive queues in use, at most {limits.QUEUES_MAX} are served: "

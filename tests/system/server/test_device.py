@@ -264,6 +264,45 @@ def test_a_device_that_does_not_come_back_ends_the_server(unique_name: str, lab:
         instances.read(unique_name)
 
 
+@contextlib.contextmanager
+def frozen(scene: Scene) -> Iterator[None]:
+    """The server sees what is done to the device when all of it is done."""
+    os.kill(scene.server.info.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(scene.server.info.pid, signal.SIGCONT)
+
+
+def test_a_device_that_comes_back_unfit_is_told_and_served_when_it_is_fit(scene: Scene) -> None:
+    scene.lab.unlink()
+    wait_for(lambda: "is gone" in (scene.trouble() or ""), what="the loss")
+    with frozen(scene):
+        scene.lab.link()
+        scene.set_link(mtu=500)
+    trouble = wait_for(lambda: "MTU of 500" in (scene.trouble() or "") and scene.trouble(), what="the new reason")
+    message = f"{scene.lab.server.device} cannot be served: {trouble}"
+    wait_for(lambda: message in scene.server.log.read_text(), what="the message")  # another process writes it
+    told = scene.statistics()["device"]
+    assert (told["condition"], told["reason"], told["losses"]) == ("lost", trouble, 1)
+    scene.set_link(mtu=1500)
+    wait_for(lambda: scene.trouble() is None, what="the return")
+    assert scene.answers()
+
+
+def test_an_mtu_too_small_is_told_while_the_device_is_served(scene: Scene) -> None:
+    """A start would be refused for it; requests and replies that fit still come and go."""
+    scene.set_link(mtu=400)
+    told = wait_for(lambda: scene.statistics()["device"]["reason"] and scene.statistics()["device"], what="the reason")
+    assert told["condition"] == "served" and "has an MTU of 400, at least 576 is needed" in told["reason"]
+    assert scene.trouble() is None  # requests come in
+    assert scene.client().get(b"kept", table=1) == b"value"
+    scene.set_link(mtu=1500)
+    wait_for(lambda: scene.statistics()["device"]["reason"] == "", what="the news")
+    assert scene.answers()
+    assert scene.server.log.read_text().count("has an MTU of 400") == 1
+
+
 def test_addresses_that_come_and_go_are_followed(scene: Scene) -> None:
     """The second address is served as soon as the device has it; one that it lost is not answered in its name."""
     other = "10.0.0.9"

@@ -26,6 +26,7 @@ def transport() -> Mock:
     made.program = Mock(number=DEVICE.program)
     made.look.return_value = DEVICE
     made.is_attached_to.return_value = True
+    made.judge.side_effect = lambda device: (DeviceCondition.SERVED if device.is_up else DeviceCondition.DOWN, "")
     return made
 
 
@@ -40,18 +41,87 @@ def watch(transport: Mock) -> Iterator[DeviceWatch]:
 def test_a_change_that_cannot_be_followed_ends_nothing(
     watch: DeviceWatch, transport: Mock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Such as an address too many: what was served before still is."""
+    """Such as an address too many: what was served before still is, and the statistics tell what is not."""
     transport.follow.side_effect = ServerError("eth0 has more than 1024 addresses")
     for _ in range(3):
         watch.look()
-    assert [record.getMessage() for record in caplog.records] == [
-        "eth0: its changes are not followed: eth0 has more than 1024 addresses"
-    ]
+    trouble = "eth0: its changes are not followed: eth0 has more than 1024 addresses"
+    assert messages(caplog) == [trouble]
+    assert (transport.state.condition, transport.state.reason) == (DeviceCondition.SERVED, trouble)
     transport.follow.side_effect = None
     watch.look()
+    assert transport.state.reason == ""
     transport.follow.side_effect = ServerError("eth0 has more than 1024 addresses")
     watch.look()
-    assert len(caplog.records) == 2
+    assert messages(caplog) == [trouble, "eth0 is as it should be again", trouble]
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_what_is_not_as_it_should_be_is_told_once(
+    watch: DeviceWatch, transport: Mock, caplog: pytest.LogCaptureFixture
+) -> None:
+    served, down = DeviceCondition.SERVED, DeviceCondition.DOWN
+    for condition, reason, message in (
+        (served, "eth0 has an MTU of 400", "eth0 has an MTU of 400"),
+        (served, "eth0 has an MTU of 500", "eth0 has an MTU of 500"),
+        (down, "eth0 has no IPv4 address", "eth0 has no IPv4 address: no request can come in"),
+        (down, "", "eth0 is down: no request can come in"),
+        (served, "", "eth0 is up again"),
+        (down, "eth0 has no IPv4 address", "eth0 has no IPv4 address: no request can come in"),
+        (served, "", "eth0 is as it should be again"),
+    ):
+        caplog.clear()
+        transport.judge.side_effect = lambda _, told=(condition, reason): told
+        for _ in range(3):
+            watch.look()
+        assert messages(caplog) == [message]
+        assert (transport.state.condition, transport.state.reason) == (condition, reason)
+    assert transport.state.statistics()["losses"] == 0
+
+
+@pytest.mark.parametrize("is_replaced", [True, False], ids=["another device", "the same device"])
+def test_why_a_lost_device_is_not_served_yet_is_told_once(
+    transport: Mock, caplog: pytest.LogCaptureFixture, is_replaced: bool
+) -> None:
+    """It is lost for one reason and stays so for others: each is told when it is the reason, none once a second."""
+    plane = Mock()
+    plane.pause.side_effect = lambda: setattr(transport, "queues", 0)
+    back = replace(DEVICE, ifindex=DEVICE.ifindex + is_replaced, program=0)
+    with selectors.DefaultSelector() as selector:
+        watch = DeviceWatch(transport, plane, selector, 60.0)
+        transport.look.return_value = None
+        for _ in range(3):
+            watch.look()
+        transport.look.return_value = back
+        for mtu in (500, 400):
+            transport.open_sockets.side_effect = ServerError(f"eth0 has an MTU of {mtu}")
+            for _ in range(3):
+                watch.look()
+        watch.close()
+    assert messages(caplog) == [
+        "the network device eth0 is gone: no request comes in; waiting for it for 60 s",
+        "eth0 cannot be served: eth0 has an MTU of 500; trying again for 60 s",
+        "eth0 cannot be served: eth0 has an MTU of 400; trying again for 60 s",
+    ]
+    assert transport.state.statistics()["losses"] == 1
+
+
+def test_a_program_that_cannot_be_put_on_again_is_told_once(transport: Mock, caplog: pytest.LogCaptureFixture) -> None:
+    transport.look.return_value = replace(DEVICE, program=0)
+    transport.is_attached_to.return_value = False
+    transport.attach.side_effect = ServerError("no XDP program can be attached to eth0")
+    with selectors.DefaultSelector() as selector:
+        watch = DeviceWatch(transport, Mock(), selector, 60.0)
+        for _ in range(3):
+            watch.look()
+        watch.close()
+    assert messages(caplog) == [
+        "the XDP program was taken off eth0: no request comes in; waiting for it for 60 s",
+        "eth0 cannot be served: no XDP program can be attached to eth0; trying again for 60 s",
+    ]
 
 
 def test_another_program_on_a_device_with_other_queues_is_a_loss(watch: DeviceWatch, transport: Mock) -> None:
