@@ -10,7 +10,7 @@ from splinter.ext import ir
 from splinter.ext.abi import ExtensionError
 from splinter.ext.ir import Kind, Op
 from splinter.ext.types import Element
-from splinter.limits import INSTRUCTIONS_MAX
+from splinter.limits import INSTRUCTIONS_MAX, LOWERING_STEPS_MAX
 
 _BIT_RESULTS = {Op.EQ, Op.NE, Op.SLT, Op.SLE, Op.ULT, Op.ULE, Op.FEQ, Op.FLT, Op.FLE, Op.BYTES_EQUAL}
 _FLOAT_RESULTS = {
@@ -75,6 +75,19 @@ class UntranslatedError(SplinterError):
         super().__init__(reason)
 
 
+@dataclass(slots=True)
+class Work:
+    """What lowering has done so far, for all extensions that are compiled together."""
+
+    steps: int = 0
+
+    def step(self) -> None:
+        """Count something that takes time, also where no instruction comes of it."""
+        self.steps += 1
+        if self.steps > LOWERING_STEPS_MAX:
+            raise TooLargeError(f"more than {LOWERING_STEPS_MAX} steps to compile, with helper functions put in place")
+
+
 class Builder:
     """Holds the function under construction and the block that code is appended to.
 
@@ -82,7 +95,8 @@ class Builder:
     a variable, an address in the frame that the block has, the look at a view that is certainly not None.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, work: Work) -> None:
+        self.step = work.step
         self.function = ir.Function(name)
         self.block = self.function.new_block()
         self.count = 0  # instructions so far: inlining must not multiply without bound
@@ -93,10 +107,22 @@ class Builder:
         # By block that has not ended: registers that are not 0 there, on whatever way control comes.
         self._nonzero: dict[ir.Block, frozenset[ir.Operand]] = {}
 
+    def append(
+        self, op: Op, target: ir.Register | None, *operands: ir.Operand, size: int = 0, error: int = 0, line: int = 0
+    ) -> None:
+        """Append an instruction whose result, if it has one, is nobody's but the target's."""
+        self.step()
+        self.block.instructions.append(ir.Instruction(op, target, operands, size, error, line))
+
+    def new_block(self) -> ir.Block:
+        self.step()
+        return self.function.new_block()
+
     def emit(self, op: Op, *operands: ir.Operand, size: int = 0, line: int = 0, error: int = 0) -> ir.Register:
         """Append an instruction with a result."""
         if op in _NEUTRAL_ZERO and operands[1] == ir.ZERO and isinstance(operands[0], ir.Register):
             return operands[0]
+        self.step()
         self.count += 1
         if self.count > INSTRUCTIONS_MAX:
             raise TooLargeError(f"more than {INSTRUCTIONS_MAX} instructions, with helper functions put in place")
@@ -111,7 +137,7 @@ class Builder:
 
     def loop_head(self) -> ir.Block:
         """A new block to which control comes back, so that nothing is known there of what is before."""
-        head = self.function.new_block()
+        head = self.new_block()
         self._nonzero[head] = frozenset()
         return head
 
@@ -141,13 +167,13 @@ class Builder:
     def check(self, condition: ir.Operand, error: ExtensionError, line: int) -> None:
         """End the task with an error unless the condition holds."""
         if condition != ir.TRUE:
-            self.block.instructions.append(ir.Instruction(Op.CHECK, None, (condition,), 0, error, line))
+            self.append(Op.CHECK, None, condition, error=error, line=line)
 
     def load(self, address: ir.Operand, size: int, is_signed: bool = False) -> ir.Register:
         return self.emit(Op.LOAD_SIGNED if is_signed else Op.LOAD, address, size=size)
 
     def store(self, address: ir.Operand, value: ir.Operand, size: int) -> None:
-        self.block.instructions.append(ir.Instruction(Op.STORE, None, (address, value), size))
+        self.append(Op.STORE, None, address, value, size=size)
 
     def check_not_zero(self, value: ir.Operand, error: ExtensionError, line: int) -> None:
         """The same of a word that is not to be 0."""
@@ -167,14 +193,14 @@ class Builder:
         return address
 
     def spend(self, cost: int) -> None:
-        self.block.instructions.append(ir.Instruction(Op.SPEND, None, (), cost))
+        self.append(Op.SPEND, None, size=cost)
 
     def copy(self, target: ir.Operand, source: View) -> None:
-        self.block.instructions.append(ir.Instruction(Op.COPY, None, (target, source.address, source.length)))
+        self.append(Op.COPY, None, target, source.address, source.length)
         self._frame.clear()
 
     def clear(self, address: ir.Operand, nbytes: int) -> None:
-        self.block.instructions.append(ir.Instruction(Op.CLEAR, None, (address,), nbytes))
+        self.append(Op.CLEAR, None, address, size=nbytes)
 
     def move(self, target: Value, value: Value) -> None:
         """Assign to the registers of a variable."""
@@ -196,7 +222,7 @@ class Builder:
         if value in known or target in known:
             self._nonzero[self.block] = known | {target} if value in known else known - {target}
         if value not in self._temporary or not self._is_retargeted(value, target):
-            self.block.instructions.append(ir.Instruction(Op.MOVE, target, (value,)))
+            self.append(Op.MOVE, target, value)
 
     def keep(self, value: Value) -> None:
         """From now on a value is somebody's, and stays where it is."""

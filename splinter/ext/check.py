@@ -12,7 +12,7 @@ import ast
 
 from splinter.ext.annotations import function_of, signature_of, variable_type
 from splinter.ext.calls import CallChecker
-from splinter.ext.checked import Checked, ConstantValue, Library, Program
+from splinter.ext.checked import Checked, ConstantValue, Library, Program, Table
 from splinter.ext.diagnostics import Findings
 from splinter.ext.names import MEMORY_FUNCTIONS, RESERVED_NAMES
 from splinter.ext.parse import STATEMENT_NAMES, Module
@@ -98,9 +98,9 @@ def _table(checker: CallChecker, node: ast.Tuple | ast.List, findings: Findings)
     """The numbers of a table of constants: all integers, or all floats."""
     values = [checker.constant(element) for element in node.elts]
     if values and all(isinstance(value, int) and not isinstance(value, bool) for value in values):
-        return tuple(value for value in values if isinstance(value, int))
+        return Table(value for value in values if isinstance(value, int))
     if values and all(isinstance(value, float) for value in values):
-        return tuple(value for value in values if isinstance(value, float))
+        return Table(value for value in values if isinstance(value, float))
     return None
 
 

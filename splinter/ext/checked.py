@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 import ast
+import struct
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from splinter.ext.signature import Signature
-from splinter.ext.types import Type
+from splinter.ext.types import ELEMENTS, F64, Element, Type
 
-ConstantValue = int | bytes | bool | float | tuple[int, ...] | tuple[float, ...] | None
+
+class Table(tuple[float, ...]):
+    """A table of constants: all integers, or all floats. It is long, so what is made of it is made once."""
+
+    @cached_property
+    def element(self) -> Element | None:
+        """The smallest type of elements that holds its values, if there is one."""
+        if any(isinstance(value, float) for value in self):
+            return ELEMENTS["f64"]
+        low, high = min(self), max(self)
+        integers = [element for element in ELEMENTS.values() if element.value != F64]
+        return next((element for element in integers if element.range[0] <= low and high <= element.range[1]), None)
+
+    @cached_property
+    def packed(self) -> bytes:
+        """Its bytes in memory."""
+        assert self.element is not None
+        size, is_signed = self.element.size, self.element.is_signed
+        return b"".join(
+            struct.pack("<d", value) if isinstance(value, float) else value.to_bytes(size, "little", signed=is_signed)
+            for value in self
+        )
+
+
+ConstantValue = int | bytes | bool | float | Table | None
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from splinter.errors import CompileError
 from splinter.ext import ir, llvm_text, machine
 from splinter.ext.abi import ResultKind
-from splinter.ext.builder import TooLargeError, UntranslatedError
+from splinter.ext.builder import TooLargeError, UntranslatedError, Work
 from splinter.ext.check import check_all, check_library
 from splinter.ext.checked import Library
 from splinter.ext.checkpoints import insert_checkpoints
@@ -27,7 +27,7 @@ from splinter.ext.parse import Module, choose, choose_all, parse
 from splinter.ext.signature import Signature
 from splinter.ext.simplify import simplify
 from splinter.ext.verifier import UnprovenError, verify
-from splinter.limits import CODE_BYTES_MAX, THOROUGH_INSTRUCTIONS_MAX
+from splinter.limits import CODE_BYTES_MAX, INSTRUCTIONS_MAX, THOROUGH_INSTRUCTIONS_MAX, TOGETHER_INSTRUCTIONS_MAX
 
 INTERNAL_MESSAGE_CHARACTERS_MAX = 300
 RECENT_SOURCES_MAX = 4
@@ -190,10 +190,13 @@ def _back(functions: dict[ir.Function, ResultKind], preempt: bool) -> list[_Nati
     """Machine code: one block of what is compiled quickly, and one of what is compiled thoroughly."""
     quick: list[ir.Function] = []
     thorough: list[ir.Function] = []
-    room = THOROUGH_INSTRUCTIONS_MAX
+    room, total = THOROUGH_INSTRUCTIONS_MAX, 0
     for function in functions:
         simplify(function)
-        size = sum(len(block.instructions) for block in function.blocks)
+        size = function.size
+        total += size
+        if total > TOGETHER_INSTRUCTIONS_MAX:
+            raise TooLargeError(f"the extensions have more than {TOGETHER_INSTRUCTIONS_MAX} instructions together")
         if size > room or waits_for_store(function):
             quick.append(function)
         else:
@@ -205,7 +208,9 @@ def _back(functions: dict[ir.Function, ResultKind], preempt: bool) -> list[_Nati
     if quick:
         try:
             made.append(_native(functions, quick, preempt, is_quick=True))
-        except TooLargeError:  # what is compiled thoroughly takes less room
+        except TooLargeError:  # what is compiled thoroughly takes less room, and much time
+            if total > INSTRUCTIONS_MAX:
+                raise
             thorough = [function for function in functions if function in quick or function in thorough]
     if thorough:
         made.append(_native(functions, thorough, preempt, is_quick=False))
@@ -229,7 +234,8 @@ def _compile(source: str, name: str | None, every: bool, preempt: bool, findings
     module, library = _front(source, findings)
     chosen = choose_all(module, findings) if every else [choose(module, name, findings)]
     programs = check_all(chosen, library, name, findings)
-    lowered = {lower(program): program for program in programs}
+    work = Work()
+    lowered = {lower(program, work): program for program in programs}
     compiled: dict[ir.Function, CompiledExtension] = {}
     results = {function: result_kind(program.extension.result) for function, program in lowered.items()}
     for native in _back(results, preempt):

@@ -10,14 +10,13 @@ import ast
 from collections.abc import Callable
 
 from splinter.ext import arithmetic
-from splinter.ext.checked import Checked, ConstantValue
+from splinter.ext.checked import Checked, ConstantValue, Table
 from splinter.ext.diagnostics import Findings
 from splinter.ext.names import RESERVED_NAMES
 from splinter.ext.types import (
     BOOL,
     BUFFER,
     BYTES,
-    ELEMENTS,
     F64,
     I64,
     INVALID,
@@ -195,24 +194,16 @@ class ExpressionChecker:
             if len(value) > VALUE_BYTES_MAX:
                 return self.error(node, "constant", f"{len(value)} bytes; a value has at most {VALUE_BYTES_MAX}")
             return BYTES
-        if isinstance(value, tuple):
-            return self._table_type(node, value)
+        if isinstance(value, Table):
+            if value.element is None:
+                return self.error(node, "constant", "no 64-bit type holds all integers of this table")
+            return array_type(value.element, is_constant=True)
         assert isinstance(value, int)
         kind = integer_type_of(value)
         if kind is None:
             return self.error(node, "constant", "the integer does not fit 64 bits",
                               "u64 goes to 2**64 - 1, i64 from -2**63 to 2**63 - 1")  # fmt: skip
         return kind
-
-    def _table_type(self, node: ast.expr, values: tuple[int, ...] | tuple[float, ...]) -> Type:
-        """A table has the smallest element type that holds its values."""
-        if any(isinstance(value, float) for value in values):
-            return array_type(ELEMENTS["f64"], is_constant=True)
-        low, high = min(values), max(values)
-        for element in ELEMENTS.values():
-            if element.value != F64 and element.range[0] <= low and high <= element.range[1]:
-                return array_type(element, is_constant=True)
-        return self.error(node, "constant", "no 64-bit type holds all integers of this table")
 
     # --- names and operators ------------------------------------------------------------------------------------------
 

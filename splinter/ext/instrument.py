@@ -13,7 +13,7 @@ from typing import Any, cast
 from splinter.ext import author
 from splinter.ext.abi import ExtensionError
 from splinter.ext.author import View
-from splinter.ext.checked import Checked, Program
+from splinter.ext.checked import Checked, Program, Table
 from splinter.ext.faults import ExtensionFault
 from splinter.ext.names import RESERVED_NAMES
 from splinter.ext.types import BYTES, F64, I64, NAT, OPTIONAL_BYTES, U64, WORD_BITS, IntegerType, TupleType, Type
@@ -111,7 +111,10 @@ class _Instrument(ast.NodeTransformer):
 
     def visit(self, node: ast.AST) -> Any:
         if isinstance(node, ast.expr) and node in self.checked.constants:
-            value = ast.copy_location(ast.Constant(cast(Any, self.checked.constants[node])), node)
+            constant = self.checked.constants[node]
+            value = ast.copy_location(
+                ast.Constant(cast(Any, tuple(constant) if isinstance(constant, Table) else constant)), node
+            )
             return self._call(_VIEW, value, node) if isinstance(value.value, bytes) else value
         return super().visit(node)
 

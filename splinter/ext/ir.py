@@ -264,6 +264,11 @@ class Function:
                     waiting.append(successor)
         return [block for block in self.blocks if block in seen]
 
+    @property
+    def size(self) -> int:
+        """In instructions, for the time that it takes a back end: a block without any takes some as well."""
+        return sum(len(block.instructions) or 1 for block in self.blocks)
+
     def instructions(self) -> Iterator[Instruction]:
         for block in self.blocks:
             yield from block.instructions

@@ -44,7 +44,7 @@ def place(function: ir.Function, preempt: bool, in_frame: bool) -> Placement:
     if frame_bytes > FRAME_BYTES:
         raise TooLargeError(f"arrays, buffers and the variables that live across yields need {frame_bytes} bytes; "
                             f"a frame has {FRAME_BYTES}")  # fmt: skip
-    count = sum(len(block.instructions) for block in blocks) + 2 * sum(map(len, saved.values()))
+    count = function.size + 2 * sum(map(len, saved.values()))
     if count > INSTRUCTIONS_MAX:
         raise TooLargeError(f"the function has {count} instructions; at most {INSTRUCTIONS_MAX} are possible")
     return Placement(

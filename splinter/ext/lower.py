@@ -6,7 +6,7 @@ import ast
 
 from splinter.ext import abi, ir
 from splinter.ext.abi import ExtensionError, ResultKind
-from splinter.ext.builder import NO_VIEW, Memory, TooLargeError, UntranslatedError, Value, View
+from splinter.ext.builder import NO_VIEW, Memory, TooLargeError, UntranslatedError, Value, View, Work
 from splinter.ext.checked import Checked, Program
 from splinter.ext.ir import Kind, Op
 from splinter.ext.lower_calls import CallLowering
@@ -29,12 +29,13 @@ _LENGTH_SHIFT = 32
 _OFFSET_MASK = 0xFFFFFFFF
 
 
-def lower(program: Program) -> ir.Function:
+def lower(program: Program, work: Work | None = None) -> ir.Function:
     """Intermediate code of an accepted extension, its helper functions put in place of their calls.
 
-    Raises :class:`TooLargeError`, and :class:`UntranslatedError` where the checker has accepted what nobody knows how to lower.
+    ``work`` is what was done for others that are compiled together with it. Raises :class:`TooLargeError`, and
+    :class:`UntranslatedError` where the checker has accepted what nobody knows how to lower.
     """
-    lowering = _Lowering(program.extension, program.signature.name)
+    lowering = _Lowering(program.extension, program.signature.name, work or Work())
     try:
         return lowering.run()
     except TooLargeError as error:
@@ -56,8 +57,8 @@ def result_kind(result: Type) -> ResultKind:
 class _Lowering(CallLowering):
     """Each statement appends to the current block; ``self.block`` moves on."""
 
-    def __init__(self, checked: Checked, name: str) -> None:
-        super().__init__(checked, name)
+    def __init__(self, checked: Checked, name: str, work: Work) -> None:
+        super().__init__(checked, name, work)
         self.loops: list[tuple[ir.Block, ir.Block]] = []  # where continue and break go
         self.helper_exit: tuple[ir.Block, Value] | None = None  # where a helper's return goes, and its result's registers
         self.line = checked.function.lineno  # of the statement that is being lowered
@@ -137,7 +138,7 @@ class _Lowering(CallLowering):
     def put_in_place(self, helper: Checked, arguments: dict[str, Value]) -> Value:
         """Lower the body of a helper function here, with variables of its own; its result."""
         kept = self.checked, self.variables, self.loops, self.helper_exit
-        after, result = self.function.new_block(), self.new_value(helper.result)
+        after, result = self.new_block(), self.new_value(helper.result)
         self.checked, self.variables, self.loops, self.helper_exit = helper, {}, [], (after, result)
         for name, value in arguments.items():
             if name not in helper.assigned:
@@ -158,6 +159,7 @@ class _Lowering(CallLowering):
             if self.block.terminator is not None:
                 return  # never reached
             self.line = statement.lineno
+            self.step()
             getattr(self, f"_visit_{type(statement).__name__}")(statement)
 
     def _visit_Pass(self, node: ast.Pass) -> None:
@@ -165,7 +167,7 @@ class _Lowering(CallLowering):
 
     def _visit_Expr(self, node: ast.Expr) -> None:
         if isinstance(node.value, ast.Yield):
-            resume = self.function.new_block()
+            resume = self.new_block()
             self.end(ir.Yield(resume, node.lineno))
             self.block = resume
         elif not isinstance(node.value, ast.Constant):
@@ -238,7 +240,7 @@ class _Lowering(CallLowering):
         self.move(self.variable(name), self.convert(value, kind, self.checked.variables[name], line))
 
     def _visit_Assert(self, node: ast.Assert) -> None:
-        holds, fails = self.function.new_block(), self.function.new_block()
+        holds, fails = self.new_block(), self.new_block()
         self.condition(node.test, holds, fails)
         self.block = fails
         self.check(ir.FALSE, ExtensionError.ASSERTION, node.lineno)
@@ -255,7 +257,7 @@ class _Lowering(CallLowering):
     # --- control flow -------------------------------------------------------------------------------------------------
 
     def _visit_If(self, node: ast.If) -> None:
-        yes, no, after = (self.function.new_block() for _ in range(3))
+        yes, no, after = (self.new_block() for _ in range(3))
         self.condition(node.test, yes, no)
         for block, statements in ((yes, node.body), (no, node.orelse)):
             self.block = block
@@ -265,7 +267,7 @@ class _Lowering(CallLowering):
 
     def _visit_While(self, node: ast.While) -> None:
         head = self.loop_head()
-        body, latch, after = (self.function.new_block() for _ in range(3))
+        body, latch, after = (self.new_block() for _ in range(3))
         self.end(ir.Jump(head))
         self.block = head
         self.condition(node.test, body, after)
@@ -288,7 +290,7 @@ class _Lowering(CallLowering):
         line = node.lineno
         table, rest, size = self._kept(*self.records(call, function))
         head = self.loop_head()
-        body, latch, after = (self.function.new_block() for _ in range(3))
+        body, latch, after = (self.new_block() for _ in range(3))
         start = self.function.new_register(Kind.WORD)
         self.end(ir.Jump(head))
         self.block = head
@@ -318,7 +320,7 @@ class _Lowering(CallLowering):
         start, stop, step = self._range(call)
         kind = self.checked.types[node.iter]
         head = self.loop_head()
-        body, latch, again, after = (self.function.new_block() for _ in range(4))
+        body, latch, again, after = (self.new_block() for _ in range(4))
         counter = self.function.new_register(Kind.WORD)
         end = self.function.new_register(Kind.WORD)
         is_more = self.less(start, stop) if step > 0 else self.less(stop, start)

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from splinter.ext import abi, ir
 from splinter.ext.abi import ExtensionError
 from splinter.ext.author import FNV_OFFSET
-from splinter.ext.builder import NO_VIEW, Memory, Value, View
+from splinter.ext.builder import NO_VIEW, Memory, Value, View, Work
 from splinter.ext.calls import APPENDS, READS, SETS
 from splinter.ext.checked import Checked
 from splinter.ext.ir import Op
@@ -35,8 +35,8 @@ def call_line(node: ast.Call) -> int:
 class CallLowering(ExpressionLowering, ABC):
     """Lowers calls; each function of the language has a method ``_call_<name>``."""
 
-    def __init__(self, checked: Checked, name: str) -> None:
-        super().__init__(checked, name)
+    def __init__(self, checked: Checked, name: str, work: Work) -> None:
+        super().__init__(checked, name, work)
         self._cells: dict[str, int] = {}
 
     @abstractmethod
@@ -183,7 +183,7 @@ class CallLowering(ExpressionLowering, ABC):
         self.move(address, view.address)
         self.move(left, view.length)
         self.move(state, ir.word(_CRC32_INVERSION if is_crc else FNV_OFFSET))
-        head, latch, after = self.loop_head(), self.function.new_block(), self.function.new_block()
+        head, latch, after = self.loop_head(), self.new_block(), self.new_block()
         self.end(ir.Jump(head))
         self.block = head
         most = ir.word(DIGEST_PIECE_BYTES)

@@ -11,8 +11,8 @@ import struct
 
 from splinter.ext import ir
 from splinter.ext.abi import ExtensionError
-from splinter.ext.builder import NO_VIEW, Builder, Memory, Value, View
-from splinter.ext.checked import Checked
+from splinter.ext.builder import NO_VIEW, Builder, Memory, Value, View, Work
+from splinter.ext.checked import Checked, Table
 from splinter.ext.ir import Kind, Op
 from splinter.ext.types import (
     BOOL,
@@ -59,8 +59,8 @@ def float_constant(value: float) -> ir.Constant:
 class ExpressionLowering(Builder):
     """Lowers expressions of one function, appending to the current block."""
 
-    def __init__(self, checked: Checked, name: str) -> None:
-        super().__init__(name)
+    def __init__(self, checked: Checked, name: str, work: Work) -> None:
+        super().__init__(name, work)
         self.checked = checked  # of the function being lowered: a helper's while that is put in place of its call
         self.variables: dict[str, Value] = {}
 
@@ -114,6 +114,7 @@ class ExpressionLowering(Builder):
 
     def expression(self, node: ast.expr) -> Value:
         """The value of an expression, of the type that the checker found."""
+        self.step()
         if node in self.checked.constants:
             return self._constant(node)
         value: Value = getattr(self, f"_lower_{type(node).__name__}")(node)
@@ -174,11 +175,12 @@ class ExpressionLowering(Builder):
 
     def condition(self, node: ast.expr, yes: ir.Block, no: ir.Block) -> None:
         """End the current block by going to one of two, with short circuits as Python has them."""
+        self.step()
         if node in self.checked.constants:
             self.end(ir.Jump(yes if self.checked.constants[node] else no))
         elif isinstance(node, ast.BoolOp):
             for part in node.values[:-1]:
-                further = self.function.new_block()
+                further = self.new_block()
                 self.condition(part, *((further, no) if isinstance(node.op, ast.And) else (yes, further)))
                 self.block = further
             self.condition(node.values[-1], yes, no)
@@ -198,8 +200,8 @@ class ExpressionLowering(Builder):
         value = self.checked.constants[node]
         if isinstance(value, float):
             return float_constant(value)
-        if isinstance(value, tuple):
-            return self._table(node, value)
+        if isinstance(value, Table):
+            return self._table(value)
         if isinstance(value, bytes):
             number = self.function.data.setdefault(value, len(self.function.data))
             return View(self.emit(Op.DATA, size=number), ir.word(len(value)))
@@ -211,17 +213,10 @@ class ExpressionLowering(Builder):
     def _lower_Constant(self, node: ast.Constant) -> Value:
         return NO_VIEW  # None; other constants have been dealt with
 
-    def _table(self, node: ast.expr, values: tuple[int, ...] | tuple[float, ...]) -> Memory:
-        kind = self.checked.types[node]
-        assert isinstance(kind, ArrayType)
-        element = kind.element
-        packed = b"".join(
-            struct.pack("<d", value) if isinstance(value, float)
-            else value.to_bytes(element.size, "little", signed=element.is_signed)
-            for value in values
-        )  # fmt: skip
-        number = self.function.data.setdefault(packed, len(self.function.data))
-        return Memory(0, len(values), element, number)
+    def _table(self, table: Table) -> Memory:
+        assert table.element is not None
+        number = self.function.data.setdefault(table.packed, len(self.function.data))
+        return Memory(0, len(table), table.element, number)
 
     def _lower_Tuple(self, node: ast.Tuple) -> Value:
         return tuple(self.expression(element) for element in node.elts)
@@ -314,7 +309,7 @@ class ExpressionLowering(Builder):
 
     def truth(self, node: ast.expr) -> ir.Operand:
         """The truth of a condition as a bit."""
-        yes, no, after = (self.function.new_block() for _ in range(3))
+        yes, no, after = (self.new_block() for _ in range(3))
         result = self.function.new_register(Kind.BIT)
         self.condition(node, yes, no)
         for block, value in ((yes, ir.TRUE), (no, ir.FALSE)):
@@ -325,7 +320,7 @@ class ExpressionLowering(Builder):
         return result
 
     def _lower_IfExp(self, node: ast.IfExp) -> Value:
-        yes, no, after = (self.function.new_block() for _ in range(3))
+        yes, no, after = (self.new_block() for _ in range(3))
         kind = self.checked.types[node]
         result = self.new_value(kind)
         self.condition(node.test, yes, no)
@@ -345,10 +340,10 @@ class ExpressionLowering(Builder):
         first = self._comparison(node.ops[0], left, right, node.lineno)
         if len(node.ops) == 1:
             return first
-        result, after = self.function.new_register(Kind.BIT), self.function.new_block()
+        result, after = self.function.new_register(Kind.BIT), self.new_block()
         self.move(result, first)
         for operator, comparator in zip(node.ops[1:], node.comparators[1:], strict=True):
-            further = self.function.new_block()
+            further = self.new_block()
             self.end(ir.Branch(result, further, after))
             self.block = further
             left, right = right, (comparator, self.expression(comparator))

@@ -29,8 +29,12 @@ def simplify(function: ir.Function) -> None:
 
 def _end_of_jumps(block: Block) -> Block:
     """Where control comes to from the start of a block without any instruction. Every circle has a back-edge, so this ends."""
+    passed = []
     while not block.instructions and isinstance(block.terminator, ir.Jump) and not block.terminator.may_yield:
+        passed.append(block.terminator)
         block = block.terminator.target
+    for jump in passed:  # so that nobody goes the whole way again
+        jump.target = block
     return block
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+
 import pytest
 
 from splinter.errors import CompileError
 from splinter.ext import LocalStore
-from splinter.ext.compile import compile_source
+from splinter.ext.compile import compile_extensions, compile_source
 from splinter.ext.diagnostics import FINDINGS_MAX, Diagnostic
 from splinter.limits import EXPRESSION_DEPTH_MAX, HELPER_DEPTH_MAX, LOOP_DEPTH_MAX, SOURCE_BYTES_MAX
 
@@ -320,6 +323,60 @@ def test_exponential_inlining_is_bounded() -> None:
     functions += [f"def g{i}(x: u64) -> u64:\n    return g{i - 1}(x) + g{i - 1}(x)" for i in range(1, 40)]
     source = "\n".join(functions) + "\n@extension\ndef f(db: Store) -> u64:\n    return g39(1)\n"
     assert [d.rule for d in findings(source)] == ["too-large"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "leaf", "calls"),
+    [
+        ("() -> None", "pass", "{0}()\n    {0}()"),
+        ("() -> None", "x: u64", "{0}()\n    {0}()"),
+        ("() -> None", "while False:\n        pass", "{0}()\n    {0}()"),
+        ("() -> None", "while True:\n        break", "{0}()\n    {0}()"),
+        (
+            "() -> None",
+            "if True:\n        pass",
+            "if True:\n        {0}()\n    if False:\n        pass\n    else:\n        {0}()",
+        ),
+        ("() -> None", f"assert {'not ' * 60}True", "{0}()\n    {0}()"),
+        ("(x: u64) -> u64", f"return {'+' * 60}x", "return {0}({0}(x))"),
+        ("(x: u64) -> bool", "return True", "return {0}(x) and {0}(x)"),
+        ("(x: u64) -> bytes | None", "return None", "y = {0}(x)\n    return {0}(x)"),
+        ("(x: u64) -> tuple[u64, u64, u64]", "return x, x, x", "a, b, c = {0}(x)\n    return {0}(x)"),
+        ("(x: u64) -> u64", "return len(T)", "x = {0}(x)\n    return {0}(x)"),
+    ],
+)
+def test_inlining_that_leaves_no_instruction_is_bounded(kind: str, leaf: str, calls: str) -> None:
+    functions = [f"T = ({'1, ' * 5000})\ndef g0{kind}:\n    {leaf}"]
+    functions += [f"def g{i}{kind}:\n    {calls.format(f'g{i - 1}')}" for i in range(1, 38)]
+    call = "g37(1)" if "x" in kind else "g37()"
+    source = "\n".join(functions) + f"\n@extension\ndef f(db: Store) -> None:\n    {call}\n"
+    start = time.process_time()
+    (finding,) = findings(source)
+    assert (finding.rule, "to compile" in finding.message) == ("too-large", True)
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(("statement", "count"), [("if 1: pass", 4000), ("while b: pass", 3300), ("assert 1", 4000)])
+def test_statements_without_instructions_take_no_time(statement: str, count: int) -> None:
+    """Thousands of them are compiled or refused, neither after many seconds."""
+    start = time.process_time()
+    with contextlib.suppress(CompileError):
+        compile_source("@extension\ndef f(db: Store, b: bool) -> None:\n" + f"    {statement}\n" * count)
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize(
+    ("line", "count", "reason"),
+    [("x = x * 3 & 255", 300, "steps"), ("pass", 300, "steps"), ("x += v.u64(0)", 4, "instructions together")],
+)
+def test_what_extensions_take_together_is_bounded(line: str, count: int, reason: str) -> None:
+    """Each is small enough, and all of them are not."""
+    source = "def h(v: bytes, x: u64) -> u64:\n" + f"    {line}\n" * 1000 + "    return x\n"
+    for number in range(count):
+        source += f"@extension\ndef f{number}(db: Store, v: bytes, x: u64) -> u64:\n    return h(v, x)\n"
+    assert compile_source(source, "f1").name == "f1"
+    with pytest.raises(CompileError, match=reason):
+        compile_extensions(source, every=True)
 
 
 def test_all_findings_at_once() -> None:
