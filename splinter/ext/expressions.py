@@ -12,7 +12,7 @@ from collections.abc import Callable
 from splinter.ext import arithmetic
 from splinter.ext.checked import Checked, ConstantValue, Table
 from splinter.ext.diagnostics import Findings
-from splinter.ext.names import RESERVED_NAMES
+from splinter.ext.names import AUTHOR_NAMES
 from splinter.ext.types import (
     BOOL,
     BUFFER,
@@ -225,7 +225,7 @@ class ExpressionChecker:
                 return self.error(node, "unassigned", f"`{name}` may have no value here",
                                   f"give `{name}` a value on every way that leads here")  # fmt: skip
             return self.variables.get(name, INVALID)
-        if name in RESERVED_NAMES or name in self.checked.helpers:
+        if name in AUTHOR_NAMES or name in self.checked.helpers:
             return self.error(node, "type", f"`{name}` can only be called")
         return self.error(node, "unknown-name", f"`{name}` is not defined",
                           "names are parameters, local variables and the module's constants and functions")  # fmt: skip

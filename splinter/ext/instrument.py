@@ -15,7 +15,7 @@ from splinter.ext.abi import ExtensionError
 from splinter.ext.author import View
 from splinter.ext.checked import Checked, Program, Table
 from splinter.ext.faults import ExtensionFault
-from splinter.ext.names import RESERVED_NAMES
+from splinter.ext.names import AUTHOR_NAMES
 from splinter.ext.types import BYTES, F64, I64, NAT, OPTIONAL_BYTES, U64, WORD_BITS, IntegerType, TupleType, Type
 
 # Names that cannot be an author's, since they are no identifiers.
@@ -32,14 +32,19 @@ def python_function(program: Program, filename: str, lines_before: int) -> Calla
     if lines_before:
         ast.increment_lineno(tree, lines_before)
     namespace: dict[str, Any] = {
-        **{name: getattr(author, name) for name in RESERVED_NAMES if hasattr(author, name)},
+        **{name: getattr(author, name) for name in AUTHOR_NAMES if hasattr(author, name)},
         **{name: _CONVERSIONS[kind] for kind, name in _CONVERTED.items()},
         "int": _integer, _COUNT: _shift_count, _VIEW: View, _FAILED: AssertionError,
     }  # fmt: skip
+    name = program.extension.function.name
+    meant = namespace.get(name)
     exec(compile(tree, filename, "exec", optimize=0), namespace)
+    # Nothing calls the extension. What is called by its name is a function of the language, here or of Python's own.
+    result: Callable[..., Any] = namespace.pop(name)
+    if meant is not None:
+        namespace[name] = meant
     for name, checked in program.extension.helpers.items():
         namespace[name] = _entered(namespace[name], checked)
-    result: Callable[..., Any] = namespace[program.extension.function.name]
     return result
 
 

@@ -110,7 +110,7 @@ class LocalStore(Store):
     def delete(self, table: int, key: int | Bytes) -> bool:
         return self.objects.pop(self._place(table, key), None) is not None
 
-    def invoke(self, function: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Any:
+    def invoke(self, function: Callable[..., Any] | str, /, *args: Any, **kwargs: Any) -> Any:
         """Run an extension, given as a function or as source text, to its end and return its result.
 
         Raises :class:`CompileError` when it is not in the language, :class:`BadArgumentsError` when the arguments do not fit

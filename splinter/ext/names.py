@@ -25,7 +25,10 @@ FLOAT_FUNCTIONS = frozenset({"sqrt", "floor", "exp", "log"})
 DIGESTS = frozenset({"crc32", "hash64"})
 FUNCTION_NAMES = CONVERSIONS | BIT_FUNCTIONS | FLOAT_FUNCTIONS | DIGESTS | {"abs", "bool", "len", "max", "min", "range"}
 MEMORY_FUNCTIONS = frozenset({"array", "buffer"})
-RESERVED_NAMES = FUNCTION_NAMES | MEMORY_FUNCTIONS | {"extension", "Store", "View", "Buffer", "Error", "bytes", "f32", "tuple"}
+# Names that CPython lets nobody assign though they are no keywords, and the global from which it takes a function's builtins.
+PYTHON_NAMES = frozenset({"__debug__", "__builtins__"})
+AUTHOR_NAMES = FUNCTION_NAMES | MEMORY_FUNCTIONS | {"extension", "Store", "View", "Buffer", "Error", "bytes", "f32", "tuple"}
+RESERVED_NAMES = AUTHOR_NAMES | PYTHON_NAMES
 
 
 def is_name(name: str) -> bool:

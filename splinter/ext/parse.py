@@ -12,7 +12,7 @@ import warnings
 from dataclasses import dataclass
 
 from splinter.ext.diagnostics import Findings
-from splinter.ext.names import RESERVED_NAMES
+from splinter.ext.names import PYTHON_NAMES, RESERVED_NAMES
 from splinter.ext.walk import children
 from splinter.limits import EXPRESSION_DEPTH_MAX, SOURCE_BYTES_MAX, SOURCE_NODES_MAX
 
@@ -44,6 +44,8 @@ def parse(source: str, findings: Findings) -> Module:
         if isinstance(statement, ast.FunctionDef):
             if _is_extension(statement, findings):
                 extensions.append(statement)
+                if statement.name in PYTHON_NAMES:
+                    findings.add(head(statement), "reserved-name", f"`{statement.name}` has another meaning")
             elif statement.name in RESERVED_NAMES or statement.name in helpers:
                 findings.add(head(statement), "reserved-name", f"`{statement.name}` has another meaning")
             elif not statement.decorator_list:

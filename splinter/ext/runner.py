@@ -68,7 +68,7 @@ class Runner:
     def close(self) -> None:
         self._region.close()
 
-    def run(self, compiled: CompiledExtension, *args: Any, **kwargs: Any) -> Any:
+    def run(self, compiled: CompiledExtension, /, *args: Any, **kwargs: Any) -> Any:
         """Run a task to its end; the result as a Python value. Raises :class:`ExtensionFault` for errors inside."""
         return self.run_packed(compiled, compiled.signature.pack(args, kwargs))
 
