@@ -149,10 +149,16 @@ def _rotate(x: int, count: int, bits: int) -> int:
     return (x << count | x >> bits - count) & (1 << bits) - 1
 
 
+def one_nan(value: float) -> float:
+    """A float as it is stored or returned: whatever is not a number has the same bits then."""
+    return math.nan if value != value else value
+
+
 def pack(element: Element, value: Any) -> bytes:
     """A number as it lies in memory."""
     order: Literal["little", "big"] = "big" if element.is_big_endian else "little"
     if element.value == F64:
+        value = one_nan(value)
         try:
             return struct.pack(("<" if order == "little" else ">") + ("f" if element.size == 4 else "d"), value)
         except OverflowError:

@@ -54,6 +54,7 @@ class Constant:
 
 Operand = Register | Constant
 WORD_MASK = (1 << 64) - 1
+NAN_BITS, NAN_BITS32 = 0x7FF8 << 48, 0x7FC0 << 16  # of whatever is not a number, when it becomes bits
 TRUE, FALSE = Constant(1, Kind.BIT), Constant(0, Kind.BIT)
 ZERO = Constant(0)
 
@@ -109,9 +110,10 @@ class Op(Enum):
     FROM_UNSIGNED = auto()
     TO_SIGNED = auto()  # float to word, towards 0; check the range before
     TO_UNSIGNED = auto()
-    TO_BITS = auto()  # float to its pattern
+    TO_BITS = auto()  # float to its pattern; what is not a number to NAN_BITS
+    RAW_BITS = auto()  # float to its pattern whatever it is: for what stays inside
     FROM_BITS = auto()
-    TO_BITS32 = auto()  # float to the nearest binary32's pattern
+    TO_BITS32 = auto()  # float to the nearest binary32's pattern; what is not a number to NAN_BITS32
     FROM_BITS32 = auto()
     SWAP = auto()  # reverse the order of the lower ``size`` bytes; the others become 0
     POPCOUNT = auto()

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from splinter.ext import abi, ir, liveness, routines
-from splinter.ext.ir import Block, Kind, Op, Operand, Register
+from splinter.ext.ir import NAN_BITS, NAN_BITS32, Block, Kind, Op, Operand, Register
 from splinter.limits import BYTES_PER_COST, DIGESTED_BYTES_PER_COST
 
 _LINE_BITS = 8 * (abi.F_LINE - abi.F_STATE)  # state and line are stored as one word
@@ -45,7 +45,7 @@ _CONVERT = {  # instruction, from, to
     Op.FROM_UNSIGNED: ("uitofp", "i64", "double"),
     Op.TO_SIGNED: ("fptosi", "double", "i64"),
     Op.TO_UNSIGNED: ("fptoui", "double", "i64"),
-    Op.TO_BITS: ("bitcast", "double", "i64"),
+    Op.RAW_BITS: ("bitcast", "double", "i64"),
     Op.FROM_BITS: ("bitcast", "i64", "double"),
 }
 _MEMORY_ACCESSES = frozenset({Op.LOAD, Op.LOAD_SIGNED, Op.STORE})
@@ -322,8 +322,12 @@ class _Emitter:
             case Op.SELECT:
                 kind = _LLVM_TYPE[instruction.operands[2].kind]
                 return self._pure(f"select i1 {operands[0]}, {kind} {operands[1]}, {kind} {operands[2]}")
+            case Op.TO_BITS:
+                bits = self._pure(f"bitcast double {operands[0]} to i64")
+                return self._number_or_nan(operands[0], f"i64 {NAN_BITS}", f"i64 {bits}")
             case Op.TO_BITS32:
                 bits = self._value(f"bitcast float {self._value(f'fptrunc double {operands[0]} to float')} to i32")
+                bits = self._number_or_nan(operands[0], f"i32 {NAN_BITS32}", f"i32 {bits}")
                 return self._value(f"zext i32 {bits} to i64")
             case Op.FROM_BITS32:
                 bits = self._value(f"trunc i64 {operands[0]} to i32")
@@ -348,6 +352,11 @@ class _Emitter:
                 self._spend(self._value(f"udiv i64 {operands[1]}, {DIGESTED_BYTES_PER_COST}"))
                 return self._value(f"call i64 @{name}(" + ", ".join(f"i64 {operand}" for operand in operands) + ")")
         raise AssertionError(op)
+
+    def _number_or_nan(self, value: str, nan: str, bits: str) -> str:
+        """The bits of a float. Which bits what is not a number has would depend on the form of the code."""
+        is_nan = self._pure(f"fcmp uno double {value}, {value}")
+        return self._pure(f"select i1 {is_nan}, {nan}, {bits}")
 
     def _helper(self, instruction: ir.Instruction, operands: list[str]) -> str:
         if instruction.size in (abi.C_PUT, abi.C_PUT_IF):

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from splinter.ext.abi import ExtensionError
-from splinter.ext.author import Buffer, Bytes, Error, Store, View
+from splinter.ext.author import Buffer, Bytes, Error, Store, View, one_nan
 from splinter.ext.check import check, check_library
 from splinter.ext.checked import Program
 from splinter.ext.desugar import desugar
@@ -139,7 +139,9 @@ class LocalStore(Store):
             raise ExtensionFault(_error_of(error), signature.name, line) from error
         finally:
             self.end_task()
-        return bytes(result) if isinstance(result, View | Buffer) else result
+        if isinstance(result, tuple):
+            return tuple(map(_result, result))
+        return _result(result)
 
     def begin_task(self) -> None:
         """From here on puts count against what one task may put."""
@@ -172,6 +174,13 @@ class LocalStore(Store):
             program = check(choose(module, name, findings), check_library(module, findings), None, findings)
             self.preload(function, program, python_function(program, filename, before), filename)
         return self._loaded[function]
+
+
+def _result(value: Any) -> Any:
+    """A result, or one of several, as it arrives."""
+    if isinstance(value, float):
+        return one_nan(value)
+    return bytes(value) if isinstance(value, View | Buffer) else value
 
 
 def _drive(generator: Any) -> Any:

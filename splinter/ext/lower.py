@@ -216,7 +216,7 @@ class _Lowering(CallLowering):
         assert isinstance(array, Memory)
         index = self.integer(target.slice)
         number = self.fit_value(node, value, array.element, target.lineno)
-        self.store_element(self.element_address(array, index, target.lineno), number, array.element)
+        self.store_element(self.element_address(array, index, target.lineno), number, array.element, is_array=True)
 
     def _visit_AugAssign(self, node: ast.AugAssign) -> None:
         """Array and index are evaluated once, and the element is read before the other side is evaluated."""
@@ -229,7 +229,7 @@ class _Lowering(CallLowering):
         value = self.operate(operation, element, self.expression(operation.right))
         number = self.fit_value(operation, value, array.element, target.lineno)
         # The address is computed anew: nothing but views is kept as an address while others run.
-        self.store_element(self.element_address(array, index, target.lineno), number, array.element)
+        self.store_element(self.element_address(array, index, target.lineno), number, array.element, is_array=True)
 
     def _visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         if node.value is not None:

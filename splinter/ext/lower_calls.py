@@ -89,7 +89,7 @@ class CallLowering(ExpressionLowering, ABC):
 
     def _call_abs(self, node: ast.Call) -> ir.Operand:
         if self.checked.types[node] == F64:
-            bits = self.emit(Op.AND, self.emit(Op.TO_BITS, self.floating(node.args[0])), ir.word((1 << 63) - 1))
+            bits = self.emit(Op.AND, self.emit(Op.RAW_BITS, self.floating(node.args[0])), ir.word((1 << 63) - 1))
             return self.emit(Op.FROM_BITS, bits)
         value, kind = self.integer(node.args[0])
         if kind != I64:

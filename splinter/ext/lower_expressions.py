@@ -293,8 +293,7 @@ class ExpressionLowering(Builder):
             operand = self.floating(node.operand)
             if isinstance(node.op, ast.UAdd):
                 return operand
-            # Also of what is not a number: a subtraction would leave its sign to the back end.
-            return self.emit(Op.FROM_BITS, self.emit(Op.XOR, self.emit(Op.TO_BITS, operand), ir.word(_SIGN_BIT)))
+            return self.emit(Op.FSUB, float_constant(-0.0), operand)  # 0.0 - 0.0 would be 0.0
         value, _ = self.integer(node.operand)
         if isinstance(node.op, ast.UAdd):
             return value
@@ -501,10 +500,11 @@ class ExpressionLowering(Builder):
             word = self.emit(Op.ASHR, self.emit(Op.SHL, word, shift), shift)
         return word
 
-    def store_element(self, address: ir.Operand, value: ir.Operand, element: Element) -> None:
-        """A number that fits, into memory."""
+    def store_element(self, address: ir.Operand, value: ir.Operand, element: Element, is_array: bool = False) -> None:
+        """A number that fits, into memory. Nobody sees the bits of an array's elements."""
         if element.value == F64:
-            value = self.emit(Op.TO_BITS if element.size == WORD_BYTES else Op.TO_BITS32, value)
+            to_bits = Op.RAW_BITS if is_array else Op.TO_BITS
+            value = self.emit(to_bits if element.size == WORD_BYTES else Op.TO_BITS32, value)
         if element.is_big_endian:
             value = self.emit(Op.SWAP, value, size=element.size)
         self.store(address, value, element.size)
@@ -519,7 +519,7 @@ class ExpressionLowering(Builder):
             return self.fit(self.as_integer(node, value), element, line)
         number = self.as_float(node, value)
         if element.size < WORD_BYTES:
-            size = self.emit(Op.AND, self.emit(Op.TO_BITS, number), ir.word(_SIGN_BIT - 1))
+            size = self.emit(Op.AND, self.emit(Op.RAW_BITS, number), ir.word(_SIGN_BIT - 1))
             beyond = self.emit(Op.SUB, size, ir.word(_F32_BEYOND))
             is_lost = self.emit(Op.ULT, beyond, ir.word(_F32_INFINITE - _F32_BEYOND))
             self.check(self.negate(is_lost), ExtensionError.OVERFLOW, line)

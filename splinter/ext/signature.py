@@ -8,6 +8,7 @@ word; a ``bytes`` result is its bytes.
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -124,7 +125,8 @@ class Signature:
             if isinstance(value, bool) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
                 raise self._bad(f"argument {name} is {type(value).__name__}, not f64")
             try:
-                return _DOUBLE.pack(float(value))
+                number = float(value)
+                return _DOUBLE.pack(number if number == number else math.nan)
             except OverflowError:
                 raise self._bad(f"argument {name} = {value} does not fit f64") from None
         is_bool = isinstance(value, bool)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -299,9 +300,9 @@ def _runner(pattern: int) -> PoisonedRunner:
 
 
 def same(left: Any, right: Any) -> bool:
-    """Whether two outcomes are the same, of the same types; what is not a number is the same as itself."""
+    """Whether two outcomes are the same, of the same types; what is not a number has the same bits."""
     if isinstance(left, tuple) and isinstance(right, tuple):
         return len(left) == len(right) and all(map(same, left, right))
     if isinstance(left, float) and isinstance(right, float) and math.isnan(left) and math.isnan(right):
-        return True
+        return struct.pack("<d", left) == struct.pack("<d", right)
     return type(left) is type(right) and left == right

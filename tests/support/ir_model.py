@@ -388,7 +388,8 @@ _SIMPLE: dict[Op, Callable[..., int | bool]] = {
     Op.SLT: lambda a, b: _signed(a) < _signed(b), Op.SLE: lambda a, b: _signed(a) <= _signed(b),
     Op.SELECT: lambda c, a, b: a if c else b, Op.WIDEN: lambda a: a,
     Op.FEQ: lambda a, b: _float(a) == _float(b), Op.FLT: lambda a, b: _float(a) < _float(b),
-    Op.FLE: lambda a, b: _float(a) <= _float(b), Op.TO_BITS: lambda a: a, Op.FROM_BITS: lambda a: a,
+    Op.FLE: lambda a, b: _float(a) <= _float(b), Op.RAW_BITS: lambda a: a, Op.FROM_BITS: lambda a: a,
+    Op.TO_BITS: lambda a: a if _float(a) == _float(a) else ir.NAN_BITS,
     Op.POPCOUNT: lambda a: a.bit_count(), Op.LEADING_ZEROS: _leading_zeros, Op.TRAILING_ZEROS: _trailing_zeros,
 }  # fmt: skip
 _EXACT: dict[Op, Callable[[int, int], int]] = {

@@ -27,7 +27,7 @@ _SHAPES: dict[tuple[Kind | None, ...], tuple[Op, ...]] = {  # result, operands: 
     (_F, _F, _F): (Op.FADD, Op.FSUB, Op.FMUL, Op.FDIV),
     (_B, _F, _F): (Op.FEQ, Op.FLT, Op.FLE),
     (_F, _W): (Op.FROM_SIGNED, Op.FROM_UNSIGNED, Op.FROM_BITS, Op.FROM_BITS32),
-    (_W, _F): (Op.TO_SIGNED, Op.TO_UNSIGNED, Op.TO_BITS, Op.TO_BITS32),
+    (_W, _F): (Op.TO_SIGNED, Op.TO_UNSIGNED, Op.TO_BITS, Op.RAW_BITS, Op.TO_BITS32),
     (_W, _W, _W, _W): (Op.CRC32, Op.HASH64),
     (None, _B): (Op.CHECK,),
     (None, _W, _W): (Op.STORE,),

@@ -1,4 +1,4 @@
-"""Names that mean something to Python or to what LocalStore makes of a source: refused, or the same under CPython and compiled."""
+"""Names that mean something to Python or to LocalStore: refused, or the same compiled and under CPython."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROLES = {  # of NAME
     "loop": _HEAD + "    c = 0\n    for NAME in range(4):\n        c += NAME + len(k)\n    return u64(c)\n",
     "array": _HEAD + "    NAME = array(u64, 3)\n    NAME[1] = len(k)\n    return NAME[1] + len(NAME)\n",
     "parameter": "@extension\ndef f(db: Store, NAME: bytes) -> u64:\n    return len(NAME) + NAME[0] * min(3, 4)\n",
-    "store": "@extension\ndef f(NAME: Store, q: bytes) -> u64:\n    NAME.put(1, q, q)\n    return len(NAME.get(1, q)) + min(1, 2)\n",
+    "store": "@extension\ndef f(NAME: Store, q: bytes) -> u64:\n    NAME.put(1, q, q)\n    return len(NAME.get(1, q))\n",
     "helper": "def g(a: u64) -> u64:\n    return max(a, 4)\ndef NAME(q: bytes, a: u64) -> u64:\n    return len(q) + a\n"
     "def h(a: u64) -> u64:\n    return min(a, 3)\n" + _HEAD + "    return NAME(k, 3) + h(NAME(a=4, q=k)) + g(1)\n",
     "helper's parameter": "def h(NAME: bytes, a: u64) -> u64:\n    return len(NAME) + a\n"
