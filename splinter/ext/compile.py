@@ -27,7 +27,7 @@ from splinter.ext.parse import Module, choose, choose_all, parse
 from splinter.ext.signature import Signature
 from splinter.ext.simplify import simplify
 from splinter.ext.verifier import UnprovenError, verify
-from splinter.limits import CODE_BYTES_MAX, INSTRUCTIONS_MAX, THOROUGH_INSTRUCTIONS_MAX, TOGETHER_INSTRUCTIONS_MAX
+from splinter.limits import CODE_BYTES_MAX, THOROUGH_INSTRUCTIONS_MAX, TOGETHER_INSTRUCTIONS_MAX
 
 INTERNAL_MESSAGE_CHARACTERS_MAX = 300
 RECENT_SOURCES_MAX = 4
@@ -208,8 +208,8 @@ def _back(functions: dict[ir.Function, ResultKind], preempt: bool) -> list[_Nati
     if quick:
         try:
             made.append(_native(functions, quick, preempt, is_quick=True))
-        except TooLargeError:  # what is compiled thoroughly takes less room, and much time
-            if total > INSTRUCTIONS_MAX:
+        except TooLargeError:  # what is compiled thoroughly takes less room, and a lot more time
+            if total > 2 * THOROUGH_INSTRUCTIONS_MAX:
                 raise
             thorough = [function for function in functions if function in quick or function in thorough]
     if thorough:

@@ -322,8 +322,8 @@ def test_a_circle_without_a_price_is_refused() -> None:
 def test_a_refusal_is_a_finding_on_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
     lower = compile.lower
 
-    def forgetful(program: object) -> ir.Function:
-        function = lower(program)  # type: ignore[arg-type]
+    def forgetful(*program: object) -> ir.Function:
+        function = lower(*program)  # type: ignore[arg-type]
         for block in function.blocks:
             block.instructions = [one for one in block.instructions if one.error != ExtensionError.INDEX]
         return function
