@@ -7,7 +7,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from splinter import limits
+from splinter.client.arguments import check_integer, check_integers, check_those_given, check_timeout
 from splinter.client.control import ControlConnection, understood
+from splinter.client.encoding import parse_token
 from splinter.client.process import ProcessOwn
 
 
@@ -46,7 +48,8 @@ class Admin(ProcessOwn):
     ``credential`` is the text in the server's ``admin.key`` (:func:`splinter.server.instance.credential`). ``netns``
     names the network namespace to connect from. ``timeout`` is in seconds, for each message; every method takes another one
     for its own. Every method raises :class:`splinter.errors.PermissionDeniedError` when
-    the credential is wrong and :class:`splinter.errors.ControlError` when the server refuses or cannot be reached.
+    the credential is wrong and :class:`splinter.errors.ControlError` when the server refuses or cannot be reached. An argument
+    that cannot be what it should is a ``ValueError`` or ``TypeError``, and nothing is sent.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class Admin(ProcessOwn):
         netns: str | None = None,
         timeout: float = 30.0,
     ) -> None:
-        self._connection = ControlConnection(address, port, netns=netns, timeout=timeout)
+        self._connection = ControlConnection(address, check_integer("port", port), netns=netns, timeout=check_timeout(timeout))
         self._credential = credential
 
     def create_tenant(
@@ -81,13 +84,13 @@ class Admin(ProcessOwn):
         reply = self._request(
             "tenant.create",
             timeout,
-            tenant=tenant,
-            quota_bytes=quota_bytes,
-            home=home,
-            task_yields_max=task_yields_max,
-            task_milliseconds_max=task_milliseconds_max,
-            task_wall_milliseconds_max=task_wall_milliseconds_max,
-            packets_per_second=packets_per_second,
+            **check_those_given(tenant=tenant, quota_bytes=quota_bytes, home=home),
+            **check_integers(
+                task_yields_max=task_yields_max,
+                task_milliseconds_max=task_milliseconds_max,
+                task_wall_milliseconds_max=task_wall_milliseconds_max,
+                packets_per_second=packets_per_second,
+            ),
         )
         return _tenants(reply, least=1)[0]
 
@@ -107,13 +110,14 @@ class Admin(ProcessOwn):
         reply = self._request(
             "tenant.create",
             timeout,
-            count=count,
-            quota_bytes=quota_bytes,
-            home=home,
-            task_yields_max=task_yields_max,
-            task_milliseconds_max=task_milliseconds_max,
-            task_wall_milliseconds_max=task_wall_milliseconds_max,
-            packets_per_second=packets_per_second,
+            **check_those_given(quota_bytes=quota_bytes, home=home),
+            **check_integers(
+                count=count,
+                task_yields_max=task_yields_max,
+                task_milliseconds_max=task_milliseconds_max,
+                task_wall_milliseconds_max=task_wall_milliseconds_max,
+                packets_per_second=packets_per_second,
+            ),
         )
         created = _tenants(reply, least=1)
         with understood():
@@ -138,7 +142,7 @@ class Admin(ProcessOwn):
 
     def get_tenant(self, tenant: int, *, token: bool = False, timeout: float | None = None) -> TenantInfo:
         """One tenant. Raises :class:`splinter.errors.UnknownTenantError` when there is none of this id."""
-        reply = self._request("tenant.list", timeout, tenant=tenant, tokens=token)
+        reply = self._request("tenant.list", timeout, **check_integers(tenant=tenant), tokens=token)
         return _tenants(reply, least=1)[0]
 
     def limit_tenant(
@@ -156,39 +160,42 @@ class Admin(ProcessOwn):
         reply = self._request(
             "tenant.limit",
             timeout,
-            tenant=tenant,
-            quota_bytes=quota_bytes,
-            task_yields_max=task_yields_max,
-            task_milliseconds_max=task_milliseconds_max,
-            task_wall_milliseconds_max=task_wall_milliseconds_max,
-            packets_per_second=packets_per_second,
+            tenant=check_integer("tenant", tenant),
+            **check_those_given(
+                quota_bytes=quota_bytes,
+                task_yields_max=task_yields_max,
+                task_milliseconds_max=task_milliseconds_max,
+                task_wall_milliseconds_max=task_wall_milliseconds_max,
+                packets_per_second=packets_per_second,
+            ),
         )
         return _tenants(reply, least=1)[0]
 
     def move_tenant(self, tenant: int, home: int, *, timeout: float | None = None) -> None:
         """Let another core slot serve a tenant, from its next packet on. No request is lost."""
-        self._request("tenant.move", timeout, tenant=tenant, home=home)
+        self._request("tenant.move", timeout, **check_integers(tenant=tenant, home=home))
 
     def rotate_token(
-        self, tenant: int, token: int | None = None, *, at_once: bool = False, timeout: float | None = None
+        self, tenant: int, token: int | str | None = None, *, at_once: bool = False, timeout: float | None = None
     ) -> TenantInfo:
         """Give a tenant a new token, ``token`` or a random one. The old one is valid as well until :meth:`finish_rotation`, or
         no longer with ``at_once``. Raises :class:`splinter.errors.ControlError` when an earlier change was not finished."""
-        reply = self._request("tenant.rotate", timeout, tenant=tenant, token=token, at_once=at_once)
+        numbers = {**check_integers(tenant=tenant), **({} if token is None else {"token": parse_token(token)})}
+        reply = self._request("tenant.rotate", timeout, **numbers, at_once=at_once)
         return _tenants(reply, least=1)[0]
 
     def finish_rotation(self, tenant: int, *, timeout: float | None = None) -> TenantInfo:
         """End the change of a tenant's token: the old one is not valid any more."""
-        reply = self._request("tenant.rotate", timeout, tenant=tenant, finish=True)
+        reply = self._request("tenant.rotate", timeout, **check_integers(tenant=tenant), finish=True)
         return _tenants(reply, least=1)[0]
 
     def remove_tenant(self, tenant: int, *, timeout: float | None = None) -> None:
         """Remove a tenant, its objects and its extensions. Requests of its clients are dropped from then on."""
-        self._request("tenant.remove", timeout, tenant=tenant)
+        self._request("tenant.remove", timeout, **check_integers(tenant=tenant))
 
     def release_extension(self, tenant: int, name: str, *, timeout: float | None = None) -> None:
         """End the quarantine of an extension that had workers killed."""
-        self._request("extension.release", timeout, tenant=tenant, name=name)
+        self._request("extension.release", timeout, **check_integers(tenant=tenant), name=name)
 
     def stats(self, *, timeout: float | None = None) -> dict[str, Any]:
         """Counters of workers, XDP program, store and control plane (``docs/protocol.md`` lists them)."""
@@ -207,7 +214,8 @@ class Admin(ProcessOwn):
         self.close()
 
     def _request(self, op: str, timeout: float | None, **fields: Any) -> dict[str, Any]:
-        return self._connection.request(op, seconds=timeout, credential=self._credential, **fields)
+        seconds = None if timeout is None else check_timeout(timeout)
+        return self._connection.request(op, seconds=seconds, credential=self._credential, **fields)
 
 
 def _tenants(reply: dict[str, Any], least: int = 0) -> list[TenantInfo]:

@@ -14,14 +14,6 @@ from splinter.wire import MULTIGET_MISSING, MULTIGET_TOO_LARGE, Opcode
 
 _U16 = struct.Struct("<H")
 _U32 = struct.Struct("<I")
-WINDOW_MAX = limits.CLIENT_WINDOW  # as many numbers as a client may have open
-
-
-def check_window(window: int) -> int:
-    """The number of requests on their way at once, 1 … WINDOW_MAX."""
-    if not 1 <= window <= WINDOW_MAX:
-        raise ValueError(f"a window is 1 … {WINDOW_MAX} requests")
-    return window
 
 
 def put_many(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from splinter import limits
 from splinter.client import bulk, fragments
+from splinter.client.arguments import check_integer, check_timeout, is_timeout
 from splinter.client.channel import Channel, Reply
 from splinter.client.control import ControlConnection, understood
 from splinter.client.diagnosis import Diagnosis
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 # A task may take its time, and one that only reads is run again by each repetition: be patient.
 _INVOKE_RESEND_SECONDS = 0.25
-_TIMEOUT_SECONDS_MAX = 1e6
 _TIMEOUT_SECONDS = 1.0  # where none is given
 _CONTROL_SECONDS = 30.0  # of the control plane, which compiles; other tenants' sources may be under way
 _REPLACED_PAUSE_SECONDS = 0.001  # before a large value that was replaced while it was read is read anew; doubles
@@ -80,7 +80,8 @@ class Client(ProcessOwn):
     subclasses with the reason where it can be told: :class:`~splinter.errors.UnreachableError` (also a ``ConnectionError``),
     :class:`~splinter.errors.WrongTokenError`, :class:`~splinter.errors.TenantRemovedError`,
     :class:`~splinter.errors.RateLimitedError`, :class:`~splinter.errors.PathError`; else the exception of the reply's status
-    (:mod:`splinter.errors`).
+    (:mod:`splinter.errors`). An argument that cannot be what it should, such as a port of 70000, is a ``ValueError`` or
+    ``TypeError``, and nothing is sent.
 
     A client may be used on both sides of a ``fork``: the child begins anew, with sockets and a client id of its own. A
     request that was under way then is the parent's; in the child it ends in :class:`splinter.client.process.ForkedError`.
@@ -97,13 +98,14 @@ class Client(ProcessOwn):
         netns: str | None = None,
         control_port: int | None = None,
     ) -> None:
-        if not 0 < tenant < limits.TENANTS_MAX:
-            raise ValueError(f"a tenant's id is 1 … {limits.TENANTS_MAX - 1}")
-        self._tenant, self._token = tenant, parse_token(token)
+        self._tenant, self._token = check_integer("tenant", tenant), parse_token(token)
+        port = check_integer("port", port)
+        control_port = port if control_port is None else check_integer("control_port", control_port)
+        timeout = None if timeout is None else check_timeout(timeout)
         self._address, self._port, self._netns = address, port, netns
-        self._timeout = _TIMEOUT_SECONDS if timeout is None else _checked(timeout)
+        self._timeout = _TIMEOUT_SECONDS if timeout is None else timeout
         self._control_timeout = _CONTROL_SECONDS if timeout is None else timeout
-        self._control = ControlConnection(address, control_port or port, netns=netns)
+        self._control = ControlConnection(address, control_port, netns=netns)
         self._diagnosis = Diagnosis(self._ask, address, port)
         self._process = process_number()
         self._idle: deque[Channel] = deque()  # append and pop are atomic: no lock
@@ -147,6 +149,7 @@ class Client(ProcessOwn):
         :class:`splinter.errors.VersionChangedError`.
         """
         raw, body, table = encode_key(key), encode_value(value), check_table(table)
+        if_version = check_integer("if_version", if_version)
         channel = self._take(timeout)
         try:
             channel.learn(len(raw) + len(body))
@@ -163,7 +166,8 @@ class Client(ProcessOwn):
         or :class:`splinter.errors.QuotaExceededError`. To make room then, delete the version that
         :meth:`get_with_version` returns.
         """
-        reply = self._request(timeout, Opcode.DELETE, check_table(table), encode_key(key), object_version=if_version)
+        raw, table, if_version = encode_key(key), check_table(table), check_integer("if_version", if_version)
+        reply = self._request(timeout, Opcode.DELETE, table, raw, object_version=if_version)
         if reply.status == Status.NOT_FOUND:
             return False
         _check(reply)
@@ -179,7 +183,7 @@ class Client(ProcessOwn):
         self, keys: Iterable[Key], *, table: int = 0, window: int = 16, timeout: float | None = None
     ) -> list[bytes | None]:
         """As :meth:`multiget`, with up to ``window`` packets of keys on their way at once; ``timeout`` is each packet's."""
-        raw, table, window = [encode_key(key) for key in keys], check_table(table), bulk.check_window(window)
+        raw, table, window = [encode_key(key) for key in keys], check_table(table), check_integer("window", window)
         channel = self._take(timeout)
         try:
             return bulk.get_many(channel, raw, table, window, lambda key: self.get(key, table=table, timeout=timeout))
@@ -196,7 +200,7 @@ class Client(ProcessOwn):
         Objects of the same key are stored in the order given, others in any order. After an exception some of the
         objects are stored and some are not.
         """
-        table, window = check_table(table), bulk.check_window(window)
+        table, window = check_table(table), check_integer("window", window)
         channel = self._take(timeout)
         try:
             return bulk.put_many(
@@ -312,7 +316,7 @@ class Client(ProcessOwn):
         """A channel that nobody else uses, with the call's time-out."""
         if self._closed:
             raise SplinterError("this client is closed")
-        timeout = self._timeout if timeout is None else _checked(timeout)
+        timeout = self._timeout if timeout is None else check_timeout(timeout)
         if self._process != process_number():
             self._begin_anew()
         try:
@@ -346,14 +350,15 @@ class Client(ProcessOwn):
             self._give_back(channel)
 
     def _ask(self, op: str, timeout: float | None, **fields: Any) -> dict[str, Any]:
-        seconds = self._control_timeout if timeout is None else _checked(timeout)
+        seconds = self._control_timeout if timeout is None else check_timeout(timeout)
         return self._control.request(op, seconds=seconds, tenant=self._tenant, token=self._token, **fields)
 
     def _invoke(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None) -> Any:
         raw = name.encode()
         if not 1 <= len(raw) <= limits.EXTENSION_NAME_BYTES_MAX:
             raise BadKeyError(f"an extension's name has 1 to {limits.EXTENSION_NAME_BYTES_MAX} bytes")
-        signature = self._signatures.get(name) or self.signature(name, timeout=timeout)
+        # Whether it is a time-out at all is not known before the signature is.
+        signature = self._signatures.get(name) or self.signature(name, timeout=timeout if is_timeout(timeout) else None)
         if timeout is not None and any(parameter == "timeout" for parameter, _ in signature.parameters):
             kwargs, timeout = {**kwargs, "timeout": timeout}, None
         packed = signature.pack(args, kwargs)
@@ -369,13 +374,6 @@ class Client(ProcessOwn):
         finally:
             self._give_back(channel)
         return signature.unpack(_check(reply).value)
-
-
-def _checked(timeout: float) -> float:
-    """A time-out in seconds; raises :class:`ValueError` for what is none."""
-    if not 0 < timeout < _TIMEOUT_SECONDS_MAX:
-        raise ValueError(f"a timeout is more than 0 and less than {_TIMEOUT_SECONDS_MAX:g} seconds")
-    return timeout
 
 
 def _check(reply: Reply) -> Reply:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import operator
+
 from splinter import limits
+from splinter.client.arguments import RANGES, check_integer
 from splinter.errors import BadKeyError, BadTableError, ValueTooLargeError
 
 Key = bytes | bytearray | memoryview | str | int
@@ -29,7 +32,10 @@ def encode_key(key: Key) -> bytes:
         elif isinstance(key, bytearray | memoryview | bytes):
             key = bytes(key)
         else:
-            raise TypeError(f"a key is bytes, text or an integer, not {type(key).__name__}")
+            try:
+                return encode_key(operator.index(key))  # NumPy's, for one
+            except TypeError:
+                raise TypeError(f"a key is bytes, text or an integer, not {type(key).__name__}") from None
     if not 1 <= len(key) <= limits.KEY_BYTES_MAX:
         raise BadKeyError
     return key
@@ -47,18 +53,26 @@ def encode_value(value: Value) -> bytes:
 
 
 def check_table(table: int) -> int:
-    """The table number; raises :class:`BadTableError` when a tenant has no such table."""
-    if not 0 <= table < limits.TABLES_MAX:
-        raise BadTableError(f"a table is 0 … {limits.TABLES_MAX - 1}")
-    return table
+    """The table number; raises :class:`BadTableError` when a tenant has no such table, :class:`TypeError` for no integer."""
+    try:
+        return check_integer("table", table)
+    except ValueError as error:
+        raise BadTableError(str(error)) from None
 
 
 def parse_token(token: int | str) -> int:
-    """A tenant's token as an integer; text is the 16 hexadecimal digits that ``tenant create`` prints."""
-    number = int(token, 16) if isinstance(token, str) else token
-    if not 0 < number < 1 << 64:
-        raise ValueError("a token has 64 bits and is not 0")
-    return number
+    """A tenant's token as an integer; text is the 16 hexadecimal digits that ``tenant create`` prints.
+
+    Raises :class:`ValueError` or :class:`TypeError` for what is none. What was given is not repeated: it may be a secret.
+    """
+    least, most = RANGES["token"]
+    try:
+        return check_integer("token", int(token, 16) if isinstance(token, str) else token)
+    except TypeError:
+        kind = type(token).__name__
+        raise TypeError(f"token is an integer, {least} … {most}, or text of 16 hexadecimal digits, not {kind}") from None
+    except ValueError:
+        raise ValueError(f"token is an integer, {least} … {most}, or text of 16 hexadecimal digits, and this is not") from None
 
 
 def format_token(token: int) -> str:

@@ -7,7 +7,6 @@ import random
 import pytest
 
 from splinter import limits
-from splinter.client.bulk import WINDOW_MAX
 from splinter.errors import BadKeyError, ProtocolError, QuotaExceededError, Status
 from splinter.wire import Header, Opcode
 
@@ -98,7 +97,7 @@ def test_an_empty_multiget_reply_is_refused(client, responder):
         client.multiget([b"k"])
 
 
-@pytest.mark.parametrize("window", [0, WINDOW_MAX + 1])
+@pytest.mark.parametrize("window", [0, limits.CLIENT_WINDOW + 1])
 def test_a_window_has_bounds(client, window):
     with pytest.raises(ValueError):
         client.put_many([], window=window)

@@ -24,6 +24,7 @@ from splinter.errors import (
 )
 from splinter.net.tenants import TENANT
 from splinter.worker.tokens import is_token_of
+from tests.unit.server.control.conftest import CREDENTIAL
 
 
 def valid(control, tenant: int, *tokens: int) -> list[bool]:
@@ -62,8 +63,8 @@ def test_a_token_can_be_set(control):
     assert admin.rotate_token(7, 0xDEC0DE).token == 0xDEC0DE
     assert valid(control, 7, old, 0xDEC0DE) == [True, True]
     for token in (0, -1):
-        with pytest.raises(ControlError):
-            admin.rotate_token(7, token)
+        with pytest.raises(ControlError, match="'token' is 1 …"):
+            control.connect().request("tenant.rotate", credential=CREDENTIAL, tenant=7, token=token)
     for token in (old, 0xDEC0DE):
         with pytest.raises(ControlError, match="already"):
             admin.rotate_token(7, token, at_once=True)
