@@ -15,10 +15,15 @@ from typing import NoReturn
 _FAILED = 1
 _STREAMS = (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_RDONLY, "w"))
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
+_SERVE = "serve"
+_NOTHING_TO_A_SERVER = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def main() -> None:
     """Entry point of the console script; ends by ``SystemExit``."""
+    is_server = next((word for word in sys.argv[1:] if not word.startswith("-")), None) == _SERVE
+    if is_server:
+        _bear_signals()
     _open_standard_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: what the terminal's alphabet lacks is no failure
@@ -29,7 +34,25 @@ def main() -> None:
         status = _run()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else _say(end.code)
-    sys.exit(_flush(status))
+    status = _flush(status)
+    if is_server:
+        for number in _NOTHING_TO_A_SERVER:
+            signal.signal(number, signal.SIG_IGN)  # the interpreter takes its handlers away before it ends
+    sys.exit(status)
+
+
+def _bear_signals() -> None:
+    """What ends other programs, and means nothing to a server, means nothing to one that starts: before all else.
+
+    They are not ignored, as the supervisor tells from that what the server was started with.
+    """
+    for number in _NOTHING_TO_A_SERVER:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _pass)
+
+
+def _pass(*_: object) -> None:
+    """At a signal that does nothing."""
 
 
 def _run() -> int:

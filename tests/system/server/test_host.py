@@ -8,7 +8,9 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -211,6 +213,44 @@ def test_a_terminal_that_hangs_up_ends_nothing(start: Start) -> None:
     after = server.children()
     assert {name: after[name] for name in LASTING} == {name: before[name] for name in LASTING}
     assert server.ends() == 0
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler of its own for a signal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
+def test_signals_that_mean_nothing_end_nothing_from_the_first_line_to_the_last(start: Start, tmp_path: Path) -> None:
+    """They come all the time, to all processes, from when the interpreter gives control to the program."""
+    said = tmp_path / "said"
+    with said.open("wb") as output:
+        server = start(start_new_session=True, stdout=output, stderr=output)
+    pid, is_over, sent = server.process.pid, threading.Event(), 0
+    wait_for(lambda: catches(pid, signal.SIGHUP), START_SECONDS, "the program's first line")
+
+    def disturb() -> None:
+        nonlocal sent
+        with contextlib.suppress(ProcessLookupError):
+            while not is_over.wait(0.003):
+                for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+                    os.killpg(pid, number)
+                sent += 1
+
+    with ThreadPoolExecutor() as pool:
+        pool.submit(disturb)
+        try:
+            wait_for(lambda: set(LASTING) <= server.children().keys() and server.info(), START_SECONDS, "the start")
+            before = server.children()
+            server.serves()
+            after = server.children()
+            assert {name: after[name] for name in LASTING} == {name: before[name] for name in LASTING}
+            assert server.ends() == 0
+        finally:
+            is_over.set()
+    assert sent > 20
+    assert "Traceback" not in said.read_text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
