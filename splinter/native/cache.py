@@ -3,6 +3,10 @@
 Numba's on-disk cache notices a change of the file that a function stands in, but not of the files whose functions it
 inlines. So each module has a cache folder that is named by a digest of its source and of all sources that it imports, one
 through the other: a change compiles anew what may depend on it, and nothing else. Checkouts with equal sources share folders.
+
+No disk keeps a program from running: what cannot be read, or is damaged, is compiled anew; what cannot be saved is used all the
+same, and one line says so.
+
 This module must be imported before any function is compiled; :mod:`splinter.native` does so.
 """
 
@@ -24,11 +28,16 @@ from numba.core import caching, config
 from splinter.trust import distrust
 
 _config: Any = config
+_caching: Any = caching
+_IndexDataCacheFile: Any = caching.IndexDataCacheFile
 _PACKAGE = Path(__file__).resolve().parent.parent
 _IMPORT = re.compile(r"^import (splinter[\w.]*)", re.MULTILINE)
 _IMPORT_FROM = re.compile(r"^from (splinter[\w.]*) import (\([^)]*\)|.*)", re.MULTILINE)
 _NAME = re.compile(r"\w+")
 _VERSIONS_MAX = 16  # folders of one module that are kept
+_NOWHERE = Path(os.devnull) / "splinter"  # nobody can make such a folder
+_DATA_NAME_BYTES = 6
+_places: list[Path] = []  # that came into question; for the message when none would do
 _LOCATOR_CLASSES = "splinter.native.cache.SourcesLocator,IPythonCacheLocator"
 
 
@@ -92,50 +101,118 @@ class SourcesLocator(caching.UserProvidedCacheLocator):
         return self._digest
 
     def ensure_cache_path(self) -> None:
-        """Make the folder; the first time, remove those of the module's sources beyond the newest few."""
+        """Make the folder; the first time, remove those of the module's sources beyond the newest few.
+
+        Numba takes no function whose folder cannot be made: that is told when something is to be saved there.
+        """
         folder = Path(self._cache_path)
-        if not folder.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            versions = sorted(folder.parent.glob(f"{self._module}-*"), key=_modified, reverse=True)
-            for stale in versions[_VERSIONS_MAX:]:
-                shutil.rmtree(stale, ignore_errors=True)
-        super().ensure_cache_path()
+        with contextlib.suppress(OSError):
+            if not folder.exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                versions = sorted(folder.parent.glob(f"{self._module}-*"), key=_modified, reverse=True)
+                for stale in versions[_VERSIONS_MAX:]:
+                    shutil.rmtree(stale, ignore_errors=True)
+
+
+class SavedCode(_IndexDataCacheFile):
+    """A function's index, and the files of machine code that it names, one for each signature.
+
+    A file of code is written before the index names it, and never bears a name that another signature's had: whatever a full
+    disk or a crash leaves, an index names no other code than its own.
+    """
+
+    def _load_index(self) -> dict[Any, str]:
+        """The files' names by signature; none when the index is damaged or cannot be read."""
+        try:
+            found = super()._load_index()
+        except MemoryError:
+            raise
+        except Exception:  # unpickling may raise anything
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def load(self, key: Any) -> Any:
+        """The code of a signature; None when there is none that can be read."""
+        try:
+            return super().load(key)
+        except MemoryError:
+            raise
+        except Exception:
+            return None
+
+    def save(self, key: Any, data: Any) -> None:
+        """Keep the code of a signature, if that can be done."""
+        try:
+            names = self._load_index()
+            name = names.get(key) or self._data_name(int.from_bytes(os.urandom(_DATA_NAME_BYTES), "little"))
+            self._save_data(name, data)
+            self._save_index({**names, key: name})
+        except OSError as error:
+            _tell_unsaved(error)
+
+
+@functools.cache
+def _tell_once(text: str) -> None:
+    from splinter.terminal import complain  # which loads what a program that saves its code does not need
+
+    with contextlib.suppress(OSError, ValueError):  # nobody can be told
+        complain(text)
+
+
+def _tell_unsaved(error: OSError) -> None:
+    nowhere = Path(_config.CACHE_DIR) == _NOWHERE
+    folder = " or ".join(map(str, _places)) if nowhere else _config.CACHE_DIR
+    reason = "no folder of this user's own can be made there" if nowhere else error.strerror or error
+    _tell_once(f"splinter: compiled code cannot be saved in {folder}: {reason}; each start compiles it anew, which takes long")
 
 
 def _modified(path: Path) -> float:
-    """When a folder was changed; 0 when another process has just removed it."""
+    """When a folder was changed; 0 when another process has just removed it, or it cannot be looked at."""
     try:
         return path.stat().st_mtime
-    except FileNotFoundError:
+    except OSError:
         return 0.0
 
 
-def _cache_root() -> Path:
-    """The user's cache folder; where that will not do, one of this user's own among the temporary files.
+def _candidates() -> Iterator[Path]:
+    """The user's cache folder; where that will not do, one of this user's own among the temporary files."""
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        yield Path(base) / "splinter"
+    else:
+        with contextlib.suppress(RuntimeError):  # there is no home folder
+            yield Path.home() / ".cache" / "splinter"
+    with contextlib.suppress(OSError):  # no temporary files can be made
+        yield Path(tempfile.gettempdir()) / f"splinter-cache-{os.geteuid()}"
+        yield Path(tempfile.mkdtemp(prefix="splinter-cache-"))
+
+
+def _cache_folder(name: str) -> Path:
+    """A folder of this name in the first place that will do; one that cannot be made where none will.
 
     Compiled code is run as it is found: nobody else may be able to write to the folder, or to one above it.
     """
-    base = os.environ.get("XDG_CACHE_HOME")
-    candidates = [Path(base)] if base else []
-    with contextlib.suppress(RuntimeError):  # there is no home folder
-        candidates += [] if base else [Path.home() / ".cache"]
-    for chosen in [*(each / "splinter" for each in candidates), Path(tempfile.gettempdir()) / f"splinter-cache-{os.geteuid()}"]:
+    for chosen in _candidates():
+        _places.append(chosen)
         with contextlib.suppress(OSError):
             chosen.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if os.access(chosen, os.W_OK | os.X_OK) and distrust(chosen) is None:
-                return chosen
-    return Path(tempfile.mkdtemp(prefix="splinter-cache-"))
+            if not os.access(chosen, os.W_OK | os.X_OK) or distrust(chosen) is not None:
+                continue
+            folder = chosen / name
+            folder.mkdir(mode=0o700, exist_ok=True)
+            if distrust(folder) is not None:  # made when it could be written to
+                shutil.rmtree(folder)
+                folder.mkdir(mode=0o700)
+            if os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+                return folder
+    return _NOWHERE
 
 
 def configure() -> Path:
     """Point Numba at the cache folder of this build; functions look there when they are decorated."""
     builds = ("KILL_POINTS", "PROFILE")  # see splinter.store.kill_points, splinter.worker.stages
     build = "".join(f"-{name.lower()}" for name in builds if os.environ.get(f"SPLINTER_{name}") == "1")
-    folder = _cache_root() / f"compiled{build}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if distrust(folder) is not None:  # made when it could be written to
-        shutil.rmtree(folder)
-        folder.mkdir(mode=0o700)
+    folder = _cache_folder(f"compiled{build}")
     _config.CACHE_DIR = str(folder)
     _config.CACHE_LOCATOR_CLASSES = _LOCATOR_CLASSES
+    _caching.IndexDataCacheFile = SavedCode
     return folder

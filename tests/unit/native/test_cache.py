@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import pickle
+import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from splinter.native.cache import SavedCode
 
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = """
@@ -33,9 +39,24 @@ def checkout(tmp_path: Path) -> Path:
 
 def run(checkout: Path) -> list[str]:
     """Digests of three modules of a checkout, then hits and misses of one compiled function's cache."""
-    environment = {**os.environ, "PYTHONPATH": str(checkout), "XDG_CACHE_HOME": str(checkout.parent / "cache")}
-    command = [sys.executable, "-c", PROGRAM]
-    return subprocess.run(command, env=environment, cwd=checkout, check=True, capture_output=True, text=True).stdout.split("\n")
+    return run_with_cache(checkout.parent / "cache", checkout=checkout)[0].split("\n")
+
+
+def run_with_cache(
+    cache: Path, program: str = PROGRAM, checkout: Path = ROOT, prepare: Callable[[], object] | None = None
+) -> tuple[str, str]:
+    """What the program says on standard output and error."""
+    environment = {**os.environ, "PYTHONPATH": str(checkout), "XDG_CACHE_HOME": str(cache)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, cwd=checkout, capture_output=True, text=True, preexec_fn=prepare)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+def counts(told: tuple[str, str]) -> str:
+    """Hits and misses; nothing else was said."""
+    assert told[1] == ""
+    return told[0].splitlines()[-1]
 
 
 def append(checkout: Path, name: str) -> None:
@@ -44,8 +65,8 @@ def append(checkout: Path, name: str) -> None:
 
 
 def test_a_change_compiles_anew_what_depends_on_it_and_nothing_else(checkout: Path) -> None:
-    index, tasks, clock, counts, _ = run(checkout)
-    assert counts == "0 1"
+    index, tasks, clock, found, _ = run(checkout)
+    assert found == "0 1"
     append(checkout, "bench/summary.py")
     append(checkout, "ext/check.py")
     append(checkout, "server/supervisor.py")
@@ -64,3 +85,107 @@ def test_equal_checkouts_share_what_they_compile(checkout: Path) -> None:
     run(checkout)
     other = checkout.rename(checkout.parent / "elsewhere")
     assert run(other)[3] == "1 0"
+
+
+# --- disks that are full, and what they leave -----------------------------------------------------------------------------
+
+
+def fill_disk() -> None:
+    """Files can be made, and not be written to."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+def test_code_that_cannot_be_saved_is_used_and_the_folder_named(tmp_path: Path) -> None:
+    said, complaints = run_with_cache(tmp_path, prepare=fill_disk)
+    assert said.splitlines()[-1] == "0 1"
+    (line,) = complaints.splitlines()  # once, for however many functions
+    assert line.startswith(f"splinter: compiled code cannot be saved in {tmp_path}/splinter/compiled: File too large; ")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert counts(run_with_cache(tmp_path)) == "0 1"
+    assert counts(run_with_cache(tmp_path)) == "1 0"
+
+
+def test_a_module_whose_folder_cannot_be_made_is_compiled(tmp_path: Path) -> None:
+    run_with_cache(tmp_path)
+    (folder,) = (tmp_path / "splinter" / "compiled").glob("native.clock-*")
+    shutil.rmtree(folder)
+    folder.touch()
+    said, complaints = run_with_cache(tmp_path)
+    assert said.splitlines()[-1] == "0 1"
+    assert f"cannot be saved in {tmp_path}/splinter/compiled: Not a directory" in complaints
+
+
+@pytest.mark.parametrize("place", ["", "splinter", "splinter/compiled"])
+def test_another_folder_is_taken_where_a_file_is_in_the_way(tmp_path: Path, place: str) -> None:
+    cache, elsewhere = tmp_path / "cache", tmp_path / "elsewhere"
+    (cache / place).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (cache / place).touch()
+    elsewhere.mkdir()
+    program = f"import tempfile; tempfile.tempdir = {str(elsewhere)!r}{PROGRAM}"
+    assert counts(run_with_cache(cache, program)) == "0 1"
+    assert counts(run_with_cache(cache, program)) == "1 0"
+
+
+def test_without_any_folder_all_are_named(tmp_path: Path) -> None:
+    """And none is read from, which may be another user's."""
+    nowhere = tmp_path / "nowhere"
+    nowhere.touch()
+    program = f"import tempfile; tempfile.tempdir = {str(nowhere)!r}{PROGRAM}"
+    said, complaints = run_with_cache(Path("/dev/null"), program)
+    assert said.splitlines()[-1] == "0 1"
+    assert f"cannot be saved in /dev/null/splinter or {nowhere}/splinter-cache-{os.geteuid()}: no folder" in complaints
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "nothing is left": lambda data: b"",
+    "half is left": lambda data: data[: len(data) // 2],
+    "zeros": lambda data: bytes(len(data)),
+    "the end is zeros": lambda data: data[: len(data) // 2] + bytes(len(data) // 2),
+    "something else": lambda data: b"garbage" * 100,
+    "another value": lambda data: pickle.dumps(pickle.loads(data)) + pickle.dumps(5),
+}
+
+
+SUFFIXES = pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+
+
+@SUFFIXES
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_damaged_is_not_there(tmp_path: Path, suffix: str, damage: str) -> None:
+    saved = SavedCode(str(tmp_path), "function", "stamp")
+    for _ in range(2):  # and can be saved again
+        saved.save("a", ("code", b"x" * 1000))
+        assert saved.load("a") == ("code", b"x" * 1000)
+        for path in tmp_path.glob(f"*.{suffix}"):
+            path.write_bytes(DAMAGES[damage](path.read_bytes()))
+        if suffix == "nbi" or damage != "another value":  # what stands behind the code is not looked at
+            assert saved.load("a") is None
+
+
+@SUFFIXES
+def test_damaged_code_is_compiled_anew(tmp_path: Path, suffix: str) -> None:
+    run_with_cache(tmp_path)
+    for path in tmp_path.rglob(f"*.{suffix}"):
+        path.write_bytes(path.read_bytes()[:50])
+    assert counts(run_with_cache(tmp_path)) == "0 1"
+    assert counts(run_with_cache(tmp_path)) == "1 0"
+
+
+def test_an_index_names_no_code_of_another_signature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not after it was lost, and a full disk let the next be saved in part."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    saved = SavedCode(str(tmp_path), "function", "stamp")
+    saved.save("a", 1)
+    assert saved.load("a") == 1
+    (tmp_path / "function.nbi").write_bytes(b"")
+    assert saved.load("a") is None
+    for part in ("_save_data", "_save_index"):
+        with monkeypatch.context() as patched:
+            patched.setattr(saved, part, fail)
+            saved.save("b", 2)
+        assert saved.load("b") is None
+    saved.save("b", 2)
+    assert (saved.load("a"), saved.load("b")) == (None, 2)
