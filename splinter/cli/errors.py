@@ -46,8 +46,10 @@ def explain(error: BaseException) -> str:
         # What a server said is one line, so that it cannot look like another message; findings have lines of their own.
         return visible(str(error)) if isinstance(error, RequestError | ControlError) else str(error)
     if isinstance(error, OSError):
-        where = f": {error.filename!r}" if error.filename is not None else ""
-        return f"{error.strerror or str(error) or type(error).__name__}{where}"
+        said = error.strerror or str(error) or type(error).__name__
+        if error.filename is None:
+            return f"{said} ({_TRACEBACK_VARIABLE}=1 shows where)"
+        return f"{said}: {error.filename!r}" + (f", {error.filename2!r}" if error.filename2 is not None else "")
     if isinstance(error, ImportError):
         return f"a library is missing or damaged ({error}): set Splinter up again (scripts/setup)"
     if isinstance(error, MemoryError):

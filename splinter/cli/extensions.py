@@ -12,6 +12,7 @@ from rich.table import Table
 from splinter import limits
 from splinter.cli import arguments
 from splinter.cli.target import Address, Instance, Tenant, Token, find_server
+from splinter.cli.told import telling
 from splinter.errors import SplinterError
 from splinter.ext import library
 from splinter.terminal import Terminal, say
@@ -63,6 +64,8 @@ def install(
             if name is None
             else [client.install(source, name=name, timeout=_INSTALL_SECONDS)]
         )
+    names = ", ".join(visible(info.name) for info in installed)
+    with telling(f"installed all the same: {names}; 'splinter extensions' shows them"):
         for info in installed:
             say(f"installed {visible(str(info.signature))}, version {info.version}, {info.code_bytes} bytes of code")
 
@@ -180,7 +183,8 @@ def invoke(
         positional, named = arguments.parse(client.signature(name), values or [])
         result = client.invoke(name, *positional, **named)
     if result is not None:
-        say(arguments.show(result))
+        with telling(f"{name} was run, and what it wrote stands; its result is lost"):
+            say(arguments.show(result))
 
 
 def _read_source(file: Path) -> str:

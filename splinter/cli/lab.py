@@ -8,6 +8,7 @@ import typer
 
 from splinter import limits
 from splinter.cli.errors import fail
+from splinter.cli.told import telling
 from splinter.terminal import say
 
 app = typer.Typer(help="A veth pair and two network namespaces, a place to try everything (root).", no_args_is_help=True)
@@ -25,12 +26,13 @@ def up(name: _Name = "splinter", queues: _Queues = 2) -> None:
 
     lab = Lab(name, queues)
     made = lab.up()
-    say(
-        f"lab {name} {'is up' if made else 'was up already'}: "
-        f"server {lab.server.device} {lab.server.address} in {lab.server.namespace}, "
-        f"clients {lab.client.device} {lab.client.address} in {lab.client.namespace}"
-    )
-    say(f"next: splinter serve --lab {name}")
+    state = f"lab {name} {'is up' if made else 'was up already'}"
+    with telling(state):
+        say(
+            f"{state}: server {lab.server.device} {lab.server.address} in {lab.server.namespace}, "
+            f"clients {lab.client.device} {lab.client.address} in {lab.client.namespace}"
+        )
+        say(f"next: splinter serve --lab {name}")
 
 
 @app.command()
@@ -53,4 +55,5 @@ def down(name: _Name = "splinter") -> None:
     from splinter.net.lab import Lab
 
     Lab(name).down()
-    say(f"lab {name} is gone")
+    with telling(f"lab {name} is gone"):
+        say(f"lab {name} is gone")

@@ -13,7 +13,7 @@ from splinter import limits
 from splinter.cli.errors import fail
 from splinter.cli.target import Address, Instance, Table, Tenant, Token, find_server
 from splinter.errors import OutOfMemoryError, QuotaExceededError, SplinterError
-from splinter.terminal import say
+from splinter.terminal import naming_output, say
 from splinter.visible import visible_lines
 
 if TYPE_CHECKING:
@@ -71,8 +71,9 @@ def get(
     if sys.stdout.isatty():
         say(visible_lines(value.decode(errors="surrogateescape")))
         return
-    sys.stdout.buffer.write(value)
-    sys.stdout.buffer.flush()
+    with naming_output():
+        sys.stdout.buffer.write(value)
+        sys.stdout.buffer.flush()
 
 
 def put(

@@ -111,14 +111,14 @@ def _flush(status: int) -> int:
             stream.flush()
         except BrokenPipeError:
             status = status or _FAILED
-            _discard(stream.fileno())
+            discard(stream.fileno())
         except (OSError, ValueError) as error:
             status = status or _say(f"splinter: standard output: {getattr(error, 'strerror', None) or error}")
-            _discard(stream.fileno())
+            discard(stream.fileno())
     return status
 
 
-def _discard(descriptor: int) -> None:
+def discard(descriptor: int) -> None:
     """What is left in a stream's buffer goes nowhere, so that the interpreter finds nothing to complain of at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, descriptor)

@@ -10,6 +10,7 @@ from rich.table import Column, Table
 
 from splinter import limits
 from splinter.cli.target import Address, Instance, find_server, parse_token_text
+from splinter.cli.told import require_reader, spans, telling
 from splinter.client.admin import TenantInfo
 from splinter.client.encoding import format_token
 from splinter.errors import SplinterError
@@ -61,16 +62,22 @@ def create(
         "task_yields_max": task_yields,
         "packets_per_second": packets_per_second,
     }
+    require_reader()
     with find_server(instance, address).admin() as admin:
         if count == 1:
             created = [admin.create_tenant(tenant, quota_bytes=quota_bytes, home=home, **more_limits)]
         else:
             created = admin.create_tenants(count, quota_bytes=quota_bytes, home=home, **more_limits)
-    if as_json:
-        say(json.dumps([_plain(item, with_token=True) for item in created]))
-        return
-    for item in created:
-        say(f"{item.tenant} {format_token(item.token)}")
+    ids = spans(item.tenant for item in created)
+    what = f"tenant {ids} was created; 'splinter tenant token {ids}' shows its token"
+    if len(created) > 1:
+        what = f"tenants {ids} were created; 'splinter tenant list --tokens' shows their tokens"
+    with telling(what):
+        if as_json:
+            say(json.dumps([_plain(item, with_token=True) for item in created]))
+            return
+        for item in created:
+            say(f"{item.tenant} {format_token(item.token)}")
 
 
 @app.command("list")
@@ -194,12 +201,15 @@ def rotate(
     """
     if finish and (at_once or new is not None):
         raise typer.BadParameter("--finish excludes --token and --at-once")
+    if not finish:
+        require_reader()
     with find_server(instance, address).admin() as admin:
         if finish:
             admin.finish_rotation(tenant)
             return
         made = admin.rotate_token(tenant, parse_token_text(new) if new is not None else None, at_once=at_once)
-    say(format_token(made.token))
+    with telling(f"the token of tenant {tenant} was changed; 'splinter tenant token {tenant}' shows the new one"):
+        say(format_token(made.token))
 
 
 def _tokens(info: TenantInfo) -> list[str]:

@@ -341,3 +341,10 @@ def test_a_missing_library_is_a_sentence(tmp_path: Path) -> None:
         assert "a library is missing or damaged" in result.stderr
         assert "Traceback" not in result.stderr
         (tmp_path / f"{library}.py").unlink()
+
+
+def test_an_error_of_the_system_names_its_file_or_how_to_find_it() -> None:
+    full = (errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert explain(OSError(*full, "/a/file")) == "No space left on device: '/a/file'"
+    assert explain(OSError(*full, "/a/file", None, "/b")) == "No space left on device: '/a/file', '/b'"
+    assert explain(OSError(*full)) == "No space left on device (SPLINTER_TRACEBACK=1 shows where)"

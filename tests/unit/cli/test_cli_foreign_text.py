@@ -9,7 +9,6 @@ import pty
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,26 +77,15 @@ COMMANDS = {
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Responder, ControlResponder]]:
-    """Requests and control at one port, as the command line wants it."""
-    while True:
-        requests = Responder()
-        try:
-            control = ControlResponder(requests.port)
-            break
-        except OSError:  # another program has the TCP port of this number
-            requests.close()
-    for name in ("SPLINTER_INSTANCE", "SPLINTER_TOKEN", "SPLINTER_TENANT"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("SPLINTER_ADDRESS", f"127.0.0.1:{requests.port}")
-    monkeypatch.setenv("SPLINTER_CREDENTIAL", "x")
+def server(
+    responders: tuple[Responder, ControlResponder], monkeypatch: pytest.MonkeyPatch
+) -> tuple[Responder, ControlResponder]:
+    requests, control = responders
     monkeypatch.setenv("COLUMNS", "2000")
     control.answer = lambda request: {"ok": True, **ANSWERS.get(request["op"], {})}
     requests.invoke = lambda name, packed, hash: (Status.OK, HOSTILE.encode())
     requests.objects[0, b"k"] = (2, HOSTILE.encode())
-    yield requests, control
-    control.close()
-    requests.close()
+    return responders
 
 
 @pytest.fixture
