@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-
 import pytest
 
 from splinter.errors import CompileError
@@ -350,21 +347,23 @@ def test_inlining_that_leaves_no_instruction_is_bounded(kind: str, leaf: str, ca
     functions += [f"def g{i}{kind}:\n    {calls.format(f'g{i - 1}')}" for i in range(1, 38)]
     call = "g37(1)" if "x" in kind else "g37()"
     source = "\n".join(functions) + f"\n@extension\ndef f(db: Store) -> None:\n    {call}\n"
-    start = time.process_time()
-    (finding,) = findings(source)
+    (finding,) = findings(source)  # a compiler that does not count would not come back
     assert (finding.rule, "to compile" in finding.message) == ("too-large", True)
-    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize(
-    ("statement", "count"), [("if 1: pass", 4000), ("while b: pass", 3300), ("assert 1", 4000), ("db.now_ns()", 2600)]
-)
-def test_many_simple_statements_take_no_time(statement: str, count: int) -> None:
-    """Thousands of them are compiled or refused, neither after many seconds."""
-    start = time.process_time()
-    with contextlib.suppress(CompileError):
+    ("statement", "count", "refused"),
+    [("if 1: pass", 4000, []), ("while b: pass", 3300, ["too-large"]), ("assert 1", 4000, []),
+     ("db.now_ns()", 2600, ["too-large"])],
+)  # fmt: skip
+def test_many_simple_statements_count_for_what_they_take(statement: str, count: int, refused: list[str]) -> None:
+    """Whatever leaves neither blocks nor instructions is nothing; what leaves either is bounded as any other code."""
+    found: list[str] = []
+    try:
         compile_source("@extension\ndef f(db: Store, b: bool) -> None:\n" + f"    {statement}\n" * count)
-    assert time.process_time() - start < 2
+    except CompileError as error:
+        found = [finding.rule for finding in error.diagnostics]  # type: ignore[attr-defined]
+    assert found == refused
 
 
 @pytest.mark.parametrize(
