@@ -171,7 +171,7 @@ class _FunctionChecker:
         self.checked.variables = {**self.inferred, **self.declared}
 
     def _complain_of_types(self) -> None:
-        """They go in circles: a type leads to an error, and what is left without that value to the type again: tell it."""
+        """Types go in circles because of an error: with a value it is one, and without the value the type that leads to it."""
         self.findings.muted = False
         complaints = len(self.findings.diagnostics)
         for _ in range(INFERENCE_ROUNDS_MAX):

@@ -61,6 +61,11 @@ class _Block:
     size: int
     users: int = 0
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Offset and size."""
+        return self.offset, self.size
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -107,7 +112,7 @@ class Registry:
         self._slots_used = 0  # slots below this were given out; those given back since are in _slots_free
         self._slots_free: list[int] = []
         self._waiting: deque[_Waiting] = deque()  # by stamp
-        # The same by tenant: how many there are of each block, by its offset and size.
+        # The same by tenant: how many there are of each block, by its place.
         self._waits_of: defaultdict[int, Counter[tuple[int, int]]] = defaultdict(Counter)
         self._started_at = _date_now(store)
         self.work_waits = asyncio.Event()  # something for upkeep() to do
@@ -193,8 +198,9 @@ class Registry:
     def install(self, tenant: int, compiled: CompiledExtension) -> Entry:
         """Publish a compiled extension under its name, in place of the one there was; :meth:`ready_to_write` first.
 
-        Raises :class:`splinter.errors.RequestError` when the store has no room, the tenant's quota is used up or the tenant is
-        gone, :class:`ControlError` when the code region has no room (for this tenant) or it has too many extensions.
+        Raises :class:`splinter.errors.RequestError` when the store has no room, the tenant's quota is used up, the tenant is
+        gone, or too much of what it replaced may still be running; :class:`ControlError` when the code region has no room (for
+        this tenant) or it has too many extensions.
         """
         if not is_name(compiled.name):
             raise ControlError(f"{compiled.name!a} is no name of an extension", "bad_request")
@@ -245,8 +251,8 @@ class Registry:
         """Charge a tenant for a block that it will use, in place of ``before`` bytes. Raises as :meth:`install`."""
         others = [entry for entry in self._entries[tenant].values() if entry.name != name]
         after = _code_bytes(others, block)
-        installed = {(entry.block.offset, entry.block.size) for entry in self._entries[tenant].values()}
-        held = sum(size for _, size in {*self._waits_of[tenant], *installed, (block.offset, block.size)})
+        installed = {entry.block.place for entry in self._entries[tenant].values()}
+        held = sum(size for _, size in {*self._waits_of[tenant], *installed, block.place})
         most = min(self._code_bytes_per_tenant, max(limits.CODE_BYTES_MAX, self._code.size - self._code.used_bytes))
         if held > most:
             raise ControlError(
@@ -320,10 +326,10 @@ class Registry:
         """Free the code, and the store's objects, that no worker can refer to any more."""
         while self._waiting and _is_unreachable(self._store, self._waiting[0].stamp):
             ended = self._waiting.popleft()
-            waits = self._waits_of[ended.tenant]
-            waits[ended.block.offset, ended.block.size] -= 1
-            if not waits[ended.block.offset, ended.block.size]:
-                del waits[ended.block.offset, ended.block.size]
+            waits, place = self._waits_of[ended.tenant], ended.block.place
+            waits[place] -= 1
+            if not waits[place]:
+                del waits[place]
             self._give_back(ended.block)
             if ended.slot is not None:
                 self._slots_free.append(ended.slot)
@@ -341,7 +347,7 @@ class Registry:
 
     def _retire(self, tenant: int, entry: Entry, slot: int | None) -> None:
         self._waiting.append(_Waiting(_date_now(self._store), tenant, entry.block, slot))
-        self._waits_of[tenant][entry.block.offset, entry.block.size] += 1
+        self._waits_of[tenant][entry.block.place] += 1
         self.work_waits.set()
 
 

@@ -104,7 +104,7 @@ COUNTERS = np.dtype(
         ("statuses", "<u8", STATUSES),  # replies by status
         ("received", "<u8"),  # packets
         ("transmitted", "<u8"),  # packets
-        ("malformed", "<u8"),  # packets without a whole or valid header: no reply
+        ("malformed", "<u8"),  # packets without a whole or valid header, or sent to many: no reply
         ("damaged", "<u8"),  # XDP transport only: packets whose checksums are wrong or missing: no reply
         # packets of nobody's; with XDP only those that became so while they waited in a ring, the others the program counts
         ("wrong_token", "<u8"),

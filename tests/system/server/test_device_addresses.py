@@ -16,13 +16,12 @@ from splinter.errors import SplinterError
 from splinter.net import netns
 from splinter.net.lab import SERVER_ADDRESS, SERVER_DEVICE, Lab
 from splinter.server import instance as instances
-from tests.support.servers import MEMORY, RunningServer, running_lab, start_server
+from tests.support.servers import MEMORY, START_SECONDS, RunningServer, running_lab, start_server
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.xdp
 
 OTHER_ADDRESS = "10.0.0.9"
-REFUSED_SECONDS = 30
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +70,7 @@ def test_a_start_that_would_serve_nobody_is_refused(
         transport,
     ]
     command += ["--dev", device, "--netns", lab.server.namespace, *(["--address", address] if address else [])]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=REFUSED_SECONDS, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False)
     assert ended.returncode == 1
     assert message in " ".join(ended.stderr.split())
     assert "Traceback" not in ended.stderr and "serving" not in ended.stdout

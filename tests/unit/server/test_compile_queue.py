@@ -219,11 +219,16 @@ def test_the_next_tenant_of_an_id_has_used_nothing(begun):
             await queue.compile(bomb(1))
         with pytest.raises(BusyError):
             await queue.compile(bomb(1, 1))
-        assert queue._use(bomb(1).author) > 0
-        following = replace(bomb(1, 2), generation=2)
-        assert queue._use(following.author) == 0
         with pytest.raises(TooLongError):  # it had its time
-            await queue.compile(following)
+            await queue.compile(replace(bomb(1, 2), generation=2))
+        # Of two that wait, the one that used least is first, whatever an earlier tenant of its id used.
+        under_way = ask(queue, bomb(3))
+        await until(lambda: "# spin 3.0" in begun())
+        waiting = ask(queue, replace(small(1), text="# earlier\n" + small(1).text), replace(small(4), generation=2))
+        await asyncio.gather(*waiting)
+        order = begun()
+        assert order.index("# small of 4") < order.index("# earlier")
+        await end(*under_way)
 
     run(scenario)
 

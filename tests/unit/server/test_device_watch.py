@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,12 +31,24 @@ def transport() -> Mock:
     return made
 
 
-@pytest.fixture
-def watch(transport: Mock) -> Iterator[DeviceWatch]:
+@contextlib.contextmanager
+def watching(transport: Mock, patience: float) -> Iterator[DeviceWatch]:
     with selectors.DefaultSelector() as selector:
-        made = DeviceWatch(transport, Mock(), selector, 0.0)
+        made = DeviceWatch(transport, Mock(), selector, patience)
         yield made
         made.close()
+
+
+@pytest.fixture
+def watch(transport: Mock) -> Iterator[DeviceWatch]:
+    with watching(transport, 0.0) as made:
+        yield made
+
+
+@pytest.fixture
+def patient(transport: Mock) -> Iterator[DeviceWatch]:
+    with watching(transport, 60.0) as made:
+        yield made
 
 
 def test_a_change_that_cannot_be_followed_ends_nothing(
@@ -84,23 +97,18 @@ def test_what_is_not_as_it_should_be_is_told_once(
 
 @pytest.mark.parametrize("is_replaced", [True, False], ids=["another device", "the same device"])
 def test_why_a_lost_device_is_not_served_yet_is_told_once(
-    transport: Mock, caplog: pytest.LogCaptureFixture, is_replaced: bool
+    patient: DeviceWatch, transport: Mock, caplog: pytest.LogCaptureFixture, is_replaced: bool
 ) -> None:
     """It is lost for one reason and stays so for others: each is told when it is the reason, none once a second."""
-    plane = Mock()
-    plane.pause.side_effect = lambda: setattr(transport, "queues", 0)
-    back = replace(DEVICE, ifindex=DEVICE.ifindex + is_replaced, program=0)
-    with selectors.DefaultSelector() as selector:
-        watch = DeviceWatch(transport, plane, selector, 60.0)
-        transport.look.return_value = None
+    patient._plane.pause.side_effect = lambda: setattr(transport, "queues", 0)
+    transport.look.return_value = None
+    for _ in range(3):
+        patient.look()
+    transport.look.return_value = replace(DEVICE, ifindex=DEVICE.ifindex + is_replaced, program=0)
+    for mtu in (500, 400):
+        transport.open_sockets.side_effect = ServerError(f"eth0 has an MTU of {mtu}")
         for _ in range(3):
-            watch.look()
-        transport.look.return_value = back
-        for mtu in (500, 400):
-            transport.open_sockets.side_effect = ServerError(f"eth0 has an MTU of {mtu}")
-            for _ in range(3):
-                watch.look()
-        watch.close()
+            patient.look()
     assert messages(caplog) == [
         "the network device eth0 is gone: no request comes in; waiting for it for 60 s",
         "eth0 cannot be served: eth0 has an MTU of 500; trying again for 60 s",
@@ -109,15 +117,14 @@ def test_why_a_lost_device_is_not_served_yet_is_told_once(
     assert transport.state.statistics()["losses"] == 1
 
 
-def test_a_program_that_cannot_be_put_on_again_is_told_once(transport: Mock, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_program_that_cannot_be_put_on_again_is_told_once(
+    patient: DeviceWatch, transport: Mock, caplog: pytest.LogCaptureFixture
+) -> None:
     transport.look.return_value = replace(DEVICE, program=0)
     transport.is_attached_to.return_value = False
     transport.attach.side_effect = ServerError("no XDP program can be attached to eth0")
-    with selectors.DefaultSelector() as selector:
-        watch = DeviceWatch(transport, Mock(), selector, 60.0)
-        for _ in range(3):
-            watch.look()
-        watch.close()
+    for _ in range(3):
+        patient.look()
     assert messages(caplog) == [
         "the XDP program was taken off eth0: no request comes in; waiting for it for 60 s",
         "eth0 cannot be served: no XDP program can be attached to eth0; trying again for 60 s",

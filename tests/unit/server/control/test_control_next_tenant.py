@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from splinter import limits
-from splinter.client import Client
 from splinter.client.admin import Admin
 from splinter.errors import BusyError, ControlError, QuotaExceededError, UnknownTenantError
 from splinter.ext.code import CodeRegion
@@ -38,9 +37,8 @@ def source(number: int) -> str:
     return SOURCE.format(number)
 
 
-@pytest.fixture
-def compiled(control_stopped: Control) -> Callable[[int], CompiledExtension]:
-    return lambda number: compile_source(source(number))
+def compiled(number: int) -> CompiledExtension:
+    return compile_source(source(number))
 
 
 @pytest.fixture
@@ -50,7 +48,7 @@ def registry(control_stopped: Control) -> Registry:
     shared.store.open_tenant(TENANT)
     shared.store.open_tenant(OTHER)
     shared.code.become_writer()
-    return Registry(shared.store, shared.code, shared.extension_counters, limits.CODE_BYTES_PER_TENANT_MAX)
+    return Registry(shared.store, shared.code, shared.extension_counters)
 
 
 @pytest.fixture
@@ -183,9 +181,7 @@ def test_others_have_their_turn_between_two_extensions_of_a_source(control_stopp
 # --- what is held -----------------------------------------------------------------------------------------------------
 
 
-def test_code_of_a_removed_tenant_is_not_its_successors(
-    control_stopped: Control, compiled: Callable[[int], CompiledExtension], held_up: None
-) -> None:
+def test_code_of_a_removed_tenant_is_not_its_successors(control_stopped: Control, held_up: None) -> None:
     shared, one = control_stopped.shared, compiled(1)
     shared.store.open_tenant(TENANT)
     shared.code.become_writer()
@@ -202,11 +198,7 @@ def test_code_of_a_removed_tenant_is_not_its_successors(
 
 
 def test_a_tenant_pins_so_many_replaced_extensions_and_no_more(
-    control_stopped: Control,
-    registry: Registry,
-    compiled: Callable[[int], CompiledExtension],
-    held_up: None,
-    monkeypatch: pytest.MonkeyPatch,
+    control_stopped: Control, registry: Registry, held_up: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry_module, "_REPLACED_MAX", 4)
     one = compiled(1)
@@ -220,9 +212,7 @@ def test_a_tenant_pins_so_many_replaced_extensions_and_no_more(
     assert registry.install(TENANT, one).version == 6
 
 
-def test_an_install_that_is_refused_keeps_nothing(
-    control_stopped: Control, compiled: Callable[[int], CompiledExtension], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_install_that_is_refused_keeps_nothing(control_stopped: Control, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a slot of counters nor code, whatever it is refused for."""
     shared, code = control_stopped.shared, CodeRegion.create(mmap.PAGESIZE)
     shared.store.open_tenant(TENANT)
@@ -247,15 +237,3 @@ def test_an_install_that_is_refused_keeps_nothing(
         registry.install(TENANT, replace(one, name=name))
     with pytest.raises(ControlError, match="a server has at most"):
         registry.install(TENANT, replace(one, name="fourth"))
-
-
-def test_a_client_of_the_next_tenant_sees_nothing_of_the_one_before(control: Control) -> None:
-    admin = control.admin()
-    token = admin.create_tenant(TENANT).token
-    with Client("127.0.0.1", TENANT, token, port=control.port) as client:
-        client.install(source(1))
-    admin.remove_tenant(TENANT)
-    token = admin.create_tenant(TENANT).token
-    with Client("127.0.0.1", TENANT, token, port=control.port) as client:
-        assert client.extensions() == []
-        assert client.install(source(1)).version == 1
