@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ import splinter
 from splinter.cli import extensions, lab, objects, serve, stats, tenant
 from splinter.cli.errors import Commands
 from splinter.cli.start import main as main  # what installed scripts call
+from splinter.errors import SplinterError
 from splinter.terminal import say
 
 app = typer.Typer(
@@ -51,7 +53,9 @@ stats.register(app)
 @app.command(context_settings=_PASS_ON)
 def bench(context: typer.Context) -> None:
     """Measure: load generator, and comparisons with the machine's limits ('splinter bench --help')."""
-    from splinter.bench.cli import bench_app  # compiled code and its cache are loaded only when they are needed
+    if find_spec("splinter_bench") is None:
+        raise SplinterError("the laboratory is not installed: pip install ./bench in a checkout of Splinter, or run scripts/setup")
+    from splinter_bench.cli import bench_app  # compiled code and its cache are loaded only when they are needed
 
     bench_app(args=context.args, prog_name="splinter bench")
 

@@ -105,6 +105,6 @@ def serve(
         preempt=preempt,
         watchdog_ms=watchdog_ms,
     )
-    from splinter.server import supervisor  # loads compiled code: not before the settings are known to be right
+    from splinter.server.supervisor import supervisor  # loads compiled code: not before the settings are known to be right
 
     raise typer.Exit(supervisor.serve(settings))

@@ -386,7 +386,7 @@ def _check(reply: Reply) -> Reply:
 
 
 def _source_of(function: Callable[..., Any]) -> str:
-    from splinter.ext.source_of import source_of
+    from splinter.ext.front.source_of import source_of
 
     return source_of(function)[0]
 

@@ -13,8 +13,8 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 from rich.markup import escape
+from splinter_bench.result import Result
 
-from splinter.bench.result import Result
 from splinter.client import Client
 from splinter.client.admin import Admin, TenantInfo
 from splinter.demo import compiled, extensions

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from splinter_bench.result import Result
 
-from splinter.bench.result import Result
 from splinter.demo.questions import Question, Way
 
 _MICROSECOND_NS = 1000

@@ -31,7 +31,7 @@ from splinter.ext.author import (
     u64,
 )
 from splinter.ext.faults import ExtensionFault
-from splinter.ext.local import LocalStore
+from splinter.ext.python.local import LocalStore
 
 __all__ = [
     "Buffer",

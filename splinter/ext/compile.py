@@ -11,22 +11,23 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from splinter.errors import CompileError
-from splinter.ext import ir, llvm_text, machine
 from splinter.ext.abi import ResultKind
-from splinter.ext.builder import TooLargeError, UntranslatedError, Work
-from splinter.ext.check import check_all, check_library
-from splinter.ext.checked import Library
-from splinter.ext.checkpoints import insert_checkpoints
-from splinter.ext.desugar import desugar
-from splinter.ext.diagnostics import Findings
-from splinter.ext.effort import waits_for_store, writes
-from splinter.ext.first_lookup import FirstLookup, first_lookup
-from splinter.ext.liveness import place
-from splinter.ext.lower import lower, result_kind
-from splinter.ext.parse import Module, choose, choose_all, parse
+from splinter.ext.front.check import check_all, check_library
+from splinter.ext.front.checked import Library
+from splinter.ext.front.desugar import desugar
+from splinter.ext.front.diagnostics import Findings
+from splinter.ext.front.parse import Module, choose, choose_all, parse
+from splinter.ext.middle import ir
+from splinter.ext.middle.builder import TooLargeError, UntranslatedError, Work
+from splinter.ext.middle.checkpoints import insert_checkpoints
+from splinter.ext.middle.effort import waits_for_store, writes
+from splinter.ext.middle.first_lookup import FirstLookup, first_lookup
+from splinter.ext.middle.liveness import place
+from splinter.ext.middle.lower import lower, result_kind
+from splinter.ext.middle.simplify import simplify
+from splinter.ext.middle.verifier import UnprovenError, verify
+from splinter.ext.native import llvm_text, machine
 from splinter.ext.signature import Signature
-from splinter.ext.simplify import simplify
-from splinter.ext.verifier import UnprovenError, verify
 from splinter.limits import CODE_BYTES_MAX, THOROUGH_INSTRUCTIONS_MAX, TOGETHER_INSTRUCTIONS_MAX
 
 INTERNAL_MESSAGE_CHARACTERS_MAX = 300

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import importlib.util
 import os
 import re
 import shutil
@@ -31,6 +32,7 @@ _config: Any = config
 _caching: Any = caching
 _IndexDataCacheFile: Any = caching.IndexDataCacheFile
 _PACKAGE = Path(__file__).resolve().parent.parent
+_OURS = ("splinter", "splinter_bench")  # packages whose sources count: functions of these are inlined into each other
 _IMPORT = re.compile(r"^import (splinter[\w.]*)", re.MULTILINE)
 _IMPORT_FROM = re.compile(r"^from (splinter[\w.]*) import (\([^)]*\)|.*)", re.MULTILINE)
 _NAME = re.compile(r"\w+")
@@ -42,9 +44,23 @@ _LOCATOR_CLASSES = "splinter.native.cache.SourcesLocator,IPythonCacheLocator"
 
 
 @functools.cache
+def _folders() -> dict[str, Path]:
+    """Where our packages are: this one, and the laboratory where it is installed."""
+    found = {_OURS[0]: _PACKAGE}
+    for name in _OURS[1:]:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.origin is not None:
+            found[name] = Path(spec.origin).resolve().parent
+    return found
+
+
+@functools.cache
 def _module_file(name: str) -> Path | None:
-    """The source of a module of this package, by its dotted name; None when there is no such module."""
-    path = _PACKAGE.parent / name.replace(".", "/")
+    """The source of a module of our packages, by its dotted name; None when there is no such module."""
+    folder = _folders().get(name.partition(".")[0])
+    if folder is None:
+        return None
+    path = folder.parent / name.replace(".", "/")
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
 
@@ -54,13 +70,17 @@ def _text(file: Path) -> str:
 
 
 def _name(file: Path) -> str:
-    """A file's path in this package, so that checkouts share what they compile; another's whole path."""
-    return str(file.relative_to(_PACKAGE) if file.is_relative_to(_PACKAGE) else file).lstrip("/")
+    """A file's path in our packages, so that checkouts share what they compile; another's whole path."""
+    for name, folder in _folders().items():
+        if file.is_relative_to(folder):
+            path = str(file.relative_to(folder))
+            return path if name == _OURS[0] else f"{name}/{path}"
+    return str(file).lstrip("/")
 
 
 @functools.cache
 def _direct_imports(file: Path) -> frozenset[Path]:
-    """The sources of this package that a source takes names from. Imports within functions are not seen by compiled code."""
+    """The sources of our packages that a source takes names from. Imports within functions are not seen by compiled code."""
     return frozenset(_taken_from(_text(file)))
 
 
@@ -74,7 +94,7 @@ def _taken_from(text: str) -> Iterator[Path]:
 
 @functools.cache
 def sources_digest(file: Path) -> str:
-    """Digest of a source and of all of this package that it imports, one through the other: 16 hexadecimal digits."""
+    """Digest of a source and of all of our packages that it imports, one through the other: 16 hexadecimal digits."""
     closure, ahead = {file}, [file]
     while ahead:
         fresh = _direct_imports(ahead.pop()) - closure

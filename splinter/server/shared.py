@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from splinter.ext.code import CodeRegion
+from splinter.ext.native.code import CodeRegion
 from splinter.server.config import ServerConfig
 from splinter.store.store import Store
 from splinter.worker.memory import WorkerMemory

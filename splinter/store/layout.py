@@ -80,7 +80,7 @@ ACCOUNT = np.dtype(
         ("lock", "<u8"),  # holder: participant + 1; 0: free
         # Generation of the tenant that exists, which tells it from an earlier one of its id; 0: there is none. Writer: control
         # process, 0 under the lock. What outlives a request and names a tenant keeps it, and is void when it differs: an id has
-        # another generation only when every worker has passed a turn since the old one's end (splinter.server.control_tenants)
+        # another generation only when every worker has passed a turn since the old one's end (splinter.server.control.tenants)
         ("active", "<u8"),
         # bytes of the size classes of its objects, system tables included, and of its machine code. Writer: lock's holder
         ("bytes_used", "<u8"),

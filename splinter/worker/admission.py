@@ -2,7 +2,7 @@
 
 The XDP program asks the same when a packet comes, so that strangers cost nothing. But then the packet waits, and while it
 waits its tenant may be removed, and the id another's. So it counts what the record says in the turn in which the packet is
-served: within a turn an id is the same tenant's (:mod:`splinter.server.control_tenants`).
+served: within a turn an id is the same tenant's (:mod:`splinter.server.control.tenants`).
 """
 
 from __future__ import annotations

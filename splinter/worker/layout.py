@@ -83,8 +83,8 @@ TENANT_COUNTERS = np.dtype(
 )
 assert TENANT_COUNTERS.itemsize == 64
 
-# A tenant's part of one worker's run queues (splinter.worker.fair). There are two levels: 0 young tasks, 1 old ones. Writer:
-# that worker, which makes it anew from the tasks at its start.
+# A tenant's part of one worker's run queues (splinter.worker.tasks.fair). There are two levels: 0 young tasks, 1 old ones.
+# Writer: that worker, which makes it anew from the tasks at its start.
 TENANT_SHARE = np.dtype(
     [
         ("head", "<u4", 2),  # number of the next task, from 1; 0: none is ready, and the tenant is not in the level's ring
@@ -177,7 +177,7 @@ WORKER = np.dtype(
         ("rates", "<u8"),  # address of RATE[TENANTS_MAX] (splinter.net.tenants)
         ("udp_fd", "<i4"),
         ("udp_chunks", "<u4"),  # number of chunks
-        ("udp_area", "<u8"),  # address of splinter.worker.udp_layout.UdpArea
+        ("udp_area", "<u8"),  # address of splinter.worker.udp.layout.UdpArea
         # Siblings (splinter.worker.steal). Set up by the supervisor, but for woken.
         ("workers", "<u8"),  # address of u64[cores]: addresses of all workers' blocks
         ("rx_locks", "<u8"),  # XDP: address of QUEUE_LOCK[queues × cores], of each socket's RX ring

@@ -23,7 +23,7 @@ from splinter.worker.layout import (
     WORKER,
 )
 from splinter.worker.log import LOG
-from splinter.worker.udp_layout import UDP_AREA, part_sizes, udp_chunks
+from splinter.worker.udp.layout import UDP_AREA, part_sizes, udp_chunks
 
 _U32 = np.dtype("<u4")
 _SCRATCH_BYTES = 2 * limits.CHUNK_BYTES

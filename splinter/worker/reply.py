@@ -71,7 +71,7 @@ def body_bytes_max(w: int, header: int) -> int:
 def finish(w: int, header: int, status: int, object_version: int, value_length: int) -> int:
     """Turn the header into a reply's; the value already stands behind it. Returns the reply's length in bytes.
 
-    Whole words are stored, as its checksum is next to be computed (see :func:`splinter.worker.frame.turn_around`).
+    Whole words are stored, as its checksum is next to be computed (see :func:`splinter.worker.xdp.frame.turn_around`).
     """
     store64(header + H_MAGIC, load64(header + H_MAGIC) & _KEPT_OF_FIRST | VERSION << 32 | status << 48 | FLAG_REPLY << 56)
     store64(header + H_TENANT, load64(header + H_TENANT) & _TENANT_AND_TABLE)

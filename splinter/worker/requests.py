@@ -47,9 +47,9 @@ from splinter.wire import (
 )
 from splinter.worker.accounts import resumed_nothing
 from splinter.worker.layout import N_MALFORMED, N_OPCODES, OPCODES, W_INDEX, W_SCRATCH, W_STORE
-from splinter.worker.once import answer, claim_of
 from splinter.worker.reply import DROP, HEADER_BYTES, body_bytes_max, count, finish, refuse
-from splinter.worker.tasks import PENDING, invoke
+from splinter.worker.tasks.once import answer, claim_of
+from splinter.worker.tasks.tasks import PENDING, invoke
 
 _OK = int(Status.OK)
 _NOT_FOUND = int(Status.NOT_FOUND)

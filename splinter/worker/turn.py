@@ -30,10 +30,10 @@ from splinter.worker.layout import (
     W_TURN_EPOCH,
     W_WAKE_FD,
 )
-from splinter.worker.once import forget_clients
 from splinter.worker.reply import count
-from splinter.worker.review import look_at_memory
 from splinter.worker.steal import prepare_sleep
+from splinter.worker.tasks.once import forget_clients
+from splinter.worker.tasks.review import look_at_memory
 
 # Tenants whose idle clients are looked for: each in turn, so that all are within minutes, and no turn takes long.
 _TENANTS_PER_LOOK = 1

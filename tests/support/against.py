@@ -12,8 +12,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from splinter.bench.process import end
-from splinter.bench.rounds import interval, turn
+from splinter_bench.process import end
+from splinter_bench.rounds import interval, turn
+
 from splinter.interrupts import AFTERWARDS_SECONDS_MAX, interruptible
 
 TURNS_DEFAULT = 15

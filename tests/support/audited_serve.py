@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from splinter.cli.main import main
-from splinter.server import supervisor
+from splinter.server.supervisor import supervisor
 
 
 class AuditingSupervisor(supervisor.Supervisor):

@@ -6,18 +6,18 @@ import ctypes
 from collections import Counter
 
 import numpy as np
+from splinter_bench.in_worker import WorkerInProcess
+from splinter_bench.workload import Account, invoke_operation
 
 from splinter import limits
-from splinter.bench.in_worker import WorkerInProcess
-from splinter.bench.workload import Account, invoke_operation
 from splinter.ext.abi import FRAME
 from splinter.ext.compile import compile_source
 from splinter.wire import HEADER
-from splinter.worker import fair
 from splinter.worker.accounts import begin_batch, begin_resumes, idle_until_now
 from splinter.worker.layout import TASK, TASK_FREE
 from splinter.worker.requests import PENDING, handle
-from splinter.worker.tasks import end_task, run_slice, take_over_tasks
+from splinter.worker.tasks import fair
+from splinter.worker.tasks.tasks import end_task, run_slice, take_over_tasks
 from splinter.worker.turn import begin_turn
 
 IMPORTS = "from splinter.ext import Store, extension, u64\n"

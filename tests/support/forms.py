@@ -16,29 +16,31 @@ from typing import Any
 
 import numpy as np
 
-from splinter.ext import abi, ir, llvm_text, machine
+from splinter.ext import abi
 from splinter.ext.abi import ResultKind
-from splinter.ext.check import check_all, check_library
-from splinter.ext.checked import Program
-from splinter.ext.checkpoints import insert_checkpoints
-from splinter.ext.code import CodeRegion
 from splinter.ext.compile import CompiledExtension
-from splinter.ext.desugar import desugar
-from splinter.ext.diagnostics import Findings
-from splinter.ext.effort import writes
-from splinter.ext.elf import link
 from splinter.ext.faults import ExtensionFault
-from splinter.ext.first_lookup import first_lookup
-from splinter.ext.instrument import python_function
-from splinter.ext.ir import Op
-from splinter.ext.liveness import place
-from splinter.ext.local import LocalStore
-from splinter.ext.lower import lower, result_kind
-from splinter.ext.parse import choose, parse
+from splinter.ext.front.check import check_all, check_library
+from splinter.ext.front.checked import Program
+from splinter.ext.front.desugar import desugar
+from splinter.ext.front.diagnostics import Findings
+from splinter.ext.front.parse import choose, parse
+from splinter.ext.middle import ir
+from splinter.ext.middle.checkpoints import insert_checkpoints
+from splinter.ext.middle.effort import writes
+from splinter.ext.middle.first_lookup import first_lookup
+from splinter.ext.middle.ir import Op
+from splinter.ext.middle.liveness import place
+from splinter.ext.middle.lower import lower, result_kind
+from splinter.ext.middle.simplify import simplify
+from splinter.ext.middle.verifier import verify
+from splinter.ext.native import llvm_text, machine
+from splinter.ext.native.code import CodeRegion
+from splinter.ext.native.elf import link
+from splinter.ext.python.instrument import python_function
+from splinter.ext.python.local import LocalStore
 from splinter.ext.runner import Runner
-from splinter.ext.simplify import simplify
 from splinter.ext.types import WORD_BYTES
-from splinter.ext.verifier import verify
 from splinter.limits import FRAME_BYTES, TASK_BUDGET
 
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from splinter.ext.local import LocalStore
+from splinter.ext.python.local import LocalStore
 from splinter.ext.runner import Runner
 from tests.support.library import NativeSide
 

@@ -13,9 +13,10 @@ import struct
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from splinter.ext import abi, ir
+from splinter.ext import abi
 from splinter.ext.abi import ResultKind
-from splinter.ext.ir import WORD_MASK, Constant, Instruction, Kind, Op, Operand, Register
+from splinter.ext.middle import ir
+from splinter.ext.middle.ir import WORD_MASK, Constant, Instruction, Kind, Op, Operand, Register
 from splinter.limits import (
     BYTES_PER_COST,
     CHECKPOINT_COST,

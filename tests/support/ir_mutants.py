@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from splinter.ext import abi, ir
-from splinter.ext.ir import Block, Constant, Function, Instruction, Kind, Op, Placement, Register
+from splinter.ext import abi
+from splinter.ext.middle import ir
+from splinter.ext.middle.ir import Block, Constant, Function, Instruction, Kind, Op, Placement, Register
 
 _SWAPPED = {
     Op.ULT: Op.ULE, Op.ULE: Op.ULT, Op.SLT: Op.ULT, Op.SLE: Op.SLT, Op.EQ: Op.NE, Op.NE: Op.EQ, Op.ADD: Op.SUB, Op.SUB: Op.ADD,

@@ -21,7 +21,7 @@ from splinter.ext.abi import ExtensionError, error_message
 from splinter.ext.compile import CompiledExtension, compile_source
 from splinter.ext.faults import ExtensionFault
 from splinter.ext.library import forest_train
-from splinter.ext.local import LocalStore
+from splinter.ext.python.local import LocalStore
 from splinter.ext.runner import Runner
 
 SOURCES = {name: source for entry in library.NAMES for name, source in library.entry(entry).sources.items()}

@@ -14,7 +14,7 @@ import msgpack
 
 from splinter import limits
 from splinter.client.admin import TenantInfo
-from splinter.server import control_operations
+from splinter.server.control import operations as control_operations
 from tests.support.random_packets import NAMES, SOURCES
 
 LENGTH = struct.Struct("<I")
@@ -37,7 +37,7 @@ def operations() -> list[str]:
 def field_names() -> list[str]:
     """Every field that an operation reads."""
     server = Path(control_operations.__file__).parent
-    texts = [path.read_text(encoding="utf-8") for path in sorted(server.glob("control*.py"))]
+    texts = [path.read_text(encoding="utf-8") for path in sorted(server.glob("*.py"))]
     found = {name for text in texts for name in re.findall(r'fields\.[a-z_]+\(request, "([a-z_]+)"', text)}
     assert {"tenant", "token", "source", "name", "count", "home"} <= found, found
     record_limits = set(control_operations._RECORD_LIMITS)

@@ -12,7 +12,7 @@ from typing import Any
 from splinter.cli.main import main
 from splinter.ext.abi import F_RESULT, F_RESULT_LENGTH
 from splinter.ext.compile import CompiledExtension
-from splinter.server import compiler
+from splinter.server.control import compiler
 
 _NOWHERE, _BYTES = 8, 64
 _WILD = (

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from splinter.errors import CompileError
 from splinter.ext.compile import compile_source
-from splinter.ext.diagnostics import Diagnostic
+from splinter.ext.front.diagnostics import Diagnostic
 from splinter.limits import TABLES_MAX
 from tests.support.forms import FORMS, prepare
 

@@ -22,9 +22,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from splinter.errors import CompileError
-from splinter.ext.checked import Program
-from splinter.ext.instrument import python_function
-from splinter.ext.verifier import verify
+from splinter.ext.front.checked import Program
+from splinter.ext.middle.verifier import verify
+from splinter.ext.python.instrument import python_function
 from tests.property.fuzz.programs import FUEL, I64_MAX, Case, make_case
 from tests.property.hostile.in_child import in_child
 from tests.support.forms import FORMS, Form, Prepared, accepted, make, placed

@@ -9,10 +9,10 @@ import subprocess
 import sys
 
 import pytest
+from splinter_bench.goals import EXTENSIONS, GOALS
+from splinter_bench.local_server import running_server
+from splinter_bench.machine import versions
 
-from splinter.bench.goals import EXTENSIONS, GOALS
-from splinter.bench.local_server import running_server
-from splinter.bench.machine import versions
 from splinter.client.admin import Admin
 from splinter.errors import SplinterError
 from splinter.net import netns

@@ -10,13 +10,13 @@ from functools import partial
 from typing import Any
 
 import pytest
+from splinter_bench.afxdp_client import AfxdpClient
+from splinter_bench.echo import EchoLimit, _turn_around
+from splinter_bench.frames import FRAME_HEADER_BYTES
+from splinter_bench.live import LiveClient, LiveLoad
+from splinter_bench.path import find
+from splinter_bench.workload import Account, echo, get_operation, uniform
 
-from splinter.bench.afxdp_client import AfxdpClient
-from splinter.bench.echo import EchoLimit, _turn_around
-from splinter.bench.frames import FRAME_HEADER_BYTES
-from splinter.bench.live import LiveClient, LiveLoad
-from splinter.bench.path import find
-from splinter.bench.workload import Account, echo, get_operation, uniform
 from splinter.errors import TransportUnavailableError
 from splinter.limits import CHUNKS_PER_QUEUE, PORT_DEFAULT, REQUEST_HEADER_BYTES
 from splinter.net import netns

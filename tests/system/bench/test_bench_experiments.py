@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from splinter_bench.experiments import flood, locality, misbehaviour, yields
 
-from splinter.bench.experiments import flood, locality, misbehaviour, yields
 from splinter.net import netns
 from splinter.server import instance as instances
 

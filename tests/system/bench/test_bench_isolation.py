@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from splinter.bench.experiments.isolation import MODES, Settings, measure, steps
+from splinter_bench.experiments.isolation import MODES, Settings, measure, steps
 
 QUICK = Settings(tenants=(1, 3), seconds=0.05, rounds=1, objects=64, warmup_seconds=0.02)
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from splinter.bench import perf
+from splinter_bench import perf
 
 LIMIT_SECONDS = 280  # the profiled worker is compiled first
 PROFILE = [sys.executable, "-W", "ignore", "-m", "splinter", "bench", "profile", "--json", "--seconds", "0.2"]

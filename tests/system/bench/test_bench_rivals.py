@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+from splinter_bench import benefit_tao, memcached, memcaslap, redis, redis_lua, redis_tao
+from splinter_bench.live import LiveClient
+from splinter_bench.path import find
+from splinter_bench.rival import Objects, version
+from splinter_bench.text_client import Script, TextClient
 
-from splinter.bench import benefit_tao, memcached, memcaslap, redis, redis_lua, redis_tao
-from splinter.bench.live import LiveClient
-from splinter.bench.path import find
-from splinter.bench.rival import Objects, version
-from splinter.bench.text_client import Script, TextClient
 from splinter.errors import SplinterError
 from splinter.net.lab import Lab
 from tests.support.servers import free_port

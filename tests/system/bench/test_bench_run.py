@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from splinter_bench import trace
+from splinter_bench.arguments import invoke_workload
+from splinter_bench.catalogue import CATALOGUE, Plan, Shape, build
+from splinter_bench.live import LiveClient, LiveLoad
+from splinter_bench.live_runs import measure_live
+from splinter_bench.path import find
+from splinter_bench.runs import Running, limits, measure, one_run, prepare, replay
+from splinter_bench.target import Target
+from splinter_bench.workload import get_operation, put_operation, uniform
 
-from splinter.bench import trace
-from splinter.bench.arguments import invoke_workload
-from splinter.bench.catalogue import CATALOGUE, Plan, Shape, build
-from splinter.bench.live import LiveClient, LiveLoad
-from splinter.bench.live_runs import measure_live
-from splinter.bench.path import find
-from splinter.bench.runs import Running, limits, measure, one_run, prepare, replay
-from splinter.bench.target import Target
-from splinter.bench.workload import get_operation, put_operation, uniform
 from splinter.errors import SplinterError
 from splinter.ext.library import entry
 from splinter.net import netns

@@ -303,7 +303,7 @@ def no_loop_in_cache(tmp_path: Path) -> Path:
     copy = tmp_path / "cache" / "splinter" / compiled.name
     copy.mkdir(parents=True, mode=0o700)
     for folder in compiled.iterdir():
-        if not folder.name.startswith("worker.udp_loop-"):
+        if not folder.name.startswith("worker.udp.loop-"):
             (copy / folder.name).symlink_to(folder)
     return tmp_path / "cache"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from splinter.bench.as_json import as_json
+from splinter_bench.as_json import as_json
 
 DOCUMENT = {
     "name": 'a "name", µs',

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from splinter_bench.cli import bench_app
+from splinter_bench.compare import compare, values
 from typer.testing import CliRunner
-
-from splinter.bench.cli import bench_app
-from splinter.bench.compare import compare, values
 
 RUNNER = CliRunner()
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from splinter_bench.catalogue import CATALOGUE, Shape, build
+from splinter_bench.distribution import Distribution, parse, zipf_ranks
+from splinter_bench.workload import Account, multiget_operation
 
-from splinter.bench.catalogue import CATALOGUE, Shape, build
-from splinter.bench.distribution import Distribution, parse, zipf_ranks
-from splinter.bench.workload import Account, multiget_operation
 from splinter.errors import SplinterError
 from splinter.wire import Opcode
 

@@ -7,20 +7,20 @@ import json
 from pathlib import Path
 
 import pytest
+from splinter_bench import goals, installs
+from splinter_bench.cli import bench_app
+from splinter_bench.control import Control, Taken
+from splinter_bench.figure import Figure, medians, otherwise, shown
+from splinter_bench.goals import GOALS, Effort, Found, Goal, Outcome
+from splinter_bench.neighbour import noisy_neighbour
+from splinter_bench.report import ECHO, Measurement, Report
+from splinter_bench.result import Result
+from splinter_bench.rounds import Verdict
+from splinter_bench.session import SLICE_WARMUP_SECONDS
+from splinter_bench.suite import Settings
+from splinter_bench.suite_figures import OF_MEMCACHED, OF_REDIS, figures_of
 from typer.testing import CliRunner
 
-from splinter.bench import goals, installs
-from splinter.bench.cli import bench_app
-from splinter.bench.control import Control, Taken
-from splinter.bench.figure import Figure, medians, otherwise, shown
-from splinter.bench.goals import GOALS, Effort, Found, Goal, Outcome
-from splinter.bench.neighbour import noisy_neighbour
-from splinter.bench.report import ECHO, Measurement, Report
-from splinter.bench.result import Result
-from splinter.bench.rounds import Verdict
-from splinter.bench.session import SLICE_WARMUP_SECONDS
-from splinter.bench.suite import Settings
-from splinter.bench.suite_figures import OF_MEMCACHED, OF_REDIS, figures_of
 from splinter.errors import SplinterError
 from splinter.native.clock import SECOND_NS
 from tests.support import against

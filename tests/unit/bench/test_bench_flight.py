@@ -6,24 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from splinter.bench.arrivals import RATE_MAX, poisson
-from splinter.bench.flight import (
-    CHECK_EVERY,
-    LATE_NS_MAX,
-    abandon,
-    complete,
-    expire,
-    idle_ns,
-    is_all_sent,
-    is_over,
-    launch,
-)
-from splinter.bench.flight_layout import WINDOW
-from splinter.bench.flight_memory import UNLIMITED, Flight
-from splinter.bench.frames import FRAME_HEADER_BYTES, Route
-from splinter.bench.series import Series
-from splinter.bench.workload import (
+from splinter_bench.arrivals import RATE_MAX, poisson
+from splinter_bench.flight import CHECK_EVERY, LATE_NS_MAX, abandon, complete, expire, idle_ns, is_all_sent, is_over, launch
+from splinter_bench.flight_layout import WINDOW
+from splinter_bench.flight_memory import UNLIMITED, Flight
+from splinter_bench.frames import FRAME_HEADER_BYTES, Route
+from splinter_bench.series import Series
+from splinter_bench.workload import (
     Account,
     Workload,
     each_once,
@@ -34,6 +23,7 @@ from splinter.bench.workload import (
     put_operation,
     uniform,
 )
+
 from splinter.errors import Status
 from splinter.limits import CHUNK_BYTES, REQUEST_HEADER_BYTES
 from splinter.wire import FLAG_REPLY, Header, Opcode

@@ -6,8 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-
-from splinter.bench.histogram import CELLS, LINEAR, VALUE_NS_MAX, Histogram, cell_bounds
+from splinter_bench.histogram import CELLS, LINEAR, VALUE_NS_MAX, Histogram, cell_bounds
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from splinter_bench import arithmetic, compile_time, worker_time
+from splinter_bench.in_worker import WorkerInProcess
+from splinter_bench.sources import source
+from splinter_bench.workload import Account, each_once, get_operation, invoke_operation, put_operation, uniform
 
 from splinter import limits
-from splinter.bench import arithmetic, compile_time, worker_time
-from splinter.bench.in_worker import WorkerInProcess
-from splinter.bench.sources import source
-from splinter.bench.workload import Account, each_once, get_operation, invoke_operation, put_operation, uniform
 from splinter.errors import SplinterError
 from splinter.ext.compile import compile_source
 

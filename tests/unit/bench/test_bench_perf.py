@@ -6,9 +6,9 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from splinter_bench import flame, perf
+from splinter_bench.profile import Sampled
 
-from splinter.bench import flame, perf
-from splinter.bench.profile import Sampled
 from splinter.errors import SplinterError
 from splinter.native import perf_map
 from splinter.native.perf_map import PerfMap

@@ -6,9 +6,8 @@ import json
 
 import pytest
 from rich.console import Console
-
-from splinter.bench.report import COUNTERPARTS, ECHO, Measurement, Report, counterpart, spread
-from splinter.bench.result import Result
+from splinter_bench.report import COUNTERPARTS, ECHO, Measurement, Report, counterpart, spread
+from splinter_bench.result import Result
 
 
 def _result(name: str, depth: int, latency_ns: int, per_second: int, **fields: int) -> Result:

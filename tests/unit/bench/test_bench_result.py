@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from splinter_bench.result import Result
 
-from splinter.bench.result import Result
 from splinter.errors import SplinterError
 
 REQUESTS = 5000

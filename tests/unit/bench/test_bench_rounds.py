@@ -9,11 +9,10 @@ from itertools import count
 
 import numpy as np
 import pytest
-
-from splinter.bench import control as module
-from splinter.bench.control import RESTLESS, TRIES, Control, Others, Taken, is_still
-from splinter.bench.figure import Figure
-from splinter.bench.rounds import CONFIDENCE, ROUNDS_MIN, Verdict, in_turns, interval, judge
+from splinter_bench import control as module
+from splinter_bench.control import RESTLESS, TRIES, Control, Others, Taken, is_still
+from splinter_bench.figure import Figure
+from splinter_bench.rounds import CONFIDENCE, ROUNDS_MIN, Verdict, in_turns, interval, judge
 
 MS = 1_000_000
 

@@ -8,9 +8,9 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from splinter_bench import text_client
+from splinter_bench.text_client import Script, TextClient
 
-from splinter.bench import text_client
-from splinter.bench.text_client import Script, TextClient
 from splinter.errors import SplinterError
 
 TRIES = 20

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from splinter_bench import trace
+from splinter_bench.catalogue import Shape, build
+from splinter_bench.flight_layout import RECORDED
+from splinter_bench.workload import Account
 
-from splinter.bench import trace
-from splinter.bench.catalogue import Shape, build
-from splinter.bench.flight_layout import RECORDED
-from splinter.bench.workload import Account
 from splinter.errors import SplinterError
 
 ACCOUNTS = (Account(7, 1), Account(9, 2))

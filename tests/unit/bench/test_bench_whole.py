@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 import typer
+from splinter_bench import benefit_picture, suite_picture, whole
+from splinter_bench.blocks import Block, Code, Heading, Paragraph, Picture, Table, markdown, page
+from splinter_bench.case import Case
+from splinter_bench.case_sections import CaseSection
+from splinter_bench.cli import bench_app
+from splinter_bench.sections import SECTIONS, Section
+from splinter_bench.suite import Progress
+from splinter_bench.summary import ratios_table
 from typer.testing import CliRunner
 
-from splinter.bench import benefit_picture, suite_picture, whole
-from splinter.bench.blocks import Block, Code, Heading, Paragraph, Picture, Table, markdown, page
-from splinter.bench.case import Case
-from splinter.bench.case_sections import CaseSection
-from splinter.bench.cli import bench_app
-from splinter.bench.sections import SECTIONS, Section
-from splinter.bench.suite import Progress
-from splinter.bench.summary import ratios_table
 from splinter.errors import SplinterError
 from splinter.interrupts import bounded
 

@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.table import Table
+from splinter_bench.control import Taken
+from splinter_bench.experiments import flood, locality, misbehaviour, summary
+from splinter_bench.experiments.commands import experiment_of
+from splinter_bench.experiments.experiment import run_of
+from splinter_bench.experiments.misbehaviour import WATCHDOG
+from splinter_bench.experiments.sweep import Kind, Traffic, requests_for
+from splinter_bench.experiments.traffic import zipf_shares
+from splinter_bench.goals import GOALS, SCHEDULING
+from splinter_bench.histogram import Histogram
+from splinter_bench.result import Result
+from splinter_bench.rounds import Verdict
+from splinter_bench.scheduling_goals import BOUNDS, EXPERIMENTS
+from splinter_bench.workload import Account, Workload, get_operation
 
-from splinter.bench.control import Taken
-from splinter.bench.experiments import flood, locality, misbehaviour, summary
-from splinter.bench.experiments.commands import experiment_of
-from splinter.bench.experiments.experiment import run_of
-from splinter.bench.experiments.misbehaviour import WATCHDOG
-from splinter.bench.experiments.sweep import Kind, Traffic, requests_for
-from splinter.bench.experiments.traffic import zipf_shares
-from splinter.bench.goals import GOALS, SCHEDULING
-from splinter.bench.histogram import Histogram
-from splinter.bench.result import Result
-from splinter.bench.rounds import Verdict
-from splinter.bench.scheduling_goals import BOUNDS, EXPERIMENTS
-from splinter.bench.workload import Account, Workload, get_operation
 from splinter.errors import SplinterError
 
 MACHINE = {"processor": "a processor", "cpus": 2, "kernel": "6.18"}

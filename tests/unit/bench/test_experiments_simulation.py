@@ -6,10 +6,9 @@ import math
 
 import numpy as np
 import pytest
-
-from splinter.bench.arrivals import poisson
-from splinter.bench.experiments import traffic
-from splinter.bench.experiments.simulation import NEVER, Policy, Requests, simulate
+from splinter_bench.arrivals import poisson
+from splinter_bench.experiments import traffic
+from splinter_bench.experiments.simulation import NEVER, Policy, Requests, simulate
 
 MEAN_NS = 1000.0
 COUNT = 400_000

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 import splinter.cli
 from splinter.cli.main import app
 from splinter.errors import Status
-from splinter.ext.names import is_name
+from splinter.ext.front.names import is_name
 from splinter.visible import visible, visible_bytes, visible_lines
 from tests.support.control_responder import ControlResponder
 from tests.unit.client.conftest import Responder

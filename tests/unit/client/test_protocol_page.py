@@ -69,9 +69,9 @@ def test_the_example_is_what_the_client_sends(page, responder):
 
 
 def test_every_control_operation_is_on_the_page(page):
-    source = (PAGE.parents[1] / "splinter" / "server" / "control_operations.py").read_text()
+    source = (PAGE.parents[1] / "splinter" / "server" / "control" / "operations.py").read_text()
     for op in re.findall(r'^            "([a-z.]+)": self\._[a-z_]+,$', source, re.MULTILINE):
         assert f"| `{op}` |" in page
-    for file in (PAGE.parents[1] / "splinter" / "server").glob("*.py"):
+    for file in (PAGE.parents[1] / "splinter" / "server").rglob("*.py"):
         for code in re.findall(r'(?:Control|PermissionDenied)Error\([^()]*?"([a-z_]+)"\)', file.read_text(), re.DOTALL):
             assert f"`{code}`" in page, code

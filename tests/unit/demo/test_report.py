@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 
 from rich.console import Console
+from splinter_bench.result import Result
 
-from splinter.bench.result import Result
 from splinter.demo.questions import Question
 from splinter.demo.report import Reporter, results_table
 

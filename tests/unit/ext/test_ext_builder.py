@@ -10,8 +10,8 @@ from collections import Counter
 
 import pytest
 
-from splinter.ext.ir import Op
-from splinter.ext.lower import lower
+from splinter.ext.middle.ir import Op
+from splinter.ext.middle.lower import lower
 from tests.support.forms import accepted, prepare
 
 THERE, ABSENT = 1, 2

@@ -7,7 +7,7 @@ import zlib
 import pytest
 
 from splinter.ext.compile import CompiledExtension, compile_source
-from splinter.ext.local import LocalStore
+from splinter.ext.python.local import LocalStore
 from splinter.ext.runner import Runner
 from splinter.limits import (
     BYTES_PER_COST,

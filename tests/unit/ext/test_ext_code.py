@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from splinter.errors import ServerError
-from splinter.ext.code import ALIGNMENT, CodeRegion
+from splinter.ext.native.code import ALIGNMENT, CodeRegion
 
 RETURN_7 = bytes.fromhex("b807000000c3")  # mov eax, 7; ret
 PAGE = 4096

@@ -5,21 +5,23 @@ from __future__ import annotations
 import pytest
 
 from splinter.errors import CompileError
-from splinter.ext import ir, library, machine, routines
+from splinter.ext import library
 from splinter.ext.abi import FRAME_HEADER_BYTES
-from splinter.ext.check import check, check_library
 from splinter.ext.compile import compile_extensions, compile_source
-from splinter.ext.desugar import desugar
-from splinter.ext.diagnostics import Diagnostic, Findings
-from splinter.ext.effort import waits_for_store
-from splinter.ext.elf import ObjectError
-from splinter.ext.ir import Op
-from splinter.ext.liveness import place
-from splinter.ext.llvm_text import LlvmModule, emit
-from splinter.ext.lower import lower
-from splinter.ext.parse import parse
+from splinter.ext.front.check import check, check_library
+from splinter.ext.front.desugar import desugar
+from splinter.ext.front.diagnostics import Diagnostic, Findings
+from splinter.ext.front.parse import parse
+from splinter.ext.middle import ir
+from splinter.ext.middle.effort import waits_for_store
+from splinter.ext.middle.ir import Op
+from splinter.ext.middle.liveness import place
+from splinter.ext.middle.lower import lower
+from splinter.ext.middle.simplify import simplify
+from splinter.ext.native import machine, routines
+from splinter.ext.native.elf import ObjectError
+from splinter.ext.native.llvm_text import LlvmModule, emit
 from splinter.ext.runner import Runner
-from splinter.ext.simplify import simplify
 
 
 def lowered(source: str) -> ir.Function:
@@ -210,7 +212,7 @@ def test_a_fault_of_the_compiler_is_a_finding_at_the_line(monkeypatch: pytest.Mo
     def fail(*_: object) -> None:
         raise KeyError("x")
 
-    monkeypatch.setattr("splinter.ext.lower._Lowering._visit_Pass", fail)
+    monkeypatch.setattr("splinter.ext.middle.lower._Lowering._visit_Pass", fail)
     with pytest.raises(CompileError, match="the compiler fails at it: KeyError: 'x'") as caught:
         compile_source("@extension\ndef f(db: Store, a: u64) -> None:\n    a += 1\n    pass")
     (finding,) = caught.value.diagnostics

@@ -11,7 +11,7 @@ from splinter.errors import CompileError
 from splinter.ext import LocalStore
 from splinter.ext.abi import ExtensionError
 from splinter.ext.compile import compile_source
-from splinter.ext.names import FUNCTION_NAMES, STORE_METHODS
+from splinter.ext.front.names import FUNCTION_NAMES, STORE_METHODS
 from splinter.ext.runner import Runner
 
 TEXT = (Path(__file__).parents[3] / "docs" / "extensions.md").read_text()

@@ -8,8 +8,8 @@ import ctypes
 import llvmlite.binding as llvm
 import pytest
 
-from splinter.ext import elf, machine
-from splinter.ext.code import CodeRegion
+from splinter.ext.native import elf, machine
+from splinter.ext.native.code import CodeRegion
 
 ENTRY = "resume0"
 

@@ -8,7 +8,7 @@ import pytest
 from splinter.ext import library, record
 from splinter.ext.abi import NO_PARAMETER, RECORD, FirstKey
 from splinter.ext.compile import compile_source
-from splinter.ext.first_lookup import FirstLookup
+from splinter.ext.middle.first_lookup import FirstLookup
 
 HEAD = "@extension\ndef f(db: Store, n: u64, k: bytes, i: i64, t: u64) -> None:\n"
 HELPER = "def h(db: Store, a: u64) -> bool:\n    return db.exists(9, a)\n"

@@ -10,8 +10,8 @@ from splinter.errors import BadArgumentsError, CompileError, SplinterError
 from splinter.ext import Error, ExtensionFault, LocalStore, Store, View, extension, i64, u64
 from splinter.ext.abi import ExtensionError
 from splinter.ext.compile import compile_source
+from splinter.ext.front.source_of import source_of
 from splinter.ext.runner import Runner
-from splinter.ext.source_of import source_of
 
 
 @extension

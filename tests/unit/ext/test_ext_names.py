@@ -7,7 +7,7 @@ import pytest
 from splinter.errors import CompileError
 from splinter.ext import LocalStore
 from splinter.ext.compile import compile_source
-from splinter.ext.names import AUTHOR_NAMES, PYTHON_NAMES
+from splinter.ext.front.names import AUTHOR_NAMES, PYTHON_NAMES
 from splinter.ext.runner import Runner
 
 _HEAD = "@extension\ndef f(db: Store, k: bytes) -> u64:\n"

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from splinter.ext.verifier import UnprovenError, verify
+from splinter.ext.middle.verifier import UnprovenError, verify
 from tests.support.forms import accepted, placed
 
 HEAD = """

@@ -7,7 +7,7 @@ import pytest
 from splinter.errors import CompileError
 from splinter.ext import LocalStore
 from splinter.ext.compile import compile_extensions, compile_source
-from splinter.ext.diagnostics import FINDINGS_MAX, Diagnostic
+from splinter.ext.front.diagnostics import FINDINGS_MAX, Diagnostic
 from splinter.limits import EXPRESSION_DEPTH_MAX, HELPER_DEPTH_MAX, LOOP_DEPTH_MAX, SOURCE_BYTES_MAX
 
 

@@ -10,12 +10,13 @@ from dataclasses import replace
 import pytest
 
 from splinter.errors import CompileError
-from splinter.ext import abi, compile, ir
+from splinter.ext import abi, compile
 from splinter.ext.abi import ExtensionError, ResultKind
 from splinter.ext.compile import compile_source
-from splinter.ext.ir import Instruction, Kind, Op
-from splinter.ext.liveness import place
-from splinter.ext.verifier import UnprovenError, verify
+from splinter.ext.middle import ir
+from splinter.ext.middle.ir import Instruction, Kind, Op
+from splinter.ext.middle.liveness import place
+from splinter.ext.middle.verifier import UnprovenError, verify
 from splinter.limits import HELPER_COST
 from tests.support.forms import accepted, placed
 from tests.support.ir_model import Model, ViolationError

@@ -21,7 +21,7 @@ PROGRAM = """
 from pathlib import Path
 import splinter
 from splinter.native.cache import sources_digest
-for name in ("store/index.py", "worker/tasks.py", "native/clock.py"):
+for name in ("store/index.py", "worker/tasks/tasks.py", "native/clock.py"):
     print(sources_digest(Path(splinter.__file__).parent / name))
 from splinter.native.clock import _ticks_during as function
 import numpy as np
@@ -67,11 +67,11 @@ def append(checkout: Path, name: str) -> None:
 def test_a_change_compiles_anew_what_depends_on_it_and_nothing_else(checkout: Path) -> None:
     index, tasks, clock, found, _ = run(checkout)
     assert found == "0 1"
-    append(checkout, "bench/summary.py")
-    append(checkout, "ext/check.py")
-    append(checkout, "server/supervisor.py")
+    append(checkout, "cli/stats.py")
+    append(checkout, "ext/front/check.py")
+    append(checkout, "server/supervisor/supervisor.py")
     assert run(checkout) == [index, tasks, clock, "1 0", ""]  # nothing of these is inlined anywhere
-    append(checkout, "worker/fair.py")
+    append(checkout, "worker/tasks/fair.py")
     found = run(checkout)
     assert found[1] != tasks
     assert found == [index, found[1], clock, "1 0", ""]

@@ -10,7 +10,7 @@ import pytest
 from splinter import limits
 from splinter.errors import ControlError
 from splinter.net.tenants import TENANT, TENANT_ACTIVE
-from splinter.server.balancer import Balancer, plan_moves
+from splinter.server.control.balancer import Balancer, plan_moves
 from splinter.worker.layout import TENANT_COUNTERS
 
 TICKS = 1_000_000

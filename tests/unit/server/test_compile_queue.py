@@ -14,9 +14,9 @@ from splinter import limits
 from splinter.errors import BusyError, CompileError
 from splinter.ext import compile as compile_module
 from splinter.ext.compile import CompiledExtension, compile_extensions
-from splinter.server import compiler as compiler_module
-from splinter.server.compile_queue import CompileQueue, Source
-from splinter.server.compiler import TooLongError
+from splinter.server.control import compiler as compiler_module
+from splinter.server.control.compile_queue import CompileQueue, Source
+from splinter.server.control.compiler import TooLongError
 from tests.support.waiting import wait_for
 
 QUICK_SECONDS = 0.3  # some thirty times what a small source takes

@@ -18,8 +18,8 @@ from splinter import limits
 from splinter.errors import BusyError, CompileError
 from splinter.ext import library
 from splinter.ext.compile import CompiledExtension, compile_extensions, compile_source
-from splinter.server import compiler as module
-from splinter.server.compiler import Compiler
+from splinter.server.control import compiler as module
+from splinter.server.control.compiler import Compiler
 from splinter.server.processes import is_readable
 from tests.support.waiting import wait_for
 

@@ -13,10 +13,10 @@ import pytest
 from splinter.errors import ServerError
 from splinter.net.device import Device
 from splinter.net.place import Place
-from splinter.server import device_watch as module
 from splinter.server.device_state import DeviceCondition, DeviceState
-from splinter.server.device_watch import DeviceWatch
-from splinter.server.xdp_transport import XdpTransport
+from splinter.server.supervisor import device_watch as module
+from splinter.server.supervisor.device_watch import DeviceWatch
+from splinter.server.supervisor.xdp import XdpTransport
 
 DEVICE = Device(7, "eth0", True, 1500, "", 1, "10.0.0.2", Place(frozenset(), frozenset(), frozenset()), 42)
 

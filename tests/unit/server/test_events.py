@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from splinter.server.events import call_ready
+from splinter.server.supervisor.events import call_ready
 
 
 @pytest.fixture

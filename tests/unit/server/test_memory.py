@@ -9,7 +9,7 @@ import pytest
 
 from splinter import limits
 from splinter.errors import ServerError
-from splinter.server.memory import bounds, require
+from splinter.server.supervisor.memory import bounds, require
 from splinter.store.region import Region
 
 MIB = 1 << 20

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from splinter.server.nursery import Nursery, Spare
 from splinter.server.processes import is_readable
+from splinter.server.supervisor.spares import Nursery, Spare
 from tests.support.waiting import WAIT_SECONDS
 
 SPARES = 3

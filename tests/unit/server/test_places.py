@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from splinter import limits
-from splinter.server.places import Place, Places, Rank
+from splinter.server.control.places import Place, Places, Rank
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from unittest.mock import Mock
 import pytest
 
 from splinter.errors import ServerError
-from splinter.server import supervisor as module
 from splinter.server.config import ServerConfig
-from splinter.server.supervisor import Supervisor
-from splinter.server.xdp_transport import XdpTransport
+from splinter.server.supervisor import supervisor as module
+from splinter.server.supervisor.supervisor import Supervisor
+from splinter.server.supervisor.xdp import XdpTransport
 
 
 class Nursery:

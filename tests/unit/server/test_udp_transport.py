@@ -6,7 +6,7 @@ import pytest
 
 from splinter.errors import ServerError
 from splinter.server.config import ServerConfig
-from splinter.server.udp_transport import UdpTransport
+from splinter.server.supervisor.udp import UdpTransport
 from tests.support.servers import free_port
 
 

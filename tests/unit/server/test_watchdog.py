@@ -12,7 +12,7 @@ import pytest
 from splinter import limits
 from splinter.native.clock import cycles_per_millisecond, read_ticks
 from splinter.server.processes import fork_child
-from splinter.server.watchdog import Verdict, Watchdog
+from splinter.server.supervisor.watchdog import Verdict, Watchdog
 from splinter.store.store import Store
 from splinter.worker.layout import QUEUE_LOCK, STATE_RUNNING
 from splinter.worker.memory import WorkerMemory

@@ -15,11 +15,11 @@ import pytest
 
 from splinter import limits
 from splinter.native.clock import cycles_per_millisecond
-from splinter.server.events import call_ready
-from splinter.server.nursery import Nursery
 from splinter.server.processes import is_readable
-from splinter.server.watchdog import Watchdog
-from splinter.server.workers import Workers
+from splinter.server.supervisor.events import call_ready
+from splinter.server.supervisor.seats import Workers
+from splinter.server.supervisor.spares import Nursery
+from splinter.server.supervisor.watchdog import Watchdog
 from splinter.store.store import Store
 from splinter.worker.memory import WorkerMemory, introduce
 from splinter.worker.texts import build_texts

@@ -11,7 +11,7 @@ from splinter.limits import MTU_MIN
 from splinter.net.device import Device
 from splinter.net.place import Place
 from splinter.server.device_state import DeviceCondition
-from splinter.server.xdp_transport import XdpTransport, check_device
+from splinter.server.supervisor.xdp import XdpTransport, check_device
 
 PLACE = Place(frozenset(["10.0.0.2", "10.0.0.10"]), frozenset(["10.0.0.255"]), frozenset(["02:00:00:00:00:01"]))
 DEVICE = Device(7, "eth0", True, 1500, "", 1, "10.0.0.2", PLACE, 42)

@@ -18,17 +18,17 @@ from collections.abc import Callable
 
 from memory_device import MemoryDevice
 from socket_device import SocketDevice
+from splinter_bench.process import die_with_parent
 from transport_points import STORE_POINTS, UDP_ONLY, XDP_ONLY
 
 from splinter import limits
-from splinter.bench.process import die_with_parent
 from splinter.errors import Status
 from splinter.ext import record
-from splinter.ext.code import CodeRegion
 from splinter.ext.compile import compile_source
+from splinter.ext.native.code import CodeRegion
 from splinter.native.clock import cycles_per_millisecond
 from splinter.net.tenants import TENANT, TENANT_ACTIVE, tenants_bytes
-from splinter.server.burial import settle
+from splinter.server.supervisor.recovery import settle
 from splinter.store import kill_points
 from splinter.store.epochs import EPOCH_OFFLINE, OLDEST_NONE
 from splinter.store.kill_points import KillPoint
@@ -277,7 +277,7 @@ class Round:
             os._exit(0)
 
     def recover(self) -> None:
-        """What the supervisor does (splinter.server.workers), and what must hold between a worker and its successor."""
+        """As the supervisor (splinter.server.supervisor.seats) does, and what must hold between a worker and its successor."""
         machine, worker = self.machine, self.machine.workers[VICTIM]
         machine.store.descriptor["kill_at"] = 0
         settle(machine.store, worker, is_stuck=False, has_crashed=False)
@@ -335,10 +335,10 @@ def name_of(point: int) -> str:
 def entry(*, udp: bool) -> Callable[[int], None]:
     """The loop; importing it compiles it."""
     if udp:
-        from splinter.worker.udp_loop import serve_udp
+        from splinter.worker.udp.loop import serve_udp
 
         return serve_udp
-    from splinter.worker.xdp_loop import serve_xdp
+    from splinter.worker.xdp.loop import serve_xdp
 
     return serve_xdp
 

@@ -6,9 +6,9 @@ The TX rings' two indices are one word, so that a worker finds nothing to kick; 
 from __future__ import annotations
 
 import numpy as np
+from splinter_bench.frames import FRAME_HEADER_BYTES, Route, frame
 
 from splinter import limits
-from splinter.bench.frames import FRAME_HEADER_BYTES, Route, frame
 from splinter.native.memory import SharedArena
 from splinter.net.afxdp.record import RINGS, XSK
 from splinter.net.afxdp.ring import ADDRESS, DESCRIPTOR

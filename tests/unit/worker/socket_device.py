@@ -11,7 +11,7 @@ import numpy as np
 
 from splinter import limits
 from splinter.worker.memory import WorkerMemory
-from splinter.worker.udp_layout import UDP_AREA, udp_chunks
+from splinter.worker.udp.layout import UDP_AREA, udp_chunks
 
 _U32 = np.dtype("<u4")
 _BUFFER_BYTES = 1 << 16

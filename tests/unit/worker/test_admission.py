@@ -13,10 +13,10 @@ from splinter.store.region import Region
 from splinter.store.store import Store
 from splinter.wire import Header, Opcode
 from splinter.worker.memory import WorkerMemory, introduce
-from splinter.worker.tasks import take_over_tasks
+from splinter.worker.tasks.tasks import take_over_tasks
 from splinter.worker.texts import build_texts
 from splinter.worker.turn import begin_turn
-from splinter.worker.xdp_loop import serve_queue
+from splinter.worker.xdp.loop import serve_queue
 from tests.support.tenants import write_tenant
 from tests.unit.worker.memory_device import MemoryDevice
 

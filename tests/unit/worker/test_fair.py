@@ -7,15 +7,15 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from splinter_bench.in_worker import WorkerInProcess
 
 from splinter import limits
-from splinter.bench.in_worker import WorkerInProcess
 from splinter.errors import Status
 from splinter.ext.compile import compile_source
-from splinter.worker import fair
 from splinter.worker.accounts import begin_batch, end_batch, idle_until_now, packets_in_batch
 from splinter.worker.layout import BATCH, TASK, TASK_FREE, TASK_READY
 from splinter.worker.requests import PENDING
+from splinter.worker.tasks import fair
 from tests.support.driver import COUNTING, Driver, at, fresh
 
 KEY = (1).to_bytes(8, "little")

@@ -10,7 +10,7 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet
 
-from splinter.worker.frame import HEADERS_BYTES, TAG_BYTES, is_intact, payload_length, payload_offset, turn_around
+from splinter.worker.xdp.frame import HEADERS_BYTES, TAG_BYTES, is_intact, payload_length, payload_offset, turn_around
 
 RNG = random.Random(17)
 CHECKSUM_AT = 40  # of UDP, in a frame without a tag

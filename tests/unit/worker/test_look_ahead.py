@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from splinter_bench.in_worker import WorkerInProcess
+from splinter_bench.workload import Account, invoke_operation
 
 from splinter import limits
-from splinter.bench.in_worker import WorkerInProcess
-from splinter.bench.workload import Account, invoke_operation
 from splinter.ext.compile import CompiledExtension, compile_source
 from splinter.store.hashing import identity_of, store_hash
 from splinter.wire import HEADER, Opcode

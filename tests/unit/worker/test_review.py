@@ -7,19 +7,19 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from splinter_bench.in_worker import WorkerInProcess
 
 from splinter import limits
-from splinter.bench.in_worker import WorkerInProcess
 from splinter.errors import Status
 from splinter.ext.abi import ERROR_TEXTS, ExtensionError
 from splinter.store.epochs import epoch_advance
 from splinter.wire import HEADER
-from splinter.worker import fair
 from splinter.worker.accounts import begin_batch, begin_resumes
 from splinter.worker.layout import TASK_READY
 from splinter.worker.requests import PENDING
-from splinter.worker.review import next_to_end
-from splinter.worker.tasks import OLDEST_NONE, cut_short, end_task, run_slice
+from splinter.worker.tasks import fair
+from splinter.worker.tasks.review import next_to_end
+from splinter.worker.tasks.tasks import OLDEST_NONE, cut_short, end_task, run_slice
 from splinter.worker.turn import begin_turn
 from tests.support.driver import Driver, fresh
 

@@ -64,7 +64,7 @@ IMPORTS = [
         "from .. import secrets",
         "from splinter.ext import *",
         "from splinter.ext.abi import F_TENANT",
-        "from splinter.ext.code import CodeRegion",
+        "from splinter.ext.native.code import CodeRegion",
         "from splinter.ext import u64 as i64",
         "from splinter.ext import extension as Store",
         "from builtins import eval",

@@ -14,10 +14,10 @@ import pytest
 from splinter import limits
 from splinter.client.admin import Admin
 from splinter.client.control import ControlConnection
-from splinter.ext.code import CodeRegion
+from splinter.ext.native.code import CodeRegion
 from splinter.net.tenants import RATE, TENANT, rates_bytes
 from splinter.server.config import ServerConfig
-from splinter.server.control import prepare, run_control
+from splinter.server.control.server import prepare, run_control
 from splinter.server.processes import fork_child
 from splinter.server.shared import Shared
 from splinter.store.region import Region

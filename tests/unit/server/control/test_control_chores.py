@@ -6,8 +6,8 @@ import os
 
 import pytest
 
+from splinter.server.control.registry import Registry
 from splinter.server.processes import is_readable
-from splinter.server.registry import Registry
 from tests.support.waiting import WAIT_SECONDS
 from tests.unit.server.control.conftest import Control
 

@@ -24,8 +24,8 @@ from splinter.errors import (
     UnknownTenantError,
 )
 from splinter.ext import Store, extension, record, u64
-from splinter.ext.code import CodeRegion
-from splinter.server import registry
+from splinter.ext.native.code import CodeRegion
+from splinter.server.control import registry
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
 from tests.support.waiting import wait_for
 

@@ -13,14 +13,14 @@ import pytest
 from splinter import limits
 from splinter.client.admin import Admin
 from splinter.errors import BusyError, ControlError, QuotaExceededError, UnknownTenantError
-from splinter.ext.code import CodeRegion
 from splinter.ext.compile import CompiledExtension, compile_extensions, compile_source
-from splinter.server import compiler as compiler_module
-from splinter.server import registry as registry_module
-from splinter.server.balancer import Balancer
-from splinter.server.control_operations import Operations
-from splinter.server.control_tenants import Tenants
-from splinter.server.registry import Registry
+from splinter.ext.native.code import CodeRegion
+from splinter.server.control import compiler as compiler_module
+from splinter.server.control import registry as registry_module
+from splinter.server.control.balancer import Balancer
+from splinter.server.control.operations import Operations
+from splinter.server.control.registry import Registry
+from splinter.server.control.tenants import Tenants
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
 from tests.support.waiting import wait_for
 from tests.unit.server.control.conftest import Control

@@ -12,7 +12,7 @@ from splinter import limits
 from splinter.errors import ControlError, Status
 from splinter.ext.abi import F_TENANT
 from splinter.net.tenants import TENANT_REMOVING
-from splinter.server import control_tenants
+from splinter.server.control import tenants
 from splinter.store.epochs import EPOCH_OFFLINE, epoch_now
 from splinter.store.tenants import tenant_close
 from splinter.worker.layout import TASK_FREE, TASK_READY, TASK_REFUSED
@@ -93,8 +93,8 @@ def test_a_lock_that_is_kept_for_long_holds_the_removal_up_and_does_not_end_it(
     def close(*arguments: int) -> int:
         return int(Status.BUSY) if next(tries, None) is not None else tenant_close(*arguments)
 
-    monkeypatch.setattr(control_tenants, "tenant_close", close)
-    monkeypatch.setattr(control_tenants, "_CLOSE_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(tenants, "tenant_close", close)
+    monkeypatch.setattr(tenants, "_CLOSE_WAIT_SECONDS", 0.0)
     control_stopped.start()
     admin = control_stopped.admin()
     admin.create_tenant(TENANT)

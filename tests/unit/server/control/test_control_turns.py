@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from splinter.ext.code import CodeRegion
-from splinter.server.balancer import Balancer
-from splinter.server.control_operations import Operations
-from splinter.server.control_tenants import Tenants
-from splinter.server.registry import Registry
+from splinter.ext.native.code import CodeRegion
+from splinter.server.control.balancer import Balancer
+from splinter.server.control.operations import Operations
+from splinter.server.control.registry import Registry
+from splinter.server.control.tenants import Tenants
 
 MANY = 50
 

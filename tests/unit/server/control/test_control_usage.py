@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from splinter.server.usage import TOLD_MAX, hottest_tenants
+from splinter.server.control.usage import TOLD_MAX, hottest_tenants
 from splinter.worker.layout import TENANT_COUNTERS
 
 TICKS = 1000  # a millisecond

@@ -1,0 +1,112 @@
+"""``splinter bench`` followed by an experiment's name."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from splinter.errors import SplinterError
+from splinter_bench.as_json import as_json
+from splinter_bench.experiments.experiment import Document, Effort, Experiment
+from splinter_bench.figure import shown, shown_interval
+from splinter_bench.machine import machine, versions
+from splinter_bench.progress import progress
+
+_WIDTH_MIN = 130  # where output is no terminal
+_HELP = {
+    "isolation": "What isolation costs: an extension run in the worker, or in a process of its tenant's own.",
+    "locality": "Home cores and stealing: 1,024 tenants of different activity on two workers.",
+    "yields": "Small requests beside long ones: without yields, with the author's, with the compiler's.",
+    "misbehaviour": "Invokes that never end: with the compiler's yields, and with the watchdog alone.",
+    "flood": "One tenant sends ten times what it may: what the others notice.",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for name, text in _HELP.items():
+        app.command(name, help=_text(text))(_command(name))
+
+
+def _text(first: str) -> str:
+    return (
+        f"{first}\n\nMakes labs and servers of its own and removes them; needs root. See docs/experiments.md. Run it on a "
+        "machine that does nothing else."
+    )
+
+
+def experiment_of(name: str) -> Experiment:
+    """An experiment by name. What it needs is loaded only now: compilers, the worker."""
+    found: Experiment = import_module(f"{__package__}.{name}_report").EXPERIMENT
+    return found
+
+
+def _command(name: str) -> Callable[..., None]:
+    def run(
+        json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+        picture: Annotated[
+            Path | None, typer.Option("--picture", metavar="FILE", help="Draw it: a PNG or SVG file.", dir_okay=False)
+        ] = None,
+        quick: Annotated[bool, typer.Option("--quick", help="A few seconds, to see that it works; no figures.")] = False,
+        only: Annotated[
+            list[str] | None, typer.Option("--only", metavar="PART", help="One part; may be given several times.")
+        ] = None,
+    ) -> None:
+        document = made(name, Effort(quick, tuple(only or ())), picture)
+        show(name, document, json_output)
+
+    return run
+
+
+def made(name: str, effort: Effort, picture: Path | None = None) -> Document:
+    """Carry out an experiment; its document. Raises :class:`SplinterError` for what cannot be measured here."""
+    from splinter_bench.experiments import picture as pictures
+
+    experiment = experiment_of(name)
+    for part in effort.only:
+        if part not in experiment.parts:
+            raise SplinterError(f"there is no part {part!r}; there are: {', '.join(experiment.parts) or 'none'}")
+    if picture is not None:
+        pictures.check(picture)
+    with progress(None) as say:
+        found = experiment.measure(effort, say)
+    document = {
+        "experiment": name,
+        "command": shlex.join(["splinter", "bench", name, *_arguments(name)]),
+        "machine": machine(),
+        "versions": versions(),
+        "is_quick": effort.is_quick,
+        **found,
+    }
+    if picture is not None:
+        pictures.write(experiment, document, picture)
+    return document
+
+
+def show(name: str, document: Document, json_output: bool) -> None:
+    """Print a document."""
+    experiment = experiment_of(name)
+    if json_output:
+        figures = [figure.to_json() for figure in experiment.figures(document)]
+        print(as_json({**document, "figures": figures}))
+        return
+    console = Console(width=None if sys.stdout.isatty() else max(Console().width, _WIDTH_MIN))
+    console.print(experiment.table(document))
+    for line in experiment.notes(document):
+        console.print(line)
+    for figure in experiment.figures(document):
+        ends, left_out = shown_interval(figure.interval, figure.unit), figure.left_out
+        left = f", {left_out} left out" if left_out else ""
+        console.print(f"{figure.text}: {shown(figure.median, figure.unit)} ({ends}; {len(figure.values)} rounds{left})")
+
+
+def _arguments(name: str) -> list[Any]:
+    """The command line behind the experiment's name."""
+    return sys.argv[sys.argv.index(name) + 1 :] if name in sys.argv else []

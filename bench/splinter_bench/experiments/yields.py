@@ -1,0 +1,245 @@
+"""Small requests beside long ones, on one worker: without yields, with the author's, with the compiler's.
+
+85 % of the invokes read one object, 15 % read 128 of 3,456 bytes each, of 1,024 tenants. The load is open: Poisson arrivals
+whose latency counts from when they were due. The client spins on another CPU. Both servers, with and without the compiler's
+yields, are there all the time, and an AF_XDP echo besides: the rounds take turns between all of them, so that whatever
+disturbs the machine meets all. The one that is not asked sleeps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+from collections.abc import Generator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from splinter.limits import FRAGMENT_BYTES, RX_BATCH
+from splinter.net.lab import Lab
+from splinter_bench.control import Control
+from splinter_bench.echo import EchoLimit
+from splinter_bench.experiments.experiment import REFUSED, Document, Effort, Progress
+from splinter_bench.experiments.population import Population, populate, served
+from splinter_bench.experiments.simulation import Policy
+from splinter_bench.experiments.sweep import Kind, Traffic, sweep
+from splinter_bench.histogram import Histogram
+from splinter_bench.process import pinned
+from splinter_bench.result import Result
+from splinter_bench.rounds import turn
+from splinter_bench.session import Session
+from splinter_bench.sources import source
+from splinter_bench.workload import Workload
+
+NONE, AUTHOR, COMPILER = "no yields", "the author's yields", "the compiler's yields"
+MODES = (NONE, AUTHOR, COMPILER)
+ECHO = "AF_XDP echo"  # what the machine and the network do to a tail without any server
+SMALL, LONG = "small", "long"
+_SHARES = (0.85, 0.15)
+_OBJECTS_READ = 128
+_AUTHORS_SLICES = 16  # a yield every eight reads
+_WARMUP_SECONDS = 0.02
+_DEPTH = 64  # of the closed loop that finds the saturation
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Loads are shares of the saturation that is measured first, of the server without yields."""
+
+    tenants: int = 1024
+    objects: int = 144  # of each tenant
+    value_bytes: int = 3 * FRAGMENT_BYTES  # a long request takes longer than the machine's own interruptions
+    memory: str = "768MiB"  # of each server
+    loads: tuple[float, ...] = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8)
+    seconds: float = 0.06  # of each round: most find the machine undisturbed, and the median of their p99 is what counts
+    rounds: int = 21
+    saturation_seconds: float = 0.2
+    saturation_rounds: int = 5
+    simulated_cores: tuple[int, ...] = (8, 64)
+    simulated_requests: int = 200_000
+
+
+BOUNDS = Settings(loads=(0.7,), rounds=41)  # where the paper shows it, and the bound is set
+QUICK = Settings(
+    tenants=8,
+    loads=(0.3, 0.7),
+    memory="64MiB",
+    seconds=0.2,
+    rounds=1,
+    saturation_seconds=0.1,
+    saturation_rounds=1,
+    simulated_requests=5_000,
+)
+
+
+@dataclass(frozen=True)
+class _Mode:
+    """A server that the load goes to, and what is asked for."""
+
+    session: Session
+    mixed: Workload
+    small: Workload
+    long: Workload
+
+
+def measure(effort: Effort, progress: Progress) -> Document:
+    """The document. Raises :class:`SplinterError` when a request failed."""
+    settings = QUICK if effort.is_quick else BOUNDS if effort.for_bounds else Settings()
+    asked_modes = (NONE, COMPILER) if effort.for_bounds else MODES
+    control = Control()
+    core = max(os.sched_getaffinity(0))
+    runs: list[dict[str, Any]] = []
+    with contextlib.ExitStack() as stack:
+        modes = _modes(stack, settings, core, progress)
+        echo = stack.enter_context(_echo(modes[COMPILER].session))
+        progress("finding the saturation")
+        service = _service(modes, settings)
+        before = _yields(modes[COMPILER].session)
+        for number in range(settings.rounds):
+            for load in settings.loads:
+                rate = load * service["saturation"]
+                progress(f"round {number + 1} of {settings.rounds}: {load:.0%} of {service['saturation']:,.0f} a second")
+                for mode in turn((*asked_modes, ECHO), number):
+                    if mode == ECHO:
+                        ask = partial(echo.measure, None, settings.seconds, rate=rate, warmup_seconds=_WARMUP_SECONDS)
+                    else:
+                        ask = partial(_open_loop, modes[mode], mode, rate, settings)
+                    taken = control.take(ask)
+                    how = {"mode": mode, "number": number, "load": load, "rate": rate, "is_still": taken.is_still}
+                    kinds = {SMALL: taken.result.histogram} if mode == ECHO else taken.result.operations
+                    runs += [_row(taken.result, histogram, kind=kind, **how) for kind, histogram in kinds.items()]
+        service["slices"] = _slices(before, _yields(modes[COMPILER].session))
+    return {
+        "settings": asdict(settings) | {"server_core": core},
+        "service": service,
+        "runs": runs,
+        "simulated": [] if effort.for_bounds else _simulated(service, settings),
+    }
+
+
+def _modes(stack: contextlib.ExitStack, settings: Settings, core: int, progress: Progress) -> dict[str, _Mode]:
+    """The two servers, one with the compiler's yields, and what each mode asks of which."""
+    populations: dict[bool, tuple[Session, Population]] = {}
+    for preempt in (True, False):
+        progress(f"{settings.tenants:,} tenants, {'with' if preempt else 'without'} the compiler's yields")
+        session = stack.enter_context(served([core], settings={"preempt": preempt}, memory=settings.memory))
+        populations[preempt] = session, _populate(session, settings)
+    found = {}
+    for mode in MODES:
+        session, population = populations[mode == COMPILER]
+        small = population.invoke("read_one", checked=True, label=SMALL)
+        long = population.invoke("read_many_yielding" if mode == AUTHOR else "read_many", label=LONG)
+        found[mode] = _Mode(
+            session,
+            population.workload((small, long), _SHARES, spare_keys=_OBJECTS_READ),
+            population.workload((small,), (1.0,), spare_keys=_OBJECTS_READ),
+            population.workload((long,), (1.0,), spare_keys=_OBJECTS_READ),
+        )
+    return found
+
+
+@contextlib.contextmanager
+def _echo(session: Session) -> Generator[EchoLimit]:
+    """An AF_XDP echo on the same CPUs, in a lab of its own."""
+    with (
+        Lab(f"bench-{os.getpid()}-echo", session.info.queues) as lab,
+        EchoLimit(
+            lab.server.namespace,
+            lab.client.namespace,
+            lab.server.address,
+            server_core=session.server_core,
+            client_core=session.client_core,
+        ) as limit,
+    ):
+        yield limit
+
+
+def _populate(session: Session, settings: Settings) -> Population:
+    tenants = session.admin.create_tenants(settings.tenants, home=session.home)
+    sources = [(source("read_one"), "read_one"), *((source("read_many"), n) for n in ("read_many", "read_many_yielding"))]
+    return populate(session, tenants, sources, objects=settings.objects, value_bytes=settings.value_bytes)
+
+
+def _service(modes: dict[str, _Mode], settings: Settings) -> dict[str, float]:
+    """Requests a second of the closed loop, and ns of the worker's core for each kind when there is nothing else.
+
+    ``saturation`` is that of the server without yields, which takes the most; ``saturation_yields`` with the compiler's.
+    """
+    asked = {
+        "saturation": (modes[NONE], "mixed"),
+        "saturation_yields": (modes[COMPILER], "mixed"),
+        "small_ns": (modes[NONE], "small"),
+        "long_ns": (modes[NONE], "long"),
+        "long_author_ns": (modes[AUTHOR], "long"),
+        "long_compiler_ns": (modes[COMPILER], "long"),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in asked}
+    for _ in range(settings.saturation_rounds):
+        for name, (mode, workload) in asked.items():
+            result = mode.session.slice(getattr(mode, workload), _DEPTH, settings.saturation_seconds)
+            rates[name].append(result.per_second)
+    medians = {name: statistics.median(found) for name, found in rates.items()}
+    return {name: 1e9 / rate if name.endswith("_ns") else rate for name, rate in medians.items()}
+
+
+def _yields(session: Session) -> tuple[int, int]:
+    """(yields, invokes) of all workers so far."""
+    workers = session.admin.stats()["workers"]
+    return sum(worker["yields"] for worker in workers), sum(worker["requests"]["invoke"] for worker in workers)
+
+
+def _slices(before: tuple[int, int], after: tuple[int, int]) -> float:
+    """Of a long request, if the small ones do not yield."""
+    yields, invokes = (b - a for a, b in zip(before, after, strict=True))
+    return 1 + yields / max(1, invokes) / _SHARES[1]
+
+
+def _open_loop(asked: _Mode, mode: str, rate: float, settings: Settings) -> Result:
+    with pinned(asked.session.client_core):
+        result = asked.session.load.run(asked.mixed, rate=rate, seconds=settings.seconds, warmup_seconds=_WARMUP_SECONDS)
+    result.refuse_wrong_replies(REFUSED)
+    return result
+
+
+def _row(
+    result: Result, histogram: Histogram, *, mode: str, kind: str, number: int, load: float, rate: float, is_still: bool
+) -> dict[str, Any]:
+    return {
+        "mode": mode,
+        "round": number,
+        "is_still": is_still,
+        "load": load,
+        "offered": round(rate),
+        "per_second": round(result.per_second),
+        "kind": kind,
+        "count": histogram.count,
+        "lost": result.lost,
+        "errors": result.errors,
+        "p50_ns": histogram.percentile(50),
+        "p90_ns": histogram.percentile(90),
+        "p99_ns": histogram.percentile(99),
+    }
+
+
+def policies(service: dict[str, float], cores: int) -> dict[str, tuple[Policy, Traffic]]:
+    """The simulated modes, with the measured times."""
+    kinds = (Kind(SMALL, _SHARES[0], service["small_ns"]), Kind(LONG, _SHARES[1], service["long_ns"]))
+    traffic = Traffic(kinds)
+    found = {NONE: (Policy(cores, batch=RX_BATCH), traffic)}
+    for mode, long_ns, slices in (
+        (AUTHOR, service["long_author_ns"], _AUTHORS_SLICES),
+        (COMPILER, service["long_compiler_ns"], max(2.0, service["slices"])),
+    ):
+        resume_ns = max(0.0, long_ns - service["long_ns"]) / (slices - 1)
+        policy = Policy(cores, batch=RX_BATCH, slice_ns=service["long_ns"] / slices, resume_ns=resume_ns)
+        found[mode] = (policy, traffic)
+    return found
+
+
+def _simulated(service: dict[str, float], settings: Settings) -> list[dict[str, Any]]:
+    """One core, to compare with the measurement, and as many as the paper's machine and a large one have."""
+    found = []
+    for cores in (1, *settings.simulated_cores):
+        found += sweep(policies(service, cores), settings.loads, settings.simulated_requests)
+    return found

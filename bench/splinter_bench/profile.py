@@ -1,0 +1,250 @@
+"""``scripts/profile``: where a worker's time goes.
+
+By stages: a server whose loop is compiled with marks between its stages (:mod:`splinter.worker.stages`) serves a workload;
+what its counters grew by is divided by the requests. The kernel's part is the stage ``kick``: the packets' way through the
+veth pair and into the client's ring is walked inside that system call, on the worker's core.
+
+By function, where perf works: a server compiled as ever is sampled by its clock, and the client with it, so that the
+kernel's part of a round trip, which both walk, is known.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from splinter.errors import SplinterError
+from splinter.native.clock import SECOND_NS, cycles_per_millisecond
+from splinter.native.perf_map import PerfMap
+from splinter.worker.stages import NAMES
+from splinter_bench import perf
+from splinter_bench.invokes import chains, get_by_invoke
+from splinter_bench.local_server import lab_server
+from splinter_bench.many_tenants import TENANTS, spread
+from splinter_bench.process import pinned
+from splinter_bench.result import Result
+from splinter_bench.session import Session
+from splinter_bench.workload import (
+    KEYS_DEFAULT,
+    SCHEDULE_ENTRIES,
+    Account,
+    Workload,
+    get_operation,
+    multiget_operation,
+    put_operation,
+    uniform,
+)
+
+WORKLOADS = ("get", "put", "invoke get", "invoke scan", "multiget", "tenants")
+DEPTHS = (1, 64)
+_CHAINS = 10_000
+_MULTIGET_KEYS = 8
+_SEED = 20180919
+_IDLE = "idle"
+_MILLISECOND_NS = 1_000_000
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """``stages``: ns of the worker's time for each request, by stage, without ``idle``; ``idle`` is that beside."""
+
+    workload: str
+    depth: int
+    per_second: float
+    stages: dict[str, float]
+    idle: float
+
+    @property
+    def busy(self) -> float:
+        """ns of a request in all."""
+        return sum(self.stages.values())
+
+    def stacks(self) -> dict[tuple[str, ...], float]:
+        """For a flame graph."""
+        return {(_title(self.workload, self.depth), name): value for name, value in self.stages.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "workload": self.workload,
+            "depth": self.depth,
+            "per_second": round(self.per_second, 1),
+            "ns_per_request": {name: round(value, 1) for name, value in self.stages.items()},
+            "busy_ns_per_request": round(self.busy, 1),
+            "idle_ns_per_request": round(self.idle, 1),
+        }
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What perf found, in ns for each request: the worker's time by stack, waiting for packets included.
+
+    ``client_kernel``: what the load generator spends in the kernel, which is the packets' way to the worker.
+    """
+
+    workload: str
+    depth: int
+    per_second: float
+    worker: dict[tuple[str, ...], float]
+    client_kernel: float
+
+    @property
+    def worker_kernel(self) -> float:
+        """The worker's time in the kernel."""
+        return sum(value for stack, value in self.worker.items() if stack[0] == perf.KERNEL)
+
+    @property
+    def worker_user(self) -> float:
+        """The worker's time in its own code, waiting for packets included."""
+        return sum(self.worker.values()) - self.worker_kernel
+
+    @property
+    def kernel_share(self) -> float:
+        """Percent of a round trip in the kernel; of the worker's time, where its rate is what limits.
+
+        At depth 1 both sides' system calls follow one another, and the worker, who never rests, was sampled for a round
+        trip's time in all. What a call does after it has delivered the packet overlaps with the other side's work and is
+        counted all the same.
+        """
+        both = self.worker_kernel + (self.client_kernel if self.depth == 1 else 0.0)
+        return 100 * both / (self.worker_kernel + self.worker_user)
+
+    def functions(self) -> dict[str, float]:
+        """Time in each function itself, the kernel's marked."""
+        found: dict[str, float] = {}
+        for stack, value in self.worker.items():
+            name = f"{stack[-1]} (kernel)" if stack[0] == perf.KERNEL else stack[-1]
+            found[name] = found.get(name, 0.0) + value
+        return found
+
+    def stacks(self) -> dict[tuple[str, ...], float]:
+        """For a flame graph."""
+        title = _title(self.workload, self.depth)
+        return {(title, *stack): value for stack, value in self.worker.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "workload": self.workload,
+            "depth": self.depth,
+            "per_second": round(self.per_second, 1),
+            "worker_user_ns_per_request": round(self.worker_user, 1),
+            "worker_kernel_ns_per_request": round(self.worker_kernel, 1),
+            "client_kernel_ns_per_request": round(self.client_kernel, 1),
+            "kernel_percent": round(self.kernel_share, 1),
+            "ns_per_request": {name: round(value, 1) for name, value in sorted(self.functions().items())},
+        }
+
+
+def _title(workload: str, depth: int) -> str:
+    return f"{workload}, depth {depth}"
+
+
+def measure(
+    names: Sequence[str] = WORKLOADS,
+    depths: Sequence[int] = DEPTHS,
+    seconds: float = 1.0,
+    keys: int = KEYS_DEFAULT,
+    progress: Progress = lambda text: None,
+) -> list[Profile]:
+    """Profile the worker of a server of its own, by stages. Raises :class:`SplinterError` when requests fail."""
+    progress("starting a server that tells its stages")
+    found = []
+    with _serving(names, keys, {"SPLINTER_PROFILE": "1"}) as (session, workloads):
+        for name in names:
+            for depth in depths:
+                progress(f"{_title(name, depth)}: stages")
+                before = _stages(session)
+                result = _run(session, workloads[name], depth, seconds)
+                after = _stages(session)
+                ns_per_tick = _MILLISECOND_NS / cycles_per_millisecond()
+                each = {stage: (after[stage] - before[stage]) * ns_per_tick / result.requests for stage in NAMES}
+                idle = each.pop(_IDLE)
+                found.append(Profile(name, depth, result.per_second, each, idle))
+    return found
+
+
+def sample(
+    names: Sequence[str] = WORKLOADS,
+    depths: Sequence[int] = DEPTHS,
+    seconds: float = 1.0,
+    keys: int = KEYS_DEFAULT,
+    progress: Progress = lambda text: None,
+) -> list[Sampled]:
+    """Profile the worker of a server of its own, by perf. Raises :class:`SplinterError` when requests or perf fail."""
+    progress("starting a server to sample")
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "perf.map")
+        with _serving(names, keys, {"SPLINTER_PERF_MAP": str(path)}) as (session, workloads):
+            functions, worker, client = PerfMap(path), _worker_pid(session), os.getpid()
+            for name in names:
+                for depth in depths:
+                    progress(f"{_title(name, depth)}: samples")
+                    with perf.recording((worker, client), functions) as recording:
+                        result = _run(session, workloads[name], depth, seconds)
+                    each = SECOND_NS / perf.FREQUENCY / result.requests
+                    samples = recording.samples
+                    mine = {stack: count * each for stack, count in samples.get(worker, {}).items()}
+                    kernel = sum(count for stack, count in samples.get(client, {}).items() if stack[0] == perf.KERNEL)
+                    found.append(Sampled(name, depth, result.per_second, mine, kernel * each))
+    return found
+
+
+@contextlib.contextmanager
+def _serving(names: Sequence[str], keys: int, environment: dict[str, str]) -> Generator[tuple[Session, dict[str, Workload]]]:
+    """A server, and the workloads of these names with their objects stored."""
+    with lab_server(max(os.sched_getaffinity(0)), environment=environment) as info, Session(info) as session:
+        account = session.tenant()
+        many = tuple(session.tenant() for _ in range(TENANTS)) if "tenants" in names else ()
+        workloads = {
+            "invoke get": get_by_invoke(session, account, keys),
+            "invoke scan": chains(session, _CHAINS)[1],
+            "get": uniform(get_operation(account), keys),
+            "put": uniform(put_operation(account), keys),
+            "multiget": _multiget(account, keys),
+        }
+        with pinned(session.client_core):
+            session.load.preload(put_operation(account), keys)
+            if many:
+                load = spread(put_operation(account), np.arange(keys, dtype=np.int64), many)
+                session.load.run_to_success(load, f"could not store the {keys} objects of {len(many)} tenants")
+                workloads["tenants"] = spread(get_operation(account), workloads["get"].keys, many)
+        yield session, workloads
+
+
+def _multiget(account: Account, keys: int) -> Workload:
+    order = np.random.default_rng(_SEED).integers(0, keys, (SCHEDULE_ENTRIES, _MULTIGET_KEYS), dtype=np.int64)
+    operation = multiget_operation(account, _MULTIGET_KEYS)
+    return Workload("multiget", (operation,), np.zeros(SCHEDULE_ENTRIES, np.uint16), order)
+
+
+def _run(session: Session, workload: Workload, depth: int, seconds: float) -> Result:
+    with pinned(session.client_core):
+        result = session.load.run(workload, depth=depth, seconds=seconds, warmup_seconds=0.0)
+    if result.failed or not result.recorded:
+        raise SplinterError(f"{workload.name}: {result.recorded} replies, {result.failed} requests failed: {result.errors}")
+    return result
+
+
+def _worker_pid(session: Session) -> int:
+    name, supervisor = f"splinter-w{session.home}", session.info.pid
+    for pid in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split():
+        if Path(f"/proc/{pid}/comm").read_text().strip() == name:
+            return int(pid)
+    raise SplinterError(f"the server has no process {name}")
+
+
+def _stages(session: Session) -> dict[str, int]:
+    found = session.admin.stats()["workers"][session.home].get("stages")
+    if found is None:
+        raise SplinterError("the server's loop was compiled without marks between its stages")
+    return dict(found)

@@ -1,0 +1,130 @@
+"""``splinter bench profile``, which scripts/profile calls."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from splinter.errors import SplinterError
+from splinter.terminal import Terminal
+from splinter_bench.machine import machine, versions
+from splinter_bench.progress import progress
+
+if TYPE_CHECKING:  # both load the worker
+    from splinter_bench.profile import Profile, Sampled
+
+_WIDTH_MIN = 240  # where output is no terminal
+_FUNCTIONS_DEFAULT = 20
+_TITLE = "ns of the worker's time for each request"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("profile")(show_profile)
+
+
+def show_profile(
+    workload: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="get, put, invoke get (one object), invoke scan (a chain of 8), multiget (8 objects), "
+            "tenants (gets of 1,024); may be given several times."
+        ),
+    ] = None,
+    depth: Annotated[
+        list[int] | None, typer.Option(help="Requests under way at a time; may be given several times.", min=1, max=1024)
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="Of each workload and depth.", min=0.01, max=60)] = 1.0,
+    use_perf: Annotated[bool, typer.Option("--perf/--no-perf", help="Sample by perf as well, where it works.")] = True,
+    functions: Annotated[
+        int, typer.Option(help="Show so many functions, those that take longest.", min=1)
+    ] = _FUNCTIONS_DEFAULT,
+    flame: Annotated[
+        Path | None,
+        typer.Option(help="Write a flame graph (.svg): of perf's samples, or of stages without them.", dir_okay=False),
+    ] = None,
+    folded: Annotated[
+        Path | None, typer.Option(help="Write the same as folded stacks, for flame graph tools.", dir_okay=False)
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Show where a worker's time goes, by stages of its loop and by function.
+
+    Makes a lab, and a server whose loop reads the time-stamp counter between its stages, and removes both; then, where perf
+    works, the same with a server as it always is, sampled by perf: how much is the kernel's, and which functions it is.
+    """
+    from splinter_bench import flame as flame_graph
+    from splinter_bench import perf, profile
+
+    names, depths = workload or profile.WORKLOADS, depth or profile.DEPTHS
+    if unknown := [name for name in names if name not in profile.WORKLOADS]:
+        raise SplinterError(f"there is no workload {unknown[0]!r}; there are {', '.join(profile.WORKLOADS)}")
+    reason = perf.missing() if use_perf else None
+    if reason:
+        print(f"splinter: by stages only: {reason}", file=sys.stderr)
+    samples = use_perf and not reason
+    sampled: list[Sampled] = []
+    with progress((1 + len(names) * len(depths)) * (2 if samples else 1)) as say:
+        profiles = profile.measure(names, depths, seconds, progress=say)
+        if samples:
+            sampled = profile.sample(names, depths, seconds, progress=say)
+    stacks = {stack: value for found in (sampled or profiles) for stack, value in found.stacks().items()}
+    if flame is not None:
+        flame_graph.draw(stacks, flame, _TITLE, "ns")
+    if folded is not None:
+        flame_graph.fold(stacks, folded)
+    if json_output:
+        document = {"machine": machine(), "versions": versions(), "profiles": [found.to_json() for found in profiles]}
+        print(json.dumps(document | {"sampled": [found.to_json() for found in sampled]}, indent=1))
+        return
+    console = Terminal(width=None if sys.stdout.isatty() else max(Terminal().width, _WIDTH_MIN))
+    console.print(_stages(profiles))
+    if sampled:
+        console.print(_shares(sampled))
+        console.print(_functions(sampled, functions))
+
+
+def _stages(profiles: list[Profile]) -> Table:
+    stages = list(profiles[0].stages)
+    table = Table(title=f"{_TITLE}, by stage", title_justify="left")
+    for column in ("", "depth", "per second", *stages, "busy", "idle"):
+        table.add_column(column, justify="right" if column else "left")
+    for found in profiles:
+        cells = [f"{found.stages[stage]:,.0f}" for stage in stages]
+        table.add_row(
+            found.workload, str(found.depth), f"{found.per_second:,.0f}", *cells, f"{found.busy:,.0f}", f"{found.idle:,.0f}"
+        )
+    return table
+
+
+def _shares(sampled: list[Sampled]) -> Table:
+    table = Table(title="ns for each request, by perf: own code (waiting included) and kernel", title_justify="left")
+    for column in ("", "depth", "per second", "worker, user", "worker, kernel", "client, kernel", "kernel's share"):
+        table.add_column(column, justify="right" if column else "left")
+    for found in sampled:
+        of = "round trip" if found.depth == 1 else "worker"
+        table.add_row(
+            found.workload, str(found.depth), f"{found.per_second:,.0f}", f"{found.worker_user:,.0f}",
+            f"{found.worker_kernel:,.0f}", f"{found.client_kernel:,.0f}", f"{found.kernel_share:.0f}% of the {of}",
+        )  # fmt: skip
+    return table
+
+
+def _functions(sampled: list[Sampled], most: int) -> Table:
+    each = [found.functions() for found in sampled]
+    total: dict[str, float] = {}
+    for found, values in zip(sampled, each, strict=True):
+        whole = sum(found.worker.values())
+        for name, value in values.items():
+            total[name] = total.get(name, 0.0) + value / whole  # each workload counts the same
+    table = Table("function itself", title=f"{_TITLE}, by perf", title_justify="left")
+    for found in sampled:
+        table.add_column(f"{found.workload} {found.depth}", justify="right")
+    for name in sorted(total, key=lambda name: total[name], reverse=True)[:most]:
+        table.add_row(name, *(f"{values.get(name, 0):,.0f}" for values in each))
+    return table

@@ -1,0 +1,115 @@
+"""What one run of a load generator found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from splinter.errors import SplinterError, Status
+from splinter_bench.histogram import Histogram
+from splinter_bench.series import Series
+
+_BUSY = Status.BUSY.name
+_BUSY_SHARE_MAX = 0.001  # of all requests, where nothing else is expected
+
+_COUNTERS = (
+    "seconds", "requests", "recorded", "lost", "corrupt", "checked", "stale", "unsent", "conflicts", "client_cpu_ns",
+)  # fmt: skip
+
+
+@dataclass
+class Result:
+    """One run. ``per_second`` counts OK replies with a right value in the recorded time, which excludes the warm-up."""
+
+    name: str
+    depth: int  # requests under way at most; 0: as many as there are
+    seconds: float  # recorded time
+    requests: int  # sent in all, warm-up included
+    recorded: int
+    lost: int  # no reply within the time-out
+    corrupt: int  # OK, but another value than was stored
+    checked: int  # replies whose whole value was compared
+    stale: int  # packets that answered nothing: too late, twice, or not a reply
+    errors: dict[str, int] = field(default_factory=dict)  # requests that ended with another status than OK, by its name
+    histogram: Histogram = field(default_factory=Histogram)
+    rate: float | None = None  # open loop: arrivals a second
+    unsent: int = 0  # open loop: arrivals that could not be sent until the end; latencies have them with their age then
+    conflicts: int = 0  # requests that began again since the object was replaced meanwhile
+    operations: dict[str, Histogram] = field(default_factory=dict)  # latencies by operation
+    series: Series | None = None
+    client_cpu_ns: int = 0  # CPU time of the load generator's thread, warm-up included
+    server_cpu_ns: dict[str, int] = field(default_factory=dict)  # of the server's processes, where that can be known
+
+    @property
+    def per_second(self) -> float:
+        """Round trips in each second."""
+        return self.recorded / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def failed(self) -> int:
+        """Requests that did not end as they should."""
+        return self.lost + self.corrupt + sum(self.errors.values())
+
+    def refuse_wrong_replies(self, expected: Iterable[str] = ()) -> None:
+        """Raise :class:`SplinterError` when a reply was wrong, or of another status than OK and those ``expected``.
+
+        A few are BUSY on any machine: it stops who holds a tenant's lock, and the store tells others to ask again.
+        """
+        unexpected = {status: count for status, count in self.errors.items() if status not in expected}
+        if unexpected.get(_BUSY, 0) <= self.requests * _BUSY_SHARE_MAX:
+            unexpected.pop(_BUSY, None)
+        if self.corrupt or unexpected:
+            raise SplinterError(f"{self.name}: {self.corrupt} replies were wrong, errors were {self.errors}")
+
+    @property
+    def latency_ns(self) -> dict[str, int]:
+        """Percentiles of the recorded latencies by name, in ns."""
+        return self.histogram.percentiles()
+
+    @classmethod
+    def merged(cls, parts: Sequence[Result]) -> Result:
+        """Runs of the same thing, one after the other, as one, without time series. ``ValueError`` when there are none."""
+        if not parts:
+            raise ValueError("nothing to merge")
+        whole = cls(parts[0].name, parts[0].depth, 0.0, 0, 0, 0, 0, 0, 0, rate=parts[0].rate)
+        for part in parts:
+            for counter in _COUNTERS:
+                setattr(whole, counter, getattr(whole, counter) + getattr(part, counter))
+            for mine, theirs in ((whole.errors, part.errors), (whole.server_cpu_ns, part.server_cpu_ns)):
+                for name, count in theirs.items():
+                    mine[name] = mine.get(name, 0) + count
+            whole.histogram.merge(part.histogram)
+            for name, histogram in part.operations.items():
+                whole.operations.setdefault(name, Histogram()).merge(histogram)
+        return whole
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, without the histogram's cells."""
+        found = {
+            "name": self.name,
+            "depth": self.depth,
+            "rate": self.rate,
+            "seconds": round(self.seconds, 6),
+            "requests": self.requests,
+            "recorded": self.recorded,
+            "per_second": round(self.per_second, 1),
+            "latency_ns": self.latency_ns,
+            "latency_ns_max": self.histogram.max,
+            "operations": {
+                name: {"count": histogram.count, "latency_ns": histogram.percentiles(), "latency_ns_max": histogram.max}
+                for name, histogram in self.operations.items()
+            },
+            "lost": self.lost,
+            "corrupt": self.corrupt,
+            "checked": self.checked,
+            "stale": self.stale,
+            "unsent": self.unsent,
+            "conflicts": self.conflicts,
+            "errors": self.errors,
+            "client_cpu_ns": self.client_cpu_ns,
+            "server_cpu_ns": self.server_cpu_ns,
+        }
+        if self.series is not None:
+            found["series"] = self.series.to_json()
+        return found

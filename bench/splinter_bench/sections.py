@@ -1,0 +1,137 @@
+"""The parts of the whole benchmark, ``scripts/bench-all``: what each measures, and how it is shown.
+
+A section's ``measure`` returns a JSON document; ``show`` makes blocks of a report from that alone, so that a report can be
+written again from its JSON. A further section is one line in SECTIONS. Each is to take two minutes at most.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from splinter.errors import SplinterError
+from splinter_bench import benefit, benefit_picture, case_sections, goals, installs, rivals, suite_figures, suite_sections
+from splinter_bench.benefit_cases import WAYS, Sizes
+from splinter_bench.blocks import Block, Code, Paragraph, Picture, Table
+from splinter_bench.figure import shown, shown_interval
+from splinter_bench.local_server import lab_server
+from splinter_bench.session import Session
+from splinter_bench.suite import Progress
+
+Document = dict[str, Any]
+_QUICK_TENANTS, _QUICK_INSTALLS = 500, 50
+_MANY_FIGURES = frozenset(("tenant-memory", "extension-memory", "lookup"))
+_INSTALL_FIGURES = frozenset(f"install-interference-{depth}" for depth in installs.DEPTHS)
+
+
+@dataclass(frozen=True)
+class Section:
+    """``measure`` is called with whether it shall be quick, and with what to tell its progress."""
+
+    name: str
+    title: str
+    measure: Callable[[bool, Progress], Document]
+    show: Callable[[Document], Sequence[Block]]
+
+
+def _measure_benefit(is_quick: bool, progress: Progress) -> Document:
+    effort = benefit.Effort()
+    if is_quick:
+        effort = replace(effort, rounds=1, sizes=Sizes(steps=(1, 4, 16), records=(1, 4, 32), users=200))
+    with lab_server(_core()) as info, Session(info) as session:
+        rows = benefit.measure(session, effort, "redis" in rivals.installed(), progress)
+    return {"command": "splinter bench benefit --picture benefit.png", "benefit": rows}
+
+
+def _show_benefit(document: Document) -> list[Block]:
+    rows = document["benefit"]
+    asked = dict.fromkeys((row["case"], row["x"]) for row in rows)
+    by_way = {(row["case"], row["x"], row["way"]): row for row in rows}
+    tables: list[Block] = []
+    for field, text, unit in (("time_ns", "µs for one question", 1e3), ("per_second", "thousand questions a second", 1e3)):
+        lines = []
+        for case, x in asked:
+            found = [by_way.get((case, x, way)) for way in WAYS]
+            lines.append([f"{case}, {x}", *(f"{row[field]['median'] / unit:,.1f}" if row else "" for row in found)])
+        tables.append(Table([text, *WAYS], lines))
+    picture = Picture("benefit", "Code at the data against gets", lambda path: benefit_picture.draw(rows, path))
+    return [*tables, picture, Code(document["command"])]
+
+
+def promised() -> list[goals.Goal]:
+    """The goals that the report tells of; those of scheduling are left to the experiments, ``scripts/experiments``."""
+    return [goal for goal in goals.GOALS if goal.area != "scheduling"]
+
+
+def _measure_goals(figures: frozenset[str], is_quick: bool, progress: Progress) -> Document:
+    effort = goals.Effort()
+    if is_quick:
+        counts = replace(effort.installs, tenants=_QUICK_TENANTS, installs=_QUICK_INSTALLS, lookups=1)
+        effort = replace(
+            effort,
+            installs=counts,
+            worker=replace(effort.worker, rounds=3),
+            arithmetic=replace(effort.arithmetic, count=3),
+            pushed=replace(effort.pushed, count=3),
+            compiles=3,
+            restarts=3,
+        )
+    found = goals.measure(figures, effort, progress)
+    if not found.figures:
+        raise SplinterError("; ".join(found.failures))
+    command = shlex.join(["splinter", "bench", "goals", *(word for name in sorted(figures) for word in ("--only", name))])
+    return {
+        "command": command,
+        "figures": [figure.to_json() for figure in found.figures.values()],
+        "failures": found.failures,
+    }
+
+
+def _show_goals(document: Document) -> list[Block]:
+    rows = []
+    for figure in document["figures"]:
+        median, ends = shown(figure["median"], figure["unit"]), shown_interval(figure.get("interval", ()), figure["unit"])
+        parts = ", ".join(f"{name} {value:,.6g}" for name, value in figure["parts"].items())
+        rows.append([figure["text"], median, ends, parts])
+    blocks: list[Block] = [Table(["figure", "median", "interval", "made of"], rows)]
+    blocks += [Paragraph(f"Not measured: {failure}") for failure in document["failures"]]
+    return [*blocks, Code(document["command"])]
+
+
+def _core() -> int:
+    return max(os.sched_getaffinity(0))
+
+
+def _remaining() -> frozenset[str]:
+    """Figures of goals that no other section finds."""
+    elsewhere = {*suite_figures.ECHO_FIGURES, *suite_figures.RIVAL_FIGURES, *_MANY_FIGURES, *_INSTALL_FIGURES}
+    return frozenset(goal.figure for goal in promised()) - elsewhere
+
+
+def _goals(name: str, title: str, figures: frozenset[str]) -> Section:
+    return Section(name, title, partial(_measure_goals, figures), _show_goals)
+
+
+def _of(name: str, title: str, made_of: Any) -> Section:
+    return Section(name, title, made_of.measure, made_of.show)
+
+
+SECTIONS = (
+    _of("limit", "Splinter beside its limit", suite_sections.LIMIT),
+    _of("redis", "Beside Redis", suite_sections.REDIS),
+    _of("memcached", "Beside memcached", suite_sections.MEMCACHED),
+    Section("benefit", "Code at the data against gets", _measure_benefit, _show_benefit),
+    _of("ycsb", "YCSB", case_sections.YCSB),
+    _of("requests", "Kinds of requests", case_sections.REQUESTS),
+    _of("sizes", "Sizes of values", case_sections.SIZES),
+    _of("tenants", "Tenants and their skew", case_sections.TENANTS),
+    _of("load", "Latency against load", case_sections.LOAD),
+    _of("live", "Overload", case_sections.LIVE),
+    _goals("goals", "Figures of the worker, the compiler and extensions", _remaining()),
+    _goals("goals-tenants", "Ten thousand tenants", _MANY_FIGURES),
+    _goals("goals-installs", "Installs beside gets", _INSTALL_FIGURES),
+)

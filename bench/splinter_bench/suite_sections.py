@@ -1,0 +1,119 @@
+"""Sections of the whole benchmark that are the benchmark of ``splinter bench``: beside the echo, Redis, memcached."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from splinter.errors import SplinterError
+from splinter_bench import rivals, suite_figures, suite_picture
+from splinter_bench.blocks import Block, Code, Paragraph, Picture, Table
+from splinter_bench.local_server import lab_server
+from splinter_bench.suite import Progress, Settings, measure
+
+Document = dict[str, Any]
+_RIVAL_DEPTHS = (1,)  # besides theirs
+_SLICES, _RIVAL_SLICES = 5, 4  # of each run
+_RATIOS = ("latency_over_echo", "throughput_of_echo", "latency_over_ours", "throughput_of_ours")
+_HEADER = ("", "depth", "per second", "p50 µs", "p99 µs", "p99.9 µs", "p50 / echo", "rate / echo", "p50 / ours", "rate / ours")
+
+
+@dataclass(frozen=True)
+class SuiteSection:
+    """Splinter beside the AF_XDP echo and one rival, or none. ``figures`` are those that this section is to find."""
+
+    rival: str | None
+    figures: tuple[str, ...]
+    command: str
+
+    def measure(self, is_quick: bool, progress: Progress) -> Document:
+        """Make a lab and a server, measure, remove both. Raises :class:`SplinterError` when the rival is not installed."""
+        if self.rival is not None and self.rival not in rivals.installed():
+            raise SplinterError(f"{self.rival} is not installed")
+        settings = Settings(slices=_SLICES)
+        if self.rival is not None:
+            settings = replace(settings, slices=_RIVAL_SLICES, rivals=(self.rival,), depths=_RIVAL_DEPTHS)
+        if is_quick:
+            settings = replace(settings, runs=2, slices=2)
+        with lab_server(max(os.sched_getaffinity(0))) as info:
+            report = measure(info, settings, progress)
+        figures = [figure.to_json() for figure in suite_figures.figures_of(report) if figure.name in self.figures]
+        return {**report.to_json(), "command": self.command, "figures": figures}
+
+    def show(self, document: Document) -> list[Block]:
+        """A table, a picture, the rival's configuration."""
+        name = self.rival or "echo"
+        blocks: list[Block] = [
+            _table(document),
+            Picture(f"beside-{name}", f"Rates and latencies beside {name}", partial(suite_picture.draw, document)),
+        ]
+        if programs := _programs(document):
+            blocks += [
+                Paragraph("By the distribution's load generators:"),
+                Table(("", "connections", "per second", "p50 µs"), programs),
+            ]
+        if document["rivals"]:
+            configuration = "\n".join(f"{rival['version']}\n  {rival['command']}" for rival in document["rivals"].values())
+            blocks += [Paragraph("On the same core and the same veth pair:"), Code(configuration)]
+        return [*blocks, Code(document["command"])]
+
+
+def _table(document: Document) -> Table:
+    ratios = {(r["name"], r["depth"], r["ratio"]): r["median"] for r in document["ratios"]}
+    rows = []
+    for result in document["results"]:
+        name, depth, latency = result["name"], result["depth"], result["latency_ns"]
+        over_echo, of_echo, over_ours, of_ours = (ratios.get((name, depth, ratio)) for ratio in _RATIOS)
+        rows.append(
+            [
+                name,
+                str(depth),
+                f"{result['per_second']['median']:,.0f}",
+                *(
+                    f"{latency[percentile]['median'] / 1000:.1f}" if latency[percentile]["median"] else ""
+                    for percentile in ("p50", "p99", "p99.9")
+                ),
+                f"{over_echo:.2f} ×" if over_echo else "",
+                f"{of_echo:.0%}" if of_echo else "",
+                f"{over_ours:.1f} ×" if over_ours else "",
+                f"1/{1 / of_ours:.1f}" if of_ours else "",
+            ]
+        )
+    return Table(_HEADER, rows)
+
+
+def _median_microseconds(latencies_ns: Iterable[float | None]) -> str:
+    """Nothing for programs that do not tell."""
+    known = [latency for latency in latencies_ns if latency is not None]
+    return f"{statistics.median(known) / 1000:.0f}" if known else ""
+
+
+def _programs(document: Document) -> list[list[str]]:
+    found: dict[tuple[str, str], list[Document]] = {}
+    for extra in document["extras"]:
+        found.setdefault((extra["name"], str(extra["connections"])), []).append(extra)
+    return [
+        [
+            *key,
+            f"{statistics.median(e['per_second'] for e in extras):,.0f}",
+            _median_microseconds(extra["latency_ns"]["p50"] for extra in extras),
+        ]
+        for key, extras in found.items()
+    ]
+
+
+LIMIT = SuiteSection(None, suite_figures.ECHO_FIGURES, "splinter bench --lab --seconds 0.5")
+REDIS = SuiteSection(
+    "redis",
+    tuple(name for name in suite_figures.RIVAL_FIGURES if not name.startswith("memcached")),
+    "splinter bench --lab --redis --depth 1 --seconds 0.4",
+)
+MEMCACHED = SuiteSection(
+    "memcached",
+    tuple(name for name in suite_figures.RIVAL_FIGURES if name.startswith("memcached")),
+    "splinter bench --lab --memcached --depth 1 --seconds 0.4",
+)

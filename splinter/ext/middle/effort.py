@@ -1,0 +1,60 @@
+"""What an extension does, told from its intermediate code: whether it writes, and how much of LLVM it is worth.
+
+Compiled quickly, code takes a fifth of the time to make and runs at about 40 % of the speed. Where an extension mostly waits
+for the store that is no loss: one call costs as much as a hundred instructions.
+"""
+
+from __future__ import annotations
+
+from splinter.ext import abi
+from splinter.ext.middle import ir
+from splinter.ext.middle.ir import Block, Op
+
+# An extension with loops that compute waits for the store all the same when it has so many calls of it, and so few
+# instructions for each.
+_CALLS_MIN = 4
+_INSTRUCTIONS_PER_CALL_MAX = 110
+_ELSEWHERE = frozenset({Op.HELPER, Op.CRC32, Op.HASH64})
+_WRITES = frozenset({abi.C_PUT, abi.C_PUT_IF, abi.C_DELETE})
+
+
+def writes(function: ir.Function) -> bool:
+    """Whether it has a put or a delete anywhere."""
+    return any(i.op is Op.HELPER and i.size in _WRITES for i in function.instructions())
+
+
+def waits_for_store(function: ir.Function) -> bool:
+    """Whether the store takes more of the time than computing: no loop goes without it, or calls of it are everywhere.
+
+    The function is a simplified one.
+    """
+    elsewhere: set[Block] = set()  # blocks that wait, or compute in code that is there already
+    count = 0
+    for block in function.blocks:
+        for instruction in block.instructions:
+            if instruction.op in _ELSEWHERE:
+                elsewhere.add(block)
+                count += instruction.op is Op.HELPER
+    if not any(loop.isdisjoint(elsewhere) for _, loop in loops(function.blocks)):
+        return True
+    instructions = sum(len(block.instructions) for block in function.blocks)
+    return count >= _CALLS_MIN and instructions <= count * _INSTRUCTIONS_PER_CALL_MAX
+
+
+def loops(blocks: list[Block]) -> list[tuple[Block, set[Block]]]:
+    """Each back-edge's block, and the blocks of its loop: those from which it is reached without passing the loop's head."""
+    predecessors: dict[Block, list[Block]] = {block: [] for block in blocks}
+    for block in blocks:
+        for successor in block.successors():
+            predecessors[successor].append(block)
+    found = []
+    for block in blocks:
+        if isinstance(block.terminator, ir.Jump) and block.terminator.may_yield:
+            loop, waiting = {block.terminator.target}, [block]
+            while waiting:
+                member = waiting.pop()
+                if member not in loop:
+                    loop.add(member)
+                    waiting += predecessors[member]
+            found.append((block, loop))
+    return found

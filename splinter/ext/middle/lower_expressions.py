@@ -1,0 +1,543 @@
+"""Third stage: expressions of a checked function to intermediate code.
+
+The order of evaluation is Python's, since errors and effects show it.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import struct
+
+from splinter.ext.abi import ExtensionError
+from splinter.ext.front.checked import Checked, Table
+from splinter.ext.middle import ir
+from splinter.ext.middle.builder import NO_VIEW, Builder, Memory, Value, View, Work
+from splinter.ext.middle.ir import Kind, Op
+from splinter.ext.types import (
+    BOOL,
+    BYTES,
+    ELEMENTS,
+    F64,
+    I64,
+    I64_MIN,
+    NAT,
+    NONE,
+    OPTIONAL_BYTES,
+    U64,
+    WORD_BITS,
+    WORD_BYTES,
+    ArrayType,
+    Element,
+    TupleType,
+    Type,
+    integer_type_of,
+    is_bytes,
+    is_integer,
+    is_memory,
+)
+
+_NAT_BITS = ir.word(NAT.high)  # a number of this type has no others: an AND with them lets the verifier see it
+Typed = tuple[ir.Operand, Type]  # a number and its type
+_Operand = tuple[ast.expr, Value]  # an expression and its value
+_SIGN_BIT = 1 << 63  # of a float's pattern
+_F32_BEYOND = int.from_bytes(struct.pack("<d", 2.0**128 - 2.0**103), "little")  # patterns from here on round to no binary32 …
+_F32_INFINITE = int.from_bytes(struct.pack("<d", math.inf), "little")  # … and from here on they are one of themselves
+
+_FLOAT = {ast.Add: Op.FADD, ast.Sub: Op.FSUB, ast.Mult: Op.FMUL, ast.Div: Op.FDIV}
+_SIGNED = {ast.Add: Op.SADD, ast.Sub: Op.SSUB, ast.Mult: Op.SMUL}
+_UNSIGNED = {ast.Add: Op.UADD, ast.Sub: Op.USUB, ast.Mult: Op.UMUL}
+_MODULAR = {ast.Add: Op.ADD, ast.Sub: Op.SUB, ast.Mult: Op.MUL}
+_BITWISE = {ast.BitAnd: Op.AND, ast.BitOr: Op.OR, ast.BitXor: Op.XOR}
+
+
+def float_constant(value: float) -> ir.Constant:
+    """A float as a constant."""
+    return ir.Constant(int.from_bytes(struct.pack("<d", value), "little"), Kind.FLOAT)
+
+
+class ExpressionLowering(Builder):
+    """Lowers expressions of one function, appending to the current block."""
+
+    def __init__(self, checked: Checked, name: str, work: Work) -> None:
+        super().__init__(name, work)
+        self.checked = checked  # of the function being lowered: a helper's while that is put in place of its call
+        self.variables: dict[str, Value] = {}
+
+    # --- variables and conversions ------------------------------------------------------------------------------------
+
+    def variable(self, name: str) -> Value:
+        """The registers of a variable."""
+        if name not in self.variables:
+            self.variables[name] = self.new_value(self.checked.variables[name])
+        return self.variables[name]
+
+    def new_value(self, kind: Type) -> Value:
+        """Fresh registers for a value. None has none: nobody has to assign it, and nobody can forget to."""
+        assert is_integer(kind) or kind in (BOOL, F64, BYTES, OPTIONAL_BYTES, NONE) or isinstance(kind, TupleType)
+        if kind == NONE:
+            return NO_VIEW
+        if is_integer(kind):
+            return self.function.new_register(Kind.WORD)
+        if kind in (BOOL, F64):
+            return self.function.new_register(Kind.BIT if kind == BOOL else Kind.FLOAT)
+        if isinstance(kind, TupleType):
+            return tuple(self.new_value(element) for element in kind.elements)
+        return View(self.function.new_register(Kind.WORD), self.function.new_register(Kind.WORD))
+
+    def convert(self, value: Value, source: Type, target: Type, line: int) -> Value:
+        """A value of one type as another, checked where it may not fit."""
+        if isinstance(value, tuple):
+            assert isinstance(source, TupleType) and isinstance(target, TupleType)
+            parts = zip(value, source.elements, target.elements, strict=True)
+            return tuple(self.convert(part, one, other, line) for part, one, other in parts)
+        if isinstance(value, Memory):
+            return value if is_memory(target) else self.content(value)
+        if isinstance(value, View):
+            if target != OPTIONAL_BYTES:
+                self.check_not_none(value, source, line)
+            return value
+        if is_integer(target):
+            word = self.widen(value)
+            # Between u64 and the signed types, what does not fit is what has the upper bit set.
+            if source not in (target, NAT, BOOL):
+                self.check(self.emit(Op.SLE, ir.ZERO, word), ExtensionError.OVERFLOW, line)
+            return word
+        return value
+
+    def integer_constant(self, value: int) -> Typed:
+        kind = integer_type_of(value)
+        assert kind is not None
+        return ir.word(value), kind
+
+    # --- entry points -------------------------------------------------------------------------------------------------
+
+    def expression(self, node: ast.expr) -> Value:
+        """The value of an expression, of the type that the checker found."""
+        self.step()
+        if node in self.checked.constants:
+            return self._constant(node)
+        value: Value = getattr(self, f"_lower_{type(node).__name__}")(node)
+        return value
+
+    def expression_as(self, node: ast.expr, kind: Type, line: int) -> Value:
+        """The value of an expression, converted."""
+        return self.convert(self.expression(node), self.checked.types[node], kind, line)
+
+    def operand(self, node: ast.expr) -> ir.Operand:
+        """The value of an expression that is not a view."""
+        value = self.expression(node)
+        assert isinstance(value, ir.Operand)
+        return value
+
+    def floating(self, node: ast.expr) -> ir.Operand:
+        """A float."""
+        return self.as_float(node, self.expression(node))
+
+    def as_float(self, node: ast.expr, value: Value) -> ir.Operand:
+        """The same of an expression's value; the checker lets integer constants stand for one."""
+        constant = self.checked.constants.get(node)
+        if isinstance(constant, int):
+            return float_constant(constant)
+        assert isinstance(value, ir.Operand)
+        return value
+
+    def integer(self, node: ast.expr) -> Typed:
+        """An integer or bool as a word."""
+        return self.as_integer(node, self.expression(node))
+
+    def as_integer(self, node: ast.expr, value: Value) -> Typed:
+        """The same of an expression's value."""
+        assert isinstance(value, ir.Operand)
+        kind = self.checked.types[node]
+        return self.widen(value), NAT if kind == BOOL else kind
+
+    def view(self, node: ast.expr, line: int) -> View:
+        """Bytes that are not None, or it is an error of the line."""
+        return self.as_view(self.expression(node), self.checked.types[node], line)
+
+    def as_view(self, value: Value, kind: Type, line: int) -> View:
+        """Bytes that are not None: a view, or what is in a buffer."""
+        if isinstance(value, Memory):
+            return self.content(value)
+        assert isinstance(value, View)
+        self.check_not_none(value, kind, line)
+        return value
+
+    def content(self, buffer: Memory) -> View:
+        """What is in a buffer so far."""
+        length = self.load(self.frame(buffer.offset), WORD_BYTES)
+        return View(self.frame(buffer.offset + WORD_BYTES), length)
+
+    def check_not_none(self, view: View, kind: Type, line: int) -> None:
+        if kind == OPTIONAL_BYTES:
+            self.check_not_zero(view.address, ExtensionError.NONE, line)
+
+    def condition(self, node: ast.expr, yes: ir.Block, no: ir.Block) -> None:
+        """End the current block by going to one of two, with short circuits as Python has them."""
+        self.step()
+        if node in self.checked.constants:
+            self.end(ir.Jump(yes if self.checked.constants[node] else no))
+        elif isinstance(node, ast.BoolOp):
+            for part in node.values[:-1]:
+                further = self.new_block()
+                self.condition(part, *((further, no) if isinstance(node.op, ast.And) else (yes, further)))
+                self.block = further
+            self.condition(node.values[-1], yes, no)
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            self.condition(node.operand, no, yes)
+        else:
+            value = self.operand(node)
+            if value.kind is Kind.WORD:
+                value = self.emit(Op.NE, value, ir.ZERO)
+            if (opposite := self.take_negation(value)) is not None:
+                value, yes, no = opposite, no, yes
+            self.end(ir.Branch(value, yes, no))
+
+    # --- constants and names ------------------------------------------------------------------------------------------
+
+    def _constant(self, node: ast.expr) -> Value:
+        value = self.checked.constants[node]
+        if isinstance(value, float):
+            return float_constant(value)
+        if isinstance(value, Table):
+            return self._table(value)
+        if isinstance(value, bytes):
+            number = self.function.data.setdefault(value, len(self.function.data))
+            return View(self.emit(Op.DATA, size=number), ir.word(len(value)))
+        if isinstance(value, bool):
+            return ir.TRUE if value else ir.FALSE
+        assert isinstance(value, int)
+        return ir.word(value)
+
+    def _lower_Constant(self, node: ast.Constant) -> Value:
+        return NO_VIEW  # None; other constants have been dealt with
+
+    def _table(self, table: Table) -> Memory:
+        assert table.element is not None
+        number = self.function.data.setdefault(table.packed, len(self.function.data))
+        return Memory(0, len(table), table.element, number)
+
+    def _lower_Tuple(self, node: ast.Tuple) -> Value:
+        return tuple(self.expression(element) for element in node.elts)
+
+    def _lower_Name(self, node: ast.Name) -> Value:
+        return self.variable(node.id)  # no copy: nothing inside an expression assigns
+
+    # --- operators ----------------------------------------------------------------------------------------------------
+
+    def _lower_BinOp(self, node: ast.BinOp) -> ir.Operand:
+        left = self.expression(node.left)
+        return self.operate(node, left, self.expression(node.right))
+
+    def operate(self, node: ast.BinOp, left_value: Value, right_value: Value) -> ir.Operand:
+        """An operator on the values of its two sides."""
+        operator, line = type(node.op), node.lineno
+        if self.checked.types[node] == F64:
+            dividend, divisor = self.as_float(node.left, left_value), self.as_float(node.right, right_value)
+            if operator is ast.Div:
+                is_zero = self.emit(Op.FEQ, divisor, float_constant(0.0))
+                self.check(self.negate(is_zero), ExtensionError.DIVISION, line)
+            return self.emit(_FLOAT[operator], dividend, divisor)
+        left, right = self.as_integer(node.left, left_value), self.as_integer(node.right, right_value)
+        if node in self.checked.modular and operator in _MODULAR:
+            return self.emit(_MODULAR[operator], left[0], right[0])
+        if operator in _BITWISE:
+            return self.emit(_BITWISE[operator], left[0], right[0])
+        if operator in (ast.LShift, ast.RShift):
+            return self._shift(node, left, right)
+        kind = self.checked.types[node]
+        if operator in _SIGNED:
+            signed = U64 not in (left[1], right[1])
+            value = self.emit((_SIGNED if signed else _UNSIGNED)[operator], left[0], right[0], line=line)
+            return value
+        self.check(self.emit(Op.NE, right[0], ir.ZERO), ExtensionError.DIVISION, line)
+        if I64 not in (left[1], right[1]):
+            return self.emit(Op.UDIV if operator is ast.FloorDiv else Op.UREM, left[0], right[0])
+        return self._floor_division(left[0], right[0], operator is ast.FloorDiv, kind, line)
+
+    def _shift(self, node: ast.BinOp, left: Typed, right: Typed) -> ir.Operand:
+        count, line = right[0], node.lineno
+        self.check(self.emit(Op.ULT, count, ir.word(WORD_BITS)), ExtensionError.SHIFT, line)
+        if isinstance(node.op, ast.RShift):
+            return self.emit(Op.ASHR if left[1] == I64 else Op.LSHR, left[0], count)
+        shifted = self.emit(Op.SHL, left[0], count)
+        if node not in self.checked.modular:
+            back = self.emit(Op.LSHR if left[1] == U64 else Op.ASHR, shifted, count)
+            self.check(self.emit(Op.EQ, back, left[0]), ExtensionError.OVERFLOW, line)
+            if left[1] == NAT:
+                return self.emit(Op.AND, shifted, _NAT_BITS)
+        return shifted
+
+    def _floor_division(self, left: ir.Operand, right: ir.Operand, want_quotient: bool, kind: Type, line: int) -> ir.Operand:
+        """Signed division rounded down, or its remainder, which has the divisor's sign."""
+        is_minus_one = self.emit(Op.EQ, right, ir.word(-1))
+        if want_quotient:
+            is_minimum = self.emit(Op.EQ, left, ir.word(I64_MIN))
+            self.check(self.negate(self.emit(Op.AND, is_minus_one, is_minimum)), ExtensionError.OVERFLOW, line)
+            divisor: ir.Operand = right
+        else:
+            divisor = self.select(is_minus_one, ir.word(1), right)  # the same remainder, 0, without the overflow
+        remainder = self.emit(Op.SREM, left, divisor)
+        differs = self.emit(Op.SLT, self.emit(Op.XOR, remainder, right), ir.ZERO)
+        adjust = self.emit(Op.AND, self.emit(Op.NE, remainder, ir.ZERO), differs)
+        if want_quotient:
+            return self.emit(Op.SUB, self.emit(Op.SDIV, left, divisor), self.emit(Op.WIDEN, adjust))
+        result = self.emit(Op.ADD, remainder, self.select(adjust, right, ir.ZERO))
+        return self.emit(Op.AND, result, _NAT_BITS) if kind == NAT else result
+
+    def _lower_UnaryOp(self, node: ast.UnaryOp) -> ir.Operand:
+        if isinstance(node.op, ast.Not):
+            return self.truth(node)
+        if self.checked.types[node] == F64:
+            operand = self.floating(node.operand)
+            if isinstance(node.op, ast.UAdd):
+                return operand
+            return self.emit(Op.FSUB, float_constant(-0.0), operand)  # 0.0 - 0.0 would be 0.0
+        value, _ = self.integer(node.operand)
+        if isinstance(node.op, ast.UAdd):
+            return value
+        if isinstance(node.op, ast.Invert):
+            return self.emit(Op.XOR, value, ir.word(-1))
+        if node in self.checked.modular:
+            return self.emit(Op.SUB, ir.ZERO, value)
+        return self.emit(Op.SSUB, ir.ZERO, value, line=node.lineno)
+
+    def _lower_BoolOp(self, node: ast.BoolOp) -> ir.Operand:
+        return self.truth(node)
+
+    def truth(self, node: ast.expr) -> ir.Operand:
+        """The truth of a condition as a bit."""
+        yes, no, after = (self.new_block() for _ in range(3))
+        result = self.function.new_register(Kind.BIT)
+        self.condition(node, yes, no)
+        for block, value in ((yes, ir.TRUE), (no, ir.FALSE)):
+            self.block = block
+            self.move(result, value)
+            self.end(ir.Jump(after))
+        self.block = after
+        return result
+
+    def _lower_IfExp(self, node: ast.IfExp) -> Value:
+        yes, no, after = (self.new_block() for _ in range(3))
+        kind = self.checked.types[node]
+        result = self.new_value(kind)
+        self.condition(node.test, yes, no)
+        for block, value in ((yes, node.body), (no, node.orelse)):
+            self.block = block
+            self.move(result, self.expression_as(value, kind, node.lineno))
+            self.end(ir.Jump(after))
+        self.block = after
+        return result
+
+    # --- comparisons --------------------------------------------------------------------------------------------------
+
+    def _lower_Compare(self, node: ast.Compare) -> ir.Operand:
+        """Each operand is evaluated once, and only as far as the comparisons before it hold."""
+        left = node.left, self.expression(node.left)
+        right = node.comparators[0], self.expression(node.comparators[0])
+        first = self._comparison(node.ops[0], left, right, node.lineno)
+        if len(node.ops) == 1:
+            return first
+        result, after = self.function.new_register(Kind.BIT), self.new_block()
+        self.move(result, first)
+        for operator, comparator in zip(node.ops[1:], node.comparators[1:], strict=True):
+            further = self.new_block()
+            self.end(ir.Branch(result, further, after))
+            self.block = further
+            left, right = right, (comparator, self.expression(comparator))
+            self.move(result, self._comparison(operator, left, right, node.lineno))
+        self.end(ir.Jump(after))
+        self.block = after
+        return result
+
+    def _comparison(self, operator: ast.cmpop, left: _Operand, right: _Operand, line: int) -> ir.Operand:
+        kinds = self.checked.types[left[0]], self.checked.types[right[0]]
+        if isinstance(operator, ast.Is | ast.IsNot):
+            view = self._maybe_view(left[1])
+            return self.emit(Op.EQ if isinstance(operator, ast.Is) else Op.NE, view.address, ir.ZERO)
+        if is_bytes(kinds[0]):
+            return self._compare_views(operator, left, right, line)
+        if F64 in kinds:
+            return self._compare_floats(operator, self.as_float(*left), self.as_float(*right))
+        return self._compare(operator, self.as_integer(*left), self.as_integer(*right))
+
+    def _compare(self, operator: ast.cmpop, left: Typed, right: Typed) -> ir.Operand:
+        match operator:
+            case ast.Eq():
+                return self._equal(left, right)
+            case ast.NotEq():
+                return self.negate(self._equal(left, right))
+            case ast.Lt():
+                return self.less(left, right)
+            case ast.Gt():
+                return self.less(right, left)
+            case ast.LtE():
+                return self.negate(self.less(right, left))
+        return self.negate(self.less(left, right))
+
+    def _compare_floats(self, operator: ast.cmpop, left: ir.Operand, right: ir.Operand) -> ir.Operand:
+        match operator:
+            case ast.Eq():
+                return self.emit(Op.FEQ, left, right)
+            case ast.NotEq():
+                return self.negate(self.emit(Op.FEQ, left, right))
+            case ast.Lt():
+                return self.emit(Op.FLT, left, right)
+            case ast.LtE():
+                return self.emit(Op.FLE, left, right)
+            case ast.Gt():
+                return self.emit(Op.FLT, right, left)
+        return self.emit(Op.FLE, right, left)
+
+    def _equal(self, left: Typed, right: Typed) -> ir.Operand:
+        same = self.emit(Op.EQ, left[0], right[0])
+        if {left[1], right[1]} == {I64, U64}:
+            return self.emit(Op.AND, same, self.emit(Op.SLE, ir.ZERO, left[0]))
+        return same
+
+    def less(self, left: Typed, right: Typed) -> ir.Operand:
+        """``left < right``, exact also where u64 and i64 meet."""
+        if U64 not in (left[1], right[1]):
+            return self.emit(Op.SLT, left[0], right[0])
+        below = self.emit(Op.ULT, left[0], right[0])
+        if left[1] == I64:
+            return self.emit(Op.OR, self.emit(Op.SLT, left[0], ir.ZERO), below)
+        if right[1] == I64:
+            return self.emit(Op.AND, self.emit(Op.SLE, ir.ZERO, right[0]), below)
+        return below
+
+    def _compare_views(self, operator: ast.cmpop, left: _Operand, right: _Operand, line: int) -> ir.Operand:
+        views = [self._maybe_view(side[1]) for side in (left, right)]
+        equal: ir.Operand = self.emit(
+            Op.BYTES_EQUAL, views[0].address, views[0].length, views[1].address, views[1].length, line=line
+        )
+        if OPTIONAL_BYTES in (self.checked.types[left[0]], self.checked.types[right[0]]):
+            nones = [self.emit(Op.EQ, view.address, ir.ZERO) for view in views]
+            equal = self.emit(Op.AND, equal, self.negate(self.emit(Op.XOR, *nones)))
+        return equal if isinstance(operator, ast.Eq) else self.negate(equal)
+
+    def _maybe_view(self, value: Value) -> View:
+        """Bytes, or None; of a buffer, what is in it now."""
+        if isinstance(value, Memory):
+            return self.content(value)
+        assert isinstance(value, View)
+        return value
+
+    # --- bytes --------------------------------------------------------------------------------------------------------
+
+    def _lower_Subscript(self, node: ast.Subscript) -> Value:
+        value, kind, line = self.expression(node.value), self.checked.types[node.value], node.lineno
+        if isinstance(kind, ArrayType):
+            assert isinstance(value, Memory)
+            return self.load_element(self.element_address(value, self.integer(node.slice), line), value.element)
+        if not isinstance(node.slice, ast.Slice):
+            index = self.integer(node.slice)
+            view = self.as_view(value, kind, line)
+            return self.read(view, self.from_end(index, view.length), ELEMENTS["u8"], line)
+        lower, upper = (self.integer(bound) if bound else None for bound in (node.slice.lower, node.slice.upper))
+        view = self.as_view(value, kind, line)
+        end = self._clamp(upper, view.length) if upper else view.length
+        if lower is None:
+            return View(view.address, end)
+        start = self._clamp(lower, view.length)
+        length = self.select(self.emit(Op.ULT, start, end), self.emit(Op.SUB, end, start), ir.ZERO)
+        return View(self.emit(Op.ADD, view.address, start), length)
+
+    def from_end(self, index: Typed, length: ir.Operand) -> Typed:
+        """An index as Python counts: negative ones from the end. What is still negative is out of every range."""
+        if index[1] != I64:
+            return index
+        is_negative = self.emit(Op.SLT, index[0], ir.ZERO)
+        return self.select(is_negative, self.emit(Op.ADD, index[0], length), index[0]), I64
+
+    def _clamp(self, bound: Typed, length: ir.Operand) -> ir.Operand:
+        value, kind = self.from_end(bound, length)
+        if kind == I64:
+            value = self.select(self.emit(Op.SLT, value, ir.ZERO), ir.ZERO, value)
+        return self.select(self.emit(Op.ULT, length, value), length, value)
+
+    def read(self, view: View, offset: Typed, element: Element, line: int) -> ir.Operand:
+        """A number at an offset."""
+        self.check_range(view.length, offset, element.size, line)
+        return self.load_element(self.emit(Op.ADD, view.address, offset[0]), element)
+
+    def check_range(self, length: ir.Operand, offset: Typed, size: int, line: int) -> None:
+        """``size`` bytes at an offset lie inside; a negative offset is a huge unsigned one, and out of range too."""
+        at, kind = offset
+        if isinstance(at, ir.Constant):
+            end = at.value + size
+            fits: ir.Operand = self.emit(Op.ULE, ir.word(end), length) if end <= ir.WORD_MASK else ir.FALSE
+        elif size == 1:
+            fits = self.emit(Op.ULT, at, length)
+        elif kind == NAT:  # below 2**63, so the sum cannot overflow
+            fits = self.emit(Op.ULE, self.emit(Op.ADD, at, ir.word(size)), length)
+        else:
+            last = self.emit(Op.SUB, length, ir.word(size))
+            fits = self.emit(Op.AND, self.emit(Op.ULE, ir.word(size), length), self.emit(Op.ULE, at, last))
+        self.check(fits, ExtensionError.INDEX, line)
+
+    # --- numbers in memory --------------------------------------------------------------------------------------------
+
+    def element_address(self, array: Memory, index: Typed, line: int) -> ir.Operand:
+        """Where an element of an array lies; negative indices count from the end."""
+        at, _ = self.from_end(index, ir.word(array.length))
+        self.check(self.emit(Op.ULT, at, ir.word(array.length)), ExtensionError.INDEX, line)
+        start = self.frame(array.offset) if array.data < 0 else self.emit(Op.DATA, size=array.data)
+        return self.emit(Op.ADD, start, self.emit(Op.MUL, at, ir.word(array.element.size)))
+
+    def load_element(self, address: ir.Operand, element: Element) -> ir.Operand:
+        """A number of memory as a value of an expression."""
+        if element.value != F64 and not element.is_big_endian:
+            return self.load(address, element.size, element.is_signed)
+        word: ir.Operand = self.load(address, element.size)
+        if element.is_big_endian:
+            word = self.emit(Op.SWAP, word, size=element.size)
+        if element.value == F64:
+            return self.emit(Op.FROM_BITS if element.size == WORD_BYTES else Op.FROM_BITS32, word)
+        if element.is_signed and element.size < WORD_BYTES:
+            shift = ir.word(WORD_BITS - 8 * element.size)
+            word = self.emit(Op.ASHR, self.emit(Op.SHL, word, shift), shift)
+        return word
+
+    def store_element(self, address: ir.Operand, value: ir.Operand, element: Element, is_array: bool = False) -> None:
+        """A number that fits, into memory. Nobody sees the bits of an array's elements."""
+        if element.value == F64:
+            to_bits = Op.RAW_BITS if is_array else Op.TO_BITS
+            value = self.emit(to_bits if element.size == WORD_BYTES else Op.TO_BITS32, value)
+        if element.is_big_endian:
+            value = self.emit(Op.SWAP, value, size=element.size)
+        self.store(address, value, element.size)
+
+    def fit_element(self, node: ast.expr, element: Element, line: int) -> ir.Operand:
+        """The value of an expression, checked to fit where it will be stored."""
+        return self.fit_value(node, self.expression(node), element, line)
+
+    def fit_value(self, node: ast.expr, value: Value, element: Element, line: int) -> ir.Operand:
+        """The same of an expression's value."""
+        if element.value != F64:
+            return self.fit(self.as_integer(node, value), element, line)
+        number = self.as_float(node, value)
+        if element.size < WORD_BYTES:
+            size = self.emit(Op.AND, self.emit(Op.RAW_BITS, number), ir.word(_SIGN_BIT - 1))
+            beyond = self.emit(Op.SUB, size, ir.word(_F32_BEYOND))
+            is_lost = self.emit(Op.ULT, beyond, ir.word(_F32_INFINITE - _F32_BEYOND))
+            self.check(self.negate(is_lost), ExtensionError.OVERFLOW, line)
+        return number
+
+    def fit(self, number: Typed, element: Element, line: int) -> ir.Operand:
+        """An integer, checked to be in an element's range."""
+        value, kind = number
+        if element.size == WORD_BYTES:
+            operand = self.convert(value, kind, element.value, line)
+            assert isinstance(operand, ir.Operand)
+            return operand
+        low, high = element.range
+        if isinstance(value, ir.Constant) and value.value <= high:
+            return value
+        if not element.is_signed or kind == U64:  # seen as unsigned, negative integers are too large
+            fits = self.emit(Op.ULE, value, ir.word(high))
+        else:
+            fits = self.emit(Op.AND, self.emit(Op.SLE, ir.word(low), value), self.emit(Op.SLE, value, ir.word(high)))
+        self.check(fits, ExtensionError.OVERFLOW, line)
+        return value

@@ -1,0 +1,318 @@
+"""The control plane's operations: who may do what, with which fields, and what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable
+from typing import Any
+from weakref import WeakValueDictionary
+
+import splinter
+from splinter import limits, wire
+from splinter.errors import ControlError, PermissionDeniedError, SplinterError, Status, UnknownTenantError, error_for
+from splinter.ext.compile import CompiledExtension
+from splinter.server import statistics
+from splinter.server.control import fields as fields
+from splinter.server.control import usage
+from splinter.server.control.balancer import Balancer
+from splinter.server.control.compile_queue import CompileQueue, Source
+from splinter.server.control.places import Rank
+from splinter.server.control.registry import Entry, Registry
+from splinter.server.control.tenants import Tenants
+from splinter.server.shared import Shared
+from splinter.worker.log import log_read
+
+_CREDENTIAL_BYTES_MAX = 256
+_LOG_ENTRIES_TOLD_MAX = 1000
+_COMPILED_KEPT = 64  # compiled sources remembered, the most recent ones
+_DROPPED_TOLD_MAX = 32  # tenants with packets over their limit, in the statistics
+_RECORD_LIMITS = {  # fields of a tenant's record, and the most that each may be
+    "task_yields_max": (1 << 32) - 1,
+    "task_milliseconds_max": (1 << 32) - 1,
+    "task_wall_milliseconds_max": (1 << 32) - 1,
+    "packets_per_second": limits.PACKETS_PER_SECOND_MAX,
+}
+# What a tenant asks for and gets at once.
+_OF_TENANTS = {"extension.list", "extension.log", "extension.signature", "extension.uninstall", "tenant.status"}
+# By tenant and generation: what waits for one that was removed holds up nobody who has its id now.
+_Locks = WeakValueDictionary[tuple[int, int], asyncio.Lock]
+_Handler = Callable[[dict[Any, Any]], Awaitable[dict[str, Any]]]
+
+
+class Operations:
+    """Every operation by its name. Each returns the reply's fields, or raises the exception that the reply tells."""
+
+    def __init__(self, shared: Shared, tenants: Tenants, registry: Registry, balancer: Balancer) -> None:
+        self._shared, self._tenants, self._registry, self._balancer = shared, tenants, registry, balancer
+        self._compiler = CompileQueue()  # processes: compiling does not hold up other connections
+        self._compiled: dict[bytes, list[CompiledExtension]] = {}  # by digest of name and source, the most recent last
+        self._installing: _Locks = WeakValueDictionary()
+        self._asking: _Locks = WeakValueDictionary()
+        self._counts: dict[str, int] = {}
+        self._handlers: dict[str, _Handler] = {
+            "hello": self._hello,
+            "tenant.create": self._tenant_create,
+            "tenant.list": self._tenant_list,
+            "tenant.limit": self._tenant_limit,
+            "tenant.move": self._tenant_move,
+            "tenant.remove": self._tenant_remove,
+            "tenant.rotate": self._tenant_rotate,
+            "tenant.status": self._tenant_status,
+            "extension.install": self._extension_install,
+            "extension.uninstall": self._extension_uninstall,
+            "extension.list": self._extension_list,
+            "extension.log": self._extension_log,
+            "extension.release": self._extension_release,
+            "extension.signature": self._extension_signature,
+            "stats": self._stats,
+        }
+
+    async def run(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """Do what a request asks for. Raises :class:`splinter.errors.SplinterError` to refuse it."""
+        op = request.get("op")
+        handler = self._handlers.get(op) if isinstance(op, str) else None
+        if handler is None:
+            raise ControlError(f"unknown operation; known: {', '.join(self._handlers)}", "unknown_op")
+        self._counts[str(op)] = self._counts.get(str(op), 0) + 1
+        if op not in _OF_TENANTS or request.get("credential") is not None:
+            return await handler(request)
+        tenant = self._require_tenant(request)  # first: strangers do not queue with a tenant
+        async with self._lock(self._asking, tenant):
+            await asyncio.sleep(0)  # others' turn; more of this tenant's wait for the lock
+            return await handler(request)
+
+    def close(self) -> None:
+        """End the compiler."""
+        self._compiler.close()
+
+    def objection(self, proof: dict[Any, Any]) -> SplinterError | None:
+        """Why a tenant that once showed this is not let in any more; None: it would be."""
+        try:
+            self._require_tenant(proof)
+        except SplinterError as error:
+            return error
+        return None
+
+    def who(self, request: dict[Any, Any]) -> tuple[Rank, int] | None:
+        """Who shows, by a credential or a token, that a request is theirs: their rank and, of tenants, the id. None: nobody."""
+        try:
+            if self._is_administrator(request):
+                return Rank.ADMINISTRATOR, 0
+            return Rank.TENANT, self._require_tenant(request)
+        except SplinterError:
+            return None
+
+    # --- who asks ---------------------------------------------------------------------------------------------------
+
+    def _is_administrator(self, request: dict[Any, Any]) -> bool:
+        if request.get("credential") is None:
+            return False
+        given = fields.text(request, "credential", _CREDENTIAL_BYTES_MAX).encode(errors="surrogatepass")
+        if not hmac.compare_digest(given, self._shared.credential):
+            raise PermissionDeniedError("wrong administration credential", "permission_denied")
+        return True
+
+    def _require_administrator(self, request: dict[Any, Any]) -> None:
+        if not self._is_administrator(request):
+            raise PermissionDeniedError("this needs the administration credential", "permission_denied")
+
+    def _require_tenant(self, request: dict[Any, Any]) -> int:
+        """The tenant that a request is about, after its token or the administrator's credential has been checked."""
+        tenant = fields.integer(request, "tenant", 1, self._tenants.count_max - 1)
+        if self._is_administrator(request):
+            if not self._tenants.is_active(tenant):
+                raise UnknownTenantError(f"there is no tenant {tenant}")
+            return tenant
+        token = fields.integer(request, "token", 0, (1 << 64) - 1)
+        self._tenants.tokens.require(tenant, token, self._tenants.is_active(tenant))
+        return tenant
+
+    # --- operations -------------------------------------------------------------------------------------------------
+
+    async def _hello(self, request: dict[Any, Any]) -> dict[str, Any]:
+        return {
+            "server": "splinter",
+            "version": splinter.__version__,
+            "protocol": wire.VERSION,
+            "cores": len(self._shared.config.cores),
+            "tenants_max": self._tenants.count_max,
+        }
+
+    async def _tenant_create(self, request: dict[Any, Any]) -> dict[str, Any]:
+        self._require_administrator(request)
+        wanted = fields.optional_integer(request, "tenant", 1, self._tenants.count_max - 1)
+        count = fields.integer(request, "count", 1, self._tenants.count_max - 1, default=1)
+        quota = fields.integer(request, "quota_bytes", 0, (1 << 63) - 1, default=limits.TENANT_QUOTA_BYTES_DEFAULT)
+        home = fields.optional_integer(request, "home", 0, self._tenants.cores - 1)
+        record_limits = {name: fields.integer(request, name, 0, most, default=0) for name, most in _RECORD_LIMITS.items()}
+        if wanted is not None and count != 1:
+            raise ControlError("'tenant' and 'count' exclude each other", "bad_request")
+        ids = [wanted] if wanted is not None else self._tenants.free_ids(count)
+        self._tenants.create(ids, quota, home, record_limits)
+        told = ids[: limits.TENANTS_PER_MESSAGE_MAX]
+        return {"tenants": [self._tenants.describe(tenant, with_token=True, with_usage=False) for tenant in told], "ids": ids}
+
+    async def _tenant_list(self, request: dict[Any, Any]) -> dict[str, Any]:
+        self._require_administrator(request)
+        with_token = fields.flag(request, "tokens")
+        only = fields.optional_integer(request, "tenant", 1, self._tenants.count_max - 1)
+        if only is not None:
+            if not self._tenants.is_active(only):
+                raise UnknownTenantError(f"there is no tenant {only}")
+            return {"tenants": [self._tenants.describe(only, with_token=with_token, with_usage=True)], "next": None}
+        start = fields.integer(request, "start", 0, self._tenants.count_max, default=0)
+        ids = self._tenants.active_ids(start)
+        page, more = ids[: limits.TENANTS_PER_MESSAGE_MAX], ids[limits.TENANTS_PER_MESSAGE_MAX :]
+        described = [self._tenants.describe(tenant, with_token=with_token, with_usage=True) for tenant in page]
+        return {"tenants": described, "next": more[0] if more else None}
+
+    async def _tenant_limit(self, request: dict[Any, Any]) -> dict[str, Any]:
+        self._require_administrator(request)
+        tenant = self._require_tenant(request)
+        quota = fields.optional_integer(request, "quota_bytes", 0, (1 << 63) - 1)
+        given = {name: fields.optional_integer(request, name, 0, most) for name, most in _RECORD_LIMITS.items()}
+        self._tenants.limit(tenant, quota, {name: value for name, value in given.items() if value is not None})
+        return {"tenants": [self._tenants.describe(tenant, with_token=False, with_usage=True)]}
+
+    async def _tenant_move(self, request: dict[Any, Any]) -> dict[str, Any]:
+        self._require_administrator(request)
+        tenant = self._require_tenant(request)
+        self._tenants.move(tenant, fields.integer(request, "home", 0, self._tenants.cores - 1))
+        return {}
+
+    async def _tenant_remove(self, request: dict[Any, Any]) -> dict[str, Any]:
+        self._require_administrator(request)
+        tenant = fields.integer(request, "tenant", 1, self._tenants.count_max - 1)
+        await self._tenants.remove(tenant)
+        return {}
+
+    async def _tenant_rotate(self, request: dict[Any, Any]) -> dict[str, Any]:
+        self._require_administrator(request)
+        tenant = self._require_tenant(request)
+        token = fields.optional_integer(request, "token", 1, (1 << 64) - 1)
+        finish, at_once = fields.flag(request, "finish"), fields.flag(request, "at_once")
+        if finish and (at_once or token is not None):
+            raise ControlError("'finish' excludes 'token' and 'at_once'", "bad_request")
+        if finish:
+            self._tenants.tokens.finish(tenant)
+        else:
+            self._tenants.tokens.rotate(tenant, token, at_once)
+        return {"tenants": [self._tenants.describe(tenant, with_token=True, with_usage=True)]}
+
+    async def _tenant_status(self, request: dict[Any, Any]) -> dict[str, Any]:
+        return self._tenants.status(self._require_tenant(request))
+
+    async def _extension_install(self, request: dict[Any, Any]) -> dict[str, Any]:
+        tenant = self._require_tenant(request)
+        source = fields.text(request, "source", limits.SOURCE_BYTES_MAX)
+        name = fields.optional_name(request, "name")
+        every = fields.flag(request, "every")
+        if every and name is not None:
+            raise ControlError("'name' and 'every' exclude each other", "bad_request")
+        generation = self._tenants.generation(tenant)
+        entries = []
+        async with self._lock(self._installing, tenant):
+            self._require_same(tenant, generation)
+            compiled = await self._compile(tenant, generation, source, name, every)
+            await self._registry.ready_to_write()
+            for one in compiled:
+                self._require_same(tenant, generation)
+                entries.append(self._registry.install(tenant, one))
+                await asyncio.sleep(0)  # others' turn: there may be hundreds
+        return {"extensions": [self._describe(entry) for entry in entries]}
+
+    def _require_same(self, tenant: int, generation: int) -> None:
+        """The id may be another tenant's by now."""
+        if not self._tenants.is_active(tenant) or self._tenants.generation(tenant) != generation:
+            raise UnknownTenantError(f"tenant {tenant} was removed meanwhile")
+
+    async def _compile(
+        self, tenant: int, generation: int, source: str, name: str | None, every: bool
+    ) -> list[CompiledExtension]:
+        """Compile; what many tenants install is compiled once."""
+        key = hashlib.sha256(f"{name or ''}\0{every}\0{source}".encode(errors="surrogatepass")).digest()
+        compiled = self._compiled.pop(key, None)
+        if compiled is None:
+            wanted = Source(tenant, source, name, every, self._shared.config.preempt, generation)
+            compiled = await self._compiler.compile(wanted)
+        self._compiled[key] = compiled  # the most recent last
+        if len(self._compiled) > _COMPILED_KEPT:
+            del self._compiled[next(iter(self._compiled))]
+        return compiled
+
+    def _lock(self, locks: _Locks, tenant: int) -> asyncio.Lock:
+        """A tenant's lock. By it a tenant with many requests has one at a time, and others theirs in between."""
+        who = tenant, self._tenants.generation(tenant)
+        lock = locks.get(who)
+        if lock is None:
+            lock = locks[who] = asyncio.Lock()
+        return lock
+
+    async def _extension_uninstall(self, request: dict[Any, Any]) -> dict[str, Any]:
+        tenant = self._require_tenant(request)
+        self._registry.uninstall(tenant, fields.name(request, "name"))
+        return {}
+
+    async def _extension_list(self, request: dict[Any, Any]) -> dict[str, Any]:
+        tenant = self._require_tenant(request)
+        return {"extensions": [self._describe(entry) for entry in self._registry.entries(tenant)]}
+
+    async def _extension_log(self, request: dict[Any, Any]) -> dict[str, Any]:
+        tenant = self._require_tenant(request)
+        generation = self._tenants.generation(tenant)
+        entries = sorted(entry for log in self._shared.logs for entry in log_read(log, tenant, generation))
+        return {"entries": [{"time_ns": time_ns, "text": text} for time_ns, text in entries[-_LOG_ENTRIES_TOLD_MAX:]]}
+
+    async def _extension_release(self, request: dict[Any, Any]) -> dict[str, Any]:
+        self._require_administrator(request)
+        self._registry.release(self._require_extension(request))
+        return {}
+
+    def _require_extension(self, request: dict[Any, Any]) -> Entry:
+        """The extension that a request is about; who asks has been, or is now, checked as for its tenant."""
+        tenant = self._require_tenant(request)
+        name = fields.name(request, "name")
+        entry = self._registry.find(tenant, name)
+        if entry is None:
+            raise error_for(Status.NO_EXTENSION, f"tenant {tenant} has no extension {name!r}")
+        return entry
+
+    async def _extension_signature(self, request: dict[Any, Any]) -> dict[str, Any]:
+        entry = self._require_extension(request)
+        return {"signature": entry.signature.to_wire(), "version": entry.version}
+
+    async def _stats(self, request: dict[Any, Any]) -> dict[str, Any]:
+        self._require_administrator(request)
+        control = {
+            "tenants": self._tenants.count,
+            "extensions": self._registry.count,
+            "code_bytes": self._registry.bytes_used,
+            "code_bytes_waiting": self._registry.bytes_waiting,
+            "balancer_moves": self._balancer.moves,
+            "packets_dropped": self._tenants.dropped_most(_DROPPED_TOLD_MAX),
+            "operations": dict(self._counts),
+        }
+        ticks = self._shared.cycles_per_millisecond
+        used = {
+            "tenants": usage.hottest_tenants(self._shared.tenant_counters, self._tenants.active_ids(0), ticks),
+            "extensions": usage.hottest_extensions(self._registry, ticks),
+        }
+        return {"stats": statistics.collect({**self._shared.statistics(), **used}, control)}
+
+    def _describe(self, entry: Entry) -> dict[str, Any]:
+        counts = self._registry.counts(entry)
+        cycles = counts.pop("cycles")
+        kills = self._registry.kills(entry)
+        return {
+            "name": entry.name,
+            "signature": entry.signature.to_wire(),
+            "version": entry.version,
+            "code_bytes": entry.code_bytes,
+            "frame_bytes": entry.frame_bytes,
+            **counts,
+            "kills": kills,
+            "quarantined": kills >= self._shared.config.quarantine_after,
+            "cpu_us": cycles * 1000 // self._shared.cycles_per_millisecond,
+        }

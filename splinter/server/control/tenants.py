@@ -1,0 +1,292 @@
+"""Tenants: their records that the XDP program reads on every packet, and their life from creation to removal.
+
+The array in shared memory is the truth; this process only adds who is being removed. Creation opens the account in the
+store, writes the record, and sets ``TENANT_ACTIVE`` last. Removal replaces ``TENANT_ACTIVE`` by ``TENANT_REMOVING``
+first, so requests are dropped from then on, then closes the account and sweeps the index in pieces. A control process
+that finds ``TENANT_REMOVING`` at its start goes on with what its predecessor did not finish.
+
+An id is free again only when nothing of the old tenant can run any more, on any worker:
+
+* The worker has begun a turn after the account was closed, so whatever it found in packets, look-ahead or staging before is
+  forgotten, and every packet it serves from then on is judged by what the record says now. Its ``turn_epoch`` tells:
+  the epoch is moved on after the account was closed, and who has read the new one reads the closed account after it. A
+  worker that is offline for epochs is between turns; it comes online with a full fence, and reads the account after that.
+* It has no task of the tenant, in whatever state: workers end them at their next slice, or when they are looked at in
+  their queue (:mod:`splinter.worker.tasks.review`). From the first on none begins.
+* It has no put under way of the tenant: workers drop those when they look at them.
+
+A worker that is stopped or dead holds that up until it is replaced: its successor takes the tasks over and ends them. Beyond
+that, what names a tenant keeps its generation and is void where it differs: tasks, staged fragments, log entries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from splinter import limits
+from splinter.errors import ControlError, Status, UnknownTenantError, error_for
+from splinter.limits import PARTICIPANT_CONTROL
+from splinter.net.tenants import TENANT_ACTIVE, TENANT_REMOVING
+from splinter.server.control.tokens import Tokens, new_token
+from splinter.store.epochs import EPOCH_OFFLINE, OLDEST_NONE, epoch_advance, epoch_enter, epoch_leave, epoch_now
+from splinter.store.tenants import tenant_close, tenant_sweep
+
+if TYPE_CHECKING:
+    from splinter.server.control.registry import Registry
+    from splinter.server.shared import Shared
+    from splinter.worker.memory import WorkerMemory
+
+_log = logging.getLogger(__name__)
+_SECOND_NS = 1_000_000_000
+_GENERATION_MASK = 0xFFFFFFFF
+_CLOSE_WAIT_SECONDS = 0.05  # between two tries, each of which waits as long as it takes to restart a dead holder
+_CLOSE_TRIES_WARN = 20  # of them, until the log says that it takes long
+_GRACE_SECONDS = 0.002  # between two looks whether workers are done with a removed tenant
+_GRACE_LOOKS_WARN = 2500  # of them, until the log says that it takes long
+_SWEEP_BUCKETS = 4096  # in one piece, under the tenant's lock: about a millisecond
+
+
+class Tenants:
+    """The tenants of one server. ``cores`` is the number of core slots."""
+
+    def __init__(self, shared: Shared, registry: Registry) -> None:
+        self._records, self._rates = shared.tenants, shared.rates
+        self._store, self._registry = shared.store, registry
+        self._workers, self._counters = shared.workers, shared.tenant_counters
+        self._steer, self._homes_elsewhere_max = shared.steer, shared.homes_elsewhere_max
+        self.cores = len(shared.config.cores)
+        self.tokens = Tokens(self._records)
+        self._removals: dict[int, asyncio.Task[None]] = {}
+
+    @property
+    def count_max(self) -> int:
+        """Ids are 1 … ``count_max`` - 1."""
+        return len(self._records)
+
+    @property
+    def count(self) -> int:
+        """Tenants there are."""
+        return int(np.count_nonzero(self._records["flags"] & TENANT_ACTIVE))
+
+    def is_active(self, tenant: int) -> bool:
+        """Whether there is a tenant of this id."""
+        return bool(self._records["flags"][tenant] & TENANT_ACTIVE)
+
+    def generation(self, tenant: int) -> int:
+        """Tells a tenant from an earlier one of the same id."""
+        return int(self._records["generation"][tenant])
+
+    def active_ids(self, start: int) -> list[int]:
+        """Ids of all tenants from ``start`` on, in order."""
+        found = np.flatnonzero(self._records["flags"][start:] & TENANT_ACTIVE) + start
+        return [int(tenant) for tenant in found]
+
+    def free_ids(self, count: int) -> list[int]:
+        """The lowest ``count`` ids that are free. Raises :class:`ControlError` when there are not so many."""
+        free = np.flatnonzero(self._records["flags"][1:] == 0)[:count] + 1
+        if len(free) < count:
+            raise ControlError(f"only {len(free)} tenant ids are free, not {count}: nothing was created", "too_many_tenants")
+        return [int(tenant) for tenant in free]
+
+    def create(self, tenants: list[int], quota_bytes: int, home: int | None, record_limits: dict[str, int]) -> None:
+        """Create tenants with new tokens, all of them or none. Raises :class:`ControlError` when an id is in use.
+
+        ``record_limits`` are fields of their records: what one task may use in all (0: the server's limit), packets per
+        second (0: no limit). Nobody sees any of them before all are ready: a control process that dies before leaves none.
+        """
+        for tenant in tenants:
+            if self._records["flags"][tenant] != 0:
+                state = "exists" if self.is_active(tenant) else "is being removed"
+                raise ControlError(f"tenant {tenant} {state}", "tenant_exists")
+        self.require_homes(tenants, home)
+        ready: list[int] = []
+        try:
+            for tenant in tenants:
+                ready.append(tenant)
+                self._prepare(tenant, quota_bytes, home, record_limits)
+        except BaseException:
+            for tenant in ready:  # closes the accounts again
+                self._records["flags"][tenant] = TENANT_REMOVING
+                self._start_removal(tenant)
+            raise
+        self._records["flags"][tenants] = TENANT_ACTIVE
+        self.publish_homes()
+
+    def _prepare(self, tenant: int, quota_bytes: int, home: int | None, record_limits: dict[str, int]) -> None:
+        """All of a tenant but that it is active."""
+        self._records["generation"][tenant] = (self.generation(tenant) + 1) & _GENERATION_MASK or 1
+        self._store.open_tenant(tenant, quota_bytes, generation=self.generation(tenant))
+        self._records["token"][tenant] = new_token()
+        self._records["former_token"][tenant] = 0
+        self._records["home"][tenant] = tenant % self.cores if home is None else home
+        for row in self._counters:
+            row[tenant] = 0
+        for name, value in record_limits.items():
+            self._records[name][tenant] = value
+        self._rates[tenant] = 0
+
+    def status(self, tenant: int) -> dict[str, Any]:
+        """What a tenant may know of how its packets fare. ``over_limit``: what it sends is dropped for being too much."""
+        packets_per_second = int(self._records["packets_per_second"][tenant])
+        dropped = int(self._rates["dropped"][tenant])
+        is_over = False
+        if packets_per_second and dropped:
+            burst_ns = max(_SECOND_NS // packets_per_second * limits.RATE_BURST_PACKETS, limits.RATE_BURST_NS)
+            # Who keeps to its limit is far from having used up the burst; who does not is at its end.
+            is_over = int(self._rates["due"][tenant]) > time.monotonic_ns() + burst_ns // 2
+        return {"packets_per_second": packets_per_second, "packets_dropped": dropped, "over_limit": is_over}
+
+    def limit(self, tenant: int, quota_bytes: int | None, record_limits: dict[str, int]) -> None:
+        """Change limits of a tenant; they hold from its next packet or task on. What is not named stays."""
+        if quota_bytes is not None:
+            self._store.open_tenant(tenant, quota_bytes, generation=self.generation(tenant))
+        for name, value in record_limits.items():
+            self._records[name][tenant] = value
+        if "packets_per_second" in record_limits:
+            self._rates["due"][tenant] = 0
+
+    def move(self, tenant: int, home: int) -> None:
+        """Let another core serve a tenant, from its next packet on. Raises :class:`ControlError` as :meth:`require_homes`."""
+        self.require_homes([tenant], home)
+        self._records["home"][tenant] = home  # one aligned word: a packet that races goes to the old core or to the new one
+        self.publish_homes()
+
+    def require_homes(self, tenants: list[int], home: int | None) -> None:
+        """Raise :class:`ControlError` when the transport cannot follow so many homes that are not id modulo cores."""
+        if self._homes_elsewhere_max is None:
+            return
+        after = set(self._elsewhere()) - set(tenants)
+        after |= {tenant for tenant in tenants if home is not None and home != tenant % self.cores}
+        if len(after) > self._homes_elsewhere_max:
+            raise ControlError(
+                f"on the UDP transport at most {self._homes_elsewhere_max} tenants live elsewhere than at id modulo cores",
+                "too_many_homes",
+            )
+
+    def publish_homes(self) -> None:
+        """Make the transport follow the homes in the records."""
+        if self._homes_elsewhere_max is not None:
+            self._steer(self._elsewhere())
+
+    def _elsewhere(self) -> dict[int, int]:
+        """Home by tenant, of those whose home is not id modulo cores."""
+        ids = np.flatnonzero(self._records["flags"] & TENANT_ACTIVE)
+        ids = ids[self._records["home"][ids] != ids % self.cores]
+        return dict(zip(ids.tolist(), self._records["home"][ids].tolist(), strict=True))
+
+    def dropped_most(self, count: int) -> dict[int, int]:
+        """Packets dropped because of the tenant's limit, of the ``count`` tenants with the most."""
+        dropped = self._rates["dropped"]
+        ids = np.flatnonzero(dropped)
+        ids = ids[np.argsort(dropped[ids])[::-1][:count]]
+        return {int(tenant): int(dropped[tenant]) for tenant in ids}
+
+    def describe(self, tenant: int, *, with_token: bool, with_usage: bool) -> dict[str, Any]:
+        """A tenant as the protocol tells it."""
+        account = self._store.accounts[tenant]
+        fields = {
+            "tenant": tenant,
+            "token": self.tokens.current(tenant) if with_token else 0,
+            "former_token": self.tokens.former(tenant) if with_token else 0,
+            "home": int(self._records["home"][tenant]),
+            "quota_bytes": int(account["quota_bytes"]),
+            "task_yields_max": int(self._records["task_yields_max"][tenant]),
+            "task_milliseconds_max": int(self._records["task_milliseconds_max"][tenant]),
+            "task_wall_milliseconds_max": int(self._records["task_wall_milliseconds_max"][tenant]),
+            "packets_per_second": int(self._records["packets_per_second"][tenant]),
+        }
+        if with_usage:
+            fields |= {
+                "bytes_used": int(account["bytes_used"]),
+                "code_bytes": int(account["code_bytes"]),
+                "staged_bytes": int(account["staged_bytes"]),
+                "clients": int(account["clients"]),
+                "objects": int(account["objects"]) - int(account["clients"]),  # what is kept of clients is no object of theirs
+                "packets_dropped": int(self._rates["dropped"][tenant]),
+            }
+        return fields
+
+    async def remove(self, tenant: int) -> None:
+        """Remove a tenant with all that it owns. Raises :class:`UnknownTenantError` when there is none of this id."""
+        if not self.is_active(tenant):
+            raise UnknownTenantError(f"there is no tenant {tenant}")
+        self._records["flags"][tenant] = TENANT_REMOVING
+        self.tokens.remove(tenant)
+        # The removal goes on when the client that asked for it hangs up.
+        await asyncio.shield(self._start_removal(tenant))
+
+    def rebuild(self) -> None:
+        """Take over after an earlier control process: what is installed, removals and creations it did not finish."""
+        self._registry.rebuild()
+        self._records["flags"][(self._records["flags"] == 0) & (self._store.accounts["active"] != 0)] = TENANT_REMOVING
+        for tenant in np.flatnonzero(self._records["flags"] & TENANT_REMOVING):
+            self._start_removal(int(tenant))
+
+    def _start_removal(self, tenant: int) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._finish_removal(tenant))
+        self._removals[tenant] = task
+        task.add_done_callback(lambda done: self._removal_ended(tenant, done))
+        return task
+
+    def _removal_ended(self, tenant: int, task: asyncio.Task[None]) -> None:
+        del self._removals[tenant]
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("removing tenant %d failed; a restart of the control process tries again", tenant)
+
+    async def _finish_removal(self, tenant: int) -> None:
+        await self._close(tenant)
+        address = self._store.address
+        cursor = 0
+        while cursor >= 0:
+            epoch_enter(address, PARTICIPANT_CONTROL, OLDEST_NONE)
+            following = int(tenant_sweep(address, PARTICIPANT_CONTROL, tenant, cursor, _SWEEP_BUCKETS))
+            epoch_leave(address, PARTICIPANT_CONTROL)
+            if following >= -1:  # otherwise the tenant's lock was not to be had: the same piece again
+                cursor = following
+            await asyncio.sleep(0)
+        await self._wait_for_workers(tenant)
+        self._registry.forget_tenant(tenant)
+        self._registry.work_waits.set()  # the swept objects wait for the workers' epochs
+        self._records["flags"][tenant] = 0
+
+    async def _close(self, tenant: int) -> None:
+        """Close the account. A worker may hold its lock for a moment, longer when it just died, or does not get its core: then
+        this lasts as long, since nobody else would finish what has begun."""
+        tries = 0
+        while (status := tenant_close(self._store.address, PARTICIPANT_CONTROL, tenant)) == Status.BUSY:
+            tries += 1
+            if tries == _CLOSE_TRIES_WARN:
+                _log.warning("tenant %d is not removed yet: a worker keeps its lock", tenant)
+            await asyncio.sleep(_CLOSE_WAIT_SECONDS)
+        if status != Status.OK:
+            raise error_for(status)
+
+    async def _wait_for_workers(self, tenant: int) -> None:
+        """Wait until no worker does anything for a tenant whose account is closed."""
+        closed_at = int(epoch_now(self._store.address))
+        looks = 0
+        while not all(self._is_done(worker, tenant, closed_at) for worker in self._workers):
+            looks += 1
+            if looks == _GRACE_LOOKS_WARN:
+                _log.warning("tenant %d is not removed yet: a worker has not come to the end of what it did for it", tenant)
+            await asyncio.sleep(_GRACE_SECONDS)
+
+    def _is_done(self, worker: WorkerMemory, tenant: int, closed_at: int) -> bool:
+        """Whether a worker has nothing of a tenant, whose account was closed at that epoch or before."""
+        if epoch_now(self._store.address) <= closed_at:
+            epoch_advance(self._store.address)
+        participant = self._store.participants[worker.index]
+        if participant["epoch"] != EPOCH_OFFLINE and worker.block["turn_epoch"][0] <= closed_at:
+            return False
+        if worker.has_task_of(tenant):
+            return False
+        staging = participant["staging"]
+        if ((staging["slot"] != 0) & (staging["tenant"] == tenant)).any():
+            worker.wake()  # it may sleep, and does nothing about them then
+            return False
+        return True

@@ -1,0 +1,53 @@
+"""Which tenants and extensions use the server's time: the first of each, for ``splinter stats`` and ``top``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from splinter.server.control.registry import Registry
+
+TOLD_MAX = 16  # tenants, and extensions
+
+
+def hottest_tenants(counters: Sequence[np.ndarray], active: Sequence[int], cycles_per_millisecond: int) -> list[dict[str, Any]]:
+    """The tenants that used most time, most first. ``counters``: of each worker, its TENANT_COUNTERS by tenant id.
+
+    ``core_ms``: by core slot, milliseconds of that worker's time; ``task_ms``: of all of it, in extensions; ``busy``: requests
+    refused with BUSY.
+    """
+    if not active:
+        return []
+    ids = np.asarray(active)
+    rows = [row[ids] for row in counters]
+    order = np.argsort(-np.sum([row["cycles"].astype(np.int64) for row in rows], axis=0), kind="stable")[:TOLD_MAX]
+    return [
+        {
+            "tenant": int(ids[place]),
+            "requests": sum(int(row["requests"][place]) for row in rows),
+            "busy": sum(int(row["busy"][place]) for row in rows),
+            "core_ms": [int(row["cycles"][place]) // cycles_per_millisecond for row in rows],
+            "task_ms": sum(int(row["task_cycles"][place]) for row in rows) // cycles_per_millisecond,
+        }
+        for place in order
+        if any(row["requests"][place] for row in rows)
+    ]
+
+
+def hottest_extensions(registry: Registry, cycles_per_millisecond: int) -> list[dict[str, Any]]:
+    """The extensions that used most time, most first; ``cpu_ms`` is that of all workers."""
+    found = []
+    for tenant, entry in registry.hottest(TOLD_MAX):
+        counts = registry.counts(entry)
+        found.append(
+            {
+                "tenant": tenant,
+                "name": entry.name,
+                "invocations": counts["invocations"],
+                "errors": counts["errors"],
+                "cpu_ms": counts["cycles"] // cycles_per_millisecond,
+            }
+        )
+    return found

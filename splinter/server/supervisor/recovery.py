@@ -1,0 +1,53 @@
+"""Putting right what a dead worker left, before anybody takes its seat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from splinter.store.recovery import steps_open
+from splinter.store.store import Store
+from splinter.worker.chunks import ring_locks_held
+from splinter.worker.layout import TASK, TASK_RUNNING
+from splinter.worker.memory import WorkerMemory
+from splinter.worker.tasks.settle import offender, settle_tasks
+
+
+@dataclass(frozen=True)
+class Legacy:
+    """What a worker was in the midst of when it died, and what became of it; all but ``blamed`` are counts."""
+
+    writes_recovered: int  # a step of the store that was under way: finished or undone
+    locks_broken: int  # of the store and of rings
+    tasks_running: int  # a task that was being resumed
+    tasks_continued: int  # at a yield point
+    tasks_restarted: int  # begun anew
+    tasks_aborted: int  # answered with ABORTED
+    tasks_killed: int  # answered with KILLED
+    blamed: int  # address of the task because of which it died; 0: none
+
+
+def settle(store: Store, memory: WorkerMemory, *, is_stuck: bool, has_crashed: bool) -> Legacy:
+    """Finish or undo the store's step, break its locks, settle tasks. What the worker had of its device is the transport's
+    to sort out then, by its ``recover``.
+
+    The process executes nothing any more; ``is_stuck``: it was killed because it made no progress; ``has_crashed``: it died of
+    a fault of its own. May be run again, should the caller die in the middle.
+    """
+    w = memory.address
+    steps, store_locks = steps_open(store.address, memory.index)
+    locks = store_locks + ring_locks_held(w)
+    is_running = _runs_task(memory)
+    store.recover(memory.index, tasks_go_on=True)
+    blamed = int(offender(w, is_stuck, has_crashed))
+    continued, restarted, aborted, killed = map(int, settle_tasks(w, blamed))
+    if continued + restarted + aborted + killed == 0:  # an empty seat must not hold up the re-use of memory
+        store.recover(memory.index)
+    return Legacy(
+        writes_recovered=int(steps), locks_broken=int(locks), tasks_running=int(is_running), tasks_continued=continued,
+        tasks_restarted=restarted, tasks_aborted=aborted, tasks_killed=killed, blamed=blamed,
+    )  # fmt: skip
+
+
+def _runs_task(memory: WorkerMemory) -> bool:
+    address = int(memory.block["running_task"][0])
+    return address != 0 and memory.tasks[(address - memory.tasks.ctypes.data) // TASK.itemsize]["state"] == TASK_RUNNING

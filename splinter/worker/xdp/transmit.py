@@ -1,0 +1,28 @@
+"""One reply through an AF_XDP socket, in the steps that a recovery can tell apart."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter.native.atomics import load32, load64
+from splinter.net.afxdp.compiled import tx_position, tx_publish, tx_write
+from splinter.worker.chunks import KIND_TX, chunk_word, mark
+from splinter.worker.kill_points import WorkerPoint, worker_point
+from splinter.worker.layout import W_CHUNKS, W_INDEX, W_SOCKETS, W_UMEM
+from splinter.worker.xdp.frame import turn_around
+
+
+@njit(cache=True)
+def transmit(w: int, queue: int, address: int, reply: int) -> None:
+    """Publish a reply of ``reply`` bytes that stands in its request's chunk; the kernel sends it at the next kick.
+
+    ``address`` is the UMEM address of the frame's first byte.
+    """
+    xsk, me = load64(w + W_SOCKETS + queue * 8), load32(w + W_INDEX)
+    position = tx_position(xsk)
+    tx_write(xsk, position, address, turn_around(load64(w + W_UMEM) + address, reply))
+    worker_point(w, WorkerPoint.REPLY_WRITTEN)
+    mark(load64(w + W_CHUNKS), address, chunk_word(KIND_TX, me, me, queue, position))
+    worker_point(w, WorkerPoint.REPLY_MARKED)
+    tx_publish(xsk, position + 1)
+    worker_point(w, WorkerPoint.REPLY_PUBLISHED)
