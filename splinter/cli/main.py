@@ -54,7 +54,9 @@ stats.register(app)
 def bench(context: typer.Context) -> None:
     """Measure: load generator, and comparisons with the machine's limits ('splinter bench --help')."""
     if find_spec("splinter_bench") is None:
-        raise SplinterError("the laboratory is not installed: pip install ./bench in a checkout of Splinter, or run scripts/setup")
+        raise SplinterError(
+            "the laboratory is not installed: pip install ./bench in a checkout of Splinter, or run scripts/setup"
+        )
     from splinter_bench.cli import bench_app  # compiled code and its cache are loaded only when they are needed
 
     bench_app(args=context.args, prog_name="splinter bench")
