@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -37,7 +38,7 @@ class Compiled:
 def import_bcc() -> ModuleType:
     """The distribution's bcc. Raises :class:`TransportUnavailableError` when there is none."""
     try:
-        import bcc
+        bcc: ModuleType = import_module("bcc")
     except ImportError as error:
         raise TransportUnavailableError(
             "bcc is missing: install the distribution's package (apt install python3-bpfcc) and use a virtual "
