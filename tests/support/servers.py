@@ -106,12 +106,15 @@ def free_port() -> int:
     raise AssertionError("all ports are in use")
 
 
-def start_server(instance: str, lab: Lab | None, *options: str, module: str = "splinter") -> RunningServer:
-    """Start ``splinter serve``, or another ``module`` that takes its arguments, and wait until it answers.
+def start_server(
+    instance: str, lab: Lab | None, *options: str, module: str = "splinter", program: Path | None = None
+) -> RunningServer:
+    """Start ``splinter serve``, or a ``module`` or ``program`` that takes its arguments, and wait until it answers.
 
     The watchdog is patient unless told otherwise: when the host stops a virtual CPU for 10 ms, its worker looks stuck.
     """
-    command = [sys.executable, "-m", module, "serve", "--instance", instance, "--memory", MEMORY]
+    command = [str(program)] if program else [sys.executable, "-m", module]
+    command += ["serve", "--instance", instance, "--memory", MEMORY]
     command += ["--watchdog-ms", str(PATIENT_MS)]
     if lab is None:
         command += ["--transport", "udp", "--address", "127.0.0.1", "--port", str(free_port())]
