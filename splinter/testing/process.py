@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -62,17 +62,17 @@ def free_port() -> int:
 class ServerProcess:
     """A server of an instance name; it ends with the thread that started it, whatever ends that.
 
-    ``options`` are those of ``splinter serve``; ``environment`` is added to this process's; ``module`` takes the arguments in
-    place of ``splinter``. ``log`` is the file with all that the server printed; :meth:`stop` leaves it.
+    ``options`` are those of ``splinter serve``; ``environment`` is added to this process's; ``program``, a command, takes
+    the place of ``python -m splinter``. ``log`` is the file with all that the server printed; :meth:`stop` leaves it.
     """
 
     def __init__(
-        self, instance: str, *options: str, environment: Mapping[str, str] | None = None, module: str = "splinter"
+        self, instance: str, *options: str, environment: Mapping[str, str] | None = None, program: Sequence[str] = ()
     ) -> None:
         self.instance = instance
         descriptor, name = tempfile.mkstemp(prefix=f"splinter-{instance}-", suffix=".log")
         self.log = Path(name)
-        command = [sys.executable, "-m", module, "serve", "--instance", instance, *options]
+        command = [*(program or (sys.executable, "-m", "splinter")), "serve", "--instance", instance, *options]
         try:
             # A session of its own: Ctrl-C at the terminal is for this process, which then stops the server in order.
             self.process = subprocess.Popen(

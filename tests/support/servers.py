@@ -89,18 +89,21 @@ class RunningServer:
             raise
 
 
-def start_server(instance: str, lab: Lab | None, *options: str, module: str = "splinter") -> RunningServer:
-    """Start ``splinter serve``, or another ``module`` that takes its arguments, and wait until it answers.
+def start_server(
+    instance: str, lab: Lab | None, *options: str, module: str = "splinter", program: Path | None = None
+) -> RunningServer:
+    """Start ``splinter serve``, or a ``module`` or ``program`` that takes its arguments, and wait until it answers.
 
     The watchdog is patient unless told otherwise: when the host stops a virtual CPU for 10 ms, its worker looks stuck.
     """
+    command = [str(program)] if program else [sys.executable, "-m", module]
     where = ["--memory", MEMORY, "--watchdog-ms", str(PATIENT_MS)]
     if lab is None:
         where += ["--transport", "udp", "--address", "127.0.0.1", "--port", str(free_port())]
     else:
         where += ["--transport", "xdp", "--dev", lab.server.device]
         where += ["--netns", lab.server.namespace, "--client-netns", lab.client.namespace]
-    started = ServerProcess(instance, *where, *options, module=module)
+    started = ServerProcess(instance, *where, *options, program=command)
     try:
         info = started.wait_until_ready(START_SECONDS)
     except BaseException:
