@@ -68,7 +68,7 @@ class Profile:
         return sum(self.stages.values())
 
     def stacks(self) -> dict[tuple[str, ...], float]:
-        """For a flame graph."""
+        """For :func:`splinter_bench.perf.fold`."""
         return {(_title(self.workload, self.depth), name): value for name, value in self.stages.items()}
 
     def to_json(self) -> dict[str, Any]:
@@ -126,7 +126,7 @@ class Sampled:
         return found
 
     def stacks(self) -> dict[tuple[str, ...], float]:
-        """For a flame graph."""
+        """For :func:`splinter_bench.perf.fold`."""
         title = _title(self.workload, self.depth)
         return {(title, *stack): value for stack, value in self.worker.items()}
 
