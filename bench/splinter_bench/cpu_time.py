@@ -6,16 +6,16 @@ import contextlib
 from pathlib import Path
 
 from splinter.server.instance import InstanceInfo
+from splinter_bench.process import children
 
 
 def server_cpu_ns(info: InstanceInfo) -> dict[str, int]:
     """By name of the process: ``splinter-w0`` … are workers. Empty when they cannot be looked at."""
     found: dict[str, int] = {}
     with contextlib.suppress(OSError):
-        children = Path(f"/proc/{info.pid}/task/{info.pid}/children").read_text().split()
-        for pid in [str(info.pid), *children]:
+        supervisor = Path(f"/proc/{info.pid}/comm").read_text().strip()
+        for pid, name in ({info.pid: supervisor} | children(info.pid)).items():
             with contextlib.suppress(OSError):
-                name = Path(f"/proc/{pid}/comm").read_text().strip()
                 spent = sum(int(p.read_text().split()[0]) for p in Path(f"/proc/{pid}/task").glob("*/schedstat"))
                 found[name] = found.get(name, 0) + spent
     return found

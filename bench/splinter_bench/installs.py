@@ -22,7 +22,7 @@ from splinter.native.clock import SECOND_NS
 from splinter_bench.control import Control, Taken
 from splinter_bench.figure import Figure, medians
 from splinter_bench.invokes import invoke_get
-from splinter_bench.process import pinned
+from splinter_bench.process import children, pinned
 from splinter_bench.result import Result
 from splinter_bench.rounds import in_turns
 from splinter_bench.session import SLICE_SECONDS, SLICE_WARMUP_SECONDS, Session
@@ -209,13 +209,9 @@ def _server_bytes(session: Session) -> int:
 
     The slabs are a BPF map: all of it is there from the start, so that using it makes no process grow.
     """
-    pids = [session.info.pid, *_children(session.info.pid)]
+    pids = [session.info.pid, *children(session.info.pid)]
     usage = session.admin.stats()["store"]
     return sum(_pss_bytes(pid) for pid in pids) + int(usage["slabs_used"]) * SLAB_BYTES
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _pss_bytes(pid: int) -> int:

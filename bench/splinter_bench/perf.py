@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
 from splinter.errors import SplinterError
@@ -122,3 +122,18 @@ def parse(text: str, names: PerfMap) -> Samples:
 
 def _library(symbol: str, file: str) -> str:
     return symbol if symbol != "[unknown]" else f"[{Path(file).name}]"
+
+
+def fold(stacks: Mapping[tuple[str, ...], float], path: Path) -> None:
+    """Write what flame graph viewers read: a line for each stack, frames separated by semicolons; the value times 1,000.
+
+    A stack goes from the root to the leaf; its value is its own part. Raises :class:`SplinterError` when no stack has
+    time, or the file cannot be written.
+    """
+    if sum(stacks.values()) <= 0:
+        raise SplinterError("folded stacks need at least one sample")
+    lines = (f"{';'.join(stack)} {round(value * 1000)}\n" for stack, value in sorted(stacks.items()))
+    try:
+        path.write_text("".join(lines), encoding="utf-8")
+    except OSError as error:
+        raise SplinterError(f"{path}: {error.strerror}") from error

@@ -7,8 +7,10 @@ import os
 import subprocess
 from collections.abc import Generator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from splinter.errors import SplinterError
 from splinter.testing.process import die_with_parent
 
 _END_SECONDS_MAX = 5.0
@@ -72,3 +74,20 @@ def end(process: Any, seconds_max: float = _END_SECONDS_MAX) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def children(pid: int) -> dict[int, str]:
+    """Names of the processes that a process started and that run still, by pid. Raises ``OSError`` when it has ended."""
+    found = {}
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(OSError):  # it ended just now
+            found[int(child)] = Path(f"/proc/{child}/comm").read_text().strip()
+    return found
+
+
+def worker_pid(supervisor: int, slot: int) -> int:
+    """The pid of a server's worker, by its core slot. Raises :class:`SplinterError` when there is none."""
+    for pid, name in children(supervisor).items():
+        if name == f"splinter-w{slot}":
+            return pid
+    raise SplinterError(f"process {supervisor} has no worker of core slot {slot}")

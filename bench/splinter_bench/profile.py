@@ -28,7 +28,7 @@ from splinter_bench import perf
 from splinter_bench.invokes import chains, get_by_invoke
 from splinter_bench.local_server import lab_server
 from splinter_bench.many_tenants import TENANTS, spread
-from splinter_bench.process import pinned
+from splinter_bench.process import pinned, worker_pid
 from splinter_bench.result import Result
 from splinter_bench.session import Session
 from splinter_bench.workload import (
@@ -68,7 +68,7 @@ class Profile:
         return sum(self.stages.values())
 
     def stacks(self) -> dict[tuple[str, ...], float]:
-        """For a flame graph."""
+        """For :func:`splinter_bench.perf.fold`."""
         return {(_title(self.workload, self.depth), name): value for name, value in self.stages.items()}
 
     def to_json(self) -> dict[str, Any]:
@@ -126,7 +126,7 @@ class Sampled:
         return found
 
     def stacks(self) -> dict[tuple[str, ...], float]:
-        """For a flame graph."""
+        """For :func:`splinter_bench.perf.fold`."""
         title = _title(self.workload, self.depth)
         return {(title, *stack): value for stack, value in self.worker.items()}
 
@@ -185,7 +185,7 @@ def sample(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "perf.map")
         with _serving(names, keys, {"SPLINTER_PERF_MAP": str(path)}) as (session, workloads):
-            functions, worker, client = PerfMap(path), _worker_pid(session), os.getpid()
+            functions, worker, client = PerfMap(path), worker_pid(session.info.pid, session.home), os.getpid()
             for name in names:
                 for depth in depths:
                     progress(f"{_title(name, depth)}: samples")
@@ -233,14 +233,6 @@ def _run(session: Session, workload: Workload, depth: int, seconds: float) -> Re
     if result.failed or not result.recorded:
         raise SplinterError(f"{workload.name}: {result.recorded} replies, {result.failed} requests failed: {result.errors}")
     return result
-
-
-def _worker_pid(session: Session) -> int:
-    name, supervisor = f"splinter-w{session.home}", session.info.pid
-    for pid in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split():
-        if Path(f"/proc/{pid}/comm").read_text().strip() == name:
-            return int(pid)
-    raise SplinterError(f"the server has no process {name}")
 
 
 def _stages(session: Session) -> dict[str, int]:

@@ -44,12 +44,11 @@ def show_profile(
     functions: Annotated[
         int, typer.Option(help="Show so many functions, those that take longest.", min=1)
     ] = _FUNCTIONS_DEFAULT,
-    flame: Annotated[
-        Path | None,
-        typer.Option(help="Write a flame graph (.svg): of perf's samples, or of stages without them.", dir_okay=False),
-    ] = None,
     folded: Annotated[
-        Path | None, typer.Option(help="Write the same as folded stacks, for flame graph tools.", dir_okay=False)
+        Path | None,
+        typer.Option(
+            help="Write folded stacks, for flame graph tools: of perf's samples, or of stages without them.", dir_okay=False
+        ),
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -58,7 +57,6 @@ def show_profile(
     Makes a lab, and a server whose loop reads the time-stamp counter between its stages, and removes both; then, where perf
     works, the same with a server as it always is, sampled by perf: how much is the kernel's, and which functions it is.
     """
-    from splinter_bench import flame as flame_graph
     from splinter_bench import perf, profile
 
     names, depths = workload or profile.WORKLOADS, depth or profile.DEPTHS
@@ -74,10 +72,8 @@ def show_profile(
         if samples:
             sampled = profile.sample(names, depths, seconds, progress=say)
     stacks = {stack: value for found in (sampled or profiles) for stack, value in found.stacks().items()}
-    if flame is not None:
-        flame_graph.draw(stacks, flame, _TITLE, "ns")
     if folded is not None:
-        flame_graph.fold(stacks, folded)
+        perf.fold(stacks, folded)
     if json_output:
         document = {"machine": machine(), "versions": versions(), "profiles": [found.to_json() for found in profiles]}
         print(json.dumps(document | {"sampled": [found.to_json() for found in sampled]}, indent=1))

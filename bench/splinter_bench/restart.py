@@ -9,12 +9,11 @@ import select
 import signal
 import socket
 import time
-from pathlib import Path
 
 from splinter.errors import SplinterError
 from splinter.wire import H_CLIENT, Header, Opcode
 from splinter_bench.figure import Figure
-from splinter_bench.process import namespace
+from splinter_bench.process import namespace, worker_pid
 from splinter_bench.rounds import in_turns
 from splinter_bench.session import Session
 from splinter_bench.workload import Account
@@ -43,7 +42,7 @@ def measure(session: Session, rounds: int = ROUNDS_DEFAULT) -> list[Figure]:
 
 
 def _kill_and_wait(session: Session, connection: socket.socket, account: Account, number: int) -> float:
-    pid = _worker_pid(session.info.pid, session.home)
+    pid = worker_pid(session.info.pid, session.home)
     descriptor = os.pidfd_open(pid)
     try:
         start = time.monotonic()
@@ -71,11 +70,3 @@ def _wait_for_reply(connection: socket.socket, account: Account, number: int) ->
 
 def _client(packet: bytes) -> int:
     return int.from_bytes(packet[H_CLIENT : H_CLIENT + _ID_BYTES], "little")
-
-
-def _worker_pid(supervisor: int, slot: int) -> int:
-    for child in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split():
-        with contextlib.suppress(OSError):
-            if Path(f"/proc/{child}/comm").read_text().strip() == f"splinter-w{slot}":
-                return int(child)
-    raise SplinterError(f"process {supervisor} has no worker of core slot {slot}")

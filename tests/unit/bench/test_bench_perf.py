@@ -1,12 +1,11 @@
-"""What perf prints is read right, functions get their names, and a flame graph has its rectangles."""
+"""What perf prints is read right, functions get their names, and folded stacks have their lines."""
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from splinter_bench import flame, perf
+from splinter_bench import perf
 from splinter_bench.profile import Sampled
 
 from splinter.errors import SplinterError
@@ -76,16 +75,10 @@ def test_a_numba_name_is_made_readable() -> None:
     assert perf_map.readable("_ZN8splinter6worker8requests6handleB4v219B38c8tJTIeFIjxB2IKSgI4Crv") == "worker.requests.handle"
 
 
-def test_a_flame_graph_has_a_rectangle_for_each_function_as_wide_as_its_time(tmp_path: Path) -> None:
-    path = tmp_path / "flame.svg"
-    flame.draw({("a<b", "c"): 30.0, ("a<b",): 10.0, ("d",): 40.0}, path, "what & where", "ns")
-    space = "{http://www.w3.org/2000/svg}"
-    widths = {
-        rectangle.findtext(f"{space}title"): float(rectangle.attrib["width"])
-        for rectangle in ET.parse(path).getroot().iter(f"{space}rect")
-    }
-    assert widths["a<b: 40 ns"] == widths["d: 40 ns"]
-    assert widths["c: 30 ns"] == pytest.approx(0.75 * widths["a<b: 40 ns"])
+def test_folded_stacks_have_a_line_for_each_stack_with_its_own_part(tmp_path: Path) -> None:
+    path = tmp_path / "stacks.txt"
+    perf.fold({("a<b", "c"): 30.0, ("a<b",): 10.0, ("d",): 0.0404}, path)
+    assert path.read_text() == "a<b 10000\na<b;c 30000\nd 40\n"
 
 
 def test_the_kernel_s_share_of_a_round_trip_is_that_of_both_sides() -> None:
@@ -95,6 +88,13 @@ def test_the_kernel_s_share_of_a_round_trip_is_that_of_both_sides() -> None:
     assert Sampled("get", 1, 1000.0, worker, 20.0).functions() == {"b (kernel)": 30.0, "c": 70.0}
 
 
-def test_nothing_makes_no_flame_graph(tmp_path: Path) -> None:
-    with pytest.raises(SplinterError):
-        flame.draw({}, tmp_path / "flame.svg", "", "ns")
+def test_nothing_makes_no_folded_stacks(tmp_path: Path) -> None:
+    path = tmp_path / "stacks.txt"
+    with pytest.raises(SplinterError, match="at least one sample"):
+        perf.fold({}, path)
+    assert not path.exists()
+
+
+def test_folded_stacks_that_cannot_be_written_are_told_with_their_path(tmp_path: Path) -> None:
+    with pytest.raises(SplinterError, match="nowhere"):
+        perf.fold({("a",): 1.0}, tmp_path / "nowhere" / "stacks.txt")
