@@ -29,10 +29,10 @@ def imports(module: str, *, at_import: bool = False) -> frozenset[str]:
     What is imported for a type checker alone does not count. Programs that tests start name their neighbours by bare names.
     """
     file = sources()[module]
-    here = module if file.name == "__init__.py" else module.rpartition(".")[0]
     found = set()
     for name in _named(ast.parse(file.read_text(encoding="utf-8")), at_import):
-        for candidate in (name, name.rpartition(".")[0], f"{here}.{name.partition('.')[0]}"):
+        neighbour = f"{module.rpartition('.')[0]}.{name.partition('.')[0]}" if module.startswith("tests.") else ""
+        for candidate in (name, name.rpartition(".")[0], neighbour):
             if candidate in sources():
                 found.add(candidate)
                 break
