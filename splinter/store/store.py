@@ -188,7 +188,7 @@ class Store:
         if not 1 <= len(key) <= limits.KEY_BYTES_MAX:
             raise error_for(Status.BAD_KEY)
         with self._epoch(participant):
-            found = store_find(self.address, tenant, table, _address(key), len(key))
+            found = store_find(self.address, tenant, table, _address(key), len(key), 0)
             return self._copy(found) if found != 0 else None
 
     def put(
@@ -205,7 +205,7 @@ class Store:
         with self._epoch(participant):
             status = store_put(
                 self.address, participant, tenant, table, _address(key), len(key), _address(value), len(value),
-                expected_version,
+                expected_version, 0, 0,
             )  # fmt: skip
             reclaim(self.address, participant, limits.RECLAIM_SLOTS_MAX)
         if status != Status.OK:
@@ -216,7 +216,7 @@ class Store:
         """Remove the object of a key; False when there is none. Raises the error of any other status."""
         with self._epoch(participant):
             status = store_delete(
-                self.address, participant, tenant, table, _address(key), len(key), expected_version
+                self.address, participant, tenant, table, _address(key), len(key), expected_version, 0, 0
             )  # fmt: skip
             reclaim(self.address, participant, limits.RECLAIM_SLOTS_MAX)
         if status not in (Status.OK, Status.NOT_FOUND):

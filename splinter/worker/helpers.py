@@ -8,9 +8,12 @@ have produced, so they lie in its arguments, its frame or its tenant's objects.
 from __future__ import annotations
 
 import ctypes
+import functools
+from typing import Any
 
 import numpy as np
-from numba import cfunc, njit
+from numba import njit, types
+from numba.core.ccallback import CFunc
 
 from splinter import limits
 from splinter.errors import Status
@@ -58,14 +61,13 @@ _ERROR_VALUE, _ERROR_BUSY = int(ExtensionError.VALUE), int(ExtensionError.BUSY)
 _ERROR_OUT_OF_MEMORY, _ERROR_QUOTA = int(ExtensionError.OUT_OF_MEMORY), int(ExtensionError.QUOTA)
 
 
-@cfunc("int64(int64, int64, int64, int64, int64)", cache=True)
 def helper_get(context: int, frame: int, table: int, key: int, key_length: int) -> int:
     """1 and the view's address, length and version in the frame, 0 and zeros when there is no object; < 0: -ExtensionError."""
     if table < 0 or table >= limits.TABLES_MAX:
         return -_ERROR_TABLE
     if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
         return -_ERROR_KEY
-    found = store_find(load64(context + C_STORE), load32(frame + F_TENANT), table, key, key_length)
+    found = store_find(load64(context + C_STORE), load32(frame + F_TENANT), table, key, key_length, 0)
     if found == 0:
         store64(frame + F_OUT_ADDRESS, 0)
         store64(frame + F_OUT_LENGTH, 0)
@@ -119,7 +121,7 @@ def _put(
     store64(frame + F_PUT_BYTES, put_bytes)
     status = store_put(
         load64(context + C_STORE), load64(context + C_PARTICIPANT), load32(frame + F_TENANT), table, key, key_length,
-        value, value_length, expected_version, _claim(context, frame),
+        value, value_length, expected_version, _claim(context, frame), 0,
     )  # fmt: skip
     _note_duplicate(frame, status)
     if status in (_OUT_OF_MEMORY, _QUOTA_EXCEEDED):
@@ -127,13 +129,11 @@ def _put(
     return status if status in (_OK, _VERSION_CHANGED) else -_ERROR_BUSY
 
 
-@cfunc("int64(int64, int64, int64, int64, int64, int64, int64)", cache=True)
 def helper_put(context: int, frame: int, table: int, key: int, key_length: int, value: int, value_length: int) -> int:
     """0 when done; < 0: -ExtensionError, and the old value is still in place."""
     return _put(context, frame, table, key, key_length, value, value_length, 0)
 
 
-@cfunc("int64(int64, int64, int64, int64, int64, int64, int64, int64)", cache=True)
 def helper_put_if(
     context: int, frame: int, table: int, key: int, key_length: int, value: int, value_length: int, version: int
 ) -> int:
@@ -145,7 +145,6 @@ def helper_put_if(
     return 0 if status == _VERSION_CHANGED else status
 
 
-@cfunc("int64(int64, int64, int64, int64, int64)", cache=True)
 def helper_delete(context: int, frame: int, table: int, key: int, key_length: int) -> int:
     """1 when the object was there, 0 when not; < 0: -ExtensionError."""
     if table < 0 or table >= limits.TABLES_MAX:
@@ -154,7 +153,7 @@ def helper_delete(context: int, frame: int, table: int, key: int, key_length: in
         return -_ERROR_KEY
     status = store_delete(
         load64(context + C_STORE), load64(context + C_PARTICIPANT), load32(frame + F_TENANT), table, key, key_length, 0,
-        _claim(context, frame),
+        _claim(context, frame), 0,
     )  # fmt: skip
     _note_duplicate(frame, status)
     if status in (_OUT_OF_MEMORY, _QUOTA_EXCEEDED):
@@ -164,19 +163,37 @@ def helper_delete(context: int, frame: int, table: int, key: int, key_length: in
     return 0 if status == _NOT_FOUND else -_ERROR_BUSY
 
 
-@cfunc("int64(int64, int64)", cache=True)
 def helper_now_ns(context: int, frame: int) -> int:
     """Nanoseconds of the monotonic clock."""
     return now_ns(frame + F_OUT_ADDRESS)  # what a get left there, its caller has taken
 
 
-@cfunc("int64(int64, int64, int64, int64)", cache=True)
 def helper_log(context: int, frame: int, text: int, length: int) -> int:
     """Write to the tenant's debug log; 0."""
     time_ns = now_ns(frame + F_OUT_ADDRESS)
     tenant, generation = load32(frame + F_TENANT), load64(frame + F_GENERATION)
     log_append(load64(context + C_LOG_AREA), tenant, generation, time_ns, text, max(length, 0))
     return 0
+
+
+HELPERS = {
+    "get": helper_get,
+    "put": helper_put,
+    "delete": helper_delete,
+    "put_if": helper_put_if,
+    "now_ns": helper_now_ns,
+    "log": helper_log,
+}
+
+
+@functools.cache
+def c_function(name: str) -> Any:
+    """A helper as a C function, a ``CFunc`` that is yet to be compiled. It stays: extensions have its address."""
+    helper = HELPERS[name]
+    signature = types.int64(*[types.int64] * helper.__code__.co_argcount)
+    function: Any = CFunc(helper, (signature.args, signature.return_type), locals={}, options={})
+    function.enable_caching()
+    return function
 
 
 def fill_context(record: np.ndarray, *, store: int, participant: int, log_area: int) -> None:
@@ -187,12 +204,10 @@ def fill_context(record: np.ndarray, *, store: int, participant: int, log_area: 
     The helpers' addresses are this process's: they hold in every process that is forked from it.
     """
     assert record.dtype == CONTEXT
-    record["get"] = helper_get.address
-    record["put"] = helper_put.address
-    record["delete"] = helper_delete.address
-    record["put_if"] = helper_put_if.address
-    record["now_ns"] = helper_now_ns.address
-    record["log"] = helper_log.address
+    for name in HELPERS:
+        function = c_function(name)
+        function.compile()
+        record[name] = function.address
     mathematics = ctypes.CDLL("libm.so.6")
     record["exp"] = ctypes.cast(mathematics.exp, ctypes.c_void_p).value
     record["log_e"] = ctypes.cast(mathematics.log, ctypes.c_void_p).value

@@ -212,7 +212,7 @@ def _multiget(w: int, header: int, key_length: int, value_length: int) -> int:
             return refuse(w, header, _BAD_KEY)
         if size > end - at:
             return refuse(w, header, _BAD_LENGTH)
-        found = store_find(store, tenant, table, at, size)
+        found = store_find(store, tenant, table, at, size, 0)
         at += size
         keys += 1
         if used + 4 > most:

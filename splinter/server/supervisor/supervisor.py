@@ -38,6 +38,7 @@ from splinter.server.output import Output
 from splinter.server.processes import OomPreference, be_ordinary, fork_child, name_process
 from splinter.server.shared import Shared
 from splinter.server.supervisor import memory as memory_limits
+from splinter.server.supervisor import warm
 from splinter.server.supervisor.events import call_ready
 from splinter.server.supervisor.scan import Scan
 from splinter.server.supervisor.seats import Workers, wait_or_kill
@@ -155,7 +156,8 @@ class Supervisor:
         tenants = self._tenants_region.array(TENANT, limits.TENANTS_MAX)
         self._texts = build_texts()
         code = CodeRegion.create(limits.CODE_REGION_BYTES)
-        print(f"transport: {name} ({reason}); compiling the worker (only a first start takes long)")
+        print(f"transport: {name} ({reason})")
+        warm.at_start(name)
         self._entry = transport.entry()
         if path := os.environ.get("SPLINTER_PERF_MAP"):  # names of compiled functions, for scripts/profile
             perf_map.write(Path(path))

@@ -8,6 +8,8 @@ import socket
 import struct
 from typing import Any
 
+from numba import types
+
 from splinter import limits
 from splinter.errors import ServerError
 from splinter.net.netns import inside
@@ -124,9 +126,10 @@ class UdpTransport:
         worker.poll_on([descriptor])
 
     def entry(self) -> Any:
-        """The compiled loop of this transport; importing it compiles it."""
+        """The compiled loop of this transport: loaded, or compiled now."""
         from splinter.worker.udp.loop import serve_udp
 
+        serve_udp.compile((types.int64,))
         return serve_udp
 
     def recover(self, worker: WorkerMemory) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import mmap
 from typing import Any
 
 import numpy as np
+from numba import types
 
 from splinter import limits
 from splinter.errors import ServerError, TransportUnavailableError
@@ -251,9 +252,10 @@ class XdpTransport:
     # --- what the supervisor asks of every transport -----------------------------------------------------------------------
 
     def entry(self) -> Any:
-        """The compiled loop of this transport; importing it compiles it."""
+        """The compiled loop of this transport: loaded, or compiled now."""
         from splinter.worker.xdp.loop import serve_xdp
 
+        serve_xdp.compile((types.int64,))
         return serve_xdp
 
     def recover(self, worker: WorkerMemory) -> tuple[int, int]:

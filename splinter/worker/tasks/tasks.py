@@ -265,7 +265,7 @@ def _wait(w: int, task: int, tenant: int) -> int:
 @njit(cache=True)
 def _find_record(w: int, tenant: int, name: int, name_length: int) -> int:
     """Address of the abi.RECORD of a tenant's extension, or 0."""
-    found = store_find(load64(w + W_STORE), tenant, limits.TABLE_EXTENSIONS, name, name_length)
+    found = store_find(load64(w + W_STORE), tenant, limits.TABLE_EXTENSIONS, name, name_length, 0)
     return object_value(found) if found != 0 else 0
 
 

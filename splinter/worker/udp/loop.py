@@ -424,7 +424,7 @@ def _review_tasks(w: int) -> None:
     _send(w, area)
 
 
-@njit("void(int64)", cache=True)
+@njit(cache=True)
 def serve_udp(w: int) -> None:
     """Serve until the block's ``stop`` is set. Run in the worker's process, with everything in the block set up."""
     _take_over(w)

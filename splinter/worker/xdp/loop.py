@@ -323,7 +323,7 @@ def _take_over(w: int, queues: int) -> None:
         kick(load64(w + W_SOCKETS + queue * 8))  # also what the predecessor had published
 
 
-@njit("void(int64)", cache=True)
+@njit(cache=True)
 def serve_xdp(w: int) -> None:
     """Serve until the block's ``stop`` is set. Run in the worker's process, with everything in the block set up."""
     queues = load32(w + W_QUEUES)

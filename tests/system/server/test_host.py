@@ -280,7 +280,7 @@ def test_what_ends_it_is_heard_though_it_was_blocked(start: Start, number: signa
 
 STAGES: dict[str, Callable[[Server, Path], object]] = {
     "the folder is there": lambda server, said: instances.run_dir(server.instance).exists(),
-    "it compiles": lambda server, said: "compiling" in said.read_text(),
+    "it has its transport": lambda server, said: "transport" in said.read_text(),
     "the nurse is there": lambda server, said: "splinter-nurse" in server.children(),
     "a worker is there": lambda server, said: "splinter-w0" in server.children(),
     "the control process is there": lambda server, said: "splinter-ctl" in server.children(),

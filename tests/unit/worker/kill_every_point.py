@@ -15,8 +15,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
 from memory_device import MemoryDevice
+from numba import types
 from socket_device import SocketDevice
 from splinter_bench.process import die_with_parent
 from transport_points import STORE_POINTS, UDP_ONLY, XDP_ONLY
@@ -333,14 +336,11 @@ def name_of(point: int) -> str:
 
 
 def entry(*, udp: bool) -> Callable[[int], None]:
-    """The loop; importing it compiles it."""
-    if udp:
-        from splinter.worker.udp.loop import serve_udp
-
-        return serve_udp
-    from splinter.worker.xdp.loop import serve_xdp
-
-    return serve_xdp
+    """The loop, compiled."""
+    name = "udp" if udp else "xdp"
+    loop: Any = getattr(import_module(f"splinter.worker.{name}.loop"), f"serve_{name}")
+    loop.compile((types.int64,))
+    return loop
 
 
 def main() -> None:

@@ -1,0 +1,211 @@
+"""Compiling ahead what a server runs: each function once, by as many processes as there are cores.
+
+The processes that compile are children that leave nothing but files in the cache (:mod:`splinter.native.cache`), so that one
+can be killed at any time. Whoever goes on then loads what they left. What could not be saved, for a full disk or a child that
+was killed, is compiled where it is needed, as ever.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from types import CodeType
+from typing import Any
+
+from numba import types
+from numba.core.ccallback import CFunc
+from numba.core.registry import CPUDispatcher, cpu_target
+
+from splinter.server.processes import fork_child
+from splinter.worker.helpers import HELPERS, c_function
+
+TRANSPORTS = ("xdp", "udp")
+_LOOPS = {
+    "xdp": ("splinter.worker.xdp.loop", "splinter.worker.chunks", "splinter.net.afxdp.compiled"),
+    "udp": ("splinter.worker.udp.loop",),
+}
+_CALLERS = (  # modules whose Python calls compiled code
+    "splinter.native.clock",
+    "splinter.server.control.server",
+    "splinter.server.supervisor.recovery",
+    "splinter.server.supervisor.watchdog",
+    "splinter.store.recovery",
+    "splinter.store.store",
+)
+_TYPES = {"int": types.int64, "bool": types.boolean}
+_LINES = 10  # of a server that compiles
+_PROCESSES_MAX = 4  # each takes some 200 MiB
+
+
+@dataclass(frozen=True)
+class Step:
+    """One function that is compiled."""
+
+    name: str
+    run: Callable[[], bool]  # whether its code was saved
+    needs: frozenset[int]  # places of the steps before this one whose code it contains
+
+
+def missing(transports: Iterable[str] = TRANSPORTS) -> list[Step]:
+    """What the cache lacks of a server's code, callees before their callers; empty when there is nothing to do."""
+    places: dict[Any, int] = {}
+    steps: list[Step] = []
+    for function in _in_order(_roots(transports)):
+        signature = _signature(function)
+        if signature is None or _is_saved(function, signature):
+            continue
+        needs = _places_of(function.py_func, places)
+        places[function] = len(steps)
+        steps.append(Step(function.py_func.__qualname__, _compiling(function, signature), needs))
+    for name, helper in HELPERS.items():
+        function = c_function(name)
+        if not _is_saved(function, function._sig):
+            steps.append(Step(helper.__qualname__, _compiling(function, function._sig), _places_of(helper, places)))
+    return steps
+
+
+def compile_ahead(steps: Sequence[Step], tell: Callable[[int, str], None]) -> bool:
+    """Run all steps in child processes; ``tell`` hears after each how many are done, and the name of the last.
+
+    Returns whether all were done: a child whose code cannot be saved, or that dies, ends the rest. The children are killed
+    when this returns, and when ``tell``, or a signal's handler, raises an exception.
+    """
+    children: dict[Connection, _Child] = {}
+    try:
+        for number in range(min(len(steps), len(os.sched_getaffinity(0)), _PROCESSES_MAX)):
+            child = _Child(number, steps)
+            children[child.connection] = child
+        return _hand_out(steps, children, tell)
+    finally:
+        for child in children.values():
+            child.kill()
+
+
+def at_start(transport: str) -> None:
+    """Compile what a server by this transport lacks, and say on standard output how far that is."""
+    steps = missing([transport])
+    if steps and not compile_ahead(steps, by_lines(len(steps), print)):
+        print("compiling the worker in one process, as its code cannot be saved")
+
+
+def by_lines(total: int, say: Callable[[str], object]) -> Callable[[int, str], None]:
+    """A ``tell`` for :func:`compile_ahead` that says a line at the beginning, and then for each tenth."""
+
+    def tell(done: int, _: str = "") -> None:
+        if done == 0 or done * _LINES // total > (done - 1) * _LINES // total:
+            say(f"compiling the worker, {done} of {total} functions (only at the first start)")
+
+    tell(0)
+    return tell
+
+
+def _hand_out(steps: Sequence[Step], children: dict[Connection, _Child], tell: Callable[[int, str], None]) -> bool:
+    idle, waiting, done = list(children.values()), list(range(len(steps))), set[int]()
+    while len(done) < len(steps):
+        for place in [place for place in waiting if steps[place].needs <= done][: len(idle)]:
+            waiting.remove(place)
+            idle.pop().connection.send(place)
+        for connection in wait(list(children)):
+            assert isinstance(connection, Connection)
+            try:
+                place = connection.recv()
+            except (EOFError, ConnectionError):
+                return False
+            done.add(place)
+            idle.append(children[connection])
+            tell(len(done), steps[place].name)
+    return True
+
+
+class _Child:
+    """A process that compiles what it is told to."""
+
+    def __init__(self, number: int, steps: Sequence[Step]) -> None:
+        self.connection, other = Pipe()
+        self._pid, self._pidfd = fork_child(f"splinter-cc{number}", lambda: self._work(other, steps))
+        other.close()
+
+    def _work(self, connection: Connection, steps: Sequence[Step]) -> None:
+        self.connection.close()
+        while True:
+            place = connection.recv()
+            if not steps[place].run():
+                return  # no other process would see any of it
+            connection.send(place)
+
+    def kill(self) -> None:
+        """End it, whatever it does."""
+        signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        os.close(self._pidfd)
+        self.connection.close()
+
+
+def _roots(transports: Iterable[str]) -> Iterator[Any]:
+    """The compiled functions that a server's modules name."""
+    for module in [*(name for transport in transports for name in _LOOPS[transport]), *_CALLERS]:
+        yield from (value for value in vars(import_module(module)).values() if isinstance(value, CPUDispatcher))
+    for helper in HELPERS.values():
+        yield from _callees(helper)
+
+
+def _in_order(roots: Iterable[Any]) -> list[Any]:
+    """Compiled functions and all that they call, one through the other; each after its callees."""
+    order: dict[Any, None] = {}
+
+    def visit(function: Any) -> None:
+        if function not in order:
+            for callee in _callees(function.py_func):
+                visit(callee)
+            order[function] = None
+
+    for root in roots:
+        visit(root)
+    return list(order)
+
+
+def _places_of(function: Any, places: dict[Any, int]) -> frozenset[int]:
+    """The places of all that a function calls, one through the other, as far as they have one."""
+    return frozenset(places[callee] for callee in _in_order(_callees(function)) if callee in places)
+
+
+def _callees(function: Any) -> list[Any]:
+    """The compiled functions that a function's source names."""
+    named = (function.__globals__.get(name) for name in _names(function.__code__))
+    return [value for value in named if isinstance(value, CPUDispatcher)]
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def _signature(function: Any) -> tuple[Any, ...] | None:
+    """The types of its arguments, by its annotations; None for one that is not compiled alone."""
+    if function.targetoptions.get("inline") == "always" or function.signatures:
+        return None
+    annotations = inspect.get_annotations(function.py_func)
+    kinds = tuple(_TYPES.get(annotations.get(name, "")) for name in inspect.signature(function.py_func).parameters)
+    return None if None in kinds else kinds
+
+
+def _is_saved(function: Any, signature: Any) -> bool:
+    cache = function._cache
+    cpu_target.target_context.refresh()
+    return cache._index_key(signature, cpu_target.target_context.codegen()) in cache._cache_file._load_index()
+
+
+def _compiling(function: Any, signature: Any) -> Callable[[], bool]:
+    def run() -> bool:
+        function.compile(*(() if isinstance(function, CFunc) else (signature,)))
+        return _is_saved(function, signature)
+
+    return run
