@@ -1,6 +1,6 @@
 """Requests whose clients want them executed once: what the packet says, what is recorded, what to answer.
 
-A client asks for it by ``acknowledged`` in the header (``docs/protocol.md``). A put or delete is recorded with its effect.
+A client asks for it by ``acknowledged`` in the header (``docs/reference/protocol.md``). A put or delete is recorded with its effect.
 A task that may write is looked up when it begins, claims its request with its first write, and records what it replies
 when it ends; of two runs of the same request the one that records first counts, the other ends without effect and
 without a reply of its own. Extensions that never write are not recorded: to run them twice does no harm.
