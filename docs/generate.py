@@ -153,7 +153,8 @@ def configuration() -> str:
     return page(
         "Configuration",
         config,
-        "A server takes its settings from `splinter serve --config FILE` (TOML), and from options of the command line, which win. "
+        "A server takes its settings from `splinter serve --config FILE` (TOML), and from options of the command line, which "
+        "win. "
         '`memory` stands for `memory_bytes` with a unit, such as `"1GiB"`.',
         table(("setting", "type", "default", "option", "meaning"), rows),
     )
@@ -212,8 +213,8 @@ def control() -> str:
     return page(
         "Control operations",
         operations,
-        "[The protocol](protocol.md) describes connection, messages and errors. `?` marks what may be left out. The administrator shows "
-        "`credential`; a tenant shows `tenant` and `token`, and the administrator may ask for any tenant.",
+        "[The protocol](protocol.md) describes connection, messages and errors. `?` marks fields that may be left out. The "
+        "administrator shows `credential`; a tenant shows `tenant` and `token`, and the administrator may ask for any tenant.",
         table(("op", "who", "fields of the request", "fields of the reply", "what it does"), rows),
     )
 
