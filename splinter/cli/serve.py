@@ -8,6 +8,59 @@ from typing import Annotated
 import typer
 
 _PANEL_LAB = "Network namespaces"
+# The options of the command, in the order of its help.
+_Config = Annotated[Path | None, typer.Option(help="Settings in TOML; options of the command line win.")]
+_Instance = Annotated[
+    str | None,
+    typer.Option("--instance", "-i", envvar="SPLINTER_INSTANCE", help="Name of this server on the host."),
+]
+_Transport = Annotated[
+    str | None, typer.Option(help="auto, xdp or udp. auto takes XDP where the machine can, and says why not.")
+]
+_Dev = Annotated[str | None, typer.Option("--dev", metavar="IFACE", help="Network device for XDP.")]
+_Address = Annotated[str | None, typer.Option(help="IPv4 address to serve, 0.0.0.0 for all; by default all of the device's.")]
+_DeviceWait = Annotated[
+    int | None,
+    typer.Option(metavar="SECONDS", help="End when the device has been gone for so long; by default 60. 0: at once."),
+]
+_PartialChecksums = Annotated[
+    str | None,
+    typer.Option(
+        help="accept or refuse packets whose UDP checksum was left to the sending device. auto accepts them on veth, tun, "
+        "bridge and netkit."
+    ),
+]
+_Port = Annotated[int | None, typer.Option(help="UDP port of requests, TCP port of control.")]
+_Cores = Annotated[str | None, typer.Option(metavar="LIST", help="CPUs to run workers on, such as 0,1 or 0-3; by default all.")]
+_Memory = Annotated[str | None, typer.Option(metavar="SIZE", help="Memory of the store, such as 1GiB.")]
+_Steal = Annotated[
+    bool | None,
+    typer.Option("--steal/--no-steal", help="Idle workers take requests from busy ones; by default they do."),
+]
+_Balance = Annotated[
+    bool | None,
+    typer.Option("--balance/--no-balance", help="Move tenants away from a core that stays busier; by default yes."),
+]
+_Preempt = Annotated[
+    bool | None,
+    typer.Option(
+        "--preempt/--no-preempt",
+        help="Have extensions give way by yields that the compiler inserts. Without, only the watchdog ends a long one.",
+        show_default="--preempt",
+    ),
+]
+_WatchdogMs = Annotated[
+    int | None, typer.Option(metavar="MS", help="Replace a worker that makes no progress for so long; by default 10.")
+]
+_Lab = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Serve in this lab ('splinter lab up').", rich_help_panel=_PANEL_LAB),
+]
+_Netns = Annotated[str | None, typer.Option(help="Network namespace to serve in.", rich_help_panel=_PANEL_LAB)]
+_ClientNetns = Annotated[
+    str | None,
+    typer.Option(help="Where this host's clients reach the server from.", rich_help_panel=_PANEL_LAB),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -16,62 +69,23 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    config: Annotated[Path | None, typer.Option(help="Settings in TOML; options of the command line win.")] = None,
-    instance: Annotated[
-        str | None,
-        typer.Option("--instance", "-i", envvar="SPLINTER_INSTANCE", help="Name of this server on the host."),
-    ] = None,
-    transport: Annotated[
-        str | None, typer.Option(help="auto, xdp or udp. auto takes XDP where the machine can, and says why not.")
-    ] = None,
-    dev: Annotated[str | None, typer.Option("--dev", metavar="IFACE", help="Network device for XDP.")] = None,
-    address: Annotated[
-        str | None, typer.Option(help="IPv4 address to serve, 0.0.0.0 for all; by default all of the device's.")
-    ] = None,
-    device_wait: Annotated[
-        int | None,
-        typer.Option(metavar="SECONDS", help="End when the device has been gone for so long; by default 60. 0: at once."),
-    ] = None,
-    partial_checksums: Annotated[
-        str | None,
-        typer.Option(
-            help="accept or refuse packets whose UDP checksum was left to the sending device. auto accepts them on veth, tun, "
-            "bridge and netkit."
-        ),
-    ] = None,
-    port: Annotated[int | None, typer.Option(help="UDP port of requests, TCP port of control.")] = None,
-    cores: Annotated[
-        str | None, typer.Option(metavar="LIST", help="CPUs to run workers on, such as 0,1 or 0-3; by default all.")
-    ] = None,
-    memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Memory of the store, such as 1GiB.")] = None,
-    steal: Annotated[
-        bool | None,
-        typer.Option("--steal/--no-steal", help="Idle workers take requests from busy ones; by default they do."),
-    ] = None,
-    balance: Annotated[
-        bool | None,
-        typer.Option("--balance/--no-balance", help="Move tenants away from a core that stays busier; by default yes."),
-    ] = None,
-    preempt: Annotated[
-        bool | None,
-        typer.Option(
-            "--preempt/--no-preempt",
-            help="Have extensions give way by yields that the compiler inserts. Without, only the watchdog ends a long one.",
-            show_default="--preempt",
-        ),
-    ] = None,
-    watchdog_ms: Annotated[
-        int | None, typer.Option(metavar="MS", help="Replace a worker that makes no progress for so long; by default 10.")
-    ] = None,
-    lab: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Serve in this lab ('splinter lab up').", rich_help_panel=_PANEL_LAB),
-    ] = None,
-    netns: Annotated[str | None, typer.Option(help="Network namespace to serve in.", rich_help_panel=_PANEL_LAB)] = None,
-    client_netns: Annotated[
-        str | None,
-        typer.Option(help="Where this host's clients reach the server from.", rich_help_panel=_PANEL_LAB),
-    ] = None,
+    config: _Config = None,
+    instance: _Instance = None,
+    transport: _Transport = None,
+    dev: _Dev = None,
+    address: _Address = None,
+    device_wait: _DeviceWait = None,
+    partial_checksums: _PartialChecksums = None,
+    port: _Port = None,
+    cores: _Cores = None,
+    memory: _Memory = None,
+    steal: _Steal = None,
+    balance: _Balance = None,
+    preempt: _Preempt = None,
+    watchdog_ms: _WatchdogMs = None,
+    lab: _Lab = None,
+    netns: _Netns = None,
+    client_netns: _ClientNetns = None,
 ) -> None:
     """Run a server until Ctrl-C or SIGTERM.
 

@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from splinter import limits
-from splinter.client.channel import Channel, Reply, identity_of
+from splinter.client.channel import Channel
 from splinter.client.encoding import Key, Value, encode_key, encode_value
+from splinter.client.flights import Reply, identity_of
 from splinter.errors import ProtocolError, Status, error_for
 from splinter.wire import MULTIGET_MISSING, MULTIGET_TOO_LARGE, Opcode
 

@@ -24,16 +24,15 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from splinter import limits
 from splinter.client import obstacles
+from splinter.client.flights import FRAGMENT_BITS, Explain, Flight, Reply, identity_of, parse
 from splinter.client.packet_size import PacketSize
 from splinter.client.process import ForkedError, ProcessOwn, process_number
 from splinter.client.sockets import ResolutionTimeoutError, connect
-from splinter.errors import BusyError, ProtocolError, RequestTimeoutError, SplinterError, Status
-from splinter.wire import FLAG_REPLY, HEADER_STRUCT, MAGIC, VERSION, Opcode
+from splinter.errors import BusyError, RequestTimeoutError, SplinterError, Status
+from splinter.wire import HEADER_STRUCT, MAGIC, VERSION, Opcode
 
 RESEND_SECONDS_MIN = 0.02  # wait before the first repetition; a wait doubles each time
 RESEND_SECONDS_MAX = 0.5
@@ -47,41 +46,13 @@ _REASON_SHARE = 0.25  # of the time-out, if that is less
 # the packets sent last may all have been lost.
 _REPEAT_SECONDS_MAX = limits.CLIENT_IDLE_NS_MAX / 2e9
 _RECEIVE_BUFFER_BYTES = 1 << 20
-_FRAGMENT_BITS = 16  # an identity is sequence << 16 | fragment index
 _HEADER_BYTES = limits.REQUEST_HEADER_BYTES
 _IP_RECVERR = 11  # linux/in.h
 
 _WRITES = frozenset((Opcode.PUT, Opcode.DELETE, Opcode.INVOKE))  # what the server may keep a result of
 
 _pack = HEADER_STRUCT.pack
-_unpack = HEADER_STRUCT.unpack_from
 _monotonic = time.monotonic
-
-# Why a request is not answered, from the control plane: given errno of what the network said since the last reply (0: nothing)
-# and the seconds it may take, what makes the exception of its message; None when that is not known.
-Explain = Callable[[int, float], Callable[[str], RequestTimeoutError] | None]
-
-
-class Reply(NamedTuple):
-    """What a reply carries; ``version`` is the object's."""
-
-    status: int
-    version: int
-    fragment_index: int
-    fragment_count: int
-    value: bytes
-
-
-@dataclass(slots=True)
-class _Flight:
-    """A request on its way."""
-
-    packet: bytes
-    deadline: float  # of the channel's ``waited``
-    resend_at: float  # of the monotonic clock, in seconds, as is ``wait``
-    wait: float
-    last_status: int = Status.OK
-    is_repeatable: bool = True
 
 
 class Channel(ProcessOwn):
@@ -113,7 +84,7 @@ class Channel(ProcessOwn):
         self._sequence = 0
         self._has_written = False  # so the server keeps something of this client
         self._repeated_at = float("-inf")  # monotonic clock, in seconds: a copy of a packet may be on its way since then
-        self._flights: dict[int, _Flight] = {}  # of the current stream(), oldest first
+        self._flights: dict[int, Flight] = {}  # of the current stream(), oldest first
         try:
             self._socket = connect(socket.SOCK_DGRAM, address, port, netns, timeout)
         except ResolutionTimeoutError as error:
@@ -183,7 +154,7 @@ class Channel(ProcessOwn):
 
     def _oldest(self, new: int) -> int:
         """The number below which everything has been answered or given up for good; ``new`` when nothing is open."""
-        return next(iter(self._flights)) >> _FRAGMENT_BITS if self._flights else new
+        return next(iter(self._flights)) >> FRAGMENT_BITS if self._flights else new
 
     def request(
         self,
@@ -203,7 +174,7 @@ class Channel(ProcessOwn):
         """
         sequence = self.next_sequence()
         packet = self.packet(opcode, sequence, table, key, value, object_version)
-        identity = sequence << _FRAGMENT_BITS
+        identity = identity_of(sequence)
         timeout = self.timeout if timeout is None else timeout
         deadline = self.waited + timeout
         reserve = self._begin(timeout)
@@ -260,7 +231,7 @@ class Channel(ProcessOwn):
         """
         timeout = self.timeout if timeout is None else timeout
         reserve = self._begin(timeout)
-        flights: dict[int, _Flight] = {}
+        flights: dict[int, Flight] = {}
         self._flights = flights
         judge_at = _monotonic() + RESEND_SECONDS_MAX
         reads_first = False  # after a slow producer: all that has come in, before it is asked again
@@ -270,7 +241,7 @@ class Channel(ProcessOwn):
                 while not reads_first and self._has_room(window) and (item := produce()) is not None:
                     before, now = now, _monotonic()
                     self._send(item[1])
-                    flights[item[0]] = _Flight(item[1], self.waited + timeout, now + RESEND_SECONDS_MIN, RESEND_SECONDS_MIN)
+                    flights[item[0]] = Flight(item[1], self.waited + timeout, now + RESEND_SECONDS_MIN, RESEND_SECONDS_MIN)
                     reads_first = now - before >= RESEND_SECONDS_MIN
                 if not flights and not reads_first:
                     return
@@ -413,25 +384,13 @@ class Channel(ProcessOwn):
 
     def _parse(self, packet: bytes) -> tuple[int, Reply] | None:
         """(identity, reply) of a packet that answers this client; None for anything else."""
-        if not _HEADER_BYTES <= len(packet) <= limits.UDP_PAYLOAD_BYTES_MAX:
+        found = parse(packet, self._tenant, self._client, self._peer)
+        if found is None:
             return None
-        (magic, version, _opcode, status, flags, tenant, _table, key_length, _token, client, sequence, value_length,
-         fragment_index, fragment_count, object_version, server_bytes) = _unpack(packet)  # fmt: skip
-        if magic != MAGIC or not flags & FLAG_REPLY or tenant != self._tenant or client != self._client:
-            return None
-        if version != VERSION:
-            raise ProtocolError(f"the server at {self._peer} speaks protocol version {version}, this client {VERSION}")
-        if key_length or value_length != len(packet) - _HEADER_BYTES:
-            return None
+        identity, reply, server_bytes = found
         self._obstacle = 0
         self.size.hear(server_bytes)
-        reply = Reply(status, object_version, fragment_index, fragment_count, packet[_HEADER_BYTES:])
-        return sequence << _FRAGMENT_BITS | fragment_index, reply
-
-
-def identity_of(sequence: int, fragment_index: int = 0) -> int:
-    """What :meth:`Channel.stream` calls a request by."""
-    return sequence << _FRAGMENT_BITS | fragment_index
+        return identity, reply
 
 
 def _boot_seconds() -> float:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Self
 from splinter import limits
 from splinter.client import bulk, fragments
 from splinter.client.arguments import check_integer, check_timeout, is_timeout
-from splinter.client.channel import Channel, Reply
+from splinter.client.channel import Channel
 from splinter.client.control import ControlConnection, understood
 from splinter.client.diagnosis import Diagnosis
 from splinter.client.encoding import Key, Value, check_table, encode_key, encode_value, parse_token
+from splinter.client.flights import Reply
 from splinter.client.process import ProcessOwn, process_number
 from splinter.errors import (
     BadArgumentsError,

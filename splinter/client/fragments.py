@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from splinter import limits
-from splinter.client.channel import RESEND_SECONDS_MIN, Channel, Reply, identity_of
+from splinter.client.channel import RESEND_SECONDS_MIN, Channel
+from splinter.client.flights import Reply, identity_of
 from splinter.errors import BusyError, Status, error_for
 from splinter.wire import Opcode
 

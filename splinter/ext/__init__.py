@@ -1,12 +1,8 @@
 """Extensions: what authors import. The compiler is :mod:`splinter.ext.compile`."""
 
 from splinter.ext.author import (
-    Buffer,
     Error,
     Store,
-    View,
-    array,
-    buffer,
     clz,
     crc32,
     ctz,
@@ -32,6 +28,7 @@ from splinter.ext.author import (
 )
 from splinter.ext.faults import ExtensionFault
 from splinter.ext.python.local import LocalStore
+from splinter.ext.views import Buffer, View, array, buffer
 
 __all__ = [
     "Buffer",

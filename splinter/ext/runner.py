@@ -13,11 +13,11 @@ import numpy as np
 
 from splinter.ext import abi
 from splinter.ext.abi import ExtensionError, ResultKind
-from splinter.ext.author import View
 from splinter.ext.compile import CompiledExtension
 from splinter.ext.faults import ExtensionFault
 from splinter.ext.native.code import CodeRegion
 from splinter.ext.python.local import LocalStore
+from splinter.ext.views import View
 from splinter.layout import view
 from splinter.limits import CODE_BYTES_MAX, FRAME_BYTES, TASK_BUDGET
 

@@ -9,8 +9,6 @@ code itself, or too many steps.
 from __future__ import annotations
 
 import random
-import struct
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 from splinter.ext import abi
@@ -26,8 +24,10 @@ from splinter.limits import (
     INSTRUCTIONS_PER_COST,
     TASK_BUDGET,
 )
+from tests.support.ir_numbers import DIVISIONS, EXACT, EXACT_SIGNED, FLOATS, SIMPLE, number_of, pattern_of, signed
 
 _LOWEST, _APART = 1 << 40, 1 << 24  # regions lie far from one another: no slip out of one leads into the next
+
 _SHARED_FIELDS = (abi.F_ARGUMENTS, abi.F_ARGUMENTS_LENGTH, abi.F_TENANT)
 _OUT = {abi.F_OUT_ADDRESS: 8, abi.F_OUT_LENGTH: 8, abi.F_OUT_VERSION: 8}
 _RESULT = {abi.F_RESULT: 8, abi.F_RESULT_LENGTH: 4}
@@ -49,19 +49,6 @@ class _Region:
     def __init__(self, base: int, content: bytes, is_writable: bool, is_known: bool = True) -> None:
         self.base, self.bytes, self.is_writable = base, bytearray(content), is_writable
         self.known = bytearray([is_known]) * len(content)
-
-
-def _signed(word: int) -> int:
-    return word - (1 << 64) if word >> 63 else word
-
-
-def _float(pattern: int) -> float:
-    number: float = struct.unpack("<d", pattern.to_bytes(8, "little"))[0]
-    return number
-
-
-def _pattern(number: float) -> int:
-    return int.from_bytes(struct.pack("<d", number), "little")
 
 
 class Model:
@@ -265,25 +252,25 @@ class Model:
 
     def _result(self, instruction: Instruction, operands: list[int]) -> int:
         op, size = instruction.op, instruction.size
-        if op in _SIMPLE:
-            return int(_SIMPLE[op](*operands))
-        if op in _EXACT:
-            exact = _EXACT[op](*([_signed(operand) for operand in operands] if op in _EXACT_SIGNED else operands))
-            low, high = (-(1 << 63), (1 << 63) - 1) if op in _EXACT_SIGNED else (0, WORD_MASK)
+        if op in SIMPLE:
+            return int(SIMPLE[op](*operands))
+        if op in EXACT:
+            exact = EXACT[op](*([signed(operand) for operand in operands] if op in EXACT_SIGNED else operands))
+            low, high = (-(1 << 63), (1 << 63) - 1) if op in EXACT_SIGNED else (0, WORD_MASK)
             if not low <= exact <= high:
                 self._fail(instruction)
             return exact
-        if op in _DIVISIONS:
+        if op in DIVISIONS:
             return self._divide(op, *operands)
         if op in (Op.SHL, Op.LSHR, Op.ASHR):
             value, count = operands
             if count > 63:
                 raise ViolationError("a shift by a word or more")
-            return value << count if op is Op.SHL else value >> count if op is Op.LSHR else _signed(value) >> count
-        if op in _FLOATS:
-            return _pattern(_FLOATS[op](*map(_float, operands)))
+            return value << count if op is Op.SHL else value >> count if op is Op.LSHR else signed(value) >> count
+        if op in FLOATS:
+            return pattern_of(FLOATS[op](*map(number_of, operands)))
         if op in (Op.TO_SIGNED, Op.TO_UNSIGNED):
-            number, low = _float(operands[0]), -(2.0**63) if op is Op.TO_SIGNED else -0.999999
+            number, low = number_of(operands[0]), -(2.0**63) if op is Op.TO_SIGNED else -0.999999
             if not low <= number < (2.0**63 if op is Op.TO_SIGNED else 2.0**64):
                 raise ViolationError("a float that does not fit")
             return int(number)
@@ -305,7 +292,7 @@ class Model:
             case Op.MATH:
                 if size not in (abi.C_EXP, abi.C_LOG_E) or not instruction.error:
                     raise ViolationError("no such function")
-                return _pattern(1.5)
+                return pattern_of(1.5)
             case Op.BYTES_EQUAL:
                 return int(self.read(operands[0], operands[1]) == self.read(operands[2], operands[3]))
             case Op.CRC32 | Op.HASH64:
@@ -316,7 +303,7 @@ class Model:
             case Op.SWAP:
                 return int.from_bytes((operands[0] & (1 << 8 * size) - 1).to_bytes(size, "little"), "big")
             case Op.FROM_SIGNED | Op.FROM_UNSIGNED:
-                return _pattern(float(_signed(operands[0]) if op is Op.FROM_SIGNED else operands[0]))
+                return pattern_of(float(signed(operands[0]) if op is Op.FROM_SIGNED else operands[0]))
             case Op.TO_BITS32 | Op.FROM_BITS32:
                 return 0
         raise AssertionError(op)
@@ -328,7 +315,7 @@ class Model:
             return dividend // divisor
         if op is Op.UREM:
             return dividend % divisor
-        left, right = _signed(dividend), _signed(divisor)
+        left, right = signed(dividend), signed(divisor)
         if (left, right) == (-(1 << 63), -1):
             raise ViolationError("a division that overflows")
         quotient = abs(left) // abs(right) * (1 if (left < 0) == (right < 0) else -1)
@@ -356,50 +343,3 @@ class Model:
             for offset, value in zip(_OUT, (address, len(content), 2) if is_found else (0, 0, 0), strict=True):
                 self._set_field(offset, value, 8)
         return int(is_found)
-
-
-def _leading_zeros(word: int) -> int:
-    return 64 - word.bit_length()
-
-
-def _trailing_zeros(word: int) -> int:
-    return (word & -word).bit_length() - 1 if word else 64
-
-
-def _sqrt(number: float) -> float:
-    return number**0.5 if number > 0 else 0.0
-
-
-def _floor(number: float) -> float:
-    return number if number != number or abs(number) > 1e300 else float(number // 1)
-
-
-def _product(left: float, right: float) -> float:
-    return left * right
-
-
-def _quotient(left: float, right: float) -> float:
-    return left / right if right else 0.0
-
-
-_SIMPLE: dict[Op, Callable[..., int | bool]] = {
-    Op.MOVE: lambda a: a, Op.ADD: lambda a, b: a + b, Op.SUB: lambda a, b: a - b, Op.MUL: lambda a, b: a * b,
-    Op.AND: lambda a, b: a & b, Op.OR: lambda a, b: a | b, Op.XOR: lambda a, b: a ^ b,
-    Op.EQ: lambda a, b: a == b, Op.NE: lambda a, b: a != b, Op.ULT: lambda a, b: a < b, Op.ULE: lambda a, b: a <= b,
-    Op.SLT: lambda a, b: _signed(a) < _signed(b), Op.SLE: lambda a, b: _signed(a) <= _signed(b),
-    Op.SELECT: lambda c, a, b: a if c else b, Op.WIDEN: lambda a: a,
-    Op.FEQ: lambda a, b: _float(a) == _float(b), Op.FLT: lambda a, b: _float(a) < _float(b),
-    Op.FLE: lambda a, b: _float(a) <= _float(b), Op.RAW_BITS: lambda a: a, Op.FROM_BITS: lambda a: a,
-    Op.TO_BITS: lambda a: a if _float(a) == _float(a) else ir.NAN_BITS,
-    Op.POPCOUNT: lambda a: a.bit_count(), Op.LEADING_ZEROS: _leading_zeros, Op.TRAILING_ZEROS: _trailing_zeros,
-}  # fmt: skip
-_EXACT: dict[Op, Callable[[int, int], int]] = {
-    Op.SADD: lambda a, b: a + b, Op.UADD: lambda a, b: a + b, Op.SSUB: lambda a, b: a - b, Op.USUB: lambda a, b: a - b,
-    Op.SMUL: lambda a, b: a * b, Op.UMUL: lambda a, b: a * b,
-}  # fmt: skip
-_EXACT_SIGNED = {Op.SADD, Op.SSUB, Op.SMUL}
-_DIVISIONS = {Op.SDIV, Op.SREM, Op.UDIV, Op.UREM}
-_FLOATS: dict[Op, Callable[..., float]] = {
-    Op.FADD: lambda a, b: a + b, Op.FSUB: lambda a, b: a - b, Op.FMUL: _product, Op.FDIV: _quotient, Op.SQRT: _sqrt,
-    Op.FLOOR: _floor,
-}  # fmt: skip

@@ -17,10 +17,10 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 RUN = {
     "README.md": "tests/system/test_readme.py",
     "docs/start/tour.md": "tests/system/test_readme.py",
-    "docs/start/extensions.md": "tests/unit/ext/test_ext_docs.py",
-    "docs/reference/extensions.md": "tests/unit/ext/test_ext_docs.py",
-    "docs/reference/library.md": "tests/system/ext_library/test_library_server.py",
-    "docs/reference/afxdp.md": "tests/system/net/test_net_docs.py",
+    "docs/start/extensions.md": "tests/unit/ext/test_docs.py",
+    "docs/reference/extensions.md": "tests/unit/ext/test_docs.py",
+    "docs/reference/library.md": "tests/system/ext_library/test_server.py",
+    "docs/reference/afxdp.md": "tests/system/net/test_docs.py",
 }
 TOPS = ("splinter", "bench", "tests", "scripts", "docs", "bpf", "vagrant", "examples", ".ci")
 FILES = {path.name for top in TOPS for path in (ROOT / top).rglob("*")} | {

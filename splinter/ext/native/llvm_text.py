@@ -14,12 +14,13 @@ forms of the text:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from splinter.ext import abi
-from splinter.ext.middle import ir, liveness
-from splinter.ext.middle.ir import NAN_BITS, NAN_BITS32, Block, Kind, Op, Operand, Register
+from splinter.ext.middle import ir
+from splinter.ext.middle.ir import NAN_BITS, NAN_BITS32, Block, Kind, Op, Register
 from splinter.ext.native import routines
+from splinter.ext.native.llvm_values import LLVM_TYPE, FunctionText
 from splinter.limits import BYTES_PER_COST, DIGESTED_BYTES_PER_COST
 
 _LINE_BITS = 8 * (abi.F_LINE - abi.F_STATE)  # state and line are stored as one word
@@ -27,7 +28,6 @@ assert (abi.F_STATE, _LINE_BITS) == (0, 32)
 _LINE_SHIFT = 8  # a failure on its way to the exit: the line, and below it the error
 _ERROR_MASK = (1 << _LINE_SHIFT) - 1
 
-_LLVM_TYPE = {Kind.WORD: "i64", Kind.BIT: "i1", Kind.FLOAT: "double"}
 _BINARY = {  # these and the comparisons depend on nothing but their operands
     Op.ADD: "add", Op.SUB: "sub", Op.MUL: "mul", Op.AND: "and", Op.OR: "or", Op.XOR: "xor", Op.SHL: "shl",
     Op.LSHR: "lshr", Op.ASHR: "ashr", Op.SDIV: "sdiv", Op.SREM: "srem", Op.UDIV: "udiv", Op.UREM: "urem",
@@ -36,7 +36,7 @@ _COMPARE = {Op.EQ: "eq", Op.NE: "ne", Op.SLT: "slt", Op.SLE: "sle", Op.ULT: "ult
 _OVERFLOW = {Op.SADD: "sadd", Op.SSUB: "ssub", Op.SMUL: "smul", Op.UADD: "uadd", Op.USUB: "usub", Op.UMUL: "umul"}
 
 _PURE = {  # by operation and kind of the first operand
-    **{(op, kind): f"{name} {_LLVM_TYPE[kind]} %s, %s" for op, name in _BINARY.items() for kind in (Kind.WORD, Kind.BIT)},
+    **{(op, kind): f"{name} {LLVM_TYPE[kind]} %s, %s" for op, name in _BINARY.items() for kind in (Kind.WORD, Kind.BIT)},
     **{(op, Kind.WORD): f"icmp {name} i64 %s, %s" for op, name in _COMPARE.items()},
 }
 _FLOAT_BINARY = {Op.FADD: "fadd", Op.FSUB: "fsub", Op.FMUL: "fmul", Op.FDIV: "fdiv"}
@@ -95,31 +95,8 @@ def emit(functions: Sequence[tuple[ir.Function, ir.Placement]]) -> LlvmModule:
     )
 
 
-@dataclass
-class _Emitter:
-    function: ir.Function
-    placement: ir.Placement
-    number: int  # of the function in its module
-    lines: list[str] = field(default_factory=list)
-    failures: dict[tuple[int, int], str] = field(default_factory=dict)  # (error, line) → label
-    helper_failures: dict[int, list[tuple[str, str]]] = field(default_factory=dict)  # line → (result, label)
-    values: int = 0
-    made: dict[str, str] = field(default_factory=dict)  # instruction → value, of this block: the same is not done twice
-    passed: set[str] = field(default_factory=set)  # bits that were checked in this block
-    label: str = ""
-    routines: dict[str, None] = field(default_factory=dict)  # those that are called
-    known: dict[Register, str] = field(default_factory=dict)  # what cells hold, as far as this block has read or written them
-    unspent: int = 0  # of the budget: what this block costs and has not taken yet
-
-    def __post_init__(self) -> None:
-        # Quick code is laid out as it is written, whatever is likely.
-        self.entry = f"resume{self.number}"
-        registers = self.function.registers
-        self.is_quick = self.placement.in_frame
-        self.preempt, self.states, self.saved = self.placement.preempt, self.placement.states, self.placement.saved
-        self.cells = {registers[number] for number in liveness.members(self.placement.cells)}
-        self.slots = {registers[number]: offset for number, offset in self.placement.slots.items()}
-        self.unlikely, self.likely = ("", "") if self.is_quick else (", !prof !0", ", !prof !1")
+class _Emitter(FunctionText):
+    """Translates one function."""
 
     def run(self) -> list[str]:
         """The lines of the function and of the constants that it has."""
@@ -132,15 +109,12 @@ class _Emitter:
         lines.append(f"define i64 @{self.entry}(ptr %frame_at, ptr %context_at) #0 {{")
         return [*lines, *self._entry(), *self._body(blocks), "}"]
 
-    def _data(self, number: int) -> str:
-        return f"@data{self.number}.{number}"
-
     # --- frame, entry, exits ------------------------------------------------------------------------------------------
 
     def _entry(self) -> list[str]:
         lines = ["entry:"]
         on_stack = [r for r in self.cells if not (self.is_quick and r in self.slots)]
-        lines += [f"  %cell{r.number} = alloca {_LLVM_TYPE[r.kind]}" for r in sorted(on_stack, key=lambda r: r.number)]
+        lines += [f"  %cell{r.number} = alloca {LLVM_TYPE[r.kind]}" for r in sorted(on_stack, key=lambda r: r.number)]
         lines += [f"  %scratch{cell} = alloca i64" for cell in range(self.function.scratch_cells)]
         lines += ["  %frame = ptrtoint ptr %frame_at to i64", "  %context = ptrtoint ptr %context_at to i64"]
         if not self.is_quick:
@@ -163,20 +137,11 @@ class _Emitter:
         assert isinstance(block.terminator, ir.Yield | ir.Jump)
         return block.terminator.target
 
-    def _frame_pointer(self, offset: int) -> str:
-        return self._pure(f"getelementptr i8, ptr %frame_at, i64 {offset}")
-
     def _return(self, code: int) -> None:
         if not self.is_quick:
             budget = self._value("load i64, ptr %budget")
             self._line(f"store i64 {budget}, ptr %budget_at")
         self._line(f"ret i64 {code}")
-
-    def _cell(self, register: Register) -> str:
-        """The pointer to a register's cell."""
-        if self.is_quick and register in self.slots:
-            return self._frame_pointer(self.slots[register])
-        return f"%cell{register.number}"
 
     def _yield(self, block: ir.Block, target: ir.Block, line: int) -> None:
         """Save what lives on, return; and the code that comes back."""
@@ -199,7 +164,7 @@ class _Emitter:
             value = self._value(f"load {kind}, ptr {self._frame_pointer(self.slots[register])}")
             if register.kind is Kind.BIT:
                 value = self._value(f"trunc i64 {value} to i1")
-            self._line(f"store {_LLVM_TYPE[register.kind]} {value}, ptr %cell{register.number}")
+            self._line(f"store {LLVM_TYPE[register.kind]} {value}, ptr %cell{register.number}")
         self._line(f"br label %b{target.number}")
 
     def _failure_blocks(self) -> None:
@@ -230,9 +195,6 @@ class _Emitter:
     # --- blocks and instructions --------------------------------------------------------------------------------------
 
     def _body(self, blocks: list[ir.Block]) -> list[str]:
-        self.failed_from: list[tuple[str, str]] = []  # label, and line and error in one word
-        self.names: dict[Register, str] = {}
-        self.frame_offsets: dict[Register, int] = {}  # registers that hold an address in the frame
         for block in blocks:
             self._begin(f"b{block.number}")
             self.known, self.made, self.passed = {}, {}, set()
@@ -322,7 +284,7 @@ class _Emitter:
             return self._value(f"extractvalue {{i64, i1}} {pair}, 0")
         match op:
             case Op.SELECT:
-                kind = _LLVM_TYPE[instruction.operands[2].kind]
+                kind = LLVM_TYPE[instruction.operands[2].kind]
                 return self._pure(f"select i1 {operands[0]}, {kind} {operands[1]}, {kind} {operands[2]}")
             case Op.TO_BITS:
                 bits = self._pure(f"bitcast double {operands[0]} to i64")
@@ -381,48 +343,6 @@ class _Emitter:
             self._fail_if(is_missing, instruction.error, instruction.line)
         return pointer
 
-    def _fail_unless(self, holds: str, error: int, line: int) -> None:
-        if holds in self.passed:
-            return
-        self.passed.add(holds)
-        failure = self.failures.setdefault((error, line), f"fail{len(self.failures)}")
-        self._line(f"br i1 {holds}, label %{self._next_label()}, label %{failure}{self.likely}")
-        self._go_on()
-
-    def _fail_if(self, is_broken: str, error: int, line: int) -> None:
-        failure = self.failures.setdefault((error, line), f"fail{len(self.failures)}")
-        self._line(f"br i1 {is_broken}, label %{failure}, label %{self._next_label()}{self.unlikely}")
-        self._go_on()
-
-    def _budget(self) -> str:
-        """The pointer to what is left of the budget."""
-        return self._frame_pointer(abi.F_BUDGET) if self.is_quick else "%budget"
-
-    def _spend(self, cost: str) -> None:
-        left = self._value(f"sub i64 {self._value(f'load i64, ptr {self._budget()}')}, {cost}")
-        self._line(f"store i64 {left}, ptr {self._budget()}")
-
-    def _spend_for_bytes(self, length: Operand, operand: str) -> None:
-        if isinstance(length, ir.Constant):
-            self.unspent += length.value // BYTES_PER_COST
-        else:
-            self._spend(self._value(f"udiv i64 {operand}, {BYTES_PER_COST}"))
-
-    def _take_unspent(self) -> str:
-        """Take what the block cost, at its end: nothing looks at the budget before. What is left."""
-        if not self.unspent:
-            return ""
-        left = self._value(f"sub i64 {self._value(f'load i64, ptr {self._budget()}')}, {self.unspent}")
-        self._line(f"store i64 {left}, ptr {self._budget()}")
-        self.unspent = 0
-        return left
-
-    def _swap(self, value: str, bits: int) -> str:
-        if bits < 64:
-            value = self._value(f"trunc i64 {value} to i{bits}")
-        value = self._value(f"call i{bits} @llvm.bswap.i{bits}(i{bits} {value})")
-        return value if bits == 64 else self._value(f"zext i{bits} {value} to i64")
-
     def _memory_access(self, instruction: ir.Instruction) -> None:
         bits = 8 * instruction.size
         address = instruction.operands[0]
@@ -441,57 +361,3 @@ class _Emitter:
         if bits < 64:
             value = self._value(f"{'sext' if instruction.op is Op.LOAD_SIGNED else 'zext'} i{bits} {value} to i64")
         self._assign(instruction.target, value)
-
-    # --- values -------------------------------------------------------------------------------------------------------
-
-    def _operand(self, operand: Operand) -> str:
-        if isinstance(operand, ir.Constant):
-            if operand.kind is Kind.FLOAT:
-                return f"0x{operand.value:016X}"
-            return str(operand.value) if operand.kind is Kind.WORD else ("true" if operand.value else "false")
-        value = self.names.get(operand)
-        if value is not None:
-            return value
-        if operand in self.frame_offsets:
-            return self._pure(f"add i64 %frame, {self.frame_offsets[operand]}")
-        if operand not in self.known:
-            self.known[operand] = self._value(f"load {_LLVM_TYPE[operand.kind]}, ptr {self._cell(operand)}")
-        return self.known[operand]
-
-    def _assign(self, target: Register, value: str) -> None:
-        if target in self.cells:
-            self._line(f"store {_LLVM_TYPE[target.kind]} {value}, ptr {self._cell(target)}")
-            self.known[target] = value
-        else:
-            self.names[target] = value
-
-    def _value(self, instruction: str) -> str:
-        # Numbers in place of names, counted as LLVM does: its symbol table is a third of the time to parse and compile. It
-        # counts blocks without a name as well.
-        name = f"%{self.values}"
-        self.values += 1
-        self.lines.append(f"  {name} = {instruction}")
-        return name
-
-    def _pure(self, instruction: str) -> str:
-        """The value of an instruction that depends on nothing but its operands."""
-        value = self.made.get(instruction)
-        if value is None:
-            value = self.made[instruction] = self._value(instruction)
-        return value
-
-    def _next_label(self) -> str:
-        """Of the block that begins behind the next line: a number too, counted with the values."""
-        return str(self.values)
-
-    def _go_on(self) -> None:
-        """Begin the block that :meth:`_next_label` named."""
-        self._begin(self._next_label())
-        self.values += 1
-
-    def _begin(self, label: str) -> None:
-        self.label = label
-        self.lines.append(f"{label}:")
-
-    def _line(self, line: str) -> None:
-        self.lines.append("  " + line)

@@ -10,13 +10,13 @@ import ast
 from collections.abc import Callable
 from typing import Any, cast
 
-from splinter.ext import author
+from splinter.ext import author, views
 from splinter.ext.abi import ExtensionError
-from splinter.ext.author import View
 from splinter.ext.faults import ExtensionFault
 from splinter.ext.front.checked import Checked, Program, Table
 from splinter.ext.front.names import AUTHOR_NAMES
 from splinter.ext.types import BYTES, F64, I64, NAT, OPTIONAL_BYTES, U64, WORD_BITS, IntegerType, TupleType, Type
+from splinter.ext.views import Bytes, View
 
 # Names that cannot be an author's, since they are no identifiers.
 _CHECKED: dict[Type, str] = {NAT: "<nat>", I64: "<i64>", U64: "<u64>"}
@@ -32,7 +32,7 @@ def python_function(program: Program, filename: str, lines_before: int) -> Calla
     if lines_before:
         ast.increment_lineno(tree, lines_before)
     namespace: dict[str, Any] = {
-        **{name: getattr(author, name) for name in AUTHOR_NAMES if hasattr(author, name)},
+        **{name: value for name, value in (vars(author) | vars(views)).items() if name in AUTHOR_NAMES},
         **{name: _CONVERSIONS[kind] for kind, name in _CONVERTED.items()},
         "int": _integer, _COUNT: _shift_count, _VIEW: View, _FAILED: AssertionError,
     }  # fmt: skip
@@ -92,12 +92,12 @@ def _shift_count(count: int) -> int:
     return count
 
 
-def _maybe(view: author.Bytes | None) -> View | None:
+def _maybe(view: Bytes | None) -> View | None:
     """What is in a buffer now, where bytes or None are wanted."""
     return None if view is None else View(view)
 
 
-def _not_none(view: author.Bytes | None) -> View:
+def _not_none(view: Bytes | None) -> View:
     if view is None:
         raise ExtensionFault(ExtensionError.NONE)
     return View(view)

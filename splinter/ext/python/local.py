@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from splinter.ext.abi import ExtensionError
-from splinter.ext.author import Buffer, Bytes, Error, Store, View, one_nan
+from splinter.ext.author import Error, Store
 from splinter.ext.faults import ExtensionFault
 from splinter.ext.front.check import check, check_library
 from splinter.ext.front.checked import Program
@@ -18,6 +18,7 @@ from splinter.ext.front.parse import choose, parse
 from splinter.ext.front.source_of import source_of
 from splinter.ext.python.instrument import python_function
 from splinter.ext.types import WORD_BYTES
+from splinter.ext.views import Buffer, Bytes, View, one_nan
 from splinter.limits import (
     KEY_BYTES_MAX,
     LOG_TEXT_BYTES_MAX,

@@ -16,9 +16,10 @@ from splinter.ext.middle.ir import Constant, Instruction, Op
 from splinter.ext.middle.verifier.blocks import HELPER, Relation, Scanned
 from splinter.ext.middle.verifier.flow import Flow
 from splinter.ext.middle.verifier.layout import Layout
-from splinter.ext.middle.verifier.proofs import PROVEN, Choice, Need, Proof, Prover, What
+from splinter.ext.middle.verifier.proofs import PROVEN, Choice, Need, Proof, What
 from splinter.ext.middle.verifier.report import refuse
 from splinter.ext.middle.verifier.shapes import FOUND, HELPERS, MATH, MEMORY_SIZES, READABLE, SWAP_SIZES, WRITABLE
+from splinter.ext.middle.verifier.spans import Prover
 from splinter.ext.types import WORD_BITS, WORD_BYTES
 from splinter.limits import DIGEST_PIECE_BYTES
 

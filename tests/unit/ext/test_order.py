@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from splinter.ext import LocalStore, author
+from splinter.ext import LocalStore, author, views
 from splinter.ext.author import Error
 from splinter.ext.faults import ExtensionFault
 from tests.support.forms import FORMS, Prepared, prepare, same
@@ -246,7 +246,7 @@ class _Views(ast.NodeTransformer):
 
 def plain(text: str, trap: int, bad: int) -> tuple[Any, LocalStore]:
     """What plain CPython makes of it, with no checks but those of the objects that it works on."""
-    names = {name: getattr(author, name) for name in dir(author) if not name.startswith("_")}
+    names = {name: value for name, value in (vars(author) | vars(views)).items() if not name.startswith("_")}
     flags = annotations.compiler_flag
     tree = ast.fix_missing_locations(_Views().visit(ast.parse(text)))
     exec(compile(tree, "<source>", "exec", flags, dont_inherit=True, optimize=0), names)
