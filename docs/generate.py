@@ -26,6 +26,7 @@ from splinter.errors import MESSAGES, SplinterError, Status, error_for
 from splinter.ext import LocalStore, Store, signature
 from splinter.server import config
 from splinter.server.control import operations
+from splinter.testing import Server
 
 FOLDER = Path(__file__).resolve().parent / "reference"
 _NOTICE = "<!-- Written by docs/generate.py from {source}: change that, and run it again. -->"
@@ -281,6 +282,7 @@ def python_api() -> str:
         signature.Signature,
         admin.Admin,
         admin.TenantInfo,
+        Server,
         Store,
         LocalStore,
     )

@@ -12,4 +12,5 @@ def offset(dtype: np.dtype, field: str) -> int:
 
 def view(buffer: object, dtype: np.dtype, count: int = 1, at: int = 0) -> np.ndarray:
     """``count`` records of ``dtype`` at byte ``at`` of a buffer, without a copy."""
-    return np.frombuffer(buffer, dtype=dtype, count=count, offset=at)  # type: ignore[call-overload]
+    records: np.ndarray = np.frombuffer(buffer, dtype=dtype, count=count, offset=at)  # type: ignore[call-overload]
+    return records

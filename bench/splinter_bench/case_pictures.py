@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from splinter_bench.pictures import COLOURS, axes_beside, curve, figure_of, hori
 from splinter_bench.runs import AF_XDP_ECHO
 
 Rows = list[dict[str, Any]]
+_Value = Callable[[dict[str, Any]], dict[str, float]]  # a median and its spread
 _US_NS = 1e3
 _THOUSAND = 1e3
 _KIB = 1024
@@ -18,10 +20,11 @@ _PERCENTILES = ("p50", "p99", "p99.9")
 def bars(rows: Rows, path: Path) -> None:
     """Each case's rate and median latency, and the AF_XDP echo's beside it."""
     figure, axes = axes_beside(2, len(rows))
-    for axis, label, unit, value in (
+    parts: tuple[tuple[Any, str, float, _Value], ...] = (
         (axes[0], "thousand a second", _THOUSAND, lambda row: row["per_second"]),
         (axes[1], "median latency, µs", _US_NS, lambda row: row["latency_ns"]["p50"]),
-    ):
+    )
+    for axis, label, unit, value in parts:
         horizontal_bars(axis, [(row["label"], value(row), COLOURS[0]) for row in rows], unit, label)
         for place, row in enumerate(reversed(rows)):
             for number, (name, limit) in enumerate(row["limits"].items()):
@@ -36,7 +39,7 @@ def bars(rows: Rows, path: Path) -> None:
 def against_size(rows: Rows, path: Path) -> None:
     """Rate, megabytes a second and median latency against the bytes of a value; a curve for each operation."""
     figure, axes = figure_of(1, 3)
-    parts = (
+    parts: tuple[tuple[str, _Value, Callable[[dict[str, Any]], float]], ...] = (
         ("thousand a second", lambda row: row["per_second"], lambda row: _THOUSAND),
         ("MB/s of values", lambda row: row["per_second"], lambda row: 1e6 / row["settings"]["value_bytes"]),
         ("median latency, µs", lambda row: row["latency_ns"]["p50"], lambda row: _US_NS),

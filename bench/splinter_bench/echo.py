@@ -23,10 +23,11 @@ from splinter.net.afxdp import Umem, XskSocket
 from splinter.net.afxdp import compiled as ring
 from splinter.net.afxdp.record import X_UMEM
 from splinter.net.xdp import RedirectProgram
+from splinter.testing.process import die_with_parent
 from splinter_bench.frames import ETHERNET_DESTINATION_AT, ETHERNET_SOURCE_AT, IPV4_DESTINATION_AT, IPV4_SOURCE_AT, UDP_PORTS_AT
 from splinter_bench.limit import Limit
 from splinter_bench.path import Path
-from splinter_bench.process import die_with_parent, namespace
+from splinter_bench.process import namespace
 
 _END_SECONDS_MAX = 5.0
 

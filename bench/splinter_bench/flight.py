@@ -64,7 +64,7 @@ def _add(address: Any, amount: Any) -> Any:
 
 
 @njit(inline="always")
-def _entry(flight: Any, sequence: Any) -> Any:
+def _entry(flight: int, sequence: int) -> int:
     return load64(flight + f.F_PENDING) + (sequence & (WINDOW - 1)) * f.PENDING_BYTES
 
 

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from splinter.errors import SplinterError
+from splinter.limits import STORE_BYTES_MIN
 from splinter_bench import (
     arithmetic,
     compile_time,
@@ -138,7 +139,7 @@ class Effort:
     many_tenants: many_tenants.Rounds = field(default_factory=many_tenants.Rounds)
     compiles: int = compile_time.ROUNDS_DEFAULT
     restarts: int = restart.ROUNDS_DEFAULT
-    store_bytes: int = worker_time.STORE_BYTES_MIN
+    store_bytes: int = STORE_BYTES_MIN
 
 
 @dataclass(frozen=True)

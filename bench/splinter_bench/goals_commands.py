@@ -49,8 +49,9 @@ def extensions(
     Each figure is the median of its rounds; beside it stands what it was computed from.
     """
     from splinter_bench import goals
+    from splinter_bench.installs import Counts
 
-    effort = goals.Effort(installs=goals.installs.Counts(tenants=tenants, installs=installs))
+    effort = goals.Effort(installs=Counts(tenants=tenants, installs=installs))
     if rounds is not None:
         effort = _with_rounds(effort, rounds)
     names = [goal.figure for goal in goals.chosen([goals.EXTENSIONS])]

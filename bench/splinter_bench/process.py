@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import signal
 import subprocess
 from collections.abc import Generator, Sequence
 from functools import partial
 from typing import Any
 
-_PR_SET_PDEATHSIG = 1
+from splinter.testing.process import die_with_parent
+
 _END_SECONDS_MAX = 5.0
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def die_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
-    """Have the kernel kill the calling process when its parent ends, however it ends; one that cleans up takes SIGTERM.
-
-    ``parent`` is the parent's pid; when it is gone by now, the calling process ends here.
-    """
-    _libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 @contextlib.contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from splinter_bench.pictures import COLOURS, axes_beside, horizontal_bars, save
 
-_PARTS = (
+_Part = tuple[str, tuple[int, ...], Callable[[dict[str, Any]], dict[str, float]]]
+_PARTS: tuple[_Part, ...] = (
     ("median latency at depth 1, µs", (1,), lambda result: result["latency_ns"]["p50"]),
     ("thousand a second, {} under way", (50, 64), lambda result: result["per_second"]),
 )

@@ -21,10 +21,11 @@ from typing import Any
 
 from splinter.errors import SplinterError
 from splinter.interrupts import AFTERWARDS_SECONDS_MAX, bounded
+from splinter.testing.process import die_with_parent
 from splinter_bench.blocks import Block, Code, Heading, Paragraph, Table, markdown, page
 from splinter_bench.figure import otherwise, shown, shown_interval
 from splinter_bench.machine import machine, versions
-from splinter_bench.process import die_with_parent, end
+from splinter_bench.process import end
 from splinter_bench.progress import progress
 from splinter_bench.sections import SECTIONS, Section, promised
 from splinter_bench.summary import ratios_table

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from splinter.errors import ControlError, RequestError, SplinterError
+from splinter.extras import advice
 from splinter.terminal import complain
 from splinter.visible import visible
 
@@ -51,7 +52,9 @@ def explain(error: BaseException) -> str:
             return f"{said} ({_TRACEBACK_VARIABLE}=1 shows where)"
         return f"{said}: {error.filename!r}" + (f", {error.filename2!r}" if error.filename2 is not None else "")
     if isinstance(error, ImportError):
-        return f"a library is missing or damaged ({error}): set Splinter up again (scripts/setup)"
+        return (
+            advice(error) or f"a library is missing or damaged ({error}): install Splinter again (in a checkout: scripts/setup)"
+        )
     if isinstance(error, MemoryError):
         return "there is not enough memory for this"
     if isinstance(error, RecursionError):

@@ -66,7 +66,9 @@ def _run() -> int:
         try:
             from splinter.cli.errors import report
         except ImportError as missing:
-            return _say(f"splinter: a library is missing or damaged ({missing}): set Splinter up again (scripts/setup)")
+            return _say(
+                f"splinter: a library is missing or damaged ({missing}): install Splinter again (in a checkout: scripts/setup)"
+            )
         return report(error)
 
 

@@ -30,7 +30,7 @@ class InstalledExtension:
 
 def build(compiled: CompiledExtension, code_address: int, code_offset: int, version: int, statistics: int) -> bytes:
     """The value of the object; address and offset are of the block of code, ``statistics`` is the slot of its counters."""
-    metadata = msgpack.packb({"signature": compiled.signature.to_wire(), "digest": compiled.source_digest})
+    metadata: bytes = msgpack.packb({"signature": compiled.signature.to_wire(), "digest": compiled.source_digest})
     record = np.zeros(1, RECORD)
     record["code"] = code_address + compiled.entry
     record["signature_hash"] = compiled.signature.hash

@@ -48,11 +48,11 @@ def _place(content: memoryview, offset: int, size: int) -> memoryview:
     return content[offset : offset + size]
 
 
-def _reader(name: str) -> Callable[[_Readable, int], Any]:
+def _reader(name: str, kind: type[_Number]) -> Callable[[_Readable, int], _Number]:
     element = {**ELEMENTS, **BIG_ENDIAN}[name]
 
-    def read(self: _Readable, offset: int) -> Any:
-        return unpack(element, _place(self._bytes, offset, element.size))
+    def read(self: _Readable, offset: int) -> _Number:
+        return kind(unpack(element, _place(self._bytes, offset, element.size)))
 
     read.__name__ = name
     read.__doc__ = f"The {name} at a byte offset."
@@ -92,11 +92,11 @@ class _Readable(_LikeBytes):
 
     _bytes: memoryview
 
-    u8, u16, u32, u64 = (_reader(f"u{bits}") for bits in (8, 16, 32, 64))
-    i8, i16, i32, i64 = (_reader(f"i{bits}") for bits in (8, 16, 32, 64))
-    u16_be, u32_be, u64_be = (_reader(f"u{bits}_be") for bits in (16, 32, 64))
-    i16_be, i32_be, i64_be = (_reader(f"i{bits}_be") for bits in (16, 32, 64))
-    f32, f64, f32_be, f64_be = (_reader(name) for name in _FLOATS)
+    u8, u16, u32, u64 = (_reader(f"u{bits}", int) for bits in (8, 16, 32, 64))
+    i8, i16, i32, i64 = (_reader(f"i{bits}", int) for bits in (8, 16, 32, 64))
+    u16_be, u32_be, u64_be = (_reader(f"u{bits}_be", int) for bits in (16, 32, 64))
+    i16_be, i32_be, i64_be = (_reader(f"i{bits}_be", int) for bits in (16, 32, 64))
+    f32, f64, f32_be, f64_be = (_reader(name, float) for name in _FLOATS)
 
     def records(self, size: int) -> Iterator[View]:
         """Go over parts of ``size`` bytes; ends the task with ``INDEX`` when the bytes are no whole number of them."""

@@ -15,6 +15,7 @@ addresses are followed. Three rules keep their users simple:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -22,6 +23,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic as _numba_intrinsic
 
+_get_or_insert_function: Any = cgutils.get_or_insert_function
 intrinsic: Any = _numba_intrinsic  # Numba's annotations describe the code generators, not what compiled code calls
 _I64 = ir.IntType(64)
 
@@ -78,19 +80,19 @@ def _make_store(bits: int, ordering: str | None) -> Any:
     return intrinsic(store)
 
 
-load8 = _make_load(8, None)
-load16 = _make_load(16, None)
-load32 = _make_load(32, None)
-load64 = _make_load(64, None)
-load32_acquire = _make_load(32, "acquire")
-load64_acquire = _make_load(64, "acquire")
+load8: Callable[[int], int] = _make_load(8, None)
+load16: Callable[[int], int] = _make_load(16, None)
+load32: Callable[[int], int] = _make_load(32, None)
+load64: Callable[[int], int] = _make_load(64, None)
+load32_acquire: Callable[[int], int] = _make_load(32, "acquire")
+load64_acquire: Callable[[int], int] = _make_load(64, "acquire")
 
-store8 = _make_store(8, None)
-store16 = _make_store(16, None)
-store32 = _make_store(32, None)
-store64 = _make_store(64, None)
-store32_release = _make_store(32, "release")
-store64_release = _make_store(64, "release")
+store8: Callable[[int, int], None] = _make_store(8, None)
+store16: Callable[[int, int], None] = _make_store(16, None)
+store32: Callable[[int, int], None] = _make_store(32, None)
+store64: Callable[[int, int], None] = _make_store(64, None)
+store32_release: Callable[[int, int], None] = _make_store(32, "release")
+store64_release: Callable[[int, int], None] = _make_store(64, "release")
 
 
 def _make_cas(bits: int) -> Any:
@@ -128,16 +130,15 @@ def _make_rmw(operation: str, bits: int) -> Any:
     return intrinsic(rmw)
 
 
-cas32 = _make_cas(32)
-cas64 = _make_cas(64)
-fetch_add32 = _make_rmw("add", 32)
-fetch_add64 = _make_rmw("add", 64)
-exchange32 = _make_rmw("xchg", 32)
-exchange64 = _make_rmw("xchg", 64)
+cas32: Callable[[int, int, int], bool] = _make_cas(32)
+cas64: Callable[[int, int, int], bool] = _make_cas(64)
+fetch_add32: Callable[[int, int], int] = _make_rmw("add", 32)
+fetch_add64: Callable[[int, int], int] = _make_rmw("add", 64)
+exchange32: Callable[[int, int], int] = _make_rmw("xchg", 32)
+exchange64: Callable[[int, int], int] = _make_rmw("xchg", 64)
 
 
-@intrinsic
-def fence(typingctx: Any) -> Any:
+def _fence(typingctx: Any) -> Any:
     """Sequentially consistent fence: no access moves across it, in the compiler or in the CPU."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -147,32 +148,38 @@ def fence(typingctx: Any) -> Any:
     return types.void(), codegen
 
 
-@intrinsic
-def pause(typingctx: Any) -> Any:
+fence: Callable[[], None] = intrinsic(_fence)
+
+
+def _pause(typingctx: Any) -> Any:
     """Tell the CPU that this is a spin loop (x86 ``pause``, elsewhere nothing)."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         if "x86" in builder.module.triple:
             kind = ir.FunctionType(ir.VoidType(), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
+            builder.call(_get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
         return context.get_dummy_value()
 
     return types.void(), codegen
 
 
-@intrinsic
-def cycles(typingctx: Any) -> Any:
+pause: Callable[[], None] = intrinsic(_pause)
+
+
+def _cycles(typingctx: Any) -> Any:
     """The CPU's time-stamp counter."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = ir.FunctionType(_I64, [])
-        return builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.readcyclecounter"), [])
+        return builder.call(_get_or_insert_function(builder.module, kind, "llvm.readcyclecounter"), [])
 
     return types.int64(), codegen
 
 
-@intrinsic
-def shift_right(typingctx: Any, value: Any, count: Any) -> Any:
+cycles: Callable[[], int] = intrinsic(_cycles)
+
+
+def _shift_right(typingctx: Any, value: Any, count: Any) -> Any:
     """Logical (zero-filling) right shift of a 64-bit word, by 0 … 63."""
     if not _is_int(value, count):
         return None
@@ -184,8 +191,10 @@ def shift_right(typingctx: Any, value: Any, count: Any) -> Any:
     return types.int64(value, count), codegen
 
 
-@intrinsic
-def less_unsigned(typingctx: Any, left: Any, right: Any) -> Any:
+shift_right: Callable[[int, int], int] = intrinsic(_shift_right)
+
+
+def _less_unsigned(typingctx: Any, left: Any, right: Any) -> Any:
     """``left < right`` as unsigned 64-bit words."""
     if not _is_int(left, right):
         return None
@@ -197,8 +206,10 @@ def less_unsigned(typingctx: Any, left: Any, right: Any) -> Any:
     return types.boolean(left, right), codegen
 
 
-@intrinsic
-def multiply_fold(typingctx: Any, left: Any, right: Any) -> Any:
+less_unsigned: Callable[[int, int], bool] = intrinsic(_less_unsigned)
+
+
+def _multiply_fold(typingctx: Any, left: Any, right: Any) -> Any:
     """The two halves of the unsigned 128-bit product ``left × right``, xored: one multiplication that mixes every bit."""
     if not _is_int(left, right):
         return None
@@ -213,16 +224,23 @@ def multiply_fold(typingctx: Any, left: Any, right: Any) -> Any:
     return types.int64(left, right), codegen
 
 
-@intrinsic
-def copy_bytes(typingctx: Any, target: Any, source: Any, count: Any) -> Any:
+multiply_fold: Callable[[int, int], int] = intrinsic(_multiply_fold)
+
+
+def _copy_bytes(typingctx: Any, target: Any, source: Any, count: Any) -> Any:
     """``memcpy``: copy ``count`` bytes between areas that do not overlap."""
     return _copy(target, source, count, "llvm.memcpy")
 
 
-@intrinsic
-def move_bytes(typingctx: Any, target: Any, source: Any, count: Any) -> Any:
+copy_bytes: Callable[[int, int, int], None] = intrinsic(_copy_bytes)
+
+
+def _move_bytes(typingctx: Any, target: Any, source: Any, count: Any) -> Any:
     """``memmove``: copy ``count`` bytes between areas that may overlap."""
     return _copy(target, source, count, "llvm.memmove")
+
+
+move_bytes: Callable[[int, int, int], None] = intrinsic(_move_bytes)
 
 
 def _copy(target: Any, source: Any, count: Any, name: str) -> Any:
@@ -240,8 +258,7 @@ def _copy(target: Any, source: Any, count: Any, name: str) -> Any:
     return types.void(target, source, count), codegen
 
 
-@intrinsic
-def prefetch(typingctx: Any, address: Any) -> Any:
+def _prefetch(typingctx: Any, address: Any) -> Any:
     """Ask for the cache line at an address; any address is harmless."""
     if not _is_int(address):
         return None
@@ -250,7 +267,7 @@ def prefetch(typingctx: Any, address: Any) -> Any:
         (where,) = _widen(context, builder, signature, args)
         byte_pointer, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte_pointer, i32, i32, i32])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        function = _get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
         pointer = builder.inttoptr(where, byte_pointer)
         builder.call(function, [pointer, ir.Constant(i32, 0), ir.Constant(i32, 3), ir.Constant(i32, 1)])
         return context.get_dummy_value()
@@ -258,8 +275,10 @@ def prefetch(typingctx: Any, address: Any) -> Any:
     return types.void(address), codegen
 
 
-@intrinsic
-def call_resume(typingctx: Any, function: Any, frame: Any, context_address: Any) -> Any:
+prefetch: Callable[[int], None] = intrinsic(_prefetch)
+
+
+def _call_resume(typingctx: Any, function: Any, frame: Any, context_address: Any) -> Any:
     """Call ``int64_t function(int64_t frame, int64_t context)`` through its address."""
     if not _is_int(function, frame, context_address):
         return None
@@ -270,3 +289,6 @@ def call_resume(typingctx: Any, function: Any, frame: Any, context_address: Any)
         return builder.call(builder.inttoptr(where, kind.as_pointer()), [first, second])
 
     return types.int64(function, frame, context_address), codegen
+
+
+call_resume: Callable[[int, int, int], int] = intrinsic(_call_resume)

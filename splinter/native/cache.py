@@ -110,7 +110,7 @@ class SourcesLocator(caching.UserProvidedCacheLocator):
     """Numba's way to a function's cache folder; for functions of others' files, too, since those may inline ours."""
 
     def __init__(self, py_func: Any, py_file: str) -> None:
-        super().__init__(py_func, py_file)
+        super().__init__(py_func, py_file)  # type: ignore[no-untyped-call]
         file = Path(py_file).resolve()
         self._module = _name(file).replace("/", ".").removesuffix(".py")
         self._digest = sources_digest(file)
@@ -134,7 +134,7 @@ class SourcesLocator(caching.UserProvidedCacheLocator):
                     shutil.rmtree(stale, ignore_errors=True)
 
 
-class SavedCode(_IndexDataCacheFile):
+class SavedCode(_IndexDataCacheFile):  # type: ignore[misc]
     """A function's index, and the files of machine code that it names, one for each signature.
 
     A file of code is written before the index names it, and never bears a name that another signature's had: whatever a full

@@ -6,27 +6,24 @@ in halves of 32 bits that cannot overflow the sum.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba import njit, types
-from numba.extending import intrinsic as _numba_intrinsic
 
-from splinter.native.atomics import less_unsigned, shift_right
+from splinter.native.atomics import intrinsic, less_unsigned, shift_right
 
 WHOLE = 0xFFFF  # what a sum folds to that includes its own checksum, if nothing was damaged
 BLOCK_BYTES = 32
 _INVERSE = pow(WHOLE, -1, 1 << 64) - (1 << 64)  # as a signed word
 _MULTIPLES = (1 << 64) // WHOLE + 1  # how many multiples of WHOLE are 64-bit words
 
-intrinsic: Any = _numba_intrinsic  # its annotations describe the code generators, not what compiled code calls
-
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _BYTES, _WORDS = ir.VectorType(_I8, BLOCK_BYTES), ir.VectorType(_I64, BLOCK_BYTES // 8)
 
 
-@intrinsic
-def ones_sum(typingctx: Any, address: Any, length: Any) -> Any:
+def _ones_sum(typingctx: Any, address: Any, length: Any) -> Any:
     """The sum of ``length`` bytes (at most 2^31) at ``address``, below 2^47; a last odd byte counts as one followed by 0.
 
     The ``BLOCK_BYTES`` in front of the address must be readable: what is left behind the last whole block is taken as the
@@ -80,6 +77,9 @@ def ones_sum(typingctx: Any, address: Any, length: Any) -> Any:
         return builder.extract_element(sums, _I32(0))
 
     return types.int64(types.int64, types.int64), codegen
+
+
+ones_sum: Callable[[int, int], int] = intrinsic(_ones_sum)
 
 
 @njit(cache=True)

@@ -6,6 +6,7 @@ into the cached code. All arguments are integers or addresses as ``int64``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from numba import njit, types
@@ -13,37 +14,38 @@ from numba import njit, types
 from splinter.native.atomics import load32
 
 _int, _long = types.int32, types.int64
+_Call = Callable[..., int]
 _function: Any = types.ExternalFunction
 
-_errno_location = _function("__errno_location", _long())
+_errno_location: _Call = _function("__errno_location", _long())
 # ssize_t sendto(int, const void *, size_t, int, const struct sockaddr *, socklen_t)
-sendto = _function("sendto", _long(_int, _long, _long, _int, _long, _int))
+sendto: _Call = _function("sendto", _long(_int, _long, _long, _int, _long, _int))
 # ssize_t recvfrom(int, void *, size_t, int, struct sockaddr *, socklen_t *)
-recvfrom = _function("recvfrom", _long(_int, _long, _long, _int, _long, _long))
+recvfrom: _Call = _function("recvfrom", _long(_int, _long, _long, _int, _long, _long))
 # int recvmmsg(int, struct mmsghdr *, unsigned, int, struct timespec *)
-recvmmsg = _function("recvmmsg", _int(_int, _long, _int, _int, _long))
+recvmmsg: _Call = _function("recvmmsg", _int(_int, _long, _int, _int, _long))
 # int sendmmsg(int, struct mmsghdr *, unsigned, int)
-sendmmsg = _function("sendmmsg", _int(_int, _long, _int, _int))
+sendmmsg: _Call = _function("sendmmsg", _int(_int, _long, _int, _int))
 # int poll(struct pollfd *, nfds_t, int)
-poll = _function("poll", _int(_long, _long, _int))
+poll: _Call = _function("poll", _int(_long, _long, _int))
 # int epoll_wait(int, struct epoll_event *, int, int)
-epoll_wait = _function("epoll_wait", _int(_int, _long, _int, _int))
+epoll_wait: _Call = _function("epoll_wait", _int(_int, _long, _int, _int))
 # int ppoll(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *)
-ppoll = _function("ppoll", _int(_long, _long, _long, _long))
+ppoll: _Call = _function("ppoll", _int(_long, _long, _long, _long))
 # ssize_t read(int, void *, size_t)
-read = _function("read", _long(_int, _long, _long))
+read: _Call = _function("read", _long(_int, _long, _long))
 # ssize_t write(int, const void *, size_t)
-write = _function("write", _long(_int, _long, _long))
+write: _Call = _function("write", _long(_int, _long, _long))
 # int memcmp(const void *, const void *, size_t)
-memcmp = _function("memcmp", _int(_long, _long, _long))
+memcmp: _Call = _function("memcmp", _int(_long, _long, _long))
 # int clock_gettime(clockid_t, struct timespec *)
-clock_gettime = _function("clock_gettime", _int(_int, _long))
+clock_gettime: _Call = _function("clock_gettime", _int(_int, _long))
 # int sched_yield(void)
-sched_yield = _function("sched_yield", _int())
+sched_yield: _Call = _function("sched_yield", _int())
 # pid_t getpid(void)
-getpid = _function("getpid", _int())
+getpid: _Call = _function("getpid", _int())
 # int kill(pid_t, int)
-kill = _function("kill", _int(_int, _int))
+kill: _Call = _function("kill", _int(_int, _int))
 
 CLOCK_MONOTONIC = 1
 MSG_DONTWAIT = 0x40

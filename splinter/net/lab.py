@@ -21,12 +21,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from pyroute2 import Ethtool, IPRoute, NetlinkError
-
 from splinter.errors import ServerError
+from splinter.extras import with_advice
 from splinter.interrupts import uninterrupted
 from splinter.limits import QUEUES_MAX
 from splinter.net import netns
+
+try:
+    from pyroute2 import Ethtool, IPRoute, NetlinkError
+except ModuleNotFoundError as error:
+    raise with_advice(error) from None
 
 SERVER_DEVICE = "srv0"
 SERVER_ADDRESS = "10.0.0.2"

@@ -7,8 +7,7 @@ from numba import njit
 
 from splinter import limits
 from splinter.native import libc
-from splinter.native.atomics import load32_acquire, load64, load64_acquire
-from splinter.native.clock import cycles
+from splinter.native.atomics import cycles, load32_acquire, load64, load64_acquire
 from splinter.worker.layout import STATE_SLEEPING, W_HEARTBEAT, W_STATE
 
 SLEEP_MS_MAX = 3 * limits.IDLE_POLL_MS  # a sleeping worker beats at least every IDLE_POLL_MS

@@ -59,7 +59,7 @@ _ERROR_OUT_OF_MEMORY, _ERROR_QUOTA = int(ExtensionError.OUT_OF_MEMORY), int(Exte
 
 
 @cfunc("int64(int64, int64, int64, int64, int64)", cache=True)
-def helper_get(context, frame, table, key, key_length):
+def helper_get(context: int, frame: int, table: int, key: int, key_length: int) -> int:
     """1 and the view's address, length and version in the frame, 0 and zeros when there is no object; < 0: -ExtensionError."""
     if table < 0 or table >= limits.TABLES_MAX:
         return -_ERROR_TABLE
@@ -78,7 +78,7 @@ def helper_get(context, frame, table, key, key_length):
 
 
 @njit(cache=True)
-def _claim(context, frame):
+def _claim(context: int, frame: int) -> int:
     """What a task's first write claims its request by, and marks the task with; 0 for the later ones."""
     if load64(frame + F_EFFECT) != EFFECT_NONE:
         return 0
@@ -89,19 +89,21 @@ def _claim(context, frame):
 
 
 @njit(cache=True)
-def _note_duplicate(frame, status):
+def _note_duplicate(frame: int, status: int) -> None:
     """After a write: another run of the same request was quicker, this one is to end without a reply of its own."""
     if status in (RECORDED, STALE):
         store64(frame + F_EFFECT, EFFECT_DUPLICATE)
 
 
 @njit(cache=True)
-def _room_error(status):
+def _room_error(status: int) -> int:
     return _ERROR_OUT_OF_MEMORY if status == _OUT_OF_MEMORY else _ERROR_QUOTA
 
 
 @njit(cache=True)
-def _put(context, frame, table, key, key_length, value, value_length, expected_version):
+def _put(
+    context: int, frame: int, table: int, key: int, key_length: int, value: int, value_length: int, expected_version: int
+) -> int:
     """A status, or -ExtensionError."""
     if table < 0 or table >= limits.TABLES_MAX:
         return -_ERROR_TABLE
@@ -126,13 +128,15 @@ def _put(context, frame, table, key, key_length, value, value_length, expected_v
 
 
 @cfunc("int64(int64, int64, int64, int64, int64, int64, int64)", cache=True)
-def helper_put(context, frame, table, key, key_length, value, value_length):
+def helper_put(context: int, frame: int, table: int, key: int, key_length: int, value: int, value_length: int) -> int:
     """0 when done; < 0: -ExtensionError, and the old value is still in place."""
     return _put(context, frame, table, key, key_length, value, value_length, 0)
 
 
 @cfunc("int64(int64, int64, int64, int64, int64, int64, int64, int64)", cache=True)
-def helper_put_if(context, frame, table, key, key_length, value, value_length, version):
+def helper_put_if(
+    context: int, frame: int, table: int, key: int, key_length: int, value: int, value_length: int, version: int
+) -> int:
     """1 when done, 0 when the object has another version (``version`` 0: when there is one); < 0: -ExtensionError."""
     expected = EXPECT_ABSENT if version == 0 else _NO_OBJECTS if version == EXPECT_ABSENT else version
     status = _put(context, frame, table, key, key_length, value, value_length, expected)
@@ -142,7 +146,7 @@ def helper_put_if(context, frame, table, key, key_length, value, value_length, v
 
 
 @cfunc("int64(int64, int64, int64, int64, int64)", cache=True)
-def helper_delete(context, frame, table, key, key_length):
+def helper_delete(context: int, frame: int, table: int, key: int, key_length: int) -> int:
     """1 when the object was there, 0 when not; < 0: -ExtensionError."""
     if table < 0 or table >= limits.TABLES_MAX:
         return -_ERROR_TABLE
@@ -161,13 +165,13 @@ def helper_delete(context, frame, table, key, key_length):
 
 
 @cfunc("int64(int64, int64)", cache=True)
-def helper_now_ns(context, frame):
+def helper_now_ns(context: int, frame: int) -> int:
     """Nanoseconds of the monotonic clock."""
     return now_ns(frame + F_OUT_ADDRESS)  # what a get left there, its caller has taken
 
 
 @cfunc("int64(int64, int64, int64, int64)", cache=True)
-def helper_log(context, frame, text, length):
+def helper_log(context: int, frame: int, text: int, length: int) -> int:
     """Write to the tenant's debug log; 0."""
     time_ns = now_ns(frame + F_OUT_ADDRESS)
     tenant, generation = load32(frame + F_TENANT), load64(frame + F_GENERATION)

@@ -109,7 +109,7 @@ class WorkerMemory:
 
     def free_tasks(self) -> list[int]:
         """The indices on the worker's free list; while it does not run."""
-        return self._free_tasks[: int(self.block["free_length"][0])].tolist()
+        return list(map(int, self._free_tasks[: int(self.block["free_length"][0])]))
 
     def running_tenant(self) -> int | None:
         """The tenant of the task that is being resumed."""

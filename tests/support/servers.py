@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,19 +13,15 @@ from typing import Any
 
 from splinter.client import Client
 from splinter.client.admin import Admin, TenantInfo
-from splinter.errors import ServerError
 from splinter.net.lab import Lab
 from splinter.server import instance as instances
 from splinter.server.instance import InstanceInfo
-from tests.support.waiting import wait_for
+from splinter.testing.process import ServerProcess, free_port
 
 START_SECONDS = 280  # a first start compiles the worker, perhaps on a machine that does much else
 STOP_SECONDS = 20
 MEMORY = "64MiB"
 PATIENT_MS = 2000  # of the watchdog
-PORTS = range(10_000, 32_768)  # below net.ipv4.ip_local_port_range
-PORTS_APART = 997  # of processes with neighbouring ids
-_port_numbers = iter(range(len(PORTS)))
 
 
 @dataclass
@@ -36,9 +29,18 @@ class RunningServer:
     """A server process and where it answers."""
 
     info: InstanceInfo
-    process: subprocess.Popen[bytes]
-    log: Path
+    started: ServerProcess
     _open: list[Any] = field(default_factory=list)
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The supervisor."""
+        return self.started.process
+
+    @property
+    def log(self) -> Path:
+        """What it printed."""
+        return self.started.log
 
     def admin(self) -> Admin:
         """A new administrator's connection; closed with the server."""
@@ -88,53 +90,27 @@ class RunningServer:
             raise
 
 
-def free_port() -> int:
-    """A port that nobody uses on loopback, for TCP and UDP.
-
-    It is used a while later, and others run beside: it is none of those that the kernel gives to whom any will do, and
-    each process of the tests has others.
-    """
-    for number in _port_numbers:
-        port = PORTS[(os.getpid() * PORTS_APART + number) % len(PORTS)]
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            try:
-                tcp.bind(("127.0.0.1", port))
-                udp.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("all ports are in use")
-
-
-def start_server(instance: str, lab: Lab | None, *options: str, module: str = "splinter") -> RunningServer:
-    """Start ``splinter serve``, or another ``module`` that takes its arguments, and wait until it answers.
+def start_server(
+    instance: str, lab: Lab | None, *options: str, module: str = "splinter", program: Path | None = None
+) -> RunningServer:
+    """Start ``splinter serve``, or a ``module`` or ``program`` that takes its arguments, and wait until it answers.
 
     The watchdog is patient unless told otherwise: when the host stops a virtual CPU for 10 ms, its worker looks stuck.
     """
-    command = [sys.executable, "-m", module, "serve", "--instance", instance, "--memory", MEMORY]
-    command += ["--watchdog-ms", str(PATIENT_MS)]
+    command = [str(program)] if program else [sys.executable, "-m", module]
+    where = ["--memory", MEMORY, "--watchdog-ms", str(PATIENT_MS)]
     if lab is None:
-        command += ["--transport", "udp", "--address", "127.0.0.1", "--port", str(free_port())]
+        where += ["--transport", "udp", "--address", "127.0.0.1", "--port", str(free_port())]
     else:
-        command += ["--transport", "xdp", "--dev", lab.server.device]
-        command += ["--netns", lab.server.namespace, "--client-netns", lab.client.namespace]
-    log = Path(tempfile.mkstemp(prefix=f"{instance}-", suffix=".log")[1])
-    with log.open("w") as output:
-        process = subprocess.Popen([*command, *options], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-
-    def ready() -> InstanceInfo | None:
-        assert process.poll() is None, f"the server ended:\n{log.read_text()}"
-        with contextlib.suppress(ServerError):
-            return instances.read(instance)
-        return None
-
+        where += ["--transport", "xdp", "--dev", lab.server.device]
+        where += ["--netns", lab.server.namespace, "--client-netns", lab.client.namespace]
+    started = ServerProcess(instance, *where, *options, program=command)
     try:
-        info = wait_for(ready, START_SECONDS, "the server's start")
+        info = started.wait_until_ready(START_SECONDS)
     except BaseException:
-        process.kill()
-        process.wait()
+        started.stop(signal.SIGKILL)
         raise
-    return RunningServer(info, process, log)
+    return RunningServer(info, started)
 
 
 @contextlib.contextmanager
@@ -158,6 +134,6 @@ def running_server(instance: str, transport: str = "xdp", *options: str, module:
             yield server
         finally:
             status = server.stop()
-            output = server.log.read_text()
-            server.log.unlink(missing_ok=True)
+            output = server.started.said()
+            server.started.forget()
         assert status == 0, f"the server ended with status {status}:\n{output}"

@@ -15,7 +15,7 @@ import pytest
 
 from splinter.demo.wordnet import WORDNET_FOLDER, WORDNET_PACKAGE
 from splinter.server import instance as instances
-from tests.support.servers import free_port
+from splinter.testing.process import free_port
 
 SECONDS_MAX = 240  # a first start compiles everything
 NETNS_FOLDER = Path("/run/netns")

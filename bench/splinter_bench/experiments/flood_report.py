@@ -18,7 +18,7 @@ _PERCENTILES = {"p50_ns": "p50", "p90_ns": "p90", "p99_ns": "p99", "p999_ns": "p
 
 
 def _value(document: Document, mode: str, field: str) -> float:
-    return statistics.median(row[field] for row in rows(document, mode=mode))
+    return float(statistics.median(row[field] for row in rows(document, mode=mode)))
 
 
 def table(document: Document) -> Table:

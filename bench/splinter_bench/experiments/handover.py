@@ -12,6 +12,7 @@ process runs the worker's own code, on the same store; only the hand-over is new
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ _SYS_FUTEX = {"x86_64": 202, "aarch64": 98}.get(platform.machine(), _NONE)
 _FUTEX_WAIT, _FUTEX_WAKE = 0, 1
 _function: Any = types.ExternalFunction
 _syscall = _function("syscall", types.int64(*[types.int64] * 7))
-_write = _function("write", types.int64(types.int32, types.int64, types.int64))
+_write: Callable[[int, int, int], int] = _function("write", types.int64(types.int32, types.int64, types.int64))
 
 
 def available() -> bool:

@@ -26,6 +26,7 @@ from splinter.limits import REQUEST_HEADER_BYTES, RX_BATCH
 from splinter.native.atomics import copy_bytes, load8, load64, store64
 from splinter.native.clock import TIMESPEC_BYTES, now_ns
 from splinter.native.memory import SharedArena
+from splinter.testing.process import die_with_parent
 from splinter.wire import H_STATUS
 from splinter.worker.tasks.tasks import take_over_tasks
 from splinter_bench.experiments.handover import (
@@ -44,7 +45,7 @@ from splinter_bench.experiments.handover import (
 )
 from splinter_bench.in_worker import WorkerInProcess
 from splinter_bench.invokes import invoke_get
-from splinter_bench.process import die_with_parent, pinned
+from splinter_bench.process import pinned
 from splinter_bench.workload import NUMBER_BYTES, key_template, value_template
 
 Progress = Callable[[str], None]

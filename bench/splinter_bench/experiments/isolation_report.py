@@ -26,7 +26,7 @@ def measure(effort: Effort, progress: Progress) -> Document:
 
 def _rate(document: Document, mode: str, tenants: int) -> float:
     (row,) = rows(document, mode=mode, tenants=tenants)
-    return statistics.median(row["per_second"])
+    return float(statistics.median(row["per_second"]))
 
 
 def table(document: Document) -> Table:

@@ -19,7 +19,7 @@ _COMPARED = {"stealing": STEALING, "steering-away": AWAY, "stealing-and-steering
 
 
 def _value(found: list[dict[str, Any]], field: str) -> float:
-    return statistics.median(row[field] for row in found)
+    return float(statistics.median(row[field] for row in found))
 
 
 def table(document: Document) -> Table:

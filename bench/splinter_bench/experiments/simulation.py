@@ -90,7 +90,9 @@ def simulate(policy: Policy, requests: Requests, seed: int = 1) -> Outcome:
 
 
 @njit(cache=True)
-def _push(heads, tails, counts, following, core, which, request):
+def _push(
+    heads: np.ndarray, tails: np.ndarray, counts: np.ndarray, following: np.ndarray, core: int, which: int, request: int
+) -> None:
     following[request] = _NONE
     if counts[core, which] == 0:
         heads[core, which] = request
@@ -101,15 +103,15 @@ def _push(heads, tails, counts, following, core, which, request):
 
 
 @njit(cache=True)
-def _pop(heads, counts, following, core, which):
-    request = heads[core, which]
+def _pop(heads: np.ndarray, counts: np.ndarray, following: np.ndarray, core: int, which: int) -> int:
+    request: int = heads[core, which]
     heads[core, which] = following[request]
     counts[core, which] -= 1
     return request
 
 
 @njit(cache=True)
-def _longest(counts, cores):
+def _longest(counts: np.ndarray, cores: int) -> int:
     victim, most = _NONE, 0
     for core in range(cores):
         if counts[core, _RX] > most:
@@ -118,14 +120,14 @@ def _longest(counts, cores):
 
 
 @njit(cache=True)
-def _at(counts, phase, core):
+def _at(counts: np.ndarray, phase: np.ndarray, core: int) -> int:
     """Requests that a core has not answered: what the worker and the XDP program count as its depth."""
-    under_way = counts[core, _BATCH] + counts[core, _ANSWERED] + (phase[core] == _IN_BATCH)
-    return counts[core, _RX] + under_way
+    depth: int = counts[core, _RX] + counts[core, _BATCH] + counts[core, _ANSWERED] + (phase[core] == _IN_BATCH)
+    return depth
 
 
 @njit(cache=True)
-def _steer(policy, counts, phase, home):
+def _steer(policy: Policy, counts: np.ndarray, phase: np.ndarray, home: int) -> int:
     if policy.steer_away == 0 or _at(counts, phase, home) <= policy.steer_away:
         return home
     best = home
@@ -136,7 +138,15 @@ def _steer(policy, counts, phase, home):
 
 
 @njit(cache=True)
-def _run(policy, arrival, steered, left, late, latency, busy):
+def _run(
+    policy: Policy,
+    arrival: np.ndarray,
+    steered: np.ndarray,
+    left: np.ndarray,
+    late: np.ndarray,
+    latency: np.ndarray,
+    busy: np.ndarray,
+) -> tuple[int, float]:
     """Serve everything; fills ``latency`` and ``busy`` (ns) and returns thefts and the time of the end."""
     cores, count = policy.cores, len(arrival)
     heads = np.full((cores, _LISTS), _NONE)

@@ -11,8 +11,9 @@ Random = np.random.Generator
 
 def zipf_shares(tenants: int, skew: float) -> np.ndarray:
     """Each tenant's share of the requests, the most active first: proportional to ``rank ** -skew``. They add up to 1."""
-    weights = np.arange(1, tenants + 1, dtype=np.float64) ** -skew
-    return weights / weights.sum()
+    weights: np.ndarray = np.arange(1, tenants + 1, dtype=np.float64) ** -skew
+    weights /= weights.sum()
+    return weights
 
 
 def choose(random: Random, requests: int, shares: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ _PERCENTILES = ("p50", "p90", "p99")
 
 def value(found: list[dict[str, Any]], field: str) -> float:
     """The median of a field over the rounds."""
-    return statistics.median(row[field] for row in found if row[field] is not None)
+    return float(statistics.median(row[field] for row in found if row[field] is not None))
 
 
 def table(document: Document) -> Table:

@@ -1,6 +1,6 @@
 """From scikit-learn's trees to the objects that the entries ``tree`` and ``forest`` read.
 
-Packing needs NumPy only; ``train`` needs scikit-learn, which comes with the extras ``test`` and ``bench``.
+Packing needs NumPy only; ``train`` needs scikit-learn, which comes with the extra ``test``.
 """
 
 from __future__ import annotations

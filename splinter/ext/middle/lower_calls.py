@@ -15,7 +15,8 @@ from splinter.ext.front.names import MULTIGET, STORE_METHODS
 from splinter.ext.middle import ir
 from splinter.ext.middle.builder import NO_VIEW, Memory, Value, View, Work
 from splinter.ext.middle.ir import Op
-from splinter.ext.middle.lower_expressions import ExpressionLowering, Typed, float_constant
+from splinter.ext.middle.lower_expressions import ExpressionLowering
+from splinter.ext.middle.lower_values import Typed, float_constant
 from splinter.ext.types import BYTES, ELEMENTS, F64, I64, NONE, U64, WORD_BITS, WORD_BYTES, ArrayType, Element, Type
 from splinter.limits import DIGEST_PIECE_BYTES, HELPER_COST, TABLES_MAX
 

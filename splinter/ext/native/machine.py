@@ -13,11 +13,15 @@ import functools
 import threading
 from typing import Any
 
-import llvmlite.binding as llvm
-
 from splinter.ext.native import elf, routines
 from splinter.ext.native.elf import Linked
 from splinter.ext.native.llvm_text import LlvmModule
+from splinter.extras import with_advice
+
+try:
+    import llvmlite.binding as llvm
+except ModuleNotFoundError as error:
+    raise with_advice(error) from None
 
 _lock = threading.Lock()  # each target machine is one for all threads
 

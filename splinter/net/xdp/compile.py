@@ -15,12 +15,15 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 from splinter.errors import ServerError, TransportUnavailableError
 
-BPF_FOLDER = Path(__file__).resolve().parents[3] / "bpf"
+_PACKAGE = Path(__file__).resolve().parents[2]
+_PLACES = (_PACKAGE / "bpf", _PACKAGE.parent / "bpf")  # of an installed package, and of a checkout
+BPF_FOLDER = next(filter(Path.is_dir, _PLACES), _PLACES[0])
 _OWN_INCLUDE = re.compile(r'^#include "([^"]+)"$', re.MULTILINE)
 _HEADERS_VARIABLE = "BCC_KERNEL_SOURCE"
 _MESSAGES_BYTES_MAX = 64 * 1024
@@ -37,7 +40,7 @@ class Compiled:
 def import_bcc() -> ModuleType:
     """The distribution's bcc. Raises :class:`TransportUnavailableError` when there is none."""
     try:
-        import bcc
+        bcc: ModuleType = import_module("bcc")
     except ImportError as error:
         raise TransportUnavailableError(
             "bcc is missing: install the distribution's package (apt install python3-bpfcc) and use a virtual "
@@ -52,7 +55,7 @@ def read_source(name: str) -> str:
     """A source of ``bpf/`` with our own headers in place of their ``#include``s."""
     path = BPF_FOLDER / name
     if not path.is_file():
-        raise TransportUnavailableError(f"{path} is missing: run Splinter from its source tree")
+        raise TransportUnavailableError(f"{path} is missing: install Splinter again")
 
     def paste(match: re.Match[str]) -> str:
         return f'#line 1 "{match[1]}"\n{read_source(match[1])}#line {_line(match) + 1} "{name}"'

@@ -31,7 +31,7 @@ def probe() -> str | None:
     except OSError as error:
         return f"the kernel has no BPF maps that can be mapped (Linux 5.5): {error.strerror}"
     if not BPF_FOLDER.is_dir():
-        return f"the sources of the XDP program are missing ({BPF_FOLDER}): run Splinter from its source tree"
+        return f"the sources of the XDP program are missing ({BPF_FOLDER}): install Splinter again"
     try:
         import_bcc()
     except TransportUnavailableError as error:

@@ -237,7 +237,7 @@ def _from_wire(fields: dict[str, Any], code: bytes) -> CompiledExtension:
 
 
 def _packed(message: dict[str, Any]) -> bytes:
-    body = msgpack.packb(message, unicode_errors="surrogatepass")
+    body: bytes = msgpack.packb(message, unicode_errors="surrogatepass")
     return _LENGTH.pack(len(body)) + body
 
 

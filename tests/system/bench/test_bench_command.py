@@ -17,7 +17,7 @@ from splinter.client.admin import Admin
 from splinter.errors import SplinterError
 from splinter.net import netns
 from splinter.server import instance as instances
-from tests.support.servers import free_port
+from splinter.testing.process import free_port
 from tests.support.waiting import wait_for
 
 SHORT = ("--runs", "1", "--seconds", "0.1", "--keys", "1000")

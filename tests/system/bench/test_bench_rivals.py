@@ -15,7 +15,7 @@ from splinter_bench.text_client import Script, TextClient
 
 from splinter.errors import SplinterError
 from splinter.net.lab import Lab
-from tests.support.servers import free_port
+from splinter.testing.process import free_port
 
 OBJECTS = Objects(1000)
 MISSING = Objects(2000)  # half of them are not there

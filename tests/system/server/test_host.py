@@ -23,8 +23,9 @@ from splinter.errors import ServerError
 from splinter.native import cache
 from splinter.server import instance as instances
 from splinter.server.instance import InstanceInfo
+from splinter.testing.process import free_port
 from tests.support.pipes import full_pipe
-from tests.support.servers import MEMORY, START_SECONDS, STOP_SECONDS, free_port
+from tests.support.servers import MEMORY, START_SECONDS, STOP_SECONDS
 from tests.support.waiting import wait_for
 
 WORKERS = ("splinter-w0",)

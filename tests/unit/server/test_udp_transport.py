@@ -7,7 +7,7 @@ import pytest
 from splinter.errors import ServerError
 from splinter.server.config import ServerConfig
 from splinter.server.supervisor.udp import UdpTransport
-from tests.support.servers import free_port
+from splinter.testing.process import free_port
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "0.0.0.0"])

@@ -8,7 +8,7 @@ name and two terms: ``le``, ``lt``, ``ne`` of unsigned words, ``sle``, ``slt`` o
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from splinter.ext.middle import ir
@@ -24,7 +24,7 @@ _ONE_SIDED = {  # a comparison that holds, and what it says when it does not, wi
     Op.ULE: ("le", "lt"), Op.ULT: ("lt", "le"), Op.SLE: ("sle", "slt"), Op.SLT: ("slt", "sle"),
     Op.FLE: ("fle", ""), Op.FLT: ("flt", ""),
 }  # fmt: skip
-_EVALUATED = {
+_EVALUATED: dict[Op, Callable[[int, int], bool]] = {
     Op.ULE: lambda a, b: a <= b,
     Op.ULT: lambda a, b: a < b,
     Op.SLE: lambda a, b: signed(a) <= signed(b),
@@ -148,7 +148,8 @@ class Scanned:
 
     def operand(self, place: Any, index: int) -> Term:
         """The term of an operand of the instruction at a place."""
-        return self.terms[place][index]
+        term: Term = self.terms[place][index]
+        return term
 
     def op(self, term: Term) -> Op | None:
         """What made a term, in this block."""
