@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from splinter.demo.wordnet import load_wordnet
 from splinter.errors import SplinterError
 from splinter.ext.library import entry
 from splinter.limits import FRAGMENT_BYTES, PACKET_BODY_BYTES_MAX
@@ -25,6 +24,7 @@ from splinter_bench.redis import RedisServer, bulk, command, integer, store
 from splinter_bench.redis_lua import AGGREGATE, FOREST, SCAN, fcall, load_functions
 from splinter_bench.session import Session
 from splinter_bench.text_client import Script
+from splinter_bench.wordnet import load_wordnet
 from splinter_bench.workload import (
     NUMBER_BYTES,
     SCHEDULE_ENTRIES,

@@ -24,7 +24,6 @@ from tests.support.servers import running_lab, start_server
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAVELLING = {".py", ".c", ".h", ".md", ".typed"}
-LEFT_BEHIND = ROOT / "splinter/demo"
 BESIDE = {"LICENSE", "README.md", "pyproject.toml", ".gitignore", "PKG-INFO"}  # in an sdist
 TENANT = "7"
 EXTENSION = """\
@@ -97,7 +96,7 @@ def server(distributions: tuple[Path, Path], tmp_path_factory: pytest.TempPathFa
 def sources(folder: str) -> Iterator[str]:
     """What of a folder of the checkout travels."""
     for path in (ROOT / folder).rglob("*"):
-        if path.suffix in TRAVELLING and not path.is_relative_to(LEFT_BEHIND):
+        if path.suffix in TRAVELLING:
             yield str(path.relative_to(ROOT))
 
 

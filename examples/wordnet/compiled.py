@@ -12,11 +12,11 @@ from splinter_bench.echo import EchoLimit
 from splinter_bench.path import find
 from splinter_bench.process import pinned
 from splinter_bench.result import Result
+from splinter_bench.wordnet import TABLE_SYNSETS, synset_key
 from splinter_bench.workload import Operation, Workload
 
 from splinter.client import Client
 from splinter.client.admin import TenantInfo
-from splinter.demo.wordnet import TABLE_SYNSETS, synset_key
 from splinter.net.lab import Lab
 from splinter.server.instance import InstanceInfo
 from splinter.wire import Header, Opcode

@@ -14,14 +14,14 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from splinter_bench.result import Result
+from splinter_bench.wordnet import TABLE_SYNSETS, TABLE_WORDS, Synset, WordNet, load_wordnet
 
+from examples.wordnet import compiled, extensions
+from examples.wordnet.questions import Question, make_questions
+from examples.wordnet.report import Reporter, results_table
+from examples.wordnet.server import lab_for, server_for
 from splinter.client import Client
 from splinter.client.admin import Admin, TenantInfo
-from splinter.demo import compiled, extensions
-from splinter.demo.questions import Question, make_questions
-from splinter.demo.report import Reporter, results_table
-from splinter.demo.server import lab_for, server_for
-from splinter.demo.wordnet import TABLE_SYNSETS, TABLE_WORDS, Synset, WordNet, load_wordnet
 from splinter.errors import SplinterError
 from splinter.interrupts import interruptible
 from splinter.limits import PORT_DEFAULT
@@ -36,7 +36,7 @@ _COMPILED_SECONDS = 1.0  # each measurement with a compiled client
 _SERVER_CHECK_SECONDS = 0.5
 NEXT_COMMANDS = (
     ("scripts/run --serve", "the same server and data, for commands of your own"),
-    (".venv/bin/splinter check splinter/demo/extensions/path_to_root.py", "what the compiler says of an extension"),
+    (".venv/bin/splinter check examples/wordnet/extensions/path_to_root.py", "what the compiler says of an extension"),
     (".venv/bin/splinter bench --lab", "get and put beside the AF_XDP echo, by a compiled load generator"),
 )
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from splinter_bench.wordnet import TABLE_SYNSETS, Synset, WordNet, WordNetError
 
-from splinter.demo import questions
-from splinter.demo.questions import Gets, Question, make_questions
-from splinter.demo.wordnet import TABLE_SYNSETS, Synset, WordNet, WordNetError
+from examples.wordnet import questions
+from examples.wordnet.questions import Gets, Question, make_questions
 
 #       1
 #      / \

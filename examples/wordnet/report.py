@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from splinter_bench.result import Result
 
-from splinter.demo.questions import Question, Way
+from examples.wordnet.questions import Question, Way
 
 _MICROSECOND_NS = 1000
 

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
+from splinter_bench.wordnet import WORDNET_FOLDER, WORDNET_PACKAGE
 
-from splinter.demo.wordnet import WORDNET_FOLDER, WORDNET_PACKAGE
 from splinter.server import instance as instances
 from splinter.testing.process import free_port
 
@@ -30,7 +30,7 @@ def wordnet_is_there() -> None:
 
 
 def start(instance: str, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "splinter.demo", "--instance", instance, "--tenants", "20", "--questions", "25"]
+    command = [sys.executable, "-m", "examples.wordnet", "--instance", instance, "--tenants", "20", "--questions", "25"]
     return subprocess.Popen(
         [*command, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

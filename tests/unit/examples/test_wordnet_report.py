@@ -7,8 +7,8 @@ import io
 from rich.console import Console
 from splinter_bench.result import Result
 
-from splinter.demo.questions import Question
-from splinter.demo.report import Reporter, results_table
+from examples.wordnet.questions import Question
+from examples.wordnet.report import Reporter, results_table
 
 WIDTH = 140
 

@@ -1,0 +1,1 @@
+"""Examples. Each one runs from the top of a checkout, such as ``.venv/bin/python -m examples.counter``."""

@@ -1,5 +1,0 @@
-"""``python -m splinter.demo``: what ``scripts/run`` starts."""
-
-from splinter.demo.demo import main
-
-main()
