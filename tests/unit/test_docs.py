@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+SITE = sorted(DOCS.rglob("*.md"))
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("examples/*.md")), *SITE]
 # Pages whose bash and python blocks run, and the test that runs them.
 RUN = {
     "README.md": "tests/system/test_readme.py",
@@ -127,7 +128,11 @@ def test_names_of_the_code_are_in_the_code(page: Path) -> None:
 
 
 def test_examples_are_run_by_a_test() -> None:
-    shown = {name_of(page) for page in PAGES if re.search(r"^```(bash|python)$", page.read_text(), re.MULTILINE)}
+    shown = {
+        name_of(page)
+        for page in [ROOT / "README.md", *SITE]
+        if re.search(r"^```(bash|python)$", page.read_text(), re.MULTILINE)
+    }
     assert shown == set(RUN)
     for page, test in RUN.items():
         words = (ROOT / test).read_text()
@@ -142,4 +147,4 @@ def test_lengths_stay_within_their_budgets(page: Path) -> None:
 
 def test_navigation_names_every_page() -> None:
     named = set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text()))
-    assert named == {str(page.relative_to(DOCS)) for page in PAGES[1:]}
+    assert named == {str(page.relative_to(DOCS)) for page in SITE}
