@@ -206,7 +206,7 @@ class PacketTooLargeError(SplinterError):
 
 
 class ControlError(SplinterError):
-    """The control plane refused a request. ``code`` is the reason's name in the protocol (``docs/protocol.md``)."""
+    """The control plane refused a request. ``code`` is the reason's name in the protocol (``docs/reference/protocol.md``)."""
 
     def __init__(self, message: str, code: str = "error") -> None:
         self.code = code

@@ -1,8 +1,8 @@
 """Every limit of the system, in one place.
 
-Sizes are bytes unless the name says otherwise. What an operator may change is a field of
-:class:`splinter.server.config.ServerConfig`, whose defaults come from here; the rest is fixed by a layout that several
-processes (or the XDP program) share.
+Sizes are bytes unless the name says otherwise. An operator may change the fields of
+:class:`splinter.server.config.ServerConfig`, whose defaults come from here. A layout that several processes (or the XDP
+program) share fixes the other limits.
 """
 
 # --- tenants -------------------------------------------------------------------------------------------------------

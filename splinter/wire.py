@@ -1,6 +1,6 @@
 """The wire format: the one place where it is defined.
 
-``docs/protocol.md`` explains it for authors of clients; ``bpf/wire.h`` is generated from here
+``docs/reference/protocol.md`` explains it for authors of clients; ``bpf/wire.h`` is generated from here
 (``python -m splinter.wire > bpf/wire.h``), and a test fails when the two differ. Everything is little-endian and naturally
 aligned. A request and its reply have the same fixed header, 64 bytes, right behind the UDP header; key and value follow
 as raw bytes.

@@ -1,4 +1,4 @@
-"""Traces: which requests were made when. ``docs/workloads.md`` describes the format for other programs.
+"""Traces: which requests were made when. ``docs/reference/workloads.md`` describes the format for other programs.
 
 A file is a header (magic, version, bytes of a key) and fixed-size records, little-endian. Keys are 64-bit numbers: a trace
 says which requests are for the same object, not what it is called.

@@ -198,7 +198,7 @@ class Admin(ProcessOwn):
         self._request("extension.release", timeout, **check_integers(tenant=tenant), name=name)
 
     def stats(self, *, timeout: float | None = None) -> dict[str, Any]:
-        """Counters of workers, XDP program, store and control plane (``docs/protocol.md`` lists them)."""
+        """Counters of workers, XDP program, store and control plane (``docs/reference/protocol.md`` lists them)."""
         reply = self._request("stats", timeout)
         with understood():
             return dict(reply["stats"])

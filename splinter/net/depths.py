@@ -1,8 +1,8 @@
 """How many packets wait for each core, for an XDP program that steers away from a loaded one.
 
-One cache line per core slot in the BPF map ``depths``. Two writers, neither of which waits for the other: the program
-adds one for each packet it steers, the worker stores what its rings really hold once a turn. Either may overwrite the
-other's last change; the worker's next turn puts it right.
+One cache line per core slot in the BPF map ``depths``. The XDP program adds one for each packet that it steers; the worker
+stores the true length of its rings once a turn. Both write this counter without a lock. A change may be lost; the worker
+corrects it in its next turn.
 """
 
 from __future__ import annotations

@@ -115,22 +115,22 @@ def _read_file(path: Path) -> dict[str, Any]:
 class ServerConfig:
     """Settings of one server. ``cores`` are CPU numbers; core slot *i* (a tenant's home) is ``cores[i]``."""
 
-    instance: str = "default"
-    transport: str = "auto"
+    instance: str = "default"  # name of this server on the host
+    transport: str = "auto"  # "xdp", "udp", or "auto": XDP where the machine can
     device: str | None = None  # network device for XDP
     address: str | None = None  # IPv4 address to serve, 0.0.0.0: all; with XDP the device's own by default, else 127.0.0.1
-    port: int = limits.PORT_DEFAULT
-    cores: tuple[int, ...] = field(default_factory=_available_cores)
-    memory_bytes: int = limits.STORE_BYTES_DEFAULT
+    port: int = limits.PORT_DEFAULT  # UDP for requests, TCP for control
+    cores: tuple[int, ...] = field(default_factory=_available_cores)  # CPUs to run workers on
+    memory_bytes: int = limits.STORE_BYTES_DEFAULT  # of the store
     netns: str | None = None  # named network namespace to serve in
     client_netns: str | None = None  # where local clients of this instance find it (a lab's other end)
-    tasks_per_worker: int = limits.TASKS_PER_WORKER
+    tasks_per_worker: int = limits.TASKS_PER_WORKER  # that one worker has under way
     tasks_per_tenant: int = limits.TASKS_PER_TENANT  # waiting in one worker
-    task_budget: int = limits.TASK_BUDGET
-    task_yields_max: int = limits.TASK_YIELDS_MAX
-    task_milliseconds_max: int = limits.TASK_MILLISECONDS_MAX
-    task_wall_milliseconds_max: int = limits.TASK_WALL_MILLISECONDS_MAX
-    idle_spin_ns: int = limits.IDLE_SPIN_NS
+    task_budget: int = limits.TASK_BUDGET  # of one slice; then a task yields by itself
+    task_yields_max: int = limits.TASK_YIELDS_MAX  # of one task, where its tenant has no limit of its own
+    task_milliseconds_max: int = limits.TASK_MILLISECONDS_MAX  # likewise: CPU time
+    task_wall_milliseconds_max: int = limits.TASK_WALL_MILLISECONDS_MAX  # likewise: since it came, its waits included
+    idle_spin_ns: int = limits.IDLE_SPIN_NS  # that an idle worker spins before it sleeps
     steal: bool = True  # idle workers take packets from busy siblings
     locality: bool = True  # each tenant's packets go to its home core; otherwise to any, by chance
     steer_away: int = 0  # XDP: packets waiting for a core from which on others get some; 0: never

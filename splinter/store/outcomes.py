@@ -1,7 +1,7 @@
-"""What came of a request, in two words: so much is kept of it for the case that it comes again.
+"""The recorded result of a request, two machine words long, so that a duplicate can be answered without running again.
 
-The first word says to which sequence number it belongs, what kind it is and its status; the second is a version, a scalar,
-an error's code, or who runs it.
+The first word holds the sequence number, the kind and the status. The second holds a version, a scalar, an error's code, or
+the number of the worker that runs the task.
 """
 
 from __future__ import annotations

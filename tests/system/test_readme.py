@@ -1,6 +1,6 @@
-"""The README's examples, run in the order in which they stand, as a reader would.
+"""The examples of README and tour, run in the order in which they stand, as a reader would.
 
-All ``bash`` and ``python`` blocks make one session, in a network namespace of its own: the examples use default ports. A
+All ``bash`` and ``python`` blocks of a page make one session, in a network namespace of its own: they use default ports. A
 ``python`` block whose first line names a file is that file. Blocks of no language are not run: they need a network card, or
 are what other tests do.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SECONDS_MAX = 200
 
@@ -38,10 +38,10 @@ with Admin("127.0.0.1", instance.credential()) as admin:
 EPILOGUE = "kill %1; wait %1 || true\n"
 
 
-def session_script(folder: Path) -> str:
-    """One bash script of all blocks; files that blocks stand for are written to ``folder``."""
+def session_script(page: Path, folder: Path) -> str:
+    """One bash script of all blocks of a page; files that blocks stand for are written to ``folder``."""
     parts = [PRELUDE]
-    for number, (language, text) in enumerate(BLOCK.findall(README.read_text())):
+    for number, (language, text) in enumerate(BLOCK.findall(page.read_text())):
         if language == "bash":
             parts.append(re.sub(r"^(.* &)$", lambda match: f"{match[1]}\n{WAIT}", text, flags=re.MULTILINE))
         elif named := re.match(r"# (\w+\.py)\n", text):
@@ -52,12 +52,13 @@ def session_script(folder: Path) -> str:
     return "".join([*parts, EPILOGUE])
 
 
-def test_readme_examples_run(tmp_path: Path) -> None:
+def run_session(page: Path, tmp_path: Path) -> str:
+    """Run a page's session; returns what it printed."""
     if os.geteuid() != 0:  # CI, which has root, takes this skip for a failure
         pytest.skip("root is needed for a network namespace of its own")
     (tmp_path / ".venv").symlink_to(sys.prefix)
     script = tmp_path / "session.sh"
-    script.write_text(session_script(tmp_path))
+    script.write_text(session_script(page, tmp_path))
     environment = {**os.environ, "SPLINTER_RUN_DIR": str(tmp_path / "run"), "PYTHON": sys.executable}
     environment.pop("SPLINTER_INSTANCE", None)
     done = subprocess.run(
@@ -65,6 +66,16 @@ def test_readme_examples_run(tmp_path: Path) -> None:
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=SECONDS_MAX, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    lines = done.stdout.splitlines()
-    assert "green" in done.stdout  # what was put is what is got; a pipe gets the bare value, without a line's end
+    return done.stdout
+
+
+def test_readme_examples_run(tmp_path: Path) -> None:
+    lines = run_session(ROOT / "README.md", tmp_path).splitlines()
+    assert lines[lines.index("example 1") + 1 :] == ["1"]  # the first visit
+
+
+def test_tour_examples_run(tmp_path: Path) -> None:
+    printed = run_session(ROOT / "docs/start/tour.md", tmp_path)
+    lines = printed.splitlines()
+    assert "green" in printed  # what was put is what is got; a pipe gets the bare value, without a line's end
     assert lines.index("1") < lines.index("2")  # the two visits of the tour

@@ -1,6 +1,6 @@
 """A discrete-event simulation of Splinter's scheduling on any number of cores.
 
-What is simulated is the worker's loop (docs/architecture.md, "Worker"): a turn takes a batch of requests from the core's
+What is simulated is the worker's loop (docs/internals/worker.md): a turn takes a batch of requests from the core's
 queue, serves each until it ends or its first slice does, sends the replies of the batch together, and resumes some of the
 waiting tasks for a slice each. Around it are the policies that the experiments compare: to which core a request goes,
 whether idle cores steal, how long a slice is, what becomes of a task that never ends. Times are ns in float64; the work that

@@ -1,6 +1,6 @@
 """AF_XDP for Python: sockets whose packets go past the kernel's network stack, their rings as NumPy views.
 
-Usable by itself: nothing here knows of Splinter's requests. ``docs/afxdp.md`` is the guide.
+Usable by itself: nothing here knows of Splinter's requests. ``docs/reference/afxdp.md`` is the guide.
 :mod:`splinter.net.afxdp.compiled` holds the ring operations for Numba-compiled loops.
 """
 

@@ -132,6 +132,7 @@ class Operations:
     # --- operations -------------------------------------------------------------------------------------------------
 
     async def _hello(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """Tell who the server is; a connection that shows a credential or token keeps its place by it."""
         return {
             "server": "splinter",
             "version": splinter.__version__,
@@ -141,6 +142,7 @@ class Operations:
         }
 
     async def _tenant_create(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """Create one tenant, or ``count`` of them: all or none."""
         self._require_administrator(request)
         wanted = fields.optional_integer(request, "tenant", 1, self._tenants.count_max - 1)
         count = fields.integer(request, "count", 1, self._tenants.count_max - 1, default=1)
@@ -155,6 +157,7 @@ class Operations:
         return {"tenants": [self._tenants.describe(tenant, with_token=True, with_usage=False) for tenant in told], "ids": ids}
 
     async def _tenant_list(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """Describe the tenants from ``start`` on, or one; ``next`` is where the following message begins."""
         self._require_administrator(request)
         with_token = fields.flag(request, "tokens")
         only = fields.optional_integer(request, "tenant", 1, self._tenants.count_max - 1)
@@ -169,6 +172,7 @@ class Operations:
         return {"tenants": described, "next": more[0] if more else None}
 
     async def _tenant_limit(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """Set a tenant's limits; those that are absent stay."""
         self._require_administrator(request)
         tenant = self._require_tenant(request)
         quota = fields.optional_integer(request, "quota_bytes", 0, (1 << 63) - 1)
@@ -177,18 +181,21 @@ class Operations:
         return {"tenants": [self._tenants.describe(tenant, with_token=False, with_usage=True)]}
 
     async def _tenant_move(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """Give a tenant another home core, while it is served."""
         self._require_administrator(request)
         tenant = self._require_tenant(request)
         self._tenants.move(tenant, fields.integer(request, "home", 0, self._tenants.cores - 1))
         return {}
 
     async def _tenant_remove(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """Remove a tenant, all that it stores and all that it has under way; then its id is free."""
         self._require_administrator(request)
         tenant = fields.integer(request, "tenant", 1, self._tenants.count_max - 1)
         await self._tenants.remove(tenant)
         return {}
 
     async def _tenant_rotate(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """Change a tenant's token; the former one stays valid until ``finish``, or ends ``at_once``."""
         self._require_administrator(request)
         tenant = self._require_tenant(request)
         token = fields.optional_integer(request, "token", 1, (1 << 64) - 1)
@@ -202,9 +209,11 @@ class Operations:
         return {"tenants": [self._tenants.describe(tenant, with_token=True, with_usage=True)]}
 
     async def _tenant_status(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """Tell a client whether its tenant is over the packet rate."""
         return self._tenants.status(self._require_tenant(request))
 
     async def _extension_install(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """Compile a source and publish one extension of it, or ``every`` one."""
         tenant = self._require_tenant(request)
         source = fields.text(request, "source", limits.SOURCE_BYTES_MAX)
         name = fields.optional_name(request, "name")
@@ -251,21 +260,25 @@ class Operations:
         return lock
 
     async def _extension_uninstall(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """Remove an extension; tasks under way end in it."""
         tenant = self._require_tenant(request)
         self._registry.uninstall(tenant, fields.name(request, "name"))
         return {}
 
     async def _extension_list(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """Describe a tenant's extensions and what each has used."""
         tenant = self._require_tenant(request)
         return {"extensions": [self._describe(entry) for entry in self._registry.entries(tenant)]}
 
     async def _extension_log(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """Tell the entries that a tenant's extensions wrote by ``db.log``, oldest first."""
         tenant = self._require_tenant(request)
         generation = self._tenants.generation(tenant)
         entries = sorted(entry for log in self._shared.logs for entry in log_read(log, tenant, generation))
         return {"entries": [{"time_ns": time_ns, "text": text} for time_ns, text in entries[-_LOG_ENTRIES_TOLD_MAX:]]}
 
     async def _extension_release(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """End an extension's quarantine."""
         self._require_administrator(request)
         self._registry.release(self._require_extension(request))
         return {}
@@ -280,10 +293,12 @@ class Operations:
         return entry
 
     async def _extension_signature(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """Tell the types of an extension's arguments and result."""
         entry = self._require_extension(request)
         return {"signature": entry.signature.to_wire(), "version": entry.version}
 
     async def _stats(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """Tell all counters, of workers, store, network and control."""
         self._require_administrator(request)
         control = {
             "tenants": self._tenants.count,

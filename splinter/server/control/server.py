@@ -1,6 +1,6 @@
 """The control process: a TCP server that creates tenants, installs extensions and tells statistics.
 
-Every message is a 4-byte little-endian length and a msgpack map, in both directions; ``docs/protocol.md`` lists the
+Every message is a 4-byte little-endian length and a msgpack map, in both directions; ``docs/reference/protocol.md`` lists the
 operations. One asyncio loop serves all connections; the compiler runs in a child process. Nothing here is on
 a request's way: when this process dies, workers go on, and the supervisor starts another that inherits the listening
 socket.

@@ -10,7 +10,7 @@ in ``poll`` says so, and beats whenever it wakes. When a heartbeat is older than
   longest way between two heartbeats is some tens of microseconds.
 * It has not: the core is starved by something outside. Another process would fare no better; it is counted, and left alone.
 
-So a stuck worker is found within limit and scan where it has the core to itself, and where it gets half of it or more.
+A stuck worker that gets at least half of its core is found within the limit plus one scan.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Requests whose clients want them executed once: what the packet says, what is recorded, what to answer.
 
-A client asks for it by ``acknowledged`` in the header (``docs/protocol.md``). A put or delete is recorded with its effect.
-A task that may write is looked up when it begins, claims its request with its first write, and records what it replies
+A client asks for it by ``acknowledged`` in the header (``docs/reference/protocol.md``). A put or delete is recorded with its
+effect. A task that may write is looked up when it begins, claims its request with its first write, and records what it replies
 when it ends; of two runs of the same request the one that records first counts, the other ends without effect and
 without a reply of its own. Extensions that never write are not recorded: to run them twice does no harm.
 """
@@ -103,9 +103,10 @@ def forget_clients(w: int, tenants: int, now_ns: int) -> None:
 
 @njit(cache=True)
 def recall(w: int, header: int, refusal: int) -> int:
-    """Whether an invoke may begin: OK, or what to :func:`answer`. A ``refusal`` other than OK is recorded if so.
+    """Check whether this invoke ran before. Returns OK if it may start, else the status to :func:`answer` with.
 
-    Its client has a record from here on, so that what becomes of it can be recorded: no memory for one is a refusal.
+    If it may start and ``refusal`` is not OK, the refusal is recorded as its outcome. The client has a record from here on,
+    which will hold the outcome; when there is no memory for the record, the invoke is refused.
     """
     store, tenant = load64(w + W_STORE), load32(header + H_TENANT)
     me = participant_at(store, load32(w + W_INDEX))

@@ -36,7 +36,7 @@ BLOCKS = st.one_of(
 
 
 def expected(block: bytes) -> int | None:
-    """The answer by docs/protocol.md: None where the arguments do not fit."""
+    """The answer by docs/reference/protocol.md: None where the arguments do not fit."""
     if len(block) < HEAD:
         return None
     a, flag = struct.unpack_from("<q", block)[0], struct.unpack_from("<Q", block, 16)[0]

@@ -225,11 +225,11 @@ def test_install_by_name(server: RunningServer, tenant: TenantInfo, tmp_path: Pa
 
 
 def test_examples_of_the_documentation(side: ServerSide) -> None:
-    page = (Path(__file__).parents[3] / "docs/library.md").read_text()
+    page = (Path(__file__).parents[3] / "docs/reference/library.md").read_text()
     examples = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert len(examples) == 8
     for example in examples:
-        exec(compile(example, "docs/library.md", "exec"), {"db": side.client})
+        exec(compile(example, "docs/reference/library.md", "exec"), {"db": side.client})
     for name in library.NAMES:
         assert re.search(rf"^## .*\b{name}\b", page, re.MULTILINE), name
     words = " ".join(page.split())

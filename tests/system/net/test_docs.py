@@ -1,4 +1,4 @@
-"""The examples of docs/afxdp.md run, and do what the text says."""
+"""The examples of docs/reference/afxdp.md run, and do what the text says."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from splinter.net.lab import SERVER_DEVICE, Lab
 
 pytestmark = pytest.mark.xdp
 
-TEXT = (Path(__file__).resolve().parents[3] / "docs" / "afxdp.md").read_text()
+TEXT = (Path(__file__).resolve().parents[3] / "docs" / "reference" / "afxdp.md").read_text()
 SERVER, LOOP = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 

@@ -17,7 +17,7 @@ from splinter.testing import running_server
 from splinter.testing.process import free_port
 from tests.support.waiting import wait_for
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "testing.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "how-to" / "testing.md"
 
 
 def run_pytest(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:

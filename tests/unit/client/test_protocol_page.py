@@ -1,4 +1,4 @@
-"""docs/protocol.md says what the code does: tables, limits, and the example's bytes."""
+"""docs/reference/protocol.md says what the code does: tables, limits, and the example's bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from splinter.client.channel import Channel
 from splinter.errors import MESSAGES, Status
 from splinter.wire import HEADER, MULTIGET_MISSING, MULTIGET_TOO_LARGE, Header, Opcode
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "protocol.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "protocol.md"
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +69,9 @@ def test_the_example_is_what_the_client_sends(page, responder):
 
 
 def test_every_control_operation_is_on_the_page(page):
-    source = (PAGE.parents[1] / "splinter" / "server" / "control" / "operations.py").read_text()
+    source = (PAGE.parents[2] / "splinter" / "server" / "control" / "operations.py").read_text()
     for op in re.findall(r'^            "([a-z.]+)": self\._[a-z_]+,$', source, re.MULTILINE):
         assert f"| `{op}` |" in page
-    for file in (PAGE.parents[1] / "splinter" / "server").rglob("*.py"):
+    for file in (PAGE.parents[2] / "splinter" / "server").rglob("*.py"):
         for code in re.findall(r'(?:Control|PermissionDenied)Error\([^()]*?"([a-z_]+)"\)', file.read_text(), re.DOTALL):
             assert f"`{code}`" in page, code

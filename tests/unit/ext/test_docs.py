@@ -1,4 +1,4 @@
-"""The examples in docs/extensions.md are true."""
+"""The examples in docs/start/extensions.md and docs/reference/extensions.md are true."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from splinter.ext.compile import compile_source
 from splinter.ext.front.names import FUNCTION_NAMES, STORE_METHODS
 from splinter.ext.runner import Runner
 
-TEXT = (Path(__file__).parents[3] / "docs" / "extensions.md").read_text()
+DOCS = Path(__file__).parents[3] / "docs"
+TEXT = "".join((DOCS / folder / "extensions.md").read_text() for folder in ("start", "reference"))
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 

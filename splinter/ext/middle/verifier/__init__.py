@@ -2,7 +2,7 @@
 
 It knows nothing of the language, of the checker or of the lowering: it takes the code of one function as it is, on its last way
 to a back end, and proves that running it does no harm. What it cannot prove it refuses. What it takes for granted, and why
-that is enough, stands in ``docs/security.md``.
+that is enough, stands in ``docs/explanation/security.md``.
 
 Of every way through the function it shows that
 
