@@ -24,7 +24,7 @@ from splinter.server.control.tenants import Tenants
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
 from tests.support.waiting import wait_for
 from tests.unit.server.control.conftest import Control
-from tests.unit.server.control.test_control_hostile import ask, read
+from tests.unit.server.control.test_hostile import ask, read
 
 TENANT, OTHER = 7, 8
 QUEUED = 5
