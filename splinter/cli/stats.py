@@ -17,7 +17,7 @@ from splinter.server.statistics import numbers
 from splinter.terminal import Terminal, say
 from splinter.visible import visible
 
-_NANOSECONDS, _MILLISECONDS = 1e9, 1e3  # of a second
+_NANOSECONDS_PER_SECOND, _MILLISECONDS_PER_SECOND = 1e9, 1e3
 _BY_USE = ("tenants", "extensions")  # lists whose places change between two looks
 
 
@@ -71,7 +71,7 @@ def top(
             while count == 0 or looks < count:
                 time.sleep(interval)
                 after, now = admin.stats(), time.monotonic_ns()
-                live.update(_rates(before, after, (now - then) / _NANOSECONDS), refresh=True)
+                live.update(_rates(before, after, (now - then) / _NANOSECONDS_PER_SECOND), refresh=True)
                 before, then = after, now
                 looks += 1
 
@@ -98,7 +98,7 @@ def _rates(before: dict[str, Any], after: dict[str, Any], seconds: float) -> Ren
     workers = Table(*columns, title=f"{after.get('transport', '')} transport")
     for index, (earlier, later) in enumerate(zip(before.get("workers", []), after.get("workers", []), strict=False)):
         served = sum(later["requests"].values()) - sum(earlier["requests"].values())
-        busy = (later["busy_ms"] - earlier["busy_ms"]) / _MILLISECONDS / seconds
+        busy = (later["busy_ms"] - earlier["busy_ms"]) / _MILLISECONDS_PER_SECOND / seconds
         workers.add_row(
             str(index), str(later["core"]), later["state"], f"{busy:.0%}", f"{served / seconds:,.0f}", str(later["tasks_live"])
         )
@@ -123,8 +123,8 @@ def _tenant_rates(before: dict[str, Any], after: dict[str, Any], seconds: float)
     for used, later, known in sorted(rows, key=lambda row: -row[0]):
         table.add_row(
             str(later["tenant"]),
-            f"{used / _MILLISECONDS / seconds:.1%}",
-            f"{(later['task_ms'] - known['task_ms']) / _MILLISECONDS / seconds:.1%}",
+            f"{used / _MILLISECONDS_PER_SECOND / seconds:.1%}",
+            f"{(later['task_ms'] - known['task_ms']) / _MILLISECONDS_PER_SECOND / seconds:.1%}",
             f"{(later['requests'] - known['requests']) / seconds:,.0f}",
             f"{(later['busy'] - known['busy']) / seconds:,.0f}",
         )
@@ -139,7 +139,7 @@ def _extension_rates(before: dict[str, Any], after: dict[str, Any], seconds: flo
         table.add_row(
             str(later["tenant"]),
             visible(later["name"]),
-            f"{(later['cpu_ms'] - known['cpu_ms']) / _MILLISECONDS / seconds:.1%}",
+            f"{(later['cpu_ms'] - known['cpu_ms']) / _MILLISECONDS_PER_SECOND / seconds:.1%}",
             f"{(later['invocations'] - known['invocations']) / seconds:,.0f}",
             f"{(later['errors'] - known['errors']) / seconds:,.0f}",
         )

@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 _LENGTH = struct.Struct("<I")
 _TRIES = 2  # a child that had grown too large, or was killed while it was idle, has not seen the source
 _STANDARD_DESCRIPTORS = 3
-_NANOSECONDS = 1e9
+_NANOSECONDS_PER_SECOND = 1e9
 _OOM_POINTS = 500  # what it has is its own and large, and its end fails one install
 _IDLE_SECONDS = 0.05  # without a request: time for a garbage collection
 _UNCOLLECTED_MAX = 64  # sources that may be compiled before there is one all the same
@@ -132,7 +132,7 @@ class Compiler:
     def _cpu_seconds(self) -> float:
         """That the child has used so far; 0 when it has just ended."""
         try:
-            return cpu_ns(self._child.pid) / _NANOSECONDS
+            return cpu_ns(self._child.pid) / _NANOSECONDS_PER_SECOND
         except OSError:
             return 0.0
 

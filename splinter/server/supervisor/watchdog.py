@@ -40,7 +40,7 @@ _TIMES = 1024  # replacements whose duration is remembered
 _RECENT = 32
 _STARTING_MS_MAX = 1000.0
 _STUCK_SHARE = 2  # of the limit: CPU time since the heartbeat that tells a stuck worker from a starved one
-_NANOSECONDS = 1_000_000  # in a millisecond
+_NANOSECONDS_PER_MILLISECOND = 1_000_000
 _HEARTBEAT = offset(WORKER, "heartbeat") // 8  # in 64-bit words
 _STATE = offset(WORKER, "state") // 8
 _STATE_MASK = 0xFFFFFFFF
@@ -131,7 +131,7 @@ class Watchdog:
             return Verdict.FINE
         if waits_for_other(self._store, index) or waits_for_ring(self._workers[index].address):
             return Verdict.FINE
-        if (cpu_ns(pid) - seen.cpu_ns) * _STUCK_SHARE >= limit_ms * _NANOSECONDS:
+        if (cpu_ns(pid) - seen.cpu_ns) * _STUCK_SHARE >= limit_ms * _NANOSECONDS_PER_MILLISECOND:
             return Verdict.STUCK
         if not seen.starved:
             seen.starved = True

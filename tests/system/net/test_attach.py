@@ -122,8 +122,11 @@ def test_detach_after_the_device_went_away(unique_name: str) -> None:
     with netns.inside(lab.server.namespace):
         program = server_program()
         program.attach()
+        link = program.link_fd
+    assert link is not None
     lab.down()
     program.close()
+    assert program.link_fd is None
 
 
 def test_too_large_a_store_says_so(lab: Lab) -> None:
