@@ -163,7 +163,7 @@ def return_chunk(w: int, queue: int, address: int) -> None:
 
 @njit(cache=True)
 def waits_for_ring(w: int) -> bool:
-    """Whether a worker spins for a queue's lock that another one holds: it goes on when that one does, or is buried."""
+    """Whether a worker spins for a queue's lock that another one holds: it goes on when that one does, or is recovered."""
     lock = load64(w + W_WAITS)
     return lock != 0 and load32(lock) not in (0, load32(w + W_INDEX) + 1)
 

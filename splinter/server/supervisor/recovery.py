@@ -9,11 +9,11 @@ from splinter.store.store import Store
 from splinter.worker.chunks import ring_locks_held
 from splinter.worker.layout import TASK, TASK_RUNNING
 from splinter.worker.memory import WorkerMemory
-from splinter.worker.tasks.settle import offender, settle_tasks
+from splinter.worker.tasks.settle import blamed_task, settle_tasks
 
 
 @dataclass(frozen=True)
-class Legacy:
+class Recovered:
     """What a worker was in the midst of when it died, and what became of it; all but ``blamed`` are counts."""
 
     writes_recovered: int  # a step of the store that was under way: finished or undone
@@ -26,7 +26,7 @@ class Legacy:
     blamed: int  # address of the task because of which it died; 0: none
 
 
-def settle(store: Store, memory: WorkerMemory, *, is_stuck: bool, has_crashed: bool) -> Legacy:
+def recover(store: Store, memory: WorkerMemory, *, is_stuck: bool, has_crashed: bool) -> Recovered:
     """Finish or undo the store's step, break its locks, settle tasks. What the worker had of its device is the transport's
     to sort out then, by its ``recover``.
 
@@ -38,11 +38,11 @@ def settle(store: Store, memory: WorkerMemory, *, is_stuck: bool, has_crashed: b
     locks = store_locks + ring_locks_held(w)
     is_running = _runs_task(memory)
     store.recover(memory.index, tasks_go_on=True)
-    blamed = int(offender(w, is_stuck, has_crashed))
+    blamed = int(blamed_task(w, is_stuck, has_crashed))
     continued, restarted, aborted, killed = map(int, settle_tasks(w, blamed))
     if continued + restarted + aborted + killed == 0:  # an empty seat must not hold up the re-use of memory
         store.recover(memory.index)
-    return Legacy(
+    return Recovered(
         writes_recovered=int(steps), locks_broken=int(locks), tasks_running=int(is_running), tasks_continued=continued,
         tasks_restarted=restarted, tasks_aborted=aborted, tasks_killed=killed, blamed=blamed,
     )  # fmt: skip

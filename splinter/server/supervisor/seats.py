@@ -1,6 +1,6 @@
 """The workers' processes: who serves which core slot, and how one is replaced.
 
-A worker that died, or that the watchdog condemns, is *buried* as soon as it executes nothing any more: the store finishes
+A worker that died, or that the watchdog condemns, is *recovered* as soon as it executes nothing any more: the store finishes
 or undoes its last operation, its tasks are settled, its chunks sorted out. Then a spare takes its seat, on the same memory.
 What is left of the process is reaped when the kernel is done with it.
 """
@@ -20,9 +20,9 @@ from dataclasses import dataclass, fields
 from splinter.errors import ServerError
 from splinter.native.clock import read_ticks
 from splinter.server.processes import has_crashed, is_fault, is_past_user_code, is_readable
-from splinter.server.supervisor.recovery import Legacy, settle
+from splinter.server.supervisor.recovery import Recovered, recover
 from splinter.server.supervisor.scan import Scan
-from splinter.server.supervisor.spares import Nursery
+from splinter.server.supervisor.spares import Spares
 from splinter.server.supervisor.watchdog import Verdict, Watchdog
 from splinter.store.journal import waits_for_other
 from splinter.store.store import Store
@@ -36,7 +36,7 @@ _LIFE_SECONDS_MIN = 0.01  # between two workers of a slot: one that dies at once
 _FAILURE_SECONDS, _FAILURES_MAX = 1.0, 5
 _DEATH_LOOKS, _DEATH_LOOK_SECONDS = 20, 0.0001  # a killed process is waited for so long before other things are done
 _DEAD_NICENESS = 10  # taking a process's memory apart gives way to its successor on the same core
-_LEGACY = tuple(each.name for each in fields(Legacy) if each.name != "blamed")  # counters of the watchdog's
+_COUNTED = tuple(each.name for each in fields(Recovered) if each.name != "blamed")  # counters of the watchdog's
 _PAUSED_SECONDS = 0.25
 _PAUSE_SECONDS_MAX = 0.5  # that a worker has to leave its loop
 _UNSETTLED_SECONDS = 0.001  # between looks while a seat is empty
@@ -64,7 +64,7 @@ class Workers:
         memories: list[WorkerMemory],
         store: Store,
         recover_rings: Callable[[WorkerMemory], tuple[int, int]],
-        nursery: Nursery,
+        spares: Spares,
         watchdog: Watchdog,
         selector: selectors.BaseSelector,
         scan: Scan,
@@ -72,7 +72,7 @@ class Workers:
         """``selector``'s registrations carry a function to call when their descriptor is readable. ``recover_rings`` is the
         transport's ``recover``."""
         self._memories, self._store, self._recover_rings = memories, store, recover_rings
-        self._nursery, self._watchdog, self._selector = nursery, watchdog, selector
+        self._spares, self._watchdog, self._selector = spares, watchdog, selector
         self._seats = [_Seat(index) for index in range(len(memories))]
         self._scan = scan
         self._is_paused = False
@@ -91,19 +91,19 @@ class Workers:
         """At the start: wait until every seat is taken."""
         # Whatever is compiled is loaded when it is called first: now, and not when a worker is to be replaced.
         for memory in self._memories:
-            settle(self._store, memory, is_stuck=False, has_crashed=False)
+            recover(self._store, memory, is_stuck=False, has_crashed=False)
             self._recover_rings(memory)
             waits_for_other(self._store.address, memory.index)
             waits_for_ring(memory.address)
         while any(seat.pid == 0 for seat in self._seats):
-            if not self._nursery.receive():
+            if not self._spares.receive():
                 raise ServerError("the process that forks workers ended at once (its error is above)")
             for seat in self._seats:
                 if seat.pid == 0:
                     self._fill(seat)
 
     def watch(self) -> None:
-        """Look at every worker: fill empty seats, kill what is stuck, bury what is dead."""
+        """Look at every worker: fill empty seats, kill what is stuck, recover what is dead."""
         if self._is_paused:
             return
         now = int(read_ticks())
@@ -148,7 +148,7 @@ class Workers:
         with contextlib.suppress(OSError):
             os.sched_setscheduler(seat.pid, os.SCHED_OTHER, os.sched_param(0))
             os.setpriority(os.PRIO_PROCESS, seat.pid, _DEAD_NICENESS)
-        left = settle(self._store, memory, is_stuck=verdict is Verdict.STUCK, has_crashed=crashed)
+        left = recover(self._store, memory, is_stuck=verdict is Verdict.STUCK, has_crashed=crashed)
         blame = self._blame(memory, left.blamed) if left.blamed else ""
         seat.predecessor_heartbeat = self._watchdog.heartbeat(seat.index)
         pid = seat.pid
@@ -156,7 +156,7 @@ class Workers:
         seat.has_rings = True
         self._fill(seat)  # before what can wait
         self._watchdog.count(verdict.value)
-        for name in _LEGACY:
+        for name in _COUNTED:
             self._watchdog.count(name, getattr(left, name))
         logger.warning(
             "worker %d (pid %d) %s%s%s; its tasks: %d go on, %d begin anew, %d aborted, %d killed",
@@ -181,7 +181,7 @@ class Workers:
             return
         if now - seat.since < _LIFE_SECONDS_MIN:
             return
-        spare = self._nursery.take()
+        spare = self._spares.take()
         if spare is None:
             return
         block = self._memories[seat.index].block
@@ -194,7 +194,7 @@ class Workers:
 
     def _sort_out(self, seat: _Seat) -> bool:
         """Take back what a dead worker had of its device. False: another worker keeps a lock, and has to let go of it, or to
-        be buried, first."""
+        be recovered, first."""
         reclaimed, left = self._recover_rings(self._memories[seat.index])
         self._watchdog.count("chunks_reclaimed", reclaimed)
         seat.has_rings = left > 0
@@ -229,7 +229,7 @@ class Workers:
         break_locks()
         for seat in self._seats:
             seat.failures = seat.predecessor_heartbeat = 0
-            settle(self._store, self._memories[seat.index], is_stuck=False, has_crashed=False)
+            recover(self._store, self._memories[seat.index], is_stuck=False, has_crashed=False)
             self._sort_out(seat)
 
     def resume(self) -> None:

@@ -2,7 +2,7 @@
 
 Forking copies the page tables of a store in BPF maps, tens of milliseconds for a gigabyte. A worker that dies must be
 replaced at once, and the watchdog must not look away meanwhile; so spares are forked beforehand, and not by the supervisor
-but by the *nurse*. She was forked when everything was set up, and her children are the supervisor's (``CLONE_PARENT``),
+but by the *forker*. The forker is forked when everything is set up, and its children are the supervisor's (``CLONE_PARENT``),
 which waits for them as for its own.
 """
 
@@ -43,84 +43,84 @@ class Spare:
         return is_readable(self.pidfd)
 
 
-class Nursery:
+class Spares:
     """Keeps ``wanted`` spares; ``serve`` is what a spare runs with its core slot.
 
-    ``socket`` is readable when :meth:`receive` has something to take, or the nurse has ended. Used from one thread.
+    ``socket`` is readable when :meth:`receive` has something to take, or the forker has ended. Used from one thread.
     """
 
     def __init__(self, serve: Callable[[int], None], wanted: int) -> None:
         self._serve = serve
         self._wanted = wanted
         self._asked = 0
-        self._spares: list[Spare] = []
-        self._nurse: int | None = None  # her pid
-        self._hurries = False  # the nurse goes before the workers
+        self._ready: list[Spare] = []
+        self._forker: int | None = None  # its pid
+        self._hurries = False  # the forker goes before the workers
         self.socket: socket.socket
 
     @property
-    def has_nurse(self) -> bool:
-        """Whether she lives, as far as is known; then there is a ``socket``."""
-        return self._nurse is not None
+    def has_forker(self) -> bool:
+        """Whether it lives, as far as is known; then there is a ``socket``."""
+        return self._forker is not None
 
     def start(self, prepare: Callable[[], None]) -> None:
-        """Fork the nurse, who runs ``prepare`` first, and ask her for spares."""
+        """Fork the forker, which runs ``prepare`` first, and ask it for spares."""
         self.socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._nurse, pidfd = fork_child("splinter-nurse", lambda: self._nurse_them(other, prepare))
-        os.close(pidfd)  # her end of the socket tells of her end
+        self._forker, pidfd = fork_child("splinter-forker", lambda: self._fork_for(other, prepare))
+        os.close(pidfd)  # its end of the socket tells of its death
         other.close()
         self._hurries = False
         self._asked = 0
         self._ask()
 
     def _ask(self) -> None:
-        while self._nurse is not None and self._asked + len(self._spares) < self._wanted:
+        while self._forker is not None and self._asked + len(self._ready) < self._wanted:
             self.socket.send(_ASK)
             self._asked += 1
 
     def receive(self) -> bool:
-        """Take the spare that has come; false when the nurse has ended: close ``socket``, and :meth:`start` again."""
+        """Take the spare that has come; false when the forker has ended: close ``socket``, and :meth:`start` again."""
         try:
             message, descriptors, _, _ = socket.recv_fds(self.socket, _PID_BYTES, 1)
         except ConnectionResetError:
             message = b""
         if not message:
-            assert self._nurse is not None
-            os.waitpid(self._nurse, 0)
-            self._nurse = None
+            assert self._forker is not None
+            os.waitpid(self._forker, 0)
+            self._forker = None
             return False
         pid = int.from_bytes(message, "little")
-        self._spares.append(Spare(pid, os.pidfd_open(pid), descriptors[0]))
+        self._ready.append(Spare(pid, os.pidfd_open(pid), descriptors[0]))
         self._asked -= 1
         self._hurry(False)
         return True
 
     def take(self) -> Spare | None:
         """A spare for a worker that died; None: none is ready. Another one is asked for, urgently if it was the last."""
-        while self._spares and self._spares[0].has_ended():
-            self._drop(self._spares.pop(0))
-        spare = self._spares.pop(0) if self._spares else None
+        while self._ready and self._ready[0].has_ended():
+            self._drop(self._ready.pop(0))
+        spare = self._ready.pop(0) if self._ready else None
         self._ask()
-        if not self._spares:
+        if not self._ready:
             self._hurry(True)
         return spare
 
     def _hurry(self, is_urgent: bool) -> None:
-        if is_urgent != self._hurries and self._nurse is not None:
+        if is_urgent != self._hurries and self._forker is not None:
             self._hurries = is_urgent
-            hurry(self._nurse, is_urgent=is_urgent)
+            hurry(self._forker, is_urgent=is_urgent)
 
     def close(self) -> None:
-        """End the nurse and all spares, which hold nothing. Nothing to do when that is done; :meth:`start` begins anew."""
-        if self._nurse is not None:
-            os.kill(self._nurse, signal.SIGKILL)
+        """End the forker and all spares, which hold nothing. Nothing to do when that is done; :meth:`start` begins anew."""
+        if self._forker is not None:
+            os.kill(self._forker, signal.SIGKILL)
             while self.receive():
                 pass
             self.socket.close()
         self._asked = 0
-        for spare in self._spares:
+        for spare in self._ready:
             self._drop(spare)
-        self._spares.clear()
+        self._ready.clear()
 
     @staticmethod
     def _drop(spare: Spare) -> None:
@@ -129,12 +129,12 @@ class Nursery:
         os.close(spare.pidfd)
         os.close(spare.assign_fd)
 
-    # --- in the nurse ---------------------------------------------------------------------------------------------------
+    # --- in the forker ---------------------------------------------------------------------------------------------------
 
-    def _nurse_them(self, orders: socket.socket, prepare: Callable[[], None]) -> None:
+    def _fork_for(self, orders: socket.socket, prepare: Callable[[], None]) -> None:
         """Fork a spare for each order, until the supervisor has gone."""
         self.socket.close()
-        OomPreference.offer(_OOM_POINTS)  # her children are offered likewise
+        OomPreference.offer(_OOM_POINTS)  # its children are offered likewise
         prepare()
         while orders.recv(len(_ASK)):
             receive_fd, assign_fd = os.pipe()

@@ -42,7 +42,7 @@ from splinter.server.supervisor import warm
 from splinter.server.supervisor.events import call_ready
 from splinter.server.supervisor.scan import Scan
 from splinter.server.supervisor.seats import Workers, wait_or_kill
-from splinter.server.supervisor.spares import Nursery
+from splinter.server.supervisor.spares import Spares
 from splinter.server.supervisor.udp import UdpTransport
 from splinter.server.supervisor.watchdog import Watchdog
 from splinter.server.supervisor.xdp import XdpTransport
@@ -95,7 +95,7 @@ class Supervisor:
         self.config = config
         self._output = output
         self._workers: Workers | None = None
-        self._nursery: Nursery | None = None
+        self._spares: Spares | None = None
         self._control = _Control()
         self._selector = selectors.EpollSelector()
         self._selector.register(output.pidfd, selectors.EVENT_READ, self._replace_writer)
@@ -120,7 +120,7 @@ class Supervisor:
         try:
             with self._interruptible():
                 name, reason = self._prepare()
-            self._start_nurse()
+            self._start_forker()
             with self._interruptible():
                 self._seat_all()
             if isinstance(self._transport, XdpTransport):
@@ -209,9 +209,9 @@ class Supervisor:
         self._store = store
         prepare(store)
         gc.freeze()  # children share these pages: keep the collector from writing into them
-        self._nursery = Nursery(self._become_worker, min(limits.SPARES_PER_WORKER * len(config.cores), limits.SPARES_MAX))
+        self._spares = Spares(self._become_worker, min(limits.SPARES_PER_WORKER * len(config.cores), limits.SPARES_MAX))
         scan = Scan(self._memories, self._selector.fileno(), config.watchdog_ms, ticks)
-        self._workers = Workers(self._memories, store, transport.recover, self._nursery, self._watchdog, self._selector, scan)
+        self._workers = Workers(self._memories, store, transport.recover, self._spares, self._watchdog, self._selector, scan)
         return name, reason
 
     def _describe(self, name: str, reason: str) -> InstanceInfo:
@@ -313,31 +313,31 @@ class Supervisor:
         self._output.start_writer()
         self._selector.register(self._output.pidfd, selectors.EVENT_READ, self._replace_writer)
 
-    def _start_nurse(self) -> None:
-        assert self._nursery is not None
-        self._forked[self._start_nurse] = time.monotonic()
-        self._nursery.start(self._shared.code.become_reader)  # a worker executes code, and has no descriptor to write any
-        self._selector.register(self._nursery.socket, selectors.EVENT_READ, self._hear_nurse)
+    def _start_forker(self) -> None:
+        assert self._spares is not None
+        self._forked[self._start_forker] = time.monotonic()
+        self._spares.start(self._shared.code.become_reader)  # a worker executes code, and has no descriptor to write any
+        self._selector.register(self._spares.socket, selectors.EVENT_READ, self._hear_forker)
 
-    def _hear_nurse(self) -> None:
-        assert self._nursery is not None
-        nurse = self._nursery.socket
-        if not self._nursery.receive():
+    def _hear_forker(self) -> None:
+        assert self._spares is not None
+        forker = self._spares.socket
+        if not self._spares.receive():
             # Before it is closed: others have copies, with which the kernel would go on to report it by this number.
-            self._selector.unregister(nurse)
-            nurse.close()
-            self._replace(self._start_nurse)
+            self._selector.unregister(forker)
+            forker.close()
+            self._replace(self._start_forker)
 
     def pause(self) -> None:
         """Stop the workers, close the device's sockets in every process. Nothing to do when that is done."""
-        assert self._workers is not None and self._nursery is not None and isinstance(self._transport, XdpTransport)
+        assert self._workers is not None and self._spares is not None and isinstance(self._transport, XdpTransport)
         if self._transport.queues == 0:
             return
         self._workers.pause(self._transport.break_locks)
-        self._call_off(self._start_nurse)
-        if self._nursery.has_nurse:
-            self._selector.unregister(self._nursery.socket)
-        self._nursery.close()
+        self._call_off(self._start_forker)
+        if self._spares.has_forker:
+            self._selector.unregister(self._spares.socket)
+        self._spares.close()
         self._end_control()
         self._transport.close_sockets()
         self._attempt(self._start_control)
@@ -348,7 +348,7 @@ class Supervisor:
         for memory in self._memories:
             self._transport.prepare(memory)
         self._end_control()
-        self._attempt(self._start_nurse)
+        self._attempt(self._start_forker)
         self._attempt(self._start_control)
         self._workers.resume()
 
@@ -469,8 +469,8 @@ class Supervisor:
             self._watch.close()
         if isinstance(transport, XdpTransport):
             transport.program.detach()  # first: no packet is taken that will not be answered
-        if self._nursery is not None:
-            self._nursery.close()
+        if self._spares is not None:
+            self._spares.close()
         if self._workers is not None:
             self._workers.stop()
         if control.pid:

@@ -69,7 +69,7 @@ def _begin_anew(w: int, task: int) -> None:
 
 
 @njit(cache=True)
-def offender(w: int, stuck: bool, crashed: bool) -> int:
+def blamed_task(w: int, stuck: bool, crashed: bool) -> int:
     """Address of the task that is to blame for a worker's death, 0: none. Ask before :func:`settle_tasks`.
 
     ``stuck``: it was killed because it made no progress; ``crashed``: it died of a fault of its own, such as SIGSEGV.
@@ -89,7 +89,7 @@ def offender(w: int, stuck: bool, crashed: bool) -> int:
 
 @njit(cache=True)
 def settle_tasks(w: int, blamed: int) -> tuple[int, int, int, int]:
-    """Decide about every task of a dead worker; ``blamed`` is what :func:`offender` returned.
+    """Decide about every task of a dead worker; ``blamed`` is what :func:`blamed_task` returned.
 
     Returns how many go on, begin anew, are refused with ABORTED, and with KILLED.
     """

@@ -184,8 +184,8 @@ def test_the_code_region_is_never_writable_in_any_process(server: RunningServer,
     for pid in (server.info.pid, *map(int, children)):
         lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
         mapped[pid] = [line.split()[1] for line in lines if "splinter-code" in line]
-    # The spare is the next worker, and the nurse forks spares.
-    workers = [*server.worker_pids(), *server.children("splinter-spare"), *server.children("splinter-nurse")]
+    # The spare is the next worker, and the forker forks spares.
+    workers = [*server.worker_pids(), *server.children("splinter-spare"), *server.children("splinter-forker")]
     others = [*server.children("splinter-ctl"), *server.children("splinter-log")]
     assert mapped == {server.info.pid: ["r-xs"], **{other: [] for other in others}, **{worker: ["r-xs"] for worker in workers}}
     for worker in workers:  # nor has a process that runs extensions a descriptor to write by

@@ -29,7 +29,7 @@ from tests.support.servers import MEMORY, START_SECONDS, STOP_SECONDS
 from tests.support.waiting import wait_for
 
 WORKERS = ("splinter-w0",)
-LASTING = ("splinter-w0", "splinter-nurse", "splinter-ctl", "splinter-log")
+LASTING = ("splinter-w0", "splinter-forker", "splinter-ctl", "splinter-log")
 COMPILE_SECONDS = 60  # that one function may take to compile on a busy machine: no signal is looked at meanwhile
 
 
@@ -281,7 +281,7 @@ def test_what_ends_it_is_heard_though_it_was_blocked(start: Start, number: signa
 STAGES: dict[str, Callable[[Server, Path], object]] = {
     "the folder is there": lambda server, said: instances.run_dir(server.instance).exists(),
     "it has its transport": lambda server, said: "transport" in said.read_text(),
-    "the nurse is there": lambda server, said: "splinter-nurse" in server.children(),
+    "the forker is there": lambda server, said: "splinter-forker" in server.children(),
     "a worker is there": lambda server, said: "splinter-w0" in server.children(),
     "the control process is there": lambda server, said: "splinter-ctl" in server.children(),
 }
@@ -403,7 +403,7 @@ def test_the_supervisor_is_ended_last(start: Start) -> None:
 
     wait_for(lambda: {*LASTING, "splinter-spare"} <= server.children().keys(), what="all processes")
     mine = points(server.process.pid)
-    for name in ("splinter-w0", "splinter-nurse", "splinter-spare", "splinter-ctl"):
+    for name in ("splinter-w0", "splinter-forker", "splinter-spare", "splinter-ctl"):
         pid = server.children()[name]
         wait_for(lambda pid=pid: points(pid) >= mine + 100, what=f"{name} to be offered")
     assert server.ends() == 0

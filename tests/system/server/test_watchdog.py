@@ -1,4 +1,4 @@
-"""A worker that is stuck, stopped or dead is replaced; the others' tasks on it go on, and the offender is told."""
+"""A worker that is stuck, stopped or dead is replaced; the others' tasks on it go on, and the one to blame is told."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Gates:
         return results
 
 
-def test_the_offender_is_killed_and_the_others_tasks_go_on(server: RunningServer) -> None:
+def test_the_blamed_task_is_killed_and_the_others_tasks_go_on(server: RunningServer) -> None:
     admin = server.admin()
     gates = Gates(server, admin)
     before, worker = watchdog(admin), server.workers()[0]

@@ -18,7 +18,7 @@ from splinter.native.clock import cycles_per_millisecond
 from splinter.server.processes import is_readable
 from splinter.server.supervisor.events import call_ready
 from splinter.server.supervisor.seats import Workers
-from splinter.server.supervisor.spares import Nursery
+from splinter.server.supervisor.spares import Spares
 from splinter.server.supervisor.watchdog import Watchdog
 from splinter.store.store import Store
 from splinter.worker.memory import WorkerMemory, introduce
@@ -43,7 +43,7 @@ class House:
 
     def has_spares(self) -> bool:
         self.look()
-        return len(self.workers._nursery._spares) == CORES
+        return len(self.workers._spares._ready) == CORES
 
     def look(self) -> None:
         """One turn of the supervisor's loop, without its wait."""
@@ -65,19 +65,19 @@ def house() -> Iterator[House]:
     ]  # fmt: skip
     introduce(memories, stealing=False)
     watchdog = Watchdog(memories, store.address, PATIENT_MS, ticks)
-    nursery = Nursery(lambda _: signal.pause(), CORES)  # a worker that does nothing
-    nursery.start(lambda: None)
+    spares = Spares(lambda _: signal.pause(), CORES)  # a worker that does nothing
+    spares.start(lambda: None)
 
     def recover_rings(memory: WorkerMemory) -> tuple[int, int]:
         waiting = made.rings.get(memory.index)
         return waiting.pop(0) if waiting else (0, 0)
 
-    workers = Workers(memories, store, recover_rings, nursery, watchdog, selectors.EpollSelector(), Mock())
+    workers = Workers(memories, store, recover_rings, spares, watchdog, selectors.EpollSelector(), Mock())
     made = House(workers, watchdog)
     workers.seat_all()
-    workers._selector.register(nursery.socket, selectors.EVENT_READ, nursery.receive)
+    workers._selector.register(spares.socket, selectors.EVENT_READ, spares.receive)
     yield made
-    nursery.close()
+    spares.close()
     workers.wait(time.monotonic())
 
 
@@ -93,7 +93,7 @@ def test_who_has_something_to_do_soon_does_not_rest_for_long(house: House) -> No
 
 
 def test_nobody_sits_down_before_all_chunks_are_sorted_out(house: House) -> None:
-    """Two died together, and the first has what the second's rings wait for: it is buried, and then the second is."""
+    """Two died together, and the first has what the second's rings wait for: it is recovered, and then the second is."""
     first, second = house.pid(0), house.pid(1)
     house.rings = {0: [(3, 0)], 1: [(1, 2), (0, 1), (5, 0)]}
     wait_for(house.has_spares, what="spares")

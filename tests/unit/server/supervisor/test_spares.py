@@ -1,4 +1,4 @@
-"""Spares: forked ahead by the nurse, and perhaps killed before they are needed."""
+"""Spares: forked ahead by the forker, and perhaps killed before they are needed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from splinter.server.processes import is_readable
-from splinter.server.supervisor.spares import Nursery, Spare
+from splinter.server.supervisor.spares import Spare, Spares
 from tests.support.waiting import WAIT_SECONDS
 
 SPARES = 3
@@ -17,8 +17,8 @@ SERVED = 40  # exit status of a spare that served slot 0
 
 
 @pytest.fixture
-def nursery() -> Iterator[Nursery]:
-    made = Nursery(lambda slot: os._exit(SERVED + slot), SPARES)
+def spares() -> Iterator[Spares]:
+    made = Spares(lambda slot: os._exit(SERVED + slot), SPARES)
     made.start(lambda: None)
     for _ in range(SPARES):
         assert made.receive()
@@ -36,11 +36,11 @@ def status_of(spare: Spare) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(spare.pid, 0)[1])
 
 
-def test_a_spare_that_was_killed_is_passed_over(nursery: Nursery) -> None:
-    dead = nursery._spares[:2]
+def test_a_spare_that_was_killed_is_passed_over(spares: Spares) -> None:
+    dead = spares._ready[:2]
     for spare in dead:
         kill(spare)
-    taken = nursery.take()
+    taken = spares.take()
     assert taken is not None
     taken.assign(2)
     assert status_of(taken) == SERVED + 2
@@ -48,11 +48,11 @@ def test_a_spare_that_was_killed_is_passed_over(nursery: Nursery) -> None:
         with pytest.raises(ChildProcessError):
             os.waitpid(spare.pid, 0)  # it has been reaped
     for _ in range(SPARES):
-        assert nursery.receive()  # others were asked for in their place
+        assert spares.receive()  # others were asked for in their place
 
 
-def test_a_spare_that_is_killed_while_it_is_told_ends_nothing(nursery: Nursery) -> None:
-    taken = nursery.take()
+def test_a_spare_that_is_killed_while_it_is_told_ends_nothing(spares: Spares) -> None:
+    taken = spares.take()
     assert taken is not None
     kill(taken)
     taken.assign(0)

@@ -17,25 +17,25 @@ from splinter.server.supervisor.supervisor import Supervisor
 from splinter.server.supervisor.xdp import XdpTransport
 
 
-class Nursery:
-    """As the real one, with a nurse that does nothing."""
+class Spares:
+    """As the real one, with a forker that does nothing."""
 
     def __init__(self) -> None:
-        self.has_nurse = False
+        self.has_forker = False
         self.starts = 0
 
     def start(self, prepare: Callable[[], None]) -> None:
-        module.fork_child("nurse", prepare)
+        module.fork_child("forker", prepare)
         self.socket, self._other = socket.socketpair()
-        self.has_nurse = True
+        self.has_forker = True
         self.starts += 1
 
     def close(self) -> None:
-        self.has_nurse = False
+        self.has_forker = False
 
     def receive(self) -> bool:
         """She has ended."""
-        self.has_nurse = False
+        self.has_forker = False
         return False
 
 
@@ -65,9 +65,9 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 @pytest.fixture
 def supervisor(machine: Machine) -> Iterator[Supervisor]:
     made = Supervisor(ServerConfig(), Mock(pidfd=os.pipe()[0]))
-    made._workers, made._nursery, made._store, made._shared = Mock(), Nursery(), Mock(), Mock()  # type: ignore[assignment]
+    made._workers, made._spares, made._store, made._shared = Mock(), Spares(), Mock(), Mock()  # type: ignore[assignment]
     made._transport, made._memories = Mock(spec=XdpTransport, queues=1), []
-    made._start_nurse()
+    made._start_forker()
     made._start_control()
     yield made
     made._selector.close()
@@ -80,19 +80,19 @@ def test_a_device_is_served_again_though_no_process_could_be_forked_meanwhile(
     if lacks == "before the pause":  # both have ended, and could not be replaced
         machine.has_room = False
         supervisor._end_control()
-        supervisor._selector.unregister(supervisor._nursery.socket)
-        supervisor._nursery.close()
-        supervisor._attempt(supervisor._start_nurse)
+        supervisor._selector.unregister(supervisor._spares.socket)
+        supervisor._spares.close()
+        supervisor._attempt(supervisor._start_forker)
         supervisor._attempt(supervisor._start_control)
     machine.has_room = lacks == "from the return on"
     supervisor.pause()
     machine.has_room = False
     supervisor.resume()
     supervisor._workers.resume.assert_called_once()
-    assert not supervisor._nursery.has_nurse and not supervisor._control.pid
+    assert not supervisor._spares.has_forker and not supervisor._control.pid
     machine.has_room = True
     supervisor._attempt_again()
-    assert supervisor._nursery.starts == 2 and supervisor._control.pid
+    assert supervisor._spares.starts == 2 and supervisor._control.pid
     assert not supervisor._postponed
     supervisor.pause()  # all is registered once
 
@@ -100,15 +100,15 @@ def test_a_device_is_served_again_though_no_process_could_be_forked_meanwhile(
 def test_a_nurse_that_ends_at_once_is_not_forked_without_end(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers are not watched during a fork."""
     monkeypatch.setattr(module, "_FORK_SECONDS", 60.0)
-    nursery = supervisor._nursery
-    supervisor._hear_nurse()
-    assert nursery.starts == 1 and not nursery.has_nurse
+    spares = supervisor._spares
+    supervisor._hear_forker()
+    assert spares.starts == 1 and not spares.has_forker
     monkeypatch.setattr(module, "_FORK_SECONDS", 0.0)
     supervisor._postponed_until = 0.0
     supervisor._attempt_again()
-    assert nursery.starts == 2 and nursery.has_nurse
-    supervisor._hear_nurse()  # she has lived for longer than that
-    assert nursery.starts == 3
+    assert spares.starts == 2 and spares.has_forker
+    supervisor._hear_forker()  # it has lived for longer than that
+    assert spares.starts == 3
 
 
 def test_news_of_the_device_that_cannot_be_written_end_nothing(
