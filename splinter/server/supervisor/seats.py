@@ -112,7 +112,7 @@ class Workers:
                 self._fill(seat)
             elif seat.condemned:
                 if is_past_user_code(seat.pid):
-                    self._bury(seat, seat.condemned)
+                    self._replace(seat, seat.condemned)
             else:
                 self._look_at(seat, now)
 
@@ -123,7 +123,7 @@ class Workers:
             seat.predecessor_heartbeat = 0
         verdict = self._watchdog.judge(seat.index, seat.pid, now)
         if verdict is Verdict.DEAD:
-            self._bury(seat, verdict, crashed=has_crashed(seat.pid))
+            self._replace(seat, verdict, crashed=has_crashed(seat.pid))
         elif verdict is not Verdict.FINE:
             self._condemn(seat, verdict)
 
@@ -135,11 +135,11 @@ class Workers:
         signal.pidfd_send_signal(seat.pidfd, signal.SIGKILL)
         for _ in range(_DEATH_LOOKS):
             if is_past_user_code(seat.pid):
-                self._bury(seat, verdict)
+                self._replace(seat, verdict)
                 return
             time.sleep(_DEATH_LOOK_SECONDS)
 
-    def _bury(self, seat: _Seat, verdict: Verdict, *, crashed: bool = False) -> None:
+    def _replace(self, seat: _Seat, verdict: Verdict, *, crashed: bool = False) -> None:
         """Put right what a worker left that executes nothing any more, and seat its successor.
 
         ``crashed``: it died of a fault of its own.
@@ -211,7 +211,7 @@ class Workers:
         if seat.failures >= _FAILURES_MAX:
             raise ServerError(f"worker {seat.index} cannot run: it failed {seat.failures} times in a row (its error is above)")
         if seat.pid == pid:
-            self._bury(seat, seat.condemned or Verdict.DEAD, crashed=not seat.condemned and is_fault(-status))
+            self._replace(seat, seat.condemned or Verdict.DEAD, crashed=not seat.condemned and is_fault(-status))
 
     def pause(self, break_locks: Callable[[], None]) -> None:
         """End every worker's process and settle what it leaves; seats stay empty until :meth:`resume`. Tasks are kept.
