@@ -231,3 +231,11 @@ def keep_shared_memory() -> None:
             start, end = (int(number, 16) for number in place.split("-"))
             if _libc.madvise(start, end - start, mmap.MADV_DONTFORK) != 0:
                 raise OSError(ctypes.get_errno(), f"cannot keep the mapping {place} from children")
+
+
+def wait_or_kill(pid: int, pidfd: int, deadline: float) -> None:
+    """Reap a child; one that has not ended by ``deadline`` (monotonic seconds) is killed."""
+    if not is_readable(pidfd, max(0.0, deadline - time.monotonic())):
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    os.close(pidfd)

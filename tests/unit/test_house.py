@@ -29,7 +29,6 @@ TO_LABORATORY = {"splinter.cli.main"}  # that may import it, where it is install
 LONG_FILES = {
     "bench/splinter_bench/flight.py": 490,
     "bench/splinter_bench/text_client.py": 408,
-    "splinter/server/supervisor/supervisor.py": 565,
     "splinter/store/audit.py": 536,
     "splinter/store/clients.py": 408,
     "splinter/store/layout.py": 469,

@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields
 
 from splinter.errors import ServerError
 from splinter.native.clock import read_ticks
-from splinter.server.processes import has_crashed, is_fault, is_past_user_code, is_readable
+from splinter.server.processes import has_crashed, is_fault, is_past_user_code, wait_or_kill
 from splinter.server.supervisor.recovery import Recovered, recover
 from splinter.server.supervisor.scan import Scan
 from splinter.server.supervisor.spares import Spares
@@ -250,11 +250,3 @@ class Workers:
             if seat.pid:
                 wait_or_kill(seat.pid, seat.pidfd, deadline)
                 seat.pid = 0
-
-
-def wait_or_kill(pid: int, pidfd: int, deadline: float) -> None:
-    """Reap a child; one that has not ended by ``deadline`` (monotonic seconds) is killed."""
-    if not is_readable(pidfd, max(0.0, deadline - time.monotonic())):
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    os.close(pidfd)

@@ -16,39 +16,39 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import splinter
 from splinter import limits
-from splinter.errors import ServerError, TransportUnavailableError
+from splinter.errors import ServerError
 from splinter.ext.native.code import CodeRegion
 from splinter.native import perf_map
 from splinter.native.clock import cycles_per_millisecond
 from splinter.net.netns import inside
-from splinter.net.tenants import RATE, TENANT, rates_bytes, tenants_bytes
-from splinter.net.xdp import probe
+from splinter.net.tenants import RATE, TENANT
 from splinter.server.config import ServerConfig
 from splinter.server.control.server import prepare, run_control
 from splinter.server.device_state import DeviceCondition
 from splinter.server.instance import InstanceFolder, InstanceInfo
 from splinter.server.output import Output
-from splinter.server.processes import OomPreference, be_ordinary, fork_child, name_process
+from splinter.server.processes import OomPreference, be_ordinary, name_process
 from splinter.server.shared import Shared
 from splinter.server.supervisor import memory as memory_limits
 from splinter.server.supervisor import warm
+from splinter.server.supervisor.control_process import ControlProcess
 from splinter.server.supervisor.events import call_ready
+from splinter.server.supervisor.forks import Forks
 from splinter.server.supervisor.scan import Scan
-from splinter.server.supervisor.seats import Workers, wait_or_kill
+from splinter.server.supervisor.seats import Workers
+from splinter.server.supervisor.signals import ENDING, Signals, StoppedError
 from splinter.server.supervisor.spares import Spares
+from splinter.server.supervisor.transports import choose_transport, make_foundation
 from splinter.server.supervisor.udp import UdpTransport
 from splinter.server.supervisor.watchdog import Watchdog
 from splinter.server.supervisor.xdp import XdpTransport
 from splinter.server.worker_statistics import worker_statistics
-from splinter.store.region import Region
-from splinter.store.store import Store
 from splinter.visible import VisibleFormatter
 from splinter.worker.memory import WorkerMemory, introduce
 from splinter.worker.texts import build_texts
@@ -59,33 +59,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _STOP_SECONDS_MAX = 2.0
-_LIFE_SECONDS_MIN = 0.01  # of a control process: one that dies at once must not take the machine with it
-_FAILURE_SECONDS, _FAILURES_MAX = 1.0, 5
 _WATCH_PRIORITY = 2  # SCHED_FIFO; above spares that start
 _WATCH_NICENESS = -10  # where that is not permitted
-_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-_FORK_SECONDS = 0.5  # until a fork that failed is tried again, or a child replaced that ended at once
-_AGAIN_SECONDS = 0.05  # until a signal is acted upon that came where the interpreter drops exceptions
-
-
-class _StoppedError(BaseException):
-    """A signal asked for the end while the server starts."""
-
-
-def choose_transport(config: ServerConfig) -> tuple[str, str]:
-    """``("xdp" | "udp", why)``. Raises :class:`TransportUnavailableError` when XDP is demanded and cannot be had."""
-    if config.transport == "udp":
-        return "udp", "asked for"
-    if config.device is None:
-        obstacle: str | None = "no network device was named (--dev)"
-    else:
-        with inside(config.netns):
-            obstacle = probe()
-    if obstacle is None:
-        return "xdp", "asked for" if config.transport == "xdp" else f"the machine can, and {config.device} was named"
-    if config.transport == "xdp":
-        raise TransportUnavailableError(f"XDP cannot be used: {obstacle}")
-    return "udp", f"XDP cannot be used: {obstacle}"
 
 
 class Supervisor:
@@ -96,39 +71,40 @@ class Supervisor:
         self._output = output
         self._workers: Workers | None = None
         self._spares: Spares | None = None
-        self._control = _Control()
         self._selector = selectors.EpollSelector()
+        self._signals = Signals(self._selector)
+        self._forks = Forks()
+        self._control = ControlProcess(
+            self._selector, self._forks,
+            run=lambda: run_control(self._shared), recover=lambda: self._store.recover(limits.PARTICIPANT_CONTROL),
+        )  # fmt: skip
         self._selector.register(output.pidfd, selectors.EVENT_READ, self._replace_writer)
-        self._signals: tuple[socket.socket, socket.socket] | None = None
         self._listener: socket.socket | None = None
         self._transport: UdpTransport | XdpTransport | None = None
         self._watch: DeviceWatch | None = None
         self._folder: InstanceFolder | None = None
-        self._forked = {self._start_writer: time.monotonic()}  # when a fork was tried last, monotonic seconds
-        self._postponed: list[Callable[[], None]] = []  # forks that failed, or would come too soon
-        self._postponed_until = 0.0  # monotonic seconds
+        self._forks.note(self._start_writer)  # who has the output started it
         self._is_unheard = False  # what there is to tell cannot be written into the run folder
-        self._stopping = False
-        self._is_interruptible = False  # a signal's handler may raise
 
     # --- start -------------------------------------------------------------------------------------------------------
 
     def start(self) -> InstanceInfo:
-        """Bring everything up. Raises :class:`ServerError`, or at a signal ``_StoppedError``; call :meth:`stop` then."""
-        self._catch_signals()
+        """Bring everything up. Raises :class:`ServerError`, or at a signal ``StoppedError``; call :meth:`stop` then."""
+        self._signals.catch()
         self._folder = InstanceFolder(self.config.instance)
         try:
-            with self._interruptible():
+            with self._signals.interruptible():
                 name, reason = self._prepare()
             self._start_forker()
-            with self._interruptible():
+            with self._signals.interruptible():
                 self._seat_all()
+            assert self._transport is not None
+            self._transport.attach()
             if isinstance(self._transport, XdpTransport):
-                self._transport.attach()
                 from splinter.server.supervisor.device_watch import DeviceWatch  # pyroute2, which UDP does without
 
                 self._watch = DeviceWatch(self._transport, self, self._selector, self.config.device_wait)
-            self._start_control()
+            self._control.start()
         except MemoryError as error:
             raise ServerError(memory_limits.too_little(self.config.memory_bytes)) from error
         except OSError as error:
@@ -150,10 +126,9 @@ class Supervisor:
         assert self._folder is not None
         memory_limits.require(config.memory_bytes, len(config.cores))
         name, reason = choose_transport(config)
-        store = self._make_store(name)
-        assert self._transport is not None
-        transport = self._transport
-        tenants = self._tenants_region.array(TENANT, limits.TENANTS_MAX)
+        made = make_foundation(config, name)
+        self._transport, self._store = made.transport, made.store
+        transport, store = made.transport, made.store
         self._texts = build_texts()
         code = CodeRegion.create(limits.CODE_REGION_BYTES)
         print(f"transport: {name} ({reason})")
@@ -161,15 +136,14 @@ class Supervisor:
         self._entry = transport.entry()
         if path := os.environ.get("SPLINTER_PERF_MAP"):  # names of compiled functions, for scripts/profile
             perf_map.write(Path(path))
-        if isinstance(transport, XdpTransport):
-            transport.open_sockets()
+        transport.open_sockets()
         ticks = cycles_per_millisecond()
         self._memories = [
             WorkerMemory(
                 index,
                 store=store.address,
-                tenants=self._tenants_region.address,
-                rates=self._rates_region.address,
+                tenants=made.tenants.address,
+                rates=made.rates.address,
                 texts=self._texts.ctypes.data,
                 tasks=config.tasks_per_worker,
                 tasks_per_tenant=config.tasks_per_tenant,
@@ -192,8 +166,8 @@ class Supervisor:
         self._shared = Shared(
             config=config,
             store=store,
-            tenants=tenants,
-            rates=self._rates_region.array(RATE, limits.TENANTS_MAX),
+            tenants=made.tenants.array(TENANT, limits.TENANTS_MAX),
+            rates=made.rates.array(RATE, limits.TENANTS_MAX),
             steer=transport.steer,
             homes_elsewhere_max=transport.homes_elsewhere_max,
             code=code,
@@ -206,7 +180,6 @@ class Supervisor:
             workers=self._memories,
             cycles_per_millisecond=ticks,
         )
-        self._store = store
         prepare(store)
         gc.freeze()  # children share these pages: keep the collector from writing into them
         self._spares = Spares(self._become_worker, min(limits.SPARES_PER_WORKER * len(config.cores), limits.SPARES_MAX))
@@ -223,34 +196,6 @@ class Supervisor:
             device=transport.device, xdp_mode=transport.mode, queues=transport.queues, cores=config.cores,
             memory_bytes=config.memory_bytes, version=splinter.__version__,
         )  # fmt: skip
-
-    def _make_store(self, transport: str) -> Store:
-        config = self.config
-        index_buckets, slabs = Store.plan(config.memory_bytes)
-        if transport == "udp":
-            self._transport = UdpTransport(config)
-            self._tenants_region = Region.create("tenants", tenants_bytes())
-            self._rates_region = Region.create("rates", rates_bytes())
-            # What is promised is taken at once: a page that is not there when it is first written to kills who writes.
-            return Store.create(
-                config.memory_bytes,
-                index_region=Region.create("splinter-index", index_buckets * limits.BUCKET_BYTES, is_reserved=True),
-                slabs_region=Region.create("splinter-slabs", slabs * limits.SLAB_BYTES, is_reserved=True),
-                tenants_region=self._tenants_region,
-            )
-        self._transport = xdp = XdpTransport(config, index_buckets, slabs)
-        regions = {
-            name: Region.from_fd(xdp.program.map_fd(name), xdp.program.map_bytes(name))
-            for name in ("store_index", "store_slabs", "tenants", "rates")
-        }
-        self._rates_region = regions["rates"]
-        self._tenants_region = regions["tenants"]
-        return Store.create(
-            config.memory_bytes,
-            index_region=regions["store_index"],
-            slabs_region=regions["store_slabs"],
-            tenants_region=regions["tenants"],
-        )
 
     def _listen(self, address: str) -> socket.socket:
         with inside(self.config.netns):
@@ -273,49 +218,19 @@ class Supervisor:
         be_ordinary()
         self._entry(self._memories[slot].address)
 
-    def _attempt(self, fork: Callable[[], None]) -> None:
-        """Fork a child now, or later: a system that has no room for one at the moment is no reason to end the server."""
-        try:
-            fork()
-        except OSError as error:
-            logger.warning("no process can be forked (%s); tried again", error.strerror)
-            self._put_off(fork)
-
-    def _put_off(self, fork: Callable[[], None]) -> None:
-        self._postponed.append(fork)
-        self._postponed_until = time.monotonic() + _FORK_SECONDS
-
-    def _replace(self, fork: Callable[[], None]) -> None:
-        """Fork a child in the place of one that has ended; later, if that was forked only just: forking takes long, and the
-        workers are not watched meanwhile."""
-        if time.monotonic() - self._forked[fork] < _FORK_SECONDS:
-            self._put_off(fork)
-        else:
-            self._attempt(fork)
-
-    def _attempt_again(self) -> None:
-        if self._postponed and time.monotonic() >= self._postponed_until:
-            postponed, self._postponed = self._postponed, []
-            for fork in postponed:
-                self._attempt(fork)
-
-    def _call_off(self, fork: Callable[[], None]) -> None:
-        """A fork that may have been put off is not wanted any more."""
-        self._postponed = [one for one in self._postponed if one != fork]
-
     def _replace_writer(self) -> None:
         self._selector.unregister(self._output.pidfd)
         self._output.reap_writer()
-        self._replace(self._start_writer)
+        self._forks.replace(self._start_writer)
 
     def _start_writer(self) -> None:
-        self._forked[self._start_writer] = time.monotonic()
+        self._forks.note(self._start_writer)
         self._output.start_writer()
         self._selector.register(self._output.pidfd, selectors.EVENT_READ, self._replace_writer)
 
     def _start_forker(self) -> None:
         assert self._spares is not None
-        self._forked[self._start_forker] = time.monotonic()
+        self._forks.note(self._start_forker)
         self._spares.start(self._shared.code.become_reader)  # a worker executes code, and has no descriptor to write any
         self._selector.register(self._spares.socket, selectors.EVENT_READ, self._hear_forker)
 
@@ -326,7 +241,7 @@ class Supervisor:
             # Before it is closed: others have copies, with which the kernel would go on to report it by this number.
             self._selector.unregister(forker)
             forker.close()
-            self._replace(self._start_forker)
+            self._forks.replace(self._start_forker)
 
     def pause(self) -> None:
         """Stop the workers, close the device's sockets in every process. Nothing to do when that is done."""
@@ -334,22 +249,22 @@ class Supervisor:
         if self._transport.queues == 0:
             return
         self._workers.pause(self._transport.break_locks)
-        self._call_off(self._start_forker)
+        self._forks.call_off(self._start_forker)
         if self._spares.has_forker:
             self._selector.unregister(self._spares.socket)
         self._spares.close()
-        self._end_control()
+        self._control.end()
         self._transport.close_sockets()
-        self._attempt(self._start_control)
+        self._forks.attempt(self._control.start)
 
     def resume(self) -> None:
         """Have workers on the transport's new sockets, and a control process that knows them."""
         assert self._workers is not None and self._transport is not None
         for memory in self._memories:
             self._transport.prepare(memory)
-        self._end_control()
-        self._attempt(self._start_forker)
-        self._attempt(self._start_control)
+        self._control.end()
+        self._forks.attempt(self._start_forker)
+        self._forks.attempt(self._control.start)
         self._workers.resume()
 
     def tell(self) -> None:
@@ -373,113 +288,34 @@ class Supervisor:
                 logger.warning("commands on this host do not learn of the device's state: %s; tried again", error)
             self._is_unheard = True
 
-    def _end_control(self) -> None:
-        control = self._control
-        self._call_off(self._start_control)
-        if not control.pid:
-            return
-        self._selector.unregister(control.pidfd)
-        wait_or_kill(control.pid, control.pidfd, time.monotonic())
-        control.pid, control.pidfd = 0, -1
-        self._store.recover(limits.PARTICIPANT_CONTROL)
-
-    def _start_control(self) -> None:
-        control = self._control
-        control.started = time.monotonic()
-        control.pid, control.pidfd = fork_child("splinter-ctl", lambda: run_control(self._shared))
-        self._selector.register(control.pidfd, selectors.EVENT_READ, self._replace_control)
-
-    def _replace_control(self) -> None:
-        """Reap the control process, recover what it had in the store, start another."""
-        control = self._control
-        self._selector.unregister(control.pidfd)
-        os.close(control.pidfd)
-        status = os.waitstatus_to_exitcode(os.waitpid(control.pid, 0)[1])
-        lived = time.monotonic() - control.started
-        # One that was killed may well live on as its successor; one that raised an exception at once will again.
-        control.failures = control.failures + 1 if status > 0 and lived < _FAILURE_SECONDS else 0
-        if control.failures >= _FAILURES_MAX:
-            raise ServerError(f"the control process cannot run: it failed {control.failures} times (its error is above)")
-        logger.warning("the control process (pid %d) ended with status %d; replaced", control.pid, status)
-        control.pid, control.pidfd = 0, -1
-        self._store.recover(limits.PARTICIPANT_CONTROL)
-        time.sleep(max(0.0, _LIFE_SECONDS_MIN - lived))
-        self._attempt(self._start_control)
-
     # --- run and stop ------------------------------------------------------------------------------------------------
-
-    def _catch_signals(self) -> None:
-        """What is ignored stays ignored (``nohup``), what was blocked is heard, and only ``_ENDING`` ends the server."""
-        reader, writer = socket.socketpair()
-        for end in (reader, writer):
-            end.setblocking(False)
-        self._signals = (reader, writer)
-        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        for number in (*_ENDING, signal.SIGALRM):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._end)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            signal.signal(signal.SIGHUP, lambda *_: None)
-        for number in (signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(number, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        self._selector.register(reader, selectors.EVENT_READ, self._hear_signal)
-
-    def _end(self, *_: object) -> None:
-        """A signal that ends the server. What takes long at its start is interrupted; again, should the exception get lost."""
-        self._stopping = True
-        if self._is_interruptible:
-            signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
-            raise _StoppedError
-
-    @contextlib.contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """A signal that ends the server also ends the block, wherever it is. Outside of such blocks it is noted."""
-        self._is_interruptible = True
-        try:
-            if self._stopping:
-                raise _StoppedError
-            yield
-        finally:
-            self._is_interruptible = False
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        if self._stopping:
-            raise _StoppedError
-
-    def _hear_signal(self) -> None:
-        assert self._signals is not None
-        numbers = set(self._signals[0].recv(64))
-        if signal.SIGHUP in numbers:
-            logger.warning("SIGHUP does nothing here: settings are read when the server starts; SIGTERM ends it")
-        self._stopping = self._stopping or not numbers.isdisjoint(_ENDING)
 
     def run(self) -> None:
         """Watch the workers, and replace what dies, until SIGTERM, SIGINT or SIGQUIT."""
         assert self._workers is not None
         _come_first()
-        while not self._stopping:
-            call_ready(self._selector, self._workers.rest(is_short=bool(self._postponed)))
+        while not self._signals.stopping:
+            seconds = self._workers.rest(is_short=self._forks.are_postponed)
+            call_ready(self._selector, seconds)
             self._workers.watch()
-            self._attempt_again()
+            self._forks.attempt_again()
 
     def stop(self) -> None:
         """Detach, end the children, remove the instance's folder. Safe to call whatever ``start`` reached."""
         transport, control = self._transport, self._control
         if self._watch is not None:
             self._watch.close()
-        if isinstance(transport, XdpTransport):
-            transport.program.detach()  # first: no packet is taken that will not be answered
+        if transport is not None:
+            transport.detach()  # first: no packet is taken that will not be answered
         if self._spares is not None:
             self._spares.close()
         if self._workers is not None:
             self._workers.stop()
-        if control.pid:
-            signal.pidfd_send_signal(control.pidfd, signal.SIGTERM)
+        control.ask_to_end()
         deadline = time.monotonic() + _STOP_SECONDS_MAX
         if self._workers is not None:
             self._workers.wait(deadline)
-        if control.pid:
-            wait_or_kill(control.pid, control.pidfd, deadline)
+        control.reap(deadline)
         if transport is not None:
             transport.close()
         if self._listener is not None:
@@ -487,10 +323,7 @@ class Supervisor:
         if self._folder is not None:
             self._folder.remove()
         self._selector.close()
-        if self._signals is not None:
-            signal.set_wakeup_fd(-1)
-            for end in self._signals:
-                end.close()
+        self._signals.close()
 
     # --- statistics --------------------------------------------------------------------------------------------------
 
@@ -508,16 +341,6 @@ class Supervisor:
             "store": asdict(self._store.usage()),
             **self._transport.statistics(),
         }
-
-
-@dataclass
-class _Control:
-    """The control process."""
-
-    pid: int = 0
-    pidfd: int = -1
-    failures: int = 0  # consecutive, each within _FAILURE_SECONDS of its start
-    started: float = 0.0
 
 
 def _come_first() -> None:
@@ -552,14 +375,14 @@ def serve(config: ServerConfig) -> int:
             f"instance {info.instance} (pid {info.pid}); Ctrl-C stops"
         )
         supervisor.run()
-    except _StoppedError:
+    except StoppedError:
         pass
     finally:
         try:
             supervisor.stop()
         finally:
             output.close()
-            for number in _ENDING:  # nobody watches for them any more
+            for number in ENDING:  # nobody watches for them any more
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     signal.signal(number, signal.SIG_DFL)
     return 0

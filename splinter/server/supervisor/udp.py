@@ -118,6 +118,15 @@ class UdpTransport:
         program = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(buffer))
         self.sockets[0].setsockopt(socket.SOL_SOCKET, _SO_ATTACH_REUSEPORT_CBPF, program)
 
+    def open_sockets(self) -> None:
+        """Nothing is left to open: the address was taken first, so that who cannot serve it hears so at once."""
+
+    def attach(self) -> None:
+        """Nothing has to let packets in."""
+
+    def detach(self) -> None:
+        """Packets come until the sockets are closed."""
+
     def prepare(self, worker: WorkerMemory) -> None:
         """Give a worker its socket."""
         descriptor = self.sockets[worker.index].fileno()

@@ -245,6 +245,10 @@ class XdpTransport:
         self.state.set(generic=mode == "generic")
         self.state.become(*self.judge(device))
 
+    def detach(self) -> None:
+        """Let no more packets in."""
+        self.program.detach()
+
     def is_attached_to(self, device: Device) -> bool:
         """Whether our program, and no other, is on the device."""
         return device.ifindex == self._found.ifindex and device.program == self.program.number

@@ -12,7 +12,8 @@ import pytest
 
 from splinter.errors import ServerError
 from splinter.server.config import ServerConfig
-from splinter.server.supervisor import supervisor as module
+from splinter.server.instance import InstanceInfo
+from splinter.server.supervisor import control_process, forks
 from splinter.server.supervisor.supervisor import Supervisor
 from splinter.server.supervisor.xdp import XdpTransport
 
@@ -25,7 +26,7 @@ class Spares:
         self.starts = 0
 
     def start(self, prepare: Callable[[], None]) -> None:
-        module.fork_child("forker", prepare)
+        control_process.fork_child("forker", prepare)
         self.socket, self._other = socket.socketpair()
         self.has_forker = True
         self.starts += 1
@@ -34,7 +35,7 @@ class Spares:
         self.has_forker = False
 
     def receive(self) -> bool:
-        """She has ended."""
+        """It has ended."""
         self.has_forker = False
         return False
 
@@ -56,9 +57,9 @@ class Machine:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = Machine()
-    monkeypatch.setattr(module, "fork_child", made.fork_child)
-    monkeypatch.setattr(module, "wait_or_kill", lambda *_: None)
-    monkeypatch.setattr(module, "_FORK_SECONDS", 0.0)
+    monkeypatch.setattr(control_process, "fork_child", made.fork_child)
+    monkeypatch.setattr(control_process, "wait_or_kill", lambda *_: None)
+    monkeypatch.setattr(forks, "FORK_SECONDS", 0.0)
     return made
 
 
@@ -68,7 +69,7 @@ def supervisor(machine: Machine) -> Iterator[Supervisor]:
     made._workers, made._spares, made._store, made._shared = Mock(), Spares(), Mock(), Mock()  # type: ignore[assignment]
     made._transport, made._memories = Mock(spec=XdpTransport, queues=1), []
     made._start_forker()
-    made._start_control()
+    made._control.start()
     yield made
     made._selector.close()
 
@@ -79,11 +80,11 @@ def test_a_device_is_served_again_though_no_process_could_be_forked_meanwhile(
 ) -> None:
     if lacks == "before the pause":  # both have ended, and could not be replaced
         machine.has_room = False
-        supervisor._end_control()
+        supervisor._control.end()
         supervisor._selector.unregister(supervisor._spares.socket)
         supervisor._spares.close()
-        supervisor._attempt(supervisor._start_forker)
-        supervisor._attempt(supervisor._start_control)
+        supervisor._forks.attempt(supervisor._start_forker)
+        supervisor._forks.attempt(supervisor._control.start)
     machine.has_room = lacks == "from the return on"
     supervisor.pause()
     machine.has_room = False
@@ -91,21 +92,21 @@ def test_a_device_is_served_again_though_no_process_could_be_forked_meanwhile(
     supervisor._workers.resume.assert_called_once()
     assert not supervisor._spares.has_forker and not supervisor._control.pid
     machine.has_room = True
-    supervisor._attempt_again()
+    supervisor._forks.attempt_again()
     assert supervisor._spares.starts == 2 and supervisor._control.pid
-    assert not supervisor._postponed
+    assert not supervisor._forks.are_postponed
     supervisor.pause()  # all is registered once
 
 
-def test_a_nurse_that_ends_at_once_is_not_forked_without_end(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forker_that_ends_at_once_is_not_forked_without_end(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers are not watched during a fork."""
-    monkeypatch.setattr(module, "_FORK_SECONDS", 60.0)
+    monkeypatch.setattr(forks, "FORK_SECONDS", 60.0)
     spares = supervisor._spares
     supervisor._hear_forker()
     assert spares.starts == 1 and not spares.has_forker
-    monkeypatch.setattr(module, "_FORK_SECONDS", 0.0)
-    supervisor._postponed_until = 0.0
-    supervisor._attempt_again()
+    monkeypatch.setattr(forks, "FORK_SECONDS", 0.0)
+    supervisor._forks._postponed_until = 0.0
+    supervisor._forks.attempt_again()
     assert spares.starts == 2 and spares.has_forker
     supervisor._hear_forker()  # it has lived for longer than that
     assert spares.starts == 3
@@ -116,7 +117,7 @@ def test_news_of_the_device_that_cannot_be_written_end_nothing(
 ) -> None:
     transport = Mock(spec=XdpTransport, device="eth0", mode="native", queues=1, state=Mock(reason="it is gone"))
     supervisor._transport = transport
-    supervisor._info = module.InstanceInfo(
+    supervisor._info = InstanceInfo(
         "i", 1, "xdp", "", "10.0.0.2", 7171, None, None, "eth0", "native", 1, (0,), 1 << 20, "1"
     )  # fmt: skip
     supervisor._folder = Mock()
