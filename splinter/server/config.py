@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import ipaddress
 import os
 import re
 import stat
 import tomllib
+import typing
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from splinter import limits
@@ -87,9 +90,11 @@ def _available_cores() -> tuple[int, ...]:
     return tuple(sorted(os.sched_getaffinity(0)))
 
 
-def _setting_type(setting: dataclasses.Field[Any]) -> type:
-    text = str(setting.type)
-    return bool if text == "bool" else int if "int" in text else str
+@functools.cache
+def _setting_types() -> dict[str, type]:
+    """What each setting is in a file, where it is given: None is none of it."""
+    hints = typing.get_type_hints(ServerConfig)
+    return {name: next(kind for kind in (*typing.get_args(hint), hint) if kind is not NoneType) for name, hint in hints.items()}
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -203,8 +208,8 @@ class ServerConfig:
                 if not isinstance(value, list | tuple) or not all(type(core) is int for core in value):
                     raise ServerError("cores: a list of CPU numbers, or a text such as '0-3'")
                 settings[name] = tuple(value)
-            elif type(value) is not _setting_type(known[name]):
-                needed = _TYPE_NAMES[_setting_type(known[name])]
+            elif type(value) is not _setting_types()[name]:
+                needed = _TYPE_NAMES[_setting_types()[name]]
                 raise ServerError(f"{name} = {value!r}: {needed} is needed")
         config = cls(**settings)
         config.validate()
