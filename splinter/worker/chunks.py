@@ -292,7 +292,7 @@ def recover_chunks(w: int) -> tuple[int, int]:
     """Sort out the chunks that a dead worker had, and break its locks. Returns how many went back to the kernel, and how many
     queues are left, as somebody else keeps their locks: then call it again, before the worker has a successor.
 
-    Run by the supervisor when the process is dead and its tasks are settled. The other workers go on meanwhile; for the time
+    Run by the supervisor when the process is dead and its tasks are decided. The other workers go on meanwhile; for the time
     that it needs on a queue, the supervisor holds the queue's lock. It waits for no lock for long: who keeps one may be
     dead or stopped, and only the supervisor can tell and replace it.
     """

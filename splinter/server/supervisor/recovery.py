@@ -1,4 +1,23 @@
-"""Putting right what a dead worker left, before anybody takes its seat."""
+"""What a dead worker left is put right on this page, before anybody takes its seat.
+
+Rows are worked off in this order, each by the function that it names. Each may be run again, should the supervisor die in it.
+
+============================== ============================================ =======================================
+left behind                    becomes                                      by
+============================== ============================================ =======================================
+a step of the store            finished or undone, as its journal says      :func:`splinter.store.recovery.recover`
+locks of the store             free                                         the same
+the task that is to blame      answered with KILLED, its extension counted  :func:`blamed_task`
+every other task               decided by its state                         :func:`recover_tasks`
+its epoch                      stays for the tasks that go on; left, when   :func:`splinter.store.recovery.give_up`
+                               there are none
+locks of rings, packet buffers free, or the tasks'                          the transport's ``recover``
+free slots, limbo, staged puts the successor's, who has the same number     nobody: they stay
+its seat                       a spare's                                    :mod:`splinter.server.supervisor.seats`
+============================== ============================================ =======================================
+
+:mod:`splinter.worker.tasks.recovery` has the table of a task's states.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +28,7 @@ from splinter.store.store import Store
 from splinter.worker.chunks import ring_locks_held
 from splinter.worker.layout import TASK, TASK_RUNNING
 from splinter.worker.memory import WorkerMemory
-from splinter.worker.tasks.settle import blamed_task, settle_tasks
+from splinter.worker.tasks.recovery import blamed_task, recover_tasks
 
 
 @dataclass(frozen=True)
@@ -27,11 +46,10 @@ class Recovered:
 
 
 def recover(store: Store, memory: WorkerMemory, *, is_stuck: bool, has_crashed: bool) -> Recovered:
-    """Finish or undo the store's step, break its locks, settle tasks. What the worker had of its device is the transport's
-    to sort out then, by its ``recover``.
+    """Work off the table but for its last three rows: the transport's ``recover`` and the seat come next.
 
     The process executes nothing any more; ``is_stuck``: it was killed because it made no progress; ``has_crashed``: it died of
-    a fault of its own. May be run again, should the caller die in the middle.
+    a fault of its own.
     """
     w = memory.address
     steps, store_locks = steps_open(store.address, memory.index)
@@ -39,7 +57,7 @@ def recover(store: Store, memory: WorkerMemory, *, is_stuck: bool, has_crashed: 
     is_running = _runs_task(memory)
     store.recover(memory.index, tasks_go_on=True)
     blamed = int(blamed_task(w, is_stuck, has_crashed))
-    continued, restarted, aborted, killed = map(int, settle_tasks(w, blamed))
+    continued, restarted, aborted, killed = map(int, recover_tasks(w, blamed))
     if continued + restarted + aborted + killed == 0:  # an empty seat must not hold up the re-use of memory
         store.recover(memory.index)
     return Recovered(

@@ -1,7 +1,7 @@
 """The workers' processes: who serves which core slot, and how one is replaced.
 
 A worker that died, or that the watchdog condemns, is *recovered* as soon as it executes nothing any more: the store finishes
-or undoes its last operation, its tasks are settled, its chunks sorted out. Then a spare takes its seat, on the same memory.
+or undoes its last operation, its tasks are decided, its chunks taken back. Then a spare takes its seat, on the same memory.
 What is left of the process is reaped when the kernel is done with it.
 """
 
@@ -214,7 +214,7 @@ class Workers:
             self._replace(seat, seat.condemned or Verdict.DEAD, crashed=not seat.condemned and is_fault(-status))
 
     def pause(self, break_locks: Callable[[], None]) -> None:
-        """End every worker's process and settle what it leaves; seats stay empty until :meth:`resume`. Tasks are kept.
+        """End every worker's process and recover what it leaves; seats stay empty until :meth:`resume`. Tasks are kept.
 
         ``break_locks`` frees the rings' locks: when it is called all who could hold one are dead.
         """

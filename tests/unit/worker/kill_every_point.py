@@ -31,7 +31,7 @@ from splinter.ext.compile import compile_source
 from splinter.ext.native.code import CodeRegion
 from splinter.native.clock import cycles_per_millisecond
 from splinter.net.tenants import TENANT, TENANT_ACTIVE, tenants_bytes
-from splinter.server.supervisor.recovery import settle
+from splinter.server.supervisor.recovery import recover
 from splinter.store import kill_points
 from splinter.store.epochs import EPOCH_OFFLINE, OLDEST_NONE
 from splinter.store.kill_points import KillPoint
@@ -283,7 +283,7 @@ class Round:
         """As the supervisor (splinter.server.supervisor.seats) does, and what must hold between a worker and its successor."""
         machine, worker = self.machine, self.machine.workers[VICTIM]
         machine.store.descriptor["kill_at"] = 0
-        settle(machine.store, worker, is_stuck=False, has_crashed=False)
+        recover(machine.store, worker, is_stuck=False, has_crashed=False)
         machine.device.recover(worker)
         if held := machine.device.locks_held():
             self.fail(f"ring locks are held after recovery, by {held}")

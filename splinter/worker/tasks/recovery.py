@@ -50,6 +50,8 @@ from splinter.worker.layout import (
 from splinter.worker.tasks.tasks import set_limits, start_frame
 
 _KILLED, _ABORTED = int(Status.KILLED), int(Status.ABORTED)
+# What became of a task. The first four are counted.
+GOES_ON, BEGUN_ANEW, ABORTED, KILLED, OTHERWISE = range(5)
 
 
 @njit(cache=True)
@@ -59,18 +61,37 @@ def _refuse(task: int, status: int) -> None:
 
 
 @njit(cache=True)
-def _begin_anew(w: int, task: int) -> None:
+def _kill(task: int) -> int:
+    _refuse(task, _KILLED)
+    return KILLED
+
+
+@njit(cache=True)
+def _abort(task: int) -> int:
+    _refuse(task, _ABORTED)
+    return ABORTED
+
+
+@njit(cache=True)
+def _free(task: int) -> int:
+    store32_release(task + T_STATE, TASK_FREE)
+    return OTHERWISE
+
+
+@njit(cache=True)
+def _begin_anew(w: int, task: int) -> int:
     frame = load64(task + T_FRAME)
     start_frame(frame)
     set_limits(w, task, load32(frame + F_TENANT))
     store32(task + T_YIELDS, 0)
     store32(task + T_RESTARTS, load32(task + T_RESTARTS) + 1)
     store32_release(task + T_STATE, TASK_READY)
+    return BEGUN_ANEW
 
 
 @njit(cache=True)
 def blamed_task(w: int, stuck: bool, crashed: bool) -> int:
-    """Address of the task that is to blame for a worker's death, 0: none. Ask before :func:`settle_tasks`.
+    """Address of the task that is to blame for a worker's death, 0: none. Ask before :func:`recover_tasks`.
 
     ``stuck``: it was killed because it made no progress; ``crashed``: it died of a fault of its own, such as SIGSEGV.
 
@@ -88,38 +109,37 @@ def blamed_task(w: int, stuck: bool, crashed: bool) -> int:
 
 
 @njit(cache=True)
-def settle_tasks(w: int, blamed: int) -> tuple[int, int, int, int]:
+def _recover_task(w: int, task: int, blamed: int) -> int:
+    """Decide about one task, by the table above; what became of it."""
+    state = load32(task + T_STATE)
+    if state == TASK_FREE:
+        return OTHERWISE
+    if state == TASK_READY:
+        return GOES_ON
+    if task == blamed:
+        return _kill(task)
+    has_written = load64(load64(task + T_FRAME) + F_EFFECT) != EFFECT_NONE
+    if state == TASK_RUNNING:
+        return _abort(task) if has_written else _begin_anew(w, task)
+    if load64(w + W_CHUNKS) != 0 and not is_unanswered(w, load64(task + T_CHUNK)):  # of UDP nobody can tell
+        return _free(task)
+    if state == TASK_REFUSED:
+        return OTHERWISE
+    return _abort(task) if has_written else _free(task)
+
+
+@njit(cache=True)
+def recover_tasks(w: int, blamed: int) -> tuple[int, int, int, int]:
     """Decide about every task of a dead worker; ``blamed`` is what :func:`blamed_task` returned.
 
     Returns how many go on, begin anew, are refused with ABORTED, and with KILLED.
     """
     go_on, anew, aborted, killed = 0, 0, 0, 0
     tasks = load64(w + W_TASKS)
-    is_xdp = load64(w + W_CHUNKS) != 0
     for index in range(load32(w + W_TASKS_COUNT)):
-        task = tasks + index * TASK_BYTES
-        state = load32(task + T_STATE)
-        if state == TASK_FREE:
-            continue
-        written = load64(load64(task + T_FRAME) + F_EFFECT) != EFFECT_NONE
-        if state == TASK_READY:
-            go_on += 1
-        elif task == blamed:
-            _refuse(task, _KILLED)
-            killed += 1
-        elif state == TASK_RUNNING:
-            if written:
-                _refuse(task, _ABORTED)
-                aborted += 1
-            else:
-                _begin_anew(w, task)
-                anew += 1
-        elif is_xdp and not is_unanswered(w, load64(task + T_CHUNK)):
-            store32_release(task + T_STATE, TASK_FREE)
-        elif state == TASK_REPLYING:
-            if written:
-                _refuse(task, _ABORTED)
-                aborted += 1
-            else:
-                store32_release(task + T_STATE, TASK_FREE)
+        became = _recover_task(w, tasks + index * TASK_BYTES, blamed)
+        go_on += became == GOES_ON
+        anew += became == BEGUN_ANEW
+        aborted += became == ABORTED
+        killed += became == KILLED
     return go_on, anew, aborted, killed
