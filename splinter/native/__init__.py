@@ -1,7 +1,6 @@
 """What compiled code needs of the machine: typed access to memory, atomics, calls into the C library."""
 
-from splinter.native import blas, cache, compiling
+from splinter.native import blas, cache
 
 cache.configure()
-compiling.configure()
 blas.put_off()

@@ -32,7 +32,6 @@ _config: Any = config
 _caching: Any = caching
 _IndexDataCacheFile: Any = caching.IndexDataCacheFile
 _PACKAGE = Path(__file__).resolve().parent.parent
-_SETTINGS = Path(__file__).resolve().with_name("compiling.py")  # how functions are compiled: all depend on it
 _OURS = ("splinter", "splinter_bench")  # packages whose sources count: functions of these are inlined into each other
 _IMPORT = re.compile(r"^import (splinter[\w.]*)", re.MULTILINE)
 _IMPORT_FROM = re.compile(r"^from (splinter[\w.]*) import (\([^)]*\)|.*)", re.MULTILINE)
@@ -96,7 +95,7 @@ def _taken_from(text: str) -> Iterator[Path]:
 @functools.cache
 def sources_digest(file: Path) -> str:
     """Digest of a source and of all of our packages that it imports, one through the other: 16 hexadecimal digits."""
-    closure, ahead = {file, _SETTINGS}, [file]
+    closure, ahead = {file}, [file]
     while ahead:
         fresh = _direct_imports(ahead.pop()) - closure
         closure |= fresh

@@ -29,6 +29,7 @@ from splinter.net import netns
 
 try:
     from pyroute2 import Ethtool, IPRoute, NetlinkError
+    from pyroute2.ethtool.ioctl import NoSuchDevice
 except ModuleNotFoundError as error:
     raise with_advice(error) from None
 
@@ -189,7 +190,11 @@ class Lab:
                     problems += _problems(ip, end, other, self.queues)
             except ServerError as error:
                 problems.append(str(error))
-            except (OSError, NetlinkError) as error:  # the kernel takes a removed namespace apart in the background
+            except (
+                OSError,
+                NetlinkError,
+                NoSuchDevice,
+            ) as error:  # the kernel takes a removed namespace apart in the background
                 problems.append(f"{end.device} in {end.namespace} went away: {error}")
         return LabStatus(not problems, True, tuple(problems))
 

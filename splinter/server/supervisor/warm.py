@@ -133,8 +133,7 @@ class _Child:
 
     def _work(self, connection: Connection, steps: Sequence[Step]) -> None:
         self.connection.close()
-        while True:
-            place = connection.recv()
+        while (place := _next_place(connection)) is not None:
             if not steps[place].run():
                 return  # no other process would see any of it
             connection.send(place)
@@ -145,6 +144,14 @@ class _Child:
         os.waitpid(self._pid, 0)
         os.close(self._pidfd)
         self.connection.close()
+
+
+def _next_place(connection: Connection) -> int | None:
+    """Which step a child is to compile; None when whoever told it has gone."""
+    try:
+        return int(connection.recv())
+    except (EOFError, ConnectionError):
+        return None
 
 
 def _roots(transports: Iterable[str]) -> Iterator[Any]:
