@@ -194,7 +194,7 @@ class Lab:
                 OSError,
                 NetlinkError,
                 NoSuchDevice,
-            ) as error:  # the kernel takes a removed namespace apart in the background
+            ) as error:  # the kernel removes in the background
                 problems.append(f"{end.device} in {end.namespace} went away: {error}")
         return LabStatus(not problems, True, tuple(problems))
 
