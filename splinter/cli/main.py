@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -54,11 +53,14 @@ stats.register(app)
 @app.command(context_settings=_PASS_ON)
 def bench(context: typer.Context) -> None:
     """Measure: load generator, and comparisons with the machine's limits ('splinter bench --help')."""
-    if find_spec("splinter_bench") is None:
+    try:
+        from splinter_bench.cli import bench_app  # compiled code and its cache are loaded only when they are needed
+    except ModuleNotFoundError as error:
+        if error.name != "splinter_bench":
+            raise
         raise SplinterError(
             "the laboratory is not installed: pip install ./bench in a checkout of Splinter, or run scripts/setup"
-        )
-    from splinter_bench.cli import bench_app  # compiled code and its cache are loaded only when they are needed
+        ) from None
 
     bench_app(args=context.args, prog_name="splinter bench")
 

@@ -45,6 +45,12 @@ def twice(db: Store, number: u64) -> u64:
 
 print(LocalStore().invoke(twice, 21))
 """
+LABORATORY = """
+from splinter.cli.start import main
+
+sys.argv = ["splinter", "bench", "goals"]
+sys.exit(main())
+"""
 NEED_A_SERVERS_PACKAGES = {
     "numba": ["serve", "--transport", "udp"],
     "pyroute2": ["lab", "status"],
@@ -109,3 +115,10 @@ def test_the_extra_has_the_packages_that_are_told() -> None:
 
     assert names(project["optional-dependencies"]["server"]) == SERVER_PACKAGES
     assert names(project["dependencies"]) == {"msgpack", "numpy", "rich", "typer"}
+
+
+def test_a_missing_laboratory_is_told_in_one_sentence(tmp_path: Path) -> None:
+    done = run(LABORATORY, folder=tmp_path)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "the laboratory is not installed: pip install ./bench" in line

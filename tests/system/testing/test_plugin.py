@@ -67,11 +67,11 @@ def test_a_server_that_does_not_start_is_explained() -> None:
 
 def test_the_server_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
     program = textwrap.dedent("""
-        import time
+        import signal
         from splinter.testing import running_server
         with running_server() as server:
             print(server.info.pid, flush=True)
-            time.sleep(600)
+            signal.pause()
     """)
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
