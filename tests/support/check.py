@@ -40,8 +40,10 @@ def nearest_tests(files: Iterable[Path]) -> list[str]:
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
-    return done.stdout
+    try:
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    except FileNotFoundError:
+        sys.exit("scripts/check: git is missing, which tells what changed: scripts/setup installs it as root")
 
 
 def _tool(name: str, *arguments: str) -> tuple[str, subprocess.Popen[str]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = {"splinter": ROOT, "splinter_bench": ROOT / "bench", "tests": ROOT}  # and the folder each is in
+PACKAGES = {"splinter": ROOT, "splinter_bench": ROOT / "bench", "examples": ROOT, "tests": ROOT}  # and the folder each is in
 
 
 @functools.cache
