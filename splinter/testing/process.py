@@ -74,9 +74,10 @@ class ServerProcess:
         self.log = Path(name)
         command = [*(program or (sys.executable, "-m", "splinter")), "serve", "--instance", instance, *options]
         try:
-            # A session of its own: Ctrl-C at the terminal is for this process, which then stops the server in order.
+            # A process group of its own: Ctrl-C at the terminal is for this process, which then stops the server in order. It
+            # stays in the session, as the kernel shares the CPUs among sessions: one that tests keep busy would starve another.
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=descriptor, stderr=descriptor, start_new_session=True,
+                command, stdin=subprocess.DEVNULL, stdout=descriptor, stderr=descriptor, process_group=0,
                 env=os.environ | dict(environment or {}),
                 preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGTERM),
             )  # fmt: skip
