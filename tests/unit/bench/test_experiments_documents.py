@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from types import SimpleNamespace
 from typing import Any
@@ -111,6 +112,14 @@ def _misbehaviour(shares: list[int]) -> dict[str, Any]:
         for number, value in enumerate(shares)
     ]  # fmt: skip
     return {"experiment": "misbehaviour", "runs": runs, "settings": {"task_milliseconds_max": 1}}
+
+
+def test_a_machine_that_had_peace_only_without_misbehaviour_is_told_of() -> None:
+    document = _misbehaviour([90, 80])
+    for run in document["runs"]:
+        run["is_still"] = run["fraction"] == 0
+    found = {figure.name: figure for figure in experiment_of("misbehaviour").figures(document)}
+    assert all(math.isinf(end) for end in found["misbehaviour-preemption"].interval)  # there are values, and nothing is known
 
 
 def test_misbehaviour_is_compared_slice_by_slice() -> None:
