@@ -1,8 +1,9 @@
 """Where Numba keeps compiled code.
 
 Numba's on-disk cache notices a change of the file that a function stands in, but not of the files whose functions it
-inlines. So each module has a cache folder that is named by a digest of its source and of all sources that it imports, one
-through the other: a change compiles anew what may depend on it, and nothing else. Checkouts with equal sources share folders.
+inlines, nor one of the way in which is compiled. So each module has a cache folder that is named by a digest of its source, of
+all sources that it imports, one through the other, and of what decides how to compile: a change compiles anew what may depend
+on it, and nothing else. Checkouts with equal sources share folders.
 
 No disk keeps a program from running: what cannot be read, or is damaged, is compiled anew; what cannot be saved is used all the
 same, and one line says so.
@@ -24,6 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import llvmlite
 from numba.core import caching, config
 
 from splinter.trust import distrust
@@ -93,14 +95,24 @@ def _taken_from(text: str) -> Iterator[Path]:
 
 
 @functools.cache
+def _compiler() -> str:
+    """What decides how sources are compiled, beside them (Numba itself looks at its own version, and at the CPU)."""
+    options = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith("NUMBA_"))
+    return "\0".join([llvmlite.__version__, *options])
+
+
+@functools.cache
 def sources_digest(file: Path) -> str:
-    """Digest of a source and of all of our packages that it imports, one through the other: 16 hexadecimal digits."""
-    closure, ahead = {file}, [file]
+    """Digest of a source, of all of our packages that it imports, one through the other, and of how these are compiled.
+
+    It has 16 hexadecimal digits.
+    """
+    closure: set[Path] = set()
+    ahead = {file, _PACKAGE / "native" / "__init__.py"}  # which may change how Numba compiles
     while ahead:
-        fresh = _direct_imports(ahead.pop()) - closure
-        closure |= fresh
-        ahead += fresh
-    digest = hashlib.sha256()
+        closure |= ahead
+        ahead = {found for one in ahead for found in _direct_imports(one)} - closure
+    digest = hashlib.sha256(_compiler().encode())
     for path in sorted(closure):
         digest.update(f"{_name(path)}\0{_text(path)}".encode())
     return digest.hexdigest()[:16]

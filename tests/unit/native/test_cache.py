@@ -81,6 +81,29 @@ def test_a_change_compiles_anew_what_depends_on_it_and_nothing_else(checkout: Pa
     assert not {index, found[1], clock} & set(changed)
 
 
+@pytest.mark.parametrize("name", ["native/__init__.py", "native/cache.py", "native/blas.py"])
+def test_a_change_of_how_is_compiled_compiles_all_anew(checkout: Path, name: str) -> None:
+    """What stands there may have told Numba to compile otherwise: code of before would be run under equal sources."""
+    before = run(checkout)
+    append(checkout, name)
+    after = run(checkout)
+    assert after[3] == "0 1"
+    assert not set(before[:3]) & set(after[:3])
+
+
+def test_code_of_other_options_of_the_compiler_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert counts(run_with_cache(tmp_path)) == "0 1"
+    monkeypatch.setenv("NUMBA_LOOP_VECTORIZE", "0")
+    assert counts(run_with_cache(tmp_path)) == "0 1"
+    assert counts(run_with_cache(tmp_path)) == "1 0"
+
+
+def test_code_of_another_llvm_is_not_taken(tmp_path: Path) -> None:
+    assert counts(run_with_cache(tmp_path)) == "0 1"
+    program = f"import llvmlite; llvmlite.__version__ = '99.0.0'{PROGRAM}"
+    assert counts(run_with_cache(tmp_path, program)) == "0 1"
+
+
 def test_equal_checkouts_share_what_they_compile(checkout: Path) -> None:
     run(checkout)
     other = checkout.rename(checkout.parent / "elsewhere")
