@@ -50,9 +50,6 @@ from splinter_bench.series import record_in_series
 CHECK_EVERY = 16  # every so manieth reply has its whole value compared
 LATE_NS_MAX = 10_000_000  # after its end an open loop still sends what was due before, for so long
 UNCHECKED = -1  # as the length of a reply's value
-_STATUS_OK = int(Status.OK)
-_STATUS_NOT_FOUND = int(Status.NOT_FOUND)
-_STATUS_VERSION_CHANGED = int(Status.VERSION_CHANGED)
 _WORD_BYTES, _HALF_BYTES = 8, 2
 _PIECES_MAX = -(-VALUE_BYTES_MAX // FRAGMENT_BYTES)  # of a value: a bit for each, and one for what is none, fit a word
 _IDLE_NS_MAX = 1_000_000  # how long a client that sleeps looks at nothing
@@ -389,7 +386,7 @@ def _fail(flight: int, entry: int, root: int, is_root_alive: bool, status: int) 
         store64(entry + f.P_SENT, 0)
         if not is_root_alive or not load64(root + f.P_MISSING) & root_bit:
             return
-        is_replaced = status == _STATUS_VERSION_CHANGED or (status == _STATUS_NOT_FOUND and root_bit != CHAIN_BIT)
+        is_replaced = status == Status.VERSION_CHANGED or (status == Status.NOT_FOUND and root_bit != CHAIN_BIT)
         if is_replaced:
             _add(flight + f.F_CONFLICTS, 1)
             store64(root + f.P_MISSING, CHAIN_BIT)
@@ -424,10 +421,10 @@ def complete(flight: int, payload: int, length: int, now: int) -> bool:
     root = _entry(flight, root_sequence)
     is_root_alive = _is_alive(root, root_sequence)
     status = load8(payload + H_STATUS)
-    if status == _STATUS_NOT_FOUND and entry == root and load64(load64(entry + f.P_TEMPLATE) + f.T_MAY_MISS):
+    if status == Status.NOT_FOUND and entry == root and load64(load64(entry + f.P_TEMPLATE) + f.T_MAY_MISS):
         _finish(flight, root, now)
         return True
-    if status != _STATUS_OK:
+    if status != Status.OK:
         _fail(flight, entry, root, is_root_alive, status)
         return True
 

@@ -33,11 +33,11 @@ def _pointer(builder: Any, address: Any, bits: int) -> Any:
 
 
 def _is_int(*args: Any) -> bool:
-    return all(isinstance(a, types.Integer | types.IntegerLiteral | types.Boolean) for a in args)
+    return all(isinstance(a, types.Integer | types.IntegerLiteral | types.Boolean | types.IntEnumMember) for a in args)
 
 
 def _widen(context: Any, builder: Any, signature: Any, args: Any) -> list[Any]:
-    """Every argument as an i64 (sources are all integers, which Numba may have typed narrower)."""
+    """Every argument as an i64 (sources are all integers, which Numba may have typed narrower, or members of an IntEnum)."""
     return [context.cast(builder, value, from_type, types.int64) for value, from_type in zip(args, signature.args, strict=True)]
 
 

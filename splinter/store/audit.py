@@ -158,18 +158,6 @@ class Problem(IntEnum):
     BUCKETS = 20  # the pool of overflow buckets, or what is on its way there, is wrong; subject: bucket, or 0
 
 
-_NONE, _PUBLISHED, _FREE, _SPARE = int(Mark.NONE), int(Mark.PUBLISHED), int(Mark.FREE), int(Mark.SPARE)
-_LISTED, _LIMBO, _STAGED, _BUMP = int(Mark.LISTED), int(Mark.LIMBO), int(Mark.STAGED), int(Mark.BUMP)
-_MARKED_TWICE, _NOT_MARKED, _OUTSIDE = int(Problem.MARKED_TWICE), int(Problem.NOT_MARKED), int(Problem.OUTSIDE)
-_COUNT, _CLASS, _LENGTHS, _TAG = int(Problem.COUNT), int(Problem.CLASS), int(Problem.LENGTHS), int(Problem.TAG)
-_CHAIN, _DUPLICATE, _VERSION = int(Problem.CHAIN), int(Problem.DUPLICATE), int(Problem.VERSION)
-_BYTES, _OBJECTS, _LOCK = int(Problem.BYTES), int(Problem.OBJECTS), int(Problem.LOCK)
-_INTENT, _LIMBO_TAIL = int(Problem.INTENT), int(Problem.LIMBO_TAIL)
-_SLAB, _CLASS_LIST, _BUCKETS = int(Problem.SLAB), int(Problem.CLASS_LIST), int(Problem.BUCKETS)
-_STAGED_BYTES = int(Problem.STAGED_BYTES)
-_CLIENTS, _BODY, _OUTCOME_BODY = int(Problem.CLIENTS), int(Problem.BODY), int(Outcome.BODY)
-
-
 @njit(cache=True)
 def _report(problems: np.ndarray, problem: int, subject: int) -> None:
     found = problems[0, 0]
@@ -190,17 +178,17 @@ def _mark(store: int, marks: np.ndarray, problems: np.ndarray, unit: int, size_c
     place = unit % SLAB_UNITS
     slab = unit // SLAB_UNITS
     if slab < 1 or slab >= load64(store + D_SLABS_USED) or _state_of(store, slab) not in (SLAB_IN_USE, SLAB_DRAINING):
-        _report(problems, _OUTSIDE, unit)
+        _report(problems, Problem.OUTSIDE, unit)
         return False
     actual = class_at(store, unit)
     if size_class != actual:
-        _report(problems, _CLASS, unit)
+        _report(problems, Problem.CLASS, unit)
         return False
     if place % class_units(actual) != 0 or place // class_units(actual) >= slots_per_slab(actual):
-        _report(problems, _OUTSIDE, unit)
+        _report(problems, Problem.OUTSIDE, unit)
         return False
-    if marks[unit // _UNITS_PER_MARK] != _NONE:
-        _report(problems, _MARKED_TWICE, unit)
+    if marks[unit // _UNITS_PER_MARK] != Mark.NONE:
+        _report(problems, Problem.MARKED_TWICE, unit)
         return False
     marks[unit // _UNITS_PER_MARK] = mark
     return True
@@ -214,44 +202,44 @@ def _mark_list(
     unit = head
     for _ in range(count):
         if unit == 0:
-            _report(problems, _COUNT, size_class)
+            _report(problems, Problem.COUNT, size_class)
             return
         if not _mark(store, marks, problems, unit, size_class, mark):
             return
         slot = slot_at(store, unit)
         if load64(slot + O_VERSION) != 0:
-            _report(problems, _VERSION, unit)
+            _report(problems, Problem.VERSION, unit)
         unit = shift_right(load64(slot + O_LENGTH_AND_LINK), _HIGH_HALF)
     if unit != 0:
-        _report(problems, _COUNT, size_class)
+        _report(problems, Problem.COUNT, size_class)
 
 
 @njit(cache=True)
 def _audit_participant(store: int, marks: np.ndarray, sums: np.ndarray, problems: np.ndarray, p: int) -> None:
     me = participant_at(store, p)
     if load64(me + P_INTENT_STATE) != JOURNAL_CLEAR or load64(me + P_SEALING) != 0:
-        _report(problems, _INTENT, p)
+        _report(problems, Problem.INTENT, p)
     for size_class in range(CLASSES):
         lists = lists_of(me, size_class)
-        _mark_list(store, marks, problems, load64(lists + L_FREE), load64(lists + L_FREE_COUNT), size_class, _FREE)
-        _mark_list(store, marks, problems, load64(lists + L_SPARE), load64(lists + L_SPARE_COUNT), size_class, _SPARE)
+        _mark_list(store, marks, problems, load64(lists + L_FREE), load64(lists + L_FREE_COUNT), size_class, Mark.FREE)
+        _mark_list(store, marks, problems, load64(lists + L_SPARE), load64(lists + L_SPARE_COUNT), size_class, Mark.SPARE)
         for unit in range(load64(lists + L_BUMP), load64(lists + L_BUMP_END), class_units(size_class)):
-            _mark(store, marks, problems, unit, size_class, _BUMP)
+            _mark(store, marks, problems, unit, size_class, Mark.BUMP)
     unit, last = load64(me + P_LIMBO_HEAD), 0
-    while unit != 0 and _mark(store, marks, problems, unit, class_at(store, unit), _LIMBO):
+    while unit != 0 and _mark(store, marks, problems, unit, class_at(store, unit), Mark.LIMBO):
         last = unit
         unit = shift_right(load64(slot_at(store, unit) + O_LENGTH_AND_LINK), _HIGH_HALF)
     if last != load64(me + P_LIMBO_TAIL):
-        _report(problems, _LIMBO_TAIL, p)
+        _report(problems, Problem.LIMBO_TAIL, p)
     for entry in range(_STAGING_ENTRIES):
         unit = load64(me + P_STAGING + entry * STAGE_BYTES + S_SLOT)
         if unit != 0:
-            _mark(store, marks, problems, unit, class_at(store, unit), _STAGED)
+            _mark(store, marks, problems, unit, class_at(store, unit), Mark.STAGED)
             tenant = load64(me + P_STAGING + entry * STAGE_BYTES + S_TENANT)
             if tenant < _TENANTS_MAX:
                 sums[tenant, 3] += class_bytes(class_at(store, unit))
             if load64(slot_at(store, unit) + O_VERSION) != 0:
-                _report(problems, _VERSION, unit)
+                _report(problems, Problem.VERSION, unit)
 
 
 @njit(cache=True)
@@ -259,22 +247,22 @@ def _audit_class_list(store: int, problems: np.ndarray, size_class: int) -> int:
     """Returns how many slabs are in the list."""
     shared = class_list(store, size_class)
     if load64(shared + H_LOCK) != 0:
-        _report(problems, _LOCK, size_class)
+        _report(problems, Problem.LOCK, size_class)
     slab, before, listed, free = load64(shared + H_HEAD), 0, 0, 0
     while slab != 0:
         own = slab_list(store, slab)
         if slab >= load64(store + D_SLABS_USED) or listed > load64(store + D_SLABS_USED):
-            _report(problems, _CLASS_LIST, size_class)
+            _report(problems, Problem.CLASS_LIST, size_class)
             return listed
         is_wrong = _state_of(store, slab) != SLAB_IN_USE or class_at(store, slab * SLAB_UNITS) != size_class
         if is_wrong or load64(own + SL_PREVIOUS) != before or load64(own + SL_FREE_COUNT) == 0:
-            _report(problems, _CLASS_LIST, size_class)
+            _report(problems, Problem.CLASS_LIST, size_class)
             return listed
         listed += 1
         free += load64(own + SL_FREE_COUNT)
         slab, before = load64(own + SL_NEXT), slab
     if free != load64(shared + H_FREE_SLOTS):
-        _report(problems, _CLASS_LIST, size_class)
+        _report(problems, Problem.CLASS_LIST, size_class)
     return listed
 
 
@@ -286,16 +274,16 @@ def _audit_slab_list(store: int, marks: np.ndarray, problems: np.ndarray, slab: 
     if bump != 0:
         end = slab * SLAB_UNITS + slots_per_slab(size_class) * class_units(size_class)
         if bump // SLAB_UNITS != slab:
-            _report(problems, _SLAB, slab)
+            _report(problems, Problem.SLAB, slab)
             return
         for unit in range(bump, end, class_units(size_class)):
-            _mark(store, marks, problems, unit, size_class, _BUMP)
+            _mark(store, marks, problems, unit, size_class, Mark.BUMP)
             count -= 1
     head = load64(own + SL_FREE)
     if count < 0 or (head == 0) != (count == 0) or (head != 0 and head // SLAB_UNITS != slab):
-        _report(problems, _SLAB, slab)
+        _report(problems, Problem.SLAB, slab)
         return
-    _mark_list(store, marks, problems, head, count, size_class, _LISTED)
+    _mark_list(store, marks, problems, head, count, size_class, Mark.LISTED)
 
 
 @njit(cache=True)
@@ -309,7 +297,7 @@ def _audit_slabs(store: int, marks: np.ndarray, problems: np.ndarray) -> None:
         if state == SLAB_POOLED:
             pooled += 1
             if load64(own + SL_FREE) != 0 or load64(own + SL_BUMP) != 0 or load64(own + SL_FREE_COUNT) != 0:
-                _report(problems, _SLAB, slab)
+                _report(problems, Problem.SLAB, slab)
         elif state in (SLAB_IN_USE, SLAB_DRAINING):
             _audit_slab_list(store, marks, problems, slab)
             if state == SLAB_DRAINING:
@@ -317,16 +305,16 @@ def _audit_slabs(store: int, marks: np.ndarray, problems: np.ndarray) -> None:
             elif load64(own + SL_FREE_COUNT) != 0:
                 with_free[class_at(store, slab * SLAB_UNITS)] += 1
         else:
-            _report(problems, _SLAB, slab)
+            _report(problems, Problem.SLAB, slab)
     for size_class in range(CLASSES):
         if _audit_class_list(store, problems, size_class) != with_free[size_class]:
-            _report(problems, _CLASS_LIST, size_class)
+            _report(problems, Problem.CLASS_LIST, size_class)
     if load64(store + D_SLABS_POOLED) != pooled:
-        _report(problems, _SLAB, 0)
+        _report(problems, Problem.SLAB, 0)
     slab = load64(store + D_SLABS_POOL)
     while slab != 0 and pooled >= 0:
         if slab >= used or _state_of(store, slab) != SLAB_POOLED:
-            _report(problems, _SLAB, slab)
+            _report(problems, Problem.SLAB, slab)
             break
         pooled -= 1
         slab = load64(slab_list(store, slab) + SL_NEXT)
@@ -335,10 +323,10 @@ def _audit_slabs(store: int, marks: np.ndarray, problems: np.ndarray) -> None:
         if slab != 0 and _state_of(store, slab) == SLAB_DRAINING:
             draining -= 1
     if pooled != 0 or draining != 0:
-        _report(problems, _SLAB, 0)
+        _report(problems, Problem.SLAB, 0)
     for lock in (D_SLABS_LOCK, D_BUCKETS_LOCK, D_COMPACT_LOCK):
         if load64(store + lock) != 0:
-            _report(problems, _LOCK, 0)
+            _report(problems, Problem.LOCK, 0)
 
 
 @njit(cache=True)
@@ -348,17 +336,17 @@ def _audit_object(store: int, problems: np.ndarray, bucket_index: int, word: int
     key_length, value_length = load16(found + O_KEY_LENGTH), load32(found + O_VALUE_LENGTH)
     version = load64(found + O_VERSION)
     if version == 0 or version % 2 != 0:
-        _report(problems, _VERSION, unit)
+        _report(problems, Problem.VERSION, unit)
     if key_length < 1 or key_length > _KEY_BYTES_MAX:
-        _report(problems, _LENGTHS, unit)
+        _report(problems, Problem.LENGTHS, unit)
         return
     if OBJECT_BYTES + key_length + value_length > class_bytes(word_class(word)):
-        _report(problems, _LENGTHS, unit)
+        _report(problems, Problem.LENGTHS, unit)
     hashed = store_hash(store, load64(found + O_IDENTITY), found + O_KEY, key_length)
     if shift_right(hashed, ENTRY_TAG_SHIFT) != shift_right(word, ENTRY_TAG_SHIFT):
-        _report(problems, _TAG, unit)
+        _report(problems, Problem.TAG, unit)
     if bucket_number(store, hashed) != bucket_index:
-        _report(problems, _CHAIN, unit)
+        _report(problems, Problem.CHAIN, unit)
 
 
 @njit(cache=True)
@@ -373,7 +361,7 @@ def _audit_index(
         for _ in range(_CHAIN_BUCKETS_MAX):
             for i in range(_BUCKET_ENTRIES):
                 word = load64(bucket + B_ENTRIES + i * ENTRY_BYTES)
-                if word == 0 or not _mark(store, marks, problems, word_unit(word), word_class(word), _PUBLISHED):
+                if word == 0 or not _mark(store, marks, problems, word_unit(word), word_class(word), Mark.PUBLISHED):
                     continue
                 found = word_object(store, word)
                 _audit_object(store, problems, number, word)
@@ -382,7 +370,7 @@ def _audit_index(
                     if load64(found + O_IDENTITY) == load64(other + O_IDENTITY) and keys_equal(
                         found + O_KEY, other + O_KEY, load16(found + O_KEY_LENGTH)
                     ):
-                        _report(problems, _DUPLICATE, word_unit(word))
+                        _report(problems, Problem.DUPLICATE, word_unit(word))
                 chain[length] = found
                 length += 1
                 tenant = load32(found + O_TENANT)
@@ -398,14 +386,14 @@ def _audit_index(
             if following == 0:
                 break
             if following < load64(store + D_BUCKETS) or following >= load64(store + D_BUCKETS_USED):
-                _report(problems, _CHAIN, following)
+                _report(problems, Problem.CHAIN, following)
                 break
             overflow[following] += 1
             bucket = bucket_at(store, following)
     _audit_bucket_pool(store, overflow, problems)
     for number in range(load64(store + D_BUCKETS), load64(store + D_BUCKETS_USED)):
         if overflow[number] != 1:
-            _report(problems, _CHAIN, number)
+            _report(problems, Problem.CHAIN, number)
 
 
 @njit(cache=True)
@@ -414,12 +402,12 @@ def _audit_bucket_pool(store: int, overflow: np.ndarray, problems: np.ndarray) -
     number = load64(store + D_BUCKETS_POOL)
     while number != 0 and pooled >= 0:
         if number < load64(store + D_BUCKETS) or number >= load64(store + D_BUCKETS_USED):
-            _report(problems, _BUCKETS, number)
+            _report(problems, Problem.BUCKETS, number)
             return
         bucket = bucket_at(store, number)
         for i in range(_BUCKET_ENTRIES):
             if load64(bucket + B_ENTRIES + i * ENTRY_BYTES) != 0:
-                _report(problems, _BUCKETS, number)
+                _report(problems, Problem.BUCKETS, number)
         overflow[number] += 1
         pooled -= 1
         number = load64(bucket + B_NEXT)
@@ -429,7 +417,7 @@ def _audit_bucket_pool(store: int, overflow: np.ndarray, problems: np.ndarray) -
             overflow[number] += 1
             leaving -= 1
     if pooled != 0 or leaving != 0:
-        _report(problems, _BUCKETS, 0)
+        _report(problems, Problem.BUCKETS, 0)
 
 
 @njit(cache=True)
@@ -439,11 +427,11 @@ def _audit_body(store: int, problems: np.ndarray, tenant: int, found: int) -> No
     word = find_entry(store, hashed, identity, found + O_KEY, CLIENT_KEY_BYTES)[1]
     place = load64(found + O_KEY + CLIENT_KEY_BYTES)
     if word == 0 or load16(found + O_KEY_LENGTH) != BODY_KEY_BYTES or place < 0 or place >= _CLIENT_WINDOW:
-        _report(problems, _BODY, tenant)
+        _report(problems, Problem.BODY, tenant)
         return
     result = word_object(store, word) + CLIENT_AT + C_RESULTS + place * RESULT_BYTES
-    if outcome_kind(load64(result + E_WORD)) != _OUTCOME_BODY:
-        _report(problems, _BODY, tenant)
+    if outcome_kind(load64(result + E_WORD)) != Outcome.BODY:
+        _report(problems, Problem.BODY, tenant)
 
 
 @njit(cache=True)
@@ -451,27 +439,27 @@ def _audit_ring(store: int, marks: np.ndarray, problems: np.ndarray, tenant: int
     account = account_of(store, tenant)
     hand = load64(account + A_CLIENTS_HAND)
     if load64(account + A_CLIENTS) != clients or (hand == 0) != (clients == 0):
-        _report(problems, _CLIENTS, tenant)
+        _report(problems, Problem.CLIENTS, tenant)
         return
     unit = hand
     for seen in range(1, clients + 1):
-        if unit // _UNITS_PER_MARK >= len(marks) or marks[unit // _UNITS_PER_MARK] != _PUBLISHED:
-            _report(problems, _CLIENTS, tenant)
+        if unit // _UNITS_PER_MARK >= len(marks) or marks[unit // _UNITS_PER_MARK] != Mark.PUBLISHED:
+            _report(problems, Problem.CLIENTS, tenant)
             return
         found = slot_at(store, unit)
         is_record = load64(found + O_IDENTITY) == identity_of(tenant, _TABLE_CLIENTS, CLIENT_KEY_BYTES)
         if not is_record or load32(found + O_VALUE_LENGTH) != CLIENT_BYTES:
-            _report(problems, _CLIENTS, tenant)
+            _report(problems, Problem.CLIENTS, tenant)
             return
         before, unit = unit, load64(found + CLIENT_AT + C_NEXT)
         if load64(slot_at(store, unit) + CLIENT_AT + C_PREVIOUS) != before:
-            _report(problems, _CLIENTS, tenant)
+            _report(problems, Problem.CLIENTS, tenant)
             return
         if unit == hand and seen != clients:
-            _report(problems, _CLIENTS, tenant)
+            _report(problems, Problem.CLIENTS, tenant)
             return
     if unit != hand:
-        _report(problems, _CLIENTS, tenant)
+        _report(problems, Problem.CLIENTS, tenant)
 
 
 @njit(cache=True)
@@ -479,13 +467,13 @@ def _audit_accounts(store: int, marks: np.ndarray, sums: np.ndarray, problems: n
     for tenant in range(_TENANTS_MAX):
         account = account_of(store, tenant)
         if load64(account + A_LOCK) != 0:
-            _report(problems, _LOCK, tenant)
+            _report(problems, Problem.LOCK, tenant)
         if load64(account + A_STAGED_BYTES) != sums[tenant, 3]:
-            _report(problems, _STAGED_BYTES, tenant)
+            _report(problems, Problem.STAGED_BYTES, tenant)
         if load64(account + A_BYTES_USED) != sums[tenant, 0] + load64(account + A_CODE_BYTES):
-            _report(problems, _BYTES, tenant)
+            _report(problems, Problem.BYTES, tenant)
         if load64(account + A_OBJECTS) != sums[tenant, 1]:
-            _report(problems, _OBJECTS, tenant)
+            _report(problems, Problem.OBJECTS, tenant)
         if load64(account + A_ACTIVE) != 0:
             _audit_ring(store, marks, problems, tenant, sums[tenant, 2])
 
@@ -498,8 +486,8 @@ def _audit_slots(store: int, marks: np.ndarray, problems: np.ndarray) -> None:
         size_class = class_at(store, slab * SLAB_UNITS)
         for slot in range(slots_per_slab(size_class)):
             unit = slab * SLAB_UNITS + slot * class_units(size_class)
-            if marks[unit // _UNITS_PER_MARK] == _NONE:
-                _report(problems, _NOT_MARKED, unit)
+            if marks[unit // _UNITS_PER_MARK] == Mark.NONE:
+                _report(problems, Problem.NOT_MARKED, unit)
 
 
 @njit(cache=True)

@@ -81,8 +81,6 @@ from splinter.store.publication import (
 )
 from splinter.store.slots import peek_slot, slot_at, unit_of
 
-_OK, _BUSY, _QUOTA_EXCEEDED = int(Status.OK), int(Status.BUSY), int(Status.QUOTA_EXCEEDED)
-_BODY, _EFFECT, _LOST = int(Outcome.BODY), int(Outcome.EFFECT), int(Outcome.LOST)
 _TABLE = limits.TABLE_CLIENTS
 _TENANTS_MAX = limits.TENANTS_MAX
 _WINDOW = limits.CLIENT_WINDOW
@@ -108,11 +106,11 @@ def claim_begin(store: int, me: int, tenant: int, claim: int) -> int:
     """
     store64(claim + K_ENTRY, 0)
     if load64(claim + K_ACKNOWLEDGED) == 0:
-        return _OK
+        return Status.OK
     record = _find(store, tenant, claim + K_CLIENT)
     if record == 0:
         status = _create(store, me, tenant, claim)
-        if status != _OK:
+        if status != Status.OK:
             return status
         record = _find(store, tenant, claim + K_CLIENT)
     acknowledged = load64(record + C_ACKNOWLEDGED)
@@ -128,7 +126,7 @@ def claim_begin(store: int, me: int, tenant: int, claim: int) -> int:
     if ahead < 0:
         return STALE
     if ahead >= _WINDOW:
-        return _BUSY
+        return Status.BUSY
     place = sequence % _WINDOW
     entry = record + C_RESULTS + place * RESULT_BYTES
     word = load64(entry + E_WORD)
@@ -138,15 +136,15 @@ def claim_begin(store: int, me: int, tenant: int, claim: int) -> int:
         store64(claim + K_WORD, word)
         store64(claim + K_VALUE, load64(entry + E_VALUE))
         store64(claim + K_BODY, 0)
-        if outcome_kind(word) == _BODY:
+        if outcome_kind(word) == Outcome.BODY:
             store64(claim + K_BODY, _find_body(store, tenant, claim + K_KEY))
         store64(claim + K_ENTRY, entry)
         return RECORDED
-    if outcome_kind(word) == _BODY:  # of an older request, whose reply the client has
+    if outcome_kind(word) == Outcome.BODY:  # of an older request, whose reply the client has
         _remove_body(store, me, tenant, claim + K_KEY)
         store64_release(entry + E_WORD, 0)
     store64(claim + K_ENTRY, entry)
-    return _OK
+    return Status.OK
 
 
 @njit(cache=True)
@@ -156,7 +154,7 @@ def claim_settle(store: int, me: int, claim: int, word: int, value: int) -> None
     entry = load64(claim + K_ENTRY)
     if entry == 0:
         return
-    if outcome_kind(load64(entry + E_WORD)) == _EFFECT:
+    if outcome_kind(load64(entry + E_WORD)) == Outcome.EFFECT:
         count = note(store, me, 0, entry + E_VALUE, value)
         commit(store, me, note(store, me, count, entry + E_WORD, word))
     else:
@@ -180,13 +178,13 @@ def claim_settle_body(
         fill_header(slot, tenant, _TABLE, key, BODY_KEY_BYTES)
         store32(slot + O_VALUE_LENGTH, length)
         copy_bytes(slot + O_KEY + BODY_KEY_BYTES, body, length)
-        store64(claim + K_WORD, outcome_word(sequence, _BODY, status, 0))
+        store64(claim + K_WORD, outcome_word(sequence, Outcome.BODY, status, 0))
         store64(claim + K_VALUE, value)
         store64(claim + K_EFFECT, 0)
         hashed = store_hash(store, identity_of(tenant, _TABLE, BODY_KEY_BYTES), key, BODY_KEY_BYTES)
-        kept = publish(store, me, tenant, _TABLE, key, BODY_KEY_BYTES, hashed, slot, size_class, 0, 0, claim) == _OK
+        kept = publish(store, me, tenant, _TABLE, key, BODY_KEY_BYTES, hashed, slot, size_class, 0, 0, claim) == Status.OK
     if not kept:
-        claim_settle(store, me, claim, outcome_word(sequence, _LOST, status, 0), 0)
+        claim_settle(store, me, claim, outcome_word(sequence, Outcome.LOST, status, 0), 0)
 
 
 # --- records -------------------------------------------------------------------------------------------------------------
@@ -225,11 +223,11 @@ def _room_for_client(account: int) -> int:
     """OK, or why a tenant may not have one record more."""
     clients = load64(account + A_CLIENTS)
     if clients >= _CLIENTS_PER_TENANT_MAX:
-        return _BUSY
+        return Status.BUSY
     used_after = load64(account + A_BYTES_USED) + class_bytes(_CLASS)
     if used_after > load64(account + A_QUOTA_BYTES) and clients >= _CLIENTS_OVER_QUOTA_MAX:
-        return _QUOTA_EXCEEDED
-    return _OK
+        return Status.QUOTA_EXCEEDED
+    return Status.OK
 
 
 @njit(cache=True)
@@ -237,9 +235,9 @@ def _create(store: int, me: int, tenant: int, claim: int) -> int:
     account = account_of(store, tenant)
     clients_expire(store, me, tenant, load64(claim + K_NOW_NS))
     status = _room_for_client(account)
-    if status != _OK and _give_way(store, me, tenant, load64(claim + K_NOW_NS)):
+    if status != Status.OK and _give_way(store, me, tenant, load64(claim + K_NOW_NS)):
         status = _room_for_client(account)
-    if status != _OK:
+    if status != Status.OK:
         return status
     used_after = load64(account + A_BYTES_USED) + class_bytes(_CLASS)
     clients = load64(account + A_CLIENTS)
@@ -272,8 +270,8 @@ def _create(store: int, me: int, tenant: int, claim: int) -> int:
             count = note(store, me, count, _record_at(store, hand) + C_NEXT, unit)
             count = note(store, me, count, _record_at(store, first) + C_PREVIOUS, unit)
         if insert(store, me, account, entry, word, slot, _CLASS, 0, version, used_after, count):
-            return _OK
-    return _BUSY
+            return Status.OK
+    return Status.BUSY
 
 
 @njit(cache=True)
@@ -351,7 +349,7 @@ def _has_task(store: int, record: int) -> bool:
     """Whether a task runs that has written for this client: what comes of it is to be recorded yet."""
     for place in range(_WINDOW):
         result = record + C_RESULTS + place * RESULT_BYTES
-        if outcome_kind(load64(result + E_WORD)) == _EFFECT and is_alive(store, load64(result + E_VALUE)):
+        if outcome_kind(load64(result + E_WORD)) == Outcome.EFFECT and is_alive(store, load64(result + E_VALUE)):
             return True
     return False
 
@@ -373,7 +371,7 @@ def _forget(store: int, me: int, tenant: int, unit: int) -> None:
     body_key = me + P_CLAIM + K_FORGET_KEY
     store64(body_key, load64(slot + O_KEY))
     for place in range(_WINDOW):
-        if outcome_kind(load64(record + C_RESULTS + place * RESULT_BYTES + E_WORD)) == _BODY:
+        if outcome_kind(load64(record + C_RESULTS + place * RESULT_BYTES + E_WORD)) == Outcome.BODY:
             store64(body_key + _WORD_BYTES, place)
             _remove_body(store, me, tenant, body_key)
     identity = identity_of(tenant, _TABLE, _KEY_BYTES)

@@ -58,7 +58,6 @@ from splinter.store.layout import (
     UNLINKED_BYTES,
 )
 
-_OK, _BUSY, _OUT_OF_MEMORY = int(Status.OK), int(Status.BUSY), int(Status.OUT_OF_MEMORY)
 _BUCKET_BYTES = limits.BUCKET_BYTES
 _OBJECT_LINES = 3  # header, a key of 30 bytes and a value of 100
 _BUCKET_ENTRIES = limits.BUCKET_ENTRIES
@@ -68,7 +67,6 @@ _INSERT_TRIES_MAX = limits.INSERT_TRIES_MAX
 _RESERVE_SHARE = limits.BUCKETS_RESERVE_SHARE
 _LEAVING_MAX = limits.BUCKETS_LEAVING_MAX
 _LOOKS = limits.BUCKETS_LOOKS
-_BUCKET_SEALED = int(KillPoint.BUCKET_SEALED)
 _UNLINKED = -1  # _grow: the bucket is in no chain any more
 
 
@@ -163,7 +161,7 @@ def empty_entry(store: int, me: int, hashed: int) -> int:
         entry = _empty_entry(store, me, bucket_at(store, bucket_number(store, hashed)))
         if entry != 0:
             return entry
-    return -_BUSY
+    return -Status.BUSY
 
 
 @njit(cache=True)
@@ -175,13 +173,13 @@ def _empty_entry(store: int, me: int, bucket: int) -> int:
             if load64_acquire(entry) == 0:
                 return entry
         if load32_acquire(bucket + B_NEXT) == 0:
-            status = _OUT_OF_MEMORY if depth == _CHAIN_BUCKETS_MAX - 1 else _grow(store, me, bucket)
+            status = Status.OUT_OF_MEMORY if depth == _CHAIN_BUCKETS_MAX - 1 else _grow(store, me, bucket)
             if status == _UNLINKED:
                 return 0
-            if status != _OK:
+            if status != Status.OK:
                 return -status
         bucket = bucket_at(store, load32_acquire(bucket + B_NEXT))
-    return -_OUT_OF_MEMORY
+    return -Status.OUT_OF_MEMORY
 
 
 @njit(cache=True)
@@ -189,8 +187,8 @@ def _grow(store: int, me: int, bucket: int) -> int:
     """Link an overflow bucket, all zero, behind ``bucket`` unless another participant has done so. Returns a status, or
     _UNLINKED."""
     if not lock_inner(store, me, store + D_BUCKETS_LOCK):
-        return _BUSY
-    status = _OK
+        return Status.BUSY
+    status: int = Status.OK
     links = load64_acquire(bucket + B_NEXT)
     if links >> BUCKET_UNLINKED_SHIFT != 0:
         status = _UNLINKED
@@ -203,7 +201,7 @@ def _grow(store: int, me: int, bucket: int) -> int:
             count = note(store, me, count, taken + B_NEXT, 0)  # before readers can come to it
             commit(store, me, note(store, me, count, bucket + B_NEXT, pooled))
         elif unused == load64(store + D_BUCKETS_TOTAL):
-            status = _OUT_OF_MEMORY
+            status = Status.OUT_OF_MEMORY
         else:
             count = note(store, me, 0, bucket + B_NEXT, unused)
             count = note(store, me, count, store + D_BUCKETS_USED, unused + 1)
@@ -275,7 +273,7 @@ def _unlink(store: int, me: int, before: int, number: int) -> bool:
         if not cas64(bucket + B_ENTRIES + i * ENTRY_BYTES, 0, ENTRY_SEALED):
             buckets_unseal(me)
             return False
-        kill_point(store, _BUCKET_SEALED)
+        kill_point(store, KillPoint.BUCKET_SEALED)
     links = load64(bucket + B_NEXT)
     count = note(store, me, 0, before + B_NEXT, links)
     count = note(store, me, count, bucket + B_NEXT, links | 1 << BUCKET_UNLINKED_SHIFT)

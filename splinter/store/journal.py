@@ -66,12 +66,6 @@ _TENANT_LOCK_SPINS_MAX = limits.TENANT_LOCK_SPINS_MAX
 _STORE_LOCK_SPINS_MAX = limits.STORE_LOCK_SPINS_MAX
 _SPINS_PER_YIELD = 256  # then the holder may need this very CPU
 
-_LOCK_ANNOUNCED, _LOCK_TAKEN = int(KillPoint.LOCK_ANNOUNCED), int(KillPoint.LOCK_TAKEN)
-_LOCK_RELEASED, _WORD_NOTED = int(KillPoint.LOCK_RELEASED), int(KillPoint.WORD_NOTED)
-_COMMITTED, _PUBLISHING = int(KillPoint.COMMITTED), int(KillPoint.PUBLISHING)
-_VERSION_SET, _ENTRY_WRITTEN = int(KillPoint.VERSION_SET), int(KillPoint.ENTRY_WRITTEN)
-_WORD_APPLIED, _APPLIED, _CLEARED = int(KillPoint.WORD_APPLIED), int(KillPoint.APPLIED), int(KillPoint.CLEARED)
-
 
 @njit(cache=True)
 def participant_at(store: int, p: int) -> int:
@@ -85,11 +79,11 @@ def participant_at(store: int, p: int) -> int:
 @njit(cache=True)
 def _lock(store: int, me: int, intent: int, lock: int, spins_max: int) -> bool:
     store64_release(intent, lock)
-    kill_point(store, _LOCK_ANNOUNCED)
+    kill_point(store, KillPoint.LOCK_ANNOUNCED)
     holder = load64(me + P_HOLDER)
     for spin in range(1, spins_max + 1):
         if load64_acquire(lock) == 0 and cas64(lock, 0, holder):
-            kill_point(store, _LOCK_TAKEN)
+            kill_point(store, KillPoint.LOCK_TAKEN)
             if spin > 1:
                 store64_release(me + P_WAITS, 0)
             return True
@@ -142,7 +136,7 @@ def try_lock_compact(store: int, me: int, lock: int) -> bool:
 def unlock(store: int, lock: int) -> None:
     """Release either kind."""
     store64_release(lock, 0)
-    kill_point(store, _LOCK_RELEASED)
+    kill_point(store, KillPoint.LOCK_RELEASED)
 
 
 @njit(cache=True)
@@ -189,7 +183,7 @@ def note(store: int, me: int, count: int, address: int, value: int) -> int:
     word = me + P_INTENT_WORDS + count * WORD_BYTES
     store64_release(word, address)
     store64_release(word + WORD_BYTES // 2, value)
-    kill_point(store, _WORD_NOTED)
+    kill_point(store, KillPoint.WORD_NOTED)
     return count + 1
 
 
@@ -199,11 +193,11 @@ def _apply(store: int, me: int) -> None:
     end = word + load64(me + P_INTENT_COUNT) * WORD_BYTES
     while word < end:
         store64_release(load64(word), load64(word + WORD_BYTES // 2))
-        kill_point(store, _WORD_APPLIED)
+        kill_point(store, KillPoint.WORD_APPLIED)
         word += WORD_BYTES
-    kill_point(store, _APPLIED)
+    kill_point(store, KillPoint.APPLIED)
     store64_release(me + P_INTENT_STATE, JOURNAL_CLEAR)
-    kill_point(store, _CLEARED)
+    kill_point(store, KillPoint.CLEARED)
 
 
 @njit(cache=True)
@@ -211,7 +205,7 @@ def commit(store: int, me: int, count: int) -> None:
     """Make the noted words so."""
     store64_release(me + P_INTENT_COUNT, count)
     store64_release(me + P_INTENT_STATE, JOURNAL_COMMITTED)
-    kill_point(store, _COMMITTED)
+    kill_point(store, KillPoint.COMMITTED)
     _apply(store, me)
 
 
@@ -224,10 +218,10 @@ def announce(store: int, me: int, count: int, entry: int, old: int, new: int, sl
     store64_release(me + P_INTENT_NEW, new)
     store64_release(me + P_INTENT_SLOT, slot)
     store64_release(me + P_INTENT_STATE, JOURNAL_PUBLISHING)
-    kill_point(store, _PUBLISHING)
+    kill_point(store, KillPoint.PUBLISHING)
     if slot != 0:
         store64_release(slot + O_VERSION, version)
-        kill_point(store, _VERSION_SET)
+        kill_point(store, KillPoint.VERSION_SET)
 
 
 @njit(cache=True)
@@ -237,7 +231,7 @@ def published(store: int, me: int) -> None:
     The entry was written by an atomic exchange or compare-and-swap, which is a full fence: a reader who still found
     the old word had published an epoch no newer than the one read here.
     """
-    kill_point(store, _ENTRY_WRITTEN)
+    kill_point(store, KillPoint.ENTRY_WRITTEN)
     old = load64(me + P_INTENT_OLD)
     if old != 0:
         retired = load64(store + D_SLABS) + (old & UNIT_MASK) * UNIT_BYTES
@@ -254,7 +248,7 @@ def withdraw(store: int, me: int) -> None:
     if slot != 0:
         store64_release(slot + O_VERSION, 0)
     store64_release(me + P_INTENT_STATE, JOURNAL_CLEAR)
-    kill_point(store, _CLEARED)
+    kill_point(store, KillPoint.CLEARED)
 
 
 @njit(cache=True)

@@ -18,7 +18,6 @@ from splinter.native.atomics import load64, store64
 from splinter.store.layout import D_KILL_AT, D_KILL_SKIP
 
 ENABLED = os.environ.get("SPLINTER_KILL_POINTS") == "1"
-_SIGKILL = int(signal.SIGKILL)
 
 
 class KillPoint(IntEnum):
@@ -47,7 +46,7 @@ def _kill_here(store: int, point: int) -> None:
     if load64(store + D_KILL_AT) == point:
         left = load64(store + D_KILL_SKIP)
         if left == 0:
-            libc.kill(libc.getpid(), _SIGKILL)
+            libc.kill(libc.getpid(), signal.SIGKILL)
         store64(store + D_KILL_SKIP, left - 1)
 
 

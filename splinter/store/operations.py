@@ -37,14 +37,9 @@ from splinter.store.outcomes import Outcome, outcome_kind, outcome_word
 from splinter.store.publication import account_of, fill_header, publish, remove_key
 from splinter.store.slots import peek_slot
 
-_OK, _BUSY, _BAD_KEY = int(Status.OK), int(Status.BUSY), int(Status.BAD_KEY)
-_OUT_OF_MEMORY, _QUOTA_EXCEEDED = int(Status.OUT_OF_MEMORY), int(Status.QUOTA_EXCEEDED)
-_STATUS = int(Outcome.STATUS)
-_UNKNOWN_TENANT, _VALUE_TOO_LARGE = int(Status.UNKNOWN_TENANT), int(Status.VALUE_TOO_LARGE)
 _KEY_BYTES_MAX = limits.KEY_BYTES_MAX
 _VALUE_BYTES_MAX = limits.VALUE_BYTES_MAX
 _TENANTS_MAX = limits.TENANTS_MAX
-_SLOT_FILLED = int(KillPoint.SLOT_FILLED)
 
 
 # --- objects ---------------------------------------------------------------------------------------------------------------
@@ -129,14 +124,14 @@ def store_prefetch_object(store: int, hashed: int) -> None:
 def lock_active(store: int, me: int, tenant: int) -> int:
     """Take the lock of an active tenant. Returns OK, and otherwise holds nothing."""
     if tenant < 1 or tenant >= _TENANTS_MAX:
-        return _UNKNOWN_TENANT
+        return Status.UNKNOWN_TENANT
     account = account_of(store, tenant)
     if not lock_tenant(store, me, account + A_LOCK):
-        return _BUSY
+        return Status.BUSY
     if load64_acquire(account + A_ACTIVE) == 0:
         unlock(store, account + A_LOCK)
-        return _UNKNOWN_TENANT
-    return _OK
+        return Status.UNKNOWN_TENANT
+    return Status.OK
 
 
 @njit(cache=True)
@@ -153,9 +148,9 @@ def store_put(
     changed.
     """
     if key_length < 1 or key_length > _KEY_BYTES_MAX:
-        return _BAD_KEY
+        return Status.BAD_KEY
     if value_length < 0 or value_length > _VALUE_BYTES_MAX:
-        return _VALUE_TOO_LARGE
+        return Status.VALUE_TOO_LARGE
     me = participant_at(store, p)
     size_class = class_for(OBJECT_BYTES + key_length + value_length)
     slot = peek_slot(store, me, size_class)
@@ -166,17 +161,17 @@ def store_put(
     if hashed == 0:
         hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
     status = lock_active(store, me, tenant)
-    if status != _OK:
+    if status != Status.OK:
         return status
     if claim != 0:
         filled, refills = slot, load64(me + P_REFILLS)
         status = claim_begin(store, me, tenant, claim)
-        if status == _OK:
+        if status == Status.OK:
             slot = peek_slot(store, me, size_class)
             # The client's record took it, or it went away and came back when the record needed memory.
             if slot > 0 and (slot != filled or load64(me + P_REFILLS) != refills):
                 _fill(store, slot, tenant, table, key, key_length, value, value_length)
-    if status == _OK:
+    if status == Status.OK:
         status = -slot
         if slot > 0:
             status = publish(store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim)
@@ -192,16 +187,16 @@ def _fill(
     fill_header(slot, tenant, table, key, key_length)
     store32(slot + O_VALUE_LENGTH, value_length)
     copy_bytes(slot + O_KEY + key_length, value, value_length)
-    kill_point(store, _SLOT_FILLED)
+    kill_point(store, KillPoint.SLOT_FILLED)
 
 
 @njit(cache=True)
 def claim_refusal(store: int, me: int, claim: int, status: int) -> None:
     """Record that a request had no effect, if it had none and this is its end: with the same lock as the attempt."""
-    if claim != 0 and status != _OK and status != _BUSY:
+    if claim != 0 and status != Status.OK and status != Status.BUSY:
         word = load64(claim + K_WORD)
-        if outcome_kind(word) == _STATUS:  # a task goes on
-            claim_settle(store, me, claim, outcome_word(load64(claim + K_SEQUENCE), _STATUS, status, 0), 0)
+        if outcome_kind(word) == Outcome.STATUS:  # a task goes on
+            claim_settle(store, me, claim, outcome_word(load64(claim + K_SEQUENCE), Outcome.STATUS, status, 0), 0)
 
 
 @njit(cache=True)
@@ -223,18 +218,18 @@ def store_delete(
     than OK, nothing has changed.
     """
     if key_length < 1 or key_length > _KEY_BYTES_MAX:
-        return _BAD_KEY
+        return Status.BAD_KEY
     me = participant_at(store, p)
     if hashed == 0:
         hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
     status = lock_active(store, me, tenant)
-    if status != _OK:
+    if status != Status.OK:
         return status
     if claim != 0:
         status = claim_begin(store, me, tenant, claim)
-        if expected_version != 0 and status in (_OUT_OF_MEMORY, _QUOTA_EXCEEDED):
-            status = _OK  # it makes room, and needs no record: a version comes once, so its delete has its effect once
-    if status == _OK:
+        if expected_version != 0 and status in (Status.OUT_OF_MEMORY, Status.QUOTA_EXCEEDED):
+            status = Status.OK  # it makes room, and needs no record: a version comes once, so its delete has its effect once
+    if status == Status.OK:
         status = remove_key(store, me, tenant, table, key, key_length, hashed, expected_version, claim)
         claim_refusal(store, me, claim, status)
     unlock(store, account_of(store, tenant) + A_LOCK)
@@ -246,7 +241,7 @@ def store_goodbye(store: int, p: int, tenant: int, claim: int) -> int:
     """Forget what is recorded of the claim's client: it waits for no reply. Returns OK, UNKNOWN_TENANT or BUSY."""
     me = participant_at(store, p)
     status = lock_active(store, me, tenant)
-    if status == _OK:
+    if status == Status.OK:
         client_leaves(store, me, tenant, claim)
         unlock(store, account_of(store, tenant) + A_LOCK)
     return status

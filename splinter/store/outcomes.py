@@ -59,8 +59,6 @@ _SEQUENCE_MASK = (1 << 64 - _SEQUENCE_SHIFT) - 1
 assert max(Status) <= _STATUS_MASK and max(Outcome) <= _KIND_MASK
 
 _HOLDER_BITS = 8
-_NONE, _EFFECT, _STATUS = int(Outcome.NONE), int(Outcome.EFFECT), int(Outcome.STATUS)
-_OK = int(Status.OK)
 
 
 @njit(cache=True)
@@ -72,7 +70,7 @@ def outcome_word(sequence: int, kind: int, status: int, line: int) -> int:
 @njit(cache=True)
 def outcome_is_of(word: int, sequence: int) -> bool:
     """Whether something is recorded, and of this request."""
-    return outcome_kind(word) != _NONE and shift_right(word, _SEQUENCE_SHIFT) == sequence & _SEQUENCE_MASK
+    return outcome_kind(word) != Outcome.NONE and shift_right(word, _SEQUENCE_SHIFT) == sequence & _SEQUENCE_MASK
 
 
 @njit(cache=True)
@@ -105,7 +103,7 @@ def claim_request(store: int, p: int, client: int, sequence: int, acknowledged: 
     store64(claim + K_SEQUENCE, sequence)
     store64(claim + K_ACKNOWLEDGED, acknowledged)
     store64(claim + K_NOW_NS, now_ns)
-    store64(claim + K_WORD, outcome_word(sequence, _STATUS, _OK, 0))
+    store64(claim + K_WORD, outcome_word(sequence, Outcome.STATUS, Status.OK, 0))
     store64(claim + K_EFFECT, 0)
     store64(claim + K_ENTRY, 0)
     return claim
@@ -116,7 +114,7 @@ def claim_effect(store: int, p: int, client: int, sequence: int, acknowledged: i
     """The claim for the first write of a task, whose word at ``effect`` becomes EFFECT_WRITTEN with it. As
     :func:`claim_request`."""
     claim = claim_request(store, p, client, sequence, acknowledged, now_ns)
-    store64(claim + K_WORD, outcome_word(sequence, _EFFECT, _OK, 0))
+    store64(claim + K_WORD, outcome_word(sequence, Outcome.EFFECT, Status.OK, 0))
     store64(claim + K_VALUE, _owner(participant_at(store, p)))
     store64(claim + K_EFFECT, effect)
     return claim
@@ -141,7 +139,7 @@ def note_outcome(store: int, me: int, count: int, claim: int, version: int) -> i
     entry, effect = load64(claim + K_ENTRY), load64(claim + K_EFFECT)
     if entry != 0:
         word = load64(claim + K_WORD)
-        value = version if outcome_kind(word) == _STATUS else load64(claim + K_VALUE)
+        value = version if outcome_kind(word) == Outcome.STATUS else load64(claim + K_VALUE)
         count = note(store, me, count, entry + E_VALUE, value)
         count = note(store, me, count, entry + E_WORD, word)
     if effect != 0:

@@ -30,8 +30,6 @@ from splinter.store.layout import (
 from splinter.store.outcomes import note_outcome
 from splinter.store.slots import note_retire, note_take, unit_of
 
-_OK, _BUSY, _NOT_FOUND = int(Status.OK), int(Status.BUSY), int(Status.NOT_FOUND)
-_QUOTA_EXCEEDED, _VERSION_CHANGED = int(Status.QUOTA_EXCEEDED), int(Status.VERSION_CHANGED)
 _PARTICIPANTS_MAX = limits.PARTICIPANTS_MAX
 INSERT_TRIES_MAX = limits.INSERT_TRIES_MAX
 EXPECT_ABSENT = -1  # as expected_version: there must be no object yet; versions are even, so it is none
@@ -82,15 +80,15 @@ def publish(
     entry, old_word = find_entry(store, hashed, identity_of(tenant, table, key_length), key, key_length)
     if expected_version == EXPECT_ABSENT:
         if entry != 0:
-            return _VERSION_CHANGED
+            return Status.VERSION_CHANGED
     elif expected_version != 0 and (entry == 0 or load64(word_object(store, old_word) + O_VERSION) != expected_version):
-        return _VERSION_CHANGED
+        return Status.VERSION_CHANGED
     used = load64(account + A_BYTES_USED)
     used_after = used + class_bytes(size_class)
     if entry != 0:
         used_after -= class_bytes(word_class(old_word))
     if used_after > used and used_after > load64(account + A_QUOTA_BYTES):
-        return _QUOTA_EXCEEDED
+        return Status.QUOTA_EXCEEDED
     version = next_version(me)
     word = entry_word(hashed, size_class, unit_of(store, slot))
     if entry != 0:
@@ -102,7 +100,7 @@ def publish(
         exchange64(entry, word)
         published(store, me)
         store64(me + P_LAST_VERSION, version)
-        return _OK
+        return Status.OK
     for _ in range(INSERT_TRIES_MAX):
         entry = empty_entry(store, me, hashed)
         if entry < 0:
@@ -110,8 +108,8 @@ def publish(
         count = note_outcome(store, me, 0, claim, version)
         if insert(store, me, account, entry, word, slot, size_class, stage, version, used_after, count):
             store64(me + P_LAST_VERSION, version)
-            return _OK
-    return _BUSY
+            return Status.OK
+    return Status.BUSY
 
 
 @njit(cache=True)
@@ -155,8 +153,8 @@ def remove_key(
     Returns OK, NOT_FOUND or VERSION_CHANGED."""
     entry, word = find_entry(store, hashed, identity_of(tenant, table, key_length), key, key_length)
     if entry == 0:
-        return _NOT_FOUND
+        return Status.NOT_FOUND
     if expected_version != 0 and load64(word_object(store, word) + O_VERSION) != expected_version:
-        return _VERSION_CHANGED
+        return Status.VERSION_CHANGED
     remove(store, me, tenant, entry, word, note_outcome(store, me, 0, claim, 0))
-    return _OK
+    return Status.OK

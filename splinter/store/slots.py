@@ -77,9 +77,7 @@ from splinter.store.layout import (
 )
 from splinter.store.limbo import is_held_up
 
-_OK, _BUSY, _OUT_OF_MEMORY = int(Status.OK), int(Status.BUSY), int(Status.OUT_OF_MEMORY)
 _RECLAIM_SLOTS_MAX = limits.RECLAIM_SLOTS_MAX
-_SLOT_RIPE = int(KillPoint.SLOT_RIPE)
 _HIGH_HALF = 32  # shift
 _CLASS_MASK = 0xFFFFFFFF  # in a SLAB read as one word
 
@@ -146,7 +144,7 @@ def peek_slot(store: int, me: int, size_class: int) -> int:
     lists = lists_of(me, size_class)
     if load64(lists + L_FREE) == 0 and load64(lists + L_BUMP) == load64(lists + L_BUMP_END):
         status = _refill(store, me, size_class)
-        if status != _OK:
+        if status != Status.OK:
             return -status
     free = load64(lists + L_FREE)
     return slot_at(store, free if free != 0 else load64(lists + L_BUMP))
@@ -175,18 +173,18 @@ def _refill(store: int, me: int, size_class: int) -> int:
         count = note(store, me, count, lists + L_SPARE, 0)
         count = note(store, me, count, lists + L_SPARE_COUNT, 0)
         commit(store, me, count)
-        return _OK
+        return Status.OK
     _reclaim(store, me, _RECLAIM_SLOTS_MAX)
     if load64(lists + L_FREE) != 0:
-        return _OK
+        return Status.OK
     status = _take_listed(store, me, size_class)
-    if status == _OUT_OF_MEMORY:
+    if status == Status.OUT_OF_MEMORY:
         status = _take_slab(store, me, size_class)
-    if status == _OUT_OF_MEMORY and give_back_all(store, me):
+    if status == Status.OUT_OF_MEMORY and give_back_all(store, me):
         status = _take_slab(store, me, size_class)
-    if status == _OUT_OF_MEMORY and is_held_up(store):
+    if status == Status.OUT_OF_MEMORY and is_held_up(store):
         store64_release(me + P_WANTS, epoch_oldest(store))
-        status = _BUSY  # there will be some when the oldest tasks have given way
+        status = Status.BUSY  # there will be some when the oldest tasks have given way
     return status
 
 
@@ -195,14 +193,14 @@ def _take_listed(store: int, me: int, size_class: int) -> int:
     """Take some slots of the first slab of the class that has any. Returns a status."""
     shared = class_list(store, size_class)
     if load64_acquire(shared + H_HEAD) == 0:
-        return _OUT_OF_MEMORY
+        return Status.OUT_OF_MEMORY
     if not lock_inner(store, me, shared + H_LOCK):
-        return _BUSY
-    status = _OUT_OF_MEMORY
+        return Status.BUSY
+    status = Status.OUT_OF_MEMORY
     slab = load64(shared + H_HEAD)
     if slab != 0:
         _take_of_slab(store, me, size_class, slab)
-        status = _OK
+        status = Status.OK
     unlock(store, shared + H_LOCK)
     return status
 
@@ -240,10 +238,10 @@ def _take_of_slab(store: int, me: int, size_class: int, slab: int) -> None:
 @njit(cache=True)
 def _take_slab(store: int, me: int, size_class: int) -> int:
     if not _has_slab(store):
-        return _OUT_OF_MEMORY
+        return Status.OUT_OF_MEMORY
     if not lock_pool(store, me, store + D_SLABS_LOCK):
-        return _BUSY
-    status = _OUT_OF_MEMORY
+        return Status.BUSY
+    status = Status.OUT_OF_MEMORY
     if _has_slab(store):
         slab = load64(store + D_SLABS_POOL)
         count = 0
@@ -261,7 +259,7 @@ def _take_slab(store: int, me: int, size_class: int) -> int:
         count = note(store, me, count, lists + L_BUMP, bump)
         count = note(store, me, count, lists + L_BUMP_END, bump + slots_per_slab(size_class) * class_units(size_class))
         commit(store, me, count)
-        status = _OK
+        status = Status.OK
     unlock(store, store + D_SLABS_LOCK)
     return status
 
@@ -520,7 +518,7 @@ def _reclaim(store: int, me: int, slots_max: int) -> int:
         draining = begin_free(store, me, record)
         bytes_left = max(load64(me + P_LIMBO_BYTES) - class_bytes(size_class), 0)
         store64_release(slot + O_VERSION, 0)
-        kill_point(store, _SLOT_RIPE)
+        kill_point(store, KillPoint.SLOT_RIPE)
         following = _link_of(slot)
         count = note(store, me, 0, me + P_LIMBO_HEAD, following)
         if following == 0:

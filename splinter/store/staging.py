@@ -54,10 +54,6 @@ from splinter.store.operations import claim_refusal, lock_active, store_last_ver
 from splinter.store.publication import account_of, fill_header, publish
 from splinter.store.slots import begin_free, class_at, end_free, note_free, note_take, peek_slot, slab_record, slot_at, unit_of
 
-_OK, _BUSY, _NOT_FOUND, _BAD_KEY = int(Status.OK), int(Status.BUSY), int(Status.NOT_FOUND), int(Status.BAD_KEY)
-_BAD_FRAGMENT, _VALUE_TOO_LARGE = int(Status.BAD_FRAGMENT), int(Status.VALUE_TOO_LARGE)
-_UNKNOWN_TENANT = int(Status.UNKNOWN_TENANT)
-_QUOTA_EXCEEDED = int(Status.QUOTA_EXCEEDED)
 _KEY_BYTES_MAX = limits.KEY_BYTES_MAX
 _VALUE_BYTES_MAX = limits.VALUE_BYTES_MAX
 _FRAGMENT_BYTES, _FRAGMENT_BYTES_MIN = limits.FRAGMENT_BYTES, limits.FRAGMENT_BYTES_MIN
@@ -67,8 +63,6 @@ _STAGING_TURN_NS = limits.STAGING_TURN_NS
 _STAGING_FREE_BYTES = limits.STAGING_FREE_BYTES
 _STAGING_AGE_NS_MAX = limits.STAGING_AGE_NS_MAX
 _NS_PER_SECOND = 1_000_000_000
-_SLOT_FILLED, _FRAGMENT_COPIED = int(KillPoint.SLOT_FILLED), int(KillPoint.FRAGMENT_COPIED)
-_FRAGMENT_ARRIVED = int(KillPoint.FRAGMENT_ARRIVED)
 
 
 @njit(cache=True)
@@ -110,7 +104,7 @@ def _unused_entry(store: int, p: int) -> int:
     for entry in range(_STAGING_ENTRIES):
         if load64(_stage_at(store, p, entry) + S_SLOT) == 0:
             return entry
-    return -_BUSY
+    return -Status.BUSY
 
 
 @njit(cache=True)
@@ -118,7 +112,7 @@ def _entry_for(store: int, p: int, tenant: int, now_ns: int) -> int:
     """Index of an entry for one put more of a tenant, or -BUSY; another one may have to give way."""
     owned = _owned(store, p, tenant)
     if owned >= _STAGING_ENTRIES_PER_TENANT:
-        return -_BUSY
+        return -Status.BUSY
     entry = _unused_entry(store, p)
     if entry >= 0:
         return entry
@@ -132,7 +126,7 @@ def _entry_for(store: int, p: int, tenant: int, now_ns: int) -> int:
     since = load64(_stage_at(store, p, oldest) + S_SINCE_NS)
     has_had_turn = owned == 0 and now_ns - since >= _STAGING_TURN_NS
     if most <= owned + 1 and not has_had_turn:
-        return -_BUSY
+        return -Status.BUSY
     stage_abandon(store, p, oldest)
     return _unused_entry(store, p)
 
@@ -143,7 +137,7 @@ def _charge(store: int, tenant: int, size: int) -> int:
     account = account_of(store, tenant)
     staged = load64(account + A_STAGED_BYTES) + size
     if staged > _STAGING_FREE_BYTES and load64(account + A_BYTES_USED) + staged > load64(account + A_QUOTA_BYTES):
-        return -_QUOTA_EXCEEDED
+        return -Status.QUOTA_EXCEEDED
     return staged
 
 
@@ -159,14 +153,14 @@ def stage_begin(
     UNKNOWN_TENANT, BUSY (too many are under way).
     """
     if key_length < 1 or key_length > _KEY_BYTES_MAX:
-        return -_BAD_KEY
+        return -Status.BAD_KEY
     if fragment_count < 1:
-        return -_BAD_FRAGMENT
+        return -Status.BAD_FRAGMENT
     if (fragment_count - 1) * fragment_bytes >= _VALUE_BYTES_MAX:
-        return -_VALUE_TOO_LARGE
+        return -Status.VALUE_TOO_LARGE
     generation = _generation(store, tenant)
     if generation == 0:
-        return -_UNKNOWN_TENANT
+        return -Status.UNKNOWN_TENANT
     me = participant_at(store, p)
     now_ns = _now_ns(me)
     entry = _entry_for(store, p, tenant, now_ns)
@@ -190,9 +184,9 @@ def stage_begin(
     store64(stage + S_FRAGMENT_BYTES, fragment_bytes)
     store64(stage + S_SINCE_NS, now_ns)
     store64(stage + S_GENERATION, generation)
-    kill_point(store, _SLOT_FILLED)
+    kill_point(store, KillPoint.SLOT_FILLED)
     status = lock_active(store, me, tenant)
-    if status != _OK:
+    if status != Status.OK:
         return -status
     staged = _charge(store, tenant, class_bytes(size_class))
     if staged >= 0:
@@ -218,21 +212,21 @@ def stage_find(store: int, p: int, client: int, sequence: int, tenant: int) -> i
             and load64(stage + S_GENERATION) == _generation(store, tenant)
         ):
             return entry
-    return -_NOT_FOUND
+    return -Status.NOT_FOUND
 
 
 @njit(cache=True)
 def _check_fragment(fragment_index: int, fragment_count: int, fragment_bytes: int, length: int) -> int:
     last = fragment_count - 1
     if fragment_bytes < _FRAGMENT_BYTES_MIN or fragment_bytes > _FRAGMENT_BYTES:
-        return _BAD_FRAGMENT
+        return Status.BAD_FRAGMENT
     if fragment_index < 0 or fragment_index > last or length < 1 or length > fragment_bytes:
-        return _BAD_FRAGMENT
+        return Status.BAD_FRAGMENT
     if fragment_index < last and length != fragment_bytes:
-        return _BAD_FRAGMENT
+        return Status.BAD_FRAGMENT
     if fragment_index * fragment_bytes + length > _VALUE_BYTES_MAX:
-        return _VALUE_TOO_LARGE
-    return _OK
+        return Status.VALUE_TOO_LARGE
+    return Status.OK
 
 
 @njit(cache=True)
@@ -247,24 +241,24 @@ def stage_write(
     """
     stage = _stage_at(store, p, entry)
     if fragment_count != load64(stage + S_FRAGMENT_COUNT) or fragment_bytes != load64(stage + S_FRAGMENT_BYTES):
-        return _BAD_FRAGMENT
+        return Status.BAD_FRAGMENT
     status = _check_fragment(fragment_index, fragment_count, fragment_bytes, length)
-    if status != _OK:
+    if status != Status.OK:
         return status
     word = stage + S_ARRIVED + (fragment_index >> 6) * 8
     arrived = load64(word)
     bit = 1 << (fragment_index & 63)
     if arrived & bit != 0:
-        return _OK
+        return Status.OK
     start = fragment_index * fragment_bytes
     slot = slot_at(store, load64(stage + S_SLOT))
     copy_bytes(slot + O_KEY + load16(slot + O_KEY_LENGTH) + start, data, length)
     if fragment_index == fragment_count - 1:
         store32(slot + O_VALUE_LENGTH, start + length)
-    kill_point(store, _FRAGMENT_COPIED)
+    kill_point(store, KillPoint.FRAGMENT_COPIED)
     store64_release(word, arrived | bit)
-    kill_point(store, _FRAGMENT_ARRIVED)
-    return _OK
+    kill_point(store, KillPoint.FRAGMENT_ARRIVED)
+    return Status.OK
 
 
 @njit(cache=True)
@@ -294,17 +288,17 @@ def stage_publish(store: int, p: int, entry: int, expected_version: int, claim: 
     tenant, table, key_length = load64(stage + S_TENANT), load16(slot + O_TABLE), load16(slot + O_KEY_LENGTH)
     hashed = store_hash(store, identity_of(tenant, table, key_length), slot + O_KEY, key_length)
     status = lock_active(store, me, tenant)
-    if status == _OK:
+    if status == Status.OK:
         if claim != 0:
             status = claim_begin(store, me, tenant, claim)
-        if status == _OK:
+        if status == Status.OK:
             status = publish(
                 store, me, tenant, table, slot + O_KEY, key_length, hashed, slot, class_at(store, unit), stage,
                 expected_version, claim,
             )  # fmt: skip
             claim_refusal(store, me, claim, status)
         unlock(store, account_of(store, tenant) + A_LOCK)
-    if status != _OK and status != _BUSY:
+    if status != Status.OK and status != Status.BUSY:
         stage_abandon(store, p, entry)
     return status
 
@@ -374,9 +368,9 @@ def _claim(store: int, p: int, tenant: int, claim: int, refusal: int) -> int:
     """Whether the request was executed already: a status as of claim_begin. If not, ``refusal`` (OK: none) is recorded."""
     me = participant_at(store, p)
     status = lock_active(store, me, tenant)
-    if status == _OK:
+    if status == Status.OK:
         status = claim_begin(store, me, tenant, claim)
-        if status == _OK:
+        if status == Status.OK:
             claim_refusal(store, me, claim, refusal)
         unlock(store, account_of(store, tenant) + A_LOCK)
     return status
@@ -394,9 +388,9 @@ def stage_put(
     Returns (status, version): version is 0 while fragments are missing and the object's version once it is published.
     """
     status = _check_fragment(fragment_index, fragment_count, fragment_bytes, length)  # before memory is spent on it
-    if status == _OK and claim != 0:
-        status = _claim(store, p, tenant, claim, _OK)
-    if status != _OK:
+    if status == Status.OK and claim != 0:
+        status = _claim(store, p, tenant, claim, Status.OK)
+    if status != Status.OK:
         return status, 0
     entry = stage_find(store, p, client, sequence, tenant)
     if entry < 0:
@@ -407,7 +401,7 @@ def stage_put(
                 _claim(store, p, tenant, claim, -entry)
             return -entry, 0
     status = stage_write(store, p, entry, fragment_index, fragment_count, data, length, fragment_bytes)
-    if status != _OK or not stage_is_complete(store, p, entry):
+    if status != Status.OK or not stage_is_complete(store, p, entry):
         return status, 0
     status = stage_publish(store, p, entry, expected_version, claim)
-    return status, store_last_version(store, p) if status == _OK else 0
+    return status, store_last_version(store, p) if status == Status.OK else 0

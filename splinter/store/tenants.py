@@ -27,8 +27,6 @@ from splinter.store.layout import (
 )
 from splinter.store.publication import account_of, remove
 
-_QUOTA_EXCEEDED = int(Status.QUOTA_EXCEEDED)
-_OK, _BUSY, _UNKNOWN_TENANT = int(Status.OK), int(Status.BUSY), int(Status.UNKNOWN_TENANT)
 _TENANTS_MAX = limits.TENANTS_MAX
 _BUCKET_ENTRIES = limits.BUCKET_ENTRIES
 _CHAIN_BUCKETS_MAX = limits.CHAIN_BUCKETS_MAX
@@ -46,16 +44,16 @@ def tenant_open(store: int, tenant: int, quota_bytes: int, generation: int) -> i
     swept away.
     """
     if tenant < 1 or tenant >= _TENANTS_MAX:
-        return _UNKNOWN_TENANT
+        return Status.UNKNOWN_TENANT
     account = account_of(store, tenant)
     if load64_acquire(account + A_ACTIVE) == 0:
         if load64_acquire(account + A_OBJECTS) != 0:
-            return _BUSY
+            return Status.BUSY
         store64_release(account + A_CLIENTS, 0)  # their records were swept away with all other objects
         store64_release(account + A_CLIENTS_HAND, 0)
     store64_release(account + A_QUOTA_BYTES, quota_bytes)
     store64_release(account + A_ACTIVE, generation)
-    return _OK
+    return Status.OK
 
 
 @njit(cache=True)
@@ -65,13 +63,13 @@ def tenant_close(store: int, p: int, tenant: int) -> int:
     The objects are still there until :func:`tenant_sweep` has removed them.
     """
     if tenant < 1 or tenant >= _TENANTS_MAX:
-        return _UNKNOWN_TENANT
+        return Status.UNKNOWN_TENANT
     lock = account_of(store, tenant) + A_LOCK
     if not lock_tenant(store, participant_at(store, p), lock):
-        return _BUSY
+        return Status.BUSY
     store64_release(account_of(store, tenant) + A_ACTIVE, 0)
     unlock(store, lock)
-    return _OK
+    return Status.OK
 
 
 @njit(cache=True)
@@ -84,12 +82,12 @@ def tenant_charge_code(store: int, p: int, tenant: int, code_bytes: int, forced:
     me = participant_at(store, p)
     account = account_of(store, tenant)
     if not lock_tenant(store, me, account + A_LOCK):
-        return _BUSY
+        return Status.BUSY
     more = code_bytes - load64(account + A_CODE_BYTES)
     used = load64(account + A_BYTES_USED) + more
-    status = _OK
+    status = Status.OK
     if more > 0 and used > load64(account + A_QUOTA_BYTES) and not forced:
-        status = _QUOTA_EXCEEDED
+        status = Status.QUOTA_EXCEEDED
     else:
         count = note(store, me, 0, account + A_CODE_BYTES, code_bytes)
         commit(store, me, note(store, me, count, account + A_BYTES_USED, used))
@@ -106,7 +104,7 @@ def tenant_sweep(store: int, p: int, tenant: int, cursor: int, buckets: int) -> 
     me = participant_at(store, p)
     lock = account_of(store, tenant) + A_LOCK
     if not lock_tenant(store, me, lock):
-        return -_BUSY - 1
+        return -Status.BUSY - 1
     end = min(cursor + buckets, load64(store + D_BUCKETS))
     for number in range(cursor, end):
         bucket = bucket_at(store, number)

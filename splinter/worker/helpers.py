@@ -51,22 +51,14 @@ from splinter.store.publication import EXPECT_ABSENT
 from splinter.worker.log import log_append
 
 _NO_OBJECTS = 1  # a version that no object has: they are even
-_OK = int(Status.OK)
-_NOT_FOUND = int(Status.NOT_FOUND)
-_OUT_OF_MEMORY = int(Status.OUT_OF_MEMORY)
-_QUOTA_EXCEEDED = int(Status.QUOTA_EXCEEDED)
-_VERSION_CHANGED = int(Status.VERSION_CHANGED)
-_ERROR_TABLE, _ERROR_KEY = int(ExtensionError.TABLE), int(ExtensionError.KEY)
-_ERROR_VALUE, _ERROR_BUSY = int(ExtensionError.VALUE), int(ExtensionError.BUSY)
-_ERROR_OUT_OF_MEMORY, _ERROR_QUOTA = int(ExtensionError.OUT_OF_MEMORY), int(ExtensionError.QUOTA)
 
 
 def helper_get(context: int, frame: int, table: int, key: int, key_length: int) -> int:
     """1 and the view's address, length and version in the frame, 0 and zeros when there is no object; < 0: -ExtensionError."""
     if table < 0 or table >= limits.TABLES_MAX:
-        return -_ERROR_TABLE
+        return -ExtensionError.TABLE
     if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
-        return -_ERROR_KEY
+        return -ExtensionError.KEY
     found = store_find(load64(context + C_STORE), load32(frame + F_TENANT), table, key, key_length, 0)
     if found == 0:
         store64(frame + F_OUT_ADDRESS, 0)
@@ -99,7 +91,7 @@ def _note_duplicate(frame: int, status: int) -> None:
 
 @njit(cache=True)
 def _room_error(status: int) -> int:
-    return _ERROR_OUT_OF_MEMORY if status == _OUT_OF_MEMORY else _ERROR_QUOTA
+    return ExtensionError.OUT_OF_MEMORY if status == Status.OUT_OF_MEMORY else ExtensionError.QUOTA
 
 
 @njit(cache=True)
@@ -108,25 +100,25 @@ def _put(
 ) -> int:
     """A status, or -ExtensionError."""
     if table < 0 or table >= limits.TABLES_MAX:
-        return -_ERROR_TABLE
+        return -ExtensionError.TABLE
     if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
-        return -_ERROR_KEY
+        return -ExtensionError.KEY
     if value_length < 0 or value_length > limits.VALUE_BYTES_MAX:
-        return -_ERROR_VALUE
+        return -ExtensionError.VALUE
     # What a task replaces is not charged to its tenant any more, but the task's own epoch keeps its memory: without a
     # limit one task that puts the same key over and over would fill the store of all.
     put_bytes = load64(frame + F_PUT_BYTES) + OBJECT_BYTES + key_length + value_length
     if put_bytes > limits.TASK_PUT_BYTES_MAX:
-        return -_ERROR_QUOTA
+        return -ExtensionError.QUOTA
     store64(frame + F_PUT_BYTES, put_bytes)
     status = store_put(
         load64(context + C_STORE), load64(context + C_PARTICIPANT), load32(frame + F_TENANT), table, key, key_length,
         value, value_length, expected_version, _claim(context, frame), 0,
     )  # fmt: skip
     _note_duplicate(frame, status)
-    if status in (_OUT_OF_MEMORY, _QUOTA_EXCEEDED):
+    if status in (Status.OUT_OF_MEMORY, Status.QUOTA_EXCEEDED):
         return -_room_error(status)
-    return status if status in (_OK, _VERSION_CHANGED) else -_ERROR_BUSY
+    return status if status in (Status.OK, Status.VERSION_CHANGED) else -ExtensionError.BUSY
 
 
 def helper_put(context: int, frame: int, table: int, key: int, key_length: int, value: int, value_length: int) -> int:
@@ -140,27 +132,27 @@ def helper_put_if(
     """1 when done, 0 when the object has another version (``version`` 0: when there is one); < 0: -ExtensionError."""
     expected = EXPECT_ABSENT if version == 0 else _NO_OBJECTS if version == EXPECT_ABSENT else version
     status = _put(context, frame, table, key, key_length, value, value_length, expected)
-    if status == _OK:
+    if status == Status.OK:
         return 1
-    return 0 if status == _VERSION_CHANGED else status
+    return 0 if status == Status.VERSION_CHANGED else status
 
 
 def helper_delete(context: int, frame: int, table: int, key: int, key_length: int) -> int:
     """1 when the object was there, 0 when not; < 0: -ExtensionError."""
     if table < 0 or table >= limits.TABLES_MAX:
-        return -_ERROR_TABLE
+        return -ExtensionError.TABLE
     if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
-        return -_ERROR_KEY
+        return -ExtensionError.KEY
     status = store_delete(
         load64(context + C_STORE), load64(context + C_PARTICIPANT), load32(frame + F_TENANT), table, key, key_length, 0,
         _claim(context, frame), 0,
     )  # fmt: skip
     _note_duplicate(frame, status)
-    if status in (_OUT_OF_MEMORY, _QUOTA_EXCEEDED):
+    if status in (Status.OUT_OF_MEMORY, Status.QUOTA_EXCEEDED):
         return -_room_error(status)
-    if status == _OK:
+    if status == Status.OK:
         return 1
-    return 0 if status == _NOT_FOUND else -_ERROR_BUSY
+    return 0 if status == Status.NOT_FOUND else -ExtensionError.BUSY
 
 
 def helper_now_ns(context: int, frame: int) -> int:

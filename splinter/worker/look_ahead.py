@@ -36,8 +36,6 @@ from splinter.worker.layout import (
 from splinter.worker.reply import HEADER_BYTES
 
 _LOOK_AHEAD_FROM = 4  # packets of a batch: with fewer there is nothing to overlap
-_GET, _PUT, _DELETE, _INVOKE = int(Opcode.GET), int(Opcode.PUT), int(Opcode.DELETE), int(Opcode.INVOKE)
-_KEY_IS_INTEGER, _KEY_IS_BYTES = int(FirstKey.INTEGER), int(FirstKey.BYTES)
 _WORD_BYTES = 8  # of one argument
 _LENGTH_SHIFT = 32  # in the word of a bytes argument: offset below, length above
 
@@ -60,7 +58,7 @@ def note_request(w: int, entry: int, header: int, length: int, received: int) ->
         return 0
     hashed = _ask_for_key(load64(w + W_STORE), header, length)
     store64(entry + B_HASHED, hashed)
-    return 1 if hashed != 0 and load8(header + H_OPCODE) == _INVOKE else 0
+    return 1 if hashed != 0 and load8(header + H_OPCODE) == Opcode.INVOKE else 0
 
 
 @njit(cache=True)
@@ -77,7 +75,7 @@ def look_ahead(w: int, received: int, invokes: int) -> None:
         return
     for entry in range(batch, end, BATCH_BYTES):
         hashed, header = load64(entry + B_HASHED), load64(entry + B_HEADER)
-        if hashed != 0 and load8(header + H_OPCODE) == _INVOKE:
+        if hashed != 0 and load8(header + H_OPCODE) == Opcode.INVOKE:
             store64(entry + B_HASHED, _ask_for_first_get(store, entry, header, hashed))
     for entry in range(batch, end, BATCH_BYTES):
         if load64(entry + B_RECORD) != 0 and load64(entry + B_HASHED) != 0:
@@ -92,9 +90,9 @@ def _ask_for_key(store: int, header: int, length: int) -> int:
     opcode, key_length = load8(header + H_OPCODE), load16(header + H_KEY_LENGTH)
     if key_length > length - HEADER_BYTES or key_length < 1 or key_length > limits.KEY_BYTES_MAX:
         return 0
-    if opcode in (_GET, _PUT, _DELETE):
+    if opcode in (Opcode.GET, Opcode.PUT, Opcode.DELETE):
         table = load16(header + H_TABLE)
-    elif opcode == _INVOKE:
+    elif opcode == Opcode.INVOKE:
         table = limits.TABLE_EXTENSIONS
     else:
         return 0
@@ -131,9 +129,9 @@ def _ask_for_first_get(store: int, entry: int, header: int, hashed: int) -> int:
 def _first_key(record: int, kind: int, arguments: int, arguments_length: int) -> tuple[int, int]:
     """(address, length) of the key in the arguments, whose words are all there; length 0: there is none."""
     word_at = arguments + load8(record + R_FIRST_KEY_PARAMETER) * _WORD_BYTES
-    if kind == _KEY_IS_INTEGER:
+    if kind == FirstKey.INTEGER:
         return word_at, _WORD_BYTES
-    if kind != _KEY_IS_BYTES:
+    if kind != FirstKey.BYTES:
         return word_at, 0
     start, length = load32(word_at), load32(word_at + _LENGTH_SHIFT // 8)
     if start + length > arguments_length or length > limits.KEY_BYTES_MAX:

@@ -39,9 +39,6 @@ from splinter.worker.texts import extension_error_text, status_text
 DROP = 0  # in place of a reply's length: no reply
 HEADER_BYTES = HEADER.itemsize
 
-_OK = int(Status.OK)
-_BUSY = int(Status.BUSY)
-_EXTENSION_ERROR = int(Status.EXTENSION_ERROR)
 _NAME_BYTES_MAX = limits.EXTENSION_NAME_BYTES_MAX
 _DECIMAL_DIGITS_MAX = 10
 _KEPT_OF_FIRST = 0xFF00_FFFFFFFF  # of the header's first word a reply repeats magic and opcode
@@ -87,7 +84,7 @@ def finish(w: int, header: int, status: int, object_version: int, value_length: 
 @njit(cache=True)
 def refuse(w: int, header: int, status: int) -> int:
     """Reply with a status other than OK and its message. Returns the reply's length in bytes."""
-    if status == _BUSY:
+    if status == Status.BUSY:
         tenant = load32(header + H_TENANT)
         if tenant < limits.TENANTS_MAX:
             count(load64(w + W_TENANT_COUNTERS) + tenant * TENANT_COUNTERS_BYTES + TC_BUSY)
@@ -128,4 +125,4 @@ def refuse_extension_error(w: int, header: int, name_length: int, error: int, li
         length += 1
     text, text_length = extension_error_text(load64(w + W_TEXTS), error)
     copy_bytes(message + length, text, text_length)
-    return finish(w, header, _EXTENSION_ERROR, code, length + text_length)
+    return finish(w, header, Status.EXTENSION_ERROR, code, length + text_length)

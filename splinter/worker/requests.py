@@ -51,21 +51,6 @@ from splinter.worker.reply import DROP, HEADER_BYTES, body_bytes_max, count, fin
 from splinter.worker.tasks.once import answer, claim_of
 from splinter.worker.tasks.tasks import PENDING, invoke
 
-_OK = int(Status.OK)
-_NOT_FOUND = int(Status.NOT_FOUND)
-_BAD_VERSION = int(Status.BAD_VERSION)
-_BAD_LENGTH = int(Status.BAD_LENGTH)
-_UNKNOWN_OPCODE = int(Status.UNKNOWN_OPCODE)
-_BAD_TABLE = int(Status.BAD_TABLE)
-_BAD_KEY = int(Status.BAD_KEY)
-_BAD_FRAGMENT = int(Status.BAD_FRAGMENT)
-_VERSION_CHANGED = int(Status.VERSION_CHANGED)
-_VALUE_TOO_LARGE = int(Status.VALUE_TOO_LARGE)
-
-_PING, _GET, _PUT = int(Opcode.PING), int(Opcode.GET), int(Opcode.PUT)
-_DELETE, _MULTIGET, _INVOKE = int(Opcode.DELETE), int(Opcode.MULTIGET), int(Opcode.INVOKE)
-_GOODBYE = int(Opcode.GOODBYE)
-
 __all__ = ["PENDING", "handle"]
 
 
@@ -83,30 +68,30 @@ def handle(w: int, header: int, length: int, origin: int, chunk: int, hashed: in
     opcode = load8(header + H_OPCODE)
     count(w + N_OPCODES + min(opcode, OPCODES - 1) * 8)
     if load8(header + H_VERSION) != VERSION:
-        return refuse(w, header, _BAD_VERSION)
+        return refuse(w, header, Status.BAD_VERSION)
     key_length = load16(header + H_KEY_LENGTH)
     value_length = load32(header + H_VALUE_LENGTH)
     if HEADER_BYTES + key_length + value_length != length or length > limits.UDP_PAYLOAD_BYTES_MAX:
-        return refuse(w, header, _BAD_LENGTH)
-    if opcode != _INVOKE:
+        return refuse(w, header, Status.BAD_LENGTH)
+    if opcode != Opcode.INVOKE:
         resumed_nothing(w)
-    if opcode > _GOODBYE:
-        return refuse(w, header, _UNKNOWN_OPCODE)
-    if opcode == _PING:
-        return finish(w, header, _OK, 0, 0)
-    if opcode == _GOODBYE:
+    if opcode > Opcode.GOODBYE:
+        return refuse(w, header, Status.UNKNOWN_OPCODE)
+    if opcode == Opcode.PING:
+        return finish(w, header, Status.OK, 0, 0)
+    if opcode == Opcode.GOODBYE:
         return _goodbye(w, header)
     if load16(header + H_TABLE) >= limits.TABLES_MAX:
-        return refuse(w, header, _BAD_TABLE)
-    if opcode == _MULTIGET:
+        return refuse(w, header, Status.BAD_TABLE)
+    if opcode == Opcode.MULTIGET:
         return _multiget(w, header, key_length, value_length)
     if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
-        return refuse(w, header, _BAD_KEY)
-    if opcode == _GET:
+        return refuse(w, header, Status.BAD_KEY)
+    if opcode == Opcode.GET:
         return _get(w, header, key_length, hashed)
-    if opcode == _PUT:
+    if opcode == Opcode.PUT:
         return _put(w, header, key_length, value_length, hashed)
-    if opcode == _DELETE:
+    if opcode == Opcode.DELETE:
         return _delete(w, header, key_length, hashed)
     return invoke(w, header, key_length, value_length, origin, chunk, record)
 
@@ -116,29 +101,29 @@ def _get(w: int, header: int, key_length: int, hashed: int) -> int:
     store, key = load64(w + W_STORE), header + HEADER_BYTES
     found = store_find(store, load32(header + H_TENANT), load16(header + H_TABLE), key, key_length, hashed)
     if found == 0:
-        return refuse(w, header, _NOT_FOUND)
+        return refuse(w, header, Status.NOT_FOUND)
     version = object_version(found)
     wanted = load64(header + H_OBJECT_VERSION)
     if wanted != 0 and wanted != version:
-        return refuse(w, header, _VERSION_CHANGED)
+        return refuse(w, header, Status.VERSION_CHANGED)
     size = object_value_length(found)
     index = load16(header + H_FRAGMENT_INDEX)
     most = body_bytes_max(w, header)
     if size <= most:
         if index != 0:
-            return refuse(w, header, _BAD_FRAGMENT)
+            return refuse(w, header, Status.BAD_FRAGMENT)
         copy_bytes(header + HEADER_BYTES, object_value(found), size)
         store16(header + H_FRAGMENT_COUNT, 1)
-        return finish(w, header, _OK, version, size)
+        return finish(w, header, Status.OK, version, size)
     most = min(most, limits.FRAGMENT_BYTES) & -limits.ROOM_UNIT_BYTES
     fragments = (size + most - 1) // most
     if index >= fragments:
-        return refuse(w, header, _BAD_FRAGMENT)
+        return refuse(w, header, Status.BAD_FRAGMENT)
     start = index * most
     piece = min(size - start, most)
     copy_bytes(header + HEADER_BYTES, object_value(found) + start, piece)
     store16(header + H_FRAGMENT_COUNT, fragments)
-    return finish(w, header, _OK, version, piece)
+    return finish(w, header, Status.OK, version, piece)
 
 
 @njit(cache=True)
@@ -153,23 +138,23 @@ def _put(w: int, header: int, key_length: int, value_length: int, hashed: int) -
     claim = claim_of(w, header)
     if fragments <= 1:
         if index != 0:
-            return refuse(w, header, _BAD_FRAGMENT)
+            return refuse(w, header, Status.BAD_FRAGMENT)
         status = store_put(
             store, participant, tenant, table, key, key_length, key + key_length, value_length, wanted, claim, hashed
         )
-        if status != _OK:
+        if status != Status.OK:
             return answer(w, header, status)
-        return finish(w, header, _OK, store_last_version(store, participant), 0)
+        return finish(w, header, Status.OK, store_last_version(store, participant), 0)
     if fragments > limits.FRAGMENTS_MAX:
-        return refuse(w, header, _VALUE_TOO_LARGE)
+        return refuse(w, header, Status.VALUE_TOO_LARGE)
     status, version = stage_put(
         store, participant, load64(header + H_CLIENT), load64(header + H_SEQUENCE), tenant, table, key, key_length,
         fragments, index, key + key_length, value_length, wanted, claim, load64(header + H_ACKNOWLEDGED),
         load8(header + H_ROOM) * limits.ROOM_UNIT_BYTES if load8(header + H_ROOM) != 0 else limits.FRAGMENT_BYTES,
     )  # fmt: skip
-    if status != _OK:
+    if status != Status.OK:
         return answer(w, header, status)
-    return finish(w, header, _OK, version, 0)
+    return finish(w, header, Status.OK, version, 0)
 
 
 @njit(cache=True)
@@ -178,18 +163,18 @@ def _delete(w: int, header: int, key_length: int, hashed: int) -> int:
         load64(w + W_STORE), load32(w + W_INDEX), load32(header + H_TENANT), load16(header + H_TABLE),
         header + HEADER_BYTES, key_length, load64(header + H_OBJECT_VERSION), claim_of(w, header), hashed,
     )  # fmt: skip
-    if status != _OK:
+    if status != Status.OK:
         return answer(w, header, status)
-    return finish(w, header, _OK, 0, 0)
+    return finish(w, header, Status.OK, 0, 0)
 
 
 @njit(cache=True)
 def _goodbye(w: int, header: int) -> int:
     claim = claim_of(w, header)
-    status = _OK
+    status: int = Status.OK
     if claim != 0:
         status = store_goodbye(load64(w + W_STORE), load32(w + W_INDEX), load32(header + H_TENANT), claim)
-    return finish(w, header, _OK, 0, 0) if status == _OK else refuse(w, header, status)
+    return finish(w, header, Status.OK, 0, 0) if status == Status.OK else refuse(w, header, status)
 
 
 @njit(cache=True)
@@ -205,13 +190,13 @@ def _multiget(w: int, header: int, key_length: int, value_length: int) -> int:
     keys = 0
     while at < end:
         if end - at < 2 or keys == limits.MULTIGET_KEYS_MAX:
-            return refuse(w, header, _BAD_LENGTH)
+            return refuse(w, header, Status.BAD_LENGTH)
         size = load16(at)
         at += 2
         if size < 1 or size > limits.KEY_BYTES_MAX:
-            return refuse(w, header, _BAD_KEY)
+            return refuse(w, header, Status.BAD_KEY)
         if size > end - at:
-            return refuse(w, header, _BAD_LENGTH)
+            return refuse(w, header, Status.BAD_LENGTH)
         found = store_find(store, tenant, table, at, size, 0)
         at += size
         keys += 1
@@ -232,4 +217,4 @@ def _multiget(w: int, header: int, key_length: int, value_length: int) -> int:
         copy_bytes(reply + used + 4, object_value(found), value_size)
         used += 4 + value_size
     copy_bytes(header + HEADER_BYTES, reply, used)
-    return finish(w, header, _OK, 0, used)
+    return finish(w, header, Status.OK, 0, used)

@@ -56,7 +56,6 @@ _SCHEDULE = 1 << 16
 _SEED = 20181008
 _WORD = 8
 _WARMUP_SHARE = 10  # of a round's time
-_OK = int(Status.OK)
 _WAIT_SECONDS_MAX = 5
 _DESCRIPTORS_EACH, _DESCRIPTORS_SPARE = 2, 256
 
@@ -117,7 +116,7 @@ def _run(
             reply = packets + k * PACKET_BYTES
             if (
                 load64(lengths + k * _WORD) != REQUEST_HEADER_BYTES + value_bytes
-                or load8(reply + H_STATUS) != _OK
+                or load8(reply + H_STATUS) != Status.OK
                 or load64(reply + REQUEST_HEADER_BYTES) != numbers[at + k]
             ):
                 wrong += 1

@@ -35,10 +35,6 @@ from splinter.wire import H_ACKNOWLEDGED, H_CLIENT, H_KEY_LENGTH, H_SEQUENCE, H_
 from splinter.worker.layout import N_DUPLICATES, N_STALE, W_CLIENTS_CURSOR, W_CLOCK_NS, W_INDEX, W_STORE
 from splinter.worker.reply import DROP, HEADER_BYTES, body_bytes_max, count, finish, refuse, refuse_extension_error
 
-_OK, _ABORTED, _REPLY_TOO_LARGE = int(Status.OK), int(Status.ABORTED), int(Status.REPLY_TOO_LARGE)
-_OUT_OF_MEMORY, _QUOTA_EXCEEDED = int(Status.OUT_OF_MEMORY), int(Status.QUOTA_EXCEEDED)
-_EFFECT, _STATUS, _SCALAR = int(Outcome.EFFECT), int(Outcome.STATUS), int(Outcome.SCALAR)
-_BODY, _ERROR = int(Outcome.BODY), int(Outcome.ERROR)
 _SCALAR_BYTES = 8
 
 
@@ -69,26 +65,26 @@ def answer(w: int, header: int, status: int) -> int:
     claim = participant_at(store, load32(w + W_INDEX)) + P_CLAIM
     word, value = load64(claim + K_WORD), load64(claim + K_VALUE)
     kind, recorded = outcome_kind(word), outcome_status(word)
-    if kind == _EFFECT and is_alive(store, value):  # it will reply when it has ended
+    if kind == Outcome.EFFECT and is_alive(store, value):  # it will reply when it has ended
         count(w + N_STALE)
         return DROP
     count(w + N_DUPLICATES)
     body = header + HEADER_BYTES
-    if kind == _STATUS:
-        return finish(w, header, _OK, value, 0) if recorded == _OK else refuse(w, header, recorded)
-    if kind == _SCALAR:
+    if kind == Outcome.STATUS:
+        return finish(w, header, Status.OK, value, 0) if recorded == Status.OK else refuse(w, header, recorded)
+    if kind == Outcome.SCALAR:
         store64(body, value)
-        return finish(w, header, _OK, 0, _SCALAR_BYTES)
-    if kind == _ERROR:
+        return finish(w, header, Status.OK, 0, _SCALAR_BYTES)
+    if kind == Outcome.ERROR:
         return refuse_extension_error(w, header, load16(header + H_KEY_LENGTH), recorded, outcome_line(word), value)
     kept = load64(claim + K_BODY)
-    if kind == _BODY and kept != 0:
+    if kind == Outcome.BODY and kept != 0:
         length = object_value_length(kept)
         if length > body_bytes_max(w, header):  # it was written when the MTU was greater
-            return refuse(w, header, _REPLY_TOO_LARGE)
+            return refuse(w, header, Status.REPLY_TOO_LARGE)
         copy_bytes(body, object_value(kept), length)
         return finish(w, header, recorded, value, length)
-    return refuse(w, header, _ABORTED)
+    return refuse(w, header, Status.ABORTED)
 
 
 @njit(cache=True)
@@ -112,10 +108,10 @@ def recall(w: int, header: int, refusal: int) -> int:
     me = participant_at(store, load32(w + W_INDEX))
     claim = claim_of(w, header)
     status = lock_active(store, me, tenant)
-    if status != _OK:
+    if status != Status.OK:
         return status
     status = claim_begin(store, me, tenant, claim)
-    if status == _OK:
+    if status == Status.OK:
         claim_refusal(store, me, claim, refusal)
     unlock(store, account_of(store, tenant) + A_LOCK)
     return status
@@ -126,7 +122,7 @@ def refuse_once(w: int, header: int, status: int) -> int:
     """Refuse an invoke for good: a duplicate that comes later is refused as well, whatever has changed."""
     if load64(header + H_ACKNOWLEDGED) != 0:
         recorded = recall(w, header, status)
-        if recorded != _OK:
+        if recorded != Status.OK:
             return answer(w, header, recorded)
     return refuse(w, header, status)
 
@@ -155,15 +151,15 @@ def settle_task(
     sequence = load64(frame + F_SEQUENCE)
     claim = claim_request(store, p, load64(frame + F_CLIENT), sequence, load64(frame + F_ACKNOWLEDGED), load64(w + W_CLOCK_NS))
     found = lock_active(store, me, tenant)
-    if found != _OK:
-        return _OK if has_written else found  # what it wrote is recorded, its reply is not
+    if found != Status.OK:
+        return Status.OK if has_written else found  # what it wrote is recorded, its reply is not
     found = claim_begin(store, me, tenant, claim)
-    is_own = found == RECORDED and outcome_kind(load64(claim + K_WORD)) == _EFFECT
-    is_forgotten = found in (_OUT_OF_MEMORY, _QUOTA_EXCEEDED)  # the record was there when it wrote
+    is_own = found == RECORDED and outcome_kind(load64(claim + K_WORD)) == Outcome.EFFECT
+    is_forgotten = found in (Status.OUT_OF_MEMORY, Status.QUOTA_EXCEEDED)  # the record was there when it wrote
     if has_written and (is_own or is_forgotten):
-        found = _OK
-    if found == _OK:
-        if kind == _BODY:
+        found = Status.OK
+    if found == Status.OK:
+        if kind == Outcome.BODY:
             claim_settle_body(store, me, tenant, claim, status, value, body, length)
         else:
             claim_settle(store, me, claim, outcome_word(sequence, kind, status, line), value)

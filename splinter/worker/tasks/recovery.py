@@ -49,7 +49,6 @@ from splinter.worker.layout import (
 )
 from splinter.worker.tasks.tasks import set_limits, start_frame
 
-_KILLED, _ABORTED = int(Status.KILLED), int(Status.ABORTED)
 # What became of a task. The first four are counted.
 GOES_ON, BEGUN_ANEW, ABORTED, KILLED, OTHERWISE = range(5)
 
@@ -62,13 +61,13 @@ def _refuse(task: int, status: int) -> None:
 
 @njit(cache=True)
 def _kill(task: int) -> int:
-    _refuse(task, _KILLED)
+    _refuse(task, Status.KILLED)
     return KILLED
 
 
 @njit(cache=True)
 def _abort(task: int) -> int:
-    _refuse(task, _ABORTED)
+    _refuse(task, Status.ABORTED)
     return ABORTED
 
 

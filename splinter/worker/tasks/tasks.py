@@ -123,20 +123,6 @@ PENDING = -1  # the task lives on; its reply comes later
 
 _TENANT_BYTES = TENANT.itemsize
 _SLOT_MASK = limits.EXTENSIONS_MAX - 1
-_OK = int(Status.OK)
-_BUSY, _UNKNOWN_TENANT = int(Status.BUSY), int(Status.UNKNOWN_TENANT)
-_NO_EXTENSION = int(Status.NO_EXTENSION)
-_BAD_SIGNATURE = int(Status.BAD_SIGNATURE)
-_BAD_ARGUMENTS = int(Status.BAD_ARGUMENTS)
-_QUARANTINED = int(Status.QUARANTINED)
-_REPLY_TOO_LARGE = int(Status.REPLY_TOO_LARGE)
-_SCALAR, _BYTES = int(ResultKind.SCALAR), int(ResultKind.BYTES)
-_OUTCOME_STATUS, _OUTCOME_SCALAR = int(Outcome.STATUS), int(Outcome.SCALAR)
-_OUTCOME_BODY, _OUTCOME_ERROR = int(Outcome.BODY), int(Outcome.ERROR)
-_ERROR_BUDGET = int(ExtensionError.BUDGET)
-_ERROR_TIME, _ERROR_MEMORY_HELD = int(ExtensionError.TIME), int(ExtensionError.MEMORY_HELD)
-_ERROR_RAISED = int(ExtensionError.RAISED)
-_ERROR_ARGUMENTS = int(ExtensionError.ARGUMENTS)
 _FIRST_SHIFT_MAX = 3  # a first slice has at least an eighth of the budget: one read
 _SHORT_SHIFT = 2  # a short slice has a quarter of the budget
 OLDEST_NONE = (1 << 63) - 1  # no task holds an epoch
@@ -176,35 +162,35 @@ def invoke(w: int, header: int, key_length: int, value_length: int, origin: int,
     ``known``: address of its record, when this turn has found it already, else 0.
     """
     if key_length > limits.EXTENSION_NAME_BYTES_MAX:
-        return refuse(w, header, _NO_EXTENSION)
+        return refuse(w, header, Status.NO_EXTENSION)
     name = header + HEADER_BYTES
     tenant = load32(header + H_TENANT)
     record = known if known != 0 else _find_record(w, tenant, name, key_length)
     if record == 0:
-        return refuse_once(w, header, _NO_EXTENSION)
+        return refuse_once(w, header, Status.NO_EXTENSION)
     wanted = load64(header + H_OBJECT_VERSION)
     if wanted != 0 and wanted != load64(record + R_SIGNATURE_HASH):
-        return refuse_once(w, header, _BAD_SIGNATURE)
+        return refuse_once(w, header, Status.BAD_SIGNATURE)
     if value_length < load32(record + R_ARGUMENTS_BYTES_MIN):
-        return refuse_once(w, header, _BAD_ARGUMENTS)
+        return refuse_once(w, header, Status.BAD_ARGUMENTS)
     slot = load32(record + R_STATISTICS) & _SLOT_MASK
     counters = load64(w + W_EXTENSION_COUNTERS) + slot * EXTENSION_COUNTERS_BYTES
     if load32(counters + X_KILLS) - load32(counters + X_RELEASED) >= load64(w + W_QUARANTINE_AFTER):
-        return refuse(w, header, _QUARANTINED)
+        return refuse(w, header, Status.QUARANTINED)
     generation = generation_of(w, tenant)
     if generation == 0:
-        return refuse(w, header, _UNKNOWN_TENANT)
+        return refuse(w, header, Status.UNKNOWN_TENANT)
     writes = load8(record + R_WRITES) != 0
     is_once = writes and load64(header + H_ACKNOWLEDGED) != 0
     if is_once:
-        recorded = recall(w, header, _OK)
-        if recorded != _OK:
+        recorded = recall(w, header, Status.OK)
+        if recorded != Status.OK:
             return answer(w, header, recorded)
     free_length = load32(w + W_FREE_LENGTH)
     must_queue = fair.must_queue(w, tenant)
     # What is told to try again has written nothing: what may write is not begun where it could not go on.
     if free_length == 0 or ((must_queue or writes) and not fair.has_room(w, tenant, free_length - 1)):
-        return refuse(w, header, _BUSY)
+        return refuse(w, header, Status.BUSY)
     task = load64(w + W_TASKS) + load32(load64(w + W_FREE_TASKS) + (free_length - 1) * 4) * TASK_BYTES
     store32(w + W_FREE_LENGTH, free_length - 1)
     worker_point(w, WorkerPoint.TASK_TAKEN)
@@ -243,7 +229,7 @@ def invoke(w: int, header: int, key_length: int, value_length: int, origin: int,
             return _wait(w, task, tenant)
         count(load64(task + T_COUNTERS) + X_INVOCATIONS)
         store32_release(task + T_STATE, TASK_REPLYING)
-        length = refuse(w, header, _BUSY)
+        length = refuse(w, header, Status.BUSY)
     else:
         length = _reply(w, task, outcome)
     release_task(w, task)
@@ -361,25 +347,25 @@ def _write_reply(w: int, task: int, outcome: int) -> int:
     if load64(frame + F_ACKNOWLEDGED) != 0:
         recorded = _settle(w, task, outcome)
         worker_point(w, WorkerPoint.TASK_RECORDED)
-        if recorded != _OK:
+        if recorded != Status.OK:
             return answer(w, header, recorded)
     if outcome != RESUME_DONE:
         error = load32(frame + F_ERROR)
-        if error == _ERROR_ARGUMENTS:
-            return refuse(w, header, _BAD_ARGUMENTS)
-        code = load64(frame + F_RESULT) if error == _ERROR_RAISED else 0
+        if error == ExtensionError.ARGUMENTS:
+            return refuse(w, header, Status.BAD_ARGUMENTS)
+        code = load64(frame + F_RESULT) if error == ExtensionError.RAISED else 0
         return refuse_extension_error(w, header, load16(header + H_KEY_LENGTH), error, load32(frame + F_LINE), code)
     kind = load32(task + T_RESULT_KIND)
-    if kind == _SCALAR:
+    if kind == ResultKind.SCALAR:
         store64(header + HEADER_BYTES, load64(frame + F_RESULT))
-        return finish(w, header, _OK, 0, 8)
-    if kind == _BYTES:
+        return finish(w, header, Status.OK, 0, 8)
+    if kind == ResultKind.BYTES:
         length = load32(frame + F_RESULT_LENGTH)
         if length > body_bytes_max(w, header):
-            return refuse(w, header, _REPLY_TOO_LARGE)
+            return refuse(w, header, Status.REPLY_TOO_LARGE)
         move_bytes(header + HEADER_BYTES, load64(frame + F_RESULT), length)  # it may be a slice of the arguments
-        return finish(w, header, _OK, 0, length)
-    return finish(w, header, _OK, 0, 0)
+        return finish(w, header, Status.OK, 0, length)
+    return finish(w, header, Status.OK, 0, 0)
 
 
 @njit(cache=True)
@@ -388,19 +374,19 @@ def _settle(w: int, task: int, outcome: int) -> int:
     frame = load64(task + T_FRAME)
     if outcome != RESUME_DONE:
         error = load32(frame + F_ERROR)
-        if error == _ERROR_ARGUMENTS:
-            return settle_task(w, frame, _OUTCOME_STATUS, _BAD_ARGUMENTS, 0, 0, 0, 0)
-        code = load64(frame + F_RESULT) if error == _ERROR_RAISED else 0
-        return settle_task(w, frame, _OUTCOME_ERROR, error, load32(frame + F_LINE), code, 0, 0)
+        if error == ExtensionError.ARGUMENTS:
+            return settle_task(w, frame, Outcome.STATUS, Status.BAD_ARGUMENTS, 0, 0, 0, 0)
+        code = load64(frame + F_RESULT) if error == ExtensionError.RAISED else 0
+        return settle_task(w, frame, Outcome.ERROR, error, load32(frame + F_LINE), code, 0, 0)
     kind = load32(task + T_RESULT_KIND)
-    if kind == _SCALAR:
-        return settle_task(w, frame, _OUTCOME_SCALAR, _OK, 0, load64(frame + F_RESULT), 0, 0)
-    length = load32(frame + F_RESULT_LENGTH) if kind == _BYTES else 0
+    if kind == ResultKind.SCALAR:
+        return settle_task(w, frame, Outcome.SCALAR, Status.OK, 0, load64(frame + F_RESULT), 0, 0)
+    length = load32(frame + F_RESULT_LENGTH) if kind == ResultKind.BYTES else 0
     if length > body_bytes_max(w, load64(task + T_HEADER)):
-        return settle_task(w, frame, _OUTCOME_STATUS, _REPLY_TOO_LARGE, 0, 0, 0, 0)
+        return settle_task(w, frame, Outcome.STATUS, Status.REPLY_TOO_LARGE, 0, 0, 0, 0)
     if length > 0:
-        return settle_task(w, frame, _OUTCOME_BODY, _OK, 0, 0, load64(frame + F_RESULT), length)
-    return settle_task(w, frame, _OUTCOME_STATUS, _OK, 0, 0, 0, 0)
+        return settle_task(w, frame, Outcome.BODY, Status.OK, 0, 0, load64(frame + F_RESULT), length)
+    return settle_task(w, frame, Outcome.STATUS, Status.OK, 0, 0, 0, 0)
 
 
 @njit(cache=True)
@@ -408,8 +394,8 @@ def refuse_task(w: int, task: int) -> int:
     """Write the reply to a task that a predecessor's death has ended; returns its length, or DROP."""
     frame, header, status = load64(task + T_FRAME), load64(task + T_HEADER), load32(task + T_REFUSAL)
     if load64(frame + F_ACKNOWLEDGED) != 0:
-        recorded = settle_task(w, frame, _OUTCOME_STATUS, status, 0, 0, 0, 0)
-        if recorded != _OK:
+        recorded = settle_task(w, frame, Outcome.STATUS, status, 0, 0, 0, 0)
+        if recorded != Status.OK:
             return answer(w, header, recorded)
     return refuse(w, header, status)
 
@@ -448,7 +434,7 @@ def run_slice(w: int, task: int) -> int:
             return PENDING
         if is_late:
             count(w + N_OVERDUE)
-        store32(frame + F_ERROR, _ERROR_TIME if has_budget else _ERROR_BUDGET)
+        store32(frame + F_ERROR, ExtensionError.TIME if has_budget else ExtensionError.BUDGET)
         outcome = RESUME_ERROR
     fair.remove(w, task, tenant, used)
     return _reply(w, task, outcome)
@@ -461,7 +447,7 @@ def _dismiss(w: int, task: int) -> int:
     worker_point(w, WorkerPoint.TASK_REPLYING)
     count(w + N_ORPHANS)
     count(load64(task + T_COUNTERS) + X_INVOCATIONS)
-    return refuse(w, load64(task + T_HEADER), _UNKNOWN_TENANT)
+    return refuse(w, load64(task + T_HEADER), Status.UNKNOWN_TENANT)
 
 
 @njit(cache=True)
@@ -474,7 +460,7 @@ def cut_short(w: int, task: int) -> int:
         return _dismiss(w, task)
     is_late = is_overdue(w, task)
     count(w + (N_OVERDUE if is_late else N_GAVE_WAY))
-    store32(frame + F_ERROR, _ERROR_TIME if is_late else _ERROR_MEMORY_HELD)
+    store32(frame + F_ERROR, ExtensionError.TIME if is_late else ExtensionError.MEMORY_HELD)
     return _reply(w, task, RESUME_ERROR)
 
 

@@ -33,7 +33,6 @@ TENANT = 1
 VICTIM, OTHER = 0, 1  # participants
 FAR_FUTURE_NS = 1 << 62
 BIG = limits.VALUE_BYTES_MAX  # one slot per slab, one slot per batch: every list is soon full
-OK = int(Status.OK)
 
 Contents = dict[bytes, bytes]
 
@@ -71,7 +70,7 @@ def put(key: bytes, value: bytes) -> Step:
 
     def run(store: Store) -> None:
         status = store_put(store.address, VICTIM, TENANT, 0, address_of(key), len(key), address_of(value), len(value), 0)
-        assert status == OK, status
+        assert status == Status.OK, status
 
     return Step(f"put {key!r} {len(value)}", run, lambda contents: contents.__setitem__(key, value))
 
@@ -81,7 +80,7 @@ def delete(key: bytes) -> Step:
 
     def run(store: Store) -> None:
         status = store_delete(store.address, VICTIM, TENANT, 0, address_of(key), len(key), 0)
-        assert status in (OK, int(Status.NOT_FOUND)), status  # a repetition after a death finds it gone
+        assert status in (Status.OK, int(Status.NOT_FOUND)), status  # a repetition after a death finds it gone
 
     def effect(contents: Contents) -> None:
         contents.pop(key, None)
@@ -110,7 +109,7 @@ def fragment(sequence: int, key: bytes, value: bytes, index: int) -> Step:
             store.address, VICTIM, 7, sequence, TENANT, 0, address_of(key), len(key), count, index, address_of(piece),
             len(piece), 0,
         )  # fmt: skip
-        assert status == OK, status
+        assert status == Status.OK, status
 
     def effect(contents: Contents) -> None:
         if index == count - 1:
@@ -128,7 +127,7 @@ def request_put(sequence: int, key: bytes, value: bytes, acknowledged: int = 1) 
     def run(store: Store) -> None:
         claim = claim_request(store.address, VICTIM, CLIENT, sequence, acknowledged, 0)
         status = store_put(store.address, VICTIM, TENANT, 0, address_of(key), len(key), address_of(value), len(value), 0, claim)
-        assert status in (OK, RECORDED), status
+        assert status in (Status.OK, RECORDED), status
 
     return Step(f"client's put {sequence} of {key!r}", run, lambda contents: contents.__setitem__(key, value), True)
 
@@ -139,7 +138,7 @@ def request_delete(sequence: int, key: bytes, acknowledged: int = 1) -> Step:
     def run(store: Store) -> None:
         claim = claim_request(store.address, VICTIM, CLIENT, sequence, acknowledged, 0)
         status = store_delete(store.address, VICTIM, TENANT, 0, address_of(key), len(key), 0, claim)
-        assert status in (OK, RECORDED), status
+        assert status in (Status.OK, RECORDED), status
 
     return Step(f"client's delete {sequence} of {key!r}", run, lambda contents: contents.pop(key, None) and None, True)
 
@@ -151,7 +150,7 @@ def first_write(sequence: int, key: bytes, value: bytes) -> Step:
     def run(store: Store) -> None:
         claim = claim_effect(store.address, VICTIM, CLIENT, sequence, 1, 0, effect.ctypes.data)
         status = store_put(store.address, VICTIM, TENANT, 0, address_of(key), len(key), address_of(value), len(value), 0, claim)
-        assert status in (OK, RECORDED), status
+        assert status in (Status.OK, RECORDED), status
 
     return Step(f"first write of {sequence}, {key!r}", run, lambda contents: contents.__setitem__(key, value), True)
 
@@ -161,10 +160,10 @@ def _end_task(store: int, sequence: int, body: int, length: int) -> int:
     me = participant_at(store, VICTIM)
     claim = claim_request(store, VICTIM, CLIENT, sequence, 1, 0)
     status = lock_active(store, me, TENANT)
-    if status == OK:
+    if status == Status.OK:
         status = claim_begin(store, me, TENANT, claim)
-        if status in (OK, RECORDED):
-            claim_settle_body(store, me, TENANT, claim, OK, 0, body, length)
+        if status == Status.OK or status == RECORDED:
+            claim_settle_body(store, me, TENANT, claim, Status.OK, 0, body, length)
         unlock(store, account_of(store, TENANT) + A_LOCK)
     return status
 
@@ -174,7 +173,7 @@ def end_task(sequence: int, body: bytes) -> Step:
 
     def run(store: Store) -> None:
         status = _end_task(store.address, sequence, address_of(body), len(body))
-        assert status in (OK, RECORDED), status
+        assert status in (Status.OK, RECORDED), status
 
     return Step(f"end of {sequence}", run)
 

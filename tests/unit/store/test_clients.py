@@ -14,7 +14,6 @@ from splinter.store.outcomes import EFFECT_WRITTEN, RECORDED, STALE, Outcome, is
 from splinter.store.store import Store
 from tests.support.requester import TENANT, Requester, address_of
 
-OK, NOT_FOUND = int(Status.OK), int(Status.NOT_FOUND)
 WINDOW = limits.CLIENT_WINDOW
 
 
@@ -28,40 +27,40 @@ def clients_of(store: Store, tenant: int = TENANT) -> int:
 
 
 def test_a_put_that_comes_twice_is_done_once_and_answered_alike(store: Store, client: Requester):
-    assert client.put(1, b"k", b"first") == OK
+    assert client.put(1, b"k", b"first") == Status.OK
     version = client.last_version()
     store.put(TENANT, 0, b"k", b"another's")
     assert client.put(1, b"k", b"first") == RECORDED
-    assert client.recorded() == (Outcome.STATUS, OK, version)
+    assert client.recorded() == (Outcome.STATUS, Status.OK, version)
     assert client.put(1, b"k", b"first", p=2) == RECORDED  # by another worker as well
-    assert client.recorded(p=2) == (Outcome.STATUS, OK, version)
+    assert client.recorded(p=2) == (Outcome.STATUS, Status.OK, version)
     assert store.get(TENANT, 0, b"k") == b"another's"
 
 
 def test_a_delete_that_comes_twice_leaves_the_next_object(store: Store, client: Requester):
     store.put(TENANT, 0, b"k", b"1")
-    assert client.delete(1, b"k") == OK
+    assert client.delete(1, b"k") == Status.OK
     store.put(TENANT, 0, b"k", b"2")
     assert client.delete(1, b"k") == RECORDED
-    assert client.recorded()[:2] == (Outcome.STATUS, OK)
+    assert client.recorded()[:2] == (Outcome.STATUS, Status.OK)
     assert store.get(TENANT, 0, b"k") == b"2"
 
 
 def test_what_had_no_effect_has_none_later(store: Store, client: Requester):
-    assert client.delete(1, b"k") == NOT_FOUND
+    assert client.delete(1, b"k") == Status.NOT_FOUND
     assert client.put(2, b"k", b"1", version=4242) == Status.VERSION_CHANGED
     store.put(TENANT, 0, b"k", b"2")
     assert client.delete(1, b"k") == RECORDED
-    assert client.recorded()[:2] == (Outcome.STATUS, NOT_FOUND)
+    assert client.recorded()[:2] == (Outcome.STATUS, Status.NOT_FOUND)
     assert client.put(2, b"k", b"1", version=store.lookup(TENANT, 0, b"k").version) == RECORDED
     assert client.recorded()[:2] == (Outcome.STATUS, Status.VERSION_CHANGED)
     assert store.get(TENANT, 0, b"k") == b"2"
 
 
 def test_an_old_packet_is_dropped(store: Store, client: Requester):
-    assert client.put(1, b"k", b"1") == OK
+    assert client.put(1, b"k", b"1") == Status.OK
     client.acknowledged = 2
-    assert client.put(2, b"k", b"2") == OK
+    assert client.put(2, b"k", b"2") == Status.OK
     client.acknowledged = 1  # as the delayed packet says
     assert client.put(1, b"k", b"1") == STALE
     assert client.delete(1, b"k") == STALE
@@ -69,10 +68,10 @@ def test_an_old_packet_is_dropped(store: Store, client: Requester):
 
 
 def test_a_number_beyond_the_window_is_refused_until_the_window_moves(store: Store, client: Requester):
-    assert client.put(WINDOW, b"k", b"1") == OK
+    assert client.put(WINDOW, b"k", b"1") == Status.OK
     assert client.put(WINDOW + 1, b"k", b"2") == Status.BUSY
     client.acknowledged = 2
-    assert client.put(WINDOW + 1, b"k", b"2") == OK
+    assert client.put(WINDOW + 1, b"k", b"2") == Status.OK
     client.acknowledged = 1
     assert client.put(WINDOW + 1, b"k", b"3") == RECORDED  # it moves on only
 
@@ -80,7 +79,7 @@ def test_a_number_beyond_the_window_is_refused_until_the_window_moves(store: Sto
 def test_a_result_gives_way_to_the_number_one_window_later(store: Store, client: Requester):
     for sequence in range(1, 3 * WINDOW):
         client.acknowledged = sequence
-        assert client.put(sequence, b"k", b"%d" % sequence) == OK
+        assert client.put(sequence, b"k", b"%d" % sequence) == Status.OK
         assert client.put(sequence, b"k", b"no") == RECORDED
     assert store.get(TENANT, 0, b"k") == b"%d" % (3 * WINDOW - 1)
 
@@ -89,33 +88,33 @@ def test_a_result_gives_way_to_the_number_one_window_later(store: Store, client:
 def test_absurd_numbers_do_no_harm(client: Requester, sequence: int):
     for acknowledged in (1, sequence, -5, (1 << 63) - 1):
         client.acknowledged = acknowledged
-        assert client.put(sequence, b"k", b"1") in (OK, RECORDED, STALE, Status.BUSY)
+        assert client.put(sequence, b"k", b"1") in (Status.OK, RECORDED, STALE, Status.BUSY)
 
 
 def test_clients_and_tenants_do_not_meet(store: Store, client: Requester):
     store.open_tenant(TENANT + 1)
-    assert client.put(1, b"k", b"1") == OK
-    assert Requester(store, client.client + 1).put(1, b"k", b"2") == OK
-    assert Requester(store, client.client, TENANT + 1).put(1, b"k", b"3") == OK
+    assert client.put(1, b"k", b"1") == Status.OK
+    assert Requester(store, client.client + 1).put(1, b"k", b"2") == Status.OK
+    assert Requester(store, client.client, TENANT + 1).put(1, b"k", b"3") == Status.OK
     assert store.get(TENANT, 0, b"k") == b"2"
 
 
 def test_who_does_not_ask_gets_no_record(store: Store, client: Requester):
     client.acknowledged = 0
-    assert client.put(1, b"k", b"1") == OK
-    assert client.put(1, b"k", b"2") == OK
+    assert client.put(1, b"k", b"1") == Status.OK
+    assert client.put(1, b"k", b"2") == Status.OK
     assert clients_of(store) == 0
 
 
 def test_a_fragmented_put_is_done_once_whatever_comes_again(store: Store, client: Requester):
     value = bytes(range(256)) * 12
-    assert [client.fragment(1, b"k", value, index)[0] for index in range(3)] == [OK] * 3
+    assert [client.fragment(1, b"k", value, index)[0] for index in range(3)] == [Status.OK] * 3
     version = client.last_version()
     assert store.get(TENANT, 0, b"k") == value
     store.put(TENANT, 0, b"k", b"another's")
     for index in range(3):
         assert client.fragment(1, b"k", value, index, p=index)[0] == RECORDED
-        assert client.recorded(p=index) == (Outcome.STATUS, OK, version)
+        assert client.recorded(p=index) == (Outcome.STATUS, Status.OK, version)
     assert store.get(TENANT, 0, b"k") == b"another's"
 
 
@@ -123,7 +122,7 @@ def test_two_workers_may_collect_the_same_put(store: Store, client: Requester):
     value = bytes(range(256)) * 12
     for index in range(2):
         for p in (0, 1):
-            assert client.fragment(1, b"k", value, index, p=p) == (OK, 0)
+            assert client.fragment(1, b"k", value, index, p=p) == (Status.OK, 0)
     assert client.fragment(1, b"k", value, 2, p=0)[1] != 0
     store.put(TENANT, 0, b"k", b"another's")
     assert client.fragment(1, b"k", value, 2, p=1)[0] == RECORDED
@@ -132,17 +131,17 @@ def test_two_workers_may_collect_the_same_put(store: Store, client: Requester):
 
 def test_the_record_of_a_client_may_be_as_large_as_the_object(store: Store, client: Requester):
     value = bytes(2000)  # of the same size class: the record is made while the object's slot stands ready
-    assert client.put(1, b"k", value) == OK
+    assert client.put(1, b"k", value) == Status.OK
     assert store.get(TENANT, 0, b"k") == value
     assert client.put(1, b"k", b"") == RECORDED
 
 
 def test_records_are_charged_and_idle_ones_forgotten(store: Store, client: Requester):
-    assert client.put(1, b"k", b"1") == OK
+    assert client.put(1, b"k", b"1") == Status.OK
     assert store.accounts[TENANT]["bytes_used"] == 64 + 2048
     others = [Requester(store, number) for number in range(1, 100)]
     for other in others:
-        assert other.put(1, b"k", b"1") == OK
+        assert other.put(1, b"k", b"1") == Status.OK
     assert clients_of(store) == 100
     client.now_ns = limits.CLIENT_IDLE_NS_MAX
     assert client.put(1, b"k", b"1") == RECORDED
@@ -153,32 +152,32 @@ def test_records_are_charged_and_idle_ones_forgotten(store: Store, client: Reque
     assert client.put(1, b"k", b"1") == RECORDED
     client.sweep(2 * limits.CLIENT_IDLE_NS_MAX)
     assert clients_of(store) == 0
-    assert client.put(2, b"k", b"2") == OK
+    assert client.put(2, b"k", b"2") == Status.OK
 
 
 def test_too_many_clients_are_refused_until_some_are_idle(store: Store, monkeypatch: pytest.MonkeyPatch):
     for number in range(1, limits.CLIENTS_PER_TENANT_MAX + 1):
-        assert Requester(store, number).put(1, b"k", b"1") == OK
+        assert Requester(store, number).put(1, b"k", b"1") == Status.OK
     late = Requester(store, 1 << 40)
     late.now_ns = 5
     assert late.put(1, b"k", b"late") == Status.BUSY
     assert store.get(TENANT, 0, b"k") == b"1"
     late.now_ns = limits.CLIENT_IDLE_NS_MAX
-    assert late.put(1, b"k", b"late") == OK
+    assert late.put(1, b"k", b"late") == Status.OK
     assert clients_of(store) <= limits.CLIENTS_PER_TENANT_MAX
 
 
 def test_who_says_goodbye_leaves_nothing_behind(store: Store, client: Requester):
     for number in range(1, 10_001):
         other = Requester(store, number)
-        assert other.put(1, b"k", b"%d" % number) == OK
+        assert other.put(1, b"k", b"%d" % number) == Status.OK
         other.acknowledged = 2
-        assert other.goodbye(p=number % 3) == OK
+        assert other.goodbye(p=number % 3) == Status.OK
     assert clients_of(store) == 0
     assert store.accounts[TENANT]["bytes_used"] == 64
-    assert client.put(1, b"k", b"1") == OK
-    assert client.goodbye() == OK
-    assert client.goodbye() == OK  # a duplicate
+    assert client.put(1, b"k", b"1") == Status.OK
+    assert client.goodbye() == Status.OK
+    assert client.goodbye() == Status.OK  # a duplicate
     store.close_tenant(TENANT)
     assert client.goodbye() == Status.UNKNOWN_TENANT
 
@@ -187,7 +186,7 @@ def test_in_whatever_order_they_say_goodbye_the_others_are_known(store: Store):
     rng = random.Random(1)
     clients = [Requester(store, number) for number in range(1, 200)]
     for client in clients:
-        assert client.put(1, b"k%d" % client.client, b"1") == OK
+        assert client.put(1, b"k%d" % client.client, b"1") == Status.OK
     rng.shuffle(clients)
     while clients:
         clients.pop().goodbye()
@@ -211,10 +210,10 @@ def test_those_that_never_said_goodbye_give_way_the_longest_idle_first(store: St
         now += step
         late = Requester(store, number)
         late.now_ns = now
-        assert late.put(1, b"k", b"%d" % number, p=number % 3) == OK
+        assert late.put(1, b"k", b"%d" % number, p=number % 3) == Status.OK
         if number % 50 == 0:
             alive.now_ns = now
-            assert alive.put(1, b"alive", b"1") == (OK if number == 50 else RECORDED)
+            assert alive.put(1, b"alive", b"1") == (Status.OK if number == 50 else RECORDED)
     assert 100 < clients_of(store) <= limits.CLIENTS_PER_TENANT_MAX
     assert store.accounts[TENANT]["bytes_used"] <= quota
     before = Requester(store, 10_000)
@@ -225,17 +224,17 @@ def test_those_that_never_said_goodbye_give_way_the_longest_idle_first(store: St
 def test_a_client_whose_task_has_written_does_not_give_way(store: Store, client: Requester):
     effect = np.zeros(1, np.int64)
     claim = client.effect(7, effect)
-    assert store_put(store.address, 0, TENANT, 0, address_of(b"k"), 1, address_of(b"1"), 1, 0, claim) == OK
+    assert store_put(store.address, 0, TENANT, 0, address_of(b"k"), 1, address_of(b"1"), 1, 0, claim) == Status.OK
     client.goodbye()
     assert clients_of(store) == 1
     for number in range(1, limits.CLIENTS_PER_TENANT_MAX + 100):
         late = Requester(store, number)
         late.now_ns = 2 * number * limits.CLIENT_KEPT_NS_MIN // limits.CLIENTS_PER_TENANT_MAX
-        assert late.put(1, b"k2", b"1") == OK
+        assert late.put(1, b"k2", b"1") == Status.OK
     assert client.put(7, b"k", b"2") == RECORDED
     store.recover(0)
-    assert client.goodbye() == OK
-    assert client.put(7, b"k", b"2") == OK  # forgotten: nobody waits for it
+    assert client.goodbye() == Status.OK
+    assert client.put(7, b"k", b"2") == Status.OK  # forgotten: nobody waits for it
 
 
 def test_at_its_quota_a_tenant_can_delete(store: Store):
@@ -244,7 +243,7 @@ def test_at_its_quota_a_tenant_can_delete(store: Store):
     for number in range(1, limits.CLIENTS_OVER_QUOTA_MAX + 1):
         assert Requester(store, number).put(1, b"new", b"1") == Status.QUOTA_EXCEEDED
     assert clients_of(store) == limits.CLIENTS_OVER_QUOTA_MAX
-    assert Requester(store, 1).delete(2, b"k") == OK
+    assert Requester(store, 1).delete(2, b"k") == Status.OK
     assert clients_of(store) == limits.CLIENTS_OVER_QUOTA_MAX
 
 
@@ -255,7 +254,7 @@ def delete_without_a_record(store: Store, refusal: Status) -> None:
     assert late.put(1, b"k", b"1") == refusal
     assert late.delete(2, b"k") == refusal
     assert store.lookup(TENANT, 0, b"k").version == first
-    assert late.delete(3, b"k", version=first) == OK
+    assert late.delete(3, b"k", version=first) == Status.OK
     assert store.get(TENANT, 0, b"k") is None
 
 
@@ -263,7 +262,7 @@ def test_a_delete_that_cannot_be_recorded_is_refused_but_by_version(store: Store
     store.put(TENANT, 0, b"k", bytes(100))
     store.open_tenant(TENANT, quota_bytes=1024)
     for number in range(1, limits.CLIENTS_OVER_QUOTA_MAX + 1):
-        assert Requester(store, number).delete(1, b"none") == NOT_FOUND
+        assert Requester(store, number).delete(1, b"none") == Status.NOT_FOUND
     delete_without_a_record(store, Status.QUOTA_EXCEEDED)
     store.open_tenant(TENANT)
     store.put(TENANT, 0, b"k", bytes(100))
@@ -281,13 +280,13 @@ def test_in_a_full_store_likewise(store: Store):
 
 
 def test_a_tenant_that_is_removed_takes_its_clients_along(store: Store, client: Requester):
-    assert client.put(1, b"k", b"1") == OK
+    assert client.put(1, b"k", b"1") == Status.OK
     store.close_tenant(TENANT)
     list(store.sweep_tenant(TENANT))
     store.open_tenant(TENANT)
     assert clients_of(store) == 0
     client.sweep(10 * limits.CLIENT_IDLE_NS_MAX)
-    assert client.put(1, b"k", b"2") == OK
+    assert client.put(1, b"k", b"2") == Status.OK
     assert store.get(TENANT, 0, b"k") == b"2"
 
 
@@ -298,7 +297,7 @@ def test_the_first_write_of_a_task_claims_its_request(store: Store, client: Requ
         claim = client.effect(7, effect, p)
         return store_put(store.address, p, TENANT, 0, address_of(b"k"), 1, address_of(value), len(value), 0, claim)
 
-    assert write(b"1", 0) == OK
+    assert write(b"1", 0) == Status.OK
     assert effect[0] == EFFECT_WRITTEN
     assert write(b"2", 1) == RECORDED
     kind, _, owner = client.recorded(p=1)
@@ -315,5 +314,5 @@ def test_a_refusal_does_not_end_a_task(store: Store, client: Requester):
     status = store_put(store.address, 0, TENANT, 0, address_of(b"k"), 1, address_of(b"1"), 1, 4242, claim)
     assert (status, effect[0]) == (Status.VERSION_CHANGED, 0)
     claim = client.effect(7, effect)
-    assert store_put(store.address, 0, TENANT, 0, address_of(b"k"), 1, address_of(b"1"), 1, 0, claim) == OK
+    assert store_put(store.address, 0, TENANT, 0, address_of(b"k"), 1, address_of(b"1"), 1, 0, claim) == Status.OK
     assert effect[0] == EFFECT_WRITTEN

@@ -21,8 +21,6 @@ KEY_BYTES = 8
 WORDS_MAX = 200
 TURN = 16  # operations between two epochs
 MULTIPLIER = 0x9E3779B97F4A7C1
-OK, VERSION_CHANGED = int(Status.OK), int(Status.VERSION_CHANGED)
-QUOTA_EXCEEDED, OUT_OF_MEMORY, BUSY = int(Status.QUOTA_EXCEEDED), int(Status.OUT_OF_MEMORY), int(Status.BUSY)
 TRIES_MAX = 1_000_000
 
 
@@ -62,20 +60,20 @@ def write_values(store: int, p: int, first: int, operations: int, scratch: int) 
         store64(scratch, number * MULTIPLIER % KEYS & (KEYS - 1))
         if i % 8 == 7:
             status = store_delete(store, p, TENANT, 0, scratch, KEY_BYTES, 0)
-            wrong += status != OK and status != 1
+            wrong += status != Status.OK and status != 1
         else:
             length = fill_value(scratch + 8, number)
             status = store_put(store, p, TENANT, 0, scratch, KEY_BYTES, scratch + 8, length, 0)
             tries = 0
             while (
-                status in (OUT_OF_MEMORY, BUSY) and tries < TRIES_MAX
+                status in (Status.OUT_OF_MEMORY, Status.BUSY) and tries < TRIES_MAX
             ):  # a reader that is not running holds all that was retired
                 libc.sched_yield()
                 epoch_enter(store, p, OLDEST_NONE)
                 reclaim(store, p, 64)
                 status = store_put(store, p, TENANT, 0, scratch, KEY_BYTES, scratch + 8, length, 0)
                 tries += 1
-            wrong += status != OK
+            wrong += status != Status.OK
     epoch_leave(store, p)
     return wrong
 
@@ -107,11 +105,11 @@ def fill_up(store: int, p: int, first: int, scratch: int) -> int:
     while True:
         store64(scratch, first + count)
         status = store_put(store, p, TENANT, 0, scratch, KEY_BYTES, scratch, 0, 0)
-        if status == QUOTA_EXCEEDED:
+        if status == Status.QUOTA_EXCEEDED:
             return count
-        if status == OK:
+        if status == Status.OK:
             count += 1
-        elif status == BUSY and tries < TRIES_MAX:  # the other one has a lock and is not running
+        elif status == Status.BUSY and tries < TRIES_MAX:  # the other one has a lock and is not running
             libc.sched_yield()
             tries += 1
         else:
@@ -130,14 +128,14 @@ def count_up(store: int, p: int, times: int, scratch: int) -> int:
             store64(scratch + 8, load64(object_value(found)) + 1)
             status = store_put(store, p, TENANT, 0, scratch, KEY_BYTES, scratch + 8, 8, object_version(found))
             reclaim(store, p, 64)
-            if status == OK:
+            if status == Status.OK:
                 break
             if (
-                status in (OUT_OF_MEMORY, BUSY) and tries < TRIES_MAX
+                status in (Status.OUT_OF_MEMORY, Status.BUSY) and tries < TRIES_MAX
             ):  # one that is not running holds a lock, or all that was retired
                 libc.sched_yield()
                 tries += 1
-            elif status != VERSION_CHANGED:
+            elif status != Status.VERSION_CHANGED:
                 return 1
     epoch_leave(store, p)
     return 0

@@ -25,7 +25,6 @@ from splinter.store.store import Store
 
 TENANT = 1
 PTRACE_TRACEME, PTRACE_SINGLESTEP = 0, 9
-SIGSTOP = int(signal.SIGSTOP)
 DEATHS = 100
 INSTRUCTIONS_MAX = 20_000
 KEYS = [b"key 1", b"key 2"]
@@ -46,7 +45,7 @@ _ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void
 @njit
 def write(store: int, keys: int, values: int, lengths: int, done: int) -> None:
     """The writer: stop; insert, replace, delete, reclaim, counting at ``done``; stop."""
-    libc.kill(libc.getpid(), SIGSTOP)
+    libc.kill(libc.getpid(), signal.SIGSTOP)
     store_put(store, 0, TENANT, 0, load64(keys), 5, load64(values), load64(lengths), 0)
     store64_release(done, 1)
     store_put(store, 0, TENANT, 0, load64(keys), 5, load64(values + 8), load64(lengths + 8), 0)
@@ -56,7 +55,7 @@ def write(store: int, keys: int, values: int, lengths: int, done: int) -> None:
     epoch_enter(store, 0, OLDEST_NONE)
     reclaim(store, 0, 8)
     store64_release(done, 4)
-    libc.kill(libc.getpid(), SIGSTOP)
+    libc.kill(libc.getpid(), signal.SIGSTOP)
 
 
 class Writer:
@@ -89,7 +88,7 @@ class Writer:
         for number in range(instructions):
             if _ptrace(PTRACE_SINGLESTEP, self.pid, None, None) != 0:
                 raise OSError(ctypes.get_errno(), "PTRACE_SINGLESTEP")
-            if self.wait() == SIGSTOP:
+            if self.wait() == signal.SIGSTOP:
                 return number
         return instructions
 

@@ -18,7 +18,6 @@ from splinter.ext.middle.verifier.shapes import COSTLY, NOTED_OPS, PROVEN_OPS, S
 from splinter.ext.types import WORD_BYTES
 from splinter.limits import CHECKPOINT_COST, FRAME_BYTES, HELPER_COST, INSTRUCTIONS_PER_COST
 
-_RAISED = int(abi.ExtensionError.RAISED)
 _COST_MAX = (1 << 31) - 1  # of one place: the budget is a word, and less than nothing would fill it
 
 
@@ -65,7 +64,7 @@ class Flow:
                     terms.append(operand)
                 else:
                     refuse("a constant is no word", code, place)
-            if instruction.error == _RAISED:
+            if instruction.error == abi.ExtensionError.RAISED:
                 self._prove_code(found, place)
             if tuple(shape) not in SHAPES:
                 refuse("an instruction's operands are of the wrong kinds", code, place)
