@@ -15,8 +15,8 @@ from splinter.errors import SplinterError
 from splinter.ext import LocalStore
 from splinter.ext.compile import compile_source
 from splinter.ext.library import entry
-from splinter_bench.figure import Figure, medians
 from splinter_bench.in_worker import WorkerInProcess
+from splinter_bench.observations import Observations
 from splinter_bench.rounds import in_turns
 from splinter_bench.sources import source
 from splinter_bench.sources.fnv1a import OFFSET_BASIS, PRIME, WORD
@@ -85,11 +85,11 @@ class _Case:
     numba: Callable[[], int]
 
 
-def measure(rounds: Rounds = _DEFAULTS) -> list[Figure]:
-    """``checksum-cpython`` and ``checksum-numba``, and the same of ``forest`` where scikit-learn is there to train one."""
-    figures = _compare(_checksum(), rounds)
+def measure(rounds: Rounds = _DEFAULTS) -> Observations:
+    """Of ``checksum-cpython`` and ``checksum-numba``, and of ``forest`` where scikit-learn is there to train one."""
+    found = _compare(_checksum(), rounds)
     case = _forest_case()
-    return figures + (_compare(case, rounds) if case else [])
+    return found.merged(_compare(case, rounds)) if case else found
 
 
 def _checksum() -> _Case:
@@ -140,7 +140,7 @@ def _forest_case() -> _Case | None:
     )
 
 
-def _compare(case: _Case, rounds: Rounds) -> list[Figure]:
+def _compare(case: _Case, rounds: Rounds) -> Observations:
     local = LocalStore()
     local.objects |= case.objects
     with WorkerInProcess() as worker:
@@ -155,31 +155,13 @@ def _compare(case: _Case, rounds: Rounds) -> list[Figure]:
         if not compiled.signature.unpack(reply) == expected == case.numba():
             raise SplinterError(f"{case.name}: not the same result everywhere")
         slices = {
-            "native": lambda: min(worker.run(operation)[0] for _ in range(rounds.calls)),
-            "numba": lambda: min(_time(case.numba) for _ in range(rounds.calls)),
-            "python": lambda: _time(lambda: local.invoke(case.text, *case.arguments)),
+            f"{case.name} native": lambda: min(worker.run(operation)[0] for _ in range(rounds.calls)),
+            f"{case.name} numba": lambda: min(_time(case.numba) for _ in range(rounds.calls)),
+            f"{case.name} python": lambda: _time(lambda: local.invoke(case.text, *case.arguments)),
         }
         found = in_turns(slices, rounds.count)
-    native, numba, python = (found.of(name, float) for name in slices)
-    parts = medians(extension_ns=native, cpython_ns=python, numba_ns=numba)
-    return [
-        Figure(
-            f"{case.name}-cpython",
-            f"{case.what}: CPython's time over the extension's",
-            "×",
-            found.each(lambda taken: taken["python"] / taken["native"]),
-            parts,
-            left_out=found.left_out,
-        ),
-        Figure(
-            f"{case.name}-numba",
-            f"{case.what}: the extension's time over Numba's",
-            "×",
-            found.each(lambda taken: taken["native"] / taken["numba"]),
-            parts,
-            left_out=found.left_out,
-        ),
-    ]
+    found.settings[case.name] = case.what
+    return found
 
 
 def _time(call: Callable[[], Any]) -> float:

@@ -15,7 +15,7 @@ from splinter.ext.compile import compile_extensions
 from splinter.ext.library import entry, text
 from splinter.ext.native.code import CodeRegion
 from splinter_bench.control import TRIES
-from splinter_bench.figure import Figure, medians
+from splinter_bench.observations import Observations
 from splinter_bench.rounds import in_turns
 from splinter_bench.sources import numbered, source
 
@@ -24,59 +24,46 @@ _TWENTY_LINES = "common_ancestor"
 _CPYTHON_TIMES = 20  # a slice of CPython's compilations; one alone takes but a tenth of a millisecond
 
 
-def measure(rounds: int = ROUNDS_DEFAULT) -> list[Figure]:
-    """``compile`` and ``compile-tao``: time over CPython's for the same text; parts are milliseconds."""
-    short, tao, count = source(_TWENTY_LINES), text("tao"), len(entry("tao").sources)
-    # Each round has a text of its own: the compiler remembers what it has just seen.
+def measure(rounds: int = ROUNDS_DEFAULT) -> Observations:
+    """Of ``compile`` and ``compile-tao``."""
+    sources = {"short": source(_TWENTY_LINES), "tao": text("tao")}
     with contextlib.closing(CodeRegion.create()) as region:
-        _compile(short, region)  # LLVM takes its time to load
-        texts = {name: numbered(one, 0, rounds * TRIES) for name, one in (("short", short), ("tao", tao))}
-        ours = {name: partial(_compile_next, text_of, region) for name, text_of in texts.items()}
-        theirs = {_cpython(name): partial(_compile_by_cpython, one) for name, one in (("short", short), ("tao", tao))}
-        found = in_turns(ours | theirs, rounds)
-
-    def figure(figure_name: str, name: str, what: str) -> Figure:
-        return Figure(
-            figure_name,
-            f"source to callable, {what}, over CPython's compilation of the text",
-            "×",
-            found.each(lambda taken: taken[name][0] / taken[_cpython(name)][0]),
-            medians(
-                ms=found.of(name, lambda spent: spent[0]),
-                cpu_ms=found.of(name, lambda spent: spent[1]),
-                cpython_ms=found.of(_cpython(name), lambda spent: spent[0]),
-            ),
-            left_out=found.left_out,
-        )
-
-    return [
-        figure("compile", "short", f"{len(short.splitlines())} lines"),
-        figure("compile-tao", "tao", f"all {count} extensions of TAO"),
-    ]
+        _compile(sources["short"], region)  # LLVM takes its time to load
+        # Each round has a text of its own: the compiler remembers what it has just seen.
+        texts = {name: numbered(one, 0, rounds * TRIES) for name, one in sources.items()}
+        slices = {name: partial(_compile_next, text_of, region) for name, text_of in texts.items()}
+        slices |= {f"{name} CPython": partial(_compile_by_cpython, one) for name, one in sources.items()}
+        found = in_turns(slices, rounds)
+    found.settings |= {"short_lines": len(sources["short"].splitlines()), "tao_extensions": len(entry("tao").sources)}
+    return found
 
 
-def _cpython(name: str) -> str:
-    return f"{name}, CPython"
-
-
-def _compile_by_cpython(source_text: str) -> tuple[float, float]:
+def _compile_by_cpython(source_text: str) -> dict[str, float]:
     """As :func:`_compile`, for one compilation of several."""
     start, cpu = time.perf_counter(), time.thread_time()
     for _ in range(_CPYTHON_TIMES):
         compile(source_text, "<source>", "exec")
-    return (time.perf_counter() - start) * 1000 / _CPYTHON_TIMES, (time.thread_time() - cpu) * 1000 / _CPYTHON_TIMES
+    return _spent(start, cpu, _CPYTHON_TIMES)
 
 
-def _compile_next(texts: Iterator[str], region: CodeRegion) -> tuple[float, float]:
+def _compile_next(texts: Iterator[str], region: CodeRegion) -> dict[str, float]:
     return _compile(next(texts), region)
 
 
-def _compile(source_text: str, region: CodeRegion) -> tuple[float, float]:
+def _compile(source_text: str, region: CodeRegion) -> dict[str, float]:
     """Milliseconds that passed, and of the CPU's time: on a busy machine they differ. As an installation of the source."""
     start, cpu = time.perf_counter(), time.thread_time()
     blocks = {one.source_digest: one.code for one in compile_extensions(source_text, every=True)}
     offsets = [region.write(code)[1] for code in blocks.values()]
-    spent = (time.perf_counter() - start) * 1000, (time.thread_time() - cpu) * 1000
+    spent = _spent(start, cpu)
     for offset in offsets:
         region.free(offset)
     return spent
+
+
+def _spent(start: float, cpu: float, times: int = 1) -> dict[str, float]:
+    """Milliseconds since ``start``, and of the thread's CPU time since ``cpu``, each of so many times."""
+    return {
+        "ms": (time.perf_counter() - start) * 1000 / times,
+        "cpu_ms": (time.thread_time() - cpu) * 1000 / times,
+    }

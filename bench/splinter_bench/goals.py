@@ -1,38 +1,33 @@
 """What Splinter promises, as figures: each is measured, and holds its bound, fails it, or cannot be told on this machine.
 
-A goal names the figure that decides it; a figure comes from one of the measuring functions of this package, each of which
-runs once however many goals want its figures.
+A goal names the figure that decides it; ``goals.toml`` has both, and the formula by which a figure is computed from the
+observations of a measuring function of this package. Each of these runs once however many goals want its figures.
 """
 
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
+from importlib import resources
 from typing import Any
 
 from splinter.errors import SplinterError
 from splinter.limits import STORE_BYTES_MIN
-from splinter_bench import (
-    arithmetic,
-    compile_time,
-    installs,
-    many_tenants,
-    pushed,
-    restart,
-    scheduling_goals,
-    suite_figures,
-    worker_time,
-)
+from splinter_bench import arithmetic, compile_time, installs, many_tenants, pushed, restart, worker_time
 from splinter_bench.figure import Figure
 from splinter_bench.local_server import lab_server
+from splinter_bench.observations import Columns, NotMeasuredError, Observations, medians
 from splinter_bench.rounds import Verdict, judge
 from splinter_bench.session import SLICE_SECONDS, SLICE_WARMUP_SECONDS, Session
-from splinter_bench.suite import Progress, Settings
+from splinter_bench.suite import OF_MEMCACHED, OF_REDIS, Progress, Settings
 from splinter_bench.suite import measure as measure_suite
 
-SERVING, EXTENSIONS, RIVALS, SCHEDULING = "serving", "extensions", "rivals", "scheduling"
+SERVING, EXTENSIONS, RIVALS, SCHEDULING = AREAS = ("serving", "extensions", "rivals", "scheduling")
+_EXPERIMENT = "experiment "  # in front of an experiment's name, where it finds a figure
+_PARTS = {"locality": ("0.99",)}  # of an experiment, where its figures need but one
 
 
 @dataclass(frozen=True)
@@ -73,53 +68,59 @@ class Goal:
         return judge((low * (1 - self.apart), high * (1 + self.apart)), self.bound, is_most=self.is_most)
 
 
-def _at_most(area: str, figure: str, bound: float) -> Goal:
-    return Goal(area, figure, bound, True)
+@cache
+def _figures() -> dict[str, dict[str, Any]]:
+    """The figures of ``goals.toml`` by name."""
+    text = resources.files(__package__).joinpath("goals.toml").read_text("utf-8")
+    found: dict[str, dict[str, Any]] = tomllib.loads(text)["figures"]
+    return found
 
 
-def _at_least(area: str, figure: str, bound: float, apart: float = 0.0) -> Goal:
-    return Goal(area, figure, bound, False, apart)
+def _goals() -> Iterable[Goal]:
+    bounds = [(figure, bound) for figure, about in _figures().items() for bound in about["bounds"]]
+    for figure, bound in sorted(bounds, key=lambda each: AREAS.index(each[1]["area"])):
+        is_most = "at_most" in bound
+        yield Goal(bound["area"], figure, bound["at_most" if is_most else "at_least"], is_most, bound.get("apart", 0.0))
 
 
-_BESIDE_STACK = 0.15  # docs/benchmarks.md, "What the machine allows"
+GOALS = tuple(_goals())
 
-GOALS = (
-    _at_most(SERVING, "get-latency", 1.4),
-    _at_least(SERVING, "get-throughput", 75),
-    _at_most(SERVING, "put-latency", 1.6),
-    _at_least(SERVING, "put-throughput", 65),
-    _at_least(SERVING, "redis-latency", 5),
-    _at_most(SERVING, "restart", 100),
-    _at_most(EXTENSIONS, "compile", 60),
-    _at_most(EXTENSIONS, "compile-tao", 35),
-    *(_at_most(EXTENSIONS, f"install-interference-{depth}", 1.2) for depth in installs.DEPTHS),
-    _at_most(EXTENSIONS, "extension-memory", 8192),
-    _at_most(EXTENSIONS, "lookup", 1.05),
-    _at_most(EXTENSIONS, "resume", 1),
-    _at_most(EXTENSIONS, "invoke-cost", 150),
-    _at_least(EXTENSIONS, "chain", 6),
-    _at_least(EXTENSIONS, "aggregate", 2),
-    _at_least(EXTENSIONS, "checksum-cpython", 50),
-    _at_most(EXTENSIONS, "checksum-numba", 3),
-    _at_least(EXTENSIONS, "forest-cpython", 50),
-    _at_most(EXTENSIONS, "forest-numba", 3),
-    _at_most(RIVALS, "get-latency", 1.25),
-    _at_most(RIVALS, "put-latency", 1.35),
-    _at_least(RIVALS, "get-throughput", 85),
-    _at_least(RIVALS, "invoke-throughput", 85),
-    _at_least(RIVALS, "redis-latency", 10),
-    _at_least(RIVALS, "memcached-latency", 4),
-    _at_least(RIVALS, "redis-throughput", 7, _BESIDE_STACK),
-    _at_least(RIVALS, "memcached-throughput", 4, _BESIDE_STACK),
-    _at_least(RIVALS, "fcall-throughput", 8, _BESIDE_STACK),
-    _at_least(RIVALS, "fcall-latency", 10),
-    _at_least(RIVALS, "chain-redis", 8),
-    _at_least(RIVALS, "tenants-throughput", 95),
-    _at_most(RIVALS, "worker-get", 0.5),
-    _at_most(RIVALS, "tenant-memory", 2048),
-    _at_most(RIVALS, "object-overhead", 64),
-    *(Goal(SCHEDULING, bound.figure, bound.value, bound.is_most) for bound in scheduling_goals.BOUNDS),
-)
+
+def names_found_by(measuring: str) -> tuple[str, ...]:
+    """The figures that a measurement of ``goals.toml`` finds."""
+    return tuple(name for name, about in _figures().items() if about["found_by"] == measuring)
+
+
+def figures_of(observations: Observations) -> list[Figure]:
+    """The figures of which a table has all that their formulas name.
+
+    A round in which anything that a figure's formulas name had no peace is left out of it; of all, if none can be kept.
+    """
+    found = []
+    for name, about in _figures().items():
+        if "value" not in about:  # an experiment's own
+            continue
+        columns, parts = Columns(observations), about.get("parts", {})
+        try:
+            values = columns.evaluate(about["value"])
+        except NotMeasuredError:
+            continue
+        medians(columns, parts, values.index)  # so that what they name is looked at for its peace, too
+        still = columns.still()[values.index]
+        kept = values[still] if still.any() else values
+        if len(kept):
+            figure = Figure(
+                name,
+                about["text"].format(**observations.settings),
+                about["unit"],
+                tuple(kept),
+                medians(columns, parts, kept.index),
+                observations.settings.get("rivals", {}).get(about.get("rival"), ""),
+                int((~still).sum()),
+                about.get("counted", False),
+            )
+            found.append(figure)
+    return found
 
 
 def _suite_settings(slices: int) -> Settings:
@@ -144,12 +145,17 @@ class Effort:
 
 @dataclass(frozen=True)
 class Measuring:
-    """One measuring function: which figures it finds, and how. ``needs_server``: it is called with a Session."""
+    """One measuring function, by its name in ``goals.toml``. ``needs_server``: it is called with a Session."""
 
+    name: str
     title: str
-    figures: tuple[str, ...]
     call: Callable[..., list[Figure]]
     needs_server: bool = False
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Which figures it finds."""
+        return names_found_by(self.name)
 
 
 @dataclass(frozen=True)
@@ -194,60 +200,35 @@ def chosen(names: Sequence[str]) -> list[Goal]:
 
 def measurings(effort: Effort) -> list[Measuring]:
     """Everything that can be measured, what needs no server first; ten thousand tenants last."""
+
+    def alone(name: str, title: str, call: Callable[[], Observations]) -> Measuring:
+        return Measuring(name, title, lambda: figures_of(call()))
+
+    def served(name: str, title: str, call: Callable[[Session], Observations]) -> Measuring:
+        return Measuring(name, title, lambda session: figures_of(call(session)), needs_server=True)
+
+    def rival(name: str, only: tuple[tuple[str, int], ...]) -> Measuring:
+        settings = replace(effort.rivals, rivals=(name,), only=only)
+        return served(name, f"get and invoke beside {name}", partial(_suite, settings))
+
+    many, tenants = effort.many_tenants, effort.installs.tenants
     return [
-        Measuring("compiler", ("compile", "compile-tao"), partial(compile_time.measure, effort.compiles)),
-        Measuring("a worker's own time", ("worker-get", "invoke-cost", "resume"), partial(worker_time.measure, effort.worker)),
-        Measuring(
-            "the store's overhead",
-            ("object-overhead",),
-            partial(worker_time.measure_object_overhead, effort.store_bytes),
-        ),
-        Measuring(
-            "arithmetic",
-            ("checksum-cpython", "checksum-numba", "forest-cpython", "forest-numba"),
-            partial(arithmetic.measure, effort.arithmetic),
-        ),
-        Measuring("get and put beside echo", suite_figures.ECHO_FIGURES, partial(_suite, effort.echo), needs_server=True),
+        alone("compiler", "compiler", partial(compile_time.measure, effort.compiles)),
+        alone("worker", "a worker's own time", partial(worker_time.measure, effort.worker)),
+        alone("store", "the store's overhead", partial(worker_time.measure_object_overhead, effort.store_bytes)),
+        alone("arithmetic", "arithmetic", partial(arithmetic.measure, effort.arithmetic)),
+        served("echo", "get and put beside echo", partial(_suite, effort.echo)),
+        rival("redis", OF_REDIS),
+        rival("memcached", OF_MEMCACHED),
+        served("pushed", "functions pushed into the store", partial(pushed.measure, rounds=effort.pushed)),
+        served("tenants", f"gets of {many.tenants:,} tenants", partial(many_tenants.measure, rounds=many)),
+        served("restart", "restarts", partial(restart.measure, rounds=effort.restarts)),
+        served("many", f"{tenants:,} tenants", partial(installs.measure_many, counts=effort.installs)),
+        served("installs", "installs beside gets", partial(installs.measure_interference, counts=effort.installs)),
         *(
-            Measuring(
-                f"get and invoke beside {rival}",
-                figures,
-                partial(_suite, replace(effort.rivals, rivals=(rival,), only=only)),
-                needs_server=True,
-            )
-            for rival, figures, only in (
-                ("redis", suite_figures.REDIS_FIGURES, suite_figures.OF_REDIS),
-                ("memcached", suite_figures.MEMCACHED_FIGURES, suite_figures.OF_MEMCACHED),
-            )
-        ),
-        Measuring(
-            "functions pushed into the store",
-            ("chain", "aggregate", "invoke-throughput"),
-            partial(pushed.measure, rounds=effort.pushed),
-            needs_server=True,
-        ),
-        Measuring(
-            f"gets of {effort.many_tenants.tenants:,} tenants",
-            ("tenants-throughput",),
-            partial(many_tenants.measure, rounds=effort.many_tenants),
-            needs_server=True,
-        ),
-        Measuring("restarts", ("restart",), partial(restart.measure, rounds=effort.restarts), needs_server=True),
-        Measuring(
-            f"{effort.installs.tenants:,} tenants",
-            ("tenant-memory", "extension-memory", "lookup"),
-            partial(installs.measure_many, counts=effort.installs),
-            needs_server=True,
-        ),
-        Measuring(
-            "installs beside gets",
-            tuple(f"install-interference-{depth}" for depth in installs.DEPTHS),
-            partial(installs.measure_interference, counts=effort.installs),
-            needs_server=True,
-        ),
-        *(
-            Measuring(f"the experiment {name}", figures, partial(scheduling_goals.measure, name, parts))
-            for name, parts, figures in scheduling_goals.EXPERIMENTS
+            Measuring(name, f"the {name}", partial(_experiment, name.removeprefix(_EXPERIMENT)))
+            for name in dict.fromkeys(about["found_by"] for about in _figures().values())
+            if name.startswith(_EXPERIMENT)
         ),
     ]
 
@@ -282,5 +263,14 @@ def steps(names: Iterable[str], effort: Effort) -> int:
     return sum(1 for measuring in measurings(effort) if set(names) & set(measuring.figures))
 
 
-def _suite(settings: Settings, session: Session) -> list[Figure]:
-    return suite_figures.figures_of(measure_suite(session.info, settings))
+def _suite(settings: Settings, session: Session) -> Observations:
+    return measure_suite(session.info, settings).observations()
+
+
+def _experiment(name: str) -> list[Figure]:
+    from splinter_bench.experiments.commands import experiment_of
+    from splinter_bench.experiments.experiment import Effort as ExperimentEffort
+
+    experiment = experiment_of(name)
+    effort = ExperimentEffort(only=_PARTS.get(name, ()), for_bounds=True)
+    return experiment.figures(experiment.measure(effort, lambda text: None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import statistics
 import threading
 import time
 from collections.abc import Callable
@@ -20,8 +21,8 @@ from splinter.ext.library import entry
 from splinter.limits import SLAB_BYTES
 from splinter.native.clock import SECOND_NS
 from splinter_bench.control import Control, Taken
-from splinter_bench.figure import Figure, medians
 from splinter_bench.invokes import invoke_get
+from splinter_bench.observations import Observations
 from splinter_bench.process import children, pinned
 from splinter_bench.result import Result
 from splinter_bench.rounds import in_turns
@@ -52,8 +53,8 @@ class Counts:
 _DEFAULTS = Counts()
 
 
-def measure_interference(session: Session, counts: Counts = _DEFAULTS) -> list[Figure]:
-    """``install-interference``, at each of DEPTHS: p99 of one tenant's gets while another one installs, over without.
+def measure_interference(session: Session, counts: Counts = _DEFAULTS) -> Observations:
+    """Of ``install-interference``, at each of DEPTHS: p99 of one tenant's gets while another one installs, over without.
 
     A round is two installs, and the gets right before each: the machine's speed changes within a second, by more than the bound
     has room for. The compiler shares the load generator's CPU where there are but two, and holds it up for milliseconds: that
@@ -65,7 +66,7 @@ def measure_interference(session: Session, counts: Counts = _DEFAULTS) -> list[F
     with pinned(session.client_core):
         session.load.preload(put_operation(account), counts.keys)
     gets = uniform(get_operation(account), counts.keys)
-    control, figures = Control(), []
+    control, found = Control(), Observations()
     rounds = -(-counts.installs // (len(DEPTHS) * _INSTALLS_EACH))
     sources = numbered(source("common_ancestor"), 0, rounds * len(DEPTHS) * _INSTALLS_EACH)
 
@@ -73,42 +74,20 @@ def measure_interference(session: Session, counts: Counts = _DEFAULTS) -> list[F
         return control.once(lambda: session.slice(gets, depth, counts.gets_seconds))
 
     for depth in DEPTHS:
-        quiet, busy, others, seconds = [], [], [], []
-        for _ in range(rounds):
-            alone, during = [], []
+        for number in range(rounds):
+            taken: dict[str, list[Taken[Result]]] = {"quiet": [], "busy": []}
+            seconds = []
             for text in itertools.islice(sources, _INSTALLS_EACH):
-                alone += [take(depth) for _ in range(_QUIET_SLICES)]
+                taken["quiet"] += [take(depth) for _ in range(_QUIET_SLICES)]
                 slices, took = _while_installing(installer, text, partial(take, depth))
-                during += slices
+                taken["busy"] += slices
                 seconds.append(took)
-            still = [[each.result for each in slices if _is_undisturbed(each)] for slices in (alone, during)]
-            if all(still):
-                quiet.append(Result.merged(still[0]))
-                busy.append(Result.merged(still[1]))
-            else:
-                others.append(tuple(Result.merged([each.result for each in slices]) for slices in (alone, during)))
-        if not quiet:
-            quiet, busy = ([pair[which] for pair in others] for which in (0, 1))
-        p99 = [(a.latency_ns["p99"], b.latency_ns["p99"]) for a, b in zip(quiet, busy, strict=True)]
-        figures.append(
-            Figure(
-                f"install-interference-{depth}",
-                f"p99 of another tenant's gets during installs over without, depth {depth}",
-                "×",
-                tuple(b / a for a, b in p99),
-                medians(
-                    quiet_p99_ns=[a for a, _ in p99],
-                    busy_p99_ns=[b for _, b in p99],
-                    quiet_p999_ns=[r.latency_ns["p99.9"] for r in quiet],
-                    busy_p999_ns=[r.latency_ns["p99.9"] for r in busy],
-                    quiet_gets_per_second=[r.per_second for r in quiet],
-                    busy_gets_per_second=[r.per_second for r in busy],
-                    install_seconds=seconds,
-                ),
-                left_out=len(others),
-            )
-        )
-    return figures
+            still = {name: [each.result for each in slices if _is_undisturbed(each)] for name, slices in taken.items()}
+            for name, slices in taken.items():
+                kept = still[name] if all(still.values()) else [each.result for each in slices]
+                found.add_result(f"{name} {depth}", Result.merged(kept), number, is_still=all(still.values()))
+            found.add(f"install {depth}", {"seconds": statistics.median(seconds)}, number)
+    return found
 
 
 def _is_undisturbed(taken: Taken[Result]) -> bool:
@@ -140,8 +119,8 @@ def _while_installing(installer: Client, text: str, take: Callable[[], Taken[Res
     return parts, ends[1] - ends[0]
 
 
-def measure_many(session: Session, counts: Counts = _DEFAULTS) -> list[Figure]:
-    """``tenant-memory``, ``extension-memory`` and ``lookup``, with as many tenants as ``counts`` says.
+def measure_many(session: Session, counts: Counts = _DEFAULTS) -> Observations:
+    """Of ``tenant-memory``, ``extension-memory`` and ``lookup``, with as many tenants as ``counts`` says.
 
     The tenants stay: removing each would take longer than all the rest, and the server was made for this.
     """
@@ -149,38 +128,17 @@ def measure_many(session: Session, counts: Counts = _DEFAULTS) -> list[Figure]:
     session.client(account).install(entry("get").sources["get"])
     with pinned(session.client_core):
         session.load.preload(put_operation(account), counts.keys)
-    before, missed_before = _lookups(session, account, counts)
+    before = _lookups(session, account, counts, "before")
     empty = _server_bytes(session)
     tenants = session.admin.create_tenants(counts.tenants, home=session.home)
     idle = _server_bytes(session)
     code_bytes = _install_everywhere(session, tenants)
     full = _server_bytes(session)
-    after, missed_after = _lookups(session, account, counts)
-    return [
-        Figure(
-            "tenant-memory",
-            f"resident memory of an idle tenant, of {counts.tenants:,}",
-            "bytes",
-            ((idle - empty) / counts.tenants,),
-            is_counted=True,
-        ),
-        Figure(
-            "extension-memory",
-            f"memory of an installed extension beyond its code, one for each of {counts.tenants:,} tenants",
-            "bytes",
-            ((full - idle) / counts.tenants,),
-            {"code_bytes": round(code_bytes / counts.tenants, 1)},
-            is_counted=True,
-        ),
-        Figure(
-            "lookup",
-            f"median of an invoke (over a get's beside it) with {counts.tenants + 1:,} extensions installed over with 1",
-            "×",
-            tuple(b / a for a, b in zip(before, after, strict=False)),
-            medians(before=before, after=after),
-            left_out=max(missed_before, missed_after),
-        ),
-    ]
+    found = before.merged(_lookups(session, account, counts, "after"))
+    found.settings |= {"tenants": counts.tenants, "extensions": counts.tenants + 1}
+    found.add("tenant", {"bytes": (idle - empty) / counts.tenants}, 0)
+    found.add("extension", {"bytes": (full - idle) / counts.tenants, "code_bytes": code_bytes / counts.tenants}, 0)
+    return found
 
 
 def _install_everywhere(session: Session, tenants: list[TenantInfo]) -> int:
@@ -193,15 +151,15 @@ def _install_everywhere(session: Session, tenants: list[TenantInfo]) -> int:
     return code_bytes
 
 
-def _lookups(session: Session, account: Account, counts: Counts) -> tuple[list[float], int]:
-    """Medians of an invoke over those of a get, at depth 1, and how many rounds were left out."""
+def _lookups(session: Session, account: Account, counts: Counts, when: str) -> Observations:
+    """Invokes beside gets, at depth 1."""
     compiled = compile_source(entry("get").sources["get"])
-    get = uniform(get_operation(account), counts.keys)
-    invoke = uniform(invoke_get(account, compiled), counts.keys)
-    slices = {name: partial(session.slice, asked, 1, counts.seconds) for name, asked in (("get", get), ("invoke", invoke))}
-    found = in_turns(slices, counts.lookups)
-    ratios = found.each(lambda taken: taken["invoke"].latency_ns["p50"] / taken["get"].latency_ns["p50"])
-    return list(ratios), found.left_out
+    asked = {"get": get_operation(account), "invoke": invoke_get(account, compiled)}
+    slices = {
+        f"{name} {when}": partial(session.slice, uniform(operation, counts.keys), 1, counts.seconds)
+        for name, operation in asked.items()
+    }
+    return in_turns(slices, counts.lookups)
 
 
 def _server_bytes(session: Session) -> int:

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from splinter_bench.figure import Figure, medians
+from splinter_bench.observations import Observations
 from splinter_bench.process import pinned
 from splinter_bench.rounds import in_turns
 from splinter_bench.session import SLICE_SECONDS, Session
@@ -30,8 +30,8 @@ class Rounds:
 _DEFAULTS = Rounds()
 
 
-def measure(session: Session, rounds: Rounds = _DEFAULTS) -> list[Figure]:
-    """``tenants-throughput``. Raises :class:`SplinterError` when objects cannot be stored."""
+def measure(session: Session, rounds: Rounds = _DEFAULTS) -> Observations:
+    """Of ``tenants-throughput``. Raises :class:`SplinterError` when objects cannot be stored."""
     accounts = tuple(session.tenant() for _ in range(rounds.tenants))
     alone = session.tenant()
     order = uniform(get_operation(alone), rounds.keys).keys
@@ -44,11 +44,8 @@ def measure(session: Session, rounds: Rounds = _DEFAULTS) -> list[Figure]:
     asked = {"one": one, "many": many}
     slices = {name: partial(session.slice, workload, DEPTH, rounds.seconds) for name, workload in asked.items()}
     found = in_turns(slices, rounds.count)
-    ones, manies = (found.of(name, lambda result: result.per_second) for name in asked)
-    text = f"gets of {rounds.tenants:,} tenants, of one tenant's, throughput at depth {DEPTH}"
-    shares = tuple(100 * b / a for a, b in zip(ones, manies, strict=True))
-    parts = medians(one_per_second=ones, many_per_second=manies)
-    return [Figure("tenants-throughput", text, "%", shares, parts, left_out=found.left_out)]
+    found.settings["tenants"] = rounds.tenants
+    return found
 
 
 def spread(operation: Operation, keys: np.ndarray, accounts: tuple[Account, ...]) -> Workload:

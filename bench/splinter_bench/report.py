@@ -10,7 +10,9 @@ from typing import Any
 
 from rich.table import Table
 
+from splinter.errors import SplinterError
 from splinter_bench.histogram import PERCENTILES
+from splinter_bench.observations import Observations
 from splinter_bench.result import Result
 
 ECHO = "echo"
@@ -133,6 +135,32 @@ class Report:
                 found.append(_ratio("latency_over_echo", measurement, limit, _p50))
                 found.append(_ratio("throughput_of_echo", measurement, limit, _per_second))
         return [ratio for ratio in found if "median" in ratio]
+
+    def observations(self) -> Observations:
+        """Rows of each slice, whose subject is ``name depth``. Raises :class:`SplinterError` when requests failed.
+
+        Another program's numbers are those of its whole run, the same for each of the run's slices.
+        """
+        failed = {m.name: m.failed for m in self.measurements if m.failed}
+        if failed:
+            raise SplinterError(f"{sum(failed.values())} requests were lost or answered wrongly: {failed}")
+        found = Observations(settings={"rivals": self._rivals()})
+        numbers = {place: number for number, place in enumerate(sorted({p for m in self.measurements for p in m.rounds()}))}
+        for measurement in self.measurements:
+            for place, result in measurement.rounds().items():
+                subject, is_still = f"{measurement.name} {measurement.depth}", place not in measurement.disturbed
+                found.add_result(subject, result, numbers[place], is_still=is_still)
+        for extra in self.extras:
+            median = extra["latency_ns"].get(_MEDIAN)
+            values = {"per_second": extra["per_second"]} | ({} if median is None else {_MEDIAN: median})
+            for (run, _), number in numbers.items():
+                if run + 1 == extra.get("run", 1):
+                    found.add(f"{extra['name']} {extra['connections']}", values, number)
+        return found
+
+    def _rivals(self) -> dict[str, str]:
+        rivals = self.circumstances.get("rivals", {})
+        return {name: f"{configuration['version']}: {configuration['command']}" for name, configuration in rivals.items()}
 
     def to_json(self) -> dict[str, Any]:
         """One document with everything."""

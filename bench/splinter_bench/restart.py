@@ -12,7 +12,7 @@ import time
 
 from splinter.errors import SplinterError
 from splinter.wire import H_CLIENT, Header, Opcode
-from splinter_bench.figure import Figure
+from splinter_bench.observations import Observations
 from splinter_bench.process import namespace, worker_pid
 from splinter_bench.rounds import in_turns
 from splinter_bench.session import Session
@@ -25,8 +25,8 @@ _PACKET_BYTES_MAX = 2048
 _ID_BYTES = 8
 
 
-def measure(session: Session, rounds: int = ROUNDS_DEFAULT) -> list[Figure]:
-    """``restart``: from a worker's SIGKILL until its successor answers."""
+def measure(session: Session, rounds: int = ROUNDS_DEFAULT) -> Observations:
+    """Of ``restart``: from a worker's SIGKILL until its successor answers."""
     account = session.tenant()
     session.use_stack()
     with namespace(session.netns):
@@ -36,9 +36,8 @@ def measure(session: Session, rounds: int = ROUNDS_DEFAULT) -> list[Figure]:
         connection.settimeout(_ASK_SECONDS)
         _wait_for_reply(connection, account, 0)
         numbers = itertools.count(1)
-        found = in_turns({"kill": lambda: _kill_and_wait(session, connection, account, next(numbers))}, rounds)
-    text = "from a worker's SIGKILL until its successor answers"
-    return [Figure("restart", text, "ms", found.each(lambda taken: taken["kill"]), left_out=found.left_out)]
+        kill = {"kill": lambda: _kill_and_wait(session, connection, account, next(numbers))}
+        return in_turns(kill, rounds, metric="ms")
 
 
 def _kill_and_wait(session: Session, connection: socket.socket, account: Account, number: int) -> float:

@@ -3,7 +3,8 @@
 A round takes one slice of everything that is compared, one right behind the other, forwards and backwards by turns: what
 changes slowly meets all alike. The figure is a ratio (or a difference) of each round, and their median. A slice beside which
 the machine did something else is taken again (:mod:`splinter_bench.control`); a round with one that never came out well is
-left out. Where as many are left out as are kept, nothing can be told (:class:`splinter_bench.figure.Figure`).
+left out of the figures that it is part of. Where as many are left out as are kept, nothing can be told
+(:class:`splinter_bench.figure.Figure`).
 
 The interval is that of the median by order statistics: it holds the true median in 95 % of all measurements, whatever the
 distribution. A bound holds, or fails, when the whole interval is on one side of it; else one cannot tell on this machine.
@@ -13,13 +14,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import TypeVar
 
-from splinter_bench.control import Control
+from splinter_bench.control import Control, Taken
+from splinter_bench.observations import Observations
+from splinter_bench.result import Result
 
 T = TypeVar("T")
+K = TypeVar("K")
+Slice = Result | Mapping[str, float] | float
 CONFIDENCE = 0.95
 ROUNDS_MIN = 6  # with fewer there is no such interval
 
@@ -32,32 +36,26 @@ class Verdict(Enum):
     CANNOT_TELL = "cannot tell"
 
 
-@dataclass(frozen=True)
-class Rounds(Generic[T]):
-    """The slices of each round that was kept, by name, and how many rounds were left out; of all, if none can be kept."""
-
-    kept: list[dict[str, T]]
-    left_out: int
-
-    def each(self, value: Callable[[dict[str, T]], float]) -> tuple[float, ...]:
-        """A number of each round."""
-        return tuple(value(slices) for slices in self.kept)
-
-    def of(self, name: str, value: Callable[[T], float]) -> list[float]:
-        """A number of each round's slice of this name."""
-        return [value(slices[name]) for slices in self.kept]
-
-
-def in_turns(slices: Mapping[str, Callable[[], T]], count: int, control: Control | None = None) -> Rounds[T]:
-    """Take ``count`` rounds."""
+def in_turns(
+    slices: Mapping[str, Callable[[], Slice]], count: int, control: Control | None = None, *, metric: str = "ns"
+) -> Observations:
+    """Take ``count`` rounds of slices. A slice finds a load generator's result, numbers by metric, or one of ``metric``."""
+    found = Observations()
     control = control or Control()
-    kept: list[dict[str, T]] = []
-    others: list[dict[str, T]] = []
     for number in range(count):
-        taken = {name: control.take(slices[name]) for name in turn(list(slices), number)}
-        is_still = all(each.is_still for each in taken.values())
-        (kept if is_still else others).append({name: each.result for name, each in taken.items()})
-    return Rounds(kept or others, len(others))
+        for name, taken in one_round(slices, number, control):
+            if isinstance(taken.result, Result):
+                found.add_result(name, taken.result, number, is_still=taken.is_still)
+            else:
+                numbers = taken.result if isinstance(taken.result, Mapping) else {metric: taken.result}
+                found.add(name, numbers, number, is_still=taken.is_still)
+    return found
+
+
+def one_round(slices: Mapping[K, Callable[[], T]], number: int, control: Control) -> Iterator[tuple[K, Taken[T]]]:
+    """Take a slice of each, in the order of round ``number``."""
+    for name in turn(list(slices), number):
+        yield name, control.take(slices[name])
 
 
 def turn(slices: Sequence[T], number: int) -> Iterator[T]:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from splinter.errors import SplinterError
-from splinter_bench import benefit, benefit_picture, case_sections, goals, installs, rivals, suite_figures, suite_sections
+from splinter_bench import benefit, benefit_picture, case_sections, goals, rivals, suite_sections
 from splinter_bench.benefit_cases import WAYS, Sizes
 from splinter_bench.blocks import Block, Code, Paragraph, Picture, Table
 from splinter_bench.figure import shown, shown_interval
@@ -23,9 +23,10 @@ from splinter_bench.session import Session
 from splinter_bench.suite import Progress
 
 Document = dict[str, Any]
+_OTHER_SECTIONS = ("echo", "redis", "memcached", "many", "installs")  # of goals.toml, that other sections find
 _QUICK_TENANTS, _QUICK_INSTALLS = 500, 50
-_MANY_FIGURES = frozenset(("tenant-memory", "extension-memory", "lookup"))
-_INSTALL_FIGURES = frozenset(f"install-interference-{depth}" for depth in installs.DEPTHS)
+_MANY_FIGURES = frozenset(goals.names_found_by("many"))
+_INSTALL_FIGURES = frozenset(goals.names_found_by("installs"))
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _core() -> int:
 
 def _remaining() -> frozenset[str]:
     """Figures of goals that no other section finds."""
-    elsewhere = {*suite_figures.ECHO_FIGURES, *suite_figures.RIVAL_FIGURES, *_MANY_FIGURES, *_INSTALL_FIGURES}
+    elsewhere = {name for found_by in _OTHER_SECTIONS for name in goals.names_found_by(found_by)}
     return frozenset(goal.figure for goal in promised()) - elsewhere
 
 

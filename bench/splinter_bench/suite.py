@@ -19,14 +19,14 @@ from splinter.server.instance import InstanceInfo
 from splinter_bench import invokes, rivals
 from splinter_bench.control import Control
 from splinter_bench.live import LiveClient, LiveLoad
-from splinter_bench.live_plan import live_plan
+from splinter_bench.live_plan import LIVE, live_plan
 from splinter_bench.machine import machine, versions
 from splinter_bench.path import find
 from splinter_bench.process import pinned
 from splinter_bench.report import ECHO, Measurement, Plan, Report
 from splinter_bench.result import Result
 from splinter_bench.rival import CONNECTIONS, Objects
-from splinter_bench.rounds import turn
+from splinter_bench.rounds import one_round
 from splinter_bench.session import Session
 from splinter_bench.workload import (
     KEY_BYTES_DEFAULT,
@@ -43,6 +43,18 @@ Progress = Callable[[str], None]  # called with a sentence before each step
 _CHAINS = 10_000
 LIVE_NAMES = ("get", "invoke get")
 _LIVE_RATES = (600_000, 750_000, 900_000)  # around what a worker answers on the machines that this was written on
+
+
+# What the figures are computed from: beginnings of names, and depths.
+_BOTH = ((ECHO, 1), (ECHO, CONNECTIONS), ("get", 1), ("get", CONNECTIONS), (f"get{LIVE}", 0))
+OF_REDIS = (
+    *_BOTH, ("invoke get", 1), ("invoke get", CONNECTIONS), (f"invoke get{LIVE}", 0), ("invoke scan", 1), ("redis get", 1),
+    ("redis get", CONNECTIONS), ("redis fcall", 1), ("redis fcall", CONNECTIONS),
+)  # fmt: skip
+OF_MEMCACHED = (
+    *_BOTH, ("memcached UDP get", 1), ("memcached get", CONNECTIONS), ("memcached UDP get", CONNECTIONS),
+    (f"memcached UDP get{LIVE}", 0),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -112,9 +124,8 @@ def measure(info: InstanceInfo, settings: Settings, progress: Progress = lambda 
         for run in range(settings.runs):
             for number in range(settings.slices):
                 progress(f"run {run + 1} of {settings.runs}, slice {number + 1} of {settings.slices}")
-                for measurement, measure_slice in turn(plan, number):
-                    taken = control.take(measure_slice)
-                    measurement.add(run, taken.result, is_still=taken.is_still)
+                for which, taken in one_round({n: call for n, (_, call) in enumerate(plan)}, number, control):
+                    plan[which][0].add(run, taken.result, is_still=taken.is_still)
             if others:
                 progress(f"run {run + 1} of {settings.runs}: the rivals' own load generators")
             session.load.detach()

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from splinter.errors import SplinterError
-from splinter_bench import rivals, suite_figures, suite_picture
+from splinter_bench import goals, rivals, suite_picture
 from splinter_bench.blocks import Block, Code, Paragraph, Picture, Table
 from splinter_bench.local_server import lab_server
 from splinter_bench.suite import Progress, Settings, measure
@@ -41,7 +41,7 @@ class SuiteSection:
             settings = replace(settings, runs=2, slices=2)
         with lab_server(max(os.sched_getaffinity(0))) as info:
             report = measure(info, settings, progress)
-        figures = [figure.to_json() for figure in suite_figures.figures_of(report) if figure.name in self.figures]
+        figures = [figure.to_json() for figure in goals.figures_of(report.observations()) if figure.name in self.figures]
         return {**report.to_json(), "command": self.command, "figures": figures}
 
     def show(self, document: Document) -> list[Block]:
@@ -106,14 +106,14 @@ def _programs(document: Document) -> list[list[str]]:
     ]
 
 
-LIMIT = SuiteSection(None, suite_figures.ECHO_FIGURES, "splinter bench --lab --seconds 0.5")
+LIMIT = SuiteSection(None, goals.names_found_by("echo"), "splinter bench --lab --seconds 0.5")
 REDIS = SuiteSection(
     "redis",
-    tuple(name for name in suite_figures.RIVAL_FIGURES if not name.startswith("memcached")),
+    goals.names_found_by("redis"),
     "splinter bench --lab --redis --depth 1 --seconds 0.4",
 )
 MEMCACHED = SuiteSection(
     "memcached",
-    tuple(name for name in suite_figures.RIVAL_FIGURES if name.startswith("memcached")),
+    goals.names_found_by("memcached"),
     "splinter bench --lab --memcached --depth 1 --seconds 0.4",
 )

@@ -25,9 +25,9 @@ from splinter.limits import RX_BATCH, STORE_BYTES_MIN
 from splinter.store.classes import class_bytes, class_for
 from splinter.store.layout import OBJECT_BYTES
 from splinter.store.store import Store
-from splinter_bench.figure import Figure, medians
 from splinter_bench.in_worker import WorkerInProcess
 from splinter_bench.invokes import invoke_get
+from splinter_bench.observations import Observations
 from splinter_bench.rounds import in_turns
 from splinter_bench.sources import source
 from splinter_bench.workload import (
@@ -58,8 +58,8 @@ class Counts:
 _DEFAULTS = Counts()
 
 
-def measure(counts: Counts = _DEFAULTS) -> list[Figure]:
-    """``worker-get``, ``invoke-cost`` and ``resume``."""
+def measure(counts: Counts = _DEFAULTS) -> Observations:
+    """Of ``worker-get``, ``invoke-cost`` and ``resume``."""
     with WorkerInProcess() as worker:
         account = worker.add_tenant(_TENANT)
         yielding = compile_source(source("yielding"))
@@ -86,34 +86,9 @@ def measure(counts: Counts = _DEFAULTS) -> list[Figure]:
             "generator": partial(_resume_generator, _yielding(), counts.resumes),
         }
         resumed = in_turns(turns, counts.rounds)
-    gets, invokes, single, hot_gets, hot_invokes, look_ups = (served.of(name, float) for name in slices)
-    resumes, generators = (resumed.of(name, float) for name in turns)
-    return [
-        Figure(
-            "worker-get",
-            f"worker time of a get, outside the kernel, in batches of {RX_BATCH}, over a look-up in a CPython dict",
-            "×",
-            served.each(lambda taken: taken["get"] / taken["dict"]),
-            medians(ns=gets, dict_ns=look_ups, hot_keys_ns=hot_gets, one_at_a_time_with_clock_ns=single),
-            left_out=served.left_out,
-        ),
-        Figure(
-            "invoke-cost",
-            "worker time of an invoke that reads one object, beyond the native get's",
-            "ns",
-            served.each(lambda taken: taken["invoke"] - taken["get"]),
-            medians(get_ns=gets, invoke_ns=invokes, hot_keys_get_ns=hot_gets, hot_keys_invoke_ns=hot_invokes),
-            left_out=served.left_out,
-        ),
-        Figure(
-            "resume",
-            "resume and yield of a trivial coroutine in the scheduler, over those of a CPython generator",
-            "×",
-            resumed.each(lambda taken: taken["resume"] / taken["generator"]),
-            medians(ns=resumes, generator_ns=generators),
-            left_out=resumed.left_out,
-        ),
-    ]
+    found = served.merged(resumed)
+    found.settings["batch"] = RX_BATCH
+    return found
 
 
 def _dict_and_keys(objects: int, chosen: NDArray[np.int64]) -> tuple[dict[bytes, bytes], list[bytes]]:
@@ -146,8 +121,8 @@ def _resume_generator(generator: Iterator[int], count: int) -> float:
     return (time.perf_counter_ns() - start) / count
 
 
-def measure_object_overhead(store_bytes: int = STORE_BYTES_MIN) -> list[Figure]:
-    """``object-overhead``: a store is filled, and what it took is divided by what it holds."""
+def measure_object_overhead(store_bytes: int = STORE_BYTES_MIN) -> Observations:
+    """Of ``object-overhead``: a store is filled, and what it took is divided by what it holds."""
     store = Store.create(store_bytes, participants=0)
     store.open_tenant(_TENANT)
     value, key_bytes = bytes(VALUE_BYTES_DEFAULT), KEY_BYTES_DEFAULT
@@ -161,13 +136,7 @@ def measure_object_overhead(store_bytes: int = STORE_BYTES_MIN) -> list[Figure]:
     content = key_bytes + len(value)
     rounding = int(class_bytes(class_for(OBJECT_BYTES + content))) - OBJECT_BYTES - content
     taken = store_bytes / objects
-    return [
-        Figure(
-            "object-overhead",
-            f"memory of an object with {key_bytes}-byte key and {len(value)}-byte value beyond those and rounding",
-            "bytes",
-            (taken - content - rounding,),
-            {"objects": objects, "bytes_each": round(taken, 1), "rounding_bytes": rounding},
-            is_counted=True,
-        )
-    ]
+    found = Observations(settings={"key_bytes": key_bytes, "value_bytes": len(value)})
+    numbers = {"overhead_bytes": taken - content - rounding, "bytes": taken, "objects": objects, "rounding_bytes": rounding}
+    found.add("object", numbers, 0)
+    return found

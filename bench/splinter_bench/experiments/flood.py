@@ -9,6 +9,7 @@ requests, which the XDP program drops right before it would look at a limit. On 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ from splinter_bench.control import Control
 from splinter_bench.experiments.experiment import REFUSED, Document, Effort, Progress, run_of
 from splinter_bench.experiments.population import Population, populate, served
 from splinter_bench.process import pinned
-from splinter_bench.rounds import turn
+from splinter_bench.rounds import one_round
 from splinter_bench.session import Session
 from splinter_bench.sources import source
 from splinter_bench.workload import SCHEDULE_ENTRIES, Account, Operation, Workload
@@ -71,15 +72,23 @@ def measure(effort: Effort, progress: Progress) -> Document:
         session.load.flight.timeout_ns = _TIMEOUT_NS
         others_rate = min(settings.others_rate, round(settings.others_load * saturation))
         for number in range(settings.rounds):
-            for mode in turn((NOBODY, FLOOD) if effort.for_bounds else MODES, number):
-                progress(f"round {number + 1} of {settings.rounds}: {mode}")
-                limit = 0 if mode == UNLIMITED else settings.limit
-                session.admin.limit_tenant(flooder.tenant, packets_per_second=limit)
+            progress(f"round {number + 1} of {settings.rounds}")
+            slices = {}
+            for mode in (NOBODY, FLOOD) if effort.for_bounds else MODES:
                 rate = others_rate + (0 if mode == CALM else flood_rate)
                 workload = _workload(population, invoke, 1 - others_rate / rate, nobody if mode == NOBODY else None)
-                taken = control.take(partial(run, session, workload, rate, settings))
+                limit = 0 if mode == UNLIMITED else settings.limit
+                ask = partial(run, session, workload, rate, settings)
+                slices[mode] = partial(_limited, session, flooder.tenant, limit, ask)
+            for mode, taken in one_round(slices, number, control):
                 runs.append(run_of(taken, mode=mode, round=number))
     return {"settings": asdict(settings) | {"server_core": core}, "runs": runs, "simulated": []}
+
+
+def _limited(session: Session, tenant: int, limit: int, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A slice, with another limit for the tenant."""
+    session.admin.limit_tenant(tenant, packets_per_second=limit)
+    return call()
 
 
 def _wrong(token: int) -> int:

@@ -27,7 +27,7 @@ from splinter_bench.experiments.simulation import Policy, simulate
 from splinter_bench.experiments.sweep import Kind, Traffic, requests_for
 from splinter_bench.experiments.traffic import zipf_shares
 from splinter_bench.process import pinned, real_time
-from splinter_bench.rounds import turn
+from splinter_bench.rounds import one_round
 from splinter_bench.session import Session
 from splinter_bench.sources import source
 from splinter_bench.workload import Operation, Workload
@@ -101,10 +101,12 @@ def measure(effort: Effort, progress: Progress) -> Document:
             for skew in skews:
                 for load in settings.loads:
                     progress(f"round {number + 1} of {settings.rounds}, skew {skew}: {load:.0%} of {capacity:,.0f} a second")
-                    for mode in turn(modes, number):
+                    slices = {}
+                    for mode in modes:
                         session, population, request = open_[mode]
                         workload = population.workload((request,), (1.0,), skew=skew, ranks=ranks[skew])
-                        taken = control.take(partial(open_loop, session, workload, load * capacity, settings, cores[0]))
+                        slices[mode] = partial(open_loop, session, workload, load * capacity, settings, cores[0])
+                    for mode, taken in one_round(slices, number, control):
                         runs.append(run_of(taken, mode=mode, skew=skew, round=number, load=load))
     return {
         "settings": asdict(settings) | {"cores": cores, "hot_share": {str(s): hot_share(homes, ranks[s], s) for s in skews}},

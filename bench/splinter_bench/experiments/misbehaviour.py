@@ -28,7 +28,7 @@ from splinter_bench.experiments.simulation import NEVER, Policy, simulate
 from splinter_bench.experiments.sweep import Kind, Traffic, requests_for
 from splinter_bench.process import pinned
 from splinter_bench.result import Result
-from splinter_bench.rounds import turn
+from splinter_bench.rounds import one_round
 from splinter_bench.session import Session
 from splinter_bench.sources import source
 from splinter_bench.workload import Workload
@@ -190,8 +190,9 @@ def _closed_loops(
     for _ in range(_TRIES):  # again while a busy machine lets nothing through
         taken: dict[float, list[Taken[_Slice]]] = {fraction: [] for fraction in schedules}
         for place in range(slices.count):
-            for fraction in turn(list(schedules), number + place):
-                taken[fraction].append(control.take(partial(ask, schedules[fraction])))
+            calls = {fraction: partial(ask, schedule) for fraction, schedule in schedules.items()}
+            for fraction, found_slice in one_round(calls, number + place, control):
+                taken[fraction].append(found_slice)
         found = {fraction: _row(several) for fraction, several in taken.items()}
         if all(row["per_second"] for row in found.values()):
             return found

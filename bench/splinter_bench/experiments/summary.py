@@ -16,8 +16,8 @@ from rich.table import Table
 from splinter.errors import SplinterError
 from splinter_bench.experiments.commands import experiment_of
 from splinter_bench.figure import Figure, shown, shown_interval
+from splinter_bench.goals import GOALS, SCHEDULING
 from splinter_bench.rounds import Verdict
-from splinter_bench.scheduling_goals import BOUNDS
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
@@ -45,16 +45,16 @@ def section(document: dict[str, Any]) -> str:
 
 def _line(figure: Figure) -> str:
     text = f"{figure.text}: **{shown(figure.median, figure.unit)}** ({shown_interval(figure.interval, figure.unit)})"
-    bound = next((bound for bound in BOUNDS if bound.figure == figure.name), None)
-    if bound is None:
+    goal = next((goal for goal in GOALS if (goal.area, goal.figure) == (SCHEDULING, figure.name)), None)
+    if goal is None:
         return text
-    verdict = figure.verdict(bound.value, is_most=bound.is_most)
+    verdict = goal.verdict(figure)
     said = {
         Verdict.HOLDS: "",
         Verdict.FAILS: ", **which it falls short of**",
         Verdict.CANNOT_TELL: ", **which cannot be told**",
     }
-    return f"{text}; wanted: {'≤' if bound.is_most else '≥'} {bound.value:g} {figure.unit}{said[verdict]}"
+    return f"{text}; wanted: {goal.bound_text(figure.unit)}{said[verdict]}"
 
 
 def rewrite(page: str, sections: Sequence[str]) -> str:

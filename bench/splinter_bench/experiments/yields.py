@@ -27,7 +27,7 @@ from splinter_bench.experiments.sweep import Kind, Traffic, sweep
 from splinter_bench.histogram import Histogram
 from splinter_bench.process import pinned
 from splinter_bench.result import Result
-from splinter_bench.rounds import turn
+from splinter_bench.rounds import one_round
 from splinter_bench.session import Session
 from splinter_bench.sources import source
 from splinter_bench.workload import Workload
@@ -100,13 +100,16 @@ def measure(effort: Effort, progress: Progress) -> Document:
             for load in settings.loads:
                 rate = load * service["saturation"]
                 progress(f"round {number + 1} of {settings.rounds}: {load:.0%} of {service['saturation']:,.0f} a second")
-                for mode in turn((*asked_modes, ECHO), number):
-                    if mode == ECHO:
-                        ask = partial(echo.measure, None, settings.seconds, rate=rate, warmup_seconds=_WARMUP_SECONDS)
-                    else:
-                        ask = partial(_open_loop, modes[mode], mode, rate, settings)
-                    taken = control.take(ask)
-                    how = {"mode": mode, "number": number, "load": load, "rate": rate, "is_still": taken.is_still}
+                slices = {mode: partial(_open_loop, modes[mode], rate, settings) for mode in asked_modes}
+                slices[ECHO] = partial(echo.measure, None, settings.seconds, rate=rate, warmup_seconds=_WARMUP_SECONDS)
+                for mode, taken in one_round(slices, number, control):
+                    how: dict[str, Any] = {
+                        "mode": mode,
+                        "number": number,
+                        "load": load,
+                        "rate": rate,
+                        "is_still": taken.is_still,
+                    }
                     kinds = {SMALL: taken.result.histogram} if mode == ECHO else taken.result.operations
                     runs += [_row(taken.result, histogram, kind=kind, **how) for kind, histogram in kinds.items()]
         service["slices"] = _slices(before, _yields(modes[COMPILER].session))
@@ -195,7 +198,7 @@ def _slices(before: tuple[int, int], after: tuple[int, int]) -> float:
     return 1 + yields / max(1, invokes) / _SHARES[1]
 
 
-def _open_loop(asked: _Mode, mode: str, rate: float, settings: Settings) -> Result:
+def _open_loop(asked: _Mode, rate: float, settings: Settings) -> Result:
     with pinned(asked.session.client_core):
         result = asked.session.load.run(asked.mixed, rate=rate, seconds=settings.seconds, warmup_seconds=_WARMUP_SECONDS)
     result.refuse_wrong_replies(REFUSED)

@@ -11,14 +11,13 @@ from splinter_bench import goals, installs
 from splinter_bench.cli import bench_app
 from splinter_bench.control import Control, Taken
 from splinter_bench.figure import Figure, medians, otherwise, shown
-from splinter_bench.goals import GOALS, Effort, Found, Goal, Outcome
+from splinter_bench.goals import GOALS, Effort, Found, Goal, Outcome, figures_of
 from splinter_bench.neighbour import noisy_neighbour
 from splinter_bench.report import ECHO, Measurement, Report
 from splinter_bench.result import Result
 from splinter_bench.rounds import Verdict
 from splinter_bench.session import SLICE_WARMUP_SECONDS
-from splinter_bench.suite import Settings
-from splinter_bench.suite_figures import OF_MEMCACHED, OF_REDIS, figures_of
+from splinter_bench.suite import OF_MEMCACHED, OF_REDIS, Settings
 from typer.testing import CliRunner
 
 from splinter.errors import SplinterError
@@ -139,15 +138,15 @@ def _report(failures: int = 0) -> Report:
 
 
 def test_the_report_s_ratios_become_figures() -> None:
-    found = {figure.name: figure.median for figure in figures_of(_report())}
+    found = {figure.name: figure.median for figure in figures_of(_report().observations())}
     expected = {
         "get-latency": 1.2, "get-throughput": 90, "put-latency": 1.5, "put-throughput": 70, "redis-latency": 10,
         "redis-throughput": 12, "memcached-latency": 5, "memcached-throughput": 5, "fcall-latency": 12,
         "fcall-throughput": 10, "chain-redis": 11,
     }  # fmt: skip
     assert found == pytest.approx(expected, rel=1e-2)
-    parts = {figure.name: figure.parts for figure in figures_of(_report())}
-    against = {figure.name: figure.against for figure in figures_of(_report())}
+    parts = {figure.name: figure.parts for figure in figures_of(_report().observations())}
+    against = {figure.name: figure.against for figure in figures_of(_report().observations())}
     assert against["fcall-latency"] == "redis 1.2: redis-server --port 1"
     assert against["memcached-latency"] == "memcached 1.2: memcached-server --port 1"
     assert against["get-latency"] == ""
@@ -168,7 +167,7 @@ def test_only_what_the_figures_need_is_measured(only: tuple[tuple[str, int], ...
 
 def test_requests_that_failed_are_no_figure() -> None:
     with pytest.raises(SplinterError, match="1 requests"):
-        figures_of(_report(failures=1))
+        _report(failures=1).observations()
 
 
 def test_the_list_measures_nothing() -> None:
@@ -265,9 +264,9 @@ def test_a_measurement_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPa
 
     figure = Figure("resume", "a turn", "ns", (1.0,))
     measurings = [
-        goals.Measuring("compiler", ("compile",), fail),
-        goals.Measuring("a worker's own time", ("resume",), lambda: [figure, Figure("compile", "by the way", "ns", (1.0,))]),
-        goals.Measuring("restarts", ("restart",), fail),
+        goals.Measuring("compiler", "compiler", fail),
+        goals.Measuring("worker", "a worker's own time", lambda: [figure, Figure("compile", "by the way", "ns", (1.0,))]),
+        goals.Measuring("restart", "restarts", fail),
     ]
     monkeypatch.setattr(goals, "measurings", lambda effort: measurings)
     found = goals.measure(["compile", "resume"], Effort())

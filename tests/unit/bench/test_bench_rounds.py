@@ -12,6 +12,8 @@ import pytest
 from splinter_bench import control as module
 from splinter_bench.control import RESTLESS, TRIES, Control, Others, Taken, is_still
 from splinter_bench.figure import Figure
+from splinter_bench.goals import figures_of
+from splinter_bench.observations import Columns, Observations
 from splinter_bench.rounds import CONFIDENCE, ROUNDS_MIN, Verdict, in_turns, interval, judge
 
 MS = 1_000_000
@@ -29,6 +31,13 @@ class Script(Control):
         number, is_second = divmod(next(self._tries), 2)
         used = 50 * MS * (is_second and self._is_disturbed(number))
         return Others({9: used}, 0, 100 * MS * is_second)
+
+
+def resume_of(observations: Observations) -> Figure:
+    """The figure of ``goals.toml`` that two subjects make, ``resume`` and ``generator``."""
+    (figure,) = figures_of(observations)
+    assert figure.name == "resume"
+    return figure
 
 
 @pytest.mark.parametrize(
@@ -82,28 +91,34 @@ def test_slices_take_turns_forwards_and_backwards() -> None:
     slices = {name: lambda name=name: asked.append(name) or len(asked) for name in "abc"}
     rounds = in_turns(slices, 3, Script(lambda _: False))
     assert "".join(asked) == "abc" + "cba" + "abc"
-    assert [sorted(kept) for kept in rounds.kept] == [["a", "b", "c"]] * 3
-    assert rounds.left_out == 0
-    assert rounds.each(lambda s: s["b"] - s["a"]) == (1, -1, 1)
-    assert rounds.of("c", float) == [3, 4, 9]
+    assert sorted((row.round, row.subject) for row in rounds.rows) == [(number, name) for number in range(3) for name in "abc"]
+    assert all(row.is_still for row in rounds.rows)
+    columns = Columns(rounds)
+    assert list(columns.evaluate("b.ns - a.ns")) == [1, -1, 1]
+    assert list(columns.evaluate("c.ns")) == [3, 4, 9]
 
 
 def test_a_slice_beside_which_the_machine_did_something_else_is_taken_again() -> None:
     control = Script(lambda number: number == 1)
     numbers = count()
     rounds = in_turns({"a": lambda: next(numbers), "b": lambda: next(numbers)}, 1, control)
-    assert rounds.kept == [{"a": 0, "b": 2}]
+    assert [(row.subject, row.value, row.is_still) for row in rounds.rows] == [("a", 0, True), ("b", 2, True)]
 
 
 def test_a_round_with_a_slice_that_never_had_peace_is_left_out() -> None:
     control = Script(lambda number: number < TRIES)
-    rounds = in_turns({"a": lambda: "A", "b": lambda: "B"}, 3, control)
-    assert (len(rounds.kept), rounds.left_out) == (2, 1)
-    rounds = in_turns({"a": lambda: 1.0}, 9, Script(lambda _: True))
-    assert (len(rounds.kept), rounds.left_out) == (9, 9)
-    figure = Figure("x", "no peace at all", "ns", rounds.each(lambda s: s["a"]), left_out=rounds.left_out)
+    figure = resume_of(in_turns({"resume": lambda: 1.0, "generator": lambda: 1.0, "other": lambda: 1.0}, 3, control))
+    assert (len(figure.values), figure.left_out) == (2, 1)
+    figure = resume_of(in_turns({"resume": lambda: 1.0, "generator": lambda: 1.0}, 9, Script(lambda _: True)))
+    assert (len(figure.values), figure.left_out) == (9, 9)
     assert figure.median == 1
     assert figure.verdict(5, is_most=True) is Verdict.CANNOT_TELL
+
+
+def test_what_a_figure_does_not_name_leaves_none_of_its_rounds_out() -> None:
+    slices = {"resume": lambda: 1.0, "generator": lambda: 1.0, "other": lambda: 1.0}
+    figure = resume_of(in_turns(slices, 3, Script(lambda number: 2 <= number < 2 + TRIES)))
+    assert (len(figure.values), figure.left_out) == (3, 0)
 
 
 def test_a_machine_that_never_rests_does_not_make_it_take_for_ever() -> None:
@@ -123,7 +138,7 @@ def test_where_as_many_rounds_are_left_out_as_kept_nothing_can_be_told() -> None
 def test_what_a_slice_found_has_no_say_in_whether_it_counts() -> None:
     values = iter([1.0, 1e9, -5.0, float("nan")])
     rounds = in_turns({"a": lambda: next(values)}, 4, Script(lambda _: False))
-    assert len(rounds.kept) == 4
+    assert [row.is_still for row in rounds.rows] == [True] * 4
 
 
 def test_rounds_with_a_noisy_neighbour_give_the_verdict_of_those_without() -> None:
@@ -138,7 +153,8 @@ def test_rounds_with_a_noisy_neighbour_give_the_verdict_of_those_without() -> No
         return 1000.0 if is_disturbed(next(starts)) else float(random.normal(mean, mean / 5))
 
     rounds = in_turns({"mine": lambda: slice_of(1.0), "other": lambda: slice_of(2.0)}, 30, Script(is_disturbed))
-    ratios = rounds.each(lambda s: s["other"] / s["mine"])
+    columns = Columns(rounds)
+    ratios = tuple(columns.evaluate("other.ns / mine.ns")[columns.still()])
     assert max(ratios) < 10
     assert judge(interval(ratios), 1.5, is_most=False) is Verdict.HOLDS
 

@@ -17,11 +17,9 @@ from splinter_bench.experiments.experiment import run_of
 from splinter_bench.experiments.misbehaviour import WATCHDOG
 from splinter_bench.experiments.sweep import Kind, Traffic, requests_for
 from splinter_bench.experiments.traffic import zipf_shares
-from splinter_bench.goals import GOALS, SCHEDULING
 from splinter_bench.histogram import Histogram
 from splinter_bench.result import Result
 from splinter_bench.rounds import Verdict
-from splinter_bench.scheduling_goals import BOUNDS, EXPERIMENTS
 from splinter_bench.workload import Account, Workload, get_operation
 
 from splinter.errors import SplinterError
@@ -260,9 +258,3 @@ def test_the_simulation_takes_whatever_speed_was_measured(work_ns: float) -> Non
     """Of the fastest machine, and of one that stood still: the rates are the simulation's, nobody has to send at them."""
     requests, _ = requests_for(Traffic((Kind("good", 1.0, work_ns),)), 64, 2.0, 10_000)
     assert requests.work_ns.sum() / (64 * requests.arrival_ns[-1]) == pytest.approx(2.0, rel=0.05)
-
-
-def test_every_bound_is_a_goal_that_an_experiment_decides() -> None:
-    found = {figure for _, _, figures in EXPERIMENTS for figure in figures}
-    assert {bound.figure for bound in BOUNDS} == found
-    assert {goal.figure for goal in GOALS if goal.area == SCHEDULING} == found
