@@ -11,10 +11,10 @@ from splinter.errors import BadArgumentsError, SplinterError
 from splinter.ext.signature import Signature
 from splinter_bench.catalogue import Shape, tenants_of
 from splinter_bench.distribution import Distribution, parse
+from splinter_bench.seed import SEED
 from splinter_bench.workload import NUMBER_BYTES, SCHEDULE_ENTRIES, Workload, invoke_operation, key_template
 
 _KEY, _TEXT, _BYTES = "key:", "text:", "bytes:"
-_SEED = 20180919
 
 
 def invoke_workload(signature: Signature, texts: Sequence[str], shape: Shape) -> Workload:
@@ -28,7 +28,7 @@ def invoke_workload(signature: Signature, texts: Sequence[str], shape: Shape) ->
     given = dict(_split(text, signature) for text in texts)
     if missing := [name for name in kinds if name not in given]:
         raise SplinterError(f"--argument {missing[0]}=… is missing: {signature}")
-    random = np.random.default_rng(_SEED)
+    random = np.random.default_rng(SEED)
     constants: dict[str, Any] = {}
     columns: list[np.ndarray] = []
     numbers: list[tuple[int, int]] = []

@@ -18,6 +18,7 @@ from splinter.ext.library import entry
 from splinter_bench.in_worker import WorkerInProcess
 from splinter_bench.observations import Observations
 from splinter_bench.rounds import in_turns
+from splinter_bench.seed import SEED
 from splinter_bench.sources import source
 from splinter_bench.sources.fnv1a import OFFSET_BASIS, PRIME, WORD
 from splinter_bench.workload import invoke_operation
@@ -25,7 +26,6 @@ from splinter_bench.workload import invoke_operation
 VALUE_BYTES = 4096
 _TENANT, _TABLE, _KEY = 1, 1, 1
 _MODEL = 1
-_SEED = 20180919
 _LEAF, _NODE_BYTES, _TREE_BYTES = 65535, 16, 8  # of splinter.ext.library.forest
 
 
@@ -93,7 +93,7 @@ def measure(rounds: Rounds = _DEFAULTS) -> Observations:
 
 
 def _checksum() -> _Case:
-    content = np.random.default_rng(_SEED).integers(0, 256, VALUE_BYTES, dtype=np.uint8)
+    content = np.random.default_rng(SEED).integers(0, 256, VALUE_BYTES, dtype=np.uint8)
     return _Case(
         "checksum",
         f"FNV-1a of {VALUE_BYTES} bytes",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from splinter.native.clock import SECOND_NS
+from splinter_bench.seed import SEED
 
 RATE_MAX = 100_000_000  # arrivals a second
 _ARRIVALS = 1 << 18  # until the gaps come again in the same order
-_SEED = 20180919  # fixed, so that every run has the same arrivals
 
 
-def poisson(per_second: float, count: int = _ARRIVALS, seed: int = _SEED) -> np.ndarray:
+def poisson(per_second: float, count: int = _ARRIVALS, seed: int = SEED) -> np.ndarray:
     """Gaps between the arrivals of a Poisson process, ``int64[count]`` in ns: independent, exponentially distributed.
 
     They are rounded so that their sums are right to the nanosecond, whatever the rate. Raises ``ValueError`` for a rate that

@@ -20,9 +20,10 @@ from splinter.errors import SplinterError
 from splinter.native.clock import SECOND_NS
 from splinter_bench.benefit_cases import GETS, INVOKE, REDIS_GETS, Point, Sizes, points
 from splinter_bench.process import pinned
+from splinter_bench.progress import Progress
 from splinter_bench.redis import RedisServer
-from splinter_bench.report import spread
 from splinter_bench.rival import CONNECTIONS
+from splinter_bench.rounds import in_turns
 from splinter_bench.session import SLICE_WARMUP_SECONDS, Session
 from splinter_bench.text_client import Script, TextClient
 
@@ -30,7 +31,7 @@ _FAN_MAX = 64  # independent gets that are under way at a time
 # Packets under way: an end of a veth pair keeps 256 (VETH_RING_SIZE) and loses what comes on top while its CPU is busy.
 _PACKETS_MAX = 256
 _SLICE_FACTORS = (1, 4, 16)
-Progress = Callable[[str], None]
+_MEASURED = ("time_ns", "per_second")
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,15 @@ def _measure_point(session: Session, server: RedisServer | None, point: Point, e
             is_several = point.is_mix and way == REDIS_GETS
             # A script counts each reply of a pipeline, and a chain of steps once.
             ways[way] = _Way(alone, many, point.requests if is_several else script.pipeline, in_turn=1.0, is_mean=point.is_mix)
-        times: dict[str, list[float]] = {way: [] for way in ways}
-        rates: dict[str, list[float]] = {way: [] for way in ways}
-        for _ in range(effort.rounds):
-            for name, asked in ways.items():
-                times[name].append(asked.time_ns())
-                rates[name].append(float(asked.ask_many().per_second) / asked.requests)
+        found = in_turns({name: asked.slice for name, asked in ways.items()}, effort.rounds).table()
+    spreads = found.groupby(["subject", "metric"])["value"].agg(["median", "min", "max"])
     return [
-        {"case": point.case, "x": point.x, "way": way, "time_ns": spread(times[way]), "per_second": spread(rates[way])}
+        {
+            "case": point.case,
+            "x": point.x,
+            "way": way,
+            **{of: spreads.loc[way, of].to_dict() for of in ("time_ns", "per_second")},
+        }
         for way in ways
     ]
 
@@ -102,8 +104,11 @@ class _Way:
     in_turn: float  # how many of the latencies that are recorded make up its time
     is_mean: bool  # its time is a mean, not a median
 
-    def time_ns(self) -> float:
-        """Of one question."""
+    def slice(self) -> dict[str, float]:
+        """The time of one question, and how many are answered each second."""
+        return {"time_ns": self._time_ns(), "per_second": float(self.ask_many().per_second) / self.requests}
+
+    def _time_ns(self) -> float:
         result = self.ask_one()
         if self.is_mean:
             return self.requests * SECOND_NS / float(result.per_second)

@@ -22,6 +22,7 @@ from splinter_bench import benefit_tao, redis_tao, tao
 from splinter_bench.invokes import aggregates
 from splinter_bench.redis import RedisServer, bulk, command, integer, store
 from splinter_bench.redis_lua import AGGREGATE, FOREST, SCAN, fcall, load_functions
+from splinter_bench.seed import SEED
 from splinter_bench.session import Session
 from splinter_bench.text_client import Script
 from splinter_bench.wordnet import load_wordnet
@@ -45,7 +46,6 @@ TREE, AGGREGATION, TAO, FORESTS = "tree traversal", "aggregate", "TAO's mix", "d
 _TABLE = 1
 _FUNCTIONS = {"scan": SCAN, "aggregate": AGGREGATE, "forest": FOREST, **redis_tao.FUNCTIONS}
 _U64 = struct.Struct("<Q")
-_SEED = 20180919
 _CHECKS = 5  # of Splinter's answers, in each case
 _FOREST_CALLS = 64  # different rows
 
@@ -108,7 +108,7 @@ def _trees(session: Session, server: RedisServer | None, sizes: Sizes) -> Iterat
     """Up the hypernyms of WordNet's nouns: each synset's value begins with the next one's key."""
     wordnet = load_wordnet()
     nouns = wordnet.nouns()
-    random.Random(_SEED).shuffle(nouns)
+    random.Random(SEED).shuffle(nouns)
     paths = {}
     for steps in sizes.steps:
         deep = (path for path in map(wordnet.path_to_root, nouns) if len(path) > steps)

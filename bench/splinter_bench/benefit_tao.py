@@ -24,6 +24,7 @@ from splinter_bench.catalogue import Shape
 from splinter_bench.distribution import THETA_DEFAULT, Distribution
 from splinter_bench.redis import RedisServer, bulk, command, integer, store
 from splinter_bench.redis_lua import fcall
+from splinter_bench.seed import SEED
 from splinter_bench.session import Session
 from splinter_bench.workload import VALUE_BYTES_DEFAULT, Account, Operation, Workload, request
 
@@ -32,7 +33,6 @@ _DEGREE_MAX = 60  # associations of a list: a page has room for 78
 _TAIL = 1.5
 _OTHER_TYPE_TARGET = 1
 _QUESTIONS = 1 << 16
-_SEED = 20180919
 _OK = b"+OK\r\n"
 _U64, _PAIR, _TRIPLE = struct.Struct("<Q"), struct.Struct("<QQ"), struct.Struct("<QQQ")
 _HEAD, _RECORD = struct.Struct("<QQQII"), struct.Struct("<QQH")
@@ -54,7 +54,7 @@ class Graph:
     """Users 1 … ``users`` are read, as many more are written."""
 
     def __init__(self, users: int) -> None:
-        random = np.random.default_rng(_SEED)
+        random = np.random.default_rng(SEED)
         self.users, self.data = users, bytes(VALUE_BYTES_DEFAULT)
         self.targets: dict[tuple[int, int], list[int]] = {}  # of each list, the newest first
         degrees = np.minimum(random.pareto(_TAIL, 2 * users) + 1, _DEGREE_MAX).astype(int)

@@ -12,7 +12,8 @@ from splinter.ext.library import entry, split
 from splinter_bench.arguments import invoke_workload
 from splinter_bench.catalogue import Plan, Shape, build, each_tenant_once
 from splinter_bench.distribution import THETA_DEFAULT
-from splinter_bench.runs import Progress, Running, RunReport, measure, prepare
+from splinter_bench.progress import Progress
+from splinter_bench.runs import Running, RunReport, measure, prepare
 from splinter_bench.target import Target
 from splinter_bench.workload import KEY_BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES_DEFAULT, Workload, put_operation
 

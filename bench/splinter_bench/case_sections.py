@@ -18,10 +18,10 @@ from splinter_bench import case_pictures
 from splinter_bench.blocks import Block, Code, Paragraph, Picture, Table
 from splinter_bench.case import Case, run_case
 from splinter_bench.local_server import lab_server
+from splinter_bench.progress import Progress
 from splinter_bench.report import half_range, spread
 from splinter_bench.runs import AF_XDP_ECHO, XDP_TX_ECHO, RunReport, limits, prepare
 from splinter_bench.session import Session
-from splinter_bench.suite import Progress
 from splinter_bench.target import Target
 
 Document = dict[str, Any]

@@ -14,6 +14,7 @@ import numpy as np
 from splinter.errors import SplinterError
 from splinter.ext.compile import compile_source
 from splinter_bench.distribution import THETA_DEFAULT, Distribution, zipf_ranks
+from splinter_bench.seed import SEED
 from splinter_bench.sources import source
 from splinter_bench.workload import (
     KEY_BYTES_DEFAULT,
@@ -31,7 +32,6 @@ from splinter_bench.workload import (
     put_operation,
 )
 
-_SEED = 20180919
 _REACH = 512  # requests between an insert and the first read that may ask for it, which waits until it is answered
 _NUMBERS_MAX = 1 << 22  # in a schedule with several columns
 
@@ -84,7 +84,7 @@ def tenants_of(shape: Shape, random: np.random.Generator, count: int) -> np.ndar
 
 def mixed(name: str, shares: list[tuple[Operation, float]], keys: Distribution, shape: Shape, columns: int = 1) -> Workload:
     """Operations in random order, each with its share of the requests."""
-    random = np.random.default_rng(_SEED)
+    random = np.random.default_rng(SEED)
     entries = min(SCHEDULE_ENTRIES, _NUMBERS_MAX // columns)
     weights = np.array([share for _, share in shares])
     choice = random.choice(len(shares), entries, p=weights / weights.sum()).astype(np.uint16)
@@ -126,7 +126,7 @@ def _ycsb_d(shape: Shape) -> Plan:
     """
     get, put = _operations(shape)
     put = replace(put, name="insert")
-    random = np.random.default_rng(_SEED)
+    random = np.random.default_rng(SEED)
     is_insert = random.random(SCHEDULE_ENTRIES) < 0.05
     is_insert[0] = True
     inserted = np.cumsum(is_insert)

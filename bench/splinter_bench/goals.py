@@ -20,9 +20,10 @@ from splinter_bench import arithmetic, compile_time, installs, many_tenants, pus
 from splinter_bench.figure import Figure
 from splinter_bench.local_server import lab_server
 from splinter_bench.observations import Columns, NotMeasuredError, Observations, medians
+from splinter_bench.progress import Progress
 from splinter_bench.rounds import Verdict, judge
 from splinter_bench.session import SLICE_SECONDS, SLICE_WARMUP_SECONDS, Session
-from splinter_bench.suite import OF_MEMCACHED, OF_REDIS, Progress, Settings
+from splinter_bench.suite import OF_MEMCACHED, OF_REDIS, Settings
 from splinter_bench.suite import measure as measure_suite
 
 SERVING, EXTENSIONS, RIVALS, SCHEDULING = AREAS = ("serving", "extensions", "rivals", "scheduling")

@@ -13,6 +13,7 @@ import numpy as np
 
 from splinter.ext.compile import CompiledExtension, compile_source
 from splinter.ext.library import entry
+from splinter_bench.seed import SEED
 from splinter_bench.session import Session
 from splinter_bench.workload import (
     KEY_BYTES_DEFAULT,
@@ -32,7 +33,6 @@ from splinter_bench.workload import (
 CHAIN_STEPS = 8
 _CHAIN_TABLE = 2
 _U64 = struct.Struct("<Q")
-_SEED = 20180919
 _LISTS = 32  # of keys to aggregate; as many operations
 
 
@@ -85,7 +85,7 @@ def aggregates(session: Session, account: Account, records: int, keys: int) -> t
     """
     session.use_stack()
     signature = session.client(account).install(entry("aggregate").sources["aggregate"]).signature
-    random = np.random.default_rng(_SEED)
+    random = np.random.default_rng(SEED)
     prefix = key_template()[:-NUMBER_BYTES]
     lists = random.integers(0, keys, (_LISTS, records))
     operations = []

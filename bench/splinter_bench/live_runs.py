@@ -21,8 +21,9 @@ from splinter_bench.echo import EchoServer
 from splinter_bench.live import LiveClient, LiveLoad, LiveResult
 from splinter_bench.path import find
 from splinter_bench.process import namespace, pinned
+from splinter_bench.progress import Progress
 from splinter_bench.report import spread
-from splinter_bench.runs import AF_XDP_ECHO, XDP_TX_ECHO, Progress, Running
+from splinter_bench.runs import AF_XDP_ECHO, XDP_TX_ECHO, Running
 from splinter_bench.session import Session
 from splinter_bench.target import Target
 from splinter_bench.workload import Workload

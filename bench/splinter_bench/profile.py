@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,9 @@ from splinter_bench.invokes import chains, get_by_invoke
 from splinter_bench.local_server import lab_server
 from splinter_bench.many_tenants import TENANTS, spread
 from splinter_bench.process import pinned, worker_pid
+from splinter_bench.progress import Progress
 from splinter_bench.result import Result
+from splinter_bench.seed import SEED
 from splinter_bench.session import Session
 from splinter_bench.workload import (
     KEYS_DEFAULT,
@@ -46,10 +48,8 @@ WORKLOADS = ("get", "put", "invoke get", "invoke scan", "multiget", "tenants")
 DEPTHS = (1, 64)
 _CHAINS = 10_000
 _MULTIGET_KEYS = 8
-_SEED = 20180919
 _IDLE = "idle"
 _MILLISECOND_NS = 1_000_000
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ def _serving(names: Sequence[str], keys: int, environment: dict[str, str]) -> Ge
 
 
 def _multiget(account: Account, keys: int) -> Workload:
-    order = np.random.default_rng(_SEED).integers(0, keys, (SCHEDULE_ENTRIES, _MULTIGET_KEYS), dtype=np.int64)
+    order = np.random.default_rng(SEED).integers(0, keys, (SCHEDULE_ENTRIES, _MULTIGET_KEYS), dtype=np.int64)
     operation = multiget_operation(account, _MULTIGET_KEYS)
     return Workload("multiget", (operation,), np.zeros(SCHEDULE_ENTRIES, np.uint16), order)
 

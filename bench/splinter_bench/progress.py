@@ -8,20 +8,22 @@ import time
 from collections.abc import Callable, Generator
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as ProgressBar
 
+Progress = Callable[[str], None]  # called with a sentence before each step
 _WATCH_SECONDS = 0.5
 
 
 @contextlib.contextmanager
-def progress(steps: int | None) -> Generator[Callable[[str], None]]:
+def progress(steps: int | None) -> Generator[Progress]:
     """Yields what to call with a sentence before each of ``steps`` steps; None: nobody knows how many.
 
     It draws only then: nothing of ours competes with what is measured.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, auto_refresh=False, disable=not console.is_terminal) as shown:
+    with ProgressBar(*columns, console=console, transient=True, auto_refresh=False, disable=not console.is_terminal) as shown:
         task = shown.add_task("", total=steps)
 
         def say(text: str) -> None:
@@ -32,14 +34,14 @@ def progress(steps: int | None) -> Generator[Callable[[str], None]]:
 
 
 @contextlib.contextmanager
-def live_progress(done: Callable[[], int]) -> Generator[Callable[[str], None]]:
+def live_progress(done: Callable[[], int]) -> Generator[Progress]:
     """Yields what to call with a sentence before each step; beside it, what ``done`` counts and how fast it grows.
 
     It looks and draws twice a second, and on a terminal only, so that it takes little from what is measured.
     """
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), TimeElapsedColumn(), TextColumn("{task.fields[rate]}"))
-    with Progress(*columns, console=console, transient=True, auto_refresh=False) as shown:
+    with ProgressBar(*columns, console=console, transient=True, auto_refresh=False) as shown:
         task = shown.add_task("", total=None, rate="")
         ended = threading.Event()
 

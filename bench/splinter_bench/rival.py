@@ -20,6 +20,7 @@ import numpy as np
 
 from splinter.errors import SplinterError
 from splinter_bench.process import end, namespace, start
+from splinter_bench.seed import SEED
 from splinter_bench.workload import KEY_BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES_DEFAULT, value_template
 
 CONNECTIONS = 50
@@ -27,7 +28,6 @@ SCRIPT_REQUESTS = 1 << 16
 DIGITS = 12  # of a key's number; also what redis-benchmark writes in place of __rand_int__
 _TENANT_PREFIX = b"0001:splinter-benchmark-key"
 _START_SECONDS_MAX = 10.0
-_SEED = 20180919
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Objects:
 
     def chosen(self) -> list[int]:
         """Numbers of SCRIPT_REQUESTS objects, uniformly chosen, the same on every run."""
-        return list(map(int, np.random.default_rng(_SEED).integers(0, self.count, SCRIPT_REQUESTS)))
+        return list(map(int, np.random.default_rng(SEED).integers(0, self.count, SCRIPT_REQUESTS)))
 
 
 class RivalServer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import statistics
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,13 +18,13 @@ from splinter_bench.cpu_time import difference, server_cpu_ns
 from splinter_bench.frames import FRAME_HEADER_BYTES
 from splinter_bench.histogram import PERCENTILES
 from splinter_bench.process import pinned, real_time
+from splinter_bench.progress import Progress
 from splinter_bench.report import spread
 from splinter_bench.result import Result
 from splinter_bench.session import Session
 from splinter_bench.target import Target
 from splinter_bench.workload import Workload
 
-Progress = Callable[[str], None]
 AF_XDP_ECHO, XDP_TX_ECHO = "AF_XDP echo", "XDP_TX echo"
 _ECHO_SECONDS_MAX = 0.5  # of each run; an echo's figures need less time to stand still than a server's
 _FRAME_BYTES_MIN = 128

@@ -19,8 +19,8 @@ from splinter_bench.benefit_cases import WAYS, Sizes
 from splinter_bench.blocks import Block, Code, Paragraph, Picture, Table
 from splinter_bench.figure import shown, shown_interval
 from splinter_bench.local_server import lab_server
+from splinter_bench.progress import Progress
 from splinter_bench.session import Session
-from splinter_bench.suite import Progress
 
 Document = dict[str, Any]
 _OTHER_SECTIONS = ("echo", "redis", "memcached", "many", "installs")  # of goals.toml, that other sections find

@@ -23,6 +23,7 @@ from splinter_bench.live_plan import LIVE, live_plan
 from splinter_bench.machine import machine, versions
 from splinter_bench.path import find
 from splinter_bench.process import pinned
+from splinter_bench.progress import Progress
 from splinter_bench.report import ECHO, Measurement, Plan, Report
 from splinter_bench.result import Result
 from splinter_bench.rival import CONNECTIONS, Objects
@@ -39,7 +40,6 @@ from splinter_bench.workload import (
     uniform,
 )
 
-Progress = Callable[[str], None]  # called with a sentence before each step
 _CHAINS = 10_000
 LIVE_NAMES = ("get", "invoke get")
 _LIVE_RATES = (600_000, 750_000, 900_000)  # around what a worker answers on the machines that this was written on

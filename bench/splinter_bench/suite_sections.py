@@ -13,7 +13,8 @@ from splinter.errors import SplinterError
 from splinter_bench import goals, rivals, suite_picture
 from splinter_bench.blocks import Block, Code, Paragraph, Picture, Table
 from splinter_bench.local_server import lab_server
-from splinter_bench.suite import Progress, Settings, measure
+from splinter_bench.progress import Progress
+from splinter_bench.suite import Settings, measure
 
 Document = dict[str, Any]
 _RIVAL_DEPTHS = (1,)  # besides theirs

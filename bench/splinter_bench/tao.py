@@ -16,6 +16,7 @@ from splinter.ext.library import entry
 from splinter.ext.signature import Signature
 from splinter_bench.catalogue import Plan, Shape, each_tenant_once, tenants_of
 from splinter_bench.distribution import Distribution
+from splinter_bench.seed import SEED
 from splinter_bench.workload import NUMBER_BYTES, SCHEDULE_ENTRIES, Operation, Workload, invoke_operation
 
 READS, WRITES = 0.998, 0.002
@@ -29,7 +30,6 @@ WRITE_SHARES = {
     "obj_delete": 2.0,
 }
 NAMES = (*READ_SHARES, *WRITE_SHARES)
-_SEED = 20180919
 TYPE, OTHER_TYPE = 1, 2  # of associations
 _LIMIT = 50  # associations of one answer
 _ALWAYS = (1 << 64) - 1
@@ -39,7 +39,7 @@ _ID1, _ID2 = 0, 1  # columns of the schedule
 
 def plan(shape: Shape) -> Plan:
     """Store the graph for each tenant, then the mix. Objects have ``shape.value_bytes`` of data."""
-    random = np.random.default_rng(_SEED)
+    random = np.random.default_rng(SEED)
     made = operations(shape)
     objects = shape.keys_each
     popular = Distribution("zipf", 1, objects, shape.theta)

@@ -21,6 +21,7 @@ from splinter.limits import (
     VALUE_BYTES_MAX,
 )
 from splinter.wire import H_OPCODE, Header, Opcode
+from splinter_bench.seed import SEED
 
 NUMBER_BYTES = 8
 KEY_BYTES_DEFAULT = 30
@@ -30,7 +31,6 @@ SCHEDULE_ENTRIES = 1 << 18  # requests in a schedule before it starts again from
 OPERATIONS_MAX = 1 << 16  # of one workload, and accounts: a schedule's entry has 16 bits for each
 _U16, _U32 = struct.Struct("<H"), struct.Struct("<I")
 _KEY_PREFIX = b"splinter-benchmark-key"
-_SEED = 20180919  # fixed, so that every run asks for the same keys in the same order
 
 
 @dataclass(frozen=True)
@@ -270,7 +270,7 @@ def invoke_operation(
 
 def uniform(operation: Operation, keys: int = KEYS_DEFAULT) -> Workload:
     """One operation on uniformly chosen keys 0 … ``keys`` - 1, the same on every run."""
-    order = np.random.default_rng(_SEED).integers(0, keys, SCHEDULE_ENTRIES, dtype=np.int64)
+    order = np.random.default_rng(SEED).integers(0, keys, SCHEDULE_ENTRIES, dtype=np.int64)
     return Workload(operation.name, (operation,), np.zeros(SCHEDULE_ENTRIES, np.uint16), order)
 
 

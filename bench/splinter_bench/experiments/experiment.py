@@ -15,9 +15,9 @@ from rich.table import Table
 
 from splinter_bench.control import Taken
 from splinter_bench.figure import Figure
+from splinter_bench.progress import Progress
 
 Document = dict[str, Any]
-Progress = Callable[[str], None]
 # What a tenant with too many tasks waiting is answered: none at the loads that matter, while the machine runs.
 REFUSED = ("BUSY",)
 _ERRORS_SHARE_MAX = 0.001  # of a slice's requests

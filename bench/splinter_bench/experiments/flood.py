@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from splinter_bench.control import Control
-from splinter_bench.experiments.experiment import REFUSED, Document, Effort, Progress, run_of
+from splinter_bench.experiments.experiment import REFUSED, Document, Effort, run_of
 from splinter_bench.experiments.population import Population, populate, served
 from splinter_bench.process import pinned
+from splinter_bench.progress import Progress
 from splinter_bench.rounds import one_round
 from splinter_bench.session import Session
 from splinter_bench.sources import source

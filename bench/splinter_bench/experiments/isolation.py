@@ -12,7 +12,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,9 +46,9 @@ from splinter_bench.experiments.handover import (
 from splinter_bench.in_worker import WorkerInProcess
 from splinter_bench.invokes import invoke_get
 from splinter_bench.process import pinned
+from splinter_bench.progress import Progress
 from splinter_bench.workload import NUMBER_BYTES, key_template, value_template
 
-Progress = Callable[[str], None]
 NATIVE, SHARED_MEMORY, PIPE = "in the worker", "process, shared memory", "process, pipes"
 MODES = (NATIVE, SHARED_MEMORY, PIPE)
 _NATIVE, _SHARED_MEMORY, _PIPE = range(len(MODES))

@@ -9,10 +9,11 @@ from typing import Any
 from rich.table import Table
 
 from splinter_bench.experiments import isolation
-from splinter_bench.experiments.experiment import Document, Effort, Experiment, Progress, distinct, rows
+from splinter_bench.experiments.experiment import Document, Effort, Experiment, distinct, rows
 from splinter_bench.experiments.isolation import MODES, NATIVE, PIPE, SHARED_MEMORY
 from splinter_bench.experiments.picture import line
 from splinter_bench.figure import Figure
+from splinter_bench.progress import Progress
 
 _QUICK = isolation.Settings(tenants=(1, 4, 16), seconds=0.05, rounds=1, objects=256, warmup_seconds=0.05)
 

@@ -21,12 +21,13 @@ import numpy as np
 from splinter.errors import SplinterError
 from splinter.limits import BATCH_US, RX_BATCH, TASK_BUDGET
 from splinter_bench.control import Control
-from splinter_bench.experiments.experiment import REFUSED, Document, Effort, Progress, run_of
+from splinter_bench.experiments.experiment import REFUSED, Document, Effort, run_of
 from splinter_bench.experiments.population import Population, populate, served
 from splinter_bench.experiments.simulation import Policy, simulate
 from splinter_bench.experiments.sweep import Kind, Traffic, requests_for
 from splinter_bench.experiments.traffic import zipf_shares
 from splinter_bench.process import pinned, real_time
+from splinter_bench.progress import Progress
 from splinter_bench.rounds import one_round
 from splinter_bench.session import Session
 from splinter_bench.sources import source

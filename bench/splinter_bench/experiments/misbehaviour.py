@@ -22,11 +22,12 @@ import numpy as np
 from splinter.errors import SplinterError
 from splinter.limits import RX_BATCH
 from splinter_bench.control import Control, Taken
-from splinter_bench.experiments.experiment import Document, Effort, Progress, rows
+from splinter_bench.experiments.experiment import Document, Effort, rows
 from splinter_bench.experiments.population import Population, populate, served
 from splinter_bench.experiments.simulation import NEVER, Policy, simulate
 from splinter_bench.experiments.sweep import Kind, Traffic, requests_for
 from splinter_bench.process import pinned
+from splinter_bench.progress import Progress
 from splinter_bench.result import Result
 from splinter_bench.rounds import one_round
 from splinter_bench.session import Session

@@ -20,12 +20,13 @@ from splinter.limits import FRAGMENT_BYTES, RX_BATCH
 from splinter.net.lab import Lab
 from splinter_bench.control import Control
 from splinter_bench.echo import EchoLimit
-from splinter_bench.experiments.experiment import REFUSED, Document, Effort, Progress
+from splinter_bench.experiments.experiment import REFUSED, Document, Effort
 from splinter_bench.experiments.population import Population, populate, served
 from splinter_bench.experiments.simulation import Policy
 from splinter_bench.experiments.sweep import Kind, Traffic, sweep
 from splinter_bench.histogram import Histogram
 from splinter_bench.process import pinned
+from splinter_bench.progress import Progress
 from splinter_bench.result import Result
 from splinter_bench.rounds import one_round
 from splinter_bench.session import Session
