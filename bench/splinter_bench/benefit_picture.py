@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from splinter_bench.benefit_cases import AGGREGATION, FORESTS, TAO, TREE, WAYS
+from splinter_bench.experiments.benefit_cases import AGGREGATION, FORESTS, TAO, TREE, WAYS
 from splinter_bench.pictures import COLOURS, curve, figure_of, plain_log, save
 
 _X_LABELS = {
@@ -18,7 +18,7 @@ _ROWS = (("time_ns", "µs for one question", 1e3), ("per_second", "thousand ques
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Write what :func:`splinter_bench.benefit.measure` returned as a picture; its kind is the suffix (.png, .svg)."""
+    """Write what :func:`.benefit.measure` returned as a picture; its kind is the suffix (.png, .svg)."""
     cases = list(dict.fromkeys(row["case"] for row in rows))
     figure, axes = figure_of(len(_ROWS), len(cases))
     for column, case in enumerate(cases):

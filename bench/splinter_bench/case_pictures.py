@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from splinter_bench.experiments.runs import AF_XDP_ECHO
 from splinter_bench.pictures import COLOURS, axes_beside, curve, figure_of, horizontal_bars, plain_log, save
-from splinter_bench.runs import AF_XDP_ECHO
 
 Rows = list[dict[str, Any]]
 _Value = Callable[[dict[str, Any]], dict[str, float]]  # a median and its spread

@@ -16,13 +16,13 @@ from typing import Any
 from splinter.errors import SplinterError
 from splinter_bench import case_pictures
 from splinter_bench.blocks import Block, Code, Paragraph, Picture, Table
-from splinter_bench.case import Case, run_case
-from splinter_bench.local_server import lab_server
+from splinter_bench.experiments.case import Case, run_case
+from splinter_bench.experiments.runs import AF_XDP_ECHO, XDP_TX_ECHO, RunReport, limits, prepare
+from splinter_bench.measurement import half_range, spread
 from splinter_bench.progress import Progress
-from splinter_bench.report import half_range, spread
-from splinter_bench.runs import AF_XDP_ECHO, XDP_TX_ECHO, RunReport, limits, prepare
-from splinter_bench.session import Session
-from splinter_bench.target import Target
+from splinter_bench.subjects.local_server import lab_server
+from splinter_bench.subjects.session import Session
+from splinter_bench.subjects.target import Target
 
 Document = dict[str, Any]
 _SECONDS = 0.2  # of each run
@@ -131,8 +131,8 @@ def _summary(report: RunReport) -> Document:
 
 
 def _measured_live(target: Target, case: Case, say: Progress) -> Document:
-    from splinter_bench.live_runs import measure_live
-    from splinter_bench.runs import Running
+    from splinter_bench.experiments.live_runs import measure_live
+    from splinter_bench.experiments.runs import Running
 
     plan = case.plan(target)
     prepare(target, plan, say)

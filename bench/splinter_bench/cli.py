@@ -18,11 +18,11 @@ from splinter.server import instance as instances
 from splinter.terminal import Terminal
 from splinter_bench import goals_commands, profile_command, report_commands, run_commands
 from splinter_bench.experiments import commands as experiment_commands
-from splinter_bench.load import DEPTH_MAX
-from splinter_bench.local_server import lab_server
+from splinter_bench.experiments.suite import Settings, measure
+from splinter_bench.generators.load import DEPTH_MAX
 from splinter_bench.progress import progress
-from splinter_bench.suite import Settings, measure
-from splinter_bench.workload import KEY_BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES_DEFAULT
+from splinter_bench.subjects.local_server import lab_server
+from splinter_bench.workloads.workload import KEY_BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES_DEFAULT
 
 bench_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _FAILED_REQUESTS = 1  # exit status when requests were lost or answered wrongly

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from splinter_bench.benefit_cases import GETS, INVOKE
+from splinter_bench.experiments.benefit_cases import GETS, INVOKE
+from splinter_bench.experiments.runs import AF_XDP_ECHO
 from splinter_bench.goals import GOALS
-from splinter_bench.report import ECHO, counterpart
-from splinter_bench.runs import AF_XDP_ECHO
+from splinter_bench.measurement import ECHO, counterpart
 
 THRESHOLD_DEFAULT = 0.05
 ALONE = 0.25

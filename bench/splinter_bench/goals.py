@@ -16,15 +16,15 @@ from typing import Any
 
 from splinter.errors import SplinterError
 from splinter.limits import STORE_BYTES_MIN
-from splinter_bench import arithmetic, compile_time, installs, many_tenants, pushed, restart, worker_time
+from splinter_bench.experiments import arithmetic, compile_time, installs, many_tenants, pushed, restart, worker_time
+from splinter_bench.experiments.suite import OF_MEMCACHED, OF_REDIS, Settings
+from splinter_bench.experiments.suite import measure as measure_suite
 from splinter_bench.figure import Figure
-from splinter_bench.local_server import lab_server
 from splinter_bench.observations import Columns, NotMeasuredError, Observations, medians
 from splinter_bench.progress import Progress
 from splinter_bench.rounds import Verdict, judge
-from splinter_bench.session import SLICE_SECONDS, SLICE_WARMUP_SECONDS, Session
-from splinter_bench.suite import OF_MEMCACHED, OF_REDIS, Settings
-from splinter_bench.suite import measure as measure_suite
+from splinter_bench.subjects.local_server import lab_server
+from splinter_bench.subjects.session import SLICE_SECONDS, SLICE_WARMUP_SECONDS, Session
 
 SERVING, EXTENSIONS, RIVALS, SCHEDULING = AREAS = ("serving", "extensions", "rivals", "scheduling")
 _EXPERIMENT = "experiment "  # in front of an experiment's name, where it finds a figure

@@ -49,7 +49,7 @@ def extensions(
     Each figure is the median of its rounds; beside it stands what it was computed from.
     """
     from splinter_bench import goals
-    from splinter_bench.installs import Counts
+    from splinter_bench.experiments.installs import Counts
 
     effort = goals.Effort(installs=Counts(tenants=tenants, installs=installs))
     if rounds is not None:

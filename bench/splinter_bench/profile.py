@@ -25,15 +25,15 @@ from splinter.native.clock import SECOND_NS, cycles_per_millisecond
 from splinter.native.perf_map import PerfMap
 from splinter.worker.stages import NAMES
 from splinter_bench import perf
-from splinter_bench.invokes import chains, get_by_invoke
-from splinter_bench.local_server import lab_server
-from splinter_bench.many_tenants import TENANTS, spread
+from splinter_bench.experiments.many_tenants import TENANTS, spread
 from splinter_bench.process import pinned, worker_pid
 from splinter_bench.progress import Progress
 from splinter_bench.result import Result
 from splinter_bench.seed import SEED
-from splinter_bench.session import Session
-from splinter_bench.workload import (
+from splinter_bench.subjects.invokes import chains, get_by_invoke
+from splinter_bench.subjects.local_server import lab_server
+from splinter_bench.subjects.session import Session
+from splinter_bench.workloads.workload import (
     KEYS_DEFAULT,
     SCHEDULE_ENTRIES,
     Account,

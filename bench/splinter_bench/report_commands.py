@@ -39,9 +39,11 @@ def show_benefit(
 
     Makes a lab and a server of its own and removes them.
     """
-    from splinter_bench import benefit, benefit_picture, rivals
-    from splinter_bench.local_server import lab_server
-    from splinter_bench.session import Session
+    from splinter_bench import benefit_picture
+    from splinter_bench.experiments import benefit
+    from splinter_bench.subjects import rivals
+    from splinter_bench.subjects.local_server import lab_server
+    from splinter_bench.subjects.session import Session
 
     effort = benefit.Effort(rounds=rounds)
     with progress(effort.steps()) as say, lab_server(max(os.sched_getaffinity(0))) as info, Session(info) as session:

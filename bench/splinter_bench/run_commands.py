@@ -18,14 +18,14 @@ from rich.table import Table
 from splinter.errors import SplinterError
 from splinter.limits import KEY_BYTES_MAX, MULTIGET_KEYS_MAX, PORT_DEFAULT, TENANTS_MAX, VALUE_BYTES_MAX
 from splinter.server import instance as instances
-from splinter_bench.distribution import THETA_DEFAULT
-from splinter_bench.load import DEPTH_MAX
+from splinter_bench.generators.load import DEPTH_MAX
 from splinter_bench.machine import machine, versions
 from splinter_bench.progress import live_progress
-from splinter_bench.workload import KEY_BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES_DEFAULT, Account
+from splinter_bench.workloads.distribution import THETA_DEFAULT
+from splinter_bench.workloads.workload import KEY_BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES_DEFAULT, Account
 
 if TYPE_CHECKING:  # the compiler is loaded only when a workload needs it
-    from splinter_bench.target import Target
+    from splinter_bench.subjects.target import Target
 
 _FAILED_REQUESTS = 1  # exit status when requests were lost or answered wrongly
 _WIDTH_MIN = 140  # where output is no terminal
@@ -119,8 +119,8 @@ def run(
     if list_only:
         _list(json_output)
         return
-    from splinter_bench.case import Case, run_case
-    from splinter_bench.runs import limits as limits_of
+    from splinter_bench.experiments.case import Case, run_case
+    from splinter_bench.experiments.runs import limits as limits_of
 
     if rate is None and depth is None and not live:
         depth = _DEPTH_DEFAULT
@@ -135,8 +135,8 @@ def run(
         ):
             report: Any
             if live:
-                from splinter_bench.live_runs import measure_live
-                from splinter_bench.runs import Running, prepare
+                from splinter_bench.experiments.live_runs import measure_live
+                from splinter_bench.experiments.runs import Running, prepare
 
                 plan = case.plan(target)
                 prepare(target, plan, say)
@@ -146,7 +146,7 @@ def run(
                     notes = _NOTES_MAX if record else 0
                     report, asked = run_case(target, case, echoes, say, spin=spin, note=notes)
                 if record is not None:
-                    from splinter_bench import trace
+                    from splinter_bench.workloads import trace
 
                     trace.write(record, trace.from_notes(target.client.flight.noted, asked, value_bytes), key_bytes)
             settings = {**case.settings(), "spin": spin, "client": "live frames" if live else target.client_name}
@@ -174,8 +174,8 @@ def replay(
     json_output: _Json = False,
 ) -> None:
     """Make the requests of a trace again, at its times or as fast as possible, once."""
-    from splinter_bench import catalogue, trace
-    from splinter_bench import runs as measuring
+    from splinter_bench.experiments import runs as measuring
+    from splinter_bench.workloads import catalogue, trace
 
     records, key_bytes = trace.read(file)
     count = len(trace.tenants(records))
@@ -202,8 +202,8 @@ def _target(
     server_core: int | None, client_core: int | None,
 ) -> Generator[Target]:  # fmt: skip
     from splinter.client.encoding import parse_token
-    from splinter_bench.local_server import lab_server
-    from splinter_bench.target import Target
+    from splinter_bench.subjects.local_server import lab_server
+    from splinter_bench.subjects.target import Target
 
     with contextlib.ExitStack() as stack:
         if address is not None:
@@ -241,7 +241,7 @@ def _circumstances(target: Target, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _list(json_output: bool) -> None:
-    from splinter_bench.catalogue import CATALOGUE
+    from splinter_bench.workloads.catalogue import CATALOGUE
 
     if json_output:
         print(json.dumps([{"name": name, "text": entry.text} for name, entry in CATALOGUE.items()], indent=1))

@@ -14,13 +14,15 @@ from functools import partial
 from typing import Any
 
 from splinter.errors import SplinterError
-from splinter_bench import benefit, benefit_picture, case_sections, goals, rivals, suite_sections
-from splinter_bench.benefit_cases import WAYS, Sizes
+from splinter_bench import benefit_picture, case_sections, goals, suite_sections
 from splinter_bench.blocks import Block, Code, Paragraph, Picture, Table
+from splinter_bench.experiments import benefit
+from splinter_bench.experiments.benefit_cases import WAYS, Sizes
 from splinter_bench.figure import shown, shown_interval
-from splinter_bench.local_server import lab_server
 from splinter_bench.progress import Progress
-from splinter_bench.session import Session
+from splinter_bench.subjects import rivals
+from splinter_bench.subjects.local_server import lab_server
+from splinter_bench.subjects.session import Session
 
 Document = dict[str, Any]
 _OTHER_SECTIONS = ("echo", "redis", "memcached", "many", "installs")  # of goals.toml, that other sections find

@@ -10,11 +10,12 @@ from functools import partial
 from typing import Any
 
 from splinter.errors import SplinterError
-from splinter_bench import goals, rivals, suite_picture
+from splinter_bench import goals, suite_picture
 from splinter_bench.blocks import Block, Code, Paragraph, Picture, Table
-from splinter_bench.local_server import lab_server
+from splinter_bench.experiments.suite import Settings, measure
 from splinter_bench.progress import Progress
-from splinter_bench.suite import Settings, measure
+from splinter_bench.subjects import rivals
+from splinter_bench.subjects.local_server import lab_server
 
 Document = dict[str, Any]
 _RIVAL_DEPTHS = (1,)  # besides theirs

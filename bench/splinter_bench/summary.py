@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from splinter_bench.blocks import Table
-from splinter_bench.report import COUNTERPARTS
-from splinter_bench.rival import CONNECTIONS
-from splinter_bench.runs import XDP_TX_ECHO
+from splinter_bench.experiments.runs import XDP_TX_ECHO
+from splinter_bench.measurement import COUNTERPARTS
+from splinter_bench.subjects.rival import CONNECTIONS
 
 Document = dict[str, Any]
 _LIMIT_DEPTH = 64

@@ -1,19 +1,19 @@
 """The same requests from a compiled client, and the limit: a Python client spends most of its time on itself.
 
-What the network path costs at least on this machine, an AF_XDP echo in our own code says (:mod:`splinter_bench.echo`); it
+What the network path costs at least on this machine, an AF_XDP echo in our own code says (:mod:`splinter_bench.subjects.echo`); it
 runs on a lab of its own, beside the server's.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from splinter_bench.afxdp_client import AfxdpClient
-from splinter_bench.echo import EchoLimit
-from splinter_bench.path import find
+from splinter_bench.generators.afxdp_client import AfxdpClient
+from splinter_bench.subjects.echo import EchoLimit
+from splinter_bench.generators.path import find
 from splinter_bench.process import pinned
 from splinter_bench.result import Result
-from splinter_bench.wordnet import TABLE_SYNSETS, synset_key
-from splinter_bench.workload import Operation, Workload
+from splinter_bench.workloads.wordnet import TABLE_SYNSETS, synset_key
+from splinter_bench.workloads.workload import Operation, Workload
 
 from splinter.client import Client
 from splinter.client.admin import TenantInfo

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from splinter_bench.result import Result
-from splinter_bench.wordnet import TABLE_SYNSETS, TABLE_WORDS, Synset, WordNet, load_wordnet
+from splinter_bench.workloads.wordnet import TABLE_SYNSETS, TABLE_WORDS, Synset, WordNet, load_wordnet
 
 from examples.wordnet import compiled, extensions
 from examples.wordnet.questions import Question, make_questions

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from splinter_bench.wordnet import PATH_SYNSETS_MAX, SYNSET, TABLE_SYNSETS, WordNet, WordNetError
+from splinter_bench.workloads.wordnet import PATH_SYNSETS_MAX, SYNSET, TABLE_SYNSETS, WordNet, WordNetError
 
 from splinter.client import Client
 from splinter.layout import offset

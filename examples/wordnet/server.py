@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from splinter_bench.local_server import running_server
+from splinter_bench.subjects.local_server import running_server
 
 from splinter.errors import ServerError
 from splinter.net import xdp
@@ -37,7 +37,7 @@ def lab_for(instance: str, transport: str) -> Iterator[Lab | None]:
 def server_for(instance: str, port: int, lab: Lab | None) -> Iterator[InstanceInfo]:
     """A server on all cores, in the lab or on the loopback interface, for as long as the context lasts.
 
-    Raises what :func:`splinter_bench.local_server.running_server` does.
+    Raises what :func:`splinter_bench.subjects.local_server.running_server` does.
     """
     where = ("--lab", lab.name) if lab is not None else ("--transport", "udp", "--address", "127.0.0.1")
     with running_server(instance, "--port", str(port), *where) as info:

@@ -6,8 +6,8 @@ import ctypes
 from collections import Counter
 
 import numpy as np
-from splinter_bench.in_worker import WorkerInProcess
-from splinter_bench.workload import Account, invoke_operation
+from splinter_bench.subjects.in_worker import WorkerInProcess
+from splinter_bench.workloads.workload import Account, invoke_operation
 
 from splinter import limits
 from splinter.ext.abi import FRAME

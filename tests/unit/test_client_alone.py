@@ -12,7 +12,7 @@ import pytest
 from splinter.extras import SERVER_PACKAGES, advice, with_advice
 
 ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "bench/splinter_bench/sources/read_one.py"
+EXAMPLE = ROOT / "bench/splinter_bench/workloads/sources/read_one.py"
 # For another interpreter: the packages that it is asked for next cannot be found.
 BLOCKED = f"""
 import sys

@@ -22,9 +22,9 @@ from splinter_bench.experiments.population import Population, populate, served
 from splinter_bench.process import pinned
 from splinter_bench.progress import Progress
 from splinter_bench.rounds import one_round
-from splinter_bench.session import Session
-from splinter_bench.sources import source
-from splinter_bench.workload import SCHEDULE_ENTRIES, Account, Operation, Workload
+from splinter_bench.subjects.session import Session
+from splinter_bench.workloads.sources import source
+from splinter_bench.workloads.workload import SCHEDULE_ENTRIES, Account, Operation, Workload
 
 CALM, NOBODY, FLOOD, UNLIMITED = "no flood", "as much of nobody", "flood, limited", "flood, no limit"
 MODES = (CALM, NOBODY, FLOOD, UNLIMITED)

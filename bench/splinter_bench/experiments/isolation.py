@@ -43,11 +43,11 @@ from splinter_bench.experiments.handover import (
     tenant_on_box,
     tenant_on_pipes,
 )
-from splinter_bench.in_worker import WorkerInProcess
-from splinter_bench.invokes import invoke_get
 from splinter_bench.process import pinned
 from splinter_bench.progress import Progress
-from splinter_bench.workload import NUMBER_BYTES, key_template, value_template
+from splinter_bench.subjects.in_worker import WorkerInProcess
+from splinter_bench.subjects.invokes import invoke_get
+from splinter_bench.workloads.workload import NUMBER_BYTES, key_template, value_template
 
 NATIVE, SHARED_MEMORY, PIPE = "in the worker", "process, shared memory", "process, pipes"
 MODES = (NATIVE, SHARED_MEMORY, PIPE)

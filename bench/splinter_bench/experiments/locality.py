@@ -29,9 +29,9 @@ from splinter_bench.experiments.traffic import zipf_shares
 from splinter_bench.process import pinned, real_time
 from splinter_bench.progress import Progress
 from splinter_bench.rounds import one_round
-from splinter_bench.session import Session
-from splinter_bench.sources import source
-from splinter_bench.workload import Operation, Workload
+from splinter_bench.subjects.session import Session
+from splinter_bench.workloads.sources import source
+from splinter_bench.workloads.workload import Operation, Workload
 
 ANYWHERE, HOME, STEALING, AWAY, BOTH = "no locality", "locality", "stealing", "steering away", "both"
 MODES = (ANYWHERE, HOME, STEALING, AWAY, BOTH)

@@ -30,9 +30,9 @@ from splinter_bench.process import pinned
 from splinter_bench.progress import Progress
 from splinter_bench.result import Result
 from splinter_bench.rounds import one_round
-from splinter_bench.session import Session
-from splinter_bench.sources import source
-from splinter_bench.workload import Workload
+from splinter_bench.subjects.session import Session
+from splinter_bench.workloads.sources import source
+from splinter_bench.workloads.workload import Workload
 
 PREEMPT, WATCHDOG = "the compiler's yields", "the watchdog alone"
 MODES = (PREEMPT, WATCHDOG)

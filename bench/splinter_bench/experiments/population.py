@@ -16,10 +16,10 @@ from splinter.client.control import ControlConnection
 from splinter.ext.signature import Signature
 from splinter.net.lab import Lab
 from splinter_bench.experiments.traffic import choose, zipf_shares
-from splinter_bench.local_server import running_server
 from splinter_bench.process import pinned
-from splinter_bench.session import Session
-from splinter_bench.workload import (
+from splinter_bench.subjects.local_server import running_server
+from splinter_bench.subjects.session import Session
+from splinter_bench.workloads.workload import (
     NUMBER_BYTES,
     SCHEDULE_ENTRIES,
     Account,

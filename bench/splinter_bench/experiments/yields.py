@@ -19,7 +19,6 @@ from typing import Any
 from splinter.limits import FRAGMENT_BYTES, RX_BATCH
 from splinter.net.lab import Lab
 from splinter_bench.control import Control
-from splinter_bench.echo import EchoLimit
 from splinter_bench.experiments.experiment import REFUSED, Document, Effort
 from splinter_bench.experiments.population import Population, populate, served
 from splinter_bench.experiments.simulation import Policy
@@ -29,9 +28,10 @@ from splinter_bench.process import pinned
 from splinter_bench.progress import Progress
 from splinter_bench.result import Result
 from splinter_bench.rounds import one_round
-from splinter_bench.session import Session
-from splinter_bench.sources import source
-from splinter_bench.workload import Workload
+from splinter_bench.subjects.echo import EchoLimit
+from splinter_bench.subjects.session import Session
+from splinter_bench.workloads.sources import source
+from splinter_bench.workloads.workload import Workload
 
 NONE, AUTHOR, COMPILER = "no yields", "the author's yields", "the compiler's yields"
 MODES = (NONE, AUTHOR, COMPILER)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
-from splinter_bench import benefit
-from splinter_bench.benefit_cases import AGGREGATION, FORESTS, TAO, TREE, WAYS, Sizes
-from splinter_bench.local_server import lab_server
-from splinter_bench.session import Session
+from splinter_bench.experiments import benefit
+from splinter_bench.experiments.benefit_cases import AGGREGATION, FORESTS, TAO, TREE, WAYS, Sizes
+from splinter_bench.subjects.local_server import lab_server
+from splinter_bench.subjects.session import Session
 
 SIZES = Sizes(steps=(1, 5), records=(1, 4), paths=20, keys=200, users=5)
 

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 from splinter_bench.goals import EXTENSIONS, GOALS
-from splinter_bench.local_server import running_server
 from splinter_bench.machine import versions
+from splinter_bench.subjects.local_server import running_server
 
 from splinter.client.admin import Admin
 from splinter.errors import SplinterError

@@ -10,12 +10,12 @@ from functools import partial
 from typing import Any
 
 import pytest
-from splinter_bench.afxdp_client import AfxdpClient
-from splinter_bench.echo import EchoLimit, _turn_around
-from splinter_bench.frames import FRAME_HEADER_BYTES
-from splinter_bench.live import LiveClient, LiveLoad
-from splinter_bench.path import find
-from splinter_bench.workload import Account, echo, get_operation, uniform
+from splinter_bench.generators.afxdp_client import AfxdpClient
+from splinter_bench.generators.frames import FRAME_HEADER_BYTES
+from splinter_bench.generators.live import LiveClient, LiveLoad
+from splinter_bench.generators.path import find
+from splinter_bench.subjects.echo import EchoLimit, _turn_around
+from splinter_bench.workloads.workload import Account, echo, get_operation, uniform
 
 from splinter.errors import TransportUnavailableError
 from splinter.limits import CHUNKS_PER_QUEUE, PORT_DEFAULT, REQUEST_HEADER_BYTES

@@ -7,11 +7,12 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from splinter_bench import benefit_tao, memcached, memcaslap, redis, redis_lua, redis_tao
-from splinter_bench.live import LiveClient
-from splinter_bench.path import find
-from splinter_bench.rival import Objects, version
-from splinter_bench.text_client import Script, TextClient
+from splinter_bench.experiments import benefit_tao
+from splinter_bench.generators.live import LiveClient
+from splinter_bench.generators.path import find
+from splinter_bench.generators.text_client import Script, TextClient
+from splinter_bench.subjects import memcached, memcaslap, redis, redis_lua, redis_tao
+from splinter_bench.subjects.rival import Objects, version
 
 from splinter.errors import SplinterError
 from splinter.net.lab import Lab

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from splinter_bench import trace
-from splinter_bench.arguments import invoke_workload
-from splinter_bench.catalogue import CATALOGUE, Plan, Shape, build
-from splinter_bench.live import LiveClient, LiveLoad
-from splinter_bench.live_runs import measure_live
-from splinter_bench.path import find
-from splinter_bench.runs import Running, limits, measure, one_run, prepare, replay
-from splinter_bench.target import Target
-from splinter_bench.workload import get_operation, put_operation, uniform
+from splinter_bench.experiments.live_runs import measure_live
+from splinter_bench.experiments.runs import Running, limits, measure, one_run, prepare, replay
+from splinter_bench.generators.live import LiveClient, LiveLoad
+from splinter_bench.generators.path import find
+from splinter_bench.subjects.target import Target
+from splinter_bench.workloads import trace
+from splinter_bench.workloads.arguments import invoke_workload
+from splinter_bench.workloads.catalogue import CATALOGUE, Plan, Shape, build
+from splinter_bench.workloads.workload import get_operation, put_operation, uniform
 
 from splinter.errors import SplinterError
 from splinter.ext.library import entry

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from splinter_bench.wordnet import WORDNET_FOLDER, WORDNET_PACKAGE
+from splinter_bench.workloads.wordnet import WORDNET_FOLDER, WORDNET_PACKAGE
 
 from splinter.server import instance as instances
 from splinter.testing.process import free_port

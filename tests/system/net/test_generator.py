@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
-from splinter_bench.frames import FRAME_HEADER_BYTES, Route, frame
+from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route, frame
 
 from splinter.net import netns
 from splinter.net.lab import CLIENT_ADDRESS, CLIENT_DEVICE, CLIENT_MAC, SERVER_ADDRESS, SERVER_MAC, Lab

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from splinter_bench.catalogue import CATALOGUE, Shape, build
-from splinter_bench.distribution import Distribution, parse, zipf_ranks
-from splinter_bench.workload import Account, multiget_operation
+from splinter_bench.workloads.catalogue import CATALOGUE, Shape, build
+from splinter_bench.workloads.distribution import Distribution, parse, zipf_ranks
+from splinter_bench.workloads.workload import Account, multiget_operation
 
 from splinter.errors import SplinterError
 from splinter.wire import Opcode

@@ -7,17 +7,18 @@ import json
 from pathlib import Path
 
 import pytest
-from splinter_bench import goals, installs
+from splinter_bench import goals
 from splinter_bench.cli import bench_app
 from splinter_bench.control import Control, Taken
+from splinter_bench.experiments import installs
+from splinter_bench.experiments.suite import OF_MEMCACHED, OF_REDIS, Settings
 from splinter_bench.figure import Figure, medians, otherwise, shown
 from splinter_bench.goals import GOALS, Effort, Found, Goal, Outcome, figures_of
+from splinter_bench.measurement import ECHO, Measurement, Report
 from splinter_bench.neighbour import noisy_neighbour
-from splinter_bench.report import ECHO, Measurement, Report
 from splinter_bench.result import Result
 from splinter_bench.rounds import Verdict
-from splinter_bench.session import SLICE_WARMUP_SECONDS
-from splinter_bench.suite import OF_MEMCACHED, OF_REDIS, Settings
+from splinter_bench.subjects.session import SLICE_WARMUP_SECONDS
 from typer.testing import CliRunner
 
 from splinter.errors import SplinterError

@@ -6,13 +6,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from splinter_bench.arrivals import RATE_MAX, poisson
-from splinter_bench.flight import CHECK_EVERY, LATE_NS_MAX, abandon, complete, expire, idle_ns, is_all_sent, is_over, launch
-from splinter_bench.flight_layout import WINDOW
-from splinter_bench.flight_memory import UNLIMITED, Flight
-from splinter_bench.frames import FRAME_HEADER_BYTES, Route
+from splinter_bench.generators.flight import (
+    CHECK_EVERY,
+    LATE_NS_MAX,
+    abandon,
+    complete,
+    expire,
+    idle_ns,
+    is_all_sent,
+    is_over,
+    launch,
+)
+from splinter_bench.generators.flight_layout import WINDOW
+from splinter_bench.generators.flight_memory import UNLIMITED, Flight
+from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route
 from splinter_bench.series import Series
-from splinter_bench.workload import (
+from splinter_bench.workloads.arrivals import RATE_MAX, poisson
+from splinter_bench.workloads.workload import (
     Account,
     Workload,
     each_once,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import scapy.all as scapy
-from splinter_bench import frames
-from splinter_bench.frames import FRAME_HEADER_BYTES, Route, frame
+from splinter_bench.generators import frames
+from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route, frame
 
 ROUTE = Route("02:00:00:00:00:01", "02:00:00:00:00:02", "10.0.0.1", "10.0.0.2", 40000, 7171)
 

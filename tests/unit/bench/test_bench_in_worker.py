@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from splinter_bench import arithmetic, compile_time, worker_time
+from splinter_bench.experiments import arithmetic, compile_time, worker_time
 from splinter_bench.goals import figures_of
-from splinter_bench.in_worker import WorkerInProcess
-from splinter_bench.sources import source
-from splinter_bench.workload import Account, each_once, get_operation, invoke_operation, put_operation, uniform
+from splinter_bench.subjects.in_worker import WorkerInProcess
+from splinter_bench.workloads.sources import source
+from splinter_bench.workloads.workload import Account, each_once, get_operation, invoke_operation, put_operation, uniform
 
 from splinter import limits
 from splinter.errors import SplinterError

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from rich.console import Console
-from splinter_bench.report import COUNTERPARTS, ECHO, Measurement, Report, counterpart, spread
+from splinter_bench.measurement import COUNTERPARTS, ECHO, Measurement, Report, counterpart, spread
 from splinter_bench.result import Result
 
 

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from splinter_bench import text_client
-from splinter_bench.text_client import Script, TextClient
+from splinter_bench.generators import text_client
+from splinter_bench.generators.text_client import Script, TextClient
 
 from splinter.errors import SplinterError
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from splinter_bench import trace
-from splinter_bench.catalogue import Shape, build
-from splinter_bench.flight_layout import RECORDED
-from splinter_bench.workload import Account
+from splinter_bench.generators.flight_layout import RECORDED
+from splinter_bench.workloads import trace
+from splinter_bench.workloads.catalogue import Shape, build
+from splinter_bench.workloads.workload import Account
 
 from splinter.errors import SplinterError
 

@@ -6,8 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from splinter_bench.udp_client import UdpClient
-from splinter_bench.workload import Account, each_once, get_operation, key_template, put_operation, uniform, value_template
+from splinter_bench.generators.udp_client import UdpClient
+from splinter_bench.workloads.workload import (
+    Account,
+    each_once,
+    get_operation,
+    key_template,
+    put_operation,
+    uniform,
+    value_template,
+)
 
 from splinter.errors import SplinterError
 from splinter.limits import REQUEST_HEADER_BYTES
@@ -168,7 +176,7 @@ def test_limits_of_depth_key_and_value(responder: Any) -> None:
 
 
 def test_compiled_code_is_cached_on_disk() -> None:
-    from splinter_bench import udp_client
+    from splinter_bench.generators import udp_client
 
     assert udp_client._loop.stats.cache_path is not None
     assert Path(udp_client._loop.stats.cache_path).is_absolute()

@@ -15,11 +15,11 @@ import pytest
 import typer
 from splinter_bench import benefit_picture, suite_picture, whole
 from splinter_bench.blocks import Block, Code, Heading, Paragraph, Picture, Table, markdown, page
-from splinter_bench.case import Case
 from splinter_bench.case_sections import CaseSection
 from splinter_bench.cli import bench_app
+from splinter_bench.experiments.case import Case
+from splinter_bench.experiments.suite import Progress
 from splinter_bench.sections import SECTIONS, Section
-from splinter_bench.suite import Progress
 from splinter_bench.summary import ratios_table
 from typer.testing import CliRunner
 

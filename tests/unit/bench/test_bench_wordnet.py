@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from splinter_bench import wordnet
-from splinter_bench.wordnet import PART_STRIDE, TABLE_SYNSETS, TABLE_WORDS, Synset, WordNet, WordNetError
+from splinter_bench.workloads import wordnet
+from splinter_bench.workloads.wordnet import PART_STRIDE, TABLE_SYNSETS, TABLE_WORDS, Synset, WordNet, WordNetError
 
 LICENCE = "  1 This software and database is being provided to you, the LICENSEE.\n"
 DATA = {

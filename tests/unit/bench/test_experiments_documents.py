@@ -20,7 +20,7 @@ from splinter_bench.experiments.traffic import zipf_shares
 from splinter_bench.histogram import Histogram
 from splinter_bench.result import Result
 from splinter_bench.rounds import Verdict
-from splinter_bench.workload import Account, Workload, get_operation
+from splinter_bench.workloads.workload import Account, Workload, get_operation
 
 from splinter.errors import SplinterError
 

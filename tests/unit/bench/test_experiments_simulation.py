@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from splinter_bench.arrivals import poisson
 from splinter_bench.experiments import traffic
 from splinter_bench.experiments.simulation import NEVER, Policy, Requests, simulate
+from splinter_bench.workloads.arrivals import poisson
 
 MEAN_NS = 1000.0
 COUNT = 400_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from splinter_bench.wordnet import TABLE_SYNSETS, Synset, WordNet, WordNetError
+from splinter_bench.workloads.wordnet import TABLE_SYNSETS, Synset, WordNet, WordNetError
 
 from examples.wordnet import questions
 from examples.wordnet.questions import Gets, Question, make_questions

@@ -6,7 +6,7 @@ The TX rings' two indices are one word, so that a worker finds nothing to kick; 
 from __future__ import annotations
 
 import numpy as np
-from splinter_bench.frames import FRAME_HEADER_BYTES, Route, frame
+from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route, frame
 
 from splinter import limits
 from splinter.native.memory import SharedArena

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from splinter_bench.in_worker import WorkerInProcess
-from splinter_bench.workload import Account, invoke_operation
+from splinter_bench.subjects.in_worker import WorkerInProcess
+from splinter_bench.workloads.workload import Account, invoke_operation
 
 from splinter import limits
 from splinter.ext.compile import CompiledExtension, compile_source

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from splinter_bench.in_worker import WorkerInProcess
+from splinter_bench.subjects.in_worker import WorkerInProcess
 
 from splinter import limits
 from splinter.errors import Status

@@ -1,0 +1,127 @@
+"""Overload: the server, and both echoes, under load from within the kernel (:mod:`.live`)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from rich.table import Table
+
+from splinter.errors import SplinterError
+from splinter.interrupts import uninterrupted
+from splinter.limits import PORT_DEFAULT
+from splinter.net.lab import Lab
+from splinter.net.xdp import EchoProgram
+from splinter_bench.experiments.runs import AF_XDP_ECHO, XDP_TX_ECHO, Running
+from splinter_bench.generators.live import LiveClient, LiveLoad, LiveResult
+from splinter_bench.generators.path import find
+from splinter_bench.measurement import spread
+from splinter_bench.process import namespace, pinned
+from splinter_bench.progress import Progress
+from splinter_bench.subjects.echo import EchoServer
+from splinter_bench.subjects.session import Session
+from splinter_bench.subjects.target import Target
+from splinter_bench.workloads.workload import Workload
+
+
+@dataclass
+class LiveReport:
+    """Runs by what was asked: the workload's name, and the limits'."""
+
+    workload: str
+    runs: dict[str, list[LiveResult]] = field(default_factory=dict)
+    circumstances: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> int:
+        """Requests that were answered with an error; those that found a full ring are what is measured."""
+        return sum(sum(run.errors.values()) for run in self.runs[self.workload])
+
+    def to_json(self) -> dict[str, Any]:
+        """One document with everything."""
+        return {
+            **self.circumstances,
+            "workload": self.workload,
+            "live": {
+                name: {
+                    "offered_per_second": spread(run.offered_per_second for run in runs),
+                    "per_second": spread(run.per_second for run in runs),
+                    "runs": [run.to_json() for run in runs],
+                }
+                for name, runs in self.runs.items()
+            },
+        }
+
+    def table(self) -> Table:
+        """For people: medians of the runs."""
+        table = Table(title=f"{self.workload}: medians of the runs, load from within the kernel", title_justify="left")
+        for column in ("", "offered per second", "answered per second", "dropped", "answered, of it"):
+            table.add_column(column, justify="left" if not column else "right")
+        answered = statistics.median(run.per_second for run in self.runs[self.workload])
+        for name, runs in self.runs.items():
+            rate = statistics.median(run.per_second for run in runs)
+            table.add_row(
+                name,
+                f"{statistics.median(run.offered_per_second for run in runs):,.0f}",
+                f"{rate:,.0f}",
+                f"{statistics.median(run.dropped / max(1, run.sent) for run in runs):.1%}",
+                f"{answered / rate:.0%}" if rate else "",
+            )
+        return table
+
+    def notes(self) -> list[str]:
+        """What does not fit into the table, a line each."""
+        found: dict[str, int] = {}
+        for run in self.runs[self.workload]:
+            for name, count in run.errors.items():
+                found[name] = found.get(name, 0) + count
+        return [f"{count:,} requests ended with {name}" for name, count in found.items()]
+
+
+def measure_live(target: Target, workload: Workload, running: Running, *, limits: bool, progress: Progress) -> LiveReport:
+    """Run the workload, and the limits beside each run. Raises :class:`SplinterError` for a server without XDP."""
+    session = target.session
+    if session is None or session.info.transport != "xdp" or session.info.client_netns is None:
+        raise SplinterError("load from within the kernel needs a server on XDP in a lab of this host: --lab, for example")
+    report = LiveReport(workload.name)
+    target.release()
+    netns = session.info.client_netns
+    with contextlib.ExitStack() as stack:
+        load = LiveLoad.of_workload(workload)
+        ours = LiveClient(find(session.info.address, netns), load, session.info.port, netns=netns)
+        clients: dict[str, tuple[LiveClient, Any]] = {workload.name: (stack.enter_context(ours), contextlib.nullcontext)}
+        if limits:
+            clients |= stack.enter_context(_limits(session, workload))
+        for number in range(running.runs):
+            for name, (client, while_running) in clients.items():
+                progress(f"run {number + 1} of {running.runs}: {name}")
+                with while_running(), pinned(session.client_core):
+                    report.runs.setdefault(name, []).append(client.run(running.seconds, running.rate))
+    return report
+
+
+@contextlib.contextmanager
+def _limits(session: Session, workload: Workload) -> Generator[dict[str, tuple[LiveClient, Any]]]:
+    found: dict[str, tuple[LiveClient, Any]] = {}
+    with contextlib.ExitStack() as stack:
+        for name, short in ((AF_XDP_ECHO, "echo"), (XDP_TX_ECHO, "tx")):
+            with uninterrupted():
+                lab = stack.enter_context(Lab(f"{short}-{os.getpid()}", session.info.queues))
+            there = find(lab.server.address, lab.client.namespace)
+            if name == AF_XDP_ECHO:
+                queue = session.client_core % lab.queues  # where veth puts what is sent from this CPU
+                server = stack.enter_context(EchoServer(lab.server.device, lab.queues, netns=lab.server.namespace, queue=queue))
+                while_running: Callable[[], Any] = partial(server.running, session.server_core)
+            else:
+                with namespace(lab.server.namespace):
+                    program = stack.enter_context(EchoProgram(lab.server.device, PORT_DEFAULT))
+                    program.attach()
+                while_running = contextlib.nullcontext
+            client = LiveClient(there, LiveLoad.of_workload(workload, is_echo=True), netns=lab.client.namespace)
+            found[name] = (stack.enter_context(client), while_running)
+        yield found

@@ -1,0 +1,142 @@
+"""What a worker's own code takes for a get, for an invoke, and for one turn of a task: no kernel, no client.
+
+A get stands beside a look-up in a CPython dict of as many objects, which waits for the same memory; a turn beside that of a
+CPython generator. A machine that is slow, or slow for a while, is so for both.
+
+And what the store takes for an object, which needs no server either.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from splinter.errors import OutOfMemoryError
+from splinter.ext.compile import compile_source
+from splinter.ext.library import entry
+from splinter.limits import RX_BATCH, STORE_BYTES_MIN
+from splinter.store.classes import class_bytes, class_for
+from splinter.store.layout import OBJECT_BYTES
+from splinter.store.store import Store
+from splinter_bench.observations import Observations
+from splinter_bench.rounds import in_turns
+from splinter_bench.subjects.in_worker import WorkerInProcess
+from splinter_bench.subjects.invokes import invoke_get
+from splinter_bench.workloads.sources import source
+from splinter_bench.workloads.workload import (
+    KEY_BYTES_DEFAULT,
+    KEYS_DEFAULT,
+    VALUE_BYTES_DEFAULT,
+    each_once,
+    get_operation,
+    invoke_operation,
+    put_operation,
+    uniform,
+)
+
+_TENANT = 1
+_HOT_KEYS = 100  # as many objects as any cache holds
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How much is measured: a test needs little, a figure needs enough to stand still."""
+
+    rounds: int = 15
+    requests: int = 20_000  # of each kind in a round
+    resumes: int = 200_000  # in a round
+    keys: int = KEYS_DEFAULT
+
+
+_DEFAULTS = Counts()
+
+
+def measure(counts: Counts = _DEFAULTS) -> Observations:
+    """Of ``worker-get``, ``invoke-cost`` and ``resume``."""
+    with WorkerInProcess() as worker:
+        account = worker.add_tenant(_TENANT)
+        yielding = compile_source(source("yielding"))
+        get_extension = compile_source(entry("get").sources["get"])
+        worker.install(_TENANT, yielding)
+        worker.install(_TENANT, get_extension)
+        worker.serve(each_once(put_operation(account), counts.keys), counts.keys)
+        get = uniform(get_operation(account), counts.keys)
+        invoke = uniform(invoke_get(account, get_extension), counts.keys)
+        hot_get = uniform(get_operation(account), _HOT_KEYS)
+        hot_invoke = uniform(invoke_get(account, get_extension), _HOT_KEYS)
+        slices = {
+            "get": partial(worker.serve, get, counts.requests),
+            "invoke": partial(worker.serve, invoke, counts.requests),
+            "single": partial(worker.serve, get, counts.requests, batch=1),
+            "hot_get": partial(worker.serve, hot_get, counts.requests),
+            "hot_invoke": partial(worker.serve, hot_invoke, counts.requests),
+            "dict": partial(_look_up, *_dict_and_keys(counts.keys, get.keys[: counts.requests])),
+        }
+        served = in_turns(slices, counts.rounds)
+        task = invoke_operation(account, yielding.name, b"")
+        turns = {
+            "resume": partial(worker.resume, task, counts.resumes),
+            "generator": partial(_resume_generator, _yielding(), counts.resumes),
+        }
+        resumed = in_turns(turns, counts.rounds)
+    found = served.merged(resumed)
+    found.settings["batch"] = RX_BATCH
+    return found
+
+
+def _dict_and_keys(objects: int, chosen: NDArray[np.int64]) -> tuple[dict[bytes, bytes], list[bytes]]:
+    """A dict of as many objects as the store has, and the chosen keys as somebody else has them: equal, not the same bytes."""
+    found = {_key(number): bytes(VALUE_BYTES_DEFAULT) for number in range(objects)}
+    return found, [_key(int(number)) for number in chosen]
+
+
+def _key(number: int) -> bytes:
+    return number.to_bytes(KEY_BYTES_DEFAULT, "little")
+
+
+def _look_up(objects: Mapping[bytes, bytes], keys: Sequence[bytes]) -> float:
+    """Nanoseconds for each key. The keys keep their hashes from the first time on."""
+    start = time.perf_counter_ns()
+    for key in keys:
+        objects[key]
+    return (time.perf_counter_ns() - start) / len(keys)
+
+
+def _yielding() -> Iterator[int]:
+    while True:
+        yield 0
+
+
+def _resume_generator(generator: Iterator[int], count: int) -> float:
+    """Nanoseconds for each of ``count`` resumes, driven by compiled code as the scheduler drives tasks."""
+    start = time.perf_counter_ns()
+    collections.deque(itertools.islice(generator, count), maxlen=0)
+    return (time.perf_counter_ns() - start) / count
+
+
+def measure_object_overhead(store_bytes: int = STORE_BYTES_MIN) -> Observations:
+    """Of ``object-overhead``: a store is filled, and what it took is divided by what it holds."""
+    store = Store.create(store_bytes, participants=0)
+    store.open_tenant(_TENANT)
+    value, key_bytes = bytes(VALUE_BYTES_DEFAULT), KEY_BYTES_DEFAULT
+    objects = 0
+    try:
+        while True:
+            store.put(_TENANT, 0, objects.to_bytes(key_bytes, "little"), value)
+            objects += 1
+    except OutOfMemoryError:
+        pass
+    content = key_bytes + len(value)
+    rounding = int(class_bytes(class_for(OBJECT_BYTES + content))) - OBJECT_BYTES - content
+    taken = store_bytes / objects
+    found = Observations(settings={"key_bytes": key_bytes, "value_bytes": len(value)})
+    numbers = {"overhead_bytes": taken - content - rounding, "bytes": taken, "objects": objects, "rounding_bytes": rounding}
+    found.add("object", numbers, 0)
+    return found

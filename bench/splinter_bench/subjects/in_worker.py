@@ -1,0 +1,269 @@
+"""A worker in this process, without a kernel: what its own code costs.
+
+Its block, store and code region are those of a server; its rings are plain memory, on a device that takes each packet
+the moment it is handed over: the TX ring's two indices are one word, so that the worker finds nothing left to kick. What is
+timed are turns of the worker's own loop, on frames that the load generator made, and the load generator checks every reply.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Self
+
+import numpy as np
+from numba import njit
+
+from splinter import limits
+from splinter.errors import SplinterError
+from splinter.ext import record
+from splinter.ext.compile import CompiledExtension
+from splinter.ext.native.code import CodeRegion
+from splinter.native.atomics import load32, load64, store32, store32_release, store64
+from splinter.native.clock import TIMESPEC_BYTES, cycles_per_millisecond, now_ns
+from splinter.net.afxdp import compiled as ring
+from splinter.net.afxdp.record import X_COMPLETION_PRODUCER, X_RX_PRODUCER, X_UMEM, XSK
+from splinter.net.afxdp.ring import ADDRESS, D_ADDRESS, D_LENGTH, DESCRIPTOR
+from splinter.net.tenants import TENANT, TENANT_ACTIVE, tenants_bytes
+from splinter.store.region import Region
+from splinter.store.slots import reclaim
+from splinter.store.store import Store
+from splinter.worker.accounts import begin_resumes, idle_until_now
+from splinter.worker.layout import QUEUE_LOCK, W_STORE
+from splinter.worker.memory import WorkerMemory, introduce
+from splinter.worker.requests import PENDING, handle
+from splinter.worker.tasks.fair import pick
+from splinter.worker.tasks.tasks import end_task, run_slice, take_over_tasks
+from splinter.worker.texts import build_texts
+from splinter.worker.turn import begin_turn
+from splinter.worker.xdp.loop import serve_queue
+from splinter_bench.generators.flight import complete, expire, launch
+from splinter_bench.generators.flight_memory import Flight
+from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route
+from splinter_bench.workloads.workload import Account, Operation, Workload
+
+STORE_BYTES_DEFAULT = 64 << 20
+_CHUNKS = limits.CHUNKS_PER_QUEUE
+_TASKS = 64
+_NO_LIMIT = (1 << 31) - 1  # of a task's yields
+_TOKEN = 1  # of every tenant
+_MILLISECONDS_MAX = 1 << 30  # of a task's time; times the ticks of a millisecond it stays below 63 bits
+_QUEUE = 0
+_PARTICIPANT = 0  # the worker's number in the store
+_DESCRIPTOR_BYTES, _ADDRESS_BYTES = DESCRIPTOR.itemsize, ADDRESS.itemsize
+_RX, _TX, _COMPLETION = 0, 1, 2  # entries of the rings, by their addresses
+_ROUTE = Route("02:00:00:00:00:01", "02:00:00:00:00:02", "10.0.0.1", "10.0.0.2", 40_000, limits.PORT_DEFAULT)
+
+
+@njit(cache=True)
+def _serve_batches(w: int, flight: int, xsk: int, entries: int, timespec: int, batches: int, batch: int) -> int:
+    """Have the worker serve so many batches; returns nanoseconds in its loop. ``entries``: three addresses, by ring."""
+    rx, tx, completion = load64(entries + _RX * 8), load64(entries + _TX * 8), load64(entries + _COMPLETION * 8)
+    umem, mask = load64(xsk + X_UMEM), _CHUNKS - 1
+    total = 0
+    for _ in range(batches):
+        start = now_ns(timespec)
+        position = ring.rx_position(xsk)
+        for k in range(batch):
+            at = (position + k) & mask
+            address = at * limits.CHUNK_BYTES
+            store64(rx + at * _DESCRIPTOR_BYTES + D_ADDRESS, address)
+            store32(rx + at * _DESCRIPTOR_BYTES + D_LENGTH, launch(flight, umem + address, start))
+        store32_release(load64(xsk + X_RX_PRODUCER), ring.advance(position, batch))
+        sent = ring.tx_position(xsk)
+
+        start = now_ns(timespec)
+        idle_until_now(w)
+        begin_turn(w)
+        serve_queue(w, _QUEUE)
+        reclaim(load64(w + W_STORE), _PARTICIPANT, limits.RECLAIM_SLOTS_MAX)
+        now = now_ns(timespec)
+        total += now - start
+
+        # What the kernel and the client do: every packet is sent, and answers something.
+        replies = ring.distance(sent, ring.tx_position(xsk))
+        done = load32(load64(xsk + X_COMPLETION_PRODUCER))
+        for k in range(replies):
+            reply = tx + ((sent + k) & mask) * _DESCRIPTOR_BYTES
+            address = load64(reply + D_ADDRESS)
+            length = load32(reply + D_LENGTH) - FRAME_HEADER_BYTES
+            complete(flight, umem + address + FRAME_HEADER_BYTES, length, now)
+            store64(completion + ((done + k) & mask) * _ADDRESS_BYTES, address)
+        store32_release(load64(xsk + X_COMPLETION_PRODUCER), ring.advance(done, replies))
+        expire(flight, now)
+    return total
+
+
+@njit(cache=True)
+def _resume_many(w: int, count: int) -> int:
+    """Resume the task that is next ``count`` times; returns how many of them ended a task."""
+    ended = 0
+    begin_resumes(w)
+    for _ in range(count):
+        if run_slice(w, pick(w, False)) != PENDING:
+            ended += 1
+    return ended
+
+
+@njit(cache=True)
+def _run_to_end(w: int, header: int, length: int) -> int:
+    """Serve one request and all turns of its task; returns the reply's length."""
+    begin_turn(w)
+    reply = handle(w, header, length, 0, 0, 0, 0)
+    begin_resumes(w)
+    while reply == PENDING:
+        task = pick(w, False)
+        reply = run_slice(w, task)
+        if reply != PENDING:
+            end_task(w, task)
+    return reply
+
+
+class WorkerInProcess:
+    """One worker and its store. Not isolated: what is installed here runs in this very process."""
+
+    def __init__(self, store_bytes: int = STORE_BYTES_DEFAULT, task_budget: int = limits.TASK_BUDGET) -> None:
+        tenants = Region.create("bench-tenants", tenants_bytes())
+        self._tenants = tenants.array(TENANT, limits.TENANTS_MAX)
+        self.store = Store.create(store_bytes, tenants_region=tenants, participants=1)
+        self._code = CodeRegion.create()
+        self._texts = build_texts()
+        self._tenants_address, self._task_budget = tenants.address, task_budget
+        self._cycles_per_millisecond = cycles_per_millisecond()
+        self._memory = self.new_block()
+        self.address = self._memory.address
+        introduce([self._memory], stealing=False)
+        self._make_device()
+        take_over_tasks(self.address)
+        self._flight = Flight()
+        self._timespec = np.zeros(TIMESPEC_BYTES, np.uint8)
+        self._extensions = 0
+        _serve_batches(self.address, self._flight.address, self._xsk.ctypes.data, self._entries, self._scratch, 0, 0)
+        _resume_many(self.address, 0)
+
+    def new_block(self) -> WorkerMemory:
+        """A block for one more worker of the same store and number: for a process forked from this one."""
+        return WorkerMemory(
+            _PARTICIPANT,
+            store=self.store.address,
+            tenants=self._tenants_address,
+            rates=0,
+            texts=self._texts.ctypes.data,
+            tasks=_TASKS,
+            tasks_per_tenant=_TASKS,
+            task_budget=self._task_budget,
+            task_yields_max=_NO_LIMIT,
+            task_milliseconds_max=_MILLISECONDS_MAX,
+            task_wall_milliseconds_max=_MILLISECONDS_MAX,
+            cycles_per_millisecond=self._cycles_per_millisecond,
+            quarantine_after=limits.QUARANTINE_AFTER,
+            idle_spin_ns=0,
+            udp=False,
+        )
+
+    @property
+    def _scratch(self) -> int:
+        return int(self._timespec.ctypes.data)
+
+    def _make_device(self) -> None:
+        """Rings in memory. The TX ring's consumer is its producer: whatever is published is sent."""
+        self._indices = np.zeros(6, np.uint32)  # RX producer and consumer, TX, completion producer and consumer, fill
+        self._flags = np.zeros(1, np.uint32)
+        self._umem = np.zeros(_CHUNKS * limits.CHUNK_BYTES, np.uint8)
+        self._rings = {name: np.zeros(_CHUNKS, DESCRIPTOR) for name in ("rx", "tx")}
+        self._rings |= {name: np.zeros(_CHUNKS, ADDRESS) for name in ("completion", "fill")}
+        self._ring_addresses = np.array([self._rings[name].ctypes.data for name in ("rx", "tx", "completion")], np.int64)
+        self._entries = int(self._ring_addresses.ctypes.data)
+        self._states = np.zeros(_CHUNKS, np.uint64)
+        self._locks = np.zeros(1, QUEUE_LOCK)
+        self._xsk = np.zeros(1, XSK)
+        self._xsk["fd"] = -1
+        self._xsk["umem"] = self._umem.ctypes.data
+        places = {"rx": (0, 1), "tx": (2, 2), "completion": (3, 4), "fill": (5, 5)}
+        for name, (producer, consumer) in places.items():
+            self._xsk[f"{name}_producer"] = self._indices[producer:].ctypes.data
+            self._xsk[f"{name}_consumer"] = self._indices[consumer:].ctypes.data
+            self._xsk[f"{name}_flags"] = self._flags.ctypes.data
+            self._xsk[f"{name}_entries"] = self._rings[name].ctypes.data
+            self._xsk[f"{name}_mask"] = _CHUNKS - 1
+        block = self._memory.block
+        block["sockets"][0, _QUEUE] = self._xsk.ctypes.data
+        block["queues"] = 1
+        block["queue_locks"] = self._locks.ctypes.data
+        block["chunks"] = self._states.ctypes.data
+        block["umem"] = self._umem.ctypes.data
+
+    def add_tenant(self, tenant: int) -> Account:
+        """A tenant that may write."""
+        self._tenants["token"][tenant] = _TOKEN
+        self._tenants["flags"][tenant] = TENANT_ACTIVE
+        self.store.open_tenant(tenant)
+        return Account(tenant, _TOKEN)
+
+    def install(self, tenant: int, compiled: CompiledExtension, *, placed: tuple[int, int] | None = None) -> tuple[int, int]:
+        """Install an extension; returns (address, offset) of its code, which may be ``placed`` for another tenant."""
+        address, at = placed or self._code.write(compiled.code)
+        value = record.build(compiled, address, at, 1, self._extensions)
+        self._extensions += 1
+        self.store.put(tenant, limits.TABLE_EXTENSIONS, compiled.name.encode(), value)
+        return address, at
+
+    def serve(self, workload: Workload, requests: int, batch: int = limits.RX_BATCH) -> float:
+        """Nanoseconds of the worker's loop for each request; ``requests`` of them, rounded up to whole batches.
+
+        ``batch`` packets lie in the RX ring at a time; ``ValueError`` when a turn does not take as many. Raises
+        :class:`SplinterError` when a reply was not what it should be.
+        """
+        if not 1 <= batch <= limits.RX_BATCH:
+            raise ValueError(f"a turn takes 1 to {limits.RX_BATCH} packets, not {batch}")
+        flight = self._flight
+        flight.load(workload, _ROUTE)
+        batches = -(-requests // batch)
+        spent = _serve_batches(
+            self.address, flight.address, self._xsk.ctypes.data, self._entries, self._scratch, batches, batch
+        )
+        sent = flight["sent"]
+        if flight["answered"] != sent or flight["corrupt"] or flight.errors() or flight["stale"]:
+            raise SplinterError(
+                f"{workload.name}: {flight['answered']} of {sent} requests answered, {flight['corrupt']} wrongly; "
+                f"{flight.errors()}"
+            )
+        return float(spent) / sent
+
+    def resume(self, operation: Operation, count: int) -> float:
+        """Nanoseconds for each of ``count`` resumes of the task that an operation starts, and that always yields."""
+        if not self._memory.block["tasks_live"][0]:
+            self._header = self._packet(operation)
+            begin_turn(self.address)
+            if handle(self.address, self._header.ctypes.data, len(operation.payload), 0, 0, 0, 0) != PENDING:
+                raise SplinterError(f"{operation.name} did not yield")
+        start = time.perf_counter_ns()
+        ended = _resume_many(self.address, count)
+        spent = time.perf_counter_ns() - start
+        if ended or self._memory.block["run_length"][0] != 1:
+            raise SplinterError(f"{operation.name} ended")
+        return spent / count
+
+    def run(self, operation: Operation) -> tuple[float, bytes]:
+        """Nanoseconds of one request from its start to its task's end, and the reply's value."""
+        packet = self._packet(operation)
+        address, length = packet.ctypes.data, len(operation.payload)
+        start = time.perf_counter_ns()
+        reply = _run_to_end(self.address, address, length)
+        spent = time.perf_counter_ns() - start
+        return float(spent), packet[limits.REQUEST_HEADER_BYTES : reply].tobytes()
+
+    @staticmethod
+    def _packet(operation: Operation) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        packet = np.zeros(limits.CHUNK_BYTES, np.uint8)
+        packet[: len(operation.payload)] = np.frombuffer(operation.payload, np.uint8)
+        return packet
+
+    def close(self) -> None:
+        """Unmap the machine code; nothing may run any more."""
+        self._code.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

@@ -1,0 +1,66 @@
+"""The machine's limits: echoes that do no work, measured as servers are.
+
+Each is a server on one end of a lab that nobody else uses, and the load generator on the other end. A lab of its own, because
+two AF_XDP programs cannot have the same queue.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+from typing import Self
+
+from splinter.limits import REQUEST_HEADER_BYTES
+from splinter_bench.generators.afxdp_client import AfxdpClient
+from splinter_bench.generators.frames import FRAME_HEADER_BYTES
+from splinter_bench.generators.load import WARMUP_SECONDS_DEFAULT
+from splinter_bench.generators.path import Path, find
+from splinter_bench.process import pinned
+from splinter_bench.result import Result
+from splinter_bench.workloads.workload import KEY_BYTES_DEFAULT, echo
+
+PACKET_BYTES_DEFAULT = FRAME_HEADER_BYTES + REQUEST_HEADER_BYTES + KEY_BYTES_DEFAULT  # as long as a get
+
+
+class Limit(abc.ABC):
+    """``server_netns`` and ``client_netns`` are the lab's namespaces, ``address`` is the server end's."""
+
+    def __init__(self, server_netns: str, client_netns: str, address: str, *, client_core: int) -> None:
+        self._client_core = client_core
+        there = find(address, client_netns)
+        with contextlib.ExitStack() as undo:
+            self._serve(find(there.source, server_netns), server_netns, undo)
+            self._client = undo.enter_context(AfxdpClient(there, netns=client_netns))
+            self._open = undo.pop_all()
+
+    @abc.abstractmethod
+    def _serve(self, back: Path, netns: str, stack: contextlib.ExitStack) -> None:
+        """Set the server up in ``netns``, on the device of the path ``back``; what is to be closed goes on the stack."""
+
+    def _answering(self) -> contextlib.AbstractContextManager[None]:
+        """The block in which it answers."""
+        return contextlib.nullcontext()
+
+    def measure(
+        self,
+        depth: int | None,
+        seconds: float,
+        *,
+        rate: float | None = None,
+        packet_bytes: int = PACKET_BYTES_DEFAULT,
+        warmup_seconds: float = WARMUP_SECONDS_DEFAULT,
+    ) -> Result:
+        """Round trips of frames of ``packet_bytes`` for ``seconds``, ``depth`` at a time or ``rate`` a second."""
+        workload = echo(packet_bytes - FRAME_HEADER_BYTES)
+        with self._answering(), pinned(self._client_core):
+            return self._client.run(workload, depth=depth, rate=rate, seconds=seconds, warmup_seconds=warmup_seconds)
+
+    def close(self) -> None:
+        """Detach the programs and close all sockets."""
+        self._open.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

@@ -1,0 +1,134 @@
+"""Redis as a rival: the distribution's ``redis-server`` without persistence, on the worker's core.
+
+Its own load generator, redis-benchmark, is shown beside our client, which compares every reply.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+from splinter.errors import SplinterError
+from splinter_bench.generators.text_client import Script, TextClient
+from splinter_bench.process import namespace, pinned
+from splinter_bench.subjects.rival import Objects, RivalServer
+
+PROGRAM = "redis-server"
+PORT = 6379
+_LOAD_PIPELINE = 100
+_STORE_SLICE = 10_000  # objects prepared at a time
+_REPLY_BYTES_MAX = 4096  # to an administrative command
+# About what Redis answers over a veth pair, so that a run of redis-benchmark takes the time that it shall: in all at most,
+# and on one connection.
+_PER_SECOND_MAX_GUESS, _PER_CONNECTION_GUESS = 60_000, 12_000
+
+
+class RedisServer(RivalServer):
+    """A redis-server; raises :class:`SplinterError` when it is not installed."""
+
+    def __init__(self, address: str, *, core: int, netns: str | None = None, port: int = PORT) -> None:
+        options = ["--bind", address, "--port", str(port), "--dir", "{folder}", "--save", "", "--appendonly", "no"]
+        options += ["--protected-mode", "no", "--daemonize", "no"]
+        super().__init__(PROGRAM, "redis-server redis-tools", options, address, port, core=core, netns=netns)
+
+
+def command(*words: bytes) -> bytes:
+    """A command as RESP carries it."""
+    return b"*%d\r\n" % len(words) + b"".join(map(bulk, words))
+
+
+def bulk(content: bytes) -> bytes:
+    """A bulk string of RESP: a word of a command, a value in a reply."""
+    return b"$%d\r\n%s\r\n" % (len(content), content)
+
+
+def integer(value: int) -> bytes:
+    """An integer reply of RESP."""
+    return b":%d\r\n" % value
+
+
+def ask(server: RedisServer, netns: str | None, *words: bytes) -> bytes:
+    """Give one command and return its reply, which is one line or one short bulk string.
+
+    Raises :class:`SplinterError` when Redis answers with an error.
+    """
+    with server.connect(netns) as connection:
+        connection.sendall(command(*words))
+        reply = connection.recv(_REPLY_BYTES_MAX)
+    if reply[:1] not in (b"+", b":", b"$"):
+        raise SplinterError(f"Redis refused {words[0].decode()}: {reply.decode(errors='replace').strip()}")
+    return reply[1:].split(b"\r\n")[reply[:1] == b"$"]
+
+
+def get_script(objects: Objects, name: str = "redis get", pipeline: int = 1) -> Script:
+    """Gets of objects by turns."""
+    numbers = objects.chosen()
+    requests = [command(b"GET", objects.key(number)) for number in numbers]
+    return Script(name, requests, [bulk(objects.value)] * len(numbers), pipeline)
+
+
+def set_script(objects: Objects, name: str = "redis set", pipeline: int = 1) -> Script:
+    """Sets of objects by turns, to the value that they have."""
+    numbers = objects.chosen()
+    requests = [command(b"SET", objects.key(number), objects.value) for number in numbers]
+    return Script(name, requests, [b"+OK\r\n"] * len(numbers), pipeline)
+
+
+def preload(server: RedisServer, objects: Objects, netns: str | None) -> None:
+    """Store every benchmark object; raises :class:`SplinterError` when Redis does not take one."""
+    store(server, [(objects.key(number), objects.value) for number in range(objects.count)], netns)
+
+
+def store(server: RedisServer, items: Sequence[tuple[bytes, bytes]], netns: str | None) -> None:
+    """Store keys and values; raises :class:`SplinterError` when Redis does not take one."""
+    for first in range(0, len(items), _STORE_SLICE):
+        part = items[first : first + _STORE_SLICE]
+        pipeline = min(_LOAD_PIPELINE, len(part))
+        part = [*part, *part[: -len(part) % pipeline]]  # whole pipelines
+        script = Script("load", [command(b"SET", *item) for item in part], [b"+OK\r\n"] * len(part), pipeline)
+        with TextClient(lambda: server.connect(netns)) as client:
+            result = client.run_once(script)
+        if result.recorded != len(part):
+            raise SplinterError(f"Redis took {result.recorded} of {len(part)} objects")
+
+
+def benchmark(
+    server: RedisServer,
+    name: str,
+    words: Sequence[bytes],
+    objects: Objects,
+    *,
+    netns: str | None,
+    core: int,
+    seconds: float,
+    connections: int,
+) -> dict[str, Any]:
+    """redis-benchmark's rate of one command over ``connections`` connections, each waiting for its reply.
+
+    In ``words``, what :func:`random_key` returns stands for the key of an object. Returns ``name``, ``connections``,
+    ``per_second``, ``latency_ns`` (p50, p99) and the ``command``. Raises :class:`SplinterError` when it prints no result.
+    """
+    line = ["redis-benchmark", "-h", server.address, "-p", str(server.port), "--csv", "-c", str(connections)]
+    line += ["-n", str(max(1, int(seconds * min(_PER_SECOND_MAX_GUESS, connections * _PER_CONNECTION_GUESS))))]
+    line += ["-r", str(objects.count), *(word.decode() for word in words)]
+    with namespace(netns), pinned(core):
+        output = subprocess.run(line, capture_output=True, text=True, check=False).stdout
+    rows = list(csv.DictReader(io.StringIO(output)))
+    if not rows:
+        raise SplinterError(f"redis-benchmark printed no result: {output!r}")
+    (row,) = rows
+    return {
+        "name": f"{name}, redis-benchmark",
+        "connections": connections,
+        "per_second": float(row["rps"]),
+        "latency_ns": {percentile: round(float(row[f"{percentile}_latency_ms"]) * 1e6) for percentile in ("p50", "p99")},
+        "command": " ".join(line),
+    }
+
+
+def random_key(objects: Objects) -> bytes:
+    """What redis-benchmark replaces by the key of an object."""
+    return objects.prefix + b"__rand_int__"
