@@ -116,9 +116,9 @@ def test_named_files_and_modules_exist(page: Path) -> None:
 def test_names_of_the_code_are_in_the_code(page: Path) -> None:
     files = [
         path
-        for top in ("splinter", "bpf", "scripts")
+        for top in ("splinter", "bpf", "scripts", "bench")
         for path in (ROOT / top).rglob("*")
-        if path.suffix in ("", ".py", ".c", ".h")
+        if path.suffix in ("", ".toml", ".py", ".c", ".h")
     ]
     words = {word.lstrip("_") for path in files if path.is_file() for word in re.findall(r"\w+", path.read_text())}
     text = FENCE.sub("", page.read_text())
