@@ -79,7 +79,8 @@ from splinter.store.publication import (
     remove,
     remove_key,
 )
-from splinter.store.slots import peek_slot, slot_at, unit_of
+from splinter.store.slabs import slot_at, unit_of
+from splinter.store.slots import peek_slot
 
 _TABLE = limits.TABLE_CLIENTS
 _TENANTS_MAX = limits.TENANTS_MAX

@@ -1,6 +1,6 @@
 """Memory comes back from a size that is not needed any more: sparse slabs are emptied for those that cannot get one.
 
-A slab whose last slot becomes free goes back to the pool by itself (:mod:`splinter.store.slots`). This is for the others, and
+A slab whose last slot becomes free goes back to the pool by itself (:mod:`splinter.store.slabs`). This is for the others, and
 only while slabs are *short*: fewer than one in SLABS_RESERVE_SHARE may be given out. Each participant then gives back its own
 free slots, a class in a millisecond; and whoever finds the lock of compaction free does a turn's share of a *drain*:
 
@@ -88,21 +88,20 @@ from splinter.store.layout import (
     UNIT_MASK,
 )
 from splinter.store.publication import account_of
-from splinter.store.slots import (
+from splinter.store.reclaim import note_retire
+from splinter.store.slabs import (
     class_list,
     give_back,
     give_back_all,
     note_linked,
-    note_retire,
-    note_take,
     note_unlisted,
-    peek_slot,
     release_if_free,
     slab_list,
     slab_record,
     slot_at,
     unit_of,
 )
+from splinter.store.slots import note_take, peek_slot
 
 _TENANTS_MAX = limits.TENANTS_MAX
 _KEY_BYTES_MAX = limits.KEY_BYTES_MAX

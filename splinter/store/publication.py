@@ -28,7 +28,9 @@ from splinter.store.layout import (
     S_TENANT,
 )
 from splinter.store.outcomes import note_outcome
-from splinter.store.slots import note_retire, note_take, unit_of
+from splinter.store.reclaim import note_retire
+from splinter.store.slabs import unit_of
+from splinter.store.slots import note_take
 
 _PARTICIPANTS_MAX = limits.PARTICIPANTS_MAX
 INSERT_TRIES_MAX = limits.INSERT_TRIES_MAX

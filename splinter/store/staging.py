@@ -17,7 +17,6 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native import libc
 from splinter.native.atomics import copy_bytes, load16, load64, load64_acquire, store32, store64, store64_release
 from splinter.store.classes import class_bytes, class_for
 from splinter.store.clients import claim_begin
@@ -25,7 +24,6 @@ from splinter.store.hashing import identity_of, store_hash
 from splinter.store.journal import commit, lock_tenant, note, participant_at, unlock
 from splinter.store.kill_points import KillPoint, kill_point
 from splinter.store.layout import (
-    A_ACTIVE,
     A_BYTES_USED,
     A_LOCK,
     A_QUOTA_BYTES,
@@ -36,8 +34,6 @@ from splinter.store.layout import (
     O_TABLE,
     O_VALUE_LENGTH,
     OBJECT_BYTES,
-    P_CLOCK,
-    P_STAGING,
     S_ARRIVED,
     S_CLIENT,
     S_FRAGMENT_BYTES,
@@ -48,11 +44,13 @@ from splinter.store.layout import (
     S_SLOT,
     S_TENANT,
     SLAB_UNITS,
-    STAGE_BYTES,
 )
 from splinter.store.operations import claim_refusal, lock_active, store_last_version
 from splinter.store.publication import account_of, fill_header, publish
-from splinter.store.slots import begin_free, class_at, end_free, note_free, note_take, peek_slot, slab_record, slot_at, unit_of
+from splinter.store.reclaim import begin_free, end_free, note_free
+from splinter.store.slabs import class_at, slab_record, slot_at, unit_of
+from splinter.store.slots import note_take, peek_slot
+from splinter.store.staging_entries import clock_ns, entries_owned, is_ownerless, stage_at, tenant_generation, unused_entry
 
 _KEY_BYTES_MAX = limits.KEY_BYTES_MAX
 _VALUE_BYTES_MAX = limits.VALUE_BYTES_MAX
@@ -62,73 +60,30 @@ _STAGING_ENTRIES_PER_TENANT = limits.STAGING_ENTRIES_PER_TENANT
 _STAGING_TURN_NS = limits.STAGING_TURN_NS
 _STAGING_FREE_BYTES = limits.STAGING_FREE_BYTES
 _STAGING_AGE_NS_MAX = limits.STAGING_AGE_NS_MAX
-_NS_PER_SECOND = 1_000_000_000
-
-
-@njit(cache=True)
-def _stage_at(store: int, p: int, entry: int) -> int:
-    return participant_at(store, p) + P_STAGING + entry * STAGE_BYTES
-
-
-@njit(cache=True)
-def _generation(store: int, tenant: int) -> int:
-    """Of the tenant of this id, 1 … TENANTS_MAX - 1; 0: there is none."""
-    return load64_acquire(account_of(store, tenant) + A_ACTIVE)
-
-
-@njit(cache=True)
-def _is_ownerless(store: int, stage: int) -> bool:
-    return load64(stage + S_SLOT) != 0 and load64(stage + S_GENERATION) != _generation(store, load64(stage + S_TENANT))
-
-
-@njit(cache=True)
-def _now_ns(me: int) -> int:
-    libc.clock_gettime(libc.CLOCK_MONOTONIC, me + P_CLOCK)
-    return load64(me + P_CLOCK) * _NS_PER_SECOND + load64(me + P_CLOCK + 8)
-
-
-@njit(cache=True)
-def _owned(store: int, p: int, tenant: int) -> int:
-    """How many entries a tenant has."""
-    owned = 0
-    for entry in range(_STAGING_ENTRIES):
-        stage = _stage_at(store, p, entry)
-        if load64(stage + S_SLOT) != 0 and load64(stage + S_TENANT) == tenant:
-            owned += 1
-    return owned
-
-
-@njit(cache=True)
-def _unused_entry(store: int, p: int) -> int:
-    """Index of an unused entry, or -BUSY."""
-    for entry in range(_STAGING_ENTRIES):
-        if load64(_stage_at(store, p, entry) + S_SLOT) == 0:
-            return entry
-    return -Status.BUSY
 
 
 @njit(cache=True)
 def _entry_for(store: int, p: int, tenant: int, now_ns: int) -> int:
     """Index of an entry for one put more of a tenant, or -BUSY; another one may have to give way."""
-    owned = _owned(store, p, tenant)
+    owned = entries_owned(store, p, tenant)
     if owned >= _STAGING_ENTRIES_PER_TENANT:
         return -Status.BUSY
-    entry = _unused_entry(store, p)
+    entry = unused_entry(store, p)
     if entry >= 0:
         return entry
     most, oldest = 0, -1
     for other in range(_STAGING_ENTRIES):
-        stage = _stage_at(store, p, other)
-        held = _owned(store, p, load64(stage + S_TENANT))
+        stage = stage_at(store, p, other)
+        held = entries_owned(store, p, load64(stage + S_TENANT))
         since = load64(stage + S_SINCE_NS)
-        if held > most or (held == most and since < load64(_stage_at(store, p, oldest) + S_SINCE_NS)):
+        if held > most or (held == most and since < load64(stage_at(store, p, oldest) + S_SINCE_NS)):
             most, oldest = held, other
-    since = load64(_stage_at(store, p, oldest) + S_SINCE_NS)
+    since = load64(stage_at(store, p, oldest) + S_SINCE_NS)
     has_had_turn = owned == 0 and now_ns - since >= _STAGING_TURN_NS
     if most <= owned + 1 and not has_had_turn:
         return -Status.BUSY
     stage_abandon(store, p, oldest)
-    return _unused_entry(store, p)
+    return unused_entry(store, p)
 
 
 @njit(cache=True)
@@ -158,11 +113,11 @@ def stage_begin(
         return -Status.BAD_FRAGMENT
     if (fragment_count - 1) * fragment_bytes >= _VALUE_BYTES_MAX:
         return -Status.VALUE_TOO_LARGE
-    generation = _generation(store, tenant)
+    generation = tenant_generation(store, tenant)
     if generation == 0:
         return -Status.UNKNOWN_TENANT
     me = participant_at(store, p)
-    now_ns = _now_ns(me)
+    now_ns = clock_ns(me)
     entry = _entry_for(store, p, tenant, now_ns)
     if entry < 0 and stage_expire(store, p, now_ns, _STAGING_AGE_NS_MAX) > 0:
         entry = _entry_for(store, p, tenant, now_ns)
@@ -174,7 +129,7 @@ def stage_begin(
         return slot
     fill_header(slot, tenant, table, key, key_length)
     store32(slot + O_VALUE_LENGTH, 0)
-    stage = _stage_at(store, p, entry)
+    stage = stage_at(store, p, entry)
     store64(stage + S_CLIENT, client)
     store64(stage + S_SEQUENCE, sequence)
     store64(stage + S_TENANT, tenant)
@@ -203,13 +158,13 @@ def stage_begin(
 def stage_find(store: int, p: int, client: int, sequence: int, tenant: int) -> int:
     """Index of the entry of a put under way, or -NOT_FOUND."""
     for entry in range(_STAGING_ENTRIES):
-        stage = _stage_at(store, p, entry)
+        stage = stage_at(store, p, entry)
         if (
             load64(stage + S_SLOT) != 0
             and load64(stage + S_SEQUENCE) == sequence
             and load64(stage + S_CLIENT) == client
             and load64(stage + S_TENANT) == tenant
-            and load64(stage + S_GENERATION) == _generation(store, tenant)
+            and load64(stage + S_GENERATION) == tenant_generation(store, tenant)
         ):
             return entry
     return -Status.NOT_FOUND
@@ -239,7 +194,7 @@ def stage_write(
     Every fragment but the last has exactly ``fragment_bytes``, from FRAGMENT_BYTES_MIN to FRAGMENT_BYTES, and the last at
     most as many. Returns OK, BAD_FRAGMENT or VALUE_TOO_LARGE.
     """
-    stage = _stage_at(store, p, entry)
+    stage = stage_at(store, p, entry)
     if fragment_count != load64(stage + S_FRAGMENT_COUNT) or fragment_bytes != load64(stage + S_FRAGMENT_BYTES):
         return Status.BAD_FRAGMENT
     status = _check_fragment(fragment_index, fragment_count, fragment_bytes, length)
@@ -264,7 +219,7 @@ def stage_write(
 @njit(cache=True)
 def stage_is_complete(store: int, p: int, entry: int) -> bool:
     """Whether all fragments have arrived."""
-    stage = _stage_at(store, p, entry)
+    stage = stage_at(store, p, entry)
     missing = load64(stage + S_FRAGMENT_COUNT)
     for word in range(ARRIVED_WORDS):
         bits = load64_acquire(stage + S_ARRIVED + word * 8)
@@ -282,7 +237,7 @@ def stage_publish(store: int, p: int, entry: int, expected_version: int, claim: 
     The entry is unused afterwards, except when the status is BUSY: then the caller may try again.
     """
     me = participant_at(store, p)
-    stage = _stage_at(store, p, entry)
+    stage = stage_at(store, p, entry)
     unit = load64(stage + S_SLOT)
     slot = slot_at(store, unit)
     tenant, table, key_length = load64(stage + S_TENANT), load16(slot + O_TABLE), load16(slot + O_KEY_LENGTH)
@@ -308,7 +263,7 @@ def stage_abandon(store: int, p: int, entry: int) -> bool:
     """Drop a put under way. Nobody has seen its slot, which is free again at once. False: the tenant's lock, and so the
     account, was not to be had; then it is still there."""
     me = participant_at(store, p)
-    stage = _stage_at(store, p, entry)
+    stage = stage_at(store, p, entry)
     unit = load64(stage + S_SLOT)
     account = account_of(store, load64(stage + S_TENANT))
     if not lock_tenant(store, me, account + A_LOCK):
@@ -330,9 +285,9 @@ def stage_expire(store: int, p: int, now_ns: int, age_ns: int) -> int:
     tenants; returns how many."""
     dropped = 0
     for entry in range(_STAGING_ENTRIES):
-        stage = _stage_at(store, p, entry)
+        stage = stage_at(store, p, entry)
         is_old = load64(stage + S_SLOT) != 0 and now_ns - load64(stage + S_SINCE_NS) >= age_ns
-        if (is_old or _is_ownerless(store, stage)) and stage_abandon(store, p, entry):
+        if (is_old or is_ownerless(store, stage)) and stage_abandon(store, p, entry):
             dropped += 1
     return dropped
 
@@ -341,7 +296,7 @@ def stage_expire(store: int, p: int, now_ns: int, age_ns: int) -> int:
 def stage_drop(store: int, p: int, look: int) -> None:
     """Drop one put under way if its tenant was removed: which entry is looked at follows from the number of the ``look``."""
     entry = look % _STAGING_ENTRIES
-    if _is_ownerless(store, _stage_at(store, p, entry)):
+    if is_ownerless(store, stage_at(store, p, entry)):
         stage_abandon(store, p, entry)
 
 
@@ -353,7 +308,7 @@ def stage_forget(store: int, p: int, client: int, tenant: int, acknowledged: int
     fill the tenant's share of entries, and its next large value would wait for that.
     """
     for entry in range(_STAGING_ENTRIES):
-        stage = _stage_at(store, p, entry)
+        stage = stage_at(store, p, entry)
         if (
             load64(stage + S_SLOT) != 0
             and load64(stage + S_SEQUENCE) < acknowledged

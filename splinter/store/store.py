@@ -13,7 +13,7 @@ import numpy as np
 
 from splinter import limits
 from splinter.errors import Status, error_for
-from splinter.store.audit import check_invariants
+from splinter.store.audit.walk import check_invariants
 from splinter.store.epochs import (
     EPOCH_OFFLINE,
     OLDEST_NONE,
@@ -47,9 +47,9 @@ from splinter.store.operations import (
     store_last_version,
     store_put,
 )
+from splinter.store.reclaim import reclaim
 from splinter.store.recovery import give_up, recover
 from splinter.store.region import Region
-from splinter.store.slots import reclaim
 from splinter.store.tenants import scan_table, tenant_charge_code, tenant_close, tenant_open, tenant_sweep
 
 _INDEX_SHARE = 8  # one eighth of the memory is index, and one eighth of the index is the overflow pool
@@ -305,7 +305,7 @@ class Store:
             give_up(self.address, participant)
 
     def problems(self) -> list[str]:
-        """What :func:`splinter.store.audit.check_invariants` finds; all participants must be at rest."""
+        """What :func:`splinter.store.audit.walk.check_invariants` finds; all participants must be at rest."""
         return check_invariants(self.address)
 
     def usage(self) -> Usage:

@@ -29,11 +29,8 @@ TO_LABORATORY = {"splinter.cli.main"}  # that may import it, where it is install
 LONG_FILES = {
     "bench/splinter_bench/generators/flight.py": 490,
     "bench/splinter_bench/generators/text_client.py": 408,
-    "splinter/store/audit.py": 536,
     "splinter/store/clients.py": 408,
     "splinter/store/layout.py": 469,
-    "splinter/store/slots.py": 550,
-    "splinter/store/staging.py": 413,
     "splinter/worker/layout.py": 418,
     "splinter/worker/tasks/tasks.py": 502,
     "splinter/worker/udp/loop.py": 467,

@@ -24,8 +24,8 @@ from splinter.net.afxdp import compiled as ring
 from splinter.net.afxdp.record import X_COMPLETION_PRODUCER, X_RX_PRODUCER, X_UMEM, XSK
 from splinter.net.afxdp.ring import ADDRESS, D_ADDRESS, D_LENGTH, DESCRIPTOR
 from splinter.net.tenants import TENANT, TENANT_ACTIVE, tenants_bytes
+from splinter.store.reclaim import reclaim
 from splinter.store.region import Region
-from splinter.store.slots import reclaim
 from splinter.store.store import Store
 from splinter.worker.accounts import begin_resumes, idle_until_now
 from splinter.worker.layout import QUEUE_LOCK, W_STORE

@@ -33,7 +33,8 @@ from splinter.errors import BusyError, ControlError, QuotaExceededError, ServerE
 from splinter.ext import record
 from splinter.ext.front.names import is_name
 from splinter.store.epochs import OLDEST_NONE, epoch_advance, epoch_enter, epoch_leave, epoch_now, epoch_oldest
-from splinter.store.slots import reclaim, retreat
+from splinter.store.reclaim import reclaim
+from splinter.store.slabs import retreat
 
 if TYPE_CHECKING:
     from splinter.ext.compile import CompiledExtension

@@ -31,7 +31,8 @@ from splinter.server.processes import OomPreference, keep_shared_memory
 from splinter.server.shared import Shared
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
 from splinter.store.operations import store_delete, store_put
-from splinter.store.slots import reclaim, retreat
+from splinter.store.reclaim import reclaim
+from splinter.store.slabs import retreat
 from splinter.store.store import Store
 from splinter.store.tenants import tenant_charge_code, tenant_close, tenant_open, tenant_sweep
 

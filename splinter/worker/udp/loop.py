@@ -24,7 +24,7 @@ from splinter.native.atomics import (
 from splinter.native.clock import now_ns
 from splinter.net.tenants import T_PACKETS_PER_SECOND
 from splinter.store.epochs import epoch_leave
-from splinter.store.slots import reclaim
+from splinter.store.reclaim import reclaim
 from splinter.wire import FLAG_REPLY, H_FLAGS, H_MAGIC, H_TENANT, MAGIC
 from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, end_resumes, idle_until_now
 from splinter.worker.admission import is_authorised, tenant_record

@@ -32,7 +32,7 @@ from splinter.net.afxdp.compiled import (
 )
 from splinter.net.depths import DEPTH
 from splinter.store.epochs import epoch_leave
-from splinter.store.slots import reclaim
+from splinter.store.reclaim import reclaim
 from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, end_resumes, idle_until_now
 from splinter.worker.admission import is_authorised
 from splinter.worker.chunks import KIND_TX, chunk_word, is_held, mark, recycle, return_chunk

@@ -25,7 +25,8 @@ from splinter.store.layout import A_LOCK
 from splinter.store.operations import lock_active, store_delete, store_put
 from splinter.store.outcomes import RECORDED, claim_effect, claim_request
 from splinter.store.publication import account_of
-from splinter.store.slots import reclaim, retreat
+from splinter.store.reclaim import reclaim
+from splinter.store.slabs import retreat
 from splinter.store.staging import stage_expire, stage_put
 from splinter.store.store import Store
 

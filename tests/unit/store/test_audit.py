@@ -21,7 +21,8 @@ from splinter.store.layout import (
     UNIT_BYTES,
 )
 from splinter.store.operations import store_find
-from splinter.store.slots import reclaim, retreat
+from splinter.store.reclaim import reclaim
+from splinter.store.slabs import retreat
 from splinter.store.store import Store
 from tests.support.requester import Requester
 

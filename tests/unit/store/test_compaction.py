@@ -17,7 +17,7 @@ from splinter.store.compaction import compact
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
 from splinter.store.layout import OBJECT_BYTES
 from splinter.store.operations import object_value, object_value_length, store_delete, store_find, store_put
-from splinter.store.slots import reclaim
+from splinter.store.reclaim import reclaim
 from splinter.store.store import Store
 from tests.support.requester import Requester
 

@@ -19,8 +19,8 @@ from splinter.native import libc
 from splinter.native.atomics import load64, store64_release
 from splinter.store.epochs import OLDEST_NONE, epoch_enter
 from splinter.store.operations import store_delete, store_put
+from splinter.store.reclaim import reclaim
 from splinter.store.region import Region
-from splinter.store.slots import reclaim
 from splinter.store.store import Store
 
 TENANT = 1

@@ -10,7 +10,7 @@ from splinter.store.classes import class_bytes, class_for
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave, epoch_now
 from splinter.store.layout import OBJECT_BYTES
 from splinter.store.limbo import is_held_up, must_give_way
-from splinter.store.slots import reclaim
+from splinter.store.reclaim import reclaim
 from splinter.store.store import Store
 
 TENANT = 1

@@ -1,0 +1,101 @@
+"""The audit of tenants: their accounts, and the records of their clients."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from splinter import limits
+from splinter.native.atomics import load16, load32, load64
+from splinter.store.audit.marks import Mark, Problem, report
+from splinter.store.hashing import identity_of, store_hash
+from splinter.store.index import find_entry, word_object
+from splinter.store.layout import (
+    A_ACTIVE,
+    A_BYTES_USED,
+    A_CLIENTS,
+    A_CLIENTS_HAND,
+    A_CODE_BYTES,
+    A_LOCK,
+    A_OBJECTS,
+    A_STAGED_BYTES,
+    BODY_KEY_BYTES,
+    C_NEXT,
+    C_PREVIOUS,
+    C_RESULTS,
+    CLIENT_AT,
+    CLIENT_BYTES,
+    CLIENT_KEY_BYTES,
+    E_WORD,
+    O_IDENTITY,
+    O_KEY,
+    O_KEY_LENGTH,
+    O_VALUE_LENGTH,
+    RESULT_BYTES,
+)
+from splinter.store.outcomes import Outcome, outcome_kind
+from splinter.store.publication import account_of
+from splinter.store.slabs import slot_at
+
+_UNITS_PER_MARK = 2  # every slot begins at a multiple of 32 bytes
+_TENANTS_MAX = limits.TENANTS_MAX
+_TABLE_CLIENTS = limits.TABLE_CLIENTS
+_CLIENT_WINDOW = limits.CLIENT_WINDOW
+
+
+@njit(cache=True)
+def audit_body(store: int, problems: np.ndarray, tenant: int, found: int) -> None:
+    identity = identity_of(tenant, _TABLE_CLIENTS, CLIENT_KEY_BYTES)
+    hashed = store_hash(store, identity, found + O_KEY, CLIENT_KEY_BYTES)
+    word = find_entry(store, hashed, identity, found + O_KEY, CLIENT_KEY_BYTES)[1]
+    place = load64(found + O_KEY + CLIENT_KEY_BYTES)
+    if word == 0 or load16(found + O_KEY_LENGTH) != BODY_KEY_BYTES or place < 0 or place >= _CLIENT_WINDOW:
+        report(problems, Problem.BODY, tenant)
+        return
+    result = word_object(store, word) + CLIENT_AT + C_RESULTS + place * RESULT_BYTES
+    if outcome_kind(load64(result + E_WORD)) != Outcome.BODY:
+        report(problems, Problem.BODY, tenant)
+
+
+@njit(cache=True)
+def audit_ring(store: int, marks: np.ndarray, problems: np.ndarray, tenant: int, clients: int) -> None:
+    account = account_of(store, tenant)
+    hand = load64(account + A_CLIENTS_HAND)
+    if load64(account + A_CLIENTS) != clients or (hand == 0) != (clients == 0):
+        report(problems, Problem.CLIENTS, tenant)
+        return
+    unit = hand
+    for seen in range(1, clients + 1):
+        if unit // _UNITS_PER_MARK >= len(marks) or marks[unit // _UNITS_PER_MARK] != Mark.PUBLISHED:
+            report(problems, Problem.CLIENTS, tenant)
+            return
+        found = slot_at(store, unit)
+        is_record = load64(found + O_IDENTITY) == identity_of(tenant, _TABLE_CLIENTS, CLIENT_KEY_BYTES)
+        if not is_record or load32(found + O_VALUE_LENGTH) != CLIENT_BYTES:
+            report(problems, Problem.CLIENTS, tenant)
+            return
+        before, unit = unit, load64(found + CLIENT_AT + C_NEXT)
+        if load64(slot_at(store, unit) + CLIENT_AT + C_PREVIOUS) != before:
+            report(problems, Problem.CLIENTS, tenant)
+            return
+        if unit == hand and seen != clients:
+            report(problems, Problem.CLIENTS, tenant)
+            return
+    if unit != hand:
+        report(problems, Problem.CLIENTS, tenant)
+
+
+@njit(cache=True)
+def audit_accounts(store: int, marks: np.ndarray, sums: np.ndarray, problems: np.ndarray) -> None:
+    for tenant in range(_TENANTS_MAX):
+        account = account_of(store, tenant)
+        if load64(account + A_LOCK) != 0:
+            report(problems, Problem.LOCK, tenant)
+        if load64(account + A_STAGED_BYTES) != sums[tenant, 3]:
+            report(problems, Problem.STAGED_BYTES, tenant)
+        if load64(account + A_BYTES_USED) != sums[tenant, 0] + load64(account + A_CODE_BYTES):
+            report(problems, Problem.BYTES, tenant)
+        if load64(account + A_OBJECTS) != sums[tenant, 1]:
+            report(problems, Problem.OBJECTS, tenant)
+        if load64(account + A_ACTIVE) != 0:
+            audit_ring(store, marks, problems, tenant, sums[tenant, 2])
