@@ -20,11 +20,12 @@ from splinter.net.afxdp import Umem, XskSocket
 from splinter.net.afxdp import compiled as ring
 from splinter.net.afxdp.record import X_UMEM
 from splinter.net.xdp import RedirectProgram
-from splinter_bench.generators.flight import complete, expire, idle_ns, is_over, launch
+from splinter_bench.generators.flight import idle_ns, is_over, launch
 from splinter_bench.generators.flight_layout import F_GAPS
 from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route
 from splinter_bench.generators.load import LoadClient
 from splinter_bench.generators.path import Path
+from splinter_bench.generators.replies import complete, expire
 from splinter_bench.process import namespace
 from splinter_bench.sleep import polled, sleep
 

@@ -16,9 +16,10 @@ from splinter.limits import CHUNK_BYTES, PORT_DEFAULT
 from splinter.native.atomics import load32, store64
 from splinter.native.clock import TIMESPEC_BYTES, now_ns
 from splinter.native.libc import MSG_DONTWAIT, recvmmsg, sendmmsg
-from splinter_bench.generators.flight import complete, expire, idle_ns, is_over, launch
+from splinter_bench.generators.flight import idle_ns, is_over, launch
 from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route
 from splinter_bench.generators.load import LoadClient
+from splinter_bench.generators.replies import complete, expire
 from splinter_bench.process import namespace
 from splinter_bench.sleep import polled, sleep
 

@@ -36,9 +36,10 @@ from splinter.worker.tasks.tasks import end_task, run_slice, take_over_tasks
 from splinter.worker.texts import build_texts
 from splinter.worker.turn import begin_turn
 from splinter.worker.xdp.loop import serve_queue
-from splinter_bench.generators.flight import complete, expire, launch
+from splinter_bench.generators.flight import launch
 from splinter_bench.generators.flight_memory import Flight
 from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route
+from splinter_bench.generators.replies import complete, expire
 from splinter_bench.workloads.workload import Account, Operation, Workload
 
 STORE_BYTES_DEFAULT = 64 << 20

@@ -10,8 +10,6 @@ from splinter_bench.generators.flight import (
     CHECK_EVERY,
     LATE_NS_MAX,
     abandon,
-    complete,
-    expire,
     idle_ns,
     is_all_sent,
     is_over,
@@ -20,6 +18,7 @@ from splinter_bench.generators.flight import (
 from splinter_bench.generators.flight_layout import WINDOW
 from splinter_bench.generators.flight_memory import UNLIMITED, Flight
 from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route
+from splinter_bench.generators.replies import complete, expire
 from splinter_bench.series import Series
 from splinter_bench.workloads.arrivals import RATE_MAX, poisson
 from splinter_bench.workloads.workload import (

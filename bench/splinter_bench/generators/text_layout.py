@@ -1,0 +1,54 @@
+"""What a text client keeps in memory for its compiled loops: one RUN, and a CONNECTION for each connection."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from splinter.layout import offset
+
+RUN = np.dtype(
+    [
+        ("requests", "<i8"),  # address of all requests, one behind the other
+        ("request_ends", "<i8"),  # address of count + 1 offsets: where each begins, and the last ends
+        ("replies", "<i8"),
+        ("reply_ends", "<i8"),
+        ("count", "<i8"),  # requests: a multiple of a group's
+        ("cursor", "<i8"),  # first request of the next group
+        ("left", "<i8"),  # groups that may still be begun
+        ("pipeline", "<i8"),
+        ("steps", "<i8"),
+        ("is_datagram", "<i8"),
+        ("record_from_ns", "<i8"),
+        ("record_until_ns", "<i8"),  # nothing is begun from here on
+        ("cells", "<i8"),  # address of the histogram's
+        ("busy", "<i8"),  # connections with a group under way
+        ("sent", "<i8"),
+        ("recorded", "<i8"),
+        ("corrupt", "<i8"),
+        ("lost", "<i8"),
+        ("stale", "<i8"),
+    ]
+)
+R_REQUESTS, R_REQUEST_ENDS = offset(RUN, "requests"), offset(RUN, "request_ends")
+R_REPLIES, R_REPLY_ENDS = offset(RUN, "replies"), offset(RUN, "reply_ends")
+R_COUNT, R_CURSOR, R_LEFT = offset(RUN, "count"), offset(RUN, "cursor"), offset(RUN, "left")
+R_PIPELINE, R_STEPS, R_IS_DATAGRAM = offset(RUN, "pipeline"), offset(RUN, "steps"), offset(RUN, "is_datagram")
+R_RECORD_FROM, R_RECORD_UNTIL = offset(RUN, "record_from_ns"), offset(RUN, "record_until_ns")
+R_CELLS, R_BUSY, R_SENT = offset(RUN, "cells"), offset(RUN, "busy"), offset(RUN, "sent")
+R_RECORDED, R_CORRUPT = offset(RUN, "recorded"), offset(RUN, "corrupt")
+R_LOST, R_STALE = offset(RUN, "lost"), offset(RUN, "stale")
+CONNECTION = np.dtype(
+    [
+        ("fd", "<i8"),
+        ("buffer", "<i8"),  # address of room for the longest reply of a step
+        ("first", "<i8"),  # first request of the step under way; -1: nothing is
+        ("steps_left", "<i8"),  # of the group, after this one
+        ("got", "<i8"),  # bytes of the step's reply
+        ("begun_ns", "<i8"),  # when the group's first step was sent
+        ("sent_ns", "<i8"),  # when this step was
+    ]
+)
+CONNECTION_BYTES = CONNECTION.itemsize
+C_FD, C_BUFFER, C_FIRST = offset(CONNECTION, "fd"), offset(CONNECTION, "buffer"), offset(CONNECTION, "first")
+C_STEPS_LEFT, C_GOT = offset(CONNECTION, "steps_left"), offset(CONNECTION, "got")
+C_BEGUN, C_SENT = offset(CONNECTION, "begun_ns"), offset(CONNECTION, "sent_ns")
