@@ -32,7 +32,19 @@ def _pointer(builder: Any, address: Any, bits: int) -> Any:
     return builder.inttoptr(address, ir.IntType(bits).as_pointer())
 
 
-def _is_int(*args: Any) -> bool:
+def emit_load(builder: Any, address: Any, bits: int) -> Any:
+    """Emit a plain load of 8, 16, 32 or 64 bits, at an address that may be unaligned; zero-extended to an i64."""
+    loaded = builder.load(_pointer(builder, address, bits), align=1)
+    return loaded if bits == 64 else builder.zext(loaded, _I64)
+
+
+def emit_store(builder: Any, address: Any, value: Any, bits: int) -> None:
+    """Emit a plain store of the lower bits of an i64, likewise."""
+    narrow = value if bits == 64 else builder.trunc(value, ir.IntType(bits))
+    builder.store(narrow, _pointer(builder, address, bits), align=1)
+
+
+def is_int(*args: Any) -> bool:
     return all(isinstance(a, types.Integer | types.IntegerLiteral | types.Boolean | types.IntEnumMember) for a in args)
 
 
@@ -43,16 +55,14 @@ def _widen(context: Any, builder: Any, signature: Any, args: Any) -> list[Any]:
 
 def _make_load(bits: int, ordering: str | None) -> Any:
     def load(typingctx: Any, address: Any) -> Any:
-        if not _is_int(address):
+        if not is_int(address):
             return None
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             (value,) = _widen(context, builder, signature, args)
-            pointer = _pointer(builder, value, bits)
             if ordering is None:
-                loaded = builder.load(pointer, align=1)
-            else:
-                loaded = builder.load_atomic(pointer, ordering, bits // 8)
+                return emit_load(builder, value, bits)
+            loaded = builder.load_atomic(_pointer(builder, value, bits), ordering, bits // 8)
             return loaded if bits == 64 else builder.zext(loaded, _I64)
 
         return types.int64(address), codegen
@@ -62,17 +72,16 @@ def _make_load(bits: int, ordering: str | None) -> Any:
 
 def _make_store(bits: int, ordering: str | None) -> Any:
     def store(typingctx: Any, address: Any, value: Any) -> Any:
-        if not _is_int(address, value):
+        if not is_int(address, value):
             return None
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             where, what = _widen(context, builder, signature, args)
-            pointer = _pointer(builder, where, bits)
-            narrow = what if bits == 64 else builder.trunc(what, ir.IntType(bits))
             if ordering is None:
-                builder.store(narrow, pointer, align=1)
+                emit_store(builder, where, what, bits)
             else:
-                builder.store_atomic(narrow, pointer, ordering, bits // 8)
+                narrow = what if bits == 64 else builder.trunc(what, ir.IntType(bits))
+                builder.store_atomic(narrow, _pointer(builder, where, bits), ordering, bits // 8)
             return context.get_dummy_value()
 
         return types.void(address, value), codegen
@@ -97,7 +106,7 @@ store64_release: Callable[[int, int], None] = _make_store(64, "release")
 
 def _make_cas(bits: int) -> Any:
     def cas(typingctx: Any, address: Any, expected: Any, new: Any) -> Any:
-        if not _is_int(address, expected, new):
+        if not is_int(address, expected, new):
             return None
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -115,7 +124,7 @@ def _make_cas(bits: int) -> Any:
 
 def _make_rmw(operation: str, bits: int) -> Any:
     def rmw(typingctx: Any, address: Any, value: Any) -> Any:
-        if not _is_int(address, value):
+        if not is_int(address, value):
             return None
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -181,7 +190,7 @@ cycles: Callable[[], int] = intrinsic(_cycles)
 
 def _shift_right(typingctx: Any, value: Any, count: Any) -> Any:
     """Logical (zero-filling) right shift of a 64-bit word, by 0 … 63."""
-    if not _is_int(value, count):
+    if not is_int(value, count):
         return None
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -196,7 +205,7 @@ shift_right: Callable[[int, int], int] = intrinsic(_shift_right)
 
 def _less_unsigned(typingctx: Any, left: Any, right: Any) -> Any:
     """``left < right`` as unsigned 64-bit words."""
-    if not _is_int(left, right):
+    if not is_int(left, right):
         return None
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -211,7 +220,7 @@ less_unsigned: Callable[[int, int], bool] = intrinsic(_less_unsigned)
 
 def _multiply_fold(typingctx: Any, left: Any, right: Any) -> Any:
     """The two halves of the unsigned 128-bit product ``left × right``, xored: one multiplication that mixes every bit."""
-    if not _is_int(left, right):
+    if not is_int(left, right):
         return None
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -244,7 +253,7 @@ move_bytes: Callable[[int, int, int], None] = intrinsic(_move_bytes)
 
 
 def _copy(target: Any, source: Any, count: Any, name: str) -> Any:
-    if not _is_int(target, source, count):
+    if not is_int(target, source, count):
         return None
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -260,7 +269,7 @@ def _copy(target: Any, source: Any, count: Any, name: str) -> Any:
 
 def _prefetch(typingctx: Any, address: Any) -> Any:
     """Ask for the cache line at an address; any address is harmless."""
-    if not _is_int(address):
+    if not is_int(address):
         return None
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -280,7 +289,7 @@ prefetch: Callable[[int], None] = intrinsic(_prefetch)
 
 def _call_resume(typingctx: Any, function: Any, frame: Any, context_address: Any) -> Any:
     """Call ``int64_t function(int64_t frame, int64_t context)`` through its address."""
-    if not _is_int(function, frame, context_address):
+    if not is_int(function, frame, context_address):
         return None
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
