@@ -17,46 +17,20 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import copy_bytes, load64, load64_acquire, store32, store64, store64_release
+from splinter.native.atomics import copy_bytes, load64, load64_acquire, store64, store64_release
 from splinter.store.classes import class_bytes, class_for
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import empty_entry, entry_word, find_entry, word_object
 from splinter.store.journal import commit, note, participant_at, try_lock_tenant, unlock
 from splinter.store.layout import (
-    A_ACTIVE,
-    A_BYTES_USED,
-    A_CLIENTS,
-    A_CLIENTS_HAND,
-    A_LOCK,
-    A_QUOTA_BYTES,
     BODY_KEY_BYTES,
-    C_ACKNOWLEDGED,
-    C_NEXT,
-    C_PREVIOUS,
-    C_RESULTS,
-    C_USED_NS,
     CLASS_BYTES,
     CLASSES,
     CLIENT_AT,
     CLIENT_BYTES,
     CLIENT_KEY_BYTES,
-    E_VALUE,
-    E_WORD,
-    K_ACKNOWLEDGED,
-    K_BODY,
-    K_CLIENT,
-    K_EFFECT,
-    K_ENTRY,
-    K_FORGET_KEY,
-    K_KEY,
-    K_NOW_NS,
-    K_SEQUENCE,
-    K_VALUE,
-    K_WORD,
     O_KEY,
-    O_VALUE_LENGTH,
     OBJECT_BYTES,
-    P_CLAIM,
     RESULT_BYTES,
 )
 from splinter.store.outcomes import (
@@ -79,6 +53,7 @@ from splinter.store.publication import (
     remove,
     remove_key,
 )
+from splinter.store.records import Account, Claim, Client, Object, Participant, Result
 from splinter.store.slabs import slot_at, unit_of
 from splinter.store.slots import peek_slot
 
@@ -105,46 +80,46 @@ def claim_begin(store: int, me: int, tenant: int, claim: int) -> int:
     is beyond the client's window, or the tenant has too many clients. OUT_OF_MEMORY, QUOTA_EXCEEDED: no memory for the
     record of a client that has none.
     """
-    store64(claim + K_ENTRY, 0)
-    if load64(claim + K_ACKNOWLEDGED) == 0:
+    claimed = Claim(claim)
+    claimed.entry = 0
+    if claimed.acknowledged == 0:
         return Status.OK
-    record = _find(store, tenant, claim + K_CLIENT)
+    record = _find(store, tenant, claimed.at.client)
     if record == 0:
         status = _create(store, me, tenant, claim)
         if status != Status.OK:
             return status
-        record = _find(store, tenant, claim + K_CLIENT)
-    acknowledged = load64(record + C_ACKNOWLEDGED)
-    if load64(claim + K_ACKNOWLEDGED) - acknowledged > 0:
-        acknowledged = load64(claim + K_ACKNOWLEDGED)
-        store64_release(record + C_ACKNOWLEDGED, acknowledged)
-    now_ns = load64(claim + K_NOW_NS)
-    if now_ns - load64(record + C_USED_NS) >= _ORDER_NS:
+        record = _find(store, tenant, claimed.at.client)
+    client = Client(record)
+    acknowledged = client.acknowledged
+    if claimed.acknowledged - acknowledged > 0:
+        acknowledged = claimed.acknowledged
+        store64_release(client.at.acknowledged, acknowledged)
+    now_ns = claimed.now_ns
+    if now_ns - client.used_ns >= _ORDER_NS:
         _to_end(store, me, tenant, unit_of(store, record - CLIENT_AT))
-    store64_release(record + C_USED_NS, now_ns)
-    sequence = load64(claim + K_SEQUENCE)
+    store64_release(client.at.used_ns, now_ns)
+    sequence = claimed.sequence
     ahead = sequence - acknowledged
     if ahead < 0:
         return STALE
     if ahead >= _WINDOW:
         return Status.BUSY
     place = sequence % _WINDOW
-    entry = record + C_RESULTS + place * RESULT_BYTES
-    word = load64(entry + E_WORD)
-    store64(claim + K_KEY, load64(claim + K_CLIENT))
-    store64(claim + K_KEY + _WORD_BYTES, place)
+    entry = _result_at(record, place)
+    result = Result(entry)
+    word = result.word
+    _set_key(claimed.key, claimed.client, place)
     if outcome_is_of(word, sequence):
-        store64(claim + K_WORD, word)
-        store64(claim + K_VALUE, load64(entry + E_VALUE))
-        store64(claim + K_BODY, 0)
-        if outcome_kind(word) == Outcome.BODY:
-            store64(claim + K_BODY, _find_body(store, tenant, claim + K_KEY))
-        store64(claim + K_ENTRY, entry)
+        claimed.word = word
+        claimed.value = result.value
+        claimed.body = _find_body(store, tenant, claimed.key) if outcome_kind(word) == Outcome.BODY else 0
+        claimed.entry = entry
         return RECORDED
     if outcome_kind(word) == Outcome.BODY:  # of an older request, whose reply the client has
-        _remove_body(store, me, tenant, claim + K_KEY)
-        store64_release(entry + E_WORD, 0)
-    store64(claim + K_ENTRY, entry)
+        _remove_body(store, me, tenant, claimed.key)
+        store64_release(result.at.word, 0)
+    claimed.entry = entry
     return Status.OK
 
 
@@ -152,12 +127,13 @@ def claim_begin(store: int, me: int, tenant: int, claim: int) -> int:
 def claim_settle(store: int, me: int, claim: int, word: int, value: int) -> None:
     """Record the end of the claim's request that has no effect of its own, after :func:`claim_begin` and under the same
     lock. Over an EFFECT it is the task's end, or its death's."""
-    entry = load64(claim + K_ENTRY)
+    entry = Claim(claim).entry
     if entry == 0:
         return
-    if outcome_kind(load64(entry + E_WORD)) == Outcome.EFFECT:
-        count = note(store, me, 0, entry + E_VALUE, value)
-        commit(store, me, note(store, me, count, entry + E_WORD, word))
+    result = Result(entry)
+    if outcome_kind(result.word) == Outcome.EFFECT:
+        count = note(store, me, 0, result.at.value, value)
+        commit(store, me, note(store, me, count, result.at.word, word))
     else:
         record_outcome(entry, word, value)
 
@@ -168,20 +144,20 @@ def claim_settle_body(
 ) -> None:  # fmt: skip
     """As :func:`claim_settle`, for a reply whose body is to be kept, and charged to the tenant. When there is no memory
     for it, LOST is recorded."""
-    if load64(claim + K_ENTRY) == 0:
+    claimed = Claim(claim)
+    if claimed.entry == 0:
         return
-    sequence = load64(claim + K_SEQUENCE)
-    key = claim + K_KEY
+    sequence, key = claimed.sequence, claimed.key
     size_class = class_for(OBJECT_BYTES + BODY_KEY_BYTES + length)
     slot = peek_slot(store, me, size_class)
     kept = slot > 0
     if kept:
         fill_header(slot, tenant, _TABLE, key, BODY_KEY_BYTES)
-        store32(slot + O_VALUE_LENGTH, length)
+        Object(slot).value_length = length
         copy_bytes(slot + O_KEY + BODY_KEY_BYTES, body, length)
-        store64(claim + K_WORD, outcome_word(sequence, Outcome.BODY, status, 0))
-        store64(claim + K_VALUE, value)
-        store64(claim + K_EFFECT, 0)
+        claimed.word = outcome_word(sequence, Outcome.BODY, status, 0)
+        claimed.value = value
+        claimed.effect = 0
         hashed = store_hash(store, identity_of(tenant, _TABLE, BODY_KEY_BYTES), key, BODY_KEY_BYTES)
         kept = publish(store, me, tenant, _TABLE, key, BODY_KEY_BYTES, hashed, slot, size_class, 0, 0, claim) == Status.OK
     if not kept:
@@ -220,44 +196,59 @@ def _record_at(store: int, unit: int) -> int:
 
 
 @njit(cache=True)
-def _room_for_client(account: int) -> int:
+def _result_at(record: int, place: int) -> int:
+    """Address of a RESULT of a client."""
+    return Client(record).results + place * RESULT_BYTES
+
+
+@njit(cache=True)
+def _set_key(key: int, client: int, place: int) -> None:
+    """Write the key of the body of a reply."""
+    store64(key, client)
+    store64(key + _WORD_BYTES, place)
+
+
+@njit(cache=True)
+def _room_for_client(tenant_account: int) -> int:
     """OK, or why a tenant may not have one record more."""
-    clients = load64(account + A_CLIENTS)
+    account = Account(tenant_account)
+    clients = account.clients
     if clients >= _CLIENTS_PER_TENANT_MAX:
         return Status.BUSY
-    used_after = load64(account + A_BYTES_USED) + class_bytes(_CLASS)
-    if used_after > load64(account + A_QUOTA_BYTES) and clients >= _CLIENTS_OVER_QUOTA_MAX:
+    used_after = account.bytes_used + class_bytes(_CLASS)
+    if used_after > account.quota_bytes and clients >= _CLIENTS_OVER_QUOTA_MAX:
         return Status.QUOTA_EXCEEDED
     return Status.OK
 
 
 @njit(cache=True)
 def _create(store: int, me: int, tenant: int, claim: int) -> int:
-    account = account_of(store, tenant)
-    clients_expire(store, me, tenant, load64(claim + K_NOW_NS))
-    status = _room_for_client(account)
-    if status != Status.OK and _give_way(store, me, tenant, load64(claim + K_NOW_NS)):
-        status = _room_for_client(account)
+    account_at, claimed = account_of(store, tenant), Claim(claim)
+    account = Account(account_at)
+    clients_expire(store, me, tenant, claimed.now_ns)
+    status = _room_for_client(account_at)
+    if status != Status.OK and _give_way(store, me, tenant, claimed.now_ns):
+        status = _room_for_client(account_at)
     if status != Status.OK:
         return status
-    used_after = load64(account + A_BYTES_USED) + class_bytes(_CLASS)
-    clients = load64(account + A_CLIENTS)
+    used_after = account.bytes_used + class_bytes(_CLASS)
+    clients = account.clients
     slot = peek_slot(store, me, _CLASS)
     if slot < 0:
         return -slot
-    key = claim + K_CLIENT
+    key = claimed.at.client
     fill_header(slot, tenant, _TABLE, key, _KEY_BYTES)
-    store32(slot + O_VALUE_LENGTH, CLIENT_BYTES)
-    record = slot + CLIENT_AT
+    Object(slot).value_length = CLIENT_BYTES
     for at in range(0, CLIENT_BYTES, _WORD_BYTES):
-        store64(record + at, 0)
-    store64(record + C_ACKNOWLEDGED, load64(claim + K_ACKNOWLEDGED))
-    store64(record + C_USED_NS, load64(claim + K_NOW_NS))
+        store64(slot + CLIENT_AT + at, 0)
+    client = Client(slot + CLIENT_AT)
+    client.acknowledged = claimed.acknowledged
+    client.used_ns = claimed.now_ns
     unit = unit_of(store, slot)
-    hand = load64(account + A_CLIENTS_HAND)
-    first = load64(_record_at(store, hand) + C_NEXT) if hand != 0 else unit
-    store64(record + C_NEXT, first)
-    store64(record + C_PREVIOUS, hand if hand != 0 else unit)
+    hand = account.clients_hand
+    first = Client(_record_at(store, hand)).next if hand != 0 else unit
+    client.next = first
+    client.previous = hand if hand != 0 else unit
     hashed = store_hash(store, identity_of(tenant, _TABLE, _KEY_BYTES), key, _KEY_BYTES)
     word = entry_word(hashed, _CLASS, unit)
     version = next_version(me)
@@ -265,12 +256,12 @@ def _create(store: int, me: int, tenant: int, claim: int) -> int:
         entry = empty_entry(store, me, hashed)
         if entry < 0:
             return -entry
-        count = note(store, me, 0, account + A_CLIENTS, clients + 1)
-        count = note(store, me, count, account + A_CLIENTS_HAND, unit)
+        count = note(store, me, 0, account.at.clients, clients + 1)
+        count = note(store, me, count, account.at.clients_hand, unit)
         if hand != 0:
-            count = note(store, me, count, _record_at(store, hand) + C_NEXT, unit)
-            count = note(store, me, count, _record_at(store, first) + C_PREVIOUS, unit)
-        if insert(store, me, account, entry, word, slot, _CLASS, 0, version, used_after, count):
+            count = note(store, me, count, Client(_record_at(store, hand)).at.next, unit)
+            count = note(store, me, count, Client(_record_at(store, first)).at.previous, unit)
+        if insert(store, me, account_at, entry, word, slot, _CLASS, 0, version, used_after, count):
             return Status.OK
     return Status.BUSY
 
@@ -278,45 +269,45 @@ def _create(store: int, me: int, tenant: int, claim: int) -> int:
 @njit(cache=True)
 def _to_end(store: int, me: int, tenant: int, unit: int) -> None:
     """Make a record the last of the ring. The caller holds the tenant's lock."""
-    hand_at = account_of(store, tenant) + A_CLIENTS_HAND
-    hand = load64(hand_at)
+    account = Account(account_of(store, tenant))
+    hand = account.clients_hand
     if unit == hand:
         return
-    first = load64(_record_at(store, hand) + C_NEXT)
-    count = note(store, me, 0, hand_at, unit)
+    first = Client(_record_at(store, hand)).next
+    count = note(store, me, 0, account.at.clients_hand, unit)
     if unit != first:
-        record = _record_at(store, unit)
-        before, behind = load64(record + C_PREVIOUS), load64(record + C_NEXT)
-        count = note(store, me, count, _record_at(store, before) + C_NEXT, behind)
-        count = note(store, me, count, _record_at(store, behind) + C_PREVIOUS, before)
-        count = note(store, me, count, _record_at(store, hand) + C_NEXT, unit)
-        count = note(store, me, count, _record_at(store, first) + C_PREVIOUS, unit)
-        count = note(store, me, count, record + C_PREVIOUS, hand)
-        count = note(store, me, count, record + C_NEXT, first)
+        client = Client(_record_at(store, unit))
+        before, behind = client.previous, client.next
+        count = note(store, me, count, Client(_record_at(store, before)).at.next, behind)
+        count = note(store, me, count, Client(_record_at(store, behind)).at.previous, before)
+        count = note(store, me, count, Client(_record_at(store, hand)).at.next, unit)
+        count = note(store, me, count, Client(_record_at(store, first)).at.previous, unit)
+        count = note(store, me, count, client.at.previous, hand)
+        count = note(store, me, count, client.at.next, first)
     commit(store, me, count)
 
 
 @njit(cache=True)
 def note_ring_moved(store: int, me: int, count: int, tenant: int, unit: int, moved: int) -> int:
     """Note that the copy of a record at ``moved`` takes its place in the ring. Returns the count of words."""
-    hand_at = account_of(store, tenant) + A_CLIENTS_HAND
-    record, copy = _record_at(store, unit), _record_at(store, moved)
-    before, behind = load64(record + C_PREVIOUS), load64(record + C_NEXT)
-    if load64(hand_at) == unit:
-        count = note(store, me, count, hand_at, moved)
+    account = Account(account_of(store, tenant))
+    client, copy = Client(_record_at(store, unit)), Client(_record_at(store, moved))
+    before, behind = client.previous, client.next
+    if account.clients_hand == unit:
+        count = note(store, me, count, account.at.clients_hand, moved)
     if behind == unit:  # it is alone
-        store64(copy + C_NEXT, moved)
-        store64(copy + C_PREVIOUS, moved)
+        copy.next = moved
+        copy.previous = moved
         return count
-    count = note(store, me, count, _record_at(store, before) + C_NEXT, moved)
-    return note(store, me, count, _record_at(store, behind) + C_PREVIOUS, moved)
+    count = note(store, me, count, Client(_record_at(store, before)).at.next, moved)
+    return note(store, me, count, Client(_record_at(store, behind)).at.previous, moved)
 
 
 @njit(cache=True)
 def _oldest(store: int, tenant: int) -> int:
     """Unit of the record that was not used for longest, or 0."""
-    hand = load64(account_of(store, tenant) + A_CLIENTS_HAND)
-    return load64(_record_at(store, hand) + C_NEXT) if hand != 0 else 0
+    hand = Account(account_of(store, tenant)).clients_hand
+    return Client(_record_at(store, hand)).next if hand != 0 else 0
 
 
 @njit(cache=True)
@@ -325,7 +316,7 @@ def clients_expire(store: int, me: int, tenant: int, now_ns: int) -> int:
     caller holds the tenant's lock."""
     for forgotten in range(_EXPIRE_STEPS):
         unit = _oldest(store, tenant)
-        if unit == 0 or now_ns - load64(_record_at(store, unit) + C_USED_NS) < _IDLE_NS_MAX:
+        if unit == 0 or now_ns - Client(_record_at(store, unit)).used_ns < _IDLE_NS_MAX:
             return forgotten
         _forget(store, me, tenant, unit)
     return _EXPIRE_STEPS
@@ -336,7 +327,7 @@ def _give_way(store: int, me: int, tenant: int, now_ns: int) -> bool:
     """Forget the record that was idle longest; false when all are needed. The caller holds the tenant's lock."""
     for _ in range(_EXPIRE_STEPS):
         unit = _oldest(store, tenant)
-        if unit == 0 or now_ns - load64(_record_at(store, unit) + C_USED_NS) < _KEPT_NS_MIN:
+        if unit == 0 or now_ns - Client(_record_at(store, unit)).used_ns < _KEPT_NS_MIN:
             return False
         if not _has_task(store, _record_at(store, unit)):
             _forget(store, me, tenant, unit)
@@ -349,8 +340,8 @@ def _give_way(store: int, me: int, tenant: int, now_ns: int) -> bool:
 def _has_task(store: int, record: int) -> bool:
     """Whether a task runs that has written for this client: what comes of it is to be recorded yet."""
     for place in range(_WINDOW):
-        result = record + C_RESULTS + place * RESULT_BYTES
-        if outcome_kind(load64(result + E_WORD)) == Outcome.EFFECT and is_alive(store, load64(result + E_VALUE)):
+        result = Result(_result_at(record, place))
+        if outcome_kind(result.word) == Outcome.EFFECT and is_alive(store, result.value):
             return True
     return False
 
@@ -358,7 +349,7 @@ def _has_task(store: int, record: int) -> bool:
 @njit(cache=True)
 def client_leaves(store: int, me: int, tenant: int, claim: int) -> None:
     """Forget the claim's client, which waits for no reply, unless a task of its runs. The caller holds the tenant's lock."""
-    record = _find(store, tenant, claim + K_CLIENT)
+    record = _find(store, tenant, Claim(claim).at.client)
     if record != 0 and not _has_task(store, record):
         _forget(store, me, tenant, unit_of(store, record - CLIENT_AT))
 
@@ -366,25 +357,24 @@ def client_leaves(store: int, me: int, tenant: int, claim: int) -> None:
 @njit(cache=True)
 def _forget(store: int, me: int, tenant: int, unit: int) -> None:
     """Remove the record at ``unit``, and the bodies that belong to it."""
-    account = account_of(store, tenant)
+    account = Account(account_of(store, tenant))
     slot = slot_at(store, unit)
-    record = slot + CLIENT_AT
-    body_key = me + P_CLAIM + K_FORGET_KEY
-    store64(body_key, load64(slot + O_KEY))
+    key, record = slot + O_KEY, slot + CLIENT_AT
+    body_key = Claim(Participant(me).claim).forget_key
     for place in range(_WINDOW):
-        if outcome_kind(load64(record + C_RESULTS + place * RESULT_BYTES + E_WORD)) == Outcome.BODY:
-            store64(body_key + _WORD_BYTES, place)
+        if outcome_kind(Result(_result_at(record, place)).word) == Outcome.BODY:
+            _set_key(body_key, load64(key), place)
             _remove_body(store, me, tenant, body_key)
     identity = identity_of(tenant, _TABLE, _KEY_BYTES)
-    hashed = store_hash(store, identity, slot + O_KEY, _KEY_BYTES)
-    entry, word = find_entry(store, hashed, identity, slot + O_KEY, _KEY_BYTES)
-    before, behind = load64(record + C_PREVIOUS), load64(record + C_NEXT)
-    count = note(store, me, 0, account + A_CLIENTS, load64(account + A_CLIENTS) - 1)
-    if unit == load64(account + A_CLIENTS_HAND):
-        count = note(store, me, count, account + A_CLIENTS_HAND, before if before != unit else 0)
+    entry, word = find_entry(store, store_hash(store, identity, key, _KEY_BYTES), identity, key, _KEY_BYTES)
+    client = Client(record)
+    before, behind = client.previous, client.next
+    count = note(store, me, 0, account.at.clients, account.clients - 1)
+    if unit == account.clients_hand:
+        count = note(store, me, count, account.at.clients_hand, before if before != unit else 0)
     if before != unit:
-        count = note(store, me, count, _record_at(store, before) + C_NEXT, behind)
-        count = note(store, me, count, _record_at(store, behind) + C_PREVIOUS, before)
+        count = note(store, me, count, Client(_record_at(store, before)).at.next, behind)
+        count = note(store, me, count, Client(_record_at(store, behind)).at.previous, before)
     remove(store, me, tenant, entry, word, count)
 
 
@@ -397,11 +387,11 @@ def clients_sweep(store: int, p: int, cursor: int, tenants: int, now_ns: int) ->
     me = participant_at(store, p)
     for _ in range(tenants):
         cursor = cursor + 1 if cursor < _TENANTS_MAX - 1 else 1
-        account = account_of(store, cursor)
-        if load64(account + A_CLIENTS) == 0 or not try_lock_tenant(store, me, account + A_LOCK):
+        account = Account(account_of(store, cursor))
+        if account.clients == 0 or not try_lock_tenant(store, me, account.at.lock):
             continue
-        forgotten = clients_expire(store, me, cursor, now_ns) if load64_acquire(account + A_ACTIVE) != 0 else 0
-        unlock(store, account + A_LOCK)
+        forgotten = clients_expire(store, me, cursor, now_ns) if load64_acquire(account.at.active) != 0 else 0
+        unlock(store, account.at.lock)
         if forgotten == _EXPIRE_STEPS:
             return cursor - 1
     return cursor

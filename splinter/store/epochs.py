@@ -12,9 +12,10 @@ from __future__ import annotations
 from numba import njit
 
 from splinter import limits
-from splinter.native.atomics import cas64, fence, load64, load64_acquire, store64_release
+from splinter.native.atomics import cas64, fence, load64_acquire, store64_release
 from splinter.store.journal import participant_at
-from splinter.store.layout import D_EPOCH, D_PARTICIPANTS, D_WORKERS, P_EPOCH, PARTICIPANT_BYTES
+from splinter.store.layout import PARTICIPANT_BYTES
+from splinter.store.records import Descriptor, Participant
 
 EPOCH_OFFLINE = (1 << 63) - 1  # a participant that holds no reference
 OLDEST_NONE = (1 << 63) - 1  # epoch_enter: nothing is held from earlier
@@ -25,7 +26,7 @@ _CONTROL = limits.PARTICIPANT_CONTROL
 @njit(cache=True)
 def epoch_now(store: int) -> int:
     """The global epoch. A task that starts may hold references from here on."""
-    return load64_acquire(store + D_EPOCH)
+    return load64_acquire(Descriptor(store).at.epoch)
 
 
 @njit(cache=True)
@@ -34,17 +35,17 @@ def epoch_enter(store: int, p: int, oldest: int) -> None:
 
     Called once per turn of a loop; also what brings a participant online.
     """
-    epoch = min(load64_acquire(store + D_EPOCH), oldest)
-    mine = participant_at(store, p) + P_EPOCH
-    if load64(mine) != epoch:
-        store64_release(mine, epoch)
+    epoch = min(load64_acquire(Descriptor(store).at.epoch), oldest)
+    mine = Participant(participant_at(store, p))
+    if mine.epoch != epoch:
+        store64_release(mine.at.epoch, epoch)
         fence()  # no look-up of this turn may be done before the epoch is visible
 
 
 @njit(cache=True)
 def epoch_leave(store: int, p: int) -> None:
     """Declare that ``p`` holds no reference at all, and looks nothing up before its next :func:`epoch_enter`."""
-    store64_release(participant_at(store, p) + P_EPOCH, EPOCH_OFFLINE)
+    store64_release(Participant(participant_at(store, p)).at.epoch, EPOCH_OFFLINE)
 
 
 @njit(cache=True)
@@ -54,17 +55,19 @@ def epoch_oldest(store: int) -> int:
     It is never newer than the global epoch, also when all are offline: what is retired later is dated no earlier than
     that.
     """
-    oldest = load64_acquire(store + D_EPOCH)
+    descriptor = Descriptor(store)
+    oldest = load64_acquire(descriptor.at.epoch)
     fence()
-    participants = load64(store + D_PARTICIPANTS)
-    oldest = min(oldest, load64_acquire(participants + _CONTROL * PARTICIPANT_BYTES + P_EPOCH))
-    for worker in range(load64(store + D_WORKERS)):
-        oldest = min(oldest, load64_acquire(participants + worker * PARTICIPANT_BYTES + P_EPOCH))
+    participants = descriptor.participants
+    oldest = min(oldest, load64_acquire(Participant(participants + _CONTROL * PARTICIPANT_BYTES).at.epoch))
+    for worker in range(descriptor.workers):
+        oldest = min(oldest, load64_acquire(Participant(participants + worker * PARTICIPANT_BYTES).at.epoch))
     return oldest
 
 
 @njit(cache=True)
 def epoch_advance(store: int) -> None:
     """Begin a new epoch."""
-    epoch = load64_acquire(store + D_EPOCH)
-    cas64(store + D_EPOCH, epoch, epoch + 1)
+    descriptor = Descriptor(store)
+    epoch = load64_acquire(descriptor.at.epoch)
+    cas64(descriptor.at.epoch, epoch, epoch + 1)

@@ -20,20 +20,10 @@ from __future__ import annotations
 from numba import njit
 
 from splinter import limits
-from splinter.native.atomics import load64, load64_acquire
+from splinter.native.atomics import load64_acquire
 from splinter.store.epochs import epoch_oldest
-from splinter.store.layout import (
-    D_PARTICIPANTS,
-    D_SLABS_POOLED,
-    D_SLABS_TOTAL,
-    D_SLABS_USED,
-    D_WORKERS,
-    P_BLOCKED_AT,
-    P_BLOCKED_TURNS,
-    P_LIMBO_BYTES,
-    P_WANTS,
-    PARTICIPANT_BYTES,
-)
+from splinter.store.journal import participant_at
+from splinter.store.records import Descriptor, Participant
 
 _BLOCKED_TURNS = limits.BLOCKED_TURNS
 
@@ -41,15 +31,14 @@ _BLOCKED_TURNS = limits.BLOCKED_TURNS
 @njit(cache=True)
 def _participant(store: int, number: int) -> int:
     """Address of a participant: the workers by number, then (``number`` = workers) the control process."""
-    p = number if number < load64(store + D_WORKERS) else limits.PARTICIPANT_CONTROL
-    return load64(store + D_PARTICIPANTS) + p * PARTICIPANT_BYTES
+    return participant_at(store, number if number < Descriptor(store).workers else limits.PARTICIPANT_CONTROL)
 
 
 @njit(cache=True)
 def is_held_up(store: int) -> bool:
     """Whether memory waits for an old epoch to be left: there will be some, so that nobody is to be told that there is none."""
-    for number in range(load64(store + D_WORKERS) + 1):
-        if load64_acquire(_participant(store, number) + P_BLOCKED_TURNS) >= _BLOCKED_TURNS:
+    for number in range(Descriptor(store).workers + 1):
+        if load64_acquire(Participant(_participant(store, number)).at.blocked_turns) >= _BLOCKED_TURNS:
             return True
     return False
 
@@ -60,14 +49,15 @@ def must_give_way(store: int, held: int) -> bool:
     oldest = epoch_oldest(store)
     if held > oldest:
         return False
+    descriptor = Descriptor(store)
     waiting, is_wanted = 0, False
-    for number in range(load64(store + D_WORKERS) + 1):
-        each = _participant(store, number)
-        is_wanted = is_wanted or load64(each + P_WANTS) == oldest
-        if load64(each + P_BLOCKED_AT) == oldest and load64(each + P_BLOCKED_TURNS) >= _BLOCKED_TURNS:
-            waiting += load64(each + P_LIMBO_BYTES)
-    total = load64(store + D_SLABS_TOTAL)
-    used = load64_acquire(store + D_SLABS_USED) - load64_acquire(store + D_SLABS_POOLED)
+    for number in range(descriptor.workers + 1):
+        each = Participant(_participant(store, number))
+        is_wanted = is_wanted or each.wants == oldest
+        if each.blocked_at == oldest and each.blocked_turns >= _BLOCKED_TURNS:
+            waiting += each.limbo_bytes
+    total = descriptor.slabs_total
+    used = load64_acquire(descriptor.at.slabs_used) - load64_acquire(descriptor.at.slabs_pooled)
     is_scarce = (total - used) * limits.SLABS_SCARCE < total
     share = limits.LIMBO_SHARE_SCARCE if is_scarce else limits.LIMBO_SHARE
     return (is_wanted and waiting > 0) or waiting * share > total * limits.SLAB_BYTES

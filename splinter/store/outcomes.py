@@ -11,23 +11,9 @@ from enum import IntEnum
 from numba import njit
 
 from splinter.errors import Status
-from splinter.native.atomics import load64, shift_right, store64, store64_release
+from splinter.native.atomics import shift_right, store64_release
 from splinter.store.journal import note, participant_at
-from splinter.store.layout import (
-    E_VALUE,
-    E_WORD,
-    K_ACKNOWLEDGED,
-    K_CLIENT,
-    K_EFFECT,
-    K_ENTRY,
-    K_NOW_NS,
-    K_SEQUENCE,
-    K_VALUE,
-    K_WORD,
-    P_CLAIM,
-    P_HOLDER,
-    P_INCARNATION,
-)
+from splinter.store.records import Claim, Participant, Result
 
 
 class Outcome(IntEnum):
@@ -98,31 +84,34 @@ def outcome_line(word: int) -> int:
 def claim_request(store: int, p: int, client: int, sequence: int, acknowledged: int, now_ns: int) -> int:
     """The claim of a participant for a request that is done with one write. ``acknowledged`` 0: the request may be
     executed twice. Returns the claim's address; it is good until the next one."""
-    claim = participant_at(store, p) + P_CLAIM
-    store64(claim + K_CLIENT, client)
-    store64(claim + K_SEQUENCE, sequence)
-    store64(claim + K_ACKNOWLEDGED, acknowledged)
-    store64(claim + K_NOW_NS, now_ns)
-    store64(claim + K_WORD, outcome_word(sequence, Outcome.STATUS, Status.OK, 0))
-    store64(claim + K_EFFECT, 0)
-    store64(claim + K_ENTRY, 0)
-    return claim
+    address = Participant(participant_at(store, p)).claim
+    claim = Claim(address)
+    claim.client = client
+    claim.sequence = sequence
+    claim.acknowledged = acknowledged
+    claim.now_ns = now_ns
+    claim.word = outcome_word(sequence, Outcome.STATUS, Status.OK, 0)
+    claim.effect = 0
+    claim.entry = 0
+    return address
 
 
 @njit(cache=True)
 def claim_effect(store: int, p: int, client: int, sequence: int, acknowledged: int, now_ns: int, effect: int) -> int:
     """The claim for the first write of a task, whose word at ``effect`` becomes EFFECT_WRITTEN with it. As
     :func:`claim_request`."""
-    claim = claim_request(store, p, client, sequence, acknowledged, now_ns)
-    store64(claim + K_WORD, outcome_word(sequence, Outcome.EFFECT, Status.OK, 0))
-    store64(claim + K_VALUE, _owner(participant_at(store, p)))
-    store64(claim + K_EFFECT, effect)
-    return claim
+    address = claim_request(store, p, client, sequence, acknowledged, now_ns)
+    claim = Claim(address)
+    claim.word = outcome_word(sequence, Outcome.EFFECT, Status.OK, 0)
+    claim.value = _owner(participant_at(store, p))
+    claim.effect = effect
+    return address
 
 
 @njit(cache=True)
 def _owner(me: int) -> int:
-    return load64(me + P_INCARNATION) << _HOLDER_BITS | load64(me + P_HOLDER) - 1
+    mine = Participant(me)
+    return mine.incarnation << _HOLDER_BITS | mine.holder - 1
 
 
 @njit(cache=True)
@@ -136,12 +125,13 @@ def note_outcome(store: int, me: int, count: int, claim: int, version: int) -> i
     """Note what the write of ``claim`` (0: none) records; ``version`` is the new object's. Returns the count of words."""
     if claim == 0:
         return count
-    entry, effect = load64(claim + K_ENTRY), load64(claim + K_EFFECT)
+    claimed = Claim(claim)
+    entry, effect = claimed.entry, claimed.effect
     if entry != 0:
-        word = load64(claim + K_WORD)
-        value = version if outcome_kind(word) == Outcome.STATUS else load64(claim + K_VALUE)
-        count = note(store, me, count, entry + E_VALUE, value)
-        count = note(store, me, count, entry + E_WORD, word)
+        word = claimed.word
+        value = version if outcome_kind(word) == Outcome.STATUS else claimed.value
+        count = note(store, me, count, Result(entry).at.value, value)
+        count = note(store, me, count, Result(entry).at.word, word)
     if effect != 0:
         count = note(store, me, count, effect, EFFECT_WRITTEN)
     return count
@@ -150,5 +140,6 @@ def note_outcome(store: int, me: int, count: int, claim: int, version: int) -> i
 @njit(cache=True)
 def record_outcome(entry: int, word: int, value: int) -> None:
     """Record what had no effect, in an entry of another sequence number: one word makes it so."""
-    store64_release(entry + E_VALUE, value)
-    store64_release(entry + E_WORD, word)
+    result = Result(entry)
+    store64_release(result.at.value, value)
+    store64_release(result.at.word, word)

@@ -6,26 +6,12 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import load16, load32, load32_acquire, load64, load64_acquire, store64, store64_release
+from splinter.native.atomics import load32_acquire, load64_acquire, store64, store64_release
 from splinter.store.index import bucket_at, word_object, word_unit
 from splinter.store.journal import commit, lock_tenant, note, participant_at, unlock
-from splinter.store.layout import (
-    A_ACTIVE,
-    A_BYTES_USED,
-    A_CLIENTS,
-    A_CLIENTS_HAND,
-    A_CODE_BYTES,
-    A_LOCK,
-    A_OBJECTS,
-    A_QUOTA_BYTES,
-    B_ENTRIES,
-    B_NEXT,
-    D_BUCKETS,
-    ENTRY_BYTES,
-    O_TABLE,
-    O_TENANT,
-)
+from splinter.store.layout import ENTRY_BYTES
 from splinter.store.publication import account_of, remove
+from splinter.store.records import Account, Bucket, Descriptor, Object
 
 _TENANTS_MAX = limits.TENANTS_MAX
 _BUCKET_ENTRIES = limits.BUCKET_ENTRIES
@@ -45,14 +31,14 @@ def tenant_open(store: int, tenant: int, quota_bytes: int, generation: int) -> i
     """
     if tenant < 1 or tenant >= _TENANTS_MAX:
         return Status.UNKNOWN_TENANT
-    account = account_of(store, tenant)
-    if load64_acquire(account + A_ACTIVE) == 0:
-        if load64_acquire(account + A_OBJECTS) != 0:
+    account = Account(account_of(store, tenant))
+    if load64_acquire(account.at.active) == 0:
+        if load64_acquire(account.at.objects) != 0:
             return Status.BUSY
-        store64_release(account + A_CLIENTS, 0)  # their records were swept away with all other objects
-        store64_release(account + A_CLIENTS_HAND, 0)
-    store64_release(account + A_QUOTA_BYTES, quota_bytes)
-    store64_release(account + A_ACTIVE, generation)
+        store64_release(account.at.clients, 0)  # their records were swept away with all other objects
+        store64_release(account.at.clients_hand, 0)
+    store64_release(account.at.quota_bytes, quota_bytes)
+    store64_release(account.at.active, generation)
     return Status.OK
 
 
@@ -64,11 +50,11 @@ def tenant_close(store: int, p: int, tenant: int) -> int:
     """
     if tenant < 1 or tenant >= _TENANTS_MAX:
         return Status.UNKNOWN_TENANT
-    lock = account_of(store, tenant) + A_LOCK
-    if not lock_tenant(store, participant_at(store, p), lock):
+    account = Account(account_of(store, tenant))
+    if not lock_tenant(store, participant_at(store, p), account.at.lock):
         return Status.BUSY
-    store64_release(account_of(store, tenant) + A_ACTIVE, 0)
-    unlock(store, lock)
+    store64_release(account.at.active, 0)
+    unlock(store, account.at.lock)
     return Status.OK
 
 
@@ -80,18 +66,18 @@ def tenant_charge_code(store: int, p: int, tenant: int, code_bytes: int, forced:
     Returns OK; BUSY; QUOTA_EXCEEDED when that is more than before, and too much, unless it is ``forced``.
     """
     me = participant_at(store, p)
-    account = account_of(store, tenant)
-    if not lock_tenant(store, me, account + A_LOCK):
+    account = Account(account_of(store, tenant))
+    if not lock_tenant(store, me, account.at.lock):
         return Status.BUSY
-    more = code_bytes - load64(account + A_CODE_BYTES)
-    used = load64(account + A_BYTES_USED) + more
+    more = code_bytes - account.code_bytes
+    used = account.bytes_used + more
     status = Status.OK
-    if more > 0 and used > load64(account + A_QUOTA_BYTES) and not forced:
+    if more > 0 and used > account.quota_bytes and not forced:
         status = Status.QUOTA_EXCEEDED
     else:
-        count = note(store, me, 0, account + A_CODE_BYTES, code_bytes)
-        commit(store, me, note(store, me, count, account + A_BYTES_USED, used))
-    unlock(store, account + A_LOCK)
+        count = note(store, me, 0, account.at.code_bytes, code_bytes)
+        commit(store, me, note(store, me, count, account.at.bytes_used, used))
+    unlock(store, account.at.lock)
     return status
 
 
@@ -102,26 +88,24 @@ def tenant_sweep(store: int, p: int, tenant: int, cursor: int, buckets: int) -> 
     Returns the next cursor; -1 when all is done; -BUSY - 1 when the tenant's lock was not to be had (try again).
     """
     me = participant_at(store, p)
-    lock = account_of(store, tenant) + A_LOCK
-    if not lock_tenant(store, me, lock):
+    account, main_buckets = Account(account_of(store, tenant)), Descriptor(store).buckets
+    if not lock_tenant(store, me, account.at.lock):
         return -Status.BUSY - 1
-    end = min(cursor + buckets, load64(store + D_BUCKETS))
+    end = min(cursor + buckets, main_buckets)
     for number in range(cursor, end):
-        bucket = bucket_at(store, number)
+        bucket = Bucket(bucket_at(store, number))
         for _ in range(_CHAIN_BUCKETS_MAX):
             for i in range(_BUCKET_ENTRIES):
-                entry = bucket + B_ENTRIES + i * ENTRY_BYTES
+                entry = bucket.entries + i * ENTRY_BYTES
                 word = load64_acquire(entry)
-                if word_unit(word) != 0:
-                    found = word_object(store, word)
-                    if load32(found + O_TENANT) == tenant:
-                        remove(store, me, tenant, entry, word, 0)
-            following = load32_acquire(bucket + B_NEXT)
+                if word_unit(word) != 0 and Object(word_object(store, word)).tenant == tenant:
+                    remove(store, me, tenant, entry, word, 0)
+            following = load32_acquire(bucket.at.next)
             if following == 0:
                 break
-            bucket = bucket_at(store, following)
-    unlock(store, lock)
-    if end == load64(store + D_BUCKETS) or load64_acquire(account_of(store, tenant) + A_OBJECTS) == 0:
+            bucket = Bucket(bucket_at(store, following))
+    unlock(store, account.at.lock)
+    if end == main_buckets or load64_acquire(account.at.objects) == 0:
         return -1
     return end
 
@@ -135,21 +119,22 @@ def scan_table(store: int, tenant: int, table: int, cursor: int, addresses: int,
     the whole scan is listed exactly once if it is not replaced meanwhile.
     """
     count = 0
-    buckets = load64(store + D_BUCKETS)
+    buckets = Descriptor(store).buckets
     end = min(cursor + _SCAN_BUCKETS_MAX, buckets)
     while cursor < end and capacity - count >= _CHAIN_ENTRIES_MAX:
-        bucket = bucket_at(store, cursor)
+        bucket = Bucket(bucket_at(store, cursor))
         for _ in range(_CHAIN_BUCKETS_MAX):
             for i in range(_BUCKET_ENTRIES):
-                word = load64_acquire(bucket + B_ENTRIES + i * ENTRY_BYTES)
+                word = load64_acquire(bucket.entries + i * ENTRY_BYTES)
                 if word_unit(word) != 0:
-                    found = word_object(store, word)
-                    if load16(found + O_TABLE) == table and (tenant == 0 or load32(found + O_TENANT) == tenant):
-                        store64(addresses + count * 8, found)
+                    address = word_object(store, word)
+                    found = Object(address)
+                    if found.table == table and (tenant == 0 or found.tenant == tenant):
+                        store64(addresses + count * 8, address)
                         count += 1
-            following = load32_acquire(bucket + B_NEXT)
+            following = load32_acquire(bucket.at.next)
             if following == 0:
                 break
-            bucket = bucket_at(store, following)
+            bucket = Bucket(bucket_at(store, following))
         cursor += 1
     return count, cursor if cursor < buckets else -1
