@@ -14,8 +14,7 @@ from enum import IntEnum
 from numba import njit
 
 from splinter.native import libc
-from splinter.native.atomics import load64, store64
-from splinter.store.layout import D_KILL_AT, D_KILL_SKIP
+from splinter.store.records import Descriptor
 
 ENABLED = os.environ.get("SPLINTER_KILL_POINTS") == "1"
 
@@ -43,11 +42,11 @@ class KillPoint(IntEnum):
 
 @njit(cache=True)
 def _kill_here(store: int, point: int) -> None:
-    if load64(store + D_KILL_AT) == point:
-        left = load64(store + D_KILL_SKIP)
-        if left == 0:
+    descriptor = Descriptor(store)
+    if descriptor.kill_at == point:
+        if descriptor.kill_skip == 0:
             libc.kill(libc.getpid(), signal.SIGKILL)
-        store64(store + D_KILL_SKIP, left - 1)
+        descriptor.kill_skip -= 1
 
 
 @njit(cache=True)

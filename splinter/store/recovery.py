@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from numba import njit
 
-from splinter.native.atomics import load64, store64_release
+from splinter.native.atomics import store64_release
 from splinter.store.epochs import epoch_leave
 from splinter.store.index import buckets_unseal
 from splinter.store.journal import JOURNAL_CLEAR, break_locks, locks_held, participant_at, replay
-from splinter.store.layout import P_INCARNATION, P_INTENT_STATE
+from splinter.store.records import Intent, Participant
 
 
 @njit(cache=True)
@@ -29,12 +29,12 @@ def recover(store: int, p: int) -> None:
 def steps_open(store: int, p: int) -> tuple[int, int]:
     """What :func:`recover` will find of participant ``p``: steps under way (1 or 0), and locks that it holds."""
     me = participant_at(store, p)
-    return 1 if load64(me + P_INTENT_STATE) != JOURNAL_CLEAR else 0, locks_held(me)
+    return 1 if Intent(Participant(me).intent).state != JOURNAL_CLEAR else 0, locks_held(me)
 
 
 @njit(cache=True)
 def give_up(store: int, p: int) -> None:
     """Nobody goes on with what a participant had begun that was recovered: its references and claims are void."""
-    me = participant_at(store, p)
-    store64_release(me + P_INCARNATION, load64(me + P_INCARNATION) + 1)
+    mine = Participant(participant_at(store, p))
+    store64_release(mine.at.incarnation, mine.incarnation + 1)
     epoch_leave(store, p)
