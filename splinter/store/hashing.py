@@ -15,7 +15,7 @@ from __future__ import annotations
 from numba import njit
 
 from splinter.native.atomics import load8, load32, load64, multiply_fold
-from splinter.store.layout import D_MULTIPLIER, D_SEED
+from splinter.store.records import Descriptor
 
 _TABLE_SHIFT = 32
 _KEY_LENGTH_SHIFT = 48
@@ -38,8 +38,9 @@ def _short_word(key: int, key_length: int) -> int:
 @njit(cache=True)
 def store_hash(store: int, identity: int, key: int, key_length: int) -> int:
     """64-bit hash of a key of 1 … KEY_BYTES_MAX bytes at ``key``; ``identity`` as of :func:`identity_of`."""
-    multiplier = load64(store + D_MULTIPLIER)
-    mixed = multiply_fold(identity ^ load64(store + D_SEED), multiplier)
+    descriptor = Descriptor(store)
+    multiplier = descriptor.multiplier
+    mixed = multiply_fold(identity ^ descriptor.seed, multiplier)
     if key_length < 8:
         mixed = multiply_fold(mixed ^ _short_word(key, key_length), multiplier)
     else:

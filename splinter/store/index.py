@@ -13,38 +13,14 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import (
-    cas64,
-    fence,
-    load32_acquire,
-    load64,
-    load64_acquire,
-    prefetch,
-    shift_right,
-    store64,
-    store64_release,
-)
+from splinter.native.atomics import cas64, fence, load32_acquire, load64, load64_acquire, prefetch, shift_right, store64_release
 from splinter.store.epochs import epoch_advance, epoch_oldest
 from splinter.store.hashing import keys_equal
 from splinter.store.journal import commit, lock_inner, note, try_lock_inner, unlock
 from splinter.store.kill_points import KillPoint, kill_point
 from splinter.store.layout import (
-    B_ENTRIES,
-    B_NEXT,
     BUCKET_UNLINKED_SHIFT,
     CACHE_LINE_BYTES,
-    D_BUCKETS,
-    D_BUCKETS_CURSOR,
-    D_BUCKETS_LEAVING,
-    D_BUCKETS_LOCK,
-    D_BUCKETS_POOL,
-    D_BUCKETS_POOLED,
-    D_BUCKETS_TOTAL,
-    D_BUCKETS_USED,
-    D_EPOCH,
-    D_INDEX,
-    D_SLABS,
-    D_UNLINKED,
     ENTRY_BYTES,
     ENTRY_CLASS_MASK,
     ENTRY_CLASS_SHIFT,
@@ -52,11 +28,11 @@ from splinter.store.layout import (
     ENTRY_TAG_SHIFT,
     O_IDENTITY,
     O_KEY,
-    P_SEALING,
     UNIT_BYTES,
     UNIT_MASK,
     UNLINKED_BYTES,
 )
+from splinter.store.records import Bucket, Descriptor, Leaving, Participant
 
 _BUCKET_BYTES = limits.BUCKET_BYTES
 _OBJECT_LINES = 3  # header, a key of 30 bytes and a value of 100
@@ -91,19 +67,19 @@ def word_class(word: int) -> int:
 @njit(cache=True)
 def word_object(store: int, word: int) -> int:
     """The address of an entry's object."""
-    return load64(store + D_SLABS) + (word & UNIT_MASK) * UNIT_BYTES
+    return Descriptor(store).slabs + (word & UNIT_MASK) * UNIT_BYTES
 
 
 @njit(cache=True)
 def bucket_at(store: int, index: int) -> int:
     """Address of a bucket."""
-    return load64(store + D_INDEX) + index * _BUCKET_BYTES
+    return Descriptor(store).index + index * _BUCKET_BYTES
 
 
 @njit(cache=True)
 def bucket_number(store: int, hashed: int) -> int:
     """The main bucket of a hash: its low 32 bits, scaled to the number of main buckets (which is no power of two)."""
-    return shift_right((hashed & 0xFFFFFFFF) * load64(store + D_BUCKETS), _BUCKET_HASH_BITS)
+    return shift_right((hashed & 0xFFFFFFFF) * Descriptor(store).buckets, _BUCKET_HASH_BITS)
 
 
 @njit(cache=True)
@@ -116,11 +92,11 @@ def prefetch_bucket(store: int, hashed: int) -> None:
 def prefetch_object(store: int, hashed: int) -> None:
     """Ask for the first cache lines of the object that a hash's main bucket names, if it names one (or another of its tag)."""
     tag = shift_right(hashed, ENTRY_TAG_SHIFT)
-    bucket = bucket_at(store, bucket_number(store, hashed))
+    bucket = Bucket(bucket_at(store, bucket_number(store, hashed)))
     for i in range(_BUCKET_ENTRIES):
-        word = load64_acquire(bucket + B_ENTRIES + i * ENTRY_BYTES)
+        word = load64_acquire(bucket.entries + i * ENTRY_BYTES)
         if shift_right(word, ENTRY_TAG_SHIFT) == tag and word != 0:
-            found = load64(store + D_SLABS) + (word & UNIT_MASK) * UNIT_BYTES
+            found = word_object(store, word)
             for line in range(_OBJECT_LINES):
                 prefetch(found + line * CACHE_LINE_BYTES)
             return
@@ -134,20 +110,20 @@ def find_entry(store: int, hashed: int, identity: int, key: int, key_length: int
     now, unless the caller holds the tenant's lock.
     """
     tag = shift_right(hashed, ENTRY_TAG_SHIFT)
-    slabs = load64(store + D_SLABS)
-    bucket = bucket_at(store, bucket_number(store, hashed))
+    slabs = Descriptor(store).slabs
+    bucket = Bucket(bucket_at(store, bucket_number(store, hashed)))
     for _ in range(_CHAIN_BUCKETS_MAX):
         for i in range(_BUCKET_ENTRIES):
-            entry = bucket + B_ENTRIES + i * ENTRY_BYTES
+            entry = bucket.entries + i * ENTRY_BYTES
             word = load64_acquire(entry)
             if shift_right(word, ENTRY_TAG_SHIFT) == tag and word != 0:
                 found = slabs + (word & UNIT_MASK) * UNIT_BYTES
                 if load64(found + O_IDENTITY) == identity and keys_equal(found + O_KEY, key, key_length):
                     return entry, word
-        following = load32_acquire(bucket + B_NEXT)
+        following = load32_acquire(bucket.at.next)
         if following == 0:
             break
-        bucket = bucket_at(store, following)
+        bucket = Bucket(bucket_at(store, following))
     return 0, 0
 
 
@@ -168,17 +144,18 @@ def empty_entry(store: int, me: int, hashed: int) -> int:
 def _empty_entry(store: int, me: int, bucket: int) -> int:
     """The same; 0 when a bucket left the chain meanwhile."""
     for depth in range(_CHAIN_BUCKETS_MAX):
+        each = Bucket(bucket)
         for i in range(_BUCKET_ENTRIES):
-            entry = bucket + B_ENTRIES + i * ENTRY_BYTES
+            entry = each.entries + i * ENTRY_BYTES
             if load64_acquire(entry) == 0:
                 return entry
-        if load32_acquire(bucket + B_NEXT) == 0:
+        if load32_acquire(each.at.next) == 0:
             status = Status.OUT_OF_MEMORY if depth == _CHAIN_BUCKETS_MAX - 1 else _grow(store, me, bucket)
             if status == _UNLINKED:
                 return 0
             if status != Status.OK:
                 return -status
-        bucket = bucket_at(store, load32_acquire(bucket + B_NEXT))
+        bucket = bucket_at(store, load32_acquire(each.at.next))
     return -Status.OUT_OF_MEMORY
 
 
@@ -186,27 +163,28 @@ def _empty_entry(store: int, me: int, bucket: int) -> int:
 def _grow(store: int, me: int, bucket: int) -> int:
     """Link an overflow bucket, all zero, behind ``bucket`` unless another participant has done so. Returns a status, or
     _UNLINKED."""
-    if not lock_inner(store, me, store + D_BUCKETS_LOCK):
+    descriptor, before = Descriptor(store), Bucket(bucket)
+    if not lock_inner(store, me, descriptor.at.buckets_lock):
         return Status.BUSY
     status: int = Status.OK
-    links = load64_acquire(bucket + B_NEXT)
+    links = load64_acquire(before.at.next)
     if links >> BUCKET_UNLINKED_SHIFT != 0:
         status = _UNLINKED
     elif links == 0:
-        unused, pooled = load64(store + D_BUCKETS_USED), load64(store + D_BUCKETS_POOL)
+        unused, pooled = descriptor.buckets_used, descriptor.buckets_pool
         if pooled != 0:
-            taken = bucket_at(store, pooled)
-            count = note(store, me, 0, store + D_BUCKETS_POOL, load64(taken + B_NEXT))
-            count = note(store, me, count, store + D_BUCKETS_POOLED, load64(store + D_BUCKETS_POOLED) - 1)
-            count = note(store, me, count, taken + B_NEXT, 0)  # before readers can come to it
-            commit(store, me, note(store, me, count, bucket + B_NEXT, pooled))
-        elif unused == load64(store + D_BUCKETS_TOTAL):
+            taken = Bucket(bucket_at(store, pooled))
+            count = note(store, me, 0, descriptor.at.buckets_pool, load64(taken.at.next))
+            count = note(store, me, count, descriptor.at.buckets_pooled, descriptor.buckets_pooled - 1)
+            count = note(store, me, count, taken.at.next, 0)  # before readers can come to it
+            commit(store, me, note(store, me, count, before.at.next, pooled))
+        elif unused == descriptor.buckets_total:
             status = Status.OUT_OF_MEMORY
         else:
-            count = note(store, me, 0, bucket + B_NEXT, unused)
-            count = note(store, me, count, store + D_BUCKETS_USED, unused + 1)
+            count = note(store, me, 0, before.at.next, unused)
+            count = note(store, me, count, descriptor.at.buckets_used, unused + 1)
             commit(store, me, count)
-    unlock(store, store + D_BUCKETS_LOCK)
+    unlock(store, descriptor.at.buckets_lock)
     return status
 
 
@@ -217,32 +195,34 @@ def _grow(store: int, me: int, bucket: int) -> int:
 def buckets_short(store: int) -> bool:
     """Whether few overflow buckets may be given out, or some are on their way to the pool: then
     :func:`buckets_step` has something to do."""
-    left = load64(store + D_BUCKETS_TOTAL) - load64(store + D_BUCKETS_USED) + load64(store + D_BUCKETS_POOLED)
-    overflow = load64(store + D_BUCKETS_TOTAL) - load64(store + D_BUCKETS)
-    return left < max(1, overflow // _RESERVE_SHARE) or load64(store + D_BUCKETS_LEAVING) != 0
+    descriptor = Descriptor(store)
+    left = descriptor.buckets_total - descriptor.buckets_used + descriptor.buckets_pooled
+    overflow = descriptor.buckets_total - descriptor.buckets
+    return left < max(1, overflow // _RESERVE_SHARE) or descriptor.buckets_leaving != 0
 
 
 @njit(cache=True)
 def buckets_step(store: int, me: int) -> None:
     """A turn's share of it: what nobody can be in any more goes to the pool; BUCKETS_LOOKS chains are looked at."""
-    if not try_lock_inner(store, me, store + D_BUCKETS_LOCK):
+    descriptor = Descriptor(store)
+    if not try_lock_inner(store, me, descriptor.at.buckets_lock):
         return
-    if load64(store + D_BUCKETS_LEAVING) != 0:
+    if descriptor.buckets_leaving != 0:
         _pool_buckets(store, me)
-    main = load64(store + D_BUCKETS)
-    number = load64(store + D_BUCKETS_CURSOR)
+    main = descriptor.buckets
+    number = descriptor.buckets_cursor
     for _ in range(_LOOKS):
         _shrink(store, me, bucket_at(store, number))
         number = number + 1 if number + 1 < main else 0
-    store64(store + D_BUCKETS_CURSOR, number)
-    unlock(store, store + D_BUCKETS_LOCK)
+    descriptor.buckets_cursor = number
+    unlock(store, descriptor.at.buckets_lock)
 
 
 @njit(cache=True)
 def _shrink(store: int, me: int, bucket: int) -> None:
     """Take the overflow buckets without an object out of a chain; the buckets' lock is held."""
     for _ in range(_CHAIN_BUCKETS_MAX):
-        following = load32_acquire(bucket + B_NEXT)
+        following = load32_acquire(Bucket(bucket).at.next)
         if following == 0:
             return
         if _is_empty(bucket_at(store, following)) and _unlink(store, me, bucket, following):
@@ -254,73 +234,77 @@ def _shrink(store: int, me: int, bucket: int) -> None:
 def _is_empty(bucket: int) -> bool:
     entries = 0
     for i in range(_BUCKET_ENTRIES):
-        entries |= load64_acquire(bucket + B_ENTRIES + i * ENTRY_BYTES)
+        entries |= load64_acquire(Bucket(bucket).entries + i * ENTRY_BYTES)
     return entries == 0
 
 
 @njit(cache=True)
 def _unlink(store: int, me: int, before: int, number: int) -> bool:
     """Seal an overflow bucket and lead its chain past it. False: an insert was quicker, or too many leave already."""
-    place = store + D_UNLINKED
+    descriptor, mine = Descriptor(store), Participant(me)
+    place = descriptor.unlinked
     end = place + _LEAVING_MAX * UNLINKED_BYTES
-    while place < end and load64(place) != 0:
+    while place < end and Leaving(place).bucket != 0:
         place += UNLINKED_BYTES
     if place == end:
         return False
-    bucket = bucket_at(store, number)
-    store64_release(me + P_SEALING, bucket)
+    address = bucket_at(store, number)
+    bucket, leaving = Bucket(address), Leaving(place)
+    store64_release(mine.at.sealing, address)
     for i in range(_BUCKET_ENTRIES):
-        if not cas64(bucket + B_ENTRIES + i * ENTRY_BYTES, 0, ENTRY_SEALED):
+        if not cas64(bucket.entries + i * ENTRY_BYTES, 0, ENTRY_SEALED):
             buckets_unseal(me)
             return False
         kill_point(store, KillPoint.BUCKET_SEALED)
-    links = load64(bucket + B_NEXT)
-    count = note(store, me, 0, before + B_NEXT, links)
-    count = note(store, me, count, bucket + B_NEXT, links | 1 << BUCKET_UNLINKED_SHIFT)
-    count = note(store, me, count, place + UNLINKED_BYTES // 2, 0)
-    count = note(store, me, count, place, number)
-    count = note(store, me, count, store + D_BUCKETS_LEAVING, load64(store + D_BUCKETS_LEAVING) + 1)
-    commit(store, me, note(store, me, count, me + P_SEALING, 0))
+    links = load64(bucket.at.next)
+    count = note(store, me, 0, Bucket(before).at.next, links)
+    count = note(store, me, count, bucket.at.next, links | 1 << BUCKET_UNLINKED_SHIFT)
+    count = note(store, me, count, leaving.at.epoch, 0)
+    count = note(store, me, count, leaving.at.bucket, number)
+    count = note(store, me, count, descriptor.at.buckets_leaving, descriptor.buckets_leaving + 1)
+    commit(store, me, note(store, me, count, mine.at.sealing, 0))
     return True
 
 
 @njit(cache=True)
 def buckets_unseal(me: int) -> None:
     """The bucket that a participant is sealing, or was when it died, stays in its chain."""
-    bucket = load64(me + P_SEALING)
-    if bucket == 0:
+    mine = Participant(me)
+    if mine.sealing == 0:
         return
+    bucket = Bucket(mine.sealing)
     for i in range(_BUCKET_ENTRIES):
-        entry = bucket + B_ENTRIES + i * ENTRY_BYTES
+        entry = bucket.entries + i * ENTRY_BYTES
         if load64_acquire(entry) == ENTRY_SEALED:
             store64_release(entry, 0)
-    store64_release(me + P_SEALING, 0)
+    store64_release(mine.at.sealing, 0)
 
 
 @njit(cache=True)
 def _pool_buckets(store: int, me: int) -> None:
     """Date what has left its chain; what was dated before every participant's epoch goes to the pool."""
     fence()  # whoever still finds one has published an epoch no newer than the one that is read next
-    now = load64_acquire(store + D_EPOCH)
+    descriptor = Descriptor(store)
+    now = load64_acquire(descriptor.at.epoch)
     oldest = epoch_oldest(store)
     must_wait = False
     for i in range(_LEAVING_MAX):
-        place = store + D_UNLINKED + i * UNLINKED_BYTES
-        number, epoch = load64(place), load64(place + UNLINKED_BYTES // 2)
+        leaving = Leaving(descriptor.unlinked + i * UNLINKED_BYTES)
+        number, epoch = leaving.bucket, leaving.epoch
         if number == 0:
             continue
         if epoch == 0:
-            store64_release(place + UNLINKED_BYTES // 2, now)
+            store64_release(leaving.at.epoch, now)
             must_wait = True
         elif epoch < oldest:
-            bucket = bucket_at(store, number)
+            bucket = Bucket(bucket_at(store, number))
             for k in range(_BUCKET_ENTRIES):
-                store64_release(bucket + B_ENTRIES + k * ENTRY_BYTES, 0)
-            count = note(store, me, 0, bucket + B_NEXT, load64(store + D_BUCKETS_POOL))
-            count = note(store, me, count, store + D_BUCKETS_POOL, number)
-            count = note(store, me, count, store + D_BUCKETS_POOLED, load64(store + D_BUCKETS_POOLED) + 1)
-            count = note(store, me, count, store + D_BUCKETS_LEAVING, load64(store + D_BUCKETS_LEAVING) - 1)
-            commit(store, me, note(store, me, count, place, 0))
+                store64_release(bucket.entries + k * ENTRY_BYTES, 0)
+            count = note(store, me, 0, bucket.at.next, descriptor.buckets_pool)
+            count = note(store, me, count, descriptor.at.buckets_pool, number)
+            count = note(store, me, count, descriptor.at.buckets_pooled, descriptor.buckets_pooled + 1)
+            count = note(store, me, count, descriptor.at.buckets_leaving, descriptor.buckets_leaving - 1)
+            commit(store, me, note(store, me, count, leaving.at.bucket, 0))
         elif epoch >= now:
             must_wait = True
     if must_wait:
