@@ -11,30 +11,17 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import copy_bytes, load16, load32, load64, load64_acquire, store32
+from splinter.native.atomics import copy_bytes, load64_acquire
 from splinter.store.classes import class_for
 from splinter.store.clients import claim_begin, claim_settle, client_leaves
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import find_entry, prefetch_bucket, prefetch_object, word_object
 from splinter.store.journal import lock_tenant, participant_at, unlock
 from splinter.store.kill_points import KillPoint, kill_point
-from splinter.store.layout import (
-    A_ACTIVE,
-    A_LOCK,
-    K_SEQUENCE,
-    K_WORD,
-    O_KEY,
-    O_KEY_LENGTH,
-    O_TABLE,
-    O_TENANT,
-    O_VALUE_LENGTH,
-    O_VERSION,
-    OBJECT_BYTES,
-    P_LAST_VERSION,
-    P_REFILLS,
-)
+from splinter.store.layout import O_KEY, OBJECT_BYTES
 from splinter.store.outcomes import Outcome, outcome_kind, outcome_word
 from splinter.store.publication import account_of, fill_header, publish, remove_key
+from splinter.store.records import Account, Claim, Object, Participant
 from splinter.store.slots import peek_slot
 
 _KEY_BYTES_MAX = limits.KEY_BYTES_MAX
@@ -48,13 +35,13 @@ _TENANTS_MAX = limits.TENANTS_MAX
 @njit(cache=True)
 def object_tenant(found: int) -> int:
     """The tenant that an object belongs to."""
-    return load32(found + O_TENANT)
+    return Object(found).tenant
 
 
 @njit(cache=True)
 def object_table(found: int) -> int:
     """The table that an object is in."""
-    return load16(found + O_TABLE)
+    return Object(found).table
 
 
 @njit(cache=True)
@@ -66,25 +53,25 @@ def object_key(found: int) -> int:
 @njit(cache=True)
 def object_key_length(found: int) -> int:
     """Bytes of an object's key."""
-    return load16(found + O_KEY_LENGTH)
+    return Object(found).key_length
 
 
 @njit(cache=True)
 def object_value(found: int) -> int:
     """Address of an object's value, not aligned."""
-    return found + O_KEY + load16(found + O_KEY_LENGTH)
+    return found + O_KEY + Object(found).key_length
 
 
 @njit(cache=True)
 def object_value_length(found: int) -> int:
     """Bytes of an object's value."""
-    return load32(found + O_VALUE_LENGTH)
+    return Object(found).value_length
 
 
 @njit(cache=True)
 def object_version(found: int) -> int:
     """An object's version: unique in the store, not 0."""
-    return load64(found + O_VERSION)
+    return Object(found).version
 
 
 # --- get -------------------------------------------------------------------------------------------------------------------
@@ -125,11 +112,11 @@ def lock_active(store: int, me: int, tenant: int) -> int:
     """Take the lock of an active tenant. Returns OK, and otherwise holds nothing."""
     if tenant < 1 or tenant >= _TENANTS_MAX:
         return Status.UNKNOWN_TENANT
-    account = account_of(store, tenant)
-    if not lock_tenant(store, me, account + A_LOCK):
+    account = Account(account_of(store, tenant))
+    if not lock_tenant(store, me, account.at.lock):
         return Status.BUSY
-    if load64_acquire(account + A_ACTIVE) == 0:
-        unlock(store, account + A_LOCK)
+    if load64_acquire(account.at.active) == 0:
+        unlock(store, account.at.lock)
         return Status.UNKNOWN_TENANT
     return Status.OK
 
@@ -164,19 +151,19 @@ def store_put(
     if status != Status.OK:
         return status
     if claim != 0:
-        filled, refills = slot, load64(me + P_REFILLS)
+        filled, refills = slot, Participant(me).refills
         status = claim_begin(store, me, tenant, claim)
         if status == Status.OK:
             slot = peek_slot(store, me, size_class)
             # The client's record took it, or it went away and came back when the record needed memory.
-            if slot > 0 and (slot != filled or load64(me + P_REFILLS) != refills):
+            if slot > 0 and (slot != filled or Participant(me).refills != refills):
                 _fill(store, slot, tenant, table, key, key_length, value, value_length)
     if status == Status.OK:
         status = -slot
         if slot > 0:
             status = publish(store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim)
         claim_refusal(store, me, claim, status)
-    unlock(store, account_of(store, tenant) + A_LOCK)
+    unlock(store, Account(account_of(store, tenant)).at.lock)
     return status
 
 
@@ -185,7 +172,7 @@ def _fill(
     store: int, slot: int, tenant: int, table: int, key: int, key_length: int, value: int, value_length: int
 ) -> None:  # fmt: skip
     fill_header(slot, tenant, table, key, key_length)
-    store32(slot + O_VALUE_LENGTH, value_length)
+    Object(slot).value_length = value_length
     copy_bytes(slot + O_KEY + key_length, value, value_length)
     kill_point(store, KillPoint.SLOT_FILLED)
 
@@ -194,15 +181,15 @@ def _fill(
 def claim_refusal(store: int, me: int, claim: int, status: int) -> None:
     """Record that a request had no effect, if it had none and this is its end: with the same lock as the attempt."""
     if claim != 0 and status != Status.OK and status != Status.BUSY:
-        word = load64(claim + K_WORD)
-        if outcome_kind(word) == Outcome.STATUS:  # a task goes on
-            claim_settle(store, me, claim, outcome_word(load64(claim + K_SEQUENCE), Outcome.STATUS, status, 0), 0)
+        claimed = Claim(claim)
+        if outcome_kind(claimed.word) == Outcome.STATUS:  # a task goes on
+            claim_settle(store, me, claim, outcome_word(claimed.sequence, Outcome.STATUS, status, 0), 0)
 
 
 @njit(cache=True)
 def store_last_version(store: int, p: int) -> int:
     """The version of the object that the last successful put of ``p`` published."""
-    return load64(participant_at(store, p) + P_LAST_VERSION)
+    return Participant(participant_at(store, p)).last_version
 
 
 @njit(cache=True)
@@ -232,7 +219,7 @@ def store_delete(
     if status == Status.OK:
         status = remove_key(store, me, tenant, table, key, key_length, hashed, expected_version, claim)
         claim_refusal(store, me, claim, status)
-    unlock(store, account_of(store, tenant) + A_LOCK)
+    unlock(store, Account(account_of(store, tenant)).at.lock)
     return status
 
 
@@ -243,5 +230,5 @@ def store_goodbye(store: int, p: int, tenant: int, claim: int) -> int:
     status = lock_active(store, me, tenant)
     if status == Status.OK:
         client_leaves(store, me, tenant, claim)
-        unlock(store, account_of(store, tenant) + A_LOCK)
+        unlock(store, Account(account_of(store, tenant)).at.lock)
     return status

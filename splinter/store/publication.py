@@ -6,29 +6,15 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import cas64, copy_bytes, exchange64, load64, store64, store64_release
+from splinter.native.atomics import cas64, copy_bytes, exchange64, store64, store64_release
 from splinter.store.classes import class_bytes
 from splinter.store.hashing import identity_of
 from splinter.store.index import empty_entry, entry_word, find_entry, word_class, word_object, word_unit
 from splinter.store.journal import announce, note, published, withdraw
-from splinter.store.layout import (
-    A_BYTES_USED,
-    A_OBJECTS,
-    A_QUOTA_BYTES,
-    A_STAGED_BYTES,
-    ACCOUNT_BYTES,
-    D_ACCOUNTS,
-    O_IDENTITY,
-    O_KEY,
-    O_VERSION,
-    P_COUNTER,
-    P_HOLDER,
-    P_LAST_VERSION,
-    S_SLOT,
-    S_TENANT,
-)
+from splinter.store.layout import ACCOUNT_BYTES, O_IDENTITY, O_KEY
 from splinter.store.outcomes import note_outcome
 from splinter.store.reclaim import note_retire
+from splinter.store.records import Account, Descriptor, Object, Participant, Stage
 from splinter.store.slabs import unit_of
 from splinter.store.slots import note_take
 
@@ -40,7 +26,7 @@ EXPECT_ABSENT = -1  # as expected_version: there must be no object yet; versions
 @njit(cache=True)
 def account_of(store: int, tenant: int) -> int:
     """Address of a tenant's account, 0 … TENANTS_MAX - 1."""
-    return load64(store + D_ACCOUNTS) + tenant * ACCOUNT_BYTES
+    return Descriptor(store).accounts + tenant * ACCOUNT_BYTES
 
 
 @njit(cache=True)
@@ -53,18 +39,19 @@ def fill_header(slot: int, tenant: int, table: int, key: int, key_length: int) -
 @njit(cache=True)
 def next_version(me: int) -> int:
     """A version that nobody else gives out: even, not 0. A number that a dead participant did not come to use stays unused."""
-    counter = load64(me + P_COUNTER) + 1
-    store64_release(me + P_COUNTER, counter)
-    return (counter * _PARTICIPANTS_MAX + load64(me + P_HOLDER) - 1) * 2
+    mine = Participant(me)
+    counter = mine.counter + 1
+    store64_release(mine.at.counter, counter)
+    return (counter * _PARTICIPANTS_MAX + mine.holder - 1) * 2
 
 
 @njit(cache=True)
 def _note_source(store: int, me: int, count: int, size_class: int, stage: int) -> int:
     """The slot comes from a staging entry, or (``stage`` 0) is the one that peek_slot returns."""
     if stage != 0:
-        staged = account_of(store, load64(stage + S_TENANT)) + A_STAGED_BYTES
-        count = note(store, me, count, staged, load64(staged) - class_bytes(size_class))
-        return note(store, me, count, stage + S_SLOT, 0)
+        account = Account(account_of(store, Stage(stage).tenant))
+        count = note(store, me, count, account.at.staged_bytes, account.staged_bytes - class_bytes(size_class))
+        return note(store, me, count, Stage(stage).at.slot, 0)
     return note_take(store, me, count, size_class)
 
 
@@ -78,38 +65,39 @@ def publish(
 
     Returns a status; other than OK, nothing has changed.
     """
-    account = account_of(store, tenant)
+    account_at, mine = account_of(store, tenant), Participant(me)
+    account = Account(account_at)
     entry, old_word = find_entry(store, hashed, identity_of(tenant, table, key_length), key, key_length)
     if expected_version == EXPECT_ABSENT:
         if entry != 0:
             return Status.VERSION_CHANGED
-    elif expected_version != 0 and (entry == 0 or load64(word_object(store, old_word) + O_VERSION) != expected_version):
+    elif expected_version != 0 and (entry == 0 or Object(word_object(store, old_word)).version != expected_version):
         return Status.VERSION_CHANGED
-    used = load64(account + A_BYTES_USED)
+    used = account.bytes_used
     used_after = used + class_bytes(size_class)
     if entry != 0:
         used_after -= class_bytes(word_class(old_word))
-    if used_after > used and used_after > load64(account + A_QUOTA_BYTES):
+    if used_after > used and used_after > account.quota_bytes:
         return Status.QUOTA_EXCEEDED
     version = next_version(me)
     word = entry_word(hashed, size_class, unit_of(store, slot))
     if entry != 0:
         count = note_outcome(store, me, 0, claim, version)
         count = _note_source(store, me, count, size_class, stage)
-        count = note(store, me, count, account + A_BYTES_USED, used_after)
+        count = note(store, me, count, account.at.bytes_used, used_after)
         count = note_retire(store, me, count, word_unit(old_word))
         announce(store, me, count, entry, old_word, word, slot, version)
         exchange64(entry, word)
         published(store, me)
-        store64(me + P_LAST_VERSION, version)
+        mine.last_version = version
         return Status.OK
     for _ in range(INSERT_TRIES_MAX):
         entry = empty_entry(store, me, hashed)
         if entry < 0:
             return -entry
         count = note_outcome(store, me, 0, claim, version)
-        if insert(store, me, account, entry, word, slot, size_class, stage, version, used_after, count):
-            store64(me + P_LAST_VERSION, version)
+        if insert(store, me, account_at, entry, word, slot, size_class, stage, version, used_after, count):
+            mine.last_version = version
             return Status.OK
     return Status.BUSY
 
@@ -122,8 +110,8 @@ def insert(
     """Make the complete slot an object by putting ``word`` into the empty ``entry``; ``noted`` words of the step are
     noted already. The caller holds the tenant's lock. False: nothing has changed, for another object took the entry."""
     count = _note_source(store, me, noted, size_class, stage)
-    count = note(store, me, count, account + A_BYTES_USED, used_after)
-    count = note(store, me, count, account + A_OBJECTS, load64(account + A_OBJECTS) + 1)
+    count = note(store, me, count, Account(account).at.bytes_used, used_after)
+    count = note(store, me, count, Account(account).at.objects, Account(account).objects + 1)
     announce(store, me, count, entry, 0, word, slot, version)
     if cas64(entry, 0, word):
         published(store, me)
@@ -136,10 +124,10 @@ def insert(
 def remove(store: int, me: int, tenant: int, entry: int, word: int, noted: int) -> None:
     """Unlink the object that ``entry`` names by ``word`` and retire it; ``noted`` words of the step are noted already.
     The caller holds the tenant's lock."""
-    account = account_of(store, tenant)
-    used = load64(account + A_BYTES_USED) - class_bytes(word_class(word))
-    count = note(store, me, noted, account + A_BYTES_USED, used)
-    count = note(store, me, count, account + A_OBJECTS, load64(account + A_OBJECTS) - 1)
+    account = Account(account_of(store, tenant))
+    used = account.bytes_used - class_bytes(word_class(word))
+    count = note(store, me, noted, account.at.bytes_used, used)
+    count = note(store, me, count, account.at.objects, account.objects - 1)
     count = note_retire(store, me, count, word_unit(word))
     announce(store, me, count, entry, word, 0, 0, 0)
     exchange64(entry, 0)
@@ -156,7 +144,7 @@ def remove_key(
     entry, word = find_entry(store, hashed, identity_of(tenant, table, key_length), key, key_length)
     if entry == 0:
         return Status.NOT_FOUND
-    if expected_version != 0 and load64(word_object(store, word) + O_VERSION) != expected_version:
+    if expected_version != 0 and Object(word_object(store, word)).version != expected_version:
         return Status.VERSION_CHANGED
     remove(store, me, tenant, entry, word, note_outcome(store, me, 0, claim, 0))
     return Status.OK
