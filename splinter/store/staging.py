@@ -17,37 +17,17 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import copy_bytes, load16, load64, load64_acquire, store32, store64, store64_release
+from splinter.native.atomics import copy_bytes, load64, load64_acquire, store64, store64_release
 from splinter.store.classes import class_bytes, class_for
 from splinter.store.clients import claim_begin
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.journal import commit, lock_tenant, note, participant_at, unlock
 from splinter.store.kill_points import KillPoint, kill_point
-from splinter.store.layout import (
-    A_BYTES_USED,
-    A_LOCK,
-    A_QUOTA_BYTES,
-    A_STAGED_BYTES,
-    ARRIVED_WORDS,
-    O_KEY,
-    O_KEY_LENGTH,
-    O_TABLE,
-    O_VALUE_LENGTH,
-    OBJECT_BYTES,
-    S_ARRIVED,
-    S_CLIENT,
-    S_FRAGMENT_BYTES,
-    S_FRAGMENT_COUNT,
-    S_GENERATION,
-    S_SEQUENCE,
-    S_SINCE_NS,
-    S_SLOT,
-    S_TENANT,
-    SLAB_UNITS,
-)
+from splinter.store.layout import ARRIVED_WORDS, O_KEY, OBJECT_BYTES, SLAB_UNITS
 from splinter.store.operations import claim_refusal, lock_active, store_last_version
 from splinter.store.publication import account_of, fill_header, publish
 from splinter.store.reclaim import begin_free, end_free, note_free
+from splinter.store.records import Account, Object, Stage
 from splinter.store.slabs import class_at, slab_record, slot_at, unit_of
 from splinter.store.slots import note_take, peek_slot
 from splinter.store.staging_entries import clock_ns, entries_owned, is_ownerless, stage_at, tenant_generation, unused_entry
@@ -73,12 +53,12 @@ def _entry_for(store: int, p: int, tenant: int, now_ns: int) -> int:
         return entry
     most, oldest = 0, -1
     for other in range(_STAGING_ENTRIES):
-        stage = stage_at(store, p, other)
-        held = entries_owned(store, p, load64(stage + S_TENANT))
-        since = load64(stage + S_SINCE_NS)
-        if held > most or (held == most and since < load64(stage_at(store, p, oldest) + S_SINCE_NS)):
+        stage = Stage(stage_at(store, p, other))
+        held = entries_owned(store, p, stage.tenant)
+        since = stage.since_ns
+        if held > most or (held == most and since < Stage(stage_at(store, p, oldest)).since_ns):
             most, oldest = held, other
-    since = load64(stage_at(store, p, oldest) + S_SINCE_NS)
+    since = Stage(stage_at(store, p, oldest)).since_ns
     has_had_turn = owned == 0 and now_ns - since >= _STAGING_TURN_NS
     if most <= owned + 1 and not has_had_turn:
         return -Status.BUSY
@@ -89,9 +69,9 @@ def _entry_for(store: int, p: int, tenant: int, now_ns: int) -> int:
 @njit(cache=True)
 def _charge(store: int, tenant: int, size: int) -> int:
     """What is staged for a tenant with ``size`` bytes more, or -QUOTA_EXCEEDED. The caller holds the tenant's lock."""
-    account = account_of(store, tenant)
-    staged = load64(account + A_STAGED_BYTES) + size
-    if staged > _STAGING_FREE_BYTES and load64(account + A_BYTES_USED) + staged > load64(account + A_QUOTA_BYTES):
+    account = Account(account_of(store, tenant))
+    staged = account.staged_bytes + size
+    if staged > _STAGING_FREE_BYTES and account.bytes_used + staged > account.quota_bytes:
         return -Status.QUOTA_EXCEEDED
     return staged
 
@@ -128,29 +108,29 @@ def stage_begin(
     if slot < 0:
         return slot
     fill_header(slot, tenant, table, key, key_length)
-    store32(slot + O_VALUE_LENGTH, 0)
-    stage = stage_at(store, p, entry)
-    store64(stage + S_CLIENT, client)
-    store64(stage + S_SEQUENCE, sequence)
-    store64(stage + S_TENANT, tenant)
+    Object(slot).value_length = 0
+    stage = Stage(stage_at(store, p, entry))
+    stage.client = client
+    stage.sequence = sequence
+    stage.tenant = tenant
     for word in range(ARRIVED_WORDS):
-        store64(stage + S_ARRIVED + word * 8, 0)
-    store64(stage + S_FRAGMENT_COUNT, fragment_count)
-    store64(stage + S_FRAGMENT_BYTES, fragment_bytes)
-    store64(stage + S_SINCE_NS, now_ns)
-    store64(stage + S_GENERATION, generation)
+        store64(stage.arrived + word * 8, 0)
+    stage.fragment_count = fragment_count
+    stage.fragment_bytes = fragment_bytes
+    stage.since_ns = now_ns
+    stage.generation = generation
     kill_point(store, KillPoint.SLOT_FILLED)
     status = lock_active(store, me, tenant)
     if status != Status.OK:
         return -status
     staged = _charge(store, tenant, class_bytes(size_class))
     if staged >= 0:
-        account = account_of(store, tenant)
+        account = Account(account_of(store, tenant))
         count = note_take(store, me, 0, size_class)
-        count = note(store, me, count, account + A_STAGED_BYTES, staged)
-        commit(store, me, note(store, me, count, stage + S_SLOT, unit_of(store, slot)))
+        count = note(store, me, count, account.at.staged_bytes, staged)
+        commit(store, me, note(store, me, count, stage.at.slot, unit_of(store, slot)))
         staged = entry
-    unlock(store, account_of(store, tenant) + A_LOCK)
+    unlock(store, Account(account_of(store, tenant)).at.lock)
     return staged
 
 
@@ -158,13 +138,13 @@ def stage_begin(
 def stage_find(store: int, p: int, client: int, sequence: int, tenant: int) -> int:
     """Index of the entry of a put under way, or -NOT_FOUND."""
     for entry in range(_STAGING_ENTRIES):
-        stage = stage_at(store, p, entry)
+        stage = Stage(stage_at(store, p, entry))
         if (
-            load64(stage + S_SLOT) != 0
-            and load64(stage + S_SEQUENCE) == sequence
-            and load64(stage + S_CLIENT) == client
-            and load64(stage + S_TENANT) == tenant
-            and load64(stage + S_GENERATION) == tenant_generation(store, tenant)
+            stage.slot != 0
+            and stage.sequence == sequence
+            and stage.client == client
+            and stage.tenant == tenant
+            and stage.generation == tenant_generation(store, tenant)
         ):
             return entry
     return -Status.NOT_FOUND
@@ -194,22 +174,22 @@ def stage_write(
     Every fragment but the last has exactly ``fragment_bytes``, from FRAGMENT_BYTES_MIN to FRAGMENT_BYTES, and the last at
     most as many. Returns OK, BAD_FRAGMENT or VALUE_TOO_LARGE.
     """
-    stage = stage_at(store, p, entry)
-    if fragment_count != load64(stage + S_FRAGMENT_COUNT) or fragment_bytes != load64(stage + S_FRAGMENT_BYTES):
+    stage = Stage(stage_at(store, p, entry))
+    if fragment_count != stage.fragment_count or fragment_bytes != stage.fragment_bytes:
         return Status.BAD_FRAGMENT
     status = _check_fragment(fragment_index, fragment_count, fragment_bytes, length)
     if status != Status.OK:
         return status
-    word = stage + S_ARRIVED + (fragment_index >> 6) * 8
+    word = stage.arrived + (fragment_index >> 6) * 8
     arrived = load64(word)
     bit = 1 << (fragment_index & 63)
     if arrived & bit != 0:
         return Status.OK
     start = fragment_index * fragment_bytes
-    slot = slot_at(store, load64(stage + S_SLOT))
-    copy_bytes(slot + O_KEY + load16(slot + O_KEY_LENGTH) + start, data, length)
+    slot = slot_at(store, stage.slot)
+    copy_bytes(slot + O_KEY + Object(slot).key_length + start, data, length)
     if fragment_index == fragment_count - 1:
-        store32(slot + O_VALUE_LENGTH, start + length)
+        Object(slot).value_length = start + length
     kill_point(store, KillPoint.FRAGMENT_COPIED)
     store64_release(word, arrived | bit)
     kill_point(store, KillPoint.FRAGMENT_ARRIVED)
@@ -219,10 +199,10 @@ def stage_write(
 @njit(cache=True)
 def stage_is_complete(store: int, p: int, entry: int) -> bool:
     """Whether all fragments have arrived."""
-    stage = stage_at(store, p, entry)
-    missing = load64(stage + S_FRAGMENT_COUNT)
+    stage = Stage(stage_at(store, p, entry))
+    missing = stage.fragment_count
     for word in range(ARRIVED_WORDS):
-        bits = load64_acquire(stage + S_ARRIVED + word * 8)
+        bits = load64_acquire(stage.arrived + word * 8)
         wanted = -1 if missing >= 64 else (1 << max(missing, 0)) - 1
         if bits != wanted:
             return False
@@ -237,10 +217,11 @@ def stage_publish(store: int, p: int, entry: int, expected_version: int, claim: 
     The entry is unused afterwards, except when the status is BUSY: then the caller may try again.
     """
     me = participant_at(store, p)
-    stage = stage_at(store, p, entry)
-    unit = load64(stage + S_SLOT)
+    address = stage_at(store, p, entry)
+    stage = Stage(address)
+    unit = stage.slot
     slot = slot_at(store, unit)
-    tenant, table, key_length = load64(stage + S_TENANT), load16(slot + O_TABLE), load16(slot + O_KEY_LENGTH)
+    tenant, table, key_length = stage.tenant, Object(slot).table, Object(slot).key_length
     hashed = store_hash(store, identity_of(tenant, table, key_length), slot + O_KEY, key_length)
     status = lock_active(store, me, tenant)
     if status == Status.OK:
@@ -248,11 +229,11 @@ def stage_publish(store: int, p: int, entry: int, expected_version: int, claim: 
             status = claim_begin(store, me, tenant, claim)
         if status == Status.OK:
             status = publish(
-                store, me, tenant, table, slot + O_KEY, key_length, hashed, slot, class_at(store, unit), stage,
+                store, me, tenant, table, slot + O_KEY, key_length, hashed, slot, class_at(store, unit), address,
                 expected_version, claim,
             )  # fmt: skip
             claim_refusal(store, me, claim, status)
-        unlock(store, account_of(store, tenant) + A_LOCK)
+        unlock(store, Account(account_of(store, tenant)).at.lock)
     if status != Status.OK and status != Status.BUSY:
         stage_abandon(store, p, entry)
     return status
@@ -263,19 +244,19 @@ def stage_abandon(store: int, p: int, entry: int) -> bool:
     """Drop a put under way. Nobody has seen its slot, which is free again at once. False: the tenant's lock, and so the
     account, was not to be had; then it is still there."""
     me = participant_at(store, p)
-    stage = stage_at(store, p, entry)
-    unit = load64(stage + S_SLOT)
-    account = account_of(store, load64(stage + S_TENANT))
-    if not lock_tenant(store, me, account + A_LOCK):
+    stage = Stage(stage_at(store, p, entry))
+    unit = stage.slot
+    account = Account(account_of(store, stage.tenant))
+    if not lock_tenant(store, me, account.at.lock):
         return False
     size_class = class_at(store, unit)
     draining = begin_free(store, me, load64(slab_record(store, unit // SLAB_UNITS)))
-    count = note(store, me, 0, stage + S_SLOT, 0)
-    count = note(store, me, count, account + A_STAGED_BYTES, load64(account + A_STAGED_BYTES) - class_bytes(size_class))
+    count = note(store, me, 0, stage.at.slot, 0)
+    count = note(store, me, count, account.at.staged_bytes, account.staged_bytes - class_bytes(size_class))
     commit(store, me, note_free(store, me, count, unit, size_class, draining))
     if draining:
         end_free(store, me, unit, size_class)
-    unlock(store, account + A_LOCK)
+    unlock(store, account.at.lock)
     return True
 
 
@@ -285,9 +266,10 @@ def stage_expire(store: int, p: int, now_ns: int, age_ns: int) -> int:
     tenants; returns how many."""
     dropped = 0
     for entry in range(_STAGING_ENTRIES):
-        stage = stage_at(store, p, entry)
-        is_old = load64(stage + S_SLOT) != 0 and now_ns - load64(stage + S_SINCE_NS) >= age_ns
-        if (is_old or is_ownerless(store, stage)) and stage_abandon(store, p, entry):
+        address = stage_at(store, p, entry)
+        stage = Stage(address)
+        is_old = stage.slot != 0 and now_ns - stage.since_ns >= age_ns
+        if (is_old or is_ownerless(store, address)) and stage_abandon(store, p, entry):
             dropped += 1
     return dropped
 
@@ -308,13 +290,8 @@ def stage_forget(store: int, p: int, client: int, tenant: int, acknowledged: int
     fill the tenant's share of entries, and its next large value would wait for that.
     """
     for entry in range(_STAGING_ENTRIES):
-        stage = stage_at(store, p, entry)
-        if (
-            load64(stage + S_SLOT) != 0
-            and load64(stage + S_SEQUENCE) < acknowledged
-            and load64(stage + S_CLIENT) == client
-            and load64(stage + S_TENANT) == tenant
-        ):
+        stage = Stage(stage_at(store, p, entry))
+        if stage.slot != 0 and stage.sequence < acknowledged and stage.client == client and stage.tenant == tenant:
             stage_abandon(store, p, entry)
 
 
@@ -327,7 +304,7 @@ def _claim(store: int, p: int, tenant: int, claim: int, refusal: int) -> int:
         status = claim_begin(store, me, tenant, claim)
         if status == Status.OK:
             claim_refusal(store, me, claim, refusal)
-        unlock(store, account_of(store, tenant) + A_LOCK)
+        unlock(store, Account(account_of(store, tenant)).at.lock)
     return status
 
 
