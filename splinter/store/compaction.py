@@ -24,17 +24,7 @@ from __future__ import annotations
 from numba import njit
 
 from splinter import limits
-from splinter.native.atomics import (
-    copy_bytes,
-    exchange64,
-    load32,
-    load64,
-    load64_acquire,
-    shift_right,
-    store32,
-    store64,
-    store64_release,
-)
+from splinter.native.atomics import copy_bytes, exchange64, load64, load64_acquire, shift_right, store64, store64_release
 from splinter.store.classes import class_bytes, class_units, slots_per_slab
 from splinter.store.clients import note_ring_moved
 from splinter.store.epochs import EPOCH_OFFLINE
@@ -52,35 +42,10 @@ from splinter.store.journal import (
     unlock,
 )
 from splinter.store.layout import (
-    A_LOCK,
     CLASSES,
     CLIENT_KEY_BYTES,
-    D_COMPACT_EIGHTHS,
-    D_COMPACT_LOCK,
-    D_COMPACT_REST_NS,
-    D_COMPACT_SLAB,
-    D_DRAIN_CLASS,
-    D_DRAIN_NUMBER,
-    D_DRAIN_PLACE,
-    D_DRAIN_SINCE_NS,
-    D_DRAIN_SLOT,
-    D_DRAINING,
-    D_SLABS_POOLED,
-    D_SLABS_TOTAL,
-    D_SLABS_USED,
-    H_FREE_SLOTS,
-    H_LOCK,
     O_IDENTITY,
     O_KEY,
-    O_VALUE_LENGTH,
-    O_VERSION,
-    P_EPOCH,
-    P_GAVE_CLASS,
-    P_GAVE_DRAIN,
-    P_GAVE_NS,
-    SL_FREE_COUNT,
-    SL_NEXT,
-    SL_PREVIOUS,
     SLAB_DRAINING,
     SLAB_IN_USE,
     SLAB_STATE_SHIFT,
@@ -89,6 +54,7 @@ from splinter.store.layout import (
 )
 from splinter.store.publication import account_of
 from splinter.store.reclaim import note_retire
+from splinter.store.records import Account, ClassList, Descriptor, Object, Participant, SlabList
 from splinter.store.slabs import (
     class_list,
     give_back,
@@ -124,56 +90,65 @@ _CLASS_MASK = 0xFFFFFFFF
 @njit(cache=True)
 def slabs_left(store: int) -> int:
     """Slabs that may be given out."""
-    return load64(store + D_SLABS_TOTAL) - load64(store + D_SLABS_USED) + load64(store + D_SLABS_POOLED)
+    descriptor = Descriptor(store)
+    return descriptor.slabs_total - descriptor.slabs_used + descriptor.slabs_pooled
 
 
 @njit(cache=True)
 def compact(store: int, p: int, now_ns: int, idle: bool) -> None:
     """A turn's share of getting memory back, if any is needed. ``now_ns``: monotonic clock; ``idle``: the participant is about
     to sleep, and gives back all its free slots at once."""
-    me = participant_at(store, p)
-    if load64(me + P_EPOCH) == EPOCH_OFFLINE:
+    descriptor, me = Descriptor(store), participant_at(store, p)
+    if Participant(me).epoch == EPOCH_OFFLINE:
         return
     if buckets_short(store):
         buckets_step(store, me)
-    is_short = slabs_left(store) < max(_RESERVE_MIN, load64(store + D_SLABS_TOTAL) // _RESERVE_SHARE)
-    if not is_short and load64(store + D_DRAIN_NUMBER) & 1 == 0:
+    is_short = slabs_left(store) < max(_RESERVE_MIN, descriptor.slabs_total // _RESERVE_SHARE)
+    if not is_short and descriptor.drain_number & 1 == 0:
         return
     _give_back_some(store, me, now_ns, idle)
-    if try_lock_compact(store, me, store + D_COMPACT_LOCK):
+    if try_lock_compact(store, me, descriptor.at.compact_lock):
         _go_on(store, me, now_ns, is_short)
-        unlock(store, store + D_COMPACT_LOCK)
+        unlock(store, descriptor.at.compact_lock)
 
 
 @njit(cache=True)
 def _give_back_some(store: int, me: int, now_ns: int, idle: bool) -> None:
     """Of the class that is drained at once, of the others one in a millisecond; of all before a sleep."""
-    drain = load64(store + D_DRAIN_NUMBER)
+    descriptor, mine = Descriptor(store), Participant(me)
+    drain = descriptor.drain_number
     if idle:
         give_back_all(store, me)
-    elif load64(me + P_GAVE_DRAIN) != drain:
-        store64(me + P_GAVE_DRAIN, drain)
-        give_back(store, me, load64(store + D_DRAIN_CLASS))
-    elif now_ns - load64(me + P_GAVE_NS) >= _PAUSE_NS:
-        store64(me + P_GAVE_NS, now_ns)
-        size_class = load64(me + P_GAVE_CLASS)
+    elif mine.gave_drain != drain:
+        mine.gave_drain = drain
+        give_back(store, me, descriptor.drain_class)
+    elif now_ns - mine.gave_ns >= _PAUSE_NS:
+        mine.gave_ns = now_ns
+        size_class = mine.gave_class
         give_back(store, me, size_class)
-        store64(me + P_GAVE_CLASS, size_class + 1 if size_class + 1 < CLASSES else 0)
+        mine.gave_class = size_class + 1 if size_class + 1 < CLASSES else 0
 
 
 @njit(cache=True)
 def _go_on(store: int, me: int, now_ns: int, is_short: bool) -> None:
-    if load64(store + D_DRAIN_NUMBER) & 1 != 0:
-        if now_ns - load64(store + D_DRAIN_SINCE_NS) > _DRAIN_NS_MAX:
+    descriptor = Descriptor(store)
+    if descriptor.drain_number & 1 != 0:
+        if now_ns - descriptor.drain_since_ns > _DRAIN_NS_MAX:
             _stop_draining(store, me)
         if _drop_emptied(store) != 0:
-            if now_ns >= load64(store + D_COMPACT_REST_NS):
+            if now_ns >= descriptor.compact_rest_ns:
                 _move_some(store, me, now_ns)
             return
-        store64_release(store + D_DRAIN_NUMBER, load64(store + D_DRAIN_NUMBER) + 1)
-        store64(store + D_COMPACT_REST_NS, 0)
-    if is_short and now_ns >= load64(store + D_COMPACT_REST_NS):
+        store64_release(descriptor.at.drain_number, descriptor.drain_number + 1)
+        descriptor.compact_rest_ns = 0
+    if is_short and now_ns >= descriptor.compact_rest_ns:
         _choose(store, me, now_ns)
+
+
+@njit(cache=True)
+def _draining_at(store: int, place: int) -> int:
+    """Address of the number of a slab that is drained, 0 … DRAINING_SLABS_MAX - 1."""
+    return Descriptor(store).draining + place * _WORD_BYTES
 
 
 @njit(cache=True)
@@ -187,29 +162,30 @@ def _state_of(store: int, slab: int) -> int:
 @njit(cache=True)
 def _choose(store: int, me: int, now_ns: int) -> None:
     """Look at the next COMPACT_LOOKS slabs for some to drain."""
-    slab, eighths = load64(store + D_COMPACT_SLAB), load64(store + D_COMPACT_EIGHTHS)
+    descriptor = Descriptor(store)
+    slab, eighths = descriptor.compact_slab, descriptor.compact_eighths
     if eighths == 0:
         eighths = _EIGHTHS_FIRST
     chosen = 0
     for _ in range(_LOOKS):
         slab += 1
-        if slab >= load64_acquire(store + D_SLABS_USED):
+        if slab >= load64_acquire(descriptor.at.slabs_used):
             slab = 0
             eighths = eighths - 1 if eighths > _EIGHTHS_LAST else _EIGHTHS_FIRST
             if eighths == _EIGHTHS_FIRST:
-                store64(store + D_COMPACT_REST_NS, now_ns + _REST_NS)
+                descriptor.compact_rest_ns = now_ns + _REST_NS
             break
         if _is_sparse(store, slab, eighths, chosen) and _begin_drain(store, me, slab, eighths, chosen):
             chosen += 1
             if chosen == _SLABS_MAX:
                 break
-    store64(store + D_COMPACT_SLAB, slab)
-    store64(store + D_COMPACT_EIGHTHS, eighths)
+    descriptor.compact_slab = slab
+    descriptor.compact_eighths = eighths
     if chosen != 0:
-        store64(store + D_DRAIN_SINCE_NS, now_ns)
-        store64(store + D_DRAIN_PLACE, 0)
-        store64(store + D_DRAIN_SLOT, 0)
-        store64(store + D_COMPACT_REST_NS, 0)
+        descriptor.drain_since_ns = now_ns
+        descriptor.drain_place = 0
+        descriptor.drain_slot = 0
+        descriptor.compact_rest_ns = 0
 
 
 @njit(cache=True)
@@ -219,35 +195,35 @@ def _is_sparse(store: int, slab: int, eighths: int, chosen: int) -> bool:
     if shift_right(record, SLAB_STATE_SHIFT) != SLAB_IN_USE:
         return False
     size_class = record & _CLASS_MASK
-    if chosen != 0 and size_class != load64(store + D_DRAIN_CLASS):
+    if chosen != 0 and size_class != Descriptor(store).drain_class:
         return False
-    total, free = slots_per_slab(size_class), load64(slab_list(store, slab) + SL_FREE_COUNT)
+    total, free = slots_per_slab(size_class), SlabList(slab_list(store, slab)).free_count
     if free * 8 < total * eighths:
         return False
     needed = total - free
     for i in range(chosen):
-        needed += total - load64(slab_list(store, load64(store + D_DRAINING + i * _WORD_BYTES)) + SL_FREE_COUNT)
-    return load64(class_list(store, size_class) + H_FREE_SLOTS) - free >= needed
+        needed += total - SlabList(slab_list(store, load64(_draining_at(store, i)))).free_count
+    return ClassList(class_list(store, size_class)).free_slots - free >= needed
 
 
 @njit(cache=True)
 def _begin_drain(store: int, me: int, slab: int, eighths: int, chosen: int) -> bool:
     """Take a sparse slab out of its class's list; one without any object goes to the pool at once. False: it is not drained."""
     size_class = load64(slab_record(store, slab)) & _CLASS_MASK
-    lock = class_list(store, size_class) + H_LOCK
+    lock = ClassList(class_list(store, size_class)).at.lock
     if not lock_inner(store, me, lock):
         return False
     begun = False
     is_sparse = load64(slab_record(store, slab)) & _CLASS_MASK == size_class and _is_sparse(store, slab, eighths, chosen)
     if is_sparse and not release_if_free(store, me, size_class, slab):
-        own = slab_list(store, slab)
+        own, descriptor = SlabList(slab_list(store, slab)), Descriptor(store)
         count = note_unlisted(store, me, 0, size_class, slab)
-        count = note(store, me, count, own + SL_NEXT, 0)
-        count = note(store, me, count, own + SL_PREVIOUS, 0)
+        count = note(store, me, count, own.at.next, 0)
+        count = note(store, me, count, own.at.previous, 0)
         count = note(store, me, count, slab_record(store, slab), size_class | SLAB_DRAINING << SLAB_STATE_SHIFT)
-        count = note(store, me, count, store + D_DRAINING + chosen * _WORD_BYTES, slab)
-        count = note(store, me, count, store + D_DRAIN_CLASS, size_class)
-        commit(store, me, note(store, me, count, store + D_DRAIN_NUMBER, load64(store + D_DRAIN_NUMBER) | 1))
+        count = note(store, me, count, _draining_at(store, chosen), slab)
+        count = note(store, me, count, descriptor.at.drain_class, size_class)
+        commit(store, me, note(store, me, count, descriptor.at.drain_number, descriptor.drain_number | 1))
         begun = True
     unlock(store, lock)
     return begun
@@ -258,7 +234,7 @@ def _drop_emptied(store: int) -> int:
     """Forget those that have gone to the pool; returns how many are left."""
     left = 0
     for i in range(_SLABS_MAX):
-        place = store + D_DRAINING + i * _WORD_BYTES
+        place = _draining_at(store, i)
         slab = load64(place)
         if slab != 0 and _state_of(store, slab) != SLAB_DRAINING:
             store64_release(place, 0)
@@ -270,19 +246,19 @@ def _drop_emptied(store: int) -> int:
 @njit(cache=True)
 def _stop_draining(store: int, me: int) -> None:
     """What could not be emptied in time is used again."""
-    size_class = load64(store + D_DRAIN_CLASS)
-    lock = class_list(store, size_class) + H_LOCK
+    size_class = Descriptor(store).drain_class
+    lock = ClassList(class_list(store, size_class)).at.lock
     if not lock_inner(store, me, lock):
         return
     for i in range(_SLABS_MAX):
-        slab = load64(store + D_DRAINING + i * _WORD_BYTES)
+        slab = load64(_draining_at(store, i))
         if slab != 0 and _state_of(store, slab) == SLAB_DRAINING:
-            free = load64(slab_list(store, slab) + SL_FREE_COUNT)
-            shared = class_list(store, size_class)
+            free = SlabList(slab_list(store, slab)).free_count
+            shared = ClassList(class_list(store, size_class))
             count = note(store, me, 0, slab_record(store, slab), size_class | SLAB_IN_USE << SLAB_STATE_SHIFT)
-            count = note(store, me, count, store + D_DRAINING + i * _WORD_BYTES, 0)
+            count = note(store, me, count, _draining_at(store, i), 0)
             if free != 0:
-                count = note(store, me, count, shared + H_FREE_SLOTS, load64(shared + H_FREE_SLOTS) + free)
+                count = note(store, me, count, shared.at.free_slots, shared.free_slots + free)
                 count = note_linked(store, me, count, size_class, slab)
             commit(store, me, count)
     unlock(store, lock)
@@ -294,28 +270,29 @@ def _stop_draining(store: int, me: int) -> None:
 @njit(cache=True)
 def _move_some(store: int, me: int, now_ns: int) -> None:
     """Go on with the walk over the slots of the slabs that are drained."""
-    size_class = load64(store + D_DRAIN_CLASS)
-    place, number = load64(store + D_DRAIN_PLACE), load64(store + D_DRAIN_SLOT)
+    descriptor = Descriptor(store)
+    size_class = descriptor.drain_class
+    place, number = descriptor.drain_place, descriptor.drain_slot
     moved = 0
     for _ in range(_SLOTS):
-        slab = load64(store + D_DRAINING + place * _WORD_BYTES)
+        slab = load64(_draining_at(store, place))
         if slab == 0 or number >= slots_per_slab(size_class):
             place, number = place + 1, 0
             if place == _SLABS_MAX:
                 place = 0
-                store64(store + D_COMPACT_REST_NS, now_ns + _PAUSE_NS)
+                descriptor.compact_rest_ns = now_ns + _PAUSE_NS
                 break
             continue
         size = _move(store, me, slab * SLAB_UNITS + number * class_units(size_class), size_class)
         if size < 0:  # no slot for it
-            store64(store + D_COMPACT_REST_NS, now_ns + _PAUSE_NS)
+            descriptor.compact_rest_ns = now_ns + _PAUSE_NS
             break
         number += 1
         moved += size
         if moved >= _BYTES:
             break
-    store64(store + D_DRAIN_PLACE, place)
-    store64(store + D_DRAIN_SLOT, number)
+    descriptor.drain_place = place
+    descriptor.drain_slot = number
 
 
 @njit(cache=True)
@@ -326,7 +303,7 @@ def _move(store: int, me: int, unit: int, size_class: int) -> int:
     unit says that it is the tenant's object, which nobody else changes.
     """
     found = slot_at(store, unit)
-    if load64_acquire(found + O_VERSION) == 0:
+    if load64_acquire(Object(found).at.version) == 0:
         return 0
     identity = load64(found + O_IDENTITY)
     tenant, key_length = identity & UNIT_MASK, shift_right(identity, _KEY_LENGTH_SHIFT)
@@ -334,7 +311,7 @@ def _move(store: int, me: int, unit: int, size_class: int) -> int:
         return 0
     if O_KEY + key_length > class_bytes(size_class):
         return 0
-    lock = account_of(store, tenant) + A_LOCK
+    lock = Account(account_of(store, tenant)).at.lock
     if not try_lock_tenant(store, me, lock):
         return 0
     hashed = store_hash(store, identity, found + O_KEY, key_length)
@@ -354,9 +331,10 @@ def _replace(
     slot = peek_slot(store, me, size_class)
     if slot < 0:
         return -1
-    size = key_length + load32(found + O_VALUE_LENGTH)
+    value_length = Object(found).value_length
+    size = key_length + value_length
     store64(slot + O_IDENTITY, identity)
-    store32(slot + O_VALUE_LENGTH, load32(found + O_VALUE_LENGTH))
+    Object(slot).value_length = value_length
     copy_bytes(slot + O_KEY, found + O_KEY, size)
     unit = unit_of(store, slot)
     count = note_take(store, me, 0, size_class)
@@ -364,7 +342,7 @@ def _replace(
     if identity >> _TABLE_SHIFT & _TABLE_MASK == _TABLE_CLIENTS and key_length == CLIENT_KEY_BYTES:
         count = note_ring_moved(store, me, count, tenant, word_unit(word), unit)
     moved = word & ~UNIT_MASK | unit
-    announce(store, me, count, entry, word, moved, slot, load64(found + O_VERSION))
+    announce(store, me, count, entry, word, moved, slot, Object(found).version)
     exchange64(entry, moved)
     published(store, me)
     return O_KEY + size
