@@ -6,35 +6,14 @@ import numpy as np
 from numba import njit
 
 from splinter import limits
-from splinter.native.atomics import load16, load32, load64
+from splinter.native.atomics import load64
 from splinter.store.audit.marks import Mark, Problem, report
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import find_entry, word_object
-from splinter.store.layout import (
-    A_ACTIVE,
-    A_BYTES_USED,
-    A_CLIENTS,
-    A_CLIENTS_HAND,
-    A_CODE_BYTES,
-    A_LOCK,
-    A_OBJECTS,
-    A_STAGED_BYTES,
-    BODY_KEY_BYTES,
-    C_NEXT,
-    C_PREVIOUS,
-    C_RESULTS,
-    CLIENT_AT,
-    CLIENT_BYTES,
-    CLIENT_KEY_BYTES,
-    E_WORD,
-    O_IDENTITY,
-    O_KEY,
-    O_KEY_LENGTH,
-    O_VALUE_LENGTH,
-    RESULT_BYTES,
-)
+from splinter.store.layout import BODY_KEY_BYTES, CLIENT_AT, CLIENT_BYTES, CLIENT_KEY_BYTES, O_IDENTITY, O_KEY, RESULT_BYTES
 from splinter.store.outcomes import Outcome, outcome_kind
 from splinter.store.publication import account_of
+from splinter.store.records import Account, Client, Object, Result
 from splinter.store.slabs import slot_at
 
 _UNITS_PER_MARK = 2  # every slot begins at a multiple of 32 bytes
@@ -49,19 +28,19 @@ def audit_body(store: int, problems: np.ndarray, tenant: int, found: int) -> Non
     hashed = store_hash(store, identity, found + O_KEY, CLIENT_KEY_BYTES)
     word = find_entry(store, hashed, identity, found + O_KEY, CLIENT_KEY_BYTES)[1]
     place = load64(found + O_KEY + CLIENT_KEY_BYTES)
-    if word == 0 or load16(found + O_KEY_LENGTH) != BODY_KEY_BYTES or place < 0 or place >= _CLIENT_WINDOW:
+    if word == 0 or Object(found).key_length != BODY_KEY_BYTES or place < 0 or place >= _CLIENT_WINDOW:
         report(problems, Problem.BODY, tenant)
         return
-    result = word_object(store, word) + CLIENT_AT + C_RESULTS + place * RESULT_BYTES
-    if outcome_kind(load64(result + E_WORD)) != Outcome.BODY:
+    results = Client(word_object(store, word) + CLIENT_AT).results
+    if outcome_kind(Result(results + place * RESULT_BYTES).word) != Outcome.BODY:
         report(problems, Problem.BODY, tenant)
 
 
 @njit(cache=True)
 def audit_ring(store: int, marks: np.ndarray, problems: np.ndarray, tenant: int, clients: int) -> None:
-    account = account_of(store, tenant)
-    hand = load64(account + A_CLIENTS_HAND)
-    if load64(account + A_CLIENTS) != clients or (hand == 0) != (clients == 0):
+    account = Account(account_of(store, tenant))
+    hand = account.clients_hand
+    if account.clients != clients or (hand == 0) != (clients == 0):
         report(problems, Problem.CLIENTS, tenant)
         return
     unit = hand
@@ -71,11 +50,11 @@ def audit_ring(store: int, marks: np.ndarray, problems: np.ndarray, tenant: int,
             return
         found = slot_at(store, unit)
         is_record = load64(found + O_IDENTITY) == identity_of(tenant, _TABLE_CLIENTS, CLIENT_KEY_BYTES)
-        if not is_record or load32(found + O_VALUE_LENGTH) != CLIENT_BYTES:
+        if not is_record or Object(found).value_length != CLIENT_BYTES:
             report(problems, Problem.CLIENTS, tenant)
             return
-        before, unit = unit, load64(found + CLIENT_AT + C_NEXT)
-        if load64(slot_at(store, unit) + CLIENT_AT + C_PREVIOUS) != before:
+        before, unit = unit, Client(found + CLIENT_AT).next
+        if Client(slot_at(store, unit) + CLIENT_AT).previous != before:
             report(problems, Problem.CLIENTS, tenant)
             return
         if unit == hand and seen != clients:
@@ -88,14 +67,14 @@ def audit_ring(store: int, marks: np.ndarray, problems: np.ndarray, tenant: int,
 @njit(cache=True)
 def audit_accounts(store: int, marks: np.ndarray, sums: np.ndarray, problems: np.ndarray) -> None:
     for tenant in range(_TENANTS_MAX):
-        account = account_of(store, tenant)
-        if load64(account + A_LOCK) != 0:
+        account = Account(account_of(store, tenant))
+        if account.lock != 0:
             report(problems, Problem.LOCK, tenant)
-        if load64(account + A_STAGED_BYTES) != sums[tenant, 3]:
+        if account.staged_bytes != sums[tenant, 3]:
             report(problems, Problem.STAGED_BYTES, tenant)
-        if load64(account + A_BYTES_USED) != sums[tenant, 0] + load64(account + A_CODE_BYTES):
+        if account.bytes_used != sums[tenant, 0] + account.code_bytes:
             report(problems, Problem.BYTES, tenant)
-        if load64(account + A_OBJECTS) != sums[tenant, 1]:
+        if account.objects != sums[tenant, 1]:
             report(problems, Problem.OBJECTS, tenant)
-        if load64(account + A_ACTIVE) != 0:
+        if account.active != 0:
             audit_ring(store, marks, problems, tenant, sums[tenant, 2])

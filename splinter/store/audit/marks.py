@@ -10,14 +10,13 @@ from numba import njit
 from splinter.native.atomics import load64, shift_right
 from splinter.store.classes import class_units, slots_per_slab
 from splinter.store.layout import (
-    D_SLABS_USED,
     O_LENGTH_AND_LINK,
-    O_VERSION,
     SLAB_DRAINING,
     SLAB_IN_USE,
     SLAB_STATE_SHIFT,
     SLAB_UNITS,
 )
+from splinter.store.records import Descriptor, Object
 from splinter.store.slabs import class_at, slab_record, slot_at
 
 _UNITS_PER_MARK = 2  # every slot begins at a multiple of 32 bytes
@@ -82,7 +81,7 @@ def set_mark(store: int, marks: np.ndarray, problems: np.ndarray, unit: int, siz
     """False when the unit is no slot, or was marked before: do not follow its link."""
     place = unit % SLAB_UNITS
     slab = unit // SLAB_UNITS
-    if slab < 1 or slab >= load64(store + D_SLABS_USED) or state_of(store, slab) not in (SLAB_IN_USE, SLAB_DRAINING):
+    if slab < 1 or slab >= Descriptor(store).slabs_used or state_of(store, slab) not in (SLAB_IN_USE, SLAB_DRAINING):
         report(problems, Problem.OUTSIDE, unit)
         return False
     actual = class_at(store, unit)
@@ -112,7 +111,7 @@ def mark_list(
         if not set_mark(store, marks, problems, unit, size_class, mark):
             return
         slot = slot_at(store, unit)
-        if load64(slot + O_VERSION) != 0:
+        if Object(slot).version != 0:
             report(problems, Problem.VERSION, unit)
         unit = shift_right(load64(slot + O_LENGTH_AND_LINK), _HIGH_HALF)
     if unit != 0:

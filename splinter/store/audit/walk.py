@@ -16,12 +16,12 @@ import numpy as np
 from numba import njit
 
 from splinter import limits
-from splinter.native.atomics import load64
 from splinter.store.audit.accounts import audit_accounts
 from splinter.store.audit.index import audit_index
 from splinter.store.audit.marks import Problem
 from splinter.store.audit.slabs import audit_participant, audit_slabs, audit_slots
-from splinter.store.layout import D_BUCKETS_TOTAL, D_SLABS_TOTAL, D_SLABS_USED, D_WORKERS, SLAB_UNITS
+from splinter.store.layout import SLAB_UNITS
+from splinter.store.records import Descriptor
 
 _UNITS_PER_MARK = 2  # every slot begins at a multiple of 32 bytes
 _TENANTS_MAX = limits.TENANTS_MAX
@@ -33,7 +33,7 @@ _PROBLEMS_MAX = 32
 def _audit(
     store: int, marks: np.ndarray, overflow: np.ndarray, sums: np.ndarray, problems: np.ndarray
 ) -> None:  # fmt: skip
-    for worker in range(load64(store + D_WORKERS)):
+    for worker in range(Descriptor(store).workers):
         audit_participant(store, marks, sums, problems, worker)
     audit_participant(store, marks, sums, problems, _CONTROL)
     audit_slabs(store, marks, problems)
@@ -44,7 +44,8 @@ def _audit(
 
 @njit(cache=True)
 def _totals(store: int) -> tuple[int, int, int]:
-    return load64(store + D_SLABS_USED), load64(store + D_SLABS_TOTAL), load64(store + D_BUCKETS_TOTAL)
+    descriptor = Descriptor(store)
+    return descriptor.slabs_used, descriptor.slabs_total, descriptor.buckets_total
 
 
 def check_invariants(store: int) -> list[str]:
