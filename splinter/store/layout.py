@@ -38,14 +38,8 @@ OBJECT = np.dtype(
 )  # then the key's bytes, then the value's. Writer: the participant that has taken the slot
 OBJECT_BYTES = OBJECT.itemsize
 assert OBJECT_BYTES == limits.OBJECT_HEADER_BYTES
-O_VERSION = offset(OBJECT, "version")
 O_IDENTITY = offset(OBJECT, "tenant")  # tenant, table and key length, read as one 64-bit word
-O_TENANT = offset(OBJECT, "tenant")
-O_TABLE = offset(OBJECT, "table")
-O_KEY_LENGTH = offset(OBJECT, "key_length")
-O_VALUE_LENGTH = offset(OBJECT, "value_length")
 O_LENGTH_AND_LINK = offset(OBJECT, "value_length")  # value length and link, read and written as one 64-bit word
-O_RETIRED = offset(OBJECT, "retired")
 O_KEY = OBJECT_BYTES
 
 # --- the index -----------------------------------------------------------------------------------------------------------
@@ -64,8 +58,6 @@ BUCKET = np.dtype(
     ]
 )
 assert BUCKET.itemsize == limits.BUCKET_BYTES
-B_NEXT = offset(BUCKET, "next")
-B_ENTRIES = offset(BUCKET, "entries")
 ENTRY_BYTES = 8
 ENTRY_TAG_SHIFT = 48
 ENTRY_CLASS_SHIFT = 32
@@ -101,13 +93,6 @@ ACCOUNT_BYTES = ACCOUNT.itemsize
 assert ACCOUNT_BYTES % CACHE_LINE_BYTES == 0
 A_LOCK = offset(ACCOUNT, "lock")
 A_ACTIVE = offset(ACCOUNT, "active")
-A_BYTES_USED = offset(ACCOUNT, "bytes_used")
-A_OBJECTS = offset(ACCOUNT, "objects")
-A_QUOTA_BYTES = offset(ACCOUNT, "quota_bytes")
-A_CLIENTS = offset(ACCOUNT, "clients")
-A_CLIENTS_HAND = offset(ACCOUNT, "clients_hand")
-A_STAGED_BYTES = offset(ACCOUNT, "staged_bytes")
-A_CODE_BYTES = offset(ACCOUNT, "code_bytes")
 
 # --- clients ---------------------------------------------------------------------------------------------------------------
 
@@ -119,8 +104,6 @@ RESULT = np.dtype(
     ]
 )
 RESULT_BYTES = RESULT.itemsize
-E_WORD = offset(RESULT, "word")
-E_VALUE = offset(RESULT, "value")
 
 # The value of an object in TABLE_CLIENTS whose key is a client's id, 8 bytes. It alone is changed in place: by the holder
 # of its tenant's lock, for whom alone it is.
@@ -137,11 +120,6 @@ CLIENT_BYTES = CLIENT.itemsize
 CLIENT_KEY_BYTES = 8
 CLIENT_AT = O_KEY + CLIENT_KEY_BYTES  # where it is in the slot
 BODY_KEY_BYTES = 16  # client id, place of the result: key of an object in TABLE_CLIENTS with the body of a reply
-C_ACKNOWLEDGED = offset(CLIENT, "acknowledged")
-C_USED_NS = offset(CLIENT, "used_ns")
-C_NEXT = offset(CLIENT, "next")
-C_PREVIOUS = offset(CLIENT, "previous")
-C_RESULTS = offset(CLIENT, "results")
 
 # What a participant is about to do for a client's request, to be recorded with it. Only the participant touches it.
 CLAIM = np.dtype(
@@ -161,17 +139,9 @@ CLAIM = np.dtype(
     ]
 )
 assert CLAIM.itemsize % CACHE_LINE_BYTES == 0
-K_CLIENT = offset(CLAIM, "client")
-K_SEQUENCE = offset(CLAIM, "sequence")
-K_ACKNOWLEDGED = offset(CLAIM, "acknowledged")
-K_NOW_NS = offset(CLAIM, "now_ns")
 K_WORD = offset(CLAIM, "word")
 K_VALUE = offset(CLAIM, "value")
-K_EFFECT = offset(CLAIM, "effect")
-K_ENTRY = offset(CLAIM, "entry")
 K_BODY = offset(CLAIM, "body")
-K_KEY = offset(CLAIM, "key")
-K_FORGET_KEY = offset(CLAIM, "forget_key")
 
 # --- slabs and free slots that participants share --------------------------------------------------------------------------
 
@@ -205,11 +175,6 @@ SLAB_LIST = np.dtype(
 )
 SLAB_LIST_BYTES = SLAB_LIST.itemsize
 assert SLAB_LIST_BYTES == CACHE_LINE_BYTES
-SL_FREE = offset(SLAB_LIST, "free")
-SL_BUMP = offset(SLAB_LIST, "bump")
-SL_FREE_COUNT = offset(SLAB_LIST, "free_count")
-SL_NEXT = offset(SLAB_LIST, "next")
-SL_PREVIOUS = offset(SLAB_LIST, "previous")
 
 # The slabs in use of one class that have free slots in their own lists.
 CLASS_LIST = np.dtype(
@@ -222,9 +187,6 @@ CLASS_LIST = np.dtype(
 )
 CLASS_LIST_BYTES = CLASS_LIST.itemsize
 assert CLASS_LIST_BYTES == CACHE_LINE_BYTES
-H_LOCK = offset(CLASS_LIST, "lock")
-H_HEAD = offset(CLASS_LIST, "head")
-H_FREE_SLOTS = offset(CLASS_LIST, "free_slots")
 
 # --- participants ----------------------------------------------------------------------------------------------------------
 
@@ -242,12 +204,6 @@ FREE_LISTS = np.dtype(
 )
 FREE_LISTS_BYTES = FREE_LISTS.itemsize
 assert FREE_LISTS_BYTES == CACHE_LINE_BYTES
-L_FREE = offset(FREE_LISTS, "free")
-L_FREE_COUNT = offset(FREE_LISTS, "free_count")
-L_SPARE = offset(FREE_LISTS, "spare")
-L_SPARE_COUNT = offset(FREE_LISTS, "spare_count")
-L_BUMP = offset(FREE_LISTS, "bump")
-L_BUMP_END = offset(FREE_LISTS, "bump_end")
 
 # What the participant is in the middle of; see splinter.store.journal.
 INTENT = np.dtype(
@@ -287,15 +243,6 @@ STAGE = np.dtype(
 )
 STAGE_BYTES = STAGE.itemsize
 assert STAGE_BYTES == 2 * CACHE_LINE_BYTES
-S_SLOT = offset(STAGE, "slot")
-S_CLIENT = offset(STAGE, "client")
-S_SEQUENCE = offset(STAGE, "sequence")
-S_TENANT = offset(STAGE, "tenant")
-S_ARRIVED = offset(STAGE, "arrived")
-S_FRAGMENT_COUNT = offset(STAGE, "fragment_count")
-S_FRAGMENT_BYTES = offset(STAGE, "fragment_bytes")
-S_SINCE_NS = offset(STAGE, "since_ns")
-S_GENERATION = offset(STAGE, "generation")
 
 # Size classes: 64, 96, 128, 192, 256, … bytes. The last is the first that holds the largest object.
 CLASS_BYTES_MIN = 64
@@ -338,40 +285,7 @@ PARTICIPANT = np.dtype(
 )
 PARTICIPANT_BYTES = PARTICIPANT.itemsize
 assert PARTICIPANT_BYTES % CACHE_LINE_BYTES == 0
-P_EPOCH = offset(PARTICIPANT, "epoch")
-P_WAITS = offset(PARTICIPANT, "waits")
-P_HOLDER = offset(PARTICIPANT, "holder")
-P_COUNTER = offset(PARTICIPANT, "counter")
-P_LAST_VERSION = offset(PARTICIPANT, "last_version")
-P_LIMBO_HEAD = offset(PARTICIPANT, "limbo_head")
-P_LIMBO_TAIL = offset(PARTICIPANT, "limbo_tail")
-P_SAFE_EPOCH = offset(PARTICIPANT, "safe_epoch")
-P_CLOCK = offset(PARTICIPANT, "clock")
-P_INCARNATION = offset(PARTICIPANT, "incarnation")
-P_LIMBO_BYTES = offset(PARTICIPANT, "limbo_bytes")
-P_BLOCKED_AT = offset(PARTICIPANT, "blocked_at")
-P_BLOCKED_TURNS = offset(PARTICIPANT, "blocked_turns")
-P_WANTS = offset(PARTICIPANT, "wants")
-P_REFILLS = offset(PARTICIPANT, "refills")
-P_GAVE_NS = offset(PARTICIPANT, "gave_ns")
-P_GAVE_CLASS = offset(PARTICIPANT, "gave_class")
-P_GAVE_DRAIN = offset(PARTICIPANT, "gave_drain")
-P_SEALING = offset(PARTICIPANT, "sealing")
 P_CLAIM = offset(PARTICIPANT, "claim")
-P_LISTS = offset(PARTICIPANT, "lists")
-P_STAGING = offset(PARTICIPANT, "staging")
-_INTENT_AT = offset(PARTICIPANT, "intent")
-P_INTENT_STATE = _INTENT_AT + offset(INTENT, "state")
-P_INTENT_ENTRY = _INTENT_AT + offset(INTENT, "entry")
-P_INTENT_OLD = _INTENT_AT + offset(INTENT, "old")
-P_INTENT_NEW = _INTENT_AT + offset(INTENT, "new")
-P_INTENT_SLOT = _INTENT_AT + offset(INTENT, "slot")
-P_INTENT_COUNT = _INTENT_AT + offset(INTENT, "count")
-P_INTENT_TENANT_LOCK = _INTENT_AT + offset(INTENT, "tenant_lock")
-P_INTENT_INNER_LOCK = _INTENT_AT + offset(INTENT, "inner_lock")
-P_INTENT_POOL_LOCK = _INTENT_AT + offset(INTENT, "pool_lock")
-P_INTENT_COMPACT_LOCK = _INTENT_AT + offset(INTENT, "compact_lock")
-P_INTENT_WORDS = _INTENT_AT + offset(INTENT, "words")
 WORD_BYTES = 16  # one journalled word: address, value
 
 # --- the descriptor --------------------------------------------------------------------------------------------------------
@@ -428,42 +342,4 @@ STORE = np.dtype(
 )
 STORE_DESCRIPTOR_BYTES = STORE.itemsize
 assert STORE_DESCRIPTOR_BYTES % CACHE_LINE_BYTES == 0
-D_INDEX = offset(STORE, "index")
-D_BUCKETS = offset(STORE, "buckets")
-D_BUCKETS_TOTAL = offset(STORE, "buckets_total")
-D_SLABS = offset(STORE, "slabs")
-D_SLABS_TOTAL = offset(STORE, "slabs_total")
-D_SLAB_RECORDS = offset(STORE, "slab_records")
-D_TENANTS = offset(STORE, "tenants")
-D_ACCOUNTS = offset(STORE, "accounts")
-D_PARTICIPANTS = offset(STORE, "participants")
-D_CLASS_LISTS = offset(STORE, "class_lists")
-D_SLAB_LISTS = offset(STORE, "slab_lists")
-D_SEED = offset(STORE, "seed")
-D_MULTIPLIER = offset(STORE, "multiplier")
-D_WORKERS = offset(STORE, "workers")
-D_KILL_AT = offset(STORE, "kill_at")
-D_KILL_SKIP = offset(STORE, "kill_skip")
-D_EPOCH = offset(STORE, "epoch")
-D_SLABS_LOCK = offset(STORE, "slabs_lock")
-D_SLABS_USED = offset(STORE, "slabs_used")
-D_BUCKETS_LOCK = offset(STORE, "buckets_lock")
-D_BUCKETS_USED = offset(STORE, "buckets_used")
-D_SLABS_POOL = offset(STORE, "slabs_pool")
-D_SLABS_POOLED = offset(STORE, "slabs_pooled")
-D_DRAIN_NUMBER = offset(STORE, "drain_number")
-D_DRAIN_CLASS = offset(STORE, "drain_class")
-D_BUCKETS_POOL = offset(STORE, "buckets_pool")
-D_BUCKETS_POOLED = offset(STORE, "buckets_pooled")
-D_BUCKETS_LEAVING = offset(STORE, "buckets_leaving")
-D_BUCKETS_CURSOR = offset(STORE, "buckets_cursor")
-D_UNLINKED = offset(STORE, "unlinked")
-D_COMPACT_LOCK = offset(STORE, "compact_lock")
-D_COMPACT_SLAB = offset(STORE, "compact_slab")
-D_COMPACT_EIGHTHS = offset(STORE, "compact_eighths")
-D_COMPACT_REST_NS = offset(STORE, "compact_rest_ns")
-D_DRAIN_SINCE_NS = offset(STORE, "drain_since_ns")
-D_DRAIN_PLACE = offset(STORE, "drain_place")
-D_DRAIN_SLOT = offset(STORE, "drain_slot")
-D_DRAINING = offset(STORE, "draining")
 UNLINKED_BYTES = 16  # of one entry of ``unlinked``: bucket, epoch
