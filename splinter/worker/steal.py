@@ -20,6 +20,7 @@ from splinter.native.atomics import (
     store64,
 )
 from splinter.net.afxdp.compiled import rx_available, rx_position
+from splinter.worker.counters import count
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import (
     L_POSITION,
@@ -43,7 +44,6 @@ from splinter.worker.layout import (
     W_WOKEN,
 )
 from splinter.worker.receive import batch_limit, rx_socket, take_batch, worker_block
-from splinter.worker.reply import count
 
 _HALF = 2  # a thief takes one of two packets that wait
 _US_PER_MS = 1000

@@ -28,6 +28,7 @@ from splinter.store.reclaim import reclaim
 from splinter.wire import FLAG_REPLY, H_FLAGS, H_MAGIC, H_TENANT, MAGIC
 from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, end_resumes, idle_until_now
 from splinter.worker.admission import is_authorised, tenant_record
+from splinter.worker.counters import count
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import (
     B_ADDRESS,
@@ -50,11 +51,6 @@ from splinter.worker.layout import (
     P_FD,
     POLLIN,
     STATE_STOPPED,
-    T_ORIGIN,
-    T_STATE,
-    TASK_BYTES,
-    TASK_FREE,
-    TASK_REFUSED,
     W_BATCH,
     W_BATCH_BEGUN,
     W_BATCH_COUNT,
@@ -78,12 +74,15 @@ from splinter.worker.layout import (
 from splinter.worker.look_ahead import look_ahead, note_request
 from splinter.worker.rates import is_within_rate
 from splinter.worker.receive import batch_limit, worker_block
-from splinter.worker.reply import DROP, HEADER_BYTES, count
+from splinter.worker.reply import DROP, HEADER_BYTES
 from splinter.worker.requests import PENDING, handle
 from splinter.worker.steal import has_waited, is_empty, is_sibling_busy, next_place, wake_sibling
+from splinter.worker.tasks.ending import refuse_task
 from splinter.worker.tasks.fair import begin_slices, pick
+from splinter.worker.tasks.layout import T_CHUNK, T_STATE, TASK_BYTES, TASK_FREE, TASK_REFUSED
+from splinter.worker.tasks.pool import end_task, take_over_tasks
 from splinter.worker.tasks.review import ENDED_PER_TURN, next_to_end
-from splinter.worker.tasks.tasks import cut_short, end_task, refuse_task, run_slice, take_over_tasks
+from splinter.worker.tasks.slices import cut_short, run_slice
 from splinter.worker.turn import begin_serving, begin_turn, look_at_clock, sleep_in_poll
 from splinter.worker.udp.layout import (
     A_CHUNKS,
@@ -186,7 +185,7 @@ def _take_over(w: int) -> None:
         if load32(task + T_STATE) == TASK_REFUSED:
             reply = refuse_task(w, task)
             if reply != DROP:
-                _add_reply(area, load32(task + T_ORIGIN), reply)
+                _add_reply(area, load64(task + T_CHUNK), reply)
                 _send(w, area)
             end_task(w, task)
             worker_point(w, WorkerPoint.REFUSAL_SENT)
@@ -196,7 +195,7 @@ def _take_over(w: int) -> None:
         chunk = load32(load64(area + A_RECEIVE_CHUNKS) + slot * 4)
         header = load64(area + A_CHUNKS) + chunk * limits.CHUNK_BYTES
         length = load32(load64(area + A_RECEIVE) + slot * MMSGHDR_BYTES + M_LENGTH)
-        reply = handle(w, header, length, chunk, 0, 0, 0) if _is_authentic(w, area, chunk, length) else DROP
+        reply = handle(w, header, length, chunk, 0, 0) if _is_authentic(w, area, chunk, length) else DROP
         if reply > 0:
             _add_reply(area, chunk, reply)
             _send(w, area)
@@ -212,7 +211,7 @@ def _share_out_chunks(w: int, area: int) -> None:
         owned = False
         for index in range(load32(w + W_TASKS_COUNT)):
             task = tasks + index * TASK_BYTES
-            owned = owned or (load32(task + T_STATE) != TASK_FREE and load32(task + T_ORIGIN) == chunk)
+            owned = owned or (load32(task + T_STATE) != TASK_FREE and load64(task + T_CHUNK) == chunk)
         if not owned:
             store32(free + free_length * 4, chunk)
             free_length += 1
@@ -328,7 +327,7 @@ def _serve_socket(w: int, fd: int, most: int) -> int:
             reply = DROP
         else:
             hashed, record = load64(entry + B_HASHED), load64(entry + B_RECORD)
-            reply = handle(w, load64(entry + B_HEADER), length, chunk, 0, hashed, record)
+            reply = handle(w, load64(entry + B_HEADER), length, chunk, hashed, record)
         worker_point(w, WorkerPoint.REQUEST_SERVED)
         if reply == PENDING:
             _assign(area, slot)
@@ -402,7 +401,7 @@ def _run_tasks(w: int, packets_wait: bool, packets_cycles: int) -> int:
 @njit(cache=True)
 def _end(w: int, area: int, task: int, reply: int) -> None:
     """Have the reply of a task that ended, if there is one, sent; give back what it had."""
-    chunk = load32(task + T_ORIGIN)
+    chunk = load64(task + T_CHUNK)
     if reply != DROP:
         _add_reply(area, chunk, reply)
     free_length = load64(area + A_FREE_LENGTH)

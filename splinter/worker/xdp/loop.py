@@ -35,7 +35,8 @@ from splinter.store.epochs import epoch_leave
 from splinter.store.reclaim import reclaim
 from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, end_resumes, idle_until_now
 from splinter.worker.admission import is_authorised
-from splinter.worker.chunks import KIND_TX, chunk_word, is_held, mark, recycle, return_chunk
+from splinter.worker.chunks import KIND_TX, chunk_word, is_held, mark, queue_of, recycle, return_chunk
+from splinter.worker.counters import count
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import (
     B_ADDRESS,
@@ -53,11 +54,6 @@ from splinter.worker.layout import (
     N_TRANSMITTED,
     N_WRONG_TOKEN,
     STATE_STOPPED,
-    T_CHUNK,
-    T_ORIGIN,
-    T_STATE,
-    TASK_BYTES,
-    TASK_REFUSED,
     W_BATCH,
     W_BATCH_BEGUN,
     W_BATCH_COUNT,
@@ -79,13 +75,16 @@ from splinter.worker.layout import (
 )
 from splinter.worker.look_ahead import look_ahead, note_request
 from splinter.worker.receive import batch_limit, take_batch
-from splinter.worker.reply import DROP, HEADER_BYTES, count
+from splinter.worker.reply import DROP, HEADER_BYTES
 from splinter.worker.requests import PENDING, handle
 from splinter.worker.stages import IDLE, KICK, PARSE, PREFETCH, RECEIVE, RECYCLE, REPLY, SERVE, TURN, stage
 from splinter.worker.steal import is_sibling_busy, steal_batch, wake_sibling
+from splinter.worker.tasks.ending import refuse_task
 from splinter.worker.tasks.fair import begin_slices, pick
+from splinter.worker.tasks.layout import T_CHUNK, T_STATE, TASK_BYTES, TASK_REFUSED
+from splinter.worker.tasks.pool import end_task, take_over_tasks
 from splinter.worker.tasks.review import ENDED_PER_TURN, next_to_end
-from splinter.worker.tasks.tasks import cut_short, end_task, refuse_task, run_slice, take_over_tasks
+from splinter.worker.tasks.slices import cut_short, run_slice
 from splinter.worker.turn import begin_serving, begin_turn, look_at_clock, sleep_in_poll
 from splinter.worker.xdp.frame import is_intact, payload_length, payload_offset, turn_around
 from splinter.worker.xdp.transmit import transmit
@@ -140,7 +139,7 @@ def _answer(w: int, queue: int, received: int) -> None:
             reply = DROP
             if length >= 0:
                 header, address = load64(entry + B_HEADER), load64(entry + B_ADDRESS)
-                reply = handle(w, header, length, queue, address, load64(entry + B_HASHED), load64(entry + B_RECORD))
+                reply = handle(w, header, length, address, load64(entry + B_HASHED), load64(entry + B_RECORD))
             store64(entry + B_REPLY, reply)
             worker_point(w, WorkerPoint.REQUEST_SERVED)
         stage(w, SERVE)
@@ -245,7 +244,8 @@ def _publish_depth(w: int, queues: int) -> None:
 @njit(cache=True)
 def _end(w: int, task: int, reply: int) -> None:
     """Hand the reply of a task that ended, if there is one, to its queue's TX ring; give back what it had."""
-    queue, address = load32(task + T_ORIGIN), load64(task + T_CHUNK)
+    address = load64(task + T_CHUNK)
+    queue = queue_of(address)
     has_queue = queue < load32(w + W_QUEUES)  # else the device has fewer than when the request came: its chunk went with it
     if reply != DROP and has_queue:
         transmit(w, queue, address, reply)
@@ -310,11 +310,11 @@ def _take_over(w: int, queues: int) -> None:
         address = load64(batch + k * BATCH_BYTES + B_ADDRESS)
         if not is_held(w, address):
             continue  # it never left the RX ring
-        queue, frame = address // (limits.CHUNKS_PER_QUEUE * limits.CHUNK_BYTES), umem + address
+        queue, frame = queue_of(address), umem + address
         if queue >= queues:
             continue
         length = _request_length(w, frame, load64(batch + k * BATCH_BYTES + B_FRAME_LENGTH))
-        reply = DROP if length < 0 else handle(w, frame + payload_offset(frame), length, queue, address, 0, 0)
+        reply = DROP if length < 0 else handle(w, frame + payload_offset(frame), length, address, 0, 0)
         if reply > 0:
             transmit(w, queue, address, reply)
         elif reply == DROP:
