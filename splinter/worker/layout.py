@@ -172,7 +172,7 @@ BATCH = np.dtype(
         ("hashed", "<u8"),  # hash of the key that is read next, 0: none
         ("record", "<u8"),  # address of the abi.RECORD of an extension that was found already, 0: none
         ("tenant", "<u8"),  # who pays for it; 0: nobody, it is no request
-        ("reply", "<i8"),  # XDP: what became of it, as handle() says
+        ("reply", "<i8"),  # what became of it, as handle() says
     ]
 )
 

@@ -29,13 +29,9 @@ TO_LABORATORY = {"splinter.cli.main"}  # that may import it, where it is install
 LONG_FILES = {
     "splinter/store/clients.py": 408,
     "splinter/store/layout.py": 469,
-    "splinter/worker/layout.py": 418,
-    "splinter/worker/tasks/tasks.py": 502,
-    "splinter/worker/udp/loop.py": 467,
 }
 LONG_FUNCTIONS = {
     "splinter.ext.library.tao.change": 102,
-    "splinter.worker.tasks.tasks.invoke": 78,
     "splinter_bench.experiments.simulation._run": 104,
     "splinter_bench.run_commands.run": 101,
 }
