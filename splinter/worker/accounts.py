@@ -11,6 +11,7 @@ from numba import njit
 
 from splinter import limits
 from splinter.native.atomics import cycles, load32, load64, store32, store64, store64_release
+from splinter.worker.counters import add, count
 from splinter.worker.layout import (
     B_TENANT,
     BATCH_BYTES,
@@ -36,7 +37,6 @@ from splinter.worker.layout import (
     W_WINDOW_CYCLES,
     W_WINDOW_END,
 )
-from splinter.worker.reply import count
 
 _BATCHES_PER_MILLISECOND = 1000 // limits.BATCH_US
 _LEARN_SHIFT = 2  # a new batch counts a quarter
@@ -48,12 +48,6 @@ def beat(w: int) -> int:
     now = cycles()
     store64_release(w + W_HEARTBEAT, now)
     return now
-
-
-@njit(cache=True)
-def add(counter: int, amount: int) -> None:
-    """Add to a counter that only this process writes."""
-    store64(counter, load64(counter) + amount)
 
 
 @njit(cache=True)

@@ -59,10 +59,6 @@ from splinter.worker.layout import (
     B_ADDRESS,
     BATCH_BYTES,
     QUEUE_LOCK_BYTES,
-    T_CHUNK,
-    T_STATE,
-    TASK_BYTES,
-    TASK_FREE,
     W_BATCH,
     W_BATCH_BEGUN,
     W_BATCH_COUNT,
@@ -78,6 +74,7 @@ from splinter.worker.layout import (
     W_WAITS,
     W_WORKERS,
 )
+from splinter.worker.tasks.layout import T_CHUNK, T_STATE, TASK_BYTES, TASK_FREE
 
 KIND_FILL, KIND_RX, KIND_TX, KIND_DONE, KIND_HELD = 1, 2, 3, 4, 5
 KINDS = 6
@@ -100,6 +97,12 @@ def chunk_word(kind: int, worker: int, core: int, queue: int, position: int) -> 
 def mark(chunks: int, address: int, word: int) -> None:
     """Write the state of the chunk that a UMEM address lies in, after all that was written before."""
     store64_release(chunks + (address // limits.CHUNK_BYTES) * 8, word)
+
+
+@njit(cache=True)
+def queue_of(address: int) -> int:
+    """The queue whose fill ring a chunk goes back to, by the UMEM address of its first byte or of a frame in it."""
+    return address // (_CHUNKS * limits.CHUNK_BYTES)
 
 
 @njit(cache=True)

@@ -11,7 +11,6 @@ import numpy as np
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.ext import abi
 from splinter.layout import offset
 from splinter.wire import Opcode
 
@@ -19,53 +18,6 @@ STATE_STARTING, STATE_RUNNING, STATE_SLEEPING, STATE_STOPPED = range(4)
 STAGES_MAX = 12  # of a profile
 OPCODES = len(Opcode) + 1  # the last counter: unknown opcodes
 STATUSES = len(Status)
-
-# A task that is not free owns the chunk that its request came in. READY: at a yield point, in its tenant's queue. RUNNING:
-# from its creation, and while it is resumed. REPLYING: its reply is being written over the request, and sent. REFUSED: its
-# worker died; the successor has only to answer it with ``refusal``.
-TASK_FREE, TASK_READY, TASK_RUNNING, TASK_REPLYING, TASK_REFUSED = range(5)
-
-# One task: an invocation under way. Writer: the worker; after its death the supervisor, until the successor starts.
-TASK = np.dtype(
-    [
-        ("state", "<u4"),  # TASK_…; written after what it says is so
-        ("origin", "<u4"),  # where the reply goes: XDP: queue; UDP: chunk number
-        ("frame", "<u8"),  # address of its frame
-        ("code", "<u8"),  # address of the extension's resume()
-        ("header", "<u8"),  # address of the request's header; the packet's chunk is the task's until the reply
-        ("epoch", "<u8"),  # store epoch when it started
-        ("yields", "<u4"),  # so far
-        ("result_kind", "<u4"),  # abi.ResultKind
-        ("chunk", "<u8"),  # XDP: UMEM address of the frame's first byte
-        ("counters", "<u8"),  # address of its extension's EXTENSION_COUNTERS of this worker
-        ("cycles", "<u8"),  # CPU time so far, in ticks of the time-stamp counter
-        ("cycles_max", "<u8"),  # then it ends with EXTENSION_ERROR
-        ("yields_max", "<u4"),  # likewise
-        ("next", "<u4"),  # number of the task behind it in its queue; 0: none
-        ("refusal", "<u4"),  # TASK_REFUSED: the status to answer with. Writer: the supervisor
-        ("restarts", "<u4"),  # times it was begun anew because its worker died. Writer: the supervisor; the worker at its start
-        ("started", "<u8"),  # time-stamp counter when it came
-        ("wall_cycles_max", "<u8"),  # ticks after that it ends with EXTENSION_ERROR, whatever it did meanwhile
-        ("spare", "<u4", 4),
-    ]
-)
-assert TASK.itemsize == 128
-
-# What one worker did for one installed extension. Writer: that worker; the control process sets it to zero when it gives
-# the slot to another extension, which is when no worker can run the old one any more.
-EXTENSION_COUNTERS = np.dtype(
-    [
-        ("invocations", "<u8"),  # tasks that ended
-        ("errors", "<u8"),  # of them with EXTENSION_ERROR
-        ("yields", "<u8"),
-        ("cycles", "<u8"),  # CPU time in ticks of the time-stamp counter
-        # The same numbers in every worker's array, so that a worker finds them where it counts.
-        ("kills", "<u4"),  # workers that had to be killed, or died, because of it. Writer: the supervisor
-        ("released", "<u4"),  # kills when it was installed last, or released. Writer: the control process
-        ("spare", "<u8", 3),
-    ]
-)
-assert EXTENSION_COUNTERS.itemsize == 64
 
 # What one worker did for one tenant. Writer: that worker; the control process sets it to zero when it creates a tenant, which
 # is when no worker does anything for an earlier one of that id any more. Readers see each word whole, words of different
@@ -82,21 +34,6 @@ TENANT_COUNTERS = np.dtype(
     ]
 )
 assert TENANT_COUNTERS.itemsize == 64
-
-# A tenant's part of one worker's run queues (splinter.worker.tasks.fair). There are two levels: 0 young tasks, 1 old ones.
-# Writer: that worker, which makes it anew from the tasks at its start.
-TENANT_SHARE = np.dtype(
-    [
-        ("head", "<u4", 2),  # number of the next task, from 1; 0: none is ready, and the tenant is not in the level's ring
-        ("tail", "<u4", 2),  # of the last
-        ("next", "<u4", 2),  # the tenant behind this one in the level's ring; 0: this is the last
-        ("waiting", "<u4"),  # tasks in both queues
-        ("pad", "<u4"),
-        ("credit", "<i8", 2),  # cycles that the tenant may still use in this round; below 0: its debt
-        ("spare", "<u8", 2),
-    ]
-)
-assert TENANT_SHARE.itemsize == 64
 
 COUNTERS = np.dtype(
     [
@@ -235,7 +172,7 @@ BATCH = np.dtype(
         ("hashed", "<u8"),  # hash of the key that is read next, 0: none
         ("record", "<u8"),  # address of the abi.RECORD of an extension that was found already, 0: none
         ("tenant", "<u8"),  # who pays for it; 0: nobody, it is no request
-        ("reply", "<i8"),  # XDP: what became of it, as handle() says
+        ("reply", "<i8"),  # what became of it, as handle() says
     ]
 )
 
@@ -357,33 +294,6 @@ N_ORPHANS = W_COUNTERS + offset(COUNTERS, "orphans")
 N_OVERDUE = W_COUNTERS + offset(COUNTERS, "overdue")
 N_GAVE_WAY = W_COUNTERS + offset(COUNTERS, "gave_way")
 
-T_STATE = offset(TASK, "state")
-T_ORIGIN = offset(TASK, "origin")
-T_FRAME = offset(TASK, "frame")
-T_CODE = offset(TASK, "code")
-T_HEADER = offset(TASK, "header")
-T_EPOCH = offset(TASK, "epoch")
-T_YIELDS = offset(TASK, "yields")
-T_RESULT_KIND = offset(TASK, "result_kind")
-T_CHUNK = offset(TASK, "chunk")
-T_COUNTERS = offset(TASK, "counters")
-T_CYCLES = offset(TASK, "cycles")
-T_CYCLES_MAX = offset(TASK, "cycles_max")
-T_YIELDS_MAX = offset(TASK, "yields_max")
-T_NEXT = offset(TASK, "next")
-T_REFUSAL = offset(TASK, "refusal")
-T_RESTARTS = offset(TASK, "restarts")
-T_STARTED = offset(TASK, "started")
-T_WALL_CYCLES_MAX = offset(TASK, "wall_cycles_max")
-
-X_INVOCATIONS = offset(EXTENSION_COUNTERS, "invocations")
-X_ERRORS = offset(EXTENSION_COUNTERS, "errors")
-X_YIELDS = offset(EXTENSION_COUNTERS, "yields")
-X_CYCLES = offset(EXTENSION_COUNTERS, "cycles")
-X_KILLS = offset(EXTENSION_COUNTERS, "kills")
-X_RELEASED = offset(EXTENSION_COUNTERS, "released")
-EXTENSION_COUNTERS_BYTES = EXTENSION_COUNTERS.itemsize
-
 TC_REQUESTS = offset(TENANT_COUNTERS, "requests")
 TC_CYCLES = offset(TENANT_COUNTERS, "cycles")
 TC_TASK_CYCLES = offset(TENANT_COUNTERS, "task_cycles")
@@ -392,14 +302,6 @@ TC_WINDOW = offset(TENANT_COUNTERS, "window")
 TC_WINDOW_START = offset(TENANT_COUNTERS, "window_start")
 TENANT_COUNTERS_BYTES = TENANT_COUNTERS.itemsize
 
-S_HEAD = offset(TENANT_SHARE, "head")
-S_TAIL = offset(TENANT_SHARE, "tail")
-S_NEXT = offset(TENANT_SHARE, "next")
-S_WAITING = offset(TENANT_SHARE, "waiting")
-S_CREDIT = offset(TENANT_SHARE, "credit")
-TENANT_SHARE_BYTES = TENANT_SHARE.itemsize
-
-TASK_BYTES = TASK.itemsize
 WORKER_BYTES = -(-WORKER.itemsize // 64) * 64
 QUEUE_LOCK_BYTES = QUEUE_LOCK.itemsize
 BATCH_BYTES = BATCH.itemsize
@@ -414,5 +316,3 @@ B_TENANT = offset(BATCH, "tenant")
 LOOK_BYTES = LOOK.itemsize
 L_POSITION = offset(LOOK, "position")
 L_SINCE = offset(LOOK, "since")
-FRAME_BYTES = limits.FRAME_BYTES
-assert abi.FRAME_HEADER_BYTES < FRAME_BYTES

@@ -10,19 +10,9 @@ from splinter import limits
 from splinter.ext.abi import CONTEXT, F_TENANT
 from splinter.native.memory import SharedArena
 from splinter.worker.helpers import fill_context
-from splinter.worker.layout import (
-    BATCH,
-    EXTENSION_COUNTERS,
-    LOOK,
-    POLLFD,
-    POLLIN,
-    TASK,
-    TASK_FREE,
-    TENANT_COUNTERS,
-    TENANT_SHARE,
-    WORKER,
-)
+from splinter.worker.layout import BATCH, LOOK, POLLFD, POLLIN, TENANT_COUNTERS, WORKER
 from splinter.worker.log import LOG
+from splinter.worker.tasks.layout import EXTENSION_COUNTERS, TASK, TASK_FREE, TENANT_SHARE
 from splinter.worker.udp.layout import UDP_AREA, part_sizes, udp_chunks
 
 _U32 = np.dtype("<u4")

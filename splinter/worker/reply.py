@@ -12,9 +12,11 @@ from splinter.native.atomics import (
     load16,
     load32,
     load64,
+    move_bytes,
     store8,
     store64,
 )
+from splinter.store.outcomes import Outcome
 from splinter.wire import (
     FLAG_REPLY,
     H_ACKNOWLEDGED,
@@ -33,6 +35,7 @@ from splinter.wire import (
     HEADER,
     VERSION,
 )
+from splinter.worker.counters import count
 from splinter.worker.layout import N_STATUSES, TC_BUSY, TENANT_COUNTERS_BYTES, W_PACKET_BYTES_MAX, W_TENANT_COUNTERS, W_TEXTS
 from splinter.worker.texts import extension_error_text, status_text
 
@@ -40,18 +43,13 @@ DROP = 0  # in place of a reply's length: no reply
 HEADER_BYTES = HEADER.itemsize
 
 _NAME_BYTES_MAX = limits.EXTENSION_NAME_BYTES_MAX
+_SCALAR_BYTES = 8
 _DECIMAL_DIGITS_MAX = 10
 _KEPT_OF_FIRST = 0xFF00_FFFFFFFF  # of the header's first word a reply repeats magic and opcode
 _TENANT_AND_TABLE = (1 << 48) - 1  # of the word that ends with the length of the key
 assert [H_VERSION - H_MAGIC, H_STATUS - H_MAGIC, H_FLAGS - H_MAGIC, H_KEY_LENGTH - H_TENANT] == [4, 6, 7, 6]
 assert [H_FRAGMENT_INDEX - H_VALUE_LENGTH, H_FRAGMENT_COUNT - H_VALUE_LENGTH] == [4, 6]
 _ROOM_MIN = limits.UDP_PAYLOAD_BYTES_MIN // limits.ROOM_UNIT_BYTES
-
-
-@njit(cache=True)
-def count(counter: int) -> None:
-    """Add one to a counter that only this process writes (no atomic operation is needed)."""
-    store64(counter, load64(counter) + 1)
 
 
 @njit(cache=True)
@@ -126,3 +124,24 @@ def refuse_extension_error(w: int, header: int, name_length: int, error: int, li
     text, text_length = extension_error_text(load64(w + W_TEXTS), error)
     copy_bytes(message + length, text, text_length)
     return finish(w, header, Status.EXTENSION_ERROR, code, length + text_length)
+
+
+@njit(cache=True, forceinline=True)
+def reply_outcome(w: int, header: int, kind: int, status: int, line: int, value: int, body: int, length: int) -> int:
+    """Reply what became of a request, now or when it is asked for again. Returns the reply's length in bytes.
+
+    ``kind`` is an :class:`splinter.store.outcomes.Outcome`. STATUS has a status, and the object's version as ``value``;
+    SCALAR a value; ERROR an error as ``status``, its line, and as ``value`` the number raised; BODY ``length`` bytes at
+    ``body``, which may be part of the request. Any other is answered with ABORTED.
+    """
+    if kind == Outcome.STATUS:
+        return finish(w, header, Status.OK, value, 0) if status == Status.OK else refuse(w, header, status)
+    if kind == Outcome.SCALAR:
+        store64(header + HEADER_BYTES, value)
+        return finish(w, header, Status.OK, 0, _SCALAR_BYTES)
+    if kind == Outcome.ERROR:
+        return refuse_extension_error(w, header, load16(header + H_KEY_LENGTH), status, line, value)
+    if kind == Outcome.BODY:
+        move_bytes(header + HEADER_BYTES, body, length)
+        return finish(w, header, status, value, length)
+    return refuse(w, header, Status.ABORTED)

@@ -46,21 +46,23 @@ from splinter.wire import (
     Opcode,
 )
 from splinter.worker.accounts import resumed_nothing
+from splinter.worker.counters import count
 from splinter.worker.layout import N_MALFORMED, N_OPCODES, OPCODES, W_INDEX, W_SCRATCH, W_STORE
-from splinter.worker.reply import DROP, HEADER_BYTES, body_bytes_max, count, finish, refuse
+from splinter.worker.reply import DROP, HEADER_BYTES, body_bytes_max, finish, refuse
+from splinter.worker.tasks.invoke import invoke
 from splinter.worker.tasks.once import answer, claim_of
-from splinter.worker.tasks.tasks import PENDING, invoke
+from splinter.worker.tasks.slices import PENDING
 
 __all__ = ["PENDING", "handle"]
 
 
 @njit(cache=True, forceinline=True)
-def handle(w: int, header: int, length: int, origin: int, chunk: int, hashed: int, record: int) -> int:
+def handle(w: int, header: int, length: int, chunk: int, hashed: int, record: int) -> int:
     """Serve the request of ``length`` bytes at ``header``.
 
-    ``origin`` and ``chunk`` are kept with a task for its later reply. ``hashed`` is the hash of the key of a get, put or
-    delete, ``record`` the address of an invoke's extension, each 0 where it is not known yet. Returns the reply's length,
-    :data:`DROP`, or :data:`PENDING` when a task has taken over the packet.
+    ``chunk``, a UMEM address or a chunk's number, is kept with a task for its later reply. ``hashed`` is the hash of the key
+    of a get, put or delete, ``record`` the address of an invoke's extension, each 0 where it is not known yet. Returns the
+    reply's length, :data:`DROP`, or :data:`PENDING` when a task has taken over the packet.
     """
     if length < HEADER_BYTES or load32(header + H_MAGIC) != MAGIC or load8(header + H_FLAGS) & FLAG_REPLY:
         count(w + N_MALFORMED)
@@ -93,7 +95,7 @@ def handle(w: int, header: int, length: int, origin: int, chunk: int, hashed: in
         return _put(w, header, key_length, value_length, hashed)
     if opcode == Opcode.DELETE:
         return _delete(w, header, key_length, hashed)
-    return invoke(w, header, key_length, value_length, origin, chunk, record)
+    return invoke(w, header, chunk, record)
 
 
 @njit(cache=True)

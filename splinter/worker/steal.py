@@ -20,6 +20,7 @@ from splinter.native.atomics import (
     store64,
 )
 from splinter.net.afxdp.compiled import rx_available, rx_position
+from splinter.worker.counters import count
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import (
     L_POSITION,
@@ -43,7 +44,6 @@ from splinter.worker.layout import (
     W_WOKEN,
 )
 from splinter.worker.receive import batch_limit, rx_socket, take_batch, worker_block
-from splinter.worker.reply import count
 
 _HALF = 2  # a thief takes one of two packets that wait
 _US_PER_MS = 1000
@@ -79,14 +79,14 @@ def next_place(w: int, places: int) -> int:
 
 
 @njit(cache=True)
-def steal_batch(w: int, now: int) -> tuple[int, int]:
-    """Take packets from a sibling's RX ring to this worker's batch. Returns (queue, how many); (0, 0) where there are none.
+def steal_batch(w: int, now: int) -> int:
+    """Take packets from a sibling's RX ring to this worker's batch. Returns how many.
 
     ``now`` is in monotonic nanoseconds. The packets are this worker's from now on: replies go out on its own socket of
     the queue.
     """
     if load32(w + W_STEALING) == 0:
-        return 0, 0
+        return 0
     cores, queues, me = load32(w + W_CORES), load32(w + W_QUEUES), load32(w + W_INDEX)
     places = cores * queues
     for _ in range(min(places, limits.STEAL_LOOKS)):
@@ -105,8 +105,8 @@ def steal_batch(w: int, now: int) -> tuple[int, int]:
         if taken > 0:
             worker_point(w, WorkerPoint.STOLEN)
             store64(w + N_STOLEN, load64(w + N_STOLEN) + taken)
-            return queue, taken
-    return 0, 0
+            return taken
+    return 0
 
 
 @njit(cache=True)

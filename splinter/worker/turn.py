@@ -12,6 +12,7 @@ from splinter.store.compaction import compact
 from splinter.store.epochs import epoch_enter, epoch_leave, epoch_now
 from splinter.store.staging import stage_drop, stage_expire
 from splinter.worker.accounts import beat
+from splinter.worker.counters import count
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import (
     N_LOOPS,
@@ -30,7 +31,6 @@ from splinter.worker.layout import (
     W_TURN_EPOCH,
     W_WAKE_FD,
 )
-from splinter.worker.reply import count
 from splinter.worker.steal import prepare_sleep
 from splinter.worker.tasks.once import forget_clients
 from splinter.worker.tasks.review import look_at_memory

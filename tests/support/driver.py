@@ -14,10 +14,11 @@ from splinter.ext.abi import FRAME
 from splinter.ext.compile import compile_source
 from splinter.wire import HEADER
 from splinter.worker.accounts import begin_batch, begin_resumes, idle_until_now
-from splinter.worker.layout import TASK, TASK_FREE
 from splinter.worker.requests import PENDING, handle
 from splinter.worker.tasks import fair
-from splinter.worker.tasks.tasks import end_task, run_slice, take_over_tasks
+from splinter.worker.tasks.layout import TASK, TASK_FREE
+from splinter.worker.tasks.pool import end_task, take_over_tasks
+from splinter.worker.tasks.slices import run_slice
 from splinter.worker.turn import begin_turn
 
 IMPORTS = "from splinter.ext import Store, extension, u64\n"
@@ -59,7 +60,7 @@ class Driver:
         header = packet[: HEADER.itemsize].view(HEADER)
         length = HEADER.itemsize + int(header["key_length"][0]) + int(header["value_length"][0])
         begin_turn(self.w)
-        reply = handle(self.w, packet.ctypes.data, length, 0, 0, 0, 0)
+        reply = handle(self.w, packet.ctypes.data, length, 0, 0, 0)
         return PENDING if reply == PENDING else int(header["status"][0])
 
     def queue(self, tenant: int, name: str, count: int = 1) -> None:

@@ -86,7 +86,7 @@ def serve_packets(w: int, packets: int, lengths: int, count: int) -> None:
     """One turn of a worker: ``count`` packets are replaced by their replies, and so are their lengths."""
     begin_turn(w)
     for k in range(count):
-        store64(lengths + k * _WORD, handle(w, packets + k * PACKET_BYTES, load64(lengths + k * _WORD), 0, 0, 0, 0))
+        store64(lengths + k * _WORD, handle(w, packets + k * PACKET_BYTES, load64(lengths + k * _WORD), 0, 0, 0))
 
 
 # --- shared memory -----------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from splinter.native.clock import TIMESPEC_BYTES, now_ns
 from splinter.native.memory import SharedArena
 from splinter.testing.process import die_with_parent
 from splinter.wire import H_STATUS
-from splinter.worker.tasks.tasks import take_over_tasks
+from splinter.worker.tasks.pool import take_over_tasks
 from splinter_bench.experiments.handover import (
     BOX,
     BOX_BYTES,

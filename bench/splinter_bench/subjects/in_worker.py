@@ -32,7 +32,8 @@ from splinter.worker.layout import QUEUE_LOCK, W_STORE
 from splinter.worker.memory import WorkerMemory, introduce
 from splinter.worker.requests import PENDING, handle
 from splinter.worker.tasks.fair import pick
-from splinter.worker.tasks.tasks import end_task, run_slice, take_over_tasks
+from splinter.worker.tasks.pool import end_task, take_over_tasks
+from splinter.worker.tasks.slices import run_slice
 from splinter.worker.texts import build_texts
 from splinter.worker.turn import begin_turn
 from splinter.worker.xdp.loop import serve_queue
@@ -109,7 +110,7 @@ def _resume_many(w: int, count: int) -> int:
 def _run_to_end(w: int, header: int, length: int) -> int:
     """Serve one request and all turns of its task; returns the reply's length."""
     begin_turn(w)
-    reply = handle(w, header, length, 0, 0, 0, 0)
+    reply = handle(w, header, length, 0, 0, 0)
     begin_resumes(w)
     while reply == PENDING:
         task = pick(w, False)
@@ -235,7 +236,7 @@ class WorkerInProcess:
         if not self._memory.block["tasks_live"][0]:
             self._header = self._packet(operation)
             begin_turn(self.address)
-            if handle(self.address, self._header.ctypes.data, len(operation.payload), 0, 0, 0, 0) != PENDING:
+            if handle(self.address, self._header.ctypes.data, len(operation.payload), 0, 0, 0) != PENDING:
                 raise SplinterError(f"{operation.name} did not yield")
         start = time.perf_counter_ns()
         ended = _resume_many(self.address, count)

@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from splinter.store.recovery import steps_open
 from splinter.store.store import Store
 from splinter.worker.chunks import ring_locks_held
-from splinter.worker.layout import TASK, TASK_RUNNING
 from splinter.worker.memory import WorkerMemory
+from splinter.worker.tasks.layout import TASK, TASK_RUNNING
 from splinter.worker.tasks.recovery import blamed_task, recover_tasks
 
 

@@ -27,8 +27,9 @@ from splinter.server.supervisor.watchdog import Verdict, Watchdog
 from splinter.store.journal import waits_for_other
 from splinter.store.store import Store
 from splinter.worker.chunks import waits_for_ring
-from splinter.worker.layout import EXTENSION_COUNTERS_BYTES, STATE_STARTING, TASK
+from splinter.worker.layout import STATE_STARTING
 from splinter.worker.memory import WorkerMemory
+from splinter.worker.tasks.layout import EXTENSION_COUNTERS_BYTES, TASK
 
 logger = logging.getLogger(__name__)
 

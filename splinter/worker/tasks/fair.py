@@ -28,18 +28,6 @@ from splinter.ext.abi import F_TENANT
 from splinter.native.atomics import load32, load64, store32, store32_release, store64
 from splinter.worker.accounts import window_cycles
 from splinter.worker.layout import (
-    FRAME_BYTES,
-    S_CREDIT,
-    S_HEAD,
-    S_NEXT,
-    S_TAIL,
-    S_WAITING,
-    T_CYCLES,
-    T_NEXT,
-    T_STATE,
-    TASK_BYTES,
-    TASK_READY,
-    TENANT_SHARE_BYTES,
     W_ACTIVE,
     W_ACTIVE_BEFORE,
     W_ALLOWANCE,
@@ -59,6 +47,20 @@ from splinter.worker.layout import (
     W_TASKS_PER_TENANT,
     W_WINDOW_CYCLES,
     W_YOUNG_CYCLES,
+)
+from splinter.worker.tasks.layout import (
+    FRAME_BYTES,
+    S_CREDIT,
+    S_HEAD,
+    S_NEXT,
+    S_TAIL,
+    S_WAITING,
+    T_CYCLES,
+    T_NEXT,
+    T_STATE,
+    TASK_BYTES,
+    TASK_READY,
+    TENANT_SHARE_BYTES,
 )
 
 YOUNG, OLD = 0, 1  # levels

@@ -12,7 +12,7 @@ from numba import njit
 
 from splinter.errors import Status
 from splinter.ext.abi import F_ACKNOWLEDGED, F_CLIENT, F_EFFECT, F_SEQUENCE, F_SINCE_NS, F_TENANT
-from splinter.native.atomics import copy_bytes, load16, load32, load64, store64
+from splinter.native.atomics import load32, load64, store64
 from splinter.store.clients import claim_begin, claim_settle, claim_settle_body, clients_sweep
 from splinter.store.journal import participant_at, unlock
 from splinter.store.layout import A_LOCK, K_BODY, K_VALUE, K_WORD, P_CLAIM
@@ -31,11 +31,10 @@ from splinter.store.outcomes import (
     outcome_word,
 )
 from splinter.store.publication import account_of
-from splinter.wire import H_ACKNOWLEDGED, H_CLIENT, H_KEY_LENGTH, H_SEQUENCE, H_TENANT
+from splinter.wire import H_ACKNOWLEDGED, H_CLIENT, H_SEQUENCE, H_TENANT
+from splinter.worker.counters import count
 from splinter.worker.layout import N_DUPLICATES, N_STALE, W_CLIENTS_CURSOR, W_CLOCK_NS, W_INDEX, W_STORE
-from splinter.worker.reply import DROP, HEADER_BYTES, body_bytes_max, count, finish, refuse, refuse_extension_error
-
-_SCALAR_BYTES = 8
+from splinter.worker.reply import DROP, body_bytes_max, refuse, reply_outcome
 
 
 @njit(cache=True)
@@ -69,22 +68,15 @@ def answer(w: int, header: int, status: int) -> int:
         count(w + N_STALE)
         return DROP
     count(w + N_DUPLICATES)
-    body = header + HEADER_BYTES
-    if kind == Outcome.STATUS:
-        return finish(w, header, Status.OK, value, 0) if recorded == Status.OK else refuse(w, header, recorded)
-    if kind == Outcome.SCALAR:
-        store64(body, value)
-        return finish(w, header, Status.OK, 0, _SCALAR_BYTES)
-    if kind == Outcome.ERROR:
-        return refuse_extension_error(w, header, load16(header + H_KEY_LENGTH), recorded, outcome_line(word), value)
-    kept = load64(claim + K_BODY)
-    if kind == Outcome.BODY and kept != 0:
-        length = object_value_length(kept)
+    body, length = 0, 0
+    if kind == Outcome.BODY:
+        kept = load64(claim + K_BODY)
+        if kept == 0:
+            return refuse(w, header, Status.ABORTED)
+        body, length = object_value(kept), object_value_length(kept)
         if length > body_bytes_max(w, header):  # it was written when the MTU was greater
             return refuse(w, header, Status.REPLY_TOO_LARGE)
-        copy_bytes(body, object_value(kept), length)
-        return finish(w, header, recorded, value, length)
-    return refuse(w, header, Status.ABORTED)
+    return reply_outcome(w, header, kind, recorded, outcome_line(word), value, body, length)
 
 
 @njit(cache=True)

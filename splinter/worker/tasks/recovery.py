@@ -29,7 +29,8 @@ from splinter.ext.abi import F_EFFECT, F_TENANT
 from splinter.native.atomics import load32, load64, store32, store32_release
 from splinter.store.outcomes import EFFECT_NONE
 from splinter.worker.chunks import is_unanswered
-from splinter.worker.layout import (
+from splinter.worker.layout import W_CHUNKS, W_RUNNING_TASK, W_TASKS, W_TASKS_COUNT
+from splinter.worker.tasks.layout import (
     T_CHUNK,
     T_FRAME,
     T_REFUSAL,
@@ -42,12 +43,9 @@ from splinter.worker.layout import (
     TASK_REFUSED,
     TASK_REPLYING,
     TASK_RUNNING,
-    W_CHUNKS,
-    W_RUNNING_TASK,
-    W_TASKS,
-    W_TASKS_COUNT,
 )
-from splinter.worker.tasks.tasks import set_limits, start_frame
+from splinter.worker.tasks.pool import start_frame
+from splinter.worker.tasks.terms import set_limits
 
 # What became of a task. The first four are counted.
 GOES_ON, BEGUN_ANEW, ABORTED, KILLED, OTHERWISE = range(5)

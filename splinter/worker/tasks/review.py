@@ -14,20 +14,9 @@ from numba import njit
 
 from splinter.native.atomics import load32, load64, store64
 from splinter.store.limbo import must_give_way
-from splinter.worker.layout import (
-    T_EPOCH,
-    T_STATE,
-    TASK_BYTES,
-    TASK_READY,
-    W_GIVE_WAY,
-    W_OLDEST_EPOCH,
-    W_REVIEW_CURSOR,
-    W_STORE,
-    W_TASKS,
-    W_TASKS_COUNT,
-    W_TASKS_LIVE,
-)
-from splinter.worker.tasks.tasks import is_orphan, is_overdue
+from splinter.worker.layout import W_GIVE_WAY, W_OLDEST_EPOCH, W_REVIEW_CURSOR, W_STORE, W_TASKS, W_TASKS_COUNT, W_TASKS_LIVE
+from splinter.worker.tasks.layout import T_EPOCH, T_STATE, TASK_BYTES, TASK_READY
+from splinter.worker.tasks.terms import is_orphan, is_overdue
 
 ENDED_PER_TURN = 8  # tasks, so that no turn gets long
 _LOOKS = 8  # at tasks of which none must end

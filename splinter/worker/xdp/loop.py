@@ -1,8 +1,7 @@
 """The worker's loop on AF_XDP sockets: one socket per queue of the device.
 
-A turn: receive a batch from each queue, answer what can be answered at once, send; run some slices of tasks; when there was
-nothing to do, give sent chunks back to the kernel, and sleep after a while. Replies go out before any
-housekeeping.
+The turns are those of :mod:`splinter.worker.loop`. Here stands how packets come out of the queues' RX rings, how replies go
+into their TX rings, and how chunks come back.
 """
 
 from __future__ import annotations
@@ -13,10 +12,8 @@ from splinter import limits
 from splinter.layout import offset
 from splinter.native.atomics import (
     load32,
-    load32_acquire,
     load64,
     store32,
-    store32_release,
     store64,
 )
 from splinter.net.afxdp.compiled import (
@@ -27,142 +24,47 @@ from splinter.net.afxdp.compiled import (
     tx_pending,
     tx_position,
     tx_publish,
-    tx_write,
     wake_rx,
 )
 from splinter.net.depths import DEPTH
-from splinter.store.epochs import epoch_leave
-from splinter.store.reclaim import reclaim
-from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, end_resumes, idle_until_now
 from splinter.worker.admission import is_authorised
-from splinter.worker.chunks import KIND_TX, chunk_word, is_held, mark, recycle, return_chunk
+from splinter.worker.chunks import is_held, queue_of, recycle, return_chunk
+from splinter.worker.counters import count
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import (
     B_ADDRESS,
     B_FRAME_LENGTH,
-    B_HASHED,
-    B_HEADER,
-    B_LENGTH,
-    B_RECORD,
-    B_REPLY,
     BATCH_BYTES,
-    N_BUSY_CYCLES,
     N_DAMAGED,
     N_KICKS,
     N_MALFORMED,
     N_TRANSMITTED,
     N_WRONG_TOKEN,
-    STATE_STOPPED,
-    T_CHUNK,
-    T_ORIGIN,
-    T_STATE,
-    TASK_BYTES,
-    TASK_REFUSED,
     W_BATCH,
-    W_BATCH_BEGUN,
-    W_BATCH_COUNT,
-    W_CHUNKS,
     W_DEPTH,
-    W_IDLE_SPIN_NS,
     W_INDEX,
     W_QUEUES,
-    W_RUN_LENGTH,
     W_SOCKETS,
-    W_STATE,
-    W_STOP,
-    W_STORE,
     W_TAKES_PARTIAL,
-    W_TASKS,
-    W_TASKS_COUNT,
-    W_TASKS_LIVE,
     W_UMEM,
 )
-from splinter.worker.look_ahead import look_ahead, note_request
+from splinter.worker.look_ahead import note_request
+from splinter.worker.loop import run, serve_batch, take_over
 from splinter.worker.receive import batch_limit, take_batch
-from splinter.worker.reply import DROP, HEADER_BYTES, count
-from splinter.worker.requests import PENDING, handle
-from splinter.worker.stages import IDLE, KICK, PARSE, PREFETCH, RECEIVE, RECYCLE, REPLY, SERVE, TURN, stage
-from splinter.worker.steal import is_sibling_busy, steal_batch, wake_sibling
-from splinter.worker.tasks.fair import begin_slices, pick
-from splinter.worker.tasks.review import ENDED_PER_TURN, next_to_end
-from splinter.worker.tasks.tasks import cut_short, end_task, refuse_task, run_slice, take_over_tasks
-from splinter.worker.turn import begin_serving, begin_turn, look_at_clock, sleep_in_poll
-from splinter.worker.xdp.frame import is_intact, payload_length, payload_offset, turn_around
-from splinter.worker.xdp.transmit import transmit
+from splinter.worker.reply import DROP, HEADER_BYTES
+from splinter.worker.stages import KICK, RECEIVE, REPLY, stage
+from splinter.worker.steal import steal_batch, wake_sibling
+from splinter.worker.tasks.layout import T_CHUNK
+from splinter.worker.tasks.pool import end_task
+from splinter.worker.xdp.frame import is_intact, payload_length, payload_offset
+from splinter.worker.xdp.transmit import transmit, write_reply
 
 _RECYCLE_FROM = limits.RX_BATCH  # completions that are worth the lock while there is other work
-_CLOCK_EVERY = 16  # busy turns between two readings of the clock
 _PACKETS = offset(DEPTH, "packets")
 # Requests that are served before the first of them gets its checksum, which is computed from words that have reached the cache
-# by then, and not from those still on their way. As many replies may be lost when the worker dies.
+# by then, and not from those still on their way.
 _SERVED_TOGETHER = 4
 _SPINS = 200  # looks at the receive rings in an idle turn
-_SLICES_PER_TURN = 8  # of tasks, until replies go out and the store's housekeeping is done
-_RECLAIM_PER_TURN = 128  # slots moved from limbo to the free lists
-
-
-@njit(cache=True)
-def serve_queue(w: int, queue: int) -> int:
-    """One batch of one queue; returns how many packets it had."""
-    me, xsk = load32(w + W_INDEX), load64(w + W_SOCKETS + queue * 8)
-    most = batch_limit(w, me)
-    received = take_batch(w, me, queue, 1, most)
-    stage(w, RECEIVE)
-    if received > 0:
-        if most < limits.RX_BATCH and rx_available(xsk) > 0:
-            wake_sibling(w)  # now: what is left waits for as long as a batch may take
-        _answer(w, queue, received)
-        if rx_available(xsk) >= limits.WAKE_BACKLOG:
-            wake_sibling(w)
-    return received
-
-
-@njit(cache=True)
-def _answer(w: int, queue: int, received: int) -> None:
-    """Serve the packets of the batch, which all came in by one queue, and send the replies."""
-    invokes = _find_requests(w, received)
-    stage(w, PARSE)
-    look_ahead(w, received, invokes)
-    stage(w, PREFETCH)
-    xsk = load64(w + W_SOCKETS + queue * 8)
-    me = load32(w + W_INDEX)
-    chunks, umem, batch = load64(w + W_CHUNKS), load64(w + W_UMEM), load64(w + W_BATCH)
-    tasks_before = begin_batch(w)
-    position = tx_position(xsk)
-    sent = 0
-    for first in range(0, received, _SERVED_TOGETHER):
-        entries = batch + first * BATCH_BYTES
-        end = batch + min(first + _SERVED_TOGETHER, received) * BATCH_BYTES
-        for entry in range(entries, end, BATCH_BYTES):
-            store32_release(w + W_BATCH_BEGUN, (entry - batch) // BATCH_BYTES + 1)
-            worker_point(w, WorkerPoint.REQUEST_BEGUN)
-            length = load64(entry + B_LENGTH)
-            reply = DROP
-            if length >= 0:
-                header, address = load64(entry + B_HEADER), load64(entry + B_ADDRESS)
-                reply = handle(w, header, length, queue, address, load64(entry + B_HASHED), load64(entry + B_RECORD))
-            store64(entry + B_REPLY, reply)
-            worker_point(w, WorkerPoint.REQUEST_SERVED)
-        stage(w, SERVE)
-        for entry in range(entries, end, BATCH_BYTES):
-            address, reply = load64(entry + B_ADDRESS), load64(entry + B_REPLY)
-            if reply > 0:
-                tx_write(xsk, position + sent, address, turn_around(umem + address, reply))
-                worker_point(w, WorkerPoint.REPLY_WRITTEN)
-                mark(chunks, address, chunk_word(KIND_TX, me, me, queue, position + sent))
-                worker_point(w, WorkerPoint.REPLY_MARKED)
-                sent += 1
-            elif reply == DROP:
-                return_chunk(w, queue, address)
-        stage(w, REPLY)
-    if sent > 0:
-        tx_publish(xsk, position + sent)
-        worker_point(w, WorkerPoint.REPLY_PUBLISHED)
-        _kick(w, xsk, sent)
-    if completion_available(xsk) >= _RECYCLE_FROM:
-        recycle(w, queue)
-    stage(w, RECYCLE)
-    end_batch(w, received, tasks_before)
 
 
 @njit(cache=True, forceinline=True)
@@ -181,16 +83,12 @@ def _request_length(w: int, frame: int, frame_length: int) -> int:
     return length
 
 
-@njit(cache=True)
-def _find_requests(w: int, received: int) -> int:
-    """Note of each packet of a batch where its request is; returns how many invokes to look ahead for."""
-    umem, batch = load64(w + W_UMEM), load64(w + W_BATCH)
-    invokes = 0
-    for entry in range(batch, batch + received * BATCH_BYTES, BATCH_BYTES):
-        frame = umem + load64(entry + B_ADDRESS)
-        length = _request_length(w, frame, load64(entry + B_FRAME_LENGTH))
-        invokes += note_request(w, entry, frame + payload_offset(frame), length, received)
-    return invokes
+@njit(cache=True, forceinline=True)
+def _find_request(w: int, k: int, received: int) -> int:
+    entry = load64(w + W_BATCH) + k * BATCH_BYTES
+    frame = load64(w + W_UMEM) + load64(entry + B_ADDRESS)
+    length = _request_length(w, frame, load64(entry + B_FRAME_LENGTH))
+    return note_request(w, entry, frame + payload_offset(frame), length, received)
 
 
 @njit(cache=True)
@@ -202,50 +100,96 @@ def _kick(w: int, xsk: int, sent: int) -> None:
     store64(w + N_TRANSMITTED, load64(w + N_TRANSMITTED) + sent)
 
 
-@njit(cache=True)
-def _tidy(w: int, queue: int) -> None:
-    """What can wait until there is nothing else to do."""
-    recycle(w, queue)
+@njit(cache=True, forceinline=True)
+def _put_reply(w: int, k: int, reply: int, replies: int) -> int:
+    address = load64(load64(w + W_BATCH) + k * BATCH_BYTES + B_ADDRESS)
+    if reply > 0:
+        write_reply(w, queue_of(address), address, reply, replies)
+        return 1
+    if reply == DROP:
+        return_chunk(w, queue_of(address), address)
+    return 0
+
+
+@njit(cache=True, forceinline=True)
+def _send_replies(w: int, k: int, replies: int) -> None:
+    queue = queue_of(load64(load64(w + W_BATCH) + k * BATCH_BYTES + B_ADDRESS))
     xsk = load64(w + W_SOCKETS + queue * 8)
-    if tx_pending(xsk) > 0:  # the device's queue was full at the last kick
-        kick(xsk)
-    if fill_needs_wakeup(xsk):
-        wake_rx(xsk)
+    if replies > 0:
+        tx_publish(xsk, tx_position(xsk) + replies)
+        worker_point(w, WorkerPoint.REPLY_PUBLISHED)
+        _kick(w, xsk, replies)
+    if completion_available(xsk) >= _RECYCLE_FROM:
+        recycle(w, queue)
 
 
 @njit(cache=True)
-def _packets_wait(w: int, queues: int) -> bool:
-    available = 0
-    for queue in range(queues):
-        available += rx_available(load64(w + W_SOCKETS + queue * 8))
-    return available > 0
+def _serve_taken(w: int, received: int) -> None:
+    """Serve the packets of the batch, which all came in by one queue, and send the replies."""
+    serve_batch(w, received, _SERVED_TOGETHER, _find_request, _put_reply, _send_replies)
 
 
 @njit(cache=True)
-def _spin(w: int, queues: int) -> bool:
-    """Look for a packet and at nothing else, for about a microsecond; tells whether one has come.
-
-    A request that meets an idle worker waits for whatever the worker does between two looks.
-    """
-    spins = 0
-    while spins < _SPINS and not _packets_wait(w, queues):
-        spins += 1
-    return spins < _SPINS
+def serve_queue(w: int, queue: int) -> int:
+    """One batch of one queue; returns how many packets it had."""
+    me, xsk = load32(w + W_INDEX), load64(w + W_SOCKETS + queue * 8)
+    most = batch_limit(w, me)
+    received = take_batch(w, me, queue, 1, most)
+    stage(w, RECEIVE)
+    if received > 0:
+        if most < limits.RX_BATCH and rx_available(xsk) > 0:
+            wake_sibling(w)  # now: what is left waits for as long as a batch may take
+        _serve_taken(w, received)
+        if rx_available(xsk) >= limits.WAKE_BACKLOG:
+            wake_sibling(w)
+    return received
 
 
 @njit(cache=True)
-def _publish_depth(w: int, queues: int) -> None:
-    """Tell the XDP program how many packets wait for this worker."""
+def _packets(w: int) -> int:
+    """How many wait in this worker's RX rings."""
     packets = 0
-    for queue in range(queues):
+    for queue in range(load32(w + W_QUEUES)):
         packets += rx_available(load64(w + W_SOCKETS + queue * 8))
-    store32(load64(w + W_DEPTH) + _PACKETS, packets)
+    return packets
+
+
+@njit(cache=True)
+def _packets_wait(w: int, told: bool) -> bool:
+    return _packets(w) > 0
+
+
+@njit(cache=True)
+def _publish_depth(w: int) -> None:
+    """Tell the XDP program how many packets wait for this worker."""
+    store32(load64(w + W_DEPTH) + _PACKETS, _packets(w))
+
+
+@njit(cache=True)
+def _receive(w: int) -> tuple[int, bool]:
+    """A batch of each queue. Whether packets wait is seen in the rings at any time."""
+    received = 0
+    for queue in range(load32(w + W_QUEUES)):
+        received += serve_queue(w, queue)
+    if load64(w + W_DEPTH) != 0:
+        _publish_depth(w)
+    return received, False
+
+
+@njit(cache=True)
+def _flush(w: int) -> None:
+    for queue in range(load32(w + W_QUEUES)):
+        xsk = load64(w + W_SOCKETS + queue * 8)
+        waiting = tx_pending(xsk)
+        if waiting > 0:
+            _kick(w, xsk, waiting)
 
 
 @njit(cache=True)
 def _end(w: int, task: int, reply: int) -> None:
     """Hand the reply of a task that ended, if there is one, to its queue's TX ring; give back what it had."""
-    queue, address = load32(task + T_ORIGIN), load64(task + T_CHUNK)
+    address = load64(task + T_CHUNK)
+    queue = queue_of(address)
     has_queue = queue < load32(w + W_QUEUES)  # else the device has fewer than when the request came: its chunk went with it
     if reply != DROP and has_queue:
         transmit(w, queue, address, reply)
@@ -255,122 +199,41 @@ def _end(w: int, task: int, reply: int) -> None:
 
 
 @njit(cache=True)
-def _run_tasks(w: int, queues: int, packets_cycles: int) -> int:
-    """Run some slices of tasks, with a look at the receive rings before each; returns how many."""
-    begin_resumes(w)
-    begin_slices(w, packets_cycles)
-    slices = 0
-    while slices < _SLICES_PER_TURN:
-        task = pick(w, _packets_wait(w, queues))
-        if task == 0:
-            break
-        slices += 1
-        reply = run_slice(w, task)
-        if reply != PENDING:
-            _end(w, task, reply)
-    end_resumes(w)
-    _review_tasks(w)
-    for queue in range(queues):
-        waiting = tx_pending(load64(w + W_SOCKETS + queue * 8))
-        if waiting > 0:
-            _kick(w, load64(w + W_SOCKETS + queue * 8), waiting)
-    return slices
+def _tidy(w: int) -> bool:
+    """Give sent chunks back; then look for a packet and at nothing else, for about a microsecond.
 
-
-@njit(cache=True)
-def _review_tasks(w: int) -> None:
-    """End waiting tasks that must end, a few."""
-    for _ in range(ENDED_PER_TURN):
-        task = next_to_end(w)
-        if task == 0:
-            break
-        _end(w, task, cut_short(w, task))
-
-
-@njit(cache=True)
-def _take_over(w: int, queues: int) -> None:
-    """Go on where a predecessor died: its tasks, and what it had received and not begun to serve.
-
-    Every step can be done again by another successor, should this one die on the way.
+    A request that meets an idle worker waits for whatever the worker does between two looks.
     """
-    take_over_tasks(w)
-    worker_point(w, WorkerPoint.TASKS_LISTED)
-    idle_until_now(w)
-    begin_turn(w)
-    begin_serving(w)  # now, since what the predecessor had received may get this one stuck, too
-    tasks, umem, batch = load64(w + W_TASKS), load64(w + W_UMEM), load64(w + W_BATCH)
-    for index in range(load32(w + W_TASKS_COUNT)):
-        task = tasks + index * TASK_BYTES
-        if load32(task + T_STATE) == TASK_REFUSED:
-            _end(w, task, refuse_task(w, task))
-            worker_point(w, WorkerPoint.REFUSAL_SENT)
-    for k in range(load32(w + W_BATCH_BEGUN), load32(w + W_BATCH_COUNT)):
-        store32_release(w + W_BATCH_BEGUN, k + 1)
-        worker_point(w, WorkerPoint.BATCH_GOES_ON)
-        address = load64(batch + k * BATCH_BYTES + B_ADDRESS)
-        if not is_held(w, address):
-            continue  # it never left the RX ring
-        queue, frame = address // (limits.CHUNKS_PER_QUEUE * limits.CHUNK_BYTES), umem + address
-        if queue >= queues:
-            continue
-        length = _request_length(w, frame, load64(batch + k * BATCH_BYTES + B_FRAME_LENGTH))
-        reply = DROP if length < 0 else handle(w, frame + payload_offset(frame), length, queue, address, 0, 0)
-        if reply > 0:
-            transmit(w, queue, address, reply)
-        elif reply == DROP:
-            return_chunk(w, queue, address)
-    for queue in range(queues):
-        kick(load64(w + W_SOCKETS + queue * 8))  # also what the predecessor had published
+    for queue in range(load32(w + W_QUEUES)):
+        recycle(w, queue)
+        xsk = load64(w + W_SOCKETS + queue * 8)
+        if tx_pending(xsk) > 0:  # the device's queue was full at the last kick
+            kick(xsk)
+        if fill_needs_wakeup(xsk):
+            wake_rx(xsk)
+    spins = 0
+    while spins < _SPINS and _packets(w) == 0:
+        spins += 1
+    return spins < _SPINS
+
+
+@njit(cache=True)
+def _steal(w: int, now: int) -> int:
+    stolen = steal_batch(w, now)
+    if stolen > 0:
+        _serve_taken(w, stolen)
+    return stolen
+
+
+@njit(cache=True)
+def _has_left(w: int, k: int) -> bool:
+    """Whether the packet has left the RX ring, and its queue is one that the device still has."""
+    address = load64(load64(w + W_BATCH) + k * BATCH_BYTES + B_ADDRESS)
+    return is_held(w, address) and queue_of(address) < load32(w + W_QUEUES)
 
 
 @njit(cache=True)
 def serve_xdp(w: int) -> None:
     """Serve until the block's ``stop`` is set. Run in the worker's process, with everything in the block set up."""
-    queues = load32(w + W_QUEUES)
-    store, me = load64(w + W_STORE), load32(w + W_INDEX)
-    _take_over(w, queues)
-    stage(w, IDLE)  # what a predecessor spent since its last mark, too
-    idle_from = look_at_clock(w)
-    turn = 0
-    while load32_acquire(w + W_STOP) == 0:
-        begin_turn(w)
-        worked = 0
-        busy_before = load64(w + N_BUSY_CYCLES)
-        for queue in range(queues):
-            worked += serve_queue(w, queue)
-        if load64(w + W_DEPTH) != 0:
-            _publish_depth(w, queues)
-        if load32(w + W_RUN_LENGTH) > 0:
-            worked += _run_tasks(w, queues, load64(w + N_BUSY_CYCLES) - busy_before)
-        if worked > 0:
-            reclaim(store, me, _RECLAIM_PER_TURN)
-            turn += 1
-            if turn % _CLOCK_EVERY == 0:
-                look_at_clock(w)
-            idle_from = 0
-            stage(w, TURN)
-            continue
-        for queue in range(queues):
-            _tidy(w, queue)
-        found = _spin(w, queues)
-        idle_until_now(w)
-        stage(w, IDLE)
-        if found:
-            continue
-        now = look_at_clock(w)
-        queue, stolen = steal_batch(w, now)
-        if stolen > 0:
-            _answer(w, queue, stolen)
-            reclaim(store, me, _RECLAIM_PER_TURN)
-            idle_from = 0
-            continue
-        if idle_from == 0:
-            idle_from = now
-        reclaim(store, me, _RECLAIM_PER_TURN)
-        if now - idle_from > load64(w + W_IDLE_SPIN_NS) and load32(w + W_TASKS_LIVE) == 0:
-            if is_sibling_busy(w):
-                idle_from = now
-            elif sleep_in_poll(w, queues + 1):
-                idle_from = 0
-    epoch_leave(store, me)
-    store32_release(w + W_STATE, STATE_STOPPED)
+    take_over(w, _find_request, _has_left, _put_reply, _send_replies, _flush, _end)
+    run(w, load32(w + W_QUEUES) + 1, _receive, _packets_wait, _tidy, _steal, _flush, _end)

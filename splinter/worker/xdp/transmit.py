@@ -1,4 +1,4 @@
-"""One reply through an AF_XDP socket, in the steps that a recovery can tell apart."""
+"""Replies through an AF_XDP socket, in the steps that a recovery can tell apart."""
 
 from __future__ import annotations
 
@@ -12,17 +12,25 @@ from splinter.worker.layout import W_CHUNKS, W_INDEX, W_SOCKETS, W_UMEM
 from splinter.worker.xdp.frame import turn_around
 
 
-@njit(cache=True)
-def transmit(w: int, queue: int, address: int, reply: int) -> None:
-    """Publish a reply of ``reply`` bytes that stands in its request's chunk; the kernel sends it at the next kick.
+@njit(cache=True, forceinline=True)
+def write_reply(w: int, queue: int, address: int, reply: int, ahead: int) -> None:
+    """Write a reply, which stands in its request's chunk, into the TX ring, behind ``ahead`` that are written already.
 
-    ``address`` is the UMEM address of the frame's first byte.
+    ``reply``: its bytes; ``address``: UMEM address of the frame's first byte. The reply is the kernel's once the ring's index
+    is published.
     """
     xsk, me = load64(w + W_SOCKETS + queue * 8), load32(w + W_INDEX)
-    position = tx_position(xsk)
+    position = tx_position(xsk) + ahead
     tx_write(xsk, position, address, turn_around(load64(w + W_UMEM) + address, reply))
     worker_point(w, WorkerPoint.REPLY_WRITTEN)
     mark(load64(w + W_CHUNKS), address, chunk_word(KIND_TX, me, me, queue, position))
     worker_point(w, WorkerPoint.REPLY_MARKED)
-    tx_publish(xsk, position + 1)
+
+
+@njit(cache=True)
+def transmit(w: int, queue: int, address: int, reply: int) -> None:
+    """Write one reply and publish it; the kernel sends it at the next kick. Arguments as of :func:`write_reply`."""
+    xsk = load64(w + W_SOCKETS + queue * 8)
+    write_reply(w, queue, address, reply, 0)
+    tx_publish(xsk, tx_position(xsk) + 1)
     worker_point(w, WorkerPoint.REPLY_PUBLISHED)

@@ -39,8 +39,9 @@ from splinter.store.region import Region
 from splinter.store.store import Store
 from splinter.wire import Header, Opcode
 from splinter.worker.kill_points import WorkerPoint
-from splinter.worker.layout import STATE_SLEEPING, STATE_STARTING, TASK_FREE
+from splinter.worker.layout import STATE_SLEEPING, STATE_STARTING
 from splinter.worker.memory import WorkerMemory, introduce
+from splinter.worker.tasks.layout import TASK_FREE
 from splinter.worker.texts import build_texts
 
 Identity = tuple[int, int]  # of a request: sequence number, fragment

@@ -13,7 +13,7 @@ from splinter.store.region import Region
 from splinter.store.store import Store
 from splinter.wire import Header, Opcode
 from splinter.worker.memory import WorkerMemory, introduce
-from splinter.worker.tasks.tasks import take_over_tasks
+from splinter.worker.tasks.pool import take_over_tasks
 from splinter.worker.texts import build_texts
 from splinter.worker.turn import begin_turn
 from splinter.worker.xdp.loop import serve_queue

@@ -17,7 +17,8 @@ from splinter.net.afxdp.record import RINGS, XSK
 from splinter.net.afxdp.ring import DESCRIPTOR
 from splinter.server.processes import fork_child, is_readable
 from splinter.worker import chunks as c
-from splinter.worker.layout import BATCH, QUEUE_LOCK, TASK, TASK_FREE, TASK_READY, TASK_REFUSED, WORKER
+from splinter.worker.layout import BATCH, QUEUE_LOCK, WORKER
+from splinter.worker.tasks.layout import TASK, TASK_FREE, TASK_READY, TASK_REFUSED
 from tests.support.waiting import WAIT_SECONDS, wait_for
 
 CHUNKS = limits.CHUNKS_PER_QUEUE

@@ -15,11 +15,12 @@ from splinter.ext.abi import ERROR_TEXTS, ExtensionError
 from splinter.store.epochs import epoch_advance
 from splinter.wire import HEADER
 from splinter.worker.accounts import begin_batch, begin_resumes
-from splinter.worker.layout import TASK_READY
 from splinter.worker.requests import PENDING
 from splinter.worker.tasks import fair
+from splinter.worker.tasks.layout import TASK_READY
+from splinter.worker.tasks.pool import OLDEST_NONE, end_task
 from splinter.worker.tasks.review import next_to_end
-from splinter.worker.tasks.tasks import OLDEST_NONE, cut_short, end_task, run_slice
+from splinter.worker.tasks.slices import cut_short, run_slice
 from splinter.worker.turn import begin_turn
 from tests.support.driver import Driver, fresh
 

@@ -22,8 +22,9 @@ from splinter.server.processes import fork_child
 from splinter.server.shared import Shared
 from splinter.store.region import Region
 from splinter.store.store import Store
-from splinter.worker.layout import EXTENSION_COUNTERS, EXTENSION_COUNTERS_BYTES, TENANT_COUNTERS
+from splinter.worker.layout import TENANT_COUNTERS
 from splinter.worker.log import LOG
+from splinter.worker.tasks.layout import EXTENSION_COUNTERS, EXTENSION_COUNTERS_BYTES
 
 CREDENTIAL = "the administrator's secret"
 CORES = 3

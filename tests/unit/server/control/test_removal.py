@@ -15,8 +15,8 @@ from splinter.net.tenants import TENANT_REMOVING
 from splinter.server.control import tenants
 from splinter.store.epochs import EPOCH_OFFLINE, epoch_now
 from splinter.store.tenants import tenant_close
-from splinter.worker.layout import TASK_FREE, TASK_READY, TASK_REFUSED
 from splinter.worker.memory import WorkerMemory
+from splinter.worker.tasks.layout import TASK_FREE, TASK_READY, TASK_REFUSED
 from tests.support.waiting import wait_for
 from tests.unit.server.control.conftest import Control
 

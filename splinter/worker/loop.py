@@ -1,0 +1,228 @@
+"""The worker's loop, as it is on every transport.
+
+A turn: receive packets and serve them, run some slices of tasks, send; when there was nothing to do, look for work at siblings,
+and sleep after a while. Replies go out before any housekeeping. The steps in which transports differ are handed over as
+compiled functions. Numba puts them in when it compiles a transport's own functions, so that no indirection is left:
+
+================================ ====================================================================================
+``find(w, k, received)``         note the request of packet ``k`` of the batch; returns 1 if it is an invoke to look ahead for
+``put(w, k, reply, replies)``    put the reply to packet ``k`` behind ``replies`` others, or give its chunk back; 1: a reply
+``send(w, k, replies)``          send as many replies that were put, the queue being that of packet ``k``
+``flush(w)``                     send all that waits to be sent
+``end(w, task, reply)``          have the reply of a task that ended, if there is one, sent with the next ``flush``; release it
+``has_left(w, k)``               whether packet ``k`` of a dead predecessor's batch is this worker's to serve
+``receive(w)``                   serve what came; returns how many packets, and whether more wait, as far as that tells
+``wait(w, told)``                whether packets wait; ``told``: what ``receive`` said about that
+``tidy(w)``                      what can wait until there is nothing else to do; returns whether packets have come meanwhile
+``steal(w, now)``                serve what waits at a sibling; returns how many packets
+================================ ====================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from numba import njit
+
+from splinter.native.atomics import load32, load32_acquire, load64, store32_release, store64
+from splinter.store.epochs import epoch_leave
+from splinter.store.reclaim import reclaim
+from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, end_resumes, idle_until_now
+from splinter.worker.kill_points import WorkerPoint, worker_point
+from splinter.worker.layout import (
+    B_ADDRESS,
+    B_HASHED,
+    B_HEADER,
+    B_LENGTH,
+    B_RECORD,
+    B_REPLY,
+    BATCH_BYTES,
+    N_BUSY_CYCLES,
+    STATE_STOPPED,
+    W_BATCH,
+    W_BATCH_BEGUN,
+    W_BATCH_COUNT,
+    W_IDLE_SPIN_NS,
+    W_INDEX,
+    W_RUN_LENGTH,
+    W_STATE,
+    W_STOP,
+    W_STORE,
+    W_TASKS,
+    W_TASKS_COUNT,
+    W_TASKS_LIVE,
+)
+from splinter.worker.look_ahead import look_ahead
+from splinter.worker.reply import DROP
+from splinter.worker.requests import PENDING, handle
+from splinter.worker.stages import IDLE, PARSE, PREFETCH, RECYCLE, REPLY, SERVE, TURN, stage
+from splinter.worker.steal import is_sibling_busy
+from splinter.worker.tasks.ending import refuse_task
+from splinter.worker.tasks.fair import begin_slices, pick
+from splinter.worker.tasks.layout import T_STATE, TASK_BYTES, TASK_REFUSED
+from splinter.worker.tasks.pool import take_over_tasks
+from splinter.worker.tasks.review import ENDED_PER_TURN, next_to_end
+from splinter.worker.tasks.slices import cut_short, run_slice
+from splinter.worker.turn import begin_serving, begin_turn, look_at_clock, sleep_in_poll
+
+_CLOCK_EVERY = 16  # busy turns between two readings of the clock
+_SLICES_PER_TURN = 8  # of tasks, until replies go out and the store's housekeeping is done
+_RECLAIM_PER_TURN = 128  # slots moved from limbo to the free lists
+
+Find = Callable[[int, int, int], int]
+Put = Callable[[int, int, int, int], int]
+Send = Callable[[int, int, int], None]
+Flush = Callable[[int], None]
+End = Callable[[int, int, int], None]
+HasLeft = Callable[[int, int], bool]
+Receive = Callable[[int], tuple[int, bool]]
+Wait = Callable[[int, bool], bool]
+Tidy = Callable[[int], bool]
+Steal = Callable[[int, int], int]
+
+
+@njit(cache=True)
+def _serve(w: int, entry: int) -> int:
+    """Serve the request that a batch's entry notes. Returns what :func:`splinter.worker.requests.handle` does."""
+    length = load64(entry + B_LENGTH)
+    if length < 0:
+        return DROP
+    return handle(
+        w, load64(entry + B_HEADER), length, load64(entry + B_ADDRESS), load64(entry + B_HASHED), load64(entry + B_RECORD)
+    )
+
+
+# Not cached, as all that take functions: they are compiled into a transport's own, and kept with it.
+@njit(forceinline=True)
+def serve_batch(w: int, received: int, together: int, find: Find, put: Put, send: Send) -> None:
+    """Serve the packets of the batch, which all came in by one queue, and send the replies.
+
+    ``together`` packets are served before the first of them gets its reply put. As many replies may be lost when the worker
+    dies.
+    """
+    invokes = 0
+    for k in range(received):
+        invokes += find(w, k, received)
+    stage(w, PARSE)
+    look_ahead(w, received, invokes)
+    stage(w, PREFETCH)
+    batch = load64(w + W_BATCH)
+    tasks_before = begin_batch(w)
+    replies = 0
+    for first in range(0, received, together):
+        end = min(first + together, received)
+        for k in range(first, end):
+            store32_release(w + W_BATCH_BEGUN, k + 1)
+            worker_point(w, WorkerPoint.REQUEST_BEGUN)
+            entry = batch + k * BATCH_BYTES
+            store64(entry + B_REPLY, _serve(w, entry))
+            worker_point(w, WorkerPoint.REQUEST_SERVED)
+        stage(w, SERVE)
+        for k in range(first, end):
+            replies += put(w, k, load64(batch + k * BATCH_BYTES + B_REPLY), replies)
+        stage(w, REPLY)
+    send(w, 0, replies)
+    stage(w, RECYCLE)
+    end_batch(w, received, tasks_before)
+
+
+@njit(forceinline=True)
+def take_over(w: int, find: Find, has_left: HasLeft, put: Put, send: Send, flush: Flush, end: End) -> None:
+    """Go on where a predecessor died: its replies, its tasks, and what it had received and not begun to serve.
+
+    Every step can be done again by another successor, should this one die on the way.
+    """
+    take_over_tasks(w)
+    worker_point(w, WorkerPoint.TASKS_LISTED)
+    idle_until_now(w)
+    begin_turn(w)
+    begin_serving(w)  # now, since what the predecessor had received may get this one stuck, too
+    flush(w)
+    tasks, batch = load64(w + W_TASKS), load64(w + W_BATCH)
+    for index in range(load32(w + W_TASKS_COUNT)):
+        task = tasks + index * TASK_BYTES
+        if load32(task + T_STATE) == TASK_REFUSED:
+            end(w, task, refuse_task(w, task))
+            flush(w)
+            worker_point(w, WorkerPoint.REFUSAL_SENT)
+    for k in range(load32(w + W_BATCH_BEGUN), load32(w + W_BATCH_COUNT)):
+        store32_release(w + W_BATCH_BEGUN, k + 1)
+        worker_point(w, WorkerPoint.BATCH_GOES_ON)
+        if has_left(w, k):
+            find(w, k, 1)
+            send(w, k, put(w, k, _serve(w, batch + k * BATCH_BYTES), 0))
+
+
+@njit(forceinline=True)
+def _run_tasks(w: int, packets_cycles: int, told: bool, wait: Wait, flush: Flush, end: End) -> int:
+    """Run some slices of tasks, with a look whether packets wait before each; end a few that must. Returns how many slices."""
+    begin_resumes(w)
+    begin_slices(w, packets_cycles)
+    slices = 0
+    while slices < _SLICES_PER_TURN:
+        task = pick(w, wait(w, told))
+        if task == 0:
+            break
+        slices += 1
+        reply = run_slice(w, task)
+        if reply != PENDING:
+            end(w, task, reply)
+    end_resumes(w)
+    for _ in range(ENDED_PER_TURN):
+        task = next_to_end(w)
+        if task == 0:
+            break
+        end(w, task, cut_short(w, task))
+    flush(w)
+    return slices
+
+
+@njit(cache=True)
+def _rest(w: int, now: int, idle_from: int, descriptors: int) -> int:
+    """End a turn without work, maybe with a sleep. Returns since when there has been none (0: since the next turn).
+
+    ``idle_from`` is what the turn before returned, ``now`` the time in monotonic nanoseconds.
+    """
+    reclaim(load64(w + W_STORE), load32(w + W_INDEX), _RECLAIM_PER_TURN)
+    since = now if idle_from == 0 else idle_from
+    if now - since <= load64(w + W_IDLE_SPIN_NS) or load32(w + W_TASKS_LIVE) != 0:
+        return since
+    if is_sibling_busy(w):
+        return now
+    return 0 if sleep_in_poll(w, descriptors) else since
+
+
+@njit(forceinline=True)
+def run(w: int, descriptors: int, receive: Receive, wait: Wait, tidy: Tidy, steal: Steal, flush: Flush, end: End) -> None:
+    """Serve until the block's ``stop`` is set. ``descriptors``: how many a sleep waits for."""
+    store, me = load64(w + W_STORE), load32(w + W_INDEX)
+    stage(w, IDLE)  # what a predecessor spent since its last mark, too
+    idle_from = look_at_clock(w)
+    turn = 0
+    while load32_acquire(w + W_STOP) == 0:
+        begin_turn(w)
+        busy_before = load64(w + N_BUSY_CYCLES)
+        worked, told = receive(w)
+        if load32(w + W_RUN_LENGTH) > 0:
+            worked += _run_tasks(w, load64(w + N_BUSY_CYCLES) - busy_before, told, wait, flush, end)
+        if worked > 0:
+            reclaim(store, me, _RECLAIM_PER_TURN)
+            turn += 1
+            if turn % _CLOCK_EVERY == 0:
+                look_at_clock(w)
+            idle_from = 0
+            stage(w, TURN)
+            continue
+        have_come = tidy(w)
+        idle_until_now(w)
+        stage(w, IDLE)
+        if have_come:
+            continue
+        now = look_at_clock(w)
+        if steal(w, now) > 0:
+            reclaim(store, me, _RECLAIM_PER_TURN)
+            idle_from = 0
+            continue
+        idle_from = _rest(w, now, idle_from, descriptors)
+    epoch_leave(store, me)
+    store32_release(w + W_STATE, STATE_STOPPED)
