@@ -11,11 +11,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from splinter.errors import SplinterError
 from splinter_bench.machine import machine, versions
 from splinter_bench.progress import progress
+from splinter_bench.report.blocks import Table
 
 _WORSE, _INTERRUPTED = 1, 130  # exit statuses
 _WIDTH_MIN = 120  # where output is no terminal
@@ -39,25 +39,35 @@ def show_benefit(
 
     Makes a lab and a server of its own and removes them.
     """
-    from splinter_bench import benefit_picture
     from splinter_bench.experiments import benefit
+    from splinter_bench.report import benefit as benefit_report
+    from splinter_bench.report import charts
     from splinter_bench.subjects import rivals
     from splinter_bench.subjects.local_server import lab_server
     from splinter_bench.subjects.session import Session
 
+    if picture is not None:
+        charts.check(picture)
     effort = benefit.Effort(rounds=rounds)
     with progress(effort.steps()) as say, lab_server(max(os.sched_getaffinity(0))) as info, Session(info) as session:
         rows = benefit.measure(session, effort, "redis" in rivals.installed(), say)
     if picture is not None:
-        benefit_picture.draw(rows, picture)
+        charts.draw(benefit_report.charts(rows), picture)
     if json_output:
         print(json.dumps({"machine": machine(), "versions": versions(), "benefit": rows}, indent=1))
         return
-    table = Table("", "", "way", "µs", "per second", title="medians of the rounds", title_justify="left")
-    for row in rows:
-        time, rate = row["time_ns"]["median"] / 1000, row["per_second"]["median"]
-        table.add_row(row["case"], str(row["x"]), row["way"], f"{time:,.1f}", f"{rate:,.0f}")
-    _console().print(table)
+    cells = [
+        [
+            row["case"],
+            str(row["x"]),
+            row["way"],
+            f"{time / 1000:,.1f}",
+            f"{row['per_second']['median']:,.0f}",
+        ]
+        for row in rows
+        for time in (row["time_ns"]["median"],)
+    ]
+    _console().print(Table(["", "", "way", "µs", "per second"], cells, "medians of the rounds").rich())
 
 
 def show_comparison(
@@ -74,15 +84,16 @@ def show_comparison(
         raise SplinterError(f"{old} and {new} have no value in common")
     if before.get("machine", {}).get("processor") != after.get("machine", {}).get("processor"):
         print("splinter: the two were measured on different machines", file=sys.stderr)
-    table = Table("", "old", "new", "change", title_justify="left", title=f"{len(changes)} values compared")
     shown = [change for change in changes if change.is_beyond_noise]
-    for change in shown:
-        style = "red" if change.is_worse else "green"
-        table.add_row(
+    cells = [
+        [
             change.name, f"{change.old.median:,.4g}", f"{change.new.median:,.4g}",
-            f"{abs(change.share):.0%} {'worse' if change.is_worse else 'better'}", style=style,
-        )  # fmt: skip
-    _console().print(table if shown else f"{len(changes)} values compared: none changed beyond noise")
+            f"[{'red' if change.is_worse else 'green'}]{abs(change.share):.0%} {'worse' if change.is_worse else 'better'}[/]",
+        ]
+        for change in shown
+    ]  # fmt: skip
+    table = Table(["", "old", "new", "change"], cells, f"{len(changes)} values compared")
+    _console().print(table.rich() if shown else f"{len(changes)} values compared: none changed beyond noise")
     if any(change.is_worse for change in shown):
         raise typer.Exit(_WORSE)
 
@@ -120,8 +131,8 @@ def measure_all(
 
     Each section runs in a process of its own and is written when it is done: one that fails, or Ctrl-C, loses no other.
     """
-    from splinter_bench import whole
-    from splinter_bench.sections import SECTIONS
+    from splinter_bench.report import whole
+    from splinter_bench.report.sections import SECTIONS
 
     if list_only:
         for section in SECTIONS:
@@ -157,7 +168,7 @@ def measure_section(
     quick: Annotated[bool, typer.Option("--quick", help="Few and short runs.")] = False,
 ) -> None:
     """Measure one section in this process: what 'bench all' starts."""
-    from splinter_bench import whole
+    from splinter_bench.report import whole
 
     whole.measure_into(name, path, quick)
 

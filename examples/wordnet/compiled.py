@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 from splinter_bench.generators.afxdp_client import AfxdpClient
-from splinter_bench.subjects.echo import EchoLimit
 from splinter_bench.generators.path import find
 from splinter_bench.process import pinned
 from splinter_bench.result import Result
+from splinter_bench.subjects.echo import EchoLimit
 from splinter_bench.workloads.wordnet import TABLE_SYNSETS, synset_key
 from splinter_bench.workloads.workload import Operation, Workload
 

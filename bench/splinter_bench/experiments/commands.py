@@ -18,6 +18,7 @@ from splinter_bench.experiments.experiment import Document, Effort, Experiment
 from splinter_bench.figure import shown, shown_interval
 from splinter_bench.machine import machine, versions
 from splinter_bench.progress import progress
+from splinter_bench.report import charts
 
 _WIDTH_MIN = 130  # where output is no terminal
 _HELP = {
@@ -44,7 +45,7 @@ def _text(first: str) -> str:
 
 def experiment_of(name: str) -> Experiment:
     """An experiment by name. What it needs is loaded only now: compilers, the worker."""
-    found: Experiment = import_module(f"{__package__}.{name}_report").EXPERIMENT
+    found: Experiment = import_module(f"splinter_bench.report.experiments.{name}").EXPERIMENT
     return found
 
 
@@ -67,14 +68,12 @@ def _command(name: str) -> Callable[..., None]:
 
 def made(name: str, effort: Effort, picture: Path | None = None) -> Document:
     """Carry out an experiment; its document. Raises :class:`SplinterError` for what cannot be measured here."""
-    from splinter_bench.experiments import picture as pictures
-
     experiment = experiment_of(name)
     for part in effort.only:
         if part not in experiment.parts:
             raise SplinterError(f"there is no part {part!r}; there are: {', '.join(experiment.parts) or 'none'}")
     if picture is not None:
-        pictures.check(picture)
+        charts.check(picture)
     with progress(None) as say:
         found = experiment.measure(effort, say)
     document = {
@@ -86,7 +85,7 @@ def made(name: str, effort: Effort, picture: Path | None = None) -> Document:
         **found,
     }
     if picture is not None:
-        pictures.write(experiment, document, picture)
+        charts.draw(experiment.charts(document), picture)
     return document
 
 
@@ -98,7 +97,7 @@ def show(name: str, document: Document, json_output: bool) -> None:
         print(as_json({**document, "figures": figures}))
         return
     console = Console(width=None if sys.stdout.isatty() else max(Console().width, _WIDTH_MIN))
-    console.print(experiment.table(document))
+    console.print(experiment.table(document).rich())
     for line in experiment.notes(document):
         console.print(line)
     for figure in experiment.figures(document):

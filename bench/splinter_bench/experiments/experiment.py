@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.table import Table
-
 from splinter_bench.control import Taken
 from splinter_bench.figure import Figure
 from splinter_bench.progress import Progress
+from splinter_bench.report.blocks import Table
+from splinter_bench.report.charts import Charts
 
 Document = dict[str, Any]
 # What a tenant with too many tasks waiting is answered: none at the loads that matter, while the machine runs.
@@ -46,7 +46,7 @@ class Experiment:
     name: str
     measure: Callable[[Effort, Progress], Document]
     table: Callable[[Document], Table]
-    draw: Callable[[Document, Any], None]  # on a matplotlib figure
+    charts: Callable[[Document], Charts]
     figures: Callable[[Document], list[Figure]]
     parts: tuple[str, ...] = ()  # what ``only`` may name
     notes: Callable[[Document], list[str]] = field(default=lambda document: [])

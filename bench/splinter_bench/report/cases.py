@@ -10,16 +10,15 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from splinter.errors import SplinterError
-from splinter_bench import case_pictures
-from splinter_bench.blocks import Block, Code, Paragraph, Picture, Table
 from splinter_bench.experiments.case import Case, run_case
 from splinter_bench.experiments.runs import AF_XDP_ECHO, XDP_TX_ECHO, RunReport, limits, prepare
 from splinter_bench.measurement import half_range, spread
 from splinter_bench.progress import Progress
+from splinter_bench.report import case_charts
+from splinter_bench.report.blocks import Block, Code, Paragraph, Picture, Table
 from splinter_bench.subjects.local_server import lab_server
 from splinter_bench.subjects.session import Session
 from splinter_bench.subjects.target import Target
@@ -41,12 +40,12 @@ _WORKER = "splinter-w"  # what worker processes are called
 
 @dataclass(frozen=True)
 class CaseSection:
-    """What ``cases`` find, and the echoes beside them. ``draw`` makes the picture ``picture`` of the document."""
+    """What ``cases`` find, and the echoes beside them. ``charts`` makes the picture ``picture`` of them."""
 
     cases: tuple[tuple[str, Case], ...]
     picture: str
     text: str
-    draw: Callable[[list[Document], Path], None]
+    charts: Callable[[list[Document]], case_charts.Told]
     echoes: tuple[str, ...] = _ECHOES
 
     def measure(self, is_quick: bool, progress: Progress) -> Document:
@@ -78,7 +77,7 @@ class CaseSection:
         blocks: list[Block] = [
             _table([row for row in cases if "latency_ns" in row]),
             _live_table([row for row in cases if "live" in row]),
-            Picture(self.picture, self.text, partial(self.draw, cases)),
+            Picture(self.picture, self.text, *self.charts(cases)),
             *(Paragraph(f"Failed: {failure}") for failure in document["failures"]),
             Code("\n".join(row["command"] for row in cases)),
         ]
@@ -216,7 +215,7 @@ YCSB = CaseSection(
     _at_depths(("ycsb-a", "ycsb-b", "ycsb-c", "ycsb-d", "ycsb-f", "ycsb-f-invoke")),
     "ycsb",
     "YCSB: rates and latencies beside both echoes",
-    case_pictures.bars,
+    case_charts.rates_and_latencies,
 )
 REQUESTS = CaseSection(
     (
@@ -228,9 +227,9 @@ REQUESTS = CaseSection(
     ),
     "requests",
     "Kinds of requests: rates and latencies beside both echoes",
-    case_pictures.bars,
+    case_charts.rates_and_latencies,
 )
-SIZES = CaseSection(_of_sizes(), "sizes", "Values from 16 bytes to 64 KiB", case_pictures.against_size, echoes=(AF_XDP_ECHO,))
+SIZES = CaseSection(_of_sizes(), "sizes", "Values from 16 bytes to 64 KiB", case_charts.against_size, echoes=(AF_XDP_ECHO,))
 TENANTS = CaseSection(
     (
         ("1 tenant", Case("ycsb-b", depth=64, seconds=_SECONDS)),
@@ -245,7 +244,7 @@ TENANTS = CaseSection(
     ),
     "tenants",
     "One tenant and many, evenly active and not",
-    case_pictures.bars,
+    case_charts.rates_and_latencies,
 )  # fmt: skip
 LOAD = CaseSection(
     (
@@ -258,7 +257,7 @@ LOAD = CaseSection(
     ),
     "load",
     "Latency against offered load, and over time",
-    case_pictures.against_load,
+    case_charts.against_load,
     echoes=(AF_XDP_ECHO,),
 )
 LIVE = CaseSection(
@@ -268,6 +267,6 @@ LIVE = CaseSection(
     ),
     "live",
     "Answered a second under load from within the kernel",
-    case_pictures.live_bars,
+    case_charts.answered_live,
     echoes=(),  # load from within the kernel has echoes of its own
 )

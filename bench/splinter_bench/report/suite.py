@@ -6,20 +6,24 @@ import os
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from splinter.errors import SplinterError
-from splinter_bench import goals, suite_picture
-from splinter_bench.blocks import Block, Code, Paragraph, Picture, Table
+from splinter_bench import goals
 from splinter_bench.experiments.suite import Settings, measure
 from splinter_bench.progress import Progress
+from splinter_bench.report.blocks import Block, Code, Paragraph, Picture, Table
+from splinter_bench.report.case_charts import Told, caption
+from splinter_bench.report.charts import Bars, beyond_limits, ends
+from splinter_bench.report.palette import AF_XDP_ECHO, subject
 from splinter_bench.subjects import rivals
 from splinter_bench.subjects.local_server import lab_server
 
 Document = dict[str, Any]
 _RIVAL_DEPTHS = (1,)  # besides theirs
 _SLICES, _RIVAL_SLICES = 5, 4  # of each run
+_MANY = (50, 64)  # under way at a time: the rivals', ours
+_UNIT = 1e3
 _RATIOS = ("latency_over_echo", "throughput_of_echo", "latency_over_ours", "throughput_of_ours")
 _HEADER = ("", "depth", "per second", "p50 µs", "p99 µs", "p99.9 µs", "p50 / echo", "rate / echo", "p50 / ours", "rate / ours")
 
@@ -51,7 +55,7 @@ class SuiteSection:
         name = self.rival or "echo"
         blocks: list[Block] = [
             _table(document),
-            Picture(f"beside-{name}", f"Rates and latencies beside {name}", partial(suite_picture.draw, document)),
+            Picture(f"beside-{name}", f"Rates and latencies beside {name}", *charts(document)),
         ]
         if programs := _programs(document):
             blocks += [
@@ -86,6 +90,27 @@ def _table(document: Document) -> Table:
             ]
         )
     return Table(_HEADER, rows)
+
+
+def charts(document: Document) -> Told:
+    """Latencies at depth 1, and rates at the rivals' depth, or at ours where there is none; their caption."""
+    results = document["results"]
+    most = next((depth for depth in _MANY if any(result["depth"] == depth for result in results)), _MANY[0])
+    latencies, rates = (
+        [(r["name"], {subject(r["name"]): ends(value(r), _UNIT)}) for r in results if r["depth"] == depth]
+        for depth, value in ((1, _p50), (most, _rate))
+    )
+    shown = [[Bars("p50 latency at depth 1, µs", latencies), Bars(f"thousand a second, {most} under way", rates)]]
+    echo = dict(rates).get("echo", {})
+    return shown, caption(*beyond_limits([(name, {**values, **echo}) for name, values in rates if AF_XDP_ECHO not in values]))
+
+
+def _p50(result: Document) -> dict[str, float]:
+    return dict(result["latency_ns"]["p50"])
+
+
+def _rate(result: Document) -> dict[str, float]:
+    return dict(result["per_second"])
 
 
 def _median_microseconds(latencies_ns: Iterable[float | None]) -> str:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from splinter_bench.blocks import Table
 from splinter_bench.experiments.runs import XDP_TX_ECHO
 from splinter_bench.measurement import COUNTERPARTS
+from splinter_bench.report.blocks import Table
 from splinter_bench.subjects.rival import CONNECTIONS
 
 Document = dict[str, Any]
 _LIMIT_DEPTH = 64
 _SMALL = 0.5  # shares below are shown as one part of so many
-_HEADER = ("", "beside", "median latency, depth 1", "rate", "with requests or connections under way")
+_HEADER = ("", "beside", "p50 latency, depth 1", "rate", "with requests or connections under way")
 
 
 def ratios_table(document: Document) -> Table:
