@@ -85,12 +85,15 @@ def run(
         raise SplinterError(str(error)) from error
     report.circumstances["command"] = shlex.join(["splinter", "bench", *_arguments()])
     failed = sum(measurement.failed for measurement in report.measurements)
+    document = report.to_json()
     if json_output:
-        print(json.dumps(report.to_json(), indent=1))
+        print(json.dumps(document, indent=1))
     else:
+        from splinter_bench.report import suite as suite_report
+
         console = Terminal(width=max(Terminal().width, 140) if not sys.stdout.isatty() else None)
-        console.print(report.table())
-        for line in report.notes():
+        console.print(suite_report.table(document).rich())
+        for line in suite_report.notes(document):
             console.print(line)
     if failed:
         print(f"splinter: {failed} requests were lost or answered wrongly", file=sys.stderr)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from rich import table as rich_table
 
 from splinter.errors import SplinterError
 from splinter_bench.report.charts import Chart, draw
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,14 @@ class Table:
         """The table without its title."""
         lines = [self.header, ["---", *["---:"] * (len(self.header) - 1)], *self.rows]
         return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def table_of(rows: Collection[Row], columns: Mapping[str, Callable[[Row], str]], title: str = "") -> Table:
+    """A table with a column for each text of rows; columns that have none, but for the first, are left out."""
+    cells = {name: [text(row) for row in rows] for name, text in columns.items()}
+    first, *others = cells
+    kept = [first, *(name for name in others if any(cells[name]))]
+    return Table(kept, list(zip(*(cells[name] for name in kept), strict=True)), title)
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from splinter.errors import SplinterError
 from splinter_bench import goals
 from splinter_bench.experiments.suite import Settings, measure
+from splinter_bench.measurement import half_range
 from splinter_bench.progress import Progress
-from splinter_bench.report.blocks import Block, Code, Paragraph, Picture, Table
+from splinter_bench.report.blocks import Block, Code, Paragraph, Picture, Table, table_of
 from splinter_bench.report.case_charts import Told, caption
 from splinter_bench.report.charts import Bars, beyond_limits, ends
 from splinter_bench.report.palette import AF_XDP_ECHO, subject
@@ -24,8 +25,6 @@ _RIVAL_DEPTHS = (1,)  # besides theirs
 _SLICES, _RIVAL_SLICES = 5, 4  # of each run
 _MANY = (50, 64)  # under way at a time: the rivals', ours
 _UNIT = 1e3
-_RATIOS = ("latency_over_echo", "throughput_of_echo", "latency_over_ours", "throughput_of_ours")
-_HEADER = ("", "depth", "per second", "p50 µs", "p99 µs", "p99.9 µs", "p50 / echo", "rate / echo", "p50 / ours", "rate / ours")
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class SuiteSection:
         """A table, a picture, the rival's configuration."""
         name = self.rival or "echo"
         blocks: list[Block] = [
-            _table(document),
+            table(document),
             Picture(f"beside-{name}", f"Rates and latencies beside {name}", *charts(document)),
         ]
         if programs := _programs(document):
@@ -68,28 +67,41 @@ class SuiteSection:
         return [*blocks, Code(document["command"])]
 
 
-def _table(document: Document) -> Table:
+def table(document: Document) -> Table:
+    """The measurements of a report's document; ratios to the echo, and of rivals to ours, where these were measured."""
     ratios = {(r["name"], r["depth"], r["ratio"]): r["median"] for r in document["ratios"]}
-    rows = []
-    for result in document["results"]:
-        name, depth, latency = result["name"], result["depth"], result["latency_ns"]
-        over_echo, of_echo, over_ours, of_ours = (ratios.get((name, depth, ratio)) for ratio in _RATIOS)
-        rows.append(
-            [
-                name,
-                str(depth),
-                f"{result['per_second']['median']:,.0f}",
-                *(
-                    f"{latency[percentile]['median'] / 1000:.1f}" if latency[percentile]["median"] else ""
-                    for percentile in ("p50", "p99", "p99.9")
-                ),
-                f"{over_echo:.2f} ×" if over_echo else "",
-                f"{of_echo:.0%}" if of_echo else "",
-                f"{over_ours:.1f} ×" if over_ours else "",
-                f"1/{1 / of_ours:.1f}" if of_ours else "",
-            ]
-        )
-    return Table(_HEADER, rows)
+
+    def ratio(of: str, shown: Callable[[float], str]) -> Callable[[Document], str]:
+        return lambda row: shown(found) if (found := ratios.get((row["name"], row["depth"], of))) else ""
+
+    def latency(percentile: str) -> Callable[[Document], str]:
+        return lambda row: f"{found / _UNIT:,.2f}" if (found := row["latency_ns"][percentile]["median"]) else ""
+
+    beside = {(r["name"], r["depth"]): r["over"] for r in document["ratios"]}
+    columns: dict[str, Callable[[Document], str]] = {
+        "": lambda row: row["name"],
+        "depth": lambda row: str(row["depth"]),
+        "per second": lambda row: f"{row['per_second']['median']:,.0f}",
+        "±": lambda row: f"{half_range(row['per_second']):.0%}",
+        **{f"{name} µs": latency(name) for name in document["results"][0]["latency_ns"]},
+        "beside": lambda row: beside.get((row["name"], row["depth"]), ""),
+        "p50 / echo": ratio("latency_over_echo", "{:.2f} ×".format),
+        "rate / echo": ratio("throughput_of_echo", "{:.0%}".format),
+        "p50 / ours": ratio("latency_over_ours", "{:.1f} ×".format),
+        "rate / ours": ratio("throughput_of_ours", lambda share: f"1/{1 / share:.1f}"),
+        "failed": lambda row: f"{row['failed']:,}" if row["failed"] else "",
+    }
+    return table_of(document["results"], columns, "medians of the runs")
+
+
+def notes(document: Document) -> list[str]:
+    """What does not fit into the table, a line each: other programs' figures, rivals' configurations, the machine."""
+    said = [
+        f"{name}, connections: {connections}: {rate} per second{f', p50 {median} µs' if median else ''}"
+        for name, connections, rate, median in _programs(document)
+    ]
+    said += [f"{name}: {rival['version']}: {rival['command']}" for name, rival in document.get("rivals", {}).items()]
+    return [*said, ", ".join(f"{name} {value}" for name, value in document.get("machine", {}).items())]
 
 
 def charts(document: Document) -> Told:
