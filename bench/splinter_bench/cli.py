@@ -15,12 +15,12 @@ from splinter.errors import SplinterError
 from splinter.interrupts import interruptible
 from splinter.limits import KEY_BYTES_MAX, PACKET_BODY_BYTES_MAX
 from splinter.server import instance as instances
-from splinter.terminal import Terminal
 from splinter_bench import goals_commands, profile_command, report_commands, run_commands
 from splinter_bench.experiments import commands as experiment_commands
 from splinter_bench.experiments.suite import Settings, measure
 from splinter_bench.generators.load import DEPTH_MAX
 from splinter_bench.progress import progress
+from splinter_bench.report.terminal import show
 from splinter_bench.subjects.local_server import lab_server
 from splinter_bench.workloads.workload import KEY_BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES_DEFAULT
 
@@ -91,10 +91,7 @@ def run(
     else:
         from splinter_bench.report import suite as suite_report
 
-        console = Terminal(width=max(Terminal().width, 140) if not sys.stdout.isatty() else None)
-        console.print(suite_report.table(document).rich())
-        for line in suite_report.notes(document):
-            console.print(line)
+        show(suite_report.table(document), *suite_report.notes(document))
     if failed:
         print(f"splinter: {failed} requests were lost or answered wrongly", file=sys.stderr)
         raise typer.Exit(_FAILED_REQUESTS)

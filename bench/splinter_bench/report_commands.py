@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from splinter.errors import SplinterError
+from splinter_bench.compare import Change, compare
 from splinter_bench.machine import machine, versions
 from splinter_bench.progress import progress
 from splinter_bench.report.blocks import Table
+from splinter_bench.report.terminal import show
 
 _WORSE, _INTERRUPTED = 1, 130  # exit statuses
-_WIDTH_MIN = 120  # where output is no terminal
 _Document = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A JSON document of splinter bench or bench-all.")]
 
 
@@ -56,18 +56,7 @@ def show_benefit(
     if json_output:
         print(json.dumps({"machine": machine(), "versions": versions(), "benefit": rows}, indent=1))
         return
-    cells = [
-        [
-            row["case"],
-            str(row["x"]),
-            row["way"],
-            f"{time / 1000:,.1f}",
-            f"{row['per_second']['median']:,.0f}",
-        ]
-        for row in rows
-        for time in (row["time_ns"]["median"],)
-    ]
-    _console().print(Table(["", "", "way", "µs", "per second"], cells, "medians of the rounds").rich())
+    show(*benefit_report.tables(rows))
 
 
 def show_comparison(
@@ -76,26 +65,26 @@ def show_comparison(
     threshold: Annotated[float, typer.Option(help="Smaller changes are not shown, in percent.", min=0)] = 5.0,
 ) -> None:
     """Show what changed beyond the spread of the runs; exit status 1 when something got worse."""
-    from splinter_bench import compare
-
     before, after = _read(old), _read(new)
-    changes = compare.compare(before, after, threshold / 100)
+    changes = compare(before, after, threshold / 100)
     if not changes:
         raise SplinterError(f"{old} and {new} have no value in common")
     if before.get("machine", {}).get("processor") != after.get("machine", {}).get("processor"):
         print("splinter: the two were measured on different machines", file=sys.stderr)
-    shown = [change for change in changes if change.is_beyond_noise]
+    changed = [change for change in changes if change.is_beyond_noise]
     cells = [
-        [
-            change.name, f"{change.old.median:,.4g}", f"{change.new.median:,.4g}",
-            f"[{'red' if change.is_worse else 'green'}]{abs(change.share):.0%} {'worse' if change.is_worse else 'better'}[/]",
-        ]
-        for change in shown
-    ]  # fmt: skip
-    table = Table(["", "old", "new", "change"], cells, f"{len(changes)} values compared")
-    _console().print(table.rich() if shown else f"{len(changes)} values compared: none changed beyond noise")
-    if any(change.is_worse for change in shown):
+        [change.name, f"{change.old.median:,.4g}", f"{change.new.median:,.4g}", f"{abs(change.share):.0%} {_verdict(change)}"]
+        for change in changed
+    ]
+    styles = ["red" if change.is_worse else "green" for change in changed]
+    table = Table(["", "old", "new", "change"], cells, f"{len(changes)} values compared", styles)
+    show(table if changed else f"{len(changes)} values compared: none changed beyond noise")
+    if any(change.is_worse for change in changed):
         raise typer.Exit(_WORSE)
+
+
+def _verdict(change: Change) -> str:
+    return "worse" if change.is_worse else "better"
 
 
 def measure_all(
@@ -181,7 +170,3 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise SplinterError(f"{path} is no document of splinter bench")
     return found
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else max(Console().width, _WIDTH_MIN))

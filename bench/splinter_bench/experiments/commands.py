@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from splinter.errors import SplinterError
 from splinter_bench.as_json import as_json
@@ -18,9 +17,8 @@ from splinter_bench.experiments.experiment import Document, Effort, Experiment
 from splinter_bench.figure import shown, shown_interval
 from splinter_bench.machine import machine, versions
 from splinter_bench.progress import progress
-from splinter_bench.report import charts
+from splinter_bench.report import charts, terminal
 
-_WIDTH_MIN = 130  # where output is no terminal
 _HELP = {
     "isolation": "What isolation costs: an extension run in the worker, or in a process of its tenant's own.",
     "locality": "Home cores and stealing: 1,024 tenants of different activity on two workers.",
@@ -96,14 +94,12 @@ def show(name: str, document: Document, json_output: bool) -> None:
         figures = [figure.to_json() for figure in experiment.figures(document)]
         print(as_json({**document, "figures": figures}))
         return
-    console = Console(width=None if sys.stdout.isatty() else max(Console().width, _WIDTH_MIN))
-    console.print(experiment.table(document).rich())
-    for line in experiment.notes(document):
-        console.print(line)
+    lines = []
     for figure in experiment.figures(document):
         ends, left_out = shown_interval(figure.interval, figure.unit), figure.left_out
         left = f", {left_out} left out" if left_out else ""
-        console.print(f"{figure.text}: {shown(figure.median, figure.unit)} ({ends}; {len(figure.values)} rounds{left})")
+        lines.append(f"{figure.text}: {shown(figure.median, figure.unit)} ({ends}; {len(figure.values)} rounds{left})")
+    terminal.show(experiment.table(document), *experiment.notes(document), *lines)
 
 
 def _arguments(name: str) -> list[Any]:

@@ -26,17 +26,23 @@ CAPTION = (
 
 
 def show(document: dict[str, Any]) -> list[Block]:
-    """Two tables, the picture, the command."""
+    """The tables, the picture, the command."""
     rows = document["benefit"]
+    picture = Picture("benefit", "Code at the data against gets", charts(rows), CAPTION)
+    return [*tables(rows), picture, Code(document["command"])]
+
+
+def tables(rows: list[dict[str, Any]]) -> list[Table]:
+    """Times and rates of each question by each way."""
     by_way = {(row["case"], row["x"], row["way"]): row for row in rows}
-    tables: list[Block] = []
+    made = []
     for field, text in _FIELDS.items():
-        lines = []
+        cells = []
         for case, x in dict.fromkeys((row["case"], row["x"]) for row in rows):
             found = [by_way.get((case, x, way)) for way in WAYS]
-            lines.append([f"{case}, {x}", *(f"{row[field]['median'] / _UNIT:,.1f}" if row else "" for row in found)])
-        tables.append(Table([text, *WAYS], lines))
-    return [*tables, Picture("benefit", "Code at the data against gets", charts(rows), CAPTION), Code(document["command"])]
+            cells.append([f"{case}, {x}", *(f"{row[field]['median'] / _UNIT:,.1f}" if row else "" for row in found)])
+        made.append(Table([text, *WAYS], cells))
+    return made
 
 
 def charts(rows: list[dict[str, Any]]) -> Charts:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +16,7 @@ from splinter.errors import SplinterError
 from splinter_bench.report.charts import Chart, draw
 
 Row = TypeVar("Row")
+_NUMBER = re.compile(r"[≤≥]? ?[-−]?\d")
 
 
 @dataclass(frozen=True)
@@ -39,24 +42,29 @@ class Code:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of texts below a header; the first column is read from the left, numbers stand to the right."""
+    """Rows of texts below a header; columns of numbers stand to the right."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     title: str = ""
+    styles: Sequence[str] = ()  # of the rows, on a terminal
 
     def rich(self) -> rich_table.Table:
         """The table for a terminal."""
         made = rich_table.Table(title=self.title or None, title_justify="left")
-        for number, name in enumerate(self.header):
-            made.add_column(name, justify="right" if number else "left")
-        for row in self.rows:
-            made.add_row(*row)
+        for name, is_right in zip(self.header, self._are_numbers(), strict=True):
+            made.add_column(name, justify="right" if is_right else "left")
+        for row, style in zip_longest(self.rows, self.styles):
+            made.add_row(*row, style=style)
         return made
+
+    def _are_numbers(self) -> list[bool]:
+        columns = ([row[place] for row in self.rows if row[place]] for place in range(len(self.header)))
+        return [bool(cells) and all(map(_NUMBER.match, cells)) for cells in columns]
 
     def markdown(self) -> str:
         """The table without its title."""
-        lines = [self.header, ["---", *["---:"] * (len(self.header) - 1)], *self.rows]
+        lines = [self.header, ["---:" if is_right else "---" for is_right in self._are_numbers()], *self.rows]
         return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 

@@ -233,11 +233,12 @@ def test_only_what_stands_between_the_markers_is_replaced() -> None:
 
 
 def test_a_table_as_markdown_and_for_a_terminal() -> None:
-    table = Table(["a", "b"], [["1", "2"]], "about")
-    assert table.markdown() == "| a | b |\n| --- | ---: |\n| 1 | 2 |"
+    table = Table(["a", "b"], [["one", "≥ 2 ×"]], "about")
+    assert table.markdown() == "| a | b |\n| --- | ---: |\n| one | ≥ 2 × |"
     made = table.rich()
     assert (made.title, [column.header for column in made.columns]) == ("about", ["a", "b"])
-    assert [list(column.cells) for column in made.columns] == [["1"], ["2"]]
+    assert [list(column.cells) for column in made.columns] == [["one"], ["≥ 2 ×"]]
+    assert [column.justify for column in made.columns] == ["left", "right"]
 
 
 def test_the_core_without_the_client_has_more_to_do() -> None:
