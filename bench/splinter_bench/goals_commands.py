@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from splinter.limits import TENANTS_MAX
-from splinter_bench.figure import Figure, otherwise, shown, shown_interval
+from splinter_bench.figure import Figure, shown
 from splinter_bench.machine import machine, versions
 from splinter_bench.neighbour import noisy_neighbour
 from splinter_bench.progress import progress
@@ -49,6 +49,7 @@ def extensions(
     """
     from splinter_bench import goals
     from splinter_bench.experiments.installs import Counts
+    from splinter_bench.report.figures import figures_table
 
     effort = goals.Effort(installs=Counts(tenants=tenants, installs=installs))
     if rounds is not None:
@@ -61,8 +62,7 @@ def extensions(
     if json_output:
         print(json.dumps({**_circumstances(), "figures": [figure.to_json() for figure in figures]}, indent=1))
     else:
-        rows = [[f.text, shown(f.median, f.unit), *_rounds(f), _parts(f)] for f in figures]
-        terminal.show(Table(["", "median", "interval", "rounds", "made of"], rows, "medians of the rounds"))
+        terminal.show(figures_table([_json(figure) for figure in figures]))
     if found.failures:
         raise typer.Exit(_SHORT)
 
@@ -159,24 +159,14 @@ def _list(selected: list[Goal], json_output: bool) -> None:
     terminal.show(Table(["name", "bound"], [[goal.name, goal.bound_text()] for goal in selected]))
 
 
+def _json(figure: Figure) -> dict[str, Any]:
+    return figure.to_json() | ({"rounds": "counted"} if figure.is_counted else {})
+
+
 def _table(outcomes: list[Outcome]) -> Table:
-    header = ["name", "what", "value", "interval", "rounds", "bound", "verdict", "otherwise"]
-    return Table(header, [_cells(outcome) for outcome in outcomes], "medians of the rounds that were kept")
+    from splinter_bench.report.figures import goals_table
 
-
-def _cells(outcome: Outcome) -> list[str]:
-    goal, figure, verdict = outcome.goal, outcome.figure, outcome.verdict.value
-    if figure is None:
-        return [goal.name, "", "not measured", "", "", goal.bound_text(), verdict, ""]
-    bound, beside = goal.bound_text(figure.unit), otherwise(figure.parts, figure.unit)
-    return [goal.name, figure.text, shown(figure.median, figure.unit), *_rounds(figure), bound, verdict, beside]
-
-
-def _rounds(figure: Figure) -> tuple[str, str]:
-    """The interval, and how many rounds it is made of."""
-    left_out = f", {figure.left_out} left out" if figure.left_out else ""
-    used = "counted" if figure.is_counted else f"{len(figure.values)}{left_out}"
-    return shown_interval(figure.interval, figure.unit), used
+    return goals_table((outcome.goal, _json(outcome.figure) if outcome.figure else None) for outcome in outcomes)
 
 
 def _verdicts(runs: list[list[Outcome]]) -> Table:
@@ -184,7 +174,7 @@ def _verdicts(runs: list[list[Outcome]]) -> Table:
     rows = [
         [
             outcomes[0].goal.name,
-            *(f"{cells[-2]}\n{cells[2]}" for cells in map(_cells, outcomes)),
+            *(f"{each.verdict.value}\n{_median(each.figure)}" for each in outcomes),
             "yes" if len({each.verdict for each in outcomes}) == 1 else "no",
         ]
         for outcomes in zip(*runs, strict=True)
@@ -192,8 +182,8 @@ def _verdicts(runs: list[list[Outcome]]) -> Table:
     return Table(["name", *(f"run {number + 1}" for number in range(len(runs))), "same"], rows, "verdicts")
 
 
-def _parts(figure: Figure) -> str:
-    return ", ".join(f"{name} {value:,.6g}" for name, value in figure.parts.items())
+def _median(figure: Figure | None) -> str:
+    return "not measured" if figure is None else shown(figure.median, figure.unit)
 
 
 def _circumstances() -> dict[str, Any]:

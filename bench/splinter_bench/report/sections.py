@@ -17,11 +17,11 @@ from splinter.errors import SplinterError
 from splinter_bench import goals
 from splinter_bench.experiments import benefit
 from splinter_bench.experiments.benefit_cases import Sizes
-from splinter_bench.figure import shown, shown_interval
 from splinter_bench.progress import Progress
 from splinter_bench.report import benefit as benefit_report
 from splinter_bench.report import cases, suite
-from splinter_bench.report.blocks import Block, Code, Paragraph, Table
+from splinter_bench.report.blocks import Block, Code, Paragraph
+from splinter_bench.report.figures import figures_table
 from splinter_bench.subjects import rivals
 from splinter_bench.subjects.local_server import lab_server
 from splinter_bench.subjects.session import Session
@@ -82,14 +82,8 @@ def _measure_goals(figures: frozenset[str], is_quick: bool, progress: Progress) 
 
 
 def _show_goals(document: Document) -> list[Block]:
-    rows = []
-    for figure in document["figures"]:
-        median, ends = shown(figure["median"], figure["unit"]), shown_interval(figure.get("interval", ()), figure["unit"])
-        parts = ", ".join(f"{name} {value:,.6g}" for name, value in figure["parts"].items())
-        rows.append([figure["text"], median, ends, parts])
-    blocks: list[Block] = [Table(["figure", "median", "interval", "made of"], rows)]
-    blocks += [Paragraph(f"Not measured: {failure}") for failure in document["failures"]]
-    return [*blocks, Code(document["command"])]
+    failures = [Paragraph(f"Not measured: {failure}") for failure in document["failures"]]
+    return [figures_table(document["figures"]), *failures, Code(document["command"])]
 
 
 def _core() -> int:

@@ -17,6 +17,7 @@ from splinter_bench.report.blocks import Block, Code, Paragraph, Picture, Table,
 from splinter_bench.report.case_charts import Told, caption
 from splinter_bench.report.charts import Bars, beyond_limits, ends
 from splinter_bench.report.palette import AF_XDP_ECHO, subject
+from splinter_bench.report.ratios import ratios_of
 from splinter_bench.subjects import rivals
 from splinter_bench.subjects.local_server import lab_server
 
@@ -69,7 +70,7 @@ class SuiteSection:
 
 def table(document: Document) -> Table:
     """The measurements of a report's document; ratios to the echo, and of rivals to ours, where these were measured."""
-    ratios = {(r["name"], r["depth"], r["ratio"]): r["median"] for r in document["ratios"]}
+    ratios = ratios_of(document)
 
     def ratio(of: str, shown: Callable[[float], str]) -> Callable[[Document], str]:
         return lambda row: shown(found) if (found := ratios.get((row["name"], row["depth"], of))) else ""
