@@ -227,7 +227,7 @@ def test_limits_below_what_they_limit_are_told() -> None:
     ]
     assert beyond_limits(rows) == ["get"]
     assert beyond_limits(rows, is_more_better=False) == ["put"]
-    assert "below Splinter in get:" in case_charts.caption("get")
+    assert "below Splinter in get." in case_charts.caption("get")
     assert "below" not in case_charts.caption()
     told, caption = case_charts.rates_and_latencies([case("get", "get", 4e3)])
     assert isinstance(told[0][1], Dots)
