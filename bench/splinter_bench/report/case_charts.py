@@ -17,8 +17,8 @@ _PERCENTILES = ("p50", "p99", "p99.9")
 _RUNS = "Medians of the runs; whiskers and bands from the smallest to the largest run."
 _BEYOND = (
     "An echo stands below Splinter in {}. Both are medians of runs that took turns on a machine whose speed changes within "
-    "seconds, and with many requests under way both wait for the one core of the load generator. The table has the ratios of runs "
-    "that were neighbours."
+    "seconds, and with many requests under way both wait for the one core of the load generator. The table has the ratios of "
+    "runs that were neighbours."
 )
 _SATURATED = "A band over decades: some runs kept up with the rate; in others, requests waited for up to the length of the run."
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from itertools import combinations
@@ -154,6 +155,21 @@ def crowded(figure: Any) -> list[str]:
     return found
 
 
+def beyond_the_axis(figure: Any) -> list[str]:
+    """Axes that something is drawn beyond: whiskers, limits and lines as well as bars."""
+    found = []
+    for axis in figure.axes:
+        points = [point for line in axis.lines for point in zip(*line.get_data(), strict=True) if not math.isnan(sum(point))]
+        for drawn, ends_of in zip(zip(*points, strict=True), (axis.get_xlim(), axis.get_ylim()), strict=False):
+            if not min(ends_of) <= min(drawn) <= max(drawn) <= max(ends_of):
+                found.append(axis.get_title())
+    return found
+
+
+def test_nothing_is_drawn_beyond_its_axis(figure: Any) -> None:
+    assert beyond_the_axis(figure) == []
+
+
 def test_bars_begin_at_zero(figure: Any) -> None:
     assert cut_bars(figure) == []
 
@@ -202,6 +218,8 @@ def test_the_judges_see_what_is_wrong() -> None:
     figure = figure_of([[Bars("latency, µs", [("get", {SPLINTER: alone(2.0)})])]])
     axis = figure.axes[0]
     assert (cut_bars(figure), unnamed_percentiles(figure)) == ([], ["latency, µs"])
+    axis.set_xlim(1, 1.5)
+    assert beyond_the_axis(figure) == [""]
     axis.set_xlim(1, 3)
     assert cut_bars(figure) == ["latency, µs"]
     axis.set_xlim(0, 3)
