@@ -15,8 +15,7 @@ from splinter.errors import SplinterError
 from splinter.interrupts import interruptible
 from splinter.limits import KEY_BYTES_MAX, PACKET_BODY_BYTES_MAX
 from splinter.server import instance as instances
-from splinter_bench import goals_commands, profile_command, report_commands, run_commands
-from splinter_bench.experiments import commands as experiment_commands
+from splinter_bench import experiment_commands, goals_commands, profile_command, report_commands, run_commands
 from splinter_bench.experiments.suite import Settings, measure
 from splinter_bench.generators.load import DEPTH_MAX
 from splinter_bench.progress import progress

@@ -16,8 +16,8 @@ from splinter_bench.machine import machine, versions
 from splinter_bench.neighbour import noisy_neighbour
 from splinter_bench.progress import progress
 from splinter_bench.report import terminal
-from splinter_bench.report.blocks import Table
 from splinter_bench.rounds import Verdict
+from splinter_bench.table import Table
 
 if TYPE_CHECKING:  # the worker and the compiler are loaded only when they are measured
     from splinter_bench.goals import Effort, Goal, Outcome

@@ -15,8 +15,8 @@ from splinter.errors import SplinterError
 from splinter_bench.compare import Change, compare
 from splinter_bench.machine import machine, versions
 from splinter_bench.progress import progress
-from splinter_bench.report.blocks import Table
 from splinter_bench.report.terminal import show
+from splinter_bench.table import Table
 
 _WORSE, _INTERRUPTED = 1, 130  # exit statuses
 _Document = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A JSON document of splinter bench or bench-all.")]

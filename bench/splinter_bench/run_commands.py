@@ -19,8 +19,8 @@ from splinter.server import instance as instances
 from splinter_bench.generators.load import DEPTH_MAX
 from splinter_bench.machine import machine, versions
 from splinter_bench.progress import live_progress
-from splinter_bench.report.blocks import Table
 from splinter_bench.report.terminal import show
+from splinter_bench.table import Table
 from splinter_bench.workloads.distribution import THETA_DEFAULT
 from splinter_bench.workloads.workload import KEY_BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES_DEFAULT, Account
 

@@ -21,10 +21,10 @@ from splinter_bench.generators.path import find
 from splinter_bench.measurement import spread
 from splinter_bench.process import namespace, pinned
 from splinter_bench.progress import Progress
-from splinter_bench.report.blocks import Table
 from splinter_bench.subjects.echo import EchoServer
 from splinter_bench.subjects.session import Session
 from splinter_bench.subjects.target import Target
+from splinter_bench.table import Table
 from splinter_bench.workloads.workload import Workload
 
 

@@ -18,10 +18,10 @@ from splinter_bench.histogram import PERCENTILES, Histogram
 from splinter_bench.measurement import half_range, spread
 from splinter_bench.process import pinned, real_time
 from splinter_bench.progress import Progress
-from splinter_bench.report.blocks import Table
 from splinter_bench.result import Result
 from splinter_bench.subjects.session import Session
 from splinter_bench.subjects.target import Target
+from splinter_bench.table import Table
 from splinter_bench.workloads.catalogue import Plan
 from splinter_bench.workloads.workload import Workload
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from splinter_bench.experiments.benefit_cases import AGGREGATION, FORESTS, TAO, TREE, WAYS
-from splinter_bench.report.blocks import Block, Code, Picture, Table
+from splinter_bench.report.blocks import Block, Code, Picture
 from splinter_bench.report.charts import NUMBER, Chart, Charts, Curve, Curves, Dots, ends
 from splinter_bench.report.palette import INVOKE, REDIS, REDIS_LUA, SPLINTER
+from splinter_bench.table import Table
 
 _X_LABELS = {
     TREE: "steps up WordNet's hypernyms",

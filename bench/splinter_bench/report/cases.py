@@ -18,10 +18,11 @@ from splinter_bench.experiments.runs import AF_XDP_ECHO, XDP_TX_ECHO, RunReport,
 from splinter_bench.measurement import half_range, spread
 from splinter_bench.progress import Progress
 from splinter_bench.report import case_charts
-from splinter_bench.report.blocks import Block, Code, Paragraph, Picture, Table, table_of
+from splinter_bench.report.blocks import Block, Code, Paragraph, Picture
 from splinter_bench.subjects.local_server import lab_server
 from splinter_bench.subjects.session import Session
 from splinter_bench.subjects.target import Target
+from splinter_bench.table import Table, table_of
 
 Document = dict[str, Any]
 _SECONDS = 0.2  # of each run

@@ -7,7 +7,7 @@ from typing import Any
 
 from splinter_bench.figure import otherwise, shown, shown_interval
 from splinter_bench.goals import Goal
-from splinter_bench.report.blocks import Table, table_of
+from splinter_bench.table import Table, table_of
 
 Found = dict[str, Any]  # :meth:`splinter_bench.figure.Figure.to_json`
 _COLUMNS: dict[str, Callable[[Found], str]] = {

@@ -6,8 +6,8 @@ from typing import Any
 
 from splinter_bench.experiments.runs import AF_XDP_ECHO, XDP_TX_ECHO
 from splinter_bench.measurement import counterpart
-from splinter_bench.report.blocks import Table
 from splinter_bench.subjects.rival import CONNECTIONS
+from splinter_bench.table import Table
 
 Document = dict[str, Any]
 _LIMIT_DEPTH = 64

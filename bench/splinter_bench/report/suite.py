@@ -13,13 +13,14 @@ from splinter_bench import goals
 from splinter_bench.experiments.suite import Settings, measure
 from splinter_bench.measurement import half_range
 from splinter_bench.progress import Progress
-from splinter_bench.report.blocks import Block, Code, Paragraph, Picture, Table, table_of
+from splinter_bench.report.blocks import Block, Code, Paragraph, Picture
 from splinter_bench.report.case_charts import Told, caption
 from splinter_bench.report.charts import Bars, beyond_limits, ends
 from splinter_bench.report.palette import AF_XDP_ECHO, subject
 from splinter_bench.report.ratios import ratios_of
 from splinter_bench.subjects import rivals
 from splinter_bench.subjects.local_server import lab_server
+from splinter_bench.table import Table, table_of
 
 Document = dict[str, Any]
 _RIVAL_DEPTHS = (1,)  # besides theirs

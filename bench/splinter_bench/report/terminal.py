@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from splinter.terminal import Terminal
-from splinter_bench.report.blocks import Table
+from splinter_bench.table import Table
 
 _WIDTH_MIN = 140
 

@@ -25,10 +25,11 @@ from splinter.testing.process import die_with_parent
 from splinter_bench.machine import machine, versions
 from splinter_bench.process import end
 from splinter_bench.progress import progress
-from splinter_bench.report.blocks import Block, Code, Heading, Paragraph, Table, between, markdown, page
+from splinter_bench.report.blocks import Block, Code, Heading, Paragraph, between, markdown, page
 from splinter_bench.report.figures import goals_table
 from splinter_bench.report.ratios import ratios_table
 from splinter_bench.report.sections import SECTIONS, Section, promised
+from splinter_bench.table import Table
 
 TITLE = "Splinter, measured against its rivals and its limit"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"

@@ -17,11 +17,12 @@ from splinter_bench.cli import bench_app
 from splinter_bench.experiments.case import Case
 from splinter_bench.experiments.suite import Progress
 from splinter_bench.report import benefit, suite, whole
-from splinter_bench.report.blocks import Block, Code, Heading, Paragraph, Picture, Table, markdown, page
+from splinter_bench.report.blocks import Block, Code, Heading, Paragraph, Picture, markdown, page
 from splinter_bench.report.cases import CaseSection
 from splinter_bench.report.charts import Bars, draw
 from splinter_bench.report.ratios import ratios_table
 from splinter_bench.report.sections import SECTIONS, Section
+from splinter_bench.table import Table
 from typer.testing import CliRunner
 
 from splinter.errors import SplinterError

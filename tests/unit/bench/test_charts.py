@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.container import BarContainer
-from splinter_bench.experiments.commands import experiment_of
 from splinter_bench.report import benefit, case_charts, suite
 from splinter_bench.report.charts import Bars, Charts, Curve, Curves, Dots, alone, beyond_limits, check, draw, ends, figure_of
+from splinter_bench.report.experiments.experiment import experiment_of
 from splinter_bench.report.palette import LOOKS, SPLINTER, subject
 
 from splinter.errors import SplinterError

@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 from splinter_bench.control import Taken
 from splinter_bench.experiments import flood, locality, misbehaviour
-from splinter_bench.experiments.commands import experiment_of
 from splinter_bench.experiments.experiment import run_of
 from splinter_bench.experiments.misbehaviour import WATCHDOG
 from splinter_bench.experiments.sweep import Kind, Traffic, requests_for
 from splinter_bench.experiments.traffic import zipf_shares
 from splinter_bench.histogram import Histogram
-from splinter_bench.report.blocks import Table, between
+from splinter_bench.report.blocks import between
 from splinter_bench.report.experiments import summary
+from splinter_bench.report.experiments.experiment import experiment_of
 from splinter_bench.result import Result
 from splinter_bench.rounds import Verdict
+from splinter_bench.table import Table
 from splinter_bench.workloads.workload import Account, Workload, get_operation
 
 from splinter.errors import SplinterError

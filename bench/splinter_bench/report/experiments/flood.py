@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import statistics
 
-from splinter_bench.experiments.experiment import Document, Experiment, paired, refusals, rows
+from splinter_bench.experiments.experiment import Document, paired, refusals, rows
 from splinter_bench.experiments.flood import CALM, FLOOD, MODES, NOBODY, UNLIMITED, measure
 from splinter_bench.figure import Figure, medians
-from splinter_bench.report.blocks import Table
 from splinter_bench.report.charts import Charts, Dots, Ends
+from splinter_bench.report.experiments.experiment import Experiment
 from splinter_bench.report.experiments.lines import US_NS, median
 from splinter_bench.report.palette import OTHERWISE, SPLINTER, UNDISTURBED, WITHOUT
+from splinter_bench.table import Table
 
 _SUBJECTS = dict(zip(MODES, (UNDISTURBED, OTHERWISE, SPLINTER, WITHOUT), strict=True))
 _COLUMNS = ("offered", "others_per_second", "flooding_per_second")

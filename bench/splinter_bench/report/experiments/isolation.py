@@ -6,13 +6,14 @@ import statistics
 from dataclasses import asdict
 
 from splinter_bench.experiments import isolation
-from splinter_bench.experiments.experiment import Document, Effort, Experiment, distinct, rows
+from splinter_bench.experiments.experiment import Document, Effort, distinct, rows
 from splinter_bench.experiments.isolation import MODES, NATIVE, PIPE, SHARED_MEMORY
 from splinter_bench.figure import Figure
 from splinter_bench.progress import Progress
-from splinter_bench.report.blocks import Table
 from splinter_bench.report.charts import NUMBER, Charts, Curve, Curves, Ends
+from splinter_bench.report.experiments.experiment import Experiment
 from splinter_bench.report.palette import OTHERWISE, SECOND, SPLINTER
+from splinter_bench.table import Table
 
 _QUICK = isolation.Settings(tenants=(1, 4, 16), seconds=0.05, rounds=1, objects=256, warmup_seconds=0.05)
 

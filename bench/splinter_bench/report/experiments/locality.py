@@ -5,13 +5,14 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from splinter_bench.experiments.experiment import Document, Experiment, distinct, paired, refusals, rows
+from splinter_bench.experiments.experiment import Document, distinct, paired, refusals, rows
 from splinter_bench.experiments.locality import AWAY, BOTH, HOME, HOME_SHORT, MODES, SKEWS, STEALING, measure
 from splinter_bench.figure import Figure, medians
-from splinter_bench.report.blocks import Table
 from splinter_bench.report.charts import DASHED, Charts, Curves
+from splinter_bench.report.experiments.experiment import Experiment
 from splinter_bench.report.experiments.lines import US_NS, lines, median, simulated
 from splinter_bench.report.palette import OTHERWISE, SECOND, SPLINTER, THIRD, WITHOUT
+from splinter_bench.table import Table
 
 _SUBJECTS = dict(zip(MODES, (OTHERWISE, WITHOUT, SPLINTER, SECOND, THIRD), strict=True))  # Splinter steals
 _LOAD, _SKEW = 0.6, 0.99  # where the bound is set

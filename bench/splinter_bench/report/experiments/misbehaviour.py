@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from dataclasses import replace
 
-from splinter_bench.experiments.experiment import Document, Experiment, distinct, rows
+from splinter_bench.experiments.experiment import Document, distinct, rows
 from splinter_bench.experiments.misbehaviour import (
     BOUND_AT,
     MODES,
@@ -19,10 +19,11 @@ from splinter_bench.experiments.misbehaviour import (
     throughput,
 )
 from splinter_bench.figure import Figure, medians
-from splinter_bench.report.blocks import Table
 from splinter_bench.report.charts import DASHED, DOTTED, NUMBER, Charts, Curves, alone
+from splinter_bench.report.experiments.experiment import Experiment
 from splinter_bench.report.experiments.lines import lines, median, simulated
 from splinter_bench.report.palette import SPLINTER, WITHOUT
+from splinter_bench.table import Table
 
 
 def table(document: Document) -> Table:

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from splinter_bench.experiments.commands import experiment_of
 from splinter_bench.figure import Figure, shown, shown_interval
 from splinter_bench.goals import GOALS, SCHEDULING
 from splinter_bench.report.blocks import between
 from splinter_bench.report.charts import draw
+from splinter_bench.report.experiments.experiment import experiment_of
 from splinter_bench.rounds import Verdict
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from splinter_bench.experiments.experiment import Document, Experiment, distinct, paired, refusals, rows
+from splinter_bench.experiments.experiment import Document, distinct, paired, refusals, rows
 from splinter_bench.experiments.yields import AUTHOR, COMPILER, ECHO, LONG, MODES, NONE, SMALL, measure
 from splinter_bench.figure import Figure, medians
-from splinter_bench.report.blocks import Table
 from splinter_bench.report.charts import DASHED, Charts, Curves
+from splinter_bench.report.experiments.experiment import Experiment
 from splinter_bench.report.experiments.lines import US_NS, lines, median, simulated
 from splinter_bench.report.palette import AF_XDP_ECHO, OTHERWISE, SPLINTER, WITHOUT
+from splinter_bench.table import Table
 
 _LOAD = 0.7  # where the paper shows it, and the bound is set
 _PERCENTILES = ("p50", "p90", "p99")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +12,12 @@ import typer
 
 from splinter.errors import SplinterError
 from splinter_bench.as_json import as_json
-from splinter_bench.experiments.experiment import Document, Effort, Experiment
+from splinter_bench.experiments.experiment import Document, Effort
 from splinter_bench.figure import shown, shown_interval
 from splinter_bench.machine import machine, versions
 from splinter_bench.progress import progress
 from splinter_bench.report import charts, terminal
+from splinter_bench.report.experiments.experiment import experiment_of
 
 _HELP = {
     "isolation": "What isolation costs: an extension run in the worker, or in a process of its tenant's own.",
@@ -39,12 +39,6 @@ def _text(first: str) -> str:
         f"{first}\n\nMakes labs and servers of its own and removes them; needs root. See docs/experiments.md. Run it on a "
         "machine that does nothing else."
     )
-
-
-def experiment_of(name: str) -> Experiment:
-    """An experiment by name. What it needs is loaded only now: compilers, the worker."""
-    found: Experiment = import_module(f"splinter_bench.report.experiments.{name}").EXPERIMENT
-    return found
 
 
 def _command(name: str) -> Callable[..., None]:
