@@ -15,12 +15,11 @@ from splinter.errors import SplinterError
 from splinter.interrupts import interruptible
 from splinter.limits import KEY_BYTES_MAX, PACKET_BODY_BYTES_MAX
 from splinter.server import instance as instances
-from splinter.terminal import Terminal
-from splinter_bench import goals_commands, profile_command, report_commands, run_commands
-from splinter_bench.experiments import commands as experiment_commands
+from splinter_bench import experiment_commands, goals_commands, profile_command, report_commands, run_commands
 from splinter_bench.experiments.suite import Settings, measure
 from splinter_bench.generators.load import DEPTH_MAX
 from splinter_bench.progress import progress
+from splinter_bench.report.terminal import show
 from splinter_bench.subjects.local_server import lab_server
 from splinter_bench.workloads.workload import KEY_BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES_DEFAULT
 
@@ -85,13 +84,13 @@ def run(
         raise SplinterError(str(error)) from error
     report.circumstances["command"] = shlex.join(["splinter", "bench", *_arguments()])
     failed = sum(measurement.failed for measurement in report.measurements)
+    document = report.to_json()
     if json_output:
-        print(json.dumps(report.to_json(), indent=1))
+        print(json.dumps(document, indent=1))
     else:
-        console = Terminal(width=max(Terminal().width, 140) if not sys.stdout.isatty() else None)
-        console.print(report.table())
-        for line in report.notes():
-            console.print(line)
+        from splinter_bench.report import suite as suite_report
+
+        show(suite_report.table(document), *suite_report.notes(document))
     if failed:
         print(f"splinter: {failed} requests were lost or answered wrongly", file=sys.stderr)
         raise typer.Exit(_FAILED_REQUESTS)

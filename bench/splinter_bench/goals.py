@@ -269,8 +269,8 @@ def _suite(settings: Settings, session: Session) -> Observations:
 
 
 def _experiment(name: str) -> list[Figure]:
-    from splinter_bench.experiments.commands import experiment_of
     from splinter_bench.experiments.experiment import Effort as ExperimentEffort
+    from splinter_bench.report.experiments.experiment import experiment_of
 
     experiment = experiment_of(name)
     effort = ExperimentEffort(only=_PARTS.get(name, ()), for_bounds=True)

@@ -9,15 +9,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from splinter.limits import TENANTS_MAX
-from splinter.terminal import Terminal
-from splinter_bench.figure import Figure, otherwise, shown, shown_interval
+from splinter_bench.figure import Figure, shown
 from splinter_bench.machine import machine, versions
 from splinter_bench.neighbour import noisy_neighbour
 from splinter_bench.progress import progress
+from splinter_bench.report import terminal
 from splinter_bench.rounds import Verdict
+from splinter_bench.table import Table
 
 if TYPE_CHECKING:  # the worker and the compiler are loaded only when they are measured
     from splinter_bench.goals import Effort, Goal, Outcome
@@ -26,7 +26,6 @@ _SHORT = 1  # exit status when a goal is not reached, or a measurement failed
 _CANNOT_TELL = 3  # when this machine could not tell of a goal whether it is, and no other falls short
 _TENANTS_DEFAULT, _TENANTS_MAX = 10_000, TENANTS_MAX - 16  # a few more make the requests
 _INSTALLS_DEFAULT = 1000
-_WIDTH_MIN = 120  # where output is no terminal
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -50,6 +49,7 @@ def extensions(
     """
     from splinter_bench import goals
     from splinter_bench.experiments.installs import Counts
+    from splinter_bench.report.figures import figures_table
 
     effort = goals.Effort(installs=Counts(tenants=tenants, installs=installs))
     if rounds is not None:
@@ -62,10 +62,7 @@ def extensions(
     if json_output:
         print(json.dumps({**_circumstances(), "figures": [figure.to_json() for figure in figures]}, indent=1))
     else:
-        table = Table("", "median", "interval", "rounds", "made of", title="medians of the rounds", title_justify="left")
-        for figure in figures:
-            table.add_row(figure.text, shown(figure.median, figure.unit), *_rounds(figure), _parts(figure))
-        _console().print(table)
+        terminal.show(figures_table([_json(figure) for figure in figures]))
     if found.failures:
         raise typer.Exit(_SHORT)
 
@@ -101,13 +98,13 @@ def show_goals(
         failures += failed
         _tell(failed)
         if not json_output:
-            _console().print(_table(outcomes))
+            terminal.show(_table(outcomes))
             for against in dict.fromkeys(outcome.figure.against for outcome in outcomes if outcome.figure):
                 print(against, end="\n" if against else "")
     if json_output:
         print(json.dumps({**_circumstances(), **_as_json(runs)}, indent=1))
     elif repeat > 1:
-        _console().print(_verdicts(runs))
+        terminal.show(_verdicts(runs))
     if status := _status(runs, failures):
         raise typer.Exit(status)
 
@@ -159,58 +156,35 @@ def _list(selected: list[Goal], json_output: bool) -> None:
         fields = [{"name": g.name, "bound": g.bound, "is": "at most" if g.is_most else "at least"} for g in selected]
         print(json.dumps(fields, indent=1))
         return
-    table = Table("name", "bound")
-    for goal in selected:
-        table.add_row(goal.name, goal.bound_text())
-    _console().print(table)
+    terminal.show(Table(["name", "bound"], [[goal.name, goal.bound_text()] for goal in selected]))
+
+
+def _json(figure: Figure) -> dict[str, Any]:
+    return figure.to_json() | ({"rounds": "counted"} if figure.is_counted else {})
 
 
 def _table(outcomes: list[Outcome]) -> Table:
-    title = "medians of the rounds that were kept"
-    table = Table(
-        "name", "what", "value", "interval", "rounds", "bound", "verdict", "otherwise", title=title, title_justify="left"
-    )
-    for outcome in outcomes:
-        goal, figure = outcome.goal, outcome.figure
-        unit = figure.unit if figure else ""
-        table.add_row(
-            goal.name,
-            figure.text if figure else "",
-            shown(figure.median, unit) if figure else "not measured",
-            *(_rounds(figure) if figure else ("", "")),
-            goal.bound_text(unit),
-            outcome.verdict.value,
-            otherwise(figure.parts, unit) if figure else "",
-        )
-    return table
+    from splinter_bench.report.figures import goals_table
 
-
-def _rounds(figure: Figure) -> tuple[str, str]:
-    """The interval, and how many rounds it is made of."""
-    left_out = f", {figure.left_out} left out" if figure.left_out else ""
-    used = "counted" if figure.is_counted else f"{len(figure.values)}{left_out}"
-    return shown_interval(figure.interval, figure.unit), used
+    return goals_table((outcome.goal, _json(outcome.figure) if outcome.figure else None) for outcome in outcomes)
 
 
 def _verdicts(runs: list[list[Outcome]]) -> Table:
     """Each goal's verdict in each run, and its figure."""
-    table = Table("name", *(f"run {number + 1}" for number in range(len(runs))), "same", title="verdicts", title_justify="left")
-    for outcomes in zip(*runs, strict=True):
-        cells = [
-            f"{each.verdict.value}\n{shown(each.figure.median, each.figure.unit) if each.figure else 'not measured'}"
-            for each in outcomes
+    rows = [
+        [
+            outcomes[0].goal.name,
+            *(f"{each.verdict.value}\n{_median(each.figure)}" for each in outcomes),
+            "yes" if len({each.verdict for each in outcomes}) == 1 else "no",
         ]
-        table.add_row(outcomes[0].goal.name, *cells, "yes" if len({each.verdict for each in outcomes}) == 1 else "no")
-    return table
+        for outcomes in zip(*runs, strict=True)
+    ]
+    return Table(["name", *(f"run {number + 1}" for number in range(len(runs))), "same"], rows, "verdicts")
 
 
-def _parts(figure: Figure) -> str:
-    return ", ".join(f"{name} {value:,.6g}" for name, value in figure.parts.items())
+def _median(figure: Figure | None) -> str:
+    return "not measured" if figure is None else shown(figure.median, figure.unit)
 
 
 def _circumstances() -> dict[str, Any]:
     return {"machine": machine(), "versions": versions()}
-
-
-def _console() -> Terminal:
-    return Terminal(width=None if sys.stdout.isatty() else max(Terminal().width, _WIDTH_MIN))

@@ -8,10 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from rich.table import Table
-
 from splinter.errors import SplinterError
-from splinter_bench.histogram import PERCENTILES
 from splinter_bench.observations import Observations
 from splinter_bench.result import Result
 
@@ -171,59 +168,9 @@ class Report:
             "extras": self.extras,
         }
 
-    def table(self) -> Table:
-        """For people: medians of the runs, and how far the runs' rates are apart."""
-        table = Table(title="medians of the runs; latencies in µs", title_justify="left")
-        names = [f"p{percent:g}" for percent in PERCENTILES]
-        for column in ("", "depth", "per second", "±", *names, "p50 / echo", "rate / echo", "failed"):
-            table.add_column(column, justify="left" if not column else "right")
-        ratios = {(r["name"], r["depth"], r["ratio"]): r["median"] for r in self.ratios()}
-        for m in self.measurements:
-            rate, latency = m.per_second, m.latency_ns
-            slower = ratios.get((m.name, m.depth, "latency_over_echo"))
-            share = ratios.get((m.name, m.depth, "throughput_of_echo"))
-            table.add_row(
-                m.name,
-                str(m.depth),
-                f"{rate['median']:,.0f}",
-                f"{half_range(rate):.0%}",
-                *(f"{latency[name]['median'] / 1000:.2f}" if latency[name]["median"] else "" for name in names),
-                f"{slower:.2f} ×" if slower else "",
-                f"{share:.0%}" if share else "",
-                str(m.failed),
-            )
-        return table
-
-    def notes(self) -> list[str]:
-        """What does not fit into the table, a line each."""
-        lines = []
-        for ratio in self.ratios():
-            if ratio["ratio"] == "latency_over_ours":
-                share = self.ratio(ratio["name"], ratio["depth"], "throughput_of_ours")
-                slower = f", at 1/{1 / share['median']:.1f} of the rate" if share and share["median"] else ""
-                name = f"{ratio['name']}, depth {ratio['depth']}, beside {ratio['over']}"
-                lines.append(f"{name}: takes {ratio['median']:.1f} × as long{slower}")
-        for name, connections in dict.fromkeys((extra["name"], extra["connections"]) for extra in self.extras):
-            rate, latencies = (
-                statistics.median(self.extra(name, connections, "per_second")),
-                self.extra(name, connections, _MEDIAN),
-            )
-            median = f", p50 {statistics.median(latencies) / 1000:.0f} µs" if latencies else ""
-            lines.append(f"{name}, connections: {connections}: {rate:,.0f} per second{median}")
-        for name, configuration in self.circumstances.get("rivals", {}).items():
-            lines.append(f"{name}: {configuration['version']}: {configuration['command']}")
-        machine = self.circumstances.get("machine", {})
-        return [*lines, ", ".join(f"{name} {value}" for name, value in machine.items())]
-
     def ratio(self, name: str, depth: int, kind: str) -> dict[str, Any] | None:
         """One of :meth:`ratios`."""
         return next((r for r in self.ratios() if (r["name"], r["depth"], r["ratio"]) == (name, depth, kind)), None)
-
-    def extra(self, name: str, connections: int, what: str) -> list[float]:
-        """What another program found in each run: ``per_second``, or a percentile in ns; nothing when it does not tell."""
-        found = [extra for extra in self.extras if (extra["name"], extra["connections"]) == (name, connections)]
-        values = [extra["latency_ns"].get(what, extra.get(what)) for extra in found]
-        return [value for value in values if value is not None]
 
 
 def half_range(values: dict[str, float]) -> float:

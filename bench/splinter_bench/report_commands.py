@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from splinter.errors import SplinterError
+from splinter_bench.compare import Change, compare
 from splinter_bench.machine import machine, versions
 from splinter_bench.progress import progress
+from splinter_bench.report.terminal import show
+from splinter_bench.table import Table
 
 _WORSE, _INTERRUPTED = 1, 130  # exit statuses
-_WIDTH_MIN = 120  # where output is no terminal
 _Document = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A JSON document of splinter bench or bench-all.")]
 
 
@@ -39,25 +39,24 @@ def show_benefit(
 
     Makes a lab and a server of its own and removes them.
     """
-    from splinter_bench import benefit_picture
     from splinter_bench.experiments import benefit
+    from splinter_bench.report import benefit as benefit_report
+    from splinter_bench.report import charts
     from splinter_bench.subjects import rivals
     from splinter_bench.subjects.local_server import lab_server
     from splinter_bench.subjects.session import Session
 
+    if picture is not None:
+        charts.check(picture)
     effort = benefit.Effort(rounds=rounds)
     with progress(effort.steps()) as say, lab_server(max(os.sched_getaffinity(0))) as info, Session(info) as session:
         rows = benefit.measure(session, effort, "redis" in rivals.installed(), say)
     if picture is not None:
-        benefit_picture.draw(rows, picture)
+        charts.draw(benefit_report.charts(rows), picture)
     if json_output:
         print(json.dumps({"machine": machine(), "versions": versions(), "benefit": rows}, indent=1))
         return
-    table = Table("", "", "way", "µs", "per second", title="medians of the rounds", title_justify="left")
-    for row in rows:
-        time, rate = row["time_ns"]["median"] / 1000, row["per_second"]["median"]
-        table.add_row(row["case"], str(row["x"]), row["way"], f"{time:,.1f}", f"{rate:,.0f}")
-    _console().print(table)
+    show(*benefit_report.tables(rows))
 
 
 def show_comparison(
@@ -66,25 +65,26 @@ def show_comparison(
     threshold: Annotated[float, typer.Option(help="Smaller changes are not shown, in percent.", min=0)] = 5.0,
 ) -> None:
     """Show what changed beyond the spread of the runs; exit status 1 when something got worse."""
-    from splinter_bench import compare
-
     before, after = _read(old), _read(new)
-    changes = compare.compare(before, after, threshold / 100)
+    changes = compare(before, after, threshold / 100)
     if not changes:
         raise SplinterError(f"{old} and {new} have no value in common")
     if before.get("machine", {}).get("processor") != after.get("machine", {}).get("processor"):
         print("splinter: the two were measured on different machines", file=sys.stderr)
-    table = Table("", "old", "new", "change", title_justify="left", title=f"{len(changes)} values compared")
-    shown = [change for change in changes if change.is_beyond_noise]
-    for change in shown:
-        style = "red" if change.is_worse else "green"
-        table.add_row(
-            change.name, f"{change.old.median:,.4g}", f"{change.new.median:,.4g}",
-            f"{abs(change.share):.0%} {'worse' if change.is_worse else 'better'}", style=style,
-        )  # fmt: skip
-    _console().print(table if shown else f"{len(changes)} values compared: none changed beyond noise")
-    if any(change.is_worse for change in shown):
+    changed = [change for change in changes if change.is_beyond_noise]
+    cells = [
+        [change.name, f"{change.old.median:,.4g}", f"{change.new.median:,.4g}", f"{abs(change.share):.0%} {_verdict(change)}"]
+        for change in changed
+    ]
+    styles = ["red" if change.is_worse else "green" for change in changed]
+    table = Table(["", "old", "new", "change"], cells, f"{len(changes)} values compared", styles)
+    show(table if changed else f"{len(changes)} values compared: none changed beyond noise")
+    if any(change.is_worse for change in changed):
         raise typer.Exit(_WORSE)
+
+
+def _verdict(change: Change) -> str:
+    return "worse" if change.is_worse else "better"
 
 
 def measure_all(
@@ -120,8 +120,8 @@ def measure_all(
 
     Each section runs in a process of its own and is written when it is done: one that fails, or Ctrl-C, loses no other.
     """
-    from splinter_bench import whole
-    from splinter_bench.sections import SECTIONS
+    from splinter_bench.report import whole
+    from splinter_bench.report.sections import SECTIONS
 
     if list_only:
         for section in SECTIONS:
@@ -157,7 +157,7 @@ def measure_section(
     quick: Annotated[bool, typer.Option("--quick", help="Few and short runs.")] = False,
 ) -> None:
     """Measure one section in this process: what 'bench all' starts."""
-    from splinter_bench import whole
+    from splinter_bench.report import whole
 
     whole.measure_into(name, path, quick)
 
@@ -170,7 +170,3 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise SplinterError(f"{path} is no document of splinter bench")
     return found
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else max(Console().width, _WIDTH_MIN))

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from splinter.errors import SplinterError
 from splinter.limits import KEY_BYTES_MAX, MULTIGET_KEYS_MAX, PORT_DEFAULT, TENANTS_MAX, VALUE_BYTES_MAX
@@ -21,6 +19,8 @@ from splinter.server import instance as instances
 from splinter_bench.generators.load import DEPTH_MAX
 from splinter_bench.machine import machine, versions
 from splinter_bench.progress import live_progress
+from splinter_bench.report.terminal import show
+from splinter_bench.table import Table
 from splinter_bench.workloads.distribution import THETA_DEFAULT
 from splinter_bench.workloads.workload import KEY_BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES_DEFAULT, Account
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:  # the compiler is loaded only when a workload needs it
     from splinter_bench.subjects.target import Target
 
 _FAILED_REQUESTS = 1  # exit status when requests were lost or answered wrongly
-_WIDTH_MIN = 140  # where output is no terminal
 _NOTES_MAX = 1 << 24  # requests in a recording
 _DEPTH_DEFAULT = 64
 
@@ -246,24 +245,14 @@ def _list(json_output: bool) -> None:
     if json_output:
         print(json.dumps([{"name": name, "text": entry.text} for name, entry in CATALOGUE.items()], indent=1))
         return
-    table = Table("workload", "what it asks for")
-    for name, entry in CATALOGUE.items():
-        table.add_row(name, entry.text)
-    _console().print(table)
+    show(Table(["workload", "what it asks for"], [[name, entry.text] for name, entry in CATALOGUE.items()]))
 
 
 def _show(report: Any, json_output: bool) -> None:
     if json_output:
         print(json.dumps(report.to_json(), indent=1))
     else:
-        console = _console()
-        console.print(report.table())
-        for line in report.notes():
-            console.print(line)
+        show(report.table(), *report.notes())
     if report.failed:
         print(f"splinter: {report.failed} requests were lost or answered wrongly", file=sys.stderr)
         raise typer.Exit(_FAILED_REQUESTS)
-
-
-def _console() -> Console:
-    return Console(width=max(Console().width, _WIDTH_MIN) if not sys.stdout.isatty() else None)

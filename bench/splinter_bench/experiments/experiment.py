@@ -7,15 +7,11 @@ for. Tables, pictures and figures are made from documents alone, so that they ca
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from rich.table import Table
-
 from splinter_bench.control import Taken
-from splinter_bench.figure import Figure
-from splinter_bench.progress import Progress
 
 Document = dict[str, Any]
 # What a tenant with too many tasks waiting is answered: none at the loads that matter, while the machine runs.
@@ -27,7 +23,7 @@ _ERRORS_SHARE_MAX = 0.001  # of a slice's requests
 class Effort:
     """How much to do. ``is_quick``: enough to see that it works, not for figures. ``only``: parts, all when there are none.
 
-    ``for_bounds``: nothing but what :attr:`Experiment.figures` with bounds are made of, in more rounds.
+    ``for_bounds``: nothing but what ``figures`` with bounds are made of, in more rounds.
     """
 
     is_quick: bool = False
@@ -37,19 +33,6 @@ class Effort:
     def wants(self, part: str) -> bool:
         """Whether a part was asked for."""
         return not self.only or part in self.only
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One command of ``splinter bench``. ``measure`` gives the document's ``settings``, ``runs`` and ``simulated``."""
-
-    name: str
-    measure: Callable[[Effort, Progress], Document]
-    table: Callable[[Document], Table]
-    draw: Callable[[Document, Any], None]  # on a matplotlib figure
-    figures: Callable[[Document], list[Figure]]
-    parts: tuple[str, ...] = ()  # what ``only`` may name
-    notes: Callable[[Document], list[str]] = field(default=lambda document: [])
 
 
 def rows(document: Document, of: str = "runs", **wanted: Any) -> list[dict[str, Any]]:

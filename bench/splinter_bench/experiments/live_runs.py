@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from rich.table import Table
-
 from splinter.errors import SplinterError
 from splinter.interrupts import uninterrupted
 from splinter.limits import PORT_DEFAULT
@@ -26,6 +24,7 @@ from splinter_bench.progress import Progress
 from splinter_bench.subjects.echo import EchoServer
 from splinter_bench.subjects.session import Session
 from splinter_bench.subjects.target import Target
+from splinter_bench.table import Table
 from splinter_bench.workloads.workload import Workload
 
 
@@ -59,20 +58,15 @@ class LiveReport:
 
     def table(self) -> Table:
         """For people: medians of the runs."""
-        table = Table(title=f"{self.workload}: medians of the runs, load from within the kernel", title_justify="left")
-        for column in ("", "offered per second", "answered per second", "dropped", "answered, of it"):
-            table.add_column(column, justify="left" if not column else "right")
         answered = statistics.median(run.per_second for run in self.runs[self.workload])
+        rows = []
         for name, runs in self.runs.items():
             rate = statistics.median(run.per_second for run in runs)
-            table.add_row(
-                name,
-                f"{statistics.median(run.offered_per_second for run in runs):,.0f}",
-                f"{rate:,.0f}",
-                f"{statistics.median(run.dropped / max(1, run.sent) for run in runs):.1%}",
-                f"{answered / rate:.0%}" if rate else "",
-            )
-        return table
+            offered = statistics.median(run.offered_per_second for run in runs)
+            dropped = statistics.median(run.dropped / max(1, run.sent) for run in runs)
+            rows.append([name, f"{offered:,.0f}", f"{rate:,.0f}", f"{dropped:.1%}", f"{answered / rate:.0%}" if rate else ""])
+        header = ["", "offered per second", "answered per second", "dropped", "answered, of it"]
+        return Table(header, rows, f"{self.workload}: medians of the runs, load from within the kernel")
 
     def notes(self) -> list[str]:
         """What does not fit into the table, a line each."""

@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
 from splinter.interrupts import uninterrupted
 from splinter_bench.cpu_time import difference, server_cpu_ns
 from splinter_bench.generators.frames import FRAME_HEADER_BYTES
-from splinter_bench.histogram import PERCENTILES
-from splinter_bench.measurement import spread
+from splinter_bench.histogram import PERCENTILES, Histogram
+from splinter_bench.measurement import half_range, spread
 from splinter_bench.process import pinned, real_time
 from splinter_bench.progress import Progress
 from splinter_bench.result import Result
 from splinter_bench.subjects.session import Session
 from splinter_bench.subjects.target import Target
+from splinter_bench.table import Table
 from splinter_bench.workloads.catalogue import Plan
 from splinter_bench.workloads.workload import Workload
 
@@ -100,45 +100,27 @@ class RunReport:
 
     def table(self) -> Table:
         """For people: medians of the runs."""
-        table = Table(title=f"{self.workload}: medians of {len(self.runs)} runs; latencies in µs", title_justify="left")
-        names = [f"p{percent:g}" for percent in PERCENTILES]
-        for column in ("", "per second", "±", *names, "max", "failed"):
-            table.add_column(column, justify="left" if not column else "right")
-        ratios = self.ratios()
+        rows = []
         for name, runs in ((self.workload, self.runs), *self.limits.items()):
             rate = spread(run.per_second for run in runs)
-            table.add_row(
-                name,
-                f"{rate['median']:,.0f}",
-                f"{(rate['max'] - rate['min']) / 2 / rate['median']:.0%}" if rate["median"] else "",
-                *(f"{statistics.median(run.latency_ns[p] for run in runs) / 1000:,.2f}" for p in names),
-                f"{statistics.median(run.histogram.max for run in runs) / 1000:,.0f}",
-                str(sum(run.failed for run in runs)),
-            )
+            cells = [name, f"{rate['median']:,.0f}", f"{half_range(rate):.0%}", *_latencies([run.histogram for run in runs])]
+            rows.append([*cells, str(sum(run.failed for run in runs))])
         if len(self.runs[0].operations) > 1:
             for name in self.runs[0].operations:
                 parts = [run.operations[name] for run in self.runs]
-                table.add_row(
-                    f"  {name}",
-                    f"{statistics.median(p.count / run.seconds for p, run in zip(parts, self.runs, strict=True)):,.0f}",
-                    "",
-                    *(
-                        f"{statistics.median(part.percentile(percent) for part in parts) / 1000:,.2f}"
-                        for percent in PERCENTILES
-                    ),
-                    f"{statistics.median(part.max for part in parts) / 1000:,.0f}",
-                    "",
-                )
-        table.caption = "\n".join(
-            f"{name}: latency {found['latency']['median']:.2f} × its p50, {found['throughput']['median']:.0%} of its rate"
-            for name, found in ratios.items()
-        )
-        return table
+                rate_of = statistics.median(p.count / run.seconds for p, run in zip(parts, self.runs, strict=True))
+                rows.append([f"  {name}", f"{rate_of:,.0f}", "", *_latencies(parts), ""])
+        header = ["", "per second", "±", *(f"p{percent:g}" for percent in PERCENTILES), "max", "failed"]
+        return Table(header, rows, f"{self.workload}: medians of {len(self.runs)} runs; latencies in µs")
 
     def notes(self) -> list[str]:
         """What does not fit into the table, a line each."""
+        lines = [
+            f"{name}: latency {found['latency']['median']:.2f} × its p50, {found['throughput']['median']:.0%} of its rate"
+            for name, found in self.ratios().items()
+        ]
         cpu = ", ".join(f"{name} {spent:,.0f} ns" for name, spent in self.cpu_ns_per_request().items())
-        lines = [f"CPU time for each request: {cpu}"]
+        lines.append(f"CPU time for each request: {cpu}")
         for what, text in (("unsent", "arrivals could not be sent in time"), ("conflicts", "requests began again")):
             if count := sum(getattr(run, what) for run in self.runs):
                 lines.append(f"{count:,} {text}")
@@ -147,6 +129,12 @@ class RunReport:
         if lost := sum(run.lost for run in self.runs):
             lines.append(f"{lost:,} requests had no reply")
         return lines
+
+
+def _latencies(parts: list[Histogram]) -> list[str]:
+    """Medians of each percentile and of the largest, in µs."""
+    found = [f"{statistics.median(part.percentile(percent) for part in parts) / 1000:,.2f}" for percent in PERCENTILES]
+    return [*found, f"{statistics.median(part.max for part in parts) / 1000:,.0f}"]
 
 
 def prepare(target: Target, plan: Plan, progress: Progress) -> None:

@@ -7,6 +7,7 @@ import json
 import pytest
 from rich.console import Console
 from splinter_bench.measurement import COUNTERPARTS, ECHO, Measurement, Report, counterpart, spread
+from splinter_bench.report import suite
 from splinter_bench.result import Result
 
 
@@ -70,9 +71,13 @@ def test_a_rival_is_compared_with_what_does_the_same() -> None:
 def test_notes_name_rivals_and_their_configuration() -> None:
     extras = [{"name": "other", "connections": 2, "per_second": rate, "latency_ns": {"p50": 9000}} for rate in (10.0, 30.0)]
     rivals = {"redis": {"version": "Redis 7", "command": "redis-server --port 1"}}
-    notes = "\n".join(Report(REPORT.measurements, {"rivals": rivals}, extras).notes())
-    for text in ("redis get, depth 1, beside get: takes 10.0 ×", "20 per second, p50 9 µs", "Redis 7: redis-server --port 1"):
-        assert text in notes
+    document = Report(REPORT.measurements, {"rivals": rivals}, extras).to_json()
+    said = "\n".join(suite.notes(document))
+    for text in ("other, connections: 2: 20 per second, p50 9 µs", "Redis 7: redis-server --port 1"):
+        assert text in said
+    table = suite.table(document)
+    row = dict(zip(table.header, table.rows[-1], strict=True))
+    assert {"": "redis get", "depth": "1", "beside": "get", "p50 / ours": "10.0 ×"}.items() <= row.items()
 
 
 def test_without_an_echo_there_are_no_ratios() -> None:
@@ -113,7 +118,7 @@ def test_the_table_shows_ratio_and_spread() -> None:
     console = Console(width=160, record=True, file=None, quiet=True)
     console.quiet = False
     with console.capture() as capture:
-        console.print(REPORT.table())
+        console.print(suite.table(REPORT.to_json()).rich())
     text = capture.get()
     assert "1.20 ×" in text
     assert "25%" in text  # of get: 50 to 90 around a median of 80

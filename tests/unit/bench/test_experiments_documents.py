@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import math
 import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from rich.table import Table
 from splinter_bench.control import Taken
-from splinter_bench.experiments import flood, locality, misbehaviour, summary
-from splinter_bench.experiments.commands import experiment_of
+from splinter_bench.experiments import flood, locality, misbehaviour
 from splinter_bench.experiments.experiment import run_of
 from splinter_bench.experiments.misbehaviour import WATCHDOG
 from splinter_bench.experiments.sweep import Kind, Traffic, requests_for
 from splinter_bench.experiments.traffic import zipf_shares
 from splinter_bench.histogram import Histogram
+from splinter_bench.report.blocks import between
+from splinter_bench.report.experiments import summary
+from splinter_bench.report.experiments.experiment import experiment_of
 from splinter_bench.result import Result
 from splinter_bench.rounds import Verdict
+from splinter_bench.table import Table
 from splinter_bench.workloads.workload import Account, Workload, get_operation
 
 from splinter.errors import SplinterError
@@ -223,17 +226,20 @@ def test_a_slice_that_was_refused_much_does_not_count() -> None:
 
 def test_only_what_stands_between_the_markers_is_replaced() -> None:
     page = f"before\n{summary.BEGIN}\nold\n{summary.END}\nafter\n"
-    once = summary.rewrite(page, ["new"])
+    once = between(page, summary.BEGIN, summary.END, "new", Path("page.md"))
     assert once == f"before\n{summary.BEGIN}\n\nnew\n\n{summary.END}\nafter\n"
-    assert summary.rewrite(once, ["new"]) == once
-    with pytest.raises(SplinterError):
-        summary.rewrite("no markers", ["new"])
+    assert between(once, summary.BEGIN, summary.END, "new", Path("page.md")) == once
+    with pytest.raises(SplinterError, match=r"page\.md"):
+        between("no markers", summary.BEGIN, summary.END, "new", Path("page.md"))
 
 
-def test_a_table_as_markdown() -> None:
-    table = Table("a", "b")
-    table.add_row("1", "2")
-    assert summary.markdown(table) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+def test_a_table_as_markdown_and_for_a_terminal() -> None:
+    table = Table(["a", "b"], [["one", "≥ 2 ×"]], "about")
+    assert table.markdown() == "| a | b |\n| --- | ---: |\n| one | ≥ 2 × |"
+    made = table.rich()
+    assert (made.title, [column.header for column in made.columns]) == ("about", ["a", "b"])
+    assert [list(column.cells) for column in made.columns] == [["one"], ["≥ 2 ×"]]
+    assert [column.justify for column in made.columns] == ["left", "right"]
 
 
 def test_the_core_without_the_client_has_more_to_do() -> None:

@@ -3,46 +3,46 @@
 from __future__ import annotations
 
 import statistics
-from typing import Any
 
-from rich.table import Table
-
-from splinter_bench.experiments.experiment import Document, Experiment, paired, refusals, rows
+from splinter_bench.experiments.experiment import Document, paired, refusals, rows
 from splinter_bench.experiments.flood import CALM, FLOOD, MODES, NOBODY, UNLIMITED, measure
-from splinter_bench.experiments.picture import COLOURS
 from splinter_bench.figure import Figure, medians
+from splinter_bench.report.charts import Charts, Dots, Ends
+from splinter_bench.report.experiments.experiment import Experiment
+from splinter_bench.report.experiments.lines import US_NS, median
+from splinter_bench.report.palette import OTHERWISE, SPLINTER, UNDISTURBED, WITHOUT
+from splinter_bench.table import Table
 
-_US = 1e3
+_SUBJECTS = dict(zip(MODES, (UNDISTURBED, OTHERWISE, SPLINTER, WITHOUT), strict=True))
 _COLUMNS = ("offered", "others_per_second", "flooding_per_second")
 _PERCENTILES = {"p50_ns": "p50", "p90_ns": "p90", "p99_ns": "p99", "p999_ns": "p99.9"}
-
-
-def _value(document: Document, mode: str, field: str) -> float:
-    return float(statistics.median(row[field] for row in rows(document, mode=mode)))
 
 
 def table(document: Document) -> Table:
     """The others' latencies with and without the flood."""
     title = "a second, and the others' latencies in µs; medians of the rounds; measured, one worker"
-    made = Table("", "offered", "others", "flooding", *_PERCENTILES.values(), title=title, title_justify="left")
-    for mode in MODES:
-        rates = [f"{_value(document, mode, name):,.0f}" for name in _COLUMNS]
-        made.add_row(mode, *rates, *(f"{_value(document, mode, name) / _US:,.1f}" for name in _PERCENTILES))
-    return made
+    cells = [
+        [
+            mode,
+            *(f"{median(document, name, 1, mode=mode):,.0f}" for name in _COLUMNS),
+            *(f"{median(document, name, mode=mode):,.1f}" for name in _PERCENTILES),
+        ]
+        for mode in MODES
+    ]
+    return Table(["", "offered", "others", "flooding", *_PERCENTILES.values()], cells, title)
 
 
-def draw(document: Document, figure: Any) -> None:
-    """Bars of the others' latencies."""
-    axes = figure.subplots()
-    width = 0.2
-    for number, mode in enumerate(MODES):
-        places = [place + (number - (len(MODES) - 1) / 2) * width for place in range(len(_PERCENTILES))]
-        values = [_value(document, mode, name) / _US for name in _PERCENTILES]
-        axes.bar(places, values, width, label=mode, color=COLOURS[(2, 3, 1, 0)[number]])
-    axes.set_xticks(range(len(_PERCENTILES)), list(_PERCENTILES.values()))
-    axes.set(ylabel="others' latency, µs", yscale="log", title="One tenant sends 10 × its limit (measured, one worker)")
-    axes.grid(axis="y", alpha=0.3)
-    axes.legend()
+def charts(document: Document) -> Charts:
+    """The others' percentiles by mode, with the quartiles of the rounds."""
+    shown = [(text, {mode: _quartiles(document, mode, name) for mode in MODES}) for name, text in _PERCENTILES.items()]
+    label = "others' p50 … p99.9, µs (medians and quartiles of rounds)"
+    return [[Dots(label, shown, "One tenant sends 10 × its limit (measured, one worker)", _SUBJECTS)]]
+
+
+def _quartiles(document: Document, mode: str, field: str) -> Ends:
+    values = [row[field] / US_NS for row in rows(document, mode=mode)]
+    low, middle, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
+    return low, middle, high
 
 
 def figures(document: Document) -> list[Figure]:
@@ -77,4 +77,4 @@ def notes(document: Document) -> list[str]:
     return found
 
 
-EXPERIMENT = Experiment("flood", measure, table, draw, figures, notes=notes)
+EXPERIMENT = Experiment("flood", measure, table, charts, figures, notes=notes)

@@ -22,13 +22,14 @@ from typing import Any
 from splinter.errors import SplinterError
 from splinter.interrupts import AFTERWARDS_SECONDS_MAX, bounded
 from splinter.testing.process import die_with_parent
-from splinter_bench.blocks import Block, Code, Heading, Paragraph, Table, markdown, page
-from splinter_bench.figure import otherwise, shown, shown_interval
 from splinter_bench.machine import machine, versions
 from splinter_bench.process import end
 from splinter_bench.progress import progress
-from splinter_bench.sections import SECTIONS, Section, promised
-from splinter_bench.summary import ratios_table
+from splinter_bench.report.blocks import Block, Code, Heading, Paragraph, between, markdown, page
+from splinter_bench.report.figures import goals_table
+from splinter_bench.report.ratios import ratios_table
+from splinter_bench.report.sections import SECTIONS, Section, promised
+from splinter_bench.table import Table
 
 TITLE = "Splinter, measured against its rivals and its limit"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
@@ -204,18 +205,7 @@ def blocks_of(document: Document, sections: Sequence[Section] = SECTIONS) -> lis
 def _promises(document: Document) -> Table:
     """Every goal, its bound, and what the sections found."""
     found = {f["name"]: f for part in document["sections"].values() for f in part.get("figures", [])}
-    rows = []
-    for goal in promised():
-        figure = found.get(goal.figure)
-        if figure is None:
-            rows.append([goal.name, "", "not measured", goal.bound_text(), "", goal.verdict(None).value, ""])
-            continue
-        unit = figure["unit"]
-        median, ends = shown(figure["median"], unit), shown_interval(figure.get("interval", ()), unit)
-        bound = goal.bound_text(unit)
-        verdict, beside = goal.verdict_of(figure).value, otherwise(figure["parts"], unit)
-        rows.append([goal.name, figure["text"], median, bound, ends, verdict, beside])
-    return Table(["goal", "what", "median", "bound", "interval", "verdict", "otherwise"], rows)
+    return goals_table((goal, found.get(goal.figure)) for goal in promised())
 
 
 def _write_json(document: Document, folder: Path) -> Path:
@@ -240,10 +230,5 @@ def write_docs(document: Document, docs: Path) -> None:
     Raises :class:`SplinterError` when the markers are not there.
     """
     path = docs / "benchmarks.md"
-    text = path.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SplinterError(f"{path} has no {BEGIN} and {END}")
     made = markdown(blocks_of(document), docs / "pictures", "pictures")
-    path.write_text(f"{before}{BEGIN}\n\n{made}\n{END}{after}", encoding="utf-8")
+    path.write_text(between(path.read_text(encoding="utf-8"), BEGIN, END, made, path), encoding="utf-8")

@@ -10,19 +10,19 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from splinter.errors import SplinterError
-from splinter_bench import case_pictures
-from splinter_bench.blocks import Block, Code, Paragraph, Picture, Table
 from splinter_bench.experiments.case import Case, run_case
 from splinter_bench.experiments.runs import AF_XDP_ECHO, XDP_TX_ECHO, RunReport, limits, prepare
 from splinter_bench.measurement import half_range, spread
 from splinter_bench.progress import Progress
+from splinter_bench.report import case_charts
+from splinter_bench.report.blocks import Block, Code, Paragraph, Picture
 from splinter_bench.subjects.local_server import lab_server
 from splinter_bench.subjects.session import Session
 from splinter_bench.subjects.target import Target
+from splinter_bench.table import Table, table_of
 
 Document = dict[str, Any]
 _SECONDS = 0.2  # of each run
@@ -41,12 +41,12 @@ _WORKER = "splinter-w"  # what worker processes are called
 
 @dataclass(frozen=True)
 class CaseSection:
-    """What ``cases`` find, and the echoes beside them. ``draw`` makes the picture ``picture`` of the document."""
+    """What ``cases`` find, and the echoes beside them. ``charts`` makes the picture ``picture`` of them."""
 
     cases: tuple[tuple[str, Case], ...]
     picture: str
     text: str
-    draw: Callable[[list[Document], Path], None]
+    charts: Callable[[list[Document]], case_charts.Told]
     echoes: tuple[str, ...] = _ECHOES
 
     def measure(self, is_quick: bool, progress: Progress) -> Document:
@@ -76,9 +76,9 @@ class CaseSection:
         """A table, a picture, the commands."""
         cases = document["cases"]
         blocks: list[Block] = [
-            _table([row for row in cases if "latency_ns" in row]),
-            _live_table([row for row in cases if "live" in row]),
-            Picture(self.picture, self.text, partial(self.draw, cases)),
+            table_of([row for row in cases if "latency_ns" in row], _COLUMNS),
+            table_of([(row, *found) for row in cases for found in row.get("live", {}).items()], _LIVE_COLUMNS),
+            Picture(self.picture, self.text, *self.charts(cases)),
             *(Paragraph(f"Failed: {failure}") for failure in document["failures"]),
             Code("\n".join(row["command"] for row in cases)),
         ]
@@ -145,43 +145,41 @@ def _measured_live(target: Target, case: Case, say: Progress) -> Document:
     }  # fmt: skip
 
 
-def _table(rows: Sequence[Document]) -> Table:
-    header = ["", "per second", "±", "p50 µs", "p99 µs", "p99.9 µs"]
-    echoes = [name for name in _ECHOES if any(name in row["of_limits"] for row in rows)]
-    header += [text for name in echoes for text in (f"p50 / {name}", f"rate / {name}")]
-    header += ["worker ns", "client ns"]
-    has_lost = any(row["lost"] for row in rows)
-    header += ["lost"] if has_lost else []
-    lines = []
-    for row in rows:
-        rate, latency = row["per_second"], row["latency_ns"]
-        cells = [row["label"], f"{rate['median']:,.0f}", f"{half_range(rate):.0%}"]
-        cells += [f"{latency[percentile]['median'] / 1000:,.1f}" for percentile in ("p50", "p99", "p99.9")]
-        for name in echoes:
-            of = row["of_limits"].get(name)
-            cells += [f"{of['latency']['median']:.2f} ×", f"{of['throughput']['median']:.0%}"] if of else ["", ""]
-        cpu = row["cpu_ns_per_request"]
-        workers = [spent for name, spent in cpu.items() if name.startswith(_WORKER)]
-        cells += [f"{sum(workers):,.0f}" if workers else "", f"{cpu['client']:,.0f}"]
-        cells += [f"{row['lost'] / max(1, row['requests']):.1%}"] if has_lost else []
-        lines.append(cells)
-    return Table(header, lines)
+def _of_echo(echo: str, figure: str, shown: str) -> Callable[[Document], str]:
+    """The cells of a column: a ratio to an echo, where there is one."""
+    return lambda row: shown.format(row["of_limits"][echo][figure]["median"]) if row["of_limits"].get(echo) else ""
 
 
-def _live_table(rows: Sequence[Document]) -> Table:
-    header = ["", "asked", "offered per second", "answered per second", "±"]
-    lines = [
-        [
-            row["label"] if name == row["workload"] else "",
-            name,
-            f"{found['offered_per_second']['median']:,.0f}",
-            f"{found['per_second']['median']:,.0f}",
-            f"{half_range(found['per_second']):.0%}",
-        ]
-        for row in rows
-        for name, found in row["live"].items()
-    ]
-    return Table(header, lines)
+def _worker_ns(row: Document) -> str:
+    spent = [spent for name, spent in row["cpu_ns_per_request"].items() if name.startswith(_WORKER)]
+    return f"{sum(spent):,.0f}" if spent else ""
+
+
+def _percentile(name: str) -> Callable[[Document], str]:
+    return lambda row: f"{row['latency_ns'][name]['median'] / 1000:,.1f}"
+
+
+_COLUMNS: dict[str, Callable[[Document], str]] = {
+    "": lambda row: row["label"],
+    "per second": lambda row: f"{row['per_second']['median']:,.0f}",
+    "±": lambda row: f"{half_range(row['per_second']):.0%}",
+    **{f"{name} µs": _percentile(name) for name in ("p50", "p99", "p99.9")},
+    **{
+        f"{figure} / {echo}": _of_echo(echo, name, shown)
+        for echo in _ECHOES
+        for figure, name, shown in (("p50", "latency", "{:.2f} ×"), ("rate", "throughput", "{:.0%}"))
+    },
+    "worker ns": _worker_ns,
+    "client ns": lambda row: f"{row['cpu_ns_per_request']['client']:,.0f}",
+    "lost": lambda row: f"{row['lost'] / max(1, row['requests']):.1%}" if row["lost"] else "",
+}
+_LIVE_COLUMNS: dict[str, Callable[[tuple[Document, str, Document]], str]] = {
+    "": lambda of: of[0]["label"] if of[1] == of[0]["workload"] else "",
+    "asked": lambda of: of[1],
+    "offered per second": lambda of: f"{of[2]['offered_per_second']['median']:,.0f}",
+    "answered per second": lambda of: f"{of[2]['per_second']['median']:,.0f}",
+    "±": lambda of: f"{half_range(of[2]['per_second']):.0%}",
+}
 
 
 def _at_depths(names: Sequence[str]) -> tuple[tuple[str, Case], ...]:
@@ -216,7 +214,7 @@ YCSB = CaseSection(
     _at_depths(("ycsb-a", "ycsb-b", "ycsb-c", "ycsb-d", "ycsb-f", "ycsb-f-invoke")),
     "ycsb",
     "YCSB: rates and latencies beside both echoes",
-    case_pictures.bars,
+    case_charts.rates_and_latencies,
 )
 REQUESTS = CaseSection(
     (
@@ -228,9 +226,9 @@ REQUESTS = CaseSection(
     ),
     "requests",
     "Kinds of requests: rates and latencies beside both echoes",
-    case_pictures.bars,
+    case_charts.rates_and_latencies,
 )
-SIZES = CaseSection(_of_sizes(), "sizes", "Values from 16 bytes to 64 KiB", case_pictures.against_size, echoes=(AF_XDP_ECHO,))
+SIZES = CaseSection(_of_sizes(), "sizes", "Values from 16 bytes to 64 KiB", case_charts.against_size, echoes=(AF_XDP_ECHO,))
 TENANTS = CaseSection(
     (
         ("1 tenant", Case("ycsb-b", depth=64, seconds=_SECONDS)),
@@ -245,7 +243,7 @@ TENANTS = CaseSection(
     ),
     "tenants",
     "One tenant and many, evenly active and not",
-    case_pictures.bars,
+    case_charts.rates_and_latencies,
 )  # fmt: skip
 LOAD = CaseSection(
     (
@@ -258,7 +256,7 @@ LOAD = CaseSection(
     ),
     "load",
     "Latency against offered load, and over time",
-    case_pictures.against_load,
+    case_charts.against_load,
     echoes=(AF_XDP_ECHO,),
 )
 LIVE = CaseSection(
@@ -268,6 +266,6 @@ LIVE = CaseSection(
     ),
     "live",
     "Answered a second under load from within the kernel",
-    case_pictures.live_bars,
+    case_charts.answered_live,
     echoes=(),  # load from within the kernel has echoes of its own
 )

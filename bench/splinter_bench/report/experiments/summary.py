@@ -1,4 +1,6 @@
-"""Writes what experiments found into the documentation: ``python -m splinter_bench.experiments.summary PAGE FILE.json…``.
+"""Writes what experiments found into the documentation: ``python -m splinter_bench.report.experiments.summary``.
+
+Arguments are PAGE FILE.json…, or ``--pictures FOLDER`` PAGE FILE.json… to draw the files' pictures again as well.
 
 The text between the two markers of the page is replaced; each file is a document that ``splinter bench NAME --json`` printed.
 """
@@ -11,32 +13,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
-from splinter.errors import SplinterError
-from splinter_bench.experiments.commands import experiment_of
 from splinter_bench.figure import Figure, shown, shown_interval
 from splinter_bench.goals import GOALS, SCHEDULING
+from splinter_bench.report.blocks import between
+from splinter_bench.report.charts import draw
+from splinter_bench.report.experiments.experiment import experiment_of
 from splinter_bench.rounds import Verdict
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
-def markdown(table: Table) -> str:
-    """A table of plain texts."""
-    lines = [[str(column.header) for column in table.columns], ["---"] * len(table.columns)]
-    lines += zip(*(column.cells for column in table.columns), strict=True)  # type: ignore[arg-type]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
-
-
 def section(document: dict[str, Any]) -> str:
     """What one document says: command, table, notes, figures with their bounds."""
     experiment = experiment_of(document["experiment"])
-    machine = document["machine"]
+    machine, table = document["machine"], experiment.table(document)
     parts = [
         f"`{document['command']}` on {machine['processor']}, {machine['cpus']} CPUs, kernel {machine['kernel']}; "
-        f"{experiment.table(document).title}:",
-        markdown(experiment.table(document)),
+        f"{table.title}:",
+        table.markdown(),
         *(f"{note[0].upper()}{note[1:]}." for note in experiment.notes(document)),
         "\n".join(f"* {_line(figure)}" for figure in experiment.figures(document)),
     ]
@@ -57,24 +51,19 @@ def _line(figure: Figure) -> str:
     return f"{text}; wanted: {goal.bound_text(figure.unit)}{said[verdict]}"
 
 
-def rewrite(page: str, sections: Sequence[str]) -> str:
-    """The page with new sections between its markers. Raises :class:`SplinterError` when it has not both."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SplinterError(f"the page has no {BEGIN} … {END}")
-    return before + BEGIN + "\n\n" + "\n\n".join(sections) + "\n\n" + END + after
-
-
 def main(arguments: Sequence[str]) -> None:
-    """Rewrite the page in place."""
-    page, *files = map(Path, arguments)
+    """Rewrite the page in place; with ``--pictures`` also draw each experiment's last document, as an SVG file."""
+    pictures = Path(arguments[1]) if arguments[0] == "--pictures" else None
+    page, *files = map(Path, arguments[2:] if pictures else arguments)
     titles: dict[str, list[str]] = {}
     for file in files:
         document = json.loads(file.read_text(encoding="utf-8"))
         titles.setdefault(document["experiment"], []).append(section(document))
+        if pictures is not None:
+            draw(experiment_of(document["experiment"]).charts(document), pictures / f"{document['experiment']}.svg")
     sections = [f"### {name}\n\n" + "\n\n".join(found) for name, found in titles.items()]
-    page.write_text(rewrite(page.read_text(encoding="utf-8"), sections), encoding="utf-8")
+    text = between(page.read_text(encoding="utf-8"), BEGIN, END, "\n\n".join(sections), page)
+    page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import asdict
-from typing import Any
-
-from rich.table import Table
 
 from splinter_bench.experiments import isolation
-from splinter_bench.experiments.experiment import Document, Effort, Experiment, distinct, rows
+from splinter_bench.experiments.experiment import Document, Effort, distinct, rows
 from splinter_bench.experiments.isolation import MODES, NATIVE, PIPE, SHARED_MEMORY
-from splinter_bench.experiments.picture import line
 from splinter_bench.figure import Figure
 from splinter_bench.progress import Progress
+from splinter_bench.report.charts import NUMBER, Charts, Curve, Curves, Ends
+from splinter_bench.report.experiments.experiment import Experiment
+from splinter_bench.report.palette import OTHERWISE, SECOND, SPLINTER
+from splinter_bench.table import Table
 
 _QUICK = isolation.Settings(tenants=(1, 4, 16), seconds=0.05, rounds=1, objects=256, warmup_seconds=0.05)
 
@@ -25,31 +25,30 @@ def measure(effort: Effort, progress: Progress) -> Document:
     return {"settings": asdict(settings), "runs": runs, "simulated": []}
 
 
-def _rate(document: Document, mode: str, tenants: int) -> float:
+def _rate(document: Document, mode: str, tenants: int, unit: float = 1.0) -> Ends:
     (row,) = rows(document, mode=mode, tenants=tenants)
-    return float(statistics.median(row["per_second"]))
+    found = row["per_second"]
+    return min(found) / unit, statistics.median(found) / unit, max(found) / unit
 
 
 def table(document: Document) -> Table:
     """Requests a second by number of tenants."""
-    made = Table("tenants", *MODES, title="requests a second, medians of the rounds; measured", title_justify="left")
-    for tenants in distinct(document["runs"], "tenants"):
-        made.add_row(f"{tenants:,}", *(f"{_rate(document, mode, tenants):,.0f}" for mode in MODES))
-    return made
+    cells = [
+        [f"{tenants:,}", *(f"{_rate(document, mode, tenants)[1]:,.0f}" for mode in MODES)]
+        for tenants in distinct(document["runs"], "tenants")
+    ]
+    return Table(["tenants", *MODES], cells, "requests a second, medians of the rounds; measured")
 
 
-def draw(document: Document, figure: Any) -> None:
+def charts(document: Document) -> Charts:
     """Throughput against tenants."""
-    axes = figure.subplots()
     tenants = distinct(document["runs"], "tenants")
-    for number, mode in zip((2, 1, 0), MODES, strict=True):
-        line(axes, number, tenants, [_rate(document, mode, count) / 1e6 for count in tenants], mode)
-    axes.set(xscale="log", yscale="log", xlabel="tenants", ylabel="million requests a second")
-    axes.set_title("Isolation: one extension, one CPU, batches of 64 (measured; without the network)")
-    axes.set_xticks(tenants, [str(count) for count in tenants])
-    axes.minorticks_off()
-    axes.legend()
-    axes.grid(alpha=0.3)
+    curves = [
+        Curve(mode, who, tenants, [_rate(document, mode, count, 1e6) for count in tenants])
+        for mode, who in zip(MODES, (SPLINTER, OTHERWISE, SECOND), strict=True)
+    ]
+    title = "One extension, one CPU, batches of 64 (measured; without the network)"
+    return [[Curves("tenants", "million requests a second", curves, title, step=NUMBER, width=2)]]
 
 
 def figures(document: Document) -> list[Figure]:
@@ -63,4 +62,4 @@ def figures(document: Document) -> list[Figure]:
     return found
 
 
-EXPERIMENT = Experiment("isolation", measure, table, draw, figures)
+EXPERIMENT = Experiment("isolation", measure, table, charts, figures)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from typing import Any
+from dataclasses import replace
 
-from rich.table import Table
-
-from splinter_bench.experiments.experiment import Document, Experiment, distinct, rows
+from splinter_bench.experiments.experiment import Document, distinct, rows
 from splinter_bench.experiments.misbehaviour import (
     BOUND_AT,
     MODES,
@@ -20,50 +18,43 @@ from splinter_bench.experiments.misbehaviour import (
     share,
     throughput,
 )
-from splinter_bench.experiments.picture import line
 from splinter_bench.figure import Figure, medians
-
-_US = 1e3
+from splinter_bench.report.charts import DASHED, DOTTED, NUMBER, Charts, Curves, alone
+from splinter_bench.report.experiments.experiment import Experiment
+from splinter_bench.report.experiments.lines import lines, median, simulated
+from splinter_bench.report.palette import SPLINTER, WITHOUT
+from splinter_bench.table import Table
 
 
 def table(document: Document) -> Table:
     """Throughput and p99 of the good requests."""
-    title = "good requests; medians of the rounds; measured, one worker"
-    made = Table("", "never end", "a second", "of none", "p50 µs", "p99 µs", "p99.9 µs", title=title, title_justify="left")
+    made = []
     for mode in MODES:
         for fraction in distinct(document["runs"], "fraction"):
-            rate = statistics.median(throughput(document, mode, fraction))
-            latencies = rows(document, mode=mode, fraction=fraction, loop="open")
-            cells = [f"{statistics.median(row[p] for row in latencies) / _US:,.1f}" for p in ("p50_ns", "p99_ns", "p999_ns")]
-            kept = statistics.median(share(document, mode, fraction))
-            made.add_row(mode, f"{fraction:g}", f"{rate:,.0f}", f"{kept:.1f} %", *cells)
-    return made
+            at = {"mode": mode, "fraction": fraction}
+            rates = f"{statistics.median(throughput(document, **at)):,.0f}", f"{statistics.median(share(document, **at)):.1f} %"
+            latencies = [f"{median(document, p, loop='open', **at):,.1f}" for p in ("p50_ns", "p99_ns", "p999_ns")]
+            made.append([mode, f"{fraction:g}", *rates, *latencies])
+    header = ["", "never end", "a second", "of none", "p50 µs", "p99 µs", "p99.9 µs"]
+    return Table(header, made, "good requests; medians of the rounds; measured, one worker")
 
 
-def draw(document: Document, figure: Any) -> None:
+def charts(document: Document) -> Charts:
     """Throughput and p99 against the fraction, measured and simulated."""
-    cores = distinct(document["simulated"], "cores")
-    places = figure.subplots(1, 2)
-    fractions = distinct(document["runs"], "fraction")
-    ticks = range(len(fractions))
-    for number, mode in enumerate(MODES):
-        kept = [statistics.median(share(document, mode, fraction)) for fraction in fractions]
-        line(places[0], number, list(ticks), kept, f"{mode}, measured, one worker")
-        p99 = [statistics.median(r["p99_ns"] for r in rows(document, mode=mode, fraction=f, loop="open")) for f in fractions]
-        line(places[1], number, list(ticks), [value / _US for value in p99], f"{mode}, measured, one worker")
-        for place, count in enumerate(cores):
-            simulated = rows(document, "simulated", mode=mode, cores=count)
-            rates = [100 * row["per_second"] / simulated[0]["per_second"] for row in simulated]
-            label, alpha = f"{mode}, simulated, {count} cores", 1.0 - 0.5 * place
-            line(places[0], number, list(ticks), rates, label, simulated=True, alpha=alpha)
-            line(places[1], number, list(ticks), [r["p99_ns"] / _US for r in simulated], label, simulated=True, alpha=alpha)
-    places[0].set(ylabel="throughput of good requests, % of none", ylim=(0, 105))
-    places[1].set(ylabel="p99 of good requests at half the saturation, µs", yscale="log")
-    for axes in places:
-        axes.set_xticks(list(ticks), [f"{fraction:g}" for fraction in fractions])
-        axes.set_xlabel("fraction of invokes that never end")
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize="x-small")
+    subjects = {PREEMPT: SPLINTER, WATCHDOG: WITHOUT}
+    p99 = lines(document, subjects, "fraction", "p99_ns", loop="open")
+    kept = [
+        replace(curve, points=[alone(statistics.median(share(document, curve.label, fraction))) for fraction in curve.xs])
+        for curve in p99
+    ]
+    for count, style in zip(distinct(document["simulated"], "cores"), (DASHED, DOTTED), strict=False):
+        how = {"style": style, "name": f"simulated, {count} cores", "cores": count}
+        p99 += simulated(document, subjects, "fraction", "p99_ns", **how)
+        for curve in simulated(document, subjects, "fraction", "per_second", **how):
+            kept.append(replace(curve, points=[alone(100 * rate / curve.points[0][1]) for _, rate, _ in curve.points]))
+    x_label = "fraction of invokes that never end"
+    rate = Curves(x_label, "good requests served, % of none", kept, is_log=False, y_max=105, width=1.4, step=NUMBER)
+    return [[rate, Curves(x_label, "p99 of good requests at half load, µs", p99, width=1.4, step=NUMBER)]]
 
 
 def figures(document: Document) -> list[Figure]:
@@ -112,4 +103,4 @@ def notes(document: Document) -> list[str]:
     ]
 
 
-EXPERIMENT = Experiment("misbehaviour", measure, table, draw, figures, notes=notes)
+EXPERIMENT = Experiment("misbehaviour", measure, table, charts, figures, notes=notes)

@@ -14,12 +14,14 @@ from functools import partial
 from typing import Any
 
 from splinter.errors import SplinterError
-from splinter_bench import benefit_picture, case_sections, goals, suite_sections
-from splinter_bench.blocks import Block, Code, Paragraph, Picture, Table
+from splinter_bench import goals
 from splinter_bench.experiments import benefit
-from splinter_bench.experiments.benefit_cases import WAYS, Sizes
-from splinter_bench.figure import shown, shown_interval
+from splinter_bench.experiments.benefit_cases import Sizes
 from splinter_bench.progress import Progress
+from splinter_bench.report import benefit as benefit_report
+from splinter_bench.report import cases, suite
+from splinter_bench.report.blocks import Block, Code, Paragraph
+from splinter_bench.report.figures import figures_table
 from splinter_bench.subjects import rivals
 from splinter_bench.subjects.local_server import lab_server
 from splinter_bench.subjects.session import Session
@@ -48,21 +50,6 @@ def _measure_benefit(is_quick: bool, progress: Progress) -> Document:
     with lab_server(_core()) as info, Session(info) as session:
         rows = benefit.measure(session, effort, "redis" in rivals.installed(), progress)
     return {"command": "splinter bench benefit --picture benefit.png", "benefit": rows}
-
-
-def _show_benefit(document: Document) -> list[Block]:
-    rows = document["benefit"]
-    asked = dict.fromkeys((row["case"], row["x"]) for row in rows)
-    by_way = {(row["case"], row["x"], row["way"]): row for row in rows}
-    tables: list[Block] = []
-    for field, text, unit in (("time_ns", "µs for one question", 1e3), ("per_second", "thousand questions a second", 1e3)):
-        lines = []
-        for case, x in asked:
-            found = [by_way.get((case, x, way)) for way in WAYS]
-            lines.append([f"{case}, {x}", *(f"{row[field]['median'] / unit:,.1f}" if row else "" for row in found)])
-        tables.append(Table([text, *WAYS], lines))
-    picture = Picture("benefit", "Code at the data against gets", lambda path: benefit_picture.draw(rows, path))
-    return [*tables, picture, Code(document["command"])]
 
 
 def promised() -> list[goals.Goal]:
@@ -95,14 +82,8 @@ def _measure_goals(figures: frozenset[str], is_quick: bool, progress: Progress) 
 
 
 def _show_goals(document: Document) -> list[Block]:
-    rows = []
-    for figure in document["figures"]:
-        median, ends = shown(figure["median"], figure["unit"]), shown_interval(figure.get("interval", ()), figure["unit"])
-        parts = ", ".join(f"{name} {value:,.6g}" for name, value in figure["parts"].items())
-        rows.append([figure["text"], median, ends, parts])
-    blocks: list[Block] = [Table(["figure", "median", "interval", "made of"], rows)]
-    blocks += [Paragraph(f"Not measured: {failure}") for failure in document["failures"]]
-    return [*blocks, Code(document["command"])]
+    failures = [Paragraph(f"Not measured: {failure}") for failure in document["failures"]]
+    return [figures_table(document["figures"]), *failures, Code(document["command"])]
 
 
 def _core() -> int:
@@ -124,16 +105,16 @@ def _of(name: str, title: str, made_of: Any) -> Section:
 
 
 SECTIONS = (
-    _of("limit", "Splinter beside its limit", suite_sections.LIMIT),
-    _of("redis", "Beside Redis", suite_sections.REDIS),
-    _of("memcached", "Beside memcached", suite_sections.MEMCACHED),
-    Section("benefit", "Code at the data against gets", _measure_benefit, _show_benefit),
-    _of("ycsb", "YCSB", case_sections.YCSB),
-    _of("requests", "Kinds of requests", case_sections.REQUESTS),
-    _of("sizes", "Sizes of values", case_sections.SIZES),
-    _of("tenants", "Tenants and their skew", case_sections.TENANTS),
-    _of("load", "Latency against load", case_sections.LOAD),
-    _of("live", "Overload", case_sections.LIVE),
+    _of("limit", "Splinter beside its limit", suite.LIMIT),
+    _of("redis", "Beside Redis", suite.REDIS),
+    _of("memcached", "Beside memcached", suite.MEMCACHED),
+    Section("benefit", "Code at the data against gets", _measure_benefit, benefit_report.show),
+    _of("ycsb", "YCSB", cases.YCSB),
+    _of("requests", "Kinds of requests", cases.REQUESTS),
+    _of("sizes", "Sizes of values", cases.SIZES),
+    _of("tenants", "Tenants and their skew", cases.TENANTS),
+    _of("load", "Latency against load", cases.LOAD),
+    _of("live", "Overload", cases.LIVE),
     _goals("goals", "Figures of the worker, the compiler and extensions", _remaining()),
     _goals("goals-tenants", "Ten thousand tenants", _MANY_FIGURES),
     _goals("goals-installs", "Installs beside gets", _INSTALL_FIGURES),

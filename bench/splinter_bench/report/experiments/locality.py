@@ -5,58 +5,48 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from rich.table import Table
-
-from splinter_bench.experiments.experiment import Document, Experiment, distinct, paired, refusals, rows
+from splinter_bench.experiments.experiment import Document, distinct, paired, refusals, rows
 from splinter_bench.experiments.locality import AWAY, BOTH, HOME, HOME_SHORT, MODES, SKEWS, STEALING, measure
-from splinter_bench.experiments.picture import line
 from splinter_bench.figure import Figure, medians
+from splinter_bench.report.charts import DASHED, Charts, Curves
+from splinter_bench.report.experiments.experiment import Experiment
+from splinter_bench.report.experiments.lines import US_NS, lines, median, simulated
+from splinter_bench.report.palette import OTHERWISE, SECOND, SPLINTER, THIRD, WITHOUT
+from splinter_bench.table import Table
 
-_US = 1e3
+_SUBJECTS = dict(zip(MODES, (OTHERWISE, WITHOUT, SPLINTER, SECOND, THIRD), strict=True))  # Splinter steals
 _LOAD, _SKEW = 0.6, 0.99  # where the bound is set
 _WAIT_MIN = 0.01  # of a request's own time: what is below is no wait that could be measured
 _COMPARED = {"stealing": STEALING, "steering-away": AWAY, "stealing-and-steering-away": BOTH}  # with locality alone
 
 
-def _value(found: list[dict[str, Any]], field: str) -> float:
-    return float(statistics.median(row[field] for row in found))
-
-
 def table(document: Document) -> Table:
     """Latencies by skew, load and mode."""
-    made = Table("skew", "load", "a second", title="latencies in µs, medians of the rounds; measured, two workers")
-    for mode in MODES:
-        for percentile in ("p50", "p99"):
-            made.add_column(f"{mode}, {percentile}", justify="right")
+    columns = [(mode, percentile) for mode in MODES for percentile in ("p50", "p99")]
+    cells = []
     for skew in distinct(document["runs"], "skew"):
         for load in distinct(document["runs"], "load"):
-            found = [rows(document, skew=skew, load=load, mode=mode) for mode in MODES]
-            cells = [f"{_value(f, f'{p}_ns') / _US:,.0f}" for f in found for p in ("p50", "p99")]
-            made.add_row(f"{skew:g}", f"{load:.0%}", f"{_value(found[0], 'offered'):,.0f}", *cells)
-    return made
+            at = {"skew": skew, "load": load}
+            latencies = [f"{median(document, f'{percentile}_ns', mode=mode, **at):,.0f}" for mode, percentile in columns]
+            cells.append(
+                [f"{skew:g}", f"{load:.0%}", f"{median(document, 'offered', 1, mode=MODES[0], **at):,.0f}", *latencies]
+            )
+    header = ["skew", "load", "a second", *(", ".join(column) for column in columns)]
+    return Table(header, cells, "latencies in µs, medians of the rounds; measured, two workers")
 
 
-def draw(document: Document, figure: Any) -> None:
+def charts(document: Document) -> Charts:
     """p99 for the largest skew: measured on two workers beside the simulation, simulated on more."""
-    cores = distinct(document["simulated"], "cores")
     skew = max(distinct(document["runs"], "skew"))
-    places = figure.subplots(1, len(cores))
-    for number, mode in enumerate(MODES):
-        for axes, count in zip(places, cores, strict=True):
-            simulated = rows(document, "simulated", cores=count, skew=skew, mode=mode)
-            loads = [row["load"] for row in simulated]
-            label = f"{mode}, simulated" if axes is not places[0] else "_"
-            line(axes, number, loads, [r["p99_ns"] / _US for r in simulated], label, simulated=True)
-        loads = distinct(document["runs"], "load")
-        found = [_value(rows(document, skew=skew, mode=mode, load=load), "p99_ns") / _US for load in loads]
-        line(places[0], number, loads, found, mode)
-    places[0].set_title(f"measured, {cores[0]} workers, skew {skew} (dashed: simulated)")
-    for axes, count in zip(places[1:], cores[1:], strict=True):
-        axes.set_title(f"simulated, {count} cores, skew {skew}")
-    for axes in places:
-        axes.set(yscale="log", xlabel="load, share of what the cores can do", ylabel="p99, µs")
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize="x-small")
+    made = []
+    for number, count in enumerate(distinct(document["simulated"], "cores")):
+        curves = simulated(document, _SUBJECTS, "load", "p99_ns", DASHED, cores=count, skew=skew)
+        title = f"simulated, {count} cores"
+        if number == 0:
+            curves = lines(document, _SUBJECTS, "load", "p99_ns", skew=skew) + curves
+            title = f"measured and simulated, {count} workers"
+        made.append(Curves("load, share of what the cores can do", "p99, µs", curves, f"{title}, skew {skew}", width=1.15))
+    return [made]
 
 
 def _bound_at(document: Document) -> tuple[float, float]:
@@ -93,7 +83,7 @@ def notes(document: Document) -> list[str]:
     shares = [row["client_share"] for row in document["runs"]]
     hot = ", ".join(f"{share:.0%} (skew {skew})" for skew, share in document["settings"]["hot_share"].items())
     said = [
-        f"a request takes {document['service']['request_ns'] / _US:.1f} µs of a core; the client took {min(shares):.0%} to "
+        f"a request takes {document['service']['request_ns'] / US_NS:.1f} µs of a core; the client took {min(shares):.0%} to "
         f"{max(shares):.0%} of its CPU, in the median {statistics.median(shares):.0%}; home to the last core are {hot} of the "
         "requests",
     ]
@@ -115,4 +105,4 @@ def notes(document: Document) -> list[str]:
     return said
 
 
-EXPERIMENT = Experiment("locality", measure, table, draw, figures, tuple(map(str, SKEWS)), notes)
+EXPERIMENT = Experiment("locality", measure, table, charts, figures, tuple(map(str, SKEWS)), notes)

@@ -5,21 +5,20 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from splinter.errors import SplinterError
 from splinter_bench.as_json import as_json
-from splinter_bench.experiments.experiment import Document, Effort, Experiment
+from splinter_bench.experiments.experiment import Document, Effort
 from splinter_bench.figure import shown, shown_interval
 from splinter_bench.machine import machine, versions
 from splinter_bench.progress import progress
+from splinter_bench.report import charts, terminal
+from splinter_bench.report.experiments.experiment import experiment_of
 
-_WIDTH_MIN = 130  # where output is no terminal
 _HELP = {
     "isolation": "What isolation costs: an extension run in the worker, or in a process of its tenant's own.",
     "locality": "Home cores and stealing: 1,024 tenants of different activity on two workers.",
@@ -42,12 +41,6 @@ def _text(first: str) -> str:
     )
 
 
-def experiment_of(name: str) -> Experiment:
-    """An experiment by name. What it needs is loaded only now: compilers, the worker."""
-    found: Experiment = import_module(f"{__package__}.{name}_report").EXPERIMENT
-    return found
-
-
 def _command(name: str) -> Callable[..., None]:
     def run(
         json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
@@ -67,14 +60,12 @@ def _command(name: str) -> Callable[..., None]:
 
 def made(name: str, effort: Effort, picture: Path | None = None) -> Document:
     """Carry out an experiment; its document. Raises :class:`SplinterError` for what cannot be measured here."""
-    from splinter_bench.experiments import picture as pictures
-
     experiment = experiment_of(name)
     for part in effort.only:
         if part not in experiment.parts:
             raise SplinterError(f"there is no part {part!r}; there are: {', '.join(experiment.parts) or 'none'}")
     if picture is not None:
-        pictures.check(picture)
+        charts.check(picture)
     with progress(None) as say:
         found = experiment.measure(effort, say)
     document = {
@@ -86,7 +77,7 @@ def made(name: str, effort: Effort, picture: Path | None = None) -> Document:
         **found,
     }
     if picture is not None:
-        pictures.write(experiment, document, picture)
+        charts.draw(experiment.charts(document), picture)
     return document
 
 
@@ -97,14 +88,12 @@ def show(name: str, document: Document, json_output: bool) -> None:
         figures = [figure.to_json() for figure in experiment.figures(document)]
         print(as_json({**document, "figures": figures}))
         return
-    console = Console(width=None if sys.stdout.isatty() else max(Console().width, _WIDTH_MIN))
-    console.print(experiment.table(document))
-    for line in experiment.notes(document):
-        console.print(line)
+    lines = []
     for figure in experiment.figures(document):
         ends, left_out = shown_interval(figure.interval, figure.unit), figure.left_out
         left = f", {left_out} left out" if left_out else ""
-        console.print(f"{figure.text}: {shown(figure.median, figure.unit)} ({ends}; {len(figure.values)} rounds{left})")
+        lines.append(f"{figure.text}: {shown(figure.median, figure.unit)} ({ends}; {len(figure.values)} rounds{left})")
+    terminal.show(experiment.table(document), *experiment.notes(document), *lines)
 
 
 def _arguments(name: str) -> list[Any]:

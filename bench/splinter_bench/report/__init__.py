@@ -1,0 +1,1 @@
+"""Tells what was measured: tables, pictures and pages, made from documents alone."""
