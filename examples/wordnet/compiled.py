@@ -1,7 +1,7 @@
 """The same requests from a compiled client, and the limit: a Python client spends most of its time on itself.
 
-What the network path costs at least on this machine, an AF_XDP echo in our own code says (:mod:`splinter_bench.subjects.echo`); it
-runs on a lab of its own, beside the server's.
+What the network path costs at least on this machine, an AF_XDP echo in our own code says
+(:mod:`splinter_bench.subjects.echo`); it runs on a lab of its own, beside the server's.
 """
 
 from __future__ import annotations
