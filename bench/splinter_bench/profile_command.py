@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from splinter.errors import SplinterError
-from splinter.terminal import Terminal
 from splinter_bench.machine import machine, versions
 from splinter_bench.progress import progress
+from splinter_bench.report.terminal import show
+from splinter_bench.table import Table
 
 if TYPE_CHECKING:  # both load the worker
     from splinter_bench.profile import Profile, Sampled
@@ -78,37 +78,27 @@ def show_profile(
         document = {"machine": machine(), "versions": versions(), "profiles": [found.to_json() for found in profiles]}
         print(json.dumps(document | {"sampled": [found.to_json() for found in sampled]}, indent=1))
         return
-    console = Terminal(width=None if sys.stdout.isatty() else max(Terminal().width, _WIDTH_MIN))
-    console.print(_stages(profiles))
-    if sampled:
-        console.print(_shares(sampled))
-        console.print(_functions(sampled, functions))
+    tables = [_stages(profiles), *([_shares(sampled), _functions(sampled, functions)] if sampled else [])]
+    show(*tables, width_min=_WIDTH_MIN)
 
 
 def _stages(profiles: list[Profile]) -> Table:
     stages = list(profiles[0].stages)
-    table = Table(title=f"{_TITLE}, by stage", title_justify="left")
-    for column in ("", "depth", "per second", *stages, "busy", "idle"):
-        table.add_column(column, justify="right" if column else "left")
+    rows = []
     for found in profiles:
-        cells = [f"{found.stages[stage]:,.0f}" for stage in stages]
-        table.add_row(
-            found.workload, str(found.depth), f"{found.per_second:,.0f}", *cells, f"{found.busy:,.0f}", f"{found.idle:,.0f}"
-        )
-    return table
+        numbers = found.per_second, *(found.stages[stage] for stage in stages), found.busy, found.idle
+        rows.append([found.workload, str(found.depth), *(f"{number:,.0f}" for number in numbers)])
+    return Table(["", "depth", "per second", *stages, "busy", "idle"], rows, f"{_TITLE}, by stage")
 
 
 def _shares(sampled: list[Sampled]) -> Table:
-    table = Table(title="ns for each request, by perf: own code (waiting included) and kernel", title_justify="left")
-    for column in ("", "depth", "per second", "worker, user", "worker, kernel", "client, kernel", "kernel's share"):
-        table.add_column(column, justify="right" if column else "left")
+    rows = []
     for found in sampled:
-        of = "round trip" if found.depth == 1 else "worker"
-        table.add_row(
-            found.workload, str(found.depth), f"{found.per_second:,.0f}", f"{found.worker_user:,.0f}",
-            f"{found.worker_kernel:,.0f}", f"{found.client_kernel:,.0f}", f"{found.kernel_share:.0f}% of the {of}",
-        )  # fmt: skip
-    return table
+        numbers = found.per_second, found.worker_user, found.worker_kernel, found.client_kernel
+        share = f"{found.kernel_share:.0f}% of the {'round trip' if found.depth == 1 else 'worker'}"
+        rows.append([found.workload, str(found.depth), *(f"{number:,.0f}" for number in numbers), share])
+    header = ["", "depth", "per second", "worker, user", "worker, kernel", "client, kernel", "kernel's share"]
+    return Table(header, rows, "ns for each request, by perf: own code (waiting included) and kernel")
 
 
 def _functions(sampled: list[Sampled], most: int) -> Table:
@@ -118,9 +108,6 @@ def _functions(sampled: list[Sampled], most: int) -> Table:
         whole = sum(found.worker.values())
         for name, value in values.items():
             total[name] = total.get(name, 0.0) + value / whole  # each workload counts the same
-    table = Table("function itself", title=f"{_TITLE}, by perf", title_justify="left")
-    for found in sampled:
-        table.add_column(f"{found.workload} {found.depth}", justify="right")
-    for name in sorted(total, key=lambda name: total[name], reverse=True)[:most]:
-        table.add_row(name, *(f"{values.get(name, 0):,.0f}" for values in each))
-    return table
+    names = sorted(total, key=lambda name: total[name], reverse=True)[:most]
+    rows = [[name, *(f"{values.get(name, 0):,.0f}" for values in each)] for name in names]
+    return Table(["function itself", *(f"{found.workload} {found.depth}" for found in sampled)], rows, f"{_TITLE}, by perf")

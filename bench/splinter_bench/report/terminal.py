@@ -10,8 +10,8 @@ from splinter_bench.table import Table
 _WIDTH_MIN = 140
 
 
-def show(*shown: Table | str) -> None:
+def show(*shown: Table | str, width_min: int = _WIDTH_MIN) -> None:
     """Print these one below the other. Raises :class:`splinter.terminal.OutputError` when nothing more can be written."""
-    terminal = Terminal(width=None if sys.stdout.isatty() else max(Terminal().width, _WIDTH_MIN))
+    terminal = Terminal(width=None if sys.stdout.isatty() else max(Terminal().width, width_min))
     for one in shown:
         terminal.print(one.rich() if isinstance(one, Table) else one)
