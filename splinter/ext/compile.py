@@ -134,7 +134,7 @@ def warm_up() -> None:
     """Compile something in both ways: the first time in a process, LLVM takes some 25 ms to get ready."""
     for statement in ("db.put(1, 1, 1)", "while True: yield"):
         compile_source(f"@extension\ndef warm_up(db: Store) -> None:\n    {statement}")
-    machine.prepare_routines()
+    machine.compile_routines()
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ _LOOKS = 512  # in a row, for a second or some
 
 
 @njit("boolean(int64, int64, int64, int64[::1], int64)", cache=True)
-def watch_heartbeats(pollfd: int, blocks: int, ticks: int, seen: np.ndarray, asleep_ms: int) -> bool:
+def scan_heartbeats(pollfd: int, blocks: int, ticks: int, seen: np.ndarray, asleep_ms: int) -> bool:
     """Look every WATCHDOG_SCAN_MS, and every ``asleep_ms`` while all sleep; returns whether a heartbeat is stale.
 
     It is when it has not moved since the look before and is older than WATCHDOG_SCAN_MS, a sleeping worker's than

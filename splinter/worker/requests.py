@@ -50,7 +50,7 @@ from splinter.worker.counters import count
 from splinter.worker.layout import N_MALFORMED, N_OPCODES, OPCODES, W_INDEX, W_SCRATCH, W_STORE
 from splinter.worker.reply import DROP, HEADER_BYTES, body_bytes_max, finish, refuse
 from splinter.worker.tasks.invoke import invoke
-from splinter.worker.tasks.once import answer, claim_of
+from splinter.worker.tasks.once import claim_of, reply_recorded
 from splinter.worker.tasks.slices import PENDING
 
 __all__ = ["PENDING", "handle"]
@@ -145,7 +145,7 @@ def _put(w: int, header: int, key_length: int, value_length: int, hashed: int) -
             store, participant, tenant, table, key, key_length, key + key_length, value_length, wanted, claim, hashed
         )
         if status != Status.OK:
-            return answer(w, header, status)
+            return reply_recorded(w, header, status)
         return finish(w, header, Status.OK, store_last_version(store, participant), 0)
     if fragments > limits.FRAGMENTS_MAX:
         return refuse(w, header, Status.VALUE_TOO_LARGE)
@@ -155,7 +155,7 @@ def _put(w: int, header: int, key_length: int, value_length: int, hashed: int) -
         load8(header + H_ROOM) * limits.ROOM_UNIT_BYTES if load8(header + H_ROOM) != 0 else limits.FRAGMENT_BYTES,
     )  # fmt: skip
     if status != Status.OK:
-        return answer(w, header, status)
+        return reply_recorded(w, header, status)
     return finish(w, header, Status.OK, version, 0)
 
 
@@ -166,7 +166,7 @@ def _delete(w: int, header: int, key_length: int, hashed: int) -> int:
         header + HEADER_BYTES, key_length, load64(header + H_OBJECT_VERSION), claim_of(w, header), hashed,
     )  # fmt: skip
     if status != Status.OK:
-        return answer(w, header, status)
+        return reply_recorded(w, header, status)
     return finish(w, header, Status.OK, 0, 0)
 
 

@@ -146,7 +146,7 @@ def is_sibling_busy(w: int) -> bool:
 
 
 @njit(cache=True)
-def prepare_sleep(w: int) -> int:
+def allow_waking(w: int) -> int:
     """Let siblings wake this worker once it sleeps. Returns after how many milliseconds it looks at their queues again."""
     if load32(w + W_STEALING) == 0:
         return limits.IDLE_POLL_MS

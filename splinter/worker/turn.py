@@ -31,7 +31,7 @@ from splinter.worker.layout import (
     W_TURN_EPOCH,
     W_WAKE_FD,
 )
-from splinter.worker.steal import prepare_sleep
+from splinter.worker.steal import allow_waking
 from splinter.worker.tasks.once import forget_clients
 from splinter.worker.tasks.review import look_at_memory
 
@@ -86,7 +86,7 @@ def sleep_in_poll(w: int, descriptors: int) -> bool:
     forget_clients(w, _TENANTS_PER_SLEEP, load64(w + W_CLOCK_NS))
     compact(store, me, load64(w + W_CLOCK_NS), True)
     epoch_leave(store, me)
-    milliseconds = prepare_sleep(w)
+    milliseconds = allow_waking(w)
     store32_release(w + W_STATE, STATE_SLEEPING)
     count(w + N_SLEEPS)
     poll_fds = load64(w + W_POLL_FDS)

@@ -71,7 +71,7 @@ def _routine(name: str) -> bytes:
     return elf.link(_object_file(routines.MODULES[name], is_quick=False), [name]).code
 
 
-def prepare_routines() -> None:
+def compile_routines() -> None:
     """Compile all of them, so that no extension has to wait for it."""
     for name in routines.MODULES:
         _routine(name)

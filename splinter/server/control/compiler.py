@@ -195,13 +195,13 @@ def _serve(connection: socket.socket, seconds_max: float, niceness: int) -> None
         if request is None:
             return
         signal.setitimer(signal.ITIMER_PROF, seconds_max)  # at its end, SIGPROF ends this process, whatever it does
-        reply = _packed(_answer(**request))
+        reply = _packed(_compile(**request))
         signal.setitimer(signal.ITIMER_PROF, 0)
         connection.sendall(reply)
         uncollected += 1
 
 
-def _answer(source: str, name: str | None, every: bool, preempt: bool) -> dict[str, Any]:
+def _compile(source: str, name: str | None, every: bool, preempt: bool) -> dict[str, Any]:
     try:
         compiled = compile_extensions(source, name, every=every, preempt=preempt)
     except CompileError as error:
@@ -218,7 +218,7 @@ def _to_wire(compiled: CompiledExtension) -> dict[str, Any]:
 
 
 def _result(body: bytes) -> list[CompiledExtension]:
-    """The inverse of :func:`_answer`, in the control process."""
+    """The inverse of :func:`_compile`, in the control process."""
     reply = msgpack.unpackb(body, unicode_errors="surrogatepass", strict_map_key=False)
     if "diagnostics" in reply:
         raise CompileError([Diagnostic(*finding) for finding in reply["diagnostics"]], reply["message"])

@@ -56,12 +56,12 @@ def run_control(shared: Shared) -> None:
     OomPreference.offer(_OOM_POINTS)
     os.nice(limits.CONTROL_NICENESS)  # where cores are scarce, compiling gives way to workers
     shared.code.become_writer()
-    prepare(shared.store)
+    warm_store(shared.store)
     keep_shared_memory()  # the compiler, its only child, needs none of it
     asyncio.run(ControlServer(shared).serve())
 
 
-def prepare(store: Store) -> None:
+def warm_store(store: Store) -> None:
     """Compile, or load, what this process calls of the store, so that no request waits for it. Changes nothing.
 
     A supervisor that calls this before it forks spares every control process the tenth of a second.

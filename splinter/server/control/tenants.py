@@ -108,7 +108,7 @@ class Tenants:
         try:
             for tenant in tenants:
                 ready.append(tenant)
-                self._prepare(tenant, quota_bytes, home, record_limits)
+                self._fill_record(tenant, quota_bytes, home, record_limits)
         except BaseException:
             for tenant in ready:  # closes the accounts again
                 self._records["flags"][tenant] = TENANT_REMOVING
@@ -117,7 +117,7 @@ class Tenants:
         self._records["flags"][tenants] = TENANT_ACTIVE
         self.publish_homes()
 
-    def _prepare(self, tenant: int, quota_bytes: int, home: int | None, record_limits: dict[str, int]) -> None:
+    def _fill_record(self, tenant: int, quota_bytes: int, home: int | None, record_limits: dict[str, int]) -> None:
         """All of a tenant but that it is active."""
         self._records["generation"][tenant] = (self.generation(tenant) + 1) & _GENERATION_MASK or 1
         self._store.open_tenant(tenant, quota_bytes, generation=self.generation(tenant))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from splinter import limits
-from splinter.worker.heartbeats import watch_heartbeats
+from splinter.worker.heartbeats import scan_heartbeats
 from splinter.worker.layout import POLLFD, POLLIN
 from splinter.worker.memory import WorkerMemory
 
 
 class Scan:
-    """Watches the heartbeats of all workers, and one descriptor."""
+    """Scans the heartbeats of all workers, and one descriptor."""
 
     def __init__(self, workers: list[WorkerMemory], descriptor: int, limit_ms: int, cycles_per_millisecond: int) -> None:
         """``descriptor`` becomes readable when the supervisor has anything to do; ``limit_ms`` is the watchdog's."""
@@ -22,8 +22,6 @@ class Scan:
         # One that wakes now is not stale before the limit.
         self._asleep_ms = max(limits.WATCHDOG_SCAN_MS, limit_ms - limits.WATCHDOG_SCAN_MS)
 
-    def watch(self) -> bool:
+    def wait(self) -> bool:
         """Until there may be something to do, or some hundred looks have been taken; true when a heartbeat is stale."""
-        return bool(
-            watch_heartbeats(self._poll.ctypes.data, self._blocks.ctypes.data, self._ticks, self._seen, self._asleep_ms)
-        )
+        return bool(scan_heartbeats(self._poll.ctypes.data, self._blocks.ctypes.data, self._ticks, self._seen, self._asleep_ms))

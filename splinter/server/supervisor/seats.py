@@ -85,7 +85,7 @@ class Workers:
             return _PAUSED_SECONDS
         if is_short or any(seat.pid == 0 or seat.condemned or seat.predecessor_heartbeat for seat in self._seats):
             return _UNSETTLED_SECONDS
-        self._scan.watch()
+        self._scan.wait()
         return 0.0
 
     def seat_all(self) -> None:

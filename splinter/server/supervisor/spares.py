@@ -63,10 +63,10 @@ class Spares:
         """Whether it lives, as far as is known; then there is a ``socket``."""
         return self._forker is not None
 
-    def start(self, prepare: Callable[[], None]) -> None:
-        """Fork the forker, which runs ``prepare`` first, and ask it for spares."""
+    def start(self, at_first: Callable[[], None]) -> None:
+        """Fork the forker, which runs ``at_first`` first, and ask it for spares."""
         self.socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._forker, pidfd = fork_child("splinter-forker", lambda: self._fork_for(other, prepare))
+        self._forker, pidfd = fork_child("splinter-forker", lambda: self._fork_for(other, at_first))
         os.close(pidfd)  # its end of the socket tells of its death
         other.close()
         self._hurries = False
@@ -131,11 +131,11 @@ class Spares:
 
     # --- in the forker ---------------------------------------------------------------------------------------------------
 
-    def _fork_for(self, orders: socket.socket, prepare: Callable[[], None]) -> None:
+    def _fork_for(self, orders: socket.socket, at_first: Callable[[], None]) -> None:
         """Fork a spare for each order, until the supervisor has gone."""
         self.socket.close()
         OomPreference.offer(_OOM_POINTS)  # its children are offered likewise
-        prepare()
+        at_first()
         while orders.recv(len(_ASK)):
             receive_fd, assign_fd = os.pipe()
 

@@ -29,7 +29,7 @@ from splinter.native.clock import cycles_per_millisecond
 from splinter.net.netns import inside
 from splinter.net.tenants import RATE, TENANT
 from splinter.server.config import ServerConfig
-from splinter.server.control.server import prepare, run_control
+from splinter.server.control.server import run_control, warm_store
 from splinter.server.device_state import DeviceCondition
 from splinter.server.instance import InstanceFolder, InstanceInfo
 from splinter.server.output import Output
@@ -94,7 +94,7 @@ class Supervisor:
         self._folder = InstanceFolder(self.config.instance)
         try:
             with self._signals.interruptible():
-                name, reason = self._prepare()
+                name, reason = self._make_all()
             self._start_forker()
             with self._signals.interruptible():
                 self._seat_all()
@@ -120,7 +120,7 @@ class Supervisor:
         assert self._workers is not None
         self._workers.seat_all()
 
-    def _prepare(self) -> tuple[str, str]:
+    def _make_all(self) -> tuple[str, str]:
         """Make everything that is shared, and compile; no process yet. Returns the transport's name and why it was chosen."""
         config = self.config
         assert self._folder is not None
@@ -180,7 +180,7 @@ class Supervisor:
             workers=self._memories,
             cycles_per_millisecond=ticks,
         )
-        prepare(store)
+        warm_store(store)
         gc.freeze()  # children share these pages: keep the collector from writing into them
         self._spares = Spares(self._become_worker, min(limits.SPARES_PER_WORKER * len(config.cores), limits.SPARES_MAX))
         scan = Scan(self._memories, self._selector.fileno(), config.watchdog_ms, ticks)

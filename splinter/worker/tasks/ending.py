@@ -40,7 +40,7 @@ from splinter.worker.tasks.layout import (
     X_ERRORS,
     X_INVOCATIONS,
 )
-from splinter.worker.tasks.once import answer, settle_task
+from splinter.worker.tasks.once import reply_recorded, settle_task
 
 
 @njit(cache=True)
@@ -68,7 +68,7 @@ def _record_and_reply(w: int, task: int, ended: int) -> int:
         recorded = settle_task(w, frame, kind, status, line, value, body, length)
         worker_point(w, WorkerPoint.TASK_RECORDED)
         if recorded != Status.OK:
-            return answer(w, header, recorded)
+            return reply_recorded(w, header, recorded)
     return reply_outcome(w, header, kind, status, line, value, body, length)
 
 
@@ -103,7 +103,7 @@ def refuse_task(w: int, task: int) -> int:
     if load64(frame + F_ACKNOWLEDGED) != 0:
         recorded = settle_task(w, frame, Outcome.STATUS, status, 0, 0, 0, 0)
         if recorded != Status.OK:
-            return answer(w, header, recorded)
+            return reply_recorded(w, header, recorded)
     return refuse(w, header, status)
 
 

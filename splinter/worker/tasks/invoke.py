@@ -70,7 +70,7 @@ from splinter.worker.tasks.layout import (
     X_KILLS,
     X_RELEASED,
 )
-from splinter.worker.tasks.once import answer, begin_task, recall, refuse_once
+from splinter.worker.tasks.once import begin_task, recall, refuse_once, reply_recorded
 from splinter.worker.tasks.pool import hold_epoch, release_task, start_frame, take_task
 from splinter.worker.tasks.slices import PENDING, resume
 from splinter.worker.tasks.terms import generation_of, set_limits
@@ -104,7 +104,7 @@ def invoke(w: int, header: int, chunk: int, known: int) -> int:
     if is_once:
         recorded = recall(w, header, Status.OK)
         if recorded != Status.OK:
-            return answer(w, header, recorded)
+            return reply_recorded(w, header, recorded)
     must_queue = fair.must_queue(w, tenant)
     if not _has_place(w, tenant, must_queue or writes):
         return refuse(w, header, Status.BUSY)

@@ -50,7 +50,7 @@ def claim_of(w: int, header: int) -> int:
 
 
 @njit(cache=True)
-def answer(w: int, header: int, status: int) -> int:
+def reply_recorded(w: int, header: int, status: int) -> int:
     """Answer a request that was not executed: with what is recorded (RECORDED), not at all (STALE), or with a status.
 
     Returns the reply's length, or DROP. The packet still is as it came.
@@ -91,7 +91,7 @@ def forget_clients(w: int, tenants: int, now_ns: int) -> None:
 
 @njit(cache=True)
 def recall(w: int, header: int, refusal: int) -> int:
-    """Check whether this invoke ran before. Returns OK if it may start, else the status to :func:`answer` with.
+    """Check whether this invoke ran before. Returns OK if it may start, else the status for :func:`reply_recorded`.
 
     If it may start and ``refusal`` is not OK, the refusal is recorded as its outcome. The client has a record from here on,
     which will hold the outcome; when there is no memory for the record, the invoke is refused.
@@ -115,7 +115,7 @@ def refuse_once(w: int, header: int, status: int) -> int:
     if load64(header + H_ACKNOWLEDGED) != 0:
         recorded = recall(w, header, status)
         if recorded != Status.OK:
-            return answer(w, header, recorded)
+            return reply_recorded(w, header, recorded)
     return refuse(w, header, status)
 
 
@@ -133,7 +133,7 @@ def begin_task(w: int, header: int, frame: int, asks: bool) -> None:
 def settle_task(
     w: int, frame: int, kind: int, status: int, line: int, value: int, body: int, length: int
 ) -> int:  # fmt: skip
-    """Record what a task is about to reply: OK, or what to :func:`answer` because another run of it was quicker.
+    """Record what a task is about to reply: OK, or the status for :func:`reply_recorded`, when another run of it was quicker.
 
     ``kind`` is an Outcome; of BODY ``body`` and ``length`` tell the bytes.
     """

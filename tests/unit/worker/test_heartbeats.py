@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from splinter.worker.heartbeats import watch_heartbeats
+from splinter.worker.heartbeats import scan_heartbeats
 from splinter.worker.layout import POLLFD, POLLIN, STATE_RUNNING, STATE_SLEEPING, WORKER
 
 NEVER = 1 << 62  # ticks of a heartbeat that does not get old
@@ -23,7 +23,7 @@ def pipe() -> Iterator[tuple[int, int]]:
         os.close(end)
 
 
-def watch(descriptor: int, *workers: tuple[int, int]) -> bool:
+def scan(descriptor: int, *workers: tuple[int, int]) -> bool:
     """``workers``: state and heartbeat of each, seen so before."""
     blocks = np.zeros(len(workers), WORKER)
     for block, (state, heartbeat) in zip(blocks, workers, strict=True):
@@ -31,18 +31,18 @@ def watch(descriptor: int, *workers: tuple[int, int]) -> bool:
     addresses = np.array([blocks[index : index + 1].ctypes.data for index in range(len(workers))], np.uint64)
     poll = np.array([(descriptor, POLLIN, 0)], POLLFD)
     seen = np.array([heartbeat for _, heartbeat in workers], np.int64)
-    return bool(watch_heartbeats(poll.ctypes.data, addresses.ctypes.data, TICKS, seen, ASLEEP_MS))
+    return bool(scan_heartbeats(poll.ctypes.data, addresses.ctypes.data, TICKS, seen, ASLEEP_MS))
 
 
 def test_a_heartbeat_that_stands_still_is_reported(pipe: tuple[int, int]) -> None:
-    assert watch(pipe[0], (STATE_RUNNING, NEVER), (STATE_RUNNING, 1))
-    assert watch(pipe[0], (STATE_SLEEPING, 1))
+    assert scan(pipe[0], (STATE_RUNNING, NEVER), (STATE_RUNNING, 1))
+    assert scan(pipe[0], (STATE_SLEEPING, 1))
 
 
 def test_a_descriptor_that_is_ready_comes_first(pipe: tuple[int, int]) -> None:
     os.write(pipe[1], b"1")
-    assert not watch(pipe[0], (STATE_RUNNING, 1))
+    assert not scan(pipe[0], (STATE_RUNNING, 1))
 
 
 def test_fresh_heartbeats_are_left_alone(pipe: tuple[int, int]) -> None:
-    assert not watch(pipe[0], (STATE_RUNNING, NEVER), (STATE_SLEEPING, NEVER))
+    assert not scan(pipe[0], (STATE_RUNNING, NEVER), (STATE_SLEEPING, NEVER))

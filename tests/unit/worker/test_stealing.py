@@ -215,9 +215,9 @@ def test_one_sleeping_sibling_is_woken_once(machine: Machine) -> None:
 
 def test_sleep_is_short_while_a_sibling_is_awake(machine: Machine) -> None:
     machine.blocks["woken"][THIEF] = 1
-    assert steal.prepare_sleep(machine.worker(THIEF)) == limits.WATCH_MS
+    assert steal.allow_waking(machine.worker(THIEF)) == limits.WATCH_MS
     assert machine.blocks["woken"][THIEF] == 0
     machine.blocks["state"] = STATE_SLEEPING
-    assert steal.prepare_sleep(machine.worker(THIEF)) == limits.REST_MS
+    assert steal.allow_waking(machine.worker(THIEF)) == limits.REST_MS
     machine.blocks["stealing"] = 0
-    assert steal.prepare_sleep(machine.worker(THIEF)) == limits.IDLE_POLL_MS
+    assert steal.allow_waking(machine.worker(THIEF)) == limits.IDLE_POLL_MS

@@ -17,7 +17,7 @@ from splinter.client.control import ControlConnection
 from splinter.ext.native.code import CodeRegion
 from splinter.net.tenants import RATE, TENANT, rates_bytes
 from splinter.server.config import ServerConfig
-from splinter.server.control.server import prepare, run_control
+from splinter.server.control.server import run_control, warm_store
 from splinter.server.processes import fork_child
 from splinter.server.shared import Shared
 from splinter.store.region import Region
@@ -109,7 +109,7 @@ def control_stopped() -> Iterator[Control]:
         workers=[],
         cycles_per_millisecond=1_000_000,
     )
-    prepare(store)  # as the supervisor does: the first time on a machine, it takes longer than a request's time
+    warm_store(store)  # as the supervisor does: the first time on a machine, it takes longer than a request's time
     control = Control(shared)
     yield control
     for connection in control.connections:

@@ -87,9 +87,9 @@ def test_who_has_something_to_do_soon_does_not_rest_for_long(house: House) -> No
         seat.predecessor_heartbeat = 0
     assert house.workers.rest(is_short=True) < 0.1
     scan = house.workers._scan
-    scan.watch.assert_not_called()  # type: ignore[attr-defined]
+    scan.wait.assert_not_called()  # type: ignore[attr-defined]
     house.workers.rest()
-    scan.watch.assert_called_once()  # type: ignore[attr-defined]
+    scan.wait.assert_called_once()  # type: ignore[attr-defined]
 
 
 def test_nobody_sits_down_before_all_chunks_are_sorted_out(house: House) -> None:
