@@ -29,7 +29,7 @@ class Shared:
     credential: bytes  # the administrator's
     listen_socket: socket.socket  # bound and listening; survives the control process
     statistics: Callable[[], dict[str, Any]]  # counters of workers, transport and store
-    extension_counters: list[np.ndarray]  # of each worker: EXTENSION_COUNTERS by slot (splinter.worker.layout)
+    extension_counters: list[np.ndarray]  # of each worker: EXTENSION_COUNTERS by slot (splinter.worker.tasks.layout)
     tenant_counters: list[np.ndarray]  # of each worker: TENANT_COUNTERS by tenant id
     logs: list[np.ndarray]  # of each worker: its extensions' debug log (splinter.worker.log.LOG)
     workers: list[WorkerMemory]  # what each has under way

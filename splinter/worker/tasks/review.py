@@ -32,7 +32,7 @@ def look_at_memory(w: int) -> None:
 
 @njit(cache=True)
 def next_to_end(w: int) -> int:
-    """A waiting task that must end now, for :func:`splinter.worker.tasks.tasks.cut_short`; 0: none of those looked at."""
+    """A waiting task that must end now, for :func:`splinter.worker.tasks.slices.cut_short`; 0: none of those looked at."""
     if load32(w + W_TASKS_LIVE) == 0:
         return 0
     tasks, total = load64(w + W_TASKS), load32(w + W_TASKS_COUNT)

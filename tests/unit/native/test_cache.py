@@ -21,7 +21,7 @@ PROGRAM = """
 from pathlib import Path
 import splinter
 from splinter.native.cache import sources_digest
-for name in ("store/index.py", "worker/tasks/tasks.py", "native/clock.py"):
+for name in ("store/index.py", "worker/tasks/slices.py", "native/clock.py"):
     print(sources_digest(Path(splinter.__file__).parent / name))
 from splinter.native.clock import _ticks_during as function
 import numpy as np
