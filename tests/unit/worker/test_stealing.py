@@ -88,11 +88,11 @@ def machine() -> Machine:
 
 
 def steal_until(machine: Machine, now: int) -> tuple[int, int]:
-    """Look at every sibling once."""
+    """Look at every sibling once. Returns the queue that the first packet belongs to, and how many were taken."""
     for _ in range(CORES):
-        queue, taken = steal.steal_batch(machine.worker(THIEF), now)
+        taken = steal.steal_batch(machine.worker(THIEF), now)
         if taken:
-            return queue, taken
+            return chunks.queue_of(int(machine.batches[THIEF]["address"][0])), taken
     return 0, 0
 
 
