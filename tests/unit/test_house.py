@@ -21,6 +21,8 @@ LAYERS = (
     ("cli",),
     ("testing", "__main__"),
 )
+# The laboratory's folders: each imports from those before it. Modules above the folders stand where their own imports put them.
+LABORATORY = ("workloads", "generators", "subjects", "experiments", "report")
 # 'splinter' itself hands on the client's names when they are asked for, and has the version.
 FACADE = "splinter"
 TO_LABORATORY = {"splinter.cli.main"}  # that may import it, where it is installed
@@ -88,6 +90,22 @@ def test_imports_make_no_circles() -> None:
 def test_no_import_runs_upward() -> None:
     modules = [name for name in ours() if name.partition(".")[0] == "splinter"]
     assert [(name, other) for name in modules for other in imports(name) if climbs(name, other)] == []
+
+
+def laboratory_level(module: str) -> int:
+    """The place of a laboratory's module: its folder's, or that of the last folder that it imports from; -1: of none."""
+    part = module.split(".")[1]
+    if part in LABORATORY:
+        return LABORATORY.index(part)
+    folders = [other.split(".")[1] for other in imports(module) if other.startswith("splinter_bench.")]
+    return max((LABORATORY.index(folder) for folder in folders if folder in LABORATORY), default=-1)
+
+
+def test_no_folder_of_the_laboratory_imports_from_one_behind_it() -> None:
+    modules = [name for name in ours() if name.startswith("splinter_bench.") and name.split(".")[1] in LABORATORY]
+    assert {name.split(".")[1] for name in modules} == set(LABORATORY)
+    edges = [(name, other) for name in modules for other in imports(name) if other.startswith("splinter_bench.")]
+    assert [edge for edge in edges if laboratory_level(edge[1]) > laboratory_level(edge[0])] == []
 
 
 def test_every_part_has_its_layer() -> None:
