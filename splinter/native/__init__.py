@@ -1,6 +1,7 @@
 """What compiled code needs of the machine: typed access to memory, atomics, calls into the C library."""
 
-from splinter.native import blas, cache
+from splinter.native import blas, cache, compiling
 
 cache.configure()
+compiling.configure()
 blas.put_off()

@@ -25,7 +25,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import llvmlite
 from numba.core import caching, config
 
 from splinter.trust import distrust
@@ -97,6 +96,8 @@ def _taken_from(text: str) -> Iterator[Path]:
 @functools.cache
 def _compiler() -> str:
     """What decides how sources are compiled, beside them (Numba itself looks at its own version, and at the CPU)."""
+    import llvmlite  # behind Numba, which is the one to be missed where neither is there
+
     options = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith("NUMBA_"))
     return "\0".join([llvmlite.__version__, *options])
 

@@ -81,7 +81,7 @@ def test_a_change_compiles_anew_what_depends_on_it_and_nothing_else(checkout: Pa
     assert not {index, found[1], clock} & set(changed)
 
 
-@pytest.mark.parametrize("name", ["native/__init__.py", "native/cache.py", "native/blas.py"])
+@pytest.mark.parametrize("name", ["native/__init__.py", "native/cache.py", "native/compiling.py"])
 def test_a_change_of_how_is_compiled_compiles_all_anew(checkout: Path, name: str) -> None:
     """What stands there may have told Numba to compile otherwise: code of before would be run under equal sources."""
     before = run(checkout)
