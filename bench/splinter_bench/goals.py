@@ -97,11 +97,12 @@ def figures_of(observations: Observations) -> list[Figure]:
 
     A round in which anything that a figure's formulas name had no peace is left out of it; of all, if none can be kept.
     """
-    found = []
+    found, columns = [], Columns(observations)
     for name, about in _figures().items():
         if "value" not in about:  # an experiment's own
             continue
-        columns, parts = Columns(observations), about.get("parts", {})
+        columns.asked.clear()
+        parts = about.get("parts", {})
         try:
             values = columns.evaluate(about["value"])
         except NotMeasuredError:

@@ -66,7 +66,7 @@ def name_of(subject: str) -> str:
 
 
 class NotMeasuredError(LookupError):
-    """A formula names a subject that a table does not have."""
+    """A formula names a subject, or a number of one, that a table does not have."""
 
 
 class Columns(Mapping[str, Any]):
@@ -129,6 +129,8 @@ class _Subject:
         self._frame = frame
 
     def __getattr__(self, metric: str) -> pd.Series:
+        if metric not in self._frame:
+            raise NotMeasuredError(metric)
         return self._frame[metric]
 
 

@@ -9,7 +9,6 @@ for some tenths of seconds to seconds, as the host places the two virtual CPUs.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -26,6 +25,7 @@ from splinter_bench.progress import Progress
 from splinter_bench.result import Result
 from splinter_bench.rounds import one_round
 from splinter_bench.subjects import invokes, rivals
+from splinter_bench.subjects.echo import echo_of
 from splinter_bench.subjects.live_plan import LIVE, live_plan
 from splinter_bench.subjects.rival import CONNECTIONS, Objects
 from splinter_bench.subjects.session import Session
@@ -105,7 +105,7 @@ def measure(info: InstanceInfo, settings: Settings, progress: Progress = lambda 
         workloads = _workloads(session, account, settings)
         plan: Plan = []
         if info.transport == "xdp":
-            limit = stack.enter_context(_echo(session))
+            limit = stack.enter_context(echo_of(session))
             for depth in sorted({depth for _, depths in workloads for depth in depths}):
                 plan.append((Measurement(ECHO, depth), partial(_limit, limit, depth, settings)))
         for workload, depths in workloads:
@@ -182,21 +182,3 @@ def _live(
 def _limit(limit: Any, depth: int, settings: Settings) -> Result:
     result: Result = limit.measure(depth, seconds=settings.seconds, warmup_seconds=settings.warmup_seconds)
     return result
-
-
-@contextlib.contextmanager
-def _echo(session: Session) -> Any:
-    from splinter.net.lab import Lab
-    from splinter_bench.subjects.echo import EchoLimit
-
-    with (
-        Lab(f"echo-{os.getpid()}", session.info.queues) as lab,
-        EchoLimit(
-            lab.server.namespace,
-            lab.client.namespace,
-            lab.server.address,
-            server_core=session.server_core,
-            client_core=session.client_core,
-        ) as limit,
-    ):
-        yield limit

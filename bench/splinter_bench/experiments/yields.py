@@ -11,13 +11,11 @@ from __future__ import annotations
 import contextlib
 import os
 import statistics
-from collections.abc import Generator
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 from splinter.limits import FRAGMENT_BYTES, RX_BATCH
-from splinter.net.lab import Lab
 from splinter_bench.control import Control
 from splinter_bench.experiments.experiment import REFUSED, Document, Effort
 from splinter_bench.experiments.population import Population, populate, served
@@ -28,7 +26,7 @@ from splinter_bench.process import pinned
 from splinter_bench.progress import Progress
 from splinter_bench.result import Result
 from splinter_bench.rounds import one_round
-from splinter_bench.subjects.echo import EchoLimit
+from splinter_bench.subjects.echo import echo_of
 from splinter_bench.subjects.session import Session
 from splinter_bench.workloads.sources import source
 from splinter_bench.workloads.workload import Workload
@@ -93,7 +91,7 @@ def measure(effort: Effort, progress: Progress) -> Document:
     runs: list[dict[str, Any]] = []
     with contextlib.ExitStack() as stack:
         modes = _modes(stack, settings, core, progress)
-        echo = stack.enter_context(_echo(modes[COMPILER].session))
+        echo = stack.enter_context(echo_of(modes[COMPILER].session))
         progress("finding the saturation")
         service = _service(modes, settings)
         before = _yields(modes[COMPILER].session)
@@ -141,22 +139,6 @@ def _modes(stack: contextlib.ExitStack, settings: Settings, core: int, progress:
             population.workload((long,), (1.0,), spare_keys=_OBJECTS_READ),
         )
     return found
-
-
-@contextlib.contextmanager
-def _echo(session: Session) -> Generator[EchoLimit]:
-    """An AF_XDP echo on the same CPUs, in a lab of its own."""
-    with (
-        Lab(f"bench-{os.getpid()}-echo", session.info.queues) as lab,
-        EchoLimit(
-            lab.server.namespace,
-            lab.client.namespace,
-            lab.server.address,
-            server_core=session.server_core,
-            client_core=session.client_core,
-        ) as limit,
-    ):
-        yield limit
 
 
 def _populate(session: Session, settings: Settings) -> Population:

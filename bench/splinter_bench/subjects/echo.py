@@ -22,6 +22,7 @@ from splinter.native.atomics import load16, load32, load64, load64_acquire, stor
 from splinter.net.afxdp import Umem, XskSocket
 from splinter.net.afxdp import compiled as ring
 from splinter.net.afxdp.record import X_UMEM
+from splinter.net.lab import Lab
 from splinter.net.xdp import RedirectProgram
 from splinter.testing.process import die_with_parent
 from splinter_bench.generators.frames import (
@@ -34,6 +35,7 @@ from splinter_bench.generators.frames import (
 from splinter_bench.generators.path import Path
 from splinter_bench.process import namespace
 from splinter_bench.subjects.limit import Limit
+from splinter_bench.subjects.session import Session
 
 _END_SECONDS_MAX = 5.0
 
@@ -167,3 +169,19 @@ class EchoLimit(Limit):
 
     def _answering(self) -> contextlib.AbstractContextManager[None]:
         return self._server.running(self._server_core)
+
+
+@contextlib.contextmanager
+def echo_of(session: Session) -> Generator[EchoLimit]:
+    """An AF_XDP echo on the CPUs of a session, in a lab of its own."""
+    with (
+        Lab(f"echo-{os.getpid()}", session.info.queues) as lab,
+        EchoLimit(
+            lab.server.namespace,
+            lab.client.namespace,
+            lab.server.address,
+            server_core=session.server_core,
+            client_core=session.client_core,
+        ) as limit,
+    ):
+        yield limit

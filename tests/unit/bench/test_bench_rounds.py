@@ -13,7 +13,7 @@ from splinter_bench import control as module
 from splinter_bench.control import RESTLESS, TRIES, Control, Others, Taken, is_still
 from splinter_bench.figure import Figure
 from splinter_bench.goals import figures_of
-from splinter_bench.observations import Columns, Observations
+from splinter_bench.observations import Columns, NotMeasuredError, Observations
 from splinter_bench.rounds import CONFIDENCE, ROUNDS_MIN, Verdict, in_turns, interval, judge
 
 MS = 1_000_000
@@ -113,6 +113,13 @@ def test_a_round_with_a_slice_that_never_had_peace_is_left_out() -> None:
     assert (len(figure.values), figure.left_out) == (9, 9)
     assert figure.median == 1
     assert figure.verdict(5, is_most=True) is Verdict.CANNOT_TELL
+
+
+def test_a_number_that_no_slice_found_leaves_out_what_names_it() -> None:
+    found = in_turns({"resume": lambda: 1.0, "generator": lambda: {"ms": 1.0}}, 1, Script(lambda _: False))
+    assert figures_of(found) == []
+    with pytest.raises(NotMeasuredError, match="ns"):
+        Columns(found).evaluate("generator.ns")
 
 
 def test_what_a_figure_does_not_name_leaves_none_of_its_rounds_out() -> None:
