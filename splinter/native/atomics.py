@@ -32,10 +32,12 @@ def _pointer(builder: Any, address: Any, bits: int) -> Any:
     return builder.inttoptr(address, ir.IntType(bits).as_pointer())
 
 
-def emit_load(builder: Any, address: Any, bits: int) -> Any:
-    """Emit a plain load of 8, 16, 32 or 64 bits, at an address that may be unaligned; zero-extended to an i64."""
+def emit_load(builder: Any, address: Any, bits: int, is_signed: bool = False) -> Any:
+    """Emit a plain load of 8, 16, 32 or 64 bits, at an address that may be unaligned, and extend it to an i64."""
     loaded = builder.load(_pointer(builder, address, bits), align=1)
-    return loaded if bits == 64 else builder.zext(loaded, _I64)
+    if bits == 64:
+        return loaded
+    return builder.sext(loaded, _I64) if is_signed else builder.zext(loaded, _I64)
 
 
 def emit_store(builder: Any, address: Any, value: Any, bits: int) -> None:

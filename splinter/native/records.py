@@ -3,8 +3,8 @@
 ``Account = record(ACCOUNT)`` gives a function for compiled code: ``account = Account(address)`` reads nothing. Then
 
 * ``account.objects`` is one load, and ``account.objects = 3`` one store, at a constant offset. They are the plain accesses of
-  :mod:`splinter.native.atomics`: every value is an ``int64``, narrower fields are zero-extended and truncated, and the
-  address may be unaligned.
+  :mod:`splinter.native.atomics`: every value is an ``int64``, narrower fields are extended as their sign says and truncated,
+  and the address may be unaligned.
 * ``account.reserved``, a field that is an array or a record itself, is its address. Nothing is loaded.
 * ``account.at.objects`` is the address of any field. An access that needs an order stays a call that says so:
   ``store64_release(account.at.objects, 3)``.
@@ -34,7 +34,8 @@ _AttributeTemplate: Any = AttributeTemplate
 _PrimitiveModel: Any = _extending.models.PrimitiveModel
 _register_model: Any = _extending.register_model
 _infer_getattr: Any = _extending.infer_getattr
-_Fields = dict[str, tuple[int, int]]  # offset in bytes, and bits of a scalar; 0: the field is its address
+# Offset in bytes, bits of a scalar (0: the field is its address), and whether it has a sign.
+_Fields = dict[str, tuple[int, int, bool]]
 _I64 = ir.IntType(64)
 
 if TYPE_CHECKING:
@@ -49,26 +50,24 @@ if TYPE_CHECKING:
         def __setattr__(self, field: str, value: int) -> None: ...
 
 
-def _fields(dtype: np.dtype) -> _Fields:
+def _fields(dtype: np.dtype, behind: int) -> _Fields:
     assert dtype.fields is not None
     found = {}
     for name in dtype.names or ():
         kind, at = dtype.fields[name][:2]
         is_scalar = kind.shape == () and kind.fields is None
-        if is_scalar and not (kind.isnative and (kind.kind == "u" or kind.str == "<i8")):
-            raise TypeError(
-                f"field {name!r} is {kind.str}: compiled code reads native unsigned integers, and signed ones of 64 bits"
-            )
-        found[name] = (at, kind.itemsize * 8 if is_scalar else 0)
+        if is_scalar and not (kind.isnative and kind.kind in "ui"):
+            raise TypeError(f"field {name!r} is {kind.str}: compiled code reads native integers")
+        found[name] = (behind + at, kind.itemsize * 8 if is_scalar else 0, kind.kind == "i")
     return found
 
 
 class _Fielded(_Type):  # type: ignore[misc]
-    """A type that has the fields of a dtype. Those of equal dtypes are equal."""
+    """A type that has the fields of a dtype, so many bytes behind an address. Those of equal dtypes there are equal."""
 
-    def __init__(self, what: str, dtype: np.dtype) -> None:
-        self.fields = _fields(dtype)
-        self._layout = f"{what} {dtype.descr}"
+    def __init__(self, what: str, dtype: np.dtype, behind: int) -> None:
+        self.fields = _fields(dtype, behind)
+        self._layout = f"{what} {behind} {dtype.descr}"
         super().__init__(name=f"{what}({', '.join(self.fields)})")
 
     @property
@@ -80,16 +79,16 @@ class _Fielded(_Type):  # type: ignore[misc]
 class _Record(_Fielded):
     """A record."""
 
-    def __init__(self, dtype: np.dtype) -> None:
-        super().__init__("Record", dtype)
-        self.place = _Place(dtype)
+    def __init__(self, dtype: np.dtype, behind: int) -> None:
+        super().__init__("Record", dtype, behind)
+        self.place = _Place(dtype, behind)
 
 
 class _Place(_Fielded):
     """What ``record.at`` is."""
 
-    def __init__(self, dtype: np.dtype) -> None:
-        super().__init__("Place", dtype)
+    def __init__(self, dtype: np.dtype, behind: int) -> None:
+        super().__init__("Place", dtype, behind)
 
 
 @_register_model(_Record)
@@ -122,14 +121,14 @@ class _PlaceAttributes(_AttributeTemplate):  # type: ignore[misc]
 def _read(context: Any, builder: Any, kind: Any, address: Any, name: str) -> Any:
     if name == "at":
         return address
-    at, bits = kind.fields[name]
+    at, bits, is_signed = kind.fields[name]
     where = builder.add(address, _I64(at))
-    return emit_load(builder, where, bits) if bits else where
+    return emit_load(builder, where, bits, is_signed) if bits else where
 
 
 def _write(context: Any, builder: Any, signature: Any, args: Any, name: str) -> None:
     address, value = args
-    at, bits = signature.args[0].fields.get(name, (0, 0))
+    at, bits, _ = signature.args[0].fields.get(name, (0, 0, False))
     if not bits:
         raise TypingError(f"{name!r} cannot be written: it is an address")
     emit_store(builder, builder.add(address, _I64(at)), value, bits)
@@ -144,12 +143,14 @@ _extending.lower_setattr_generic(_Record)(_write)
 _extending.lower_getattr_generic(_Place)(_address)
 
 
-def record(dtype: np.dtype) -> Callable[[int], Record]:
+def record(dtype: np.dtype, behind: int = 0) -> Callable[[int], Record]:
     """A function for compiled code that takes an address to be a record of a structured dtype; see the module.
 
-    TypeError: a scalar field is neither an unsigned integer nor a signed one of 64 bits, in native order; or is called ``at``.
+    ``behind``: the record stands as many bytes behind the address, as one within another does.
+
+    TypeError: a scalar field is no integer in native order; or is called ``at``.
     """
-    kind = _Record(dtype)
+    kind = _Record(dtype, behind)
     if "at" in kind.fields:
         raise TypeError("a field called 'at' cannot be reached: that is where the fields' addresses are")
 

@@ -4,42 +4,12 @@ from __future__ import annotations
 
 from numba import njit
 
-from splinter.ext.abi import (
-    F_ERROR,
-    F_LINE,
-    F_PUT_BYTES,
-    F_RESULT_LENGTH,
-    F_STATE,
-    F_TENANT,
-)
-from splinter.native.atomics import (
-    load32,
-    load64,
-    store32,
-    store32_release,
-    store64,
-)
+from splinter.native.atomics import load32, store32, store32_release
 from splinter.worker.kill_points import WorkerPoint, worker_point
-from splinter.worker.layout import (
-    W_FRAMES,
-    W_FREE_LENGTH,
-    W_FREE_TASKS,
-    W_OLDEST_EPOCH,
-    W_RUNNING_TASK,
-    W_TASKS,
-    W_TASKS_COUNT,
-    W_TASKS_LIVE,
-)
+from splinter.worker.records import Frame, Worker
 from splinter.worker.tasks import fair
-from splinter.worker.tasks.layout import (
-    FRAME_BYTES,
-    T_EPOCH,
-    T_FRAME,
-    T_STATE,
-    TASK_BYTES,
-    TASK_FREE,
-    TASK_READY,
-)
+from splinter.worker.tasks.layout import FRAME_BYTES, TASK_BYTES, TASK_FREE, TASK_READY
+from splinter.worker.tasks.records import Task
 
 OLDEST_NONE = (1 << 63) - 1  # no task holds an epoch
 
@@ -50,84 +20,92 @@ def take_over_tasks(w: int) -> None:
 
     Tasks at a yield point go on. Everything here can be done again, should this process die as well.
     """
-    tasks, frames = load64(w + W_TASKS), load64(w + W_FRAMES)
-    total = load32(w + W_TASKS_COUNT)
-    store32(w + W_FREE_LENGTH, 0)
-    store64(w + W_RUNNING_TASK, 0)
+    worker = Worker(w)
+    tasks, frames = worker.tasks, worker.frames
+    total = worker.tasks_count
+    worker.free_length = 0
+    worker.running_task = 0
     fair.reset(w)
     oldest, live = OLDEST_NONE, 0
     for index in range(total - 1, -1, -1):
-        task, frame = tasks + index * TASK_BYTES, frames + index * FRAME_BYTES
-        store64(task + T_FRAME, frame)
-        state = load32(task + T_STATE)
+        t, frame_at = tasks + index * TASK_BYTES, frames + index * FRAME_BYTES
+        task = Task(t)
+        task.frame = frame_at
+        state = task.state
         if state == TASK_FREE:
-            release_task(w, task)
+            release_task(w, t)
             continue
         live += 1
-        oldest = min(oldest, load64(task + T_EPOCH))
+        oldest = min(oldest, task.epoch)
         if state == TASK_READY:
-            fair.enqueue(w, task, load32(frame + F_TENANT))
-    store32(w + W_TASKS_LIVE, live)
-    store64(w + W_OLDEST_EPOCH, oldest)
+            fair.enqueue(w, t, Frame(frame_at).tenant)
+    worker.tasks_live = live
+    worker.oldest_epoch = oldest
 
 
 @njit(cache=True, forceinline=True)
 def take_task(w: int) -> int:
     """A free task, of which there must be one: its address. Until something says otherwise it still is FREE."""
-    free_length = load32(w + W_FREE_LENGTH) - 1
-    task = load64(w + W_TASKS) + load32(load64(w + W_FREE_TASKS) + free_length * 4) * TASK_BYTES
-    store32(w + W_FREE_LENGTH, free_length)
+    worker = Worker(w)
+    free_length = worker.free_length - 1
+    t = worker.tasks + load32(worker.free_tasks + free_length * 4) * TASK_BYTES
+    worker.free_length = free_length
     worker_point(w, WorkerPoint.TASK_TAKEN)
-    return task
+    return t
 
 
 @njit(cache=True)
-def hold_epoch(w: int, task: int) -> None:
+def hold_epoch(w: int, t: int) -> None:
     """A new task outlives this turn of the loop: from here on the worker holds the task's epoch."""
-    if load32(w + W_TASKS_LIVE) == 0:
-        store64(w + W_OLDEST_EPOCH, load64(task + T_EPOCH))
-    store32(w + W_TASKS_LIVE, load32(w + W_TASKS_LIVE) + 1)
+    worker = Worker(w)
+    if worker.tasks_live == 0:
+        worker.oldest_epoch = Task(t).epoch
+    worker.tasks_live += 1
 
 
 @njit(cache=True)
-def start_frame(frame: int) -> None:
+def start_frame(frame_at: int) -> None:
     """Set a frame's coroutine to its beginning; arguments and tenant are the caller's to set."""
-    store32(frame + F_STATE, 0)
-    store32(frame + F_LINE, 0)
-    store32(frame + F_ERROR, 0)
-    store32(frame + F_RESULT_LENGTH, 0)
-    store64(frame + F_PUT_BYTES, 0)
+    frame = Frame(frame_at)
+    frame.state = 0
+    frame.line = 0
+    frame.error = 0
+    frame.result_length = 0
+    frame.put_bytes = 0
 
 
 @njit(cache=True)
-def release_task(w: int, task: int) -> None:
+def release_task(w: int, t: int) -> None:
     """Give a task back; it is in no queue."""
-    store32_release(task + T_STATE, TASK_FREE)
+    worker = Worker(w)
+    store32_release(Task(t).at.state, TASK_FREE)
     worker_point(w, WorkerPoint.TASK_RELEASED)
-    free_length = load32(w + W_FREE_LENGTH)
-    store32(load64(w + W_FREE_TASKS) + free_length * 4, (task - load64(w + W_TASKS)) // TASK_BYTES)
-    store32(w + W_FREE_LENGTH, free_length + 1)
+    free_length = worker.free_length
+    store32(worker.free_tasks + free_length * 4, (t - worker.tasks) // TASK_BYTES)
+    worker.free_length = free_length + 1
 
 
 @njit(cache=True)
-def end_task(w: int, task: int) -> None:
+def end_task(w: int, t: int) -> None:
     """Release a task that :func:`run_slice` reported as ended; its epoch is no longer held."""
-    live = load32(w + W_TASKS_LIVE) - 1
-    store32(w + W_TASKS_LIVE, live)
-    release_task(w, task)
+    worker = Worker(w)
+    live = worker.tasks_live - 1
+    worker.tasks_live = live
+    release_task(w, t)
     if live == 0:
-        store64(w + W_OLDEST_EPOCH, OLDEST_NONE)
-    elif load64(task + T_EPOCH) <= load64(w + W_OLDEST_EPOCH):
+        worker.oldest_epoch = OLDEST_NONE
+    elif Task(t).epoch <= worker.oldest_epoch:
         _find_oldest(w)
 
 
 @njit(cache=True)
 def _find_oldest(w: int) -> None:
     """The oldest epoch that a live task holds; only called when the oldest task ended."""
+    worker = Worker(w)
     oldest = OLDEST_NONE
-    tasks = load64(w + W_TASKS)
-    for index in range(load32(w + W_TASKS_COUNT)):
-        task = tasks + index * TASK_BYTES
-        if load32(task + T_STATE) != TASK_FREE:
-            oldest = min(oldest, load64(task + T_EPOCH))
-    store64(w + W_OLDEST_EPOCH, oldest)
+    tasks = worker.tasks
+    for index in range(worker.tasks_count):
+        task = Task(tasks + index * TASK_BYTES)
+        if task.state != TASK_FREE:
+            oldest = min(oldest, task.epoch)
+    worker.oldest_epoch = oldest

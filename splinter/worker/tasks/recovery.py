@@ -25,26 +25,13 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.ext.abi import F_EFFECT, F_TENANT
-from splinter.native.atomics import load32, load64, store32, store32_release
+from splinter.native.atomics import store32_release
 from splinter.store.outcomes import EFFECT_NONE
 from splinter.worker.chunks import is_unanswered
-from splinter.worker.layout import W_CHUNKS, W_RUNNING_TASK, W_TASKS, W_TASKS_COUNT
-from splinter.worker.tasks.layout import (
-    T_CHUNK,
-    T_FRAME,
-    T_REFUSAL,
-    T_RESTARTS,
-    T_STATE,
-    T_YIELDS,
-    TASK_BYTES,
-    TASK_FREE,
-    TASK_READY,
-    TASK_REFUSED,
-    TASK_REPLYING,
-    TASK_RUNNING,
-)
+from splinter.worker.records import Frame, Worker
+from splinter.worker.tasks.layout import TASK_BYTES, TASK_FREE, TASK_READY, TASK_REFUSED, TASK_REPLYING, TASK_RUNNING
 from splinter.worker.tasks.pool import start_frame
+from splinter.worker.tasks.records import Task
 from splinter.worker.tasks.terms import set_limits
 
 # What became of a task. The first four are counted.
@@ -52,37 +39,38 @@ GOES_ON, BEGUN_ANEW, ABORTED, KILLED, OTHERWISE = range(5)
 
 
 @njit(cache=True)
-def _refuse(task: int, status: int) -> None:
-    store32(task + T_REFUSAL, status)
-    store32_release(task + T_STATE, TASK_REFUSED)
+def _refuse(t: int, status: int) -> None:
+    task = Task(t)
+    task.refusal = status
+    store32_release(task.at.state, TASK_REFUSED)
 
 
 @njit(cache=True)
-def _kill(task: int) -> int:
-    _refuse(task, Status.KILLED)
+def _kill(t: int) -> int:
+    _refuse(t, Status.KILLED)
     return KILLED
 
 
 @njit(cache=True)
-def _abort(task: int) -> int:
-    _refuse(task, Status.ABORTED)
+def _abort(t: int) -> int:
+    _refuse(t, Status.ABORTED)
     return ABORTED
 
 
 @njit(cache=True)
-def _free(task: int) -> int:
-    store32_release(task + T_STATE, TASK_FREE)
+def _free(t: int) -> int:
+    store32_release(Task(t).at.state, TASK_FREE)
     return OTHERWISE
 
 
 @njit(cache=True)
-def _begin_anew(w: int, task: int) -> int:
-    frame = load64(task + T_FRAME)
-    start_frame(frame)
-    set_limits(w, task, load32(frame + F_TENANT))
-    store32(task + T_YIELDS, 0)
-    store32(task + T_RESTARTS, load32(task + T_RESTARTS) + 1)
-    store32_release(task + T_STATE, TASK_READY)
+def _begin_anew(w: int, t: int) -> int:
+    task = Task(t)
+    start_frame(task.frame)
+    set_limits(w, t, Frame(task.frame).tenant)
+    task.yields = 0
+    task.restarts += 1
+    store32_release(task.at.state, TASK_READY)
     return BEGUN_ANEW
 
 
@@ -96,33 +84,35 @@ def blamed_task(w: int, stuck: bool, crashed: bool) -> int:
     outcome was being recorded or copied has none, its arguments are written over: it is blamed for a fault, which what its
     extension left has caused, and not for a signal from outside.
     """
-    task = load64(w + W_RUNNING_TASK)
-    if task == 0:
+    t = Worker(w).running_task
+    if t == 0:
         return 0
-    state = load32(task + T_STATE)
-    if state == TASK_RUNNING and (stuck or load32(task + T_RESTARTS) >= limits.TASK_RESTARTS_MAX):
-        return task
-    return task if state == TASK_REPLYING and (stuck or crashed) else 0
+    task = Task(t)
+    state = task.state
+    if state == TASK_RUNNING and (stuck or task.restarts >= limits.TASK_RESTARTS_MAX):
+        return t
+    return t if state == TASK_REPLYING and (stuck or crashed) else 0
 
 
 @njit(cache=True)
-def _recover_task(w: int, task: int, blamed: int) -> int:
+def _recover_task(w: int, t: int, blamed: int) -> int:
     """Decide about one task, by the table above; what became of it."""
-    state = load32(task + T_STATE)
+    task = Task(t)
+    state = task.state
     if state == TASK_FREE:
         return OTHERWISE
     if state == TASK_READY:
         return GOES_ON
-    if task == blamed:
-        return _kill(task)
-    has_written = load64(load64(task + T_FRAME) + F_EFFECT) != EFFECT_NONE
+    if t == blamed:
+        return _kill(t)
+    has_written = Frame(task.frame).effect != EFFECT_NONE
     if state == TASK_RUNNING:
-        return _abort(task) if has_written else _begin_anew(w, task)
-    if load64(w + W_CHUNKS) != 0 and not is_unanswered(w, load64(task + T_CHUNK)):  # of UDP nobody can tell
-        return _free(task)
+        return _abort(t) if has_written else _begin_anew(w, t)
+    if Worker(w).chunks != 0 and not is_unanswered(w, task.chunk):  # of UDP nobody can tell
+        return _free(t)
     if state == TASK_REFUSED:
         return OTHERWISE
-    return _abort(task) if has_written else _free(task)
+    return _abort(t) if has_written else _free(t)
 
 
 @njit(cache=True)
@@ -131,9 +121,10 @@ def recover_tasks(w: int, blamed: int) -> tuple[int, int, int, int]:
 
     Returns how many go on, begin anew, are refused with ABORTED, and with KILLED.
     """
+    worker = Worker(w)
     go_on, anew, aborted, killed = 0, 0, 0, 0
-    tasks = load64(w + W_TASKS)
-    for index in range(load32(w + W_TASKS_COUNT)):
+    tasks = worker.tasks
+    for index in range(worker.tasks_count):
         became = _recover_task(w, tasks + index * TASK_BYTES, blamed)
         go_on += became == GOES_ON
         anew += became == BEGUN_ANEW

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from numba import njit
 
-from splinter.native.atomics import load32, load64, store64
 from splinter.store.limbo import must_give_way
-from splinter.worker.layout import W_GIVE_WAY, W_OLDEST_EPOCH, W_REVIEW_CURSOR, W_STORE, W_TASKS, W_TASKS_COUNT, W_TASKS_LIVE
-from splinter.worker.tasks.layout import T_EPOCH, T_STATE, TASK_BYTES, TASK_READY
+from splinter.worker.records import Worker
+from splinter.worker.tasks.layout import TASK_BYTES, TASK_READY
+from splinter.worker.tasks.records import Task
 from splinter.worker.tasks.terms import is_orphan, is_overdue
 
 ENDED_PER_TURN = 8  # tasks, so that no turn gets long
@@ -25,27 +25,29 @@ _LOOKS = 8  # at tasks of which none must end
 @njit(cache=True)
 def look_at_memory(w: int) -> None:
     """Find out whether the oldest tasks must give way."""
-    oldest = load64(w + W_OLDEST_EPOCH)
-    gives = load32(w + W_TASKS_LIVE) > 0 and must_give_way(load64(w + W_STORE), oldest)
-    store64(w + W_GIVE_WAY, oldest if gives else 0)
+    worker = Worker(w)
+    oldest = worker.oldest_epoch
+    gives = worker.tasks_live > 0 and must_give_way(worker.store, oldest)
+    worker.give_way = oldest if gives else 0
 
 
 @njit(cache=True)
 def next_to_end(w: int) -> int:
     """A waiting task that must end now, for :func:`splinter.worker.tasks.slices.cut_short`; 0: none of those looked at."""
-    if load32(w + W_TASKS_LIVE) == 0:
+    worker = Worker(w)
+    if worker.tasks_live == 0:
         return 0
-    tasks, total = load64(w + W_TASKS), load32(w + W_TASKS_COUNT)
-    give_way = load64(w + W_GIVE_WAY)
-    cursor = load64(w + W_REVIEW_CURSOR)
+    tasks, total, give_way = worker.tasks, worker.tasks_count, worker.give_way
+    cursor = worker.review_cursor
     for _ in range(total if give_way != 0 else min(_LOOKS, total)):
         cursor = cursor + 1 if cursor + 1 < total else 0
-        task = tasks + cursor * TASK_BYTES
-        if load32(task + T_STATE) != TASK_READY:
+        t = tasks + cursor * TASK_BYTES
+        task = Task(t)
+        if task.state != TASK_READY:
             continue
-        if load64(task + T_EPOCH) <= give_way or is_orphan(w, task) or is_overdue(w, task):
-            store64(w + W_REVIEW_CURSOR, cursor)
-            return task
-    store64(w + W_REVIEW_CURSOR, cursor)
-    store64(w + W_GIVE_WAY, 0)
+        if task.epoch <= give_way or is_orphan(w, t) or is_overdue(w, t):
+            worker.review_cursor = cursor
+            return t
+    worker.review_cursor = cursor
+    worker.give_way = 0
     return 0

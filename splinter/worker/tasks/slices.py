@@ -8,51 +8,16 @@ from __future__ import annotations
 
 from numba import njit
 
-from splinter.ext.abi import (
-    F_BUDGET,
-    F_ERROR,
-    F_TENANT,
-    RESUME_ERROR,
-    RESUME_YIELD,
-    ExtensionError,
-)
-from splinter.native.atomics import (
-    call_resume,
-    load32,
-    load64,
-    store32,
-    store32_release,
-    store64,
-    store64_release,
-)
+from splinter.ext.abi import RESUME_ERROR, RESUME_YIELD, ExtensionError
+from splinter.native.atomics import call_resume, store32_release, store64_release
 from splinter.worker.accounts import end_resume
-from splinter.worker.counters import add, count
 from splinter.worker.kill_points import WorkerPoint, worker_point
-from splinter.worker.layout import (
-    N_GAVE_WAY,
-    N_OVERDUE,
-    N_RESUMES,
-    N_YIELDS,
-    W_CONTEXT,
-    W_RUNNING_TASK,
-    W_TASK_BUDGET,
-)
+from splinter.worker.records import Counters, Frame, Worker
 from splinter.worker.stages import EXTENSION, SERVE, stage
 from splinter.worker.tasks import fair
 from splinter.worker.tasks.ending import dismiss_task, reply_task
-from splinter.worker.tasks.layout import (
-    T_CODE,
-    T_COUNTERS,
-    T_CYCLES,
-    T_CYCLES_MAX,
-    T_FRAME,
-    T_STATE,
-    T_YIELDS,
-    T_YIELDS_MAX,
-    TASK_RUNNING,
-    X_CYCLES,
-    X_YIELDS,
-)
+from splinter.worker.tasks.layout import TASK_RUNNING
+from splinter.worker.tasks.records import ExtensionCounters, Task
 from splinter.worker.tasks.terms import is_orphan, is_overdue
 
 PENDING = -1  # the task lives on; its reply comes later
@@ -60,66 +25,72 @@ _SHORT_SHIFT = 2  # a short slice has a quarter of the budget
 
 
 @njit(cache=True, forceinline=True)
-def resume(w: int, task: int, tenant: int, budget: int) -> tuple[int, int]:
+def resume(w: int, t: int, tenant: int, budget: int) -> tuple[int, int]:
     """Run one slice of a task, whose state is RUNNING; returns its outcome and time in ticks."""
-    frame = load64(task + T_FRAME)
-    store64(frame + F_BUDGET, budget)
-    store64_release(w + W_RUNNING_TASK, task)
+    task, worker, counters = Task(t), Worker(w), Counters(w)
+    frame_at = task.frame
+    Frame(frame_at).budget = budget
+    store64_release(worker.at.running_task, t)
     worker_point(w, WorkerPoint.TASK_RUNNING)
     stage(w, SERVE)
-    outcome = call_resume(load64(task + T_CODE), frame, load64(w + W_CONTEXT))
+    outcome = call_resume(task.code, frame_at, worker.context)
     stage(w, EXTENSION)
     used = end_resume(w, tenant)
-    count(w + N_RESUMES)
-    counters = load64(task + T_COUNTERS)
-    add(counters + X_CYCLES, used)
-    add(task + T_CYCLES, used)
+    counters.resumes += 1
+    tally = ExtensionCounters(task.counters)
+    tally.cycles += used
+    task.cycles += used
     if outcome == RESUME_YIELD:
-        store64_release(w + W_RUNNING_TASK, 0)  # of one that ended, when its reply is written: it comes from the extension
-        count(w + N_YIELDS)
-        count(counters + X_YIELDS)
+        store64_release(worker.at.running_task, 0)  # of one that ended, when its reply is written: it comes from the extension
+        counters.yields += 1
+        tally.yields += 1
     return outcome, used
 
 
 @njit(cache=True, forceinline=True)
-def run_slice(w: int, task: int) -> int:
+def run_slice(w: int, t: int) -> int:
     """Resume the task that :func:`splinter.worker.tasks.fair.pick` gave; :func:`begin_resumes` before the first of a row.
 
     Returns its reply's length when it ended: the caller sends the reply and calls :func:`end_task`. Returns
     :data:`PENDING` when it yielded and waits again.
     """
-    frame = load64(task + T_FRAME)
-    tenant, budget = load32(frame + F_TENANT), load64(w + W_TASK_BUDGET)
-    if is_orphan(w, task):
-        fair.remove(w, task, tenant, 0)
-        return dismiss_task(w, task)
-    store32_release(task + T_STATE, TASK_RUNNING)
-    outcome, used = resume(w, task, tenant, budget >> _SHORT_SHIFT if fair.is_short_slice(w) else budget)
+    task = Task(t)
+    frame = Frame(task.frame)
+    tenant, budget = frame.tenant, Worker(w).task_budget
+    if is_orphan(w, t):
+        fair.remove(w, t, tenant, 0)
+        return dismiss_task(w, t)
+    store32_release(task.at.state, TASK_RUNNING)
+    outcome, used = resume(w, t, tenant, budget >> _SHORT_SHIFT if fair.is_short_slice(w) else budget)
     if outcome == RESUME_YIELD:
-        yields = load32(task + T_YIELDS) + 1
-        store32(task + T_YIELDS, yields)
-        has_budget = yields < load32(task + T_YIELDS_MAX) and load64(task + T_CYCLES) < load64(task + T_CYCLES_MAX)
-        is_late = is_overdue(w, task)
+        yields = task.yields + 1
+        task.yields = yields
+        has_budget = yields < task.yields_max and task.cycles < task.cycles_max
+        is_late = is_overdue(w, t)
         if has_budget and not is_late:
-            fair.go_on(w, task, tenant, used)
+            fair.go_on(w, t, tenant, used)
             return PENDING
         if is_late:
-            count(w + N_OVERDUE)
-        store32(frame + F_ERROR, ExtensionError.TIME if has_budget else ExtensionError.BUDGET)
+            Counters(w).overdue += 1
+        frame.error = ExtensionError.TIME if has_budget else ExtensionError.BUDGET
         outcome = RESUME_ERROR
-    fair.remove(w, task, tenant, used)
-    return reply_task(w, task, outcome)
+    fair.remove(w, t, tenant, used)
+    return reply_task(w, t, outcome)
 
 
 @njit(cache=True)
-def cut_short(w: int, task: int) -> int:
+def cut_short(w: int, t: int) -> int:
     """End a waiting task that :func:`splinter.worker.tasks.review.next_to_end` named. Returns what :func:`run_slice` does."""
-    frame = load64(task + T_FRAME)
-    fair.take_out(w, task, load32(frame + F_TENANT))
+    frame, counters = Frame(Task(t).frame), Counters(w)
+    fair.take_out(w, t, frame.tenant)
     worker_point(w, WorkerPoint.TASK_OUT)
-    if is_orphan(w, task):
-        return dismiss_task(w, task)
-    is_late = is_overdue(w, task)
-    count(w + (N_OVERDUE if is_late else N_GAVE_WAY))
-    store32(frame + F_ERROR, ExtensionError.TIME if is_late else ExtensionError.MEMORY_HELD)
-    return reply_task(w, task, RESUME_ERROR)
+    if is_orphan(w, t):
+        return dismiss_task(w, t)
+    is_late = is_overdue(w, t)
+    if is_late:
+        counters.overdue += 1
+        frame.error = ExtensionError.TIME
+    else:
+        counters.gave_way += 1
+        frame.error = ExtensionError.MEMORY_HELD
+    return reply_task(w, t, RESUME_ERROR)

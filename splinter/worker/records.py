@@ -1,0 +1,26 @@
+"""The records that the worker's compiled code reads and writes; see :mod:`splinter.native.records`.
+
+``w`` in compiled functions is the address of a worker's block, ``t`` that of a task, ``header`` that of a request's header.
+"""
+
+from __future__ import annotations
+
+from splinter.ext import abi
+from splinter.layout import offset
+from splinter.native.records import record
+from splinter.net import tenants
+from splinter.wire import HEADER
+from splinter.worker import layout
+
+Context = record(abi.CONTEXT)
+Counters = record(layout.COUNTERS, behind=offset(layout.WORKER, "counters"))  # of the worker whose block is there
+Extension = record(abi.RECORD)
+Frame = record(abi.FRAME)
+Header = record(HEADER)
+Look = record(layout.LOOK)
+Packet = record(layout.BATCH)
+PollFd = record(layout.POLLFD)
+Rate = record(tenants.RATE)
+Tenant = record(tenants.TENANT)
+TenantCounters = record(layout.TENANT_COUNTERS)
+Worker = record(layout.WORKER)
