@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from splinter.ext import abi
+from splinter.ext.helpers import HELPERS
 from splinter.ext.middle import ir
 from splinter.ext.middle.ir import NAN_BITS, NAN_BITS32, Block, Kind, Op, Register
 from splinter.ext.native import routines
@@ -323,8 +324,8 @@ class _Emitter(FunctionText):
         return self._pure(f"select i1 {is_nan}, {nan}, {bits}")
 
     def _helper(self, instruction: ir.Instruction, operands: list[str]) -> str:
-        if instruction.size in (abi.C_PUT, abi.C_PUT_IF):
-            self._spend_for_bytes(instruction.operands[4], operands[4])
+        if (paid := HELPERS[instruction.size].paid_length) is not None:
+            self._spend_for_bytes(instruction.operands[paid], operands[paid])
         pointer = self._function(instruction)
         arguments = ", ".join(f"i64 {operand}" for operand in ("%context", "%frame", *operands))
         result = self._value(f"call i64 {pointer}({arguments}) nounwind")

@@ -11,7 +11,8 @@ from splinter.errors import CompileError
 from splinter.ext import LocalStore
 from splinter.ext.abi import ExtensionError
 from splinter.ext.compile import compile_source
-from splinter.ext.front.names import FUNCTION_NAMES, STORE_METHODS
+from splinter.ext.front.names import FUNCTION_NAMES
+from splinter.ext.helpers import METHODS
 from splinter.ext.runner import Runner
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -42,5 +43,5 @@ def test_the_message_is_what_is_printed() -> None:
 
 
 def test_nothing_is_missing() -> None:
-    for name in (*FUNCTION_NAMES, *STORE_METHODS, *(error.name for error in ExtensionError if error.name != "ARGUMENTS")):
+    for name in (*FUNCTION_NAMES, *METHODS, *(error.name for error in ExtensionError if error.name != "ARGUMENTS")):
         assert re.search(rf"\b{name}\b", TEXT), name
