@@ -13,7 +13,7 @@ from splinter.ext.abi import ExtensionError
 from splinter.ext.compile import compile_source
 from splinter.ext.front.names import FUNCTION_NAMES
 from splinter.ext.helpers import METHODS
-from splinter.ext.runner import Runner
+from tests.support.runner import Runner
 
 DOCS = Path(__file__).parents[3] / "docs"
 TEXT = "".join((DOCS / folder / "extensions.md").read_text() for folder in ("start", "reference"))
