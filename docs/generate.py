@@ -22,7 +22,7 @@ import typer
 from splinter import client, errors, limits, wire
 from splinter.cli.main import app
 from splinter.client import admin
-from splinter.errors import MESSAGES, SplinterError, Status, error_for
+from splinter.errors import SplinterError, Status, error_for
 from splinter.ext import LocalStore, Store, signature
 from splinter.server import config
 from splinter.server.control import operations
@@ -171,7 +171,7 @@ def _default(field: Any) -> str:
 
 def statuses() -> str:
     """Statuses of the wire, the exception of each, and all exceptions."""
-    rows = ((each.value, f"`{each.name}`", _exception(each), MESSAGES[each]) for each in Status)
+    rows = ((each.value, f"`{each.name}`", _exception(each), each.text) for each in Status)
     return page(
         "Statuses and exceptions",
         errors,

@@ -3,64 +3,56 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Self
 
 
-class Status(IntEnum):
+class NumberWithText(IntEnum):
+    """Members are numbers, also for compiled code; each has the ``text`` that people read."""
+
+    _value_: int
+    text: str
+
+    def __new__(cls, number: int, text: str = "") -> Self:
+        member = int.__new__(cls, number)
+        member._value_, member.text = number, text
+        return member
+
+
+class Status(NumberWithText):
     """First byte of every answer. The numbers are part of the wire format: never re-use one."""
 
-    OK = 0
-    NOT_FOUND = 1
-    BAD_VERSION = 2
-    BAD_LENGTH = 3
-    UNKNOWN_OPCODE = 4
-    BAD_TABLE = 5
-    BAD_KEY = 6
-    VALUE_TOO_LARGE = 7
-    BAD_FRAGMENT = 8
-    OUT_OF_MEMORY = 9
-    QUOTA_EXCEEDED = 10
-    VERSION_CHANGED = 11
-    BUSY = 12
-    NO_EXTENSION = 13
-    BAD_SIGNATURE = 14
-    BAD_ARGUMENTS = 15
-    EXTENSION_ERROR = 16
-    REPLY_TOO_LARGE = 17
-    UNKNOWN_TENANT = 18
-    KILLED = 19
-    QUARANTINED = 20
-    ABORTED = 21
-
-
-MESSAGES: dict[Status, str] = {
-    Status.OK: "",
-    Status.NOT_FOUND: "no such object",
-    Status.BAD_VERSION: "protocol version not spoken here; the header's version byte says which is",
-    Status.BAD_LENGTH: "key and value lengths do not add up to the packet's",
-    Status.UNKNOWN_OPCODE: "unknown opcode",
-    Status.BAD_TABLE: "table number is reserved",
-    Status.BAD_KEY: "a key has 1 to 255 bytes",
-    Status.VALUE_TOO_LARGE: "a value has at most 65536 bytes",
-    Status.BAD_FRAGMENT: "fragment index, count or length is wrong",
-    Status.OUT_OF_MEMORY: "the store is full; the old value is still in place",
-    Status.QUOTA_EXCEEDED: "the tenant's quota is used up by objects, extensions, clients and large values under way; "
-    "the old value is still in place",
-    Status.VERSION_CHANGED: "the object was replaced in between",
-    Status.BUSY: "try again later",
-    Status.NO_EXTENSION: "no extension is installed under this name",
-    Status.BAD_SIGNATURE: "the extension's signature has changed",
-    Status.BAD_ARGUMENTS: "arguments do not fit the extension's signature",
-    Status.EXTENSION_ERROR: "the extension ended with an error",
-    Status.REPLY_TOO_LARGE: "the reply does not fit one packet",
-    Status.UNKNOWN_TENANT: "no such tenant",
-    Status.KILLED: "the task was killed by the watchdog",
-    Status.QUARANTINED: "the extension was stopped for having stuck workers; install it again to release it",
-    Status.ABORTED: "what this wrote stands, but its worker died before it ended, or its result could not be kept",
-}
+    OK = 0, ""
+    NOT_FOUND = 1, "no such object"
+    BAD_VERSION = 2, "protocol version not spoken here; the header's version byte says which is"
+    BAD_LENGTH = 3, "key and value lengths do not add up to the packet's"
+    UNKNOWN_OPCODE = 4, "unknown opcode"
+    BAD_TABLE = 5, "table number is reserved"
+    BAD_KEY = 6, "a key has 1 to 255 bytes"
+    VALUE_TOO_LARGE = 7, "a value has at most 65536 bytes"
+    BAD_FRAGMENT = 8, "fragment index, count or length is wrong"
+    OUT_OF_MEMORY = 9, "the store is full; the old value is still in place"
+    QUOTA_EXCEEDED = 10, (
+        "the tenant's quota is used up by objects, extensions, clients and large values under way; "
+        "the old value is still in place"
+    )  # fmt: skip
+    VERSION_CHANGED = 11, "the object was replaced in between"
+    BUSY = 12, "try again later"
+    NO_EXTENSION = 13, "no extension is installed under this name"
+    BAD_SIGNATURE = 14, "the extension's signature has changed"
+    BAD_ARGUMENTS = 15, "arguments do not fit the extension's signature"
+    EXTENSION_ERROR = 16, "the extension ended with an error"
+    REPLY_TOO_LARGE = 17, "the reply does not fit one packet"
+    UNKNOWN_TENANT = 18, "no such tenant"
+    KILLED = 19, "the task was killed by the watchdog"
+    QUARANTINED = 20, "the extension was stopped for having stuck workers; install it again to release it"
+    ABORTED = 21, "what this wrote stands, but its worker died before it ended, or its result could not be kept"
 
 
 class SplinterError(Exception):
     """Root of everything that Splinter raises on purpose."""
+
+
+_BY_STATUS: dict[Status, type[RequestError]] = {}  # filled by each class that names a status
 
 
 class RequestError(SplinterError):
@@ -68,10 +60,14 @@ class RequestError(SplinterError):
 
     status: Status = Status.BUSY
 
+    def __init_subclass__(cls) -> None:
+        if "status" in vars(cls):
+            _BY_STATUS[cls.status] = cls
+
     def __init__(self, message: str = "", status: Status | None = None) -> None:
         if status is not None:
             self.status = status
-        super().__init__(message or MESSAGES[self.status])
+        super().__init__(message or self.status.text)
 
 
 class ProtocolError(RequestError):
@@ -151,16 +147,6 @@ class TaskAbortedError(RequestError):
     memory); what it wrote stands, and it is not run again."""
 
     status = Status.ABORTED
-
-
-_BY_STATUS: dict[Status, type[RequestError]] = {
-    cls.status: cls
-    for cls in (
-        BadTableError, BadKeyError, ValueTooLargeError, OutOfMemoryError, QuotaExceededError, VersionChangedError,
-        BusyError, NoSuchExtensionError, SignatureChangedError, BadArgumentsError, ExtensionRuntimeError,
-        ReplyTooLargeError, UnknownTenantError, TaskKilledError, QuarantinedError, TaskAbortedError,
-    )
-}  # fmt: skip
 
 
 def error_for(status: int, message: str = "") -> RequestError:

@@ -199,16 +199,4 @@ def _read_source(file: Path) -> str:
 
 
 def _plain(info: ExtensionInfo) -> dict[str, Any]:
-    return {
-        "name": info.name,
-        "signature": str(info.signature),
-        "version": info.version,
-        "code_bytes": info.code_bytes,
-        "frame_bytes": info.frame_bytes,
-        "invocations": info.invocations,
-        "errors": info.errors,
-        "yields": info.yields,
-        "cpu_us": info.cpu_us,
-        "kills": info.kills,
-        "quarantined": info.quarantined,
-    }
+    return {**vars(info), "signature": str(info.signature)}

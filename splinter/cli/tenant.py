@@ -21,6 +21,16 @@ _TENANT_MAX = limits.TENANTS_MAX - 1
 _HOME_MAX = limits.WORKERS_MAX - 1
 _COUNT_MAX = (1 << 32) - 1  # of milliseconds and yields
 _TOKEN_DIGITS = 16
+_TOLD = (  # of each tenant, to machines
+    "tenant", "home", "quota_bytes", "bytes_used", "code_bytes", "clients", "staged_bytes", "objects", "packets_per_second",
+    "packets_dropped",
+)  # fmt: skip
+# The options of those commands that set limits.
+_QUOTA = typer.Option(metavar="SIZE", help="Bytes it may store, such as 64MiB.")
+_TASK_MS = typer.Option(min=0, max=_COUNT_MAX, help="CPU time of one task in ms; 0: the server's limit.")
+_TASK_WALL_MS = typer.Option(min=0, max=_COUNT_MAX, help="Time of one task, its waits included, in ms; 0: the server's limit.")
+_TASK_YIELDS = typer.Option(min=0, max=_COUNT_MAX, help="Yields of one task; 0: the server's limit.")
+_PACKETS = typer.Option(min=0, max=limits.PACKETS_PER_SECOND_MAX, help="Packets above this are dropped; 0: no limit.")
 
 app = typer.Typer(
     help="Create, list, limit, move and remove tenants, change their tokens (for the administrator).", no_args_is_help=True
@@ -35,16 +45,12 @@ def create(
         int | None, typer.Option("--tenant", "-t", min=1, max=_TENANT_MAX, help="Id; by default the lowest free.")
     ] = None,
     count: Annotated[int, typer.Option(min=1, max=_TENANT_MAX, help="How many to create.")] = 1,
-    quota: Annotated[str | None, typer.Option(metavar="SIZE", help="Bytes it may store, such as 64MiB.")] = None,
+    quota: Annotated[str | None, _QUOTA] = None,
     home: Annotated[int | None, typer.Option(min=0, max=_HOME_MAX, help="Core slot; by default id modulo cores.")] = None,
-    task_ms: Annotated[int, typer.Option(min=0, max=_COUNT_MAX, help="CPU time of one task in ms; 0: the server's limit.")] = 0,
-    task_wall_ms: Annotated[
-        int, typer.Option(min=0, max=_COUNT_MAX, help="Time of one task, its waits included, in ms; 0: the server's limit.")
-    ] = 0,
-    task_yields: Annotated[int, typer.Option(min=0, max=_COUNT_MAX, help="Yields of one task; 0: the server's limit.")] = 0,
-    packets_per_second: Annotated[
-        int, typer.Option(min=0, max=limits.PACKETS_PER_SECOND_MAX, help="Packets above this are dropped; 0: no limit.")
-    ] = 0,
+    task_ms: Annotated[int, _TASK_MS] = 0,
+    task_wall_ms: Annotated[int, _TASK_WALL_MS] = 0,
+    task_yields: Annotated[int, _TASK_YIELDS] = 0,
+    packets_per_second: Annotated[int, _PACKETS] = 0,
     as_json: _Json = False,
     instance: Instance = "default",
     address: Address = None,
@@ -119,21 +125,11 @@ def list_tenants(
 @app.command()
 def limit(
     tenant: _Tenant,
-    quota: Annotated[str | None, typer.Option(metavar="SIZE", help="Bytes it may store, such as 64MiB.")] = None,
-    task_ms: Annotated[
-        int | None, typer.Option(min=0, max=_COUNT_MAX, help="CPU time of one task in ms; 0: the server's limit.")
-    ] = None,
-    task_wall_ms: Annotated[
-        int | None,
-        typer.Option(min=0, max=_COUNT_MAX, help="Time of one task, its waits included, in ms; 0: the server's limit."),
-    ] = None,
-    task_yields: Annotated[
-        int | None, typer.Option(min=0, max=_COUNT_MAX, help="Yields of one task; 0: the server's limit.")
-    ] = None,
-    packets_per_second: Annotated[
-        int | None,
-        typer.Option(min=0, max=limits.PACKETS_PER_SECOND_MAX, help="Packets above this are dropped; 0: no limit."),
-    ] = None,
+    quota: Annotated[str | None, _QUOTA] = None,
+    task_ms: Annotated[int | None, _TASK_MS] = None,
+    task_wall_ms: Annotated[int | None, _TASK_WALL_MS] = None,
+    task_yields: Annotated[int | None, _TASK_YIELDS] = None,
+    packets_per_second: Annotated[int | None, _PACKETS] = None,
     instance: Instance = "default",
     address: Address = None,
 ) -> None:
@@ -239,17 +235,6 @@ def _parse_quota(text: str | None) -> int | None:
 
 
 def _plain(item: TenantInfo, *, with_token: bool) -> dict[str, int | str]:
-    fields: dict[str, int | str] = {
-        "tenant": item.tenant,
-        "home": item.home,
-        "quota_bytes": item.quota_bytes,
-        "bytes_used": item.bytes_used,
-        "code_bytes": item.code_bytes,
-        "clients": item.clients,
-        "staged_bytes": item.staged_bytes,
-        "objects": item.objects,
-        "packets_per_second": item.packets_per_second,
-        "packets_dropped": item.packets_dropped,
-    }
+    fields: dict[str, int | str] = {name: getattr(item, name) for name in _TOLD}
     names = ("token", "former_token")  # the second one while it is valid
     return fields | (dict(zip(names, _tokens(item), strict=False)) if with_token else {})

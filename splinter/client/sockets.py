@@ -3,39 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
 import socket
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
-from splinter.errors import SplinterError
-
-_NETNS_FOLDER = Path("/run/netns")
-_CLONE_NEWNET = 0x40000000
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-@contextlib.contextmanager
-def _inside(name: str) -> Iterator[None]:
-    """Move the calling thread into a named network namespace, and back afterwards."""
-    with contextlib.ExitStack() as stack:
-        try:
-            home = stack.enter_context(Path("/proc/thread-self/ns/net").open("rb"))
-            target = stack.enter_context((_NETNS_FOLDER / name).open("rb"))
-        except OSError as error:
-            raise SplinterError(f"network namespace {name!r}: {error.strerror}") from None
-        _setns(target.fileno(), name)
-        try:
-            yield
-        finally:
-            _setns(home.fileno(), "of before")
-
-
-def _setns(descriptor: int, name: str) -> None:
-    if _libc.setns(descriptor, _CLONE_NEWNET) != 0:
-        raise SplinterError(f"entering network namespace {name}: {os.strerror(ctypes.get_errno())} (needs root)")
+from splinter.net.netns import inside
 
 
 class ResolutionTimeoutError(TimeoutError):
@@ -72,10 +43,10 @@ def connect(kind: socket.SocketKind, address: str, port: int, netns: str | None,
     connecting each.
 
     A socket stays in the namespace it was made in, so the thread is back in its own when this returns. Raises
-    :class:`OSError` when the connection fails, :class:`SplinterError` when the namespace cannot be entered.
+    :class:`OSError` when the connection fails, :class:`~splinter.errors.ServerError` when the namespace cannot be entered.
     """
     address = _resolve(address, timeout)
-    with _inside(netns) if netns else contextlib.nullcontext():
+    with inside(netns):
         made = socket.socket(socket.AF_INET, kind)
     try:
         made.settimeout(timeout)

@@ -13,6 +13,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from splinter.errors import NumberWithText
 from splinter.layout import offset
 
 RESUME_DONE = 0  # the result is in the frame
@@ -102,60 +103,38 @@ C_STORE = offset(CONTEXT, "store")
 C_PARTICIPANT = offset(CONTEXT, "participant")
 
 
-class ExtensionError(IntEnum):
+class ExtensionError(NumberWithText):
     """Why an extension ended with EXTENSION_ERROR."""
 
-    INDEX = 1
-    OVERFLOW = 2
-    DIVISION = 3
-    SHIFT = 4
-    NONE = 5  # a method of None: get found nothing and the code did not check
-    KEY = 6
-    TABLE = 7
-    VALUE = 8
-    OUT_OF_MEMORY = 9
-    QUOTA = 10
-    BUSY = 11
-    BUDGET = 12
-    ASSERTION = 13
-    ARGUMENTS = 14  # a bytes argument lies outside the argument block; the worker answers BAD_ARGUMENTS
-    CAPACITY = 15
-    DOMAIN = 16
-    RAISED = 17  # the extension's own `raise Error(code)`; the code is in frame.result
-    UNAVAILABLE = 18  # the worker has no such helper: its pointer in the context is 0
-    TIME = 19  # since its start, whatever it did meanwhile
-    MEMORY_HELD = 20  # what it might still look at kept memory from others
-
-
-ERROR_TEXTS: dict[ExtensionError, str] = {
-    ExtensionError.INDEX: "index out of range",
-    ExtensionError.OVERFLOW: "integer overflow",
-    ExtensionError.DIVISION: "division by zero",
-    ExtensionError.SHIFT: "shift count out of range",
-    ExtensionError.NONE: "the object was not found and its view is None",
-    ExtensionError.KEY: "a key has 1 to 255 bytes",
-    ExtensionError.TABLE: "table number out of range",
-    ExtensionError.VALUE: "value too large",
-    ExtensionError.OUT_OF_MEMORY: "the store is full",
-    ExtensionError.QUOTA: "the tenant's quota is used up",
-    ExtensionError.BUSY: "the tenant's objects were locked, or memory was waited for, too long",
-    ExtensionError.BUDGET: "the task used up its total budget",
-    ExtensionError.ASSERTION: "assertion failed",
-    ExtensionError.CAPACITY: "the buffer is full",
-    ExtensionError.DOMAIN: "no such value: the argument is outside of the function's domain",
-    ExtensionError.UNAVAILABLE: "this server does not offer the operation",
-    ExtensionError.RAISED: "raised by the extension",
-    ExtensionError.ARGUMENTS: "arguments do not fit the extension's signature",
-    ExtensionError.TIME: "the task took longer than a task may, its waits included; what it wrote stands",
-    ExtensionError.MEMORY_HELD: "the task gave way: it kept memory from others for too long; what it wrote stands, try again",
-}
+    INDEX = 1, "index out of range"
+    OVERFLOW = 2, "integer overflow"
+    DIVISION = 3, "division by zero"
+    SHIFT = 4, "shift count out of range"
+    # A method of None: get found nothing and the code did not check.
+    NONE = 5, "the object was not found and its view is None"
+    KEY = 6, "a key has 1 to 255 bytes"
+    TABLE = 7, "table number out of range"
+    VALUE = 8, "value too large"
+    OUT_OF_MEMORY = 9, "the store is full"
+    QUOTA = 10, "the tenant's quota is used up"
+    BUSY = 11, "the tenant's objects were locked, or memory was waited for, too long"
+    BUDGET = 12, "the task used up its total budget"
+    ASSERTION = 13, "assertion failed"
+    # A bytes argument lies outside the argument block; the worker answers BAD_ARGUMENTS.
+    ARGUMENTS = 14, "arguments do not fit the extension's signature"
+    CAPACITY = 15, "the buffer is full"
+    DOMAIN = 16, "no such value: the argument is outside of the function's domain"
+    RAISED = 17, "raised by the extension"  # its own `raise Error(code)`; the code is in frame.result
+    UNAVAILABLE = 18, "this server does not offer the operation"  # the helper's pointer in the context is 0
+    TIME = 19, "the task took longer than a task may, its waits included; what it wrote stands"
+    MEMORY_HELD = 20, "the task gave way: it kept memory from others for too long; what it wrote stands, try again"
 
 
 def error_message(name: str, error: int, line: int) -> str:
     """What an EXTENSION_ERROR's reply says: which extension, which line of its source, what went wrong."""
     try:
-        text = ERROR_TEXTS[ExtensionError(error)]
-    except (KeyError, ValueError):
+        text = ExtensionError(error).text
+    except ValueError:
         text = f"error {error}"
     return f"{name}, line {line}: {text}"
 

@@ -78,6 +78,8 @@ def inside(name: str | None) -> Iterator[None]:
         except FileNotFoundError as error:
             known = ", ".join(names()) or "none"
             raise ServerError(f"there is no network namespace {name!r}; there are: {known}") from error
+        except OSError as error:
+            raise ServerError(f"network namespace {name!r}: {error.strerror}") from error
         try:
             _enter(target, name)
         finally:

@@ -46,9 +46,7 @@ RATE = np.dtype(
 
 T_TOKEN = offset(TENANT, "token")
 T_FORMER_TOKEN = offset(TENANT, "former_token")
-T_HOME = offset(TENANT, "home")
 T_FLAGS = offset(TENANT, "flags")
-T_GENERATION = offset(TENANT, "generation")
 T_TASK_YIELDS_MAX = offset(TENANT, "task_yields_max")
 T_TASK_MILLISECONDS_MAX = offset(TENANT, "task_milliseconds_max")
 T_TASK_WALL_MILLISECONDS_MAX = offset(TENANT, "task_wall_milliseconds_max")

@@ -29,10 +29,21 @@ _FILE_BYTES_MAX = 1 << 16
 _CPUS_MAX = 1 << 16  # numbers of CPUs are below
 _DEVICE_NAME = re.compile(r"[^/:\s]{1,15}")  # as the kernel has it (dev_valid_name)
 _COUNT_MAX = 1 << 40
-_COUNTS = (
-    "tasks_per_tenant", "task_budget", "task_yields_max", "task_milliseconds_max", "task_wall_milliseconds_max", "idle_spin_ns",
-    "quarantine_after",
-)  # fmt: skip
+_CHOICES = {"transport": TRANSPORTS, "partial_checksums": PARTIAL_CHECKSUMS}
+_RANGES = {  # of numbers: the least, the most, and of what
+    "port": (1, 65535, ""),
+    "tasks_per_worker": (1, limits.TASKS_PER_WORKER, ""),
+    "steer_away": (0, limits.STEER_AWAY_MAX, " packets"),
+    "device_wait": (0, limits.DEVICE_WAIT_SECONDS_MAX, " seconds"),
+    "watchdog_ms": (limits.WATCHDOG_MS_MIN, limits.WATCHDOG_MS_MAX, ""),
+    **dict.fromkeys(
+        (
+            "tasks_per_tenant", "task_budget", "task_yields_max", "task_milliseconds_max", "task_wall_milliseconds_max",
+            "idle_spin_ns", "quarantine_after",
+        ),
+        (1, _COUNT_MAX, ""),
+    ),
+}  # fmt: skip
 _TYPE_NAMES = {bool: "true or false", int: "a whole number", str: "a text in quotes"}
 _BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 _THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")  # RFC 1122, 3.2.1.3
@@ -150,10 +161,12 @@ class ServerConfig:
     def validate(self) -> None:
         """Raise :class:`ServerError` for the first setting that cannot work."""
         check_name(self.instance)
-        if self.transport not in TRANSPORTS:
-            raise ServerError(f"transport {self.transport!r}: one of {', '.join(TRANSPORTS)}")
-        if not 1 <= self.port <= 65535:
-            raise ServerError(f"port {self.port}: 1 to 65535")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ServerError(f"{name} {getattr(self, name)!r}: one of {', '.join(choices)}")
+        for name, (least, most, unit) in _RANGES.items():
+            if not least <= getattr(self, name) <= most:
+                raise ServerError(f"{name} {getattr(self, name)}: {least} to {most}{unit}")
         if self.address is not None:
             self.address = parse_address(self.address)
         if self.device is not None and (not _DEVICE_NAME.fullmatch(self.device) or self.device in (".", "..")):
@@ -173,19 +186,6 @@ class ServerConfig:
             raise ServerError(f"memory {self.memory_bytes} bytes: at least {limits.STORE_BYTES_MIN >> 20}MiB")
         if self.memory_bytes > limits.STORE_BYTES_MAX:
             raise ServerError(f"memory {self.memory_bytes} bytes: at most {limits.STORE_BYTES_MAX >> 30}GiB")
-        if not 1 <= self.tasks_per_worker <= limits.TASKS_PER_WORKER:
-            raise ServerError(f"tasks_per_worker {self.tasks_per_worker}: 1 to {limits.TASKS_PER_WORKER}")
-        if not 0 <= self.steer_away <= limits.STEER_AWAY_MAX:
-            raise ServerError(f"steer_away {self.steer_away}: 0 to {limits.STEER_AWAY_MAX} packets")
-        if not 0 <= self.device_wait <= limits.DEVICE_WAIT_SECONDS_MAX:
-            raise ServerError(f"device_wait {self.device_wait}: 0 to {limits.DEVICE_WAIT_SECONDS_MAX} seconds")
-        if self.partial_checksums not in PARTIAL_CHECKSUMS:
-            raise ServerError(f"partial_checksums {self.partial_checksums!r}: one of {', '.join(PARTIAL_CHECKSUMS)}")
-        if not limits.WATCHDOG_MS_MIN <= self.watchdog_ms <= limits.WATCHDOG_MS_MAX:
-            raise ServerError(f"watchdog_ms {self.watchdog_ms}: {limits.WATCHDOG_MS_MIN} to {limits.WATCHDOG_MS_MAX}")
-        for name in _COUNTS:
-            if not 1 <= getattr(self, name) <= _COUNT_MAX:
-                raise ServerError(f"{name} {getattr(self, name)}: 1 to {_COUNT_MAX}")
         if self.code_bytes_per_tenant < limits.CODE_BYTES_MAX:
             raise ServerError(f"code_bytes_per_tenant {self.code_bytes_per_tenant}: at least {limits.CODE_BYTES_MAX}")
 

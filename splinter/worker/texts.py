@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from splinter.errors import MESSAGES
-from splinter.ext.abi import ERROR_TEXTS
+from splinter.errors import Status
+from splinter.ext.abi import ExtensionError
 from splinter.native.atomics import load32
 
 _ENTRIES = 256
@@ -18,8 +18,8 @@ def build_texts() -> np.ndarray:
     """An array of bytes: a table of offsets and lengths by status and by extension error, then the texts (UTF-8)."""
     table = np.zeros((_ENTRIES, 2), dtype="<u4")
     blob = bytearray()
-    entries = {int(status): text for status, text in MESSAGES.items()}
-    entries |= {_EXTENSION_ERRORS_FROM + int(error): text for error, text in ERROR_TEXTS.items()}
+    entries = {int(status): status.text for status in Status}
+    entries |= {_EXTENSION_ERRORS_FROM + int(error): error.text for error in ExtensionError}
     for index, text in entries.items():
         encoded = text.encode()
         table[index] = (table.nbytes + len(blob), len(encoded))

@@ -39,9 +39,9 @@ from splinter.ext.native.code import CodeRegion
 from splinter.ext.native.elf import link
 from splinter.ext.python.instrument import python_function
 from splinter.ext.python.local import LocalStore
-from splinter.ext.runner import Runner
 from splinter.ext.types import WORD_BYTES
 from splinter.limits import FRAME_BYTES, TASK_BUDGET
+from tests.support.runner import Runner
 
 
 @dataclass(frozen=True)

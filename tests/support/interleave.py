@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from splinter.ext.python.local import LocalStore
-from splinter.ext.runner import Runner
 from tests.support.library import NativeSide
+from tests.support.runner import Runner
 
 SECONDS_MAX = 60
 BURSTS = (0, 0, 0, 5, 20, 60)  # operations that a task goes on for: some wait long, while others do much

@@ -22,7 +22,7 @@ from splinter.ext.compile import CompiledExtension, compile_source
 from splinter.ext.faults import ExtensionFault
 from splinter.ext.library import forest_train
 from splinter.ext.python.local import LocalStore
-from splinter.ext.runner import Runner
+from tests.support.runner import Runner
 
 SOURCES = {name: source for entry in library.NAMES for name, source in library.entry(entry).sources.items()}
 

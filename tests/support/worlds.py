@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from splinter.ext import ExtensionFault, LocalStore
 from splinter.ext.compile import compile_source
-from splinter.ext.runner import Runner
 from tests.support.forms import FORMS, prepare
+from tests.support.runner import Runner
 
 
 def outcome(action):  # type: ignore[no-untyped-def]

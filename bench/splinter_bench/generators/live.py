@@ -18,9 +18,9 @@ import numpy as np
 from splinter.errors import SplinterError, Status
 from splinter.limits import PORT_DEFAULT, REQUEST_HEADER_BYTES
 from splinter.native.clock import SECOND_NS
-from splinter.net.xdp.generator import REQUEST, CountProgram, GeneratorProgram, ReplyForm
 from splinter.wire import H_SEQUENCE, H_STATUS, H_TENANT, H_TOKEN, MAGIC
 from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route, frame
+from splinter_bench.generators.kernel import REQUEST, CountProgram, GeneratorProgram, ReplyForm
 from splinter_bench.generators.path import Path
 from splinter_bench.process import namespace
 from splinter_bench.workloads.workload import Workload

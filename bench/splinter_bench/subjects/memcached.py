@@ -12,7 +12,7 @@ import socket
 import numpy as np
 
 from splinter.errors import SplinterError
-from splinter.net.xdp.generator import REQUEST, ReplyForm
+from splinter_bench.generators.kernel import REQUEST, ReplyForm
 from splinter_bench.generators.live import LiveLoad
 from splinter_bench.generators.text_client import FRAME, Script, TextClient
 from splinter_bench.process import namespace

@@ -15,9 +15,8 @@ from splinter.ext.front.names import (
     FLOAT_FUNCTIONS,
     FUNCTION_NAMES,
     MEMORY_FUNCTIONS,
-    MULTIGET,
-    STORE_METHODS,
 )
+from splinter.ext.helpers import METHODS, MULTIGET
 from splinter.ext.types import (
     BIG_ENDIAN,
     BOOL,
@@ -201,8 +200,6 @@ class CallChecker(ExpressionChecker):
                 self.error(argument, "type", f"parameter `{name}` is {wanted}, and this is {kind}")
         return helper.result
 
-    # --- the store ----------------------------------------------------------------------------------------------------
-
     # --- what `for` goes over -----------------------------------------------------------------------------------------
 
     def records(self, node: ast.Call) -> Type | None:
@@ -237,15 +234,17 @@ class CallChecker(ExpressionChecker):
         if kind != INVALID and isinstance(value, int) and value < 1:
             self.error(node, "call", "a record has at least one byte")
 
+    # --- the store ----------------------------------------------------------------------------------------------------
+
     def _call_store(self, function: ast.Attribute, node: ast.Call) -> Type:
-        if function.attr not in STORE_METHODS:
+        method = METHODS.get(function.attr)
+        if method is None:
             self._all_arguments(node)
             if function.attr == "multiget":
                 return self.error(node, "call", "`multiget` stands behind `in` of a `for` only")
             return self.error(function, "unknown-method", f"the store has no method `{function.attr}`",
-                              f"it has {', '.join(sorted(STORE_METHODS))}")  # fmt: skip
-        names, result = STORE_METHODS[function.attr]
-        for name, argument in (self.bind(node, names) or {}).items():
+                              f"it has {', '.join(sorted(METHODS))}")  # fmt: skip
+        for name, argument in (self.bind(node, method.parameters) or {}).items():
             if name == "table":
                 self._table(argument)
             elif name == "version":
@@ -254,7 +253,7 @@ class CallChecker(ExpressionChecker):
                 self._bytes(argument, "a log entry is bytes")
             else:
                 self._key_or_value(name, argument)
-        return result
+        return method.result
 
     def _table(self, node: ast.expr) -> None:
         kind = self.integer(node, "a table")

@@ -4,21 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 
-from splinter.ext.types import BOOL, ELEMENTS, NAT, NONE, OPTIONAL_BYTES, U64, Type
+from splinter.ext.types import ELEMENTS
 
-# Methods of the store: name → (parameters, result).
-STORE_METHODS: dict[str, tuple[tuple[str, ...], Type]] = {
-    "get": (("table", "key"), OPTIONAL_BYTES),
-    "exists": (("table", "key"), BOOL),
-    "version": (("table", "key"), U64),
-    "put": (("table", "key", "value"), NONE),
-    "put_if": (("table", "key", "value", "version"), BOOL),
-    "delete": (("table", "key"), BOOL),
-    "tenant": ((), NAT),
-    "now_ns": ((), U64),
-    "log": (("text",), NONE),
-}
-MULTIGET = ("table", "keys", "size")  # parameters of the store's method that a `for` goes over
 CONVERSIONS = frozenset(name for name in ELEMENTS if name != "f32") | {"int"}
 BIT_FUNCTIONS = frozenset({"popcount", "clz", "ctz", "rotl32", "rotl64"})
 FLOAT_FUNCTIONS = frozenset({"sqrt", "floor", "exp", "log"})

@@ -12,13 +12,7 @@ from splinter.ext.middle.ir import Kind, Op
 from splinter.ext.types import Element
 from splinter.limits import INSTRUCTIONS_MAX, LOWERING_STEPS_MAX
 
-_BIT_RESULTS = {Op.EQ, Op.NE, Op.SLT, Op.SLE, Op.ULT, Op.ULE, Op.FEQ, Op.FLT, Op.FLE, Op.BYTES_EQUAL}
-_FLOAT_RESULTS = {
-    Op.FADD, Op.FSUB, Op.FMUL, Op.FDIV, Op.SQRT, Op.FLOOR, Op.FROM_SIGNED, Op.FROM_UNSIGNED, Op.FROM_BITS, Op.FROM_BITS32,
-    Op.MATH,
-}  # fmt: skip
 _NEUTRAL_ZERO = {Op.ADD, Op.SUB}
-_LIKE_LAST_OPERAND = {Op.AND, Op.OR, Op.XOR, Op.SELECT}
 
 
 @dataclass(eq=False, slots=True)
@@ -126,8 +120,9 @@ class Builder:
         self.count += 1
         if self.count > INSTRUCTIONS_MAX:
             raise TooLargeError(f"more than {INSTRUCTIONS_MAX} instructions, with helper functions put in place")
-        kind = Kind.BIT if op in _BIT_RESULTS else Kind.FLOAT if op in _FLOAT_RESULTS else Kind.WORD
-        target = self.function.new_register(operands[-1].kind if op in _LIKE_LAST_OPERAND else kind)
+        kind = ir.RESULT_KINDS[op, *[operand.kind for operand in operands]]
+        assert kind is not None
+        target = self.function.new_register(kind)
         error = ExtensionError.OVERFLOW if op in ir.CHECKED_ARITHMETIC else error
         self.block.instructions.append(ir.Instruction(op, target, operands, size, error, line))
         self._temporary.add(target)

@@ -8,23 +8,12 @@ few: every variable that is in use at one has to survive it.
 
 from __future__ import annotations
 
-from splinter.ext import abi
 from splinter.ext.middle import ir
 from splinter.ext.middle.builder import CUT_BEHIND
-from splinter.ext.middle.effort import loops
-from splinter.ext.middle.ir import Block, Op
-from splinter.limits import (
-    BYTES_PER_COST,
-    CHECKPOINT_COST,
-    DIGEST_PIECE_BYTES,
-    DIGESTED_BYTES_PER_COST,
-    FRAME_BYTES,
-    INSTRUCTIONS_PER_COST,
-    VALUE_BYTES_MAX,
-)
-
-_PUTS = {abi.C_PUT, abi.C_PUT_IF}
-_PRICED = frozenset({Op.SPEND, Op.BYTES_EQUAL, Op.COPY, Op.CLEAR, Op.CRC32, Op.HASH64, Op.HELPER})
+from splinter.ext.middle.graph import in_order, loops
+from splinter.ext.middle.ir import Block
+from splinter.ext.middle.prices import PRICED, price
+from splinter.limits import CHECKPOINT_COST, INSTRUCTIONS_PER_COST
 
 
 def insert_checkpoints(function: ir.Function) -> None:
@@ -34,28 +23,14 @@ def insert_checkpoints(function: ir.Function) -> None:
         assert isinstance(latch.terminator, ir.Jump)
         latch.terminator.cost = 1 + sum(len(block.instructions) for block in body) // INSTRUCTIONS_PER_COST
     arriving: dict[Block, float] = dict.fromkeys(blocks, 0.0)  # the most that was spent since the last look
-    for block in _in_order(blocks):
+    # Each block behind all from which control comes without a look at the budget: that is a graph without circles.
+    ahead = {block: () if block.is_yield_point(preempt=True) else block.successors() for block in blocks}
+    for block in in_order(ahead):
         last, spent = _cut(function, block, arriving[block])
         if last.is_yield_point(preempt=True):
             continue
         for successor in last.successors():
             arriving[successor] = max(arriving[successor], spent)
-
-
-def _in_order(blocks: list[Block]) -> list[Block]:
-    """Each block behind all from which control comes without a look at the budget: that is a graph without circles."""
-    ahead = {block: () if block.is_yield_point(preempt=True) else block.successors() for block in blocks}
-    missing = dict.fromkeys(blocks, 0)
-    for successors in ahead.values():
-        for successor in successors:
-            missing[successor] += 1
-    order = [block for block in blocks if not missing[block]]
-    for block in order:  # grows while it is gone over
-        for successor in ahead[block]:
-            missing[successor] -= 1
-            if not missing[successor]:
-                order.append(successor)
-    return order
 
 
 def _cut(function: ir.Function, block: Block, spent: float) -> tuple[Block, float]:
@@ -64,7 +39,7 @@ def _cut(function: ir.Function, block: Block, spent: float) -> tuple[Block, floa
     begin = place = line = 0  # of the piece; where it may be cut
     since_place = 0.0  # spent
     for index, instruction in enumerate(instructions):
-        cost = _cost(instruction) if instruction.op in _PRICED else 0
+        cost = price(instruction) if instruction.op in PRICED else 0
         if cost and spent >= CHECKPOINT_COST:
             rest = function.new_block()
             block.instructions, block.terminator = instructions[begin:place], ir.Jump(rest, may_yield=True, cost=0, line=line)
@@ -76,25 +51,3 @@ def _cut(function: ir.Function, block: Block, spent: float) -> tuple[Block, floa
             place, since_place = index + 1, 0.0
     block.instructions, block.terminator = instructions[begin:], terminator
     return block, spent
-
-
-def _cost(instruction: ir.Instruction) -> int:
-    """The most that an instruction takes from the budget."""
-    match instruction.op:
-        case Op.SPEND:
-            return instruction.size
-        case Op.BYTES_EQUAL:  # different lengths are different at once
-            return min(_bytes(instruction.operands[1]), _bytes(instruction.operands[3])) // BYTES_PER_COST
-        case Op.COPY:
-            return FRAME_BYTES // BYTES_PER_COST  # into a buffer
-        case Op.CLEAR:
-            return instruction.size // BYTES_PER_COST
-        case Op.CRC32 | Op.HASH64:
-            return DIGEST_PIECE_BYTES // DIGESTED_BYTES_PER_COST
-        case Op.HELPER if instruction.size in _PUTS:
-            return _bytes(instruction.operands[4]) // BYTES_PER_COST
-    return 0
-
-
-def _bytes(length: ir.Operand) -> int:
-    return length.value if isinstance(length, ir.Constant) else VALUE_BYTES_MAX

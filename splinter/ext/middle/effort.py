@@ -6,8 +6,9 @@ for the store that is no loss: one call costs as much as a hundred instructions.
 
 from __future__ import annotations
 
-from splinter.ext import abi
+from splinter.ext.helpers import HELPERS
 from splinter.ext.middle import ir
+from splinter.ext.middle.graph import loops
 from splinter.ext.middle.ir import Block, Op
 
 # An extension with loops that compute waits for the store all the same when it has so many calls of it, and so few
@@ -15,12 +16,11 @@ from splinter.ext.middle.ir import Block, Op
 _CALLS_MIN = 4
 _INSTRUCTIONS_PER_CALL_MAX = 110
 _ELSEWHERE = frozenset({Op.HELPER, Op.CRC32, Op.HASH64})
-_WRITES = frozenset({abi.C_PUT, abi.C_PUT_IF, abi.C_DELETE})
 
 
 def writes(function: ir.Function) -> bool:
     """Whether it has a put or a delete anywhere."""
-    return any(i.op is Op.HELPER and i.size in _WRITES for i in function.instructions())
+    return any(i.op is Op.HELPER and HELPERS[i.size].writes for i in function.instructions())
 
 
 def waits_for_store(function: ir.Function) -> bool:
@@ -39,22 +39,3 @@ def waits_for_store(function: ir.Function) -> bool:
         return True
     instructions = sum(len(block.instructions) for block in function.blocks)
     return count >= _CALLS_MIN and instructions <= count * _INSTRUCTIONS_PER_CALL_MAX
-
-
-def loops(blocks: list[Block]) -> list[tuple[Block, set[Block]]]:
-    """Each back-edge's block, and the blocks of its loop: those from which it is reached without passing the loop's head."""
-    predecessors: dict[Block, list[Block]] = {block: [] for block in blocks}
-    for block in blocks:
-        for successor in block.successors():
-            predecessors[successor].append(block)
-    found = []
-    for block in blocks:
-        if isinstance(block.terminator, ir.Jump) and block.terminator.may_yield:
-            loop, waiting = {block.terminator.target}, [block]
-            while waiting:
-                member = waiting.pop()
-                if member not in loop:
-                    loop.add(member)
-                    waiting += predecessors[member]
-            found.append((block, loop))
-    return found

@@ -12,12 +12,12 @@ from enum import Enum, auto
 
 from splinter.ext import abi
 from splinter.ext.abi import FirstKey
+from splinter.ext.helpers import HELPERS
 from splinter.ext.middle import ir
 from splinter.ext.middle.ir import Op, Register
 from splinter.ext.types import WORD_BYTES
 
 _BLOCKS_MAX = 64  # that are looked at: what comes later is no longer the first thing that a task does
-_KEYED = {abi.C_GET, abi.C_PUT, abi.C_DELETE, abi.C_PUT_IF}  # helpers whose operands begin with table, key, length
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def first_lookup(function: ir.Function) -> FirstLookup:
     for block, known, cells in waiting:  # grows while it is gone over
         path = _Path(dict(known), dict(cells))
         for instruction in block.instructions:
-            if instruction.op is Op.HELPER and instruction.size in _KEYED:
+            if instruction.op is Op.HELPER and HELPERS[instruction.size].is_keyed:
                 return path.lookup(*instruction.operands[:3])
             path.step(instruction)
         for successor in block.successors():

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from splinter.ext.abi import FRAME_HEADER_BYTES
+from splinter.ext.helpers import HELPERS
 
 _COUNT_BYTES = 8
 
@@ -136,6 +137,40 @@ class Op(Enum):
     SPEND = auto()  # take ``size`` from the budget
 
 
+_W, _B, _F = Kind.WORD, Kind.BIT, Kind.FLOAT
+_SHAPES: dict[tuple[Kind | None, ...], tuple[Op, ...]] = {  # result, operands: the operations that may have them
+    (_W, _W): (
+        Op.MOVE, Op.SWAP, Op.POPCOUNT, Op.LEADING_ZEROS, Op.TRAILING_ZEROS, Op.LOAD, Op.LOAD_SIGNED,
+    ),
+    (_B, _B): (Op.MOVE,),
+    (_F, _F): (Op.MOVE, Op.SQRT, Op.FLOOR, Op.MATH),
+    (_W, _W, _W): (
+        Op.ADD, Op.SUB, Op.MUL, Op.AND, Op.OR, Op.XOR, Op.SHL, Op.LSHR, Op.ASHR, Op.SDIV, Op.SREM, Op.UDIV, Op.UREM,
+        Op.SADD, Op.SSUB, Op.SMUL, Op.UADD, Op.USUB, Op.UMUL,
+    ),
+    (_B, _B, _B): (Op.AND, Op.OR, Op.XOR),
+    (_B, _W, _W): (Op.EQ, Op.NE, Op.SLT, Op.SLE, Op.ULT, Op.ULE),
+    (_W, _B, _W, _W): (Op.SELECT,),
+    (_F, _B, _F, _F): (Op.SELECT,),
+    (_W, _B): (Op.WIDEN,),
+    (_F, _F, _F): (Op.FADD, Op.FSUB, Op.FMUL, Op.FDIV),
+    (_B, _F, _F): (Op.FEQ, Op.FLT, Op.FLE),
+    (_F, _W): (Op.FROM_SIGNED, Op.FROM_UNSIGNED, Op.FROM_BITS, Op.FROM_BITS32),
+    (_W, _F): (Op.TO_SIGNED, Op.TO_UNSIGNED, Op.TO_BITS, Op.RAW_BITS, Op.TO_BITS32),
+    (_W, _W, _W, _W): (Op.CRC32, Op.HASH64),
+    (None, _B): (Op.CHECK,),
+    (None, _W, _W): (Op.STORE,),
+    (_W,): (Op.FRAME, Op.SCRATCH, Op.DATA),
+    (_B, _W, _W, _W, _W): (Op.BYTES_EQUAL,),
+    (None, _W, _W, _W): (Op.COPY,),
+    (None, _W): (Op.CLEAR,),
+    (None,): (Op.SPEND,),
+}  # fmt: skip
+# By operation and kinds of its operands: the kind of its result. There are no other instructions.
+RESULT_KINDS: dict[tuple[Op | Kind | None, ...], Kind | None] = {
+    **{(op, *operands): result for (result, *operands), ops in _SHAPES.items() for op in ops},
+    **{(Op.HELPER, *[_W] * helper.operands): _W for helper in HELPERS.values()},
+}
 CHECKED_ARITHMETIC = {Op.SADD, Op.SSUB, Op.SMUL, Op.UADD, Op.USUB, Op.UMUL}
 
 

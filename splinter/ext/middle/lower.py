@@ -300,7 +300,7 @@ class _Lowering(CallLowering):
         self.move(start, rest.address)
         self.move(rest, View(self.emit(Op.ADD, rest.address, size), self.emit(Op.SUB, rest.length, size)))
         record = View(start, size)
-        value = record if table is None else self.get((table, record.address, record.length), line)
+        value = record if table is None else self.call_method("get", (table, record.address, record.length), line)
         self._assign(node.target.id, value, self.checked.types[node.iter], line)
         self._body(node, self.block, latch, after)
         self.end(ir.Jump(latch))

@@ -5,26 +5,36 @@ from __future__ import annotations
 import ast
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
 from splinter.ext import abi
 from splinter.ext.abi import ExtensionError
 from splinter.ext.author import FNV_OFFSET
 from splinter.ext.front.calls import APPENDS, READS, SETS
 from splinter.ext.front.checked import Checked
-from splinter.ext.front.names import MULTIGET, STORE_METHODS
+from splinter.ext.helpers import METHODS, MULTIGET
 from splinter.ext.middle import ir
 from splinter.ext.middle.builder import NO_VIEW, Memory, Value, View, Work
 from splinter.ext.middle.ir import Op
 from splinter.ext.middle.lower_expressions import ExpressionLowering
 from splinter.ext.middle.lower_values import Typed, float_constant
-from splinter.ext.types import BYTES, ELEMENTS, F64, I64, NONE, U64, WORD_BITS, WORD_BYTES, ArrayType, Element, Type
+from splinter.ext.types import (
+    BOOL,
+    BYTES,
+    ELEMENTS,
+    F64,
+    I64,
+    NONE,
+    OPTIONAL_BYTES,
+    U64,
+    WORD_BITS,
+    WORD_BYTES,
+    ArrayType,
+    Element,
+    Type,
+)
 from splinter.limits import DIGEST_PIECE_BYTES, HELPER_COST, TABLES_MAX
 
-_HELPERS = {
-    "get": abi.C_GET, "exists": abi.C_GET, "version": abi.C_GET, "put": abi.C_PUT, "put_if": abi.C_PUT_IF,
-    "delete": abi.C_DELETE, "now_ns": abi.C_NOW_NS, "log": abi.C_LOG,
-}  # fmt: skip
-_ALWAYS_THERE = frozenset({"exists", "version", "put", "delete"})
 _CRC32_INVERSION = 0xFFFFFFFF
 _BIT_OPS = {"popcount": Op.POPCOUNT, "clz": Op.LEADING_ZEROS, "ctz": Op.TRAILING_ZEROS}
 
@@ -54,7 +64,7 @@ class CallLowering(ExpressionLowering, ABC):
             return value
         assert isinstance(function, ast.Attribute)
         if isinstance(function.value, ast.Name) and function.value.id == self.checked.store_name:
-            return self._call_tenant() if function.attr == "tenant" else self._call_store(function.attr, node)
+            return self._call_store(function.attr, node)
         if function.attr in READS:
             line = call_line(node)
             receiver = self._receiver(function.value, line)
@@ -215,15 +225,14 @@ class CallLowering(ExpressionLowering, ABC):
 
     # --- the store ----------------------------------------------------------------------------------------------------
 
-    def _call_tenant(self) -> ir.Operand:
-        return self.load(self.frame(abi.F_TENANT), 4)
-
     def _call_store(self, method: str, node: ast.Call) -> Value:
         """Arguments are evaluated in the order they are written, then checked in the order of the parameters."""
-        names, _ = STORE_METHODS[method]
-        values, line = self._arguments(names, node), call_line(node)
+        helper = METHODS[method].helper
+        if helper is None:
+            return self.load(self.frame(abi.F_TENANT), 4)
+        values, line = self._arguments(helper.parameters, node), call_line(node)
         operands: list[ir.Operand] = []
-        for name in names:
+        for name in helper.parameters:
             value, kind = values[name]
             if name == "table":
                 operands.append(self._table_number(value, line))
@@ -237,22 +246,24 @@ class CallLowering(ExpressionLowering, ABC):
             else:
                 view = self.as_view(value, kind, line)
                 operands += (view.address, view.length)
-        if method == "get":
-            return self.get(tuple(operands), line)
-        self.spend(HELPER_COST)
-        error = 0 if method in _ALWAYS_THERE else ExtensionError.UNAVAILABLE
-        answer = self.emit(Op.HELPER, *operands, size=_HELPERS[method], line=line, error=error)
-        if method == "now_ns":
-            return answer
-        if method == "version":
-            return self.load(self.frame(abi.F_OUT_VERSION), WORD_BYTES)
-        return NO_VIEW if STORE_METHODS[method][1] == NONE else self.emit(Op.NE, answer, ir.ZERO)
+        return self.call_method(method, operands, line)
 
-    def get(self, operands: tuple[ir.Operand, ...], line: int) -> View:
-        """The value of an object, by table, key address and key length."""
+    def call_method(self, name: str, operands: Iterable[ir.Operand], line: int) -> Value:
+        """What a method of the store gives; the operands of its helper are ready."""
+        method = METHODS[name]
+        helper = method.helper
+        assert helper is not None
         self.spend(HELPER_COST)
-        self.emit(Op.HELPER, *operands, size=abi.C_GET, line=line)
-        return View(*(self.load(self.frame(field), WORD_BYTES) for field in (abi.F_OUT_ADDRESS, abi.F_OUT_LENGTH)))
+        error = ExtensionError.UNAVAILABLE if helper.is_optional else 0
+        answer = self.emit(Op.HELPER, *operands, size=helper.pointer, line=line, error=error)
+        words = [self.load(self.frame(field), WORD_BYTES) for field in method.fields]
+        if method.result == OPTIONAL_BYTES:
+            return View(*words)
+        if words:
+            return words[0]
+        if method.result == BOOL:
+            return self.emit(Op.NE, answer, ir.ZERO)
+        return NO_VIEW if method.result == NONE else answer
 
     def records(self, call: ast.Call, function: ast.Attribute) -> tuple[ir.Operand | None, View, ir.Operand]:
         """Table (of ``multiget``), bytes and size of a record; the bytes are a whole number of records."""

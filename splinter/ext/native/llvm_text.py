@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from splinter.ext import abi
+from splinter.ext.helpers import HELPERS
 from splinter.ext.middle import ir
 from splinter.ext.middle.ir import NAN_BITS, NAN_BITS32, Block, Kind, Op, Register
 from splinter.ext.native import routines
@@ -28,36 +29,40 @@ assert (abi.F_STATE, _LINE_BITS) == (0, 32)
 _LINE_SHIFT = 8  # a failure on its way to the exit: the line, and below it the error
 _ERROR_MASK = (1 << _LINE_SHIFT) - 1
 
-_BINARY = {  # these and the comparisons depend on nothing but their operands
+_BINARY = {  # of words, or of bits
     Op.ADD: "add", Op.SUB: "sub", Op.MUL: "mul", Op.AND: "and", Op.OR: "or", Op.XOR: "xor", Op.SHL: "shl",
     Op.LSHR: "lshr", Op.ASHR: "ashr", Op.SDIV: "sdiv", Op.SREM: "srem", Op.UDIV: "udiv", Op.UREM: "urem",
 }  # fmt: skip
 _COMPARE = {Op.EQ: "eq", Op.NE: "ne", Op.SLT: "slt", Op.SLE: "sle", Op.ULT: "ult", Op.ULE: "ule"}
-_OVERFLOW = {Op.SADD: "sadd", Op.SSUB: "ssub", Op.SMUL: "smul", Op.UADD: "uadd", Op.USUB: "usub", Op.UMUL: "umul"}
-
-_PURE = {  # by operation and kind of the first operand
-    **{(op, kind): f"{name} {LLVM_TYPE[kind]} %s, %s" for op, name in _BINARY.items() for kind in (Kind.WORD, Kind.BIT)},
-    **{(op, Kind.WORD): f"icmp {name} i64 %s, %s" for op, name in _COMPARE.items()},
-}
 _FLOAT_BINARY = {Op.FADD: "fadd", Op.FSUB: "fsub", Op.FMUL: "fmul", Op.FDIV: "fdiv"}
 _FLOAT_COMPARE = {Op.FEQ: "oeq", Op.FLT: "olt", Op.FLE: "ole"}
-_CONVERT = {  # instruction, from, to
-    Op.WIDEN: ("zext", "i1", "i64"),
-    Op.FROM_SIGNED: ("sitofp", "i64", "double"),
-    Op.FROM_UNSIGNED: ("uitofp", "i64", "double"),
-    Op.TO_SIGNED: ("fptosi", "double", "i64"),
-    Op.TO_UNSIGNED: ("fptoui", "double", "i64"),
-    Op.RAW_BITS: ("bitcast", "double", "i64"),
-    Op.FROM_BITS: ("bitcast", "i64", "double"),
+_OVERFLOW = {Op.SADD: "sadd", Op.SSUB: "ssub", Op.SMUL: "smul", Op.UADD: "uadd", Op.USUB: "usub", Op.UMUL: "umul"}
+# One instruction each, which depends on nothing but its operands; by operation and kind of the first one.
+_PURE: dict[tuple[Op, Kind], str] = {
+    **{(op, kind): f"{name} {LLVM_TYPE[kind]} %s, %s" for op, name in _BINARY.items() for kind in (Kind.WORD, Kind.BIT)},
+    **{(op, Kind.WORD): f"icmp {name} i64 %s, %s" for op, name in _COMPARE.items()},
+    **{(op, Kind.FLOAT): f"{name} double %s, %s" for op, name in _FLOAT_BINARY.items()},
+    **{(op, Kind.FLOAT): f"fcmp {name} double %s, %s" for op, name in _FLOAT_COMPARE.items()},
+    (Op.WIDEN, Kind.BIT): "zext i1 %s to i64",
+    (Op.FROM_SIGNED, Kind.WORD): "sitofp i64 %s to double",
+    (Op.FROM_UNSIGNED, Kind.WORD): "uitofp i64 %s to double",
+    (Op.TO_SIGNED, Kind.FLOAT): "fptosi double %s to i64",
+    (Op.TO_UNSIGNED, Kind.FLOAT): "fptoui double %s to i64",
+    (Op.RAW_BITS, Kind.FLOAT): "bitcast double %s to i64",
+    (Op.FROM_BITS, Kind.WORD): "bitcast i64 %s to double",
+    (Op.SQRT, Kind.FLOAT): "call double @llvm.sqrt.f64(double %s)",
+    (Op.FLOOR, Kind.FLOAT): "call double @llvm.floor.f64(double %s)",
+    (Op.POPCOUNT, Kind.WORD): "call i64 @llvm.ctpop.i64(i64 %s)",
+    (Op.LEADING_ZEROS, Kind.WORD): "call i64 @llvm.ctlz.i64(i64 %s, i1 false)",
+    (Op.TRAILING_ZEROS, Kind.WORD): "call i64 @llvm.cttz.i64(i64 %s, i1 false)",
 }
 _MEMORY_ACCESSES = frozenset({Op.LOAD, Op.LOAD_SIGNED, Op.STORE})
-_FLOAT_CALL = {Op.SQRT: "sqrt", Op.FLOOR: "floor"}
-_BIT_CALL = {Op.POPCOUNT: ("ctpop", ""), Op.LEADING_ZEROS: ("ctlz", ", i1 false"), Op.TRAILING_ZEROS: ("cttz", ", i1 false")}
 
 _DECLARATIONS = {  # by the names of the functions
     **{f"@llvm.{name}.with.overflow.i64": "{i64, i1} %s(i64, i64)" for name in _OVERFLOW.values()},
-    **{f"@llvm.{name}.f64": "double %s(double)" for name in _FLOAT_CALL.values()},
-    **{f"@llvm.{name}.i64": f"i64 %s(i64{', i1' if extra else ''})" for name, extra in _BIT_CALL.values()},
+    **{f"@llvm.{name}.f64": "double %s(double)" for name in ("sqrt", "floor")},
+    "@llvm.ctpop.i64": "i64 %s(i64)",
+    **{f"@llvm.{name}.i64": "i64 %s(i64, i1)" for name in ("ctlz", "cttz")},
     **{f"@llvm.bswap.i{bits}": f"i{bits} %s(i{bits})" for bits in (16, 32, 64)},
     **routines.DECLARATIONS,
 }
@@ -261,21 +266,9 @@ class _Emitter(FunctionText):
         if op is Op.MOVE:
             return operands[0]
         if instruction.operands and (pure := _PURE.get((op, instruction.operands[0].kind))):
-            return self._pure(pure % (operands[0], operands[1]))
+            return self._pure(pure % tuple(operands))
         if op is Op.HELPER:
             return self._helper(instruction, operands)
-        if op in _FLOAT_BINARY:
-            return self._value(f"{_FLOAT_BINARY[op]} double {operands[0]}, {operands[1]}")
-        if op in _FLOAT_COMPARE:
-            return self._value(f"fcmp {_FLOAT_COMPARE[op]} double {operands[0]}, {operands[1]}")
-        if op in _CONVERT:
-            name, source, target = _CONVERT[op]
-            return self._value(f"{name} {source} {operands[0]} to {target}")
-        if op in _FLOAT_CALL:
-            return self._value(f"call double @llvm.{_FLOAT_CALL[op]}.f64(double {operands[0]})")
-        if op in _BIT_CALL:
-            name, extra = _BIT_CALL[op]
-            return self._value(f"call i64 @llvm.{name}.i64(i64 {operands[0]}{extra})")
         if op in _OVERFLOW:
             call = f"call {{i64, i1}} @llvm.{_OVERFLOW[op]}.with.overflow.i64(i64 {operands[0]}, i64 {operands[1]})"
             pair = self._value(call)
@@ -323,8 +316,8 @@ class _Emitter(FunctionText):
         return self._pure(f"select i1 {is_nan}, {nan}, {bits}")
 
     def _helper(self, instruction: ir.Instruction, operands: list[str]) -> str:
-        if instruction.size in (abi.C_PUT, abi.C_PUT_IF):
-            self._spend_for_bytes(instruction.operands[4], operands[4])
+        if (paid := HELPERS[instruction.size].paid_length) is not None:
+            self._spend_for_bytes(instruction.operands[paid], operands[paid])
         pointer = self._function(instruction)
         arguments = ", ".join(f"i64 {operand}" for operand in ("%context", "%frame", *operands))
         result = self._value(f"call i64 {pointer}({arguments}) nounwind")

@@ -5,7 +5,6 @@ whether it can be used.
 """
 
 from splinter.net.xdp.client import EchoProgram, RedirectProgram
-from splinter.net.xdp.generator import CountProgram, GeneratorProgram, ReplyForm
 from splinter.net.xdp.probe import probe
 from splinter.net.xdp.server import XdpProgram
 from splinter.net.xdp.syscall import Action
@@ -14,11 +13,8 @@ from splinter.net.xdp.verdicts import DROPS, Verdict
 __all__ = [
     "DROPS",
     "Action",
-    "CountProgram",
     "EchoProgram",
-    "GeneratorProgram",
     "RedirectProgram",
-    "ReplyForm",
     "Verdict",
     "XdpProgram",
     "probe",

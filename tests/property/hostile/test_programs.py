@@ -12,13 +12,13 @@ import pytest
 from splinter.errors import CompileError
 from splinter.ext import ExtensionFault, LocalStore
 from splinter.ext.compile import compile_source
-from splinter.ext.runner import Runner
 from splinter.ext.types import WORD_BYTES
 from splinter.limits import FRAME_BYTES, TASK_BUDGET
 from tests.property.hostile.corpus import CASES, Case, Failure, Refusal, Result, invocations
 from tests.property.hostile.corpus.case import body
 from tests.property.hostile.in_child import in_child
 from tests.support.forms import FORMS, PATTERNS, Form, PoisonedRunner, accepted, make
+from tests.support.runner import Runner
 
 CASES_MIN = 150
 REFUSED = [case for case in CASES if isinstance(case.expected, Refusal)]

@@ -21,7 +21,7 @@ from splinter.errors import (
     ReplyTooLargeError,
     Status,
 )
-from splinter.ext.abi import ERROR_TEXTS, ExtensionError, error_message
+from splinter.ext.abi import ExtensionError, error_message
 from splinter.limits import TABLE_EXTENSIONS
 from splinter.wire import Header, Opcode
 from tests.property.hostile.corpus import CASES, Failure, Refusal, Result, invocations
@@ -31,7 +31,7 @@ from tests.support.servers import RunningServer, running_server
 
 YIELDS_MAX = 40_000  # endless programs end sooner than by default; the longest that ends needs less
 MEMORY = "256MiB"  # what an endless storm of puts retires until then has room
-ERRORS = {text: error.name for error, text in ERROR_TEXTS.items()}
+ERRORS = {error.text: error.name for error in ExtensionError}
 REFUSED_STEP = 10  # every tenth refused program is sent to a server too: it is the same compiler
 
 

@@ -7,11 +7,11 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route, frame
+from splinter_bench.generators.kernel import REQUEST, GeneratorProgram
 
 from splinter.net import netns
 from splinter.net.lab import CLIENT_ADDRESS, CLIENT_DEVICE, CLIENT_MAC, SERVER_ADDRESS, SERVER_MAC, Lab
-from splinter.net.xdp import Action, GeneratorProgram
-from splinter.net.xdp.generator import REQUEST
+from splinter.net.xdp import Action
 
 pytestmark = pytest.mark.xdp
 

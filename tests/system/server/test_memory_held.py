@@ -9,7 +9,7 @@ import pytest
 
 from splinter.client.admin import Admin, TenantInfo
 from splinter.errors import ExtensionRuntimeError, Status
-from splinter.ext.abi import ERROR_TEXTS, ExtensionError
+from splinter.ext.abi import ExtensionError
 from splinter.wire import Opcode
 from tests.support.raw import RawSocket
 from tests.support.servers import RunningServer, running_server
@@ -59,7 +59,7 @@ def test_a_tenants_long_tasks_do_not_fill_the_store_for_others(server: RunningSe
     assert ended
     for header, text in ended:
         assert header.status == Status.EXTENSION_ERROR
-        assert text.decode().endswith(ERROR_TEXTS[ExtensionError.MEMORY_HELD])
+        assert text.decode().endswith(ExtensionError.MEMORY_HELD.text)
     for one in sockets:
         one.close()
     admin.remove_tenant(holder.tenant)
@@ -72,9 +72,9 @@ def test_a_task_has_a_limit_of_time(server: RunningServer) -> None:
     )  # fmt: skip
     client = server.client(tenant, timeout=20.0)
     client.install(YIELDING)
-    with pytest.raises(ExtensionRuntimeError, match=ERROR_TEXTS[ExtensionError.TIME]):
+    with pytest.raises(ExtensionRuntimeError, match=ExtensionError.TIME.text):
         client.invoke("yielding")
     admin.limit_tenant(tenant.tenant, task_wall_milliseconds_max=300)
     assert admin.get_tenant(tenant.tenant).task_wall_milliseconds_max == 300
-    with pytest.raises(ExtensionRuntimeError, match=ERROR_TEXTS[ExtensionError.TIME]):
+    with pytest.raises(ExtensionRuntimeError, match=ExtensionError.TIME.text):
         client.invoke("yielding")

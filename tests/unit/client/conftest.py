@@ -11,7 +11,7 @@ import pytest
 
 from splinter import limits
 from splinter.client import Client
-from splinter.errors import MESSAGES, Status
+from splinter.errors import Status
 from splinter.wire import FLAG_REPLY, MULTIGET_MISSING, MULTIGET_TOO_LARGE, Header, Opcode
 from tests.support.control_responder import ControlResponder
 
@@ -66,7 +66,7 @@ class Responder:
         value = packet[HEADER_BYTES + header.key_length :]
         assert len(value) == header.value_length
         refused = self.refuse_with(header)
-        status, body = (refused, MESSAGES[refused].encode()) if refused else self._run_request(header, key, value)
+        status, body = (refused, refused.text.encode()) if refused else self._run_request(header, key, value)
         header.flags, header.status, header.token, header.key_length, header.acknowledged = FLAG_REPLY, status, 0, 0, 0
         header.value_length = len(body)
         if status != Status.OK:

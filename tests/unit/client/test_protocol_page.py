@@ -10,7 +10,7 @@ import pytest
 
 from splinter import limits
 from splinter.client.channel import Channel
-from splinter.errors import MESSAGES, Status
+from splinter.errors import Status
 from splinter.wire import HEADER, MULTIGET_MISSING, MULTIGET_TOO_LARGE, Header, Opcode
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "protocol.md"
@@ -43,7 +43,7 @@ def test_the_opcode_table_is_the_opcodes(page):
 
 def test_the_status_table_is_the_statuses(page):
     told = {row[1]: (int(row[0]), row[2] if len(row) > 2 else "") for row in rows(page, "## Statuses")}
-    assert told == {status.name: (status.value, MESSAGES[status]) for status in Status}
+    assert told == {status.name: (status.value, status.text) for status in Status}
 
 
 def test_the_numbers_are_the_limits(page):

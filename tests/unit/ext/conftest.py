@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from splinter.ext.runner import Runner
+from tests.support.runner import Runner
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from splinter.ext.middle.simplify import simplify
 from splinter.ext.native import machine, routines
 from splinter.ext.native.elf import ObjectError
 from splinter.ext.native.llvm_text import LlvmModule, emit
-from splinter.ext.runner import Runner
+from tests.support.runner import Runner
 
 
 def lowered(source: str) -> ir.Function:

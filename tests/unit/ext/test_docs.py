@@ -11,8 +11,9 @@ from splinter.errors import CompileError
 from splinter.ext import LocalStore
 from splinter.ext.abi import ExtensionError
 from splinter.ext.compile import compile_source
-from splinter.ext.front.names import FUNCTION_NAMES, STORE_METHODS
-from splinter.ext.runner import Runner
+from splinter.ext.front.names import FUNCTION_NAMES
+from splinter.ext.helpers import METHODS
+from tests.support.runner import Runner
 
 DOCS = Path(__file__).parents[3] / "docs"
 TEXT = "".join((DOCS / folder / "extensions.md").read_text() for folder in ("start", "reference"))
@@ -42,5 +43,5 @@ def test_the_message_is_what_is_printed() -> None:
 
 
 def test_nothing_is_missing() -> None:
-    for name in (*FUNCTION_NAMES, *STORE_METHODS, *(error.name for error in ExtensionError if error.name != "ARGUMENTS")):
+    for name in (*FUNCTION_NAMES, *METHODS, *(error.name for error in ExtensionError if error.name != "ARGUMENTS")):
         assert re.search(rf"\b{name}\b", TEXT), name

@@ -8,7 +8,7 @@ from splinter.errors import CompileError
 from splinter.ext import LocalStore
 from splinter.ext.compile import compile_source
 from splinter.ext.front.names import AUTHOR_NAMES, PYTHON_NAMES
-from splinter.ext.runner import Runner
+from tests.support.runner import Runner
 
 _HEAD = "@extension\ndef f(db: Store, k: bytes) -> u64:\n"
 ROLES = {  # of NAME

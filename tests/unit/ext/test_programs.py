@@ -9,7 +9,7 @@ import pytest
 from splinter.ext import ExtensionFault, LocalStore
 from splinter.ext.abi import ExtensionError
 from splinter.ext.compile import compile_source
-from splinter.ext.runner import Runner
+from tests.support.runner import Runner
 from tests.support.worlds import body, both, outcome
 
 HYPERNYMS = '''

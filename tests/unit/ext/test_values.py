@@ -10,8 +10,8 @@ import pytest
 from splinter.ext import ExtensionFault, LocalStore
 from splinter.ext.abi import ExtensionError
 from splinter.ext.compile import compile_source
-from splinter.ext.runner import Runner
 from splinter.limits import LOG_TEXT_BYTES_MAX
+from tests.support.runner import Runner
 from tests.support.worlds import body, both, outcome
 
 FLOATS = [

@@ -1,13 +1,21 @@
-"""bpf/shared.h says the same as the Python definitions that it is generated from."""
+"""The headers in bpf/ say the same as the Python definitions that they are generated from."""
+
+import runpy
+from pathlib import Path
+
+import pytest
 
 from splinter import limits
 from splinter.net import tenants
-from splinter.net.xdp import DROPS, Verdict, header
+from splinter.net.xdp import DROPS, Verdict
 from splinter.net.xdp.compile import BPF_FOLDER, read_source
 
+HEADERS = runpy.run_path(str(Path(__file__).parents[3] / "scripts/headers.py"))["HEADERS"]
 
-def test_generated_header_is_up_to_date() -> None:
-    assert (BPF_FOLDER / "shared.h").read_text() == header.c_header(), "run: python -m splinter.net.xdp.header > bpf/shared.h"
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_generated_header_is_up_to_date(name: str) -> None:
+    assert (BPF_FOLDER / name).read_text() == HEADERS[name](), "run: python scripts/headers.py"
 
 
 def test_tenant_record_is_aligned_as_c_aligns_it() -> None:

@@ -11,7 +11,7 @@ from splinter_bench.subjects.in_worker import WorkerInProcess
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.ext.abi import ERROR_TEXTS, ExtensionError
+from splinter.ext.abi import ExtensionError
 from splinter.store.epochs import epoch_advance
 from splinter.wire import HEADER
 from splinter.worker.accounts import begin_batch, begin_resumes
@@ -113,7 +113,7 @@ def test_a_task_that_waits_ends_when_its_time_is_over(driver: Driver) -> None:
     assert review(driver) == {GONE: 1}
     assert sorted(replies(driver)) == sorted([Status.EXTENSION_ERROR, Status.OK, Status.OK])
     (message,) = (text(packet) for packet, status in zip(driver.packets, replies(driver), strict=True) if status)
-    assert message.endswith(ERROR_TEXTS[ExtensionError.TIME])
+    assert message.endswith(ExtensionError.TIME.text)
     assert driver.block["counters"]["overdue"][0] == 1
 
 
@@ -122,7 +122,7 @@ def test_a_task_that_runs_ends_when_its_time_is_over(driver: Driver) -> None:
     driver.tasks["wall_cycles_max"][driver.tasks["state"] == TASK_READY] = 0
     assert driver.slices(1) == {GONE: 1}
     assert replies(driver) == [Status.EXTENSION_ERROR]
-    assert text(driver.packets[0]).endswith(ERROR_TEXTS[ExtensionError.TIME])
+    assert text(driver.packets[0]).endswith(ExtensionError.TIME.text)
 
 
 def test_the_tenants_limit_of_time_counts_and_else_the_servers(driver: Driver) -> None:
@@ -144,7 +144,7 @@ def test_the_oldest_tasks_give_way_and_the_workers_epoch_moves_on(driver: Driver
     assert review(driver) == {GONE: 3}
     assert driver.block["oldest_epoch"][0] == oldest + 1
     assert driver.block["give_way"][0] == 0
-    assert text(driver.packets[0]).endswith(ERROR_TEXTS[ExtensionError.MEMORY_HELD])
+    assert text(driver.packets[0]).endswith(ExtensionError.MEMORY_HELD.text)
     assert driver.block["counters"]["gave_way"][0] == 3
     begin_turn(driver.w)
     assert driver.worker.store.participants["epoch"][0] == oldest + 1

@@ -8,7 +8,6 @@ import pytest
 
 from splinter.ext.compile import CompiledExtension, compile_source
 from splinter.ext.python.local import LocalStore
-from splinter.ext.runner import Runner
 from splinter.limits import (
     BYTES_PER_COST,
     CHECKPOINT_COST,
@@ -18,6 +17,7 @@ from splinter.limits import (
     TASK_BUDGET,
     VALUE_BYTES_MAX,
 )
+from tests.support.runner import Runner
 
 HEAD = """@extension
 def f(db: Store, n: u64) -> u64:

@@ -11,7 +11,7 @@ from splinter.ext import Error, ExtensionFault, LocalStore, Store, View, extensi
 from splinter.ext.abi import ExtensionError
 from splinter.ext.compile import compile_source
 from splinter.ext.front.source_of import source_of
-from splinter.ext.runner import Runner
+from tests.support.runner import Runner
 
 
 @extension

@@ -1,4 +1,4 @@
-"""Run compiled extensions in this process against a :class:`LocalStore`: what tests compare and benchmarks measure.
+"""Run compiled extensions in this process against a :class:`LocalStore`: what tests compare.
 
 The worker's part in small: it fills the frame, resumes until the task is done, and supplies helpers, here as callbacks into
 Python. It is no isolation: a bug in the compiler crashes this process.
