@@ -68,7 +68,6 @@ H_STATUS = offset(HEADER, "status")
 H_ROOM = H_STATUS  # in a request, where a reply has its status
 H_FLAGS = offset(HEADER, "flags")
 H_TENANT = offset(HEADER, "tenant")
-H_TABLE = offset(HEADER, "table")
 H_KEY_LENGTH = offset(HEADER, "key_length")
 H_TOKEN = offset(HEADER, "token")
 H_CLIENT = offset(HEADER, "client")

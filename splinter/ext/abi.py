@@ -58,13 +58,7 @@ F_RESULT_LENGTH = offset(FRAME, "result_length")
 F_ERROR = offset(FRAME, "error")
 F_OUT_ADDRESS = offset(FRAME, "out_address")
 F_OUT_LENGTH = offset(FRAME, "out_length")
-F_PUT_BYTES = offset(FRAME, "put_bytes")
-F_CLIENT = offset(FRAME, "client")
-F_SEQUENCE = offset(FRAME, "sequence")
-F_ACKNOWLEDGED = offset(FRAME, "acknowledged")
-F_SINCE_NS = offset(FRAME, "since_ns")
 F_EFFECT = offset(FRAME, "effect")
-F_GENERATION = offset(FRAME, "generation")
 F_OUT_VERSION = offset(FRAME, "out_version")
 
 CONTEXT = np.dtype(
@@ -98,9 +92,6 @@ C_NOW_NS = offset(CONTEXT, "now_ns")
 C_LOG = offset(CONTEXT, "log")
 C_EXP = offset(CONTEXT, "exp")
 C_LOG_E = offset(CONTEXT, "log_e")
-C_LOG_AREA = offset(CONTEXT, "log_area")
-C_STORE = offset(CONTEXT, "store")
-C_PARTICIPANT = offset(CONTEXT, "participant")
 
 
 class ExtensionError(NumberWithText):
@@ -164,14 +155,6 @@ RECORD = np.dtype(
 )
 R_CODE = offset(RECORD, "code")
 R_SIGNATURE_HASH = offset(RECORD, "signature_hash")
-R_ARGUMENTS_BYTES_MIN = offset(RECORD, "arguments_bytes_min")
-R_STATISTICS = offset(RECORD, "statistics")
-R_RESULT_KIND = offset(RECORD, "result_kind")
-R_WRITES = offset(RECORD, "writes")
-R_FIRST_KEY = offset(RECORD, "first_key")
-R_FIRST_KEY_PARAMETER = offset(RECORD, "first_key_parameter")
-R_FIRST_TABLE_PARAMETER = offset(RECORD, "first_table_parameter")
-R_FIRST_TABLE = offset(RECORD, "first_table")
 NO_PARAMETER = 0xFF
 
 

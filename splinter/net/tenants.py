@@ -13,7 +13,6 @@ from __future__ import annotations
 import numpy as np
 
 from splinter import limits
-from splinter.layout import offset
 
 TENANT_ACTIVE = 1  # flags: the tenant exists
 TENANT_REMOVING = 2  # flags: the tenant is gone, but its objects may not be yet; the id is not free
@@ -44,15 +43,6 @@ RATE = np.dtype(
     ]
 )
 
-T_TOKEN = offset(TENANT, "token")
-T_FORMER_TOKEN = offset(TENANT, "former_token")
-T_FLAGS = offset(TENANT, "flags")
-T_TASK_YIELDS_MAX = offset(TENANT, "task_yields_max")
-T_TASK_MILLISECONDS_MAX = offset(TENANT, "task_milliseconds_max")
-T_TASK_WALL_MILLISECONDS_MAX = offset(TENANT, "task_wall_milliseconds_max")
-T_PACKETS_PER_SECOND = offset(TENANT, "packets_per_second")
-R_DUE = offset(RATE, "due")
-R_DROPPED = offset(RATE, "dropped")
 RATE_BYTES = RATE.itemsize
 
 

@@ -91,8 +91,6 @@ ACCOUNT = np.dtype(
 )
 ACCOUNT_BYTES = ACCOUNT.itemsize
 assert ACCOUNT_BYTES % CACHE_LINE_BYTES == 0
-A_LOCK = offset(ACCOUNT, "lock")
-A_ACTIVE = offset(ACCOUNT, "active")
 
 # --- clients ---------------------------------------------------------------------------------------------------------------
 
@@ -139,9 +137,6 @@ CLAIM = np.dtype(
     ]
 )
 assert CLAIM.itemsize % CACHE_LINE_BYTES == 0
-K_WORD = offset(CLAIM, "word")
-K_VALUE = offset(CLAIM, "value")
-K_BODY = offset(CLAIM, "body")
 
 # --- slabs and free slots that participants share --------------------------------------------------------------------------
 
@@ -285,7 +280,6 @@ PARTICIPANT = np.dtype(
 )
 PARTICIPANT_BYTES = PARTICIPANT.itemsize
 assert PARTICIPANT_BYTES % CACHE_LINE_BYTES == 0
-P_CLAIM = offset(PARTICIPANT, "claim")
 WORD_BYTES = 16  # one journalled word: address, value
 
 # --- the descriptor --------------------------------------------------------------------------------------------------------

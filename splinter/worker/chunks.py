@@ -30,17 +30,7 @@ from __future__ import annotations
 from numba import njit
 
 from splinter import limits
-from splinter.native.atomics import (
-    cas32,
-    cas64,
-    load32,
-    load64,
-    pause,
-    shift_right,
-    store32_release,
-    store64,
-    store64_release,
-)
+from splinter.native.atomics import cas32, cas64, load32, load64, pause, shift_right, store32_release, store64, store64_release
 from splinter.net.afxdp.compiled import (
     completion_address,
     completion_available,
@@ -55,26 +45,10 @@ from splinter.net.afxdp.compiled import (
     tx_publish,
 )
 from splinter.worker.kill_points import WorkerPoint, worker_point
-from splinter.worker.layout import (
-    B_ADDRESS,
-    BATCH_BYTES,
-    QUEUE_LOCK_BYTES,
-    W_BATCH,
-    W_BATCH_BEGUN,
-    W_BATCH_COUNT,
-    W_CHUNKS,
-    W_CORES,
-    W_INDEX,
-    W_QUEUE_LOCKS,
-    W_QUEUES,
-    W_RX_LOCKS,
-    W_SOCKETS,
-    W_TASKS,
-    W_TASKS_COUNT,
-    W_WAITS,
-    W_WORKERS,
-)
-from splinter.worker.tasks.layout import T_CHUNK, T_STATE, TASK_BYTES, TASK_FREE
+from splinter.worker.layout import BATCH_BYTES, QUEUE_LOCK_BYTES
+from splinter.worker.records import Packet, Worker
+from splinter.worker.tasks.layout import TASK_BYTES, TASK_FREE
+from splinter.worker.tasks.records import Task
 
 KIND_FILL, KIND_RX, KIND_TX, KIND_DONE, KIND_HELD = 1, 2, 3, 4, 5
 KINDS = 6
@@ -108,21 +82,22 @@ def queue_of(address: int) -> int:
 @njit(cache=True)
 def queue_lock(w: int, queue: int) -> int:
     """Address of a queue's lock."""
-    return load64(w + W_QUEUE_LOCKS) + queue * QUEUE_LOCK_BYTES
+    return Worker(w).queue_locks + queue * QUEUE_LOCK_BYTES
 
 
 @njit(cache=True)
 def recycle(w: int, queue: int) -> int:
     """Move what the kernel has sent back into the fill ring, if no other worker is at it. Returns how many chunks."""
-    xsk = load64(w + W_SOCKETS + queue * 8)
+    worker = Worker(w)
+    xsk = load64(worker.sockets + queue * 8)
     if completion_available(xsk) == 0:
         return 0
     lock = queue_lock(w, queue)
-    me = load32(w + W_INDEX)
+    me = worker.index
     if not cas32(lock, 0, me + 1):
         return 0
     worker_point(w, WorkerPoint.QUEUE_LOCKED)
-    chunks = load64(w + W_CHUNKS)
+    chunks = worker.chunks
     count = completion_available(xsk)
     taken = completion_position(xsk)
     filled = fill_position(xsk)
@@ -145,19 +120,20 @@ def recycle(w: int, queue: int) -> int:
 @njit(cache=True)
 def return_chunk(w: int, queue: int, address: int) -> None:
     """Put one received chunk that needs no reply back into its queue's fill ring (waits for the queue's lock)."""
+    worker = Worker(w)
     lock = queue_lock(w, queue)
-    me = load32(w + W_INDEX)
+    me = worker.index
     if not cas32(lock, 0, me + 1):
         # Held for less than a microsecond; or by one that does not get its core, or is dead until the supervisor buries it.
-        store64_release(w + W_WAITS, lock)
+        store64_release(worker.at.waits, lock)
         while not cas32(lock, 0, me + 1):
             pause()
-        store64_release(w + W_WAITS, 0)
+        store64_release(worker.at.waits, 0)
     worker_point(w, WorkerPoint.QUEUE_LOCKED)
-    xsk = load64(w + W_SOCKETS + queue * 8)
+    xsk = load64(worker.sockets + queue * 8)
     filled = fill_position(xsk)
     fill_write(xsk, filled, address)
-    mark(load64(w + W_CHUNKS), address, chunk_word(KIND_FILL, me, me, queue, filled))
+    mark(worker.chunks, address, chunk_word(KIND_FILL, me, me, queue, filled))
     worker_point(w, WorkerPoint.FILL_MARKED)
     fill_publish(xsk, filled + 1)
     worker_point(w, WorkerPoint.FILL_PUBLISHED)
@@ -167,8 +143,9 @@ def return_chunk(w: int, queue: int, address: int) -> None:
 @njit(cache=True)
 def waits_for_ring(w: int) -> bool:
     """Whether a worker spins for a queue's lock that another one holds: it goes on when that one does, or is recovered."""
-    lock = load64(w + W_WAITS)
-    return lock != 0 and load32(lock) not in (0, load32(w + W_INDEX) + 1)
+    worker = Worker(w)
+    lock = worker.waits
+    return lock != 0 and load32(lock) not in (0, worker.index + 1)
 
 
 @njit(cache=True)
@@ -180,12 +157,13 @@ def _passed(index: int, position: int) -> bool:
 @njit(cache=True)
 def _is_lost(w: int, word: int, queue: int) -> bool:
     """Whether the dead worker had the chunk of this state word (see the table above)."""
+    worker = Worker(w)
     kind = shift_right(word, 56)
     position = word & _MASK32
     if kind == KIND_RX:
-        owner = load64(load64(w + W_WORKERS) + (shift_right(word, 40) & 0xFF) * 8)
-        return _passed(rx_position(load64(owner + W_SOCKETS + queue * 8)), position)
-    xsk = load64(w + W_SOCKETS + queue * 8)
+        owner = load64(worker.workers + (shift_right(word, 40) & 0xFF) * 8)
+        return _passed(rx_position(load64(Worker(owner).sockets + queue * 8)), position)
+    xsk = load64(worker.sockets + queue * 8)
     if kind == KIND_HELD:
         return True
     if kind == KIND_TX:
@@ -197,8 +175,9 @@ def _is_lost(w: int, word: int, queue: int) -> bool:
 
 @njit(cache=True)
 def _is_mine(w: int, address: int, other_kind: int) -> bool:
-    word = load64(load64(w + W_CHUNKS) + (address // limits.CHUNK_BYTES) * 8)
-    return shift_right(word, 56) in (KIND_HELD, other_kind) and (shift_right(word, 48) & 0xFF) == load32(w + W_INDEX)
+    worker = Worker(w)
+    word = load64(worker.chunks + (address // limits.CHUNK_BYTES) * 8)
+    return shift_right(word, 56) in (KIND_HELD, other_kind) and (shift_right(word, 48) & 0xFF) == worker.index
 
 
 @njit(cache=True)
@@ -216,14 +195,15 @@ def is_unanswered(w: int, address: int) -> bool:
 @njit(cache=True)
 def _is_for_successor(w: int, chunk: int) -> bool:
     """Whether a task owns the received chunk, or serving it had not been begun."""
-    tasks = load64(w + W_TASKS)
-    for index in range(load32(w + W_TASKS_COUNT)):
-        task = tasks + index * TASK_BYTES
-        if load32(task + T_STATE) != TASK_FREE and load64(task + T_CHUNK) // limits.CHUNK_BYTES == chunk:
+    worker = Worker(w)
+    tasks = worker.tasks
+    for index in range(worker.tasks_count):
+        task = Task(tasks + index * TASK_BYTES)
+        if task.state != TASK_FREE and task.chunk // limits.CHUNK_BYTES == chunk:
             return True
-    batch = load64(w + W_BATCH)
-    for k in range(load32(w + W_BATCH_BEGUN), load32(w + W_BATCH_COUNT)):
-        if load64(batch + k * BATCH_BYTES + B_ADDRESS) // limits.CHUNK_BYTES == chunk:
+    batch = worker.batch
+    for k in range(worker.batch_begun, worker.batch_count):
+        if Packet(batch + k * BATCH_BYTES).address // limits.CHUNK_BYTES == chunk:
             return True
     return False
 
@@ -231,7 +211,8 @@ def _is_for_successor(w: int, chunk: int) -> bool:
 @njit(cache=True)
 def _publish_replies(w: int, queue: int, xsk: int) -> None:
     """Move the TX ring's index past every reply that stands in it: each was whole before its chunk was marked."""
-    dead, chunks = load32(w + W_INDEX), load64(w + W_CHUNKS)
+    worker = Worker(w)
+    dead, chunks = worker.index, worker.chunks
     published = end = tx_position(xsk)
     for chunk in range(queue * _CHUNKS, (queue + 1) * _CHUNKS):
         word = load64(chunks + chunk * 8)
@@ -245,11 +226,12 @@ def _publish_replies(w: int, queue: int, xsk: int) -> None:
 @njit(cache=True)
 def ring_locks_held(w: int) -> int:
     """How many locks of rings a dead worker holds."""
-    holder, held = load32(w + W_INDEX) + 1, 0
-    for queue in range(load32(w + W_QUEUES)):
+    worker = Worker(w)
+    holder, held = worker.index + 1, 0
+    for queue in range(worker.queues):
         held += load32(queue_lock(w, queue)) == holder
-    for ring in range(load32(w + W_QUEUES) * load32(w + W_CORES)):
-        held += load32(load64(w + W_RX_LOCKS) + ring * QUEUE_LOCK_BYTES) == holder
+    for ring in range(worker.queues * worker.cores):
+        held += load32(worker.rx_locks + ring * QUEUE_LOCK_BYTES) == holder
     return held
 
 
@@ -266,8 +248,9 @@ def _lock_for_recovery(lock: int, dead: int) -> bool:
 @njit(cache=True)
 def _recover_queue(w: int, queue: int) -> int:
     """Sort out a queue's chunks, whose lock is held. Returns how many went back to the kernel."""
-    dead, chunks = load32(w + W_INDEX), load64(w + W_CHUNKS)
-    xsk = load64(w + W_SOCKETS + queue * 8)
+    worker = Worker(w)
+    dead, chunks = worker.index, worker.chunks
+    xsk = load64(worker.sockets + queue * 8)
     # First decide for every chunk, then fill: filling moves the index that decides.
     first = queue * _CHUNKS
     for chunk in range(first, first + _CHUNKS):
@@ -299,9 +282,10 @@ def recover_chunks(w: int) -> tuple[int, int]:
     that it needs on a queue, the supervisor holds the queue's lock. It waits for no lock for long: who keeps one may be
     dead or stopped, and only the supervisor can tell and replace it.
     """
-    dead = load32(w + W_INDEX)
+    worker = Worker(w)
+    dead = worker.index
     reclaimed, left = 0, 0
-    for queue in range(load32(w + W_QUEUES)):
+    for queue in range(worker.queues):
         lock = queue_lock(w, queue)
         if _lock_for_recovery(lock, dead):
             reclaimed += _recover_queue(w, queue)
@@ -309,17 +293,18 @@ def recover_chunks(w: int) -> tuple[int, int]:
         else:
             left += 1
     if left == 0:
-        for ring in range(load32(w + W_QUEUES) * load32(w + W_CORES)):
-            cas32(load64(w + W_RX_LOCKS) + ring * QUEUE_LOCK_BYTES, dead + 1, 0)
+        for ring in range(worker.queues * worker.cores):
+            cas32(worker.rx_locks + ring * QUEUE_LOCK_BYTES, dead + 1, 0)
     return reclaimed, left
 
 
 @njit(cache=True)
 def fill_all(w: int) -> None:
     """Give every chunk of every queue to the kernel, but for those that workers keep: on new sockets, while no worker runs."""
-    chunks = load64(w + W_CHUNKS)
-    for queue in range(load32(w + W_QUEUES)):
-        xsk = load64(w + W_SOCKETS + queue * 8)
+    worker = Worker(w)
+    chunks = worker.chunks
+    for queue in range(worker.queues):
+        xsk = load64(worker.sockets + queue * 8)
         filled = fill_position(xsk)
         count = 0
         for chunk in range(queue * _CHUNKS, (queue + 1) * _CHUNKS):

@@ -1,4 +1,4 @@
-"""Counters that one process writes and any may read: no atomic operation is needed."""
+"""Counters in arrays. As all counters, one process writes them and any may read: no atomic operation is needed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,3 @@ from splinter.native.atomics import load64, store64
 def count(counter: int) -> None:
     """Add one to the 64-bit counter at this address."""
     store64(counter, load64(counter) + 1)
-
-
-@njit(cache=True)
-def add(counter: int, amount: int) -> None:
-    """Add to the 64-bit counter at this address."""
-    store64(counter, load64(counter) + amount)

@@ -8,7 +8,8 @@ from numba import njit
 from splinter import limits
 from splinter.native import libc
 from splinter.native.atomics import cycles, load32_acquire, load64, load64_acquire
-from splinter.worker.layout import STATE_SLEEPING, W_HEARTBEAT, W_STATE
+from splinter.worker.layout import STATE_SLEEPING
+from splinter.worker.records import Worker
 
 SLEEP_MS_MAX = 3 * limits.IDLE_POLL_MS  # a sleeping worker beats at least every IDLE_POLL_MS
 _SCAN_MS = limits.WATCHDOG_SCAN_MS
@@ -31,8 +32,9 @@ def scan_heartbeats(pollfd: int, blocks: int, ticks: int, seen: np.ndarray, asle
         now, wait_ms = cycles(), asleep_ms
         for index in range(len(seen)):
             block = load64(blocks + index * 8)
-            sleeps = load32_acquire(block + W_STATE) == STATE_SLEEPING
-            heartbeat = load64_acquire(block + W_HEARTBEAT)
+            worker = Worker(block)
+            sleeps = load32_acquire(worker.at.state) == STATE_SLEEPING
+            heartbeat = load64_acquire(worker.at.heartbeat)
             if not sleeps:
                 wait_ms = _SCAN_MS
             if heartbeat == seen[index] and now - heartbeat >= (SLEEP_MS_MAX if sleeps else _SCAN_MS) * ticks:

@@ -17,76 +17,54 @@ from numba.core.ccallback import CFunc
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.ext.abi import (
-    C_LOG_AREA,
-    C_PARTICIPANT,
-    C_STORE,
-    CONTEXT,
-    F_ACKNOWLEDGED,
-    F_CLIENT,
-    F_EFFECT,
-    F_GENERATION,
-    F_OUT_ADDRESS,
-    F_OUT_LENGTH,
-    F_OUT_VERSION,
-    F_PUT_BYTES,
-    F_SEQUENCE,
-    F_SINCE_NS,
-    F_TENANT,
-    ExtensionError,
-)
-from splinter.native.atomics import load32, load64, store64
+from splinter.ext.abi import CONTEXT, ExtensionError
 from splinter.native.clock import now_ns
 from splinter.store.layout import OBJECT_BYTES
-from splinter.store.operations import (
-    object_value,
-    object_value_length,
-    object_version,
-    store_delete,
-    store_find,
-    store_put,
-)
+from splinter.store.operations import object_value, object_value_length, object_version, store_delete, store_find, store_put
 from splinter.store.outcomes import EFFECT_DUPLICATE, EFFECT_NONE, RECORDED, STALE, claim_effect
 from splinter.store.publication import EXPECT_ABSENT
 from splinter.worker.log import log_append
+from splinter.worker.records import Context, Frame
 
 _NO_OBJECTS = 1  # a version that no object has: they are even
 
 
-def helper_get(context: int, frame: int, table: int, key: int, key_length: int) -> int:
+def helper_get(context_at: int, frame_at: int, table: int, key: int, key_length: int) -> int:
     """1 and the view's address, length and version in the frame, 0 and zeros when there is no object; < 0: -ExtensionError."""
+    frame = Frame(frame_at)
     if table < 0 or table >= limits.TABLES_MAX:
         return -ExtensionError.TABLE
     if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
         return -ExtensionError.KEY
-    found = store_find(load64(context + C_STORE), load32(frame + F_TENANT), table, key, key_length, 0)
+    found = store_find(Context(context_at).store, frame.tenant, table, key, key_length, 0)
     if found == 0:
-        store64(frame + F_OUT_ADDRESS, 0)
-        store64(frame + F_OUT_LENGTH, 0)
-        store64(frame + F_OUT_VERSION, 0)
+        frame.out_address = 0
+        frame.out_length = 0
+        frame.out_version = 0
         return 0
-    store64(frame + F_OUT_ADDRESS, object_value(found))
-    store64(frame + F_OUT_LENGTH, object_value_length(found))
-    store64(frame + F_OUT_VERSION, object_version(found))
+    frame.out_address = object_value(found)
+    frame.out_length = object_value_length(found)
+    frame.out_version = object_version(found)
     return 1
 
 
 @njit(cache=True)
-def _claim(context: int, frame: int) -> int:
+def _claim(context_at: int, frame_at: int) -> int:
     """What a task's first write claims its request by, and marks the task with; 0 for the later ones."""
-    if load64(frame + F_EFFECT) != EFFECT_NONE:
+    frame, context = Frame(frame_at), Context(context_at)
+    if frame.effect != EFFECT_NONE:
         return 0
     return claim_effect(
-        load64(context + C_STORE), load64(context + C_PARTICIPANT), load64(frame + F_CLIENT), load64(frame + F_SEQUENCE),
-        load64(frame + F_ACKNOWLEDGED), load64(frame + F_SINCE_NS), frame + F_EFFECT,
+        context.store, context.participant, frame.client, frame.sequence,
+        frame.acknowledged, frame.since_ns, frame.at.effect,
     )  # fmt: skip
 
 
 @njit(cache=True)
-def _note_duplicate(frame: int, status: int) -> None:
+def _note_duplicate(frame_at: int, status: int) -> None:
     """After a write: another run of the same request was quicker, this one is to end without a reply of its own."""
     if status in (RECORDED, STALE):
-        store64(frame + F_EFFECT, EFFECT_DUPLICATE)
+        Frame(frame_at).effect = EFFECT_DUPLICATE
 
 
 @njit(cache=True)
@@ -96,9 +74,10 @@ def _room_error(status: int) -> int:
 
 @njit(cache=True)
 def _put(
-    context: int, frame: int, table: int, key: int, key_length: int, value: int, value_length: int, expected_version: int
+    context_at: int, frame_at: int, table: int, key: int, key_length: int, value: int, value_length: int, expected_version: int
 ) -> int:
     """A status, or -ExtensionError."""
+    frame, context = Frame(frame_at), Context(context_at)
     if table < 0 or table >= limits.TABLES_MAX:
         return -ExtensionError.TABLE
     if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
@@ -107,47 +86,48 @@ def _put(
         return -ExtensionError.VALUE
     # What a task replaces is not charged to its tenant any more, but the task's own epoch keeps its memory: without a
     # limit one task that puts the same key over and over would fill the store of all.
-    put_bytes = load64(frame + F_PUT_BYTES) + OBJECT_BYTES + key_length + value_length
+    put_bytes = frame.put_bytes + OBJECT_BYTES + key_length + value_length
     if put_bytes > limits.TASK_PUT_BYTES_MAX:
         return -ExtensionError.QUOTA
-    store64(frame + F_PUT_BYTES, put_bytes)
+    frame.put_bytes = put_bytes
     status = store_put(
-        load64(context + C_STORE), load64(context + C_PARTICIPANT), load32(frame + F_TENANT), table, key, key_length,
-        value, value_length, expected_version, _claim(context, frame), 0,
+        context.store, context.participant, frame.tenant, table, key, key_length,
+        value, value_length, expected_version, _claim(context_at, frame_at), 0,
     )  # fmt: skip
-    _note_duplicate(frame, status)
+    _note_duplicate(frame_at, status)
     if status in (Status.OUT_OF_MEMORY, Status.QUOTA_EXCEEDED):
         return -_room_error(status)
     return status if status in (Status.OK, Status.VERSION_CHANGED) else -ExtensionError.BUSY
 
 
-def helper_put(context: int, frame: int, table: int, key: int, key_length: int, value: int, value_length: int) -> int:
+def helper_put(context_at: int, frame_at: int, table: int, key: int, key_length: int, value: int, value_length: int) -> int:
     """0 when done; < 0: -ExtensionError, and the old value is still in place."""
-    return _put(context, frame, table, key, key_length, value, value_length, 0)
+    return _put(context_at, frame_at, table, key, key_length, value, value_length, 0)
 
 
 def helper_put_if(
-    context: int, frame: int, table: int, key: int, key_length: int, value: int, value_length: int, version: int
+    context_at: int, frame_at: int, table: int, key: int, key_length: int, value: int, value_length: int, version: int
 ) -> int:
     """1 when done, 0 when the object has another version (``version`` 0: when there is one); < 0: -ExtensionError."""
     expected = EXPECT_ABSENT if version == 0 else _NO_OBJECTS if version == EXPECT_ABSENT else version
-    status = _put(context, frame, table, key, key_length, value, value_length, expected)
+    status = _put(context_at, frame_at, table, key, key_length, value, value_length, expected)
     if status == Status.OK:
         return 1
     return 0 if status == Status.VERSION_CHANGED else status
 
 
-def helper_delete(context: int, frame: int, table: int, key: int, key_length: int) -> int:
+def helper_delete(context_at: int, frame_at: int, table: int, key: int, key_length: int) -> int:
     """1 when the object was there, 0 when not; < 0: -ExtensionError."""
+    context = Context(context_at)
     if table < 0 or table >= limits.TABLES_MAX:
         return -ExtensionError.TABLE
     if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
         return -ExtensionError.KEY
     status = store_delete(
-        load64(context + C_STORE), load64(context + C_PARTICIPANT), load32(frame + F_TENANT), table, key, key_length, 0,
-        _claim(context, frame), 0,
+        context.store, context.participant, Frame(frame_at).tenant, table, key, key_length, 0,
+        _claim(context_at, frame_at), 0,
     )  # fmt: skip
-    _note_duplicate(frame, status)
+    _note_duplicate(frame_at, status)
     if status in (Status.OUT_OF_MEMORY, Status.QUOTA_EXCEEDED):
         return -_room_error(status)
     if status == Status.OK:
@@ -155,16 +135,17 @@ def helper_delete(context: int, frame: int, table: int, key: int, key_length: in
     return 0 if status == Status.NOT_FOUND else -ExtensionError.BUSY
 
 
-def helper_now_ns(context: int, frame: int) -> int:
+def helper_now_ns(context_at: int, frame_at: int) -> int:
     """Nanoseconds of the monotonic clock."""
-    return now_ns(frame + F_OUT_ADDRESS)  # what a get left there, its caller has taken
+    return now_ns(Frame(frame_at).at.out_address)  # what a get left there, its caller has taken
 
 
-def helper_log(context: int, frame: int, text: int, length: int) -> int:
+def helper_log(context_at: int, frame_at: int, text: int, length: int) -> int:
     """Write to the tenant's debug log; 0."""
-    time_ns = now_ns(frame + F_OUT_ADDRESS)
-    tenant, generation = load32(frame + F_TENANT), load64(frame + F_GENERATION)
-    log_append(load64(context + C_LOG_AREA), tenant, generation, time_ns, text, max(length, 0))
+    frame = Frame(frame_at)
+    time_ns = now_ns(frame.at.out_address)
+    tenant, generation = frame.tenant, frame.generation
+    log_append(Context(context_at).log_area, tenant, generation, time_ns, text, max(length, 0))
     return 0
 
 

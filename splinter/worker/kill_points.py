@@ -6,9 +6,8 @@ from enum import IntEnum
 
 from numba import njit
 
-from splinter.native.atomics import load64
 from splinter.store import kill_points
-from splinter.worker.layout import W_STORE
+from splinter.worker.records import Worker
 
 
 class WorkerPoint(IntEnum):
@@ -48,7 +47,7 @@ class WorkerPoint(IntEnum):
 
 @njit(cache=True)
 def _kill_here(w: int, point: int) -> None:
-    kill_points.kill_point(load64(w + W_STORE), point)
+    kill_points.kill_point(Worker(w).store, point)
 
 
 @njit(cache=True)

@@ -11,8 +11,8 @@ import numpy as np
 from numba import njit
 
 from splinter import limits
-from splinter.layout import offset
-from splinter.native.atomics import copy_bytes, load64, store32, store64_release
+from splinter.native.atomics import copy_bytes, store64_release
+from splinter.native.records import record
 
 LOG_ENTRY = np.dtype(
     [
@@ -27,28 +27,25 @@ LOG_ENTRY = np.dtype(
 )
 LOG = np.dtype([("next", "<u8"), ("pad", "<u8", 7), ("entries", LOG_ENTRY, limits.LOG_ENTRIES)])
 
-_NEXT = offset(LOG, "next")
-_ENTRIES = offset(LOG, "entries")
+_Log, _Entry = record(LOG), record(LOG_ENTRY)
 _ENTRY_BYTES = LOG_ENTRY.itemsize
-_SEQUENCE, _TIME_NS = offset(LOG_ENTRY, "sequence"), offset(LOG_ENTRY, "time_ns")
-_TENANT, _GENERATION = offset(LOG_ENTRY, "tenant"), offset(LOG_ENTRY, "generation")
-_LENGTH, _TEXT = offset(LOG_ENTRY, "length"), offset(LOG_ENTRY, "text")
 
 
 @njit(cache=True)
-def log_append(log: int, tenant: int, generation: int, time_ns: int, text: int, length: int) -> None:
+def log_append(log_at: int, tenant: int, generation: int, time_ns: int, text: int, length: int) -> None:
     """Write an entry over the oldest; text beyond ``LOG_TEXT_BYTES_MAX`` is cut off."""
-    sequence = load64(log + _NEXT) + 1
-    entry = log + _ENTRIES + sequence % limits.LOG_ENTRIES * _ENTRY_BYTES
+    log = _Log(log_at)
+    sequence = log.next + 1
+    entry = _Entry(log.entries + sequence % limits.LOG_ENTRIES * _ENTRY_BYTES)
     length = min(length, limits.LOG_TEXT_BYTES_MAX)
-    store64_release(entry + _SEQUENCE, 0)
-    store64_release(entry + _TIME_NS, time_ns)
-    store32(entry + _TENANT, tenant)
-    store32(entry + _GENERATION, generation)
-    store32(entry + _LENGTH, length)
-    copy_bytes(entry + _TEXT, text, length)
-    store64_release(entry + _SEQUENCE, sequence)
-    store64_release(log + _NEXT, sequence)
+    store64_release(entry.at.sequence, 0)
+    store64_release(entry.at.time_ns, time_ns)
+    entry.tenant = tenant
+    entry.generation = generation
+    entry.length = length
+    copy_bytes(entry.text, text, length)
+    store64_release(entry.at.sequence, sequence)
+    store64_release(log.at.next, sequence)
 
 
 def log_read(log: np.ndarray, tenant: int, generation: int) -> list[tuple[int, bytes]]:

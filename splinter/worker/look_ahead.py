@@ -11,28 +11,12 @@ from __future__ import annotations
 from numba import njit
 
 from splinter import limits
-from splinter.ext.abi import (
-    NO_PARAMETER,
-    R_ARGUMENTS_BYTES_MIN,
-    R_FIRST_KEY,
-    R_FIRST_KEY_PARAMETER,
-    R_FIRST_TABLE,
-    R_FIRST_TABLE_PARAMETER,
-    FirstKey,
-)
-from splinter.native.atomics import less_unsigned, load8, load16, load32, load64, store64
+from splinter.ext.abi import NO_PARAMETER, FirstKey
+from splinter.native.atomics import less_unsigned, load32, load64
 from splinter.store.operations import object_value, store_find, store_prefetch, store_prefetch_object
-from splinter.wire import H_KEY_LENGTH, H_OPCODE, H_TABLE, H_TENANT, H_VALUE_LENGTH, Opcode
-from splinter.worker.layout import (
-    B_HASHED,
-    B_HEADER,
-    B_LENGTH,
-    B_RECORD,
-    B_TENANT,
-    BATCH_BYTES,
-    W_BATCH,
-    W_STORE,
-)
+from splinter.wire import Opcode
+from splinter.worker.layout import BATCH_BYTES
+from splinter.worker.records import Extension, Header, Packet, Worker
 from splinter.worker.reply import HEADER_BYTES
 
 _LOOK_AHEAD_FROM = 4  # packets of a batch: with fewer there is nothing to overlap
@@ -47,18 +31,19 @@ def note_request(w: int, entry: int, header: int, length: int, received: int) ->
     Whoever calls it for each packet has just read the packet, and calls :func:`look_ahead` then: the packets of a batch lie so
     in memory that a core's first cache does not hold them all. Returns 1 if it is an invoke that is looked ahead for, else 0.
     """
+    packet, request = Packet(entry), Header(header)
     is_request = length >= HEADER_BYTES
-    tenant = load32(header + H_TENANT) if is_request else 0
-    store64(entry + B_HEADER, header)
-    store64(entry + B_LENGTH, length)
-    store64(entry + B_TENANT, tenant if tenant < limits.TENANTS_MAX else 0)
-    store64(entry + B_RECORD, 0)
-    store64(entry + B_HASHED, 0)
+    tenant = request.tenant if is_request else 0
+    packet.header = header
+    packet.length = length
+    packet.tenant = tenant if tenant < limits.TENANTS_MAX else 0
+    packet.record = 0
+    packet.hashed = 0
     if received < _LOOK_AHEAD_FROM:
         return 0
-    hashed = _ask_for_key(load64(w + W_STORE), header, length)
-    store64(entry + B_HASHED, hashed)
-    return 1 if hashed != 0 and load8(header + H_OPCODE) == Opcode.INVOKE else 0
+    hashed = _ask_for_key(Worker(w).store, header, length)
+    packet.hashed = hashed
+    return 1 if hashed != 0 and request.opcode == Opcode.INVOKE else 0
 
 
 @njit(cache=True)
@@ -66,20 +51,24 @@ def look_ahead(w: int, received: int, invokes: int) -> None:
     """Go on with a batch of ``received`` packets that are noted, ``invokes`` of them as such."""
     if received < _LOOK_AHEAD_FROM:
         return
-    store, batch = load64(w + W_STORE), load64(w + W_BATCH)
+    worker = Worker(w)
+    store, batch = worker.store, worker.batch
     end = batch + received * BATCH_BYTES
     for entry in range(batch, end, BATCH_BYTES):
-        if load64(entry + B_HASHED) != 0:
-            store_prefetch_object(store, load64(entry + B_HASHED))
+        packet = Packet(entry)
+        if packet.hashed != 0:
+            store_prefetch_object(store, packet.hashed)
     if invokes == 0:
         return
     for entry in range(batch, end, BATCH_BYTES):
-        hashed, header = load64(entry + B_HASHED), load64(entry + B_HEADER)
-        if hashed != 0 and load8(header + H_OPCODE) == Opcode.INVOKE:
-            store64(entry + B_HASHED, _ask_for_first_get(store, entry, header, hashed))
+        packet = Packet(entry)
+        hashed, header = packet.hashed, packet.header
+        if hashed != 0 and Header(header).opcode == Opcode.INVOKE:
+            packet.hashed = _ask_for_first_get(store, entry, header, hashed)
     for entry in range(batch, end, BATCH_BYTES):
-        if load64(entry + B_RECORD) != 0 and load64(entry + B_HASHED) != 0:
-            store_prefetch_object(store, load64(entry + B_HASHED))
+        packet = Packet(entry)
+        if packet.record != 0 and packet.hashed != 0:
+            store_prefetch_object(store, packet.hashed)
 
 
 @njit(cache=True)
@@ -87,16 +76,17 @@ def _ask_for_key(store: int, header: int, length: int) -> int:
     """Ask for the bucket of a request's key, or of its extension's name. Returns the hash, or 0."""
     if length < HEADER_BYTES:
         return 0
-    opcode, key_length = load8(header + H_OPCODE), load16(header + H_KEY_LENGTH)
+    request = Header(header)
+    opcode, key_length = request.opcode, request.key_length
     if key_length > length - HEADER_BYTES or key_length < 1 or key_length > limits.KEY_BYTES_MAX:
         return 0
     if opcode in (Opcode.GET, Opcode.PUT, Opcode.DELETE):
-        table = load16(header + H_TABLE)
+        table = request.table
     elif opcode == Opcode.INVOKE:
         table = limits.TABLE_EXTENSIONS
     else:
         return 0
-    return store_prefetch(store, load32(header + H_TENANT), table, header + HEADER_BYTES, key_length)
+    return store_prefetch(store, request.tenant, table, header + HEADER_BYTES, key_length)
 
 
 @njit(cache=True, forceinline=True)
@@ -105,17 +95,19 @@ def _ask_for_first_get(store: int, entry: int, header: int, hashed: int) -> int:
 
     ``hashed`` is that of the extension's name, which lies within the packet.
     """
-    name_length, value_length = load16(header + H_KEY_LENGTH), load32(header + H_VALUE_LENGTH)
-    if HEADER_BYTES + name_length + value_length != load64(entry + B_LENGTH):
+    packet, request = Packet(entry), Header(header)
+    name_length, value_length = request.key_length, request.value_length
+    if HEADER_BYTES + name_length + value_length != packet.length:
         return 0
-    tenant, name = load32(header + H_TENANT), header + HEADER_BYTES
+    tenant, name = request.tenant, header + HEADER_BYTES
     found = store_find(store, tenant, limits.TABLE_EXTENSIONS, name, name_length, hashed)
     if found == 0:
         return 0
     record = object_value(found)
-    store64(entry + B_RECORD, record)
-    kind = load8(record + R_FIRST_KEY)
-    if kind == 0 or value_length < load32(record + R_ARGUMENTS_BYTES_MIN):
+    extension = Extension(record)
+    packet.record = record
+    kind = extension.first_key
+    if kind == 0 or value_length < extension.arguments_bytes_min:
         return 0
     arguments = name + name_length
     key, key_length = _first_key(record, kind, arguments, value_length)
@@ -128,7 +120,7 @@ def _ask_for_first_get(store: int, entry: int, header: int, hashed: int) -> int:
 @njit(cache=True)
 def _first_key(record: int, kind: int, arguments: int, arguments_length: int) -> tuple[int, int]:
     """(address, length) of the key in the arguments, whose words are all there; length 0: there is none."""
-    word_at = arguments + load8(record + R_FIRST_KEY_PARAMETER) * _WORD_BYTES
+    word_at = arguments + Extension(record).first_key_parameter * _WORD_BYTES
     if kind == FirstKey.INTEGER:
         return word_at, _WORD_BYTES
     if kind != FirstKey.BYTES:
@@ -142,7 +134,8 @@ def _first_key(record: int, kind: int, arguments: int, arguments_length: int) ->
 @njit(cache=True)
 def _first_table(record: int, arguments: int) -> int:
     """The table in the record, or the whole word of the parameter that says it (as unsigned)."""
-    parameter = load8(record + R_FIRST_TABLE_PARAMETER)
+    extension = Extension(record)
+    parameter = extension.first_table_parameter
     if parameter == NO_PARAMETER:
-        return load32(record + R_FIRST_TABLE)
+        return extension.first_table
     return load64(arguments + parameter * _WORD_BYTES)

@@ -24,43 +24,23 @@ from collections.abc import Callable
 
 from numba import njit
 
-from splinter.native.atomics import load32, load32_acquire, load64, store32_release, store64
+from splinter.native.atomics import load32_acquire, store32_release
 from splinter.store.epochs import epoch_leave
 from splinter.store.reclaim import reclaim
 from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, end_resumes, idle_until_now
 from splinter.worker.kill_points import WorkerPoint, worker_point
-from splinter.worker.layout import (
-    B_ADDRESS,
-    B_HASHED,
-    B_HEADER,
-    B_LENGTH,
-    B_RECORD,
-    B_REPLY,
-    BATCH_BYTES,
-    N_BUSY_CYCLES,
-    STATE_STOPPED,
-    W_BATCH,
-    W_BATCH_BEGUN,
-    W_BATCH_COUNT,
-    W_IDLE_SPIN_NS,
-    W_INDEX,
-    W_RUN_LENGTH,
-    W_STATE,
-    W_STOP,
-    W_STORE,
-    W_TASKS,
-    W_TASKS_COUNT,
-    W_TASKS_LIVE,
-)
+from splinter.worker.layout import BATCH_BYTES, STATE_STOPPED
 from splinter.worker.look_ahead import look_ahead
+from splinter.worker.records import Counters, Packet, Worker
 from splinter.worker.reply import DROP
 from splinter.worker.requests import PENDING, handle
 from splinter.worker.stages import IDLE, PARSE, PREFETCH, RECYCLE, REPLY, SERVE, TURN, stage
 from splinter.worker.steal import is_sibling_busy
 from splinter.worker.tasks.ending import refuse_task
 from splinter.worker.tasks.fair import begin_slices, pick
-from splinter.worker.tasks.layout import T_STATE, TASK_BYTES, TASK_REFUSED
+from splinter.worker.tasks.layout import TASK_BYTES, TASK_REFUSED
 from splinter.worker.tasks.pool import take_over_tasks
+from splinter.worker.tasks.records import Task
 from splinter.worker.tasks.review import ENDED_PER_TURN, next_to_end
 from splinter.worker.tasks.slices import cut_short, run_slice
 from splinter.worker.turn import begin_serving, begin_turn, look_at_clock, sleep_in_poll
@@ -84,12 +64,11 @@ Steal = Callable[[int, int], int]
 @njit(cache=True)
 def _serve(w: int, entry: int) -> int:
     """Serve the request that a batch's entry notes. Returns what :func:`splinter.worker.requests.handle` does."""
-    length = load64(entry + B_LENGTH)
+    packet = Packet(entry)
+    length = packet.length
     if length < 0:
         return DROP
-    return handle(
-        w, load64(entry + B_HEADER), length, load64(entry + B_ADDRESS), load64(entry + B_HASHED), load64(entry + B_RECORD)
-    )
+    return handle(w, packet.header, length, packet.address, packet.hashed, packet.record)
 
 
 # Not cached, as all that take functions: they are compiled into a transport's own, and kept with it.
@@ -100,26 +79,27 @@ def serve_batch(w: int, received: int, together: int, find: Find, put: Put, send
     ``together`` packets are served before the first of them gets its reply put. As many replies may be lost when the worker
     dies.
     """
+    worker = Worker(w)
     invokes = 0
     for k in range(received):
         invokes += find(w, k, received)
     stage(w, PARSE)
     look_ahead(w, received, invokes)
     stage(w, PREFETCH)
-    batch = load64(w + W_BATCH)
+    batch = worker.batch
     tasks_before = begin_batch(w)
     replies = 0
     for first in range(0, received, together):
         end = min(first + together, received)
         for k in range(first, end):
-            store32_release(w + W_BATCH_BEGUN, k + 1)
+            store32_release(worker.at.batch_begun, k + 1)
             worker_point(w, WorkerPoint.REQUEST_BEGUN)
             entry = batch + k * BATCH_BYTES
-            store64(entry + B_REPLY, _serve(w, entry))
+            Packet(entry).reply = _serve(w, entry)
             worker_point(w, WorkerPoint.REQUEST_SERVED)
         stage(w, SERVE)
         for k in range(first, end):
-            replies += put(w, k, load64(batch + k * BATCH_BYTES + B_REPLY), replies)
+            replies += put(w, k, Packet(batch + k * BATCH_BYTES).reply, replies)
         stage(w, REPLY)
     send(w, 0, replies)
     stage(w, RECYCLE)
@@ -132,21 +112,22 @@ def take_over(w: int, find: Find, has_left: HasLeft, put: Put, send: Send, flush
 
     Every step can be done again by another successor, should this one die on the way.
     """
+    worker = Worker(w)
     take_over_tasks(w)
     worker_point(w, WorkerPoint.TASKS_LISTED)
     idle_until_now(w)
     begin_turn(w)
     begin_serving(w)  # now, since what the predecessor had received may get this one stuck, too
     flush(w)
-    tasks, batch = load64(w + W_TASKS), load64(w + W_BATCH)
-    for index in range(load32(w + W_TASKS_COUNT)):
-        task = tasks + index * TASK_BYTES
-        if load32(task + T_STATE) == TASK_REFUSED:
-            end(w, task, refuse_task(w, task))
+    tasks, batch = worker.tasks, worker.batch
+    for index in range(worker.tasks_count):
+        t = tasks + index * TASK_BYTES
+        if Task(t).state == TASK_REFUSED:
+            end(w, t, refuse_task(w, t))
             flush(w)
             worker_point(w, WorkerPoint.REFUSAL_SENT)
-    for k in range(load32(w + W_BATCH_BEGUN), load32(w + W_BATCH_COUNT)):
-        store32_release(w + W_BATCH_BEGUN, k + 1)
+    for k in range(worker.batch_begun, worker.batch_count):
+        store32_release(worker.at.batch_begun, k + 1)
         worker_point(w, WorkerPoint.BATCH_GOES_ON)
         if has_left(w, k):
             find(w, k, 1)
@@ -160,19 +141,19 @@ def _run_tasks(w: int, packets_cycles: int, told: bool, wait: Wait, flush: Flush
     begin_slices(w, packets_cycles)
     slices = 0
     while slices < _SLICES_PER_TURN:
-        task = pick(w, wait(w, told))
-        if task == 0:
+        t = pick(w, wait(w, told))
+        if t == 0:
             break
         slices += 1
-        reply = run_slice(w, task)
+        reply = run_slice(w, t)
         if reply != PENDING:
-            end(w, task, reply)
+            end(w, t, reply)
     end_resumes(w)
     for _ in range(ENDED_PER_TURN):
-        task = next_to_end(w)
-        if task == 0:
+        t = next_to_end(w)
+        if t == 0:
             break
-        end(w, task, cut_short(w, task))
+        end(w, t, cut_short(w, t))
     flush(w)
     return slices
 
@@ -183,9 +164,10 @@ def _rest(w: int, now: int, idle_from: int, descriptors: int) -> int:
 
     ``idle_from`` is what the turn before returned, ``now`` the time in monotonic nanoseconds.
     """
-    reclaim(load64(w + W_STORE), load32(w + W_INDEX), _RECLAIM_PER_TURN)
+    worker = Worker(w)
+    reclaim(worker.store, worker.index, _RECLAIM_PER_TURN)
     since = now if idle_from == 0 else idle_from
-    if now - since <= load64(w + W_IDLE_SPIN_NS) or load32(w + W_TASKS_LIVE) != 0:
+    if now - since <= worker.idle_spin_ns or worker.tasks_live != 0:
         return since
     if is_sibling_busy(w):
         return now
@@ -195,16 +177,17 @@ def _rest(w: int, now: int, idle_from: int, descriptors: int) -> int:
 @njit(forceinline=True)
 def run(w: int, descriptors: int, receive: Receive, wait: Wait, tidy: Tidy, steal: Steal, flush: Flush, end: End) -> None:
     """Serve until the block's ``stop`` is set. ``descriptors``: how many a sleep waits for."""
-    store, me = load64(w + W_STORE), load32(w + W_INDEX)
+    worker, counters = Worker(w), Counters(w)
+    store, me = worker.store, worker.index
     stage(w, IDLE)  # what a predecessor spent since its last mark, too
     idle_from = look_at_clock(w)
     turn = 0
-    while load32_acquire(w + W_STOP) == 0:
+    while load32_acquire(worker.at.stop) == 0:
         begin_turn(w)
-        busy_before = load64(w + N_BUSY_CYCLES)
+        busy_before = counters.busy_cycles
         worked, told = receive(w)
-        if load32(w + W_RUN_LENGTH) > 0:
-            worked += _run_tasks(w, load64(w + N_BUSY_CYCLES) - busy_before, told, wait, flush, end)
+        if worker.run_length > 0:
+            worked += _run_tasks(w, counters.busy_cycles - busy_before, told, wait, flush, end)
         if worked > 0:
             reclaim(store, me, _RECLAIM_PER_TURN)
             turn += 1
@@ -225,4 +208,4 @@ def run(w: int, descriptors: int, receive: Receive, wait: Wait, tidy: Tidy, stea
             continue
         idle_from = _rest(w, now, idle_from, descriptors)
     epoch_leave(store, me)
-    store32_release(w + W_STATE, STATE_STOPPED)
+    store32_release(worker.at.state, STATE_STOPPED)

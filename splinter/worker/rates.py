@@ -11,21 +11,22 @@ from numba import njit
 from splinter import limits
 from splinter.native.atomics import fetch_add64, load64_acquire, store64_release
 from splinter.native.clock import SECOND_NS
-from splinter.net.tenants import R_DROPPED, R_DUE, RATE_BYTES
+from splinter.net.tenants import RATE_BYTES
+from splinter.worker.records import Rate
 
 
 @njit(cache=True)
 def is_within_rate(rates: int, tenant: int, packets_per_second: int, now: int) -> bool:
     """Whether a packet of a tenant with a limit may be served at ``now``, in monotonic nanoseconds; counts it if not."""
-    rate = rates + tenant * RATE_BYTES
+    rate = Rate(rates + tenant * RATE_BYTES)
     interval = SECOND_NS // packets_per_second
     burst = max(interval * limits.RATE_BURST_PACKETS, limits.RATE_BURST_NS)
-    due = load64_acquire(rate + R_DUE)
+    due = load64_acquire(rate.at.due)
     if due > now + burst:
-        fetch_add64(rate + R_DROPPED, 1)
+        fetch_add64(rate.at.dropped, 1)
         return False
     if due < now:
-        store64_release(rate + R_DUE, now + interval)
+        store64_release(rate.at.due, now + interval)
     else:
-        fetch_add64(rate + R_DUE, interval)
+        fetch_add64(rate.at.due, interval)
     return True

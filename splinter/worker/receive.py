@@ -10,48 +10,33 @@ from __future__ import annotations
 from numba import njit
 
 from splinter import limits
-from splinter.native.atomics import cas32, load32, load64, prefetch, store32_release, store64
+from splinter.native.atomics import cas32, load64, prefetch, store32_release
 from splinter.net.afxdp.compiled import rx_address, rx_available, rx_length, rx_position, rx_release
 from splinter.store.layout import CACHE_LINE_BYTES
 from splinter.worker.accounts import packets_in_batch
 from splinter.worker.chunks import KIND_RX, chunk_word, mark
 from splinter.worker.kill_points import WorkerPoint, worker_point
-from splinter.worker.layout import (
-    B_ADDRESS,
-    B_FRAME_LENGTH,
-    BATCH_BYTES,
-    N_RECEIVED,
-    QUEUE_LOCK_BYTES,
-    W_BATCH,
-    W_BATCH_BEGUN,
-    W_BATCH_COUNT,
-    W_CHUNKS,
-    W_CORES,
-    W_INDEX,
-    W_RX_LOCKS,
-    W_SOCKETS,
-    W_STEALING,
-    W_UMEM,
-    W_WORKERS,
-)
+from splinter.worker.layout import BATCH_BYTES, QUEUE_LOCK_BYTES
+from splinter.worker.records import Counters, Packet, Worker
 
 
 @njit(cache=True)
 def worker_block(w: int, core: int) -> int:
     """Address of a sibling's block."""
-    return load64(load64(w + W_WORKERS) + core * 8)
+    return load64(Worker(w).workers + core * 8)
 
 
 @njit(cache=True)
 def rx_socket(w: int, core: int, queue: int) -> int:
     """Address of the XSK record of a worker's socket on a queue."""
-    return load64(worker_block(w, core) + W_SOCKETS + queue * 8)
+    return load64(Worker(worker_block(w, core)).sockets + queue * 8)
 
 
 @njit(cache=True)
 def rx_lock(w: int, core: int, queue: int) -> int:
     """Address of the lock of a socket's RX ring."""
-    return load64(w + W_RX_LOCKS) + (queue * load32(w + W_CORES) + core) * QUEUE_LOCK_BYTES
+    worker = Worker(w)
+    return worker.rx_locks + (queue * worker.cores + core) * QUEUE_LOCK_BYTES
 
 
 @njit(cache=True)
@@ -60,7 +45,7 @@ def batch_limit(w: int, core: int) -> int:
 
     What has been taken nobody else can take any more. So where siblings steal, a batch is no longer than ``BATCH_US``.
     """
-    return limits.RX_BATCH if load32(w + W_STEALING) == 0 else packets_in_batch(worker_block(w, core))
+    return limits.RX_BATCH if Worker(w).stealing == 0 else packets_in_batch(worker_block(w, core))
 
 
 @njit(cache=True)
@@ -69,13 +54,14 @@ def take_batch(w: int, core: int, queue: int, share: int, most: int) -> int:
 
     Returns how many; 0 also when somebody else is at the ring.
     """
+    worker = Worker(w)
     xsk = rx_socket(w, core, queue)
     if rx_available(xsk) == 0:
         return 0
-    if load32(w + W_STEALING) == 0:
+    if worker.stealing == 0:
         return _take(w, xsk, core, queue, share, most)
     lock = rx_lock(w, core, queue)
-    if not cas32(lock, 0, load32(w + W_INDEX) + 1):
+    if not cas32(lock, 0, worker.index + 1):
         return 0
     worker_point(w, WorkerPoint.RX_LOCKED)
     taken = _take(w, xsk, core, queue, share, most)
@@ -85,24 +71,26 @@ def take_batch(w: int, core: int, queue: int, share: int, most: int) -> int:
 
 @njit(cache=True)
 def _take(w: int, xsk: int, core: int, queue: int, share: int, most: int) -> int:
-    me = load32(w + W_INDEX)
-    chunks, umem, batch = load64(w + W_CHUNKS), load64(w + W_UMEM), load64(w + W_BATCH)
+    worker, counters = Worker(w), Counters(w)
+    me = worker.index
+    chunks, umem, batch = worker.chunks, worker.umem, worker.batch
     count = min((rx_available(xsk) + share - 1) // share, most)
     first = rx_position(xsk)
-    store32_release(w + W_BATCH_COUNT, 0)
-    store32_release(w + W_BATCH_BEGUN, 0)
+    store32_release(worker.at.batch_count, 0)
+    store32_release(worker.at.batch_begun, 0)
     for k in range(count):
         address = rx_address(xsk, first + k)
-        store64(batch + k * BATCH_BYTES + B_ADDRESS, address)
-        store64(batch + k * BATCH_BYTES + B_FRAME_LENGTH, rx_length(xsk, first + k))
+        packet = Packet(batch + k * BATCH_BYTES)
+        packet.address = address
+        packet.frame_length = rx_length(xsk, first + k)
         mark(chunks, address, chunk_word(KIND_RX, me, core, queue, first + k))
         worker_point(w, WorkerPoint.RX_MARKED)
         prefetch(umem + address)
         prefetch(umem + address + CACHE_LINE_BYTES)
         prefetch(umem + address + 2 * CACHE_LINE_BYTES)
-    store32_release(w + W_BATCH_COUNT, count)
+    store32_release(worker.at.batch_count, count)
     worker_point(w, WorkerPoint.RX_COUNTED)
     rx_release(xsk, first + count)
     worker_point(w, WorkerPoint.RX_RELEASED)
-    store64(w + N_RECEIVED, load64(w + N_RECEIVED) + count)
+    counters.received += count
     return count

@@ -6,37 +6,25 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import (
-    copy_bytes,
-    load8,
-    load16,
-    load32,
-    load64,
-    move_bytes,
-    store8,
-    store64,
-)
+from splinter.native.atomics import copy_bytes, load64, move_bytes, store8, store64
 from splinter.store.outcomes import Outcome
 from splinter.wire import (
     FLAG_REPLY,
-    H_ACKNOWLEDGED,
     H_FLAGS,
     H_FRAGMENT_COUNT,
     H_FRAGMENT_INDEX,
     H_KEY_LENGTH,
     H_MAGIC,
-    H_OBJECT_VERSION,
-    H_ROOM,
     H_STATUS,
     H_TENANT,
-    H_TOKEN,
     H_VALUE_LENGTH,
     H_VERSION,
     HEADER,
     VERSION,
 )
 from splinter.worker.counters import count
-from splinter.worker.layout import N_STATUSES, TC_BUSY, TENANT_COUNTERS_BYTES, W_PACKET_BYTES_MAX, W_TENANT_COUNTERS, W_TEXTS
+from splinter.worker.layout import TENANT_COUNTERS_BYTES
+from splinter.worker.records import Counters, Header, TenantCounters, Worker
 from splinter.worker.texts import extension_error_text, status_text
 
 DROP = 0  # in place of a reply's length: no reply
@@ -55,8 +43,8 @@ _ROOM_MIN = limits.UDP_PAYLOAD_BYTES_MIN // limits.ROOM_UNIT_BYTES
 @njit(cache=True)
 def body_bytes_max(w: int, header: int) -> int:
     """Bytes of value that the reply to a request may have: what fits the device's MTU and the client's."""
-    most = load32(w + W_PACKET_BYTES_MAX)
-    room = load8(header + H_ROOM)
+    most = Worker(w).packet_bytes_max
+    room = Header(header).status  # in a request it says how much fits the way back
     if room != 0:
         most = min(most, max(room, _ROOM_MIN) * limits.ROOM_UNIT_BYTES)
     return most - HEADER_BYTES
@@ -68,25 +56,27 @@ def finish(w: int, header: int, status: int, object_version: int, value_length: 
 
     Whole words are stored, as its checksum is next to be computed (see :func:`splinter.worker.xdp.frame.turn_around`).
     """
-    store64(header + H_MAGIC, load64(header + H_MAGIC) & _KEPT_OF_FIRST | VERSION << 32 | status << 48 | FLAG_REPLY << 56)
-    store64(header + H_TENANT, load64(header + H_TENANT) & _TENANT_AND_TABLE)
-    store64(header + H_TOKEN, 0)
-    fragment = load16(header + H_FRAGMENT_INDEX) | load16(header + H_FRAGMENT_COUNT) << 16
-    store64(header + H_VALUE_LENGTH, value_length | fragment << 32)
-    store64(header + H_OBJECT_VERSION, object_version)
-    store64(header + H_ACKNOWLEDGED, load32(w + W_PACKET_BYTES_MAX))
-    count(w + N_STATUSES + status * 8)
+    request = Header(header)
+    store64(request.at.magic, load64(request.at.magic) & _KEPT_OF_FIRST | VERSION << 32 | status << 48 | FLAG_REPLY << 56)
+    store64(request.at.tenant, load64(request.at.tenant) & _TENANT_AND_TABLE)
+    request.token = 0
+    fragment = request.fragment_index | request.fragment_count << 16
+    store64(request.at.value_length, value_length | fragment << 32)
+    request.object_version = object_version
+    request.acknowledged = Worker(w).packet_bytes_max
+    count(Counters(w).statuses + status * 8)
     return HEADER_BYTES + value_length
 
 
 @njit(cache=True)
 def refuse(w: int, header: int, status: int) -> int:
     """Reply with a status other than OK and its message. Returns the reply's length in bytes."""
+    worker = Worker(w)
     if status == Status.BUSY:
-        tenant = load32(header + H_TENANT)
+        tenant = Header(header).tenant
         if tenant < limits.TENANTS_MAX:
-            count(load64(w + W_TENANT_COUNTERS) + tenant * TENANT_COUNTERS_BYTES + TC_BUSY)
-    text, length = status_text(load64(w + W_TEXTS), status)
+            TenantCounters(worker.tenant_counters + tenant * TENANT_COUNTERS_BYTES).busy += 1
+    text, length = status_text(worker.texts, status)
     copy_bytes(header + HEADER_BYTES, text, length)
     return finish(w, header, status, 0, length)
 
@@ -121,7 +111,7 @@ def refuse_extension_error(w: int, header: int, name_length: int, error: int, li
     for byte in b": ":
         store8(message + length, byte)
         length += 1
-    text, text_length = extension_error_text(load64(w + W_TEXTS), error)
+    text, text_length = extension_error_text(Worker(w).texts, error)
     copy_bytes(message + length, text, text_length)
     return finish(w, header, Status.EXTENSION_ERROR, code, length + text_length)
 
@@ -140,7 +130,7 @@ def reply_outcome(w: int, header: int, kind: int, status: int, line: int, value:
         store64(header + HEADER_BYTES, value)
         return finish(w, header, Status.OK, 0, _SCALAR_BYTES)
     if kind == Outcome.ERROR:
-        return refuse_extension_error(w, header, load16(header + H_KEY_LENGTH), status, line, value)
+        return refuse_extension_error(w, header, Header(header).key_length, status, line, value)
     if kind == Outcome.BODY:
         move_bytes(header + HEADER_BYTES, body, length)
         return finish(w, header, status, value, length)

@@ -10,7 +10,7 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import copy_bytes, load8, load16, load32, load64, store16, store32
+from splinter.native.atomics import copy_bytes, load16, store32
 from splinter.store.operations import (
     object_value,
     object_value_length,
@@ -22,32 +22,11 @@ from splinter.store.operations import (
     store_put,
 )
 from splinter.store.staging import stage_put
-from splinter.wire import (
-    FLAG_REPLY,
-    H_ACKNOWLEDGED,
-    H_CLIENT,
-    H_FLAGS,
-    H_FRAGMENT_COUNT,
-    H_FRAGMENT_INDEX,
-    H_KEY_LENGTH,
-    H_MAGIC,
-    H_OBJECT_VERSION,
-    H_OPCODE,
-    H_ROOM,
-    H_SEQUENCE,
-    H_TABLE,
-    H_TENANT,
-    H_VALUE_LENGTH,
-    H_VERSION,
-    MAGIC,
-    MULTIGET_MISSING,
-    MULTIGET_TOO_LARGE,
-    VERSION,
-    Opcode,
-)
+from splinter.wire import FLAG_REPLY, MAGIC, MULTIGET_MISSING, MULTIGET_TOO_LARGE, VERSION, Opcode
 from splinter.worker.accounts import resumed_nothing
 from splinter.worker.counters import count
-from splinter.worker.layout import N_MALFORMED, N_OPCODES, OPCODES, W_INDEX, W_SCRATCH, W_STORE
+from splinter.worker.layout import OPCODES
+from splinter.worker.records import Counters, Header, Worker
 from splinter.worker.reply import DROP, HEADER_BYTES, body_bytes_max, finish, refuse
 from splinter.worker.tasks.invoke import invoke
 from splinter.worker.tasks.once import claim_of, reply_recorded
@@ -64,15 +43,16 @@ def handle(w: int, header: int, length: int, chunk: int, hashed: int, record: in
     of a get, put or delete, ``record`` the address of an invoke's extension, each 0 where it is not known yet. Returns the
     reply's length, :data:`DROP`, or :data:`PENDING` when a task has taken over the packet.
     """
-    if length < HEADER_BYTES or load32(header + H_MAGIC) != MAGIC or load8(header + H_FLAGS) & FLAG_REPLY:
-        count(w + N_MALFORMED)
+    request, counters = Header(header), Counters(w)
+    if length < HEADER_BYTES or request.magic != MAGIC or request.flags & FLAG_REPLY:
+        counters.malformed += 1
         return DROP
-    opcode = load8(header + H_OPCODE)
-    count(w + N_OPCODES + min(opcode, OPCODES - 1) * 8)
-    if load8(header + H_VERSION) != VERSION:
+    opcode = request.opcode
+    count(counters.opcodes + min(opcode, OPCODES - 1) * 8)
+    if request.version != VERSION:
         return refuse(w, header, Status.BAD_VERSION)
-    key_length = load16(header + H_KEY_LENGTH)
-    value_length = load32(header + H_VALUE_LENGTH)
+    key_length = request.key_length
+    value_length = request.value_length
     if HEADER_BYTES + key_length + value_length != length or length > limits.UDP_PAYLOAD_BYTES_MAX:
         return refuse(w, header, Status.BAD_LENGTH)
     if opcode != Opcode.INVOKE:
@@ -83,7 +63,7 @@ def handle(w: int, header: int, length: int, chunk: int, hashed: int, record: in
         return finish(w, header, Status.OK, 0, 0)
     if opcode == Opcode.GOODBYE:
         return _goodbye(w, header)
-    if load16(header + H_TABLE) >= limits.TABLES_MAX:
+    if request.table >= limits.TABLES_MAX:
         return refuse(w, header, Status.BAD_TABLE)
     if opcode == Opcode.MULTIGET:
         return _multiget(w, header, key_length, value_length)
@@ -100,22 +80,23 @@ def handle(w: int, header: int, length: int, chunk: int, hashed: int, record: in
 
 @njit(cache=True)
 def _get(w: int, header: int, key_length: int, hashed: int) -> int:
-    store, key = load64(w + W_STORE), header + HEADER_BYTES
-    found = store_find(store, load32(header + H_TENANT), load16(header + H_TABLE), key, key_length, hashed)
+    request = Header(header)
+    store, key = Worker(w).store, header + HEADER_BYTES
+    found = store_find(store, request.tenant, request.table, key, key_length, hashed)
     if found == 0:
         return refuse(w, header, Status.NOT_FOUND)
     version = object_version(found)
-    wanted = load64(header + H_OBJECT_VERSION)
+    wanted = request.object_version
     if wanted != 0 and wanted != version:
         return refuse(w, header, Status.VERSION_CHANGED)
     size = object_value_length(found)
-    index = load16(header + H_FRAGMENT_INDEX)
+    index = request.fragment_index
     most = body_bytes_max(w, header)
     if size <= most:
         if index != 0:
             return refuse(w, header, Status.BAD_FRAGMENT)
         copy_bytes(header + HEADER_BYTES, object_value(found), size)
-        store16(header + H_FRAGMENT_COUNT, 1)
+        request.fragment_count = 1
         return finish(w, header, Status.OK, version, size)
     most = min(most, limits.FRAGMENT_BYTES) & -limits.ROOM_UNIT_BYTES
     fragments = (size + most - 1) // most
@@ -124,19 +105,20 @@ def _get(w: int, header: int, key_length: int, hashed: int) -> int:
     start = index * most
     piece = min(size - start, most)
     copy_bytes(header + HEADER_BYTES, object_value(found) + start, piece)
-    store16(header + H_FRAGMENT_COUNT, fragments)
+    request.fragment_count = fragments
     return finish(w, header, Status.OK, version, piece)
 
 
 @njit(cache=True)
 def _put(w: int, header: int, key_length: int, value_length: int, hashed: int) -> int:
-    store = load64(w + W_STORE)
-    participant = load32(w + W_INDEX)
-    tenant, table = load32(header + H_TENANT), load16(header + H_TABLE)
+    worker, request = Worker(w), Header(header)
+    store = worker.store
+    participant = worker.index
+    tenant, table = request.tenant, request.table
     key = header + HEADER_BYTES
-    wanted = load64(header + H_OBJECT_VERSION)
-    fragments = load16(header + H_FRAGMENT_COUNT)
-    index = load16(header + H_FRAGMENT_INDEX)
+    wanted = request.object_version
+    fragments = request.fragment_count
+    index = request.fragment_index
     claim = claim_of(w, header)
     if fragments <= 1:
         if index != 0:
@@ -150,9 +132,9 @@ def _put(w: int, header: int, key_length: int, value_length: int, hashed: int) -
     if fragments > limits.FRAGMENTS_MAX:
         return refuse(w, header, Status.VALUE_TOO_LARGE)
     status, version = stage_put(
-        store, participant, load64(header + H_CLIENT), load64(header + H_SEQUENCE), tenant, table, key, key_length,
-        fragments, index, key + key_length, value_length, wanted, claim, load64(header + H_ACKNOWLEDGED),
-        load8(header + H_ROOM) * limits.ROOM_UNIT_BYTES if load8(header + H_ROOM) != 0 else limits.FRAGMENT_BYTES,
+        store, participant, request.client, request.sequence, tenant, table, key, key_length,
+        fragments, index, key + key_length, value_length, wanted, claim, request.acknowledged,
+        request.status * limits.ROOM_UNIT_BYTES if request.status != 0 else limits.FRAGMENT_BYTES,
     )  # fmt: skip
     if status != Status.OK:
         return reply_recorded(w, header, status)
@@ -161,9 +143,10 @@ def _put(w: int, header: int, key_length: int, value_length: int, hashed: int) -
 
 @njit(cache=True)
 def _delete(w: int, header: int, key_length: int, hashed: int) -> int:
+    worker, request = Worker(w), Header(header)
     status = store_delete(
-        load64(w + W_STORE), load32(w + W_INDEX), load32(header + H_TENANT), load16(header + H_TABLE),
-        header + HEADER_BYTES, key_length, load64(header + H_OBJECT_VERSION), claim_of(w, header), hashed,
+        worker.store, worker.index, request.tenant, request.table,
+        header + HEADER_BYTES, key_length, request.object_version, claim_of(w, header), hashed,
     )  # fmt: skip
     if status != Status.OK:
         return reply_recorded(w, header, status)
@@ -172,19 +155,21 @@ def _delete(w: int, header: int, key_length: int, hashed: int) -> int:
 
 @njit(cache=True)
 def _goodbye(w: int, header: int) -> int:
+    worker = Worker(w)
     claim = claim_of(w, header)
     status: int = Status.OK
     if claim != 0:
-        status = store_goodbye(load64(w + W_STORE), load32(w + W_INDEX), load32(header + H_TENANT), claim)
+        status = store_goodbye(worker.store, worker.index, Header(header).tenant, claim)
     return finish(w, header, Status.OK, 0, 0) if status == Status.OK else refuse(w, header, status)
 
 
 @njit(cache=True)
 def _multiget(w: int, header: int, key_length: int, value_length: int) -> int:
     """Answers stand in the order of the keys; the reply ends before the first that no longer fits."""
-    store = load64(w + W_STORE)
-    tenant, table = load32(header + H_TENANT), load16(header + H_TABLE)
-    reply = load64(w + W_SCRATCH)  # the keys still stand where the reply goes
+    worker, request = Worker(w), Header(header)
+    store = worker.store
+    tenant, table = request.tenant, request.table
+    reply = worker.scratch  # the keys still stand where the reply goes
     most = body_bytes_max(w, header)
     used = 0
     at = header + HEADER_BYTES + key_length

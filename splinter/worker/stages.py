@@ -12,7 +12,8 @@ import os
 from numba import njit
 
 from splinter.native.atomics import cycles, load64, store64
-from splinter.worker.layout import STAGES_MAX, W_STAGE_FROM, W_STAGES
+from splinter.worker.layout import STAGES_MAX
+from splinter.worker.records import Worker
 
 ENABLED = os.environ.get("SPLINTER_PROFILE") == "1"
 
@@ -34,10 +35,11 @@ assert len(NAMES) <= STAGES_MAX
 
 @njit(cache=True)
 def _end_stage(w: int, number: int) -> None:
+    worker = Worker(w)
     now = cycles()
-    total = w + W_STAGES + number * 8
-    store64(total, load64(total) + now - load64(w + W_STAGE_FROM))
-    store64(w + W_STAGE_FROM, now)
+    total = worker.stages + number * 8
+    store64(total, load64(total) + now - worker.stage_from)
+    worker.stage_from = now
 
 
 @njit(cache=True)

@@ -11,39 +11,12 @@ from numba import njit
 
 from splinter import limits
 from splinter.native import libc
-from splinter.native.atomics import (
-    exchange32,
-    load32,
-    load32_acquire,
-    load64,
-    store32,
-    store64,
-)
+from splinter.native.atomics import exchange32, load32_acquire, store64
 from splinter.net.afxdp.compiled import rx_available, rx_position
-from splinter.worker.counters import count
 from splinter.worker.kill_points import WorkerPoint, worker_point
-from splinter.worker.layout import (
-    L_POSITION,
-    L_SINCE,
-    LOOK_BYTES,
-    N_STOLEN,
-    N_WAKES,
-    STATE_RUNNING,
-    STATE_SLEEPING,
-    W_CORES,
-    W_CYCLES_PER_MILLISECOND,
-    W_HEARTBEAT,
-    W_INDEX,
-    W_LOOKS,
-    W_NEXT_LOOK,
-    W_QUEUES,
-    W_SCRATCH,
-    W_STATE,
-    W_STEALING,
-    W_WAKE_FD,
-    W_WOKEN,
-)
+from splinter.worker.layout import LOOK_BYTES, STATE_RUNNING, STATE_SLEEPING
 from splinter.worker.receive import batch_limit, rx_socket, take_batch, worker_block
+from splinter.worker.records import Counters, Look, Worker
 
 _HALF = 2  # a thief takes one of two packets that wait
 _US_PER_MS = 1000
@@ -55,11 +28,11 @@ def has_waited(w: int, place: int, position: int, now: int) -> bool:
 
     Remembers the position when it is a new one. Places are 0 … queues × cores - 1.
     """
-    look = load64(w + W_LOOKS) + place * LOOK_BYTES
-    since = load64(look + L_SINCE)
-    if since == 0 or load64(look + L_POSITION) != position:
-        store64(look + L_POSITION, position)
-        store64(look + L_SINCE, now)
+    seen = Look(Worker(w).looks + place * LOOK_BYTES)
+    since = seen.since
+    if since == 0 or seen.position != position:
+        seen.position = position
+        seen.since = now
         return False
     return now - since >= limits.STEAL_WAIT_NS
 
@@ -67,14 +40,15 @@ def has_waited(w: int, place: int, position: int, now: int) -> bool:
 @njit(cache=True)
 def is_empty(w: int, place: int) -> None:
     """Remember that nothing waits at a place."""
-    store64(load64(w + W_LOOKS) + place * LOOK_BYTES + L_SINCE, 0)
+    Look(Worker(w).looks + place * LOOK_BYTES).since = 0
 
 
 @njit(cache=True)
 def next_place(w: int, places: int) -> int:
     """The place to look at next, in turn."""
-    place = load64(w + W_NEXT_LOOK)
-    store64(w + W_NEXT_LOOK, place + 1 if place + 1 < places else 0)
+    worker = Worker(w)
+    place = worker.next_look
+    worker.next_look = place + 1 if place + 1 < places else 0
     return place
 
 
@@ -85,9 +59,10 @@ def steal_batch(w: int, now: int) -> int:
     ``now`` is in monotonic nanoseconds. The packets are this worker's from now on: replies go out on its own socket of
     the queue.
     """
-    if load32(w + W_STEALING) == 0:
+    worker, counters = Worker(w), Counters(w)
+    if worker.stealing == 0:
         return 0
-    cores, queues, me = load32(w + W_CORES), load32(w + W_QUEUES), load32(w + W_INDEX)
+    cores, queues, me = worker.cores, worker.queues, worker.index
     places = cores * queues
     for _ in range(min(places, limits.STEAL_LOOKS)):
         place = next_place(w, places)
@@ -104,7 +79,7 @@ def steal_batch(w: int, now: int) -> int:
         taken = take_batch(w, core, queue, _HALF, min(batch_limit(w, core), limits.STEAL_PACKETS_MAX))
         if taken > 0:
             worker_point(w, WorkerPoint.STOLEN)
-            store64(w + N_STOLEN, load64(w + N_STOLEN) + taken)
+            counters.stolen += taken
             return taken
     return 0
 
@@ -112,16 +87,17 @@ def steal_batch(w: int, now: int) -> int:
 @njit(cache=True)
 def wake_sibling(w: int) -> None:
     """Wake one sibling that sleeps, if there is any: this worker has more than it can do at once."""
-    if load32(w + W_STEALING) == 0:
+    worker = Worker(w)
+    if worker.stealing == 0:
         return
-    cores, me = load32(w + W_CORES), load32(w + W_INDEX)
+    cores, me = worker.cores, worker.index
     for step in range(1, cores):
-        sibling = worker_block(w, (me + step) % cores)
-        if load32_acquire(sibling + W_STATE) == STATE_SLEEPING and exchange32(sibling + W_WOKEN, 1) == 0:
-            one = load64(w + W_SCRATCH)
+        sibling = Worker(worker_block(w, (me + step) % cores))
+        if load32_acquire(sibling.at.state) == STATE_SLEEPING and exchange32(sibling.at.woken, 1) == 0:
+            one = worker.scratch
             store64(one, 1)
-            libc.write(load32(sibling + W_WAKE_FD), one, 8)
-            count(w + N_WAKES)
+            libc.write(sibling.wake_fd, one, 8)
+            Counters(w).wakes += 1
             return
 
 
@@ -131,15 +107,16 @@ def is_sibling_busy(w: int) -> bool:
 
     To be called right after this worker's heartbeat. A sibling that has not moved for ``WATCHDOG_MS`` is the watchdog's.
     """
-    if load32(w + W_STEALING) == 0:
+    worker = Worker(w)
+    if worker.stealing == 0:
         return False
-    cores, me, now = load32(w + W_CORES), load32(w + W_INDEX), load64(w + W_HEARTBEAT)
-    a_millisecond = load64(w + W_CYCLES_PER_MILLISECOND)
+    cores, me, now = worker.cores, worker.index, worker.heartbeat
+    a_millisecond = worker.cycles_per_millisecond
     for core in range(cores):
-        sibling = worker_block(w, core)
-        if core == me or load32_acquire(sibling + W_STATE) != STATE_RUNNING:
+        sibling = Worker(worker_block(w, core))
+        if core == me or load32_acquire(sibling.at.state) != STATE_RUNNING:
             continue
-        age = now - load64(sibling + W_HEARTBEAT)
+        age = now - sibling.heartbeat
         if a_millisecond * limits.SIBLING_BUSY_US // _US_PER_MS < age < a_millisecond * limits.WATCHDOG_MS:
             return True
     return False
@@ -148,11 +125,12 @@ def is_sibling_busy(w: int) -> bool:
 @njit(cache=True)
 def allow_waking(w: int) -> int:
     """Let siblings wake this worker once it sleeps. Returns after how many milliseconds it looks at their queues again."""
-    if load32(w + W_STEALING) == 0:
+    worker = Worker(w)
+    if worker.stealing == 0:
         return limits.IDLE_POLL_MS
-    store32(w + W_WOKEN, 0)
-    cores, me = load32(w + W_CORES), load32(w + W_INDEX)
+    worker.woken = 0
+    cores, me = worker.cores, worker.index
     for core in range(cores):
-        if core != me and load32_acquire(worker_block(w, core) + W_STATE) != STATE_SLEEPING:
+        if core != me and load32_acquire(Worker(worker_block(w, core)).at.state) != STATE_SLEEPING:
             return limits.WATCH_MS
     return limits.REST_MS

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from numba import njit
 
-from splinter.native.atomics import load64
-from splinter.net.tenants import T_FORMER_TOKEN, T_TOKEN
+from splinter.worker.records import Tenant
 
 
 @njit(cache=True)
 def is_token_of(record: int, token: int) -> bool:
     """``record`` is the address of a TENANT. While a token is being changed two are valid; 0 never is."""
-    if token == load64(record + T_TOKEN):
+    its = Tenant(record)
+    if token == its.token:
         return token != 0
-    return token == load64(record + T_FORMER_TOKEN) and token != 0
+    return token == its.former_token and token != 0

@@ -8,12 +8,11 @@ import numpy as np
 from numba import njit
 
 from splinter import limits
-from splinter.native.atomics import load64
 from splinter.store.clients import clients_sweep
 from splinter.store.journal import participant_at
-from splinter.store.layout import K_VALUE, K_WORD, P_CLAIM
 from splinter.store.operations import store_delete, store_goodbye, store_last_version, store_put
 from splinter.store.outcomes import claim_effect, claim_request, outcome_kind, outcome_status
+from splinter.store.records import Claim, Participant
 from splinter.store.staging import stage_put
 from splinter.store.store import Store
 
@@ -28,9 +27,8 @@ def address_of(data: bytes) -> int:
 @njit
 def recorded(store: int, p: int) -> tuple[int, int, int]:
     """Kind, status and value of the outcome that the last operation found recorded."""
-    claim = participant_at(store, p) + P_CLAIM
-    word = load64(claim + K_WORD)
-    return outcome_kind(word), outcome_status(word), load64(claim + K_VALUE)
+    claim = Claim(Participant(participant_at(store, p)).claim)
+    return outcome_kind(claim.word), outcome_status(claim.word), claim.value
 
 
 class Requester:

@@ -18,7 +18,6 @@ from splinter.native.atomics import load64, store64
 from splinter.native.clock import TIMESPEC_BYTES, now_ns
 from splinter.net.afxdp import Umem, XskSocket
 from splinter.net.afxdp import compiled as ring
-from splinter.net.afxdp.record import X_UMEM
 from splinter.net.xdp import RedirectProgram
 from splinter_bench.generators.flight import idle_ns, is_over, launch
 from splinter_bench.generators.flight_layout import F_GAPS
@@ -50,7 +49,7 @@ def _take_completions(xsk: int, free: int, free_count: int) -> int:
 @njit(cache=True)
 def _send(flight: int, xsk: int, free: int, free_count: int, now: int) -> int:
     """Launch what is to be sent, at most ``RX_BATCH`` packets, in chunks from the stack; returns how many."""
-    umem, position = load64(xsk + X_UMEM), ring.tx_position(xsk)
+    umem, position = ring.Xsk(xsk).umem, ring.tx_position(xsk)
     room = min(free_count, ring.tx_free(xsk), RX_BATCH)
     count = 0
     while count < room:
@@ -68,7 +67,7 @@ def _send(flight: int, xsk: int, free: int, free_count: int, now: int) -> int:
 @njit(cache=True)
 def _receive(flight: int, xsk: int, count: int, now: int) -> None:
     """Take ``count`` packets and give their chunks back to the kernel."""
-    umem, position, fill = load64(xsk + X_UMEM), ring.rx_position(xsk), ring.fill_position(xsk)
+    umem, position, fill = ring.Xsk(xsk).umem, ring.rx_position(xsk), ring.fill_position(xsk)
     for i in range(count):
         at = ring.advance(position, i)
         address = ring.rx_address(xsk, at)

@@ -18,10 +18,9 @@ import numpy as np
 from numba import njit
 
 from splinter.limits import CHUNK_BYTES, CHUNKS_PER_QUEUE, PORT_DEFAULT, RX_BATCH
-from splinter.native.atomics import load16, load32, load64, load64_acquire, store16, store32
+from splinter.native.atomics import load16, load32, load64_acquire, store16, store32
 from splinter.net.afxdp import Umem, XskSocket
 from splinter.net.afxdp import compiled as ring
-from splinter.net.afxdp.record import X_UMEM
 from splinter.net.lab import Lab
 from splinter.net.xdp import RedirectProgram
 from splinter.testing.process import die_with_parent
@@ -72,7 +71,7 @@ def _refill(xsk: int) -> None:
 @njit(cache=True, nogil=True)
 def _echo_loop(xsk: int, stop: int) -> None:
     """Echo until the word at address ``stop`` is not 0."""
-    umem = load64(xsk + X_UMEM)
+    umem = ring.Xsk(xsk).umem
     left = 0
     while load64_acquire(stop) == 0:
         count = min(ring.rx_available(xsk), RX_BATCH, ring.tx_free(xsk))

@@ -18,18 +18,20 @@ from splinter.errors import SplinterError
 from splinter.ext import record
 from splinter.ext.compile import CompiledExtension
 from splinter.ext.native.code import CodeRegion
-from splinter.native.atomics import load32, load64, store32, store32_release, store64
+from splinter.native.atomics import load32, load64, store32_release, store64
 from splinter.native.clock import TIMESPEC_BYTES, cycles_per_millisecond, now_ns
 from splinter.net.afxdp import compiled as ring
-from splinter.net.afxdp.record import X_COMPLETION_PRODUCER, X_RX_PRODUCER, X_UMEM, XSK
-from splinter.net.afxdp.ring import ADDRESS, D_ADDRESS, D_LENGTH, DESCRIPTOR
+from splinter.net.afxdp.compiled import Descriptor, Xsk
+from splinter.net.afxdp.record import XSK
+from splinter.net.afxdp.ring import ADDRESS, DESCRIPTOR
 from splinter.net.tenants import TENANT, TENANT_ACTIVE, tenants_bytes
 from splinter.store.reclaim import reclaim
 from splinter.store.region import Region
 from splinter.store.store import Store
 from splinter.worker.accounts import begin_resumes, idle_until_now
-from splinter.worker.layout import QUEUE_LOCK, W_STORE
+from splinter.worker.layout import QUEUE_LOCK
 from splinter.worker.memory import WorkerMemory, introduce
+from splinter.worker.records import Worker
 from splinter.worker.requests import PENDING, handle
 from splinter.worker.tasks.fair import pick
 from splinter.worker.tasks.pool import end_task, take_over_tasks
@@ -60,7 +62,8 @@ _ROUTE = Route("02:00:00:00:00:01", "02:00:00:00:00:02", "10.0.0.1", "10.0.0.2",
 def _serve_batches(w: int, flight: int, xsk: int, entries: int, timespec: int, batches: int, batch: int) -> int:
     """Have the worker serve so many batches; returns nanoseconds in its loop. ``entries``: three addresses, by ring."""
     rx, tx, completion = load64(entries + _RX * 8), load64(entries + _TX * 8), load64(entries + _COMPLETION * 8)
-    umem, mask = load64(xsk + X_UMEM), _CHUNKS - 1
+    socket, mask = Xsk(xsk), _CHUNKS - 1
+    umem = socket.umem
     total = 0
     for _ in range(batches):
         start = now_ns(timespec)
@@ -68,29 +71,30 @@ def _serve_batches(w: int, flight: int, xsk: int, entries: int, timespec: int, b
         for k in range(batch):
             at = (position + k) & mask
             address = at * limits.CHUNK_BYTES
-            store64(rx + at * _DESCRIPTOR_BYTES + D_ADDRESS, address)
-            store32(rx + at * _DESCRIPTOR_BYTES + D_LENGTH, launch(flight, umem + address, start))
-        store32_release(load64(xsk + X_RX_PRODUCER), ring.advance(position, batch))
+            packet = Descriptor(rx + at * _DESCRIPTOR_BYTES)
+            packet.address = address
+            packet.length = launch(flight, umem + address, start)
+        store32_release(socket.rx_producer, ring.advance(position, batch))
         sent = ring.tx_position(xsk)
 
         start = now_ns(timespec)
         idle_until_now(w)
         begin_turn(w)
         serve_queue(w, _QUEUE)
-        reclaim(load64(w + W_STORE), _PARTICIPANT, limits.RECLAIM_SLOTS_MAX)
+        reclaim(Worker(w).store, _PARTICIPANT, limits.RECLAIM_SLOTS_MAX)
         now = now_ns(timespec)
         total += now - start
 
         # What the kernel and the client do: every packet is sent, and answers something.
         replies = ring.distance(sent, ring.tx_position(xsk))
-        done = load32(load64(xsk + X_COMPLETION_PRODUCER))
+        done = load32(socket.completion_producer)
         for k in range(replies):
-            reply = tx + ((sent + k) & mask) * _DESCRIPTOR_BYTES
-            address = load64(reply + D_ADDRESS)
-            length = load32(reply + D_LENGTH) - FRAME_HEADER_BYTES
+            reply = Descriptor(tx + ((sent + k) & mask) * _DESCRIPTOR_BYTES)
+            address = reply.address
+            length = reply.length - FRAME_HEADER_BYTES
             complete(flight, umem + address + FRAME_HEADER_BYTES, length, now)
             store64(completion + ((done + k) & mask) * _ADDRESS_BYTES, address)
-        store32_release(load64(xsk + X_COMPLETION_PRODUCER), ring.advance(done, replies))
+        store32_release(socket.completion_producer, ring.advance(done, replies))
         expire(flight, now)
     return total
 

@@ -23,11 +23,14 @@ from numba import njit
 
 from splinter.limits import TX_KICK_BATCH
 from splinter.native import libc
-from splinter.native.atomics import load32, load32_acquire, load64, store32, store32_release, store64
-from splinter.net.afxdp import record as r
+from splinter.native.atomics import load32, load32_acquire, load64, store32_release, store64
+from splinter.native.records import record
 from splinter.net.afxdp.constants import XDP_RING_NEED_WAKEUP
-from splinter.net.afxdp.ring import ADDRESS, D_ADDRESS, D_LENGTH, D_OPTIONS, DESCRIPTOR
+from splinter.net.afxdp.record import XSK
+from splinter.net.afxdp.ring import ADDRESS, DESCRIPTOR
 
+Xsk = record(XSK)
+Descriptor = record(DESCRIPTOR)
 POSITION_MASK = 0xFFFFFFFF
 DESCRIPTOR_BYTES = DESCRIPTOR.itemsize
 ADDRESS_BYTES = ADDRESS.itemsize
@@ -52,36 +55,38 @@ def distance(start: int, end: int) -> int:
 @njit(cache=True)
 def rx_available(xsk: int) -> int:
     """Packets that may be taken."""
-    return distance(load32(load64(xsk + r.X_RX_CONSUMER)), load32_acquire(load64(xsk + r.X_RX_PRODUCER)))
+    socket = Xsk(xsk)
+    return distance(load32(socket.rx_consumer), load32_acquire(socket.rx_producer))
 
 
 @njit(cache=True)
 def rx_position(xsk: int) -> int:
     """Position of the first packet that may be taken."""
-    return load32(load64(xsk + r.X_RX_CONSUMER))
+    return load32(Xsk(xsk).rx_consumer)
 
 
 @njit(cache=True)
 def _rx_entry(xsk: int, position: int) -> int:
-    return load64(xsk + r.X_RX_ENTRIES) + (position & load64(xsk + r.X_RX_MASK)) * DESCRIPTOR_BYTES
+    socket = Xsk(xsk)
+    return socket.rx_entries + (position & socket.rx_mask) * DESCRIPTOR_BYTES
 
 
 @njit(cache=True)
 def rx_address(xsk: int, position: int) -> int:
     """Where the packet at a position starts: byte offset into the UMEM."""
-    return load64(_rx_entry(xsk, position) + D_ADDRESS)
+    return Descriptor(_rx_entry(xsk, position)).address
 
 
 @njit(cache=True)
 def rx_length(xsk: int, position: int) -> int:
     """Bytes of the packet at a position."""
-    return load32(_rx_entry(xsk, position) + D_LENGTH)
+    return Descriptor(_rx_entry(xsk, position)).length
 
 
 @njit(cache=True)
 def rx_release(xsk: int, position: int) -> None:
     """Give all entries before ``position`` back to the kernel (the entries, not the chunks)."""
-    store32_release(load64(xsk + r.X_RX_CONSUMER), position)
+    store32_release(Xsk(xsk).rx_consumer, position)
 
 
 # --- TX: packets to send ----------------------------------------------------------------------------------------------
@@ -90,41 +95,44 @@ def rx_release(xsk: int, position: int) -> None:
 @njit(cache=True)
 def tx_pending(xsk: int) -> int:
     """Published descriptors that the kernel has not taken yet."""
-    return distance(load32_acquire(load64(xsk + r.X_TX_CONSUMER)), load32(load64(xsk + r.X_TX_PRODUCER)))
+    socket = Xsk(xsk)
+    return distance(load32_acquire(socket.tx_consumer), load32(socket.tx_producer))
 
 
 @njit(cache=True)
 def tx_free(xsk: int) -> int:
     """Descriptors that may be written."""
-    return load64(xsk + r.X_TX_MASK) + 1 - tx_pending(xsk)
+    return Xsk(xsk).tx_mask + 1 - tx_pending(xsk)
 
 
 @njit(cache=True)
 def tx_position(xsk: int) -> int:
     """Position of the first descriptor that may be written."""
-    return load32(load64(xsk + r.X_TX_PRODUCER))
+    return load32(Xsk(xsk).tx_producer)
 
 
 @njit(cache=True)
 def tx_write(xsk: int, position: int, address: int, length: int) -> None:
     """Write a descriptor. The kernel does not look at it before :func:`tx_publish`."""
-    entry = load64(xsk + r.X_TX_ENTRIES) + (position & load64(xsk + r.X_TX_MASK)) * DESCRIPTOR_BYTES
-    store64(entry + D_ADDRESS, address)
-    store32(entry + D_LENGTH, length)
-    store32(entry + D_OPTIONS, 0)
+    socket = Xsk(xsk)
+    entry = Descriptor(socket.tx_entries + (position & socket.tx_mask) * DESCRIPTOR_BYTES)
+    entry.address = address
+    entry.length = length
+    entry.options = 0
 
 
 @njit(cache=True)
 def tx_publish(xsk: int, position: int) -> None:
     """Hand all descriptors before ``position`` to the kernel; :func:`kick` makes it send them."""
-    store32_release(load64(xsk + r.X_TX_PRODUCER), position)
+    store32_release(Xsk(xsk).tx_producer, position)
 
 
 @njit(cache=True)
 def tx_needs_wakeup(xsk: int) -> bool:
     """Whether the kernel sends only when called. Always so in copy mode."""
-    flags = load32_acquire(load64(xsk + r.X_TX_FLAGS))
-    return load64(xsk + r.X_WAKE_ALWAYS) != 0 or (flags & XDP_RING_NEED_WAKEUP) != 0
+    socket = Xsk(xsk)
+    flags = load32_acquire(socket.tx_flags)
+    return socket.wake_always != 0 or (flags & XDP_RING_NEED_WAKEUP) != 0
 
 
 @njit(cache=True)
@@ -137,7 +145,7 @@ def kick(xsk: int) -> int:
     """
     pending = tx_pending(xsk)
     calls = pending // TX_KICK_BATCH + KICK_RETRIES
-    fd = load64(xsk + r.X_FD)
+    fd = Xsk(xsk).fd
     while pending > 0 and calls > 0:
         calls -= 1
         result = libc.sendto(fd, 0, 0, libc.MSG_DONTWAIT, 0, 0)
@@ -156,50 +164,53 @@ def kick(xsk: int) -> int:
 @njit(cache=True)
 def fill_pending(xsk: int) -> int:
     """Published chunks that the kernel has not taken yet."""
-    return distance(load32_acquire(load64(xsk + r.X_FILL_CONSUMER)), load32(load64(xsk + r.X_FILL_PRODUCER)))
+    socket = Xsk(xsk)
+    return distance(load32_acquire(socket.fill_consumer), load32(socket.fill_producer))
 
 
 @njit(cache=True)
 def fill_free(xsk: int) -> int:
     """Entries that may be written."""
-    return load64(xsk + r.X_FILL_MASK) + 1 - fill_pending(xsk)
+    return Xsk(xsk).fill_mask + 1 - fill_pending(xsk)
 
 
 @njit(cache=True)
 def fill_position(xsk: int) -> int:
     """Position of the first entry that may be written."""
-    return load32(load64(xsk + r.X_FILL_PRODUCER))
+    return load32(Xsk(xsk).fill_producer)
 
 
 @njit(cache=True)
 def fill_write(xsk: int, position: int, address: int) -> None:
     """Write the address of a free chunk. The kernel does not look at it before :func:`fill_publish`."""
-    entry = load64(xsk + r.X_FILL_ENTRIES) + (position & load64(xsk + r.X_FILL_MASK)) * ADDRESS_BYTES
+    socket = Xsk(xsk)
+    entry = socket.fill_entries + (position & socket.fill_mask) * ADDRESS_BYTES
     store64(entry, address)
 
 
 @njit(cache=True)
 def fill_address(xsk: int, position: int) -> int:
     """What :func:`fill_write` wrote at a position; ours to read until the entry is published and taken."""
-    return load64(load64(xsk + r.X_FILL_ENTRIES) + (position & load64(xsk + r.X_FILL_MASK)) * ADDRESS_BYTES)
+    socket = Xsk(xsk)
+    return load64(socket.fill_entries + (position & socket.fill_mask) * ADDRESS_BYTES)
 
 
 @njit(cache=True)
 def fill_publish(xsk: int, position: int) -> None:
     """Hand all chunks before ``position`` to the kernel."""
-    store32_release(load64(xsk + r.X_FILL_PRODUCER), position)
+    store32_release(Xsk(xsk).fill_producer, position)
 
 
 @njit(cache=True)
 def fill_needs_wakeup(xsk: int) -> bool:
     """Whether the driver ran out of chunks and sleeps (zero-copy mode): call :func:`wake_rx`."""
-    return (load32_acquire(load64(xsk + r.X_FILL_FLAGS)) & XDP_RING_NEED_WAKEUP) != 0
+    return (load32_acquire(Xsk(xsk).fill_flags) & XDP_RING_NEED_WAKEUP) != 0
 
 
 @njit(cache=True)
 def wake_rx(xsk: int) -> None:
     """Make a driver that waits for chunks look at the fill ring again."""
-    libc.recvfrom(load64(xsk + r.X_FD), 0, 0, libc.MSG_DONTWAIT, 0, 0)
+    libc.recvfrom(Xsk(xsk).fd, 0, 0, libc.MSG_DONTWAIT, 0, 0)
 
 
 # --- completion: chunks whose packet was sent -------------------------------------------------------------------------
@@ -208,23 +219,25 @@ def wake_rx(xsk: int) -> None:
 @njit(cache=True)
 def completion_available(xsk: int) -> int:
     """Chunks that may be taken."""
-    return distance(load32(load64(xsk + r.X_COMPLETION_CONSUMER)), load32_acquire(load64(xsk + r.X_COMPLETION_PRODUCER)))
+    socket = Xsk(xsk)
+    return distance(load32(socket.completion_consumer), load32_acquire(socket.completion_producer))
 
 
 @njit(cache=True)
 def completion_position(xsk: int) -> int:
     """Position of the first chunk that may be taken."""
-    return load32(load64(xsk + r.X_COMPLETION_CONSUMER))
+    return load32(Xsk(xsk).completion_consumer)
 
 
 @njit(cache=True)
 def completion_address(xsk: int, position: int) -> int:
     """The address that was given with the TX descriptor (not rounded to the chunk)."""
-    entry = load64(xsk + r.X_COMPLETION_ENTRIES) + (position & load64(xsk + r.X_COMPLETION_MASK)) * ADDRESS_BYTES
+    socket = Xsk(xsk)
+    entry = socket.completion_entries + (position & socket.completion_mask) * ADDRESS_BYTES
     return load64(entry)
 
 
 @njit(cache=True)
 def completion_release(xsk: int, position: int) -> None:
     """Give all entries before ``position`` back to the kernel."""
-    store32_release(load64(xsk + r.X_COMPLETION_CONSUMER), position)
+    store32_release(Xsk(xsk).completion_consumer, position)

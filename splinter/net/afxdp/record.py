@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from splinter.layout import offset
-
 RINGS = ("rx", "tx", "fill", "completion")
 
 XSK = np.dtype(
@@ -29,32 +27,3 @@ XSK = np.dtype(
     ]
 )
 assert XSK.itemsize == 256
-
-X_FD = offset(XSK, "fd")
-X_UMEM = offset(XSK, "umem")
-X_CHUNK_BYTES = offset(XSK, "chunk_bytes")
-X_QUEUE = offset(XSK, "queue")
-X_ZERO_COPY = offset(XSK, "zero_copy")
-X_WAKE_ALWAYS = offset(XSK, "wake_always")
-
-X_RX_PRODUCER = offset(XSK, "rx_producer")
-X_RX_CONSUMER = offset(XSK, "rx_consumer")
-X_RX_ENTRIES = offset(XSK, "rx_entries")
-X_RX_MASK = offset(XSK, "rx_mask")
-
-X_TX_PRODUCER = offset(XSK, "tx_producer")
-X_TX_CONSUMER = offset(XSK, "tx_consumer")
-X_TX_FLAGS = offset(XSK, "tx_flags")
-X_TX_ENTRIES = offset(XSK, "tx_entries")
-X_TX_MASK = offset(XSK, "tx_mask")
-
-X_FILL_PRODUCER = offset(XSK, "fill_producer")
-X_FILL_CONSUMER = offset(XSK, "fill_consumer")
-X_FILL_FLAGS = offset(XSK, "fill_flags")
-X_FILL_ENTRIES = offset(XSK, "fill_entries")
-X_FILL_MASK = offset(XSK, "fill_mask")
-
-X_COMPLETION_PRODUCER = offset(XSK, "completion_producer")
-X_COMPLETION_CONSUMER = offset(XSK, "completion_consumer")
-X_COMPLETION_ENTRIES = offset(XSK, "completion_entries")
-X_COMPLETION_MASK = offset(XSK, "completion_mask")

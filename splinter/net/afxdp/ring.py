@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from splinter.layout import offset
-
 DESCRIPTOR = np.dtype(
     [
         ("address", "<u8"),  # byte offset from the start of the UMEM
@@ -20,10 +18,6 @@ DESCRIPTOR = np.dtype(
 """An entry of the RX and TX rings (``struct xdp_desc``)."""
 ADDRESS = np.dtype("<u8")
 """An entry of the fill and completion rings: a byte offset from the start of the UMEM."""
-
-D_ADDRESS = offset(DESCRIPTOR, "address")
-D_LENGTH = offset(DESCRIPTOR, "length")
-D_OPTIONS = offset(DESCRIPTOR, "options")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import numpy as np
 
 from splinter import limits
 from splinter.ext import abi
-from splinter.layout import offset
 
 # A task that is not free owns the chunk that its request came in. READY: at a yield point, in its tenant's queue. RUNNING:
 # from its creation, and while it is resumed. REPLYING: its reply is being written over the request, and sent. REFUSED: its
@@ -70,38 +69,10 @@ TENANT_SHARE = np.dtype(
 )
 assert TENANT_SHARE.itemsize == 64
 
-T_STATE = offset(TASK, "state")
-T_FRAME = offset(TASK, "frame")
-T_CODE = offset(TASK, "code")
-T_HEADER = offset(TASK, "header")
-T_EPOCH = offset(TASK, "epoch")
-T_YIELDS = offset(TASK, "yields")
-T_RESULT_KIND = offset(TASK, "result_kind")
-T_CHUNK = offset(TASK, "chunk")
-T_COUNTERS = offset(TASK, "counters")
-T_CYCLES = offset(TASK, "cycles")
-T_CYCLES_MAX = offset(TASK, "cycles_max")
-T_YIELDS_MAX = offset(TASK, "yields_max")
-T_NEXT = offset(TASK, "next")
-T_REFUSAL = offset(TASK, "refusal")
-T_RESTARTS = offset(TASK, "restarts")
-T_STARTED = offset(TASK, "started")
-T_WALL_CYCLES_MAX = offset(TASK, "wall_cycles_max")
 TASK_BYTES = TASK.itemsize
 
-X_INVOCATIONS = offset(EXTENSION_COUNTERS, "invocations")
-X_ERRORS = offset(EXTENSION_COUNTERS, "errors")
-X_YIELDS = offset(EXTENSION_COUNTERS, "yields")
-X_CYCLES = offset(EXTENSION_COUNTERS, "cycles")
-X_KILLS = offset(EXTENSION_COUNTERS, "kills")
-X_RELEASED = offset(EXTENSION_COUNTERS, "released")
 EXTENSION_COUNTERS_BYTES = EXTENSION_COUNTERS.itemsize
 
-S_HEAD = offset(TENANT_SHARE, "head")
-S_TAIL = offset(TENANT_SHARE, "tail")
-S_NEXT = offset(TENANT_SHARE, "next")
-S_WAITING = offset(TENANT_SHARE, "waiting")
-S_CREDIT = offset(TENANT_SHARE, "credit")
 TENANT_SHARE_BYTES = TENANT_SHARE.itemsize
 
 FRAME_BYTES = limits.FRAME_BYTES

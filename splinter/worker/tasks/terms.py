@@ -5,20 +5,18 @@ from __future__ import annotations
 from numba import njit
 
 from splinter.native.atomics import load64_acquire
-from splinter.net.tenants import TENANT
 from splinter.store.publication import account_of
 from splinter.store.records import Account
+from splinter.worker.admission import tenant_record
 from splinter.worker.records import Frame, Tenant, Worker
 from splinter.worker.tasks.records import Task
-
-_TENANT_BYTES = TENANT.itemsize
 
 
 @njit(cache=True)
 def set_limits(w: int, t: int, tenant: int) -> None:
     """What a task that yielded may use in all: its tenant's limits, where it has any, else the server's."""
     worker, task = Worker(w), Task(t)
-    own = Tenant(worker.tenants + tenant * _TENANT_BYTES)
+    own = Tenant(tenant_record(w, tenant))
     yields_max = own.task_yields_max
     milliseconds_max = own.task_milliseconds_max
     wall_milliseconds_max = own.task_wall_milliseconds_max

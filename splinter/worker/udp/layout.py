@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 
 from splinter import limits
-from splinter.layout import offset
 
 IOVEC = np.dtype([("base", "<u8"), ("length", "<u8")])
 MMSGHDR = np.dtype(
@@ -63,31 +62,7 @@ UDP_AREA = np.dtype(
         ("replies", "<u8"),  # messages in ``send`` that are not known to be sent
     ]
 )
-A_RECEIVE = offset(UDP_AREA, "receive")
-A_RECEIVE_IOVECS = offset(UDP_AREA, "receive_iovecs")
-A_RECEIVE_CHUNKS = offset(UDP_AREA, "receive_chunks")
-A_SEND = offset(UDP_AREA, "send")
-A_SEND_IOVECS = offset(UDP_AREA, "send_iovecs")
-A_PEERS = offset(UDP_AREA, "peers")
-A_INFOS = offset(UDP_AREA, "infos")
-A_IS_WILDCARD = offset(UDP_AREA, "is_wildcard")
-A_CHUNKS = offset(UDP_AREA, "chunks")
-A_FREE = offset(UDP_AREA, "free")
-A_FREE_LENGTH = offset(UDP_AREA, "free_length")
-A_REPLIES = offset(UDP_AREA, "replies")
 
-M_NAME = offset(MMSGHDR, "name")
-M_NAME_LENGTH = offset(MMSGHDR, "name_length")
-M_IOV = offset(MMSGHDR, "iov")
-M_IOV_COUNT = offset(MMSGHDR, "iov_count")
-M_CONTROL = offset(MMSGHDR, "control")
-M_CONTROL_LENGTH = offset(MMSGHDR, "control_length")
-M_FLAGS = offset(MMSGHDR, "flags")
-M_LENGTH = offset(MMSGHDR, "length")
-PI_LENGTH = offset(PKTINFO, "length")
-PI_INTERFACE = offset(PKTINFO, "interface")
-PI_ADDRESS = offset(PKTINFO, "address")
-PI_DESTINATION = offset(PKTINFO, "destination")
 MMSGHDR_BYTES = MMSGHDR.itemsize
 PKTINFO_BYTES = PKTINFO.itemsize
 IOVEC_BYTES = IOVEC.itemsize

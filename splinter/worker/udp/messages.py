@@ -6,82 +6,47 @@ from numba import njit
 
 from splinter import limits
 from splinter.native import libc
-from splinter.native.atomics import (
-    load32,
-    load64,
-    store32,
-    store64,
-    store64_release,
-)
-from splinter.worker.counters import count
+from splinter.native.atomics import load32, store32, store64_release
 from splinter.worker.kill_points import WorkerPoint, worker_point
-from splinter.worker.layout import (
-    N_KICKS,
-    N_TRANSMIT_FAILURES,
-    N_TRANSMITTED,
-    W_TASKS,
-    W_TASKS_COUNT,
-    W_UDP_CHUNKS,
-    W_UDP_FD,
-)
-from splinter.worker.tasks.layout import T_CHUNK, T_STATE, TASK_BYTES, TASK_FREE
-from splinter.worker.udp.layout import (
-    A_CHUNKS,
-    A_FREE,
-    A_FREE_LENGTH,
-    A_INFOS,
-    A_IS_WILDCARD,
-    A_PEERS,
-    A_RECEIVE,
-    A_RECEIVE_CHUNKS,
-    A_RECEIVE_IOVECS,
-    A_REPLIES,
-    A_SEND,
-    A_SEND_IOVECS,
-    IOVEC_BYTES,
-    M_CONTROL,
-    M_CONTROL_LENGTH,
-    M_FLAGS,
-    M_IOV,
-    M_IOV_COUNT,
-    M_NAME,
-    M_NAME_LENGTH,
-    MMSGHDR_BYTES,
-    PI_INTERFACE,
-    PKTINFO_BYTES,
-    SOCKADDR_BYTES,
-)
+from splinter.worker.records import Counters, Worker
+from splinter.worker.tasks.layout import TASK_BYTES, TASK_FREE
+from splinter.worker.tasks.records import Task
+from splinter.worker.udp.layout import IOVEC_BYTES, MMSGHDR_BYTES, PKTINFO_BYTES, SOCKADDR_BYTES
+from splinter.worker.udp.records import Area, Iovec, Message, PacketInfo
 
 
 @njit(cache=True)
-def _set_message(message: int, iovec: int, peer: int, base: int, length: int, info: int) -> None:
+def _set_message(message_at: int, iovec_at: int, peer: int, base: int, length: int, info: int) -> None:
     """``info`` is the address of the packet's ``PKTINFO``, 0 for none."""
-    store64(iovec, base)
-    store64(iovec + 8, length)
-    store64(message + M_NAME, peer)
-    store32(message + M_NAME_LENGTH, SOCKADDR_BYTES)
-    store64(message + M_IOV, iovec)
-    store64(message + M_IOV_COUNT, 1)
-    store64(message + M_CONTROL, info)
-    store64(message + M_CONTROL_LENGTH, PKTINFO_BYTES if info != 0 else 0)
-    store32(message + M_FLAGS, 0)
+    message, iovec = Message(message_at), Iovec(iovec_at)
+    iovec.base = base
+    iovec.length = length
+    message.name = peer
+    message.name_length = SOCKADDR_BYTES
+    message.iov = iovec_at
+    message.iov_count = 1
+    message.control = info
+    message.control_length = PKTINFO_BYTES if info != 0 else 0
+    message.flags = 0
 
 
 @njit(cache=True)
 def info_of(area: int, chunk: int) -> int:
     """Where the kernel writes which address the packet in a chunk was sent to; 0 where all packets are sent to the same."""
-    if load64(area + A_IS_WILDCARD) == 0:
+    memory = Area(area)
+    if memory.is_wildcard == 0:
         return 0
-    return load64(area + A_INFOS) + chunk * PKTINFO_BYTES
+    return memory.infos + chunk * PKTINFO_BYTES
 
 
 @njit(cache=True)
 def arm(area: int, slot: int, chunk: int) -> None:
+    memory = Area(area)
     _set_message(
-        load64(area + A_RECEIVE) + slot * MMSGHDR_BYTES,
-        load64(area + A_RECEIVE_IOVECS) + slot * IOVEC_BYTES,
-        load64(area + A_PEERS) + chunk * SOCKADDR_BYTES,
-        load64(area + A_CHUNKS) + chunk * limits.CHUNK_BYTES,
+        memory.receive + slot * MMSGHDR_BYTES,
+        memory.receive_iovecs + slot * IOVEC_BYTES,
+        memory.peers + chunk * SOCKADDR_BYTES,
+        memory.chunks + chunk * limits.CHUNK_BYTES,
         limits.CHUNK_BYTES,
         info_of(area, chunk),
     )
@@ -90,35 +55,38 @@ def arm(area: int, slot: int, chunk: int) -> None:
 @njit(cache=True)
 def assign(area: int, slot: int) -> None:
     """Give a receive slot a free chunk. There is one: a worker has as many chunks as slots and tasks."""
-    free_length = load64(area + A_FREE_LENGTH) - 1
-    store64(area + A_FREE_LENGTH, free_length)
-    chunk = load32(load64(area + A_FREE) + free_length * 4)
-    store32(load64(area + A_RECEIVE_CHUNKS) + slot * 4, chunk)
+    memory = Area(area)
+    free_length = memory.free_length - 1
+    memory.free_length = free_length
+    chunk = load32(memory.free + free_length * 4)
+    store32(memory.receive_chunks + slot * 4, chunk)
     arm(area, slot, chunk)
 
 
 @njit(cache=True)
 def free_chunk(area: int, chunk: int) -> None:
     """Put a task's chunk on the stack of free ones."""
-    free_length = load64(area + A_FREE_LENGTH)
-    store32(load64(area + A_FREE) + free_length * 4, chunk)
-    store64(area + A_FREE_LENGTH, free_length + 1)
+    memory = Area(area)
+    free_length = memory.free_length
+    store32(memory.free + free_length * 4, chunk)
+    memory.free_length = free_length + 1
 
 
 @njit(cache=True)
 def share_out_chunks(w: int, area: int) -> None:
     """Every chunk that no task has is free; then each receive slot gets one."""
-    tasks, free = load64(w + W_TASKS), load64(area + A_FREE)
+    memory, worker = Area(area), Worker(w)
+    tasks, free = worker.tasks, memory.free
     free_length = 0
-    for chunk in range(load32(w + W_UDP_CHUNKS)):
+    for chunk in range(worker.udp_chunks):
         owned = False
-        for index in range(load32(w + W_TASKS_COUNT)):
-            task = tasks + index * TASK_BYTES
-            owned = owned or (load32(task + T_STATE) != TASK_FREE and load64(task + T_CHUNK) == chunk)
+        for index in range(worker.tasks_count):
+            task = Task(tasks + index * TASK_BYTES)
+            owned = owned or (task.state != TASK_FREE and task.chunk == chunk)
         if not owned:
             store32(free + free_length * 4, chunk)
             free_length += 1
-    store64(area + A_FREE_LENGTH, free_length)
+    memory.free_length = free_length
     for slot in range(limits.RX_BATCH):
         assign(area, slot)
 
@@ -126,36 +94,36 @@ def share_out_chunks(w: int, area: int) -> None:
 @njit(cache=True)
 def add_reply(area: int, chunk: int, length: int) -> None:
     """Have the reply of ``length`` bytes in a chunk sent with the next :func:`send`, from the address that was asked."""
-    place = load64(area + A_REPLIES)
+    memory = Area(area)
+    place = memory.replies
     info = info_of(area, chunk)
     if info != 0:
-        store32(info + PI_INTERFACE, 0)
+        PacketInfo(info).interface = 0
     _set_message(
-        load64(area + A_SEND) + place * MMSGHDR_BYTES,
-        load64(area + A_SEND_IOVECS) + place * IOVEC_BYTES,
-        load64(area + A_PEERS) + chunk * SOCKADDR_BYTES,
-        load64(area + A_CHUNKS) + chunk * limits.CHUNK_BYTES,
+        memory.send + place * MMSGHDR_BYTES,
+        memory.send_iovecs + place * IOVEC_BYTES,
+        memory.peers + chunk * SOCKADDR_BYTES,
+        memory.chunks + chunk * limits.CHUNK_BYTES,
         length,
         info,
     )
-    store64_release(area + A_REPLIES, place + 1)
+    store64_release(memory.at.replies, place + 1)
 
 
 @njit(cache=True)
 def send(w: int, area: int) -> None:
     """Send all replies added; one that the kernel refuses is counted and left out (its client asks again)."""
-    replies = load64(area + A_REPLIES)
+    memory, counters = Area(area), Counters(w)
+    replies = memory.replies
     sent = 0
     while sent < replies:
-        done = libc.sendmmsg(
-            load32(w + W_UDP_FD), load64(area + A_SEND) + sent * MMSGHDR_BYTES, replies - sent, libc.MSG_DONTWAIT
-        )
-        count(w + N_KICKS)
+        done = libc.sendmmsg(Worker(w).udp_fd, memory.send + sent * MMSGHDR_BYTES, replies - sent, libc.MSG_DONTWAIT)
+        counters.kicks += 1
         if done > 0:
             sent += done
-            store64(w + N_TRANSMITTED, load64(w + N_TRANSMITTED) + done)
+            counters.transmitted += done
         else:
             sent += 1
-            count(w + N_TRANSMIT_FAILURES)
+            counters.transmit_failures += 1
         worker_point(w, WorkerPoint.REPLY_PUBLISHED)
-    store64_release(area + A_REPLIES, 0)
+    store64_release(memory.at.replies, 0)

@@ -9,13 +9,7 @@ from __future__ import annotations
 from numba import njit
 
 from splinter import limits
-from splinter.layout import offset
-from splinter.native.atomics import (
-    load32,
-    load64,
-    store32,
-    store64,
-)
+from splinter.native.atomics import load64
 from splinter.net.afxdp.compiled import (
     completion_available,
     fill_needs_wakeup,
@@ -26,41 +20,23 @@ from splinter.net.afxdp.compiled import (
     tx_publish,
     wake_rx,
 )
-from splinter.net.depths import DEPTH
 from splinter.worker.admission import is_authorised
 from splinter.worker.chunks import is_held, queue_of, recycle, return_chunk
-from splinter.worker.counters import count
 from splinter.worker.kill_points import WorkerPoint, worker_point
-from splinter.worker.layout import (
-    B_ADDRESS,
-    B_FRAME_LENGTH,
-    BATCH_BYTES,
-    N_DAMAGED,
-    N_KICKS,
-    N_MALFORMED,
-    N_TRANSMITTED,
-    N_WRONG_TOKEN,
-    W_BATCH,
-    W_DEPTH,
-    W_INDEX,
-    W_QUEUES,
-    W_SOCKETS,
-    W_TAKES_PARTIAL,
-    W_UMEM,
-)
+from splinter.worker.layout import BATCH_BYTES
 from splinter.worker.look_ahead import note_request
 from splinter.worker.loop import run, serve_batch, take_over
 from splinter.worker.receive import batch_limit, take_batch
+from splinter.worker.records import Counters, Depth, Packet, Worker
 from splinter.worker.reply import DROP, HEADER_BYTES
 from splinter.worker.stages import KICK, RECEIVE, REPLY, stage
 from splinter.worker.steal import steal_batch, wake_sibling
-from splinter.worker.tasks.layout import T_CHUNK
 from splinter.worker.tasks.pool import end_task
+from splinter.worker.tasks.records import Task
 from splinter.worker.xdp.frame import is_intact, payload_length, payload_offset
 from splinter.worker.xdp.transmit import transmit, write_reply
 
 _RECYCLE_FROM = limits.RX_BATCH  # completions that are worth the lock while there is other work
-_PACKETS = offset(DEPTH, "packets")
 # Requests that are served before the first of them gets its checksum, which is computed from words that have reached the cache
 # by then, and not from those still on their way.
 _SERVED_TOGETHER = 4
@@ -70,39 +46,43 @@ _SPINS = 200  # looks at the receive rings in an idle turn
 @njit(cache=True, forceinline=True)
 def _request_length(w: int, frame: int, frame_length: int) -> int:
     """Bytes of the request in a frame; -1, counted: none, damaged, or of a tenant that is not there any more."""
+    counters = Counters(w)
     length = payload_length(frame, frame_length)
     if length < HEADER_BYTES:
-        count(w + N_MALFORMED)
+        counters.malformed += 1
         return -1
-    if not is_intact(frame, length, load32(w + W_TAKES_PARTIAL) != 0):
-        count(w + N_DAMAGED)
+    if not is_intact(frame, length, Worker(w).takes_partial != 0):
+        counters.damaged += 1
         return -1
     if not is_authorised(w, frame + payload_offset(frame)):
-        count(w + N_WRONG_TOKEN)
+        counters.wrong_token += 1
         return -1
     return length
 
 
 @njit(cache=True, forceinline=True)
 def _find_request(w: int, k: int, received: int) -> int:
-    entry = load64(w + W_BATCH) + k * BATCH_BYTES
-    frame = load64(w + W_UMEM) + load64(entry + B_ADDRESS)
-    length = _request_length(w, frame, load64(entry + B_FRAME_LENGTH))
+    worker = Worker(w)
+    entry = worker.batch + k * BATCH_BYTES
+    packet = Packet(entry)
+    frame = worker.umem + packet.address
+    length = _request_length(w, frame, packet.frame_length)
     return note_request(w, entry, frame + payload_offset(frame), length, received)
 
 
 @njit(cache=True)
 def _kick(w: int, xsk: int, sent: int) -> None:
+    counters = Counters(w)
     stage(w, REPLY)
     kick(xsk)
     stage(w, KICK)
-    count(w + N_KICKS)
-    store64(w + N_TRANSMITTED, load64(w + N_TRANSMITTED) + sent)
+    counters.kicks += 1
+    counters.transmitted += sent
 
 
 @njit(cache=True, forceinline=True)
 def _put_reply(w: int, k: int, reply: int, replies: int) -> int:
-    address = load64(load64(w + W_BATCH) + k * BATCH_BYTES + B_ADDRESS)
+    address = Packet(Worker(w).batch + k * BATCH_BYTES).address
     if reply > 0:
         write_reply(w, queue_of(address), address, reply, replies)
         return 1
@@ -113,8 +93,9 @@ def _put_reply(w: int, k: int, reply: int, replies: int) -> int:
 
 @njit(cache=True, forceinline=True)
 def _send_replies(w: int, k: int, replies: int) -> None:
-    queue = queue_of(load64(load64(w + W_BATCH) + k * BATCH_BYTES + B_ADDRESS))
-    xsk = load64(w + W_SOCKETS + queue * 8)
+    worker = Worker(w)
+    queue = queue_of(Packet(worker.batch + k * BATCH_BYTES).address)
+    xsk = load64(worker.sockets + queue * 8)
     if replies > 0:
         tx_publish(xsk, tx_position(xsk) + replies)
         worker_point(w, WorkerPoint.REPLY_PUBLISHED)
@@ -132,7 +113,8 @@ def _serve_taken(w: int, received: int) -> None:
 @njit(cache=True)
 def serve_queue(w: int, queue: int) -> int:
     """One batch of one queue; returns how many packets it had."""
-    me, xsk = load32(w + W_INDEX), load64(w + W_SOCKETS + queue * 8)
+    worker = Worker(w)
+    me, xsk = worker.index, load64(worker.sockets + queue * 8)
     most = batch_limit(w, me)
     received = take_batch(w, me, queue, 1, most)
     stage(w, RECEIVE)
@@ -148,9 +130,10 @@ def serve_queue(w: int, queue: int) -> int:
 @njit(cache=True)
 def _packets(w: int) -> int:
     """How many wait in this worker's RX rings."""
+    worker = Worker(w)
     packets = 0
-    for queue in range(load32(w + W_QUEUES)):
-        packets += rx_available(load64(w + W_SOCKETS + queue * 8))
+    for queue in range(worker.queues):
+        packets += rx_available(load64(worker.sockets + queue * 8))
     return packets
 
 
@@ -162,38 +145,40 @@ def _packets_wait(w: int, told: bool) -> bool:
 @njit(cache=True)
 def _publish_depth(w: int) -> None:
     """Tell the XDP program how many packets wait for this worker."""
-    store32(load64(w + W_DEPTH) + _PACKETS, _packets(w))
+    Depth(Worker(w).depth).packets = _packets(w)
 
 
 @njit(cache=True)
 def _receive(w: int) -> tuple[int, bool]:
     """A batch of each queue. Whether packets wait is seen in the rings at any time."""
+    worker = Worker(w)
     received = 0
-    for queue in range(load32(w + W_QUEUES)):
+    for queue in range(worker.queues):
         received += serve_queue(w, queue)
-    if load64(w + W_DEPTH) != 0:
+    if worker.depth != 0:
         _publish_depth(w)
     return received, False
 
 
 @njit(cache=True)
 def _flush(w: int) -> None:
-    for queue in range(load32(w + W_QUEUES)):
-        xsk = load64(w + W_SOCKETS + queue * 8)
+    worker = Worker(w)
+    for queue in range(worker.queues):
+        xsk = load64(worker.sockets + queue * 8)
         waiting = tx_pending(xsk)
         if waiting > 0:
             _kick(w, xsk, waiting)
 
 
 @njit(cache=True)
-def _end(w: int, task: int, reply: int) -> None:
+def _end(w: int, t: int, reply: int) -> None:
     """Hand the reply of a task that ended, if there is one, to its queue's TX ring; give back what it had."""
-    address = load64(task + T_CHUNK)
+    address = Task(t).chunk
     queue = queue_of(address)
-    has_queue = queue < load32(w + W_QUEUES)  # else the device has fewer than when the request came: its chunk went with it
+    has_queue = queue < Worker(w).queues  # else the device has fewer than when the request came: its chunk went with it
     if reply != DROP and has_queue:
         transmit(w, queue, address, reply)
-    end_task(w, task)
+    end_task(w, t)
     if reply == DROP and has_queue:
         return_chunk(w, queue, address)
 
@@ -204,9 +189,10 @@ def _tidy(w: int) -> bool:
 
     A request that meets an idle worker waits for whatever the worker does between two looks.
     """
-    for queue in range(load32(w + W_QUEUES)):
+    worker = Worker(w)
+    for queue in range(worker.queues):
         recycle(w, queue)
-        xsk = load64(w + W_SOCKETS + queue * 8)
+        xsk = load64(worker.sockets + queue * 8)
         if tx_pending(xsk) > 0:  # the device's queue was full at the last kick
             kick(xsk)
         if fill_needs_wakeup(xsk):
@@ -228,12 +214,13 @@ def _steal(w: int, now: int) -> int:
 @njit(cache=True)
 def _has_left(w: int, k: int) -> bool:
     """Whether the packet has left the RX ring, and its queue is one that the device still has."""
-    address = load64(load64(w + W_BATCH) + k * BATCH_BYTES + B_ADDRESS)
-    return is_held(w, address) and queue_of(address) < load32(w + W_QUEUES)
+    worker = Worker(w)
+    address = Packet(worker.batch + k * BATCH_BYTES).address
+    return is_held(w, address) and queue_of(address) < worker.queues
 
 
 @njit(cache=True)
 def serve_xdp(w: int) -> None:
     """Serve until the block's ``stop`` is set. Run in the worker's process, with everything in the block set up."""
     take_over(w, _find_request, _has_left, _put_reply, _send_replies, _flush, _end)
-    run(w, load32(w + W_QUEUES) + 1, _receive, _packets_wait, _tidy, _steal, _flush, _end)
+    run(w, Worker(w).queues + 1, _receive, _packets_wait, _tidy, _steal, _flush, _end)

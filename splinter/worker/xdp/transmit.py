@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from numba import njit
 
-from splinter.native.atomics import load32, load64
+from splinter.native.atomics import load64
 from splinter.net.afxdp.compiled import tx_position, tx_publish, tx_write
 from splinter.worker.chunks import KIND_TX, chunk_word, mark
 from splinter.worker.kill_points import WorkerPoint, worker_point
-from splinter.worker.layout import W_CHUNKS, W_INDEX, W_SOCKETS, W_UMEM
+from splinter.worker.records import Worker
 from splinter.worker.xdp.frame import turn_around
 
 
@@ -19,18 +19,19 @@ def write_reply(w: int, queue: int, address: int, reply: int, ahead: int) -> Non
     ``reply``: its bytes; ``address``: UMEM address of the frame's first byte. The reply is the kernel's once the ring's index
     is published.
     """
-    xsk, me = load64(w + W_SOCKETS + queue * 8), load32(w + W_INDEX)
+    worker = Worker(w)
+    xsk, me = load64(worker.sockets + queue * 8), worker.index
     position = tx_position(xsk) + ahead
-    tx_write(xsk, position, address, turn_around(load64(w + W_UMEM) + address, reply))
+    tx_write(xsk, position, address, turn_around(worker.umem + address, reply))
     worker_point(w, WorkerPoint.REPLY_WRITTEN)
-    mark(load64(w + W_CHUNKS), address, chunk_word(KIND_TX, me, me, queue, position))
+    mark(worker.chunks, address, chunk_word(KIND_TX, me, me, queue, position))
     worker_point(w, WorkerPoint.REPLY_MARKED)
 
 
 @njit(cache=True)
 def transmit(w: int, queue: int, address: int, reply: int) -> None:
     """Write one reply and publish it; the kernel sends it at the next kick. Arguments as of :func:`write_reply`."""
-    xsk = load64(w + W_SOCKETS + queue * 8)
+    xsk = load64(Worker(w).sockets + queue * 8)
     write_reply(w, queue, address, reply, 0)
     tx_publish(xsk, tx_position(xsk) + 1)
     worker_point(w, WorkerPoint.REPLY_PUBLISHED)

@@ -21,11 +21,11 @@ from splinter.store.epochs import OLDEST_NONE, epoch_enter
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import bucket_number
 from splinter.store.journal import participant_at, unlock
-from splinter.store.layout import A_LOCK
 from splinter.store.operations import lock_active, store_delete, store_put
 from splinter.store.outcomes import RECORDED, claim_effect, claim_request
 from splinter.store.publication import account_of
 from splinter.store.reclaim import reclaim
+from splinter.store.records import Account
 from splinter.store.slabs import retreat
 from splinter.store.staging import stage_expire, stage_put
 from splinter.store.store import Store
@@ -165,7 +165,7 @@ def _end_task(store: int, sequence: int, body: int, length: int) -> int:
         status = claim_begin(store, me, TENANT, claim)
         if status == Status.OK or status == RECORDED:
             claim_settle_body(store, me, TENANT, claim, Status.OK, 0, body, length)
-        unlock(store, account_of(store, TENANT) + A_LOCK)
+        unlock(store, Account(account_of(store, TENANT)).at.lock)
     return status
 
 
