@@ -1,4 +1,4 @@
-"""Shared memory is described by NumPy structured dtypes; compiled code uses their offsets by name."""
+"""Shared memory is described by NumPy structured dtypes. Compiled code has records of them (:mod:`splinter.native.records`)."""
 
 from __future__ import annotations
 

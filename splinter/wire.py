@@ -62,13 +62,10 @@ assert HEADER_STRUCT.size == HEADER.itemsize
 
 # Offsets, for compiled code.
 H_MAGIC = offset(HEADER, "magic")
-H_VERSION = offset(HEADER, "version")
 H_OPCODE = offset(HEADER, "opcode")
 H_STATUS = offset(HEADER, "status")
 H_ROOM = H_STATUS  # in a request, where a reply has its status
-H_FLAGS = offset(HEADER, "flags")
 H_TENANT = offset(HEADER, "tenant")
-H_KEY_LENGTH = offset(HEADER, "key_length")
 H_TOKEN = offset(HEADER, "token")
 H_CLIENT = offset(HEADER, "client")
 H_SEQUENCE = offset(HEADER, "sequence")

@@ -31,19 +31,7 @@ from numba import njit
 
 from splinter import limits
 from splinter.native.atomics import cas32, cas64, load32, load64, pause, shift_right, store32_release, store64, store64_release
-from splinter.net.afxdp.compiled import (
-    completion_address,
-    completion_available,
-    completion_position,
-    completion_release,
-    fill_address,
-    fill_position,
-    fill_publish,
-    fill_write,
-    rx_position,
-    tx_position,
-    tx_publish,
-)
+from splinter.net.afxdp import compiled as rings
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import BATCH_BYTES, QUEUE_LOCK_BYTES
 from splinter.worker.records import Packet, Worker
@@ -90,7 +78,7 @@ def recycle(w: int, queue: int) -> int:
     """Move what the kernel has sent back into the fill ring, if no other worker is at it. Returns how many chunks."""
     worker = Worker(w)
     xsk = load64(worker.sockets + queue * 8)
-    if completion_available(xsk) == 0:
+    if rings.completion_available(xsk) == 0:
         return 0
     lock = queue_lock(w, queue)
     me = worker.index
@@ -98,20 +86,20 @@ def recycle(w: int, queue: int) -> int:
         return 0
     worker_point(w, WorkerPoint.QUEUE_LOCKED)
     chunks = worker.chunks
-    count = completion_available(xsk)
-    taken = completion_position(xsk)
-    filled = fill_position(xsk)
+    count = rings.completion_available(xsk)
+    taken = rings.completion_position(xsk)
+    filled = rings.fill_position(xsk)
     for k in range(count):
-        address = completion_address(xsk, taken + k)
+        address = rings.completion_address(xsk, taken + k)
         mark(chunks, address, chunk_word(KIND_DONE, me, me, queue, taken + k))
         worker_point(w, WorkerPoint.COMPLETION_MARKED)
-        fill_write(xsk, filled + k, address)
-    completion_release(xsk, taken + count)
+        rings.fill_write(xsk, filled + k, address)
+    rings.completion_release(xsk, taken + count)
     worker_point(w, WorkerPoint.COMPLETION_TAKEN)
     for k in range(count):  # the completion ring may be overwritten now; the fill ring not before it is published
-        mark(chunks, fill_address(xsk, filled + k), chunk_word(KIND_FILL, me, me, queue, filled + k))
+        mark(chunks, rings.fill_address(xsk, filled + k), chunk_word(KIND_FILL, me, me, queue, filled + k))
         worker_point(w, WorkerPoint.FILL_MARKED)
-    fill_publish(xsk, filled + count)
+    rings.fill_publish(xsk, filled + count)
     worker_point(w, WorkerPoint.FILL_PUBLISHED)
     store32_release(lock, 0)
     return count
@@ -131,11 +119,11 @@ def return_chunk(w: int, queue: int, address: int) -> None:
         store64_release(worker.at.waits, 0)
     worker_point(w, WorkerPoint.QUEUE_LOCKED)
     xsk = load64(worker.sockets + queue * 8)
-    filled = fill_position(xsk)
-    fill_write(xsk, filled, address)
+    filled = rings.fill_position(xsk)
+    rings.fill_write(xsk, filled, address)
     mark(worker.chunks, address, chunk_word(KIND_FILL, me, me, queue, filled))
     worker_point(w, WorkerPoint.FILL_MARKED)
-    fill_publish(xsk, filled + 1)
+    rings.fill_publish(xsk, filled + 1)
     worker_point(w, WorkerPoint.FILL_PUBLISHED)
     store32_release(lock, 0)
 
@@ -162,15 +150,15 @@ def _is_lost(w: int, word: int, queue: int) -> bool:
     position = word & _MASK32
     if kind == KIND_RX:
         owner = load64(worker.workers + (shift_right(word, 40) & 0xFF) * 8)
-        return _passed(rx_position(load64(Worker(owner).sockets + queue * 8)), position)
+        return _passed(rings.rx_position(load64(Worker(owner).sockets + queue * 8)), position)
     xsk = load64(worker.sockets + queue * 8)
     if kind == KIND_HELD:
         return True
     if kind == KIND_TX:
         return False
     if kind == KIND_DONE:
-        return _passed(completion_position(xsk), position)
-    return not _passed(fill_position(xsk), position)
+        return _passed(rings.completion_position(xsk), position)
+    return not _passed(rings.fill_position(xsk), position)
 
 
 @njit(cache=True)
@@ -213,14 +201,14 @@ def _publish_replies(w: int, queue: int, xsk: int) -> None:
     """Move the TX ring's index past every reply that stands in it: each was whole before its chunk was marked."""
     worker = Worker(w)
     dead, chunks = worker.index, worker.chunks
-    published = end = tx_position(xsk)
+    published = end = rings.tx_position(xsk)
     for chunk in range(queue * _CHUNKS, (queue + 1) * _CHUNKS):
         word = load64(chunks + chunk * 8)
         position = word & _MASK32
         if shift_right(word, 56) == KIND_TX and (shift_right(word, 48) & 0xFF) == dead and not _passed(end, position):
             end = (position + 1) & _MASK32
     if end != published:
-        tx_publish(xsk, end)
+        rings.tx_publish(xsk, end)
 
 
 @njit(cache=True)
@@ -261,14 +249,14 @@ def _recover_queue(w: int, queue: int) -> int:
                 cas64(chunks + chunk * 8, word, chunk_word(KIND_HELD, dead, dead, queue, 0))
             else:
                 cas64(chunks + chunk * 8, word, _LOST)
-    filled = fill_position(xsk)
+    filled = rings.fill_position(xsk)
     count = 0
     for chunk in range(first, first + _CHUNKS):
         if load64(chunks + chunk * 8) == _LOST:
-            fill_write(xsk, filled + count, chunk * limits.CHUNK_BYTES)
+            rings.fill_write(xsk, filled + count, chunk * limits.CHUNK_BYTES)
             store64(chunks + chunk * 8, chunk_word(KIND_FILL, NOBODY, NOBODY, queue, filled + count))
             count += 1
-    fill_publish(xsk, filled + count)
+    rings.fill_publish(xsk, filled + count)
     _publish_replies(w, queue, xsk)
     return count
 
@@ -305,14 +293,14 @@ def fill_all(w: int) -> None:
     chunks = worker.chunks
     for queue in range(worker.queues):
         xsk = load64(worker.sockets + queue * 8)
-        filled = fill_position(xsk)
+        filled = rings.fill_position(xsk)
         count = 0
         for chunk in range(queue * _CHUNKS, (queue + 1) * _CHUNKS):
             if shift_right(load64(chunks + chunk * 8), 56) != KIND_HELD:
-                fill_write(xsk, filled + count, chunk * limits.CHUNK_BYTES)
+                rings.fill_write(xsk, filled + count, chunk * limits.CHUNK_BYTES)
                 store64(chunks + chunk * 8, chunk_word(KIND_FILL, NOBODY, NOBODY, queue, filled + count))
                 count += 1
-        fill_publish(xsk, filled + count)
+        rings.fill_publish(xsk, filled + count)
 
 
 @njit(cache=True)

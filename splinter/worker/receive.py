@@ -11,7 +11,7 @@ from numba import njit
 
 from splinter import limits
 from splinter.native.atomics import cas32, load64, prefetch, store32_release
-from splinter.net.afxdp.compiled import rx_address, rx_available, rx_length, rx_position, rx_release
+from splinter.net.afxdp import compiled as rings
 from splinter.store.layout import CACHE_LINE_BYTES
 from splinter.worker.accounts import packets_in_batch
 from splinter.worker.chunks import KIND_RX, chunk_word, mark
@@ -56,7 +56,7 @@ def take_batch(w: int, core: int, queue: int, share: int, most: int) -> int:
     """
     worker = Worker(w)
     xsk = rx_socket(w, core, queue)
-    if rx_available(xsk) == 0:
+    if rings.rx_available(xsk) == 0:
         return 0
     if worker.stealing == 0:
         return _take(w, xsk, core, queue, share, most)
@@ -74,15 +74,15 @@ def _take(w: int, xsk: int, core: int, queue: int, share: int, most: int) -> int
     worker, counters = Worker(w), Counters(w)
     me = worker.index
     chunks, umem, batch = worker.chunks, worker.umem, worker.batch
-    count = min((rx_available(xsk) + share - 1) // share, most)
-    first = rx_position(xsk)
+    count = min((rings.rx_available(xsk) + share - 1) // share, most)
+    first = rings.rx_position(xsk)
     store32_release(worker.at.batch_count, 0)
     store32_release(worker.at.batch_begun, 0)
     for k in range(count):
-        address = rx_address(xsk, first + k)
+        address = rings.rx_address(xsk, first + k)
         packet = Packet(batch + k * BATCH_BYTES)
         packet.address = address
-        packet.frame_length = rx_length(xsk, first + k)
+        packet.frame_length = rings.rx_length(xsk, first + k)
         mark(chunks, address, chunk_word(KIND_RX, me, core, queue, first + k))
         worker_point(w, WorkerPoint.RX_MARKED)
         prefetch(umem + address)
@@ -90,7 +90,7 @@ def _take(w: int, xsk: int, core: int, queue: int, share: int, most: int) -> int
         prefetch(umem + address + 2 * CACHE_LINE_BYTES)
     store32_release(worker.at.batch_count, count)
     worker_point(w, WorkerPoint.RX_COUNTED)
-    rx_release(xsk, first + count)
+    rings.rx_release(xsk, first + count)
     worker_point(w, WorkerPoint.RX_RELEASED)
     counters.received += count
     return count

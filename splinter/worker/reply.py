@@ -6,19 +6,11 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
+from splinter.layout import offset
 from splinter.native.atomics import copy_bytes, load64, move_bytes, store8, store64
 from splinter.store.outcomes import Outcome
 from splinter.wire import (
     FLAG_REPLY,
-    H_FLAGS,
-    H_FRAGMENT_COUNT,
-    H_FRAGMENT_INDEX,
-    H_KEY_LENGTH,
-    H_MAGIC,
-    H_STATUS,
-    H_TENANT,
-    H_VALUE_LENGTH,
-    H_VERSION,
     HEADER,
     VERSION,
 )
@@ -35,9 +27,15 @@ _SCALAR_BYTES = 8
 _DECIMAL_DIGITS_MAX = 10
 _KEPT_OF_FIRST = 0xFF00_FFFFFFFF  # of the header's first word a reply repeats magic and opcode
 _TENANT_AND_TABLE = (1 << 48) - 1  # of the word that ends with the length of the key
-assert [H_VERSION - H_MAGIC, H_STATUS - H_MAGIC, H_FLAGS - H_MAGIC, H_KEY_LENGTH - H_TENANT] == [4, 6, 7, 6]
-assert [H_FRAGMENT_INDEX - H_VALUE_LENGTH, H_FRAGMENT_COUNT - H_VALUE_LENGTH] == [4, 6]
 _ROOM_MIN = limits.UDP_PAYLOAD_BYTES_MIN // limits.ROOM_UNIT_BYTES
+
+
+def _behind(first: str, *fields: str) -> list[int]:
+    return [offset(HEADER, field) - offset(HEADER, first) for field in fields]
+
+
+assert _behind("magic", "version", "status", "flags") == [4, 6, 7] and _behind("tenant", "key_length") == [6]
+assert _behind("value_length", "fragment_index", "fragment_count") == [4, 6]
 
 
 @njit(cache=True)

@@ -12,7 +12,7 @@ from numba import njit
 from splinter import limits
 from splinter.native import libc
 from splinter.native.atomics import exchange32, load32_acquire, store64
-from splinter.net.afxdp.compiled import rx_available, rx_position
+from splinter.net.afxdp import compiled as rings
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import LOOK_BYTES, STATE_RUNNING, STATE_SLEEPING
 from splinter.worker.receive import batch_limit, rx_socket, take_batch, worker_block
@@ -70,11 +70,11 @@ def steal_batch(w: int, now: int) -> int:
         if core == me:
             continue
         xsk = rx_socket(w, core, queue)
-        available = rx_available(xsk)
+        available = rings.rx_available(xsk)
         if available == 0:
             is_empty(w, place)
             continue
-        if not has_waited(w, place, rx_position(xsk), now) and available < limits.STEAL_PACKETS_MIN:
+        if not has_waited(w, place, rings.rx_position(xsk), now) and available < limits.STEAL_PACKETS_MIN:
             continue
         taken = take_batch(w, core, queue, _HALF, min(batch_limit(w, core), limits.STEAL_PACKETS_MAX))
         if taken > 0:

@@ -10,16 +10,7 @@ from numba import njit
 
 from splinter import limits
 from splinter.native.atomics import load64
-from splinter.net.afxdp.compiled import (
-    completion_available,
-    fill_needs_wakeup,
-    kick,
-    rx_available,
-    tx_pending,
-    tx_position,
-    tx_publish,
-    wake_rx,
-)
+from splinter.net.afxdp import compiled as rings
 from splinter.worker.admission import is_authorised
 from splinter.worker.chunks import is_held, queue_of, recycle, return_chunk
 from splinter.worker.kill_points import WorkerPoint, worker_point
@@ -74,7 +65,7 @@ def _find_request(w: int, k: int, received: int) -> int:
 def _kick(w: int, xsk: int, sent: int) -> None:
     counters = Counters(w)
     stage(w, REPLY)
-    kick(xsk)
+    rings.kick(xsk)
     stage(w, KICK)
     counters.kicks += 1
     counters.transmitted += sent
@@ -97,10 +88,10 @@ def _send_replies(w: int, k: int, replies: int) -> None:
     queue = queue_of(Packet(worker.batch + k * BATCH_BYTES).address)
     xsk = load64(worker.sockets + queue * 8)
     if replies > 0:
-        tx_publish(xsk, tx_position(xsk) + replies)
+        rings.tx_publish(xsk, rings.tx_position(xsk) + replies)
         worker_point(w, WorkerPoint.REPLY_PUBLISHED)
         _kick(w, xsk, replies)
-    if completion_available(xsk) >= _RECYCLE_FROM:
+    if rings.completion_available(xsk) >= _RECYCLE_FROM:
         recycle(w, queue)
 
 
@@ -119,10 +110,10 @@ def serve_queue(w: int, queue: int) -> int:
     received = take_batch(w, me, queue, 1, most)
     stage(w, RECEIVE)
     if received > 0:
-        if most < limits.RX_BATCH and rx_available(xsk) > 0:
+        if most < limits.RX_BATCH and rings.rx_available(xsk) > 0:
             wake_sibling(w)  # now: what is left waits for as long as a batch may take
         _serve_taken(w, received)
-        if rx_available(xsk) >= limits.WAKE_BACKLOG:
+        if rings.rx_available(xsk) >= limits.WAKE_BACKLOG:
             wake_sibling(w)
     return received
 
@@ -133,7 +124,7 @@ def _packets(w: int) -> int:
     worker = Worker(w)
     packets = 0
     for queue in range(worker.queues):
-        packets += rx_available(load64(worker.sockets + queue * 8))
+        packets += rings.rx_available(load64(worker.sockets + queue * 8))
     return packets
 
 
@@ -165,7 +156,7 @@ def _flush(w: int) -> None:
     worker = Worker(w)
     for queue in range(worker.queues):
         xsk = load64(worker.sockets + queue * 8)
-        waiting = tx_pending(xsk)
+        waiting = rings.tx_pending(xsk)
         if waiting > 0:
             _kick(w, xsk, waiting)
 
@@ -193,10 +184,10 @@ def _tidy(w: int) -> bool:
     for queue in range(worker.queues):
         recycle(w, queue)
         xsk = load64(worker.sockets + queue * 8)
-        if tx_pending(xsk) > 0:  # the device's queue was full at the last kick
-            kick(xsk)
-        if fill_needs_wakeup(xsk):
-            wake_rx(xsk)
+        if rings.tx_pending(xsk) > 0:  # the device's queue was full at the last kick
+            rings.kick(xsk)
+        if rings.fill_needs_wakeup(xsk):
+            rings.wake_rx(xsk)
     spins = 0
     while spins < _SPINS and _packets(w) == 0:
         spins += 1

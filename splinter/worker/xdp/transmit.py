@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import njit
 
 from splinter.native.atomics import load64
-from splinter.net.afxdp.compiled import tx_position, tx_publish, tx_write
+from splinter.net.afxdp import compiled as rings
 from splinter.worker.chunks import KIND_TX, chunk_word, mark
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.records import Worker
@@ -21,8 +21,8 @@ def write_reply(w: int, queue: int, address: int, reply: int, ahead: int) -> Non
     """
     worker = Worker(w)
     xsk, me = load64(worker.sockets + queue * 8), worker.index
-    position = tx_position(xsk) + ahead
-    tx_write(xsk, position, address, turn_around(worker.umem + address, reply))
+    position = rings.tx_position(xsk) + ahead
+    rings.tx_write(xsk, position, address, turn_around(worker.umem + address, reply))
     worker_point(w, WorkerPoint.REPLY_WRITTEN)
     mark(worker.chunks, address, chunk_word(KIND_TX, me, me, queue, position))
     worker_point(w, WorkerPoint.REPLY_MARKED)
@@ -33,5 +33,5 @@ def transmit(w: int, queue: int, address: int, reply: int) -> None:
     """Write one reply and publish it; the kernel sends it at the next kick. Arguments as of :func:`write_reply`."""
     xsk = load64(Worker(w).sockets + queue * 8)
     write_reply(w, queue, address, reply, 0)
-    tx_publish(xsk, tx_position(xsk) + 1)
+    rings.tx_publish(xsk, rings.tx_position(xsk) + 1)
     worker_point(w, WorkerPoint.REPLY_PUBLISHED)
