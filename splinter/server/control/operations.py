@@ -13,6 +13,7 @@ import splinter
 from splinter import limits, wire
 from splinter.errors import ControlError, PermissionDeniedError, SplinterError, Status, UnknownTenantError, error_for
 from splinter.ext.compile import CompiledExtension
+from splinter.recent import Recent
 from splinter.server import statistics
 from splinter.server.control import fields as fields
 from splinter.server.control import usage
@@ -47,7 +48,7 @@ class Operations:
     def __init__(self, shared: Shared, tenants: Tenants, registry: Registry, balancer: Balancer) -> None:
         self._shared, self._tenants, self._registry, self._balancer = shared, tenants, registry, balancer
         self._compiler = CompileQueue()  # processes: compiling does not hold up other connections
-        self._compiled: dict[bytes, list[CompiledExtension]] = {}  # by digest of name and source, the most recent last
+        self._compiled: Recent[bytes, list[CompiledExtension]] = Recent(_COMPILED_KEPT)  # by digest of name and source
         self._installing: _Locks = WeakValueDictionary()
         self._asking: _Locks = WeakValueDictionary()
         self._counts: dict[str, int] = {}
@@ -242,13 +243,11 @@ class Operations:
     ) -> list[CompiledExtension]:
         """Compile; what many tenants install is compiled once."""
         key = hashlib.sha256(f"{name or ''}\0{every}\0{source}".encode(errors="surrogatepass")).digest()
-        compiled = self._compiled.pop(key, None)
+        compiled = self._compiled.get(key)
         if compiled is None:
             wanted = Source(tenant, source, name, every, self._shared.config.preempt, generation)
             compiled = await self._compiler.compile(wanted)
-        self._compiled[key] = compiled  # the most recent last
-        if len(self._compiled) > _COMPILED_KEPT:
-            del self._compiled[next(iter(self._compiled))]
+        self._compiled.note(key, compiled)
         return compiled
 
     def _lock(self, locks: _Locks, tenant: int) -> asyncio.Lock:
