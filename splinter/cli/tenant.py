@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Column, Table
@@ -12,25 +12,31 @@ from splinter import limits
 from splinter.cli.target import Address, Instance, find_server, parse_token_text
 from splinter.cli.told import require_reader, spans, telling
 from splinter.client.admin import TenantInfo
+from splinter.client.arguments import RANGES
 from splinter.client.encoding import format_token
 from splinter.errors import SplinterError
 from splinter.server.config import parse_bytes
 from splinter.terminal import Terminal, say
 
-_TENANT_MAX = limits.TENANTS_MAX - 1
-_HOME_MAX = limits.WORKERS_MAX - 1
-_COUNT_MAX = (1 << 32) - 1  # of milliseconds and yields
+_TENANT_MAX, _HOME_MAX = RANGES["tenant"][1], RANGES["home"][1]
 _TOKEN_DIGITS = 16
 _TOLD = (  # of each tenant, to machines
     "tenant", "home", "quota_bytes", "bytes_used", "code_bytes", "clients", "staged_bytes", "objects", "packets_per_second",
     "packets_dropped",
 )  # fmt: skip
+
+
+def _limit(name: str, text: str) -> Any:
+    least, most = RANGES[name]
+    return typer.Option(min=least, max=most, help=text)
+
+
 # The options of those commands that set limits.
 _QUOTA = typer.Option(metavar="SIZE", help="Bytes it may store, such as 64MiB.")
-_TASK_MS = typer.Option(min=0, max=_COUNT_MAX, help="CPU time of one task in ms; 0: the server's limit.")
-_TASK_WALL_MS = typer.Option(min=0, max=_COUNT_MAX, help="Time of one task, its waits included, in ms; 0: the server's limit.")
-_TASK_YIELDS = typer.Option(min=0, max=_COUNT_MAX, help="Yields of one task; 0: the server's limit.")
-_PACKETS = typer.Option(min=0, max=limits.PACKETS_PER_SECOND_MAX, help="Packets above this are dropped; 0: no limit.")
+_TASK_MS = _limit("task_milliseconds_max", "CPU time of one task in ms; 0: the server's limit.")
+_TASK_WALL_MS = _limit("task_wall_milliseconds_max", "Time of one task, its waits included, in ms; 0: the server's limit.")
+_TASK_YIELDS = _limit("task_yields_max", "Yields of one task; 0: the server's limit.")
+_PACKETS = _limit("packets_per_second", "Packets above this are dropped; 0: no limit.")
 
 app = typer.Typer(
     help="Create, list, limit, move and remove tenants, change their tokens (for the administrator).", no_args_is_help=True

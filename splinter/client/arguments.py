@@ -29,7 +29,7 @@ RANGES: dict[str, tuple[int, int]] = {
     "task_milliseconds_max": (0, _U32_MAX),
     "task_wall_milliseconds_max": (0, _U32_MAX),
     "packets_per_second": (0, limits.PACKETS_PER_SECOND_MAX),
-}  # of each integer argument of Client's and Admin's, both ends included
+}  # of each integer argument of Client's and Admin's, and of each field of a control message that limits; both ends included
 
 
 def check_integer(name: str, given: Any) -> int:

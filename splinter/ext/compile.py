@@ -8,7 +8,6 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 from splinter.errors import CompileError
 from splinter.ext.abi import ResultKind
@@ -29,39 +28,17 @@ from splinter.ext.middle.verifier import UnprovenError, verify
 from splinter.ext.native import llvm_text, machine
 from splinter.ext.signature import Signature
 from splinter.limits import CODE_BYTES_MAX, THOROUGH_INSTRUCTIONS_MAX, TOGETHER_INSTRUCTIONS_MAX
+from splinter.recent import Recent
 
 INTERNAL_MESSAGE_CHARACTERS_MAX = 300
 RECENT_SOURCES_MAX = 4
 INTERNAL_HINT = "write it in another way; the fault is not yours, so please report the source"
 SPLIT_HINT = "keep less, split the extension, or install the extensions of the source one at a time"
 
-_Kept = TypeVar("_Kept")
-
-
-class _Recent(Generic[_Kept]):
-    """What the last few sources gave. Extensions of one source are compiled one after the other."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: dict[str, _Kept] = {}
-
-    def get(self, text: str) -> _Kept | None:
-        with self._lock:
-            return self._kept.get(text)
-
-    def put(self, text: str, value: _Kept) -> None:
-        with self._lock:
-            self._kept[text] = value
-            while len(self._kept) > RECENT_SOURCES_MAX:
-                del self._kept[next(iter(self._kept))]
-
-    def clear(self) -> None:
-        with self._lock:
-            self._kept.clear()
-
-
-_modules: _Recent[Module] = _Recent()
-_libraries: _Recent[Library] = _Recent()
+# What the last few sources gave: extensions of one source are compiled one after the other.
+_lock = threading.Lock()
+_modules: Recent[str, Module] = Recent(RECENT_SOURCES_MAX)
+_libraries: Recent[str, Library] = Recent(RECENT_SOURCES_MAX)
 
 
 @dataclass(frozen=True)
@@ -157,13 +134,15 @@ def _front(source: str, findings: Findings) -> tuple[Module, Library]:
         module = parse(source, findings)
         desugar(module)
         if not findings.diagnostics:
-            _modules.put(source, module)
+            with _lock:
+                _modules.note(source, module)
     shared = _shared_text(module, findings)
     library = _libraries.get(shared)
     if library is None:
         library = check_library(module, findings)
         if not findings.diagnostics:
-            _libraries.put(shared, library)
+            with _lock:
+                _libraries.note(shared, library)
     return module, library
 
 

@@ -19,9 +19,10 @@ import select
 import signal
 import sys
 import threading
+import time
 from typing import TextIO
 
-from splinter.server.processes import die_in_order, fork_child, is_readable
+from splinter.server.processes import die_in_order, fork_child, reap, wait_or_kill
 
 _DESCRIPTORS = (1, 2)
 _PIPE_BYTES = 1 << 20  # as much as an unprivileged process may ask for
@@ -102,8 +103,7 @@ class Output:
 
     def reap_writer(self) -> None:
         """The writer has ended, as ``pidfd`` told, which is closed now."""
-        os.waitpid(self._pid, 0)
-        os.close(self.pidfd)
+        reap(self._pid, self.pidfd)
         self._pid, self.pidfd = 0, -1
 
     def close(self) -> None:
@@ -118,12 +118,8 @@ class Output:
                 sys.stderr = stream
         for reading in self._pipes:
             os.close(reading)
-        if not self._pid:
-            return
-        if not is_readable(self.pidfd, _END_SECONDS):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-        os.waitpid(self._pid, 0)
-        os.close(self.pidfd)
+        if self._pid:
+            wait_or_kill(self._pid, self.pidfd, time.monotonic() + _END_SECONDS)
 
     def _carry_all(self) -> None:
         """In the writer: one thread for each stream, as either may wait."""

@@ -237,5 +237,16 @@ def wait_or_kill(pid: int, pidfd: int, deadline: float) -> None:
     """Reap a child; one that has not ended by ``deadline`` (monotonic seconds) is killed."""
     if not is_readable(pidfd, max(0.0, deadline - time.monotonic())):
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    reap(pid, pidfd)
+
+
+def kill(pid: int, pidfd: int) -> int:
+    """End a child, whatever it does, and reap it; returns as :func:`reap`."""
+    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    return reap(pid, pidfd)
+
+
+def reap(pid: int, pidfd: int) -> int:
+    """Wait for a child's end, and close its descriptor; returns its exit status, negative for a signal."""
     os.close(pidfd)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

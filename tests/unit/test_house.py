@@ -11,7 +11,7 @@ FILE_LINES_MAX, FUNCTION_LINES_MAX = 400, 70
 
 # Each imports from those above it and from itself. Those of one line do not import each other.
 LAYERS = (
-    ("limits", "visible", "trust", "interrupts"),
+    ("limits", "visible", "trust", "interrupts", "recent"),
     ("errors", "layout"),
     ("wire", "terminal", "extras"),
     ("native",),

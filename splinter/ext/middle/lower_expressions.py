@@ -32,6 +32,9 @@ _NAT_BITS = ir.word(NAT.high)  # a number of this type has no others: an AND wit
 _Operand = tuple[ast.expr, Value]  # an expression and its value
 
 _FLOAT = {ast.Add: Op.FADD, ast.Sub: Op.FSUB, ast.Mult: Op.FMUL, ast.Div: Op.FDIV}
+_FLOAT_COMPARISONS = {  # sides of greater ones are exchanged before
+    ast.Eq: Op.FEQ, ast.NotEq: Op.FEQ, ast.Lt: Op.FLT, ast.Gt: Op.FLT, ast.LtE: Op.FLE, ast.GtE: Op.FLE,
+}  # fmt: skip
 _SIGNED = {ast.Add: Op.SADD, ast.Sub: Op.SSUB, ast.Mult: Op.SMUL}
 _UNSIGNED = {ast.Add: Op.UADD, ast.Sub: Op.USUB, ast.Mult: Op.UMUL}
 _MODULAR = {ast.Add: Op.ADD, ast.Sub: Op.SUB, ast.Mult: Op.MUL}
@@ -263,32 +266,20 @@ class ExpressionLowering(ValueLowering):
         return self._compare(operator, self.as_integer(*left), self.as_integer(*right))
 
     def _compare(self, operator: ast.cmpop, left: Typed, right: Typed) -> ir.Operand:
-        match operator:
-            case ast.Eq():
-                return self._equal(left, right)
-            case ast.NotEq():
-                return self.negate(self._equal(left, right))
-            case ast.Lt():
-                return self.less(left, right)
-            case ast.Gt():
-                return self.less(right, left)
-            case ast.LtE():
-                return self.negate(self.less(right, left))
-        return self.negate(self.less(left, right))
+        if isinstance(operator, ast.Eq | ast.NotEq):
+            holds = self._equal(left, right)
+        elif isinstance(operator, ast.Lt | ast.GtE):
+            holds = self.less(left, right)
+        else:
+            holds = self.less(right, left)
+        return self.negate(holds) if isinstance(operator, ast.NotEq | ast.LtE | ast.GtE) else holds
 
     def _compare_floats(self, operator: ast.cmpop, left: ir.Operand, right: ir.Operand) -> ir.Operand:
-        match operator:
-            case ast.Eq():
-                return self.emit(Op.FEQ, left, right)
-            case ast.NotEq():
-                return self.negate(self.emit(Op.FEQ, left, right))
-            case ast.Lt():
-                return self.emit(Op.FLT, left, right)
-            case ast.LtE():
-                return self.emit(Op.FLE, left, right)
-            case ast.Gt():
-                return self.emit(Op.FLT, right, left)
-        return self.emit(Op.FLE, right, left)
+        """Not by the opposite: no comparison holds of what is not a number, but that it is not equal."""
+        if isinstance(operator, ast.Gt | ast.GtE):
+            left, right = right, left
+        holds = self.emit(_FLOAT_COMPARISONS[type(operator)], left, right)
+        return self.negate(holds) if isinstance(operator, ast.NotEq) else holds
 
     def _equal(self, left: Typed, right: Typed) -> ir.Operand:
         same = self.emit(Op.EQ, left[0], right[0])

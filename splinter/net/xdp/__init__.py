@@ -1,4 +1,4 @@
-"""The XDP programs in ``bpf/``: compile, load, attach, feed, test.
+"""The XDP programs in ``bpf/``: compile, load, attach, feed.
 
 bcc is imported only when a program is compiled, so that this package can be imported everywhere; :func:`probe` says
 whether it can be used.
@@ -7,12 +7,10 @@ whether it can be used.
 from splinter.net.xdp.client import EchoProgram, RedirectProgram
 from splinter.net.xdp.probe import probe
 from splinter.net.xdp.server import XdpProgram
-from splinter.net.xdp.syscall import Action
 from splinter.net.xdp.verdicts import DROPS, Verdict
 
 __all__ = [
     "DROPS",
-    "Action",
     "EchoProgram",
     "RedirectProgram",
     "Verdict",

@@ -1,9 +1,8 @@
-"""What all our XDP programs have in common: compile, attach, detach, sockets, test runs."""
+"""What all our XDP programs have in common: compile, attach, detach, sockets."""
 
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -78,13 +77,6 @@ class Program:
         """Descriptor of a map. Raises ``KeyError`` when the program has none of this name."""
         return self._map_fds[name]
 
-    def test_run(self, packet: bytes, *, queue: int = 0) -> tuple[syscall.Action, bytes]:
-        """What the program does to a packet of at least 14 bytes that comes in by a queue of the device.
-
-        Nothing is received or sent, but counters count. Returns the action and the packet as the program left it.
-        """
-        return syscall.test_run(self.program_fd, packet, self.ifindex, queue)
-
     def _set_socket(self, index: int, fd: int) -> None:
         syscall.update(self.map_fd("xsks"), index, fd.to_bytes(4, "little"))
 
@@ -94,8 +86,3 @@ class Program:
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.EINVAL):  # was not there
                 raise
-
-
-def map_memory(fd: int, size: int) -> mmap.mmap:
-    """The memory of a BPF_F_MMAPABLE array, shared with the kernel and with forked processes."""
-    return mmap.mmap(fd, size)

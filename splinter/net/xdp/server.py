@@ -11,7 +11,7 @@ from splinter.net.depths import DEPTH
 from splinter.net.place import Place
 from splinter.net.tenants import RATE, TENANT
 from splinter.net.xdp import syscall
-from splinter.net.xdp.program import Program, map_memory
+from splinter.net.xdp.program import Program
 from splinter.net.xdp.verdicts import Verdict
 
 _PLACES = ("addresses", "macs")
@@ -31,8 +31,8 @@ class XdpProgram(Program):
 
     Nothing is taken before :meth:`serve_at` has said at which addresses.
 
-    Maps, by name: ``tenants``, ``rates``, ``depths``, ``store_index``, ``store_slabs`` (shared memory:
-    :meth:`map_memory`), ``xsks``, ``counters``.
+    Maps, by name: ``tenants``, ``rates``, ``depths``, ``store_index``, ``store_slabs`` (arrays that can
+    be mapped, of :meth:`map_bytes`), ``xsks``, ``counters``.
     """
 
     def __init__(
@@ -74,10 +74,6 @@ class XdpProgram(Program):
     def map_bytes(self, name: str) -> int:
         """Bytes of a shared-memory map, whole pages. Raises ``KeyError`` when that is none."""
         return self._bytes[name]
-
-    def map_memory(self, name: str) -> mmap.mmap:
-        """The memory of a map other than ``xsks`` and ``counters``, shared with kernel and forked processes."""
-        return map_memory(self.map_fd(name), self.map_bytes(name))
 
     def serve_at(self, place: Place) -> None:
         """Take what goes to one of these addresses, and nothing else; what was served before and still is is not interrupted.

@@ -20,31 +20,18 @@ import asyncio
 import hashlib
 import itertools
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
 
 from splinter import limits
 from splinter.errors import BusyError, CompileError
 from splinter.ext.compile import CompiledExtension
+from splinter.recent import Recent
 from splinter.server.control.compiler import Compiler, TooLongError
 
 _SLOW_NICENESS = 5  # beyond the control process's
 _USE_STEP_SECONDS = 0.1  # less of a difference decides nothing
 _Author = tuple[int, int]  # tenant and generation
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
-
-
-class _Recent(OrderedDict[_Key, _Value], Generic[_Key, _Value]):
-    """A map that forgets the oldest of more than ``COMPILE_REFUSED_KEPT``."""
-
-    def note(self, key: _Key, value: _Value) -> None:
-        self[key] = value
-        self.move_to_end(key)
-        while len(self) > limits.COMPILE_REFUSED_KEPT:
-            self.popitem(last=False)
 
 
 @dataclass(frozen=True)
@@ -154,10 +141,10 @@ class CompileQueue:
         slow_seconds: float = limits.COMPILE_SECONDS_MAX,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._now = now
-        self._used: _Recent[_Author, tuple[float, float]] = _Recent()  # seconds, and when they were that many
-        self._runs_out: _Recent[_Author, tuple[float, float]] = _Recent()  # until when it waits, and how long that is
-        self._refused: _Recent[bytes, tuple[float, TooLongError]] = _Recent()  # by digest: until when
+        self._now, kept = now, limits.COMPILE_REFUSED_KEPT
+        self._used: Recent[_Author, tuple[float, float]] = Recent(kept)  # seconds, and when they were that many
+        self._runs_out: Recent[_Author, tuple[float, float]] = Recent(kept)  # until when it waits, and how long that is
+        self._refused: Recent[bytes, tuple[float, TooLongError]] = Recent(kept)  # by digest: until when
         self._quick = _Lane(lambda: Compiler(quick_seconds), self._use, None, is_brief=False)
         self._slow = _Lane(lambda: Compiler(slow_seconds, _SLOW_NICENESS), self._use, limits.COMPILE_WAITING_MAX, is_brief=True)
 

@@ -31,7 +31,7 @@ from splinter.ext.compile import SPLIT_HINT, CompiledExtension, compile_extensio
 from splinter.ext.front.diagnostics import Diagnostic, Findings
 from splinter.ext.middle.first_lookup import FirstLookup
 from splinter.ext.signature import Signature
-from splinter.server.processes import OomPreference, cpu_ns, fork_child, is_readable
+from splinter.server.processes import OomPreference, cpu_ns, fork_child, is_readable, kill
 
 _log = logging.getLogger(__name__)
 _LENGTH = struct.Struct("<I")
@@ -260,9 +260,6 @@ def _memory_bytes() -> int:
 def _end(child: _Child) -> int:
     """Kill a child that has not ended by itself; its exit status. Again: nothing, and the same status."""
     if child.pidfd >= 0:
-        signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
-        os.close(child.pidfd)
-        child.pidfd = -1
         child.socket.close()
-        child.status = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
+        child.status, child.pidfd = kill(child.pid, child.pidfd), -1
     return child.status

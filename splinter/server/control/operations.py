@@ -11,8 +11,10 @@ from weakref import WeakValueDictionary
 
 import splinter
 from splinter import limits, wire
+from splinter.client.arguments import RANGES
 from splinter.errors import ControlError, PermissionDeniedError, SplinterError, Status, UnknownTenantError, error_for
 from splinter.ext.compile import CompiledExtension
+from splinter.recent import Recent
 from splinter.server import statistics
 from splinter.server.control import fields as fields
 from splinter.server.control import usage
@@ -28,12 +30,8 @@ _CREDENTIAL_BYTES_MAX = 256
 _LOG_ENTRIES_TOLD_MAX = 1000
 _COMPILED_KEPT = 64  # compiled sources remembered, the most recent ones
 _DROPPED_TOLD_MAX = 32  # tenants with packets over their limit, in the statistics
-_RECORD_LIMITS = {  # fields of a tenant's record, and the most that each may be
-    "task_yields_max": (1 << 32) - 1,
-    "task_milliseconds_max": (1 << 32) - 1,
-    "task_wall_milliseconds_max": (1 << 32) - 1,
-    "packets_per_second": limits.PACKETS_PER_SECOND_MAX,
-}
+# Fields of a tenant's record.
+_RECORD_LIMITS = ("task_yields_max", "task_milliseconds_max", "task_wall_milliseconds_max", "packets_per_second")
 # What a tenant asks for and gets at once.
 _OF_TENANTS = {"extension.list", "extension.log", "extension.signature", "extension.uninstall", "tenant.status"}
 # By tenant and generation: what waits for one that was removed holds up nobody who has its id now.
@@ -47,7 +45,7 @@ class Operations:
     def __init__(self, shared: Shared, tenants: Tenants, registry: Registry, balancer: Balancer) -> None:
         self._shared, self._tenants, self._registry, self._balancer = shared, tenants, registry, balancer
         self._compiler = CompileQueue()  # processes: compiling does not hold up other connections
-        self._compiled: dict[bytes, list[CompiledExtension]] = {}  # by digest of name and source, the most recent last
+        self._compiled: Recent[bytes, list[CompiledExtension]] = Recent(_COMPILED_KEPT)  # by digest of name and source
         self._installing: _Locks = WeakValueDictionary()
         self._asking: _Locks = WeakValueDictionary()
         self._counts: dict[str, int] = {}
@@ -146,9 +144,9 @@ class Operations:
         self._require_administrator(request)
         wanted = fields.optional_integer(request, "tenant", 1, self._tenants.count_max - 1)
         count = fields.integer(request, "count", 1, self._tenants.count_max - 1, default=1)
-        quota = fields.integer(request, "quota_bytes", 0, (1 << 63) - 1, default=limits.TENANT_QUOTA_BYTES_DEFAULT)
+        quota = fields.integer(request, "quota_bytes", *RANGES["quota_bytes"], default=limits.TENANT_QUOTA_BYTES_DEFAULT)
         home = fields.optional_integer(request, "home", 0, self._tenants.cores - 1)
-        record_limits = {name: fields.integer(request, name, 0, most, default=0) for name, most in _RECORD_LIMITS.items()}
+        record_limits = {name: fields.integer(request, name, *RANGES[name], default=0) for name in _RECORD_LIMITS}
         if wanted is not None and count != 1:
             raise ControlError("'tenant' and 'count' exclude each other", "bad_request")
         ids = [wanted] if wanted is not None else self._tenants.free_ids(count)
@@ -175,8 +173,8 @@ class Operations:
         """Set a tenant's limits; those that are absent stay."""
         self._require_administrator(request)
         tenant = self._require_tenant(request)
-        quota = fields.optional_integer(request, "quota_bytes", 0, (1 << 63) - 1)
-        given = {name: fields.optional_integer(request, name, 0, most) for name, most in _RECORD_LIMITS.items()}
+        quota = fields.optional_integer(request, "quota_bytes", *RANGES["quota_bytes"])
+        given = {name: fields.optional_integer(request, name, *RANGES[name]) for name in _RECORD_LIMITS}
         self._tenants.limit(tenant, quota, {name: value for name, value in given.items() if value is not None})
         return {"tenants": [self._tenants.describe(tenant, with_token=False, with_usage=True)]}
 
@@ -198,7 +196,7 @@ class Operations:
         """Change a tenant's token; the former one stays valid until ``finish``, or ends ``at_once``."""
         self._require_administrator(request)
         tenant = self._require_tenant(request)
-        token = fields.optional_integer(request, "token", 1, (1 << 64) - 1)
+        token = fields.optional_integer(request, "token", *RANGES["token"])
         finish, at_once = fields.flag(request, "finish"), fields.flag(request, "at_once")
         if finish and (at_once or token is not None):
             raise ControlError("'finish' excludes 'token' and 'at_once'", "bad_request")
@@ -242,13 +240,11 @@ class Operations:
     ) -> list[CompiledExtension]:
         """Compile; what many tenants install is compiled once."""
         key = hashlib.sha256(f"{name or ''}\0{every}\0{source}".encode(errors="surrogatepass")).digest()
-        compiled = self._compiled.pop(key, None)
+        compiled = self._compiled.get(key)
         if compiled is None:
             wanted = Source(tenant, source, name, every, self._shared.config.preempt, generation)
             compiled = await self._compiler.compile(wanted)
-        self._compiled[key] = compiled  # the most recent last
-        if len(self._compiled) > _COMPILED_KEPT:
-            del self._compiled[next(iter(self._compiled))]
+        self._compiled.note(key, compiled)
         return compiled
 
     def _lock(self, locks: _Locks, tenant: int) -> asyncio.Lock:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable
 
 import numpy as np
 
 from splinter import limits
 from splinter.errors import ControlError, PermissionDeniedError
+from splinter.recent import Recent
 
 _TOKEN_BITS = 64
 _TOKEN_BYTES = 8
@@ -38,7 +38,7 @@ class Tokens:
 
     def __init__(self, records: np.ndarray) -> None:
         self._records = records
-        self._retired: OrderedDict[bytes, str] = OrderedDict()  # digest of (tenant, token) → why
+        self._retired: Recent[bytes, str] = Recent(limits.RETIRED_TOKENS_MAX)  # digest of (tenant, token) → why
         self.on_void: Callable[[int], None] = lambda tenant: None  # called when a token of a tenant is not valid any more
 
     def current(self, tenant: int) -> int:
@@ -106,9 +106,7 @@ class Tokens:
                 self._remember(tenant, token, why)
 
     def _remember(self, tenant: int, token: int, why: str) -> None:
-        self._retired[_digest(tenant, token)] = why
-        while len(self._retired) > limits.RETIRED_TOKENS_MAX:
-            self._retired.popitem(last=False)
+        self._retired.note(_digest(tenant, token), why)
 
 
 def _digest(tenant: int, token: int) -> bytes:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import selectors
 import signal
 import time
 from collections.abc import Callable
 
 from splinter.errors import ServerError
-from splinter.server.processes import fork_child, wait_or_kill
+from splinter.server.processes import fork_child, reap, wait_or_kill
 from splinter.server.supervisor.forks import Forks
 
 logger = logging.getLogger(__name__)
@@ -59,8 +58,7 @@ class ControlProcess:
     def _replace(self) -> None:
         """Reap it, recover what it had in the store, start another."""
         self._selector.unregister(self._pidfd)
-        os.close(self._pidfd)
-        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        status = reap(self.pid, self._pidfd)
         lived = time.monotonic() - self._started
         # One that was killed may well live on as its successor; one that raised an exception at once will again.
         self._failures = self._failures + 1 if status > 0 and lived < _FAILURE_SECONDS else 0

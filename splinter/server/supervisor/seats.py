@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields
 
 from splinter.errors import ServerError
 from splinter.native.clock import read_ticks
-from splinter.server.processes import has_crashed, is_fault, is_past_user_code, wait_or_kill
+from splinter.server.processes import has_crashed, is_fault, is_past_user_code, reap, wait_or_kill
 from splinter.server.supervisor.recovery import Recovered, recover
 from splinter.server.supervisor.scan import Scan
 from splinter.server.supervisor.spares import Spares
@@ -204,8 +204,7 @@ class Workers:
     def _ended(self, seat: _Seat, pid: int, pidfd: int, since: float) -> None:
         """Reap a process of a seat that it may have left before."""
         self._selector.unregister(pidfd)
-        os.close(pidfd)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        status = reap(pid, pidfd)
         # One that was killed may well live on as its successor; one that raised an exception at once will again.
         lived = time.monotonic() - since
         seat.failures = seat.failures + 1 if status > 0 and lived < _FAILURE_SECONDS else 0

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from splinter.server.processes import OomPreference, be_urgent, fork_child, fork_sibling, hurry, is_readable
+from splinter.server.processes import OomPreference, be_urgent, fork_child, fork_sibling, hurry, is_readable, kill
 
 _PID_BYTES = 4
 _ASK = b"1"
@@ -124,9 +124,7 @@ class Spares:
 
     @staticmethod
     def _drop(spare: Spare) -> None:
-        signal.pidfd_send_signal(spare.pidfd, signal.SIGKILL)
-        os.waitpid(spare.pid, 0)
-        os.close(spare.pidfd)
+        kill(spare.pid, spare.pidfd)
         os.close(spare.assign_fd)
 
     # --- in the forker ---------------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -22,7 +21,7 @@ from numba import types
 from numba.core.ccallback import CFunc
 from numba.core.registry import CPUDispatcher, cpu_target
 
-from splinter.server.processes import fork_child
+from splinter.server.processes import fork_child, kill
 from splinter.worker.helpers import HELPERS, c_function
 
 TRANSPORTS = ("xdp", "udp")
@@ -140,9 +139,7 @@ class _Child:
 
     def kill(self) -> None:
         """End it, whatever it does."""
-        signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        os.waitpid(self._pid, 0)
-        os.close(self._pidfd)
+        kill(self._pid, self._pidfd)
         self.connection.close()
 
 

@@ -33,6 +33,7 @@ from splinter.net.lab import (
 from splinter.net.tenants import TENANT
 from splinter.net.xdp import EchoProgram, RedirectProgram, XdpProgram
 from tests.support.tenants import write_tenant
+from tests.support.xdp_runs import map_memory
 
 pytestmark = pytest.mark.xdp
 
@@ -162,7 +163,7 @@ def test_forked_workers_share_one_umem_over_queues_and_cores(lab: Lab, client: C
         assert sockets[0, 0].fill is not sockets[1, 0].fill
         for (queue, core), socket in sockets.items():
             program.set_socket(queue, core, socket.fd)
-        tenants = np.frombuffer(program.map_memory("tenants"), TENANT)
+        tenants = np.frombuffer(map_memory(program, "tenants"), TENANT)
         for core in range(CORES):
             write_tenant(tenants, 1 + core, 99, core)
 

@@ -21,8 +21,9 @@ from splinter.net.device import need
 from splinter.net.lab import CLIENT_ADDRESS, CLIENT_MAC, SERVER_ADDRESS, SERVER_DEVICE, SERVER_MAC, Lab
 from splinter.net.place import Place
 from splinter.net.tenants import RATE, TENANT
-from splinter.net.xdp import Action, Verdict, XdpProgram
+from splinter.net.xdp import Verdict, XdpProgram
 from tests.support.tenants import write_tenant
+from tests.support.xdp_runs import Action, map_memory, run_once
 
 pytestmark = pytest.mark.xdp
 
@@ -52,9 +53,9 @@ class Fixture:
         found = need(SERVER_DEVICE).place
         self.place = replace(found, addresses=found.addresses | {OTHER_ADDRESS})
         self.program.serve_at(self.place)
-        self.tenants = np.frombuffer(self.program.map_memory("tenants"), TENANT, TENANTS)
-        self.rates = np.frombuffer(self.program.map_memory("rates"), RATE, TENANTS)
-        self.depths = np.frombuffer(self.program.map_memory("depths"), DEPTH, CORES)
+        self.tenants = np.frombuffer(map_memory(self.program, "tenants"), TENANT, TENANTS)
+        self.rates = np.frombuffer(map_memory(self.program, "rates"), RATE, TENANTS)
+        self.depths = np.frombuffer(map_memory(self.program, "depths"), DEPTH, CORES)
         if sockets is None:
             umem = Umem(16)
             sockets = [XskSocket(umem, SERVER_DEVICE, queue) for queue in range(QUEUES)]
@@ -63,7 +64,7 @@ class Fixture:
     def judge(self, packet: bytes, queue: int = 0) -> tuple[Action, set[Verdict]]:
         """The action, and which counters moved (each by one)."""
         before = self.program.counters()
-        action, data = self.program.test_run(packet, queue=queue)
+        action, data = run_once(self.program, packet, queue)
         assert data == packet
         after = self.program.counters()
         moved = {name: after[name] - before[name] for name in after if after[name] != before[name]}
@@ -291,7 +292,7 @@ def test_an_inactive_tenant_is_refused_from_the_moment_its_flag_is_cleared(xdp: 
 
 def test_maps_are_memory_of_the_size_that_was_asked_for(xdp: Fixture) -> None:
     for name in ("tenants", "store_index", "store_slabs"):
-        memory = xdp.program.map_memory(name)
+        memory = map_memory(xdp.program, name)
         assert len(memory) == xdp.program.map_bytes(name)
         memory[len(memory) - 1] = 1
     with pytest.raises(KeyError):
