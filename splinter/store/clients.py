@@ -18,6 +18,7 @@ from numba import njit
 from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import copy_bytes, load64, load64_acquire, store64, store64_release
+from splinter.store.accounts import account_of
 from splinter.store.classes import class_bytes, class_for
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import empty_entry, entry_word, find_entry, word_object
@@ -33,6 +34,7 @@ from splinter.store.layout import (
     OBJECT_BYTES,
     RESULT_BYTES,
 )
+from splinter.store.objects import fill_header
 from splinter.store.outcomes import (
     RECORDED,
     STALE,
@@ -43,17 +45,8 @@ from splinter.store.outcomes import (
     outcome_word,
     record_outcome,
 )
-from splinter.store.publication import (
-    INSERT_TRIES_MAX,
-    account_of,
-    fill_header,
-    insert,
-    next_version,
-    publish,
-    remove,
-    remove_key,
-)
-from splinter.store.records import Account, Claim, Client, Object, Participant, Result
+from splinter.store.publication import INSERT_TRIES_MAX, insert, publish, remove, remove_key, system_version
+from splinter.store.records import Account, Claim, Client, Participant, Result
 from splinter.store.slabs import slot_at, unit_of
 from splinter.store.slots import peek_slot
 
@@ -152,8 +145,7 @@ def claim_settle_body(
     slot = peek_slot(store, me, size_class)
     kept = slot > 0
     if kept:
-        fill_header(slot, tenant, _TABLE, key, BODY_KEY_BYTES)
-        Object(slot).value_length = length
+        fill_header(slot, tenant, _TABLE, key, BODY_KEY_BYTES, length)
         copy_bytes(slot + O_KEY + BODY_KEY_BYTES, body, length)
         claimed.word = outcome_word(sequence, Outcome.BODY, status, 0)
         claimed.value = value
@@ -237,8 +229,7 @@ def _create(store: int, me: int, tenant: int, claim: int) -> int:
     if slot < 0:
         return -slot
     key = claimed.at.client
-    fill_header(slot, tenant, _TABLE, key, _KEY_BYTES)
-    Object(slot).value_length = CLIENT_BYTES
+    fill_header(slot, tenant, _TABLE, key, _KEY_BYTES, CLIENT_BYTES)
     for at in range(0, CLIENT_BYTES, _WORD_BYTES):
         store64(slot + CLIENT_AT + at, 0)
     client = Client(slot + CLIENT_AT)
@@ -251,7 +242,7 @@ def _create(store: int, me: int, tenant: int, claim: int) -> int:
     client.previous = hand if hand != 0 else unit
     hashed = store_hash(store, identity_of(tenant, _TABLE, _KEY_BYTES), key, _KEY_BYTES)
     word = entry_word(hashed, _CLASS, unit)
-    version = next_version(me)
+    version = system_version(account_at)
     for _ in range(INSERT_TRIES_MAX):
         entry = empty_entry(store, me, hashed)
         if entry < 0:

@@ -24,11 +24,12 @@ from __future__ import annotations
 from numba import njit
 
 from splinter import limits
-from splinter.native.atomics import copy_bytes, exchange64, load64, load64_acquire, shift_right, store64, store64_release
+from splinter.native.atomics import copy_bytes, load64, load64_acquire, shift_right, store64_release
+from splinter.store.accounts import account_of
 from splinter.store.classes import class_bytes, class_units, slots_per_slab
 from splinter.store.clients import note_ring_moved
 from splinter.store.epochs import EPOCH_OFFLINE
-from splinter.store.hashing import store_hash
+from splinter.store.hashing import identity_key_length, identity_table, identity_tenant, store_hash
 from splinter.store.index import buckets_short, buckets_step, find_entry, word_unit
 from splinter.store.journal import (
     announce,
@@ -44,7 +45,6 @@ from splinter.store.journal import (
 from splinter.store.layout import (
     CLASSES,
     CLIENT_KEY_BYTES,
-    O_IDENTITY,
     O_KEY,
     SLAB_DRAINING,
     SLAB_IN_USE,
@@ -52,7 +52,7 @@ from splinter.store.layout import (
     SLAB_UNITS,
     UNIT_MASK,
 )
-from splinter.store.publication import account_of
+from splinter.store.objects import fill_header, object_identity, object_key, object_value, object_value_length
 from splinter.store.reclaim import note_retire
 from splinter.store.records import Account, ClassList, Descriptor, Object, Participant, SlabList
 from splinter.store.slabs import (
@@ -83,7 +83,6 @@ _REST_NS = 10 * _PAUSE_NS  # when a whole round over the slabs found nothing
 _RESERVE_MIN = 2
 _EIGHTHS_FIRST, _EIGHTHS_LAST = 7, 2  # free, of a slab: the sparse ones first, in the last round a quarter is enough
 _WORD_BYTES = 8
-_TABLE_SHIFT, _TABLE_MASK, _KEY_LENGTH_SHIFT = 32, 0xFFFF, 48  # in an object's identity
 _CLASS_MASK = 0xFFFFFFFF
 
 
@@ -305,8 +304,8 @@ def _move(store: int, me: int, unit: int, size_class: int) -> int:
     found = slot_at(store, unit)
     if load64_acquire(Object(found).at.version) == 0:
         return 0
-    identity = load64(found + O_IDENTITY)
-    tenant, key_length = identity & UNIT_MASK, shift_right(identity, _KEY_LENGTH_SHIFT)
+    identity = object_identity(found)
+    tenant, key_length = identity_tenant(identity), identity_key_length(identity)
     if tenant < 1 or tenant >= _TENANTS_MAX or key_length < 1 or key_length > _KEY_BYTES_MAX:
         return 0
     if O_KEY + key_length > class_bytes(size_class):
@@ -331,18 +330,18 @@ def _replace(
     slot = peek_slot(store, me, size_class)
     if slot < 0:
         return -1
-    value_length = Object(found).value_length
+    value_length = object_value_length(found)
     size = key_length + value_length
-    store64(slot + O_IDENTITY, identity)
-    Object(slot).value_length = value_length
-    copy_bytes(slot + O_KEY, found + O_KEY, size)
+    fill_header(slot, tenant, identity_table(identity), object_key(found), key_length, value_length)
+    copy_bytes(object_value(slot), object_value(found), value_length)
+    Object(slot).previous = Object(found).previous
     unit = unit_of(store, slot)
     count = note_take(store, me, 0, size_class)
     count = note_retire(store, me, count, word_unit(word))
-    if identity >> _TABLE_SHIFT & _TABLE_MASK == _TABLE_CLIENTS and key_length == CLIENT_KEY_BYTES:
+    if identity_table(identity) == _TABLE_CLIENTS and key_length == CLIENT_KEY_BYTES:
         count = note_ring_moved(store, me, count, tenant, word_unit(word), unit)
     moved = word & ~UNIT_MASK | unit
-    announce(store, me, count, entry, word, moved, slot, Object(found).version)
-    exchange64(entry, moved)
+    announce(store, me, count, entry, word, moved, slot, Object(found).version, 0)
+    store64_release(entry, moved)
     published(store, me)
     return O_KEY + size

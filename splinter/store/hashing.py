@@ -17,14 +17,33 @@ from numba import njit
 from splinter.native.atomics import load8, load32, load64, multiply_fold
 from splinter.store.records import Descriptor
 
-_TABLE_SHIFT = 32
-_KEY_LENGTH_SHIFT = 48
+_TABLE_SHIFT = 16
+_KEY_LENGTH_SHIFT = 32
+_HALF_MASK = 0xFFFF
 
 
 @njit(cache=True)
 def identity_of(tenant: int, table: int, key_length: int) -> int:
-    """Tenant, table and key length as they stand in an object's header, in one word."""
+    """Tenant, table and key length as they stand in an object's header, in the lower IDENTITY_BITS bits of a word."""
     return tenant | table << _TABLE_SHIFT | key_length << _KEY_LENGTH_SHIFT
+
+
+@njit(cache=True)
+def identity_tenant(identity: int) -> int:
+    """The tenant of an identity."""
+    return identity & _HALF_MASK
+
+
+@njit(cache=True)
+def identity_table(identity: int) -> int:
+    """The table of an identity."""
+    return identity >> _TABLE_SHIFT & _HALF_MASK
+
+
+@njit(cache=True)
+def identity_key_length(identity: int) -> int:
+    """The key length of an identity."""
+    return identity >> _KEY_LENGTH_SHIFT
 
 
 @njit(cache=True)

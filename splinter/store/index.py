@@ -15,7 +15,7 @@ from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import cas64, fence, load32_acquire, load64, load64_acquire, prefetch, shift_right, store64_release
 from splinter.store.epochs import epoch_advance, epoch_oldest
-from splinter.store.hashing import keys_equal
+from splinter.store.hashing import identity_key_length, keys_equal, store_hash
 from splinter.store.journal import commit, lock_inner, note, try_lock_inner, unlock
 from splinter.store.kill_points import KillPoint, kill_point
 from splinter.store.layout import (
@@ -26,12 +26,12 @@ from splinter.store.layout import (
     ENTRY_CLASS_SHIFT,
     ENTRY_SEALED,
     ENTRY_TAG_SHIFT,
-    O_IDENTITY,
     O_KEY,
     UNIT_BYTES,
     UNIT_MASK,
     UNLINKED_BYTES,
 )
+from splinter.store.objects import is_identity
 from splinter.store.records import Bucket, Descriptor, Leaving, Participant
 
 _BUCKET_BYTES = limits.BUCKET_BYTES
@@ -118,13 +118,35 @@ def find_entry(store: int, hashed: int, identity: int, key: int, key_length: int
             word = load64_acquire(entry)
             if shift_right(word, ENTRY_TAG_SHIFT) == tag and word != 0:
                 found = slabs + (word & UNIT_MASK) * UNIT_BYTES
-                if load64(found + O_IDENTITY) == identity and keys_equal(found + O_KEY, key, key_length):
+                if is_identity(found, identity) and keys_equal(found + O_KEY, key, key_length):
                     return entry, word
         following = load32_acquire(bucket.at.next)
         if following == 0:
             break
         bucket = Bucket(bucket_at(store, following))
     return 0, 0
+
+
+@njit(cache=True)
+def find_hashed(store: int, hashed: int, identity: int) -> int:
+    """Address of the object that has this hash and identity, whatever its key, or 0. The caller holds the tenant's lock."""
+    tag = shift_right(hashed, ENTRY_TAG_SHIFT)
+    bucket = Bucket(bucket_at(store, bucket_number(store, hashed)))
+    for _ in range(_CHAIN_BUCKETS_MAX):
+        for i in range(_BUCKET_ENTRIES):
+            word = load64_acquire(bucket.entries + i * ENTRY_BYTES)
+            if shift_right(word, ENTRY_TAG_SHIFT) == tag and word != 0:
+                found = word_object(store, word)
+                # A look at the identity first: another tenant's object may have a key of any length.
+                if is_identity(found, identity) and hashed == store_hash(
+                    store, identity, found + O_KEY, identity_key_length(identity)
+                ):
+                    return found
+        following = load32_acquire(bucket.at.next)
+        if following == 0:
+            break
+        bucket = Bucket(bucket_at(store, following))
+    return 0
 
 
 @njit(cache=True)

@@ -6,7 +6,7 @@ it either
 * *commits*: the state says COMMITTED, the words are stored, the state is cleared (steps that only the participant or
   the holder of a lock can see); or
 * *publishes*: the state says PUBLISHING, the slot's version is set, one atomic store to an index entry makes it so,
-  the words are stored, the state is cleared.
+  the words are stored, the object that was replaced is dated, the state is cleared.
 
 Whoever recovers a dead participant stores the words of a committed step again (storing absolute values twice is
 harmless), and those of a publication if the index entry shows that it happened; else it clears the journal, and
@@ -167,6 +167,7 @@ def note(store: int, me: int, count: int, address: int, value: int) -> int:
 
 @njit(cache=True)
 def _apply(store: int, me: int) -> None:
+    """Store the noted words."""
     intent = Intent(Participant(me).intent)
     at = intent.words
     end = at + intent.count * WORD_BYTES
@@ -176,7 +177,11 @@ def _apply(store: int, me: int) -> None:
         kill_point(store, KillPoint.WORD_APPLIED)
         at += WORD_BYTES
     kill_point(store, KillPoint.APPLIED)
-    store64_release(intent.at.state, JOURNAL_CLEAR)
+
+
+@njit(cache=True)
+def _clear(store: int, me: int) -> None:
+    store64_release(Intent(Participant(me).intent).at.state, JOURNAL_CLEAR)
     kill_point(store, KillPoint.CLEARED)
 
 
@@ -188,17 +193,24 @@ def commit(store: int, me: int, count: int) -> None:
     store64_release(intent.at.state, JOURNAL_COMMITTED)
     kill_point(store, KillPoint.COMMITTED)
     _apply(store, me)
+    _clear(store, me)
 
 
 @njit(cache=True)
-def announce(store: int, me: int, count: int, entry: int, old: int, new: int, slot: int, version: int) -> None:
-    """Announce that ``entry`` will go from the word ``old`` to ``new``, and set the version of the slot (0: none)."""
+def announce(
+    store: int, me: int, count: int, entry: int, old: int, new: int, slot: int, version: int, keeps_old: int
+) -> None:  # fmt: skip
+    """Announce that ``entry`` will go from the word ``old`` to ``new``, and set the version of the slot (0: none).
+
+    ``keeps_old`` 1: what the old word names is not unlinked for good; else it is dated by :func:`published`.
+    """
     intent = Intent(Participant(me).intent)
     store64_release(intent.at.count, count)
     store64_release(intent.at.entry, entry)
     store64_release(intent.at.old, old)
     store64_release(intent.at.new, new)
     store64_release(intent.at.slot, slot)
+    store64_release(intent.at.keeps_old, keeps_old)
     store64_release(intent.at.state, JOURNAL_PUBLISHING)
     kill_point(store, KillPoint.PUBLISHING)
     if slot != 0:
@@ -208,19 +220,27 @@ def announce(store: int, me: int, count: int, entry: int, old: int, new: int, sl
 
 @njit(cache=True)
 def published(store: int, me: int) -> None:
-    """The entry holds the new word: date the old object's retirement, then make the noted words so.
+    """The entry holds the new word: make the noted words so, then date the old object's retirement.
 
-    The entry was written by an atomic exchange or compare-and-swap, which is a full fence: a reader who still found
-    the old word had published an epoch no newer than the one read here.
+    By then the entry, and the count of the tenant's commits, are visible to all. A reader who still comes to the old object
+    found the old word, or took an older snapshot; so it had published an epoch no newer than the one that is read here.
     """
     kill_point(store, KillPoint.ENTRY_WRITTEN)
-    mine, descriptor = Participant(me), Descriptor(store)
-    old = Intent(mine.intent).old
-    if old != 0:
-        retired = Object(descriptor.slabs + (old & UNIT_MASK) * UNIT_BYTES)
-        store64_release(retired.at.retired, load64_acquire(descriptor.at.epoch))
-        mine.limbo_bytes += class_bytes(old >> ENTRY_CLASS_SHIFT & ENTRY_CLASS_MASK)
     _apply(store, me)
+    intent = Intent(Participant(me).intent)
+    if intent.old != 0 and intent.keeps_old == 0:
+        fence()
+        date(store, me, intent.old)
+    _clear(store, me)
+
+
+@njit(cache=True)
+def date(store: int, me: int, old: int) -> None:
+    """Date the retirement of what an entry's word named, after a fence behind what unlinked it."""
+    mine, descriptor = Participant(me), Descriptor(store)
+    retired = Object(descriptor.slabs + (old & UNIT_MASK) * UNIT_BYTES)
+    store64_release(retired.at.retired, load64_acquire(descriptor.at.epoch))
+    mine.limbo_bytes += class_bytes(old >> ENTRY_CLASS_SHIFT & ENTRY_CLASS_MASK)
 
 
 @njit(cache=True)
@@ -230,8 +250,7 @@ def withdraw(store: int, me: int) -> None:
     slot = intent.slot
     if slot != 0:
         store64_release(Object(slot).at.version, 0)
-    store64_release(intent.at.state, JOURNAL_CLEAR)
-    kill_point(store, KillPoint.CLEARED)
+    _clear(store, me)
 
 
 @njit(cache=True)
@@ -241,6 +260,7 @@ def replay(store: int, me: int) -> None:
     state = load64_acquire(intent.at.state)
     if state == JOURNAL_COMMITTED:
         _apply(store, me)
+        _clear(store, me)
     elif state == JOURNAL_PUBLISHING:
         old, new = intent.old, intent.new
         fence()

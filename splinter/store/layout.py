@@ -24,22 +24,28 @@ SLAB_UNITS = limits.SLAB_BYTES // UNIT_BYTES
 
 OBJECT = np.dtype(
     [
-        # Unique in the store and even while the slot holds a published object; 0 otherwise. Set last before publication and
-        # cleared before any other byte is re-used, so that a reader without an epoch (the XDP program) can read: version,
-        # bytes, version again.
+        # Twice the sequence number of the commit that published the object, so that of two objects of a key the later has
+        # the greater; 0 while the slot holds none. Odd until that commit is made (splinter.store.snapshots). Set last before
+        # publication, and cleared before any other byte is re-used.
         ("version", "<u8"),
-        ("tenant", "<u4"),
+        ("tenant", "<u2"),
         ("table", "<u2"),
-        ("key_length", "<u2"),  # bytes, 1 … KEY_BYTES_MAX
-        ("value_length", "<u4"),  # bytes, 0 … VALUE_BYTES_MAX
+        # Bytes of the key, 1 … KEY_BYTES_MAX, in the lowest 8 bits; of the value, 0 … VALUE_BYTES_MAX, above
+        ("lengths", "<u4"),
         ("link", "<u4"),  # unit of the next slot of the list that this slot is in. No reader of objects looks at it
+        # Unit of the object that this one replaced, for readers of a snapshot that is older than this one; 0: none
+        ("previous", "<u4"),
         ("retired", "<u8"),  # global epoch after the object was unlinked. No reader of objects looks at it
     ]
 )  # then the key's bytes, then the value's. Writer: the participant that has taken the slot
 OBJECT_BYTES = OBJECT.itemsize
 assert OBJECT_BYTES == limits.OBJECT_HEADER_BYTES
-O_IDENTITY = offset(OBJECT, "tenant")  # tenant, table and key length, read as one 64-bit word
-O_LENGTH_AND_LINK = offset(OBJECT, "value_length")  # value length and link, read and written as one 64-bit word
+O_IDENTITY = offset(OBJECT, "tenant")  # tenant, table and lengths, read as one 64-bit word
+IDENTITY_BITS = 40  # of that word: tenant, table and key length
+KEY_LENGTH_BITS = 8
+assert limits.TENANTS_MAX <= 1 << 16 and limits.KEY_BYTES_MAX < 1 << KEY_LENGTH_BITS
+assert limits.VALUE_BYTES_MAX < 1 << 32 - KEY_LENGTH_BITS
+O_LINKS = offset(OBJECT, "link")  # link and previous, written as one 64-bit word
 O_KEY = OBJECT_BYTES
 
 # --- the index -----------------------------------------------------------------------------------------------------------
@@ -63,6 +69,7 @@ ENTRY_TAG_SHIFT = 48
 ENTRY_CLASS_SHIFT = 32
 ENTRY_CLASS_MASK = 0xFFFF
 ENTRY_SEALED = 1 << ENTRY_CLASS_SHIFT
+ENTRY_DELETING = 2 << ENTRY_CLASS_SHIFT  # names the empty slab 0, too: the object is deleted by a commit that is not finished
 BUCKET_UNLINKED_SHIFT = 32  # in the first word read as one
 
 # --- tenants -------------------------------------------------------------------------------------------------------------
@@ -86,11 +93,27 @@ ACCOUNT = np.dtype(
         ("staged_bytes", "<u8"),
         # bytes of the machine code that it has installed; in bytes_used. Writer: control process, as lock's holder
         ("code_bytes", "<u8"),
-        ("reserved", "<u8", 7),
+        # Number of the tenant's last commit, from 1, counted on over its removal: a put, a delete, a transaction of many. A
+        # commit happens when it is counted. Writer: lock's holder, in the step of the commit
+        ("sequence", "<u8"),
+        ("deleted", "<u8"),  # number of the last commit that deletes. Writer: lock's holder, before the object is unlinked
+        ("deletions", "<u8"),  # objects deleted so far: where in its DELETION ring the next one stands. Writer: lock's holder
+        ("reserved", "<u8", 4),
     ]
 )
 ACCOUNT_BYTES = ACCOUNT.itemsize
 assert ACCOUNT_BYTES % CACHE_LINE_BYTES == 0
+
+# What a tenant deleted last: an object that is in the index no more, but belongs to older snapshots. One ring of DELETIONS for
+# each tenant; an entry is overwritten by a later deletion. Writer: lock's holder: number 0, unit, number.
+DELETION = np.dtype(
+    [
+        ("sequence", "<u8"),  # number of the commit; 0: none yet, or the entry is being written
+        ("unit", "<u8"),  # of the object
+    ]
+)
+DELETION_BYTES = DELETION.itemsize
+DELETION_RING_BYTES = DELETION_BYTES * limits.DELETIONS
 
 # --- clients ---------------------------------------------------------------------------------------------------------------
 
@@ -200,6 +223,46 @@ FREE_LISTS = np.dtype(
 FREE_LISTS_BYTES = FREE_LISTS.itemsize
 assert FREE_LISTS_BYTES == CACHE_LINE_BYTES
 
+# What a transaction has read: the object of a key. Only its own process touches it, as a WRITE.
+READ = np.dtype(
+    [
+        ("hashed", "<u8"),  # the key's hash
+        ("identity", "<u8"),  # tenant, table and key length
+        ("version", "<u8"),  # 0: there was no object
+    ]
+)
+READ_BYTES = READ.itemsize
+
+# What a commit is to do with a key; then the key's bytes and the value's, and zeros up to a multiple of 8.
+WRITE = np.dtype(
+    [
+        ("hashed", "<u8"),  # the key's hash
+        ("identity", "<u8"),  # tenant, table and key length
+        ("value_length", "<u8"),  # bytes; WRITE_DELETES: the object is deleted, if there is one
+    ]
+)
+WRITE_BYTES = WRITE.itemsize
+WRITE_DELETES = -1
+
+# A commit of several objects under way; see splinter.store.commits. Writer: its participant, in steps of the journal.
+COMMIT = np.dtype(
+    [
+        ("state", "<u8"),  # COMMIT_…
+        ("tenant", "<u8"),
+        ("sequence", "<u8"),  # the number that it will have
+        ("count", "<u8"),  # of entries that were changed
+        ("finished", "<u8"),  # of them, those whose change is final
+        ("reserved", "<u8", 3),
+        # Of an index entry: its address, its word before, and after. ENTRY_DELETING: the object is deleted
+        ("changes", [("entry", "<u8"), ("old", "<u8"), ("new", "<u8")], limits.COMMIT_OBJECTS_MAX),
+    ]
+)
+assert COMMIT.itemsize % CACHE_LINE_BYTES == 0
+CHANGE_BYTES = 24
+COMMIT_NONE = 0
+COMMIT_OPEN = 1  # its objects are being published; nobody sees them, and they can be taken back
+COMMIT_MADE = 2  # it has happened, and is being finished
+
 # What the participant is in the middle of; see splinter.store.journal.
 INTENT = np.dtype(
     [
@@ -214,7 +277,8 @@ INTENT = np.dtype(
         ("words", [("address", "<u8"), ("value", "<u8")], limits.JOURNAL_WORDS_MAX),  # what to store where
         ("pool_lock", "<u8"),  # the same for the lock of the slabs
         ("compact_lock", "<u8"),  # the same for that of compaction
-        ("reserved", "<u8", 6),
+        ("keeps_old", "<u8"),  # JOURNAL_PUBLISHING: 1: what the old word names is not retired by this step
+        ("reserved", "<u8", 5),
     ]
 )
 assert INTENT.itemsize % CACHE_LINE_BYTES == 0
@@ -254,7 +318,6 @@ PARTICIPANT = np.dtype(
         ("waits", "<u8"),  # address of the lock that it is spinning for; 0: none. Read by the watchdog
         ("reserved_epoch", "<u8", 6),
         ("holder", "<u8"),  # participant + 1, what it writes into locks. Written once
-        ("counter", "<u8"),  # of versions given out
         ("last_version", "<u8"),  # of the object that its last successful put published
         ("limbo_head", "<u8"),  # unit of the slot that was retired first
         ("limbo_tail", "<u8"),  # and last
@@ -271,9 +334,10 @@ PARTICIPANT = np.dtype(
         ("gave_class", "<u8"),  # size class that it gives back next
         ("gave_drain", "<u8"),  # number of the drain for which it gave back
         ("sealing", "<u8"),  # address of the bucket whose entries it is sealing; 0: none
-        ("reserved", "<u8", 6),
+        ("reserved", "<u8", 7),
         ("claim", CLAIM),
         ("intent", INTENT),
+        ("commit", COMMIT),
         ("lists", FREE_LISTS, CLASSES),
         ("staging", STAGE, limits.STAGING_ENTRIES),
     ]
@@ -295,6 +359,7 @@ STORE = np.dtype(
         ("slab_records", "<u8"),  # address
         ("tenants", "<u8"),  # address of the records that splinter.net.tenants describes; the store does not read them
         ("accounts", "<u8"),  # address
+        ("deletions", "<u8"),  # address, DELETION_RING_BYTES for each tenant
         ("participants", "<u8"),  # address
         ("class_lists", "<u8"),  # address, one per class
         ("seed", "<u8"),  # of the hash, random
@@ -303,6 +368,7 @@ STORE = np.dtype(
         ("kill_at", "<u8"),  # see splinter.store.kill_points. Writer: tests
         ("kill_skip", "<u8"),
         ("slab_lists", "<u8"),  # address, one per slab
+        ("reserved_made", "<u8", 7),
         # Written while serving, each in a cache line of its own.
         ("epoch", "<u8"),  # global epoch, from 1. Writers: all, by compare-and-swap
         ("reserved_epoch", "<u8", 7),

@@ -12,6 +12,7 @@ from numba import njit
 from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import copy_bytes, load64_acquire
+from splinter.store.accounts import account_of
 from splinter.store.classes import class_for
 from splinter.store.clients import claim_begin, claim_settle, client_leaves
 from splinter.store.hashing import identity_of, store_hash
@@ -19,59 +20,16 @@ from splinter.store.index import find_entry, prefetch_bucket, prefetch_object, w
 from splinter.store.journal import lock_tenant, participant_at, unlock
 from splinter.store.kill_points import KillPoint, kill_point
 from splinter.store.layout import O_KEY, OBJECT_BYTES
+from splinter.store.objects import fill_header
 from splinter.store.outcomes import Outcome, outcome_kind, outcome_word
-from splinter.store.publication import account_of, fill_header, publish, remove_key
+from splinter.store.publication import publish, remove_key
 from splinter.store.records import Account, Claim, Object, Participant
 from splinter.store.slots import peek_slot
+from splinter.store.snapshots import committed, deleted_since, seen_at
 
 _KEY_BYTES_MAX = limits.KEY_BYTES_MAX
 _VALUE_BYTES_MAX = limits.VALUE_BYTES_MAX
 _TENANTS_MAX = limits.TENANTS_MAX
-
-
-# --- objects ---------------------------------------------------------------------------------------------------------------
-
-
-@njit(cache=True)
-def object_tenant(found: int) -> int:
-    """The tenant that an object belongs to."""
-    return Object(found).tenant
-
-
-@njit(cache=True)
-def object_table(found: int) -> int:
-    """The table that an object is in."""
-    return Object(found).table
-
-
-@njit(cache=True)
-def object_key(found: int) -> int:
-    """Address of an object's key."""
-    return found + O_KEY
-
-
-@njit(cache=True)
-def object_key_length(found: int) -> int:
-    """Bytes of an object's key."""
-    return Object(found).key_length
-
-
-@njit(cache=True)
-def object_value(found: int) -> int:
-    """Address of an object's value, not aligned."""
-    return found + O_KEY + Object(found).key_length
-
-
-@njit(cache=True)
-def object_value_length(found: int) -> int:
-    """Bytes of an object's value."""
-    return Object(found).value_length
-
-
-@njit(cache=True)
-def object_version(found: int) -> int:
-    """An object's version: unique in the store, not 0."""
-    return Object(found).version
 
 
 # --- get -------------------------------------------------------------------------------------------------------------------
@@ -87,7 +45,24 @@ def store_find(store: int, tenant: int, table: int, key: int, key_length: int, h
     if hashed == 0:
         hashed = store_hash(store, identity, key, key_length)
     word = find_entry(store, hashed, identity, key, key_length)[1]
-    return word_object(store, word) if word != 0 else 0
+    found = word_object(store, word) if word != 0 else 0
+    if found != 0 and Object(found).version & 1 == 0:
+        return found
+    return committed(store, tenant, identity, key, key_length, found)
+
+
+@njit(cache=True)
+def store_find_at(store: int, tenant: int, table: int, key: int, key_length: int, hashed: int, snapshot: int) -> int:
+    """As :func:`store_find`, of a snapshot that the caller took in its present epoch; or UNKNOWN
+    (:mod:`splinter.store.snapshots`)."""
+    identity = identity_of(tenant, table, key_length)
+    if hashed == 0:
+        hashed = store_hash(store, identity, key, key_length)
+    word = find_entry(store, hashed, identity, key, key_length)[1]
+    found = seen_at(store, word_object(store, word), snapshot) if word != 0 else 0
+    if found == 0 and load64_acquire(Account(account_of(store, tenant)).at.deleted) > snapshot:
+        return deleted_since(store, tenant, identity, key, key_length, snapshot)
+    return found
 
 
 @njit(cache=True)
@@ -142,7 +117,7 @@ def store_put(
     size_class = class_for(OBJECT_BYTES + key_length + value_length)
     slot = peek_slot(store, me, size_class)
     if slot > 0:
-        _fill(store, slot, tenant, table, key, key_length, value, value_length)
+        fill_object(store, slot, tenant, table, key, key_length, value, value_length)
     elif claim == 0:
         return -slot
     if hashed == 0:
@@ -157,7 +132,7 @@ def store_put(
             slot = peek_slot(store, me, size_class)
             # The client's record took it, or it went away and came back when the record needed memory.
             if slot > 0 and (slot != filled or Participant(me).refills != refills):
-                _fill(store, slot, tenant, table, key, key_length, value, value_length)
+                fill_object(store, slot, tenant, table, key, key_length, value, value_length)
     if status == Status.OK:
         status = -slot
         if slot > 0:
@@ -168,11 +143,11 @@ def store_put(
 
 
 @njit(cache=True)
-def _fill(
+def fill_object(
     store: int, slot: int, tenant: int, table: int, key: int, key_length: int, value: int, value_length: int
 ) -> None:  # fmt: skip
-    fill_header(slot, tenant, table, key, key_length)
-    Object(slot).value_length = value_length
+    """Make a free slot, still in its list, a complete object that is not published."""
+    fill_header(slot, tenant, table, key, key_length, value_length)
     copy_bytes(slot + O_KEY + key_length, value, value_length)
     kill_point(store, KillPoint.SLOT_FILLED)
 

@@ -6,43 +6,29 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import cas64, copy_bytes, exchange64, store64, store64_release
+from splinter.native.atomics import cas64, store64_release
+from splinter.store.accounts import account_of
 from splinter.store.classes import class_bytes
 from splinter.store.hashing import identity_of
 from splinter.store.index import empty_entry, entry_word, find_entry, word_class, word_object, word_unit
 from splinter.store.journal import announce, note, published, withdraw
-from splinter.store.layout import ACCOUNT_BYTES, O_IDENTITY, O_KEY
+from splinter.store.objects import object_table
 from splinter.store.outcomes import note_outcome
 from splinter.store.reclaim import note_retire
-from splinter.store.records import Account, Descriptor, Object, Participant, Stage
+from splinter.store.records import Account, Object, Participant, Stage
 from splinter.store.slabs import unit_of
 from splinter.store.slots import note_take
+from splinter.store.snapshots import note_deletion
 
-_PARTICIPANTS_MAX = limits.PARTICIPANTS_MAX
+_TABLE_CLIENTS = limits.TABLE_CLIENTS
 INSERT_TRIES_MAX = limits.INSERT_TRIES_MAX
 EXPECT_ABSENT = -1  # as expected_version: there must be no object yet; versions are even, so it is none
 
 
 @njit(cache=True)
-def account_of(store: int, tenant: int) -> int:
-    """Address of a tenant's account, 0 … TENANTS_MAX - 1."""
-    return Descriptor(store).accounts + tenant * ACCOUNT_BYTES
-
-
-@njit(cache=True)
-def fill_header(slot: int, tenant: int, table: int, key: int, key_length: int) -> None:
-    """Write the header's identity, and the key, into a slot that is not published; the link is left alone."""
-    store64(slot + O_IDENTITY, identity_of(tenant, table, key_length))
-    copy_bytes(slot + O_KEY, key, key_length)
-
-
-@njit(cache=True)
-def next_version(me: int) -> int:
-    """A version that nobody else gives out: even, not 0. A number that a dead participant did not come to use stays unused."""
-    mine = Participant(me)
-    counter = mine.counter + 1
-    store64_release(mine.at.counter, counter)
-    return (counter * _PARTICIPANTS_MAX + mine.holder - 1) * 2
+def system_version(account: int) -> int:
+    """The version of an object of the system that no reader of a snapshot looks at: it is published without a commit."""
+    return Account(account).sequence * 2
 
 
 @njit(cache=True)
@@ -53,6 +39,13 @@ def _note_source(store: int, me: int, count: int, size_class: int, stage: int) -
         count = note(store, me, count, account.at.staged_bytes, account.staged_bytes - class_bytes(size_class))
         return note(store, me, count, Stage(stage).at.slot, 0)
     return note_take(store, me, count, size_class)
+
+
+@njit(cache=True)
+def _note_commit(store: int, me: int, account: int, slot: int, sequence: int, count: int) -> int:
+    """Note that the commit is counted, and that the object in ``slot`` (0: none) is of it; returns the count of words."""
+    count = note(store, me, count, Account(account).at.sequence, sequence)
+    return note(store, me, count, Object(slot).at.version, sequence * 2) if slot != 0 else count
 
 
 @njit(cache=True)
@@ -79,15 +72,17 @@ def publish(
         used_after -= class_bytes(word_class(old_word))
     if used_after > used and used_after > account.quota_bytes:
         return Status.QUOTA_EXCEEDED
-    version = next_version(me)
+    sequence = account.sequence + 1
+    version = sequence * 2
     word = entry_word(hashed, size_class, unit_of(store, slot))
     if entry != 0:
-        count = note_outcome(store, me, 0, claim, version)
+        Object(slot).previous = word_unit(old_word)
+        count = _note_commit(store, me, account_at, slot, sequence, note_outcome(store, me, 0, claim, version))
         count = _note_source(store, me, count, size_class, stage)
         count = note(store, me, count, account.at.bytes_used, used_after)
         count = note_retire(store, me, count, word_unit(old_word))
-        announce(store, me, count, entry, old_word, word, slot, version)
-        exchange64(entry, word)
+        announce(store, me, count, entry, old_word, word, slot, version + 1, 0)
+        store64_release(entry, word)
         published(store, me)
         mine.last_version = version
         return Status.OK
@@ -95,8 +90,8 @@ def publish(
         entry = empty_entry(store, me, hashed)
         if entry < 0:
             return -entry
-        count = note_outcome(store, me, 0, claim, version)
-        if insert(store, me, account_at, entry, word, slot, size_class, stage, version, used_after, count):
+        count = _note_commit(store, me, account_at, slot, sequence, note_outcome(store, me, 0, claim, version))
+        if insert(store, me, account_at, entry, word, slot, size_class, stage, version + 1, used_after, count):
             mine.last_version = version
             return Status.OK
     return Status.BUSY
@@ -109,10 +104,11 @@ def insert(
 ) -> bool:  # fmt: skip
     """Make the complete slot an object by putting ``word`` into the empty ``entry``; ``noted`` words of the step are
     noted already. The caller holds the tenant's lock. False: nothing has changed, for another object took the entry."""
+    Object(slot).previous = 0
     count = _note_source(store, me, noted, size_class, stage)
     count = note(store, me, count, Account(account).at.bytes_used, used_after)
     count = note(store, me, count, Account(account).at.objects, Account(account).objects + 1)
-    announce(store, me, count, entry, 0, word, slot, version)
+    announce(store, me, count, entry, 0, word, slot, version, 0)
     if cas64(entry, 0, word):
         published(store, me)
         return True
@@ -124,13 +120,19 @@ def insert(
 def remove(store: int, me: int, tenant: int, entry: int, word: int, noted: int) -> None:
     """Unlink the object that ``entry`` names by ``word`` and retire it; ``noted`` words of the step are noted already.
     The caller holds the tenant's lock."""
-    account = Account(account_of(store, tenant))
+    account_at = account_of(store, tenant)
+    account = Account(account_at)
     used = account.bytes_used - class_bytes(word_class(word))
     count = note(store, me, noted, account.at.bytes_used, used)
     count = note(store, me, count, account.at.objects, account.objects - 1)
     count = note_retire(store, me, count, word_unit(word))
-    announce(store, me, count, entry, word, 0, 0, 0)
-    exchange64(entry, 0)
+    if object_table(word_object(store, word)) != _TABLE_CLIENTS:
+        sequence, number = account.sequence + 1, account.deletions
+        note_deletion(store, tenant, number, sequence, word_unit(word))
+        count = note(store, me, count, account.at.deletions, number + 1)
+        count = _note_commit(store, me, account_at, 0, sequence, count)
+    announce(store, me, count, entry, word, 0, 0, 0, 0)
+    store64_release(entry, 0)
     published(store, me)
 
 

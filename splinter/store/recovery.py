@@ -5,6 +5,7 @@ from __future__ import annotations
 from numba import njit
 
 from splinter.native.atomics import store64_release
+from splinter.store.commits import recover_commit
 from splinter.store.epochs import epoch_leave
 from splinter.store.index import buckets_unseal
 from splinter.store.journal import JOURNAL_CLEAR, break_locks, locks_held, participant_at, replay
@@ -21,6 +22,7 @@ def recover(store: int, p: int) -> None:
     """
     me = participant_at(store, p)
     replay(store, me)
+    recover_commit(store, me)
     buckets_unseal(me)
     break_locks(me)
 

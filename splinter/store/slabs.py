@@ -20,7 +20,7 @@ from splinter.store.layout import (
     CLASS_LIST_BYTES,
     CLASSES,
     FREE_LISTS_BYTES,
-    O_LENGTH_AND_LINK,
+    O_LINKS,
     SLAB_DRAINING,
     SLAB_IN_USE,
     SLAB_LIST_BYTES,
@@ -79,13 +79,13 @@ def lists_of(me: int, size_class: int) -> int:
 
 @njit(cache=True)
 def link_of(slot: int) -> int:
-    return shift_right(load64(slot + O_LENGTH_AND_LINK), _HIGH_HALF)
+    return Object(slot).link
 
 
 @njit(cache=True)
 def note_link(store: int, me: int, count: int, slot: int, link: int) -> int:
-    """The link shares its word with the value length, which readers look at: it is stored again as it is."""
-    return note(store, me, count, slot + O_LENGTH_AND_LINK, Object(slot).value_length | link << _HIGH_HALF)
+    """The link shares its word with ``previous``, which readers look at: it is stored again as it is."""
+    return note(store, me, count, slot + O_LINKS, link | Object(slot).previous << _HIGH_HALF)
 
 
 @njit(cache=True)

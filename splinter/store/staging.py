@@ -18,14 +18,16 @@ from numba import njit
 from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import copy_bytes, load64, load64_acquire, store64, store64_release
+from splinter.store.accounts import account_of
 from splinter.store.classes import class_bytes, class_for
 from splinter.store.clients import claim_begin
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.journal import commit, lock_tenant, note, participant_at, unlock
 from splinter.store.kill_points import KillPoint, kill_point
 from splinter.store.layout import ARRIVED_WORDS, O_KEY, OBJECT_BYTES, SLAB_UNITS
+from splinter.store.objects import fill_header, object_key_length, object_value, set_value_length
 from splinter.store.operations import claim_refusal, lock_active, store_last_version
-from splinter.store.publication import account_of, fill_header, publish
+from splinter.store.publication import publish
 from splinter.store.reclaim import begin_free, end_free, note_free
 from splinter.store.records import Account, Object, Stage
 from splinter.store.slabs import class_at, slab_record, slot_at, unit_of
@@ -107,8 +109,7 @@ def stage_begin(
     slot = peek_slot(store, me, size_class)
     if slot < 0:
         return slot
-    fill_header(slot, tenant, table, key, key_length)
-    Object(slot).value_length = 0
+    fill_header(slot, tenant, table, key, key_length, 0)
     stage = Stage(stage_at(store, p, entry))
     stage.client = client
     stage.sequence = sequence
@@ -187,9 +188,9 @@ def stage_write(
         return Status.OK
     start = fragment_index * fragment_bytes
     slot = slot_at(store, stage.slot)
-    copy_bytes(slot + O_KEY + Object(slot).key_length + start, data, length)
+    copy_bytes(object_value(slot) + start, data, length)
     if fragment_index == fragment_count - 1:
-        Object(slot).value_length = start + length
+        set_value_length(slot, start + length)
     kill_point(store, KillPoint.FRAGMENT_COPIED)
     store64_release(word, arrived | bit)
     kill_point(store, KillPoint.FRAGMENT_ARRIVED)
@@ -221,7 +222,7 @@ def stage_publish(store: int, p: int, entry: int, expected_version: int, claim: 
     stage = Stage(address)
     unit = stage.slot
     slot = slot_at(store, unit)
-    tenant, table, key_length = stage.tenant, Object(slot).table, Object(slot).key_length
+    tenant, table, key_length = stage.tenant, Object(slot).table, object_key_length(slot)
     hashed = store_hash(store, identity_of(tenant, table, key_length), slot + O_KEY, key_length)
     status = lock_active(store, me, tenant)
     if status == Status.OK:

@@ -8,9 +8,9 @@ from splinter import limits
 from splinter.errors import Status
 from splinter.native import libc
 from splinter.native.atomics import load64, load64_acquire
+from splinter.store.accounts import account_of
 from splinter.store.journal import participant_at
 from splinter.store.layout import STAGE_BYTES
-from splinter.store.publication import account_of
 from splinter.store.records import Account, Participant, Stage
 
 _STAGING_ENTRIES = limits.STAGING_ENTRIES

@@ -28,13 +28,14 @@ from splinter.store.layout import (
     BUCKET,
     CLASS_LIST,
     CLASSES,
+    DELETION_RING_BYTES,
     PARTICIPANT,
     SLAB,
     SLAB_LIST,
     STORE,
     STORE_DESCRIPTOR_BYTES,
 )
-from splinter.store.operations import (
+from splinter.store.objects import (
     object_key,
     object_key_length,
     object_table,
@@ -42,11 +43,8 @@ from splinter.store.operations import (
     object_value,
     object_value_length,
     object_version,
-    store_delete,
-    store_find,
-    store_last_version,
-    store_put,
 )
+from splinter.store.operations import store_delete, store_find, store_last_version, store_put
 from splinter.store.reclaim import reclaim
 from splinter.store.recovery import give_up, recover
 from splinter.store.region import Region
@@ -137,7 +135,8 @@ class Store:
         the control process.
 
         Regions that are given (the memory of BPF maps, all zero) have at least the size that :meth:`plan` says;
-        others are made of memfds. Accounts, participants and lists come on top: about 2 MiB.
+        others are made of memfds. Accounts, participants and lists come on top: about 2 MiB, and 8 KiB for each tenant that
+        deletes.
         """
         if not 0 <= participants <= limits.WORKERS_MAX:
             raise ValueError(f"a store has at most {limits.WORKERS_MAX} workers, not {participants}")
@@ -152,7 +151,8 @@ class Store:
         class_lists_at = participants_at + limits.PARTICIPANTS_MAX * PARTICIPANT.itemsize
         slab_lists_at = class_lists_at + CLASSES * CLASS_LIST.itemsize
         slab_records_at = slab_lists_at + slabs_total * SLAB_LIST.itemsize
-        state = Region.create("splinter-state", slab_records_at + slabs_total * SLAB.itemsize)
+        deletions_at = slab_records_at + slabs_total * SLAB.itemsize
+        state = Region.create("splinter-state", deletions_at + limits.TENANTS_MAX * DELETION_RING_BYTES)
         store = cls(state, index, slabs, tenants, accounts)
         record = store.descriptor
         record["index"] = index.address
@@ -166,6 +166,7 @@ class Store:
         record["tenants"] = tenants.address
         record["accounts"] = accounts.address
         record["participants"] = state.address + participants_at
+        record["deletions"] = state.address + deletions_at
         record["class_lists"] = state.address + class_lists_at
         record["slab_lists"] = state.address + slab_lists_at
         record["seed"] = secrets.randbits(64)

@@ -7,11 +7,13 @@ from numba import njit
 from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import load32_acquire, load64_acquire, store64, store64_release
+from splinter.store.accounts import account_of
 from splinter.store.index import bucket_at, word_object, word_unit
 from splinter.store.journal import commit, lock_tenant, note, participant_at, unlock
 from splinter.store.layout import ENTRY_BYTES
-from splinter.store.publication import account_of, remove
+from splinter.store.publication import remove
 from splinter.store.records import Account, Bucket, Descriptor, Object
+from splinter.store.snapshots import seen_at, snapshot_of
 
 _TENANTS_MAX = limits.TENANTS_MAX
 _BUCKET_ENTRIES = limits.BUCKET_ENTRIES
@@ -37,6 +39,7 @@ def tenant_open(store: int, tenant: int, quota_bytes: int, generation: int) -> i
             return Status.BUSY
         store64_release(account.at.clients, 0)  # their records were swept away with all other objects
         store64_release(account.at.clients_hand, 0)
+        store64_release(account.at.sequence, max(account.sequence, 1))  # versions are not 0
     store64_release(account.at.quota_bytes, quota_bytes)
     store64_release(account.at.active, generation)
     return Status.OK
@@ -129,7 +132,11 @@ def scan_table(store: int, tenant: int, table: int, cursor: int, addresses: int,
                 if word_unit(word) != 0:
                     address = word_object(store, word)
                     found = Object(address)
-                    if found.table == table and (tenant == 0 or found.tenant == tenant):
+                    if found.table != table or (tenant != 0 and found.tenant != tenant):
+                        continue
+                    if found.version & 1 != 0:
+                        address = seen_at(store, address, snapshot_of(store, found.tenant))
+                    if address > 0:
                         store64(addresses + count * 8, address)
                         count += 1
             following = load32_acquire(bucket.at.next)

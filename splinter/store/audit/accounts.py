@@ -7,13 +7,14 @@ from numba import njit
 
 from splinter import limits
 from splinter.native.atomics import load64
+from splinter.store.accounts import account_of
 from splinter.store.audit.marks import Mark, Problem, report
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import find_entry, word_object
-from splinter.store.layout import BODY_KEY_BYTES, CLIENT_AT, CLIENT_BYTES, CLIENT_KEY_BYTES, O_IDENTITY, O_KEY, RESULT_BYTES
+from splinter.store.layout import BODY_KEY_BYTES, CLIENT_AT, CLIENT_BYTES, CLIENT_KEY_BYTES, O_KEY, RESULT_BYTES
+from splinter.store.objects import object_identity, object_key_length, object_value_length
 from splinter.store.outcomes import Outcome, outcome_kind
-from splinter.store.publication import account_of
-from splinter.store.records import Account, Client, Object, Result
+from splinter.store.records import Account, Client, Result
 from splinter.store.slabs import slot_at
 
 _UNITS_PER_MARK = 2  # every slot begins at a multiple of 32 bytes
@@ -28,7 +29,7 @@ def audit_body(store: int, problems: np.ndarray, tenant: int, found: int) -> Non
     hashed = store_hash(store, identity, found + O_KEY, CLIENT_KEY_BYTES)
     word = find_entry(store, hashed, identity, found + O_KEY, CLIENT_KEY_BYTES)[1]
     place = load64(found + O_KEY + CLIENT_KEY_BYTES)
-    if word == 0 or Object(found).key_length != BODY_KEY_BYTES or place < 0 or place >= _CLIENT_WINDOW:
+    if word == 0 or object_key_length(found) != BODY_KEY_BYTES or place < 0 or place >= _CLIENT_WINDOW:
         report(problems, Problem.BODY, tenant)
         return
     results = Client(word_object(store, word) + CLIENT_AT).results
@@ -49,8 +50,8 @@ def audit_ring(store: int, marks: np.ndarray, problems: np.ndarray, tenant: int,
             report(problems, Problem.CLIENTS, tenant)
             return
         found = slot_at(store, unit)
-        is_record = load64(found + O_IDENTITY) == identity_of(tenant, _TABLE_CLIENTS, CLIENT_KEY_BYTES)
-        if not is_record or Object(found).value_length != CLIENT_BYTES:
+        is_record = object_identity(found) == identity_of(tenant, _TABLE_CLIENTS, CLIENT_KEY_BYTES)
+        if not is_record or object_value_length(found) != CLIENT_BYTES:
             report(problems, Problem.CLIENTS, tenant)
             return
         before, unit = unit, Client(found + CLIENT_AT).next

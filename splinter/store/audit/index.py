@@ -7,6 +7,7 @@ from numba import njit
 
 from splinter import limits
 from splinter.native.atomics import load64, shift_right
+from splinter.store.accounts import account_of
 from splinter.store.audit.accounts import audit_body
 from splinter.store.audit.marks import Mark, Problem, report, set_mark
 from splinter.store.classes import class_bytes
@@ -16,12 +17,12 @@ from splinter.store.layout import (
     CLIENT_KEY_BYTES,
     ENTRY_BYTES,
     ENTRY_TAG_SHIFT,
-    O_IDENTITY,
     O_KEY,
     OBJECT_BYTES,
     UNLINKED_BYTES,
 )
-from splinter.store.records import Bucket, Descriptor, Leaving, Object
+from splinter.store.objects import object_identity, object_key_length, object_tenant, object_value_length
+from splinter.store.records import Account, Bucket, Descriptor, Leaving, Object
 
 _TENANTS_MAX = limits.TENANTS_MAX
 _TABLE_CLIENTS = limits.TABLE_CLIENTS
@@ -35,15 +36,16 @@ _CHAIN_BUCKETS_MAX = limits.CHAIN_BUCKETS_MAX
 def audit_object(store: int, problems: np.ndarray, bucket_index: int, word: int) -> None:
     unit = word_unit(word)
     found = word_object(store, word)
-    key_length, value_length, version = Object(found).key_length, Object(found).value_length, Object(found).version
-    if version == 0 or version % 2 != 0:
+    key_length, value_length, version = object_key_length(found), object_value_length(found), Object(found).version
+    sequence = Account(account_of(store, object_tenant(found))).sequence
+    if version == 0 or version % 2 != 0 or version > sequence * 2:
         report(problems, Problem.VERSION, unit)
     if key_length < 1 or key_length > _KEY_BYTES_MAX:
         report(problems, Problem.LENGTHS, unit)
         return
     if OBJECT_BYTES + key_length + value_length > class_bytes(word_class(word)):
         report(problems, Problem.LENGTHS, unit)
-    hashed = store_hash(store, load64(found + O_IDENTITY), found + O_KEY, key_length)
+    hashed = store_hash(store, object_identity(found), found + O_KEY, key_length)
     if shift_right(hashed, ENTRY_TAG_SHIFT) != shift_right(word, ENTRY_TAG_SHIFT):
         report(problems, Problem.TAG, unit)
     if bucket_number(store, hashed) != bucket_index:
@@ -69,8 +71,8 @@ def audit_index(
                 audit_object(store, problems, number, word)
                 for k in range(length):
                     other = chain[k]
-                    if load64(found + O_IDENTITY) == load64(other + O_IDENTITY) and keys_equal(
-                        found + O_KEY, other + O_KEY, Object(found).key_length
+                    if object_identity(found) == object_identity(other) and keys_equal(
+                        found + O_KEY, other + O_KEY, object_key_length(found)
                     ):
                         report(problems, Problem.DUPLICATE, word_unit(word))
                 chain[length] = found
@@ -80,7 +82,7 @@ def audit_index(
                     sums[tenant, 0] += class_bytes(word_class(word))
                     sums[tenant, 1] += 1
                     if Object(found).table == _TABLE_CLIENTS:
-                        if Object(found).key_length == CLIENT_KEY_BYTES:
+                        if object_key_length(found) == CLIENT_KEY_BYTES:
                             sums[tenant, 2] += 1
                         else:
                             audit_body(store, problems, tenant, found)

@@ -10,7 +10,6 @@ from numba import njit
 from splinter.native.atomics import load64, shift_right
 from splinter.store.classes import class_units, slots_per_slab
 from splinter.store.layout import (
-    O_LENGTH_AND_LINK,
     SLAB_DRAINING,
     SLAB_IN_USE,
     SLAB_STATE_SHIFT,
@@ -20,7 +19,6 @@ from splinter.store.records import Descriptor, Object
 from splinter.store.slabs import class_at, slab_record, slot_at
 
 _UNITS_PER_MARK = 2  # every slot begins at a multiple of 32 bytes
-_HIGH_HALF = 32
 
 
 class Mark(IntEnum):
@@ -48,7 +46,7 @@ class Problem(IntEnum):
     TAG = 7
     CHAIN = 8  # an entry in another key's chain; an overflow bucket in two chains or in none: its number
     DUPLICATE = 9
-    VERSION = 10  # of a published object 0 or odd, or of a free slot not 0
+    VERSION = 10  # of a published object 0, odd, or later than its tenant's last commit; of a free slot not 0
     BYTES = 11  # the account's sum is wrong; subject: tenant
     STAGED_BYTES = 21  # likewise, of what is staged; subject: tenant
     OBJECTS = 12  # the account's count is wrong; subject: tenant
@@ -113,6 +111,6 @@ def mark_list(
         slot = slot_at(store, unit)
         if Object(slot).version != 0:
             report(problems, Problem.VERSION, unit)
-        unit = shift_right(load64(slot + O_LENGTH_AND_LINK), _HIGH_HALF)
+        unit = Object(slot).link
     if unit != 0:
         report(problems, Problem.COUNT, size_class)

@@ -6,26 +6,25 @@ import numpy as np
 from numba import njit
 
 from splinter import limits
-from splinter.native.atomics import load64, shift_right
+from splinter.native.atomics import load64
 from splinter.store.audit.marks import Mark, Problem, mark_list, report, set_mark, state_of
 from splinter.store.classes import class_bytes, class_units, slots_per_slab
 from splinter.store.journal import JOURNAL_CLEAR, participant_at
-from splinter.store.layout import CLASSES, O_LENGTH_AND_LINK, SLAB_DRAINING, SLAB_IN_USE, SLAB_POOLED, SLAB_UNITS, STAGE_BYTES
-from splinter.store.records import ClassList, Descriptor, FreeLists, Intent, Object, Participant, SlabList, Stage
+from splinter.store.layout import CLASSES, COMMIT_NONE, SLAB_DRAINING, SLAB_IN_USE, SLAB_POOLED, SLAB_UNITS, STAGE_BYTES
+from splinter.store.records import ClassList, Commit, Descriptor, FreeLists, Intent, Object, Participant, SlabList, Stage
 from splinter.store.slabs import class_at, class_list, lists_of, slab_list, slot_at
 
 _UNITS_PER_MARK = 2  # every slot begins at a multiple of 32 bytes
 _TENANTS_MAX = limits.TENANTS_MAX
 _DRAINING_MAX = limits.DRAINING_SLABS_MAX
 _STAGING_ENTRIES = limits.STAGING_ENTRIES
-_HIGH_HALF = 32
 
 
 @njit(cache=True)
 def audit_participant(store: int, marks: np.ndarray, sums: np.ndarray, problems: np.ndarray, p: int) -> None:
     me = participant_at(store, p)
     mine = Participant(me)
-    if Intent(mine.intent).state != JOURNAL_CLEAR or mine.sealing != 0:
+    if Intent(mine.intent).state != JOURNAL_CLEAR or mine.sealing != 0 or Commit(mine.commit).state != COMMIT_NONE:
         report(problems, Problem.INTENT, p)
     for size_class in range(CLASSES):
         lists = FreeLists(lists_of(me, size_class))
@@ -36,7 +35,7 @@ def audit_participant(store: int, marks: np.ndarray, sums: np.ndarray, problems:
     unit, last = mine.limbo_head, 0
     while unit != 0 and set_mark(store, marks, problems, unit, class_at(store, unit), Mark.LIMBO):
         last = unit
-        unit = shift_right(load64(slot_at(store, unit) + O_LENGTH_AND_LINK), _HIGH_HALF)
+        unit = Object(slot_at(store, unit)).link
     if last != mine.limbo_tail:
         report(problems, Problem.LIMBO_TAIL, p)
     for entry in range(_STAGING_ENTRIES):

@@ -17,6 +17,7 @@ import store_scenario as scenario
 from splinter.store import kill_points
 from splinter.store.journal import JOURNAL_CLEAR
 from splinter.store.kill_points import KillPoint
+from splinter.store.layout import COMMIT_NONE
 from splinter.store.recovery import recover
 from splinter.store.store import Store
 
@@ -69,6 +70,15 @@ def check(store: Store, steps: list[scenario.Step], done: int, where: str) -> in
     raise SystemExit(f"{where}: an acknowledged write is missing or torn after {done} steps")
 
 
+def check_readers(store: Store, steps: list[scenario.Step], done: int, where: str) -> None:
+    """Before anybody recovers, a reader finds what ``done`` steps make, or one more: no step is seen half done."""
+    before, after = scenario.contents_after(steps[:done]), scenario.contents_after(steps[: done + 1])
+    found = scenario.looked_up(store, before.keys() | after.keys())
+    snapshot = scenario.in_snapshot(store, before.keys() | after.keys())
+    if found not in (before, after) or snapshot != found:
+        raise SystemExit(f"{where}: a reader sees a step half done after {done} steps")
+
+
 def main() -> None:
     """Go through all points."""
     assert kill_points.ENABLED
@@ -86,7 +96,9 @@ def main() -> None:
             if not die(store, point, skip, lambda store=store: run_steps(store, steps, acknowledged)):
                 break
             where = f"{point.name} {skip}"
-            if store.participants[scenario.VICTIM]["intent"]["state"] != JOURNAL_CLEAR:
+            check_readers(store, steps, acknowledged[0], where)
+            victim = store.participants[scenario.VICTIM]
+            if victim["intent"]["state"] != JOURNAL_CLEAR or victim["commit"]["state"] != COMMIT_NONE:
                 # The recoverer may die as well; its own recoverer begins anew.
                 again = RECOVERER_POINTS[skip % len(RECOVERER_POINTS)]
                 report["recoverers_killed"] += die(store, again, 0, lambda store=store: recover(store.address, 0))

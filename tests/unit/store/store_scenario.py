@@ -6,7 +6,7 @@ Shared by the tests that kill a process in the middle: at numbered points, and a
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from numba import njit
 from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import store64
+from splinter.store.accounts import account_of
 from splinter.store.clients import claim_begin, claim_settle_body, clients_sweep
 from splinter.store.compaction import compact
 from splinter.store.epochs import OLDEST_NONE, epoch_enter
@@ -23,12 +24,12 @@ from splinter.store.index import bucket_number
 from splinter.store.journal import participant_at, unlock
 from splinter.store.operations import lock_active, store_delete, store_put
 from splinter.store.outcomes import RECORDED, claim_effect, claim_request
-from splinter.store.publication import account_of
 from splinter.store.reclaim import reclaim
 from splinter.store.records import Account
 from splinter.store.slabs import retreat
 from splinter.store.staging import stage_expire, stage_put
 from splinter.store.store import Store
+from tests.support.transactions import Transaction
 
 TENANT = 1
 VICTIM, OTHER = 0, 1  # participants
@@ -179,6 +180,43 @@ def end_task(sequence: int, body: bytes) -> Step:
     return Step(f"end of {sequence}", run)
 
 
+def together(values: dict[bytes, bytes | None]) -> Step:
+    """Put all of these, and delete those without a value, in one commit."""
+
+    def run(store: Store) -> None:
+        transaction = Transaction(store, TENANT, participant=VICTIM)
+        for key, value in values.items():
+            transaction.get(key)
+            transaction.delete(key) if value is None else transaction.put(key, value)
+        status = transaction.end()
+        assert status == Status.OK, status
+
+    def effect(contents: Contents) -> None:
+        for key, value in values.items():
+            contents.pop(key, None)
+            if value is not None:
+                contents[key] = value
+
+    return Step(f"together {list(values)}", run, effect)
+
+
+def too_much_together(keys: list[bytes]) -> Step:
+    """A commit that the quota refuses after all of it has been published."""
+
+    def run(store: Store) -> None:
+        quota = int(store.accounts[TENANT]["quota_bytes"])
+        store.open_tenant(TENANT, int(store.accounts[TENANT]["bytes_used"]))
+        transaction = Transaction(store, TENANT, participant=VICTIM)
+        for key in keys:
+            transaction.put(key, bytes(3000))
+        transaction.delete(b"small")
+        status = transaction.end()
+        store.open_tenant(TENANT, quota)
+        assert status == Status.QUOTA_EXCEEDED, status
+
+    return Step(f"too much together {keys}", run)
+
+
 def forget() -> Step:
     """Forget all clients."""
 
@@ -297,6 +335,9 @@ def steps() -> list[Step]:
         turn(),
         delete(b"pieces"),
         put(b"small", value(17, 33)),
+        together({b"small": value(30, 12), colliding[1]: None, b"new": value(31, 200), colliding[0]: value(32, 12)}),
+        too_much_together([b"new", colliding[0], b"never"]),
+        together({b"new": None, colliding[0]: None, colliding[1]: value(4, 12)}),
         request_put(1, b"asked", value(18, 20)),  # makes the client's record
         request_put(2, b"asked", value(19, 2000)),  # replaces; of the record's size class
         request_delete(3, b"asked"),
@@ -327,6 +368,20 @@ def contents_after(done: list[Step]) -> Contents:
 def versions_of(store: Store) -> dict[bytes, int]:
     """The versions of the objects that the store holds: they change whenever one is written."""
     return {stored.key: stored.version for stored in store.scan(0, tenant=TENANT, participant=OTHER)}
+
+
+def looked_up(store: Store, keys: Iterable[bytes]) -> Contents:
+    """What a look-up of each key finds."""
+    found = {key: store.get(TENANT, 0, key, participant=OTHER) for key in keys}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def in_snapshot(store: Store, keys: Iterable[bytes]) -> Contents:
+    """The same in the present snapshot."""
+    reader = Transaction(store, TENANT, participant=OTHER)
+    found = {key: reader.get(key) for key in keys}
+    reader.end()
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def contents_of(store: Store) -> Contents:

@@ -16,6 +16,7 @@ from splinter.store.layout import (
     CLIENT,
     CLIENT_AT,
     ENTRY_SEALED,
+    KEY_LENGTH_BITS,
     OBJECT,
     SLAB_LIST,
     UNIT_BYTES,
@@ -96,7 +97,7 @@ def clear_a_version(store: Store) -> None:
 
 
 def lengthen_a_value(store: Store) -> None:
-    header_of(store, b"key1")["value_length"] = 1000
+    header_of(store, b"key1")["lengths"] = 4 | 1000 << KEY_LENGTH_BITS
 
 
 def duplicate_a_key(store: Store) -> None:

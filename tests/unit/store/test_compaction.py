@@ -16,7 +16,8 @@ from splinter.store.classes import class_for, slots_per_slab
 from splinter.store.compaction import compact
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
 from splinter.store.layout import OBJECT_BYTES
-from splinter.store.operations import object_value, object_value_length, store_delete, store_find, store_put
+from splinter.store.objects import object_value, object_value_length
+from splinter.store.operations import store_delete, store_find, store_put
 from splinter.store.reclaim import reclaim
 from splinter.store.store import Store
 from tests.support.requester import Requester

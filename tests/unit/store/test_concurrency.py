@@ -12,7 +12,8 @@ from splinter.errors import Status
 from splinter.native import libc
 from splinter.native.atomics import load64, store64
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
-from splinter.store.operations import object_value, object_value_length, object_version, store_delete, store_find, store_put
+from splinter.store.objects import object_value, object_value_length, object_version
+from splinter.store.operations import store_delete, store_find, store_put
 from splinter.store.reclaim import reclaim
 
 TENANT = 1

@@ -15,13 +15,18 @@ import pytest
 from numba import njit
 
 from splinter import limits
+from splinter.client.flights import identity_of
 from splinter.native import libc
 from splinter.native.atomics import load64, store64_release
 from splinter.store.epochs import OLDEST_NONE, epoch_enter
+from splinter.store.hashing import identity_of, store_hash
+from splinter.store.layout import WRITE_DELETES
 from splinter.store.operations import store_delete, store_put
 from splinter.store.reclaim import reclaim
 from splinter.store.region import Region
+from splinter.store.snapshots import snapshot_of
 from splinter.store.store import Store
+from splinter.store.transactions import note_write, store_transact
 
 TENANT = 1
 PTRACE_TRACEME, PTRACE_SINGLESTEP = 0, 9
@@ -30,7 +35,7 @@ INSTRUCTIONS_MAX = 20_000
 KEYS = [b"key 1", b"key 2"]
 VALUES = [b"first", b"second, as long as another class needs it to be" * 2, b"third"]
 # What key 1 and key 2 hold after each of the writer's steps.
-STATES = [(None, b"kept"), (VALUES[0], b"kept"), (VALUES[1], b"kept"), (VALUES[1], None), (VALUES[1], None)]
+STATES = [(None, b"kept"), (VALUES[0], b"kept"), (VALUES[1], b"kept"), (VALUES[1], None), (VALUES[1], None), (None, VALUES[2])]
 
 
 def address_of(data: bytes) -> int:
@@ -43,8 +48,8 @@ _ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void
 
 
 @njit
-def write(store: int, keys: int, values: int, lengths: int, done: int) -> None:
-    """The writer: stop; insert, replace, delete, reclaim, counting at ``done``; stop."""
+def write(store: int, keys: int, values: int, lengths: int, scratch: int, done: int) -> None:
+    """The writer: stop; insert, replace, delete, reclaim, delete and insert together, counting at ``done``; stop."""
     libc.kill(libc.getpid(), signal.SIGSTOP)
     store_put(store, 0, TENANT, 0, load64(keys), 5, load64(values), load64(lengths), 0)
     store64_release(done, 1)
@@ -55,6 +60,12 @@ def write(store: int, keys: int, values: int, lengths: int, done: int) -> None:
     epoch_enter(store, 0, OLDEST_NONE)
     reclaim(store, 0, 8)
     store64_release(done, 4)
+    identity = identity_of(TENANT, 0, 5)
+    end = note_write(scratch, store_hash(store, identity, load64(keys), 5), identity, load64(keys), 0, WRITE_DELETES)
+    hashed = store_hash(store, identity, load64(keys + 8), 5)
+    end = note_write(end, hashed, identity, load64(keys + 8), load64(values + 16), load64(lengths + 16))
+    store_transact(store, 0, TENANT, snapshot_of(store, TENANT), scratch, scratch, scratch, end, 0)
+    store64_release(done, 5)
     libc.kill(libc.getpid(), signal.SIGSTOP)
 
 
@@ -102,12 +113,13 @@ _ARRAYS = [
     np.array([address_of(data) for data in KEYS]),
     np.array([address_of(data) for data in VALUES]),
     np.array([len(data) for data in VALUES]),
+    np.zeros(64, dtype=np.int64),  # for what is written together
 ]
 ARGUMENTS = [array.ctypes.data for array in _ARRAYS]
 
 
 def test_a_writer_may_die_at_any_instruction():
-    write.compile("void(int64, int64, int64, int64, int64)")
+    write.compile("void(int64, int64, int64, int64, int64, int64)")
     writer = Writer()
     try:
         total = writer.step(INSTRUCTIONS_MAX)
@@ -116,15 +128,17 @@ def test_a_writer_may_die_at_any_instruction():
         # Containers may forbid ptrace, which nothing else needs; the numbered kill points (kill_every_point.py) need none.
         pytest.skip(f"optional: {error}")
     writer.kill()
-    assert writer.done[0] == 4 and 1000 < total < INSTRUCTIONS_MAX
+    assert writer.done[0] == 5 and 1000 < total < INSTRUCTIONS_MAX
     for death in range(DEATHS):
         writer = Writer()
         instruction = total * death // DEATHS + death % 7  # so that strides of loops and of instructions do not agree
         writer.step(instruction)
         writer.kill()
+        done = int(writer.done[0])
+        held = tuple(writer.store.get(TENANT, 0, key) for key in KEYS)  # by a reader, who does not wait for the recovery
+        assert held in STATES[done : done + 2], instruction
         writer.store.recover(0)
         assert writer.store.problems() == [], instruction
-        done = int(writer.done[0])
         held = tuple(writer.store.get(TENANT, 0, key) for key in KEYS)
         assert held in STATES[done : done + 2], instruction
         writer.store.put(TENANT, 0, KEYS[0], VALUES[2], participant=0)  # the successor

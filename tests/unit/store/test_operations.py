@@ -19,7 +19,8 @@ from splinter.errors import (
 )
 from splinter.store.epochs import OLDEST_NONE, epoch_enter
 from splinter.store.layout import OBJECT
-from splinter.store.operations import object_value, store_find, store_prefetch, store_put
+from splinter.store.objects import object_value
+from splinter.store.operations import store_find, store_prefetch, store_put
 from splinter.store.store import Store
 
 TENANT, OTHER = 1, limits.TENANTS_MAX - 1

@@ -8,7 +8,8 @@ from splinter import limits
 from splinter.store.classes import class_for, magazine_slots, slots_per_slab
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave, epoch_now, epoch_oldest
 from splinter.store.layout import OBJECT_BYTES
-from splinter.store.operations import object_value, object_value_length, object_version, store_find, store_put
+from splinter.store.objects import object_value, object_value_length, object_version
+from splinter.store.operations import store_find, store_put
 from splinter.store.reclaim import reclaim
 
 TENANT = 1

@@ -1,0 +1,81 @@
+"""An object's slot: its header, and where its key and value stand."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter.native.atomics import copy_bytes, load64, store64
+from splinter.store.hashing import identity_of
+from splinter.store.layout import IDENTITY_BITS, KEY_LENGTH_BITS, O_IDENTITY, O_KEY
+from splinter.store.records import Object
+
+_IDENTITY_MASK = (1 << IDENTITY_BITS) - 1
+_KEY_LENGTH_MASK = (1 << KEY_LENGTH_BITS) - 1
+
+
+@njit(cache=True)
+def object_tenant(found: int) -> int:
+    """The tenant that an object belongs to."""
+    return Object(found).tenant
+
+
+@njit(cache=True)
+def object_table(found: int) -> int:
+    """The table that an object is in."""
+    return Object(found).table
+
+
+@njit(cache=True)
+def object_key(found: int) -> int:
+    """Address of an object's key."""
+    return found + O_KEY
+
+
+@njit(cache=True)
+def object_key_length(found: int) -> int:
+    """Bytes of an object's key."""
+    return Object(found).lengths & _KEY_LENGTH_MASK
+
+
+@njit(cache=True)
+def object_value(found: int) -> int:
+    """Address of an object's value, not aligned."""
+    return found + O_KEY + (Object(found).lengths & _KEY_LENGTH_MASK)
+
+
+@njit(cache=True)
+def object_value_length(found: int) -> int:
+    """Bytes of an object's value."""
+    return Object(found).lengths >> KEY_LENGTH_BITS
+
+
+@njit(cache=True)
+def object_version(found: int) -> int:
+    """An object's version: even, not 0, and of two objects of a key greater for the later."""
+    return Object(found).version & -2
+
+
+@njit(cache=True)
+def object_identity(found: int) -> int:
+    """Tenant, table and key length of an object, as of :func:`splinter.store.hashing.identity_of`."""
+    return load64(found + O_IDENTITY) & _IDENTITY_MASK
+
+
+@njit(cache=True)
+def fill_header(slot: int, tenant: int, table: int, key: int, key_length: int, value_length: int) -> None:
+    """Write identity, lengths and the key into a slot that is not published; the links are left alone."""
+    store64(slot + O_IDENTITY, identity_of(tenant, table, key_length) | value_length << IDENTITY_BITS)
+    copy_bytes(slot + O_KEY, key, key_length)
+
+
+@njit(cache=True)
+def set_value_length(slot: int, value_length: int) -> None:
+    """Change the length of the value in a slot that is not published."""
+    slotted = Object(slot)
+    slotted.lengths = slotted.lengths & _KEY_LENGTH_MASK | value_length << KEY_LENGTH_BITS
+
+
+@njit(cache=True)
+def is_identity(found: int, identity: int) -> bool:
+    """Whether an object has the identity."""
+    return (load64(found + O_IDENTITY) ^ identity) << 64 - IDENTITY_BITS == 0

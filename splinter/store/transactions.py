@@ -1,0 +1,109 @@
+"""The end of a transaction: what it read is still so, and all that it writes happens at this instant.
+
+A transaction reads a snapshot (:func:`splinter.store.operations.store_find_at`), and notes each look-up as a READ and each
+change as a WRITE, of which only the last of a key stands. One that writes nothing has happened at its snapshot, and needs no
+end. One that writes ends here: under the tenant's lock nobody else commits, so that nothing may be newer than what it read.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter.errors import Status
+from splinter.native.atomics import copy_bytes
+from splinter.store.accounts import account_of
+from splinter.store.classes import class_for
+from splinter.store.clients import claim_begin, claim_settle
+from splinter.store.commits import commit_objects, write_size
+from splinter.store.hashing import identity_key_length, identity_table
+from splinter.store.index import find_hashed
+from splinter.store.journal import participant_at, unlock
+from splinter.store.layout import OBJECT_BYTES, READ_BYTES, WRITE_BYTES, WRITE_DELETES
+from splinter.store.objects import object_version
+from splinter.store.operations import fill_object, lock_active
+from splinter.store.publication import publish, remove_key
+from splinter.store.records import Account, Claim, Read, Write
+from splinter.store.slots import peek_slot
+
+CONFLICT = 258  # not a status: something that the transaction has read was changed since; it is to begin anew
+
+
+@njit(cache=True)
+def note_read(at: int, hashed: int, identity: int, version: int) -> int:
+    """Write a READ to ``at``; ``version`` 0: nothing was found. Returns where it ends."""
+    noted = Read(at)
+    noted.hashed = hashed
+    noted.identity = identity
+    noted.version = version
+    return at + READ_BYTES
+
+
+@njit(cache=True)
+def note_write(at: int, hashed: int, identity: int, key: int, value: int, value_length: int) -> int:
+    """Write a WRITE to ``at``; ``value_length`` WRITE_DELETES: the object is deleted. Returns where it ends."""
+    noted, key_length = Write(at), identity_key_length(identity)
+    noted.hashed = hashed
+    noted.identity = identity
+    noted.value_length = value_length
+    copy_bytes(at + WRITE_BYTES, key, key_length)
+    if value_length != WRITE_DELETES:
+        copy_bytes(at + WRITE_BYTES + key_length, value, value_length)
+    return at + write_size(at)
+
+
+@njit(cache=True)
+def reads_hold(store: int, reads: int, end: int) -> bool:
+    """Whether the READ records from ``reads`` to ``end`` tell what is there now. The caller holds the tenant's lock."""
+    for at in range(reads, end, READ_BYTES):
+        noted = Read(at)
+        found = find_hashed(store, noted.hashed, noted.identity)
+        if (object_version(found) if found != 0 else 0) != noted.version:
+            return False
+    return True
+
+
+@njit(cache=True)
+def store_transact(
+    store: int, p: int, tenant: int, snapshot: int, reads: int, reads_end: int, writes: int, writes_end: int, claim: int
+) -> int:  # fmt: skip
+    """End a transaction that read ``snapshot``: do what its WRITE records say, and record what ``claim`` says (0: nothing).
+
+    Records lie one behind the other, up to the ends told. Returns OK (see
+    :func:`splinter.store.operations.store_last_version`), CONFLICT, QUOTA_EXCEEDED, OUT_OF_MEMORY, UNKNOWN_TENANT, BUSY, with a
+    claim also RECORDED and STALE; other than OK, nothing has changed.
+    """
+    me = participant_at(store, p)
+    status = lock_active(store, me, tenant)
+    if status != Status.OK:
+        return status
+    account = Account(account_of(store, tenant))
+    if claim != 0:
+        status = claim_begin(store, me, tenant, claim)
+    if status == Status.OK and account.sequence != snapshot and not reads_hold(store, reads, reads_end):
+        status = CONFLICT
+    if status == Status.OK:
+        if writes + write_size(writes) < writes_end:
+            status = commit_objects(store, me, tenant, writes, writes_end, claim)
+        else:
+            status = _commit_one(store, me, tenant, writes, claim)
+    unlock(store, account.at.lock)
+    return status
+
+
+@njit(cache=True)
+def _commit_one(store: int, me: int, tenant: int, write: int, claim: int) -> int:
+    """The same for one WRITE, in a single step of the journal."""
+    written = Write(write)
+    table, key_length = identity_table(written.identity), identity_key_length(written.identity)
+    key, length = write + WRITE_BYTES, written.value_length
+    if length == WRITE_DELETES:
+        status = remove_key(store, me, tenant, table, key, key_length, written.hashed, 0, claim)
+        if status == Status.NOT_FOUND and claim != 0:
+            claim_settle(store, me, claim, Claim(claim).word, Claim(claim).value)
+        return Status.OK
+    size_class = class_for(OBJECT_BYTES + key_length + length)
+    slot = peek_slot(store, me, size_class)
+    if slot < 0:
+        return -slot
+    fill_object(store, slot, tenant, table, key, key_length, key + key_length, length)
+    return publish(store, me, tenant, table, key, key_length, written.hashed, slot, size_class, 0, 0, claim)

@@ -1,0 +1,87 @@
+"""A snapshot: what a reader without a lock sees while others write."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from splinter import limits
+from splinter.store.store import Store
+from tests.support.transactions import Transaction, UnknownError
+
+TENANT = 1
+READER = 1
+KEYS = [b"key %d" % number for number in range(6)]
+
+
+def test_a_reader_keeps_its_snapshot_over_puts_and_deletes(store: Store):
+    store.put(TENANT, 0, b"replaced", b"old")
+    store.put(TENANT, 0, b"deleted", b"old")
+    store.put(TENANT, 0, b"deleted and made anew", b"old")
+    reader = Transaction(store, TENANT, participant=READER)
+    for number in range(10):
+        store.put(TENANT, 0, b"replaced", b"%d" % number)
+    store.delete(TENANT, 0, b"deleted")
+    store.delete(TENANT, 0, b"deleted and made anew")
+    store.put(TENANT, 0, b"deleted and made anew", b"new")
+    store.put(TENANT, 0, b"made", b"new")
+    assert [reader.get(key) for key in (b"replaced", b"deleted", b"deleted and made anew", b"made")] == [b"old"] * 3 + [None]
+    reader.end()
+    now = Transaction(store, TENANT, participant=READER)
+    assert [now.get(key) for key in (b"replaced", b"deleted", b"made")] == [b"9", None, b"new"]
+    now.end()
+
+
+def test_snapshots_are_what_the_store_held(store: Store):
+    """Random histories: each snapshot, however old, reads as a copy of the store at that time; a compactor moves objects."""
+    rng = random.Random(12)
+    for _ in range(30):
+        model = {key: store.get(TENANT, 0, key) for key in KEYS}
+        held = Transaction(store, TENANT, participant=READER)
+        for _ in range(rng.randrange(60)):
+            key = rng.choice(KEYS)
+            if rng.random() < 0.4:
+                store.delete(TENANT, 0, key)
+            else:
+                store.put(TENANT, 0, key, rng.randbytes(rng.choice((3, 60, 300))))
+            if rng.random() < 0.1:
+                writer = Transaction(store, TENANT, participant=2)
+                for other in rng.sample(KEYS, 3):
+                    writer.put(other, b"together") if rng.random() < 0.7 else writer.delete(other)
+                assert writer.end() == 0
+        assert {key: held.get(key) for key in KEYS} == model
+        held.end()
+
+
+def test_what_is_too_old_is_told(store: Store):
+    store.put(TENANT, 0, b"hot", b"first")
+    store.put(TENANT, 0, b"gone", b"first")
+    reader = Transaction(store, TENANT, participant=READER)
+    for _ in range(limits.SNAPSHOT_STEPS_MAX):
+        store.put(TENANT, 0, b"hot", b"next")
+    with pytest.raises(UnknownError):
+        reader.get(b"hot")
+    store.delete(TENANT, 0, b"gone")
+    for _ in range(limits.DELETIONS - 2):
+        store.put(TENANT, 0, b"other", b"")
+        store.delete(TENANT, 0, b"other")
+    assert reader.get(b"gone") == b"first"
+    for _ in range(2):
+        store.put(TENANT, 0, b"other", b"")
+        store.delete(TENANT, 0, b"other")
+    with pytest.raises(UnknownError):
+        reader.get(b"gone")
+    reader.end()
+
+
+def test_other_tenants_commits_do_not_matter(store: Store):
+    store.open_tenant(2)
+    store.put(TENANT, 0, b"key", b"mine")
+    store.delete(TENANT, 0, b"none")
+    reader = Transaction(store, TENANT, participant=READER)
+    for _ in range(2 * limits.DELETIONS):
+        store.put(2, 0, b"key", b"theirs")
+        store.delete(2, 0, b"key")
+    assert (reader.get(b"key"), reader.get(b"absent")) == (b"mine", None)
+    reader.end()
