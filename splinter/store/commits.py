@@ -25,19 +25,11 @@ from splinter.errors import Status
 from splinter.native.atomics import cas64, copy_bytes, fence, load64, store64_release
 from splinter.store.accounts import account_of
 from splinter.store.classes import class_bytes, class_for
+from splinter.store.commit_layout import CHANGE_BYTES, COMMIT_MADE, COMMIT_NONE, COMMIT_OPEN, WRITE_BYTES, WRITE_DELETES
 from splinter.store.hashing import identity_key_length, identity_table
 from splinter.store.index import empty_entry, entry_word, find_entry, word_class, word_object, word_unit
 from splinter.store.journal import announce, commit, date, note, published, withdraw
-from splinter.store.layout import (
-    CHANGE_BYTES,
-    COMMIT_MADE,
-    COMMIT_NONE,
-    COMMIT_OPEN,
-    ENTRY_DELETING,
-    OBJECT_BYTES,
-    WRITE_BYTES,
-    WRITE_DELETES,
-)
+from splinter.store.layout import ENTRY_DELETING, OBJECT_BYTES
 from splinter.store.objects import fill_header, object_value
 from splinter.store.outcomes import note_outcome
 from splinter.store.publication import INSERT_TRIES_MAX

@@ -24,8 +24,9 @@ from numba import njit
 from splinter import limits
 from splinter.native.atomics import load64_acquire, store64_release
 from splinter.store.accounts import account_of
+from splinter.store.commit_layout import DELETION_BYTES, DELETION_RING_BYTES
 from splinter.store.hashing import keys_equal
-from splinter.store.layout import DELETION_BYTES, DELETION_RING_BYTES, O_KEY, UNIT_BYTES
+from splinter.store.layout import O_KEY, UNIT_BYTES
 from splinter.store.objects import is_identity
 from splinter.store.records import Account, Deletion, Descriptor, Object
 

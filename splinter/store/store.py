@@ -14,6 +14,7 @@ import numpy as np
 from splinter import limits
 from splinter.errors import Status, error_for
 from splinter.store.audit.walk import check_invariants
+from splinter.store.commit_layout import DELETION_RING_BYTES
 from splinter.store.epochs import (
     EPOCH_OFFLINE,
     OLDEST_NONE,
@@ -28,7 +29,6 @@ from splinter.store.layout import (
     BUCKET,
     CLASS_LIST,
     CLASSES,
-    DELETION_RING_BYTES,
     PARTICIPANT,
     SLAB,
     SLAB_LIST,

@@ -14,11 +14,12 @@ from splinter.native.atomics import copy_bytes
 from splinter.store.accounts import account_of
 from splinter.store.classes import class_for
 from splinter.store.clients import claim_begin, claim_settle
+from splinter.store.commit_layout import READ_BYTES, WRITE_BYTES, WRITE_DELETES
 from splinter.store.commits import commit_objects, write_size
 from splinter.store.hashing import identity_key_length, identity_table
 from splinter.store.index import find_hashed
 from splinter.store.journal import participant_at, unlock
-from splinter.store.layout import OBJECT_BYTES, READ_BYTES, WRITE_BYTES, WRITE_DELETES
+from splinter.store.layout import OBJECT_BYTES
 from splinter.store.objects import object_version
 from splinter.store.operations import fill_object, lock_active
 from splinter.store.publication import publish, remove_key

@@ -8,9 +8,9 @@ import numpy as np
 
 from splinter import limits
 from splinter.errors import Status
+from splinter.store.commit_layout import WRITE_DELETES
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
 from splinter.store.hashing import identity_of, store_hash
-from splinter.store.layout import WRITE_DELETES
 from splinter.store.objects import object_value, object_value_length, object_version
 from splinter.store.operations import store_find_at
 from splinter.store.snapshots import UNKNOWN, snapshot_of

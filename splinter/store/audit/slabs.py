@@ -9,8 +9,9 @@ from splinter import limits
 from splinter.native.atomics import load64
 from splinter.store.audit.marks import Mark, Problem, mark_list, report, set_mark, state_of
 from splinter.store.classes import class_bytes, class_units, slots_per_slab
+from splinter.store.commit_layout import COMMIT_NONE
 from splinter.store.journal import JOURNAL_CLEAR, participant_at
-from splinter.store.layout import CLASSES, COMMIT_NONE, SLAB_DRAINING, SLAB_IN_USE, SLAB_POOLED, SLAB_UNITS, STAGE_BYTES
+from splinter.store.layout import CLASSES, SLAB_DRAINING, SLAB_IN_USE, SLAB_POOLED, SLAB_UNITS, STAGE_BYTES
 from splinter.store.records import ClassList, Commit, Descriptor, FreeLists, Intent, Object, Participant, SlabList, Stage
 from splinter.store.slabs import class_at, class_list, lists_of, slab_list, slot_at
 

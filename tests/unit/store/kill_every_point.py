@@ -15,9 +15,9 @@ import sys
 import store_scenario as scenario
 
 from splinter.store import kill_points
+from splinter.store.commit_layout import COMMIT_NONE
 from splinter.store.journal import JOURNAL_CLEAR
 from splinter.store.kill_points import KillPoint
-from splinter.store.layout import COMMIT_NONE
 from splinter.store.recovery import recover
 from splinter.store.store import Store
 
@@ -103,6 +103,7 @@ def main() -> None:
                 again = RECOVERER_POINTS[skip % len(RECOVERER_POINTS)]
                 report["recoverers_killed"] += die(store, again, 0, lambda store=store: recover(store.address, 0))
             recover(store.address, scenario.VICTIM)
+            store.open_tenant(scenario.TENANT)  # a step lowers the quota for a while
             reached = check(store, steps, acknowledged[0], where)
             if reached > acknowledged[0] and steps[acknowledged[0]].is_request:  # whose client was not answered: it asks again
                 versions = scenario.versions_of(store)

@@ -15,12 +15,11 @@ import pytest
 from numba import njit
 
 from splinter import limits
-from splinter.client.flights import identity_of
 from splinter.native import libc
 from splinter.native.atomics import load64, store64_release
+from splinter.store.commit_layout import WRITE_DELETES
 from splinter.store.epochs import OLDEST_NONE, epoch_enter
 from splinter.store.hashing import identity_of, store_hash
-from splinter.store.layout import WRITE_DELETES
 from splinter.store.operations import store_delete, store_put
 from splinter.store.reclaim import reclaim
 from splinter.store.region import Region

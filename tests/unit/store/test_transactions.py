@@ -10,9 +10,9 @@ from splinter import limits
 from splinter.errors import Status, VersionChangedError
 from splinter.native import libc
 from splinter.native.atomics import load64, store64
+from splinter.store.commit_layout import READ_BYTES
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
 from splinter.store.hashing import identity_of, store_hash
-from splinter.store.layout import READ_BYTES
 from splinter.store.objects import object_value, object_version
 from splinter.store.operations import store_find, store_find_at
 from splinter.store.outcomes import RECORDED, Outcome, claim_request, outcome_kind
