@@ -18,7 +18,7 @@ from splinter.errors import (
     VersionChangedError,
 )
 from splinter.store.epochs import OLDEST_NONE, epoch_enter
-from splinter.store.layout import OBJECT
+from splinter.store.layout import KEY_LENGTH_BITS, OBJECT
 from splinter.store.objects import object_value
 from splinter.store.operations import store_find, store_prefetch, store_put
 from splinter.store.store import Store
@@ -207,7 +207,7 @@ def test_an_object_says_what_it_is(store):
     found = store_find(store.address, TENANT, 258, address_of(key), 3)
     header = store.slabs_region.array(OBJECT, 1, found - store.slabs_region.address)[0]
     assert (header["version"], header["tenant"], header["table"]) == (version, TENANT, 258)
-    assert (header["key_length"], header["value_length"]) == (3, 5)
+    assert header["lengths"] == 3 | 5 << KEY_LENGTH_BITS
 
 
 def test_plan_splits_the_memory():
