@@ -12,7 +12,8 @@ from splinter import limits
 from splinter.errors import Status
 from splinter.ext.abi import RESUME_YIELD
 from splinter.native.atomics import store32_release
-from splinter.store.operations import object_value, store_find
+from splinter.store.objects import object_value
+from splinter.store.operations import store_find
 from splinter.worker.accounts import begin_resumes
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.records import Extension, Frame, Header, Worker

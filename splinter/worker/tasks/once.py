@@ -11,9 +11,11 @@ from __future__ import annotations
 from numba import njit
 
 from splinter.errors import Status
+from splinter.store.accounts import account_of
 from splinter.store.clients import claim_begin, claim_settle, claim_settle_body, clients_sweep
 from splinter.store.journal import participant_at, unlock
-from splinter.store.operations import claim_refusal, lock_active, object_value, object_value_length
+from splinter.store.objects import object_value, object_value_length
+from splinter.store.operations import claim_refusal, lock_active
 from splinter.store.outcomes import (
     EFFECT_NONE,
     EFFECT_WRITTEN,
@@ -27,7 +29,6 @@ from splinter.store.outcomes import (
     outcome_status,
     outcome_word,
 )
-from splinter.store.publication import account_of
 from splinter.store.records import Account, Claim, Participant
 from splinter.worker.records import Counters, Frame, Header, Worker
 from splinter.worker.reply import DROP, body_bytes_max, refuse, reply_outcome
