@@ -59,11 +59,22 @@ def commit_objects(store: int, me: int, tenant: int, writes: int, end: int, clai
 
     Returns OK; or QUOTA_EXCEEDED, OUT_OF_MEMORY, BUSY, with nothing changed.
     """
-    account = Account(account_of(store, tenant))
-    made = Commit(Participant(me).commit)
-    sequence, bytes_used, objects, deletions = account.sequence + 1, account.bytes_used, account.objects, account.deletions
+    status = open_commit(store, me, tenant, writes, end)
+    if status == Status.OK:
+        status = count_commit(store, me, claim)
+    if status != Status.OK:
+        take_back(store, me)
+        return status
+    finish(store, me)
+    return Status.OK
+
+
+@njit(cache=True)
+def open_commit(store: int, me: int, tenant: int, writes: int, end: int) -> int:
+    """The first stage: publish the objects, which nobody sees yet. Returns a status; other than OK, some may be published."""
+    account, made = Account(account_of(store, tenant)), Commit(Participant(me).commit)
     made.tenant = tenant
-    made.sequence = sequence
+    made.sequence = account.sequence + 1
     made.count = 0
     made.finished = 0
     store64_release(made.at.state, COMMIT_OPEN)
@@ -71,10 +82,19 @@ def commit_objects(store: int, me: int, tenant: int, writes: int, end: int, clai
     at = writes
     while at < end and status == Status.OK:
         if Write(at).value_length == WRITE_DELETES:
-            _open_deletion(store, me, tenant, at, deletions)
+            _open_deletion(store, me, tenant, at, account.deletions)
         else:
             status = _open_put(store, me, tenant, at)
         at += write_size(at)
+    return status
+
+
+@njit(cache=True)
+def count_commit(store: int, me: int, claim: int) -> int:
+    """The second stage: the commit happens. Returns OK, or QUOTA_EXCEEDED."""
+    made = Commit(Participant(me).commit)
+    account = Account(account_of(store, made.tenant))
+    bytes_used, objects, deletions = account.bytes_used, account.objects, account.deletions
     for number in range(made.count):
         change = Change(made.changes + number * CHANGE_BYTES)
         if change.old != 0:
@@ -85,19 +105,16 @@ def commit_objects(store: int, me: int, tenant: int, writes: int, end: int, clai
         else:
             bytes_used += class_bytes(word_class(change.new))
             objects += 1
-    if status == Status.OK and bytes_used > account.bytes_used and bytes_used > account.quota_bytes:
-        status = Status.QUOTA_EXCEEDED
-    if status != Status.OK:
-        take_back(store, me)
-        return status
-    count = note_outcome(store, me, 0, claim, sequence * 2)
+    if bytes_used > account.bytes_used and bytes_used > account.quota_bytes:
+        return Status.QUOTA_EXCEEDED
+    version = made.sequence * 2
+    count = note_outcome(store, me, 0, claim, version)
     count = note(store, me, count, account.at.bytes_used, bytes_used)
     count = note(store, me, count, account.at.objects, objects)
     count = note(store, me, count, account.at.deletions, deletions)
-    count = note(store, me, count, account.at.sequence, sequence)
+    count = note(store, me, count, account.at.sequence, made.sequence)
     commit(store, me, note(store, me, count, made.at.state, COMMIT_MADE))
-    finish(store, me)
-    Participant(me).last_version = sequence * 2
+    Participant(me).last_version = version
     return Status.OK
 
 

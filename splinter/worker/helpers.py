@@ -20,7 +20,8 @@ from splinter.errors import Status
 from splinter.ext.abi import CONTEXT, ExtensionError
 from splinter.native.clock import now_ns
 from splinter.store.layout import OBJECT_BYTES
-from splinter.store.operations import object_value, object_value_length, object_version, store_delete, store_find, store_put
+from splinter.store.objects import object_value, object_value_length, object_version
+from splinter.store.operations import store_delete, store_find, store_put
 from splinter.store.outcomes import EFFECT_DUPLICATE, EFFECT_NONE, RECORDED, STALE, claim_effect
 from splinter.store.publication import EXPECT_ABSENT
 from splinter.worker.log import log_append

@@ -13,7 +13,8 @@ from numba import njit
 from splinter import limits
 from splinter.ext.abi import NO_PARAMETER, FirstKey
 from splinter.native.atomics import less_unsigned, load32, load64
-from splinter.store.operations import object_value, store_find, store_prefetch, store_prefetch_object
+from splinter.store.objects import object_value
+from splinter.store.operations import store_find, store_prefetch, store_prefetch_object
 from splinter.wire import Opcode
 from splinter.worker.layout import BATCH_BYTES
 from splinter.worker.records import Extension, Header, Packet, Worker

@@ -11,16 +11,9 @@ from numba import njit
 from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import copy_bytes, load16, store32
-from splinter.store.operations import (
-    object_value,
-    object_value_length,
-    object_version,
-    store_delete,
-    store_find,
-    store_goodbye,
-    store_last_version,
-    store_put,
-)
+from splinter.store.objects import object_value, object_value_length, object_version
+from splinter.store.operations import store_delete, store_find, store_find_at, store_goodbye, store_last_version, store_put
+from splinter.store.snapshots import UNKNOWN, snapshot_of
 from splinter.store.staging import stage_put
 from splinter.wire import FLAG_REPLY, MAGIC, MULTIGET_MISSING, MULTIGET_TOO_LARGE, VERSION, Opcode
 from splinter.worker.accounts import resumed_nothing
@@ -165,10 +158,11 @@ def _goodbye(w: int, header: int) -> int:
 
 @njit(cache=True)
 def _multiget(w: int, header: int, key_length: int, value_length: int) -> int:
-    """Answers stand in the order of the keys; the reply ends before the first that no longer fits."""
+    """Answers stand in the order of the keys, all of one instant; the reply ends before the first that no longer fits."""
     worker, request = Worker(w), Header(header)
     store = worker.store
     tenant, table = request.tenant, request.table
+    snapshot = snapshot_of(store, tenant)
     reply = worker.scratch  # the keys still stand where the reply goes
     most = body_bytes_max(w, header)
     used = 0
@@ -184,7 +178,9 @@ def _multiget(w: int, header: int, key_length: int, value_length: int) -> int:
             return refuse(w, header, Status.BAD_KEY)
         if size > end - at:
             return refuse(w, header, Status.BAD_LENGTH)
-        found = store_find(store, tenant, table, at, size, 0)
+        found = store_find_at(store, tenant, table, at, size, 0, snapshot)
+        if found == UNKNOWN:
+            return refuse(w, header, Status.BUSY)
         at += size
         keys += 1
         if used + 4 > most:

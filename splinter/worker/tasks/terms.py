@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import njit
 
 from splinter.native.atomics import load64_acquire
-from splinter.store.publication import account_of
+from splinter.store.accounts import account_of
 from splinter.store.records import Account
 from splinter.worker.admission import tenant_record
 from splinter.worker.records import Frame, Tenant, Worker
