@@ -20,7 +20,7 @@ from splinter.net.afxdp import Umem, XskSocket
 from splinter.net.afxdp import compiled as ring
 from splinter.net.xdp import RedirectProgram
 from splinter_bench.generators.flight import idle_ns, is_over, launch
-from splinter_bench.generators.flight_layout import F_GAPS
+from splinter_bench.generators.flight_layout import State
 from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route
 from splinter_bench.generators.load import LoadClient
 from splinter_bench.generators.path import Path
@@ -115,7 +115,7 @@ def _loop(
             free_count = _take_completions(sender, free, free_count)
             if left > 0:
                 left = ring.kick(sender)
-        elif load64(flight + F_GAPS):
+        elif State(flight).gaps:
             now = now_ns(scratch)  # the next arrival may be due
         if spins_max and spins >= spins_max:
             sleep(polled, sockets_count, idle_ns(flight, now), scratch)

@@ -10,7 +10,7 @@ import numpy as np
 from splinter.errors import Status
 from splinter.wire import H_CLIENT
 from splinter_bench.generators import flight_layout as f
-from splinter_bench.generators.flight import UNCHECKED
+from splinter_bench.generators.flight import LATE_NS_MAX, UNCHECKED
 from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route, frame
 from splinter_bench.histogram import Histogram
 from splinter_bench.series import Series
@@ -84,7 +84,7 @@ class Flight:
             who = self._hold(np.ascontiguousarray(workload.account_choice, np.uint16))
             self._record["accounts"] = self._hold(accounts).ctypes.data
             self._record["account_choice"] = who.ctypes.data
-        for name in (*f.COUNTERS, "cursor", "shift", "gaps", "gap_cursor", "series", "recording", "recording_count"):
+        for name in (*f.COUNTERS, "cursor", "shift", "gaps", "next_ns", "late_ns", "series", "recording", "recording_count"):
             self._record[name] = 0
         self._statuses[:] = 0
         self._record["depth"] = f.IN_FLIGHT_MAX
@@ -134,7 +134,7 @@ class Flight:
         held = self._hold(np.ascontiguousarray(gaps, np.int64))
         self._record["gaps"], self._record["gap_entries"] = held.ctypes.data, len(held)
         self._record["gap_cursor"] = 1 % len(held)
-        self._record["next_ns"] = start_ns + int(held[0])
+        self._record["next_ns"], self._record["late_ns"] = start_ns + int(held[0]), LATE_NS_MAX
 
     def record_between(self, from_ns: int, until_ns: int, series: Series | None = None) -> None:
         """Record what falls into this time, on the clock of :func:`splinter.native.clock.now_ns`.
