@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route, frame
 from splinter_bench.generators.kernel import REQUEST, CountProgram, GeneratorProgram, ReplyForm
 from splinter_bench.generators.path import Path
 from splinter_bench.process import namespace
+from splinter_bench.result import Result
 from splinter_bench.workloads.workload import Workload
 
 _SOURCE_PORT = 40_001
@@ -33,31 +34,26 @@ _PLACES = ("TENANT_AT", "TOKEN_AT", "SEQUENCE_AT", "KEY_AT", "VALUE_AT")
 _QUIET_SECONDS = 0.02  # without a further reply: all have come that will
 
 
-@dataclass
-class LiveResult:
-    """One run. Rates are of the time from the first frame to the last; setting up, some 20 ms, is not in it."""
+class LiveResult(Result):
+    """One run. Rates are of the time from the first frame to the last; setting up, some 20 ms, is not in it.
 
-    name: str
-    seconds: float
-    rate: float | None  # wanted, a second; None: as many as possible
-    sent: int
-    answered: int  # with status OK
-    errors: dict[str, int] = field(default_factory=dict)
+    ``requests`` are those sent, ``recorded`` those answered as they must be; the others found a full ring or socket.
+    """
+
+    @property
+    def sent(self) -> int:
+        """Requests that were made."""
+        return self.requests
 
     @property
     def offered_per_second(self) -> float:
         """Requests that were made in each second."""
-        return self.sent / self.seconds
-
-    @property
-    def per_second(self) -> float:
-        """Requests that were answered OK, for each second in which load was made."""
-        return self.answered / self.seconds
+        return self.requests / self.seconds
 
     @property
     def dropped(self) -> int:
         """Requests without a reply: they found a ring full."""
-        return max(0, self.sent - self.answered - sum(self.errors.values()))
+        return max(0, self.requests - self.recorded - sum(self.errors.values()))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -66,7 +62,7 @@ class LiveResult:
             "rate": self.rate,
             "seconds": round(self.seconds, 6),
             "sent": self.sent,
-            "answered": self.answered,
+            "answered": self.recorded,
             "dropped": self.dropped,
             "errors": self.errors,
             "offered_per_second": round(self.offered_per_second, 1),
@@ -140,7 +136,10 @@ class LiveClient:
             raise SplinterError(f"{self._name}: the kernel sent nothing in {seconds} s")
         counts = {status: count - before.get(status, 0) for status, count in after.items()}
         errors = {_name(status): count for status, count in counts.items() if status != Status.OK and count}
-        return LiveResult(self._name, spent, rate, self._generator.made - made, counts.get(Status.OK, 0), errors)
+        answered = counts.get(Status.OK, 0)
+        return LiveResult(
+            self._name, 0, spent, self._generator.made - made, answered, checked=answered, errors=errors, rate=rate
+        )
 
     def _wait_for_replies(self) -> dict[int, int]:
         deadline, counts = time.monotonic() + _ANSWER_SECONDS_MAX, self._counter.counts()

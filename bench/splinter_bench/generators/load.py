@@ -6,6 +6,7 @@ import select
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -27,14 +28,15 @@ WARMUP_SECONDS_DEFAULT = 0.2
 _EXACT_RUN_SECONDS_MAX = 60  # a run for a number of requests ends after this time in any case
 _LOAD_DEPTH = 32
 _LOAD_PASSES_MAX = 3
+_COUNTED = ("recorded", "lost", "corrupt", "checked", "stale", "unsent", "conflicts")  # by the same names in a result
 _SPINS_BEFORE_SLEEP = 1  # looks for packets of a loop that may sleep
 
 
 class LoadClient(ABC):
     """Sends a workload's requests and times the replies.
 
-    A subclass owns sockets and a compiled loop. It is a context manager; leaving it closes the sockets. ``kind`` is the dtype of
-    its loop's record, which begins with the fields of ``LOOP``, and ``fields`` are set in it. ``descriptors`` are polled.
+    A subclass owns sockets, whose ``descriptors`` are polled, and a compiled loop. ``kind`` is the dtype of the loop's record:
+    the fields of ``LOOP``, and further ones, which are set to ``fields``. Leaving the object as a context closes the sockets.
     """
 
     def __init__(self, route: Route, kind: np.dtype, descriptors: Sequence[int], **fields: int) -> None:
@@ -154,22 +156,17 @@ class LoadClient(ABC):
         flight, histogram = self.flight, Histogram()
         for part in flight.histograms.values():
             histogram.merge(part)
+        counted: dict[str, Any] = {name: flight[name] for name in _COUNTED}
         return Result(
-            name=workload.name,
-            depth=depth,
-            seconds=seconds,
-            requests=flight["sent"],
-            recorded=flight["recorded"],
-            lost=flight["lost"],
-            corrupt=flight["corrupt"],
-            checked=flight["checked"],
-            stale=flight["stale"],
+            workload.name,
+            depth,
+            seconds,
+            flight["sent"],
             errors=flight.errors(),
             histogram=histogram,
             rate=rate,
-            unsent=flight["unsent"],
-            conflicts=flight["conflicts"],
             operations=dict(flight.histograms),
             series=flight.series,
             client_cpu_ns=cpu_ns,
+            **counted,
         )
