@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from splinter.errors import SplinterError, Status
-from splinter_bench.histogram import Histogram
-from splinter_bench.series import Series
+from splinter_bench.histogram import Histogram, Series
 
 _BUSY = Status.BUSY.name
 _BUSY_SHARE_MAX = 0.001  # of all requests, where nothing else is expected

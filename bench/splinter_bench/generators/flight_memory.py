@@ -12,8 +12,7 @@ from splinter.wire import H_CLIENT
 from splinter_bench.generators import flight_layout as f
 from splinter_bench.generators.flight import LATE_NS_MAX, UNCHECKED
 from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route, frame
-from splinter_bench.histogram import Histogram
-from splinter_bench.series import Series
+from splinter_bench.histogram import Histogram, Series
 from splinter_bench.workloads.workload import Operation, Workload
 
 TIMEOUT_NS_DEFAULT = 1_000_000_000  # a reply that takes longer is lost: not even a busy machine keeps one for as long

@@ -17,9 +17,8 @@ from splinter_bench.generators.flight_layout import IN_FLIGHT_MAX
 from splinter_bench.generators.flight_memory import UNLIMITED, Flight
 from splinter_bench.generators.frames import Route
 from splinter_bench.generators.loop import POLLFD, sleep_precisely
-from splinter_bench.histogram import Histogram
+from splinter_bench.histogram import Histogram, Series
 from splinter_bench.result import Result
-from splinter_bench.series import Series
 from splinter_bench.workloads.arrivals import poisson
 from splinter_bench.workloads.workload import Operation, Workload, each_once
 

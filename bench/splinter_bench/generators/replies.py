@@ -24,8 +24,7 @@ from splinter.wire import (
 )
 from splinter_bench.generators.flight import CHECK_EVERY, UNCHECKED, entry_at, follow, is_alive, number
 from splinter_bench.generators.flight_layout import CHAIN_BIT, PATCH, TEMPLATE, Patch, Pending, State, Template
-from splinter_bench.histogram import record
-from splinter_bench.series import record_in_series
+from splinter_bench.histogram import record, record_in_series
 
 _WORD_BYTES, _PATCH_BYTES, _TEMPLATE_BYTES = 8, PATCH.itemsize, TEMPLATE.itemsize
 _PIECES_MAX = -(-VALUE_BYTES_MAX // FRAGMENT_BYTES)  # of a value: a bit for each, and one for what is none, fit a word

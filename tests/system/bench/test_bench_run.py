@@ -169,7 +169,7 @@ def test_load_from_within_the_kernel_is_answered(server: RunningServer) -> None:
         assert result.requests == wanted
         assert (result.errors, result.dropped) == ({}, 0)
         assert set(report.runs) == {"get", "AF_XDP echo", "XDP_TX echo"}
-        assert all(run.answered > 0 for runs in report.runs.values() for run in runs)
+        assert all(run.recorded > 0 for runs in report.runs.values() for run in runs)
 
 
 def test_errors_are_told_from_drops(server: RunningServer) -> None:
