@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import multiprocessing
 import os
 import signal
-import time
 from collections.abc import Generator
 
 import numpy as np
@@ -116,24 +116,21 @@ class EchoServer:
     def running(self, core: int) -> Generator[None]:
         """Echo from a process of its own on CPU ``core``, until the block is left."""
         self._stop[0] = 0
-        parent = os.getpid()
-        child = os.fork()
-        if child == 0:
-            self._echo_and_exit(core, parent)
+        child = multiprocessing.get_context("fork").Process(target=self._echo, args=(core, os.getpid()))
+        child.start()
         try:
             yield
         finally:
             self._stop[0] = 1
-            _reap(child)
+            child.join(_END_SECONDS_MAX)
+            child.kill()
+            child.join()
 
-    def _echo_and_exit(self, core: int, parent: int) -> None:
-        try:
-            die_with_parent(parent)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process, after its own clean-up
-            os.sched_setaffinity(0, {core})
-            _echo_loop(self._socket.record, self._stop.ctypes.data)
-        finally:
-            os._exit(0)
+    def _echo(self, core: int, parent: int) -> None:
+        die_with_parent(parent)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process, after its own clean-up
+        os.sched_setaffinity(0, {core})
+        _echo_loop(self._socket.record, self._stop.ctypes.data)
 
     def close(self) -> None:
         """Detach the program and give the queue back."""
@@ -144,16 +141,6 @@ class EchoServer:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _reap(child: int) -> None:
-    deadline = time.monotonic() + _END_SECONDS_MAX
-    while os.waitpid(child, os.WNOHANG) == (0, 0):
-        if time.monotonic() > deadline:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return
-        time.sleep(0.001)
 
 
 class EchoLimit(Limit):

@@ -10,12 +10,13 @@ import abc
 import contextlib
 from typing import Self
 
-from splinter.limits import REQUEST_HEADER_BYTES
+from splinter.limits import PORT_DEFAULT, REQUEST_HEADER_BYTES
+from splinter.net.xdp import EchoProgram
 from splinter_bench.generators.afxdp_client import AfxdpClient
 from splinter_bench.generators.frames import FRAME_HEADER_BYTES
 from splinter_bench.generators.load import WARMUP_SECONDS_DEFAULT
 from splinter_bench.generators.path import Path, find
-from splinter_bench.process import pinned
+from splinter_bench.process import namespace, pinned
 from splinter_bench.result import Result
 from splinter_bench.workloads.workload import KEY_BYTES_DEFAULT, echo
 
@@ -64,3 +65,15 @@ class Limit(abc.ABC):
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+class XdpEchoLimit(Limit):
+    """The other limit: an echo inside the driver (``bpf/echo.c``), which turns packets around where they arrive (``XDP_TX``).
+
+    Nothing that gives a packet to a process can be faster. The packets come back only because the client's end has an XDP
+    program too, and with it NAPI.
+    """
+
+    def _serve(self, back: Path, netns: str, stack: contextlib.ExitStack) -> None:
+        with namespace(netns):
+            stack.enter_context(EchoProgram(back.device, PORT_DEFAULT)).attach()

@@ -83,11 +83,6 @@ def load_functions(server: RedisServer, netns: str | None, bodies: dict[str, str
     ask(server, netns, b"FUNCTION", b"LOAD", b"REPLACE", library.encode())
 
 
-def evalsha(digest: bytes, keys: list[bytes], *arguments: bytes) -> bytes:
-    """The command that runs a script kept by :func:`load_script`."""
-    return command(b"EVALSHA", digest, b"%d" % len(keys), *keys, *arguments)
-
-
 def fcall(name: str, keys: list[bytes], *arguments: bytes) -> bytes:
     """The command that runs a function installed by :func:`load_functions`."""
     return command(b"FCALL", name.encode(), b"%d" % len(keys), *keys, *arguments)

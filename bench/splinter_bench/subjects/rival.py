@@ -19,7 +19,8 @@ from typing import Self
 import numpy as np
 
 from splinter.errors import SplinterError
-from splinter_bench.process import end, namespace, start
+from splinter_bench.generators.text_client import Script, TextClient
+from splinter_bench.process import end, namespace, pinned, start
 from splinter_bench.seed import SEED
 from splinter_bench.workloads.workload import KEY_BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES_DEFAULT, value_template
 
@@ -28,6 +29,7 @@ SCRIPT_REQUESTS = 1 << 16
 DIGITS = 12  # of a key's number; also what redis-benchmark writes in place of __rand_int__
 _TENANT_PREFIX = b"0001:splinter-benchmark-key"
 _START_SECONDS_MAX = 10.0
+_FILL_PIPELINE = 100
 
 
 @dataclass(frozen=True)
@@ -106,10 +108,23 @@ class RivalServer:
                         raise SplinterError(f"{self.program} does not answer: {error}") from error
                     time.sleep(0.01)
 
+    @property
+    def configuration(self) -> dict[str, str]:
+        """Its ``version`` and its ``command`` line."""
+        said = subprocess.run([self.program, "--version"], capture_output=True, text=True, check=False).stdout
+        return {"version": said.strip().partition("\n")[0], "command": self.command}
 
-def version(program: str) -> str:
-    """What a program says of its version, or an empty text where it is not installed."""
-    if shutil.which(program) is None:
-        return ""
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout.strip()
-    return said.partition("\n")[0]
+    def fill(self, netns: str | None, requests: Sequence[bytes], reply: bytes) -> None:
+        """Store objects: requests in pipelines. Raises :class:`SplinterError` when one is not answered by this reply."""
+        pipeline = min(_FILL_PIPELINE, len(requests))
+        whole = [*requests, *requests[: -len(requests) % pipeline]]
+        with TextClient(lambda: self.connect(netns)) as client:
+            result = client.run_once(Script("load", whole, [reply] * len(whole), pipeline))
+        if result.recorded != len(whole):
+            raise SplinterError(f"{self.program} took {result.recorded} of {len(whole)} objects")
+
+
+def packaged(line: Sequence[str], netns: str | None, core: int) -> str:
+    """What a load generator of the distribution prints, run from a namespace and on a core."""
+    with namespace(netns), pinned(core):
+        return subprocess.run(line, capture_output=True, text=True, check=False).stdout
