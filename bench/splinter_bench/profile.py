@@ -41,6 +41,7 @@ from splinter_bench.workloads.workload import (
     Workload,
     get_operation,
     multiget_operation,
+    only,
     put_operation,
     uniform,
 )
@@ -211,8 +212,7 @@ def _serving(names: Sequence[str], keys: int, environment: dict[str, str]) -> Ge
 
 def _multiget(account: Account, keys: int) -> Workload:
     order = np.random.default_rng(SEED).integers(0, keys, (SCHEDULE_ENTRIES, _MULTIGET_KEYS), dtype=np.int64)
-    operation = multiget_operation(account, _MULTIGET_KEYS)
-    return Workload("multiget", (operation,), np.zeros(SCHEDULE_ENTRIES, np.uint16), order)
+    return only(multiget_operation(account, _MULTIGET_KEYS), order)
 
 
 def _run(session: Session, workload: Workload, depth: int, seconds: float) -> Result:
