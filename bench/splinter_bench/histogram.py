@@ -47,7 +47,7 @@ _SERIES_CELLS = cells_for(_SERIES_BITS)
 PERCENTILES = (50.0, 90.0, 99.0, 99.9, 99.99)
 
 
-@njit(cache=True)
+@njit(inline="always")
 def _count(cells: int, value_ns: int, linear_bits: int) -> None:
     cell = cells + cell_of(min(max(value_ns, 0), VALUE_NS_MAX), linear_bits) * _WORD_BYTES
     store64(cell, load64(cell) + 1)

@@ -139,7 +139,7 @@ def _launch_following(flight: int, target: int, now: int) -> int:
     return 0
 
 
-@njit(cache=True)
+@njit(inline="always")
 def _begin(flight: int, now: int, template: int, numbers: int, shift: int, account: int) -> int:
     """The entry of the next sequence number, which is one request of one packet, due and sent ``now``."""
     state = State(flight)
