@@ -107,21 +107,30 @@ class Report:
     circumstances: dict[str, Any]
     extras: list[dict[str, Any]] = field(default_factory=list)  # what other programs measured
 
+    def find(self, name: str, depth: int) -> Measurement | None:
+        """The measurement of an operation at a depth, if it was made."""
+        return next((m for m in self.measurements if (m.name, m.depth) == (name, depth)), None)
+
+    def matching(self, name: str) -> list[Measurement]:
+        """The measurements whose name begins so."""
+        return [m for m in self.measurements if m.name.startswith(name)]
+
     def ratios(self) -> list[dict[str, Any]]:
         """Each slice of ours over the echo's beside it, a rival's over ours: of each run the median, of these the median.
 
         Neighbouring slices and not medians are divided, so that what disturbs the machine for a while stands on both
         sides.
         """
-        known = {(measurement.name, measurement.depth): measurement for measurement in self.measurements}
         found = []
         for measurement in self.measurements:
-            ours = known.get((counterpart(measurement.name) or "", measurement.depth))
-            over = ours or known.get((ECHO, measurement.depth))
-            if over is not None and over is not measurement:
-                latency, rate = ("over_ours", "of_ours") if ours else ("over_echo", "of_echo")
-                found.append(_ratio(f"latency_{latency}", measurement, over, _p50))
-                found.append(_ratio(f"throughput_{rate}", measurement, over, _per_second))
+            limit = self.find(ECHO, measurement.depth)
+            ours = self.find(counterpart(measurement.name) or "", measurement.depth)
+            if ours is not None:
+                found.append(_ratio("latency_over_ours", measurement, ours, _p50))
+                found.append(_ratio("throughput_of_ours", measurement, ours, _per_second))
+            elif limit is not None and limit is not measurement:
+                found.append(_ratio("latency_over_echo", measurement, limit, _p50))
+                found.append(_ratio("throughput_of_echo", measurement, limit, _per_second))
         return [ratio for ratio in found if "median" in ratio]
 
     def observations(self) -> Observations:
@@ -159,10 +168,23 @@ class Report:
             "extras": self.extras,
         }
 
+    def ratio(self, name: str, depth: int, kind: str) -> dict[str, Any] | None:
+        """One of :meth:`ratios`."""
+        return next((r for r in self.ratios() if (r["name"], r["depth"], r["ratio"]) == (name, depth, kind)), None)
+
 
 def half_range(values: dict[str, float]) -> float:
     """How far smallest and largest value are from the middle between them, as a part of the median."""
     return (values["max"] - values["min"]) / 2 / values["median"] if values["median"] else 0.0
+
+
+def in_peace(places: Iterable[tuple[int, int]], *measurements: Measurement) -> tuple[list[tuple[int, int]], int]:
+    """Of these rounds those in which each measurement's slice had peace, and how many others; all, if none had."""
+    disturbed = set().union(*(measurement.disturbed for measurement in measurements))
+    found: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
+    for place in places:
+        found[place not in disturbed].append(place)
+    return found[True] or found[False], len(found[False])
 
 
 def _p50(run: Result) -> float:
@@ -173,14 +195,11 @@ def _per_second(run: Result) -> float:
     return run.per_second
 
 
-def _ratio(kind: str, what: Measurement, over: Measurement, figure: Callable[[Result], float]) -> dict[str, Any]:
-    """Of the rounds in which both slices had peace; of all, where there are none."""
+def _ratio(kind: str, what: Measurement, over: Measurement, figure: Any) -> dict[str, Any]:
     mine, theirs = what.rounds(), over.rounds()
-    places = [place for place in mine if figure(theirs[place])]
-    peaceful = [place for place in places if place not in what.disturbed | over.disturbed]
-    ratios = {place: figure(mine[place]) / figure(theirs[place]) for place in peaceful or places}
+    places, left_out = in_peace([place for place in mine if figure(theirs[place])], what, over)
+    ratios = {place: figure(mine[place]) / figure(theirs[place]) for place in places}
     runs = [[ratio for (run, _), ratio in ratios.items() if run == number] for number in range(len(what.slices))]
     medians = [statistics.median(found) for found in runs if found]
     values = spread(medians) | {"rounds": list(ratios.values())} if medians else {}
-    left_out = len(places) - len(peaceful)
     return {"ratio": kind, "name": what.name, "depth": what.depth, "over": over.name, "left_out": left_out, **values}

@@ -53,7 +53,9 @@ def test_slices_that_had_no_peace_are_left_out_of_runs_and_ratios() -> None:
             is_disturbed = (run, place) == (0, 1)
             ours.add(run, _result("get", 1, 9_000_000 if is_disturbed else 1500, 50), is_still=not is_disturbed)
             echo.add(run, _result(ECHO, 1, 1000, 100), is_still=(run, place) != (1, 2))
-    (ratio,) = (found for found in Report([echo, ours], {}).ratios() if found["ratio"] == "latency_over_echo")
+    report = Report([echo, ours], {})
+    ratio = report.ratio("get", 1, "latency_over_echo")
+    assert ratio is not None
     assert ratio["rounds"] == pytest.approx([1.5] * 4, rel=1e-2)  # neighbours that both had peace
     assert ratio["left_out"] == 2
     assert ours.runs[0].requests == 100 and ours.runs[1].requests == 150
