@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from splinter.errors import SplinterError
+from splinter.net.netns import inside
 from splinter.testing.process import die_with_parent
 
 _END_SECONDS_MAX = 5.0
@@ -45,22 +46,10 @@ def real_time() -> Generator[bool]:
         os.sched_setscheduler(0, before, parameters)
 
 
-@contextlib.contextmanager
-def namespace(netns: str | None) -> Generator[None]:
-    """The calling thread, and what it starts, is in the named network namespace; None: where it is already."""
-    if netns is None:
-        yield
-        return
-    from splinter.net.netns import inside  # pyroute2 takes time to import, and UDP on loopback needs none of it
-
-    with inside(netns):
-        yield
-
-
 def start(command: Sequence[str], *, core: int | None = None, netns: str | None = None, **options: Any) -> Any:
     """Start a command on a core, in a namespace; it dies with this process. Returns the ``Popen`` object."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(namespace(netns))
+        stack.enter_context(inside(netns))
         if core is not None:
             stack.enter_context(pinned(core))
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=partial(die_with_parent, os.getpid()), **options)

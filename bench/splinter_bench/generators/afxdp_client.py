@@ -19,6 +19,8 @@ from splinter.native.clock import now_ns
 from splinter.native.records import record
 from splinter.net.afxdp import Umem, XskSocket
 from splinter.net.afxdp import compiled as ring
+from splinter.net.afxdp.record import X_UMEM
+from splinter.net.netns import inside
 from splinter.net.xdp import RedirectProgram
 from splinter_bench.generators.flight import launch
 from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route
@@ -26,7 +28,6 @@ from splinter_bench.generators.load import LoadClient
 from splinter_bench.generators.loop import LOOP, run
 from splinter_bench.generators.path import Path
 from splinter_bench.generators.replies import complete
-from splinter_bench.process import namespace
 
 SOURCE_PORT_DEFAULT = 40_000
 _WORD_BYTES = 8
@@ -141,7 +142,7 @@ class AfxdpClient(LoadClient):
         self._device, self._netns = path.device, netns
         umem = Umem(CHUNKS_PER_QUEUE * (path.queues + 1), CHUNK_BYTES)
         self._open = contextlib.ExitStack()
-        with contextlib.ExitStack() as undo, namespace(netns):
+        with contextlib.ExitStack() as undo, inside(netns):
             undo.callback(self.close)
             self._program = self._open.enter_context(RedirectProgram(path.device, path.queues, port, match="source"))
             queues = [queue, *(q for q in range(path.queues) if q != queue)]
@@ -171,7 +172,7 @@ class AfxdpClient(LoadClient):
 
     def _loop(self, client: int) -> None:
         if not self._is_attached:
-            with namespace(self._netns):
+            with inside(self._netns):
                 self._program.attach()
             self._is_attached = True
         error = _loop(client)

@@ -18,11 +18,11 @@ import numpy as np
 from splinter.errors import SplinterError, Status
 from splinter.limits import PORT_DEFAULT, REQUEST_HEADER_BYTES
 from splinter.native.clock import SECOND_NS
+from splinter.net.netns import inside
 from splinter.wire import H_SEQUENCE, H_STATUS, H_TENANT, H_TOKEN, MAGIC
 from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route, frame
 from splinter_bench.generators.kernel import REQUEST, CountProgram, GeneratorProgram, ReplyForm
 from splinter_bench.generators.path import Path
-from splinter_bench.process import namespace
 from splinter_bench.result import Result
 from splinter_bench.workloads.workload import Workload
 
@@ -111,7 +111,7 @@ class LiveClient:
         route = Route(path.source_mac, path.destination_mac, path.source, path.destination, _SOURCE_PORT, port)
         at = dict.fromkeys(_PLACES, 0) | {name: FRAME_HEADER_BYTES + place for name, place in load.places.items()}
         self._open = contextlib.ExitStack()
-        with contextlib.ExitStack() as undo, namespace(netns):
+        with contextlib.ExitStack() as undo, inside(netns):
             undo.callback(self.close)
             made = GeneratorProgram(path.device, frame(route, load.payload), FRAME_HEADER_BYTES, at, load.schedule)
             self._generator = self._open.enter_context(made)
@@ -124,7 +124,7 @@ class LiveClient:
         Raises :class:`SplinterError` when nothing was sent, and when another program is on the device.
         """
         before, made = self._counter.counts(), self._generator.made
-        with namespace(self._netns):
+        with inside(self._netns):
             self._counter.attach()
             try:
                 self._generator.send(seconds + _SETUP_SECONDS, int(SECOND_NS / rate) if rate else 0)

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 from splinter.errors import TransportUnavailableError
-from splinter_bench.process import namespace
+from splinter.net.netns import inside
 
 _NEIGHBOUR_SECONDS_MAX = 3.0
 _DISCARD_PORT = 9
@@ -34,7 +34,7 @@ def find(address: str, netns: str | None = None) -> Path:
 
     from splinter.net.device import need
 
-    with namespace(netns), IPRoute() as route:
+    with inside(netns), IPRoute() as route:
         try:
             (found,) = route.route("get", dst=address)
         except Exception as error:

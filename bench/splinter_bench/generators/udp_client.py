@@ -14,13 +14,13 @@ from splinter.limits import CHUNK_BYTES, PORT_DEFAULT
 from splinter.native.clock import now_ns
 from splinter.native.libc import MSG_DONTWAIT, recvmmsg, sendmmsg
 from splinter.native.records import record
+from splinter.net.netns import inside
 from splinter.worker.udp.layout import IOVEC, MMSGHDR
 from splinter_bench.generators.flight import launch
 from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route
 from splinter_bench.generators.load import LoadClient
 from splinter_bench.generators.loop import LOOP, run
 from splinter_bench.generators.replies import complete
-from splinter_bench.process import namespace
 
 _BATCH = 64
 _SEND_TRIES_MAX = 1000  # of one batch, while the socket's buffer is full; what is left then counts as lost
@@ -102,7 +102,7 @@ class UdpClient(LoadClient):
     """Load generator over one connected UDP socket to ``address``, made in network namespace ``netns`` if given."""
 
     def __init__(self, address: str, port: int = PORT_DEFAULT, *, netns: str | None = None) -> None:
-        with namespace(netns):
+        with inside(netns):
             self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             self._socket.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER_BYTES)

@@ -22,6 +22,7 @@ from splinter.native.atomics import load16, load32, load64_acquire, store16, sto
 from splinter.net.afxdp import Umem, XskSocket
 from splinter.net.afxdp import compiled as ring
 from splinter.net.lab import Lab
+from splinter.net.netns import inside
 from splinter.net.xdp import RedirectProgram
 from splinter.testing.process import die_with_parent
 from splinter_bench.generators.frames import (
@@ -32,7 +33,6 @@ from splinter_bench.generators.frames import (
     UDP_PORTS_AT,
 )
 from splinter_bench.generators.path import Path
-from splinter_bench.process import namespace
 from splinter_bench.subjects.limit import Limit
 from splinter_bench.subjects.session import Session
 
@@ -100,7 +100,7 @@ class EchoServer:
         # One word in memory that forked processes share: not 0 when the echo shall end. Writer: this process.
         self._stop = np.frombuffer(mmap.mmap(-1, mmap.PAGESIZE), np.int64, 1)
         self._open = contextlib.ExitStack()
-        with contextlib.ExitStack() as undo, namespace(netns):
+        with contextlib.ExitStack() as undo, inside(netns):
             undo.callback(self.close)
             program = RedirectProgram(device, queues, port, match="destination")
             self._open.enter_context(program)

@@ -11,12 +11,13 @@ import contextlib
 from typing import Self
 
 from splinter.limits import PORT_DEFAULT, REQUEST_HEADER_BYTES
+from splinter.net.netns import inside
 from splinter.net.xdp import EchoProgram
 from splinter_bench.generators.afxdp_client import AfxdpClient
 from splinter_bench.generators.frames import FRAME_HEADER_BYTES
 from splinter_bench.generators.load import WARMUP_SECONDS_DEFAULT
 from splinter_bench.generators.path import Path, find
-from splinter_bench.process import namespace, pinned
+from splinter_bench.process import pinned
 from splinter_bench.result import Result
 from splinter_bench.workloads.workload import KEY_BYTES_DEFAULT, echo
 
@@ -75,5 +76,5 @@ class XdpEchoLimit(Limit):
     """
 
     def _serve(self, back: Path, netns: str, stack: contextlib.ExitStack) -> None:
-        with namespace(netns):
+        with inside(netns):
             stack.enter_context(EchoProgram(back.device, PORT_DEFAULT)).attach()

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from splinter.net.netns import inside
 from splinter_bench.generators.kernel import REQUEST, ReplyForm
 from splinter_bench.generators.live import LiveLoad
 from splinter_bench.generators.text_client import FRAME, Script
-from splinter_bench.process import namespace
 from splinter_bench.subjects.rival import SCRIPT_REQUESTS, Objects, RivalServer
 
 PROGRAM = "memcached"
@@ -41,7 +41,7 @@ class MemcachedServer(RivalServer):
 
     def connect_udp(self, netns: str | None) -> socket.socket:
         """A UDP socket whose peer is the server."""
-        with namespace(netns):
+        with inside(netns):
             sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.connect((self.address, self.port))
         return sock

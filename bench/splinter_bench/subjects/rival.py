@@ -19,8 +19,9 @@ from typing import Self
 import numpy as np
 
 from splinter.errors import SplinterError
+from splinter.net.netns import inside
 from splinter_bench.generators.text_client import Script, TextClient
-from splinter_bench.process import end, namespace, pinned, start
+from splinter_bench.process import end, pinned, start
 from splinter_bench.seed import SEED
 from splinter_bench.workloads.workload import KEY_BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES_DEFAULT, value_template
 
@@ -94,7 +95,7 @@ class RivalServer:
     def connect(self, netns: str | None) -> socket.socket:
         """A TCP connection from a namespace, as soon as the server answers; :class:`SplinterError` if it never does."""
         deadline = time.monotonic() + _START_SECONDS_MAX
-        with namespace(netns):
+        with inside(netns):
             while True:
                 try:
                     connection = socket.create_connection((self.address, self.port), timeout=_START_SECONDS_MAX)
@@ -126,5 +127,5 @@ class RivalServer:
 
 def packaged(line: Sequence[str], netns: str | None, core: int) -> str:
     """What a load generator of the distribution prints, run from a namespace and on a core."""
-    with namespace(netns), pinned(core):
+    with inside(netns), pinned(core):
         return subprocess.run(line, capture_output=True, text=True, check=False).stdout
