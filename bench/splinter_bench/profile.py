@@ -179,9 +179,9 @@ def sample(
             functions, worker, client = PerfMap(path), worker_pid(session.info.pid, session.home), os.getpid()
             for name, depth in product(names, depths):
                 progress(f"{name}, depth {depth}: samples")
-                with perf.recording((worker, client), functions) as recording:
+                with perf.recording((worker, client), functions) as samples:
                     result = _run(session, workloads[name], depth, seconds)
-                each, samples = SECOND_NS / perf.FREQUENCY / result.requests, recording.samples
+                each = SECOND_NS / perf.FREQUENCY / result.requests
                 mine = {stack: count * each for stack, count in sorted(samples.get(worker, {}).items())}
                 kernel = sum(count for stack, count in samples.get(client, {}).items() if stack[0] == perf.KERNEL)
                 found.append(Sampled(name, depth, result.per_second, mine, kernel * each))
