@@ -37,7 +37,6 @@ from splinter_bench.subjects.session import Session
 from splinter_bench.workloads.workload import (
     KEYS_DEFAULT,
     SCHEDULE_ENTRIES,
-    Account,
     Workload,
     get_operation,
     multiget_operation,
@@ -141,17 +140,11 @@ class Sampled(Profile):
         }
 
 
-def measure(
-    names: Sequence[str] = WORKLOADS,
-    depths: Sequence[int] = DEPTHS,
-    seconds: float = 1.0,
-    keys: int = KEYS_DEFAULT,
-    progress: Progress = lambda text: None,
-) -> list[Staged]:
+def measure(names: Sequence[str], depths: Sequence[int], seconds: float, progress: Progress) -> list[Staged]:
     """Profile the worker of a server of its own, by stages. Raises :class:`SplinterError` when requests fail."""
     progress("starting a server that tells its stages")
     found = []
-    with _serving(names, keys, {"SPLINTER_PROFILE": "1"}) as (session, workloads):
+    with _serving(names, {"SPLINTER_PROFILE": "1"}) as (session, workloads):
         for name, depth in product(names, depths):
             progress(f"{name}, depth {depth}: stages")
             before = _stages(session)
@@ -163,19 +156,13 @@ def measure(
     return found
 
 
-def sample(
-    names: Sequence[str] = WORKLOADS,
-    depths: Sequence[int] = DEPTHS,
-    seconds: float = 1.0,
-    keys: int = KEYS_DEFAULT,
-    progress: Progress = lambda text: None,
-) -> list[Sampled]:
+def sample(names: Sequence[str], depths: Sequence[int], seconds: float, progress: Progress) -> list[Sampled]:
     """Profile the worker of a server of its own, by perf. Raises :class:`SplinterError` when requests or perf fail."""
     progress("starting a server to sample")
     found = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "perf.map")
-        with _serving(names, keys, {"SPLINTER_PERF_MAP": str(path)}) as (session, workloads):
+        with _serving(names, {"SPLINTER_PERF_MAP": str(path)}) as (session, workloads):
             functions, worker, client = PerfMap(path), worker_pid(session.info.pid, session.home), os.getpid()
             for name, depth in product(names, depths):
                 progress(f"{name}, depth {depth}: samples")
@@ -189,30 +176,26 @@ def sample(
 
 
 @contextlib.contextmanager
-def _serving(names: Sequence[str], keys: int, environment: dict[str, str]) -> Generator[tuple[Session, dict[str, Workload]]]:
+def _serving(names: Sequence[str], environment: dict[str, str]) -> Generator[tuple[Session, dict[str, Workload]]]:
     """A server, and the workloads of these names with their objects stored."""
     with lab_server(max(os.sched_getaffinity(0)), environment=environment) as info, Session(info) as session:
         account = session.tenant()
         many = tuple(session.tenant() for _ in range(TENANTS)) if "tenants" in names else ()
+        order = np.random.default_rng(SEED).integers(0, KEYS_DEFAULT, (SCHEDULE_ENTRIES, _MULTIGET_KEYS), dtype=np.int64)
         workloads = {
-            "invoke get": get_by_invoke(session, account, keys),
+            "invoke get": get_by_invoke(session, account, KEYS_DEFAULT),
             "invoke scan": chains(session, _CHAINS)[1],
-            "get": uniform(get_operation(account), keys),
-            "put": uniform(put_operation(account), keys),
-            "multiget": _multiget(account, keys),
+            "get": uniform(get_operation(account)),
+            "put": uniform(put_operation(account)),
+            "multiget": only(multiget_operation(account, _MULTIGET_KEYS), order),
         }
         with pinned(session.client_core):
-            session.load.preload(put_operation(account), keys)
+            session.load.preload(put_operation(account), KEYS_DEFAULT)
             if many:
-                load = spread(put_operation(account), np.arange(keys, dtype=np.int64), many)
-                session.load.run_to_success(load, f"could not store the {keys} objects of {len(many)} tenants")
+                load = spread(put_operation(account), np.arange(KEYS_DEFAULT, dtype=np.int64), many)
+                session.load.run_to_success(load, f"could not store the {KEYS_DEFAULT} objects of {len(many)} tenants")
                 workloads["tenants"] = spread(get_operation(account), workloads["get"].keys, many)
         yield session, workloads
-
-
-def _multiget(account: Account, keys: int) -> Workload:
-    order = np.random.default_rng(SEED).integers(0, keys, (SCHEDULE_ENTRIES, _MULTIGET_KEYS), dtype=np.int64)
-    return only(multiget_operation(account, _MULTIGET_KEYS), order)
 
 
 def _run(session: Session, workload: Workload, depth: int, seconds: float) -> Result:

@@ -1,6 +1,6 @@
 """Load generator over AF_XDP: frames from and to the driver, past the client's network stack.
 
-It sends on one queue of its device, and receives on all: a veth pair's queues are connected one to one, but a server may
+It sends on the first queue of its device, and receives on all: a veth pair's queues are connected one to one, but a server may
 answer on another queue than it was asked on. While the loop spins with one request under way, a round trip is what the
 path costs and no wake-up.
 """
@@ -23,13 +23,13 @@ from splinter.net.afxdp.record import X_UMEM
 from splinter.net.netns import inside
 from splinter.net.xdp import RedirectProgram
 from splinter_bench.generators.flight import launch
-from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route
+from splinter_bench.generators.frames import FRAME_HEADER_BYTES
 from splinter_bench.generators.load import LoadClient
 from splinter_bench.generators.loop import LOOP, run
 from splinter_bench.generators.path import Path
 from splinter_bench.generators.replies import complete
 
-SOURCE_PORT_DEFAULT = 40_000
+_SOURCE_PORT = 40_000
 _WORD_BYTES = 8
 _CLIENT = np.dtype(
     [
@@ -130,23 +130,14 @@ class AfxdpClient(LoadClient):
     detached. Needs root; raises what :class:`XskSocket` and :class:`RedirectProgram` do.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        port: int = PORT_DEFAULT,
-        *,
-        netns: str | None = None,
-        queue: int = 0,
-        source_port: int = SOURCE_PORT_DEFAULT,
-    ) -> None:
+    def __init__(self, path: Path, port: int = PORT_DEFAULT, *, netns: str | None = None) -> None:
         self._device, self._netns = path.device, netns
         umem = Umem(CHUNKS_PER_QUEUE * (path.queues + 1), CHUNK_BYTES)
         self._open = contextlib.ExitStack()
         with contextlib.ExitStack() as undo, inside(netns):
             undo.callback(self.close)
             self._program = self._open.enter_context(RedirectProgram(path.device, path.queues, port, match="source"))
-            queues = [queue, *(q for q in range(path.queues) if q != queue)]
-            sockets = [self._open.enter_context(XskSocket(umem, path.device, q)) for q in queues]
+            sockets = [self._open.enter_context(XskSocket(umem, path.device, queue)) for queue in range(path.queues)]
             chunks = np.arange(umem.chunks).reshape(-1, CHUNKS_PER_QUEUE) * CHUNK_BYTES
             for xsk, mine in zip(sockets, chunks, strict=False):
                 xsk.refill(mine.tolist())
@@ -155,9 +146,8 @@ class AfxdpClient(LoadClient):
         self._is_attached = False
         self._free = chunks[-1].astype(np.int64)
         self._records = np.array([xsk.record for xsk in sockets], np.int64)
-        route = Route(path.source_mac, path.destination_mac, path.source, path.destination, source_port, port)
         super().__init__(
-            route,
+            path.route(_SOURCE_PORT, port),
             _CLIENT,
             [xsk.fd for xsk in sockets],
             sockets=self._records.ctypes.data,

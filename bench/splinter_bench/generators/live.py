@@ -20,7 +20,7 @@ from splinter.limits import PORT_DEFAULT, REQUEST_HEADER_BYTES
 from splinter.native.clock import SECOND_NS
 from splinter.net.netns import inside
 from splinter.wire import H_SEQUENCE, H_STATUS, H_TENANT, H_TOKEN, MAGIC
-from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route, frame
+from splinter_bench.generators.frames import FRAME_HEADER_BYTES, frame
 from splinter_bench.generators.kernel import REQUEST, CountProgram, GeneratorProgram, ReplyForm
 from splinter_bench.generators.path import Path
 from splinter_bench.result import Result
@@ -108,7 +108,7 @@ class LiveClient:
 
     def __init__(self, path: Path, load: LiveLoad, port: int = PORT_DEFAULT, *, netns: str | None = None) -> None:
         self._name, self._netns = load.name, netns
-        route = Route(path.source_mac, path.destination_mac, path.source, path.destination, _SOURCE_PORT, port)
+        route = path.route(_SOURCE_PORT, port)
         at = dict.fromkeys(_PLACES, 0) | {name: FRAME_HEADER_BYTES + place for name, place in load.places.items()}
         self._open = contextlib.ExitStack()
         with contextlib.ExitStack() as undo, inside(netns):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from splinter.errors import TransportUnavailableError
 from splinter.net.netns import inside
+from splinter_bench.generators.frames import Route
 
 _NEIGHBOUR_SECONDS_MAX = 3.0
 _DISCARD_PORT = 9
@@ -23,6 +24,11 @@ class Path:
     source_mac: str
     destination: str
     destination_mac: str
+
+    def route(self, source_port: int, destination_port: int) -> Route:
+        """The way of frames between two UDP ports."""
+        ends = self.source_mac, self.destination_mac, self.source, self.destination
+        return Route(*ends, source_port, destination_port)
 
 
 def find(address: str, netns: str | None = None) -> Path:

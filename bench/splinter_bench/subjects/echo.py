@@ -93,16 +93,16 @@ def _echo_loop(xsk: int, stop: int) -> None:
 
 
 class EchoServer:
-    """An AF_XDP echo of UDP port ``port`` on one queue of a device. It echoes only inside :meth:`running`."""
+    """An AF_XDP echo of Splinter's UDP port on one queue of a device. It echoes only inside :meth:`running`."""
 
-    def __init__(self, device: str, queues: int, *, netns: str | None = None, port: int = PORT_DEFAULT, queue: int = 0) -> None:
+    def __init__(self, device: str, queues: int, *, netns: str | None = None, queue: int = 0) -> None:
         umem = Umem(CHUNKS_PER_QUEUE, CHUNK_BYTES)
         # One word in memory that forked processes share: not 0 when the echo shall end. Writer: this process.
         self._stop = np.frombuffer(mmap.mmap(-1, mmap.PAGESIZE), np.int64, 1)
         self._open = contextlib.ExitStack()
         with contextlib.ExitStack() as undo, inside(netns):
             undo.callback(self.close)
-            program = RedirectProgram(device, queues, port, match="destination")
+            program = RedirectProgram(device, queues, PORT_DEFAULT, match="destination")
             self._open.enter_context(program)
             self._socket = self._open.enter_context(XskSocket(umem, device, queue))
             self._socket.refill(range(0, umem.bytes, umem.chunk_bytes))

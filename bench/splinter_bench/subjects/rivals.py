@@ -18,7 +18,7 @@ from splinter_bench.measurement import Measurement, Plan
 from splinter_bench.process import pinned
 from splinter_bench.result import Result
 from splinter_bench.subjects import memcached, memcaslap, redis, redis_lua
-from splinter_bench.subjects.invokes import CHAIN_STEPS
+from splinter_bench.subjects.invokes import CHAIN_STEPS, follower
 from splinter_bench.subjects.live_plan import live_plan
 from splinter_bench.subjects.rival import CONNECTIONS, Objects
 
@@ -102,9 +102,7 @@ def _redis(stack: contextlib.ExitStack, place: Place, objects: Objects) -> Prepa
 def _chain(server: redis.RedisServer, netns: str | None) -> Script:
     """A function follows CHAIN_STEPS pointers around a ring, and so ends where it began."""
     keys = [b"ring:%d" % number for number in range(_CHAINS * CHAIN_STEPS)]
-    last = CHAIN_STEPS - 1
-    following = [keys[n - last if n % CHAIN_STEPS == last else n + 1] for n in range(len(keys))]
-    redis.store(server, list(zip(keys, following, strict=True)), netns)
+    redis.store(server, [(key, keys[follower(number)]) for number, key in enumerate(keys)], netns)
     chosen = [keys[number] for number in Objects(len(keys)).chosen()]
     requests = [redis_lua.fcall("chain", [key], b"%d" % CHAIN_STEPS) for key in chosen]
     return Script("redis fcall chain", requests, [redis.bulk(key) for key in chosen])
