@@ -7,7 +7,6 @@ path costs and no wake-up.
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 import numpy as np
@@ -133,16 +132,13 @@ class AfxdpClient(LoadClient):
     def __init__(self, path: Path, port: int = PORT_DEFAULT, *, netns: str | None = None) -> None:
         self._device, self._netns = path.device, netns
         umem = Umem(CHUNKS_PER_QUEUE * (path.queues + 1), CHUNK_BYTES)
-        self._open = contextlib.ExitStack()
-        with contextlib.ExitStack() as undo, inside(netns):
-            undo.callback(self.close)
-            self._program = self._open.enter_context(RedirectProgram(path.device, path.queues, port, match="source"))
-            sockets = [self._open.enter_context(XskSocket(umem, path.device, queue)) for queue in range(path.queues)]
+        with self._opening() as stack, inside(netns):
+            self._program = stack.enter_context(RedirectProgram(path.device, path.queues, port, match="source"))
+            sockets = [stack.enter_context(XskSocket(umem, path.device, queue)) for queue in range(path.queues)]
             chunks = np.arange(umem.chunks).reshape(-1, CHUNKS_PER_QUEUE) * CHUNK_BYTES
             for xsk, mine in zip(sockets, chunks, strict=False):
                 xsk.refill(mine.tolist())
                 self._program.set_socket(xsk.queue, xsk.fd)
-            undo.pop_all()
         self._is_attached = False
         self._free = chunks[-1].astype(np.int64)
         self._records = np.array([xsk.record for xsk in sockets], np.int64)
@@ -168,6 +164,3 @@ class AfxdpClient(LoadClient):
         error = _loop(client)
         if error < 0:
             raise OSError(-error, f"sending on {self._device}: {os.strerror(-error)}")
-
-    def close(self) -> None:
-        self._open.close()

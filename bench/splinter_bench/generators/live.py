@@ -8,7 +8,6 @@ the ring) runs on the generator's CPU, as with every sender on a veth pair.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from splinter.wire import H_SEQUENCE, H_STATUS, H_TENANT, H_TOKEN, MAGIC
 from splinter_bench.generators.frames import FRAME_HEADER_BYTES, frame
 from splinter_bench.generators.kernel import REQUEST, CountProgram, GeneratorProgram, ReplyForm
 from splinter_bench.generators.path import Path
+from splinter_bench.owner import Owner
 from splinter_bench.result import Result
 from splinter_bench.workloads.workload import Workload
 
@@ -100,7 +100,7 @@ class LiveLoad:
         return cls(workload.name, operation.payload, places, _schedule(workload), form)
 
 
-class LiveClient:
+class LiveClient(Owner):
     """Sends a load from the device of ``path``; needs root.
 
     Other programs may use the device between runs. Raises ``OSError`` when the kernel has no live frames (before Linux 5.18).
@@ -110,13 +110,10 @@ class LiveClient:
         self._name, self._netns = load.name, netns
         route = path.route(_SOURCE_PORT, port)
         at = dict.fromkeys(_PLACES, 0) | {name: FRAME_HEADER_BYTES + place for name, place in load.places.items()}
-        self._open = contextlib.ExitStack()
-        with contextlib.ExitStack() as undo, inside(netns):
-            undo.callback(self.close)
+        with self._opening() as stack, inside(netns):
             made = GeneratorProgram(path.device, frame(route, load.payload), FRAME_HEADER_BYTES, at, load.schedule)
-            self._generator = self._open.enter_context(made)
-            self._counter = self._open.enter_context(CountProgram(path.device, port, load.form))
-            undo.pop_all()
+            self._generator = stack.enter_context(made)
+            self._counter = stack.enter_context(CountProgram(path.device, port, load.form))
 
     def run(self, seconds: float, rate: float | None = None) -> LiveResult:
         """Make load for ``seconds``, ``rate`` requests a second or as many as possible, and wait for the last replies.
@@ -149,16 +146,6 @@ class LiveClient:
             if counts == before:
                 break
         return counts
-
-    def close(self) -> None:
-        """Detach the program and free its maps."""
-        self._open.close()
-
-    def __enter__(self) -> LiveClient:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
 
 def _schedule(workload: Workload) -> np.ndarray:

@@ -18,6 +18,7 @@ from splinter_bench.generators.flight_memory import UNLIMITED, Flight
 from splinter_bench.generators.frames import Route
 from splinter_bench.generators.loop import POLLFD, sleep_precisely
 from splinter_bench.histogram import Histogram, Series
+from splinter_bench.owner import Owner
 from splinter_bench.result import Result
 from splinter_bench.workloads.arrivals import poisson
 from splinter_bench.workloads.workload import Operation, Workload, each_once
@@ -31,7 +32,7 @@ _COUNTED = ("recorded", "lost", "corrupt", "checked", "stale", "unsent", "confli
 _SPINS_BEFORE_SLEEP = 1  # looks for packets of a loop that may sleep
 
 
-class LoadClient(ABC):
+class LoadClient(Owner, ABC):
     """Sends a workload's requests and times the replies.
 
     A subclass owns sockets, whose ``descriptors`` are polled, and a compiled loop. ``kind`` is the dtype of the loop's record:
@@ -59,16 +60,6 @@ class LoadClient(ABC):
     @abstractmethod
     def detach(self) -> None:
         """Leave the device to others until the next run."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Give the sockets back."""
-
-    def __enter__(self) -> LoadClient:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
     def run(
         self,

@@ -21,7 +21,7 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -32,6 +32,7 @@ from splinter.native.clock import SECOND_NS, TIMESPEC_BYTES, now_ns
 from splinter.native.libc import EAGAIN, EINTR, MSG_DONTWAIT, epoll_wait, errno, memcmp, recvfrom, sendto
 from splinter_bench.generators.text_layout import CONNECTION, CONNECTION_BYTES, RUN, Connection, Run
 from splinter_bench.histogram import Histogram, record
+from splinter_bench.owner import Owner
 from splinter_bench.result import Result
 
 CONNECTIONS_MAX = 1024
@@ -217,7 +218,7 @@ class _Loaded:
     buffers: np.ndarray[Any, np.dtype[np.uint8]]
 
 
-class TextClient:
+class TextClient(Owner):
     """``connections`` connections, made by ``connect``; a context manager that closes them.
 
     ``is_spinning``: wait by asking again and again, which spares the server the client's wake-up.
@@ -234,14 +235,9 @@ class TextClient:
         if not 1 <= connections <= CONNECTIONS_MAX:
             raise ValueError(f"1 to {CONNECTIONS_MAX} connections, not {connections}")
         self._is_datagram, self._is_spinning = is_datagram, is_spinning
-        self._sockets: list[socket.socket] = []
-        self._epoll = select.epoll()
-        try:
-            for _ in range(connections):
-                self._sockets.append(connect())
-        except BaseException:
-            self.close()
-            raise
+        with self._opening() as stack:
+            self._epoll = stack.enter_context(select.epoll())
+            self._sockets = [stack.enter_context(connect()) for _ in range(connections)]
         descriptors = [sock.fileno() for sock in self._sockets]
         self._places = np.zeros(max(descriptors) + 1, np.int64)
         self._places[descriptors] = np.arange(connections)
@@ -321,16 +317,3 @@ class TextClient:
         tables = _Table(requests), _Table(replies)
         room = np.zeros((len(self._sockets), tables[1].longest(script.pipeline)), np.uint8)
         self._loaded[id(script)] = _Loaded(script, *tables, room)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._epoll.close()
-        for sock in self._sockets:
-            sock.close()
-        self._sockets.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()

@@ -102,11 +102,12 @@ class UdpClient(LoadClient):
     """Load generator over one connected UDP socket to ``address``, made in network namespace ``netns`` if given."""
 
     def __init__(self, address: str, port: int = PORT_DEFAULT, *, netns: str | None = None) -> None:
-        with inside(netns):
-            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            self._socket.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER_BYTES)
-        self._socket.connect((address, port))
+        with self._opening() as stack:
+            with inside(netns):
+                self._socket = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                self._socket.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER_BYTES)
+            self._socket.connect((address, port))
         source, source_port = self._socket.getsockname()
         self._send = _Batch(FRAME_HEADER_BYTES)  # launch() writes whole frames; the kernel makes these headers anew
         self._receive = _Batch(0)
@@ -127,6 +128,3 @@ class UdpClient(LoadClient):
 
     def detach(self) -> None:
         """Nothing to do: a socket keeps a device from nobody."""
-
-    def close(self) -> None:
-        self._socket.close()

@@ -33,6 +33,7 @@ from splinter_bench.generators.frames import (
     UDP_PORTS_AT,
 )
 from splinter_bench.generators.path import Path
+from splinter_bench.owner import Owner
 from splinter_bench.subjects.limit import Limit
 from splinter_bench.subjects.session import Session
 
@@ -92,23 +93,19 @@ def _echo_loop(xsk: int, stop: int) -> None:
         _refill(xsk)
 
 
-class EchoServer:
+class EchoServer(Owner):
     """An AF_XDP echo of Splinter's UDP port on one queue of a device. It echoes only inside :meth:`running`."""
 
     def __init__(self, device: str, queues: int, *, netns: str | None = None, queue: int = 0) -> None:
         umem = Umem(CHUNKS_PER_QUEUE, CHUNK_BYTES)
         # One word in memory that forked processes share: not 0 when the echo shall end. Writer: this process.
         self._stop = np.frombuffer(mmap.mmap(-1, mmap.PAGESIZE), np.int64, 1)
-        self._open = contextlib.ExitStack()
-        with contextlib.ExitStack() as undo, inside(netns):
-            undo.callback(self.close)
-            program = RedirectProgram(device, queues, PORT_DEFAULT, match="destination")
-            self._open.enter_context(program)
-            self._socket = self._open.enter_context(XskSocket(umem, device, queue))
+        with self._opening() as stack, inside(netns):
+            program = stack.enter_context(RedirectProgram(device, queues, PORT_DEFAULT, match="destination"))
+            self._socket = stack.enter_context(XskSocket(umem, device, queue))
             self._socket.refill(range(0, umem.bytes, umem.chunk_bytes))
             program.set_socket(queue, self._socket.fd)
             program.attach()
-            undo.pop_all()
         self._stop[0] = 1
         _echo_loop(self._socket.record, self._stop.ctypes.data)  # compiles, and returns at once
 
@@ -131,16 +128,6 @@ class EchoServer:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process, after its own clean-up
         os.sched_setaffinity(0, {core})
         _echo_loop(self._socket.record, self._stop.ctypes.data)
-
-    def close(self) -> None:
-        """Detach the program and give the queue back."""
-        self._open.close()
-
-    def __enter__(self) -> EchoServer:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
 
 class EchoLimit(Limit):

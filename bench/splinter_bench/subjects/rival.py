@@ -14,13 +14,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 
 from splinter.errors import SplinterError
 from splinter.net.netns import inside
 from splinter_bench.generators.text_client import Script, TextClient
+from splinter_bench.owner import Owner
 from splinter_bench.process import end, pinned, start
 from splinter_bench.seed import SEED
 from splinter_bench.workloads.workload import KEY_BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES_DEFAULT, value_template
@@ -65,7 +65,7 @@ class Objects:
         return list(map(int, np.random.default_rng(SEED).integers(0, self.count, SCRIPT_REQUESTS)))
 
 
-class RivalServer:
+class RivalServer(Owner):
     """A server program on ``address``, pinned to ``core``, as a context manager.
 
     ``options`` follow the program's name on its command line; ``{folder}`` in them is a folder that is gone afterwards.
@@ -78,19 +78,14 @@ class RivalServer:
         if shutil.which(program) is None:
             raise SplinterError(f"{program} is not installed: apt-get install {package}")
         self.program, self.address, self.port, self._netns = program, address, port, netns
-        self._folder = tempfile.TemporaryDirectory(prefix=f"splinter-{program}-")
-        self._log = Path(self._folder.name) / "log"
-        command = [program, *(option.replace("{folder}", self._folder.name) for option in options)]
-        with self._log.open("wb") as log:
-            self._process = start(command, core=core, netns=netns, stdout=log, stderr=subprocess.STDOUT)
+        with self._opening() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=f"splinter-{program}-"))
+            self._log = Path(folder) / "log"
+            command = [program, *(option.replace("{folder}", folder) for option in options)]
+            with self._log.open("wb") as log:
+                self._process = start(command, core=core, netns=netns, stdout=log, stderr=subprocess.STDOUT)
+            stack.callback(end, self._process)
         self.command = " ".join([program, *(option or "''" for option in options)])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        end(self._process)
-        self._folder.cleanup()
 
     def connect(self, netns: str | None) -> socket.socket:
         """A TCP connection from a namespace, as soon as the server answers; :class:`SplinterError` if it never does."""

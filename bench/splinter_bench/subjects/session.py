@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-from typing import Self
 
 from splinter.client import Client
 from splinter.client.admin import Admin, TenantInfo
@@ -13,6 +11,7 @@ from splinter.errors import SplinterError
 from splinter.server import instance as instances
 from splinter.server.instance import InstanceInfo
 from splinter_bench.generators.load import LoadClient
+from splinter_bench.owner import Owner
 from splinter_bench.process import pinned
 from splinter_bench.result import Result
 from splinter_bench.workloads.workload import Account, Workload
@@ -26,7 +25,7 @@ SLICE_SECONDS, SLICE_WARMUP_SECONDS = 0.02, 0.005
 _SLICE_TRIES = 20
 
 
-class Endpoint:
+class Endpoint(Owner):
     """A server's address, as clients reach it from the network namespace ``netns``, if given.
 
     It has a load generator over UDP, and Python clients. A context manager, which closes them.
@@ -37,7 +36,6 @@ class Endpoint:
     def __init__(self, address: str, port: int, netns: str | None = None) -> None:
         self.address, self.port, self.netns = address, port, netns
         self._load: LoadClient | None = None
-        self._open = contextlib.ExitStack()
 
     @property
     def load(self) -> LoadClient:
@@ -72,15 +70,8 @@ class Endpoint:
         return self._open.enter_context(self.connect(account))
 
     def close(self) -> None:
-        """Close all connections."""
         self.use_stack()
-        self._open.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+        super().close()
 
 
 class Session(Endpoint):

@@ -9,18 +9,19 @@ from typing import Self
 from splinter.ext.signature import Signature
 from splinter.server.instance import InstanceInfo
 from splinter_bench.generators.load import LoadClient
+from splinter_bench.owner import Owner
 from splinter_bench.subjects.session import Endpoint, Session
 from splinter_bench.workloads.workload import Account
 
 
-class Target:
+class Target(Owner):
     """A server, tenants to ask as, and a load generator. What it made is removed when it is closed; a context manager.
 
     ``session``: the hold on a server of this host; None: the server is somewhere else.
     """
 
     def __init__(self, endpoint: Endpoint, accounts: Sequence[Account]) -> None:
-        self._endpoint, self.accounts = endpoint, tuple(accounts)
+        self._endpoint, self.accounts = self._open.enter_context(endpoint), tuple(accounts)
         self.session = endpoint if isinstance(endpoint, Session) else None
 
     @classmethod
@@ -87,13 +88,3 @@ class Target:
         self.release()
         with self._endpoint.connect(self.accounts[0]) as client:
             return client.signature(name)
-
-    def close(self) -> None:
-        """Remove the tenants and close all connections."""
-        self._endpoint.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
