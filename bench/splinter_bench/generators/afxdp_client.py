@@ -18,7 +18,6 @@ from splinter.native.clock import now_ns
 from splinter.native.records import record
 from splinter.net.afxdp import Umem, XskSocket
 from splinter.net.afxdp import compiled as ring
-from splinter.net.afxdp.record import X_UMEM
 from splinter.net.netns import inside
 from splinter.net.xdp import RedirectProgram
 from splinter_bench.generators.flight import launch
@@ -71,7 +70,7 @@ def _send(client: int, now: int) -> int:
     """Launch what is due, at most ``RX_BATCH`` packets. Returns how many, or ``-errno``."""
     mine = _Client(client)
     flight, sender, top = mine.flight, load64(mine.sockets), mine.free + mine.free_count * _WORD_BYTES
-    umem, position = load64(sender + X_UMEM), ring.tx_position(sender)
+    umem, position = ring.Xsk(sender).umem, ring.tx_position(sender)
     room = min(mine.free_count, ring.tx_free(sender), RX_BATCH)
     count = 0
     while count < room:
