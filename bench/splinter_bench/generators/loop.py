@@ -3,11 +3,11 @@
 The steps in which transports differ are handed over as compiled functions, and are put in when a transport's own loop is
 compiled. Each takes the address of the transport's record, which begins with the fields of ``LOOP``:
 
-======================= =============================================================================================
-``send(client, now)``   launch what is due; returns how many packets, or ``-errno``
-``receive(client, now)`` complete what has come; returns how many packets, and the time: read anew if there were any
-``tidy(client)``        what can wait for a reply, or for a while without one; returns 0, or ``-errno``
-======================= =============================================================================================
+======================== ========================================================================================
+``send(client, now)``    launch what is due; returns how many packets, or ``-errno``
+``receive(client, now)`` complete what has come; returns how many packets, and the time, read anew if there were any
+``tidy(client)``         what can wait for a reply, or for a while without one; returns 0, or ``-errno``
+======================== ========================================================================================
 
 A loop that spins has no wake-up in its latencies. One that sleeps does so in ``ppoll`` on its sockets. The kernel ends a
 sleep up to the thread's timer slack later (50 µs, unless :func:`sleep_precisely` was called), and the scheduler runs the thread
