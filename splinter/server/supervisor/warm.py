@@ -7,6 +7,7 @@ was killed, is compiled where it is needed, as ever.
 
 from __future__ import annotations
 
+import dis
 import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -186,7 +187,8 @@ def _callees(function: Any) -> list[Any]:
 
 
 def _names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
+    """Of globals; not of attributes, since a record's field may be called like a function."""
+    yield from (one.argval for one in dis.get_instructions(code) if one.opname == "LOAD_GLOBAL")
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _names(constant)

@@ -6,9 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from numba import njit
 
+from splinter.server.supervisor import warm
 from splinter.server.supervisor.warm import Step, by_lines, compile_ahead
 
 PROGRAM = """
@@ -20,6 +23,19 @@ names = [step.name for step in steps]
 print(warm.compile_ahead([step for step in steps if not step.needs], lambda done, name: None))
 print([step.name for step in warm.missing() if step.name in names])
 """
+
+
+@njit
+def send(address: int) -> int:
+    return address
+
+
+def calls(address: int) -> int:
+    return send(address)
+
+
+def reads(record: Any) -> Any:
+    return record.send
 
 
 def steps_in(folder: Path, *needs: set[int]) -> list[Step]:
@@ -73,3 +89,8 @@ def test_what_the_cache_has_is_not_missing(tmp_path: Path) -> None:
     assert first.endswith("True") and "now_ns" not in first  # it is inlined
     assert whole == "True"
     assert "read_ticks" not in left
+
+
+def test_a_field_that_is_called_like_a_function_is_no_call_of_it() -> None:
+    assert warm._callees(calls) == [send]
+    assert warm._callees(reads) == []
