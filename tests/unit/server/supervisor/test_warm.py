@@ -13,6 +13,8 @@ from numba import njit
 
 from splinter.server.supervisor import warm
 from splinter.server.supervisor.warm import Step, by_lines, compile_ahead
+from splinter.worker.tasks import fair, invoke
+from splinter.worker.udp import messages
 
 PROGRAM = """
 from splinter.server.supervisor import warm
@@ -80,6 +82,12 @@ def test_a_line_is_said_for_each_tenth() -> None:
     for done in range(1, 21):
         tell(done, "f")
     assert [line.split(", ")[1].split(" (")[0] for line in said] == [f"{done} of 20 functions" for done in range(0, 21, 2)]
+
+
+def test_what_a_function_calls_is_what_its_source_names_but_not_the_fields_of_records() -> None:
+    sends = warm._callees(messages.send.py_func)  # it reads a field that is called as it is itself
+    assert messages.worker_point in sends and messages.send not in sends
+    assert {fair.enqueue, invoke.set_limits} <= set(warm._callees(invoke._wait.py_func))  # one of them is module.function
 
 
 def test_what_the_cache_has_is_not_missing(tmp_path: Path) -> None:
