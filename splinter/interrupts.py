@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import os
 import signal
 import sys
@@ -11,25 +10,8 @@ import threading
 from collections.abc import Generator
 from typing import Any
 
-AFTERWARDS_SECONDS_MAX = 60  # for removing labs and servers
 _AGAIN_SECONDS = 0.01
 _INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
-
-
-@contextlib.contextmanager
-def bounded(seconds_max: int) -> Generator[None]:
-    """:func:`interruptible`, and ``KeyboardInterrupt`` with a reason when the block takes longer.
-
-    The process ends at once when removing what the block has made takes too long as well.
-    """
-    with interruptible({signal.SIGALRM: f"took longer than {seconds_max} s"}):
-        signal.alarm(seconds_max)
-        faulthandler.dump_traceback_later(seconds_max + AFTERWARDS_SECONDS_MAX, exit=True)
-        try:
-            yield
-        finally:
-            signal.alarm(0)
-            faulthandler.cancel_dump_traceback_later()
 
 
 @contextlib.contextmanager

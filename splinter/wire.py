@@ -60,7 +60,7 @@ FIELDS: tuple[str, ...] = HEADER.names or ()
 HEADER_STRUCT = struct.Struct("<IBBBBIHHQQQIHHQQ")  # HEADER for the struct module: what clients use
 assert HEADER_STRUCT.size == HEADER.itemsize
 
-# Offsets, for compiled code.
+# Offsets, for those who change a field of a packet in place.
 H_MAGIC = offset(HEADER, "magic")
 H_OPCODE = offset(HEADER, "opcode")
 H_STATUS = offset(HEADER, "status")

@@ -49,44 +49,36 @@ def missing() -> str | None:
     return f"perf does not work here: {said}"
 
 
-class Recording:
-    """What :func:`recording` yields; to be read when it has ended."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.samples: Samples = {}
-
-    def _read(self, names: PerfMap) -> None:
-        command = ["perf", "script", "-i", str(self._path), "-F", "pid,ip,sym,dso", "--no-inline"]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_READ_SECONDS_MAX)
-        if ran.returncode != 0:
-            raise SplinterError(f"perf cannot read what it recorded: {ran.stderr.strip()}")
-        self.samples = parse(ran.stdout, names)
-
-
 @contextlib.contextmanager
-def recording(pids: Sequence[int], names: PerfMap) -> Generator[Recording]:
-    """Sample these processes until the block is left. Raises :class:`SplinterError` when perf fails."""
-    with tempfile.TemporaryDirectory() as folder:
-        found = Recording(Path(folder, "data"))
-        command = ["perf", "record", "-q", "-e", _EVENT, "-F", str(FREQUENCY), "-g"]
-        command += ["-p", ",".join(str(pid) for pid in pids), "-o", str(Path(folder, "data"))]
-        with tempfile.TemporaryFile("w+") as log:
-            perf = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+def recording(pids: Sequence[int], names: PerfMap) -> Generator[Samples]:
+    """Sample these processes until the block is left; what is yielded has the samples then.
+
+    Raises :class:`SplinterError` when perf fails.
+    """
+    samples: Samples = {}
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as log:
+        data = Path(folder, "data")
+        command = ["perf", "record", "-q", "-e", _EVENT, "-F", str(FREQUENCY), "-g", "-o", str(data)]
+        command += ["-p", ",".join(str(pid) for pid in pids)]
+        perf = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        try:
+            _wait_until_it_samples(perf, data)
+            yield samples
+        finally:
+            perf.send_signal(signal.SIGINT)
             try:
-                _wait_until_it_samples(perf, Path(folder, "data"))
-                yield found
+                perf.wait(_READ_SECONDS_MAX)
             finally:
-                perf.send_signal(signal.SIGINT)
-                try:
-                    perf.wait(_READ_SECONDS_MAX)
-                finally:
-                    perf.kill()
-                    perf.wait()
-            log.seek(0)
-            if not Path(folder, "data").exists():
-                raise SplinterError(f"perf recorded nothing: {log.read().strip()}")
-        found._read(names)
+                perf.kill()
+                perf.wait()
+        log.seek(0)
+        if not data.exists():
+            raise SplinterError(f"perf recorded nothing: {log.read().strip()}")
+        command = ["perf", "script", "-i", str(data), "-F", "pid,ip,sym,dso", "--no-inline"]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_READ_SECONDS_MAX)
+    if ran.returncode != 0:
+        raise SplinterError(f"perf cannot read what it recorded: {ran.stderr.strip()}")
+    samples.update(parse(ran.stdout, names))
 
 
 def _wait_until_it_samples(perf: subprocess.Popen[bytes], data: Path) -> None:

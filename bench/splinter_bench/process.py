@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
+import signal
 import subprocess
 from collections.abc import Generator, Sequence
 from functools import partial
@@ -11,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from splinter.errors import SplinterError
+from splinter.interrupts import interruptible
+from splinter.net.netns import inside
 from splinter.testing.process import die_with_parent
 
+AFTERWARDS_SECONDS_MAX = 60  # for removing labs and servers
 _END_SECONDS_MAX = 5.0
 
 
@@ -45,22 +50,10 @@ def real_time() -> Generator[bool]:
         os.sched_setscheduler(0, before, parameters)
 
 
-@contextlib.contextmanager
-def namespace(netns: str | None) -> Generator[None]:
-    """The calling thread, and what it starts, is in the named network namespace; None: where it is already."""
-    if netns is None:
-        yield
-        return
-    from splinter.net.netns import inside  # pyroute2 takes time to import, and UDP on loopback needs none of it
-
-    with inside(netns):
-        yield
-
-
 def start(command: Sequence[str], *, core: int | None = None, netns: str | None = None, **options: Any) -> Any:
     """Start a command on a core, in a namespace; it dies with this process. Returns the ``Popen`` object."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(namespace(netns))
+        stack.enter_context(inside(netns))
         if core is not None:
             stack.enter_context(pinned(core))
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=partial(die_with_parent, os.getpid()), **options)
@@ -91,3 +84,19 @@ def worker_pid(supervisor: int, slot: int) -> int:
         if name == f"splinter-w{slot}":
             return pid
     raise SplinterError(f"process {supervisor} has no worker of core slot {slot}")
+
+
+@contextlib.contextmanager
+def bounded(seconds_max: int) -> Generator[None]:
+    """:func:`splinter.interrupts.interruptible`, and ``KeyboardInterrupt`` with a reason when the block takes longer.
+
+    The process ends at once when removing what the block has made takes too long as well.
+    """
+    with interruptible({signal.SIGALRM: f"took longer than {seconds_max} s"}):
+        signal.alarm(seconds_max)
+        faulthandler.dump_traceback_later(seconds_max + AFTERWARDS_SECONDS_MAX, exit=True)
+        try:
+            yield
+        finally:
+            signal.alarm(0)
+            faulthandler.cancel_dump_traceback_later()

@@ -15,6 +15,7 @@ import os
 import tempfile
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,10 @@ from splinter_bench.subjects.session import Session
 from splinter_bench.workloads.workload import (
     KEYS_DEFAULT,
     SCHEDULE_ENTRIES,
-    Account,
     Workload,
     get_operation,
     multiget_operation,
+    only,
     put_operation,
     uniform,
 )
@@ -54,22 +55,34 @@ _MILLISECOND_NS = 1_000_000
 
 @dataclass(frozen=True)
 class Profile:
-    """``stages``: ns of the worker's time for each request, by stage, without ``idle``; ``idle`` is that beside."""
+    """ns of the worker's time for each request by stack, which goes from the root to the leaf; the value is its own part."""
 
     workload: str
     depth: int
     per_second: float
-    stages: dict[str, float]
-    idle: float
+    stacks: dict[tuple[str, ...], float]
+
+    @property
+    def title(self) -> str:
+        """What was asked, and how."""
+        return f"{self.workload}, depth {self.depth}"
 
     @property
     def busy(self) -> float:
         """ns of a request in all."""
-        return sum(self.stages.values())
+        return sum(self.stacks.values())
 
-    def stacks(self) -> dict[tuple[str, ...], float]:
-        """For :func:`splinter_bench.perf.fold`."""
-        return {(_title(self.workload, self.depth), name): value for name, value in self.stages.items()}
+    def functions(self) -> dict[str, float]:
+        """Time in each stage or function itself, the kernel's marked."""
+        found: dict[str, float] = {}
+        for stack, value in self.stacks.items():
+            name = f"{stack[-1]} (kernel)" if stack[0] == perf.KERNEL else stack[-1]
+            found[name] = found.get(name, 0.0) + value
+        return found
+
+    def numbers(self) -> dict[str, float]:
+        """Further numbers of the document."""
+        return {}
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -77,34 +90,35 @@ class Profile:
             "workload": self.workload,
             "depth": self.depth,
             "per_second": round(self.per_second, 1),
-            "ns_per_request": {name: round(value, 1) for name, value in self.stages.items()},
-            "busy_ns_per_request": round(self.busy, 1),
-            "idle_ns_per_request": round(self.idle, 1),
+            "ns_per_request": {name: round(value, 1) for name, value in self.functions().items()},
+            **{name: round(value, 1) for name, value in self.numbers().items()},
         }
 
 
 @dataclass(frozen=True)
-class Sampled:
-    """What perf found, in ns for each request: the worker's time by stack, waiting for packets included.
+class Staged(Profile):
+    """By stages of the loop; ``idle`` is the time beside them."""
+
+    idle: float
+
+    def numbers(self) -> dict[str, float]:
+        """Time of a request, and beside it."""
+        return {"busy_ns_per_request": self.busy, "idle_ns_per_request": self.idle}
+
+
+@dataclass(frozen=True)
+class Sampled(Profile):
+    """By perf, waiting for packets included.
 
     ``client_kernel``: what the load generator spends in the kernel, which is the packets' way to the worker.
     """
 
-    workload: str
-    depth: int
-    per_second: float
-    worker: dict[tuple[str, ...], float]
     client_kernel: float
 
     @property
-    def worker_kernel(self) -> float:
+    def kernel(self) -> float:
         """The worker's time in the kernel."""
-        return sum(value for stack, value in self.worker.items() if stack[0] == perf.KERNEL)
-
-    @property
-    def worker_user(self) -> float:
-        """The worker's time in its own code, waiting for packets included."""
-        return sum(self.worker.values()) - self.worker_kernel
+        return sum(value for stack, value in self.stacks.items() if stack[0] == perf.KERNEL)
 
     @property
     def kernel_share(self) -> float:
@@ -114,117 +128,74 @@ class Sampled:
         trip's time in all. What a call does after it has delivered the packet overlaps with the other side's work and is
         counted all the same.
         """
-        both = self.worker_kernel + (self.client_kernel if self.depth == 1 else 0.0)
-        return 100 * both / (self.worker_kernel + self.worker_user)
+        return 100 * (self.kernel + (self.client_kernel if self.depth == 1 else 0.0)) / self.busy
 
-    def functions(self) -> dict[str, float]:
-        """Time in each function itself, the kernel's marked."""
-        found: dict[str, float] = {}
-        for stack, value in self.worker.items():
-            name = f"{stack[-1]} (kernel)" if stack[0] == perf.KERNEL else stack[-1]
-            found[name] = found.get(name, 0.0) + value
-        return found
-
-    def stacks(self) -> dict[tuple[str, ...], float]:
-        """For :func:`splinter_bench.perf.fold`."""
-        title = _title(self.workload, self.depth)
-        return {(title, *stack): value for stack, value in self.worker.items()}
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+    def numbers(self) -> dict[str, float]:
+        """Where time is spent, and what part of it is the kernel's."""
         return {
-            "workload": self.workload,
-            "depth": self.depth,
-            "per_second": round(self.per_second, 1),
-            "worker_user_ns_per_request": round(self.worker_user, 1),
-            "worker_kernel_ns_per_request": round(self.worker_kernel, 1),
-            "client_kernel_ns_per_request": round(self.client_kernel, 1),
-            "kernel_percent": round(self.kernel_share, 1),
-            "ns_per_request": {name: round(value, 1) for name, value in sorted(self.functions().items())},
+            "worker_user_ns_per_request": self.busy - self.kernel,
+            "worker_kernel_ns_per_request": self.kernel,
+            "client_kernel_ns_per_request": self.client_kernel,
+            "kernel_percent": self.kernel_share,
         }
 
 
-def _title(workload: str, depth: int) -> str:
-    return f"{workload}, depth {depth}"
-
-
-def measure(
-    names: Sequence[str] = WORKLOADS,
-    depths: Sequence[int] = DEPTHS,
-    seconds: float = 1.0,
-    keys: int = KEYS_DEFAULT,
-    progress: Progress = lambda text: None,
-) -> list[Profile]:
+def measure(names: Sequence[str], depths: Sequence[int], seconds: float, progress: Progress) -> list[Staged]:
     """Profile the worker of a server of its own, by stages. Raises :class:`SplinterError` when requests fail."""
     progress("starting a server that tells its stages")
     found = []
-    with _serving(names, keys, {"SPLINTER_PROFILE": "1"}) as (session, workloads):
-        for name in names:
-            for depth in depths:
-                progress(f"{_title(name, depth)}: stages")
-                before = _stages(session)
-                result = _run(session, workloads[name], depth, seconds)
-                after = _stages(session)
-                ns_per_tick = _MILLISECOND_NS / cycles_per_millisecond()
-                each = {stage: (after[stage] - before[stage]) * ns_per_tick / result.requests for stage in NAMES}
-                idle = each.pop(_IDLE)
-                found.append(Profile(name, depth, result.per_second, each, idle))
+    with _serving(names, {"SPLINTER_PROFILE": "1"}) as (session, workloads):
+        for name, depth in product(names, depths):
+            progress(f"{name}, depth {depth}: stages")
+            before = _stages(session)
+            result = _run(session, workloads[name], depth, seconds)
+            after, each = _stages(session), _MILLISECOND_NS / cycles_per_millisecond() / result.requests
+            spent = {stage: (after[stage] - before[stage]) * each for stage in NAMES}
+            idle = spent.pop(_IDLE)
+            found.append(Staged(name, depth, result.per_second, {(stage,): value for stage, value in spent.items()}, idle))
     return found
 
 
-def sample(
-    names: Sequence[str] = WORKLOADS,
-    depths: Sequence[int] = DEPTHS,
-    seconds: float = 1.0,
-    keys: int = KEYS_DEFAULT,
-    progress: Progress = lambda text: None,
-) -> list[Sampled]:
+def sample(names: Sequence[str], depths: Sequence[int], seconds: float, progress: Progress) -> list[Sampled]:
     """Profile the worker of a server of its own, by perf. Raises :class:`SplinterError` when requests or perf fail."""
     progress("starting a server to sample")
     found = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "perf.map")
-        with _serving(names, keys, {"SPLINTER_PERF_MAP": str(path)}) as (session, workloads):
+        with _serving(names, {"SPLINTER_PERF_MAP": str(path)}) as (session, workloads):
             functions, worker, client = PerfMap(path), worker_pid(session.info.pid, session.home), os.getpid()
-            for name in names:
-                for depth in depths:
-                    progress(f"{_title(name, depth)}: samples")
-                    with perf.recording((worker, client), functions) as recording:
-                        result = _run(session, workloads[name], depth, seconds)
-                    each = SECOND_NS / perf.FREQUENCY / result.requests
-                    samples = recording.samples
-                    mine = {stack: count * each for stack, count in samples.get(worker, {}).items()}
-                    kernel = sum(count for stack, count in samples.get(client, {}).items() if stack[0] == perf.KERNEL)
-                    found.append(Sampled(name, depth, result.per_second, mine, kernel * each))
+            for name, depth in product(names, depths):
+                progress(f"{name}, depth {depth}: samples")
+                with perf.recording((worker, client), functions) as samples:
+                    result = _run(session, workloads[name], depth, seconds)
+                each = SECOND_NS / perf.FREQUENCY / result.requests
+                mine = {stack: count * each for stack, count in sorted(samples.get(worker, {}).items())}
+                kernel = sum(count for stack, count in samples.get(client, {}).items() if stack[0] == perf.KERNEL)
+                found.append(Sampled(name, depth, result.per_second, mine, kernel * each))
     return found
 
 
 @contextlib.contextmanager
-def _serving(names: Sequence[str], keys: int, environment: dict[str, str]) -> Generator[tuple[Session, dict[str, Workload]]]:
+def _serving(names: Sequence[str], environment: dict[str, str]) -> Generator[tuple[Session, dict[str, Workload]]]:
     """A server, and the workloads of these names with their objects stored."""
     with lab_server(max(os.sched_getaffinity(0)), environment=environment) as info, Session(info) as session:
         account = session.tenant()
         many = tuple(session.tenant() for _ in range(TENANTS)) if "tenants" in names else ()
+        order = np.random.default_rng(SEED).integers(0, KEYS_DEFAULT, (SCHEDULE_ENTRIES, _MULTIGET_KEYS), dtype=np.int64)
         workloads = {
-            "invoke get": get_by_invoke(session, account, keys),
+            "invoke get": get_by_invoke(session, account, KEYS_DEFAULT),
             "invoke scan": chains(session, _CHAINS)[1],
-            "get": uniform(get_operation(account), keys),
-            "put": uniform(put_operation(account), keys),
-            "multiget": _multiget(account, keys),
+            "get": uniform(get_operation(account)),
+            "put": uniform(put_operation(account)),
+            "multiget": only(multiget_operation(account, _MULTIGET_KEYS), order),
         }
         with pinned(session.client_core):
-            session.load.preload(put_operation(account), keys)
+            session.load.preload(put_operation(account), KEYS_DEFAULT)
             if many:
-                load = spread(put_operation(account), np.arange(keys, dtype=np.int64), many)
-                session.load.run_to_success(load, f"could not store the {keys} objects of {len(many)} tenants")
+                load = spread(put_operation(account), np.arange(KEYS_DEFAULT, dtype=np.int64), many)
+                session.load.run_to_success(load, f"could not store the {KEYS_DEFAULT} objects of {len(many)} tenants")
                 workloads["tenants"] = spread(get_operation(account), workloads["get"].keys, many)
         yield session, workloads
-
-
-def _multiget(account: Account, keys: int) -> Workload:
-    order = np.random.default_rng(SEED).integers(0, keys, (SCHEDULE_ENTRIES, _MULTIGET_KEYS), dtype=np.int64)
-    operation = multiget_operation(account, _MULTIGET_KEYS)
-    return Workload("multiget", (operation,), np.zeros(SCHEDULE_ENTRIES, np.uint16), order)
 
 
 def _run(session: Session, workload: Workload, depth: int, seconds: float) -> Result:

@@ -16,7 +16,7 @@ from splinter_bench.report.terminal import show
 from splinter_bench.table import Table
 
 if TYPE_CHECKING:  # both load the worker
-    from splinter_bench.profile import Profile, Sampled
+    from splinter_bench.profile import Sampled, Staged
 
 _WIDTH_MIN = 240  # where output is no terminal
 _FUNCTIONS_DEFAULT = 20
@@ -71,9 +71,9 @@ def show_profile(
         profiles = profile.measure(names, depths, seconds, progress=say)
         if samples:
             sampled = profile.sample(names, depths, seconds, progress=say)
-    stacks = {stack: value for found in (sampled or profiles) for stack, value in found.stacks().items()}
     if folded is not None:
-        perf.fold(stacks, folded)
+        shown = sampled or profiles
+        perf.fold({(found.title, *stack): value for found in shown for stack, value in found.stacks.items()}, folded)
     if json_output:
         document = {"machine": machine(), "versions": versions(), "profiles": [found.to_json() for found in profiles]}
         print(json.dumps(document | {"sampled": [found.to_json() for found in sampled]}, indent=1))
@@ -82,19 +82,18 @@ def show_profile(
     show(*tables, width_min=_WIDTH_MIN)
 
 
-def _stages(profiles: list[Profile]) -> Table:
-    stages = list(profiles[0].stages)
+def _stages(profiles: list[Staged]) -> Table:
     rows = []
     for found in profiles:
-        numbers = found.per_second, *(found.stages[stage] for stage in stages), found.busy, found.idle
+        numbers = found.per_second, *found.stacks.values(), found.busy, found.idle
         rows.append([found.workload, str(found.depth), *(f"{number:,.0f}" for number in numbers)])
-    return Table(["", "depth", "per second", *stages, "busy", "idle"], rows, f"{_TITLE}, by stage")
+    return Table(["", "depth", "per second", *profiles[0].functions(), "busy", "idle"], rows, f"{_TITLE}, by stage")
 
 
 def _shares(sampled: list[Sampled]) -> Table:
     rows = []
     for found in sampled:
-        numbers = found.per_second, found.worker_user, found.worker_kernel, found.client_kernel
+        numbers = found.per_second, found.busy - found.kernel, found.kernel, found.client_kernel
         share = f"{found.kernel_share:.0f}% of the {'round trip' if found.depth == 1 else 'worker'}"
         rows.append([found.workload, str(found.depth), *(f"{number:,.0f}" for number in numbers), share])
     header = ["", "depth", "per second", "worker, user", "worker, kernel", "client, kernel", "kernel's share"]
@@ -105,9 +104,8 @@ def _functions(sampled: list[Sampled], most: int) -> Table:
     each = [found.functions() for found in sampled]
     total: dict[str, float] = {}
     for found, values in zip(sampled, each, strict=True):
-        whole = sum(found.worker.values())
         for name, value in values.items():
-            total[name] = total.get(name, 0.0) + value / whole  # each workload counts the same
+            total[name] = total.get(name, 0.0) + value / found.busy  # each workload counts the same
     names = sorted(total, key=lambda name: total[name], reverse=True)[:most]
     rows = [[name, *(f"{values.get(name, 0):,.0f}" for values in each)] for name in names]
     return Table(["function itself", *(f"{found.workload} {found.depth}" for found in sampled)], rows, f"{_TITLE}, by perf")

@@ -21,10 +21,8 @@ def progress(steps: int | None) -> Generator[Progress]:
 
     It draws only then: nothing of ours competes with what is measured.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with ProgressBar(*columns, console=console, transient=True, auto_refresh=False, disable=not console.is_terminal) as shown:
-        task = shown.add_task("", total=steps)
+    with _bar() as shown:
+        task = shown.add_task("", total=steps, rate="")
 
         def say(text: str) -> None:
             shown.update(task, description=text, refresh=True)
@@ -39,9 +37,7 @@ def live_progress(done: Callable[[], int]) -> Generator[Progress]:
 
     It looks and draws twice a second, and on a terminal only, so that it takes little from what is measured.
     """
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), TimeElapsedColumn(), TextColumn("{task.fields[rate]}"))
-    with ProgressBar(*columns, console=console, transient=True, auto_refresh=False) as shown:
+    with _bar() as shown:
         task = shown.add_task("", total=None, rate="")
         ended = threading.Event()
 
@@ -54,7 +50,7 @@ def live_progress(done: Callable[[], int]) -> Generator[Progress]:
                 shown.update(task, rate=rate, refresh=True)
 
         watcher = threading.Thread(target=watch, daemon=True)
-        if console.is_terminal:
+        if shown.console.is_terminal:
             watcher.start()
         try:
             yield lambda text: shown.update(task, description=text, refresh=True)
@@ -62,3 +58,9 @@ def live_progress(done: Callable[[], int]) -> Generator[Progress]:
             ended.set()
             if watcher.is_alive():
                 watcher.join()
+
+
+def _bar() -> ProgressBar:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[rate]}"))
+    return ProgressBar(*columns, console=console, transient=True, auto_refresh=False, disable=not console.is_terminal)

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from splinter.errors import SplinterError, Status
-from splinter_bench.histogram import Histogram
-from splinter_bench.series import Series
+from splinter_bench.histogram import Histogram, Series
 
 _BUSY = Status.BUSY.name
 _BUSY_SHARE_MAX = 0.001  # of all requests, where nothing else is expected
@@ -26,11 +25,11 @@ class Result:
     depth: int  # requests under way at most; 0: as many as there are
     seconds: float  # recorded time
     requests: int  # sent in all, warm-up included
-    recorded: int
-    lost: int  # no reply within the time-out
-    corrupt: int  # OK, but another value than was stored
-    checked: int  # replies whose whole value was compared
-    stale: int  # packets that answered nothing: too late, twice, or not a reply
+    recorded: int = 0
+    lost: int = 0  # no reply within the time-out
+    corrupt: int = 0  # OK, but another value than was stored
+    checked: int = 0  # replies whose whole value was compared
+    stale: int = 0  # packets that answered nothing: too late, twice, or not a reply
     errors: dict[str, int] = field(default_factory=dict)  # requests that ended with another status than OK, by its name
     histogram: Histogram = field(default_factory=Histogram)
     rate: float | None = None  # open loop: arrivals a second
@@ -67,12 +66,12 @@ class Result:
         """Percentiles of the recorded latencies by name, in ns."""
         return self.histogram.percentiles()
 
-    @classmethod
-    def merged(cls, parts: Sequence[Result]) -> Result:
+    @staticmethod
+    def merged(parts: Sequence[Result]) -> Result:
         """Runs of the same thing, one after the other, as one, without time series. ``ValueError`` when there are none."""
         if not parts:
             raise ValueError("nothing to merge")
-        whole = cls(parts[0].name, parts[0].depth, 0.0, 0, 0, 0, 0, 0, 0, rate=parts[0].rate)
+        whole = Result(parts[0].name, parts[0].depth, seconds=0.0, requests=0, rate=parts[0].rate)
         for part in parts:
             for counter in _COUNTERS:
                 setattr(whole, counter, getattr(whole, counter) + getattr(part, counter))

@@ -58,7 +58,6 @@ F_RESULT_LENGTH = offset(FRAME, "result_length")
 F_ERROR = offset(FRAME, "error")
 F_OUT_ADDRESS = offset(FRAME, "out_address")
 F_OUT_LENGTH = offset(FRAME, "out_length")
-F_EFFECT = offset(FRAME, "effect")
 F_OUT_VERSION = offset(FRAME, "out_version")
 
 CONTEXT = np.dtype(
@@ -153,8 +152,6 @@ RECORD = np.dtype(
         ("first_table", "<u4"),
     ]
 )
-R_CODE = offset(RECORD, "code")
-R_SIGNATURE_HASH = offset(RECORD, "signature_hash")
 NO_PARAMETER = 0xFF
 
 

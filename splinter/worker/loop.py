@@ -9,7 +9,7 @@ compiled functions. Numba puts them in when it compiles a transport's own functi
 ``put(w, k, reply, replies)``    put the reply to packet ``k`` behind ``replies`` others, or give its chunk back; 1: a reply
 ``send(w, k, replies)``          send as many replies that were put, the queue being that of packet ``k``
 ``flush(w)``                     send all that waits to be sent
-``end(w, task, reply)``          have the reply of a task that ended, if there is one, sent with the next ``flush``; release it
+``end(w, t, reply)``             have the reply of a task that ended, if there is one, sent with the next ``flush``; release it
 ``has_left(w, k)``               whether packet ``k`` of a dead predecessor's batch is this worker's to serve
 ``receive(w)``                   serve what came; returns how many packets, and whether more wait, as far as that tells
 ``wait(w, told)``                whether packets wait; ``told``: what ``receive`` said about that

@@ -9,11 +9,7 @@ from splinter.errors import Status
 from splinter.layout import offset
 from splinter.native.atomics import copy_bytes, load64, move_bytes, store8, store64
 from splinter.store.outcomes import Outcome
-from splinter.wire import (
-    FLAG_REPLY,
-    HEADER,
-    VERSION,
-)
+from splinter.wire import FLAG_REPLY, HEADER, VERSION
 from splinter.worker.counters import count
 from splinter.worker.layout import TENANT_COUNTERS_BYTES
 from splinter.worker.records import Counters, Header, TenantCounters, Worker

@@ -12,10 +12,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from splinter_bench.process import end
+from splinter_bench.process import AFTERWARDS_SECONDS_MAX, end
 from splinter_bench.rounds import interval, turn
 
-from splinter.interrupts import AFTERWARDS_SECONDS_MAX, interruptible
+from splinter.interrupts import interruptible
 
 TURNS_DEFAULT = 15
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,12 +14,13 @@ from splinter.errors import SplinterError
 from splinter.interrupts import uninterrupted
 from splinter.limits import PORT_DEFAULT
 from splinter.net.lab import Lab
+from splinter.net.netns import inside
 from splinter.net.xdp import EchoProgram
 from splinter_bench.experiments.runs import AF_XDP_ECHO, XDP_TX_ECHO, Running
 from splinter_bench.generators.live import LiveClient, LiveLoad, LiveResult
 from splinter_bench.generators.path import find
 from splinter_bench.measurement import spread
-from splinter_bench.process import namespace, pinned
+from splinter_bench.process import pinned
 from splinter_bench.progress import Progress
 from splinter_bench.subjects.echo import EchoServer
 from splinter_bench.subjects.session import Session
@@ -112,7 +113,7 @@ def _limits(session: Session, workload: Workload) -> Generator[dict[str, tuple[L
                 server = stack.enter_context(EchoServer(lab.server.device, lab.queues, netns=lab.server.namespace, queue=queue))
                 while_running: Callable[[], Any] = partial(server.running, session.server_core)
             else:
-                with namespace(lab.server.namespace):
+                with inside(lab.server.namespace):
                     program = stack.enter_context(EchoProgram(lab.server.device, PORT_DEFAULT))
                     program.attach()
                 while_running = contextlib.nullcontext

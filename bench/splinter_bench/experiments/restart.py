@@ -11,9 +11,10 @@ import socket
 import time
 
 from splinter.errors import SplinterError
+from splinter.net.netns import inside
 from splinter.wire import H_CLIENT, Header, Opcode
 from splinter_bench.observations import Observations
-from splinter_bench.process import namespace, worker_pid
+from splinter_bench.process import worker_pid
 from splinter_bench.rounds import in_turns
 from splinter_bench.subjects.session import Session
 from splinter_bench.workloads.workload import Account
@@ -29,7 +30,7 @@ def measure(session: Session, rounds: int = ROUNDS_DEFAULT) -> Observations:
     """Of ``restart``: from a worker's SIGKILL until its successor answers."""
     account = session.tenant()
     session.use_stack()
-    with namespace(session.netns):
+    with inside(session.netns):
         connection = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with contextlib.closing(connection):
         connection.connect((session.info.address, session.info.port))

@@ -218,7 +218,7 @@ def limits(session: Session | None) -> Generator[dict[str, Any]]:
         return
     from splinter.net.lab import Lab
     from splinter_bench.subjects.echo import EchoLimit
-    from splinter_bench.subjects.xdp_echo import XdpEchoLimit
+    from splinter_bench.subjects.limit import XdpEchoLimit
 
     with contextlib.ExitStack() as stack:
         with uninterrupted():

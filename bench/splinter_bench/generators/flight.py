@@ -1,24 +1,21 @@
 """The requests that a load generator has under way: what every transport's loop shares.
 
-A loop (:mod:`.afxdp_client`, :mod:`.udp_client`) calls, with the address of the ``FLIGHT``
-record: :func:`launch` for packets to send until it has none, ``complete`` of :mod:`.replies` for each one received, ``expire``
-once per batch, and ends when :func:`is_over` says so.
+A loop (:mod:`.loop`) calls, with the address of the ``FLIGHT`` record: :func:`launch` for packets to send until it has none,
+``complete`` of :mod:`.replies` for each one received, ``expire`` once per batch, and ends when :func:`is_over` says so.
 
 Sequence numbers grow by one. What was sent stands in a table at its sequence number modulo ``WINDOW``, so a reply finds its
 request in one step, in whatever order replies come. ``oldest`` follows the oldest one without a reply; one that waits longer
 than the time-out is counted as lost and its place is free again, so a loop never hangs. A reply that comes later, or
 twice, finds no request and counts as stale.
 
-**Closed loop**: a new request as soon as fewer than ``depth`` are under way; its latency counts from when it is sent.
+**Closed loop**: a new request is due as soon as fewer than ``depth`` are under way.
 **Open loop**: arrivals are due at times that were drawn beforehand. None is skipped: one that cannot be sent in time, since
-this process was late or too many are under way, is sent as soon as it can be, and its latency counts from when it was *due*:
+this process was late or too many are under way, is sent as soon as it can be. Latencies count from when a request was *due*:
 what a stalled server does to all the requests that would have come meanwhile is not left out ("coordinated
 omission"; G. Tene, "How not to measure latency").
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from numba import njit
 
@@ -26,8 +23,23 @@ from splinter.limits import CLIENT_WINDOW
 from splinter.native.atomics import copy_bytes, load16, load32, load64, store32, store64
 from splinter.wire import H_ACKNOWLEDGED, H_OBJECT_VERSION, H_SEQUENCE, H_TENANT, H_TOKEN
 from splinter.worker.xdp.frame import sum_udp
-from splinter_bench.generators import flight_layout as f
-from splinter_bench.generators.flight_layout import CHAIN_BIT, WINDOW
+from splinter_bench.generators.flight_layout import (
+    ACCOUNT,
+    CHAIN_BIT,
+    FOLLOWING,
+    PATCH,
+    PENDING,
+    RECORDED,
+    TEMPLATE,
+    WINDOW,
+    Account,
+    Following,
+    Patch,
+    Pending,
+    Recorded,
+    State,
+    Template,
+)
 from splinter_bench.generators.frames import FRAME_HEADER_BYTES, UDP_BYTES
 from splinter_bench.histogram import record
 
@@ -36,21 +48,18 @@ LATE_NS_MAX = 10_000_000  # after its end an open loop still sends what was due 
 UNCHECKED = -1  # as the length of a reply's value
 _WORD_BYTES, _HALF_BYTES = 8, 2
 _IDLE_NS_MAX = 1_000_000  # how long a client that sleeps looks at nothing
-
-
-@njit(inline="always")
-def add(address: Any, amount: Any) -> Any:
-    store64(address, load64(address) + amount)
+_ACCOUNT_BYTES, _PATCH_BYTES, _TEMPLATE_BYTES = ACCOUNT.itemsize, PATCH.itemsize, TEMPLATE.itemsize
+_PENDING_BYTES, _FOLLOWING_BYTES, _RECORDED_BYTES = PENDING.itemsize, FOLLOWING.itemsize, RECORDED.itemsize
 
 
 @njit(inline="always")
 def entry_at(flight: int, sequence: int) -> int:
-    return load64(flight + f.F_PENDING) + (sequence & (WINDOW - 1)) * f.PENDING_BYTES
+    return State(flight).pending + (sequence & (WINDOW - 1)) * _PENDING_BYTES
 
 
 @njit(cache=True)
 def is_alive(entry: int, sequence: int) -> bool:
-    return load64(entry + f.P_SENT) != 0 and load64(entry + f.P_SEQUENCE) == sequence
+    return Pending(entry).sent_ns != 0 and Pending(entry).sequence == sequence
 
 
 @njit(cache=True)
@@ -63,23 +72,23 @@ def number(numbers: int, column: int, shift: int) -> int:
 @njit(cache=True)
 def _write(flight: int, target: int, template: int, entry: int, sequence: int, version: int) -> int:
     """Write a template's frame with the numbers of a pending entry's request; returns its length."""
-    length = load64(template + f.T_LENGTH)
-    copy_bytes(target, load64(template + f.T_FRAME), length)
+    made, pending = Template(template), Pending(entry)
+    length = made.length
+    copy_bytes(target, made.frame, length)
     header = target + FRAME_HEADER_BYTES
     store64(header + H_SEQUENCE, sequence)
-    account = load64(entry + f.P_ACCOUNT)
-    if account:
-        store32(header + H_TENANT, load64(account + f.A_TENANT))
-        store64(header + H_TOKEN, load64(account + f.A_TOKEN))
+    if pending.account:
+        store32(header + H_TENANT, Account(pending.account).tenant)
+        store64(header + H_TOKEN, Account(pending.account).token)
     if version:
         store64(header + H_OBJECT_VERSION, version)
-    oldest = load64(flight + f.F_OLDEST)
-    if load64(template + f.T_IS_MUTATION) and sequence - oldest < CLIENT_WINDOW:  # beyond, exactly-once cannot be asked for
+    oldest = State(flight).oldest
+    if made.is_mutation and sequence - oldest < CLIENT_WINDOW:  # beyond, exactly-once cannot be asked for
         store64(header + H_ACKNOWLEDGED, oldest)
-    patch, numbers, shift = load64(template + f.T_PATCHES), load64(entry + f.P_NUMBERS), load64(entry + f.P_SHIFT)
-    for _ in range(load64(template + f.T_PATCH_COUNT)):
-        store64(target + load64(patch + f.N_AT), number(numbers, load64(patch + f.N_COLUMN), shift))
-        patch += f.PATCH_BYTES
+    patch, numbers, shift = made.patches, pending.numbers, pending.shift
+    for _ in range(made.patch_count):
+        store64(target + Patch(patch).place, number(numbers, Patch(patch).column, shift))
+        patch += _PATCH_BYTES
     sum_udp(header - UDP_BYTES, length - FRAME_HEADER_BYTES)
     return length
 
@@ -87,131 +96,112 @@ def _write(flight: int, target: int, template: int, entry: int, sequence: int, v
 @njit(cache=True)
 def follow(flight: int, root: int, template: int, piece: int, pieces: int, is_chain: int) -> None:
     """Have :func:`launch` send fragments ``piece`` … ``pieces`` - 1 for the root with this sequence number."""
-    tail = load64(flight + f.F_FOLLOWING_TAIL)
-    item = load64(flight + f.F_FOLLOWING) + (tail & (WINDOW - 1)) * f.FOLLOWING_BYTES
-    store64(item + f.Q_ROOT, root)
-    store64(item + f.Q_TEMPLATE, template)
-    store64(item + f.Q_PIECE, piece)
-    store64(item + f.Q_PIECES, pieces)
-    store64(item + f.Q_IS_CHAIN, is_chain)
-    store64(flight + f.F_FOLLOWING_TAIL, tail + 1)
+    state = State(flight)
+    item = Following(state.following + (state.following_tail & (WINDOW - 1)) * _FOLLOWING_BYTES)
+    item.root = root
+    item.template = template
+    item.piece = piece
+    item.pieces = pieces
+    item.is_chain = is_chain
+    state.following_tail += 1
 
 
 @njit(cache=True)
 def _launch_following(flight: int, target: int, now: int) -> int:
     """The next packet of a request that was begun; 0 when there is none, or no sequence number is free."""
-    while load64(flight + f.F_FOLLOWING_HEAD) != load64(flight + f.F_FOLLOWING_TAIL):
-        head = load64(flight + f.F_FOLLOWING_HEAD)
-        item = load64(flight + f.F_FOLLOWING) + (head & (WINDOW - 1)) * f.FOLLOWING_BYTES
-        root_sequence, piece = load64(item + f.Q_ROOT), load64(item + f.Q_PIECE)
-        root = entry_at(flight, root_sequence)
-        if not is_alive(root, root_sequence):  # it was given up
-            store64(flight + f.F_FOLLOWING_HEAD, head + 1)
+    state = State(flight)
+    while state.following_head != state.following_tail:
+        item = Following(state.following + (state.following_head & (WINDOW - 1)) * _FOLLOWING_BYTES)
+        sequence, piece, is_chain = item.root, item.piece, item.is_chain
+        root = entry_at(flight, sequence)
+        if not is_alive(root, sequence):  # it was given up
+            state.following_head += 1
             continue
-        first, is_chain = load64(item + f.Q_TEMPLATE), load64(item + f.Q_IS_CHAIN)
-        template = first + piece * f.TEMPLATE_BYTES
-        sequence, version = root_sequence, load64(root + f.P_VERSION)
-        if load64(first + f.T_IS_PUT) and not is_chain:
+        template = item.template + piece * _TEMPLATE_BYTES
+        version = Pending(root).version
+        if Template(item.template).is_put and not is_chain:
             version = 0
         else:
-            sequence = load64(flight + f.F_NEXT_SEQUENCE)
-            if sequence - load64(flight + f.F_OLDEST) >= WINDOW:
+            if state.next_sequence - state.oldest >= WINDOW:
                 return 0
-            store64(flight + f.F_NEXT_SEQUENCE, sequence + 1)
-            _begin(
-                flight,
-                sequence,
-                now,
-                now,
-                template,
-                load64(root + f.P_NUMBERS),
-                load64(root + f.P_SHIFT),
-                load64(root + f.P_ACCOUNT),
-                root_sequence,
-                CHAIN_BIT if is_chain else 1 << piece,
-                1 << piece,
-            )
-            if is_chain and not load64(template + f.T_IS_MUTATION):
+            begun = Pending(_begin(flight, now, template, Pending(root).numbers, Pending(root).shift, Pending(root).account))
+            begun.root = sequence
+            begun.root_bit = CHAIN_BIT if is_chain else 1 << piece
+            begun.missing = 1 << piece
+            sequence = begun.sequence
+            if is_chain and not Template(template).is_mutation:
                 version = 0  # a read that begins again reads whatever is there
-        if piece + 1 < load64(item + f.Q_PIECES):
-            store64(item + f.Q_PIECE, piece + 1)
+        if piece + 1 < item.pieces:
+            item.piece = piece + 1
         else:
-            store64(flight + f.F_FOLLOWING_HEAD, head + 1)
+            state.following_head += 1
         return _write(flight, target, template, root, sequence, version)
     return 0
 
 
-@njit(cache=True)
-def _begin(
-    flight: int,
-    sequence: int,
-    now: int,
-    intended: int,
-    template: int,
-    numbers: int,
-    shift: int,
-    account: int,
-    root: int,
-    root_bit: int,
-    missing: int,
-) -> int:
+@njit(inline="always")
+def _begin(flight: int, now: int, template: int, numbers: int, shift: int, account: int) -> int:
+    """The entry of the next sequence number, which is one request of one packet, due and sent ``now``."""
+    state = State(flight)
+    sequence = state.next_sequence
+    state.next_sequence = sequence + 1
     entry = entry_at(flight, sequence)
-    store64(entry + f.P_SENT, now)
-    store64(entry + f.P_INTENDED, intended)
-    store64(entry + f.P_SEQUENCE, sequence)
-    store64(entry + f.P_TEMPLATE, template)
-    store64(entry + f.P_NUMBERS, numbers)
-    store64(entry + f.P_SHIFT, shift)
-    store64(entry + f.P_ACCOUNT, account)
-    store64(entry + f.P_MISSING, missing)
-    store64(entry + f.P_ROOT, root)
-    store64(entry + f.P_ROOT_BIT, root_bit)
-    store64(entry + f.P_VERSION, 0)
-    store64(entry + f.P_CORRUPT, 0)
+    pending = Pending(entry)
+    pending.sent_ns = now
+    pending.intended_ns = now
+    pending.sequence = sequence
+    pending.template = template
+    pending.numbers = numbers
+    pending.shift = shift
+    pending.account = account
+    pending.missing = 1
+    pending.root = sequence
+    pending.root_bit = 1
+    pending.version = 0
+    pending.corrupt = 0
     return entry
 
 
 @njit(cache=True)
 def _arrive(flight: int) -> int:
-    """When the next arrival is due; the one behind it becomes the next."""
-    due = load64(flight + f.F_NEXT)
-    cursor = load64(flight + f.F_GAP_CURSOR)
-    store64(flight + f.F_NEXT, due + load64(load64(flight + f.F_GAPS) + cursor * _WORD_BYTES))
-    cursor += 1
-    store64(flight + f.F_GAP_CURSOR, 0 if cursor == load64(flight + f.F_GAP_ENTRIES) else cursor)
+    """When the next arrival of an open loop is due; the one behind it becomes the next."""
+    state = State(flight)
+    due, cursor = state.next_ns, state.gap_cursor
+    state.next_ns = due + load64(state.gaps + cursor * _WORD_BYTES)
+    state.gap_cursor = 0 if cursor + 1 == state.gap_entries else cursor + 1
     return due
 
 
 @njit(cache=True)
 def _template_at(flight: int, cursor: int) -> int:
-    choice = load16(load64(flight + f.F_CHOICE) + cursor * _HALF_BYTES)
-    return load64(load64(flight + f.F_TEMPLATES) + choice * _WORD_BYTES)
+    state = State(flight)
+    return load64(state.templates + load16(state.choice + cursor * _HALF_BYTES) * _WORD_BYTES)
 
 
 @njit(cache=True)
-def _move_on(flight: int, cursor: int) -> None:
-    if cursor + 1 < load64(flight + f.F_SCHEDULE_ENTRIES):
-        store64(flight + f.F_CURSOR, cursor + 1)
-    else:
-        store64(flight + f.F_CURSOR, 0)
-        add(flight + f.F_SHIFT, load64(flight + f.F_ADVANCE))
+def _move_on(flight: int) -> None:
+    """The schedule's next entry comes next."""
+    state = State(flight)
+    cursor = state.cursor + 1
+    if cursor == state.schedule_entries:
+        cursor = 0
+        state.shift += state.advance
+    state.cursor = cursor
 
 
 @njit(cache=True)
 def _note(flight: int, entry: int, now: int) -> None:
     """Write a request into the recording, as long as that has room."""
-    count = load64(flight + f.F_RECORDING_COUNT)
-    if count >= load64(flight + f.F_RECORDING_ROOM):
+    state, pending = State(flight), Pending(entry)
+    if state.recording_count >= state.recording_room:
         return
-    line = load64(flight + f.F_RECORDING) + count * f.RECORDED_BYTES
-    account = load64(entry + f.P_ACCOUNT)
-    template = load64(entry + f.P_TEMPLATE)
-    tenant = load32(load64(template + f.T_FRAME) + FRAME_HEADER_BYTES + H_TENANT)
-    store64(line + f.R_TIME, now - load64(flight + f.F_RECORDING_START))
-    store64(line + f.R_NUMBER, number(load64(entry + f.P_NUMBERS), 0, load64(entry + f.P_SHIFT)))
-    store32(line + f.R_OPERATION, load64(template + f.T_OPERATION))
-    store32(line + f.R_TENANT, load64(account + f.A_TENANT) if account else tenant)
-    store64(flight + f.F_RECORDING_COUNT, count + 1)
+    line = Recorded(state.recording + state.recording_count * _RECORDED_BYTES)
+    template, account = Template(pending.template), pending.account
+    line.time_ns = now - state.recording_start_ns
+    line.number = number(pending.numbers, 0, pending.shift)
+    line.operation = template.operation
+    line.tenant = Account(account).tenant if account else load32(template.frame + FRAME_HEADER_BYTES + H_TENANT)
+    state.recording_count += 1
 
 
 @njit(cache=True)
@@ -223,77 +213,64 @@ def launch(flight: int, target: int, now: int) -> int:
     length = _launch_following(flight, target, now)
     if length:
         return length
+    state = State(flight)
     if (
-        load64(flight + f.F_IN_FLIGHT) >= load64(flight + f.F_DEPTH)
-        or load64(flight + f.F_NEXT_SEQUENCE) - load64(flight + f.F_OLDEST) >= load64(flight + f.F_REACH)
+        state.in_flight >= state.depth
+        or state.next_sequence - state.oldest >= state.reach
+        or state.next_ns > now
         or is_all_sent(flight, now)
     ):
         return 0
-    intended = now
-    if load64(flight + f.F_GAPS):
-        if load64(flight + f.F_NEXT) > now:
-            return 0
-        intended = _arrive(flight)
-
-    cursor = load64(flight + f.F_CURSOR)
-    template = _template_at(flight, cursor)
-    numbers = load64(flight + f.F_NUMBERS) + cursor * load64(flight + f.F_COLUMNS) * _WORD_BYTES
-    shift = load64(flight + f.F_SHIFT)
-    account = load64(flight + f.F_ACCOUNTS)
+    due = _arrive(flight) if state.gaps else now
+    cursor, account = state.cursor, state.accounts
     if account:
-        account += load16(load64(flight + f.F_ACCOUNT_CHOICE) + cursor * _HALF_BYTES) * f.ACCOUNT_BYTES
-    _move_on(flight, cursor)
-
-    sequence = load64(flight + f.F_NEXT_SEQUENCE)
-    store64(flight + f.F_NEXT_SEQUENCE, sequence + 1)
-    missing, pieces = 1, load64(template + f.T_PIECES)
-    if pieces > 1 and load64(template + f.T_IS_PUT):
-        missing = (1 << pieces) - 1
-        follow(flight, sequence, template, 1, pieces, 0)
-    entry = _begin(flight, sequence, now, intended, template, numbers, shift, account, sequence, 1, missing)
-    add(flight + f.F_IN_FLIGHT, 1)
-    add(flight + f.F_SENT, 1)
-    add(flight + f.F_REMAINING, -1)
-    if load64(flight + f.F_RECORDING):
+        account += load16(state.account_choice + cursor * _HALF_BYTES) * _ACCOUNT_BYTES
+    template = _template_at(flight, cursor)
+    entry = _begin(flight, now, template, state.numbers + cursor * state.columns * _WORD_BYTES, state.shift, account)
+    _move_on(flight)
+    pending, pieces = Pending(entry), Template(template).pieces
+    pending.intended_ns = due
+    if pieces > 1 and Template(template).is_put:
+        pending.missing = (1 << pieces) - 1
+        follow(flight, pending.sequence, template, 1, pieces, 0)
+    state.in_flight += 1
+    state.sent += 1
+    state.remaining -= 1
+    if state.recording:
         _note(flight, entry, now)
-    return _write(flight, target, template, entry, sequence, 0)
+    return _write(flight, target, template, entry, pending.sequence, 0)
 
 
 @njit(cache=True)
 def is_all_sent(flight: int, now: int) -> bool:
     """Whether no further request will be begun."""
-    until = load64(flight + f.F_UNTIL)
-    if load64(flight + f.F_REMAINING) <= 0:
-        return True
-    if load64(flight + f.F_GAPS):
-        return load64(flight + f.F_NEXT) >= until or now >= until + LATE_NS_MAX
-    return now >= until
+    state = State(flight)
+    return state.remaining <= 0 or state.next_ns >= state.until_ns or now >= state.until_ns + state.late_ns
 
 
 @njit(cache=True)
 def is_over(flight: int, now: int) -> bool:
     """Whether everything was sent, and was answered or given up."""
-    return load64(flight + f.F_IN_FLIGHT) == 0 and is_all_sent(flight, now)
+    return State(flight).in_flight == 0 and is_all_sent(flight, now)
 
 
 @njit(cache=True)
 def idle_ns(flight: int, now: int) -> int:
     """How long a client that has nothing to do may sleep, unless a packet comes."""
-    is_due = load64(flight + f.F_IN_FLIGHT) < load64(flight + f.F_DEPTH) and not is_all_sent(flight, now)
-    if load64(flight + f.F_GAPS) and is_due:
-        return max(0, min(load64(flight + f.F_NEXT) - now, _IDLE_NS_MAX))
+    state = State(flight)
+    if state.gaps and state.in_flight < state.depth and not is_all_sent(flight, now):
+        return max(0, min(state.next_ns - now, _IDLE_NS_MAX))
     return _IDLE_NS_MAX
 
 
 @njit(cache=True)
 def abandon(flight: int) -> None:
     """At the end of an open loop: what was due and never sent has waited until the end, at least, and counts with that."""
-    until = load64(flight + f.F_RECORD_UNTIL)
-    while load64(flight + f.F_NEXT) < load64(flight + f.F_UNTIL) and load64(flight + f.F_REMAINING) > 0:
-        cursor = load64(flight + f.F_CURSOR)
-        due = _arrive(flight)
-        _move_on(flight, cursor)
-        add(flight + f.F_REMAINING, -1)
-        add(flight + f.F_UNSENT, 1)
-        if load64(flight + f.F_RECORD_FROM) <= due < until:
-            record(load64(_template_at(flight, cursor) + f.T_HISTOGRAM), until - due)
+    state = State(flight)
+    while state.gaps and state.next_ns < state.until_ns and state.remaining > 0:
+        template, due = Template(_template_at(flight, state.cursor)), _arrive(flight)
+        _move_on(flight)
+        state.remaining -= 1
+        state.unsent += 1
+        if state.record_from_ns <= due < state.record_until_ns:
+            record(template.histogram, state.record_until_ns - due)

@@ -1,4 +1,4 @@
-"""The memory behind a load generator's requests: what compiled loops read and write, by address.
+"""The memory behind a load generator's requests: what compiled loops read and write, and its records for them.
 
 One process owns all of it; nothing is shared.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from splinter.layout import offset
+from splinter.native.records import record
 
 WINDOW = 1 << 16  # a sequence number's entry is used again after this many
 IN_FLIGHT_MAX = WINDOW - 1024  # requests under way at most; the rest of the window is for their fragments
@@ -33,37 +33,15 @@ TEMPLATE = np.dtype(
         ("operation", "<i8"),  # index of the workload's operation
     ]
 )
-TEMPLATE_BYTES = TEMPLATE.itemsize
-T_FRAME = offset(TEMPLATE, "frame")
-T_LENGTH = offset(TEMPLATE, "length")
-T_PATCHES = offset(TEMPLATE, "patches")
-T_PATCH_COUNT = offset(TEMPLATE, "patch_count")
-T_REPLY = offset(TEMPLATE, "reply")
-T_REPLY_LENGTH = offset(TEMPLATE, "reply_length")
-T_REPLY_PATCHES = offset(TEMPLATE, "reply_patches")
-T_REPLY_PATCH_COUNT = offset(TEMPLATE, "reply_patch_count")
-T_PIECES = offset(TEMPLATE, "pieces")
-T_IS_PUT = offset(TEMPLATE, "is_put")
-T_MAY_MISS = offset(TEMPLATE, "may_miss")
-T_IS_MUTATION = offset(TEMPLATE, "is_mutation")
-T_THEN = offset(TEMPLATE, "then")
-T_HISTOGRAM = offset(TEMPLATE, "histogram")
-T_OPERATION = offset(TEMPLATE, "operation")
 
 PATCH = np.dtype(
     [
-        ("at", "<i8"),  # where the 64-bit number stands: offset in the frame, or in the reply's value
+        ("place", "<i8"),  # where the 64-bit number stands: offset in the frame, or in the reply's value
         ("column", "<i8"),  # which of the numbers of the schedule's entry
     ]
 )
-PATCH_BYTES = PATCH.itemsize
-N_AT = offset(PATCH, "at")
-N_COLUMN = offset(PATCH, "column")
 
 ACCOUNT = np.dtype([("tenant", "<i8"), ("token", "<u8")])  # who asks
-ACCOUNT_BYTES = ACCOUNT.itemsize
-A_TENANT = offset(ACCOUNT, "tenant")
-A_TOKEN = offset(ACCOUNT, "token")
 
 # A sequence number that was sent. A request that brings others with it (fragments of a large value, the put of a
 # read-modify-write) is their root, and is answered when all of them are.
@@ -83,19 +61,6 @@ PENDING = np.dtype(
         ("corrupt", "<i8"),  # 1: a reply was not what it should be
     ]
 )
-PENDING_BYTES = PENDING.itemsize
-P_SENT = offset(PENDING, "sent_ns")
-P_INTENDED = offset(PENDING, "intended_ns")
-P_SEQUENCE = offset(PENDING, "sequence")
-P_TEMPLATE = offset(PENDING, "template")
-P_NUMBERS = offset(PENDING, "numbers")
-P_SHIFT = offset(PENDING, "shift")
-P_ACCOUNT = offset(PENDING, "account")
-P_MISSING = offset(PENDING, "missing")
-P_ROOT = offset(PENDING, "root")
-P_ROOT_BIT = offset(PENDING, "root_bit")
-P_VERSION = offset(PENDING, "version")
-P_CORRUPT = offset(PENDING, "corrupt")
 CHAIN_BIT = 1 << 62  # above the bits of all fragments
 
 # What a root still has to send. A root has at most one of these.
@@ -108,20 +73,9 @@ FOLLOWING = np.dtype(
         ("is_chain", "<i8"),  # 1: the put of a read-modify-write, or the get that it begins with again
     ]
 )
-FOLLOWING_BYTES = FOLLOWING.itemsize
-Q_ROOT = offset(FOLLOWING, "root")
-Q_TEMPLATE = offset(FOLLOWING, "template")
-Q_PIECE = offset(FOLLOWING, "piece")
-Q_PIECES = offset(FOLLOWING, "pieces")
-Q_IS_CHAIN = offset(FOLLOWING, "is_chain")
 
 # One line of a recording.
-RECORDED = np.dtype([("time_ns", "<i8"), ("number", "<i8"), ("operation", "<i4"), ("tenant", "<i4")])
-RECORDED_BYTES = RECORDED.itemsize
-R_TIME = offset(RECORDED, "time_ns")
-R_NUMBER = offset(RECORDED, "number")
-R_OPERATION = offset(RECORDED, "operation")
-R_TENANT = offset(RECORDED, "tenant")
+RECORDED = np.dtype([("time_ns", "<i8"), ("number", "<i8"), ("operation", "<u4"), ("tenant", "<u4")])
 
 FLIGHT = np.dtype(
     [
@@ -144,7 +98,8 @@ FLIGHT = np.dtype(
         ("gaps", "<i8"),  # address of the times between arrivals in ns, 64 bits each; 0: closed loop
         ("gap_entries", "<i8"),
         ("gap_cursor", "<i8"),
-        ("next_ns", "<i8"),  # when the next arrival is due
+        ("next_ns", "<i8"),  # when the next arrival is due; closed loop: 0, it always is
+        ("late_ns", "<i8"),  # how long after ``until_ns`` is still sent what was due before; closed loop: 0
         ("timeout_ns", "<i8"),
         ("record_from_ns", "<i8"),  # what is recorded is in [from, until): not warm-up and draining
         ("record_until_ns", "<i8"),
@@ -181,50 +136,11 @@ FLIGHT = np.dtype(
 COUNTERS = (
     "sent", "answered", "completed", "recorded", "lost", "unsent", "conflicts", "stale", "checked", "corrupt",
 )  # fmt: skip
-F_TEMPLATES = offset(FLIGHT, "templates")
-F_CHOICE = offset(FLIGHT, "choice")
-F_NUMBERS = offset(FLIGHT, "numbers")
-F_COLUMNS = offset(FLIGHT, "columns")
-F_ACCOUNTS = offset(FLIGHT, "accounts")
-F_ACCOUNT_CHOICE = offset(FLIGHT, "account_choice")
-F_SCHEDULE_ENTRIES = offset(FLIGHT, "schedule_entries")
-F_CURSOR = offset(FLIGHT, "cursor")
-F_SHIFT = offset(FLIGHT, "shift")
-F_REACH = offset(FLIGHT, "reach")
-F_ADVANCE = offset(FLIGHT, "advance")
-F_DEPTH = offset(FLIGHT, "depth")
-F_REMAINING = offset(FLIGHT, "remaining")
-F_UNTIL = offset(FLIGHT, "until_ns")
-F_GAPS = offset(FLIGHT, "gaps")
-F_GAP_ENTRIES = offset(FLIGHT, "gap_entries")
-F_GAP_CURSOR = offset(FLIGHT, "gap_cursor")
-F_NEXT = offset(FLIGHT, "next_ns")
-F_TIMEOUT = offset(FLIGHT, "timeout_ns")
-F_RECORD_FROM = offset(FLIGHT, "record_from_ns")
-F_RECORD_UNTIL = offset(FLIGHT, "record_until_ns")
-F_PENDING = offset(FLIGHT, "pending")
-F_FOLLOWING = offset(FLIGHT, "following")
-F_FOLLOWING_HEAD = offset(FLIGHT, "following_head")
-F_FOLLOWING_TAIL = offset(FLIGHT, "following_tail")
-F_CLIENT = offset(FLIGHT, "client")
-F_NEXT_SEQUENCE = offset(FLIGHT, "next_sequence")
-F_OLDEST = offset(FLIGHT, "oldest")
-F_IN_FLIGHT = offset(FLIGHT, "in_flight")
-F_STATUSES = offset(FLIGHT, "statuses")
-F_SERIES = offset(FLIGHT, "series")
-F_SERIES_INTERVALS = offset(FLIGHT, "series_intervals")
-F_SERIES_INTERVAL = offset(FLIGHT, "series_interval_ns")
-F_RECORDING = offset(FLIGHT, "recording")
-F_RECORDING_ROOM = offset(FLIGHT, "recording_room")
-F_RECORDING_COUNT = offset(FLIGHT, "recording_count")
-F_RECORDING_START = offset(FLIGHT, "recording_start_ns")
-F_SENT = offset(FLIGHT, "sent")
-F_ANSWERED = offset(FLIGHT, "answered")
-F_COMPLETED = offset(FLIGHT, "completed")
-F_RECORDED = offset(FLIGHT, "recorded")
-F_LOST = offset(FLIGHT, "lost")
-F_UNSENT = offset(FLIGHT, "unsent")
-F_CONFLICTS = offset(FLIGHT, "conflicts")
-F_STALE = offset(FLIGHT, "stale")
-F_CHECKED = offset(FLIGHT, "checked")
-F_CORRUPT = offset(FLIGHT, "corrupt")
+
+State = record(FLIGHT)
+Template = record(TEMPLATE)
+Patch = record(PATCH)
+Account = record(ACCOUNT)
+Pending = record(PENDING)
+Following = record(FOLLOWING)
+Recorded = record(RECORDED)

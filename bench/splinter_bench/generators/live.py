@@ -8,9 +8,8 @@ the ring) runs on the generator's CPU, as with every sender on a veth pair.
 
 from __future__ import annotations
 
-import contextlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,11 +17,13 @@ import numpy as np
 from splinter.errors import SplinterError, Status
 from splinter.limits import PORT_DEFAULT, REQUEST_HEADER_BYTES
 from splinter.native.clock import SECOND_NS
+from splinter.net.netns import inside
 from splinter.wire import H_SEQUENCE, H_STATUS, H_TENANT, H_TOKEN, MAGIC
-from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route, frame
+from splinter_bench.generators.frames import FRAME_HEADER_BYTES, frame
 from splinter_bench.generators.kernel import REQUEST, CountProgram, GeneratorProgram, ReplyForm
 from splinter_bench.generators.path import Path
-from splinter_bench.process import namespace
+from splinter_bench.owner import Owner
+from splinter_bench.result import Result
 from splinter_bench.workloads.workload import Workload
 
 _SOURCE_PORT = 40_001
@@ -33,31 +34,26 @@ _PLACES = ("TENANT_AT", "TOKEN_AT", "SEQUENCE_AT", "KEY_AT", "VALUE_AT")
 _QUIET_SECONDS = 0.02  # without a further reply: all have come that will
 
 
-@dataclass
-class LiveResult:
-    """One run. Rates are of the time from the first frame to the last; setting up, some 20 ms, is not in it."""
+class LiveResult(Result):
+    """One run. Rates are of the time from the first frame to the last; setting up, some 20 ms, is not in it.
 
-    name: str
-    seconds: float
-    rate: float | None  # wanted, a second; None: as many as possible
-    sent: int
-    answered: int  # with status OK
-    errors: dict[str, int] = field(default_factory=dict)
+    ``requests`` are those sent, ``recorded`` those answered as they must be; the others found a full ring or socket.
+    """
+
+    @property
+    def sent(self) -> int:
+        """Requests that were made."""
+        return self.requests
 
     @property
     def offered_per_second(self) -> float:
         """Requests that were made in each second."""
-        return self.sent / self.seconds
-
-    @property
-    def per_second(self) -> float:
-        """Requests that were answered OK, for each second in which load was made."""
-        return self.answered / self.seconds
+        return self.requests / self.seconds
 
     @property
     def dropped(self) -> int:
         """Requests without a reply: they found a ring full."""
-        return max(0, self.sent - self.answered - sum(self.errors.values()))
+        return max(0, self.requests - self.recorded - sum(self.errors.values()))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -66,7 +62,7 @@ class LiveResult:
             "rate": self.rate,
             "seconds": round(self.seconds, 6),
             "sent": self.sent,
-            "answered": self.answered,
+            "answered": self.recorded,
             "dropped": self.dropped,
             "errors": self.errors,
             "offered_per_second": round(self.offered_per_second, 1),
@@ -104,7 +100,7 @@ class LiveLoad:
         return cls(workload.name, operation.payload, places, _schedule(workload), form)
 
 
-class LiveClient:
+class LiveClient(Owner):
     """Sends a load from the device of ``path``; needs root.
 
     Other programs may use the device between runs. Raises ``OSError`` when the kernel has no live frames (before Linux 5.18).
@@ -112,15 +108,12 @@ class LiveClient:
 
     def __init__(self, path: Path, load: LiveLoad, port: int = PORT_DEFAULT, *, netns: str | None = None) -> None:
         self._name, self._netns = load.name, netns
-        route = Route(path.source_mac, path.destination_mac, path.source, path.destination, _SOURCE_PORT, port)
+        route = path.route(_SOURCE_PORT, port)
         at = dict.fromkeys(_PLACES, 0) | {name: FRAME_HEADER_BYTES + place for name, place in load.places.items()}
-        self._open = contextlib.ExitStack()
-        with contextlib.ExitStack() as undo, namespace(netns):
-            undo.callback(self.close)
+        with self._opening() as stack, inside(netns):
             made = GeneratorProgram(path.device, frame(route, load.payload), FRAME_HEADER_BYTES, at, load.schedule)
-            self._generator = self._open.enter_context(made)
-            self._counter = self._open.enter_context(CountProgram(path.device, port, load.form))
-            undo.pop_all()
+            self._generator = stack.enter_context(made)
+            self._counter = stack.enter_context(CountProgram(path.device, port, load.form))
 
     def run(self, seconds: float, rate: float | None = None) -> LiveResult:
         """Make load for ``seconds``, ``rate`` requests a second or as many as possible, and wait for the last replies.
@@ -128,7 +121,7 @@ class LiveClient:
         Raises :class:`SplinterError` when nothing was sent, and when another program is on the device.
         """
         before, made = self._counter.counts(), self._generator.made
-        with namespace(self._netns):
+        with inside(self._netns):
             self._counter.attach()
             try:
                 self._generator.send(seconds + _SETUP_SECONDS, int(SECOND_NS / rate) if rate else 0)
@@ -140,7 +133,10 @@ class LiveClient:
             raise SplinterError(f"{self._name}: the kernel sent nothing in {seconds} s")
         counts = {status: count - before.get(status, 0) for status, count in after.items()}
         errors = {_name(status): count for status, count in counts.items() if status != Status.OK and count}
-        return LiveResult(self._name, spent, rate, self._generator.made - made, counts.get(Status.OK, 0), errors)
+        answered = counts.get(Status.OK, 0)
+        return LiveResult(
+            self._name, 0, spent, self._generator.made - made, answered, checked=answered, errors=errors, rate=rate
+        )
 
     def _wait_for_replies(self) -> dict[int, int]:
         deadline, counts = time.monotonic() + _ANSWER_SECONDS_MAX, self._counter.counts()
@@ -150,16 +146,6 @@ class LiveClient:
             if counts == before:
                 break
         return counts
-
-    def close(self) -> None:
-        """Detach the program and free its maps."""
-        self._open.close()
-
-    def __enter__(self) -> LiveClient:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
 
 def _schedule(workload: Workload) -> np.ndarray:

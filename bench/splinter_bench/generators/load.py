@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import select
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from splinter.errors import SplinterError
-from splinter.native.clock import SECOND_NS
+from splinter.native.clock import SECOND_NS, TIMESPEC_BYTES
 from splinter_bench.generators.flight import abandon
 from splinter_bench.generators.flight_layout import IN_FLIGHT_MAX
 from splinter_bench.generators.flight_memory import UNLIMITED, Flight
 from splinter_bench.generators.frames import Route
-from splinter_bench.histogram import Histogram
+from splinter_bench.generators.loop import POLLFD, sleep_precisely
+from splinter_bench.histogram import Histogram, Series
+from splinter_bench.owner import Owner
 from splinter_bench.result import Result
-from splinter_bench.series import Series
-from splinter_bench.sleep import precise
 from splinter_bench.workloads.arrivals import poisson
 from splinter_bench.workloads.workload import Operation, Workload, each_once
 
@@ -25,42 +28,38 @@ WARMUP_SECONDS_DEFAULT = 0.2
 _EXACT_RUN_SECONDS_MAX = 60  # a run for a number of requests ends after this time in any case
 _LOAD_DEPTH = 32
 _LOAD_PASSES_MAX = 3
+_COUNTED = ("recorded", "lost", "corrupt", "checked", "stale", "unsent", "conflicts")  # by the same names in a result
 _SPINS_BEFORE_SLEEP = 1  # looks for packets of a loop that may sleep
 
 
-class LoadClient(ABC):
+class LoadClient(Owner, ABC):
     """Sends a workload's requests and times the replies.
 
-    A subclass owns sockets and a compiled loop. It is a context manager; leaving it closes the sockets.
+    A subclass owns sockets, whose ``descriptors`` are polled, and a compiled loop. ``kind`` is the dtype of the loop's record:
+    the fields of ``LOOP``, and further ones, which are set to ``fields``. Leaving the object as a context closes the sockets.
     """
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route, kind: np.dtype, descriptors: Sequence[int], **fields: int) -> None:
         self.flight = Flight()
         self.route = route
+        self._polled = np.array([(fd, select.POLLIN, 0) for fd in descriptors], POLLFD)
+        self._timespec = np.zeros(TIMESPEC_BYTES, np.uint8)
+        self._record = np.zeros(1, kind)
+        fields |= {"flight": self.flight.address, "timespec": self._timespec.ctypes.data}
+        fields |= {"polled": self._polled.ctypes.data, "polled_count": len(descriptors)}
+        for name, value in fields.items():
+            self._record[name] = value
+        self.flight.limit(depth=1, until_ns=0, requests=0)
+        self._loop(self._record.ctypes.data)  # a run of nothing, so that compiling is not part of the first one
+        abandon(self.flight.address)
 
     @abstractmethod
-    def _loop(self, spins_max: int) -> None:
-        """Launch what :attr:`flight` has, until that is over; sleep after ``spins_max`` vain looks for packets, unless 0."""
+    def _loop(self, client: int) -> None:
+        """Launch what :attr:`flight` has, until that is over; ``client`` is the address of the loop's record."""
 
     @abstractmethod
     def detach(self) -> None:
         """Leave the device to others until the next run."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Give the sockets back."""
-
-    def compile(self) -> None:
-        """A run of nothing, so that compiling is not part of the first one. Constructors call this."""
-        self.flight.limit(depth=1, until_ns=0, requests=0)
-        self._loop(0)
-        abandon(self.flight.address)
-
-    def __enter__(self) -> LoadClient:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
     def run(
         self,
@@ -120,12 +119,12 @@ class LoadClient(ABC):
         if gaps is not None:
             self.flight.arrive(start, gaps)
         if not spin:
-            precise()
+            sleep_precisely()
+        self._record["spins_max"] = 0 if spin else _SPINS_BEFORE_SLEEP
         cpu_ns = time.thread_time_ns()
-        self._loop(0 if spin else _SPINS_BEFORE_SLEEP)
+        self._loop(self._record.ctypes.data)
         cpu_ns = time.thread_time_ns() - cpu_ns
-        if gaps is not None:
-            abandon(self.flight.address)
+        abandon(self.flight.address)
         return cpu_ns
 
     def preload(self, put: Operation, keys: int) -> None:
@@ -147,22 +146,17 @@ class LoadClient(ABC):
         flight, histogram = self.flight, Histogram()
         for part in flight.histograms.values():
             histogram.merge(part)
+        counted: dict[str, Any] = {name: flight[name] for name in _COUNTED}
         return Result(
-            name=workload.name,
-            depth=depth,
-            seconds=seconds,
-            requests=flight["sent"],
-            recorded=flight["recorded"],
-            lost=flight["lost"],
-            corrupt=flight["corrupt"],
-            checked=flight["checked"],
-            stale=flight["stale"],
+            workload.name,
+            depth,
+            seconds,
+            flight["sent"],
             errors=flight.errors(),
             histogram=histogram,
             rate=rate,
-            unsent=flight["unsent"],
-            conflicts=flight["conflicts"],
             operations=dict(flight.histograms),
             series=flight.series,
             client_cpu_ns=cpu_ns,
+            **counted,
         )

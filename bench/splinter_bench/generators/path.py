@@ -7,7 +7,8 @@ import time
 from dataclasses import dataclass
 
 from splinter.errors import TransportUnavailableError
-from splinter_bench.process import namespace
+from splinter.net.netns import inside
+from splinter_bench.generators.frames import Route
 
 _NEIGHBOUR_SECONDS_MAX = 3.0
 _DISCARD_PORT = 9
@@ -24,6 +25,11 @@ class Path:
     destination: str
     destination_mac: str
 
+    def route(self, source_port: int, destination_port: int) -> Route:
+        """The way of frames between two UDP ports."""
+        ends = self.source_mac, self.destination_mac, self.source, self.destination
+        return Route(*ends, source_port, destination_port)
+
 
 def find(address: str, netns: str | None = None) -> Path:
     """The path from a network namespace to an IPv4 address on the same link.
@@ -34,7 +40,7 @@ def find(address: str, netns: str | None = None) -> Path:
 
     from splinter.net.device import need
 
-    with namespace(netns), IPRoute() as route:
+    with inside(netns), IPRoute() as route:
         try:
             (found,) = route.route("get", dst=address)
         except Exception as error:

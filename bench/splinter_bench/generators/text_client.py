@@ -21,47 +21,18 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numba import njit
 
 from splinter.errors import SplinterError
-from splinter.native.atomics import load16, load32, load64, store64
+from splinter.native.atomics import load16, load32, load64
 from splinter.native.clock import SECOND_NS, TIMESPEC_BYTES, now_ns
 from splinter.native.libc import EAGAIN, EINTR, MSG_DONTWAIT, epoll_wait, errno, memcmp, recvfrom, sendto
-from splinter_bench.generators.text_layout import (
-    C_BEGUN,
-    C_BUFFER,
-    C_FD,
-    C_FIRST,
-    C_GOT,
-    C_SENT,
-    C_STEPS_LEFT,
-    CONNECTION,
-    CONNECTION_BYTES,
-    R_BUSY,
-    R_CELLS,
-    R_CORRUPT,
-    R_COUNT,
-    R_CURSOR,
-    R_IS_DATAGRAM,
-    R_LEFT,
-    R_LOST,
-    R_PIPELINE,
-    R_RECORD_FROM,
-    R_RECORD_UNTIL,
-    R_RECORDED,
-    R_REPLIES,
-    R_REPLY_ENDS,
-    R_REQUEST_ENDS,
-    R_REQUESTS,
-    R_SENT,
-    R_STALE,
-    R_STEPS,
-    RUN,
-)
+from splinter_bench.generators.text_layout import CONNECTION, CONNECTION_BYTES, RUN, Connection, Run
 from splinter_bench.histogram import Histogram, record
+from splinter_bench.owner import Owner
 from splinter_bench.result import Result
 
 CONNECTIONS_MAX = 1024
@@ -78,23 +49,17 @@ _NOTHING = -1
 _CLOSED = -1  # what the loops return when the server has closed a connection
 
 
-@njit(inline="always")
-def _add(address: Any, amount: Any) -> Any:
-    store64(address, load64(address) + amount)
-
-
 @njit(cache=True)
 def _send_step(run: int, connection: int, now: int) -> bool:
     """Send the step whose first request stands in the connection; False when the server is gone."""
-    first = load64(connection + C_FIRST)
-    ends = load64(run + R_REQUEST_ENDS)
-    at, end = load64(ends + first * _WORD_BYTES), load64(ends + (first + load64(run + R_PIPELINE)) * _WORD_BYTES)
-    fd, requests = load64(connection + C_FD), load64(run + R_REQUESTS)
-    store64(connection + C_GOT, 0)
-    store64(connection + C_SENT, now)
-    _add(run + R_SENT, load64(run + R_PIPELINE))
+    whole, mine = Run(run), Connection(connection)
+    mine.got = 0
+    mine.sent_ns = now
+    whole.sent += whole.pipeline
+    at = load64(whole.request_ends + mine.first * _WORD_BYTES)
+    end = load64(whole.request_ends + (mine.first + whole.pipeline) * _WORD_BYTES)
     while at < end:
-        sent = sendto(fd, requests + at, end - at, 0, 0, 0)
+        sent = sendto(mine.fd, whole.requests + at, end - at, 0, 0, 0)
         if sent > 0:
             at += sent
         elif errno() != EINTR:
@@ -105,59 +70,56 @@ def _send_step(run: int, connection: int, now: int) -> bool:
 @njit(cache=True)
 def _begin(run: int, connection: int, now: int) -> bool:
     """Begin the next group on an idle connection, if there is one; False when the server is gone."""
-    if load64(run + R_LEFT) == 0 or now >= load64(run + R_RECORD_UNTIL):
+    whole, mine = Run(run), Connection(connection)
+    if whole.left == 0 or now >= whole.record_until_ns:
         return True
-    _add(run + R_LEFT, -1)
-    _add(run + R_BUSY, 1)
-    cursor, steps = load64(run + R_CURSOR), load64(run + R_STEPS)
-    following = cursor + load64(run + R_PIPELINE) * steps
-    store64(run + R_CURSOR, 0 if following >= load64(run + R_COUNT) else following)
-    store64(connection + C_FIRST, cursor)
-    store64(connection + C_STEPS_LEFT, steps - 1)
-    store64(connection + C_BEGUN, now)
+    whole.left -= 1
+    whole.busy += 1
+    mine.first = whole.cursor
+    mine.steps_left = whole.steps - 1
+    mine.begun_ns = now
+    following = whole.cursor + whole.pipeline * whole.steps
+    whole.cursor = 0 if following >= whole.count else following
     return _send_step(run, connection, now)
 
 
 @njit(cache=True)
 def _end(run: int, connection: int) -> None:
-    store64(connection + C_FIRST, _NOTHING)
-    _add(run + R_BUSY, -1)
+    Connection(connection).first = _NOTHING
+    Run(run).busy -= 1
 
 
 @njit(cache=True)
 def _receive(run: int, connection: int, flags: int, timespec: int) -> bool:
     """Take what has come on a connection, and go on with what is next there; False when the server is gone."""
-    first = load64(connection + C_FIRST)
-    pipeline, ends = load64(run + R_PIPELINE), load64(run + R_REPLY_ENDS)
-    at = load64(ends + first * _WORD_BYTES)
-    length = load64(ends + (first + pipeline) * _WORD_BYTES) - at
-    expected, buffer = load64(run + R_REPLIES) + at, load64(connection + C_BUFFER)
-    got = load64(connection + C_GOT)
-    received = recvfrom(load64(connection + C_FD), buffer + got, length - got, flags, 0, 0)
+    whole, mine = Run(run), Connection(connection)
+    at = load64(whole.reply_ends + mine.first * _WORD_BYTES)
+    length = load64(whole.reply_ends + (mine.first + whole.pipeline) * _WORD_BYTES) - at
+    expected, buffer, got = whole.replies + at, mine.buffer, mine.got
+    received = recvfrom(mine.fd, buffer + got, length - got, flags, 0, 0)
     if received <= 0:
         return received < 0 and (errno() == EAGAIN or errno() == EINTR)
     now = now_ns(timespec)
     got += received
-    if load64(run + R_IS_DATAGRAM):
+    if whole.is_datagram:
         if load16(buffer) != load16(expected):
-            _add(run + R_STALE, 1)
+            whole.stale += 1
             return True
     elif got < length and (got < _KIND_BYTES or load16(buffer) == load16(expected)):
-        store64(connection + C_GOT, got)
+        mine.got = got
         return True  # the rest is still to come
     if got != length or memcmp(buffer, expected, length) != 0:
-        _add(run + R_CORRUPT, pipeline)
+        whole.corrupt += whole.pipeline
         _end(run, connection)
         return True
-    steps_left = load64(connection + C_STEPS_LEFT)
-    if steps_left > 0:
-        store64(connection + C_STEPS_LEFT, steps_left - 1)
-        store64(connection + C_FIRST, first + pipeline)
+    if mine.steps_left > 0:
+        mine.steps_left -= 1
+        mine.first += whole.pipeline
         return _send_step(run, connection, now)
-    if load64(run + R_RECORD_FROM) <= now < load64(run + R_RECORD_UNTIL):
-        _add(run + R_RECORDED, pipeline)
-        for _ in range(pipeline):
-            record(load64(run + R_CELLS), now - load64(connection + C_BEGUN))
+    if whole.record_from_ns <= now < whole.record_until_ns:
+        whole.recorded += whole.pipeline
+        for _ in range(whole.pipeline):
+            record(whole.cells, now - mine.begun_ns)
     _end(run, connection)
     return _begin(run, connection, now)
 
@@ -165,21 +127,22 @@ def _receive(run: int, connection: int, flags: int, timespec: int) -> bool:
 @njit(cache=True)
 def _give_up(run: int, connection: int, now: int) -> bool:
     """Count what has waited too long as lost and begin anew; over TCP the connection cannot be used any more."""
-    if load64(connection + C_FIRST) == _NOTHING or now - load64(connection + C_SENT) <= REPLY_NS_MAX:
+    whole, mine = Run(run), Connection(connection)
+    if mine.first == _NOTHING or now - mine.sent_ns <= REPLY_NS_MAX:
         return True
-    _add(run + R_LOST, load64(run + R_PIPELINE))
+    whole.lost += whole.pipeline
     _end(run, connection)
-    return load64(run + R_IS_DATAGRAM) == 0 or _begin(run, connection, now)
+    return whole.is_datagram == 0 or _begin(run, connection, now)
 
 
 @njit(cache=True, nogil=True)
 def _one(run: int, connection: int, flags: int, timespec: int) -> int:
     """Run over one connection by ``recv``; returns 0, or _CLOSED."""
     is_up = _begin(run, connection, now_ns(timespec))
-    while is_up and load64(connection + C_FIRST) != _NOTHING:
-        before = load64(run + R_SENT)
+    while is_up and Connection(connection).first != _NOTHING:
+        before = Run(run).sent
         is_up = _receive(run, connection, flags, timespec)
-        if is_up and load64(run + R_SENT) == before:
+        if is_up and Run(run).sent == before:
             is_up = _give_up(run, connection, now_ns(timespec))
     return 0 if is_up else _CLOSED
 
@@ -191,12 +154,12 @@ def _many(run: int, connections: int, count: int, epoll: int, events: int, place
         if not _begin(run, connections + i * CONNECTION_BYTES, now_ns(timespec)):
             return _CLOSED
     looked = now_ns(timespec)
-    while load64(run + R_BUSY) > 0:
+    while Run(run).busy > 0:
         ready = epoll_wait(epoll, events, count, wait_ms)
         for i in range(ready):
             fd = load32(events + i * _EVENT_BYTES + _EVENT_DATA)
             connection = connections + load64(places + fd * _WORD_BYTES) * CONNECTION_BYTES
-            if load64(connection + C_FIRST) != _NOTHING and not _receive(run, connection, MSG_DONTWAIT, timespec):
+            if Connection(connection).first != _NOTHING and not _receive(run, connection, MSG_DONTWAIT, timespec):
                 return _CLOSED
         now = now_ns(timespec)
         if now - looked > REPLY_NS_MAX:
@@ -235,6 +198,11 @@ class _Table:
         np.cumsum([len(item) for item in items], out=self.ends[1:])
         self.bytes = np.frombuffer(bytearray(b"".join(items)), np.uint8)
 
+    @property
+    def addresses(self) -> tuple[int, int]:
+        """Those of the bytes and of the ends."""
+        return self.bytes.ctypes.data, self.ends.ctypes.data
+
     def longest(self, group: int) -> int:
         """Bytes of the longest ``group`` of items in a row."""
         return int((self.ends[group:] - self.ends[:-group]).max())
@@ -250,7 +218,7 @@ class _Loaded:
     buffers: np.ndarray[Any, np.dtype[np.uint8]]
 
 
-class TextClient:
+class TextClient(Owner):
     """``connections`` connections, made by ``connect``; a context manager that closes them.
 
     ``is_spinning``: wait by asking again and again, which spares the server the client's wake-up.
@@ -267,14 +235,9 @@ class TextClient:
         if not 1 <= connections <= CONNECTIONS_MAX:
             raise ValueError(f"1 to {CONNECTIONS_MAX} connections, not {connections}")
         self._is_datagram, self._is_spinning = is_datagram, is_spinning
-        self._sockets: list[socket.socket] = []
-        self._epoll = select.epoll()
-        try:
-            for _ in range(connections):
-                self._sockets.append(connect())
-        except BaseException:
-            self.close()
-            raise
+        with self._opening() as stack:
+            self._epoll = stack.enter_context(select.epoll())
+            self._sockets = [stack.enter_context(connect()) for _ in range(connections)]
         descriptors = [sock.fileno() for sock in self._sockets]
         self._places = np.zeros(max(descriptors) + 1, np.int64)
         self._places[descriptors] = np.arange(connections)
@@ -315,38 +278,17 @@ class TextClient:
     def _run(self, script: Script, begin_ns: int, until_ns: int, groups: int, seconds: float) -> Result:
         loaded = self._loaded[id(script)]
         histogram, run = Histogram(), np.zeros(1, RUN)
-        values = {
-            "requests": loaded.requests.bytes.ctypes.data,
-            "request_ends": loaded.requests.ends.ctypes.data,
-            "replies": loaded.replies.bytes.ctypes.data,
-            "reply_ends": loaded.replies.ends.ctypes.data,
-            "count": len(script.requests) // script.group * script.group,
-            "left": groups,
-            "pipeline": script.pipeline,
-            "steps": script.steps,
-            "is_datagram": self._is_datagram,
-            "record_from_ns": begin_ns,
-            "record_until_ns": until_ns,
-            "cells": histogram.address,
-        }
-        for name, value in values.items():
-            run[name] = value
+        run["requests"], run["request_ends"] = loaded.requests.addresses
+        run["replies"], run["reply_ends"] = loaded.replies.addresses
+        run["count"], run["left"] = len(script.requests) // script.group * script.group, groups
+        run["pipeline"], run["steps"], run["is_datagram"] = script.pipeline, script.steps, self._is_datagram
+        run["record_from_ns"], run["record_until_ns"], run["cells"] = begin_ns, until_ns, histogram.address
         self._connections["buffer"] = loaded.buffers.ctypes.data + np.arange(len(loaded.buffers)) * loaded.buffers.shape[1]
         if self._loop(run) == _CLOSED:
             raise SplinterError(f"{script.name}: the server closed a connection")
-        found = {name: int(run[name][0]) for name in ("sent", "recorded", "lost", "corrupt", "stale")}
-        return Result(
-            name=script.name,
-            depth=len(self._sockets) * script.pipeline,
-            seconds=seconds,
-            requests=found["sent"],
-            recorded=found["recorded"],
-            lost=found["lost"],
-            corrupt=found["corrupt"],
-            checked=found["recorded"],
-            stale=found["stale"],
-            histogram=histogram,
-        )
+        found: dict[str, Any] = {name: int(run[name][0]) for name in ("recorded", "lost", "corrupt", "stale")}
+        depth, sent = len(self._sockets) * script.pipeline, int(run["sent"][0])
+        return Result(script.name, depth, seconds, sent, checked=found["recorded"], histogram=histogram, **found)
 
     def _loop(self, run: np.ndarray[Any, Any]) -> int:
         self._connections["first"] = _NOTHING
@@ -375,16 +317,3 @@ class TextClient:
         tables = _Table(requests), _Table(replies)
         room = np.zeros((len(self._sockets), tables[1].longest(script.pipeline)), np.uint8)
         self._loaded[id(script)] = _Loaded(script, *tables, room)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._epoll.close()
-        for sock in self._sockets:
-            sock.close()
-        self._sockets.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from splinter.layout import offset
+from splinter.native.records import record
 
 RUN = np.dtype(
     [
@@ -29,14 +29,6 @@ RUN = np.dtype(
         ("stale", "<i8"),
     ]
 )
-R_REQUESTS, R_REQUEST_ENDS = offset(RUN, "requests"), offset(RUN, "request_ends")
-R_REPLIES, R_REPLY_ENDS = offset(RUN, "replies"), offset(RUN, "reply_ends")
-R_COUNT, R_CURSOR, R_LEFT = offset(RUN, "count"), offset(RUN, "cursor"), offset(RUN, "left")
-R_PIPELINE, R_STEPS, R_IS_DATAGRAM = offset(RUN, "pipeline"), offset(RUN, "steps"), offset(RUN, "is_datagram")
-R_RECORD_FROM, R_RECORD_UNTIL = offset(RUN, "record_from_ns"), offset(RUN, "record_until_ns")
-R_CELLS, R_BUSY, R_SENT = offset(RUN, "cells"), offset(RUN, "busy"), offset(RUN, "sent")
-R_RECORDED, R_CORRUPT = offset(RUN, "recorded"), offset(RUN, "corrupt")
-R_LOST, R_STALE = offset(RUN, "lost"), offset(RUN, "stale")
 CONNECTION = np.dtype(
     [
         ("fd", "<i8"),
@@ -49,6 +41,6 @@ CONNECTION = np.dtype(
     ]
 )
 CONNECTION_BYTES = CONNECTION.itemsize
-C_FD, C_BUFFER, C_FIRST = offset(CONNECTION, "fd"), offset(CONNECTION, "buffer"), offset(CONNECTION, "first")
-C_STEPS_LEFT, C_GOT = offset(CONNECTION, "steps_left"), offset(CONNECTION, "got")
-C_BEGUN, C_SENT = offset(CONNECTION, "begun_ns"), offset(CONNECTION, "sent_ns")
+
+Run = record(RUN)
+Connection = record(CONNECTION)

@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from splinter.errors import SplinterError
-from splinter.interrupts import AFTERWARDS_SECONDS_MAX, bounded
 from splinter.testing.process import die_with_parent
 from splinter_bench.machine import machine, versions
-from splinter_bench.process import end
+from splinter_bench.process import AFTERWARDS_SECONDS_MAX, bounded, end
 from splinter_bench.progress import progress
 from splinter_bench.report.blocks import Block, Code, Heading, Paragraph, between, markdown, page
 from splinter_bench.report.figures import goals_table

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import multiprocessing
 import os
 import signal
-import time
 from collections.abc import Generator
 
 import numpy as np
@@ -22,6 +22,7 @@ from splinter.native.atomics import load16, load32, load64_acquire, store16, sto
 from splinter.net.afxdp import Umem, XskSocket
 from splinter.net.afxdp import compiled as ring
 from splinter.net.lab import Lab
+from splinter.net.netns import inside
 from splinter.net.xdp import RedirectProgram
 from splinter.testing.process import die_with_parent
 from splinter_bench.generators.frames import (
@@ -32,7 +33,7 @@ from splinter_bench.generators.frames import (
     UDP_PORTS_AT,
 )
 from splinter_bench.generators.path import Path
-from splinter_bench.process import namespace
+from splinter_bench.owner import Owner
 from splinter_bench.subjects.limit import Limit
 from splinter_bench.subjects.session import Session
 
@@ -92,23 +93,19 @@ def _echo_loop(xsk: int, stop: int) -> None:
         _refill(xsk)
 
 
-class EchoServer:
-    """An AF_XDP echo of UDP port ``port`` on one queue of a device. It echoes only inside :meth:`running`."""
+class EchoServer(Owner):
+    """An AF_XDP echo of Splinter's UDP port on one queue of a device. It echoes only inside :meth:`running`."""
 
-    def __init__(self, device: str, queues: int, *, netns: str | None = None, port: int = PORT_DEFAULT, queue: int = 0) -> None:
+    def __init__(self, device: str, queues: int, *, netns: str | None = None, queue: int = 0) -> None:
         umem = Umem(CHUNKS_PER_QUEUE, CHUNK_BYTES)
         # One word in memory that forked processes share: not 0 when the echo shall end. Writer: this process.
         self._stop = np.frombuffer(mmap.mmap(-1, mmap.PAGESIZE), np.int64, 1)
-        self._open = contextlib.ExitStack()
-        with contextlib.ExitStack() as undo, namespace(netns):
-            undo.callback(self.close)
-            program = RedirectProgram(device, queues, port, match="destination")
-            self._open.enter_context(program)
-            self._socket = self._open.enter_context(XskSocket(umem, device, queue))
+        with self._opening() as stack, inside(netns):
+            program = stack.enter_context(RedirectProgram(device, queues, PORT_DEFAULT, match="destination"))
+            self._socket = stack.enter_context(XskSocket(umem, device, queue))
             self._socket.refill(range(0, umem.bytes, umem.chunk_bytes))
             program.set_socket(queue, self._socket.fd)
             program.attach()
-            undo.pop_all()
         self._stop[0] = 1
         _echo_loop(self._socket.record, self._stop.ctypes.data)  # compiles, and returns at once
 
@@ -116,44 +113,21 @@ class EchoServer:
     def running(self, core: int) -> Generator[None]:
         """Echo from a process of its own on CPU ``core``, until the block is left."""
         self._stop[0] = 0
-        parent = os.getpid()
-        child = os.fork()
-        if child == 0:
-            self._echo_and_exit(core, parent)
+        child = multiprocessing.get_context("fork").Process(target=self._echo, args=(core, os.getpid()))
+        child.start()
         try:
             yield
         finally:
             self._stop[0] = 1
-            _reap(child)
+            child.join(_END_SECONDS_MAX)
+            child.kill()
+            child.join()
 
-    def _echo_and_exit(self, core: int, parent: int) -> None:
-        try:
-            die_with_parent(parent)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process, after its own clean-up
-            os.sched_setaffinity(0, {core})
-            _echo_loop(self._socket.record, self._stop.ctypes.data)
-        finally:
-            os._exit(0)
-
-    def close(self) -> None:
-        """Detach the program and give the queue back."""
-        self._open.close()
-
-    def __enter__(self) -> EchoServer:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-
-def _reap(child: int) -> None:
-    deadline = time.monotonic() + _END_SECONDS_MAX
-    while os.waitpid(child, os.WNOHANG) == (0, 0):
-        if time.monotonic() > deadline:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return
-        time.sleep(0.001)
+    def _echo(self, core: int, parent: int) -> None:
+        die_with_parent(parent)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process, after its own clean-up
+        os.sched_setaffinity(0, {core})
+        _echo_loop(self._socket.record, self._stop.ctypes.data)
 
 
 class EchoLimit(Limit):

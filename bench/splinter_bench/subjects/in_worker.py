@@ -8,7 +8,7 @@ timed are turns of the worker's own loop, on frames that the load generator made
 from __future__ import annotations
 
 import time
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -18,7 +18,7 @@ from splinter.errors import SplinterError
 from splinter.ext import record
 from splinter.ext.compile import CompiledExtension
 from splinter.ext.native.code import CodeRegion
-from splinter.native.atomics import load32, load64, store32_release, store64
+from splinter.native.atomics import load32, store32_release, store64
 from splinter.native.clock import TIMESPEC_BYTES, cycles_per_millisecond, now_ns
 from splinter.net.afxdp import compiled as ring
 from splinter.net.afxdp.compiled import Descriptor, Xsk
@@ -43,6 +43,7 @@ from splinter_bench.generators.flight import launch
 from splinter_bench.generators.flight_memory import Flight
 from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route
 from splinter_bench.generators.replies import complete, expire
+from splinter_bench.owner import Owner
 from splinter_bench.workloads.workload import Account, Operation, Workload
 
 STORE_BYTES_DEFAULT = 64 << 20
@@ -54,16 +55,14 @@ _MILLISECONDS_MAX = 1 << 30  # of a task's time; times the ticks of a millisecon
 _QUEUE = 0
 _PARTICIPANT = 0  # the worker's number in the store
 _DESCRIPTOR_BYTES, _ADDRESS_BYTES = DESCRIPTOR.itemsize, ADDRESS.itemsize
-_RX, _TX, _COMPLETION = 0, 1, 2  # entries of the rings, by their addresses
 _ROUTE = Route("02:00:00:00:00:01", "02:00:00:00:00:02", "10.0.0.1", "10.0.0.2", 40_000, limits.PORT_DEFAULT)
 
 
 @njit(cache=True)
-def _serve_batches(w: int, flight: int, xsk: int, entries: int, timespec: int, batches: int, batch: int) -> int:
-    """Have the worker serve so many batches; returns nanoseconds in its loop. ``entries``: three addresses, by ring."""
-    rx, tx, completion = load64(entries + _RX * 8), load64(entries + _TX * 8), load64(entries + _COMPLETION * 8)
+def _serve_batches(w: int, flight: int, xsk: int, timespec: int, batches: int, batch: int) -> int:
+    """Have the worker serve so many batches; returns nanoseconds in its loop."""
     socket, mask = Xsk(xsk), _CHUNKS - 1
-    umem = socket.umem
+    umem, rx, tx, completion = socket.umem, socket.rx_entries, socket.tx_entries, socket.completion_entries
     total = 0
     for _ in range(batches):
         start = now_ns(timespec)
@@ -124,14 +123,18 @@ def _run_to_end(w: int, header: int, length: int) -> int:
     return reply
 
 
-class WorkerInProcess:
-    """One worker and its store. Not isolated: what is installed here runs in this very process."""
+class WorkerInProcess(Owner):
+    """One worker and its store. Not isolated: what is installed here runs in this very process.
+
+    Closing it unmaps the machine code: nothing may run any more.
+    """
 
     def __init__(self, store_bytes: int = STORE_BYTES_DEFAULT, task_budget: int = limits.TASK_BUDGET) -> None:
         tenants = Region.create("bench-tenants", tenants_bytes())
         self._tenants = tenants.array(TENANT, limits.TENANTS_MAX)
         self.store = Store.create(store_bytes, tenants_region=tenants, participants=1)
         self._code = CodeRegion.create()
+        self._open.callback(self._code.close)
         self._texts = build_texts()
         self._tenants_address, self._task_budget = tenants.address, task_budget
         self._cycles_per_millisecond = cycles_per_millisecond()
@@ -143,7 +146,7 @@ class WorkerInProcess:
         self._flight = Flight()
         self._timespec = np.zeros(TIMESPEC_BYTES, np.uint8)
         self._extensions = 0
-        _serve_batches(self.address, self._flight.address, self._xsk.ctypes.data, self._entries, self._scratch, 0, 0)
+        _serve_batches(self.address, self._flight.address, self._xsk.ctypes.data, self._timespec.ctypes.data, 0, 0)
         _resume_many(self.address, 0)
 
     def new_block(self) -> WorkerMemory:
@@ -166,10 +169,6 @@ class WorkerInProcess:
             udp=False,
         )
 
-    @property
-    def _scratch(self) -> int:
-        return int(self._timespec.ctypes.data)
-
     def _make_device(self) -> None:
         """Rings in memory. The TX ring's consumer is its producer: whatever is published is sent."""
         self._indices = np.zeros(6, np.uint32)  # RX producer and consumer, TX, completion producer and consumer, fill
@@ -177,8 +176,6 @@ class WorkerInProcess:
         self._umem = np.zeros(_CHUNKS * limits.CHUNK_BYTES, np.uint8)
         self._rings = {name: np.zeros(_CHUNKS, DESCRIPTOR) for name in ("rx", "tx")}
         self._rings |= {name: np.zeros(_CHUNKS, ADDRESS) for name in ("completion", "fill")}
-        self._ring_addresses = np.array([self._rings[name].ctypes.data for name in ("rx", "tx", "completion")], np.int64)
-        self._entries = int(self._ring_addresses.ctypes.data)
         self._states = np.zeros(_CHUNKS, np.uint64)
         self._locks = np.zeros(1, QUEUE_LOCK)
         self._xsk = np.zeros(1, XSK)
@@ -224,9 +221,7 @@ class WorkerInProcess:
         flight = self._flight
         flight.load(workload, _ROUTE)
         batches = -(-requests // batch)
-        spent = _serve_batches(
-            self.address, flight.address, self._xsk.ctypes.data, self._entries, self._scratch, batches, batch
-        )
+        spent = _serve_batches(self.address, flight.address, self._xsk.ctypes.data, self._timespec.ctypes.data, batches, batch)
         sent = flight["sent"]
         if flight["answered"] != sent or flight["corrupt"] or flight.errors() or flight["stale"]:
             raise SplinterError(
@@ -263,13 +258,3 @@ class WorkerInProcess:
         packet = np.zeros(limits.CHUNK_BYTES, np.uint8)
         packet[: len(operation.payload)] = np.frombuffer(operation.payload, np.uint8)
         return packet
-
-    def close(self) -> None:
-        """Unmap the machine code; nothing may run any more."""
-        self._code.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()

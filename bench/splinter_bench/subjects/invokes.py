@@ -59,20 +59,23 @@ def get_by_invoke(
     return uniform(invoke_get(account, compile_source(text), key_bytes, value_bytes), keys)
 
 
-def chains(session: Session, count: int, steps: int = CHAIN_STEPS) -> tuple[Workload, Workload]:
-    """One step of a chain by a get, and ``steps`` of them by one invoke of ``scan``; a new tenant's ``count`` chains.
+def follower(number: int) -> int:
+    """The object behind an object, in its ring of CHAIN_STEPS."""
+    return number // CHAIN_STEPS * CHAIN_STEPS + (number + 1) % CHAIN_STEPS
 
-    Objects are rings of ``steps``, so that an invoke comes back to the key that it began with. A chain's next key is the
+
+def chains(session: Session, count: int) -> tuple[Workload, Workload]:
+    """One step of a chain by a get, and CHAIN_STEPS of them by one invoke of ``scan``; a new tenant's ``count`` chains.
+
+    Objects are rings of as many, so that an invoke comes back to the key that it began with. A chain's next key is the
     reply before: at depth 1, gets of keys in turn ask for the same in the same time.
     """
     account = session.tenant(_CHAIN_TABLE)
     session.use_stack()
-    client, last = session.client(account), steps - 1
-    numbers = range(count * steps)
-    links = ((_U64.pack(n), _U64.pack(n - last if n % steps == last else n + 1)) for n in numbers)
-    client.put_many(links, table=_CHAIN_TABLE)
+    client, numbers = session.client(account), range(count * CHAIN_STEPS)
+    client.put_many(((_U64.pack(n), _U64.pack(follower(n))) for n in numbers), table=_CHAIN_TABLE)
     signature = client.install(entry("scan").sources["scan"]).signature
-    arguments = signature.pack((_CHAIN_TABLE, 0, steps))
+    arguments = signature.pack((_CHAIN_TABLE, 0, CHAIN_STEPS))
     scan = invoke_operation(account, "scan", arguments, number_at=NUMBER_BYTES, reply=bytes(NUMBER_BYTES))
     step = replace(get_operation(account, NUMBER_BYTES, NUMBER_BYTES), reply=None)  # the next key, not its own
     return uniform(step, len(numbers)), uniform(scan, len(numbers))

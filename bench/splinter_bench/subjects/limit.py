@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from typing import Self
 
-from splinter.limits import REQUEST_HEADER_BYTES
+from splinter.limits import PORT_DEFAULT, REQUEST_HEADER_BYTES
+from splinter.net.netns import inside
+from splinter.net.xdp import EchoProgram
 from splinter_bench.generators.afxdp_client import AfxdpClient
 from splinter_bench.generators.frames import FRAME_HEADER_BYTES
 from splinter_bench.generators.load import WARMUP_SECONDS_DEFAULT
 from splinter_bench.generators.path import Path, find
+from splinter_bench.owner import Owner
 from splinter_bench.process import pinned
 from splinter_bench.result import Result
 from splinter_bench.workloads.workload import KEY_BYTES_DEFAULT, echo
@@ -22,16 +24,15 @@ from splinter_bench.workloads.workload import KEY_BYTES_DEFAULT, echo
 PACKET_BYTES_DEFAULT = FRAME_HEADER_BYTES + REQUEST_HEADER_BYTES + KEY_BYTES_DEFAULT  # as long as a get
 
 
-class Limit(abc.ABC):
+class Limit(Owner, abc.ABC):
     """``server_netns`` and ``client_netns`` are the lab's namespaces, ``address`` is the server end's."""
 
     def __init__(self, server_netns: str, client_netns: str, address: str, *, client_core: int) -> None:
         self._client_core = client_core
         there = find(address, client_netns)
-        with contextlib.ExitStack() as undo:
-            self._serve(find(there.source, server_netns), server_netns, undo)
-            self._client = undo.enter_context(AfxdpClient(there, netns=client_netns))
-            self._open = undo.pop_all()
+        with self._opening() as stack:
+            self._serve(find(there.source, server_netns), server_netns, stack)
+            self._client = stack.enter_context(AfxdpClient(there, netns=client_netns))
 
     @abc.abstractmethod
     def _serve(self, back: Path, netns: str, stack: contextlib.ExitStack) -> None:
@@ -55,12 +56,14 @@ class Limit(abc.ABC):
         with self._answering(), pinned(self._client_core):
             return self._client.run(workload, depth=depth, rate=rate, seconds=seconds, warmup_seconds=warmup_seconds)
 
-    def close(self) -> None:
-        """Detach the programs and close all sockets."""
-        self._open.close()
 
-    def __enter__(self) -> Self:
-        return self
+class XdpEchoLimit(Limit):
+    """The other limit: an echo inside the driver (``bpf/echo.c``), which turns packets around where they arrive (``XDP_TX``).
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    Nothing that gives a packet to a process can be faster. The packets come back only because the client's end has an XDP
+    program too, and with it NAPI.
+    """
+
+    def _serve(self, back: Path, netns: str, stack: contextlib.ExitStack) -> None:
+        with inside(netns):
+            stack.enter_context(EchoProgram(back.device, PORT_DEFAULT)).attach()

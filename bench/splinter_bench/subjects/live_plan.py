@@ -21,29 +21,12 @@ _DEPTH = 0  # of a measurement that is no closed loop
 
 def live_plan(client: LiveClient, name: str, rates: tuple[int, ...], core: int, seconds: float) -> Plan:
     """A measurement for each offered rate, a second; ``core`` is the CPU that makes the load."""
+    longer = max(seconds, _SECONDS_MIN)
     return [
-        (
-            Measurement(f"{name}{LIVE} {rate // 1000} K/s", _DEPTH),
-            partial(_slice, client, core, rate, max(seconds, _SECONDS_MIN)),
-        )
-        for rate in rates
+        (Measurement(f"{name}{LIVE} {rate // 1000} K/s", _DEPTH), partial(_slice, client, core, rate, longer)) for rate in rates
     ]
 
 
 def _slice(client: LiveClient, core: int, rate: int, seconds: float) -> Result:
-    """Requests are those sent, recorded are those answered as they must be; the others found a full ring or socket."""
     with pinned(core):
-        found = client.run(seconds, rate)
-    return Result(
-        name=found.name,
-        depth=_DEPTH,
-        seconds=found.seconds,
-        requests=found.sent,
-        recorded=found.answered,
-        lost=0,
-        corrupt=0,
-        checked=found.answered,
-        stale=0,
-        errors=found.errors,
-        rate=rate,
-    )
+        return client.run(seconds, rate)

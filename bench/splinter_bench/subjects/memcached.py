@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterable
 
 import numpy as np
 
-from splinter.errors import SplinterError
+from splinter.net.netns import inside
 from splinter_bench.generators.kernel import REQUEST, ReplyForm
 from splinter_bench.generators.live import LiveLoad
-from splinter_bench.generators.text_client import FRAME, Script, TextClient
-from splinter_bench.process import namespace
+from splinter_bench.generators.text_client import FRAME, Script
 from splinter_bench.subjects.rival import SCRIPT_REQUESTS, Objects, RivalServer
 
 PROGRAM = "memcached"
 PORT = 11_211
 _MEMORY_MEGABYTES = 1024
 _CONNECTIONS_MAX = 1024
-_LOAD_PIPELINE = 100
+_STORED = b"STORED\r\n"
 _USER = "nobody"  # memcached refuses to run as root
 _WORD_DIGITS = 8  # of a key's number: as many as one word holds
 _WORD_NUMBERS = 10**_WORD_DIGITS
@@ -41,7 +41,7 @@ class MemcachedServer(RivalServer):
 
     def connect_udp(self, netns: str | None) -> socket.socket:
         """A UDP socket whose peer is the server."""
-        with namespace(netns):
+        with inside(netns):
             sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.connect((self.address, self.port))
         return sock
@@ -55,7 +55,8 @@ def get_script(objects: Objects, name: str = "memcached get") -> Script:
 
 def set_script(objects: Objects, name: str = "memcached set") -> Script:
     """Sets of objects by turns, to the value that they have."""
-    return Script(name, *_sets(objects, objects.chosen()))
+    requests = _sets(objects, objects.chosen())
+    return Script(name, requests, [_STORED] * len(requests))
 
 
 def live_get(objects: Objects, name: str) -> LiveLoad:
@@ -76,15 +77,9 @@ def _value(objects: Objects, key: bytes) -> bytes:
 
 def preload(server: MemcachedServer, objects: Objects, netns: str | None) -> None:
     """Store every object; raises :class:`SplinterError` when memcached does not take one."""
-    pipeline = min(_LOAD_PIPELINE, objects.count)
-    numbers = range(-(-objects.count // pipeline) * pipeline)  # whole pipelines
-    with TextClient(lambda: server.connect(netns)) as client:
-        result = client.run_once(Script("load", *_sets(objects, [n % objects.count for n in numbers]), pipeline))
-    if result.recorded != len(numbers):
-        raise SplinterError(f"memcached took {result.recorded} of {len(numbers)} objects")
+    server.fill(netns, _sets(objects, range(objects.count)), _STORED)
 
 
-def _sets(objects: Objects, numbers: list[int]) -> tuple[list[bytes], list[bytes]]:
+def _sets(objects: Objects, numbers: Iterable[int]) -> list[bytes]:
     value = objects.value
-    requests = [b"set %s 0 0 %d\r\n%s\r\n" % (objects.key(number), len(value), value) for number in numbers]
-    return requests, [b"STORED\r\n"] * len(numbers)
+    return [b"set %s 0 0 %d\r\n%s\r\n" % (objects.key(number), len(value), value) for number in numbers]

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import math
 import re
-import subprocess
 import tempfile
 from typing import Any
 
 from splinter.errors import SplinterError
-from splinter_bench.process import namespace, pinned
-from splinter_bench.subjects.rival import Objects, RivalServer
+from splinter_bench.subjects.rival import Objects, RivalServer, packaged
 
 PROGRAM = "memcaslap"
 _WINDOW = "1k"  # objects of each connection, its least; it stores them one after the other before it begins
@@ -23,19 +21,19 @@ _GETS, _SECONDS = re.compile(r"^cmd_get: (\d+)$", re.MULTILINE), re.compile(r"^R
 
 
 def benchmark(
-    server: RivalServer, name: str, objects: Objects, *, netns: str | None, core: int, seconds: float, connections: int
+    server: RivalServer, name: str, objects: Objects, netns: str | None, core: int, connections: int, seconds: float
 ) -> dict[str, Any]:
     """memcaslap's rate of gets over TCP, in ``seconds`` rounded up.
 
     Returns ``name``, ``connections``, ``per_second``, ``latency_ns`` (p50: None, since it does not tell) and the ``command``.
     Raises :class:`SplinterError` when it prints no result.
     """
-    with tempfile.NamedTemporaryFile("w", prefix="splinter-memcaslap-") as file, namespace(netns), pinned(core):
+    with tempfile.NamedTemporaryFile("w", prefix="splinter-memcaslap-") as file:
         file.write(_CONFIGURATION.format(key=objects.key_bytes, value=objects.value_bytes))
         file.flush()
         line = [PROGRAM, "-s", f"{server.address}:{server.port}", "-F", file.name, "-T", "1", "-c", str(connections)]
         line += ["-w", _WINDOW, "-t", f"{math.ceil(seconds)}s"]
-        output = subprocess.run(line, capture_output=True, text=True, check=False).stdout
+        output = packaged(line, netns, core)
     gets, spent = _GETS.search(output), _SECONDS.search(output)
     if gets is None or spent is None or not float(spent[1]):
         raise SplinterError(f"{PROGRAM} printed no result: {output!r}")

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import csv
 import io
-import subprocess
 from collections.abc import Sequence
 from typing import Any
 
 from splinter.errors import SplinterError
-from splinter_bench.generators.text_client import Script, TextClient
-from splinter_bench.process import namespace, pinned
-from splinter_bench.subjects.rival import Objects, RivalServer
+from splinter_bench.generators.text_client import Script
+from splinter_bench.subjects.rival import Objects, RivalServer, packaged
 
 PROGRAM = "redis-server"
 PORT = 6379
-_LOAD_PIPELINE = 100
-_STORE_SLICE = 10_000  # objects prepared at a time
+_STORED = b"+OK\r\n"
+_RANDOM_DIGITS = "__rand_int__"  # what redis-benchmark replaces by an object's number, as long as those of our keys
 _REPLY_BYTES_MAX = 4096  # to an administrative command
 # About what Redis answers over a veth pair, so that a run of redis-benchmark takes the time that it shall: in all at most,
 # and on one connection.
@@ -63,18 +61,16 @@ def ask(server: RedisServer, netns: str | None, *words: bytes) -> bytes:
     return reply[1:].split(b"\r\n")[reply[:1] == b"$"]
 
 
-def get_script(objects: Objects, name: str = "redis get", pipeline: int = 1) -> Script:
-    """Gets of objects by turns."""
-    numbers = objects.chosen()
-    requests = [command(b"GET", objects.key(number)) for number in numbers]
-    return Script(name, requests, [bulk(objects.value)] * len(numbers), pipeline)
+def reads(objects: Objects, name: str, *words: bytes) -> Script:
+    """Commands that are answered with an object's value: ``words`` and its key, of objects by turns."""
+    keys = [objects.key(number) for number in objects.chosen()]
+    return Script(name, [command(*words, key) for key in keys], [bulk(objects.value)] * len(keys))
 
 
-def set_script(objects: Objects, name: str = "redis set", pipeline: int = 1) -> Script:
+def set_script(objects: Objects) -> Script:
     """Sets of objects by turns, to the value that they have."""
-    numbers = objects.chosen()
-    requests = [command(b"SET", objects.key(number), objects.value) for number in numbers]
-    return Script(name, requests, [b"+OK\r\n"] * len(numbers), pipeline)
+    requests = [command(b"SET", objects.key(number), objects.value) for number in objects.chosen()]
+    return Script("redis set", requests, [_STORED] * len(requests))
 
 
 def preload(server: RedisServer, objects: Objects, netns: str | None) -> None:
@@ -84,15 +80,7 @@ def preload(server: RedisServer, objects: Objects, netns: str | None) -> None:
 
 def store(server: RedisServer, items: Sequence[tuple[bytes, bytes]], netns: str | None) -> None:
     """Store keys and values; raises :class:`SplinterError` when Redis does not take one."""
-    for first in range(0, len(items), _STORE_SLICE):
-        part = items[first : first + _STORE_SLICE]
-        pipeline = min(_LOAD_PIPELINE, len(part))
-        part = [*part, *part[: -len(part) % pipeline]]  # whole pipelines
-        script = Script("load", [command(b"SET", *item) for item in part], [b"+OK\r\n"] * len(part), pipeline)
-        with TextClient(lambda: server.connect(netns)) as client:
-            result = client.run_once(script)
-        if result.recorded != len(part):
-            raise SplinterError(f"Redis took {result.recorded} of {len(part)} objects")
+    server.fill(netns, [command(b"SET", *item) for item in items], _STORED)
 
 
 def benchmark(
@@ -100,22 +88,20 @@ def benchmark(
     name: str,
     words: Sequence[bytes],
     objects: Objects,
-    *,
     netns: str | None,
     core: int,
-    seconds: float,
     connections: int,
+    seconds: float,
 ) -> dict[str, Any]:
-    """redis-benchmark's rate of one command over ``connections`` connections, each waiting for its reply.
+    """redis-benchmark's rate of ``words`` and a key over ``connections`` connections, each waiting for its reply.
 
-    In ``words``, what :func:`random_key` returns stands for the key of an object. Returns ``name``, ``connections``,
-    ``per_second``, ``latency_ns`` (p50, p99) and the ``command``. Raises :class:`SplinterError` when it prints no result.
+    Returns ``name``, ``connections``, ``per_second``, ``latency_ns`` (p50, p99) and the ``command``. Raises
+    :class:`SplinterError` when it prints no result.
     """
     line = ["redis-benchmark", "-h", server.address, "-p", str(server.port), "--csv", "-c", str(connections)]
     line += ["-n", str(max(1, int(seconds * min(_PER_SECOND_MAX_GUESS, connections * _PER_CONNECTION_GUESS))))]
-    line += ["-r", str(objects.count), *(word.decode() for word in words)]
-    with namespace(netns), pinned(core):
-        output = subprocess.run(line, capture_output=True, text=True, check=False).stdout
+    line += ["-r", str(objects.count), *(word.decode() for word in words), objects.prefix.decode() + _RANDOM_DIGITS]
+    output = packaged(line, netns, core)
     rows = list(csv.DictReader(io.StringIO(output)))
     if not rows:
         raise SplinterError(f"redis-benchmark printed no result: {output!r}")
@@ -127,8 +113,3 @@ def benchmark(
         "latency_ns": {percentile: round(float(row[f"{percentile}_latency_ms"]) * 1e6) for percentile in ("p50", "p99")},
         "command": " ".join(line),
     }
-
-
-def random_key(objects: Objects) -> bytes:
-    """What redis-benchmark replaces by the key of an object."""
-    return objects.prefix + b"__rand_int__"

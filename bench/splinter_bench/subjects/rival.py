@@ -14,12 +14,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 
 from splinter.errors import SplinterError
-from splinter_bench.process import end, namespace, start
+from splinter.net.netns import inside
+from splinter_bench.generators.text_client import Script, TextClient
+from splinter_bench.owner import Owner
+from splinter_bench.process import end, pinned, start
 from splinter_bench.seed import SEED
 from splinter_bench.workloads.workload import KEY_BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES_DEFAULT, value_template
 
@@ -28,6 +30,7 @@ SCRIPT_REQUESTS = 1 << 16
 DIGITS = 12  # of a key's number; also what redis-benchmark writes in place of __rand_int__
 _TENANT_PREFIX = b"0001:splinter-benchmark-key"
 _START_SECONDS_MAX = 10.0
+_FILL_PIPELINE = 100
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Objects:
         return list(map(int, np.random.default_rng(SEED).integers(0, self.count, SCRIPT_REQUESTS)))
 
 
-class RivalServer:
+class RivalServer(Owner):
     """A server program on ``address``, pinned to ``core``, as a context manager.
 
     ``options`` follow the program's name on its command line; ``{folder}`` in them is a folder that is gone afterwards.
@@ -75,24 +78,19 @@ class RivalServer:
         if shutil.which(program) is None:
             raise SplinterError(f"{program} is not installed: apt-get install {package}")
         self.program, self.address, self.port, self._netns = program, address, port, netns
-        self._folder = tempfile.TemporaryDirectory(prefix=f"splinter-{program}-")
-        self._log = Path(self._folder.name) / "log"
-        command = [program, *(option.replace("{folder}", self._folder.name) for option in options)]
-        with self._log.open("wb") as log:
-            self._process = start(command, core=core, netns=netns, stdout=log, stderr=subprocess.STDOUT)
+        with self._opening() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=f"splinter-{program}-"))
+            self._log = Path(folder) / "log"
+            command = [program, *(option.replace("{folder}", folder) for option in options)]
+            with self._log.open("wb") as log:
+                self._process = start(command, core=core, netns=netns, stdout=log, stderr=subprocess.STDOUT)
+            stack.callback(end, self._process)
         self.command = " ".join([program, *(option or "''" for option in options)])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        end(self._process)
-        self._folder.cleanup()
 
     def connect(self, netns: str | None) -> socket.socket:
         """A TCP connection from a namespace, as soon as the server answers; :class:`SplinterError` if it never does."""
         deadline = time.monotonic() + _START_SECONDS_MAX
-        with namespace(netns):
+        with inside(netns):
             while True:
                 try:
                     connection = socket.create_connection((self.address, self.port), timeout=_START_SECONDS_MAX)
@@ -106,10 +104,23 @@ class RivalServer:
                         raise SplinterError(f"{self.program} does not answer: {error}") from error
                     time.sleep(0.01)
 
+    @property
+    def configuration(self) -> dict[str, str]:
+        """Its ``version`` and its ``command`` line."""
+        said = subprocess.run([self.program, "--version"], capture_output=True, text=True, check=False).stdout
+        return {"version": said.strip().partition("\n")[0], "command": self.command}
 
-def version(program: str) -> str:
-    """What a program says of its version, or an empty text where it is not installed."""
-    if shutil.which(program) is None:
-        return ""
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout.strip()
-    return said.partition("\n")[0]
+    def fill(self, netns: str | None, requests: Sequence[bytes], reply: bytes) -> None:
+        """Store objects: requests in pipelines. Raises :class:`SplinterError` when one is not answered by this reply."""
+        pipeline = min(_FILL_PIPELINE, len(requests))
+        whole = [*requests, *requests[: -len(requests) % pipeline]]
+        with TextClient(lambda: self.connect(netns)) as client:
+            result = client.run_once(Script("load", whole, [reply] * len(whole), pipeline))
+        if result.recorded != len(whole):
+            raise SplinterError(f"{self.program} took {result.recorded} of {len(whole)} objects")
+
+
+def packaged(line: Sequence[str], netns: str | None, core: int) -> str:
+    """What a load generator of the distribution prints, run from a namespace and on a core."""
+    with inside(netns), pinned(core):
+        return subprocess.run(line, capture_output=True, text=True, check=False).stdout

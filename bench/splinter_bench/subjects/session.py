@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-from typing import Self
 
 from splinter.client import Client
-from splinter.client.admin import Admin
+from splinter.client.admin import Admin, TenantInfo
 from splinter.errors import SplinterError
 from splinter.server import instance as instances
 from splinter.server.instance import InstanceInfo
 from splinter_bench.generators.load import LoadClient
+from splinter_bench.owner import Owner
 from splinter_bench.process import pinned
 from splinter_bench.result import Result
 from splinter_bench.workloads.workload import Account, Workload
@@ -20,30 +19,40 @@ from splinter_bench.workloads.workload import Account, Workload
 logger = logging.getLogger(__name__)
 
 _CONTROL_SECONDS_MAX = 120.0
+_CREATED_AT_ONCE = 1024
 # Short, so that neighbouring slices meet the same machine: its speed changes by the tenth of a second.
 SLICE_SECONDS, SLICE_WARMUP_SECONDS = 0.02, 0.005
 _SLICE_TRIES = 20
 
 
-class Session:
-    """What benchmarks of extensions share. Its tenants are removed when it is closed.
+class Endpoint(Owner):
+    """A server's address, as clients reach it from the network namespace ``netns``, if given.
 
-    Raises :class:`SplinterError` when the server cannot be reached from here.
+    It has a load generator over UDP, and Python clients. A context manager, which closes them.
     """
 
-    def __init__(self, info: InstanceInfo, server_core: int | None = None, client_core: int | None = None) -> None:
-        self.info = info
-        self.server_core, self.client_core = cores_of(info, server_core, client_core)
+    client_name = "UDP"  # how the load generator sends
+
+    def __init__(self, address: str, port: int, netns: str | None = None) -> None:
+        self.address, self.port, self.netns = address, port, netns
         self._load: LoadClient | None = None
-        self._open = contextlib.ExitStack()
-        self.admin = self._open.enter_context(admin_of(info))
 
     @property
     def load(self) -> LoadClient:
         """The load generator; opened when it is first used."""
         if self._load is None:
-            self._load = load_client(self.info)
+            self._load = self._load_client()
         return self._load
+
+    def _load_client(self) -> LoadClient:
+        from splinter_bench.generators.udp_client import UdpClient
+
+        return UdpClient(self.address, self.port, netns=self.netns)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the load generator is open."""
+        return self._load is not None
 
     def use_stack(self) -> None:
         """Close the load generator: over AF_XDP, it takes every reply from the network stack, Python clients' too."""
@@ -51,10 +60,50 @@ class Session:
             self._load.close()
             self._load = None
 
-    @property
-    def netns(self) -> str | None:
-        """The network namespace from which the server is reached."""
-        return netns_of(self.info)
+    def connect(self, account: Account) -> Client:
+        """A Python client of a tenant, for the caller to close."""
+        timeout = _CONTROL_SECONDS_MAX
+        return Client(self.address, account.tenant, account.token, port=self.port, netns=self.netns, timeout=timeout)
+
+    def client(self, account: Account) -> Client:
+        """The same, closed with this object."""
+        return self._open.enter_context(self.connect(account))
+
+    def close(self) -> None:
+        self.use_stack()
+        super().close()
+
+
+class Session(Endpoint):
+    """A hold on a running server of this host: administrator, load generator, cores. Its tenants are removed when it is closed.
+
+    The load generator uses AF_XDP where the server does, unless ``udp``. Raises :class:`SplinterError` when the server cannot
+    be reached from here.
+    """
+
+    def __init__(
+        self, info: InstanceInfo, server_core: int | None = None, client_core: int | None = None, *, udp: bool = False
+    ) -> None:
+        super().__init__(info.address, info.port, info.client_netns or (info.netns if info.transport == "udp" else None))
+        self.info = info
+        self.server_core, self.client_core = cores_of(info, server_core, client_core)
+        self.client_name = "UDP" if udp or info.transport == "udp" else "AF_XDP"
+        credential = instances.credential(info.instance)
+        admin = Admin(info.address, credential, port=info.port, netns=self.netns, timeout=_CONTROL_SECONDS_MAX)
+        self.admin = self._open.enter_context(admin)
+
+    def _load_client(self) -> LoadClient:
+        if self.client_name == "UDP":
+            return super()._load_client()
+        if self.info.client_netns is None:
+            raise SplinterError(
+                f"{self.address} is on a device of this host, and what the host sends to itself never gets there: "
+                "measure a server in a lab, for example with 'splinter bench --lab'"
+            )
+        from splinter_bench.generators.afxdp_client import AfxdpClient
+        from splinter_bench.generators.path import find
+
+        return AfxdpClient(find(self.address, self.netns), self.port, netns=self.netns)
 
     @property
     def home(self) -> int:
@@ -63,22 +112,25 @@ class Session:
 
     def tenant(self, table: int = 1) -> Account:
         """A new tenant of the worker that is measured."""
-        made = self.admin.create_tenant(home=self.home)
-        self._open.callback(remove_tenant, self.admin, made.tenant)
+        return self._account(self.admin.create_tenant(home=self.home), table)
+
+    def tenants(self, count: int, table: int = 1) -> tuple[Account, ...]:
+        """So many new tenants: one is at home on the worker that is measured, several on all."""
+        if count == 1:
+            return (self.tenant(table),)
+        parts = (min(_CREATED_AT_ONCE, count - start) for start in range(0, count, _CREATED_AT_ONCE))
+        return tuple(self._account(made, table) for part in parts for made in self.admin.create_tenants(part))
+
+    def _account(self, made: TenantInfo, table: int) -> Account:
+        self._open.callback(self._remove, made.tenant)
         return Account(made.tenant, made.token, table)
 
-    def client(self, account: Account) -> Client:
-        """The Python client of a tenant; closed with the session."""
-        return self._open.enter_context(
-            Client(
-                self.info.address,
-                account.tenant,
-                account.token,
-                port=self.info.port,
-                netns=self.netns,
-                timeout=_CONTROL_SECONDS_MAX,
-            )
-        )
+    def _remove(self, tenant: int) -> None:
+        """Remove a tenant; when that does not succeed, no reason to lose what was measured."""
+        try:
+            self.admin.remove_tenant(tenant)
+        except SplinterError as error:
+            logger.warning("the benchmark's tenant %d is still there: %s", tenant, error)
 
     def slice(self, workload: Workload, depth: int, seconds: float = SLICE_SECONDS) -> Result:
         """Run a workload for a moment, again while a busy machine lets nothing through.
@@ -97,17 +149,6 @@ class Session:
                 return result
         raise SplinterError(f"{workload.name}: no reply in {_SLICE_TRIES} times {seconds} s")
 
-    def close(self) -> None:
-        """Remove the tenants and close all connections."""
-        self.use_stack()
-        self._open.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
 
 def cores_of(info: InstanceInfo, server_core: int | None, client_core: int | None) -> tuple[int, int]:
     """CPUs of the worker to measure and of the load generator; by default the server's last, and the first other one."""
@@ -120,39 +161,3 @@ def cores_of(info: InstanceInfo, server_core: int | None, client_core: int | Non
     if mine not in available:
         raise SplinterError(f"there is no core {mine} for the client; there are {available}")
     return chosen, mine
-
-
-def netns_of(info: InstanceInfo) -> str | None:
-    """The network namespace from which the server is reached."""
-    return info.client_netns or (info.netns if info.transport == "udp" else None)
-
-
-def admin_of(info: InstanceInfo) -> Admin:
-    """The administrator's connection to a server of this host."""
-    credential = instances.credential(info.instance)
-    return Admin(info.address, credential, port=info.port, netns=netns_of(info), timeout=_CONTROL_SECONDS_MAX)
-
-
-def load_client(info: InstanceInfo) -> LoadClient:
-    """The load generator for the server's transport."""
-    if info.transport == "udp":
-        from splinter_bench.generators.udp_client import UdpClient
-
-        return UdpClient(info.address, info.port, netns=netns_of(info))
-    if info.client_netns is None:
-        raise SplinterError(
-            f"{info.address} is on a device of this host, and what the host sends to itself never gets there: "
-            "measure a server in a lab, for example with 'splinter bench --lab'"
-        )
-    from splinter_bench.generators.afxdp_client import AfxdpClient
-    from splinter_bench.generators.path import find
-
-    return AfxdpClient(find(info.address, info.client_netns), info.port, netns=info.client_netns)
-
-
-def remove_tenant(admin: Admin, tenant: int) -> None:
-    """Remove a tenant; when that does not succeed, no reason to lose what was measured."""
-    try:
-        admin.remove_tenant(tenant)
-    except SplinterError as error:
-        logger.warning("the benchmark's tenant %d is still there: %s", tenant, error)

@@ -12,7 +12,7 @@ from splinter.ext.signature import Signature
 from splinter_bench.seed import SEED
 from splinter_bench.workloads.catalogue import Shape, tenants_of
 from splinter_bench.workloads.distribution import Distribution, parse
-from splinter_bench.workloads.workload import NUMBER_BYTES, SCHEDULE_ENTRIES, Workload, invoke_operation, key_template
+from splinter_bench.workloads.workload import NUMBER_BYTES, SCHEDULE_ENTRIES, Workload, invoke_operation, key_template, only
 
 _KEY, _TEXT, _BYTES = "key:", "text:", "bytes:"
 
@@ -57,7 +57,7 @@ def invoke_workload(signature: Signature, texts: Sequence[str], shape: Shape) ->
     operation = invoke_operation(shape.accounts[0], signature.name, packed, numbers=numbers, writes=True)
     entries = np.column_stack(columns) if columns else np.zeros((SCHEDULE_ENTRIES, 1), np.int64)
     who = tenants_of(shape, random, SCHEDULE_ENTRIES)
-    return Workload(operation.name, (operation,), np.zeros(SCHEDULE_ENTRIES, np.uint16), entries, shape.accounts, who)
+    return only(operation, entries, shape.accounts, who)
 
 
 def _split(text: str, signature: Signature) -> tuple[str, str]:

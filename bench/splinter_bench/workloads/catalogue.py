@@ -19,6 +19,7 @@ from splinter_bench.workloads.sources import source
 from splinter_bench.workloads.workload import (
     KEY_BYTES_DEFAULT,
     KEYS_DEFAULT,
+    NUMBER_BYTES,
     SCHEDULE_ENTRIES,
     VALUE_BYTES_DEFAULT,
     Account,
@@ -29,6 +30,7 @@ from splinter_bench.workloads.workload import (
     key_template,
     modify_operation,
     multiget_operation,
+    only,
     put_operation,
 )
 
@@ -63,18 +65,12 @@ class Plan:
     sources: tuple[str, ...] = ()
 
 
-def each_tenant_once(operation: Operation, shape: Shape) -> Workload:
-    """An operation on every key of every tenant."""
-    total = shape.keys_each * len(shape.accounts)
-    numbers = np.arange(total, dtype=np.int64)
-    return Workload(
-        f"load {operation.name}",
-        (operation,),
-        np.zeros(total, np.uint16),
-        numbers // len(shape.accounts),
-        shape.accounts,
-        (numbers % len(shape.accounts)).astype(np.uint16),
-    )
+def each_tenant_once(operation: Operation, shape: Shape, numbers: np.ndarray | None = None, *, name: str = "") -> Workload:
+    """An operation on every key of every tenant, or with every row of ``numbers``."""
+    tenants = len(shape.accounts)
+    numbers = np.arange(shape.keys_each, dtype=np.int64) if numbers is None else numbers
+    who = np.tile(np.arange(tenants, dtype=np.uint16), len(numbers))
+    return only(operation, np.repeat(numbers, tenants, axis=0), shape.accounts, who, name=name or f"load {operation.name}")
 
 
 def tenants_of(shape: Shape, random: np.random.Generator, count: int) -> np.ndarray:
@@ -93,29 +89,28 @@ def mixed(name: str, shares: list[tuple[Operation, float]], keys: Distribution, 
     return Workload(name, tuple(operation for operation, _ in shares), choice, numbers, shape.accounts, who)
 
 
-def _zipf(shape: Shape) -> Distribution:
-    return Distribution("zipf", 0, shape.keys_each - 1, shape.theta)
+def _get(shape: Shape) -> Operation:
+    return get_operation(shape.accounts[0], shape.key_bytes, shape.value_bytes)
 
 
-def _uniform(shape: Shape) -> Distribution:
-    return Distribution("uniform", 0, shape.keys_each - 1)
+def _put(shape: Shape) -> Operation:
+    return put_operation(shape.accounts[0], shape.key_bytes, shape.value_bytes)
 
 
-def _operations(shape: Shape) -> tuple[Operation, Operation]:
-    first = shape.accounts[0]
-    return (
-        get_operation(first, shape.key_bytes, shape.value_bytes),
-        put_operation(first, shape.key_bytes, shape.value_bytes),
-    )
+def _multiget(shape: Shape) -> Operation:
+    return multiget_operation(shape.accounts[0], shape.batch, shape.key_bytes, shape.value_bytes)
 
 
-def _read_update(name: str, reads: float) -> Callable[[Shape], Plan]:
-    def build(shape: Shape) -> Plan:
-        get, put = _operations(shape)
-        shares = [(operation, share) for operation, share in ((get, reads), (put, 1 - reads)) if share]
-        return Plan(mixed(name, shares, _zipf(shape), shape), (each_tenant_once(put, shape),))
+def _modify(shape: Shape) -> Operation:
+    return modify_operation(shape.accounts[0], shape.key_bytes, shape.value_bytes)
 
-    return build
+
+def _modify_by_invoke(shape: Shape) -> Operation:
+    account = shape.accounts[0]
+    arguments = compile_source(source("modify")).signature.pack((account.table, key_template(shape.key_bytes), 0))
+    at_number, at_key = 2 * NUMBER_BYTES, len(arguments) - NUMBER_BYTES
+    numbers, reply = ((at_number, 0), (at_key, 0)), bytes(NUMBER_BYTES)
+    return invoke_operation(account, "modify", arguments, numbers=numbers, writes=True, reply=reply)
 
 
 def _ycsb_d(shape: Shape) -> Plan:
@@ -124,8 +119,7 @@ def _ycsb_d(shape: Shape) -> Plan:
     A tenant owns every key whose number leaves the same rest as one of its inserts, so that the schedule, which goes on with
     higher numbers each time it starts again, asks the right tenants for ever.
     """
-    get, put = _operations(shape)
-    put = replace(put, name="insert")
+    get, put = _get(shape), replace(_put(shape), name="insert")
     random = np.random.default_rng(SEED)
     is_insert = random.random(SCHEDULE_ENTRIES) < 0.05
     is_insert[0] = True
@@ -135,52 +129,10 @@ def _ycsb_d(shape: Shape) -> Plan:
     settled = np.concatenate([np.zeros(_REACH, np.int64), inserted[:-_REACH]])
     ages = zipf_ranks(random, shape.keys, shape.theta, SCHEDULE_ENTRIES)
     numbers = np.where(is_insert, shape.keys + inserted - 1, shape.keys + settled - 1 - ages)
-    workload = Workload(
-        "ycsb-d",
-        (get, put),
-        is_insert.astype(np.uint16),
-        numbers,
-        shape.accounts,
-        owner[numbers % count],
-        advance=count,
-        reach=_REACH,
-    )
+    choice, who = is_insert.astype(np.uint16), owner[numbers % count]
+    workload = Workload("ycsb-d", (get, put), choice, numbers, shape.accounts, who, advance=count, reach=_REACH)
     stored = np.arange(shape.keys, dtype=np.int64)
-    load = Workload("load", (put,), np.zeros(shape.keys, np.uint16), stored, shape.accounts, owner[stored % count])
-    return Plan(workload, (load,))
-
-
-def _ycsb_f(shape: Shape) -> Plan:
-    get, put = _operations(shape)
-    modify = modify_operation(shape.accounts[0], shape.key_bytes, shape.value_bytes)
-    return Plan(mixed("ycsb-f", [(get, 0.5), (modify, 0.5)], _zipf(shape), shape), (each_tenant_once(put, shape),))
-
-
-def _ycsb_f_invoke(shape: Shape) -> Plan:
-    get, put = _operations(shape)
-    account, text = shape.accounts[0], source("modify")
-    signature = compile_source(text).signature
-    arguments = signature.pack((account.table, key_template(shape.key_bytes), 0))
-    at_number, at_key = 2 * 8, len(arguments) - 8
-    modify = invoke_operation(account, "modify", arguments, numbers=((at_number, 0), (at_key, 0)), writes=True, reply=bytes(8))
-    workload = mixed("ycsb-f-invoke", [(get, 0.5), (modify, 0.5)], _zipf(shape), shape)
-    return Plan(workload, (each_tenant_once(put, shape),), (text,))
-
-
-def _single(name: str) -> Callable[[Shape], Plan]:
-    def build(shape: Shape) -> Plan:
-        get, put = _operations(shape)
-        chosen = get if name == "get" else put
-        return Plan(mixed(name, [(chosen, 1)], _uniform(shape), shape), (each_tenant_once(put, shape),))
-
-    return build
-
-
-def _multiget(shape: Shape) -> Plan:
-    _, put = _operations(shape)
-    operation = multiget_operation(shape.accounts[0], shape.batch, shape.key_bytes, shape.value_bytes)
-    workload = mixed("multiget", [(operation, 1)], _zipf(shape), shape, columns=shape.batch)
-    return Plan(workload, (each_tenant_once(put, shape),))
+    return Plan(workload, (only(put, stored, shape.accounts, owner[stored % count], name="load"),))
 
 
 def _tao(shape: Shape) -> Plan:
@@ -189,25 +141,50 @@ def _tao(shape: Shape) -> Plan:
     return plan(shape)
 
 
+Make = Callable[[Shape], Operation]
+
+
 @dataclass(frozen=True)
 class Entry:
-    """A workload by name, and what it is in a sentence."""
+    """A workload by name, and what it is in a sentence.
+
+    Operations with their shares of the requests, after a put of every key; or a plan of its own. ``sources`` are extensions.
+    """
 
     text: str
-    build: Callable[[Shape], Plan]
+    shares: tuple[tuple[Make, float], ...] = ()
+    keys: str = "zipf"  # their distribution
+    sources: tuple[str, ...] = ()
+    plan: Callable[[Shape], Plan] | None = None
+
+    def build(self, name: str, shape: Shape) -> Plan:
+        """What is stored and asked for. Raises ``ValueError`` for a shape that it cannot have."""
+        if self.plan is not None:
+            return self.plan(shape)
+        shares = [(make(shape), share) for make, share in self.shares]
+        columns = 1 + max(column for operation, _ in shares for _, column in operation.packets[0].patches)
+        keys = Distribution(self.keys, 0, shape.keys_each - 1, shape.theta)
+        texts = tuple(source(name) for name in self.sources)
+        return Plan(mixed(name, shares, keys, shape, columns), (each_tenant_once(_put(shape), shape),), texts)
 
 
 CATALOGUE = {
-    "get": Entry("reads, keys uniform", _single("get")),
-    "put": Entry("updates, keys uniform", _single("put")),
-    "multiget": Entry("reads of --batch keys each, keys by Zipf", _multiget),
-    "ycsb-a": Entry("half reads, half updates, keys by Zipf", _read_update("ycsb-a", 0.5)),
-    "ycsb-b": Entry("95 % reads, 5 % updates, keys by Zipf", _read_update("ycsb-b", 0.95)),
-    "ycsb-c": Entry("reads, keys by Zipf", _read_update("ycsb-c", 1.0)),
-    "ycsb-d": Entry("95 % reads of the latest, 5 % inserts", _ycsb_d),
-    "ycsb-f": Entry("half reads, half read-modify-writes by get and put of the version read, keys by Zipf", _ycsb_f),
-    "ycsb-f-invoke": Entry("the same, a read-modify-write being one invoke of an extension", _ycsb_f_invoke),
-    "tao": Entry("TAO's published mix on a generated graph, by the library's extensions", _tao),
+    "get": Entry("reads, keys uniform", ((_get, 1),), keys="uniform"),
+    "put": Entry("updates, keys uniform", ((_put, 1),), keys="uniform"),
+    "multiget": Entry("reads of --batch keys each, keys by Zipf", ((_multiget, 1),)),
+    "ycsb-a": Entry("half reads, half updates, keys by Zipf", ((_get, 0.5), (_put, 0.5))),
+    "ycsb-b": Entry("95 % reads, 5 % updates, keys by Zipf", ((_get, 0.95), (_put, 0.05))),
+    "ycsb-c": Entry("reads, keys by Zipf", ((_get, 1),)),
+    "ycsb-d": Entry("95 % reads of the latest, 5 % inserts", plan=_ycsb_d),
+    "ycsb-f": Entry(
+        "half reads, half read-modify-writes by get and put of the version read, keys by Zipf", ((_get, 0.5), (_modify, 0.5))
+    ),
+    "ycsb-f-invoke": Entry(
+        "the same, a read-modify-write being one invoke of an extension",
+        ((_get, 0.5), (_modify_by_invoke, 0.5)),
+        sources=("modify",),
+    ),
+    "tao": Entry("TAO's published mix on a generated graph, by the library's extensions", plan=_tao),
 }
 
 
@@ -218,6 +195,6 @@ def build(name: str, shape: Shape) -> Plan:
     if shape.keys < len(shape.accounts):
         raise SplinterError(f"{len(shape.accounts)} tenants need as many keys at least, not {shape.keys}")
     try:
-        return CATALOGUE[name].build(shape)
+        return CATALOGUE[name].build(name, shape)
     except ValueError as error:
         raise SplinterError(str(error)) from error

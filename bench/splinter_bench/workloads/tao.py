@@ -54,7 +54,10 @@ def plan(shape: Shape) -> Plan:
     numbers = np.column_stack([asked, targets[place]])
     who = tenants_of(shape, random, SCHEDULE_ENTRIES)
     mix = Workload("tao", tuple(made[name] for name in NAMES), choice, numbers, shape.accounts, who)
-    loads = (each_tenant_once(made["obj_add"], shape), _edges(made["assoc_add"], edges, shape))
+    loads = (
+        each_tenant_once(made["obj_add"], shape),
+        each_tenant_once(made["assoc_add"], shape, edges, name="load associations"),
+    )
     return Plan(mix, loads, tuple(entry("tao").sources.values()))
 
 
@@ -62,14 +65,6 @@ def draw(random: np.random.Generator, count: int) -> np.ndarray:
     """Which of NAMES each of so many requests is, by their shares, as ``uint16[count]``."""
     shares = [share * READS for share in READ_SHARES.values()] + [share * WRITES for share in WRITE_SHARES.values()]
     return random.choice(len(NAMES), count, p=np.array(shares) / sum(shares)).astype(np.uint16)
-
-
-def _edges(add: Operation, edges: np.ndarray, shape: Shape) -> Workload:
-    """Every edge for every tenant."""
-    tenants = len(shape.accounts)
-    who = np.tile(np.arange(tenants, dtype=np.uint16), len(edges))
-    choice = np.zeros(len(who), np.uint16)
-    return Workload("load associations", (add,), choice, np.repeat(edges, tenants, axis=0), shape.accounts, who)
 
 
 def operations(shape: Shape) -> dict[str, Operation]:

@@ -6,6 +6,7 @@ says which requests are for the same object, not what it is called.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from splinter_bench.workloads.workload import (
     Workload,
     delete_operation,
     get_operation,
+    only,
     put_operation,
 )
 
@@ -143,20 +145,15 @@ def replay(records: np.ndarray, key_bytes: int, accounts: tuple[Account, ...]) -
     numbers = np.array(keys, np.int64)
     owners = np.array([tenant for tenant, _ in stored], np.uint16)
     found = np.array([key for _, key in stored], np.int64)
-    loads = (
-        (Workload("load", (puts[VALUE_BYTES_DEFAULT],), np.zeros(len(found), np.uint16), found, accounts, owners),)
-        if stored
-        else ()
-    )
+    loads = (only(puts[VALUE_BYTES_DEFAULT], found, accounts, owners, name="load"),) if stored else ()
     return loads, Workload("replay", operations, choice, numbers, accounts, who)
 
 
 def _get(account: Account, key_bytes: int, size: int) -> Operation:
     operation = get_operation(account, key_bytes, size)
-    others = tuple(packet.__class__(packet.payload, packet.patches) for packet in operation.others)
-    return Operation("get", operation.payload, operation.key_at, reply_patches=((0, 0),), others=others, may_miss=True)
+    others = tuple(replace(packet, reply=None) for packet in operation.others)
+    return replace(operation, reply=None, reply_patches=((0, 0),), others=others, may_miss=True)
 
 
 def _delete(account: Account, key_bytes: int) -> Operation:
-    operation = delete_operation(account, key_bytes)
-    return Operation(operation.name, operation.payload, operation.key_at, may_miss=True)
+    return replace(delete_operation(account, key_bytes), may_miss=True)

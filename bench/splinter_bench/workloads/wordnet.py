@@ -132,10 +132,6 @@ class WordNet:
             path.append(parent)
         return path
 
-    def depth(self, synset: int) -> int:
-        """Steps from a synset up to its root; 0 for a root. Raises as :meth:`path_to_root`."""
-        return len(self.path_to_root(synset)) - 1
-
     def lowest_common_ancestor(self, first: int, second: int) -> int:
         """Id of the deepest synset on both paths to the root, or 0 when the roots differ.
 
@@ -153,11 +149,6 @@ def synset_key(synset: int) -> bytes:
 def pack_ids(ids: tuple[int, ...]) -> bytes:
     """Ids as u64, little-endian."""
     return struct.pack(f"<{len(ids)}Q", *ids)
-
-
-def unpack_ids(value: bytes) -> tuple[int, ...]:
-    """What :func:`pack_ids` packed."""
-    return struct.unpack(f"<{len(value) // 8}Q", value)
 
 
 def load_wordnet(folder: Path = WORDNET_FOLDER) -> WordNet:

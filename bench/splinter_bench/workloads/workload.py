@@ -168,22 +168,20 @@ def request(
     return header.pack() + key + value
 
 
-def fragments(value: bytes) -> list[bytes]:
-    """The pieces in which a value travels that does not fit one packet."""
-    return [value[at : at + FRAGMENT_BYTES] for at in range(0, len(value), FRAGMENT_BYTES)]
+def _pieces(value: bytes, body_bytes: int) -> list[bytes]:
+    """What a value travels in, as part of so long a body: one packet, or fragments."""
+    size = len(value) if body_bytes <= PACKET_BODY_BYTES_MAX else FRAGMENT_BYTES
+    return [value[at : at + size] for at in range(0, len(value), size)]
 
 
 def get_operation(account: Account, key_bytes: int = KEY_BYTES_DEFAULT, value_bytes: int = VALUE_BYTES_DEFAULT) -> Operation:
     """Read one object and check its value. What does not fit one reply is asked for by further requests."""
     key, value = key_template(key_bytes), value_template(value_bytes, room=VALUE_BYTES_MAX)
-    payload = request(account, Opcode.GET, key)
-    number_at = len(payload) - NUMBER_BYTES
-    if value_bytes <= PACKET_BODY_BYTES_MAX:
-        return Operation("get", payload, key_at=number_at, reply=value)
-    first, *rest = fragments(value)
-    asked = (request(account, Opcode.GET, key, fragment_index=index) for index in range(1, len(rest) + 1))
-    others = tuple(Packet(text, ((number_at, 0),), piece) for text, piece in zip(asked, rest, strict=True))
-    return Operation("get", payload, key_at=number_at, reply=first, others=others)
+    pieces = _pieces(value, value_bytes)
+    asked = [request(account, Opcode.GET, key, fragment_index=index) for index in range(len(pieces))]
+    number_at = len(asked[0]) - NUMBER_BYTES
+    others = (Packet(text, ((number_at, 0),), piece) for text, piece in zip(asked[1:], pieces[1:], strict=True))
+    return Operation("get", asked[0], number_at, reply=pieces[0], others=tuple(others))
 
 
 def put_operation(account: Account, key_bytes: int = KEY_BYTES_DEFAULT, value_bytes: int = VALUE_BYTES_DEFAULT) -> Operation:
@@ -191,15 +189,13 @@ def put_operation(account: Account, key_bytes: int = KEY_BYTES_DEFAULT, value_by
     key, value = key_template(key_bytes), value_template(value_bytes, room=VALUE_BYTES_MAX)
     value_at = REQUEST_HEADER_BYTES + len(key)
     number_at = value_at - NUMBER_BYTES
-    if key_bytes + value_bytes <= PACKET_BODY_BYTES_MAX:
-        return Operation("put", request(account, Opcode.PUT, key, value), number_at, value_at)
-    pieces = fragments(value)
-    packets = [
-        request(account, Opcode.PUT, key, piece, fragment_index=index, fragment_count=len(pieces))
+    pieces = _pieces(value, key_bytes + value_bytes)
+    count = len(pieces) if len(pieces) > 1 else 0
+    first, *others = (
+        request(account, Opcode.PUT, key, piece, fragment_index=index, fragment_count=count)
         for index, piece in enumerate(pieces)
-    ]
-    others = tuple(Packet(packet, ((number_at, 0),)) for packet in packets[1:])
-    return Operation("put", packets[0], number_at, value_at, others=others)
+    )
+    return Operation("put", first, number_at, value_at, others=tuple(Packet(packet, ((number_at, 0),)) for packet in others))
 
 
 def delete_operation(account: Account, key_bytes: int = KEY_BYTES_DEFAULT) -> Operation:
@@ -268,20 +264,25 @@ def invoke_operation(
     return Operation(f"invoke {name}", payload, value_at=value_at, reply=reply, patches=patches, writes=writes)
 
 
+def only(
+    operation: Operation, keys: np.ndarray, accounts: tuple[Account, ...] = (), who: np.ndarray | None = None, *, name: str = ""
+) -> Workload:
+    """One operation with these numbers, named after it by default."""
+    return Workload(name or operation.name, (operation,), np.zeros(len(keys), np.uint16), keys, accounts, who)
+
+
 def uniform(operation: Operation, keys: int = KEYS_DEFAULT) -> Workload:
     """One operation on uniformly chosen keys 0 … ``keys`` - 1, the same on every run."""
-    order = np.random.default_rng(SEED).integers(0, keys, SCHEDULE_ENTRIES, dtype=np.int64)
-    return Workload(operation.name, (operation,), np.zeros(SCHEDULE_ENTRIES, np.uint16), order)
+    return only(operation, np.random.default_rng(SEED).integers(0, keys, SCHEDULE_ENTRIES, dtype=np.int64))
 
 
 def each_once(operation: Operation, keys: int = KEYS_DEFAULT) -> Workload:
     """One operation on every key in order: run it for exactly ``keys`` requests to load them."""
-    return Workload(f"load {operation.name}", (operation,), np.zeros(keys, np.uint16), np.arange(keys, dtype=np.int64))
+    return only(operation, np.arange(keys, dtype=np.int64), name=f"load {operation.name}")
 
 
 def echo(payload_bytes: int) -> Workload:
     """What an echo sends back: a header, then zeros; ``ValueError`` when there is no room for the header."""
     if payload_bytes < REQUEST_HEADER_BYTES:
         raise ValueError(f"an echo's payload has at least {REQUEST_HEADER_BYTES} bytes, not {payload_bytes}")
-    operation = Operation("echo", Header(opcode=Opcode.PING).pack().ljust(payload_bytes, b"\0"))
-    return Workload("echo", (operation,), np.zeros(1, np.uint16), np.zeros(1, np.int64))
+    return only(Operation("echo", Header(opcode=Opcode.PING).pack().ljust(payload_bytes, b"\0")), np.zeros(1, np.int64))

@@ -7,6 +7,7 @@ was killed, is compiled where it is needed, as ever.
 
 from __future__ import annotations
 
+import dis
 import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 
 from numba import types
@@ -180,16 +181,24 @@ def _places_of(function: Any, places: dict[Any, int]) -> frozenset[int]:
 
 
 def _callees(function: Any) -> list[Any]:
-    """The compiled functions that a function's source names."""
-    named = (function.__globals__.get(name) for name in _names(function.__code__))
+    """The compiled functions that a function's source names: its own module's, or another's as ``module.function``."""
+    named = _named(function.__code__, function.__globals__)
     return [value for value in named if isinstance(value, CPUDispatcher)]
 
 
-def _names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
+def _named(code: CodeType, scope: dict[str, Any]) -> Iterator[Any]:
+    module = None  # that the instruction before loaded
+    for instruction in dis.get_instructions(code):
+        value = None
+        if instruction.opname == "LOAD_GLOBAL":
+            value = scope.get(instruction.argval)
+        elif module is not None and instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+            value = getattr(module, instruction.argval, None)
+        module = value if isinstance(value, ModuleType) else None
+        yield value
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _names(constant)
+            yield from _named(constant, scope)
 
 
 def _signature(function: Any) -> tuple[Any, ...] | None:

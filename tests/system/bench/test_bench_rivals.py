@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from splinter_bench.experiments import benefit_tao
@@ -12,7 +13,7 @@ from splinter_bench.generators.live import LiveClient
 from splinter_bench.generators.path import find
 from splinter_bench.generators.text_client import Script, TextClient
 from splinter_bench.subjects import memcached, memcaslap, redis, redis_lua, redis_tao
-from splinter_bench.subjects.rival import Objects, version
+from splinter_bench.subjects.rival import Objects
 
 from splinter.errors import SplinterError
 from splinter.net.lab import Lab
@@ -52,9 +53,10 @@ def answers(client: TextClient, script: Script, more_than: int) -> bool:
 @pytest.mark.parametrize("connections", [1, 50])
 def test_redis_gets_and_sets(redis_server: redis.RedisServer, connections: int) -> None:
     with TextClient(lambda: redis_server.connect(None), connections) as client:
-        for script in (redis.get_script(OBJECTS), redis.set_script(OBJECTS), redis.get_script(OBJECTS, pipeline=16)):
+        get = redis.reads(OBJECTS, "redis get", b"GET")
+        for script in (get, redis.set_script(OBJECTS), replace(get, pipeline=16)):
             assert answers(client, script, connections)
-        assert client.run(redis.get_script(MISSING), seconds=0.1, warmup_seconds=0.0).corrupt > 0
+        assert client.run(redis.reads(MISSING, "redis get", b"GET"), seconds=0.1, warmup_seconds=0.0).corrupt > 0
 
 
 @pytest.mark.redis
@@ -75,7 +77,7 @@ def test_redis_runs_functions_of_both_kinds(redis_server: redis.RedisServer) -> 
     ring = [(b"ring%d" % n, b"ring%d" % ((n + 1) % 5)) for n in range(5)]
     redis.store(redis_server, [*ring, (b"a", (12).to_bytes(8, "little") + b"apples"), (b"b", (30).to_bytes(8, "little"))], None)
     requests = [
-        redis_lua.evalsha(digest, [b"ring1"], b"3"),
+        redis.command(b"EVALSHA", digest, b"1", b"ring1", b"3"),
         redis_lua.fcall("chain", [b"ring1"], b"5"),
         redis_lua.fcall("total", [b"a", b"b"]),
     ]
@@ -89,8 +91,7 @@ def test_redis_runs_functions_of_both_kinds(redis_server: redis.RedisServer) -> 
 @pytest.mark.redis
 def test_redis_benchmark_is_read(redis_server: redis.RedisServer) -> None:
     core = min(os.sched_getaffinity(0))
-    words = [b"GET", redis.random_key(OBJECTS)]
-    found = redis.benchmark(redis_server, "redis get", words, OBJECTS, netns=None, core=core, seconds=0.1, connections=2)
+    found = redis.benchmark(redis_server, "redis get", [b"GET"], OBJECTS, None, core, connections=2, seconds=0.1)
     assert found["per_second"] > 0
     assert found["latency_ns"]["p99"] >= found["latency_ns"]["p50"] > 0
     assert "redis-benchmark" in found["command"]
@@ -101,7 +102,7 @@ def test_redis_benchmark_is_read(redis_server: redis.RedisServer) -> None:
 @pytest.mark.skipif(shutil.which(memcaslap.PROGRAM) is None, reason="needs memcaslap (libmemcached-tools)")
 def test_memcaslap_is_read(memcached_server: memcached.MemcachedServer) -> None:
     core = min(os.sched_getaffinity(0))
-    found = memcaslap.benchmark(memcached_server, "memcached get", OBJECTS, netns=None, core=core, seconds=0.1, connections=2)
+    found = memcaslap.benchmark(memcached_server, "memcached get", OBJECTS, None, core, connections=2, seconds=0.1)
     assert found["per_second"] > 0
     assert found["name"] == "memcached get, memcaslap"
 
@@ -120,7 +121,7 @@ def test_memcached_is_asked_from_within_the_kernel() -> None:
                     result = client.run(0.1, 2000)
                 assert result.dropped == 0
                 assert (result.errors == {}) is is_right
-                assert (result.answered == result.sent) is is_right
+                assert (result.recorded == result.requests) is is_right
 
 
 @pytest.mark.memcached
@@ -140,8 +141,8 @@ def test_rivals_say_who_they_are_and_how_they_were_started(
     redis_server: redis.RedisServer, memcached_server: memcached.MemcachedServer
 ) -> None:
     for server in (redis_server, memcached_server):
-        assert str(server.port) in server.command
-        assert any(digit.isdigit() for digit in version(server.program))
+        assert str(server.port) in server.configuration["command"]
+        assert any(digit.isdigit() for digit in server.configuration["version"])
 
 
 @pytest.mark.redis

@@ -164,12 +164,12 @@ def test_load_from_within_the_kernel_is_answered(server: RunningServer) -> None:
             report = measure_live(target, plan.workload, Running(None, 5000, 1, 0.1), limits=True, progress=lambda text: None)
             (result,) = report.runs["get"]
             wanted = pytest.approx(5000 * result.seconds, abs=5)
-            if result.sent == wanted:
+            if result.requests == wanted:
                 break
-        assert result.sent == wanted
+        assert result.requests == wanted
         assert (result.errors, result.dropped) == ({}, 0)
         assert set(report.runs) == {"get", "AF_XDP echo", "XDP_TX echo"}
-        assert all(run.answered > 0 for runs in report.runs.values() for run in runs)
+        assert all(run.recorded > 0 for runs in report.runs.values() for run in runs)
 
 
 def test_errors_are_told_from_drops(server: RunningServer) -> None:
@@ -178,8 +178,8 @@ def test_errors_are_told_from_drops(server: RunningServer) -> None:
         missing = LiveLoad.of_workload(uniform(get_operation(target.accounts[0]), 10))
         with LiveClient(find(server.info.address, netns_name), missing, server.info.port, netns=netns_name) as client:
             result = client.run(0.05, 1000)
-        assert result.answered == 0
-        assert result.errors == {"NOT_FOUND": result.sent}
+        assert result.recorded == 0
+        assert result.errors == {"NOT_FOUND": result.requests}
         large = uniform(put_operation(target.accounts[0], value_bytes=5000), 10)
         with pytest.raises(SplinterError, match="one packet"):
             LiveLoad.of_workload(large)

@@ -19,7 +19,7 @@ from splinter_bench.generators.flight_layout import WINDOW
 from splinter_bench.generators.flight_memory import UNLIMITED, Flight
 from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route
 from splinter_bench.generators.replies import complete, expire
-from splinter_bench.series import Series
+from splinter_bench.histogram import Series
 from splinter_bench.workloads.arrivals import RATE_MAX, poisson
 from splinter_bench.workloads.workload import (
     Account,

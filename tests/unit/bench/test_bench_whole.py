@@ -16,6 +16,7 @@ import typer
 from splinter_bench.cli import bench_app
 from splinter_bench.experiments.case import Case
 from splinter_bench.experiments.suite import Progress
+from splinter_bench.process import bounded
 from splinter_bench.report import benefit, suite, whole
 from splinter_bench.report.blocks import Block, Code, Heading, Paragraph, Picture, markdown, page
 from splinter_bench.report.cases import CaseSection
@@ -26,7 +27,6 @@ from splinter_bench.table import Table
 from typer.testing import CliRunner
 
 from splinter.errors import SplinterError
-from splinter.interrupts import bounded
 
 PNG = b"\x89PNG"
 

@@ -7,7 +7,7 @@ import pytest
 
 from splinter.errors import ProtocolError
 from splinter.ext import record
-from splinter.ext.abi import R_CODE, R_SIGNATURE_HASH, RECORD, ResultKind, error_message
+from splinter.ext.abi import RECORD, ResultKind, error_message
 from splinter.ext.compile import compile_source
 
 COMPILED = compile_source("@extension\ndef f(db: Store, a: u64, b: bytes) -> bytes:\n    return b[a:]\n", "shift")
@@ -22,8 +22,8 @@ def test_round_trip() -> None:
     assert (installed.code_bytes, installed.frame_bytes) == (len(COMPILED.code), COMPILED.frame_bytes)
     assert installed.result_kind == ResultKind.BYTES
     assert installed.source_digest == COMPILED.source_digest
-    assert int.from_bytes(value[R_CODE : R_CODE + 8], "little") == 0x7F0000001040
-    assert int.from_bytes(value[R_SIGNATURE_HASH : R_SIGNATURE_HASH + 8], "little") == COMPILED.signature.hash
+    written = np.frombuffer(value, RECORD, 1)[0]
+    assert (written["code"], written["signature_hash"]) == (0x7F0000001040, COMPILED.signature.hash)
     assert int(np.frombuffer(value, RECORD, 1)["arguments_bytes_min"][0]) == 16
 
 

@@ -6,10 +6,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from numba import njit
 
+from splinter.server.supervisor import warm
 from splinter.server.supervisor.warm import Step, by_lines, compile_ahead
+from splinter.worker.tasks import fair, invoke
+from splinter.worker.udp import messages
 
 PROGRAM = """
 from splinter.server.supervisor import warm
@@ -20,6 +25,19 @@ names = [step.name for step in steps]
 print(warm.compile_ahead([step for step in steps if not step.needs], lambda done, name: None))
 print([step.name for step in warm.missing() if step.name in names])
 """
+
+
+@njit
+def send(address: int) -> int:
+    return address
+
+
+def calls(address: int) -> int:
+    return send(address)
+
+
+def reads(record: Any) -> Any:
+    return record.send
 
 
 def steps_in(folder: Path, *needs: set[int]) -> list[Step]:
@@ -66,6 +84,12 @@ def test_a_line_is_said_for_each_tenth() -> None:
     assert [line.split(", ")[1].split(" (")[0] for line in said] == [f"{done} of 20 functions" for done in range(0, 21, 2)]
 
 
+def test_what_a_function_calls_is_what_its_source_names_but_not_the_fields_of_records() -> None:
+    sends = warm._callees(messages.send.py_func)  # it reads a field that is called as it is itself
+    assert messages.worker_point in sends and messages.send not in sends
+    assert {fair.enqueue, invoke.set_limits} <= set(warm._callees(invoke._wait.py_func))  # one of them is module.function
+
+
 def test_what_the_cache_has_is_not_missing(tmp_path: Path) -> None:
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True)
@@ -73,3 +97,8 @@ def test_what_the_cache_has_is_not_missing(tmp_path: Path) -> None:
     assert first.endswith("True") and "now_ns" not in first  # it is inlined
     assert whole == "True"
     assert "read_ticks" not in left
+
+
+def test_a_field_that_is_called_like_a_function_is_no_call_of_it() -> None:
+    assert warm._callees(calls) == [send]
+    assert warm._callees(reads) == []

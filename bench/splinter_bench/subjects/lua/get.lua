@@ -1,0 +1,2 @@
+-- The value of an object.
+return redis.call('GET', KEYS[1])
