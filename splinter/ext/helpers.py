@@ -1,7 +1,9 @@
-"""The worker's helpers, and the store's methods that call them: every stage of the compiler takes what it knows of them here.
+"""The worker's helpers, and the store's methods that call them: every stage but the verifier takes what it knows of them here.
 
-To add a helper: a pointer in ``abi.CONTEXT``, a row here, its code in :mod:`splinter.worker.helpers`, and its method in
-``author.Store`` and ``python.LocalStore``.
+The verifier has its own table (:mod:`splinter.ext.middle.verifier.shapes`): a mistake in one of the two is found by the other.
+
+To add a helper: a pointer in ``abi.CONTEXT``, a row here and there, its code in :mod:`splinter.worker.helpers`, and its method
+in ``author.Store`` and ``python.LocalStore``.
 """
 
 from __future__ import annotations

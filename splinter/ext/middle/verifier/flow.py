@@ -9,15 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from splinter.ext import abi
-from splinter.ext.helpers import HELPERS
 from splinter.ext.middle import ir
-from splinter.ext.middle.graph import in_order
-from splinter.ext.middle.ir import RESULT_KINDS, WORD_MASK, Block, Instruction, Op, Placement, Register
-from splinter.ext.middle.prices import PRICED, price
+from splinter.ext.middle.ir import WORD_MASK, Block, Instruction, Op, Placement, Register
 from splinter.ext.middle.verifier.blocks import RESOLVED, Scanned, Term, resolved
 from splinter.ext.middle.verifier.layout import Layout
 from splinter.ext.middle.verifier.report import refuse
-from splinter.ext.middle.verifier.shapes import NOTED_OPS, PROVEN_OPS
+from splinter.ext.middle.verifier.shapes import COSTLY, NOTED_OPS, PROVEN_OPS, SHAPES, cost
 from splinter.ext.types import WORD_BYTES
 from splinter.limits import CHECKPOINT_COST, FRAME_BYTES, HELPER_COST, INSTRUCTIONS_PER_COST
 
@@ -53,7 +50,7 @@ class Flow:
         held, reads, all_terms = found.held, found.reads, found.terms
         for place, instruction in enumerate(code):
             op, target = instruction.op, instruction.target
-            shape: list[Any] = [op]
+            shape: list[Any] = [op, None if target is None else target.kind]
             terms: list[Term] = []
             for operand in instruction.operands:
                 shape.append(operand.kind)
@@ -69,7 +66,7 @@ class Flow:
                     refuse("a constant is no word", code, place)
             if instruction.error == abi.ExtensionError.RAISED:
                 self._prove_code(found, place)
-            if RESULT_KINDS.get(tuple(shape), op) is not (None if target is None else target.kind):  # op: there is none such
+            if tuple(shape) not in SHAPES:
                 refuse("an instruction's operands are of the wrong kinds", code, place)
             all_terms.append(terms)
             if target is not None:
@@ -101,7 +98,7 @@ class Flow:
             return
         if op in PROVEN_OPS:
             found.points.append(place)
-        if op in PRICED:
+        if op in COSTLY:
             found.costly.append(place)
         if op is Op.STORE:
             found.stores.append(place)
@@ -109,9 +106,6 @@ class Flow:
             offset = found.frame_offset(found.operand(place, 0))
             found.cleared.setdefault(-1 if offset is None else offset, place)
         elif op is Op.HELPER:
-            helper = HELPERS.get(instruction.size)
-            if helper is None or helper.operands != len(instruction.operands) or (helper.is_optional and not instruction.error):
-                refuse("what a helper is given is not certainly right", found.code, place)
             found.helpers.append(place)
         elif op is Op.SPEND and not 0 <= instruction.size <= _COST_MAX:
             refuse("what is taken from the budget is no price", found.code, place)
@@ -226,7 +220,7 @@ class Flow:
         latches = [number for number, found in enumerate(self.blocks) if self._spends(found.block)]
         is_latch = set(latches)
         ahead = [[] if number in is_latch else successors for number, successors in enumerate(self.successors)]
-        order = in_order(dict(enumerate(ahead)))
+        order = _in_order(ahead)
         if len(order) < len(ahead):
             refuse("a loop does not look at the budget")
         if self.placement.preempt:
@@ -263,18 +257,33 @@ class Flow:
             spent, begin, paid = done[number], 0, 0
             for place in found.costly:
                 instruction = found.code[place]
-                cost = price(instruction)
+                price = cost(instruction)
                 if instruction.op is Op.SPEND:
-                    paid += cost
+                    paid += price
                 elif instruction.op is Op.HELPER:
                     paid -= HELPER_COST
                     if paid < 0:
                         refuse("a call is not paid for", found.code, place)
                 spent += place - begin
-                if cost and spent >= limit:
+                if price and spent >= limit:
                     refuse("too much work without a look at the budget", found.code, place)
-                spent, begin = spent + cost * INSTRUCTIONS_PER_COST, place
+                spent, begin = spent + price * INSTRUCTIONS_PER_COST, place
             spent += len(found.code) - begin
             if not found.block.is_yield_point(preempt=True):
                 for successor in self.successors[number]:
                     done[successor] = max(done[successor], spent)
+
+
+def _in_order(successors: list[list[int]]) -> list[int]:
+    """Each node behind all that lead to it; those on circles, and what comes behind these, are missing."""
+    missing = [0] * len(successors)
+    for ahead in successors:
+        for successor in ahead:
+            missing[successor] += 1
+    order = [number for number, count in enumerate(missing) if not count]
+    for number in order:  # grows while it is gone over
+        for successor in successors[number]:
+            missing[successor] -= 1
+            if not missing[successor]:
+                order.append(successor)
+    return order

@@ -11,7 +11,6 @@ from typing import Any
 
 from splinter.ext import abi
 from splinter.ext.abi import ResultKind
-from splinter.ext.helpers import HELPERS, MATH
 from splinter.ext.middle import ir
 from splinter.ext.middle.ir import Constant, Instruction, Op
 from splinter.ext.middle.verifier.blocks import HELPER, Relation, Scanned
@@ -19,7 +18,7 @@ from splinter.ext.middle.verifier.flow import Flow
 from splinter.ext.middle.verifier.layout import Layout
 from splinter.ext.middle.verifier.proofs import PROVEN, Choice, Need, Proof, What
 from splinter.ext.middle.verifier.report import refuse
-from splinter.ext.middle.verifier.shapes import FOUND, MEMORY_SIZES, READABLE, SWAP_SIZES, WRITABLE
+from splinter.ext.middle.verifier.shapes import FOUND, HELPERS, MATH, MEMORY_SIZES, READABLE, SWAP_SIZES, WRITABLE
 from splinter.ext.middle.verifier.spans import Prover
 from splinter.ext.types import WORD_BITS, WORD_BYTES
 from splinter.limits import DIGEST_PIECE_BYTES
@@ -196,7 +195,12 @@ class Memory:
 
     def _views(self, block: Scanned, place: int, instruction: Instruction) -> Proof | None:
         """Each address may be read for the length behind it."""
-        indices = HELPERS[instruction.size].views if instruction.op is Op.HELPER else (0, 2)
+        indices: tuple[int, ...] = (0, 2)
+        if instruction.op is Op.HELPER:
+            helper = HELPERS.get(instruction.size)
+            if helper is None or helper.operands != len(instruction.operands) or (helper.is_optional and not instruction.error):
+                return None
+            indices = helper.views
         prover, operands, proof = self._prover(block, place), block.terms[place], PROVEN
         for index in indices:
             further = prover.span(What.READABLE, operands[index], operands[index + 1])
