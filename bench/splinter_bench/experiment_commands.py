@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,33 +13,24 @@ import typer
 
 from splinter.errors import SplinterError
 from splinter_bench.as_json import as_json
-from splinter_bench.experiments.experiment import Document, Effort
+from splinter_bench.experiments.experiment import Effort
 from splinter_bench.figure import shown, shown_interval
 from splinter_bench.machine import machine, versions
+from splinter_bench.observations import Observations
 from splinter_bench.progress import progress
-from splinter_bench.report import charts, terminal
-from splinter_bench.report.experiments.experiment import experiment_of
+from splinter_bench.report import charts, experiment, terminal
+from splinter_bench.report.experiment import Document, experiments
 
-_HELP = {
-    "isolation": "What isolation costs: an extension run in the worker, or in a process of its tenant's own.",
-    "locality": "Home cores and stealing: 1,024 tenants of different activity on two workers.",
-    "yields": "Small requests beside long ones: without yields, with the author's, with the compiler's.",
-    "misbehaviour": "Invokes that never end: with the compiler's yields, and with the watchdog alone.",
-    "flood": "One tenant sends ten times what it may: what the others notice.",
-}
+_TEXT = (
+    "Makes labs and servers of its own and removes them; needs root. See docs/experiments.md. Run it on a machine that does "
+    "nothing else."
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for name, text in _HELP.items():
-        app.command(name, help=_text(text))(_command(name))
-
-
-def _text(first: str) -> str:
-    return (
-        f"{first}\n\nMakes labs and servers of its own and removes them; needs root. See docs/experiments.md. Run it on a "
-        "machine that does nothing else."
-    )
+    for name, about in experiments().items():
+        app.command(name, help=f"{about['help']}\n\n{_TEXT}")(_command(name))
 
 
 def _command(name: str) -> Callable[..., None]:
@@ -53,43 +45,42 @@ def _command(name: str) -> Callable[..., None]:
         ] = None,
     ) -> None:
         document = made(name, Effort(quick, tuple(only or ())), picture)
-        show(name, document, json_output)
+        show(document, json_output)
 
     return run
 
 
 def made(name: str, effort: Effort, picture: Path | None = None) -> Document:
     """Carry out an experiment; its document. Raises :class:`SplinterError` for what cannot be measured here."""
-    experiment = experiment_of(name)
+    parts = experiments()[name].get("parts", [])
     for part in effort.only:
-        if part not in experiment.parts:
-            raise SplinterError(f"there is no part {part!r}; there are: {', '.join(experiment.parts) or 'none'}")
+        if part not in parts:
+            raise SplinterError(f"there is no part {part!r}; there are: {', '.join(parts) or 'none'}")
     if picture is not None:
         charts.check(picture)
     with progress(None) as say:
-        found = experiment.measure(effort, say)
+        found: Observations = import_module(f"{__package__}.experiments.{name}").measure(effort, say)
     document = {
         "experiment": name,
         "command": shlex.join(["splinter", "bench", name, *_arguments(name)]),
         "machine": machine(),
         "versions": versions(),
         "is_quick": effort.is_quick,
-        **found,
+        **found.to_json(),
     }
     if picture is not None:
         charts.draw(experiment.charts(document), picture)
     return document
 
 
-def show(name: str, document: Document, json_output: bool) -> None:
+def show(document: Document, json_output: bool) -> None:
     """Print a document."""
-    experiment = experiment_of(name)
+    figures = experiment.figures(document)
     if json_output:
-        figures = [figure.to_json() for figure in experiment.figures(document)]
-        print(as_json({**document, "figures": figures}))
+        print(as_json({**document, "figures": [figure.to_json() for figure in figures]}))
         return
     lines = []
-    for figure in experiment.figures(document):
+    for figure in figures:
         ends, left_out = shown_interval(figure.interval, figure.unit), figure.left_out
         left = f", {left_out} left out" if left_out else ""
         lines.append(f"{figure.text}: {shown(figure.median, figure.unit)} ({ends}; {len(figure.values)} rounds{left})")

@@ -11,16 +11,25 @@ import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from importlib import resources
+from importlib import import_module, resources
 from typing import Any
 
 from splinter.errors import SplinterError
 from splinter.limits import STORE_BYTES_MIN
-from splinter_bench.experiments import arithmetic, compile_time, installs, many_tenants, pushed, restart, worker_time
+from splinter_bench.experiments import (
+    arithmetic,
+    compile_time,
+    experiment,
+    installs,
+    many_tenants,
+    pushed,
+    restart,
+    worker_time,
+)
 from splinter_bench.experiments.suite import OF_MEMCACHED, OF_REDIS, Settings
 from splinter_bench.experiments.suite import measure as measure_suite
 from splinter_bench.figure import Figure
-from splinter_bench.observations import Columns, NotMeasuredError, Observations, medians
+from splinter_bench.observations import NotMeasuredError, Observations
 from splinter_bench.progress import Progress
 from splinter_bench.rounds import Verdict, judge
 from splinter_bench.subjects.local_server import lab_server
@@ -88,40 +97,38 @@ GOALS = tuple(_goals())
 
 
 def names_found_by(measuring: str) -> tuple[str, ...]:
-    """The figures that a measurement of ``goals.toml`` finds."""
-    return tuple(name for name, about in _figures().items() if about["found_by"] == measuring)
+    """The figures with bounds that a measurement of ``goals.toml`` finds."""
+    return tuple(name for name, about in _figures().items() if about["found_by"] == measuring and about["bounds"])
 
 
 def figures_of(observations: Observations) -> list[Figure]:
     """The figures of which a table has all that their formulas name.
 
-    A round in which anything that a figure's formulas name had no peace is left out of it; of all, if none can be kept.
+    A round in which a slice that the figure's formula names had no peace is left out; none, if that would leave nothing. Parts
+    are of the same rounds.
     """
-    found, columns = [], Columns(observations)
+    found = []
     for name, about in _figures().items():
-        if "value" not in about:  # an experiment's own
-            continue
-        columns.asked.clear()
-        parts = about.get("parts", {})
         try:
+            columns = observations.columns(about.get("at"))
             values = columns.evaluate(about["value"])
         except NotMeasuredError:
             continue
-        medians(columns, parts, values.index)  # so that what they name is looked at for its peace, too
+        if values.empty:
+            continue
         still = columns.still()[values.index]
         kept = values[still] if still.any() else values
-        if len(kept):
-            figure = Figure(
-                name,
-                about["text"].format(**observations.settings),
-                about["unit"],
-                tuple(kept),
-                medians(columns, parts, kept.index),
-                observations.settings.get("rivals", {}).get(about.get("rival"), ""),
-                int((~still).sum()),
-                about.get("counted", False),
-            )
-            found.append(figure)
+        figure = Figure(
+            name,
+            columns.told(about["text"]),
+            about["unit"],
+            tuple(kept),
+            columns.in_peace(kept.index).medians(about.get("parts", {})),
+            observations.settings.get("rivals", {}).get(about.get("rival"), ""),
+            int((~still).sum()),
+            about.get("counted", False),
+        )
+        found.append(figure)
     return found
 
 
@@ -229,7 +236,7 @@ def measurings(effort: Effort) -> list[Measuring]:
         served("installs", "installs beside gets", partial(installs.measure_interference, counts=effort.installs)),
         *(
             Measuring(name, f"the {name}", partial(_experiment, name.removeprefix(_EXPERIMENT)))
-            for name in dict.fromkeys(about["found_by"] for about in _figures().values())
+            for name in dict.fromkeys(about["found_by"] for about in _figures().values() if about["bounds"])
             if name.startswith(_EXPERIMENT)
         ),
     ]
@@ -270,9 +277,5 @@ def _suite(settings: Settings, session: Session) -> Observations:
 
 
 def _experiment(name: str) -> list[Figure]:
-    from splinter_bench.experiments.experiment import Effort as ExperimentEffort
-    from splinter_bench.report.experiments.experiment import experiment_of
-
-    experiment = experiment_of(name)
-    effort = ExperimentEffort(only=_PARTS.get(name, ()), for_bounds=True)
-    return experiment.figures(experiment.measure(effort, lambda text: None))
+    measure_it = import_module(f"{__package__}.experiments.{name}").measure
+    return figures_of(measure_it(experiment.Effort(only=_PARTS.get(name, ()), for_bounds=True), lambda text: None))

@@ -146,7 +146,7 @@ class Report:
         for measurement in self.measurements:
             for place, result in measurement.rounds().items():
                 subject, is_still = f"{measurement.name} {measurement.depth}", place not in measurement.disturbed
-                found.add_result(subject, result, numbers[place], is_still=is_still)
+                found.add(subject, result, numbers[place], is_still=is_still)
         for extra in self.extras:
             median = extra["latency_ns"].get(_MEDIAN)
             values = {"per_second": extra["per_second"]} | ({} if median is None else {_MEDIAN: median})

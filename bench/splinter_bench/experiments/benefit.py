@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import pandas as pd
+
 from splinter.errors import SplinterError
 from splinter.native.clock import SECOND_NS
 from splinter_bench.experiments.benefit_cases import GETS, INVOKE, REDIS_GETS, Point, Sizes, points
@@ -81,14 +83,14 @@ def _measure_point(session: Session, server: RedisServer | None, point: Point, e
             is_several = point.is_mix and way == REDIS_GETS
             # A script counts each reply of a pipeline, and a chain of steps once.
             ways[way] = _Way(alone, many, point.requests if is_several else script.pipeline, in_turn=1.0, is_mean=point.is_mix)
-        found = in_turns({name: asked.slice for name, asked in ways.items()}, effort.rounds).table()
-    spreads = found.groupby(["subject", "metric"])["value"].agg(["median", "min", "max"])
+        found = in_turns({name: asked.slice for name, asked in ways.items()}, effort.rounds)
+    spreads = pd.DataFrame(found.rows).groupby("subject")[list(_MEASURED)].agg(["median", "min", "max"])
     return [
         {
             "case": point.case,
             "x": point.x,
             "way": way,
-            **{of: spreads.loc[way, of].to_dict() for of in ("time_ns", "per_second")},
+            **{of: spreads.loc[way, of].to_dict() for of in _MEASURED},
         }
         for way in ways
     ]

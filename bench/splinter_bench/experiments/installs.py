@@ -85,7 +85,7 @@ def measure_interference(session: Session, counts: Counts = _DEFAULTS) -> Observ
             still = {name: [each.result for each in slices if _is_undisturbed(each)] for name, slices in taken.items()}
             for name, slices in taken.items():
                 kept = still[name] if all(still.values()) else [each.result for each in slices]
-                found.add_result(f"{name} {depth}", Result.merged(kept), number, is_still=all(still.values()))
+                found.add(f"{name} {depth}", Result.merged(kept), number, is_still=all(still.values()))
             found.add(f"install {depth}", {"seconds": statistics.median(seconds)}, number)
     return found
 

@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.container import BarContainer
-from splinter_bench.report import benefit, case_charts, suite
+from splinter_bench.report import benefit, case_charts, experiment, suite
 from splinter_bench.report.charts import Bars, Charts, Curve, Curves, Dots, alone, beyond_limits, check, draw, ends, figure_of
-from splinter_bench.report.experiments.experiment import experiment_of
 from splinter_bench.report.palette import LOOKS, SPLINTER, subject
 
 from splinter.errors import SplinterError
@@ -85,7 +84,7 @@ def benefits() -> Iterator[tuple[str, Charts]]:
 def experiments() -> Iterator[tuple[str, Charts]]:
     for path in sorted(DOCUMENTS.glob("*.json")):
         document = json.loads(path.read_text(encoding="utf-8"))
-        yield path.stem, experiment_of(document["experiment"]).charts(document)
+        yield path.stem, experiment.charts(document)
 
 
 PICTURES = {name: charts for kind in (cases, suites, benefits, experiments) for name, charts in kind()}
