@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 import sys
@@ -16,9 +15,11 @@ from splinter.interrupts import interruptible
 from splinter.limits import KEY_BYTES_MAX, PACKET_BODY_BYTES_MAX
 from splinter.server import instance as instances
 from splinter_bench import experiment_commands, goals_commands, profile_command, report_commands, run_commands
+from splinter_bench.as_json import as_json
 from splinter_bench.experiments.suite import Settings, measure
 from splinter_bench.generators.load import DEPTH_MAX
 from splinter_bench.progress import progress
+from splinter_bench.report import told
 from splinter_bench.report.terminal import show
 from splinter_bench.subjects.local_server import lab_server
 from splinter_bench.workloads.workload import KEY_BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES_DEFAULT
@@ -83,16 +84,13 @@ def run(
     except ValueError as error:
         raise SplinterError(str(error)) from error
     report.circumstances["command"] = shlex.join(["splinter", "bench", *_arguments()])
-    failed = sum(measurement.failed for measurement in report.measurements)
     document = report.to_json()
     if json_output:
-        print(json.dumps(document, indent=1))
+        print(as_json(document))
     else:
-        from splinter_bench.report import suite as suite_report
-
-        show(suite_report.table(document), *suite_report.notes(document))
-    if failed:
-        print(f"splinter: {failed} requests were lost or answered wrongly", file=sys.stderr)
+        show(*told.tables(document), *told.circumstances(document))
+    if report.failed:
+        print(f"splinter: {report.failed} requests were lost or answered wrongly", file=sys.stderr)
         raise typer.Exit(_FAILED_REQUESTS)
 
 

@@ -18,8 +18,8 @@ from splinter_bench.figure import shown, shown_interval
 from splinter_bench.machine import machine, versions
 from splinter_bench.observations import Observations
 from splinter_bench.progress import progress
-from splinter_bench.report import charts, experiment, terminal
-from splinter_bench.report.experiment import Document, experiments
+from splinter_bench.report import charts, terminal, told
+from splinter_bench.report.told import Document, described
 
 _TEXT = (
     "Makes labs and servers of its own and removes them; needs root. See docs/experiments.md. Run it on a machine that does "
@@ -29,7 +29,9 @@ _TEXT = (
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for name, about in experiments().items():
+    for name, about in described().items():
+        if "help" not in about:  # of another command, or a section of the report
+            continue
         app.command(name, help=f"{about['help']}\n\n{_TEXT}")(_command(name))
 
 
@@ -52,7 +54,7 @@ def _command(name: str) -> Callable[..., None]:
 
 def made(name: str, effort: Effort, picture: Path | None = None) -> Document:
     """Carry out an experiment; its document. Raises :class:`SplinterError` for what cannot be measured here."""
-    parts = experiments()[name].get("parts", [])
+    parts = described()[name].get("parts", [])
     for part in effort.only:
         if part not in parts:
             raise SplinterError(f"there is no part {part!r}; there are: {', '.join(parts) or 'none'}")
@@ -69,13 +71,13 @@ def made(name: str, effort: Effort, picture: Path | None = None) -> Document:
         **found.to_json(),
     }
     if picture is not None:
-        charts.draw(experiment.charts(document), picture)
+        charts.draw(told.charts(document), picture)
     return document
 
 
 def show(document: Document, json_output: bool) -> None:
     """Print a document."""
-    figures = experiment.figures(document)
+    figures = told.figures(document)
     if json_output:
         print(as_json({**document, "figures": [figure.to_json() for figure in figures]}))
         return
@@ -84,7 +86,7 @@ def show(document: Document, json_output: bool) -> None:
         ends, left_out = shown_interval(figure.interval, figure.unit), figure.left_out
         left = f", {left_out} left out" if left_out else ""
         lines.append(f"{figure.text}: {shown(figure.median, figure.unit)} ({ends}; {len(figure.values)} rounds{left})")
-    terminal.show(experiment.table(document), *experiment.notes(document), *lines)
+    terminal.show(*told.tables(document), *told.notes(document), *lines)
 
 
 def _arguments(name: str) -> list[Any]:

@@ -111,13 +111,9 @@ def figures_of(observations: Observations) -> list[Figure]:
     for name, about in _figures().items():
         try:
             columns = observations.columns(about.get("at"))
-            values = columns.evaluate(about["value"])
+            kept, left_out = columns.kept(about["value"])
         except NotMeasuredError:
             continue
-        if values.empty:
-            continue
-        still = columns.still()[values.index]
-        kept = values[still] if still.any() else values
         figure = Figure(
             name,
             columns.told(about["text"]),
@@ -125,7 +121,7 @@ def figures_of(observations: Observations) -> list[Figure]:
             tuple(kept),
             columns.in_peace(kept.index).medians(about.get("parts", {})),
             observations.settings.get("rivals", {}).get(about.get("rival"), ""),
-            int((~still).sum()),
+            left_out,
             about.get("counted", False),
         )
         found.append(figure)

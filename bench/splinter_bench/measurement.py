@@ -1,19 +1,19 @@
-"""What the runs of a benchmark found, put together: medians, spreads, ratios."""
+"""What the runs of a benchmark found beside each other: of each run a row, of each slice another one."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import pandas as pd
+
 from splinter.errors import SplinterError
-from splinter_bench.observations import Observations
+from splinter_bench.observations import Columns, NotMeasuredError, Observations, Row, name_of
 from splinter_bench.result import Result
 
 ECHO = "echo"
-_MEDIAN = "p50"
 # Of each rival's measurement, ours that does the same; what stands behind a comma is how the rival was asked.
 COUNTERPARTS = {
     "redis get": "get",
@@ -33,12 +33,6 @@ def counterpart(name: str) -> str | None:
     return COUNTERPARTS.get(name.partition(",")[0])
 
 
-def spread(values: Iterable[float]) -> dict[str, float]:
-    """Median, smallest and largest of some values."""
-    found = list(values)
-    return {"median": statistics.median(found), "min": min(found), "max": max(found)}
-
-
 @dataclass
 class Measurement:
     """The runs of one operation at one depth, each in slices that alternated with those of the other measurements."""
@@ -47,6 +41,11 @@ class Measurement:
     depth: int
     slices: list[list[Result]] = field(default_factory=list)  # of each run
     disturbed: set[tuple[int, int]] = field(default_factory=set)  # run and place of slices that had no peace
+
+    @property
+    def subject(self) -> str:
+        """What the table of slices calls it."""
+        return f"{self.name} {self.depth}"
 
     @cached_property
     def runs(self) -> list[Result]:
@@ -64,36 +63,10 @@ class Measurement:
             self.disturbed.add((run, len(self.slices[run])))
         self.slices[run].append(part)
 
-    def rounds(self) -> dict[tuple[int, int], Result]:
-        """The slices by run and place: those of all measurements with the same number were neighbours."""
-        return {(run, place): part for run, parts in enumerate(self.slices) for place, part in enumerate(parts)}
-
-    @property
-    def per_second(self) -> dict[str, float]:
-        """Round trips a second: median, min, max of the runs."""
-        return spread(run.per_second for run in self.runs)
-
-    @property
-    def latency_ns(self) -> dict[str, dict[str, float]]:
-        """Each percentile's median, min and max of the runs."""
-        found = [run.latency_ns for run in self.runs]
-        return {name: spread(latencies[name] for latencies in found) for name in found[0]}
-
     @property
     def failed(self) -> int:
         """Requests of all runs that did not end as they should."""
         return sum(run.failed for run in self.runs)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, with every run."""
-        return {
-            "name": self.name,
-            "depth": self.depth,
-            "per_second": self.per_second,
-            "latency_ns": self.latency_ns,
-            "failed": self.failed,
-            "runs": [run.to_json() for run in self.runs],
-        }
 
 
 Plan = list[tuple[Measurement, Callable[[], Result]]]  # what to measure, and how a slice of it is run
@@ -105,55 +78,82 @@ class Report:
 
     measurements: list[Measurement]
     circumstances: dict[str, Any]
-    extras: list[dict[str, Any]] = field(default_factory=list)  # what other programs measured
+    extras: list[dict[str, Any]] = field(default_factory=list)  # what other programs measured, by run
 
-    def find(self, name: str, depth: int) -> Measurement | None:
-        """The measurement of an operation at a depth, if it was made."""
-        return next((m for m in self.measurements if (m.name, m.depth) == (name, depth)), None)
+    @property
+    def failed(self) -> int:
+        """Requests that did not end as they should."""
+        return sum(measurement.failed for measurement in self.measurements)
 
-    def matching(self, name: str) -> list[Measurement]:
-        """The measurements whose name begins so."""
-        return [m for m in self.measurements if m.name.startswith(name)]
-
-    def ratios(self) -> list[dict[str, Any]]:
-        """Each slice of ours over the echo's beside it, a rival's over ours: of each run the median, of these the median.
-
-        Neighbouring slices and not medians are divided, so that what disturbs the machine for a while stands on both
-        sides.
-        """
-        found = []
-        for measurement in self.measurements:
-            limit = self.find(ECHO, measurement.depth)
-            ours = self.find(counterpart(measurement.name) or "", measurement.depth)
-            if ours is not None:
-                found.append(_ratio("latency_over_ours", measurement, ours, _p50))
-                found.append(_ratio("throughput_of_ours", measurement, ours, _per_second))
-            elif limit is not None and limit is not measurement:
-                found.append(_ratio("latency_over_echo", measurement, limit, _p50))
-                found.append(_ratio("throughput_of_echo", measurement, limit, _per_second))
-        return [ratio for ratio in found if "median" in ratio]
-
-    def observations(self) -> Observations:
-        """Rows of each slice, whose subject is ``name depth``. Raises :class:`SplinterError` when requests failed.
+    def slices(self) -> Observations:
+        """A row for each slice; those of one round were neighbours.
 
         Another program's numbers are those of its whole run, the same for each of the run's slices.
         """
-        failed = {m.name: m.failed for m in self.measurements if m.failed}
-        if failed:
-            raise SplinterError(f"{sum(failed.values())} requests were lost or answered wrongly: {failed}")
         found = Observations(settings={"rivals": self._rivals()})
-        numbers = {place: number for number, place in enumerate(sorted({p for m in self.measurements for p in m.rounds()}))}
+        places = {(run, place) for m in self.measurements for run, parts in enumerate(m.slices) for place in range(len(parts))}
+        numbers = {place: number for number, place in enumerate(sorted(places))}
         for measurement in self.measurements:
-            for place, result in measurement.rounds().items():
-                subject, is_still = f"{measurement.name} {measurement.depth}", place not in measurement.disturbed
-                found.add(subject, result, numbers[place], is_still=is_still)
-        for extra in self.extras:
-            median = extra["latency_ns"].get(_MEDIAN)
-            values = {"per_second": extra["per_second"]} | ({} if median is None else {_MEDIAN: median})
+            for run, parts in enumerate(measurement.slices):
+                for place, part in enumerate(parts):
+                    is_still = (run, place) not in measurement.disturbed
+                    found.add(measurement.subject, part, numbers[run, place], is_still=is_still, run=run)
+        for row in self._programs():
             for (run, _), number in numbers.items():
-                if run + 1 == extra.get("run", 1):
-                    found.add(f"{extra['name']} {extra['connections']}", values, number)
+                if run == row["round"]:
+                    found.rows.append({**row, "subject": f"{row['subject']} {row['depth']}", "round": number, "run": run})
         return found
+
+    def observations(self) -> Observations:
+        """The table that figures are made of. Raises :class:`SplinterError` when requests failed."""
+        if self.failed:
+            failed = {m.name: m.failed for m in self.measurements if m.failed}
+            raise SplinterError(f"{self.failed} requests were lost or answered wrongly: {failed}")
+        return self.slices()
+
+    def runs(self) -> Observations:
+        """A row for each run as a whole, with its ratios to the echo, or a rival's to ours, and what other programs found.
+
+        A ratio is the median of those of neighbouring slices: what disturbs the machine for a while stands on both sides.
+        """
+        columns = self.slices().columns()
+        rows = [row for measurement in self.measurements for row in self._runs(measurement, columns)]
+        return Observations([*rows, *self._programs()], self.circumstances.get("settings", {}))
+
+    def _runs(self, measurement: Measurement, columns: Columns) -> Iterator[Row]:
+        ratios, over = self._ratios(measurement, columns)
+        for number, run in enumerate(measurement.runs):
+            beside = {kind: values[number] for kind, values in ratios.items() if number in values}
+            row = {"subject": measurement.name, "depth": measurement.depth, "round": number, "by": "slices", **run.row()}
+            yield row | beside | ({"over": over} if beside else {})
+
+    def _ratios(self, measurement: Measurement, columns: Columns) -> tuple[dict[str, pd.Series], str]:
+        """Each kind of ratio of one measurement by run, and over what."""
+        ours = counterpart(measurement.name)
+        over = ECHO if ours is None else ours
+        if measurement.name == ECHO or not any((m.name, m.depth) == (over, measurement.depth) for m in self.measurements):
+            return {}, over
+        beside, found = name_of(f"{over} {measurement.depth}"), {}
+        kinds = ("latency_over_echo", "throughput_of_echo") if ours is None else ("latency_over_ours", "throughput_of_ours")
+        for kind, metric in zip(kinds, ("p50", "per_second"), strict=True):
+            try:
+                values, _ = columns.kept(f"{name_of(measurement.subject)}.{metric} / {beside}.{metric}")
+            except NotMeasuredError:
+                continue
+            found[kind] = values.groupby(columns.table.groupby("round")["run"].first()).median()
+        return found, over
+
+    def _programs(self) -> Iterator[Row]:
+        for extra in self.extras:
+            latencies = {name: value for name, value in extra["latency_ns"].items() if value is not None}
+            place = {"subject": extra["name"], "depth": extra["connections"], "round": extra.get("run", 1) - 1}
+            yield {
+                **place,
+                "by": "program",
+                "per_second": extra["per_second"],
+                **latencies,
+                "command": extra.get("command", ""),
+            }
 
     def _rivals(self) -> dict[str, str]:
         rivals = self.circumstances.get("rivals", {})
@@ -161,45 +161,4 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """One document with everything."""
-        return {
-            **self.circumstances,
-            "results": [measurement.to_json() for measurement in self.measurements],
-            "ratios": self.ratios(),
-            "extras": self.extras,
-        }
-
-    def ratio(self, name: str, depth: int, kind: str) -> dict[str, Any] | None:
-        """One of :meth:`ratios`."""
-        return next((r for r in self.ratios() if (r["name"], r["depth"], r["ratio"]) == (name, depth, kind)), None)
-
-
-def half_range(values: dict[str, float]) -> float:
-    """How far smallest and largest value are from the middle between them, as a part of the median."""
-    return (values["max"] - values["min"]) / 2 / values["median"] if values["median"] else 0.0
-
-
-def in_peace(places: Iterable[tuple[int, int]], *measurements: Measurement) -> tuple[list[tuple[int, int]], int]:
-    """Of these rounds those in which each measurement's slice had peace, and how many others; all, if none had."""
-    disturbed = set().union(*(measurement.disturbed for measurement in measurements))
-    found: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
-    for place in places:
-        found[place not in disturbed].append(place)
-    return found[True] or found[False], len(found[False])
-
-
-def _p50(run: Result) -> float:
-    return run.latency_ns[_MEDIAN]
-
-
-def _per_second(run: Result) -> float:
-    return run.per_second
-
-
-def _ratio(kind: str, what: Measurement, over: Measurement, figure: Any) -> dict[str, Any]:
-    mine, theirs = what.rounds(), over.rounds()
-    places, left_out = in_peace([place for place in mine if figure(theirs[place])], what, over)
-    ratios = {place: figure(mine[place]) / figure(theirs[place]) for place in places}
-    runs = [[ratio for (run, _), ratio in ratios.items() if run == number] for number in range(len(what.slices))]
-    medians = [statistics.median(found) for found in runs if found]
-    values = spread(medians) | {"rounds": list(ratios.values())} if medians else {}
-    return {"ratio": kind, "name": what.name, "depth": what.depth, "over": over.name, "left_out": left_out, **values}
+        return {"experiment": "suite", **self.circumstances, **self.runs().to_json()}

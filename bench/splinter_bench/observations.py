@@ -11,18 +11,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from splinter_bench.histogram import Histogram
-from splinter_bench.result import Result
+from splinter_bench.result import Result, percentiles
 
-UNITS = {"per_second": "1/s", "cpu_ns": "ns", "p50": "ns", "p90": "ns", "p99": "ns", "p999": "ns"}  # others are named by theirs
-_PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
 _NO_NAME = re.compile(r"\W+")
 
 Row = dict[str, Any]
@@ -33,30 +30,27 @@ class NotMeasuredError(LookupError):
     """A formula names a subject, a number of one, or settings that a table does not have."""
 
 
-def percentiles(histogram: Histogram) -> dict[str, int]:
-    """Latencies by the names that they have in the table, in ns."""
-    return {name: histogram.percentile(percent) for name, percent in _PERCENTILES.items()}
-
-
 @dataclass
 class Observations:
     """``rows`` as above; ``settings``: circumstances of all rows, which formulas and texts may name.
 
-    ``simulated`` are rows of the same shape that no machine was asked for.
+    ``simulated`` are rows of the same shape that no machine was asked for, ``series`` those of intervals of a run.
     """
 
     rows: list[Row] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     simulated: list[Row] = field(default_factory=list)
+    series: list[Row] = field(default_factory=list)
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Observations:
         """Those of a document that :meth:`to_json` made."""
-        return cls(document["runs"], document["settings"], document["simulated"])
+        return cls(document["runs"], document.get("settings", {}), document.get("simulated", []), document.get("series", []))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {"settings": self.settings, "runs": self.rows, "simulated": self.simulated}
+        series = {"series": self.series} if self.series else {}
+        return {"settings": self.settings, "runs": self.rows, "simulated": self.simulated, **series}
 
     def add(
         self, subject: str, found: Found, number: int, *, is_still: bool = True, metric: str = "ns", **settings: Any
@@ -69,29 +63,49 @@ class Observations:
 
     def merged(self, other: Observations) -> Observations:
         """Both tables' rows. Rounds of the same number were not neighbours: no formula may name subjects of both."""
-        return Observations([*self.rows, *other.rows], self.settings | other.settings, [*self.simulated, *other.simulated])
+        return Observations([*self.rows, *other.rows], self.settings | other.settings)
 
     def columns(self, at: Mapping[str, Any] | None = None, of: str = "rows") -> Columns:
-        """What formulas name, of the ``rows`` (or those ``simulated``) under settings ``at``: a number stands for the nearest.
+        """What formulas name, of the ``rows`` (or ``simulated`` ones, ``series``) under settings ``at``.
 
-        Raises :class:`NotMeasuredError` where there is no such row.
+        A float stands for the nearest that the table has. Raises :class:`NotMeasuredError` where there is no such row.
         """
-        table = pd.DataFrame(getattr(self, of))
-        table = table.assign(**{name: value for name, value in (("round", 0), ("is_still", True)) if name not in table})
+        table = pd.DataFrame(getattr(self, of), columns=None if getattr(self, of) else ["subject"])
+        still = table["is_still"].ne(False) if "is_still" in table else True
+        table = table.assign(is_still=still, **({} if "round" in table else {"round": 0}))
         found = {}
         for name, wanted in (at or {}).items():
             known = table[name].dropna() if name in table else pd.Series()
-            if isinstance(wanted, float | int) and len(known):
+            if isinstance(wanted, float) and len(known):
                 wanted = min(known.unique(), key=lambda value: _apart(value, wanted))
             table, found[name] = table[table[name] == wanted] if len(known) else table[:0], wanted
         if table.empty:
             raise NotMeasuredError(at)
         return Columns(table, self.settings | found)
 
+    def places(self, by: Sequence[str], at: Mapping[str, Any] | None = None, of: str = "rows") -> list[dict[str, Any]]:
+        """The combinations of the settings ``by`` that the rows ``at`` certain settings have, in their order, with these."""
+        try:
+            found = self.columns(at, of).table[list(by)].drop_duplicates().to_dict("records") if by else [{}]
+        except NotMeasuredError:
+            return []
+        return [{**(at or {}), **{str(name): value for name, value in place.items()}} for place in found]
+
 
 def _apart(value: float, wanted: float) -> float:
     """How far two numbers are apart by their ratio; nothing is near to 0."""
     return abs(math.log(value / wanted)) if value and wanted else 0.0 if value == wanted else math.inf
+
+
+def half_range(values: pd.Series) -> float:
+    """How far smallest and largest value are from the middle between them, as a part of the median."""
+    median = float(values.median())
+    return float(values.max() - values.min()) / 2 / median if median else 0.0
+
+
+def listed(numbers: pd.Series, unit: str) -> str:
+    """Medians of numbers that each cell has by name, in words."""
+    return ", ".join(f"{name} {median:,.0f} {unit}" for name, median in pd.DataFrame(list(numbers)).median().items())
 
 
 def name_of(subject: str) -> str:
@@ -102,21 +116,21 @@ def name_of(subject: str) -> str:
 class Columns(Mapping[str, Any]):
     """A table's columns by the names of formulas; notes which subjects were asked for.
 
-    ``it`` is the only subject. Raises :class:`NotMeasuredError` for names that are neither a subject nor a setting.
+    ``it`` is the first subject, or the only one. Raises :class:`NotMeasuredError` for what is neither a subject nor a setting.
     """
 
     def __init__(self, table: pd.DataFrame, settings: Mapping[str, Any]) -> None:
         self.table, self.settings = table, settings
         self._of = {name_of(subject): rows.set_index("round") for subject, rows in table.groupby("subject", sort=False)}
-        self._functions: dict[str, Callable[..., Any]] = {"best": self._best, "rows": self.table}
+        self._functions: dict[str, Any] = {"best": self._best, "half_range": half_range, "listed": listed, "rows": self.table}
         self.asked: set[str] = set()
 
     def __getitem__(self, name: str) -> Any:
         for known in (self._functions, self.settings):
             if name in known:
                 return known[name]
-        if name == "it" and len(self._of) == 1:
-            (name,) = self._of
+        if name == "it":
+            name = next(iter(self._of))
         if name not in self._of:
             raise NotMeasuredError(name)
         self.asked.add(name)
@@ -143,6 +157,19 @@ class Columns(Mapping[str, Any]):
             found = pd.Series(float(found), index=self.table["round"].unique())
         return pd.to_numeric(found).replace([np.inf, -np.inf], np.nan).dropna()
 
+    def kept(self, formula: str) -> tuple[pd.Series, int]:
+        """The formula's values in the rounds in which all it names had peace, and how many others there are; all, if none had.
+
+        Raises :class:`NotMeasuredError` where there is none at all.
+        """
+        self.asked.clear()
+        values = self.evaluate(formula)
+        if values.empty:
+            raise NotMeasuredError(formula)
+        asked = {name: self._of[name]["is_still"].groupby(level=0).all() for name in self.asked}
+        still = pd.DataFrame(asked).fillna(True).all(axis=1)[values.index] if asked else values.notna()
+        return values[still] if still.any() else values, int((~still).sum())
+
     def median(self, formula: str) -> float:
         """The median of the rounds. Raises :class:`NotMeasuredError` where there is none."""
         values = self.evaluate(formula)
@@ -164,19 +191,11 @@ class Columns(Mapping[str, Any]):
         """A text in whose braces stand formulas, as in an f-string."""
         return str(eval(f'f"""{text}"""', {"__builtins__": {}}, self))
 
-    def still(self) -> pd.Series:
-        """Of each round, whether all that was asked for had peace in it."""
-        return (
-            pd.DataFrame({name: self._of[name]["is_still"].groupby(level=0).all() for name in self.asked})
-            .fillna(True)
-            .all(axis=1)
-        )
-
     def in_peace(self, rounds: Iterable[int] | None = None) -> Columns:
         """Of these rounds (all if None) those rows of each subject that had peace; all of a subject that never had."""
         table = self.table if rounds is None else self.table[self.table["round"].isin(list(rounds))]
         has_any = table.groupby("subject")["is_still"].transform("any")
-        return Columns(table[table["is_still"].astype(bool) | ~has_any], self.settings)
+        return Columns(table[table["is_still"] | ~has_any], self.settings)
 
 
 class _Subject:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from splinter.errors import SplinterError
+from splinter_bench.as_json import as_json
 from splinter_bench.compare import Change, compare
 from splinter_bench.machine import machine, versions
 from splinter_bench.progress import progress
@@ -40,23 +40,19 @@ def show_benefit(
     Makes a lab and a server of its own and removes them.
     """
     from splinter_bench.experiments import benefit
-    from splinter_bench.report import benefit as benefit_report
-    from splinter_bench.report import charts
-    from splinter_bench.subjects import rivals
-    from splinter_bench.subjects.local_server import lab_server
-    from splinter_bench.subjects.session import Session
+    from splinter_bench.report import charts, told
 
     if picture is not None:
         charts.check(picture)
     effort = benefit.Effort(rounds=rounds)
-    with progress(effort.steps()) as say, lab_server(max(os.sched_getaffinity(0))) as info, Session(info) as session:
-        rows = benefit.measure(session, effort, "redis" in rivals.installed(), say)
+    with progress(effort.steps()) as say:
+        document = {"machine": machine(), "versions": versions(), **benefit.document(effort, say)}
     if picture is not None:
-        charts.draw(benefit_report.charts(rows), picture)
+        charts.draw(told.charts(document), picture)
     if json_output:
-        print(json.dumps({"machine": machine(), "versions": versions(), "benefit": rows}, indent=1))
+        print(as_json(document))
         return
-    show(*benefit_report.tables(rows))
+    show(*told.tables(document))
 
 
 def show_comparison(

@@ -16,15 +16,18 @@ import typer
 from splinter.errors import SplinterError
 from splinter.limits import KEY_BYTES_MAX, MULTIGET_KEYS_MAX, PORT_DEFAULT, TENANTS_MAX, VALUE_BYTES_MAX
 from splinter.server import instance as instances
+from splinter_bench.as_json import as_json
 from splinter_bench.generators.load import DEPTH_MAX
 from splinter_bench.machine import machine, versions
 from splinter_bench.progress import live_progress
+from splinter_bench.report import told
 from splinter_bench.report.terminal import show
 from splinter_bench.table import Table
 from splinter_bench.workloads.distribution import THETA_DEFAULT
-from splinter_bench.workloads.workload import KEY_BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES_DEFAULT, Account
+from splinter_bench.workloads.workload import KEY_BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES_DEFAULT, Account, Workload
 
 if TYPE_CHECKING:  # the compiler is loaded only when a workload needs it
+    from splinter_bench.observations import Observations
     from splinter_bench.subjects.target import Target
 
 _FAILED_REQUESTS = 1  # exit status when requests were lost or answered wrongly
@@ -132,27 +135,18 @@ def run(
             _target(instance, lab, address, tenant, token, tenants, table, udp, server_core, client_core) as target,
             live_progress(lambda: target.client.flight["completed"] if target.is_open else 0) as say,
         ):
-            report: Any
-            if live:
-                from splinter_bench.experiments.live_runs import measure_live
-                from splinter_bench.experiments.runs import Running, prepare
+            with limits_of(target.session if limits and not live else None) as echoes:
+                notes = _NOTES_MAX if record else 0
+                found, asked = run_case(target, case, echoes, say, limits=limits, spin=spin, note=notes)
+            if record is not None and not live:
+                from splinter_bench.workloads import trace
 
-                plan = case.plan(target)
-                prepare(target, plan, say)
-                report = measure_live(target, plan.workload, Running(depth, rate, runs, seconds), limits=limits, progress=say)
-            else:
-                with limits_of(target.session if limits else None) as echoes:
-                    notes = _NOTES_MAX if record else 0
-                    report, asked = run_case(target, case, echoes, say, spin=spin, note=notes)
-                if record is not None:
-                    from splinter_bench.workloads import trace
-
-                    trace.write(record, trace.from_notes(target.client.flight.noted, asked, value_bytes), key_bytes)
-            settings = {**case.settings(), "spin": spin, "client": "live frames" if live else target.client_name}
-            report.circumstances = _circumstances(target, settings)
+                trace.write(record, trace.from_notes(target.client.flight.noted, asked, value_bytes), key_bytes)
+            found.settings = {**case.settings(), "spin": spin, "client": "live frames" if live else target.client_name}
+            document = _document("live-run" if live else "run", target, asked, found)
     except ValueError as error:
         raise SplinterError(str(error)) from error
-    _show(report, json_output)
+    _show(document, json_output)
 
 
 def replay(
@@ -187,12 +181,14 @@ def replay(
             measuring.prepare(target, catalogue.Plan(workload, loads), say)
             say(f"replaying {len(records):,} requests")
             gaps = None if depth else trace.gaps(records, speed)
-            report = measuring.replay(target, workload, depth, gaps, spin=spin)
-            settings = {"file": str(file), "depth": depth, "speed": None if depth else speed, "client": target.client_name}
-            report.circumstances = _circumstances(target, settings)
+            found = measuring.replay(target, workload, depth, gaps, spin=spin)
+            found.settings = {
+                "file": str(file), "depth": depth, "speed": None if depth else speed, "client": target.client_name,
+            }  # fmt: skip
+            document = _document("run", target, workload, found)
     except ValueError as error:
         raise SplinterError(str(error)) from error
-    _show(report, json_output)
+    _show(document, json_output)
 
 
 @contextlib.contextmanager
@@ -225,18 +221,22 @@ def _target(
         yield stack.enter_context(target)
 
 
-def _circumstances(target: Target, settings: dict[str, Any]) -> dict[str, Any]:
+def _document(experiment: str, target: Target, workload: Workload, measured: Observations) -> dict[str, Any]:
+    from splinter_bench.experiments.runs import failures
+
     info, session = target.info, target.session
     found: dict[str, Any] = {
+        "experiment": experiment,
         "command": shlex.join(["splinter", *sys.argv[1:]]),
         "machine": machine(),
         "versions": versions(),
-        "settings": settings,
+        "workload": workload.name,
+        "failed": failures(measured, workload.name),
     }
     if info is not None and session is not None:
         found["server"] = {"transport": info.transport, "xdp_mode": info.xdp_mode, "cores": list(info.cores)}
-        found["settings"] |= {"server_core": session.server_core, "client_core": session.client_core}
-    return found
+        measured.settings |= {"server_core": session.server_core, "client_core": session.client_core}
+    return found | measured.to_json()
 
 
 def _list(json_output: bool) -> None:
@@ -248,11 +248,11 @@ def _list(json_output: bool) -> None:
     show(Table(["workload", "what it asks for"], [[name, entry.text] for name, entry in CATALOGUE.items()]))
 
 
-def _show(report: Any, json_output: bool) -> None:
+def _show(document: dict[str, Any], json_output: bool) -> None:
     if json_output:
-        print(json.dumps(report.to_json(), indent=1))
+        print(as_json(document))
     else:
-        show(report.table(), *report.notes())
-    if report.failed:
-        print(f"splinter: {report.failed} requests were lost or answered wrongly", file=sys.stderr)
+        show(*told.tables(document), *told.notes(document))
+    if document["failed"]:
+        print(f"splinter: {document['failed']} requests were lost or answered wrongly", file=sys.stderr)
         raise typer.Exit(_FAILED_REQUESTS)

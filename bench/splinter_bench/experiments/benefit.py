@@ -11,20 +11,22 @@ the packets of), and their time is what so many take at that depth.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import pandas as pd
-
 from splinter.errors import SplinterError
 from splinter.native.clock import SECOND_NS
 from splinter_bench.experiments.benefit_cases import GETS, INVOKE, REDIS_GETS, Point, Sizes, points
 from splinter_bench.generators.text_client import Script, TextClient
+from splinter_bench.observations import Observations, Row
 from splinter_bench.process import pinned
 from splinter_bench.progress import Progress
 from splinter_bench.rounds import in_turns
+from splinter_bench.subjects import rivals
+from splinter_bench.subjects.local_server import lab_server
 from splinter_bench.subjects.redis import RedisServer
 from splinter_bench.subjects.rival import CONNECTIONS
 from splinter_bench.subjects.session import SLICE_WARMUP_SECONDS, Session
@@ -33,7 +35,6 @@ _FAN_MAX = 64  # independent gets that are under way at a time
 # Packets under way: an end of a veth pair keeps 256 (VETH_RING_SIZE) and loses what comes on top while its CPU is busy.
 _PACKETS_MAX = 256
 _SLICE_FACTORS = (1, 4, 16)
-_MEASURED = ("time_ns", "per_second")
 
 
 @dataclass(frozen=True)
@@ -49,23 +50,30 @@ class Effort:
         return len(self.sizes.steps) + len(self.sizes.records) + 1 + self.sizes.forest
 
 
-def measure(session: Session, effort: Effort, has_redis: bool, progress: Progress = lambda text: None) -> list[dict[str, Any]]:
-    """One row for each question and way: ``case``, ``x``, ``way``, ``time_ns`` and ``per_second`` with median, min, max.
+def document(effort: Effort, progress: Progress) -> dict[str, Any]:
+    """Make a lab and a server, measure, remove both."""
+    with lab_server(max(os.sched_getaffinity(0))) as info, Session(info) as session:
+        found = measure(session, effort, "redis" in rivals.installed(), progress)
+    return {"experiment": "benefit", **found.to_json()}
+
+
+def measure(session: Session, effort: Effort, has_redis: bool, progress: Progress = lambda text: None) -> Observations:
+    """One row for each question, way and round: ``case``, ``x``, ``time_ns`` and ``per_second``.
 
     Raises :class:`SplinterError` when an answer was wrong, or none came.
     """
-    rows = []
+    found = Observations()
     with contextlib.ExitStack() as stack:
         server = None
         if has_redis:
             server = stack.enter_context(RedisServer(session.info.address, core=session.server_core, netns=session.info.netns))
         for point in points(session, server, effort.sizes):
             progress(f"{point.case}, {point.x}")
-            rows += _measure_point(session, server, point, effort)
-    return rows
+            found.rows += _measure_point(session, server, point, effort)
+    return found
 
 
-def _measure_point(session: Session, server: RedisServer | None, point: Point, effort: Effort) -> list[dict[str, Any]]:
+def _measure_point(session: Session, server: RedisServer | None, point: Point, effort: Effort) -> list[Row]:
     with contextlib.ExitStack() as stack:
         ways: dict[str, _Way] = {}
         for way, workload, requests in ((GETS, point.gets, point.requests), (INVOKE, point.invoke, 1.0)):
@@ -83,17 +91,10 @@ def _measure_point(session: Session, server: RedisServer | None, point: Point, e
             is_several = point.is_mix and way == REDIS_GETS
             # A script counts each reply of a pipeline, and a chain of steps once.
             ways[way] = _Way(alone, many, point.requests if is_several else script.pipeline, in_turn=1.0, is_mean=point.is_mix)
-        found = in_turns({name: asked.slice for name, asked in ways.items()}, effort.rounds)
-    spreads = pd.DataFrame(found.rows).groupby("subject")[list(_MEASURED)].agg(["median", "min", "max"])
-    return [
-        {
-            "case": point.case,
-            "x": point.x,
-            "way": way,
-            **{of: spreads.loc[way, of].to_dict() for of in _MEASURED},
-        }
-        for way in ways
-    ]
+        return [
+            {**row, "case": point.case, "x": point.x}
+            for row in in_turns({name: asked.slice for name, asked in ways.items()}, effort.rounds).rows
+        ]
 
 
 @dataclass(frozen=True)

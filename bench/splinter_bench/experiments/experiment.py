@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from splinter_bench.control import Taken
 from splinter_bench.histogram import Histogram
-from splinter_bench.observations import Observations, Row, percentiles
-from splinter_bench.result import Result
+from splinter_bench.observations import Observations, Row
+from splinter_bench.result import Result, percentiles
 
 T = TypeVar("T")
 # What a tenant with too many tasks waiting is answered: none at the loads that matter, while the machine runs.

@@ -27,10 +27,10 @@ from splinter_bench.experiments.experiment import Effort
 from splinter_bench.experiments.population import Population, populate, server
 from splinter_bench.experiments.simulation import NEVER, Policy, simulate
 from splinter_bench.experiments.sweep import Kind, Traffic, requests_for
-from splinter_bench.observations import NotMeasuredError, Observations, Row, percentiles
+from splinter_bench.observations import NotMeasuredError, Observations, Row
 from splinter_bench.process import pinned
 from splinter_bench.progress import Progress
-from splinter_bench.result import Result
+from splinter_bench.result import Result, percentiles
 from splinter_bench.rounds import one_round
 from splinter_bench.subjects.session import Session
 from splinter_bench.workloads.sources import source

@@ -6,7 +6,6 @@ written again from its JSON. A further section is one line in SECTIONS. Each is 
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,15 +17,12 @@ from splinter_bench import goals
 from splinter_bench.experiments import benefit
 from splinter_bench.experiments.benefit_cases import Sizes
 from splinter_bench.progress import Progress
-from splinter_bench.report import benefit as benefit_report
-from splinter_bench.report import cases, suite
+from splinter_bench.report import cases, suite, told
 from splinter_bench.report.blocks import Block, Code, Paragraph
 from splinter_bench.report.figures import figures_table
-from splinter_bench.subjects import rivals
-from splinter_bench.subjects.local_server import lab_server
-from splinter_bench.subjects.session import Session
 
 Document = dict[str, Any]
+Measure = Callable[[bool, Progress], Document]  # called with whether it shall be quick, and with what to tell its progress
 _OTHER_SECTIONS = ("echo", "redis", "memcached", "many", "installs")  # of goals.toml, that other sections find
 _QUICK_TENANTS, _QUICK_INSTALLS = 500, 50
 _MANY_FIGURES = frozenset(goals.names_found_by("many"))
@@ -35,11 +31,11 @@ _INSTALL_FIGURES = frozenset(goals.names_found_by("installs"))
 
 @dataclass(frozen=True)
 class Section:
-    """``measure`` is called with whether it shall be quick, and with what to tell its progress."""
+    """``show`` makes blocks of a report from a document."""
 
     name: str
     title: str
-    measure: Callable[[bool, Progress], Document]
+    measure: Measure
     show: Callable[[Document], Sequence[Block]]
 
 
@@ -47,9 +43,7 @@ def _measure_benefit(is_quick: bool, progress: Progress) -> Document:
     effort = benefit.Effort()
     if is_quick:
         effort = replace(effort, rounds=1, sizes=Sizes(steps=(1, 4, 16), records=(1, 4, 32), users=200))
-    with lab_server(_core()) as info, Session(info) as session:
-        rows = benefit.measure(session, effort, "redis" in rivals.installed(), progress)
-    return {"command": "splinter bench benefit --picture benefit.png", "benefit": rows}
+    return benefit.document(effort, progress) | {"command": "splinter bench benefit --picture benefit.png"}
 
 
 def promised() -> list[goals.Goal]:
@@ -86,10 +80,6 @@ def _show_goals(document: Document) -> list[Block]:
     return [figures_table(document["figures"]), *failures, Code(document["command"])]
 
 
-def _core() -> int:
-    return max(os.sched_getaffinity(0))
-
-
 def _remaining() -> frozenset[str]:
     """Figures of goals that no other section finds."""
     elsewhere = {name for found_by in _OTHER_SECTIONS for name in goals.names_found_by(found_by)}
@@ -100,21 +90,22 @@ def _goals(name: str, title: str, figures: frozenset[str]) -> Section:
     return Section(name, title, partial(_measure_goals, figures), _show_goals)
 
 
-def _of(name: str, title: str, made_of: Any) -> Section:
-    return Section(name, title, made_of.measure, made_of.show)
+def _told(name: str, title: str, measure: Measure, picture: str, text: str) -> Section:
+    return Section(name, title, measure, partial(told.blocks, picture=picture, text=text))
 
 
+_BESIDE, _ECHOES = "Rates and latencies beside", "rates and latencies beside both echoes"
 SECTIONS = (
-    _of("limit", "Splinter beside its limit", suite.LIMIT),
-    _of("redis", "Beside Redis", suite.REDIS),
-    _of("memcached", "Beside memcached", suite.MEMCACHED),
-    Section("benefit", "Code at the data against gets", _measure_benefit, benefit_report.show),
-    _of("ycsb", "YCSB", cases.YCSB),
-    _of("requests", "Kinds of requests", cases.REQUESTS),
-    _of("sizes", "Sizes of values", cases.SIZES),
-    _of("tenants", "Tenants and their skew", cases.TENANTS),
-    _of("load", "Latency against load", cases.LOAD),
-    _of("live", "Overload", cases.LIVE),
+    _told("limit", "Splinter beside its limit", suite.LIMIT.measure, "beside-echo", f"{_BESIDE} echo"),
+    _told("redis", "Beside Redis", suite.REDIS.measure, "beside-redis", f"{_BESIDE} redis"),
+    _told("memcached", "Beside memcached", suite.MEMCACHED.measure, "beside-memcached", f"{_BESIDE} memcached"),
+    _told("benefit", "Code at the data against gets", _measure_benefit, "benefit", "Code at the data against gets"),
+    _told("ycsb", "YCSB", cases.YCSB.measure, "ycsb", f"YCSB: {_ECHOES}"),
+    _told("requests", "Kinds of requests", cases.REQUESTS.measure, "requests", f"Kinds of requests: {_ECHOES}"),
+    _told("sizes", "Sizes of values", cases.SIZES.measure, "sizes", "Values from 16 bytes to 64 KiB"),
+    _told("tenants", "Tenants and their skew", cases.TENANTS.measure, "tenants", "One tenant and many, evenly active and not"),
+    _told("load", "Latency against load", cases.LOAD.measure, "load", "Latency against offered load, and over time"),
+    _told("live", "Overload", cases.LIVE.measure, "live", "Answered a second under load from within the kernel"),
     _goals("goals", "Figures of the worker, the compiler and extensions", _remaining()),
     _goals("goals-tenants", "Ten thousand tenants", _MANY_FIGURES),
     _goals("goals-installs", "Installs beside gets", _INSTALL_FIGURES),

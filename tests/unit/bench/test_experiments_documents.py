@@ -19,7 +19,7 @@ from splinter_bench.experiments.traffic import zipf_shares
 from splinter_bench.histogram import Histogram
 from splinter_bench.observations import Observations
 from splinter_bench.report.blocks import between
-from splinter_bench.report.experiment import BEGIN, END, figures, notes, section
+from splinter_bench.report.told import BEGIN, END, figures, notes, section
 from splinter_bench.result import Result
 from splinter_bench.rounds import Verdict
 from splinter_bench.table import Table
