@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ import typer
 
 from splinter.errors import SplinterError
 from splinter_bench.as_json import as_json
-from splinter_bench.experiments.experiment import Effort
+from splinter_bench.experiments.bench import Bench
 from splinter_bench.figure import shown, shown_interval
 from splinter_bench.machine import machine, versions
 from splinter_bench.observations import Observations
@@ -46,28 +47,28 @@ def _command(name: str) -> Callable[..., None]:
             list[str] | None, typer.Option("--only", metavar="PART", help="One part; may be given several times.")
         ] = None,
     ) -> None:
-        document = made(name, Effort(quick, tuple(only or ())), picture)
+        document = made(name, Bench(quick, tuple(only or ())), picture)
         show(document, json_output)
 
     return run
 
 
-def made(name: str, effort: Effort, picture: Path | None = None) -> Document:
+def made(name: str, bench: Bench, picture: Path | None = None) -> Document:
     """Carry out an experiment; its document. Raises :class:`SplinterError` for what cannot be measured here."""
     parts = described()[name].get("parts", [])
-    for part in effort.only:
+    for part in bench.only:
         if part not in parts:
             raise SplinterError(f"there is no part {part!r}; there are: {', '.join(parts) or 'none'}")
     if picture is not None:
         charts.check(picture)
     with progress(None) as say:
-        found: Observations = import_module(f"{__package__}.experiments.{name}").measure(effort, say)
+        found: Observations = import_module(f"{__package__}.experiments.{name}").measure(replace(bench, say=say))
     document = {
         "experiment": name,
         "command": shlex.join(["splinter", "bench", name, *_arguments(name)]),
         "machine": machine(),
         "versions": versions(),
-        "is_quick": effort.is_quick,
+        "is_quick": bench.is_quick,
         **found.to_json(),
     }
     if picture is not None:

@@ -68,11 +68,6 @@ class Figure:
         }
 
 
-def medians(**series: Iterable[float]) -> dict[str, float]:
-    """The median of each series, for ``Figure.parts``."""
-    return {name: round(statistics.median(values), 3) for name, values in series.items()}
-
-
 def otherwise(parts: Mapping[str, float], unit: str) -> str:
     """What a figure is beside other clients, in words; empty where its parts do not tell."""
     return "; ".join(f"{text}: {shown(parts[name], unit)}" for name, text in OTHERWISE.items() if name in parts)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from splinter.limits import TENANTS_MAX
+from splinter_bench.experiments.bench import Bench
 from splinter_bench.figure import Figure, shown
 from splinter_bench.machine import machine, versions
 from splinter_bench.neighbour import noisy_neighbour
@@ -20,7 +20,7 @@ from splinter_bench.rounds import Verdict
 from splinter_bench.table import Table
 
 if TYPE_CHECKING:  # the worker and the compiler are loaded only when they are measured
-    from splinter_bench.goals import Effort, Goal, Outcome
+    from splinter_bench.goals import Goal, Outcome
 
 _SHORT = 1  # exit status when a goal is not reached, or a measurement failed
 _CANNOT_TELL = 3  # when this machine could not tell of a goal whether it is, and no other falls short
@@ -48,15 +48,11 @@ def extensions(
     Each figure is the median of its rounds; beside it stands what it was computed from.
     """
     from splinter_bench import goals
-    from splinter_bench.experiments.installs import Counts
     from splinter_bench.report.figures import figures_table
 
-    effort = goals.Effort(installs=Counts(tenants=tenants, installs=installs))
-    if rounds is not None:
-        effort = _with_rounds(effort, rounds)
     names = [goal.figure for goal in goals.chosen([goals.EXTENSIONS])]
-    with progress(goals.steps(names, effort)) as say:
-        found = goals.measure(names, effort, say)
+    with progress(goals.steps(names)) as say:
+        found = goals.measure(names, Bench(rounds=rounds, tenants=tenants, installs=installs, say=say))
     figures = list(found.figures.values())
     _tell(found.failures)
     if json_output:
@@ -113,10 +109,9 @@ def _measured(selected: list[Goal], noisy: bool) -> tuple[list[Outcome], list[st
     """Each goal's outcome, and in a sentence each what could not be measured."""
     from splinter_bench import goals
 
-    effort = goals.Effort()
     names = [goal.figure for goal in selected]
-    with progress(goals.steps(names, effort)) as say, noisy_neighbour() if noisy else contextlib.nullcontext():
-        found = goals.measure(names, effort, say)
+    with progress(goals.steps(names)) as say, noisy_neighbour() if noisy else contextlib.nullcontext():
+        found = goals.measure(names, Bench(say=say))
     return [goals.Outcome(goal, found.figures.get(goal.figure)) for goal in selected], found.failures
 
 
@@ -132,18 +127,6 @@ def _as_json(runs: list[list[Outcome]]) -> dict[str, Any]:
     """The goals of the only run; of each where there are several."""
     found = [[outcome.to_json() for outcome in outcomes] for outcomes in runs]
     return {"goals": found[0]} if len(found) == 1 else {"runs": found}
-
-
-def _with_rounds(effort: Effort, rounds: int) -> Effort:
-    return replace(
-        effort,
-        worker=replace(effort.worker, rounds=rounds),
-        arithmetic=replace(effort.arithmetic, count=rounds),
-        pushed=replace(effort.pushed, count=rounds),
-        installs=replace(effort.installs, lookups=rounds),
-        compiles=rounds,
-        restarts=rounds,
-    )
 
 
 def _tell(failures: list[str]) -> None:

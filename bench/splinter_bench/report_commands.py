@@ -13,6 +13,7 @@ import typer
 from splinter.errors import SplinterError
 from splinter_bench.as_json import as_json
 from splinter_bench.compare import Change, compare
+from splinter_bench.experiments.bench import Bench
 from splinter_bench.machine import machine, versions
 from splinter_bench.progress import progress
 from splinter_bench.report.terminal import show
@@ -40,13 +41,13 @@ def show_benefit(
     Makes a lab and a server of its own and removes them.
     """
     from splinter_bench.experiments import benefit
+    from splinter_bench.experiments.benefit_cases import Sizes
     from splinter_bench.report import charts, told
 
     if picture is not None:
         charts.check(picture)
-    effort = benefit.Effort(rounds=rounds)
-    with progress(effort.steps()) as say:
-        document = {"machine": machine(), "versions": versions(), **benefit.document(effort, say)}
+    with progress(Sizes().points()) as say:
+        document = {"machine": machine(), "versions": versions(), **benefit.document(Bench(rounds=rounds, say=say))}
     if picture is not None:
         charts.draw(told.charts(document), picture)
     if json_output:

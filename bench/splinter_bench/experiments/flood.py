@@ -16,11 +16,10 @@ from functools import partial
 import numpy as np
 
 from splinter_bench.control import Control
-from splinter_bench.experiments.experiment import REFUSED, Effort, add_served, served
+from splinter_bench.experiments.bench import REFUSED, Bench, add_served, served
 from splinter_bench.experiments.population import Population, populate, server
 from splinter_bench.observations import Observations, Row
 from splinter_bench.process import pinned
-from splinter_bench.progress import Progress
 from splinter_bench.rounds import one_round
 from splinter_bench.subjects.session import Session
 from splinter_bench.workloads.sources import source
@@ -54,13 +53,13 @@ BOUNDS = Settings(rounds=251)
 QUICK = Settings(tenants=3, others_rate=20_000, limit=4_000, seconds=0.3, rounds=1)
 
 
-def measure(effort: Effort, progress: Progress) -> Observations:
+def measure(bench: Bench) -> Observations:
     """A row for each slice. Raises :class:`SplinterError` when a reply was wrong."""
-    settings = effort.choose(QUICK, BOUNDS, Settings())
+    settings = bench.choose(QUICK, BOUNDS, Settings())
     core = max(os.sched_getaffinity(0))
     found, control = Observations(settings=asdict(settings) | {"server_core": core}), Control()
     with server([core]) as session:
-        progress("making tenants")
+        bench.say("making tenants")
         tenants = session.admin.create_tenants(settings.tenants, home=session.home)
         flooder = session.admin.create_tenant(home=session.home, packets_per_second=settings.limit)
         sources = [(source("read_one"), "read_one")]
@@ -72,9 +71,9 @@ def measure(effort: Effort, progress: Progress) -> Observations:
         session.load.flight.timeout_ns = _TIMEOUT_NS
         others_rate = min(settings.others_rate, round(settings.others_load * saturation))
         for number in range(settings.rounds):
-            progress(f"round {number + 1} of {settings.rounds}")
+            bench.say(f"round {number + 1} of {settings.rounds}")
             slices = {}
-            for mode in (NOBODY, FLOOD) if effort.for_bounds else MODES:
+            for mode in (NOBODY, FLOOD) if bench.for_bounds else MODES:
                 rate = others_rate + (0 if mode == CALM else flood_rate)
                 workload = _workload(population, invoke, 1 - others_rate / rate, nobody if mode == NOBODY else None)
                 limit = 0 if mode == UNLIMITED else settings.limit

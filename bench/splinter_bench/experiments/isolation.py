@@ -29,7 +29,7 @@ from splinter.native.memory import SharedArena
 from splinter.testing.process import die_with_parent
 from splinter.wire import H_STATUS
 from splinter.worker.tasks.pool import take_over_tasks
-from splinter_bench.experiments.experiment import Effort
+from splinter_bench.experiments.bench import Bench
 from splinter_bench.experiments.handover import (
     BOX,
     BOX_BYTES,
@@ -240,9 +240,9 @@ def _allow_descriptors(needed: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-def measure(effort: Effort, progress: Progress) -> Observations:
+def measure(bench: Bench) -> Observations:
     """Requests a second of each mode and number of tenants, in each round."""
-    return measure_with(QUICK if effort.is_quick else Settings(), progress)
+    return measure_with(QUICK if bench.is_quick else Settings(), bench.say)
 
 
 def measure_with(settings: Settings, progress: Progress) -> Observations:

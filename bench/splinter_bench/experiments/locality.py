@@ -20,14 +20,13 @@ import numpy as np
 from splinter.errors import SplinterError
 from splinter.limits import BATCH_US, RX_BATCH, TASK_BUDGET
 from splinter_bench.control import Control
-from splinter_bench.experiments.experiment import REFUSED, Effort, add_served, served
+from splinter_bench.experiments.bench import REFUSED, Bench, add_served, served
 from splinter_bench.experiments.population import Population, populate, server
 from splinter_bench.experiments.simulation import Policy, simulate
 from splinter_bench.experiments.sweep import Kind, Traffic, requests_for
 from splinter_bench.experiments.traffic import zipf_shares
 from splinter_bench.observations import Observations, Row
 from splinter_bench.process import pinned, real_time
-from splinter_bench.progress import Progress
 from splinter_bench.rounds import one_round
 from splinter_bench.subjects.session import Session
 from splinter_bench.workloads.sources import source
@@ -77,14 +76,14 @@ BOUNDS = Settings(loads=(0.6,), rounds=160)
 QUICK = Settings(tenants=16, loads=(0.3, 0.6), seconds=0.3, rounds=1, simulated_loads=(0.3, 0.6), simulated_requests=5_000)
 
 
-def measure(effort: Effort, progress: Progress) -> Observations:
+def measure(bench: Bench) -> Observations:
     """A row for each slice. Raises :class:`SplinterError` when a request failed, or this process may use one CPU only."""
-    settings = effort.choose(QUICK, BOUNDS, Settings())
-    modes = (HOME, STEALING) if effort.for_bounds else MODES
+    settings = bench.choose(QUICK, BOUNDS, Settings())
+    modes = (HOME, STEALING) if bench.for_bounds else MODES
     cores = sorted(os.sched_getaffinity(0))[:2]
     if len(cores) < 2:
         raise SplinterError("locality needs two CPUs")
-    skews = [skew for skew in SKEWS if effort.wants(str(skew))]
+    skews = [skew for skew in SKEWS if bench.wants(str(skew))]
     homes = np.arange(settings.tenants) % len(cores)
     ranks = {skew: ranked(homes, skew) for skew in skews}
     found, control = Observations(settings=asdict(settings) | {"cores": cores}), Control()
@@ -92,7 +91,7 @@ def measure(effort: Effort, progress: Progress) -> Observations:
     with contextlib.ExitStack() as stack:
         open_: dict[str, tuple[Session, Population, Operation]] = {}
         for mode in modes:
-            progress(f"{mode}: {settings.tenants:,} tenants")
+            bench.say(f"{mode}: {settings.tenants:,} tenants")
             session = stack.enter_context(server(cores, settings=_OPTIONS[mode], memory=_MEMORY))
             population = _populate(session, homes, settings)
             request = population.invoke("read_and_compute", settings.compute_rounds, label=REQUEST)
@@ -102,7 +101,7 @@ def measure(effort: Effort, progress: Progress) -> Observations:
         for number in range(settings.rounds):
             for skew in skews:
                 for load in settings.loads:
-                    progress(f"round {number + 1} of {settings.rounds}, skew {skew}: {load:.0%} of {capacity:,.0f} a second")
+                    bench.say(f"round {number + 1} of {settings.rounds}, skew {skew}: {load:.0%} of {capacity:,.0f} a second")
                     slices = {}
                     for mode in modes:
                         session, population, request = open_[mode]
@@ -110,7 +109,7 @@ def measure(effort: Effort, progress: Progress) -> Observations:
                         slices[mode] = partial(open_loop, session, workload, load * capacity, settings, cores[0])
                     for mode, taken in one_round(slices, number, control):
                         add_served(found, mode, taken, number, skew=skew, load=load)
-    if not effort.for_bounds:
+    if not bench.for_bounds:
         found.simulated = _simulated(request_ns, settings, skews, homes, ranks)
     return found
 

@@ -23,13 +23,12 @@ import numpy as np
 from splinter.errors import SplinterError
 from splinter.limits import RX_BATCH
 from splinter_bench.control import Control, Taken
-from splinter_bench.experiments.experiment import Effort
+from splinter_bench.experiments.bench import Bench
 from splinter_bench.experiments.population import Population, populate, server
 from splinter_bench.experiments.simulation import NEVER, Policy, simulate
 from splinter_bench.experiments.sweep import Kind, Traffic, requests_for
 from splinter_bench.observations import NotMeasuredError, Observations, Row
 from splinter_bench.process import pinned
-from splinter_bench.progress import Progress
 from splinter_bench.result import Result, percentiles
 from splinter_bench.rounds import one_round
 from splinter_bench.subjects.session import Session
@@ -89,40 +88,39 @@ BOUNDS = Settings(rounds=31)
 QUICK = Settings(tenants=8, fractions=(0.0, 1e-3), seconds=0.3, rounds=1, simulated_requests=20_000)
 
 
-def measure(effort: Effort, progress: Progress) -> Observations:
+def measure(bench: Bench) -> Observations:
     """Rows of closed loops, of open loops, and of what the watchdog did.
 
     Raises :class:`SplinterError` when good requests failed that should not have.
     """
-    settings = effort.choose(QUICK, BOUNDS, Settings())
+    settings = bench.choose(QUICK, BOUNDS, Settings())
     core = max(os.sched_getaffinity(0))
     slices = {mode: asdict(slices) for mode, slices in SLICES.items()}
     circumstances = {"server_core": core, "task_milliseconds_max": TASK_MILLISECONDS, "slices": slices}
     found = Observations(settings=asdict(settings) | circumstances)
     for mode in MODES:
-        progress(f"{mode}: {settings.tenants:,} tenants")
+        bench.say(f"{mode}: {settings.tenants:,} tenants")
         with server([core], settings=_OPTIONS[mode]) as session:
             tenants = session.admin.create_tenants(settings.tenants, home=session.home, task_milliseconds_max=TASK_MILLISECONDS)
             sources = [(source(name), name) for name in ("read_one", "endless")]
             population = populate(session, tenants, sources, objects=settings.objects, value_bytes=settings.value_bytes)
             session.load.flight.timeout_ns = _TIMEOUT_NS
-            _measure_mode(found, mode, session, population, settings, effort, progress)
+            _measure_mode(found, mode, session, population, settings, bench)
     of_preempt = found.columns({"subject": PREEMPT, "loop": CLOSED})
     found.settings["good_ns"] = 1e9 / of_preempt.evaluate("it.per_second").max()
-    if not effort.for_bounds:
+    if not bench.for_bounds:
         found.simulated = _simulated(found, settings)
     return found
 
 
 def _measure_mode(
-    found: Observations, mode: str, session: Session, population: Population, settings: Settings, effort: Effort,
-    progress: Progress,
+    found: Observations, mode: str, session: Session, population: Population, settings: Settings, bench: Bench,
 ) -> None:  # fmt: skip
     control, good, saturation = Control(), _schedule(population, 0.0), 0.0
-    for fraction in (BOUND_AT[mode],) if effort.for_bounds else settings.fractions:  # ascending: the fewest kills come first
+    for fraction in (BOUND_AT[mode],) if bench.for_bounds else settings.fractions:  # ascending: the fewest kills come first
         schedules = {0.0: good} | ({fraction: _schedule(population, fraction)} if fraction else {})
         for number in range(settings.rounds if fraction else 1):
-            progress(f"{mode}: {fraction:g} never end, round {number + 1} of {settings.rounds}")
+            bench.say(f"{mode}: {fraction:g} never end, round {number + 1} of {settings.rounds}")
             rows = _closed_loops(control, session, schedules, SLICES[mode], settings.depth, number)
             without = rows[0.0].result
             saturation = max(saturation, without["per_second"])
@@ -130,7 +128,7 @@ def _measure_mode(
                 numbers = row.result | {"without_per_second": without["per_second"]}
                 is_still = row.is_still and rows[0.0].is_still
                 found.add(mode, numbers, number, is_still=is_still, fraction=each, loop=CLOSED)
-        if not effort.for_bounds:
+        if not bench.for_bounds:
             row = _open_loop(control, session, schedules[fraction], settings, settings.open_load * saturation)
             found.add(mode, row.result, 0, is_still=row.is_still, fraction=fraction, loop=OPEN)
         watchdog = session.admin.stats()["watchdog"]

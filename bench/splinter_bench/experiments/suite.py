@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 from splinter.server.instance import InstanceInfo
 from splinter_bench.control import Control
+from splinter_bench.experiments.bench import Bench
 from splinter_bench.generators.live import LiveClient, LiveLoad
 from splinter_bench.generators.path import find
 from splinter_bench.machine import machine, versions
 from splinter_bench.measurement import ECHO, Measurement, Plan, Report
+from splinter_bench.observations import Observations
 from splinter_bench.process import pinned
 from splinter_bench.progress import Progress
 from splinter_bench.result import Result
@@ -28,7 +30,7 @@ from splinter_bench.subjects import invokes, rivals
 from splinter_bench.subjects.echo import echo_of
 from splinter_bench.subjects.live_plan import LIVE, live_plan
 from splinter_bench.subjects.rival import CONNECTIONS, Objects
-from splinter_bench.subjects.session import Session
+from splinter_bench.subjects.session import SLICE_SECONDS, SLICE_WARMUP_SECONDS, Session
 from splinter_bench.workloads.workload import (
     KEY_BYTES_DEFAULT,
     KEYS_DEFAULT,
@@ -55,6 +57,7 @@ OF_MEMCACHED = (
     *_BOTH, ("memcached UDP get", 1), ("memcached get", CONNECTIONS), ("memcached UDP get", CONNECTIONS),
     (f"memcached UDP get{LIVE}", 0),
 )  # fmt: skip
+OF_RIVALS = {"redis": OF_REDIS, "memcached": OF_MEMCACHED}
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,14 @@ class Settings:
     def wants(self, name: str, depth: int) -> bool:
         """Whether this is to be measured."""
         return not self.only or any(name.startswith(known) and depth == at for known, at in self.only)
+
+
+def measure_beside(bench: Bench, slices: int, rival: str | None = None) -> Observations:
+    """Of the figures that compare with the echo, or with a ``rival``: six runs of so many rounds."""
+    settings = Settings(runs=6, slices=bench.count(slices), seconds=SLICE_SECONDS, warmup_seconds=SLICE_WARMUP_SECONDS)
+    if rival is not None:
+        settings = replace(settings, rivals=(rival,), only=OF_RIVALS[rival])
+    return measure(bench.session.info, settings, bench.say).observations()
 
 
 def measure(info: InstanceInfo, settings: Settings, progress: Progress = lambda text: None) -> Report:

@@ -16,13 +16,12 @@ from functools import partial
 
 from splinter.limits import FRAGMENT_BYTES, RX_BATCH
 from splinter_bench.control import Control
-from splinter_bench.experiments.experiment import REFUSED, Effort, served
+from splinter_bench.experiments.bench import REFUSED, Bench, served
 from splinter_bench.experiments.population import Population, populate, server
 from splinter_bench.experiments.simulation import Policy
 from splinter_bench.experiments.sweep import Kind, Traffic, sweep
 from splinter_bench.observations import Observations, Row
 from splinter_bench.process import pinned
-from splinter_bench.progress import Progress
 from splinter_bench.result import Result
 from splinter_bench.rounds import one_round
 from splinter_bench.subjects.echo import echo_of
@@ -81,22 +80,22 @@ class _Mode:
     long: Workload
 
 
-def measure(effort: Effort, progress: Progress) -> Observations:
+def measure(bench: Bench) -> Observations:
     """A row for each slice and kind of request. Raises :class:`SplinterError` when a request failed."""
-    settings = effort.choose(QUICK, BOUNDS, Settings())
-    asked_modes = (NONE, COMPILER) if effort.for_bounds else MODES
+    settings = bench.choose(QUICK, BOUNDS, Settings())
+    asked_modes = (NONE, COMPILER) if bench.for_bounds else MODES
     core = max(os.sched_getaffinity(0))
     found, control = Observations(settings=asdict(settings) | {"server_core": core}), Control()
     with contextlib.ExitStack() as stack:
-        modes = _modes(stack, settings, core, progress)
+        modes = _modes(stack, settings, core, bench)
         echo = stack.enter_context(echo_of(modes[COMPILER].session))
-        progress("finding the saturation")
+        bench.say("finding the saturation")
         service = _service(modes, settings)
         before = _yields(modes[COMPILER].session)
         for number in range(settings.rounds):
             for load in settings.loads:
                 rate = load * service["saturation"]
-                progress(f"round {number + 1} of {settings.rounds}: {load:.0%} of {service['saturation']:,.0f} a second")
+                bench.say(f"round {number + 1} of {settings.rounds}: {load:.0%} of {service['saturation']:,.0f} a second")
                 slices = {mode: partial(_open_loop, modes[mode], rate, settings) for mode in asked_modes}
                 slices[ECHO] = partial(echo.measure, None, settings.seconds, rate=rate, warmup_seconds=_WARMUP_SECONDS)
                 for mode, taken in one_round(slices, number, control):
@@ -106,7 +105,7 @@ def measure(effort: Effort, progress: Progress) -> Observations:
                         found.add(mode, row, number, is_still=taken.is_still, load=load, kind=kind)
         service["slices"] = _slices(before, _yields(modes[COMPILER].session))
     found.settings |= service
-    if not effort.for_bounds:
+    if not bench.for_bounds:
         found.simulated = _simulated(service, settings)
         found.settings["path_ns"] = _path_ns(found)
     return found
@@ -119,11 +118,11 @@ def _path_ns(found: Observations) -> float:
     return found.columns(at).in_peace().median("it.p50") - simulated
 
 
-def _modes(stack: contextlib.ExitStack, settings: Settings, core: int, progress: Progress) -> dict[str, _Mode]:
+def _modes(stack: contextlib.ExitStack, settings: Settings, core: int, bench: Bench) -> dict[str, _Mode]:
     """The two servers, one with the compiler's yields, and what each mode asks of which."""
     populations: dict[bool, tuple[Session, Population]] = {}
     for preempt in (True, False):
-        progress(f"{settings.tenants:,} tenants, {'with' if preempt else 'without'} the compiler's yields")
+        bench.say(f"{settings.tenants:,} tenants, {'with' if preempt else 'without'} the compiler's yields")
         session = stack.enter_context(server([core], settings={"preempt": preempt}, memory=settings.memory))
         populations[preempt] = session, _populate(session, settings)
     found = {}

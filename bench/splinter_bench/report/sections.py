@@ -15,7 +15,7 @@ from typing import Any
 from splinter.errors import SplinterError
 from splinter_bench import goals
 from splinter_bench.experiments import benefit
-from splinter_bench.experiments.benefit_cases import Sizes
+from splinter_bench.experiments.bench import Bench
 from splinter_bench.progress import Progress
 from splinter_bench.report import cases, suite, told
 from splinter_bench.report.blocks import Block, Code, Paragraph
@@ -40,10 +40,8 @@ class Section:
 
 
 def _measure_benefit(is_quick: bool, progress: Progress) -> Document:
-    effort = benefit.Effort()
-    if is_quick:
-        effort = replace(effort, rounds=1, sizes=Sizes(steps=(1, 4, 16), records=(1, 4, 32), users=200))
-    return benefit.document(effort, progress) | {"command": "splinter bench benefit --picture benefit.png"}
+    bench = Bench(is_quick, rounds=1 if is_quick else None, say=progress)
+    return benefit.document(bench) | {"command": "splinter bench benefit --picture benefit.png"}
 
 
 def promised() -> list[goals.Goal]:
@@ -52,19 +50,10 @@ def promised() -> list[goals.Goal]:
 
 
 def _measure_goals(figures: frozenset[str], is_quick: bool, progress: Progress) -> Document:
-    effort = goals.Effort()
+    bench = Bench(say=progress)
     if is_quick:
-        counts = replace(effort.installs, tenants=_QUICK_TENANTS, installs=_QUICK_INSTALLS, lookups=1)
-        effort = replace(
-            effort,
-            installs=counts,
-            worker=replace(effort.worker, rounds=3),
-            arithmetic=replace(effort.arithmetic, count=3),
-            pushed=replace(effort.pushed, count=3),
-            compiles=3,
-            restarts=3,
-        )
-    found = goals.measure(figures, effort, progress)
+        bench = replace(bench, is_quick=True, tenants=_QUICK_TENANTS, installs=_QUICK_INSTALLS)
+    found = goals.measure(figures, bench)
     if not found.figures:
         raise SplinterError("; ".join(found.failures))
     command = shlex.join(["splinter", "bench", "goals", *(word for name in sorted(figures) for word in ("--only", name))])

@@ -11,11 +11,13 @@ from splinter_bench import goals
 from splinter_bench.cli import bench_app
 from splinter_bench.control import Control, Taken
 from splinter_bench.experiments import installs
+from splinter_bench.experiments.bench import Bench
 from splinter_bench.experiments.suite import OF_MEMCACHED, OF_REDIS, Settings
-from splinter_bench.figure import Figure, medians, otherwise, shown
-from splinter_bench.goals import GOALS, Effort, Found, Goal, Outcome, figures_of
+from splinter_bench.figure import Figure, otherwise, shown
+from splinter_bench.goals import GOALS, Found, Goal, Outcome, figures_of
 from splinter_bench.measurement import ECHO, Measurement, Report
 from splinter_bench.neighbour import noisy_neighbour
+from splinter_bench.observations import Observations
 from splinter_bench.result import Result
 from splinter_bench.rounds import Verdict
 from splinter_bench.subjects.session import SLICE_WARMUP_SECONDS
@@ -30,7 +32,7 @@ RUNNER = CliRunner()
 
 
 def test_a_figure_is_its_rounds_median() -> None:
-    figure = Figure("x", "something", "ns", (3.0, 1.0, 2.0), medians(half=[0.5, 1.5]), left_out=4)
+    figure = Figure("x", "something", "ns", (3.0, 1.0, 2.0), {"half": 1.0}, left_out=4)
     assert figure.median == 2
     assert figure.to_json() == {
         "name": "x", "text": "something", "unit": "ns", "median": 2, "min": 1, "max": 3, "interval": [None, None], "rounds": 3,
@@ -95,7 +97,7 @@ def test_of_what_was_not_measured_nothing_can_be_told() -> None:
 
 def test_every_goal_has_a_name_of_its_own_and_something_that_measures_it() -> None:
     assert len({goal.name for goal in GOALS}) == len(GOALS)
-    measured = [figure for measuring in goals.measurings(Effort()) for figure in measuring.figures]
+    measured = [figure for measuring in goals.measurings() for figure in measuring.figures]
     assert len(set(measured)) == len(measured)
     assert {goal.figure for goal in GOALS} == set(measured)
 
@@ -183,7 +185,7 @@ HOLDS, FAILS, OPEN = (1.0,) * 6, (1.1,) * 6, (0.9,) * 3 + (1.1,) * 3
 def finds(monkeypatch: pytest.MonkeyPatch, *rounds: tuple[float, ...]) -> None:
     """Each time that the goals are measured, the figure has the next of these rounds."""
     figures = iter([Figure("resume", "a turn", "ns", values, left_out=2) for values in rounds])
-    monkeypatch.setattr(goals, "measure", lambda names, effort, say: Found({"resume": next(figures)}))
+    monkeypatch.setattr(goals, "measure", lambda names, bench: Found({"resume": next(figures)}))
 
 
 @pytest.mark.parametrize(("values", "status", "verdict"), [(HOLDS, 0, "holds"), (FAILS, 1, "fails"), (OPEN, 3, "cannot tell")])
@@ -260,17 +262,23 @@ def test_a_figure_is_compared_with_one_of_its_unit_only(monkeypatch: pytest.Monk
 
 
 def test_a_measurement_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> list[Figure]:
+    def fail(bench: Bench) -> Observations:
         raise SplinterError("no luck")
 
-    figure = Figure("resume", "a turn", "ns", (1.0,))
+    turns = Observations([{"subject": subject, "round": 0, "ns": ns} for subject, ns in (("resume", 3.0), ("generator", 2.0))])
+    by_the_way = Observations(
+        [{"subject": name, "round": 0, "ms": 1.0} for name in ("short", "short CPython")], {"short_lines": 1}
+    )
+    (figure,) = figures_of(turns)
+    assert figure.name == "resume"
+    assert [figure.name for figure in figures_of(by_the_way)] == ["compile"]
     measurings = [
         goals.Measuring("compiler", "compiler", fail),
-        goals.Measuring("worker", "a worker's own time", lambda: [figure, Figure("compile", "by the way", "ns", (1.0,))]),
+        goals.Measuring("worker", "a worker's own time", lambda bench: turns.merged(by_the_way)),
         goals.Measuring("restart", "restarts", fail),
     ]
-    monkeypatch.setattr(goals, "measurings", lambda effort: measurings)
-    found = goals.measure(["compile", "resume"], Effort())
+    monkeypatch.setattr(goals, "measurings", lambda: measurings)
+    found = goals.measure(["compile", "resume"], Bench())
     assert found == Found({"resume": figure}, ["compiler: no luck"])
     ran = RUNNER.invoke(bench_app, ["goals", "--only", "extensions"])
     assert ran.exit_code == 1

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from splinter_bench.control import Taken
 from splinter_bench.experiments import flood, locality, misbehaviour
-from splinter_bench.experiments.experiment import add_served
+from splinter_bench.experiments.bench import add_served
 from splinter_bench.experiments.misbehaviour import WATCHDOG
 from splinter_bench.experiments.sweep import Kind, Traffic, requests_for
 from splinter_bench.experiments.traffic import zipf_shares
