@@ -131,26 +131,27 @@ def measure(info: InstanceInfo, settings: Settings, progress: Progress = lambda 
         progress(f"storing {settings.keys:,} objects")
         with pinned(session.client_core):
             session.load.preload(put_operation(account, settings.key_bytes, settings.value_bytes), settings.keys)
-        extras, control = [], Control((info.pid,))
+        report, control, rounds = Report(), Control((info.pid,)), settings.slices
         for run in range(settings.runs):
-            for number in range(settings.slices):
-                progress(f"run {run + 1} of {settings.runs}, slice {number + 1} of {settings.slices}")
-                for which, taken in one_round({n: call for n, (_, call) in enumerate(plan)}, number, control):
-                    plan[which][0].add(run, taken.result, is_still=taken.is_still)
+            numbers = range(run * rounds, (run + 1) * rounds)
+            for turn, number in enumerate(numbers):
+                progress(f"run {run + 1} of {settings.runs}, slice {turn + 1} of {rounds}")
+                for what, taken in one_round(dict(plan), turn, control):
+                    report.add(what, run, number, taken)
             if others:
                 progress(f"run {run + 1} of {settings.runs}: the rivals' own load generators")
             session.load.detach()
             for ask in others:
-                extras.append({"run": run + 1, **ask(settings.seconds * settings.slices)})
+                report.add_program(run, ask(settings.seconds * rounds), numbers)
         cores = {"server_core": session.server_core, "client_core": session.client_core}
-    circumstances = {
+    report.circumstances = {
         "machine": machine(),
         "versions": versions(),
         "server": {"transport": info.transport, "xdp_mode": info.xdp_mode, "cores": list(info.cores)},
         "rivals": {name: rival.configuration for name, rival in prepared.items()},
         "settings": asdict(settings) | cores,
     }
-    return Report([measurement for measurement, _ in plan], circumstances, extras)
+    return report
 
 
 def _workloads(session: Session, account: Account, settings: Settings) -> list[tuple[Workload, tuple[int, ...]]]:

@@ -111,33 +111,38 @@ def test_goals_are_chosen_by_name_figure_or_area() -> None:
         goals.chosen(["no-such-goal"])
 
 
-def _measurement(name: str, depth: int, latency_ns: int, rate: int) -> Measurement:
+def _measured(name: str, depth: int, latency_ns: int, rate: int) -> tuple[Measurement, Result]:
     result = Result(name, depth, 1.0, rate, rate, 0, 0, 0, 0)
     result.histogram.record(latency_ns)
-    return Measurement(name, depth, [[result]])
+    return Measurement(name, depth), result
 
 
 def _report(failures: int = 0) -> Report:
     measurements = [
-        _measurement(ECHO, 1, 1000, 1000), _measurement("get", 1, 1200, 900), _measurement("put", 1, 1500, 700),
-        _measurement(ECHO, 64, 9000, 5000), _measurement("get", 64, 9900, 4500), _measurement("put", 64, 9900, 3500),
-        _measurement("invoke get", 1, 1300, 800), _measurement("invoke scan", 1, 1500, 800),
-        _measurement("redis get", 1, 12_000, 80), _measurement("memcached UDP get", 1, 6000, 80),
-        _measurement("redis fcall", 1, 15_600, 80), _measurement("redis fcall chain", 1, 16_500, 80),
-        _measurement(ECHO, 50, 9000, 5000), _measurement("get", 50, 9900, 4400), _measurement("invoke get", 50, 9900, 4000),
-        _measurement("redis get", 50, 99_000, 440), _measurement("redis fcall", 50, 99_000, 400),
-        _measurement("memcached get", 50, 99_000, 1000), _measurement("memcached UDP get", 50, 99_000, 1100),
-        _measurement("get, live frames 600 K/s", 0, 0, 6600), _measurement("get, live frames 900 K/s", 0, 0, 5000),
-        _measurement("memcached UDP get, live frames 160 K/s", 0, 0, 1320),
+        _measured(ECHO, 1, 1000, 1000), _measured("get", 1, 1200, 900), _measured("put", 1, 1500, 700),
+        _measured(ECHO, 64, 9000, 5000), _measured("get", 64, 9900, 4500), _measured("put", 64, 9900, 3500),
+        _measured("invoke get", 1, 1300, 800), _measured("invoke scan", 1, 1500, 800),
+        _measured("redis get", 1, 12_000, 80), _measured("memcached UDP get", 1, 6000, 80),
+        _measured("redis fcall", 1, 15_600, 80), _measured("redis fcall chain", 1, 16_500, 80),
+        _measured(ECHO, 50, 9000, 5000), _measured("get", 50, 9900, 4400), _measured("invoke get", 50, 9900, 4000),
+        _measured("redis get", 50, 99_000, 440), _measured("redis fcall", 50, 99_000, 400),
+        _measured("memcached get", 50, 99_000, 1000), _measured("memcached UDP get", 50, 99_000, 1100),
+        _measured("get, live frames 600 K/s", 0, 0, 6600), _measured("get, live frames 900 K/s", 0, 0, 5000),
+        _measured("memcached UDP get, live frames 160 K/s", 0, 0, 1320),
     ]  # fmt: skip
-    measurements[1].slices[0][0].lost = failures
+    measurements[1][1].lost = failures
     others = [("redis get", 50, 550.0), ("redis fcall", 50, 300.0), ("redis get", 1, 9.0)]
     extras = [
         {"name": f"{name}, redis-benchmark", "connections": count, "per_second": rate, "latency_ns": {"p50": 1}}
         for name, count, rate in others
     ]
     rivals = {name: {"version": f"{name} 1.2", "command": f"{name}-server --port 1"} for name in ("redis", "memcached")}
-    return Report(measurements, {"rivals": rivals}, extras)
+    report = Report({"rivals": rivals})
+    for what, result in measurements:
+        report.add(what, 0, 0, Taken(result, True))
+    for extra in extras:
+        report.add_program(0, extra, [0])
+    return report
 
 
 def test_the_report_s_ratios_become_figures() -> None:
