@@ -61,7 +61,7 @@ class Figure:
             "min": min(self.values),
             "max": max(self.values),
             "interval": [end if math.isfinite(end) else None for end in self.interval],
-            "rounds": len(self.values),
+            "rounds": "counted" if self.is_counted else len(self.values),
             "left_out": self.left_out,
             "parts": self.parts,
             **({"against": self.against} if self.against else {}),

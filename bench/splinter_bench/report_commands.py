@@ -11,10 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from splinter.errors import SplinterError
-from splinter_bench.as_json import as_json
 from splinter_bench.compare import Change, compare
 from splinter_bench.experiments.bench import Bench
-from splinter_bench.machine import machine, versions
+from splinter_bench.options import Json, Picture, circumstances, output
 from splinter_bench.progress import progress
 from splinter_bench.report.terminal import show
 from splinter_bench.table import Table
@@ -32,9 +31,9 @@ def register(app: typer.Typer) -> None:
 
 
 def show_benefit(
-    picture: Annotated[Path | None, typer.Option(help="Write a picture (.png, .svg, .pdf).", dir_okay=False)] = None,
+    picture: Picture = None,
     rounds: Annotated[int, typer.Option(help="Every figure is the median of the rounds.", min=1)] = 5,
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    json_output: Json = False,
 ) -> None:
     """Compare code that runs at the data with gets: WordNet's tree, aggregates, TAO, a forest; of Splinter and of Redis.
 
@@ -42,18 +41,13 @@ def show_benefit(
     """
     from splinter_bench.experiments import benefit
     from splinter_bench.experiments.benefit_cases import Sizes
-    from splinter_bench.report import charts, told
+    from splinter_bench.report import charts
 
     if picture is not None:
         charts.check(picture)
     with progress(Sizes().points()) as say:
-        document = {"machine": machine(), "versions": versions(), **benefit.document(Bench(rounds=rounds, say=say))}
-    if picture is not None:
-        charts.draw(told.charts(document), picture)
-    if json_output:
-        print(as_json(document))
-        return
-    show(*told.tables(document))
+        document = {**circumstances(), **benefit.document(Bench(rounds=rounds, say=say))}
+    output(document, json_output, picture)
 
 
 def show_comparison(

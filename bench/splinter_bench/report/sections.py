@@ -6,6 +6,7 @@ written again from its JSON. A further section is one line in SECTIONS. Each is 
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,16 +15,20 @@ from typing import Any
 
 from splinter.errors import SplinterError
 from splinter_bench import goals
-from splinter_bench.experiments import benefit
+from splinter_bench.experiments import benefit, suite
 from splinter_bench.experiments.bench import Bench
 from splinter_bench.progress import Progress
-from splinter_bench.report import cases, suite, told
+from splinter_bench.report import cases, told
 from splinter_bench.report.blocks import Block, Code, Paragraph
 from splinter_bench.report.figures import figures_table
+from splinter_bench.subjects import rivals
+from splinter_bench.subjects.local_server import lab_server
 
 Document = dict[str, Any]
 Measure = Callable[[bool, Progress], Document]  # called with whether it shall be quick, and with what to tell its progress
 _OTHER_SECTIONS = ("echo", "redis", "memcached", "many", "installs")  # of goals.toml, that other sections find
+_RIVAL_DEPTHS = (1,)  # besides theirs
+_SLICES, _RIVAL_SLICES = 5, 4  # of each run
 _QUICK_TENANTS, _QUICK_INSTALLS = 500, 50
 _MANY_FIGURES = frozenset(goals.names_found_by("many"))
 _INSTALL_FIGURES = frozenset(goals.names_found_by("installs"))
@@ -37,6 +42,25 @@ class Section:
     title: str
     measure: Measure
     show: Callable[[Document], Sequence[Block]]
+
+
+def _measure_suite(rival: str | None, command: str, is_quick: bool, progress: Progress) -> Document:
+    """Splinter beside the AF_XDP echo and one rival, or none; with the figures that this section is to find.
+
+    Raises :class:`SplinterError` when the rival is not installed.
+    """
+    if rival is not None and rival not in rivals.installed():
+        raise SplinterError(f"{rival} is not installed")
+    settings = suite.Settings(slices=_SLICES)
+    if rival is not None:
+        settings = replace(settings, slices=_RIVAL_SLICES, rivals=(rival,), depths=_RIVAL_DEPTHS)
+    if is_quick:
+        settings = replace(settings, runs=2, slices=2)
+    with lab_server(max(os.sched_getaffinity(0))) as info:
+        report = suite.measure(info, settings, progress)
+    names = goals.names_found_by(rival or "echo")
+    figures = [figure.to_json() for figure in goals.figures_of(report.observations()) if figure.name in names]
+    return {**report.to_json(), "command": command, "figures": figures}
 
 
 def _measure_benefit(is_quick: bool, progress: Progress) -> Document:
@@ -83,11 +107,16 @@ def _told(name: str, title: str, measure: Measure, picture: str, text: str) -> S
     return Section(name, title, measure, partial(told.blocks, picture=picture, text=text))
 
 
-_BESIDE, _ECHOES = "Rates and latencies beside", "rates and latencies beside both echoes"
+def _beside(name: str, title: str, rival: str | None, command: str) -> Section:
+    picture, text = f"beside-{rival or 'echo'}", f"Rates and latencies beside {rival or 'echo'}"
+    return _told(name, title, partial(_measure_suite, rival, command), picture, text)
+
+
+_ECHOES = "rates and latencies beside both echoes"
 SECTIONS = (
-    _told("limit", "Splinter beside its limit", suite.LIMIT.measure, "beside-echo", f"{_BESIDE} echo"),
-    _told("redis", "Beside Redis", suite.REDIS.measure, "beside-redis", f"{_BESIDE} redis"),
-    _told("memcached", "Beside memcached", suite.MEMCACHED.measure, "beside-memcached", f"{_BESIDE} memcached"),
+    _beside("limit", "Splinter beside its limit", None, "splinter bench --lab --seconds 0.5"),
+    _beside("redis", "Beside Redis", "redis", "splinter bench --lab --redis --depth 1 --seconds 0.4"),
+    _beside("memcached", "Beside memcached", "memcached", "splinter bench --lab --memcached --depth 1 --seconds 0.4"),
     _told("benefit", "Code at the data against gets", _measure_benefit, "benefit", "Code at the data against gets"),
     _told("ycsb", "YCSB", cases.YCSB.measure, "ycsb", f"YCSB: {_ECHOES}"),
     _told("requests", "Kinds of requests", cases.REQUESTS.measure, "requests", f"Kinds of requests: {_ECHOES}"),

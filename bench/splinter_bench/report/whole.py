@@ -21,6 +21,7 @@ from typing import Any
 
 from splinter.errors import SplinterError
 from splinter.testing.process import die_with_parent
+from splinter_bench.as_json import as_json
 from splinter_bench.machine import machine, versions
 from splinter_bench.process import AFTERWARDS_SECONDS_MAX, bounded, end
 from splinter_bench.progress import progress
@@ -210,17 +211,17 @@ def _promises(document: Document) -> Table:
 def _write_json(document: Document, folder: Path) -> Path:
     path = folder / _REPORT_JSON
     fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    fresh.write_text(as_json(document) + "\n", encoding="utf-8")
     return fresh.rename(path)
 
 
 def write(document: Document, folder: Path) -> tuple[Path, Path]:
     """Write ``report.json`` and ``report.html`` into a folder; returns both paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    as_json, as_html = _write_json(document, folder), folder / _REPORT_HTML
+    json_path, as_html = _write_json(document, folder), folder / _REPORT_HTML
     with tempfile.TemporaryDirectory(prefix="splinter-report-") as scratch:
         as_html.write_text(page(TITLE, blocks_of(document), Path(scratch)), encoding="utf-8")
-    return as_json, as_html
+    return json_path, as_html
 
 
 def write_docs(document: Document, docs: Path) -> None:
