@@ -17,12 +17,12 @@ from splinter_bench.cli import bench_app
 from splinter_bench.experiments.case import Case
 from splinter_bench.experiments.suite import Progress
 from splinter_bench.process import bounded
+from splinter_bench.goals import names_found_by
 from splinter_bench.report import told, whole
 from splinter_bench.report.blocks import Block, Code, Heading, Paragraph, Picture, markdown, page
-from splinter_bench.report.cases import CaseSection
 from splinter_bench.report.charts import Bars, draw
 from splinter_bench.report.ratios import ratios_table
-from splinter_bench.report.sections import SECTIONS, Section
+from splinter_bench.report.sections import SECTIONS, Section, cases_of, described, promised
 from splinter_bench.table import Table
 from typer.testing import CliRunner
 
@@ -239,9 +239,9 @@ def document_of(kind: str) -> dict[str, Any]:
     return {"experiment": kind, "runs": rows, "series": series, "failures": ["four: too bad"], "command": "run one"}
 
 
-@pytest.mark.parametrize("section", [s for s in SECTIONS if isinstance(getattr(s.measure, "__self__", None), CaseSection)])
-def test_rows_of_runs_are_shown(section: Section, tmp_path: Path) -> None:
-    kind = section.measure.__self__.told
+@pytest.mark.parametrize("name", [about["name"] for about in described() if "cases" in about])
+def test_rows_of_runs_are_shown(name: str, tmp_path: Path) -> None:
+    (section,), (kind,) = whole.chosen([name]), [about["told"] for about in described() if about["name"] == name]
     text = markdown(section.show(document_of(kind)), tmp_path, "p")
     for part in ("one", "run one", "four: too bad", ".png", *(("| get |",) if kind == "live" else ("25.0%", "| 7 | 5 |"))):
         assert part in text
@@ -257,11 +257,30 @@ def test_a_case_is_its_command_line() -> None:
 
 def test_every_case_of_the_report_is_a_command_that_exists() -> None:
     known = {option for name in typer.main.get_command(bench_app).commands["run"].params for option in name.opts}
-    for section in SECTIONS:
-        made_of = getattr(section.measure, "__self__", None)
-        for _, case in getattr(made_of, "cases", ()):
-            words = shlex.split(case.command())
-            assert {word for word in words if word.startswith("--")} <= known
+    cases = [case for about in described() if "cases" in about for _, case in cases_of(about)]
+    assert len(cases) == 12 + 10 + 14 + 5 + 13 + 2
+    for case in cases:
+        words = shlex.split(case.command())
+        assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_a_list_of_values_stands_for_as_many_cases() -> None:
+    asked = {
+        "label": "{workload}, {value_bytes:,}",
+        "workload": ["get", "put"],
+        "value_bytes": [16, 4096],
+        "argument": [["a", "b"]],
+    }
+    found = dict(cases_of({"cases": [asked], "stored_bytes_max": 4096}))
+    assert list(found) == ["get, 16", "get, 4,096", "put, 16", "put, 4,096"]
+    assert found["put, 4,096"] == Case("put", value_bytes=4096, keys=1, argument=("a", "b"), seconds=0.2)
+
+
+def test_every_goal_that_is_promised_is_found_by_a_section() -> None:
+    sections = [about["goals"] for about in described() if "goals" in about]
+    beside = [about["suite"].get("rivals", ["echo"]) for about in described() if "suite" in about]
+    found = {name for found_by in [*sections, *beside] for each in found_by for name in names_found_by(each)}
+    assert {goal.figure for goal in promised()} == found
 
 
 def test_the_head_has_ratios_to_limits_and_rivals() -> None:
