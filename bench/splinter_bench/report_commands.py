@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -124,7 +125,7 @@ def measure_all(
         document = whole.read(of)
     else:
         command = " ".join(["scripts/bench-all", *(["--quick"] if quick else [])])
-        run = whole.InChild(shlex.split(prefix))
+        run = partial(whole.in_child, shlex.split(prefix))
         try:
             document = whole.measure(out, quick, run, only=only or (), resume=resume, command=command)
         except KeyboardInterrupt:

@@ -22,8 +22,8 @@ from splinter.limits import BATCH_US, RX_BATCH, TASK_BUDGET
 from splinter_bench.control import Control
 from splinter_bench.experiments.bench import REFUSED, Bench, add_served, served
 from splinter_bench.experiments.population import Population, populate, server
-from splinter_bench.experiments.simulation import Policy, simulate
-from splinter_bench.experiments.sweep import Kind, Traffic, requests_for
+from splinter_bench.experiments.simulation import Policy
+from splinter_bench.experiments.sweep import Kind, Traffic, sweep
 from splinter_bench.experiments.traffic import zipf_shares
 from splinter_bench.observations import Observations, Row
 from splinter_bench.process import pinned, real_time
@@ -169,16 +169,16 @@ def _simulated(
     request_ns: float, settings: Settings, skews: Sequence[float], homes: np.ndarray, ranks: dict[float, np.ndarray]
 ) -> list[Row]:
     """Two cores placed as measured, to compare; and more, placed by chance."""
-    found = []
+    found: list[Row] = []
+    kinds = (Kind(REQUEST, 1.0, request_ns),)
     for cores in (int(homes.max()) + 1, *settings.simulated_cores):
         is_measured = cores == int(homes.max()) + 1
+        loads = settings.loads if is_measured else settings.simulated_loads
         for skew in skews:
-            for mode, (policy, placed) in policies(cores, request_ns).items():
-                kinds = (Kind(REQUEST, 1.0, request_ns),)
-                traffic = Traffic(kinds, settings.tenants, skew, placed, homes[ranks[skew]] if is_measured else None)
-                for load in settings.loads if is_measured else settings.simulated_loads:
-                    requests, _ = requests_for(traffic, cores, load, settings.simulated_requests)
-                    latency = simulate(policy, requests).percentiles()
-                    row = {"cores": cores, "skew": skew, "subject": mode, "load": load}
-                    found.append(row | {name: round(latency[name]) for name in ("p50", "p90", "p99")})
+            placed = homes[ranks[skew]] if is_measured else None
+            asked = {
+                mode: (policy, Traffic(kinds, settings.tenants, skew, has_homes, placed))
+                for mode, (policy, has_homes) in policies(cores, request_ns).items()
+            }
+            found += [{"skew": skew, **row} for row in sweep(asked, loads, settings.simulated_requests)]
     return found

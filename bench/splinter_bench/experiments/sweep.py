@@ -12,7 +12,6 @@ from splinter_bench.experiments.simulation import Policy, Requests, simulate
 from splinter_bench.experiments.traffic import choose, homes, zipf_shares
 from splinter_bench.observations import Row
 
-LOADS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _SEED = 20181010
 
 
@@ -64,7 +63,7 @@ def sweep(
     loads: Sequence[float],
     requests: int,
 ) -> list[Row]:
-    """A row for each policy, load and kind: ``cores``, ``load``, ``offered``, ``kind``, ``p50``, ``p99`` (ns)."""
+    """A row for each policy, load and kind: ``cores``, ``load``, ``offered``, ``kind``, ``p50``, ``p90``, ``p99`` (ns)."""
     found = []
     for subject, (policy, traffic) in policies.items():
         for load in loads:
@@ -79,7 +78,7 @@ def sweep(
                         "load": load,
                         "offered": round(load * policy.cores * SECOND_NS / traffic.work_ns),
                         "kind": kind.name,
-                        **{p: round(latency[p], 1) if np.isfinite(latency[p]) else None for p in ("p50", "p99")},
+                        **{p: round(latency[p], 1) if np.isfinite(latency[p]) else None for p in ("p50", "p90", "p99")},
                     }
                 )
     return found

@@ -100,7 +100,7 @@ def cases_of(about: Document) -> Iterator[tuple[str, Case]]:
     for asked in about["cases"]:
         lists = {name: value if isinstance(value, list) else [value] for name, value in asked.items() if name != "label"}
         for values in product(*lists.values()):
-            options = {"seconds": _SECONDS} | _options(dict(zip(lists, values, strict=True)))
+            options: Document = {"seconds": _SECONDS} | _options(dict(zip(lists, values, strict=True)))
             case = Case(**options)
             most = about.get("stored_bytes_max", case.keys * case.value_bytes) // case.value_bytes
             yield asked["label"].format(**options), replace(case, keys=min(case.keys, most))

@@ -182,7 +182,7 @@ def test_a_signal_in_a_finalizer_interrupts_too() -> None:
 
 def test_a_process_that_ends_without_a_document_is_a_failure() -> None:
     with pytest.raises(SplinterError, match="status 3"):
-        whole.InChild(["sh", "-c", "exit 3"])(FAKES[0], True)
+        whole.in_child(["sh", "-c", "exit 3"], FAKES[0], True)
 
 
 def test_what_is_no_whole_report_does_not_go_into_the_documents(tmp_path: Path) -> None:
