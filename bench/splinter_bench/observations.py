@@ -41,6 +41,7 @@ class Observations:
     settings: dict[str, Any] = field(default_factory=dict)
     simulated: list[Row] = field(default_factory=list)
     series: list[Row] = field(default_factory=list)
+    _made: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Observations:
@@ -70,9 +71,7 @@ class Observations:
 
         A float stands for the nearest that the table has. Raises :class:`NotMeasuredError` where there is no such row.
         """
-        table = pd.DataFrame(getattr(self, of), columns=None if getattr(self, of) else ["subject"])
-        still = table["is_still"].ne(False) if "is_still" in table else True
-        table = table.assign(is_still=still, **({} if "round" in table else {"round": 0}))
+        table = self._table(of)
         found = {}
         for name, wanted in (at or {}).items():
             known = table[name].dropna() if name in table else pd.Series()
@@ -82,6 +81,15 @@ class Observations:
         if table.empty:
             raise NotMeasuredError(at)
         return Columns(table, self.settings | found)
+
+    def _table(self, of: str) -> pd.DataFrame:
+        """The rows as a data frame, which is kept until there are more."""
+        rows = getattr(self, of)
+        if of not in self._made or len(self._made[of]) != len(rows):
+            table = pd.DataFrame(rows, columns=None if rows else ["subject"])
+            still = table["is_still"].ne(False) if "is_still" in table else True
+            self._made[of] = table.assign(is_still=still, **({} if "round" in table else {"round": 0}))
+        return self._made[of]
 
     def places(self, by: Sequence[str], at: Mapping[str, Any] | None = None, of: str = "rows") -> list[dict[str, Any]]:
         """The combinations of the settings ``by`` that the rows ``at`` certain settings have, in their order, with these."""

@@ -7,6 +7,7 @@ experiments found between the two markers of a page; each file is a document tha
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import tomllib
@@ -77,10 +78,19 @@ def _table(observations: Observations, about: About, subjects: list[str]) -> Tab
             which = {"subject": subject} if is_each else {}
             heads += [(head.replace(_EACH, subject), text, which | dict(*at)) for head, text, *at in some]
     places = observations.places(about["by"], about.get("at"))
-    cells = [[_told(observations, text, place | at) for _, text, at in heads] for place in places]
+    cells = [_cells(observations, place, [(text, at) for _, text, at in heads]) for place in places]
     kept = [column for column in range(len(heads)) if column == 0 or any(row[column] for row in cells)]
     title = _told(observations, about["title"], about.get("at", {}))
     return Table([heads[column][0] for column in kept], [[row[column] for column in kept] for row in cells], title)
+
+
+def _cells(observations: Observations, place: About, texts: Sequence[tuple[str, About]]) -> list[str]:
+    """The texts of one row; those of equal settings look at the same part of the table."""
+    made: dict[str, Columns | None] = {}
+    for _, at in texts:
+        if str(at) not in made:
+            made[str(at)] = _columns(observations, place | at)
+    return [_text(made[str(at)], text) for text, at in texts]
 
 
 def notes(document: Document) -> list[str]:
@@ -106,11 +116,22 @@ def _refusals(rows: pd.DataFrame) -> Iterator[str]:
             yield ", ".join(f"{count / asked:.3%} of the requests were answered {name}" for name, count in total.items())
 
 
+def _columns(observations: Observations, at: About, of: str = "rows") -> Columns | None:
+    """The rows in peace; None where there are no such settings."""
+    with contextlib.suppress(NotMeasuredError):
+        return observations.columns(at, of).in_peace()
+    return None
+
+
+def _text(columns: Columns | None, text: str) -> str:
+    """The text with its formulas' values; none, where something was not measured."""
+    with contextlib.suppress(NotMeasuredError):
+        return columns.told(text) if columns is not None else ""
+    return ""
+
+
 def _told(observations: Observations, text: str, at: About, of: str = "rows") -> str:
-    try:
-        return observations.columns(at, of).in_peace().told(text)
-    except NotMeasuredError:
-        return ""
+    return _text(_columns(observations, at, of), text)
 
 
 def charts(document: Document) -> Charts:
