@@ -46,7 +46,7 @@ def measure_live(target: Target, workload: Workload, running: Running, *, limits
                 with while_running(), pinned(session.client_core):
                     numbers = client.run(running.seconds, running.rate).to_json()
                 numbers["failed"] = sum(numbers["errors"].values()) if name == workload.name else 0  # a full ring is no failure
-                found.rows.append({**numbers, "subject": name, "operation": ALL, "round": number})
+                found.rows.append({**numbers, "subject": name, "operation": ALL, "round": number, "count": numbers["answered"]})
     return found
 
 

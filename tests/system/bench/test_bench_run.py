@@ -15,6 +15,7 @@ from splinter_bench.experiments.live_runs import measure_live
 from splinter_bench.experiments.runs import ALL, Running, failures, limits, measure, one_run, prepare, replay
 from splinter_bench.generators.live import LiveClient, LiveLoad
 from splinter_bench.generators.path import find
+from splinter_bench.report import told
 from splinter_bench.subjects.target import Target
 from splinter_bench.workloads import trace
 from splinter_bench.workloads.arguments import invoke_workload
@@ -173,6 +174,10 @@ def test_load_from_within_the_kernel_is_answered(server: RunningServer) -> None:
         assert (result["errors"], result["dropped"]) == ({}, 0)
         assert [row["subject"] for row in found.rows] == ["get", "AF_XDP echo", "XDP_TX echo"]
         assert all(row["answered"] > 0 for row in found.rows)
+        document = {"experiment": "live-run", **found.to_json()}
+        assert [note.partition(":")[0] for note in told.notes(document)] == ["AF_XDP echo", "XDP_TX echo"]
+        (table,) = told.tables(document)
+        assert [row[0] for row in table.rows] == ["get", "AF_XDP echo", "XDP_TX echo"]
 
 
 def test_errors_are_told_from_drops(server: RunningServer) -> None:

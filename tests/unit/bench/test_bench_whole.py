@@ -249,6 +249,33 @@ def test_rows_of_runs_are_shown(name: str, tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(PNG)
 
 
+def test_a_run_is_told_with_its_operations_its_limits_and_what_went_wrong() -> None:
+    place = {
+        "operation": "all",
+        "round": 0,
+        "failed": 1,
+        "count": 97,
+        "errors": {"BUSY": 3},
+        "unsent": 5,
+        "lost": 0,
+        "max": 9000,
+    }
+    numbers = {"per_second": 2000.0, "p50": 2000, "p90": 1, "p99": 3000, "p999": 4000, "p9999": 5000}
+    ours = {**place, **numbers, "subject": "ycsb-a", "cpu_ns_per_request": {"client": 5.0, "splinter-w0": 7.0}}
+    echo = {**place, **numbers, "subject": "AF_XDP echo", "p50": 1000, "per_second": 4000.0, "errors": {}}
+    get = {"subject": "ycsb-a", "operation": "get", "round": 0, **numbers}
+    document = {"experiment": "run", "runs": [ours, get, echo]}
+    (table,) = told.tables(document)
+    assert table.title == "ycsb-a: medians of 1 runs; latencies in µs"
+    assert [row[:2] for row in table.rows] == [["ycsb-a", "2,000"], ["  get", "2,000"], ["AF_XDP echo", "4,000"]]
+    assert told.notes(document) == [
+        "AF_XDP echo: latency 2.00 × its p50, 50% of its rate",
+        "CPU time for each request: client 5 ns, splinter-w0 7 ns",
+        "5 arrivals could not be sent in time",
+        "ycsb-a: 3.000% of the requests were answered BUSY",
+    ]
+
+
 def test_a_case_is_its_command_line() -> None:
     assert Case("ycsb-a", depth=64, live=True).command() == "splinter bench run --lab --workload ycsb-a --depth 64 --live"
     invoke = Case(invoke="scan", argument=("a=const:1", "b=zipf:5"), preload=True)
