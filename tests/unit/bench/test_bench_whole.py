@@ -16,8 +16,8 @@ import typer
 from splinter_bench.cli import bench_app
 from splinter_bench.experiments.case import Case
 from splinter_bench.experiments.suite import Progress
-from splinter_bench.process import bounded
 from splinter_bench.goals import names_found_by
+from splinter_bench.process import bounded
 from splinter_bench.report import told, whole
 from splinter_bench.report.blocks import Block, Code, Heading, Paragraph, Picture, markdown, page
 from splinter_bench.report.charts import Bars, draw
