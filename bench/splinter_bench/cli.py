@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import shlex
-import sys
 from typing import Annotated
 
 import typer
@@ -18,23 +15,21 @@ from splinter.server import instance as instances
 from splinter_bench import experiment_commands, goals_commands, profile_command, report_commands, run_commands
 from splinter_bench.experiments.suite import Settings, measure
 from splinter_bench.generators.load import DEPTH_MAX
+from splinter_bench.options import ClientCore, Instance, Json, Lab, ServerCore, circumstances, output
 from splinter_bench.progress import progress
-from splinter_bench.report.terminal import show
+from splinter_bench.report import told
 from splinter_bench.subjects.local_server import lab_server
 from splinter_bench.workloads.workload import KEY_BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES_DEFAULT
 
 bench_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-_FAILED_REQUESTS = 1  # exit status when requests were lost or answered wrongly
 _DEFAULTS = Settings()
 
 
 @bench_app.callback(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 def run(
     context: typer.Context,
-    instance: Annotated[
-        str, typer.Option("--instance", "-i", envvar="SPLINTER_INSTANCE", help="Name of a server on this host.")
-    ] = "default",
-    lab: Annotated[bool, typer.Option("--lab", help="Make a lab and a server for the benchmark.")] = False,
+    instance: Instance = "default",
+    lab: Lab = False,
     redis: Annotated[bool, typer.Option("--redis", help="Measure redis-server too, on the same link and core.")] = False,
     memcached: Annotated[bool, typer.Option("--memcached", help="Measure memcached too, on the same link and core.")] = False,
     runs: Annotated[int, typer.Option(help="Every figure is the median of the runs.", min=1)] = _DEFAULTS.runs,
@@ -46,11 +41,9 @@ def run(
     keys: Annotated[int, typer.Option(help="Objects in the store.", min=1)] = KEYS_DEFAULT,
     key_bytes: Annotated[int, typer.Option(help="Of each key.", max=KEY_BYTES_MAX)] = KEY_BYTES_DEFAULT,
     value_bytes: Annotated[int, typer.Option(help="Of each value.", max=PACKET_BODY_BYTES_MAX)] = VALUE_BYTES_DEFAULT,
-    server_core: Annotated[
-        int | None, typer.Option(help="CPU of the worker to measure; the server's last one if not given.")
-    ] = None,
-    client_core: Annotated[int | None, typer.Option(help="CPU of the load generator; another one if not given.")] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    server_core: ServerCore = None,
+    client_core: ClientCore = None,
+    json_output: Json = False,
 ) -> None:
     """Measure get and put of a running server, beside the machine's AF_XDP echo and rivals.
 
@@ -82,23 +75,8 @@ def run(
                 report = measure(info, settings, say)
     except ValueError as error:
         raise SplinterError(str(error)) from error
-    report.circumstances["command"] = shlex.join(["splinter", "bench", *_arguments()])
-    failed = sum(measurement.failed for measurement in report.measurements)
-    document = report.to_json()
-    if json_output:
-        print(json.dumps(document, indent=1))
-    else:
-        from splinter_bench.report import suite as suite_report
-
-        show(suite_report.table(document), *suite_report.notes(document))
-    if failed:
-        print(f"splinter: {failed} requests were lost or answered wrongly", file=sys.stderr)
-        raise typer.Exit(_FAILED_REQUESTS)
-
-
-def _arguments() -> list[str]:
-    """The command line behind ``bench``, wherever this was called from."""
-    return sys.argv[sys.argv.index("bench") + 1 :] if "bench" in sys.argv else sys.argv[1:]
+    document = {**report.to_json(), **circumstances(), "failed": report.failed}
+    output(document, json_output, None, *told.circumstances(document))
 
 
 goals_commands.register(bench_app)

@@ -4,28 +4,25 @@ Any document of ``splinter bench … --json`` and of ``scripts/bench-all`` will 
 smallest to largest run do not touch, and the medians differ by more than a threshold. A value of one run has no spread:
 its range is taken to be ALONE of it to both sides.
 
-Where a document has an echo beside a value, the ratio to it is compared in place of the value: a machine that is slower today
-is so for both. Absolute values are compared where there is none. Echoes and rivals themselves are not compared: they are not
-ours.
+What is compared of a table of observations is data (``compare`` in ``sections.toml``): formulas for each combination of the
+settings ``by``. Those that are ``relative`` to an echo stand in place of the ``absolute`` ones where they have values: a
+machine that is slower today is so for both. Echoes and rivals themselves are not compared: they are not ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from splinter_bench.experiments.benefit_cases import GETS, INVOKE
-from splinter_bench.experiments.runs import AF_XDP_ECHO
 from splinter_bench.goals import GOALS
-from splinter_bench.measurement import ECHO, counterpart
+from splinter_bench.observations import Columns, NotMeasuredError, Observations
+from splinter_bench.report.palette import INVOKE, SPLINTER
+from splinter_bench.report.palette import subject as look_of
+from splinter_bench.report.told import described
 
 THRESHOLD_DEFAULT = 0.05
 ALONE = 0.25
-_ECHO_RATIOS = {"latency_over_echo": True, "throughput_of_echo": False}  # and whether less is better
-_LATENCIES = ("p50", "p99")
-_OURS = (GETS, INVOKE)
-_FIGURES = ("figures", "goals")
 _SHAPE = ("depth", "rate", "tenants", "value_bytes")  # settings that tell documents of one workload apart
 _LOWER_IS_BETTER = {goal.figure: goal.is_most for goal in GOALS}
 
@@ -75,68 +72,44 @@ def compare(old: dict[str, Any], new: dict[str, Any], threshold: float = THRESHO
     return sorted(changes, key=lambda change: (change.share, change.name))
 
 
-def values(document: dict[str, Any]) -> Iterator[tuple[str, Value]]:
-    """Everything in a document that has a spread, by name."""
-    yield from _suite(document)
-    yield from _figures(document)
-    for row in document.get("benefit", []):
-        if row["way"] not in _OURS:
-            continue
-        name = f"{row['case']}, {row['x']}, {row['way']}"
-        yield f"{name}, time", _value(row["time_ns"], True)
-        yield f"{name}, per second", _value(row["per_second"], False)
-    for row in document.get("cases", []):
-        yield from _run(row, row["label"])
-    if "workload" in document:
-        shape = ", ".join(f"{name} {value}" for name, value in document.get("settings", {}).items() if name in _SHAPE and value)
-        yield from _run(document, ", ".join(filter(None, (document["workload"], shape))))
+def values(document: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
+    """Everything in a document that has a spread, by name. Figures have names of their own, in whichever section they are."""
+    for figure in [*document.get("figures", []), *(goal["figure"] for goal in document.get("goals", []) if goal["figure"])]:
+        if figure["name"] in _LOWER_IS_BETTER:
+            yield figure["name"], _value(figure["median"], figure["min"], figure["max"], _LOWER_IS_BETTER[figure["name"]])
+    yield from _observed(document)
     for title, section in document.get("sections", {}).items():
-        # Figures have names of their own, in whichever section they are; other values of two sections may have the same.
-        yield from _figures(section)
-        for name, value in values({key: part for key, part in section.items() if key not in _FIGURES}):
+        yield from values({"figures": section.get("figures", [])})
+        for name, value in _observed(section):
             yield f"{title}: {name}", value
 
 
-def _suite(document: dict[str, Any]) -> Iterator[tuple[str, Value]]:
-    relative = set()
-    for ratio in document.get("ratios", []):
-        if ratio["ratio"] in _ECHO_RATIOS:
-            relative.add((ratio["name"], ratio["depth"]))
-            name = f"{ratio['name']}, depth {ratio['depth']}, {ratio['ratio'].replace('_', ' ')}"
-            yield name, _value(ratio, _ECHO_RATIOS[ratio["ratio"]])
-    for result in document.get("results", []):
-        is_ours = result["name"] != ECHO and counterpart(result["name"]) is None
-        if is_ours and (result["name"], result["depth"]) not in relative:
-            name = f"{result['name']}, depth {result['depth']}"
-            yield from _absolute(name, result["per_second"], result["latency_ns"])
+def _observed(document: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
+    """Those of a table of observations."""
+    about = described().get(document.get("experiment", ""), {}).get("compare")
+    if about is None:
+        return
+    observations = Observations.of(document)
+    shown = (f"{name} {value}" for name, value in observations.settings.items() if name in _SHAPE and value)
+    shape = ", ".join(["", *shown]) if about.get("is_shaped") else ""
+    for place in observations.places(about["by"], about.get("at")):
+        columns = observations.columns(place)
+        if look_of(str(columns.table["subject"].iloc[0])) in (SPLINTER, INVOKE):
+            found = list(_formulas(columns, about["relative"])) or list(_formulas(columns, about["absolute"]))
+            for name, value in found:
+                yield f"{columns.told(about['text'])}{shape}, {name}", value
 
 
-def _figures(document: dict[str, Any]) -> Iterator[tuple[str, Value]]:
-    for figure in [*document.get("figures", []), *(goal["figure"] for goal in document.get("goals", []) if goal["figure"])]:
-        if figure["name"] in _LOWER_IS_BETTER:
-            yield figure["name"], _value(figure, _LOWER_IS_BETTER[figure["name"]])
+def _formulas(columns: Columns, formulas: list[tuple[str, str, str]]) -> Iterator[tuple[str, Value]]:
+    for name, formula, better in formulas:
+        try:
+            found = columns.evaluate(formula)
+        except NotMeasuredError:
+            continue
+        yield name, _value(float(found.median()), float(found.min()), float(found.max()), better == "less")
 
 
-def _run(row: dict[str, Any], name: str) -> Iterator[tuple[str, Value]]:
-    """A document of ``splinter bench run``, or a row that stands for one."""
-    for asked, live in row.get("live", {}).items():
-        yield f"{name}, {asked}, per second", _value(live["per_second"], False)
-    if AF_XDP_ECHO in row.get("of_limits", {}):
-        of = row["of_limits"][AF_XDP_ECHO]
-        yield f"{name}, latency over echo", _value(of["latency"], True)
-        yield f"{name}, throughput of echo", _value(of["throughput"], False)
-    elif "latency_ns" in row:
-        yield from _absolute(name, row["per_second"], row["latency_ns"])
-
-
-def _absolute(name: str, rate: dict[str, float], latencies: dict[str, dict[str, float]]) -> Iterator[tuple[str, Value]]:
-    yield f"{name}, per second", _value(rate, False)
-    for percentile in _LATENCIES:
-        yield f"{name}, {percentile}", _value(latencies[percentile], True)
-
-
-def _value(spread: dict[str, float], is_lower_better: bool) -> Value:
-    median, least, most = spread["median"], spread["min"], spread["max"]
+def _value(median: float, least: float, most: float, is_lower_better: bool) -> Value:
     if least == most:
         least, most = median * (1 - ALONE), median * (1 + ALONE)
     return Value(median, least, most, is_lower_better)

@@ -2,100 +2,62 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated, Any
+from importlib import import_module
+from typing import Annotated
 
 import typer
 
 from splinter.errors import SplinterError
-from splinter_bench.as_json import as_json
-from splinter_bench.experiments.experiment import Document, Effort
-from splinter_bench.figure import shown, shown_interval
-from splinter_bench.machine import machine, versions
+from splinter_bench.experiments.bench import Bench
+from splinter_bench.figure import Figure, shown, shown_interval
+from splinter_bench.observations import Observations
+from splinter_bench.options import Json, Picture, circumstances, output
 from splinter_bench.progress import progress
-from splinter_bench.report import charts, terminal
-from splinter_bench.report.experiments.experiment import experiment_of
+from splinter_bench.report import charts, told
+from splinter_bench.report.told import described
 
-_HELP = {
-    "isolation": "What isolation costs: an extension run in the worker, or in a process of its tenant's own.",
-    "locality": "Home cores and stealing: 1,024 tenants of different activity on two workers.",
-    "yields": "Small requests beside long ones: without yields, with the author's, with the compiler's.",
-    "misbehaviour": "Invokes that never end: with the compiler's yields, and with the watchdog alone.",
-    "flood": "One tenant sends ten times what it may: what the others notice.",
-}
+_TEXT = (
+    "Makes labs and servers of its own and removes them; needs root. See docs/experiments.md. Run it on a machine that does "
+    "nothing else."
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for name, text in _HELP.items():
-        app.command(name, help=_text(text))(_command(name))
-
-
-def _text(first: str) -> str:
-    return (
-        f"{first}\n\nMakes labs and servers of its own and removes them; needs root. See docs/experiments.md. Run it on a "
-        "machine that does nothing else."
-    )
+    for name, about in described().items():
+        if "help" not in about:  # of another command, or a section of the report
+            continue
+        app.command(name, help=f"{about['help']}\n\n{_TEXT}")(_command(name))
 
 
 def _command(name: str) -> Callable[..., None]:
     def run(
-        json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-        picture: Annotated[
-            Path | None, typer.Option("--picture", metavar="FILE", help="Draw it: a PNG or SVG file.", dir_okay=False)
-        ] = None,
+        json_output: Json = False,
+        picture: Picture = None,
         quick: Annotated[bool, typer.Option("--quick", help="A few seconds, to see that it works; no figures.")] = False,
         only: Annotated[
             list[str] | None, typer.Option("--only", metavar="PART", help="One part; may be given several times.")
         ] = None,
     ) -> None:
-        document = made(name, Effort(quick, tuple(only or ())), picture)
-        show(name, document, json_output)
+        parts = described()[name].get("parts", [])
+        for part in only or []:
+            if part not in parts:
+                raise SplinterError(f"there is no part {part!r}; there are: {', '.join(parts) or 'none'}")
+        if picture is not None:
+            charts.check(picture)
+        with progress(None) as say:  # what it needs is loaded only now: compilers, the worker
+            measure = import_module(f"{__package__}.experiments.{name}").measure
+            found: Observations = measure(Bench(quick, tuple(only or ()), say=say))
+        document = {"experiment": name, **circumstances(), "is_quick": quick, **found.to_json()}
+        figures = told.figures(document)
+        document["figures"] = [figure.to_json() for figure in figures]
+        output(document, json_output, picture, *map(_line, figures))
 
     return run
 
 
-def made(name: str, effort: Effort, picture: Path | None = None) -> Document:
-    """Carry out an experiment; its document. Raises :class:`SplinterError` for what cannot be measured here."""
-    experiment = experiment_of(name)
-    for part in effort.only:
-        if part not in experiment.parts:
-            raise SplinterError(f"there is no part {part!r}; there are: {', '.join(experiment.parts) or 'none'}")
-    if picture is not None:
-        charts.check(picture)
-    with progress(None) as say:
-        found = experiment.measure(effort, say)
-    document = {
-        "experiment": name,
-        "command": shlex.join(["splinter", "bench", name, *_arguments(name)]),
-        "machine": machine(),
-        "versions": versions(),
-        "is_quick": effort.is_quick,
-        **found,
-    }
-    if picture is not None:
-        charts.draw(experiment.charts(document), picture)
-    return document
-
-
-def show(name: str, document: Document, json_output: bool) -> None:
-    """Print a document."""
-    experiment = experiment_of(name)
-    if json_output:
-        figures = [figure.to_json() for figure in experiment.figures(document)]
-        print(as_json({**document, "figures": figures}))
-        return
-    lines = []
-    for figure in experiment.figures(document):
-        ends, left_out = shown_interval(figure.interval, figure.unit), figure.left_out
-        left = f", {left_out} left out" if left_out else ""
-        lines.append(f"{figure.text}: {shown(figure.median, figure.unit)} ({ends}; {len(figure.values)} rounds{left})")
-    terminal.show(experiment.table(document), *experiment.notes(document), *lines)
-
-
-def _arguments(name: str) -> list[Any]:
-    """The command line behind the experiment's name."""
-    return sys.argv[sys.argv.index(name) + 1 :] if name in sys.argv else []
+def _line(figure: Figure) -> str:
+    left = f", {figure.left_out} left out" if figure.left_out else ""
+    ends = shown_interval(figure.interval, figure.unit)
+    return f"{figure.text}: {shown(figure.median, figure.unit)} ({ends}; {len(figure.values)} rounds{left})"

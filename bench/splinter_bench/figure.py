@@ -61,16 +61,11 @@ class Figure:
             "min": min(self.values),
             "max": max(self.values),
             "interval": [end if math.isfinite(end) else None for end in self.interval],
-            "rounds": len(self.values),
+            "rounds": "counted" if self.is_counted else len(self.values),
             "left_out": self.left_out,
             "parts": self.parts,
             **({"against": self.against} if self.against else {}),
         }
-
-
-def medians(**series: Iterable[float]) -> dict[str, float]:
-    """The median of each series, for ``Figure.parts``."""
-    return {name: round(statistics.median(values), 3) for name, values in series.items()}
 
 
 def otherwise(parts: Mapping[str, float], unit: str) -> str:

@@ -6,29 +6,24 @@ observations of a measuring function of this package. Each of these runs once ho
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from importlib import resources
+from importlib import import_module, resources
 from typing import Any
 
 from splinter.errors import SplinterError
-from splinter.limits import STORE_BYTES_MIN
-from splinter_bench.experiments import arithmetic, compile_time, installs, many_tenants, pushed, restart, worker_time
-from splinter_bench.experiments.suite import OF_MEMCACHED, OF_REDIS, Settings
-from splinter_bench.experiments.suite import measure as measure_suite
+from splinter_bench.experiments.bench import Bench
 from splinter_bench.figure import Figure
-from splinter_bench.observations import Columns, NotMeasuredError, Observations, medians
-from splinter_bench.progress import Progress
+from splinter_bench.observations import NotMeasuredError, Observations
 from splinter_bench.rounds import Verdict, judge
 from splinter_bench.subjects.local_server import lab_server
-from splinter_bench.subjects.session import SLICE_SECONDS, SLICE_WARMUP_SECONDS, Session
+from splinter_bench.subjects.session import Session
 
 SERVING, EXTENSIONS, RIVALS, SCHEDULING = AREAS = ("serving", "extensions", "rivals", "scheduling")
-_EXPERIMENT = "experiment "  # in front of an experiment's name, where it finds a figure
-_PARTS = {"locality": ("0.99",)}  # of an experiment, where its figures need but one
 
 
 @dataclass(frozen=True)
@@ -70,10 +65,14 @@ class Goal:
 
 
 @cache
+def _data() -> dict[str, Any]:
+    """What ``goals.toml`` has."""
+    return tomllib.loads(resources.files(__package__).joinpath("goals.toml").read_text("utf-8"))
+
+
 def _figures() -> dict[str, dict[str, Any]]:
-    """The figures of ``goals.toml`` by name."""
-    text = resources.files(__package__).joinpath("goals.toml").read_text("utf-8")
-    found: dict[str, dict[str, Any]] = tomllib.loads(text)["figures"]
+    """The figures by name."""
+    found: dict[str, dict[str, Any]] = _data()["figures"]
     return found
 
 
@@ -88,71 +87,46 @@ GOALS = tuple(_goals())
 
 
 def names_found_by(measuring: str) -> tuple[str, ...]:
-    """The figures that a measurement of ``goals.toml`` finds."""
-    return tuple(name for name, about in _figures().items() if about["found_by"] == measuring)
+    """The figures with bounds that a measurement of ``goals.toml`` finds."""
+    return tuple(name for name, about in _figures().items() if about["found_by"] == measuring and about["bounds"])
 
 
 def figures_of(observations: Observations) -> list[Figure]:
     """The figures of which a table has all that their formulas name.
 
-    A round in which anything that a figure's formulas name had no peace is left out of it; of all, if none can be kept.
+    A round in which a slice that the figure's formula names had no peace is left out; none, if that would leave nothing. Parts
+    are of the same rounds.
     """
-    found, columns = [], Columns(observations)
+    found = []
     for name, about in _figures().items():
-        if "value" not in about:  # an experiment's own
-            continue
-        columns.asked.clear()
-        parts = about.get("parts", {})
         try:
-            values = columns.evaluate(about["value"])
+            columns = observations.columns(about.get("at"))
+            kept, left_out = columns.kept(about["value"])
         except NotMeasuredError:
             continue
-        medians(columns, parts, values.index)  # so that what they name is looked at for its peace, too
-        still = columns.still()[values.index]
-        kept = values[still] if still.any() else values
-        if len(kept):
-            figure = Figure(
-                name,
-                about["text"].format(**observations.settings),
-                about["unit"],
-                tuple(kept),
-                medians(columns, parts, kept.index),
-                observations.settings.get("rivals", {}).get(about.get("rival"), ""),
-                int((~still).sum()),
-                about.get("counted", False),
-            )
-            found.append(figure)
+        figure = Figure(
+            name,
+            columns.told(about["text"]),
+            about["unit"],
+            tuple(kept),
+            columns.in_peace(kept.index).medians(about.get("parts", {})),
+            observations.settings.get("rivals", {}).get(about.get("rival"), ""),
+            left_out,
+            about.get("counted", False),
+        )
+        found.append(figure)
     return found
-
-
-def _suite_settings(slices: int) -> Settings:
-    return Settings(runs=6, slices=slices, seconds=SLICE_SECONDS, warmup_seconds=SLICE_WARMUP_SECONDS)
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How much each measurement does."""
-
-    echo: Settings = field(default_factory=partial(_suite_settings, 80))
-    rivals: Settings = field(default_factory=partial(_suite_settings, 10))
-    worker: worker_time.Counts = field(default_factory=worker_time.Counts)
-    arithmetic: arithmetic.Rounds = field(default_factory=arithmetic.Rounds)
-    pushed: pushed.Rounds = field(default_factory=pushed.Rounds)
-    installs: installs.Counts = field(default_factory=installs.Counts)
-    many_tenants: many_tenants.Rounds = field(default_factory=many_tenants.Rounds)
-    compiles: int = compile_time.ROUNDS_DEFAULT
-    restarts: int = restart.ROUNDS_DEFAULT
-    store_bytes: int = STORE_BYTES_MIN
 
 
 @dataclass(frozen=True)
 class Measuring:
-    """One measuring function, by its name in ``goals.toml``. ``needs_server``: it is called with a Session."""
+    """One measuring function, by its name in ``goals.toml``. ``needs_server``: it is called with a server of its own."""
 
     name: str
     title: str
-    call: Callable[..., list[Figure]]
+    call: Callable[[Bench], Observations]
     needs_server: bool = False
+    only: tuple[str, ...] = ()
 
     @property
     def figures(self) -> tuple[str, ...]:
@@ -200,58 +174,40 @@ def chosen(names: Sequence[str]) -> list[Goal]:
     return [goal for goal in GOALS if not names or {goal.name, goal.figure, goal.area} & set(names)]
 
 
-def measurings(effort: Effort) -> list[Measuring]:
-    """Everything that can be measured, what needs no server first; ten thousand tenants last."""
+def measurings() -> list[Measuring]:
+    """Everything that can be measured. What a function needs is loaded only when it is called: compilers, the worker."""
 
-    def alone(name: str, title: str, call: Callable[[], Observations]) -> Measuring:
-        return Measuring(name, title, lambda: figures_of(call()))
+    def call(about: dict[str, Any], bench: Bench) -> Observations:
+        module, function = about["call"].split(".")
+        found: Observations = getattr(import_module(f"{__package__}.experiments.{module}"), function)(
+            bench, **about.get("with", {})
+        )
+        return found
 
-    def served(name: str, title: str, call: Callable[[Session], Observations]) -> Measuring:
-        return Measuring(name, title, lambda session: figures_of(call(session)), needs_server=True)
-
-    def rival(name: str, only: tuple[tuple[str, int], ...]) -> Measuring:
-        settings = replace(effort.rivals, rivals=(name,), only=only)
-        return served(name, f"get and invoke beside {name}", partial(_suite, settings))
-
-    many, tenants = effort.many_tenants, effort.installs.tenants
     return [
-        alone("compiler", "compiler", partial(compile_time.measure, effort.compiles)),
-        alone("worker", "a worker's own time", partial(worker_time.measure, effort.worker)),
-        alone("store", "the store's overhead", partial(worker_time.measure_object_overhead, effort.store_bytes)),
-        alone("arithmetic", "arithmetic", partial(arithmetic.measure, effort.arithmetic)),
-        served("echo", "get and put beside echo", partial(_suite, effort.echo)),
-        rival("redis", OF_REDIS),
-        rival("memcached", OF_MEMCACHED),
-        served("pushed", "functions pushed into the store", partial(pushed.measure, rounds=effort.pushed)),
-        served("tenants", f"gets of {many.tenants:,} tenants", partial(many_tenants.measure, rounds=many)),
-        served("restart", "restarts", partial(restart.measure, rounds=effort.restarts)),
-        served("many", f"{tenants:,} tenants", partial(installs.measure_many, counts=effort.installs)),
-        served("installs", "installs beside gets", partial(installs.measure_interference, counts=effort.installs)),
-        *(
-            Measuring(name, f"the {name}", partial(_experiment, name.removeprefix(_EXPERIMENT)))
-            for name in dict.fromkeys(about["found_by"] for about in _figures().values())
-            if name.startswith(_EXPERIMENT)
-        ),
+        Measuring(name, about["title"], partial(call, about), about.get("served", False), tuple(about.get("only", ())))
+        for name, about in _data()["measured"].items()
     ]
 
 
-def measure(names: Iterable[str], effort: Effort, progress: Progress = lambda text: None) -> Found:
+def measure(names: Iterable[str], bench: Bench) -> Found:
     """Measure the figures of these names, and those that come with them.
 
     Makes and removes a lab and a server for each measurement that needs one, so that none finds what another one left.
     One that fails does not keep the others from being made.
     """
     wanted, found = set(names), Found()
-    for measuring in measurings(effort):
+    for measuring in measurings():
         if not wanted & set(measuring.figures):
             continue
-        progress(measuring.title)
+        bench.say(measuring.title)
+        asked = replace(bench, for_bounds=True, only=measuring.only, say=lambda text: None)
         try:
-            if measuring.needs_server:
-                with lab_server(max(os.sched_getaffinity(0))) as info, Session(info) as session:
-                    figures = measuring.call(session)
-            else:
-                figures = measuring.call()
+            with contextlib.ExitStack() as stack:
+                if measuring.needs_server:
+                    info = stack.enter_context(lab_server(max(os.sched_getaffinity(0))))
+                    asked = replace(asked, served=stack.enter_context(Session(info)))
+                figures = figures_of(measuring.call(asked))
         except SplinterError as error:
             found.failures.append(f"{measuring.title}: {error}")
             continue
@@ -260,19 +216,6 @@ def measure(names: Iterable[str], effort: Effort, progress: Progress = lambda te
     return found
 
 
-def steps(names: Iterable[str], effort: Effort) -> int:
+def steps(names: Iterable[str]) -> int:
     """How often :func:`measure` reports progress."""
-    return sum(1 for measuring in measurings(effort) if set(names) & set(measuring.figures))
-
-
-def _suite(settings: Settings, session: Session) -> Observations:
-    return measure_suite(session.info, settings).observations()
-
-
-def _experiment(name: str) -> list[Figure]:
-    from splinter_bench.experiments.experiment import Effort as ExperimentEffort
-    from splinter_bench.report.experiments.experiment import experiment_of
-
-    experiment = experiment_of(name)
-    effort = ExperimentEffort(only=_PARTS.get(name, ()), for_bounds=True)
-    return experiment.figures(experiment.measure(effort, lambda text: None))
+    return sum(1 for measuring in measurings() if set(names) & set(measuring.figures))

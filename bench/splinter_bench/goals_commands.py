@@ -5,28 +5,27 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from splinter.limits import TENANTS_MAX
+from splinter_bench.experiments.bench import Bench
 from splinter_bench.figure import Figure, shown
-from splinter_bench.machine import machine, versions
 from splinter_bench.neighbour import noisy_neighbour
+from splinter_bench.options import Json, circumstances
 from splinter_bench.progress import progress
 from splinter_bench.report import terminal
 from splinter_bench.rounds import Verdict
 from splinter_bench.table import Table
 
 if TYPE_CHECKING:  # the worker and the compiler are loaded only when they are measured
-    from splinter_bench.goals import Effort, Goal, Outcome
+    from splinter_bench.goals import Goal, Outcome
 
 _SHORT = 1  # exit status when a goal is not reached, or a measurement failed
 _CANNOT_TELL = 3  # when this machine could not tell of a goal whether it is, and no other falls short
 _TENANTS_DEFAULT, _TENANTS_MAX = 10_000, TENANTS_MAX - 16  # a few more make the requests
 _INSTALLS_DEFAULT = 1000
-_Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -41,28 +40,24 @@ def extensions(
     rounds: Annotated[
         int | None, typer.Option(help="Of each figure; by default as many as it needs to stand still.", min=1)
     ] = None,
-    json_output: _Json = False,
+    json_output: Json = False,
 ) -> None:
     """Measure extensions: compiling, installing, running; in a lab and with servers of its own.
 
     Each figure is the median of its rounds; beside it stands what it was computed from.
     """
     from splinter_bench import goals
-    from splinter_bench.experiments.installs import Counts
     from splinter_bench.report.figures import figures_table
 
-    effort = goals.Effort(installs=Counts(tenants=tenants, installs=installs))
-    if rounds is not None:
-        effort = _with_rounds(effort, rounds)
     names = [goal.figure for goal in goals.chosen([goals.EXTENSIONS])]
-    with progress(goals.steps(names, effort)) as say:
-        found = goals.measure(names, effort, say)
+    with progress(goals.steps(names)) as say:
+        found = goals.measure(names, Bench(rounds=rounds, tenants=tenants, installs=installs, say=say))
     figures = list(found.figures.values())
     _tell(found.failures)
     if json_output:
-        print(json.dumps({**_circumstances(), "figures": [figure.to_json() for figure in figures]}, indent=1))
+        print(json.dumps({**circumstances(), "figures": [figure.to_json() for figure in figures]}, indent=1))
     else:
-        terminal.show(figures_table([_json(figure) for figure in figures]))
+        terminal.show(figures_table([figure.to_json() for figure in figures]))
     if found.failures:
         raise typer.Exit(_SHORT)
 
@@ -74,7 +69,7 @@ def show_goals(
     list_only: Annotated[bool, typer.Option("--list", help="Show names and bounds, measure nothing.")] = False,
     repeat: Annotated[int, typer.Option(help="Measure so many times, and compare the verdicts.", min=1)] = 1,
     noisy: Annotated[bool, typer.Option("--noisy", help="Beside a program that takes a CPU for 50 ms of each second.")] = False,
-    json_output: _Json = False,
+    json_output: Json = False,
 ) -> None:
     """Measure what Splinter promises, and say whether it holds.
 
@@ -86,10 +81,13 @@ def show_goals(
     3: nothing of that, but this machine cannot tell of each goal.
     """
     from splinter_bench import goals
+    from splinter_bench.report.figures import goals_table
 
     selected = goals.chosen(only or [])
     if list_only:
-        _list(selected, json_output)
+        fields = [{"name": g.name, "bound": g.bound, "is": "at most" if g.is_most else "at least"} for g in selected]
+        table = Table(["name", "bound"], [[goal.name, goal.bound_text()] for goal in selected])
+        print(json.dumps(fields, indent=1)) if json_output else terminal.show(table)
         return
     runs, failures = [], []
     for _ in range(repeat):
@@ -98,11 +96,11 @@ def show_goals(
         failures += failed
         _tell(failed)
         if not json_output:
-            terminal.show(_table(outcomes))
+            terminal.show(goals_table((each.goal, each.figure.to_json() if each.figure else None) for each in outcomes))
             for against in dict.fromkeys(outcome.figure.against for outcome in outcomes if outcome.figure):
                 print(against, end="\n" if against else "")
     if json_output:
-        print(json.dumps({**_circumstances(), **_as_json(runs)}, indent=1))
+        print(json.dumps({**circumstances(), **_as_json(runs)}, indent=1))
     elif repeat > 1:
         terminal.show(_verdicts(runs))
     if status := _status(runs, failures):
@@ -113,10 +111,9 @@ def _measured(selected: list[Goal], noisy: bool) -> tuple[list[Outcome], list[st
     """Each goal's outcome, and in a sentence each what could not be measured."""
     from splinter_bench import goals
 
-    effort = goals.Effort()
     names = [goal.figure for goal in selected]
-    with progress(goals.steps(names, effort)) as say, noisy_neighbour() if noisy else contextlib.nullcontext():
-        found = goals.measure(names, effort, say)
+    with progress(goals.steps(names)) as say, noisy_neighbour() if noisy else contextlib.nullcontext():
+        found = goals.measure(names, Bench(say=say))
     return [goals.Outcome(goal, found.figures.get(goal.figure)) for goal in selected], found.failures
 
 
@@ -134,39 +131,9 @@ def _as_json(runs: list[list[Outcome]]) -> dict[str, Any]:
     return {"goals": found[0]} if len(found) == 1 else {"runs": found}
 
 
-def _with_rounds(effort: Effort, rounds: int) -> Effort:
-    return replace(
-        effort,
-        worker=replace(effort.worker, rounds=rounds),
-        arithmetic=replace(effort.arithmetic, count=rounds),
-        pushed=replace(effort.pushed, count=rounds),
-        installs=replace(effort.installs, lookups=rounds),
-        compiles=rounds,
-        restarts=rounds,
-    )
-
-
 def _tell(failures: list[str]) -> None:
     for failure in failures:
         print(f"splinter: not measured: {failure}", file=sys.stderr)
-
-
-def _list(selected: list[Goal], json_output: bool) -> None:
-    if json_output:
-        fields = [{"name": g.name, "bound": g.bound, "is": "at most" if g.is_most else "at least"} for g in selected]
-        print(json.dumps(fields, indent=1))
-        return
-    terminal.show(Table(["name", "bound"], [[goal.name, goal.bound_text()] for goal in selected]))
-
-
-def _json(figure: Figure) -> dict[str, Any]:
-    return figure.to_json() | ({"rounds": "counted"} if figure.is_counted else {})
-
-
-def _table(outcomes: list[Outcome]) -> Table:
-    from splinter_bench.report.figures import goals_table
-
-    return goals_table((outcome.goal, _json(outcome.figure) if outcome.figure else None) for outcome in outcomes)
 
 
 def _verdicts(runs: list[list[Outcome]]) -> Table:
@@ -184,7 +151,3 @@ def _verdicts(runs: list[list[Outcome]]) -> Table:
 
 def _median(figure: Figure | None) -> str:
     return "not measured" if figure is None else shown(figure.median, figure.unit)
-
-
-def _circumstances() -> dict[str, Any]:
-    return {"machine": machine(), "versions": versions()}

@@ -1,63 +1,119 @@
-"""What was measured, as one table: a row is one number that one slice of one round found.
+"""What was measured, as one table: a row is what one slice found, and under which settings it was asked.
 
-Figures, ratios and verdicts are computed from it by formulas (:mod:`splinter_bench.goals`, ``goals.toml``). A formula names
-columns as ``subject.metric``; of a name, all but letters and digits becomes ``_``: ``redis_get_50.per_second``.
+A row names its ``subject``, its ``round`` (rows of one round were measured beside each other), whether the machine did nothing
+else meanwhile (``is_still``), settings such as ``load`` or ``kind``, and numbers by metric. Figures, tables and charts are
+computed from it by formulas, which are data (``goals.toml``, ``experiments.toml``). A formula names columns as
+``subject.metric``, each a series by round; of a subject's name, all but letters and digits becomes ``_``:
+``redis_get_50.per_second``.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from splinter_bench.result import Result
+from splinter_bench.result import Result, percentiles
 
-_UNITS = {"per_second": "1/s", "cpu_ns": "ns", "p50": "ns", "p90": "ns", "p99": "ns", "p999": "ns"}
-_PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
 _NO_NAME = re.compile(r"\W+")
 
+Row = dict[str, Any]
+Found = Result | Mapping[str, Any] | float  # of a slice: a load generator's run, numbers by metric, or one number
 
-class Observation(NamedTuple):
-    """One number. Rows of one ``round`` were measured beside each other; ``is_still``: the machine did nothing else then."""
 
-    subject: str
-    metric: str
-    unit: str
-    round: int
-    value: float
-    is_still: bool = True
+class NotMeasuredError(LookupError):
+    """A formula names a subject, a number of one, or settings that a table does not have."""
 
 
 @dataclass
 class Observations:
-    """Rows, and the circumstances that texts of figures name (``settings``)."""
+    """``rows`` as above; ``settings``: circumstances of all rows, which formulas and texts may name.
 
-    rows: list[Observation] = field(default_factory=list)
+    ``simulated`` are rows of the same shape that no machine was asked for, ``series`` those of intervals of a run.
+    """
+
+    rows: list[Row] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
+    simulated: list[Row] = field(default_factory=list)
+    series: list[Row] = field(default_factory=list)
+    _made: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def add(self, subject: str, found: Mapping[str, float], number: int, *, is_still: bool = True) -> None:
-        """Add numbers by metric, of one slice in round ``number``; a metric that has no unit of its own is named by it."""
-        for metric, value in found.items():
-            self.rows.append(Observation(subject, metric, _UNITS.get(metric, metric), number, float(value), is_still))
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Observations:
+        """Those of a document that :meth:`to_json` made."""
+        return cls(document["runs"], document.get("settings", {}), document.get("simulated", []), document.get("series", []))
 
-    def add_result(self, subject: str, result: Result, number: int, *, is_still: bool = True) -> None:
-        """Add what a load generator's run found: its rate, and percentiles of latencies where it recorded some."""
-        found = {"per_second": result.per_second}
-        if result.histogram.count:
-            found |= {name: float(result.histogram.percentile(percent)) for name, percent in _PERCENTILES.items()}
-        self.add(subject, found, number, is_still=is_still)
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        series = {"series": self.series} if self.series else {}
+        return {"settings": self.settings, "runs": self.rows, "simulated": self.simulated, **series}
+
+    def add(
+        self, subject: str, found: Found, number: int, *, is_still: bool = True, metric: str = "ns", **settings: Any
+    ) -> None:
+        """Add what a slice in round ``number`` found; a number alone is of ``metric``."""
+        if isinstance(found, Result):
+            found = {"per_second": found.per_second} | (percentiles(found.histogram) if found.histogram.count else {})
+        numbers = found if isinstance(found, Mapping) else {metric: found}
+        self.rows.append({"subject": subject, "round": number, "is_still": is_still, **settings, **numbers})
 
     def merged(self, other: Observations) -> Observations:
         """Both tables' rows. Rounds of the same number were not neighbours: no formula may name subjects of both."""
         return Observations([*self.rows, *other.rows], self.settings | other.settings)
 
-    def table(self) -> pd.DataFrame:
-        """The rows as a data frame."""
-        return pd.DataFrame(self.rows, columns=list(Observation._fields))
+    def columns(self, at: Mapping[str, Any] | None = None, of: str = "rows") -> Columns:
+        """What formulas name, of the ``rows`` (or ``simulated`` ones, ``series``) under settings ``at``.
+
+        A float stands for the nearest that the table has. Raises :class:`NotMeasuredError` where there is no such row.
+        """
+        table = self._table(of)
+        found = {}
+        for name, wanted in (at or {}).items():
+            known = table[name].dropna() if name in table else pd.Series()
+            if isinstance(wanted, float) and len(known):
+                wanted = min(known.unique(), key=lambda value: _apart(value, wanted))
+            table, found[name] = table[table[name] == wanted] if len(known) else table[:0], wanted
+        if table.empty:
+            raise NotMeasuredError(at)
+        return Columns(table, self.settings | found)
+
+    def _table(self, of: str) -> pd.DataFrame:
+        """The rows as a data frame, which is kept until there are more."""
+        rows = getattr(self, of)
+        if of not in self._made or len(self._made[of]) != len(rows):
+            table = pd.DataFrame(rows, columns=None if rows else ["subject"])
+            still = table["is_still"].ne(False) if "is_still" in table else True
+            self._made[of] = table.assign(is_still=still, **({} if "round" in table else {"round": 0}))
+        return self._made[of]
+
+    def places(self, by: Sequence[str], at: Mapping[str, Any] | None = None, of: str = "rows") -> list[dict[str, Any]]:
+        """The combinations of the settings ``by`` that the rows ``at`` certain settings have, in their order, with these."""
+        try:
+            found = self.columns(at, of).table[list(by)].drop_duplicates().to_dict("records") if by else [{}]
+        except NotMeasuredError:
+            return []
+        return [{**(at or {}), **{str(name): value for name, value in place.items()}} for place in found]
+
+
+def _apart(value: float, wanted: float) -> float:
+    """How far two numbers are apart by their ratio; nothing is near to 0."""
+    return abs(math.log(value / wanted)) if value and wanted else 0.0 if value == wanted else math.inf
+
+
+def half_range(values: pd.Series) -> float:
+    """How far smallest and largest value are from the middle between them, as a part of the median."""
+    median = float(values.median())
+    return float(values.max() - values.min()) / 2 / median if median else 0.0
+
+
+def listed(numbers: pd.Series, unit: str) -> str:
+    """Medians of numbers that each cell has by name, in words."""
+    return ", ".join(f"{name} {median:,.0f} {unit}" for name, median in pd.DataFrame(list(numbers)).median().items())
 
 
 def name_of(subject: str) -> str:
@@ -65,84 +121,98 @@ def name_of(subject: str) -> str:
     return _NO_NAME.sub("_", subject)
 
 
-class NotMeasuredError(LookupError):
-    """A formula names a subject, or a number of one, that a table does not have."""
-
-
 class Columns(Mapping[str, Any]):
-    """A table's columns by the names of formulas; notes which were asked for.
+    """A table's columns by the names of formulas; notes which subjects were asked for.
 
-    Raises :class:`NotMeasuredError` for other names.
+    ``it`` is the first subject, or the only one. Raises :class:`NotMeasuredError` for what is neither a subject nor a setting.
     """
 
-    def __init__(self, observations: Observations) -> None:
-        table = observations.table()
-        self._settings = observations.settings
-        self._values = table.pivot_table(index="round", columns=["subject", "metric"], values="value", sort=False)
-        still = table.groupby(["round", "subject"])["is_still"].all().unstack()
-        self._still = still.reindex(self._values.index)
-        self._subjects: dict[str, str] = {name_of(subject): subject for subject in self._values.columns.levels[0]}
-        self._functions: dict[str, Callable[..., Any]] = {"best": self._best}
+    def __init__(self, table: pd.DataFrame, settings: Mapping[str, Any]) -> None:
+        self.table, self.settings = table, settings
+        self._of = {name_of(subject): rows.set_index("round") for subject, rows in table.groupby("subject", sort=False)}
+        self._functions: dict[str, Any] = {"best": self._best, "half_range": half_range, "listed": listed, "rows": self.table}
         self.asked: set[str] = set()
 
     def __getitem__(self, name: str) -> Any:
-        if name in self._functions:
-            return self._functions[name]
-        if name in self._settings:
-            return self._settings[name]
-        if name not in self._subjects:
+        for known in (self._functions, self.settings):
+            if name in known:
+                return known[name]
+        if name == "it":
+            name = next(iter(self._of))
+        if name not in self._of:
             raise NotMeasuredError(name)
-        subject = self._subjects[name]
-        self.asked.add(subject)
-        return _Subject(self._values[subject])
+        self.asked.add(name)
+        return _Subject(self._of[name])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._subjects)
+        return iter(self._of)
 
     def __len__(self) -> int:
-        return len(self._subjects)
+        return len(self._of)
 
     def _best(self, *beginnings: str) -> pd.Series:
         """The largest rate of each round, of all subjects whose name begins so; a round has it where all of them have one."""
-        names = [name for name in self._subjects if name.startswith(beginnings)]
+        names = [name for name in self._of if name.startswith(beginnings)]
         if not names:
             raise NotMeasuredError(beginnings)
-        self.asked.update(self._subjects[name] for name in names)
-        return pd.concat([self._values[self._subjects[name]]["per_second"] for name in names], axis=1).max(axis=1, skipna=False)
+        self.asked.update(names)
+        return pd.concat([self._of[name]["per_second"] for name in names], axis=1).max(axis=1, skipna=False)
 
     def evaluate(self, formula: str) -> pd.Series:
         """A formula's value in each round that has all it names. Raises :class:`NotMeasuredError` where no round has."""
         found = eval(formula, {"__builtins__": {}}, self)  # the formulas are this package's own
         if not isinstance(found, pd.Series):
-            found = pd.Series(float(found), index=self._values.index)
-        return found.replace([np.inf, -np.inf], np.nan).dropna()
+            found = pd.Series(float(found), index=self.table["round"].unique())
+        return pd.to_numeric(found).replace([np.inf, -np.inf], np.nan).dropna()
 
-    def still(self) -> pd.Series:
-        """Of each round, whether all that was asked for had peace in it."""
-        return self._still[sorted(self.asked)].fillna(True).astype(bool).all(axis=1)
+    def kept(self, formula: str) -> tuple[pd.Series, int]:
+        """The formula's values in the rounds in which all it names had peace, and how many others there are; all, if none had.
+
+        Raises :class:`NotMeasuredError` where there is none at all.
+        """
+        self.asked.clear()
+        values = self.evaluate(formula)
+        if values.empty:
+            raise NotMeasuredError(formula)
+        asked = {name: self._of[name]["is_still"].groupby(level=0).all() for name in self.asked}
+        still = pd.DataFrame(asked).fillna(True).all(axis=1)[values.index] if asked else values.notna()
+        return values[still] if still.any() else values, int((~still).sum())
+
+    def median(self, formula: str) -> float:
+        """The median of the rounds. Raises :class:`NotMeasuredError` where there is none."""
+        values = self.evaluate(formula)
+        if values.empty:
+            raise NotMeasuredError(formula)
+        return float(values.median())
+
+    def medians(self, formulas: Mapping[str, str]) -> dict[str, float]:
+        """Each formula's median, to three digits; those are left out of which something was not measured."""
+        found = {}
+        for name, formula in formulas.items():
+            try:
+                found[name] = round(self.median(formula), 3)
+            except NotMeasuredError:
+                continue
+        return found
+
+    def told(self, text: str) -> str:
+        """A text in whose braces stand formulas, as in an f-string."""
+        return str(eval(f'f"""{text}"""', {"__builtins__": {}}, self))
+
+    def in_peace(self, rounds: Iterable[int] | None = None) -> Columns:
+        """Of these rounds (all if None) those rows of each subject that had peace; all of a subject that never had."""
+        table = self.table if rounds is None else self.table[self.table["round"].isin(list(rounds))]
+        has_any = table.groupby("subject")["is_still"].transform("any")
+        return Columns(table[table["is_still"] | ~has_any], self.settings)
 
 
 class _Subject:
     """A subject's metrics as attributes, each a series by round."""
 
-    def __init__(self, frame: pd.DataFrame) -> None:
-        self._frame = frame
+    def __init__(self, rows: pd.DataFrame) -> None:
+        self._rows = rows
 
     def __getattr__(self, metric: str) -> pd.Series:
-        if metric not in self._frame:
+        if metric not in self._rows or self._rows[metric].isna().all():
             raise NotMeasuredError(metric)
-        return self._frame[metric]
-
-
-def medians(columns: Columns, formulas: Mapping[str, str], rounds: Iterable[int]) -> dict[str, float]:
-    """Each formula's median over these rounds; those are left out of which something was not measured."""
-    found = {}
-    for name, formula in formulas.items():
-        try:
-            values = columns.evaluate(formula)
-        except NotMeasuredError:
-            continue
-        kept = values[values.index.isin(list(rounds))]
-        if len(kept):
-            found[name] = round(float(kept.median()), 3)
-    return found
+        return self._rows[metric]

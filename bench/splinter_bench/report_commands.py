@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +13,8 @@ import typer
 
 from splinter.errors import SplinterError
 from splinter_bench.compare import Change, compare
-from splinter_bench.machine import machine, versions
+from splinter_bench.experiments.bench import Bench
+from splinter_bench.options import Json, Picture, circumstances, output
 from splinter_bench.progress import progress
 from splinter_bench.report.terminal import show
 from splinter_bench.table import Table
@@ -31,32 +32,23 @@ def register(app: typer.Typer) -> None:
 
 
 def show_benefit(
-    picture: Annotated[Path | None, typer.Option(help="Write a picture (.png, .svg, .pdf).", dir_okay=False)] = None,
+    picture: Picture = None,
     rounds: Annotated[int, typer.Option(help="Every figure is the median of the rounds.", min=1)] = 5,
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    json_output: Json = False,
 ) -> None:
     """Compare code that runs at the data with gets: WordNet's tree, aggregates, TAO, a forest; of Splinter and of Redis.
 
     Makes a lab and a server of its own and removes them.
     """
     from splinter_bench.experiments import benefit
-    from splinter_bench.report import benefit as benefit_report
+    from splinter_bench.experiments.benefit_cases import Sizes
     from splinter_bench.report import charts
-    from splinter_bench.subjects import rivals
-    from splinter_bench.subjects.local_server import lab_server
-    from splinter_bench.subjects.session import Session
 
     if picture is not None:
         charts.check(picture)
-    effort = benefit.Effort(rounds=rounds)
-    with progress(effort.steps()) as say, lab_server(max(os.sched_getaffinity(0))) as info, Session(info) as session:
-        rows = benefit.measure(session, effort, "redis" in rivals.installed(), say)
-    if picture is not None:
-        charts.draw(benefit_report.charts(rows), picture)
-    if json_output:
-        print(json.dumps({"machine": machine(), "versions": versions(), "benefit": rows}, indent=1))
-        return
-    show(*benefit_report.tables(rows))
+    with progress(Sizes().points()) as say:
+        document = {**circumstances(), **benefit.document(Bench(rounds=rounds, say=say))}
+    output(document, json_output, picture)
 
 
 def show_comparison(
@@ -133,7 +125,7 @@ def measure_all(
         document = whole.read(of)
     else:
         command = " ".join(["scripts/bench-all", *(["--quick"] if quick else [])])
-        run = whole.InChild(shlex.split(prefix))
+        run = partial(whole.in_child, shlex.split(prefix))
         try:
             document = whole.measure(out, quick, run, only=only or (), resume=resume, command=command)
         except KeyboardInterrupt:

@@ -9,6 +9,7 @@ from typing import Any
 from splinter.errors import SplinterError, Status
 from splinter_bench.histogram import Histogram, Series
 
+_WORKER = "splinter-w"  # what worker processes are called
 _BUSY = Status.BUSY.name
 _BUSY_SHARE_MAX = 0.001  # of all requests, where nothing else is expected
 
@@ -83,32 +84,25 @@ class Result:
                 whole.operations.setdefault(name, Histogram()).merge(histogram)
         return whole
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, without the histogram's cells."""
-        found = {
-            "name": self.name,
-            "depth": self.depth,
-            "rate": self.rate,
-            "seconds": round(self.seconds, 6),
-            "requests": self.requests,
-            "recorded": self.recorded,
+    def row(self) -> dict[str, Any]:
+        """The run as a row of the table of observations, without the histogram's cells: latencies and CPU times in ns."""
+        requests = max(1, self.requests)
+        found: dict[str, Any] = {
             "per_second": round(self.per_second, 1),
-            "latency_ns": self.latency_ns,
-            "latency_ns_max": self.histogram.max,
-            "operations": {
-                name: {"count": histogram.count, "latency_ns": histogram.percentiles(), "latency_ns_max": histogram.max}
-                for name, histogram in self.operations.items()
-            },
-            "lost": self.lost,
-            "corrupt": self.corrupt,
-            "checked": self.checked,
-            "stale": self.stale,
-            "unsent": self.unsent,
-            "conflicts": self.conflicts,
+            **({**percentiles(self.histogram), "max": self.histogram.max} if self.histogram.count else {}),
+            "failed": self.failed,
+            **{name: getattr(self, name) for name in _COUNTERS},
+            "count": self.recorded,
             "errors": self.errors,
-            "client_cpu_ns": self.client_cpu_ns,
-            "server_cpu_ns": self.server_cpu_ns,
+            "cpu_ns_per_request": {name: round(spent / requests, 1) for name, spent in self._cpu_ns().items()},
         }
-        if self.series is not None:
-            found["series"] = self.series.to_json()
-        return found
+        workers = [spent for name, spent in self.server_cpu_ns.items() if name.startswith(_WORKER)]
+        return found | ({"worker_ns": round(sum(workers) / requests, 1)} if workers else {})
+
+    def _cpu_ns(self) -> dict[str, int]:
+        return {"client": self.client_cpu_ns, **self.server_cpu_ns}
+
+
+def percentiles(histogram: Histogram) -> dict[str, int]:
+    """Latencies in ns by the names that formulas have for them, from ``p50`` to ``p9999``."""
+    return {name.replace(".", ""): value for name, value in histogram.percentiles().items()}

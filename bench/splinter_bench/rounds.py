@@ -18,12 +18,10 @@ from enum import Enum
 from typing import TypeVar
 
 from splinter_bench.control import Control, Taken
-from splinter_bench.observations import Observations
-from splinter_bench.result import Result
+from splinter_bench.observations import Found, Observations
 
 T = TypeVar("T")
 K = TypeVar("K")
-Slice = Result | Mapping[str, float] | float
 CONFIDENCE = 0.95
 ROUNDS_MIN = 6  # with fewer there is no such interval
 
@@ -37,18 +35,14 @@ class Verdict(Enum):
 
 
 def in_turns(
-    slices: Mapping[str, Callable[[], Slice]], count: int, control: Control | None = None, *, metric: str = "ns"
+    slices: Mapping[str, Callable[[], Found]], count: int, control: Control | None = None, *, metric: str = "ns"
 ) -> Observations:
     """Take ``count`` rounds of slices. A slice finds a load generator's result, numbers by metric, or one of ``metric``."""
     found = Observations()
     control = control or Control()
     for number in range(count):
         for name, taken in one_round(slices, number, control):
-            if isinstance(taken.result, Result):
-                found.add_result(name, taken.result, number, is_still=taken.is_still)
-            else:
-                numbers = taken.result if isinstance(taken.result, Mapping) else {metric: taken.result}
-                found.add(name, numbers, number, is_still=taken.is_still)
+            found.add(name, taken.result, number, is_still=taken.is_still, metric=metric)
     return found
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
-import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,22 +15,20 @@ from splinter.errors import SplinterError
 from splinter.limits import KEY_BYTES_MAX, MULTIGET_KEYS_MAX, PORT_DEFAULT, TENANTS_MAX, VALUE_BYTES_MAX
 from splinter.server import instance as instances
 from splinter_bench.generators.load import DEPTH_MAX
-from splinter_bench.machine import machine, versions
+from splinter_bench.options import ClientCore, Instance, Json, Lab, ServerCore, circumstances, output
 from splinter_bench.progress import live_progress
 from splinter_bench.report.terminal import show
 from splinter_bench.table import Table
 from splinter_bench.workloads.distribution import THETA_DEFAULT
-from splinter_bench.workloads.workload import KEY_BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES_DEFAULT, Account
+from splinter_bench.workloads.workload import KEY_BYTES_DEFAULT, KEYS_DEFAULT, VALUE_BYTES_DEFAULT, Account, Workload
 
 if TYPE_CHECKING:  # the compiler is loaded only when a workload needs it
+    from splinter_bench.observations import Observations
     from splinter_bench.subjects.target import Target
 
-_FAILED_REQUESTS = 1  # exit status when requests were lost or answered wrongly
 _NOTES_MAX = 1 << 24  # requests in a recording
 _DEPTH_DEFAULT = 64
 
-_Instance = Annotated[str, typer.Option("--instance", "-i", envvar="SPLINTER_INSTANCE", help="Name of a server on this host.")]
-_Lab = Annotated[bool, typer.Option("--lab", help="Make a lab and a server for the benchmark.")]
 _Address = Annotated[
     str | None,
     typer.Option("--address", "-a", metavar="IP[:PORT]", help="A server elsewhere; then name a tenant and its token."),
@@ -41,9 +37,6 @@ _Tenant = Annotated[int | None, typer.Option("--tenant", "-t", help="With --addr
 _Token = Annotated[str | None, typer.Option("--token", envvar="SPLINTER_TOKEN", help="With --address: its token.")]
 _Udp = Annotated[bool, typer.Option("--udp", help="Send through the network stack even where AF_XDP can be used.")]
 _Spin = Annotated[bool, typer.Option("--spin/--sleep", help="Spin, or sleep between requests and leave the CPU to others.")]
-_ServerCore = Annotated[int | None, typer.Option(help="CPU of the worker to measure; the server's last one if not given.")]
-_ClientCore = Annotated[int | None, typer.Option(help="CPU of the load generator; another one if not given.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -55,8 +48,8 @@ def register(app: typer.Typer) -> None:
 def run(
     workload: Annotated[str, typer.Option("--workload", "-w", metavar="NAME", help="What to ask for; see --list.")] = "get",
     list_only: Annotated[bool, typer.Option("--list", help="Show the workloads, measure nothing.")] = False,
-    instance: _Instance = "default",
-    lab: _Lab = False,
+    instance: Instance = "default",
+    lab: Lab = False,
     address: _Address = None,
     tenant: _Tenant = None,
     token: _Token = None,
@@ -107,9 +100,9 @@ def run(
     record: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the last run's requests as a trace for 'replay'.")
     ] = None,
-    server_core: _ServerCore = None,
-    client_core: _ClientCore = None,
-    json_output: _Json = False,
+    server_core: ServerCore = None,
+    client_core: ClientCore = None,
+    json_output: Json = False,
 ) -> None:
     """Run a workload: YCSB, multiget, TAO, or invokes of any extension, in a closed or an open loop.
 
@@ -132,27 +125,18 @@ def run(
             _target(instance, lab, address, tenant, token, tenants, table, udp, server_core, client_core) as target,
             live_progress(lambda: target.client.flight["completed"] if target.is_open else 0) as say,
         ):
-            report: Any
-            if live:
-                from splinter_bench.experiments.live_runs import measure_live
-                from splinter_bench.experiments.runs import Running, prepare
+            with limits_of(target.session if limits and not live else None) as echoes:
+                notes = _NOTES_MAX if record else 0
+                found, asked = run_case(target, case, echoes, say, limits=limits, spin=spin, note=notes)
+            if record is not None and not live:
+                from splinter_bench.workloads import trace
 
-                plan = case.plan(target)
-                prepare(target, plan, say)
-                report = measure_live(target, plan.workload, Running(depth, rate, runs, seconds), limits=limits, progress=say)
-            else:
-                with limits_of(target.session if limits else None) as echoes:
-                    notes = _NOTES_MAX if record else 0
-                    report, asked = run_case(target, case, echoes, say, spin=spin, note=notes)
-                if record is not None:
-                    from splinter_bench.workloads import trace
-
-                    trace.write(record, trace.from_notes(target.client.flight.noted, asked, value_bytes), key_bytes)
-            settings = {**case.settings(), "spin": spin, "client": "live frames" if live else target.client_name}
-            report.circumstances = _circumstances(target, settings)
+                trace.write(record, trace.from_notes(target.client.flight.noted, asked, value_bytes), key_bytes)
+            found.settings = {**case.settings(), "spin": spin, "client": "live frames" if live else target.client_name}
+            document = _document("live-run" if live else "run", target, asked, found)
     except ValueError as error:
         raise SplinterError(str(error)) from error
-    _show(report, json_output)
+    output(document, json_output)
 
 
 def replay(
@@ -164,13 +148,13 @@ def replay(
             help="As fast as possible, so many requests under way, in place of the trace's times.", min=1, max=DEPTH_MAX
         ),
     ] = None,
-    instance: _Instance = "default",
-    lab: _Lab = False,
+    instance: Instance = "default",
+    lab: Lab = False,
     udp: _Udp = False,
     spin: _Spin = True,
-    server_core: _ServerCore = None,
-    client_core: _ClientCore = None,
-    json_output: _Json = False,
+    server_core: ServerCore = None,
+    client_core: ClientCore = None,
+    json_output: Json = False,
 ) -> None:
     """Make the requests of a trace again, at its times or as fast as possible, once."""
     from splinter_bench.experiments import runs as measuring
@@ -187,12 +171,14 @@ def replay(
             measuring.prepare(target, catalogue.Plan(workload, loads), say)
             say(f"replaying {len(records):,} requests")
             gaps = None if depth else trace.gaps(records, speed)
-            report = measuring.replay(target, workload, depth, gaps, spin=spin)
-            settings = {"file": str(file), "depth": depth, "speed": None if depth else speed, "client": target.client_name}
-            report.circumstances = _circumstances(target, settings)
+            found = measuring.replay(target, workload, depth, gaps, spin=spin)
+            found.settings = {
+                "file": str(file), "depth": depth, "speed": None if depth else speed, "client": target.client_name,
+            }  # fmt: skip
+            document = _document("run", target, workload, found)
     except ValueError as error:
         raise SplinterError(str(error)) from error
-    _show(report, json_output)
+    output(document, json_output)
 
 
 @contextlib.contextmanager
@@ -225,18 +211,20 @@ def _target(
         yield stack.enter_context(target)
 
 
-def _circumstances(target: Target, settings: dict[str, Any]) -> dict[str, Any]:
+def _document(experiment: str, target: Target, workload: Workload, measured: Observations) -> dict[str, Any]:
+    from splinter_bench.experiments.runs import failures
+
     info, session = target.info, target.session
     found: dict[str, Any] = {
-        "command": shlex.join(["splinter", *sys.argv[1:]]),
-        "machine": machine(),
-        "versions": versions(),
-        "settings": settings,
+        "experiment": experiment,
+        **circumstances(),
+        "workload": workload.name,
+        "failed": failures(measured, workload.name),
     }
     if info is not None and session is not None:
         found["server"] = {"transport": info.transport, "xdp_mode": info.xdp_mode, "cores": list(info.cores)}
-        found["settings"] |= {"server_core": session.server_core, "client_core": session.client_core}
-    return found
+        measured.settings |= {"server_core": session.server_core, "client_core": session.client_core}
+    return found | measured.to_json()
 
 
 def _list(json_output: bool) -> None:
@@ -246,13 +234,3 @@ def _list(json_output: bool) -> None:
         print(json.dumps([{"name": name, "text": entry.text} for name, entry in CATALOGUE.items()], indent=1))
         return
     show(Table(["workload", "what it asks for"], [[name, entry.text] for name, entry in CATALOGUE.items()]))
-
-
-def _show(report: Any, json_output: bool) -> None:
-    if json_output:
-        print(json.dumps(report.to_json(), indent=1))
-    else:
-        show(report.table(), *report.notes())
-    if report.failed:
-        print(f"splinter: {report.failed} requests were lost or answered wrongly", file=sys.stderr)
-        raise typer.Exit(_FAILED_REQUESTS)

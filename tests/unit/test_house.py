@@ -32,7 +32,7 @@ LONG_FILES: dict[str, int] = {}
 LONG_FUNCTIONS = {
     "splinter.ext.library.tao.change": 102,
     "splinter_bench.experiments.simulation._run": 104,
-    "splinter_bench.run_commands.run": 101,
+    "splinter_bench.run_commands.run": 92,
 }
 CIRCLES = []
 

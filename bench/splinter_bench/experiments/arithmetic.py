@@ -15,6 +15,7 @@ from splinter.errors import SplinterError
 from splinter.ext import LocalStore
 from splinter.ext.compile import compile_source
 from splinter.ext.library import entry
+from splinter_bench.experiments.bench import Bench
 from splinter_bench.observations import Observations
 from splinter_bench.rounds import in_turns
 from splinter_bench.seed import SEED
@@ -62,15 +63,7 @@ def _forest(
     return best
 
 
-@dataclass(frozen=True)
-class Rounds:
-    """``compiled`` and ``numba`` calls for each one under CPython, in each of ``count`` rounds."""
-
-    count: int = 9
-    calls: int = 200
-
-
-_DEFAULTS = Rounds()
+_ROUNDS = 9
 
 
 @dataclass(frozen=True)
@@ -85,11 +78,14 @@ class _Case:
     numba: Callable[[], int]
 
 
-def measure(rounds: Rounds = _DEFAULTS) -> Observations:
-    """Of ``checksum-cpython`` and ``checksum-numba``, and of ``forest`` where scikit-learn is there to train one."""
-    found = _compare(_checksum(), rounds)
-    case = _forest_case()
-    return found.merged(_compare(case, rounds)) if case else found
+def measure(bench: Bench, calls: int = 200) -> Observations:
+    """Of ``checksum-cpython`` and ``checksum-numba``, and of ``forest`` where scikit-learn is there to train one.
+
+    For each call under CPython there are so many of the others.
+    """
+    count, case = bench.count(_ROUNDS), _forest_case()
+    found = _compare(_checksum(), count, calls)
+    return found.merged(_compare(case, count, calls)) if case else found
 
 
 def _checksum() -> _Case:
@@ -140,7 +136,7 @@ def _forest_case() -> _Case | None:
     )
 
 
-def _compare(case: _Case, rounds: Rounds) -> Observations:
+def _compare(case: _Case, count: int, calls: int) -> Observations:
     local = LocalStore()
     local.objects |= case.objects
     with WorkerInProcess() as worker:
@@ -155,11 +151,11 @@ def _compare(case: _Case, rounds: Rounds) -> Observations:
         if not compiled.signature.unpack(reply) == expected == case.numba():
             raise SplinterError(f"{case.name}: not the same result everywhere")
         slices = {
-            f"{case.name} native": lambda: min(worker.run(operation)[0] for _ in range(rounds.calls)),
-            f"{case.name} numba": lambda: min(_time(case.numba) for _ in range(rounds.calls)),
+            f"{case.name} native": lambda: min(worker.run(operation)[0] for _ in range(calls)),
+            f"{case.name} numba": lambda: min(_time(case.numba) for _ in range(calls)),
             f"{case.name} python": lambda: _time(lambda: local.invoke(case.text, *case.arguments)),
         }
-        found = in_turns(slices, rounds.count)
+        found = in_turns(slices, count)
     found.settings[case.name] = case.what
     return found
 

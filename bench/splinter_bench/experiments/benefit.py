@@ -11,18 +11,22 @@ the packets of), and their time is what so many take at that depth.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from splinter.errors import SplinterError
 from splinter.native.clock import SECOND_NS
+from splinter_bench.experiments.bench import Bench
 from splinter_bench.experiments.benefit_cases import GETS, INVOKE, REDIS_GETS, Point, Sizes, points
 from splinter_bench.generators.text_client import Script, TextClient
+from splinter_bench.observations import Observations, Row
 from splinter_bench.process import pinned
-from splinter_bench.progress import Progress
 from splinter_bench.rounds import in_turns
+from splinter_bench.subjects import rivals
+from splinter_bench.subjects.local_server import lab_server
 from splinter_bench.subjects.redis import RedisServer
 from splinter_bench.subjects.rival import CONNECTIONS
 from splinter_bench.subjects.session import SLICE_WARMUP_SECONDS, Session
@@ -31,67 +35,56 @@ _FAN_MAX = 64  # independent gets that are under way at a time
 # Packets under way: an end of a veth pair keeps 256 (VETH_RING_SIZE) and loses what comes on top while its CPU is busy.
 _PACKETS_MAX = 256
 _SLICE_FACTORS = (1, 4, 16)
-_MEASURED = ("time_ns", "per_second")
 
 
-@dataclass(frozen=True)
-class Effort:
-    """How much is measured."""
-
-    rounds: int = 5
-    seconds: float = 0.05  # of each slice
-    sizes: Sizes = field(default_factory=Sizes)
-
-    def steps(self) -> int:
-        """How often :func:`measure` reports progress."""
-        return len(self.sizes.steps) + len(self.sizes.records) + 1 + self.sizes.forest
+_ROUNDS = 5
+_SECONDS = 0.05  # of each slice
+_QUICK = Sizes(steps=(1, 4, 16), records=(1, 4, 32), users=200)
 
 
-def measure(session: Session, effort: Effort, has_redis: bool, progress: Progress = lambda text: None) -> list[dict[str, Any]]:
-    """One row for each question and way: ``case``, ``x``, ``way``, ``time_ns`` and ``per_second`` with median, min, max.
+def document(bench: Bench) -> dict[str, Any]:
+    """Make a lab and a server, measure, remove both."""
+    with lab_server(max(os.sched_getaffinity(0))) as info, Session(info) as session:
+        found = measure(replace(bench, served=session), _QUICK if bench.is_quick else Sizes(), "redis" in rivals.installed())
+    return {"experiment": "benefit", **found.to_json()}
+
+
+def measure(bench: Bench, sizes: Sizes, has_redis: bool, seconds: float = _SECONDS) -> Observations:
+    """One row for each question, way and round: ``case``, ``x``, ``time_ns`` and ``per_second``.
 
     Raises :class:`SplinterError` when an answer was wrong, or none came.
     """
-    rows = []
+    found, session = Observations(), bench.session
     with contextlib.ExitStack() as stack:
         server = None
         if has_redis:
             server = stack.enter_context(RedisServer(session.info.address, core=session.server_core, netns=session.info.netns))
-        for point in points(session, server, effort.sizes):
-            progress(f"{point.case}, {point.x}")
-            rows += _measure_point(session, server, point, effort)
-    return rows
+        for point in points(session, server, sizes):
+            bench.say(f"{point.case}, {point.x}")
+            found.rows += _measure_point(session, server, point, bench.count(_ROUNDS), seconds)
+    return found
 
 
-def _measure_point(session: Session, server: RedisServer | None, point: Point, effort: Effort) -> list[dict[str, Any]]:
+def _measure_point(session: Session, server: RedisServer | None, point: Point, rounds: int, seconds: float) -> list[Row]:
     with contextlib.ExitStack() as stack:
         ways: dict[str, _Way] = {}
         for way, workload, requests in ((GETS, point.gets, point.requests), (INVOKE, point.invoke, 1.0)):
             most = _PACKETS_MAX // max(len(operation.packets) for operation in workload.operations)
             depth = int(min(requests, _FAN_MAX, most)) if point.is_fan else 1
-            asks = [
-                partial(session.slice, workload, under_way, effort.seconds) for under_way in (depth, min(CONNECTIONS, most))
-            ]
+            asks = [partial(session.slice, workload, under_way, seconds) for under_way in (depth, min(CONNECTIONS, most))]
             ways[way] = _Way(asks[0], asks[1], requests, in_turn=requests, is_mean=point.is_mix or depth > 1)
         for way, script in point.scripts.items():
             assert server is not None
             connect = partial(server.connect, session.netns)
             clients = [stack.enter_context(TextClient(connect, count)) for count in (1, CONNECTIONS)]
-            alone, many = (partial(_redis, session, client, script, effort) for client in clients)
+            alone, many = (partial(_redis, session, client, script, seconds) for client in clients)
             is_several = point.is_mix and way == REDIS_GETS
             # A script counts each reply of a pipeline, and a chain of steps once.
             ways[way] = _Way(alone, many, point.requests if is_several else script.pipeline, in_turn=1.0, is_mean=point.is_mix)
-        found = in_turns({name: asked.slice for name, asked in ways.items()}, effort.rounds).table()
-    spreads = found.groupby(["subject", "metric"])["value"].agg(["median", "min", "max"])
-    return [
-        {
-            "case": point.case,
-            "x": point.x,
-            "way": way,
-            **{of: spreads.loc[way, of].to_dict() for of in ("time_ns", "per_second")},
-        }
-        for way in ways
-    ]
+        return [
+            {**row, "case": point.case, "x": point.x}
+            for row in in_turns({name: asked.slice for name, asked in ways.items()}, rounds).rows
+        ]
 
 
 @dataclass(frozen=True)
@@ -115,11 +108,11 @@ class _Way:
         return self.in_turn * float(result.latency_ns["p50"])
 
 
-def _redis(session: Session, client: TextClient, script: Script, effort: Effort) -> Any:
+def _redis(session: Session, client: TextClient, script: Script, seconds: float) -> Any:
     """A slice; a longer one where answers take longer than that."""
     for factor in _SLICE_FACTORS:
         with pinned(session.client_core):
-            result = client.run(script, seconds=factor * effort.seconds, warmup_seconds=SLICE_WARMUP_SECONDS)
+            result = client.run(script, seconds=factor * seconds, warmup_seconds=SLICE_WARMUP_SECONDS)
         if result.recorded or result.failed:
             break
     if result.failed or not result.recorded:

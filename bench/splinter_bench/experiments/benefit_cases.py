@@ -63,6 +63,10 @@ class Sizes:
     users: int = 5000  # of TAO's graph that are read; as many more are written
     forest: bool = True
 
+    def points(self) -> int:
+        """How many :func:`points` has of these sizes."""
+        return len(self.steps) + len(self.records) + 1 + self.forest
+
 
 @dataclass(frozen=True)
 class Point:

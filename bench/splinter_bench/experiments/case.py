@@ -9,7 +9,9 @@ from typing import Any
 
 from splinter.errors import SplinterError
 from splinter.ext.library import entry, split
-from splinter_bench.experiments.runs import Running, RunReport, measure, prepare
+from splinter_bench.experiments.live_runs import measure_live
+from splinter_bench.experiments.runs import Running, measure, prepare
+from splinter_bench.observations import Observations
 from splinter_bench.progress import Progress
 from splinter_bench.subjects.target import Target
 from splinter_bench.workloads.arguments import invoke_workload
@@ -92,9 +94,16 @@ class Case:
 
 
 def run_case(
-    target: Target, case: Case, echoes: dict[str, Any], progress: Progress, *, spin: bool = True, note: int = 0
-) -> tuple[RunReport, Workload]:
-    """Prepare and run a case that is not ``live``, beside ``echoes`` (of :func:`.runs.limits`).
+    target: Target,
+    case: Case,
+    echoes: dict[str, Any],
+    progress: Progress,
+    *,
+    limits: bool = True,
+    spin: bool = True,
+    note: int = 0,
+) -> tuple[Observations, Workload]:  # fmt: skip
+    """Prepare and run a case beside ``echoes`` (of :func:`.runs.limits`); a ``live`` one beside its own, if ``limits``.
 
     Raises :class:`SplinterError`, and ``ValueError`` for a shape that cannot be.
     """
@@ -102,4 +111,8 @@ def run_case(
     progress("preparing")
     prepare(target, plan, progress)
     running = Running(case.depth, case.rate, case.runs, case.seconds, spin=spin, note=note)
-    return measure(target, plan.workload, running, echoes, progress), plan.workload
+    if case.live:
+        found = measure_live(target, plan.workload, running, limits=limits, progress=progress)
+    else:
+        found = measure(target, plan.workload, running, echoes, progress)
+    return found, plan.workload

@@ -15,17 +15,19 @@ from splinter.ext.compile import compile_extensions
 from splinter.ext.library import entry, text
 from splinter.ext.native.code import CodeRegion
 from splinter_bench.control import TRIES
+from splinter_bench.experiments.bench import Bench
 from splinter_bench.observations import Observations
 from splinter_bench.rounds import in_turns
 from splinter_bench.workloads.sources import numbered, source
 
-ROUNDS_DEFAULT = 15
+_ROUNDS = 15
 _TWENTY_LINES = "common_ancestor"
 _CPYTHON_TIMES = 20  # a slice of CPython's compilations; one alone takes but a tenth of a millisecond
 
 
-def measure(rounds: int = ROUNDS_DEFAULT) -> Observations:
+def measure(bench: Bench) -> Observations:
     """Of ``compile`` and ``compile-tao``."""
+    rounds = bench.count(_ROUNDS)
     sources = {"short": source(_TWENTY_LINES), "tao": text("tao")}
     with contextlib.closing(CodeRegion.create()) as region:
         _compile(sources["short"], region)  # LLVM takes its time to load

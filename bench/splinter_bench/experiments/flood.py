@@ -12,15 +12,14 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from splinter_bench.control import Control
-from splinter_bench.experiments.experiment import REFUSED, Document, Effort, run_of
-from splinter_bench.experiments.population import Population, populate, served
+from splinter_bench.experiments.bench import REFUSED, Bench, add_served, served
+from splinter_bench.experiments.population import Population, populate, server
+from splinter_bench.observations import Observations, Row
 from splinter_bench.process import pinned
-from splinter_bench.progress import Progress
 from splinter_bench.rounds import one_round
 from splinter_bench.subjects.session import Session
 from splinter_bench.workloads.sources import source
@@ -54,14 +53,13 @@ BOUNDS = Settings(rounds=251)
 QUICK = Settings(tenants=3, others_rate=20_000, limit=4_000, seconds=0.3, rounds=1)
 
 
-def measure(effort: Effort, progress: Progress) -> Document:
-    """The document. Raises :class:`SplinterError` when a reply was wrong."""
-    settings = QUICK if effort.is_quick else BOUNDS if effort.for_bounds else Settings()
+def measure(bench: Bench) -> Observations:
+    """A row for each slice. Raises :class:`SplinterError` when a reply was wrong."""
+    settings = bench.choose(QUICK, BOUNDS, Settings())
     core = max(os.sched_getaffinity(0))
-    runs: list[dict[str, Any]] = []
-    control = Control()
-    with served([core]) as session:
-        progress("making tenants")
+    found, control = Observations(settings=asdict(settings) | {"server_core": core}), Control()
+    with server([core]) as session:
+        bench.say("making tenants")
         tenants = session.admin.create_tenants(settings.tenants, home=session.home)
         flooder = session.admin.create_tenant(home=session.home, packets_per_second=settings.limit)
         sources = [(source("read_one"), "read_one")]
@@ -73,20 +71,20 @@ def measure(effort: Effort, progress: Progress) -> Document:
         session.load.flight.timeout_ns = _TIMEOUT_NS
         others_rate = min(settings.others_rate, round(settings.others_load * saturation))
         for number in range(settings.rounds):
-            progress(f"round {number + 1} of {settings.rounds}")
+            bench.say(f"round {number + 1} of {settings.rounds}")
             slices = {}
-            for mode in (NOBODY, FLOOD) if effort.for_bounds else MODES:
+            for mode in (NOBODY, FLOOD) if bench.for_bounds else MODES:
                 rate = others_rate + (0 if mode == CALM else flood_rate)
                 workload = _workload(population, invoke, 1 - others_rate / rate, nobody if mode == NOBODY else None)
                 limit = 0 if mode == UNLIMITED else settings.limit
                 ask = partial(run, session, workload, rate, settings)
                 slices[mode] = partial(_limited, session, flooder.tenant, limit, ask)
             for mode, taken in one_round(slices, number, control):
-                runs.append(run_of(taken, mode=mode, round=number))
-    return {"settings": asdict(settings) | {"server_core": core}, "runs": runs, "simulated": []}
+                add_served(found, mode, taken, number)
+    return found
 
 
-def _limited(session: Session, tenant: int, limit: int, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _limited(session: Session, tenant: int, limit: int, call: Callable[[], Row]) -> Row:
     """A slice, with another limit for the tenant."""
     session.admin.limit_tenant(tenant, packets_per_second=limit)
     return call()
@@ -112,21 +110,14 @@ def _workload(population: Population, invoke: list[Operation], share: float = 0.
     )
 
 
-def run(session: Session, workload: Workload, rate: float, settings: Settings) -> dict[str, Any]:
+def run(session: Session, workload: Workload, rate: float, settings: Settings) -> Row:
     """A slice. Raises :class:`SplinterError` when a reply was wrong."""
     with pinned(session.client_core):
         result = session.load.run(workload, rate=rate, seconds=settings.seconds, warmup_seconds=_WARMUP_SECONDS)
     result.refuse_wrong_replies(REFUSED)
     others, flooding = (result.operations[name] for name in (OTHERS, FLOODING))
-    return {
-        "offered": round(rate),
+    return served(result, others, rate) | {
         "others_per_second": round(others.count / settings.seconds),
         "flooding_per_second": round(flooding.count / settings.seconds),
-        "p50_ns": others.percentile(50),
-        "p90_ns": others.percentile(90),
-        "p99_ns": others.percentile(99),
-        "p999_ns": others.percentile(99.9),
-        "lost": result.lost,
         "count": others.count + flooding.count,
-        "errors": result.errors,
     }

@@ -35,7 +35,6 @@ from splinter.worker.requests import handle
 from splinter.worker.turn import begin_turn
 
 PACKET_BYTES = 512  # of each packet's place: a small request, any small reply, any error's text
-_SECOND_NS = 1_000_000_000
 _WORD = 8
 _NONE = -1
 

@@ -8,7 +8,6 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from splinter.ext.library import entry
 from splinter.limits import SLAB_BYTES
 from splinter.native.clock import SECOND_NS
 from splinter_bench.control import Control, Taken
+from splinter_bench.experiments.bench import Bench, slices
 from splinter_bench.observations import Observations
 from splinter_bench.process import children, pinned
 from splinter_bench.result import Result
@@ -38,22 +38,12 @@ _NUMBERS_FROM = 1_000_000  # above those of the other benchmark here
 _SLICES_MAX = 3000  # of gets while installs go on
 
 
-@dataclass(frozen=True)
-class Counts:
-    """``installs`` are made in all, two in each round; ``tenants`` have an extension each."""
-
-    installs: int = 1000
-    tenants: int = 10_000
-    lookups: int = 200  # slices of invokes before and after, beside slices of gets
-    keys: int = 10_000
-    seconds: float = SLICE_SECONDS  # of a slice of look-ups
-    gets_seconds: float = 0.01  # of a slice of gets beside installs: some fall between two turns of the compiler
+_LOOKUPS = 200  # slices of invokes before and after, beside slices of gets
+_KEYS = 10_000
+_GETS_SECONDS = 0.01  # of a slice of gets beside installs: some fall between two turns of the compiler
 
 
-_DEFAULTS = Counts()
-
-
-def measure_interference(session: Session, counts: Counts = _DEFAULTS) -> Observations:
+def measure_interference(bench: Bench) -> Observations:
     """Of ``install-interference``, at each of DEPTHS: p99 of one tenant's gets while another one installs, over without.
 
     A round is two installs, and the gets right before each: the machine's speed changes within a second, by more than the bound
@@ -61,17 +51,18 @@ def measure_interference(session: Session, counts: Counts = _DEFAULTS) -> Observ
     is the generator's trouble, not the worker's. Slices in which the generator did not have its CPU for itself are left out, of
     both kinds: who spins has used all the time that has passed.
     """
+    session = bench.session
     account = session.tenant()
     installer = session.client(session.tenant())
     with pinned(session.client_core):
-        session.load.preload(put_operation(account), counts.keys)
-    gets = uniform(get_operation(account), counts.keys)
+        session.load.preload(put_operation(account), _KEYS)
+    gets = uniform(get_operation(account), _KEYS)
     control, found = Control(), Observations()
-    rounds = -(-counts.installs // (len(DEPTHS) * _INSTALLS_EACH))
+    rounds = -(-bench.installs // (len(DEPTHS) * _INSTALLS_EACH))
     sources = numbered(source("common_ancestor"), 0, rounds * len(DEPTHS) * _INSTALLS_EACH)
 
     def take(depth: int) -> Taken[Result]:
-        return control.once(lambda: session.slice(gets, depth, counts.gets_seconds))
+        return control.once(lambda: session.slice(gets, depth, _GETS_SECONDS))
 
     for depth in DEPTHS:
         for number in range(rounds):
@@ -85,7 +76,7 @@ def measure_interference(session: Session, counts: Counts = _DEFAULTS) -> Observ
             still = {name: [each.result for each in slices if _is_undisturbed(each)] for name, slices in taken.items()}
             for name, slices in taken.items():
                 kept = still[name] if all(still.values()) else [each.result for each in slices]
-                found.add_result(f"{name} {depth}", Result.merged(kept), number, is_still=all(still.values()))
+                found.add(f"{name} {depth}", Result.merged(kept), number, is_still=all(still.values()))
             found.add(f"install {depth}", {"seconds": statistics.median(seconds)}, number)
     return found
 
@@ -119,25 +110,26 @@ def _while_installing(installer: Client, text: str, take: Callable[[], Taken[Res
     return parts, ends[1] - ends[0]
 
 
-def measure_many(session: Session, counts: Counts = _DEFAULTS) -> Observations:
-    """Of ``tenant-memory``, ``extension-memory`` and ``lookup``, with as many tenants as ``counts`` says.
+def measure_many(bench: Bench) -> Observations:
+    """Of ``tenant-memory``, ``extension-memory`` and ``lookup``, with as many tenants as were asked for.
 
     The tenants stay: removing each would take longer than all the rest, and the server was made for this.
     """
+    session = bench.session
     account = session.tenant()
     session.client(account).install(entry("get").sources["get"])
     with pinned(session.client_core):
-        session.load.preload(put_operation(account), counts.keys)
-    before = _lookups(session, account, counts, "before")
+        session.load.preload(put_operation(account), _KEYS)
+    before = _lookups(bench, account, "before")
     empty = _server_bytes(session)
-    tenants = session.admin.create_tenants(counts.tenants, home=session.home)
+    tenants = session.admin.create_tenants(bench.tenants, home=session.home)
     idle = _server_bytes(session)
     code_bytes = _install_everywhere(session, tenants)
     full = _server_bytes(session)
-    found = before.merged(_lookups(session, account, counts, "after"))
-    found.settings |= {"tenants": counts.tenants, "extensions": counts.tenants + 1}
-    found.add("tenant", {"bytes": (idle - empty) / counts.tenants}, 0)
-    found.add("extension", {"bytes": (full - idle) / counts.tenants, "code_bytes": code_bytes / counts.tenants}, 0)
+    found = before.merged(_lookups(bench, account, "after"))
+    found.settings |= {"tenants": bench.tenants, "extensions": bench.tenants + 1}
+    found.add("tenant", {"bytes": (idle - empty) / bench.tenants}, 0)
+    found.add("extension", {"bytes": (full - idle) / bench.tenants, "code_bytes": code_bytes / bench.tenants}, 0)
     return found
 
 
@@ -151,15 +143,12 @@ def _install_everywhere(session: Session, tenants: list[TenantInfo]) -> int:
     return code_bytes
 
 
-def _lookups(session: Session, account: Account, counts: Counts, when: str) -> Observations:
+def _lookups(bench: Bench, account: Account, when: str) -> Observations:
     """Invokes beside gets, at depth 1."""
     compiled = compile_source(entry("get").sources["get"])
-    asked = {"get": get_operation(account), "invoke": invoke_get(account, compiled)}
-    slices = {
-        f"{name} {when}": partial(session.slice, uniform(operation, counts.keys), 1, counts.seconds)
-        for name, operation in asked.items()
-    }
-    return in_turns(slices, counts.lookups)
+    operations = {"get": get_operation(account), "invoke": invoke_get(account, compiled)}
+    asked = {f"{name} {when}": uniform(operation, _KEYS) for name, operation in operations.items()}
+    return in_turns(slices(bench.session, asked, 1, SLICE_SECONDS), bench.count(_LOOKUPS))
 
 
 def _server_bytes(session: Session) -> int:

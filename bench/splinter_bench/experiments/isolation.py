@@ -13,7 +13,7 @@ import resource
 import signal
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from splinter.native.memory import SharedArena
 from splinter.testing.process import die_with_parent
 from splinter.wire import H_STATUS
 from splinter.worker.tasks.pool import take_over_tasks
+from splinter_bench.experiments.bench import Bench
 from splinter_bench.experiments.handover import (
     BOX,
     BOX_BYTES,
@@ -43,6 +44,7 @@ from splinter_bench.experiments.handover import (
     tenant_on_box,
     tenant_on_pipes,
 )
+from splinter_bench.observations import Observations
 from splinter_bench.process import pinned
 from splinter_bench.progress import Progress
 from splinter_bench.subjects.in_worker import WorkerInProcess
@@ -71,6 +73,9 @@ class Settings:
     objects: int = 16_384
     batch: int = RX_BATCH
     core: int | None = None  # CPU of the front and of all processes; None: the last one
+
+
+QUICK = Settings(tenants=(1, 4, 16), seconds=0.05, rounds=1, objects=256, warmup_seconds=0.05)
 
 
 @njit(cache=True)
@@ -235,8 +240,13 @@ def _allow_descriptors(needed: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-def measure(settings: Settings, progress: Progress = lambda text: None) -> list[dict[str, Any]]:
-    """Requests a second by mode and number of tenants: a list of ``mode``, ``tenants``, ``per_second`` of each round.
+def measure(bench: Bench) -> Observations:
+    """Requests a second of each mode and number of tenants, in each round."""
+    return measure_with(QUICK if bench.is_quick else Settings(), bench.say)
+
+
+def measure_with(settings: Settings, progress: Progress) -> Observations:
+    """The same for other settings.
 
     Rounds take turns between the modes, so that whatever disturbs the machine meets all. Raises :class:`SplinterError` when
     a reply is wrong or a process dies.
@@ -247,7 +257,7 @@ def measure(settings: Settings, progress: Progress = lambda text: None) -> list[
     tenant_on_box.compile((types.int64,) * 3)  # before the forks: a process would compile it for itself
     tenant_on_pipes.compile((types.int64,) * 6)
     _allow_descriptors(_DESCRIPTORS_EACH * max(settings.tenants) + _DESCRIPTORS_SPARE)
-    rates: dict[tuple[int, int], list[float]] = {}
+    found = Observations(settings=asdict(settings))
     with WorkerInProcess() as worker, pinned(core), contextlib.ExitStack() as stack:
         progress(f"making {max(settings.tenants):,} tenants")
         bench = _Bench(settings, worker)
@@ -262,13 +272,6 @@ def measure(settings: Settings, progress: Progress = lambda text: None) -> list[
             for tenants in settings.tenants:
                 for mode, pipes in ends.items():
                     bench.run(mode, tenants, settings.seconds / _WARMUP_SHARE, pipes)
-                    rates.setdefault((mode, tenants), []).append(bench.run(mode, tenants, settings.seconds, pipes))
-    return [
-        {"mode": MODES[mode], "tenants": tenants, "per_second": [round(rate) for rate in found]}
-        for (mode, tenants), found in rates.items()
-    ]
-
-
-def steps(settings: Settings) -> int:
-    """How often :func:`measure` reports progress."""
-    return len(MODES) + settings.rounds
+                    rate = bench.run(mode, tenants, settings.seconds, pipes)
+                    found.add(MODES[mode], {"per_second": round(rate)}, number, tenants=tenants)
+    return found

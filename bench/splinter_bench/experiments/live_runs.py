@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import statistics
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -16,74 +14,24 @@ from splinter.limits import PORT_DEFAULT
 from splinter.net.lab import Lab
 from splinter.net.netns import inside
 from splinter.net.xdp import EchoProgram
-from splinter_bench.experiments.runs import AF_XDP_ECHO, XDP_TX_ECHO, Running
-from splinter_bench.generators.live import LiveClient, LiveLoad, LiveResult
+from splinter_bench.experiments.runs import AF_XDP_ECHO, ALL, XDP_TX_ECHO, Running
+from splinter_bench.generators.live import LiveClient, LiveLoad
 from splinter_bench.generators.path import find
-from splinter_bench.measurement import spread
+from splinter_bench.observations import Observations
 from splinter_bench.process import pinned
 from splinter_bench.progress import Progress
 from splinter_bench.subjects.echo import EchoServer
 from splinter_bench.subjects.session import Session
 from splinter_bench.subjects.target import Target
-from splinter_bench.table import Table
 from splinter_bench.workloads.workload import Workload
 
 
-@dataclass
-class LiveReport:
-    """Runs by what was asked: the workload's name, and the limits'."""
-
-    workload: str
-    runs: dict[str, list[LiveResult]] = field(default_factory=dict)
-    circumstances: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def failed(self) -> int:
-        """Requests that were answered with an error; those that found a full ring are what is measured."""
-        return sum(sum(run.errors.values()) for run in self.runs[self.workload])
-
-    def to_json(self) -> dict[str, Any]:
-        """One document with everything."""
-        return {
-            **self.circumstances,
-            "workload": self.workload,
-            "live": {
-                name: {
-                    "offered_per_second": spread(run.offered_per_second for run in runs),
-                    "per_second": spread(run.per_second for run in runs),
-                    "runs": [run.to_json() for run in runs],
-                }
-                for name, runs in self.runs.items()
-            },
-        }
-
-    def table(self) -> Table:
-        """For people: medians of the runs."""
-        answered = statistics.median(run.per_second for run in self.runs[self.workload])
-        rows = []
-        for name, runs in self.runs.items():
-            rate = statistics.median(run.per_second for run in runs)
-            offered = statistics.median(run.offered_per_second for run in runs)
-            dropped = statistics.median(run.dropped / max(1, run.sent) for run in runs)
-            rows.append([name, f"{offered:,.0f}", f"{rate:,.0f}", f"{dropped:.1%}", f"{answered / rate:.0%}" if rate else ""])
-        header = ["", "offered per second", "answered per second", "dropped", "answered, of it"]
-        return Table(header, rows, f"{self.workload}: medians of the runs, load from within the kernel")
-
-    def notes(self) -> list[str]:
-        """What does not fit into the table, a line each."""
-        found: dict[str, int] = {}
-        for run in self.runs[self.workload]:
-            for name, count in run.errors.items():
-                found[name] = found.get(name, 0) + count
-        return [f"{count:,} requests ended with {name}" for name, count in found.items()]
-
-
-def measure_live(target: Target, workload: Workload, running: Running, *, limits: bool, progress: Progress) -> LiveReport:
+def measure_live(target: Target, workload: Workload, running: Running, *, limits: bool, progress: Progress) -> Observations:
     """Run the workload, and the limits beside each run. Raises :class:`SplinterError` for a server without XDP."""
     session = target.session
     if session is None or session.info.transport != "xdp" or session.info.client_netns is None:
         raise SplinterError("load from within the kernel needs a server on XDP in a lab of this host: --lab, for example")
-    report = LiveReport(workload.name)
+    found = Observations()
     target.release()
     netns = session.info.client_netns
     with contextlib.ExitStack() as stack:
@@ -96,8 +44,10 @@ def measure_live(target: Target, workload: Workload, running: Running, *, limits
             for name, (client, while_running) in clients.items():
                 progress(f"run {number + 1} of {running.runs}: {name}")
                 with while_running(), pinned(session.client_core):
-                    report.runs.setdefault(name, []).append(client.run(running.seconds, running.rate))
-    return report
+                    numbers = client.run(running.seconds, running.rate).to_json()
+                numbers["failed"] = sum(numbers["errors"].values()) if name == workload.name else 0  # a full ring is no failure
+                found.rows.append({**numbers, "subject": name, "operation": ALL, "round": number, "count": numbers["answered"]})
+    return found
 
 
 @contextlib.contextmanager

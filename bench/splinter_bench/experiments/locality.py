@@ -14,20 +14,19 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from splinter.errors import SplinterError
 from splinter.limits import BATCH_US, RX_BATCH, TASK_BUDGET
 from splinter_bench.control import Control
-from splinter_bench.experiments.experiment import REFUSED, Document, Effort, run_of
-from splinter_bench.experiments.population import Population, populate, served
-from splinter_bench.experiments.simulation import Policy, simulate
-from splinter_bench.experiments.sweep import Kind, Traffic, requests_for
+from splinter_bench.experiments.bench import REFUSED, Bench, add_served, served
+from splinter_bench.experiments.population import Population, populate, server
+from splinter_bench.experiments.simulation import Policy
+from splinter_bench.experiments.sweep import Kind, Traffic, sweep
 from splinter_bench.experiments.traffic import zipf_shares
+from splinter_bench.observations import Observations, Row
 from splinter_bench.process import pinned, real_time
-from splinter_bench.progress import Progress
 from splinter_bench.rounds import one_round
 from splinter_bench.subjects.session import Session
 from splinter_bench.workloads.sources import source
@@ -77,44 +76,42 @@ BOUNDS = Settings(loads=(0.6,), rounds=160)
 QUICK = Settings(tenants=16, loads=(0.3, 0.6), seconds=0.3, rounds=1, simulated_loads=(0.3, 0.6), simulated_requests=5_000)
 
 
-def measure(effort: Effort, progress: Progress) -> Document:
-    """The document. Raises :class:`SplinterError` when a request failed, or this process may use one CPU only."""
-    settings = QUICK if effort.is_quick else BOUNDS if effort.for_bounds else Settings()
-    modes, control = (HOME, STEALING) if effort.for_bounds else MODES, Control()
+def measure(bench: Bench) -> Observations:
+    """A row for each slice. Raises :class:`SplinterError` when a request failed, or this process may use one CPU only."""
+    settings = bench.choose(QUICK, BOUNDS, Settings())
+    modes = (HOME, STEALING) if bench.for_bounds else MODES
     cores = sorted(os.sched_getaffinity(0))[:2]
     if len(cores) < 2:
         raise SplinterError("locality needs two CPUs")
-    skews = [skew for skew in SKEWS if effort.wants(str(skew))]
+    skews = [skew for skew in SKEWS if bench.wants(str(skew))]
     homes = np.arange(settings.tenants) % len(cores)
     ranks = {skew: ranked(homes, skew) for skew in skews}
-    runs: list[dict[str, Any]] = []
+    found, control = Observations(settings=asdict(settings) | {"cores": cores}), Control()
+    found.settings["hot_share"] = {str(skew): hot_share(homes, ranks[skew], skew) for skew in skews}
     with contextlib.ExitStack() as stack:
         open_: dict[str, tuple[Session, Population, Operation]] = {}
         for mode in modes:
-            progress(f"{mode}: {settings.tenants:,} tenants")
-            session = stack.enter_context(served(cores, settings=_OPTIONS[mode], memory=_MEMORY))
+            bench.say(f"{mode}: {settings.tenants:,} tenants")
+            session = stack.enter_context(server(cores, settings=_OPTIONS[mode], memory=_MEMORY))
             population = _populate(session, homes, settings)
             request = population.invoke("read_and_compute", settings.compute_rounds, label=REQUEST)
             open_[mode] = session, population, request
-        service = _service(*open_[HOME], homes)
-        capacity = len(cores) * 1e9 / service["request_ns"]
+        request_ns = found.settings["request_ns"] = _request_ns(*open_[HOME], homes)
+        capacity = len(cores) * 1e9 / request_ns
         for number in range(settings.rounds):
             for skew in skews:
                 for load in settings.loads:
-                    progress(f"round {number + 1} of {settings.rounds}, skew {skew}: {load:.0%} of {capacity:,.0f} a second")
+                    bench.say(f"round {number + 1} of {settings.rounds}, skew {skew}: {load:.0%} of {capacity:,.0f} a second")
                     slices = {}
                     for mode in modes:
                         session, population, request = open_[mode]
                         workload = population.workload((request,), (1.0,), skew=skew, ranks=ranks[skew])
                         slices[mode] = partial(open_loop, session, workload, load * capacity, settings, cores[0])
                     for mode, taken in one_round(slices, number, control):
-                        runs.append(run_of(taken, mode=mode, skew=skew, round=number, load=load))
-    return {
-        "settings": asdict(settings) | {"cores": cores, "hot_share": {str(s): hot_share(homes, ranks[s], s) for s in skews}},
-        "service": service,
-        "runs": runs,
-        "simulated": [] if effort.for_bounds else _simulated(service, settings, skews, homes, ranks),
-    }
+                        add_served(found, mode, taken, number, skew=skew, load=load)
+    if not bench.for_bounds:
+        found.simulated = _simulated(request_ns, settings, skews, homes, ranks)
+    return found
 
 
 def ranked(homes: np.ndarray, skew: float) -> np.ndarray:
@@ -137,30 +134,21 @@ def _populate(session: Session, homes: np.ndarray, settings: Settings) -> Popula
     return populate(session, tenants, sources, objects=settings.objects, value_bytes=settings.value_bytes)
 
 
-def _service(session: Session, population: Population, request: Operation, homes: np.ndarray) -> dict[str, float]:
+def _request_ns(session: Session, population: Population, request: Operation, homes: np.ndarray) -> float:
     """What one request takes of a core: one worker saturated by its own tenants, the client spinning on the other CPU."""
     mine = np.flatnonzero(homes == session.home)
     workload = population.workload((request,), (1.0,), ranks=mine[np.arange(len(homes)) % len(mine)])
     rates = [session.slice(workload, _DEPTH, _CALIBRATION_SECONDS).per_second for _ in range(_CALIBRATIONS)]
-    return {"request_ns": 1e9 / statistics.median(rates)}
+    return 1e9 / statistics.median(rates)
 
 
-def open_loop(session: Session, workload: Workload, rate: float, settings: Settings, core: int) -> dict[str, Any]:
+def open_loop(session: Session, workload: Workload, rate: float, settings: Settings, core: int) -> Row:
     """A slice. Raises :class:`SplinterError` when a reply was wrong."""
     with pinned(core), real_time():
         result = session.load.run(workload, rate=rate, seconds=settings.seconds, warmup_seconds=_WARMUP_SECONDS, spin=False)
     result.refuse_wrong_replies(_EXPECTED)
-    return {
-        "offered": round(rate),
-        "per_second": round(result.per_second),
-        "lost": result.lost,
-        "count": result.histogram.count,
-        "errors": result.errors,
-        "p50_ns": result.histogram.percentile(50),
-        "p90_ns": result.histogram.percentile(90),
-        "p99_ns": result.histogram.percentile(99),
-        "client_share": round(result.client_cpu_ns / 1e9 / (settings.seconds + _WARMUP_SECONDS), 3),
-    }
+    share = round(result.client_cpu_ns / 1e9 / (settings.seconds + _WARMUP_SECONDS), 3)
+    return served(result, result.histogram, rate) | {"client_share": share}
 
 
 def policies(cores: int, request_ns: float) -> dict[str, tuple[Policy, bool]]:
@@ -178,19 +166,19 @@ def policies(cores: int, request_ns: float) -> dict[str, tuple[Policy, bool]]:
 
 
 def _simulated(
-    service: dict[str, float], settings: Settings, skews: Sequence[float], homes: np.ndarray, ranks: dict[float, np.ndarray]
-) -> list[dict[str, Any]]:
+    request_ns: float, settings: Settings, skews: Sequence[float], homes: np.ndarray, ranks: dict[float, np.ndarray]
+) -> list[Row]:
     """Two cores placed as measured, to compare; and more, placed by chance."""
-    found = []
+    found: list[Row] = []
+    kinds = (Kind(REQUEST, 1.0, request_ns),)
     for cores in (int(homes.max()) + 1, *settings.simulated_cores):
         is_measured = cores == int(homes.max()) + 1
+        loads = settings.loads if is_measured else settings.simulated_loads
         for skew in skews:
-            for mode, (policy, placed) in policies(cores, service["request_ns"]).items():
-                kinds = (Kind(REQUEST, 1.0, service["request_ns"]),)
-                traffic = Traffic(kinds, settings.tenants, skew, placed, homes[ranks[skew]] if is_measured else None)
-                for load in settings.loads if is_measured else settings.simulated_loads:
-                    requests, _ = requests_for(traffic, cores, load, settings.simulated_requests)
-                    latency = simulate(policy, requests).percentiles()
-                    row = {"cores": cores, "skew": skew, "mode": mode, "load": load}
-                    found.append(row | {f"{name}_ns": round(latency[name]) for name in ("p50", "p90", "p99")})
+            placed = homes[ranks[skew]] if is_measured else None
+            asked = {
+                mode: (policy, Traffic(kinds, settings.tenants, skew, has_homes, placed))
+                for mode, (policy, has_homes) in policies(cores, request_ns).items()
+            }
+            found += [{"skew": skew, **row} for row in sweep(asked, loads, settings.simulated_requests)]
     return found

@@ -2,49 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
-
 import numpy as np
 
+from splinter_bench.experiments.bench import Bench, slices
 from splinter_bench.observations import Observations
 from splinter_bench.process import pinned
 from splinter_bench.rounds import in_turns
-from splinter_bench.subjects.session import SLICE_SECONDS, Session
+from splinter_bench.subjects.session import SLICE_SECONDS
 from splinter_bench.workloads.workload import KEYS_DEFAULT, Account, Operation, Workload, get_operation, put_operation, uniform
 
 TENANTS = 1024
 DEPTH = 64
 
 
-@dataclass(frozen=True)
-class Rounds:
-    """A round is a slice of each of the two workloads, beside each other."""
-
-    count: int = 300
-    seconds: float = SLICE_SECONDS
-    tenants: int = TENANTS
-    keys: int = KEYS_DEFAULT
+_ROUNDS = 300
 
 
-_DEFAULTS = Rounds()
+def measure(bench: Bench) -> Observations:
+    """Of ``tenants-throughput``: a round is a slice of each of two workloads beside each other.
 
-
-def measure(session: Session, rounds: Rounds = _DEFAULTS) -> Observations:
-    """Of ``tenants-throughput``. Raises :class:`SplinterError` when objects cannot be stored."""
-    accounts = tuple(session.tenant() for _ in range(rounds.tenants))
+    Raises :class:`SplinterError` when objects cannot be stored.
+    """
+    session = bench.session
+    accounts = tuple(session.tenant() for _ in range(TENANTS))
     alone = session.tenant()
-    order = uniform(get_operation(alone), rounds.keys).keys
-    one = uniform(get_operation(alone), rounds.keys)
-    many = spread(get_operation(alone), order, accounts)
+    one = uniform(get_operation(alone), KEYS_DEFAULT)
+    many = spread(get_operation(alone), one.keys, accounts)
     with pinned(session.client_core):
-        session.load.preload(put_operation(alone), rounds.keys)
-        load = spread(put_operation(alone), np.arange(rounds.keys, dtype=np.int64), accounts)
-        session.load.run_to_success(load, f"could not store the {rounds.keys} objects of {len(accounts)} tenants")
-    asked = {"one": one, "many": many}
-    slices = {name: partial(session.slice, workload, DEPTH, rounds.seconds) for name, workload in asked.items()}
-    found = in_turns(slices, rounds.count)
-    found.settings["tenants"] = rounds.tenants
+        session.load.preload(put_operation(alone), KEYS_DEFAULT)
+        load = spread(put_operation(alone), np.arange(KEYS_DEFAULT, dtype=np.int64), accounts)
+        session.load.run_to_success(load, f"could not store the {KEYS_DEFAULT} objects of {TENANTS} tenants")
+    found = in_turns(slices(session, {"one": one, "many": many}, DEPTH, SLICE_SECONDS), bench.count(_ROUNDS))
+    found.settings["tenants"] = TENANTS
     return found
 
 

@@ -12,6 +12,7 @@ saturation.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -22,13 +23,13 @@ import numpy as np
 from splinter.errors import SplinterError
 from splinter.limits import RX_BATCH
 from splinter_bench.control import Control, Taken
-from splinter_bench.experiments.experiment import Document, Effort, rows
-from splinter_bench.experiments.population import Population, populate, served
+from splinter_bench.experiments.bench import Bench
+from splinter_bench.experiments.population import Population, populate, server
 from splinter_bench.experiments.simulation import NEVER, Policy, simulate
 from splinter_bench.experiments.sweep import Kind, Traffic, requests_for
+from splinter_bench.observations import NotMeasuredError, Observations, Row
 from splinter_bench.process import pinned
-from splinter_bench.progress import Progress
-from splinter_bench.result import Result
+from splinter_bench.result import Result, percentiles
 from splinter_bench.rounds import one_round
 from splinter_bench.subjects.session import Session
 from splinter_bench.workloads.sources import source
@@ -38,9 +39,10 @@ PREEMPT, WATCHDOG = "the compiler's yields", "the watchdog alone"
 MODES = (PREEMPT, WATCHDOG)
 BOUND_AT = {PREEMPT: 1e-4, WATCHDOG: 1e-5}  # fractions at which the bounds are set
 GOOD, ENDLESS = "good", "endless"
-REFERENCE_PER_SECOND = 500_000  # good requests
 TASK_MILLISECONDS = 1  # CPU time of one invoke: some five hundred times what a good one takes
+CLOSED, OPEN, BY_WATCHDOG = "closed", "open", "watchdog"  # loops of the load generator; what the server tells at their ends
 _NO_QUARANTINE = 1_000_000  # workers that an extension may get killed: here it must be able to go on
+_OPTIONS: dict[str, dict[str, bool | int]] = {PREEMPT: {}, WATCHDOG: {"preempt": False, "quarantine_after": _NO_QUARANTINE}}
 _TIMEOUT_NS = 100_000_000  # of an endless one's reply: it would hold up the generator's window
 _WARMUP_SECONDS = 0.2  # of the open loop: what came before has its end meanwhile
 _TRIES = 20
@@ -86,58 +88,54 @@ BOUNDS = Settings(rounds=31)
 QUICK = Settings(tenants=8, fractions=(0.0, 1e-3), seconds=0.3, rounds=1, simulated_requests=20_000)
 
 
-def measure(effort: Effort, progress: Progress) -> Document:
-    """The document. Raises :class:`SplinterError` when good requests failed that should not have."""
-    settings = QUICK if effort.is_quick else BOUNDS if effort.for_bounds else Settings()
-    control = Control()
+def measure(bench: Bench) -> Observations:
+    """Rows of closed loops, of open loops, and of what the watchdog did.
+
+    Raises :class:`SplinterError` when good requests failed that should not have.
+    """
+    settings = bench.choose(QUICK, BOUNDS, Settings())
     core = max(os.sched_getaffinity(0))
-    runs: list[dict[str, Any]] = []
-    watchdog: dict[str, Any] = {}
-    options: dict[str, dict[str, bool | int]] = {
-        PREEMPT: {},
-        WATCHDOG: {"preempt": False, "quarantine_after": _NO_QUARANTINE},
-    }
+    slices = {mode: asdict(slices) for mode, slices in SLICES.items()}
+    circumstances = {"server_core": core, "task_milliseconds_max": TASK_MILLISECONDS, "slices": slices}
+    found = Observations(settings=asdict(settings) | circumstances)
     for mode in MODES:
-        progress(f"{mode}: {settings.tenants:,} tenants")
-        with served([core], settings=options[mode]) as session:
+        bench.say(f"{mode}: {settings.tenants:,} tenants")
+        with server([core], settings=_OPTIONS[mode]) as session:
             tenants = session.admin.create_tenants(settings.tenants, home=session.home, task_milliseconds_max=TASK_MILLISECONDS)
             sources = [(source(name), name) for name in ("read_one", "endless")]
             population = populate(session, tenants, sources, objects=settings.objects, value_bytes=settings.value_bytes)
             session.load.flight.timeout_ns = _TIMEOUT_NS
-            saturation = 0.0
-            fractions = (BOUND_AT[mode],) if effort.for_bounds else settings.fractions
-            good = _schedule(population, 0.0)
-            for fraction in fractions:  # ascending: the fewest kills come first
-                schedules = {0.0: good} | ({fraction: _schedule(population, fraction)} if fraction else {})
-                for number in range(settings.rounds if fraction else 1):
-                    progress(f"{mode}: {fraction:g} never end, round {number + 1} of {settings.rounds}")
-                    found = _closed_loops(control, session, schedules, SLICES[mode], settings.depth, number)
-                    without = found[0.0]
-                    saturation = max(saturation, without["per_second"])
-                    for each, row in found.items():
-                        row |= {
-                            "without_per_second": without["per_second"],
-                            "is_still": row["is_still"] and without["is_still"],
-                        }
-                        runs.append({"mode": mode, "fraction": each, "round": number, "loop": "closed", **row})
-                if not effort.for_bounds:
-                    row = _open_loop(control, session, schedules[fraction], settings, settings.open_load * saturation)
-                    runs.append({"mode": mode, "fraction": fraction, "round": 0, "loop": "open", **row})
-                watchdog.setdefault(mode, {})[f"{fraction:g}"] = session.admin.stats()["watchdog"]
-    service_ns = 1e9 / max(row["per_second"] for row in runs if row["loop"] == "closed" and row["mode"] == PREEMPT)
-    fewest = f"{min(fraction for fraction in settings.fractions if fraction):g}"
-    return {
-        "settings": asdict(settings)
-        | {
-            "server_core": core,
-            "task_milliseconds_max": TASK_MILLISECONDS,
-            "slices": {mode: asdict(slices) for mode, slices in SLICES.items()},
-        },
-        "service": {"good_ns": service_ns},
-        "watchdog": watchdog,
-        "runs": runs,
-        "simulated": [] if effort.for_bounds else _simulated(service_ns, watchdog[WATCHDOG][fewest], settings),
-    }
+            _measure_mode(found, mode, session, population, settings, bench)
+    of_preempt = found.columns({"subject": PREEMPT, "loop": CLOSED})
+    found.settings["good_ns"] = 1e9 / of_preempt.evaluate("it.per_second").max()
+    if not bench.for_bounds:
+        found.simulated = _simulated(found, settings)
+    return found
+
+
+def _measure_mode(
+    found: Observations, mode: str, session: Session, population: Population, settings: Settings, bench: Bench,
+) -> None:  # fmt: skip
+    control, good, saturation = Control(), _schedule(population, 0.0), 0.0
+    for fraction in (BOUND_AT[mode],) if bench.for_bounds else settings.fractions:  # ascending: the fewest kills come first
+        schedules = {0.0: good} | ({fraction: _schedule(population, fraction)} if fraction else {})
+        for number in range(settings.rounds if fraction else 1):
+            bench.say(f"{mode}: {fraction:g} never end, round {number + 1} of {settings.rounds}")
+            rows = _closed_loops(control, session, schedules, SLICES[mode], settings.depth, number)
+            without = rows[0.0].result
+            saturation = max(saturation, without["per_second"])
+            for each, row in rows.items():
+                numbers = row.result | {"without_per_second": without["per_second"]}
+                is_still = row.is_still and rows[0.0].is_still
+                found.add(mode, numbers, number, is_still=is_still, fraction=each, loop=CLOSED)
+        if not bench.for_bounds:
+            row = _open_loop(control, session, schedules[fraction], settings, settings.open_load * saturation)
+            found.add(mode, row.result, 0, is_still=row.is_still, fraction=fraction, loop=OPEN)
+        watchdog = session.admin.stats()["watchdog"]
+        found.settings["limit_ms"] = watchdog["limit_ms"]
+        if watchdog["replaced"]:
+            names = {"replaced": "replaced", "median_ms": "replacement_ms_median", "longest_ms": "replacement_ms_max"}
+            found.add(mode, {name: watchdog[of] for name, of in names.items()}, 0, fraction=fraction, loop=BY_WATCHDOG)
 
 
 @dataclass
@@ -185,7 +183,7 @@ def endless_places(fraction: float) -> np.ndarray:
 
 def _closed_loops(
     control: Control, session: Session, schedules: dict[float, Schedule], slices: Slices, depth: int, number: int
-) -> dict[float, dict[str, Any]]:
+) -> dict[float, Taken[Row]]:
     """A round's rows by the fraction of its schedule, whose slices take turns."""
     ask = partial(_slice, session, seconds=slices.seconds, warmup_seconds=slices.warmup_seconds, depth=depth)
     for _ in range(_TRIES):  # again while a busy machine lets nothing through
@@ -195,16 +193,16 @@ def _closed_loops(
             for fraction, found_slice in one_round(calls, number + place, control):
                 taken[fraction].append(found_slice)
         found = {fraction: _row(several) for fraction, several in taken.items()}
-        if all(row["per_second"] for row in found.values()):
+        if all(row.result["per_second"] for row in found.values()):
             return found
     raise SplinterError(f"no reply in {_TRIES} times {slices.count} slices of {slices.seconds:g} s")
 
 
-def _open_loop(control: Control, session: Session, schedule: Schedule, settings: Settings, rate: float) -> dict[str, Any]:
+def _open_loop(control: Control, session: Session, schedule: Schedule, settings: Settings, rate: float) -> Taken[Row]:
     ask = partial(_slice, session, schedule, seconds=settings.seconds, warmup_seconds=_WARMUP_SECONDS, rate=rate)
     for _ in range(_TRIES):
         row = _row([control.take(ask)])
-        if row["per_second"]:
+        if row.result["per_second"]:
             return row
     raise SplinterError(f"no reply in {_TRIES} times {settings.seconds:g} s")
 
@@ -217,27 +215,26 @@ def _slice(session: Session, schedule: Schedule, **how: Any) -> _Slice:
     return _Slice(result, watchdog["replacement_ms_recent"][-count:] if count else [])
 
 
-def _row(taken: list[Taken[_Slice]]) -> dict[str, Any]:
+def _row(taken: list[Taken[_Slice]]) -> Taken[Row]:
     """What slices of the same load found together."""
     result = Result.merged([each.result.result for each in taken])
-    good = result.operations[GOOD]
-    return {
-        "is_still": all(each.is_still for each in taken),
+    row = {
         "per_second": round(result.per_second),
-        "p50_ns": good.percentile(50),
-        "p99_ns": good.percentile(99),
-        "p999_ns": good.percentile(99.9),
+        **percentiles(result.operations[GOOD]),
         "lost": result.lost,
         "errors": result.errors,
         "replacement_ms": [ms for each in taken for ms in each.result.replacement_ms],
     }
+    return Taken(row, all(each.is_still for each in taken))
 
 
-def _simulated(service_ns: float, watchdog: dict[str, Any], settings: Settings) -> list[dict[str, Any]]:
-    """Throughput at twice the capacity, p99 at half of it: as measured."""
-    limit_ms = watchdog["limit_ms"]
-    replace_ms = max(0.0, (watchdog["replacement_ms_median"] or limit_ms) - limit_ms)
-    rows = []
+def _simulated(found: Observations, settings: Settings) -> list[Row]:
+    """Throughput at twice the capacity, p99 at half of it, with the times that were measured."""
+    fewest = min(fraction for fraction in settings.fractions if fraction)
+    limit_ms = median_ms = found.settings["limit_ms"]
+    with contextlib.suppress(NotMeasuredError):  # it had nothing to do
+        median_ms = found.columns({"subject": WATCHDOG, "loop": BY_WATCHDOG, "fraction": fewest}).median("it.median_ms")
+    rows: list[Row] = []
     for cores in settings.simulated_cores:
         plain = Policy(
             cores,
@@ -246,60 +243,25 @@ def _simulated(service_ns: float, watchdog: dict[str, Any], settings: Settings) 
             task_limit_ns=TASK_MILLISECONDS * 1e6,
             stuck_ns=limit_ms * 1e6,
             stuck_scan_ns=0.0,  # in the median that was measured
-            replace_ns=replace_ms * 1e6,
+            replace_ns=max(0.0, median_ms - limit_ms) * 1e6,
         )
         for mode, policy in ((PREEMPT, plain._replace(slice_ns=_SLICE_NS)), (WATCHDOG, plain)):
-            for fraction in settings.fractions:
-                row = {"cores": cores, "mode": mode, "fraction": fraction}
-                rows.append(row | _simulate(policy, service_ns, fraction, settings))
+            numbers = [_simulate(policy, found.settings["good_ns"], fraction, settings) for fraction in settings.fractions]
+            for fraction, row in zip(settings.fractions, numbers, strict=True):
+                share = round(100 * row["per_second"] / numbers[0]["per_second"], 3)
+                rows.append({"cores": cores, "subject": mode, "fraction": fraction, **row, "share": share})
     return rows
 
 
-def _simulate(policy: Policy, service_ns: float, fraction: float, settings: Settings) -> dict[str, float]:
-    kinds = (Kind(GOOD, 1 - fraction, service_ns), Kind(ENDLESS, fraction, NEVER))
-    found: dict[str, float] = {}
+def _simulate(policy: Policy, good_ns: float, fraction: float, settings: Settings) -> dict[str, float]:
+    kinds = (Kind(GOOD, 1 - fraction, good_ns), Kind(ENDLESS, fraction, NEVER))
+    outcomes = {}
     for load in (_OVERLOAD, settings.open_load):
         requests, kind = requests_for(Traffic(kinds), policy.cores, load, settings.simulated_requests)
-        outcome = simulate(policy, requests)
-        if load == _OVERLOAD:
-            until = float(requests.arrival_ns[-1])
-            in_time = np.nansum(requests.arrival_ns + outcome.latency_ns <= until)
-            found["per_second"] = round(in_time / until * 1e9)
-        else:
-            latency = outcome.percentiles(kind == 0)
-            found |= {"p50_ns": latency["p50"], "p99_ns": latency["p99"]}
-    return found
-
-
-def throughput(document: Document, mode: str, fraction: float) -> list[float]:
-    """Good requests a second of each closed loop."""
-    return [row["per_second"] for row in _closed(document, mode, fraction)]
-
-
-def share(document: Document, mode: str, fraction: float) -> list[float]:
-    """Throughput in % of that without misbehaviour right before it, pair by pair."""
-    return [100 * row["per_second"] / row["without_per_second"] for row in _closed(document, mode, fraction)]
-
-
-def of_what_is_left(document: Document, mode: str, fraction: float) -> list[float]:
-    """Throughput in % of what is left when each endless invoke takes its limit of CPU time, and nothing else is lost.
-
-    The share itself depends on the machine: the faster it is, the more endless invokes come in a second.
-    """
-    limit = document["settings"]["task_milliseconds_max"] / 1000
-    return [
-        100 * row["per_second"] / row["without_per_second"] * (1 + row["without_per_second"] * fraction * limit)
-        for row in _closed(document, mode, fraction)
-    ]
-
-
-def at_reference(document: Document, mode: str, fraction: float) -> list[float]:
-    """The share of throughput that a worker of ``REFERENCE_PER_SECOND`` keeps that loses as much time for each endless one."""
-    return [
-        100 / (1 + (row["without_per_second"] / row["per_second"] - 1) * REFERENCE_PER_SECOND / row["without_per_second"])
-        for row in _closed(document, mode, fraction)
-    ]
-
-
-def _closed(document: Document, mode: str, fraction: float) -> list[dict[str, Any]]:
-    return rows(document, mode=mode, fraction=fraction, loop="closed")
+        outcomes[load] = requests, kind, simulate(policy, requests)
+    requests, _, outcome = outcomes[_OVERLOAD]
+    until = float(requests.arrival_ns[-1])
+    in_time = np.nansum(requests.arrival_ns + outcome.latency_ns <= until)
+    _, kind, outcome = outcomes[settings.open_load]
+    latency = outcome.percentiles(kind == 0)
+    return {"per_second": round(in_time / until * 1e9), "p50": latency["p50"], "p99": latency["p99"]}

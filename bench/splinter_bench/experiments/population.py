@@ -37,7 +37,7 @@ _numbers = itertools.count()  # several may be open at a time
 
 
 @contextlib.contextmanager
-def served(cores: Sequence[int], settings: Mapping[str, bool | int] | None = None, memory: str = _MEMORY) -> Generator[Session]:
+def server(cores: Sequence[int], settings: Mapping[str, bool | int] | None = None, memory: str = _MEMORY) -> Generator[Session]:
     """A lab, a server in it with a worker on each of these CPUs, and a session with it.
 
     ``settings`` are those of the server's configuration file.

@@ -2,49 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-
+from splinter_bench.experiments.bench import Bench, slices
 from splinter_bench.observations import Observations
 from splinter_bench.process import pinned
-from splinter_bench.result import Result
 from splinter_bench.rounds import in_turns
 from splinter_bench.subjects.invokes import CHAIN_STEPS, aggregates, chains, get_by_invoke
-from splinter_bench.subjects.session import SLICE_SECONDS, Session
-from splinter_bench.workloads.workload import Workload, get_operation, put_operation, uniform
+from splinter_bench.subjects.session import SLICE_SECONDS
+from splinter_bench.workloads.workload import get_operation, put_operation, uniform
 
 RECORDS = 4
 DEPTH = 64
 
 
-@dataclass(frozen=True)
-class Rounds:
-    """A round is a slice of each of two workloads, beside each other."""
-
-    count: int = 240
-    seconds: float = SLICE_SECONDS
-    chains: int = 1000
-    keys: int = 10_000
+_CHAINS, _KEYS = 1000, 10_000
+_ROUNDS = 240
 
 
-_DEFAULTS = Rounds()
-
-
-def measure(session: Session, rounds: Rounds = _DEFAULTS) -> Observations:
-    """Of ``chain``, ``aggregate`` and ``invoke-throughput``."""
-    step, scan = chains(session, rounds.chains)
-    chain = in_turns(_slices(session, {"look_up": step, "scan": scan}, 1, rounds), rounds.count)
+def measure(bench: Bench) -> Observations:
+    """Of ``chain``, ``aggregate`` and ``invoke-throughput``: a round is a slice of each of two workloads beside each other."""
+    session, count = bench.session, bench.count(_ROUNDS)
+    step, scan = chains(session, _CHAINS)
+    chain = in_turns(slices(session, {"look_up": step, "scan": scan}, 1, SLICE_SECONDS), count)
     account = session.tenant()
-    sums, _ = aggregates(session, account, RECORDS, rounds.keys)
-    native = uniform(get_operation(account), rounds.keys)
-    asked = {"gets": native, "sums": sums, "invokes": get_by_invoke(session, account, rounds.keys)}
+    sums, _ = aggregates(session, account, RECORDS, _KEYS)
+    native = uniform(get_operation(account), _KEYS)
+    asked = {"gets": native, "sums": sums, "invokes": get_by_invoke(session, account, _KEYS)}
     with pinned(session.client_core):
-        session.load.preload(put_operation(account), rounds.keys)
-    found = chain.merged(in_turns(_slices(session, asked, DEPTH, rounds), rounds.count))
+        session.load.preload(put_operation(account), _KEYS)
+    found = chain.merged(in_turns(slices(session, asked, DEPTH, SLICE_SECONDS), count))
     found.settings |= {"steps": CHAIN_STEPS, "records": RECORDS}
     return found
-
-
-def _slices(session: Session, asked: dict[str, Workload], depth: int, rounds: Rounds) -> dict[str, Callable[[], Result]]:
-    return {name: partial(session.slice, workload, depth, rounds.seconds) for name, workload in asked.items()}

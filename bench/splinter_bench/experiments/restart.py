@@ -13,21 +13,23 @@ import time
 from splinter.errors import SplinterError
 from splinter.net.netns import inside
 from splinter.wire import H_CLIENT, Header, Opcode
+from splinter_bench.experiments.bench import Bench
 from splinter_bench.observations import Observations
 from splinter_bench.process import worker_pid
 from splinter_bench.rounds import in_turns
 from splinter_bench.subjects.session import Session
 from splinter_bench.workloads.workload import Account
 
-ROUNDS_DEFAULT = 15
+_ROUNDS = 15
 _ASK_SECONDS = 0.001  # between requests
 _BACK_SECONDS_MAX = 10.0
 _PACKET_BYTES_MAX = 2048
 _ID_BYTES = 8
 
 
-def measure(session: Session, rounds: int = ROUNDS_DEFAULT) -> Observations:
+def measure(bench: Bench) -> Observations:
     """Of ``restart``: from a worker's SIGKILL until its successor answers."""
+    session = bench.session
     account = session.tenant()
     session.use_stack()
     with inside(session.netns):
@@ -38,7 +40,7 @@ def measure(session: Session, rounds: int = ROUNDS_DEFAULT) -> Observations:
         _wait_for_reply(connection, account, 0)
         numbers = itertools.count(1)
         kill = {"kill": lambda: _kill_and_wait(session, connection, account, next(numbers))}
-        return in_turns(kill, rounds, metric="ms")
+        return in_turns(kill, bench.count(_ROUNDS), metric="ms")
 
 
 def _kill_and_wait(session: Session, connection: socket.socket, account: Account, number: int) -> float:

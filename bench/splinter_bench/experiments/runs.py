@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import os
-import statistics
-from collections.abc import Generator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from splinter.interrupts import uninterrupted
+from splinter.native.clock import SECOND_NS
 from splinter_bench.cpu_time import difference, server_cpu_ns
 from splinter_bench.generators.frames import FRAME_HEADER_BYTES
-from splinter_bench.histogram import PERCENTILES, Histogram
-from splinter_bench.measurement import half_range, spread
+from splinter_bench.observations import Observations
 from splinter_bench.process import pinned, real_time
 from splinter_bench.progress import Progress
-from splinter_bench.result import Result
+from splinter_bench.result import Result, percentiles
 from splinter_bench.subjects.session import Session
 from splinter_bench.subjects.target import Target
-from splinter_bench.table import Table
 from splinter_bench.workloads.catalogue import Plan
 from splinter_bench.workloads.workload import Workload
 
 AF_XDP_ECHO, XDP_TX_ECHO = "AF_XDP echo", "XDP_TX echo"
+ALL = "all"  # operations of a run together
 _ECHO_SECONDS_MAX = 0.5  # of each run; an echo's figures need less time to stand still than a server's
 _FRAME_BYTES_MIN = 128
 _LOAD_DEPTH_MAX = 16  # fragmented values that a tenant may have under way
@@ -49,92 +49,24 @@ class Running:
         return min(self.seconds, _ECHO_SECONDS_MAX)
 
 
-@dataclass
-class RunReport:
-    """Runs of one workload, and of the limits by name; runs of the same number were neighbours."""
-
-    workload: str
-    runs: list[Result] = field(default_factory=list)
-    limits: dict[str, list[Result]] = field(default_factory=dict)
-    circumstances: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def failed(self) -> int:
-        """Requests of all runs that did not end as they should."""
-        return sum(run.failed for run in self.runs)
-
-    def ratios(self) -> dict[str, dict[str, dict[str, float]]]:
-        """For each limit: its median latency's multiple, and the share of its rate; of each pair of runs, then spread."""
-        found = {}
-        for name, limits in self.limits.items():
-            pairs = [(run, limit) for run, limit in zip(self.runs, limits, strict=True) if limit.recorded and run.recorded]
-            if pairs:
-                found[name] = {
-                    "latency": spread(run.latency_ns["p50"] / limit.latency_ns["p50"] for run, limit in pairs),
-                    "throughput": spread(run.per_second / limit.per_second for run, limit in pairs),
-                }
-        return found
-
-    def cpu_ns_per_request(self) -> dict[str, float]:
-        """CPU time of the client and of the server's processes for each request, median of the runs."""
-        names = dict.fromkeys(name for run in self.runs for name in run.server_cpu_ns)
-        found = {"client": statistics.median(run.client_cpu_ns / max(1, run.requests) for run in self.runs)}
-        for name in names:
-            found[name] = statistics.median(run.server_cpu_ns.get(name, 0) / max(1, run.requests) for run in self.runs)
-        return found
-
-    def to_json(self) -> dict[str, Any]:
-        """One document with everything."""
-        latencies = [run.latency_ns for run in self.runs]
-        return {
-            **self.circumstances,
-            "workload": self.workload,
-            "per_second": spread(run.per_second for run in self.runs),
-            "latency_ns": {name: spread(found[name] for found in latencies) for name in latencies[0]},
-            "failed": self.failed,
-            "cpu_ns_per_request": self.cpu_ns_per_request(),
-            "of_limits": self.ratios(),
-            "runs": [run.to_json() for run in self.runs],
-            "limits": {name: [run.to_json() for run in runs] for name, runs in self.limits.items()},
-        }
-
-    def table(self) -> Table:
-        """For people: medians of the runs."""
-        rows = []
-        for name, runs in ((self.workload, self.runs), *self.limits.items()):
-            rate = spread(run.per_second for run in runs)
-            cells = [name, f"{rate['median']:,.0f}", f"{half_range(rate):.0%}", *_latencies([run.histogram for run in runs])]
-            rows.append([*cells, str(sum(run.failed for run in runs))])
-        if len(self.runs[0].operations) > 1:
-            for name in self.runs[0].operations:
-                parts = [run.operations[name] for run in self.runs]
-                rate_of = statistics.median(p.count / run.seconds for p, run in zip(parts, self.runs, strict=True))
-                rows.append([f"  {name}", f"{rate_of:,.0f}", "", *_latencies(parts), ""])
-        header = ["", "per second", "±", *(f"p{percent:g}" for percent in PERCENTILES), "max", "failed"]
-        return Table(header, rows, f"{self.workload}: medians of {len(self.runs)} runs; latencies in µs")
-
-    def notes(self) -> list[str]:
-        """What does not fit into the table, a line each."""
-        lines = [
-            f"{name}: latency {found['latency']['median']:.2f} × its p50, {found['throughput']['median']:.0%} of its rate"
-            for name, found in self.ratios().items()
-        ]
-        cpu = ", ".join(f"{name} {spent:,.0f} ns" for name, spent in self.cpu_ns_per_request().items())
-        lines.append(f"CPU time for each request: {cpu}")
-        for what, text in (("unsent", "arrivals could not be sent in time"), ("conflicts", "requests began again")):
-            if count := sum(getattr(run, what) for run in self.runs):
-                lines.append(f"{count:,} {text}")
-        for name in dict.fromkeys(name for run in self.runs for name in run.errors):
-            lines.append(f"{sum(run.errors.get(name, 0) for run in self.runs):,} requests ended with {name}")
-        if lost := sum(run.lost for run in self.runs):
-            lines.append(f"{lost:,} requests had no reply")
-        return lines
+def note(found: Observations, subject: str, result: Result, number: int) -> None:
+    """Add a run: a row for all its requests, one for each of several operations, and one for each interval of its time."""
+    found.rows.append({"subject": subject, "operation": ALL, "round": number, **result.row()})
+    if len(result.operations) > 1:
+        for name, histogram in result.operations.items():
+            rate = round(histogram.count / result.seconds, 1)
+            latencies = {"count": histogram.count, **percentiles(histogram), "max": histogram.max}
+            found.rows.append({"subject": subject, "operation": name, "round": number, "per_second": rate, **latencies})
+    if result.series is not None:
+        series = result.series.to_json()
+        for place, (count, p50, p99) in enumerate(zip(series["count"], series["p50"], series["p99"], strict=True)):
+            seconds = round(place * series["interval_ns"] / SECOND_NS, 3)
+            found.series.append({"subject": subject, "round": number, "time": seconds, "count": count, "p50": p50, "p99": p99})
 
 
-def _latencies(parts: list[Histogram]) -> list[str]:
-    """Medians of each percentile and of the largest, in µs."""
-    found = [f"{statistics.median(part.percentile(percent) for part in parts) / 1000:,.2f}" for percent in PERCENTILES]
-    return [*found, f"{statistics.median(part.max for part in parts) / 1000:,.0f}"]
+def failures(found: Observations, subject: str) -> int:
+    """Requests of a subject's runs that did not end as they should."""
+    return sum(row["failed"] for row in found.rows if row["subject"] == subject and row["operation"] == ALL)
 
 
 def prepare(target: Target, plan: Plan, progress: Progress) -> None:
@@ -148,57 +80,54 @@ def prepare(target: Target, plan: Plan, progress: Progress) -> None:
             )
 
 
-def measure(target: Target, workload: Workload, running: Running, echoes: dict[str, Any], progress: Progress) -> RunReport:
+def measure(target: Target, workload: Workload, running: Running, echoes: dict[str, Any], progress: Progress) -> Observations:
     """Run the workload, and beside each run the limits that :func:`limits` opened."""
-    report = RunReport(workload.name)
+    found = Observations()
     for number in range(running.runs):
         progress(f"run {number + 1} of {running.runs}: {workload.name}")
-        note = running.note if number == running.runs - 1 else 0
-        report.runs.append(one_run(target, workload, running, note))
+        noted = running.note if number == running.runs - 1 else 0
+        note(found, workload.name, one_run(target, workload, running, noted), number)
         for name, echo in echoes.items():
             progress(f"run {number + 1} of {running.runs}: {name}")
             size = FRAME_HEADER_BYTES + max(len(operation.payload) for operation in workload.operations)
             result = echo.measure(
                 running.depth, running.echo_seconds, rate=running.rate, packet_bytes=max(size, _FRAME_BYTES_MIN)
             )
-            report.limits.setdefault(name, []).append(result)
-    return report
+            note(found, name, result, number)
+    return found
 
 
 def one_run(target: Target, workload: Workload, running: Running, note: int = 0) -> Result:
     """One run, with the server's CPU time."""
+    ask = partial(
+        target.client.run,
+        workload,
+        depth=running.depth,
+        rate=running.rate,
+        seconds=running.seconds,
+        warmup_seconds=running.warmup_seconds,
+        spin=running.spin,
+        series=True,
+        note=note,
+    )
+    return _with_cpu_time(target, ask, spin=running.spin)
+
+
+def replay(target: Target, workload: Workload, depth: int | None, gaps: np.ndarray | None, *, spin: bool) -> Observations:
+    """All requests of the workload's schedule once, ``depth`` at a time or with ``gaps`` between them."""
+    found, requests = Observations(), len(workload.choice)
+    ask = partial(target.client.run_exactly, workload, depth=depth, requests=requests, gaps=gaps, spin=spin)
+    note(found, workload.name, _with_cpu_time(target, ask, spin=spin), 0)
+    return found
+
+
+def _with_cpu_time(target: Target, ask: Callable[[], Result], *, spin: bool) -> Result:
     before = server_cpu_ns(target.info) if target.info else {}
-    with _on_client_core(target), contextlib.ExitStack() as stack:
-        if not running.spin:
-            stack.enter_context(real_time())
-        result = target.client.run(
-            workload,
-            depth=running.depth,
-            rate=running.rate,
-            seconds=running.seconds,
-            warmup_seconds=running.warmup_seconds,
-            spin=running.spin,
-            series=True,
-            note=note,
-        )
+    with _on_client_core(target), contextlib.nullcontext() if spin else real_time():
+        result = ask()
     if target.info:
         result.server_cpu_ns = difference(before, server_cpu_ns(target.info))
     return result
-
-
-def replay(target: Target, workload: Workload, depth: int | None, gaps: np.ndarray | None, *, spin: bool) -> RunReport:
-    """All requests of the workload's schedule once, ``depth`` at a time or with ``gaps`` between them."""
-    report = RunReport(workload.name)
-    before = server_cpu_ns(target.info) if target.info else {}
-    with _on_client_core(target), contextlib.ExitStack() as stack:
-        if not spin:
-            stack.enter_context(real_time())
-        report.runs.append(
-            target.client.run_exactly(workload, depth=depth, requests=len(workload.choice), gaps=gaps, spin=spin)
-        )
-    if target.info:
-        report.runs[0].server_cpu_ns = difference(before, server_cpu_ns(target.info))
-    return report
 
 
 @contextlib.contextmanager

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 from splinter.server.instance import InstanceInfo
 from splinter_bench.control import Control
+from splinter_bench.experiments.bench import Bench
 from splinter_bench.generators.live import LiveClient, LiveLoad
 from splinter_bench.generators.path import find
 from splinter_bench.machine import machine, versions
 from splinter_bench.measurement import ECHO, Measurement, Plan, Report
+from splinter_bench.observations import Observations
 from splinter_bench.process import pinned
 from splinter_bench.progress import Progress
 from splinter_bench.result import Result
@@ -28,7 +30,7 @@ from splinter_bench.subjects import invokes, rivals
 from splinter_bench.subjects.echo import echo_of
 from splinter_bench.subjects.live_plan import LIVE, live_plan
 from splinter_bench.subjects.rival import CONNECTIONS, Objects
-from splinter_bench.subjects.session import Session
+from splinter_bench.subjects.session import SLICE_SECONDS, SLICE_WARMUP_SECONDS, Session
 from splinter_bench.workloads.workload import (
     KEY_BYTES_DEFAULT,
     KEYS_DEFAULT,
@@ -55,6 +57,7 @@ OF_MEMCACHED = (
     *_BOTH, ("memcached UDP get", 1), ("memcached get", CONNECTIONS), ("memcached UDP get", CONNECTIONS),
     (f"memcached UDP get{LIVE}", 0),
 )  # fmt: skip
+OF_RIVALS = {"redis": OF_REDIS, "memcached": OF_MEMCACHED}
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,14 @@ class Settings:
     def wants(self, name: str, depth: int) -> bool:
         """Whether this is to be measured."""
         return not self.only or any(name.startswith(known) and depth == at for known, at in self.only)
+
+
+def measure_beside(bench: Bench, slices: int, rival: str | None = None) -> Observations:
+    """Of the figures that compare with the echo, or with a ``rival``: six runs of so many rounds."""
+    settings = Settings(runs=6, slices=bench.count(slices), seconds=SLICE_SECONDS, warmup_seconds=SLICE_WARMUP_SECONDS)
+    if rival is not None:
+        settings = replace(settings, rivals=(rival,), only=OF_RIVALS[rival])
+    return measure(bench.session.info, settings, bench.say).observations()
 
 
 def measure(info: InstanceInfo, settings: Settings, progress: Progress = lambda text: None) -> Report:
@@ -120,26 +131,27 @@ def measure(info: InstanceInfo, settings: Settings, progress: Progress = lambda 
         progress(f"storing {settings.keys:,} objects")
         with pinned(session.client_core):
             session.load.preload(put_operation(account, settings.key_bytes, settings.value_bytes), settings.keys)
-        extras, control = [], Control((info.pid,))
+        report, control, rounds = Report(), Control((info.pid,)), settings.slices
         for run in range(settings.runs):
-            for number in range(settings.slices):
-                progress(f"run {run + 1} of {settings.runs}, slice {number + 1} of {settings.slices}")
-                for which, taken in one_round({n: call for n, (_, call) in enumerate(plan)}, number, control):
-                    plan[which][0].add(run, taken.result, is_still=taken.is_still)
+            numbers = range(run * rounds, (run + 1) * rounds)
+            for turn, number in enumerate(numbers):
+                progress(f"run {run + 1} of {settings.runs}, slice {turn + 1} of {rounds}")
+                for what, taken in one_round(dict(plan), turn, control):
+                    report.add(what, run, number, taken)
             if others:
                 progress(f"run {run + 1} of {settings.runs}: the rivals' own load generators")
             session.load.detach()
             for ask in others:
-                extras.append({"run": run + 1, **ask(settings.seconds * settings.slices)})
+                report.add_program(run, ask(settings.seconds * rounds), numbers)
         cores = {"server_core": session.server_core, "client_core": session.client_core}
-    circumstances = {
+    report.circumstances = {
         "machine": machine(),
         "versions": versions(),
         "server": {"transport": info.transport, "xdp_mode": info.xdp_mode, "cores": list(info.cores)},
         "rivals": {name: rival.configuration for name, rival in prepared.items()},
         "settings": asdict(settings) | cores,
     }
-    return Report([measurement for measurement, _ in plan], circumstances, extras)
+    return report
 
 
 def _workloads(session: Session, account: Account, settings: Settings) -> list[tuple[Workload, tuple[int, ...]]]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from splinter.native.clock import SECOND_NS
 from splinter_bench.experiments.simulation import Policy, Requests, simulate
 from splinter_bench.experiments.traffic import choose, homes, zipf_shares
+from splinter_bench.observations import Row
 
-LOADS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _SEED = 20181010
 
 
@@ -63,16 +62,10 @@ def sweep(
     policies: Mapping[str, tuple[Policy, Traffic]],
     loads: Sequence[float],
     requests: int,
-    *,
-    path_ns: float = 0.0,
-    **names: Any,
-) -> list[dict[str, Any]]:
-    """A row for each policy, load and kind: ``cores``, ``mode``, ``load``, ``offered``, ``kind``, ``p50_ns``, ``p99_ns``.
-
-    ``path_ns`` is added to each latency: what the network and the client take. ``names`` go into each row.
-    """
+) -> list[Row]:
+    """A row for each policy, load and kind: ``cores``, ``load``, ``offered``, ``kind``, ``p50``, ``p90``, ``p99`` (ns)."""
     found = []
-    for mode, (policy, traffic) in policies.items():
+    for subject, (policy, traffic) in policies.items():
         for load in loads:
             asked, kinds = requests_for(traffic, policy.cores, load, requests)
             outcome = simulate(policy, asked)
@@ -80,14 +73,12 @@ def sweep(
                 latency = outcome.percentiles(kinds == number)
                 found.append(
                     {
-                        **names,
                         "cores": policy.cores,
-                        "mode": mode,
+                        "subject": subject,
                         "load": load,
                         "offered": round(load * policy.cores * SECOND_NS / traffic.work_ns),
                         "kind": kind.name,
-                        "p50_ns": round(latency["p50"] + path_ns, 1) if np.isfinite(latency["p50"]) else None,
-                        "p99_ns": round(latency["p99"] + path_ns, 1) if np.isfinite(latency["p99"]) else None,
+                        **{p: round(latency[p], 1) if np.isfinite(latency[p]) else None for p in ("p50", "p90", "p99")},
                     }
                 )
     return found

@@ -12,7 +12,6 @@ import collections
 import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -25,6 +24,7 @@ from splinter.limits import RX_BATCH, STORE_BYTES_MIN
 from splinter.store.classes import class_bytes, class_for
 from splinter.store.layout import OBJECT_BYTES
 from splinter.store.store import Store
+from splinter_bench.experiments.bench import Bench
 from splinter_bench.observations import Observations
 from splinter_bench.rounds import in_turns
 from splinter_bench.subjects.in_worker import WorkerInProcess
@@ -45,47 +45,38 @@ _TENANT = 1
 _HOT_KEYS = 100  # as many objects as any cache holds
 
 
-@dataclass(frozen=True)
-class Counts:
-    """How much is measured: a test needs little, a figure needs enough to stand still."""
-
-    rounds: int = 15
-    requests: int = 20_000  # of each kind in a round
-    resumes: int = 200_000  # in a round
-    keys: int = KEYS_DEFAULT
+_ROUNDS = 15
 
 
-_DEFAULTS = Counts()
-
-
-def measure(counts: Counts = _DEFAULTS) -> Observations:
-    """Of ``worker-get``, ``invoke-cost`` and ``resume``."""
+def measure(bench: Bench, requests: int = 20_000, resumes: int = 200_000, keys: int = KEYS_DEFAULT) -> Observations:
+    """Of ``worker-get``, ``invoke-cost`` and ``resume``: so many of each kind in each round."""
+    count = bench.count(_ROUNDS)
     with WorkerInProcess() as worker:
         account = worker.add_tenant(_TENANT)
         yielding = compile_source(source("yielding"))
         get_extension = compile_source(entry("get").sources["get"])
         worker.install(_TENANT, yielding)
         worker.install(_TENANT, get_extension)
-        worker.serve(each_once(put_operation(account), counts.keys), counts.keys)
-        get = uniform(get_operation(account), counts.keys)
-        invoke = uniform(invoke_get(account, get_extension), counts.keys)
+        worker.serve(each_once(put_operation(account), keys), keys)
+        get = uniform(get_operation(account), keys)
+        invoke = uniform(invoke_get(account, get_extension), keys)
         hot_get = uniform(get_operation(account), _HOT_KEYS)
         hot_invoke = uniform(invoke_get(account, get_extension), _HOT_KEYS)
         slices = {
-            "get": partial(worker.serve, get, counts.requests),
-            "invoke": partial(worker.serve, invoke, counts.requests),
-            "single": partial(worker.serve, get, counts.requests, batch=1),
-            "hot_get": partial(worker.serve, hot_get, counts.requests),
-            "hot_invoke": partial(worker.serve, hot_invoke, counts.requests),
-            "dict": partial(_look_up, *_dict_and_keys(counts.keys, get.keys[: counts.requests])),
+            "get": partial(worker.serve, get, requests),
+            "invoke": partial(worker.serve, invoke, requests),
+            "single": partial(worker.serve, get, requests, batch=1),
+            "hot_get": partial(worker.serve, hot_get, requests),
+            "hot_invoke": partial(worker.serve, hot_invoke, requests),
+            "dict": partial(_look_up, *_dict_and_keys(keys, get.keys[:requests])),
         }
-        served = in_turns(slices, counts.rounds)
+        served = in_turns(slices, count)
         task = invoke_operation(account, yielding.name, b"")
         turns = {
-            "resume": partial(worker.resume, task, counts.resumes),
-            "generator": partial(_resume_generator, _yielding(), counts.resumes),
+            "resume": partial(worker.resume, task, resumes),
+            "generator": partial(_resume_generator, _yielding(), resumes),
         }
-        resumed = in_turns(turns, counts.rounds)
+        resumed = in_turns(turns, count)
     found = served.merged(resumed)
     found.settings["batch"] = RX_BATCH
     return found
@@ -121,7 +112,7 @@ def _resume_generator(generator: Iterator[int], count: int) -> float:
     return (time.perf_counter_ns() - start) / count
 
 
-def measure_object_overhead(store_bytes: int = STORE_BYTES_MIN) -> Observations:
+def measure_object_overhead(bench: Bench, store_bytes: int = STORE_BYTES_MIN) -> Observations:
     """Of ``object-overhead``: a store is filled, and what it took is divided by what it holds."""
     store = Store.create(store_bytes, participants=0)
     store.open_tenant(_TENANT)

@@ -13,17 +13,15 @@ import os
 import statistics
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
 
 from splinter.limits import FRAGMENT_BYTES, RX_BATCH
 from splinter_bench.control import Control
-from splinter_bench.experiments.experiment import REFUSED, Document, Effort
-from splinter_bench.experiments.population import Population, populate, served
+from splinter_bench.experiments.bench import REFUSED, Bench, served
+from splinter_bench.experiments.population import Population, populate, server
 from splinter_bench.experiments.simulation import Policy
 from splinter_bench.experiments.sweep import Kind, Traffic, sweep
-from splinter_bench.histogram import Histogram
+from splinter_bench.observations import Observations, Row
 from splinter_bench.process import pinned
-from splinter_bench.progress import Progress
 from splinter_bench.result import Result
 from splinter_bench.rounds import one_round
 from splinter_bench.subjects.echo import echo_of
@@ -82,50 +80,50 @@ class _Mode:
     long: Workload
 
 
-def measure(effort: Effort, progress: Progress) -> Document:
-    """The document. Raises :class:`SplinterError` when a request failed."""
-    settings = QUICK if effort.is_quick else BOUNDS if effort.for_bounds else Settings()
-    asked_modes = (NONE, COMPILER) if effort.for_bounds else MODES
-    control = Control()
+def measure(bench: Bench) -> Observations:
+    """A row for each slice and kind of request. Raises :class:`SplinterError` when a request failed."""
+    settings = bench.choose(QUICK, BOUNDS, Settings())
+    asked_modes = (NONE, COMPILER) if bench.for_bounds else MODES
     core = max(os.sched_getaffinity(0))
-    runs: list[dict[str, Any]] = []
+    found, control = Observations(settings=asdict(settings) | {"server_core": core}), Control()
     with contextlib.ExitStack() as stack:
-        modes = _modes(stack, settings, core, progress)
+        modes = _modes(stack, settings, core, bench)
         echo = stack.enter_context(echo_of(modes[COMPILER].session))
-        progress("finding the saturation")
+        bench.say("finding the saturation")
         service = _service(modes, settings)
         before = _yields(modes[COMPILER].session)
         for number in range(settings.rounds):
             for load in settings.loads:
                 rate = load * service["saturation"]
-                progress(f"round {number + 1} of {settings.rounds}: {load:.0%} of {service['saturation']:,.0f} a second")
+                bench.say(f"round {number + 1} of {settings.rounds}: {load:.0%} of {service['saturation']:,.0f} a second")
                 slices = {mode: partial(_open_loop, modes[mode], rate, settings) for mode in asked_modes}
                 slices[ECHO] = partial(echo.measure, None, settings.seconds, rate=rate, warmup_seconds=_WARMUP_SECONDS)
                 for mode, taken in one_round(slices, number, control):
-                    how: dict[str, Any] = {
-                        "mode": mode,
-                        "number": number,
-                        "load": load,
-                        "rate": rate,
-                        "is_still": taken.is_still,
-                    }
                     kinds = {SMALL: taken.result.histogram} if mode == ECHO else taken.result.operations
-                    runs += [_row(taken.result, histogram, kind=kind, **how) for kind, histogram in kinds.items()]
+                    for kind, histogram in kinds.items():
+                        row = served(taken.result, histogram, rate) | ({"errors": {}} if kind == LONG else {})  # once a slice
+                        found.add(mode, row, number, is_still=taken.is_still, load=load, kind=kind)
         service["slices"] = _slices(before, _yields(modes[COMPILER].session))
-    return {
-        "settings": asdict(settings) | {"server_core": core},
-        "service": service,
-        "runs": runs,
-        "simulated": [] if effort.for_bounds else _simulated(service, settings),
-    }
+    found.settings |= service
+    if not bench.for_bounds:
+        found.simulated = _simulated(service, settings)
+        found.settings["path_ns"] = _path_ns(found)
+    return found
 
 
-def _modes(stack: contextlib.ExitStack, settings: Settings, core: int, progress: Progress) -> dict[str, _Mode]:
+def _path_ns(found: Observations) -> float:
+    """What network and client take: the measured median at the least load less the simulated one."""
+    at = {"subject": COMPILER, "kind": SMALL, "load": min(row["load"] for row in found.rows)}
+    simulated = found.columns({"cores": 1, **at}, "simulated").median("it.p50")
+    return found.columns(at).in_peace().median("it.p50") - simulated
+
+
+def _modes(stack: contextlib.ExitStack, settings: Settings, core: int, bench: Bench) -> dict[str, _Mode]:
     """The two servers, one with the compiler's yields, and what each mode asks of which."""
     populations: dict[bool, tuple[Session, Population]] = {}
     for preempt in (True, False):
-        progress(f"{settings.tenants:,} tenants, {'with' if preempt else 'without'} the compiler's yields")
-        session = stack.enter_context(served([core], settings={"preempt": preempt}, memory=settings.memory))
+        bench.say(f"{settings.tenants:,} tenants, {'with' if preempt else 'without'} the compiler's yields")
+        session = stack.enter_context(server([core], settings={"preempt": preempt}, memory=settings.memory))
         populations[preempt] = session, _populate(session, settings)
     found = {}
     for mode in MODES:
@@ -188,26 +186,6 @@ def _open_loop(asked: _Mode, rate: float, settings: Settings) -> Result:
     return result
 
 
-def _row(
-    result: Result, histogram: Histogram, *, mode: str, kind: str, number: int, load: float, rate: float, is_still: bool
-) -> dict[str, Any]:
-    return {
-        "mode": mode,
-        "round": number,
-        "is_still": is_still,
-        "load": load,
-        "offered": round(rate),
-        "per_second": round(result.per_second),
-        "kind": kind,
-        "count": histogram.count,
-        "lost": result.lost,
-        "errors": result.errors,
-        "p50_ns": histogram.percentile(50),
-        "p90_ns": histogram.percentile(90),
-        "p99_ns": histogram.percentile(99),
-    }
-
-
 def policies(service: dict[str, float], cores: int) -> dict[str, tuple[Policy, Traffic]]:
     """The simulated modes, with the measured times."""
     kinds = (Kind(SMALL, _SHARES[0], service["small_ns"]), Kind(LONG, _SHARES[1], service["long_ns"]))
@@ -223,7 +201,7 @@ def policies(service: dict[str, float], cores: int) -> dict[str, tuple[Policy, T
     return found
 
 
-def _simulated(service: dict[str, float], settings: Settings) -> list[dict[str, Any]]:
+def _simulated(service: dict[str, float], settings: Settings) -> list[Row]:
     """One core, to compare with the measurement, and as many as the paper's machine and a large one have."""
     found = []
     for cores in (1, *settings.simulated_cores):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from splinter_bench.experiments.runs import AF_XDP_ECHO, XDP_TX_ECHO
+from splinter_bench.experiments.runs import AF_XDP_ECHO, ALL, XDP_TX_ECHO
 from splinter_bench.measurement import counterpart
+from splinter_bench.observations import NotMeasuredError, Observations
 from splinter_bench.subjects.rival import CONNECTIONS
 from splinter_bench.table import Table
 
@@ -13,44 +15,41 @@ Document = dict[str, Any]
 _LIMIT_DEPTH = 64
 _SMALL = 0.5  # shares below are shown as one part of so many
 _HEADER = ("", "beside", "p50 latency, depth 1", "rate", "with requests or connections under way")
-_Ratios = dict[tuple[str, int, str], float]  # by name, depth and kind
+_OF_ECHO = ("it.latency_over_echo", "it.throughput_of_echo")
+_OF_OURS = ("it.latency_over_ours", "it.throughput_of_ours")
+_OF_XDP_TX = ("it.p50 / XDP_TX_echo.p50", "it.per_second / XDP_TX_echo.per_second")
 
 
 def ratios_table(document: Document) -> Table:
     """Ours over both echoes, each rival over ours; empty where a section is missing."""
     sections = document["sections"]
-    rows = _rows(ratios_of(sections.get("limit")), "echo", AF_XDP_ECHO, _LIMIT_DEPTH)
-    rows += _rows(_of_cases(sections.get("requests")), "echo", XDP_TX_ECHO, _LIMIT_DEPTH)
+    rows = list(_rows(sections.get("limit"), "subject", {}, _OF_ECHO, AF_XDP_ECHO, _LIMIT_DEPTH))
+    for name in ("get", "put"):
+        rows += _rows(
+            sections.get("requests"), "workload", {"workload": name, "operation": ALL}, _OF_XDP_TX, XDP_TX_ECHO, _LIMIT_DEPTH
+        )
     for name in ("redis", "memcached"):
-        rows += _rows(ratios_of(sections.get(name)), "ours", "", CONNECTIONS)
+        rows += _rows(sections.get(name), "subject", {}, _OF_OURS, "", CONNECTIONS)
     return Table(_HEADER, rows)
 
 
-def ratios_of(part: Document | None) -> _Ratios:
-    """The medians of the ratios of a suite's document; none where there is none."""
-    return {(r["name"], r["depth"], r["ratio"]): r["median"] for r in part["ratios"]} if part else {}
+def _rows(
+    part: Document | None, by: str, at: dict[str, Any], formulas: tuple[str, str], beside: str, depth: int
+) -> Iterator[list[str]]:
+    """A row for each name of which there are ratios; rivals stand beside ours that does the same."""
+    observations = Observations.of(part or {"runs": []})
+    names = dict.fromkeys(row[by] for row in observations.rows if at.items() <= row.items())
+    for name in names:
+        latency = _median(observations, formulas[0], at | {by: name, "depth": 1})
+        rate = _median(observations, formulas[1], at | {by: name, "depth": depth})
+        if latency or rate:
+            share = "" if not rate else f"{rate:.0%}" if rate > _SMALL else f"1/{1 / rate:.1f}"
+            shown = beside or f"our {counterpart(name)}"
+            yield [name, shown, f"{latency:.2f} ×" if latency else "", share, str(depth) if share else ""]
 
 
-def _of_cases(part: Document | None) -> _Ratios:
-    """Gets and puts over the XDP_TX echo, named as a suite's ratios are."""
-    found: _Ratios = {}
-    for row in part["cases"] if part else []:
-        of = row["of_limits"].get(XDP_TX_ECHO)
-        if of and row["workload"] in ("get", "put"):
-            at = row["workload"], row["settings"]["depth"]
-            found |= {
-                (*at, "latency_over_echo"): of["latency"]["median"],
-                (*at, "throughput_of_echo"): of["throughput"]["median"],
-            }
-    return found
-
-
-def _rows(ratios: _Ratios, over: str, beside: str, depth: int) -> list[list[str]]:
-    """A row for each name; rivals stand beside ours that does the same."""
-    rows = []
-    for name in dict.fromkeys(name for name, _, kind in ratios if kind == f"latency_over_{over}"):
-        latency, rate = ratios.get((name, 1, f"latency_over_{over}")), ratios.get((name, depth, f"throughput_of_{over}"))
-        share = "" if not rate else f"{rate:.0%}" if rate > _SMALL else f"1/{1 / rate:.1f}"
-        shown = beside or f"our {counterpart(name)}"
-        rows.append([name, shown, f"{latency:.2f} ×" if latency else "", share, str(depth) if share else ""])
-    return rows
+def _median(observations: Observations, formula: str, at: dict[str, Any]) -> float | None:
+    try:
+        return observations.columns(at).median(formula)
+    except NotMeasuredError:
+        return None

@@ -21,6 +21,7 @@ from typing import Any
 
 from splinter.errors import SplinterError
 from splinter.testing.process import die_with_parent
+from splinter_bench.as_json import as_json
 from splinter_bench.machine import machine, versions
 from splinter_bench.process import AFTERWARDS_SECONDS_MAX, bounded, end
 from splinter_bench.progress import progress
@@ -134,36 +135,33 @@ def measure_here(section: Section, is_quick: bool) -> Document:
     return found | {"date": date, "seconds": round(time.monotonic() - begun, 1)}
 
 
-class InChild:
-    """Measures each section in a process of its own, whose command begins with ``prefix``."""
+def in_child(prefix: Sequence[str], section: Section, is_quick: bool) -> Document:
+    """Measure a section in a process of its own, whose command begins with ``prefix``.
 
-    def __init__(self, prefix: Sequence[str] = ()) -> None:
-        self._prefix = list(prefix)
-
-    def __call__(self, section: Section, is_quick: bool) -> Document:
-        """The section's document; raises :class:`SplinterError` when its process ended without one."""
-        with tempfile.TemporaryDirectory(prefix="splinter-section-") as scratch:
-            path = Path(scratch) / "section.json"
-            words = ["-W", "ignore", "-m", "splinter", "bench", "section", section.name, str(path)]
-            process = subprocess.Popen(
-                [*self._prefix, sys.executable, *words, *(["--quick"] if is_quick else [])],
-                preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGTERM),
-            )
-            try:
-                status = process.wait()
-            except KeyboardInterrupt:
-                end(process, AFTERWARDS_SECONDS_MAX)
-                raise
-            if not path.exists():
-                raise SplinterError(f"its process ended with status {status}")
-            found: Document = json.loads(path.read_text(encoding="utf-8"))
-        if "error" in found:
-            raise SplinterError(found["error"])
-        return found
+    Raises :class:`SplinterError` when it ended without a document.
+    """
+    with tempfile.TemporaryDirectory(prefix="splinter-section-") as scratch:
+        path = Path(scratch) / "section.json"
+        words = ["-W", "ignore", "-m", "splinter", "bench", "section", section.name, str(path)]
+        process = subprocess.Popen(
+            [*prefix, sys.executable, *words, *(["--quick"] if is_quick else [])],
+            preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGTERM),
+        )
+        try:
+            status = process.wait()
+        except KeyboardInterrupt:
+            end(process, AFTERWARDS_SECONDS_MAX)
+            raise
+        if not path.exists():
+            raise SplinterError(f"its process ended with status {status}")
+        found: Document = json.loads(path.read_text(encoding="utf-8"))
+    if "error" in found:
+        raise SplinterError(found["error"])
+    return found
 
 
 def measure_into(name: str, path: Path, is_quick: bool) -> None:
-    """Measure a section and write its document, or ``error``, to a file: what the process of :class:`InChild` does."""
+    """Measure a section and write its document, or ``error``, to a file: what the process of :func:`in_child` does."""
     (section,) = chosen([name])
     try:
         with bounded(SECTION_SECONDS_MAX):
@@ -210,17 +208,17 @@ def _promises(document: Document) -> Table:
 def _write_json(document: Document, folder: Path) -> Path:
     path = folder / _REPORT_JSON
     fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    fresh.write_text(as_json(document) + "\n", encoding="utf-8")
     return fresh.rename(path)
 
 
 def write(document: Document, folder: Path) -> tuple[Path, Path]:
     """Write ``report.json`` and ``report.html`` into a folder; returns both paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    as_json, as_html = _write_json(document, folder), folder / _REPORT_HTML
+    json_path, as_html = _write_json(document, folder), folder / _REPORT_HTML
     with tempfile.TemporaryDirectory(prefix="splinter-report-") as scratch:
         as_html.write_text(page(TITLE, blocks_of(document), Path(scratch)), encoding="utf-8")
-    return as_json, as_html
+    return json_path, as_html
 
 
 def write_docs(document: Document, docs: Path) -> None:

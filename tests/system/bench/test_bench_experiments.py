@@ -40,10 +40,10 @@ def test_yields(tmp_path: Path) -> None:
     settings = yields.QUICK
     wanted = {(mode, load, kind) for mode in yields.MODES for load in settings.loads for kind in ("small", "long")}
     wanted |= {(yields.ECHO, load, "small") for load in settings.loads}
-    assert {(run["mode"], run["load"], run["kind"]) for run in document["runs"]} == wanted
-    assert all(run["count"] > 0 and 0 < run["p50_ns"] <= run["p99_ns"] for run in document["runs"])
-    assert document["service"]["long_ns"] > document["service"]["small_ns"] > 0
-    assert document["service"]["saturation"] > 0 < document["service"]["saturation_yields"]
+    assert {(run["subject"], run["load"], run["kind"]) for run in document["runs"]} == wanted
+    assert all(run["count"] > 0 and 0 < run["p50"] <= run["p99"] for run in document["runs"])
+    assert document["settings"]["long_ns"] > document["settings"]["small_ns"] > 0
+    assert document["settings"]["saturation"] > 0 < document["settings"]["saturation_yields"]
     assert {row["cores"] for row in document["simulated"]} == {1, 8, 64}
     assert "<svg" in (tmp_path / "yields.svg").read_text()
 
@@ -51,7 +51,7 @@ def test_yields(tmp_path: Path) -> None:
 def test_locality(tmp_path: Path) -> None:
     document = _run("locality", "--only", "0.99", "--picture", str(tmp_path / "locality.png"))
     wanted = {(mode, 0.99, load) for mode in locality.MODES for load in locality.QUICK.loads}
-    assert {(run["mode"], run["skew"], run["load"]) for run in document["runs"]} == wanted
+    assert {(run["subject"], run["skew"], run["load"]) for run in document["runs"]} == wanted
     assert all(run["per_second"] > 0 for run in document["runs"])
     assert document["settings"]["hot_share"]["0.99"] >= 0.5
     assert (tmp_path / "locality.png").stat().st_size > 0
@@ -59,17 +59,19 @@ def test_locality(tmp_path: Path) -> None:
 
 def test_misbehaviour() -> None:
     document = _run("misbehaviour")
-    assert {(run["mode"], run["fraction"]) for run in document["runs"]} == {
+    assert {(run["subject"], run["fraction"]) for run in document["runs"]} == {
         (mode, fraction) for mode in misbehaviour.MODES for fraction in misbehaviour.QUICK.fractions
     }
-    assert all(run["per_second"] > 0 for run in document["runs"] if run["fraction"] == 0)
-    assert document["watchdog"][misbehaviour.WATCHDOG][f"{max(misbehaviour.QUICK.fractions):g}"]["replaced"] > 0
+    assert all(run["per_second"] > 0 for run in document["runs"] if run["fraction"] == 0 and run["loop"] != "watchdog")
+    at = (misbehaviour.WATCHDOG, max(misbehaviour.QUICK.fractions), "watchdog")
+    (watchdog,) = [run for run in document["runs"] if (run["subject"], run["fraction"], run["loop"]) == at]
+    assert watchdog["replaced"] > 0
     assert {figure["name"] for figure in document["figures"]} >= {"misbehaviour-preemption", "misbehaviour-watchdog"}
 
 
 def test_flood() -> None:
     document = _run("flood")
-    assert [run["mode"] for run in document["runs"]] == list(flood.MODES)
+    assert [run["subject"] for run in document["runs"]] == list(flood.MODES)
     calm, nobody, limited, unlimited = document["runs"]
     assert calm["lost"] == 0 == nobody["flooding_per_second"]
     assert nobody["lost"] > limited["lost"] > 0  # all of nobody's is dropped

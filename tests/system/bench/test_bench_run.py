@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from splinter_bench.experiments.live_runs import measure_live
-from splinter_bench.experiments.runs import Running, limits, measure, one_run, prepare, replay
+from splinter_bench.experiments.runs import ALL, Running, failures, limits, measure, one_run, prepare, replay
 from splinter_bench.generators.live import LiveClient, LiveLoad
 from splinter_bench.generators.path import find
+from splinter_bench.report import told
 from splinter_bench.subjects.target import Target
 from splinter_bench.workloads import trace
 from splinter_bench.workloads.arguments import invoke_workload
@@ -119,13 +120,16 @@ def test_the_limits_stand_beside_the_runs(server: RunningServer) -> None:
         plan = build("get", _shape(target))
         prepare(target, plan, lambda text: None)
         with limits(target.session) as echoes:
-            report = measure(target, plan.workload, SHORT, echoes, lambda text: None)
-        assert report.failed == 0
-        assert set(report.ratios()) == {"AF_XDP echo", "XDP_TX echo"}
-        document = report.to_json()
-        assert document["of_limits"]["AF_XDP echo"]["latency"]["median"] > 0
-        assert sum(document["runs"][0]["series"]["count"]) == document["runs"][0]["operations"]["get"]["count"]
-        assert all(run.failed == 0 for runs in report.limits.values() for run in runs)
+            found = measure(target, plan.workload, SHORT, echoes, lambda text: None)
+        assert failures(found, "get") == 0
+        assert {row["subject"] for row in found.rows} == {"get", "AF_XDP echo", "XDP_TX echo"}
+        columns = found.columns({"operation": ALL})
+        for name in ("AF_XDP_echo", "XDP_TX_echo"):
+            assert columns.median(f"get.p50 / {name}.p50") > 0
+        first = columns.table[columns.table["subject"] == "get"].iloc[0]
+        mine = [row for row in found.series if (row["subject"], row["round"]) == ("get", first["round"])]
+        assert sum(row["count"] for row in mine) == first["count"] > 0
+        assert all(row["failed"] == 0 for row in found.rows)
     assert not [name for name in netns.names() if f"-{os.getpid()}-" in name]
 
 
@@ -141,9 +145,9 @@ def test_what_was_recorded_can_be_replayed(target: Target, tmp_path: Path) -> No
     loads, workload = trace.replay(records, key_bytes, accounts)
     prepare(target, Plan(workload, loads), lambda text: None)
     for depth, gaps in ((8, None), (None, trace.gaps(records, 2.0))):
-        report = replay(target, workload, depth, gaps, spin=True)
-        assert report.failed == 0
-        assert report.runs[0].requests == len(records)
+        found = replay(target, workload, depth, gaps, spin=True)
+        assert failures(found, workload.name) == 0
+        assert found.rows[0]["requests"] == len(records)
 
 
 def test_a_replay_knows_what_was_deleted_and_how_large_values_are(target: Target) -> None:
@@ -151,9 +155,9 @@ def test_a_replay_knows_what_was_deleted_and_how_large_values_are(target: Target
     records = np.array(lines, trace.RECORD)
     loads, workload = trace.replay(records, 30, target.accounts[:1])
     prepare(target, Plan(workload, loads), lambda text: None)
-    report = replay(target, workload, 1, None, spin=True)
-    assert report.failed == 0
-    assert {name: h.count for name, h in report.runs[0].operations.items()} == {"get": 3, "put": 1, "delete": 1}
+    found = replay(target, workload, 1, None, spin=True)
+    assert failures(found, workload.name) == 0
+    assert {row["operation"]: row["count"] for row in found.rows[1:]} == {"get": 3, "put": 1, "delete": 1}
 
 
 def test_load_from_within_the_kernel_is_answered(server: RunningServer) -> None:
@@ -161,15 +165,19 @@ def test_load_from_within_the_kernel_is_answered(server: RunningServer) -> None:
         plan = build("get", _shape(target))
         prepare(target, plan, lambda text: None)
         for _ in range(TRIES):  # who sends at a rate needs the CPU at its times
-            report = measure_live(target, plan.workload, Running(None, 5000, 1, 0.1), limits=True, progress=lambda text: None)
-            (result,) = report.runs["get"]
-            wanted = pytest.approx(5000 * result.seconds, abs=5)
-            if result.requests == wanted:
+            found = measure_live(target, plan.workload, Running(None, 5000, 1, 0.1), limits=True, progress=lambda text: None)
+            result = found.rows[0]
+            wanted = pytest.approx(5000 * result["seconds"], abs=5)
+            if result["sent"] == wanted:
                 break
-        assert result.requests == wanted
-        assert (result.errors, result.dropped) == ({}, 0)
-        assert set(report.runs) == {"get", "AF_XDP echo", "XDP_TX echo"}
-        assert all(run.recorded > 0 for runs in report.runs.values() for run in runs)
+        assert result["sent"] == wanted
+        assert (result["errors"], result["dropped"]) == ({}, 0)
+        assert [row["subject"] for row in found.rows] == ["get", "AF_XDP echo", "XDP_TX echo"]
+        assert all(row["answered"] > 0 for row in found.rows)
+        document = {"experiment": "live-run", **found.to_json()}
+        assert [note.partition(":")[0] for note in told.notes(document)] == ["AF_XDP echo", "XDP_TX echo"]
+        (table,) = told.tables(document)
+        assert [row[0] for row in table.rows] == ["get", "AF_XDP echo", "XDP_TX echo"]
 
 
 def test_errors_are_told_from_drops(server: RunningServer) -> None:
@@ -198,7 +206,7 @@ def test_the_commands(server: RunningServer, tmp_path: Path) -> None:
     document = json.loads(ran.stdout)
     assert document["workload"] == "ycsb-a"
     assert document["settings"]["client"] == "AF_XDP"
-    assert document["cpu_ns_per_request"]["client"] > 0
+    assert document["runs"][0]["cpu_ns_per_request"]["client"] > 0
     assert document["command"].startswith("splinter bench run --instance")
     replayed = _bench("replay", path, "--instance", instance, "--depth", "8")
     assert replayed.returncode == 0, replayed.stderr

@@ -14,17 +14,23 @@ from typer.testing import CliRunner
 RUNNER = CliRunner()
 
 
-def spread(median: float, noise: float = 0.1) -> dict[str, float]:
-    return {"median": median, "min": median * (1 - noise), "max": median * (1 + noise)}
+def rows(
+    subject: str = "get", noise: float = 0.1, settings: dict[str, Any] | None = None, **medians: float
+) -> list[dict[str, Any]]:
+    """Three runs: the least, the median, the most."""
+    place = {"subject": subject, **({"depth": 1, "by": "slices"} if settings is None else settings)}
+    factors = enumerate((1 - noise, 1, 1 + noise))
+    return [
+        {**place, "round": number, **{name: value * factor for name, value in medians.items()}} for number, factor in factors
+    ]
 
 
-def suite(rate: float = 1000, p50: float = 5000, noise: float = 0.1) -> dict[str, Any]:
-    latency = {"p50": spread(p50, noise), "p99": spread(9000, noise)}
-    return {"results": [{"name": "get", "depth": 1, "per_second": spread(rate, noise), "latency_ns": latency}]}
+def suite(rate: float = 1000, p50: float = 5000, noise: float = 0.1, **more: float) -> dict[str, Any]:
+    return {"experiment": "suite", "runs": rows(noise=noise, per_second=rate, p50=p50, p99=9000, **more)}
 
 
 def figure(name: str, median: float) -> dict[str, Any]:
-    return {"name": name, **spread(median)}
+    return {"name": name, "median": median, "min": 0.9 * median, "max": 1.1 * median}
 
 
 def sectioned(rate: float = 1000, resume: float = 10) -> dict[str, Any]:
@@ -32,14 +38,16 @@ def sectioned(rate: float = 1000, resume: float = 10) -> dict[str, Any]:
 
 
 def beside_echo(ratio: float, rate: float) -> dict[str, Any]:
-    entry = {"ratio": "latency_over_echo", "name": "get", "depth": 1, "over": "echo", **spread(ratio, 0.01)}
-    return {**suite(rate=rate), "ratios": [entry]}
+    return suite(rate=rate, noise=0.01, latency_over_echo=ratio)
 
 
 def cases(ratio: float, per_second: float = 1000) -> dict[str, Any]:
-    of = {"AF_XDP echo": {"latency": spread(ratio, 0.01), "throughput": spread(1)}} if ratio else {}
-    latency = {"p50": spread(1), "p99": spread(1)}
-    return {"cases": [{"label": "ycsb-a", "per_second": spread(per_second), "latency_ns": latency, "of_limits": of}]}
+    settings = {"label": "ycsb-a", "operation": "all"}
+    found = rows("ycsb-a", settings=settings, per_second=per_second, p50=ratio or 1, p99=1)
+    if ratio:
+        echo = rows("AF_XDP echo", settings=settings, per_second=per_second, p50=1, p99=1)
+        found += [row | {"p50": row["p50"] * factor} for row, factor in zip(echo, (0.99, 1, 1.01), strict=True)]
+    return {"experiment": "rates", "runs": found}
 
 
 @pytest.mark.parametrize(
@@ -72,22 +80,22 @@ def test_only_what_got_worse_beyond_noise_is_worse(old: dict[str, Any], new: dic
 
 
 def test_benefits_are_compared_way_by_way() -> None:
-    row = {"case": "tree", "x": 8, "time_ns": spread(5), "per_second": spread(6)}
-    rows = [{**row, "way": way} for way in ("Splinter gets", "Redis gets")]
+    ways = ("Splinter gets", "Redis gets")
+    found = [row for way in ways for row in rows(way, settings={"case": "tree", "x": 8}, time_ns=5, per_second=6)]
     names = ["tree, 8, Splinter gets, time", "tree, 8, Splinter gets, per second"]
-    assert [name for name, _ in values({"benefit": rows})] == names
+    assert [name for name, _ in values({"experiment": "benefit", "runs": found})] == names
 
 
 def test_echoes_and_rivals_are_not_compared() -> None:
-    (result,) = suite()["results"]
-    rows = [{**result, "name": name} for name in ("echo", "redis get, pipelined by 16", "memcached UDP set")]
-    assert not list(values({"results": rows}))
+    for name in ("echo", "redis get, pipelined by 16", "memcached UDP set"):
+        assert not list(values({"experiment": "suite", "runs": rows(name, per_second=1, p50=2, p99=3)}))
 
 
 def test_live_frames_and_single_runs_are_compared() -> None:
-    row = {"label": "get", "live": {"get": {"per_second": spread(5)}}}
-    assert [name for name, _ in values({"cases": [row]})] == ["get, get, per second"]
-    document = {**cases(0)["cases"][0], "workload": "get", "settings": {"depth": 64, "rate": None, "seconds": 1}}
+    live = {"experiment": "live", "runs": rows(settings={"label": "get"}, per_second=5)}
+    assert [name for name, _ in values(live)] == ["get, get, per second"]
+    found = rows(settings={"operation": "all"}, per_second=5, p50=1, p99=1)
+    document = {"experiment": "run", "runs": found, "settings": {"depth": 64, "rate": None, "seconds": 1}}
     assert next(name for name, _ in values(document)) == "get, depth 64, per second"
 
 

@@ -11,11 +11,13 @@ from splinter_bench import goals
 from splinter_bench.cli import bench_app
 from splinter_bench.control import Control, Taken
 from splinter_bench.experiments import installs
+from splinter_bench.experiments.bench import Bench
 from splinter_bench.experiments.suite import OF_MEMCACHED, OF_REDIS, Settings
-from splinter_bench.figure import Figure, medians, otherwise, shown
-from splinter_bench.goals import GOALS, Effort, Found, Goal, Outcome, figures_of
+from splinter_bench.figure import Figure, otherwise, shown
+from splinter_bench.goals import GOALS, Found, Goal, Outcome, figures_of
 from splinter_bench.measurement import ECHO, Measurement, Report
 from splinter_bench.neighbour import noisy_neighbour
+from splinter_bench.observations import Observations
 from splinter_bench.result import Result
 from splinter_bench.rounds import Verdict
 from splinter_bench.subjects.session import SLICE_WARMUP_SECONDS
@@ -30,7 +32,7 @@ RUNNER = CliRunner()
 
 
 def test_a_figure_is_its_rounds_median() -> None:
-    figure = Figure("x", "something", "ns", (3.0, 1.0, 2.0), medians(half=[0.5, 1.5]), left_out=4)
+    figure = Figure("x", "something", "ns", (3.0, 1.0, 2.0), {"half": 1.0}, left_out=4)
     assert figure.median == 2
     assert figure.to_json() == {
         "name": "x", "text": "something", "unit": "ns", "median": 2, "min": 1, "max": 3, "interval": [None, None], "rounds": 3,
@@ -95,7 +97,7 @@ def test_of_what_was_not_measured_nothing_can_be_told() -> None:
 
 def test_every_goal_has_a_name_of_its_own_and_something_that_measures_it() -> None:
     assert len({goal.name for goal in GOALS}) == len(GOALS)
-    measured = [figure for measuring in goals.measurings(Effort()) for figure in measuring.figures]
+    measured = [figure for measuring in goals.measurings() for figure in measuring.figures]
     assert len(set(measured)) == len(measured)
     assert {goal.figure for goal in GOALS} == set(measured)
 
@@ -109,33 +111,38 @@ def test_goals_are_chosen_by_name_figure_or_area() -> None:
         goals.chosen(["no-such-goal"])
 
 
-def _measurement(name: str, depth: int, latency_ns: int, rate: int) -> Measurement:
+def _measured(name: str, depth: int, latency_ns: int, rate: int) -> tuple[Measurement, Result]:
     result = Result(name, depth, 1.0, rate, rate, 0, 0, 0, 0)
     result.histogram.record(latency_ns)
-    return Measurement(name, depth, [[result]])
+    return Measurement(name, depth), result
 
 
 def _report(failures: int = 0) -> Report:
     measurements = [
-        _measurement(ECHO, 1, 1000, 1000), _measurement("get", 1, 1200, 900), _measurement("put", 1, 1500, 700),
-        _measurement(ECHO, 64, 9000, 5000), _measurement("get", 64, 9900, 4500), _measurement("put", 64, 9900, 3500),
-        _measurement("invoke get", 1, 1300, 800), _measurement("invoke scan", 1, 1500, 800),
-        _measurement("redis get", 1, 12_000, 80), _measurement("memcached UDP get", 1, 6000, 80),
-        _measurement("redis fcall", 1, 15_600, 80), _measurement("redis fcall chain", 1, 16_500, 80),
-        _measurement(ECHO, 50, 9000, 5000), _measurement("get", 50, 9900, 4400), _measurement("invoke get", 50, 9900, 4000),
-        _measurement("redis get", 50, 99_000, 440), _measurement("redis fcall", 50, 99_000, 400),
-        _measurement("memcached get", 50, 99_000, 1000), _measurement("memcached UDP get", 50, 99_000, 1100),
-        _measurement("get, live frames 600 K/s", 0, 0, 6600), _measurement("get, live frames 900 K/s", 0, 0, 5000),
-        _measurement("memcached UDP get, live frames 160 K/s", 0, 0, 1320),
+        _measured(ECHO, 1, 1000, 1000), _measured("get", 1, 1200, 900), _measured("put", 1, 1500, 700),
+        _measured(ECHO, 64, 9000, 5000), _measured("get", 64, 9900, 4500), _measured("put", 64, 9900, 3500),
+        _measured("invoke get", 1, 1300, 800), _measured("invoke scan", 1, 1500, 800),
+        _measured("redis get", 1, 12_000, 80), _measured("memcached UDP get", 1, 6000, 80),
+        _measured("redis fcall", 1, 15_600, 80), _measured("redis fcall chain", 1, 16_500, 80),
+        _measured(ECHO, 50, 9000, 5000), _measured("get", 50, 9900, 4400), _measured("invoke get", 50, 9900, 4000),
+        _measured("redis get", 50, 99_000, 440), _measured("redis fcall", 50, 99_000, 400),
+        _measured("memcached get", 50, 99_000, 1000), _measured("memcached UDP get", 50, 99_000, 1100),
+        _measured("get, live frames 600 K/s", 0, 0, 6600), _measured("get, live frames 900 K/s", 0, 0, 5000),
+        _measured("memcached UDP get, live frames 160 K/s", 0, 0, 1320),
     ]  # fmt: skip
-    measurements[1].slices[0][0].lost = failures
+    measurements[1][1].lost = failures
     others = [("redis get", 50, 550.0), ("redis fcall", 50, 300.0), ("redis get", 1, 9.0)]
     extras = [
         {"name": f"{name}, redis-benchmark", "connections": count, "per_second": rate, "latency_ns": {"p50": 1}}
         for name, count, rate in others
     ]
     rivals = {name: {"version": f"{name} 1.2", "command": f"{name}-server --port 1"} for name in ("redis", "memcached")}
-    return Report(measurements, {"rivals": rivals}, extras)
+    report = Report({"rivals": rivals})
+    for what, result in measurements:
+        report.add(what, 0, 0, Taken(result, True))
+    for extra in extras:
+        report.add_program(0, extra, [0])
+    return report
 
 
 def test_the_report_s_ratios_become_figures() -> None:
@@ -183,7 +190,7 @@ HOLDS, FAILS, OPEN = (1.0,) * 6, (1.1,) * 6, (0.9,) * 3 + (1.1,) * 3
 def finds(monkeypatch: pytest.MonkeyPatch, *rounds: tuple[float, ...]) -> None:
     """Each time that the goals are measured, the figure has the next of these rounds."""
     figures = iter([Figure("resume", "a turn", "ns", values, left_out=2) for values in rounds])
-    monkeypatch.setattr(goals, "measure", lambda names, effort, say: Found({"resume": next(figures)}))
+    monkeypatch.setattr(goals, "measure", lambda names, bench: Found({"resume": next(figures)}))
 
 
 @pytest.mark.parametrize(("values", "status", "verdict"), [(HOLDS, 0, "holds"), (FAILS, 1, "fails"), (OPEN, 3, "cannot tell")])
@@ -260,17 +267,23 @@ def test_a_figure_is_compared_with_one_of_its_unit_only(monkeypatch: pytest.Monk
 
 
 def test_a_measurement_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> list[Figure]:
+    def fail(bench: Bench) -> Observations:
         raise SplinterError("no luck")
 
-    figure = Figure("resume", "a turn", "ns", (1.0,))
+    turns = Observations([{"subject": subject, "round": 0, "ns": ns} for subject, ns in (("resume", 3.0), ("generator", 2.0))])
+    by_the_way = Observations(
+        [{"subject": name, "round": 0, "ms": 1.0} for name in ("short", "short CPython")], {"short_lines": 1}
+    )
+    (figure,) = figures_of(turns)
+    assert figure.name == "resume"
+    assert [figure.name for figure in figures_of(by_the_way)] == ["compile"]
     measurings = [
         goals.Measuring("compiler", "compiler", fail),
-        goals.Measuring("worker", "a worker's own time", lambda: [figure, Figure("compile", "by the way", "ns", (1.0,))]),
+        goals.Measuring("worker", "a worker's own time", lambda bench: turns.merged(by_the_way)),
         goals.Measuring("restart", "restarts", fail),
     ]
-    monkeypatch.setattr(goals, "measurings", lambda effort: measurings)
-    found = goals.measure(["compile", "resume"], Effort())
+    monkeypatch.setattr(goals, "measurings", lambda: measurings)
+    found = goals.measure(["compile", "resume"], Bench())
     assert found == Found({"resume": figure}, ["compiler: no luck"])
     ran = RUNNER.invoke(bench_app, ["goals", "--only", "extensions"])
     assert ran.exit_code == 1

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from splinter_bench.experiments import arithmetic, compile_time, worker_time
+from splinter_bench.experiments.bench import Bench
 from splinter_bench.goals import figures_of
 from splinter_bench.subjects.in_worker import WorkerInProcess
 from splinter_bench.workloads.sources import source
@@ -19,7 +20,7 @@ from splinter.errors import SplinterError
 from splinter.ext.compile import compile_source
 
 KEYS = 100
-SMALL = worker_time.Counts(rounds=2, requests=200, resumes=100, keys=KEYS)
+ROUNDS = 2
 
 
 @pytest.fixture
@@ -81,9 +82,12 @@ def test_a_long_invoke_runs_to_its_end(worker: WorkerInProcess, account: Account
 
 
 def test_worker_times_are_measured() -> None:
-    found = {figure.name: figure for figure in figures_of(worker_time.measure(SMALL))}
+    found = {
+        figure.name: figure
+        for figure in figures_of(worker_time.measure(Bench(rounds=ROUNDS), requests=200, resumes=100, keys=KEYS))
+    }
     assert set(found) == {"worker-get", "invoke-cost", "resume"}
-    assert len(found["resume"].values) == SMALL.rounds
+    assert len(found["resume"].values) == ROUNDS
     for figure, ours, theirs in (("worker-get", "ns", "dict_ns"), ("resume", "ns", "generator_ns")):
         parts = found[figure].parts
         assert min(found[figure].values) <= parts[ours] / parts[theirs] * 1.001
@@ -98,17 +102,17 @@ def test_a_dict_is_asked_for_what_the_store_is_asked_for() -> None:
 
 
 def test_an_object_takes_more_than_its_bytes() -> None:
-    (figure,) = figures_of(worker_time.measure_object_overhead())
+    (figure,) = figures_of(worker_time.measure_object_overhead(Bench()))
     assert 32 < figure.median < 128  # the header alone is 32
 
 
 def test_arithmetic_agrees_everywhere() -> None:
-    found = {figure.name for figure in figures_of(arithmetic.measure(arithmetic.Rounds(count=1, calls=1)))}
+    found = {figure.name for figure in figures_of(arithmetic.measure(Bench(rounds=1), calls=1))}
     assert {"checksum-cpython", "checksum-numba"} <= found
 
 
 def test_the_compiler_is_timed() -> None:
-    found = figures_of(compile_time.measure(1))
+    found = figures_of(compile_time.measure(Bench(rounds=1)))
     assert [figure.name for figure in found] == ["compile", "compile-tao"]
     for figure in found:
         assert figure.median == pytest.approx(figure.parts["ms"] / figure.parts["cpython_ms"], rel=0.1)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import pandas as pd
 import pytest
 from rich.console import Console
-from splinter_bench.measurement import COUNTERPARTS, ECHO, Measurement, Report, counterpart, spread
-from splinter_bench.report import suite
+from splinter_bench.control import Taken
+from splinter_bench.measurement import COUNTERPARTS, ECHO, Measurement, Report, counterpart
+from splinter_bench.report import told
 from splinter_bench.result import Result
+
+from splinter.errors import SplinterError
 
 
 def _result(name: str, depth: int, latency_ns: int, per_second: int, **fields: int) -> Result:
@@ -18,48 +23,58 @@ def _result(name: str, depth: int, latency_ns: int, per_second: int, **fields: i
     return result
 
 
-def _measurement(name: str, depth: int, *runs: tuple[int, int]) -> Measurement:
-    return Measurement(name, depth, [[_result(name, depth, latency, rate)] for latency, rate in runs])
-
-
 REDIS_GET = "redis get"
-REPORT = Report(
-    [
-        _measurement(ECHO, 1, (1000, 100), (1000, 100), (2000, 50)),
-        _measurement("get", 1, (1200, 90), (1300, 80), (2000, 50)),
-        _measurement(REDIS_GET, 1, (12_000, 9), (13_000, 8), (40_000, 5)),
-    ],
-    {"command": "splinter bench"},
-)
+Found = tuple[int, int]  # latency and rate
 
 
-def test_spread_names_median_and_ends() -> None:
-    assert spread([3, 1, 2]) == {"median": 2, "min": 1, "max": 3}
+def _report(*measured: tuple[str, list[Found]], **circumstances: Any) -> Report:
+    """Runs of one slice each, at depth 1."""
+    report = Report({"command": "splinter bench", **circumstances})
+    for name, runs in measured:
+        for run, (latency, rate) in enumerate(runs):
+            report.add(Measurement(name, 1), run, run, Taken(_result(name, 1, latency, rate), True))
+    return report
+
+
+def _beside_redis(**circumstances: Any) -> Report:
+    return _report(
+        (ECHO, [(1000, 100), (1000, 100), (2000, 50)]),
+        ("get", [(1200, 90), (1300, 80), (2000, 50)]),
+        (REDIS_GET, [(12_000, 9), (13_000, 8), (40_000, 5)]),
+        **circumstances,
+    )
+
+
+REPORT = _beside_redis()
+
+
+def _median(report: Report, name: str, number: str) -> pd.Series:
+    return report.runs().columns({"subject": name}).evaluate(f"it.{number}")
 
 
 def test_ratios_are_taken_slice_by_slice() -> None:
-    ratios = {(r["name"], r["ratio"]): r for r in REPORT.ratios()}
     # Of the medians it would be 1.3: the third slice was disturbed for both alike.
-    assert ratios["get", "latency_over_echo"]["median"] == pytest.approx(1.2, rel=1e-3)
-    assert ratios["get", "latency_over_echo"]["max"] == pytest.approx(1.3, rel=1e-3)
-    assert ratios["get", "throughput_of_echo"]["median"] == pytest.approx(0.9)
-    assert ratios[REDIS_GET, "latency_over_ours"]["median"] == pytest.approx(10, rel=1e-2)
+    latencies = _median(REPORT, "get", "latency_over_echo")
+    assert latencies.median() == pytest.approx(1.2, rel=1e-3)
+    assert latencies.max() == pytest.approx(1.3, rel=1e-3)
+    assert _median(REPORT, "get", "throughput_of_echo").median() == pytest.approx(0.9)
+    assert _median(REPORT, REDIS_GET, "latency_over_ours").median() == pytest.approx(10, rel=1e-2)
 
 
 def test_slices_that_had_no_peace_are_left_out_of_runs_and_ratios() -> None:
-    ours, echo = Measurement("get", 1), Measurement(ECHO, 1)
+    report = Report()
     for run in range(2):
         for place in range(3):
-            is_disturbed = (run, place) == (0, 1)
-            ours.add(run, _result("get", 1, 9_000_000 if is_disturbed else 1500, 50), is_still=not is_disturbed)
-            echo.add(run, _result(ECHO, 1, 1000, 100), is_still=(run, place) != (1, 2))
-    report = Report([echo, ours], {})
-    ratio = report.ratio("get", 1, "latency_over_echo")
-    assert ratio is not None
-    assert ratio["rounds"] == pytest.approx([1.5] * 4, rel=1e-2)  # neighbours that both had peace
-    assert ratio["left_out"] == 2
-    assert ours.runs[0].requests == 100 and ours.runs[1].requests == 150
-    assert max(run.histogram.max for run in ours.runs) < 9_000_000
+            number, is_disturbed = 3 * run + place, (run, place) == (0, 1)
+            mine = _result("get", 1, 9_000_000 if is_disturbed else 1500, 50)
+            report.add(Measurement("get", 1), run, number, Taken(mine, not is_disturbed))
+            report.add(Measurement(ECHO, 1), run, number, Taken(_result(ECHO, 1, 1000, 100), (run, place) != (1, 2)))
+    ratios, left_out = report.slices.columns().kept("get_1.p50 / echo_1.p50")
+    assert list(ratios) == pytest.approx([1.5] * 4, rel=1e-2)  # neighbours that both had peace
+    assert left_out == 2
+    assert list(_median(report, "get", "latency_over_echo")) == pytest.approx([1.5] * 2, rel=1e-2)
+    assert list(_median(report, "get", "requests")) == [100, 150]
+    assert _median(report, "get", "max").max() < 9_000_000
 
 
 def test_a_rival_is_compared_with_what_does_the_same() -> None:
@@ -68,57 +83,63 @@ def test_a_rival_is_compared_with_what_does_the_same() -> None:
     assert not set(COUNTERPARTS) & set(COUNTERPARTS.values())
 
 
-def test_notes_name_rivals_and_their_configuration() -> None:
+def test_other_programs_rivals_and_their_configuration_are_told() -> None:
     extras = [{"name": "other", "connections": 2, "per_second": rate, "latency_ns": {"p50": 9000}} for rate in (10.0, 30.0)]
     rivals = {"redis": {"version": "Redis 7", "command": "redis-server --port 1"}}
-    document = Report(REPORT.measurements, {"rivals": rivals}, extras).to_json()
-    said = "\n".join(suite.notes(document))
-    for text in ("other, connections: 2: 20 per second, p50 9 µs", "Redis 7: redis-server --port 1"):
-        assert text in said
-    table = suite.table(document)
-    row = dict(zip(table.header, table.rows[-1], strict=True))
-    assert {"": "redis get", "depth": "1", "beside": "get", "p50 / ours": "10.0 ×"}.items() <= row.items()
+    report = _beside_redis(rivals=rivals)
+    for run, extra in enumerate(extras):
+        report.add_program(run, extra, [run])
+    document = report.to_json()
+    assert "Redis 7: redis-server --port 1" in "\n".join(told.circumstances(document))
+    (table,) = told.tables(document)
+    *_, redis, other = (dict(zip(table.header, row, strict=True)) for row in table.rows)
+    assert {"": "redis get", "depth": "1", "beside": "get", "p50 / ours": "10.0 ×"}.items() <= redis.items()
+    assert {"": "other", "depth": "2", "per second": "20", "p50 µs": "9.00"}.items() <= other.items()
 
 
 def test_without_an_echo_there_are_no_ratios() -> None:
-    assert Report([_measurement("get", 1, (1200, 90))], {}).ratios() == []
+    (row,) = _report(("get", [(1200, 90)])).runs().rows
+    assert not {name for name in row if "_over_" in name or "_of_" in name}
 
 
 def test_the_document_is_json_with_every_run() -> None:
     document = json.loads(json.dumps(REPORT.to_json()))
     assert document["command"] == "splinter bench"
-    assert [result["name"] for result in document["results"]] == [ECHO, "get", REDIS_GET]
-    get = document["results"][1]
-    assert get["per_second"] == {"median": 80, "min": 50, "max": 90}
-    assert set(get["latency_ns"]) == {"p50", "p90", "p99", "p99.9", "p99.99"}
-    assert len(get["runs"]) == 3
+    assert [(row["subject"], row["round"]) for row in document["runs"]] == [
+        (name, number) for name in (ECHO, "get", REDIS_GET) for number in range(3)
+    ]
+    get = [row for row in document["runs"] if row["subject"] == "get"]
+    assert [row["per_second"] for row in get] == [90, 80, 50]
+    assert all({"p50", "p90", "p99", "p999", "p9999"} <= row.keys() for row in get)
 
 
 def test_failures_add_up() -> None:
-    measurement = Measurement("get", 1)
+    report = Report()
     for number, failures in enumerate(({"lost": 2, "corrupt": 1}, {})):
-        for _ in range(2):
+        for place in range(2):
             part = _result("get", 1, 10, 5, **failures)
             part.errors = {"BUSY": number}
-            measurement.add(number, part)
-    assert measurement.failed == 2 * 3 + 2 * 1
+            report.add(Measurement("get", 1), number, 2 * number + place, Taken(part, True))
+    assert report.failed == 2 * 3 + 2 * 1
+    with pytest.raises(SplinterError, match="8 requests"):
+        report.observations()
 
 
 def test_a_run_is_the_sum_of_its_slices() -> None:
-    measurement = Measurement("get", 1)
-    for latency in (100, 100, 300):
-        measurement.add(0, _result("get", 1, latency, 50))
-    (run,) = measurement.runs
-    assert (run.seconds, run.recorded, run.per_second) == (3.0, 150, 50)
-    assert run.latency_ns["p50"] == 100
-    assert run.latency_ns["p99"] == 300
+    report = Report()
+    for place, latency in enumerate((100, 100, 300)):
+        report.add(Measurement("get", 1), 0, place, Taken(_result("get", 1, latency, 50), True))
+    (run,) = report.runs().rows
+    assert (run["seconds"], run["recorded"], run["per_second"]) == (3.0, 150, 50)
+    assert run["p50"] == 100
+    assert run["p99"] == 300
 
 
 def test_the_table_shows_ratio_and_spread() -> None:
     console = Console(width=160, record=True, file=None, quiet=True)
     console.quiet = False
     with console.capture() as capture:
-        console.print(suite.table(REPORT.to_json()).rich())
+        console.print(told.tables(REPORT.to_json())[0].rich())
     text = capture.get()
     assert "1.20 ×" in text
     assert "25%" in text  # of get: 50 to 90 around a median of 80

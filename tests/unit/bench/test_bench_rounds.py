@@ -13,7 +13,7 @@ from splinter_bench import control as module
 from splinter_bench.control import RESTLESS, TRIES, Control, Others, Taken, is_still
 from splinter_bench.figure import Figure
 from splinter_bench.goals import figures_of
-from splinter_bench.observations import Columns, NotMeasuredError, Observations
+from splinter_bench.observations import NotMeasuredError, Observations
 from splinter_bench.rounds import CONFIDENCE, ROUNDS_MIN, Verdict, in_turns, interval, judge
 
 MS = 1_000_000
@@ -91,9 +91,11 @@ def test_slices_take_turns_forwards_and_backwards() -> None:
     slices = {name: lambda name=name: asked.append(name) or len(asked) for name in "abc"}
     rounds = in_turns(slices, 3, Script(lambda _: False))
     assert "".join(asked) == "abc" + "cba" + "abc"
-    assert sorted((row.round, row.subject) for row in rounds.rows) == [(number, name) for number in range(3) for name in "abc"]
-    assert all(row.is_still for row in rounds.rows)
-    columns = Columns(rounds)
+    assert sorted((row["round"], row["subject"]) for row in rounds.rows) == [
+        (number, name) for number in range(3) for name in "abc"
+    ]
+    assert all(row["is_still"] for row in rounds.rows)
+    columns = rounds.columns()
     assert list(columns.evaluate("b.ns - a.ns")) == [1, -1, 1]
     assert list(columns.evaluate("c.ns")) == [3, 4, 9]
 
@@ -102,7 +104,7 @@ def test_a_slice_beside_which_the_machine_did_something_else_is_taken_again() ->
     control = Script(lambda number: number == 1)
     numbers = count()
     rounds = in_turns({"a": lambda: next(numbers), "b": lambda: next(numbers)}, 1, control)
-    assert [(row.subject, row.value, row.is_still) for row in rounds.rows] == [("a", 0, True), ("b", 2, True)]
+    assert [(row["subject"], row["ns"], row["is_still"]) for row in rounds.rows] == [("a", 0, True), ("b", 2, True)]
 
 
 def test_a_round_with_a_slice_that_never_had_peace_is_left_out() -> None:
@@ -119,7 +121,7 @@ def test_a_number_that_no_slice_found_leaves_out_what_names_it() -> None:
     found = in_turns({"resume": lambda: 1.0, "generator": lambda: {"ms": 1.0}}, 1, Script(lambda _: False))
     assert figures_of(found) == []
     with pytest.raises(NotMeasuredError, match="ns"):
-        Columns(found).evaluate("generator.ns")
+        found.columns().evaluate("generator.ns")
 
 
 def test_what_a_figure_does_not_name_leaves_none_of_its_rounds_out() -> None:
@@ -145,7 +147,7 @@ def test_where_as_many_rounds_are_left_out_as_kept_nothing_can_be_told() -> None
 def test_what_a_slice_found_has_no_say_in_whether_it_counts() -> None:
     values = iter([1.0, 1e9, -5.0, float("nan")])
     rounds = in_turns({"a": lambda: next(values)}, 4, Script(lambda _: False))
-    assert [row.is_still for row in rounds.rows] == [True] * 4
+    assert [row["is_still"] for row in rounds.rows] == [True] * 4
 
 
 def test_rounds_with_a_noisy_neighbour_give_the_verdict_of_those_without() -> None:
@@ -160,8 +162,8 @@ def test_rounds_with_a_noisy_neighbour_give_the_verdict_of_those_without() -> No
         return 1000.0 if is_disturbed(next(starts)) else float(random.normal(mean, mean / 5))
 
     rounds = in_turns({"mine": lambda: slice_of(1.0), "other": lambda: slice_of(2.0)}, 30, Script(is_disturbed))
-    columns = Columns(rounds)
-    ratios = tuple(columns.evaluate("other.ns / mine.ns")[columns.still()])
+    columns = rounds.columns()
+    ratios = tuple(columns.kept("other.ns / mine.ns")[0])
     assert max(ratios) < 10
     assert judge(interval(ratios), 1.5, is_most=False) is Verdict.HOLDS
 

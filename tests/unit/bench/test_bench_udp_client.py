@@ -93,7 +93,7 @@ def test_an_open_loop_asks_at_its_rate(responder: Any, spin: bool) -> None:
         assert result.requests + result.unsent == pytest.approx(500, abs=4 * 500**0.5)
         assert result.failed == 0
         assert result.histogram.count == pytest.approx(400, abs=4 * 400**0.5)
-        assert sum(result.to_json()["series"]["count"]) == result.histogram.count - result.unsent
+        assert sum(result.series.to_json()["count"]) == result.histogram.count - result.unsent
         with pytest.raises(ValueError, match="rate"):
             client.run(asked, seconds=0.1)
 

@@ -16,13 +16,13 @@ import typer
 from splinter_bench.cli import bench_app
 from splinter_bench.experiments.case import Case
 from splinter_bench.experiments.suite import Progress
+from splinter_bench.goals import names_found_by
 from splinter_bench.process import bounded
-from splinter_bench.report import benefit, suite, whole
+from splinter_bench.report import told, whole
 from splinter_bench.report.blocks import Block, Code, Heading, Paragraph, Picture, markdown, page
-from splinter_bench.report.cases import CaseSection
 from splinter_bench.report.charts import Bars, draw
 from splinter_bench.report.ratios import ratios_table
-from splinter_bench.report.sections import SECTIONS, Section
+from splinter_bench.report.sections import SECTIONS, Section, cases_of, described, promised
 from splinter_bench.table import Table
 from typer.testing import CliRunner
 
@@ -182,7 +182,7 @@ def test_a_signal_in_a_finalizer_interrupts_too() -> None:
 
 def test_a_process_that_ends_without_a_document_is_a_failure() -> None:
     with pytest.raises(SplinterError, match="status 3"):
-        whole.InChild(["sh", "-c", "exit 3"])(FAKES[0], True)
+        whole.in_child(["sh", "-c", "exit 3"], FAKES[0], True)
 
 
 def test_what_is_no_whole_report_does_not_go_into_the_documents(tmp_path: Path) -> None:
@@ -209,33 +209,71 @@ def test_sections_have_names_of_their_own() -> None:
     assert len({section.name for section in SECTIONS}) == len(SECTIONS)
 
 
-SPREAD = {"median": 2.0, "min": 1.0, "max": 3.0}
-LATENCIES = dict.fromkeys(("p50", "p99", "p99.9"), SPREAD)
+def case_rows(label: str, **settings: Any) -> list[dict[str, Any]]:
+    place = {
+        "label": label,
+        "workload": "get",
+        "operation": "all",
+        "is_series": False,
+        "depth": 1,
+        "value_bytes": 16,
+        **settings,
+    }
+    numbers = {"per_second": 2000.0, "p50": 2000, "p99": 3000, "p999": 4000}
+    ours = {"lost": 3, "requests": 12, "worker_ns": 7.0, "cpu_ns_per_request": {"client": 5.0, "splinter-w0": 7.0}}
+    return [
+        {**place, "subject": "get", "round": 0, **numbers, **ours},
+        {**place, "subject": "AF_XDP echo", "round": 0, **numbers},
+    ]
 
 
-def case_row(label: str, series: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]:
-    ratios = {"latency": SPREAD, "throughput": SPREAD}
-    return {
-        "label": label, "command": f"run {label}", "workload": "get", "per_second": SPREAD, "latency_ns": LATENCIES,
-        "failed": 0, "lost": 3, "requests": 12,
-        "cpu_ns_per_request": {"client": 5.0, "splinter-w0": 7.0}, "of_limits": {"AF_XDP echo": ratios},
-        "limits": {"AF_XDP echo": {"per_second": SPREAD, "latency_ns": LATENCIES}}, "runs": 1, "series": series,
-        "settings": {"depth": 1, "rate": None, "value_bytes": 16, **settings},
-    }  # fmt: skip
+def document_of(kind: str) -> dict[str, Any]:
+    rows = case_rows("one", rate=20_000) + case_rows("two", rate=100_000, value_bytes=65536)
+    rows += case_rows("three", rate=5, is_series=True)
+    series = [
+        {"label": "three", "subject": "get", "round": 0, "time": n / 10, "count": 1, "p50": 5, "p99": 0} for n in range(10)
+    ]
+    if kind == "live":
+        rates = {"offered_per_second": 2.0, "per_second": 2.0}
+        rows = [{"label": "one", "workload": "get", "subject": name, "round": 0, **rates} for name in ("get", "AF_XDP echo")]
+    return {"experiment": kind, "runs": rows, "series": series, "failures": ["four: too bad"], "command": "run one"}
 
 
-@pytest.mark.parametrize("section", [s for s in SECTIONS if isinstance(getattr(s.measure, "__self__", None), CaseSection)])
-def test_rows_of_runs_are_shown(section: Section, tmp_path: Path) -> None:
-    series = {"interval_ns": 100_000_000, "count": [1] * 10, "p50": [5] * 10, "p99": [0] * 10}
-    rows = [case_row("one", rate=20_000), case_row("two", rate=100_000, value_bytes=65536), case_row("three", series, rate=5)]
-    if section.name == "live":
-        live = {name: {"offered_per_second": SPREAD, "per_second": SPREAD} for name in ("get", "AF_XDP echo")}
-        rows = [{"label": "one", "command": "run one", "workload": "get", "settings": {}, "failed": 0, "live": live}]
-    text = markdown(section.show({"cases": rows, "failures": ["four: too bad"]}), tmp_path, "p")
-    for part in ("one", "run one", "four: too bad", ".png", "| get |" if section.name == "live" else "25.0%"):
+@pytest.mark.parametrize("name", [about["name"] for about in described() if "cases" in about])
+def test_rows_of_runs_are_shown(name: str, tmp_path: Path) -> None:
+    (section,), (kind,) = whole.chosen([name]), [about["told"] for about in described() if about["name"] == name]
+    text = markdown(section.show(document_of(kind)), tmp_path, "p")
+    for part in ("one", "run one", "four: too bad", ".png", *(("| get |",) if kind == "live" else ("25.0%", "| 7 | 5 |"))):
         assert part in text
     (picture,) = tmp_path.glob("*.png")
     assert picture.read_bytes().startswith(PNG)
+
+
+def test_a_run_is_told_with_its_operations_its_limits_and_what_went_wrong() -> None:
+    place = {
+        "operation": "all",
+        "round": 0,
+        "failed": 1,
+        "count": 97,
+        "errors": {"BUSY": 3},
+        "unsent": 5,
+        "lost": 0,
+        "max": 9000,
+    }
+    numbers = {"per_second": 2000.0, "p50": 2000, "p90": 1, "p99": 3000, "p999": 4000, "p9999": 5000}
+    ours = {**place, **numbers, "subject": "ycsb-a", "cpu_ns_per_request": {"client": 5.0, "splinter-w0": 7.0}}
+    echo = {**place, **numbers, "subject": "AF_XDP echo", "p50": 1000, "per_second": 4000.0, "errors": {}}
+    get = {"subject": "ycsb-a", "operation": "get", "round": 0, **numbers}
+    document = {"experiment": "run", "runs": [ours, get, echo]}
+    (table,) = told.tables(document)
+    assert table.title == "ycsb-a: medians of 1 runs; latencies in µs"
+    assert [row[:2] for row in table.rows] == [["ycsb-a", "2,000"], ["  get", "2,000"], ["AF_XDP echo", "4,000"]]
+    assert told.notes(document) == [
+        "AF_XDP echo: latency 2.00 × its p50, 50% of its rate",
+        "CPU time for each request: client 5 ns, splinter-w0 7 ns",
+        "5 arrivals could not be sent in time",
+        "ycsb-a: 3.000% of the requests were answered BUSY",
+    ]
 
 
 def test_a_case_is_its_command_line() -> None:
@@ -246,41 +284,63 @@ def test_a_case_is_its_command_line() -> None:
 
 def test_every_case_of_the_report_is_a_command_that_exists() -> None:
     known = {option for name in typer.main.get_command(bench_app).commands["run"].params for option in name.opts}
-    for section in SECTIONS:
-        made_of = getattr(section.measure, "__self__", None)
-        for _, case in getattr(made_of, "cases", ()):
-            words = shlex.split(case.command())
-            assert {word for word in words if word.startswith("--")} <= known
+    cases = [case for about in described() if "cases" in about for _, case in cases_of(about)]
+    assert len(cases) == 12 + 10 + 14 + 5 + 13 + 2
+    for case in cases:
+        words = shlex.split(case.command())
+        assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_a_list_of_values_stands_for_as_many_cases() -> None:
+    asked = {
+        "label": "{workload}, {value_bytes:,}",
+        "workload": ["get", "put"],
+        "value_bytes": [16, 4096],
+        "argument": [["a", "b"]],
+    }
+    found = dict(cases_of({"cases": [asked], "stored_bytes_max": 4096}))
+    assert list(found) == ["get, 16", "get, 4,096", "put, 16", "put, 4,096"]
+    assert found["put, 4,096"] == Case("put", value_bytes=4096, keys=1, argument=("a", "b"), seconds=0.2)
+
+
+def test_every_goal_that_is_promised_is_found_by_a_section() -> None:
+    sections = [about["goals"] for about in described() if "goals" in about]
+    beside = [about["suite"].get("rivals", ["echo"]) for about in described() if "suite" in about]
+    found = {name for found_by in [*sections, *beside] for each in found_by for name in names_found_by(each)}
+    assert {goal.figure for goal in promised()} == found
 
 
 def test_the_head_has_ratios_to_limits_and_rivals() -> None:
-    ratios = [
-        {"name": name, "depth": depth, "ratio": ratio, "over": "x", **SPREAD | {"median": median}}
-        for name, depth, ratio, median in (
-            ("get", 1, "latency_over_echo", 1.2), ("get", 64, "throughput_of_echo", 0.9),
-            ("redis get", 1, "latency_over_ours", 12.0), ("redis get", 50, "throughput_of_ours", 0.125),
-        )
-    ]  # fmt: skip
-    found = ratios_table({"sections": {"limit": {"ratios": ratios[:2]}, "redis": {"ratios": ratios[2:]}}})
-    assert found.rows == [["get", "AF_XDP echo", "1.20 ×", "90%", "64"], ["redis get", "our get", "12.00 ×", "1/8.0", "50"]]
+    def row(name: str, depth: int, **ratios: float) -> dict[str, Any]:
+        return {"subject": name, "depth": depth, "round": 0, **ratios}
+
+    limit = [row("echo", 1), row("get", 1, latency_over_echo=1.2), row("get", 64, throughput_of_echo=0.9)]
+    redis = [row("get", 1), row("redis get", 1, latency_over_ours=12.0), row("redis get", 50, throughput_of_ours=0.125)]
+    requests = [
+        row(name, 64, workload="get", operation="all", per_second=rate) for name, rate in (("get", 3), ("XDP_TX echo", 4))
+    ]
+    found = ratios_table({"sections": {"limit": {"runs": limit}, "redis": {"runs": redis}, "requests": {"runs": requests}}})
+    assert found.rows == [
+        ["get", "AF_XDP echo", "1.20 ×", "90%", "64"],
+        ["get", "XDP_TX echo", "", "75%", "64"],
+        ["redis get", "our get", "12.00 ×", "1/8.0", "50"],
+    ]
 
 
 def test_pictures_are_drawn_from_documents(tmp_path: Path) -> None:
-    spread = {"median": 2.0, "min": 1.0, "max": 3.0}
-    rows = [
-        {"case": case, "x": x, "way": way, "time_ns": spread, "per_second": spread}
+    benefit = [
+        {"case": case, "x": x, "subject": way, "round": 0, "time_ns": 2.0, "per_second": 2.0}
         for case, xs in (("tree traversal", (1, 2)), ("TAO's mix", (200,)), ("decision forest", (20,)))
         for x in xs
         for way in ("Splinter gets", "Redis Lua")
     ]
-    draw(benefit.charts(rows), tmp_path / "benefit.png")
-    results = [
-        {"name": name, "depth": depth, "per_second": spread, "latency_ns": {"p50": spread}}
+    suite = [
+        {"subject": name, "depth": depth, "by": "slices", "round": 0, "per_second": 2.0, "p50": 2.0}
         for name in ("echo", "get", "redis get") for depth in (1, 50)
     ]  # fmt: skip
-    charts, _ = suite.charts({"results": results})
-    draw(charts, tmp_path / "suite.png")
-    for name in ("benefit", "suite"):
+    for name, rows in (("benefit", benefit), ("suite", suite)):
+        charts = told.charts({"experiment": name, "runs": rows})
+        draw(charts, tmp_path / f"{name}.png")
         assert (tmp_path / f"{name}.png").read_bytes().startswith(PNG)
     with pytest.raises(SplinterError):
         draw(charts, tmp_path / "suite.no-such-kind")

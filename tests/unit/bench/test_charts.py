@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.container import BarContainer
-from splinter_bench.report import benefit, case_charts, suite
 from splinter_bench.report.charts import Bars, Charts, Curve, Curves, Dots, alone, beyond_limits, check, draw, ends, figure_of
-from splinter_bench.report.experiments.experiment import experiment_of
 from splinter_bench.report.palette import LOOKS, SPLINTER, subject
+from splinter_bench.report.told import caption, charts
 
 from splinter.errors import SplinterError
 
@@ -24,35 +23,43 @@ DOCUMENTS = Path(__file__).parents[3] / "docs" / "experiments"
 ECHOES = ("AF_XDP echo", "XDP_TX echo")
 
 
-def spread(median: float) -> dict[str, float]:
-    return {"median": median, "min": 0.7 * median, "max": 1.6 * median}
+def rows(subject: str, per_second: float, p50: float, **settings: Any) -> list[dict[str, Any]]:
+    """Three runs: the least, the median, the most."""
+    return [
+        {"subject": subject, "round": number, **settings, "per_second": per_second * factor, "p50": p50 * factor,
+         "p99": 9 * p50 * factor, "p999": 90 * p50 * factor}
+        for number, factor in enumerate((0.7, 1, 1.6))
+    ]  # fmt: skip
 
 
-def latencies(p50: float) -> dict[str, Any]:
-    return {"p50": spread(p50), "p99": spread(9 * p50), "p99.9": spread(90 * p50)}
+def case(workload: str, label: str, p50: float, **settings: Any) -> list[dict[str, Any]]:
+    place = {"label": label, "workload": workload, "operation": "all", "is_series": False, **settings}
+    found = rows(workload, 1e9 / p50, p50, **place)
+    for name in ECHOES:
+        found += rows(name, 3e8 / p50, p50 / 2, **place)
+    return found
 
 
-def case(workload: str, label: str, p50: float, **settings: Any) -> dict[str, Any]:
-    limits = {name: {"per_second": spread(3e8 / p50), "latency_ns": latencies(p50 / 2)} for name in ECHOES}
-    return {
-        "label": label, "workload": workload, "per_second": spread(1e9 / p50), "latency_ns": latencies(p50), "limits": limits,
-        "runs": 5, "series": None, "settings": {"value_bytes": 100, "rate": 0, **settings},
-    }  # fmt: skip
+def told(experiment: str, runs: Iterable[list[dict[str, Any]]], **others: Any) -> dict[str, Any]:
+    return {"experiment": experiment, "runs": [row for some in runs for row in some], **others}
 
 
-def cases() -> Iterator[tuple[str, Charts]]:
-    rows = [case(w, f"{w}, depth {d}", 4e3 * d, depth=d) for w in ("ycsb-a", "put", "tao", "ycsb-f-invoke") for d in (1, 64)]
-    yield "bars", case_charts.rates_and_latencies(rows)[0]
+def documents() -> Iterator[tuple[str, dict[str, Any]]]:
+    rates = [case(w, f"{w}, depth {d}", 4e3 * d, depth=d) for w in ("ycsb-a", "put", "tao", "ycsb-f-invoke") for d in (1, 64)]
+    yield "bars", told("rates", rates)
     sizes = [case(w, w, 20 * size, value_bytes=size) for w in ("get", "put") for size in (16, 1024, 65_536)]
-    yield "sizes", case_charts.against_size(sizes)[0]
+    yield "sizes", told("sizes", sizes)
     loads = [case(w, w, rate / 10, rate=rate) for w in ("get", "ycsb-a") for rate in (20_000, 600_000)]
-    series = {"interval_ns": 100_000_000, "count": [1] * 12, "p50": [5000] * 12, "p99": [0, *range(90_000, 101_000, 1000)]}
-    yield "load", case_charts.against_load([*loads, case("get", "10 s", 5e3, rate=1) | {"runs": 1, "series": series}])[0]
-    live = {name: {"per_second": spread(rate)} for name, rate in (("get", 5e5), *((echo, 4e6) for echo in ECHOES))}
-    yield "live", case_charts.answered_live([{"label": "get, much", "workload": "get", "live": live}])[0]
-
-
-def suites() -> Iterator[tuple[str, Charts]]:
+    loads.append([row | {"is_series": True} for row in case("get", "10 s", 5e3, rate=1)])
+    times = [(n / 10, 0 if n == 0 else 90_000 + 1000 * n) for n in range(12)]
+    series = [
+        {"label": "10 s", "subject": "get", "round": 0, "time": at, "count": 1, "p50": 5000, "p99": p99} for at, p99 in times
+    ]
+    yield "load", told("load", loads, series=series)
+    live = [
+        rows(name, rate, 1, label="get, much", workload="get") for name, rate in (("get", 5e5), *((e, 4e6) for e in ECHOES))
+    ]
+    yield "live", told("live", live)
     names = (
         "echo",
         "get",
@@ -64,31 +71,23 @@ def suites() -> Iterator[tuple[str, Charts]]:
         "redis get, spinning client",
     )
     results = [
-        {"name": name, "depth": depth, "per_second": spread(1e5 * place), "latency_ns": latencies(4e3 * place)}
+        rows(name, 1e5 * place, 4e3 * place, depth=depth, by="slices")
         for place, name in enumerate(names, start=1)
         for depth in (1, 50)
     ]
-    yield "suite", suite.charts({"results": results})[0]
-
-
-def benefits() -> Iterator[tuple[str, Charts]]:
+    yield "suite", told("suite", results)
     points = (("tree traversal", 1), ("tree traversal", 16), ("TAO's mix", 5000), ("decision forest", 20))
     ways = enumerate(("Splinter gets", "Splinter invoke", "Redis gets", "Redis Lua"), start=1)
-    rows = [
-        {"case": name, "x": x, "way": way, "time_ns": spread(9e3 * place * x), "per_second": spread(1e6 / x / place)}
+    yield "benefit", told("benefit", [
+        [row | {"time_ns": row["p50"]} for row in rows(way, 1e6 / x / place, 9e3 * place * x, case=name, x=x)]
         for place, way in ways
         for name, x in points
-    ]
-    yield "benefit", benefit.charts(rows)
-
-
-def experiments() -> Iterator[tuple[str, Charts]]:
+    ])  # fmt: skip
     for path in sorted(DOCUMENTS.glob("*.json")):
-        document = json.loads(path.read_text(encoding="utf-8"))
-        yield path.stem, experiment_of(document["experiment"]).charts(document)
+        yield path.stem, json.loads(path.read_text(encoding="utf-8"))
 
 
-PICTURES = {name: charts for kind in (cases, suites, benefits, experiments) for name, charts in kind()}
+PICTURES: dict[str, Charts] = {name: charts(document) for name, document in documents()}
 
 
 @pytest.fixture(scope="module")
@@ -245,11 +244,15 @@ def test_limits_below_what_they_limit_are_told() -> None:
     ]
     assert beyond_limits(rows) == ["get"]
     assert beyond_limits(rows, is_more_better=False) == ["put"]
-    assert "below Splinter in get." in case_charts.caption("get")
-    assert "below" not in case_charts.caption()
-    told, caption = case_charts.rates_and_latencies([case("get", "get", 4e3)])
-    assert isinstance(told[0][1], Dots)
-    assert ("get" in caption) == (3e8 / 4e3 < 1e9 / 4e3)
+    faster = told("rates", [case("get", "get", 4e3)])  # than the echo beside it
+    slower = told(
+        "rates",
+        [[row | {"per_second": 1.0, "p50": 1e6} if row["subject"] == "get" else row for row in case("get", "get", 4e3)]],
+    )
+    assert "below Splinter in get." in caption(faster)
+    assert "below" not in caption(slower)
+    ((_, latency),) = charts(faster)
+    assert isinstance(latency, Dots)
 
 
 def test_a_picture_is_the_same_each_time_and_of_a_known_kind(tmp_path: Path) -> None:

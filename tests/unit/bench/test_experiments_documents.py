@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from splinter_bench.control import Taken
 from splinter_bench.experiments import flood, locality, misbehaviour
-from splinter_bench.experiments.experiment import run_of
+from splinter_bench.experiments.bench import add_served
 from splinter_bench.experiments.misbehaviour import WATCHDOG
 from splinter_bench.experiments.sweep import Kind, Traffic, requests_for
 from splinter_bench.experiments.traffic import zipf_shares
 from splinter_bench.histogram import Histogram
+from splinter_bench.observations import Observations
 from splinter_bench.report.blocks import between
-from splinter_bench.report.experiments import summary
-from splinter_bench.report.experiments.experiment import experiment_of
+from splinter_bench.report.told import BEGIN, END, figures, notes, section
 from splinter_bench.result import Result
 from splinter_bench.rounds import Verdict
 from splinter_bench.table import Table
@@ -34,45 +34,43 @@ def _yields(without_ns: int, compiled_ns: int, rounds: int = 6) -> dict[str, Any
     p90 = {"no yields": without_ns, "the author's yields": 3000, "the compiler's yields": compiled_ns}
     runs = [
         {
-            "mode": mode,
+            "subject": mode,
             "round": number,
             "load": 0.7,
             "kind": kind,
             "offered": 1000,
             "count": 9,
             "errors": {},
-            "p50_ns": 1000,
-            "p90_ns": ns,
-            "p99_ns": ns + 100_000,
+            "p50": 1000,
+            "p90": ns,
+            "p99": ns + 100_000,
         }
         for number in range(rounds)
         for mode, ns in p90.items()
         for kind in ("small", "long")
     ]
-    runs.append(
-        {"mode": "AF_XDP echo", "round": 0, "load": 0.7, "kind": "small", "offered": 1000, "p50_ns": 500, "p99_ns": 700}
-    )
+    runs.append({"subject": "AF_XDP echo", "round": 0, "load": 0.7, "kind": "small", "offered": 1000, "p50": 500, "p99": 700})
     service = {"saturation": 1000.0, "saturation_yields": 900.0, "small_ns": 1000.0, "slices": 4.0}
     service |= {"long_ns": 20000.0, "long_author_ns": 21000.0, "long_compiler_ns": 22000.0}
     return {
-        "experiment": "yields", "command": "splinter bench yields", "machine": MACHINE, "runs": runs, "service": service,
+        "experiment": "yields", "command": "splinter bench yields", "machine": MACHINE, "runs": runs, "settings": service,
         "simulated": [],
     }  # fmt: skip
 
 
 def _flood(p90_ns: dict[str, list[int]]) -> dict[str, Any]:
     rates = {"offered": 1, "others_per_second": 1, "flooding_per_second": 0, "errors": {}, "count": 1}
-    rest = {"p50_ns": 1, "p99_ns": 7, "p999_ns": 8, **rates}
+    rest = {"p50": 1, "p99": 7, "p999": 8, **rates}
     runs = [
-        {"mode": mode, "round": number, "p90_ns": abs(value), "is_still": value > 0, **rest}
+        {"subject": mode, "round": number, "p90": abs(value), "is_still": value > 0, **rest}
         for mode, values in p90_ns.items()
         for number, value in enumerate(values)
     ]
-    return {"experiment": "flood", "runs": runs, "settings": {"times": 10}}
+    return {"experiment": "flood", "runs": runs, "settings": {"times": 10}, "simulated": []}
 
 
 def test_yields_are_compared_where_the_bound_is_set() -> None:
-    (figure,) = experiment_of("yields").figures(_yields(12_000, 2_000))
+    (figure,) = figures(_yields(12_000, 2_000))
     assert (figure.name, figure.median) == ("yields", 6.0)
     assert (figure.parts["p99_ratio"], figure.parts["echo_p99_ns"]) == (1.098, 700)  # what the machine does to p99
 
@@ -80,7 +78,7 @@ def test_yields_are_compared_where_the_bound_is_set() -> None:
 def test_a_slice_is_compared_with_its_neighbour_of_the_same_round() -> None:
     flooded = {"flood, limited": [12, 99, 80], "flood, no limit": [1, 1, 1]}
     document = _flood({"no flood": [5, 9, 40], "as much of nobody": [10, 90, 10], **flooded})
-    (figure,) = experiment_of("flood").figures(document)
+    (figure,) = figures(document)
     assert figure.values == (1.2, 1.1, 8.0)
     assert (figure.parts["over_no_flood"], figure.parts["nobody_over_no_flood"], figure.parts["p99_ratio"]) == (2.4, 2.0, 1)
     assert figure.median == 1.2
@@ -90,12 +88,12 @@ def test_a_slice_is_compared_with_its_neighbour_of_the_same_round() -> None:
 def test_rounds_in_which_the_machine_did_something_else_are_left_out() -> None:
     """Whichever of the two slices it was; here, such slices are negative."""
     document = _flood({"no flood": [1] * 4, "as much of nobody": [10, -90, 10, 20], "flood, limited": [12, 11, -80, 20]})
-    (figure,) = experiment_of("flood").figures(document)
+    (figure,) = figures(document)
     assert figure.values == (1.2, 1.0)
     assert figure.left_out == 2
     assert (figure.parts["nobody_p90_ns"], figure.parts["flood_p90_ns"]) == (15, 16)
     document = _flood({"as much of nobody": [-10], "flood, limited": [12]})
-    (figure,) = experiment_of("flood").figures(document)
+    (figure,) = figures(document)
     assert (figure.values, figure.left_out) == ((1.2,), 1)  # something is shown, and nothing can be told
     assert figure.verdict(1.5, is_most=True) is Verdict.CANNOT_TELL
     assert set(figure.parts) == {"nobody_p90_ns", "flood_p90_ns", "p99_ratio"}  # there was no slice without a flood
@@ -105,26 +103,26 @@ def _misbehaviour(shares: list[int]) -> dict[str, Any]:
     """Of slices with endless invokes, in % of the one before; negative ones had no peace."""
     runs = [
         {
-            "mode": mode, "fraction": fraction, "round": number, "loop": "closed", "per_second": abs(value) * 10,
+            "subject": mode, "fraction": fraction, "round": number, "loop": "closed", "per_second": abs(value) * 10,
             "without_per_second": 1000, "is_still": value > 0, "replacement_ms": [value * 0.1, 5.0] if mode == WATCHDOG else [],
         }
         for mode in misbehaviour.MODES
         for fraction in (0.0, misbehaviour.BOUND_AT[mode])
         for number, value in enumerate(shares)
     ]  # fmt: skip
-    return {"experiment": "misbehaviour", "runs": runs, "settings": {"task_milliseconds_max": 1}}
+    return {"experiment": "misbehaviour", "runs": runs, "settings": {"task_milliseconds_max": 1}, "simulated": []}
 
 
 def test_a_machine_that_had_peace_only_without_misbehaviour_is_told_of() -> None:
     document = _misbehaviour([90, 80])
     for run in document["runs"]:
         run["is_still"] = run["fraction"] == 0
-    found = {figure.name: figure for figure in experiment_of("misbehaviour").figures(document)}
+    found = {figure.name: figure for figure in figures(document)}
     assert all(math.isinf(end) for end in found["misbehaviour-preemption"].interval)  # there are values, and nothing is known
 
 
 def test_misbehaviour_is_compared_slice_by_slice() -> None:
-    found = {figure.name: figure for figure in experiment_of("misbehaviour").figures(_misbehaviour([90, -10, 80, 99]))}
+    found = {figure.name: figure for figure in figures(_misbehaviour([90, -10, 80, 99]))}
     shares = (90, 80, 99)
     assert found["misbehaviour-preemption"].values == pytest.approx([share * (1 + 1000 * 1e-4 * 1e-3) for share in shares])
     assert found["misbehaviour-preemption"].parts["share"] == 90
@@ -134,8 +132,8 @@ def test_misbehaviour_is_compared_slice_by_slice() -> None:
 
 
 def test_a_section_names_its_command_and_says_what_falls_short() -> None:
-    good, bad = summary.section(_yields(12_000, 2_000)), summary.section(_yields(6_000, 2_000))
-    few = summary.section(_yields(12_000, 2_000, rounds=5))
+    good, bad = section(_yields(12_000, 2_000)), section(_yields(6_000, 2_000))
+    few = section(_yields(12_000, 2_000, rounds=5))
     for text in (good, bad, few):
         assert "`splinter bench yields` on a processor, 2 CPUs, kernel 6.18" in text
         assert "| 70% | 1,000 | small |" in text
@@ -152,9 +150,9 @@ def test_what_misbehaviour_costs_is_told_alike_on_machines_of_any_speed(service_
     without = 1e9 / service_ns
     document = _misbehaviour([50] * 6)
     for row in document["runs"]:
-        lost = row["fraction"] * (0.020 if row["mode"] == WATCHDOG else 0.001)
+        lost = row["fraction"] * (0.020 if row["subject"] == WATCHDOG else 0.001)
         row |= {"without_per_second": without, "per_second": 1 / (1 / without + lost)}
-    found = {figure.name: figure.median for figure in experiment_of("misbehaviour").figures(document)}
+    found = {figure.name: figure.median for figure in figures(document)}
     assert found["misbehaviour-preemption"] == pytest.approx(100)
     assert found["misbehaviour-watchdog"] == pytest.approx(100 / (1 + 500_000 * 1e-5 * 0.020))
 
@@ -178,21 +176,20 @@ def test_slices_go_on_in_the_schedule() -> None:
 def test_stealing_is_judged_by_waits() -> None:
     rest = {"skew": 0.99, "load": 0.6, "is_still": True, "client_share": 0.1}
     runs = [
-        {"mode": mode, "round": number, "p90_ns": 100 + wait, "p99_ns": p99, **rest}
+        {"subject": mode, "round": number, "p90": 100 + wait, "p99": p99, **rest}
         for mode, wait, p99 in (("locality", 60, 9000), ("stealing", 20, 3000))
         for number in range(6)
     ]
-    document = {"runs": runs, "service": {"request_ns": 100.0}, "simulated": []}
-    (figure,) = experiment_of("locality").figures(document)
+    document = {"runs": runs, "settings": {"request_ns": 100.0}, "simulated": []}
+    (figure,) = figures(document)
     assert (figure.name, figure.values, figure.parts["p99_ratio"]) == ("stealing", (3.0,) * 6, 3.0)
 
 
 def test_what_was_refused_is_told() -> None:
     document = _flood({"no flood": [1], "as much of nobody": [1], "flood, limited": [1], "flood, no limit": [1]})
-    experiment = experiment_of("flood")
-    assert experiment.notes(document) == []
+    assert notes(document) == []
     document["runs"][2] |= {"errors": {"BUSY": 3}, "count": 97}
-    assert experiment.notes(document) == ["flood, limited: 3.000% of the requests were answered BUSY"]
+    assert notes(document) == ["flood, limited: 3.000% of the requests were answered BUSY"]
 
 
 @pytest.mark.parametrize("ask", [flood.run, locality.open_loop], ids=["flood", "locality"])
@@ -214,8 +211,10 @@ def test_a_slice_may_be_refused_some_and_answers_nothing_wrong(ask: Any, errors:
 
 def test_a_slice_that_was_refused_much_does_not_count() -> None:
     def is_still(errors: dict[str, int], count: int, had_peace: bool = True) -> bool:
-        found = run_of(Taken({"errors": errors, "count": count}, had_peace), mode="a", round=3)
-        assert (found["mode"], found["round"], found["errors"]) == ("a", 3, errors)
+        observations = Observations()
+        add_served(observations, "a", Taken({"errors": errors, "count": count}, had_peace), 3)
+        (found,) = observations.rows
+        assert (found["subject"], found["round"], found["errors"]) == ("a", 3, errors)
         return bool(found["is_still"])
 
     assert is_still({"BUSY": 1, "KILLED": 1}, 1998)
@@ -225,12 +224,12 @@ def test_a_slice_that_was_refused_much_does_not_count() -> None:
 
 
 def test_only_what_stands_between_the_markers_is_replaced() -> None:
-    page = f"before\n{summary.BEGIN}\nold\n{summary.END}\nafter\n"
-    once = between(page, summary.BEGIN, summary.END, "new", Path("page.md"))
-    assert once == f"before\n{summary.BEGIN}\n\nnew\n\n{summary.END}\nafter\n"
-    assert between(once, summary.BEGIN, summary.END, "new", Path("page.md")) == once
+    page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    once = between(page, BEGIN, END, "new", Path("page.md"))
+    assert once == f"before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"
+    assert between(once, BEGIN, END, "new", Path("page.md")) == once
     with pytest.raises(SplinterError, match=r"page\.md"):
-        between("no markers", summary.BEGIN, summary.END, "new", Path("page.md"))
+        between("no markers", BEGIN, END, "new", Path("page.md"))
 
 
 def test_a_table_as_markdown_and_for_a_terminal() -> None:

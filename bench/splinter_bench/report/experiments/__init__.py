@@ -1,1 +1,0 @@
-"""Tables, pictures and figures of the experiments, each made from its document."""
