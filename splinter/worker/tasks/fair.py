@@ -258,6 +258,7 @@ def go_on(w: int, t: int, tenant: int, used: int) -> None:
     """The task just picked yielded: it waits behind its tenant's others, and its tenant behind others when its turn is over."""
     task, worker = Task(t), Worker(w)
     level = _charge(w, tenant, used)
+    credit = _credit(w, tenant, level)  # here: asked for behind the stores below, it makes a resume 4 % longer
     if level == YOUNG and task.cycles >= worker.young_cycles:
         _pop(w, level, t, tenant)
         enqueue(w, t, tenant)
@@ -271,7 +272,7 @@ def go_on(w: int, t: int, tenant: int, used: int) -> None:
         queue.tail = number
         queue.head = following
     store32_release(task.at.state, TASK_READY)
-    if load64(_credit(w, tenant, level)) <= 0:
+    if load64(credit) <= 0:
         _rotate(w, level)
 
 
