@@ -1,12 +1,11 @@
-"""How Numba compiles functions that call each other: once for types, with addresses that may be computed from 0.
+"""How Numba compiles functions that call each other: in one pass over all of LLVM's code, with addresses from 0.
 
-**Addresses.** Numba links a callee's module into its callers after LLVM has made machine code of it. LLVM's CodeGenPrepare
-rewrites that module in place: of ``address + number`` it may take the number for the pointer and the address for the offset.
-Where such a body is inlined and the number becomes the constant 0, it is an access by a null pointer. That has no defined
-result, and LLVM would remove the branch that it stands in; so functions say that a null pointer is one like others.
+**Addresses.** LLVM may take the number in ``address + number`` for the pointer and the address for the offset. Where such a
+body is inlined and the number becomes the constant 0, it is an access by a null pointer. That has no defined result, and LLVM
+would remove the branch that it stands in; so functions say that a null pointer is one like others.
 
-**Constants.** Numba compiles a function once more for each constant that another compiled function passes to it. A callee that
-is inlined sees constants all the same: the types alone decide, which takes some 30 % less time.
+**Passes.** Numba runs three rounds of passes over a function, the first two to drop counts of references. Our functions count
+none; the last round does all that matters.
 
 This module must be imported before any function is compiled; :mod:`splinter.native` does so.
 """
@@ -15,30 +14,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba.core import codegen, dispatcher, types
+from numba.core import codegen
 
 _Library: Any = codegen.CPUCodeLibrary
-_Dispatcher: Any = dispatcher._DispatcherBase
-_unliteral: Any = types.unliteral
-_optimize = _Library._optimize_functions
-_template_of = _Dispatcher.get_call_template
 
 
 def configure() -> None:
     """Have functions compiled so."""
     _Library._optimize_functions = _optimize_functions
-    _Dispatcher.get_call_template = _call_template
+    _Library._optimize_final_module = _optimize_final_module
 
 
 def _optimize_functions(self: Any, module: Any) -> None:
-    """Numba's first passes over a module, as it was made of Python."""
+    """What comes before the passes over a module, as it was made of Python."""
     for function in module.functions:
         if not function.is_declaration:
             function.add_function_attribute("null_pointer_is_valid")
-    _optimize(self, module)
+    module.data_layout = self._codegen._data_layout
 
 
-def _call_template(self: Any, args: Any, kws: Any) -> Any:
-    """Numba's way from one compiled function to another that it calls; an argument's value does not matter to it."""
-    plain = {name: _unliteral(kind) for name, kind in kws.items()}
-    return _template_of(self, tuple(_unliteral(kind) for kind in args), plain)
+def _optimize_final_module(self: Any) -> None:
+    """All passes, with all callees linked in."""
+    passes, builder = self._codegen._module_pass_manager()
+    passes.run(self._final_module, builder)

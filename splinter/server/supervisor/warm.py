@@ -15,27 +15,31 @@ from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from numba import types
 from numba.core.ccallback import CFunc
 from numba.core.registry import CPUDispatcher, cpu_target
 
+from splinter.native.parts import part_of
 from splinter.server.processes import fork_child, kill
 from splinter.worker.helpers import HELPERS, c_function
 
 TRANSPORTS = ("xdp", "udp")
-_LOOPS = {
-    "xdp": ("splinter.worker.xdp.loop", "splinter.worker.chunks", "splinter.net.afxdp.compiled"),
-    "udp": ("splinter.worker.udp.loop",),
+_LOOPS: dict[str, dict[str, tuple[str, ...]]] = {  # by transport: modules, and what a server calls of them
+    "xdp": {"splinter.worker.xdp.loop": ("serve_xdp",), "splinter.worker.chunks": ("fill_all", "recover_chunks")},
+    "udp": {"splinter.worker.udp.loop": ("serve_udp",)},
 }
 _CALLERS = (  # modules whose Python calls compiled code
     "splinter.native.clock",
+    "splinter.server.control.registry",
     "splinter.server.control.server",
+    "splinter.server.control.tenants",
     "splinter.server.supervisor.recovery",
+    "splinter.server.supervisor.seats",
     "splinter.server.supervisor.watchdog",
-    "splinter.store.recovery",
+    "splinter.server.worker_statistics",
     "splinter.store.store",
 )
 _TYPES = {"int": types.int64, "bool": types.boolean}
@@ -56,13 +60,22 @@ def missing(transports: Iterable[str] = TRANSPORTS) -> list[Step]:
     """What the cache lacks of a server's code, callees before their callers; empty when there is nothing to do."""
     places: dict[Any, int] = {}
     steps: list[Step] = []
-    for function in _in_order(_roots(transports)):
+    entries = list(_entries(transports))
+    called = (
+        callee for function in (*(entry.py_func for entry in entries), *HELPERS.values()) for callee in _callees(function)
+    )
+    for function in _in_order(called):
+        part, signature = part_of(function), _signature(function)
+        if signature is not None and not _is_saved(part, signature):
+            needs = _places_of(function.py_func, places)
+            places[function] = len(steps)
+            steps.append(Step(function.py_func.__qualname__, _compiling(part, signature), needs))
+    for function in entries:
         signature = _signature(function)
-        if signature is None or _is_saved(function, signature):
-            continue
-        needs = _places_of(function.py_func, places)
-        places[function] = len(steps)
-        steps.append(Step(function.py_func.__qualname__, _compiling(function, signature), needs))
+        if signature is not None and not function.signatures and not _is_saved(function, signature):
+            steps.append(
+                Step(function.py_func.__qualname__, _compiling(function, signature), _places_of(function.py_func, places))
+            )
     for name, helper in HELPERS.items():
         function = c_function(name)
         if not _is_saved(function, function._sig):
@@ -152,12 +165,26 @@ def _next_place(connection: Connection) -> int | None:
         return None
 
 
-def _roots(transports: Iterable[str]) -> Iterator[Any]:
-    """The compiled functions that a server's modules name."""
-    for module in [*(name for transport in transports for name in _LOOPS[transport]), *_CALLERS]:
-        yield from (value for value in vars(import_module(module)).values() if isinstance(value, CPUDispatcher))
-    for helper in HELPERS.values():
-        yield from _callees(helper)
+def _entries(transports: Iterable[str]) -> Iterator[Any]:
+    """The compiled functions that a server's Python calls, the longest first."""
+    found: dict[Any, None] = {}
+    for transport in transports:
+        for module, names in _LOOPS[transport].items():
+            found.update((getattr(import_module(module), name), None) for name in names)
+    for caller in _CALLERS:
+        named = [function for code in _python(import_module(caller)) for function in _callees(code)]
+        found.update(dict.fromkeys(named))
+    yield from found
+
+
+def _python(module: ModuleType) -> Iterator[FunctionType]:
+    """The functions and methods of a module that are Python's."""
+    for value in vars(module).values():
+        if getattr(value, "__module__", "") == module.__name__:
+            for each in vars(value).values() if isinstance(value, type) else [value]:
+                function = getattr(each, "fget", None) or getattr(each, "__func__", each)
+                if isinstance(function, FunctionType):
+                    yield inspect.unwrap(function)
 
 
 def _in_order(roots: Iterable[Any]) -> list[Any]:
@@ -203,7 +230,7 @@ def _named(code: CodeType, scope: dict[str, Any]) -> Iterator[Any]:
 
 def _signature(function: Any) -> tuple[Any, ...] | None:
     """The types of its arguments, by its annotations; None for one that is not compiled alone."""
-    if function.targetoptions.get("inline") == "always" or function.signatures:
+    if function.targetoptions.get("inline") == "always":
         return None
     annotations = inspect.get_annotations(function.py_func)
     kinds = tuple(_TYPES.get(annotations.get(name, "")) for name in inspect.signature(function.py_func).parameters)

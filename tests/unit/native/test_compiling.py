@@ -9,7 +9,7 @@ from pathlib import Path
 
 from numba import njit
 
-import splinter.native  # noqa: F401  (sets how Numba compiles)
+from splinter.native.parts import part_of
 
 # In a process, and with a cache, of its own: a function is compiled as whoever needs it first has it compiled.
 FIND = """
@@ -48,4 +48,4 @@ def test_a_key_can_be_found_where_its_length_becomes_a_constant(tmp_path: Path) 
 
 def test_constants_make_no_further_signatures() -> None:
     assert _add_constants(1) == 8
-    assert len(_add.signatures) == 1
+    assert len(part_of(_add).signatures) == 1
