@@ -96,7 +96,7 @@ def fold(total: int) -> int:
     return (total + (total >> 16)) & 0xFFFF
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def is_whole(total: int) -> bool:
     """Whether a sum that is not 0 folds to ``WHOLE``: whether 65,535 divides it, told by one multiplication.
 

@@ -22,7 +22,7 @@ _KEY_LENGTH_SHIFT = 32
 _HALF_MASK = 0xFFFF
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def identity_of(tenant: int, table: int, key_length: int) -> int:
     """Tenant, table and key length as they stand in an object's header, in the lower IDENTITY_BITS bits of a word."""
     return tenant | table << _TABLE_SHIFT | key_length << _KEY_LENGTH_SHIFT
@@ -46,7 +46,7 @@ def identity_key_length(identity: int) -> int:
     return identity >> _KEY_LENGTH_SHIFT
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _short_word(key: int, key_length: int) -> int:
     """All bytes of a key of 1 … 7 bytes, in one word."""
     if key_length >= 4:
@@ -54,7 +54,7 @@ def _short_word(key: int, key_length: int) -> int:
     return load8(key) | load8(key + (key_length >> 1)) << 8 | load8(key + key_length - 1) << 16
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def store_hash(store: int, identity: int, key: int, key_length: int) -> int:
     """64-bit hash of a key of 1 … KEY_BYTES_MAX bytes at ``key``; ``identity`` as of :func:`identity_of`."""
     descriptor = Descriptor(store)
@@ -71,7 +71,7 @@ def store_hash(store: int, identity: int, key: int, key_length: int) -> int:
     return multiply_fold(mixed ^ identity, multiplier)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def keys_equal(left: int, right: int, key_length: int) -> bool:
     """Whether two keys of the same length, 1 … KEY_BYTES_MAX bytes, are the same bytes."""
     if key_length < 8:

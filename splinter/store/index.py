@@ -64,31 +64,31 @@ def word_class(word: int) -> int:
     return (word >> ENTRY_CLASS_SHIFT) & ENTRY_CLASS_MASK
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def word_object(store: int, word: int) -> int:
     """The address of an entry's object."""
     return Descriptor(store).slabs + (word & UNIT_MASK) * UNIT_BYTES
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def bucket_at(store: int, index: int) -> int:
     """Address of a bucket."""
     return Descriptor(store).index + index * _BUCKET_BYTES
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def bucket_number(store: int, hashed: int) -> int:
     """The main bucket of a hash: its low 32 bits, scaled to the number of main buckets (which is no power of two)."""
     return shift_right((hashed & 0xFFFFFFFF) * Descriptor(store).buckets, _BUCKET_HASH_BITS)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def prefetch_bucket(store: int, hashed: int) -> None:
     """Ask for the cache line of a hash's main bucket."""
     prefetch(bucket_at(store, bucket_number(store, hashed)))
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def prefetch_object(store: int, hashed: int) -> None:
     """Ask for the first cache lines of the object that a hash's main bucket names, if it names one (or another of its tag)."""
     tag = shift_right(hashed, ENTRY_TAG_SHIFT)
@@ -102,7 +102,7 @@ def prefetch_object(store: int, hashed: int) -> None:
             return
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def find_entry(store: int, hashed: int, identity: int, key: int, key_length: int) -> tuple[int, int]:
     """(address, word) of the entry of a key; (0, 0) when there is none.
 

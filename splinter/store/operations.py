@@ -65,7 +65,7 @@ def store_find_at(store: int, tenant: int, table: int, key: int, key_length: int
     return found
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def store_prefetch(store: int, tenant: int, table: int, key: int, key_length: int) -> int:
     """Ask for the cache line that a look-up will need first; returns the key's hash for whoever looks it up."""
     hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
@@ -73,7 +73,7 @@ def store_prefetch(store: int, tenant: int, table: int, key: int, key_length: in
     return hashed
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def store_prefetch_object(store: int, hashed: int) -> None:
     """Ask for the object of a key whose bucket :func:`store_prefetch` has asked for a while ago."""
     prefetch_object(store, hashed)
@@ -161,7 +161,7 @@ def claim_refusal(store: int, me: int, claim: int, status: int) -> None:
             claim_settle(store, me, claim, outcome_word(claimed.sequence, Outcome.STATUS, status, 0), 0)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def store_last_version(store: int, p: int) -> int:
     """The version of the object that the last successful put of ``p`` published."""
     return Participant(participant_at(store, p)).last_version

@@ -65,13 +65,13 @@ def outcome_kind(word: int) -> int:
     return word >> _KIND_SHIFT & _KIND_MASK
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def outcome_status(word: int) -> int:
     """Its status; of an ERROR the ExtensionError."""
     return word & _STATUS_MASK
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def outcome_line(word: int) -> int:
     """The source line of an ERROR."""
     return word >> _LINE_SHIFT & _LINE_MASK

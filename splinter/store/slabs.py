@@ -65,7 +65,7 @@ def class_list(store: int, size_class: int) -> int:
     return Descriptor(store).class_lists + size_class * CLASS_LIST_BYTES
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def class_at(store: int, unit: int) -> int:
     """Size class of the slot at a unit."""
     return Slab(slab_record(store, unit // SLAB_UNITS)).size_class

@@ -26,7 +26,7 @@ def beat(w: int) -> int:
     return now
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _charge(w: int, payer: int, used: int) -> None:
     """Add to a tenant's time, in all and in this window. ``payer``: address of its counters."""
     usage, worker = TenantCounters(payer), Worker(w)
@@ -38,7 +38,7 @@ def _charge(w: int, payer: int, used: int) -> None:
         worker.active += 1
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _begin_window(w: int, now: int) -> None:
     worker = Worker(w)
     worker.window += 1
@@ -47,7 +47,7 @@ def _begin_window(w: int, now: int) -> None:
     worker.active = 0
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def window_cycles(w: int, tenant: int) -> int:
     """Time that a tenant used in the current window."""
     worker = Worker(w)
@@ -66,7 +66,7 @@ def idle_until_now(w: int) -> None:
     worker.resumed_until = now
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def begin_batch(w: int) -> int:
     """Call it before a batch is served; what it returns is for :func:`end_batch`."""
     worker = Worker(w)
@@ -75,7 +75,7 @@ def begin_batch(w: int) -> int:
     return Counters(w).task_cycles
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def end_batch(w: int, received: int, tasks_before: int) -> None:
     """Charge the time since the last account to the tenants of the batch's packets, but for that of tasks."""
     worker, counters = Worker(w), Counters(w)
@@ -95,7 +95,7 @@ def end_batch(w: int, received: int, tasks_before: int) -> None:
         _charge(w, payer, each)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _learn(w: int, each: int) -> None:
     """What a packet takes, its first slice included, as a moving average. A packet that took very long counts as one that
     fills a batch: it may have been the host that took the time."""
@@ -116,13 +116,13 @@ def packets_in_batch(w: int) -> int:
     return limits.RX_BATCH if each * limits.RX_BATCH <= time else max(time // each, 1)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def resumed_nothing(w: int) -> None:
     """Something other than a task took time in a batch: the next task's begins later."""
     Worker(w).resumed_until = 0
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def begin_resumes(w: int) -> None:
     """Call it before tasks are resumed in a row: the end of one resume is the start of the next."""
     worker = Worker(w)
@@ -130,7 +130,7 @@ def begin_resumes(w: int) -> None:
         worker.resumed_until = beat(w)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def end_resume(w: int, tenant: int) -> int:
     """Charge a resume to its tenant; returns its time."""
     worker = Worker(w)

@@ -61,19 +61,19 @@ def mark(chunks: int, address: int, word: int) -> None:
     store64_release(chunks + (address // limits.CHUNK_BYTES) * 8, word)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def queue_of(address: int) -> int:
     """The queue whose fill ring a chunk goes back to, by the UMEM address of its first byte or of a frame in it."""
     return address // (_CHUNKS * limits.CHUNK_BYTES)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def queue_lock(w: int, queue: int) -> int:
     """Address of a queue's lock."""
     return Worker(w).queue_locks + queue * QUEUE_LOCK_BYTES
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def recycle(w: int, queue: int) -> int:
     """Move what the kernel has sent back into the fill ring, if no other worker is at it. Returns how many chunks."""
     worker = Worker(w)
@@ -105,7 +105,7 @@ def recycle(w: int, queue: int) -> int:
     return count
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def return_chunk(w: int, queue: int, address: int) -> None:
     """Put one received chunk that needs no reply back into its queue's fill ring (waits for the queue's lock)."""
     worker = Worker(w)

@@ -47,7 +47,7 @@ def note_request(w: int, entry: int, header: int, length: int, received: int) ->
     return 1 if hashed != 0 and request.opcode == Opcode.INVOKE else 0
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def look_ahead(w: int, received: int, invokes: int) -> None:
     """Go on with a batch of ``received`` packets that are noted, ``invokes`` of them as such."""
     if received < _LOOK_AHEAD_FROM:
@@ -72,7 +72,7 @@ def look_ahead(w: int, received: int, invokes: int) -> None:
             store_prefetch_object(store, packet.hashed)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _ask_for_key(store: int, header: int, length: int) -> int:
     """Ask for the bucket of a request's key, or of its extension's name. Returns the hash, or 0."""
     if length < HEADER_BYTES:
@@ -118,7 +118,7 @@ def _ask_for_first_get(store: int, entry: int, header: int, hashed: int) -> int:
     return store_prefetch(store, tenant, table, key, key_length)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _first_key(record: int, kind: int, arguments: int, arguments_length: int) -> tuple[int, int]:
     """(address, length) of the key in the arguments, whose words are all there; length 0: there is none."""
     word_at = arguments + Extension(record).first_key_parameter * _WORD_BYTES
@@ -132,7 +132,7 @@ def _first_key(record: int, kind: int, arguments: int, arguments_length: int) ->
     return arguments + start, length
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _first_table(record: int, arguments: int) -> int:
     """The table in the record, or the whole word of the parameter that says it (as unsigned)."""
     extension = Extension(record)

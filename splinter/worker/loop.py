@@ -61,7 +61,7 @@ Tidy = Callable[[int], bool]
 Steal = Callable[[int, int], int]
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _serve(w: int, entry: int) -> int:
     """Serve the request that a batch's entry notes. Returns what :func:`splinter.worker.requests.handle` does."""
     packet = Packet(entry)

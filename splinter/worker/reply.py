@@ -34,7 +34,7 @@ assert _behind("magic", "version", "status", "flags") == [4, 6, 7] and _behind("
 assert _behind("value_length", "fragment_index", "fragment_count") == [4, 6]
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def body_bytes_max(w: int, header: int) -> int:
     """Bytes of value that the reply to a request may have: what fits the device's MTU and the client's."""
     most = Worker(w).packet_bytes_max
@@ -44,7 +44,7 @@ def body_bytes_max(w: int, header: int) -> int:
     return most - HEADER_BYTES
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def finish(w: int, header: int, status: int, object_version: int, value_length: int) -> int:
     """Turn the header into a reply's; the value already stands behind it. Returns the reply's length in bytes.
 
@@ -62,7 +62,7 @@ def finish(w: int, header: int, status: int, object_version: int, value_length: 
     return HEADER_BYTES + value_length
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def refuse(w: int, header: int, status: int) -> int:
     """Reply with a status other than OK and its message. Returns the reply's length in bytes."""
     worker = Worker(w)
@@ -75,7 +75,7 @@ def refuse(w: int, header: int, status: int) -> int:
     return finish(w, header, status, 0, length)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _append_decimal(target: int, number: int) -> int:
     """Write a non-negative number in decimal; returns how many digits."""
     digits = 1

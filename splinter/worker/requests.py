@@ -71,7 +71,7 @@ def handle(w: int, header: int, length: int, chunk: int, hashed: int, record: in
     return invoke(w, header, chunk, record)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _get(w: int, header: int, key_length: int, hashed: int) -> int:
     request = Header(header)
     store, key = Worker(w).store, header + HEADER_BYTES

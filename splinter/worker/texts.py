@@ -27,20 +27,20 @@ def build_texts() -> np.ndarray:
     return np.frombuffer(table.tobytes() + bytes(blob), dtype=np.uint8).copy()
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def status_text(texts: int, status: int) -> tuple[int, int]:
     """Address and length of a status's message."""
     entry = texts + (status & (_EXTENSION_ERRORS_FROM - 1)) * _ENTRY_BYTES
     return texts + load32(entry), load32(entry + 4)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def extension_error_text(texts: int, error: int) -> tuple[int, int]:
     """Address and length of an extension error's message; empty for a number that is none."""
     return status_text(texts, 0) if error < 0 or error >= _EXTENSION_ERRORS_FROM else _entry(texts, error)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _entry(texts: int, error: int) -> tuple[int, int]:
     entry = texts + (_EXTENSION_ERRORS_FROM + error) * _ENTRY_BYTES
     return texts + load32(entry), load32(entry + 4)

@@ -7,7 +7,7 @@ from numba import njit
 from splinter.worker.records import Tenant
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def is_token_of(record: int, token: int) -> bool:
     """``record`` is the address of a TENANT. While a token is being changed two are valid; 0 never is."""
     its = Tenant(record)

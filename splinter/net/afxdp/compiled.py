@@ -92,7 +92,7 @@ def rx_release(xsk: int, position: int) -> None:
 # --- TX: packets to send ----------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def tx_pending(xsk: int) -> int:
     """Published descriptors that the kernel has not taken yet."""
     socket = Xsk(xsk)
@@ -111,7 +111,7 @@ def tx_position(xsk: int) -> int:
     return load32(Xsk(xsk).tx_producer)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def tx_write(xsk: int, position: int, address: int, length: int) -> None:
     """Write a descriptor. The kernel does not look at it before :func:`tx_publish`."""
     socket = Xsk(xsk)
@@ -121,7 +121,7 @@ def tx_write(xsk: int, position: int, address: int, length: int) -> None:
     entry.options = 0
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def tx_publish(xsk: int, position: int) -> None:
     """Hand all descriptors before ``position`` to the kernel; :func:`kick` makes it send them."""
     store32_release(Xsk(xsk).tx_producer, position)
@@ -135,7 +135,7 @@ def tx_needs_wakeup(xsk: int) -> bool:
     return socket.wake_always != 0 or (flags & XDP_RING_NEED_WAKEUP) != 0
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def kick(xsk: int) -> int:
     """Make the kernel send what is in the TX ring. Returns how many descriptors are left there, or ``-errno``.
 
@@ -174,13 +174,13 @@ def fill_free(xsk: int) -> int:
     return Xsk(xsk).fill_mask + 1 - fill_pending(xsk)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def fill_position(xsk: int) -> int:
     """Position of the first entry that may be written."""
     return load32(Xsk(xsk).fill_producer)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def fill_write(xsk: int, position: int, address: int) -> None:
     """Write the address of a free chunk. The kernel does not look at it before :func:`fill_publish`."""
     socket = Xsk(xsk)
@@ -188,14 +188,14 @@ def fill_write(xsk: int, position: int, address: int) -> None:
     store64(entry, address)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def fill_address(xsk: int, position: int) -> int:
     """What :func:`fill_write` wrote at a position; ours to read until the entry is published and taken."""
     socket = Xsk(xsk)
     return load64(socket.fill_entries + (position & socket.fill_mask) * ADDRESS_BYTES)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def fill_publish(xsk: int, position: int) -> None:
     """Hand all chunks before ``position`` to the kernel."""
     store32_release(Xsk(xsk).fill_producer, position)
@@ -216,20 +216,20 @@ def wake_rx(xsk: int) -> None:
 # --- completion: chunks whose packet was sent -------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def completion_available(xsk: int) -> int:
     """Chunks that may be taken."""
     socket = Xsk(xsk)
     return distance(load32(socket.completion_consumer), load32_acquire(socket.completion_producer))
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def completion_position(xsk: int) -> int:
     """Position of the first chunk that may be taken."""
     return load32(Xsk(xsk).completion_consumer)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def completion_address(xsk: int, position: int) -> int:
     """The address that was given with the TX descriptor (not rounded to the chunk)."""
     socket = Xsk(xsk)
@@ -237,7 +237,7 @@ def completion_address(xsk: int, position: int) -> int:
     return load64(entry)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def completion_release(xsk: int, position: int) -> None:
     """Give all entries before ``position`` back to the kernel."""
     store32_release(Xsk(xsk).completion_consumer, position)

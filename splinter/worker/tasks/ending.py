@@ -16,7 +16,7 @@ from splinter.worker.tasks.once import reply_recorded, settle_task
 from splinter.worker.tasks.records import ExtensionCounters, Task
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def reply_task(w: int, t: int, ended: int) -> int:
     """Write the reply of a task that ended over its request; returns its length, or DROP.
 
@@ -83,7 +83,7 @@ def refuse_task(w: int, t: int) -> int:
     return refuse(w, header, status)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def dismiss_task(w: int, t: int) -> int:
     """End a task, which is in no queue any more, because its tenant was removed; returns its reply's length."""
     task = Task(t)

@@ -78,13 +78,13 @@ def _credit(w: int, tenant: int, level: int) -> int:
     return Share(_share(w, tenant)).credit + level * _WORD_BYTES
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def has_room(w: int, tenant: int, tasks_free: int) -> bool:
     """Whether one more of a tenant's tasks may wait, where so many are free: the last is left to those that never wait."""
     return tasks_free > 0 and Share(_share(w, tenant)).waiting < Worker(w).tasks_per_tenant
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def is_over_share(w: int, tenant: int) -> bool:
     """Whether a tenant has used more of the current window than an equal share of a whole one."""
     worker = Worker(w)
@@ -92,7 +92,7 @@ def is_over_share(w: int, tenant: int) -> bool:
     return window_cycles(w, tenant) * active > worker.window_cycles
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def must_queue(w: int, tenant: int) -> bool:
     """Whether an invoke of this tenant's waits for its turn: others' young tasks wait, and it has had its share."""
     ring = Ring(w)
@@ -144,7 +144,7 @@ def _join(w: int, level: int, tenant: int, first: bool) -> None:
     ring.length += 1
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _leave(w: int, level: int) -> int:
     """Take the first tenant out of a ring, which is not empty."""
     ring = Ring(w + level * LEVEL_BYTES)
@@ -157,13 +157,13 @@ def _leave(w: int, level: int) -> int:
     return tenant
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _rotate(w: int, level: int) -> None:
     if Ring(w + level * LEVEL_BYTES).length > 1:
         _join(w, level, _leave(w, level), False)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _task_at_head(w: int, level: int) -> int:
     """The next task of the ring's first tenant. It stays where it is until its slice has ended."""
     queue = Queue(_queue(w, Ring(w + level * LEVEL_BYTES).head, level))
@@ -211,7 +211,7 @@ def begin_slices(w: int, packets_cycles: int) -> None:
     _accrue(w, packets_cycles)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _accrue(w: int, used: int) -> None:
     """Others used the time of which old tasks have their part; they do not save it up."""
     worker = Worker(w)
@@ -247,7 +247,7 @@ def pick(w: int, packets_wait: bool) -> int:
     return 0
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def is_short_slice(w: int) -> bool:
     """Whether the task just picked is old: its slices are short, since what may come meanwhile matters more."""
     return Worker(w).picked != _BY_TIME
@@ -276,14 +276,14 @@ def go_on(w: int, t: int, tenant: int, used: int) -> None:
         _rotate(w, level)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def remove(w: int, t: int, tenant: int, used: int) -> None:
     """The task just picked ended."""
     level = _charge(w, tenant, used)
     _pop(w, level, t, tenant)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _pop(w: int, level: int, t: int, tenant: int) -> None:
     """Take the task at the head of the queue of the ring's first tenant out of it."""
     queue, following = Queue(_queue(w, tenant, level)), Task(t).next

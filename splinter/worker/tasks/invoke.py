@@ -149,7 +149,7 @@ def _run_first_slice(w: int, t: int, tenant: int, writes: bool) -> int:
     return length
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _wait(w: int, t: int, tenant: int) -> int:
     """Queue a new task."""
     set_limits(w, t, tenant)
@@ -159,7 +159,7 @@ def _wait(w: int, t: int, tenant: int) -> int:
     return PENDING
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _find_record(w: int, tenant: int, name: int, name_length: int) -> int:
     """Address of the abi.RECORD of a tenant's extension, or 0."""
     found = store_find(Worker(w).store, tenant, limits.TABLE_EXTENSIONS, name, name_length, 0)

@@ -34,7 +34,7 @@ from splinter.worker.records import Counters, Frame, Header, Worker
 from splinter.worker.reply import DROP, body_bytes_max, refuse, reply_outcome
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def claim_of(w: int, header: int) -> int:
     """The claim for a request that is one write; 0 when its client does not ask for it to be executed once."""
     request, worker = Header(header), Worker(w)
@@ -44,7 +44,7 @@ def claim_of(w: int, header: int) -> int:
     return claim_request(worker.store, worker.index, request.client, request.sequence, acknowledged, worker.clock_ns)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def reply_recorded(w: int, header: int, status: int) -> int:
     """Answer a request that was not executed: with what is recorded (RECORDED), not at all (STALE), or with a status.
 
@@ -85,7 +85,7 @@ def forget_clients(w: int, tenants: int, now_ns: int) -> None:
 # --- tasks ---------------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def recall(w: int, header: int, refusal: int) -> int:
     """Check whether this invoke ran before. Returns OK if it may start, else the status for :func:`reply_recorded`.
 
@@ -106,7 +106,7 @@ def recall(w: int, header: int, refusal: int) -> int:
     return status
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def refuse_once(w: int, header: int, status: int) -> int:
     """Refuse an invoke for good: a duplicate that comes later is refused as well, whatever has changed."""
     if Header(header).acknowledged != 0:
@@ -116,7 +116,7 @@ def refuse_once(w: int, header: int, status: int) -> int:
     return refuse(w, header, status)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def begin_task(w: int, header: int, frame_at: int, asks: bool) -> None:
     """Write down in a new task's frame whose request it is; not ``asks``: to be run as often as it comes."""
     frame, request = Frame(frame_at), Header(header)
@@ -127,7 +127,7 @@ def begin_task(w: int, header: int, frame_at: int, asks: bool) -> None:
     frame.effect = EFFECT_NONE
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def settle_task(
     w: int, frame_at: int, kind: int, status: int, line: int, value: int, body: int, length: int
 ) -> int:  # fmt: skip

@@ -54,7 +54,7 @@ def take_task(w: int) -> int:
     return t
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def hold_epoch(w: int, t: int) -> None:
     """A new task outlives this turn of the loop: from here on the worker holds the task's epoch."""
     worker = Worker(w)
@@ -63,7 +63,7 @@ def hold_epoch(w: int, t: int) -> None:
     worker.tasks_live += 1
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def start_frame(frame_at: int) -> None:
     """Set a frame's coroutine to its beginning; arguments and tenant are the caller's to set."""
     frame = Frame(frame_at)

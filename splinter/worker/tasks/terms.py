@@ -12,7 +12,7 @@ from splinter.worker.records import Frame, Tenant, Worker
 from splinter.worker.tasks.records import Task
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def set_limits(w: int, t: int, tenant: int) -> None:
     """What a task that yielded may use in all: its tenant's limits, where it has any, else the server's."""
     worker, task = Worker(w), Task(t)
@@ -32,20 +32,20 @@ def set_limits(w: int, t: int, tenant: int) -> None:
     task.wall_cycles_max = wall_milliseconds_max * a_millisecond
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def generation_of(w: int, tenant: int) -> int:
     """Of the tenant that has this id; 0: there is none."""
     return load64_acquire(Account(account_of(Worker(w).store, tenant)).at.active)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def is_orphan(w: int, t: int) -> bool:
     """Whether the tenant whose task it is has been removed."""
     frame = Frame(Task(t).frame)
     return frame.generation != generation_of(w, frame.tenant)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def is_overdue(w: int, t: int) -> bool:
     """Whether a task that has yielded has been there for longer than a task may, as of the last heartbeat."""
     task = Task(t)

@@ -102,7 +102,7 @@ def _flush(w: int) -> None:
     send(w, Worker(w).udp_area)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _send_replies(w: int, k: int, replies: int) -> None:
     _flush(w)
 

@@ -36,13 +36,13 @@ def swap16(value: int) -> int:
     return ((value & 0xFFFF) >> 8) | ((value & 0xFF) << 8)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def payload_offset(frame: int) -> int:
     """Bytes in front of the UDP payload of a frame."""
     return HEADERS_BYTES + (TAG_BYTES if load16(frame + _TYPE_AT) == _TYPE_TAGGED else 0)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def payload_length(frame: int, frame_length: int) -> int:
     """Bytes of UDP payload in an Ethernet frame, or -1 when the frame is not IPv4 and UDP with whole, plain headers."""
     if frame_length < HEADERS_BYTES:
@@ -56,7 +56,7 @@ def payload_length(frame: int, frame_length: int) -> int:
     return length
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def is_intact(frame: int, length: int, takes_partial: bool) -> bool:
     """Whether the checksums say that a frame with ``length`` bytes of UDP payload is as it was sent.
 

@@ -95,7 +95,7 @@ def _send_replies(w: int, k: int, replies: int) -> None:
         recycle(w, queue)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _serve_taken(w: int, received: int) -> None:
     """Serve the packets of the batch, which all came in by one queue, and send the replies."""
     serve_batch(w, received, _SERVED_TOGETHER, _find_request, _put_reply, _send_replies)
