@@ -10,6 +10,7 @@ from numba.core.errors import NumbaError
 from splinter.errors import Status
 from splinter.layout import offset
 from splinter.native.atomics import fetch_add32, load64_acquire, store64_release
+from splinter.native.parts import part_of
 from splinter.native.records import record
 
 _PAIR = np.dtype([("first", "<u8"), ("second", "<u8")])
@@ -162,7 +163,7 @@ def test_functions_that_take_addresses_are_compiled_once() -> None:
     memory = _sample()
     memory["pair"]["first"], memory["pairs"]["first"] = 1, 2
     assert outer(_address(memory)) == 3
-    assert len(inner.signatures) == 1
+    assert len(part_of(inner).signatures) == 1
 
 
 def test_equal_dtypes_make_equal_records_and_others_do_not() -> None:
