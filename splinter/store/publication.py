@@ -54,7 +54,7 @@ def publish(
     stage: int, expected_version: int, claim: int,
 ) -> int:  # fmt: skip
     """Make the complete slot the object of its key, in place of the one that is there, and record what ``claim`` says
-    (0: nothing). The caller holds the tenant's lock.
+    (0: nothing). That is a commit, but for a reply that is kept. The caller holds the tenant's lock.
 
     Returns a status; other than OK, nothing has changed.
     """
@@ -72,7 +72,8 @@ def publish(
         used_after -= class_bytes(word_class(old_word))
     if used_after > used and used_after > account.quota_bytes:
         return Status.QUOTA_EXCEEDED
-    sequence = account.sequence + 1
+    counts = 0 if table == _TABLE_CLIENTS else 1
+    sequence = account.sequence + counts
     version = sequence * 2
     word = entry_word(hashed, size_class, unit_of(store, slot))
     if entry != 0:
@@ -81,7 +82,7 @@ def publish(
         count = _note_source(store, me, count, size_class, stage)
         count = note(store, me, count, account.at.bytes_used, used_after)
         count = note_retire(store, me, count, word_unit(old_word))
-        announce(store, me, count, entry, old_word, word, slot, version + 1, 0)
+        announce(store, me, count, entry, old_word, word, slot, version + counts, 0)
         store64_release(entry, word)
         published(store, me)
         mine.last_version = version
@@ -91,7 +92,7 @@ def publish(
         if entry < 0:
             return -entry
         count = _note_commit(store, me, account_at, slot, sequence, note_outcome(store, me, 0, claim, version))
-        if insert(store, me, account_at, entry, word, slot, size_class, stage, version + 1, used_after, count):
+        if insert(store, me, account_at, entry, word, slot, size_class, stage, version + counts, used_after, count):
             mine.last_version = version
             return Status.OK
     return Status.BUSY

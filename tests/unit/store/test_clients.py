@@ -6,11 +6,16 @@ import random
 
 import numpy as np
 import pytest
+from numba import njit
 
 from splinter import limits
 from splinter.errors import OutOfMemoryError, Status
-from splinter.store.operations import store_put
+from splinter.store.accounts import account_of
+from splinter.store.clients import claim_begin, claim_settle_body
+from splinter.store.journal import participant_at, unlock
+from splinter.store.operations import lock_active, store_put
 from splinter.store.outcomes import EFFECT_WRITTEN, RECORDED, STALE, Outcome, is_alive
+from splinter.store.records import Account
 from splinter.store.store import Store
 from tests.support.requester import TENANT, Requester, address_of
 
@@ -165,6 +170,28 @@ def test_too_many_clients_are_refused_until_some_are_idle(store: Store, monkeypa
     late.now_ns = limits.CLIENT_IDLE_NS_MAX
     assert late.put(1, b"k", b"late") == Status.OK
     assert clients_of(store) <= limits.CLIENTS_PER_TENANT_MAX
+
+
+@njit
+def keep_reply(store: int, claim: int, body: int, length: int) -> int:
+    """Record a reply with a body, as a task's end does; a status as of claim_begin."""
+    me = participant_at(store, 0)
+    status = lock_active(store, me, TENANT)
+    if status == Status.OK:
+        status = claim_begin(store, me, TENANT, claim)
+        claim_settle_body(store, me, TENANT, claim, Status.OK, 0, body, length)
+        unlock(store, Account(account_of(store, TENANT)).at.lock)
+    return status
+
+
+def test_what_the_system_keeps_of_a_client_is_no_commit(store: Store, client: Requester):
+    before = int(store.accounts[TENANT]["sequence"])
+    body = b"a reply"
+    assert keep_reply(store.address, client.claim(1), address_of(body), len(body)) == Status.OK
+    assert store.accounts[TENANT]["objects"] == 2  # the client's record, and the reply
+    client.acknowledged = 2
+    assert keep_reply(store.address, client.claim(1 + limits.CLIENT_WINDOW), address_of(body), len(body)) == Status.OK
+    assert int(store.accounts[TENANT]["sequence"]) == before
 
 
 def test_who_says_goodbye_leaves_nothing_behind(store: Store, client: Requester):
