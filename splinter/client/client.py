@@ -177,7 +177,8 @@ class Client(ProcessOwn):
     # --- many objects -------------------------------------------------------------------------------------------------
 
     def multiget(self, keys: Iterable[Key], *, table: int = 0, timeout: float | None = None) -> list[bytes | None]:
-        """The values of several keys in their order, None for what is not there; any number of keys."""
+        """The values of several keys in their order, None for what is not there; any number of keys. Those that one packet
+        brings are of one instant."""
         return self.get_many(keys, table=table, window=8, timeout=timeout)
 
     def get_many(
