@@ -16,6 +16,7 @@ DELETION = np.dtype(
 )
 DELETION_BYTES = DELETION.itemsize
 DELETION_RING_BYTES = DELETION_BYTES * limits.DELETIONS
+assert limits.DELETIONS > limits.COMMIT_OBJECTS_MAX  # an older one is left while a commit is under way
 
 # What a transaction has read: the object of a key. Only its own process touches it, as a WRITE.
 READ = np.dtype(

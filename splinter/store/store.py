@@ -135,7 +135,7 @@ class Store:
         the control process.
 
         Regions that are given (the memory of BPF maps, all zero) have at least the size that :meth:`plan` says;
-        others are made of memfds. Accounts, participants and lists come on top: about 2 MiB, and 8 KiB for each tenant that
+        others are made of memfds. Accounts, participants and lists come on top: about 2 MiB, and 4 KiB for each tenant that
         deletes.
         """
         if not 0 <= participants <= limits.WORKERS_MAX:
