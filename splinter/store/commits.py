@@ -79,10 +79,10 @@ def open_commit(store: int, me: int, tenant: int, writes: int, end: int) -> int:
     made.finished = 0
     store64_release(made.at.state, COMMIT_OPEN)
     status: int = Status.OK
-    at = writes
+    at, deletions = writes, account.deletions
     while at < end and status == Status.OK:
         if Write(at).value_length == WRITE_DELETES:
-            _open_deletion(store, me, tenant, at, account.deletions)
+            deletions += _open_deletion(store, me, tenant, at, deletions)
         else:
             status = _open_put(store, me, tenant, at)
         at += write_size(at)
@@ -166,20 +166,19 @@ def _open_put(store: int, me: int, tenant: int, write: int) -> int:
 
 
 @njit(cache=True)
-def _open_deletion(store: int, me: int, tenant: int, write: int, deletions: int) -> None:
+def _open_deletion(store: int, me: int, tenant: int, write: int, number: int) -> int:
     """Hide an object that the commit deletes from look-ups; readers of the snapshots before it have it by the ring of
-    deletions, in which the commit's first is number ``deletions``. An object that is not there needs nothing."""
+    deletions, where it is ``number``. Returns 1; 0: there is no such object, and nothing to do."""
     made, written = Commit(Participant(me).commit), Write(write)
     key, key_length = write + WRITE_BYTES, identity_key_length(written.identity)
     entry, old = find_entry(store, written.hashed, written.identity, key, key_length)
     if entry == 0:
-        return
-    for number in range(made.count):
-        deletions += Change(made.changes + number * CHANGE_BYTES).new == ENTRY_DELETING
-    note_deletion(store, tenant, deletions, made.sequence, word_unit(old))
+        return 0
+    note_deletion(store, tenant, number, made.sequence, word_unit(old))
     announce(store, me, _note_change(store, me, 0, entry, old, ENTRY_DELETING), entry, old, ENTRY_DELETING, 0, 0, 1)
     store64_release(entry, ENTRY_DELETING)
     published(store, me)
+    return 1
 
 
 @njit(cache=True)

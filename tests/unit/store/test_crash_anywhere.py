@@ -1,7 +1,7 @@
-"""A writer that is killed at any instruction of the code that is used in production.
+"""A writer at any instruction of the code that is used in production: it is killed there, or a reader comes.
 
-A debugger's single steps (ptrace) take a forked writer to the instruction; there it is killed. Kill points say by name where a
-process dies; this says that none was forgotten.
+A debugger's single steps (ptrace) take a forked writer to the instruction. Kill points say by name where a process dies; this
+says that none was forgotten.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from splinter import limits
 from splinter.native import libc
 from splinter.native.atomics import load64, store64_release
 from splinter.store.commit_layout import WRITE_DELETES
-from splinter.store.epochs import OLDEST_NONE, epoch_enter
+from splinter.store.epochs import OLDEST_NONE, epoch_advance, epoch_enter
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.operations import store_delete, store_put
 from splinter.store.reclaim import reclaim
@@ -26,11 +26,13 @@ from splinter.store.region import Region
 from splinter.store.snapshots import snapshot_of
 from splinter.store.store import Store
 from splinter.store.transactions import note_write, store_transact
+from tests.support.transactions import Transaction
 
 TENANT = 1
-PTRACE_TRACEME, PTRACE_SINGLESTEP = 0, 9
-DEATHS = 100
+PTRACE_TRACEME, PTRACE_CONT, PTRACE_SINGLESTEP = 0, 7, 9
+PLACES = 100
 INSTRUCTIONS_MAX = 20_000
+CHURN, CHURNED = 20, 6
 KEYS = [b"key 1", b"key 2"]
 VALUES = [b"first", b"second, as long as another class needs it to be" * 2, b"third"]
 # What key 1 and key 2 hold after each of the writer's steps.
@@ -48,7 +50,8 @@ _ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void
 
 @njit
 def write(store: int, keys: int, values: int, lengths: int, scratch: int, done: int) -> None:
-    """The writer: stop; insert, replace, delete, reclaim, delete and insert together, counting at ``done``; stop."""
+    """The writer: stop; insert, replace, delete, reclaim, delete and insert together, counting at ``done``; stop; then use
+    memory that is free; stop."""
     libc.kill(libc.getpid(), signal.SIGSTOP)
     store_put(store, 0, TENANT, 0, load64(keys), 5, load64(values), load64(lengths), 0)
     store64_release(done, 1)
@@ -65,6 +68,13 @@ def write(store: int, keys: int, values: int, lengths: int, scratch: int, done: 
     end = note_write(end, hashed, identity, load64(keys + 8), load64(values + 16), load64(lengths + 16))
     store_transact(store, 0, TENANT, snapshot_of(store, TENANT), scratch, scratch, scratch, end, 0)
     store64_release(done, 5)
+    libc.kill(libc.getpid(), signal.SIGSTOP)
+    for _ in range(CHURN):  # what is free by now is written over
+        epoch_enter(store, 0, OLDEST_NONE)
+        reclaim(store, 0, 8)
+        for i in range(3):
+            store_put(store, 0, TENANT, 1, load64(keys), 5, load64(values + 8 * i), load64(lengths + 8 * i), 0)
+    store64_release(done, CHURNED)
     libc.kill(libc.getpid(), signal.SIGSTOP)
 
 
@@ -102,6 +112,12 @@ class Writer:
                 return number
         return instructions
 
+    def go_on(self) -> None:
+        """Let it run until it stops by itself."""
+        if _ptrace(PTRACE_CONT, self.pid, None, None) != 0:
+            raise OSError(ctypes.get_errno(), "PTRACE_CONT")
+        assert self.wait() == signal.SIGSTOP
+
     def kill(self) -> None:
         """Kill it here, and reap it."""
         os.kill(self.pid, signal.SIGKILL)
@@ -117,7 +133,8 @@ _ARRAYS = [
 ARGUMENTS = [array.ctypes.data for array in _ARRAYS]
 
 
-def test_a_writer_may_die_at_any_instruction():
+def instructions() -> int:
+    """How many the writer's steps have; skips where they cannot be counted."""
     write.compile("void(int64, int64, int64, int64, int64, int64)")
     writer = Writer()
     try:
@@ -128,9 +145,17 @@ def test_a_writer_may_die_at_any_instruction():
         pytest.skip(f"optional: {error}")
     writer.kill()
     assert writer.done[0] == 5 and 1000 < total < INSTRUCTIONS_MAX
-    for death in range(DEATHS):
+    return total
+
+
+def places(total: int) -> list[int]:
+    """Instructions all over the writer's steps, so that strides of loops and of instructions do not agree."""
+    return [total * number // PLACES + number % 7 for number in range(PLACES)]
+
+
+def test_a_writer_may_die_at_any_instruction():
+    for instruction in places(instructions()):
         writer = Writer()
-        instruction = total * death // DEATHS + death % 7  # so that strides of loops and of instructions do not agree
         writer.step(instruction)
         writer.kill()
         done = int(writer.done[0])
@@ -143,3 +168,20 @@ def test_a_writer_may_die_at_any_instruction():
         writer.store.put(TENANT, 0, KEYS[0], VALUES[2], participant=0)  # the successor
         assert writer.store.get(TENANT, 0, KEYS[0]) == VALUES[2]
         assert writer.store.problems() == [], instruction
+
+
+def test_a_reader_may_come_at_any_instruction():
+    """What it sees then, in a new epoch, it sees for as long as it stays, whatever the writer does and gives back meanwhile."""
+    for instruction in places(instructions()):
+        writer = Writer()
+        writer.step(instruction)
+        epoch_advance(writer.store.address)
+        reader = Transaction(writer.store, TENANT, participant=limits.PARTICIPANT_CONTROL)
+        seen = tuple(reader.get(key) for key in KEYS)
+        done = int(writer.done[0])
+        assert seen in STATES[done : done + 2], instruction
+        while writer.done[0] != CHURNED:
+            writer.go_on()
+        assert tuple(reader.get(key) for key in KEYS) == seen, instruction
+        reader.end()
+        writer.kill()

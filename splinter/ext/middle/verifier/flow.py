@@ -10,11 +10,11 @@ from typing import Any
 
 from splinter.ext import abi
 from splinter.ext.middle import ir
-from splinter.ext.middle.ir import WORD_MASK, Block, Instruction, Op, Placement, Register
+from splinter.ext.middle.ir import RESULT_KINDS, WORD_MASK, Block, Instruction, Op, Placement, Register
 from splinter.ext.middle.verifier.blocks import RESOLVED, Scanned, Term, resolved
 from splinter.ext.middle.verifier.layout import Layout
 from splinter.ext.middle.verifier.report import refuse
-from splinter.ext.middle.verifier.shapes import COSTLY, NOTED_OPS, PROVEN_OPS, SHAPES, cost
+from splinter.ext.middle.verifier.shapes import COSTLY, NOTED_OPS, PROVEN_OPS, cost
 from splinter.ext.types import WORD_BYTES
 from splinter.limits import CHECKPOINT_COST, FRAME_BYTES, HELPER_COST, INSTRUCTIONS_PER_COST
 
@@ -50,7 +50,7 @@ class Flow:
         held, reads, all_terms = found.held, found.reads, found.terms
         for place, instruction in enumerate(code):
             op, target = instruction.op, instruction.target
-            shape: list[Any] = [op, None if target is None else target.kind]
+            shape: list[Any] = [op]
             terms: list[Term] = []
             for operand in instruction.operands:
                 shape.append(operand.kind)
@@ -66,7 +66,7 @@ class Flow:
                     refuse("a constant is no word", code, place)
             if instruction.error == abi.ExtensionError.RAISED:
                 self._prove_code(found, place)
-            if tuple(shape) not in SHAPES:
+            if RESULT_KINDS.get(tuple(shape), op) is not (None if target is None else target.kind):  # op: there is none such
                 refuse("an instruction's operands are of the wrong kinds", code, place)
             all_terms.append(terms)
             if target is not None:

@@ -1,47 +1,16 @@
-"""What each instruction may look like: kinds of its operands and result, its sizes, what a helper is given, what it costs."""
+"""What an instruction may look like beyond the kinds of its operands (``ir.RESULT_KINDS``): sizes, a helper's operands, prices.
+
+Helpers and prices stand here once more: a mistake in the tables of the stages before is found by these, and the other way
+round.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from splinter.ext import abi
-from splinter.ext.middle.ir import Constant, Instruction, Kind, Op, Operand
+from splinter.ext.middle.ir import Constant, Instruction, Op, Operand
 from splinter.limits import BYTES_PER_COST, DIGEST_PIECE_BYTES, DIGESTED_BYTES_PER_COST, FRAME_BYTES, VALUE_BYTES_MAX
-
-_W, _B, _F = Kind.WORD, Kind.BIT, Kind.FLOAT
-_SHAPES: dict[tuple[Kind | None, ...], tuple[Op, ...]] = {  # result, operands: the operations that may have them
-    (_W, _W): (
-        Op.MOVE, Op.SWAP, Op.POPCOUNT, Op.LEADING_ZEROS, Op.TRAILING_ZEROS, Op.LOAD, Op.LOAD_SIGNED,
-    ),
-    (_B, _B): (Op.MOVE,),
-    (_F, _F): (Op.MOVE, Op.SQRT, Op.FLOOR, Op.MATH),
-    (_W, _W, _W): (
-        Op.ADD, Op.SUB, Op.MUL, Op.AND, Op.OR, Op.XOR, Op.SHL, Op.LSHR, Op.ASHR, Op.SDIV, Op.SREM, Op.UDIV, Op.UREM,
-        Op.SADD, Op.SSUB, Op.SMUL, Op.UADD, Op.USUB, Op.UMUL,
-    ),
-    (_B, _B, _B): (Op.AND, Op.OR, Op.XOR),
-    (_B, _W, _W): (Op.EQ, Op.NE, Op.SLT, Op.SLE, Op.ULT, Op.ULE),
-    (_W, _B, _W, _W): (Op.SELECT,),
-    (_F, _B, _F, _F): (Op.SELECT,),
-    (_W, _B): (Op.WIDEN,),
-    (_F, _F, _F): (Op.FADD, Op.FSUB, Op.FMUL, Op.FDIV),
-    (_B, _F, _F): (Op.FEQ, Op.FLT, Op.FLE),
-    (_F, _W): (Op.FROM_SIGNED, Op.FROM_UNSIGNED, Op.FROM_BITS, Op.FROM_BITS32),
-    (_W, _F): (Op.TO_SIGNED, Op.TO_UNSIGNED, Op.TO_BITS, Op.RAW_BITS, Op.TO_BITS32),
-    (_W, _W, _W, _W): (Op.CRC32, Op.HASH64),
-    (None, _B): (Op.CHECK,),
-    (None, _W, _W): (Op.STORE,),
-    (_W,): (Op.FRAME, Op.SCRATCH, Op.DATA),
-    (_B, _W, _W, _W, _W): (Op.BYTES_EQUAL,),
-    (None, _W, _W, _W): (Op.COPY,),
-    (None, _W): (Op.CLEAR,),
-    (None,): (Op.SPEND,),
-}  # fmt: skip
-_HELPER_OPERANDS_MAX = 6  # how many a helper has stands in HELPERS
-SHAPES = frozenset(
-    [(op, *kinds) for kinds, ops in _SHAPES.items() for op in ops]
-    + [(Op.HELPER, _W, *[_W] * count) for count in range(_HELPER_OPERANDS_MAX + 1)]
-)
 
 # Of these there is more to prove than the shape.
 PROVEN_OPS = frozenset({
