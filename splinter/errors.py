@@ -45,7 +45,6 @@ class Status(NumberWithText):
     UNKNOWN_TENANT = 18, "no such tenant"
     KILLED = 19, "the task was killed by the watchdog"
     QUARANTINED = 20, "the extension was stopped for having stuck workers; install it again to release it"
-    ABORTED = 21, "what this wrote stands, but its worker died before it ended, or its result could not be kept"
 
 
 class SplinterError(Exception):
@@ -140,13 +139,6 @@ class QuarantinedError(RequestError):
     """The watchdog had to kill this extension too often; its owner's next install, or the administrator, releases it."""
 
     status = Status.QUARANTINED
-
-
-class TaskAbortedError(RequestError):
-    """A worker died, through no fault of this task, while it ran and after it had written (or its result was lost for want of
-    memory); what it wrote stands, and it is not run again."""
-
-    status = Status.ABORTED
 
 
 def error_for(status: int, message: str = "") -> RequestError:

@@ -65,6 +65,11 @@ REST_MS = 10  # and this often while all sleep
 TASKS_PER_WORKER = 512
 TASKS_PER_TENANT = 128  # that wait in one worker: so one tenant's do not keep all others from having any
 FRAME_BYTES = 4096  # one task's frame: fixed header and locals
+COMMIT_OBJECTS_MAX = 128  # objects that one commit may write or delete, and the reply that it keeps
+TRANSACTION_READS_MAX = 1024  # look-ups of one transaction that may write
+TRANSACTION_WRITES_MAX = COMMIT_OBJECTS_MAX - 1  # puts and deletes of one transaction; the reply may be kept beside them
+TRANSACTION_BYTES_MAX = 98_304  # keys and values of them, with 32 bytes for each
+CONFLICTS_MAX = 8  # times that a transaction is begun anew before other writers of its tenant are held back for it
 
 # --- watchdog ---------------------------------------------------------------------------------------------------------------
 WATCHDOG_MS = 10  # a heartbeat older than this is stale
@@ -103,6 +108,7 @@ EXTENSIONS_MAX = 65536  # installed at once, of all tenants: slots of counters
 LOG_ENTRIES = 1024  # of the extensions' debug log, for each worker
 LOG_TEXT_BYTES_MAX = 232  # of one entry
 TASK_BUDGET = 4096  # what a task may spend before it yields by itself, a loop's back-edge 1: 2 to 4 µs
+TASK_BUDGET_MAX = 1 << 20  # to which an operator may set it
 HELPER_COST = 512  # what one get, put or delete takes from the budget: 8 of them take 0.7 µs from the L3 cache, 3 from memory
 INSTRUCTIONS_PER_COST = 8  # of a loop's body: each turn takes 1 from the budget for so many, and 1
 BYTES_PER_COST = 8  # compared, copied, cleared or put: 1 from the budget for so many
@@ -154,7 +160,6 @@ CLIENT_IDLE_NS_MAX = 60_000_000_000  # a client that has asked for nothing for s
 CLIENT_KEPT_NS_MIN = 1_000_000_000  # a client that asked so lately does not give way to another one
 CLIENT_ORDER_NS = 500_000_000  # a client's place in the order of last use is that exact
 CLIENT_EXPIRE_STEPS = 8  # clients that are forgotten in a row
-COMMIT_OBJECTS_MAX = 128  # objects that one commit may write or delete, and the reply that it keeps
 DELETIONS = 256  # of a tenant that are remembered for readers of an older snapshot
 SNAPSHOT_STEPS_MAX = 8192  # older objects of a key that a reader of a snapshot goes back over
 INSERT_TRIES_MAX = 1000  # an insert that loses an empty index entry to another writer looks for the next one

@@ -40,13 +40,23 @@ FRAME = np.dtype(
         ("sequence", "<u8"),
         ("acknowledged", "<u8"),  # 0: it may run as often as it comes
         ("since_ns", "<u8"),  # monotonic clock when it began, roughly
-        # splinter.store.outcomes.EFFECT_…: whether it has written. Writer: helpers, in the step of the first write
+        # splinter.store.outcomes.EFFECT_…: whether it has written, if it does so without isolation. Writer: helpers
         ("effect", "<u8"),
         ("generation", "<u8"),  # of the tenant. Writer: worker
+        # Its transaction (splinter.worker.transaction), or what it did (splinter.worker.replay). Writer: worker and helpers.
+        ("isolation", "<u4"),  # Isolation
+        ("writes", "<u4"),  # number of WRITEs
+        ("snapshot", "<u8"),  # what it reads
+        # Address of its TRANSACTION_AREA_BYTES: READs, and from TRANSACTION_READS_BYTES on WRITEs; or NOTES
+        ("transaction", "<u8"),
+        ("reads_end", "<u8"),  # address behind the last READ
+        ("writes_end", "<u8"),  # address behind the last WRITE
+        ("written", "<u8"),  # bit h % 64 for each hash h of a key that is written
+        ("call", "<u8"),  # calls of helpers so far in this slice that are noted
     ]
 )
 FRAME_HEADER_BYTES = FRAME.itemsize
-assert FRAME_HEADER_BYTES == 128
+assert FRAME_HEADER_BYTES == 184
 F_STATE = offset(FRAME, "state")
 F_LINE = offset(FRAME, "line")
 F_BUDGET = offset(FRAME, "budget")
@@ -93,6 +103,15 @@ C_EXP = offset(CONTEXT, "exp")
 C_LOG_E = offset(CONTEXT, "log_e")
 
 
+class Isolation(IntEnum):
+    """What a task sees of others, and others of it."""
+
+    NONE_READS = 0  # each get stands for itself, and there is nothing else
+    NONE_WRITES = 1  # each get, put and delete stands for itself
+    READS = 2  # a transaction that only reads
+    WRITES = 3  # a transaction that may write
+
+
 class ExtensionError(NumberWithText):
     """Why an extension ended with EXTENSION_ERROR."""
 
@@ -116,8 +135,11 @@ class ExtensionError(NumberWithText):
     DOMAIN = 16, "no such value: the argument is outside of the function's domain"
     RAISED = 17, "raised by the extension"  # its own `raise Error(code)`; the code is in frame.result
     UNAVAILABLE = 18, "this server does not offer the operation"  # the helper's pointer in the context is 0
-    TIME = 19, "the task took longer than a task may, its waits included; what it wrote stands"
-    MEMORY_HELD = 20, "the task gave way: it kept memory from others for too long; what it wrote stands, try again"
+    TIME = 19, "the task took longer than a task may, its waits included"
+    MEMORY_HELD = 20, "the task gave way: it kept memory from others for too long; try again"
+    TRANSACTION = 21, 'more is read or written than one transaction may; isolation="none" has no such limit'
+    # Begun anew by the worker, and told only when that was in vain.
+    CONFLICT = 22, "what the task reads is changed by others all the time"
 
 
 def error_message(name: str, error: int, line: int) -> str:
@@ -126,7 +148,7 @@ def error_message(name: str, error: int, line: int) -> str:
         text = ExtensionError(error).text
     except ValueError:
         text = f"error {error}"
-    return f"{name}, line {line}: {text}"
+    return f"{name}, line {line}: {text}" if line else f"{name}: {text}"
 
 
 # What an installed extension is in the store: an object of the tenant in TABLE_EXTENSIONS under the extension's name, whose
@@ -150,6 +172,8 @@ RECORD = np.dtype(
         ("first_table_parameter", "u1"),  # number of the integer parameter that is the table; NO_PARAMETER: it is first_table
         ("writes", "u1"),  # 1: it may put or delete; 0: to run it twice does no harm
         ("first_table", "<u4"),
+        ("isolation", "u1"),  # Isolation
+        ("pad", "u1", 7),
     ]
 )
 NO_PARAMETER = 0xFF

@@ -10,22 +10,37 @@ import math
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
 from splinter.ext.abi import ExtensionError
 from splinter.ext.faults import ExtensionFault
 from splinter.ext.views import Bytes, View
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+Isolation = Literal["serializable", "none"]
 
 
 FNV_OFFSET, FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3
 
 
-def extension(function: _Function) -> _Function:
-    """Mark a function as an extension. It stays what it is; ``Client.install`` and ``LocalStore.invoke`` take it."""
-    function.__splinter_extension__ = True  # type: ignore[attr-defined]
-    return function
+@overload
+def extension(function: _Function, /) -> _Function: ...
+@overload
+def extension(*, isolation: Isolation = ...) -> Callable[[_Function], _Function]: ...
+def extension(function: _Function | None = None, /, *, isolation: Isolation = "serializable") -> Any:
+    """Mark a function as an extension. It stays what it is; ``Client.install`` and ``LocalStore.invoke`` take it.
+
+    Each invoke is a transaction: what it reads and writes happens at one instant, or not at all. With ``isolation="none"`` each
+    get, put and delete stands for itself, without a limit to how many there are.
+    """
+    if isolation not in ("serializable", "none"):
+        raise ValueError(f'isolation is "serializable" or "none", not {isolation!r}')
+
+    def mark(marked: _Function) -> _Function:
+        marked.__splinter_extension__ = True  # type: ignore[attr-defined]
+        return marked
+
+    return mark if function is None else mark(function)
 
 
 class _Integer:

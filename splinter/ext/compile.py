@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from splinter.errors import CompileError
-from splinter.ext.abi import ResultKind
+from splinter.ext.abi import Isolation, ResultKind
 from splinter.ext.front.check import check_all, check_library
 from splinter.ext.front.checked import Library
 from splinter.ext.front.desugar import desugar
@@ -54,6 +54,7 @@ class CompiledExtension:
     source_digest: bytes  # SHA-256 of the source and of how it was compiled: the same ``code`` has the same digest
     first_lookup: FirstLookup  # a hint for the worker
     writes: bool  # it may put or delete
+    isolation: Isolation
 
 
 def compile_source(
@@ -233,6 +234,7 @@ def _compile(source: str, name: str | None, every: bool, preempt: bool, findings
                 source_digest=digest,
                 first_lookup=first_lookup(function),
                 writes=writes(function),
+                isolation=program.isolation,
             )
     for function in lowered:
         for block in function.blocks:

@@ -85,4 +85,5 @@ METHODS: dict[str, Method] = {
     "now_ns": Method(U64, _NOW_NS),
     "log": Method(NONE, _LOG),
 }
+WRITING = frozenset(name for name, method in METHODS.items() if method.helper and method.helper.writes)
 MULTIGET = ("table", "keys", "size")  # parameters of the store's method that a `for` goes over

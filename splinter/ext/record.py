@@ -43,6 +43,7 @@ def build(compiled: CompiledExtension, code_address: int, code_offset: int, vers
     record["statistics"] = statistics
     record["metadata_length"] = len(metadata)
     record["writes"] = compiled.writes
+    record["isolation"] = compiled.isolation
     first = compiled.first_lookup
     record["first_key"], record["first_key_parameter"] = first.key, first.key_parameter
     record["first_table"], record["first_table_parameter"] = first.table, first.table_parameter

@@ -134,26 +134,24 @@ def claim_settle(store: int, me: int, claim: int, word: int, value: int) -> None
 @njit(cache=True)
 def claim_settle_body(
     store: int, me: int, tenant: int, claim: int, status: int, value: int, body: int, length: int
-) -> None:  # fmt: skip
-    """As :func:`claim_settle`, for a reply whose body is to be kept, and charged to the tenant. When there is no memory
-    for it, LOST is recorded."""
+) -> int:  # fmt: skip
+    """As :func:`claim_settle`, for a reply whose body is to be kept, and charged to the tenant. Returns OK; or OUT_OF_MEMORY,
+    QUOTA_EXCEEDED, BUSY, with nothing recorded."""
     claimed = Claim(claim)
     if claimed.entry == 0:
-        return
+        return Status.OK
     sequence, key = claimed.sequence, claimed.key
     size_class = class_for(OBJECT_BYTES + BODY_KEY_BYTES + length)
     slot = peek_slot(store, me, size_class)
-    kept = slot > 0
-    if kept:
-        fill_header(slot, tenant, _TABLE, key, BODY_KEY_BYTES, length)
-        copy_bytes(slot + O_KEY + BODY_KEY_BYTES, body, length)
-        claimed.word = outcome_word(sequence, Outcome.BODY, status, 0)
-        claimed.value = value
-        claimed.effect = 0
-        hashed = store_hash(store, identity_of(tenant, _TABLE, BODY_KEY_BYTES), key, BODY_KEY_BYTES)
-        kept = publish(store, me, tenant, _TABLE, key, BODY_KEY_BYTES, hashed, slot, size_class, 0, 0, claim) == Status.OK
-    if not kept:
-        claim_settle(store, me, claim, outcome_word(sequence, Outcome.LOST, status, 0), 0)
+    if slot < 0:
+        return -slot
+    fill_header(slot, tenant, _TABLE, key, BODY_KEY_BYTES, length)
+    copy_bytes(slot + O_KEY + BODY_KEY_BYTES, body, length)
+    claimed.word = outcome_word(sequence, Outcome.BODY, status, 0)
+    claimed.value = value
+    claimed.count = 0
+    hashed = store_hash(store, identity_of(tenant, _TABLE, BODY_KEY_BYTES), key, BODY_KEY_BYTES)
+    return publish(store, me, tenant, _TABLE, key, BODY_KEY_BYTES, hashed, slot, size_class, 0, 0, claim)
 
 
 # --- records -------------------------------------------------------------------------------------------------------------
@@ -165,6 +163,14 @@ def _find(store: int, tenant: int, key: int) -> int:
     identity = identity_of(tenant, _TABLE, _KEY_BYTES)
     word = find_entry(store, store_hash(store, identity, key, _KEY_BYTES), identity, key, _KEY_BYTES)[1]
     return word_object(store, word) + CLIENT_AT if word != 0 else 0
+
+
+@njit(cache=True)
+def body_key(claim: int) -> int:
+    """Address of the key of the object that keeps the body of what is replied to the claim's request: BODY_KEY_BYTES."""
+    claimed = Claim(claim)
+    _set_key(claimed.key, claimed.client, claimed.sequence % _WINDOW)
+    return claimed.key
 
 
 @njit(cache=True)

@@ -32,8 +32,9 @@ READ_BYTES = READ.itemsize
 WRITE = np.dtype(
     [
         ("hashed", "<u8"),  # the key's hash
-        ("identity", "<u8"),  # tenant, table and key length
+        ("identity", "<u8"),  # tenant, table and key length; 0: a later WRITE of the same key stands in place of this one
         ("value_length", "<u8"),  # bytes; WRITE_DELETES: the object is deleted, if there is one
+        ("size", "<u8"),  # bytes of all of it: the next one stands behind them
     ]
 )
 WRITE_BYTES = WRITE.itemsize

@@ -45,11 +45,11 @@ _OBJECTS_MAX = limits.COMMIT_OBJECTS_MAX
 
 
 @njit(cache=True)
-def write_size(write: int) -> int:
-    """Bytes of a WRITE with its key and value: the next one stands behind them."""
-    written = Write(write)
-    value_length = written.value_length if written.value_length != WRITE_DELETES else 0
-    return WRITE_BYTES + (identity_key_length(written.identity) + value_length + 7 & -8)
+def next_write(at: int, end: int) -> int:
+    """The first WRITE from ``at`` on that stands; ``end`` when there is none."""
+    while at < end and Write(at).identity == 0:
+        at += Write(at).size
+    return at
 
 
 @njit(cache=True)
@@ -79,13 +79,13 @@ def open_commit(store: int, me: int, tenant: int, writes: int, end: int) -> int:
     made.finished = 0
     store64_release(made.at.state, COMMIT_OPEN)
     status: int = Status.OK
-    at, deletions = writes, account.deletions
+    at, deletions = next_write(writes, end), account.deletions
     while at < end and status == Status.OK:
         if Write(at).value_length == WRITE_DELETES:
             deletions += _open_deletion(store, me, tenant, at, deletions)
         else:
             status = _open_put(store, me, tenant, at)
-        at += write_size(at)
+        at = next_write(at + Write(at).size, end)
     return status
 
 

@@ -99,7 +99,10 @@ ACCOUNT = np.dtype(
         ("sequence", "<u8"),
         ("deleted", "<u8"),  # number of the last commit that deletes. Writer: lock's holder, before the object is unlinked
         ("deletions", "<u8"),  # objects deleted so far: where in its DELETION ring the next one stands. Writer: lock's holder
-        ("reserved", "<u8", 4),
+        # Whose turn it is to write, while all others are held back (splinter.store.turns); 0: nobody's. Writer: lock's holder,
+        # who takes it from 0 or from the dead; 0 by who has it
+        ("turn", "<u8"),
+        ("reserved", "<u8", 3),
     ]
 )
 ACCOUNT_BYTES = ACCOUNT.itemsize
@@ -141,12 +144,13 @@ CLAIM = np.dtype(
         ("now_ns", "<u8"),  # monotonic clock, roughly
         ("word", "<u8"),  # what a write will record; or what was found recorded
         ("value", "<u8"),  # likewise
-        ("effect", "<u8"),  # address of a word that becomes EFFECT_WRITTEN with the write; 0: none
+        ("count", "<u8"),  # address of a word that becomes ``counted`` with the write, for who has to know; 0: none
         ("entry", "<u8"),  # address of the RESULT that the write will set, while the lock is held; 0: none
         ("body", "<u8"),  # address of the object that holds the body of what was found recorded
         ("key", "<u8", 2),  # key of such an object
         ("forget_key", "<u8", 2),  # key of one that is removed with its client's record
-        ("reserved", "<u8", 3),
+        ("counted", "<u8"),
+        ("reserved", "<u8", 2),
     ]
 )
 assert CLAIM.itemsize % CACHE_LINE_BYTES == 0
@@ -285,7 +289,8 @@ PARTICIPANT = np.dtype(
         ("gave_class", "<u8"),  # size class that it gives back next
         ("gave_drain", "<u8"),  # number of the drain for which it gave back
         ("sealing", "<u8"),  # address of the bucket whose entries it is sealing; 0: none
-        ("reserved", "<u8", 7),
+        ("turn", "<u8"),  # the turn in which it writes now; 0: in none. Writer: the participant; read by itself alone
+        ("reserved", "<u8", 6),
         ("claim", CLAIM),
         ("intent", INTENT),
         ("commit", COMMIT),

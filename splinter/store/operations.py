@@ -26,6 +26,7 @@ from splinter.store.publication import publish, remove_key
 from splinter.store.records import Account, Claim, Object, Participant
 from splinter.store.slots import peek_slot
 from splinter.store.snapshots import committed, deleted_since, seen_at
+from splinter.store.turns import turn_is_others
 
 _KEY_BYTES_MAX = limits.KEY_BYTES_MAX
 _VALUE_BYTES_MAX = limits.VALUE_BYTES_MAX
@@ -97,6 +98,19 @@ def lock_active(store: int, me: int, tenant: int) -> int:
 
 
 @njit(cache=True)
+def lock_to_write(store: int, me: int, tenant: int) -> int:
+    """As :func:`lock_active`, for who changes objects of the tenant: BUSY also while another one has its turn."""
+    status = lock_active(store, me, tenant)
+    if status == Status.OK:
+        account_at = account_of(store, tenant)
+        account = Account(account_at)
+        if account.turn != 0 and turn_is_others(store, me, account_at):
+            unlock(store, account.at.lock)
+            return Status.BUSY
+    return status
+
+
+@njit(cache=True)
 def store_put(
     store: int, p: int, tenant: int, table: int, key: int, key_length: int, value: int, value_length: int,
     expected_version: int, claim: int = 0, hashed: int = 0,
@@ -122,7 +136,7 @@ def store_put(
         return -slot
     if hashed == 0:
         hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
-    status = lock_active(store, me, tenant)
+    status = lock_to_write(store, me, tenant)
     if status != Status.OK:
         return status
     if claim != 0:
@@ -184,7 +198,7 @@ def store_delete(
     me = participant_at(store, p)
     if hashed == 0:
         hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
-    status = lock_active(store, me, tenant)
+    status = lock_to_write(store, me, tenant)
     if status != Status.OK:
         return status
     if claim != 0:

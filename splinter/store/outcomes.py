@@ -25,7 +25,6 @@ class Outcome(IntEnum):
     SCALAR = 3  # a body of 8 bytes: the value
     BODY = 4  # the body is an object of its own; the value is the version
     ERROR = 5  # EXTENSION_ERROR: the status is the ExtensionError, the line is known, the value is its code
-    LOST = 6  # it was executed, but there was no memory to keep what it replied
 
 
 # Not statuses: what an operation says instead of one when it was not executed because of what is recorded.
@@ -91,25 +90,24 @@ def claim_request(store: int, p: int, client: int, sequence: int, acknowledged: 
     claim.acknowledged = acknowledged
     claim.now_ns = now_ns
     claim.word = outcome_word(sequence, Outcome.STATUS, Status.OK, 0)
-    claim.effect = 0
+    claim.count = 0
     claim.entry = 0
     return address
 
 
 @njit(cache=True)
-def claim_effect(store: int, p: int, client: int, sequence: int, acknowledged: int, now_ns: int, effect: int) -> int:
-    """The claim for the first write of a task, whose word at ``effect`` becomes EFFECT_WRITTEN with it. As
-    :func:`claim_request`."""
+def claim_effect(store: int, p: int, client: int, sequence: int, acknowledged: int, now_ns: int) -> int:
+    """The claim for the first write of a task that will write again. As :func:`claim_request`."""
     address = claim_request(store, p, client, sequence, acknowledged, now_ns)
     claim = Claim(address)
     claim.word = outcome_word(sequence, Outcome.EFFECT, Status.OK, 0)
-    claim.value = _owner(participant_at(store, p))
-    claim.effect = effect
+    claim.value = owner_of(participant_at(store, p))
     return address
 
 
 @njit(cache=True)
-def _owner(me: int) -> int:
+def owner_of(me: int) -> int:
+    """What names a participant until it dies without a successor."""
     mine = Participant(me)
     return mine.incarnation << _HOLDER_BITS | mine.holder - 1
 
@@ -117,7 +115,7 @@ def _owner(me: int) -> int:
 @njit(cache=True)
 def is_alive(store: int, owner: int) -> bool:
     """Whether the process that an EFFECT names still runs, or has died so lately that it was not recovered from."""
-    return _owner(participant_at(store, owner & (1 << _HOLDER_BITS) - 1)) == owner
+    return owner_of(participant_at(store, owner & (1 << _HOLDER_BITS) - 1)) == owner
 
 
 @njit(cache=True)
@@ -126,14 +124,14 @@ def note_outcome(store: int, me: int, count: int, claim: int, version: int) -> i
     if claim == 0:
         return count
     claimed = Claim(claim)
-    entry, effect = claimed.entry, claimed.effect
+    entry, counter = claimed.entry, claimed.count
     if entry != 0:
         word = claimed.word
         value = version if outcome_kind(word) == Outcome.STATUS else claimed.value
         count = note(store, me, count, Result(entry).at.value, value)
         count = note(store, me, count, Result(entry).at.word, word)
-    if effect != 0:
-        count = note(store, me, count, effect, EFFECT_WRITTEN)
+    if counter != 0:
+        count = note(store, me, count, counter, claimed.counted)
     return count
 
 

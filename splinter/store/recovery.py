@@ -23,6 +23,7 @@ def recover(store: int, p: int) -> None:
     me = participant_at(store, p)
     replay(store, me)
     recover_commit(store, me)
+    Participant(me).turn = 0
     buckets_unseal(me)
     break_locks(me)
 

@@ -26,7 +26,7 @@ from splinter.store.journal import commit, lock_tenant, note, participant_at, un
 from splinter.store.kill_points import KillPoint, kill_point
 from splinter.store.layout import ARRIVED_WORDS, O_KEY, OBJECT_BYTES, SLAB_UNITS
 from splinter.store.objects import fill_header, object_key_length, object_value, set_value_length
-from splinter.store.operations import claim_refusal, lock_active, store_last_version
+from splinter.store.operations import claim_refusal, lock_active, lock_to_write, store_last_version
 from splinter.store.publication import publish
 from splinter.store.reclaim import begin_free, end_free, note_free
 from splinter.store.records import Account, Object, Stage
@@ -224,7 +224,7 @@ def stage_publish(store: int, p: int, entry: int, expected_version: int, claim: 
     slot = slot_at(store, unit)
     tenant, table, key_length = stage.tenant, Object(slot).table, object_key_length(slot)
     hashed = store_hash(store, identity_of(tenant, table, key_length), slot + O_KEY, key_length)
-    status = lock_active(store, me, tenant)
+    status = lock_to_write(store, me, tenant)
     if status == Status.OK:
         if claim != 0:
             status = claim_begin(store, me, tenant, claim)

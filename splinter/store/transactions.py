@@ -15,13 +15,13 @@ from splinter.store.accounts import account_of
 from splinter.store.classes import class_for
 from splinter.store.clients import claim_begin, claim_settle
 from splinter.store.commit_layout import READ_BYTES, WRITE_BYTES, WRITE_DELETES
-from splinter.store.commits import commit_objects, write_size
+from splinter.store.commits import commit_objects, next_write
 from splinter.store.hashing import identity_key_length, identity_table
 from splinter.store.index import find_hashed
 from splinter.store.journal import participant_at, unlock
 from splinter.store.layout import OBJECT_BYTES
 from splinter.store.objects import object_version
-from splinter.store.operations import fill_object, lock_active
+from splinter.store.operations import fill_object, lock_to_write
 from splinter.store.publication import publish, remove_key
 from splinter.store.records import Account, Claim, Read, Write
 from splinter.store.slots import peek_slot
@@ -40,16 +40,23 @@ def note_read(at: int, hashed: int, identity: int, version: int) -> int:
 
 
 @njit(cache=True)
+def write_size(key_length: int, value_length: int) -> int:
+    """Bytes of a WRITE with its key and value."""
+    return WRITE_BYTES + (key_length + max(value_length, 0) + 7 & -8)
+
+
+@njit(cache=True)
 def note_write(at: int, hashed: int, identity: int, key: int, value: int, value_length: int) -> int:
     """Write a WRITE to ``at``; ``value_length`` WRITE_DELETES: the object is deleted. Returns where it ends."""
     noted, key_length = Write(at), identity_key_length(identity)
+    size = write_size(key_length, value_length)
     noted.hashed = hashed
     noted.identity = identity
     noted.value_length = value_length
+    noted.size = size
     copy_bytes(at + WRITE_BYTES, key, key_length)
-    if value_length != WRITE_DELETES:
-        copy_bytes(at + WRITE_BYTES + key_length, value, value_length)
-    return at + write_size(at)
+    copy_bytes(at + WRITE_BYTES + key_length, value, max(value_length, 0))
+    return at + size
 
 
 @njit(cache=True)
@@ -69,12 +76,12 @@ def store_transact(
 ) -> int:  # fmt: skip
     """End a transaction that read ``snapshot``: do what its WRITE records say, and record what ``claim`` says (0: nothing).
 
-    Records lie one behind the other, up to the ends told. Returns OK (see
+    Records lie one behind the other, up to the ends told; at least one WRITE stands. Returns OK (see
     :func:`splinter.store.operations.store_last_version`), CONFLICT, QUOTA_EXCEEDED, OUT_OF_MEMORY, UNKNOWN_TENANT, BUSY, with a
     claim also RECORDED and STALE; other than OK, nothing has changed.
     """
     me = participant_at(store, p)
-    status = lock_active(store, me, tenant)
+    status = lock_to_write(store, me, tenant)
     if status != Status.OK:
         return status
     account = Account(account_of(store, tenant))
@@ -83,10 +90,11 @@ def store_transact(
     if status == Status.OK and account.sequence != snapshot and not reads_hold(store, reads, reads_end):
         status = CONFLICT
     if status == Status.OK:
-        if writes + write_size(writes) < writes_end:
-            status = commit_objects(store, me, tenant, writes, writes_end, claim)
+        first = next_write(writes, writes_end)
+        if next_write(first + Write(first).size, writes_end) < writes_end:
+            status = commit_objects(store, me, tenant, first, writes_end, claim)
         else:
-            status = _commit_one(store, me, tenant, writes, claim)
+            status = _commit_one(store, me, tenant, first, claim)
     unlock(store, account.at.lock)
     return status
 

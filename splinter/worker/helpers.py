@@ -17,15 +17,18 @@ from numba.core.ccallback import CFunc
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.ext.abi import CONTEXT, ExtensionError
+from splinter.ext.abi import CONTEXT, ExtensionError, Isolation
 from splinter.native.clock import now_ns
 from splinter.store.layout import OBJECT_BYTES
 from splinter.store.objects import object_value, object_value_length, object_version
 from splinter.store.operations import store_delete, store_find, store_put
-from splinter.store.outcomes import EFFECT_DUPLICATE, EFFECT_NONE, RECORDED, STALE, claim_effect
+from splinter.store.outcomes import EFFECT_DUPLICATE, EFFECT_NONE, EFFECT_WRITTEN, RECORDED, STALE, claim_effect, claim_request
 from splinter.store.publication import EXPECT_ABSENT
+from splinter.store.records import Claim
 from splinter.worker.log import log_append
 from splinter.worker.records import Context, Frame
+from splinter.worker.replay import Note, note_call, prepare_note, recall_call
+from splinter.worker.transaction import transaction_delete, transaction_get, transaction_put_if, transaction_write
 
 _NO_OBJECTS = 1  # a version that no object has: they are even
 
@@ -37,47 +40,60 @@ def helper_get(context_at: int, frame_at: int, table: int, key: int, key_length:
         return -ExtensionError.TABLE
     if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
         return -ExtensionError.KEY
-    found = store_find(Context(context_at).store, frame.tenant, table, key, key_length, 0)
-    if found == 0:
-        frame.out_address = 0
-        frame.out_length = 0
-        frame.out_version = 0
-        return 0
-    frame.out_address = object_value(found)
-    frame.out_length = object_value_length(found)
-    frame.out_version = object_version(found)
-    return 1
+    store = Context(context_at).store
+    if frame.isolation >= Isolation.READS:
+        return transaction_get(store, frame_at, table, key, key_length)
+    if frame.isolation == Isolation.NONE_WRITES:
+        noted = recall_call(frame_at)
+        if noted != 0:
+            return Note(noted).answer
+    found = store_find(store, frame.tenant, table, key, key_length, 0)
+    frame.out_address = object_value(found) if found != 0 else 0
+    frame.out_length = object_value_length(found) if found != 0 else 0
+    frame.out_version = object_version(found) if found != 0 else 0
+    answer = 1 if found != 0 else 0
+    return note_call(frame_at, answer) if frame.isolation == Isolation.NONE_WRITES else answer
 
 
 @njit(cache=True)
-def _claim(context_at: int, frame_at: int) -> int:
-    """What a task's first write claims its request by, and marks the task with; 0 for the later ones."""
+def _claim(context_at: int, frame_at: int, answer: int) -> int:
+    """What a write without isolation is noted with, and ``answer``; a task's first one claims its request, too."""
     frame, context = Frame(frame_at), Context(context_at)
-    if frame.effect != EFFECT_NONE:
-        return 0
-    return claim_effect(
-        context.store, context.participant, frame.client, frame.sequence,
-        frame.acknowledged, frame.since_ns, frame.at.effect,
-    )  # fmt: skip
+    store, p = context.store, context.participant
+    if frame.effect == EFFECT_NONE:
+        address = claim_effect(store, p, frame.client, frame.sequence, frame.acknowledged, frame.since_ns)
+    else:
+        address = claim_request(store, p, frame.client, frame.sequence, 0, frame.since_ns)
+    claim = Claim(address)
+    claim.count = prepare_note(frame_at, answer)
+    claim.counted = frame.call + 1
+    return address
 
 
 @njit(cache=True)
-def _note_duplicate(frame_at: int, status: int) -> None:
-    """After a write: another run of the same request was quicker, this one is to end without a reply of its own."""
-    if status in (RECORDED, STALE):
-        Frame(frame_at).effect = EFFECT_DUPLICATE
-
-
-@njit(cache=True)
-def _room_error(status: int) -> int:
-    return ExtensionError.OUT_OF_MEMORY if status == Status.OUT_OF_MEMORY else ExtensionError.QUOTA
+def _end_write(frame_at: int, status: int, refused: int, answer: int) -> int:
+    """After a write without isolation: what its helper returns. ``refused``: the status that is no error, and answered by 0;
+    ``answer``: when it was done."""
+    frame = Frame(frame_at)
+    if status == Status.OK:
+        frame.call += 1
+        frame.effect = EFFECT_WRITTEN
+        return answer
+    if status == refused:
+        return note_call(frame_at, 0)
+    if status in (RECORDED, STALE):  # another run of the same request was quicker: this one ends without a reply of its own
+        frame.effect = EFFECT_DUPLICATE
+    if status == Status.OUT_OF_MEMORY:
+        return -ExtensionError.OUT_OF_MEMORY
+    return -ExtensionError.QUOTA if status == Status.QUOTA_EXCEEDED else -ExtensionError.BUSY
 
 
 @njit(cache=True)
 def _put(
-    context_at: int, frame_at: int, table: int, key: int, key_length: int, value: int, value_length: int, expected_version: int
-) -> int:
-    """A status, or -ExtensionError."""
+    context_at: int, frame_at: int, table: int, key: int, key_length: int, value: int, value_length: int, expected_version: int,
+    answer: int,
+) -> int:  # fmt: skip
+    """``answer`` when it is done, 0 when the object has another version than expected (0: any will do), or -ExtensionError."""
     frame, context = Frame(frame_at), Context(context_at)
     if table < 0 or table >= limits.TABLES_MAX:
         return -ExtensionError.TABLE
@@ -91,19 +107,24 @@ def _put(
     if put_bytes > limits.TASK_PUT_BYTES_MAX:
         return -ExtensionError.QUOTA
     frame.put_bytes = put_bytes
+    store = context.store
+    if frame.isolation >= Isolation.READS:
+        if expected_version == 0:
+            return transaction_write(store, frame_at, table, key, key_length, value, value_length)
+        return transaction_put_if(store, frame_at, table, key, key_length, value, value_length, expected_version)
+    noted = recall_call(frame_at)
+    if noted != 0:
+        return Note(noted).answer
     status = store_put(
-        context.store, context.participant, frame.tenant, table, key, key_length,
-        value, value_length, expected_version, _claim(context_at, frame_at), 0,
+        store, context.participant, frame.tenant, table, key, key_length,
+        value, value_length, expected_version, _claim(context_at, frame_at, answer), 0,
     )  # fmt: skip
-    _note_duplicate(frame_at, status)
-    if status in (Status.OUT_OF_MEMORY, Status.QUOTA_EXCEEDED):
-        return -_room_error(status)
-    return status if status in (Status.OK, Status.VERSION_CHANGED) else -ExtensionError.BUSY
+    return _end_write(frame_at, status, Status.VERSION_CHANGED, answer)
 
 
 def helper_put(context_at: int, frame_at: int, table: int, key: int, key_length: int, value: int, value_length: int) -> int:
     """0 when done; < 0: -ExtensionError, and the old value is still in place."""
-    return _put(context_at, frame_at, table, key, key_length, value, value_length, 0)
+    return _put(context_at, frame_at, table, key, key_length, value, value_length, 0, 0)
 
 
 def helper_put_if(
@@ -111,10 +132,7 @@ def helper_put_if(
 ) -> int:
     """1 when done, 0 when the object has another version (``version`` 0: when there is one); < 0: -ExtensionError."""
     expected = EXPECT_ABSENT if version == 0 else _NO_OBJECTS if version == EXPECT_ABSENT else version
-    status = _put(context_at, frame_at, table, key, key_length, value, value_length, expected)
-    if status == Status.OK:
-        return 1
-    return 0 if status == Status.VERSION_CHANGED else status
+    return _put(context_at, frame_at, table, key, key_length, value, value_length, expected, 1)
 
 
 def helper_delete(context_at: int, frame_at: int, table: int, key: int, key_length: int) -> int:
@@ -124,26 +142,35 @@ def helper_delete(context_at: int, frame_at: int, table: int, key: int, key_leng
         return -ExtensionError.TABLE
     if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
         return -ExtensionError.KEY
+    frame = Frame(frame_at)
+    if frame.isolation >= Isolation.READS:
+        return transaction_delete(context.store, frame_at, table, key, key_length)
+    noted = recall_call(frame_at)
+    if noted != 0:
+        return Note(noted).answer
     status = store_delete(
-        context.store, context.participant, Frame(frame_at).tenant, table, key, key_length, 0,
-        _claim(context_at, frame_at), 0,
+        context.store, context.participant, frame.tenant, table, key, key_length, 0,
+        _claim(context_at, frame_at, 1), 0,
     )  # fmt: skip
-    _note_duplicate(frame_at, status)
-    if status in (Status.OUT_OF_MEMORY, Status.QUOTA_EXCEEDED):
-        return -_room_error(status)
-    if status == Status.OK:
-        return 1
-    return 0 if status == Status.NOT_FOUND else -ExtensionError.BUSY
+    return _end_write(frame_at, status, Status.NOT_FOUND, 1)
 
 
 def helper_now_ns(context_at: int, frame_at: int) -> int:
     """Nanoseconds of the monotonic clock."""
-    return now_ns(Frame(frame_at).at.out_address)  # what a get left there, its caller has taken
+    frame = Frame(frame_at)
+    if frame.isolation != Isolation.NONE_WRITES:
+        return now_ns(frame.at.out_address)  # what a get left there, its caller has taken
+    noted = recall_call(frame_at)
+    return Note(noted).answer if noted != 0 else note_call(frame_at, now_ns(frame.at.out_address))
 
 
 def helper_log(context_at: int, frame_at: int, text: int, length: int) -> int:
     """Write to the tenant's debug log; 0."""
     frame = Frame(frame_at)
+    if frame.isolation == Isolation.NONE_WRITES:
+        if recall_call(frame_at) != 0:
+            return 0
+        note_call(frame_at, 0)
     time_ns = now_ns(frame.at.out_address)
     tenant, generation = frame.tenant, frame.generation
     log_append(Context(context_at).log_area, tenant, generation, time_ns, text, max(length, 0))

@@ -85,6 +85,7 @@ WORKER = np.dtype(
         ("texts", "<u8"),  # address of the messages (splinter.worker.texts)
         ("tasks", "<u8"),  # address of TASK[tasks_count]
         ("frames", "<u8"),  # address of the frames
+        ("transactions", "<u8"),  # address of the tasks' areas of TRANSACTION_AREA_BYTES (splinter.worker.transaction)
         ("tasks_count", "<u4"),
         ("wake_fd", "<i4"),  # eventfd that ends a sleep
         ("task_budget", "<u8"),

@@ -32,8 +32,8 @@ from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import BATCH_BYTES, STATE_STOPPED
 from splinter.worker.look_ahead import look_ahead
 from splinter.worker.records import Counters, Packet, Worker
-from splinter.worker.reply import DROP
-from splinter.worker.requests import PENDING, handle
+from splinter.worker.reply import DROP, PENDING
+from splinter.worker.requests import handle
 from splinter.worker.stages import IDLE, PARSE, PREFETCH, RECYCLE, REPLY, SERVE, TURN, stage
 from splinter.worker.steal import is_sibling_busy
 from splinter.worker.tasks.ending import refuse_task

@@ -13,6 +13,7 @@ from splinter.worker.helpers import fill_context
 from splinter.worker.layout import BATCH, LOOK, POLLFD, POLLIN, TENANT_COUNTERS, WORKER
 from splinter.worker.log import LOG
 from splinter.worker.tasks.layout import EXTENSION_COUNTERS, TASK, TASK_FREE, TENANT_SHARE
+from splinter.worker.transaction import TRANSACTION_AREA_BYTES
 from splinter.worker.udp.layout import UDP_AREA, part_sizes, udp_chunks
 
 _U32 = np.dtype("<u4")
@@ -50,7 +51,7 @@ class WorkerMemory:
         descriptors = limits.QUEUES_MAX + 1
         needed = [
             WORKER.itemsize, CONTEXT.itemsize, LOG.itemsize, TASK.itemsize * tasks, limits.FRAME_BYTES * tasks,
-            4 * tasks, EXTENSION_COUNTERS.itemsize * limits.EXTENSIONS_MAX,
+            TRANSACTION_AREA_BYTES * tasks, 4 * tasks, EXTENSION_COUNTERS.itemsize * limits.EXTENSIONS_MAX,
             (TENANT_COUNTERS.itemsize + TENANT_SHARE.itemsize) * limits.TENANTS_MAX, _SCRATCH_BYTES,
             BATCH.itemsize * limits.RX_BATCH, POLLFD.itemsize * descriptors, UDP_AREA.itemsize,
             LOOK.itemsize * _LOOKS_MAX, *sizes.values(),
@@ -74,12 +75,11 @@ class WorkerMemory:
         settings = {
             "index": index, "store": store, "tenants": tenants, "rates": rates, "texts": texts, "context": context.ctypes.data,
             "tasks": self.tasks.ctypes.data, "frames": self._frames.ctypes.data,
-            "tasks_count": tasks, "wake_fd": self.wake_fd, "task_budget": task_budget,
-            "task_yields_max": task_yields_max, "task_milliseconds_max": task_milliseconds_max,
-            "task_wall_milliseconds_max": task_wall_milliseconds_max,
+            "transactions": arena.take(TRANSACTION_AREA_BYTES * tasks), "tasks_count": tasks,
+            "wake_fd": self.wake_fd, "task_budget": task_budget, "task_yields_max": task_yields_max,
+            "task_milliseconds_max": task_milliseconds_max, "task_wall_milliseconds_max": task_wall_milliseconds_max,
             "cycles_per_millisecond": cycles_per_millisecond, "idle_spin_ns": idle_spin_ns,
-            "quarantine_after": quarantine_after,
-            "extension_counters": self.extension_counters.ctypes.data,
+            "quarantine_after": quarantine_after, "extension_counters": self.extension_counters.ctypes.data,
             "tenant_counters": self.tenant_counters.ctypes.data,
             "shares": arena.take(TENANT_SHARE.itemsize * limits.TENANTS_MAX),
             "tasks_per_tenant": tasks_per_tenant, "free_tasks": self._free_tasks.ctypes.data,

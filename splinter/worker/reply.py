@@ -16,6 +16,7 @@ from splinter.worker.records import Counters, Header, TenantCounters, Worker
 from splinter.worker.texts import extension_error_text, status_text
 
 DROP = 0  # in place of a reply's length: no reply
+PENDING = -1  # the task lives on; its reply comes later
 HEADER_BYTES = HEADER.itemsize
 
 _NAME_BYTES_MAX = limits.EXTENSION_NAME_BYTES_MAX
@@ -92,16 +93,18 @@ def _append_decimal(target: int, number: int) -> int:
 @njit(cache=True)
 def refuse_extension_error(w: int, header: int, name_length: int, error: int, line: int, code: int) -> int:
     """Reply EXTENSION_ERROR with the text of :func:`splinter.ext.abi.error_message`: "<name>, line <line>: <text>".
+    ``line`` 0: there is none.
 
     The name is the request's key. ``code``, what the extension raised itself or 0, goes where an object's version does.
     Returns the reply's length in bytes.
     """
     message = header + HEADER_BYTES
     length = min(name_length, _NAME_BYTES_MAX)
-    for byte in b", line ":
-        store8(message + length, byte)
-        length += 1
-    length += _append_decimal(message + length, line)
+    if line != 0:
+        for byte in b", line ":
+            store8(message + length, byte)
+            length += 1
+        length += _append_decimal(message + length, line)
     for byte in b": ":
         store8(message + length, byte)
         length += 1
@@ -116,7 +119,7 @@ def reply_outcome(w: int, header: int, kind: int, status: int, line: int, value:
 
     ``kind`` is an :class:`splinter.store.outcomes.Outcome`. STATUS has a status, and the object's version as ``value``;
     SCALAR a value; ERROR an error as ``status``, its line, and as ``value`` the number raised; BODY ``length`` bytes at
-    ``body``, which may be part of the request. Any other is answered with ABORTED.
+    ``body``, which may be part of the request.
     """
     if kind == Outcome.STATUS:
         return finish(w, header, Status.OK, value, 0) if status == Status.OK else refuse(w, header, status)
@@ -125,7 +128,5 @@ def reply_outcome(w: int, header: int, kind: int, status: int, line: int, value:
         return finish(w, header, Status.OK, 0, _SCALAR_BYTES)
     if kind == Outcome.ERROR:
         return refuse_extension_error(w, header, Header(header).key_length, status, line, value)
-    if kind == Outcome.BODY:
-        move_bytes(header + HEADER_BYTES, body, length)
-        return finish(w, header, status, value, length)
-    return refuse(w, header, Status.ABORTED)
+    move_bytes(header + HEADER_BYTES, body, length)
+    return finish(w, header, status, value, length)

@@ -23,9 +23,6 @@ from splinter.worker.records import Counters, Header, Worker
 from splinter.worker.reply import DROP, HEADER_BYTES, body_bytes_max, finish, refuse
 from splinter.worker.tasks.invoke import invoke
 from splinter.worker.tasks.once import claim_of, reply_recorded
-from splinter.worker.tasks.slices import PENDING
-
-__all__ = ["PENDING", "handle"]
 
 
 @njit(cache=True, forceinline=True)

@@ -14,7 +14,8 @@ from splinter.ext.abi import FRAME
 from splinter.ext.compile import compile_source
 from splinter.wire import HEADER
 from splinter.worker.accounts import begin_batch, begin_resumes, idle_until_now
-from splinter.worker.requests import PENDING, handle
+from splinter.worker.reply import PENDING
+from splinter.worker.requests import handle
 from splinter.worker.tasks import fair
 from splinter.worker.tasks.layout import TASK, TASK_FREE
 from splinter.worker.tasks.pool import end_task, take_over_tasks

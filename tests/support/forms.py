@@ -118,6 +118,7 @@ def _module(programs: Sequence[Program], functions: list[ir.Function], form: For
                 source_digest=b"",
                 first_lookup=first_lookup(function),
                 writes=writes(function),
+                isolation=program.isolation,
                 form=form,
                 dead=dead,
                 dead_outputs=outputs,

@@ -82,11 +82,14 @@ class Runner:
 
     def run_at(self, address: int, compiled: CompiledExtension, arguments: bytes) -> Any:
         """The same for code that lies at an address already."""
-        self.store.begin_task()
+        self.store.begin_task(compiled.isolation)
+        is_done = False
         try:
-            return self._run(compiled, address + compiled.entry, arguments)
+            result = self._run(compiled, address + compiled.entry, arguments)
+            is_done = True
+            return result
         finally:
-            self.store.end_task()
+            self.store.end_task(is_done)
             self._kept.clear()
 
     def _run(self, compiled: CompiledExtension, address: int, arguments: bytes) -> Any:

@@ -32,7 +32,8 @@ from splinter.worker.accounts import begin_resumes, idle_until_now
 from splinter.worker.layout import QUEUE_LOCK
 from splinter.worker.memory import WorkerMemory, introduce
 from splinter.worker.records import Worker
-from splinter.worker.requests import PENDING, handle
+from splinter.worker.reply import PENDING
+from splinter.worker.requests import handle
 from splinter.worker.tasks.fair import pick
 from splinter.worker.tasks.pool import end_task, take_over_tasks
 from splinter.worker.tasks.slices import run_slice

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Any
 
-from splinter.ext.abi import ExtensionError
+from splinter.ext.abi import ExtensionError, Isolation
 from splinter.ext.author import Error, Store
 from splinter.ext.faults import ExtensionFault
 from splinter.ext.front.check import check, check_library
@@ -17,6 +17,7 @@ from splinter.ext.front.diagnostics import Findings
 from splinter.ext.front.parse import choose, parse
 from splinter.ext.front.source_of import source_of
 from splinter.ext.python.instrument import python_function
+from splinter.ext.python.transaction import Transaction
 from splinter.ext.types import WORD_BYTES
 from splinter.ext.views import Buffer, Bytes, View, one_nan
 from splinter.limits import (
@@ -53,10 +54,11 @@ class LocalStore(Store):
         self.logged: list[bytes] = []  # what extensions wrote into the debug log
         self._last_version = 0
         self._task_put_bytes: int | None = None  # None: no task runs, and puts are the test's own
+        self._transaction = Transaction(Isolation.NONE_WRITES)
         self._loaded: dict[Any, tuple[Program, Callable[..., Any], str]] = {}
 
     def get(self, table: int, key: int | Bytes) -> View | None:
-        value = self.objects.get(self._place(table, key))
+        value = self.objects.get(self._read(table, key))
         return None if value is None else View(value)
 
     def exists(self, table: int, key: int | Bytes) -> bool:
@@ -66,7 +68,7 @@ class LocalStore(Store):
         self._put(table, key, value, None)
 
     def version(self, table: int, key: int | Bytes) -> int:
-        place = self._place(table, key)
+        place = self._read(table, key)
         return self.versions.get(place, 0) if place in self.objects else 0
 
     def put_if(self, table: int, key: int | Bytes, value: int | Bytes, version: int) -> bool:
@@ -88,6 +90,7 @@ class LocalStore(Store):
             self._task_put_bytes = put_bytes
         if version is not None and self.version(table, key) != version:
             return False
+        self._transaction.write(place, len(value), self._object(place))
         self.objects[place] = value
         self._last_version += 1
         self.versions[place] = self._last_version
@@ -109,7 +112,12 @@ class LocalStore(Store):
         return self.tenant_id
 
     def delete(self, table: int, key: int | Bytes) -> bool:
-        return self.objects.pop(self._place(table, key), None) is not None
+        place = self._read(table, key)
+        if place not in self.objects:
+            return False
+        self._transaction.write(place, 0, self._object(place))
+        del self.objects[place]
+        return True
 
     def invoke(self, function: Callable[..., Any] | str, /, *args: Any, **kwargs: Any) -> Any:
         """Run an extension, given as a function or as source text, to its end and return its result.
@@ -121,12 +129,14 @@ class LocalStore(Store):
         signature = program.signature
         signature.pack(args, kwargs)
         values = dict(zip(program.extension.parameters, args, strict=False)) | kwargs
-        self.begin_task()
         prepared = {name: View(value) if isinstance(value, bytes) else value for name, value in values.items()}
+        self.begin_task(program.isolation)
+        is_done = False
         try:
             result = python(self, **prepared)
             if isinstance(result, Generator):
                 result = _drive(result)
+            is_done = True
         except ExtensionFault as fault:
             raise ExtensionFault(fault.error, signature.name, _line(fault.__traceback__, filename)) from fault
         except Error as raised:
@@ -139,24 +149,36 @@ class LocalStore(Store):
             line = _line(error.__traceback__, filename)
             raise ExtensionFault(_error_of(error), signature.name, line) from error
         finally:
-            self.end_task()
+            self.end_task(is_done)
         if isinstance(result, tuple):
             return tuple(map(_result, result))
         return _result(result)
 
-    def begin_task(self) -> None:
-        """From here on puts count against what one task may put."""
+    def begin_task(self, isolation: Isolation) -> None:
+        """From here on puts count against what one task may put, and a transaction is under way."""
         self._task_put_bytes = 0
+        self._transaction = Transaction(isolation)
 
-    def end_task(self) -> None:
-        """From here on puts are not limited."""
+    def end_task(self, is_done: bool) -> None:
+        """From here on puts are not limited. What a transaction has written that is not done goes."""
         self._task_put_bytes = None
+        if not is_done:
+            self._transaction.undo(self.objects, self.versions)
+        self._transaction = Transaction(Isolation.NONE_WRITES)
 
     def preload(
         self, function: Callable[..., Any] | str, program: Program, python: Callable[..., Any], filename: str = "<source>"
     ) -> None:
         """Keep what has been made of an extension already, for ``invoke``."""
         self._loaded[function] = program, python, filename
+
+    def _read(self, table: int, key: int | Bytes) -> tuple[int, bytes]:
+        place = self._place(table, key)
+        self._transaction.read(place)
+        return place
+
+    def _object(self, place: tuple[int, bytes]) -> tuple[bytes, int] | None:
+        return (self.objects[place], self.versions.get(place, 0)) if place in self.objects else None
 
     def _place(self, table: int, key: int | Bytes) -> tuple[int, bytes]:
         _check_table(table)

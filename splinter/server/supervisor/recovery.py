@@ -40,7 +40,6 @@ class Recovered:
     tasks_running: int  # a task that was being resumed
     tasks_continued: int  # at a yield point
     tasks_restarted: int  # begun anew
-    tasks_aborted: int  # answered with ABORTED
     tasks_killed: int  # answered with KILLED
     blamed: int  # address of the task because of which it died; 0: none
 
@@ -57,12 +56,12 @@ def recover(store: Store, memory: WorkerMemory, *, is_stuck: bool, has_crashed: 
     is_running = _runs_task(memory)
     store.recover(memory.index, tasks_go_on=True)
     blamed = int(blamed_task(w, is_stuck, has_crashed))
-    continued, restarted, aborted, killed = map(int, recover_tasks(w, blamed))
-    if continued + restarted + aborted + killed == 0:  # an empty seat must not hold up the re-use of memory
+    continued, restarted, killed = map(int, recover_tasks(w, blamed))
+    if continued + restarted + killed == 0:  # an empty seat must not hold up the re-use of memory
         store.recover(memory.index)
     return Recovered(
         writes_recovered=int(steps), locks_broken=int(locks), tasks_running=int(is_running), tasks_continued=continued,
-        tasks_restarted=restarted, tasks_aborted=aborted, tasks_killed=killed, blamed=blamed,
+        tasks_restarted=restarted, tasks_killed=killed, blamed=blamed,
     )  # fmt: skip
 
 

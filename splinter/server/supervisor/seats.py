@@ -160,9 +160,9 @@ class Workers:
         for name in _COUNTED:
             self._watchdog.count(name, getattr(left, name))
         logger.warning(
-            "worker %d (pid %d) %s%s%s; its tasks: %d go on, %d begin anew, %d aborted, %d killed",
+            "worker %d (pid %d) %s%s%s; its tasks: %d go on, %d begin anew, %d killed",
             seat.index, pid, "" if verdict is Verdict.DEAD else "was ", verdict.value, blame,
-            left.tasks_continued, left.tasks_restarted, left.tasks_aborted, left.tasks_killed,
+            left.tasks_continued, left.tasks_restarted, left.tasks_killed,
         )  # fmt: skip
 
     def _blame(self, memory: WorkerMemory, address: int) -> str:

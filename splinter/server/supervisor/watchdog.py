@@ -57,7 +57,6 @@ WATCHDOG = np.dtype(
         ("tasks_running", "<u8"),  # dead workers that were resuming a task
         ("tasks_continued", "<u8"),  # tasks of dead workers: at a yield point, taken over
         ("tasks_restarted", "<u8"),  # begun anew
-        ("tasks_aborted", "<u8"),  # answered with ABORTED
         ("tasks_killed", "<u8"),  # answered with KILLED
         ("chunks_reclaimed", "<u8"),  # of dead workers
         ("replaced", "<u8"),  # successors that have begun to serve

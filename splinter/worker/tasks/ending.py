@@ -5,12 +5,16 @@ from __future__ import annotations
 from numba import njit
 
 from splinter.errors import Status
-from splinter.ext.abi import RESUME_DONE, ExtensionError, ResultKind
+from splinter.ext.abi import RESUME_DONE, RESUME_ERROR, ExtensionError, Isolation, ResultKind
 from splinter.native.atomics import store32_release, store64_release
-from splinter.store.outcomes import Outcome
+from splinter.store.journal import participant_at
+from splinter.store.outcomes import EFFECT_DUPLICATE, Outcome
+from splinter.store.records import Participant
+from splinter.store.transactions import CONFLICT
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.records import Counters, Frame, Worker
-from splinter.worker.reply import body_bytes_max, refuse, reply_outcome
+from splinter.worker.reply import PENDING, body_bytes_max, refuse, reply_outcome
+from splinter.worker.tasks.commit import begin_anew, commit_task
 from splinter.worker.tasks.layout import TASK_REPLYING
 from splinter.worker.tasks.once import reply_recorded, settle_task
 from splinter.worker.tasks.records import ExtensionCounters, Task
@@ -18,32 +22,72 @@ from splinter.worker.tasks.records import ExtensionCounters, Task
 
 @njit(cache=True, forceinline=True)
 def reply_task(w: int, t: int, ended: int) -> int:
-    """Write the reply of a task that ended over its request; returns its length, or DROP.
+    """End a task's transaction, and write its reply over its request; returns the reply's length, or DROP.
 
     ``ended``: what its last resume returned, RESUME_DONE or RESUME_ERROR. The task is blamed for what goes wrong
-    until that is done: result, error and line are what its extension left.
+    until that is done: result, error and line are what its extension left. Returns :data:`PENDING` when the transaction was
+    in vain: the task, which is in no queue, has been set to its beginning.
     """
-    store32_release(Task(t).at.state, TASK_REPLYING)  # from here on it cannot be begun anew
-    worker_point(w, WorkerPoint.TASK_REPLYING)
-    length = _record_and_reply(w, t, ended)
-    store64_release(Worker(w).at.running_task, 0)
+    task, worker = Task(t), Worker(w)
+    mine = Participant(participant_at(worker.store, worker.index))
+    mine.turn = task.turn
+    length = _commit_and_reply(w, t, ended)
+    mine.turn = 0
+    store64_release(worker.at.running_task, 0)
     return length
 
 
 @njit(cache=True, forceinline=True)
-def _record_and_reply(w: int, t: int, ended: int) -> int:
+def _commit_and_reply(w: int, t: int, ended: int) -> int:
     task = Task(t)
     frame_at, header, tally = task.frame, task.header, ExtensionCounters(task.counters)
+    frame = Frame(frame_at)
+    if ended == RESUME_ERROR and _is_held_up(frame_at):
+        if begin_anew(w, t, frame.error):
+            return PENDING
+        frame.line = 0
+    kind, status, line, value, body, length = _outcome(w, t, ended)
+    if frame.isolation == Isolation.WRITES and frame.writes != 0 and ended == RESUME_DONE and status == Status.OK:
+        recorded = commit_task(w, frame_at, kind, value, body, length)
+        if recorded == CONFLICT or recorded == Status.BUSY:
+            error = ExtensionError.CONFLICT if recorded == CONFLICT else ExtensionError.BUSY
+            if begin_anew(w, t, error):
+                return PENDING
+            recorded = CONFLICT
+    else:
+        recorded = settle_task(w, frame_at, kind, status, line, value, body, length)
+    if recorded in (CONFLICT, Status.OUT_OF_MEMORY, Status.QUOTA_EXCEEDED):  # what it wrote, or its reply, could not be kept
+        frame.error = _error_of(recorded)
+        frame.line = 0
+        ended = RESUME_ERROR
+        kind, status, line, value, body, length = _outcome(w, t, ended)
+        recorded = settle_task(w, frame_at, kind, status, line, value, body, length)
+    worker_point(w, WorkerPoint.TASK_RECORDED)
+    store32_release(task.at.state, TASK_REPLYING)  # from here on it cannot be begun anew
+    worker_point(w, WorkerPoint.TASK_REPLYING)
     tally.invocations += 1
     if ended != RESUME_DONE:
         tally.errors += 1
-    kind, status, line, value, body, length = _outcome(w, t, ended)
-    if Frame(frame_at).acknowledged != 0:
-        recorded = settle_task(w, frame_at, kind, status, line, value, body, length)
-        worker_point(w, WorkerPoint.TASK_RECORDED)
-        if recorded != Status.OK:
-            return reply_recorded(w, header, recorded)
+    if recorded != Status.OK:
+        return reply_recorded(w, header, recorded)
     return reply_outcome(w, header, kind, status, line, value, body, length)
+
+
+@njit(cache=True)
+def _is_held_up(frame_at: int) -> bool:
+    """Whether a task, which has ended with an error, is to be tried again: others change what it reads, or have their turn."""
+    frame = Frame(frame_at)
+    if frame.isolation >= Isolation.READS:
+        return frame.error == ExtensionError.CONFLICT
+    return frame.isolation == Isolation.NONE_WRITES and frame.error == ExtensionError.BUSY and frame.effect != EFFECT_DUPLICATE
+
+
+@njit(cache=True)
+def _error_of(status: int) -> int:
+    """What an extension's end says where its commit came to nothing."""
+    if status == CONFLICT:
+        return ExtensionError.CONFLICT
+    return ExtensionError.OUT_OF_MEMORY if status == Status.OUT_OF_MEMORY else ExtensionError.QUOTA
 
 
 @njit(cache=True, forceinline=True)

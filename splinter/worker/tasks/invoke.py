@@ -10,24 +10,26 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.ext.abi import RESUME_YIELD
+from splinter.ext.abi import RESUME_YIELD, Isolation
 from splinter.native.atomics import store32_release
 from splinter.store.objects import object_value
 from splinter.store.operations import store_find
 from splinter.worker.accounts import begin_resumes
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.records import Extension, Frame, Header, Worker
-from splinter.worker.reply import HEADER_BYTES, refuse
+from splinter.worker.replay import forget_notes
+from splinter.worker.reply import HEADER_BYTES, PENDING, refuse
 from splinter.worker.tasks import fair
 from splinter.worker.tasks.ending import reply_task
 from splinter.worker.tasks.layout import EXTENSION_COUNTERS_BYTES, TASK_REPLYING, TASK_RUNNING
 from splinter.worker.tasks.once import begin_task, recall, refuse_once, reply_recorded
 from splinter.worker.tasks.pool import hold_epoch, release_task, start_frame, take_task
 from splinter.worker.tasks.records import ExtensionCounters, Task
-from splinter.worker.tasks.slices import PENDING, resume
+from splinter.worker.tasks.slices import resume
 from splinter.worker.tasks.terms import generation_of, set_limits
 
 _SLOT_MASK = limits.EXTENSIONS_MAX - 1
+_FIRST_TRIES = 3  # of a transaction that others disturb, before it waits its turn
 _FIRST_SHIFT_MAX = 3  # a first slice has at least an eighth of the budget: one read
 
 
@@ -66,6 +68,9 @@ def invoke(w: int, header: int, chunk: int, known: int) -> int:
     t = take_task(w)
     task = Task(t)
     _fill_frame(w, task.frame, header, generation, is_once)
+    Frame(task.frame).isolation = extension.isolation
+    if extension.isolation == Isolation.NONE_WRITES:
+        forget_notes(task.frame)
     _fill_task(w, t, header, chunk, record)
     task.counters = counters
     if must_queue:
@@ -121,6 +126,8 @@ def _fill_task(w: int, t: int, header: int, chunk: int, record: int) -> None:
     task.cycles = 0
     task.started = worker.heartbeat
     task.restarts = 0
+    task.conflicts = 0
+    task.turn = 0
     # A newer epoch than this turn's would not cover what the task read in it; the worker's published one may be another
     # task's, and would never move on.
     task.epoch = worker.turn_epoch
@@ -134,8 +141,16 @@ def _run_first_slice(w: int, t: int, tenant: int, writes: bool) -> int:
     store32_release(task.at.state, TASK_RUNNING)
     # What others of this batch wait for is short, also when many invokes of it turn out to be long.
     first_yields = worker.first_yields
-    ended = resume(w, t, tenant, worker.task_budget >> min(first_yields, _FIRST_SHIFT_MAX))[0]
-    if ended == RESUME_YIELD:
+    budget = worker.task_budget >> min(first_yields, _FIRST_SHIFT_MAX)
+    length = PENDING
+    for _ in range(_FIRST_TRIES):
+        ended = resume(w, t, tenant, budget)[0]
+        if ended == RESUME_YIELD:
+            break
+        length = reply_task(w, t, ended)
+        if length != PENDING:
+            break
+    if length == PENDING:
         worker.first_yields = first_yields + 1
         if writes or fair.has_room(w, tenant, worker.free_length):
             task.yields = 1
@@ -143,8 +158,6 @@ def _run_first_slice(w: int, t: int, tenant: int, writes: bool) -> int:
         ExtensionCounters(task.counters).invocations += 1
         store32_release(task.at.state, TASK_REPLYING)
         length = refuse(w, task.header, Status.BUSY)
-    else:
-        length = reply_task(w, t, ended)
     release_task(w, t)
     return length
 

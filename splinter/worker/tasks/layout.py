@@ -33,7 +33,9 @@ TASK = np.dtype(
         ("restarts", "<u4"),  # times it was begun anew because its worker died. Writer: the supervisor; the worker at its start
         ("started", "<u8"),  # time-stamp counter when it came
         ("wall_cycles_max", "<u8"),  # ticks after that it ends with EXTENSION_ERROR, whatever it did meanwhile
-        ("spare", "<u4", 4),
+        ("turn", "<u8"),  # the tenant's turn, if it has it (splinter.store.turns); 0: it has not
+        ("conflicts", "<u4"),  # times that its transaction was in vain
+        ("spare", "<u4"),
     ]
 )
 assert TASK.itemsize == 128

@@ -17,13 +17,11 @@ from splinter.store.journal import participant_at, unlock
 from splinter.store.objects import object_value, object_value_length
 from splinter.store.operations import claim_refusal, lock_active
 from splinter.store.outcomes import (
-    EFFECT_NONE,
     EFFECT_WRITTEN,
     RECORDED,
     STALE,
     Outcome,
     claim_request,
-    is_alive,
     outcome_kind,
     outcome_line,
     outcome_status,
@@ -60,15 +58,13 @@ def reply_recorded(w: int, header: int, status: int) -> int:
     claimed = Claim(Participant(participant_at(store, worker.index)).claim)
     word, value = claimed.word, claimed.value
     kind, recorded = outcome_kind(word), outcome_status(word)
-    if kind == Outcome.EFFECT and is_alive(store, value):  # it will reply when it has ended
+    if kind == Outcome.EFFECT:  # it will reply when it has ended; if its worker has no successor, nobody knows how it ended
         counters.stale += 1
         return DROP
     counters.duplicates += 1
     body, length = 0, 0
     if kind == Outcome.BODY:
         kept = claimed.body
-        if kept == 0:
-            return refuse(w, header, Status.ABORTED)
         body, length = object_value(kept), object_value_length(kept)
         if length > body_bytes_max(w, header):  # it was written when the MTU was greater
             return refuse(w, header, Status.REPLY_TOO_LARGE)
@@ -124,18 +120,20 @@ def begin_task(w: int, header: int, frame_at: int, asks: bool) -> None:
     frame.sequence = request.sequence
     frame.acknowledged = request.acknowledged if asks else 0
     frame.since_ns = Worker(w).clock_ns
-    frame.effect = EFFECT_NONE
 
 
 @njit(cache=True, forceinline=True)
 def settle_task(
     w: int, frame_at: int, kind: int, status: int, line: int, value: int, body: int, length: int
 ) -> int:  # fmt: skip
-    """Record what a task is about to reply: OK, or the status for :func:`reply_recorded`, when another run of it was quicker.
+    """Record what a task is about to reply, where its client asked for that. Returns OK; OUT_OF_MEMORY or QUOTA_EXCEEDED, when
+    there is no room for the record, or the body; else what :func:`reply_recorded` is to answer.
 
     ``kind`` is an Outcome; of BODY ``body`` and ``length`` tell the bytes.
     """
     frame, worker = Frame(frame_at), Worker(w)
+    if frame.acknowledged == 0:
+        return Status.OK
     store, p, tenant = worker.store, worker.index, frame.tenant
     me = participant_at(store, p)
     has_written = frame.effect == EFFECT_WRITTEN
@@ -151,7 +149,7 @@ def settle_task(
         found = Status.OK
     if found == Status.OK:
         if kind == Outcome.BODY:
-            claim_settle_body(store, me, tenant, claim, status, value, body, length)
+            found = claim_settle_body(store, me, tenant, claim, status, value, body, length)
         else:
             claim_settle(store, me, claim, outcome_word(sequence, kind, status, line), value)
     unlock(store, Account(account_of(store, tenant)).at.lock)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from numba import njit
 
 from splinter.native.atomics import load32, store32, store32_release
+from splinter.store.outcomes import EFFECT_NONE
+from splinter.store.turns import leave_turn
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.records import Frame, Worker
+from splinter.worker.replay import SAVED_START, restore_frame
 from splinter.worker.tasks import fair
 from splinter.worker.tasks.layout import FRAME_BYTES, TASK_BYTES, TASK_FREE, TASK_READY
 from splinter.worker.tasks.records import Task
+from splinter.worker.transaction import TRANSACTION_AREA_BYTES
 
 OLDEST_NONE = (1 << 63) - 1  # no task holds an epoch
 
@@ -31,6 +35,7 @@ def take_over_tasks(w: int) -> None:
         t, frame_at = tasks + index * TASK_BYTES, frames + index * FRAME_BYTES
         task = Task(t)
         task.frame = frame_at
+        Frame(frame_at).transaction = worker.transactions + index * TRANSACTION_AREA_BYTES
         state = task.state
         if state == TASK_FREE:
             release_task(w, t)
@@ -63,6 +68,16 @@ def hold_epoch(w: int, t: int) -> None:
     worker.tasks_live += 1
 
 
+@njit(cache=True)
+def renew_epoch(w: int, t: int) -> None:
+    """A task begins anew: it holds the epoch of this turn from here on."""
+    worker, task = Worker(w), Task(t)
+    held = task.epoch
+    task.epoch = worker.turn_epoch
+    if worker.tasks_live != 0 and held <= worker.oldest_epoch:
+        _find_oldest(w)
+
+
 @njit(cache=True, forceinline=True)
 def start_frame(frame_at: int) -> None:
     """Set a frame's coroutine to its beginning; arguments and tenant are the caller's to set."""
@@ -72,13 +87,26 @@ def start_frame(frame_at: int) -> None:
     frame.error = 0
     frame.result_length = 0
     frame.put_bytes = 0
+    frame.writes = 0
+    frame.call = 0
+    frame.effect = EFFECT_NONE
+
+
+@njit(cache=True)
+def repeat_slice(frame_at: int) -> None:
+    """Set a task that writes without isolation to the beginning of a slice that was cut off. May be repeated."""
+    if restore_frame(frame_at) == SAVED_START:
+        start_frame(frame_at)
 
 
 @njit(cache=True)
 def release_task(w: int, t: int) -> None:
     """Give a task back; it is in no queue."""
-    worker = Worker(w)
-    store32_release(Task(t).at.state, TASK_FREE)
+    worker, task = Worker(w), Task(t)
+    if task.turn != 0:
+        leave_turn(worker.store, Frame(task.frame).tenant, task.turn)
+        task.turn = 0
+    store32_release(task.at.state, TASK_FREE)
     worker_point(w, WorkerPoint.TASK_RELEASED)
     free_length = worker.free_length
     store32(worker.free_tasks + free_length * 4, (t - worker.tasks) // TASK_BYTES)

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from numba import njit
 
-from splinter.ext.abi import RESUME_ERROR, RESUME_YIELD, ExtensionError
+from splinter.ext.abi import RESUME_ERROR, RESUME_YIELD, ExtensionError, Isolation
 from splinter.native.atomics import call_resume, store32_release, store64_release
 from splinter.worker.accounts import end_resume
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.records import Counters, Frame, Worker
+from splinter.worker.replay import begin_slice, end_slice
+from splinter.worker.reply import PENDING
 from splinter.worker.stages import EXTENSION, SERVE, stage
 from splinter.worker.tasks import fair
 from splinter.worker.tasks.ending import dismiss_task, reply_task
 from splinter.worker.tasks.layout import TASK_RUNNING
 from splinter.worker.tasks.records import ExtensionCounters, Task
 from splinter.worker.tasks.terms import is_orphan, is_overdue
+from splinter.worker.transaction import begin_transaction
 
-PENDING = -1  # the task lives on; its reply comes later
 _SHORT_SHIFT = 2  # a short slice has a quarter of the budget
 
 
@@ -29,7 +31,12 @@ def resume(w: int, t: int, tenant: int, budget: int) -> tuple[int, int]:
     """Run one slice of a task, whose state is RUNNING; returns its outcome and time in ticks."""
     task, worker, counters = Task(t), Worker(w), Counters(w)
     frame_at = task.frame
-    Frame(frame_at).budget = budget
+    frame = Frame(frame_at)
+    frame.budget = budget
+    if frame.isolation == Isolation.NONE_WRITES:
+        begin_slice(frame_at)
+    elif frame.state == 0 and frame.isolation >= Isolation.READS:
+        begin_transaction(worker.store, frame_at)
     store64_release(worker.at.running_task, t)
     worker_point(w, WorkerPoint.TASK_RUNNING)
     stage(w, SERVE)
@@ -44,6 +51,8 @@ def resume(w: int, t: int, tenant: int, budget: int) -> tuple[int, int]:
         store64_release(worker.at.running_task, 0)  # of one that ended, when its reply is written: it comes from the extension
         counters.yields += 1
         tally.yields += 1
+        if frame.isolation == Isolation.NONE_WRITES:
+            end_slice(frame_at)
     return outcome, used
 
 
@@ -75,7 +84,10 @@ def run_slice(w: int, t: int) -> int:
         frame.error = ExtensionError.TIME if has_budget else ExtensionError.BUDGET
         outcome = RESUME_ERROR
     fair.remove(w, t, tenant, used)
-    return reply_task(w, t, outcome)
+    length = reply_task(w, t, outcome)
+    if length == PENDING:
+        fair.enqueue(w, t, tenant)
+    return length
 
 
 @njit(cache=True)

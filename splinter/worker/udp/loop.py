@@ -21,8 +21,7 @@ from splinter.worker.loop import run, serve_batch, take_over
 from splinter.worker.rates import is_within_rate
 from splinter.worker.receive import batch_limit, worker_block
 from splinter.worker.records import Counters, Header, Packet, PollFd, Tenant, Worker
-from splinter.worker.reply import DROP, HEADER_BYTES
-from splinter.worker.requests import PENDING
+from splinter.worker.reply import DROP, HEADER_BYTES, PENDING
 from splinter.worker.steal import has_waited, is_empty, next_place, wake_sibling
 from splinter.worker.tasks.pool import end_task
 from splinter.worker.tasks.records import Task

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from splinter.ext import LocalStore, author, views
+from splinter.ext.abi import Isolation
 from splinter.ext.author import Error
 from splinter.ext.faults import ExtensionFault
 from tests.support.forms import FORMS, Prepared, prepare, same
@@ -251,7 +252,7 @@ def plain(text: str, trap: int, bad: int) -> tuple[Any, LocalStore]:
     tree = ast.fix_missing_locations(_Views().visit(ast.parse(text)))
     exec(compile(tree, "<source>", "exec", flags, dont_inherit=True, optimize=0), names)
     store = store_of_test()
-    store.begin_task()
+    store.begin_task(Isolation.WRITES)
     try:
         result = names["f"](store, trap, bad)
         if isinstance(result, GeneratorType):
@@ -260,10 +261,13 @@ def plain(text: str, trap: int, bad: int) -> tuple[Any, LocalStore]:
     except StopIteration as stop:
         result = stop.value
     except Error as error:
+        store.end_task(False)
         return ("RAISED", error.code), store
     except AssertionError:
+        store.end_task(False)
         return ("ASSERTION", 0), store
     except ExtensionFault as fault:
+        store.end_task(False)
         return (fault.error.name, 0), store
     return result, store
 

@@ -14,7 +14,7 @@ from splinter.errors import Status
 from splinter.ext.compile import compile_source
 from splinter.worker.accounts import begin_batch, end_batch, idle_until_now, packets_in_batch
 from splinter.worker.layout import BATCH
-from splinter.worker.requests import PENDING
+from splinter.worker.reply import PENDING
 from splinter.worker.tasks import fair
 from splinter.worker.tasks.layout import TASK, TASK_FREE, TASK_READY
 from tests.support.driver import COUNTING, Driver, at, fresh

@@ -15,7 +15,7 @@ from splinter.ext.abi import ExtensionError
 from splinter.store.epochs import epoch_advance
 from splinter.wire import HEADER
 from splinter.worker.accounts import begin_batch, begin_resumes
-from splinter.worker.requests import PENDING
+from splinter.worker.reply import PENDING
 from splinter.worker.tasks import fair
 from splinter.worker.tasks.layout import TASK_READY
 from splinter.worker.tasks.pool import OLDEST_NONE, end_task
