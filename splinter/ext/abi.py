@@ -112,6 +112,9 @@ class Isolation(IntEnum):
     WRITES = 3  # a transaction that may write
 
 
+MAY_WRITE = 1  # the bit of an Isolation
+
+
 class ExtensionError(NumberWithText):
     """Why an extension ended with EXTENSION_ERROR."""
 
@@ -170,10 +173,8 @@ RECORD = np.dtype(
         ("first_key", "u1"),
         ("first_key_parameter", "u1"),
         ("first_table_parameter", "u1"),  # number of the integer parameter that is the table; NO_PARAMETER: it is first_table
-        ("writes", "u1"),  # 1: it may put or delete; 0: to run it twice does no harm
-        ("first_table", "<u4"),
         ("isolation", "u1"),  # Isolation
-        ("pad", "u1", 7),
+        ("first_table", "<u4"),
     ]
 )
 NO_PARAMETER = 0xFF

@@ -19,7 +19,7 @@ from splinter.ext.front.parse import Module, choose, choose_all, parse
 from splinter.ext.middle import ir
 from splinter.ext.middle.builder import TooLargeError, UntranslatedError, Work
 from splinter.ext.middle.checkpoints import insert_checkpoints
-from splinter.ext.middle.effort import waits_for_store, writes
+from splinter.ext.middle.effort import waits_for_store
 from splinter.ext.middle.first_lookup import FirstLookup, first_lookup
 from splinter.ext.middle.liveness import place
 from splinter.ext.middle.lower import lower, result_kind
@@ -53,7 +53,6 @@ class CompiledExtension:
     result_kind: ResultKind
     source_digest: bytes  # SHA-256 of the source and of how it was compiled: the same ``code`` has the same digest
     first_lookup: FirstLookup  # a hint for the worker
-    writes: bool  # it may put or delete
     isolation: Isolation
 
 
@@ -233,7 +232,6 @@ def _compile(source: str, name: str | None, every: bool, preempt: bool, findings
                 result_kind=results[function],
                 source_digest=digest,
                 first_lookup=first_lookup(function),
-                writes=writes(function),
                 isolation=program.isolation,
             )
     for function in lowered:

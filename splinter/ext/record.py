@@ -42,7 +42,6 @@ def build(compiled: CompiledExtension, code_address: int, code_offset: int, vers
     record["code_bytes"] = len(compiled.code)
     record["statistics"] = statistics
     record["metadata_length"] = len(metadata)
-    record["writes"] = compiled.writes
     record["isolation"] = compiled.isolation
     first = compiled.first_lookup
     record["first_key"], record["first_key_parameter"] = first.key, first.key_parameter

@@ -32,14 +32,15 @@ _COUNT_MAX = 1 << 40
 _CHOICES = {"transport": TRANSPORTS, "partial_checksums": PARTIAL_CHECKSUMS}
 _RANGES = {  # of numbers: the least, the most, and of what
     "port": (1, 65535, ""),
+    "task_budget": (1, limits.TASK_BUDGET_MAX, ""),
     "tasks_per_worker": (1, limits.TASKS_PER_WORKER, ""),
     "steer_away": (0, limits.STEER_AWAY_MAX, " packets"),
     "device_wait": (0, limits.DEVICE_WAIT_SECONDS_MAX, " seconds"),
     "watchdog_ms": (limits.WATCHDOG_MS_MIN, limits.WATCHDOG_MS_MAX, ""),
     **dict.fromkeys(
         (
-            "tasks_per_tenant", "task_budget", "task_yields_max", "task_milliseconds_max", "task_wall_milliseconds_max",
-            "idle_spin_ns", "quarantine_after",
+            "tasks_per_tenant", "task_yields_max", "task_milliseconds_max", "task_wall_milliseconds_max", "idle_spin_ns",
+            "quarantine_after",
         ),
         (1, _COUNT_MAX, ""),
     ),

@@ -27,7 +27,7 @@ from splinter.store.publication import EXPECT_ABSENT
 from splinter.store.records import Claim
 from splinter.worker.log import log_append
 from splinter.worker.records import Context, Frame
-from splinter.worker.replay import Note, note_call, prepare_note, recall_call
+from splinter.worker.replay import answer_of, note_call, prepare_note, recall_call
 from splinter.worker.transaction import transaction_delete, transaction_get, transaction_put_if, transaction_write
 
 _NO_OBJECTS = 1  # a version that no object has: they are even
@@ -46,7 +46,7 @@ def helper_get(context_at: int, frame_at: int, table: int, key: int, key_length:
     if frame.isolation == Isolation.NONE_WRITES:
         noted = recall_call(frame_at)
         if noted != 0:
-            return Note(noted).answer
+            return answer_of(noted)
     found = store_find(store, frame.tenant, table, key, key_length, 0)
     frame.out_address = object_value(found) if found != 0 else 0
     frame.out_length = object_value_length(found) if found != 0 else 0
@@ -114,7 +114,7 @@ def _put(
         return transaction_put_if(store, frame_at, table, key, key_length, value, value_length, expected_version)
     noted = recall_call(frame_at)
     if noted != 0:
-        return Note(noted).answer
+        return answer_of(noted)
     status = store_put(
         store, context.participant, frame.tenant, table, key, key_length,
         value, value_length, expected_version, _claim(context_at, frame_at, answer), 0,
@@ -147,7 +147,7 @@ def helper_delete(context_at: int, frame_at: int, table: int, key: int, key_leng
         return transaction_delete(context.store, frame_at, table, key, key_length)
     noted = recall_call(frame_at)
     if noted != 0:
-        return Note(noted).answer
+        return answer_of(noted)
     status = store_delete(
         context.store, context.participant, frame.tenant, table, key, key_length, 0,
         _claim(context_at, frame_at, 1), 0,
@@ -161,15 +161,16 @@ def helper_now_ns(context_at: int, frame_at: int) -> int:
     if frame.isolation != Isolation.NONE_WRITES:
         return now_ns(frame.at.out_address)  # what a get left there, its caller has taken
     noted = recall_call(frame_at)
-    return Note(noted).answer if noted != 0 else note_call(frame_at, now_ns(frame.at.out_address))
+    return answer_of(noted) if noted != 0 else note_call(frame_at, now_ns(frame.at.out_address))
 
 
 def helper_log(context_at: int, frame_at: int, text: int, length: int) -> int:
     """Write to the tenant's debug log; 0."""
     frame = Frame(frame_at)
     if frame.isolation == Isolation.NONE_WRITES:
-        if recall_call(frame_at) != 0:
-            return 0
+        noted = recall_call(frame_at)
+        if noted != 0:
+            return answer_of(noted)
         note_call(frame_at, 0)
     time_ns = now_ns(frame.at.out_address)
     tenant, generation = frame.tenant, frame.generation

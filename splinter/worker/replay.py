@@ -23,6 +23,7 @@ import numpy as np
 from numba import njit
 
 from splinter import limits
+from splinter.ext.abi import ExtensionError
 from splinter.native.atomics import copy_bytes, store64_release
 from splinter.native.records import record
 from splinter.store.outcomes import EFFECT_WRITTEN
@@ -109,11 +110,12 @@ def has_written(frame_at: int) -> bool:
 
 @njit(cache=True)
 def recall_call(frame_at: int) -> int:
-    """The NOTE of the call that the task makes now, which is answered in the frame; 0: it was not made before."""
+    """The NOTE of the call that the task makes now, which is answered in the frame; 0: it was not made before; < 0: an
+    -ExtensionError, since there is no room for its note. Only code that does not look at its budget comes to that."""
     frame = Frame(frame_at)
     notes = Notes(frame.transaction)
     if frame.call >= notes.calls:
-        return 0
+        return 0 if frame.call < NOTES_MAX else -ExtensionError.BUDGET
     address = notes.notes + frame.call * NOTE_BYTES
     noted = Note(address)
     frame.out_address = noted.address
@@ -123,6 +125,12 @@ def recall_call(frame_at: int) -> int:
         frame.effect = EFFECT_WRITTEN
     frame.call += 1
     return address
+
+
+@njit(cache=True)
+def answer_of(noted: int) -> int:
+    """What the call answers for which :func:`recall_call` has returned this, which is not 0."""
+    return Note(noted).answer if noted > 0 else noted
 
 
 @njit(cache=True)

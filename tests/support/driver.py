@@ -24,7 +24,9 @@ from splinter.worker.turn import begin_turn
 
 IMPORTS = "from splinter.ext import Store, extension, u64\n"
 ENDLESS = IMPORTS + "@extension\ndef endless(db: Store) -> None:\n    while True:\n        pass\n"
-WRITING = IMPORTS + "@extension\ndef writing(db: Store) -> None:\n    db.put(0, 1, b'x')\n    while True:\n        pass\n"
+WRITING = IMPORTS + (
+    "@extension(isolation='none')\ndef writing(db: Store) -> None:\n    db.put(0, 1, b'x')\n    while True:\n        pass\n"
+)
 SHORT = IMPORTS + "@extension\ndef short(db: Store) -> u64:\n    return 7\n"
 COUNTING = IMPORTS + (
     "@extension\ndef counting(db: Store, turns: u64) -> u64:\n    for i in range(turns):\n        yield\n    return turns\n"

@@ -27,7 +27,6 @@ from splinter.ext.front.diagnostics import Findings
 from splinter.ext.front.parse import choose, parse
 from splinter.ext.middle import ir
 from splinter.ext.middle.checkpoints import insert_checkpoints
-from splinter.ext.middle.effort import writes
 from splinter.ext.middle.first_lookup import first_lookup
 from splinter.ext.middle.ir import Op
 from splinter.ext.middle.liveness import place
@@ -117,7 +116,6 @@ def _module(programs: Sequence[Program], functions: list[ir.Function], form: For
                 result_kind=result_kind(program.extension.result),
                 source_digest=b"",
                 first_lookup=first_lookup(function),
-                writes=writes(function),
                 isolation=program.isolation,
                 form=form,
                 dead=dead,

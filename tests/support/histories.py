@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 
 from splinter.client import Client
-from splinter.errors import BusyError, RequestTimeoutError, TaskAbortedError, TaskKilledError, VersionChangedError
+from splinter.errors import BusyError, RequestTimeoutError, TaskKilledError, VersionChangedError
 from splinter.wire import OBJECT_ABSENT
 from tests.support.linearizability import UNKNOWN, Kind, Operation, State, is_linearizable
 from tests.support.servers import RunningServer
@@ -81,7 +81,7 @@ class Recorder:
         called = time.monotonic()
         try:
             result: object = call()
-        except (TaskAbortedError, TaskKilledError) as error:
+        except TaskKilledError as error:
             result = UNKNOWN
             self.ends[type(error).__name__] += 1
         except (RequestTimeoutError, BusyError) as error:

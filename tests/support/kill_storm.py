@@ -99,7 +99,7 @@ class Verdict:
             f"held {server.get('locks_broken', 0)} locks, ran {server.get('tasks_running', 0)} tasks; "
             f"{server.get('duplicates', 0)} repetitions answered from the record; "
             f"tasks: {server.get('tasks_continued', 0)} went on, {server.get('tasks_restarted', 0)} begun anew, "
-            f"{tally.aborted} aborted, {tally.killed} killed; outage: median {outages[len(outages) // 2] * 1000:.1f} ms, "
+            f"{tally.killed} killed; outage: median {outages[len(outages) // 2] * 1000:.1f} ms, "
             f"longest {outages[-1] * 1000:.1f} ms; longest call of a client {tally.longest_seconds * 1000:.0f} ms"
         )
 

@@ -31,6 +31,14 @@ def recorded(store: int, p: int) -> tuple[int, int, int]:
     return outcome_kind(claim.word), outcome_status(claim.word), claim.value
 
 
+@njit
+def _count(claim: int, word: int) -> None:
+    """The word becomes 1 with the claim's write."""
+    claimed = Claim(claim)
+    claimed.count = word
+    claimed.counted = 1
+
+
 class Requester:
     """One client of one tenant, at one participant after the other."""
 
@@ -44,9 +52,11 @@ class Requester:
         return claim_request(self.store.address, p, self.client, sequence, self.acknowledged, self.now_ns)
 
     def effect(self, sequence: int, word: np.ndarray, p: int = 0) -> int:
-        """A claim for a task's first write; ``word`` becomes EFFECT_WRITTEN."""
+        """A claim for a task's first write; ``word`` becomes 1."""
         at, now = self.store.address, self.now_ns
-        return claim_effect(at, p, self.client, sequence, self.acknowledged, now, word.ctypes.data)
+        claim = claim_effect(at, p, self.client, sequence, self.acknowledged, now)
+        _count(claim, word.ctypes.data)
+        return claim
 
     def put(self, sequence: int, key: bytes, value: bytes, version: int = 0, p: int = 0) -> int:
         """Status, or RECORDED or STALE."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from splinter.client import Client
-from splinter.errors import BusyError, RequestTimeoutError, TaskAbortedError, TaskKilledError
+from splinter.errors import BusyError, RequestTimeoutError, TaskKilledError
 from splinter.wire import OBJECT_ABSENT
 
 TABLE, COUNTERS, CHURNED = 1, 2, 3
@@ -66,7 +66,6 @@ class Tally:
 
     requests: int = 0
     acknowledged: int = 0  # writes, the increments of counters included
-    aborted: int = 0  # invokes answered so: what they wrote stands
     killed: int = 0  # invokes answered so: two workers died in them, or the watchdog took theirs for stuck
     longest_seconds: float = 0.0  # that one call of the client waited, batches included
     lost: list[str] = field(default_factory=list)  # acknowledged writes that are not there
@@ -77,7 +76,6 @@ class Tally:
         """Take another's in."""
         self.requests += other.requests
         self.acknowledged += other.acknowledged
-        self.aborted += other.aborted
         self.killed += other.killed
         self.longest_seconds = max(self.longest_seconds, other.longest_seconds)
         self.lost += other.lost
@@ -209,37 +207,28 @@ class StormClient:
         before = self._counts[key]
         try:
             count = self._client.invoke("count_up", key, times, *yields)
-        except TaskAbortedError:  # after its first write: what it wrote stands
-            self.tally.aborted += 1
-            self._look_at_count(key, before + 1, before + times)
-        except TaskKilledError:  # at any time
+        except TaskKilledError:  # nothing of it is done
             self.tally.killed += 1
-            self._look_at_count(key, before, before + times)
+            self._look_at_count(key, before)
         else:
             self._counts[key] = before + times
             if count != self._counts[key]:
                 self.tally.wrong.append(f"client {self._number}, counter {key}: {count} in place of {self._counts[key]}")
             self._wrote()
 
-    def _look_at_count(self, key: int, least: int, most: int) -> None:
+    def _look_at_count(self, key: int, wanted: int) -> None:
         self._counts[key] = self._stored_count(key)
-        if not least <= self._counts[key] <= most:
-            self.tally.lost.append(f"client {self._number}, counter {key}: {self._counts[key]} in place of {least} to {most}")
+        if self._counts[key] != wanted:
+            self.tally.lost.append(f"client {self._number}, counter {key}: {self._counts[key]} in place of {wanted}")
 
     def _churn(self) -> None:
         first, times = self._churns, 2 * self._dice.randrange(1, _GRIND_MAX // 2)
         self._churns += times
         try:
             deleted = self._client.invoke("churn", self._number, first, times)
-        except (TaskAbortedError, TaskKilledError) as error:  # what it wrote stands
-            if isinstance(error, TaskAbortedError):
-                self.tally.aborted += 1
-            else:
-                self.tally.killed += 1
-            found = self._stored(CHURNED, self._number)
-            if found is not None and not first <= found < first + times and found != self._churned:
-                self.tally.lost.append(f"client {self._number}: {found} was churned in place of {first} to {first + times}")
-            self._churned = found
+        except TaskKilledError:  # nothing of it is done
+            self.tally.killed += 1
+            self._read_churned()
             return
         self._churned = first + times - 1
         self._wrote()

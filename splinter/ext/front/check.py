@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import ast
 
+from splinter.ext.abi import Isolation
 from splinter.ext.front.annotations import function_of, signature_of
 from splinter.ext.front.calls import CallChecker
 from splinter.ext.front.checked import Checked, ConstantValue, Library, Program, Table
 from splinter.ext.front.diagnostics import Findings
 from splinter.ext.front.names import RESERVED_NAMES
-from splinter.ext.front.parse import Module
+from splinter.ext.front.parse import Module, is_isolated
 from splinter.ext.front.statements import FunctionChecker
 from splinter.ext.front.walk import children
-from splinter.ext.types import (
-    NONE,
-)
+from splinter.ext.helpers import WRITING
+from splinter.ext.types import NONE
 from splinter.limits import HELPER_DEPTH_MAX
 
 
@@ -42,9 +42,25 @@ def check_all(nodes: list[ast.FunctionDef], library: Library, name: str | None, 
         signature = signature_of(extension, name or node.name, findings)
         extension.helpers = library.helpers
         FunctionChecker(extension, library.constants, findings).run()
-        programs.append(Program(signature, extension))
+        programs.append(Program(signature, extension, _isolation(extension)))
     findings.raise_if_any()
     return programs
+
+
+def _isolation(extension: Checked) -> Isolation:
+    """How an extension's invokes stand to others, which depends on whether it, or what it calls, writes."""
+    known, waiting, writes = {extension.function.name}, [extension], False
+    while waiting:
+        for node in ast.walk(waiting.pop().function):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                writes |= node.func.attr in WRITING
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id not in known:
+                known.add(node.func.id)
+                if node.func.id in extension.helpers:
+                    waiting.append(extension.helpers[node.func.id])
+    if is_isolated(extension.function):
+        return Isolation.WRITES if writes else Isolation.READS
+    return Isolation.NONE_WRITES if writes else Isolation.NONE_READS
 
 
 def _constants(module: Module, findings: Findings) -> dict[str, ConstantValue]:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from splinter.ext.abi import Isolation
-from splinter.ext.front.parse import is_isolated
-from splinter.ext.helpers import WRITING
 from splinter.ext.signature import Signature
 from splinter.ext.types import ELEMENTS, F64, Element, Type
 
@@ -71,17 +69,9 @@ class Program:
 
     signature: Signature
     extension: Checked
+    isolation: Isolation
 
     @property
     def functions(self) -> list[Checked]:
         """The extension and its helper functions."""
         return [self.extension, *self.extension.helpers.values()]
-
-    @cached_property
-    def isolation(self) -> Isolation:
-        """How its invokes stand to others."""
-        called = (node.func for each in self.functions for node in ast.walk(each.function) if isinstance(node, ast.Call))
-        writes = any(isinstance(function, ast.Attribute) and function.attr in WRITING for function in called)
-        if is_isolated(self.extension.function):
-            return Isolation.WRITES if writes else Isolation.READS
-        return Isolation.NONE_WRITES if writes else Isolation.NONE_READS

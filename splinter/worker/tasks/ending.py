@@ -56,8 +56,9 @@ def _commit_and_reply(w: int, t: int, ended: int) -> int:
             recorded = CONFLICT
     else:
         recorded = settle_task(w, frame_at, kind, status, line, value, body, length)
-    if recorded in (CONFLICT, Status.OUT_OF_MEMORY, Status.QUOTA_EXCEEDED):  # what it wrote, or its reply, could not be kept
-        frame.error = _error_of(recorded)
+    error: int = _error_of(recorded)
+    if error != 0:  # what it wrote, or its reply, could not be kept
+        frame.error = error
         frame.line = 0
         ended = RESUME_ERROR
         kind, status, line, value, body, length = _outcome(w, t, ended)
@@ -84,10 +85,12 @@ def _is_held_up(frame_at: int) -> bool:
 
 @njit(cache=True)
 def _error_of(status: int) -> int:
-    """What an extension's end says where its commit came to nothing."""
+    """The error of an extension whose end could not be recorded; 0: it is another status."""
     if status == CONFLICT:
         return ExtensionError.CONFLICT
-    return ExtensionError.OUT_OF_MEMORY if status == Status.OUT_OF_MEMORY else ExtensionError.QUOTA
+    if status == Status.OUT_OF_MEMORY:
+        return ExtensionError.OUT_OF_MEMORY
+    return ExtensionError.QUOTA if status == Status.QUOTA_EXCEEDED else 0
 
 
 @njit(cache=True, forceinline=True)

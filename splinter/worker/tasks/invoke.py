@@ -10,7 +10,7 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.ext.abi import RESUME_YIELD, Isolation
+from splinter.ext.abi import MAY_WRITE, RESUME_YIELD, Isolation
 from splinter.native.atomics import store32_release
 from splinter.store.objects import object_value
 from splinter.store.operations import store_find
@@ -56,7 +56,7 @@ def invoke(w: int, header: int, chunk: int, known: int) -> int:
     generation = generation_of(w, tenant)
     if generation == 0:
         return refuse(w, header, Status.UNKNOWN_TENANT)
-    writes = extension.writes != 0
+    writes = extension.isolation & MAY_WRITE != 0
     is_once = writes and request.acknowledged != 0
     if is_once:
         recorded = recall(w, header, Status.OK)

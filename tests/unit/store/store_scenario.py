@@ -25,7 +25,7 @@ from splinter.store.journal import participant_at, unlock
 from splinter.store.operations import lock_active, store_delete, store_put
 from splinter.store.outcomes import RECORDED, claim_effect, claim_request
 from splinter.store.reclaim import reclaim
-from splinter.store.records import Account
+from splinter.store.records import Account, Claim
 from splinter.store.slabs import retreat
 from splinter.store.staging import stage_expire, stage_put
 from splinter.store.store import Store
@@ -145,12 +145,21 @@ def request_delete(sequence: int, key: bytes, acknowledged: int = 1) -> Step:
     return Step(f"client's delete {sequence} of {key!r}", run, lambda contents: contents.pop(key, None) and None, True)
 
 
+@njit
+def _claim_first(store: int, sequence: int, word: int) -> int:
+    claim = claim_effect(store, VICTIM, CLIENT, sequence, 1, 0)
+    claimed = Claim(claim)
+    claimed.count = word
+    claimed.counted = 1
+    return claim
+
+
 def first_write(sequence: int, key: bytes, value: bytes) -> Step:
     """The first write of a task."""
     effect = np.zeros(1, dtype=np.int64)
 
     def run(store: Store) -> None:
-        claim = claim_effect(store.address, VICTIM, CLIENT, sequence, 1, 0, effect.ctypes.data)
+        claim = _claim_first(store.address, sequence, effect.ctypes.data)
         status = store_put(store.address, VICTIM, TENANT, 0, address_of(key), len(key), address_of(value), len(value), 0, claim)
         assert status in (Status.OK, RECORDED), status
 

@@ -14,7 +14,7 @@ from splinter.store.accounts import account_of
 from splinter.store.clients import claim_begin, claim_settle_body
 from splinter.store.journal import participant_at, unlock
 from splinter.store.operations import lock_active, store_put
-from splinter.store.outcomes import EFFECT_WRITTEN, RECORDED, STALE, Outcome, is_alive
+from splinter.store.outcomes import RECORDED, STALE, Outcome, is_alive
 from splinter.store.records import Account
 from splinter.store.store import Store
 from tests.support.requester import TENANT, Requester, address_of
@@ -325,7 +325,7 @@ def test_the_first_write_of_a_task_claims_its_request(store: Store, client: Requ
         return store_put(store.address, p, TENANT, 0, address_of(b"k"), 1, address_of(value), len(value), 0, claim)
 
     assert write(b"1", 0) == Status.OK
-    assert effect[0] == EFFECT_WRITTEN
+    assert effect[0] == 1
     assert write(b"2", 1) == RECORDED
     kind, _, owner = client.recorded(p=1)
     assert kind == Outcome.EFFECT
@@ -342,4 +342,4 @@ def test_a_refusal_does_not_end_a_task(store: Store, client: Requester):
     assert (status, effect[0]) == (Status.VERSION_CHANGED, 0)
     claim = client.effect(7, effect)
     assert store_put(store.address, 0, TENANT, 0, address_of(b"k"), 1, address_of(b"1"), 1, 0, claim) == Status.OK
-    assert effect[0] == EFFECT_WRITTEN
+    assert effect[0] == 1

@@ -49,7 +49,7 @@ Deaths = list[tuple[int, int]]  # points, each with the passes to survive: of th
 VICTIM, SIBLING = 0, 1
 TENANT_ID, TABLE, CLIENT, TOKEN = 1, 1, 77, 1234
 LATE_ID, LATE_TASKS = 2, 8  # a tenant whose tasks may take a millisecond: with so many, some end where they wait
-COUNTER, HELD = (1).to_bytes(8, "little"), (2).to_bytes(8, "little")
+COUNTER, HELD, SECOND = ((key).to_bytes(8, "little") for key in (1, 2, 3))
 LARGE = bytes(range(256)) * 8  # of two fragments
 SKIPS = (0, 1, 4)
 BUMP_SKIPS = range(12)
@@ -60,17 +60,25 @@ FIRST_DEATHS = (
     (WorkerPoint.TASK_REPLYING, 1),
     (WorkerPoint.REQUEST_SERVED, 3),
 )
+COUNTERS = ((TABLE, COUNTER), (TABLE, SECOND), (2, COUNTER), (2, HELD))  # of bump, and of loose
 TASKS = 64  # of a worker: what is asked again while it runs has one more
 ROUND_SECONDS_MAX = 20
 ATTEMPTS_MAX = 20  # a socket decides which datagrams make a batch, so that not every try leaves half of one
-ENDED = (Status.ABORTED, Status.KILLED)  # what a task may end with when workers died
 IMPORTS = "from splinter.ext import Store, extension, u64\n"
 COUNTING = IMPORTS + (
     "@extension\ndef counting(db: Store, turns: u64) -> u64:\n    for i in range(turns):\n        yield\n    return turns\n"
 )
+# A transaction of two objects; and one whose puts stand for themselves, with a yield between them.
 BUMP = IMPORTS + (
     "@extension\ndef bump(db: Store, turns: u64) -> u64:\n    found = db.get(1, 1)\n    if found is None:\n        return 0\n"
-    "    value = found.u64(0) + 1\n    db.put(1, 1, value)\n    for i in range(turns):\n        yield\n    return value\n"
+    "    value = found.u64(0) + 1\n    db.put(1, 1, value)\n    for i in range(turns):\n        yield\n"
+    "    db.put(1, 3, value)\n    return value\n"
+)
+LOOSE = IMPORTS + (
+    "@extension(isolation='none')\ndef loose(db: Store, turns: u64) -> u64:\n"
+    "    for key in range(1, 3):\n        found = db.get(2, key)\n        if found is None:\n            return 0\n"
+    "        db.put(2, key, found.u64(0) + 1)\n"
+    "        for i in range(turns):\n            yield\n    return 1\n"
 )
 HOLD = IMPORTS + (
     "@extension\ndef hold(db: Store, turns: u64) -> u64:\n    found = db.get(1, 2)\n    if found is None:\n        return 0\n"
@@ -105,34 +113,36 @@ class Machine:
         introduce(self.workers, stealing=True)
         self.device = SocketDevice(self.workers, VICTIM) if udp else MemoryDevice(self.workers)
         self.serve = entry(udp=udp)
-        for number, source in enumerate((COUNTING, BUMP, HOLD)):
+        for number, source in enumerate((COUNTING, BUMP, LOOSE, HOLD)):
             compiled = compile_source(source)
             address, at = self.code.write(compiled.code)
             value = record.build(compiled, address, at, 1, number)
             for tenant in (TENANT_ID, LATE_ID):
                 self.store.put(tenant, limits.TABLE_EXTENSIONS, compiled.name.encode(), value)
-        self.store.put(TENANT_ID, TABLE, COUNTER, bytes(8))
+        for table, key in COUNTERS:
+            self.store.put(TENANT_ID, table, key, bytes(8))
         self.store.put(TENANT_ID, TABLE, HELD, bytes(40))
         self.sequence = 0
 
-    def counter(self) -> int:
-        """How often ``bump`` has had its effect."""
-        return int.from_bytes(self.store.get(TENANT_ID, TABLE, COUNTER) or b"", "little")
+    def counters(self) -> list[int]:
+        """How often ``bump`` has had its effect, told by both of its objects, and ``loose`` each of its two."""
+        return [int.from_bytes(self.store.get(TENANT_ID, table, key) or b"", "little") for table, key in COUNTERS]
 
 
 class Round:
     """Some requests, and workers that die while they serve them; the last one lives until all is answered."""
 
-    def __init__(self, machine: Machine, deaths: Deaths, *, only_bumps: bool = False) -> None:
-        """``only_bumps``: what tasks write is the only thing that is written."""
-        self.machine, self.deaths = machine, list(deaths)
+    def __init__(self, machine: Machine, deaths: Deaths, *, only_bumps: bool = False, crashes: bool = False) -> None:
+        """``only_bumps``: what tasks write is the only thing that is written. ``crashes``: deaths are a task's fault."""
+        self.machine, self.deaths, self.crashes = machine, list(deaths), crashes
         self.where = ", then ".join(f"{name_of(point)} {skip}" for point, skip in deaths) or "no death"
         self.acknowledged = machine.sequence + 1
         self.expected: dict[bytes, bytes | None] = {}
         self.requests: dict[Identity, tuple[int, bytes]] = {}  # core, payload
         self.replies: dict[Identity, tuple[Status, bytes]] = {}
         self.keys: dict[bytes, list[Identity]] = {}  # of puts and deletes: the requests that make up each
-        self.bumps: list[Identity] = []
+        self.bumps: list[Identity] = []  # invokes of bump
+        self.loose: list[Identity] = []
         self.holds: list[Identity] = []
         self.late: list[Identity] = []
         self.died: list[int] = []  # points
@@ -177,6 +187,7 @@ class Round:
 
     def bump(self, core: int) -> None:
         self.bumps.append(self.ask(core, Opcode.INVOKE, b"bump", (2).to_bytes(8, "little")))
+        self.loose.append(self.ask(core, Opcode.INVOKE, b"loose", (2).to_bytes(8, "little")))
 
     def change(self, core: int, opcode: Opcode, key: bytes, value: bytes) -> None:
         self.keys[key] = [self.ask(core, opcode, key, value)]
@@ -204,10 +215,9 @@ class Round:
             header = Header.unpack(payload)
             status = Status(header.status)
             is_late = status == Status.EXTENSION_ERROR and (header.sequence, 0) in self.late
-            if status != Status.OK and not is_late and (status not in ENDED or header.opcode != Opcode.INVOKE):
+            is_blamed = self.crashes and status == Status.KILLED and header.opcode == Opcode.INVOKE
+            if status != Status.OK and not is_late and not is_blamed:
                 self.fail(f"request {header.sequence} was answered with {status.name}")
-            if status == Status.KILLED and len(self.died) <= limits.TASK_RESTARTS_MAX:
-                self.fail(f"request {header.sequence} was blamed for one death")
             identity = (header.sequence, header.fragment_index if header.opcode == Opcode.PUT else 0)
             if identity in self.requests:  # on UDP a round may get what its predecessor asked for twice
                 self.replies.setdefault(identity, (status, payload[limits.REQUEST_HEADER_BYTES :]))
@@ -215,7 +225,7 @@ class Round:
     def run(self) -> list[int]:
         """Returns the points at which workers died."""
         machine, block = self.machine, self.machine.workers[VICTIM].block
-        before, deadline = machine.counter(), time.monotonic() + ROUND_SECONDS_MAX
+        before, deadline = machine.counters(), time.monotonic() + ROUND_SECONDS_MAX
         self.send()
         self.start()
         try:
@@ -284,7 +294,7 @@ class Round:
         """As the supervisor (splinter.server.supervisor.seats) does, and what must hold between a worker and its successor."""
         machine, worker = self.machine, self.machine.workers[VICTIM]
         machine.store.descriptor["kill_at"] = 0
-        recover(machine.store, worker, is_stuck=False, has_crashed=False)
+        recover(machine.store, worker, is_stuck=False, has_crashed=self.crashes)
         machine.device.recover(worker)
         if held := machine.device.locks_held():
             self.fail(f"ring locks are held after recovery, by {held}")
@@ -306,7 +316,7 @@ class Round:
         if found != self.expected[key]:
             self.fail(f"an acknowledged change of {key!r} is missing: {found!r}")
 
-    def check(self, before: int) -> None:
+    def check(self, before: list[int]) -> None:
         """At rest: everything acknowledged is there, once; nothing is held, lost or left over."""
         machine = self.machine
         for key in self.expected:
@@ -315,10 +325,13 @@ class Round:
             status, found = self.replies[identity]
             if status == Status.OK and found != UNTOUCHED:
                 self.fail(f"an object was written over that a task held: {found!r}")
-        # One that is aborted had written, which it does once; one that is killed may have.
-        done = [self.replies[identity][0] in (Status.OK, Status.ABORTED) for identity in self.bumps]
-        if not sum(done) <= machine.counter() - before <= len(done):
-            self.fail(f"the counter went from {before} to {machine.counter()}, {sum(done)} of {len(done)} had written")
+        gone = [now - count for now, count in zip(machine.counters(), before, strict=True)]
+        bumps, loose = (sum(self.replies[each][0] == Status.OK for each in asked) for asked in (self.bumps, self.loose))
+        # Of one that is killed nothing is done, but without isolation what it had come to.
+        if gone[:2] != [bumps] * 2 or not all(loose <= count <= len(self.loose) for count in gone[2:]):
+            self.fail(
+                f"the counters went up by {gone}, after {bumps} of {len(self.bumps)} and {loose} of {len(self.loose)} invokes"
+            )
         worker = machine.workers[VICTIM]
         if (worker.tasks["state"] != TASK_FREE).any():
             self.fail(f"tasks are left: {worker.tasks['state'].tolist()}")
@@ -354,9 +367,16 @@ def main() -> None:
     died: Counter[str] = Counter()
     for point in [*(set(WorkerPoint) - XDP_ONLY)] if udp else [*(set(WorkerPoint) - UDP_ONLY), *STORE_POINTS]:
         plans: list[Deaths] = [[(point, skip)] for skip in SKIPS] + [[first, (point, 0)] for first in FIRST_DEATHS]
+        is_blamed = point == WorkerPoint.REFUSAL_SENT
+        if is_blamed:  # only a second crash in one task comes to that
+            plans = [
+                [(WorkerPoint.TASK_RUNNING, one), (WorkerPoint.TASK_RUNNING, two), (point, 0)]
+                for one in range(6)
+                for two in range(24)
+            ]
         for _ in range(ATTEMPTS_MAX):
             for plan in plans:
-                died.update(name_of(where) for where in Round(machine, plan).run())
+                died.update(name_of(where) for where in Round(machine, plan, crashes=is_blamed).run())
             if died[name_of(point)]:
                 break
         if isinstance(point, KillPoint):

@@ -19,7 +19,7 @@ from splinter.limits import (
 )
 from tests.support.runner import Runner
 
-HEAD = """@extension
+HEAD = """@extension(isolation="none")
 def f(db: Store, n: u64) -> u64:
     a = db.get(1, 1)
     b = db.get(1, 2)
