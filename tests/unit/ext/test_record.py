@@ -7,7 +7,7 @@ import pytest
 
 from splinter.errors import ProtocolError
 from splinter.ext import record
-from splinter.ext.abi import RECORD, ResultKind, error_message
+from splinter.ext.abi import MAY_WRITE, RECORD, Isolation, ResultKind, error_message
 from splinter.ext.compile import compile_source
 
 COMPILED = compile_source("@extension\ndef f(db: Store, a: u64, b: bytes) -> bytes:\n    return b[a:]\n", "shift")
@@ -35,11 +35,29 @@ def test_round_trip() -> None:
         ("db.put_if(1, a, 1, 0)", True),
         ("db.log(b'x')", False),
         ("if db.exists(1, a): return db.now_ns()", False),
+        ("first(db, a)", True),
+        ("second(db, a)", False),
     ],
 )
-def test_whether_it_writes(line: str, writes: bool) -> None:
-    compiled = compile_source(f"@extension\ndef f(db: Store, a: u64) -> u64:\n    {line}\n    return 1\n")
-    assert bool(np.frombuffer(record.build(compiled, 1, 0, 1, 0), RECORD, 1)["writes"][0]) == writes
+@pytest.mark.parametrize(
+    ("decorator", "of_reader", "of_writer"),
+    [
+        ("@extension", Isolation.READS, Isolation.WRITES),
+        ("@extension()", Isolation.READS, Isolation.WRITES),
+        ("@extension(isolation='serializable')", Isolation.READS, Isolation.WRITES),
+        ("@extension(isolation='none')", Isolation.NONE_READS, Isolation.NONE_WRITES),
+    ],
+)
+def test_isolation(line: str, writes: bool, decorator: str, of_reader: Isolation, of_writer: Isolation) -> None:
+    compiled = compile_source(
+        f"{decorator}\ndef f(db: Store, a: u64) -> u64:\n    {line}\n    return 1\n\n"
+        "def first(db: Store, a: u64) -> u64:\n    return third(db, a)\n\n"
+        "def second(db: Store, a: u64) -> u64:\n    return 1 if db.exists(1, a) else 0\n\n"
+        "def third(db: Store, a: u64) -> u64:\n    db.put(1, a, a)\n    return 1\n"
+    )
+    isolation = np.frombuffer(record.build(compiled, 1, 0, 1, 0), RECORD, 1)["isolation"][0]
+    assert isolation == (of_writer if writes else of_reader)
+    assert bool(isolation & MAY_WRITE) == writes
 
 
 def test_damaged_records() -> None:
