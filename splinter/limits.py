@@ -67,8 +67,8 @@ TASKS_PER_TENANT = 128  # that wait in one worker: so one tenant's do not keep a
 FRAME_BYTES = 4096  # one task's frame: fixed header and locals
 COMMIT_OBJECTS_MAX = 128  # objects that one commit may write or delete, and the reply that it keeps
 TRANSACTION_READS_MAX = 1024  # look-ups of one transaction that may write
-TRANSACTION_WRITES_MAX = COMMIT_OBJECTS_MAX - 1  # puts and deletes of one transaction; the reply may be kept beside them
-TRANSACTION_BYTES_MAX = 98_304  # keys and values of them, with 32 bytes for each
+TRANSACTION_WRITES_MAX = COMMIT_OBJECTS_MAX - 1  # objects that one puts or deletes; its reply may be kept beside them
+TRANSACTION_BYTES_MAX = 98_304  # of all its puts and deletes: key, value and 32 bytes for each
 CONFLICTS_MAX = 8  # times that a transaction is begun anew before other writers of its tenant are held back for it
 
 # --- watchdog ---------------------------------------------------------------------------------------------------------------

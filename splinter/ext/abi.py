@@ -45,7 +45,7 @@ FRAME = np.dtype(
         ("generation", "<u8"),  # of the tenant. Writer: worker
         # Its transaction (splinter.worker.transaction), or what it did (splinter.worker.replay). Writer: worker and helpers.
         ("isolation", "<u4"),  # Isolation
-        ("writes", "<u4"),  # number of WRITEs
+        ("writes", "<u4"),  # number of WRITEs that stand
         ("snapshot", "<u8"),  # what it reads
         # Address of its TRANSACTION_AREA_BYTES: READs, and from TRANSACTION_READS_BYTES on WRITEs; or NOTES
         ("transaction", "<u8"),

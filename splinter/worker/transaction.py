@@ -101,16 +101,18 @@ def transaction_get(store: int, frame_at: int, table: int, key: int, key_length:
 def transaction_write(store: int, frame_at: int, table: int, key: int, key_length: int, value: int, value_length: int) -> int:
     """Note a put, or with ``value_length`` WRITE_DELETES a delete; 0, or -ExtensionError."""
     frame = Frame(frame_at)
-    used = frame.writes_end - frame.transaction - TRANSACTION_READS_BYTES
-    if frame.writes == _WRITES_MAX or used + write_size(key_length, value_length) > _BYTES_MAX:
-        return -ExtensionError.TRANSACTION
     identity = identity_of(frame.tenant, table, key_length)
     hashed = store_hash(store, identity, key, key_length)
     earlier = _own_write(frame_at, hashed, identity, key, key_length)
-    if earlier != 0:
+    used = frame.writes_end - frame.transaction - TRANSACTION_READS_BYTES
+    is_new = earlier == 0
+    if (is_new and frame.writes == _WRITES_MAX) or used + write_size(key_length, value_length) > _BYTES_MAX:
+        return -ExtensionError.TRANSACTION
+    if is_new:
+        frame.writes += 1
+    else:
         Write(earlier).identity = 0
     frame.writes_end = note_write(frame.writes_end, hashed, identity, key, value, value_length)
-    frame.writes += 1
     frame.written |= 1 << (hashed & 63)
     return 0
 

@@ -49,7 +49,7 @@ def count_up(db: Store, key: u64, times: u64, before: u64, after: u64) -> u64:
         yield
     return count + 1
 
-@extension
+@extension(isolation="none")
 def churn(db: Store, key: u64, first: u64, times: u64) -> u64:
     deleted = u64(0)
     for i in range(times):
@@ -226,9 +226,12 @@ class StormClient:
         self._churns += times
         try:
             deleted = self._client.invoke("churn", self._number, first, times)
-        except TaskKilledError:  # nothing of it is done
+        except TaskKilledError:  # what it wrote stands
             self.tally.killed += 1
-            self._read_churned()
+            found = self._stored(CHURNED, self._number)
+            if found is not None and not first <= found < first + times and found != self._churned:
+                self.tally.lost.append(f"client {self._number}: {found} was churned in place of {first} to {first + times}")
+            self._churned = found
             return
         self._churned = first + times - 1
         self._wrote()

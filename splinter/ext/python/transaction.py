@@ -16,7 +16,7 @@ class Transaction:
 
     def __init__(self, isolation: Isolation) -> None:
         self._isolation = isolation
-        self._reads = self._writes = self._bytes = 0
+        self._reads = self._bytes = 0
         self._before: dict[Place, tuple[bytes, int] | None] = {}
 
     def read(self, place: Place) -> None:
@@ -31,9 +31,9 @@ class Transaction:
         if self._isolation < Isolation.READS:
             return
         size = _WRITE_BYTES + -(-(len(place[1]) + value_bytes) // _WORD_BYTES) * _WORD_BYTES
-        if self._writes == TRANSACTION_WRITES_MAX or self._bytes + size > TRANSACTION_BYTES_MAX:
+        is_full = place not in self._before and len(self._before) == TRANSACTION_WRITES_MAX
+        if is_full or self._bytes + size > TRANSACTION_BYTES_MAX:
             raise ExtensionFault(ExtensionError.TRANSACTION)
-        self._writes += 1
         self._bytes += size
         self._before.setdefault(place, before)
 
