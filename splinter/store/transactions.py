@@ -81,7 +81,7 @@ def store_transact(
     claim also RECORDED and STALE; other than OK, nothing has changed.
     """
     me = participant_at(store, p)
-    status = lock_to_write(store, me, tenant)
+    status = lock_to_write(store, me, tenant, 0)
     if status != Status.OK:
         return status
     account = Account(account_of(store, tenant))
