@@ -25,6 +25,7 @@ _I64 = ctypes.c_int64
 _RESUME = ctypes.CFUNCTYPE(_I64, _I64, _I64)
 _GET = ctypes.CFUNCTYPE(_I64, *[_I64] * 5)
 _PUT = ctypes.CFUNCTYPE(_I64, *[_I64] * 7)
+_ADD = ctypes.CFUNCTYPE(_I64, *[_I64] * 6)
 _NOW = ctypes.CFUNCTYPE(_I64, *[_I64] * 2)
 _LOG = ctypes.CFUNCTYPE(_I64, *[_I64] * 4)
 _libm = ctypes.CDLL("libm.so.6")
@@ -49,7 +50,7 @@ class Runner:
         self._context = np.zeros(1, abi.CONTEXT)
         self._helpers = {
             "get": _GET(self._get), "put": _PUT(self._put), "delete": _GET(self._delete), "put_if": _PUT_IF(self._put_if),
-            "now_ns": _NOW(self._now), "log": _LOG(self._log),
+            "now_ns": _NOW(self._now), "log": _LOG(self._log), "add": _ADD(self._add), "delete_if": _ADD(self._delete_if),
         }  # fmt: skip
         for name, helper in self._helpers.items():
             self._context[name] = ctypes.cast(helper, ctypes.c_void_p).value
@@ -178,6 +179,17 @@ class Runner:
             return self.store.put_if(table, ctypes.string_at(key, key_length), content, version & 0xFFFFFFFFFFFFFFFF)
 
         return self._guard(action)
+
+    def _add(self, context: int, frame: int, table: int, key: int, key_length: int, n: int) -> int:
+        def action() -> int:
+            self._frame["out_version"] = self.store.add(table, ctypes.string_at(key, key_length), n)
+            return 0
+
+        return self._guard(action)
+
+    def _delete_if(self, context: int, frame: int, table: int, key: int, key_length: int, version: int) -> int:
+        wanted = version & 0xFFFFFFFFFFFFFFFF
+        return self._guard(lambda: self.store.delete(table, ctypes.string_at(key, key_length), wanted))
 
     def _now(self, context: int, frame: int) -> int:
         return self._guard(self.store.now_ns)

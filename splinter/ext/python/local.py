@@ -17,8 +17,8 @@ from splinter.ext.front.diagnostics import Findings
 from splinter.ext.front.parse import choose, parse
 from splinter.ext.front.source_of import source_of
 from splinter.ext.python.instrument import python_function
-from splinter.ext.python.transaction import Transaction
-from splinter.ext.types import WORD_BYTES
+from splinter.ext.python.transaction import Place, Transaction
+from splinter.ext.types import I64_MAX, I64_MIN, U64_MAX, WORD_BYTES
 from splinter.ext.views import Buffer, Bytes, View, one_nan
 from splinter.limits import (
     KEY_BYTES_MAX,
@@ -48,8 +48,8 @@ class LocalStore(Store):
     """Objects in a dict. ``invoke`` runs an extension on them, exactly as a server would, but under CPython."""
 
     def __init__(self) -> None:
-        self.objects: dict[tuple[int, bytes], bytes] = {}
-        self.versions: dict[tuple[int, bytes], int] = {}
+        self.objects: dict[Place, bytes] = {}
+        self.versions: dict[Place, int] = {}
         self.tenant_id = 1
         self.logged: list[bytes] = []  # what extensions wrote into the debug log
         self._last_version = 0
@@ -83,18 +83,41 @@ class LocalStore(Store):
         place = self._place(table, key)
         if len(value) > VALUE_BYTES_MAX:
             raise ExtensionFault(ExtensionError.VALUE)
+        self._count_put(place, len(value))
+        if version is not None and self.version(table, key) != version:
+            return False
+        self._write(place, value)
+        return True
+
+    def _count_put(self, place: Place, value_bytes: int) -> None:
+        """Of a task that puts so many bytes."""
         if self._task_put_bytes is not None:
-            put_bytes = self._task_put_bytes + OBJECT_HEADER_BYTES + len(key) + len(value)
+            put_bytes = self._task_put_bytes + OBJECT_HEADER_BYTES + len(place[1]) + value_bytes
             if put_bytes > TASK_PUT_BYTES_MAX:
                 raise ExtensionFault(ExtensionError.QUOTA)
             self._task_put_bytes = put_bytes
-        if version is not None and self.version(table, key) != version:
-            return False
+
+    def _write(self, place: Place, value: bytes) -> None:
         self._transaction.write(place, len(value), self._object(place))
         self.objects[place] = value
         self._last_version += 1
         self.versions[place] = self._last_version
-        return True
+
+    def add(self, table: int, key: int | Bytes, n: int) -> int:
+        _check_table(table)
+        key = as_bytes(key)
+        if not I64_MIN <= n <= I64_MAX:
+            raise ExtensionFault(ExtensionError.OVERFLOW)
+        place = self._place(table, key)
+        self._count_put(place, WORD_BYTES)
+        found = self.get(table, key)
+        if found is not None and len(found) != WORD_BYTES:
+            raise ExtensionFault(ExtensionError.COUNTER)
+        total = (0 if found is None else found.u64(0)) + int(n)
+        if not 0 <= total <= U64_MAX:
+            raise ExtensionFault(ExtensionError.OVERFLOW)
+        self._write(place, total.to_bytes(WORD_BYTES, "little"))
+        return total
 
     def multiget(self, table: int, keys: Bytes, size: int) -> Iterator[View | None]:
         _check_table(table)
@@ -111,9 +134,13 @@ class LocalStore(Store):
     def tenant(self) -> int:
         return self.tenant_id
 
-    def delete(self, table: int, key: int | Bytes) -> bool:
+    def delete(self, table: int, key: int | Bytes, version: int | None = None) -> bool:
+        _check_table(table)
+        key = as_bytes(key)
+        if version is not None and not 0 <= version < 1 << 64:
+            raise ExtensionFault(ExtensionError.OVERFLOW)
         place = self._read(table, key)
-        if place not in self.objects:
+        if place not in self.objects or version not in (None, self.versions.get(place, 0)):
             return False
         self._transaction.write(place, 0, self._object(place))
         del self.objects[place]
@@ -172,15 +199,15 @@ class LocalStore(Store):
         """Keep what has been made of an extension already, for ``invoke``."""
         self._loaded[function] = program, python, filename
 
-    def _read(self, table: int, key: int | Bytes) -> tuple[int, bytes]:
+    def _read(self, table: int, key: int | Bytes) -> Place:
         place = self._place(table, key)
         self._transaction.read(place)
         return place
 
-    def _object(self, place: tuple[int, bytes]) -> tuple[bytes, int] | None:
+    def _object(self, place: Place) -> tuple[bytes, int] | None:
         return (self.objects[place], self.versions.get(place, 0)) if place in self.objects else None
 
-    def _place(self, table: int, key: int | Bytes) -> tuple[int, bytes]:
+    def _place(self, table: int, key: int | Bytes) -> Place:
         _check_table(table)
         key = as_bytes(key)
         if not 1 <= len(key) <= KEY_BYTES_MAX:

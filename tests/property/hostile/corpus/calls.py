@@ -30,6 +30,46 @@ VERSIONS = [
     refused_body("type", "return int(db.put_if(1, 1, k, 1.0))"),
 ]  # fmt: skip
 
+COUNTERS = [
+    gives(0, "db.put(1, 1, b)\nx = db.add(1, 1, -1)\nreturn i64(db.add(1, 1, 1) - x - 1)", 0, U64_MAX, b""),
+    gives(5, "db.put(1, k, 7)\nreturn i64(db.add(1, k, -2))"),
+    gives(0, "return i64(db.add(1, 1, 0))"),
+    gives(I64_MIN + 1, "return -i64(db.add(1, 1, a))", (1 << 63) - 1, 0, b""),
+    gives(1, "db.put(1, 1, k)\nv = db.delete(1, 1)\nreturn i64(db.add(1, 1, 1))", name="a counter in the place of what was none"),
+    gives(0, "db.put(1, 1, k)\nreturn int(db.delete(1, 1, 0))"),
+    gives(0, "return int(db.delete(1, 1, 0))"),
+    gives(0, "db.put(1, 1, k)\nreturn int(db.delete(1, 1, version=b))", 0, U64_MAX, b"x", name="a delete of a version that means none"),
+    gives(0, "db.put(1, 1, k)\nreturn int(db.delete(1, 1, 1))"),
+    gives(1, "db.put(1, 1, k)\nv = db.version(1, 1)\nyield\nx = db.delete(1, 1, v)\nreturn int(x and not db.delete(1, 1, v))"),
+    gives(0, "x = db.add(1, 1, 5)\nv = db.version(1, 1)\nx = db.add(1, 1, 5)\nreturn int(db.delete(1, 1, v))"),
+    fails("OVERFLOW", 3, "return i64(db.add(1, 1, -1))"),
+    fails("OVERFLOW", 3, "return i64(db.add(1, 1, a))", I64_MIN, 0, b""),
+    fails("OVERFLOW", 3, "return i64(db.add(1, 1, b))", 0, 1 << 63, b""),
+    fails("OVERFLOW", 4, "db.put(1, 1, b)\nreturn i64(db.add(1, 1, 1))", 0, U64_MAX, b""),
+    fails("OVERFLOW", 4, "db.put(1, 1, 6)\nreturn i64(db.add(1, 1, -7))"),
+    fails("COUNTER", 4, "db.put(1, 1, k)\nreturn i64(db.add(1, 1, 1))"),
+    fails("COUNTER", 4, "db.put(1, 1, b'')\nreturn i64(db.add(1, 1, 1))"),
+    fails("COUNTER", 4, "db.put(1, 1, k)\nreturn i64(db.add(1, 1, 1))", 0, 0, b"nine byte"),
+    fails("TABLE", 3, "return i64(db.add(a, k, b))", 0xFF00, U64_MAX, b"", name="a table, a key and a number that are wrong"),
+    fails("OVERFLOW", 3, "return i64(db.add(1, k, b))", 0, U64_MAX, b""),
+    fails("OVERFLOW", 3, "return int(db.delete(1, k, a))", -1, 0, b""),
+    fails("KEY", 3, "return i64(db.add(1, k, b))", 0, 1, b""),
+    fails("KEY", 3, "return i64(db.add(1, k, 1))", 0, 0, b"k" * 256),
+    fails("KEY", 3, "return int(db.delete(1, k, b))", 0, 0, b""),
+    fails("NONE", 4, "v = db.get(1, 77)\nreturn i64(db.add(1, v, b))", 0, U64_MAX, b""),
+    refused_body("call", "return db.add(1, 1)"),
+    refused_body("call", "return db.add(1, 1, 1, 1)"),
+    refused_body("call", "return int(db.delete(1, 1, 1, 1))"),
+    refused_body("call", "return int(db.delete(1, 1, a, version=a))"),
+    refused_body("call", "return int(db.delete(1, version=a))"),
+    refused_body("type", "return db.add(1, 1, k)"),
+    refused_body("type", "return db.add(1, 1, 1.0)"),
+    refused_body("type", "return int(db.delete(1, 1, version=k))"),
+    refused_body("type", "return int(db.delete(1, 1, None))"),
+    refused_body("table", "return db.add(65536, 1, 1)"),
+    refused_body("key", "return db.add(1, b'', 1)"),
+]  # fmt: skip
+
 LOG = [
     gives(1, "db.log(k)\nreturn 1", 0, 0, b"l" * 1000, name="an entry of 1,000 bytes"),
     gives(1, "db.log(k)\nreturn 1", 0, 0, b""),
@@ -118,4 +158,4 @@ ROWS = [
     refused("a row beyond the limit", "source-size", 1, body("db.get(1, a)\n" * 3_000 + "return 1")),
 ]  # fmt: skip
 
-CASES = VERSIONS + LOG + RAISED + MATHEMATICS + HELPERS + ROWS
+CASES = VERSIONS + COUNTERS + LOG + RAISED + MATHEMATICS + HELPERS + ROWS
