@@ -2,7 +2,20 @@
 
 # ruff: noqa: E501 (the programs are data, one line each)
 
-from tests.property.hostile.corpus.case import PARAMETERS, Case, Failure, Result, body, fails, gives, refused, refused_body
+from dataclasses import replace
+
+from tests.property.hostile.corpus.case import (
+    PARAMETERS,
+    Case,
+    Failure,
+    Refusal,
+    Result,
+    body,
+    fails,
+    gives,
+    refused,
+    refused_body,
+)
 from tests.property.hostile.corpus.memory import I64_MIN, U64_MAX
 
 VERSIONS = [
@@ -33,17 +46,17 @@ VERSIONS = [
 COUNTERS = [
     gives(0, "db.put(1, 1, b)\nx = db.add(1, 1, -1)\nreturn i64(db.add(1, 1, 1) - x - 1)", 0, U64_MAX, b""),
     gives(5, "db.put(1, k, 7)\nreturn i64(db.add(1, k, -2))"),
-    gives(0, "return i64(db.add(1, 1, 0))"),
-    gives(I64_MIN + 1, "return -i64(db.add(1, 1, a))", (1 << 63) - 1, 0, b""),
+    gives(0, "db.delete(1, 1)\nreturn i64(db.add(1, 1, 0))"),
+    gives(I64_MIN + 1, "db.delete(1, 1)\nreturn -i64(db.add(1, 1, a))", (1 << 63) - 1, 0, b""),
     gives(1, "db.put(1, 1, k)\nv = db.delete(1, 1)\nreturn i64(db.add(1, 1, 1))", name="a counter in the place of what was none"),
     gives(0, "db.put(1, 1, k)\nreturn int(db.delete(1, 1, 0))"),
     gives(0, "return int(db.delete(1, 1, 0))"),
     gives(0, "db.put(1, 1, k)\nreturn int(db.delete(1, 1, version=b))", 0, U64_MAX, b"x", name="a delete of a version that means none"),
     gives(0, "db.put(1, 1, k)\nreturn int(db.delete(1, 1, 77))"),
     gives(1, "db.put(1, 1, k)\nv = db.version(1, 1)\nyield\nx = db.delete(1, 1, v)\nreturn int(x and not db.delete(1, 1, v))"),
-    gives(0, "x = db.add(1, 1, 5)\nv = db.version(1, 1)\nx = db.add(1, 1, 5)\nreturn int(db.delete(1, 1, v))"),
-    fails("OVERFLOW", 3, "return i64(db.add(1, 1, -1))"),
-    fails("OVERFLOW", 3, "return i64(db.add(1, 1, a))", I64_MIN, 0, b""),
+    gives(0, "db.delete(1, 1)\nx = db.add(1, 1, 5)\nv = db.version(1, 1)\nx = db.add(1, 1, 5)\nreturn int(db.delete(1, 1, v))"),
+    fails("OVERFLOW", 4, "db.delete(1, 1)\nreturn i64(db.add(1, 1, -1))"),
+    fails("OVERFLOW", 4, "db.delete(1, 1)\nreturn i64(db.add(1, 1, a))", I64_MIN, 0, b""),
     fails("OVERFLOW", 3, "return i64(db.add(1, 1, b))", 0, 1 << 63, b""),
     fails("OVERFLOW", 4, "db.put(1, 1, b)\nreturn i64(db.add(1, 1, 1))", 0, U64_MAX, b""),
     fails("OVERFLOW", 4, "db.put(1, 1, 6)\nreturn i64(db.add(1, 1, -7))"),
@@ -158,4 +171,12 @@ ROWS = [
     refused("a row beyond the limit", "source-size", 1, body("db.get(1, a)\n" * 3_000 + "return 1")),
 ]  # fmt: skip
 
-CASES = VERSIONS + COUNTERS + LOG + RAISED + MATHEMATICS + HELPERS + ROWS
+ALONE = [
+    replace(
+        case, name=f"{case.name}, without isolation", source=case.source.replace("@extension", "@extension(isolation='none')")
+    )
+    for case in COUNTERS
+    if not isinstance(case.expected, Refusal)
+]
+
+CASES = VERSIONS + COUNTERS + ALONE + LOG + RAISED + MATHEMATICS + HELPERS + ROWS

@@ -67,8 +67,8 @@ STORE = [
     fails("TRANSACTION", 4, "for i in range(a):\n    db.put(2, i, k)\nreturn 1", TRANSACTION_WRITES_MAX + 1, 0, b"x"),
     fails("TRANSACTION", 4, "for i in range(a):\n    db.put(2, 1, i)\nreturn 1", TRANSACTION_WRITES_MAX + 1, 0, b"x", name="puts of one key, more than a transaction may"),
     fails("TRANSACTION", 4, "for i in range(120):\n    db.put(2, i, k)\nreturn 1", 0, 0, b"x" * 1000, name="more bytes than a transaction may put"),
-    fails("TRANSACTION", 6, "db.put(1, 1, k)\nx = 0\nfor i in range(a):\n    if db.exists(3, i):\n        x += 1\nreturn x", TRANSACTION_READS_MAX + 1, 0, b""),
-    gives(TRANSACTION_READS_MAX, "db.put(1, 1, k)\nx = 0\nfor i in range(a):\n    if not db.exists(3, i):\n        x += 1\nreturn x", TRANSACTION_READS_MAX, 0, b""),
+    fails("TRANSACTION", 6, "db.put(1, 1, k)\nx = 0\nfor i in range(a):\n    if db.exists(71, i):\n        x += 1\nreturn x", TRANSACTION_READS_MAX + 1, 0, b""),
+    gives(TRANSACTION_READS_MAX, "db.put(1, 1, k)\nx = 0\nfor i in range(a):\n    if not db.exists(71, i):\n        x += 1\nreturn x", TRANSACTION_READS_MAX, 0, b""),
     gives(TRANSACTION_WRITES_MAX, "x = 0\nfor i in range(a):\n    db.put(2, i, k)\n    x += 1\nreturn x", TRANSACTION_WRITES_MAX, 0, b"x"),
     gives(2, "db.put(5, 1, k)\ndb.put(5, 2, k)\nx = int(db.delete(5, 1)) + int(db.delete(5, 2)) + int(db.delete(5, 1))\nreturn x"),
     # Comparisons in a chain stop at the first that is false: the third delete is never made.
