@@ -205,7 +205,9 @@ def contains(id2s: bytes, id2: u64) -> bool:
     return is_found
 
 
-def change(db: Store, key: Buffer, id2: u64, is_added: bool, time: u64, data: bytes, new_head: Buffer, new_page: Buffer) -> bool:
+def change(
+    db: Store, key: Buffer, id2: u64, is_added: bool, time: u64, data: bytes, new_head: Buffer, new_page: Buffer
+) -> bool:  # fmt: skip
     """Take (id2) out of the list, put it in anew if ``is_added``; whether it was there."""
     head = db.get(LISTS, key[:LIST_KEY_BYTES])
     if head is None:

@@ -256,23 +256,24 @@ def plain(text: str, trap: int, bad: int) -> tuple[Any, LocalStore]:
     tree = ast.fix_missing_locations(_Views().visit(ast.parse(text)))
     exec(compile(tree, "<source>", "exec", flags, dont_inherit=True, optimize=0), names)
     store = store_of_test()
-    store.begin_task(Isolation.WRITES)
+    task = store.begin(Isolation.WRITES)
     try:
-        result = names["f"](store, trap, bad)
+        result = names["f"](task, trap, bad)
         if isinstance(result, GeneratorType):
             while True:
                 next(result)
     except StopIteration as stop:
         result = stop.value
     except Error as error:
-        store.end_task(False)
+        task.end(False)
         return ("RAISED", error.code), store
     except AssertionError:
-        store.end_task(False)
+        task.end(False)
         return ("ASSERTION", 0), store
     except ExtensionFault as fault:
-        store.end_task(False)
+        task.end(False)
         return (fault.error.name, 0), store
+    assert task.end(True)
     return result, store
 
 
