@@ -31,7 +31,7 @@ class Invoke:
     def __init__(self, function: Callable[..., Any] | str, /, *args: Any, **kwargs: Any) -> None:
         self.function, self.args, self.kwargs = function, args, kwargs
 
-    def prepared(self, store: LocalStore) -> Invocation:
+    def _prepared(self, store: LocalStore) -> Invocation:
         """The invoke on a store, not begun."""
         return store.prepare(self.function, *self.args, **self.kwargs)
 
@@ -67,7 +67,7 @@ def interleavings(
     raises for an invoke that is wrong.
     """
     for invoke in invokes:
-        invoke.prepared(store)
+        invoke._prepared(store)
     count = 0
     for choose in _choosers(seeds, only):
         if seeds is None and count == INTERLEAVINGS_MAX:
@@ -193,7 +193,7 @@ class _Run:
         self._back.release()
 
     def _invoke(self, number: int) -> Any:
-        invocation = self.invokes[number].prepared(self.store)
+        invocation = self.invokes[number]._prepared(self.store)
 
         def pause(what: str) -> None:
             self.slices.append((number, what))

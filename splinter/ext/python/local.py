@@ -81,9 +81,9 @@ class LocalStore(Operations):
         """Keep what has been made of an extension already, for ``invoke``."""
         self._loaded[function] = Loaded(program, python, filename)
 
-    def begin(self, isolation: Isolation, kind: type[Task] = Task) -> Task:
-        """The store as a task has it that begins now, beside others that have not ended."""
-        return kind(self, self._objects, isolation)
+    def begin(self, isolation: Isolation, kind: type[Task] | None = None) -> Task:
+        """The store as a task has it that begins now, beside others that have not ended. ``kind``: a class for it."""
+        return (kind or Task)(self, self._objects, isolation)
 
     def _look_up(self, place: Place) -> Object | None:
         return self._objects.find(place)
