@@ -162,6 +162,7 @@ CLIENT_ORDER_NS = 500_000_000  # a client's place in the order of last use is th
 CLIENT_EXPIRE_STEPS = 8  # clients that are forgotten in a row
 DELETIONS = 256  # of a tenant that are remembered for readers of an older snapshot
 SNAPSHOT_STEPS_MAX = 8192  # older objects of a key that a reader of a snapshot goes back over
+ADD_TRIES_MAX = 100  # a counter that another writer changes at the same time is read again
 INSERT_TRIES_MAX = 1000  # an insert that loses an empty index entry to another writer looks for the next one
 STAGING_AGE_NS_MAX = 10_000_000_000  # a fragmented put that is not whole by then may be dropped
 STORE_LOCK_SPINS_MAX = 1_000_000  # for the shared free lists, which are held for a few stores: about 30 ms

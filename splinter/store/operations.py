@@ -205,7 +205,8 @@ def store_delete(
         return status
     if claim != 0:
         status = claim_begin(store, me, tenant, claim)
-        if expected_version != 0 and status in (Status.OUT_OF_MEMORY, Status.QUOTA_EXCEEDED):
+        is_all = outcome_kind(Claim(claim).word) == Outcome.STATUS  # of the request
+        if expected_version != 0 and is_all and status in (Status.OUT_OF_MEMORY, Status.QUOTA_EXCEEDED):
             status = Status.OK  # it makes room, and needs no record: a version comes once, so its delete has its effect once
     if status == Status.OK:
         status = remove_key(store, me, tenant, table, key, key_length, hashed, expected_version, claim)

@@ -22,6 +22,7 @@ from splinter.store.publication import EXPECT_ABSENT
 from splinter.store.records import Write
 from splinter.store.snapshots import UNKNOWN, snapshot_of
 from splinter.store.transactions import note_read, note_write, write_size
+from splinter.worker.adding import COUNTER_BYTES, add_to_counter
 from splinter.worker.records import Frame
 from splinter.worker.replay import NOTES_BYTES
 
@@ -133,10 +134,24 @@ def transaction_put_if(
 
 
 @njit(cache=True)
-def transaction_delete(store: int, frame_at: int, table: int, key: int, key_length: int) -> int:
-    """1 when the task saw such an object, 0 when not; < 0: -ExtensionError."""
+def transaction_add(store: int, frame_at: int, table: int, key: int, key_length: int, n: int) -> int:
+    """0 when it is noted, and the counter's new value in the frame; < 0: -ExtensionError."""
+    found = transaction_get(store, frame_at, table, key, key_length)
+    if found < 0:
+        return found
+    failed = add_to_counter(frame_at, found, n)
+    if failed < 0:
+        return failed
+    return transaction_write(store, frame_at, table, key, key_length, Frame(frame_at).at.out_version, COUNTER_BYTES)
+
+
+@njit(cache=True)
+def transaction_delete(store: int, frame_at: int, table: int, key: int, key_length: int, expected_version: int) -> int:
+    """1 when the task saw such an object, of the version unless that is 0 (any will do), 0 when not; < 0: -ExtensionError."""
     found = transaction_get(store, frame_at, table, key, key_length)
     if found <= 0:
         return found
+    if expected_version != 0 and Frame(frame_at).out_version != expected_version:
+        return 0
     failed = transaction_write(store, frame_at, table, key, key_length, 0, WRITE_DELETES)
     return failed if failed < 0 else 1
