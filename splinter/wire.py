@@ -81,6 +81,7 @@ OBJECT_ABSENT = 0xFFFF_FFFF_FFFF_FFFF
 
 # A multiget's value in the request: for each key u16 length, bytes. In the reply: for each key u32 length, bytes, or one of
 # these in place of the length and no bytes. Keys that no longer fit the packet have no entry: the client asks again.
+MULTIGET_VERSIONS = 1  # as object_version in the request: between length and bytes stands the object's version, u64
 MULTIGET_MISSING = 0xFFFFFFFF
 MULTIGET_TOO_LARGE = 0xFFFFFFFE  # this value alone does not fit one packet: GET it
 
