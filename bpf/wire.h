@@ -13,6 +13,7 @@
 #define SPLINTER_OPCODE_MULTIGET 4
 #define SPLINTER_OPCODE_INVOKE 5
 #define SPLINTER_OPCODE_GOODBYE 6
+#define SPLINTER_OPCODE_TRANSACT 7
 
 struct splinter_header {
     __u32 magic;

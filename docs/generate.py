@@ -278,7 +278,8 @@ def python_api() -> str:
     """Classes that programs use, with signatures and docstrings."""
     classes = (
         client.Client,
-        client.client.ExtensionInfo,
+        client.Transaction,
+        client.ExtensionInfo,
         signature.Signature,
         admin.Admin,
         admin.TenantInfo,

@@ -97,6 +97,13 @@ class VersionChangedError(RequestError):
     status = Status.VERSION_CHANGED
 
 
+class ConflictError(VersionChangedError):
+    """Something that a transaction had read was changed before its end: nothing was written. Begin it anew."""
+
+    def __init__(self, message: str = "something that the transaction has read was changed since: begin it anew") -> None:
+        super().__init__(message)
+
+
 class BusyError(RequestError):
     status = Status.BUSY
 
@@ -181,6 +188,10 @@ class PathError(RequestTimeoutError):
 
 class PacketTooLargeError(SplinterError):
     """A packet does not fit the network's MTU; it was not sent."""
+
+
+class TransactionTooLargeError(SplinterError):
+    """What a transaction reads and writes does not fit one packet; nothing was sent. An extension has no such limit."""
 
 
 class ControlError(SplinterError):

@@ -31,6 +31,7 @@ class Opcode(IntEnum):
     MULTIGET = 4
     INVOKE = 5
     GOODBYE = 6
+    TRANSACT = 7
 
 
 HEADER = np.dtype(
@@ -80,8 +81,25 @@ OBJECT_ABSENT = 0xFFFF_FFFF_FFFF_FFFF
 
 # A multiget's value in the request: for each key u16 length, bytes. In the reply: for each key u32 length, bytes, or one of
 # these in place of the length and no bytes. Keys that no longer fit the packet have no entry: the client asks again.
+MULTIGET_VERSIONS = 1  # as object_version in the request: between length and bytes stands the object's version, u64
 MULTIGET_MISSING = 0xFFFFFFFF
 MULTIGET_TOO_LARGE = 0xFFFFFFFE  # this value alone does not fit one packet: GET it
+
+# A TRANSACT's value lists the keys that it reads or writes: for each an ENTRY, the key, and the value that it is to have.
+ENTRY = np.dtype(
+    [
+        ("table", "<u2"),
+        ("key_length", "<u2"),  # bytes of key behind the entry
+        ("value_length", "<u4"),  # bytes of value behind the key; or one of the two below, and no bytes
+        ("object_version", "<u8"),  # as PUT's: of the object that was read; OBJECT_ABSENT; 0: it was not read
+    ]
+)
+ENTRY_STRUCT = struct.Struct("<HHIQ")  # ENTRY for the struct module
+assert ENTRY_STRUCT.size == ENTRY.itemsize
+ENTRY_DELETES = 0xFFFFFFFF  # the object is deleted, if there is one
+ENTRY_READS = 0xFFFFFFFE  # the object is not written
+ENTRIES_MAX = limits.PACKET_BODY_BYTES_MAX // (ENTRY.itemsize + 1)  # more do not fit a packet
+assert ENTRIES_MAX <= limits.COMMIT_OBJECTS_MAX
 
 
 class Header:

@@ -22,6 +22,7 @@ RANGES: dict[str, tuple[int, int]] = {
     "table": (0, limits.TABLES_MAX - 1),
     "if_version": (0, _U64_MAX),
     "window": (1, limits.CLIENT_WINDOW),  # as many numbers as a client may have open
+    "tries": (1, _U32_MAX),
     "count": (1, limits.TENANTS_MAX - 1),
     "home": (0, limits.WORKERS_MAX - 1),
     "quota_bytes": (0, (1 << 63) - 1),

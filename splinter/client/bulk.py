@@ -5,16 +5,19 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from splinter import limits
+from splinter.client import fragments
 from splinter.client.channel import Channel
 from splinter.client.encoding import Key, Value, encode_key, encode_value
 from splinter.client.flights import Reply, identity_of
 from splinter.errors import ProtocolError, Status, error_for
-from splinter.wire import MULTIGET_MISSING, MULTIGET_TOO_LARGE, Opcode
+from splinter.wire import MULTIGET_MISSING, MULTIGET_TOO_LARGE, MULTIGET_VERSIONS, Opcode
 
 _U16 = struct.Struct("<H")
 _U32 = struct.Struct("<I")
+_U64 = struct.Struct("<Q")
 
 
 def put_many(
@@ -65,17 +68,24 @@ def put_many(
     return count
 
 
-def get_many(
-    channel: Channel, keys: Sequence[bytes], table: int, window: int, get_large: Callable[[bytes], bytes | None]
-) -> list[bytes | None]:
-    """The values of ``keys`` in their order, None for what is not there, by pipelined multigets.
+@dataclass
+class Found:
+    """What a multiget of any number of keys has found. ``versions`` are only told where they were asked for; of what is not
+    there 0. ``instants``: at how many it was looked up."""
+
+    values: list[bytes | None]
+    versions: list[int]
+    instants: int = 0
+
+
+def get_many(channel: Channel, keys: Sequence[bytes], table: int, window: int, *, has_versions: bool = False) -> Found:
+    """Look up ``keys`` by pipelined multigets; what is found stands in their order.
 
     A reply holds as many values as fit a packet. What did not fit is asked for again, and later requests carry no more
-    keys than the last reply had values, so that little is looked up for nothing. Values beyond one packet go through
-    ``get_large``.
+    keys than the last reply had values, so that little is looked up for nothing. Each value beyond one packet is got by itself.
     """
     channel.learn(sum(_U16.size + len(key) for key in keys))
-    values: list[bytes | None] = [None] * len(keys)
+    found = Found([None] * len(keys), [0] * len(keys))
     waiting = deque(range(len(keys)))  # positions in keys
     asked: dict[int, list[int]] = {}
     large: list[int] = []
@@ -97,22 +107,25 @@ def get_many(
         sequence = channel.next_sequence()
         identity = identity_of(sequence)
         asked[identity] = batch
-        return identity, channel.packet(Opcode.MULTIGET, sequence, table, b"", b"".join(body))
+        asks = MULTIGET_VERSIONS if has_versions else 0
+        return identity, channel.packet(Opcode.MULTIGET, sequence, table, b"", b"".join(body), asks)
 
     for identity, reply in channel.stream(produce, window):
         batch = asked.pop(identity)
-        answered = _read_multiget(reply, batch, values, large)
+        answered = _read_multiget(reply, batch, found, large, _U64.size if has_versions else 0)
+        found.instants += 1
         waiting.extendleft(reversed(batch[answered:]))
         if answered < len(batch):
             batch_max = answered
         elif len(batch) == batch_max:  # all fitted: more may
             batch_max = min(batch_max * 2, limits.MULTIGET_KEYS_MAX)
     for position in large:
-        values[position] = get_large(keys[position])
-    return values
+        found.values[position], found.versions[position] = fragments.get(channel, table, keys[position])
+        found.instants += 1
+    return found
 
 
-def _read_multiget(reply: Reply, batch: list[int], values: list[bytes | None], large: list[int]) -> int:
+def _read_multiget(reply: Reply, batch: list[int], found: Found, large: list[int], version_bytes: int) -> int:
     """Enter a reply's values; returns how many of the batch's keys it answers (at least one)."""
     if reply.status != Status.OK:
         raise error_for(reply.status, reply.value.decode(errors="replace"))
@@ -123,9 +136,12 @@ def _read_multiget(reply: Reply, batch: list[int], values: list[bytes | None], l
         if length == MULTIGET_TOO_LARGE:
             large.append(batch[answered])
         elif length != MULTIGET_MISSING:
-            if length > len(body) - at:
+            if version_bytes + length > len(body) - at:
                 raise ProtocolError("a multiget's reply is damaged")
-            values[batch[answered]] = body[at : at + length]
+            if version_bytes:
+                (found.versions[batch[answered]],) = _U64.unpack_from(body, at)
+                at += version_bytes
+            found.values[batch[answered]] = body[at : at + length]
             at += length
         answered += 1
     if answered == 0:

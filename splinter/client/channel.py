@@ -49,7 +49,7 @@ _RECEIVE_BUFFER_BYTES = 1 << 20
 _HEADER_BYTES = limits.REQUEST_HEADER_BYTES
 _IP_RECVERR = 11  # linux/in.h
 
-_WRITES = frozenset((Opcode.PUT, Opcode.DELETE, Opcode.INVOKE))  # what the server may keep a result of
+_WRITES = frozenset((Opcode.PUT, Opcode.DELETE, Opcode.INVOKE, Opcode.TRANSACT))  # what the server may keep a result of
 
 _pack = HEADER_STRUCT.pack
 _monotonic = time.monotonic

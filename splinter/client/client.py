@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from splinter import limits
 from splinter.client import bulk, fragments
@@ -17,12 +16,13 @@ from splinter.client.channel import Channel
 from splinter.client.control import ControlConnection, understood
 from splinter.client.diagnosis import Diagnosis
 from splinter.client.encoding import Key, Value, check_table, encode_key, encode_value, parse_token
+from splinter.client.extension_info import ExtensionInfo, extension_info
 from splinter.client.flights import Reply
 from splinter.client.process import ProcessOwn, process_number
+from splinter.client.transaction import Transaction, repeat, transaction
 from splinter.errors import (
     BadArgumentsError,
     BadKeyError,
-    BusyError,
     ExtensionRuntimeError,
     SignatureChangedError,
     SplinterError,
@@ -34,34 +34,13 @@ from splinter.wire import Opcode
 if TYPE_CHECKING:
     from splinter.ext.signature import Signature
 
+_T = TypeVar("_T")
+
 # A task may take its time, and one that only reads is run again by each repetition: be patient.
 _INVOKE_RESEND_SECONDS = 0.25
+_TRIES = 64  # of a transaction whose conflicts are not told
 _TIMEOUT_SECONDS = 1.0  # where none is given
 _CONTROL_SECONDS = 30.0  # of the control plane, which compiles; other tenants' sources may be under way
-_REPLACED_PAUSE_SECONDS = 0.001  # before a large value that was replaced while it was read is read anew; doubles
-
-
-@dataclass(frozen=True)
-class ExtensionInfo:
-    """An installed extension. ``version`` counts installs under its name; sizes are in bytes, and ``code_bytes`` is that
-    of a block of machine code, which extensions that were installed together share.
-
-    The counters are of all versions since the first install under the name: ``invocations`` that ended, ``errors`` of
-    them, ``yields``, and ``cpu_us``, microseconds of CPU time. ``kills`` is how many workers had to be replaced because of
-    it since it was installed or released last; when they are too many it is ``quarantined``, and invokes are refused.
-    """
-
-    name: str
-    signature: Signature
-    version: int
-    code_bytes: int
-    frame_bytes: int
-    invocations: int
-    errors: int
-    yields: int
-    cpu_us: int
-    kills: int
-    quarantined: bool
 
 
 class Client(ProcessOwn):
@@ -125,21 +104,7 @@ class Client(ProcessOwn):
         raw, table = encode_key(key), check_table(table)
         channel = self._take(timeout)
         try:
-            deadline, pause = channel.waited + channel.timeout, _REPLACED_PAUSE_SECONDS
-            while (remaining := deadline - channel.waited) > 0:
-                reply = channel.request(Opcode.GET, table, raw, timeout=remaining)
-                if reply.status == Status.NOT_FOUND:
-                    return None, 0
-                _check(reply)
-                if reply.fragment_count <= 1:
-                    return reply.value, reply.version
-                remaining = max(deadline - channel.waited, _REPLACED_PAUSE_SECONDS)
-                whole = fragments.get_rest(channel, table, raw, reply, remaining)
-                if whole is not None:
-                    return whole, reply.version
-                channel.pause(pause)
-                pause *= 2
-            raise BusyError("the object was replaced over and over while its fragments were read")
+            return fragments.get(channel, table, raw)
         finally:
             self._give_back(channel)
 
@@ -188,7 +153,7 @@ class Client(ProcessOwn):
         raw, table, window = [encode_key(key) for key in keys], check_table(table), check_integer("window", window)
         channel = self._take(timeout)
         try:
-            return bulk.get_many(channel, raw, table, window, lambda key: self.get(key, table=table, timeout=timeout))
+            return bulk.get_many(channel, raw, table, window).values
         finally:
             self._give_back(channel)
 
@@ -210,6 +175,35 @@ class Client(ProcessOwn):
             )
         finally:
             self._give_back(channel)
+
+    # --- transactions -------------------------------------------------------------------------------------------------
+
+    def transaction(self, *, timeout: float | None = None) -> contextlib.AbstractContextManager[Transaction]:
+        """A block whose reads and writes, by the :class:`Transaction` that it is given, happen at one instant or not at all.
+
+        All is sent at the end of the block; nothing when that raises. ``timeout`` is each request's. Raises
+        :class:`splinter.errors.ConflictError` when something that was read has changed since: nothing is written, and the block
+        is to be tried again, as :meth:`transact` does. :class:`splinter.errors.TransactionTooLargeError`: what it reads and
+        writes does not fit one packet.
+        """
+        return self._begin_transaction(None if timeout is None else check_timeout(timeout))
+
+    @contextlib.contextmanager
+    def _begin_transaction(self, timeout: float | None) -> Iterator[Transaction]:
+        channel = self._take(timeout)
+        try:
+            with transaction(channel) as begun:
+                yield begun
+        finally:
+            self._give_back(channel)
+
+    def transact(self, function: Callable[[Transaction], _T], *, tries: int = _TRIES, timeout: float | None = None) -> _T:
+        """Call ``function`` with a :class:`Transaction` that is committed when it returns; returns what it returned.
+
+        It is called again after a conflict, up to ``tries`` times in all, with random pauses that grow up to 64 ms: its only
+        effects should be those of the transaction. Raises what :meth:`transaction` does, and what ``function`` does.
+        """
+        return repeat(lambda: self.transaction(timeout=timeout), function, check_integer("tries", tries))
 
     # --- extensions ---------------------------------------------------------------------------------------------------
 
@@ -265,7 +259,7 @@ class Client(ProcessOwn):
     def _install(self, timeout: float | None, **fields: Any) -> list[ExtensionInfo]:
         reply = self._ask("extension.install", timeout, **fields)
         with understood():
-            installed = [_extension_info(one) for one in reply["extensions"]]
+            installed = [extension_info(one) for one in reply["extensions"]]
         self._signatures.update({info.name: info.signature for info in installed})
         return installed
 
@@ -278,7 +272,7 @@ class Client(ProcessOwn):
         """The tenant's installed extensions, by name."""
         reply = self._ask("extension.list", timeout)
         with understood():
-            return [_extension_info(fields) for fields in reply["extensions"]]
+            return [extension_info(fields) for fields in reply["extensions"]]
 
     def log(self, *, timeout: float | None = None) -> list[tuple[int, bytes]]:
         """What the tenant's extensions wrote by ``db.log`` of late: (nanoseconds of the server's clock, text), oldest first.
@@ -390,9 +384,3 @@ def _source_of(function: Callable[..., Any]) -> str:
     from splinter.ext.front.source_of import source_of
 
     return source_of(function)[0]
-
-
-def _extension_info(fields: dict[str, Any]) -> ExtensionInfo:
-    from splinter.ext.signature import Signature
-
-    return ExtensionInfo(**{**fields, "signature": Signature.from_wire(fields["signature"])})

@@ -10,6 +10,27 @@ from splinter.wire import Opcode
 
 WINDOW = 16  # fragments on their way at once
 _PAUSE_SECONDS_MAX = 0.1  # before all fragments are sent again
+_REPLACED_PAUSE_SECONDS = 0.001  # before a large value that was replaced while it was read is read anew; doubles
+
+
+def get(channel: Channel, table: int, key: bytes) -> tuple[bytes | None, int]:
+    """The value and version of an object of any size; (None, 0) when there is none."""
+    deadline, pause = channel.waited + channel.timeout, _REPLACED_PAUSE_SECONDS
+    while (remaining := deadline - channel.waited) > 0:
+        reply = channel.request(Opcode.GET, table, key, timeout=remaining)
+        if reply.status == Status.NOT_FOUND:
+            return None, 0
+        if reply.status != Status.OK:
+            raise error_for(reply.status, reply.value.decode(errors="replace"))
+        if reply.fragment_count <= 1:
+            return reply.value, reply.version
+        remaining = max(deadline - channel.waited, _REPLACED_PAUSE_SECONDS)
+        whole = get_rest(channel, table, key, reply, remaining)
+        if whole is not None:
+            return whole, reply.version
+        channel.pause(pause)
+        pause *= 2
+    raise BusyError("the object was replaced over and over while its fragments were read")
 
 
 def put_large(channel: Channel, table: int, key: bytes, value: bytes, if_version: int) -> int:

@@ -94,7 +94,7 @@ def count_commit(store: int, me: int, claim: int) -> int:
     """The second stage: the commit happens. Returns OK, or QUOTA_EXCEEDED."""
     made = Commit(Participant(me).commit)
     account = Account(account_of(store, made.tenant))
-    bytes_used, objects, deletions = account.bytes_used, account.objects, account.deletions
+    bytes_used, objects, deletions, version = account.bytes_used, account.objects, account.deletions, 0
     for number in range(made.count):
         change = Change(made.changes + number * CHANGE_BYTES)
         if change.old != 0:
@@ -105,9 +105,9 @@ def count_commit(store: int, me: int, claim: int) -> int:
         else:
             bytes_used += class_bytes(word_class(change.new))
             objects += 1
+            version = made.sequence * 2
     if bytes_used > account.bytes_used and bytes_used > account.quota_bytes:
         return Status.QUOTA_EXCEEDED
-    version = made.sequence * 2
     count = note_outcome(store, me, 0, claim, version)
     count = note(store, me, count, account.at.bytes_used, bytes_used)
     count = note(store, me, count, account.at.objects, objects)

@@ -273,7 +273,7 @@ PARTICIPANT = np.dtype(
         ("waits", "<u8"),  # address of the lock that it is spinning for; 0: none. Read by the watchdog
         ("reserved_epoch", "<u8", 6),
         ("holder", "<u8"),  # participant + 1, what it writes into locks. Written once
-        ("last_version", "<u8"),  # of the object that its last successful put published
+        ("last_version", "<u8"),  # of what its last commit published; 0: that deleted only
         ("limbo_head", "<u8"),  # unit of the slot that was retired first
         ("limbo_tail", "<u8"),  # and last
         ("safe_epoch", "<u8"),  # oldest epoch of all participants when it last looked

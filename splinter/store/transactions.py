@@ -16,14 +16,14 @@ from splinter.store.classes import class_for
 from splinter.store.clients import claim_begin, claim_settle
 from splinter.store.commit_layout import READ_BYTES, WRITE_BYTES, WRITE_DELETES
 from splinter.store.commits import commit_objects, next_write
-from splinter.store.hashing import identity_key_length, identity_table
+from splinter.store.hashing import identity_key_length, identity_table, keys_equal
 from splinter.store.index import find_hashed
 from splinter.store.journal import participant_at, unlock
 from splinter.store.layout import OBJECT_BYTES
 from splinter.store.objects import object_version
-from splinter.store.operations import fill_object, lock_to_write
+from splinter.store.operations import claim_refusal, fill_object, lock_active, lock_to_write
 from splinter.store.publication import publish, remove_key
-from splinter.store.records import Account, Claim, Read, Write
+from splinter.store.records import Account, Claim, Participant, Read, Write
 from splinter.store.slots import peek_slot
 
 CONFLICT = 258  # not a status: something that the transaction has read was changed since; it is to begin anew
@@ -60,6 +60,17 @@ def note_write(at: int, hashed: int, identity: int, key: int, value: int, value_
 
 
 @njit(cache=True)
+def standing_write(at: int, end: int, hashed: int, identity: int, key: int, key_length: int) -> int:
+    """The WRITE record of a key that stands, from ``at`` to ``end``, or 0."""
+    while at < end:
+        written = Write(at)
+        if written.hashed == hashed and written.identity == identity and keys_equal(at + WRITE_BYTES, key, key_length):
+            return at
+        at += written.size
+    return 0
+
+
+@njit(cache=True)
 def reads_hold(store: int, reads: int, end: int) -> bool:
     """Whether the READ records from ``reads`` to ``end`` tell what is there now. The caller holds the tenant's lock."""
     for at in range(reads, end, READ_BYTES):
@@ -90,13 +101,44 @@ def store_transact(
     if status == Status.OK and account.sequence != snapshot and not reads_hold(store, reads, reads_end):
         status = CONFLICT
     if status == Status.OK:
-        first = next_write(writes, writes_end)
-        if next_write(first + Write(first).size, writes_end) < writes_end:
-            status = commit_objects(store, me, tenant, first, writes_end, claim)
-        else:
-            status = _commit_one(store, me, tenant, first, claim)
+        status = _commit(store, me, tenant, writes, writes_end, claim)
     unlock(store, account.at.lock)
     return status
+
+
+@njit(cache=True)
+def store_transact_versions(
+    store: int, p: int, tenant: int, reads: int, reads_end: int, writes: int, writes_end: int, claim: int
+) -> int:  # fmt: skip
+    """End a transaction whose READ records tell versions of any time before: all of them are compared now.
+
+    As :func:`store_transact`, with two differences. There may be no WRITE: then it waits for nobody's turn. And it is not begun
+    anew: VERSION_CHANGED in place of CONFLICT, and a refusal is recorded.
+    """
+    me = participant_at(store, p)
+    is_writing = next_write(writes, writes_end) < writes_end
+    status = lock_to_write(store, me, tenant, 0) if is_writing else lock_active(store, me, tenant)
+    if status != Status.OK:
+        return status
+    if claim != 0:
+        status = claim_begin(store, me, tenant, claim)
+    if status == Status.OK:
+        if not reads_hold(store, reads, reads_end):
+            status = Status.VERSION_CHANGED
+        elif is_writing:
+            status = _commit(store, me, tenant, writes, writes_end, claim)
+        claim_refusal(store, me, claim, status)
+    unlock(store, Account(account_of(store, tenant)).at.lock)
+    return status
+
+
+@njit(cache=True)
+def _commit(store: int, me: int, tenant: int, writes: int, end: int, claim: int) -> int:
+    """Commit what the WRITE records say, at least one of which stands. The caller holds the tenant's lock."""
+    first = next_write(writes, end)
+    if next_write(first + Write(first).size, end) < end:
+        return commit_objects(store, me, tenant, first, end, claim)
+    return _commit_one(store, me, tenant, first, claim)
 
 
 @njit(cache=True)
@@ -107,6 +149,7 @@ def _commit_one(store: int, me: int, tenant: int, write: int, claim: int) -> int
     key, length = write + WRITE_BYTES, written.value_length
     if length == WRITE_DELETES:
         status = remove_key(store, me, tenant, table, key, key_length, written.hashed, 0, claim)
+        Participant(me).last_version = 0
         if status == Status.NOT_FOUND and claim != 0:
             claim_settle(store, me, claim, Claim(claim).word, Claim(claim).value)
         return Status.OK

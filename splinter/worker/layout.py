@@ -152,7 +152,7 @@ WORKER = np.dtype(
         # The batch being served: entries before batch_begun were begun, those up to batch_count not. A successor serves those.
         ("batch_count", "<u4"),
         ("batch_begun", "<u4"),
-        ("scratch", "<u8"),  # address of two packets' worth of bytes, for building replies
+        ("scratch", "<u8"),  # address of bytes for building replies, and for what a TRANSACT reads and writes
         ("batch", "<u8"),  # address of BATCH[RX_BATCH]
         ("poll_fds", "<u8"),  # address of struct pollfd[queues + 1]
         ("counters", COUNTERS),

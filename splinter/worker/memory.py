@@ -13,11 +13,12 @@ from splinter.worker.helpers import fill_context
 from splinter.worker.layout import BATCH, LOOK, POLLFD, POLLIN, TENANT_COUNTERS, WORKER
 from splinter.worker.log import LOG
 from splinter.worker.tasks.layout import EXTENSION_COUNTERS, TASK, TASK_FREE, TENANT_SHARE
+from splinter.worker.transact import TRANSACT_AREA_BYTES
 from splinter.worker.transaction import TRANSACTION_AREA_BYTES
 from splinter.worker.udp.layout import UDP_AREA, part_sizes, udp_chunks
 
 _U32 = np.dtype("<u4")
-_SCRATCH_BYTES = 2 * limits.CHUNK_BYTES
+_SCRATCH_BYTES = max(2 * limits.CHUNK_BYTES, TRANSACT_AREA_BYTES)
 _LOOKS_MAX = limits.QUEUES_MAX * limits.WORKERS_MAX
 
 

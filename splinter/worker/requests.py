@@ -10,12 +10,12 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import copy_bytes, load16, store32
+from splinter.native.atomics import copy_bytes, load16, store32, store64
 from splinter.store.objects import object_value, object_value_length, object_version
 from splinter.store.operations import store_delete, store_find, store_find_at, store_goodbye, store_last_version, store_put
 from splinter.store.snapshots import UNKNOWN, snapshot_of
 from splinter.store.staging import stage_put
-from splinter.wire import FLAG_REPLY, MAGIC, MULTIGET_MISSING, MULTIGET_TOO_LARGE, VERSION, Opcode
+from splinter.wire import FLAG_REPLY, MAGIC, MULTIGET_MISSING, MULTIGET_TOO_LARGE, MULTIGET_VERSIONS, VERSION, Opcode
 from splinter.worker.accounts import resumed_nothing
 from splinter.worker.counters import count
 from splinter.worker.layout import OPCODES
@@ -23,6 +23,7 @@ from splinter.worker.records import Counters, Header, Worker
 from splinter.worker.reply import DROP, HEADER_BYTES, body_bytes_max, finish, refuse
 from splinter.worker.tasks.invoke import invoke
 from splinter.worker.tasks.once import claim_of, reply_recorded
+from splinter.worker.transact import transact
 
 
 @njit(cache=True, forceinline=True)
@@ -47,7 +48,7 @@ def handle(w: int, header: int, length: int, chunk: int, hashed: int, record: in
         return refuse(w, header, Status.BAD_LENGTH)
     if opcode != Opcode.INVOKE:
         resumed_nothing(w)
-    if opcode > Opcode.GOODBYE:
+    if opcode > Opcode.TRANSACT:
         return refuse(w, header, Status.UNKNOWN_OPCODE)
     if opcode == Opcode.PING:
         return finish(w, header, Status.OK, 0, 0)
@@ -57,6 +58,8 @@ def handle(w: int, header: int, length: int, chunk: int, hashed: int, record: in
         return refuse(w, header, Status.BAD_TABLE)
     if opcode == Opcode.MULTIGET:
         return _multiget(w, header, key_length, value_length)
+    if opcode == Opcode.TRANSACT:
+        return transact(w, header, key_length, value_length)
     if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
         return refuse(w, header, Status.BAD_KEY)
     if opcode == Opcode.GET:
@@ -162,6 +165,8 @@ def _multiget(w: int, header: int, key_length: int, value_length: int) -> int:
     snapshot = snapshot_of(store, tenant)
     reply = worker.scratch  # the keys still stand where the reply goes
     most = body_bytes_max(w, header)
+    has_versions = request.object_version == MULTIGET_VERSIONS
+    value_at = 12 if has_versions else 4  # behind the beginning of an answer
     used = 0
     at = header + HEADER_BYTES + key_length
     end = at + value_length
@@ -187,14 +192,16 @@ def _multiget(w: int, header: int, key_length: int, value_length: int) -> int:
             used += 4
             continue
         value_size = object_value_length(found)
-        if value_size > most - 4:
+        if value_size > most - value_at:
             store32(reply + used, MULTIGET_TOO_LARGE)
             used += 4
             continue
-        if used + 4 + value_size > most:
+        if used + value_at + value_size > most:
             break
         store32(reply + used, value_size)
-        copy_bytes(reply + used + 4, object_value(found), value_size)
-        used += 4 + value_size
+        if has_versions:
+            store64(reply + used + 4, object_version(found))
+        copy_bytes(reply + used + value_at, object_value(found), value_size)
+        used += value_at + value_size
     copy_bytes(header + HEADER_BYTES, reply, used)
     return finish(w, header, Status.OK, 0, used)

@@ -15,13 +15,13 @@ from numba import njit
 from splinter import limits
 from splinter.ext.abi import ExtensionError, Isolation
 from splinter.store.commit_layout import READ_BYTES, WRITE_BYTES, WRITE_DELETES
-from splinter.store.hashing import identity_of, keys_equal, store_hash
+from splinter.store.hashing import identity_of, store_hash
 from splinter.store.objects import object_value, object_value_length, object_version
 from splinter.store.operations import store_find_at
 from splinter.store.publication import EXPECT_ABSENT
 from splinter.store.records import Write
 from splinter.store.snapshots import UNKNOWN, snapshot_of
-from splinter.store.transactions import note_read, note_write, write_size
+from splinter.store.transactions import note_read, note_write, standing_write, write_size
 from splinter.worker.adding import COUNTER_BYTES, add_to_counter
 from splinter.worker.records import Frame
 from splinter.worker.replay import NOTES_BYTES
@@ -52,13 +52,7 @@ def _own_write(frame_at: int, hashed: int, identity: int, key: int, key_length: 
     frame = Frame(frame_at)
     if frame.written >> (hashed & 63) & 1 == 0:
         return 0
-    at, end = frame.transaction + TRANSACTION_READS_BYTES, frame.writes_end
-    while at < end:
-        written = Write(at)
-        if written.hashed == hashed and written.identity == identity and keys_equal(at + WRITE_BYTES, key, key_length):
-            return at
-        at += written.size
-    return 0
+    return standing_write(frame.transaction + TRANSACTION_READS_BYTES, frame.writes_end, hashed, identity, key, key_length)
 
 
 @njit(cache=True)

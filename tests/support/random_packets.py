@@ -18,6 +18,7 @@ from splinter.ext.compile import compile_source
 from splinter.net.netns import inside
 from splinter.server.instance import InstanceInfo
 from splinter.wire import FIELDS, HEADER, Header, Opcode
+from tests.support import entries
 
 PACKET_BYTES_MAX = limits.UDP_PAYLOAD_BYTES_MAX
 TEMPLATES = 2000
@@ -80,6 +81,8 @@ class RandomPackets:
         elif opcode == Opcode.MULTIGET:
             keys = [dice.randrange(300).to_bytes(8, "little") for _ in range(dice.randrange(1, 40))]
             key, value = b"", b"".join(len(each).to_bytes(2, "little") + each for each in keys)
+        elif opcode == Opcode.TRANSACT:
+            key, value = b"", b"".join(self._entry(fields["table"]) for _ in range(dice.randrange(1, 20)))
         elif opcode == Opcode.INVOKE:
             name = dice.choice(NAMES)
             signature = self._signatures[name]
@@ -92,6 +95,15 @@ class RandomPackets:
             acknowledged=dice.choice((0, 0, 1, 2, 90)), **fields,
         )  # fmt: skip
         return header.pack() + key + value
+
+    def _entry(self, table: int) -> bytes:
+        """Of a TRANSACT, with any version."""
+        dice = self._dice
+        key, version = dice.randrange(300).to_bytes(8, "little"), dice.choice((0, 0, 1, 4, entries.ABSENT))
+        kind = dice.randrange(3)
+        if kind == 0:
+            return entries.puts(key, dice.randbytes(dice.choice((0, 8, 30))), version, table=table)
+        return (entries.reads, entries.deletes)[kind - 1](key, version, table=table)
 
     def batch(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """``uint8[count, PACKET_BYTES_MAX]`` and each packet's length."""

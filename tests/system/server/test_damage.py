@@ -110,6 +110,9 @@ OPERATIONS = {
     "multiget": lambda scene: scene.request(
         Opcode.MULTIGET, b"", b"".join(struct.pack("<H", len(key)) + key for key in (b"first", b"second"))
     ),
+    "transact": lambda scene: scene.request(
+        Opcode.TRANSACT, b"", reads(b"first", 2) + puts(b"second", b"2000"), table=0, acknowledged=1
+    ),
     "invoke": lambda scene: scene.request(Opcode.INVOKE, b"add", (5).to_bytes(8, "little"), table=0),
     "fragment": lambda scene: scene.request(
         Opcode.PUT, b"large", b"x" * 224, fragment_count=2, fragment_index=0, status=224 // 8

@@ -12,7 +12,18 @@ import pytest
 from splinter import limits
 from splinter.client import Client
 from splinter.errors import Status
-from splinter.wire import FLAG_REPLY, MULTIGET_MISSING, MULTIGET_TOO_LARGE, Header, Opcode
+from splinter.wire import (
+    ENTRY_DELETES,
+    ENTRY_READS,
+    ENTRY_STRUCT,
+    FLAG_REPLY,
+    MULTIGET_MISSING,
+    MULTIGET_TOO_LARGE,
+    MULTIGET_VERSIONS,
+    OBJECT_ABSENT,
+    Header,
+    Opcode,
+)
 from tests.support.control_responder import ControlResponder
 
 TENANT, TOKEN = 7, 0x1122334455667788
@@ -87,7 +98,9 @@ class Responder:
                 found = self.objects.pop((header.table, key), None)
                 return (Status.OK, b"") if found else (Status.NOT_FOUND, b"")
             case Opcode.MULTIGET:
-                return Status.OK, self._multiget(header.table, value)
+                return Status.OK, self._multiget(header.table, value, header.object_version == MULTIGET_VERSIONS)
+            case Opcode.TRANSACT:
+                return self._transact(header, value)
             case Opcode.INVOKE:
                 return self.invoke(key, value, header.object_version)
         return Status.UNKNOWN_OPCODE, b""
@@ -123,7 +136,29 @@ class Responder:
         header.object_version = self._version
         return Status.OK, b""
 
-    def _multiget(self, table: int, value: bytes) -> bytes:
+    def _transact(self, header: Header, body: bytes) -> tuple[Status, bytes]:
+        at, writes = 0, []
+        while at < len(body):
+            table, key_length, value_length, version = ENTRY_STRUCT.unpack_from(body, at)
+            at += ENTRY_STRUCT.size
+            place = table, body[at : at + key_length]
+            at += key_length
+            if version and self.objects.get(place, (OBJECT_ABSENT, b""))[0] != version:
+                return Status.VERSION_CHANGED, b""
+            if value_length != ENTRY_READS:
+                size = 0 if value_length == ENTRY_DELETES else value_length
+                writes.append((place, None if value_length == ENTRY_DELETES else body[at : at + size]))
+                at += size
+        self._version += 2
+        for place, value in writes:
+            if value is None:
+                self.objects.pop(place, None)
+            else:
+                self.objects[place] = (self._version, value)
+        header.object_version = self._version
+        return Status.OK, b""
+
+    def _multiget(self, table: int, value: bytes, has_versions: bool) -> bytes:
         body, at = b"", 0
         while at < len(value):
             (length,) = struct.unpack_from("<H", value, at)
@@ -132,10 +167,10 @@ class Responder:
             found = self.objects.get((table, key))
             if found is None:
                 entry = struct.pack("<I", MULTIGET_MISSING)
-            elif len(found[1]) > limits.PACKET_BODY_BYTES_MAX - 4:
+            elif len(found[1]) > limits.PACKET_BODY_BYTES_MAX - (12 if has_versions else 4):
                 entry = struct.pack("<I", MULTIGET_TOO_LARGE)
             else:
-                entry = struct.pack("<I", len(found[1])) + found[1]
+                entry = struct.pack("<I", len(found[1])) + (struct.pack("<Q", found[0]) if has_versions else b"") + found[1]
             if len(body) + len(entry) > limits.PACKET_BODY_BYTES_MAX:
                 break
             body += entry

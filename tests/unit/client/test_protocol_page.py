@@ -11,7 +11,17 @@ import pytest
 from splinter import limits
 from splinter.client.channel import Channel
 from splinter.errors import Status
-from splinter.wire import HEADER, MULTIGET_MISSING, MULTIGET_TOO_LARGE, Header, Opcode
+from splinter.wire import (
+    ENTRIES_MAX,
+    ENTRY,
+    ENTRY_DELETES,
+    ENTRY_READS,
+    HEADER,
+    MULTIGET_MISSING,
+    MULTIGET_TOO_LARGE,
+    Header,
+    Opcode,
+)
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "protocol.md"
 
@@ -35,6 +45,15 @@ def test_the_header_table_is_the_header(page):
         for name in HEADER.names or ()
     ]
     assert fields == expected
+
+
+def test_the_table_of_an_entry_is_the_entry(page):
+    *told, behind = rows(page, "### TRANSACT")
+    fields = [(int(ENTRY.fields[name][1]), ENTRY.fields[name][0].itemsize, name) for name in ENTRY.names or ()]  # type: ignore[index]
+    assert [(int(row[0]), int(row[1]), row[2]) for row in told] == fields
+    assert int(behind[0]) == ENTRY.itemsize
+    assert f"0x{ENTRY_DELETES:X}" in told[2][3] and f"0x{ENTRY_READS:X}" in told[2][3]
+    assert f"1 to {ENTRIES_MAX} entries" in page
 
 
 def test_the_opcode_table_is_the_opcodes(page):
