@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Self
 
+from splinter import limits
 from splinter.client import Client
 from splinter.client.admin import TenantInfo
 from splinter.errors import BusyError, RequestTimeoutError, TaskKilledError, VersionChangedError
@@ -22,32 +23,45 @@ from tests.support.serializability import ABSENT, Operation, is_strictly_seriali
 from tests.support.servers import RunningServer
 from tests.support.threads import at_once
 
-TABLE = 1
+TABLE, _FILLING = 1, 2
 KEYS = 8  # objects of a history
+_READ = struct.Struct("<3Q")  # nanoseconds before a look-up, the tag, nanoseconds after it
+_READ_BYTES = _READ.size
+_TURNS_MAX = 3000  # of an invoke that watches
 _PAUSES = (0, 0, 1, 30, 1000)  # yields in the midst of an invoke
+_FILLINGS = (0, 0, 0, limits.TRANSACTION_WRITES_MAX - KEYS)  # objects that nobody reads: their commit takes longer
 _TAG_BITS = 32  # of which no client uses up all
 
 EXTENSIONS = f"""
 from splinter.ext import Buffer, Store, buffer, extension, u64
 
-def note(saw: Buffer, found: bytes | None) -> None:
-    if found is None:
-        saw.append_u64({ABSENT})
-    else:
-        saw.append_u64(found.u64(0))
+def tag_of(found: bytes | None) -> u64:
+    tag = u64({ABSENT})
+    if found is not None:
+        tag = found.u64(0)
+    return tag
+
+def note_with_times(db: Store, saw: Buffer, key: bytes) -> u64:
+    saw.append_u64(db.now_ns())
+    tag = tag_of(db.get({TABLE}, key))
+    saw.append_u64(tag)
+    saw.append_u64(db.now_ns())
+    return tag
 
 @extension
-def touch(db: Store, keys: bytes, puts: u64, deletes: u64, tag: u64, before: u64, yields: u64) -> bytes:
+def touch(db: Store, keys: bytes, puts: u64, deletes: u64, tag: u64, filling: u64, before: u64, yields: u64) -> bytes:
     saw = buffer({8 * KEYS})
     for i in range(len(keys) // 8):
         if i == before:
             for _ in range(yields):
                 yield
-        note(saw, db.get({TABLE}, keys[8 * i : 8 * i + 8]))
+        saw.append_u64(tag_of(db.get({TABLE}, keys[8 * i : 8 * i + 8])))
     for i in range(len(keys) // 8):
         if i == before:
             for _ in range(yields):
                 yield
+            for other in range(filling):
+                db.put({_FILLING}, other, tag)
         if puts >> i & 1:
             db.put({TABLE}, keys[8 * i : 8 * i + 8], tag)
         elif deletes >> i & 1:
@@ -58,11 +72,28 @@ def touch(db: Store, keys: bytes, puts: u64, deletes: u64, tag: u64, before: u64
 def look(db: Store, keys: bytes, before: u64, yields: u64) -> bytes:
     saw = buffer({8 * KEYS})
     for found in db.multiget({TABLE}, keys[: 8 * before], 8):
-        note(saw, found)
+        saw.append_u64(tag_of(found))
     for _ in range(yields):
         yield
     for i in range(before, len(keys) // 8):
-        note(saw, db.get({TABLE}, keys[8 * i : 8 * i + 8]))
+        saw.append_u64(tag_of(db.get({TABLE}, keys[8 * i : 8 * i + 8])))
+    return saw
+
+@extension(isolation="none")
+def watch(db: Store, keys: bytes, turns: u64) -> bytes:
+    saw = buffer({_READ_BYTES * (KEYS + 1)})
+    first = note_with_times(db, saw, keys[:8])
+    for _ in range(turns):
+        yield
+        before = db.now_ns()
+        tag = tag_of(db.get({TABLE}, keys[:8]))
+        if tag != first:
+            saw.append_u64(before)
+            saw.append_u64(tag)
+            saw.append_u64(db.now_ns())
+            break
+    for i in range(1, len(keys) // 8):
+        note_with_times(db, saw, keys[8 * i : 8 * i + 8])
     return saw
 """
 
@@ -89,7 +120,10 @@ class Recorder:
 
     def perform(self, keys: list[int], operations: int) -> None:
         """Random operations on random keys."""
-        kinds = [self._touch] * 4 + [self._look] * 2 + [self._get, self._put, self._put_if, self._delete, self._multiget]
+        kinds = [
+            *[self._touch] * 4, *[self._look] * 2,
+            self._watch, self._get, self._multiget, self._put, self._put_if, self._delete,
+        ]  # fmt: skip
         for _ in range(operations):
             self._tag += 1
             self._dice.choice(kinds)(keys)
@@ -98,18 +132,18 @@ class Recorder:
         self, call: Callable[[], Any], saw: Callable[[Any], dict[str, dict[int, int]]], writes: dict[int, int], **unless: Any
     ) -> None:
         """Call; ``saw`` tells what a result shows. ``unless``: what must have been so if it was done without an answer."""
-        called = time.monotonic()
+        called = time.monotonic_ns()
         try:
             result = call()
-        except TaskKilledError:  # nothing of it is done
-            self.ends["killed"] += 1
+        except TaskKilledError as error:  # nothing of it is done
+            self.ends[type(error).__name__] += 1
         except (RequestTimeoutError, BusyError) as error:
             self.ends[type(error).__name__] += 1
             if writes:
                 self.history.append(Operation(called, writes=writes, **unless))
         else:
             self.ends["answered"] += 1
-            returned = time.monotonic()
+            returned = time.monotonic_ns()
             self.history.append(Operation(called, returned, **{"writes": writes, **saw(result)}))
 
     def _get(self, keys: list[int]) -> None:
@@ -136,13 +170,13 @@ class Recorder:
 
     def _put_if(self, keys: list[int]) -> None:
         key, value = self._dice.choice(keys), pack(self._tag)
-        called = time.monotonic()
+        called = time.monotonic_ns()
         try:
             found, version = self._client.get_with_version(key, table=TABLE)
         except (RequestTimeoutError, BusyError):
             return
         there = {key: unpack(found)}
-        self.history.append(Operation(called, time.monotonic(), there))
+        self.history.append(Operation(called, time.monotonic_ns(), there))
 
         def put() -> bool:
             with contextlib.suppress(VersionChangedError):
@@ -159,7 +193,7 @@ class Recorder:
         some = self._some(keys)
         puts, deletes = self._dice.getrandbits(len(some)), self._dice.choice([0, 0, 0, self._dice.getrandbits(len(some))])
         writes = {key: self._tag if puts >> i & 1 else ABSENT for i, key in enumerate(some) if (puts | deletes) >> i & 1}
-        self._invoke("touch", some, puts, deletes, self._tag, writes=writes)
+        self._invoke("touch", some, puts, deletes, self._tag, self._dice.choice(_FILLINGS), writes=writes)
 
     def _look(self, keys: list[int]) -> None:
         self._invoke("look", self._some(keys), writes={})
@@ -171,6 +205,21 @@ class Recorder:
         packed = struct.pack(f"<{len(some)}Q", *some)
         where, yields = self._dice.randrange(len(some)), self._dice.choice(_PAUSES)
         self._record(lambda: self._client.invoke(name, packed, *rest, where, yields), saw, writes)
+
+    def _watch(self, keys: list[int]) -> None:
+        """Look at one object until it changes, then at others, each at an instant that the server's clock tells."""
+        some = self._some(keys)
+        packed, turns = struct.pack(f"<{len(some)}Q", *some), self._dice.randint(0, _TURNS_MAX)
+        try:
+            result = self._client.invoke("watch", packed, turns)
+        except (RequestTimeoutError, BusyError, TaskKilledError) as error:
+            self.ends[type(error).__name__] += 1
+            return
+        self.ends["answered"] += 1
+        read = list(_READ.iter_unpack(result))
+        watched = len(read) - len(some) + 1  # look-ups of the first
+        for key, (called, tag, returned) in zip(some[:1] * watched + some[1:], read, strict=True):
+            self.history.append(Operation(called, returned, {key: tag}))
 
     def _some(self, keys: list[int]) -> list[int]:
         return self._dice.sample(keys, self._dice.randint(1, len(keys)))

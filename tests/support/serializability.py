@@ -79,14 +79,22 @@ def is_strictly_serializable(history: Iterable[Operation]) -> bool:
         done, state = waiting.pop()
         if done & must == must:
             return True
-        latest = min(step.returned for i, step in enumerate(steps) if not done >> i & 1)
-        for i, step in enumerate(steps):
-            if step.called > latest:
-                break
-            if done >> i & 1 or (after := step.after(state)) is None:
-                continue
+        for i in _next(steps, done):
+            after = steps[i].after(state)
             following = (done | 1 << i, after)
-            if following not in seen:
+            if after is not None and following not in seen:
                 seen.add(following)
                 waiting.append(following)
     return False
+
+
+def _next(steps: list[_Step], done: int) -> list[int]:
+    """Those that were called before anything that is still to come returned. ``steps`` are in the order of their calls."""
+    found, latest = [], math.inf
+    for i in range((~done & done + 1).bit_length() - 1, len(steps)):
+        if steps[i].called > latest:
+            break
+        if not done >> i & 1:
+            found.append(i)
+            latest = min(latest, steps[i].returned)
+    return found
