@@ -7,14 +7,10 @@ without gaps. A request that is executed twice, or one that is acknowledged and 
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
 from splinter.client import Client
-from splinter.errors import BusyError, RequestTimeoutError, TaskKilledError
+from splinter.errors import TaskKilledError
 from splinter.wire import OBJECT_ABSENT
+from tests.support.storm_member import Member
 
 TABLE, COUNTERS, CHURNED = 1, 2, 3
 _KEYS, _COUNTS = 200, 8
@@ -66,85 +62,27 @@ def churn(db: Store, key: u64, first: u64, times: u64) -> u64:
 """
 
 
-@dataclass
-class Tally:
-    """What clients did and found."""
+class StormClient(Member):
+    """No other client writes its keys. Every second one grinds: it has extensions write without pause, so that kills find
+    workers in the midst of a write."""
 
-    requests: int = 0
-    acknowledged: int = 0  # writes, the increments of counters included
-    killed: int = 0  # invokes answered so: two workers died in them, or the watchdog took theirs for stuck
-    longest_seconds: float = 0.0  # that one call of the client waited, batches included
-    lost: list[str] = field(default_factory=list)  # acknowledged writes that are not there
-    wrong: list[str] = field(default_factory=list)  # other replies that cannot be
-    unanswered: list[str] = field(default_factory=list)  # within the client's time-out
-
-    def add(self, other: Tally) -> None:
-        """Take another's in."""
-        self.requests += other.requests
-        self.acknowledged += other.acknowledged
-        self.killed += other.killed
-        self.longest_seconds = max(self.longest_seconds, other.longest_seconds)
-        self.lost += other.lost
-        self.wrong += other.wrong
-        self.unanswered += other.unanswered
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether nothing is wrong."""
-        return not (self.lost or self.wrong or self.unanswered)
-
-
-class StormClient:
-    """Works and checks in one thread. ``number`` tells its keys from those of the tenant's other clients.
-
-    One that ``grinds`` has extensions write without pause, so that kills find workers in the midst of a write. It ends its
-    work at the first reply that is wrong: afterwards it knows nothing.
-    """
-
-    def __init__(self, client: Client, number: int, seed: int, *, grinds: bool) -> None:
-        self._client, self._number = client, number
-        self._dice = random.Random(seed)
+    def __init__(self, client: Client, number: int, seed: int) -> None:
+        super().__init__(client, number, seed)
         self._known: dict[bytes, tuple[bytes, int]] = {}  # value and version; 0: the version was not told
         self._counts = dict.fromkeys(range(number * _COUNTS, (number + 1) * _COUNTS), 0)
         self._churned: int | None = None  # what is in the churned object
         self._churns = 0  # values used
-        self.tally = Tally()
-        self._operations: list[Callable[[], None]] = [self._grind, self._churn] if grinds else [
+        self.operations = [self._grind, self._churn] if number % 2 == 0 else [
             self._put, self._put, self._get, self._get, self._delete, self._compare_and_put, self._put_many, self._get_many,
             self._count_up, self._count_up,
         ]  # fmt: skip
-
-    def work(self, is_over: Callable[[], bool], done: Callable[[int], None]) -> None:
-        """Operate until told to end, reporting the number of requests so far; then read everything once more."""
-        steps = iter(lambda: None if is_over() else self._dice.choice(self._operations), None)
-        for operation in steps:
-            if not self._attempt(operation):
-                return
-            done(self.tally.requests)
-        for final in (self._read_all, self._read_counts, self._read_churned):
-            if not self._attempt(final):
-                return
-
-    def _attempt(self, operation: Callable[[], None]) -> bool:
-        started = time.monotonic()
-        try:
-            operation()
-        except (RequestTimeoutError, BusyError) as error:
-            self.tally.unanswered.append(f"{operation.__name__}: {error!r}")
-        except Exception as error:  # a status that cannot be is a wrong reply as much as a wrong value
-            self.tally.wrong.append(f"client {self._number}, {operation.__name__}: {error!r}")
-        self.tally.longest_seconds = max(self.tally.longest_seconds, time.monotonic() - started)
-        return self.tally.is_clean
+        self.finals = [self._read_all, self._read_counts, self._read_churned]
 
     def _key(self) -> bytes:
         return f"{self._number} {self._dice.randrange(_KEYS)}".encode()
 
     def _value(self) -> bytes:
         return self._dice.randbytes(self._dice.randrange(8, self._dice.choice(_VALUE_BYTES)))
-
-    def _wrote(self, number: int = 1) -> None:
-        self.tally.requests += number
-        self.tally.acknowledged += number
 
     def _check(self, key: bytes, value: bytes | None, version: int | None = None) -> None:
         expected, expected_version = self._known.get(key, (None, 0))
