@@ -206,7 +206,7 @@ class Store(ABC):
 
     @abstractmethod
     def put(self, table: int, key: int | Bytes, value: int | Bytes) -> None:
-        """Store an object, or replace it; each put is atomic by itself."""
+        """Store an object, or replace it."""
 
     @abstractmethod
     def add(self, table: int, key: int | Bytes, n: int) -> int:

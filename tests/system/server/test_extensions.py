@@ -30,15 +30,27 @@ ENDLESS = IMPORTS + "@extension\ndef endless(db: Store) -> u64:\n    n = 0\n    
 COUNT = """
 @extension
 def count(db: Store, key: u64) -> u64:
+    seen = db.get(table=1, key=key)
+    total: u64 = 1 if seen is None else seen.u64(0) + 1
+    db.put(table=1, key=key, value=total)
+    return total
+"""
+COUNT_BY_VERSIONS = """
+@extension(isolation="none")
+def count(db: Store, key: u64) -> u64:
     while True:
         version = db.version(table=1, key=key)
         seen = db.get(table=1, key=key)
-        total = 1
-        if seen is not None:
-            total = seen.u64(0) + 1
+        total: u64 = 1 if seen is None else seen.u64(0) + 1
         if db.put_if(table=1, key=key, value=total, version=version):
             return total
 """
+ADD = """
+@extension
+def count(db: Store, key: u64) -> u64:
+    return db.add(table=1, key=key, n=1)
+"""
+ADD_ALONE = ADD.replace("@extension", '@extension(isolation="none")')
 
 
 @pytest.fixture(scope="module", params=TRANSPORTS)
@@ -111,17 +123,21 @@ def test_errors_name_extension_and_line(client: Client) -> None:
     assert raised.value.code == 4711
 
 
-def test_compare_and_put_counts_exactly_under_concurrency(server: RunningServer, admin: Admin) -> None:
+@pytest.mark.parametrize(
+    "source", [COUNT, COUNT_BY_VERSIONS, ADD, ADD_ALONE], ids=["transaction", "versions", "add", "add alone"]
+)
+def test_counts_are_exact_under_concurrency(server: RunningServer, admin: Admin, source: str) -> None:
     tenant = admin.create_tenant()
-    server.client(tenant).install(IMPORTS + COUNT)
+    server.client(tenant).install(IMPORTS + source)
     calls, threads_count = 100, 4
     failures: list[BaseException] = []
+    told: list[int] = []
 
     def call() -> None:
         own = server.client(tenant, timeout=10.0)
         try:
             for _ in range(calls):
-                own.invoke("count", key=1)
+                told.append(own.invoke("count", key=1))
         except BaseException as error:
             failures.append(error)
 
@@ -131,8 +147,8 @@ def test_compare_and_put_counts_exactly_under_concurrency(server: RunningServer,
     for thread in threads:
         thread.join()
     assert not failures
-    # A repeated invoke runs twice (the client could not know), so the count is at least that of the calls.
-    assert int.from_bytes(server.client(tenant).get(1, table=1), "little") >= calls * threads_count
+    assert sorted(told) == list(range(1, calls * threads_count + 1))
+    assert int.from_bytes(server.client(tenant).get(1, table=1), "little") == calls * threads_count
 
 
 def test_put_only_if_absent(client: Client) -> None:

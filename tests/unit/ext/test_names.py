@@ -8,6 +8,7 @@ from splinter.errors import CompileError
 from splinter.ext import LocalStore
 from splinter.ext.compile import compile_source
 from splinter.ext.front.names import AUTHOR_NAMES, PYTHON_NAMES
+from splinter.ext.python.invocation import load
 from tests.support.runner import Runner
 
 _HEAD = "@extension\ndef f(db: Store, k: bytes) -> u64:\n"
@@ -44,7 +45,7 @@ PYTHONS = ("__class__", "__name__", "__import__", "__build_class__", "__annotati
 @pytest.mark.parametrize("role", [*ROLES, "extension"])
 def test_what_python_keeps_for_itself_is_refused(role: str, name: str) -> None:
     source = {**ROLES, "extension": EXTENSION}[role].replace("NAME", name)
-    for run in (compile_source, LocalStore()._load):
+    for run in (compile_source, load):
         with pytest.raises(CompileError) as caught:
             run(source)
         assert caught.value.diagnostics[0].rule == "reserved-name"  # type: ignore[attr-defined]

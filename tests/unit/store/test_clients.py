@@ -13,7 +13,7 @@ from splinter.errors import OutOfMemoryError, Status
 from splinter.store.accounts import account_of
 from splinter.store.clients import claim_begin, claim_settle_body
 from splinter.store.journal import participant_at, unlock
-from splinter.store.operations import lock_active, store_put
+from splinter.store.operations import lock_active, store_delete, store_put
 from splinter.store.outcomes import RECORDED, STALE, Outcome, is_alive
 from splinter.store.records import Account
 from splinter.store.store import Store
@@ -280,6 +280,10 @@ def delete_without_a_record(store: Store, refusal: Status) -> None:
     late = Requester(store, 1 << 40)
     assert late.put(1, b"k", b"1") == refusal
     assert late.delete(2, b"k") == refusal
+    effect = np.zeros(1, np.int64)  # of a task, which does more than this
+    claim = late.effect(4, effect)
+    assert store_delete(store.address, 0, TENANT, 0, address_of(b"k"), 1, first, claim) == refusal
+    assert effect[0] == 0
     assert store.lookup(TENANT, 0, b"k").version == first
     assert late.delete(3, b"k", version=first) == Status.OK
     assert store.get(TENANT, 0, b"k") is None
