@@ -26,7 +26,7 @@ from splinter.errors import SplinterError, Status, error_for
 from splinter.ext import LocalStore, Store, signature
 from splinter.server import config
 from splinter.server.control import operations
-from splinter.testing import Server
+from splinter.testing import Invoke, Server, interleavings
 
 FOLDER = Path(__file__).resolve().parent / "reference"
 _NOTICE = "<!-- Written by docs/generate.py from {source}: change that, and run it again. -->"
@@ -286,8 +286,10 @@ def python_api() -> str:
         Server,
         Store,
         LocalStore,
+        Invoke,
     )
-    return page("Python API", client, "Exceptions: [statuses](statuses.md).", *(_class(each) for each in classes))
+    told = (*map(_class, classes), _function(interleavings))
+    return page("Python API", client, "Exceptions: [statuses](statuses.md).", *told)
 
 
 def _class(cls: type) -> str:
@@ -308,7 +310,13 @@ def _class(cls: type) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _home(cls: type) -> str:
+def _function(function: Callable[..., Any]) -> str:
+    name = function.__name__
+    parts = (f"## {name}", f"`from {_home(function)} import {name}`", _code(name, function), prose(function.__doc__))
+    return "\n\n".join(parts)
+
+
+def _home(cls: Callable[..., Any]) -> str:
     short = cls.__module__.rsplit(".", 1)[0]
     return short if getattr(sys.modules[short], cls.__name__, None) is cls else cls.__module__
 

@@ -22,27 +22,23 @@ ENTRIES_MAX = 10
 def submit(db: Store, game: u64, player: u64, score: u64) -> u64:
     """Put a score on the board; its rank from 1 on, or 0 when it is not among the best ten."""
     board = buffer(160)
-    while True:
-        version = db.version(3, game)
-        before = db.get(3, game)
-        board.clear()
-        rank: u64 = 0
-        if before is not None:
-            for entry in before.records(16):
-                if rank == 0 and entry.u64(0) < score:
-                    rank = len(board) // 16 + 1
-                    board.append_u64(score)
-                    board.append_u64(player)
-                if len(board) < 160:
-                    board.append(entry)
-        if rank == 0 and len(board) < 160:
-            rank = len(board) // 16 + 1
-            board.append_u64(score)
-            board.append_u64(player)
-        if rank == 0:
-            return 0
-        if db.put_if(3, game, board, version):
-            return rank
+    before = db.get(3, game)
+    rank: u64 = 0
+    if before is not None:
+        for entry in before.records(16):
+            if rank == 0 and entry.u64(0) < score:
+                rank = len(board) // 16 + 1
+                board.append_u64(score)
+                board.append_u64(player)
+            if len(board) < 160:
+                board.append(entry)
+    if rank == 0 and len(board) < 160:
+        rank = len(board) // 16 + 1
+        board.append_u64(score)
+        board.append_u64(player)
+    if rank > 0:
+        db.put(3, game, board)
+    return rank
 
 
 def entries(board: bytes | None) -> list[tuple[int, int]]:

@@ -67,8 +67,8 @@ TASKS_PER_TENANT = 128  # that wait in one worker: so one tenant's do not keep a
 FRAME_BYTES = 4096  # one task's frame: fixed header and locals
 COMMIT_OBJECTS_MAX = 128  # objects that one commit may write or delete, and the reply that it keeps
 TRANSACTION_READS_MAX = 1024  # look-ups of one transaction that may write
-TRANSACTION_WRITES_MAX = COMMIT_OBJECTS_MAX - 1  # puts and deletes of one transaction; the reply may be kept beside them
-TRANSACTION_BYTES_MAX = 98_304  # keys and values of them, with 32 bytes for each
+TRANSACTION_WRITES_MAX = COMMIT_OBJECTS_MAX - 1  # objects that one puts or deletes; its reply may be kept beside them
+TRANSACTION_BYTES_MAX = 98_304  # of all its puts and deletes: key, value and 32 bytes for each
 CONFLICTS_MAX = 8  # times that a transaction is begun anew before other writers of its tenant are held back for it
 
 # --- watchdog ---------------------------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ STORE_BYTES_DEFAULT = 1 << 30
 STORE_BYTES_MIN = 16 << 20
 STORE_BYTES_MAX = 64 << 30  # what 32 bits reach in 16-byte units
 SERVER_BYTES_BESIDE_STORE = 192 << 20  # that a server needs beside its store, for its programs and compilers
-SERVER_BYTES_PER_WORKER = 16 << 20  # and for each worker
+SERVER_BYTES_PER_WORKER = 80 << 20  # and for each worker: 61 MiB of it when each task has noted as much as it may
 OPEN_FILES_MAX = 16384  # descriptors that a server asks the system for; it needs a few for each worker, queue, connection
 SLAB_BYTES = 128 * 1024
 OBJECT_HEADER_BYTES = 32  # of each object, in front of its key
@@ -162,6 +162,7 @@ CLIENT_ORDER_NS = 500_000_000  # a client's place in the order of last use is th
 CLIENT_EXPIRE_STEPS = 8  # clients that are forgotten in a row
 DELETIONS = 256  # of a tenant that are remembered for readers of an older snapshot
 SNAPSHOT_STEPS_MAX = 8192  # older objects of a key that a reader of a snapshot goes back over
+ADD_TRIES_MAX = 100  # a counter that another writer changes at the same time is read again
 INSERT_TRIES_MAX = 1000  # an insert that loses an empty index entry to another writer looks for the next one
 STAGING_AGE_NS_MAX = 10_000_000_000  # a fragmented put that is not whole by then may be dropped
 STORE_LOCK_SPINS_MAX = 1_000_000  # for the shared free lists, which are held for a few stores: about 30 ms

@@ -23,7 +23,9 @@ from splinter_bench.rounds import Verdict, judge
 from splinter_bench.subjects.local_server import lab_server
 from splinter_bench.subjects.session import Session
 
-SERVING, EXTENSIONS, RIVALS, SCHEDULING = AREAS = ("serving", "extensions", "rivals", "scheduling")
+SERVING, EXTENSIONS, TRANSACTIONS, RIVALS, SCHEDULING = AREAS = (
+    "serving", "extensions", "transactions", "rivals", "scheduling",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -213,9 +213,8 @@ class Client(ProcessOwn):
         ``timeout`` is this call's, unless the extension has a parameter of that name: then it is the argument.
 
         Raises :class:`splinter.errors.BadArgumentsError` before anything is sent when the arguments do not fit the
-        signature, :class:`splinter.errors.ExtensionRuntimeError` when the extension ended with an error,
-        :class:`splinter.errors.TaskAbortedError` when its worker died after it had written: that stands, and it is not run
-        again.
+        signature, :class:`splinter.errors.ExtensionRuntimeError` when the extension ended with an error: then nothing of it
+        is done, unless it runs without isolation.
         """
         remembered = name in self._signatures
         try:

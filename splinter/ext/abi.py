@@ -33,7 +33,7 @@ FRAME = np.dtype(
         ("error", "<u4"),  # ExtensionError. Writer: extension or helper
         ("out_address", "<u8"),  # helper get: address of the value found; these three are 0 when there is none
         ("out_length", "<u8"),  # and its length in bytes
-        ("out_version", "<u8"),  # and its version
+        ("out_version", "<u8"),  # and its version; helper add: the counter's new value
         ("put_bytes", "<u8"),  # what the task's puts took so far. Writer: worker (zero at the start) and its helpers
         # Whose request it is. Writer: worker.
         ("client", "<u8"),
@@ -45,7 +45,7 @@ FRAME = np.dtype(
         ("generation", "<u8"),  # of the tenant. Writer: worker
         # Its transaction (splinter.worker.transaction), or what it did (splinter.worker.replay). Writer: worker and helpers.
         ("isolation", "<u4"),  # Isolation
-        ("writes", "<u4"),  # number of WRITEs
+        ("writes", "<u4"),  # number of WRITEs that stand
         ("snapshot", "<u8"),  # what it reads
         # Address of its TRANSACTION_AREA_BYTES: READs, and from TRANSACTION_READS_BYTES on WRITEs; or NOTES
         ("transaction", "<u8"),
@@ -90,7 +90,13 @@ CONTEXT = np.dtype(
         ("exp", "<u8"),  # the C library's double exp(double)
         ("log_e", "<u8"),  # the C library's double log(double)
         ("log_area", "<u8"),  # address of the worker's LOG, for the helper
-        ("reserved", "<u8", 21),
+        # int64 add(context, frame, table, key, key_length, n): 0, and the counter's new value in out_version; < 0:
+        # -ExtensionError
+        ("add", "<u8"),
+        # int64 delete_if(context, frame, table, key, key_length, version): 1 deleted, 0 the object's version is another one, or
+        # there is none; < 0: -ExtensionError
+        ("delete_if", "<u8"),
+        ("reserved", "<u8", 19),
     ]
 )
 C_GET = offset(CONTEXT, "get")
@@ -101,6 +107,8 @@ C_NOW_NS = offset(CONTEXT, "now_ns")
 C_LOG = offset(CONTEXT, "log")
 C_EXP = offset(CONTEXT, "exp")
 C_LOG_E = offset(CONTEXT, "log_e")
+C_ADD = offset(CONTEXT, "add")
+C_DELETE_IF = offset(CONTEXT, "delete_if")
 
 
 class Isolation(IntEnum):
@@ -143,6 +151,7 @@ class ExtensionError(NumberWithText):
     TRANSACTION = 21, 'more is read or written than one transaction may; isolation="none" has no such limit'
     # Begun anew by the worker, and told only when that was in vain.
     CONFLICT = 22, "what the task reads is changed by others all the time"
+    COUNTER = 23, "the object is no counter: a counter has 8 bytes"
 
 
 def error_message(name: str, error: int, line: int) -> str:

@@ -184,8 +184,8 @@ class Store(ABC):
     def put_if(self, table: int, key: int | Bytes, value: int | Bytes, version: int) -> bool:
         """Put if the object still has this version, or, with version 0, if there is none; tells whether it did.
 
-        To change an object safely, ask for its version first, then read it, then ``put_if`` with that version: the
-        version of an object that is not there is 0, so creating one is safe in the same way.
+        With ``isolation="none"`` this changes an object safely: ask for its version first, then read it, then ``put_if`` with
+        that version. An extension that is a transaction needs no version: nobody changes what it has read before it ends.
         """
 
     @abstractmethod
@@ -209,5 +209,18 @@ class Store(ABC):
         """Store an object, or replace it; each put is atomic by itself."""
 
     @abstractmethod
-    def delete(self, table: int, key: int | Bytes) -> bool:
-        """Remove an object; tells whether it was there."""
+    def add(self, table: int, key: int | Bytes, n: int) -> int:
+        """Add ``n`` to a counter and return its new value, at one instant, also with ``isolation="none"``.
+
+        A counter is an object of 8 bytes, an unsigned integer as a put of an integer stores it; one that is not there is 0.
+        ``n`` is an i64: what is negative is subtracted. The task ends with ``OVERFLOW``, and the counter stays as it was, when
+        the sum is below 0 or above 2**64 - 1; with ``COUNTER`` when the object has another length.
+        """
+
+    @abstractmethod
+    def delete(self, table: int, key: int | Bytes, version: int | None = None) -> bool:
+        """Remove an object; tells whether it did.
+
+        With a ``version`` only if the object still has this version. Version 0 is that of an object that is not there, so that
+        there is nothing to remove.
+        """

@@ -53,10 +53,12 @@ class Helper:
 _GET = Helper(abi.C_GET, ("table", "key"))
 _PUT = Helper(abi.C_PUT, ("table", "key", "value"), writes=True)
 _PUT_IF = Helper(abi.C_PUT_IF, ("table", "key", "value", "version"), is_optional=True, writes=True)
+_ADD = Helper(abi.C_ADD, ("table", "key", "n"), writes=True)
 _DELETE = Helper(abi.C_DELETE, ("table", "key"), writes=True)
+_DELETE_IF = Helper(abi.C_DELETE_IF, ("table", "key", "version"), writes=True)
 _NOW_NS = Helper(abi.C_NOW_NS, (), is_optional=True)
 _LOG = Helper(abi.C_LOG, ("text",), is_optional=True)
-HELPERS = {one.pointer: one for one in (_GET, _PUT, _PUT_IF, _DELETE, _NOW_NS, _LOG)}
+HELPERS = {one.pointer: one for one in (_GET, _PUT, _PUT_IF, _ADD, _DELETE, _DELETE_IF, _NOW_NS, _LOG)}
 MATH = frozenset({abi.C_EXP, abi.C_LOG_E})  # functions of the C library, of one float; their pointers may be 0
 
 
@@ -67,11 +69,17 @@ class Method:
     result: Type
     helper: Helper | None = None  # None: nothing is called
     fields: tuple[int, ...] = ()
+    longer: Helper | None = None  # called in its place when all of its parameters are given, which are more
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """In their order."""
+        """Those that must be given, in their order."""
         return self.helper.parameters if self.helper else ()
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """Those behind them that may be given."""
+        return self.longer.parameters[len(self.parameters) :] if self.longer else ()
 
 
 METHODS: dict[str, Method] = {
@@ -80,7 +88,8 @@ METHODS: dict[str, Method] = {
     "version": Method(U64, _GET, (abi.F_OUT_VERSION,)),
     "put": Method(NONE, _PUT),
     "put_if": Method(BOOL, _PUT_IF),
-    "delete": Method(BOOL, _DELETE),
+    "add": Method(U64, _ADD, (abi.F_OUT_VERSION,)),
+    "delete": Method(BOOL, _DELETE, longer=_DELETE_IF),
     "tenant": Method(NAT),
     "now_ns": Method(U64, _NOW_NS),
     "log": Method(NONE, _LOG),

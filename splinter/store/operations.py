@@ -30,6 +30,7 @@ from splinter.store.turns import turn_is_others
 
 _KEY_BYTES_MAX = limits.KEY_BYTES_MAX
 _VALUE_BYTES_MAX = limits.VALUE_BYTES_MAX
+_TABLES_MAX = limits.TABLES_MAX
 _TENANTS_MAX = limits.TENANTS_MAX
 
 
@@ -98,10 +99,11 @@ def lock_active(store: int, me: int, tenant: int) -> int:
 
 
 @njit(cache=True)
-def lock_to_write(store: int, me: int, tenant: int) -> int:
-    """As :func:`lock_active`, for who changes objects of the tenant: BUSY also while another one has its turn."""
+def lock_to_write(store: int, me: int, tenant: int, table: int) -> int:
+    """As :func:`lock_active`, for who changes an object: BUSY also while another one has the tenant's turn, which is for the
+    tenant's own tables."""
     status = lock_active(store, me, tenant)
-    if status == Status.OK:
+    if status == Status.OK and table < _TABLES_MAX:
         account_at = account_of(store, tenant)
         account = Account(account_at)
         if account.turn != 0 and turn_is_others(store, me, account_at):
@@ -136,7 +138,7 @@ def store_put(
         return -slot
     if hashed == 0:
         hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
-    status = lock_to_write(store, me, tenant)
+    status = lock_to_write(store, me, tenant, table)
     if status != Status.OK:
         return status
     if claim != 0:
@@ -198,12 +200,13 @@ def store_delete(
     me = participant_at(store, p)
     if hashed == 0:
         hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
-    status = lock_to_write(store, me, tenant)
+    status = lock_to_write(store, me, tenant, table)
     if status != Status.OK:
         return status
     if claim != 0:
         status = claim_begin(store, me, tenant, claim)
-        if expected_version != 0 and status in (Status.OUT_OF_MEMORY, Status.QUOTA_EXCEEDED):
+        is_all = outcome_kind(Claim(claim).word) == Outcome.STATUS  # of the request
+        if expected_version != 0 and is_all and status in (Status.OUT_OF_MEMORY, Status.QUOTA_EXCEEDED):
             status = Status.OK  # it makes room, and needs no record: a version comes once, so its delete has its effect once
     if status == Status.OK:
         status = remove_key(store, me, tenant, table, key, key_length, hashed, expected_version, claim)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from numba import njit
 
 from splinter.native.atomics import store64_release
+from splinter.store.commit_layout import COMMIT_NONE
 from splinter.store.commits import recover_commit
 from splinter.store.epochs import epoch_leave
 from splinter.store.index import buckets_unseal
 from splinter.store.journal import JOURNAL_CLEAR, break_locks, locks_held, participant_at, replay
-from splinter.store.records import Intent, Participant
+from splinter.store.records import Commit, Intent, Participant
 
 
 @njit(cache=True)
@@ -30,9 +31,11 @@ def recover(store: int, p: int) -> None:
 
 @njit(cache=True)
 def steps_open(store: int, p: int) -> tuple[int, int]:
-    """What :func:`recover` will find of participant ``p``: steps under way (1 or 0), and locks that it holds."""
+    """What :func:`recover` will find of participant ``p``: whether a step or a commit is under way (1 or 0), and locks that it
+    holds."""
     me = participant_at(store, p)
-    return 1 if Intent(Participant(me).intent).state != JOURNAL_CLEAR else 0, locks_held(me)
+    is_open = Intent(Participant(me).intent).state != JOURNAL_CLEAR or Commit(Participant(me).commit).state != COMMIT_NONE
+    return 1 if is_open else 0, locks_held(me)
 
 
 @njit(cache=True)

@@ -224,7 +224,7 @@ def stage_publish(store: int, p: int, entry: int, expected_version: int, claim: 
     slot = slot_at(store, unit)
     tenant, table, key_length = stage.tenant, Object(slot).table, object_key_length(slot)
     hashed = store_hash(store, identity_of(tenant, table, key_length), slot + O_KEY, key_length)
-    status = lock_to_write(store, me, tenant)
+    status = lock_to_write(store, me, tenant, table)
     if status == Status.OK:
         if claim != 0:
             status = claim_begin(store, me, tenant, claim)

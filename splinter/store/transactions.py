@@ -92,7 +92,7 @@ def store_transact(
     claim also RECORDED and STALE; other than OK, nothing has changed.
     """
     me = participant_at(store, p)
-    status = lock_to_write(store, me, tenant)
+    status = lock_to_write(store, me, tenant, 0)
     if status != Status.OK:
         return status
     account = Account(account_of(store, tenant))
@@ -117,7 +117,7 @@ def store_transact_versions(
     """
     me = participant_at(store, p)
     is_writing = next_write(writes, writes_end) < writes_end
-    status = lock_to_write(store, me, tenant) if is_writing else lock_active(store, me, tenant)
+    status = lock_to_write(store, me, tenant, 0) if is_writing else lock_active(store, me, tenant)
     if status != Status.OK:
         return status
     if claim != 0:

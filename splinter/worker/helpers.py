@@ -25,12 +25,20 @@ from splinter.store.operations import store_delete, store_find, store_put
 from splinter.store.outcomes import EFFECT_DUPLICATE, EFFECT_NONE, EFFECT_WRITTEN, RECORDED, STALE, claim_effect, claim_request
 from splinter.store.publication import EXPECT_ABSENT
 from splinter.store.records import Claim
+from splinter.worker.adding import COUNTER_BYTES, add_to_counter
 from splinter.worker.log import log_append
 from splinter.worker.records import Context, Frame
 from splinter.worker.replay import answer_of, note_call, prepare_note, recall_call
-from splinter.worker.transaction import transaction_delete, transaction_get, transaction_put_if, transaction_write
+from splinter.worker.transaction import (
+    transaction_add,
+    transaction_delete,
+    transaction_get,
+    transaction_put_if,
+    transaction_write,
+)
 
 _NO_OBJECTS = 1  # a version that no object has: they are even
+_NO_STATUS = -1
 
 
 def helper_get(context_at: int, frame_at: int, table: int, key: int, key_length: int) -> int:
@@ -89,6 +97,21 @@ def _end_write(frame_at: int, status: int, refused: int, answer: int) -> int:
 
 
 @njit(cache=True)
+def _may_put(frame_at: int, key_length: int, value_length: int) -> bool:
+    """Count what the task puts, and whether it may.
+
+    What it replaces is not charged to its tenant any more, but the task's own epoch keeps its memory: without a limit one task
+    that puts the same key over and over would fill the store of all.
+    """
+    frame = Frame(frame_at)
+    put_bytes = frame.put_bytes + OBJECT_BYTES + key_length + value_length
+    if put_bytes > limits.TASK_PUT_BYTES_MAX:
+        return False
+    frame.put_bytes = put_bytes
+    return True
+
+
+@njit(cache=True)
 def _put(
     context_at: int, frame_at: int, table: int, key: int, key_length: int, value: int, value_length: int, expected_version: int,
     answer: int,
@@ -101,12 +124,8 @@ def _put(
         return -ExtensionError.KEY
     if value_length < 0 or value_length > limits.VALUE_BYTES_MAX:
         return -ExtensionError.VALUE
-    # What a task replaces is not charged to its tenant any more, but the task's own epoch keeps its memory: without a
-    # limit one task that puts the same key over and over would fill the store of all.
-    put_bytes = frame.put_bytes + OBJECT_BYTES + key_length + value_length
-    if put_bytes > limits.TASK_PUT_BYTES_MAX:
+    if not _may_put(frame_at, key_length, value_length):
         return -ExtensionError.QUOTA
-    frame.put_bytes = put_bytes
     store = context.store
     if frame.isolation >= Isolation.READS:
         if expected_version == 0:
@@ -135,8 +154,44 @@ def helper_put_if(
     return _put(context_at, frame_at, table, key, key_length, value, value_length, expected, 1)
 
 
-def helper_delete(context_at: int, frame_at: int, table: int, key: int, key_length: int) -> int:
-    """1 when the object was there, 0 when not; < 0: -ExtensionError."""
+def helper_add(context_at: int, frame_at: int, table: int, key: int, key_length: int, n: int) -> int:
+    """0 when done, and the counter's new value in the frame's out_version; < 0: -ExtensionError, and it is as it was."""
+    frame, context = Frame(frame_at), Context(context_at)
+    if table < 0 or table >= limits.TABLES_MAX:
+        return -ExtensionError.TABLE
+    if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
+        return -ExtensionError.KEY
+    if not _may_put(frame_at, key_length, COUNTER_BYTES):
+        return -ExtensionError.QUOTA
+    store = context.store
+    if frame.isolation >= Isolation.READS:
+        return transaction_add(store, frame_at, table, key, key_length, n)
+    noted = recall_call(frame_at)
+    if noted != 0:
+        return answer_of(noted)
+    status = _NO_STATUS
+    for _ in range(limits.ADD_TRIES_MAX):
+        found = store_find(store, frame.tenant, table, key, key_length, 0)
+        expected = EXPECT_ABSENT
+        if found != 0:
+            frame.out_address = object_value(found)
+            frame.out_length = object_value_length(found)
+            expected = object_version(found)
+        failed = add_to_counter(frame_at, 1 if found != 0 else 0, n)
+        if failed < 0:
+            return failed
+        status = store_put(
+            store, context.participant, frame.tenant, table, key, key_length,
+            frame.at.out_version, COUNTER_BYTES, expected, _claim(context_at, frame_at, 0), 0,
+        )  # fmt: skip
+        if status != Status.VERSION_CHANGED:
+            break
+    return _end_write(frame_at, status, _NO_STATUS, 0)
+
+
+@njit(cache=True)
+def _delete(context_at: int, frame_at: int, table: int, key: int, key_length: int, expected_version: int) -> int:
+    """1 when the object was there, in the expected version (0: any will do), 0 when not; < 0: -ExtensionError."""
     context = Context(context_at)
     if table < 0 or table >= limits.TABLES_MAX:
         return -ExtensionError.TABLE
@@ -144,15 +199,25 @@ def helper_delete(context_at: int, frame_at: int, table: int, key: int, key_leng
         return -ExtensionError.KEY
     frame = Frame(frame_at)
     if frame.isolation >= Isolation.READS:
-        return transaction_delete(context.store, frame_at, table, key, key_length)
+        return transaction_delete(context.store, frame_at, table, key, key_length, expected_version)
     noted = recall_call(frame_at)
     if noted != 0:
         return answer_of(noted)
     status = store_delete(
-        context.store, context.participant, frame.tenant, table, key, key_length, 0,
+        context.store, context.participant, frame.tenant, table, key, key_length, expected_version,
         _claim(context_at, frame_at, 1), 0,
     )  # fmt: skip
-    return _end_write(frame_at, status, Status.NOT_FOUND, 1)
+    return _end_write(frame_at, Status.NOT_FOUND if status == Status.VERSION_CHANGED else status, Status.NOT_FOUND, 1)
+
+
+def helper_delete(context_at: int, frame_at: int, table: int, key: int, key_length: int) -> int:
+    """1 when the object was there, 0 when not; < 0: -ExtensionError."""
+    return _delete(context_at, frame_at, table, key, key_length, 0)
+
+
+def helper_delete_if(context_at: int, frame_at: int, table: int, key: int, key_length: int, version: int) -> int:
+    """1 when the object had this version, and was there (``version`` 0: never), 0 when not; < 0: -ExtensionError."""
+    return _delete(context_at, frame_at, table, key, key_length, _NO_OBJECTS if version == 0 else version)
 
 
 def helper_now_ns(context_at: int, frame_at: int) -> int:
@@ -183,6 +248,8 @@ HELPERS = {
     "put": helper_put,
     "delete": helper_delete,
     "put_if": helper_put_if,
+    "add": helper_add,
+    "delete_if": helper_delete_if,
     "now_ns": helper_now_ns,
     "log": helper_log,
 }

@@ -60,6 +60,7 @@ COUNTERS = np.dtype(
         ("orphans", "<u8"),  # tasks ended because their tenant was removed
         ("overdue", "<u8"),  # tasks ended because they took too long
         ("gave_way", "<u8"),  # tasks ended because what they held kept memory from others
+        ("conflicts", "<u8"),  # transactions begun anew: what they read had changed, or another one had the turn
     ]
 )
 

@@ -22,6 +22,7 @@ from splinter.store.publication import EXPECT_ABSENT
 from splinter.store.records import Write
 from splinter.store.snapshots import UNKNOWN, snapshot_of
 from splinter.store.transactions import note_read, note_write, standing_write, write_size
+from splinter.worker.adding import COUNTER_BYTES, add_to_counter
 from splinter.worker.records import Frame
 from splinter.worker.replay import NOTES_BYTES
 
@@ -95,16 +96,18 @@ def transaction_get(store: int, frame_at: int, table: int, key: int, key_length:
 def transaction_write(store: int, frame_at: int, table: int, key: int, key_length: int, value: int, value_length: int) -> int:
     """Note a put, or with ``value_length`` WRITE_DELETES a delete; 0, or -ExtensionError."""
     frame = Frame(frame_at)
-    used = frame.writes_end - frame.transaction - TRANSACTION_READS_BYTES
-    if frame.writes == _WRITES_MAX or used + write_size(key_length, value_length) > _BYTES_MAX:
-        return -ExtensionError.TRANSACTION
     identity = identity_of(frame.tenant, table, key_length)
     hashed = store_hash(store, identity, key, key_length)
     earlier = _own_write(frame_at, hashed, identity, key, key_length)
-    if earlier != 0:
+    used = frame.writes_end - frame.transaction - TRANSACTION_READS_BYTES
+    is_new = earlier == 0
+    if (is_new and frame.writes == _WRITES_MAX) or used + write_size(key_length, value_length) > _BYTES_MAX:
+        return -ExtensionError.TRANSACTION
+    if is_new:
+        frame.writes += 1
+    else:
         Write(earlier).identity = 0
     frame.writes_end = note_write(frame.writes_end, hashed, identity, key, value, value_length)
-    frame.writes += 1
     frame.written |= 1 << (hashed & 63)
     return 0
 
@@ -125,10 +128,24 @@ def transaction_put_if(
 
 
 @njit(cache=True)
-def transaction_delete(store: int, frame_at: int, table: int, key: int, key_length: int) -> int:
-    """1 when the task saw such an object, 0 when not; < 0: -ExtensionError."""
+def transaction_add(store: int, frame_at: int, table: int, key: int, key_length: int, n: int) -> int:
+    """0 when it is noted, and the counter's new value in the frame; < 0: -ExtensionError."""
+    found = transaction_get(store, frame_at, table, key, key_length)
+    if found < 0:
+        return found
+    failed = add_to_counter(frame_at, found, n)
+    if failed < 0:
+        return failed
+    return transaction_write(store, frame_at, table, key, key_length, Frame(frame_at).at.out_version, COUNTER_BYTES)
+
+
+@njit(cache=True)
+def transaction_delete(store: int, frame_at: int, table: int, key: int, key_length: int, expected_version: int) -> int:
+    """1 when the task saw such an object, of the version unless that is 0 (any will do), 0 when not; < 0: -ExtensionError."""
     found = transaction_get(store, frame_at, table, key, key_length)
     if found <= 0:
         return found
+    if expected_version != 0 and Frame(frame_at).out_version != expected_version:
+        return 0
     failed = transaction_write(store, frame_at, table, key, key_length, 0, WRITE_DELETES)
     return failed if failed < 0 else 1

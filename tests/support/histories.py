@@ -1,4 +1,4 @@
-"""Concurrent histories of a few objects, through a faulty network, while workers are killed."""
+"""Concurrent histories of a few objects, through a faulty network, while workers are killed and tenants moved."""
 
 from __future__ import annotations
 
@@ -12,164 +12,289 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from typing import Any, Self
 
+from splinter import limits
 from splinter.client import Client
+from splinter.client.admin import TenantInfo
 from splinter.errors import BusyError, RequestTimeoutError, TaskKilledError, VersionChangedError
 from splinter.wire import OBJECT_ABSENT
-from tests.support.linearizability import UNKNOWN, Kind, Operation, State, is_linearizable
+from tests.support.serializability import ABSENT, Operation, is_strictly_serializable
 from tests.support.servers import RunningServer
 from tests.support.threads import at_once
 
-TABLE = 1
-_VALUE = struct.Struct("<QQ")  # counter, tag
+TABLE, _FILLING = 1, 2
+KEYS = 8  # objects of a history
+_READ = struct.Struct("<3Q")  # nanoseconds before a look-up, the tag, nanoseconds after it
+_READ_BYTES = _READ.size
+_TURNS_MAX = 3000  # of an invoke that watches
+_PAUSES = (0, 0, 1, 30, 1000)  # yields in the midst of an invoke
+_FILLINGS = (0, 0, 0, limits.TRANSACTION_WRITES_MAX - KEYS)  # objects that nobody reads: their commit takes longer
+_TAG_BITS = 32  # of which no client uses up all
 
-INCREMENT = """
-from splinter.ext import Store, buffer, extension, u64
+EXTENSIONS = f"""
+from splinter.ext import Buffer, Store, buffer, extension, u64
+
+def tag_of(found: bytes | None) -> u64:
+    tag = u64({ABSENT})
+    if found is not None:
+        tag = found.u64(0)
+    return tag
+
+def note_with_times(db: Store, saw: Buffer, key: bytes) -> u64:
+    saw.append_u64(db.now_ns())
+    tag = tag_of(db.get({TABLE}, key))
+    saw.append_u64(tag)
+    saw.append_u64(db.now_ns())
+    return tag
 
 @extension
-def increment(db: Store, key: u64, tag: u64) -> u64:
-    value = buffer(16)
-    value.append_u64(0)
-    value.append_u64(tag)
-    while True:
-        version = db.version(1, key)
-        count = u64(0)
-        if version != 0:
-            node = db.get(1, key)
-            if node is None:
-                continue
-            count = node.u64(0)
-        value.set_u64(0, count + 1)
-        if db.put_if(1, key, value, version):
-            return count + 1
+def touch(db: Store, keys: bytes, puts: u64, deletes: u64, tag: u64, filling: u64, before: u64, yields: u64) -> bytes:
+    saw = buffer({8 * KEYS})
+    for i in range(len(keys) // 8):
+        if i == before:
+            for _ in range(yields):
+                yield
+        saw.append_u64(tag_of(db.get({TABLE}, keys[8 * i : 8 * i + 8])))
+    for i in range(len(keys) // 8):
+        if i == before:
+            for _ in range(yields):
+                yield
+            for other in range(filling):
+                db.put({_FILLING}, other, tag)
+        if puts >> i & 1:
+            db.put({TABLE}, keys[8 * i : 8 * i + 8], tag)
+        elif deletes >> i & 1:
+            db.delete({TABLE}, keys[8 * i : 8 * i + 8])
+    return saw
+
+@extension
+def look(db: Store, keys: bytes, before: u64, yields: u64) -> bytes:
+    saw = buffer({8 * KEYS})
+    for found in db.multiget({TABLE}, keys[: 8 * before], 8):
+        saw.append_u64(tag_of(found))
+    for _ in range(yields):
         yield
+    for i in range(before, len(keys) // 8):
+        saw.append_u64(tag_of(db.get({TABLE}, keys[8 * i : 8 * i + 8])))
+    return saw
+
+@extension(isolation="none")
+def watch(db: Store, keys: bytes, turns: u64) -> bytes:
+    saw = buffer({_READ_BYTES * (KEYS + 1)})
+    first = note_with_times(db, saw, keys[:8])
+    for _ in range(turns):
+        yield
+        before = db.now_ns()
+        tag = tag_of(db.get({TABLE}, keys[:8]))
+        if tag != first:
+            saw.append_u64(before)
+            saw.append_u64(tag)
+            saw.append_u64(db.now_ns())
+            break
+    for i in range(1, len(keys) // 8):
+        note_with_times(db, saw, keys[8 * i : 8 * i + 8])
+    return saw
 """
 
 
-def pack(state: tuple[int, int]) -> bytes:
+def pack(tag: int) -> bytes:
     """An object's bytes."""
-    return _VALUE.pack(*state)
+    return struct.pack("<Q", tag)
 
 
-def unpack(value: bytes | None) -> State:
+def unpack(value: bytes | None) -> int:
     """The inverse."""
-    if value is None:
-        return None
-    count, tag = _VALUE.unpack(value)
-    return count, tag
+    return ABSENT if value is None else int.from_bytes(value, "little")
 
 
 class Recorder:
-    """Performs operations on one object and writes down what was seen; one thread's."""
+    """Performs operations and writes down what was seen; one thread's. No other recorder has its tags."""
 
-    def __init__(self, client: Client, seed: int, first_tag: int) -> None:
+    def __init__(self, client: Client, number: int, seed: int) -> None:
         self._client = client
         self._dice = random.Random(seed)
-        self._tag = first_tag
-        self.history: dict[int, list[Operation]] = {}
+        self._tag = number + 1 << _TAG_BITS
+        self.history: list[Operation] = []
         self.ends: Counter[str] = Counter()
 
     def perform(self, keys: list[int], operations: int) -> None:
         """Random operations on random keys."""
+        kinds = [
+            *[self._touch] * 4, *[self._look] * 2,
+            self._watch, self._get, self._multiget, self._put, self._put_if, self._delete,
+        ]  # fmt: skip
         for _ in range(operations):
-            key = self._dice.choice(keys)
-            kind = self._dice.choice(list(Kind))
             self._tag += 1
-            getattr(self, f"_{kind.name.lower()}")(key)
+            self._dice.choice(kinds)(keys)
 
-    def _record(self, key: int, kind: Kind, argument: object, call: Callable[[], object]) -> None:
-        called = time.monotonic()
+    def _record(
+        self, call: Callable[[], Any], saw: Callable[[Any], dict[str, dict[int, int]]], writes: dict[int, int], **unless: Any
+    ) -> None:
+        """Call; ``saw`` tells what a result shows. ``unless``: what must have been so if it was done without an answer."""
+        called = time.monotonic_ns()
         try:
-            result: object = call()
-        except TaskKilledError as error:
-            result = UNKNOWN
+            result = call()
+        except TaskKilledError as error:  # nothing of it is done
             self.ends[type(error).__name__] += 1
         except (RequestTimeoutError, BusyError) as error:
             self.ends[type(error).__name__] += 1
-            self.history.setdefault(key, []).append(Operation(kind, argument, None, called))
-            return
-        self.ends["answered"] += 1
-        self.history.setdefault(key, []).append(Operation(kind, argument, result, called, time.monotonic()))
+            if writes:
+                self.history.append(Operation(called, writes=writes, **unless))
+        else:
+            self.ends["answered"] += 1
+            returned = time.monotonic_ns()
+            self.history.append(Operation(called, returned, **{"writes": writes, **saw(result)}))
 
-    def _get(self, key: int) -> None:
-        self._record(key, Kind.GET, None, lambda: unpack(self._client.get(key, table=TABLE)))
+    def _get(self, keys: list[int]) -> None:
+        key = self._dice.choice(keys)
+        self._record(lambda: self._client.get(key, table=TABLE), lambda found: {"reads": {key: unpack(found)}}, {})
 
-    def _put(self, key: int) -> None:
-        new = (self._dice.randrange(100), self._tag)
-        self._record(key, Kind.PUT, new, lambda: self._client.put(key, pack(new), table=TABLE) and None)
+    def _multiget(self, keys: list[int]) -> None:
+        def saw(found: list[bytes | None]) -> dict[str, dict[int, int]]:
+            return {"reads": dict(zip(some, map(unpack, found), strict=True))}
 
-    def _delete(self, key: int) -> None:
-        self._record(key, Kind.DELETE, None, lambda: self._client.delete(key, table=TABLE))
+        some = self._some(keys)
+        self._record(lambda: self._client.multiget(some, table=TABLE), saw, {})
 
-    def _increment(self, key: int) -> None:
-        self._record(key, Kind.INCREMENT, self._tag, lambda: self._client.invoke("increment", key, self._tag))
+    def _put(self, keys: list[int]) -> None:
+        key, value = self._dice.choice(keys), pack(self._tag)
+        self._record(lambda: self._client.put(key, value, table=TABLE), lambda _: {}, {key: self._tag})
 
-    def _put_if(self, key: int) -> None:
-        called = time.monotonic()
+    def _delete(self, keys: list[int]) -> None:
+        def saw(found: bool) -> dict[str, dict[int, int]]:
+            return {"is_not" if found else "reads": {key: ABSENT}}
+
+        key = self._dice.choice(keys)
+        self._record(lambda: self._client.delete(key, table=TABLE), saw, {key: ABSENT})
+
+    def _put_if(self, keys: list[int]) -> None:
+        key, value = self._dice.choice(keys), pack(self._tag)
+        called = time.monotonic_ns()
         try:
-            value, version = self._client.get_with_version(key, table=TABLE)
+            found, version = self._client.get_with_version(key, table=TABLE)
         except (RequestTimeoutError, BusyError):
             return
-        seen = unpack(value)
-        self.history.setdefault(key, []).append(Operation(Kind.GET, None, seen, called, time.monotonic()))
-        new = (self._dice.randrange(100), self._tag)
+        there = {key: unpack(found)}
+        self.history.append(Operation(called, time.monotonic_ns(), there))
 
         def put() -> bool:
-            try:
-                self._client.put(key, pack(new), table=TABLE, if_version=version or OBJECT_ABSENT)
-            except VersionChangedError:
-                return False
-            return True
+            with contextlib.suppress(VersionChangedError):
+                self._client.put(key, value, table=TABLE, if_version=version or OBJECT_ABSENT)
+                return True
+            return False
 
-        self._record(key, Kind.PUT_IF, (None if seen is None else seen[1], new), put)
+        def saw(was_done: bool) -> dict[str, dict[int, int]]:
+            return {"reads": there} if was_done else {"is_not": there, "writes": {}}
+
+        self._record(put, saw, {key: self._tag}, reads=there)
+
+    def _touch(self, keys: list[int]) -> None:
+        some = self._some(keys)
+        puts, deletes = self._dice.getrandbits(len(some)), self._dice.choice([0, 0, 0, self._dice.getrandbits(len(some))])
+        writes = {key: self._tag if puts >> i & 1 else ABSENT for i, key in enumerate(some) if (puts | deletes) >> i & 1}
+        self._invoke("touch", some, puts, deletes, self._tag, self._dice.choice(_FILLINGS), writes=writes)
+
+    def _look(self, keys: list[int]) -> None:
+        self._invoke("look", self._some(keys), writes={})
+
+    def _invoke(self, name: str, some: list[int], *rest: int, writes: dict[int, int]) -> None:
+        def saw(result: bytes) -> dict[str, dict[int, int]]:
+            return {"reads": dict(zip(some, struct.unpack(f"<{len(some)}Q", result), strict=True))}
+
+        packed = struct.pack(f"<{len(some)}Q", *some)
+        where, yields = self._dice.randrange(len(some)), self._dice.choice(_PAUSES)
+        self._record(lambda: self._client.invoke(name, packed, *rest, where, yields), saw, writes)
+
+    def _watch(self, keys: list[int]) -> None:
+        """Look at one object until it changes, then at others, each at an instant that the server's clock tells."""
+        some = self._some(keys)
+        packed, turns = struct.pack(f"<{len(some)}Q", *some), self._dice.randint(0, _TURNS_MAX)
+        try:
+            result = self._client.invoke("watch", packed, turns)
+        except (RequestTimeoutError, BusyError, TaskKilledError) as error:
+            self.ends[type(error).__name__] += 1
+            return
+        self.ends["answered"] += 1
+        read = list(_READ.iter_unpack(result))
+        watched = len(read) - len(some) + 1  # look-ups of the first
+        for key, (called, tag, returned) in zip(some[:1] * watched + some[1:], read, strict=True):
+            self.history.append(Operation(called, returned, {key: tag}))
+
+    def _some(self, keys: list[int]) -> list[int]:
+        return self._dice.sample(keys, self._dice.randint(1, len(keys)))
 
 
-Histories = dict[int, list[Operation]]  # by key
-
-
-def run_history(clients: list[Client], keys: list[int], operations: int, seed: int) -> tuple[Histories, Counter[str]]:
-    """All clients at once; the histories by key, and how the operations ended."""
-    recorders = [Recorder(client, seed * 100 + i, (i + 1) << 32) for i, client in enumerate(clients)]
+def run_history(clients: list[Client], number: int, operations: int, seed: int) -> tuple[list[Operation], Counter[str]]:
+    """Of all clients at once, on objects that no history of another ``number`` has; and how the operations ended."""
+    keys = list(range(number * KEYS, (number + 1) * KEYS))
+    recorders = [Recorder(client, i, seed * 100 + i) for i, client in enumerate(clients)]
     at_once([partial(recorder.perform, keys, operations) for recorder in recorders])
-    merged: Histories = {}
-    ends: Counter[str] = Counter()
-    for recorder in recorders:
-        ends += recorder.ends
-        for key, history in recorder.history.items():
-            merged.setdefault(key, []).extend(history)
-    return merged, ends
+    history = [operation for recorder in recorders for operation in recorder.history]
+    return history, sum((recorder.ends for recorder in recorders), Counter())
 
 
-def violations(histories: Histories) -> list[str]:
-    """What of it cannot have happened, for people."""
-    return [
-        f"key {key}:\n" + "\n".join(map(str, sorted(history, key=lambda o: o.called)))
-        for key, history in histories.items()
-        if not is_linearizable(history)
-    ]
+def violation(history: list[Operation]) -> str | None:
+    """For people, when it cannot have happened."""
+    if is_strictly_serializable(history):
+        return None
+    return "\n".join(map(str, sorted(history, key=lambda operation: operation.called)))
 
 
-class Killer:
-    """Kills a random worker every so often, until closed."""
+class _Meanwhile:
+    """Does something every so often, until closed."""
 
-    def __init__(self, server: RunningServer, seed: int, seconds: float) -> None:
-        self._server, self._dice, self._seconds = server, random.Random(seed), seconds
+    def __init__(self, seed: int, seconds: float) -> None:
+        self._dice, self._seconds = random.Random(seed), seconds
         self._stop = threading.Event()
-        self.kills = 0
+        self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
     def _run(self) -> None:
-        while not self._stop.wait(self._seconds * self._dice.uniform(0.5, 1.5)):
-            pids = self._server.worker_pids()
-            if pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._dice.choice(pids), signal.SIGKILL)
-                    self.kills += 1
+        try:
+            while not self._stop.wait(self._seconds * self._dice.uniform(0.5, 1.5)):
+                self._act()
+        except BaseException as failure:
+            self._failure = failure
 
-    def __enter__(self) -> Killer:
+    def _act(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        if self._failure:
+            raise self._failure
+
+
+class Killer(_Meanwhile):
+    """Kills a random worker."""
+
+    def __init__(self, server: RunningServer, seed: int, seconds: float) -> None:
+        self._server = server
+        self.kills = 0
+        super().__init__(seed, seconds)
+
+    def _act(self) -> None:
+        pids = self._server.worker_pids()
+        if pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._dice.choice(pids), signal.SIGKILL)
+                self.kills += 1
+
+
+class Mover(_Meanwhile):
+    """Moves a random tenant of some to a random core."""
+
+    def __init__(self, server: RunningServer, tenants: list[TenantInfo], seed: int, seconds: float) -> None:
+        self._admin, self._tenants, self._homes = server.admin(), tenants, len(server.info.cores)
+        self.moves = 0
+        super().__init__(seed, seconds)
+
+    def _act(self) -> None:
+        self._admin.move_tenant(self._dice.choice(self._tenants).tenant, self._dice.randrange(self._homes))
+        self.moves += 1

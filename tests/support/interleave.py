@@ -78,11 +78,18 @@ class Turns:
 
 
 class InterleavedSide(NativeSide):
-    """One task's compiled code on a store that it shares with others'."""
+    """One task's compiled code on a store that it shares with others'. What its worker's death cuts off begins anew."""
 
     def __init__(self, store: LocalStore, turns: Turns) -> None:
         self.store = store
         self.runner = _TurnRunner(store, turns)
+
+    def invoke(self, name: str, *args: Any) -> Any:
+        while True:
+            try:
+                return super().invoke(name, *args)
+            except KilledError:
+                pass
 
 
 class _TurnRunner(Runner):

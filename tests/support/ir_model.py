@@ -31,7 +31,10 @@ _LOWEST, _APART = 1 << 40, 1 << 24  # regions lie far from one another: no slip 
 _SHARED_FIELDS = (abi.F_ARGUMENTS, abi.F_ARGUMENTS_LENGTH, abi.F_TENANT)
 _OUT = {abi.F_OUT_ADDRESS: 8, abi.F_OUT_LENGTH: 8, abi.F_OUT_VERSION: 8}
 _RESULT = {abi.F_RESULT: 8, abi.F_RESULT_LENGTH: 4}
-_OPERANDS = {abi.C_GET: 3, abi.C_PUT: 5, abi.C_DELETE: 3, abi.C_PUT_IF: 6, abi.C_NOW_NS: 0, abi.C_LOG: 2}
+_OPERANDS = {
+    abi.C_GET: 3, abi.C_PUT: 5, abi.C_DELETE: 3, abi.C_PUT_IF: 6, abi.C_NOW_NS: 0, abi.C_LOG: 2, abi.C_ADD: 4,
+    abi.C_DELETE_IF: 4,
+}  # fmt: skip
 _OPTIONAL = {abi.C_PUT_IF, abi.C_NOW_NS, abi.C_LOG}
 # Work that no look at the budget has followed, in units of the budget: what may be left of it, and one operation.
 _UNSEEN_MAX = TASK_BUDGET + CHECKPOINT_COST + INSTRUCTIONS_MAX // INSTRUCTIONS_PER_COST + 65536 // BYTES_PER_COST
@@ -65,7 +68,7 @@ class Model:
         self.holders: dict[int, int] = {}  # by place: the register whose value it has
         self.steps = 0
         self.unseen = 0  # cost since the last look at the budget
-        self.is_fresh = False  # what a get left in the frame
+        self.last_helper = -1  # that was called: what it left in the frame
 
     def _region(self, content: bytes, is_writable: bool, is_known: bool = True) -> int:
         base = _LOWEST + _APART * len(self.regions)
@@ -244,7 +247,8 @@ class Model:
         if offset in _SHARED_FIELDS:
             return self._field(offset, size)
         if offset in _OUT:
-            if not self.is_fresh or size != 8:
+            tellers = (abi.C_GET, abi.C_ADD) if offset == abi.F_OUT_VERSION else (abi.C_GET,)
+            if self.last_helper not in tellers or size != 8:
                 raise ViolationError("what a get did not leave is read")
             return self._field(offset, size)
         content = self.read(address, size)
@@ -325,7 +329,7 @@ class Model:
         which = instruction.size
         if _OPERANDS.get(which) != len(operands) or (which in _OPTIONAL and not instruction.error):
             raise ViolationError("no such helper")
-        self.is_fresh = which == abi.C_GET
+        self.last_helper = which
         if which == abi.C_NOW_NS:
             return self.random.getrandbits(60)
         first = 0 if which == abi.C_LOG else 1
@@ -334,6 +338,8 @@ class Model:
             raise _Ended
         if which in (abi.C_PUT, abi.C_PUT_IF):
             self.read(operands[3], operands[4])
+        if which == abi.C_ADD:
+            self._set_field(abi.F_OUT_VERSION, self.random.getrandbits(64), 8)
         is_found = self.random.random() < 0.8
         if which == abi.C_GET:
             content = self.random.randbytes(self.random.choice([0, 1, 7, 8, 9, 15, 16, 24, 40, 64, 100, 1000]))

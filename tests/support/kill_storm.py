@@ -22,13 +22,14 @@ from splinter import limits
 from splinter.client import Client
 from splinter.client.admin import Admin
 from splinter.errors import RequestTimeoutError
+from tests.support.histories import Mover
 from tests.support.servers import RunningServer, running_server
-from tests.support.storm_client import EXTENSIONS, StormClient, Tally
+from tests.support.storm_client import EXTENSIONS, StormClient
+from tests.support.storm_member import Member, Tally
 from tests.support.waiting import wait_for
 
 KILLS_DEFAULT, MINUTES_DEFAULT = 1000, 15.0
 PROCESSES, THREADS = 2, 4  # clients
-SHARE = 2  # clients of one tenant, of which one grinds
 TIMEOUT_SECONDS = 20.0  # far more than any outage: a request that is not answered by then is a failure
 REQUESTS_BETWEEN_KILLS = 50
 PAUSE_SECONDS_MAX = 0.03  # after those, so that kills come at any moment of a worker's life
@@ -36,8 +37,11 @@ PAUSE_SECONDS_MAX = 0.03  # after those, so that kills come at any moment of a w
 # for as long as a death, or another program on its CPU, may hold that task up. 64 MiB were full on a busy machine.
 MEMORY = "512MiB"
 STARTED_SECONDS, PROGRESS_SECONDS = 30.0, 30.0
+MOVE_EVERY_SECONDS = 0.5
 _SHOW_EVERY = 50
-_STOP = PROCESSES * THREADS  # index in the shared array, behind each client's number of requests
+_MEMBERS = PROCESSES * THREADS
+# The shared array has each member's number of requests, whether each has done all, and whether all are to stop.
+_DONE, _STOP = _MEMBERS, 2 * _MEMBERS
 
 _shared: Any = None  # in a client's process: that array
 
@@ -47,26 +51,48 @@ def _join(shared: Any) -> None:
     _shared = shared
 
 
-def _work(wheres: list[dict[str, Any]], process: int, seed: int) -> Tally:
+@dataclass(frozen=True)
+class Crew:
+    """Who works in a storm, and with what."""
+
+    member: Callable[[Client, int, int], Member]  # of client, number and seed; pickled
+    extensions: str
+    share: int  # clients of one tenant
+    is_moved: bool = False  # tenants are moved between cores meanwhile
+    prepare: Callable[[Client], None] = lambda _: None  # a tenant, before the storm
+    check: Callable[[Client, Tally], list[str]] = lambda *_: []  # a tenant, after it, with what all have found: what is wrong
+
+
+STORM = Crew(StormClient, EXTENSIONS, share=2)
+
+
+def _work(make: Callable[[Client, int, int], Member], wheres: list[dict[str, Any]], process: int, seed: int) -> Tally:
     """All clients of one process; runs in it. ``wheres`` has what Client takes, for each thread."""
 
     def work(thread: int) -> Tally:
         index = process * THREADS + thread
         with Client(**wheres[thread]) as client:
-            storm_client = StormClient(client, index, seed * 1000 + index, grinds=thread % SHARE == 0)
+            member = make(client, index, seed * 1000 + index)
 
             def done(requests: int) -> None:
                 _shared[index] = requests
 
-            storm_client.work(lambda: bool(_shared[_STOP]), done)
-            if not storm_client.tally.is_clean:
-                _shared[_STOP] = 1
-            return storm_client.tally
+            try:
+                member.work(lambda: bool(_shared[_STOP]), done)
+            finally:
+                _shared[_DONE + index] = 1
+                if not member.tally.is_clean:
+                    _shared[_STOP] = 1
+            return member.tally
 
-    total = Tally()
     with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
-        for tally in pool.map(work, range(THREADS)):
-            total.add(tally)
+        return _sum(list(pool.map(work, range(THREADS))))
+
+
+def _sum(tallies: list[Tally]) -> Tally:
+    total = tallies[0]
+    for tally in tallies[1:]:
+        total.add(tally)
     return total
 
 
@@ -74,8 +100,9 @@ def _work(wheres: list[dict[str, Any]], process: int, seed: int) -> Tally:
 class Verdict:
     """What a storm did and found; ``outages`` are seconds from each kill to the first answer of the seat's next worker."""
 
-    kills_wanted: int
+    kills_wanted: int  # 0: as many as come, until all is done
     kills: int = 0
+    moves: int = 0  # of tenants
     seconds: float = 0.0
     tally: Tally = field(default_factory=Tally)
     outages: list[float] = field(default_factory=list)
@@ -93,7 +120,7 @@ class Verdict:
         tally, server = self.tally, self.server
         outages = sorted(self.outages) or [0.0]
         return (
-            f"{self.kills} workers killed in {self.seconds:.0f} s; {tally.requests} requests, "
+            f"{self.kills} workers killed, {self.moves} moves of tenants in {self.seconds:.0f} s; {tally.requests} requests, "
             f"{tally.acknowledged} acknowledged writes; {len(tally.lost)} lost, {len(tally.wrong)} wrong replies, "
             f"{len(tally.unanswered)} unanswered; the killed were in {server.get('writes_recovered', 0)} steps of the store, "
             f"held {server.get('locks_broken', 0)} locks, ran {server.get('tasks_running', 0)} tasks; "
@@ -105,17 +132,21 @@ class Verdict:
 
 
 def storm(
-    server: RunningServer, kills: int, seed: int, seconds_max: float, show: Callable[[str], None] = lambda _: None
-) -> Verdict:
-    """Kill random workers ``kills`` times while clients work; stops early at what is wrong, or after ``seconds_max``."""
+    server: RunningServer, kills: int, seed: int, seconds_max: float, show: Callable[[str], None] = lambda _: None,
+    crew: Crew = STORM,
+) -> Verdict:  # fmt: skip
+    """Kill random workers ``kills`` times while a crew works, or 0: until it has done all; stops early at what is wrong, or
+    after ``seconds_max``."""
     verdict = Verdict(kills)
     admin = server.admin()
     slots = len(server.info.cores)
-    tenants = [admin.create_tenant(home=number % slots) for number in range(PROCESSES * THREADS // SHARE)]
+    tenants = [admin.create_tenant(home=number % slots) for number in range(_MEMBERS // crew.share)]
     # Tenants of their own ask whether a seat is served again.
     probes = [server.client(admin.create_tenant(home=slot), timeout=TIMEOUT_SECONDS) for slot in range(slots)]
-    for tenant in tenants:
-        server.client(tenant).install_all(EXTENSIONS)
+    owners = [server.client(tenant, timeout=TIMEOUT_SECONDS) for tenant in tenants]
+    for owner in owners:
+        owner.install_all(crew.extensions)
+        crew.prepare(owner)
     before = admin.stats()
     shared = RawArray(ctypes.c_uint64, _STOP + 1)
     started = time.monotonic()
@@ -124,7 +155,7 @@ def storm(
     ) as pool:
         jobs = []
         for process in range(PROCESSES):
-            mine = [tenants[(process * THREADS + thread) // SHARE] for thread in range(THREADS)]
+            mine = [tenants[(process * THREADS + thread) // crew.share] for thread in range(THREADS)]
             wheres = [
                 {
                     "address": server.info.address, "port": server.info.port, "netns": server.info.client_netns,
@@ -132,14 +163,16 @@ def storm(
                 }
                 for tenant in mine
             ]  # fmt: skip
-            jobs.append(pool.submit(_work, wheres, process, seed))
+            jobs.append(pool.submit(_work, crew.member, wheres, process, seed))
         try:
-            _kill(server, verdict, shared, probes, random.Random(seed), started + seconds_max, show)
+            with Mover(server, tenants, seed, MOVE_EVERY_SECONDS) if crew.is_moved else contextlib.nullcontext() as mover:
+                _kill(server, verdict, shared, probes, random.Random(seed), started + seconds_max, show)
         finally:
             shared[_STOP] = 1
-        for job in jobs:
-            verdict.tally.add(job.result())
+        verdict.tally = _sum([job.result() for job in jobs])
+    verdict.moves = mover.moves if mover else 0
     verdict.seconds = time.monotonic() - started
+    verdict.wrong += [text for owner in owners for text in crew.check(owner, verdict.tally)]
     _look_at_the_rest(admin, verdict, before)
     return verdict
 
@@ -148,13 +181,17 @@ def _kill(
     server: RunningServer, verdict: Verdict, shared: Any, probes: list[Client], dice: random.Random, deadline: float,
     show: Callable[[str], None],
 ) -> None:  # fmt: skip
+    def is_over() -> bool:
+        return bool(shared[_STOP]) or all(shared[_DONE:_STOP])
+
     def wait_for_requests(number: int) -> None:
-        wanted = sum(shared[:_STOP]) + number
-        wait_for(lambda: shared[_STOP] or sum(shared[:_STOP]) >= wanted, PROGRESS_SECONDS, "the clients' progress")
+        wanted = sum(shared[:_MEMBERS]) + number
+        wait_for(lambda: is_over() or sum(shared[:_MEMBERS]) >= wanted, PROGRESS_SECONDS, "the clients' progress")
 
     pause = threading.Event()  # never set: a pause of less than a millisecond is one, too
-    wait_for(lambda: shared[_STOP] or all(shared[:_STOP]), STARTED_SECONDS, "every client's first reply")
-    while verdict.kills < verdict.kills_wanted and not shared[_STOP] and time.monotonic() < deadline:
+    wait_for(lambda: is_over() or all(shared[:_MEMBERS]), STARTED_SECONDS, "every client's first reply")
+    wanted = verdict.kills_wanted or sys.maxsize
+    while verdict.kills < wanted and not is_over() and time.monotonic() < deadline:
         wait_for_requests(REQUESTS_BETWEEN_KILLS)
         pause.wait(dice.uniform(0, PAUSE_SECONDS_MAX))
         slot = dice.randrange(len(probes))
@@ -171,7 +208,7 @@ def _kill(
                 return
             verdict.outages.append(time.monotonic() - killed)
         if verdict.kills % _SHOW_EVERY == 0:
-            show(f"{verdict.kills} workers killed, {sum(shared[:_STOP])} requests")
+            show(f"{verdict.kills} workers killed, {sum(shared[:_MEMBERS])} requests")
 
 
 def _look_at_the_rest(admin: Admin, verdict: Verdict, before: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Many histories, one after the other and several side by side: what ``scripts/linearizability`` runs."""
+"""Many histories, one after the other and several side by side: what ``scripts/transactions histories`` runs."""
 
 from __future__ import annotations
 
@@ -6,66 +6,102 @@ import argparse
 import concurrent.futures
 import os
 import random
-import sys
+import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-from tests.support.histories import INCREMENT, Killer, run_history, violations
+from splinter.client.admin import TenantInfo
+from tests.support.histories import EXTENSIONS, Killer, Mover, run_history, violation
 from tests.support.proxy import Faults, Proxy
 from tests.support.servers import RunningServer, running_server
 
-HISTORIES_DEFAULT, MINUTES_DEFAULT = 3000, 30
-CLIENTS, OPERATIONS, KEYS = 4, 6, 2
-SIDE_BY_SIDE = 4
+HISTORIES_DEFAULT = 3000
+CLIENTS, OPERATIONS = 4, 6
+SIDE_BY_SIDE = 8
 TIMEOUT_SECONDS = 5.0
-KILL_EVERY_SECONDS = 0.3
+KILL_EVERY_SECONDS, MOVE_EVERY_SECONDS = 0.3, 0.5
+_SHOW_EVERY = 100
 
 
-def check(server: RunningServer, seed: int, histories: int, deadline: float) -> tuple[int, Counter[str], list[str]]:
-    """Run histories of a tenant of its own, with its own faults; how many, how operations ended, what was wrong."""
-    tenant = server.admin().create_tenant()
-    server.client(tenant).install(INCREMENT)
-    dice = random.Random(seed)
-    ends: Counter[str] = Counter()
-    done = 0
-    with Proxy(server, Faults(), seed) as proxy:
-        clients = [proxy.client(tenant, timeout=TIMEOUT_SECONDS) for _ in range(CLIENTS)]
-        while done < histories and time.monotonic() < deadline:
-            proxy.faults = Faults(dice.uniform(0, 0.2), dice.uniform(0, 0.4), dice.uniform(0, 0.5), dice.uniform(0, 0.01))
-            first = done * KEYS
-            found, ended = run_history(clients, list(range(first, first + KEYS)), OPERATIONS, seed * 1_000_003 + done)
-            ends += ended
-            done += 1
-            if wrong := violations(found):
-                return done, ends, wrong
-        for client in clients:
-            client.close()
-    return done, ends, []
+@dataclass
+class Found:
+    """Of all histories; packets are those that went through the faulty network."""
+
+    histories: int = 0
+    ends: Counter[str] = field(default_factory=Counter)  # of the operations
+    packets: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--histories", type=int, default=HISTORIES_DEFAULT)
-    parser.add_argument("--minutes", type=float, default=MINUTES_DEFAULT, help="end after so long, whatever was done")
-    parser.add_argument("--transport", choices=["udp", "xdp"], default="udp")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
-    options = parser.parse_args()
-    print(f"seed {options.seed}")
-    deadline = time.monotonic() + options.minutes * 60
-    each = -(-options.histories // SIDE_BY_SIDE)
-    with (
-        running_server(f"t{os.getpid()}x0", options.transport) as server,
-        Killer(server, options.seed, KILL_EVERY_SECONDS) as killer,
-        concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool,
-    ):
-        jobs = [pool.submit(check, server, options.seed + slot, each, deadline) for slot in range(SIDE_BY_SIDE)]
-        results = [job.result() for job in jobs]
-    ends = sum((ended for _, ended, _ in results), Counter())
-    wrong = [text for _, _, found in results for text in found]
-    print(f"{sum(done for done, _, _ in results)} histories, {killer.kills} workers killed, operations: {dict(ends)}")
-    print("\n\n".join(wrong) if wrong else "none violates linearizability")
-    return 1 if wrong else 0
+class Series:
+    """Histories until there are enough, or one is wrong, or the time is over."""
+
+    def __init__(self, server: RunningServer, histories: int, seed: int, deadline: float, show: Callable[[str], None]) -> None:
+        self._server, self._histories, self._seed, self._deadline, self._show = server, histories, seed, deadline, show
+        self._lock = threading.Lock()  # of found
+        self.found = Found()
+
+    def run(self, tenant: TenantInfo, slot: int) -> None:
+        """One after the other, through faults of their own; called by several threads."""
+        self._server.client(tenant).install_all(EXTENSIONS)
+        dice = random.Random(self._seed * SIDE_BY_SIDE + slot)
+        with Proxy(self._server, Faults(), dice.getrandbits(32)) as proxy:
+            clients = [proxy.client(tenant, timeout=TIMEOUT_SECONDS) for _ in range(CLIENTS)]
+            number = 0
+            while self._goes_on():
+                proxy.faults = dice.choice([Faults(0, 0, 0), _some_faults(dice)])  # without any, more is done at once
+                history, ends = run_history(clients, number, OPERATIONS, dice.getrandbits(32))
+                number += 1
+                self._add(ends, violation(history))
+            for client in clients:
+                client.close()
+            with self._lock:
+                self.found.packets.update(proxy.counts)
+
+    def _goes_on(self) -> bool:
+        found = self.found
+        return found.histories < self._histories and not found.wrong and time.monotonic() < self._deadline
+
+    def _add(self, ends: Counter[str], wrong: str | None) -> None:
+        with self._lock:
+            found = self.found
+            found.histories += 1
+            found.ends += ends
+            found.wrong += [wrong] if wrong else []
+            if found.histories % _SHOW_EVERY == 0:
+                self._show(f"{found.histories} histories")
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _some_faults(dice: random.Random) -> Faults:
+    return Faults(dice.uniform(0, 0.2), dice.uniform(0, 0.4), dice.uniform(0, 0.5), dice.uniform(0, 0.01))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of the command."""
+    parser.add_argument("histories", type=int, nargs="?", default=HISTORIES_DEFAULT, help=f"by default {HISTORIES_DEFAULT}")
+
+
+def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[str]:
+    """Run histories as the command says; returns what cannot have happened."""
+    with running_server(f"t{os.getpid()}x0", options.transport, "--cores", "0,1") as server:
+        started = time.monotonic()
+        tenants = server.admin().create_tenants(SIDE_BY_SIDE)
+        series = Series(server, options.histories, options.seed, started + options.seconds, show)
+        with (
+            Killer(server, options.seed, KILL_EVERY_SECONDS) as killer,
+            Mover(server, tenants, options.seed, MOVE_EVERY_SECONDS) as mover,
+            concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool,
+        ):
+            for job in [pool.submit(series.run, tenant, slot) for slot, tenant in enumerate(tenants)]:
+                job.result()
+        stolen = sum(worker["stolen"] for worker in server.admin().stats()["workers"])
+    found = series.found
+    show(
+        f"{found.histories} histories in {time.monotonic() - started:.0f} s, {sum(found.ends.values())} operations: "
+        f"{dict(found.ends)}; {killer.kills} workers killed, {mover.moves} moves of tenants, {stolen} packets stolen; "
+        f"network: {dict(found.packets)}"
+    )
+    show("a history violates strict serializability" if found.wrong else "none violates strict serializability")
+    return found.wrong

@@ -13,6 +13,7 @@ import numpy as np
 
 from splinter.ext import abi
 from splinter.ext.abi import ExtensionError, ResultKind
+from splinter.ext.author import Store
 from splinter.ext.compile import CompiledExtension
 from splinter.ext.faults import ExtensionFault
 from splinter.ext.native.code import CodeRegion
@@ -25,6 +26,7 @@ _I64 = ctypes.c_int64
 _RESUME = ctypes.CFUNCTYPE(_I64, _I64, _I64)
 _GET = ctypes.CFUNCTYPE(_I64, *[_I64] * 5)
 _PUT = ctypes.CFUNCTYPE(_I64, *[_I64] * 7)
+_ADD = ctypes.CFUNCTYPE(_I64, *[_I64] * 6)
 _NOW = ctypes.CFUNCTYPE(_I64, *[_I64] * 2)
 _LOG = ctypes.CFUNCTYPE(_I64, *[_I64] * 4)
 _libm = ctypes.CDLL("libm.so.6")
@@ -39,6 +41,7 @@ class Runner:
     def __init__(self, store: LocalStore | None = None, budget: int = TASK_BUDGET) -> None:
         self.store = store if store is not None else LocalStore()
         self.budget = budget
+        self.task: Store = self.store  # as the running task has it
         self.resumes = 0  # of the last task
         self.resumes_max = _RESUMES_MAX
         self._region = CodeRegion.create(CODE_BYTES_MAX)
@@ -49,7 +52,7 @@ class Runner:
         self._context = np.zeros(1, abi.CONTEXT)
         self._helpers = {
             "get": _GET(self._get), "put": _PUT(self._put), "delete": _GET(self._delete), "put_if": _PUT_IF(self._put_if),
-            "now_ns": _NOW(self._now), "log": _LOG(self._log),
+            "now_ns": _NOW(self._now), "log": _LOG(self._log), "add": _ADD(self._add), "delete_if": _ADD(self._delete_if),
         }  # fmt: skip
         for name, helper in self._helpers.items():
             self._context[name] = ctypes.cast(helper, ctypes.c_void_p).value
@@ -82,15 +85,17 @@ class Runner:
 
     def run_at(self, address: int, compiled: CompiledExtension, arguments: bytes) -> Any:
         """The same for code that lies at an address already."""
-        self.store.begin_task(compiled.isolation)
-        is_done = False
-        try:
-            result = self._run(compiled, address + compiled.entry, arguments)
-            is_done = True
-            return result
-        finally:
-            self.store.end_task(is_done)
-            self._kept.clear()
+        while True:
+            self.task = self.store.begin(compiled.isolation)
+            is_done = False
+            try:
+                result = self._run(compiled, address + compiled.entry, arguments)
+                is_done = True
+            finally:
+                is_valid = self.task.end(is_done)
+                self._kept.clear()
+            if is_valid:
+                return result
 
     def _run(self, compiled: CompiledExtension, address: int, arguments: bytes) -> Any:
         frame = self._frame
@@ -150,41 +155,52 @@ class Runner:
 
     def _get(self, context: int, frame: int, table: int, key: int, key_length: int) -> int:
         def action() -> int:
-            found = self.store.get(table, ctypes.string_at(key, key_length))
+            found = self.task.get(table, ctypes.string_at(key, key_length))
             if found is None:
                 self._frame["out_address"] = self._frame["out_length"] = self._frame["out_version"] = 0
                 return 0
             self._frame["out_address"], self._frame["out_length"] = self._keep(bytes(found)), len(found)
-            self._frame["out_version"] = self.store.version(table, ctypes.string_at(key, key_length))
+            self._frame["out_version"] = self.task.version(table, ctypes.string_at(key, key_length))
             return 1
 
         return self._guard(action)
 
     def _put(self, context: int, frame: int, table: int, key: int, key_length: int, value: int, length: int) -> int:
         def action() -> int:
-            self.store.put(table, ctypes.string_at(key, key_length), View(ctypes.string_at(value, length)))
+            self.task.put(table, ctypes.string_at(key, key_length), View(ctypes.string_at(value, length)))
             return 0
 
         return self._guard(action)
 
     def _delete(self, context: int, frame: int, table: int, key: int, key_length: int) -> int:
-        return self._guard(lambda: self.store.delete(table, ctypes.string_at(key, key_length)))
+        return self._guard(lambda: self.task.delete(table, ctypes.string_at(key, key_length)))
 
     def _put_if(
         self, context: int, frame: int, table: int, key: int, key_length: int, value: int, length: int, version: int
     ) -> int:
         def action() -> bool:
             content = View(ctypes.string_at(value, length))
-            return self.store.put_if(table, ctypes.string_at(key, key_length), content, version & 0xFFFFFFFFFFFFFFFF)
+            return self.task.put_if(table, ctypes.string_at(key, key_length), content, version & 0xFFFFFFFFFFFFFFFF)
 
         return self._guard(action)
 
+    def _add(self, context: int, frame: int, table: int, key: int, key_length: int, n: int) -> int:
+        def action() -> int:
+            self._frame["out_version"] = self.task.add(table, ctypes.string_at(key, key_length), n)
+            return 0
+
+        return self._guard(action)
+
+    def _delete_if(self, context: int, frame: int, table: int, key: int, key_length: int, version: int) -> int:
+        wanted = version & 0xFFFFFFFFFFFFFFFF
+        return self._guard(lambda: self.task.delete(table, ctypes.string_at(key, key_length), wanted))
+
     def _now(self, context: int, frame: int) -> int:
-        return self._guard(self.store.now_ns)
+        return self._guard(self.task.now_ns)
 
     def _log(self, context: int, frame: int, text: int, length: int) -> int:
         def action() -> int:
-            self.store.log(ctypes.string_at(text, length))
+            self.task.log(ctypes.string_at(text, length))
             return 0
 
         return self._guard(action)

@@ -7,14 +7,10 @@ without gaps. A request that is executed twice, or one that is acknowledged and 
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
 from splinter.client import Client
-from splinter.errors import BusyError, RequestTimeoutError, TaskKilledError
+from splinter.errors import TaskKilledError
 from splinter.wire import OBJECT_ABSENT
+from tests.support.storm_member import Member
 
 TABLE, COUNTERS, CHURNED = 1, 2, 3
 _KEYS, _COUNTS = 200, 8
@@ -23,10 +19,7 @@ _GRIND_MAX = 20_000  # writes of one invoke of a grinding client: some milliseco
 _BATCH_MAX = 96
 _VALUE_BYTES = (64, 512, 2_000, 12_000)  # less than one of these: of one fragment up to eleven
 
-EXTENSIONS = f"""
-from splinter.ext import Store, buffer, extension, u64
-
-@extension
+COUNT_UP = f"""
 def count_up(db: Store, key: u64, times: u64, before: u64, after: u64) -> u64:
     for _ in range(before):
         yield
@@ -48,8 +41,17 @@ def count_up(db: Store, key: u64, times: u64, before: u64, after: u64) -> u64:
     for _ in range(after):
         yield
     return count + 1
+"""
+EXTENSIONS = f"""
+from splinter.ext import Store, buffer, extension, u64
 
 @extension
+{COUNT_UP.strip()}
+
+@extension(isolation="none")
+{COUNT_UP.replace("count_up", "grind").strip()}
+
+@extension(isolation="none")
 def churn(db: Store, key: u64, first: u64, times: u64) -> u64:
     deleted = u64(0)
     for i in range(times):
@@ -60,85 +62,27 @@ def churn(db: Store, key: u64, first: u64, times: u64) -> u64:
 """
 
 
-@dataclass
-class Tally:
-    """What clients did and found."""
+class StormClient(Member):
+    """No other client writes its keys. Every second one grinds: it has extensions write without pause, so that kills find
+    workers in the midst of a write."""
 
-    requests: int = 0
-    acknowledged: int = 0  # writes, the increments of counters included
-    killed: int = 0  # invokes answered so: two workers died in them, or the watchdog took theirs for stuck
-    longest_seconds: float = 0.0  # that one call of the client waited, batches included
-    lost: list[str] = field(default_factory=list)  # acknowledged writes that are not there
-    wrong: list[str] = field(default_factory=list)  # other replies that cannot be
-    unanswered: list[str] = field(default_factory=list)  # within the client's time-out
-
-    def add(self, other: Tally) -> None:
-        """Take another's in."""
-        self.requests += other.requests
-        self.acknowledged += other.acknowledged
-        self.killed += other.killed
-        self.longest_seconds = max(self.longest_seconds, other.longest_seconds)
-        self.lost += other.lost
-        self.wrong += other.wrong
-        self.unanswered += other.unanswered
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether nothing is wrong."""
-        return not (self.lost or self.wrong or self.unanswered)
-
-
-class StormClient:
-    """Works and checks in one thread. ``number`` tells its keys from those of the tenant's other clients.
-
-    One that ``grinds`` has extensions write without pause, so that kills find workers in the midst of a write. It ends its
-    work at the first reply that is wrong: afterwards it knows nothing.
-    """
-
-    def __init__(self, client: Client, number: int, seed: int, *, grinds: bool) -> None:
-        self._client, self._number = client, number
-        self._dice = random.Random(seed)
+    def __init__(self, client: Client, number: int, seed: int) -> None:
+        super().__init__(client, number, seed)
         self._known: dict[bytes, tuple[bytes, int]] = {}  # value and version; 0: the version was not told
         self._counts = dict.fromkeys(range(number * _COUNTS, (number + 1) * _COUNTS), 0)
         self._churned: int | None = None  # what is in the churned object
         self._churns = 0  # values used
-        self.tally = Tally()
-        self._operations: list[Callable[[], None]] = [self._grind, self._churn] if grinds else [
+        self.operations = [self._grind, self._churn] if number % 2 == 0 else [
             self._put, self._put, self._get, self._get, self._delete, self._compare_and_put, self._put_many, self._get_many,
             self._count_up, self._count_up,
         ]  # fmt: skip
-
-    def work(self, is_over: Callable[[], bool], done: Callable[[int], None]) -> None:
-        """Operate until told to end, reporting the number of requests so far; then read everything once more."""
-        steps = iter(lambda: None if is_over() else self._dice.choice(self._operations), None)
-        for operation in steps:
-            if not self._attempt(operation):
-                return
-            done(self.tally.requests)
-        for final in (self._read_all, self._read_counts, self._read_churned):
-            if not self._attempt(final):
-                return
-
-    def _attempt(self, operation: Callable[[], None]) -> bool:
-        started = time.monotonic()
-        try:
-            operation()
-        except (RequestTimeoutError, BusyError) as error:
-            self.tally.unanswered.append(f"{operation.__name__}: {error!r}")
-        except Exception as error:  # a status that cannot be is a wrong reply as much as a wrong value
-            self.tally.wrong.append(f"client {self._number}, {operation.__name__}: {error!r}")
-        self.tally.longest_seconds = max(self.tally.longest_seconds, time.monotonic() - started)
-        return self.tally.is_clean
+        self.finals = [self._read_all, self._read_counts, self._read_churned]
 
     def _key(self) -> bytes:
         return f"{self._number} {self._dice.randrange(_KEYS)}".encode()
 
     def _value(self) -> bytes:
         return self._dice.randbytes(self._dice.randrange(8, self._dice.choice(_VALUE_BYTES)))
-
-    def _wrote(self, number: int = 1) -> None:
-        self.tally.requests += number
-        self.tally.acknowledged += number
 
     def _check(self, key: bytes, value: bytes | None, version: int | None = None) -> None:
         expected, expected_version = self._known.get(key, (None, 0))
@@ -197,38 +141,41 @@ class StormClient:
             self._check(key, value)
 
     def _count_up(self) -> None:
-        self._count(1, *(self._dice.randrange(_YIELDS_MAX) for _ in range(2)))
+        self._count("count_up", 1, *(self._dice.randrange(_YIELDS_MAX) for _ in range(2)))
 
     def _grind(self) -> None:
-        self._count(self._dice.randrange(1, _GRIND_MAX), 0, 0)
+        self._count("grind", self._dice.randrange(1, _GRIND_MAX), 0, 0)
 
-    def _count(self, times: int, *yields: int) -> None:
+    def _count(self, name: str, times: int, *yields: int) -> None:
         key = self._dice.choice(list(self._counts))
         before = self._counts[key]
         try:
-            count = self._client.invoke("count_up", key, times, *yields)
-        except TaskKilledError:  # nothing of it is done
+            count = self._client.invoke(name, key, times, *yields)
+        except TaskKilledError:  # nothing of it is done, but without isolation what it had come to
             self.tally.killed += 1
-            self._look_at_count(key, before)
+            self._look_at_count(key, before, before + (times if name == "grind" else 0))
         else:
             self._counts[key] = before + times
             if count != self._counts[key]:
                 self.tally.wrong.append(f"client {self._number}, counter {key}: {count} in place of {self._counts[key]}")
             self._wrote()
 
-    def _look_at_count(self, key: int, wanted: int) -> None:
+    def _look_at_count(self, key: int, least: int, most: int) -> None:
         self._counts[key] = self._stored_count(key)
-        if self._counts[key] != wanted:
-            self.tally.lost.append(f"client {self._number}, counter {key}: {self._counts[key]} in place of {wanted}")
+        if not least <= self._counts[key] <= most:
+            self.tally.lost.append(f"client {self._number}, counter {key}: {self._counts[key]} in place of {least} to {most}")
 
     def _churn(self) -> None:
         first, times = self._churns, 2 * self._dice.randrange(1, _GRIND_MAX // 2)
         self._churns += times
         try:
             deleted = self._client.invoke("churn", self._number, first, times)
-        except TaskKilledError:  # nothing of it is done
+        except TaskKilledError:  # what it wrote stands
             self.tally.killed += 1
-            self._read_churned()
+            found = self._stored(CHURNED, self._number)
+            if found is not None and not first <= found < first + times and found != self._churned:
+                self.tally.lost.append(f"client {self._number}: {found} was churned in place of {first} to {first + times}")
+            self._churned = found
             return
         self._churned = first + times - 1
         self._wrote()

@@ -138,7 +138,7 @@ def _forest_case() -> _Case | None:
 
 def _compare(case: _Case, count: int, calls: int) -> Observations:
     local = LocalStore()
-    local.objects |= case.objects
+    local.objects.update(case.objects)
     with WorkerInProcess() as worker:
         account = worker.add_tenant(_TENANT)
         for (table, key), value in case.objects.items():

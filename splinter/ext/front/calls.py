@@ -244,11 +244,13 @@ class CallChecker(ExpressionChecker):
                 return self.error(node, "call", "`multiget` stands behind `in` of a `for` only")
             return self.error(function, "unknown-method", f"the store has no method `{function.attr}`",
                               f"it has {', '.join(sorted(METHODS))}")  # fmt: skip
-        for name, argument in (self.bind(node, method.parameters) or {}).items():
+        for name, argument in (self.bind(node, method.parameters, method.optional) or {}).items():
             if name == "table":
                 self._table(argument)
             elif name == "version":
                 self.integer(argument, "a version")
+            elif name == "n":
+                self.integer(argument, "what is added")
             elif name == "text":
                 self._bytes(argument, "a log entry is bytes")
             else:
@@ -325,8 +327,9 @@ class CallChecker(ExpressionChecker):
 
     # --- arguments ----------------------------------------------------------------------------------------------------
 
-    def bind(self, node: ast.Call, names: tuple[str, ...]) -> dict[str, ast.expr] | None:
+    def bind(self, node: ast.Call, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, ast.expr] | None:
         """Arguments of a call by parameter name; None (and a finding) when they do not fit."""
+        names = required + optional
         arguments = dict(zip(names, node.args, strict=False))
         problem = f"{len(node.args)} arguments for {len(names)} parameters" if len(node.args) > len(names) else ""
         for keyword in node.keywords:
@@ -336,7 +339,7 @@ class CallChecker(ExpressionChecker):
                 problem = problem or f"argument `{keyword.arg}` is given twice"
             else:
                 arguments[keyword.arg] = keyword.value
-        missing = [name for name in names if name not in arguments]
+        missing = [name for name in required if name not in arguments]
         if missing and not problem:
             problem = f"argument `{missing[0]}` is missing"
         if problem:

@@ -2,8 +2,7 @@
 """TAO: a social graph of objects and associations (Bronson et al., USENIX ATC'13).
 
 An object is ``u64 type, data`` under its id in table ``OBJECTS``. An association (id1, atype, id2) has a time and data. All
-that leave id1 with one atype are a list, newest first, of pages that are never changed: a change writes new pages and then
-puts a new head by compare-and-put, which is where it happens, whole or not at all. Records in pages and replies:
+that leave id1 with one atype are a list, newest first, in pages that a head names. Records in pages and replies:
 
     u64 id2, u64 time, u16 bytes of data, data
 
@@ -43,10 +42,6 @@ DATA_BYTES_MAX = 255
 PAGE_BYTES_MAX = 1408  # as much as one reply carries: 78 records without data
 NO_SPLIT = 65536
 
-LOST = 0  # another worker changed the list meanwhile
-WAS_THERE = 1
-WAS_NOT_THERE = 2
-
 
 @extension
 def obj_add(db: Store, otype: u64, data: bytes) -> u64:
@@ -54,13 +49,9 @@ def obj_add(db: Store, otype: u64, data: bytes) -> u64:
     value = buffer(OBJECT_BYTES_MAX)
     value.append_u64(otype)
     value.append(data)
-    while True:
-        version = db.version(COUNTERS, LAST_ID)
-        last = db.get(COUNTERS, LAST_ID)
-        id: u64 = 1 if last is None else last.u64(0) + 1
-        if db.put_if(COUNTERS, LAST_ID, id, version):
-            db.put(OBJECTS, id, value)
-            return id
+    id = db.add(COUNTERS, LAST_ID, 1)
+    db.put(OBJECTS, id, value)
+    return id
 
 
 @extension
@@ -76,16 +67,13 @@ def obj_get(db: Store, id: u64) -> View:
 def obj_update(db: Store, id: u64, data: bytes) -> bool:
     """Replace an object's data; False when there is no such object."""
     value = buffer(OBJECT_BYTES_MAX)
-    while True:
-        version = db.version(OBJECTS, id)
-        old = db.get(OBJECTS, id)
-        if old is None:
-            return False
-        value.clear()
-        value.append(old[:TYPE_BYTES])
-        value.append(data)
-        if db.put_if(OBJECTS, id, value, version):
-            return True
+    old = db.get(OBJECTS, id)
+    if old is None:
+        return False
+    value.append(old[:TYPE_BYTES])
+    value.append(data)
+    db.put(OBJECTS, id, value)
+    return True
 
 
 @extension
@@ -105,11 +93,8 @@ def assoc_add(db: Store, id1: u64, atype: u64, id2: u64, time: u64, data: bytes)
     key = buffer(PAGE_KEY_BYTES)
     head = buffer(HEAD_BYTES_MAX)
     page = buffer(PAGE_BYTES_MAX)
-    outcome = LOST
-    while outcome == LOST:
-        name(key, id1, atype)
-        outcome = change(db, key, id2, True, time, data, head, page)
-    return outcome == WAS_NOT_THERE
+    name(key, id1, atype)
+    return not change(db, key, id2, True, time, data, head, page)
 
 
 @extension
@@ -118,11 +103,8 @@ def assoc_delete(db: Store, id1: u64, atype: u64, id2: u64) -> bool:
     key = buffer(PAGE_KEY_BYTES)
     head = buffer(HEAD_BYTES_MAX)
     page = buffer(PAGE_BYTES_MAX)
-    outcome = LOST
-    while outcome == LOST:
-        name(key, id1, atype)
-        outcome = change(db, key, id2, False, 0, b"", head, page)
-    return outcome == WAS_THERE
+    name(key, id1, atype)
+    return change(db, key, id2, False, 0, b"", head, page)
 
 
 @extension
@@ -143,11 +125,8 @@ def assoc_get(db: Store, id1: u64, atype: u64, id2s: bytes, high: u64, low: u64)
     """
     reply = buffer(PAGE_BYTES_MAX)
     key = buffer(PAGE_KEY_BYTES)
-    is_read = len(id2s) == 0
-    while not is_read:
-        reply.clear()
-        name(key, id1, atype)
-        is_read = collect(db, key, id2s, 0, high, low, len(id2s) // 8, reply)
+    name(key, id1, atype)
+    collect(db, key, id2s, 0, high, low, len(id2s) // 8, reply)
     return reply[:]
 
 
@@ -156,11 +135,8 @@ def assoc_range(db: Store, id1: u64, atype: u64, position: u64, limit: u64) -> V
     """Up to ``limit`` records from the one at ``position`` (the newest is 0) on, or as many as fit one reply."""
     reply = buffer(PAGE_BYTES_MAX)
     key = buffer(PAGE_KEY_BYTES)
-    is_read = False
-    while not is_read:
-        reply.clear()
-        name(key, id1, atype)
-        is_read = collect(db, key, b"", position, 0xFFFFFFFFFFFFFFFF, 0, limit, reply)
+    name(key, id1, atype)
+    collect(db, key, b"", position, 0xFFFFFFFFFFFFFFFF, 0, limit, reply)
     return reply[:]
 
 
@@ -169,11 +145,8 @@ def assoc_time_range(db: Store, id1: u64, atype: u64, high: u64, low: u64, limit
     """Up to ``limit`` records with low <= time <= high, newest first, or as many as fit one reply."""
     reply = buffer(PAGE_BYTES_MAX)
     key = buffer(PAGE_KEY_BYTES)
-    is_read = False
-    while not is_read:
-        reply.clear()
-        name(key, id1, atype)
-        is_read = collect(db, key, b"", 0, high, low, limit, reply)
+    name(key, id1, atype)
+    collect(db, key, b"", 0, high, low, limit, reply)
     return reply[:]
 
 
@@ -185,12 +158,11 @@ def name(key: Buffer, id1: u64, atype: u64) -> None:
     key.append_u64(0)
 
 
-def collect(db: Store, key: Buffer, id2s: bytes, position: u64, high: u64, low: u64, limit: u64, reply: Buffer) -> bool:
-    """Append records to the reply; with ``id2s`` only those. False when the list was changed meanwhile."""
-    version = db.version(LISTS, key[:LIST_KEY_BYTES])
+def collect(db: Store, key: Buffer, id2s: bytes, position: u64, high: u64, low: u64, limit: u64, reply: Buffer) -> None:
+    """Append records to the reply; with ``id2s`` only those."""
     head = db.get(LISTS, key[:LIST_KEY_BYTES])
     if head is None:
-        return True
+        return
     is_done = limit == 0
     entry = HEAD_BYTES
     while entry < len(head) and not is_done:
@@ -205,8 +177,6 @@ def collect(db: Store, key: Buffer, id2s: bytes, position: u64, high: u64, low: 
             continue
         key.set_u64(PAGE_NUMBER, head.u32(entry + ENTRY_PAGE))
         page = db.get(PAGES, key)
-        if page is None:
-            return False
         start = 0
         while start < len(page) and not is_done:
             size = RECORD_BYTES + page.u16(start + RECORD_LENGTH)
@@ -224,8 +194,6 @@ def collect(db: Store, key: Buffer, id2s: bytes, position: u64, high: u64, low: 
                     is_done = limit == 0
             start += size
         entry = following
-    # Page numbers of a head that is no longer in place may have been given to others.
-    return db.version(LISTS, key[:LIST_KEY_BYTES]) == version
 
 
 def contains(id2s: bytes, id2: u64) -> bool:
@@ -237,13 +205,14 @@ def contains(id2s: bytes, id2: u64) -> bool:
     return is_found
 
 
-def change(db: Store, key: Buffer, id2: u64, is_added: bool, time: u64, data: bytes, new_head: Buffer, new_page: Buffer) -> u64:
-    """Take (id2) out of the list, put it in anew if ``is_added``; whether it was there, or LOST: nothing has changed."""
-    version = db.version(LISTS, key[:LIST_KEY_BYTES])
+def change(
+    db: Store, key: Buffer, id2: u64, is_added: bool, time: u64, data: bytes, new_head: Buffer, new_page: Buffer
+) -> bool:  # fmt: skip
+    """Take (id2) out of the list, put it in anew if ``is_added``; whether it was there."""
     head = db.get(LISTS, key[:LIST_KEY_BYTES])
     if head is None:
         if not is_added:
-            return WAS_NOT_THERE
+            return False
         head = EMPTY_HEAD
 
     # Where is the old record, and where does the new one go?
@@ -256,8 +225,6 @@ def change(db: Store, key: Buffer, id2: u64, is_added: bool, time: u64, data: by
     for entry in range(HEAD_BYTES, len(head), ENTRY_BYTES):
         key.set_u64(PAGE_NUMBER, head.u32(entry + ENTRY_PAGE))
         page = db.get(PAGES, key)
-        if page is None:
-            return LOST
         if entry == HEAD_BYTES or head.u64(entry) > time:
             target = entry
             target_page = page
@@ -271,13 +238,12 @@ def change(db: Store, key: Buffer, id2: u64, is_added: bool, time: u64, data: by
                 old_page = page
             start += size
     if old == 0 and not is_added:
-        return WAS_NOT_THERE
+        return False
     if is_added and len(head) == HEAD_BYTES_MAX and len(target_page) + RECORD_BYTES + len(data) > PAGE_BYTES_MAX:
         raise Error(LIST_FULL)
 
-    # Write the pages anew that change, and a head that names them.
-    first_page = head.u64(HEAD_NEXT_PAGE)
-    next_page = first_page
+    # Write the pages anew that change, then a head that names them.
+    next_page = head.u64(HEAD_NEXT_PAGE)
     new_head.clear()
     new_head.append_u64(head.u64(0) + (1 if is_added else 0) - (1 if old != 0 else 0))
     new_head.append_u64(0)
@@ -295,6 +261,7 @@ def change(db: Store, key: Buffer, id2: u64, is_added: bool, time: u64, data: by
                 split = new_size  # in front: the full page stays full
             else:
                 split = total // 2
+        is_whole = entry < len(head)  # what comes first of a page keeps its number
         records = 0
         start = 0
         new_page.clear()
@@ -314,28 +281,23 @@ def change(db: Store, key: Buffer, id2: u64, is_added: bool, time: u64, data: by
                 start += size
             is_last = start == len(page) and not is_pending
             if len(new_page) >= split or (is_last and len(new_page) > 0):
-                key.set_u64(PAGE_NUMBER, next_page)
-                while not db.put_if(PAGES, key, new_page, 0):  # the number is another writer's, or a dead one's
+                number = next_page
+                if is_whole:
+                    number = head.u32(entry + ENTRY_PAGE)
+                    is_whole = False
+                else:
                     next_page += 1
-                    key.set_u64(PAGE_NUMBER, next_page)
+                key.set_u64(PAGE_NUMBER, number)
+                db.put(PAGES, key, new_page)
                 new_head.append_u64(new_page.u64(RECORD_TIME))
-                new_head.append_u32(next_page)
+                new_head.append_u32(number)
                 new_head.append_u32(records)
-                next_page += 1
                 new_page.clear()
                 records = 0
                 split = NO_SPLIT
-    new_head.set_u64(HEAD_NEXT_PAGE, next_page)
-
-    # Put the head; then remove what is no longer named by one.
-    if not db.put_if(LISTS, key[:LIST_KEY_BYTES], new_head, version):
-        for entry in range(HEAD_BYTES, len(new_head), ENTRY_BYTES):
-            if new_head.u32(entry + ENTRY_PAGE) >= first_page:
-                key.set_u64(PAGE_NUMBER, new_head.u32(entry + ENTRY_PAGE))
-                db.delete(PAGES, key)
-        return LOST
-    for entry in range(HEAD_BYTES, len(head), ENTRY_BYTES):
-        if entry == old or (is_added and entry == target):
+        if is_whole:  # nothing is left of it
             key.set_u64(PAGE_NUMBER, head.u32(entry + ENTRY_PAGE))
             db.delete(PAGES, key)
-    return WAS_THERE if old != 0 else WAS_NOT_THERE
+    new_head.set_u64(HEAD_NEXT_PAGE, next_page)
+    db.put(LISTS, key[:LIST_KEY_BYTES], new_head)
+    return old != 0

@@ -12,8 +12,8 @@ from splinter.ext.middle.ir import Block, Op
 
 # An extension with loops that compute waits for the store all the same when it has so many calls of it, and so few
 # instructions for each.
-_CALLS_MIN = 4
-_INSTRUCTIONS_PER_CALL_MAX = 110
+_CALLS_MIN = 2
+_INSTRUCTIONS_PER_CALL_MAX = 105
 _ELSEWHERE = frozenset({Op.HELPER, Op.CRC32, Op.HASH64})
 
 

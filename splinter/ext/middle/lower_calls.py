@@ -12,7 +12,7 @@ from splinter.ext.abi import ExtensionError
 from splinter.ext.author import FNV_OFFSET
 from splinter.ext.front.calls import APPENDS, READS, SETS
 from splinter.ext.front.checked import Checked
-from splinter.ext.helpers import METHODS, MULTIGET
+from splinter.ext.helpers import METHODS, MULTIGET, Helper, Method
 from splinter.ext.middle import ir
 from splinter.ext.middle.builder import NO_VIEW, Memory, Value, View, Work
 from splinter.ext.middle.ir import Op
@@ -36,6 +36,7 @@ from splinter.ext.types import (
 from splinter.limits import DIGEST_PIECE_BYTES, HELPER_COST, TABLES_MAX
 
 _CRC32_INVERSION = 0xFFFFFFFF
+_NUMBERS = {"version": U64, "n": I64}  # parameters of the store's methods that are no table, key or value
 _BIT_OPS = {"popcount": Op.POPCOUNT, "clz": Op.LEADING_ZEROS, "ctz": Op.TRAILING_ZEROS}
 
 
@@ -227,32 +228,37 @@ class CallLowering(ExpressionLowering, ABC):
 
     def _call_store(self, method: str, node: ast.Call) -> Value:
         """Arguments are evaluated in the order they are written, then checked in the order of the parameters."""
-        helper = METHODS[method].helper
+        called = METHODS[method]
+        helper = called.helper
         if helper is None:
             return self.load(self.frame(abi.F_TENANT), 4)
-        values, line = self._arguments(helper.parameters, node), call_line(node)
+        values, line = self._arguments(called.parameters + called.optional, node), call_line(node)
+        if called.longer is not None and len(values) == len(called.longer.parameters):
+            helper = called.longer
         operands: list[ir.Operand] = []
         for name in helper.parameters:
             value, kind = values[name]
             if name == "table":
                 operands.append(self._table_number(value, line))
-            elif name == "version":
-                version = self.convert(value, kind, U64, line)
-                assert isinstance(version, ir.Operand)
-                operands.append(version)
+            elif name in _NUMBERS:
+                number = self.convert(value, kind, _NUMBERS[name], line)
+                assert isinstance(number, ir.Operand)
+                operands.append(number)
             elif isinstance(value, ir.Operand):
                 view = self._in_cell(name, value)
                 operands += (view.address, view.length)
             else:
                 view = self.as_view(value, kind, line)
                 operands += (view.address, view.length)
-        return self.call_method(method, operands, line)
+        return self._call_helper_of(helper, called, operands, line)
 
     def call_method(self, name: str, operands: Iterable[ir.Operand], line: int) -> Value:
         """What a method of the store gives; the operands of its helper are ready."""
         method = METHODS[name]
-        helper = method.helper
-        assert helper is not None
+        assert method.helper is not None
+        return self._call_helper_of(method.helper, method, operands, line)
+
+    def _call_helper_of(self, helper: Helper, method: Method, operands: Iterable[ir.Operand], line: int) -> Value:
         self.spend(HELPER_COST)
         error = ExtensionError.UNAVAILABLE if helper.is_optional else 0
         answer = self.emit(Op.HELPER, *operands, size=helper.pointer, line=line, error=error)

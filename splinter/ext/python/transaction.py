@@ -1,46 +1,96 @@
-"""The transaction of an extension that runs under CPython: its limits, and what it takes to undo it."""
+"""What a task under CPython sees of a store and does to it: as a worker has it, for one task or several at once.
+
+A transaction sees the store as it was when it began, and its own writes. Others may commit meanwhile: of each object that they
+change it keeps what was there before. At its end its writes are done all at once, unless something that it has looked up is
+there in another version than it saw: then it was in vain.
+"""
 
 from __future__ import annotations
 
 from splinter.ext.abi import ExtensionError, Isolation
+from splinter.ext.author import Store
 from splinter.ext.faults import ExtensionFault
-from splinter.limits import TRANSACTION_BYTES_MAX, TRANSACTION_READS_MAX, TRANSACTION_WRITES_MAX
+from splinter.ext.python.objects import Object, Objects, Place
+from splinter.ext.python.operations import Operations
+from splinter.ext.views import Bytes
+from splinter.limits import (
+    OBJECT_HEADER_BYTES,
+    TASK_PUT_BYTES_MAX,
+    TRANSACTION_BYTES_MAX,
+    TRANSACTION_READS_MAX,
+    TRANSACTION_WRITES_MAX,
+)
 
-Place = tuple[int, bytes]  # table and key
 _WRITE_BYTES = 32  # that a write takes beside key and value
 _WORD_BYTES = 8
 
 
-class Transaction:
-    """What one task reads and writes, counted as a worker counts it; and what was there before."""
+class Task(Operations):
+    """The store as one task has it: what an extension gets as its first argument. It begins now."""
 
-    def __init__(self, isolation: Isolation) -> None:
-        self._isolation = isolation
-        self._reads = self._writes = self._bytes = 0
-        self._before: dict[Place, tuple[bytes, int] | None] = {}
+    def __init__(self, store: Store, objects: Objects, isolation: Isolation) -> None:
+        self.isolation = isolation
+        self._store, self._objects = store, objects
+        objects.onlookers.append(self)
+        self._put_bytes = 0
+        self._reads: list[tuple[Place, int]] = []  # with the version that was seen; 0: nothing
+        self._write_bytes = 0
+        self._own: dict[Place, Object | None] = {}
+        self._before: dict[Place, Object | None] = {}  # what others have replaced since it began
 
-    def read(self, place: Place) -> None:
-        """Count a look-up. Raises TRANSACTION when it is one too many."""
-        if self._isolation == Isolation.WRITES and place not in self._before:
-            self._reads += 1
-            if self._reads > TRANSACTION_READS_MAX:
-                raise ExtensionFault(ExtensionError.TRANSACTION)
-
-    def write(self, place: Place, value_bytes: int, before: tuple[bytes, int] | None) -> None:
-        """Count a change of an object, which was ``before``: its value and version. Raises TRANSACTION when it is too much."""
-        if self._isolation < Isolation.READS:
-            return
-        size = _WRITE_BYTES + -(-(len(place[1]) + value_bytes) // _WORD_BYTES) * _WORD_BYTES
-        if self._writes == TRANSACTION_WRITES_MAX or self._bytes + size > TRANSACTION_BYTES_MAX:
-            raise ExtensionFault(ExtensionError.TRANSACTION)
-        self._writes += 1
-        self._bytes += size
+    def keep(self, place: Place, before: Object | None) -> None:
+        """Another one is about to change an object."""
         self._before.setdefault(place, before)
 
-    def undo(self, objects: dict[Place, bytes], versions: dict[Place, int]) -> None:
-        """Put all objects that it changed back."""
-        for place, before in self._before.items():
-            if before is None:
-                objects.pop(place, None)
-            else:
-                objects[place], versions[place] = before
+    def end(self, is_done: bool) -> bool:
+        """End; what a transaction has written is done if ``is_done``. False: nothing is, since another one has changed what it
+        has read, and the task is to begin anew."""
+        self._objects.onlookers.remove(self)
+        if not is_done or not self._own:
+            return True
+        if any(_version(self._objects.find(place)) != version for place, version in self._reads):
+            return False
+        self._objects.apply(self._own)
+        return True
+
+    def now_ns(self) -> int:
+        return self._store.now_ns()
+
+    def log(self, text: Bytes) -> None:
+        self._store.log(text)
+
+    def tenant(self) -> int:
+        return self._store.tenant()
+
+    def _look_up(self, place: Place) -> Object | None:
+        if self.isolation < Isolation.READS:
+            return self._objects.find(place)
+        if place in self._own:
+            return self._own[place]
+        found = self._before[place] if place in self._before else self._objects.find(place)
+        if self.isolation == Isolation.WRITES:
+            if len(self._reads) == TRANSACTION_READS_MAX:
+                raise ExtensionFault(ExtensionError.TRANSACTION)
+            self._reads.append((place, _version(found)))
+        return found
+
+    def _change(self, place: Place, value: bytes | None) -> None:
+        if self.isolation < Isolation.READS:
+            self._objects.apply({place: self._objects.new(value)})
+            return
+        size = _WRITE_BYTES + -(-(len(place[1]) + len(value or b"")) // _WORD_BYTES) * _WORD_BYTES
+        is_full = place not in self._own and len(self._own) == TRANSACTION_WRITES_MAX
+        if is_full or self._write_bytes + size > TRANSACTION_BYTES_MAX:
+            raise ExtensionFault(ExtensionError.TRANSACTION)
+        self._write_bytes += size
+        self._own[place] = self._objects.new(value)
+
+    def _count_put(self, place: Place, value_bytes: int) -> None:
+        put_bytes = self._put_bytes + OBJECT_HEADER_BYTES + len(place[1]) + value_bytes
+        if put_bytes > TASK_PUT_BYTES_MAX:
+            raise ExtensionFault(ExtensionError.QUOTA)
+        self._put_bytes = put_bytes
+
+
+def _version(found: Object | None) -> int:
+    return 0 if found is None else found[1]

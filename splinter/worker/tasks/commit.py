@@ -14,7 +14,7 @@ from splinter.store.outcomes import Outcome, claim_request, outcome_word
 from splinter.store.records import Claim
 from splinter.store.transactions import note_write, store_transact
 from splinter.store.turns import take_turn
-from splinter.worker.records import Frame, Worker
+from splinter.worker.records import Counters, Frame, Worker
 from splinter.worker.tasks.layout import TASK_BYTES
 from splinter.worker.tasks.pool import renew_epoch, repeat_slice, start_frame
 from splinter.worker.tasks.records import Task
@@ -53,6 +53,7 @@ def begin_anew(w: int, t: int, reason: int) -> bool:
     ExtensionError CONFLICT, or BUSY, which is not counted. False: it has been in vain too often."""
     task, worker = Task(t), Worker(w)
     frame = Frame(task.frame)
+    Counters(w).conflicts += 1
     if frame.isolation < Isolation.READS:
         repeat_slice(task.frame)
         return True

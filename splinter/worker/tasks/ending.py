@@ -49,11 +49,10 @@ def _commit_and_reply(w: int, t: int, ended: int) -> int:
     kind, status, line, value, body, length = _outcome(w, t, ended)
     if frame.isolation == Isolation.WRITES and frame.writes != 0 and ended == RESUME_DONE and status == Status.OK:
         recorded = commit_task(w, frame_at, kind, value, body, length)
-        if recorded == CONFLICT or recorded == Status.BUSY:
-            error = ExtensionError.CONFLICT if recorded == CONFLICT else ExtensionError.BUSY
-            if begin_anew(w, t, error):
-                return PENDING
-            recorded = CONFLICT
+        if recorded == Status.BUSY and begin_anew(w, t, ExtensionError.BUSY):
+            return PENDING
+        if recorded == CONFLICT and begin_anew(w, t, ExtensionError.CONFLICT):
+            return PENDING
     else:
         recorded = settle_task(w, frame_at, kind, status, line, value, body, length)
     error: int = _error_of(recorded)

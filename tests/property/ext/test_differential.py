@@ -23,7 +23,7 @@ I64_VALUES = st.one_of(
 U64_VALUES = st.one_of(st.integers(0, 2**64 - 1), st.integers(0, 10), st.sampled_from([2**63, 2**64 - 1, 2**32]))
 DEPTH = 3
 OBJECTS = {(1, (1).to_bytes(8, "little")): (12345).to_bytes(8, "little")}
-TAKE_A_TABLE = {"get", "exists", "version", "put", "put_if", "delete", "multiget"}
+TAKE_A_TABLE = {"get", "exists", "version", "put", "put_if", "add", "delete", "multiget"}
 CONSTANT_BITS = 128  # of intermediate results of constants
 UNARY = {ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Invert: operator.invert}
 BINARY = {
@@ -185,7 +185,9 @@ class Writer:
             case 11:
                 return "y = 0" if self.is_helper else "yield"
             case 12:
-                return f"w = db.version(1, {self.key()})"
+                deleted = f"y = int(db.delete(1, {self.key()}, {self.pick('w', 'version=w', self.either(1))}))"
+                added = f"w = db.add({self.table()}, {self.key()}, {self.either(1)})"
+                return self.pick(f"w = db.version(1, {self.key()})", deleted, added)
             case 13:
                 version = self.pick("w", "w", "0", self.either(1))
                 return f"y = int(db.put_if(1, {self.key()}, {self.pick('7', self.view())}, {version}))"
@@ -213,7 +215,8 @@ class Writer:
         key = self.pick("1", "2", "3", "x", "y", "1" if self.draw(st.integers(0, 3)) else "k")
         get, version = f"v = db.get(1, {key})", f"w = db.version(1, {key})"
         put, put_if = f"db.put(1, {key}, {self.pick('x', 'w', 'm', 'k')})", f"y = int(db.put_if(1, {key}, x, w))"
-        return self.pick(get, version, put, put_if, f"y = int(db.delete(1, {key}))", "db.log(m)")
+        add, delete_if = f"w = db.add(1, {key}, {self.pick('x', 'w', '7', '-7')})", f"y = int(db.delete(1, {key}, version=w))"
+        return self.pick(get, version, put, put_if, add, delete_if, f"y = int(db.delete(1, {key}))", "db.log(m)")
 
     def help(self) -> str:
         """A call of the helper functions, but not from within one."""

@@ -220,7 +220,7 @@ class ExpressionWriter:
             case 6:
                 return f"hash64({self.view(depth - 1)})"
             case 7 if self.has_store:
-                return f"db.version(1, {self.key()})"
+                return self.pick(f"db.version(1, {self.key()})", f"db.add(1, {self.key()}, {e(self.pick('i', 'u'))})")
         return self._called("u", depth) or e()
 
     def _of_f(self, depth: int) -> str:
@@ -254,7 +254,8 @@ class ExpressionWriter:
             case 5:
                 return f"bool({self.condition(depth - 1)})"
             case 6 if self.has_store:
-                return f"db.{self.pick('exists', 'delete')}(1, {self.key()})"
+                version = f", {e('u')}" if self.chance(0.2) else f", version=db.version(1, {self.key()})"
+                return self.pick(f"db.{self.pick('exists', 'delete')}(1, {self.key()})", f"db.delete(1, {self.key()}{version})")
             case 7:
                 return f"({self._nothing(depth - 1) if self.chance(0.3) else e('o')} is {self.pick('', 'not ')}None)"
         return self._called("b", depth) or e()

@@ -157,7 +157,7 @@ class Writer(ExpressionWriter):
         if not self.has_store:
             return ""
         value = self.of(self.pick("i", "u", "v", "o"), 2) if self.chance(0.8) else "m" if self.has_buffer else "5"
-        match self.random.randrange(6):
+        match self.random.randrange(7):
             case 0 | 1 | 2:
                 arguments = [f"table={'1' if self.chance(0.9) else self.of('i', 1)}", f"key={self.key()}", f"value={value}"]
                 self.random.shuffle(arguments)
@@ -166,6 +166,10 @@ class Writer(ExpressionWriter):
                 return f"{self.pick(*self.names['b'])} = db.put_if(1, {self.key()}, {value}, {self.of('u', 1)})"
             case 4:
                 return f"db.log({self.view(1)})"
+            case 5:
+                arguments = ["table=1", f"key={self.key()}", f"n={self.of(self.pick('i', 'u'), 1)}"]
+                self.random.shuffle(arguments)
+                return f"db.add({', '.join(arguments)})"
         return "\n".join(f"db.put(1, {self.key()}, {self.of('i', 0)})" for _ in range(self.random.choice((2, 9, 17))))
 
     def append(self, depth: int) -> str:

@@ -138,7 +138,7 @@ def test_a_frame_tells_nothing_of_the_task_before(server: RunningServer, client:
 
 def test_a_quota_ends_a_storm_of_puts(server: RunningServer, client: Client, tenant: TenantInfo) -> None:
     poor = server.client(server.admin().create_tenant(quota_bytes=64 << 10, home=tenant.home), timeout=30.0)
-    source = body("for i in range(1 << 40):\n    db.put(1, i, k)\nreturn 1")
+    source = body("for i in range(1 << 40):\n    db.put(1, i, k)\nreturn 1", is_long=True)
     poor.install(source, name="storm")
     with pytest.raises(ExtensionRuntimeError) as caught:
         poor.invoke("storm", 0, 0, b"x" * 100)

@@ -1,54 +1,69 @@
-"""Client-side transactions on a running server: money is conserved, nothing is lost or done twice, whatever dies."""
+"""An invoke is a transaction: strictly serializable, all or nothing, executed once, on whichever core, whoever kills workers.
+
+``scripts/transactions`` has the same for longer.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import os
-import random
+import re
 import struct
+from collections import Counter
 from collections.abc import Iterator
-from functools import partial
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from splinter import limits
-from splinter.client import Client, Transaction
+from splinter.client import Client
 from splinter.client.admin import TenantInfo
-from splinter.errors import ConflictError, QuotaExceededError, TransactionTooLargeError
-from splinter.wire import ENTRIES_MAX, Header, Opcode
-from tests.support.entries import deletes, puts
-from tests.support.forks import start
-from tests.support.histories import Killer
+from tests.support import bank, job_queue
+from tests.support.histories import EXTENSIONS, Killer, Mover, run_history, violation
+from tests.support.kill_storm import MEMORY, storm
 from tests.support.proxy import Faults, Proxy
-from tests.support.raw import RawSocket
 from tests.support.servers import RunningServer, running_server
-from tests.support.threads import at_once
-from tests.support.waiting import wait_for
 
+ROOT = Path(__file__).resolve().parents[3]
 TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
-TIMEOUT_SECONDS, TRIES = 20.0, 10_000
-KILL_EVERY_SECONDS = 0.15
-ACCOUNTS, START, BANK, MADE = 64, 1000, 3, 4  # and the tables
-KEYS = [bytes((account,)) for account in range(ACCOUNTS)]  # short, so that one packet tells all versions
-BANKERS, TRANSFERS, KILLS_MIN = 3, 3000, 5
-THREADS, EACH = 4, 40
-COUNTER = 7
-COUNT = """
-from splinter.ext import Store, extension, u64
+TIMEOUT_SECONDS = 20.0
+KILL_EVERY_SECONDS, MOVE_EVERY_SECONDS = 0.15, 0.2
+HISTORIES = 40  # with each kind of network
+CLIENTS, OPERATIONS = 4, 6
+KILLS, STORM_SECONDS_MAX = 40, 120.0
+JOBS = 4000
+VISITORS, VISITS = 2, 10_000
+OBJECTS, STATES = 128, 100
+
+READ_ALL = f"""
+from splinter.ext import Store, buffer, extension, u64
 
 @extension
-def count(db: Store, key: u64) -> u64:
-    found = db.get(1, key)
-    value = u64(1)
-    if found is not None:
-        value = found.u64(0) + 1
-    db.put(1, key, value)
-    return value
+def write_half(db: Store, first: u64, tag: u64) -> None:
+    for key in range(first, first + {OBJECTS // 2}):
+        db.put(1, key, tag)
+
+@extension
+def read_all(db: Store, yields: u64) -> bytes:
+    tags = buffer({8 * OBJECTS})
+    for key in range({OBJECTS}):
+        if key % 8 == 7:
+            for _ in range(yields):
+                yield
+        tags.append_u64(db.get(1, key).u64(0))
+    return tags
 """
 
 
 @pytest.fixture(scope="module", params=TRANSPORTS)
 def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
-    with running_server(f"t{os.getpid()}xt{request.param}", request.param) as running:
+    options = ("--cores", "0,1", "--memory", MEMORY)
+    with running_server(
+        f"t{os.getpid()}x8{request.param}", request.param, *options, module="tests.support.audited_serve"
+    ) as running:
         yield running
 
 
@@ -57,186 +72,110 @@ def tenant(server: RunningServer) -> TenantInfo:
     return server.admin().create_tenant()
 
 
-@pytest.fixture
-def client(server: RunningServer, tenant: TenantInfo) -> Client:
-    return server.client(tenant, timeout=TIMEOUT_SECONDS)
+def test_histories_are_strictly_serializable(server: RunningServer, tenant: TenantInfo) -> None:
+    server.client(tenant).install_all(EXTENSIONS)
+    ends: Counter[str] = Counter()
+    with (
+        Proxy(server, Faults(), seed=4) as proxy,
+        Killer(server, 4, KILL_EVERY_SECONDS) as killer,
+        Mover(server, [tenant], 4, MOVE_EVERY_SECONDS) as mover,
+    ):
+        clients = [proxy.client(tenant, timeout=TIMEOUT_SECONDS) for _ in range(CLIENTS)]
+        for number in range(2 * HISTORIES):
+            proxy.faults = Faults(delay_max=0.01) if number % 2 else Faults(0, 0, 0)
+            history, ended = run_history(clients, number, OPERATIONS, number)
+            ends += ended
+            assert violation(history) is None
+        for client in clients:
+            client.close()
+        assert killer.kills and mover.moves
+    assert ends["answered"] > 2 * HISTORIES * CLIENTS * OPERATIONS * 0.9, ends
 
 
-def number(value: bytes | None) -> int:
-    return int.from_bytes(value or b"", "little")
+def test_a_bank_loses_no_money_and_does_each_transfer_once(server: RunningServer) -> None:
+    verdict = storm(server, KILLS, seed=5, seconds_max=STORM_SECONDS_MAX, crew=bank.BANK)
+    assert not verdict.findings, verdict
+    assert isinstance(verdict.tally, bank.BankTally) and verdict.tally.transfers and verdict.tally.sums
+    assert verdict.server["tasks_running"], verdict  # it strikes where it hurts
 
 
-def count_up(key: int, tx: Transaction) -> int:
-    value = number(tx.get(key, table=1)) + 1
-    tx.put(key, value.to_bytes(8, "little"), table=1)
-    return value
+def test_a_queue_delivers_each_job_once(server: RunningServer) -> None:
+    verdict = storm(server, 0, seed=6, seconds_max=STORM_SECONDS_MAX, crew=job_queue.crew(JOBS))
+    assert not verdict.findings, verdict
+    assert verdict.kills
 
 
-def test_objects_of_any_size_and_table(client: Client) -> None:
-    most = limits.PACKET_BODY_BYTES_MAX
-    values = {f"{size}": os.urandom(size) for size in (0, 1, most - 13, most - 12, most - 11, most - 4, most, 9000, 65536)}
-    client.put_many(values.items(), table=2)
-    with client.transaction() as tx:
-        assert tx.get_many([*values, "none"], table=2) == [*values.values(), None]
-        tx.put("none", b"", table=2)
-        tx.put(b"k" * limits.KEY_BYTES_MAX, b"elsewhere", table=limits.TABLES_MAX - 1)
-        for key in values:
-            tx.delete(key, table=2)
-    assert client.get_many([*values, "none"], table=2) == [*([None] * len(values)), b""]
-    assert client.get(b"k" * limits.KEY_BYTES_MAX, table=limits.TABLES_MAX - 1) == b"elsewhere"
+# --- processes of their own ---------------------------------------------------------------------------------------------
 
 
-def test_as_much_as_a_packet_takes(client: Client) -> None:
-    with client.transaction() as tx:
-        for key in range(ENTRIES_MAX):
-            tx.put(bytes((key,)), b"")
-    assert client.get_many([bytes((key,)) for key in range(ENTRIES_MAX)]) == [b""] * ENTRIES_MAX
-    with pytest.raises(TransactionTooLargeError), client.transaction() as tx:
-        for key in range(ENTRIES_MAX + 1):
-            tx.delete(bytes((key,)))
-    assert client.get(b"\0") == b""
+def client_arguments(server: RunningServer, tenant: TenantInfo) -> dict[str, Any]:
+    return {
+        "address": server.info.address, "port": server.info.port, "netns": server.info.client_netns,
+        "tenant": tenant.tenant, "token": tenant.token, "timeout": TIMEOUT_SECONDS,
+    }  # fmt: skip
 
 
-def test_a_quota_that_is_too_small_leaves_nothing(server: RunningServer) -> None:
-    admin = server.admin()
-    tenant = admin.create_tenant(quota_bytes=1 << 16)
-    client = server.client(tenant, timeout=TIMEOUT_SECONDS)
-    client.put(b"there", b"1")
-    before = admin.get_tenant(tenant.tenant).bytes_used
-    admin.limit_tenant(tenant.tenant, quota_bytes=before + 200)
-    with pytest.raises(QuotaExceededError), client.transaction() as tx:
-        tx.delete(b"there")
-        tx.put(b"made", bytes(1000))
-    assert (client.get(b"there"), client.get(b"made")) == (b"1", None)
-    assert admin.get_tenant(tenant.tenant).bytes_used == before
+def visit(where: dict[str, Any]) -> None:
+    with Client(**where) as client:
+        for _ in range(VISITS):
+            client.invoke("visit", page=42)
 
 
-def test_a_repeated_packet_has_the_first_reply(server: RunningServer, tenant: TenantInfo, client: Client) -> None:
-    raw = RawSocket(server.info)
-
-    def ask(sequence: int, *entries: bytes) -> tuple[int, int]:
-        """Status and version; repeated while there is no reply, or BUSY."""
-        body = b"".join(entries)
-        header = Header(
-            tenant=tenant.tenant, token=tenant.token, opcode=Opcode.TRANSACT, client=97, sequence=sequence, acknowledged=1,
-            value_length=len(body),
-        )  # fmt: skip
-        replies = []
-
-        def is_answered() -> bool:
-            raw.send(header.pack() + body)
-            reply = raw.receive()
-            if reply is None or reply[0].status == 12 or reply[0].sequence != sequence:
-                return False
-            replies.append((reply[0].status, reply[0].object_version))
-            return True
-
-        wait_for(is_answered, TIMEOUT_SECONDS, "a reply")
-        return replies[0]
-
-    client.put(b"b", b"1")
-    version = client.get_with_version(b"b")[1]
-    with Killer(server, 5, KILL_EVERY_SECONDS):
-        for sequence, entries in (
-            (1, [puts(b"a", b"1"), puts(b"b", b"2", version)]), (2, [puts(b"a", b"2", version)]), (3, [deletes(b"a")]),
-        ):  # fmt: skip
-            first = ask(sequence, *entries)
-            assert first[0] == (11 if sequence == 2 else 0)
-            client.put(b"a", b"another's")
-            assert [ask(sequence, *entries) for _ in range(5)] == [first] * 5
-            assert client.get(b"a") == b"another's"
-    raw.close()
+def write_without_pause(where: dict[str, Any], stop: Event) -> None:
+    with Client(**where) as client:
+        tag = 1
+        while not stop.is_set():
+            tag += 1
+            client.invoke("write_half", 0, tag)
+            client.invoke("write_half", OBJECTS // 2, tag)
 
 
-@pytest.mark.parametrize("kills", [False, True])
-def test_a_counter_is_counted_by_transactions_and_invokes_alike(
-    server: RunningServer, tenant: TenantInfo, client: Client, kills: bool
+@contextlib.contextmanager
+def running(*processes: multiprocessing.process.BaseProcess) -> Iterator[None]:
+    for process in processes:
+        process.start()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.join(STORM_SECONDS_MAX)
+            process.kill()
+    assert [process.exitcode for process in processes] == [0] * len(processes)
+
+
+def test_the_readmes_visits_are_all_counted(server: RunningServer, tenant: TenantInfo) -> None:
+    client = server.client(tenant)
+    example = re.search(r"^@extension\ndef visit.*?(?=\n\n\n)", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert example
+    client.install("from splinter.ext import Store, extension, u64\n" + example[0])
+    where, spawn = client_arguments(server, tenant), multiprocessing.get_context("spawn")
+    with running(*(spawn.Process(target=visit, args=(where,)) for _ in range(VISITORS))):
+        pass
+    assert client.invoke("visit", page=42) == VISITORS * VISITS + 1
+
+
+@pytest.mark.parametrize("yields", [0, 3, 300])
+def test_a_long_read_ends_and_sees_one_state_while_another_client_writes(
+    server: RunningServer, tenant: TenantInfo, yields: int
 ) -> None:
-    """Two threads of each, through a network that loses and repeats; one counter, and no update is lost or done twice."""
-    client.install(COUNT)
-    with Proxy(server, Faults(), seed=6) as proxy:
-
-        def work(slot: int) -> None:
-            with proxy.client(tenant, timeout=TIMEOUT_SECONDS) as one:
-                for _ in range(EACH):
-                    if slot % 2:
-                        one.invoke("count", COUNTER)
-                    else:
-                        one.transact(partial(count_up, COUNTER), tries=TRIES)
-
-        killer = Killer(server, 6, KILL_EVERY_SECONDS) if kills else None
+    """More than one transaction can write: so each half has one tag, and the second is at most one behind."""
+    assert OBJECTS // 2 <= limits.TRANSACTION_WRITES_MAX < OBJECTS
+    client = server.client(tenant, timeout=TIMEOUT_SECONDS)
+    client.install_all(READ_ALL)
+    for first in (0, OBJECTS // 2):
+        client.invoke("write_half", first, 1)
+    spawn = multiprocessing.get_context("spawn")
+    stop = spawn.Event()
+    writer = spawn.Process(target=write_without_pause, args=(client_arguments(server, tenant), stop))
+    seen: set[int] = set()
+    with running(writer):
         try:
-            at_once(partial(work, slot) for slot in range(THREADS))
+            while len(seen) < STATES:
+                assert writer.is_alive()
+                tags = struct.unpack(f"<{OBJECTS}Q", client.invoke("read_all", yields))
+                one, other = set(tags[: OBJECTS // 2]), set(tags[OBJECTS // 2 :])
+                assert len(one) == len(other) == 1, tags
+                assert tags[0] - tags[-1] in (0, 1)
+                seen.add(tags[0])
         finally:
-            if killer:
-                killer.__exit__()
-        assert proxy.counts["repeated"] > 0 and proxy.counts["lost"] > 0
-    assert number(client.get(COUNTER, table=1)) == THREADS * EACH
-
-
-def transfer(source: int, target: int, amount: int, receipt: bytes, tx: Transaction) -> None:
-    """Move money, and leave a receipt: of each acknowledged transfer there is one, and each is of one that was begun."""
-    accounts = [number(value) for value in tx.get_many([KEYS[source], KEYS[target]], table=BANK)]
-    tx.put(KEYS[source], (accounts[0] - amount & (1 << 64) - 1).to_bytes(8, "little"), table=BANK)
-    tx.put(KEYS[target], (accounts[1] + amount).to_bytes(8, "little"), table=BANK)
-    assert tx.get(receipt, table=MADE) is None, "done twice"
-    tx.put(receipt, struct.pack("<QQQ", source, target, amount), table=MADE)
-
-
-def bank_with(one: Client, banker: int) -> tuple[list[int], int]:
-    """Transfers of one process: what they did to each account, and how many conflicted at least once."""
-    dice, net, conflicts = random.Random(banker), [0] * ACCOUNTS, 0
-    with one:
-        for made in range(TRANSFERS):
-            source, target = dice.sample(range(ACCOUNTS), 2)
-            amount = dice.randrange(1, 10)
-            work = partial(transfer, source, target, amount, b"%d %d" % (banker, made))
-            try:
-                one.transact(work, tries=1)
-            except ConflictError:
-                conflicts += 1
-                one.transact(work, tries=TRIES)
-            net[source] -= amount
-            net[target] += amount
-    return net, conflicts
-
-
-def add_up(one: Client, times: int) -> set[int]:
-    """All sums that are seen, by packets that each hold all accounts and by several gets."""
-    sums = set()
-
-    def all_at_once(tx: Transaction) -> int:
-        return sum(number(value) for value in tx.get_many(KEYS, table=BANK)) & (1 << 64) - 1
-
-    def in_pieces(tx: Transaction) -> int:
-        size = ACCOUNTS // 4
-        return sum(
-            number(value)
-            for piece in range(0, ACCOUNTS, size)
-            for value in tx.get_many(KEYS[piece : piece + size], table=BANK)
-        ) & (1 << 64) - 1  # fmt: skip
-
-    with one:
-        for turn in range(times):
-            sums.add(one.transact(all_at_once if turn % 4 else in_pieces, tries=TRIES))
-    return sums
-
-
-def test_a_bank_keeps_its_money_while_workers_are_killed(server: RunningServer, tenant: TenantInfo, client: Client) -> None:
-    """In processes of their own; each acknowledged transfer is there once."""
-    client.put_many([(key, START.to_bytes(8, "little")) for key in KEYS], table=BANK)
-    patient = partial(server.client, tenant, timeout=TIMEOUT_SECONDS)
-    bankers = [start(partial(bank_with, patient(), banker)) for banker in range(BANKERS)]
-    reader = start(partial(add_up, patient(), TRANSFERS))
-    with Killer(server, 7, KILL_EVERY_SECONDS) as killer:
-        told = [banker() for banker in bankers]
-        sums = reader()
-        wait_for(lambda: killer.kills >= KILLS_MIN, TIMEOUT_SECONDS, "kills")
-    assert sum(conflicts for _, conflicts in told) > 0
-    assert sums == {ACCOUNTS * START}
-    nets = [net for net, _ in told]
-    found = [number(value) for value in client.get_many(KEYS, table=BANK)]
-    expected = [START + sum(net[account] for net in nets) for account in range(ACCOUNTS)]
-    assert found == [balance & (1 << 64) - 1 for balance in expected]
-    receipts = [b"%d %d" % (banker, made) for banker in range(BANKERS) for made in range(TRANSFERS)]
-    assert None not in client.get_many(receipts, table=MADE)
+            stop.set()

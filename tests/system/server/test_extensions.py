@@ -246,7 +246,7 @@ def test_one_task_cannot_fill_the_store_with_what_it_replaces(server: RunningSer
     greedy.install(
         IMPORTS
         + """
-@extension
+@extension(isolation="none")
 def churn(db: Store, value: bytes, times: u64) -> u64:
     for i in range(times):
         db.put(table=0, key=1, value=value)

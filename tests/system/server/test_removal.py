@@ -23,8 +23,9 @@ TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
 IMPORTS = "from splinter.ext import Store, extension, u64\n\n"
 # Waits until there is a word; tells it, and writes over it.
 WAITS = IMPORTS + (
-    "@extension\ndef waits(db: Store) -> u64:\n    while True:\n        seen = db.get(1, 1)\n        if seen is not None:\n"
-    "            db.put(1, 1, 666)\n            db.log(b'mine')\n            return seen.u64(0)\n        yield\n"
+    "@extension(isolation='none')\ndef waits(db: Store) -> u64:\n    while True:\n        seen = db.get(1, 1)\n"
+    "        if seen is not None:\n            db.put(1, 1, 666)\n            db.log(b'mine')\n"
+    "            return seen.u64(0)\n        yield\n"
 )
 ENDLESS = IMPORTS + "@extension\ndef endless(db: Store) -> None:\n    while True:\n        pass\n"
 SECRET = (42).to_bytes(8, "little")

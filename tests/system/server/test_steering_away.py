@@ -21,7 +21,7 @@ REQUESTS = 40
 WAIT = """
 from splinter.ext import Store, extension, u64
 
-@extension
+@extension(isolation="none")
 def wait(db: Store) -> u64:
     found = db.get(table=1, key=1)
     while found is None:

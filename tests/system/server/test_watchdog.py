@@ -27,8 +27,9 @@ ENDLESS = IMPORTS + "@extension\ndef endless(db: Store) -> u64:\n" + LOOP
 WRITES_FIRST = IMPORTS + "@extension\ndef writes(db: Store) -> u64:\n    db.put(table=1, key=1, value=1)\n" + LOOP
 # Waits, giving way at each look, until the gate is open.
 GATE = IMPORTS + (
-    "@extension\ndef gate(db: Store, number: u64) -> u64:\n    while True:\n        seen = db.get(table=1, key=number)\n"
-    "        if seen is not None:\n            return seen.u64(0) + number\n        yield\n"
+    "@extension(isolation='none')\ndef gate(db: Store, number: u64) -> u64:\n    while True:\n"
+    "        seen = db.get(table=1, key=number)\n        if seen is not None:\n"
+    "            return seen.u64(0) + number\n        yield\n"
 )
 WAITING = 6
 LONG_MS = 600_000  # that a task may wait, and use while it looks: however slow the machine is

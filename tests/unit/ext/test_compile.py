@@ -6,7 +6,7 @@ import pytest
 
 from splinter.errors import CompileError
 from splinter.ext import library
-from splinter.ext.abi import FRAME_HEADER_BYTES
+from splinter.ext.abi import FRAME_HEADER_BYTES, Isolation
 from splinter.ext.compile import compile_extensions, compile_source
 from splinter.ext.front.check import check, check_library
 from splinter.ext.front.desugar import desugar
@@ -151,7 +151,7 @@ def test_extensions_of_one_source_are_compiled_together_each_with_the_effort_it_
     assert f.code is g.code and f.source_digest == g.source_digest and f.entry != g.entry
     assert computing.source_digest != f.source_digest and computing.code != f.code
     assert computing.code == compile_source(MIXED.format(1), "computing").code
-    assert (f.writes, g.writes) == (False, True)
+    assert (f.isolation, g.isolation) == (Isolation.READS, Isolation.WRITES)
     with Runner() as runner:
         assert runner.run(f, 5) == b"none"
         assert runner.run(g, 5) == b"some"

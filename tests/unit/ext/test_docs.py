@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from splinter import limits
 from splinter.errors import CompileError
 from splinter.ext import LocalStore
 from splinter.ext.abi import ExtensionError
@@ -40,6 +41,12 @@ def test_the_message_is_what_is_printed() -> None:
     with pytest.raises(CompileError) as caught:
         compile_source(source, filename="sum.py")
     assert str(caught.value) in TEXT
+
+
+def test_the_limits_of_a_transaction_are_these() -> None:
+    for limit in (limits.TRANSACTION_READS_MAX, limits.TRANSACTION_WRITES_MAX):
+        assert f"| {limit:,} |" in TEXT
+    assert f"| {limits.TRANSACTION_BYTES_MAX:,} bytes |" in TEXT
 
 
 def test_nothing_is_missing() -> None:

@@ -170,7 +170,11 @@ db.put(key=m, table=<t>, value=<n>)
 x = int(db.put_if(<t>, <o>, <o>, <u>))
 x = int(db.put_if(version=<u>, value=<o>, table=<t>, key=<v>))
 x = int(db.delete(<t>, <v>)) + int(db.exists(<t>, <v>))
+x = int(db.delete(<t>, <v>, <u>)) + int(db.delete(version=<u>, key=<o>, table=<t>))
 z = db.version(<t>, <o>)
+z = db.add(<t>, <o>, <n>)
+z = db.add(n=<w>, key=<n>, table=<t>)
+db.add(<t>, m, <e>)
 db.log(<o>)
 db.log(m[:<n>])
 x = three(<n>, <n>, <n>)
@@ -252,23 +256,24 @@ def plain(text: str, trap: int, bad: int) -> tuple[Any, LocalStore]:
     tree = ast.fix_missing_locations(_Views().visit(ast.parse(text)))
     exec(compile(tree, "<source>", "exec", flags, dont_inherit=True, optimize=0), names)
     store = store_of_test()
-    store.begin_task(Isolation.WRITES)
+    task = store.begin(Isolation.WRITES)
     try:
-        result = names["f"](store, trap, bad)
+        result = names["f"](task, trap, bad)
         if isinstance(result, GeneratorType):
             while True:
                 next(result)
     except StopIteration as stop:
         result = stop.value
     except Error as error:
-        store.end_task(False)
+        task.end(False)
         return ("RAISED", error.code), store
     except AssertionError:
-        store.end_task(False)
+        task.end(False)
         return ("ASSERTION", 0), store
     except ExtensionFault as fault:
-        store.end_task(False)
+        task.end(False)
         return (fault.error.name, 0), store
+    assert task.end(True)
     return result, store
 
 

@@ -32,6 +32,8 @@ def test_round_trip() -> None:
     [
         ("db.put(1, a, 1)", True),
         ("db.delete(1, a)", True),
+        ("db.delete(1, a, version=7)", True),
+        ("db.add(1, a, 1)", True),
         ("db.put_if(1, a, 1, 0)", True),
         ("db.log(b'x')", False),
         ("if db.exists(1, a): return db.now_ns()", False),

@@ -18,7 +18,18 @@ from splinter.ext.middle.verifier.flow import Flow
 from splinter.ext.middle.verifier.layout import Layout
 from splinter.ext.middle.verifier.proofs import PROVEN, Choice, Need, Proof, What
 from splinter.ext.middle.verifier.report import refuse
-from splinter.ext.middle.verifier.shapes import FOUND, HELPERS, MATH, MEMORY_SIZES, READABLE, SWAP_SIZES, WRITABLE
+from splinter.ext.middle.verifier.shapes import (
+    HELPERS,
+    MATH,
+    MEMORY_SIZES,
+    READABLE,
+    SWAP_SIZES,
+    TELL_VIEW,
+    TELL_WORD,
+    VIEW_FIELDS,
+    WORD_FIELDS,
+    WRITABLE,
+)
 from splinter.ext.middle.verifier.spans import Prover
 from splinter.ext.types import WORD_BITS, WORD_BYTES
 from splinter.limits import DIGEST_PIECE_BYTES
@@ -27,6 +38,7 @@ _WORD = Constant(WORD_BYTES)
 _MINUS_ONE, _LEAST = ir.word(-1).value, ir.word(-(1 << 63)).value
 _SIGNED_RANGE = ("fle", -(2.0**63)), ("flt", 2.0**63)
 _UNSIGNED_RANGE = ("flt", -1.0), ("flt", 2.0**64)
+_TELLERS = {What.VIEW_TOLD: TELL_VIEW, What.WORD_TOLD: TELL_WORD}
 
 # By need: blocks at whose start it was shown to hold, or is being shown to, as a bit set. Behind the first, layers of trials.
 _Shown = list[dict[Need, int]]
@@ -132,18 +144,19 @@ class Memory:
             edge = before.edges[before.block.successors()[0] is block.block]
         if edge is None or before.is_dead:
             return PROVEN  # control never comes this way
-        if what is What.FOUND:
-            return self._found(before, len(before.code))
+        if what in _TELLERS:
+            return self._told(before, len(before.code), what)
         end = len(before.code)
         prover = Prover(self.layout, before, end, edge, is_behind=True)
         there = before.at_end(left), before.at_end(right)
         return prover.le(*there) if what is What.LE else prover.span(what, *there)
 
-    def _found(self, block: Scanned, place: int) -> Proof | None:
+    def _told(self, block: Scanned, place: int, what: What) -> Proof | None:
+        """The last helper before a place has left something in the fields in question."""
         helper = block.helper_before(place)
         if helper < 0:
-            return (Need(What.FOUND, HELPER, HELPER),)
-        return PROVEN if block.code[helper].size == abi.C_GET else None
+            return (Need(what, HELPER, HELPER),)
+        return PROVEN if block.code[helper].size in _TELLERS[what] else None
 
     # --- instructions -------------------------------------------------------------------------------------------------
 
@@ -156,7 +169,9 @@ class Memory:
             if offset in READABLE:
                 if READABLE[offset] != size or instruction.op is not Op.LOAD:
                     return None
-                return self._found(block, place) if offset in FOUND else PROVEN
+                if offset in WORD_FIELDS:
+                    return self._told(block, place, What.WORD_TOLD)
+                return self._told(block, place, What.VIEW_TOLD) if offset in VIEW_FIELDS else PROVEN
             area = self.layout.counted(offset)
             if area is not None:
                 is_count = size == WORD_BYTES and instruction.op is Op.LOAD

@@ -29,7 +29,8 @@ class What(Enum):
     READABLE = auto()  # from the address ``left`` on, ``right`` bytes may be read
     WRITABLE = auto()  # or written
     LE = auto()  # left <= right, as unsigned words
-    FOUND = auto()  # the last helper that was called was the store's get
+    VIEW_TOLD = auto()  # the last helper that was called tells of a view
+    WORD_TOLD = auto()  # or at least a word
 
 
 class Need(NamedTuple):

@@ -38,6 +38,8 @@ HELPERS = {
     abi.C_PUT_IF: Helper(6, (1, 3), is_optional=True),
     abi.C_NOW_NS: Helper(0, (), is_optional=True),
     abi.C_LOG: Helper(2, (0,), is_optional=True),
+    abi.C_ADD: Helper(4, (1,)),
+    abi.C_DELETE_IF: Helper(4, (1,)),
 }
 MATH = frozenset({abi.C_EXP, abi.C_LOG_E})
 
@@ -46,7 +48,11 @@ READABLE = {
     abi.F_ARGUMENTS: 8, abi.F_ARGUMENTS_LENGTH: 4, abi.F_TENANT: 4,
     abi.F_OUT_ADDRESS: 8, abi.F_OUT_LENGTH: 8, abi.F_OUT_VERSION: 8,
 }  # fmt: skip
-FOUND = frozenset({abi.F_OUT_ADDRESS, abi.F_OUT_LENGTH, abi.F_OUT_VERSION})  # what a get leaves there, until the next helper
+# Which helpers leave something in these fields, until the next one is called.
+TELL_VIEW = frozenset({abi.C_GET})
+TELL_WORD = frozenset({abi.C_GET, abi.C_ADD})
+VIEW_FIELDS = frozenset({abi.F_OUT_ADDRESS, abi.F_OUT_LENGTH})
+WORD_FIELDS = frozenset({abi.F_OUT_VERSION})
 WRITABLE = {abi.F_RESULT: 8, abi.F_RESULT_LENGTH: 4}
 
 _PUTS = frozenset({abi.C_PUT, abi.C_PUT_IF})

@@ -2,7 +2,20 @@
 
 # ruff: noqa: E501 (the programs are data, one line each)
 
-from tests.property.hostile.corpus.case import PARAMETERS, Case, Failure, Result, body, fails, gives, refused, refused_body
+from dataclasses import replace
+
+from tests.property.hostile.corpus.case import (
+    PARAMETERS,
+    Case,
+    Failure,
+    Refusal,
+    Result,
+    body,
+    fails,
+    gives,
+    refused,
+    refused_body,
+)
 from tests.property.hostile.corpus.memory import I64_MIN, U64_MAX
 
 VERSIONS = [
@@ -24,10 +37,50 @@ VERSIONS = [
     fails("KEY", 3, "return i64(db.version(1, k))", 0, 0, b"k" * 256),
     fails("NONE", 4, "v = db.get(1, 77)\nreturn int(db.put_if(1, 1, v, 0))"),
     fails("TABLE", 4, "v = db.get(1, 77)\ndb.put(a, v, 1)\nreturn 1", 0xFFFF, 0, b"", name="a table and a key that are wrong"),
-    fails("QUOTA", 4, "while True:\n    x = db.put_if(1, 1, k, 7)", 0, 0, b"x" * 1000, name="puts that are refused, without end"),
+    fails("QUOTA", 4, "while True:\n    x = db.put_if(1, 1, k, 7)", 0, 0, b"x" * 1000, name="puts that are refused, without end", is_long=True),
     refused_body("call", "return int(db.put_if(1, 1, k))"),
     refused_body("type", "return int(db.put_if(1, 1, k, k))"),
     refused_body("type", "return int(db.put_if(1, 1, k, 1.0))"),
+]  # fmt: skip
+
+COUNTERS = [
+    gives(0, "db.put(1, 1, b)\nx = db.add(1, 1, -1)\nreturn i64(db.add(1, 1, 1) - x - 1)", 0, U64_MAX, b""),
+    gives(5, "db.put(1, k, 7)\nreturn i64(db.add(1, k, -2))"),
+    gives(0, "db.delete(1, 1)\nreturn i64(db.add(1, 1, 0))"),
+    gives(I64_MIN + 1, "db.delete(1, 1)\nreturn -i64(db.add(1, 1, a))", (1 << 63) - 1, 0, b""),
+    gives(1, "db.put(1, 1, k)\nv = db.delete(1, 1)\nreturn i64(db.add(1, 1, 1))", name="a counter in the place of what was none"),
+    gives(0, "db.put(1, 1, k)\nreturn int(db.delete(1, 1, 0))"),
+    gives(0, "return int(db.delete(1, 1, 0))"),
+    gives(0, "db.put(1, 1, k)\nreturn int(db.delete(1, 1, version=b))", 0, U64_MAX, b"x", name="a delete of a version that means none"),
+    gives(0, "db.put(1, 1, k)\nreturn int(db.delete(1, 1, 77))"),
+    gives(1, "db.put(1, 1, k)\nv = db.version(1, 1)\nyield\nx = db.delete(1, 1, v)\nreturn int(x and not db.delete(1, 1, v))"),
+    gives(0, "db.delete(1, 1)\nx = db.add(1, 1, 5)\nv = db.version(1, 1)\nx = db.add(1, 1, 5)\nreturn int(db.delete(1, 1, v))"),
+    fails("OVERFLOW", 4, "db.delete(1, 1)\nreturn i64(db.add(1, 1, -1))"),
+    fails("OVERFLOW", 4, "db.delete(1, 1)\nreturn i64(db.add(1, 1, a))", I64_MIN, 0, b""),
+    fails("OVERFLOW", 3, "return i64(db.add(1, 1, b))", 0, 1 << 63, b""),
+    fails("OVERFLOW", 4, "db.put(1, 1, b)\nreturn i64(db.add(1, 1, 1))", 0, U64_MAX, b""),
+    fails("OVERFLOW", 4, "db.put(1, 1, 6)\nreturn i64(db.add(1, 1, -7))"),
+    fails("COUNTER", 4, "db.put(1, 1, k)\nreturn i64(db.add(1, 1, 1))"),
+    fails("COUNTER", 4, "db.put(1, 1, b'')\nreturn i64(db.add(1, 1, 1))"),
+    fails("COUNTER", 4, "db.put(1, 1, k)\nreturn i64(db.add(1, 1, 1))", 0, 0, b"nine byte"),
+    fails("TABLE", 3, "return i64(db.add(a, k, b))", 0xFF00, U64_MAX, b"", name="a table, a key and a number that are wrong"),
+    fails("OVERFLOW", 3, "return i64(db.add(1, k, b))", 0, U64_MAX, b""),
+    fails("OVERFLOW", 3, "return int(db.delete(1, k, a))", -1, 0, b""),
+    fails("KEY", 3, "return i64(db.add(1, k, b))", 0, 1, b""),
+    fails("KEY", 3, "return i64(db.add(1, k, 1))", 0, 0, b"k" * 256),
+    fails("KEY", 3, "return int(db.delete(1, k, b))", 0, 0, b""),
+    fails("NONE", 4, "v = db.get(1, 77)\nreturn i64(db.add(1, v, b))", 0, U64_MAX, b""),
+    refused_body("call", "return db.add(1, 1)"),
+    refused_body("call", "return db.add(1, 1, 1, 1)"),
+    refused_body("call", "return int(db.delete(1, 1, 1, 1))"),
+    refused_body("call", "return int(db.delete(1, 1, a, version=a))"),
+    refused_body("call", "return int(db.delete(1, version=a))"),
+    refused_body("type", "return db.add(1, 1, k)"),
+    refused_body("type", "return db.add(1, 1, 1.0)"),
+    refused_body("type", "return int(db.delete(1, 1, version=k))"),
+    refused_body("type", "return int(db.delete(1, 1, None))"),
+    refused_body("table", "return db.add(65536, 1, 1)"),
+    refused_body("key", "return db.add(1, b'', 1)"),
 ]  # fmt: skip
 
 LOG = [
@@ -108,14 +161,22 @@ _ROW = 200  # calls in a straight line: the task looks at its budget many times 
 
 ROWS = [
     gives(_ROW, "".join(f"db.put(2, {i}, {i})\n" for i in range(_ROW)) + "x = 0\n"
-          + "".join(f"x += int(db.delete(2, {i}))\n" for i in range(_ROW)) + "return x", name="puts and deletes in a row"),
-    gives(_ROW, "x = 0\n" + "".join(f"db.put(2, x, k[:{i % 4}])\nx += 1\n" for i in range(_ROW)) + "return x", name="puts of computed keys in a row"),
+          + "".join(f"x += int(db.delete(2, {i}))\n" for i in range(_ROW)) + "return x", name="puts and deletes in a row", is_long=True),
+    gives(_ROW, "x = 0\n" + "".join(f"db.put(2, x, k[:{i % 4}])\nx += 1\n" for i in range(_ROW)) + "return x", name="puts of computed keys in a row", is_long=True),
     gives(b"key", "o = buffer(64)\no.append(k)\n" + "db.put(2, o, o)\nv = db.get(2, o)\n" * _ROW + "assert v is not None\nreturn v", result="bytes",
-          name="a buffer as key and value in a row of puts and gets"),
-    gives(1, "v = db.version(2, 1)\n" + "assert db.put_if(2, 1, k, v)\nv = db.version(2, 1)\n" * _ROW + "return 1", name="versions in a row"),
+          name="a buffer as key and value in a row of puts and gets", is_long=True),
+    gives(1, "v = db.version(2, 1)\n" + "assert db.put_if(2, 1, k, v)\nv = db.version(2, 1)\n" * _ROW + "return 1", name="versions in a row", is_long=True),
     fails("KEY", 3 + _ROW, "x = db.exists(2, 1)\n" * _ROW + "db.put(2, k[9:], 1)\nreturn 1", name="an error behind a long row"),
     fails("TABLE", 3, "db.put(a, 1, 1); " * (_ROW - 1) + "db.put(a, 1, 1)\nreturn 1", 0xFFFF, 0, b"", name="a row in one line"),
     refused("a row beyond the limit", "source-size", 1, body("db.get(1, a)\n" * 3_000 + "return 1")),
 ]  # fmt: skip
 
-CASES = VERSIONS + LOG + RAISED + MATHEMATICS + HELPERS + ROWS
+ALONE = [
+    replace(
+        case, name=f"{case.name}, without isolation", source=case.source.replace("@extension", "@extension(isolation='none')")
+    )
+    for case in COUNTERS
+    if not isinstance(case.expected, Refusal)
+]
+
+CASES = VERSIONS + COUNTERS + ALONE + LOG + RAISED + MATHEMATICS + HELPERS + ROWS

@@ -59,10 +59,12 @@ class Case:
         return got == self.expected
 
 
-def body(text: str, result: str = "i64", parameters: str = PARAMETERS) -> str:
-    """An extension from the lines of its body, the first of which is line 3."""
+def body(text: str, result: str = "i64", parameters: str = PARAMETERS, *, is_long: bool = False) -> str:
+    """An extension from the lines of its body, the first of which is line 3. ``is_long``: it is no transaction, since it reads
+    or writes more than one may."""
     lines = "\n".join("    " + line for line in text.split("\n"))
-    return f"@extension\ndef f({parameters}) -> {result}:\n{lines}\n"
+    decorator = "@extension(isolation='none')" if is_long else "@extension"
+    return f"{decorator}\ndef f({parameters}) -> {result}:\n{lines}\n"
 
 
 def refused(name: str, rule: str, line: int, source: str) -> Case:
@@ -75,16 +77,18 @@ def refused_body(rule: str, text: str, line: int = 3) -> Case:
     return Case(text, body(text), Refusal(rule, line))
 
 
-def fails(error: str, line: int, text: str, *arguments: Any, result: str = "i64", name: str = "") -> Case:
+def fails(
+    error: str, line: int, text: str, *arguments: Any, result: str = "i64", name: str = "", is_long: bool = False
+) -> Case:
     """A body that is accepted and ends with an error."""
-    return Case(name or text, body(text, result), Failure(error, line), arguments or ARGUMENTS)
+    return Case(name or text, body(text, result, is_long=is_long), Failure(error, line), arguments or ARGUMENTS)
 
 
-def gives(value: Any, text: str, *arguments: Any, result: str = "i64", name: str = "") -> Case:
+def gives(value: Any, text: str, *arguments: Any, result: str = "i64", name: str = "", is_long: bool = False) -> Case:
     """A body that is accepted and does no harm."""
-    return Case(name or text, body(text, result), Result(value), arguments or ARGUMENTS)
+    return Case(name or text, body(text, result, is_long=is_long), Result(value), arguments or ARGUMENTS)
 
 
 def endless(text: str) -> Case:
     """A body that never ends by itself: the limits on a task do it."""
-    return Case(text, body(text), Failure("BUDGET", 0), is_endless=True)
+    return Case(text, body(text, is_long="db." in text), Failure("BUDGET", 0), is_endless=True)

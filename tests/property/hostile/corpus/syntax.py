@@ -77,7 +77,7 @@ DEFINITIONS = [
     refused("a decorator behind", "decorator", 2, body("return 1").replace("\ndef", "\n@staticmethod\ndef")),
     refused("a decorator of an attribute", "decorator", 1, "@db.get\n" + body("return 1")),
     refused("a decorator that is a lambda", "decorator", 1, "@(lambda f: f)\n" + body("return 1")),
-    refused("the decorator called", "decorator", 1, body("return 1").replace("@extension", "@extension()")),
+    refused("the decorator called", "decorator", 1, body("return 1").replace("@extension", "@extension(print)")),
     refused("the decorator twice", "decorator", 2, "@extension\n" + body("return 1")),
     refused("a default", "parameter", 2, _definition("def f(db: Store, a: i64 = 1) -> i64:")),
     refused("a default that runs", "parameter", 2, _definition("def f(db: Store, a: i64 = eval('1')) -> i64:")),

@@ -2,6 +2,7 @@
 
 # ruff: noqa: E501 (the programs are data, one line each)
 
+from splinter.limits import TRANSACTION_READS_MAX, TRANSACTION_WRITES_MAX
 from tests.property.hostile.corpus.case import endless, fails, gives
 from tests.property.hostile.corpus.memory import I64_MIN, U64_MAX
 
@@ -60,9 +61,15 @@ STORE = [
     gives(1, "db.put(1, k, k)\nv = db.get(1, k)\nreturn int(v == k)", 0, 0, b"k" * 255),
     gives(0, "db.put(1, k, b'')\nv = db.get(1, k)\nassert v is not None\nreturn len(v)"),
     gives(5000, "for i in range(5000):\n    db.put(2, i, k)\nx = 0\nfor i in range(5000):\n    if db.delete(2, i):\n        x += 1\nreturn x",
-          name="a storm of puts and deletes"),
-    gives(30_000, "x = 0\nfor i in range(30000):\n    db.put(3, 1, i)\n    x += 1\nreturn x", name="30,000 puts of one key"),
-    gives(0, "x = 0\nfor i in range(20000):\n    if db.delete(4, i):\n        x += 1\nreturn x", name="a storm of deletes of nothing"),
+          name="a storm of puts and deletes", is_long=True),
+    gives(30_000, "x = 0\nfor i in range(30000):\n    db.put(3, 1, i)\n    x += 1\nreturn x", name="30,000 puts of one key", is_long=True),
+    gives(0, "x = 0\nfor i in range(20000):\n    if db.delete(4, i):\n        x += 1\nreturn x", name="a storm of deletes of nothing", is_long=True),
+    fails("TRANSACTION", 4, "for i in range(a):\n    db.put(2, i, k)\nreturn 1", TRANSACTION_WRITES_MAX + 1, 0, b"x"),
+    fails("TRANSACTION", 4, "for i in range(a):\n    db.put(2, 1, i)\nreturn 1", TRANSACTION_WRITES_MAX + 1, 0, b"x", name="puts of one key, more than a transaction may"),
+    fails("TRANSACTION", 4, "for i in range(120):\n    db.put(2, i, k)\nreturn 1", 0, 0, b"x" * 1000, name="more bytes than a transaction may put"),
+    fails("TRANSACTION", 6, "db.put(1, 1, k)\nx = 0\nfor i in range(a):\n    if db.exists(71, i):\n        x += 1\nreturn x", TRANSACTION_READS_MAX + 1, 0, b""),
+    gives(TRANSACTION_READS_MAX, "db.put(1, 1, k)\nx = 0\nfor i in range(a):\n    if not db.exists(71, i):\n        x += 1\nreturn x", TRANSACTION_READS_MAX, 0, b""),
+    gives(TRANSACTION_WRITES_MAX, "x = 0\nfor i in range(a):\n    db.put(2, i, k)\n    x += 1\nreturn x", TRANSACTION_WRITES_MAX, 0, b"x"),
     gives(2, "db.put(5, 1, k)\ndb.put(5, 2, k)\nx = int(db.delete(5, 1)) + int(db.delete(5, 2)) + int(db.delete(5, 1))\nreturn x"),
     # Comparisons in a chain stop at the first that is false: the third delete is never made.
     gives(1, "db.put(6, 1, k)\nx = 1 > int(db.delete(6, 2)) > int(db.delete(6, 2)) > int(db.delete(6, 1))\nreturn int(db.exists(6, 1))"),

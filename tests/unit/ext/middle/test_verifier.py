@@ -36,6 +36,7 @@ PROGRAMS = {  # name: body, result
     "digest": ("if k == b'secret':\n    return 1\nreturn crc32(k) + k.u16(crc32(k))", "u64"),
     "several results": ("return a, b + len(k)", "tuple[i64, u64]"),
     "errors": ("if b > 3:\n    raise Error(7)\nassert a < 9\nif len(k) > 2:\n    raise Error(b)\nreturn k[0]", "u64"),
+    "counters": ("n = db.add(1, b, a)\nif db.delete(2, k, version=n):\n    yield\n    n = db.add(1, k, 2)\nreturn n", "u64"),
     "versions": ("n = db.version(1, b)\nif not db.put_if(1, b, k, n):\n    return db.now_ns()\nreturn n", "u64"),
 }  # fmt: skip
 
