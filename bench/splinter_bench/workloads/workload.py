@@ -100,7 +100,7 @@ class Operation:
     @property
     def is_mutation(self) -> bool:
         """Whether the server may have to remember that it was done."""
-        return self.opcode in (Opcode.PUT, Opcode.DELETE) or (self.opcode == Opcode.INVOKE and self.writes)
+        return self.opcode in (Opcode.PUT, Opcode.DELETE, Opcode.TRANSACT) or (self.opcode == Opcode.INVOKE and self.writes)
 
 
 @dataclass(frozen=True)

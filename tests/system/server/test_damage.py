@@ -14,6 +14,7 @@ from splinter.client.admin import TenantInfo
 from splinter.errors import Status
 from splinter.net.lab import Lab
 from splinter.wire import HEADER, Header, Opcode
+from tests.support.entries import puts
 from tests.support.servers import RunningServer, running_lab, start_server
 from tests.support.waiting import wait_for
 from tests.support.wire_tap import WireTap
@@ -111,7 +112,7 @@ OPERATIONS = {
         Opcode.MULTIGET, b"", b"".join(struct.pack("<H", len(key)) + key for key in (b"first", b"second"))
     ),
     "transact": lambda scene: scene.request(
-        Opcode.TRANSACT, b"", reads(b"first", 2) + puts(b"second", b"2000"), table=0, acknowledged=1
+        Opcode.TRANSACT, b"", puts(b"first", b"1000", table=1) + puts(b"second", b"1001", table=1), table=0, acknowledged=1
     ),
     "invoke": lambda scene: scene.request(Opcode.INVOKE, b"add", (5).to_bytes(8, "little"), table=0),
     "fragment": lambda scene: scene.request(

@@ -43,6 +43,7 @@ from splinter.worker.layout import STATE_SLEEPING, STATE_STARTING
 from splinter.worker.memory import WorkerMemory, introduce
 from splinter.worker.tasks.layout import TASK_FREE
 from splinter.worker.texts import build_texts
+from tests.support import entries
 
 Identity = tuple[int, int]  # of a request: sequence number, fragment
 Deaths = list[tuple[int, int]]  # points, each with the passes to survive: of the worker, of its successor, …
@@ -50,6 +51,7 @@ VICTIM, SIBLING = 0, 1
 TENANT_ID, TABLE, CLIENT, TOKEN = 1, 1, 77, 1234
 LATE_ID, LATE_TASKS = 2, 8  # a tenant whose tasks may take a millisecond: with so many, some end where they wait
 COUNTER, HELD, SECOND = ((key).to_bytes(8, "little") for key in (1, 2, 3))
+PAIRS = ((b"victim's", b"other of victim's"), (b"sibling's", b"other of sibling's"))  # of each core's transactions
 LARGE = bytes(range(256)) * 8  # of two fragments
 SKIPS = (0, 1, 4)
 BUMP_SKIPS = range(12)
@@ -104,9 +106,8 @@ class Machine:
             WorkerMemory(
                 index, store=self.store.address, tenants=tenants.address, rates=0, texts=self.texts.ctypes.data, tasks=TASKS,
                 tasks_per_tenant=TASKS, task_budget=limits.TASK_BUDGET, task_yields_max=1000, task_milliseconds_max=10_000,
-                task_wall_milliseconds_max=60_000,
-                cycles_per_millisecond=cycles_per_millisecond(), quarantine_after=limits.QUARANTINE_AFTER, idle_spin_ns=0,
-                udp=udp,
+                task_wall_milliseconds_max=60_000, cycles_per_millisecond=cycles_per_millisecond(),
+                quarantine_after=limits.QUARANTINE_AFTER, idle_spin_ns=0, udp=udp,
             )
             for index in (VICTIM, SIBLING)
         ]  # fmt: skip
@@ -133,7 +134,7 @@ class Round:
     """Some requests, and workers that die while they serve them; the last one lives until all is answered."""
 
     def __init__(self, machine: Machine, deaths: Deaths, *, only_bumps: bool = False, crashes: bool = False) -> None:
-        """``only_bumps``: what tasks write is the only thing that is written. ``crashes``: deaths are a task's fault."""
+        """``only_bumps``: what transactions write is the only thing that is written. ``crashes``: deaths are a task's fault."""
         self.machine, self.deaths, self.crashes = machine, list(deaths), crashes
         self.where = ", then ".join(f"{name_of(point)} {skip}" for point, skip in deaths) or "no death"
         self.acknowledged = machine.sequence + 1
@@ -150,6 +151,7 @@ class Round:
         if only_bumps:
             for core in (VICTIM, SIBLING):
                 self.bump(core)
+                self.transact(core, machine.sequence.to_bytes(8, "little"))
         else:
             self.ask_everything()
 
@@ -165,6 +167,7 @@ class Round:
                 self.change(core, Opcode.PUT, f"put {core} {number}".encode(), value)
             self.ask(core, Opcode.INVOKE, b"counting", (3).to_bytes(8, "little"))
             self.bump(core)
+            self.transact(core, value)
             machine.store.put(TENANT_ID, TABLE, f"gone {core}".encode(), value)
             self.change(core, Opcode.DELETE, f"gone {core}".encode(), b"")
             self.ask(core, Opcode.GET, COUNTER, b"")
@@ -192,6 +195,13 @@ class Round:
     def change(self, core: int, opcode: Opcode, key: bytes, value: bytes) -> None:
         self.keys[key] = [self.ask(core, opcode, key, value)]
         self.expected[key] = value if opcode == Opcode.PUT else None
+
+    def transact(self, core: int, value: bytes) -> None:
+        """Two keys at once, while there is no object of a third."""
+        body = [entries.puts(key, value, table=TABLE) for key in PAIRS[core]] + [entries.reads(b"never", entries.ABSENT)]
+        asked = self.ask(core, Opcode.TRANSACT, b"", b"".join(body))
+        self.keys |= {key: [asked] for key in PAIRS[core]}
+        self.expected |= dict.fromkeys(PAIRS[core], value)
 
     def put_large(self, core: int, key: bytes, value: bytes) -> None:
         size = limits.FRAGMENT_BYTES
@@ -298,7 +308,8 @@ class Round:
         machine.device.recover(worker)
         if held := machine.device.locks_held():
             self.fail(f"ring locks are held after recovery, by {held}")
-        if problems := machine.store.problems():
+        found = [{machine.store.get(TENANT_ID, TABLE, key) for key in pair} for pair in PAIRS]
+        if problems := machine.store.problems() + [f"half a transaction: {pair}" for pair in found if len(pair) > 1]:
             self.fail(f"after recovery: {problems}")
         live = worker.tasks[worker.tasks["state"] != TASK_FREE]
         epoch = int(machine.store.participants[VICTIM]["epoch"])
@@ -335,8 +346,7 @@ class Round:
         worker = machine.workers[VICTIM]
         if (worker.tasks["state"] != TASK_FREE).any():
             self.fail(f"tasks are left: {worker.tasks['state'].tolist()}")
-        free = worker.free_tasks()
-        if sorted(free) != list(range(len(worker.tasks))):
+        if sorted(free := worker.free_tasks()) != list(range(len(worker.tasks))):
             self.fail(f"of {len(worker.tasks)} tasks these are free: {free}")
         if worker.block["oldest_epoch"][0] != OLDEST_NONE:
             self.fail(f"no task lives, and the epoch {worker.block['oldest_epoch'][0]} is held")
