@@ -17,7 +17,7 @@ from typing import Any, Self
 from splinter import limits
 from splinter.client import Client
 from splinter.client.admin import TenantInfo
-from splinter.errors import BusyError, RequestTimeoutError, TaskKilledError, VersionChangedError
+from splinter.errors import BusyError, ConflictError, RequestTimeoutError, TaskKilledError, VersionChangedError
 from splinter.wire import OBJECT_ABSENT
 from tests.support.serializability import ABSENT, Operation, is_strictly_serializable
 from tests.support.servers import RunningServer
@@ -122,7 +122,7 @@ class Recorder:
         """Random operations on random keys."""
         kinds = [
             *[self._touch] * 4, *[self._look] * 2,
-            self._watch, self._get, self._multiget, self._put, self._put_if, self._delete,
+            self._watch, self._transact, self._get, self._multiget, self._put, self._put_if, self._delete,
         ]  # fmt: skip
         for _ in range(operations):
             self._tag += 1
@@ -135,7 +135,7 @@ class Recorder:
         called = time.monotonic_ns()
         try:
             result = call()
-        except TaskKilledError as error:  # nothing of it is done
+        except (TaskKilledError, ConflictError) as error:  # nothing of it is done
             self.ends[type(error).__name__] += 1
         except (RequestTimeoutError, BusyError) as error:
             self.ends[type(error).__name__] += 1
@@ -194,6 +194,27 @@ class Recorder:
         puts, deletes = self._dice.getrandbits(len(some)), self._dice.choice([0, 0, 0, self._dice.getrandbits(len(some))])
         writes = {key: self._tag if puts >> i & 1 else ABSENT for i, key in enumerate(some) if (puts | deletes) >> i & 1}
         self._invoke("touch", some, puts, deletes, self._tag, self._dice.choice(_FILLINGS), writes=writes)
+
+    def _transact(self, keys: list[int]) -> None:
+        """A transaction of the client."""
+        read, puts = self._some(keys), self._dice.choice([[], self._some(keys)])
+        deletes = self._dice.choice([[], [], self._some(keys)])
+        writes = {**dict.fromkeys(puts, self._tag), **dict.fromkeys(deletes, ABSENT)}
+
+        def transact() -> list[bytes | None]:
+            with self._client.transaction() as transaction:
+                found = transaction.get_many(read[1:], table=TABLE)
+                found.insert(0, transaction.get(read[0], table=TABLE))
+                for key in puts:
+                    transaction.put(key, pack(self._tag), table=TABLE)
+                for key in deletes:
+                    transaction.delete(key, table=TABLE)
+            return found
+
+        def saw(found: list[bytes | None]) -> dict[str, dict[int, int]]:
+            return {"reads": dict(zip(read, map(unpack, found), strict=True))}
+
+        self._record(transact, saw, writes)
 
     def _look(self, keys: list[int]) -> None:
         self._invoke("look", self._some(keys), writes={})

@@ -106,7 +106,7 @@ class Verdict:
     seconds: float = 0.0
     tally: Tally = field(default_factory=Tally)
     outages: list[float] = field(default_factory=list)
-    server: dict[str, Any] = field(default_factory=dict)  # the watchdog's counters, and how many repetitions were answered
+    server: dict[str, Any] = field(default_factory=dict)  # the watchdog's counters, and some of the workers'
     wrong: list[str] = field(default_factory=list)  # beside what clients found
 
     @property
@@ -124,7 +124,7 @@ class Verdict:
             f"{tally.acknowledged} acknowledged writes; {len(tally.lost)} lost, {len(tally.wrong)} wrong replies, "
             f"{len(tally.unanswered)} unanswered; the killed were in {server.get('writes_recovered', 0)} steps of the store, "
             f"held {server.get('locks_broken', 0)} locks, ran {server.get('tasks_running', 0)} tasks; "
-            f"{server.get('duplicates', 0)} repetitions answered from the record; "
+            f"{server.get('duplicates', 0)} repetitions answered from the record; {server.get('conflicts', 0)} conflicts; "
             f"tasks: {server.get('tasks_continued', 0)} went on, {server.get('tasks_restarted', 0)} begun anew, "
             f"{tally.killed} killed; outage: median {outages[len(outages) // 2] * 1000:.1f} ms, "
             f"longest {outages[-1] * 1000:.1f} ms; longest call of a client {tally.longest_seconds * 1000:.0f} ms"
@@ -232,7 +232,7 @@ def _look_at_the_rest(admin: Admin, verdict: Verdict, before: dict[str, Any]) ->
         verdict.wrong.append(f"{stats['watchdog']['died'] - deaths} workers died that nobody had killed")
     verdict.server = {
         **stats["watchdog"],
-        "duplicates": sum(worker["duplicates"] for worker in stats["workers"]),
+        **{name: sum(worker[name] for worker in stats["workers"]) for name in ("duplicates", "conflicts")},
     }
 
 

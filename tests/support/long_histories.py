@@ -96,12 +96,13 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[str]:
         ):
             for job in [pool.submit(series.run, tenant, slot) for slot, tenant in enumerate(tenants)]:
                 job.result()
-        stolen = sum(worker["stolen"] for worker in server.admin().stats()["workers"])
+        workers = server.admin().stats()["workers"]
+    stolen, conflicts = (sum(worker[counted] for worker in workers) for counted in ("stolen", "conflicts"))
     found = series.found
     show(
         f"{found.histories} histories in {time.monotonic() - started:.0f} s, {sum(found.ends.values())} operations: "
-        f"{dict(found.ends)}; {killer.kills} workers killed, {mover.moves} moves of tenants, {stolen} packets stolen; "
-        f"network: {dict(found.packets)}"
+        f"{dict(found.ends)}; {conflicts} conflicts; {killer.kills} workers killed, {mover.moves} moves of tenants, "
+        f"{stolen} packets stolen; network: {dict(found.packets)}"
     )
     show("a history violates strict serializability" if found.wrong else "none violates strict serializability")
     return found.wrong
