@@ -30,10 +30,19 @@ def test_the_tutorial_runs() -> None:
         assert runner.run(compile_source(BLOCKS[0]), 2084071) == 2
 
 
+def test_the_transactions_run() -> None:
+    store = LocalStore()
+    for source, calls in ((BLOCKS[2], {(7,): 1, (8,): 1}), (BLOCKS[3], {(7, 5): 2})):
+        compiled = compile_source(source)
+        with Runner(store.copy()) as runner:
+            assert {call: runner.run(compiled, *call) for call in calls} == calls
+        assert {call: store.invoke(source, *call) for call in calls} == calls
+
+
 def test_the_pieces_compile() -> None:
     extension = "\n@extension\ndef f(db: Store, count: u64, synset: u64, node: bytes) -> bytes:\n"
-    records, memory = ("".join("    " + line + "\n" for line in block.splitlines()) for block in BLOCKS[3:5])
-    compile_source(f"{BLOCKS[2]}{extension}    total = 0\n{records}{memory}")
+    records, memory = ("".join("    " + line + "\n" for line in block.splitlines()) for block in BLOCKS[5:7])
+    compile_source(f"{BLOCKS[4]}{extension}    total = 0\n{records}{memory}")
 
 
 def test_the_message_is_what_is_printed() -> None:

@@ -2,7 +2,7 @@
 
 # ruff: noqa: E501 (the programs are data, one line each)
 
-from splinter.limits import TRANSACTION_READS_MAX, TRANSACTION_WRITES_MAX
+from splinter.limits import TRANSACTION_BYTES_MAX, TRANSACTION_READS_MAX, TRANSACTION_WRITES_MAX
 from tests.property.hostile.corpus.case import endless, fails, gives
 from tests.property.hostile.corpus.memory import I64_MIN, U64_MAX
 
@@ -65,7 +65,8 @@ STORE = [
     gives(30_000, "x = 0\nfor i in range(30000):\n    db.put(3, 1, i)\n    x += 1\nreturn x", name="30,000 puts of one key", is_long=True),
     gives(0, "x = 0\nfor i in range(20000):\n    if db.delete(4, i):\n        x += 1\nreturn x", name="a storm of deletes of nothing", is_long=True),
     fails("TRANSACTION", 4, "for i in range(a):\n    db.put(2, i, k)\nreturn 1", TRANSACTION_WRITES_MAX + 1, 0, b"x"),
-    fails("TRANSACTION", 4, "for i in range(a):\n    db.put(2, 1, i)\nreturn 1", TRANSACTION_WRITES_MAX + 1, 0, b"x", name="puts of one key, more than a transaction may"),
+    fails("TRANSACTION", 4, "for i in range(a):\n    db.put(2, 1, i)\nreturn 1", TRANSACTION_BYTES_MAX // 48 + 1, 0, b"x", name="puts of one key, more than a transaction may"),
+    gives(1, "for i in range(a):\n    db.put(2, 1, i)\nreturn 1", TRANSACTION_BYTES_MAX // 48, 0, b"x", name="as many puts of one key as a transaction may"),
     fails("TRANSACTION", 4, "for i in range(120):\n    db.put(2, i, k)\nreturn 1", 0, 0, b"x" * 1000, name="more bytes than a transaction may put"),
     fails("TRANSACTION", 6, "db.put(1, 1, k)\nx = 0\nfor i in range(a):\n    if db.exists(71, i):\n        x += 1\nreturn x", TRANSACTION_READS_MAX + 1, 0, b""),
     gives(TRANSACTION_READS_MAX, "db.put(1, 1, k)\nx = 0\nfor i in range(a):\n    if not db.exists(71, i):\n        x += 1\nreturn x", TRANSACTION_READS_MAX, 0, b""),
