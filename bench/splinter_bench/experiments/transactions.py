@@ -6,6 +6,7 @@ An extension *loosened* is the same text with ``isolation="none"``, under a name
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +27,7 @@ from splinter_bench.rounds import in_turns
 from splinter_bench.seed import SEED
 from splinter_bench.subjects.in_worker import WorkerInProcess
 from splinter_bench.subjects.invokes import invoke_get
+from splinter_bench.subjects.local_server import lab_server
 from splinter_bench.subjects.redis import RedisServer, integer, store
 from splinter_bench.subjects.redis_lua import body, fcall, load_functions
 from splinter_bench.subjects.rival import CONNECTIONS
@@ -93,33 +95,36 @@ def _modify(account: Account, name: str) -> Operation:
 
 
 def measure(bench: Bench) -> Observations:
-    """Of the other figures: transfers beside loosened ones, and beside Redis's; one object for all; readers beside writers.
-
-    Conflicts are told by the server's counters, of slices of their own.
-    """
+    """Of ``transfer-throughput`` and ``readers-beside-writers``: transfers beside loosened ones, readers beside writers."""
     session, count = bench.session, bench.count(_ROUNDS)
-    account = session.tenant()
-    _install(session, account)
-    with pinned(session.client_core):
-        session.load.preload(_deposit(account), KEYS_DEFAULT)
+    account = _accounts(session, KEYS_DEFAULT)
     transfers = {name: _transfers(account, name, KEYS_DEFAULT) for name in ("transfer", "loose_transfer")}
     found = in_turns(slices(session, transfers, DEPTH, SLICE_SECONDS), count)
-    adds = {"one": _adds(account, 1), "several": _adds(account, CLIENTS)}
-    found = found.merged(in_turns(slices(session, adds, CLIENTS, SLICE_SECONDS), count))
     found = found.merged(in_turns(_readers(session, account), count))
-    skewed = partial(_with_conflicts, session, _transfers(account, "transfer", ACCOUNTS, THETA_DEFAULT))
-    found = found.merged(in_turns({"skewed": skewed}, count))
-    found.settings |= {"accounts": ACCOUNTS, "clients": CLIENTS, "objects": OBJECTS, "theta": THETA_DEFAULT, "depth": DEPTH}
+    found.settings |= {"objects": OBJECTS, "depth": DEPTH}
+    return found
+
+
+def measure_contended(bench: Bench) -> Observations:
+    """Of ``one-object-throughput`` and ``conflicts``: what many write at once, by a worker on each CPU that help each other.
+
+    The client shares a CPU with one of them. Conflicts are told by the server's counters.
+    """
+    count = bench.count(_ROUNDS)
+    with lab_server(*sorted(os.sched_getaffinity(0))) as info, Session(info) as session:
+        account = _accounts(session, ACCOUNTS)
+        adds = {"one": _adds(account, 1), "several": _adds(account, CLIENTS)}
+        found = in_turns(slices(session, adds, CLIENTS, SLICE_SECONDS), count)
+        skewed = partial(_with_conflicts, session, _transfers(account, "transfer", ACCOUNTS, THETA_DEFAULT))
+        found = found.merged(in_turns({"skewed": skewed}, count))
+    found.settings |= {"accounts": ACCOUNTS, "clients": CLIENTS, "theta": THETA_DEFAULT, "depth": DEPTH}
     return found
 
 
 def measure_redis(bench: Bench) -> Observations:
     """Of ``fcall-transfer-…``: transfers between the same accounts, at depth 1 and by CONNECTIONS connections."""
     session, count = bench.session, bench.count(_ROUNDS)
-    account = session.tenant()
-    _install(session, account)
-    with pinned(session.client_core):
-        session.load.preload(_deposit(account), KEYS_DEFAULT)
+    account = _accounts(session, KEYS_DEFAULT)
     workload = _transfers(account, "transfer", KEYS_DEFAULT)
     pairs = workload.keys[:_SCRIPT_CALLS]
     with contextlib.ExitStack() as stack:
@@ -147,13 +152,17 @@ def _ask_redis(session: Session, client: TextClient, script: Script) -> Result:
     return result
 
 
-def _install(session: Session, account: Account) -> None:
-    """The transfers of both kinds, ``deposit``, and ``read_many``, which reads OBJECTS objects."""
+def _accounts(session: Session, count: int) -> Account:
+    """A new tenant with so many accounts, the transfers of both kinds, ``deposit``, and ``read_many`` of OBJECTS objects."""
+    account = session.tenant()
     session.use_stack()
     client = session.client(account)
     texts = split(source("transfer"))
     for text in (*texts.values(), loosened(texts["transfer"], "transfer"), split(source("read_many"))["read_many"]):
         client.install(text)
+    with pinned(session.client_core):
+        session.load.preload(_deposit(account), count)
+    return account
 
 
 def _packed(name: str, values: tuple[int, ...]) -> bytes:
