@@ -29,7 +29,7 @@ _READ = struct.Struct("<3Q")  # nanoseconds before a look-up, the tag, nanosecon
 _READ_BYTES = _READ.size
 _TURNS_MAX = 3000  # of an invoke that watches
 _PAUSES = (0, 0, 1, 30, 1000)  # yields in the midst of an invoke
-_FILLINGS = (0, 0, 0, limits.TRANSACTION_WRITES_MAX - KEYS)  # objects that nobody reads: their commit takes longer
+_FILLINGS = (0, limits.TRANSACTION_WRITES_MAX - KEYS)  # objects that nobody reads: their commit takes longer
 _TAG_BITS = 32  # of which no client uses up all
 
 EXTENSIONS = f"""
@@ -121,8 +121,8 @@ class Recorder:
     def perform(self, keys: list[int], operations: int) -> None:
         """Random operations on random keys."""
         kinds = [
-            *[self._touch] * 4, *[self._look] * 2,
-            self._watch, self._transact, self._get, self._multiget, self._put, self._put_if, self._delete,
+            *[self._touch] * 4, *[self._look] * 2, *[self._watch] * 2,
+            self._transact, self._get, self._multiget, self._put, self._put_if, self._delete,
         ]  # fmt: skip
         for _ in range(operations):
             self._tag += 1
