@@ -31,6 +31,8 @@ class Outcome(IntEnum):
 RECORDED = 256  # it was executed before: the claim holds the outcome
 STALE = 257  # the client has the reply already, or has given up: the packet is an old one
 
+VALUE_VERSION = -1  # of a STATUS that is claimed: its value is to be the version of what is put, 0 when nothing is
+
 EFFECT_NONE, EFFECT_WRITTEN, EFFECT_DUPLICATE = range(3)  # of a task so far; the last: another run of it was quicker
 
 _STATUS_BITS, _KIND_BITS, _LINE_BITS = 5, 3, 16
@@ -90,6 +92,7 @@ def claim_request(store: int, p: int, client: int, sequence: int, acknowledged: 
     claim.acknowledged = acknowledged
     claim.now_ns = now_ns
     claim.word = outcome_word(sequence, Outcome.STATUS, Status.OK, 0)
+    claim.value = VALUE_VERSION
     claim.count = 0
     claim.entry = 0
     return address
@@ -119,6 +122,14 @@ def is_alive(store: int, owner: int) -> bool:
 
 
 @njit(cache=True)
+def claimed_value(claim: int, version: int) -> int:
+    """The second word of what a claim records."""
+    claimed = Claim(claim)
+    asks = claimed.value == VALUE_VERSION and outcome_kind(claimed.word) == Outcome.STATUS
+    return version if asks else claimed.value
+
+
+@njit(cache=True)
 def note_outcome(store: int, me: int, count: int, claim: int, version: int) -> int:
     """Note what the write of ``claim`` (0: none) records; ``version`` is the new object's. Returns the count of words."""
     if claim == 0:
@@ -127,8 +138,7 @@ def note_outcome(store: int, me: int, count: int, claim: int, version: int) -> i
     entry, counter = claimed.entry, claimed.count
     if entry != 0:
         word = claimed.word
-        value = version if outcome_kind(word) == Outcome.STATUS else claimed.value
-        count = note(store, me, count, Result(entry).at.value, value)
+        count = note(store, me, count, Result(entry).at.value, claimed_value(claim, version))
         count = note(store, me, count, Result(entry).at.word, word)
     if counter != 0:
         count = note(store, me, count, counter, claimed.counted)

@@ -22,6 +22,7 @@ from splinter.store.journal import participant_at, unlock
 from splinter.store.layout import OBJECT_BYTES
 from splinter.store.objects import object_version
 from splinter.store.operations import claim_refusal, fill_object, lock_active, lock_to_write
+from splinter.store.outcomes import claimed_value
 from splinter.store.publication import publish, remove_key
 from splinter.store.records import Account, Claim, Participant, Read, Write
 from splinter.store.slots import peek_slot
@@ -151,7 +152,7 @@ def _commit_one(store: int, me: int, tenant: int, write: int, claim: int) -> int
         status = remove_key(store, me, tenant, table, key, key_length, written.hashed, 0, claim)
         Participant(me).last_version = 0
         if status == Status.NOT_FOUND and claim != 0:
-            claim_settle(store, me, claim, Claim(claim).word, Claim(claim).value)
+            claim_settle(store, me, claim, Claim(claim).word, claimed_value(claim, 0))
         return Status.OK
     size_class = class_for(OBJECT_BYTES + key_length + length)
     slot = peek_slot(store, me, size_class)

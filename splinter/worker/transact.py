@@ -14,7 +14,7 @@ from splinter.store.commit_layout import READ_BYTES, WRITE_BYTES, WRITE_DELETES
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.operations import store_last_version
 from splinter.store.publication import EXPECT_ABSENT
-from splinter.store.records import Claim, Write
+from splinter.store.records import Write
 from splinter.store.transactions import note_read, note_write, standing_write, store_transact_versions
 from splinter.wire import ENTRIES_MAX, ENTRY, ENTRY_DELETES, ENTRY_READS
 from splinter.worker.records import Entry, Header, Worker
@@ -42,8 +42,6 @@ def transact(w: int, header: int, key_length: int, value_length: int) -> int:
     if refusal != Status.OK:
         return refuse(w, header, refusal)
     claim = claim_of(w, header) if writes_end > writes else 0
-    if claim != 0:
-        Claim(claim).value = 0
     status = store_transact_versions(store, worker.index, tenant, reads, reads_end, writes, writes_end, claim)
     if status != Status.OK:
         return reply_recorded(w, header, status)

@@ -62,6 +62,10 @@ def names(db: Store, key: u64) -> bytes:
     return b"written"
 
 @extension
+def writes(db: Store, key: u64) -> None:
+    db.put(1, key, 3)
+
+@extension
 def fails(db: Store, key: u64) -> u64:
     db.put(1, key, 2)
     raise Error(77)
@@ -162,7 +166,7 @@ def test_a_task_without_isolation_does_nothing_twice(transport: str) -> None:
 
 def test_every_kind_of_reply_comes_again(server: RunningServer, tenant: TenantInfo) -> None:
     direct = server.client(tenant)
-    for name in ("names", "fails"):
+    for name in ("names", "fails", "writes"):
         direct.install(NAMES, name=name)
     raw = RawSocket(server.info)
 
@@ -177,7 +181,7 @@ def test_every_kind_of_reply_comes_again(server: RunningServer, tenant: TenantIn
         assert reply is not None
         return reply[0].status, reply[0].object_version, reply[1]
 
-    for sequence, name in ((1, b"names"), (2, b"fails"), (3, b"nothing")):
+    for sequence, name in ((1, b"names"), (2, b"fails"), (3, b"nothing"), (4, b"writes")):
         first = ask(sequence, name)
         direct.delete(9, table=1)
         assert [ask(sequence, name) for _ in range(3)] == [first] * 3
