@@ -37,7 +37,7 @@ def second(groups: Path, path: str, limit: str, used: int, cached: int = 0, name
 
 def test_the_machine_bounds(machine: tuple[Path, Path]) -> None:
     require((4 << 30) - BESIDE, 1, *machine)
-    with pytest.raises(ServerError, match=r"than this machine leaves.*--memory 3,?888MiB would do"):
+    with pytest.raises(ServerError, match=r"than this machine leaves.*--memory 3,?824MiB would do"):
         require((4 << 30) - BESIDE + 1, 1, *machine)
 
 
