@@ -56,7 +56,9 @@ _TENANT, _HOT_KEYS = 1, 100
 _ROUNDS = 60
 _BALANCE = 1 << 40  # no account is ever without
 _SCRIPT_CALLS = 10_000
-_WRITERS = 7  # puts under way beside each invoke that reads
+WRITES = 7
+_PUTS_EACH = 15  # puts for each invoke that reads: about as many as come in meanwhile
+_LONG_SECONDS = 0.1  # of a slice that is to have a p99 of few and long requests
 _U64 = struct.Struct("<Q")
 
 
@@ -101,7 +103,7 @@ def measure(bench: Bench) -> Observations:
     transfers = {name: _transfers(account, name, KEYS_DEFAULT) for name in ("transfer", "loose_transfer")}
     found = in_turns(slices(session, transfers, DEPTH, SLICE_SECONDS), count)
     found = found.merged(in_turns(_readers(session, account), count))
-    found.settings |= {"objects": OBJECTS, "depth": DEPTH}
+    found.settings |= {"objects": OBJECTS, "depth": DEPTH, "writes": WRITES}
     return found
 
 
@@ -200,22 +202,22 @@ def _adds(account: Account, objects: int) -> Workload:
 
 
 def _readers(session: Session, account: Account) -> dict[str, Callable[[], Any]]:
-    """Invokes that read OBJECTS objects: alone, and one of _WRITERS + 1 requests under way, the others put these objects."""
+    """Invokes that read OBJECTS objects: alone, and while a client puts these objects, one at a time or WRITES at once."""
     account = replace(account, table=account.table + 1)  # their values are no balances
     put = put_operation(account, NUMBER_BYTES, NUMBER_BYTES)
     arguments = compile_source(split(source("read_many"))["read_many"]).signature.pack((account.table, 0))
     read = invoke_operation(account, "read_many", arguments)
-    choice = np.resize(np.array([1] + [0] * _WRITERS, np.uint16), SCHEDULE_ENTRIES)
-    keys = np.random.default_rng(SEED).integers(0, OBJECTS, SCHEDULE_ENTRIES, dtype=np.int64)
     with pinned(session.client_core):
         session.load.preload(put, OBJECTS)
+    choice = np.resize(np.array([1] + [0] * _PUTS_EACH, np.uint16), SCHEDULE_ENTRIES)
+    keys = np.random.default_rng(SEED).integers(0, OBJECTS, SCHEDULE_ENTRIES, dtype=np.int64)
     beside = Workload("readers and writers", (put, read), choice, keys)
-    alone = only(read, np.zeros(1, np.int64))
 
-    def ask(workload: Workload, depth: int) -> dict[str, int]:
-        return percentiles(session.slice(workload, depth, 5 * SLICE_SECONDS).operations[read.name])
+    def ask(workload: Workload, writes: int) -> dict[str, int]:
+        return percentiles(session.slice(workload, 1 + writes, _LONG_SECONDS).operations[read.name])
 
-    return {"alone": partial(ask, alone, 1), "beside": partial(ask, beside, _WRITERS + 1)}
+    asked = {"alone": partial(ask, only(read, np.zeros(1, np.int64)), 0)}
+    return asked | {f"beside_{writes}": partial(ask, beside, writes) for writes in (1, WRITES)}
 
 
 def _with_conflicts(session: Session, workload: Workload) -> dict[str, float]:
