@@ -58,7 +58,7 @@ _BALANCE = 1 << 40  # no account is ever without
 _SCRIPT_CALLS = 10_000
 WRITES = 7
 _PUTS_EACH = 15  # puts for each invoke that reads: about as many as come in meanwhile
-_LONG_SECONDS = 0.1  # of a slice that is to have a p99 of few and long requests
+_LONG_SECONDS = 0.1  # of a slice of few and long requests, or behind which the device's program changes
 _U64 = struct.Struct("<Q")
 
 
@@ -138,7 +138,7 @@ def measure_redis(bench: Bench) -> Observations:
         asked: dict[str, Callable[[], Result]] = {}
         for depth in (1, CONNECTIONS):
             client = stack.enter_context(TextClient(partial(server.connect, session.netns), depth))
-            asked |= slices(session, {f"transfer_{depth}": workload}, depth, SLICE_SECONDS)
+            asked |= slices(session, {f"transfer_{depth}": workload}, depth, _LONG_SECONDS)
             asked[f"redis_{depth}"] = partial(_ask_redis, session, client, script)
         found, rival = in_turns(asked, count), server.configuration
         found.settings |= {"connections": CONNECTIONS, "rivals": {"redis": f"{rival['version']}: {rival['command']}"}}
@@ -148,7 +148,7 @@ def measure_redis(bench: Bench) -> Observations:
 def _ask_redis(session: Session, client: TextClient, script: Script) -> Result:
     session.load.detach()  # our client's program on the device costs the server
     with pinned(session.client_core):
-        result = client.run(script, seconds=SLICE_SECONDS, warmup_seconds=SLICE_WARMUP_SECONDS)
+        result = client.run(script, seconds=_LONG_SECONDS, warmup_seconds=SLICE_WARMUP_SECONDS)
     if result.failed or not result.recorded:
         raise SplinterError(f"{script.name}: {result.recorded} right replies, {result.corrupt} wrong, {result.lost} lost")
     return result
