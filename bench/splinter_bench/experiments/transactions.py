@@ -216,7 +216,7 @@ def _readers(session: Session, account: Account) -> dict[str, Callable[[], Any]]
     def ask(workload: Workload, writes: int) -> dict[str, int]:
         return percentiles(session.slice(workload, 1 + writes, _LONG_SECONDS).operations[read.name])
 
-    asked = {"alone": partial(ask, only(read, np.zeros(1, np.int64)), 0)}
+    asked: dict[str, Callable[[], Any]] = {"alone": partial(ask, only(read, np.zeros(1, np.int64)), 0)}
     return asked | {f"beside_{writes}": partial(ask, beside, writes) for writes in (1, WRITES)}
 
 

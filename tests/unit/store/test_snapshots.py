@@ -12,6 +12,7 @@ from tests.support.transactions import Transaction, UnknownError
 
 TENANT = 1
 READER = 1
+STEP_NS_MAX = 200  # of an older object that no cache holds
 KEYS = [b"key %d" % number for number in range(6)]
 
 
@@ -52,6 +53,11 @@ def test_snapshots_are_what_the_store_held(store: Store):
                 assert writer.end() == 0
         assert {key: held.get(key) for key in KEYS} == model
         held.end()
+
+
+def test_a_slice_of_look_ups_of_an_old_snapshot_is_not_taken_for_stuck():
+    look_ups = (limits.TASK_BUDGET + limits.CHECKPOINT_COST) // limits.HELPER_COST + 1
+    assert look_ups * limits.SNAPSHOT_STEPS_MAX * STEP_NS_MAX < limits.WATCHDOG_MS * 1_000_000 // 2
 
 
 def test_what_is_too_old_is_told(store: Store):
