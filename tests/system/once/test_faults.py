@@ -156,9 +156,9 @@ def test_a_task_without_isolation_does_nothing_twice(transport: str) -> None:
         wait_for(lambda: admin.get_tenant(tenant.tenant).objects == before + 1, what="the task's write")
         for _ in range(DEATHS):
             wait_for(lambda: admin.stats()["workers"][0]["running_tenant"] == tenant.tenant, what="the task's start")
-            worker = server.workers()[0]
-            os.kill(worker, signal.SIGKILL)
-            wait_for(lambda worker=worker: server.workers().get(0, worker) != worker, what="the successor")
+            before = admin.stats()["watchdog"]["replaced"]
+            os.kill(server.workers()[0], signal.SIGKILL)
+            wait_for(lambda before=before: admin.stats()["watchdog"]["replaced"] > before, what="the successor")
         thread.join()
         assert ends == [0]
         assert direct.get(5, table=1) == struct.pack("<Q", 1)

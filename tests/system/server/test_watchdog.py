@@ -156,6 +156,13 @@ def worker_in(server: RunningServer, admin: Admin, tenant: TenantInfo) -> int:
     return wait_for(lambda: server.workers().get(0), what="the worker")
 
 
+def end_worker_in(server: RunningServer, admin: Admin, tenant: TenantInfo, number: signal.Signals) -> None:
+    """Have the worker that is in a task of the tenant die by a signal, and wait until its successor serves."""
+    before = watchdog(admin)["replaced"]
+    os.kill(worker_in(server, admin, tenant), number)
+    wait_for(lambda: watchdog(admin)["replaced"] > before, what="the successor")
+
+
 @pytest.fixture(scope="module", params=TRANSPORTS)
 def patient_server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
     """Its watchdog waits for so long that a test can kill a worker while it is in an extension."""
@@ -171,11 +178,10 @@ def test_a_task_that_was_running_begins_anew(patient_server: RunningServer) -> N
     client.install(ENDLESS)
     before = watchdog(admin)["tasks_restarted"]
     one = start(patient_server, tenant, b"endless")
-    for deaths in range(1, 4):  # whoever kills a worker, the task is not to blame
-        os.kill(worker_in(patient_server, admin, tenant), signal.SIGKILL)
-        wait_for(lambda deaths=deaths: watchdog(admin)["tasks_restarted"] == before + deaths, what="the task's next start")
-    # It is for a second crash.
-    os.kill(worker_in(patient_server, admin, tenant), signal.SIGSEGV)
+    for _ in range(3):  # whoever kills a worker, the task is not to blame
+        end_worker_in(patient_server, admin, tenant, signal.SIGKILL)
+    assert watchdog(admin)["tasks_restarted"] == before + 3
+    end_worker_in(patient_server, admin, tenant, signal.SIGSEGV)  # it is for a second crash
     reply = one.reply()
     assert reply is not None and reply[0].status == Status.KILLED
     assert [extension.kills for extension in client.extensions()] == [1]
@@ -187,10 +193,8 @@ def test_nothing_is_seen_of_a_task_that_is_killed(patient_server: RunningServer)
     client = patient_server.client(tenant, timeout=10.0)
     client.install(WRITES_FIRST)
     one = start(patient_server, tenant, b"writes")
-    before = watchdog(admin)["tasks_restarted"]
-    os.kill(worker_in(patient_server, admin, tenant), signal.SIGSEGV)
-    wait_for(lambda: watchdog(admin)["tasks_restarted"] > before, what="the task's second start")
-    os.kill(worker_in(patient_server, admin, tenant), signal.SIGSEGV)
+    for _ in range(2):
+        end_worker_in(patient_server, admin, tenant, signal.SIGSEGV)
     reply = one.reply()
     assert reply is not None and reply[0].status == Status.KILLED
     assert client.get(1, table=1) is None
