@@ -24,6 +24,18 @@ from splinter.ext.library import forest_train
 from splinter.ext.python.local import LocalStore
 from tests.support.runner import Runner
 
+# The sum of the library's accounts.
+MONEY = """
+from splinter.ext import Error, Store, extension, u64
+
+@extension
+def money(db: Store, accounts: u64) -> u64:
+    total: u64 = 0
+    for account in range(accounts):
+        balance = db.get(40, account)
+        total += balance.u64(0)
+    return total
+"""
 SOURCES = {name: source for entry in library.NAMES for name, source in library.entry(entry).sources.items()}
 
 

@@ -15,6 +15,7 @@ from splinter.client import Client, Transaction
 from splinter.client.admin import TenantInfo
 from splinter.errors import ConflictError, QuotaExceededError, TransactionTooLargeError
 from splinter.wire import ENTRIES_MAX, Header, Opcode
+from tests.support.counting import INCREMENT
 from tests.support.entries import deletes, puts
 from tests.support.forks import start
 from tests.support.histories import Killer
@@ -32,18 +33,6 @@ KEYS = [bytes((account,)) for account in range(ACCOUNTS)]  # short, so that one 
 BANKERS, TRANSFERS, KILLS_MIN = 3, 3000, 5
 THREADS, EACH = 4, 40
 COUNTER = 7
-COUNT = """
-from splinter.ext import Store, extension, u64
-
-@extension
-def count(db: Store, key: u64) -> u64:
-    found = db.get(1, key)
-    value = u64(1)
-    if found is not None:
-        value = found.u64(0) + 1
-    db.put(1, key, value)
-    return value
-"""
 
 
 @pytest.fixture(scope="module", params=TRANSPORTS)
@@ -153,14 +142,14 @@ def test_a_counter_is_counted_by_transactions_and_invokes_alike(
     server: RunningServer, tenant: TenantInfo, client: Client, kills: bool
 ) -> None:
     """Two threads of each, through a network that loses and repeats; one counter, and no update is lost or done twice."""
-    client.install(COUNT)
+    client.install(INCREMENT)
     with Proxy(server, Faults(), seed=6) as proxy:
 
         def work(slot: int) -> None:
             with proxy.client(tenant, timeout=TIMEOUT_SECONDS) as one:
                 for _ in range(EACH):
                     if slot % 2:
-                        one.invoke("count", COUNTER)
+                        one.invoke("increment", COUNTER)
                     else:
                         one.transact(partial(count_up, COUNTER), tries=TRIES)
 

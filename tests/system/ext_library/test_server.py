@@ -21,7 +21,7 @@ from splinter.client.admin import TenantInfo
 from splinter.errors import ExtensionRuntimeError
 from splinter.ext import library
 from tests.support import library as checks
-from tests.support.library import ServerSide, associations, read_list
+from tests.support.library import MONEY, ServerSide, associations, read_list
 from tests.support.servers import RunningServer, running_server
 from tests.support.waiting import wait_for
 
@@ -138,19 +138,6 @@ def while_workers_die(server: RunningServer, body: Callable[[int, Callable[[], b
         for thread in threads:
             thread.join(SECONDS_MAX)
     assert not failures, failures
-
-
-MONEY = """
-from splinter.ext import Error, Store, extension, u64
-
-@extension
-def money(db: Store, accounts: u64) -> u64:
-    total: u64 = 0
-    for account in range(accounts):
-        balance = db.get(40, account)
-        total += balance.u64(0)
-    return total
-"""
 
 
 def test_money_is_conserved_while_workers_die(server: RunningServer, side: ServerSide) -> None:

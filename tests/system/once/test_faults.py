@@ -14,6 +14,7 @@ import pytest
 from splinter.client.admin import TenantInfo
 from splinter.errors import VersionChangedError
 from splinter.wire import OBJECT_ABSENT, Header, Opcode
+from tests.support.counting import INCREMENT
 from tests.support.histories import Killer
 from tests.support.proxy import Faults, Proxy
 from tests.support.raw import RawSocket
@@ -26,18 +27,6 @@ THREADS, EACH = 4, 40
 DEATHS = 3
 TIMEOUT_SECONDS = 20.0
 KILL_EVERY_SECONDS = 0.15
-INCREMENT = """
-from splinter.ext import Store, extension, u64
-
-@extension
-def increment(db: Store, key: u64) -> u64:
-    found = db.get(1, key)
-    count = u64(1)
-    if found is not None:
-        count = found.u64(0) + 1
-    db.put(1, key, count)
-    return count
-"""
 SLOW = """
 from splinter.ext import Store, extension, u64
 

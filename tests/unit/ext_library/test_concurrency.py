@@ -12,20 +12,11 @@ from splinter.ext import LocalStore
 from splinter.ext.compile import compile_source
 from splinter.limits import TASK_BUDGET
 from tests.support.interleave import InterleavedSide, Turns
-from tests.support.library import NativeSide, associations, read_list
+from tests.support.library import MONEY, NativeSide, associations, read_list
 
 TASKS = 4
 ACCOUNTS, BALANCE = 4, 100
 LISTS_TABLE, PAGES_TABLE, ACCOUNTS_TABLE = 33, 34, 40
-SUM = """
-@extension
-def money(db: Store, accounts: u64) -> u64:
-    total: u64 = 0
-    for account in range(accounts):
-        balance = db.get(40, account)
-        total += balance.u64(0)
-    return total
-"""
 
 
 @pytest.fixture
@@ -82,7 +73,7 @@ def test_money_is_conserved_at_every_moment(store: LocalStore, seed: int, death:
 
 def sums(side: InterleavedSide, found: list[int], count: int) -> Callable[[], None]:
     def body() -> None:
-        found.extend(side.runner.run(compile_source(SUM), ACCOUNTS) for _ in range(count))
+        found.extend(side.runner.run(compile_source(MONEY), ACCOUNTS) for _ in range(count))
 
     return body
 

@@ -14,9 +14,7 @@ from splinter.worker.reply import PENDING
 from tests.support.driver import Driver, fresh
 
 TENANT, TABLE = 1, 1
-SOURCES = """
-from splinter.ext import Error, Store, extension, u64
-
+ADD = """
 @extension
 def add(db: Store, key: u64, turns: u64) -> u64:
     seen = db.get(1, key)
@@ -25,16 +23,12 @@ def add(db: Store, key: u64, turns: u64) -> u64:
         yield
     db.put(1, key, count)
     return count
+"""
+SOURCES = f"""
+from splinter.ext import Error, Store, extension, u64
 
-@extension(isolation="none")
-def loose_add(db: Store, key: u64, turns: u64) -> u64:
-    seen = db.get(1, key)
-    count = 1 if seen is None else seen.u64(0) + 1
-    for i in range(turns):
-        yield
-    db.put(1, key, count)
-    return count
-
+{ADD}
+{ADD.replace("@extension", "@extension(isolation='none')").replace("def add", "def loose_add")}
 @extension
 def own(db: Store, key: u64) -> u64:
     db.put(1, key, 5)
