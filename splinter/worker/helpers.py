@@ -41,13 +41,22 @@ _NO_OBJECTS = 1  # a version that no object has: they are even
 _NO_STATUS = -1
 
 
-def helper_get(context_at: int, frame_at: int, table: int, key: int, key_length: int) -> int:
-    """1 and the view's address, length and version in the frame, 0 and zeros when there is no object; < 0: -ExtensionError."""
-    frame = Frame(frame_at)
+@njit(cache=True, forceinline=True)
+def _refuse_place(table: int, key_length: int) -> int:
+    """-ExtensionError where no object of a tenant can be; else 0."""
     if table < 0 or table >= limits.TABLES_MAX:
         return -ExtensionError.TABLE
     if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
         return -ExtensionError.KEY
+    return 0
+
+
+def helper_get(context_at: int, frame_at: int, table: int, key: int, key_length: int) -> int:
+    """1 and the view's address, length and version in the frame, 0 and zeros when there is no object; < 0: -ExtensionError."""
+    frame = Frame(frame_at)
+    refused = _refuse_place(table, key_length)
+    if refused < 0:
+        return refused
     store = Context(context_at).store
     if frame.isolation >= Isolation.READS:
         return transaction_get(store, frame_at, table, key, key_length)
@@ -118,10 +127,9 @@ def _put(
 ) -> int:  # fmt: skip
     """``answer`` when it is done, 0 when the object has another version than expected (0: any will do), or -ExtensionError."""
     frame, context = Frame(frame_at), Context(context_at)
-    if table < 0 or table >= limits.TABLES_MAX:
-        return -ExtensionError.TABLE
-    if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
-        return -ExtensionError.KEY
+    refused = _refuse_place(table, key_length)
+    if refused < 0:
+        return refused
     if value_length < 0 or value_length > limits.VALUE_BYTES_MAX:
         return -ExtensionError.VALUE
     if not _may_put(frame_at, key_length, value_length):
@@ -157,10 +165,9 @@ def helper_put_if(
 def helper_add(context_at: int, frame_at: int, table: int, key: int, key_length: int, n: int) -> int:
     """0 when done, and the counter's new value in the frame's out_version; < 0: -ExtensionError, and it is as it was."""
     frame, context = Frame(frame_at), Context(context_at)
-    if table < 0 or table >= limits.TABLES_MAX:
-        return -ExtensionError.TABLE
-    if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
-        return -ExtensionError.KEY
+    refused = _refuse_place(table, key_length)
+    if refused < 0:
+        return refused
     if not _may_put(frame_at, key_length, COUNTER_BYTES):
         return -ExtensionError.QUOTA
     store = context.store
@@ -193,10 +200,9 @@ def helper_add(context_at: int, frame_at: int, table: int, key: int, key_length:
 def _delete(context_at: int, frame_at: int, table: int, key: int, key_length: int, expected_version: int) -> int:
     """1 when the object was there, in the expected version (0: any will do), 0 when not; < 0: -ExtensionError."""
     context = Context(context_at)
-    if table < 0 or table >= limits.TABLES_MAX:
-        return -ExtensionError.TABLE
-    if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
-        return -ExtensionError.KEY
+    refused = _refuse_place(table, key_length)
+    if refused < 0:
+        return refused
     frame = Frame(frame_at)
     if frame.isolation >= Isolation.READS:
         return transaction_delete(context.store, frame_at, table, key, key_length, expected_version)
