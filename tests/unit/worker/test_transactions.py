@@ -10,6 +10,7 @@ from splinter_bench.subjects.in_worker import WorkerInProcess
 from splinter import limits
 from splinter.errors import Status
 from splinter.ext.compile import compile_source
+from splinter.worker.replay import NOTES_MAX
 from splinter.worker.reply import PENDING
 from tests.support.driver import Driver, fresh
 
@@ -22,6 +23,16 @@ def add(db: Store, key: u64, turns: u64) -> u64:
     for i in range(turns):
         yield
     db.put(1, key, count)
+    return count
+"""
+ENDLESS_SLICE = """
+from splinter.ext import Store, extension, u64
+
+@extension(isolation="none")
+def endless_slice(db: Store, count: u64) -> u64:
+    for i in range(count):
+        db.exists(1, 1)
+    db.put(1, 1, 1)
     return count
 """
 SOURCES = f"""
@@ -104,6 +115,7 @@ def made() -> Iterator[WorkerInProcess]:
         names = [line.split()[1].split("(")[0] for line in SOURCES.splitlines() if line.startswith("def ")]
         for name in names:
             worker.install(TENANT, compile_source(_only(name)))
+        worker.install(TENANT, compile_source(ENDLESS_SLICE, preempt=False))
         yield worker
 
 
@@ -291,3 +303,12 @@ def test_look_ups_of_one_transaction(tasks: Tasks, name: str, is_limited: bool) 
         tasks.invoke(name, count)
         tasks.finish()
         assert (tasks.result() == count) == (count == most or not is_limited)
+
+
+@pytest.mark.parametrize(("more", "status"), [(0, Status.OK), (1, Status.EXTENSION_ERROR)])
+def test_calls_of_one_slice_that_are_noted_without_isolation(tasks: Tasks, more: int, status: Status) -> None:
+    """Only code that does not look at its budget makes so many; the put is one of them."""
+    assert tasks.invoke("endless_slice", NOTES_MAX - 1 + more) == status
+    assert tasks.value(1) == (None if more else 1)
+    if more:
+        assert b"budget" in tasks.driver.packets[-1].tobytes()
