@@ -22,6 +22,7 @@ from splinter.worker.tasks.pool import end_task, take_over_tasks
 from splinter.worker.tasks.slices import run_slice
 from splinter.worker.turn import begin_turn
 
+CLIENT = 77
 IMPORTS = "from splinter.ext import Store, extension, u64\n"
 ENDLESS = IMPORTS + "@extension\ndef endless(db: Store) -> None:\n    while True:\n        pass\n"
 WRITING = IMPORTS + (
@@ -56,11 +57,13 @@ class Driver:
             self.worker.install(tenant, compile_source(source))
         return tenant
 
-    def invoke(self, tenant: int, name: str, arguments: bytes = b"") -> int:
-        """The reply's status, or PENDING."""
+    def invoke(self, tenant: int, name: str, arguments: bytes = b"", sequence: int = 0) -> int:
+        """The reply's status, or PENDING. ``sequence``: it is a client's request of this number, to be executed once."""
         packet = self.worker._packet(invoke_operation(self.accounts[tenant], name, arguments))
         self.packets.append(packet)
         header = packet[: HEADER.itemsize].view(HEADER)
+        if sequence:
+            header["client"], header["sequence"], header["acknowledged"] = CLIENT, sequence, 1
         length = HEADER.itemsize + int(header["key_length"][0]) + int(header["value_length"][0])
         begin_turn(self.w)
         reply = handle(self.w, packet.ctypes.data, length, 0, 0, 0)

@@ -36,10 +36,18 @@ def endless_slice(db: Store, count: u64) -> u64:
     return count
 """
 SOURCES = f"""
-from splinter.ext import Error, Store, extension, u64
+from splinter.ext import Error, Store, buffer, extension, u64
 
 {ADD}
 {ADD.replace("@extension", "@extension(isolation='none')").replace("def add", "def loose_add")}
+@extension
+def tells(db: Store, key: u64) -> bytes:
+    out = buffer(1000)
+    for i in range(100):
+        out.append_u64(i)
+    db.put(1, key, 9)
+    return out
+
 @extension
 def own(db: Store, key: u64) -> u64:
     db.put(1, key, 5)
@@ -134,9 +142,9 @@ class Tasks:
         for key in range(3000):
             self.store.delete(TENANT, TABLE, key.to_bytes(8, "little"))
 
-    def invoke(self, name: str, *arguments: int) -> int:
+    def invoke(self, name: str, *arguments: int, sequence: int = 0) -> int:
         """The status, or PENDING."""
-        return self.driver.invoke(TENANT, name, b"".join(value.to_bytes(8, "little") for value in arguments))
+        return self.driver.invoke(TENANT, name, b"".join(value.to_bytes(8, "little") for value in arguments), sequence)
 
     def result(self, number: int = -1) -> int:
         """What the invoke ``number`` was answered."""
@@ -312,3 +320,32 @@ def test_calls_of_one_slice_that_are_noted_without_isolation(tasks: Tasks, more:
     assert tasks.value(1) == (None if more else 1)
     if more:
         assert b"budget" in tasks.driver.packets[-1].tobytes()
+
+
+def test_a_reply_that_cannot_be_kept_leaves_nothing_written(tasks: Tasks) -> None:
+    tasks.put(4, 1)
+    assert tasks.invoke("add", 5, 0, sequence=1) == Status.OK  # the client has its record
+    account = tasks.store.accounts[TENANT]
+    quota = int(account["quota_bytes"])
+    account["quota_bytes"] = account["bytes_used"]  # what replaces an object of its size still fits
+    try:
+        for _ in range(2):  # the repetition is told the same
+            assert tasks.invoke("tells", 4, sequence=2) == Status.EXTENSION_ERROR
+            assert b"quota" in tasks.driver.packets[-1].tobytes()
+            assert tasks.value(4) == 1
+    finally:
+        account["quota_bytes"] = quota
+    for value in (9, 8):  # the repetition gets the reply that was kept, and does nothing
+        assert tasks.invoke("tells", 4, sequence=3) == Status.OK
+        assert tasks.driver.packets[-1].tobytes()[limits.REQUEST_HEADER_BYTES :][8:16] == (1).to_bytes(8, "little")
+        assert tasks.value(4) == value
+        tasks.put(4, 8)
+
+
+def test_a_repetition_has_no_effect(tasks: Tasks) -> None:
+    for turns in (0, 3):  # one that is short, and one that waits
+        for _ in range(3):
+            tasks.invoke("add", 1, turns, sequence=10 + turns)
+            tasks.finish()
+            assert tasks.result() == (1 if turns == 0 else 2)
+    assert tasks.value(1) == 2
