@@ -6,7 +6,7 @@ import pytest
 
 from splinter.client import Client
 from splinter.client import channel as channels
-from splinter.errors import BusyError, Status
+from splinter.errors import BusyError, RequestTimeoutError, Status
 from splinter.wire import Opcode
 from tests.support.waiting import wait_for
 
@@ -80,7 +80,7 @@ def test_after_a_repetition_a_copy_may_be_on_its_way(responder, monkeypatch):
 def test_after_a_request_that_was_given_up_likewise(responder):
     responder.refuse_with = lambda header: Status.BUSY
     client = Client("127.0.0.1", TENANT, TOKEN, port=responder.port, timeout=0.1)
-    with client, pytest.raises(BusyError):
+    with client, pytest.raises((BusyError, RequestTimeoutError)):  # the last answer may come too late, on a busy machine
         client.put(b"k", b"v")
     responder.refuse_with = lambda header: None
     last(responder)
