@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.sharedctypes import RawArray
 from typing import Any
 
@@ -100,7 +101,7 @@ def _sum(tallies: list[Tally]) -> Tally:
 class Verdict:
     """What a storm did and found; ``outages`` are seconds from each kill to the first answer of the seat's next worker."""
 
-    kills_wanted: int  # 0: as many as come, until all is done
+    kills_wanted: int  # or more, until one has struck; 0: as many as come, until all is done
     kills: int = 0
     moves: int = 0  # of tenants
     seconds: float = 0.0
@@ -133,10 +134,11 @@ class Verdict:
 
 def storm(
     server: RunningServer, kills: int, seed: int, seconds_max: float, show: Callable[[str], None] = lambda _: None,
-    crew: Crew = STORM,
+    crew: Crew = STORM, until: str = "",
 ) -> Verdict:  # fmt: skip
     """Kill random workers ``kills`` times while a crew works, or 0: until it has done all; stops early at what is wrong, or
-    after ``seconds_max``."""
+    after ``seconds_max``. A watchdog's counter, named in ``until``, lets it go on until a kill has counted there: where a kill
+    strikes is chance."""
     verdict = Verdict(kills)
     admin = server.admin()
     slots = len(server.info.cores)
@@ -166,7 +168,8 @@ def storm(
             jobs.append(pool.submit(_work, crew.member, wheres, process, seed))
         try:
             with Mover(server, tenants, seed, MOVE_EVERY_SECONDS) if crew.is_moved else contextlib.nullcontext() as mover:
-                _kill(server, verdict, shared, probes, random.Random(seed), started + seconds_max, show)
+                struck = partial(_is_counted, admin, until, before) if until else lambda: True
+                _kill(server, verdict, shared, probes, random.Random(seed), started + seconds_max, show, struck)
         finally:
             shared[_STOP] = 1
         verdict.tally = _sum([job.result() for job in jobs])
@@ -179,7 +182,7 @@ def storm(
 
 def _kill(
     server: RunningServer, verdict: Verdict, shared: Any, probes: list[Client], dice: random.Random, deadline: float,
-    show: Callable[[str], None],
+    show: Callable[[str], None], has_struck: Callable[[], bool],
 ) -> None:  # fmt: skip
     def is_over() -> bool:
         return bool(shared[_STOP]) or all(shared[_DONE:_STOP])
@@ -191,7 +194,7 @@ def _kill(
     pause = threading.Event()  # never set: a pause of less than a millisecond is one, too
     wait_for(lambda: is_over() or all(shared[:_MEMBERS]), STARTED_SECONDS, "every client's first reply")
     wanted = verdict.kills_wanted or sys.maxsize
-    while verdict.kills < wanted and not is_over() and time.monotonic() < deadline:
+    while (verdict.kills < wanted or not has_struck()) and not is_over() and time.monotonic() < deadline:
         wait_for_requests(REQUESTS_BETWEEN_KILLS)
         pause.wait(dice.uniform(0, PAUSE_SECONDS_MAX))
         slot = dice.randrange(len(probes))
@@ -209,6 +212,10 @@ def _kill(
             verdict.outages.append(time.monotonic() - killed)
         if verdict.kills % _SHOW_EVERY == 0:
             show(f"{verdict.kills} workers killed, {sum(shared[:_MEMBERS])} requests")
+
+
+def _is_counted(admin: Admin, counter: str, before: dict[str, Any]) -> bool:
+    return bool(admin.stats()["watchdog"][counter] > before["watchdog"][counter])
 
 
 def _look_at_the_rest(admin: Admin, verdict: Verdict, before: dict[str, Any]) -> None:
