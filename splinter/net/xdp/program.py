@@ -11,13 +11,14 @@ from typing import Self
 from splinter.errors import ServerError, TransportUnavailableError
 from splinter.net.bpf import MapForm, compile_c, link, load, maps, syscall
 from splinter.net.xdp import attach
+from splinter.net.xdp.attach import AttachMode
 
 _TOO_LARGE = (errno.ENOMEM, errno.E2BIG)
 
 
 class Program:
     """One program of ``bpf/``, compiled and loaded for one device of the current network namespace: the function of C called
-    ``function``, over maps of these forms.
+    ``function``, over maps of these forms. Those that are ``given``, by name, stay the caller's; others are made.
 
     Raises :class:`~splinter.errors.TransportUnavailableError` when clang or privileges lack,
     :class:`~splinter.errors.ServerError` when the kernel refuses a map (most often for want of memory) or the program.
@@ -27,8 +28,9 @@ class Program:
     """
 
     def __init__(
-        self, ifname: str, source: str, function: str, defines: Mapping[str, object], forms: Mapping[str, MapForm]
-    ) -> None:
+        self, ifname: str, source: str, function: str, defines: Mapping[str, object], forms: Mapping[str, MapForm],
+        given: Mapping[str, int] | None = None,
+    ) -> None:  # fmt: skip
         self.ifname = ifname
         try:
             self.ifindex = socket.if_nametoindex(ifname)
@@ -39,7 +41,7 @@ class Program:
         self._map_fds: dict[str, int] = {}
         try:
             for name, form in forms.items():
-                self._map_fds[name] = _make(form, name)
+                self._map_fds[name] = _make(form, name) if given is None or name not in given else os.dup(given[name])
             self.program_fd = load(link(elf, function, self._map_fds), function)
         except BaseException:
             self._close_maps()
@@ -67,6 +69,19 @@ class Program:
         if self._attachment is not None:
             attachment, self._attachment = self._attachment, None
             attachment.detach()
+
+    def take_over(self, link_fd: int, mode: AttachMode) -> None:
+        """Take the place of the program that a link has on our device, between two packets. The link is ours then.
+
+        Raises :class:`OSError` when it cannot be; then nothing has changed."""
+        syscall.update_link(link_fd, self.program_fd)
+        self._attachment = attach.Attachment(mode, link_fd)
+
+    def leave(self) -> None:
+        """Close the link, which is pinned and so keeps the program on the device. No error when there is none."""
+        if self._attachment is not None:
+            os.close(self._attachment.link_fd)
+            self._attachment = None
 
     def close(self) -> None:
         """Detach and close every descriptor of this process."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 
 from splinter import limits
 from splinter.errors import ServerError
@@ -28,6 +29,8 @@ class XdpProgram(Program):
     :param locality: steer to the tenant's home core; otherwise to any, by chance.
     :param steer_away: packets that wait for the home core from which on the core with the fewest gets more; 0: never.
 
+    :param given: descriptors of maps that are there already.
+
     Nothing is taken before :meth:`serve_at` has said at which addresses.
 
     Maps, by name: ``tenants``, ``rates``, ``depths``, ``store_index``, ``store_slabs`` (arrays that can
@@ -46,6 +49,7 @@ class XdpProgram(Program):
         slabs: int,
         locality: bool = True,
         steer_away: int = 0,
+        given: Mapping[str, int] | None = None,
     ) -> None:
         self.cores = cores
         self.queues = queues
@@ -66,7 +70,7 @@ class XdpProgram(Program):
             "LOCALITY": int(locality),
             "STEER_AWAY": steer_away,
         }
-        super().__init__(ifname, "splinter.c", "splinter", defines, forms)
+        super().__init__(ifname, "splinter.c", "splinter", defines, forms, given)
         self._places: dict[str, dict[bytes, int]] = {name: {} for name in _PLACES}
         self._cpus = maps.possible_cpus()
 
