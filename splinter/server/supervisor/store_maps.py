@@ -54,6 +54,7 @@ _STRETCHES = {
 }
 _DYING_SECONDS_MAX = 5.0  # until the processes of a server that was killed are gone: taking 64 GiB apart takes some
 _DYING_POLL_SECONDS = 0.01
+_FREEING_SECONDS_MAX = 5.0  # until the memory of a store that was removed is free
 _WRITE_TRIES_MAX = 100  # of a page of code: an allocator in the kernel may have to be refilled first
 
 
@@ -121,7 +122,9 @@ class StoreMaps:
         """
         pins = _take_pins(config.instance)
         try:
+            patience = 0.0
             if pins is not None and config.fresh:
+                patience = _FREEING_SECONDS_MAX if pins.names() else 0.0
                 discard(pins)
             if pins is not None and (found := _attach(config, pins)) is not None:
                 return cls(config, found, pins, is_attached=True, is_fixed=True)
@@ -133,7 +136,7 @@ class StoreMaps:
             _let_go(pins)
             raise
         try:
-            before_making()
+            _try_for(patience, before_making)
             return cls(config, _make(config), pins, is_attached=False, is_fixed=pins is not None)
         except BaseException:
             _let_go(pins)
@@ -262,6 +265,18 @@ def _take_pins(instance: str) -> PinFolder | None:
         except PinsUnavailableError as error:
             _say_unpinned(str(error))
             return None
+        time.sleep(_DYING_POLL_SECONDS)
+
+
+def _try_for(seconds: float, what: Callable[[], None]) -> None:
+    """Do something that may fail until memory is free that the kernel is just taking back."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return what()
+        except ServerError:
+            if time.monotonic() > deadline:
+                raise
         time.sleep(_DYING_POLL_SECONDS)
 
 
