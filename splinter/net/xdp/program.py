@@ -11,6 +11,7 @@ from typing import Self
 from splinter.errors import ServerError, TransportUnavailableError
 from splinter.net.bpf import MapForm, compile_c, link, load, maps, syscall
 from splinter.net.xdp import attach
+from splinter.net.xdp.attach import AttachMode
 
 _TOO_LARGE = (errno.ENOMEM, errno.E2BIG)
 
@@ -74,6 +75,19 @@ class Program:
         if self._attachment is not None:
             attachment, self._attachment = self._attachment, None
             attachment.detach()
+
+    def take_over(self, link_fd: int, mode: AttachMode) -> None:
+        """Take the place of the program that a link has on our device, between two packets. The link is ours then.
+
+        Raises :class:`OSError` when it cannot be; then nothing has changed."""
+        syscall.update_link(link_fd, self.program_fd)
+        self._attachment = attach.Attachment(mode, link_fd)
+
+    def leave(self) -> None:
+        """Close the link, which is pinned and so keeps the program on the device. No error when there is none."""
+        if self._attachment is not None:
+            os.close(self._attachment.link_fd)
+            self._attachment = None
 
     def close(self) -> None:
         """Detach and close every descriptor of this process."""
