@@ -25,11 +25,11 @@ TIER = np.dtype(
 )
 assert TIER.itemsize == 64
 
-# One record for each CPU, in the map ``cpu_epochs``; the epoch has a cache line with what else changes for each packet. Writer: the program on that CPU.
+# One record for each CPU, in the map ``cpu_epochs``. Writer: the program on that CPU.
 CPU = np.dtype(
     [
-        # The global epoch at which a packet began to be answered; EPOCH_OFFLINE: the CPU refers to nothing of the store. Read by
-        # everybody who retires objects
+        # The global epoch at which a packet began to be answered; EPOCH_OFFLINE: the CPU refers to nothing of the store. Read
+        # by everybody who retires objects
         ("epoch", "<u8"),
         ("jiffy", "<u8"),  # of the kernel's clock tick, when it last looked at the time
         ("since_ns", "<u8"),  # monotonic clock when its window began
@@ -61,6 +61,7 @@ WORK_BYTES_PER_UNIT_SHIFT = 6
 WINDOW_NS = 10_000_000
 WINDOW_UNITS = 500_000
 """Work that a CPU does in a window when it does nothing else: a unit takes some 20 ns."""
+
 
 def forms(cpus: int | None = None) -> dict[str, MapForm]:
     """The tier's own maps, by name; ``cpus``: of the machine, by default all that there may be."""
