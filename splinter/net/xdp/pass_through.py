@@ -24,10 +24,12 @@ from functools import cache
 
 from splinter.errors import ServerError, TransportUnavailableError
 from splinter.net import netns
+from splinter.net.bpf import load, syscall
+from splinter.net.bpf.elf import Code
+from splinter.net.bpf.load import BpfRefusedError
 from splinter.net.device import Device, find, need
-from splinter.net.xdp import syscall
 
-NAME = b"splinter_pass"
+NAME = "splinter_pass"
 _INSTRUCTIONS = struct.pack("<BBhiBBhi", 0xB7, 0, 0, 2, 0x95, 0, 0, 0)  # r0 = XDP_PASS; exit
 _IF_NOEXIST = 1 << 0  # XDP_FLAGS_UPDATE_IF_NOEXIST
 _NONE = -1  # in place of a descriptor: no program
@@ -38,10 +40,17 @@ _OCCUPIED = (errno.EBUSY, errno.EEXIST)
 def is_possible() -> bool:
     """Whether this process can load it."""
     try:
-        os.close(syscall.load_xdp(_INSTRUCTIONS, NAME))
-    except OSError:
+        os.close(_load())
+    except (TransportUnavailableError, BpfRefusedError):
         return False
     return True
+
+
+def _load() -> int:
+    try:
+        return load(Code(_INSTRUCTIONS), NAME, has_frags=True)
+    except BpfRefusedError:  # an older kernel
+        return load(Code(_INSTRUCTIONS), NAME)
 
 
 def is_on(device: Device) -> bool:
@@ -55,7 +64,7 @@ def is_on(device: Device) -> bool:
         if error.errno == errno.ENOENT:
             return False
         raise
-    return found.name == NAME and found.bytes == len(_INSTRUCTIONS)
+    return found.name == NAME.encode() and found.bytes == len(_INSTRUCTIONS)
 
 
 def put_on(ifname: str) -> bool:
@@ -72,7 +81,7 @@ def put_on(ifname: str) -> bool:
             f"another XDP program is attached to {ifname}: replies do not stick there, and nothing is to be done while it is"
         )
     try:
-        with _opened(syscall.load_xdp(_INSTRUCTIONS, NAME)) as fd:
+        with _opened(_load()) as fd:
             _set(device.ifindex, fd, syscall.LINK_NATIVE | _IF_NOEXIST)
     except OSError as error:
         if error.errno in _OCCUPIED:
