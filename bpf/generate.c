@@ -30,9 +30,24 @@ struct progress {
     __u64 first_ns; /* when a run's first and last frame were made. Writer: this program; 0 between runs (user space) */
     __u64 last_ns;
     __u64 sum; /* of the UDP datagram and its pseudo header, with all numbers 0. Writer: user space, before the first run */
-    __u8 headers[HEADERS_BYTES]; /* Ethernet, IP, UDP. Writer: user space, before the first run */
+    __u8 frame[(FRAME_BYTES + 7) / 8 * 8]; /* Ethernet, IP, UDP, payload. Writer: user space, before the first run */
 };
 extern struct map progress;
+
+#define COPY(type, to, from, at) (*(type *)((to) + (at)) = *(type *)((from) + (at)))
+
+static __always_inline void copy_frame(void *to, const void *from)
+{
+#pragma unroll
+    for (int at = 0; at + 8 <= FRAME_BYTES; at += 8)
+        COPY(__u64, to, from, at);
+    if (FRAME_BYTES & 4)
+        COPY(__u32, to, from, FRAME_BYTES / 8 * 8);
+    if (FRAME_BYTES & 2)
+        COPY(__u16, to, from, FRAME_BYTES / 4 * 4);
+    if (FRAME_BYTES & 1)
+        COPY(__u8, to, from, FRAME_BYTES - 1);
+}
 
 int generate(struct xdp_md *ctx)
 {
@@ -58,8 +73,9 @@ int generate(struct xdp_md *ctx)
         return XDP_ABORTED;
     done->made += 1;
     done->last_ns = now;
-    /* Frames come back as whoever had them left them: an echo turns addresses and ports around. */
-    __builtin_memcpy(frame, done->headers, HEADERS_BYTES);
+    /* Frames come back as whoever had them left them: an echo turns addresses and ports around, a store's program makes the
+     * request a reply. */
+    copy_frame(frame, done->frame);
     sum = done->sum;
     if (SEQUENCE_AT) {
         *(__u64 *)(frame + SEQUENCE_AT) = done->made;

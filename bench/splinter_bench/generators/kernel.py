@@ -34,12 +34,12 @@ class GeneratorProgram(Program):
     """``bpf/generate.c``: writes the numbers of a schedule into the frames that it is fed, and sends them out of the device.
 
     ``places``: offsets in the frame of ``TENANT_AT``, ``TOKEN_AT``, ``SEQUENCE_AT``, ``KEY_AT`` and ``VALUE_AT``; 0: not
-    written. The first ``headers_bytes`` of a frame are made anew each time. ``schedule``: ``REQUEST[n]``, n a power of two.
+    written. Each frame is made anew, as whoever had it before wrote into it. ``headers_bytes``: of Ethernet, IP and UDP. ``schedule``: ``REQUEST[n]``, n a power of two.
     """
 
     def __init__(self, ifname: str, frame: bytes, headers_bytes: int, places: Mapping[str, int], schedule: np.ndarray) -> None:
         defines = {"FRAME_BYTES": len(frame), "HEADERS_BYTES": headers_bytes, "ENTRIES": len(schedule), **places}
-        progress_bytes = _PROGRESS.itemsize + headers_bytes
+        progress_bytes = _PROGRESS.itemsize + len(frame)
         forms = {
             "schedule": MapForm.shared(REQUEST.itemsize, len(schedule)),
             "progress": MapForm.shared(-(-progress_bytes // 8) * 8, 1),
@@ -50,7 +50,7 @@ class GeneratorProgram(Program):
         np.frombuffer(memory, REQUEST, len(schedule))[:] = schedule
         memory = mmap.mmap(self.map_fd("progress"), progress_bytes)
         self._progress = np.frombuffer(memory, _PROGRESS, 1)
-        memory[_PROGRESS.itemsize : _PROGRESS.itemsize + headers_bytes] = frame[:headers_bytes]
+        memory[_PROGRESS.itemsize : progress_bytes] = frame
         self._progress["sum"] = _sum_without_numbers(frame, headers_bytes, places)
 
     @property
