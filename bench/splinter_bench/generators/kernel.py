@@ -34,7 +34,8 @@ class GeneratorProgram(Program):
     """``bpf/generate.c``: writes the numbers of a schedule into the frames that it is fed, and sends them out of the device.
 
     ``places``: offsets in the frame of ``TENANT_AT``, ``TOKEN_AT``, ``SEQUENCE_AT``, ``KEY_AT`` and ``VALUE_AT``; 0: not
-    written. Each frame is made anew, as whoever had it before wrote into it. ``headers_bytes``: of Ethernet, IP and UDP. ``schedule``: ``REQUEST[n]``, n a power of two.
+    written. Each frame is made anew, as whoever had it before wrote into it. ``headers_bytes``: of Ethernet, IP and UDP.
+    ``schedule``: ``REQUEST[n]``, n a power of two.
     """
 
     def __init__(self, ifname: str, frame: bytes, headers_bytes: int, places: Mapping[str, int], schedule: np.ndarray) -> None:
@@ -59,9 +60,9 @@ class GeneratorProgram(Program):
         return int(self._progress["made"][0])
 
     @property
-    def sending_ns(self) -> int:
-        """From the last run's first frame to its last; setting up is not in it."""
-        return int(self._progress["last_ns"][0]) - int(self._progress["first_ns"][0])
+    def sending(self) -> tuple[int, int]:
+        """When the last run's first and last frame were made, in ns of the monotonic clock, 0: none. Setting up is before."""
+        return int(self._progress["first_ns"][0]), int(self._progress["last_ns"][0])
 
     def send(self, seconds: float, gap_ns: int = 0) -> None:
         """Make and send frames on the calling CPU for so long, one each ``gap_ns``; 0: as many as can be sent.
