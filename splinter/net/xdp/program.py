@@ -17,7 +17,7 @@ _TOO_LARGE = (errno.ENOMEM, errno.E2BIG)
 
 class Program:
     """One program of ``bpf/``, compiled and loaded for one device of the current network namespace: the function of C called
-    ``function``, over maps of these forms.
+    ``function``, over maps of these forms. Those that are ``given``, by name, stay the caller's; others are made.
 
     Raises :class:`~splinter.errors.TransportUnavailableError` when clang or privileges lack,
     :class:`~splinter.errors.ServerError` when the kernel refuses a map (most often for want of memory) or the program.
@@ -27,8 +27,9 @@ class Program:
     """
 
     def __init__(
-        self, ifname: str, source: str, function: str, defines: Mapping[str, object], forms: Mapping[str, MapForm]
-    ) -> None:
+        self, ifname: str, source: str, function: str, defines: Mapping[str, object], forms: Mapping[str, MapForm],
+        given: Mapping[str, int] | None = None,
+    ) -> None:  # fmt: skip
         self.ifname = ifname
         try:
             self.ifindex = socket.if_nametoindex(ifname)
@@ -39,7 +40,7 @@ class Program:
         self._map_fds: dict[str, int] = {}
         try:
             for name, form in forms.items():
-                self._map_fds[name] = _make(form, name)
+                self._map_fds[name] = _make(form, name) if given is None or name not in given else os.dup(given[name])
             self.program_fd = load(link(elf, function, self._map_fds), function)
         except BaseException:
             self._close_maps()
