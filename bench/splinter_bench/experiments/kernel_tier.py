@@ -104,7 +104,7 @@ def measure_tenants(bench: Bench) -> Observations:
 def _both(*, udp: bool = False) -> Generator[tuple[Session, Session]]:
     """Sessions with a server with the tier and one without, both on the same CPU."""
     core = max(os.sched_getaffinity(0))
-    with server([core], {_TIER: True}) as tier, server([core], {_TIER: False}) as plain:
+    with server([core], {_TIER: "auto"}) as tier, server([core], {_TIER: "off"}) as plain:
         if not udp:
             yield tier, plain
             return
@@ -115,7 +115,7 @@ def _both(*, udp: bool = False) -> Generator[tuple[Session, Session]]:
 @contextlib.contextmanager
 def _whole(memory: str = "512MiB") -> Generator[Session]:
     """A session with a server with the tier and a worker on each CPU."""
-    with server(sorted(os.sched_getaffinity(0)), {_TIER: True}, memory) as session:
+    with server(sorted(os.sched_getaffinity(0)), {_TIER: "auto"}, memory) as session:
         yield session
 
 
