@@ -130,7 +130,6 @@ static __always_inline __u64 copy_value(struct key *key, struct splinter_header 
             return 0;
         sum += word_sum(word);
     }
-    pause_here(PAUSE_COPYING);
     bytes = launder(key, bytes, VALUE_MASK);
     if (!(bytes & 7))
         return sum;

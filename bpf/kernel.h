@@ -43,7 +43,6 @@ static __u32 (*const bpf_get_smp_processor_id)(void) = (void *)8;
 static long (*const bpf_xdp_adjust_head)(struct xdp_md *ctx, int bytes) = (void *)44;
 static long (*const bpf_redirect_map)(struct map *map, __u64 key, __u64 flags) = (void *)51;
 
-static long (*const bpf_loop)(__u32 rounds, void *function, void *context, __u64 flags) = (void *)181;
 static __u64 (*const bpf_jiffies64)(void) = (void *)118;
 
 /* A number that fits `mask`, which the verifier is to know and the compiler is not: it would prove the mask idle and leave it out. */

@@ -145,21 +145,6 @@ struct tenant_work {
     __u64 spent;
 };
 
-struct pausing {
-    __u64 at;
-    __u64 arrived;
-};
-
-enum pause {
-    PAUSE_NOWHERE = 0,
-    PAUSE_ENTERED = 1,
-    PAUSE_KEYED = 2,
-    PAUSE_FOUND = 3,
-    PAUSE_READ = 4,
-    PAUSE_JUDGED = 5,
-    PAUSE_COPYING = 6,
-};
-
 enum verdict {
     VERDICT_PASSED = 0,
     VERDICT_STEERED = 1,

@@ -11,8 +11,8 @@
 
 #if TIER
 #include "checksum.h"
-#include "pause.h"
 #include "epoch.h"
+#include "pause.h"
 #include "work.h"
 #include "store.h"
 #define value_word slab_word
@@ -95,7 +95,9 @@ static __always_inline int is_missing(__u32 tenant)
 
     if (!account)
         return 0;
+    pause_at(PAUSE_MISSING);
     sequence = *(volatile __u64 *)&account->sequence;
+    pause_at(PAUSE_SEQUENCE);
     return *(volatile __u64 *)&account->deleted <= sequence;
 }
 
@@ -125,7 +127,7 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
     __u32 id, most, value_at, value_bytes;
     int is_found;
 
-    pause_here(PAUSE_ENTERED);
+    pause_at(PAUSE_ENTERED);
     ip_at = launder(key, ip_at, IP_AT_MASK);
     if (!request_begin(&request, ctx, ip_at) || !is_plain(&request) || !remember(&asked, ctx, ip_at, &request))
         return VERDICT_OVER_PLAIN;
@@ -139,23 +141,22 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
     if (!request_begin(&request, ctx, ip_at) || !copy_key(&request, key, request.header->key_length))
         return VERDICT_OVER_PLAIN;
     /* From here on the frame is not read any more. */
-    pause_here(PAUSE_KEYED);
     is_found = store_find(key, identity, store_hash(key, identity), &walk);
     if (is_found < 0)
         return VERDICT_OVER_COMMIT;
-    pause_here(PAUSE_FOUND);
     if (is_found) {
+        pause_at(PAUSE_KEY);
         version = *(volatile __u64 *)(walk.slab + walk.at);
+        pause_at(PAUSE_VERSION);
         if (version & 1 || !version)
             return VERDICT_OVER_COMMIT;
     } else if (!is_missing(id)) {
         return VERDICT_OVER_COMMIT;
     }
-    pause_here(PAUSE_READ);
     /* What was found by now was this tenant's if its token is valid still: an id that is another's has another token. */
     if (check_token(tenant, token) != FURTHER_PROCESSING)
         return VERDICT_OVER_COMMIT;
-    pause_here(PAUSE_JUDGED);
+    pause_at(PAUSE_TOKEN);
     if (!is_found) {
         *bytes += NOT_FOUND_BYTES;
         return answer(ctx, key, &asked, NOT_FOUND, 0, NULL, 0, NOT_FOUND_BYTES) ? VERDICT_KERNEL_MISS : VERDICT_OVER_SIZE;

@@ -107,8 +107,6 @@ def shared_header() -> str:
         _structure("tier", tier.TIER),
         _structure("cpu", tier.CPU),
         _structure("tenant_work", tier.TENANT_WORK),
-        _structure("pausing", tier.PAUSING),
-        "enum pause {\n" + "".join(f"    PAUSE_{place.name} = {place.value},\n" for place in tier.Pause) + "};",
         f"enum verdict {{\n{verdicts}    VERDICTS = {len(Verdict)}\n}};",
     )
 

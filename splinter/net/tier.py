@@ -6,8 +6,6 @@ The tier answers gets from within the driver (``bpf/answer.h``). Its records lie
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 import numpy as np
 
 from splinter import limits
@@ -57,27 +55,6 @@ TENANT_WORK = np.dtype(
     ]
 )
 assert TENANT_WORK.itemsize == 32
-
-
-class Pause(IntEnum):
-    """Where a test build of the program can be made to wait for a writer's step (``bpf/pause.h``)."""
-
-    NOWHERE = 0
-    ENTERED = 1  # the epoch
-    KEYED = 2  # the key is copied and hashed
-    FOUND = 3  # the look-up is over
-    READ = 4  # the version of what was found is known, or that nothing is there
-    JUDGED = 5  # the token is still valid
-    COPYING = 6  # the value, but for its last bytes
-
-
-# The map ``pausing`` of a test build, one element.
-PAUSING = np.dtype(
-    [
-        ("at", "<u8"),  # a Pause, where to wait. Writer: test
-        ("arrived", "<u8"),  # where it waits. Writer: program
-    ]
-)
 
 WORK_UNITS_PER_GET = 4
 WORK_BYTES_PER_UNIT_SHIFT = 6

@@ -18,7 +18,7 @@ from splinter.net.bpf import MapForm
 from splinter.net.device import need
 from splinter.net.lab import CLIENT_ADDRESS, CLIENT_MAC, SERVER_ADDRESS, SERVER_DEVICE, SERVER_MAC
 from splinter.net.tenants import TENANT
-from splinter.net.tier import CPU, PAUSING, TENANT_WORK, TIER, WINDOW_UNITS, forms
+from splinter.net.tier import CPU, TENANT_WORK, TIER, WINDOW_UNITS, forms
 from splinter.net.xdp import Verdict, XdpProgram
 from splinter.store.epochs import EPOCH_OFFLINE
 from splinter.store.layout import ACCOUNT
@@ -45,7 +45,7 @@ class Ran:
 
 
 class PausingProgram(XdpProgram):
-    """As the server's, and it waits where the map ``pausing`` says: see ``bpf/pause.h``."""
+    """As the server's, and it waits where the map ``pauses`` says: see ``bpf/pause.h``."""
 
     def _load(self, source: str, function: str, defines: Mapping[str, object]) -> int:
         return super()._load(source, function, {**defines, "PAUSES": 1})
@@ -66,7 +66,7 @@ class TierProgram:
             **forms(),
         }
         if pauses:
-            maps["pausing"] = MapForm.shared(PAUSING.itemsize, 1)
+            maps["pauses"] = MapForm.shared(16, 1)
         fds = {name: form.make(name) for name, form in maps.items()}
         regions = {name: Region.from_fd(fds[name], form.mapped_bytes) for name, form in maps.items()}
         self.program = (PausingProgram if pauses else XdpProgram)(
@@ -89,7 +89,7 @@ class TierProgram:
         self.tier["packet_bytes_max"] = limits.UDP_PAYLOAD_BYTES_MAX
         self.tier["window_units"] = WINDOW_UNITS
         if pauses:
-            self.pausing = regions["pausing"].array(PAUSING, 1)[0]
+            self.pauses = regions["pauses"].array(np.dtype("<u8"), 2)  # where to wait, where it waits
         write_tenant(self.tenants, TENANT_ID, TOKEN)
         self.store.open_tenant(TENANT_ID)
         self.worker = self._open.enter_context(WorkerInProcess(limits.STORE_BYTES_MIN))

@@ -33,7 +33,7 @@ _EXIT, _CLEAR_R0 = 0x95, (0xB7, 0, 0, 0)
 _JUMP_LONG = 0x06  # its distance is the immediate
 _MAY_GOTO = 0xE5
 _CLASS, _JUMP, _JUMP_32 = 0x07, 0x05, 0x06
-_MAP_FD, _MAP_VALUE, _FUNCTION_ADDRESS = 1, 2, 4  # source registers of loads of 64 bits
+_MAP_FD, _MAP_VALUE = 1, 2  # source registers of loads of 64 bits
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class _Instruction:
     offset: int
     immediate: int
     target: _Instruction | None = None  # of a jump
-    callee: str = ""  # of a call, or of a load of a function's address
+    callee: str = ""  # of a call
 
     def pack(self) -> bytes:
         return _INSTRUCTION.pack(self.code, self.registers, self.offset, self.immediate)
@@ -196,10 +196,6 @@ class _Elf:
             reference = symbols.get(start + place)
             if one.code == _CALL and one.registers >> 4 == _CALL_PSEUDO:
                 one.callee = self._callee(section, start + place + 1 + one.immediate, reference)
-            elif reference is not None and one.code == _LOAD_64 and reference[2] == section:
-                # The address of a function, which a helper is to call.
-                at = reference[3] if reference[1] == _FUNCTION else one.immediate
-                one.callee, one.registers = self._function_at(section, at), one.registers | _FUNCTION_ADDRESS << 4
             elif reference is not None:
                 self._refer(one, function.body[place + 1], reference, maps)
         return function
@@ -216,13 +212,10 @@ class _Elf:
     def _callee(self, section: int, instruction: int, reference: tuple[str, int, int, int, int] | None) -> str:
         if reference is not None and reference[1] != _A_SECTION:
             return reference[0]
-        return self._function_at(section, instruction * INSTRUCTION_BYTES)
-
-    def _function_at(self, section: int, at: int) -> str:
         for name, kind, place, value, _ in self._symbols:
-            if kind == _FUNCTION and place == section and value == at:
+            if kind == _FUNCTION and place == section and value == instruction * INSTRUCTION_BYTES:
                 return name
-        raise ServerError(f"the program calls what is no function, at {at}")
+        raise ServerError(f"the program calls what is no function, at {instruction}")
 
     def _refer(
         self, one: _Instruction, second: _Instruction, reference: tuple[str, int, int, int, int], maps: Mapping[str, int]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 
@@ -9,9 +10,9 @@ import pytest
 
 from splinter import limits
 from splinter.net import netns
+from splinter.net.bpf.clang import BPF_FOLDER
 from splinter.net.lab import Lab
 from splinter.net.tenants import TENANT_ACTIVE, TENANT_REMOVING
-from splinter.net.tier import Pause
 from splinter.net.xdp import Verdict
 from splinter.store.epochs import epoch_leave
 from splinter.store.store import Store
@@ -25,7 +26,10 @@ pytestmark = pytest.mark.xdp
 KEY, BEFORE, AFTER, HERS = b"key of a tenant", b"before " * 12, b"AFTER! " * 12, b"hers!! " * 12
 WRITES = 100  # of two keys: more than the class has of free slots at hand
 VALUE_AT = 42 + HEADER_BYTES
-BEFORE_LOOKING, SEEN = (Pause.ENTERED, Pause.KEYED), (Pause.FOUND, Pause.READ, Pause.JUDGED, Pause.COPYING)
+PLACES = re.findall(r"^    PAUSE_(\w+),", (BPF_FOLDER / "pause.h").read_text(), re.MULTILINE)  # by number
+BEFORE_LOOKING = ("ENTERED", "BUCKET")
+SEEN = ("ENTRY", "IDENTITY", "KEY", "VERSION", "TOKEN")
+BEFORE_TOKEN = ("ENTERED", "BUCKET", "ENTRY", "IDENTITY", "KEY", "VERSION")
 LEFT = {Verdict.OVER_COMMIT, Verdict.NO_SOCKET}  # to the worker: here is none
 
 
@@ -49,8 +53,8 @@ def tier(loaded: TierProgram) -> TierProgram:
 class Reader:
     """One get, made by the kernel up to a place, and to its end when the block ends."""
 
-    def __init__(self, tier: TierProgram, place: Pause, key: bytes = KEY) -> None:
-        self._tier, self._place = tier, place
+    def __init__(self, tier: TierProgram, place: str, key: bytes = KEY) -> None:
+        self._tier, self._place = tier, PLACES.index(place)
         self._packet = frame(get(key, bytes(len(BEFORE))))
         self._ran: list[Ran] = []
         self._thread = threading.Thread(target=self._run)
@@ -59,13 +63,13 @@ class Reader:
         self._ran.append(self._tier.run(self._packet))
 
     def __enter__(self) -> Reader:
-        self._tier.pausing["arrived"], self._tier.pausing["at"] = 0, self._place
+        self._tier.pauses[:] = self._place, 0
         self._thread.start()
-        wait_for(lambda: self._tier.pausing["arrived"] == self._place)
+        wait_for(lambda: self._tier.pauses[1] == self._place)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._tier.pausing["at"] = 0
+        self._tier.pauses[0] = 0
         self._thread.join()
 
     @property
@@ -99,7 +103,7 @@ def give_away(tier: TierProgram, token: int, generation: int) -> None:
 
 
 @pytest.mark.parametrize("place", BEFORE_LOOKING)
-def test_who_has_not_looked_yet_sees_what_was_written_meanwhile(tier: TierProgram, place: Pause) -> None:
+def test_who_has_not_looked_yet_sees_what_was_written_meanwhile(tier: TierProgram, place: str) -> None:
     with Reader(tier, place) as reader:
         tier.store.put(TENANT_ID, 0, KEY, AFTER)
     assert reader.value == AFTER
@@ -109,7 +113,7 @@ def test_who_has_not_looked_yet_sees_what_was_written_meanwhile(tier: TierProgra
 
 
 @pytest.mark.parametrize("place", SEEN)
-def test_what_was_found_stays_as_it_is_while_it_is_replaced(tier: TierProgram, place: Pause) -> None:
+def test_what_was_found_stays_as_it_is_while_it_is_replaced(tier: TierProgram, place: str) -> None:
     with Reader(tier, place) as reader:
         tier.store.put(TENANT_ID, 0, KEY, AFTER)
         use_slots_again(tier.store)
@@ -117,7 +121,7 @@ def test_what_was_found_stays_as_it_is_while_it_is_replaced(tier: TierProgram, p
 
 
 @pytest.mark.parametrize("place", SEEN)
-def test_what_was_found_stays_as_it_is_while_it_is_deleted(tier: TierProgram, place: Pause) -> None:
+def test_what_was_found_stays_as_it_is_while_it_is_deleted(tier: TierProgram, place: str) -> None:
     with Reader(tier, place) as reader:
         tier.store.delete(TENANT_ID, 0, KEY)
         use_slots_again(tier.store)
@@ -125,7 +129,7 @@ def test_what_was_found_stays_as_it_is_while_it_is_deleted(tier: TierProgram, pl
 
 
 @pytest.mark.parametrize("place", [*BEFORE_LOOKING, *SEEN])
-def test_memory_is_freed_when_the_reader_is_gone(tier: TierProgram, place: Pause) -> None:
+def test_memory_is_freed_when_the_reader_is_gone(tier: TierProgram, place: str) -> None:
     with Reader(tier, place):
         tier.store.put(TENANT_ID, 0, KEY, AFTER)
         stamp = tier.store.retire_stamp()
@@ -134,8 +138,8 @@ def test_memory_is_freed_when_the_reader_is_gone(tier: TierProgram, place: Pause
     assert tier.store.is_safe(stamp)
 
 
-@pytest.mark.parametrize("place", [*BEFORE_LOOKING, Pause.FOUND, Pause.READ])
-def test_a_number_that_became_another_tenant_s_shows_nothing_of_hers(tier: TierProgram, place: Pause) -> None:
+@pytest.mark.parametrize("place", BEFORE_TOKEN)
+def test_a_number_that_became_another_tenant_s_shows_nothing_of_hers(tier: TierProgram, place: str) -> None:
     with Reader(tier, place) as reader:
         give_away(tier, TOKEN + 1, 2)
         tier.store.put(TENANT_ID, 0, KEY, HERS)
@@ -143,15 +147,15 @@ def test_a_number_that_became_another_tenant_s_shows_nothing_of_hers(tier: TierP
     give_away(tier, TOKEN, 1)
 
 
-@pytest.mark.parametrize("place", [*BEFORE_LOOKING, Pause.FOUND, Pause.READ])
-def test_a_tenant_that_is_removed_meanwhile_gets_no_answer_here(tier: TierProgram, place: Pause) -> None:
+@pytest.mark.parametrize("place", BEFORE_TOKEN)
+def test_a_tenant_that_is_removed_meanwhile_gets_no_answer_here(tier: TierProgram, place: str) -> None:
     with Reader(tier, place) as reader:
         tier.tenants["flags"][TENANT_ID] = TENANT_REMOVING
     assert reader.ran.verdicts == LEFT
 
 
-@pytest.mark.parametrize("place", BEFORE_LOOKING)
-def test_a_miss_is_none_where_a_deletion_has_begun(tier: TierProgram, place: Pause) -> None:
+@pytest.mark.parametrize("place", [*BEFORE_LOOKING, "MISSING", "SEQUENCE"])
+def test_a_miss_is_none_where_a_deletion_has_begun(tier: TierProgram, place: str) -> None:
     account = tier.store.accounts[TENANT_ID]
     with Reader(tier, place, b"nosuch") as reader:
         account["deleted"] = account["sequence"] + 1
