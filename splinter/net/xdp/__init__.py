@@ -1,16 +1,14 @@
-"""The XDP programs in ``bpf/``: compile, load, attach, feed.
-
-bcc is imported only when a program is compiled, so that this package can be imported everywhere; :func:`probe` says
-whether it can be used.
-"""
+"""The XDP programs in ``bpf/``: compile, load, attach, feed. :func:`probe` says whether they can be used."""
 
 from splinter.net.xdp.client import EchoProgram, RedirectProgram
 from splinter.net.xdp.probe import probe
 from splinter.net.xdp.server import XdpProgram
-from splinter.net.xdp.verdicts import DROPS, Verdict
+from splinter.net.xdp.verdicts import ANSWERS, DROPS, LEFT_TO_WORKER, Verdict
 
 __all__ = [
+    "ANSWERS",
     "DROPS",
+    "LEFT_TO_WORKER",
     "EchoProgram",
     "RedirectProgram",
     "Verdict",

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import mmap
+import platform
 import struct
+from collections.abc import Mapping
 
 from splinter import limits
 from splinter.errors import ServerError
+from splinter.net import tier
+from splinter.net.bpf import BpfRefusedError, Kind, MapForm, maps
 from splinter.net.depths import DEPTH
 from splinter.net.place import Place
 from splinter.net.tenants import RATE, TENANT
-from splinter.net.xdp import syscall
 from splinter.net.xdp.program import Program
 from splinter.net.xdp.verdicts import Verdict
 
 _PLACES = ("addresses", "macs")
+_TIER_MAPS = ("accounts", "store_state")
+_TIER_MACHINES = ("x86_64",)  # the order of loads and stores that bpf/epoch.h relies on
 
 
 class XdpProgram(Program):
@@ -28,6 +32,10 @@ class XdpProgram(Program):
     :param slabs: slabs of the store, 128 KiB each. Their memory is taken at once.
     :param locality: steer to the tenant's home core; otherwise to any, by chance.
     :param steer_away: packets that wait for the home core from which on the core with the fewest gets more; 0: never.
+    :param given: descriptors of maps that are there already, by name. The program answers gets by itself, in its *tier*, if
+        ``accounts``, ``store_state`` and :func:`splinter.net.tier.forms` are among them, and the kernel accepts that;
+        :attr:`tier_off` says why not.
+    :param tier_off: why it is not to do so; empty: it is to.
 
     Nothing is taken before :meth:`serve_at` has said at which addresses.
 
@@ -47,33 +55,41 @@ class XdpProgram(Program):
         slabs: int,
         locality: bool = True,
         steer_away: int = 0,
+        given: Mapping[str, int] | None = None,
+        tier_off: str = "",
     ) -> None:
         self.cores = cores
         self.queues = queues
-        self._bytes = {
-            "tenants": _whole_pages(tenants_max * TENANT.itemsize),
-            "rates": _whole_pages(tenants_max * RATE.itemsize),
-            "depths": _whole_pages(cores * DEPTH.itemsize),
-            "store_index": _whole_pages(index_buckets * limits.BUCKET_BYTES),
-            "store_slabs": _whole_pages(slabs * limits.SLAB_BYTES),
+        forms = {
+            "tenants": MapForm.shared(TENANT.itemsize, tenants_max),
+            "rates": MapForm.shared(RATE.itemsize, tenants_max),
+            "depths": MapForm.shared(DEPTH.itemsize, cores),
+            "store_index": MapForm.shared(limits.BUCKET_BYTES, index_buckets),
+            "store_slabs": MapForm.shared(limits.SLAB_BYTES, slabs),
+            "xsks": MapForm(Kind.XSKMAP, 4, cores * queues),
+            "counters": MapForm(Kind.PERCPU_ARRAY, 8, len(Verdict)),
+            "addresses": MapForm(Kind.HASH, 4, limits.DEVICE_ADDRESSES_MAX),
+            "macs": MapForm(Kind.HASH, 4, limits.DEVICE_ADDRESSES_MAX, key_bytes=8),
         }
         defines = {
             "PORT": port,
             "CORES": cores,
-            "SOCKETS": cores * queues,
-            "TENANTS": tenants_max,
-            "INDEX_BUCKETS": index_buckets,
-            "SLABS": slabs,
             "LOCALITY": int(locality),
             "STEER_AWAY": steer_away,
         }
-        super().__init__(ifname, "splinter.c", "splinter", defines, [*self._bytes, "xsks", "counters", *_PLACES])
+        self.tier_off = tier_off or _obstacle_to_tier(given or {})
+        """Why the program answers nothing by itself; empty: it does."""
+        super().__init__(ifname, "splinter.c", "splinter", defines, forms, given)
         self._places: dict[str, dict[bytes, int]] = {name: {} for name in _PLACES}
-        self._cpus = syscall.possible_cpus()
+        self._cpus = maps.possible_cpus()
 
-    def map_bytes(self, name: str) -> int:
-        """Bytes of a shared-memory map, whole pages. Raises ``KeyError`` when that is none."""
-        return self._bytes[name]
+    def _load(self, source: str, function: str, defines: Mapping[str, object]) -> int:
+        if not self.tier_off:
+            try:
+                return super()._load(source, function, {**defines, "TIER": 1})
+            except BpfRefusedError as error:
+                self.tier_off = f"{error}"
+        return super()._load(source, function, {**defines, "TIER": 0})
 
     def serve_at(self, place: Place) -> None:
         """Take what goes to one of these addresses, and nothing else; what was served before and still is is not interrupted.
@@ -88,10 +104,10 @@ class XdpProgram(Program):
         for name, keys in wanted.items():
             fd, present = self.map_fd(name), self._places[name]
             for key in [key for key in present if key not in keys]:
-                syscall.delete(fd, key)
+                maps.delete(fd, key)
             for key, kind in keys.items():
                 if present.get(key) != kind:
-                    syscall.update(fd, key, kind.to_bytes(4, "little"))
+                    maps.update(fd, key, kind.to_bytes(4, "little"))
             self._places[name] = keys
 
     def set_socket(self, queue: int, core: int, fd: int) -> None:
@@ -106,8 +122,12 @@ class XdpProgram(Program):
         """Packets by verdict since the program was loaded: the names of :class:`Verdict` in lower case."""
         cells = struct.Struct(f"<{self._cpus}Q")
         fd = self.map_fd("counters")
-        return {verdict.name.lower(): sum(cells.unpack(syscall.lookup(fd, verdict, cells.size))) for verdict in Verdict}
+        return {verdict.name.lower(): sum(cells.unpack(maps.lookup(fd, verdict, cells.size))) for verdict in Verdict}
 
 
-def _whole_pages(size: int) -> int:
-    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+def _obstacle_to_tier(given: Mapping[str, int]) -> str:
+    if platform.machine() not in _TIER_MACHINES:
+        return f"it is made for {', '.join(_TIER_MACHINES)}"
+    if not {*_TIER_MAPS, *tier.forms(1)} <= set(given):
+        return "the store is not in maps"
+    return ""

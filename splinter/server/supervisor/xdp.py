@@ -14,13 +14,19 @@ from splinter import limits
 from splinter.errors import ServerError, TransportUnavailableError
 from splinter.native.memory import SharedArena
 from splinter.net.afxdp import Umem, XskSocket
+from splinter.net.bpf import syscall
 from splinter.net.depths import DEPTH
 from splinter.net.device import Device, find, need
 from splinter.net.netns import inside
+from splinter.net.tier import TIER, WINDOW_UNITS
 from splinter.net.xdp import XdpProgram
+from splinter.net.xdp.attach import AttachMode
 from splinter.server.config import ServerConfig
 from splinter.server.device_state import DeviceCondition, DeviceState
+from splinter.server.pinned import detach_and_close
+from splinter.server.supervisor.store_maps import StoreMaps
 from splinter.store.region import Region
+from splinter.store.store import Store
 from splinter.worker.layout import QUEUE_LOCK
 from splinter.worker.memory import WorkerMemory
 
@@ -43,13 +49,15 @@ class XdpTransport:
     name = "xdp"
     homes_elsewhere_max: int | None = None  # no limit
 
-    def __init__(self, config: ServerConfig, index_buckets: int, slabs: int) -> None:
+    def __init__(self, config: ServerConfig, kept: StoreMaps) -> None:
         assert config.device is not None
         self.port = config.port
         self.cores = len(config.cores)
         self.netns = config.netns
         self.state = DeviceState()
         self._config = config
+        self._kept = kept
+        index_buckets, slabs = Store.plan(config.memory_bytes)
         self._steer_away = config.steer_away > 0
         self._memories: list[WorkerMemory] = []
         named = config.address is not None and not ipaddress.IPv4Address(config.address).is_unspecified
@@ -74,7 +82,12 @@ class XdpTransport:
                 slabs=slabs,
                 locality=config.locality,
                 steer_away=config.steer_away,
+                given=kept.descriptors,
+                tier_off="kernel_tier is off" if config.kernel_tier == "off" else "",
             )
+        print(f"gets are answered by {self.gets_answered_by}")
+        self._tier = kept.region("tier").array(TIER, 1)[0]
+        self._tier["window_units"] = WINDOW_UNITS
         self._sockets: list[list[XskSocket]] = []  # by queue, then core slot
         chunks = limits.QUEUES_MAX * limits.CHUNKS_PER_QUEUE
         rings = limits.QUEUES_MAX * (1 + self.cores)
@@ -85,6 +98,12 @@ class XdpTransport:
         self._umem_memory = mmap.mmap(-1, _UMEM_BYTES_MAX)  # only what is used takes memory
         depths = Region.from_fd(self.program.map_fd("depths"), self.program.map_bytes("depths"))
         self._depths = depths.array(DEPTH, self.cores)
+
+    @property
+    def gets_answered_by(self) -> str:
+        """Whether the kernel answers gets, and if not, why: words for people."""
+        off = self.program.tier_off
+        return f"workers alone: {off}" if off else "the kernel where it can, else by workers"
 
     @property
     def device(self) -> str:
@@ -193,6 +212,7 @@ class XdpTransport:
             logger.warning("%s: the MTU is %d now, it was %d", device.name, device.mtu, self._found.mtu)
         self._found = device
         self.program.move(device.name, device.ifindex)
+        self._tell_tier()
         for worker in self._memories:
             self._tell(worker)
         self.state.set(mtu=device.mtu)
@@ -228,10 +248,21 @@ class XdpTransport:
 
     def _tell(self, worker: WorkerMemory) -> None:
         """Write into a worker's block what it must know of the device."""
+        worker.block["packet_bytes_max"] = self._packet_bytes_max()
+        worker.block["takes_partial"] = self._takes_partial()
+
+    def _tell_tier(self) -> None:
+        """The same to the program."""
+        self._tier["packet_bytes_max"] = self._packet_bytes_max()
+        self._tier["takes_partial"] = self._takes_partial()
+
+    def _packet_bytes_max(self) -> int:
         most = self._found.mtu - _HEADERS_BYTES
-        worker.block["packet_bytes_max"] = max(min(most, limits.UDP_PAYLOAD_BYTES_MAX), limits.UDP_PAYLOAD_BYTES_MIN)
+        return max(min(most, limits.UDP_PAYLOAD_BYTES_MAX), limits.UDP_PAYLOAD_BYTES_MIN)
+
+    def _takes_partial(self) -> bool:
         partial = self._config.partial_checksums
-        worker.block["takes_partial"] = self._found.has_partial_checksums if partial == "auto" else partial == "accept"
+        return self._found.has_partial_checksums if partial == "auto" else partial == "accept"
 
     def attach(self) -> None:
         """Let packets in. Raises as the program's ``attach`` does."""
@@ -240,14 +271,35 @@ class XdpTransport:
             if device is None:
                 raise ServerError(f"the network device {self._found.name} is gone")
             self.follow(device)
-            self.program.detach()
-            mode = self.program.attach()
+            self._kept.pin()
+            mode = self._put_on(device)
+        self._kept.has_served = True
         self.state.set(generic=mode == "generic")
         self.state.become(*self.judge(device))
 
-    def detach(self) -> None:
-        """Let no more packets in."""
+    def _put_on(self, device: Device) -> AttachMode:
+        """Put the program on the device, where an earlier server has left one in its place without a gap. Returns the mode."""
+        if self.program.link_fd is None and (left := self._kept.link_left()) is not None:
+            # A link whose program is the device's is the device's, too: other devices may have its number elsewhere.
+            if device.program and syscall.program_number(left) == device.program:
+                mode: AttachMode = "generic" if device.has_generic_program else "native"
+                try:
+                    self.program.take_over(left, mode)
+                    return mode
+                except OSError as error:
+                    logger.warning("%s: the program of the server before is taken off first (%s)", device.name, error.strerror)
+            detach_and_close(left)
         self.program.detach()
+        mode = self.program.attach()
+        self._kept.pin_link(self.program.link_fd)
+        return mode
+
+    def detach(self, *, stays: bool = False) -> None:
+        """Let no more packets in; where the program ``stays``, it is left to the next server."""
+        if stays:
+            self.program.leave()
+        else:
+            self.program.detach()
 
     def is_attached_to(self, device: Device) -> bool:
         """Whether our program, and no other, is on the device."""
@@ -284,6 +336,7 @@ class XdpTransport:
         locks = int(np.count_nonzero(self._locks["holder"]) + np.count_nonzero(self._rx_locks["holder"]))
         return {
             "xdp": self.program.counters(),
+            "gets_answered_by": self.gets_answered_by,
             "sockets": totals,
             "zero_copy": all(xsk.zero_copy for row in self._sockets for xsk in row),
             "chunks": {
