@@ -14,6 +14,7 @@
 #include "epoch.h"
 #include "work.h"
 #include "store.h"
+#define value_word slab_word
 #include "answer.h"
 
 #define ROOM_MIN (UDP_PAYLOAD_BYTES_MIN / ROOM_UNIT_BYTES)
@@ -151,7 +152,7 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
         return VERDICT_OVER_COMMIT;
     if (!is_found) {
         *bytes += NOT_FOUND_BYTES;
-        return answer(ctx, key, &asked, NOT_FOUND, 0, &walk, 0, NOT_FOUND_BYTES) ? VERDICT_KERNEL_MISS : VERDICT_OVER_SIZE;
+        return answer(ctx, key, &asked, NOT_FOUND, 0, NULL, 0, NOT_FOUND_BYTES) ? VERDICT_KERNEL_MISS : VERDICT_OVER_SIZE;
     }
     value_bytes = ((struct object *)(walk.slab + walk.at))->lengths;
     value_at = walk.at + sizeof(struct object) + (value_bytes & KEY_BYTES_MAX);
@@ -161,7 +162,7 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
     *bytes += value_bytes;
     asked.fragment = 1 << 16;
     value_bytes = launder(key, value_bytes, VALUE_MASK);
-    return answer(ctx, key, &asked, 0, version, &walk, value_at, value_bytes) ? VERDICT_KERNEL_HIT : VERDICT_OVER_SIZE;
+    return answer(ctx, key, &asked, 0, version, walk.slab, value_at, value_bytes) ? VERDICT_KERNEL_HIT : VERDICT_OVER_SIZE;
 }
 
 /* Answer a get of an authorised tenant. FURTHER_PROCESSING: it is the worker's, and the frame is as it came. */

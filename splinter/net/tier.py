@@ -25,8 +25,7 @@ TIER = np.dtype(
 )
 assert TIER.itemsize == 64
 
-# One record for each CPU, in the map ``cpu_epochs``; the epoch has a cache line with what else changes for each packet. Writer:
-# the program on that CPU.
+# One record for each CPU, in the map ``cpu_epochs``. Writer: the program on that CPU.
 CPU = np.dtype(
     [
         # The global epoch at which a packet began to be answered; EPOCH_OFFLINE: the CPU refers to nothing of the store. Read
