@@ -26,7 +26,8 @@ _DEATH_SECONDS_MAX, _POLL_SECONDS = 10.0, 0.001
 
 
 def measure(bench: Bench) -> Observations:
-    """Of ``dead`` and ``attach``: a round kills all processes, gets every object, starts the server again, and gets them again.
+    """Of ``dead`` and ``attach``: a round kills all processes, gets every object, starts the server again, gets them again, and
+    starts another server that has no store yet.
 
     Raises :class:`SplinterError` when the server does not start, or has lost an object.
     """
@@ -48,21 +49,35 @@ def measure(bench: Bench) -> Observations:
                 with pinned(session.client_core):
                     dead = session.load.run_exactly(gets, requests=count, depth=_DEPTH)
                 server.forget()
-                start = time.perf_counter()
-                server = ServerProcess(name, *options)
-                server.wait_until_ready()
-                seconds = time.perf_counter() - start
+                server, seconds = _start(name, *options)
                 with pinned(session.client_core):
                     alive = session.load.run_exactly(gets, requests=count, depth=_DEPTH)
                 if alive.recorded != count:
                     raise SplinterError(f"{count - alive.recorded:,} of {count:,} objects were not got after a restart")
                 found.add("dead", {"percent": 100 * dead.recorded / count, "kernel_percent": dead.kernel_percent}, number)
                 found.add("restart", seconds, number, metric="seconds")
+                found.add("fresh", _fresh_start(f"{name}-fresh", options), number, metric="seconds")
         finally:
             stack.close()
             server.stop()
             server.forget()
     return found
+
+
+def _start(name: str, *options: str) -> tuple[ServerProcess, float]:
+    """A server that serves, and the seconds that it took from its first instruction on."""
+    start = time.perf_counter()
+    server = ServerProcess(name, *options)
+    server.wait_until_ready()
+    return server, time.perf_counter() - start
+
+
+def _fresh_start(name: str, options: tuple[str, ...]) -> float:
+    with Lab(name):
+        server, seconds = _start(name, "--lab", name, *options[2:])
+        server.stop()
+        server.forget()
+    return seconds
 
 
 @contextlib.contextmanager
