@@ -36,19 +36,25 @@ class Program:
             self.ifindex = socket.if_nametoindex(ifname)
         except OSError as error:
             raise ServerError(f"there is no network device {ifname!r} in this network namespace") from error
-        elf = compile_c(source, defines)
         self._forms = forms
         self._map_fds: dict[str, int] = {}
         try:
+            for name, fd in (given or {}).items():
+                self._map_fds[name] = os.dup(fd)
             for name, form in forms.items():
-                self._map_fds[name] = _make(form, name) if given is None or name not in given else os.dup(given[name])
-            self.program_fd = load(link(elf, function, self._map_fds), function)
+                if name not in self._map_fds:
+                    self._map_fds[name] = _make(form, name)
+            self.program_fd = self._load(source, function, defines)
         except BaseException:
             self._close_maps()
             raise
         self.number = syscall.program_number(self.program_fd)
         """What the kernel calls the program by."""
         self._attachment: attach.Attachment | None = None
+
+    def _load(self, source: str, function: str, defines: Mapping[str, object]) -> int:
+        """Compile and load over the maps; returns the program's descriptor."""
+        return load(link(compile_c(source, defines), function, self._map_fds), function)
 
     def move(self, ifname: str, ifindex: int) -> None:
         """Be for another device from the next :meth:`attach` on, or the same under another name."""
@@ -109,6 +115,10 @@ class Program:
     def map_fd(self, name: str) -> int:
         """Descriptor of a map. Raises ``KeyError`` when the program has none of this name."""
         return self._map_fds[name]
+
+    def map_fds(self) -> dict[str, int]:
+        """Descriptors of all maps, by name; they stay this object's."""
+        return dict(self._map_fds)
 
     def map_bytes(self, name: str) -> int:
         """Bytes of the memory of a mapped array, whole pages. Raises ``KeyError`` when the program has none of this name."""

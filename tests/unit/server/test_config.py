@@ -12,7 +12,7 @@ from splinter import limits
 from splinter.errors import ServerError
 from splinter.server.config import ServerConfig, parse_address, parse_bytes, parse_cores
 
-TEXTS = ("instance", "transport", "device", "address", "netns", "client_netns", "partial_checksums")
+TEXTS = ("instance", "transport", "device", "address", "netns", "client_netns", "partial_checksums", "kernel_tier")
 NUMBERS = (
     "port", "memory_bytes", "tasks_per_worker", "tasks_per_tenant", "task_budget", "task_yields_max", "task_milliseconds_max",
     "task_wall_milliseconds_max", "idle_spin_ns", "steer_away", "watchdog_ms", "quarantine_after", "device_wait",
@@ -111,6 +111,7 @@ OUT_OF_RANGE = {
     ("netns", "client_netns"): ["''", "'../x'", "'/'", "'.'", "'" + "x" * 256 + "'", "'\\u0000'"],
     ("instance",): ["''", "'../x'", "'a b'", "'" + "x" * 33 + "'", "'a\\n'", "'ü'", "'.a'"],
     ("device_wait",): ["-1", "604801", str(1 << 64)],
+    ("kernel_tier",): ["''", "'on'", "'Auto'"],
     ("partial_checksums",): ["''", "'yes'", "'Auto'"],
     ("transport",): ["''", "'XDP'", "'tcp'"],
 }
