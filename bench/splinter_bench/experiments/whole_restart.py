@@ -43,6 +43,7 @@ warm.at_start("xdp")
 serve_xdp.compile((types.int64,))
 for name in HELPERS:
     c_function(name).compile()
+print("loaded", flush=True)
 """
 
 
@@ -124,7 +125,12 @@ def measure(bench: Bench) -> Observations:
 
 
 def _load() -> float:
-    """Milliseconds that a process takes to load what a server loads."""
+    """Milliseconds that a process takes to load what a server loads. Raises :class:`SplinterError` when it cannot."""
     began = time.monotonic()
-    subprocess.run([sys.executable, "-c", _LOADING], check=True, stdout=subprocess.DEVNULL)
-    return (time.monotonic() - began) * 1000
+    with subprocess.Popen([sys.executable, "-c", _LOADING], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        is_loaded = any(line == b"loaded\n" for line in process.stdout)
+        took = time.monotonic() - began  # what its end takes is no part of it
+    if not is_loaded:
+        raise SplinterError("compiled code cannot be loaded")
+    return took * 1000
