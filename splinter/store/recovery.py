@@ -40,7 +40,13 @@ def steps_open(store: int, p: int) -> tuple[int, int]:
 
 @njit(cache=True)
 def give_up(store: int, p: int) -> None:
-    """Nobody goes on with what a participant had begun that was recovered: its references and claims are void."""
+    """Nobody goes on with what a participant had begun that was recovered: its references and claims are void.
+
+    What kept its memory from it is void as well: who has its number next finds out anew, and nobody gives way to it before.
+    """
     mine = Participant(participant_at(store, p))
+    store64_release(mine.at.blocked_turns, 0)
+    store64_release(mine.at.blocked_at, 0)
+    store64_release(mine.at.wants, 0)
     store64_release(mine.at.incarnation, mine.incarnation + 1)
     epoch_leave(store, p)

@@ -271,6 +271,14 @@ def c_function(name: str) -> Any:
     return function
 
 
+@functools.cache
+def _address_of(name: str) -> int:
+    """Where a helper's code is: compiled, or loaded, when that is asked first."""
+    function = c_function(name)
+    function.compile()
+    return int(function.address)
+
+
 def fill_context(record: np.ndarray, *, store: int, participant: int, log_area: int) -> None:
     """Set up one worker's context (a one-element array of :data:`splinter.ext.abi.CONTEXT`).
 
@@ -280,9 +288,7 @@ def fill_context(record: np.ndarray, *, store: int, participant: int, log_area: 
     """
     assert record.dtype == CONTEXT
     for name in HELPERS:
-        function = c_function(name)
-        function.compile()
-        record[name] = function.address
+        record[name] = _address_of(name)
     mathematics = ctypes.CDLL("libm.so.6")
     record["exp"] = ctypes.cast(mathematics.exp, ctypes.c_void_p).value
     record["log_e"] = ctypes.cast(mathematics.log, ctypes.c_void_p).value

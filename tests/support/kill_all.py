@@ -56,6 +56,7 @@ def storm_of_all(
     """
 
     def strike(work: Storm) -> None:
+        work.wait_for_all()
         work.wait_for_requests()
         order = work.dice.choice(_ORDERS)
         kill_everything(server, order, work.dice)

@@ -159,6 +159,14 @@ class Storm:
         # An event that is never set: a pause of less than a millisecond is one, too.
         threading.Event().wait(self.dice.uniform(0, PAUSE_SECONDS_MAX))
 
+    def wait_for_all(self) -> None:
+        """Until each client has ended what it was at: then nothing lasts longer than a client may be silent."""
+        before = list(self.shared[:_MEMBERS])
+        wait_for(
+            lambda: self.is_over or all(now > then for now, then in zip(self.shared[:_MEMBERS], before, strict=True)),
+            PROGRESS_SECONDS, "the progress of every client",
+        )  # fmt: skip
+
     def ping(self, slot: int) -> None:
         """Have a seat served again; else that is wrong, and the storm ends."""
         try:

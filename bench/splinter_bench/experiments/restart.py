@@ -37,7 +37,7 @@ def measure(bench: Bench) -> Observations:
     with contextlib.closing(connection):
         connection.connect((session.info.address, session.info.port))
         connection.settimeout(_ASK_SECONDS)
-        _wait_for_reply(connection, account, 0)
+        wait_for_reply(connection, account, 0, _BACK_SECONDS_MAX)
         numbers = itertools.count(1)
         kill = {"kill": lambda: _kill_and_wait(session, connection, account, next(numbers))}
         return in_turns(kill, bench.count(_ROUNDS), metric="ms")
@@ -52,22 +52,23 @@ def _kill_and_wait(session: Session, connection: socket.socket, account: Account
         select.select([descriptor], [], [], _BACK_SECONDS_MAX)  # dead: a reply to what is asked now is the successor's
     finally:
         os.close(descriptor)
-    _wait_for_reply(connection, account, number)
+    wait_for_reply(connection, account, number, _BACK_SECONDS_MAX)
     return (time.monotonic() - start) * 1000
 
 
-def _wait_for_reply(connection: socket.socket, account: Account, number: int) -> None:
-    """Ask until a request of this round is answered."""
-    deadline = time.monotonic() + _BACK_SECONDS_MAX
+def wait_for_reply(connection: socket.socket, account: Account, number: int, seconds_max: float) -> None:
+    """Ask until a worker answers a request of this round. Raises :class:`SplinterError` when none does for so long."""
+    deadline = time.monotonic() + seconds_max
     client = number + 1
     request = Header(opcode=Opcode.PING, tenant=account.tenant, token=account.token, client=client, sequence=1).pack()
     while time.monotonic() < deadline:
-        connection.send(request)
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(ConnectionRefusedError):  # of the packet before
+            connection.send(request)
+        with contextlib.suppress(TimeoutError, ConnectionRefusedError):
             while _client(connection.recv(_PACKET_BYTES_MAX)) != client:
                 pass  # late, from before
             return
-    raise SplinterError(f"no worker answers {_BACK_SECONDS_MAX:g} s after one was killed")
+    raise SplinterError(f"no worker answers {seconds_max:g} s after one was killed")
 
 
 def _client(packet: bytes) -> int:

@@ -7,6 +7,7 @@ and first when one is removed: while it does not say COMPLETE, what is pinned is
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from types import ModuleType
 
 import numpy as np
@@ -16,6 +17,7 @@ from splinter import limits
 from splinter.ext import abi
 from splinter.native import addresses
 from splinter.net import tenants, tier
+from splinter.net.bpf.maps import MapForm
 from splinter.server.config import ServerConfig
 from splinter.server.pinned import COMPLETE, LAYOUT
 from splinter.store import commit_layout, layout
@@ -32,9 +34,10 @@ _LIMITS = (
 )  # fmt: skip
 
 
-def digest() -> bytes:
-    """Of every structure that lies in a store or that code in it relies on, and of the limits that decide on places."""
-    parts = [f"version {LAYOUT_VERSION}"]
+def digest(forms: Mapping[str, MapForm]) -> bytes:
+    """Of every structure that lies in a store or that code in it relies on, of the limits that decide on places, and of the
+    ``forms`` of all maps, by name, of a store of some size that is always the same."""
+    parts = [f"version {LAYOUT_VERSION}", *(f"{name}: {form}" for name, form in sorted(forms.items()))]
     parts += [f"{name} = {getattr(limits, name)}" for name in _LIMITS]
     parts += [f"{module.__name__}.{line}" for module in _MODULES for line in _constants(module)]
     return hashlib.sha256("\n".join(parts).encode()).digest()
@@ -50,23 +53,24 @@ def _constants(module: ModuleType) -> list[str]:
     return lines
 
 
-def record_of(config: ServerConfig, *, is_complete: bool) -> bytes:
-    """The record of a store for this configuration."""
+def record_of(config: ServerConfig, forms: Mapping[str, MapForm], *, is_complete: bool) -> bytes:
+    """The record of a store for this configuration; ``forms`` as :func:`digest` has them."""
     record = np.zeros(1, LAYOUT)
     record["magic"] = _MAGIC
     record["complete"] = COMPLETE if is_complete else 0
     record["cores"] = len(config.cores)
     record["memory_bytes"] = config.memory_bytes
-    record["digest"] = np.frombuffer(digest(), "V32")
+    record["digest"] = np.frombuffer(digest(forms), "V32")
     record["version"] = splinter.__version__.encode()
     return record.tobytes()
 
 
-def objection_to(found: bytes, config: ServerConfig) -> str:
-    """Why a server of this configuration cannot go on with the store of a complete record; empty when it can."""
+def objection_to(found: bytes, config: ServerConfig, forms: Mapping[str, MapForm]) -> str:
+    """Why a server of this configuration cannot go on with the store of a complete record; empty when it can. ``forms`` as
+    :func:`digest` has them."""
     record = np.frombuffer(found, LAYOUT)[0]
     version = record["version"].decode(errors="replace")
-    if record["magic"] != _MAGIC or bytes(record["digest"]) != digest():
+    if record["magic"] != _MAGIC or bytes(record["digest"]) != digest(forms):
         return f"it is Splinter {version}'s, which lays memory out in another way than {splinter.__version__}"
     if record["memory_bytes"] != config.memory_bytes:
         return f"it has {_size(int(record['memory_bytes']))} of memory, not {_size(config.memory_bytes)}"

@@ -35,6 +35,7 @@ from splinter.net.bpf import maps
 from splinter.net.bpf.maps import Kind, MapForm
 from splinter.net.bpf.pins import PinFolder, PinsInUseError, PinsUnavailableError, instances
 from splinter.net.tenants import RATE_BYTES, TENANT
+from splinter.net.xdp.verdicts import Verdict
 from splinter.server.config import ServerConfig
 from splinter.server.pinned import LAYOUT_FORM, LAYOUT_PIN, LINK_PIN, closed, discard, left_behind
 from splinter.server.supervisor.layout_record import objection_to, record_of
@@ -71,8 +72,12 @@ def forms(memory_bytes: int) -> dict[str, MapForm]:
         "accounts": MapForm.shared(ACCOUNT.itemsize, limits.TENANTS_MAX),
         "store_state": MapForm.shared(Store.state_bytes(memory_bytes), 1),
         **tier.forms(),
+        "counters": MapForm(Kind.PERCPU_ARRAY, 8, len(Verdict)),
         CODE: MapForm(Kind.HASH, mmap.PAGESIZE, limits.CODE_REGION_BYTES // mmap.PAGESIZE, _NO_PREALLOC),
     }
+
+
+_SAMPLE = forms(limits.STORE_BYTES_MIN)  # what a store's layout is told by
 
 
 class CodePages:
@@ -151,11 +156,11 @@ class StoreMaps:
             return
         try:
             with closed(LAYOUT_FORM.make(LAYOUT_PIN)) as layout:
-                maps.update(layout, 0, record_of(self.config, is_complete=False))
+                maps.update(layout, 0, record_of(self.config, _SAMPLE, is_complete=False))
                 self.pins.pin(LAYOUT_PIN, layout)
                 for name, descriptor in self.descriptors.items():
                     self.pins.pin(name, descriptor)
-                maps.update(layout, 0, record_of(self.config, is_complete=True))
+                maps.update(layout, 0, record_of(self.config, _SAMPLE, is_complete=True))
         except OSError as error:
             _say_unpinned(f"{self.pins.path}: {error.strerror}")
             with contextlib.suppress(OSError):
@@ -293,7 +298,7 @@ def _attach(config: ServerConfig, pins: PinFolder) -> dict[str, int] | None:
     if record is None:
         discard(pins)
         return None
-    if objection := objection_to(record, config):
+    if objection := objection_to(record, config, _SAMPLE):
         raise ServerError(
             f"a server of instance {config.instance!r} left a store, and this one cannot go on with it: {objection}. "
             f"'splinter serve --fresh' begins with an empty store in its place, 'splinter purge' removes it"

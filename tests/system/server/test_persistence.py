@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import platform
 import random
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 from pyroute2 import IPRoute
 
 from splinter.client.admin import TenantInfo
+from splinter.errors import RequestTimeoutError
 from splinter.net.bpf import maps
 from splinter.net.bpf.pins import PinFolder, folder_of, instances
 from splinter.net.lab import Lab
@@ -30,6 +33,7 @@ from tests.support.waiting import wait_for
 pytestmark = pytest.mark.xdp
 KILLS, STORM_SECONDS_MAX = 5, 240.0
 OBJECTS = 300
+DEAD_SECONDS, TIMEOUT_SECONDS = 0.3, 60.0
 EXTENSION = """
 from splinter.ext import extension, Store, u64
 
@@ -42,6 +46,7 @@ def bump(db: Store, key: u64) -> u64:
     db.put(1, key, count)
     return count
 """
+needs_tier = pytest.mark.skipif(platform.machine() != "x86_64", reason="the kernel's tier is for x86-64")
 GOES_ON = "going on with the store that an earlier server left"
 
 
@@ -109,9 +114,12 @@ def test_everything_killed_and_the_next_start_goes_on(unique_name: str, lab: Lab
     before = program_on(lab)
     crash(server, order)
     assert program_on(lab) == before != 0  # it stays, and drops what nobody is there for
+    with server.client(tenant, timeout=DEAD_SECONDS) as client, pytest.raises(RequestTimeoutError):
+        client.put(b"key 1", b"nobody takes this")
     with serving(unique_name, lab, "--audit") as again:
         assert GOES_ON in again.started.said()
         assert program_on(lab) not in (0, before)  # swapped
+        assert again.admin().stats()["xdp"]["no_socket"] > 0
         check(again, tenant)
         client = again.client(tenant)
         client.install(EXTENSION.replace("+ 1", "+ 10"))  # beside code that is there
@@ -286,3 +294,53 @@ def test_a_start_right_behind_the_supervisors_death_waits_for_the_others(unique_
     with serving(unique_name, lab, "--audit") as again:
         check(again, tenant)
         server.process.wait(20)
+
+
+@needs_tier
+def test_gets_are_answered_while_every_process_is_dead(unique_name: str, lab: Lab) -> None:
+    server = start_server(unique_name, lab)
+    tenant = fill(server)
+    client = server.client(tenant, timeout=DEAD_SECONDS)
+    assert client.get(b"key 1") is not None
+    kill_everything(server, "at random", random.Random(1))
+    for number in range(OBJECTS):
+        assert client.get(b"key %d" % number) == (None if number == 7 else b"value %d" % number * 20)
+    with serving(unique_name, lab, "--audit") as again:
+        assert again.admin().stats()["xdp"]["kernel_hit"] >= OBJECTS - 1  # counted on over the restart
+        check(again, tenant)
+
+
+@needs_tier
+def test_reads_in_the_kernel_go_on_while_a_start_recovers_and_takes_over(unique_name: str, lab: Lab) -> None:
+    """A client asks without pause through a crash, the recovery and the change of programs; afterwards memory comes free."""
+    server = start_server(unique_name, lab)
+    tenant = fill(server)
+    stop, wrong, asked = threading.Event(), [], [0]
+
+    def ask() -> None:
+        with server.client(tenant, timeout=TIMEOUT_SECONDS) as client:
+            while not stop.is_set():
+                number = asked[0] % OBJECTS
+                if client.get(b"key %d" % number) != (None if number == 7 else b"value %d" % number * 20):
+                    wrong.append(number)
+                asked[0] += 1
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        for _ in range(2):
+            wait_for(lambda before=asked[0]: asked[0] > before + OBJECTS, what="answers")
+            crash(server, "at random")
+            wait_for(lambda before=asked[0]: asked[0] > before + OBJECTS, what="answers while all are dead")
+            again = start_server(unique_name, lab, "--audit")
+            server.info, server.started = again.info, again.started
+        wait_for(lambda before=asked[0]: asked[0] > before + OBJECTS, what="answers")
+        # More than the store has is replaced: none of it can wait for an epoch that nobody leaves.
+        client, value = server.client(tenant), bytes(60_000)
+        for _ in range(2 * (64 << 20) // len(value)):
+            client.put(b"large", value)
+    finally:
+        stop.set()
+        asking.join()
+        assert server.stop() == 0
+    assert not wrong

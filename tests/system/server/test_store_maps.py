@@ -6,6 +6,7 @@ What a server does is done in a process of its own: its memory is mapped at fixe
 from __future__ import annotations
 
 import os
+import subprocess
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -222,3 +223,21 @@ def test_names_with_a_dot_have_a_folder_of_their_own(unique_name: str) -> None:
     for each in (first, second):
         each.remove()
         each.close()
+
+
+def test_a_bpffs_that_cannot_be_written_is_done_without(
+    config: ServerConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SPLINTER_BPFFS", str(tmp_path))
+    subprocess.run(["mount", "-t", "bpf", "-o", "ro", "bpf", tmp_path], check=True)
+    try:
+        assert in_process(lambda: unpinned(config)) == 0
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+    said = capfd.readouterr().out
+    assert "the store ends with this server's processes" in said and "Read-only file system" in said
+
+
+def unpinned(config: ServerConfig) -> None:
+    kept = StoreMaps.open(config)
+    assert kept.pins is None and kept.store().problems() == []

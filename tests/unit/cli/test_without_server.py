@@ -17,7 +17,7 @@ from splinter.cli.main import app
 COMMANDS = [
     ["serve"], ["lab", "up"], ["lab", "status"], ["lab", "down"], ["tenant", "create"], ["tenant", "list"],
     ["tenant", "remove"], ["get"], ["put"], ["delete"], ["install"], ["uninstall"], ["extensions"], ["check"],
-    ["invoke"], ["stats"], ["top"],
+    ["invoke"], ["stats"], ["top"], ["purge"],
 ]  # fmt: skip
 NEED_A_SERVER = [
     ["tenant", "create"], ["tenant", "list"], ["tenant", "remove", "7"], ["get", "k", "-t", "7"],
@@ -159,3 +159,14 @@ def test_a_closed_pipe_is_no_traceback(tmp_path):
     os.close(writer)
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
+
+
+def test_purge_of_what_is_not_there_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SPLINTER_BPFFS", str(tmp_path))
+    result = run("purge", "--instance", "nosuch")
+    assert (result.exit_code, result.output) == (0, "instance nosuch: nothing is left of it\n")
+    assert run("purge", "--all").output == "nothing is left of any instance\n"
+    (tmp_path / "run" / "left").mkdir(parents=True)
+    assert run("purge", "--all").output == "instance left: removed its run folder\n"
+    assert not (tmp_path / "run" / "left").exists()
+    assert run("purge", "--instance", "../nosuch").exit_code == 1

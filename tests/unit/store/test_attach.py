@@ -15,6 +15,7 @@ from splinter.store import kill_points
 from splinter.store.epochs import EPOCH_OFFLINE, OLDEST_NONE, epoch_enter, epoch_oldest
 from splinter.store.journal import JOURNAL_COMMITTED
 from splinter.store.layout import STORE
+from splinter.store.limbo import is_held_up, must_give_way
 from splinter.store.region import Region
 from splinter.store.store import ACCOUNTS_BYTES, Store
 
@@ -99,6 +100,20 @@ def test_nobody_is_held_up_by_who_is_gone(memory: Memory) -> None:
     assert (again.participants["incarnation"] == incarnations + 1).all()  # what they claimed is void
     assert again.is_safe(stamp)
     assert epoch_oldest(again.address) > stamp
+
+
+def test_nobody_gives_way_to_who_is_gone(memory: Memory) -> None:
+    """What blocked the dead does so no more: it would end the first tasks of their successors."""
+    store = filled(memory)
+    epoch = int(store.descriptor["epoch"])
+    store.participants["blocked_at"][0] = store.participants["wants"][1] = epoch
+    store.participants["blocked_turns"][0] = limits.BLOCKED_TURNS
+    store.participants["limbo_bytes"][0] = BYTES
+    assert must_give_way(store.address, epoch) and is_held_up(store.address)
+    del store
+    again = memory.attach()
+    assert again.descriptor["epoch"] == epoch
+    assert not must_give_way(again.address, epoch) and not is_held_up(again.address)
 
 
 def test_locks_and_steps_of_all_are_put_right(memory: Memory) -> None:
