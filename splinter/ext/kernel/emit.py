@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from splinter.ext.abi import ResultKind
 from splinter.ext.kernel import layout
 from splinter.ext.kernel.layout import RUN_DONE, RUN_HAND_OVER, SCRATCH_BYTES
 from splinter.ext.middle import ir
@@ -43,9 +44,12 @@ attributes #0 = { nounwind "no-builtins" }
 """
 
 
-def emit(function: ir.Function, placement: ir.Placement) -> str:
-    """The module of one function, which :mod:`splinter.ext.kernel.fit` has found to fit, its registers in the frame."""
-    lines = KernelEmitter(function, placement, 0).run()
+def emit(function: ir.Function, placement: ir.Placement, result: ResultKind, identity: int) -> str:
+    """The module of one function, which :mod:`splinter.ext.kernel.fit` has found to fit, its registers in the frame.
+
+    It runs only where ``identity`` was asked for.
+    """
+    lines = KernelEmitter(function, placement, 0, result=result, identity=identity).run()
     text = "\n".join(lines)
     declarations = [f"declare {kind} nounwind" for name, kind in _DECLARATIONS.items() if name in text]
     return "\n".join((*declarations, text, _ATTRIBUTES))
@@ -64,6 +68,8 @@ def data_places(function: ir.Function) -> tuple[list[int], int]:
 class KernelEmitter(Emitter):
     """Translates one function."""
 
+    result: ResultKind = ResultKind.NONE
+    identity: int = 0
     in_scratch: set[Register] = field(default_factory=set)  # of this block: what certainly is an address in the record
 
     def __post_init__(self) -> None:
@@ -74,7 +80,15 @@ class KernelEmitter(Emitter):
 
     def run(self) -> list[str]:
         """The lines of the function."""
-        lines = [f"define i64 @{ENTRY}(ptr %frame_at) #0 {{", "entry:"]
+        lines = [
+            f"define i64 @{ENTRY}(ptr %frame_at) #0 {{",
+            "entry:",
+            f"  %identity_at = getelementptr i8, ptr %frame_at, i64 {layout.IDENTITY}",
+            "  %identity = load i64, ptr %identity_at",
+            f"  %is_meant = icmp eq i64 %identity, {self.identity}",
+            "  br i1 %is_meant, label %meant, label %handover",
+            "meant:",
+        ]
         for content, place in zip(self.function.data, self.data_places, strict=True):
             for at in range(0, len(content), 4):
                 part = int.from_bytes(content[at : at + 4].ljust(4, b"\0"), "little")
@@ -86,7 +100,7 @@ class KernelEmitter(Emitter):
     # --- exits ------------------------------------------------------------------------------------------------------------
 
     def _return(self, code: int) -> None:
-        self._line(f"ret i64 {RUN_DONE}")
+        self._line(f"ret i64 {RUN_DONE + self.result}")
 
     def _yield(self, block: Block, target: Block, line: int) -> None:
         self._line("br label %handover")
@@ -173,19 +187,20 @@ class KernelEmitter(Emitter):
         left, right = operands
         product = self._value(f"mul i64 {left}, {right}")
         if instruction.op is Op.UMUL:
-            self._fail_if(self._exceeds(left, right, instruction.operands, str(WORD_MASK)), 0, 0)
+            self._fail_if(self._exceeds(operands, instruction.operands, str(WORD_MASK)), 0, 0)
             return product
         magnitudes = [self._magnitude(operand) for operand in operands]
         negative = self._value(f"icmp slt i64 {self._value(f'xor i64 {left}, {right}')}, 0")
         most = self._value(f"select i1 {negative}, i64 {-_SIGNED_MIN}, i64 {_SIGNED_MAX}")
-        self._fail_if(self._exceeds(*magnitudes, (), most), 0, 0)
+        self._fail_if(self._exceeds(magnitudes, (), most), 0, 0)
         return product
 
-    def _exceeds(self, left: str, right: str, operands: tuple[ir.Operand, ...], most: str) -> str:
-        """Whether the product of two unsigned words is more than ``most``."""
-        for factor, other in zip(operands, (right, left), strict=False):
-            if isinstance(factor, Constant) and most == str(WORD_MASK):
-                return self._value(f"icmp ugt i64 {other}, {WORD_MASK // max(factor.value, 1)}")
+    def _exceeds(self, factors: list[str], operands: tuple[ir.Operand, ...], most: str) -> str:
+        """Whether the product of two unsigned words, which may be constants among ``operands``, is more than ``most``."""
+        left, right = factors
+        for operand, other in zip(operands, (right, left), strict=False):
+            if isinstance(operand, Constant):
+                return self._value(f"icmp ugt i64 {other}, {WORD_MASK // max(operand.value, 1)}")
         is_zero = self._value(f"icmp eq i64 {left}, 0")
         divisor = self._value(f"select i1 {is_zero}, i64 1, i64 {left}")
         quotient = self._value(f"udiv i64 {most}, {divisor}")
@@ -223,7 +238,8 @@ class KernelEmitter(Emitter):
         if isinstance(address, Register) and address in self.frame_offsets:
             pointer = self._frame_pointer(self.frame_offsets[address])
         elif is_store or self._is_scratch(address):
-            bounded = self._value(f"and i64 {self._operand(address)}, {SCRATCH_BYTES - 1}")
+            # Hidden, or LLVM would see that the bound is not needed; the kernel's verifier does not.
+            bounded = self._value(f"and i64 {self._hidden(self._operand(address))}, {SCRATCH_BYTES - 1}")
             pointer = self._value(f"getelementptr i8, ptr %frame_at, i64 {bounded}")
         else:
             assert instruction.target is not None
@@ -243,5 +259,3 @@ class KernelEmitter(Emitter):
         if bits < 64:
             value = self._value(f"{'sext' if instruction.op is Op.LOAD_SIGNED else 'zext'} i{bits} {value} to i64")
         self._assign(instruction.target, value)
-
-

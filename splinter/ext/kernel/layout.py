@@ -32,20 +32,22 @@ SCRATCH = np.dtype(
         ("key", "u1", KEY_BYTES_MAX + 1),  # of the look-up
         ("key_end", "<u8"),  # likewise
         ("snapshot", "<u8"),  # number of the tenant's commit whose state is read
+        # Random number of the code that is to run: a tail call can meet what has just replaced another tenant's. Writer: the
+        # program that calls
+        ("identity", "<u8"),
         ("broken", "<u8"),  # not 0: something could not be read, so the result is none
         ("laundered", "<u8"),  # values pass through here to become numbers that the kernel's verifier knows nothing of
         ("zero", "<u8"),  # which it does not know either
         ("reserved", "u1", 16384 - FRAME_BYTES - 8 * (CELLS_MAX + STACK_CELLS_MAX) - DATA_BYTES_MAX - PACKET_BODY_BYTES_MAX
-         - KEY_BYTES_MAX - 1 - 8 * 6),
+         - KEY_BYTES_MAX - 1 - 8 * 7),
         ("end", "<u8"),  # what begins at the last address may reach into it
     ]
 )  # fmt: skip
 SCRATCH_BYTES = 1 << 14  # addresses of the record; a power of two, to be bounded by one instruction
 assert offset(SCRATCH, "end") == SCRATCH_BYTES
 
-CELLS, STACK, DATA = (offset(SCRATCH, name) for name in ("cells", "stack", "data"))
-
+CELLS, STACK, DATA, IDENTITY = (offset(SCRATCH, name) for name in ("cells", "stack", "data", "identity"))
 
 # What a run returns.
 RUN_HAND_OVER = 0  # the worker has to do it, from the beginning; also what a loop without an end returns
-RUN_DONE = 1  # the result is in the frame
+RUN_DONE = 1  # and the number of the ResultKind: the result is in the frame

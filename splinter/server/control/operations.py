@@ -242,7 +242,7 @@ class Operations:
         key = hashlib.sha256(f"{name or ''}\0{every}\0{source}".encode(errors="surrogatepass")).digest()
         compiled = self._compiled.get(key)
         if compiled is None:
-            wanted = Source(tenant, source, name, every, self._shared.config.preempt, generation)
+            wanted = Source(tenant, source, name, every, self._shared.config.preempt, generation=generation)
             compiled = await self._compiler.compile(wanted)
         self._compiled.note(key, compiled)
         return compiled
