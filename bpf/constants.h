@@ -18,8 +18,6 @@
 #define IPV4_MORE_FRAGMENTS 0x2000
 #define UDP_PORTS_BYTES 4
 
-#define __always_inline inline __attribute__((always_inline))
-
 /* Every step returns a verdict, or this: go on to the next step. */
 #define FURTHER_PROCESSING (-1)
 

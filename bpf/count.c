@@ -3,8 +3,7 @@
  * at MARK_AT of the UDP payload, and its status at STATUS_AT; STATUS_AT 0: none, it counts as 0. A reply of status 0 has
  * REPLY_BYTES, unless that is 0.
  */
-#include <uapi/linux/bpf.h>
-
+#include "kernel.h"
 #include "constants.h"
 #include "shared.h"
 #include "parsing.h"
@@ -16,13 +15,13 @@
 #define STATUSES 256
 
 /* Replies by status, one cell for each CPU; at STATUSES, packets that are none, or of another length. Writer: this program. */
-BPF_PERCPU_ARRAY(replies, u64, STATUSES + 1);
+extern struct map replies;
 
 int count(struct xdp_md *ctx)
 {
     struct packet p = {};
-    u32 at = STATUSES;
-    u64 *cell;
+    __u32 at = STATUSES;
+    __u64 *cell;
 
     packet_begin(&p, ctx);
     if (parse_ipv4(&p) != FURTHER_PROCESSING || parse_ports(&p) != FURTHER_PROCESSING)
@@ -30,13 +29,13 @@ int count(struct xdp_md *ctx)
     if (p.udp->source != bpf_htons(PORT))
         return XDP_PASS;
     if (parse_udp(&p) == FURTHER_PROCESSING) {
-        if (p.cursor + MARK_AT + sizeof(u32) <= p.end && p.cursor + STATUS_AT + 1 <= p.end &&
-            *(u32 *)(p.cursor + MARK_AT) == MARK)
+        if (p.cursor + MARK_AT + sizeof(__u32) <= p.end && p.cursor + STATUS_AT + 1 <= p.end &&
+            *(__u32 *)(p.cursor + MARK_AT) == MARK)
             at = STATUS_AT ? *(__u8 *)(p.cursor + STATUS_AT) : 0;
         if (!at && REPLY_BYTES && p.payload_bytes != REPLY_BYTES)
             at = STATUSES;
     }
-    cell = replies.lookup(&at);
+    cell = bpf_map_lookup_elem(&replies, &at);
     if (cell)
         *cell += 1;
     return XDP_DROP;

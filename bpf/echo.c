@@ -1,6 +1,5 @@
 /* For benchmarks: sends UDP packets for PORT back to where they came from, from within the driver. The machine's upper bound. */
-#include <uapi/linux/bpf.h>
-
+#include "kernel.h"
 #include "constants.h"
 #include "shared.h"
 #include "parsing.h"

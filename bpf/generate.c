@@ -1,5 +1,5 @@
 /* For benchmarks: makes requests of the frames that BPF_PROG_TEST_RUN feeds it, and sends them out of its device. */
-#include <uapi/linux/bpf.h>
+#include "kernel.h"
 
 #if !defined(FRAME_BYTES) || !defined(HEADERS_BYTES) || !defined(TENANT_AT) || !defined(TOKEN_AT) || !defined(SEQUENCE_AT) || !defined(ENTRIES)
 #error "the loader defines FRAME_BYTES, offsets in the frame, and the schedule's ENTRIES, a power of two"
@@ -9,13 +9,13 @@
 #endif
 
 struct request {
-    u64 number;
-    u64 tenant;
-    u64 token;
+    __u64 number;
+    __u64 tenant;
+    __u64 token;
 };
 
 /* Which requests, in which order, over and over. Writer: user space. */
-BPF_F_TABLE("array", u32, struct request, schedule, ENTRIES, BPF_F_MMAPABLE);
+extern struct map schedule;
 
 /* Reads of the numbers in a ones' complement sum (RFC 1071). Those at odd offsets are shifted by a byte, which is a rotation. */
 #define HALVES(value) ((((value) & 0xffffffffull) + ((value) >> 32)))
@@ -24,22 +24,22 @@ BPF_F_TABLE("array", u32, struct request, schedule, ENTRIES, BPF_F_MMAPABLE);
 
 /* How many were made, on one CPU at a time (writer: this program), and when the next one is due. */
 struct progress {
-    u64 made;
-    u64 gap_ns; /* between two; 0: as many as can be. Writer: user space, between runs */
-    u64 next_ns; /* Writer: this program */
-    u64 first_ns; /* when a run's first and last frame were made. Writer: this program; 0 between runs (user space) */
-    u64 last_ns;
-    u64 sum; /* of the UDP datagram and its pseudo header, with all numbers 0. Writer: user space, before the first run */
+    __u64 made;
+    __u64 gap_ns; /* between two; 0: as many as can be. Writer: user space, between runs */
+    __u64 next_ns; /* Writer: this program */
+    __u64 first_ns; /* when a run's first and last frame were made. Writer: this program; 0 between runs (user space) */
+    __u64 last_ns;
+    __u64 sum; /* of the UDP datagram and its pseudo header, with all numbers 0. Writer: user space, before the first run */
     __u8 headers[HEADERS_BYTES]; /* Ethernet, IP, UDP. Writer: user space, before the first run */
 };
-BPF_F_TABLE("array", u32, struct progress, progress, 1, BPF_F_MMAPABLE);
+extern struct map progress;
 
 int generate(struct xdp_md *ctx)
 {
     void *frame = (void *)(long)ctx->data;
-    u32 first = 0, at;
-    u64 now = bpf_ktime_get_ns(), sum;
-    struct progress *done = progress.lookup(&first);
+    __u32 first = 0, at;
+    __u64 now = bpf_ktime_get_ns(), sum;
+    struct progress *done = bpf_map_lookup_elem(&progress, &first);
     struct request *request;
 
     if (!done || frame + FRAME_BYTES > (void *)(long)ctx->data_end)
@@ -53,7 +53,7 @@ int generate(struct xdp_md *ctx)
         done->next_ns += done->gap_ns;
     }
     at = done->made & (ENTRIES - 1);
-    request = schedule.lookup(&at);
+    request = bpf_map_lookup_elem(&schedule, &at);
     if (!request)
         return XDP_ABORTED;
     done->made += 1;
@@ -62,23 +62,23 @@ int generate(struct xdp_md *ctx)
     __builtin_memcpy(frame, done->headers, HEADERS_BYTES);
     sum = done->sum;
     if (SEQUENCE_AT) {
-        *(u64 *)(frame + SEQUENCE_AT) = done->made;
+        *(__u64 *)(frame + SEQUENCE_AT) = done->made;
         sum += SUMMED(SEQUENCE_AT, done->made);
     }
     if (TENANT_AT) {
-        *(u32 *)(frame + TENANT_AT) = request->tenant;
+        *(__u32 *)(frame + TENANT_AT) = request->tenant;
         sum += SUMMED(TENANT_AT, request->tenant);
     }
     if (TOKEN_AT) {
-        *(u64 *)(frame + TOKEN_AT) = request->token;
+        *(__u64 *)(frame + TOKEN_AT) = request->token;
         sum += SUMMED(TOKEN_AT, request->token);
     }
     if (KEY_AT) {
-        *(u64 *)(frame + KEY_AT) = request->number;
+        *(__u64 *)(frame + KEY_AT) = request->number;
         sum += SUMMED(KEY_AT, request->number);
     }
     if (VALUE_AT) {
-        *(u64 *)(frame + VALUE_AT) = request->number;
+        *(__u64 *)(frame + VALUE_AT) = request->number;
         sum += SUMMED(VALUE_AT, request->number);
     }
     sum = (sum & 0xffffffff) + (sum >> 32);
@@ -86,6 +86,6 @@ int generate(struct xdp_md *ctx)
     sum = (sum & 0xffff) + (sum >> 16);
     sum = (sum & 0xffff) + (sum >> 16);
     sum ^= 0xffff;
-    *(u16 *)(frame + CHECKSUM_AT) = sum ? sum : 0xffff; /* 0 would say that there is none */
+    *(__u16 *)(frame + CHECKSUM_AT) = sum ? sum : 0xffff; /* 0 would say that there is none */
     return XDP_TX;
 }

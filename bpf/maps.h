@@ -1,41 +1,31 @@
-/* Maps. Those with BPF_F_MMAPABLE are shared memory: user space maps the same bytes. The loader defines the sizes. */
+/*
+ * Maps. The loader makes them; splinter/net/xdp/server.py has their kinds and sizes. Those that user space maps are shared
+ * memory: it sees the same bytes.
+ */
 #ifndef SPLINTER_MAPS_H
 #define SPLINTER_MAPS_H
 
-#if !defined(CORES) || !defined(SOCKETS) || !defined(TENANTS) || !defined(INDEX_BUCKETS) || !defined(SLABS)
-#error "the loader defines CORES, SOCKETS (queues x cores), TENANTS, INDEX_BUCKETS, SLABS"
+#ifndef CORES
+#error "the loader defines CORES"
 #endif
-
-struct bucket {
-    __u8 bytes[BUCKET_BYTES];
-};
-
-struct slab {
-    __u8 bytes[SLAB_BYTES];
-};
 
 /* The IPv4 addresses that are ours (ADDRESS_OWN), and those that nobody sends from (ADDRESS_GROUP); in network byte order.
  * The MAC addresses that are ours, as 48-bit numbers, the first byte lowest. Writer of both: supervisor. */
-BPF_HASH(addresses, __be32, u32, ADDRESSES);
-BPF_HASH(macs, u64, u32, ADDRESSES);
+extern struct map addresses, macs;
 
-/* Who may ask, and which core serves them. Writer: control plane. */
-BPF_F_TABLE("array", u32, struct tenant, tenants, TENANTS, BPF_F_MMAPABLE);
+/* Who may ask, and which core serves them: struct tenant by id. Writer: control plane. Mapped. */
+extern struct map tenants;
 
-/* How the tenants that have a limit stand to it. Writer: this program; the control plane clears. */
-BPF_F_TABLE("array", u32, struct rate, rates, TENANTS, BPF_F_MMAPABLE);
+/* How the tenants that have a limit stand to it: struct rate by id. Writer: this program; the control plane clears. Mapped. */
+extern struct map rates;
 
-/* Packets that wait for each core. Writers: this program and the worker. */
-BPF_F_TABLE("array", u32, struct depth, depths, CORES, BPF_F_MMAPABLE);
+/* Packets that wait for each core: struct depth. Writers: this program and the worker. Mapped. */
+extern struct map depths;
 
 /* The socket of (queue, core), at queue x CORES + core. Writer: supervisor. */
-BPF_XSKMAP(xsks, SOCKETS);
-
-/* The store. Writers: workers and control plane. */
-BPF_F_TABLE("array", u32, struct bucket, store_index, INDEX_BUCKETS, BPF_F_MMAPABLE);
-BPF_F_TABLE("array", u32, struct slab, store_slabs, SLABS, BPF_F_MMAPABLE);
+extern struct map xsks;
 
 /* Packets by verdict, one cell for each CPU. Writer: this program. */
-BPF_PERCPU_ARRAY(counters, u64, VERDICTS);
+extern struct map counters;
 
 #endif

@@ -26,11 +26,11 @@ static __always_inline int is_for_us(struct packet *p)
 
     if (p->ethernet->source[0] & MAC_GROUP || is_no_station(source) || source == destination)
         return VERDICT_PASSED;
-    kind = addresses.lookup(&destination);
-    if (!kind || *kind != ADDRESS_OWN || !macs.lookup(&mac))
+    kind = bpf_map_lookup_elem(&addresses, &destination);
+    if (!kind || *kind != ADDRESS_OWN || !bpf_map_lookup_elem(&macs, &mac))
         return VERDICT_PASSED;
     /* A network's broadcast address ends in two bits of 1 at least, its own in two of 0: only then is it worth a look. */
-    if (((bpf_ntohl(source) + 1) & 3) < 2 && addresses.lookup(&source))
+    if (((bpf_ntohl(source) + 1) & 3) < 2 && bpf_map_lookup_elem(&addresses, &source))
         return VERDICT_PASSED;
     return FURTHER_PROCESSING;
 }

@@ -14,7 +14,7 @@ static __always_inline int limit_rate(__u32 id, __u32 packets_per_second)
 
     if (!packets_per_second)
         return FURTHER_PROCESSING;
-    rate = rates.lookup(&id);
+    rate = bpf_map_lookup_elem(&rates, &id);
     if (!rate)
         return FURTHER_PROCESSING;
     interval = SECOND_NS / packets_per_second;

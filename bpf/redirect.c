@@ -1,16 +1,16 @@
 /* For AF_XDP clients: UDP packets whose MATCH port (source or destination) is PORT go to the socket of the queue that they
  * came in by, or to the kernel where it has none; everything else passes. */
-#include <uapi/linux/bpf.h>
-
+#include "kernel.h"
 #include "constants.h"
 #include "shared.h"
 #include "parsing.h"
 
-#if !defined(MATCH) || !defined(SOCKETS)
-#error "the loader defines MATCH: source or destination; SOCKETS: number of queues"
+#ifndef MATCH
+#error "the loader defines MATCH: source or destination"
 #endif
 
-BPF_XSKMAP(xsks, SOCKETS);
+/* The socket of each queue. Writer: user space. */
+extern struct map xsks;
 
 int redirect(struct xdp_md *ctx)
 {
@@ -21,5 +21,5 @@ int redirect(struct xdp_md *ctx)
         return XDP_PASS;
     if (p.udp->MATCH != bpf_htons(PORT))
         return XDP_PASS;
-    return xsks.redirect_map(ctx->rx_queue_index, XDP_PASS);
+    return bpf_redirect_map(&xsks, ctx->rx_queue_index, XDP_PASS);
 }

@@ -4,8 +4,7 @@
  * Every step returns a verdict or FURTHER_PROCESSING. Every verdict is counted. What is not ours passes to the kernel; what
  * claims to be ours and is malformed or not authorised is dropped here, before anything else sees it.
  */
-#include <uapi/linux/bpf.h>
-
+#include "kernel.h"
 #include "constants.h"
 #include "wire.h"
 #include "shared.h"
@@ -39,7 +38,7 @@ static __always_inline int check_header(struct packet *p)
 static __always_inline int authenticate(struct splinter_header *header, __u32 *home, __u32 *packets_per_second)
 {
     __u32 id = header->tenant;
-    struct tenant *tenant = tenants.lookup(&id);
+    struct tenant *tenant = bpf_map_lookup_elem(&tenants, &id);
 
     if (!tenant || id == 0 || !(tenant->flags & TENANT_ACTIVE))
         return VERDICT_UNKNOWN_TENANT;

@@ -10,7 +10,7 @@
 /* The home core, or where more than STEER_AWAY packets wait for it the core for which the fewest do. */
 static __always_inline __u32 choose_core(__u32 home)
 {
-    struct depth *depth = depths.lookup(&home);
+    struct depth *depth = bpf_map_lookup_elem(&depths, &home);
     __u32 best = home, least;
 
     if (!depth)
@@ -20,14 +20,14 @@ static __always_inline __u32 choose_core(__u32 home)
 #pragma unroll
         for (__u32 i = 0; i < CORES; i++) {
             __u32 core = i;
-            struct depth *other = depths.lookup(&core);
+            struct depth *other = bpf_map_lookup_elem(&depths, &core);
 
             if (other && other->packets < least) {
                 least = other->packets;
                 best = i;
             }
         }
-        depth = depths.lookup(&best);
+        depth = bpf_map_lookup_elem(&depths, &best);
         if (!depth)
             return home;
     }
@@ -53,7 +53,7 @@ static __always_inline int steer(struct xdp_md *ctx, __u32 home)
     if (home >= CORES)
         return VERDICT_NO_SOCKET;
     core = choose_core(home);
-    if (xsks.redirect_map(ctx->rx_queue_index * CORES + core, XDP_DROP) != XDP_REDIRECT)
+    if (bpf_redirect_map(&xsks, ctx->rx_queue_index * CORES + core, XDP_DROP) != XDP_REDIRECT)
         return VERDICT_NO_SOCKET;
     return VERDICT_STEERED;
 }

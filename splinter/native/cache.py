@@ -219,7 +219,7 @@ def _candidates() -> Iterator[Path]:
         yield Path(tempfile.mkdtemp(prefix="splinter-cache-"))
 
 
-def _cache_folder(name: str) -> Path:
+def cache_folder(name: str) -> Path:
     """A folder of this name in the first place that will do; one that cannot be made where none will.
 
     Compiled code is run as it is found: nobody else may be able to write to the folder, or to one above it.
@@ -244,7 +244,7 @@ def configure() -> Path:
     """Point Numba at the cache folder of this build; functions look there when they are decorated."""
     builds = ("KILL_POINTS", "PROFILE")  # see splinter.store.kill_points, splinter.worker.stages
     build = "".join(f"-{name.lower()}" for name in builds if os.environ.get(f"SPLINTER_{name}") == "1")
-    folder = _cache_folder(f"compiled{build}")
+    folder = cache_folder(f"compiled{build}")
     _config.CACHE_DIR = str(folder)
     _config.CACHE_LOCATOR_CLASSES = _LOCATOR_CLASSES
     _caching.IndexDataCacheFile = SavedCode

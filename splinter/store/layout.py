@@ -315,7 +315,7 @@ STORE = np.dtype(
         ("slab_records", "<u8"),  # address
         ("tenants", "<u8"),  # address of the records that splinter.net.tenants describes; the store does not read them
         ("accounts", "<u8"),  # address
-        ("deletions", "<u8"),  # address, DELETION_RING_BYTES for each tenant
+        ("deletions", "<u8"),  # address, DELETION_RING_BYTES for each tenant; of another memory at each start
         ("participants", "<u8"),  # address
         ("class_lists", "<u8"),  # address, one per class
         ("seed", "<u8"),  # of the hash, random
@@ -324,7 +324,11 @@ STORE = np.dtype(
         ("kill_at", "<u8"),  # see splinter.store.kill_points. Writer: tests
         ("kill_skip", "<u8"),
         ("slab_lists", "<u8"),  # address, one per slab
-        ("reserved_made", "<u8", 7),
+        (
+            "nowhere",
+            "<u8",
+        ),  # what a step's word is led to whose place went with its process. Written by who recovers, read by nobody
+        ("reserved_made", "<u8", 6),
         # Written while serving, each in a cache line of its own.
         ("epoch", "<u8"),  # global epoch, from 1. Writers: all, by compare-and-swap
         ("reserved_epoch", "<u8", 7),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
+import weakref
 
 import numpy as np
+
+from splinter.native.addresses import Stretch, map_at, unmap
 
 
 class Region:
@@ -15,9 +19,15 @@ class Region:
     to an array of it any more.
     """
 
-    def __init__(self, descriptor: int, size: int) -> None:
-        """Map ``size`` bytes of an open descriptor, readable and writable. The descriptor stays the caller's."""
-        self._memory = np.frombuffer(mmap.mmap(descriptor, size, flags=mmap.MAP_SHARED), dtype=np.uint8)
+    def __init__(self, descriptor: int, size: int, stretch: Stretch | None = None) -> None:
+        """Map ``size`` bytes of an open descriptor, readable and writable. The descriptor stays the caller's.
+
+        Without a ``stretch`` the kernel chooses the address. Raises :class:`OSError`, ``EEXIST`` when something else is there.
+        """
+        memory = (
+            mmap.mmap(descriptor, size, flags=mmap.MAP_SHARED) if stretch is None else _map(descriptor, size, stretch.address)
+        )
+        self._memory = np.frombuffer(memory, dtype=np.uint8)
         self.address = int(self._memory.ctypes.data)
         self.bytes = size
 
@@ -38,12 +48,19 @@ class Region:
             os.close(descriptor)
 
     @classmethod
-    def from_fd(cls, descriptor: int, size: int) -> Region:
+    def from_fd(cls, descriptor: int, size: int, stretch: Stretch | None = None) -> Region:
         """The first ``size`` bytes of a BPF array map made with ``BPF_F_MMAPABLE``, or of any other file."""
-        return cls(descriptor, size)
+        return cls(descriptor, size, stretch)
 
     def array(self, dtype: np.dtype, count: int | None = None, at: int = 0) -> np.ndarray:
         """``count`` records (default: as many as fit) from byte ``at`` on, without a copy."""
         if count is None:
             count = (self.bytes - at) // dtype.itemsize
         return np.frombuffer(self._memory, dtype=dtype, count=count, offset=at)
+
+
+def _map(descriptor: int, size: int, address: int) -> memoryview:
+    map_at(address, size, mmap.PROT_READ | mmap.PROT_WRITE, descriptor)
+    memory = (ctypes.c_ubyte * size).from_address(address)
+    weakref.finalize(memory, unmap, address, size).atexit = False
+    return memoryview(memory)

@@ -13,6 +13,7 @@ import numpy as np
 
 from splinter import limits
 from splinter.errors import Status, error_for
+from splinter.layout import offset
 from splinter.store.audit.walk import check_invariants
 from splinter.store.commit_layout import DELETION_RING_BYTES
 from splinter.store.epochs import (
@@ -57,6 +58,8 @@ _SWEEP_BUCKETS = 4096  # about a millisecond
 _SCAN_CAPACITY = 1024
 _CONTROL = limits.PARTICIPANT_CONTROL
 _SLABS_RESERVED = 1  # slab 0
+_NOWHERE = offset(STORE, "nowhere")
+ACCOUNTS_BYTES = limits.TENANTS_MAX * ACCOUNT.itemsize
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,20 @@ def _address(data: bytes) -> int:
     return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
 
 
+def _state_places(slabs_total: int) -> tuple[int, int, int, int, int]:
+    """Where participants, lists of classes, lists of slabs and records of slabs begin in the state's region, and its end."""
+    class_lists = STORE_DESCRIPTOR_BYTES + limits.PARTICIPANTS_MAX * PARTICIPANT.itemsize
+    slab_lists = class_lists + CLASSES * CLASS_LIST.itemsize
+    slab_records = slab_lists + slabs_total * SLAB_LIST.itemsize
+    return STORE_DESCRIPTOR_BYTES, class_lists, slab_lists, slab_records, slab_records + slabs_total * SLAB.itemsize
+
+
+def _new_deletions() -> Region:
+    """The rings of deletions: a memfd also where all else is in BPF maps, which take their memory at once. Nobody but workers
+    reads them, and only for snapshots that are older than what was deleted; so they need not outlive the processes."""
+    return Region.create("splinter-deletions", limits.TENANTS_MAX * DELETION_RING_BYTES)
+
+
 class Store:
     """The store in shared memory. Made before the first fork; every forked process may then use it.
 
@@ -97,9 +114,11 @@ class Store:
     again: nothing that they return refers to the store's memory.
     """
 
-    def __init__(self, state: Region, index: Region, slabs: Region, tenants: Region, accounts: Region) -> None:
+    def __init__(
+        self, state: Region, index: Region, slabs: Region, tenants: Region, accounts: Region, deletions: Region
+    ) -> None:  # fmt: skip
         self.state_region, self.index_region, self.slabs_region = state, index, slabs
-        self.tenants_region, self.accounts_region = tenants, accounts
+        self.tenants_region, self.accounts_region, self._deletions = tenants, accounts, deletions
         self.address = state.address  # of the descriptor: the first argument of every compiled function
         self.descriptor = state.array(STORE, 1)[0]
         self.accounts = accounts.array(ACCOUNT)  # one record per tenant id; the counters change while serving
@@ -121,6 +140,11 @@ class Store:
         index_bytes = bytes_total // _INDEX_SHARE
         return index_bytes // limits.BUCKET_BYTES, (bytes_total - index_bytes) // limits.SLAB_BYTES
 
+    @staticmethod
+    def state_bytes(bytes_total: int) -> int:
+        """How large the region of the state is, for descriptor, participants and lists. Raises as :meth:`plan`."""
+        return _state_places(Store.plan(bytes_total)[1])[-1]
+
     @classmethod
     def create(
         cls,
@@ -129,14 +153,16 @@ class Store:
         index_region: Region | None = None,
         slabs_region: Region | None = None,
         tenants_region: Region | None = None,
+        accounts_region: Region | None = None,
+        state_region: Region | None = None,
         participants: int = limits.WORKERS_MAX,
     ) -> Store:
         """An empty store of ``bytes_total`` bytes of index and slabs, for the workers 0 … ``participants - 1`` and
         the control process.
 
-        Regions that are given (the memory of BPF maps, all zero) have at least the size that :meth:`plan` says;
-        others are made of memfds. Accounts, participants and lists come on top: about 2 MiB, and 4 KiB for each tenant that
-        deletes.
+        Regions that are given (the memory of BPF maps, all zero) have at least the size that :meth:`plan`, ACCOUNTS_BYTES and
+        :meth:`state_bytes` say; others are made of memfds. Accounts, participants and lists come on top: about 2 MiB, and 4 KiB
+        for each tenant that deletes.
         """
         if not 0 <= participants <= limits.WORKERS_MAX:
             raise ValueError(f"a store has at most {limits.WORKERS_MAX} workers, not {participants}")
@@ -144,16 +170,14 @@ class Store:
         index = index_region or Region.create("splinter-index", buckets_total * limits.BUCKET_BYTES)
         slabs = slabs_region or Region.create("splinter-slabs", slabs_total * limits.SLAB_BYTES)
         tenants = tenants_region or Region.create("splinter-tenants", limits.TENANTS_MAX * _TENANT_RECORD_BYTES)
-        accounts = Region.create("splinter-accounts", limits.TENANTS_MAX * ACCOUNT.itemsize)
+        accounts = accounts_region or Region.create("splinter-accounts", ACCOUNTS_BYTES)
+        state = state_region or Region.create("splinter-state", cls.state_bytes(bytes_total))
         if index.bytes < buckets_total * BUCKET.itemsize or slabs.bytes < slabs_total * limits.SLAB_BYTES:
             raise ValueError("a region is smaller than Store.plan() says")
-        participants_at = STORE_DESCRIPTOR_BYTES
-        class_lists_at = participants_at + limits.PARTICIPANTS_MAX * PARTICIPANT.itemsize
-        slab_lists_at = class_lists_at + CLASSES * CLASS_LIST.itemsize
-        slab_records_at = slab_lists_at + slabs_total * SLAB_LIST.itemsize
-        deletions_at = slab_records_at + slabs_total * SLAB.itemsize
-        state = Region.create("splinter-state", deletions_at + limits.TENANTS_MAX * DELETION_RING_BYTES)
-        store = cls(state, index, slabs, tenants, accounts)
+        if accounts.bytes < ACCOUNTS_BYTES or state.bytes < cls.state_bytes(bytes_total):
+            raise ValueError("the accounts' region or the state's is too small")
+        store = cls(state, index, slabs, tenants, accounts, _new_deletions())
+        participants_at, class_lists_at, slab_lists_at, slab_records_at, _ = _state_places(slabs_total)
         record = store.descriptor
         record["index"] = index.address
         record["buckets"] = buckets_total - buckets_total // _OVERFLOW_SHARE
@@ -166,7 +190,7 @@ class Store:
         record["tenants"] = tenants.address
         record["accounts"] = accounts.address
         record["participants"] = state.address + participants_at
-        record["deletions"] = state.address + deletions_at
+        record["deletions"] = store._deletions.address
         record["class_lists"] = state.address + class_lists_at
         record["slab_lists"] = state.address + slab_lists_at
         record["seed"] = secrets.randbits(64)
@@ -176,6 +200,36 @@ class Store:
         store.participants["holder"] = np.arange(1, limits.PARTICIPANTS_MAX + 1)
         store.participants["epoch"] = EPOCH_OFFLINE
         return store
+
+    @classmethod
+    def attach(cls, *, index: Region, slabs: Region, tenants: Region, accounts: Region, state: Region) -> Store:
+        """A store that outlived all its processes, in the same regions at the same addresses, with what they left put right.
+
+        All participants are certainly dead, and nobody takes over a task. May be cut short and run again. Raises
+        :class:`ValueError` when a region is not where it was.
+        """
+        store = cls(state, index, slabs, tenants, accounts, _new_deletions())
+        record = store.descriptor
+        for name, region in (("index", index), ("slabs", slabs), ("tenants", tenants), ("accounts", accounts)):
+            if record[name] != region.address:
+                raise ValueError(f"the region {name} was at {int(record[name]):#x}, not at {region.address:#x}")
+        if record["participants"] != state.address + STORE_DESCRIPTOR_BYTES:
+            raise ValueError("the region of the state is not where it was")
+        # Who had an older snapshot than there is now is dead: nobody asks for what was deleted before.
+        record["deletions"] = store._deletions.address
+        record["kill_at"] = record["kill_skip"] = 0
+        store._forget_foreign_words()
+        for participant in range(limits.PARTICIPANTS_MAX):
+            store.recover(participant)
+        return store
+
+    def _forget_foreign_words(self) -> None:
+        """Lead journalled words elsewhere that are not of the store, but of the memory of a task: it went with its process."""
+        words = self.participants["intent"]["words"]
+        is_ours = np.zeros(words.shape, bool)
+        for region in (self.state_region, self.index_region, self.slabs_region, self.accounts_region):
+            is_ours |= (words["address"] >= region.address) & (words["address"] < region.address + region.bytes)
+        words["address"][~is_ours] = self.address + _NOWHERE
 
     # --- objects -------------------------------------------------------------------------------------------------------
 

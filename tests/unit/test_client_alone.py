@@ -20,7 +20,7 @@ from importlib.abc import MetaPathFinder
 
 class Blocked(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {sorted({*SERVER_PACKAGES, "bcc", "sklearn", "splinter_bench"})}:
+        if name.partition(".")[0] in {sorted({*SERVER_PACKAGES, "sklearn", "splinter_bench"})}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Blocked())

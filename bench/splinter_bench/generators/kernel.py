@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from splinter.net.xdp import syscall
+from splinter.net.bpf import Kind, MapForm, maps
+from splinter.net.bpf.syscall import Command, bpf
 from splinter.net.xdp.program import Program
 
 REQUEST = np.dtype([("number", "<u8"), ("tenant", "<u8"), ("token", "<u8")])  # struct request of bpf/generate.c
@@ -38,11 +39,16 @@ class GeneratorProgram(Program):
 
     def __init__(self, ifname: str, frame: bytes, headers_bytes: int, places: Mapping[str, int], schedule: np.ndarray) -> None:
         defines = {"FRAME_BYTES": len(frame), "HEADERS_BYTES": headers_bytes, "ENTRIES": len(schedule), **places}
-        super().__init__(ifname, "generate.c", "generate", defines, ["schedule", "progress"])
+        progress_bytes = _PROGRESS.itemsize + headers_bytes
+        forms = {
+            "schedule": MapForm.shared(REQUEST.itemsize, len(schedule)),
+            "progress": MapForm.shared(-(-progress_bytes // 8) * 8, 1),
+        }
+        super().__init__(ifname, "generate.c", "generate", defines, forms)
         self._frame = frame
         memory = mmap.mmap(self.map_fd("schedule"), schedule.nbytes)
         np.frombuffer(memory, REQUEST, len(schedule))[:] = schedule
-        memory = mmap.mmap(self.map_fd("progress"), _PROGRESS.itemsize + headers_bytes)
+        memory = mmap.mmap(self.map_fd("progress"), progress_bytes)
         self._progress = np.frombuffer(memory, _PROGRESS, 1)
         memory[_PROGRESS.itemsize : _PROGRESS.itemsize + headers_bytes] = frame[:headers_bytes]
         self._progress["sum"] = _sum_without_numbers(frame, headers_bytes, places)
@@ -90,7 +96,7 @@ def _run_live(program_fd: int, packet: bytes, ifindex: int, count: int) -> None:
         count, 0, len(context), 0, ctypes.addressof(context_in), 0,
         _TEST_LIVE_FRAMES, 0, _LIVE_BATCH,
     )  # fmt: skip
-    syscall.bpf(syscall.PROG_TEST_RUN, head)
+    bpf(Command.PROG_TEST_RUN, head)
 
 
 def _sum_without_numbers(frame: bytes, headers_bytes: int, places: Mapping[str, int]) -> int:
@@ -129,13 +135,12 @@ class CountProgram(Program):
     """``bpf/count.c``: counts replies from UDP port ``port`` by status and drops them."""
 
     def __init__(self, ifname: str, port: int, form: ReplyForm) -> None:
-        super().__init__(ifname, "count.c", "count", {"PORT": port, **form.defines()}, ["replies"])
-        self._cells = struct.Struct(f"<{syscall.possible_cpus()}Q")
+        forms = {"replies": MapForm(Kind.PERCPU_ARRAY, 8, _STATUSES + 1)}
+        super().__init__(ifname, "count.c", "count", {"PORT": port, **form.defines()}, forms)
+        self._cells = struct.Struct(f"<{maps.possible_cpus()}Q")
 
     def counts(self) -> dict[int, int]:
         """How many replies had each status, of those that any had; under -1, how many packets were no replies."""
         fd = self.map_fd("replies")
-        found = {
-            status: sum(self._cells.unpack(syscall.lookup(fd, status, self._cells.size))) for status in range(_STATUSES + 1)
-        }
+        found = {status: sum(self._cells.unpack(maps.lookup(fd, status, self._cells.size))) for status in range(_STATUSES + 1)}
         return {-1 if status == _STATUSES else status: count for status, count in found.items() if count}

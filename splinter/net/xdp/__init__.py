@@ -1,8 +1,4 @@
-"""The XDP programs in ``bpf/``: compile, load, attach, feed.
-
-bcc is imported only when a program is compiled, so that this package can be imported everywhere; :func:`probe` says
-whether it can be used.
-"""
+"""The XDP programs in ``bpf/``: compile, load, attach, feed. :func:`probe` says whether they can be used."""
 
 from splinter.net.xdp.client import EchoProgram, RedirectProgram
 from splinter.net.xdp.probe import probe

@@ -1,13 +1,11 @@
 """Attaching a program to a device so that it goes away with us.
 
 A BPF link is attached as long as some process has its descriptor open: after a SIGKILL the kernel detaches it by
-itself. Native mode (in the driver) is tried first, then generic mode. Kernels before 5.9 have no links for XDP; there
-bcc attaches by netlink, and the program stays if the process is killed.
+itself. Native mode (in the driver) is tried first, then generic mode. Links for XDP came with Linux 5.9.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import logging
 import os
@@ -16,13 +14,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from splinter.errors import ServerError, TransportUnavailableError
-from splinter.net.xdp import syscall
-from splinter.net.xdp.compile import import_bcc
+from splinter.net.bpf import syscall
 
 AttachMode = Literal["native", "generic"]
 
 _MODES: tuple[tuple[AttachMode, int], ...] = (("native", syscall.LINK_NATIVE), ("generic", syscall.LINK_GENERIC))
-_NETLINK_IF_NOEXIST = 1 << 0  # XDP_FLAGS_UPDATE_IF_NOEXIST
 _OCCUPIED = (errno.EBUSY, errno.EEXIST)
 _CANNOT_DETACH = (errno.EINVAL, errno.EOPNOTSUPP)  # kernels before 5.11: the link ends when all have closed it
 _RETRY_SECONDS = 2.0  # a killed server's workers hold its link until they are dead, too
@@ -33,18 +29,13 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Attachment:
-    """A program on a device. ``link_fd`` is None when it was attached by netlink."""
+    """A program on a device, by the link of descriptor ``link_fd``."""
 
-    ifname: str
     mode: AttachMode
-    link_fd: int | None
-    flags: int
+    link_fd: int
 
     def detach(self) -> None:
         """Take the program off the device, whoever else holds the link. No error when the device is gone."""
-        if self.link_fd is None:
-            import_bcc().libbcc.lib.bpf_attach_xdp(self.ifname.encode(), -1, self.flags)
-            return
         try:
             syscall.detach_link(self.link_fd)
         except OSError as error:
@@ -63,7 +54,7 @@ def attach(program_fd: int, ifname: str, ifindex: int) -> Attachment:
     reasons = []
     for mode, flags in _MODES:
         try:
-            attachment = _attach_in_mode(program_fd, ifname, ifindex, mode, flags)
+            attachment = Attachment(mode, _link(program_fd, ifindex, flags))
         except OSError as error:
             if error.errno in _OCCUPIED:
                 raise ServerError(
@@ -72,7 +63,7 @@ def attach(program_fd: int, ifname: str, ifindex: int) -> Attachment:
                 ) from error
             if error.errno == errno.EPERM:
                 raise TransportUnavailableError("attaching an XDP program needs root (CAP_NET_ADMIN)") from error
-            reasons.append(f"{mode}: {error.strerror}")
+            reasons.append(f"{mode}: {'no BPF links for XDP, Linux 5.9' if error.errno == errno.EINVAL else error.strerror}")
             continue
         if mode == "generic":
             log.warning("%s: no XDP in the driver (%s): generic mode, which is slower", ifname, "; ".join(reasons))
@@ -80,23 +71,12 @@ def attach(program_fd: int, ifname: str, ifindex: int) -> Attachment:
     raise TransportUnavailableError(f"no XDP program can be attached to {ifname} ({'; '.join(reasons)})")
 
 
-def _attach_in_mode(program_fd: int, ifname: str, ifindex: int, mode: AttachMode, flags: int) -> Attachment:
+def _link(program_fd: int, ifindex: int, flags: int) -> int:
     deadline = time.monotonic() + _RETRY_SECONDS
     while True:
         try:
-            return Attachment(ifname, mode, syscall.link_xdp(program_fd, ifindex, flags), flags)
+            return syscall.link_xdp(program_fd, ifindex, flags)
         except OSError as error:
-            if error.errno == errno.EINVAL:
-                return _attach_by_netlink(program_fd, ifname, mode, flags)
             if error.errno not in _OCCUPIED or time.monotonic() > deadline:
                 raise
         time.sleep(_RETRY_INTERVAL_SECONDS)
-
-
-def _attach_by_netlink(program_fd: int, ifname: str, mode: AttachMode, flags: int) -> Attachment:
-    result = import_bcc().libbcc.lib.bpf_attach_xdp(ifname.encode(), program_fd, flags | _NETLINK_IF_NOEXIST)
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    log.warning("%s: this kernel has no BPF links for XDP: the program stays attached if the server is killed", ifname)
-    return Attachment(ifname, mode, None, flags)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from splinter.net.bpf import Kind, MapForm
 from splinter.net.xdp.program import Program
 
 
@@ -13,8 +14,8 @@ class RedirectProgram(Program):
 
     def __init__(self, ifname: str, queues: int, port: int, match: Literal["source", "destination"] = "source") -> None:
         self.queues = queues
-        defines = {"PORT": port, "MATCH": match, "SOCKETS": queues}
-        super().__init__(ifname, "redirect.c", "redirect", defines, ["xsks"])
+        maps = {"xsks": MapForm(Kind.XSKMAP, 4, queues)}
+        super().__init__(ifname, "redirect.c", "redirect", {"PORT": port, "MATCH": match}, maps)
 
     def set_socket(self, queue: int, fd: int) -> None:
         """Redirect what comes in by ``queue`` to an AF_XDP socket bound to that queue."""
@@ -32,4 +33,4 @@ class EchoProgram(Program):
     """
 
     def __init__(self, ifname: str, port: int) -> None:
-        super().__init__(ifname, "echo.c", "echo", {"PORT": port}, [])
+        super().__init__(ifname, "echo.c", "echo", {"PORT": port}, {})

@@ -10,8 +10,8 @@ import sys
 
 from splinter.errors import TransportUnavailableError
 from splinter.net.afxdp.constants import AF_XDP
-from splinter.net.xdp import syscall
-from splinter.net.xdp.compile import BPF_FOLDER, import_bcc
+from splinter.net.bpf import Kind, maps, syscall
+from splinter.net.bpf.clang import BPF_FOLDER, find_clang
 
 
 def probe() -> str | None:
@@ -25,7 +25,7 @@ def probe() -> str | None:
     except OSError as error:
         return f"the kernel has no AF_XDP sockets (CONFIG_XDP_SOCKETS): {error.strerror}"
     try:
-        os.close(syscall.create_array(mmap.PAGESIZE, 1, syscall.MAP_FLAG_MMAPABLE))
+        os.close(maps.create(Kind.ARRAY, 4, mmap.PAGESIZE, 1, maps.MMAPABLE))
     except PermissionError:
         return "XDP needs root (CAP_BPF)"
     except OSError as error:
@@ -33,7 +33,7 @@ def probe() -> str | None:
     if not BPF_FOLDER.is_dir():
         return f"the sources of the XDP program are missing ({BPF_FOLDER}): install Splinter again"
     try:
-        import_bcc()
+        find_clang()
     except TransportUnavailableError as error:
         return str(error)
     return None

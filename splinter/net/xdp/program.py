@@ -1,36 +1,51 @@
-"""What all our XDP programs have in common: compile, attach, detach, sockets."""
+"""What all our XDP programs have in common: maps, compiling, loading, attaching, sockets."""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Self
 
-from splinter.errors import ServerError
-from splinter.net.xdp import attach, syscall
-from splinter.net.xdp.compile import compile_program
+from splinter.errors import ServerError, TransportUnavailableError
+from splinter.net.bpf import MapForm, compile_c, link, load, maps, syscall
+from splinter.net.xdp import attach
+
+_TOO_LARGE = (errno.ENOMEM, errno.E2BIG)
 
 
 class Program:
-    """One program of ``bpf/``, compiled and loaded for one device of the current network namespace.
+    """One program of ``bpf/``, compiled and loaded for one device of the current network namespace: the function of C called
+    ``function``, over maps of these forms.
+
+    Raises :class:`~splinter.errors.TransportUnavailableError` when clang or privileges lack,
+    :class:`~splinter.errors.ServerError` when the kernel refuses a map (most often for want of memory) or the program.
 
     All descriptors belong to this object; forked processes inherit them. A program that is still attached when the last
     of these processes ends is detached by the kernel.
     """
 
-    def __init__(self, ifname: str, source: str, function: str, defines: Mapping[str, object], maps: Sequence[str]) -> None:
+    def __init__(
+        self, ifname: str, source: str, function: str, defines: Mapping[str, object], forms: Mapping[str, MapForm]
+    ) -> None:
         self.ifname = ifname
         try:
             self.ifindex = socket.if_nametoindex(ifname)
         except OSError as error:
             raise ServerError(f"there is no network device {ifname!r} in this network namespace") from error
-        compiled = compile_program(source, function, defines, maps)
-        self.program_fd = compiled.program_fd
-        self.number = syscall.program_number(compiled.program_fd)
+        elf = compile_c(source, defines)
+        self._forms = forms
+        self._map_fds: dict[str, int] = {}
+        try:
+            for name, form in forms.items():
+                self._map_fds[name] = _make(form, name)
+            self.program_fd = load(link(elf, function, self._map_fds), function)
+        except BaseException:
+            self._close_maps()
+            raise
+        self.number = syscall.program_number(self.program_fd)
         """What the kernel calls the program by."""
-        self._map_fds = compiled.map_fds
         self._attachment: attach.Attachment | None = None
 
     def move(self, ifname: str, ifindex: int) -> None:
@@ -58,9 +73,12 @@ class Program:
         self.detach()
         if self.program_fd >= 0:
             os.close(self.program_fd)
-            for fd in self._map_fds.values():
-                os.close(fd)
-            self.program_fd, self._map_fds = -1, {}
+            self.program_fd = -1
+            self._close_maps()
+
+    def _close_maps(self) -> None:
+        while self._map_fds:
+            os.close(self._map_fds.popitem()[1])
 
     def __enter__(self) -> Self:
         return self
@@ -77,12 +95,26 @@ class Program:
         """Descriptor of a map. Raises ``KeyError`` when the program has none of this name."""
         return self._map_fds[name]
 
+    def map_bytes(self, name: str) -> int:
+        """Bytes of the memory of a mapped array, whole pages. Raises ``KeyError`` when the program has none of this name."""
+        return self._forms[name].mapped_bytes
+
     def _set_socket(self, index: int, fd: int) -> None:
-        syscall.update(self.map_fd("xsks"), index, fd.to_bytes(4, "little"))
+        maps.update(self.map_fd("xsks"), index, fd.to_bytes(4, "little"))
 
     def _clear_socket(self, index: int) -> None:
         try:
-            syscall.delete(self.map_fd("xsks"), index)
+            maps.delete(self.map_fd("xsks"), index)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.EINVAL):  # was not there
                 raise
+
+
+def _make(form: MapForm, name: str) -> int:
+    try:
+        return form.make(name)
+    except PermissionError as error:
+        raise TransportUnavailableError("loading an XDP program needs root (CAP_BPF and CAP_NET_ADMIN)") from error
+    except OSError as error:
+        reason = "not enough memory, make the store smaller" if error.errno in _TOO_LARGE else error.strerror
+        raise ServerError(f"the map {name} of {form.entries} x {form.value_bytes} bytes could not be made: {reason}") from error

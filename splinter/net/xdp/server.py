@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import mmap
 import struct
 
 from splinter import limits
 from splinter.errors import ServerError
+from splinter.net.bpf import Kind, MapForm, maps
 from splinter.net.depths import DEPTH
 from splinter.net.place import Place
 from splinter.net.tenants import RATE, TENANT
-from splinter.net.xdp import syscall
 from splinter.net.xdp.program import Program
 from splinter.net.xdp.verdicts import Verdict
 
@@ -50,30 +49,26 @@ class XdpProgram(Program):
     ) -> None:
         self.cores = cores
         self.queues = queues
-        self._bytes = {
-            "tenants": _whole_pages(tenants_max * TENANT.itemsize),
-            "rates": _whole_pages(tenants_max * RATE.itemsize),
-            "depths": _whole_pages(cores * DEPTH.itemsize),
-            "store_index": _whole_pages(index_buckets * limits.BUCKET_BYTES),
-            "store_slabs": _whole_pages(slabs * limits.SLAB_BYTES),
+        forms = {
+            "tenants": MapForm.shared(TENANT.itemsize, tenants_max),
+            "rates": MapForm.shared(RATE.itemsize, tenants_max),
+            "depths": MapForm.shared(DEPTH.itemsize, cores),
+            "store_index": MapForm.shared(limits.BUCKET_BYTES, index_buckets),
+            "store_slabs": MapForm.shared(limits.SLAB_BYTES, slabs),
+            "xsks": MapForm(Kind.XSKMAP, 4, cores * queues),
+            "counters": MapForm(Kind.PERCPU_ARRAY, 8, len(Verdict)),
+            "addresses": MapForm(Kind.HASH, 4, limits.DEVICE_ADDRESSES_MAX),
+            "macs": MapForm(Kind.HASH, 4, limits.DEVICE_ADDRESSES_MAX, key_bytes=8),
         }
         defines = {
             "PORT": port,
             "CORES": cores,
-            "SOCKETS": cores * queues,
-            "TENANTS": tenants_max,
-            "INDEX_BUCKETS": index_buckets,
-            "SLABS": slabs,
             "LOCALITY": int(locality),
             "STEER_AWAY": steer_away,
         }
-        super().__init__(ifname, "splinter.c", "splinter", defines, [*self._bytes, "xsks", "counters", *_PLACES])
+        super().__init__(ifname, "splinter.c", "splinter", defines, forms)
         self._places: dict[str, dict[bytes, int]] = {name: {} for name in _PLACES}
-        self._cpus = syscall.possible_cpus()
-
-    def map_bytes(self, name: str) -> int:
-        """Bytes of a shared-memory map, whole pages. Raises ``KeyError`` when that is none."""
-        return self._bytes[name]
+        self._cpus = maps.possible_cpus()
 
     def serve_at(self, place: Place) -> None:
         """Take what goes to one of these addresses, and nothing else; what was served before and still is is not interrupted.
@@ -88,10 +83,10 @@ class XdpProgram(Program):
         for name, keys in wanted.items():
             fd, present = self.map_fd(name), self._places[name]
             for key in [key for key in present if key not in keys]:
-                syscall.delete(fd, key)
+                maps.delete(fd, key)
             for key, kind in keys.items():
                 if present.get(key) != kind:
-                    syscall.update(fd, key, kind.to_bytes(4, "little"))
+                    maps.update(fd, key, kind.to_bytes(4, "little"))
             self._places[name] = keys
 
     def set_socket(self, queue: int, core: int, fd: int) -> None:
@@ -106,8 +101,4 @@ class XdpProgram(Program):
         """Packets by verdict since the program was loaded: the names of :class:`Verdict` in lower case."""
         cells = struct.Struct(f"<{self._cpus}Q")
         fd = self.map_fd("counters")
-        return {verdict.name.lower(): sum(cells.unpack(syscall.lookup(fd, verdict, cells.size))) for verdict in Verdict}
-
-
-def _whole_pages(size: int) -> int:
-    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+        return {verdict.name.lower(): sum(cells.unpack(maps.lookup(fd, verdict, cells.size))) for verdict in Verdict}

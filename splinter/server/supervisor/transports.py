@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from splinter import limits
 from splinter.errors import TransportUnavailableError
+from splinter.native.addresses import Stretch
 from splinter.net.netns import inside
 from splinter.net.tenants import rates_bytes, tenants_bytes
-from splinter.net.xdp import probe
+from splinter.net.xdp import probe, syscall
 from splinter.server.config import ServerConfig
 from splinter.server.supervisor.udp import UdpTransport
 from splinter.server.supervisor.xdp import XdpTransport
+from splinter.store.layout import ACCOUNT
 from splinter.store.region import Region
 from splinter.store.store import Store
 
@@ -60,15 +64,28 @@ def make_foundation(config: ServerConfig, name: str) -> Foundation:
 
 
 def _in_maps(config: ServerConfig, index_buckets: int, slabs: int) -> Foundation:
-    """All of it in the maps of the XDP program."""
+    """All of it in BPF maps, those of the XDP program among them."""
     xdp = XdpTransport(config, index_buckets, slabs)
     with _closed_on_failure(xdp):
-        index, values, tenants, rates = (
-            Region.from_fd(xdp.program.map_fd(name), xdp.program.map_bytes(name))
-            for name in ("store_index", "store_slabs", "tenants", "rates")
+        index, values, tenants = (
+            Region.from_fd(xdp.program.map_fd(name), xdp.program.map_bytes(name), stretch)
+            for name, stretch in (("store_index", Stretch.INDEX), ("store_slabs", Stretch.SLABS), ("tenants", Stretch.TENANTS))
         )
-        store = Store.create(config.memory_bytes, index_region=index, slabs_region=values, tenants_region=tenants)
+        rates = Region.from_fd(xdp.program.map_fd("rates"), xdp.program.map_bytes("rates"))
+        store = Store.create(
+            config.memory_bytes, index_region=index, slabs_region=values, tenants_region=tenants,
+            accounts_region=_new_map(ACCOUNT.itemsize, limits.TENANTS_MAX, Stretch.ACCOUNTS),
+            state_region=_new_map(Store.state_bytes(config.memory_bytes), 1, Stretch.STATE),
+        )  # fmt: skip
         return Foundation(xdp, store, tenants, rates)
+
+
+def _new_map(value_bytes: int, entries: int, stretch: Stretch) -> Region:
+    descriptor = syscall.create_array(value_bytes, entries, syscall.MAP_FLAG_MMAPABLE)
+    try:
+        return Region.from_fd(descriptor, -(-value_bytes * entries // mmap.PAGESIZE) * mmap.PAGESIZE, stretch)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 
@@ -12,7 +11,7 @@ from pyroute2 import IPRoute
 from splinter.errors import ServerError
 from splinter.net import netns
 from splinter.net.lab import CLIENT_DEVICE, SERVER_DEVICE, Lab
-from splinter.net.xdp import EchoProgram, RedirectProgram, XdpProgram, attach, syscall
+from splinter.net.xdp import EchoProgram, RedirectProgram, XdpProgram, attach
 
 pytestmark = pytest.mark.xdp
 
@@ -99,21 +98,6 @@ def test_detach_works_while_a_forked_process_holds_the_link(lab: Lab) -> None:
             os.close(writer)
             os.close(reader)
             assert os.waitpid(child, 0)[1] == 0
-
-
-def test_kernels_without_links_get_netlink(lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    def no_links(*_: object) -> int:
-        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-
-    monkeypatch.setattr(syscall, "link_xdp", no_links)
-    monkeypatch.setattr(attach, "_RETRY_SECONDS", 0.0)
-    with netns.inside(lab.server.namespace), server_program() as program, EchoProgram(SERVER_DEVICE, 7) as other:
-        assert program.attach() == "native" and program.link_fd is None
-        assert attached(lab) and "no BPF links" in caplog.text
-        with pytest.raises(ServerError, match="another XDP program"):
-            other.attach()
-        program.detach()
-        assert not attached(lab)
 
 
 def test_detach_after_the_device_went_away(unique_name: str) -> None:

@@ -17,9 +17,10 @@ from splinter.client import Client
 from splinter.client.admin import Admin, TenantInfo
 from splinter.errors import SplinterError
 from splinter.net import netns
+from splinter.net.bpf import syscall
 from splinter.net.device import need
 from splinter.net.lab import Lab
-from splinter.net.xdp import EchoProgram, syscall
+from splinter.net.xdp import EchoProgram
 from splinter.server import instance as instances
 from tests.support.servers import RunningServer, running_lab, start_server
 from tests.support.waiting import wait_for

@@ -135,7 +135,7 @@ def test_compiled_code_is_not_taken_from_another_user(temporary: Path) -> None:
 
     def choose() -> None:
         os.environ["HOME"] = str(home)
-        chosen = cache._cache_folder("compiled")
+        chosen = cache.cache_folder("compiled")
         assert chosen.stat().st_uid == chosen.parent.stat().st_uid == VICTIM
         assert not chosen.resolve().is_relative_to(home)
         chosen.rmdir()
@@ -151,7 +151,7 @@ def test_a_cache_that_cannot_be_written_to_is_passed_by(temporary: Path, place: 
         os.environ["XDG_CACHE_HOME"] = str(temporary / "cache")
         (temporary / place).mkdir(parents=True, mode=0o700)
         (temporary / place).chmod(0o500)
-        chosen = cache._cache_folder("compiled")
+        chosen = cache.cache_folder("compiled")
         assert chosen.parent == temporary / f"splinter-cache-{VICTIM}"
         (chosen / "file").touch()
 

@@ -262,7 +262,7 @@ def test_what_answers_is_no_server(impostor: str, command: list[str]) -> None:
         OSError("no number"), TimeoutError(), ConnectionResetError(),
         UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), UnicodeEncodeError("ascii", "ü", 0, 1, "ordinal"),
         UnicodeError("label too long"), MemoryError(), RecursionError(), ModuleNotFoundError("No module named 'rich'"),
-        ImportError("libbcc.so.0: cannot open"), pyroute2.NetlinkError(16, "busy"), msgpack.exceptions.ExtraData(1, b""),
+        ImportError("libpcap.so.0: cannot open"), pyroute2.NetlinkError(16, "busy"), msgpack.exceptions.ExtraData(1, b""),
         msgpack.exceptions.BufferFull(), msgpack.exceptions.OutOfData(), msgpack.exceptions.FormatError(),
         msgpack.exceptions.StackError(),
     ],

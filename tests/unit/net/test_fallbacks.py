@@ -6,17 +6,17 @@ import errno
 import logging
 import os
 import socket
-import sys
 from collections.abc import Callable
-from types import ModuleType
+from pathlib import Path
 
 import pytest
 
 from splinter.errors import ServerError, TransportUnavailableError
 from splinter.net import netns, xdp
 from splinter.net.afxdp import Umem, XskSocket
+from splinter.net.bpf import clang, maps, syscall
 from splinter.net.lab import Lab
-from splinter.net.xdp import attach, compile, syscall
+from splinter.net.xdp import attach
 
 
 def _fail(code: int) -> Callable[..., int]:
@@ -26,16 +26,37 @@ def _fail(code: int) -> Callable[..., int]:
     return call
 
 
-def test_missing_bcc_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "bcc", None)  # as if there were none
-    with pytest.raises(TransportUnavailableError, match="apt install python3-bpfcc"):
-        compile.import_bcc()
+def test_missing_clang_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(TransportUnavailableError, match="clang is missing: apt install clang-19"):
+        clang.compile_c("echo.c", {"PORT": 7171})
 
 
-def test_wrong_bcc_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "bcc", ModuleType("bcc"))
-    with pytest.raises(TransportUnavailableError, match="another project"):
-        compile.import_bcc()
+@pytest.mark.parametrize("name", ["clang-16", "clang-18", "clang"])
+def test_the_distribution_s_clang_will_do(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / name).touch(mode=0o755)
+    assert clang.find_clang() == tmp_path / name
+
+
+def test_probe_says_that_clang_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(socket, "socket", Opened)
+    monkeypatch.setattr(maps, "create", lambda *_: os.open(os.devnull, os.O_RDONLY))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert xdp.probe() == "clang is missing: apt install clang-19"
+
+
+def test_a_source_that_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(clang, "BPF_FOLDER", tmp_path)
+    with pytest.raises(TransportUnavailableError, match="install Splinter again"):
+        clang.compile_c("echo.c", {})
+
+
+class Opened:
+    """A socket that can be had."""
+
+    def __init__(self, *_: object) -> None: ...
+    def close(self) -> None: ...
 
 
 @pytest.mark.parametrize(("code", "reason"), [(errno.EPERM, "root"), (errno.EAFNOSUPPORT, "CONFIG_XDP_SOCKETS")])
@@ -48,12 +69,8 @@ def test_probe_and_socket_tell_why_there_is_no_af_xdp(code: int, reason: str, mo
 
 
 def test_probe_tells_when_bpf_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Opened:
-        def __init__(self, *_: object) -> None: ...
-        def close(self) -> None: ...
-
     monkeypatch.setattr(socket, "socket", Opened)
-    monkeypatch.setattr(syscall, "create_array", _fail(errno.EPERM))
+    monkeypatch.setattr(maps, "create", _fail(errno.EPERM))
     assert "CAP_BPF" in (xdp.probe() or "")
 
 
@@ -87,7 +104,7 @@ def test_generic_mode_is_the_fallback_and_is_logged(monkeypatch: pytest.MonkeyPa
 def test_detach_on_kernels_that_cannot_closes_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(syscall, "detach_link", _fail(errno.EOPNOTSUPP))
     link = os.open(os.devnull, os.O_RDONLY)
-    attach.Attachment("eth9", "native", link, syscall.LINK_NATIVE).detach()
+    attach.Attachment("native", link).detach()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(link)
 
@@ -95,6 +112,12 @@ def test_detach_on_kernels_that_cannot_closes_the_link(monkeypatch: pytest.Monke
 def test_no_mode_at_all_lists_the_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(syscall, "link_xdp", _fail(errno.EOPNOTSUPP))
     with pytest.raises(TransportUnavailableError, match=r"native: .*; generic: "):
+        attach.attach(-1, "eth9", 9)
+
+
+def test_kernels_without_links_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(syscall, "link_xdp", _fail(errno.EINVAL))
+    with pytest.raises(TransportUnavailableError, match=r"no BPF links for XDP, Linux 5\.9"):
         attach.attach(-1, "eth9", 9)
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from splinter import limits
 from splinter.net import tenants
+from splinter.net.bpf.clang import BPF_FOLDER
 from splinter.net.xdp import DROPS, Verdict
-from splinter.net.xdp.compile import BPF_FOLDER, read_source
 
 HEADERS = runpy.run_path(str(Path(__file__).parents[3] / "scripts/headers.py"))["HEADERS"]
 
@@ -28,14 +28,3 @@ def test_tenant_record_is_aligned_as_c_aligns_it() -> None:
 def test_verdicts_count_up_without_gaps() -> None:
     assert [verdict.value for verdict in Verdict] == list(range(len(Verdict)))
     assert Verdict.STEERED not in DROPS and Verdict.NO_SOCKET in DROPS
-
-
-def test_own_includes_are_pasted_with_their_places() -> None:
-    text = read_source("splinter.c")
-    assert '#include "' not in text
-    assert "struct splinter_header {" in text
-    lines = text.splitlines()
-    # The marker behind a pasted file numbers the line that follows the #include in the original.
-    marker = max(n for n, line in enumerate(lines) if line.startswith("#line") and line.endswith('"splinter.c"'))
-    number = int(lines[marker].split()[1])
-    assert (BPF_FOLDER / "splinter.c").read_text().splitlines()[number - 1] == lines[marker + 1]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 
 import numpy as np
 import pytest
 
 from splinter import limits
+from splinter.native.addresses import FIXED_ADDRESSES, FIXED_BYTES, Stretch
 from splinter.store.region import Region
 from splinter.store.store import Store
 
@@ -37,6 +39,28 @@ def test_a_region_may_be_a_descriptors_memory():
     assert os.pread(descriptor, 8, 56) == (0x1234).to_bytes(8, "little")
     os.close(descriptor)
     assert region.array(WORDS)[7] == 0x1234
+
+
+def test_a_region_may_have_an_address_of_its_own_which_nothing_else_has():
+    descriptor = os.memfd_create("test")
+    os.ftruncate(descriptor, 8192)
+    region = Region.from_fd(descriptor, 8192, Stretch.INDEX)
+    assert region.address == Stretch.INDEX.address == FIXED_ADDRESSES
+    words = region.array(WORDS)
+    words[7] = 0x1234
+    with pytest.raises(OSError, match="0x200000000000"):
+        Region.from_fd(descriptor, 4096, Stretch.INDEX)
+    del region
+    assert words[7] == 0x1234  # an array keeps the memory
+    del words
+    assert Region.from_fd(descriptor, 4096, Stretch.INDEX).array(WORDS)[7] == 0x1234
+    os.close(descriptor)
+
+
+def test_stretches_lie_apart_in_what_is_fixed():
+    addresses = sorted(stretch.address for stretch in Stretch)
+    assert all(after - before >= 2 * limits.STORE_BYTES_MAX for before, after in itertools.pairwise(addresses))
+    assert addresses[-1] + limits.STORE_BYTES_MAX <= FIXED_ADDRESSES + FIXED_BYTES
 
 
 def test_a_store_lives_in_regions_that_it_is_given():

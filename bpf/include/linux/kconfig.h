@@ -1,4 +1,0 @@
-#ifndef SPLINTER_KCONFIG_H
-#define SPLINTER_KCONFIG_H
-#define CONFIG_BPF_SYSCALL 1
-#endif

@@ -1,0 +1,48 @@
+/*
+ * What the programs use of the kernel's interface (linux/bpf.h), so that no kernel's headers need be installed: integer types,
+ * an XDP program's context and answers, helper functions by number, and maps, which the loader makes and knows by name.
+ */
+#ifndef SPLINTER_KERNEL_H
+#define SPLINTER_KERNEL_H
+
+typedef signed char __s8;
+typedef unsigned char __u8;
+typedef signed short __s16;
+typedef unsigned short __u16;
+typedef signed int __s32;
+typedef unsigned int __u32;
+typedef signed long long __s64;
+typedef unsigned long long __u64;
+
+typedef __u16 __be16, __sum16; /* network byte order */
+typedef __u32 __be32;
+
+#define NULL ((void *)0)
+#define __always_inline inline __attribute__((always_inline))
+
+struct xdp_md {
+    __u32 data;
+    __u32 data_end;
+    __u32 data_meta;
+    __u32 ingress_ifindex;
+    __u32 rx_queue_index;
+    __u32 egress_ifindex;
+};
+
+enum xdp_action { XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT };
+
+/* A map: `extern struct map name;`. It has a size because BTF wants one of every variable. */
+struct map {
+    __u32 opaque;
+};
+
+static void *(*const bpf_map_lookup_elem)(struct map *map, const void *key) = (void *)1;
+static __u64 (*const bpf_ktime_get_ns)(void) = (void *)5;
+static __u32 (*const bpf_get_prandom_u32)(void) = (void *)7;
+static long (*const bpf_redirect_map)(struct map *map, __u64 key, __u64 flags) = (void *)51;
+
+#define bpf_htons(value) __builtin_bswap16(value)
+#define bpf_ntohs(value) __builtin_bswap16(value)
+#define bpf_ntohl(value) __builtin_bswap32(value)
+
+#endif

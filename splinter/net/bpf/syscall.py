@@ -1,0 +1,69 @@
+"""The ``bpf`` system call: commands, and the links that keep an XDP program on a device.
+
+See ``man 2 bpf`` and ``union bpf_attr`` in ``linux/bpf.h``. Every function raises ``OSError`` with the kernel's reason.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import struct
+from enum import IntEnum
+from pathlib import Path
+
+NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}  # of bpf(2)
+
+
+class Command(IntEnum):
+    """What the call is to do."""
+
+    MAP_CREATE = 0
+    MAP_LOOKUP_ELEM = 1
+    MAP_UPDATE_ELEM = 2
+    MAP_DELETE_ELEM = 3
+    PROG_LOAD = 5
+    OBJ_PIN = 6
+    OBJ_GET = 7
+    PROG_TEST_RUN = 10
+    BTF_LOAD = 18
+    LINK_CREATE = 28
+    LINK_DETACH = 34
+
+
+ATTACH_TYPE_XDP = 37
+LINK_NATIVE = 1 << 2  # XDP_FLAGS_DRV_MODE
+LINK_GENERIC = 1 << 1  # XDP_FLAGS_SKB_MODE
+NAME_BYTES_MAX = 15  # of a map's or program's name
+_ATTRIBUTE_BYTES = 160  # zeroes behind what the kernel knows are allowed
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def bpf(command: Command, attributes: bytes) -> tuple[int, bytes]:
+    """Make the call; returns what it does, and the attributes as the kernel left them."""
+    buffer = ctypes.create_string_buffer(attributes, _ATTRIBUTE_BYTES)
+    result = _libc.syscall(ctypes.c_long(NUMBERS[platform.machine()]), command, buffer, len(buffer))
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return int(result), buffer.raw
+
+
+def link_xdp(program_fd: int, ifindex: int, flags: int) -> int:
+    """Attach a program to a device while any process has the file descriptor that this returns, the link, open."""
+    return bpf(Command.LINK_CREATE, struct.pack("<4I", program_fd, ifindex, ATTACH_TYPE_XDP, flags))[0]
+
+
+def detach_link(link_fd: int) -> None:
+    """Detach a link now, whoever else has it open."""
+    bpf(Command.LINK_DETACH, struct.pack("<I", link_fd))
+
+
+def program_number(program_fd: int) -> int:
+    """The number under which the kernel knows a program, as it stands in a device's link."""
+    for line in Path(f"/proc/self/fdinfo/{program_fd}").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "prog_id":
+            return int(value)
+    return 0
