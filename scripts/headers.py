@@ -43,6 +43,7 @@ def wire_header() -> str:
             SPLINTER_VERSION=wire.VERSION,
             SPLINTER_HEADER_BYTES=wire.HEADER.itemsize,
             SPLINTER_FLAG_REPLY=wire.FLAG_REPLY,
+            SPLINTER_FLAG_KERNEL=wire.FLAG_KERNEL,
             **{f"SPLINTER_OPCODE_{opcode.name}": opcode.value for opcode in wire.Opcode},
         ),
         _structure("splinter_header", wire.HEADER),
