@@ -16,7 +16,7 @@ from splinter.ext.front.checked import Library, Program
 from splinter.ext.front.desugar import desugar
 from splinter.ext.front.diagnostics import Findings
 from splinter.ext.front.parse import Module, choose, choose_all, head, option, parse
-from splinter.ext.kernel.code import NO_KERNEL_CODE, KernelCode, kernel_code, refuse_place
+from splinter.ext.kernel.code import KernelCode, kernel_code, refuse_place
 from splinter.ext.middle import ir
 from splinter.ext.middle.builder import TooLargeError, UntranslatedError, Work
 from splinter.ext.middle.checkpoints import insert_checkpoints
@@ -55,7 +55,7 @@ class CompiledExtension:
     source_digest: bytes  # SHA-256 of the source and of how it was compiled: the same ``code`` has the same digest
     first_lookup: FirstLookup  # a hint for the worker
     isolation: Isolation
-    kernel: KernelCode = NO_KERNEL_CODE
+    kernel: KernelCode
 
 
 def compile_source(

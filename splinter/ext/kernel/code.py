@@ -34,9 +34,6 @@ class KernelCode:
         return f"line {self.line}: {self.reason}" if self.line else self.reason
 
 
-NO_KERNEL_CODE = KernelCode()
-
-
 def refuse_place(findings: Findings, code: KernelCode, line: int) -> NoReturn:
     """Refuse an extension that must be in the kernel, and cannot. ``line`` is that of its definition."""
     hint = "write it in another way, or leave out the place: a worker runs it then"
