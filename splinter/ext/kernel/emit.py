@@ -38,7 +38,7 @@ _DECLARATIONS = {
     "@llvm.ctlz.i64": "i64 @llvm.ctlz.i64(i64, i1)",
 }  # fmt: skip
 _ATTRIBUTES = """
-attributes #0 = { nounwind "no-builtins" }
+attributes #0 = { nounwind "no-builtins" "no-jump-tables"="true" }
 !0 = !{!"branch_weights", i32 1, i32 1048576}
 !1 = !{!"branch_weights", i32 1048576, i32 1}
 """

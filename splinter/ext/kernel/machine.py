@@ -26,6 +26,8 @@ def _target() -> Any:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     machine = llvm.Target.from_triple(_TARGET).create_target_machine(cpu=_CPU, features=_FEATURES, opt=2)
+    # Making it has changed, for all targets, from how many cases on a switch becomes a table.
+    llvm.set_option("splinter", "-min-jump-table-entries=4")
     return machine, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
 
 
