@@ -18,6 +18,7 @@ from splinter.net.depths import DEPTH
 from splinter.net.device import Device, find, need
 from splinter.net.netns import inside
 from splinter.net.xdp import XdpProgram
+from splinter.net.xdp.extensions import ExtensionPrograms
 from splinter.server.config import ServerConfig
 from splinter.server.device_state import DeviceCondition, DeviceState
 from splinter.store.region import Region
@@ -42,6 +43,7 @@ class XdpTransport:
 
     name = "xdp"
     homes_elsewhere_max: int | None = None  # no limit
+    extension_programs: ExtensionPrograms | None = None
 
     def __init__(self, config: ServerConfig, index_buckets: int, slabs: int) -> None:
         assert config.device is not None

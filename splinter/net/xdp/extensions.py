@@ -1,0 +1,65 @@
+"""Programs of extensions beside the server's XDP program, which calls them by their place in a map (``bpf/extension.c``)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from splinter.errors import ServerError
+from splinter.net.bpf import compile_c, link, load, maps
+
+_BY_VERIFIER = "the kernel's verifier cannot follow it"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A program of an extension, or why there is none."""
+
+    program_fd: int = -1
+    identity: int = 0  # of its code; 0: there is none
+    worker_reason: str = ""
+
+    def close(self) -> None:
+        """Close the descriptor: where the program was placed it stays."""
+        if self.program_fd >= 0:
+            os.close(self.program_fd)
+
+
+NOT_LOADED = Loaded()
+
+
+class ExtensionPrograms:
+    """Makes programs, and puts them where the XDP program finds them. ``map_fds`` are that program's maps, by name."""
+
+    def __init__(self, map_fds: Mapping[str, int], defines: Mapping[str, object]) -> None:
+        """Raises :class:`~splinter.errors.TransportUnavailableError` when clang lacks, :class:`~splinter.errors.ServerError`."""
+        self._map_fds = dict(map_fds)
+        self._harness = compile_c("extension.c", defines)
+        self._cells = struct.Struct(f"<{maps.possible_cpus()}Q")
+
+    def load(self, object_file: bytes, identity: int) -> Loaded:
+        """Load the program of an extension's code; where the kernel refuses it, that is the reason why there is none."""
+        try:
+            code = link(self._harness, "extension", self._map_fds, may_goto=True, replaced={"run": object_file})
+            return Loaded(load(code, "splinter_ext"), identity)
+        except ServerError:
+            return Loaded(worker_reason=_BY_VERIFIER)
+
+    def place(self, slot: int, program: Loaded) -> None:
+        """Put a program into a slot, in place of the one that was there; or none."""
+        if program.program_fd >= 0:
+            maps.update(self._map_fds["kernel_extensions"], slot, program.program_fd.to_bytes(4, "little"))
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                maps.delete(self._map_fds["kernel_extensions"], slot)
+
+    def invocations(self, slot: int) -> int:
+        """How many have ended in the kernel."""
+        return sum(self._cells.unpack(maps.lookup(self._map_fds["extension_counts"], slot, self._cells.size)))
+
+    def clear(self, slot: int) -> None:
+        """Begin counting anew."""
+        maps.update(self._map_fds["extension_counts"], slot, bytes(self._cells.size))
