@@ -16,7 +16,7 @@ class ExtensionInfo:
 
     The counters are of all versions since the first install under the name: ``invocations`` that ended, ``errors`` of
     them, ``yields``, and ``cpu_us``, microseconds of the workers' CPU time. ``in_kernel`` of the invocations ended in the
-    kernel: ``place`` says where it runs, ``"kernel"`` or ``"worker"``, and ``worker_reason`` why it is in the worker (empty on a
+    kernel. ``place`` says where it runs, ``"kernel"`` or ``"worker"``; ``worker_reason`` why it is in the worker (empty on a
     server that has no other place). ``kills`` is how many workers had to be replaced because of
     it since it was installed or released last; when they are too many it is ``quarantined``, and invokes are refused.
     """

@@ -146,9 +146,9 @@ def _is_option(decorator: ast.Call) -> bool:
 def option(function: ast.FunctionDef, name: str) -> str:
     """What an extension's decorator, which is right, says of an option; empty when it says nothing."""
     for decorator in function.decorator_list:
-        for keyword in decorator.keywords if isinstance(decorator, ast.Call) else ():
-            if keyword.arg == name and isinstance(keyword.value, ast.Constant):
-                return str(keyword.value.value)
+        for given in decorator.keywords if isinstance(decorator, ast.Call) else ():
+            if given.arg == name and isinstance(given.value, ast.Constant):
+                return str(given.value.value)
     return ""
 
 

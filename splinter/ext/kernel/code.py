@@ -20,7 +20,7 @@ _BY_AUTHOR = "its author placed it there"
 
 @dataclass(frozen=True)
 class KernelCode:
-    """Of one extension. Without an ``object_file`` it runs in the worker, ``reason`` says why, and ``line`` where (0: nowhere)."""
+    """Of one extension. Without an ``object_file`` it runs in the worker; ``reason`` says why, and ``line`` where, if not 0."""
 
     object_file: bytes = b""  # ELF, to be linked with bpf/extension.c
     identity: int = 0  # 64 random bits that the code knows, too: a call of other code comes to nothing

@@ -35,7 +35,7 @@ class ExtensionPrograms:
     """Makes programs, and puts them where the XDP program finds them. ``map_fds`` are that program's maps, by name."""
 
     def __init__(self, map_fds: Mapping[str, int], defines: Mapping[str, object]) -> None:
-        """Raises :class:`~splinter.errors.TransportUnavailableError` when clang lacks, :class:`~splinter.errors.ServerError`."""
+        """Raises :class:`TransportUnavailableError` when clang lacks, :class:`ServerError` when it fails."""
         self._map_fds = dict(map_fds)
         self._harness = compile_c("extension.c", defines)
         self._cells = struct.Struct(f"<{maps.possible_cpus()}Q")
