@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -165,8 +166,26 @@ def check(file: _File) -> None:
     """Verify a source without a server: all findings with their lines; exit status 1 when it would be refused."""
     from splinter.ext.compile import compile_source  # LLVM takes its time to load
 
-    compiled = compile_source(_read_source(file), filename=str(file))
+    source = _read_source(file)
+    compiled = compile_source(source, filename=str(file))
     say(f"{file}: {compiled.signature}: {len(compiled.code)} bytes of code, {compiled.frame_bytes} bytes of frame")
+    reason = _worker_reason(source)
+    say(f"{file}: runs in the worker: {reason}" if reason else f"{file}: fits the kernel, whose verifier has the last word")
+
+
+def _worker_reason(source: str) -> str:
+    """Why the only extension of a source cannot run in the kernel; empty: for all that the compiler knows, it can."""
+    from splinter.server.control.compiler import Compiler  # in its child, which LLVM may end over code for BPF
+
+    async def compiled() -> str:
+        compiler = Compiler()
+        try:
+            (made,) = await compiler.compile(source, kernel=True)
+        finally:
+            compiler.close()
+        return "" if made.kernel.object_file else made.kernel.text or "the compiler has no code for it there"
+
+    return asyncio.run(compiled())
 
 
 def invoke(
