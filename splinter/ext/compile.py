@@ -225,7 +225,7 @@ def _kernel(function: ir.Function, program: Program, preempt: bool, is_asked: bo
         return KernelCode(is_required=wanted == "kernel")
     if not preempt:
         insert_checkpoints(function)
-    made = kernel_code(function, result_kind(program.extension.result), program.isolation, wanted)
+    made = kernel_code(function, program, result_kind(program.extension.result), wanted)
     if made.is_required and not made.object_file:
         refuse_place(findings, made, head(program.extension.function).lineno)
     return made

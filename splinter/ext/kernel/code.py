@@ -6,14 +6,17 @@ import secrets
 from dataclasses import dataclass
 from typing import NoReturn
 
-from splinter.ext.abi import Isolation, ResultKind
+from splinter.ext.abi import ResultKind
+from splinter.ext.front.checked import Program
 from splinter.ext.front.diagnostics import Findings
+from splinter.ext.front.parse import head
 from splinter.ext.kernel import emit, machine
 from splinter.ext.kernel.fit import UnfitError, require_fit
 from splinter.ext.middle import ir
 from splinter.ext.middle.builder import TooLargeError
 from splinter.ext.middle.liveness import place
 from splinter.ext.middle.verifier import verify
+from splinter.ext.types import F64
 
 _BY_AUTHOR = "its author placed it there"
 
@@ -41,14 +44,15 @@ def refuse_place(findings: Findings, code: KernelCode, line: int) -> NoReturn:
     raise findings.error()
 
 
-def kernel_code(function: ir.Function, result: ResultKind, isolation: Isolation, wanted: str) -> KernelCode:
-    """Compile a function whose blocks were cut at checkpoints. ``wanted``: where its author placed it, ``""`` for anywhere."""
+def kernel_code(function: ir.Function, program: Program, result: ResultKind, wanted: str) -> KernelCode:
+    """Compile an extension, from its function whose blocks were cut at checkpoints. ``wanted``: where its author placed it, ``""``
+    for anywhere."""
     if wanted == "worker":
         return KernelCode(reason=_BY_AUTHOR)
     is_required = wanted == "kernel"
     try:
         placement = place(function, preempt=True, in_frame=True)
-        require_fit(function, placement, isolation)
+        require_fit(function, placement, program.isolation, _float_line(program))
     except UnfitError as unfit:
         return KernelCode(reason=str(unfit), line=unfit.line, is_required=is_required)
     except TooLargeError as error:
@@ -56,3 +60,12 @@ def kernel_code(function: ir.Function, result: ResultKind, isolation: Isolation,
     verify(function, placement, result)
     identity = secrets.randbits(63) | 1
     return KernelCode(machine.object_file(emit.emit(function, placement, result, identity)), identity, is_required=is_required)
+
+
+def _float_line(program: Program) -> int:
+    """Where an extension has its first float."""
+    if F64 in program.extension.parameters.values():
+        return head(program.extension.function).lineno
+    return min(
+        (node.lineno for function in program.functions for node, kind in function.types.items() if kind == F64), default=0
+    )

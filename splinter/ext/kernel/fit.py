@@ -23,13 +23,16 @@ class UnfitError(SplinterError):
         self.line = line
 
 
-def require_fit(function: ir.Function, placement: ir.Placement, isolation: Isolation) -> None:
-    """Raise :class:`UnfitError` for what the kernel's back end cannot do; LLVM must not see it."""
+def require_fit(function: ir.Function, placement: ir.Placement, isolation: Isolation, float_line: int) -> None:
+    """Raise :class:`UnfitError` for what the kernel's back end cannot do; LLVM must not see it. ``float_line`` is where the first
+    float stands in the source, if there is one."""
     for block in function.blocks:
         for place, instruction in enumerate(block.instructions):
             reason = _unfit(instruction)
             if reason:
                 raise UnfitError(reason, _line(block, place))
+            if _has_float(instruction):
+                raise UnfitError("the kernel has no floats", float_line)
     if isolation & abi.MAY_WRITE:  # in code that is never reached
         raise UnfitError("it may write")
     if function.size > INSTRUCTIONS_MAX:
@@ -51,8 +54,12 @@ def _unfit(instruction: ir.Instruction) -> str:
         if HELPERS[instruction.size].writes:
             return "it writes, and in the kernel extensions only read"
         return f"{_OTHER_HELPERS.get(instruction.size, 'what it calls')} is not offered in the kernel"
-    registers = (*instruction.operands, *([instruction.target] if instruction.target else []))
-    return "the kernel has no floats" if any(one.kind is Kind.FLOAT for one in registers) else ""
+    return ""
+
+
+def _has_float(instruction: ir.Instruction) -> bool:
+    target = instruction.target
+    return any(one.kind is Kind.FLOAT for one in (*instruction.operands, *((target,) if target is not None else ())))
 
 
 def _line(block: ir.Block, place: int) -> int:

@@ -11,11 +11,12 @@ import numpy as np
 
 from splinter.ext.abi import FRAME, FRAME_HEADER_BYTES
 from splinter.layout import offset
-from splinter.limits import FRAME_BYTES, KEY_BYTES_MAX, PACKET_BODY_BYTES_MAX
+from splinter.limits import FRAME_BYTES, PACKET_BODY_BYTES_MAX
 
 CELLS_MAX = 512  # registers that more than one block knows
 STACK_CELLS_MAX = 32
 DATA_BYTES_MAX = 2048  # constants and tables: written at the start of each run
+KEY_AREA_BYTES = 8 + 256
 BUDGET = 32_768  # what a run may spend: 64 look-ups; who needs more goes to the worker
 OBJECT_ADDRESS = 1 << 40  # above every offset in the slabs (splinter.limits.STORE_BYTES_MAX)
 
@@ -29,17 +30,20 @@ SCRATCH = np.dtype(
         ("data", "u1", DATA_BYTES_MAX),
         ("arguments", "u1", PACKET_BODY_BYTES_MAX),  # as they came
         ("arguments_end", "<u8"),  # the last word of arguments may reach into it
-        ("key", "u1", KEY_BYTES_MAX + 1),  # of the look-up
-        ("key_end", "<u8"),  # likewise
+        ("key_length", "<u8"),  # of the look-up: with the next two struct key of bpf/store.h
+        ("key_laundered", "<u8"),
+        ("key", "u1", KEY_AREA_BYTES),  # behind eight bytes of whatever content
         ("snapshot", "<u8"),  # number of the tenant's commit whose state is read
         # Random number of the code that is to run: a tail call can meet what has just replaced another tenant's. Writer: the
         # program that calls
         ("identity", "<u8"),
+        ("slot", "<u4"),  # of the extension in the map of programs. Writer: likewise
+        ("pad", "<u4"),
         ("broken", "<u8"),  # not 0: something could not be read, so the result is none
         ("laundered", "<u8"),  # values pass through here to become numbers that the kernel's verifier knows nothing of
         ("zero", "<u8"),  # which it does not know either
         ("reserved", "u1", 16384 - FRAME_BYTES - 8 * (CELLS_MAX + STACK_CELLS_MAX) - DATA_BYTES_MAX - PACKET_BODY_BYTES_MAX
-         - KEY_BYTES_MAX - 1 - 8 * 7),
+         - KEY_AREA_BYTES - 8 * 9),
         ("end", "<u8"),  # what begins at the last address may reach into it
     ]
 )  # fmt: skip
