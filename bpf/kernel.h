@@ -39,7 +39,21 @@ struct map {
 static void *(*const bpf_map_lookup_elem)(struct map *map, const void *key) = (void *)1;
 static __u64 (*const bpf_ktime_get_ns)(void) = (void *)5;
 static __u32 (*const bpf_get_prandom_u32)(void) = (void *)7;
+static __u32 (*const bpf_get_smp_processor_id)(void) = (void *)8;
+static long (*const bpf_xdp_adjust_head)(struct xdp_md *ctx, int bytes) = (void *)44;
 static long (*const bpf_redirect_map)(struct map *map, __u64 key, __u64 flags) = (void *)51;
+
+static __u64 (*const bpf_jiffies64)(void) = (void *)118;
+
+/* A number that fits `mask`, which the verifier is to know and the compiler is not: it would prove the mask idle and leave it out. */
+static __always_inline __u64 bounded(__u64 number, const int mask)
+{
+    asm volatile("%0 &= %1" : "+r"(number) : "i"(mask));
+    return number;
+}
+
+/* The compiler knows nothing of a number or pointer any more. */
+#define hide(value) asm volatile("" : "+r"(value))
 
 #define bpf_htons(value) __builtin_bswap16(value)
 #define bpf_ntohs(value) __builtin_bswap16(value)

@@ -25,6 +25,15 @@ extern struct map depths;
 /* The socket of (queue, core), at queue x CORES + core. Writer: supervisor. */
 extern struct map xsks;
 
+/* The store: its descriptor (the first bytes of store_state), struct account by tenant, struct bucket, slabs of SLAB_BYTES.
+ * Writers: workers and control plane. Mapped. */
+extern struct map store_state, accounts, store_index, store_slabs;
+extern struct store_descriptor store_state_value;
+
+/* Of the tier: what it must know (one element), struct cpu by CPU, struct tenant_work at CPU x TENANTS_MAX + tenant. Mapped. */
+extern struct map tier, cpu_epochs, tenant_work;
+extern struct tier tier_value;
+
 /* Packets by verdict, one cell for each CPU. Writer: this program. */
 extern struct map counters;
 

@@ -6,12 +6,12 @@ struct ethernet {
     __u8 destination[6];
     __u8 source[6];
     __be16 type;
-} __attribute__((packed));
+};
 
 struct tag {
     __be16 priority_and_vlan;
     __be16 type; /* of what follows */
-} __attribute__((packed));
+};
 
 struct ipv4 {
     __u8 version_and_words; /* version (4 bits), header length in 32-bit words (4 bits) */
@@ -24,14 +24,17 @@ struct ipv4 {
     __sum16 checksum;
     __be32 source;
     __be32 destination;
-} __attribute__((packed));
+};
 
 struct udp {
     __be16 source;
     __be16 destination;
     __be16 length;
     __sum16 checksum;
-} __attribute__((packed));
+};
+
+_Static_assert(sizeof(struct ethernet) == 14 && sizeof(struct tag) == 4 && sizeof(struct ipv4) == 20 && sizeof(struct udp) == 8,
+               "headers have no gaps");
 
 struct packet {
     void *cursor; /* next byte to parse */

@@ -10,6 +10,89 @@
 #define ADDRESS_GROUP 2
 #define RATE_BURST_NS 20000000ull
 #define RATE_BURST_PACKETS 64
+#define TENANTS_MAX 16384
+#define TABLES_MAX 65280
+#define KEY_BYTES_MAX 255
+#define UDP_PAYLOAD_BYTES_MAX 1472
+#define UDP_PAYLOAD_BYTES_MIN 548
+#define ROOM_UNIT_BYTES 8
+#define NOT_FOUND 1
+#define NOT_FOUND_BYTES 14
+#define NOT_FOUND_FIRST 0x2068637573206f6eull
+#define NOT_FOUND_SECOND 0x7463656a626full
+#define WORK_UNITS_PER_GET 4
+#define WORK_BYTES_PER_UNIT_SHIFT 6
+#define KEY_AREA_BYTES 264
+#define WINDOW_NS 10000000ull
+
+/* The store: splinter/store/layout.py. */
+
+#define SLAB_UNITS 8192
+#define UNIT_BYTES 16
+#define IDENTITY_BITS 40
+#define KEY_LENGTH_BITS 8
+#define BUCKET_ENTRIES 7
+#define CHAIN_BUCKETS_MAX 8
+#define ENTRY_TAG_SHIFT 48
+#define EPOCH_OFFLINE 9223372036854775807ull
+
+struct store_descriptor {
+    __u64 index;
+    __u64 buckets;
+    __u64 buckets_total;
+    __u64 slabs;
+    __u64 slabs_total;
+    __u64 slab_records;
+    __u64 tenants;
+    __u64 accounts;
+    __u64 deletions;
+    __u64 participants;
+    __u64 class_lists;
+    __u64 seed;
+    __u64 multiplier;
+    __u64 workers;
+    __u64 kill_at;
+    __u64 kill_skip;
+    __u64 slab_lists;
+    __u64 nowhere;
+    __u64 cpu_epochs;
+    __u64 cpus;
+    __u64 reserved_made[4];
+    __u64 epoch;
+};
+
+struct account {
+    __u64 lock;
+    __u64 active;
+    __u64 bytes_used;
+    __u64 objects;
+    __u64 quota_bytes;
+    __u64 clients;
+    __u64 clients_hand;
+    __u64 staged_bytes;
+    __u64 code_bytes;
+    __u64 sequence;
+    __u64 deleted;
+    __u64 deletions;
+    __u64 turn;
+    __u64 reserved[3];
+};
+
+struct bucket {
+    __u32 next;
+    __u32 unlinked;
+    __u64 entries[7];
+};
+
+struct object {
+    __u64 version;
+    __u16 tenant;
+    __u16 table;
+    __u32 lengths;
+    __u32 link;
+    __u32 previous;
+    __u64 retired;
+};
 
 struct tenant {
     __u64 token;
@@ -34,6 +117,34 @@ struct depth {
     __u32 pad[15];
 };
 
+struct tier {
+    __u32 packet_bytes_max;
+    __u32 takes_partial;
+    __u32 cpus;
+    __u32 window_units;
+    __u64 pad[6];
+};
+
+struct cpu {
+    __u64 epoch;
+    __u64 jiffy;
+    __u64 since_ns;
+    __u64 window;
+    __u64 units;
+    __u64 pad[3];
+    __u64 key_length;
+    __u64 laundered;
+    __u8 key[264];
+    __u64 pad_key[21];
+};
+
+struct tenant_work {
+    __u64 gets;
+    __u64 units;
+    __u64 window;
+    __u64 spent;
+};
+
 enum verdict {
     VERDICT_PASSED = 0,
     VERDICT_STEERED = 1,
@@ -48,7 +159,15 @@ enum verdict {
     VERDICT_WRONG_TOKEN = 10,
     VERDICT_NO_SOCKET = 11,
     VERDICT_RATE_LIMITED = 12,
-    VERDICTS = 13
+    VERDICT_KERNEL_HIT = 13,
+    VERDICT_KERNEL_MISS = 14,
+    VERDICT_OVER_PLAIN = 15,
+    VERDICT_OVER_DAMAGED = 16,
+    VERDICT_OVER_SIZE = 17,
+    VERDICT_OVER_COMMIT = 18,
+    VERDICT_OVER_SHARE = 19,
+    VERDICT_OVER_CPU = 20,
+    VERDICTS = 21
 };
 
 #endif

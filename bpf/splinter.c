@@ -1,8 +1,9 @@
 /*
- * The XDP program of the server: is the packet ours, is it whole, who asks, and which core answers.
+ * The XDP program of the server: is the packet ours, is it whole, who asks, and who answers.
  *
  * Every step returns a verdict or FURTHER_PROCESSING. Every verdict is counted. What is not ours passes to the kernel; what
- * claims to be ours and is malformed or not authorised is dropped here, before anything else sees it.
+ * claims to be ours and is malformed or not authorised is dropped here, before anything else sees it. Gets are answered here
+ * where that can be done (tier.h).
  */
 #include "kernel.h"
 #include "constants.h"
@@ -12,8 +13,10 @@
 #include "counters.h"
 #include "parsing.h"
 #include "place.h"
+#include "token.h"
 #include "rate.h"
 #include "steer.h"
+#include "tier.h"
 
 static __always_inline int is_ours(struct packet *p)
 {
@@ -35,19 +38,15 @@ static __always_inline int check_header(struct packet *p)
     return FURTHER_PROCESSING;
 }
 
-static __always_inline int authenticate(struct splinter_header *header, __u32 *home, __u32 *packets_per_second)
+static __always_inline int authenticate(struct splinter_header *header, struct tenant **found)
 {
     __u32 id = header->tenant;
     struct tenant *tenant = bpf_map_lookup_elem(&tenants, &id);
 
-    if (!tenant || id == 0 || !(tenant->flags & TENANT_ACTIVE))
+    if (!tenant || id == 0)
         return VERDICT_UNKNOWN_TENANT;
-    /* While a token is being changed two are valid. 0 is none: it is no match for a second token that is not there. */
-    if (tenant->token != header->token && (tenant->former_token != header->token || header->token == 0))
-        return VERDICT_WRONG_TOKEN;
-    *home = tenant->home;
-    *packets_per_second = tenant->packets_per_second;
-    return FURTHER_PROCESSING;
+    *found = tenant;
+    return check_token(tenant, header->token);
 }
 
 /* Notes what the worker will refuse. Authorised clients get an answer to every mistake, so these are steered all the same. */
@@ -62,7 +61,7 @@ static __always_inline void note_mistakes(struct splinter_header *header, __u32 
 static __always_inline int decide(struct xdp_md *ctx)
 {
     struct packet p = {};
-    __u32 home = 0, packets_per_second = 0, id;
+    struct tenant *tenant = NULL;
     int verdict;
 
     packet_begin(&p, ctx);
@@ -76,13 +75,17 @@ static __always_inline int decide(struct xdp_md *ctx)
         return verdict;
     if ((verdict = check_header(&p)) != FURTHER_PROCESSING)
         return verdict;
-    if ((verdict = authenticate(p.cursor, &home, &packets_per_second)) != FURTHER_PROCESSING)
+    if ((verdict = authenticate(p.cursor, &tenant)) != FURTHER_PROCESSING)
         return verdict;
-    id = ((struct splinter_header *)p.cursor)->tenant;
-    if ((verdict = limit_rate(id, packets_per_second)) != FURTHER_PROCESSING)
+    if ((verdict = limit_rate(((struct splinter_header *)p.cursor)->tenant, tenant->packets_per_second)) != FURTHER_PROCESSING)
         return verdict;
     note_mistakes(p.cursor, p.payload_bytes - SPLINTER_HEADER_BYTES);
-    return steer(ctx, home);
+#if TIER
+    if (((struct splinter_header *)p.cursor)->opcode == SPLINTER_OPCODE_GET &&
+        (verdict = serve_get(ctx, &p, tenant)) != FURTHER_PROCESSING)
+        return verdict;
+#endif
+    return steer(ctx, tenant->home);
 }
 
 int splinter(struct xdp_md *ctx)
@@ -94,5 +97,7 @@ int splinter(struct xdp_md *ctx)
         return XDP_PASS;
     if (verdict == VERDICT_STEERED)
         return XDP_REDIRECT;
+    if (verdict == VERDICT_KERNEL_HIT || verdict == VERDICT_KERNEL_MISS)
+        return XDP_TX;
     return XDP_DROP;
 }

@@ -8,17 +8,24 @@ from pathlib import Path
 import numpy as np
 
 from splinter import limits, wire
-from splinter.net import place, tenants
+from splinter.errors import Status
+from splinter.net import place, tenants, tier
 from splinter.net.depths import DEPTH
 from splinter.net.xdp.verdicts import Verdict
+from splinter.store import layout
+from splinter.store.epochs import EPOCH_OFFLINE
 
 BPF = Path(__file__).resolve().parents[1] / "bpf"
+_NOT_FOUND = Status.NOT_FOUND.text.encode()
+assert len(_NOT_FOUND) == 14  # bpf/answer.h writes it as 8, 4 and 2 bytes
 _C_TYPES = {"u1": "__u8", "u2": "__u16", "u4": "__u32", "u8": "__u64"}
 
 
-def _structure(name: str, dtype: np.dtype) -> str:
+def _structure(name: str, dtype: np.dtype, last: str = "") -> str:
+    """The structure in C; of a long one only the fields up to ``last``."""
     fields = []
-    for field in dtype.names or ():
+    names = list(dtype.names or ())
+    for field in names[: names.index(last) + 1] if last else names:
         kind = dtype[field]
         base, length = kind.base.str[1:], "".join(f"[{n}]" for n in kind.shape)
         fields.append(f"    {_C_TYPES[base]} {field}{length};\n")
@@ -43,7 +50,6 @@ def wire_header() -> str:
             SPLINTER_VERSION=wire.VERSION,
             SPLINTER_HEADER_BYTES=wire.HEADER.itemsize,
             SPLINTER_FLAG_REPLY=wire.FLAG_REPLY,
-            SPLINTER_FLAG_KERNEL=wire.FLAG_KERNEL,
             **{f"SPLINTER_OPCODE_{opcode.name}": opcode.value for opcode in wire.Opcode},
         ),
         _structure("splinter_header", wire.HEADER),
@@ -64,10 +70,42 @@ def shared_header() -> str:
             ADDRESS_GROUP=place.ADDRESS_GROUP,
             RATE_BURST_NS=f"{limits.RATE_BURST_NS}ull",
             RATE_BURST_PACKETS=limits.RATE_BURST_PACKETS,
+            TENANTS_MAX=limits.TENANTS_MAX,
+            TABLES_MAX=limits.TABLES_MAX,
+            KEY_BYTES_MAX=limits.KEY_BYTES_MAX,
+            UDP_PAYLOAD_BYTES_MAX=limits.UDP_PAYLOAD_BYTES_MAX,
+            UDP_PAYLOAD_BYTES_MIN=limits.UDP_PAYLOAD_BYTES_MIN,
+            ROOM_UNIT_BYTES=limits.ROOM_UNIT_BYTES,
+            NOT_FOUND=Status.NOT_FOUND.value,
+            NOT_FOUND_BYTES=len(_NOT_FOUND),
+            NOT_FOUND_FIRST=f"0x{int.from_bytes(_NOT_FOUND[:8], 'little'):x}ull",
+            NOT_FOUND_SECOND=f"0x{int.from_bytes(_NOT_FOUND[8:], 'little'):x}ull",
+            WORK_UNITS_PER_GET=tier.WORK_UNITS_PER_GET,
+            WORK_BYTES_PER_UNIT_SHIFT=tier.WORK_BYTES_PER_UNIT_SHIFT,
+            KEY_AREA_BYTES=tier.KEY_AREA_BYTES,
+            WINDOW_NS=f"{tier.WINDOW_NS}ull",
         ),
+        "/* The store: splinter/store/layout.py. */",
+        _defines(
+            SLAB_UNITS=layout.SLAB_UNITS,
+            UNIT_BYTES=layout.UNIT_BYTES,
+            IDENTITY_BITS=layout.IDENTITY_BITS,
+            KEY_LENGTH_BITS=layout.KEY_LENGTH_BITS,
+            BUCKET_ENTRIES=limits.BUCKET_ENTRIES,
+            CHAIN_BUCKETS_MAX=limits.CHAIN_BUCKETS_MAX,
+            ENTRY_TAG_SHIFT=layout.ENTRY_TAG_SHIFT,
+            EPOCH_OFFLINE=f"{EPOCH_OFFLINE}ull",
+        ),
+        _structure("store_descriptor", layout.STORE, "epoch"),
+        _structure("account", layout.ACCOUNT),
+        _structure("bucket", layout.BUCKET),
+        _structure("object", layout.OBJECT),
         _structure("tenant", tenants.TENANT),
         _structure("rate", tenants.RATE),
         _structure("depth", DEPTH),
+        _structure("tier", tier.TIER),
+        _structure("cpu", tier.CPU),
+        _structure("tenant_work", tier.TENANT_WORK),
         f"enum verdict {{\n{verdicts}    VERDICTS = {len(Verdict)}\n}};",
     )
 

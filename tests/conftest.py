@@ -23,7 +23,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,9 +115,15 @@ _numbers = itertools.count()
 
 
 @pytest.fixture
-def unique_name() -> str:
-    """A short name that no other test, living or dead, uses."""
-    return f"t{os.getpid()}x{next(_numbers)}"
+def unique_name() -> Iterator[str]:
+    """A short name that no other test, living or dead, uses. What is pinned under it, or one that begins with it, goes
+    after the test."""
+    name = f"t{os.getpid()}x{next(_numbers)}"
+    yield name
+    if os.geteuid() == 0:
+        from tests.support.pins import purge_all
+
+        purge_all(name)
 
 
 def stray_names(folder: Path) -> list[str]:
@@ -141,6 +147,12 @@ def pytest_sessionstart() -> None:
         shutil.rmtree(instance.run_root() / name, ignore_errors=True)
     if os.geteuid() != 0:
         return
+    from tests.support.pins import pinned, purge_all
+
+    for name in pinned("t"):
+        match = _UNIQUE_NAME.match(name)
+        if match and not Path(f"/proc/{match[1]}").exists():
+            purge_all(name)
     for name in stray_names(NETNS_FOLDER):
         import pyroute2
 

@@ -52,6 +52,18 @@ _Preempt = Annotated[
 _WatchdogMs = Annotated[
     int | None, typer.Option(metavar="MS", help="Replace a worker that makes no progress for so long; by default 10.")
 ]
+_KeepStore = Annotated[
+    bool | None,
+    typer.Option(
+        "--keep-store/--no-keep-store",
+        help="Leave the store when the server is stopped, for the next start to go on with (XDP). A crash always does.",
+        show_default="--no-keep-store",
+    ),
+]
+_Fresh = Annotated[
+    bool | None, typer.Option("--fresh", help="Begin with an empty store, whatever an earlier server of this name left.")
+]
+_Audit = Annotated[bool | None, typer.Option("--audit", help="Check a store that an earlier server left before serving it.")]
 _Lab = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Serve in this lab ('splinter lab up').", rich_help_panel=_PANEL_LAB),
@@ -83,6 +95,9 @@ def serve(
     balance: _Balance = None,
     preempt: _Preempt = None,
     watchdog_ms: _WatchdogMs = None,
+    keep_store: _KeepStore = None,
+    fresh: _Fresh = None,
+    audit: _Audit = None,
     lab: _Lab = None,
     netns: _Netns = None,
     client_netns: _ClientNetns = None,
@@ -118,6 +133,9 @@ def serve(
         client_netns=client_netns,
         preempt=preempt,
         watchdog_ms=watchdog_ms,
+        keep_store=keep_store,
+        fresh=fresh,
+        audit=audit,
     )
     from splinter.server.supervisor import supervisor  # loads compiled code: not before the settings are known to be right
 

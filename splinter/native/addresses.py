@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 from enum import IntEnum
@@ -36,6 +37,16 @@ FIXED_ADDRESSES = 0x2000_0000_0000
 FIXED_BYTES = 1 << 41
 _STRETCH_BYTES = 1 << 37  # of one part: twice as large as the largest store
 assert len(Stretch) * _STRETCH_BYTES <= FIXED_BYTES
+
+
+def are_there() -> bool:
+    """Whether a process can have all of these addresses: of 39 bits, which some kernels give, they are not."""
+    last = FIXED_ADDRESSES + FIXED_BYTES - mmap.PAGESIZE
+    found = _libc.mmap(last, mmap.PAGESIZE, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_FIXED_NOREPLACE, -1, 0)
+    if found is None or found == _MAP_FAILED:
+        return ctypes.get_errno() == errno.EEXIST
+    unmap(found, mmap.PAGESIZE)
+    return bool(found == last)
 
 
 def map_at(address: int, size: int, protection: int, descriptor: int) -> None:

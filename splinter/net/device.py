@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _AF_INET = 2
 _IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
 _ARPHRD_ETHER, _ARPHRD_LOOPBACK = 1, 772  # linux/if_arp.h
+_XDP_ATTACHED_SKB = 2  # linux/if_link.h
 _PREFIX_BITS_MAX = 30  # of networks with a broadcast address: a longer prefix leaves room for one or two hosts (RFC 3021)
 # Devices whose packets may never have been on a wire: where the sender left the checksum to its device, nobody added it.
 _VIRTUAL_KINDS = ("veth", "tun", "bridge", "netkit")
@@ -42,6 +43,8 @@ class Device:
     place: Place
     program: int
     """The kernel's number of the XDP program that is attached; 0: none."""
+    has_generic_program: bool = False
+    """That program runs in generic mode."""
     hardware: int = _ARPHRD_ETHER
     """What it is a link of (``ARPHRD_…``)."""
 
@@ -116,6 +119,7 @@ def _describe(route: IPRoute, link: Any) -> Device:
         address=first,
         place=Place(frozenset(addresses), frozenset(broadcasts), frozenset(str(mac) for mac in macs if mac)),
         program=int(xdp.get_attr("IFLA_XDP_PROG_ID") or 0) if xdp is not None else 0,
+        has_generic_program=xdp is not None and xdp.get_attr("IFLA_XDP_ATTACHED") == _XDP_ATTACHED_SKB,
         hardware=int(link["ifi_type"]),
     )
 

@@ -158,6 +158,9 @@ class ServerConfig:
     device_wait: int = limits.DEVICE_WAIT_SECONDS  # XDP: seconds that the device may be gone before the server ends
     partial_checksums: str = "auto"  # XDP: "accept" what carries the sum of the pseudo header alone, or "refuse" it
     preempt: bool = True  # compile extensions with yields inserted
+    keep_store: bool = False  # XDP: what a clean stop leaves; after a crash the store is there in any case
+    fresh: bool = False  # begin with an empty store, whatever an earlier server of the instance left
+    audit: bool = False  # check a store that was left before serving it
 
     def validate(self) -> None:
         """Raise :class:`ServerError` for the first setting that cannot work."""

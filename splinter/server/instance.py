@@ -16,6 +16,7 @@ import os
 import re
 import secrets
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from splinter.trust import distrust
 
 _STATE, _KEY, _LOCK = "server.json", "admin.key", "lock"
 _STATE_NEW = _STATE + ".new"
+_DYING_SECONDS_MAX = 5.0  # until the processes of a server that was killed are gone: taking a large store apart takes some
+_DYING_POLL_SECONDS = 0.01
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 
 
@@ -121,6 +124,14 @@ def _believe(instance: str, path: Path, *, is_secret: bool = False) -> None:
         raise ServerError(f"nothing is believed of instance {instance!r}, as {reason} ({hint})")
 
 
+def is_running(instance: str) -> bool:
+    """Whether a process of a server of this name lives."""
+    try:
+        return _is_locked(run_dir(instance))
+    except OSError:
+        return False
+
+
 def _is_locked(folder: Path) -> bool:
     try:
         with (folder / _LOCK).open("rb") as file:
@@ -156,6 +167,7 @@ class InstanceFolder:
         return ServerError(f"the run folder cannot be used: {error.strerror}: {where}; SPLINTER_RUN_DIR names another one")
 
     def _take_lock(self) -> int:
+        deadline = time.monotonic() + _DYING_SECONDS_MAX
         while True:
             self.folder.mkdir(mode=0o755, exist_ok=True)
             if reason := distrust(self.folder):
@@ -170,12 +182,26 @@ class InstanceFolder:
                     return descriptor
             except BlockingIOError:
                 os.close(descriptor)
+                if self._is_dying() and time.monotonic() < deadline:
+                    time.sleep(_DYING_POLL_SECONDS)
+                    continue
                 raise ServerError(
                     f"a server of instance {self.folder.name!r} is running already: stop it or choose another one"
                 ) from None
             except FileNotFoundError:
                 pass
             os.close(descriptor)
+
+    def _is_dying(self) -> bool:
+        """Whether the supervisor that has the name was killed: its workers end now, and keep the lock until they have."""
+        try:
+            pid = int(json.loads((self.folder / _STATE).read_bytes())["pid"])
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return (self.folder / _STATE).exists()
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return False
+        return state in ("Z", "X")
 
     def _write(self, name: str, text: str, mode: int) -> None:
         """A new file, with this very mode whatever the umask is."""

@@ -5,6 +5,9 @@ oldest epoch that it may hold references from. An object is dated with the globa
 reader that found it before had published that epoch or an older one. So once every participant's epoch is newer than
 the date, nobody holds a reference. Anybody may advance the global epoch at any time; it only moves when there is
 something to reclaim.
+
+The XDP program reads the store as well. Each CPU is a participant while the program answers a packet on it; its cell is
+EPOCH_OFFLINE otherwise, so that a CPU without packets holds nothing up (``bpf/epoch.h``).
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from numba import njit
 from splinter import limits
 from splinter.native.atomics import cas64, fence, load64_acquire, store64_release
 from splinter.store.journal import participant_at
-from splinter.store.layout import PARTICIPANT_BYTES
+from splinter.store.layout import CPU_BYTES, PARTICIPANT_BYTES
 from splinter.store.records import Descriptor, Participant
 
 EPOCH_OFFLINE = (1 << 63) - 1  # a participant that holds no reference
@@ -62,6 +65,9 @@ def epoch_oldest(store: int) -> int:
     oldest = min(oldest, load64_acquire(Participant(participants + _CONTROL * PARTICIPANT_BYTES).at.epoch))
     for worker in range(descriptor.workers):
         oldest = min(oldest, load64_acquire(Participant(participants + worker * PARTICIPANT_BYTES).at.epoch))
+    cpus = descriptor.cpu_epochs
+    for cpu in range(descriptor.cpus):
+        oldest = min(oldest, load64_acquire(cpus + cpu * CPU_BYTES))
     return oldest
 
 

@@ -328,7 +328,11 @@ STORE = np.dtype(
             "nowhere",
             "<u8",
         ),  # what a step's word is led to whose place went with its process. Written by who recovers, read by nobody
-        ("reserved_made", "<u8", 6),
+        # CPUs whose XDP program may hold references, one record of CPU_BYTES each that begins with an epoch as a participant's
+        # does (splinter.net.tier.CPU): address and number; 0: there are none. Writer: supervisor
+        ("cpu_epochs", "<u8"),
+        ("cpus", "<u8"),
+        ("reserved_made", "<u8", 4),
         # Written while serving, each in a cache line of its own.
         ("epoch", "<u8"),  # global epoch, from 1. Writers: all, by compare-and-swap
         ("reserved_epoch", "<u8", 7),
@@ -360,6 +364,7 @@ STORE = np.dtype(
         ("draining", "<u8", limits.DRAINING_SLABS_MAX),  # numbers of slabs; 0: none
     ]
 )
+CPU_BYTES = 512
 STORE_DESCRIPTOR_BYTES = STORE.itemsize
 assert STORE_DESCRIPTOR_BYTES % CACHE_LINE_BYTES == 0
 UNLINKED_BYTES = 16  # of one entry of ``unlinked``: bucket, epoch

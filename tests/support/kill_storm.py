@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import concurrent.futures
 import contextlib
 import ctypes
@@ -19,12 +18,11 @@ from functools import partial
 from multiprocessing.sharedctypes import RawArray
 from typing import Any
 
-from splinter import limits
 from splinter.client import Client
 from splinter.client.admin import Admin
 from splinter.errors import RequestTimeoutError
 from tests.support.histories import Mover
-from tests.support.servers import RunningServer, running_server
+from tests.support.servers import RunningServer
 from tests.support.storm_client import EXTENSIONS, StormClient
 from tests.support.storm_member import Member, Tally
 from tests.support.waiting import wait_for
@@ -73,6 +71,8 @@ def _work(make: Callable[[Client, int, int], Member], wheres: list[dict[str, Any
     def work(thread: int) -> Tally:
         index = process * THREADS + thread
         with Client(**wheres[thread]) as client:
+            for extension in client.extensions():  # while there is a control process to ask
+                client.signature(extension.name)
             member = make(client, index, seed * 1000 + index)
 
             def done(requests: int) -> None:
@@ -132,20 +132,56 @@ class Verdict:
         )
 
 
+@dataclass
+class Storm:
+    """A storm that goes on. ``probes`` are clients of tenants of their own, one for each core slot."""
+
+    server: RunningServer
+    verdict: Verdict
+    shared: Any  # the array of all clients
+    probes: list[Client]
+    dice: random.Random
+
+    @property
+    def is_over(self) -> bool:
+        """Whether something is wrong, or all is done."""
+        return bool(self.shared[_STOP]) or all(self.shared[_DONE:_STOP])
+
+    @property
+    def requests(self) -> int:
+        """Of all clients so far."""
+        return int(sum(self.shared[:_MEMBERS]))
+
+    def wait_for_requests(self, number: int = REQUESTS_BETWEEN_KILLS) -> None:
+        """Until clients have made so many more, and then for a while of chance."""
+        wanted = self.requests + number
+        wait_for(lambda: self.is_over or self.requests >= wanted, PROGRESS_SECONDS, "the clients' progress")
+        # An event that is never set: a pause of less than a millisecond is one, too.
+        threading.Event().wait(self.dice.uniform(0, PAUSE_SECONDS_MAX))
+
+    def ping(self, slot: int) -> None:
+        """Have a seat served again; else that is wrong, and the storm ends."""
+        try:
+            self.probes[slot].ping()
+        except RequestTimeoutError as error:
+            self.verdict.wrong.append(f"after kill {self.verdict.kills}, worker {slot}: {error}")
+            self.shared[_STOP] = 1
+
+
 def storm(
     server: RunningServer, kills: int, seed: int, seconds_max: float, show: Callable[[str], None] = lambda _: None,
-    crew: Crew = STORM, until: str = "",
+    crew: Crew = STORM, until: str = "", strike: Callable[[Storm], None] | None = None, timeout: float = TIMEOUT_SECONDS,
 ) -> Verdict:  # fmt: skip
     """Kill random workers ``kills`` times while a crew works, or 0: until it has done all; stops early at what is wrong, or
     after ``seconds_max``. A watchdog's counter, named in ``until``, lets it go on until a kill has counted there: where a kill
-    strikes is chance."""
+    strikes is chance. ``strike`` kills something else, and counts that; ``timeout`` is the clients', in seconds."""
     verdict = Verdict(kills)
     admin = server.admin()
     slots = len(server.info.cores)
     tenants = [admin.create_tenant(home=number % slots) for number in range(_MEMBERS // crew.share)]
     # Tenants of their own ask whether a seat is served again.
-    probes = [server.client(admin.create_tenant(home=slot), timeout=TIMEOUT_SECONDS) for slot in range(slots)]
-    owners = [server.client(tenant, timeout=TIMEOUT_SECONDS) for tenant in tenants]
+    probes = [server.client(admin.create_tenant(home=slot), timeout=timeout) for slot in range(slots)]
+    owners = [server.client(tenant, timeout=timeout) for tenant in tenants]
     for owner in owners:
         owner.install_all(crew.extensions)
         crew.prepare(owner)
@@ -161,7 +197,7 @@ def storm(
             wheres = [
                 {
                     "address": server.info.address, "port": server.info.port, "netns": server.info.client_netns,
-                    "tenant": tenant.tenant, "token": tenant.token, "timeout": TIMEOUT_SECONDS,
+                    "tenant": tenant.tenant, "token": tenant.token, "timeout": timeout,
                 }
                 for tenant in mine
             ]  # fmt: skip
@@ -169,49 +205,40 @@ def storm(
         try:
             with Mover(server, tenants, seed, MOVE_EVERY_SECONDS) if crew.is_moved else contextlib.nullcontext() as mover:
                 struck = partial(_is_counted, admin, until, before) if until else lambda: True
-                _kill(server, verdict, shared, probes, random.Random(seed), started + seconds_max, show, struck)
+                work = Storm(server, verdict, shared, probes, random.Random(seed))
+                _kill(work, started + seconds_max, struck, strike or partial(_kill_worker, show=show))
         finally:
             shared[_STOP] = 1
         verdict.tally = _sum([job.result() for job in jobs])
     verdict.moves = mover.moves if mover else 0
     verdict.seconds = time.monotonic() - started
     verdict.wrong += [text for owner in owners for text in crew.check(owner, verdict.tally)]
-    _look_at_the_rest(admin, verdict, before)
+    _look_at_the_rest(server.admin(), verdict, before)
     return verdict
 
 
-def _kill(
-    server: RunningServer, verdict: Verdict, shared: Any, probes: list[Client], dice: random.Random, deadline: float,
-    show: Callable[[str], None], has_struck: Callable[[], bool],
-) -> None:  # fmt: skip
-    def is_over() -> bool:
-        return bool(shared[_STOP]) or all(shared[_DONE:_STOP])
-
-    def wait_for_requests(number: int) -> None:
-        wanted = sum(shared[:_MEMBERS]) + number
-        wait_for(lambda: is_over() or sum(shared[:_MEMBERS]) >= wanted, PROGRESS_SECONDS, "the clients' progress")
-
-    pause = threading.Event()  # never set: a pause of less than a millisecond is one, too
-    wait_for(lambda: is_over() or all(shared[:_MEMBERS]), STARTED_SECONDS, "every client's first reply")
+def _kill(work: Storm, deadline: float, has_struck: Callable[[], bool], strike: Callable[[Storm], None]) -> None:
+    verdict, shared = work.verdict, work.shared
+    wait_for(lambda: work.is_over or all(shared[:_MEMBERS]), STARTED_SECONDS, "every client's first reply")
     wanted = verdict.kills_wanted or sys.maxsize
-    while (verdict.kills < wanted or not has_struck()) and not is_over() and time.monotonic() < deadline:
-        wait_for_requests(REQUESTS_BETWEEN_KILLS)
-        pause.wait(dice.uniform(0, PAUSE_SECONDS_MAX))
-        slot = dice.randrange(len(probes))
-        old = wait_for(lambda slot=slot: server.workers().get(slot), what="the worker")
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(old, signal.SIGKILL)
-            killed = time.monotonic()
-            verdict.kills += 1
-            wait_for(lambda slot=slot, old=old: server.workers().get(slot, old) != old, STARTED_SECONDS, "the successor")
-            try:
-                probes[slot].ping()
-            except RequestTimeoutError as error:
-                verdict.wrong.append(f"after kill {verdict.kills} of worker {slot}: {error}")
-                return
-            verdict.outages.append(time.monotonic() - killed)
-        if verdict.kills % _SHOW_EVERY == 0:
-            show(f"{verdict.kills} workers killed, {sum(shared[:_MEMBERS])} requests")
+    while (verdict.kills < wanted or not has_struck()) and not work.is_over and time.monotonic() < deadline:
+        strike(work)
+
+
+def _kill_worker(work: Storm, show: Callable[[str], None]) -> None:
+    server, verdict = work.server, work.verdict
+    work.wait_for_requests()
+    slot = work.dice.randrange(len(work.probes))
+    old = wait_for(lambda: server.workers().get(slot), what="the worker")
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(old, signal.SIGKILL)
+        killed = time.monotonic()
+        verdict.kills += 1
+        wait_for(lambda: server.workers().get(slot, old) != old, STARTED_SECONDS, "the successor")
+        work.ping(slot)
+        verdict.outages.append(time.monotonic() - killed)
+    if verdict.kills % _SHOW_EVERY == 0:
+        show(f"{verdict.kills} workers killed, {work.requests} requests")
 
 
 def _is_counted(admin: Admin, counter: str, before: dict[str, Any]) -> bool:
@@ -241,25 +268,3 @@ def _look_at_the_rest(admin: Admin, verdict: Verdict, before: dict[str, Any]) ->
         **stats["watchdog"],
         **{name: sum(worker[name] for worker in stats["workers"]) for name in ("duplicates", "conflicts")},
     }
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="scripts/kill-storm", description=__doc__)
-    parser.add_argument("--kills", type=int, default=KILLS_DEFAULT)
-    parser.add_argument("--minutes", type=float, default=MINUTES_DEFAULT, help="end after so long, whatever was done")
-    parser.add_argument("--transport", choices=["udp", "xdp"], default="xdp")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
-    options = parser.parse_args()
-    print(f"seed {options.seed}", flush=True)
-    as_operators_run_it = ("--watchdog-ms", str(limits.WATCHDOG_MS), "--memory", MEMORY)
-    with running_server(
-        f"t{os.getpid()}x0", options.transport, *as_operators_run_it, module="tests.support.audited_serve"
-    ) as server:
-        verdict = storm(server, options.kills, options.seed, options.minutes * 60, lambda text: print(text, flush=True))
-    print(verdict)  # the server has ended well, so the store's audit found nothing
-    print("\n".join(verdict.findings) if verdict.findings else "nothing is lost, nothing is wrong; the store's audit is clean")
-    return 1 if verdict.findings else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

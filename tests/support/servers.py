@@ -17,6 +17,7 @@ from splinter.net.lab import Lab
 from splinter.server import instance as instances
 from splinter.server.instance import InstanceInfo
 from splinter.testing.process import ServerProcess, free_port
+from tests.support.pins import purge_all
 
 START_SECONDS = 280  # a first start compiles the worker, perhaps on a machine that does much else
 STOP_SECONDS = 20
@@ -129,11 +130,19 @@ def running_server(instance: str, transport: str = "xdp", *options: str, module:
     """A server for the block, with a lab of its own when the transport is XDP; ``module`` as in :func:`start_server`."""
     with contextlib.ExitStack() as stack:
         lab = stack.enter_context(running_lab(instance)) if transport == "xdp" else None
-        server = start_server(instance, lab, *options, module=module)
-        try:
-            yield server
-        finally:
-            status = server.stop()
-            output = server.started.said()
-            server.started.forget()
-        assert status == 0, f"the server ended with status {status}:\n{output}"
+        yield stack.enter_context(serving(instance, lab, *options, module=module))
+
+
+@contextlib.contextmanager
+def serving(instance: str, lab: Lab | None, *options: str, module: str = "splinter") -> Iterator[RunningServer]:
+    """A server for the block; arguments as in :func:`start_server`. Nothing of it is left."""
+    server = start_server(instance, lab, *options, module=module)
+    try:
+        yield server
+    finally:
+        status = server.stop()
+        output = server.started.said()
+        server.started.forget()
+        if lab is not None:
+            purge_all(instance)
+    assert status == 0, f"the server ended with status {status}:\n{output}"

@@ -6,6 +6,10 @@ and what it writes is in the mappings of the others at once (they are the same p
 writable and executable, nor two views that amount to it.
 
 The allocator's book-keeping is the control process's own; after a restart it is rebuilt from the records in the store.
+
+Where the store outlives all processes, so must the code that its records name, at the same address. No memory that the kernel
+keeps without a process can be executed. So what is written is written a second time, to :class:`Pages`, from which the next
+server fills its memfd.
 """
 
 from __future__ import annotations
@@ -15,10 +19,13 @@ import contextlib
 import ctypes
 import mmap
 import os
+from collections.abc import Iterable
+from typing import Protocol
 
 from splinter.errors import ServerError
 from splinter.ext.native.elf import PADDING
 from splinter.limits import CODE_REGION_BYTES
+from splinter.native.addresses import Stretch, map_at
 
 ALIGNMENT = 64  # bytes: one cache line
 _MFD_CLOEXEC, _MFD_EXEC = 1, 0x10
@@ -32,27 +39,47 @@ _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 
 
+class Pages(Protocol):
+    """What keeps a copy of the code: memory pages by number, one after the other from the region's start."""
+
+    def write(self, page: int, content: bytes, /) -> None:
+        """Keep a page. Raises :class:`OSError`."""
+
+    def pages(self) -> Iterable[tuple[int, bytes]]:
+        """All that are kept."""
+
+    def close(self) -> None:
+        """Give up the means of writing."""
+
+
 class CodeRegion:
     """``size`` bytes of machine code at ``address``, in this process and in all that are forked from it."""
 
-    def __init__(self, descriptor: int, address: int, size: int) -> None:
+    def __init__(self, descriptor: int, address: int, size: int, copy: Pages | None = None) -> None:
         self.descriptor = descriptor
+        self._copy = copy
         self.address = address
         self.size = size
         self._used: dict[int, int] = {}  # offset → bytes, multiples of ALIGNMENT
         self._free: list[tuple[int, int]] = [(0, size)]  # (offset, bytes) in ascending order, never adjacent
 
     @classmethod
-    def create(cls, size: int = CODE_REGION_BYTES) -> CodeRegion:
-        """Make a region and map it executable; raises :class:`ServerError` when the kernel refuses."""
+    def create(cls, size: int = CODE_REGION_BYTES, copy: Pages | None = None) -> CodeRegion:
+        """Make a region and map it executable; with a ``copy`` at the address that it has in every server, with the code that
+        is in the copy. Raises :class:`ServerError` when the kernel refuses."""
         size = _round_up(size, mmap.PAGESIZE)
+        protection = mmap.PROT_READ | mmap.PROT_EXEC
         try:
             descriptor = _memfd()
             os.ftruncate(descriptor, size)
+            if copy is None:
+                return cls(descriptor, _map(0, size, protection, _MAP_SHARED, descriptor), size)
+            for page, content in copy.pages():
+                os.pwrite(descriptor, content, page * mmap.PAGESIZE)
+            map_at(Stretch.CODE.address, size, protection, descriptor)
         except OSError as error:
             raise ServerError(f"no memory for machine code: {error}") from None
-        address = _map(0, size, mmap.PROT_READ | mmap.PROT_EXEC, _MAP_SHARED, descriptor)
-        return cls(descriptor, address, size)
+        return cls(descriptor, Stretch.CODE.address, size, copy)
 
     def become_writer(self) -> None:
         """Give up the executable view (its addresses stay reserved). For the control process, before its first write."""
@@ -63,6 +90,8 @@ class CodeRegion:
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
+        if self._copy is not None:
+            self._copy.close()
 
     def close(self) -> None:
         """Unmap and close; nobody may run code from here any more."""
@@ -73,6 +102,11 @@ class CodeRegion:
         """Place machine code; returns its absolute address and its offset. Raises :class:`ServerError` when full."""
         offset = self.allocate(len(code))
         self._fill(offset, code)
+        try:
+            self._keep(offset, len(code))
+        except OSError as error:
+            self._release(offset)
+            raise ServerError(f"there is no memory to keep machine code: {error.strerror}") from error
         return self.address + offset, offset
 
     def allocate(self, nbytes: int) -> int:
@@ -92,8 +126,14 @@ class CodeRegion:
 
     def free(self, offset: int) -> None:
         """Give a place back; it is filled with trap instructions. Raises ``KeyError`` when it is not in use."""
-        size = self._used.pop(offset)
+        size = self._used[offset]
         self._fill(offset, bytes([PADDING]) * size)
+        with contextlib.suppress(OSError):  # what the copy has there is nobody's
+            self._keep(offset, size)
+        self._release(offset)
+
+    def _release(self, offset: int) -> None:
+        size = self._used.pop(offset)
         at = bisect.bisect(self._free, (offset, 0))
         if at < len(self._free) and self._free[at][0] == offset + size:
             size += self._free.pop(at)[1]
@@ -122,6 +162,12 @@ class CodeRegion:
         while view:
             written = os.pwrite(self.descriptor, view, offset)
             view, offset = view[written:], offset + written
+
+    def _keep(self, offset: int, size: int) -> None:
+        """Write the pages of a place to the copy."""
+        if self._copy is not None:
+            for page in range(offset // mmap.PAGESIZE, -(-(offset + size) // mmap.PAGESIZE)):
+                self._copy.write(page, os.pread(self.descriptor, mmap.PAGESIZE, page * mmap.PAGESIZE))
 
 
 def _round_up(size: int, unit: int) -> int:

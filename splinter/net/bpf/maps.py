@@ -87,6 +87,31 @@ def lookup(fd: int, key: int | bytes, value_bytes: int) -> bytes:
     return value_buffer.raw
 
 
+def keys(fd: int) -> list[int]:
+    """The keys, of 32 bits, of all elements of a hash that nobody changes meanwhile."""
+    found: list[int] = []
+    following = ctypes.c_uint32()
+    before = 0  # address of the key behind which the next is asked for; 0: of the first
+    while True:
+        try:
+            bpf(Command.MAP_GET_NEXT_KEY, _element(fd, before, ctypes.addressof(following)))
+        except FileNotFoundError:
+            return found
+        found.append(following.value)
+        last = ctypes.c_uint32(following.value)
+        before = ctypes.addressof(last)
+
+
+def form_of(fd: int) -> MapForm | None:
+    """What a map is like, as the kernel says; None of what is no map, or of a kind that we do not use."""
+    told = dict(line.split(":", 1) for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines() if ":" in line)
+    try:
+        kind, key, value, entries = (int(told[name]) for name in ("map_type", "key_size", "value_size", "max_entries"))
+        return MapForm(Kind(kind), value, entries, int(told["map_flags"], 0), key)
+    except (KeyError, ValueError):
+        return None
+
+
 def possible_cpus() -> int:
     """How many cells an element of a per-CPU map has."""
     text = Path("/sys/devices/system/cpu/possible").read_text().strip()

@@ -22,12 +22,14 @@ class Command(IntEnum):
     MAP_LOOKUP_ELEM = 1
     MAP_UPDATE_ELEM = 2
     MAP_DELETE_ELEM = 3
+    MAP_GET_NEXT_KEY = 4
     PROG_LOAD = 5
     OBJ_PIN = 6
     OBJ_GET = 7
     PROG_TEST_RUN = 10
     BTF_LOAD = 18
     LINK_CREATE = 28
+    LINK_UPDATE = 29
     LINK_DETACH = 34
 
 
@@ -55,14 +57,19 @@ def link_xdp(program_fd: int, ifindex: int, flags: int) -> int:
     return bpf(Command.LINK_CREATE, struct.pack("<4I", program_fd, ifindex, ATTACH_TYPE_XDP, flags))[0]
 
 
+def update_link(link_fd: int, program_fd: int) -> None:
+    """Put a program in the place of the one that a link has attached, between two packets."""
+    bpf(Command.LINK_UPDATE, struct.pack("<4I", link_fd, program_fd, 0, 0))
+
+
 def detach_link(link_fd: int) -> None:
     """Detach a link now, whoever else has it open."""
     bpf(Command.LINK_DETACH, struct.pack("<I", link_fd))
 
 
-def program_number(program_fd: int) -> int:
-    """The number under which the kernel knows a program, as it stands in a device's link."""
-    for line in Path(f"/proc/self/fdinfo/{program_fd}").read_text().splitlines():
+def program_number(fd: int) -> int:
+    """The number under which the kernel knows a program, or that of a link, as it stands in a device's link; 0: none."""
+    for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines():
         name, _, value = line.partition(":")
         if name == "prog_id":
             return int(value)

@@ -3,10 +3,12 @@
 from splinter.net.xdp.client import EchoProgram, RedirectProgram
 from splinter.net.xdp.probe import probe
 from splinter.net.xdp.server import XdpProgram
-from splinter.net.xdp.verdicts import DROPS, Verdict
+from splinter.net.xdp.verdicts import ANSWERS, DROPS, LEFT_TO_WORKER, Verdict
 
 __all__ = [
+    "ANSWERS",
     "DROPS",
+    "LEFT_TO_WORKER",
     "EchoProgram",
     "RedirectProgram",
     "Verdict",

@@ -1,7 +1,7 @@
 """Attaching a program to a device so that it goes away with us.
 
-A BPF link is attached as long as some process has its descriptor open: after a SIGKILL the kernel detaches it by
-itself. Native mode (in the driver) is tried first, then generic mode. Links for XDP came with Linux 5.9.
+A BPF link is attached as long as some process has its descriptor open, or it is pinned. One that is not is detached by the
+kernel after a SIGKILL. Native mode (in the driver) is tried first, then generic mode. Links for XDP came with Linux 5.9.
 """
 
 from __future__ import annotations

@@ -11,13 +11,14 @@ from typing import Self
 from splinter.errors import ServerError, TransportUnavailableError
 from splinter.net.bpf import MapForm, compile_c, link, load, maps, syscall
 from splinter.net.xdp import attach
+from splinter.net.xdp.attach import AttachMode
 
 _TOO_LARGE = (errno.ENOMEM, errno.E2BIG)
 
 
 class Program:
     """One program of ``bpf/``, compiled and loaded for one device of the current network namespace: the function of C called
-    ``function``, over maps of these forms.
+    ``function``, over maps of these forms. Those that are ``given``, by name, stay the caller's; others are made.
 
     Raises :class:`~splinter.errors.TransportUnavailableError` when clang or privileges lack,
     :class:`~splinter.errors.ServerError` when the kernel refuses a map (most often for want of memory) or the program.
@@ -27,26 +28,33 @@ class Program:
     """
 
     def __init__(
-        self, ifname: str, source: str, function: str, defines: Mapping[str, object], forms: Mapping[str, MapForm]
-    ) -> None:
+        self, ifname: str, source: str, function: str, defines: Mapping[str, object], forms: Mapping[str, MapForm],
+        given: Mapping[str, int] | None = None,
+    ) -> None:  # fmt: skip
         self.ifname = ifname
         try:
             self.ifindex = socket.if_nametoindex(ifname)
         except OSError as error:
             raise ServerError(f"there is no network device {ifname!r} in this network namespace") from error
-        elf = compile_c(source, defines)
         self._forms = forms
         self._map_fds: dict[str, int] = {}
         try:
+            for name, fd in (given or {}).items():
+                self._map_fds[name] = os.dup(fd)
             for name, form in forms.items():
-                self._map_fds[name] = _make(form, name)
-            self.program_fd = load(link(elf, function, self._map_fds), function)
+                if name not in self._map_fds:
+                    self._map_fds[name] = _make(form, name)
+            self.program_fd = self._load(source, function, defines)
         except BaseException:
             self._close_maps()
             raise
         self.number = syscall.program_number(self.program_fd)
         """What the kernel calls the program by."""
         self._attachment: attach.Attachment | None = None
+
+    def _load(self, source: str, function: str, defines: Mapping[str, object]) -> int:
+        """Compile and load over the maps; returns the program's descriptor."""
+        return load(link(compile_c(source, defines), function, self._map_fds), function)
 
     def move(self, ifname: str, ifindex: int) -> None:
         """Be for another device from the next :meth:`attach` on, or the same under another name."""
@@ -67,6 +75,19 @@ class Program:
         if self._attachment is not None:
             attachment, self._attachment = self._attachment, None
             attachment.detach()
+
+    def take_over(self, link_fd: int, mode: AttachMode) -> None:
+        """Take the place of the program that a link has on our device, between two packets. The link is ours then.
+
+        Raises :class:`OSError` when it cannot be; then nothing has changed."""
+        syscall.update_link(link_fd, self.program_fd)
+        self._attachment = attach.Attachment(mode, link_fd)
+
+    def leave(self) -> None:
+        """Close the link, which is pinned and so keeps the program on the device. No error when there is none."""
+        if self._attachment is not None:
+            os.close(self._attachment.link_fd)
+            self._attachment = None
 
     def close(self) -> None:
         """Detach and close every descriptor of this process."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import platform
 import struct
+from collections.abc import Mapping
 
 from splinter import limits
 from splinter.errors import ServerError
-from splinter.net.bpf import Kind, MapForm, maps
+from splinter.net import tier
+from splinter.net.bpf import BpfRefusedError, Kind, MapForm, maps
 from splinter.net.depths import DEPTH
 from splinter.net.place import Place
 from splinter.net.tenants import RATE, TENANT
@@ -14,6 +17,8 @@ from splinter.net.xdp.program import Program
 from splinter.net.xdp.verdicts import Verdict
 
 _PLACES = ("addresses", "macs")
+_TIER_MAPS = ("accounts", "store_state")
+_TIER_MACHINES = ("x86_64",)  # the order of loads and stores that bpf/epoch.h relies on
 
 
 class XdpProgram(Program):
@@ -27,6 +32,9 @@ class XdpProgram(Program):
     :param slabs: slabs of the store, 128 KiB each. Their memory is taken at once.
     :param locality: steer to the tenant's home core; otherwise to any, by chance.
     :param steer_away: packets that wait for the home core from which on the core with the fewest gets more; 0: never.
+    :param given: descriptors of maps that are there already, by name. The program answers gets by itself, in its *tier*, if
+        ``accounts``, ``store_state`` and :func:`splinter.net.tier.forms` are among them, and the kernel accepts that;
+        :attr:`tier_off` says why not.
 
     Nothing is taken before :meth:`serve_at` has said at which addresses.
 
@@ -46,6 +54,7 @@ class XdpProgram(Program):
         slabs: int,
         locality: bool = True,
         steer_away: int = 0,
+        given: Mapping[str, int] | None = None,
     ) -> None:
         self.cores = cores
         self.queues = queues
@@ -66,9 +75,19 @@ class XdpProgram(Program):
             "LOCALITY": int(locality),
             "STEER_AWAY": steer_away,
         }
-        super().__init__(ifname, "splinter.c", "splinter", defines, forms)
+        self.tier_off = _obstacle_to_tier(given or {})
+        """Why the program answers nothing by itself; empty: it does."""
+        super().__init__(ifname, "splinter.c", "splinter", defines, forms, given)
         self._places: dict[str, dict[bytes, int]] = {name: {} for name in _PLACES}
         self._cpus = maps.possible_cpus()
+
+    def _load(self, source: str, function: str, defines: Mapping[str, object]) -> int:
+        if not self.tier_off:
+            try:
+                return super()._load(source, function, {**defines, "TIER": 1})
+            except BpfRefusedError as error:
+                self.tier_off = f"{error}"
+        return super()._load(source, function, {**defines, "TIER": 0})
 
     def serve_at(self, place: Place) -> None:
         """Take what goes to one of these addresses, and nothing else; what was served before and still is is not interrupted.
@@ -102,3 +121,11 @@ class XdpProgram(Program):
         cells = struct.Struct(f"<{self._cpus}Q")
         fd = self.map_fd("counters")
         return {verdict.name.lower(): sum(cells.unpack(maps.lookup(fd, verdict, cells.size))) for verdict in Verdict}
+
+
+def _obstacle_to_tier(given: Mapping[str, int]) -> str:
+    if platform.machine() not in _TIER_MACHINES:
+        return f"it is made for {', '.join(_TIER_MACHINES)}"
+    if not {*_TIER_MAPS, *tier.forms(1)} <= set(given):
+        return "it is turned off"
+    return ""

@@ -9,7 +9,7 @@ from enum import IntEnum
 
 
 class Verdict(IntEnum):
-    """One counter each. A packet has one of PASSED, STEERED and the drops; the two notes come on top of that."""
+    """One counter each. A packet has one of PASSED, STEERED, the drops and the answers; notes come on top of that."""
 
     PASSED = 0  # not ours: to the kernel's network stack
     STEERED = 1  # to the socket of the tenant's home core
@@ -26,6 +26,18 @@ class Verdict(IntEnum):
     WRONG_TOKEN = 10  # not the tenant's token
     NO_SOCKET = 11  # the home core has no socket on the queue that the packet came in by
     RATE_LIMITED = 12  # over the tenant's packets per second
+    # Answered by the program itself, from the store.
+    KERNEL_HIT = 13  # a get, with the value
+    KERNEL_MISS = 14  # a get of what is not there
+    # Notes: gets that the program left to the worker.
+    OVER_PLAIN = 15  # it asks for more than the newest value, is malformed, or has options of IP
+    OVER_DAMAGED = 16  # the checksums do not fit its bytes
+    OVER_SIZE = 17  # the value does not fit the packet, or the packet cannot be made longer
+    OVER_COMMIT = 18  # a commit was under way, or had just happened
+    OVER_SHARE = 19  # the tenant has had its share of this CPU
+    OVER_CPU = 20  # the CPU was already at another one, or has no cell
 
 
-DROPS = tuple(verdict for verdict in Verdict if verdict >= Verdict.TRUNCATED)
+DROPS = tuple(verdict for verdict in Verdict if Verdict.TRUNCATED <= verdict <= Verdict.RATE_LIMITED)
+ANSWERS = (Verdict.KERNEL_HIT, Verdict.KERNEL_MISS)
+LEFT_TO_WORKER = tuple(verdict for verdict in Verdict if verdict >= Verdict.OVER_PLAIN)

@@ -44,7 +44,8 @@ from splinter.server.supervisor.scan import Scan
 from splinter.server.supervisor.seats import Workers
 from splinter.server.supervisor.signals import ENDING, Signals, StoppedError
 from splinter.server.supervisor.spares import Spares
-from splinter.server.supervisor.transports import choose_transport, make_foundation
+from splinter.server.supervisor.store_maps import StoreMaps
+from splinter.server.supervisor.transports import choose_transport, make_foundation, open_maps
 from splinter.server.supervisor.udp import UdpTransport
 from splinter.server.supervisor.watchdog import Watchdog
 from splinter.server.supervisor.xdp import XdpTransport
@@ -81,6 +82,8 @@ class Supervisor:
         self._selector.register(output.pidfd, selectors.EVENT_READ, self._replace_writer)
         self._listener: socket.socket | None = None
         self._transport: UdpTransport | XdpTransport | None = None
+        self._kept: StoreMaps | None = None
+        self._ended_well = False  # a signal asked for the end of a server that served
         self._watch: DeviceWatch | None = None
         self._folder: InstanceFolder | None = None
         self._forks.note(self._start_writer)  # who has the output started it
@@ -124,13 +127,13 @@ class Supervisor:
         """Make everything that is shared, and compile; no process yet. Returns the transport's name and why it was chosen."""
         config = self.config
         assert self._folder is not None
-        memory_limits.require(config.memory_bytes, len(config.cores))
         name, reason = choose_transport(config)
-        made = make_foundation(config, name)
+        self._kept = open_maps(config, name)
+        made = make_foundation(config, self._kept)
         self._transport, self._store = made.transport, made.store
         transport, store = made.transport, made.store
         self._texts = build_texts()
-        code = CodeRegion.create(limits.CODE_REGION_BYTES)
+        code = CodeRegion.create(limits.CODE_REGION_BYTES, made.code_copy)
         print(f"transport: {name} ({reason})")
         warm.at_start(name)
         self._entry = transport.entry()
@@ -300,14 +303,19 @@ class Supervisor:
             call_ready(self._selector, seconds)
             self._workers.watch()
             self._forks.attempt_again()
+        self._ended_well = True
 
     def stop(self) -> None:
-        """Detach, end the children, remove the instance's folder. Safe to call whatever ``start`` reached."""
-        transport, control = self._transport, self._control
+        """Detach, end the children, remove the instance's folder. Safe to call whatever ``start`` reached.
+
+        Where the store is to stay the program does, too: it answers what it can, or drops it, until the next start.
+        """
+        transport, control, kept = self._transport, self._control, self._kept
+        stays = kept is not None and kept.stays(ended_well=self._ended_well)
         if self._watch is not None:
             self._watch.close()
         if transport is not None:
-            transport.detach()  # first: no packet is taken that will not be answered
+            transport.detach(stays=stays)  # first: no packet is taken that will not be answered
         if self._spares is not None:
             self._spares.close()
         if self._workers is not None:
@@ -319,6 +327,8 @@ class Supervisor:
         control.reap(deadline)
         if transport is not None:
             transport.close()
+        if kept is not None:
+            kept.close(forget=not stays)
         if self._listener is not None:
             self._listener.close()
         if self._folder is not None:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import mmap
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from splinter import limits
-from splinter.errors import TransportUnavailableError
-from splinter.native.addresses import Stretch
+from splinter.errors import ServerError, TransportUnavailableError
 from splinter.net.netns import inside
 from splinter.net.tenants import rates_bytes, tenants_bytes
-from splinter.net.xdp import probe, syscall
+from splinter.net.xdp import probe
 from splinter.server.config import ServerConfig
+from splinter.server.supervisor import memory as memory_limits
+from splinter.server.supervisor.store_maps import CodePages, StoreMaps, look_behind
 from splinter.server.supervisor.udp import UdpTransport
 from splinter.server.supervisor.xdp import XdpTransport
-from splinter.store.layout import ACCOUNT
 from splinter.store.region import Region
 from splinter.store.store import Store
+
+_PROBLEMS_TOLD = 20  # at most, of an audit
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Foundation:
     store: Store
     tenants: Region
     rates: Region
+    code_copy: CodePages | None  # where machine code is kept for a later server; None: nowhere
 
 
 def choose_transport(config: ServerConfig) -> tuple[str, str]:
@@ -48,11 +51,27 @@ def choose_transport(config: ServerConfig) -> tuple[str, str]:
     return "udp", f"XDP cannot be used: {obstacle}"
 
 
-def make_foundation(config: ServerConfig, name: str) -> Foundation:
-    """Make the transport of this name, a store of the configured size, and the tables of tenants and rates."""
-    index_buckets, slabs = Store.plan(config.memory_bytes)
+def open_maps(config: ServerConfig, name: str) -> StoreMaps | None:
+    """For the transport of this name, the maps that hold the store, new or left by an earlier server; None: it has none.
+
+    Raises as :meth:`StoreMaps.open`, and :class:`ServerError` when there is not enough memory.
+    """
+
+    def require() -> None:
+        memory_limits.require(config.memory_bytes, len(config.cores))
+
     if name == "xdp":
-        return _in_maps(config, index_buckets, slabs)
+        return StoreMaps.open(config, require)
+    look_behind(config)
+    require()
+    return None
+
+
+def make_foundation(config: ServerConfig, kept: StoreMaps | None) -> Foundation:
+    """Make the transport, the store, and the tables of tenants and rates: XDP over these maps, UDP without any."""
+    if kept is not None:
+        return _in_maps(config, kept)
+    index_buckets, slabs = Store.plan(config.memory_bytes)
     transport = UdpTransport(config)
     with _closed_on_failure(transport):
         # What is promised is taken at once: a page that is not there when it is first written to kills who writes.
@@ -60,32 +79,26 @@ def make_foundation(config: ServerConfig, name: str) -> Foundation:
         values = Region.create("splinter-slabs", slabs * limits.SLAB_BYTES, is_reserved=True)
         tenants, rates = Region.create("tenants", tenants_bytes()), Region.create("rates", rates_bytes())
         store = Store.create(config.memory_bytes, index_region=index, slabs_region=values, tenants_region=tenants)
-        return Foundation(transport, store, tenants, rates)
+        return Foundation(transport, store, tenants, rates, None)
 
 
-def _in_maps(config: ServerConfig, index_buckets: int, slabs: int) -> Foundation:
-    """All of it in BPF maps, those of the XDP program among them."""
-    xdp = XdpTransport(config, index_buckets, slabs)
+def _in_maps(config: ServerConfig, kept: StoreMaps) -> Foundation:
+    xdp = XdpTransport(config, kept)
     with _closed_on_failure(xdp):
-        index, values, tenants = (
-            Region.from_fd(xdp.program.map_fd(name), xdp.program.map_bytes(name), stretch)
-            for name, stretch in (("store_index", Stretch.INDEX), ("store_slabs", Stretch.SLABS), ("tenants", Stretch.TENANTS))
-        )
-        rates = Region.from_fd(xdp.program.map_fd("rates"), xdp.program.map_bytes("rates"))
-        store = Store.create(
-            config.memory_bytes, index_region=index, slabs_region=values, tenants_region=tenants,
-            accounts_region=_new_map(ACCOUNT.itemsize, limits.TENANTS_MAX, Stretch.ACCOUNTS),
-            state_region=_new_map(Store.state_bytes(config.memory_bytes), 1, Stretch.STATE),
-        )  # fmt: skip
-        return Foundation(xdp, store, tenants, rates)
+        store = kept.store()
+        if kept.is_attached:
+            _look_at_what_was_left(config, store)
+        copy = kept.code_pages() if kept.is_fixed else None
+        return Foundation(xdp, store, kept.region("tenants"), kept.region("rates"), copy)
 
 
-def _new_map(value_bytes: int, entries: int, stretch: Stretch) -> Region:
-    descriptor = syscall.create_array(value_bytes, entries, syscall.MAP_FLAG_MMAPABLE)
-    try:
-        return Region.from_fd(descriptor, -(-value_bytes * entries // mmap.PAGESIZE) * mmap.PAGESIZE, stretch)
-    finally:
-        os.close(descriptor)
+def _look_at_what_was_left(config: ServerConfig, store: Store) -> None:
+    """Say that there is a store, and audit it if that is asked for. Raises :class:`ServerError` when it is not sound."""
+    if config.audit and (problems := store.problems()):
+        told = "\n".join(problems[:_PROBLEMS_TOLD])
+        raise ServerError(f"the store that an earlier server left is not sound ({len(problems)} findings):\n{told}")
+    tenants = int(np.count_nonzero(store.accounts["active"]))
+    print(f"going on with the store that an earlier server left: {store.usage().objects:,} objects of {tenants:,} tenants")
 
 
 @contextlib.contextmanager

@@ -125,7 +125,7 @@ class UdpTransport:
     def attach(self) -> None:
         """Nothing has to let packets in."""
 
-    def detach(self) -> None:
+    def detach(self, *, stays: bool = False) -> None:
         """Packets come until the sockets are closed."""
 
     def prepare(self, worker: WorkerMemory) -> None:

@@ -14,14 +14,19 @@ from splinter import limits
 from splinter.errors import ServerError, TransportUnavailableError
 from splinter.native.memory import SharedArena
 from splinter.net.afxdp import Umem, XskSocket
+from splinter.net.bpf import syscall
 from splinter.net.depths import DEPTH
 from splinter.net.device import Device, find, need
 from splinter.net.netns import inside
 from splinter.net.xdp import XdpProgram
+from splinter.net.xdp.attach import AttachMode
 from splinter.net.xdp.extensions import ExtensionPrograms
 from splinter.server.config import ServerConfig
 from splinter.server.device_state import DeviceCondition, DeviceState
+from splinter.server.pinned import detach_and_close
+from splinter.server.supervisor.store_maps import StoreMaps
 from splinter.store.region import Region
+from splinter.store.store import Store
 from splinter.worker.layout import QUEUE_LOCK
 from splinter.worker.memory import WorkerMemory
 
@@ -45,13 +50,15 @@ class XdpTransport:
     homes_elsewhere_max: int | None = None  # no limit
     extension_programs: ExtensionPrograms | None = None
 
-    def __init__(self, config: ServerConfig, index_buckets: int, slabs: int) -> None:
+    def __init__(self, config: ServerConfig, kept: StoreMaps) -> None:
         assert config.device is not None
         self.port = config.port
         self.cores = len(config.cores)
         self.netns = config.netns
         self.state = DeviceState()
         self._config = config
+        self._kept = kept
+        index_buckets, slabs = Store.plan(config.memory_bytes)
         self._steer_away = config.steer_away > 0
         self._memories: list[WorkerMemory] = []
         named = config.address is not None and not ipaddress.IPv4Address(config.address).is_unspecified
@@ -76,6 +83,7 @@ class XdpTransport:
                 slabs=slabs,
                 locality=config.locality,
                 steer_away=config.steer_away,
+                given=kept.descriptors,
             )
         self._sockets: list[list[XskSocket]] = []  # by queue, then core slot
         chunks = limits.QUEUES_MAX * limits.CHUNKS_PER_QUEUE
@@ -242,14 +250,35 @@ class XdpTransport:
             if device is None:
                 raise ServerError(f"the network device {self._found.name} is gone")
             self.follow(device)
-            self.program.detach()
-            mode = self.program.attach()
+            self._kept.pin()
+            mode = self._put_on(device)
+        self._kept.has_served = True
         self.state.set(generic=mode == "generic")
         self.state.become(*self.judge(device))
 
-    def detach(self) -> None:
-        """Let no more packets in."""
+    def _put_on(self, device: Device) -> AttachMode:
+        """Put the program on the device, where an earlier server has left one in its place without a gap. Returns the mode."""
+        if self.program.link_fd is None and (left := self._kept.link_left()) is not None:
+            # A link whose program is the device's is the device's, too: other devices may have its number elsewhere.
+            if device.program and syscall.program_number(left) == device.program:
+                mode: AttachMode = "generic" if device.has_generic_program else "native"
+                try:
+                    self.program.take_over(left, mode)
+                    return mode
+                except OSError as error:
+                    logger.warning("%s: the program of the server before is taken off first (%s)", device.name, error.strerror)
+            detach_and_close(left)
         self.program.detach()
+        mode = self.program.attach()
+        self._kept.pin_link(self.program.link_fd)
+        return mode
+
+    def detach(self, *, stays: bool = False) -> None:
+        """Let no more packets in; where the program ``stays``, it is left to the next server."""
+        if stays:
+            self.program.leave()
+        else:
+            self.program.detach()
 
     def is_attached_to(self, device: Device) -> bool:
         """Whether our program, and no other, is on the device."""

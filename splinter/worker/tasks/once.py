@@ -22,6 +22,7 @@ from splinter.store.outcomes import (
     STALE,
     Outcome,
     claim_request,
+    is_alive,
     outcome_kind,
     outcome_line,
     outcome_status,
@@ -58,10 +59,12 @@ def reply_recorded(w: int, header: int, status: int) -> int:
     claimed = Claim(Participant(participant_at(store, worker.index)).claim)
     word, value = claimed.word, claimed.value
     kind, recorded = outcome_kind(word), outcome_status(word)
-    if kind == Outcome.EFFECT:  # it will reply when it has ended; if its worker has no successor, nobody knows how it ended
+    if kind == Outcome.EFFECT and is_alive(store, value):  # it will reply when it has ended
         counters.stale += 1
         return DROP
     counters.duplicates += 1
+    if kind == Outcome.EFFECT:  # it went with all processes of the server: what it wrote stands, and nobody goes on with it
+        return refuse(w, header, Status.KILLED)
     body, length = 0, 0
     if kind == Outcome.BODY:
         kept = claimed.body

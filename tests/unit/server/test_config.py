@@ -18,7 +18,7 @@ NUMBERS = (
     "task_wall_milliseconds_max", "idle_spin_ns", "steer_away", "watchdog_ms", "quarantine_after", "device_wait",
     "code_bytes_per_tenant",
 )  # fmt: skip
-FLAGS = ("steal", "locality", "balance", "preempt")
+FLAGS = ("steal", "locality", "balance", "preempt", "keep_store", "fresh", "audit")
 OF_OTHER_TYPES = {
     TEXTS: ["5", "1.5", "true", "[]", "{}", "1979-05-27", "nan"],
     NUMBERS: ["1.5", "1e6", "inf", "nan", "true", "'5'", "[5]", "{}", "1979-05-27"],

@@ -58,6 +58,14 @@ def die(store: Store, point: int, skip: int, victim) -> bool:
     return result != 0
 
 
+def attached(store: Store) -> Store:
+    """What the next server on the same memory makes of it."""
+    return Store.attach(
+        index=store.index_region, slabs=store.slabs_region, tenants=store.tenants_region, accounts=store.accounts_region,
+        state=store.state_region,
+    )  # fmt: skip
+
+
 def check(store: Store, steps: list[scenario.Step], done: int, where: str) -> int:
     """The store is sound and holds what ``done`` steps make, or one more; returns which."""
     problems = store.problems()
@@ -86,7 +94,7 @@ def main() -> None:
     acknowledged = mmap.mmap(-1, mmap.PAGESIZE)
     store = scenario.new_store()
     run_steps(store, steps, acknowledged)  # compiles everything
-    report = {"passes": {}, "recoverers_killed": 0, "retries": 0}
+    report = {"passes": {}, "recoverers_killed": 0, "retries": 0, "attached": 0}
     for point in KillPoint:
         report["passes"][point.name] = skip = 0
         stride = 1 if "every" in sys.argv else STRIDES.get(point, 1)
@@ -102,7 +110,11 @@ def main() -> None:
                 # The recoverer may die as well; its own recoverer begins anew.
                 again = RECOVERER_POINTS[skip % len(RECOVERER_POINTS)]
                 report["recoverers_killed"] += die(store, again, 0, lambda store=store: recover(store.address, 0))
-            recover(store.address, scenario.VICTIM)
+            if (skip // stride + point) % 2:
+                recover(store.address, scenario.VICTIM)
+            else:  # nobody was left to do it: the next server does
+                store = attached(store)
+                report["attached"] += 1
             store.open_tenant(scenario.TENANT)  # a step lowers the quota for a while
             reached = check(store, steps, acknowledged[0], where)
             if reached > acknowledged[0] and steps[acknowledged[0]].is_request:  # whose client was not answered: it asks again

@@ -20,4 +20,5 @@ def test_a_writer_may_die_at_every_kill_point():
     report = json.loads(run.stdout)
     assert all(report["passes"][point.name] > 0 for point in KillPoint)
     assert report["recoverers_killed"] > 0
+    assert report["attached"] > 0  # by the next server, where all had died
     assert report["retries"] > 0  # writes that took effect without an answer were asked for again, and not done again

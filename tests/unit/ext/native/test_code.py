@@ -124,3 +124,52 @@ def test_reserve_rebuilds_the_allocation(region: CodeRegion) -> None:
     assert region.allocate(64) == 256
     region.free(128)
     assert region.allocate(128) == 128
+
+
+class Copy:
+    """Pages in a dictionary."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, bytes] = {}
+        self.is_closed = self.is_full = False
+
+    def write(self, page: int, content: bytes) -> None:
+        if self.is_full:
+            raise OSError(12, "Cannot allocate memory")
+        self.kept[page] = content
+
+    def pages(self) -> list[tuple[int, bytes]]:
+        return list(self.kept.items())
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def test_what_is_kept_of_the_code_fills_the_next_region_at_the_same_address() -> None:
+    copy = Copy()
+    first = CodeRegion.create(8 * PAGE, copy)
+    long = os.urandom(PAGE + 100)
+    offsets = [first.write(code)[1] for code in (RETURN_7, long, RETURN_7)]
+    address = first.address
+    assert sorted(copy.kept) == [0, 1]
+    first.free(offsets[0])
+    first.close()
+    again = CodeRegion.create(8 * PAGE, copy)
+    assert again.address == address
+    assert os.pread(again.descriptor, len(long), offsets[1]) == long
+    assert os.pread(again.descriptor, ALIGNMENT, offsets[0]) == b"\xcc" * ALIGNMENT  # freed places trap there, too
+    assert ctypes.CFUNCTYPE(ctypes.c_int)(address + offsets[2])() == 7
+    again.close()
+    assert copy.is_closed  # a worker has no means of writing
+
+
+def test_code_that_cannot_be_kept_is_refused_and_takes_no_place() -> None:
+    copy = Copy()
+    region = CodeRegion.create(8 * PAGE, copy)
+    kept = region.write(RETURN_7)[1]
+    copy.is_full = True
+    with pytest.raises(ServerError, match="no memory to keep machine code"):
+        region.write(RETURN_7)
+    region.free(kept)
+    assert region.used_bytes == 0
+    region.close()

@@ -1,0 +1,175 @@
+/*
+ * The store as a reader sees it: the hash of a key, its chain, the object. The same algorithms as splinter/store/hashing.py and
+ * index.py, in the same order of loads. Who calls is in an epoch, so nothing that is found is used again meanwhile.
+ *
+ * A key lies in the memory of a map, as struct key, and is read by words that end behind so many of its bytes. A look-up that cannot
+ * be done (-1) is the worker's.
+ */
+#ifndef SPLINTER_STORE_H
+#define SPLINTER_STORE_H
+
+#define SLAB_SHIFT 13 /* SLAB_UNITS */
+#define OBJECT_AT_MAX (SLAB_BYTES - 64) /* of the smallest size class */
+#define CANDIDATES_MAX 2 /* objects of one tag and identity that are compared: each has another key by a chance of 1 in 65,536 */
+
+_Static_assert(SLAB_UNITS == 1 << SLAB_SHIFT, "a slab's units are a power of two");
+
+struct key {
+    __u64 length;    /* of its bytes. Read anew for each use: what the verifier has learned of it in a loop must not spread */
+    __u64 laundered; /* numbers pass through here that the verifier is to know nothing of */
+    __u8 bytes[KEY_AREA_BYTES]; /* eight of whatever content, then the key */
+};
+
+/* How far a look-up has come in a chain: the next entry; and where the object of the one before is. */
+struct walk {
+    __u32 bucket;
+    __u32 entry;
+    __u8 *slab;
+    __u32 at; /* of the object's header in the slab. The kernel's verifier wants each place bounded by itself */
+};
+
+/* A number that the verifier knows nothing of but that it fits `mask`: what it knows of one it follows back into each round of a
+ * loop, and looks at each as another program. */
+static __always_inline __u64 launder(struct key *key, __u64 number, const int mask)
+{
+    *(volatile __u64 *)&key->laundered = number;
+    return bounded(*(volatile __u64 *)&key->laundered, mask);
+}
+
+static __always_inline __u64 identity_of(__u32 tenant, __u32 table, __u32 key_length)
+{
+    return tenant | (__u64)table << 16 | (__u64)key_length << 32;
+}
+
+/* Both halves of the product of 128 bits, xored, from four products of 32 bits. */
+static __always_inline __u64 multiply_fold(__u64 a, __u64 b)
+{
+    __u64 a_low = (__u32)a, a_high = a >> 32, b_low = (__u32)b, b_high = b >> 32;
+    __u64 low = a_low * b_low, left = a_high * b_low, right = a_low * b_high, high = a_high * b_high;
+    __u64 middle = (low >> 32) + (__u32)left + (__u32)right;
+
+    return ((__u32)low | middle << 32) ^ (high + (left >> 32) + (right >> 32) + (middle >> 32));
+}
+
+/* A key of 1 to 7 bytes in one word, of the word that ends with it: see _short_word() in hashing.py. */
+static __always_inline __u64 short_word(__u64 word, __u32 length)
+{
+    word >>= 64 - 8 * length;
+    if (length >= 4)
+        return (word & 0xffffffff) | word >> 8 * (length - 4) << 32;
+    return (word & 0xff) | (word >> 8 * (length >> 1) & 0xff) << 8 | word >> 8 * (length - 1) << 16;
+}
+
+/* The eight bytes that end behind the first `end` bytes of a key. */
+static __always_inline __u64 key_word(const struct key *key, __u32 end)
+{
+    return *(volatile __u64 *)(key->bytes + bounded(end, KEY_BYTES_MAX));
+}
+
+static __always_inline __u32 key_length(const struct key *key)
+{
+    return bounded(*(volatile __u64 *)&key->length, KEY_BYTES_MAX);
+}
+
+/* The hash of a key of 1 to KEY_BYTES_MAX bytes. */
+static __always_inline __u64 store_hash(const struct key *key, __u64 identity)
+{
+    __u32 length = key_length(key);
+    __u64 multiplier = store_state_value.multiplier, word;
+    __u64 mixed = multiply_fold(identity ^ store_state_value.seed, multiplier);
+
+#pragma clang loop unroll(disable)
+    for (__u32 end = 8; end < length; end += 8)
+        mixed = multiply_fold(mixed ^ key_word(key, end), multiplier);
+    length = key_length(key);
+    word = key_word(key, length);
+    if (length < 8)
+        word = short_word(word, length);
+    return multiply_fold(multiply_fold(mixed ^ word, multiplier) ^ identity, multiplier);
+}
+
+/* The eight bytes of a slab that end at a place; 0: they do not lie in it, which cannot be. */
+static __always_inline int slab_word(const __u8 *slab, __u64 end, __u64 *word)
+{
+    hide(end);
+    if (end < 8 || end > SLAB_BYTES)
+        return 0;
+    *word = *(volatile __u64 *)(slab + end - 8);
+    return 1;
+}
+
+/* Whether the key of the object at a place in a slab is this one, of the same length; -1: that cannot be told. */
+static __always_inline int is_key(const __u8 *slab, __u32 at, const struct key *key)
+{
+    __u32 length = key_length(key);
+    __u64 word = 0;
+
+    at += sizeof(struct object);
+#pragma clang loop unroll(disable)
+    for (__u32 end = 8; end < length; end += 8)
+        if (key_word(key, end) != *(volatile __u64 *)(slab + bounded(at + end - 8, SLAB_BYTES - 8)))
+            return 0;
+    length = key_length(key);
+    if (!slab_word(slab, at + length, &word))
+        return -1;
+    word ^= key_word(key, length);
+    return (length < 8 ? word >> (64 - 8 * length) : word) == 0; /* what stands in front of a short key is not of it */
+}
+
+/* The next object of a chain that has this tag and identity: 1; 0, there is none; -1, that cannot be told. */
+static __always_inline int next_candidate(struct walk *walk, __u64 identity, __u64 tag)
+{
+    __u32 first = walk->entry;
+
+#pragma clang loop unroll(disable)
+    for (int depth = 0; depth < CHAIN_BUCKETS_MAX; depth++) {
+        struct bucket *bucket = bpf_map_lookup_elem(&store_index, &walk->bucket);
+
+        if (!bucket)
+            return -1;
+#pragma clang loop unroll(disable)
+        for (__u32 i = first; i < BUCKET_ENTRIES; i++) {
+            __u64 entry = *(volatile __u64 *)((void *)bucket->entries + bounded(i, 7) * 8);
+            __u32 unit = entry, slab_number = unit >> SLAB_SHIFT, at = (unit & (SLAB_UNITS - 1)) * UNIT_BYTES;
+
+            if (entry >> ENTRY_TAG_SHIFT != tag || !entry)
+                continue;
+            walk->slab = bpf_map_lookup_elem(&store_slabs, &slab_number);
+            if (!walk->slab || at > OBJECT_AT_MAX)
+                return -1;
+            if ((*(volatile __u64 *)(walk->slab + at + 8) ^ identity) << (64 - IDENTITY_BITS))
+                continue;
+            walk->entry = i + 1;
+            walk->at = at;
+            return 1;
+        }
+        first = 0;
+        walk->bucket = *(volatile __u32 *)&bucket->next;
+        if (!walk->bucket)
+            return 0;
+    }
+    return 0;
+}
+
+/* The object of a key, in `walk`: 1, found; 0, there is none; -1, whether there is one cannot be told here. */
+static __always_inline int store_find(struct key *key, __u64 identity, __u64 hashed, struct walk *walk)
+{
+    walk->bucket = (hashed & 0xffffffff) * store_state_value.buckets >> 32;
+    walk->entry = 0;
+#pragma clang loop unroll(disable)
+    for (int tries = 0; tries < CANDIDATES_MAX; tries++) {
+        int is_there = next_candidate(walk, identity, hashed >> ENTRY_TAG_SHIFT);
+
+        if (is_there <= 0)
+            return is_there;
+        walk->at = launder(key, walk->at, OBJECT_AT_MAX);
+        is_there = is_key(walk->slab, walk->at, key);
+        if (is_there)
+            return is_there;
+        walk->bucket = launder(key, walk->bucket, 0x7fffffff);
+        walk->entry = launder(key, walk->entry, 7);
+    }
+    return -1;
+}
+
+#endif

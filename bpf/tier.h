@@ -1,0 +1,195 @@
+/*
+ * The tier: a get answered here, from the store, as the tenant's worker would answer it. What it is not sure of is the worker's,
+ * as if there were no tier; each such get is counted by its reason.
+ */
+#ifndef SPLINTER_TIER_H
+#define SPLINTER_TIER_H
+
+#if !defined(TIER)
+#error "the loader defines TIER: 1 to answer gets here"
+#endif
+
+#if TIER
+#include "checksum.h"
+#include "epoch.h"
+#include "work.h"
+#include "store.h"
+#include "answer.h"
+
+#define ROOM_MIN (UDP_PAYLOAD_BYTES_MIN / ROOM_UNIT_BYTES)
+
+/* The newest value of one key, whole, by a well-formed request in a frame that is answered as it came. */
+static __always_inline int is_plain(const struct request *request)
+{
+    const struct splinter_header *header = request->header;
+    __u32 key_length = header->key_length, payload_bytes = bpf_ntohs(request->udp->length) - sizeof(struct udp);
+
+    return request->ip->version_and_words == IPV4_PLAIN && header->version == SPLINTER_VERSION && header->table < TABLES_MAX &&
+           key_length >= 1 && key_length <= KEY_BYTES_MAX && payload_bytes <= UDP_PAYLOAD_BYTES_MAX &&
+           (__u64)SPLINTER_HEADER_BYTES + key_length + header->value_length == payload_bytes && header->object_version == 0 &&
+           header->fragment_index == 0;
+}
+
+/* Whether the frame is as it was sent: see is_intact() of splinter/worker/xdp/frame.py. */
+static __always_inline int is_intact(const struct request *request, struct key *key)
+{
+    __u64 addresses = word_sum(BOTH_ADDRESSES(request->ip)), sum;
+    __u32 bytes = launder(key, bpf_ntohs(request->udp->length), VALUE_MASK), checksum = request->udp->checksum;
+    const __u8 *udp = (const __u8 *)request->udp;
+    const __u64 *place;
+
+    sum = word_sum(*(__u64 *)request->ip) + *(__u32 *)((void *)request->ip + 8) + addresses;
+    if (!checksum || fold(sum) != WHOLE)
+        return 0;
+    sum = pseudo_sum(addresses, request->udp->length);
+    if (tier_value.takes_partial && checksum == fold(sum))
+        return 1;
+#pragma clang loop unroll(disable)
+    for (__u32 end = 8; end <= bytes; end += 8) {
+        place = (const void *)(udp + bounded(end - 8, VALUE_MASK));
+        if ((const void *)(place + 1) > request->end)
+            return 0;
+        sum += word_sum(*place);
+    }
+    bytes = launder(key, bytes, VALUE_MASK);
+    if (bytes & 7) {
+        place = (const void *)(udp + bounded(bytes - 8, VALUE_MASK));
+        if ((const void *)(place + 1) > request->end)
+            return 0;
+        sum += last_of(*place, bytes & 7);
+    }
+    return fold(sum) == WHOLE;
+}
+
+/* Put the key where look-ups want it; 0: it does not lie in the packet, which cannot be. */
+static __always_inline int copy_key(const struct request *request, struct key *key, __u32 bytes)
+{
+    const __u8 *front = (const __u8 *)(request->header + 1) - 8;
+    const __u64 *place;
+    __u32 length;
+
+    key->length = bytes;
+    length = key_length(key);
+#pragma clang loop unroll(disable)
+    for (__u32 end = 8; end < length; end += 8) {
+        place = (const void *)(front + bounded(end, KEY_BYTES_MAX));
+        if ((const void *)(place + 1) > request->end)
+            return 0;
+        *(volatile __u64 *)(key->bytes + bounded(end, KEY_BYTES_MAX)) = *place;
+    }
+    length = key_length(key);
+    place = (const void *)(front + length);
+    if ((const void *)(place + 1) > request->end)
+        return 0;
+    *(volatile __u64 *)(key->bytes + length) = *place;
+    return 1;
+}
+
+/* Nothing was found: whether that is so for a snapshot of now. A commit that deletes, and is not counted yet, hides objects. */
+static __always_inline int is_missing(__u32 tenant)
+{
+    struct account *account = bpf_map_lookup_elem(&accounts, &tenant);
+    __u64 sequence;
+
+    if (!account)
+        return 0;
+    sequence = *(volatile __u64 *)&account->sequence;
+    return *(volatile __u64 *)&account->deleted <= sequence;
+}
+
+/* Bytes of value that the answer may have: what fits the device's packets and the client's. */
+static __always_inline __u32 value_bytes_max(__u32 room)
+{
+    __u32 most = tier_value.packet_bytes_max, asked;
+
+    if (room) {
+        asked = (room < ROOM_MIN ? ROOM_MIN : room) * ROOM_UNIT_BYTES;
+        if (asked < most)
+            most = asked;
+    }
+    return most - SPLINTER_HEADER_BYTES;
+}
+
+/*
+ * Look the key up and answer; the CPU is in an epoch. `ip_at` is where the IP header begins in the frame; `bytes` becomes how many
+ * were summed up or copied. Returns the verdict, or the reason why the worker is to do it.
+ */
+static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip_at, struct tenant *tenant, __u32 *bytes)
+{
+    struct request request;
+    struct walk walk = {};
+    struct asked asked;
+    __u64 identity, token, version;
+    __u32 id, most, value_at, value_bytes;
+    int is_found;
+
+    ip_at = launder(key, ip_at, IP_AT_MASK);
+    if (!request_begin(&request, ctx, ip_at) || !is_plain(&request) || !remember(&asked, ctx, ip_at, &request))
+        return VERDICT_OVER_PLAIN;
+    *bytes = bpf_ntohs(request.udp->length);
+    id = request.header->tenant;
+    token = request.header->token;
+    most = value_bytes_max(request.header->status);
+    identity = identity_of(id, request.header->table, request.header->key_length);
+    if (!is_intact(&request, key))
+        return VERDICT_OVER_DAMAGED;
+    if (!request_begin(&request, ctx, ip_at) || !copy_key(&request, key, request.header->key_length))
+        return VERDICT_OVER_PLAIN;
+    /* From here on the frame is not read any more. */
+    is_found = store_find(key, identity, store_hash(key, identity), &walk);
+    if (is_found < 0)
+        return VERDICT_OVER_COMMIT;
+    if (is_found) {
+        version = *(volatile __u64 *)(walk.slab + walk.at);
+        if (version & 1 || !version)
+            return VERDICT_OVER_COMMIT;
+    } else if (!is_missing(id)) {
+        return VERDICT_OVER_COMMIT;
+    }
+    /* What was found by now was this tenant's if its token is valid still: an id that is another's has another token. */
+    if (check_token(tenant, token) != FURTHER_PROCESSING)
+        return VERDICT_OVER_COMMIT;
+    if (!is_found) {
+        *bytes += NOT_FOUND_BYTES;
+        return answer(ctx, key, &asked, NOT_FOUND, 0, &walk, 0, NOT_FOUND_BYTES) ? VERDICT_KERNEL_MISS : VERDICT_OVER_SIZE;
+    }
+    value_bytes = ((struct object *)(walk.slab + walk.at))->lengths;
+    value_at = walk.at + sizeof(struct object) + (value_bytes & KEY_BYTES_MAX);
+    value_bytes >>= KEY_LENGTH_BITS;
+    if (value_bytes > UDP_PAYLOAD_BYTES_MAX - SPLINTER_HEADER_BYTES || value_bytes > most)
+        return VERDICT_OVER_SIZE;
+    *bytes += value_bytes;
+    asked.fragment = 1 << 16;
+    value_bytes = launder(key, value_bytes, VALUE_MASK);
+    return answer(ctx, key, &asked, 0, version, &walk, value_at, value_bytes) ? VERDICT_KERNEL_HIT : VERDICT_OVER_SIZE;
+}
+
+/* Answer a get of an authorised tenant. FURTHER_PROCESSING: it is the worker's, and the frame is as it came. */
+static __always_inline int serve_get(struct xdp_md *ctx, const struct packet *p, struct tenant *tenant)
+{
+    __u32 number = bpf_get_smp_processor_id(), ip_at = (void *)p->ip - (void *)p->ethernet, bytes = 0;
+    __u32 id = ((struct splinter_header *)p->cursor)->tenant;
+    struct cpu *cpu = bpf_map_lookup_elem(&cpu_epochs, &number);
+    struct tenant_work *work = work_of(number, id);
+    int verdict;
+
+    if (!cpu || !work) {
+        verdict = VERDICT_OVER_CPU;
+    } else if (is_over_share(cpu, work)) {
+        verdict = VERDICT_OVER_SHARE;
+    } else if (!epoch_enter(cpu)) {
+        verdict = VERDICT_OVER_CPU;
+    } else {
+        verdict = look_up(ctx, (struct key *)&cpu->key_length, ip_at, tenant, &bytes);
+        epoch_leave(cpu);
+        if (verdict == VERDICT_KERNEL_HIT || verdict == VERDICT_KERNEL_MISS) {
+            count_work(cpu, work, bytes);
+            return verdict;
+        }
+    }
+    count(verdict);
+    return FURTHER_PROCESSING;
+}
+
+#endif
+#endif
