@@ -2,6 +2,8 @@
  * An answer: made of the packet that asked, in its place. The frame's end stays where it is and its head moves, which every driver
  * can do in both directions. (Some cannot make a frame longer at its end.) Nothing of the frame is written before that is done: until
  * then it can be left to the worker.
+ *
+ * A value is read through value_word(), which the includer defines as slab_word() of store.h is.
  */
 #ifndef SPLINTER_ANSWER_H
 #define SPLINTER_ANSWER_H
@@ -39,6 +41,7 @@ struct asked {
     __u64 addresses; /* source and target */
     __u32 ports;
     __u32 ip_at; /* of the IP header in the frame */
+    __u64 first; /* of the header: magic, version, opcode */
     __u64 tenant_and_table;
     __u64 client;
     __u64 sequence;
@@ -61,6 +64,7 @@ static __always_inline int remember(struct asked *asked, const struct xdp_md *ct
     asked->ip_at = ip_at;
     asked->addresses = BOTH_ADDRESSES(request->ip);
     asked->ports = *(__u32 *)&request->udp->source;
+    asked->first = *(__u64 *)&header->magic & 0x0000ffffffffffffull;
     asked->tenant_and_table = *(__u64 *)&header->tenant & 0xffffffffffffull;
     asked->client = header->client;
     asked->sequence = header->sequence;
@@ -87,8 +91,7 @@ static __always_inline void write_headers(__u8 *frame, struct ipv4 *ip, const st
 static __always_inline __u64 write_header(struct splinter_header *header, const struct asked *asked, __u32 status, __u64 version,
                                           __u32 value_bytes)
 {
-    __u64 first = SPLINTER_MAGIC | (__u64)(SPLINTER_VERSION | SPLINTER_OPCODE_GET << 8 | status << 16) << 32 |
-                  (__u64)(SPLINTER_FLAG_REPLY | SPLINTER_FLAG_KERNEL) << 56;
+    __u64 first = asked->first | (__u64)status << 48 | (__u64)(SPLINTER_FLAG_REPLY | SPLINTER_FLAG_KERNEL) << 56;
     __u64 lengths = value_bytes | (__u64)asked->fragment << 32, most = tier_value.packet_bytes_max;
 
     *(__u64 *)&header->magic = first;
@@ -104,39 +107,40 @@ static __always_inline __u64 write_header(struct splinter_header *header, const 
 }
 
 /* Copy a word of the value, that which ends behind its first `end` bytes. 0: it does not lie where it must, which cannot be. */
-static __always_inline int copy_word(struct splinter_header *header, void *frame_end, const __u8 *slab, __u32 from, __u32 end,
+static __always_inline int copy_word(struct splinter_header *header, void *frame_end, const __u8 *source, __u32 from, __u32 end,
                                      __u64 *word)
 {
     __u64 *place = (void *)(header + 1) - 8 + bounded(end, VALUE_MASK);
 
-    if ((void *)(place + 1) > frame_end || !slab_word(slab, from + end, word))
+    if ((void *)(place + 1) > frame_end || !value_word(source, from + end, word))
         return 0;
     *place = *word;
     return 1;
 }
 
 /* Copy a value behind the header; returns its sum. The last word may reach into the header, which is written next. */
-static __always_inline __u64 copy_value(struct key *key, struct splinter_header *header, void *frame_end, const __u8 *slab,
+static __always_inline __u64 copy_value(struct key *key, struct splinter_header *header, void *frame_end, const __u8 *source,
                                         __u32 from, __u32 bytes)
 {
     __u64 sum = 0, word = 0;
 
 #pragma clang loop unroll(disable)
     for (__u32 end = 8; end <= bytes; end += 8) {
-        if (!copy_word(header, frame_end, slab, from, end, &word))
+        if (!copy_word(header, frame_end, source, from, end, &word))
             return 0;
         sum += word_sum(word);
     }
     bytes = launder(key, bytes, VALUE_MASK);
     if (!(bytes & 7))
         return sum;
-    copy_word(header, frame_end, slab, launder(key, from, SLAB_BYTES - 1), bytes, &word);
+    copy_word(header, frame_end, source, launder(key, from, SLAB_BYTES - 1), bytes, &word);
     return sum + last_of(word, bytes & 7);
 }
 
-/* Turn the frame into the answer: OK with the value in a slab, or NOT_FOUND. 0: it has no room, and is as it was. */
+/* Turn the frame into the answer: `status`, with the value that stands at a place in `source`; or NOT_FOUND with its text. 0: it has
+ * no room, and is as it was. */
 static __always_inline int answer(struct xdp_md *ctx, struct key *key, const struct asked *asked, __u32 status, __u64 version,
-                                  const struct walk *found, __u32 value_at, __u32 value_bytes)
+                                  const __u8 *source, __u32 value_at, __u32 value_bytes)
 {
     __u32 ip_at = bounded(asked->ip_at, IP_AT_MASK), udp_bytes = sizeof(struct udp) + SPLINTER_HEADER_BYTES + value_bytes;
     long longer = ip_at + IPV4_HEADER_BYTES_MIN + udp_bytes - (long)(ctx->data_end - ctx->data);
@@ -157,7 +161,7 @@ static __always_inline int answer(struct xdp_md *ctx, struct key *key, const str
     if ((void *)(header + 1) > end || frame + sizeof(struct ethernet) + sizeof(struct ipv4) > end)
         return 0; /* cannot be: the frame is as long as its answer */
     if (status != NOT_FOUND) {
-        sum = copy_value(key, header, end, found->slab, value_at, value_bytes);
+        sum = copy_value(key, header, end, source, value_at, value_bytes);
     } else if ((void *)(header + 1) + NOT_FOUND_BYTES <= end) {
         *(__u64 *)(header + 1) = NOT_FOUND_FIRST;
         *(__u32 *)((void *)(header + 1) + 8) = (__u32)NOT_FOUND_SECOND;

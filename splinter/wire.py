@@ -19,6 +19,7 @@ from splinter.layout import offset
 MAGIC = 0x4E4C5053  # the bytes "SPLN"
 VERSION = 1
 FLAG_REPLY = 1  # set in every reply, never in a request
+FLAG_KERNEL = 2  # set in a reply that the XDP program made, which no worker has seen
 
 
 class Opcode(IntEnum):
@@ -40,7 +41,7 @@ HEADER = np.dtype(
         ("version", "u1"),  # VERSION; magic, version, tenant and token stay where they are in every version
         ("opcode", "u1"),  # Opcode; a reply repeats it
         ("status", "u1"),  # reply: Status; request: how much fits the way back, in units of ROOM_UNIT_BYTES; 0: MTU 1500
-        ("flags", "u1"),  # FLAG_REPLY
+        ("flags", "u1"),  # FLAG_REPLY, FLAG_KERNEL
         ("tenant", "<u4"),  # 1 … TENANTS_MAX - 1
         ("table", "<u2"),  # 0 … TABLES_MAX - 1
         ("key_length", "<u2"),  # bytes of key behind the header; 0 in replies
@@ -67,6 +68,7 @@ H_OPCODE = offset(HEADER, "opcode")
 H_STATUS = offset(HEADER, "status")
 H_ROOM = H_STATUS  # in a request, where a reply has its status
 H_TENANT = offset(HEADER, "tenant")
+H_KEY_LENGTH = offset(HEADER, "key_length")
 H_TOKEN = offset(HEADER, "token")
 H_CLIENT = offset(HEADER, "client")
 H_SEQUENCE = offset(HEADER, "sequence")
@@ -75,6 +77,10 @@ H_FRAGMENT_INDEX = offset(HEADER, "fragment_index")
 H_FRAGMENT_COUNT = offset(HEADER, "fragment_count")
 H_OBJECT_VERSION = offset(HEADER, "object_version")
 H_ACKNOWLEDGED = offset(HEADER, "acknowledged")
+
+# Bytes that a reply may have beyond its request and still be made in the driver: a packet grows by so many at its head. The
+# value of a GET is padding, which has the packet be long enough already.
+KERNEL_GROWTH_BYTES = 200
 
 # PUT's object_version for "only if there is no such object"; no object ever has this version.
 OBJECT_ABSENT = 0xFFFF_FFFF_FFFF_FFFF

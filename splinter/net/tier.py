@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from splinter import limits
-from splinter.net.bpf import MapForm, maps
+from splinter.ext.kernel.layout import SCRATCH
+from splinter.net.bpf import Kind, MapForm, maps
 
 KEY_AREA_BYTES = 8 + 256
 
@@ -52,15 +53,19 @@ TENANT_WORK = np.dtype(
         ("units", "<u8"),  # work: WORK_UNITS_PER_GET for each get, and 1 for each 64 bytes that are summed up or copied
         ("window", "<u8"),  # the CPU's window that ``spent`` is of
         ("spent", "<u8"),  # work in that window
+        ("invokes", "<u8"),  # extensions run to their end
+        ("pad", "<u8", (3,)),  # to a cache line
     ]
 )
-assert TENANT_WORK.itemsize == 32
+assert TENANT_WORK.itemsize == 64
 
 WORK_UNITS_PER_GET = 4
 WORK_BYTES_PER_UNIT_SHIFT = 6
+WORK_BUDGET_PER_UNIT_SHIFT = 5  # of what an extension spends: a look-up is 16 units
 WINDOW_NS = 10_000_000
 WINDOW_UNITS = 500_000
 """Work that a CPU does in a window when it does nothing else: a unit takes some 20 ns."""
+
 
 def forms(cpus: int | None = None) -> dict[str, MapForm]:
     """The tier's own maps, by name; ``cpus``: of the machine, by default all that there may be."""
@@ -69,4 +74,7 @@ def forms(cpus: int | None = None) -> dict[str, MapForm]:
         "tier": MapForm.shared(TIER.itemsize, 1),
         "cpu_epochs": MapForm.shared(CPU.itemsize, cpus),
         "tenant_work": MapForm.shared(TENANT_WORK.itemsize, cpus * limits.TENANTS_MAX),
+        "kernel_extensions": MapForm(Kind.PROG_ARRAY, 4, limits.EXTENSIONS_MAX),
+        "extension_counts": MapForm(Kind.PERCPU_ARRAY, 8, limits.EXTENSIONS_MAX),
+        "extension_scratch": MapForm(Kind.PERCPU_ARRAY, SCRATCH.itemsize, 1),
     }

@@ -38,7 +38,7 @@ SCRATCH = np.dtype(
         # program that calls
         ("identity", "<u8"),
         ("slot", "<u4"),  # of the extension in the map of programs. Writer: likewise
-        ("pad", "<u4"),
+        ("ip_at", "<u4"),  # where the IP header begins in the frame. Writer: likewise
         ("broken", "<u8"),  # not 0: something could not be read, so the result is none
         ("laundered", "<u8"),  # values pass through here to become numbers that the kernel's verifier knows nothing of
         ("zero", "<u8"),  # which it does not know either

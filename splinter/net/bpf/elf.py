@@ -11,7 +11,7 @@ at any round. It ends after eight million, and the function then returns 0.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from splinter.errors import ServerError
@@ -72,10 +72,11 @@ def link(
     elf: bytes,
     entry: str,
     maps: Mapping[str, int],
-    may_goto: bool = False,
+    may_goto: bool | Collection[str] = False,
     replaced: Mapping[str, bytes] | None = None,
 ) -> Code:
-    """The program that begins with the function ``entry``. ``maps``: descriptors by name. ``replaced``: by name, functions that
+    """The program that begins with the function ``entry``. ``maps``: descriptors by name. ``may_goto``: in all
+    functions, or in those of these names. ``replaced``: by name, functions that
     are taken from other ELF files, which refer to functions of this one and nothing else; their types stand here.
 
     Raises :class:`ServerError` for an entry or a map that is not there, and for what a program cannot have: data.
@@ -89,8 +90,8 @@ def link(
         if name not in found:
             found[name] = others.get(name, file).function(name, maps)
             ahead += [instruction.callee for instruction in found[name].body if instruction.callee]
-    if may_goto:
-        for function in found.values():
+    for name, function in found.items():
+        if may_goto is True or (may_goto and name in may_goto):
             _end_loops(function)
     starts: dict[str, int] = {}
     all_of_them: list[_Instruction] = []
