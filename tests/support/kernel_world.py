@@ -6,9 +6,11 @@ makes the packet the reply. No device is needed beside the loopback's number, no
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from splinter.net.xdp import XdpProgram
 from splinter.net.xdp.extensions import ExtensionPrograms
 from splinter.server.supervisor import store_maps
 from splinter.store.epochs import EPOCH_OFFLINE
+from splinter.store.operations import store_find
 from splinter.store.region import Region
 from splinter.store.store import Store
 from tests.support.xdp_runs import Action, run_once
@@ -64,6 +67,7 @@ class KernelWorld:
         assert programs is not None
         self.programs: ExtensionPrograms = programs
         self._sequence = 0
+        self._places: set[tuple[int, bytes]] = set()
 
     def close(self) -> None:
         """Close the program and the maps."""
@@ -73,7 +77,29 @@ class KernelWorld:
 
     def put(self, objects: Mapping[tuple[int, bytes], bytes]) -> dict[tuple[int, bytes], int]:
         """Store objects; their versions."""
+        self._places |= objects.keys()
         return {(table, key): self.store.put(TENANT_ID, table, key, bytes(value)) for (table, key), value in objects.items()}
+
+    def remove_objects(self) -> None:
+        """Delete all that was put."""
+        for table, key in self._places:
+            self.store.delete(TENANT_ID, table, key)
+        self._places.clear()
+
+    @contextlib.contextmanager
+    def odd_version(self, table: int, key: bytes) -> Iterator[None]:
+        """An object's version as it is before its commit is counted."""
+        found = store_find(self.store.address, TENANT_ID, table, _address(key), len(key), 0)
+        version = ctypes.c_uint64.from_address(found)
+        version.value |= 1
+        try:
+            yield
+        finally:
+            version.value &= ~1
+
+    def delete(self, table: int, key: bytes) -> None:
+        """Delete an object."""
+        assert self.store.delete(TENANT_ID, table, key)
 
     def install(self, compiled: CompiledExtension) -> str:
         """Have the kernel run an extension; the reason why it does not, empty if it does."""
@@ -92,11 +118,14 @@ class KernelWorld:
 
     def reply(self, name: str, arguments: bytes, **fields: int) -> tuple[wire.Header, bytes] | None:
         """The kernel's reply to an invoke; None: it leaves the request, which is as it was, to a worker."""
-        request = self.request(name, arguments, **fields)
+        return self.sent(self.request(name, arguments, **fields))
+
+    def sent(self, request: bytes) -> tuple[wire.Header, bytes] | None:
+        """The same for a frame."""
         action, after = run_once(self.program, request)
         assert (self.epochs == EPOCH_OFFLINE).all(), "the CPU did not leave its epoch"
         if action is not Action.TX:
-            assert after == request
+            assert after == request, "the frame of a request that is left is not as it came"
             return None
         return parse_reply(request, after)
 
@@ -117,6 +146,10 @@ class KernelWorld:
     def count(self, verdict: str) -> int:
         """Of the program's counters."""
         return self.program.counters()[verdict]
+
+
+def _address(data: bytes) -> int:
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
 
 
 def frame(payload: bytes) -> bytes:
