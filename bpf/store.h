@@ -164,7 +164,9 @@ static __always_inline int store_find(struct key *key, __u64 identity, __u64 has
 
         if (is_there <= 0)
             return is_there;
-        walk->at = launder(key, walk->at, OBJECT_AT_MAX);
+        walk->at = launder(key, walk->at, SLAB_BYTES - 1);
+        if (walk->at > OBJECT_AT_MAX)
+            return -1; /* cannot be */
         is_there = is_key(walk->slab, walk->at, key);
         if (is_there)
             return is_there;

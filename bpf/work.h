@@ -20,7 +20,7 @@ static __always_inline int is_over_share(struct cpu *cpu, struct tenant_work *wo
     if (jiffy != cpu->jiffy) {
         cpu->jiffy = jiffy;
         now = bpf_ktime_get_ns();
-        if (now - cpu->since_ns >= WINDOW_NS) {
+        if ((__s64)(now - cpu->since_ns) >= (__s64)WINDOW_NS) {
             cpu->since_ns = now;
             cpu->window += 1;
             cpu->units = 0;

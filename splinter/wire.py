@@ -67,6 +67,7 @@ H_MAGIC = offset(HEADER, "magic")
 H_OPCODE = offset(HEADER, "opcode")
 H_STATUS = offset(HEADER, "status")
 H_ROOM = H_STATUS  # in a request, where a reply has its status
+H_FLAGS = offset(HEADER, "flags")
 H_TENANT = offset(HEADER, "tenant")
 H_KEY_LENGTH = offset(HEADER, "key_length")
 H_TOKEN = offset(HEADER, "token")

@@ -58,7 +58,9 @@ class Observations:
     ) -> None:
         """Add what a slice in round ``number`` found; a number alone is of ``metric``."""
         if isinstance(found, Result):
-            found = {"per_second": found.per_second} | (percentiles(found.histogram) if found.histogram.count else {})
+            found = {"per_second": found.per_second, "kernel_percent": found.kernel_percent} | (
+                percentiles(found.histogram) if found.histogram.count else {}
+            )
         numbers = found if isinstance(found, Mapping) else {metric: found}
         self.rows.append({"subject": subject, "round": number, "is_still": is_still, **settings, **numbers})
 

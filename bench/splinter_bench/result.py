@@ -14,7 +14,8 @@ _BUSY = Status.BUSY.name
 _BUSY_SHARE_MAX = 0.001  # of all requests, where nothing else is expected
 
 _COUNTERS = (
-    "seconds", "requests", "recorded", "lost", "corrupt", "checked", "stale", "unsent", "conflicts", "client_cpu_ns",
+    "seconds", "requests", "recorded", "lost", "corrupt", "checked", "stale", "unsent", "conflicts", "by_kernel",
+    "client_cpu_ns",
 )  # fmt: skip
 
 
@@ -38,6 +39,7 @@ class Result:
     conflicts: int = 0  # requests that began again since the object was replaced meanwhile
     operations: dict[str, Histogram] = field(default_factory=dict)  # latencies by operation
     series: Series | None = None
+    by_kernel: int = 0  # replies that the server's XDP program made, in the recorded time or not
     client_cpu_ns: int = 0  # CPU time of the load generator's thread, warm-up included
     server_cpu_ns: dict[str, int] = field(default_factory=dict)  # of the server's processes, where that can be known
 
@@ -45,6 +47,11 @@ class Result:
     def per_second(self) -> float:
         """Round trips in each second."""
         return self.recorded / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def kernel_percent(self) -> float:
+        """How many of the replies the server's XDP program made, in percent of the requests."""
+        return 100 * self.by_kernel / max(1, self.requests)
 
     @property
     def failed(self) -> int:

@@ -18,7 +18,7 @@ from splinter.terminal import Terminal, say
 from splinter.visible import visible
 
 _NANOSECONDS_PER_SECOND, _MILLISECONDS_PER_SECOND = 1e9, 1e3
-_BY_USE = ("tenants", "extensions")  # lists whose places change between two looks
+_BY_USE = ("tenants", "extensions", "kernel")  # lists whose places change between two looks
 
 
 _INTERVAL_MAX = 3600.0
@@ -94,14 +94,18 @@ def _leaves(value: Any, name: str = "") -> list[tuple[str, Any]]:
 
 
 def _rates(before: dict[str, Any], after: dict[str, Any], seconds: float) -> RenderableType:
-    columns = ("worker", "core", "state", "busy", "requests/s", "tasks")
+    columns = ("worker", "core", "state", "busy", "requests/s", "tasks", "kernel gets/s", "kernel busy")
+    kernel = _kernel_rates(before, after, seconds)
     workers = Table(*columns, title=f"{after.get('transport', '')} transport")
     for index, (earlier, later) in enumerate(zip(before.get("workers", []), after.get("workers", []), strict=False)):
         served = sum(later["requests"].values()) - sum(earlier["requests"].values())
         busy = (later["busy_ms"] - earlier["busy_ms"]) / _MILLISECONDS_PER_SECOND / seconds
         workers.add_row(
-            str(index), str(later["core"]), later["state"], f"{busy:.0%}", f"{served / seconds:,.0f}", str(later["tasks_live"])
-        )
+            str(index), str(later["core"]), later["state"], f"{busy:.0%}", f"{served / seconds:,.0f}", str(later["tasks_live"]),
+            *kernel.pop(later["core"], ("", "")),
+        )  # fmt: skip
+    for cpu, told in sorted(kernel.items()):
+        workers.add_row("", str(cpu), "", "", "", "", *told)
     counters = Table("counter", "per second", box=None)
     earlier_numbers = numbers({name: item for name, item in before.items() if name not in _BY_USE})
     for name, value in numbers({name: item for name, item in after.items() if name not in _BY_USE}).items():
@@ -111,14 +115,26 @@ def _rates(before: dict[str, Any], after: dict[str, Any], seconds: float) -> Ren
     return Group(workers, _tenant_rates(before, after, seconds), _extension_rates(before, after, seconds), counters)
 
 
+def _kernel_rates(before: dict[str, Any], after: dict[str, Any], seconds: float) -> dict[int, tuple[str, str]]:
+    """Of each CPU where the kernel tier has answered anything: gets, and share of its time."""
+    earlier = {item["cpu"]: item for item in before.get("kernel", [])}
+    found = {}
+    for later in after.get("kernel", []):
+        known = earlier.get(later["cpu"], {"gets": 0, "busy_ms": 0})
+        busy = (later["busy_ms"] - known["busy_ms"]) / _MILLISECONDS_PER_SECOND / seconds
+        found[later["cpu"]] = f"{(later['gets'] - known['gets']) / seconds:,.0f}", f"{busy:.0%}"
+    return found
+
+
 def _tenant_rates(before: dict[str, Any], after: dict[str, Any], seconds: float) -> Table:
     """The tenants that used most time so far, by what they use now."""
-    table = Table("tenant", "of a core", "in extensions", "requests/s", "busy/s", title="tenants")
+    columns = ("tenant", "of a core", "in extensions", "requests/s", "kernel gets/s", "busy/s")
+    table = Table(*columns, title="tenants")
     earlier = {item["tenant"]: item for item in before.get("tenants", [])}
     rows = []
     for later in after.get("tenants", []):
         known = earlier.get(later["tenant"], later)
-        used = sum(later["core_ms"]) - sum(known["core_ms"])
+        used = sum(later["core_ms"]) - sum(known["core_ms"]) + later.get("kernel_ms", 0) - known.get("kernel_ms", 0)
         rows.append((used, later, known))
     for used, later, known in sorted(rows, key=lambda row: -row[0]):
         table.add_row(
@@ -126,6 +142,7 @@ def _tenant_rates(before: dict[str, Any], after: dict[str, Any], seconds: float)
             f"{used / _MILLISECONDS_PER_SECOND / seconds:.1%}",
             f"{(later['task_ms'] - known['task_ms']) / _MILLISECONDS_PER_SECOND / seconds:.1%}",
             f"{(later['requests'] - known['requests']) / seconds:,.0f}",
+            f"{(later.get('kernel_gets', 0) - known.get('kernel_gets', 0)) / seconds:,.0f}",
             f"{(later['busy'] - known['busy']) / seconds:,.0f}",
         )
     return table

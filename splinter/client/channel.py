@@ -26,9 +26,9 @@ import time
 from collections.abc import Callable, Iterator
 
 from splinter import limits
-from splinter.client import obstacles
+from splinter.client import obstacles, packet_size
 from splinter.client.flights import FRAGMENT_BITS, Explain, Flight, Reply, identity_of, parse
-from splinter.client.packet_size import PacketSize
+from splinter.client.padding import Padding
 from splinter.client.process import ForkedError, ProcessOwn, process_number
 from splinter.client.sockets import ResolutionTimeoutError, connect
 from splinter.errors import BusyError, RequestTimeoutError, SplinterError, Status
@@ -57,7 +57,7 @@ _monotonic = time.monotonic
 
 class Channel(ProcessOwn):
     """A connected UDP socket of one tenant. ``timeout`` is seconds for one request with all its repetitions; ``waited`` how
-    many were spent in waiting for the server so far."""
+    many were spent in waiting for the server so far, ``kernel_replies`` how many replies the server's kernel made."""
 
     def __init__(
         self,
@@ -74,6 +74,7 @@ class Channel(ProcessOwn):
         self._token = token
         self.timeout = timeout
         self.waited = 0.0
+        self.kernel_replies = 0
         self.process = process_number()
         self._explain = explain
         self._reason: Callable[[str], RequestTimeoutError] | None = None  # why the current request is not answered
@@ -100,7 +101,8 @@ class Channel(ProcessOwn):
         self._socket.setblocking(False)
         self._readable = select.poll()
         self._readable.register(self._socket, select.POLLIN)
-        self.size = PacketSize(self._socket)
+        self.size = packet_size.PacketSize(self._socket)
+        self.padding = Padding(self.size)
 
     def close(self) -> None:
         """Say goodbye, so that the server need not keep what it would know a repetition by, and close the socket.
@@ -330,7 +332,7 @@ class Channel(ProcessOwn):
         try:
             self._socket.send(packet)
         except OSError as error:
-            self._note(error, len(packet))
+            self._note(error, len(packet_size.without_padding(packet)))
 
     def _send_again(self, packet: bytes, is_repeatable: bool = True) -> bytes:
         """Send what was not answered; returns what was sent. It may have been too large: the server is asked what it takes."""
@@ -387,10 +389,10 @@ class Channel(ProcessOwn):
         found = parse(packet, self._tenant, self._client, self._peer)
         if found is None:
             return None
-        identity, reply, server_bytes = found
         self._obstacle = 0
-        self.size.hear(server_bytes)
-        return identity, reply
+        self.kernel_replies += found[1].by_kernel
+        self.size.hear(found[2])
+        return found[:2]
 
 
 def _boot_seconds() -> float:

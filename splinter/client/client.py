@@ -89,6 +89,7 @@ class Client(ProcessOwn):
         self._diagnosis = Diagnosis(self._ask, address, port)
         self._process = process_number()
         self._idle: deque[Channel] = deque()  # append and pop are atomic: no lock
+        self._channels: list[Channel] = []  # all of this process
         self._signatures: dict[str, Signature] = {}
         self._closed = False
         self._give_back(self._take(None))  # an impossible address or namespace fails here
@@ -285,6 +286,11 @@ class Client(ProcessOwn):
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
+    @property
+    def kernel_replies(self) -> int:
+        """How many replies so far the server's kernel made, before any worker saw the request: for statistics."""
+        return sum(channel.kernel_replies for channel in self._channels)
+
     def ping(self, *, timeout: float | None = None) -> float:
         """Seconds that a round trip to the tenant's worker took."""
         start = time.perf_counter()
@@ -318,13 +324,15 @@ class Client(ProcessOwn):
             channel = self._idle.pop()
         except IndexError:
             explain = self._diagnosis.explain
-            return Channel(self._address, self._port, self._tenant, self._token, self._netns, timeout, explain)
+            made = Channel(self._address, self._port, self._tenant, self._token, self._netns, timeout, explain)
+            self._channels.append(made)
+            return made
         channel.timeout = timeout
         return channel
 
     def _begin_anew(self) -> None:
         """In a forked child: what the parent had is the parent's."""
-        idle, self._idle = self._idle, deque()
+        idle, self._idle, self._channels = self._idle, deque(), []
         self._process = process_number()
         for channel in idle:
             channel.abandon()

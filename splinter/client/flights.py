@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from splinter import limits
 from splinter.errors import ProtocolError, RequestTimeoutError, Status
-from splinter.wire import FLAG_REPLY, HEADER_STRUCT, MAGIC, VERSION
+from splinter.wire import FLAG_KERNEL, FLAG_REPLY, HEADER_STRUCT, MAGIC, VERSION
 
 FRAGMENT_BITS = 16  # an identity is sequence << 16 | fragment index
 _HEADER_BYTES = limits.REQUEST_HEADER_BYTES
@@ -27,6 +27,7 @@ class Reply(NamedTuple):
     fragment_index: int
     fragment_count: int
     value: bytes
+    by_kernel: bool = False  # no worker has seen the request
 
 
 @dataclass(slots=True)
@@ -61,5 +62,6 @@ def parse(packet: bytes, tenant: int, client: int, peer: str) -> tuple[int, Repl
         raise ProtocolError(f"the server at {peer} speaks protocol version {version}, this client {VERSION}")
     if key_length or value_length != len(packet) - _HEADER_BYTES:
         return None
-    reply = Reply(status, object_version, fragment_index, fragment_count, packet[_HEADER_BYTES:])
+    by_kernel = flags & FLAG_KERNEL != 0
+    reply = Reply(status, object_version, fragment_index, fragment_count, packet[_HEADER_BYTES:], by_kernel)
     return identity_of(sequence, fragment_index), reply, server_bytes

@@ -17,11 +17,13 @@ def get(channel: Channel, table: int, key: bytes) -> tuple[bytes | None, int]:
     """The value and version of an object of any size; (None, 0) when there is none."""
     deadline, pause = channel.waited + channel.timeout, _REPLACED_PAUSE_SECONDS
     while (remaining := deadline - channel.waited) > 0:
-        reply = channel.request(Opcode.GET, table, key, timeout=remaining)
+        padding = channel.padding.of(table, key)
+        reply = channel.request(Opcode.GET, table, key, padding, timeout=remaining)
         if reply.status == Status.NOT_FOUND:
             return None, 0
         if reply.status != Status.OK:
             raise error_for(reply.status, reply.value.decode(errors="replace"))
+        channel.padding.learn(table, reply, len(padding) > 0)
         if reply.fragment_count <= 1:
             return reply.value, reply.version
         remaining = max(deadline - channel.waited, _REPLACED_PAUSE_SECONDS)

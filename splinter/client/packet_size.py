@@ -11,7 +11,7 @@ import contextlib
 import socket
 
 from splinter import limits
-from splinter.wire import H_FRAGMENT_COUNT, H_FRAGMENT_INDEX, H_ROOM
+from splinter.wire import H_FRAGMENT_COUNT, H_FRAGMENT_INDEX, H_KEY_LENGTH, H_OPCODE, H_ROOM, H_VALUE_LENGTH, Opcode
 
 _IP_HEADERS_BYTES = 28  # IPv4 and UDP
 _IP_MTU, _IP_MTU_DISCOVER, _IP_PMTUDISC_DO = 14, 10, 2  # linux/in.h: not all Pythons have them
@@ -66,10 +66,24 @@ class PacketSize:
         """Bytes that key and value of one packet may have now."""
         return self.packet_bytes_max() - _HEADER_BYTES
 
+    def spare_bytes(self, body_bytes: int) -> int:
+        """What a packet with this many bytes of key and value may have beyond them, by what is known: nobody is asked."""
+        return min(self.way, self._server or _SMALLEST) - _HEADER_BYTES - body_bytes
+
     def renew(self, packet: bytes) -> bytes:
-        """A packet that was not answered, to be sent again: with the room that there is now. Fragments stay as they are."""
+        """A packet that was not answered, to be sent again: with the room that there is now, and without padding, which may
+        have been too much. Fragments stay as they are."""
         self.measure()
+        packet = without_padding(packet)
         index, count = packet[H_FRAGMENT_INDEX : H_FRAGMENT_INDEX + 2], packet[H_FRAGMENT_COUNT : H_FRAGMENT_COUNT + 2]
         if index != b"\0\0" or count not in _NOT_FRAGMENTED:
             return packet
         return packet[:H_ROOM] + bytes([self.room]) + packet[H_ROOM + 1 :]
+
+
+def without_padding(packet: bytes) -> bytes:
+    """A request as it is without what its client padded it by: a GET has no value."""
+    if packet[H_OPCODE] != Opcode.GET or packet[H_VALUE_LENGTH : H_VALUE_LENGTH + 4] == b"\0\0\0\0":
+        return packet
+    end = _HEADER_BYTES + int.from_bytes(packet[H_KEY_LENGTH : H_KEY_LENGTH + 2], "little")
+    return packet[:H_VALUE_LENGTH] + b"\0\0\0\0" + packet[H_VALUE_LENGTH + 4 : end]

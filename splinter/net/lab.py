@@ -8,7 +8,8 @@
 Devices and addresses are the same in every lab; the namespaces keep labs apart. Set as AF_XDP and XDP need it: several queues;
 no checksum offload (a packet that XDP or an AF_XDP socket sees must carry its checksum); GRO on, which turns NAPI on, without
 which a veth end takes nothing that the other end's XDP program sends; neighbours known, so that no ARP is needed (AF_XDP
-sockets answer none); no IPv6, whose announcements would be noise in the counters.
+sockets answer none); no IPv6, whose announcements would be noise in the counters; a pass-through program at the client's end,
+without which it would not be woken for what the server's program sends back (:mod:`splinter.net.xdp.pass_through`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from splinter.extras import with_advice
 from splinter.interrupts import uninterrupted
 from splinter.limits import QUEUES_MAX
 from splinter.net import netns
+from splinter.net.device import find
+from splinter.net.xdp import pass_through
 
 try:
     from pyroute2 import Ethtool, IPRoute, NetlinkError
@@ -107,17 +110,18 @@ class Lab:
     def up(self) -> bool:
         """Bring the lab up; returns whether anything had to be done.
 
-        A healthy lab is left alone, half of one is removed and made again. One that is not up in the end, or whose making
-        was interrupted, is removed. Raises :class:`~splinter.errors.ServerError` without root, or when the kernel lacks
-        veth or namespaces.
+        A healthy lab is left alone, but for a pass-through program that it may lack; half of one is removed and made again.
+        One that is not up in the end, or whose making was interrupted, is removed. Raises
+        :class:`~splinter.errors.ServerError` without root, or when the kernel lacks veth or namespaces.
         """
         _need_root("bringing a lab up")
         is_mine = False
         try:
             with uninterrupted():
+                mended = self._let_pass()
                 status = self.status()
                 if status.up:
-                    return False
+                    return mended
                 is_mine = True
                 if status.present:
                     self.down()
@@ -174,6 +178,8 @@ class Lab:
             if end in ends:
                 with netns.inside(end.namespace), IPRoute() as ip:
                     _configure(ip, end, other)
+        if self.client in ends:
+            self._let_pass()
 
     def status(self) -> LabStatus:
         """Look at what is there. Needs root only when there is something."""
@@ -216,6 +222,15 @@ class Lab:
         finally:
             _entered.pop(self, None)
 
+    def _let_pass(self) -> bool:
+        """Attach the pass-through program to the client's end, if that has no program; returns whether that was so."""
+        if not netns.exists(self.client.namespace):
+            return False
+        with netns.inside(self.client.namespace):
+            if not _lacks_program(self.client):
+                return False
+            return pass_through.put_on(self.client.device)
+
     def _make(self) -> None:
         for end, _ in self._ends:
             netns.create(end.namespace)
@@ -246,6 +261,12 @@ def _configure(ip: IPRoute, end: End, other: End) -> None:
     ip.addr("add", index=device, address=end.address, prefixlen=PREFIX_BITS)
     ip.link("set", index=device, state="up")
     ip.neigh("add", ifindex=device, dst=other.address, lladdr=other.mac, state="permanent")
+
+
+def _lacks_program(end: End) -> bool:
+    """Whether it is there without a program, though this machine could give it one."""
+    device = find(end.device)
+    return device is not None and not device.program and pass_through.is_possible()
 
 
 def _index(ip: IPRoute, device: str) -> int:
@@ -283,6 +304,8 @@ def _problems(ip: IPRoute, end: End, other: End, queues: int) -> list[str]:
         problems.append(f"{where} has checksum offload on")
     if not features[_GRO_FEATURE].enable:
         problems.append(f"{where} has GRO off")
+    if end.device == CLIENT_DEVICE and _lacks_program(end):
+        problems.append(f"{where} has no XDP program: replies from the server's driver would stick there (splinter lab up)")
     return problems
 
 

@@ -71,19 +71,31 @@ def inside(name: str | None) -> Iterator[None]:
     if name is None:
         yield
         return
-    before = os.open(_CURRENT, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        try:
-            target = os.open(NAMESPACES / name, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError as error:
-            known = ", ".join(names()) or "none"
-            raise ServerError(f"there is no network namespace {name!r}; there are: {known}") from error
-        except OSError as error:
-            raise ServerError(f"network namespace {name!r}: {error.strerror}") from error
-        try:
-            _enter(target, name)
-        finally:
-            os.close(target)
+        target = os.open(NAMESPACES / name, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        known = ", ".join(names()) or "none"
+        raise ServerError(f"there is no network namespace {name!r}; there are: {known}") from error
+    except OSError as error:
+        raise ServerError(f"network namespace {name!r}: {error.strerror}") from error
+    try:
+        with inside_fd(target, name):
+            yield
+    finally:
+        os.close(target)
+
+
+def current_fd() -> int:
+    """A descriptor of the network namespace that the thread is in; it lives as long as this is open."""
+    return os.open(_CURRENT, os.O_RDONLY | os.O_CLOEXEC)
+
+
+@contextmanager
+def inside_fd(target: int, name: str = "of a descriptor") -> Iterator[None]:
+    """As :func:`inside`, of a namespace by descriptor, which stays open."""
+    before = current_fd()
+    try:
+        _enter(target, name)
         try:
             yield
         finally:

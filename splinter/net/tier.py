@@ -26,11 +26,11 @@ TIER = np.dtype(
 )
 assert TIER.itemsize == 64
 
-# One record for each CPU, in the map ``cpu_epochs``; the epoch has a cache line with what else changes for each packet. Writer: the program on that CPU.
+# One record for each CPU, in the map ``cpu_epochs``. Writer: the program on that CPU.
 CPU = np.dtype(
     [
-        # The global epoch at which a packet began to be answered; EPOCH_OFFLINE: the CPU refers to nothing of the store. Read by
-        # everybody who retires objects
+        # The global epoch at which a packet began to be answered; EPOCH_OFFLINE: the CPU refers to nothing of the store. Read
+        # by everybody who retires objects
         ("epoch", "<u8"),
         ("jiffy", "<u8"),  # of the kernel's clock tick, when it last looked at the time
         ("since_ns", "<u8"),  # monotonic clock when its window began

@@ -22,6 +22,7 @@ from splinter.server.instance import check_name
 from splinter.trust import distrust
 
 TRANSPORTS = ("auto", "xdp", "udp")
+KERNEL_TIERS = ("auto", "off")
 PARTIAL_CHECKSUMS = ("auto", "accept", "refuse")
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _SIZE_DIGITS_MAX = 20
@@ -29,7 +30,7 @@ _FILE_BYTES_MAX = 1 << 16
 _CPUS_MAX = 1 << 16  # numbers of CPUs are below
 _DEVICE_NAME = re.compile(r"[^/:\s]{1,15}")  # as the kernel has it (dev_valid_name)
 _COUNT_MAX = 1 << 40
-_CHOICES = {"transport": TRANSPORTS, "partial_checksums": PARTIAL_CHECKSUMS}
+_CHOICES = {"transport": TRANSPORTS, "partial_checksums": PARTIAL_CHECKSUMS, "kernel_tier": KERNEL_TIERS}
 _RANGES = {  # of numbers: the least, the most, and of what
     "port": (1, 65535, ""),
     "task_budget": (1, limits.TASK_BUDGET_MAX, ""),
@@ -156,6 +157,7 @@ class ServerConfig:
     quarantine_after: int = limits.QUARANTINE_AFTER  # workers that an extension may get killed before it is refused
     code_bytes_per_tenant: int = limits.CODE_BYTES_PER_TENANT_MAX  # machine code of one tenant
     device_wait: int = limits.DEVICE_WAIT_SECONDS  # XDP: seconds that the device may be gone before the server ends
+    kernel_tier: str = "auto"  # XDP: gets that the kernel can answer by itself, it does; "off": workers answer all
     partial_checksums: str = "auto"  # XDP: "accept" what carries the sum of the pseudo header alone, or "refuse" it
     preempt: bool = True  # compile extensions with yields inserted
     keep_store: bool = False  # XDP: what a clean stop leaves; after a crash the store is there in any case

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from splinter.ext.native.code import CodeRegion
 from splinter.net.xdp.extensions import ExtensionPrograms
 from splinter.server.config import ServerConfig
+from splinter.server.kernel_work import KernelWork
 from splinter.store.store import Store
 from splinter.worker.memory import WorkerMemory
 
@@ -36,3 +37,4 @@ class Shared:
     logs: list[np.ndarray]  # of each worker: its extensions' debug log (splinter.worker.log.LOG)
     workers: list[WorkerMemory]  # what each has under way
     cycles_per_millisecond: int  # what those counters' cycles are
+    kernel_work: KernelWork = field(default_factory=KernelWork)  # what the kernel tier has done

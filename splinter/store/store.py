@@ -30,6 +30,7 @@ from splinter.store.layout import (
     BUCKET,
     CLASS_LIST,
     CLASSES,
+    CPU_BYTES,
     PARTICIPANT,
     SLAB,
     SLAB_LIST,
@@ -222,6 +223,14 @@ class Store:
         for participant in range(limits.PARTICIPANTS_MAX):
             store.recover(participant)
         return store
+
+    def watch_cpus(self, cells: Region, cpus: int) -> None:
+        """Let whoever frees memory wait for the CPUs whose XDP program reads the store. ``cells``: CPU_BYTES each, which begin
+        with its epoch; those that are new are offline. Called while nobody writes."""
+        epochs = cells.array(np.dtype("<u8"), cpus * CPU_BYTES // 8)[:: CPU_BYTES // 8]
+        epochs[epochs == 0] = EPOCH_OFFLINE
+        self._cells = cells
+        self.descriptor["cpu_epochs"], self.descriptor["cpus"] = cells.address, cpus
 
     def _forget_foreign_words(self) -> None:
         """Lead journalled words elsewhere that are not of the store, but of the memory of a task: it went with its process."""

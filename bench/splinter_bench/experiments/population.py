@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
@@ -37,7 +38,9 @@ _numbers = itertools.count()  # several may be open at a time
 
 
 @contextlib.contextmanager
-def server(cores: Sequence[int], settings: Mapping[str, bool | int] | None = None, memory: str = _MEMORY) -> Generator[Session]:
+def server(
+    cores: Sequence[int], settings: Mapping[str, bool | int | str] | None = None, memory: str = _MEMORY
+) -> Generator[Session]:
     """A lab, a server in it with a worker on each of these CPUs, and a session with it.
 
     ``settings`` are those of the server's configuration file.
@@ -45,7 +48,7 @@ def server(cores: Sequence[int], settings: Mapping[str, bool | int] | None = Non
     name = f"bench-{os.getpid()}-{next(_numbers)}"
     where = ("--lab", name, "--cores", ",".join(map(str, cores)), "--memory", memory)
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-        file.write("".join(f"{key} = {str(value).lower()}\n" for key, value in (settings or {}).items()))
+        file.write("".join(f"{key} = {json.dumps(value)}\n" for key, value in (settings or {}).items()))
         file.flush()
         with Lab(name), running_server(name, "--config", file.name, *where) as info, Session(info) as session:
             yield session

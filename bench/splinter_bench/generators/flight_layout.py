@@ -131,10 +131,11 @@ FLIGHT = np.dtype(
         ("stale", "<i8"),  # packets that answer no request under way
         ("checked", "<i8"),  # replies whose whole value was compared
         ("corrupt", "<i8"),  # OK replies with a wrong value
+        ("by_kernel", "<i8"),  # replies that the server's XDP program made
     ]
 )
 COUNTERS = (
-    "sent", "answered", "completed", "recorded", "lost", "unsent", "conflicts", "stale", "checked", "corrupt",
+    "sent", "answered", "completed", "recorded", "lost", "unsent", "conflicts", "stale", "checked", "corrupt", "by_kernel",
 )  # fmt: skip
 
 State = record(FLIGHT)

@@ -19,7 +19,7 @@ REQUEST = np.dtype([("number", "<u8"), ("tenant", "<u8"), ("token", "<u8")])  # 
 _PROGRESS = np.dtype(  # struct progress
     [("made", "<u8"), ("gap_ns", "<u8"), ("next_ns", "<u8"), ("first_ns", "<u8"), ("last_ns", "<u8"), ("sum", "<u8")]
 )
-_NUMBERS = {"TENANT_AT": 4, "TOKEN_AT": 8, "SEQUENCE_AT": 8, "KEY_AT": 8, "VALUE_AT": 8}  # bytes
+_NUMBERS = {"CLIENT_AT": 8, "TENANT_AT": 4, "TOKEN_AT": 8, "SEQUENCE_AT": 8, "KEY_AT": 8, "VALUE_AT": 8}  # bytes
 _ADDRESSES_BYTES, _UDP_BYTES, _CHECKSUM_AT = 8, 8, 6
 _PROTOCOL_UDP = 17
 _STATUSES = 256
@@ -30,27 +30,23 @@ _LIVE_BATCH = 64  # packets that go through the program before they go to the de
 _ALARM_AGAIN_SECONDS = 0.01  # should the first signal come before the call
 
 
-class GeneratorProgram(Program):
-    """``bpf/generate.c``: writes the numbers of a schedule into the frames that it is fed, and sends them out of the device.
-
-    ``places``: offsets in the frame of ``TENANT_AT``, ``TOKEN_AT``, ``SEQUENCE_AT``, ``KEY_AT`` and ``VALUE_AT``; 0: not
-    written. The first ``headers_bytes`` of a frame are made anew each time. ``schedule``: ``REQUEST[n]``, n a power of two.
+class MadeProgram(Program):
+    """A program with ``bpf/made.h``: it makes frames of ``frame``, whose first ``headers_bytes`` are Ethernet, IP and UDP,
+    writes numbers into them at ``places``, and sends them out of the device. ``defines``, ``forms`` and ``given`` as of
+    :class:`Program`, beyond those of the header.
     """
 
-    def __init__(self, ifname: str, frame: bytes, headers_bytes: int, places: Mapping[str, int], schedule: np.ndarray) -> None:
-        defines = {"FRAME_BYTES": len(frame), "HEADERS_BYTES": headers_bytes, "ENTRIES": len(schedule), **places}
-        progress_bytes = _PROGRESS.itemsize + headers_bytes
-        forms = {
-            "schedule": MapForm.shared(REQUEST.itemsize, len(schedule)),
-            "progress": MapForm.shared(-(-progress_bytes // 8) * 8, 1),
-        }
-        super().__init__(ifname, "generate.c", "generate", defines, forms)
+    def __init__(
+        self, ifname: str, source: str, function: str, frame: bytes, headers_bytes: int, places: Mapping[str, int],
+        defines: Mapping[str, object], forms: Mapping[str, MapForm], given: Mapping[str, int] | None = None,
+    ) -> None:  # fmt: skip
+        progress_bytes = _PROGRESS.itemsize + -(-len(frame) // 8) * 8
+        defines = {"FRAME_BYTES": len(frame), "HEADERS_BYTES": headers_bytes, **defines}
+        super().__init__(ifname, source, function, defines, {"progress": MapForm.shared(progress_bytes, 1), **forms}, given)
         self._frame = frame
-        memory = mmap.mmap(self.map_fd("schedule"), schedule.nbytes)
-        np.frombuffer(memory, REQUEST, len(schedule))[:] = schedule
         memory = mmap.mmap(self.map_fd("progress"), progress_bytes)
         self._progress = np.frombuffer(memory, _PROGRESS, 1)
-        memory[_PROGRESS.itemsize : _PROGRESS.itemsize + headers_bytes] = frame[:headers_bytes]
+        memory[_PROGRESS.itemsize : _PROGRESS.itemsize + len(frame)] = frame
         self._progress["sum"] = _sum_without_numbers(frame, headers_bytes, places)
 
     @property
@@ -59,9 +55,9 @@ class GeneratorProgram(Program):
         return int(self._progress["made"][0])
 
     @property
-    def sending_ns(self) -> int:
-        """From the last run's first frame to its last; setting up is not in it."""
-        return int(self._progress["last_ns"][0]) - int(self._progress["first_ns"][0])
+    def sending(self) -> tuple[int, int]:
+        """When the last run's first and last frame were made, in ns of the monotonic clock, 0: none. Setting up is before."""
+        return int(self._progress["first_ns"][0]), int(self._progress["last_ns"][0])
 
     def send(self, seconds: float, gap_ns: int = 0) -> None:
         """Make and send frames on the calling CPU for so long, one each ``gap_ns``; 0: as many as can be sent.
@@ -79,6 +75,22 @@ class GeneratorProgram(Program):
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
+
+
+class GeneratorProgram(MadeProgram):
+    """``bpf/generate.c``: writes the numbers of a schedule into the frames that it is fed, and sends them out of the device.
+
+    ``places``: offsets in the frame of ``TENANT_AT``, ``TOKEN_AT``, ``SEQUENCE_AT``, ``KEY_AT`` and ``VALUE_AT``; 0: not
+    written. Each frame is made anew, as whoever had it before wrote into it. ``headers_bytes``: of Ethernet, IP and UDP.
+    ``schedule``: ``REQUEST[n]``, n a power of two.
+    """
+
+    def __init__(self, ifname: str, frame: bytes, headers_bytes: int, places: Mapping[str, int], schedule: np.ndarray) -> None:
+        forms = {"schedule": MapForm.shared(REQUEST.itemsize, len(schedule))}
+        defines = {"ENTRIES": len(schedule), **places}
+        super().__init__(ifname, "generate.c", "generate", frame, headers_bytes, places, defines, forms)
+        memory = mmap.mmap(self.map_fd("schedule"), schedule.nbytes)
+        np.frombuffer(memory, REQUEST, len(schedule))[:] = schedule
 
 
 def _run_live(program_fd: int, packet: bytes, ifindex: int, count: int) -> None:

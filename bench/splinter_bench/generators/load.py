@@ -28,7 +28,16 @@ WARMUP_SECONDS_DEFAULT = 0.2
 _EXACT_RUN_SECONDS_MAX = 60  # a run for a number of requests ends after this time in any case
 _LOAD_DEPTH = 32
 _LOAD_PASSES_MAX = 3
-_COUNTED = ("recorded", "lost", "corrupt", "checked", "stale", "unsent", "conflicts")  # by the same names in a result
+_COUNTED = (
+    "recorded",
+    "lost",
+    "corrupt",
+    "checked",
+    "stale",
+    "unsent",
+    "conflicts",
+    "by_kernel",
+)  # by the same names in a result
 _SPINS_BEFORE_SLEEP = 1  # looks for packets of a loop that may sleep
 
 

@@ -12,7 +12,9 @@ from splinter.limits import FRAGMENT_BYTES, REQUEST_HEADER_BYTES, VALUE_BYTES_MA
 from splinter.native.atomics import load8, load16, load32, load64, store64
 from splinter.native.libc import memcmp
 from splinter.wire import (
+    FLAG_KERNEL,
     H_CLIENT,
+    H_FLAGS,
     H_FRAGMENT_COUNT,
     H_FRAGMENT_INDEX,
     H_MAGIC,
@@ -118,6 +120,7 @@ def complete(flight: int, payload: int, length: int, now: int) -> bool:
         state.stale += 1
         return False
     state.answered += 1
+    state.by_kernel += load8(payload + H_FLAGS) // FLAG_KERNEL & 1
     root = entry_at(flight, pending.root)
     whole, is_root_alive = Pending(root), is_alive(root, pending.root)
     status = load8(payload + H_STATUS)

@@ -13,6 +13,7 @@ from splinter.net.bpf.elf import INSTRUCTION_BYTES, Code
 from splinter.net.bpf.syscall import ATTACH_TYPE_XDP, NAME_BYTES_MAX, Command, bpf
 
 _PROGRAM_TYPE_XDP = 6
+_HAS_FRAGS = 1 << 5  # BPF_F_XDP_HAS_FRAGS
 _LOG_BYTES = 1 << 20
 _LOG_LEVEL = 1
 _LICENSE = b"GPL"  # what the helpers that we call ask for
@@ -30,28 +31,30 @@ class BpfRefusedError(ServerError):
         super().__init__(f"the kernel refused the program {name}: {error.strerror}" + (f": {reason}" if reason else ""))
 
 
-def load(code: Code, name: str) -> int:
-    """Load an XDP program; returns its descriptor.
+def load(code: Code, name: str, *, has_frags: bool = False) -> int:
+    """Load an XDP program; returns its descriptor. ``has_frags``: it takes packets of several pages as well (Linux 5.18).
 
     Raises :class:`BpfRefusedError` with the kernel's reason and the verifier's log,
     :class:`~splinter.errors.TransportUnavailableError` without the privilege.
     """
     btf_fd = _load_btf(code.btf) if code.infos else -1
     try:
-        return _load(code, name, btf_fd)
+        return _load(code, name, btf_fd, has_frags=has_frags)
     except OSError as error:
         if error.errno == errno.EPERM:  # EACCES is the verifier's
             raise TransportUnavailableError(_UNPRIVILEGED) from error
         log = ctypes.create_string_buffer(_LOG_BYTES)
         with contextlib.suppress(OSError):
-            os.close(_load(code, name, btf_fd, log))  # again, for the log: without one verifying is faster
+            os.close(_load(code, name, btf_fd, log, has_frags=has_frags))  # again, for the log: without one verifying is faster
         raise BpfRefusedError(name, error, log.value.decode(errors="replace")) from error
     finally:
         if btf_fd >= 0:
             os.close(btf_fd)
 
 
-def _load(code: Code, name: str, btf_fd: int, log: ctypes.Array[ctypes.c_char] | None = None) -> int:
+def _load(
+    code: Code, name: str, btf_fd: int, log: ctypes.Array[ctypes.c_char] | None = None, *, has_frags: bool = False
+) -> int:
     text = ctypes.create_string_buffer(code.instructions, len(code.instructions))
     license_text = ctypes.create_string_buffer(_LICENSE)
     infos = b"".join(_FUNC_INFO.pack(*info) for info in code.infos)
@@ -60,7 +63,7 @@ def _load(code: Code, name: str, btf_fd: int, log: ctypes.Array[ctypes.c_char] |
     head = struct.pack(
         "<2I2Q2IQ2I16s2I",
         _PROGRAM_TYPE_XDP, len(code.instructions) // INSTRUCTION_BYTES, ctypes.addressof(text), ctypes.addressof(license_text),
-        _LOG_LEVEL if log else 0, log_bytes, log_at, 0, 0,
+        _LOG_LEVEL if log else 0, log_bytes, log_at, 0, _HAS_FRAGS if has_frags else 0,
         name.encode()[:NAME_BYTES_MAX], 0, ATTACH_TYPE_XDP,
     )  # fmt: skip
     if code.infos:

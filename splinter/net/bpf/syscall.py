@@ -11,6 +11,7 @@ import platform
 import struct
 from enum import IntEnum
 from pathlib import Path
+from typing import NamedTuple
 
 NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}  # of bpf(2)
 
@@ -27,6 +28,8 @@ class Command(IntEnum):
     OBJ_PIN = 6
     OBJ_GET = 7
     PROG_TEST_RUN = 10
+    PROG_GET_FD_BY_ID = 13
+    OBJ_GET_INFO_BY_FD = 15
     BTF_LOAD = 18
     LINK_CREATE = 28
     LINK_UPDATE = 29
@@ -38,6 +41,9 @@ LINK_NATIVE = 1 << 2  # XDP_FLAGS_DRV_MODE
 LINK_GENERIC = 1 << 1  # XDP_FLAGS_SKB_MODE
 NAME_BYTES_MAX = 15  # of a map's or program's name
 _ATTRIBUTE_BYTES = 160  # zeroes behind what the kernel knows are allowed
+
+# struct bpf_prog_info: bytes of instructions, name; what stands between is not asked for
+_INFO = struct.Struct("<20xI40x16s")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -74,3 +80,24 @@ def program_number(fd: int) -> int:
         if name == "prog_id":
             return int(value)
     return 0
+
+
+class ProgramInfo(NamedTuple):
+    """What the kernel tells of a program."""
+
+    name: bytes
+    bytes: int
+    """Of its instructions, as they were verified; 0 to those who may not see them."""
+
+
+def open_program(number: int) -> int:
+    """A descriptor of the program that the kernel knows under a number."""
+    return bpf(Command.PROG_GET_FD_BY_ID, struct.pack("<I", number))[0]
+
+
+def program_info(program_fd: int) -> ProgramInfo:
+    """What a program is (``struct bpf_prog_info``)."""
+    found = ctypes.create_string_buffer(_INFO.size)
+    bpf(Command.OBJ_GET_INFO_BY_FD, struct.pack("<2IQ", program_fd, _INFO.size, ctypes.addressof(found)))
+    translated, name = _INFO.unpack(found.raw)
+    return ProgramInfo(name.rstrip(b"\0"), translated)

@@ -15,6 +15,7 @@ from typing import Literal
 
 from splinter.errors import ServerError, TransportUnavailableError
 from splinter.net.bpf import syscall
+from splinter.net.xdp import pass_through
 
 AttachMode = Literal["native", "generic"]
 
@@ -33,24 +34,46 @@ class Attachment:
 
     mode: AttachMode
     link_fd: int
+    passed: pass_through.Place | None = None
+    """Where it is that a pass-through program was before, and is to be again."""
 
     def detach(self) -> None:
         """Take the program off the device, whoever else holds the link. No error when the device is gone."""
         try:
-            syscall.detach_link(self.link_fd)
-        except OSError as error:
-            if error.errno not in _CANNOT_DETACH:
-                raise
+            _end_link(self.link_fd)
         finally:
-            os.close(self.link_fd)
+            if self.passed is not None:
+                self.passed.give_back()
+
+
+def _end_link(fd: int) -> None:
+    try:
+        syscall.detach_link(fd)
+    except OSError as error:
+        if error.errno not in _CANNOT_DETACH:
+            raise
+    finally:
+        os.close(fd)
 
 
 def attach(program_fd: int, ifname: str, ifindex: int) -> Attachment:
-    """Attach a program to a device of the current network namespace.
+    """Attach a program to a device of the current network namespace. A pass-through program makes room until it is detached.
 
     Raises :class:`ServerError` when another program is attached there, :class:`TransportUnavailableError` when the
     kernel can attach none.
     """
+    passed = pass_through.take_off(ifindex)
+    try:
+        attachment = _attach(program_fd, ifname, ifindex)
+    except BaseException:
+        if passed is not None:
+            passed.give_back()
+        raise
+    attachment.passed = passed
+    return attachment
+
+
+def _attach(program_fd: int, ifname: str, ifindex: int) -> Attachment:
     reasons = []
     for mode, flags in _MODES:
         try:

@@ -116,6 +116,10 @@ class Program:
         """Descriptor of a map. Raises ``KeyError`` when the program has none of this name."""
         return self._map_fds[name]
 
+    def map_fds(self) -> dict[str, int]:
+        """Descriptors of all maps, by name; they stay this object's."""
+        return dict(self._map_fds)
+
     def map_bytes(self, name: str) -> int:
         """Bytes of the memory of a mapped array, whole pages. Raises ``KeyError`` when the program has none of this name."""
         return self._forms[name].mapped_bytes

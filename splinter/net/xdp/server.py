@@ -36,6 +36,7 @@ class XdpProgram(Program):
     :param given: descriptors of maps that are there already, by name. The program answers gets by itself, in its *tier*, if
         ``accounts``, ``store_state`` and :func:`splinter.net.tier.forms` are among them, and the kernel accepts that;
         :attr:`tier_off` says why not.
+    :param tier_off: why it is not to do so; empty: it is to.
 
     Nothing is taken before :meth:`serve_at` has said at which addresses.
 
@@ -56,6 +57,7 @@ class XdpProgram(Program):
         locality: bool = True,
         steer_away: int = 0,
         given: Mapping[str, int] | None = None,
+        tier_off: str = "",
     ) -> None:
         self.cores = cores
         self.queues = queues
@@ -77,7 +79,7 @@ class XdpProgram(Program):
             "STEER_AWAY": steer_away,
         }
         self._defines = defines
-        self.tier_off = _obstacle_to_tier(given or {})
+        self.tier_off = tier_off or _obstacle_to_tier(given or {})
         """Why the program answers nothing by itself; empty: it does."""
         super().__init__(ifname, "splinter.c", "splinter", defines, forms, given)
         self._places: dict[str, dict[bytes, int]] = {name: {} for name in _PLACES}
@@ -133,5 +135,5 @@ def _obstacle_to_tier(given: Mapping[str, int]) -> str:
     if platform.machine() not in _TIER_MACHINES:
         return f"it is made for {', '.join(_TIER_MACHINES)}"
     if not {*_TIER_MAPS, *tier.forms(1)} <= set(given):
-        return "it is turned off"
+        return "the store is not in maps"
     return ""

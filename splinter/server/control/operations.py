@@ -329,9 +329,12 @@ class Operations:
         }
         ticks = self._shared.cycles_per_millisecond
         used = {
-            "tenants": usage.hottest_tenants(self._shared.tenant_counters, self._tenants.active_ids(0), ticks),
+            "tenants": usage.hottest_tenants(
+                self._shared.tenant_counters, self._tenants.active_ids(0), ticks, self._shared.kernel_work
+            ),
             "extensions": usage.hottest_extensions(self._registry, ticks),
         }
+        used["kernel"] = self._shared.kernel_work.statistics()
         return {"stats": statistics.collect({**self._shared.statistics(), **used}, control)}
 
     def _describe(self, entry: Entry) -> dict[str, Any]:

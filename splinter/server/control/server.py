@@ -147,6 +147,7 @@ class ControlServer:
             self._tenants.move,
             len(shared.config.cores),
             shared.cycles_per_millisecond * 1000,
+            kernel=shared.kernel_work,
         )
         self._operations = Operations(shared, self._tenants, self._registry, self._balancer)
         self._balances = shared.config.balance and shared.config.locality and len(shared.config.cores) > 1

@@ -58,6 +58,7 @@ class Tenants:
         self._records, self._rates = shared.tenants, shared.rates
         self._store, self._registry = shared.store, registry
         self._workers, self._counters = shared.workers, shared.tenant_counters
+        self._kernel_work = shared.kernel_work
         self._steer, self._homes_elsewhere_max = shared.steer, shared.homes_elsewhere_max
         self.cores = len(shared.config.cores)
         self.tokens = Tokens(self._records)
@@ -126,12 +127,14 @@ class Tenants:
         self._records["home"][tenant] = tenant % self.cores if home is None else home
         for row in self._counters:
             row[tenant] = 0
+        self._kernel_work.forget(tenant)
         for name, value in record_limits.items():
             self._records[name][tenant] = value
         self._rates[tenant] = 0
 
     def status(self, tenant: int) -> dict[str, Any]:
-        """What a tenant may know of how its packets fare. ``over_limit``: what it sends is dropped for being too much."""
+        """What a tenant may know of how its packets fare. ``over_limit``: what it sends is dropped for being too much;
+        ``requests``: that workers answered, ``kernel_gets``: that the kernel tier did."""
         packets_per_second = int(self._records["packets_per_second"][tenant])
         dropped = int(self._rates["dropped"][tenant])
         is_over = False
@@ -139,7 +142,13 @@ class Tenants:
             burst_ns = max(_SECOND_NS // packets_per_second * limits.RATE_BURST_PACKETS, limits.RATE_BURST_NS)
             # Who keeps to its limit is far from having used up the burst; who does not is at its end.
             is_over = int(self._rates["due"][tenant]) > time.monotonic_ns() + burst_ns // 2
-        return {"packets_per_second": packets_per_second, "packets_dropped": dropped, "over_limit": is_over}
+        return {
+            "packets_per_second": packets_per_second,
+            "packets_dropped": dropped,
+            "over_limit": is_over,
+            "requests": sum(int(row["requests"][tenant]) for row in self._counters),
+            "kernel_gets": int(self._kernel_work.gets(np.array([tenant]))[0]),
+        }
 
     def limit(self, tenant: int, quota_bytes: int | None, record_limits: dict[str, int]) -> None:
         """Change limits of a tenant; they hold from its next packet or task on. What is not named stays."""

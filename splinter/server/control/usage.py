@@ -8,21 +8,27 @@ from typing import Any
 import numpy as np
 
 from splinter.server.control.registry import Registry
+from splinter.server.kernel_work import KernelWork
 
 TOLD_MAX = 16  # tenants, and extensions
 
 
-def hottest_tenants(counters: Sequence[np.ndarray], active: Sequence[int], cycles_per_millisecond: int) -> list[dict[str, Any]]:
+def hottest_tenants(
+    counters: Sequence[np.ndarray], active: Sequence[int], cycles_per_millisecond: int, kernel: KernelWork | None = None
+) -> list[dict[str, Any]]:
     """The tenants that used most time, most first. ``counters``: of each worker, its TENANT_COUNTERS by tenant id.
 
     ``core_ms``: by core slot, milliseconds of that worker's time; ``task_ms``: of all of it, in extensions; ``busy``: requests
-    refused with BUSY.
+    refused with BUSY. ``kernel_gets``: gets that the kernel tier answered, in ``kernel_ms`` about; ``requests`` are the
+    workers'.
     """
     if not active:
         return []
     ids = np.asarray(active)
-    rows = [row[ids] for row in counters]
-    order = np.argsort(-np.sum([row["cycles"].astype(np.int64) for row in rows], axis=0), kind="stable")[:TOLD_MAX]
+    rows, kernel = [row[ids] for row in counters], kernel or KernelWork()
+    gets, milliseconds = kernel.gets(ids), kernel.milliseconds(ids)
+    used = np.sum([row["cycles"].astype(np.int64) for row in rows], axis=0) + milliseconds * cycles_per_millisecond
+    order = np.argsort(-used, kind="stable")[:TOLD_MAX]
     return [
         {
             "tenant": int(ids[place]),
@@ -30,9 +36,11 @@ def hottest_tenants(counters: Sequence[np.ndarray], active: Sequence[int], cycle
             "busy": sum(int(row["busy"][place]) for row in rows),
             "core_ms": [int(row["cycles"][place]) // cycles_per_millisecond for row in rows],
             "task_ms": sum(int(row["task_cycles"][place]) for row in rows) // cycles_per_millisecond,
+            "kernel_gets": int(gets[place]),
+            "kernel_ms": int(milliseconds[place]),
         }
         for place in order
-        if any(row["requests"][place] for row in rows)
+        if gets[place] or any(row["requests"][place] for row in rows)
     ]
 
 

@@ -15,7 +15,7 @@ import splinter
 from splinter import limits
 from splinter.ext import abi
 from splinter.native import addresses
-from splinter.net import tenants
+from splinter.net import tenants, tier
 from splinter.server.config import ServerConfig
 from splinter.server.pinned import COMPLETE, LAYOUT
 from splinter.store import commit_layout, layout
@@ -24,7 +24,7 @@ LAYOUT_VERSION = 1
 """Of what types do not tell: how the hash is computed, what a step of the journal means. Counted on with such a change."""
 
 _MAGIC = b"splstore"
-_MODULES = (layout, commit_layout, tenants, abi, addresses)
+_MODULES = (layout, commit_layout, tenants, tier, abi, addresses)
 _LIMITS = (
     "TENANTS_MAX", "PARTICIPANTS_MAX", "PARTICIPANT_CONTROL", "SLAB_BYTES", "BUCKET_BYTES", "BUCKET_ENTRIES", "KEY_BYTES_MAX",
     "VALUE_BYTES_MAX", "CHAIN_BUCKETS_MAX", "DELETIONS", "COMMIT_OBJECTS_MAX", "TABLE_EXTENSIONS", "TABLE_CLIENTS",

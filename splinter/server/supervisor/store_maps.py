@@ -30,6 +30,7 @@ from typing import Self
 from splinter import limits
 from splinter.errors import ServerError
 from splinter.native.addresses import Stretch, are_there
+from splinter.net import tier
 from splinter.net.bpf import maps
 from splinter.net.bpf.maps import Kind, MapForm
 from splinter.net.bpf.pins import PinFolder, PinsInUseError, PinsUnavailableError, instances
@@ -51,6 +52,7 @@ _STRETCHES = {
     "tenants": Stretch.TENANTS,
     "accounts": Stretch.ACCOUNTS,
     "store_state": Stretch.STATE,
+    "cpu_epochs": Stretch.CPU_EPOCHS,
 }
 _DYING_SECONDS_MAX = 5.0  # until the processes of a server that was killed are gone: taking 64 GiB apart takes some
 _DYING_POLL_SECONDS = 0.01
@@ -68,6 +70,7 @@ def forms(memory_bytes: int) -> dict[str, MapForm]:
         "rates": MapForm.shared(RATE_BYTES, limits.TENANTS_MAX),
         "accounts": MapForm.shared(ACCOUNT.itemsize, limits.TENANTS_MAX),
         "store_state": MapForm.shared(Store.state_bytes(memory_bytes), 1),
+        **tier.forms(),
         CODE: MapForm(Kind.HASH, mmap.PAGESIZE, limits.CODE_REGION_BYTES // mmap.PAGESIZE, _NO_PREALLOC),
     }
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from splinter import limits
 from splinter.errors import ServerError, TransportUnavailableError
+from splinter.net.bpf.maps import possible_cpus
 from splinter.net.netns import inside
 from splinter.net.tenants import rates_bytes, tenants_bytes
 from splinter.net.xdp import probe
@@ -86,6 +87,7 @@ def _in_maps(config: ServerConfig, kept: StoreMaps) -> Foundation:
     xdp = XdpTransport(config, kept)
     with _closed_on_failure(xdp):
         store = kept.store()
+        store.watch_cpus(kept.region("cpu_epochs"), possible_cpus())
         if kept.is_attached:
             _look_at_what_was_left(config, store)
         copy = kept.code_pages() if kept.is_fixed else None

@@ -18,6 +18,7 @@ from splinter.net.bpf import syscall
 from splinter.net.depths import DEPTH
 from splinter.net.device import Device, find, need
 from splinter.net.netns import inside
+from splinter.net.tier import TIER, WINDOW_UNITS
 from splinter.net.xdp import XdpProgram
 from splinter.net.xdp.attach import AttachMode
 from splinter.net.xdp.extensions import ExtensionPrograms
@@ -84,7 +85,11 @@ class XdpTransport:
                 locality=config.locality,
                 steer_away=config.steer_away,
                 given=kept.descriptors,
+                tier_off="kernel_tier is off" if config.kernel_tier == "off" else "",
             )
+        print(f"gets are answered by {self.gets_answered_by}")
+        self._tier = kept.region("tier").array(TIER, 1)[0]
+        self._tier["window_units"] = WINDOW_UNITS
         self._sockets: list[list[XskSocket]] = []  # by queue, then core slot
         chunks = limits.QUEUES_MAX * limits.CHUNKS_PER_QUEUE
         rings = limits.QUEUES_MAX * (1 + self.cores)
@@ -95,6 +100,12 @@ class XdpTransport:
         self._umem_memory = mmap.mmap(-1, _UMEM_BYTES_MAX)  # only what is used takes memory
         depths = Region.from_fd(self.program.map_fd("depths"), self.program.map_bytes("depths"))
         self._depths = depths.array(DEPTH, self.cores)
+
+    @property
+    def gets_answered_by(self) -> str:
+        """Whether the kernel answers gets, and if not, why: words for people."""
+        off = self.program.tier_off
+        return f"workers alone: {off}" if off else "the kernel where it can, else by workers"
 
     @property
     def device(self) -> str:
@@ -203,6 +214,7 @@ class XdpTransport:
             logger.warning("%s: the MTU is %d now, it was %d", device.name, device.mtu, self._found.mtu)
         self._found = device
         self.program.move(device.name, device.ifindex)
+        self._tell_tier()
         for worker in self._memories:
             self._tell(worker)
         self.state.set(mtu=device.mtu)
@@ -238,10 +250,21 @@ class XdpTransport:
 
     def _tell(self, worker: WorkerMemory) -> None:
         """Write into a worker's block what it must know of the device."""
+        worker.block["packet_bytes_max"] = self._packet_bytes_max()
+        worker.block["takes_partial"] = self._takes_partial()
+
+    def _tell_tier(self) -> None:
+        """The same to the program."""
+        self._tier["packet_bytes_max"] = self._packet_bytes_max()
+        self._tier["takes_partial"] = self._takes_partial()
+
+    def _packet_bytes_max(self) -> int:
         most = self._found.mtu - _HEADERS_BYTES
-        worker.block["packet_bytes_max"] = max(min(most, limits.UDP_PAYLOAD_BYTES_MAX), limits.UDP_PAYLOAD_BYTES_MIN)
+        return max(min(most, limits.UDP_PAYLOAD_BYTES_MAX), limits.UDP_PAYLOAD_BYTES_MIN)
+
+    def _takes_partial(self) -> bool:
         partial = self._config.partial_checksums
-        worker.block["takes_partial"] = self._found.has_partial_checksums if partial == "auto" else partial == "accept"
+        return self._found.has_partial_checksums if partial == "auto" else partial == "accept"
 
     def attach(self) -> None:
         """Let packets in. Raises as the program's ``attach`` does."""
@@ -315,6 +338,7 @@ class XdpTransport:
         locks = int(np.count_nonzero(self._locks["holder"]) + np.count_nonzero(self._rx_locks["holder"]))
         return {
             "xdp": self.program.counters(),
+            "gets_answered_by": self.gets_answered_by,
             "sockets": totals,
             "zero_copy": all(xsk.zero_copy for row in self._sockets for xsk in row),
             "chunks": {

@@ -20,25 +20,26 @@ PLACES = {"TENANT_AT": 8, "TOKEN_AT": 16, "SEQUENCE_AT": 32, "KEY_AT": 64, "VALU
 
 
 @pytest.mark.parametrize("shift", [0, 1])
-@pytest.mark.parametrize("size", [90, 91])
+@pytest.mark.parametrize("size", [88, 90, 91, 93, 1400])
 def test_checksums_are_right_whatever_numbers_are_written(lab: Lab, shift: int, size: int) -> None:
-    """``shift``: where key and value stand at odd offsets, too."""
+    """``shift``: where key and value stand at odd offsets, too. A frame comes back as whoever had it left it."""
     places = {name: FRAME_HEADER_BYTES + at + (shift if at >= 64 else 0) for name, at in PLACES.items()}
     schedule = np.zeros(8, REQUEST)
     schedule["number"] = [0, 1, 2**64 - 1, 2**63, 0xFF00FF00FF00FF00, 12345, 2**32 - 1, 2**32]
     schedule["tenant"] = [1, 2, 16383, 0, 7, 8, 9, 10]
     schedule["token"] = schedule["number"][::-1]
-    template = frame(ROUTE, bytes(range(size)))
+    template = frame(ROUTE, bytes(at % 251 for at in range(size)))
     with netns.inside(lab.client.namespace):
         program = GeneratorProgram(CLIENT_DEVICE, template, FRAME_HEADER_BYTES, places, schedule)
     try:
         data = template
         for made in range(16):
-            action, data = run_once(program, data)
+            action, data = run_once(program, data[::-1])
             assert action == Action.TX
             request = schedule[made % len(schedule)]
             for name, number, length in (("KEY_AT", request["number"], 8), ("TOKEN_AT", request["token"], 8)):
                 assert data[places[name] : places[name] + length] == int(number).to_bytes(length, "little")
+            assert data[places["VALUE_AT"] + 8 :] == template[places["VALUE_AT"] + 8 :]
             packet = Ether(data)
             given = packet[IP].chksum, packet[UDP].chksum
             del packet[IP].chksum, packet[UDP].chksum

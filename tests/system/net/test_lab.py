@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -12,11 +13,14 @@ from types import FrameType
 
 import pytest
 from pyroute2 import IPRoute
+from typer.testing import CliRunner
 
-from splinter.errors import ServerError
+from splinter.cli.main import app
+from splinter.errors import ServerError, TransportUnavailableError
 from splinter.interrupts import interruptible
-from splinter.net import netns
+from splinter.net import device, netns
 from splinter.net.lab import CLIENT_ADDRESS, CLIENT_DEVICE, SERVER_ADDRESS, SERVER_DEVICE, Lab, remove_left
+from splinter.net.xdp import EchoProgram, RedirectProgram, pass_through
 
 pytestmark = pytest.mark.xdp  # which says root
 
@@ -209,3 +213,99 @@ def test_inside_returns_after_an_error(fresh: Lab) -> None:
         pass
     with netns.inside(None):
         assert here.stat().st_ino == outside
+
+
+def program_of(lab: Lab) -> int:
+    with netns.inside(lab.client.namespace):
+        return device.need(lab.client.device).program
+
+
+def test_the_clients_end_is_woken_for_what_the_servers_driver_sends_back(fresh: Lab) -> None:
+    """Without the pass-through program the reply sticks until something else comes."""
+    fresh.up()
+    with netns.inside(fresh.server.namespace), EchoProgram(SERVER_DEVICE, 7000) as program:
+        program.attach()
+        with netns.inside(fresh.client.namespace), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(10)
+            client.connect((SERVER_ADDRESS, 7000))
+            for number in range(100):
+                client.send(b"%d" % number)
+                assert client.recv(64) == b"%d" % number
+            assert pass_through.remove(CLIENT_DEVICE) and not pass_through.remove(CLIENT_DEVICE)
+            client.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                client.send(b"sticks")
+                client.recv(64)
+
+
+def test_a_lab_without_its_pass_through_program_is_mended_in_place(fresh: Lab) -> None:
+    fresh.up()
+    with netns.inside(fresh.client.namespace):
+        index = socket.if_nametoindex(CLIENT_DEVICE)
+        pass_through.remove(CLIENT_DEVICE)
+    assert "has no XDP program" in "; ".join(fresh.status().problems)
+    assert fresh.up() is True
+    with netns.inside(fresh.client.namespace):
+        assert socket.if_nametoindex(CLIENT_DEVICE) == index
+    assert fresh.up() is False
+
+
+def test_the_pass_through_program_makes_room_and_comes_back(fresh: Lab) -> None:
+    fresh.up()
+    passing = program_of(fresh)
+    with netns.inside(fresh.client.namespace):
+        program = RedirectProgram(CLIENT_DEVICE, 1, 7171)
+        program.attach()
+        assert program_of(fresh) == program.number != passing
+        with pytest.raises(ServerError, match="another XDP program is attached"):
+            pass_through.put_on(CLIENT_DEVICE)
+        assert not pass_through.remove(CLIENT_DEVICE)
+    assert fresh.status().up  # any program will do
+    program.close()  # from another namespace, where the number of the device is another's, or nobody's
+    with netns.inside(fresh.client.namespace):
+        assert pass_through.is_on(device.need(CLIENT_DEVICE))
+
+
+def test_an_attachment_that_fails_leaves_the_pass_through_program(fresh: Lab) -> None:
+    fresh.up()
+    with netns.inside(fresh.client.namespace), RedirectProgram(CLIENT_DEVICE, 1, 7171) as program:
+        descriptor, program.program_fd = program.program_fd, os.open("/dev/null", os.O_RDONLY)
+        with pytest.raises(TransportUnavailableError):
+            program.attach()
+        os.close(descriptor)
+        assert pass_through.is_on(device.need(CLIENT_DEVICE))
+
+
+def test_a_pass_through_program_goes_with_its_device_and_not_with_its_process(fresh: Lab) -> None:
+    fresh.up()
+    assert program_of(fresh)
+    fresh.unlink()
+    fresh.link()
+    assert program_of(fresh)
+
+
+def test_the_command_attaches_it_once_and_refuses_to_replace_another(fresh: Lab) -> None:
+    fresh.up()
+
+    def said(*options: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["pass", "--dev", CLIENT_DEVICE, "--netns", fresh.client.namespace, *options])
+        return result.exit_code, result.output + str(result.exception or "")
+
+    assert said() == (0, f"{CLIENT_DEVICE} has the pass-through program already\n")
+    assert said("--remove") == (0, f"the pass-through program is off {CLIENT_DEVICE}\n")
+    assert said("--remove") == (0, f"there was no pass-through program on {CLIENT_DEVICE}\n")
+    with netns.inside(fresh.client.namespace), RedirectProgram(CLIENT_DEVICE, 1, 7171) as program:
+        program.attach()
+        status, text = said()
+        assert status == 1 and "another XDP program is attached" in text
+        assert program_of(fresh) == program.number
+    assert said() == (0, f"{CLIENT_DEVICE} has the pass-through program\n")
+
+
+def test_a_device_that_is_not_there_or_can_have_none_is_told(fresh: Lab) -> None:
+    fresh.up()
+    with netns.inside(fresh.client.namespace):
+        with pytest.raises(TransportUnavailableError, match="no network device 'nosuch0'"):
+            pass_through.put_on("nosuch0")
+        with pytest.raises(TransportUnavailableError, match="lo cannot have an XDP program in its driver"):
+            pass_through.put_on("lo")

@@ -103,6 +103,17 @@ def test_each_bad_request_has_its_status_and_message(
     message.decode()
 
 
+@pytest.mark.parametrize("count", [1, 500, limits.PACKET_BODY_BYTES_MAX - len(KEY)])
+def test_the_value_of_a_get_is_padding(raw: RawSocket, tenant: TenantInfo, count: int) -> None:
+    value = bytes(range(1, 201))
+    fields = {"key_length": len(KEY), "value_length": len(value), "table": 7}
+    assert raw.request(tenant.tenant, tenant.token, Opcode.PUT, KEY + value, **fields) is not None
+    reply = raw.request(tenant.tenant, tenant.token, Opcode.GET, KEY + b"?" * count, **{**fields, "value_length": count})
+    assert reply is not None
+    assert (Status(reply[0].status), reply[0].value_length, reply[1]) == (Status.OK, len(value), value)
+    assert raw.request(tenant.tenant, tenant.token, Opcode.DELETE, KEY, **{**fields, "value_length": 0}) is not None
+
+
 def drops(admin: Admin) -> dict[str, int]:
     """Counts of what was dropped, wherever the transport counts it."""
     stats = admin.stats()

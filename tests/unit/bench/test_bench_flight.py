@@ -35,7 +35,7 @@ from splinter_bench.workloads.workload import (
 
 from splinter.errors import Status
 from splinter.limits import CHUNK_BYTES, REQUEST_HEADER_BYTES
-from splinter.wire import FLAG_REPLY, Header, Opcode
+from splinter.wire import FLAG_KERNEL, FLAG_REPLY, Header, Opcode
 
 ROUTE = Route("02:00:00:00:00:01", "02:00:00:00:00:02", "10.0.0.1", "10.0.0.2", 40_000, 7171)
 PING = echo(REQUEST_HEADER_BYTES)
@@ -205,6 +205,14 @@ def test_a_lost_request_frees_its_place() -> None:
     assert len(wire.send_all(110)) == 1
     assert not wire.answer(lost, 120)
     assert wire.flight["stale"] == 1
+
+
+def test_replies_of_the_kernel_are_counted() -> None:
+    wire = open_loop(until=10 * SECOND)
+    first, second, third = wire.send_all(30)
+    for request, flags in ((first, FLAG_REPLY | FLAG_KERNEL), (second, FLAG_REPLY), (third, FLAG_REPLY | FLAG_KERNEL)):
+        assert wire.answer(request, 40, flags=flags)
+    assert (wire.flight["by_kernel"], wire.flight["answered"]) == (2, 3)
 
 
 def test_intervals_hold_what_was_due_in_them() -> None:

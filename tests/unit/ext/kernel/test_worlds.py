@@ -108,7 +108,9 @@ def test_results_of_every_length(world: KernelWorld, length: int) -> None:
 
 def test_a_result_grows_the_packet_as_far_as_it_can(world: KernelWorld) -> None:
     """By ``adjust_head``: from a request of a few bytes to a view of the store."""
-    compiled = for_kernel("@extension\ndef g(db: Store, x: u64) -> View:\n    v = db.get(1, x)\n    return b'' if v is None else v\n")
+    compiled = for_kernel(
+        "@extension\ndef g(db: Store, x: u64) -> View:\n    v = db.get(1, x)\n    return b'' if v is None else v\n"
+    )
     world.install(compiled)
     world.put({(1, word(length)): bytes(length % 256 for _ in range(length)) for length in (1, 50, 150, 1400, 1409, 5000)})
     for length in (1, 50, 150):
@@ -165,7 +167,12 @@ def test_the_reply_repeats_what_a_workers_does(world: KernelWorld) -> None:
     told = world.reply("f", compiled.signature.pack((4,)), client=1234, sequence=77, table=9)
     assert told is not None
     header, value = told
-    assert (header.magic, header.version, header.opcode, header.status) == (wire.MAGIC, wire.VERSION, wire.Opcode.INVOKE, Status.OK)
+    assert (header.magic, header.version, header.opcode, header.status) == (
+        wire.MAGIC,
+        wire.VERSION,
+        wire.Opcode.INVOKE,
+        Status.OK,
+    )
     assert (header.tenant, header.table, header.key_length, header.token) == (1, 9, 0, 0)
     assert (header.client, header.sequence, header.object_version) == (1234, 77, 0)
     assert header.acknowledged == limits.UDP_PAYLOAD_BYTES_MAX and value == word(99)

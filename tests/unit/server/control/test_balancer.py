@@ -10,7 +10,9 @@ import pytest
 from splinter import limits
 from splinter.errors import ControlError
 from splinter.net.tenants import TENANT, TENANT_ACTIVE
+from splinter.net.tier import TENANT_WORK
 from splinter.server.control.balancer import Balancer, plan_moves
+from splinter.server.kernel_work import WORK_UNIT_NS, KernelWork
 from splinter.worker.layout import TENANT_COUNTERS
 
 TICKS = 1_000_000
@@ -62,7 +64,7 @@ class World:
         self.counters = [np.zeros(self.tenants, TENANT_COUNTERS) for _ in range(2)]
         records = np.zeros(self.tenants, TENANT)
         records["flags"][1:] = TENANT_ACTIVE
-        self.homes = records["home"]
+        self.records, self.homes = records, records["home"]
         self.balancer = Balancer(self.counters, records, self.move, 2, TICKS, lambda: self.now)
 
     def move(self, tenant: int, home: int) -> None:
@@ -119,3 +121,29 @@ def test_it_comes_to_rest(load: float) -> None:
     moves = len(world.moved)
     world.pass_time(loads, 500)
     assert len(world.moved) == moves
+
+
+def test_work_of_the_kernel_moves_no_tenant_in_vain_and_hides_nothing() -> None:
+    """It would not move along; but who can be moved away from it is."""
+    cells = np.zeros((2, 8), TENANT_WORK)
+    world = World()
+    world.balancer = Balancer(
+        world.counters, world.records, world.move, 2, TICKS, lambda: world.now, KernelWork(cells, cores=(0, 1))
+    )  # fmt: skip
+    per_look = int(0.6 * limits.BALANCE_SECONDS * 1e9 / WORK_UNIT_NS)
+    for _ in range(2 * limits.BALANCE_LOOKS):
+        cells["units"][0, 1] += per_look  # of tenant 1, at home on core 0, whose CPU its packets come to
+        world.pass_time({})
+    assert world.moved == []
+    for _ in range(limits.BALANCE_LOOKS):
+        cells["units"][0, 1] += per_look
+        world.pass_time({2: 0.3})
+    assert world.moved == [(2, 1)]
+
+
+def test_work_of_the_kernel_on_cpus_without_workers_is_nobodys_here() -> None:
+    cells = np.zeros((4, 8), TENANT_WORK)
+    cells["units"][1, 3], cells["units"][3, 3] = 7_000_000, 5_000_000
+    kernel = KernelWork(cells, cores=(2, 3))
+    assert kernel.seconds_by_slot(np.array([3]), 2).tolist() == [0.0, 5_000_000 * WORK_UNIT_NS / 1e9]
+    assert KernelWork().seconds_by_slot(np.array([3]), 2).tolist() == [0.0, 0.0]

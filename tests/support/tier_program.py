@@ -1,0 +1,151 @@
+"""The XDP program with its tier over a store in maps, and a worker in this process over the same store, to compare them."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Dot1Q, Ether
+from splinter_bench.subjects.in_worker import WorkerInProcess
+
+from splinter import limits, wire
+from splinter.net.bpf import MapForm
+from splinter.net.device import need
+from splinter.net.lab import CLIENT_ADDRESS, CLIENT_MAC, SERVER_ADDRESS, SERVER_DEVICE, SERVER_MAC
+from splinter.net.tenants import TENANT
+from splinter.net.tier import CPU, TENANT_WORK, TIER, WINDOW_UNITS, forms
+from splinter.net.xdp import Verdict, XdpProgram
+from splinter.store.epochs import EPOCH_OFFLINE
+from splinter.store.layout import ACCOUNT
+from splinter.store.region import Region
+from splinter.store.store import Store
+from splinter.worker.requests import handle
+from splinter.worker.turn import begin_turn
+from splinter.worker.xdp.frame import is_intact, payload_length, payload_offset, turn_around
+from tests.support.tenants import write_tenant
+from tests.support.xdp_runs import Action, run_once
+
+PORT, TENANT_ID, TOKEN = 7171, 7, 0xFEDC_BA98_7654_3210
+HEADER_BYTES = wire.HEADER.itemsize
+FLAGS_AT = wire.HEADER.fields["flags"][1]  # type: ignore[index]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What became of a packet: action, the packet as it left the program, and which counters moved."""
+
+    action: Action
+    packet: bytes
+    verdicts: set[Verdict]
+
+
+class TierProgram:
+    """In a lab's server namespace."""
+
+    def __init__(self) -> None:
+        self._open = ExitStack()
+        buckets, slabs = Store.plan(limits.STORE_BYTES_MIN)
+        maps = {
+            "store_index": MapForm.shared(limits.BUCKET_BYTES, buckets),
+            "store_slabs": MapForm.shared(limits.SLAB_BYTES, slabs),
+            "tenants": MapForm.shared(TENANT.itemsize, limits.TENANTS_MAX),
+            "accounts": MapForm.shared(ACCOUNT.itemsize, limits.TENANTS_MAX),
+            "store_state": MapForm.shared(Store.state_bytes(limits.STORE_BYTES_MIN), 1),
+            **forms(),
+        }
+        fds = {name: form.make(name) for name, form in maps.items()}
+        regions = {name: Region.from_fd(fds[name], form.mapped_bytes) for name, form in maps.items()}
+        self.program = XdpProgram(SERVER_DEVICE, port=PORT, cores=1, queues=1, index_buckets=buckets, slabs=slabs, given=fds)
+        self._open.callback(self.program.close)
+        for fd in fds.values():
+            os.close(fd)
+        self.program.serve_at(need(SERVER_DEVICE).place)
+        self.tenants = regions["tenants"].array(TENANT)
+        self.store = Store.create(
+            limits.STORE_BYTES_MIN, index_region=regions["store_index"], slabs_region=regions["store_slabs"],
+            tenants_region=regions["tenants"], accounts_region=regions["accounts"], state_region=regions["store_state"],
+            participants=1,
+        )  # fmt: skip
+        self.store.watch_cpus(regions["cpu_epochs"], maps["cpu_epochs"].entries)
+        self.cpus = regions["cpu_epochs"].array(CPU, maps["cpu_epochs"].entries)
+        self.work = regions["tenant_work"].array(TENANT_WORK).reshape(len(self.cpus), -1)
+        self.tier = regions["tier"].array(TIER, 1)[0]
+        self.tier["packet_bytes_max"] = limits.UDP_PAYLOAD_BYTES_MAX
+        self.tier["window_units"] = WINDOW_UNITS
+        write_tenant(self.tenants, TENANT_ID, TOKEN)
+        self.store.open_tenant(TENANT_ID)
+        self.worker = self._open.enter_context(WorkerInProcess(limits.STORE_BYTES_MIN))
+        self.worker.new_block()
+        block = self.worker._memory.block
+        block["store"], block["tenants"] = self.store.address, regions["tenants"].address
+        block["packet_bytes_max"] = limits.UDP_PAYLOAD_BYTES_MAX
+        self._block = block
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def set_packet_bytes(self, most: int) -> None:
+        """How large a reply fits the device: for both."""
+        self.tier["packet_bytes_max"] = self._block["packet_bytes_max"] = most
+
+    def run(self, packet: bytes) -> Ran:
+        """Have the program judge a packet; whatever it does, the CPU holds nothing of the store afterwards."""
+        before = self.program.counters()
+        action, after_packet = run_once(self.program, packet)
+        after = self.program.counters()
+        assert (self.cpus["epoch"] == EPOCH_OFFLINE).all()
+        return Ran(action, after_packet, {Verdict[name.upper()] for name in after if after[name] != before[name]})
+
+    def ask_worker(self, packet: bytes) -> bytes | None:
+        """The frame that the worker sends back; None: none."""
+        memory = np.zeros(limits.CHUNK_BYTES, np.uint8)
+        memory[: len(packet)] = np.frombuffer(packet, np.uint8)
+        frame = memory.ctypes.data
+        length = payload_length(frame, len(packet))
+        if length < HEADER_BYTES or not is_intact(frame, length, bool(self.tier["takes_partial"])):
+            return None
+        begin_turn(self.worker.address)
+        reply = handle(self.worker.address, frame + payload_offset(frame), length, 0, 0, 0)
+        return memory[: turn_around(frame, reply)].tobytes() if reply > 0 else None
+
+
+def get(key: bytes, padding: bytes = b"", **fields: int) -> bytes:
+    """A request's payload."""
+    wanted = {
+        "tenant": TENANT_ID, "token": TOKEN, "opcode": wire.Opcode.GET, "client": 0x1234_5678_9ABC_DEF0, "sequence": 77,
+        "key_length": len(key), "value_length": len(padding), "acknowledged": 5,
+    }  # fmt: skip
+    return wire.Header(**(wanted | fields)).pack() + key + padding
+
+
+def frame(payload: bytes, *, tag: int | None = None, trailer: bytes = b"", **ip: object) -> bytes:
+    """The payload in a frame of a client of the lab."""
+    ethernet = Ether(src=CLIENT_MAC, dst=SERVER_MAC)
+    if tag is not None:
+        ethernet = ethernet / Dot1Q(vlan=tag)
+    return bytes(ethernet / IP(src=CLIENT_ADDRESS, dst=SERVER_ADDRESS, **ip) / UDP(sport=40000, dport=PORT) / payload) + trailer
+
+
+def without_flag(packet: bytes) -> bytes:
+    """The program's reply as the worker would have sent it: without the flag, its checksum mended."""
+    seen = Ether(packet)
+    assert seen[UDP].chksum == Ether(bytes(_blank(seen)))[UDP].chksum, "the checksum is wrong"
+    payload = bytearray(bytes(seen[UDP].payload))
+    assert payload[FLAGS_AT] == wire.FLAG_REPLY | wire.FLAG_KERNEL
+    payload[FLAGS_AT] = wire.FLAG_REPLY
+    seen[UDP].remove_payload()
+    return bytes(_blank(seen / bytes(payload)))
+
+
+def _blank(packet: Ether) -> Ether:
+    """To be summed up anew."""
+    copy = packet.copy()
+    del copy[UDP].chksum
+    return copy
