@@ -162,7 +162,6 @@ GLOBAL __u64 get(SCRATCH_PARAMETER, __u64 table, __u64 address, __u64 length)
         s->frame.out_version = 0;
         return 0;
     }
-    found.at = launder(key, found.at, OBJECT_AT_MAX);
     version = *(volatile __u64 *)(found.slab + found.at);
     if (version & 1 || !version || version >> 1 > s->snapshot)
         return NOT_TOLD;
