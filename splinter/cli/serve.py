@@ -30,6 +30,10 @@ _PartialChecksums = Annotated[
         "bridge and netkit."
     ),
 ]
+_KernelTier = Annotated[
+    str | None,
+    typer.Option(help="auto: the kernel answers the gets that it can, over XDP. off: workers answer all."),
+]
 _Port = Annotated[int | None, typer.Option(help="UDP port of requests, TCP port of control.")]
 _Cores = Annotated[str | None, typer.Option(metavar="LIST", help="CPUs to run workers on, such as 0,1 or 0-3; by default all.")]
 _Memory = Annotated[str | None, typer.Option(metavar="SIZE", help="Memory of the store, such as 1GiB.")]
@@ -88,6 +92,7 @@ def serve(
     address: _Address = None,
     device_wait: _DeviceWait = None,
     partial_checksums: _PartialChecksums = None,
+    kernel_tier: _KernelTier = None,
     port: _Port = None,
     cores: _Cores = None,
     memory: _Memory = None,
@@ -124,6 +129,7 @@ def serve(
         address=address,
         device_wait=device_wait,
         partial_checksums=partial_checksums,
+        kernel_tier=kernel_tier,
         port=port,
         cores=cores,
         memory=memory,

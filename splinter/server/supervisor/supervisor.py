@@ -183,6 +183,7 @@ class Supervisor:
             logs=[memory.log for memory in self._memories],
             workers=self._memories,
             cycles_per_millisecond=ticks,
+            kernel_work=made.kernel_work,
         )
         warm_store(store)
         gc.freeze()  # children share these pages: keep the collector from writing into them

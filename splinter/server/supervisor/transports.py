@@ -13,8 +13,10 @@ from splinter.errors import ServerError, TransportUnavailableError
 from splinter.net.bpf.maps import possible_cpus
 from splinter.net.netns import inside
 from splinter.net.tenants import rates_bytes, tenants_bytes
+from splinter.net.tier import TENANT_WORK
 from splinter.net.xdp import probe
 from splinter.server.config import ServerConfig
+from splinter.server.kernel_work import KernelWork
 from splinter.server.supervisor import memory as memory_limits
 from splinter.server.supervisor.store_maps import CodePages, StoreMaps, look_behind
 from splinter.server.supervisor.udp import UdpTransport
@@ -34,6 +36,7 @@ class Foundation:
     tenants: Region
     rates: Region
     code_copy: CodePages | None  # where machine code is kept for a later server; None: nowhere
+    kernel_work: KernelWork
 
 
 def choose_transport(config: ServerConfig) -> tuple[str, str]:
@@ -80,7 +83,7 @@ def make_foundation(config: ServerConfig, kept: StoreMaps | None) -> Foundation:
         values = Region.create("splinter-slabs", slabs * limits.SLAB_BYTES, is_reserved=True)
         tenants, rates = Region.create("tenants", tenants_bytes()), Region.create("rates", rates_bytes())
         store = Store.create(config.memory_bytes, index_region=index, slabs_region=values, tenants_region=tenants)
-        return Foundation(transport, store, tenants, rates, None)
+        return Foundation(transport, store, tenants, rates, None, KernelWork())
 
 
 def _in_maps(config: ServerConfig, kept: StoreMaps) -> Foundation:
@@ -91,7 +94,9 @@ def _in_maps(config: ServerConfig, kept: StoreMaps) -> Foundation:
         if kept.is_attached:
             _look_at_what_was_left(config, store)
         copy = kept.code_pages() if kept.is_fixed else None
-        return Foundation(xdp, store, kept.region("tenants"), kept.region("rates"), copy)
+        cells = kept.region("tenant_work").array(TENANT_WORK, possible_cpus() * limits.TENANTS_MAX)
+        work = KernelWork(cells.reshape(-1, limits.TENANTS_MAX), config.cores)
+        return Foundation(xdp, store, kept.region("tenants"), kept.region("rates"), copy, work)
 
 
 def _look_at_what_was_left(config: ServerConfig, store: Store) -> None:

@@ -111,6 +111,7 @@ OUT_OF_RANGE = {
     ("netns", "client_netns"): ["''", "'../x'", "'/'", "'.'", "'" + "x" * 256 + "'", "'\\u0000'"],
     ("instance",): ["''", "'../x'", "'a b'", "'" + "x" * 33 + "'", "'a\\n'", "'ü'", "'.a'"],
     ("device_wait",): ["-1", "604801", str(1 << 64)],
+    ("kernel_tier",): ["''", "'on'", "'Auto'"],
     ("partial_checksums",): ["''", "'yes'", "'Auto'"],
     ("transport",): ["''", "'XDP'", "'tcp'"],
 }
