@@ -1,4 +1,4 @@
-"""The library's checks in all three worlds at once: compiled code and CPython agree elsewhere, and here the kernel with them."""
+"""The library's checks in three worlds: CPython and compiled code agree elsewhere, and here the kernel with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The extensions of the library and of the examples that only read and compute with integers, and what they were asked in tests."""
+"""The extensions of the library and of the examples that only read and compute with integers."""
 
 from __future__ import annotations
 

@@ -45,8 +45,8 @@ def refuse_place(findings: Findings, code: KernelCode, line: int) -> NoReturn:
 
 
 def kernel_code(function: ir.Function, program: Program, result: ResultKind, wanted: str) -> KernelCode:
-    """Compile an extension, from its function whose blocks were cut at checkpoints. ``wanted``: where its author placed it, ``""``
-    for anywhere."""
+    """Compile an extension, from its function whose blocks were cut at checkpoints. ``wanted``: where its author placed it, or
+    ``""``."""
     if wanted == "worker":
         return KernelCode(reason=_BY_AUTHOR)
     is_required = wanted == "kernel"

@@ -24,8 +24,8 @@ class UnfitError(SplinterError):
 
 
 def require_fit(function: ir.Function, placement: ir.Placement, isolation: Isolation, float_line: int) -> None:
-    """Raise :class:`UnfitError` for what the kernel's back end cannot do; LLVM must not see it. ``float_line`` is where the first
-    float stands in the source, if there is one."""
+    """Raise :class:`UnfitError` for what the kernel's back end cannot do; LLVM must not see it. ``float_line`` is where the
+    source has its first float, if it has any."""
     for block in function.blocks:
         for place, instruction in enumerate(block.instructions):
             reason = _unfit(instruction)

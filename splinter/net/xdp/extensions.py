@@ -12,6 +12,7 @@ from splinter.errors import ServerError
 from splinter.net.bpf import compile_c, link, load, maps
 
 _UNBOUNDED = frozenset({"run", "copy", "clear", "equal", "crc32", "hash64"})  # functions with loops of many rounds
+_NAME = "splinter_ext"
 _BY_VERIFIER = "the kernel's verifier cannot follow it"
 
 
@@ -36,16 +37,17 @@ class ExtensionPrograms:
     """Makes programs, and puts them where the XDP program finds them. ``map_fds`` are that program's maps, by name."""
 
     def __init__(self, map_fds: Mapping[str, int], defines: Mapping[str, object]) -> None:
-        """Raises :class:`TransportUnavailableError` when clang lacks, :class:`ServerError` when it fails."""
+        """Raises :class:`TransportUnavailableError` when clang lacks, :class:`ServerError` where the kernel has not what it takes."""
         self._map_fds = dict(map_fds)
         self._harness = compile_c("extension.c", defines)
+        os.close(load(link(self._harness, "extension", self._map_fds, may_goto=_UNBOUNDED), _NAME))
         self._cells = struct.Struct(f"<{maps.possible_cpus()}Q")
 
     def load(self, object_file: bytes, identity: int) -> Loaded:
         """Load the program of an extension's code; where the kernel refuses it, that is the reason why there is none."""
         try:
             code = link(self._harness, "extension", self._map_fds, may_goto=_UNBOUNDED, replaced={"run": object_file})
-            return Loaded(load(code, "splinter_ext"), identity)
+            return Loaded(load(code, _NAME), identity)
         except ServerError:
             return Loaded(worker_reason=_BY_VERIFIER)
 

@@ -49,7 +49,6 @@ class XdpTransport:
 
     name = "xdp"
     homes_elsewhere_max: int | None = None  # no limit
-    extension_programs: ExtensionPrograms | None = None
 
     def __init__(self, config: ServerConfig, kept: StoreMaps) -> None:
         assert config.device is not None
@@ -87,6 +86,7 @@ class XdpTransport:
                 given=kept.descriptors,
                 tier_off="kernel_tier is off" if config.kernel_tier == "off" else "",
             )
+            self.extension_programs = self._programs()
         print(f"gets are answered by {self.gets_answered_by}")
         self._tier = kept.region("tier").array(TIER, 1)[0]
         self._tier["window_units"] = WINDOW_UNITS
@@ -100,6 +100,14 @@ class XdpTransport:
         self._umem_memory = mmap.mmap(-1, _UMEM_BYTES_MAX)  # only what is used takes memory
         depths = Region.from_fd(self.program.map_fd("depths"), self.program.map_bytes("depths"))
         self._depths = depths.array(DEPTH, self.cores)
+
+    def _programs(self) -> ExtensionPrograms | None:
+        """What puts extensions into the kernel; None, and a line that says why, where only gets are answered there."""
+        try:
+            return self.program.extension_programs()
+        except ServerError as error:
+            print(f"extensions run in workers alone: {error}")
+            return None
 
     @property
     def gets_answered_by(self) -> str:
