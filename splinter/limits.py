@@ -65,6 +65,7 @@ REST_MS = 10  # and this often while all sleep
 TASKS_PER_WORKER = 512
 TASKS_PER_TENANT = 128  # that wait in one worker: so one tenant's do not keep all others from having any
 FRAME_BYTES = 4096  # one task's frame: fixed header and locals
+EXTENSION_SCRATCH_BYTES = 16_392  # that an extension in the kernel works on, its frame among them; of each CPU
 COMMIT_OBJECTS_MAX = 128  # objects that one commit may write or delete, and the reply that it keeps
 TRANSACTION_READS_MAX = 1024  # look-ups of one transaction that may write
 TRANSACTION_WRITES_MAX = COMMIT_OBJECTS_MAX - 1  # objects that one puts or deletes; its reply may be kept beside them

@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 from splinter import limits
-from splinter.ext.kernel.layout import SCRATCH
 from splinter.net.bpf import Kind, MapForm, maps
 
 KEY_AREA_BYTES = 8 + 256
@@ -76,5 +75,5 @@ def forms(cpus: int | None = None) -> dict[str, MapForm]:
         "tenant_work": MapForm.shared(TENANT_WORK.itemsize, cpus * limits.TENANTS_MAX),
         "kernel_extensions": MapForm(Kind.PROG_ARRAY, 4, limits.EXTENSIONS_MAX),
         "extension_counts": MapForm(Kind.PERCPU_ARRAY, 8, limits.EXTENSIONS_MAX),
-        "extension_scratch": MapForm(Kind.PERCPU_ARRAY, SCRATCH.itemsize, 1),
+        "extension_scratch": MapForm(Kind.PERCPU_ARRAY, limits.EXTENSION_SCRATCH_BYTES, 1),
     }

@@ -1,6 +1,6 @@
 """The third world: extensions in the kernel, by ``BPF_PROG_TEST_RUN`` of the server's own XDP program over a real store.
 
-A request is a real packet. The program authenticates it, finds the extension's record in the store, and calls its program, which
+A request is a real packet. The program authenticates it, finds the extension's record in the store, and calls its program. That
 makes the packet the reply. No device is needed beside the loopback's number, no server and no worker.
 """
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from splinter.ext.abi import FRAME, FRAME_HEADER_BYTES
 from splinter.layout import offset
-from splinter.limits import FRAME_BYTES, PACKET_BODY_BYTES_MAX
+from splinter.limits import EXTENSION_SCRATCH_BYTES, FRAME_BYTES, PACKET_BODY_BYTES_MAX
 
 CELLS_MAX = 512  # registers that more than one block knows
 STACK_CELLS_MAX = 32
@@ -48,7 +48,7 @@ SCRATCH = np.dtype(
     ]
 )  # fmt: skip
 SCRATCH_BYTES = 1 << 14  # addresses of the record; a power of two, to be bounded by one instruction
-assert offset(SCRATCH, "end") == SCRATCH_BYTES
+assert offset(SCRATCH, "end") == SCRATCH_BYTES and SCRATCH.itemsize == EXTENSION_SCRATCH_BYTES
 
 CELLS, STACK, DATA, IDENTITY = (offset(SCRATCH, name) for name in ("cells", "stack", "data", "identity"))
 

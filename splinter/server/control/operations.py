@@ -340,7 +340,7 @@ class Operations:
     def _describe(self, entry: Entry) -> dict[str, Any]:
         counts = self._registry.counts(entry)
         cycles = counts.pop("cycles")
-        kills = self._registry.kills(entry)
+        kills = self._registry.kills(entry.slot)
         return {
             "name": entry.name,
             "signature": entry.signature.to_wire(),

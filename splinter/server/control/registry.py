@@ -181,16 +181,15 @@ class Registry:
         self._slots_free = sorted(set(range(self._slots_used)) - slots, reverse=True)
 
     def counts(self, entry: Entry) -> dict[str, int]:
-        """What all workers did for an extension so far: invocations, errors, yields, cycles of CPU time; and how many of the
-        invocations the kernel did by itself."""
+        """What was done for an extension so far: invocations, ``in_kernel`` of them, errors, yields, workers' cycles."""
         counts = {name: sum(int(row[name][entry.slot]) for row in self._counters) for name in _COUNTS}
         in_kernel = self._in_kernel.invocations(entry.slot)
         return {**counts, "invocations": counts["invocations"] + in_kernel, "in_kernel": in_kernel}
 
-    def kills(self, entry: Entry) -> int:
-        """Workers that had to be killed, or died, because of an extension since it was installed or released last."""
+    def kills(self, slot: int) -> int:
+        """Workers that had to be killed, or died, because of a slot's extension since it was installed or released last."""
         row = self._counters[0]
-        return int(row["kills"][entry.slot]) - int(row["released"][entry.slot])
+        return int(row["kills"][slot]) - int(row["released"][slot])
 
     def release(self, entry: Entry) -> None:
         """End an extension's quarantine: what it did so far does not count any more."""
@@ -200,9 +199,8 @@ class Registry:
 
     def withdraw_quarantined(self, quarantine_after: int) -> None:
         """Have what workers refuse to run for the deaths it caused not run in the kernel either."""
-        row = self._counters[0]
         for slot in self._in_kernel.used_slots:
-            if int(row["kills"][slot]) - int(row["released"][slot]) >= quarantine_after:
+            if self.kills(slot) >= quarantine_after:
                 self._in_kernel.use(slot, False)
 
     def hottest(self, most: int) -> list[tuple[int, Entry]]:

@@ -1,4 +1,4 @@
-"""One program, three worlds: CPython, compiled code, the kernel, for every extension of library and examples that only reads."""
+"""One program, three worlds: CPython, compiled code, the kernel, for what only reads of the library and the examples."""
 
 from __future__ import annotations
 
@@ -195,7 +195,8 @@ def test_a_program_of_another_identity_hands_over(world: KernelWorld) -> None:
 
 
 def test_a_spent_budget_hands_over(world: KernelWorld) -> None:
-    source = "@extension\ndef f(db: Store, n: u64) -> u64:\n    t: u64 = 0\n    for i in range(n):\n        t = t + i & 0xFFFF\n    return t\n"
+    loop = "    for i in range(n):\n        t = t + i & 0xFFFF\n"
+    source = f"@extension\ndef f(db: Store, n: u64) -> u64:\n    t: u64 = 0\n{loop}    return t\n"
     compiled = for_kernel(source)
     world.install(compiled)
     assert world.invoke(compiled, 100) == [sum(range(100)) & 0xFFFF]
