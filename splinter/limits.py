@@ -65,6 +65,7 @@ REST_MS = 10  # and this often while all sleep
 TASKS_PER_WORKER = 512
 TASKS_PER_TENANT = 128  # that wait in one worker: so one tenant's do not keep all others from having any
 FRAME_BYTES = 4096  # one task's frame: fixed header and locals
+EXTENSION_OBJECT_BYTES_MAX = 16_380  # code of an extension for the kernel, as an ELF file; kept for a later server
 EXTENSION_SCRATCH_BYTES = 16_392  # that an extension in the kernel works on, its frame among them; of each CPU
 COMMIT_OBJECTS_MAX = 128  # objects that one commit may write or delete, and the reply that it keeps
 TRANSACTION_READS_MAX = 1024  # look-ups of one transaction that may write

@@ -58,6 +58,10 @@ TENANT_WORK = np.dtype(
 )
 assert TENANT_WORK.itemsize == 64
 
+CODE_LENGTH_BYTES = 4  # in front of an extension's code in the map ``extension_code``: how long it is
+CODE_BYTES = CODE_LENGTH_BYTES + limits.EXTENSION_OBJECT_BYTES_MAX
+_NO_PREALLOC = 1  # flag of a hash: an element takes memory when it is there
+
 WORK_UNITS_PER_GET = 4
 WORK_BYTES_PER_UNIT_SHIFT = 6
 WORK_BUDGET_PER_UNIT_SHIFT = 5  # of what an extension spends: a look-up is 16 units
@@ -75,5 +79,6 @@ def forms(cpus: int | None = None) -> dict[str, MapForm]:
         "tenant_work": MapForm.shared(TENANT_WORK.itemsize, cpus * limits.TENANTS_MAX),
         "kernel_extensions": MapForm(Kind.PROG_ARRAY, 4, limits.EXTENSIONS_MAX),
         "extension_counts": MapForm(Kind.PERCPU_ARRAY, 8, limits.EXTENSIONS_MAX),
+        "extension_code": MapForm(Kind.HASH, CODE_BYTES, limits.EXTENSIONS_MAX, _NO_PREALLOC),
         "extension_scratch": MapForm(Kind.PERCPU_ARRAY, limits.EXTENSION_SCRATCH_BYTES, 1),
     }

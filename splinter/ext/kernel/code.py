@@ -17,6 +17,7 @@ from splinter.ext.middle.builder import TooLargeError
 from splinter.ext.middle.liveness import place
 from splinter.ext.middle.verifier import verify
 from splinter.ext.types import F64
+from splinter.limits import EXTENSION_OBJECT_BYTES_MAX
 
 _BY_AUTHOR = "its author placed it there"
 
@@ -59,7 +60,11 @@ def kernel_code(function: ir.Function, program: Program, result: ResultKind, wan
         return KernelCode(reason=str(error), is_required=is_required)
     verify(function, placement, result)
     identity = secrets.randbits(63) | 1
-    return KernelCode(machine.object_file(emit.emit(function, placement, result, identity)), identity, is_required=is_required)
+    made = machine.object_file(emit.emit(function, placement, result, identity))
+    if len(made) > EXTENSION_OBJECT_BYTES_MAX:
+        reason = f"its code has {len(made)} bytes; in the kernel {EXTENSION_OBJECT_BYTES_MAX} are possible"
+        return KernelCode(reason=reason, is_required=is_required)
+    return KernelCode(made, identity, is_required=is_required)
 
 
 def _float_line(program: Program) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from splinter.errors import ServerError
+from splinter.net import tier
 from splinter.net.bpf import compile_c, link, load, maps
 
 _UNBOUNDED = frozenset({"run", "copy", "clear", "equal", "crc32", "hash64"})  # functions with loops of many rounds
@@ -23,6 +24,7 @@ class Loaded:
     program_fd: int = -1
     identity: int = 0  # of its code; 0: there is none
     worker_reason: str = ""
+    object_file: bytes = b""  # what it was made of
 
     def close(self) -> None:
         """Close the descriptor: where the program was placed it stays."""
@@ -47,17 +49,40 @@ class ExtensionPrograms:
         """Load the program of an extension's code; where the kernel refuses it, that is the reason why there is none."""
         try:
             code = link(self._harness, "extension", self._map_fds, may_goto=_UNBOUNDED, replaced={"run": object_file})
-            return Loaded(load(code, _NAME), identity)
+            return Loaded(load(code, _NAME), identity, object_file=object_file)
         except ServerError:
             return Loaded(worker_reason=_BY_VERIFIER)
 
     def place(self, slot: int, program: Loaded) -> None:
-        """Put a program into a slot, in place of the one that was there; or none."""
-        if program.program_fd >= 0:
-            maps.update(self._map_fds["kernel_extensions"], slot, program.program_fd.to_bytes(4, "little"))
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                maps.delete(self._map_fds["kernel_extensions"], slot)
+        """Put a program into a slot, in place of the one that was there; or none. Its code is kept for a later server."""
+        if program.program_fd < 0:
+            for name in ("kernel_extensions", "extension_code"):
+                self._remove(name, slot)
+            return
+        maps.update(self._map_fds["kernel_extensions"], slot, program.program_fd.to_bytes(4, "little"))
+        length = len(program.object_file).to_bytes(tier.CODE_LENGTH_BYTES, "little")
+        try:
+            maps.update(self._map_fds["extension_code"], slot, (length + program.object_file).ljust(tier.CODE_BYTES, b"\0"))
+        except OSError:  # for want of memory: a later server has a worker run it
+            self._remove("extension_code", slot)
+
+    def withdraw(self) -> None:
+        """Take all programs out of their slots. Their code stays."""
+        for slot in maps.keys(self._map_fds["extension_code"]):
+            self._remove("kernel_extensions", slot)
+
+    def reload(self, slot: int, identity: int) -> Loaded:
+        """Load the program of the code that was kept of a slot, if there is any."""
+        try:
+            kept = maps.lookup(self._map_fds["extension_code"], slot, tier.CODE_BYTES)
+        except FileNotFoundError:
+            return NOT_LOADED
+        length = int.from_bytes(kept[: tier.CODE_LENGTH_BYTES], "little")
+        return self.load(kept[tier.CODE_LENGTH_BYTES :][:length], identity)
+
+    def _remove(self, name: str, slot: int) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            maps.delete(self._map_fds[name], slot)
 
     def invocations(self, slot: int) -> int:
         """How many have ended in the kernel."""

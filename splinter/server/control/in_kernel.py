@@ -1,7 +1,12 @@
-"""What of the installed extensions runs in the kernel: programs, and whether records let the XDP program call them."""
+"""What of the installed extensions runs in the kernel: programs, and whether records let the XDP program call them.
+
+Programs belong to one server: they steer what they leave to a worker to its sockets. So a control process that finds extensions
+of a server before it has their programs called by nobody, and loads them anew, from the code that the kernel has kept.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from splinter import limits
@@ -14,7 +19,9 @@ from splinter.store.store import Store
 class _Placed:
     tenant: int
     name: str
+    identity: int  # of its code
     is_used: bool  # what its record says
+    is_loaded: bool
 
 
 class InKernel:
@@ -26,19 +33,51 @@ class InKernel:
 
     @property
     def used_slots(self) -> list[int]:
-        """Of what the kernel runs."""
+        """Of what records let the kernel run."""
         return [slot for slot, placed in self._placed.items() if placed.is_used]
+
+    def obstacle(self, slot: int) -> str | None:
+        """Why the kernel does not run an extension that it has code of; None: it does."""
+        placed = self._placed.get(slot)
+        if self.programs is None or placed is None:
+            return ""
+        if not placed.is_used:
+            return "it is in quarantine"
+        return (
+            None
+            if placed.is_loaded
+            else "the kernel has its program not yet, or no more: it was installed by an earlier server"
+        )
 
     def put(self, slot: int, program: Loaded = NOT_LOADED) -> None:
         """Put a program, or none, in the place of the one that a slot had. Until a record names it nobody calls it."""
         if self.programs is not None:
             self.programs.place(slot, program)
 
-    def note(self, slot: int, tenant: int, name: str, identity: int, is_used: bool = True) -> None:
-        """Note what the record of an extension says that was published: the ``identity`` of its code, 0 for none."""
+    def note(self, slot: int, tenant: int, name: str, identity: int) -> None:
+        """Note what was published: the ``identity`` of an extension's code, 0 for none."""
         self._placed.pop(slot, None)
         if identity:
-            self._placed[slot] = _Placed(tenant, name, is_used)
+            self._placed[slot] = _Placed(tenant, name, identity, is_used=True, is_loaded=True)
+
+    def note_earlier(self, slot: int, tenant: int, name: str, found: record.InstalledExtension) -> None:
+        """The same of a record that was there when this process began."""
+        if found.kernel:
+            self._placed[slot] = _Placed(tenant, name, found.kernel, found.is_kernel_used, is_loaded=False)
+
+    async def reload(self) -> None:
+        """Load the programs of what was installed by an earlier process."""
+        if self.programs is None:
+            return
+        self.programs.withdraw()
+        for slot, placed in list(self._placed.items()):
+            if placed.is_loaded:
+                continue
+            loaded = await asyncio.to_thread(self.programs.reload, slot, placed.identity)
+            if self._placed.get(slot) is placed and loaded.identity:  # nothing was installed in its place meanwhile
+                self.programs.place(slot, loaded)
+                placed.is_loaded = True
+            loaded.close()
 
     def remove(self, slot: int) -> None:
         """Take the program of an extension away whose record is gone."""

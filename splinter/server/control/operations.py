@@ -341,14 +341,15 @@ class Operations:
         counts = self._registry.counts(entry)
         cycles = counts.pop("cycles")
         kills = self._registry.kills(entry.slot)
+        obstacle = self._registry.in_kernel.obstacle(entry.slot)
         return {
             "name": entry.name,
             "signature": entry.signature.to_wire(),
             "version": entry.version,
             "code_bytes": entry.code_bytes,
             "frame_bytes": entry.frame_bytes,
-            "place": "kernel" if entry.kernel and self._shared.kernel else "worker",
-            "worker_reason": entry.worker_reason,
+            "place": "kernel" if obstacle is None else "worker",
+            "worker_reason": obstacle or entry.worker_reason,
             **counts,
             "kills": kills,
             "quarantined": kills >= self._shared.config.quarantine_after,

@@ -111,7 +111,7 @@ class Registry:
         kernel: ExtensionPrograms | None = None,
     ) -> None:
         """``counters``: of each worker, its EXTENSION_COUNTERS by slot. ``kernel``: where programs go, if there are any."""
-        self._in_kernel = InKernel(store, kernel)
+        self.in_kernel = InKernel(store, kernel)
         self._code_bytes_per_tenant = code_bytes_per_tenant
         self._store, self._code, self._counters = store, code, counters
         self._entries: dict[int, dict[str, Entry]] = {}
@@ -164,7 +164,7 @@ class Registry:
                 blocks[block.offset] = self._blocks[block.digest] = block
             block.users += 1
             slots.add(found.statistics)
-            self._in_kernel.note(found.statistics, stored.tenant, name, found.kernel, found.is_kernel_used)
+            self.in_kernel.note_earlier(found.statistics, stored.tenant, name, found)
             self._entries.setdefault(stored.tenant, {})[name] = Entry(
                 name,
                 found.signature,
@@ -183,7 +183,7 @@ class Registry:
     def counts(self, entry: Entry) -> dict[str, int]:
         """What was done for an extension so far: invocations, ``in_kernel`` of them, errors, yields, workers' cycles."""
         counts = {name: sum(int(row[name][entry.slot]) for row in self._counters) for name in _COUNTS}
-        in_kernel = self._in_kernel.invocations(entry.slot)
+        in_kernel = self.in_kernel.invocations(entry.slot)
         return {**counts, "invocations": counts["invocations"] + in_kernel, "in_kernel": in_kernel}
 
     def kills(self, slot: int) -> int:
@@ -195,13 +195,13 @@ class Registry:
         """End an extension's quarantine: what it did so far does not count any more."""
         for row in self._counters:
             row["released"][entry.slot] = row["kills"][entry.slot]
-        self._in_kernel.use(entry.slot, True)
+        self.in_kernel.use(entry.slot, True)
 
     def withdraw_quarantined(self, quarantine_after: int) -> None:
         """Have what workers refuse to run for the deaths it caused not run in the kernel either."""
-        for slot in self._in_kernel.used_slots:
+        for slot in self.in_kernel.used_slots:
             if self.kills(slot) >= quarantine_after:
-                self._in_kernel.use(slot, False)
+                self.in_kernel.use(slot, False)
 
     def hottest(self, most: int) -> list[tuple[int, Entry]]:
         """The extensions that used most CPU time, most first, each with its tenant; at most so many."""
@@ -244,7 +244,7 @@ class Registry:
             slot = self._take_slot() if slot is None else slot
             self._charge(tenant, compiled.name, block, before)
             version = old.version + 1 if old else 1
-            self._in_kernel.put(slot, program)
+            self.in_kernel.put(slot, program)
             identity, reason = program.identity, program.worker_reason
             value = record.build(compiled, block.address, block.offset, version, slot, identity, reason)
             if len(value) > limits.EXTENSION_METADATA_BYTES_MAX:
@@ -258,7 +258,7 @@ class Registry:
             raise
         entry = Entry(compiled.name, compiled.signature, version, block, compiled.frame_bytes, slot, identity, reason)
         entries[entry.name] = entry
-        self._in_kernel.note(slot, tenant, entry.name, identity)
+        self.in_kernel.note(slot, tenant, entry.name, identity)
         self._recharge(tenant)
         self.work_waits.set()
         if old:
@@ -309,7 +309,7 @@ class Registry:
             raise ControlError(f"a server has at most {limits.EXTENSIONS_MAX} extensions", "too_many_extensions")
         for row in self._counters:
             row[slot] = 0
-        self._in_kernel.clear(slot)
+        self.in_kernel.clear(slot)
         return slot
 
     def _take_block(self, compiled: CompiledExtension) -> _Block:
@@ -339,14 +339,14 @@ class Registry:
             raise error_for(Status.NO_EXTENSION, f"tenant {tenant} has no extension {name!r}")
         self._store.delete(tenant, limits.TABLE_EXTENSIONS, name.encode())
         del self._entries[tenant][name]
-        self._in_kernel.remove(old.slot)
+        self.in_kernel.remove(old.slot)
         self._recharge(tenant)
         self._retire(tenant, old, old.slot)
 
     def forget_tenant(self, tenant: int) -> None:
         """Release the code of a tenant whose records are gone already."""
         for entry in self._entries.pop(tenant, {}).values():
-            self._in_kernel.remove(entry.slot)
+            self.in_kernel.remove(entry.slot)
             self._retire(_NOBODY, entry, entry.slot)
         # What it replaced is nobody's now: least of all of who gets its id next.
         self._waits_of[_NOBODY] += self._waits_of.pop(tenant, Counter())

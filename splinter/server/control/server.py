@@ -164,6 +164,7 @@ class ControlServer:
         server = await asyncio.start_server(self._accept, sock=self._listen_socket, limit=_BUFFER_BYTES)
         self._listen_socket.listen(limits.CONTROL_BACKLOG)  # the library has set its own
         chores = [asyncio.create_task(self._upkeep()), asyncio.create_task(self._withdraw())]
+        chores.append(asyncio.create_task(self._registry.in_kernel.reload()))
         if self._balances:
             chores.append(asyncio.create_task(self._balance()))
         try:
