@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 from collections.abc import Iterator
 
@@ -11,7 +12,9 @@ import pytest
 from splinter.client import Client
 from splinter.errors import CompileError, ExtensionRuntimeError
 from splinter.ext import library
-from tests.support.servers import RunningServer, running_server
+from tests.support.kill_all import kill_everything
+from tests.support.servers import RunningServer, running_lab, running_server, start_server
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.xdp
 
@@ -141,3 +144,24 @@ def test_an_uninstalled_extension_is_gone(client: Client) -> None:
     client.uninstall("k")
     with pytest.raises(Exception, match="no extension"):
         client.invoke("k", 5, b"x")
+
+
+def test_the_kernel_runs_on_without_a_process_and_a_later_server_goes_on(unique_name: str) -> None:
+    with running_lab(unique_name) as lab:
+        server = start_server(unique_name, lab)
+        (tenant,) = server.admin().create_tenants(1)
+        client = server.client(tenant)
+        client.install(read("k"))
+        client.put(5, b"five", table=1)
+        assert client.invoke("k", 5, b"x") == b"five"
+        kill_everything(server, "supervisor first", random.Random(1))
+        assert [client.invoke("k", 5, b"x") for _ in range(100)] == [b"five"] * 100
+        server.started.forget()
+        server = start_server(unique_name, lab)
+        again = server.client(tenant)
+        wait_for(lambda: again.extensions()[0].place == "kernel", 30, "the extension's program")
+        before = ran(server)
+        assert [again.invoke("k", number, b"x") for number in (5, 6, 5)] == [b"five", b"x", b"five"]
+        assert ran(server) - before == 3
+        with pytest.raises(ExtensionRuntimeError):  # which a worker of the new server says
+            again.invoke("k", 13, b"x")
