@@ -16,6 +16,7 @@
 #include "steer.h"
 #include "checksum.h"
 #include "epoch.h"
+#include "pause.h"
 #include "work.h"
 #include "memory.h"
 

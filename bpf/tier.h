@@ -12,6 +12,7 @@
 #if TIER
 #include "checksum.h"
 #include "epoch.h"
+#include "pause.h"
 #include "work.h"
 #include "store.h"
 #define value_word slab_word
@@ -41,8 +42,8 @@ static __always_inline int is_intact(const struct request *request, struct key *
     const __u64 *place;
 
     sum = word_sum(*(__u64 *)request->ip) + *(__u32 *)((void *)request->ip + 8) + addresses;
-    if (!checksum || fold(sum) != WHOLE)
-        return 0;
+    if (!checksum || fold(sum) != WHOLE || bytes > sizeof(struct udp) + UDP_PAYLOAD_BYTES_MAX)
+        return 0; /* longer ones are not plain */
     sum = pseudo_sum(addresses, request->udp->length);
     if (tier_value.takes_partial && checksum == fold(sum))
         return 1;
@@ -95,7 +96,9 @@ static __always_inline int is_missing(__u32 tenant)
 
     if (!account)
         return 0;
+    pause_at(PAUSE_MISSING);
     sequence = *(volatile __u64 *)&account->sequence;
+    pause_at(PAUSE_SEQUENCE);
     return *(volatile __u64 *)&account->deleted <= sequence;
 }
 
@@ -113,6 +116,7 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
     __u32 id, most, value_at, value_bytes;
     int is_found;
 
+    pause_at(PAUSE_ENTERED);
     ip_at = launder(key, ip_at, IP_AT_MASK);
     if (!request_begin(&request, ctx, ip_at) || !is_plain(&request) || !remember(&asked, ctx, ip_at, &request))
         return VERDICT_OVER_PLAIN;
@@ -131,7 +135,9 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
     if (is_found < 0)
         return VERDICT_OVER_COMMIT;
     if (is_found) {
+        pause_at(PAUSE_KEY);
         version = *(volatile __u64 *)(walk.slab + walk.at);
+        pause_at(PAUSE_VERSION);
         if (version & 1 || !version)
             return VERDICT_OVER_COMMIT;
         if (call.is_invoke) {
@@ -144,6 +150,7 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
     /* What was found by now was this tenant's if its token is valid still: an id that is another's has another token. */
     if (check_token(tenant, token) != FURTHER_PROCESSING)
         return VERDICT_OVER_COMMIT;
+    pause_at(PAUSE_TOKEN);
     if (!is_found) {
         *bytes += NOT_FOUND_BYTES;
         return answer(ctx, key, &asked, NOT_FOUND, 0, NULL, 0, NOT_FOUND_BYTES) ? VERDICT_KERNEL_MISS : VERDICT_OVER_SIZE;
@@ -156,6 +163,8 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
     *bytes += value_bytes;
     asked.fragment = 1 << 16;
     value_bytes = launder(key, value_bytes, VALUE_MASK);
+    if (value_bytes > UDP_PAYLOAD_BYTES_MAX - SPLINTER_HEADER_BYTES)
+        return VERDICT_OVER_SIZE; /* cannot be: for the verifier */
     return answer(ctx, key, &asked, 0, version, walk.slab, value_at, value_bytes) ? VERDICT_KERNEL_HIT : VERDICT_OVER_SIZE;
 }
 

@@ -39,7 +39,7 @@ class ExtensionPrograms:
     """Makes programs, and puts them where the XDP program finds them. ``map_fds`` are that program's maps, by name."""
 
     def __init__(self, map_fds: Mapping[str, int], defines: Mapping[str, object]) -> None:
-        """Raises :class:`TransportUnavailableError` when clang lacks, :class:`ServerError` where the kernel takes none of it."""
+        """Raises :class:`TransportUnavailableError` when clang lacks, :class:`ServerError` where the kernel takes none."""
         self._map_fds = dict(map_fds)
         self._harness = compile_c("extension.c", defines)
         os.close(load(link(self._harness, "extension", self._map_fds, may_goto=_UNBOUNDED), _NAME))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import random
 import time
 from collections.abc import Iterator
@@ -14,10 +15,11 @@ from scapy.layers.l2 import Ether
 from splinter import limits, wire
 from splinter.errors import Status
 from splinter.net import netns
-from splinter.net.lab import Lab
+from splinter.net.bpf import BpfRefusedError, Code, load, syscall
+from splinter.net.lab import SERVER_DEVICE, Lab
 from splinter.net.tenants import TENANT_REMOVING
 from splinter.net.tier import WINDOW_UNITS
-from splinter.net.xdp import Verdict
+from splinter.net.xdp import Verdict, XdpProgram, program
 from splinter.store.commits import VERSION_VOID
 from splinter.store.epochs import EPOCH_OFFLINE, epoch_leave, epoch_oldest
 from splinter.store.layout import CPU_BYTES
@@ -151,6 +153,12 @@ def test_mistakes_are_the_worker_s_to_answer(tier: TierProgram, fields: dict[str
 
 def test_a_key_that_is_too_long_is_the_worker_s_to_refuse(tier: TierProgram) -> None:
     is_left(tier, frame(get(bytes(256))), Verdict.OVER_PLAIN)
+
+
+def test_a_packet_longer_than_any_is_the_worker_s_to_refuse(tier: TierProgram) -> None:
+    tier.store.put(TENANT_ID, 0, b"key", b"value")
+    is_as_the_worker_s(tier, frame(get(b"key", bytes(VALUE_BYTES_MAX - 3))), Verdict.KERNEL_HIT)
+    is_left(tier, frame(get(b"key", bytes(VALUE_BYTES_MAX - 2))), Verdict.OVER_PLAIN)
 
 
 def test_options_of_ip_are_left_to_the_worker_who_takes_none(tier: TierProgram) -> None:
@@ -343,6 +351,46 @@ def test_a_tenant_beside_others_has_half_of_a_window(tier: TierProgram) -> None:
     finally:
         tier.cpus["since_ns"] = tier.cpus["jiffy"] = 0
     is_as_the_worker_s(tier, frame(get(b"key")), Verdict.KERNEL_HIT)  # in the next window
+
+
+REFUSED = "the kernel refused the program splinter: Invalid argument"
+
+
+def test_a_program_that_the_kernel_refuses_is_loaded_without_its_tier(
+    tier: TierProgram, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = []
+
+    def load_without_tier(code: Code, name: str) -> int:
+        loads.append(len(code.instructions))
+        if len(loads) == 1:
+            raise BpfRefusedError(name, OSError(22, "Invalid argument"), "")
+        return load(code, name)
+
+    monkeypatch.setattr(program, "load", load_without_tier)
+    given = {name: tier.program.map_fd(name) for name in ("accounts", "store_state", "tier", "cpu_epochs", "tenant_work")}
+    with netns.inside(lab.server.namespace), served(given) as other:
+        assert other.tier_off == REFUSED
+        assert loads[1] < loads[0] / 2  # and the tier costs nothing that way
+
+
+@pytest.mark.parametrize("missing", ["accounts", "store_state", "tier", "cpu_epochs", "tenant_work"])
+def test_without_the_store_in_maps_there_is_no_tier(tier: TierProgram, lab: Lab, missing: str) -> None:
+    names = {"accounts", "store_state", "tier", "cpu_epochs", "tenant_work"} - {missing}
+    with netns.inside(lab.server.namespace), served({name: tier.program.map_fd(name) for name in names}) as other:
+        assert other.tier_off == "the store is not in maps"
+
+
+def test_other_machines_have_no_tier(tier: TierProgram, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    monkeypatch.setitem(syscall.NUMBERS, "aarch64", syscall.NUMBERS["x86_64"])
+    with netns.inside(lab.server.namespace), served({}) as other:
+        assert other.tier_off == "it is made for x86_64"
+
+
+def served(given: dict[str, int]) -> XdpProgram:
+    """Another program, of no store."""
+    return XdpProgram(SERVER_DEVICE, port=7172, cores=1, queues=1, index_buckets=1, slabs=1, given=given)
 
 
 def test_the_message_of_a_miss_is_the_one_that_the_program_knows() -> None:

@@ -1,4 +1,4 @@
-"""Extensions that the kernel runs, as the control process publishes, withdraws and reloads them. The kernel's part is played."""
+"""Extensions that the kernel runs, as the control process publishes, withdraws and reloads them; the kernel is played."""
 
 from __future__ import annotations
 
