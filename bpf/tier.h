@@ -17,10 +17,10 @@
 #include "store.h"
 #define value_word slab_word
 #include "answer.h"
+#include "room.h"
+#include "invoke.h"
 
-#define ROOM_MIN (UDP_PAYLOAD_BYTES_MIN / ROOM_UNIT_BYTES)
-
-/* The newest value of one key, whole, by a well-formed request in a frame that is answered as it came. */
+/* Well-formed, in a frame that is answered as it came: an invoke, or a get of the newest value of one key, whole. */
 static __always_inline int is_plain(const struct request *request)
 {
     const struct splinter_header *header = request->header;
@@ -28,8 +28,9 @@ static __always_inline int is_plain(const struct request *request)
 
     return request->ip->version_and_words == IPV4_PLAIN && header->version == SPLINTER_VERSION && header->table < TABLES_MAX &&
            key_length >= 1 && key_length <= KEY_BYTES_MAX && payload_bytes <= UDP_PAYLOAD_BYTES_MAX &&
-           (__u64)SPLINTER_HEADER_BYTES + key_length + header->value_length == payload_bytes && header->object_version == 0 &&
-           header->fragment_index == 0;
+           (__u64)SPLINTER_HEADER_BYTES + key_length + header->value_length == payload_bytes &&
+           header->fragment_index == 0 &&
+           (is_invoke(header) ? key_length <= EXTENSION_NAME_BYTES_MAX : header->object_version == 0);
 }
 
 /* Whether the frame is as it was sent: see is_intact() of splinter/worker/xdp/frame.py. */
@@ -101,19 +102,6 @@ static __always_inline int is_missing(__u32 tenant)
     return *(volatile __u64 *)&account->deleted <= sequence;
 }
 
-/* Bytes of value that the answer may have: what fits the device's packets and the client's. */
-static __always_inline __u32 value_bytes_max(__u32 room)
-{
-    __u32 most = tier_value.packet_bytes_max, asked;
-
-    if (room) {
-        asked = (room < ROOM_MIN ? ROOM_MIN : room) * ROOM_UNIT_BYTES;
-        if (asked < most)
-            most = asked;
-    }
-    return most - SPLINTER_HEADER_BYTES;
-}
-
 /*
  * Look the key up and answer; the CPU is in an epoch. `ip_at` is where the IP header begins in the frame; `bytes` becomes how many
  * were summed up or copied. Returns the verdict, or the reason why the worker is to do it.
@@ -122,6 +110,7 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
 {
     struct request request;
     struct walk walk = {};
+    struct call call;
     struct asked asked;
     __u64 identity, token, version;
     __u32 id, most, value_at, value_bytes;
@@ -132,10 +121,11 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
     if (!request_begin(&request, ctx, ip_at) || !is_plain(&request) || !remember(&asked, ctx, ip_at, &request))
         return VERDICT_OVER_PLAIN;
     *bytes = bpf_ntohs(request.udp->length);
+    call_begin(&call, request.header, ip_at);
     id = request.header->tenant;
     token = request.header->token;
     most = value_bytes_max(request.header->status);
-    identity = identity_of(id, request.header->table, request.header->key_length);
+    identity = identity_of(id, call.is_invoke ? TABLE_EXTENSIONS : request.header->table, request.header->key_length);
     if (!is_intact(&request, key))
         return VERDICT_OVER_DAMAGED;
     if (!request_begin(&request, ctx, ip_at) || !copy_key(&request, key, request.header->key_length))
@@ -150,7 +140,11 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
         pause_at(PAUSE_VERSION);
         if (version & 1 || !version)
             return VERDICT_OVER_COMMIT;
-    } else if (!is_missing(id)) {
+        if (call.is_invoke) {
+            call_extension(ctx, &walk, &call);
+            return VERDICT_OVER_INVOKE;
+        }
+    } else if (call.is_invoke || !is_missing(id)) {
         return VERDICT_OVER_COMMIT;
     }
     /* What was found by now was this tenant's if its token is valid still: an id that is another's has another token. */
@@ -174,8 +168,8 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
     return answer(ctx, key, &asked, 0, version, walk.slab, value_at, value_bytes) ? VERDICT_KERNEL_HIT : VERDICT_OVER_SIZE;
 }
 
-/* Answer a get of an authorised tenant. FURTHER_PROCESSING: it is the worker's, and the frame is as it came. */
-static __always_inline int serve_get(struct xdp_md *ctx, const struct packet *p, struct tenant *tenant)
+/* Answer a get or an invoke of an authorised tenant. FURTHER_PROCESSING: it is the worker's, and the frame is as it came. */
+static __always_inline int serve(struct xdp_md *ctx, const struct packet *p, struct tenant *tenant)
 {
     __u32 number = bpf_get_smp_processor_id(), ip_at = (void *)p->ip - (void *)p->ethernet, bytes = 0;
     __u32 id = ((struct splinter_header *)p->cursor)->tenant;
