@@ -127,6 +127,7 @@ static __always_inline int next_candidate(struct walk *walk, __u64 identity, __u
 
         if (!bucket)
             return -1;
+        pause_at(PAUSE_BUCKET);
 #pragma clang loop unroll(disable)
         for (__u32 i = first; i < BUCKET_ENTRIES; i++) {
             __u64 entry = *(volatile __u64 *)((void *)bucket->entries + bounded(i, 7) * 8);
@@ -137,6 +138,7 @@ static __always_inline int next_candidate(struct walk *walk, __u64 identity, __u
             walk->slab = bpf_map_lookup_elem(&store_slabs, &slab_number);
             if (!walk->slab || at > OBJECT_AT_MAX)
                 return -1;
+            pause_at(PAUSE_ENTRY);
             if ((*(volatile __u64 *)(walk->slab + at + 8) ^ identity) << (64 - IDENTITY_BITS))
                 continue;
             walk->entry = i + 1;
@@ -165,6 +167,7 @@ static __always_inline int store_find(struct key *key, __u64 identity, __u64 has
         walk->at = launder(key, walk->at, SLAB_BYTES - 1);
         if (walk->at > OBJECT_AT_MAX)
             return -1; /* cannot be */
+        pause_at(PAUSE_IDENTITY);
         is_there = is_key(walk->slab, walk->at, key);
         if (is_there)
             return is_there;

@@ -12,6 +12,7 @@
 #if TIER
 #include "checksum.h"
 #include "epoch.h"
+#include "pause.h"
 #include "work.h"
 #include "store.h"
 #define value_word slab_word
@@ -86,16 +87,38 @@ static __always_inline int copy_key(const struct request *request, struct key *k
     return 1;
 }
 
-/* Nothing was found: whether that is so for a snapshot of now. A commit that deletes, and is not counted yet, hides objects. */
-static __always_inline int is_missing(__u32 tenant)
+/* Nothing was found, for the first or second time: whether a commit that hides objects, and is not counted, may be why. */
+static __always_inline int may_be_hidden(__u32 tenant, int is_first, __u64 *sequence)
 {
     struct account *account = bpf_map_lookup_elem(&accounts, &tenant);
-    __u64 sequence;
 
     if (!account)
-        return 0;
-    sequence = *(volatile __u64 *)&account->sequence;
-    return *(volatile __u64 *)&account->deleted <= sequence;
+        return 1;
+    pause_at(PAUSE_MISSING);
+    if (is_first)
+        *sequence = *(volatile __u64 *)&account->sequence;
+    pause_at(PAUSE_SEQUENCE);
+    return *(volatile __u64 *)&account->deleted > *sequence;
+}
+
+/*
+ * As store_find(), of commits that are counted. What is not found may have been hidden by a commit that was then taken back: it is
+ * looked for once more. A commit that hides objects from now on says so with a number later than the one that was read first.
+ */
+static __always_inline int find_counted(struct key *key, __u64 identity, __u32 tenant, struct walk *walk)
+{
+    __u64 hashed = store_hash(key, identity), sequence = 0;
+
+#pragma clang loop unroll(disable)
+    for (int look = 0; look < 2; look++) {
+        int is_found = store_find(key, identity, hashed, walk);
+
+        if (is_found)
+            return is_found;
+        if (may_be_hidden(tenant, look == 0, &sequence))
+            return -1;
+    }
+    return 0;
 }
 
 /* Bytes of value that the answer may have: what fits the device's packets and the client's. */
@@ -124,6 +147,7 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
     __u32 id, most, value_at, value_bytes;
     int is_found;
 
+    pause_at(PAUSE_ENTERED);
     ip_at = launder(key, ip_at, IP_AT_MASK);
     if (!request_begin(&request, ctx, ip_at) || !is_plain(&request) || !remember(&asked, ctx, ip_at, &request))
         return VERDICT_OVER_PLAIN;
@@ -137,19 +161,20 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
     if (!request_begin(&request, ctx, ip_at) || !copy_key(&request, key, request.header->key_length))
         return VERDICT_OVER_PLAIN;
     /* From here on the frame is not read any more. */
-    is_found = store_find(key, identity, store_hash(key, identity), &walk);
+    is_found = find_counted(key, identity, id, &walk);
     if (is_found < 0)
         return VERDICT_OVER_COMMIT;
     if (is_found) {
+        pause_at(PAUSE_KEY);
         version = *(volatile __u64 *)(walk.slab + walk.at);
+        pause_at(PAUSE_VERSION);
         if (version & 1 || !version)
             return VERDICT_OVER_COMMIT;
-    } else if (!is_missing(id)) {
-        return VERDICT_OVER_COMMIT;
     }
     /* What was found by now was this tenant's if its token is valid still: an id that is another's has another token. */
     if (check_token(tenant, token) != FURTHER_PROCESSING)
         return VERDICT_OVER_COMMIT;
+    pause_at(PAUSE_TOKEN);
     if (!is_found) {
         *bytes += NOT_FOUND_BYTES;
         return answer(ctx, key, &asked, NOT_FOUND, 0, NULL, 0, NOT_FOUND_BYTES) ? VERDICT_KERNEL_MISS : VERDICT_OVER_SIZE;
