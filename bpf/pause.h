@@ -1,6 +1,6 @@
 /*
  * For tests: places at which the program waits until it is let go on, so that anything can be done meanwhile. Only with PAUSES is
- * anything compiled in. The program waits for a quarter of a second at most: then the kernel ends the loop (may_goto).
+ * anything compiled in.
  */
 #ifndef SPLINTER_PAUSE_H
 #define SPLINTER_PAUSE_H
@@ -24,15 +24,28 @@ enum pause {
 extern struct map pauses;
 extern __u64 pauses_value[2];
 
-static __attribute__((noinline)) int pause_at(__u64 place)
+#define PAUSES_MAX 80 /* twenty seconds: then it gives up */
+
+/* Wait; 0: a quarter of a second is over, which is when the kernel ends a function's loop (may_goto). */
+__attribute__((noinline)) int pause_once(__u64 place)
+{
+#pragma clang loop unroll(disable)
+    while (*(volatile __u64 *)&pauses_value[0] == place)
+        asm goto("may_goto %l[let_go]" : : : : let_go);
+    return 1;
+let_go:
+    return 0;
+}
+
+__attribute__((noinline)) int pause_at(__u64 place)
 {
     if (*(volatile __u64 *)&pauses_value[0] != place)
         return 0;
     *(volatile __u64 *)&pauses_value[1] = place;
 #pragma clang loop unroll(disable)
-    while (*(volatile __u64 *)&pauses_value[0] == place)
-        asm goto("may_goto %l[let_go]" : : : : let_go);
-let_go:
+    for (int i = 0; i < PAUSES_MAX; i++)
+        if (pause_once(place))
+            break;
     return 0;
 }
 #else

@@ -132,15 +132,17 @@ static __always_inline int next_candidate(struct walk *walk, __u64 identity, __u
         for (__u32 i = first; i < BUCKET_ENTRIES; i++) {
             __u64 entry = *(volatile __u64 *)((void *)bucket->entries + bounded(i, 7) * 8);
             __u32 unit = entry, slab_number = unit >> SLAB_SHIFT, at = (unit & (SLAB_UNITS - 1)) * UNIT_BYTES;
+            __u8 *slab;
 
             if (entry >> ENTRY_TAG_SHIFT != tag || !entry)
                 continue;
-            walk->slab = bpf_map_lookup_elem(&store_slabs, &slab_number);
-            if (!walk->slab || at > OBJECT_AT_MAX)
+            slab = bpf_map_lookup_elem(&store_slabs, &slab_number);
+            if (!slab || at > OBJECT_AT_MAX)
                 return -1;
             pause_at(PAUSE_ENTRY);
-            if ((*(volatile __u64 *)(walk->slab + at + 8) ^ identity) << (64 - IDENTITY_BITS))
+            if ((*(volatile __u64 *)(slab + at + 8) ^ identity) << (64 - IDENTITY_BITS))
                 continue;
+            walk->slab = slab;
             walk->entry = i + 1;
             walk->at = at;
             return 1;

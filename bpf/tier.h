@@ -41,8 +41,8 @@ static __always_inline int is_intact(const struct request *request, struct key *
     const __u64 *place;
 
     sum = word_sum(*(__u64 *)request->ip) + *(__u32 *)((void *)request->ip + 8) + addresses;
-    if (!checksum || fold(sum) != WHOLE)
-        return 0;
+    if (!checksum || fold(sum) != WHOLE || bytes > sizeof(struct udp) + UDP_PAYLOAD_BYTES_MAX)
+        return 0; /* longer ones are not plain */
     sum = pseudo_sum(addresses, request->udp->length);
     if (tier_value.takes_partial && checksum == fold(sum))
         return 1;
@@ -187,6 +187,8 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
     *bytes += value_bytes;
     asked.fragment = 1 << 16;
     value_bytes = launder(key, value_bytes, VALUE_MASK);
+    if (value_bytes > UDP_PAYLOAD_BYTES_MAX - SPLINTER_HEADER_BYTES)
+        return VERDICT_OVER_SIZE; /* cannot be: for the verifier */
     return answer(ctx, key, &asked, 0, version, walk.slab, value_at, value_bytes) ? VERDICT_KERNEL_HIT : VERDICT_OVER_SIZE;
 }
 

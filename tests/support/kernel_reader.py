@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 
 import numpy as np
 
@@ -14,13 +13,12 @@ from splinter.net.device import need
 from splinter.net.lab import SERVER_DEVICE
 from splinter.net.tenants import TENANT
 from splinter.net.tier import CPU, TIER, WINDOW_UNITS
-from splinter.net.xdp import XdpProgram
 from splinter.server.supervisor.store_maps import forms
 from splinter.store.epochs import EPOCH_OFFLINE
 from splinter.store.region import Region
 from splinter.store.store import Store
 from tests.support.tenants import write_tenant
-from tests.support.tier_program import PORT, TOKEN, frame, get
+from tests.support.tier_program import PORT, TOKEN, PausingProgram, frame, get
 from tests.support.xdp_runs import Action, run_once
 
 NOWHERE = 0
@@ -35,22 +33,14 @@ class HandedOver(Exception):
     """The program leaves the request to a worker."""
 
 
-class PausingProgram(XdpProgram):
-    """The program of a server, with its pauses compiled in (``bpf/pause.h``)."""
-
-    def _load(self, source: str, function: str, defines: Mapping[str, object]) -> int:
-        self._map_fds["pauses"] = MapForm.shared(16, 1).make("pauses")
-        return super()._load(source, function, {**defines, "PAUSES": 1})
-
-
 class KernelReader:
     """A store of the smallest size in BPF maps, and the program that reads it. In the network namespace of a lab's server."""
 
-    def __init__(self, program: type[XdpProgram] = PausingProgram) -> None:
-        self._forms = forms(limits.STORE_BYTES_MIN)
+    def __init__(self) -> None:
+        self._forms = {**forms(limits.STORE_BYTES_MIN), "pauses": MapForm.shared(16, 1)}
         descriptors = {name: form.make(name) for name, form in self._forms.items()}
         buckets, slabs = Store.plan(limits.STORE_BYTES_MIN)
-        self.program = program(
+        self.program = PausingProgram(
             SERVER_DEVICE, port=PORT, cores=1, queues=1, index_buckets=buckets, slabs=slabs, given=descriptors
         )
         assert not self.program.tier_off, self.program.tier_off
@@ -58,8 +48,7 @@ class KernelReader:
         self._regions = {name: self._region(name) for name in (*_STORE_REGIONS, "tier")}
         tier = self._regions["tier"].array(TIER, 1)[0]
         tier["packet_bytes_max"], tier["window_units"] = limits.UDP_PAYLOAD_BYTES_MAX, WINDOW_UNITS
-        if program is PausingProgram:
-            self._pauses = Region.from_fd(self.program.map_fd("pauses"), 4096).array(np.dtype("<u8"), 2)
+        self._pauses = self._region("pauses").array(np.dtype("<u8"), 2)
         self._saved: dict[str, np.ndarray] = {}
         self._frames: dict[tuple[int, int, bytes], bytes] = {}
 

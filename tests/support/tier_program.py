@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
@@ -43,10 +44,17 @@ class Ran:
     verdicts: set[Verdict]
 
 
-class TierProgram:
-    """In a lab's server namespace."""
+class PausingProgram(XdpProgram):
+    """As the server's, and it waits where the map ``pauses`` says: see ``bpf/pause.h``."""
 
-    def __init__(self) -> None:
+    def _load(self, source: str, function: str, defines: Mapping[str, object]) -> int:
+        return super()._load(source, function, {**defines, "PAUSES": 1})
+
+
+class TierProgram:
+    """In a lab's server namespace. ``pauses``: it can be made to wait."""
+
+    def __init__(self, *, pauses: bool = False) -> None:
         self._open = ExitStack()
         buckets, slabs = Store.plan(limits.STORE_BYTES_MIN)
         maps = {
@@ -57,9 +65,13 @@ class TierProgram:
             "store_state": MapForm.shared(Store.state_bytes(limits.STORE_BYTES_MIN), 1),
             **forms(),
         }
+        if pauses:
+            maps["pauses"] = MapForm.shared(16, 1)
         fds = {name: form.make(name) for name, form in maps.items()}
         regions = {name: Region.from_fd(fds[name], form.mapped_bytes) for name, form in maps.items()}
-        self.program = XdpProgram(SERVER_DEVICE, port=PORT, cores=1, queues=1, index_buckets=buckets, slabs=slabs, given=fds)
+        self.program = (PausingProgram if pauses else XdpProgram)(
+            SERVER_DEVICE, port=PORT, cores=1, queues=1, index_buckets=buckets, slabs=slabs, given=fds
+        )
         self._open.callback(self.program.close)
         for fd in fds.values():
             os.close(fd)
@@ -76,6 +88,8 @@ class TierProgram:
         self.tier = regions["tier"].array(TIER, 1)[0]
         self.tier["packet_bytes_max"] = limits.UDP_PAYLOAD_BYTES_MAX
         self.tier["window_units"] = WINDOW_UNITS
+        if pauses:
+            self.pauses = regions["pauses"].array(np.dtype("<u8"), 2)  # where to wait, where it waits
         write_tenant(self.tenants, TENANT_ID, TOKEN)
         self.store.open_tenant(TENANT_ID)
         self.worker = self._open.enter_context(WorkerInProcess(limits.STORE_BYTES_MIN))

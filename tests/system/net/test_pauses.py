@@ -28,6 +28,7 @@ def test_a_get_may_wait_anywhere_while_a_writer_dies_anywhere(lab: Lab) -> None:
     report = json.loads(run.stdout)
     assert report["tried"] > 70
     places = [name for name in report if name.startswith("PAUSE_")]
-    assert len(places) == 10  # each is on some get's way
+    assert len(places) == 9  # each is on some get's way
     assert report["released"] > report.get("too late", 0)
+    assert report["released"] > 4 * report.get("lived", 0)
     assert report["found"] and report["missing"] and report["handed over"]

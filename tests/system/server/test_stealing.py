@@ -15,7 +15,8 @@ from tests.support.waiting import wait_for
 
 TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
 # The watchdog shall not end what these tests stop on purpose.
-OPTIONS = ("--cores", "0,1", "--no-balance", "--no-preempt", "--watchdog-ms", "60000")
+# Workers answer all, since it is they that steal.
+OPTIONS = ("--cores", "0,1", "--no-balance", "--no-preempt", "--watchdog-ms", "60000", "--kernel-tier", "off")
 KILLS = 20
 WAIT = """
 from splinter.ext import Store, extension, u64

@@ -16,7 +16,8 @@ from tests.support.waiting import wait_for
 
 STEER_AWAY = 2  # packets
 # Nobody steals, so that only the program can bring a packet to the sibling; the watchdog shall not end what a test stops.
-OPTIONS = ("--cores", "0,1", "--no-steal", "--no-balance", "--no-preempt", "--watchdog-ms", "60000")
+# Workers answer all, since it is they that packets are steered to.
+OPTIONS = ("--cores", "0,1", "--no-steal", "--no-balance", "--no-preempt", "--watchdog-ms", "60000", "--kernel-tier", "off")
 REQUESTS = 40
 WAIT = """
 from splinter.ext import Store, extension, u64
