@@ -88,18 +88,38 @@ static __always_inline int copy_key(const struct request *request, struct key *k
     return 1;
 }
 
-/* Nothing was found: whether that is so for a snapshot of now. A commit that deletes, and is not counted yet, hides objects. */
-static __always_inline int is_missing(__u32 tenant)
+/* Nothing was found, for the first or second time: whether a commit that hides objects, and is not counted, may be why. */
+static __always_inline int may_be_hidden(__u32 tenant, int is_first, __u64 *sequence)
 {
     struct account *account = bpf_map_lookup_elem(&accounts, &tenant);
-    __u64 sequence;
 
     if (!account)
-        return 0;
+        return 1;
     pause_at(PAUSE_MISSING);
-    sequence = *(volatile __u64 *)&account->sequence;
+    if (is_first)
+        *sequence = *(volatile __u64 *)&account->sequence;
     pause_at(PAUSE_SEQUENCE);
-    return *(volatile __u64 *)&account->deleted <= sequence;
+    return *(volatile __u64 *)&account->deleted > *sequence;
+}
+
+/*
+ * As store_find(), of commits that are counted. What is not found may have been hidden by a commit that was then taken back: it is
+ * looked for once more. A commit that hides objects from now on says so with a number later than the one that was read first.
+ */
+static __always_inline int find_counted(struct key *key, __u64 identity, __u32 tenant, struct walk *walk)
+{
+    __u64 hashed = store_hash(key, identity), sequence = 0;
+
+#pragma clang loop unroll(disable)
+    for (int look = 0; look < 2; look++) {
+        int is_found = store_find(key, identity, hashed, walk);
+
+        if (is_found)
+            return is_found;
+        if (may_be_hidden(tenant, look == 0, &sequence))
+            return -1;
+    }
+    return 0;
 }
 
 /*
@@ -131,7 +151,7 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
     if (!request_begin(&request, ctx, ip_at) || !copy_key(&request, key, request.header->key_length))
         return VERDICT_OVER_PLAIN;
     /* From here on the frame is not read any more. */
-    is_found = store_find(key, identity, store_hash(key, identity), &walk);
+    is_found = find_counted(key, identity, id, &walk);
     if (is_found < 0)
         return VERDICT_OVER_COMMIT;
     if (is_found) {
@@ -144,7 +164,7 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
             call_extension(ctx, &walk, &call);
             return VERDICT_OVER_INVOKE;
         }
-    } else if (call.is_invoke || !is_missing(id)) {
+    } else if (call.is_invoke) {
         return VERDICT_OVER_COMMIT;
     }
     /* What was found by now was this tenant's if its token is valid still: an id that is another's has another token. */
