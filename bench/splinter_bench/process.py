@@ -7,6 +7,7 @@ import faulthandler
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Generator, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from splinter.testing.process import die_with_parent
 
 AFTERWARDS_SECONDS_MAX = 60  # for removing labs and servers
 _END_SECONDS_MAX = 5.0
+_DEATH_SECONDS_MAX, _POLL_SECONDS = 60.0, 0.001  # of a server, whose memory the kernel takes apart
 
 
 @contextlib.contextmanager
@@ -76,6 +78,20 @@ def children(pid: int) -> dict[int, str]:
         with contextlib.suppress(OSError):  # it ended just now
             found[int(child)] = Path(f"/proc/{child}/comm").read_text().strip()
     return found
+
+
+def kill_family(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and its children at once, and wait for their end. Raises :class:`SplinterError` when they do not go."""
+    pids = [process.pid, *children(process.pid)]
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + _DEATH_SECONDS_MAX
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        if time.monotonic() > deadline:
+            raise SplinterError("killed processes do not end")
+        time.sleep(_POLL_SECONDS)
 
 
 def worker_pid(supervisor: int, slot: int) -> int:

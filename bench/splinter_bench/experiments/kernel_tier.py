@@ -89,7 +89,7 @@ def measure_live(bench: Bench) -> Observations:
 def measure_tenants(bench: Bench) -> Observations:
     """Of many tenants: objects by Zipf's law, each of the tenant of its number modulo the tenants, on all CPUs."""
     with _whole("1GiB") as session:
-        accounts = tuple(session.tenant() for _ in range(TENANTS))
+        accounts = session.tenants(TENANTS)
         load = spread(put_operation(accounts[0]), np.arange(OBJECTS, dtype=np.int64), accounts)
         with pinned(session.client_core):
             session.load.run_to_success(load, f"could not store {OBJECTS:,} objects", depth=_LOAD_DEPTH)

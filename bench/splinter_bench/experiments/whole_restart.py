@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from splinter.testing.process import ServerProcess
 from splinter_bench.experiments.bench import Bench
 from splinter_bench.experiments.restart import wait_for_reply
 from splinter_bench.observations import Observations
-from splinter_bench.process import children, pinned
+from splinter_bench.process import kill_family, pinned
 from splinter_bench.rounds import in_turns
 from splinter_bench.subjects.session import Session
 from splinter_bench.workloads.workload import Account, each_once, put_operation
@@ -66,17 +65,7 @@ class _Server:
 
     def kill(self) -> None:
         """All processes; returns when they are gone. Raises :class:`SplinterError` when they do not go."""
-        supervisor = self._process.process.pid
-        pids = [supervisor, *children(supervisor)]
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self._process.process.wait()
-        deadline = time.monotonic() + _SECONDS_MAX
-        while any(os.path.exists(f"/proc/{pid}") for pid in pids):  # noqa: PTH110
-            if time.monotonic() > deadline:
-                raise SplinterError("killed processes of a server do not end")
-            time.sleep(_POLL_SECONDS)
+        kill_family(self._process.process)
         self._process.forget()
 
     def attach(self) -> float:
