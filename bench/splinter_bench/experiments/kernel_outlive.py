@@ -13,7 +13,7 @@ from splinter_bench.experiments.bench import Bench
 from splinter_bench.observations import Observations
 from splinter_bench.process import kill_family, pinned
 from splinter_bench.subjects.session import Session
-from splinter_bench.workloads.workload import each_once, get_operation, put_operation
+from splinter_bench.workloads.workload import Account, each_once, get_operation, put_operation
 
 _OBJECTS, _OBJECTS_QUICK = 1_000_000, 20_000
 _ROUNDS = 3  # the figure is no sample
@@ -34,7 +34,8 @@ def measure(bench: Bench) -> Observations:
         server = ServerProcess(name, *options)
         try:
             session = stack.enter_context(Session(server.wait_until_ready()))
-            account = session.tenant()
+            made = session.admin.create_tenant(home=session.home)  # the session would remove its own by the dead server
+            account = Account(made.tenant, made.token, 1)
             with pinned(session.client_core):
                 session.load.preload(put_operation(account), count)
             gets = each_once(get_operation(account), count)
