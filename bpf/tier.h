@@ -165,7 +165,7 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
             return VERDICT_OVER_INVOKE;
         }
     } else if (call.is_invoke) {
-        return VERDICT_OVER_COMMIT;
+        return VERDICT_OVER_INVOKE;
     }
     /* What was found by now was this tenant's if its token is valid still: an id that is another's has another token. */
     if (check_token(tenant, token) != FURTHER_PROCESSING)
