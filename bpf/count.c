@@ -32,7 +32,7 @@ int count(struct xdp_md *ctx)
         if (p.cursor + MARK_AT + sizeof(__u32) <= p.end && p.cursor + STATUS_AT + 1 <= p.end &&
             *(__u32 *)(p.cursor + MARK_AT) == MARK)
             at = STATUS_AT ? *(__u8 *)(p.cursor + STATUS_AT) : 0;
-        if (!at && REPLY_BYTES && p.payload_bytes != REPLY_BYTES)
+        if (!at && REPLY_BYTES != 0 && p.payload_bytes != REPLY_BYTES)
             at = STATUSES;
     }
     cell = bpf_map_lookup_elem(&replies, &at);

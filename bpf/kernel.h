@@ -43,6 +43,8 @@ static __u32 (*const bpf_get_smp_processor_id)(void) = (void *)8;
 static long (*const bpf_xdp_adjust_head)(struct xdp_md *ctx, int bytes) = (void *)44;
 static long (*const bpf_redirect_map)(struct map *map, __u64 key, __u64 flags) = (void *)51;
 
+static long (*const bpf_tail_call)(struct xdp_md *ctx, struct map *map, __u32 index) = (void *)12;
+static long (*const bpf_xdp_load_bytes)(struct xdp_md *ctx, __u32 at, void *to, __u32 bytes) = (void *)189;
 static __u64 (*const bpf_jiffies64)(void) = (void *)118;
 
 /* A number that fits `mask`, which the verifier is to know and the compiler is not: it would prove the mask idle and leave it out. */

@@ -34,6 +34,10 @@ extern struct store_descriptor store_state_value;
 extern struct map tier, cpu_epochs, tenant_work;
 extern struct tier tier_value;
 
+/* Of extensions: their programs and the invocations that each has ended, by the slot in its record; struct extension_scratch,
+ * one for each CPU. Writer of the programs: control plane. */
+extern struct map kernel_extensions, extension_counts, extension_scratch;
+
 /* Packets by verdict, one cell for each CPU. Writer: this program. */
 extern struct map counters;
 

@@ -23,6 +23,7 @@
 #define WORK_UNITS_PER_GET 4
 #define WORK_BYTES_PER_UNIT_SHIFT 6
 #define KEY_AREA_BYTES 264
+#define WORK_BUDGET_PER_UNIT_SHIFT 5
 #define WINDOW_NS 10000000ull
 
 /* The store: splinter/store/layout.py. */
@@ -143,6 +144,95 @@ struct tenant_work {
     __u64 units;
     __u64 window;
     __u64 spent;
+    __u64 invokes;
+    __u64 pad[3];
+};
+
+/* Extensions: splinter/ext/abi.py and splinter/ext/kernel/layout.py. */
+
+#define TABLE_EXTENSIONS 65535
+#define EXTENSIONS_MAX 65536
+#define EXTENSION_NAME_BYTES_MAX 64
+#define EXTENSION_BUDGET 32768
+#define FRAME_BYTES 4096
+#define FNV_PRIME 1099511628211ull
+#define OBJECT_ADDRESS 1099511627776ull
+#define SCRATCH_BYTES 16384
+#define SCRATCH_ARGUMENTS 10496
+#define SCRATCH_KEY 11928
+#define RUN_HAND_OVER 0
+#define RUN_DONE_SCALAR 2
+#define RUN_DONE_BYTES 3
+
+struct extension_record {
+    __u64 code;
+    __u64 signature_hash;
+    __u32 arguments_bytes_min;
+    __u32 frame_bytes;
+    __u32 result_kind;
+    __u32 version;
+    __u32 code_offset;
+    __u32 code_bytes;
+    __u32 metadata_length;
+    __u32 statistics;
+    __u8 first_key;
+    __u8 first_key_parameter;
+    __u8 first_table_parameter;
+    __u8 isolation;
+    __u32 first_table;
+    __u64 kernel;
+};
+
+struct frame {
+    __u32 state;
+    __u32 line;
+    __s64 budget;
+    __u64 arguments;
+    __u32 arguments_length;
+    __u32 tenant;
+    __u64 result;
+    __u32 result_length;
+    __u32 error;
+    __u64 out_address;
+    __u64 out_length;
+    __u64 out_version;
+    __u64 put_bytes;
+    __u64 client;
+    __u64 sequence;
+    __u64 acknowledged;
+    __u64 since_ns;
+    __u64 effect;
+    __u64 generation;
+    __u32 isolation;
+    __u32 writes;
+    __u64 snapshot;
+    __u64 transaction;
+    __u64 reads_end;
+    __u64 writes_end;
+    __u64 written;
+    __u64 call;
+};
+
+struct extension_scratch {
+    struct frame frame;
+    __u8 memory[3912];
+    __u64 cells[512];
+    __u64 stack[32];
+    __u8 data[2048];
+    __u8 arguments[1408];
+    __u64 arguments_end;
+    __u64 key_length;
+    __u64 key_laundered;
+    __u8 key[264];
+    __u64 snapshot;
+    __u64 identity;
+    __u32 slot;
+    __u32 ip_at;
+    __u64 broken;
+    __u64 laundered;
+    __u64 zero;
+    __u8 reserved[4144];
+    __u64 end;
 };
 
 enum verdict {
@@ -161,13 +251,15 @@ enum verdict {
     VERDICT_RATE_LIMITED = 12,
     VERDICT_KERNEL_HIT = 13,
     VERDICT_KERNEL_MISS = 14,
-    VERDICT_OVER_PLAIN = 15,
-    VERDICT_OVER_DAMAGED = 16,
-    VERDICT_OVER_SIZE = 17,
-    VERDICT_OVER_COMMIT = 18,
-    VERDICT_OVER_SHARE = 19,
-    VERDICT_OVER_CPU = 20,
-    VERDICTS = 21
+    VERDICT_KERNEL_RUN = 15,
+    VERDICT_OVER_PLAIN = 16,
+    VERDICT_OVER_DAMAGED = 17,
+    VERDICT_OVER_SIZE = 18,
+    VERDICT_OVER_COMMIT = 19,
+    VERDICT_OVER_SHARE = 20,
+    VERDICT_OVER_CPU = 21,
+    VERDICT_OVER_INVOKE = 22,
+    VERDICTS = 23
 };
 
 #endif

@@ -63,6 +63,9 @@ static __always_inline int decide(struct xdp_md *ctx)
     struct packet p = {};
     struct tenant *tenant = NULL;
     int verdict;
+#if TIER
+    __u32 opcode;
+#endif
 
     packet_begin(&p, ctx);
     if ((verdict = parse_ipv4(&p)) != FURTHER_PROCESSING)
@@ -81,8 +84,9 @@ static __always_inline int decide(struct xdp_md *ctx)
         return verdict;
     note_mistakes(p.cursor, p.payload_bytes - SPLINTER_HEADER_BYTES);
 #if TIER
-    if (((struct splinter_header *)p.cursor)->opcode == SPLINTER_OPCODE_GET &&
-        (verdict = serve_get(ctx, &p, tenant)) != FURTHER_PROCESSING)
+    opcode = ((struct splinter_header *)p.cursor)->opcode;
+    if ((opcode == SPLINTER_OPCODE_GET || opcode == SPLINTER_OPCODE_INVOKE) &&
+        (verdict = serve(ctx, &p, tenant)) != FURTHER_PROCESSING)
         return verdict;
 #endif
     return steer(ctx, tenant->home);

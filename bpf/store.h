@@ -26,6 +26,7 @@ struct walk {
     __u32 entry;
     __u8 *slab;
     __u32 at; /* of the object's header in the slab. The kernel's verifier wants each place bounded by itself */
+    __u32 slab_number;
 };
 
 /* A number that the verifier knows nothing of but that it fits `mask`: what it knows of one it follows back into each round of a
@@ -143,6 +144,7 @@ static __always_inline int next_candidate(struct walk *walk, __u64 identity, __u
             if ((*(volatile __u64 *)(slab + at + 8) ^ identity) << (64 - IDENTITY_BITS))
                 continue;
             walk->slab = slab;
+            walk->slab_number = slab_number;
             walk->entry = i + 1;
             walk->at = at;
             return 1;

@@ -17,10 +17,10 @@
 #include "store.h"
 #define value_word slab_word
 #include "answer.h"
+#include "room.h"
+#include "invoke.h"
 
-#define ROOM_MIN (UDP_PAYLOAD_BYTES_MIN / ROOM_UNIT_BYTES)
-
-/* The newest value of one key, whole, by a well-formed request in a frame that is answered as it came. */
+/* Well-formed, in a frame that is answered as it came: an invoke, or a get of the newest value of one key, whole. */
 static __always_inline int is_plain(const struct request *request)
 {
     const struct splinter_header *header = request->header;
@@ -28,8 +28,9 @@ static __always_inline int is_plain(const struct request *request)
 
     return request->ip->version_and_words == IPV4_PLAIN && header->version == SPLINTER_VERSION && header->table < TABLES_MAX &&
            key_length >= 1 && key_length <= KEY_BYTES_MAX && payload_bytes <= UDP_PAYLOAD_BYTES_MAX &&
-           (__u64)SPLINTER_HEADER_BYTES + key_length + header->value_length == payload_bytes && header->object_version == 0 &&
-           header->fragment_index == 0;
+           (__u64)SPLINTER_HEADER_BYTES + key_length + header->value_length == payload_bytes &&
+           header->fragment_index == 0 &&
+           (is_invoke(header) ? key_length <= EXTENSION_NAME_BYTES_MAX : header->object_version == 0);
 }
 
 /* Whether the frame is as it was sent: see is_intact() of splinter/worker/xdp/frame.py. */
@@ -87,31 +88,38 @@ static __always_inline int copy_key(const struct request *request, struct key *k
     return 1;
 }
 
-/* Nothing was found: whether that is so for a snapshot of now. A commit that deletes, and is not counted yet, hides objects. */
-static __always_inline int is_missing(__u32 tenant)
+/* Nothing was found, for the first or second time: whether a commit that hides objects, and is not counted, may be why. */
+static __always_inline int may_be_hidden(__u32 tenant, int is_first, __u64 *sequence)
 {
     struct account *account = bpf_map_lookup_elem(&accounts, &tenant);
-    __u64 sequence;
 
     if (!account)
-        return 0;
+        return 1;
     pause_at(PAUSE_MISSING);
-    sequence = *(volatile __u64 *)&account->sequence;
+    if (is_first)
+        *sequence = *(volatile __u64 *)&account->sequence;
     pause_at(PAUSE_SEQUENCE);
-    return *(volatile __u64 *)&account->deleted <= sequence;
+    return *(volatile __u64 *)&account->deleted > *sequence;
 }
 
-/* Bytes of value that the answer may have: what fits the device's packets and the client's. */
-static __always_inline __u32 value_bytes_max(__u32 room)
+/*
+ * As store_find(), of commits that are counted. What is not found may have been hidden by a commit that was then taken back: it is
+ * looked for once more. A commit that hides objects from now on says so with a number later than the one that was read first.
+ */
+static __always_inline int find_counted(struct key *key, __u64 identity, __u32 tenant, struct walk *walk)
 {
-    __u32 most = tier_value.packet_bytes_max, asked;
+    __u64 hashed = store_hash(key, identity), sequence = 0;
 
-    if (room) {
-        asked = (room < ROOM_MIN ? ROOM_MIN : room) * ROOM_UNIT_BYTES;
-        if (asked < most)
-            most = asked;
+#pragma clang loop unroll(disable)
+    for (int look = 0; look < 2; look++) {
+        int is_found = store_find(key, identity, hashed, walk);
+
+        if (is_found)
+            return is_found;
+        if (may_be_hidden(tenant, look == 0, &sequence))
+            return -1;
     }
-    return most - SPLINTER_HEADER_BYTES;
+    return 0;
 }
 
 /*
@@ -122,6 +130,7 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
 {
     struct request request;
     struct walk walk = {};
+    struct call call;
     struct asked asked;
     __u64 identity, token, version;
     __u32 id, most, value_at, value_bytes;
@@ -132,16 +141,17 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
     if (!request_begin(&request, ctx, ip_at) || !is_plain(&request) || !remember(&asked, ctx, ip_at, &request))
         return VERDICT_OVER_PLAIN;
     *bytes = bpf_ntohs(request.udp->length);
+    call_begin(&call, request.header, ip_at);
     id = request.header->tenant;
     token = request.header->token;
     most = value_bytes_max(request.header->status);
-    identity = identity_of(id, request.header->table, request.header->key_length);
+    identity = identity_of(id, call.is_invoke ? TABLE_EXTENSIONS : request.header->table, request.header->key_length);
     if (!is_intact(&request, key))
         return VERDICT_OVER_DAMAGED;
     if (!request_begin(&request, ctx, ip_at) || !copy_key(&request, key, request.header->key_length))
         return VERDICT_OVER_PLAIN;
     /* From here on the frame is not read any more. */
-    is_found = store_find(key, identity, store_hash(key, identity), &walk);
+    is_found = find_counted(key, identity, id, &walk);
     if (is_found < 0)
         return VERDICT_OVER_COMMIT;
     if (is_found) {
@@ -150,7 +160,11 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
         pause_at(PAUSE_VERSION);
         if (version & 1 || !version)
             return VERDICT_OVER_COMMIT;
-    } else if (!is_missing(id)) {
+        if (call.is_invoke) {
+            call_extension(ctx, &walk, &call);
+            return VERDICT_OVER_INVOKE;
+        }
+    } else if (call.is_invoke) {
         return VERDICT_OVER_COMMIT;
     }
     /* What was found by now was this tenant's if its token is valid still: an id that is another's has another token. */
@@ -174,8 +188,8 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
     return answer(ctx, key, &asked, 0, version, walk.slab, value_at, value_bytes) ? VERDICT_KERNEL_HIT : VERDICT_OVER_SIZE;
 }
 
-/* Answer a get of an authorised tenant. FURTHER_PROCESSING: it is the worker's, and the frame is as it came. */
-static __always_inline int serve_get(struct xdp_md *ctx, const struct packet *p, struct tenant *tenant)
+/* Answer a get or an invoke of an authorised tenant. FURTHER_PROCESSING: it is the worker's, and the frame is as it came. */
+static __always_inline int serve(struct xdp_md *ctx, const struct packet *p, struct tenant *tenant)
 {
     __u32 number = bpf_get_smp_processor_id(), ip_at = (void *)p->ip - (void *)p->ethernet, bytes = 0;
     __u32 id = ((struct splinter_header *)p->cursor)->tenant;

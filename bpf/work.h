@@ -43,4 +43,14 @@ static __always_inline void count_work(struct cpu *cpu, struct tenant_work *work
     work->gets += 1;
 }
 
+static __always_inline void count_run(struct cpu *cpu, struct tenant_work *work, __u64 budget_spent)
+{
+    __u64 units = WORK_UNITS_PER_GET + (budget_spent >> WORK_BUDGET_PER_UNIT_SHIFT);
+
+    cpu->units += units;
+    work->spent += units;
+    work->units += units;
+    work->invokes += 1;
+}
+
 #endif

@@ -9,6 +9,11 @@ import numpy as np
 
 from splinter import limits, wire
 from splinter.errors import Status
+from splinter.ext import abi
+from splinter.ext.abi import ResultKind
+from splinter.ext.author import FNV_PRIME
+from splinter.ext.kernel import layout as kernel
+from splinter.layout import offset
 from splinter.net import place, tenants, tier
 from splinter.net.depths import DEPTH
 from splinter.net.xdp.verdicts import Verdict
@@ -18,7 +23,7 @@ from splinter.store.epochs import EPOCH_OFFLINE
 BPF = Path(__file__).resolve().parents[1] / "bpf"
 _NOT_FOUND = Status.NOT_FOUND.text.encode()
 assert len(_NOT_FOUND) == 14  # bpf/answer.h writes it as 8, 4 and 2 bytes
-_C_TYPES = {"u1": "__u8", "u2": "__u16", "u4": "__u32", "u8": "__u64"}
+_C_TYPES = {"u1": "__u8", "u2": "__u16", "u4": "__u32", "u8": "__u64", "i8": "__s64"}
 
 
 def _structure(name: str, dtype: np.dtype, last: str = "") -> str:
@@ -27,6 +32,9 @@ def _structure(name: str, dtype: np.dtype, last: str = "") -> str:
     names = list(dtype.names or ())
     for field in names[: names.index(last) + 1] if last else names:
         kind = dtype[field]
+        if kind.names:
+            fields.append(f"    struct {field} {field};\n")
+            continue
         base, length = kind.base.str[1:], "".join(f"[{n}]" for n in kind.shape)
         fields.append(f"    {_C_TYPES[base]} {field}{length};\n")
     return f"struct {name} {{\n{''.join(fields)}}};"
@@ -84,6 +92,7 @@ def shared_header() -> str:
             WORK_UNITS_PER_GET=tier.WORK_UNITS_PER_GET,
             WORK_BYTES_PER_UNIT_SHIFT=tier.WORK_BYTES_PER_UNIT_SHIFT,
             KEY_AREA_BYTES=tier.KEY_AREA_BYTES,
+            WORK_BUDGET_PER_UNIT_SHIFT=tier.WORK_BUDGET_PER_UNIT_SHIFT,
             WINDOW_NS=f"{tier.WINDOW_NS}ull",
         ),
         "/* The store: splinter/store/layout.py. */",
@@ -107,6 +116,25 @@ def shared_header() -> str:
         _structure("tier", tier.TIER),
         _structure("cpu", tier.CPU),
         _structure("tenant_work", tier.TENANT_WORK),
+        "/* Extensions: splinter/ext/abi.py and splinter/ext/kernel/layout.py. */",
+        _defines(
+            TABLE_EXTENSIONS=limits.TABLE_EXTENSIONS,
+            EXTENSIONS_MAX=limits.EXTENSIONS_MAX,
+            EXTENSION_NAME_BYTES_MAX=limits.EXTENSION_NAME_BYTES_MAX,
+            EXTENSION_BUDGET=kernel.BUDGET,
+            FRAME_BYTES=limits.FRAME_BYTES,
+            FNV_PRIME=f"{FNV_PRIME}ull",
+            OBJECT_ADDRESS=f"{kernel.OBJECT_ADDRESS}ull",
+            SCRATCH_BYTES=kernel.SCRATCH_BYTES,
+            SCRATCH_ARGUMENTS=offset(kernel.SCRATCH, "arguments"),
+            SCRATCH_KEY=offset(kernel.SCRATCH, "key"),
+            RUN_HAND_OVER=kernel.RUN_HAND_OVER,
+            RUN_DONE_SCALAR=kernel.RUN_DONE + ResultKind.SCALAR,
+            RUN_DONE_BYTES=kernel.RUN_DONE + ResultKind.BYTES,
+        ),
+        _structure("extension_record", abi.RECORD),
+        _structure("frame", abi.FRAME),
+        _structure("extension_scratch", kernel.SCRATCH),
         f"enum verdict {{\n{verdicts}    VERDICTS = {len(Verdict)}\n}};",
     )
 

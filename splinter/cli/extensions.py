@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -115,12 +116,17 @@ def list_extensions(
     if as_json:
         say(json.dumps([_plain(info) for info in found]))
         return
-    table = Table("signature", "version", "code bytes", "frame bytes", "invocations", "errors", "yields", "CPU ms", "kills")
+    table = Table(
+        "signature", "version", "code bytes", "frame bytes", "place", "invocations", "in kernel", "errors", "yields", "CPU ms",
+        "kills",
+    )  # fmt: skip
     for info in found:
         sizes = (str(info.version), str(info.code_bytes), str(info.frame_bytes))
-        counts = (f"{info.invocations:,}", f"{info.errors:,}", f"{info.yields:,}", f"{info.cpu_us / 1000:,.1f}")
+        place = f"{info.place}: {info.worker_reason}" if info.worker_reason else info.place
+        invocations = (f"{info.invocations:,}", f"{info.in_kernel:,}")
+        counts = (*invocations, f"{info.errors:,}", f"{info.yields:,}", f"{info.cpu_us / 1000:,.1f}")
         kills = f"{info.kills}, quarantined" if info.quarantined else str(info.kills)
-        table.add_row(visible(str(info.signature)), *sizes, *counts, kills)
+        table.add_row(visible(str(info.signature)), *sizes, visible(place), *counts, kills)
     Terminal().print(table)
 
 
@@ -160,8 +166,26 @@ def check(file: _File) -> None:
     """Verify a source without a server: all findings with their lines; exit status 1 when it would be refused."""
     from splinter.ext.compile import compile_source  # LLVM takes its time to load
 
-    compiled = compile_source(_read_source(file), filename=str(file))
+    source = _read_source(file)
+    compiled = compile_source(source, filename=str(file))
     say(f"{file}: {compiled.signature}: {len(compiled.code)} bytes of code, {compiled.frame_bytes} bytes of frame")
+    reason = _worker_reason(source)
+    say(f"{file}: runs in the worker: {reason}" if reason else f"{file}: fits the kernel, whose verifier has the last word")
+
+
+def _worker_reason(source: str) -> str:
+    """Why the only extension of a source cannot run in the kernel; empty: for all that the compiler knows, it can."""
+    from splinter.server.control.compiler import Compiler  # in its child, which LLVM may end over code for BPF
+
+    async def compiled() -> str:
+        compiler = Compiler()
+        try:
+            (made,) = await compiler.compile(source, kernel=True)
+        finally:
+            compiler.close()
+        return "" if made.kernel.object_file else made.kernel.text or "the compiler has no code for it there"
+
+    return asyncio.run(compiled())
 
 
 def invoke(

@@ -15,7 +15,9 @@ class ExtensionInfo:
     of a block of machine code, which extensions that were installed together share.
 
     The counters are of all versions since the first install under the name: ``invocations`` that ended, ``errors`` of
-    them, ``yields``, and ``cpu_us``, microseconds of CPU time. ``kills`` is how many workers had to be replaced because of
+    them, ``yields``, and ``cpu_us``, microseconds of the workers' CPU time. ``in_kernel`` of the invocations ended in the
+    kernel. ``place`` says where it runs, ``"kernel"`` or ``"worker"``; ``worker_reason`` why it is in the worker (empty on a
+    server that has no other place). ``kills`` is how many workers had to be replaced because of
     it since it was installed or released last; when they are too many it is ``quarantined``, and invokes are refused.
     """
 
@@ -24,7 +26,10 @@ class ExtensionInfo:
     version: int
     code_bytes: int
     frame_bytes: int
+    place: str
+    worker_reason: str
     invocations: int
+    in_kernel: int
     errors: int
     yields: int
     cpu_us: int

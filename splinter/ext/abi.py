@@ -184,6 +184,9 @@ RECORD = np.dtype(
         ("first_table_parameter", "u1"),  # number of the integer parameter that is the table; NO_PARAMETER: it is first_table
         ("isolation", "u1"),  # Isolation
         ("first_table", "<u4"),
+        # Identity of its code in the kernel, whose program stands at ``statistics`` of the map ``kernel_extensions``; 0: it has
+        # none that is used
+        ("kernel", "<u8"),
     ]
 )
 NO_PARAMETER = 0xFF

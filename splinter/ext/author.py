@@ -18,6 +18,7 @@ from splinter.ext.views import Bytes, View
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 Isolation = Literal["serializable", "none"]
+Place = Literal["worker", "kernel"]
 
 
 FNV_OFFSET, FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3
@@ -26,15 +27,22 @@ FNV_OFFSET, FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3
 @overload
 def extension(function: _Function, /) -> _Function: ...
 @overload
-def extension(*, isolation: Isolation = ...) -> Callable[[_Function], _Function]: ...
-def extension(function: _Function | None = None, /, *, isolation: Isolation = "serializable") -> Any:
+def extension(*, isolation: Isolation = ..., place: Place | None = ...) -> Callable[[_Function], _Function]: ...
+def extension(
+    function: _Function | None = None, /, *, isolation: Isolation = "serializable", place: Place | None = None
+) -> Any:
     """Mark a function as an extension. It stays what it is; ``Client.install`` and ``LocalStore.invoke`` take it.
 
     Each invoke is a transaction: what it reads and writes happens at one instant, or not at all. With ``isolation="none"`` each
     get, put and delete stands for itself, without a limit to how many there are.
+
+    Where it runs is the server's choice: in the kernel, in front of the workers, where it can, else in a worker. ``place`` says
+    ``"worker"``, or ``"kernel"``: then a server that cannot place it there refuses it, and says why.
     """
     if isolation not in ("serializable", "none"):
         raise ValueError(f'isolation is "serializable" or "none", not {isolation!r}')
+    if place not in ("worker", "kernel", None):
+        raise ValueError(f'place is "worker" or "kernel", not {place!r}')
 
     def mark(marked: _Function) -> _Function:
         marked.__splinter_extension__ = True  # type: ignore[attr-defined]

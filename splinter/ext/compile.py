@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from splinter.errors import CompileError
 from splinter.ext.abi import Isolation, ResultKind
 from splinter.ext.front.check import check_all, check_library
-from splinter.ext.front.checked import Library
+from splinter.ext.front.checked import Library, Program
 from splinter.ext.front.desugar import desugar
 from splinter.ext.front.diagnostics import Findings
-from splinter.ext.front.parse import Module, choose, choose_all, parse
+from splinter.ext.front.parse import Module, choose, choose_all, head, option, parse
+from splinter.ext.kernel.code import KernelCode, kernel_code, refuse_place
 from splinter.ext.middle import ir
 from splinter.ext.middle.builder import TooLargeError, UntranslatedError, Work
 from splinter.ext.middle.checkpoints import insert_checkpoints
@@ -54,22 +55,31 @@ class CompiledExtension:
     source_digest: bytes  # SHA-256 of the source and of how it was compiled: the same ``code`` has the same digest
     first_lookup: FirstLookup  # a hint for the worker
     isolation: Isolation
+    kernel: KernelCode
 
 
 def compile_source(
-    source: str, name: str | None = None, *, preempt: bool = True, filename: str = "<source>"
+    source: str, name: str | None = None, *, preempt: bool = True, kernel: bool = False, filename: str = "<source>"
 ) -> CompiledExtension:
     """Check and compile one extension.
 
     ``name`` is what it will be installed as (default: the function's own), and which function is meant if the source has
     several. ``preempt=False`` leaves out the inserted yields. ``filename`` is for messages. Raises :class:`CompileError`, and
     nothing else, for whatever is wrong with the source.
+
+    ``kernel`` is for a process that may come to its end: code for the kernel's tier as well, on which LLVM can end it.
     """
-    return compile_extensions(source, name, preempt=preempt, filename=filename)[0]
+    return compile_extensions(source, name, preempt=preempt, kernel=kernel, filename=filename)[0]
 
 
 def compile_extensions(
-    source: str, name: str | None = None, *, every: bool = False, preempt: bool = True, filename: str = "<source>"
+    source: str,
+    name: str | None = None,
+    *,
+    every: bool = False,
+    preempt: bool = True,
+    kernel: bool = False,
+    filename: str = "<source>",
 ) -> list[CompiledExtension]:
     """The same for one extension or, with ``every`` (and no ``name``), for all of the source together, each by its own name.
 
@@ -78,7 +88,7 @@ def compile_extensions(
     findings, line = Findings(source, filename), 1
     try:
         with _no_collection():
-            return _compile(source, name, every, preempt, findings)
+            return _compile(source, name, every, preempt, kernel, findings)
     except CompileError:
         raise
     except (RecursionError, MemoryError):
@@ -107,10 +117,10 @@ def _internal(reason: str) -> tuple[str, str, str]:
     return "internal", message[:INTERNAL_MESSAGE_CHARACTERS_MAX], INTERNAL_HINT
 
 
-def warm_up() -> None:
-    """Compile something in both ways: the first time in a process, LLVM takes some 25 ms to get ready."""
+def warm_up(kernel: bool = False) -> None:
+    """Compile something in all ways: the first time in a process, LLVM takes some 25 ms to get ready."""
     for statement in ("db.put(1, 1, 1)", "while True: yield"):
-        compile_source(f"@extension\ndef warm_up(db: Store) -> None:\n    {statement}")
+        compile_source(f"@extension\ndef warm_up(db: Store) -> None:\n    {statement}", kernel=kernel)
     machine.compile_routines()
 
 
@@ -208,7 +218,22 @@ def _native(results: dict[ir.Function, ResultKind], functions: list[ir.Function]
     return _Native(functions, linked.code, linked.entries, [placement.frame_bytes for _, placement in placed])
 
 
-def _compile(source: str, name: str | None, every: bool, preempt: bool, findings: Findings) -> list[CompiledExtension]:
+def _kernel(function: ir.Function, program: Program, preempt: bool, is_asked: bool, findings: Findings) -> KernelCode:
+    """Code for the kernel's tier, or why there is none; raises :class:`CompileError` where the author insists on it."""
+    wanted = option(program.extension.function, "place")
+    if not is_asked:
+        return KernelCode(is_required=wanted == "kernel")
+    if not preempt:
+        insert_checkpoints(function)
+    made = kernel_code(function, program, result_kind(program.extension.result), wanted)
+    if made.is_required and not made.object_file:
+        refuse_place(findings, made, head(program.extension.function).lineno)
+    return made
+
+
+def _compile(
+    source: str, name: str | None, every: bool, preempt: bool, kernel: bool, findings: Findings
+) -> list[CompiledExtension]:
     if not isinstance(source, str) or not (name is None or isinstance(name, str)):
         raise CompileError([], "source and name must be text")
     module, library = _front(source, findings)
@@ -233,6 +258,7 @@ def _compile(source: str, name: str | None, every: bool, preempt: bool, findings
                 source_digest=digest,
                 first_lookup=first_lookup(function),
                 isolation=program.isolation,
+                kernel=_kernel(function, program, preempt, kernel, findings),
             )
     for function in lowered:
         for block in function.blocks:

@@ -26,11 +26,26 @@ class InstalledExtension:
     version: int  # counts installs under this name, from 1
     statistics: int  # slot of its counters
     source_digest: bytes
+    kernel: int  # identity of its code in the kernel; 0: there is none
+    is_kernel_used: bool
+    worker_reason: str  # why it runs in the worker; empty: it does not, or the server has no other place
 
 
-def build(compiled: CompiledExtension, code_address: int, code_offset: int, version: int, statistics: int) -> bytes:
-    """The value of the object; address and offset are of the block of code, ``statistics`` is the slot of its counters."""
-    metadata: bytes = msgpack.packb({"signature": compiled.signature.to_wire(), "digest": compiled.source_digest})
+def build(
+    compiled: CompiledExtension,
+    code_address: int,
+    code_offset: int,
+    version: int,
+    statistics: int,
+    kernel: int = 0,
+    worker_reason: str = "",
+) -> bytes:
+    """The value of the object; address and offset are of the block of code, ``statistics`` is the slot of its counters.
+
+    ``kernel``: identity of the code that the kernel has of it, 0 for none; ``worker_reason`` is why it has none.
+    """
+    told = {"signature": compiled.signature.to_wire(), "digest": compiled.source_digest, "kernel": kernel, "why": worker_reason}
+    metadata: bytes = msgpack.packb(told)
     record = np.zeros(1, RECORD)
     record["code"] = code_address + compiled.entry
     record["signature_hash"] = compiled.signature.hash
@@ -43,10 +58,18 @@ def build(compiled: CompiledExtension, code_address: int, code_offset: int, vers
     record["statistics"] = statistics
     record["metadata_length"] = len(metadata)
     record["isolation"] = compiled.isolation
+    record["kernel"] = kernel
     first = compiled.first_lookup
     record["first_key"], record["first_key_parameter"] = first.key, first.key_parameter
     record["first_table"], record["first_table_parameter"] = first.table, first.table_parameter
     return record.tobytes() + metadata
+
+
+def with_kernel(value: bytes, is_used: bool) -> bytes:
+    """The same object with its code in the kernel in use, or not."""
+    changed = np.frombuffer(bytearray(value), RECORD, 1).copy()
+    changed["kernel"] = parse(value).kernel if is_used else 0
+    return changed.tobytes() + value[RECORD.itemsize :]
 
 
 def parse(value: bytes | memoryview) -> InstalledExtension:
@@ -68,6 +91,9 @@ def parse(value: bytes | memoryview) -> InstalledExtension:
             version=int(record["version"]),
             statistics=int(record["statistics"]),
             source_digest=bytes(metadata["digest"]),
+            kernel=int(metadata["kernel"]),
+            is_kernel_used=bool(record["kernel"]),
+            worker_reason=str(metadata["why"]),
         )
     except (ValueError, KeyError, TypeError, msgpack.UnpackException) as error:
         raise ProtocolError(f"not an extension record: {error}") from None

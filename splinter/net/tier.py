@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from splinter import limits
-from splinter.net.bpf import MapForm, maps
+from splinter.net.bpf import Kind, MapForm, maps
 
 KEY_AREA_BYTES = 8 + 256
 
@@ -52,12 +52,19 @@ TENANT_WORK = np.dtype(
         ("units", "<u8"),  # work: WORK_UNITS_PER_GET for each get, and 1 for each 64 bytes that are summed up or copied
         ("window", "<u8"),  # the CPU's window that ``spent`` is of
         ("spent", "<u8"),  # work in that window
+        ("invokes", "<u8"),  # extensions run to their end
+        ("pad", "<u8", (3,)),  # to a cache line
     ]
 )
-assert TENANT_WORK.itemsize == 32
+assert TENANT_WORK.itemsize == 64
+
+CODE_LENGTH_BYTES = 4  # in front of an extension's code in the map ``extension_code``: how long it is
+CODE_BYTES = CODE_LENGTH_BYTES + limits.EXTENSION_OBJECT_BYTES_MAX
+_NO_PREALLOC = 1  # flag of a hash: an element takes memory when it is there
 
 WORK_UNITS_PER_GET = 4
 WORK_BYTES_PER_UNIT_SHIFT = 6
+WORK_BUDGET_PER_UNIT_SHIFT = 5  # of what an extension spends: a look-up is 16 units
 WINDOW_NS = 10_000_000
 WINDOW_UNITS = 500_000
 """Work that a CPU does in a window when it does nothing else: a unit takes some 20 ns."""
@@ -70,4 +77,8 @@ def forms(cpus: int | None = None) -> dict[str, MapForm]:
         "tier": MapForm.shared(TIER.itemsize, 1),
         "cpu_epochs": MapForm.shared(CPU.itemsize, cpus),
         "tenant_work": MapForm.shared(TENANT_WORK.itemsize, cpus * limits.TENANTS_MAX),
+        "kernel_extensions": MapForm(Kind.PROG_ARRAY, 4, limits.EXTENSIONS_MAX),
+        "extension_counts": MapForm(Kind.PERCPU_ARRAY, 8, limits.EXTENSIONS_MAX),
+        "extension_code": MapForm(Kind.HASH, CODE_BYTES, limits.EXTENSIONS_MAX, _NO_PREALLOC),
+        "extension_scratch": MapForm(Kind.PERCPU_ARRAY, limits.EXTENSION_SCRATCH_BYTES, 1),
     }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from splinter.ext.native.code import CodeRegion
+from splinter.net.xdp.extensions import ExtensionPrograms
 from splinter.server.config import ServerConfig
 from splinter.server.kernel_work import KernelWork
 from splinter.store.store import Store
@@ -27,6 +28,7 @@ class Shared:
     steer: Callable[[dict[int, int]], None]  # makes the transport follow homes that are not id modulo cores
     homes_elsewhere_max: int | None  # how many of those it can follow; None: all
     code: CodeRegion  # the control process turns its view of it from executable to writable
+    kernel: ExtensionPrograms | None  # what puts extensions' programs into the kernel, where the server has a tier there
     credential: bytes  # the administrator's
     listen_socket: socket.socket  # bound and listening; survives the control process
     statistics: Callable[[], dict[str, Any]]  # counters of workers, transport and store

@@ -25,7 +25,7 @@ from splinter.store.outcomes import Outcome, outcome_kind, outcome_word
 from splinter.store.publication import publish, remove_key
 from splinter.store.records import Account, Claim, Object, Participant
 from splinter.store.slots import peek_slot
-from splinter.store.snapshots import committed, deleted_since, seen_at
+from splinter.store.snapshots import committed, find_at
 from splinter.store.turns import turn_is_others
 
 _KEY_BYTES_MAX = limits.KEY_BYTES_MAX
@@ -50,7 +50,7 @@ def store_find(store: int, tenant: int, table: int, key: int, key_length: int, h
     found = word_object(store, word) if word != 0 else 0
     if found != 0 and Object(found).version & 1 == 0:
         return found
-    return committed(store, tenant, identity, key, key_length, found)
+    return committed(store, tenant, identity, key, key_length, hashed, found)
 
 
 @njit(cache=True)
@@ -60,11 +60,7 @@ def store_find_at(store: int, tenant: int, table: int, key: int, key_length: int
     identity = identity_of(tenant, table, key_length)
     if hashed == 0:
         hashed = store_hash(store, identity, key, key_length)
-    word = find_entry(store, hashed, identity, key, key_length)[1]
-    found = seen_at(store, word_object(store, word), snapshot) if word != 0 else 0
-    if found == 0 and load64_acquire(Account(account_of(store, tenant)).at.deleted) > snapshot:
-        return deleted_since(store, tenant, identity, key, key_length, snapshot)
-    return found
+    return find_at(store, tenant, identity, key, key_length, hashed, snapshot)
 
 
 @njit(cache=True, forceinline=True)

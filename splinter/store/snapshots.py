@@ -26,6 +26,7 @@ from splinter.native.atomics import load64_acquire, store64_release
 from splinter.store.accounts import account_of
 from splinter.store.commit_layout import DELETION_BYTES, DELETION_RING_BYTES
 from splinter.store.hashing import keys_equal
+from splinter.store.index import find_entry, word_object
 from splinter.store.layout import O_KEY, UNIT_BYTES
 from splinter.store.objects import is_identity
 from splinter.store.records import Account, Deletion, Descriptor, Object
@@ -99,10 +100,24 @@ def deleted_since(store: int, tenant: int, identity: int, key: int, key_length: 
     return seen_at(store, found, snapshot)
 
 
+@njit(cache=True, forceinline=True)
+def find_at(store: int, tenant: int, identity: int, key: int, key_length: int, hashed: int, snapshot: int) -> int:
+    """Address of the object of a key that a snapshot has, which was taken before in the present epoch; 0: none; or
+    :data:`UNKNOWN`."""
+    word = find_entry(store, hashed, identity, key, key_length)[1]
+    found = seen_at(store, word_object(store, word), snapshot) if word != 0 else 0
+    if found == 0 and load64_acquire(Account(account_of(store, tenant)).at.deleted) > snapshot:
+        return deleted_since(store, tenant, identity, key, key_length, snapshot)
+    return found
+
+
 @njit(cache=True)
-def committed(store: int, tenant: int, identity: int, key: int, key_length: int, found: int) -> int:
+def committed(store: int, tenant: int, identity: int, key: int, key_length: int, hashed: int, found: int) -> int:
     """What :func:`splinter.store.operations.store_find` returns where a look-up found ``found``: an object whose commit may
     not have happened yet, or (0) none. Address of the object of the last commit, or 0.
+
+    Where there was none, a commit may have hidden an object that was then taken back: it is looked for once more, with a
+    snapshot from before. A commit that hides objects says so (``deleted``) with a number that is later than all snapshots.
     """
     account = Account(account_of(store, tenant))
     while True:
@@ -113,15 +128,6 @@ def committed(store: int, tenant: int, identity: int, key: int, key_length: int,
             if load64_acquire(Object(found).at.version) >> 1 == version >> 1:
                 return found
             continue
-        if found != 0:
-            seen = seen_at(store, found, snapshot)
-            if seen > 0:
-                return seen
-        else:
-            seen = 0
-        if seen == 0:
-            if load64_acquire(account.at.deleted) <= snapshot:
-                return 0
-            seen = deleted_since(store, tenant, identity, key, key_length, snapshot)
+        seen = find_at(store, tenant, identity, key, key_length, hashed, snapshot)
         if seen != UNKNOWN:
             return seen

@@ -25,6 +25,7 @@ from splinter.ext.front.checked import Program
 from splinter.ext.front.desugar import desugar
 from splinter.ext.front.diagnostics import Findings
 from splinter.ext.front.parse import choose, parse
+from splinter.ext.kernel.code import KernelCode
 from splinter.ext.middle import ir
 from splinter.ext.middle.checkpoints import insert_checkpoints
 from splinter.ext.middle.first_lookup import first_lookup
@@ -117,6 +118,7 @@ def _module(programs: Sequence[Program], functions: list[ir.Function], form: For
                 source_digest=b"",
                 first_lookup=first_lookup(function),
                 isolation=program.isolation,
+                kernel=KernelCode(),
                 form=form,
                 dead=dead,
                 dead_outputs=outputs,

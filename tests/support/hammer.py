@@ -57,6 +57,7 @@ TIMEOUT_SECONDS = 20.0  # of a writer: longer than any outage
 KILL_EVERY_SECONDS, MOVE_EVERY_SECONDS = 0.3, 0.5
 _SHOW_EVERY_SECONDS, _LOOK_SECONDS, _SLICE_SECONDS = 10.0, 0.1, 0.5
 _DELETED_SHARE, _READ_SHARE = 0.05, 0.25  # of a writer's turns
+_READERS_NICE = -5  # beside writers and workers, which are many more
 _M64 = (1 << 64) - 1
 
 
@@ -233,6 +234,7 @@ def _request(tenant: TenantInfo, route: Route) -> bytes:
 
 
 def _read(asker: Asker, cpu: int, gap_ns: int, stops: Callable[[], bool]) -> None:
+    os.nice(_READERS_NICE)
     with pinned(cpu):
         while not stops():
             asker.send(_SLICE_SECONDS, gap_ns)

@@ -32,6 +32,7 @@ class Found:
     histories: int = 0
     ends: Counter[str] = field(default_factory=Counter)  # of the operations
     packets: Counter[str] = field(default_factory=Counter)
+    by_kernel: int = 0  # replies that the server's XDP program made
     wrong: list[str] = field(default_factory=list)
 
 
@@ -55,10 +56,12 @@ class Series:
                 history, ends = run_history(clients, number, OPERATIONS, dice.getrandbits(32))
                 number += 1
                 self._add(ends, violation(history))
+            by_kernel = sum(client.kernel_replies for client in clients)
             for client in clients:
                 client.close()
             with self._lock:
                 self.found.packets.update(proxy.counts)
+                self.found.by_kernel += by_kernel
 
     def _goes_on(self) -> bool:
         found = self.found
@@ -101,8 +104,8 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> list[str]:
     found = series.found
     show(
         f"{found.histories} histories in {time.monotonic() - started:.0f} s, {sum(found.ends.values())} operations: "
-        f"{dict(found.ends)}; {conflicts} conflicts; {killer.kills} workers killed, {mover.moves} moves of tenants, "
-        f"{stolen} packets stolen; network: {dict(found.packets)}"
+        f"{dict(found.ends)}, {found.by_kernel} by the kernel; {conflicts} conflicts; {killer.kills} workers killed, "
+        f"{mover.moves} moves of tenants, {stolen} packets stolen; network: {dict(found.packets)}"
     )
     show("a history violates strict serializability" if found.wrong else "none violates strict serializability")
     return found.wrong

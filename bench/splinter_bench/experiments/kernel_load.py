@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 
+from splinter.ext.compile import compile_source
 from splinter.limits import PORT_DEFAULT, TENANTS_MAX
 from splinter.net import tier
 from splinter.net.bpf import MapForm, compile_c, link, load
@@ -18,13 +19,34 @@ from splinter_bench.experiments.bench import Bench
 from splinter_bench.observations import Observations
 from splinter_bench.rounds import in_turns
 
+_EXTENSION = """
+@extension
+def best_price(db: Store, shop: u64, item: u64, currency: bytes) -> u64:
+    key = buffer(16)
+    key.append_u64(shop)
+    key.append_u64(item)
+    offers = db.get(1, key)
+    if offers is None:
+        return 0
+    best = offers.u64(0)
+    for offer in range(len(offers) // 8):
+        price = offers.u64(offer * 8)
+        if price != 0 and price < best:
+            best = price
+    rate = db.get(2, currency)
+    if rate is None:
+        return best
+    if len(rate) < 8:
+        return best
+    return best * rate.u64(0) // 1000
+"""
 _ROUNDS = 40
 _MEMORY_BYTES = 64 << 20
 _MILLISECONDS = 1000
 
 
 def measure(bench: Bench) -> Observations:
-    """Of ``verifier``: a round loads the program with the tier once, and once without. Nothing is attached."""
+    """A round loads the program with the tier, without, and an extension's, once each. Nothing is attached."""
     buckets, slabs = Store.plan(_MEMORY_BYTES)
     forms = {
         **tier.forms(),
@@ -53,5 +75,13 @@ def measure(bench: Bench) -> Observations:
             os.close(loaded)
             return spent * _MILLISECONDS
 
-        asked = {"tier": lambda: seconds(True), "plain": lambda: seconds(False)}
+        programs, code = program.extension_programs(), compile_source(_EXTENSION, kernel=True).kernel
+        assert programs is not None and code.object_file
+
+        def extension() -> float:
+            start = time.perf_counter()
+            programs.load(code.object_file, code.identity).close()
+            return (time.perf_counter() - start) * _MILLISECONDS
+
+        asked = {"tier": lambda: seconds(True), "plain": lambda: seconds(False), "extension": extension}
         return in_turns(asked, bench.count(_ROUNDS), metric="ms")

@@ -10,7 +10,7 @@ from splinter.ext.front.calls import CallChecker
 from splinter.ext.front.checked import Checked, ConstantValue, Library, Program, Table
 from splinter.ext.front.diagnostics import Findings
 from splinter.ext.front.names import RESERVED_NAMES
-from splinter.ext.front.parse import Module, is_isolated
+from splinter.ext.front.parse import Module, option
 from splinter.ext.front.statements import FunctionChecker
 from splinter.ext.front.walk import children
 from splinter.ext.helpers import WRITING
@@ -58,7 +58,7 @@ def _isolation(extension: Checked) -> Isolation:
                 known.add(node.func.id)
                 if node.func.id in extension.helpers:
                     waiting.append(extension.helpers[node.func.id])
-    if is_isolated(extension.function):
+    if option(extension.function, "isolation") != "none":
         return Isolation.WRITES if writes else Isolation.READS
     return Isolation.NONE_WRITES if writes else Isolation.NONE_READS
 

@@ -17,7 +17,7 @@ from splinter.ext.front.walk import children
 from splinter.limits import EXPRESSION_DEPTH_MAX, SOURCE_BYTES_MAX, SOURCE_NODES_MAX
 
 DECORATOR = "extension"
-ISOLATIONS = ("serializable", "none")
+_OPTIONS = {"isolation": ("serializable", "none"), "place": ("worker", "kernel")}
 AUTHOR_MODULE = "splinter.ext"  # its names are known without an import, so that one function's source alone compiles
 _KEYWORDS = frozenset(keyword.kwlist)
 _NAME_FIELDS = ("id", "arg", "name", "attr", "asname")
@@ -126,31 +126,30 @@ def _is_extension(function: ast.FunctionDef, findings: Findings) -> bool:
         if not (isinstance(called, ast.Name) and called.id == DECORATOR):
             findings.add(decorator, "decorator", "the only decorator is `@extension`")
             return False
-        if isinstance(decorator, ast.Call) and not _is_isolation(decorator):
-            findings.add(decorator, "decorator", "`@extension` takes `isolation`, which is \"serializable\" or \"none\"",
+        if isinstance(decorator, ast.Call) and not _is_option(decorator):
+            findings.add(decorator, "decorator", "`@extension` takes `isolation`, which is \"serializable\" or \"none\", and "
+                         "`place`, which is \"worker\" or \"kernel\"",
                          'write `@extension`, or `@extension(isolation="none")`')  # fmt: skip
     if len(function.decorator_list) > 1:
         findings.add(function.decorator_list[1], "decorator", "`@extension` is written once")
     return bool(function.decorator_list)
 
 
-def _is_isolation(decorator: ast.Call) -> bool:
+def _is_option(decorator: ast.Call) -> bool:
     """Whether a decorator's arguments are right."""
     return not decorator.args and all(
-        keyword.arg == "isolation" and isinstance(keyword.value, ast.Constant) and keyword.value.value in ISOLATIONS
+        isinstance(keyword.value, ast.Constant) and keyword.value.value in _OPTIONS.get(keyword.arg or "", ())
         for keyword in decorator.keywords
     )
 
 
-def is_isolated(function: ast.FunctionDef) -> bool:
-    """Whether an extension, whose decorator is right, is to be a transaction."""
-    return not any(
-        keyword.value.value == "none"
-        for decorator in function.decorator_list
-        if isinstance(decorator, ast.Call)
-        for keyword in decorator.keywords
-        if isinstance(keyword.value, ast.Constant)
-    )
+def option(function: ast.FunctionDef, name: str) -> str:
+    """What an extension's decorator, which is right, says of an option; empty when it says nothing."""
+    for decorator in function.decorator_list:
+        for given in decorator.keywords if isinstance(decorator, ast.Call) else ():
+            if given.arg == name and isinstance(given.value, ast.Constant):
+                return str(given.value.value)
+    return ""
 
 
 def _add_constant(target: ast.expr, value: ast.expr, constants: dict[str, ast.expr], findings: Findings) -> None:

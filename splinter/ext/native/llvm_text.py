@@ -88,7 +88,7 @@ def emit(functions: Sequence[tuple[ir.Function, ir.Placement]]) -> LlvmModule:
 
     Each with where its registers are; with those in the frame it becomes the quick form. The verifier has accepted both.
     """
-    emitters = [_Emitter(*function, number) for number, function in enumerate(functions)]
+    emitters = [Emitter(*function, number) for number, function in enumerate(functions)]
     definitions = [line for emitter in emitters for line in emitter.run()]
     named = {line[at : line.find("(", at)] for line in definitions if (at := line.find("@")) >= 0}
     declarations = [f"declare {kind % name} nounwind" for name, kind in _DECLARATIONS.items() if name in named]
@@ -100,7 +100,7 @@ def emit(functions: Sequence[tuple[ir.Function, ir.Placement]]) -> LlvmModule:
     )
 
 
-class _Emitter(FunctionText):
+class Emitter(FunctionText):
     """Translates one function."""
 
     def run(self) -> list[str]:
@@ -202,12 +202,16 @@ class _Emitter(FunctionText):
     def _body(self, blocks: list[ir.Block]) -> list[str]:
         for block in blocks:
             self._begin(f"b{block.number}")
-            self.known, self.made, self.passed = {}, {}, set()
+            self._begin_block()
             for instruction in block.instructions:
                 self._instruction(instruction)
             self._terminator(block)
         self._failure_blocks()
         return self.lines
+
+    def _begin_block(self) -> None:
+        """Nothing is known at a block's start."""
+        self.known, self.made, self.passed = {}, {}, set()
 
     def _terminator(self, block: ir.Block) -> None:
         match block.terminator:

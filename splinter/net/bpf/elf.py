@@ -11,7 +11,7 @@ at any round. It ends after eight million, and the function then returns 0.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from splinter.errors import ServerError
@@ -68,21 +68,30 @@ class _Function:
     body: list[_Instruction] = field(default_factory=list)
 
 
-def link(elf: bytes, entry: str, maps: Mapping[str, int], may_goto: bool = False) -> Code:
-    """The program that begins with the function ``entry``. ``maps``: descriptors by name.
+def link(
+    elf: bytes,
+    entry: str,
+    maps: Mapping[str, int],
+    may_goto: bool | Collection[str] = False,
+    replaced: Mapping[str, bytes] | None = None,
+) -> Code:
+    """The program that begins with the function ``entry``. ``maps``: descriptors by name. ``may_goto``: in all
+    functions, or in those of these names. ``replaced``: by name, functions that
+    are taken from other ELF files, which refer to functions of this one and nothing else; their types stand here.
 
     Raises :class:`ServerError` for an entry or a map that is not there, and for what a program cannot have: data.
     """
     file = _Elf(elf)
+    others = {name: _Elf(other) for name, other in (replaced or {}).items()}
     found: dict[str, _Function] = {}
     ahead = [entry]
     while ahead:
         name = ahead.pop()
         if name not in found:
-            found[name] = file.function(name, maps)
+            found[name] = others.get(name, file).function(name, maps)
             ahead += [instruction.callee for instruction in found[name].body if instruction.callee]
-    if may_goto:
-        for function in found.values():
+    for name, function in found.items():
+        if may_goto is True or (may_goto and name in may_goto):
             _end_loops(function)
     starts: dict[str, int] = {}
     all_of_them: list[_Instruction] = []
@@ -93,7 +102,7 @@ def link(elf: bytes, entry: str, maps: Mapping[str, int], may_goto: bool = False
     instructions = b"".join(instruction.pack() for instruction in all_of_them)
     if len(found) == 1 or not file.types:
         return Code(instructions)
-    infos = tuple((at, file.types[found[name].start]) for name, at in starts.items())
+    infos = tuple((at, file.types[file.start(name)]) for name, at in starts.items())
     return Code(instructions, infos, file.btf)
 
 
@@ -181,12 +190,20 @@ class _Elf:
                 yield offset // INSTRUCTION_BYTES, type_number
                 at += record_bytes
 
+    def _place(self, name: str) -> tuple[int, int, int]:
+        """Section, offset in it and bytes of a function."""
+        for symbol, kind, section, value, size in self._symbols:
+            if symbol == name and kind == _FUNCTION and section != _UNDEFINED:
+                return section, value, size
+        raise ServerError(f"the program has no function {name}")
+
+    def start(self, name: str) -> int:
+        """First instruction of a function in its section."""
+        return self._place(name)[1] // INSTRUCTION_BYTES
+
     def function(self, name: str, maps: Mapping[str, int]) -> _Function:
         """A function with its map references filled in, and its jumps' targets and calls' names."""
-        found = [one for one in self._symbols if one[:2] == (name, _FUNCTION) and one[2] != _UNDEFINED]
-        if not found:
-            raise ServerError(f"the program has no function {name}")
-        _, _, section, value, size = found[0]
+        section, value, size = self._place(name)
         start = value // INSTRUCTION_BYTES
         text = self._content(self._sections[section])[value : value + size]
         function = _Function(name, start, [_Instruction(*fields) for fields in _INSTRUCTION.iter_unpack(text)])

@@ -13,6 +13,7 @@ from splinter.net.bpf import BpfRefusedError, Kind, MapForm, maps
 from splinter.net.depths import DEPTH
 from splinter.net.place import Place
 from splinter.net.tenants import RATE, TENANT
+from splinter.net.xdp.extensions import ExtensionPrograms
 from splinter.net.xdp.program import Program
 from splinter.net.xdp.verdicts import Verdict
 
@@ -77,6 +78,7 @@ class XdpProgram(Program):
             "LOCALITY": int(locality),
             "STEER_AWAY": steer_away,
         }
+        self._defines = defines
         self.tier_off = tier_off or _obstacle_to_tier(given or {})
         """Why the program answers nothing by itself; empty: it does."""
         super().__init__(ifname, "splinter.c", "splinter", defines, forms, given)
@@ -90,6 +92,10 @@ class XdpProgram(Program):
             except BpfRefusedError as error:
                 self.tier_off = f"{error}"
         return super()._load(source, function, {**defines, "TIER": 0})
+
+    def extension_programs(self) -> ExtensionPrograms | None:
+        """What puts extensions' programs beside this one, in its tier; None: it has none. Raises as the constructor."""
+        return None if self.tier_off else ExtensionPrograms(self._map_fds, self._defines)
 
     def serve_at(self, place: Place) -> None:
         """Take what goes to one of these addresses, and nothing else; what was served before and still is is not interrupted.

@@ -29,15 +29,17 @@ class Verdict(IntEnum):
     # Answered by the program itself, from the store.
     KERNEL_HIT = 13  # a get, with the value
     KERNEL_MISS = 14  # a get of what is not there
-    # Notes: gets that the program left to the worker.
-    OVER_PLAIN = 15  # it asks for more than the newest value, is malformed, or has options of IP
-    OVER_DAMAGED = 16  # the checksums do not fit its bytes
-    OVER_SIZE = 17  # the value does not fit the packet, or the packet cannot be made longer
-    OVER_COMMIT = 18  # a commit was under way, or had just happened
-    OVER_SHARE = 19  # the tenant has had its share of this CPU
-    OVER_CPU = 20  # the CPU was already at another one, or has no cell
+    KERNEL_RUN = 15  # an invoke, with the extension's result
+    # Notes: gets and invokes that the program left to the worker.
+    OVER_PLAIN = 16  # it asks for more than the newest value, is malformed, or has options of IP
+    OVER_DAMAGED = 17  # the checksums do not fit its bytes
+    OVER_SIZE = 18  # the value does not fit the packet, or the packet cannot be made longer
+    OVER_COMMIT = 19  # a commit was under way, or had just happened
+    OVER_SHARE = 20  # the tenant has had its share of this CPU
+    OVER_CPU = 21  # the CPU was already at another one, or has no cell
+    OVER_INVOKE = 22  # an extension that the kernel does not have, or that came to what only a worker can do
 
 
 DROPS = tuple(verdict for verdict in Verdict if Verdict.TRUNCATED <= verdict <= Verdict.RATE_LIMITED)
-ANSWERS = (Verdict.KERNEL_HIT, Verdict.KERNEL_MISS)
+ANSWERS = (Verdict.KERNEL_HIT, Verdict.KERNEL_MISS, Verdict.KERNEL_RUN)
 LEFT_TO_WORKER = tuple(verdict for verdict in Verdict if verdict >= Verdict.OVER_PLAIN)

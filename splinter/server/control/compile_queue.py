@@ -43,6 +43,7 @@ class Source:
     name: str | None
     every: bool
     preempt: bool
+    kernel: bool = False  # for the kernel's tier, too
     generation: int = 1  # of the tenant: who had its id before is somebody else
 
     @property
@@ -53,7 +54,7 @@ class Source:
     @property
     def digest(self) -> bytes:
         """Of all that the outcome depends on."""
-        told = f"{self.name or ''}\0{self.every}\0{self.preempt}\0{self.text}"
+        told = f"{self.name or ''}\0{self.every}\0{self.preempt}\0{self.kernel}\0{self.text}"
         return hashlib.sha256(told.encode(errors="surrogatepass")).digest()
 
 
@@ -83,7 +84,7 @@ class _Lane:
             self._compiler = self._compiler or self._make()
             try:
                 made: list[CompiledExtension] | CompileError = await self._compiler.compile(
-                    source.text, source.name, every=source.every, preempt=source.preempt
+                    source.text, source.name, every=source.every, preempt=source.preempt, kernel=source.kernel
                 )
             except CompileError as error:
                 made = error

@@ -29,6 +29,7 @@ from splinter.errors import BusyError, CompileError
 from splinter.ext.abi import FirstKey, ResultKind
 from splinter.ext.compile import SPLIT_HINT, CompiledExtension, compile_extensions, warm_up
 from splinter.ext.front.diagnostics import Diagnostic, Findings
+from splinter.ext.kernel.code import KernelCode
 from splinter.ext.middle.first_lookup import FirstLookup
 from splinter.ext.signature import Signature
 from splinter.server.processes import OomPreference, cpu_ns, fork_child, is_readable, kill
@@ -78,23 +79,27 @@ class Compiler:
         return self._child.pid
 
     async def compile(
-        self, source: str, name: str | None = None, *, every: bool = False, preempt: bool = True
+        self, source: str, name: str | None = None, *, every: bool = False, preempt: bool = True, kernel: bool = False
     ) -> list[CompiledExtension]:
         """As :func:`splinter.ext.compile.compile_extensions`; too much time is a :class:`TooLongError`, too much memory a
-        :class:`CompileError` as well. Raises :class:`BusyError` when the system has no room for a child."""
-        request = _packed({"source": source, "name": name, "every": every, "preempt": preempt})
+        :class:`CompileError` as well. Raises :class:`BusyError` when the system has no room for a child.
+
+        A source on which the child ends with ``kernel`` is compiled without: LLVM ends it on what BPF cannot do.
+        """
+        wanted = {"source": source, "name": name, "every": every, "preempt": preempt}
         async with self._turn:
-            for _ in range(_TRIES):
+            for _ in range(_TRIES + kernel):
                 before = self._cpu_seconds()
                 try:
-                    reply = await self._ask(request)
+                    reply = await self._ask(_packed({**wanted, "kernel": kernel}))
                     self.seconds_used = self._cpu_seconds() - before
                     return _result(reply)
                 except _EndedError as ended:
                     self._restart()
                     self.seconds_used = self._seconds_max
-                    if ended.status != 0:
+                    if ended.status != 0 and not kernel:
                         raise self._refusal(source, ended.status) from None
+                    kernel = kernel and ended.status == 0
         if self._child.pidfd < 0:
             raise BusyError("there is no room for the compiler's process at the moment: try again later")
         raise self._refusal(source, 0)
@@ -180,7 +185,7 @@ def _serve(connection: socket.socket, seconds_max: float, niceness: int) -> None
     os.closerange(descriptor + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     gc.disable()  # collections are for when nobody waits
-    warm_up()
+    warm_up(kernel=True)
     gc.freeze()
     start_bytes = _memory_bytes()
     bound = start_bytes + limits.COMPILE_MEMORY_BYTES_MAX
@@ -201,9 +206,9 @@ def _serve(connection: socket.socket, seconds_max: float, niceness: int) -> None
         uncollected += 1
 
 
-def _compile(source: str, name: str | None, every: bool, preempt: bool) -> dict[str, Any]:
+def _compile(source: str, name: str | None, every: bool, preempt: bool, kernel: bool) -> dict[str, Any]:
     try:
-        compiled = compile_extensions(source, name, every=every, preempt=preempt)
+        compiled = compile_extensions(source, name, every=every, preempt=preempt, kernel=kernel)
     except CompileError as error:
         names = ("line", "column", "rule", "message", "hint", "end_column")
         findings = [[getattr(finding, name) for name in names] for finding in error.diagnostics]
@@ -214,6 +219,7 @@ def _compile(source: str, name: str | None, every: bool, preempt: bool) -> dict[
 
 def _to_wire(compiled: CompiledExtension) -> dict[str, Any]:
     special = {"signature": compiled.signature.to_wire(), "first_lookup": list(astuple(compiled.first_lookup))}
+    special["kernel"] = list(astuple(compiled.kernel))
     return {name: value for name, value in vars(compiled).items() if name != "code"} | special
 
 
@@ -232,6 +238,7 @@ def _from_wire(fields: dict[str, Any], code: bytes) -> CompiledExtension:
         "signature": Signature.from_wire(fields["signature"]),
         "result_kind": ResultKind(fields["result_kind"]),
         "first_lookup": FirstLookup(FirstKey(key), *rest),
+        "kernel": KernelCode(*fields["kernel"]),
     }
     return CompiledExtension(**{**fields, **special})
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -14,6 +16,9 @@ from splinter import limits, wire
 from splinter.client.arguments import RANGES
 from splinter.errors import ControlError, PermissionDeniedError, SplinterError, Status, UnknownTenantError, error_for
 from splinter.ext.compile import CompiledExtension
+from splinter.ext.front.diagnostics import Findings
+from splinter.ext.kernel.code import refuse_place
+from splinter.net.xdp.extensions import Loaded
 from splinter.recent import Recent
 from splinter.server import statistics
 from splinter.server.control import fields as fields
@@ -225,10 +230,26 @@ class Operations:
             compiled = await self._compile(tenant, generation, source, name, every)
             await self._registry.ready_to_write()
             for one in compiled:
-                self._require_same(tenant, generation)
-                entries.append(self._registry.install(tenant, one))
+                with contextlib.closing(await self._load(one, source)) as program:
+                    self._require_same(tenant, generation)
+                    entries.append(self._registry.install(tenant, one, program))
                 await asyncio.sleep(0)  # others' turn: there may be hundreds
         return {"extensions": [self._describe(entry) for entry in entries]}
+
+    async def _load(self, compiled: CompiledExtension, source: str) -> Loaded:
+        """Load an extension's program into the kernel, where there is one. Raises :class:`CompileError` where its author
+        insists on a place there that it cannot have."""
+        code, programs = compiled.kernel, self._shared.kernel
+        if programs is None:
+            loaded = Loaded(worker_reason="this server has no tier in the kernel" if code.is_required else "")
+        elif code.object_file:
+            # In a thread: the verifier takes milliseconds, of hostile code up to a second.
+            loaded = await asyncio.to_thread(programs.load, code.object_file, code.identity)
+        else:
+            loaded = Loaded(worker_reason=code.text)
+        if code.is_required and not loaded.identity:
+            refuse_place(Findings(source), replace(code, reason=loaded.worker_reason, line=0), 1)
+        return loaded
 
     def _require_same(self, tenant: int, generation: int) -> None:
         """The id may be another tenant's by now."""
@@ -242,7 +263,8 @@ class Operations:
         key = hashlib.sha256(f"{name or ''}\0{every}\0{source}".encode(errors="surrogatepass")).digest()
         compiled = self._compiled.get(key)
         if compiled is None:
-            wanted = Source(tenant, source, name, every, self._shared.config.preempt, generation)
+            is_tiered = self._shared.kernel is not None
+            wanted = Source(tenant, source, name, every, self._shared.config.preempt, is_tiered, generation)
             compiled = await self._compiler.compile(wanted)
         self._compiled.note(key, compiled)
         return compiled
@@ -318,13 +340,16 @@ class Operations:
     def _describe(self, entry: Entry) -> dict[str, Any]:
         counts = self._registry.counts(entry)
         cycles = counts.pop("cycles")
-        kills = self._registry.kills(entry)
+        kills = self._registry.kills(entry.slot)
+        obstacle = self._registry.in_kernel.obstacle(entry.slot)
         return {
             "name": entry.name,
             "signature": entry.signature.to_wire(),
             "version": entry.version,
             "code_bytes": entry.code_bytes,
             "frame_bytes": entry.frame_bytes,
+            "place": "kernel" if obstacle is None else "worker",
+            "worker_reason": obstacle or entry.worker_reason,
             **counts,
             "kills": kills,
             "quarantined": kills >= self._shared.config.quarantine_after,

@@ -32,6 +32,8 @@ from splinter import limits
 from splinter.errors import BusyError, ControlError, QuotaExceededError, ServerError, Status, error_for
 from splinter.ext import record
 from splinter.ext.front.names import is_name
+from splinter.net.xdp.extensions import NOT_LOADED, ExtensionPrograms, Loaded
+from splinter.server.control.in_kernel import InKernel
 from splinter.store.epochs import OLDEST_NONE, epoch_advance, epoch_enter, epoch_leave, epoch_now, epoch_oldest
 from splinter.store.reclaim import reclaim
 from splinter.store.slabs import retreat
@@ -78,6 +80,8 @@ class Entry:
     block: _Block
     frame_bytes: int
     slot: int
+    kernel: int = 0  # identity of its code in the kernel; 0: it runs in the worker
+    worker_reason: str = ""  # and why; empty: the server has no other place
 
     @property
     def code_bytes(self) -> int:
@@ -104,8 +108,10 @@ class Registry:
         code: CodeRegion,
         counters: Sequence[np.ndarray],
         code_bytes_per_tenant: int = limits.CODE_BYTES_PER_TENANT_MAX,
+        kernel: ExtensionPrograms | None = None,
     ) -> None:
-        """``counters``: of each worker, its EXTENSION_COUNTERS by slot."""
+        """``counters``: of each worker, its EXTENSION_COUNTERS by slot. ``kernel``: where programs go, if there are any."""
+        self.in_kernel = InKernel(store, kernel)
         self._code_bytes_per_tenant = code_bytes_per_tenant
         self._store, self._code, self._counters = store, code, counters
         self._entries: dict[int, dict[str, Entry]] = {}
@@ -158,8 +164,16 @@ class Registry:
                 blocks[block.offset] = self._blocks[block.digest] = block
             block.users += 1
             slots.add(found.statistics)
+            self.in_kernel.note_earlier(found.statistics, stored.tenant, name, found)
             self._entries.setdefault(stored.tenant, {})[name] = Entry(
-                name, found.signature, found.version, block, found.frame_bytes, found.statistics
+                name,
+                found.signature,
+                found.version,
+                block,
+                found.frame_bytes,
+                found.statistics,
+                found.kernel,
+                found.worker_reason,
             )
         for tenant in {*self._entries, *np.flatnonzero(self._store.accounts["code_bytes"]).tolist()}:
             self._recharge(tenant)
@@ -167,18 +181,27 @@ class Registry:
         self._slots_free = sorted(set(range(self._slots_used)) - slots, reverse=True)
 
     def counts(self, entry: Entry) -> dict[str, int]:
-        """What all workers did for an extension so far: invocations, errors, yields, cycles of CPU time."""
-        return {name: sum(int(row[name][entry.slot]) for row in self._counters) for name in _COUNTS}
+        """What was done for an extension so far: invocations, ``in_kernel`` of them, errors, yields, workers' cycles."""
+        counts = {name: sum(int(row[name][entry.slot]) for row in self._counters) for name in _COUNTS}
+        in_kernel = self.in_kernel.invocations(entry.slot)
+        return {**counts, "invocations": counts["invocations"] + in_kernel, "in_kernel": in_kernel}
 
-    def kills(self, entry: Entry) -> int:
-        """Workers that had to be killed, or died, because of an extension since it was installed or released last."""
+    def kills(self, slot: int) -> int:
+        """Workers that had to be killed, or died, because of a slot's extension since it was installed or released last."""
         row = self._counters[0]
-        return int(row["kills"][entry.slot]) - int(row["released"][entry.slot])
+        return int(row["kills"][slot]) - int(row["released"][slot])
 
     def release(self, entry: Entry) -> None:
         """End an extension's quarantine: what it did so far does not count any more."""
         for row in self._counters:
             row["released"][entry.slot] = row["kills"][entry.slot]
+        self.in_kernel.use(entry.slot, True)
+
+    def withdraw_quarantined(self, quarantine_after: int) -> None:
+        """Have what workers refuse to run for the deaths it caused not run in the kernel either."""
+        for slot in self.in_kernel.used_slots:
+            if self.kills(slot) >= quarantine_after:
+                self.in_kernel.use(slot, False)
 
     def hottest(self, most: int) -> list[tuple[int, Entry]]:
         """The extensions that used most CPU time, most first, each with its tenant; at most so many."""
@@ -196,8 +219,9 @@ class Registry:
                 raise BusyError("a worker has not left the epoch in which the control process started: try again later")
             await asyncio.sleep(_READY_POLL_SECONDS)
 
-    def install(self, tenant: int, compiled: CompiledExtension) -> Entry:
-        """Publish a compiled extension under its name, in place of the one there was; :meth:`ready_to_write` first.
+    def install(self, tenant: int, compiled: CompiledExtension, program: Loaded = NOT_LOADED) -> Entry:
+        """Publish a compiled extension under its name, in place of the one there was; :meth:`ready_to_write` first. ``program``
+        is what the kernel has of it.
 
         Raises :class:`splinter.errors.RequestError` when the store has no room, the tenant's quota is used up, the tenant is
         gone, or too much of what it replaced may still be running; :class:`ControlError` when the code region has no room (for
@@ -220,7 +244,9 @@ class Registry:
             slot = self._take_slot() if slot is None else slot
             self._charge(tenant, compiled.name, block, before)
             version = old.version + 1 if old else 1
-            value = record.build(compiled, block.address, block.offset, version, slot)
+            self.in_kernel.put(slot, program)
+            identity, reason = program.identity, program.worker_reason
+            value = record.build(compiled, block.address, block.offset, version, slot, identity, reason)
             if len(value) > limits.EXTENSION_METADATA_BYTES_MAX:
                 raise ControlError("the signature is too long", "bad_request")
             self._store.put(tenant, limits.TABLE_EXTENSIONS, compiled.name.encode(), value)
@@ -230,8 +256,9 @@ class Registry:
                 self._slots_free.append(slot)
             self._recharge(tenant)
             raise
-        entry = Entry(compiled.name, compiled.signature, version, block, compiled.frame_bytes, slot)
+        entry = Entry(compiled.name, compiled.signature, version, block, compiled.frame_bytes, slot, identity, reason)
         entries[entry.name] = entry
+        self.in_kernel.note(slot, tenant, entry.name, identity)
         self._recharge(tenant)
         self.work_waits.set()
         if old:
@@ -282,6 +309,7 @@ class Registry:
             raise ControlError(f"a server has at most {limits.EXTENSIONS_MAX} extensions", "too_many_extensions")
         for row in self._counters:
             row[slot] = 0
+        self.in_kernel.clear(slot)
         return slot
 
     def _take_block(self, compiled: CompiledExtension) -> _Block:
@@ -311,12 +339,14 @@ class Registry:
             raise error_for(Status.NO_EXTENSION, f"tenant {tenant} has no extension {name!r}")
         self._store.delete(tenant, limits.TABLE_EXTENSIONS, name.encode())
         del self._entries[tenant][name]
+        self.in_kernel.remove(old.slot)
         self._recharge(tenant)
         self._retire(tenant, old, old.slot)
 
     def forget_tenant(self, tenant: int) -> None:
         """Release the code of a tenant whose records are gone already."""
         for entry in self._entries.pop(tenant, {}).values():
+            self.in_kernel.remove(entry.slot)
             self._retire(_NOBODY, entry, entry.slot)
         # What it replaced is nobody's now: least of all of who gets its id next.
         self._waits_of[_NOBODY] += self._waits_of.pop(tenant, Counter())

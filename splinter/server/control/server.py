@@ -41,6 +41,7 @@ _LENGTH = struct.Struct("<I")
 _OOM_POINTS = 200  # it is replaced at once, and no request waits for it
 _BUFFER_BYTES = 16 << 10  # read ahead of what is asked for, at each connection
 _FAILED_SECONDS = 1.0  # until a chore that failed is done again
+_WITHDRAW_SECONDS = 0.2  # between looks at the deaths that extensions which the kernel runs caused in workers
 UPKEEP_SECONDS = 0.05  # between looks at memory that waits for the workers' epochs
 
 
@@ -135,7 +136,10 @@ class ControlServer:
 
     def __init__(self, shared: Shared) -> None:
         self._listen_socket = shared.listen_socket
-        self._registry = Registry(shared.store, shared.code, shared.extension_counters, shared.config.code_bytes_per_tenant)
+        self._quarantine_after = shared.config.quarantine_after
+        self._registry = Registry(
+            shared.store, shared.code, shared.extension_counters, shared.config.code_bytes_per_tenant, shared.kernel
+        )
         self._tenants = Tenants(shared, self._registry)
         self._balancer = Balancer(
             shared.tenant_counters,
@@ -159,7 +163,8 @@ class ControlServer:
         self._tenants.rebuild()
         server = await asyncio.start_server(self._accept, sock=self._listen_socket, limit=_BUFFER_BYTES)
         self._listen_socket.listen(limits.CONTROL_BACKLOG)  # the library has set its own
-        chores = [asyncio.create_task(self._upkeep())]
+        chores = [asyncio.create_task(self._upkeep()), asyncio.create_task(self._withdraw())]
+        chores.append(asyncio.create_task(self._registry.in_kernel.reload()))
         if self._balances:
             chores.append(asyncio.create_task(self._balance()))
         try:
@@ -177,6 +182,11 @@ class ControlServer:
             await self._registry.work_waits.wait()
             is_done = _is_done(self._registry.upkeep, "freeing code and memory")
             await asyncio.sleep(UPKEEP_SECONDS if is_done else _FAILED_SECONDS)
+
+    async def _withdraw(self) -> None:
+        while True:
+            await asyncio.sleep(_WITHDRAW_SECONDS)
+            _is_done(lambda: self._registry.withdraw_quarantined(self._quarantine_after), "withdrawing extensions")
 
     async def _balance(self) -> None:
         while True:

@@ -174,6 +174,7 @@ class Supervisor:
             steer=transport.steer,
             homes_elsewhere_max=transport.homes_elsewhere_max,
             code=code,
+            kernel=transport.extension_programs,
             credential=self._folder.credential.encode(),
             listen_socket=self._listener,
             statistics=self.statistics,

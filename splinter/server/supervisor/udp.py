@@ -62,6 +62,7 @@ class UdpTransport:
     device: str | None = None
     queues = 0
     homes_elsewhere_max: int | None = limits.HOMES_ELSEWHERE_MAX
+    extension_programs = None  # nothing of ours runs in the kernel
 
     def __init__(self, config: ServerConfig) -> None:
         self.address = config.address or "127.0.0.1"

@@ -21,6 +21,7 @@ from splinter.net.netns import inside
 from splinter.net.tier import TIER, WINDOW_UNITS
 from splinter.net.xdp import XdpProgram
 from splinter.net.xdp.attach import AttachMode
+from splinter.net.xdp.extensions import ExtensionPrograms
 from splinter.server.config import ServerConfig
 from splinter.server.device_state import DeviceCondition, DeviceState
 from splinter.server.pinned import detach_and_close
@@ -85,6 +86,7 @@ class XdpTransport:
                 given=kept.descriptors,
                 tier_off="kernel_tier is off" if config.kernel_tier == "off" else "",
             )
+            self.extension_programs = self._programs()
         print(f"gets are answered by {self.gets_answered_by}")
         self._tier = kept.region("tier").array(TIER, 1)[0]
         self._tier["window_units"] = WINDOW_UNITS
@@ -98,6 +100,14 @@ class XdpTransport:
         self._umem_memory = mmap.mmap(-1, _UMEM_BYTES_MAX)  # only what is used takes memory
         depths = Region.from_fd(self.program.map_fd("depths"), self.program.map_bytes("depths"))
         self._depths = depths.array(DEPTH, self.cores)
+
+    def _programs(self) -> ExtensionPrograms | None:
+        """What puts extensions into the kernel; None, and a line that says why, where only gets are answered there."""
+        try:
+            return self.program.extension_programs()
+        except ServerError as error:
+            print(f"extensions run in workers alone: {error}")
+            return None
 
     @property
     def gets_answered_by(self) -> str:

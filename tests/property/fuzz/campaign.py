@@ -222,8 +222,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin nothing new after this time")
     parser.add_argument("--proofs", action="store_true", help="only prove them")
+    parser.add_argument("--kernel", action="store_true", help="programs that only read, in the kernel as well; needs root")
     given = parser.parse_args(arguments)
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(1 << 31)
+    if given.kernel:
+        from tests.property.fuzz import kernel_campaign  # which needs what the others do not
+
+        return kernel_campaign.campaign(given.programs, seed, given.first, given.seconds)
     if given.programs == 1:
         forms = forms_of(seed, given.first // BATCH, given.proofs)
         failure = _failure(make_case(seed, given.first, FUEL), forms)

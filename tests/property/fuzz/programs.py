@@ -37,10 +37,10 @@ class Case:
     budget: int
 
 
-def make_case(seed: int, number: int, fuel: int = FUEL) -> Case:
-    """The program with this number of this seed; ``fuel`` bounds its size."""
+def make_case(seed: int, number: int, fuel: int = FUEL, kind: type[Program] | None = None) -> Case:
+    """The program with this number of this seed; ``fuel`` bounds its size, ``kind`` is what it is made by."""
     random = Random(f"{seed}/{number}")
-    program = Program(random, fuel)
+    program = (kind or Program)(random, fuel)
     source = program.source()
     a = random.choice((0, 1, 2, 5, -1, -7, random.randint(I64_MIN, I64_MAX)))
     u = random.choice((0, 1, 3, 8, 63, random.randint(0, U64_MAX)))
@@ -56,17 +56,24 @@ def _bytes(random: Random) -> bytes:
 class Program:
     """Helper functions, each of which may call those before it, and an extension."""
 
+    letters = "aupfk"  # parameters that its extension may have
+    results = RESULTS
+
     def __init__(self, random: Random, fuel: int) -> None:
         self.random = random
         self.fuel = fuel
         self.helpers: list[Helper] = []
         self.element = random.choice(ELEMENTS)
-        self.parameters = [name for name in "aupfk" if random.random() < 0.5]  # of the extension
+        self.parameters = [name for name in self.letters if random.random() < 0.5]  # of the extension
+
+    @property
+    def writer(self) -> type[Writer]:
+        return Writer
 
     def source(self) -> str:
         made = [self._helper(number) for number in range(self.random.choice((0, 1, 1, 1, 2)))]
         names = [name for names in NAMES.values() for name in names]
-        writer = Writer(self, "".join(name for name in names if self.random.random() < 0.6), is_helper=False)
+        writer = self.writer(self, "".join(name for name in names if self.random.random() < 0.6), is_helper=False)
         body = writer.start() + writer.block(2, STATEMENTS) + writer.end()
         parameters = "".join(f", {name}: {TYPES[letter]}" for letter, (name, *_) in NAMES.items() if name in writer.given)
         head = f"@extension\ndef f(db: Store{parameters}) -> i64:\n"
@@ -75,10 +82,11 @@ class Program:
 
     def _helper(self, number: int) -> str:
         random = self.random
-        names = [name for names in NAMES.values() for name in names[:1]]
-        chosen = tuple(name for name in ("db", "c", "m", *names) if random.random() < (0.7 if len(name) == 2 else 0.5))
-        helper = Helper(f"h{number}", chosen, random.choice(RESULTS))
-        writer = Writer(self, "".join(chosen).replace("db", ""), is_helper=True, has_store="db" in chosen, result=helper.result)
+        first = [names[0] for names in NAMES.values() if names[0] in self.letters or names[0] == "o"]
+        chosen = tuple(name for name in ("db", "c", "m", *first) if random.random() < (0.7 if len(name) == 2 else 0.5))
+        helper = Helper(f"h{number}", chosen, random.choice(self.results))
+        names = "".join(chosen).replace("db", "")
+        writer = self.writer(self, names, is_helper=True, has_store="db" in chosen, result=helper.result)
         body = writer.start() + writer.block(1, 3) + writer.last_return()
         declared = {"db": "Store", "c": f"array[{self.element}]", "m": "Buffer"}
         declared |= {name: TYPES[letter] for letter, names in NAMES.items() for name in names}
@@ -99,7 +107,7 @@ class Writer(ExpressionWriter):
     def statement(self, depth: int) -> str:
         self.spend(2)
         maker = self.random.choice(_STATEMENTS if depth else _SIMPLE)
-        return maker(self, depth) or self.assign(depth)
+        return getattr(self, maker.__name__)(depth) or self.assign(depth)
 
     def assign(self, depth: int) -> str:
         letter = self.random.choice([letter for letter, names in self.names.items() if names] or "-")

@@ -7,7 +7,7 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route, frame
-from splinter_bench.generators.kernel import REQUEST, GeneratorProgram
+from splinter_bench.generators.kernel import REQUEST, CountProgram, GeneratorProgram, ReplyForm
 
 from splinter.net import netns
 from splinter.net.lab import CLIENT_ADDRESS, CLIENT_DEVICE, CLIENT_MAC, SERVER_ADDRESS, SERVER_MAC, Lab
@@ -16,6 +16,7 @@ from tests.support.xdp_runs import Action, run_once
 pytestmark = pytest.mark.xdp
 
 ROUTE = Route(CLIENT_MAC, SERVER_MAC, CLIENT_ADDRESS, SERVER_ADDRESS, 40_001, 7171)
+MARK = b"SPLN"
 PLACES = {"TENANT_AT": 8, "TOKEN_AT": 16, "SEQUENCE_AT": 32, "KEY_AT": 64, "VALUE_AT": 72}
 
 
@@ -47,3 +48,20 @@ def test_checksums_are_right_whatever_numbers_are_written(lab: Lab, shift: int, 
             assert (whole[IP].chksum, whole[UDP].chksum) == given
     finally:
         program.close()
+
+
+@pytest.mark.parametrize(
+    ("form", "counted"),
+    [
+        (ReplyForm(MARK), {0: 1}),
+        (ReplyForm(MARK, status_at=6), {3: 1}),
+        (ReplyForm(MARK, status_at=5, reply_bytes=64), {0: 1}),
+        (ReplyForm(MARK, status_at=5, reply_bytes=65), {-1: 1}),
+        (ReplyForm(MARK[::-1]), {-1: 1}),
+    ],
+)
+def test_replies_are_counted_by_status_if_they_are_of_the_form(lab: Lab, form: ReplyForm, counted: dict[int, int]) -> None:
+    back = Route(SERVER_MAC, CLIENT_MAC, SERVER_ADDRESS, CLIENT_ADDRESS, 7171, 40_001)
+    with netns.inside(lab.client.namespace), CountProgram(CLIENT_DEVICE, 7171, form) as program:
+        assert run_once(program, frame(back, MARK + bytes([0, 0, 3]) + bytes(57)))[0] == Action.DROP
+        assert program.counts() == counted

@@ -28,7 +28,7 @@ HOSTILE = f"[/nope][link=http://evil]y[/link]:skull:{ESCAPES}\u202egnp.exe\u2066
 SIGNATURE = {"name": HOSTILE, "parameters": [[HOSTILE, "u64"]], "result": "u64"}
 EXTENSION = {
     "name": HOSTILE, "signature": SIGNATURE, "version": 1, "code_bytes": 2, "frame_bytes": 3, "invocations": 4, "errors": 5,
-    "yields": 6, "cpu_us": 7, "kills": 3, "quarantined": True,
+    "yields": 6, "cpu_us": 7, "place": "worker", "worker_reason": HOSTILE, "in_kernel": 0, "kills": 3, "quarantined": True,
 }  # fmt: skip
 TENANT = {"tenant": 7, "token": 0x1122334455667788, "home": 0}
 DIAGNOSTIC = {"line": 1, "column": 1, "rule": HOSTILE, "message": HOSTILE, "hint": HOSTILE}

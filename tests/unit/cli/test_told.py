@@ -28,7 +28,7 @@ IDS = [3, *range(9, 16009)]
 SIGNATURE = {"name": "f", "parameters": [], "result": "bytes"}
 EXTENSION = {
     "name": "f", "signature": SIGNATURE, "version": 1, "code_bytes": 2, "frame_bytes": 3, "invocations": 4, "errors": 5,
-    "yields": 6, "cpu_us": 7, "kills": 0, "quarantined": False,
+    "yields": 6, "cpu_us": 7, "place": "worker", "worker_reason": "", "in_kernel": 0, "kills": 0, "quarantined": False,
 }  # fmt: skip
 
 

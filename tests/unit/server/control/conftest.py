@@ -95,6 +95,7 @@ def control_stopped() -> Iterator[Control]:
         steer=lambda elsewhere: None,
         homes_elsewhere_max=None,
         code=CodeRegion.create(1 << 20),
+        kernel=None,
         credential=CREDENTIAL.encode(),
         listen_socket=listener,
         statistics=lambda: {"transport": "none", "workers": [], "store": store.usage()},

@@ -1,0 +1,34 @@
+"""A reader in the kernel that waits anywhere while a writer dies anywhere finds nothing torn, freed, unpublished or foreign."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from splinter.net import netns
+from splinter.net.lab import Lab
+
+pytestmark = pytest.mark.xdp
+
+PROGRAM = Path(__file__).with_name("pause_every_point.py")
+
+
+def test_a_get_may_wait_anywhere_while_a_writer_dies_anywhere(lab: Lab) -> None:
+    with netns.inside(lab.server.namespace):
+        run = subprocess.run(
+            [sys.executable, PROGRAM], env={**os.environ, "SPLINTER_KILL_POINTS": "1"}, capture_output=True, text=True,
+            timeout=900, check=False,
+        )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    report = json.loads(run.stdout)
+    assert report["tried"] > 70
+    places = [name for name in report if name.startswith("PAUSE_")]
+    assert len(places) == 9  # each is on some get's way
+    assert report["released"] > report.get("too late", 0)
+    assert report["released"] > 4 * report.get("lived", 0)
+    assert report["found"] and report["missing"] and report["handed over"]
