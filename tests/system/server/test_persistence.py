@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from pyroute2 import IPRoute
 
+from splinter.client import Client
 from splinter.client.admin import TenantInfo
 from splinter.errors import RequestTimeoutError
 from splinter.net.bpf import maps
@@ -47,6 +48,16 @@ def bump(db: Store, key: u64) -> u64:
         count = found.u64(0) + 1
     db.put(1, key, count)
     return count
+"""
+READER = """
+from splinter.ext import extension, Store, u64
+
+@extension
+def look(db: Store, key: u64) -> u64:
+    found = db.get(1, key)
+    if found is None:
+        return u64(0)
+    return found.u64(0)
 """
 needs_tier = pytest.mark.skipif(platform.machine() != "x86_64", reason="the kernel's tier is for x86-64")
 GOES_ON = "going on with the store that an earlier server left"
@@ -330,6 +341,27 @@ def test_a_start_right_behind_the_supervisors_death_waits_for_the_others(unique_
     with serving(unique_name, lab, "--audit") as again:
         check(again, tenant)
         server.process.wait(20)
+
+
+def place_of(client: Client, name: str) -> str:
+    (place,) = [extension.place for extension in client.extensions() if extension.name == name]
+    return place
+
+
+@needs_tier
+def test_an_extension_in_the_kernel_runs_while_every_process_is_dead(unique_name: str, lab: Lab) -> None:
+    server = start_server(unique_name, lab)
+    tenant = fill(server)
+    client = server.client(tenant, timeout=DEAD_SECONDS)
+    client.install(READER)
+    assert client.invoke("look", 5) == 3 and place_of(client, "look") == "kernel"
+    kill_everything(server, "at random", random.Random(1))
+    assert [client.invoke("look", key) for key in (5, 6) * 50] == [3, 0] * 50
+    with serving(unique_name, lab, "--audit") as again:
+        check(again, tenant)
+        client = again.client(tenant)
+        wait_for(lambda: place_of(client, "look") == "kernel", what="the program, loaded anew")
+        assert client.invoke("look", 5) == 4
 
 
 @needs_tier
