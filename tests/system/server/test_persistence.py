@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import random
@@ -9,13 +10,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pyroute2 import IPRoute
 
+from splinter.client import Client
 from splinter.client.admin import TenantInfo
 from splinter.errors import RequestTimeoutError
 from splinter.net.bpf import maps
@@ -24,10 +26,11 @@ from splinter.net.lab import Lab
 from splinter.net.netns import inside
 from splinter.server import instance as run_folders
 from splinter.server.pinned import LAYOUT, LAYOUT_BYTES, LAYOUT_PIN, LINK_PIN, closed
+from splinter.testing.process import ServerProcess
 from tests.support.bank import BANK
-from tests.support.kill_all import kill_everything, storm_of_all
+from tests.support.kill_all import kill_everything, processes, storm_of_all
 from tests.support.kill_storm import MEMORY as STORM_MEMORY
-from tests.support.servers import MEMORY, RunningServer, running_lab, serving, start_server
+from tests.support.servers import MEMORY, START_SECONDS, RunningServer, running_lab, serving, start_server
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.xdp
@@ -45,6 +48,16 @@ def bump(db: Store, key: u64) -> u64:
         count = found.u64(0) + 1
     db.put(1, key, count)
     return count
+"""
+READER = """
+from splinter.ext import extension, Store, u64
+
+@extension
+def look(db: Store, key: u64) -> u64:
+    found = db.get(1, key)
+    if found is None:
+        return u64(0)
+    return found.u64(0)
 """
 needs_tier = pytest.mark.skipif(platform.machine() != "x86_64", reason="the kernel's tier is for x86-64")
 GOES_ON = "going on with the store that an earlier server left"
@@ -273,6 +286,40 @@ def test_an_end_by_an_error_leaves_the_store(unique_name: str) -> None:
         check(again, tenant)
 
 
+def children_of(pid: int, name: str) -> bool:
+    with contextlib.suppress(OSError):
+        return any(Path(f"/proc/{child}/comm").read_text().strip() == name for child in processes(pid))
+    return False
+
+
+def test_a_start_that_attaches_may_be_killed_at_any_time(unique_name: str, lab: Lab) -> None:
+    server = start_server(unique_name, lab)
+    tenant = fill(server)
+    crash(server)
+    before = program_on(lab)
+    moments: list[Callable[[ServerProcess], bool]] = [
+        lambda started: run_folders.is_running(unique_name),
+        lambda started: GOES_ON in started.said(),
+        lambda started: "transport:" in started.said(),
+        lambda started: children_of(started.process.pid, "splinter-forker"),
+        lambda started: children_of(started.process.pid, "splinter-w0"),
+        lambda started: program_on(lab) != before,
+        lambda started: children_of(started.process.pid, "splinter-ctl"),
+    ]
+    where = ("--memory", MEMORY, "--transport", "xdp", "--dev", lab.server.device, "--netns", lab.server.namespace)
+    for is_now in moments:
+        started = ServerProcess(unique_name, *where)
+        wait_for(lambda started=started, is_now=is_now: is_now(started), START_SECONDS, "the moment")
+        others = processes(started.process.pid)
+        started.process.kill()
+        started.process.wait()
+        wait_for(lambda others=others: not any(Path(f"/proc/{pid}").exists() for pid in others), what="the end of all")
+        started.forget()
+        assert program_on(lab) != 0
+    with serving(unique_name, lab, "--audit") as again:
+        check(again, tenant)
+
+
 @pytest.mark.parametrize("crew", [None, BANK], ids=["storm", "bank"])
 def test_kill_all_under_load(unique_name: str, lab: Lab, crew: object) -> None:
     options = ("--memory", STORM_MEMORY)
@@ -296,6 +343,27 @@ def test_a_start_right_behind_the_supervisors_death_waits_for_the_others(unique_
         server.process.wait(20)
 
 
+def place_of(client: Client, name: str) -> str:
+    (place,) = [extension.place for extension in client.extensions() if extension.name == name]
+    return place
+
+
+@needs_tier
+def test_an_extension_in_the_kernel_runs_while_every_process_is_dead(unique_name: str, lab: Lab) -> None:
+    server = start_server(unique_name, lab)
+    tenant = fill(server)
+    client = server.client(tenant, timeout=DEAD_SECONDS)
+    client.install(READER)
+    assert client.invoke("look", 5) == 3 and place_of(client, "look") == "kernel"
+    kill_everything(server, "at random", random.Random(1))
+    assert [client.invoke("look", key) for key in (5, 6) * 50] == [3, 0] * 50
+    with serving(unique_name, lab, "--audit") as again:
+        check(again, tenant)
+        client = again.client(tenant)
+        wait_for(lambda: place_of(client, "look") == "kernel", what="the program, loaded anew")
+        assert client.invoke("look", 5) == 4
+
+
 @needs_tier
 def test_gets_are_answered_while_every_process_is_dead(unique_name: str, lab: Lab) -> None:
     server = start_server(unique_name, lab)
@@ -316,6 +384,7 @@ def test_reads_in_the_kernel_go_on_while_a_start_recovers_and_takes_over(unique_
     server = start_server(unique_name, lab)
     tenant = fill(server)
     stop, wrong, asked = threading.Event(), [], [0]
+    programs: set[int] = set()
 
     def ask() -> None:
         with server.client(tenant, timeout=TIMEOUT_SECONDS) as client:
@@ -325,8 +394,13 @@ def test_reads_in_the_kernel_go_on_while_a_start_recovers_and_takes_over(unique_
                     wrong.append(number)
                 asked[0] += 1
 
-    asking = threading.Thread(target=ask)
-    asking.start()
+    def look() -> None:
+        while not stop.is_set():
+            programs.add(program_on(lab))
+
+    threads = [threading.Thread(target=ask), threading.Thread(target=look)]
+    for thread in threads:
+        thread.start()
     try:
         for _ in range(2):
             wait_for(lambda before=asked[0]: asked[0] > before + OBJECTS, what="answers")
@@ -341,6 +415,8 @@ def test_reads_in_the_kernel_go_on_while_a_start_recovers_and_takes_over(unique_
             client.put(b"large", value)
     finally:
         stop.set()
-        asking.join()
+        for thread in threads:
+            thread.join()
         assert server.stop() == 0
     assert not wrong
+    assert len(programs) == 3 and 0 not in programs  # one took the place of the other
