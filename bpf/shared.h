@@ -23,7 +23,7 @@
 #define WORK_UNITS_PER_GET 4
 #define WORK_BYTES_PER_UNIT_SHIFT 6
 #define KEY_AREA_BYTES 264
-#define WORK_BUDGET_PER_UNIT_SHIFT 5
+#define WORK_BUDGET_PER_UNIT_SHIFT 7
 #define WINDOW_NS 10000000ull
 
 /* The store: splinter/store/layout.py. */
@@ -144,8 +144,6 @@ struct tenant_work {
     __u64 units;
     __u64 window;
     __u64 spent;
-    __u64 invokes;
-    __u64 pad[3];
 };
 
 /* Extensions: splinter/ext/abi.py and splinter/ext/kernel/layout.py. */

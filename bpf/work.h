@@ -43,6 +43,7 @@ static __always_inline void count_work(struct cpu *cpu, struct tenant_work *work
     work->gets += 1;
 }
 
+/* Of a run of an extension, by what it has spent of its budget. */
 static __always_inline void count_run(struct cpu *cpu, struct tenant_work *work, __u64 budget_spent)
 {
     __u64 units = WORK_UNITS_PER_GET + (budget_spent >> WORK_BUDGET_PER_UNIT_SHIFT);
@@ -50,7 +51,6 @@ static __always_inline void count_run(struct cpu *cpu, struct tenant_work *work,
     cpu->units += units;
     work->spent += units;
     work->units += units;
-    work->invokes += 1;
 }
 
 #endif

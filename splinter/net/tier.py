@@ -49,14 +49,12 @@ assert CPU.itemsize == 512
 TENANT_WORK = np.dtype(
     [
         ("gets", "<u8"),  # gets answered, found or not
-        ("units", "<u8"),  # work: WORK_UNITS_PER_GET for each get, and 1 for each 64 bytes that are summed up or copied
+        ("units", "<u8"),  # work: WORK_UNITS_PER_GET for each get or invoke, 1 for each 64 bytes that are summed up or copied
         ("window", "<u8"),  # the CPU's window that ``spent`` is of
         ("spent", "<u8"),  # work in that window
-        ("invokes", "<u8"),  # extensions run to their end
-        ("pad", "<u8", (3,)),  # to a cache line
     ]
 )
-assert TENANT_WORK.itemsize == 64
+assert TENANT_WORK.itemsize == 32
 
 CODE_LENGTH_BYTES = 4  # in front of an extension's code in the map ``extension_code``: how long it is
 CODE_BYTES = CODE_LENGTH_BYTES + limits.EXTENSION_OBJECT_BYTES_MAX
@@ -64,7 +62,7 @@ _NO_PREALLOC = 1  # flag of a hash: an element takes memory when it is there
 
 WORK_UNITS_PER_GET = 4
 WORK_BYTES_PER_UNIT_SHIFT = 6
-WORK_BUDGET_PER_UNIT_SHIFT = 5  # of what an extension spends: a look-up is 16 units
+WORK_BUDGET_PER_UNIT_SHIFT = 7  # of what an extension spends: a look-up is 4 units, as a get
 WINDOW_NS = 10_000_000
 WINDOW_UNITS = 500_000
 """Work that a CPU does in a window when it does nothing else: a unit takes some 20 ns."""

@@ -22,6 +22,7 @@ RUN = {
     "docs/how-to/testing.md": "tests/system/testing/test_plugin.py",
     "docs/reference/extensions.md": "tests/unit/ext/test_docs.py",
     "docs/reference/library.md": "tests/system/ext_library/test_server.py",
+    "docs/explanation/kernel-tier.md": "tests/unit/ext/kernel/test_worlds.py",
     "docs/reference/afxdp.md": "tests/system/net/test_docs.py",
 }
 TOPS = ("splinter", "bench", "tests", "scripts", "docs", "bpf", "vagrant", "examples", ".ci")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -92,6 +94,17 @@ def test_the_examples_give_the_same(side: KernelSide) -> None:
         side.invoke("assoc_add", id2, 2, 100 + id2, 5, b"post")
     assert side.run("newest", sources["newest"], 1) == word(104) + word(103) + word(102)
     assert set(side.answered) == {"lowest_common_ancestor", "path_to_root", "newest"} and not side.left
+
+
+def test_the_example_of_the_page_is_the_same_in_three_worlds(side: KernelSide) -> None:
+    """Of ``docs/explanation/kernel-tier.md``."""
+    page = Path(__file__).parents[4] / "docs" / "explanation" / "kernel-tier.md"
+    (source,) = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    for synset in range(1, 40):
+        side.put(word(synset), word(synset // 2), 1)
+    for synset in (0, 1, 7, 39, 99):
+        assert side.run("path_to_root", source, synset) == side.store.invoke(source, synset)
+    assert side.answered["path_to_root"] == 5
 
 
 # --- the harness -------------------------------------------------------------------------------------------------------------
