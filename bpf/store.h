@@ -10,6 +10,8 @@
 
 #define SLAB_SHIFT 13 /* SLAB_UNITS */
 #define OBJECT_AT_MAX (SLAB_BYTES - 64) /* of the smallest size class */
+/* Buckets of a chain that are looked at, of CHAIN_BUCKETS_MAX that there may be: an index that is full has one and a half. */
+#define CHAIN_LOOKS_MAX 4
 #define CANDIDATES_MAX 2 /* objects of one tag and identity that are compared: each has another key by a chance of 1 in 65,536 */
 
 _Static_assert(SLAB_UNITS == 1 << SLAB_SHIFT, "a slab's units are a power of two");
@@ -123,7 +125,7 @@ static __always_inline int next_candidate(struct walk *walk, __u64 identity, __u
     __u32 first = walk->entry;
 
 #pragma clang loop unroll(disable)
-    for (int depth = 0; depth < CHAIN_BUCKETS_MAX; depth++) {
+    for (int depth = 0; depth < CHAIN_LOOKS_MAX; depth++) {
         struct bucket *bucket = bpf_map_lookup_elem(&store_index, &walk->bucket);
 
         if (!bucket)
@@ -154,7 +156,7 @@ static __always_inline int next_candidate(struct walk *walk, __u64 identity, __u
         if (!walk->bucket)
             return 0;
     }
-    return 0;
+    return -1;
 }
 
 /* The object of a key, in `walk`: 1, found; 0, there is none; -1, whether there is one cannot be told here. */

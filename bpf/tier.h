@@ -42,7 +42,7 @@ static __always_inline int is_intact(const struct request *request, struct key *
     const __u64 *place;
 
     sum = word_sum(*(__u64 *)request->ip) + *(__u32 *)((void *)request->ip + 8) + addresses;
-    if (!checksum || fold(sum) != WHOLE || bytes > sizeof(struct udp) + UDP_PAYLOAD_BYTES_MAX)
+    if (!checksum || fold(sum) != WHOLE || bytes > (__u32)(sizeof(struct udp) + UDP_PAYLOAD_BYTES_MAX))
         return 0; /* longer ones are not plain */
     sum = pseudo_sum(addresses, request->udp->length);
     if (tier_value.takes_partial && checksum == fold(sum))
@@ -165,7 +165,7 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
             return VERDICT_OVER_INVOKE;
         }
     } else if (call.is_invoke) {
-        return VERDICT_OVER_COMMIT;
+        return VERDICT_OVER_INVOKE;
     }
     /* What was found by now was this tenant's if its token is valid still: an id that is another's has another token. */
     if (check_token(tenant, token) != FURTHER_PROCESSING)

@@ -15,6 +15,7 @@ from splinter_bench.subjects.in_worker import WorkerInProcess
 
 from splinter import limits, wire
 from splinter.net.bpf import MapForm
+from splinter.net.bpf.maps import MMAPABLE
 from splinter.net.device import need
 from splinter.net.lab import CLIENT_ADDRESS, CLIENT_MAC, SERVER_ADDRESS, SERVER_DEVICE, SERVER_MAC
 from splinter.net.tenants import TENANT
@@ -68,7 +69,7 @@ class TierProgram:
         if pauses:
             maps["pauses"] = MapForm.shared(16, 1)
         fds = {name: form.make(name) for name, form in maps.items()}
-        regions = {name: Region.from_fd(fds[name], form.mapped_bytes) for name, form in maps.items()}
+        regions = {name: Region.from_fd(fds[name], form.mapped_bytes) for name, form in maps.items() if form.flags & MMAPABLE}
         self.program = (PausingProgram if pauses else XdpProgram)(
             SERVER_DEVICE, port=PORT, cores=1, queues=1, index_buckets=buckets, slabs=slabs, given=fds
         )

@@ -18,7 +18,7 @@ from splinter.net import netns
 from splinter.net.bpf import BpfRefusedError, Code, load, syscall
 from splinter.net.lab import SERVER_DEVICE, Lab
 from splinter.net.tenants import TENANT_REMOVING
-from splinter.net.tier import WINDOW_UNITS
+from splinter.net.tier import WINDOW_UNITS, forms
 from splinter.net.xdp import Verdict, XdpProgram, program
 from splinter.store.commits import VERSION_VOID
 from splinter.store.epochs import EPOCH_OFFLINE, epoch_leave, epoch_oldest
@@ -167,9 +167,14 @@ def test_options_of_ip_are_left_to_the_worker_who_takes_none(tier: TierProgram) 
     assert tier.ask_worker(packet) is None
 
 
-@pytest.mark.parametrize("opcode", [code for code in wire.Opcode if code != wire.Opcode.GET])
+@pytest.mark.parametrize("opcode", [code for code in wire.Opcode if code not in (wire.Opcode.GET, wire.Opcode.INVOKE)])
 def test_all_other_requests_are_the_worker_s(tier: TierProgram, opcode: wire.Opcode) -> None:
     is_left(tier, frame(get(b"key", opcode=opcode)))
+
+
+def test_an_invoke_of_what_is_not_installed_is_the_worker_s_to_refuse(tier: TierProgram) -> None:
+    tier.store.put(TENANT_ID, 0, b"name", b"of no extension")
+    is_left(tier, frame(get(b"name", opcode=wire.Opcode.INVOKE)), Verdict.OVER_INVOKE)
 
 
 def test_every_flipped_bit_is_found(tier: TierProgram) -> None:
@@ -353,6 +358,7 @@ def test_a_tenant_beside_others_has_half_of_a_window(tier: TierProgram) -> None:
     is_as_the_worker_s(tier, frame(get(b"key")), Verdict.KERNEL_HIT)  # in the next window
 
 
+NEEDED = {"accounts", "store_state", *forms(1)}
 REFUSED = "the kernel refused the program splinter: Invalid argument"
 
 
@@ -368,16 +374,16 @@ def test_a_program_that_the_kernel_refuses_is_loaded_without_its_tier(
         return load(code, name)
 
     monkeypatch.setattr(program, "load", load_without_tier)
-    given = {name: tier.program.map_fd(name) for name in ("accounts", "store_state", "tier", "cpu_epochs", "tenant_work")}
+    given = {name: tier.program.map_fd(name) for name in NEEDED}
     with netns.inside(lab.server.namespace), served(given) as other:
         assert other.tier_off == REFUSED
         assert loads[1] < loads[0] / 2  # and the tier costs nothing that way
 
 
-@pytest.mark.parametrize("missing", ["accounts", "store_state", "tier", "cpu_epochs", "tenant_work"])
+@pytest.mark.parametrize("missing", sorted(NEEDED))
 def test_without_the_store_in_maps_there_is_no_tier(tier: TierProgram, lab: Lab, missing: str) -> None:
-    names = {"accounts", "store_state", "tier", "cpu_epochs", "tenant_work"} - {missing}
-    with netns.inside(lab.server.namespace), served({name: tier.program.map_fd(name) for name in names}) as other:
+    given = {name: tier.program.map_fd(name) for name in NEEDED - {missing}}
+    with netns.inside(lab.server.namespace), served(given) as other:
         assert other.tier_off == "the store is not in maps"
 
 
