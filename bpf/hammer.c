@@ -58,7 +58,7 @@ int ask(struct xdp_md *ctx)
     struct key *key = bpf_map_lookup_elem(&keys, &which);
     __u64 sequence, client;
 
-    if (!done || !key || frame + FRAME_BYTES > (void *)(long)ctx->data_end)
+    if (!done || !key || frame + MADE_BYTES > (void *)(long)ctx->data_end)
         return XDP_ABORTED;
     if (!take_turn(done))
         return XDP_DROP;

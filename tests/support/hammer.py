@@ -79,7 +79,7 @@ class Checker(Program):
 
     def __init__(self, ifname: str, template: bytes, port: int) -> None:
         self.defines = {
-            "KEYS": KEYS, "SOURCE_PORT": SOURCE_PORT, "PORT": port, "FRAME_BYTES": len(template),
+            "KEYS": KEYS, "SOURCE_PORT": SOURCE_PORT, "PORT": port, "MADE_BYTES": len(template),
             "HEADERS_BYTES": FRAME_HEADER_BYTES,
         }  # fmt: skip
         self.forms = {
@@ -105,7 +105,7 @@ class Asker(MadeProgram):
         places = {
             "SEQUENCE_AT": FRAME_HEADER_BYTES + H_SEQUENCE, "CLIENT_AT": FRAME_HEADER_BYTES + H_CLIENT, "KEY_AT": key_at,
         }  # fmt: skip
-        defines = {name: value for name, value in checker.defines.items() if name not in ("FRAME_BYTES", "HEADERS_BYTES")}
+        defines = {name: value for name, value in checker.defines.items() if name not in ("MADE_BYTES", "HEADERS_BYTES")}
         given = {"keys": checker.map_fd("keys")}
         forms = {"keys": checker.forms["keys"]}
         super().__init__(
