@@ -26,7 +26,7 @@ int generate(struct xdp_md *ctx)
     struct progress *done = bpf_map_lookup_elem(&progress, &first);
     struct request *request;
 
-    if (!done || frame + FRAME_BYTES > (void *)(long)ctx->data_end)
+    if (!done || frame + MADE_BYTES > (void *)(long)ctx->data_end)
         return XDP_ABORTED;
     at = done->made & (ENTRIES - 1);
     request = bpf_map_lookup_elem(&schedule, &at);

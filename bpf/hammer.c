@@ -25,19 +25,17 @@
 #define WORDS_MIN 2
 #define WORDS_MAX 12
 
-/* What a key's only writer knows of it. Writer: that process. */
+/* What is known of a key. Replies overtake each other, also on one CPU: what counts is what was shown when a request was made. */
 struct key {
-    __u64 written; /* number of the last value whose put was acknowledged */
-    __u64 deletes; /* odd while it may be absent: from before a delete until the next put was acknowledged */
+    __u64 written; /* number of the last value whose put was acknowledged. Writer: the key's only one, a process */
+    __u64 deletes; /* odd while it may be absent: from before a delete until the next put was acknowledged. Writer: the same */
+    __u64 shown; /* a number that a reply had, the highest but for races. Writers: check on all CPUs */
 };
 extern struct map keys;
 
 /* Replies by what they are, one cell for each CPU. Writer: check. */
-enum found { KERNEL_HIT, KERNEL_MISS, WORKER_HIT, WORKER_MISS, OTHER, TORN, FOREIGN, STALE, BACKWARDS, MISSED, FOUND };
+enum found { KERNEL_HIT, KERNEL_MISS, WORKER_HIT, WORKER_MISS, OTHER, TORN, FOREIGN, STALE, MISSED, FOUND };
 extern struct map found;
-
-/* By key, the number of the value that the kernel showed last on this CPU, one cell for each. Writer: check. */
-extern struct map shown;
 
 static __always_inline __u64 mix(__u64 value)
 {
@@ -56,15 +54,18 @@ int ask(struct xdp_md *ctx)
     __u32 first = 0, which = bpf_get_prandom_u32() & (KEYS - 1);
     struct progress *done = bpf_map_lookup_elem(&progress, &first);
     struct key *key = bpf_map_lookup_elem(&keys, &which);
-    __u64 sequence, client;
+    __u64 sequence, client, seen;
 
-    if (!done || !key || frame + FRAME_BYTES > (void *)(long)ctx->data_end)
+    if (!done || !key || frame + MADE_BYTES > (void *)(long)ctx->data_end)
         return XDP_ABORTED;
     if (!take_turn(done))
         return XDP_DROP;
     copy_frame(frame, done->frame);
     sequence = done->made * KEYS + which;
-    client = *(volatile __u64 *)&key->written << DELETES_BITS | DELETES_OF(*(volatile __u64 *)&key->deletes);
+    seen = *(volatile __u64 *)&key->shown;
+    if (seen < *(volatile __u64 *)&key->written)
+        seen = *(volatile __u64 *)&key->written;
+    client = seen << DELETES_BITS | DELETES_OF(*(volatile __u64 *)&key->deletes);
     *(__u64 *)(frame + SEQUENCE_AT) = sequence;
     *(__u64 *)(frame + CLIENT_AT) = client;
     *(__u64 *)(frame + KEY_AT) = which;
@@ -85,7 +86,7 @@ static __always_inline enum found judge(struct packet *p, struct splinter_header
 {
     int by_kernel = header->flags & SPLINTER_FLAG_KERNEL;
     const __u64 *value = p->cursor + SPLINTER_HEADER_BYTES;
-    __u64 client = header->client, number, *before;
+    __u64 client = header->client, number;
 
     if (header->status == 1) {
         if (!(DELETES_OF(client) & 1) && DELETES_OF(*(volatile __u64 *)&key->deletes) == DELETES_OF(client))
@@ -105,15 +106,9 @@ static __always_inline enum found judge(struct packet *p, struct splinter_header
         return TORN;
     if (number < SEEN_OF(client))
         return STALE;
-    if (!by_kernel)
-        return WORKER_HIT;
-    before = bpf_map_lookup_elem(&shown, &which);
-    if (before) {
-        if (number < *before)
-            return BACKWARDS;
-        *before = number;
-    }
-    return KERNEL_HIT;
+    if (number > *(volatile __u64 *)&key->shown)
+        *(volatile __u64 *)&key->shown = number;
+    return by_kernel ? KERNEL_HIT : WORKER_HIT;
 }
 
 int check(struct xdp_md *ctx)

@@ -5,8 +5,8 @@
 #ifndef SPLINTER_MADE_H
 #define SPLINTER_MADE_H
 
-#if !defined(FRAME_BYTES) || !defined(HEADERS_BYTES)
-#error "the loader defines FRAME_BYTES, and HEADERS_BYTES of them, of Ethernet, IP and UDP"
+#if !defined(MADE_BYTES) || !defined(HEADERS_BYTES)
+#error "the loader defines MADE_BYTES, and HEADERS_BYTES of them, of Ethernet, IP and UDP"
 #endif
 
 /* Reads of the numbers in a ones' complement sum (RFC 1071). Those at odd offsets are shifted by a byte, which is a rotation. */
@@ -22,7 +22,7 @@ struct progress {
     __u64 first_ns; /* when a run's first and last frame were made. Writer: this program; 0 between runs (user space) */
     __u64 last_ns;
     __u64 sum; /* of the UDP datagram and its pseudo header, with all numbers 0. Writer: user space, before the first run */
-    __u8 frame[(FRAME_BYTES + 7) / 8 * 8]; /* Ethernet, IP, UDP, payload. Writer: user space, before the first run */
+    __u8 frame[(MADE_BYTES + 7) / 8 * 8]; /* Ethernet, IP, UDP, payload. Writer: user space, before the first run */
 };
 extern struct map progress;
 
@@ -31,14 +31,14 @@ extern struct map progress;
 static __always_inline void copy_frame(void *to, const void *from)
 {
 #pragma unroll
-    for (int at = 0; at + 8 <= FRAME_BYTES; at += 8)
+    for (int at = 0; at + 8 <= MADE_BYTES; at += 8)
         COPY(__u64, to, from, at);
-    if (FRAME_BYTES & 4)
-        COPY(__u32, to, from, FRAME_BYTES / 8 * 8);
-    if (FRAME_BYTES & 2)
-        COPY(__u16, to, from, FRAME_BYTES / 4 * 4);
-    if (FRAME_BYTES & 1)
-        COPY(__u8, to, from, FRAME_BYTES - 1);
+    if (MADE_BYTES & 4)
+        COPY(__u32, to, from, MADE_BYTES / 8 * 8);
+    if (MADE_BYTES & 2)
+        COPY(__u16, to, from, MADE_BYTES / 4 * 4);
+    if (MADE_BYTES & 1)
+        COPY(__u8, to, from, MADE_BYTES - 1);
 }
 
 /* The next frame's turn: 0 when it is too early for it, and the frame is used again at once, until it is time. */

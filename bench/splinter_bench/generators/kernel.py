@@ -41,7 +41,7 @@ class MadeProgram(Program):
         defines: Mapping[str, object], forms: Mapping[str, MapForm], given: Mapping[str, int] | None = None,
     ) -> None:  # fmt: skip
         progress_bytes = _PROGRESS.itemsize + -(-len(frame) // 8) * 8
-        defines = {"FRAME_BYTES": len(frame), "HEADERS_BYTES": headers_bytes, **defines}
+        defines = {"MADE_BYTES": len(frame), "HEADERS_BYTES": headers_bytes, **defines}
         super().__init__(ifname, source, function, defines, {"progress": MapForm.shared(progress_bytes, 1), **forms}, given)
         self._frame = frame
         memory = mmap.mmap(self.map_fd("progress"), progress_bytes)
