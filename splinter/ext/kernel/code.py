@@ -60,7 +60,10 @@ def kernel_code(function: ir.Function, program: Program, result: ResultKind, wan
         return KernelCode(reason=str(error), is_required=is_required)
     verify(function, placement, result)
     identity = secrets.randbits(63) | 1
-    made = machine.object_file(emit.emit(function, placement, result, identity))
+    try:
+        made = machine.object_file(emit.emit(function, placement, result, identity))
+    except RuntimeError:  # LLVM refuses the module, or was built without BPF: no reason to refuse the extension
+        return KernelCode(reason="LLVM makes no code of it for the kernel", is_required=is_required)
     if len(made) > EXTENSION_OBJECT_BYTES_MAX:
         reason = f"its code has {len(made)} bytes; in the kernel {EXTENSION_OBJECT_BYTES_MAX} are possible"
         return KernelCode(reason=reason, is_required=is_required)

@@ -90,6 +90,12 @@ def test_no_code_ends_llvm(text: str) -> None:
     assert kernel(body(text)).object_file
 
 
+def test_an_llvm_without_bpf_leaves_all_to_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("splinter.ext.kernel.machine._TARGET", "no-such-target")
+    found = kernel(body("return x"))
+    assert (found.object_file, found.text) == (b"", "LLVM makes no code of it for the kernel")
+
+
 def test_nine_of_ten_that_only_read_have_code() -> None:
     found = {name: kernel(source) for name, source in only_reading().items()}
     assert len(found) >= 15
