@@ -13,6 +13,10 @@
  * The MAC addresses that are ours, as 48-bit numbers, the first byte lowest. Writer of both: supervisor. */
 extern struct map addresses, macs;
 
+/* One of each that is ours: looked at first. Writer: supervisor. */
+extern struct map usual;
+extern struct usual usual_value;
+
 /* Who may ask, and which core serves them: struct tenant by id. Writer: control plane. Mapped. */
 extern struct map tenants;
 

@@ -26,6 +26,12 @@
 #define WORK_BUDGET_PER_UNIT_SHIFT 7
 #define WINDOW_NS 10000000ull
 
+struct usual {
+    __u64 mac;
+    __u32 address;
+    __u32 pad;
+};
+
 /* The store: splinter/store/layout.py. */
 
 #define SLAB_UNITS 8192

@@ -95,6 +95,7 @@ def shared_header() -> str:
             WORK_BUDGET_PER_UNIT_SHIFT=tier.WORK_BUDGET_PER_UNIT_SHIFT,
             WINDOW_NS=f"{tier.WINDOW_NS}ull",
         ),
+        _structure("usual", place.USUAL),
         "/* The store: splinter/store/layout.py. */",
         _defines(
             SLAB_UNITS=layout.SLAB_UNITS,

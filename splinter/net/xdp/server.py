@@ -11,7 +11,7 @@ from splinter.errors import ServerError
 from splinter.net import tier
 from splinter.net.bpf import BpfRefusedError, Kind, MapForm, maps
 from splinter.net.depths import DEPTH
-from splinter.net.place import Place
+from splinter.net.place import USUAL, Place, usual_of
 from splinter.net.tenants import RATE, TENANT
 from splinter.net.xdp.extensions import ExtensionPrograms
 from splinter.net.xdp.program import Program
@@ -71,6 +71,7 @@ class XdpProgram(Program):
             "counters": MapForm(Kind.PERCPU_ARRAY, 8, len(Verdict)),
             "addresses": MapForm(Kind.HASH, 4, limits.DEVICE_ADDRESSES_MAX),
             "macs": MapForm(Kind.HASH, 4, limits.DEVICE_ADDRESSES_MAX, key_bytes=8),
+            "usual": MapForm(Kind.ARRAY, USUAL.itemsize, 1),
         }
         defines = {
             "PORT": port,
@@ -82,6 +83,7 @@ class XdpProgram(Program):
         self.tier_off = tier_off or _obstacle_to_tier(given or {})
         """Why the program answers nothing by itself; empty: it does."""
         super().__init__(ifname, "splinter.c", "splinter", defines, forms, given)
+        maps.update(self.map_fd("usual"), 0, usual_of((), ()))
         self._places: dict[str, dict[bytes, int]] = {name: {} for name in _PLACES}
         self._cpus = maps.possible_cpus()
 
@@ -107,6 +109,7 @@ class XdpProgram(Program):
             raise ServerError(
                 f"{self.ifname} has more than {limits.DEVICE_ADDRESSES_MAX} addresses: name the one to serve with --address"
             )
+        maps.update(self.map_fd("usual"), 0, usual_of((), ()))  # may be none of them any more
         for name, keys in wanted.items():
             fd, present = self.map_fd(name), self._places[name]
             for key in [key for key in present if key not in keys]:
@@ -115,6 +118,7 @@ class XdpProgram(Program):
                 if present.get(key) != kind:
                     maps.update(fd, key, kind.to_bytes(4, "little"))
             self._places[name] = keys
+        maps.update(self.map_fd("usual"), 0, usual_of(place.own_keys(), place.mac_keys()))
 
     def set_socket(self, queue: int, core: int, fd: int) -> None:
         """Steer requests for tenants of ``core`` that come in by ``queue`` to an AF_XDP socket bound to that queue."""

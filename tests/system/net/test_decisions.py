@@ -209,16 +209,18 @@ def test_what_stands_behind_a_tag_is_checked(xdp: Fixture, payload: bytes, verdi
 def test_addresses_that_the_device_has_are_served_and_those_it_had_are_not(xdp: Fixture) -> None:
     old, new, mac = frame(header()), frame(header(), ip={"dst": "10.0.0.77"}), "02:53:50:4c:00:44"
     moved = frame(header(), ethernet={"dst": mac})
+    nobody = frame(header(), ip={"dst": "0.0.0.0"}, ethernet={"dst": "00:00:00:00:00:00"})
     steered, passed = (Action.REDIRECT, {Verdict.STEERED}), (Action.PASS, {Verdict.PASSED})
     assert [xdp.judge(packet) for packet in (old, new, moved)] == [steered, passed, passed]
     assert xdp.judge(frame(header(), ip={"dst": OTHER_ADDRESS})) == steered
+    assert xdp.judge(frame(header(), ip={"dst": OTHER_ADDRESS}, ethernet={"dst": mac})) == passed
     try:
         xdp.program.serve_at(Place(frozenset(["10.0.0.77"]), frozenset(), frozenset([SERVER_MAC])))
         assert [xdp.judge(packet) for packet in (old, new, moved)] == [passed, steered, passed]
         xdp.program.serve_at(Place(frozenset([SERVER_ADDRESS]), frozenset(), frozenset([mac])))
         assert [xdp.judge(packet) for packet in (old, new, moved)] == [passed, passed, steered]
         xdp.program.serve_at(Place(frozenset(), frozenset(), frozenset()))
-        assert [xdp.judge(packet) for packet in (old, new, moved)] == [passed, passed, passed]
+        assert [xdp.judge(packet) for packet in (old, new, moved, nobody)] == [passed] * 4
         many = frozenset(f"10.1.{n // 250}.{n % 250 + 1}" for n in range(limits.DEVICE_ADDRESSES_MAX + 1))
         with pytest.raises(ServerError, match="--address"):
             xdp.program.serve_at(Place(many, frozenset(), frozenset([mac])))
