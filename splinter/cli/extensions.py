@@ -116,18 +116,16 @@ def list_extensions(
     if as_json:
         say(json.dumps([_plain(info) for info in found]))
         return
-    table = Table(
-        "signature", "version", "code bytes", "frame bytes", "place", "invocations", "in kernel", "errors", "yields", "CPU ms",
-        "kills",
-    )  # fmt: skip
+    table = Table("signature", "version", "place", "invocations", "in kernel", "errors", "yields", "CPU ms", "kills")
     for info in found:
-        sizes = (str(info.version), str(info.code_bytes), str(info.frame_bytes))
-        place = f"{info.place}: {info.worker_reason}" if info.worker_reason else info.place
         invocations = (f"{info.invocations:,}", f"{info.in_kernel:,}")
         counts = (*invocations, f"{info.errors:,}", f"{info.yields:,}", f"{info.cpu_us / 1000:,.1f}")
         kills = f"{info.kills}, quarantined" if info.quarantined else str(info.kills)
-        table.add_row(visible(str(info.signature)), *sizes, visible(place), *counts, kills)
+        table.add_row(visible(str(info.signature)), str(info.version), info.place, *counts, kills)
     Terminal().print(table)
+    for info in found:
+        if info.worker_reason:
+            say(visible(f"{info.signature.name} is in the worker: {info.worker_reason}"))
 
 
 def log(

@@ -43,12 +43,13 @@ def server(
 ) -> Generator[Session]:
     """A lab, a server in it with a worker on each of these CPUs, and a session with it.
 
-    ``settings`` are those of the server's configuration file.
+    ``settings`` are those of the server's configuration file. The kernel tier is off unless they say otherwise.
     """
     name = f"bench-{os.getpid()}-{next(_numbers)}"
+    wanted = {"kernel_tier": "off"} | dict(settings or {})
     where = ("--lab", name, "--cores", ",".join(map(str, cores)), "--memory", memory)
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-        file.write("".join(f"{key} = {json.dumps(value)}\n" for key, value in (settings or {}).items()))
+        file.write("".join(f"{key} = {json.dumps(value)}\n" for key, value in wanted.items()))
         file.flush()
         with Lab(name), running_server(name, "--config", file.name, *where) as info, Session(info) as session:
             yield session

@@ -38,8 +38,9 @@ def running_server(instance: str, *arguments: str, environment: dict[str, str] |
 
 @contextlib.contextmanager
 def lab_server(*cores: int, memory: str = MEMORY_DEFAULT, environment: dict[str, str] | None = None) -> Generator[InstanceInfo]:
-    """A lab of its own, and in it a server with a worker on each of these CPUs. Raises what :func:`running_server` does."""
+    """A lab of its own, and in it a server with a worker on each of these CPUs. The workers answer everything: the kernel tier
+    has figures of its own. Raises what :func:`running_server` does."""
     name = f"bench-{os.getpid()}"
-    arguments = ("--lab", name, "--cores", ",".join(map(str, cores)), "--memory", memory)
+    arguments = ("--lab", name, "--cores", ",".join(map(str, cores)), "--memory", memory, "--kernel-tier", "off")
     with Lab(name), running_server(name, *arguments, environment=environment) as info:
         yield info

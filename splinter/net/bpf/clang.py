@@ -36,9 +36,10 @@ _SECONDS_MAX = 60.0
 
 
 def find_clang() -> Path:
-    """The compiler. Raises :class:`TransportUnavailableError` when there is none."""
+    """The compiler, on PATH or where the distribution puts it. Raises :class:`TransportUnavailableError` when there is none."""
+    path = os.pathsep.join((os.environ.get("PATH", ""), os.defpath))
     for name in _NAMES:
-        if found := shutil.which(name):
+        if found := shutil.which(name, path=path):
             return Path(found).resolve()
     raise TransportUnavailableError("clang is missing: apt install clang-19")
 

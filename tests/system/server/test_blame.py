@@ -16,7 +16,7 @@ from tests.support.waiting import wait_for
 TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
 IMPORTS = "from splinter.ext import Store, extension, u64\n\n"
 # Copied into the packet; copied into an object beside its client's record, under the tenant's lock; after a yield.
-COPIED = IMPORTS + "@extension\ndef wild(db: Store) -> bytes:\n    return b'x'\n"
+COPIED = IMPORTS + "@extension(place='worker')\ndef wild(db: Store) -> bytes:\n    return b'x'\n"
 RECORDED = IMPORTS + "@extension\ndef wild(db: Store) -> bytes:\n    db.put(1, 1, 1)\n    return b'x'\n"
 GOOD = IMPORTS + "@extension\ndef good(db: Store) -> bytes:\n    db.put(1, 2, 1)\n    return b'good'\n"
 

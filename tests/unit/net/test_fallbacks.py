@@ -28,6 +28,7 @@ def _fail(code: int) -> Callable[..., int]:
 
 def test_missing_clang_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(clang.os, "defpath", "")
     with pytest.raises(TransportUnavailableError, match="clang is missing: apt install clang-19"):
         clang.compile_c("echo.c", {"PORT": 7171})
 
@@ -35,14 +36,23 @@ def test_missing_clang_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp
 @pytest.mark.parametrize("name", ["clang-16", "clang-18", "clang"])
 def test_the_distribution_s_clang_will_do(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(clang.os, "defpath", "")
     (tmp_path / name).touch(mode=0o755)
     assert clang.find_clang() == tmp_path / name
+
+
+def test_a_path_without_clang_is_not_the_only_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "clang-19").touch(mode=0o755)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(clang.os, "defpath", str(tmp_path))
+    assert clang.find_clang() == tmp_path / "clang-19"
 
 
 def test_probe_says_that_clang_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(socket, "socket", Opened)
     monkeypatch.setattr(maps, "create", lambda *_: os.open(os.devnull, os.O_RDONLY))
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(clang.os, "defpath", "")
     assert xdp.probe() == "clang is missing: apt install clang-19"
 
 
