@@ -40,7 +40,7 @@ def note_request(w: int, entry: int, header: int, length: int, received: int) ->
     packet.tenant = tenant if tenant < limits.TENANTS_MAX else 0
     packet.record = 0
     packet.hashed = 0
-    if received < _LOOK_AHEAD_FROM:
+    if received < _LOOK_AHEAD_FROM or packet.tenant == 0:  # who cannot be has no account to look into
         return 0
     hashed = _ask_for_key(Worker(w).store, header, length)
     packet.hashed = hashed
