@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import mmap
 import os
 from enum import IntEnum
@@ -42,23 +41,34 @@ assert len(Stretch) * _STRETCH_BYTES <= FIXED_BYTES
 def are_there() -> bool:
     """Whether a process can have all of these addresses: of 39 bits, which some kernels give, they are not."""
     last = FIXED_ADDRESSES + FIXED_BYTES - mmap.PAGESIZE
-    found = _libc.mmap(last, mmap.PAGESIZE, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_FIXED_NOREPLACE, -1, 0)
-    if found is None or found == _MAP_FAILED:
-        return ctypes.get_errno() == errno.EEXIST
+    try:
+        found = map_memory(last, mmap.PAGESIZE, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_FIXED_NOREPLACE, -1)
+    except FileExistsError:
+        return True
+    except OSError:
+        return False
     unmap(found, mmap.PAGESIZE)
-    return bool(found == last)
+    return found == last
 
 
 def map_at(address: int, size: int, protection: int, descriptor: int) -> None:
     """Map a descriptor, shared, at this very address. Raises :class:`OSError`, ``EEXIST`` when something else is there."""
-    flags = mmap.MAP_SHARED | _MAP_FIXED_NOREPLACE
-    found = _libc.mmap(address, size, protection, flags, descriptor, 0)
-    if found is None or found == _MAP_FAILED:
-        code = ctypes.get_errno()
-        raise OSError(code, f"{os.strerror(code)} (addresses from {address:#x} on)")
+    found = map_memory(address, size, protection, mmap.MAP_SHARED | _MAP_FIXED_NOREPLACE, descriptor)
     if found != address:  # a kernel before 4.17 takes the address for a wish
         unmap(found, size)
         raise FileExistsError(f"addresses from {address:#x} on are in use")
+
+
+def map_memory(address: int, size: int, protection: int, flags: int, descriptor: int) -> int:
+    """``mmap``, which Python's own has without addresses; 0 leaves the address to the kernel. Returns the address.
+
+    Raises :class:`OSError`.
+    """
+    found = _libc.mmap(address or None, size, protection, flags, descriptor, 0)
+    if found is None or found == _MAP_FAILED:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code) + (f" (addresses from {address:#x} on)" if address else ""))
+    return int(found)
 
 
 def unmap(address: int, size: int) -> None:

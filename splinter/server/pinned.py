@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
 
 import numpy as np
 
+from splinter.errors import ServerError
 from splinter.net.bpf import maps, syscall
 from splinter.net.bpf.maps import Kind, MapForm
 from splinter.net.bpf.pins import PinFolder
+from splinter.net.bpf.syscall import closed
 
 LAYOUT_PIN, LINK_PIN = "layout", "link"
 
@@ -56,17 +57,17 @@ def discard(pins: PinFolder) -> None:
     pins.unpin(LAYOUT_PIN)
 
 
+def remove(pins: PinFolder) -> None:
+    """:func:`discard`, and the folder goes, too. Raises :class:`ServerError`."""
+    try:
+        discard(pins)
+        pins.remove()
+    except OSError as error:
+        raise ServerError(f"what is pinned in {pins.path} cannot be removed: {error.strerror}") from error
+
+
 def detach_and_close(link_fd: int) -> None:
     """Take the program of a link off its device, which may be gone."""
     with contextlib.suppress(OSError):
         syscall.detach_link(link_fd)
     os.close(link_fd)
-
-
-@contextlib.contextmanager
-def closed(descriptor: int) -> Iterator[int]:
-    """Close a descriptor behind the block."""
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from splinter.errors import ServerError
 from splinter.net.bpf.pins import PinFolder, PinsInUseError, PinsUnavailableError, instances
 from splinter.server.instance import InstanceFolder, run_dir, run_root
-from splinter.server.pinned import LINK_PIN, discard, left_behind
+from splinter.server.pinned import LINK_PIN, left_behind, remove
 
 
 def left() -> list[str]:
@@ -46,10 +46,7 @@ def _unpin(instance: str) -> list[str]:
         removed = ["a store"] if left_behind(pins) is not None else ["what is left of a store"]
         if LINK_PIN in pins.names():
             removed.append("its program")
-        discard(pins)
-        pins.remove()
-    except OSError as error:
-        raise ServerError(f"what is pinned in {pins.path} cannot be removed: {error.strerror}") from error
+        remove(pins)
     finally:
         pins.close()
     return removed

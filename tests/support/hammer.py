@@ -263,7 +263,7 @@ def _watch(
         killer: Any = stack.enter_context(Killer(server, plan.seed, KILL_EVERY_SECONDS)) if plan.kills else None
         mover: Any = stack.enter_context(Mover(server, [tenant], plan.seed, MOVE_EVERY_SECONDS)) if plan.moves else None
         while time.monotonic() < begun + plan.seconds and not any(checker.counts()[name] for name in BAD):
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_LOOK_SECONDS)  # it goes on for its time and waits for nothing; looks take the readers' CPU
             if time.monotonic() > show_at:
                 show_at += _SHOW_EVERY_SECONDS
                 show(f"{time.monotonic() - begun:.0f} s: {checker.counts()}")

@@ -248,14 +248,4 @@ class KernelEmitter(Emitter):
                 value = self._value(f"sext i{bits} {self._value(f'trunc i64 {value} to i{bits}')} to i64")
             self._assign(instruction.target, value)
             return
-        if is_store:
-            value = self._operand(instruction.operands[1])
-            if bits < 64:
-                value = self._value(f"trunc i64 {value} to i{bits}")
-            self._line(f"store i{bits} {value}, ptr {pointer}, align 1")
-            return
-        assert instruction.target is not None
-        value = self._value(f"load i{bits}, ptr {pointer}, align 1")
-        if bits < 64:
-            value = self._value(f"{'sext' if instruction.op is Op.LOAD_SIGNED else 'zext'} i{bits} {value} to i64")
-        self._assign(instruction.target, value)
+        self._access(instruction, pointer)

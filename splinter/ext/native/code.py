@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import ctypes
 import mmap
 import os
 from collections.abc import Iterable
@@ -25,18 +24,12 @@ from typing import Protocol
 from splinter.errors import ServerError
 from splinter.ext.native.elf import PADDING
 from splinter.limits import CODE_REGION_BYTES
-from splinter.native.addresses import Stretch, map_at
+from splinter.native.addresses import Stretch, map_at, map_memory, unmap
 
 ALIGNMENT = 64  # bytes: one cache line
 _MFD_CLOEXEC, _MFD_EXEC = 1, 0x10
-_MAP_SHARED, _MAP_PRIVATE, _MAP_FIXED, _MAP_ANONYMOUS, _MAP_NORESERVE = 1, 2, 0x10, 0x20, 0x4000
+_MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
 _PROT_NONE = 0
-_MAP_FAILED = ctypes.c_void_p(-1).value
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.mmap.restype = ctypes.c_void_p
-_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
-_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 
 
 class Pages(Protocol):
@@ -73,7 +66,7 @@ class CodeRegion:
             descriptor = _memfd()
             os.ftruncate(descriptor, size)
             if copy is None:
-                return cls(descriptor, _map(0, size, protection, _MAP_SHARED, descriptor), size)
+                return cls(descriptor, map_memory(0, size, protection, mmap.MAP_SHARED, descriptor), size)
             for page, content in copy.pages():
                 os.pwrite(descriptor, content, page * mmap.PAGESIZE)
             map_at(Stretch.CODE.address, size, protection, descriptor)
@@ -83,7 +76,11 @@ class CodeRegion:
 
     def become_writer(self) -> None:
         """Give up the executable view (its addresses stay reserved). For the control process, before its first write."""
-        _map(self.address, self.size, _PROT_NONE, _MAP_PRIVATE | _MAP_ANONYMOUS | _MAP_NORESERVE | _MAP_FIXED, -1)
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE | _MAP_FIXED
+        try:
+            map_memory(self.address, self.size, _PROT_NONE, flags, -1)
+        except OSError as error:
+            raise ServerError(f"the executable view of the code region cannot be given up: {error}") from error
 
     def become_reader(self) -> None:
         """Give up the descriptor, and with it all ways of writing. For workers, after the fork."""
@@ -96,7 +93,7 @@ class CodeRegion:
     def close(self) -> None:
         """Unmap and close; nobody may run code from here any more."""
         self.become_reader()
-        _libc.munmap(self.address, self.size)
+        unmap(self.address, self.size)
 
     def write(self, code: bytes) -> tuple[int, int]:
         """Place machine code; returns its absolute address and its offset. Raises :class:`ServerError` when full."""
@@ -178,10 +175,3 @@ def _memfd() -> int:
     with contextlib.suppress(OSError):  # kernels before 6.3 do not know the flag, and need none
         return os.memfd_create("splinter-code", _MFD_CLOEXEC | _MFD_EXEC)
     return os.memfd_create("splinter-code", _MFD_CLOEXEC)
-
-
-def _map(address: int, size: int, protection: int, flags: int, descriptor: int) -> int:
-    result = _libc.mmap(address or None, size, protection, flags, descriptor, 0)
-    if result == _MAP_FAILED or result is None:
-        raise ServerError(f"cannot map the code region: {os.strerror(ctypes.get_errno())}")
-    return int(result)

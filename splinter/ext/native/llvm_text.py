@@ -341,12 +341,16 @@ class Emitter(FunctionText):
         return pointer
 
     def _memory_access(self, instruction: ir.Instruction) -> None:
-        bits = 8 * instruction.size
         address = instruction.operands[0]
         if isinstance(address, Register) and address in self.frame_offsets:
             pointer = self._frame_pointer(self.frame_offsets[address])
         else:
             pointer = self._value(f"inttoptr i64 {self._operand(address)} to ptr")
+        self._access(instruction, pointer)
+
+    def _access(self, instruction: ir.Instruction, pointer: str) -> None:
+        """Load or store at a pointer."""
+        bits = 8 * instruction.size
         if instruction.op is Op.STORE:
             value = self._operand(instruction.operands[1])
             if bits < 64:

@@ -5,10 +5,12 @@ See ``man 2 bpf`` and ``union bpf_attr`` in ``linux/bpf.h``. Every function rais
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
 import struct
+from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -101,3 +103,12 @@ def program_info(program_fd: int) -> ProgramInfo:
     bpf(Command.OBJ_GET_INFO_BY_FD, struct.pack("<2IQ", program_fd, _INFO.size, ctypes.addressof(found)))
     translated, name = _INFO.unpack(found.raw)
     return ProgramInfo(name.rstrip(b"\0"), translated)
+
+
+@contextlib.contextmanager
+def closed(descriptor: int) -> Iterator[int]:
+    """Close a descriptor behind the block."""
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

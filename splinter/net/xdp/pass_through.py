@@ -18,7 +18,6 @@ import contextlib
 import errno
 import os
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -27,6 +26,7 @@ from splinter.net import netns
 from splinter.net.bpf import load, syscall
 from splinter.net.bpf.elf import Code
 from splinter.net.bpf.load import BpfRefusedError
+from splinter.net.bpf.syscall import closed
 from splinter.net.device import Device, find, need
 
 NAME = "splinter_pass"
@@ -58,7 +58,7 @@ def is_on(device: Device) -> bool:
     if not device.program:
         return False
     try:
-        with _opened(syscall.open_program(device.program)) as fd:
+        with closed(syscall.open_program(device.program)) as fd:
             found = syscall.program_info(fd)
     except OSError as error:
         if error.errno == errno.ENOENT:
@@ -81,7 +81,7 @@ def put_on(ifname: str) -> bool:
             f"another XDP program is attached to {ifname}: replies do not stick there, and nothing is to be done while it is"
         )
     try:
-        with _opened(_load()) as fd:
+        with closed(_load()) as fd:
             _set(device.ifindex, fd, syscall.LINK_NATIVE | _IF_NOEXIST)
     except OSError as error:
         if error.errno in _OCCUPIED:
@@ -128,14 +128,6 @@ def take_off(ifindex: int) -> Place | None:
         return None
     _set(ifindex, _NONE, syscall.LINK_NATIVE)
     return Place(netns.current_fd(), ifindex)
-
-
-@contextlib.contextmanager
-def _opened(fd: int) -> Iterator[int]:
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def _set(ifindex: int, fd: int, flags: int) -> None:

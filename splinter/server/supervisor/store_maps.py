@@ -34,10 +34,11 @@ from splinter.net import tier
 from splinter.net.bpf import maps
 from splinter.net.bpf.maps import Kind, MapForm
 from splinter.net.bpf.pins import PinFolder, PinsInUseError, PinsUnavailableError, instances
+from splinter.net.bpf.syscall import closed
 from splinter.net.tenants import RATE_BYTES, TENANT
 from splinter.net.xdp.verdicts import Verdict
 from splinter.server.config import ServerConfig
-from splinter.server.pinned import LAYOUT_FORM, LAYOUT_PIN, LINK_PIN, closed, discard, left_behind
+from splinter.server.pinned import LAYOUT_FORM, LAYOUT_PIN, LINK_PIN, discard, left_behind, remove
 from splinter.server.supervisor.layout_record import objection_to, record_of
 from splinter.store.layout import ACCOUNT
 from splinter.store.region import Region
@@ -241,10 +242,7 @@ def look_behind(config: ServerConfig) -> None:
                 f"a server of instance {config.instance!r} left a store, which only '--transport xdp' goes on with: --fresh "
                 f"begins with an empty store in its place, 'splinter purge' removes it"
             )
-        discard(pins)
-        pins.remove()
-    except OSError as error:
-        raise ServerError(f"what is pinned in {pins.path} cannot be removed: {error.strerror}") from error
+        remove(pins)
     finally:
         pins.close()
 

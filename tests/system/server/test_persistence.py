@@ -22,10 +22,11 @@ from splinter.client.admin import TenantInfo
 from splinter.errors import RequestTimeoutError
 from splinter.net.bpf import maps
 from splinter.net.bpf.pins import PinFolder, folder_of, instances
+from splinter.net.bpf.syscall import closed
 from splinter.net.lab import Lab
 from splinter.net.netns import inside
 from splinter.server import instance as run_folders
-from splinter.server.pinned import LAYOUT, LAYOUT_BYTES, LAYOUT_PIN, LINK_PIN, closed
+from splinter.server.pinned import LAYOUT, LAYOUT_BYTES, LAYOUT_PIN, LINK_PIN
 from splinter.testing.process import ServerProcess
 from tests.support.bank import BANK
 from tests.support.kill_all import kill_everything, processes, storm_of_all
