@@ -94,7 +94,7 @@ def names_found_by(measuring: str) -> tuple[str, ...]:
 
 
 def figures_of(observations: Observations) -> list[Figure]:
-    """The figures of which a table has all that their formulas name.
+    """The figures of which a table has all that their formulas and texts name.
 
     A round in which a slice that the figure's formula names had no peace is left out; none, if that would leave nothing. Parts
     are of the same rounds.
@@ -104,11 +104,12 @@ def figures_of(observations: Observations) -> list[Figure]:
         try:
             columns = observations.columns(about.get("at"))
             kept, left_out = columns.kept(about["value"])
+            text = columns.told(about["text"])
         except NotMeasuredError:
             continue
         figure = Figure(
             name,
-            columns.told(about["text"]),
+            text,
             about["unit"],
             tuple(kept),
             columns.in_peace(kept.index).medians(about.get("parts", {})),

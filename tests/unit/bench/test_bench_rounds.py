@@ -124,6 +124,12 @@ def test_a_number_that_no_slice_found_leaves_out_what_names_it() -> None:
         found.columns().evaluate("generator.ns")
 
 
+def test_a_setting_that_is_not_there_leaves_out_the_text_that_names_it() -> None:
+    slices = {name: lambda: {"per_second": 1.0} for name in ("get_all", "echo_all")}
+    named = {figure.name for figure in figures_of(in_turns(slices, 1, Script(lambda _: False)))}
+    assert "live-all" in named and "live-tenants" not in named
+
+
 def test_what_a_figure_does_not_name_leaves_none_of_its_rounds_out() -> None:
     slices = {"resume": lambda: 1.0, "generator": lambda: 1.0, "other": lambda: 1.0}
     figure = resume_of(in_turns(slices, 3, Script(lambda number: 2 <= number < 2 + TRIES)))
