@@ -3,7 +3,7 @@
  * can do in both directions. (Some cannot make a frame longer at its end.) Nothing of the frame is written before that is done: until
  * then it can be left to the worker.
  *
- * A value is read through value_word(), which the includer defines as slab_word() of store.h is.
+ * A value is read through value_block(), which the includer defines: block_before() of blocks.h, for the memory that it lies in.
  */
 #ifndef SPLINTER_ANSWER_H
 #define SPLINTER_ANSWER_H
@@ -46,6 +46,7 @@ struct asked {
     __u64 client;
     __u64 sequence;
     __u32 fragment; /* index and count */
+    __u64 sum; /* of ports and header, as far as it is repeated, but for the fragment's */
 };
 
 /* Remember what the answer repeats; `ip_at` is where the IP header begins in the frame. */
@@ -69,6 +70,8 @@ static __always_inline int remember(struct asked *asked, const struct xdp_md *ct
     asked->client = header->client;
     asked->sequence = header->sequence;
     asked->fragment = *(__u32 *)&header->fragment_index;
+    asked->sum = asked->ports + word_sum(asked->first) + word_sum(asked->tenant_and_table) + word_sum(asked->client) +
+                 word_sum(asked->sequence);
     return 1;
 }
 
@@ -87,14 +90,14 @@ static __always_inline void write_headers(__u8 *frame, struct ipv4 *ip, const st
     BOTH_ADDRESSES(ip) = asked->addresses << 32 | asked->addresses >> 32;
 }
 
-/* The header of our own; returns its sum. */
+/* The header of our own; returns the sum of what it does not repeat. */
 static __always_inline __u64 write_header(struct splinter_header *header, const struct asked *asked, __u32 status, __u64 version,
                                           __u32 value_bytes)
 {
-    __u64 first = asked->first | (__u64)status << 48 | (__u64)(SPLINTER_FLAG_REPLY | SPLINTER_FLAG_KERNEL) << 56;
+    __u64 said = status | (SPLINTER_FLAG_REPLY | SPLINTER_FLAG_KERNEL) << 8;
     __u64 lengths = value_bytes | (__u64)asked->fragment << 32, most = tier_value.packet_bytes_max;
 
-    *(__u64 *)&header->magic = first;
+    *(__u64 *)&header->magic = asked->first | said << 48;
     *(__u64 *)&header->tenant = asked->tenant_and_table;
     header->token = 0;
     header->client = asked->client;
@@ -102,39 +105,46 @@ static __always_inline __u64 write_header(struct splinter_header *header, const 
     *(__u64 *)&header->value_length = lengths;
     header->object_version = version;
     header->acknowledged = most;
-    return word_sum(first) + word_sum(asked->tenant_and_table) + word_sum(asked->client) + word_sum(asked->sequence) +
-           word_sum(lengths) + word_sum(version) + most;
+    return (said << 16) + word_sum(lengths) + word_sum(version) + most;
 }
 
-/* Copy a word of the value, that which ends behind its first `end` bytes. 0: it does not lie where it must, which cannot be. */
-static __always_inline int copy_word(struct splinter_header *header, void *frame_end, const __u8 *source, __u32 from, __u32 end,
-                                     __u64 *word)
+/* Copy a block; returns its sum. */
+static __always_inline __u64 copy_block(struct block *to, const struct block *from)
 {
-    __u64 *place = (void *)(header + 1) - 8 + bounded(end, VALUE_MASK);
+    __u64 first = from->words[0], second = from->words[1], third = from->words[2], fourth = from->words[3];
 
-    if ((void *)(place + 1) > frame_end || !value_word(source, from + end, word))
-        return 0;
-    *place = *word;
-    return 1;
+    to->words[0] = first;
+    to->words[1] = second;
+    to->words[2] = third;
+    to->words[3] = fourth;
+    return word_sum(first) + word_sum(second) + word_sum(third) + word_sum(fourth);
 }
 
-/* Copy a value behind the header; returns its sum. The last word may reach into the header, which is written next. */
+/* Copy a value of at least a byte behind the header; returns its sum. The first block reaches into the header, which is written next.
+ * What does not lie where it must, which cannot be, is left out. */
 static __always_inline __u64 copy_value(struct key *key, struct splinter_header *header, void *frame_end, const __u8 *source,
                                         __u32 from, __u32 bytes)
 {
-    __u64 sum = 0, word = 0;
+    __u64 left = low_half(bytes), turn = (left & 1) * 8;
+    const struct block *block;
+    struct block *to;
+    __u64 word, sum = 0;
 
 #pragma clang loop unroll(disable)
-    for (__u32 end = 8; end <= bytes; end += 8) {
-        if (!copy_word(header, frame_end, source, from, end, &word))
+    for (;; left -= BLOCK_BYTES) {
+        to = (void *)(header + 1) - BLOCK_BYTES + bounded(left, VALUE_MASK);
+        block = value_block(source, from + left);
+        if (!block)
             return 0;
-        sum += word_sum(word);
+        if ((void *)(to + 1) > frame_end)
+            return 0;
+        if (left <= BLOCK_BYTES)
+            break;
+        sum += copy_block(to, block);
     }
-    bytes = launder(key, bytes, VALUE_MASK);
-    if (!(bytes & 7))
-        return sum;
-    copy_word(header, frame_end, source, launder(key, from, SLAB_BYTES - 1), bytes, &word);
-    return sum + last_of(word, bytes & 7);
+    *to = *block;
+    word = first_sum(block, left, &sum);
+    return (sum << turn) + word_sum(word);
 }
 
 /* Turn the frame into the answer: `status`, with the value that stands at a place in `source`; or NOT_FOUND with its text. 0: it has
@@ -161,7 +171,8 @@ static __always_inline int answer(struct xdp_md *ctx, struct key *key, const str
     if ((void *)(header + 1) > end || frame + sizeof(struct ethernet) + sizeof(struct ipv4) > end)
         return 0; /* cannot be: the frame is as long as its answer */
     if (status != NOT_FOUND) {
-        sum = copy_value(key, header, end, source, value_at, value_bytes);
+        if (value_bytes)
+            sum = copy_value(key, header, end, source, value_at, value_bytes);
     } else if ((void *)(header + 1) + NOT_FOUND_BYTES <= end) {
         *(__u64 *)(header + 1) = NOT_FOUND_FIRST;
         *(__u32 *)((void *)(header + 1) + 8) = (__u32)NOT_FOUND_SECOND;
@@ -172,7 +183,7 @@ static __always_inline int answer(struct xdp_md *ctx, struct key *key, const str
     write_headers(frame, ip, asked, udp_bytes);
     *(__u32 *)&udp->source = asked->ports << 16 | asked->ports >> 16;
     udp->length = bpf_htons(udp_bytes);
-    sum += pseudo_sum(word_sum(asked->addresses), udp->length) + asked->ports + udp->length;
+    sum += pseudo_sum(word_sum(asked->addresses), udp->length) + asked->sum + udp->length;
     sum = fold(sum) ^ WHOLE;
     udp->checksum = sum ? sum : WHOLE; /* 0 would say that there is none */
     return 1;

@@ -20,13 +20,7 @@
 #include "work.h"
 #include "memory.h"
 
-/* The eight bytes of the record that end at a place: answer.h takes the result from there. */
-static __always_inline int value_word(const __u8 *scratch, __u64 end, __u64 *word)
-{
-    *word = *(const __u64 *)(scratch + bounded(end - 8, SCRATCH_BYTES - 1));
-    return 1;
-}
-
+#define value_block(scratch, end) block_before(scratch, end, SCRATCH_BYTES)
 #include "answer.h"
 #include "room.h"
 
@@ -46,13 +40,13 @@ static __always_inline int begin(struct xdp_md *ctx, struct extension_scratch *s
     __u32 at = ip_at + sizeof(struct ipv4) + sizeof(struct udp) + SPLINTER_HEADER_BYTES + request->header->key_length;
     struct account *account = bpf_map_lookup_elem(&accounts, &tenant);
 
+    s->frame.tenant = tenant;
     if (!account || length > sizeof(s->arguments))
         return 0;
     if (length && bpf_xdp_load_bytes(ctx, at, s->arguments, length))
         return 0;
     s->frame.arguments = SCRATCH_ARGUMENTS;
     s->frame.arguments_length = length;
-    s->frame.tenant = tenant;
     s->frame.budget = EXTENSION_BUDGET;
     s->snapshot = *(volatile __u64 *)&account->sequence;
     s->broken = 0;
@@ -75,39 +69,55 @@ static __always_inline __u32 take_result(struct extension_scratch *s, __u64 ende
     return length;
 }
 
-/* Run the extension and answer; the verdict, or why the worker is to do it. */
-static __always_inline int execute(struct xdp_md *ctx, struct extension_scratch *s, __u32 *home)
+/* Answer with what a run has left: the verdict, or why the worker is to do it. A function of its own, since what it keeps on the stack
+ * is much, and is not there while the extension runs. */
+GLOBAL int answer_run(struct xdp_md *ctx, SCRATCH_PARAMETER, __u64 ended)
 {
     struct key *key = (struct key *)&s->key_length;
     __u32 ip_at = bounded(s->ip_at, IP_AT_MASK), id, most, length;
     struct request request;
     struct asked asked;
     struct tenant *tenant;
-    __u64 ended, token;
 
+    length = take_result(s, ended);
+    if (s->broken)
+        return VERDICT_OVER_INVOKE;
     if (!request_begin(&request, ctx, ip_at) || !remember(&asked, ctx, ip_at, &request))
-        return VERDICT_TRUNCATED; /* cannot be: the caller has parsed it */
+        return VERDICT_OVER_INVOKE; /* cannot be: the caller has parsed it */
     id = request.header->tenant;
-    token = request.header->token;
     most = value_bytes_max(request.header->status);
     tenant = bpf_map_lookup_elem(&tenants, &id);
-    if (!tenant)
-        return VERDICT_UNKNOWN_TENANT;
-    *home = tenant->home;
+    if (length > sizeof(s->arguments) || length > most)
+        return VERDICT_OVER_SIZE;
+    if (!tenant || check_token(tenant, request.header->token) != FURTHER_PROCESSING) /* as in look_up() */
+        return VERDICT_OVER_COMMIT;
+    length = launder(key, length, VALUE_MASK);
+    return answer(ctx, key, &asked, 0, 0, (const __u8 *)s, SCRATCH_ARGUMENTS, length) ? VERDICT_KERNEL_RUN : VERDICT_OVER_SIZE;
+}
+
+/* Run the extension and answer; the verdict, or why the worker is to do it. */
+static __always_inline int execute(struct xdp_md *ctx, struct extension_scratch *s)
+{
+    __u32 ip_at = bounded(s->ip_at, IP_AT_MASK);
+    struct request request;
+    __u64 ended;
+
+    if (!request_begin(&request, ctx, ip_at))
+        return VERDICT_OVER_INVOKE; /* cannot be: the caller has parsed it */
     if (!begin(ctx, s, &request, ip_at))
         return VERDICT_OVER_INVOKE;
     ended = run(s);
     if (ended == RUN_HAND_OVER)
         return VERDICT_OVER_INVOKE;
-    length = take_result(s, ended);
-    if (s->broken)
-        return VERDICT_OVER_INVOKE;
-    if (length > sizeof(s->arguments) || length > most)
-        return VERDICT_OVER_SIZE;
-    if (check_token(tenant, token) != FURTHER_PROCESSING) /* as in look_up() */
-        return VERDICT_OVER_COMMIT;
-    length = launder(key, length, VALUE_MASK);
-    return answer(ctx, key, &asked, 0, 0, (const __u8 *)s, SCRATCH_ARGUMENTS, length) ? VERDICT_KERNEL_RUN : VERDICT_OVER_SIZE;
+    return answer_run(ctx, s, ended);
+}
+
+/* The core that serves the extension's tenant; CORES: none. */
+static __always_inline __u32 home_of(__u32 id)
+{
+    struct tenant *tenant = bpf_map_lookup_elem(&tenants, &id);
+
+    return tenant ? tenant->home : CORES;
 }
 
 static __always_inline void account_for(struct cpu *cpu, struct extension_scratch *s, __u32 number)
@@ -124,21 +134,21 @@ static __always_inline void account_for(struct cpu *cpu, struct extension_scratc
 
 int extension(struct xdp_md *ctx)
 {
-    __u32 number = bpf_get_smp_processor_id(), zero = 0, home = CORES;
+    __u32 number = bpf_get_smp_processor_id(), zero = 0;
     struct cpu *cpu = bpf_map_lookup_elem(&cpu_epochs, &number);
     struct extension_scratch *s = bpf_map_lookup_elem(&extension_scratch, &zero);
     int verdict;
 
     if (!cpu || !s)
         return XDP_DROP; /* cannot be: the caller had both */
-    verdict = execute(ctx, s, &home);
+    verdict = execute(ctx, s);
     epoch_leave(cpu);
     count(verdict);
     if (verdict == VERDICT_KERNEL_RUN) {
         account_for(cpu, s, number);
         return XDP_TX;
     }
-    verdict = steer(ctx, home);
+    verdict = steer(ctx, home_of(s->frame.tenant));
     count(verdict);
     return verdict == VERDICT_STEERED ? XDP_REDIRECT : XDP_DROP;
 }

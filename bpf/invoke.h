@@ -28,10 +28,9 @@ static __always_inline void call_begin(struct call *call, const struct splinter_
 /* The word of a record that begins at a place in its slab. */
 static __always_inline __u64 record_word(const struct walk *found, __u32 at)
 {
-    __u64 word = 0;
+    const struct block *block = block_before(found->slab, at + 8, SLAB_BYTES);
 
-    slab_word(found->slab, at + 8, &word);
-    return word;
+    return block ? block->words[BLOCK_WORDS - 1] : 0;
 }
 
 #define RECORD_FIELD(field) __builtin_offsetof(struct extension_record, field)

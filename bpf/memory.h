@@ -149,9 +149,9 @@ GLOBAL __u64 get(SCRATCH_PARAMETER, __u64 table, __u64 address, __u64 length)
         return NOT_TOLD;
     key->length = length;
     if (length == 8 && address < SCRATCH_BYTES) /* a number: no call, which takes as long as all the rest of this */
-        *(__u64 *)(key->bytes + 8) = *(const __u64 *)scratch_bytes(s, address);
+        *(__u64 *)(key->bytes + BLOCK_BYTES) = *(const __u64 *)scratch_bytes(s, address);
     else
-        copy(s, SCRATCH_KEY + 8, address, length);
+        copy(s, SCRATCH_KEY + BLOCK_BYTES, address, length);
     identity = identity_of(tenant, table, length);
     is_found = store_find(key, identity, store_hash(key, identity), &found);
     if (is_found < 0)

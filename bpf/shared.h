@@ -22,7 +22,8 @@
 #define NOT_FOUND_SECOND 0x7463656a626full
 #define WORK_UNITS_PER_GET 4
 #define WORK_BYTES_PER_UNIT_SHIFT 6
-#define KEY_AREA_BYTES 264
+#define BLOCK_BYTES 32
+#define KEY_AREA_BYTES 288
 #define WORK_BUDGET_PER_UNIT_SHIFT 7
 #define WINDOW_NS 10000000ull
 
@@ -64,7 +65,8 @@ struct store_descriptor {
     __u64 nowhere;
     __u64 cpu_epochs;
     __u64 cpus;
-    __u64 reserved_made[4];
+    __u64 hash_words[33];
+    __u64 reserved_made[11];
     __u64 epoch;
 };
 
@@ -141,8 +143,8 @@ struct cpu {
     __u64 pad[3];
     __u64 key_length;
     __u64 laundered;
-    __u8 key[264];
-    __u64 pad_key[21];
+    __u8 key[288];
+    __u64 pad_key[18];
 };
 
 struct tenant_work {
@@ -227,7 +229,7 @@ struct extension_scratch {
     __u64 arguments_end;
     __u64 key_length;
     __u64 key_laundered;
-    __u8 key[264];
+    __u8 key[288];
     __u64 snapshot;
     __u64 identity;
     __u32 slot;
@@ -235,7 +237,7 @@ struct extension_scratch {
     __u64 broken;
     __u64 laundered;
     __u64 zero;
-    __u8 reserved[4144];
+    __u8 reserved[4120];
     __u64 end;
 };
 

@@ -2,11 +2,12 @@
  * The store as a reader sees it: the hash of a key, its chain, the object. The same algorithms as splinter/store/hashing.py and
  * index.py, in the same order of loads. Who calls is in an epoch, so nothing that is found is used again meanwhile.
  *
- * A key lies in the memory of a map, as struct key, and is read by words that end behind so many of its bytes. A look-up that cannot
- * be done (-1) is the worker's.
+ * A key lies in the memory of a map, as struct key. A look-up that cannot be done (-1) is the worker's.
  */
 #ifndef SPLINTER_STORE_H
 #define SPLINTER_STORE_H
+
+#include "blocks.h"
 
 #define SLAB_SHIFT 13 /* SLAB_UNITS */
 #define OBJECT_AT_MAX (SLAB_BYTES - 64) /* of the smallest size class */
@@ -19,7 +20,7 @@ _Static_assert(SLAB_UNITS == 1 << SLAB_SHIFT, "a slab's units are a power of two
 struct key {
     __u64 length;    /* of its bytes. Read anew for each use: what the verifier has learned of it in a loop must not spread */
     __u64 laundered; /* numbers pass through here that the verifier is to know nothing of */
-    __u8 bytes[KEY_AREA_BYTES]; /* eight of whatever content, then the key */
+    __u8 bytes[KEY_AREA_BYTES]; /* a block of whatever content, then the key */
 };
 
 /* How far a look-up has come in a chain: the next entry; and where the object of the one before is. */
@@ -47,76 +48,94 @@ static __always_inline __u64 identity_of(__u32 tenant, __u32 table, __u32 key_le
 /* Both halves of the product of 128 bits, xored, from four products of 32 bits. */
 static __always_inline __u64 multiply_fold(__u64 a, __u64 b)
 {
-    __u64 a_low = (__u32)a, a_high = a >> 32, b_low = (__u32)b, b_high = b >> 32;
+    __u64 a_low = low_half(a), a_high = a >> 32, b_low = low_half(b), b_high = b >> 32;
     __u64 low = a_low * b_low, left = a_high * b_low, right = a_low * b_high, high = a_high * b_high;
-    __u64 middle = (low >> 32) + (__u32)left + (__u32)right;
+    __u64 middle = (low >> 32) + low_half(left) + right;
 
-    return ((__u32)low | middle << 32) ^ (high + (left >> 32) + (right >> 32) + (middle >> 32));
+    return (low_half(low) | middle << 32) ^ (high + (left >> 32) + (middle >> 32));
 }
 
-/* A key of 1 to 7 bytes in one word, of the word that ends with it: see _short_word() in hashing.py. */
-static __always_inline __u64 short_word(__u64 word, __u32 length)
-{
-    word >>= 64 - 8 * length;
-    if (length >= 4)
-        return (word & 0xffffffff) | word >> 8 * (length - 4) << 32;
-    return (word & 0xff) | (word >> 8 * (length >> 1) & 0xff) << 8 | word >> 8 * (length - 1) << 16;
-}
-
-/* The eight bytes that end behind the first `end` bytes of a key. */
-static __always_inline __u64 key_word(const struct key *key, __u32 end)
-{
-    return *(volatile __u64 *)(key->bytes + bounded(end, KEY_BYTES_MAX));
-}
-
-static __always_inline __u32 key_length(const struct key *key)
+static __always_inline __u64 key_length(const struct key *key)
 {
     return bounded(*(volatile __u64 *)&key->length, KEY_BYTES_MAX);
 }
 
-/* The hash of a key of 1 to KEY_BYTES_MAX bytes. */
-static __always_inline __u64 store_hash(const struct key *key, __u64 identity)
+/* The block of a key that ends behind its first `left` bytes. */
+static __always_inline struct block *key_block(struct key *key, __u64 left)
 {
-    __u32 length = key_length(key);
-    __u64 multiplier = store_state_value.multiplier, word;
-    __u64 mixed = multiply_fold(identity ^ store_state_value.seed, multiplier);
-
-#pragma clang loop unroll(disable)
-    for (__u32 end = 8; end < length; end += 8)
-        mixed = multiply_fold(mixed ^ key_word(key, end), multiplier);
-    length = key_length(key);
-    word = key_word(key, length);
-    if (length < 8)
-        word = short_word(word, length);
-    return multiply_fold(multiply_fold(mixed ^ word, multiplier) ^ identity, multiplier);
+    return (struct block *)(key->bytes + bounded(left, KEY_BYTES_MAX));
 }
 
-/* The eight bytes of a slab that end at a place; 0: they do not lie in it, which cannot be. */
-static __always_inline int slab_word(const __u8 *slab, __u64 end, __u64 *word)
+/* What is summed up of a key's words, the last one first. */
+struct products {
+    __u64 first;
+    __u64 second;
+};
+
+static __always_inline void add_products(struct products *sums, __u64 word, const __u32 *random)
 {
-    hide(end);
-    if (end < 8 || end > SLAB_BYTES)
-        return 0;
-    *word = *(volatile __u64 *)(slab + end - 8);
-    return 1;
+    __u32 low = low_half(word), high = word >> 32;
+
+    sums->first += (__u64)(low + random[0]) * (high + random[1]);
+    sums->second += (__u64)(low + random[2]) * (high + random[3]);
+}
+
+/* The hash of a key of 1 to KEY_BYTES_MAX bytes. */
+static __always_inline __u64 store_hash(struct key *key, __u64 identity)
+{
+    struct products sums = {};
+    __u64 length = key_length(key), left = length;
+    const __u32 *random;
+    const struct block *block;
+    __u64 word;
+
+#pragma clang loop unroll(disable)
+    for (;; left -= BLOCK_BYTES) {
+        block = key_block(key, left);
+        random = (const void *)store_state_value.hash_words + bounded(length - left, KEY_BYTES_MAX & ~(BLOCK_BYTES - 1));
+        if (left <= BLOCK_BYTES)
+            break;
+#pragma unroll
+        for (int i = 0; i < BLOCK_WORDS; i++)
+            add_products(&sums, block->words[BLOCK_WORDS - 1 - i], random + 2 * i);
+    }
+    word = block->words[BLOCK_WORDS - 1];
+#pragma unroll
+    for (int i = BLOCK_WORDS - 2; i >= 0 && left > 8; i--, left -= 8, random += 2) {
+        add_products(&sums, word, random);
+        word = block->words[i];
+    }
+    add_products(&sums, first_of(word, left), random);
+    return multiply_fold(identity * store_state_value.seed + sums.first, store_state_value.multiplier + sums.second);
 }
 
 /* Whether the key of the object at a place in a slab is this one, of the same length; -1: that cannot be told. */
-static __always_inline int is_key(const __u8 *slab, __u32 at, const struct key *key)
+static __always_inline int is_key(const __u8 *slab, __u32 at, struct key *key)
 {
-    __u32 length = key_length(key);
-    __u64 word = 0;
+    __u64 left = key_length(key);
+    const struct block *ours, *theirs;
+    __u64 word, differ = 0;
 
     at += sizeof(struct object);
 #pragma clang loop unroll(disable)
-    for (__u32 end = 8; end < length; end += 8)
-        if (key_word(key, end) != *(volatile __u64 *)(slab + bounded(at + end - 8, SLAB_BYTES - 8)))
-            return 0;
-    length = key_length(key);
-    if (!slab_word(slab, at + length, &word))
-        return -1;
-    word ^= key_word(key, length);
-    return (length < 8 ? word >> (64 - 8 * length) : word) == 0; /* what stands in front of a short key is not of it */
+    for (;; left -= BLOCK_BYTES) {
+        ours = key_block(key, left);
+        theirs = block_before(slab, at + left, SLAB_BYTES);
+        if (!theirs)
+            return -1;
+        if (left <= BLOCK_BYTES)
+            break;
+#pragma unroll
+        for (int i = 0; i < BLOCK_WORDS; i++)
+            differ |= ours->words[i] ^ theirs->words[i];
+    }
+    word = ours->words[BLOCK_WORDS - 1] ^ theirs->words[BLOCK_WORDS - 1];
+#pragma unroll
+    for (int i = BLOCK_WORDS - 2; i >= 0 && left > 8; i--, left -= 8) {
+        differ |= word;
+        word = ours->words[i] ^ theirs->words[i];
+    }
+    return !(differ | first_of(word, left));
 }
 
 /* The next object of a chain that has this tag and identity: 1; 0, there is none; -1, that cannot be told. */

@@ -15,7 +15,7 @@
 #include "pause.h"
 #include "work.h"
 #include "store.h"
-#define value_word slab_word
+#define value_block(slab, end) block_before(slab, end, SLAB_BYTES)
 #include "answer.h"
 #include "room.h"
 #include "invoke.h"
@@ -33,58 +33,65 @@ static __always_inline int is_plain(const struct request *request)
            (is_invoke(header) ? key_length <= EXTENSION_NAME_BYTES_MAX : header->object_version == 0);
 }
 
-/* Whether the frame is as it was sent: see is_intact() of splinter/worker/xdp/frame.py. */
-static __always_inline int is_intact(const struct request *request, struct key *key)
+/* The sum of what follows the header: 1 to VALUE_MASK bytes, of which all but the first few words may lie at odd places. 0 if it does
+ * not lie in the packet, which cannot be. */
+static __always_inline __u64 body_sum(const struct request *request, struct key *key, __u32 bytes)
 {
-    __u64 addresses = word_sum(BOTH_ADDRESSES(request->ip)), sum;
-    __u32 bytes = launder(key, bpf_ntohs(request->udp->length), VALUE_MASK), checksum = request->udp->checksum;
-    const __u8 *udp = (const __u8 *)request->udp;
-    const __u64 *place;
+    const __u8 *front = (const __u8 *)(request->header + 1) - BLOCK_BYTES;
+    __u64 left = launder(key, bytes, VALUE_MASK), turn = (left & 1) * 8;
+    const struct block *block;
+    __u64 word, sum = 0;
+
+#pragma clang loop unroll(disable)
+    for (;; left -= BLOCK_BYTES) {
+        block = (const void *)(front + bounded(left, VALUE_MASK));
+        if ((const void *)(block + 1) > request->end)
+            return 0;
+        if (left <= BLOCK_BYTES)
+            break;
+        sum += block_sum(block);
+    }
+    word = first_sum(block, left, &sum);
+    return (sum << turn) + word_sum(word);
+}
+
+/* Whether the frame is as it was sent: see is_intact() of splinter/worker/xdp/frame.py. */
+static __always_inline int is_intact(const struct request *request, struct key *key, const struct asked *asked)
+{
+    const struct splinter_header *header = request->header;
+    __u32 bytes = bpf_ntohs(request->udp->length), checksum = request->udp->checksum;
+    __u64 addresses = word_sum(asked->addresses), sum, body;
 
     sum = word_sum(*(__u64 *)request->ip) + *(__u32 *)((void *)request->ip + 8) + addresses;
-    if (!checksum || fold(sum) != WHOLE || bytes > (__u32)(sizeof(struct udp) + UDP_PAYLOAD_BYTES_MAX))
-        return 0; /* longer ones are not plain */
+    if (!checksum || !is_whole(sum))
+        return 0;
     sum = pseudo_sum(addresses, request->udp->length);
     if (tier_value.takes_partial && checksum == fold(sum))
         return 1;
-#pragma clang loop unroll(disable)
-    for (__u32 end = 8; end <= bytes; end += 8) {
-        place = (const void *)(udp + bounded(end - 8, VALUE_MASK));
-        if ((const void *)(place + 1) > request->end)
-            return 0;
-        sum += word_sum(*place);
-    }
-    bytes = launder(key, bytes, VALUE_MASK);
-    if (bytes & 7) {
-        place = (const void *)(udp + bounded(bytes - 8, VALUE_MASK));
-        if ((const void *)(place + 1) > request->end)
-            return 0;
-        sum += last_of(*place, bytes & 7);
-    }
-    return fold(sum) == WHOLE;
+    body = body_sum(request, key, bytes - sizeof(struct udp) - SPLINTER_HEADER_BYTES);
+    if (!body)
+        return 0;
+    sum += asked->sum + request->udp->length + checksum + ((__u64)header->status << 16) + ((__u64)header->flags << 24);
+    sum += ((__u64)header->key_length << 16) + word_sum(header->token) + header->value_length;
+    sum += *(__u32 *)&header->fragment_index + word_sum(header->object_version) + word_sum(header->acknowledged);
+    return is_whole(sum + body);
 }
 
 /* Put the key where look-ups want it; 0: it does not lie in the packet, which cannot be. */
 static __always_inline int copy_key(const struct request *request, struct key *key, __u32 bytes)
 {
-    const __u8 *front = (const __u8 *)(request->header + 1) - 8;
-    const __u64 *place;
-    __u32 length;
+    const __u8 *front = (const __u8 *)(request->header + 1) - BLOCK_BYTES;
+    const struct block *block;
+    __s64 left;
 
     key->length = bytes;
-    length = key_length(key);
 #pragma clang loop unroll(disable)
-    for (__u32 end = 8; end < length; end += 8) {
-        place = (const void *)(front + bounded(end, KEY_BYTES_MAX));
-        if ((const void *)(place + 1) > request->end)
+    for (left = key_length(key); left > 0; left -= BLOCK_BYTES) {
+        block = (const void *)(front + bounded(left, KEY_BYTES_MAX));
+        if ((const void *)(block + 1) > request->end)
             return 0;
-        *(volatile __u64 *)(key->bytes + bounded(end, KEY_BYTES_MAX)) = *place;
+        *key_block(key, left) = *block;
     }
-    length = key_length(key);
-    place = (const void *)(front + length);
-    if ((const void *)(place + 1) > request->end)
-        return 0;
-    *(volatile __u64 *)(key->bytes + length) = *place;
     return 1;
 }
 
@@ -146,7 +153,7 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
     token = request.header->token;
     most = value_bytes_max(request.header->status);
     identity = identity_of(id, call.is_invoke ? TABLE_EXTENSIONS : request.header->table, request.header->key_length);
-    if (!is_intact(&request, key))
+    if (!is_intact(&request, key, &asked))
         return VERDICT_OVER_DAMAGED;
     if (!request_begin(&request, ctx, ip_at) || !copy_key(&request, key, request.header->key_length))
         return VERDICT_OVER_PLAIN;

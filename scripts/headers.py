@@ -91,6 +91,7 @@ def shared_header() -> str:
             NOT_FOUND_SECOND=f"0x{int.from_bytes(_NOT_FOUND[8:], 'little'):x}ull",
             WORK_UNITS_PER_GET=tier.WORK_UNITS_PER_GET,
             WORK_BYTES_PER_UNIT_SHIFT=tier.WORK_BYTES_PER_UNIT_SHIFT,
+            BLOCK_BYTES=tier.BLOCK_BYTES,
             KEY_AREA_BYTES=tier.KEY_AREA_BYTES,
             WORK_BUDGET_PER_UNIT_SHIFT=tier.WORK_BUDGET_PER_UNIT_SHIFT,
             WINDOW_NS=f"{tier.WINDOW_NS}ull",

@@ -11,7 +11,8 @@ import numpy as np
 from splinter import limits
 from splinter.net.bpf import Kind, MapForm, maps
 
-KEY_AREA_BYTES = 8 + 256
+BLOCK_BYTES = 32  # in which the program reads keys and values
+KEY_AREA_BYTES = BLOCK_BYTES + 256
 
 # The map ``tier``, one element.
 TIER = np.dtype(
@@ -40,7 +41,7 @@ CPU = np.dtype(
         ("key_length", "<u8"),
         ("laundered", "<u8"),
         ("key", "u1", (KEY_AREA_BYTES,)),
-        ("pad_key", "<u8", (21,)),
+        ("pad_key", "<u8", (18,)),
     ]
 )
 assert CPU.itemsize == 512

@@ -304,6 +304,8 @@ WORD_BYTES = 16  # one journalled word: address, value
 
 # --- the descriptor --------------------------------------------------------------------------------------------------------
 
+HASH_WORDS = (limits.KEY_BYTES_MAX + 7) // 8 + 1  # one for each word of a key, and one more: see splinter.store.hashing
+
 STORE = np.dtype(
     [
         # Written once, when the store is made. Addresses are valid in every process (mapped before the first fork).
@@ -318,7 +320,7 @@ STORE = np.dtype(
         ("deletions", "<u8"),  # address, DELETION_RING_BYTES for each tenant; of another memory at each start
         ("participants", "<u8"),  # address
         ("class_lists", "<u8"),  # address, one per class
-        ("seed", "<u8"),  # of the hash, random
+        ("seed", "<u8"),  # of the hash, random and odd
         ("multiplier", "<u8"),  # of the hash, random and odd
         ("workers", "<u8"),  # participants 0 … workers - 1, and PARTICIPANT_CONTROL, may use the store
         ("kill_at", "<u8"),  # see splinter.store.kill_points. Writer: tests
@@ -332,7 +334,8 @@ STORE = np.dtype(
         # does (splinter.net.tier.CPU): address and number; 0: there are none. Writer: supervisor
         ("cpu_epochs", "<u8"),
         ("cpus", "<u8"),
-        ("reserved_made", "<u8", 4),
+        ("hash_words", "<u8", HASH_WORDS),  # of the hash, random
+        ("reserved_made", "<u8", 11),
         # Written while serving, each in a cache line of its own.
         ("epoch", "<u8"),  # global epoch, from 1. Writers: all, by compare-and-swap
         ("reserved_epoch", "<u8", 7),

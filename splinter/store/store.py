@@ -31,6 +31,7 @@ from splinter.store.layout import (
     CLASS_LIST,
     CLASSES,
     CPU_BYTES,
+    HASH_WORDS,
     PARTICIPANT,
     SLAB,
     SLAB_LIST,
@@ -194,8 +195,9 @@ class Store:
         record["deletions"] = store._deletions.address
         record["class_lists"] = state.address + class_lists_at
         record["slab_lists"] = state.address + slab_lists_at
-        record["seed"] = secrets.randbits(64)
+        record["seed"] = secrets.randbits(64) | 1
         record["multiplier"] = secrets.randbits(64) | 1
+        record["hash_words"] = [secrets.randbits(64) for _ in range(HASH_WORDS)]
         record["workers"] = participants
         record["epoch"] = 1
         store.participants["holder"] = np.arange(1, limits.PARTICIPANTS_MAX + 1)

@@ -55,7 +55,7 @@ class KernelReader:
     def _region(self, name: str) -> Region:
         return Region.from_fd(self.program.map_fd(name), self._forms[name].mapped_bytes)
 
-    def new_store(self, tenant: int, seed: int, multiplier: int) -> Store:
+    def new_store(self, tenant: int) -> Store:
         """An empty store in place of the last one, with a tenant that may write, and whose gets are authorised."""
         regions = self._regions
         for name in _STORE_REGIONS:
@@ -66,7 +66,6 @@ class KernelReader:
             participants=2,
         )  # fmt: skip
         store.watch_cpus(regions["cpu_epochs"], self._forms["cpu_epochs"].entries)
-        store.descriptor["seed"], store.descriptor["multiplier"] = seed, multiplier
         store.open_tenant(tenant)
         write_tenant(regions["tenants"].array(TENANT), tenant, TOKEN)
         return store

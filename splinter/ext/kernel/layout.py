@@ -16,7 +16,7 @@ from splinter.limits import EXTENSION_SCRATCH_BYTES, FRAME_BYTES, PACKET_BODY_BY
 CELLS_MAX = 512  # registers that more than one block knows
 STACK_CELLS_MAX = 32
 DATA_BYTES_MAX = 2048  # constants and tables: written at the start of each run
-KEY_AREA_BYTES = 8 + 256
+KEY_AREA_BYTES = 32 + 256
 BUDGET = 32_768  # what a run may spend: 64 look-ups; who needs more goes to the worker
 OBJECT_ADDRESS = 1 << 40  # above every offset in the slabs (splinter.limits.STORE_BYTES_MAX)
 
@@ -32,7 +32,7 @@ SCRATCH = np.dtype(
         ("arguments_end", "<u8"),  # the last word of arguments may reach into it
         ("key_length", "<u8"),  # of the look-up: with the next two struct key of bpf/store.h
         ("key_laundered", "<u8"),
-        ("key", "u1", KEY_AREA_BYTES),  # behind eight bytes of whatever content
+        ("key", "u1", KEY_AREA_BYTES),  # behind a block of whatever content
         ("snapshot", "<u8"),  # number of the tenant's commit whose state is read
         # Random number of the code that is to run: a tail call can meet what has just replaced another tenant's. Writer: the
         # program that calls

@@ -55,8 +55,9 @@ def passes(reader: KernelReader, steps: list[scenario.Step]) -> list[Pass]:
 
 def new_store(reader: KernelReader) -> Store:
     """As the scenario's own."""
-    plain = scenario.new_store().descriptor
-    return reader.new_store(scenario.TENANT, int(plain["seed"]), int(plain["multiplier"]))
+    store = reader.new_store(scenario.TENANT)
+    scenario.set_hash(store)
+    return store
 
 
 def keys_of(steps: list[scenario.Step], number: int) -> list[bytes]:

@@ -22,6 +22,7 @@ from splinter.store.epochs import OLDEST_NONE, epoch_enter
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import bucket_number
 from splinter.store.journal import participant_at, unlock
+from splinter.store.layout import HASH_WORDS
 from splinter.store.operations import lock_active, store_delete, store_put
 from splinter.store.outcomes import RECORDED, claim_effect, claim_request
 from splinter.store.reclaim import reclaim
@@ -295,10 +296,16 @@ def end_of_shortage() -> Step:
     return Step("end of shortage", run)
 
 
+def set_hash(store: Store) -> None:
+    """Have a store, an empty one, place keys as every store of the scenario does."""
+    store.descriptor["seed"], store.descriptor["multiplier"] = 0x0123456789ABCDEF, 0x9E3779B97F4A7C15
+    store.descriptor["hash_words"] = np.random.default_rng(1).integers(0, 1 << 64, HASH_WORDS, np.uint64)
+
+
 def new_store() -> Store:
     """A store whose hash is always the same."""
     store = Store.create(limits.STORE_BYTES_MIN, participants=2)
-    store.descriptor["seed"], store.descriptor["multiplier"] = 0x0123456789ABCDEF, 0x9E3779B97F4A7C15
+    set_hash(store)
     store.open_tenant(TENANT)
     return store
 

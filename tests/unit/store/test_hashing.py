@@ -10,11 +10,14 @@ import pytest
 from numba import njit
 
 from splinter import limits
-from splinter.native.atomics import store64
+from splinter.layout import offset
+from splinter.native.atomics import shift_right, store64
 from splinter.store.hashing import identity_of, keys_equal, store_hash
 from splinter.store.index import bucket_number
+from splinter.store.layout import ENTRY_TAG_SHIFT, STORE
 
 PAGE = mmap.PAGESIZE
+KEYS = 200_000
 PROT_NONE = 0
 PROT_READ_WRITE = 3
 
@@ -34,11 +37,13 @@ def hash_all_lengths(store: int, start: int, end: int) -> int:
 
 
 @njit
-def count_buckets(store: int, key: int, keys: int, counts: np.ndarray) -> None:
-    """Add to each main bucket's count the keys 0 … ``keys - 1`` (8 bytes, written at ``key``) that fall in it."""
-    for number in range(keys):
-        store64(key, number)
-        counts[bucket_number(store, store_hash(store, identity_of(1, 0, 8), key, 8))] += 1
+def count_places(store: int, key: int, length: int, number_at: int, shift: int, buckets: np.ndarray, tags: np.ndarray) -> None:
+    """Count where the keys fall that are as that at ``key``, with 0 … KEYS - 1, times a power of two, at a place in them."""
+    for number in range(KEYS):
+        store64(key + number_at, number << shift)
+        hashed = store_hash(store, identity_of(1, 0, length), key, length)
+        buckets[bucket_number(store, hashed)] += 1
+        tags[shift_right(hashed, ENTRY_TAG_SHIFT)] += 1
 
 
 @pytest.fixture
@@ -86,12 +91,20 @@ def test_tenant_table_and_length_count(store):
     assert len(hashes) == 3 * 3 * 8
 
 
-def test_seed_changes_every_hash(store):
-    key = np.zeros(16, dtype=np.uint8)
-    identity = identity_of(1, 0, 16)
-    before = store_hash(store.address, identity, key.ctypes.data, 16)
-    store.descriptor["seed"] ^= 1
-    assert store_hash(store.address, identity, key.ctypes.data, 16) != before
+def test_every_random_number_counts(store):
+    """Who knows all but one of them does not know where a key is."""
+    key = np.zeros(limits.KEY_BYTES_MAX, dtype=np.uint8)
+    identity = identity_of(1, 0, len(key))
+    seen = {store_hash(store.address, identity, key.ctypes.data, len(key))}
+    names = ("seed", "multiplier", "hash_words")
+    memory = store.state_region.array(np.dtype("<u8"), STORE.itemsize // 8)
+    for name in names:
+        first = offset(STORE, name) // 8
+        for place in range(first, first + STORE[name].itemsize // 8):
+            memory[place] ^= np.uint64(1 << 40)
+            seen.add(store_hash(store.address, identity, key.ctypes.data, len(key)))
+            memory[place] ^= np.uint64(1 << 40)
+    assert len(seen) == 1 + sum(STORE[name].itemsize // 8 for name in names)
 
 
 def test_flipping_high_bits_of_two_words_does_not_collide(store):
@@ -104,12 +117,17 @@ def test_flipping_high_bits_of_two_words_does_not_collide(store):
     assert first != second
 
 
-def test_counting_keys_spread_evenly(store):
-    """Chi-square of 200,000 consecutive integers over all main buckets, within 6 standard deviations of its mean."""
-    buckets = int(store.descriptor["buckets"])
-    counts = np.zeros(buckets, dtype=np.int64)
-    key = np.zeros(8, dtype=np.uint8)
-    count_buckets(store.address, key.ctypes.data, 200_000, counts)
-    expected = 200_000 / buckets
-    chi_square = float(((counts - expected) ** 2 / expected).sum())
-    assert abs(chi_square - buckets) < 6 * (2 * buckets) ** 0.5
+@pytest.mark.parametrize(
+    ("length", "number_at", "shift"),
+    [(8, 0, 0), (8, 0, 8), (8, 0, 32), (8, 0, 44), (30, 22, 0), (30, 3, 0), (250, 9, 0)],
+)
+def test_counting_keys_spread_evenly(store, length, number_at, shift):
+    """Chi-square of many numbers, over all main buckets and over all tags, within 6 standard deviations of its mean."""
+    key = np.full(length, ord("k"), dtype=np.uint8)
+    buckets = np.zeros(int(store.descriptor["buckets"]), dtype=np.int64)
+    tags = np.zeros(1 << 64 - ENTRY_TAG_SHIFT, dtype=np.int64)
+    count_places(store.address, key.ctypes.data, length, number_at, shift, buckets, tags)
+    for counts in (buckets, tags):
+        expected = KEYS / len(counts)
+        chi_square = float(((counts - expected) ** 2 / expected).sum())
+        assert abs(chi_square - len(counts)) < 6 * (2 * len(counts)) ** 0.5
