@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import numpy as np
@@ -23,14 +24,26 @@ from tests.support.xdp_runs import Action, run_once
 
 NOWHERE = 0
 _HEADERS_BYTES = 42
-_STORE_REGIONS = ("store_index", "store_slabs", "tenants", "accounts", "store_state", "cpu_epochs", "tenant_work")
+_MEMORY = ("store_index", "store_slabs", "tenants", "accounts", "store_state")
+_STORE_REGIONS = (*_MEMORY, "cpu_epochs", "tenant_work")
+_PAGE = 4096
 SECONDS_MAX = 20.0
 
 Answer = bytes | None
+Memory = dict[str, np.ndarray]
+"""A copy of a store's memory: bytes by region, of shape (pages, page)."""
+Pages = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Some pages of it: their numbers, and their bytes, by region."""
 
 
 class HandedOver(Exception):
     """The program leaves the request to a worker."""
+
+
+def difference(before: Memory, after: Memory) -> Pages:
+    """The pages of ``after`` that are not as before."""
+    changed = {name: np.flatnonzero((before[name] != after[name]).any(axis=1)) for name in after}
+    return {name: (numbers, after[name][numbers]) for name, numbers in changed.items() if len(numbers)}
 
 
 class KernelReader:
@@ -49,7 +62,6 @@ class KernelReader:
         tier = self._regions["tier"].array(TIER, 1)[0]
         tier["packet_bytes_max"], tier["window_units"] = limits.UDP_PAYLOAD_BYTES_MAX, WINDOW_UNITS
         self._pauses = self._region("pauses").array(np.dtype("<u8"), 2)
-        self._saved: dict[str, np.ndarray] = {}
         self._frames: dict[tuple[int, int, bytes], bytes] = {}
 
     def _region(self, name: str) -> Region:
@@ -70,14 +82,26 @@ class KernelReader:
         write_tenant(regions["tenants"].array(TENANT), tenant, TOKEN)
         return store
 
-    def save(self) -> None:
-        """Remember the whole of the store's memory."""
-        self._saved = {name: self._regions[name].array(np.dtype("u1")).copy() for name in _STORE_REGIONS}
+    def memory(self) -> Memory:
+        """The whole of the store's memory as it is."""
+        return {name: self._pages(name).copy() for name in _MEMORY}
 
-    def restore(self) -> None:
-        """Have the store's memory as it was when it was saved."""
-        for name, saved in self._saved.items():
-            self._regions[name].array(np.dtype("u1"))[:] = saved
+    def restore(self, memory: Memory) -> None:
+        """Have the store's memory as it was then."""
+        for name, saved in memory.items():
+            self._pages(name)[:] = saved
+
+    def write(self, pages: Pages) -> None:
+        """Have some pages as they are told."""
+        for name, (numbers, content) in pages.items():
+            self._pages(name)[numbers] = content
+
+    def _pages(self, name: str) -> np.ndarray:
+        return self._regions[name].array(np.dtype("u1")).reshape(-1, _PAGE)
+
+    def hold_epoch(self, epoch: int) -> None:
+        """Have a CPU in an epoch, as a get does that waits; ``EPOCH_OFFLINE``: in none."""
+        self._regions["cpu_epochs"].array(CPU, 1)["epoch"] = epoch
 
     def is_offline(self) -> bool:
         """Whether no CPU is in an epoch."""
@@ -108,7 +132,7 @@ class KernelReader:
         self._pauses[0], self._pauses[1] = place, NOWHERE
         paused = PausedGet(self, tenant, key)
         while self._pauses[1] != place and paused.is_alive():
-            pass
+            os.sched_yield()
         paused.came_there = self._pauses[1] == place
         return paused
 

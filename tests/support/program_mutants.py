@@ -21,12 +21,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = (
-    "tier.h", "store.h", "answer.h", "invoke.h", "epoch.h", "work.h", "room.h", "token.h", "splinter.c", "parsing.h", "place.h",
-    "rate.h", "steer.h",
+    "tier.h", "store.h", "blocks.h", "checksum.h", "answer.h", "invoke.h", "epoch.h", "work.h", "room.h", "token.h",
+    "splinter.c", "parsing.h", "place.h", "rate.h", "steer.h",
 )  # fmt: skip
-TESTS = ("tests/system/net/test_decisions.py", "tests/system/net/test_tier_pauses.py", "tests/system/net/test_tier.py")
+TESTS = tuple(f"tests/system/net/{name}.py" for name in ("test_decisions", "test_tier_pauses", "test_tier_deceit", "test_tier"))
 FOLDER_VARIABLE = "SPLINTER_MUTATED_BPF"
 SECONDS_MAX = 600
+_TESTS_FAILED, _FAILED = 1, re.compile(r"^1 failed\b", re.MULTILINE)  # pytest's status, and its summary
 
 _COMPARISON = re.compile(r" (<=|>=|==|!=|<|>) ")
 _OTHERS = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "=="}
@@ -129,7 +130,11 @@ def judge(mutant: Mutant) -> str:
         return "nobody"
     if "could not be compiled" in run.stdout:
         return "compiler"
-    return "verifier" if "the kernel refused the program" in run.stdout else "tests"
+    if "the kernel refused the program" in run.stdout:
+        return "verifier"
+    if run.returncode != _TESTS_FAILED or not _FAILED.search(run.stdout):
+        raise SystemExit(f"{mutant}: the tests did not run:\n{run.stdout}{run.stderr}")
+    return "tests"
 
 
 def main() -> int:
