@@ -1,8 +1,8 @@
 """A get in the XDP program waits at each of its pauses while a writer dies at each of its kill points. Prints a JSON report.
 
 A program of its own, because kill points are compiled in only where SPLINTER_KILL_POINTS=1 was set from the start. It is run
-in the network namespace of a lab's server. Of all pairs of a pause and a passed kill point one in STRIDE is tried, unless the
-first argument is ``every``.
+in the network namespace of a lab's server. Of all pairs of a pause and a passed kill point one in so many is tried as the
+argument says.
 
 Each pair is tried in four ways. The get begins before the writer does, or when the writer is dead. It goes on when the writer
 is dead, before anybody recovers; or much later, when the writer's successor has done the step, and others that use again what
@@ -31,9 +31,9 @@ from splinter.store.recovery import recover  # noqa: E402
 from splinter.store.store import Store  # noqa: E402
 from tests.support.kernel_reader import Answer, HandedOver, KernelReader, Memory, PausedGet, difference  # noqa: E402
 
-STRIDE = 509
 _MANY = 1 << 30
 _FILLERS = 12
+_SWITCH_SECONDS = 1e-4  # after which the thread that asks gets its turn beside the one that waits for it to ask
 _PAUSES = re.findall(r"^    (PAUSE_\w+),", (ROOT / "bpf/pause.h").read_text(), re.MULTILINE)
 PLACES = {name: number for number, name in enumerate(_PAUSES) if number}
 
@@ -169,17 +169,18 @@ class Tries:
 def main() -> None:
     """Go through all pairs."""
     assert kill_points.ENABLED
+    sys.setswitchinterval(_SWITCH_SECONDS)
     steps = scenario.steps()
     reader = KernelReader()
     tries = Tries(reader, steps)
     pairs = [(one, place, key) for one in passes(reader, steps) for key in keys_of(steps, one[0]) for place in PLACES]
-    tried = sorted(pairs[:: 1 if "every" in sys.argv else STRIDE])
+    tried = sorted(pairs[:: int(sys.argv[1])])
     done = 0
     for one, group in itertools.groupby(tried, lambda pair: pair[0]):
         gets = [(place, key) for _, place, key in group]
         tries.try_pass(one, gets)
         done += len(gets)
-        if "every" in sys.argv:
+        if sys.stderr.isatty():
             print(f"\r{done} of {len(tried)} ", end="", file=sys.stderr, flush=True)
     reader.close()
     print(json.dumps({"pairs": len(pairs), "tried": len(tried), **tries.counts}))

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from splinter.net import netns
 from splinter.net.lab import Lab
+from tests.support.pauses import command
 
 pytestmark = pytest.mark.xdp
 
-PROGRAM = Path(__file__).with_name("pause_every_point.py")
+EVERY = 509
 
 
 def test_a_get_may_wait_anywhere_while_a_writer_dies_anywhere(lab: Lab) -> None:
     with netns.inside(lab.server.namespace):
-        run = subprocess.run(
-            [sys.executable, PROGRAM], env={**os.environ, "SPLINTER_KILL_POINTS": "1"}, capture_output=True, text=True,
-            timeout=900, check=False,
-        )  # fmt: skip
+        run = subprocess.run(command(EVERY), capture_output=True, text=True, timeout=900, check=False)
     assert run.returncode == 0, run.stderr
     report = json.loads(run.stdout)
     assert report["tried"] > 70
