@@ -40,7 +40,7 @@ static __always_inline __u64 body_sum(const struct request *request, struct key 
     const __u8 *front = (const __u8 *)(request->header + 1) - BLOCK_BYTES;
     __u64 left = launder(key, bytes, VALUE_MASK), turn = (left & 1) * 8;
     const struct block *block;
-    __u64 word, sum = 0;
+    __u64 word, sum = WHOLE; /* which counts as nothing, and is not 0 where all bytes are */
 
 #pragma clang loop unroll(disable)
     for (;; left -= BLOCK_BYTES) {

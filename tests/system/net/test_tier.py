@@ -72,8 +72,19 @@ def test_every_key_length_hits_and_misses(tier: TierProgram, rng: random.Random,
     table = rng.randrange(limits.TABLES_MAX)
     tier.store.put(TENANT_ID, table, key, rng.randbytes(100))
     is_as_the_worker_s(tier, frame(get(key, table=table)), Verdict.KERNEL_HIT)
-    missing = next(one for one in (other, bytes(key_bytes), b"\1" * key_bytes) if one != key)
+    missing = next(one for one in (other, b"\1" * key_bytes, b"\2" * key_bytes) if one != key)
     is_as_the_worker_s(tier, frame(get(missing, table=table)), Verdict.KERNEL_MISS)
+
+
+@pytest.mark.parametrize("key_bytes", [1, 2, 8, 31, 32, 33, 255])
+@pytest.mark.parametrize("byte", [0x00, 0xFF])
+def test_bytes_that_are_all_alike_are_as_good_as_others(tier: TierProgram, key_bytes: int, byte: int) -> None:
+    """All sums of them are 0, in ones' complement."""
+    key, value = bytes([byte]) * key_bytes, bytes([byte]) * 40
+    is_as_the_worker_s(tier, frame(get(key, table=2)), Verdict.KERNEL_MISS)
+    tier.store.put(TENANT_ID, 2, key, value)
+    for padding in (b"", bytes([byte]) * 40):
+        is_as_the_worker_s(tier, frame(get(key, padding, table=2)), Verdict.KERNEL_HIT)
 
 
 @pytest.mark.parametrize("key_bytes", [1, 7, 8, 30])
