@@ -223,6 +223,11 @@ def test_the_sum_of_the_pseudo_header_is_taken_where_the_worker_takes_it(tier: T
     assert tier.ask_worker(packet) is None
     tier.tier["takes_partial"] = 1
     is_as_the_worker_s(tier, packet, Verdict.KERNEL_HIT)
+    whole = bytearray(frame(get(b"key")))
+    is_as_the_worker_s(tier, bytes(whole), Verdict.KERNEL_HIT)
+    whole[-1] ^= 1
+    is_left(tier, bytes(whole), Verdict.OVER_DAMAGED)
+    assert tier.ask_worker(bytes(whole)) is None
 
 
 def test_no_checksum_is_none(tier: TierProgram) -> None:
