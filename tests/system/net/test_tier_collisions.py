@@ -1,0 +1,101 @@
+"""Objects that a look-up meets and must pass over: of the same tag, and all but one of tenant, table, length and the key's bytes.
+
+Such a pair of keys is one in billions. So the index is made to lead to an object from where another key's entry would be.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from splinter.net import netns
+from splinter.net.lab import Lab
+from splinter.net.xdp import Verdict
+from splinter.store.hashing import identity_of, store_hash
+from splinter.store.index import bucket_number
+from splinter.store.layout import BUCKET, ENTRY_TAG_SHIFT
+from tests.support.tenants import write_tenant
+from tests.support.tier_program import TENANT_ID, TierProgram, frame, get, without_flag
+from tests.support.xdp_runs import Action
+
+pytestmark = pytest.mark.xdp
+
+OTHER = 9
+VALUE = b"another key's value"
+
+
+@pytest.fixture(scope="module")
+def tier(lab: Lab) -> Iterator[TierProgram]:
+    with netns.inside(lab.server.namespace), TierProgram() as program:
+        assert program.program.tier_off == ""
+        write_tenant(program.tenants, OTHER, 0x1234)
+        program.store.open_tenant(OTHER)
+        yield program
+
+
+def place_of(tier: TierProgram, tenant: int, table: int, key: bytes) -> tuple[int, int]:
+    """Bucket and tag of a key."""
+    memory = ctypes.create_string_buffer(key, len(key))
+    hashed = store_hash(tier.store.address, identity_of(tenant, table, len(key)), ctypes.addressof(memory), len(key))
+    return int(bucket_number(tier.store.address, hashed)), (hashed & (1 << 64) - 1) >> ENTRY_TAG_SHIFT
+
+
+@contextmanager
+def led_to(tier: TierProgram, found: tuple[int, int, bytes], wanted: tuple[int, int, bytes]) -> Iterator[None]:
+    """The index with one entry more: where that of ``wanted`` would be, with its tag, is the object of ``found``."""
+    buckets = tier.store.index_region.array(BUCKET)
+    bucket, tag = place_of(tier, *found)
+    entry = next(int(entry) for entry in buckets[bucket]["entries"] if int(entry) >> ENTRY_TAG_SHIFT == tag)
+    bucket, tag = place_of(tier, *wanted)
+    entries = buckets[bucket]["entries"]
+    free = next(number for number, one in enumerate(entries) if one == 0)
+    entries[free] = tag << ENTRY_TAG_SHIFT | entry & (1 << ENTRY_TAG_SHIFT) - 1
+    try:
+        yield
+    finally:
+        entries[free] = 0
+
+
+def is_missed(tier: TierProgram, wanted: tuple[int, int, bytes]) -> None:
+    _, table, key = wanted
+    ran = tier.run(frame(get(key, bytes(40), table=table)))
+    assert (ran.action, ran.verdicts) == (Action.TX, {Verdict.KERNEL_MISS})
+    assert without_flag(ran.packet) == tier.ask_worker(frame(get(key, bytes(40), table=table)))
+
+
+@pytest.mark.parametrize("key_bytes", [1, 2, 3, 4, 7, 8, 9, 16, 17, 24, 25, 31, 32, 33, 40, 41, 63, 64, 65, 96, 97, 128, 255])
+def test_every_byte_of_a_key_is_compared(tier: TierProgram, key_bytes: int) -> None:
+    rng = random.Random(key_bytes)
+    key = rng.randbytes(key_bytes)
+    tier.store.put(TENANT_ID, 0, key, VALUE)
+    for place in range(key_bytes):
+        other = bytearray(key)
+        other[place] ^= 1 << rng.randrange(8)
+        wanted = (TENANT_ID, 0, bytes(other))
+        with led_to(tier, (TENANT_ID, 0, key), wanted):
+            is_missed(tier, wanted)
+    tier.store.delete(TENANT_ID, 0, key)
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [
+        ((OTHER, 0, b"key"), (TENANT_ID, 0, b"key")),
+        ((TENANT_ID, 1, b"key"), (TENANT_ID, 0, b"key")),
+        ((TENANT_ID, 256, b"key"), (TENANT_ID, 0, b"key")),
+        ((TENANT_ID, 0, b"\0key"), (TENANT_ID, 0, b"key")),
+        ((TENANT_ID, 0, b"k" * 40), (TENANT_ID, 0, b"k" * 39)),
+    ],
+    ids=["tenant", "table", "table's high byte", "length", "length in blocks"],
+)
+def test_all_of_an_identity_is_compared(
+    tier: TierProgram, found: tuple[int, int, bytes], wanted: tuple[int, int, bytes]
+) -> None:
+    tier.store.put(*found, VALUE)
+    with led_to(tier, found, wanted):
+        is_missed(tier, wanted)
+    tier.store.delete(*found)
