@@ -24,7 +24,10 @@ SOURCES = (
     "tier.h", "store.h", "blocks.h", "checksum.h", "answer.h", "invoke.h", "epoch.h", "work.h", "room.h", "token.h",
     "splinter.c", "parsing.h", "place.h", "rate.h", "steer.h",
 )  # fmt: skip
-TESTS = tuple(f"tests/system/net/{name}.py" for name in ("test_decisions", "test_tier_pauses", "test_tier_deceit", "test_tier"))
+TESTS = tuple(
+    f"tests/system/net/test_{name}.py"
+    for name in ("decisions", "tier_pauses", "tier_deceit", "tier_collisions", "tier_invokes", "tier", "pauses")
+)
 FOLDER_VARIABLE = "SPLINTER_MUTATED_BPF"
 SECONDS_MAX = 600
 _TESTS_FAILED, _FAILED = 1, re.compile(r"^1 failed\b", re.MULTILINE)  # pytest's status, and its summary
@@ -48,6 +51,8 @@ ALIKE = {
     "slot > EXTENSIONS_MAX": "a tail call beyond the array does nothing",
     "> (__s64)WINDOW_NS": "a window is one nanosecond longer",
     "asked <= most": "of two that are equal either is the smaller",
+    "_SHIFT != tag)": "an empty entry leads to the empty slab, which has no object",
+    "end <= BLOCK_BYTES": "nothing ends behind the first header",
     "(p->ethernet + 1) >= p->end": "a frame that ends there is passed on by the next comparison",
     "sizeof(struct ipv4) >= request->end": "a frame of a request is longer",
 }
