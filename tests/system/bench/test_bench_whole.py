@@ -16,7 +16,7 @@ from tests.support.waiting import wait_for
 pytestmark = pytest.mark.xdp
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_namespaces_are_removed_when_it_is_interrupted(tmp_path: Path, number: signal.Signals) -> None:
     """SIGKILL strikes the parent; the section's process is told of it by the kernel."""
     words = ["-m", "splinter", "bench", "all", "--quick", "--only", "limit", "--out", str(tmp_path)]
