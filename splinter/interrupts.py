@@ -11,16 +11,20 @@ from collections.abc import Generator
 from typing import Any
 
 _AGAIN_SECONDS = 0.01
-_INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_INTERRUPTING = (*_ENDING, signal.SIGALRM)
 
 
 @contextlib.contextmanager
 def interruptible(reasons: dict[int, str] | None = None) -> Generator[None]:
-    """``KeyboardInterrupt`` in the block at Ctrl-C, at SIGTERM, and with its reason at each signal of ``reasons``.
+    """``KeyboardInterrupt`` in the block at Ctrl-C, at SIGTERM, at the terminal's end, and with its reason at each signal of
+    ``reasons``. A SIGHUP that is ignored stays ignored (``nohup``).
 
     Only once: further ones are ignored, so that what the block has made is removed in order.
     """
-    texts: dict[int, str] = {signal.SIGINT: "", signal.SIGTERM: "", **(reasons or {})}
+    texts: dict[int, str] = {**dict.fromkeys(_ENDING, ""), **(reasons or {})}
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        texts.pop(signal.SIGHUP, None)
     came: list[int] = []
 
     def interrupt(number: int, _: object) -> None:

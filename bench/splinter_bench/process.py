@@ -71,6 +71,19 @@ def end(process: Any, seconds_max: float = _END_SECONDS_MAX) -> None:
         process.wait()
 
 
+def end_group(leader: subprocess.Popen[bytes], seconds_max: float = _END_SECONDS_MAX) -> None:
+    """End a process that leads a group of its own, and all of its group: SIGTERM, and SIGKILL when it takes longer."""
+    deadline = time.monotonic() + seconds_max
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):  # nobody is left
+            os.killpg(leader.pid, number)
+            while number == signal.SIGTERM and time.monotonic() < deadline:
+                leader.poll()  # one that has ended and is not waited for still counts
+                os.killpg(leader.pid, 0)
+                time.sleep(_POLL_SECONDS)
+    leader.wait()
+
+
 def children(pid: int) -> dict[int, str]:
     """Names of the processes that a process started and that run still, by pid. Raises ``OSError`` when it has ended."""
     found = {}

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from splinter.errors import ServerError
+from splinter.interrupts import uninterrupted
 from splinter.server import instance as instances
 from splinter.server.instance import InstanceInfo
 
@@ -70,22 +71,24 @@ class ServerProcess:
         self, instance: str, *options: str, environment: Mapping[str, str] | None = None, program: Sequence[str] = ()
     ) -> None:
         self.instance = instance
-        descriptor, name = tempfile.mkstemp(prefix=f"splinter-{instance}-", suffix=".log")
-        self.log = Path(name)
         command = [*(program or (sys.executable, "-m", "splinter")), "serve", "--instance", instance, *options]
-        try:
-            # A process group of its own: Ctrl-C at the terminal is for this process, which then stops the server in order. It
-            # stays in the session, as the kernel shares the CPUs among sessions: one that tests keep busy would starve another.
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=descriptor, stderr=descriptor, process_group=0,
-                env=os.environ | dict(environment or {}),
-                preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGTERM),
-            )  # fmt: skip
-        except BaseException:
-            self.forget()
-            raise
-        finally:
-            os.close(descriptor)
+        with contextlib.ExitStack() as undo:
+            with uninterrupted():  # who is interrupted here has nothing by which to stop it
+                descriptor, name = tempfile.mkstemp(prefix=f"splinter-{instance}-", suffix=".log")
+                self.log = Path(name)
+                undo.callback(self.forget)
+                undo.callback(os.close, descriptor)
+                # A process group of its own: Ctrl-C at the terminal is for this process, which then stops the server in order.
+                # It stays in the session, as the kernel shares the CPUs among sessions: one that tests keep busy would starve
+                # another.
+                self.process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=descriptor, stderr=descriptor, process_group=0,
+                    env=os.environ | dict(environment or {}),
+                    preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGTERM),
+                )  # fmt: skip
+                undo.callback(self.stop)
+            undo.pop_all()
+        os.close(descriptor)
 
     def wait_until_ready(self, seconds: float = START_SECONDS_MAX) -> InstanceInfo:
         """What the server says of itself, once it answers. Raises :class:`ServerError` when it ends, or takes longer.

@@ -9,7 +9,7 @@ import pytest
 
 from splinter.interrupts import interruptible, uninterrupted
 
-INTERRUPTING = [signal.SIGINT, signal.SIGTERM]
+INTERRUPTING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 @pytest.mark.parametrize("number", INTERRUPTING)
@@ -23,6 +23,16 @@ def test_an_interrupt_waits_for_the_end_of_what_is_not_interrupted(number: signa
             done.append("outer")
         done.append("after")
     assert done == ["inner", "outer"]
+
+
+def test_a_program_that_nohup_started_outlives_its_terminal() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible(), uninterrupted():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_reason_waits_as_well() -> None:
@@ -40,7 +50,7 @@ def test_an_error_in_what_is_not_interrupted_is_told_with_the_interrupt() -> Non
 
 def test_handlers_are_as_before() -> None:
     kept = {number: signal.getsignal(number) for number in INTERRUPTING}
-    before = signal.default_int_handler, signal.SIG_DFL
+    before = signal.default_int_handler, signal.SIG_DFL, signal.SIG_DFL
     try:
         for number, handler in zip(INTERRUPTING, before, strict=True):
             signal.signal(number, handler)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from statistics import median
 from typing import Any, TypeVar
 
 from splinter.errors import SplinterError
@@ -65,6 +66,11 @@ class Bench:
 def slices(session: Session, asked: Mapping[str, Workload], depth: int, seconds: float) -> dict[str, Callable[[], Result]]:
     """A slice of each workload by name, as :func:`splinter_bench.rounds.in_turns` takes them."""
     return {name: partial(session.slice, workload, depth, seconds) for name, workload in asked.items()}
+
+
+def kernel_percent(rows: Iterable[Row]) -> float:
+    """What the kernel has answered of the requests of a slice, in percent: the median of these slices."""
+    return float(median(row["kernel_percent"] for row in rows))
 
 
 def served(result: Result, histogram: Histogram, rate: float) -> Row:

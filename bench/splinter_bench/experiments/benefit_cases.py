@@ -1,7 +1,7 @@
 """What is asked in two modes: by gets, and by code that runs where the data is; of Splinter and of Redis.
 
-Each case stores the same bytes under the same keys in both. Before anything is measured, Splinter's answers are compared with
-the expected ones by the Python client; Redis's are compared one by one, by its load generator.
+Each case stores the same bytes under the same keys everywhere. Before anything is measured, Splinter's answers are compared
+with the expected ones by the Python client; Redis's are compared one by one, by its load generator.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ from splinter_bench.workloads.workload import (
     value_template,
 )
 
-GETS, INVOKE, REDIS_GETS, REDIS_LUA = "Splinter gets", "Splinter invoke", "Redis gets", "Redis Lua"
-WAYS = (GETS, INVOKE, REDIS_GETS, REDIS_LUA)
+GETS, INVOKE, KERNEL = "Splinter gets", "Splinter invoke", "Splinter invoke, kernel"
+REDIS_GETS, REDIS_LUA = "Redis gets", "Redis Lua"
+WAYS = (GETS, INVOKE, KERNEL, REDIS_GETS, REDIS_LUA)
 TREE, AGGREGATION, TAO, FORESTS = "tree traversal", "aggregate", "TAO's mix", "decision forest"
 _TABLE = 1
 _FUNCTIONS = {"scan": SCAN, "aggregate": AGGREGATE, "forest": FOREST, **redis_tao.FUNCTIONS}
@@ -72,8 +73,8 @@ class Sizes:
 class Point:
     """One question. By gets it takes ``requests`` of Splinter's, one after the other or all at once (``is_fan``).
 
-    ``scripts`` are Redis's by way; empty where Redis is not measured. ``is_mix``: questions of several kinds, so that
-    ``requests`` is their mean, for Redis's gets too, and a question's time the mean of all.
+    ``account`` is who invokes. ``scripts`` are Redis's by way; empty where Redis is not measured. ``is_mix``: questions of
+    several kinds, so that ``requests`` is their mean, for Redis's gets too, and a question's time the mean of all.
     """
 
     case: str
@@ -82,6 +83,7 @@ class Point:
     requests: float
     is_fan: bool
     invoke: Workload
+    account: Account
     scripts: dict[str, Script]
     is_mix: bool = False
 
@@ -145,7 +147,7 @@ def _trees(session: Session, server: RedisServer | None, sizes: Sizes) -> Iterat
                 REDIS_LUA: Script(REDIS_LUA, calls, [bulk(_U64.pack(path[steps])) for path in found]),
             }
         gets = _sequence("get", step, [synset for path in found for synset in path[:steps]])
-        yield Point(TREE, steps, gets, steps, False, _sequence("scan", scan, [path[0] for path in found]), scripts)
+        yield Point(TREE, steps, gets, steps, False, _sequence("scan", scan, [path[0] for path in found]), account, scripts)
 
 
 def _aggregates(session: Session, server: RedisServer | None, sizes: Sizes) -> Iterator[Point]:
@@ -169,7 +171,7 @@ def _aggregates(session: Session, server: RedisServer | None, sizes: Sizes) -> I
                 REDIS_GETS: Script(REDIS_GETS, gets, replies, pipeline=records),
                 REDIS_LUA: Script(REDIS_LUA, [fcall("aggregate", k) for k in keys], [integer(sum(ns)) for ns in lists]),
             }
-        yield Point(AGGREGATION, records, uniform(get_operation(account), sizes.keys), records, True, invoke, scripts)
+        yield Point(AGGREGATION, records, uniform(get_operation(account), sizes.keys), records, True, invoke, account, scripts)
 
 
 def _mix(session: Session, server: RedisServer | None, sizes: Sizes) -> Iterator[Point]:
@@ -189,7 +191,8 @@ def _mix(session: Session, server: RedisServer | None, sizes: Sizes) -> Iterator
             REDIS_GETS: Script(REDIS_GETS, *benefit_tao.redis_gets(graph, server, session.netns)),
             REDIS_LUA: Script(REDIS_LUA, *benefit_tao.redis_functions(graph)),
         }
-    yield Point(TAO, sizes.users, gets, requests, False, benefit_tao.invokes(graph, by_invoke), scripts, is_mix=True)
+    invoke = benefit_tao.invokes(graph, by_invoke)
+    yield Point(TAO, sizes.users, gets, requests, False, invoke, by_invoke, scripts, is_mix=True)
 
 
 def _forests(session: Session, server: RedisServer | None, sizes: Sizes) -> Iterator[Point]:
@@ -222,7 +225,7 @@ def _forests(session: Session, server: RedisServer | None, sizes: Sizes) -> Iter
             ),
             REDIS_LUA: Script(REDIS_LUA, calls, [integer(answer) for answer in expected]),
         }
-    yield Point(FORESTS, len(items) - 1, gets, len(items), True, _in_turn("forest", invokes), scripts)
+    yield Point(FORESTS, len(items) - 1, gets, len(items), True, _in_turn("forest", invokes), account, scripts)
 
 
 def _in_turn(name: str, operations: list[Operation]) -> Workload:

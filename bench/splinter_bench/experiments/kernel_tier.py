@@ -19,9 +19,9 @@ from splinter.limits import PORT_DEFAULT
 from splinter.net.lab import Lab
 from splinter.net.netns import inside
 from splinter.net.xdp import EchoProgram
-from splinter_bench.experiments.bench import Bench, slices
+from splinter_bench.experiments.bench import Bench, kernel_percent, slices
 from splinter_bench.experiments.many_tenants import TENANTS, spread
-from splinter_bench.experiments.population import server
+from splinter_bench.experiments.population import KERNEL_TIER, server, tier_and_plain
 from splinter_bench.generators.frames import FRAME_HEADER_BYTES
 from splinter_bench.generators.live import LiveClient, LiveLoad
 from splinter_bench.generators.path import find
@@ -37,7 +37,6 @@ from splinter_bench.workloads.workload import Account, Workload, get_operation, 
 
 HOT_KEYS = 1000
 OBJECTS = 1_000_000
-_TIER = "kernel_tier"  # the server's setting
 _CHAINS = 1000
 _LOAD_DEPTH = 64
 _ROUNDS, _LIVE_ROUNDS = 300, 40
@@ -51,7 +50,7 @@ def measure(bench: Bench) -> Observations:
 
     Raises :class:`SplinterError` when the kernel did not answer nearly all gets of the server with the tier.
     """
-    with _both() as (tier, plain), _echo(tier) as echo:
+    with tier_and_plain() as (tier, plain), _echo(tier) as echo:
         asked: dict[str, Callable[[], object]] = {}
         for name, session in (("", tier), ("worker ", plain)):
             account = session.tenant()
@@ -69,7 +68,7 @@ def measure(bench: Bench) -> Observations:
 
 def measure_plain(bench: Bench) -> Observations:
     """Of a client with a plain UDP socket: a round is a slice of each of two servers. Raises as :func:`measure` does."""
-    with _both(udp=True) as (tier, plain):
+    with tier_and_plain(udp=True) as (tier, plain):
         asked: dict[str, Callable[[], object]] = {}
         for name, session in (("get", tier), ("worker get", plain)):
             account = session.tenant()
@@ -102,21 +101,9 @@ def measure_tenants(bench: Bench) -> Observations:
 
 
 @contextlib.contextmanager
-def _both(*, udp: bool = False) -> Generator[tuple[Session, Session]]:
-    """Sessions with a server with the tier and one without, both on the same CPU."""
-    core = max(os.sched_getaffinity(0))
-    with server([core], {_TIER: "auto"}) as tier, server([core], {_TIER: "off"}) as plain:
-        if not udp:
-            yield tier, plain
-            return
-        with Session(tier.info, udp=True) as first, Session(plain.info, udp=True) as second:
-            yield first, second
-
-
-@contextlib.contextmanager
 def _whole(memory: str = "512MiB") -> Generator[Session]:
     """A session with a server with the tier and a worker on each CPU."""
-    with server(sorted(os.sched_getaffinity(0)), {_TIER: "auto"}, memory) as session:
+    with server(sorted(os.sched_getaffinity(0)), {KERNEL_TIER: "auto"}, memory) as session:
         yield session
 
 
@@ -181,9 +168,7 @@ def answered_in_kernel(session: Session) -> int:
 def _checked(found: Observations, *subjects: str) -> Observations:
     """The same, if the kernel has answered what these subjects asked."""
     for subject in subjects:
-        percents = [row["kernel_percent"] for row in found.rows if row["subject"] == subject]
-        if np.median(percents) < _PERCENT_MIN:
-            raise SplinterError(
-                f"the kernel answered {np.median(percents):.1f} % of {subject!r}: is the tier off here? (the server's log)"
-            )
+        percent = kernel_percent(row for row in found.rows if row["subject"] == subject)
+        if percent < _PERCENT_MIN:
+            raise SplinterError(f"the kernel answered {percent:.1f} % of {subject!r}: is the tier off here? (the server's log)")
     return found

@@ -31,6 +31,7 @@ from splinter_bench.workloads.workload import (
 )
 
 TABLE = 1
+KERNEL_TIER = "kernel_tier"  # the server's setting
 _SEED = 20181009
 _LOAD_DEPTH = 64
 _MEMORY = "512MiB"
@@ -46,13 +47,25 @@ def server(
     ``settings`` are those of the server's configuration file. The kernel tier is off unless they say otherwise.
     """
     name = f"bench-{os.getpid()}-{next(_numbers)}"
-    wanted = {"kernel_tier": "off"} | dict(settings or {})
+    wanted = {KERNEL_TIER: "off"} | dict(settings or {})
     where = ("--lab", name, "--cores", ",".join(map(str, cores)), "--memory", memory)
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
         file.write("".join(f"{key} = {json.dumps(value)}\n" for key, value in wanted.items()))
         file.flush()
         with Lab(name), running_server(name, "--config", file.name, *where) as info, Session(info) as session:
             yield session
+
+
+@contextlib.contextmanager
+def tier_and_plain(*, udp: bool = False, memory: str = _MEMORY) -> Generator[tuple[Session, Session]]:
+    """Sessions with a server with the kernel tier and one without, both on the same CPU. ``udp``: over plain sockets."""
+    core = max(os.sched_getaffinity(0))
+    with server([core], {KERNEL_TIER: "auto"}, memory) as tier, server([core], memory=memory) as plain:
+        if not udp:
+            yield tier, plain
+            return
+        with Session(tier.info, udp=True) as first, Session(plain.info, udp=True) as second:
+            yield first, second
 
 
 @dataclass(frozen=True)

@@ -220,8 +220,9 @@ def circumstances(document: Document) -> list[str]:
 
 
 def blocks(document: Document, picture: str, text: str) -> list[Block]:
-    """A document as a part of a report: tables, a picture, what failed, who was beside it, commands."""
+    """A document as a part of a report: tables, a picture, notes, what failed, who was beside it, commands."""
     found: list[Block] = [*tables(document), Picture(picture, text, charts(document), caption(document))]
+    found += [Paragraph(f"{note}.") for note in notes(document)]
     found += [Paragraph(f"Failed: {failure}") for failure in document.get("failures", [])]
     if rivals := document.get("rivals", {}).values():
         configuration = "\n".join(f"{rival['version']}\n  {rival['command']}" for rival in rivals)

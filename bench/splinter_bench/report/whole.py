@@ -23,7 +23,7 @@ from splinter.errors import SplinterError
 from splinter.testing.process import die_with_parent
 from splinter_bench.as_json import as_json
 from splinter_bench.machine import machine, versions
-from splinter_bench.process import AFTERWARDS_SECONDS_MAX, bounded, end
+from splinter_bench.process import AFTERWARDS_SECONDS_MAX, bounded, end_group
 from splinter_bench.progress import progress
 from splinter_bench.report.blocks import Block, Code, Heading, Paragraph, between, markdown, page
 from splinter_bench.report.figures import goals_table
@@ -146,11 +146,12 @@ def in_child(prefix: Sequence[str], section: Section, is_quick: bool) -> Documen
         process = subprocess.Popen(
             [*prefix, sys.executable, *words, *(["--quick"] if is_quick else [])],
             preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGTERM),
+            process_group=0,  # what stands before the command (flock) may have it as a child
         )
         try:
             status = process.wait()
         except KeyboardInterrupt:
-            end(process, AFTERWARDS_SECONDS_MAX)
+            end_group(process, AFTERWARDS_SECONDS_MAX)
             raise
         if not path.exists():
             raise SplinterError(f"its process ended with status {status}")

@@ -7,6 +7,7 @@ import os
 from collections.abc import Generator
 
 from splinter.errors import SplinterError
+from splinter.interrupts import uninterrupted
 from splinter.net.lab import Lab
 from splinter.server.instance import InstanceInfo
 from splinter.testing.process import ServerProcess
@@ -23,17 +24,17 @@ def running_server(instance: str, *arguments: str, environment: dict[str, str] |
     Yields what the server says of itself once it answers. Raises :class:`SplinterError` when it does not start. Any
     :class:`SplinterError` that leaves the context carries the end of what the server printed as a note.
     """
-    server = ServerProcess(instance, *arguments, environment=environment)
-    try:
+    with contextlib.ExitStack() as stack:
+        with uninterrupted():
+            server = ServerProcess(instance, *arguments, environment=environment)
+            stack.callback(server.forget)
+            stack.callback(server.stop)
         info = server.wait_until_ready()
         try:
             yield info
         except SplinterError as error:
             server.explain(error)
             raise
-    finally:
-        server.stop()
-        server.forget()
 
 
 @contextlib.contextmanager

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from splinter_bench.experiments import flood, locality, misbehaviour, yields
+from splinter_bench.experiments import flood, kernel_placement, locality, misbehaviour, yields
+from splinter_bench.experiments.bench import Bench
 
 from splinter.net import netns
 from splinter.server import instance as instances
@@ -96,3 +97,11 @@ def test_a_picture_that_cannot_be_drawn_is_refused_before_anything_is_measured(t
     assert ran.returncode == 1
     assert "flood.docx" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_a_server_places_nine_of_ten_that_only_read_in_its_kernel() -> None:
+    found = kernel_placement.measure(Bench())
+    (row,) = found.rows
+    assert found.settings["extensions"] >= 15
+    assert row["percent"] >= 90, found.settings["in_worker"]
+    assert len(found.settings["in_worker"]) == found.settings["extensions"] - row["placed"]

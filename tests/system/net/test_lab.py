@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from splinter.interrupts import interruptible
 from splinter.net import device, netns
 from splinter.net.lab import CLIENT_ADDRESS, CLIENT_DEVICE, SERVER_ADDRESS, SERVER_DEVICE, Lab, remove_left
 from splinter.net.xdp import EchoProgram, RedirectProgram, pass_through
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.xdp  # which says root
 
@@ -134,6 +136,17 @@ def test_a_lab_that_is_interrupted_anywhere_leaves_nothing(fresh: Lab) -> None:
         assert not fresh.status().present, f"interrupted at {place} of {whole}, after {looks} looks"
     assert interrupted > len(places) // 2  # some are lost in finalizers
     assert left < 10  # between a call of the lab's and its block
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_ended_leaves_a_whole_lab_or_none(fresh: Lab, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "splinter", "lab", "up", "--name", fresh.name, "--queues", "3"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        wait_for(lambda: netns.exists(fresh.server.namespace) or process.poll() is not None)
+        process.send_signal(number)
+    assert process.returncode in (0, 128 + number)
+    status = fresh.status()
+    assert status.up if process.returncode == 0 else not status.present, status.problems
 
 
 @pytest.mark.usefixtures("late_signals")

@@ -276,6 +276,20 @@ def test_a_run_is_told_with_its_operations_its_limits_and_what_went_wrong() -> N
     ]
 
 
+def test_the_report_tells_which_invokes_the_kernel_did_not_run() -> None:
+    def document(*ways: str, **settings: list[str]) -> dict[str, Any]:
+        row = {"case": "tree traversal", "x": 1, "round": 0, "time_ns": 2000.0, "per_second": 3000.0}
+        return {"experiment": "benefit", "command": "", "runs": [row | {"subject": way} for way in ways], "settings": settings}
+
+    def said(document: dict[str, Any]) -> list[str]:
+        return [block.text for block in told.blocks(document, "benefit", "") if isinstance(block, Paragraph)]
+
+    assert said(document("Splinter invoke", left_out=["a (why)", "b"])) == ["Not in the kernel: a (why); b."]
+    (closed_loop,) = said(document("Splinter invoke", "Splinter invoke, kernel", left_out=[]))
+    assert "on the client's CPU" in closed_loop and "0.8 ×" in closed_loop
+    assert said(document("Splinter invoke")) == []
+
+
 def test_a_case_is_its_command_line() -> None:
     assert Case("ycsb-a", depth=64, live=True).command() == "splinter bench run --lab --workload ycsb-a --depth 64 --live"
     invoke = Case(invoke="scan", argument=("a=const:1", "b=zipf:5"), preload=True)

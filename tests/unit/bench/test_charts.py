@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.container import BarContainer
+from splinter_bench.experiments import benefit_cases
 from splinter_bench.report.charts import Bars, Charts, Curve, Curves, Dots, alone, beyond_limits, check, draw, ends, figure_of
 from splinter_bench.report.palette import LOOKS, SPLINTER, subject
 from splinter_bench.report.told import caption, charts
@@ -77,7 +78,7 @@ def documents() -> Iterator[tuple[str, dict[str, Any]]]:
     ]
     yield "suite", told("suite", results)
     points = (("tree traversal", 1), ("tree traversal", 16), ("TAO's mix", 5000), ("decision forest", 20))
-    ways = enumerate(("Splinter gets", "Splinter invoke", "Redis gets", "Redis Lua"), start=1)
+    ways = enumerate(benefit_cases.WAYS, start=1)
     yield "benefit", told("benefit", [
         [row | {"time_ns": row["p50"]} for row in rows(way, 1e6 / x / place, 9e3 * place * x, case=name, x=x)]
         for place, way in ways

@@ -1,4 +1,4 @@
-"""Processes that a server started are found by their names."""
+"""Processes that a server started are found by their names; a group of processes is ended whole."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Generator
 
 import pytest
-from splinter_bench.process import children, worker_pid
+from splinter_bench.process import children, end_group, worker_pid
 
 from splinter.errors import SplinterError
 
@@ -31,3 +31,15 @@ def test_a_worker_is_found_by_its_slot_and_another_is_missed(worker: int) -> Non
     assert worker_pid(os.getpid(), 3) == worker
     with pytest.raises(SplinterError, match="no worker of core slot 4"):
         worker_pid(os.getpid(), 4)
+
+
+def test_a_group_is_ended_with_who_ignores_the_signal() -> None:
+    stubborn = "trap '' TERM; echo ignores; sleep 1000"
+    with subprocess.Popen(
+        ["/bin/sh", "-c", f"({stubborn}); true"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, process_group=0
+    ) as leader:
+        assert leader.stdout is not None
+        assert leader.stdout.readline() == b"ignores\n"
+        end_group(leader, seconds_max=0.1)
+        assert leader.stdout.read() == b""  # nobody has it open any more
+    assert leader.returncode < 0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from splinter_bench.subjects.only_reading import only_reading
 
 from splinter.errors import CompileError
 from splinter.ext.compile import compile_source
 from splinter.ext.kernel import layout
 from splinter.ext.kernel.code import KernelCode
 from tests.property.hostile.in_child import in_child
-from tests.support.only_reading import only_reading
 
 PLACED_LEAST = 0.9  # of what only reads
 

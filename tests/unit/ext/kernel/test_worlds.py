@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from splinter_bench.subjects.only_reading import only_reading
 
 from splinter import limits, wire
 from splinter.errors import Status
@@ -18,7 +19,6 @@ from tests.support import library
 from tests.support.kernel_side import KernelSide, for_kernel
 from tests.support.kernel_world import SLOT, TOKEN, KernelWorld
 from tests.support.library import word
-from tests.support.only_reading import only_reading
 
 pytestmark = pytest.mark.xdp
 PLACED_LEAST = 0.9
