@@ -20,11 +20,11 @@ static __always_inline __u32 fold(__u64 total)
     return (total & 0xffff) + (total >> 16);
 }
 
-/* Whether what was summed up includes its own checksum and folds to WHOLE: whether it is a multiple of that, other than 0. A
- * multiple times the inverse is small, modulo 2^64; nothing else is. */
+/* Whether what was summed up includes its own checksum and folds to WHOLE: whether it is a multiple of that. (No header's sum is 0.)
+ * A multiple times the inverse is small, modulo 2^64; nothing else is. */
 static __always_inline int is_whole(__u64 total)
 {
-    return total && total * WHOLE_INVERSE <= ~0ull / WHOLE;
+    return total * WHOLE_INVERSE <= ~0ull / WHOLE;
 }
 
 /* What stands in front of UDP's header in its sum: addresses (already summed), protocol, and length as it stands in the header. */

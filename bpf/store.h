@@ -159,7 +159,7 @@ static __always_inline int next_candidate(struct walk *walk, __u64 identity, __u
             if (entry >> ENTRY_TAG_SHIFT != tag || !entry)
                 continue;
             slab = bpf_map_lookup_elem(&store_slabs, &slab_number);
-            if (!slab || at > OBJECT_AT_MAX)
+            if (!slab)
                 return -1;
             pause_at(PAUSE_ENTRY);
             if ((*(volatile __u64 *)(slab + at + 8) ^ identity) << (64 - IDENTITY_BITS))

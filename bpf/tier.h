@@ -155,8 +155,8 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
     identity = identity_of(id, call.is_invoke ? TABLE_EXTENSIONS : request.header->table, request.header->key_length);
     if (!is_intact(&request, key, &asked))
         return VERDICT_OVER_DAMAGED;
-    if (!request_begin(&request, ctx, ip_at) || !copy_key(&request, key, request.header->key_length))
-        return VERDICT_OVER_PLAIN;
+    if (!copy_key(&request, key, request.header->key_length))
+        return VERDICT_OVER_PLAIN; /* cannot be: is_plain() has compared the lengths */
     /* From here on the frame is not read any more. */
     is_found = find_counted(key, identity, id, &walk);
     if (is_found < 0)
@@ -185,13 +185,11 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
     value_bytes = ((struct object *)(walk.slab + walk.at))->lengths;
     value_at = walk.at + sizeof(struct object) + (value_bytes & KEY_BYTES_MAX);
     value_bytes >>= KEY_LENGTH_BITS;
-    if (value_bytes > UDP_PAYLOAD_BYTES_MAX - SPLINTER_HEADER_BYTES || value_bytes > most)
+    if (value_bytes > most)
         return VERDICT_OVER_SIZE;
     *bytes += value_bytes;
     asked.fragment = 1 << 16;
     value_bytes = launder(key, value_bytes, VALUE_MASK);
-    if (value_bytes > UDP_PAYLOAD_BYTES_MAX - SPLINTER_HEADER_BYTES)
-        return VERDICT_OVER_SIZE; /* cannot be: for the verifier */
     return answer(ctx, key, &asked, 0, version, walk.slab, value_at, value_bytes) ? VERDICT_KERNEL_HIT : VERDICT_OVER_SIZE;
 }
 
