@@ -37,6 +37,7 @@ pytestmark = pytest.mark.xdp
 
 READS = "@extension\ndef f(db: Store, x: u64) -> u64:\n    return 0 if db.get(1, x) is None else {}\n"
 WRITES = "@extension\ndef f(db: Store, x: u64) -> u64:\n    db.put(1, x, x)\n    return x\n"
+SLOTS = 8  # more than are given out here
 STEPS_MAX = 200  # more than any of these has
 
 
@@ -75,7 +76,7 @@ class Machine:
         fds = self.world._fds
         kept = maps.keys(fds["extension_code"])
         programs = 0
-        for slot in kept:
+        for slot in range(SLOTS):  # also of those without kept code
             try:
                 number = int.from_bytes(maps.lookup(fds["kernel_extensions"], slot, 4), "little")
             except FileNotFoundError:
@@ -203,6 +204,23 @@ def test_a_program_that_takes_more_at_a_later_load_is_charged_as_much(machine: M
     machine.store.put(TENANT_ID, limits.TABLE_EXTENSIONS, b"f", record.with_kernel(machine.stored(), True, 1))
     assert machine.look_after_start() == (charged, charged, "kernel")
     assert machine.record().program_bytes > 1
+
+
+@pytest.mark.parametrize("before", [[install(FIRST)], [install(FIRST), withdraw]], ids=["in use", "in quarantine"])
+@pytest.mark.parametrize("step", [withdraw, uninstall, install(SECOND), install(WRITES)])
+def test_what_is_charged_no_more_is_gone_at_once(machine: Machine, before: list[Any], step: Callable[[Registry], None]) -> None:
+    for one in before:
+        assert machine.done(one) == 0
+
+    def run(_: Any) -> tuple[int, int]:
+        registry = machine.registry()
+        if registry.find(TENANT_ID, "f") is not None:
+            asyncio.run(registry.in_kernel.reload())
+        step(registry)
+        return machine.look(registry)
+
+    charged, there = in_child(run)
+    assert charged == there
 
 
 def test_what_a_record_does_not_name_is_not_kept(machine: Machine) -> None:
