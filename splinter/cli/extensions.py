@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,7 @@ from splinter.visible import visible, visible_bytes
 
 if TYPE_CHECKING:
     from splinter.client import ExtensionInfo
+    from splinter.ext.kernel.code import KernelCode
 
 _File = Annotated[Path, typer.Argument(metavar="FILE.py", help="Source with one @extension function.")]
 _FileOrEntry = Annotated[
@@ -161,27 +163,50 @@ def show_library(
 
 
 def check(file: _File) -> None:
-    """Verify a source without a server: all findings with their lines; exit status 1 when it would be refused."""
+    """Verify a source without a server: all findings with their lines; exit status 1 when it would be refused.
+
+    It tells where the extension would run. As root, on a machine whose kernel can run extensions, that is tried: its program is
+    loaded, and attached to nothing. Elsewhere the kernel of the server decides when it is installed.
+    """
     from splinter.ext.compile import compile_source  # LLVM takes its time to load
 
     source = _read_source(file)
     compiled = compile_source(source, filename=str(file))
     say(f"{file}: {compiled.signature}: {len(compiled.code)} bytes of code, {compiled.frame_bytes} bytes of frame")
-    reason = _worker_reason(source)
-    say(f"{file}: runs in the worker: {reason}" if reason else f"{file}: fits the kernel, whose verifier has the last word")
+    say(f"{file}: {_placement(source, str(file))}")
 
 
-def _worker_reason(source: str) -> str:
-    """Why the only extension of a source cannot run in the kernel; empty: for all that the compiler knows, it can."""
+def _placement(source: str, filename: str) -> str:
+    """Where the only extension of a source would run, in words. Raises :class:`CompileError` when it would be refused."""
+    from splinter.ext.front.diagnostics import Findings
+    from splinter.ext.kernel.code import refuse_place
+    from splinter.server import trial
+
+    code = _kernel_code(source)
+    if not code.object_file:
+        return f"runs in the worker: {code.text or 'the compiler has no code for it in the kernel'}"
+    try:
+        reason = trial.worker_reason(code)
+    except SplinterError as error:
+        return f"fits the kernel, which decides when it is installed; not tried here: {error}"
+    if not reason:
+        return "runs in the kernel: the one of this machine takes it"
+    if code.is_required:
+        refuse_place(Findings(source, filename), replace(code, reason=reason), 1)
+    return f"runs in the worker: {reason}"
+
+
+def _kernel_code(source: str) -> KernelCode:
+    """What the compiler has of the only extension of a source for the kernel."""
     from splinter.server.control.compiler import Compiler  # in its child, which LLVM may end over code for BPF
 
-    async def compiled() -> str:
+    async def compiled() -> KernelCode:
         compiler = Compiler()
         try:
             (made,) = await compiler.compile(source, kernel=True)
         finally:
             compiler.close()
-        return "" if made.kernel.object_file else made.kernel.text or "the compiler has no code for it there"
+        return made.kernel
 
     return asyncio.run(compiled())
 

@@ -22,7 +22,8 @@ class TenantInfo:
     included) are what one of its tasks may use; 0: the server's limits hold.
     ``packets_per_second``: what comes faster is dropped, and counted in ``packets_dropped``; 0: no limit.
     ``bytes_used`` is charged to the quota: objects, records of ``clients`` (2 KiB each) and of extensions, machine code
-    (``code_bytes``). ``staged_bytes``, large values that are not whole yet, come on top.
+    and what extensions take in the kernel (``code_bytes`` are both). ``staged_bytes``, large values that are not whole yet,
+    come on top.
     """
 
     tenant: int

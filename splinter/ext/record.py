@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import msgpack
 import numpy as np
@@ -28,6 +29,7 @@ class InstalledExtension:
     source_digest: bytes
     kernel: int  # identity of its code in the kernel; 0: there is none
     is_kernel_used: bool
+    program_bytes: int  # what its program takes of the kernel's memory while it is used there
     worker_reason: str  # why it runs in the worker; empty: it does not, or the server has no other place
 
 
@@ -39,13 +41,15 @@ def build(
     statistics: int,
     kernel: int = 0,
     worker_reason: str = "",
+    program_bytes: int = 0,
 ) -> bytes:
     """The value of the object; address and offset are of the block of code, ``statistics`` is the slot of its counters.
 
-    ``kernel``: identity of the code that the kernel has of it, 0 for none; ``worker_reason`` is why it has none.
+    ``kernel``: identity of the code that the kernel has of it, 0 for none; ``worker_reason`` is why it has none, and
+    ``program_bytes`` what its program takes there.
     """
-    told = {"signature": compiled.signature.to_wire(), "digest": compiled.source_digest, "kernel": kernel, "why": worker_reason}
-    metadata: bytes = msgpack.packb(told)
+    told = {"signature": compiled.signature.to_wire(), "digest": compiled.source_digest}
+    metadata = _metadata({**told, "kernel": kernel, "why": worker_reason, "program": program_bytes})
     record = np.zeros(1, RECORD)
     record["code"] = code_address + compiled.entry
     record["signature_hash"] = compiled.signature.hash
@@ -65,11 +69,27 @@ def build(
     return record.tobytes() + metadata
 
 
-def with_kernel(value: bytes, is_used: bool) -> bytes:
-    """The same object with its code in the kernel in use, or not."""
-    changed = np.frombuffer(bytearray(value), RECORD, 1).copy()
-    changed["kernel"] = parse(value).kernel if is_used else 0
-    return changed.tobytes() + value[RECORD.itemsize :]
+def with_kernel(value: bytes, is_used: bool, program_bytes: int) -> bytes:
+    """The same object with its code in the kernel in use, or not, where its program takes so many bytes."""
+    return _changed(value, parse(value).kernel if is_used else 0, {"program": program_bytes})
+
+
+def without_kernel(value: bytes, worker_reason: str) -> bytes:
+    """The same object of an extension that the kernel has no code of any more, and why."""
+    return _changed(value, 0, {"kernel": 0, "why": worker_reason, "program": 0})
+
+
+def _changed(value: bytes, kernel: int, told: dict[str, Any]) -> bytes:
+    record = np.frombuffer(value, RECORD, 1).copy()
+    length = int(record["metadata_length"][0])
+    metadata = _metadata(msgpack.unpackb(value[RECORD.itemsize :][:length]) | told)
+    record["kernel"], record["metadata_length"] = kernel, len(metadata)
+    return record.tobytes() + metadata
+
+
+def _metadata(told: dict[str, Any]) -> bytes:
+    packed: bytes = msgpack.packb(told)
+    return packed
 
 
 def parse(value: bytes | memoryview) -> InstalledExtension:
@@ -93,6 +113,7 @@ def parse(value: bytes | memoryview) -> InstalledExtension:
             source_digest=bytes(metadata["digest"]),
             kernel=int(metadata["kernel"]),
             is_kernel_used=bool(record["kernel"]),
+            program_bytes=int(metadata["program"]),
             worker_reason=str(metadata["why"]),
         )
     except (ValueError, KeyError, TypeError, msgpack.UnpackException) as error:

@@ -57,8 +57,17 @@ TENANT_WORK = np.dtype(
 )
 assert TENANT_WORK.itemsize == 32
 
-CODE_LENGTH_BYTES = 4  # in front of an extension's code in the map ``extension_code``: how long it is
-CODE_BYTES = CODE_LENGTH_BYTES + limits.EXTENSION_OBJECT_BYTES_MAX
+# An element of the map ``extension_code``: what a later server makes the program of a slot of. Writer: control process
+EXTENSION_CODE = np.dtype(
+    [
+        ("identity", "<u8"),  # of the code, as the extension's record has it
+        ("length", "<u8"),  # bytes of the ELF file, with which what follows begins
+        ("object_file", f"V{limits.EXTENSION_OBJECT_BYTES_MAX}"),
+        ("pad", "V4"),
+    ]
+)
+assert EXTENSION_CODE.itemsize % 8 == 0
+
 _NO_PREALLOC = 1  # flag of a hash: an element takes memory when it is there
 
 WORK_UNITS_PER_GET = 4
@@ -78,6 +87,6 @@ def forms(cpus: int | None = None) -> dict[str, MapForm]:
         "tenant_work": MapForm.shared(TENANT_WORK.itemsize, cpus * limits.TENANTS_MAX),
         "kernel_extensions": MapForm(Kind.PROG_ARRAY, 4, limits.EXTENSIONS_MAX),
         "extension_counts": MapForm(Kind.PERCPU_ARRAY, 8, limits.EXTENSIONS_MAX),
-        "extension_code": MapForm(Kind.HASH, CODE_BYTES, limits.EXTENSIONS_MAX, _NO_PREALLOC),
+        "extension_code": MapForm(Kind.HASH, EXTENSION_CODE.itemsize, limits.EXTENSIONS_MAX, _NO_PREALLOC),
         "extension_scratch": MapForm(Kind.PERCPU_ARRAY, limits.EXTENSION_SCRATCH_BYTES, 1),
     }

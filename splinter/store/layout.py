@@ -92,7 +92,8 @@ ACCOUNT = np.dtype(
         ("clients_hand", "<u8"),
         # bytes of the size classes of what is staged for it in all workers; not in bytes_used. Writer: lock's holder
         ("staged_bytes", "<u8"),
-        # bytes of the machine code that it has installed; in bytes_used. Writer: control process, as lock's holder
+        # bytes of the machine code that it has installed, and of what its extensions take in the kernel; in bytes_used. Writer:
+        # control process, as lock's holder
         ("code_bytes", "<u8"),
         # Number of the tenant's last commit, from 1, counted on over its removal: a put, a delete, a transaction of many. A
         # commit happens when it is counted. Writer: lock's holder, in the step of the commit

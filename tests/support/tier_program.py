@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -14,6 +15,9 @@ from scapy.layers.l2 import Dot1Q, Ether
 from splinter_bench.subjects.in_worker import WorkerInProcess
 
 from splinter import limits, wire
+from splinter.ext import record
+from splinter.ext.abi import CONTEXT
+from splinter.ext.compile import CompiledExtension
 from splinter.net.bpf import MapForm
 from splinter.net.bpf.maps import MMAPABLE
 from splinter.net.device import need
@@ -21,10 +25,12 @@ from splinter.net.lab import CLIENT_ADDRESS, CLIENT_MAC, SERVER_ADDRESS, SERVER_
 from splinter.net.tenants import TENANT
 from splinter.net.tier import CPU, TENANT_WORK, TIER, WINDOW_UNITS, forms
 from splinter.net.xdp import Verdict, XdpProgram
+from splinter.net.xdp.extensions import ExtensionPrograms
 from splinter.store.epochs import EPOCH_OFFLINE
 from splinter.store.layout import ACCOUNT
 from splinter.store.region import Region
 from splinter.store.store import Store
+from splinter.worker.reply import PENDING
 from splinter.worker.requests import handle
 from splinter.worker.turn import begin_turn
 from splinter.worker.xdp.frame import is_intact, payload_length, payload_offset, turn_around
@@ -32,6 +38,7 @@ from tests.support.tenants import write_tenant
 from tests.support.xdp_runs import Action, run_once
 
 PORT, TENANT_ID, TOKEN = 7171, 7, 0xFEDC_BA98_7654_3210
+LEFT = {Verdict.NO_SOCKET}  # what becomes of a request that is left to the worker: here is none
 HEADER_BYTES = wire.HEADER.itemsize
 FLAGS_AT = wire.HEADER.fields["flags"][1]  # type: ignore[index]
 
@@ -97,8 +104,11 @@ class TierProgram:
         self.worker.new_block()
         block = self.worker._memory.block
         block["store"], block["tenants"] = self.store.address, regions["tenants"].address
+        context = (ctypes.c_char * CONTEXT.itemsize).from_address(int(block["context"][0]))
+        np.frombuffer(context, CONTEXT)["store"] = self.store.address  # what its extensions read
         block["packet_bytes_max"] = limits.UDP_PAYLOAD_BYTES_MAX
         self._block = block
+        self._programs: ExtensionPrograms | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -109,6 +119,19 @@ class TierProgram:
     def set_packet_bytes(self, most: int) -> None:
         """How large a reply fits the device: for both."""
         self.tier["packet_bytes_max"] = self._block["packet_bytes_max"] = most
+
+    def install(self, compiled: CompiledExtension, slot: int, name: str | None = None) -> None:
+        """Install an extension in both, as ``name``. ``slot``: of its counters and its program."""
+        if self._programs is None:
+            self._programs = self.program.extension_programs()
+        assert self._programs is not None
+        loaded = self._programs.load(compiled.kernel.object_file, compiled.kernel.identity)
+        assert not loaded.worker_reason, loaded.worker_reason
+        assert self._programs.place(slot, loaded)
+        loaded.close()
+        address, at = self.worker._code.write(compiled.code)
+        value = record.build(compiled, address, at, 1, slot, loaded.identity, "", loaded.program_bytes)
+        self.store.put(TENANT_ID, limits.TABLE_EXTENSIONS, (name or compiled.name).encode(), value)
 
     def run(self, packet: bytes) -> Ran:
         """Have the program judge a packet; whatever it does, the CPU holds nothing of the store afterwards."""
@@ -128,7 +151,24 @@ class TierProgram:
             return None
         begin_turn(self.worker.address)
         reply = handle(self.worker.address, frame + payload_offset(frame), length, 0, 0, 0)
+        assert reply != PENDING, "a task that waits has no answer yet"
         return memory[: turn_around(frame, reply)].tobytes() if reply > 0 else None
+
+
+def is_as_the_worker_s(tier: TierProgram, packet: bytes, verdict: Verdict) -> bytes:
+    """The program answers a packet, byte for byte as the worker; returns the value of the answer."""
+    ran = tier.run(packet)
+    assert (ran.action, ran.verdicts) == (Action.TX, {verdict})
+    told = without_flag(ran.packet)
+    assert told == tier.ask_worker(packet)
+    return bytes(Ether(told)[UDP].payload)[HEADER_BYTES:]
+
+
+def is_left(tier: TierProgram, packet: bytes, *reasons: Verdict) -> bytes | None:
+    """The packet goes on as it came; returns what the worker answers."""
+    ran = tier.run(packet)
+    assert (ran.action, ran.verdicts, ran.packet) == (Action.DROP, LEFT | set(reasons), packet)
+    return tier.ask_worker(packet)
 
 
 def get(key: bytes, padding: bytes = b"", **fields: int) -> bytes:

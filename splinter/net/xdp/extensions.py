@@ -5,16 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from splinter.errors import ServerError
-from splinter.net import tier
-from splinter.net.bpf import compile_c, link, load, maps
+from splinter.net.bpf import compile_c, link, load, maps, syscall
+from splinter.net.tier import EXTENSION_CODE
 
 _UNBOUNDED = frozenset({"run", "copy", "clear", "equal", "crc32", "hash64"})  # functions with loops of many rounds
 _NAME = "splinter_ext"
 _BY_VERIFIER = "the kernel's verifier cannot follow it"
+_NOT_KEPT = "its code for the kernel was not kept: install it again"
+
+KEPT_BYTES = EXTENSION_CODE.itemsize
+"""What the code of a program takes that is kept for a later server, however short it is."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,7 @@ class Loaded:
     identity: int = 0  # of its code; 0: there is none
     worker_reason: str = ""
     object_file: bytes = b""  # what it was made of
+    program_bytes: int = 0  # what it takes of the kernel's memory while it is placed
 
     def close(self) -> None:
         """Close the descriptor: where the program was placed it stays."""
@@ -49,36 +56,54 @@ class ExtensionPrograms:
         """Load the program of an extension's code; where the kernel refuses it, that is the reason why there is none."""
         try:
             code = link(self._harness, "extension", self._map_fds, may_goto=_UNBOUNDED, replaced={"run": object_file})
-            return Loaded(load(code, _NAME), identity, object_file=object_file)
+            program_fd = load(code, _NAME)
         except ServerError:
             return Loaded(worker_reason=_BY_VERIFIER)
+        return Loaded(program_fd, identity, "", object_file, syscall.program_info(program_fd).memory_bytes)
 
-    def place(self, slot: int, program: Loaded) -> None:
-        """Put a program into a slot, in place of the one that was there; or none. Its code is kept for a later server."""
-        if program.program_fd < 0:
-            for name in ("kernel_extensions", "extension_code"):
-                self._remove(name, slot)
-            return
-        maps.update(self._map_fds["kernel_extensions"], slot, program.program_fd.to_bytes(4, "little"))
-        length = len(program.object_file).to_bytes(tier.CODE_LENGTH_BYTES, "little")
+    def place(self, slot: int, program: Loaded) -> bool:
+        """Put a program into a slot, in place of the one that was there; or none. Its code is kept for a later server.
+
+        The code comes first and goes last, so that :meth:`withdraw` finds every program. Returns False for want of memory: then
+        the slot has neither.
+        """
+        kept = np.zeros(1, EXTENSION_CODE)
+        kept["identity"], kept["length"] = program.identity, len(program.object_file)
+        kept["object_file"] = np.void(program.object_file.ljust(EXTENSION_CODE["object_file"].itemsize, b"\0"))
         try:
-            maps.update(self._map_fds["extension_code"], slot, (length + program.object_file).ljust(tier.CODE_BYTES, b"\0"))
-        except OSError:  # for want of memory: a later server has a worker run it
-            self._remove("extension_code", slot)
+            if program.program_fd >= 0:
+                maps.update(self._map_fds["extension_code"], slot, kept.tobytes())
+                maps.update(self._map_fds["kernel_extensions"], slot, program.program_fd.to_bytes(4, "little"))
+                return True
+        except OSError:
+            self._clear(slot)
+            return False
+        self._clear(slot)
+        return True
 
-    def withdraw(self) -> None:
-        """Take all programs out of their slots. Their code stays."""
-        for slot in maps.keys(self._map_fds["extension_code"]):
+    def withdraw(self, slots: Collection[int] | None = None) -> None:
+        """Take programs out of their slots, by default all of them. Their code stays."""
+        for slot in maps.keys(self._map_fds["extension_code"]) if slots is None else slots:
             self._remove("kernel_extensions", slot)
 
+    def keep_only(self, slots: Collection[int]) -> None:
+        """Empty all other slots: nobody is charged for what no record names."""
+        for slot in set(maps.keys(self._map_fds["extension_code"])).difference(slots):
+            self._clear(slot)
+
     def reload(self, slot: int, identity: int) -> Loaded:
-        """Load the program of the code that was kept of a slot, if there is any."""
+        """Load the program of the code that was kept of a slot, if it is the code that has this identity."""
         try:
-            kept = maps.lookup(self._map_fds["extension_code"], slot, tier.CODE_BYTES)
+            kept = np.frombuffer(maps.lookup(self._map_fds["extension_code"], slot, KEPT_BYTES), EXTENSION_CODE)[0]
         except FileNotFoundError:
-            return NOT_LOADED
-        length = int.from_bytes(kept[: tier.CODE_LENGTH_BYTES], "little")
-        return self.load(kept[tier.CODE_LENGTH_BYTES :][:length], identity)
+            return Loaded(worker_reason=_NOT_KEPT)
+        if int(kept["identity"]) != identity:
+            return Loaded(worker_reason=_NOT_KEPT)
+        return self.load(kept["object_file"].tobytes()[: int(kept["length"])], identity)
+
+    def _clear(self, slot: int) -> None:
+        for name in ("kernel_extensions", "extension_code"):
+            self._remove(name, slot)
 
     def _remove(self, name: str, slot: int) -> None:
         with contextlib.suppress(FileNotFoundError):

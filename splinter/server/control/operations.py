@@ -25,8 +25,9 @@ from splinter.server.control import fields as fields
 from splinter.server.control import usage
 from splinter.server.control.balancer import Balancer
 from splinter.server.control.compile_queue import CompileQueue, Source
+from splinter.server.control.installed import Entry
 from splinter.server.control.places import Rank
-from splinter.server.control.registry import Entry, Registry
+from splinter.server.control.registry import Registry
 from splinter.server.control.tenants import Tenants
 from splinter.server.shared import Shared
 from splinter.worker.log import log_read
@@ -298,7 +299,7 @@ class Operations:
     async def _extension_release(self, request: dict[Any, Any]) -> dict[str, Any]:
         """End an extension's quarantine."""
         self._require_administrator(request)
-        self._registry.release(self._require_extension(request))
+        await self._registry.release(self._require_extension(request))
         return {}
 
     def _require_extension(self, request: dict[Any, Any]) -> Entry:

@@ -8,10 +8,10 @@ one writes no code at all until every worker has left the epoch in which it star
 
 The same source needs its code only once, whoever installs it: a block of code counts the records that name it, of several
 tenants or of several extensions that were compiled together. Each tenant that has it installed is charged for it, as for an
-object; and what a tenant holds of the region, code that it replaced and that may still run included, is at most what the
-operator set, and at most as much as is free, beyond one extension's. So no tenant, and no number of them, takes it all. Each
-extension has a slot of counters in every worker's memory, kept when it is replaced and given to another only when
-nobody can run it any more.
+object, and for what its extensions take in the kernel. What a tenant holds of the region, code that it replaced and that may
+still run included, is at most what the operator set, and at most as much as is free, beyond one extension's. So no tenant, and
+no number of them, takes it all. Each extension has a slot of counters in every worker's memory, kept when it is replaced and
+given to another only when nobody can run it any more.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import logging
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,7 +33,8 @@ from splinter.errors import BusyError, ControlError, QuotaExceededError, ServerE
 from splinter.ext import record
 from splinter.ext.front.names import is_name
 from splinter.net.xdp.extensions import NOT_LOADED, ExtensionPrograms, Loaded
-from splinter.server.control.in_kernel import InKernel
+from splinter.server.control.in_kernel import InKernel, bytes_of, quota_reason
+from splinter.server.control.installed import Block, Entry, Waiting, machine_code_bytes
 from splinter.store.epochs import OLDEST_NONE, epoch_advance, epoch_enter, epoch_leave, epoch_now, epoch_oldest
 from splinter.store.reclaim import reclaim
 from splinter.store.slabs import retreat
@@ -41,7 +42,6 @@ from splinter.store.slabs import retreat
 if TYPE_CHECKING:
     from splinter.ext.compile import CompiledExtension
     from splinter.ext.native.code import CodeRegion
-    from splinter.ext.signature import Signature
     from splinter.store.store import Store
 
 _log = logging.getLogger(__name__)
@@ -52,51 +52,6 @@ _NOBODY = 0  # no tenant has this id
 _REPLACED_MAX = 4 * limits.EXTENSIONS_PER_TENANT_MAX  # of a tenant, while they may still be running: each may keep a slot
 _COUNTS = ("invocations", "errors", "yields", "cycles")  # of EXTENSION_COUNTERS: what workers add up
 _RECLAIM_SLOTS_MAX = 4096  # at a time: under a millisecond
-
-
-@dataclass(slots=True)
-class _Block:
-    """Machine code in the region; sizes in bytes, ``offset`` from the region's start. ``users`` records name it."""
-
-    digest: bytes  # of the source
-    address: int
-    offset: int
-    size: int
-    users: int = 0
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """Offset and size."""
-        return self.offset, self.size
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One installed extension; ``slot`` is that of its counters, ``frame_bytes`` what a task of it needs."""
-
-    name: str
-    signature: Signature
-    version: int
-    block: _Block
-    frame_bytes: int
-    slot: int
-    kernel: int = 0  # identity of its code in the kernel; 0: it runs in the worker
-    worker_reason: str = ""  # and why; empty: the server has no other place
-
-    @property
-    def code_bytes(self) -> int:
-        """Size of the block that its machine code lies in, with others that were compiled with it."""
-        return self.block.size
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """What may be used again when nobody can refer to what was unlinked at ``stamp``."""
-
-    stamp: int
-    tenant: int
-    block: _Block
-    slot: int | None  # None: the extension was replaced and keeps its slot
 
 
 class Registry:
@@ -111,14 +66,14 @@ class Registry:
         kernel: ExtensionPrograms | None = None,
     ) -> None:
         """``counters``: of each worker, its EXTENSION_COUNTERS by slot. ``kernel``: where programs go, if there are any."""
-        self.in_kernel = InKernel(store, kernel)
+        self.in_kernel = InKernel(store, kernel, self._recharge)
         self._code_bytes_per_tenant = code_bytes_per_tenant
         self._store, self._code, self._counters = store, code, counters
         self._entries: dict[int, dict[str, Entry]] = {}
-        self._blocks: dict[bytes, _Block] = {}  # by digest of the source
+        self._blocks: dict[bytes, Block] = {}  # by digest of the source
         self._slots_used = 0  # slots below this were given out; those given back since are in _slots_free
         self._slots_free: list[int] = []
-        self._waiting: deque[_Waiting] = deque()  # by stamp
+        self._waiting: deque[Waiting] = deque()  # by stamp
         # The same by tenant: how many there are of each block, by its place.
         self._waits_of: defaultdict[int, Counter[tuple[int, int]]] = defaultdict(Counter)
         self._started_at = _date_now(store)
@@ -153,14 +108,14 @@ class Registry:
         """Read all records from the store, and take the code they name out of what may be written."""
         self.work_waits.set()  # what an earlier control process retired waits in the store
         self._entries.clear()
-        blocks: dict[int, _Block] = {}  # by offset
+        blocks: dict[int, Block] = {}  # by offset
         slots: set[int] = set()
         for stored in self._store.scan(limits.TABLE_EXTENSIONS):
             found, name = record.parse(stored.value), stored.key.decode()
             block = blocks.get(found.code_offset)
             if block is None:
                 self._code.reserve(found.code_offset, found.code_bytes)
-                block = _Block(found.source_digest, self._code.address + found.code_offset, found.code_offset, found.code_bytes)
+                block = Block(found.source_digest, self._code.address + found.code_offset, found.code_offset, found.code_bytes)
                 blocks[block.offset] = self._blocks[block.digest] = block
             block.users += 1
             slots.add(found.statistics)
@@ -172,7 +127,6 @@ class Registry:
                 block,
                 found.frame_bytes,
                 found.statistics,
-                found.kernel,
                 found.worker_reason,
             )
         for tenant in {*self._entries, *np.flatnonzero(self._store.accounts["code_bytes"]).tolist()}:
@@ -191,17 +145,20 @@ class Registry:
         row = self._counters[0]
         return int(row["kills"][slot]) - int(row["released"][slot])
 
-    def release(self, entry: Entry) -> None:
+    async def release(self, entry: Entry) -> None:
         """End an extension's quarantine: what it did so far does not count any more."""
+        self._forgive(entry.slot)
+        await self.in_kernel.release(entry.slot)
+
+    def _forgive(self, slot: int) -> None:
         for row in self._counters:
-            row["released"][entry.slot] = row["kills"][entry.slot]
-        self.in_kernel.use(entry.slot, True)
+            row["released"][slot] = row["kills"][slot]
 
     def withdraw_quarantined(self, quarantine_after: int) -> None:
         """Have what workers refuse to run for the deaths it caused not run in the kernel either."""
         for slot in self.in_kernel.used_slots:
             if self.kills(slot) >= quarantine_after:
-                self.in_kernel.use(slot, False)
+                self.in_kernel.withdraw(slot)
 
     def hottest(self, most: int) -> list[tuple[int, Entry]]:
         """The extensions that used most CPU time, most first, each with its tenant; at most so many."""
@@ -221,7 +178,7 @@ class Registry:
 
     def install(self, tenant: int, compiled: CompiledExtension, program: Loaded = NOT_LOADED) -> Entry:
         """Publish a compiled extension under its name, in place of the one there was; :meth:`ready_to_write` first. ``program``
-        is what the kernel has of it.
+        is what the kernel has of it; where the quota does not allow that, and the author does not insist on it, there is none.
 
         Raises :class:`splinter.errors.RequestError` when the store has no room, the tenant's quota is used up, the tenant is
         gone, or too much of what it replaced may still be running; :class:`ControlError` when the code region has no room (for
@@ -238,53 +195,72 @@ class Registry:
                 f"{_REPLACED_MAX:,} extensions that this tenant replaced or removed may still be running: try again later"
             )
         block = self._take_block(compiled)
-        before = _code_bytes(entries.values())
-        slot = old.slot if old else None
+        slot, version = (old.slot, old.version + 1) if old else (None, 1)
         try:
             slot = self._take_slot() if slot is None else slot
-            self._charge(tenant, compiled.name, block, before)
-            version = old.version + 1 if old else 1
-            self.in_kernel.put(slot, program)
-            identity, reason = program.identity, program.worker_reason
-            value = record.build(compiled, block.address, block.offset, version, slot, identity, reason)
-            if len(value) > limits.EXTENSION_METADATA_BYTES_MAX:
-                raise ControlError("the signature is too long", "bad_request")
-            self._store.put(tenant, limits.TABLE_EXTENSIONS, compiled.name.encode(), value)
+            try:
+                self._publish(tenant, compiled, block, version, slot, program)
+            except QuotaExceededError:
+                if not program.identity or compiled.kernel.is_required:
+                    raise
+                quota_bytes = int(self._store.accounts["quota_bytes"][tenant])
+                program = Loaded(worker_reason=quota_reason(bytes_of(program), quota_bytes))
+                self._publish(tenant, compiled, block, version, slot, program)
         except BaseException:
             self._give_back(block)  # this record was never published, so nobody runs it
             if old is None and slot is not None:
                 self._slots_free.append(slot)
             self._recharge(tenant)
             raise
-        entry = Entry(compiled.name, compiled.signature, version, block, compiled.frame_bytes, slot, identity, reason)
+        entry = Entry(compiled.name, compiled.signature, version, block, compiled.frame_bytes, slot, program.worker_reason)
         entries[entry.name] = entry
-        self.in_kernel.note(slot, tenant, entry.name, identity)
+        self.in_kernel.put(slot, tenant, entry.name, program)
         self._recharge(tenant)
         self.work_waits.set()
         if old:
             self._retire(tenant, old, None)
-            self.release(entry)
+            self._forgive(slot)
         return entry
 
-    def _recharge(self, tenant: int) -> None:
-        """Charge a tenant for what it has installed, which it has whatever its quota says. A worker that died with the tenant's
-        lock is recovered from meanwhile."""
+    def _publish(
+        self, tenant: int, compiled: CompiledExtension, block: Block, version: int, slot: int, program: Loaded
+    ) -> None:
+        """Charge a tenant for an extension, and store its record. Raises as :meth:`install`, and has stored nothing then."""
+        self._charge(tenant, compiled.name, block, bytes_of(program))
+        value = record.build(
+            compiled, block.address, block.offset, version, slot, program.identity, program.worker_reason, program.program_bytes
+        )
+        if len(value) > limits.EXTENSION_METADATA_BYTES_MAX:
+            raise ControlError("the signature is too long", "bad_request")
+        self._store.put(tenant, limits.TABLE_EXTENSIONS, compiled.name.encode(), value)
+
+    def _taken_bytes(self, entries: Iterable[Entry], *more: Block) -> int:
+        """What some extensions of one tenant, and ``more`` blocks, are charged."""
+        entries = list(entries)
+        return machine_code_bytes(entries, *more) + sum(self.in_kernel.taken_bytes(entry.slot) for entry in entries)
+
+    def _recharge(self, tenant: int, *, forced: bool = True) -> None:
+        """Charge a tenant for what it has installed; if ``forced`` whatever its quota says, since it has it. A worker that died
+        with the tenant's lock is recovered from meanwhile."""
         for _ in range(_CHARGE_TRIES_MAX):
             with contextlib.suppress(BusyError):
-                self._store.charge_code(tenant, _code_bytes(self._entries.get(tenant, {}).values()), forced=True)
+                self._store.charge_code(tenant, self._taken_bytes(self._entries.get(tenant, {}).values()), forced=forced)
                 return
         _log.error("what tenant %d is charged for machine code is not known until it installs something", tenant)
 
-    def _charge(self, tenant: int, name: str, block: _Block, before: int) -> None:
-        """Charge a tenant for a block that it will use, in place of ``before`` bytes. Raises as :meth:`install`."""
+    def _charge(self, tenant: int, name: str, block: Block, kernel_bytes: int) -> None:
+        """Charge a tenant for a block that it will use, and ``kernel_bytes`` in the kernel, in place of what it has under the
+        name. Raises as :meth:`install`."""
+        before = self._taken_bytes(self._entries[tenant].values())
         others = [entry for entry in self._entries[tenant].values() if entry.name != name]
-        after = _code_bytes(others, block)
+        after = self._taken_bytes(others, block) + kernel_bytes
+        wanted = machine_code_bytes(others, block)
         installed = {entry.block.place for entry in self._entries[tenant].values()}
         held = sum(size for _, size in {*self._waits_of[tenant], *installed, block.place})
         most = min(self._code_bytes_per_tenant, max(limits.CODE_BYTES_MAX, self._code.size - self._code.used_bytes))
         if held > most:
             raise ControlError(
-                f"the tenant would hold {held:,} bytes of machine code, {held - after:,} of them replaced or removed "
+                f"the tenant would hold {held:,} bytes of machine code, {held - wanted:,} of them replaced or removed "
                 f"and perhaps still running; it may hold {most:,} now: uninstall something, or try again later",
                 "code_memory_full",
             )
@@ -292,8 +268,9 @@ class Registry:
             self._store.charge_code(tenant, max(before, after))
         except QuotaExceededError:
             account = self._store.accounts[tenant]
+            told = f" ({kernel_bytes:,} are taken in the kernel)" if kernel_bytes else ""
             raise QuotaExceededError(
-                f"{after - before:,} bytes more of machine code do not fit into the tenant's quota of "
+                f"{after - before:,} bytes more of machine code{told} do not fit into the tenant's quota of "
                 f"{int(account['quota_bytes']):,} bytes, of which {int(account['bytes_used']):,} are used "
                 f"({before:,} by machine code)"
             ) from None
@@ -312,7 +289,7 @@ class Registry:
         self.in_kernel.clear(slot)
         return slot
 
-    def _take_block(self, compiled: CompiledExtension) -> _Block:
+    def _take_block(self, compiled: CompiledExtension) -> Block:
         """The code of a compiled extension in the region: the one that is there of the same source, or a new one."""
         block = self._blocks.get(compiled.source_digest)
         if block is None:
@@ -320,12 +297,12 @@ class Registry:
                 address, offset = self._code.write(compiled.code)
             except ServerError as error:
                 raise ControlError(str(error), "code_memory_full") from None
-            block = _Block(compiled.source_digest, address, offset, len(compiled.code))
+            block = Block(compiled.source_digest, address, offset, len(compiled.code))
             self._blocks[block.digest] = block
         block.users += 1
         return block
 
-    def _give_back(self, block: _Block) -> None:
+    def _give_back(self, block: Block) -> None:
         """One user less; code without users is freed."""
         block.users -= 1
         if block.users == 0:
@@ -377,15 +354,9 @@ class Registry:
         return bool(self._store.participants["limbo_head"][limits.PARTICIPANT_CONTROL])
 
     def _retire(self, tenant: int, entry: Entry, slot: int | None) -> None:
-        self._waiting.append(_Waiting(_date_now(self._store), tenant, entry.block, slot))
+        self._waiting.append(Waiting(_date_now(self._store), tenant, entry.block, slot))
         self._waits_of[tenant][entry.block.place] += 1
         self.work_waits.set()
-
-
-def _code_bytes(entries: Iterable[Entry], *more: _Block) -> int:
-    """Size of the blocks that some extensions of one tenant use, each once."""
-    blocks = {block.offset: block.size for block in (*(entry.block for entry in entries), *more)}
-    return sum(blocks.values())
 
 
 def _date_now(store: Store) -> int:

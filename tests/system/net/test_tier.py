@@ -23,14 +23,13 @@ from splinter.net.xdp import Verdict, XdpProgram, program
 from splinter.store.commits import VERSION_VOID
 from splinter.store.epochs import EPOCH_OFFLINE, epoch_leave, epoch_oldest
 from splinter.store.layout import CPU_BYTES
-from tests.support.tier_program import TENANT_ID, TOKEN, TierProgram, frame, get, without_flag
+from tests.support.tier_program import TENANT_ID, TOKEN, TierProgram, frame, get, is_as_the_worker_s, is_left
 from tests.support.xdp_runs import Action
 
 pytestmark = pytest.mark.xdp
 
 VALUE_BYTES_MAX = limits.PACKET_BODY_BYTES_MAX
 GROWTH = wire.KERNEL_GROWTH_BYTES
-LEFT = {Verdict.NO_SOCKET}  # what becomes of a request that is left to the worker: here is none
 
 
 @pytest.fixture(scope="module")
@@ -52,18 +51,6 @@ def tier(loaded: TierProgram) -> TierProgram:
 @pytest.fixture
 def rng() -> random.Random:
     return random.Random(23)
-
-
-def is_as_the_worker_s(tier: TierProgram, packet: bytes, verdict: Verdict) -> None:
-    ran = tier.run(packet)
-    assert (ran.action, ran.verdicts) == (Action.TX, {verdict})
-    assert without_flag(ran.packet) == tier.ask_worker(packet)
-
-
-def is_left(tier: TierProgram, packet: bytes, *reasons: Verdict) -> None:
-    """The packet goes on as it came."""
-    ran = tier.run(packet)
-    assert (ran.action, ran.verdicts, ran.packet) == (Action.DROP, LEFT | set(reasons), packet)
 
 
 @pytest.mark.parametrize("key_bytes", range(1, 256))

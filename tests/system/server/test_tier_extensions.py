@@ -12,6 +12,7 @@ import pytest
 from splinter.client import Client
 from splinter.errors import CompileError, ExtensionRuntimeError
 from splinter.ext import library
+from splinter.net.xdp.extensions import KEPT_BYTES
 from tests.support.kill_all import kill_everything
 from tests.support.servers import RunningServer, running_lab, running_server, start_server
 from tests.support.waiting import wait_for
@@ -154,10 +155,12 @@ def test_the_kernel_runs_on_without_a_process_and_a_later_server_goes_on(unique_
         client.install(read("k"))
         client.put(5, b"five", table=1)
         assert client.invoke("k", 5, b"x") == b"five"
+        charged = server.admin().get_tenant(tenant.tenant).code_bytes
         kill_everything(server, "supervisor first", random.Random(1))
         assert [client.invoke("k", 5, b"x") for _ in range(100)] == [b"five"] * 100
         server.started.forget()
         server = start_server(unique_name, lab)
+        assert server.admin().get_tenant(tenant.tenant).code_bytes == charged > KEPT_BYTES
         again = server.client(tenant)
         wait_for(lambda: again.extensions()[0].place == "kernel", 30, "the extension's program")
         before = ran(server)
@@ -165,3 +168,6 @@ def test_the_kernel_runs_on_without_a_process_and_a_later_server_goes_on(unique_
         assert ran(server) - before == 3
         with pytest.raises(ExtensionRuntimeError):  # which a worker of the new server says
             again.invoke("k", 13, b"x")
+        assert server.admin().get_tenant(tenant.tenant).code_bytes == charged
+        again.uninstall("k")
+        assert server.admin().get_tenant(tenant.tenant).code_bytes == 0
