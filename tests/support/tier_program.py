@@ -27,7 +27,9 @@ from splinter.net.tier import CPU, TENANT_WORK, TIER, WINDOW_UNITS, forms
 from splinter.net.xdp import Verdict, XdpProgram
 from splinter.net.xdp.extensions import ExtensionPrograms
 from splinter.store.epochs import EPOCH_OFFLINE
-from splinter.store.layout import ACCOUNT
+from splinter.store.hashing import identity_of, store_hash
+from splinter.store.index import bucket_number
+from splinter.store.layout import ACCOUNT, ENTRY_TAG_SHIFT
 from splinter.store.region import Region
 from splinter.store.store import Store
 from splinter.worker.reply import PENDING
@@ -132,6 +134,12 @@ class TierProgram:
         address, at = self.worker._code.write(compiled.code)
         value = record.build(compiled, address, at, 1, slot, loaded.identity, "", loaded.program_bytes)
         self.store.put(TENANT_ID, limits.TABLE_EXTENSIONS, (name or compiled.name).encode(), value)
+
+    def place_of(self, tenant: int, table: int, key: bytes) -> tuple[int, int]:
+        """Bucket and tag of a key."""
+        memory, store = ctypes.create_string_buffer(key, len(key)), self.store.address
+        hashed = store_hash(store, identity_of(tenant, table, len(key)), ctypes.addressof(memory), len(key))
+        return int(bucket_number(store, hashed)), (hashed & (1 << 64) - 1) >> ENTRY_TAG_SHIFT
 
     def run(self, packet: bytes) -> Ran:
         """Have the program judge a packet; whatever it does, the CPU holds nothing of the store afterwards."""

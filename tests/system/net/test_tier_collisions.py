@@ -5,7 +5,6 @@ Such a pair of keys is one in billions. So the index is made to lead to an objec
 
 from __future__ import annotations
 
-import ctypes
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +15,6 @@ from splinter.limits import SLAB_BYTES
 from splinter.net import netns
 from splinter.net.lab import Lab
 from splinter.net.xdp import Verdict
-from splinter.store.hashing import identity_of, store_hash
-from splinter.store.index import bucket_number
 from splinter.store.layout import BUCKET, ENTRY_TAG_SHIFT
 from tests.support.tenants import write_tenant
 from tests.support.tier_program import TENANT_ID, TierProgram, frame, get, without_flag
@@ -40,21 +37,14 @@ def tier(lab: Lab) -> Iterator[TierProgram]:
         yield program
 
 
-def place_of(tier: TierProgram, tenant: int, table: int, key: bytes) -> tuple[int, int]:
-    """Bucket and tag of a key."""
-    memory = ctypes.create_string_buffer(key, len(key))
-    hashed = store_hash(tier.store.address, identity_of(tenant, table, len(key)), ctypes.addressof(memory), len(key))
-    return int(bucket_number(tier.store.address, hashed)), (hashed & (1 << 64) - 1) >> ENTRY_TAG_SHIFT
-
-
 @contextmanager
 def led_to(tier: TierProgram, found: list[Key], wanted: Key) -> Iterator[None]:
     """The index with more entries: first in the bucket of ``wanted``, with its tag, come the objects of ``found``."""
     buckets = tier.store.index_region.array(BUCKET)
     leading = []
-    bucket, tag = place_of(tier, *wanted)
+    bucket, tag = tier.place_of(*wanted)
     for key in found:
-        at, its_tag = place_of(tier, *key)
+        at, its_tag = tier.place_of(*key)
         entry = next(int(entry) for entry in buckets[at]["entries"] if int(entry) >> ENTRY_TAG_SHIFT == its_tag)
         leading.append(tag << ENTRY_TAG_SHIFT | entry & (1 << ENTRY_TAG_SHIFT) - 1)
     entries = buckets[bucket]["entries"]

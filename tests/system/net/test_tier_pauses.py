@@ -15,6 +15,7 @@ from splinter.net.lab import Lab
 from splinter.net.tenants import TENANT_ACTIVE, TENANT_REMOVING
 from splinter.net.xdp import Verdict
 from splinter.store.epochs import epoch_leave
+from splinter.store.layout import BUCKET, ENTRY_TAG_SHIFT
 from splinter.store.store import Store
 from tests.support.tenants import write_tenant
 from tests.support.tier_program import HEADER_BYTES, TENANT_ID, TOKEN, Ran, TierProgram, frame, get
@@ -67,6 +68,12 @@ class Reader:
         self._thread.start()
         wait_for(lambda: self._tier.pauses[1] == self._place)
         return self
+
+    def go_on_to(self, place: str) -> None:
+        """Have it come to another place."""
+        number = PLACES.index(place)
+        self._tier.pauses[0] = number
+        wait_for(lambda: self._tier.pauses[1] == number)
 
     def __exit__(self, *_: object) -> None:
         self._tier.pauses[0] = 0
@@ -160,4 +167,20 @@ def test_a_miss_is_none_where_a_deletion_has_begun(tier: TierProgram, place: str
     with Reader(tier, place, b"nosuch") as reader:
         account["deleted"] = account["sequence"] + 1
     account["deleted"] = account["sequence"]
+    assert reader.ran.verdicts == LEFT
+
+
+def test_a_miss_is_none_where_a_deletion_was_taken_back_in_each_look(tier: TierProgram) -> None:
+    """An open commit hides the object while the get looks, is taken back, and another one gets its number; and once more."""
+    account = tier.store.accounts[TENANT_ID]
+    bucket, tag = tier.place_of(TENANT_ID, 0, KEY)
+    entries = tier.store.index_region.array(BUCKET)[bucket]["entries"]
+    place = next(number for number, entry in enumerate(entries) if int(entry) >> ENTRY_TAG_SHIFT == tag)
+    entry, entries[place] = int(entries[place]), 0
+    with Reader(tier, "MISSING") as reader:
+        account["deleted"] = account["sequence"] = account["sequence"] + 1
+        reader.go_on_to("SEQUENCE")
+        reader.go_on_to("MISSING")
+        account["deleted"] = account["sequence"] = account["sequence"] + 1
+        entries[place] = entry
     assert reader.ran.verdicts == LEFT
