@@ -132,6 +132,32 @@ GLOBAL __u64 hash64(SCRATCH_PARAMETER, __u64 address, __u64 length, __u64 state)
     return state;
 }
 
+/* Put the key where look-ups want it: from the record, or from an object. In front of both lies a block at least. 0: it lies nowhere. */
+static __always_inline int take_key(struct extension_scratch *s, struct key *key, __u64 address, __u64 length)
+{
+    __u32 number = address >> SLAB_BYTES_SHIFT & SLAB_NUMBER_MASK;
+    const __u8 *memory = (const __u8 *)s;
+    __u64 end = address, most = SCRATCH_BYTES;
+    const struct block *block;
+
+    key->length = length;
+    if (address >= SCRATCH_BYTES) {
+        memory = bpf_map_lookup_elem(&store_slabs, &number);
+        end = address & (SLAB_BYTES - 1);
+        most = SLAB_BYTES;
+    }
+    if (!memory)
+        return 0;
+#pragma clang loop unroll(disable)
+    for (__s64 left = key_length(key); left > 0; left -= BLOCK_BYTES) {
+        block = block_before(memory, end + left, most);
+        if (!block)
+            return 0;
+        *key_block(key, left) = *block;
+    }
+    return 1;
+}
+
 /*
  * Look up an object in the tenant's snapshot: 1 and its view in the frame, 0 and zeros if there is none; NOT_TOLD, a negative
  * number, if that cannot be told here, or is an error.
@@ -147,11 +173,8 @@ GLOBAL __u64 get(SCRATCH_PARAMETER, __u64 table, __u64 address, __u64 length)
 
     if (table >= TABLES_MAX || length < 1 || length > KEY_BYTES_MAX)
         return NOT_TOLD;
-    key->length = length;
-    if (length == 8 && address < SCRATCH_BYTES) /* a number: no call, which takes as long as all the rest of this */
-        *(__u64 *)(key->bytes + BLOCK_BYTES) = *(const __u64 *)scratch_bytes(s, address);
-    else
-        copy(s, SCRATCH_KEY + BLOCK_BYTES, address, length);
+    if (!take_key(s, key, address, length))
+        return NOT_TOLD;
     identity = identity_of(tenant, table, length);
     is_found = store_find(key, identity, store_hash(key, identity), &found);
     if (is_found < 0)

@@ -129,7 +129,6 @@ def shared_header() -> str:
             OBJECT_ADDRESS=f"{kernel.OBJECT_ADDRESS}ull",
             SCRATCH_BYTES=kernel.SCRATCH_BYTES,
             SCRATCH_ARGUMENTS=offset(kernel.SCRATCH, "arguments"),
-            SCRATCH_KEY=offset(kernel.SCRATCH, "key"),
             RUN_HAND_OVER=kernel.RUN_HAND_OVER,
             RUN_DONE_SCALAR=kernel.RUN_DONE + ResultKind.SCALAR,
             RUN_DONE_BYTES=kernel.RUN_DONE + ResultKind.BYTES,
