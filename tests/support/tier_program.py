@@ -42,6 +42,7 @@ from tests.support.xdp_runs import Action, run_once
 PORT, TENANT_ID, TOKEN = 7171, 7, 0xFEDC_BA98_7654_3210
 LEFT = {Verdict.NO_SOCKET}  # what becomes of a request that is left to the worker: here is none
 HEADER_BYTES = wire.HEADER.itemsize
+_IP_AT = 14  # in a frame without a tag
 FLAGS_AT = wire.HEADER.fields["flags"][1]  # type: ignore[index]
 
 
@@ -148,6 +149,16 @@ class TierProgram:
         after = self.program.counters()
         assert (self.cpus["epoch"] == EPOCH_OFFLINE).all()
         return Ran(action, after_packet, {Verdict[name.upper()] for name in after if after[name] != before[name]})
+
+    def refuses_each_flipped_bit(self, packet: bytes) -> None:
+        """No bit behind the Ethernet header can be flipped so that the program or the worker answers the packet."""
+        for bit in range(8 * _IP_AT, 8 * len(packet)):
+            damaged = bytearray(packet)
+            damaged[bit // 8] ^= 1 << bit % 8
+            ran = self.run(bytes(damaged))
+            assert ran.action != Action.TX, bit
+            assert ran.packet == damaged
+            assert self.ask_worker(bytes(damaged)) is None
 
     def ask_worker(self, packet: bytes) -> bytes | None:
         """The frame that the worker sends back; None: none."""
