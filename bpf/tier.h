@@ -33,8 +33,8 @@ static __always_inline int is_plain(const struct request *request)
            (is_invoke(header) ? key_length <= EXTENSION_NAME_BYTES_MAX : header->object_version == 0);
 }
 
-/* The sum of what follows the header: 1 to VALUE_MASK bytes, of which all but the first few words may lie at odd places. 0 if it does
- * not lie in the packet, which cannot be. */
+/* The sum of what follows the header: 1 to VALUE_MASK bytes. If they are odd in number, the words that end with them begin at odd
+ * places, so their sum is turned by a byte. 0: they do not lie in the packet, which cannot be. */
 static __always_inline __u64 body_sum(const struct request *request, struct key *key, __u32 bytes)
 {
     const __u8 *front = (const __u8 *)(request->header + 1) - BLOCK_BYTES;

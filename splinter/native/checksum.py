@@ -12,10 +12,10 @@ from typing import Any
 from llvmlite import ir
 from numba import njit, types
 
+from splinter.limits import BLOCK_BYTES
 from splinter.native.atomics import intrinsic, less_unsigned, shift_right
 
 WHOLE = 0xFFFF  # what a sum folds to that includes its own checksum, if nothing was damaged
-BLOCK_BYTES = 32
 _INVERSE = pow(WHOLE, -1, 1 << 64) - (1 << 64)  # as a signed word
 _MULTIPLES = (1 << 64) // WHOLE + 1  # how many multiples of WHOLE are 64-bit words
 

@@ -11,13 +11,11 @@ import numpy as np
 from splinter import limits
 from splinter.net.bpf import Kind, MapForm, maps
 
-BLOCK_BYTES = 32  # in which the program reads keys and values
-KEY_AREA_BYTES = BLOCK_BYTES + 256
-
 # The map ``tier``, one element.
 TIER = np.dtype(
     [
-        ("packet_bytes_max", "<u4"),  # UDP payload of the largest reply that fits the device. Writer: supervisor
+        # UDP payload of the largest reply that fits the device, and of any: the program relies on it. Writer: supervisor
+        ("packet_bytes_max", "<u4"),
         ("takes_partial", "<u4"),  # 1: a checksum of the pseudo header alone will do. Writer: supervisor
         ("cpus", "<u4"),  # CPUs that there are cells for. Writer: supervisor
         ("window_units", "<u4"),  # work of one CPU in a window, of which a tenant has half beside others. Writer: supervisor
@@ -40,7 +38,7 @@ CPU = np.dtype(
         # struct key of bpf/store.h: the key that is looked up
         ("key_length", "<u8"),
         ("laundered", "<u8"),
-        ("key", "u1", (KEY_AREA_BYTES,)),
+        ("key", "u1", (limits.KEY_AREA_BYTES,)),
         ("pad_key", "<u8", (18,)),
     ]
 )

@@ -11,12 +11,11 @@ import numpy as np
 
 from splinter.ext.abi import FRAME, FRAME_HEADER_BYTES
 from splinter.layout import offset
-from splinter.limits import EXTENSION_SCRATCH_BYTES, FRAME_BYTES, PACKET_BODY_BYTES_MAX
+from splinter.limits import EXTENSION_SCRATCH_BYTES, FRAME_BYTES, KEY_AREA_BYTES, PACKET_BODY_BYTES_MAX
 
 CELLS_MAX = 512  # registers that more than one block knows
 STACK_CELLS_MAX = 32
 DATA_BYTES_MAX = 2048  # constants and tables: written at the start of each run
-KEY_AREA_BYTES = 32 + 256
 BUDGET = 32_768  # what a run may spend: 64 look-ups; who needs more goes to the worker
 OBJECT_ADDRESS = 1 << 40  # above every offset in the slabs (splinter.limits.STORE_BYTES_MAX)
 
