@@ -66,7 +66,11 @@ struct store_descriptor {
     __u64 cpu_epochs;
     __u64 cpus;
     __u64 hash_words[33];
-    __u64 reserved_made[11];
+    __u64 identity;
+    __u64 log_state;
+    __u64 walks;
+    __u64 log_gaps;
+    __u64 reserved_made[7];
     __u64 epoch;
 };
 
@@ -84,7 +88,9 @@ struct account {
     __u64 deleted;
     __u64 deletions;
     __u64 turn;
-    __u64 reserved[3];
+    __u64 number;
+    __u64 durability;
+    __u64 durable;
 };
 
 struct bucket {

@@ -45,6 +45,7 @@ class Status(NumberWithText):
     UNKNOWN_TENANT = 18, "no such tenant"
     KILLED = 19, "the task was killed by the watchdog"
     QUARANTINED = 20, "the extension was stopped for having stuck workers; install it again to release it"
+    DISK_FAILED = 21, "the server's disk takes no writes; nothing was changed, and what is stored can be read"
 
 
 class SplinterError(Exception):
@@ -136,6 +137,12 @@ class ReplyTooLargeError(RequestError):
 
 class UnknownTenantError(RequestError):
     status = Status.UNKNOWN_TENANT
+
+
+class DiskFailedError(RequestError):
+    """The server can keep nothing at present: its disk is full, or broken. It goes on by itself when it can."""
+
+    status = Status.DISK_FAILED
 
 
 class TaskKilledError(RequestError):

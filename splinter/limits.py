@@ -173,6 +173,10 @@ STORE_LOCK_SPINS_MAX = 1_000_000  # for the shared free lists, which are held fo
 SCAN_BUCKETS_MAX = 65536  # main buckets that one call of a scan looks at
 TENANT_LOCK_SPINS_MAX = 2_000_000  # about 60 ms: longer than it takes to restart a dead holder
 
+# --- durability -------------------------------------------------------------------------------------------------------------
+LOG_RING_BYTES = 8 << 20  # of changes that a participant has made and that are not on disk yet; a power of two
+LOG_ROOM_BYTES = 1 << 20  # that are left in it before a tenant's write begins: for it, and for what the system does meanwhile
+
 # --- control plane ------------------------------------------------------------------------------------------------------------
 CONTROL_MESSAGE_BYTES_MAX = 1 << 20
 CONTROL_CONNECTIONS_MAX = 256  # of tenants

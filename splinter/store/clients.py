@@ -19,6 +19,7 @@ from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import copy_bytes, load64, load64_acquire, store64, store64_release
 from splinter.store.accounts import account_of
+from splinter.store.changes import CHANGE_CLIENT, log_change, log_result
 from splinter.store.classes import class_bytes, class_for
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import empty_entry, entry_word, find_entry, word_object
@@ -77,12 +78,12 @@ def claim_begin(store: int, me: int, tenant: int, claim: int) -> int:
     claimed.entry = 0
     if claimed.acknowledged == 0:
         return Status.OK
-    record = _find(store, tenant, claimed.at.client)
+    record = find_client(store, tenant, claimed.at.client)
     if record == 0:
         status = _create(store, me, tenant, claim)
         if status != Status.OK:
             return status
-        record = _find(store, tenant, claimed.at.client)
+        record = find_client(store, tenant, claimed.at.client)
     client = Client(record)
     acknowledged = client.acknowledged
     if claimed.acknowledged - acknowledged > 0:
@@ -117,7 +118,7 @@ def claim_begin(store: int, me: int, tenant: int, claim: int) -> int:
 
 
 @njit(cache=True)
-def claim_settle(store: int, me: int, claim: int, word: int, value: int) -> None:
+def claim_settle(store: int, me: int, tenant: int, claim: int, word: int, value: int) -> None:
     """Record the end of the claim's request that has no effect of its own, after :func:`claim_begin` and under the same
     lock. Over an EFFECT it is the task's end, or its death's."""
     entry = Claim(claim).entry
@@ -126,7 +127,8 @@ def claim_settle(store: int, me: int, claim: int, word: int, value: int) -> None
     result = Result(entry)
     if outcome_kind(result.word) == Outcome.EFFECT:
         count = note(store, me, 0, result.at.value, value)
-        commit(store, me, note(store, me, count, result.at.word, word))
+        count = note(store, me, count, result.at.word, word)
+        commit(store, me, log_result(store, me, count, tenant, claim, word, value))
     else:
         record_outcome(entry, word, value)
 
@@ -158,7 +160,7 @@ def claim_settle_body(
 
 
 @njit(cache=True)
-def _find(store: int, tenant: int, key: int) -> int:
+def find_client(store: int, tenant: int, key: int) -> int:
     """Address of a client's CLIENT, or 0."""
     identity = identity_of(tenant, _TABLE, _KEY_BYTES)
     word = find_entry(store, store_hash(store, identity, key, _KEY_BYTES), identity, key, _KEY_BYTES)[1]
@@ -258,6 +260,7 @@ def _create(store: int, me: int, tenant: int, claim: int) -> int:
         if hand != 0:
             count = note(store, me, count, Client(_record_at(store, hand)).at.next, unit)
             count = note(store, me, count, Client(_record_at(store, first)).at.previous, unit)
+        count = log_change(store, me, count, tenant, account.sequence, slot, CHANGE_CLIENT, 0, 0)
         if insert(store, me, account_at, entry, word, slot, _CLASS, 0, version, used_after, count):
             return Status.OK
     return Status.BUSY
@@ -315,7 +318,7 @@ def clients_expire(store: int, me: int, tenant: int, now_ns: int) -> int:
         unit = _oldest(store, tenant)
         if unit == 0 or now_ns - Client(_record_at(store, unit)).used_ns < _IDLE_NS_MAX:
             return forgotten
-        _forget(store, me, tenant, unit)
+        forget_client(store, me, tenant, unit)
     return _EXPIRE_STEPS
 
 
@@ -327,7 +330,7 @@ def _give_way(store: int, me: int, tenant: int, now_ns: int) -> bool:
         if unit == 0 or now_ns - Client(_record_at(store, unit)).used_ns < _KEPT_NS_MIN:
             return False
         if not _has_task(store, _record_at(store, unit)):
-            _forget(store, me, tenant, unit)
+            forget_client(store, me, tenant, unit)
             return True
         _to_end(store, me, tenant, unit)
     return False
@@ -346,13 +349,13 @@ def _has_task(store: int, record: int) -> bool:
 @njit(cache=True)
 def client_leaves(store: int, me: int, tenant: int, claim: int) -> None:
     """Forget the claim's client, which waits for no reply, unless a task of its runs. The caller holds the tenant's lock."""
-    record = _find(store, tenant, Claim(claim).at.client)
+    record = find_client(store, tenant, Claim(claim).at.client)
     if record != 0 and not _has_task(store, record):
-        _forget(store, me, tenant, unit_of(store, record - CLIENT_AT))
+        forget_client(store, me, tenant, unit_of(store, record - CLIENT_AT))
 
 
 @njit(cache=True)
-def _forget(store: int, me: int, tenant: int, unit: int) -> None:
+def forget_client(store: int, me: int, tenant: int, unit: int) -> None:
     """Remove the record at ``unit``, and the bodies that belong to it."""
     account = Account(account_of(store, tenant))
     slot = slot_at(store, unit)
@@ -372,7 +375,7 @@ def _forget(store: int, me: int, tenant: int, unit: int) -> None:
     if before != unit:
         count = note(store, me, count, Client(_record_at(store, before)).at.next, behind)
         count = note(store, me, count, Client(_record_at(store, behind)).at.previous, before)
-    remove(store, me, tenant, entry, word, count)
+    remove(store, me, tenant, entry, word, count, 0)
 
 
 @njit(cache=True)

@@ -57,3 +57,55 @@ CHANGE_BYTES = 24
 COMMIT_NONE = 0
 COMMIT_OPEN = 1  # its objects are being published; nobody sees them, and they can be taken back
 COMMIT_MADE = 2  # it has happened, and is being finished
+
+# --- the change log ----------------------------------------------------------------------------------------------------------
+
+# In front of LOG_RING_BYTES that hold the entries of one participant, one behind the other, at their places modulo that.
+LOG_RING = np.dtype(
+    [
+        ("tail", "<u8"),  # bytes of entries so far. Writer: the participant, in the step of the change
+        ("lost", "<u8"),  # changes of the system that found no room. Writer: the participant
+        ("reserved", "<u8", 6),
+        ("head", "<u8"),  # up to here they are on disk, and their room is free. Writer: the log process
+        ("durable", "<u8"),  # up to here all that they follow is on disk, too. Writer: the log process
+        ("reserved_head", "<u8", 6),
+    ]
+)
+LOG_RING_HEADER_BYTES = LOG_RING.itemsize
+LOG_RING_SPAN = LOG_RING_HEADER_BYTES + limits.LOG_RING_BYTES
+
+# An entry: what one step changed for one tenant; then its CHANGED parts. On disk it is the same.
+LOGGED = np.dtype(
+    [
+        ("size", "<u4"),  # bytes of all of it, a multiple of 8
+        ("tenant", "<u2"),  # 0: nothing; the rest of the ring is not used, and there may be no more of it than these 8 bytes
+        ("changes", "<u2"),  # CHANGED parts behind this
+        ("generation", "<u8"),  # of the tenant
+        ("number", "<u8"),  # of the tenant's entries, without a gap: their order
+        ("sequence", "<u8"),  # of the commit; of what is no commit, that of the last one
+        # What is recorded of a client's request
+        ("client", "<u8"),
+        ("request", "<u8"),  # its sequence number
+        ("word", "<u8"),  # of the RESULT; 0: nothing is recorded
+        ("value", "<u8"),
+        ("acknowledged", "<u8"),
+    ]
+)
+LOGGED_BYTES = LOGGED.itemsize
+
+# One object of an entry; then its key, its value, and whatever up to a multiple of 8.
+CHANGED = np.dtype(
+    [
+        ("table", "<u2"),
+        ("key_length", "<u2"),
+        ("value_length", "<u4"),  # bytes; or CHANGED_…, and no bytes
+        ("expires", "<u8"),  # reserved for when it ends
+    ]
+)
+CHANGED_BYTES = CHANGED.itemsize
+CHANGED_DELETED = 0xFFFFFFFF
+CHANGED_CLIENT = 0xFFFFFFFE  # a client's record was made; what comes into it stands in entries of its requests
+assert limits.LOG_RING_BYTES & limits.LOG_RING_BYTES - 1 == 0
+# The largest entry, twice: what does not fit at the end of the ring goes to its beginning.
+_LARGEST = LOGGED_BYTES + limits.COMMIT_OBJECTS_MAX * (CHANGED_BYTES + 8) + 2 * limits.TRANSACTION_BYTES_MAX
+assert 2 * _LARGEST < limits.LOG_ROOM_BYTES

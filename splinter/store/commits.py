@@ -24,6 +24,7 @@ from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import cas64, copy_bytes, fence, load64, store64_release
 from splinter.store.accounts import account_of
+from splinter.store.changes import log_commit
 from splinter.store.classes import class_bytes, class_for
 from splinter.store.commit_layout import CHANGE_BYTES, COMMIT_MADE, COMMIT_NONE, COMMIT_OPEN, WRITE_BYTES, WRITE_DELETES
 from splinter.store.hashing import identity_key_length, identity_table
@@ -113,6 +114,7 @@ def count_commit(store: int, me: int, claim: int) -> int:
     count = note(store, me, count, account.at.objects, objects)
     count = note(store, me, count, account.at.deletions, deletions)
     count = note(store, me, count, account.at.sequence, made.sequence)
+    count = log_commit(store, me, count, claim, version)
     commit(store, me, note(store, me, count, made.at.state, COMMIT_MADE))
     Participant(me).last_version = version
     return Status.OK

@@ -103,11 +103,17 @@ ACCOUNT = np.dtype(
         # Whose turn it is to write, while all others are held back (splinter.store.turns); 0: nobody's. Writer: lock's holder,
         # who takes it from 0 or from the dead; 0 by who has it
         ("turn", "<u8"),
-        ("reserved", "<u8", 3),
+        # Number of its entries in the change log, counted on over its removal. Writer: lock's holder, in the step of the change
+        ("number", "<u8"),
+        ("durability", "<u8"),  # DURABILITY_…. Writer: control process, under the lock
+        # Number of the last commit that is on disk with all before it, if changes are logged. Writer: the log process; while
+        # nobody is served, the supervisor
+        ("durable", "<u8"),
     ]
 )
 ACCOUNT_BYTES = ACCOUNT.itemsize
 assert ACCOUNT_BYTES % CACHE_LINE_BYTES == 0
+DURABILITY_NONE, DURABILITY_INTERVAL, DURABILITY_ALWAYS = range(3)
 
 # --- clients ---------------------------------------------------------------------------------------------------------------
 
@@ -291,7 +297,8 @@ PARTICIPANT = np.dtype(
         ("gave_drain", "<u8"),  # number of the drain for which it gave back
         ("sealing", "<u8"),  # address of the bucket whose entries it is sealing; 0: none
         ("turn", "<u8"),  # the turn in which it writes now; 0: in none. Writer: the participant; read by itself alone
-        ("reserved", "<u8", 6),
+        ("log", "<u8"),  # address of its LOG_RING; 0: no change log is kept. Writer: supervisor
+        ("reserved", "<u8", 5),
         ("claim", CLAIM),
         ("intent", INTENT),
         ("commit", COMMIT),
@@ -336,7 +343,12 @@ STORE = np.dtype(
         ("cpu_epochs", "<u8"),
         ("cpus", "<u8"),
         ("hash_words", "<u8", HASH_WORDS),  # of the hash, random
-        ("reserved_made", "<u8", 11),
+        ("identity", "<u8"),  # of the store, random: a data folder tells by it whose changes it has
+        ("log_state", "<u8"),  # LOG_…. Writer: the log process
+        ("walks", "<u8"),  # counts walks over the slabs for a snapshot; odd while one is under way. Writer: the log process
+        # Times that changes began to be logged of objects that are not in the log. Writer: control process
+        ("log_gaps", "<u8"),
+        ("reserved_made", "<u8", 7),
         # Written while serving, each in a cache line of its own.
         ("epoch", "<u8"),  # global epoch, from 1. Writers: all, by compare-and-swap
         ("reserved_epoch", "<u8", 7),
@@ -369,6 +381,7 @@ STORE = np.dtype(
     ]
 )
 CPU_BYTES = 512
+LOG_NONE, LOG_KEPT, LOG_FAILED = range(3)  # there is no change log; it is kept; nothing can be added to it at present
 STORE_DESCRIPTOR_BYTES = STORE.itemsize
 assert STORE_DESCRIPTOR_BYTES % CACHE_LINE_BYTES == 0
 UNLINKED_BYTES = 16  # of one entry of ``unlinked``: bucket, epoch

@@ -63,7 +63,9 @@ def object_identity(found: int) -> int:
 
 @njit(cache=True)
 def fill_header(slot: int, tenant: int, table: int, key: int, key_length: int, value_length: int) -> None:
-    """Write identity, lengths and the key into a slot that is not published; the links are left alone."""
+    """Write identity, lengths and the key into a slot that is not published; the links are left alone. It has no date: by that
+    who reads slots without the index knows published objects (:mod:`splinter.store.walk`)."""
+    Object(slot).retired = 0
     store64(slot + O_IDENTITY, identity_of(tenant, table, key_length) | value_length << IDENTITY_BITS)
     copy_bytes(slot + O_KEY, key, key_length)
 

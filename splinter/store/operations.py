@@ -13,6 +13,7 @@ from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import copy_bytes, load64_acquire
 from splinter.store.accounts import account_of
+from splinter.store.changes import log_room
 from splinter.store.classes import class_for
 from splinter.store.clients import claim_begin, claim_settle, client_leaves
 from splinter.store.hashing import identity_of, store_hash
@@ -97,14 +98,17 @@ def lock_active(store: int, me: int, tenant: int) -> int:
 @njit(cache=True)
 def lock_to_write(store: int, me: int, tenant: int, table: int) -> int:
     """As :func:`lock_active`, for who changes an object: BUSY also while another one has the tenant's turn, which is for the
-    tenant's own tables."""
+    tenant's own tables, and while the disk is behind; DISK_FAILED."""
     status = lock_active(store, me, tenant)
-    if status == Status.OK and table < _TABLES_MAX:
-        account_at = account_of(store, tenant)
-        account = Account(account_at)
-        if account.turn != 0 and turn_is_others(store, me, account_at):
-            unlock(store, account.at.lock)
-            return Status.BUSY
+    if status != Status.OK:
+        return status
+    account_at = account_of(store, tenant)
+    account = Account(account_at)
+    status = log_room(store, me, account_at)
+    if table < _TABLES_MAX and account.turn != 0 and turn_is_others(store, me, account_at):
+        status = Status.BUSY
+    if status != Status.OK:
+        unlock(store, account.at.lock)
     return status
 
 
@@ -149,7 +153,7 @@ def store_put(
         status = -slot
         if slot > 0:
             status = publish(store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim)
-        claim_refusal(store, me, claim, status)
+        claim_refusal(store, me, tenant, claim, status)
     unlock(store, Account(account_of(store, tenant)).at.lock)
     return status
 
@@ -165,12 +169,12 @@ def fill_object(
 
 
 @njit(cache=True)
-def claim_refusal(store: int, me: int, claim: int, status: int) -> None:
+def claim_refusal(store: int, me: int, tenant: int, claim: int, status: int) -> None:
     """Record that a request had no effect, if it had none and this is its end: with the same lock as the attempt."""
     if claim != 0 and status != Status.OK and status != Status.BUSY:
         claimed = Claim(claim)
         if outcome_kind(claimed.word) == Outcome.STATUS:  # a task goes on
-            claim_settle(store, me, claim, outcome_word(claimed.sequence, Outcome.STATUS, status, 0), 0)
+            claim_settle(store, me, tenant, claim, outcome_word(claimed.sequence, Outcome.STATUS, status, 0), 0)
 
 
 @njit(cache=True, forceinline=True)
@@ -206,7 +210,7 @@ def store_delete(
             status = Status.OK  # it makes room, and needs no record: a version comes once, so its delete has its effect once
     if status == Status.OK:
         status = remove_key(store, me, tenant, table, key, key_length, hashed, expected_version, claim)
-        claim_refusal(store, me, claim, status)
+        claim_refusal(store, me, tenant, claim, status)
     unlock(store, Account(account_of(store, tenant)).at.lock)
     return status
 

@@ -8,6 +8,7 @@ from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import cas64, store64_release
 from splinter.store.accounts import account_of
+from splinter.store.changes import CHANGE_DELETE, CHANGE_PUT, log_change
 from splinter.store.classes import class_bytes
 from splinter.store.hashing import identity_of
 from splinter.store.index import empty_entry, entry_word, find_entry, word_class, word_object, word_unit
@@ -82,6 +83,7 @@ def publish(
         count = _note_source(store, me, count, size_class, stage)
         count = note(store, me, count, account.at.bytes_used, used_after)
         count = note_retire(store, me, count, word_unit(old_word))
+        count = log_change(store, me, count, tenant, sequence, slot, CHANGE_PUT, claim, version)
         announce(store, me, count, entry, old_word, word, slot, version + counts, 0)
         store64_release(entry, word)
         published(store, me)
@@ -92,6 +94,7 @@ def publish(
         if entry < 0:
             return -entry
         count = _note_commit(store, me, account_at, slot, sequence, note_outcome(store, me, 0, claim, version))
+        count = log_change(store, me, count, tenant, sequence, slot, CHANGE_PUT, claim, version)
         if insert(store, me, account_at, entry, word, slot, size_class, stage, version + counts, used_after, count):
             mine.last_version = version
             return Status.OK
@@ -118,20 +121,23 @@ def insert(
 
 
 @njit(cache=True)
-def remove(store: int, me: int, tenant: int, entry: int, word: int, noted: int) -> None:
-    """Unlink the object that ``entry`` names by ``word`` and retire it; ``noted`` words of the step are noted already.
-    The caller holds the tenant's lock."""
+def remove(store: int, me: int, tenant: int, entry: int, word: int, noted: int, claim: int) -> None:
+    """Unlink the object that ``entry`` names by ``word`` and retire it, and record what ``claim`` says (0: nothing); ``noted``
+    words of the step are noted already. The caller holds the tenant's lock."""
     account_at = account_of(store, tenant)
     account = Account(account_at)
     used = account.bytes_used - class_bytes(word_class(word))
-    count = note(store, me, noted, account.at.bytes_used, used)
+    found, sequence = word_object(store, word), account.sequence
+    count = note_outcome(store, me, noted, claim, 0)
+    count = note(store, me, count, account.at.bytes_used, used)
     count = note(store, me, count, account.at.objects, account.objects - 1)
     count = note_retire(store, me, count, word_unit(word))
-    if object_table(word_object(store, word)) != _TABLE_CLIENTS:
-        sequence, number = account.sequence + 1, account.deletions
+    if object_table(found) != _TABLE_CLIENTS:
+        sequence, number = sequence + 1, account.deletions
         note_deletion(store, tenant, number, sequence, word_unit(word))
         count = note(store, me, count, account.at.deletions, number + 1)
         count = _note_commit(store, me, account_at, 0, sequence, count)
+    count = log_change(store, me, count, tenant, sequence, found, CHANGE_DELETE, claim, 0)
     announce(store, me, count, entry, word, 0, 0, 0, 0)
     store64_release(entry, 0)
     published(store, me)
@@ -149,5 +155,5 @@ def remove_key(
         return Status.NOT_FOUND
     if expected_version != 0 and Object(word_object(store, word)).version != expected_version:
         return Status.VERSION_CHANGED
-    remove(store, me, tenant, entry, word, note_outcome(store, me, 0, claim, 0))
+    remove(store, me, tenant, entry, word, 0, claim)
     return Status.OK

@@ -10,6 +10,7 @@ from splinter.store import commit_layout, layout
 
 Account = record(layout.ACCOUNT)
 Bucket = record(layout.BUCKET)
+Changed = record(commit_layout.CHANGED)
 Change = record(commit_layout.COMMIT["changes"].base)  # of an index entry, by a commit of several objects
 Claim = record(layout.CLAIM)
 ClassList = record(layout.CLASS_LIST)
@@ -20,6 +21,8 @@ Descriptor = record(layout.STORE)
 FreeLists = record(layout.FREE_LISTS)
 Intent = record(layout.INTENT)
 Leaving = record(layout.STORE["unlinked"].base)  # an overflow bucket that has left its chain
+Logged = record(commit_layout.LOGGED)
+LogRing = record(commit_layout.LOG_RING)
 Object = record(layout.OBJECT)
 Participant = record(layout.PARTICIPANT)
 Read = record(commit_layout.READ)

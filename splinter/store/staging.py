@@ -233,7 +233,7 @@ def stage_publish(store: int, p: int, entry: int, expected_version: int, claim: 
                 store, me, tenant, table, slot + O_KEY, key_length, hashed, slot, class_at(store, unit), address,
                 expected_version, claim,
             )  # fmt: skip
-            claim_refusal(store, me, claim, status)
+            claim_refusal(store, me, tenant, claim, status)
         unlock(store, Account(account_of(store, tenant)).at.lock)
     if status != Status.OK and status != Status.BUSY:
         stage_abandon(store, p, entry)
@@ -304,7 +304,7 @@ def _claim(store: int, p: int, tenant: int, claim: int, refusal: int) -> int:
     if status == Status.OK:
         status = claim_begin(store, me, tenant, claim)
         if status == Status.OK:
-            claim_refusal(store, me, claim, refusal)
+            claim_refusal(store, me, tenant, claim, refusal)
         unlock(store, Account(account_of(store, tenant)).at.lock)
     return status
 

@@ -19,11 +19,8 @@ from splinter.store.commit_layout import DELETION_RING_BYTES
 from splinter.store.epochs import (
     EPOCH_OFFLINE,
     OLDEST_NONE,
-    epoch_advance,
     epoch_enter,
     epoch_leave,
-    epoch_now,
-    epoch_oldest,
 )
 from splinter.store.layout import (
     ACCOUNT,
@@ -51,7 +48,14 @@ from splinter.store.operations import store_delete, store_find, store_last_versi
 from splinter.store.reclaim import reclaim
 from splinter.store.recovery import give_up, recover
 from splinter.store.region import Region
-from splinter.store.tenants import scan_table, tenant_charge_code, tenant_close, tenant_open, tenant_sweep
+from splinter.store.tenants import (
+    scan_table,
+    tenant_charge_code,
+    tenant_close,
+    tenant_open,
+    tenant_set_durability,
+    tenant_sweep,
+)
 
 _INDEX_SHARE = 8  # one eighth of the memory is index, and one eighth of the index is the overflow pool
 _OVERFLOW_SHARE = 8
@@ -199,9 +203,12 @@ class Store:
         record["multiplier"] = secrets.randbits(64) | 1
         record["hash_words"] = [secrets.randbits(64) for _ in range(HASH_WORDS)]
         record["workers"] = participants
+        record["identity"] = secrets.randbits(63) | 1
         record["epoch"] = 1
         store.participants["holder"] = np.arange(1, limits.PARTICIPANTS_MAX + 1)
         store.participants["epoch"] = EPOCH_OFFLINE
+        # A restored result may name a participant of another store: it is not alive.
+        store.participants["incarnation"] = secrets.randbits(48)
         return store
 
     @classmethod
@@ -329,6 +336,12 @@ class Store:
         if status != Status.OK:
             raise error_for(status)
 
+    def set_durability(self, tenant: int, durability: int, *, participant: int = _CONTROL) -> None:
+        """Say how durable (DURABILITY_…) a tenant's changes are from now on. Raises BusyError."""
+        status = tenant_set_durability(self.address, participant, tenant, durability)
+        if status != Status.OK:
+            raise error_for(status)
+
     def close_tenant(self, tenant: int, *, participant: int = _CONTROL) -> None:
         """End a tenant's writes; :meth:`sweep_tenant` then removes its objects. Raises BusyError, and changes nothing."""
         status = tenant_close(self.address, participant, tenant)
@@ -346,18 +359,6 @@ class Store:
                 raise error_for(Status.BUSY)
             cursor = following
             yield
-
-    # --- epochs --------------------------------------------------------------------------------------------------------
-
-    def retire_stamp(self) -> int:
-        """Date what was just unlinked: when :meth:`is_safe` says so of the stamp, nobody can refer to it any more."""
-        return int(epoch_now(self.address))
-
-    def is_safe(self, stamp: int) -> bool:
-        """Whether every participant has left the epoch of a stamp; begins a new epoch if that is needed to get there."""
-        if stamp >= epoch_now(self.address):
-            epoch_advance(self.address)
-        return bool(epoch_oldest(self.address) > stamp)
 
     # --- state ---------------------------------------------------------------------------------------------------------
 

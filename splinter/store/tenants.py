@@ -10,7 +10,7 @@ from splinter.native.atomics import load32_acquire, load64_acquire, store64, sto
 from splinter.store.accounts import account_of
 from splinter.store.index import bucket_at, word_object, word_unit
 from splinter.store.journal import commit, lock_tenant, note, participant_at, unlock
-from splinter.store.layout import ENTRY_BYTES
+from splinter.store.layout import DURABILITY_NONE, ENTRY_BYTES
 from splinter.store.publication import remove
 from splinter.store.records import Account, Bucket, Descriptor, Object
 from splinter.store.snapshots import seen_at, snapshot_of
@@ -62,6 +62,24 @@ def tenant_close(store: int, p: int, tenant: int) -> int:
 
 
 @njit(cache=True)
+def tenant_set_durability(store: int, p: int, tenant: int, durability: int) -> int:
+    """Say how durable (DURABILITY_…) a tenant's changes are from now on. Called by the control process only.
+
+    Where they were not logged, and there are objects, the log lacks those until a snapshot is taken: that is counted.
+    Returns OK or BUSY.
+    """
+    me = participant_at(store, p)
+    account, descriptor = Account(account_of(store, tenant)), Descriptor(store)
+    if not lock_tenant(store, me, account.at.lock):
+        return Status.BUSY
+    if account.durability == DURABILITY_NONE and durability != DURABILITY_NONE and account.objects != 0:
+        store64_release(descriptor.at.log_gaps, descriptor.log_gaps + 1)
+    store64_release(account.at.durability, durability)
+    unlock(store, account.at.lock)
+    return Status.OK
+
+
+@njit(cache=True)
 def tenant_charge_code(store: int, p: int, tenant: int, code_bytes: int, forced: bool) -> int:
     """Charge a tenant for ``code_bytes`` of machine code in place of what it was charged for. Called by the control
     process only.
@@ -102,7 +120,7 @@ def tenant_sweep(store: int, p: int, tenant: int, cursor: int, buckets: int) -> 
                 entry = bucket.entries + i * ENTRY_BYTES
                 word = load64_acquire(entry)
                 if word_unit(word) != 0 and Object(word_object(store, word)).tenant == tenant:
-                    remove(store, me, tenant, entry, word, 0)
+                    remove(store, me, tenant, entry, word, 0, 0)
             following = load32_acquire(bucket.at.next)
             if following == 0:
                 break

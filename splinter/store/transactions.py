@@ -128,7 +128,7 @@ def store_transact_versions(
             status = Status.VERSION_CHANGED
         elif is_writing:
             status = _commit(store, me, tenant, writes, writes_end, claim)
-        claim_refusal(store, me, claim, status)
+        claim_refusal(store, me, tenant, claim, status)
     unlock(store, Account(account_of(store, tenant)).at.lock)
     return status
 
@@ -152,7 +152,7 @@ def _commit_one(store: int, me: int, tenant: int, write: int, claim: int) -> int
         status = remove_key(store, me, tenant, table, key, key_length, written.hashed, 0, claim)
         Participant(me).last_version = 0
         if status == Status.NOT_FOUND and claim != 0:
-            claim_settle(store, me, claim, Claim(claim).word, claimed_value(claim, 0))
+            claim_settle(store, me, tenant, claim, Claim(claim).word, claimed_value(claim, 0))
         return Status.OK
     size_class = class_for(OBJECT_BYTES + key_length + length)
     slot = peek_slot(store, me, size_class)

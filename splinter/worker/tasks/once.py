@@ -100,7 +100,7 @@ def recall(w: int, header: int, refusal: int) -> int:
         return status
     status = claim_begin(store, me, tenant, claim)
     if status == Status.OK:
-        claim_refusal(store, me, claim, refusal)
+        claim_refusal(store, me, tenant, claim, refusal)
     unlock(store, Account(account_of(store, tenant)).at.lock)
     return status
 
@@ -154,6 +154,6 @@ def settle_task(
         if kind == Outcome.BODY:
             found = claim_settle_body(store, me, tenant, claim, status, value, body, length)
         else:
-            claim_settle(store, me, claim, outcome_word(sequence, kind, status, line), value)
+            claim_settle(store, me, tenant, claim, outcome_word(sequence, kind, status, line), value)
     unlock(store, Account(account_of(store, tenant)).at.lock)
     return found

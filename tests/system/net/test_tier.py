@@ -23,6 +23,7 @@ from splinter.net.xdp import Verdict, XdpProgram, program
 from splinter.store.commits import VERSION_VOID
 from splinter.store.epochs import EPOCH_OFFLINE, epoch_leave, epoch_oldest
 from splinter.store.layout import CPU_BYTES
+from tests.support.epochs import is_safe, retire_stamp
 from tests.support.tier_program import TENANT_ID, TOKEN, TierProgram, frame, get, is_as_the_worker_s, is_left
 from tests.support.xdp_runs import Action
 
@@ -300,11 +301,11 @@ def test_a_packet_under_way_holds_back_reclamation(tier: TierProgram) -> None:
     for cpu in (0, len(tier.cpus) - 1):
         now = int(store.descriptor["epoch"])
         tier.cpus["epoch"][cpu] = now
-        stamp = store.retire_stamp()
-        assert not store.is_safe(stamp)
+        stamp = retire_stamp(store)
+        assert not is_safe(store, stamp)
         assert epoch_oldest(store.address) == now
         tier.cpus["epoch"][cpu] = EPOCH_OFFLINE
-        assert store.is_safe(stamp)
+        assert is_safe(store, stamp)
 
 
 def test_a_packet_that_meets_another_one_on_its_cpu_is_left_to_the_worker(tier: TierProgram) -> None:

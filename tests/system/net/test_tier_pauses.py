@@ -17,6 +17,7 @@ from splinter.net.xdp import Verdict
 from splinter.store.epochs import epoch_leave
 from splinter.store.layout import BUCKET, ENTRY_TAG_SHIFT
 from splinter.store.store import Store
+from tests.support.epochs import is_safe, retire_stamp
 from tests.support.tenants import write_tenant
 from tests.support.tier_program import HEADER_BYTES, TENANT_ID, TOKEN, Ran, TierProgram, frame, get
 from tests.support.waiting import wait_for
@@ -139,10 +140,10 @@ def test_what_was_found_stays_as_it_is_while_it_is_deleted(tier: TierProgram, pl
 def test_memory_is_freed_when_the_reader_is_gone(tier: TierProgram, place: str) -> None:
     with Reader(tier, place):
         tier.store.put(TENANT_ID, 0, KEY, AFTER)
-        stamp = tier.store.retire_stamp()
-        assert not tier.store.is_safe(stamp)
-        assert not tier.store.is_safe(stamp)  # though epochs go on
-    assert tier.store.is_safe(stamp)
+        stamp = retire_stamp(tier.store)
+        assert not is_safe(tier.store, stamp)
+        assert not is_safe(tier.store, stamp)  # though epochs go on
+    assert is_safe(tier.store, stamp)
 
 
 @pytest.mark.parametrize("place", BEFORE_TOKEN)

@@ -18,6 +18,7 @@ from splinter.store.layout import STORE
 from splinter.store.limbo import is_held_up, must_give_way
 from splinter.store.region import Region
 from splinter.store.store import ACCOUNTS_BYTES, Store
+from tests.support.epochs import is_safe, retire_stamp
 
 BYTES, TENANT, WORKERS = limits.STORE_BYTES_MIN, 1, 3
 _BUCKETS, _SLABS = Store.plan(BYTES)
@@ -92,13 +93,13 @@ def test_nobody_is_held_up_by_who_is_gone(memory: Memory) -> None:
     store = filled(memory)
     epoch_enter(store.address, 1, OLDEST_NONE)
     incarnations = store.participants["incarnation"].copy()
-    stamp = store.retire_stamp()
-    assert not store.is_safe(stamp)
+    stamp = retire_stamp(store)
+    assert not is_safe(store, stamp)
     del store
     again = memory.attach()
     assert (again.participants["epoch"] == EPOCH_OFFLINE).all()
     assert (again.participants["incarnation"] == incarnations + 1).all()  # what they claimed is void
-    assert again.is_safe(stamp)
+    assert is_safe(again, stamp)
     assert epoch_oldest(again.address) > stamp
 
 

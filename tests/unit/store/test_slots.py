@@ -11,6 +11,7 @@ from splinter.store.layout import OBJECT_BYTES
 from splinter.store.objects import object_value, object_value_length, object_version
 from splinter.store.operations import store_find, store_put
 from splinter.store.reclaim import reclaim
+from tests.support.epochs import is_safe, retire_stamp
 
 TENANT = 1
 READER, WRITER = 0, 1
@@ -102,10 +103,10 @@ def test_the_oldest_epoch_is_never_newer_than_the_global_one(store):
 
 def test_what_was_dated_is_safe_when_every_participant_has_moved_on(store):
     epoch_enter(store.address, READER, OLDEST_NONE)
-    stamp = store.retire_stamp()
-    assert not store.is_safe(stamp)
+    stamp = retire_stamp(store)
+    assert not is_safe(store, stamp)
     epoch_enter(store.address, READER, OLDEST_NONE)
-    assert store.is_safe(stamp)
+    assert is_safe(store, stamp)
     epoch_leave(store.address, READER)
 
 

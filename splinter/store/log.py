@@ -1,0 +1,111 @@
+"""The rings of the change log (:mod:`splinter.store.changes`), as supervisor, log process and tests see them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+
+from splinter import limits
+from splinter.native.atomics import load64_acquire, store64_release
+from splinter.store.accounts import account_of
+from splinter.store.commit_layout import LOG_RING, LOG_RING_HEADER_BYTES, LOG_RING_SPAN
+from splinter.store.layout import LOG_FAILED, LOG_KEPT, LOG_NONE
+from splinter.store.records import Account, Logged, LogRing
+
+if TYPE_CHECKING:
+    from splinter.store.region import Region
+    from splinter.store.store import Store
+
+_MASK = limits.LOG_RING_BYTES - 1
+
+
+@njit(cache=True)
+def _tail(ring: int) -> int:
+    return load64_acquire(LogRing(ring).at.tail)
+
+
+@njit(cache=True)
+def _free(ring: int, durable: int, head: int) -> None:
+    store64_release(LogRing(ring).at.durable, durable)
+    store64_release(LogRing(ring).at.head, head)
+
+
+@njit(cache=True, nogil=True)
+def entries_durable(store: int, ring: int, first: int, last: int) -> int:
+    """Say in their tenants' accounts that a ring's entries from ``first`` to ``last``, positions in bytes, are on disk with all
+    that they follow. Returns how many there are."""
+    data, count = ring + LOG_RING_HEADER_BYTES, 0
+    while first < last:
+        entry = Logged(data + (first & _MASK))
+        if entry.tenant != 0:
+            account = Account(account_of(store, entry.tenant))
+            if entry.sequence > account.durable:
+                store64_release(account.at.durable, entry.sequence)
+            count += 1
+        first += entry.size
+    return count
+
+
+class LogRings:
+    """All rings: those of the workers, then that of the control process. Positions are counts of bytes since the beginning."""
+
+    def __init__(self, store: Store, region: Region) -> None:
+        """``region``: at least :meth:`bytes_for`; all zero for a new store, as it was left for one that is attached."""
+        self._store, self._region = store, region
+        self.participants = [*range(int(store.descriptor["workers"])), limits.PARTICIPANT_CONTROL]
+        spans = region.array(np.dtype((np.void, LOG_RING_SPAN)), len(self.participants))
+        self._headers = [np.frombuffer(span, LOG_RING, 1)[0] for span in spans]
+        self.data = [memoryview(span)[LOG_RING_HEADER_BYTES:] for span in spans]  # of each ring, LOG_RING_BYTES
+
+    @staticmethod
+    def bytes_for(workers: int) -> int:
+        """Memory of the rings of a store with so many workers."""
+        return (workers + 1) * LOG_RING_SPAN
+
+    def address(self, number: int) -> int:
+        """Address of a ring."""
+        return self._region.address + number * LOG_RING_SPAN
+
+    def connect(self) -> None:
+        """Have the store's changes logged from now on. Called while nobody writes."""
+        for number, participant in enumerate(self.participants):
+            self._store.participants[participant]["log"] = self.address(number)
+        self._store.descriptor["log_state"] = LOG_KEPT
+
+    def disconnect(self) -> None:
+        """Have nothing logged."""
+        self._store.participants["log"] = 0
+        self._store.descriptor["log_state"] = LOG_NONE
+
+    def tell_failed(self, is_failed: bool) -> None:
+        """Refuse writes, or take them again."""
+        self._store.descriptor["log_state"] = LOG_FAILED if is_failed else LOG_KEPT
+
+    def tails(self) -> list[int]:
+        """How far each ring is written. What came before an entry below these is below those of a later call."""
+        return [int(_tail(self.address(number))) for number in range(len(self.participants))]
+
+    def heads(self) -> list[int]:
+        """How far each ring is on disk."""
+        return [int(header["head"]) for header in self._headers]
+
+    def pieces(self, number: int, first: int, last: int) -> list[memoryview]:
+        """What a ring holds from one position to another, at most LOG_RING_BYTES: one or two pieces."""
+        begin, size = first & _MASK, last - first
+        data, whole = self.data[number], limits.LOG_RING_BYTES - begin
+        return [data[begin : begin + size]] if size <= whole else [data[begin:], data[: size - whole]]
+
+    def settle(self, number: int, durable: int, head: int) -> int:
+        """Say that a ring is on disk up to ``head``, and up to ``durable`` with all that its entries follow. Returns how many
+        entries that are more."""
+        header = self._headers[number]
+        count = int(entries_durable(self._store.address, self.address(number), int(header["durable"]), durable))
+        _free(self.address(number), durable, head)
+        return count
+
+    @property
+    def gaps(self) -> int:
+        """Counts what the log lacks; it moves when a snapshot is needed to make it whole."""
+        return int(self._store.descriptor["log_gaps"]) + sum(int(header["lost"]) for header in self._headers)

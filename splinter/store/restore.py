@@ -1,0 +1,220 @@
+"""Putting back what was brought to disk: entries of the change log, and slots that a walk has copied.
+
+Done before anybody is served, by one participant that has no ring itself, so that nothing is logged again. Every change is
+absolute. So what a snapshot shows of a change that is also in the log does no harm: it is made once more. Quotas are not asked:
+whoever restores opens the tenants without any, and sets those afterwards.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter import limits
+from splinter.errors import Status
+from splinter.native.atomics import copy_bytes, load64
+from splinter.store.accounts import account_of
+from splinter.store.classes import class_for
+from splinter.store.clients import claim_begin, find_client, forget_client
+from splinter.store.commit_layout import CHANGED_BYTES, CHANGED_CLIENT, CHANGED_DELETED, LOGGED_BYTES
+from splinter.store.hashing import identity_of, store_hash
+from splinter.store.index import find_entry, word_object
+from splinter.store.journal import lock_tenant, participant_at, unlock
+from splinter.store.layout import CLIENT_AT, CLIENT_KEY_BYTES, O_KEY, OBJECT_BYTES, RESULT_BYTES
+from splinter.store.objects import object_key_length, object_table, object_tenant, object_value_length
+from splinter.store.operations import fill_object
+from splinter.store.outcomes import RECORDED, record_outcome
+from splinter.store.publication import publish, remove_key
+from splinter.store.records import Account, Changed, Claim, Client, Logged, Object, Participant
+from splinter.store.slabs import unit_of
+from splinter.store.slots import peek_slot
+from splinter.store.staging_entries import clock_ns
+
+_TABLE_CLIENTS = limits.TABLE_CLIENTS
+_WORD_BYTES = 8
+
+
+@njit(cache=True)
+def restore_entry(store: int, p: int, entry: int) -> int:
+    """Make what an entry of the log says so. Its lengths are known to be sound (:func:`is_entry`), and its tenant to be open.
+
+    Returns OK; OUT_OF_MEMORY or BUSY where the store has no room for it: some of it may be done then.
+    """
+    logged, me = Logged(entry), participant_at(store, p)
+    tenant = logged.tenant
+    account = Account(account_of(store, tenant))
+    if not lock_tenant(store, me, account.at.lock):
+        return Status.BUSY
+    status: int = Status.OK
+    if logged.word != 0:  # first: it may remove the body of an older reply, in the place of which there is a new one
+        _record(store, me, tenant, entry)
+    at = entry + LOGGED_BYTES
+    for _ in range(logged.changes):
+        part = Changed(at)
+        table, key, key_length, value_length = part.table, at + CHANGED_BYTES, part.key_length, part.value_length
+        is_put = value_length != CHANGED_DELETED and value_length != CHANGED_CLIENT
+        if is_put:
+            status = _put(store, me, tenant, table, key, key_length, key + key_length, value_length, logged.sequence)
+        elif value_length == CHANGED_DELETED:
+            _delete(store, me, tenant, table, key, key_length, logged.sequence)
+        if status != Status.OK:
+            break
+        at += CHANGED_BYTES + (key_length + (value_length if is_put else 0) + 7 & -8)
+    unlock(store, account.at.lock)
+    return status
+
+
+@njit(cache=True)
+def _record(store: int, me: int, tenant: int, entry: int) -> None:
+    """Record what an entry says was recorded of a client's request."""
+    logged = Logged(entry)
+    claimed = _claim(me, logged.client, logged.request, logged.acknowledged)
+    status = claim_begin(store, me, tenant, claimed)
+    if status == Status.OK or status == RECORDED:
+        record_outcome(Claim(claimed).entry, logged.word, logged.value)
+
+
+@njit(cache=True)
+def _claim(me: int, client: int, request: int, acknowledged: int) -> int:
+    claim = Participant(me).claim
+    claimed = Claim(claim)
+    claimed.client = client
+    claimed.sequence = request
+    claimed.acknowledged = acknowledged
+    claimed.now_ns = clock_ns(me)
+    claimed.word = 0
+    return claim
+
+
+@njit(cache=True)
+def _put(
+    store: int, me: int, tenant: int, table: int, key: int, key_length: int, value: int, value_length: int, sequence: int
+) -> int:  # fmt: skip
+    """Put an object with the version that it had."""
+    size_class = class_for(OBJECT_BYTES + key_length + value_length)
+    slot = peek_slot(store, me, size_class)
+    if slot < 0:
+        return -slot
+    fill_object(store, slot, tenant, table, key, key_length, value, value_length)
+    hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
+    latest = _count_back(store, tenant, table, sequence)
+    status = publish(store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, 0, 0)
+    _count_on(store, tenant, latest, sequence)
+    return status
+
+
+@njit(cache=True)
+def _delete(store: int, me: int, tenant: int, table: int, key: int, key_length: int, sequence: int) -> None:
+    if table == _TABLE_CLIENTS and key_length == CLIENT_KEY_BYTES:
+        record = find_client(store, tenant, key)
+        if record != 0:
+            forget_client(store, me, tenant, unit_of(store, record - CLIENT_AT))
+        return
+    hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
+    latest = _count_back(store, tenant, table, sequence)
+    remove_key(store, me, tenant, table, key, key_length, hashed, 0, 0)
+    _count_on(store, tenant, latest, sequence)
+
+
+@njit(cache=True)
+def _count_back(store: int, tenant: int, table: int, sequence: int) -> int:
+    """Have the next commit of a tenant be number ``sequence``; returns the number that the last one had."""
+    account = Account(account_of(store, tenant))
+    latest = account.sequence
+    account.sequence = sequence if table == _TABLE_CLIENTS else sequence - 1
+    return latest
+
+
+@njit(cache=True)
+def _count_on(store: int, tenant: int, latest: int, sequence: int) -> None:
+    account = Account(account_of(store, tenant))
+    account.sequence = max(latest, sequence)
+
+
+@njit(cache=True)
+def is_entry(entry: int, end: int) -> bool:
+    """Whether what lies from ``entry`` to ``end`` begins with an entry whose lengths are sound; a filler is none."""
+    if end - entry < LOGGED_BYTES:
+        return False
+    logged = Logged(entry)
+    size, at = logged.size, entry + LOGGED_BYTES
+    if size < LOGGED_BYTES or size & 7 != 0 or size > end - entry or logged.tenant == 0:
+        return False
+    for _ in range(logged.changes):
+        if entry + size - at < CHANGED_BYTES:
+            return False
+        part = Changed(at)
+        length = part.value_length
+        if length in (CHANGED_DELETED, CHANGED_CLIENT):
+            length = 0
+        if part.key_length < 1 or part.key_length > limits.KEY_BYTES_MAX or length > limits.VALUE_BYTES_MAX:
+            return False
+        at += CHANGED_BYTES + (part.key_length + length + 7 & -8)
+        if at > entry + size:
+            return False
+    return at == entry + size
+
+
+# --- copied slots --------------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def copied_bytes(at: int, end: int) -> int:
+    """Bytes of the copy of a slot at ``at``; 0: what lies there, up to ``end``, is none."""
+    if end - at < OBJECT_BYTES:
+        return 0
+    key_length, value_length = object_key_length(at), object_value_length(at)
+    size = OBJECT_BYTES + (key_length + value_length + 7 & -8)
+    if key_length < 1 or value_length > limits.VALUE_BYTES_MAX or size > end - at or object_tenant(at) == 0:
+        return 0
+    return size
+
+
+@njit(cache=True)
+def restore_copies(store: int, p: int, at: int, end: int, wanted: int) -> tuple[int, int, int]:
+    """Put the objects whose slots were copied to ``at`` … ``end``, of tenants that have a byte other than 0 at ``wanted`` + id.
+
+    Where a key comes twice, the later version stays. Returns a status (OK, OUT_OF_MEMORY, BUSY; BAD_LENGTH: there is no copy),
+    how many objects were put, and where the work ended.
+    """
+    me, restored = participant_at(store, p), 0
+    while at < end:
+        size = copied_bytes(at, end)
+        if size == 0:
+            return Status.BAD_LENGTH, restored, at
+        tenant = object_tenant(at)
+        if load64(wanted + (tenant & -_WORD_BYTES)) >> 8 * (tenant % _WORD_BYTES) & 0xFF != 0:
+            account = Account(account_of(store, tenant))
+            if not lock_tenant(store, me, account.at.lock):
+                return Status.BUSY, restored, at
+            status = _restore_copy(store, me, tenant, at)
+            unlock(store, account.at.lock)
+            if status != Status.OK:
+                return status, restored, at
+            restored += 1
+        at += size
+    return Status.OK, restored, at
+
+
+@njit(cache=True)
+def _restore_copy(store: int, me: int, tenant: int, at: int) -> int:
+    table, key, key_length = object_table(at), at + O_KEY, object_key_length(at)
+    if table == _TABLE_CLIENTS and key_length == CLIENT_KEY_BYTES:
+        _restore_client(store, me, tenant, at)
+        return Status.OK
+    identity = identity_of(tenant, table, key_length)
+    word = find_entry(store, store_hash(store, identity, key, key_length), identity, key, key_length)[1]
+    if word != 0 and Object(word_object(store, word)).version > Object(at).version:
+        return Status.OK
+    sequence = Object(at).version >> 1
+    return _put(store, me, tenant, table, key, key_length, key + key_length, object_value_length(at), sequence)
+
+
+@njit(cache=True)
+def _restore_client(store: int, me: int, tenant: int, copy: int) -> None:
+    """Make a client's record again from the copy of its slot, or bring it up to date."""
+    client = Client(copy + CLIENT_AT)
+    acknowledged = client.acknowledged
+    claim_begin(store, me, tenant, _claim(me, load64(copy + O_KEY), acknowledged, acknowledged))
+    record = find_client(store, tenant, copy + O_KEY)
+    if record != 0:
+        copy_bytes(Client(record).results, client.results, limits.CLIENT_WINDOW * RESULT_BYTES)
