@@ -120,13 +120,14 @@ def _note_entry(
     entry.number = number
     entry.sequence = sequence
     entry.word = 0
-    if claim != 0 and Claim(claim).entry != 0:
+    if claim != 0:
         claimed = Claim(claim)
         entry.client = claimed.client
         entry.request = claimed.sequence
-        entry.word = claimed.word
-        entry.value = claimed_value(claim, version)
         entry.acknowledged = claimed.acknowledged
+        if claimed.entry != 0:
+            entry.word = claimed.word
+            entry.value = claimed_value(claim, version)
     count = note(store, me, count, account.at.number, number)
     return note(store, me, count, ring.at.tail, tail)
 

@@ -100,7 +100,7 @@ def claim_begin(store: int, me: int, tenant: int, claim: int) -> int:
     if ahead >= _WINDOW:
         return Status.BUSY
     place = sequence % _WINDOW
-    entry = _result_at(record, place)
+    entry = result_at(record, place)
     result = Result(entry)
     word = result.word
     _set_key(claimed.key, claimed.client, place)
@@ -196,7 +196,7 @@ def _record_at(store: int, unit: int) -> int:
 
 
 @njit(cache=True)
-def _result_at(record: int, place: int) -> int:
+def result_at(record: int, place: int) -> int:
     """Address of a RESULT of a client."""
     return Client(record).results + place * RESULT_BYTES
 
@@ -260,7 +260,7 @@ def _create(store: int, me: int, tenant: int, claim: int) -> int:
         if hand != 0:
             count = note(store, me, count, Client(_record_at(store, hand)).at.next, unit)
             count = note(store, me, count, Client(_record_at(store, first)).at.previous, unit)
-        count = log_change(store, me, count, tenant, account.sequence, slot, CHANGE_CLIENT, 0, 0)
+        count = log_change(store, me, count, tenant, account.sequence, slot, CHANGE_CLIENT, claim, 0)
         if insert(store, me, account_at, entry, word, slot, _CLASS, 0, version, used_after, count):
             return Status.OK
     return Status.BUSY
@@ -340,7 +340,7 @@ def _give_way(store: int, me: int, tenant: int, now_ns: int) -> bool:
 def _has_task(store: int, record: int) -> bool:
     """Whether a task runs that has written for this client: what comes of it is to be recorded yet."""
     for place in range(_WINDOW):
-        result = Result(_result_at(record, place))
+        result = Result(result_at(record, place))
         if outcome_kind(result.word) == Outcome.EFFECT and is_alive(store, result.value):
             return True
     return False
@@ -362,7 +362,7 @@ def forget_client(store: int, me: int, tenant: int, unit: int) -> None:
     key, record = slot + O_KEY, slot + CLIENT_AT
     body_key = Claim(Participant(me).claim).forget_key
     for place in range(_WINDOW):
-        if outcome_kind(Result(_result_at(record, place)).word) == Outcome.BODY:
+        if outcome_kind(Result(result_at(record, place)).word) == Outcome.BODY:
             _set_key(body_key, load64(key), place)
             _remove_body(store, me, tenant, body_key)
     identity = identity_of(tenant, _TABLE, _KEY_BYTES)

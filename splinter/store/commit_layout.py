@@ -83,12 +83,11 @@ LOGGED = np.dtype(
         ("generation", "<u8"),  # of the tenant
         ("number", "<u8"),  # of the tenant's entries, without a gap: their order
         ("sequence", "<u8"),  # of the commit; of what is no commit, that of the last one
-        # What is recorded of a client's request
-        ("client", "<u8"),
+        ("client", "<u8"),  # whose request this is, if that is to be executed once
         ("request", "<u8"),  # its sequence number
         ("word", "<u8"),  # of the RESULT; 0: nothing is recorded
         ("value", "<u8"),
-        ("acknowledged", "<u8"),
+        ("acknowledged", "<u8"),  # its client waits for no reply to a request below this
     ]
 )
 LOGGED_BYTES = LOGGED.itemsize

@@ -53,11 +53,11 @@ class LogRings:
 
     def __init__(self, store: Store, region: Region) -> None:
         """``region``: at least :meth:`bytes_for`; all zero for a new store, as it was left for one that is attached."""
-        self._store, self._region = store, region
+        self._store, self.region = store, region
         self.participants = [*range(int(store.descriptor["workers"])), limits.PARTICIPANT_CONTROL]
-        spans = region.array(np.dtype((np.void, LOG_RING_SPAN)), len(self.participants))
-        self._headers = [np.frombuffer(span, LOG_RING, 1)[0] for span in spans]
-        self.data = [memoryview(span)[LOG_RING_HEADER_BYTES:] for span in spans]  # of each ring, LOG_RING_BYTES
+        byte, starts = np.dtype(np.uint8), range(0, self.bytes_for(len(self.participants) - 1), LOG_RING_SPAN)
+        self._headers = [region.array(LOG_RING, 1, start)[0] for start in starts]
+        self._data = [memoryview(region.array(byte, limits.LOG_RING_BYTES, start + LOG_RING_HEADER_BYTES)) for start in starts]
 
     @staticmethod
     def bytes_for(workers: int) -> int:
@@ -66,7 +66,7 @@ class LogRings:
 
     def address(self, number: int) -> int:
         """Address of a ring."""
-        return self._region.address + number * LOG_RING_SPAN
+        return self.region.address + number * LOG_RING_SPAN
 
     def connect(self) -> None:
         """Have the store's changes logged from now on. Called while nobody writes."""
@@ -94,7 +94,7 @@ class LogRings:
     def pieces(self, number: int, first: int, last: int) -> list[memoryview]:
         """What a ring holds from one position to another, at most LOG_RING_BYTES: one or two pieces."""
         begin, size = first & _MASK, last - first
-        data, whole = self.data[number], limits.LOG_RING_BYTES - begin
+        data, whole = self._data[number], limits.LOG_RING_BYTES - begin
         return [data[begin : begin + size]] if size <= whole else [data[begin:], data[: size - whole]]
 
     def settle(self, number: int, durable: int, head: int) -> int:

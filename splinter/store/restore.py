@@ -7,29 +7,31 @@ whoever restores opens the tenants without any, and sets those afterwards.
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import copy_bytes, load64
+from splinter.native.atomics import copy_bytes, less_unsigned, load64
 from splinter.store.accounts import account_of
 from splinter.store.classes import class_for
-from splinter.store.clients import claim_begin, find_client, forget_client
+from splinter.store.clients import claim_begin, find_client, forget_client, result_at
 from splinter.store.commit_layout import CHANGED_BYTES, CHANGED_CLIENT, CHANGED_DELETED, LOGGED_BYTES
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import find_entry, word_object
 from splinter.store.journal import lock_tenant, participant_at, unlock
-from splinter.store.layout import CLIENT_AT, CLIENT_KEY_BYTES, O_KEY, OBJECT_BYTES, RESULT_BYTES
+from splinter.store.layout import BODY_KEY_BYTES, CLIENT_AT, CLIENT_KEY_BYTES, O_KEY, OBJECT_BYTES, RESULT_BYTES
 from splinter.store.objects import object_key_length, object_table, object_tenant, object_value_length
 from splinter.store.operations import fill_object
-from splinter.store.outcomes import RECORDED, record_outcome
+from splinter.store.outcomes import RECORDED, Outcome, outcome_kind, record_outcome
 from splinter.store.publication import publish, remove_key
-from splinter.store.records import Account, Changed, Claim, Client, Logged, Object, Participant
+from splinter.store.records import Account, Changed, Claim, Client, Logged, Object, Participant, Result
 from splinter.store.slabs import unit_of
 from splinter.store.slots import peek_slot
 from splinter.store.staging_entries import clock_ns
 
 _TABLE_CLIENTS = limits.TABLE_CLIENTS
+_WINDOW = limits.CLIENT_WINDOW
 _WORD_BYTES = 8
 
 
@@ -54,7 +56,9 @@ def restore_entry(store: int, p: int, entry: int) -> int:
         is_put = value_length != CHANGED_DELETED and value_length != CHANGED_CLIENT
         if is_put:
             status = _put(store, me, tenant, table, key, key_length, key + key_length, value_length, logged.sequence)
-        elif value_length == CHANGED_DELETED:
+        elif value_length == CHANGED_CLIENT:
+            claim_begin(store, me, tenant, _claim(me, load64(key), logged.acknowledged, logged.acknowledged))
+        else:
             _delete(store, me, tenant, table, key, key_length, logged.sequence)
         if status != Status.OK:
             break
@@ -113,6 +117,11 @@ def _delete(store: int, me: int, tenant: int, table: int, key: int, key_length: 
     latest = _count_back(store, tenant, table, sequence)
     remove_key(store, me, tenant, table, key, key_length, hashed, 0, 0)
     _count_on(store, tenant, latest, sequence)
+    if table == _TABLE_CLIENTS:  # the body of a reply, of which only its client's record tells
+        record = find_client(store, tenant, key)
+        result = Result(result_at(record, load64(key + _WORD_BYTES)))
+        if record != 0 and outcome_kind(result.word) == Outcome.BODY:
+            result.word = 0
 
 
 @njit(cache=True)
@@ -148,10 +157,70 @@ def is_entry(entry: int, end: int) -> bool:
             length = 0
         if part.key_length < 1 or part.key_length > limits.KEY_BYTES_MAX or length > limits.VALUE_BYTES_MAX:
             return False
+        if part.table == _TABLE_CLIENTS and not _is_clients_key(at + CHANGED_BYTES, part.key_length, entry + size):
+            return False
         at += CHANGED_BYTES + (part.key_length + length + 7 & -8)
         if at > entry + size:
             return False
     return at == entry + size
+
+
+@njit(cache=True)
+def _is_clients_key(key: int, key_length: int, end: int) -> bool:
+    """Whether a key of TABLE_CLIENTS is of a client or of the body of a reply."""
+    if key_length == CLIENT_KEY_BYTES:
+        return True
+    return key_length == BODY_KEY_BYTES and key + BODY_KEY_BYTES <= end and less_unsigned(load64(key + _WORD_BYTES), _WINDOW)
+
+
+@njit(cache=True)
+def find_entries(at: int, end: int, base: int, found: np.ndarray) -> int:
+    """List the entries from ``at`` to ``end``: tenant, number, and place behind ``base``, a row of ``found`` each. It has room
+    for one in each LOGGED_BYTES. Returns how many there are, or -1 - the place of what is no entry."""
+    count = 0
+    while at < end:
+        if end - at >= _WORD_BYTES and Logged(at).tenant == 0 and 0 < Logged(at).size <= end - at:
+            at += Logged(at).size
+            continue
+        if not is_entry(at, end):
+            return -1 - (at - base)
+        logged = Logged(at)
+        found[count, 0], found[count, 1], found[count, 2] = logged.tenant, logged.number, at - base
+        count += 1
+        at += logged.size
+    return count
+
+
+@njit(cache=True)
+def restore_entries(
+    store: int, p: int, base: int, places: np.ndarray, numbers: np.ndarray, generations: np.ndarray, left: np.ndarray
+) -> tuple[int, int]:  # fmt: skip
+    """Make so what entries say, at these places behind ``base``, in order of tenant and number.
+
+    ``numbers``: of each tenant, the last entry that was restored; it is counted on. ``generations``: of each tenant that is
+    wanted; what is of another one is passed over. Entries behind one that is missing are listed in ``left``, by their places.
+    Returns a status as :func:`restore_entry`, and how many are left.
+    """
+    count = 0
+    for place in places:
+        logged = Logged(base + place)
+        tenant, number = logged.tenant, logged.number
+        if number <= numbers[tenant]:
+            continue
+        if number != numbers[tenant] + 1:
+            left[count] = place
+            count += 1
+            continue
+        account = Account(account_of(store, tenant))
+        if logged.generation == generations[tenant]:
+            status = restore_entry(store, p, base + place)
+            if status != Status.OK:
+                return status, count
+        numbers[tenant] = number
+        account.number = number
+        account.sequence = max(account.sequence, logged.sequence)
+        account.durable = account.sequence
+    return Status.OK, count
 
 
 # --- copied slots --------------------------------------------------------------------------------------------------------
@@ -217,4 +286,4 @@ def _restore_client(store: int, me: int, tenant: int, copy: int) -> None:
     claim_begin(store, me, tenant, _claim(me, load64(copy + O_KEY), acknowledged, acknowledged))
     record = find_client(store, tenant, copy + O_KEY)
     if record != 0:
-        copy_bytes(Client(record).results, client.results, limits.CLIENT_WINDOW * RESULT_BYTES)
+        copy_bytes(Client(record).results, client.results, _WINDOW * RESULT_BYTES)

@@ -29,6 +29,7 @@ from splinter.store.layout import (
     CLASSES,
     CPU_BYTES,
     HASH_WORDS,
+    LOG_NONE,
     PARTICIPANT,
     SLAB,
     SLAB_LIST,
@@ -212,10 +213,13 @@ class Store:
         return store
 
     @classmethod
-    def attach(cls, *, index: Region, slabs: Region, tenants: Region, accounts: Region, state: Region) -> Store:
+    def attach(
+        cls, *, index: Region, slabs: Region, tenants: Region, accounts: Region, state: Region, log: Region | None = None
+    ) -> Store:  # fmt: skip
         """A store that outlived all its processes, in the same regions at the same addresses, with what they left put right.
 
-        All participants are certainly dead, and nobody takes over a task. May be cut short and run again. Raises
+        ``log``: that of the rings, if changes were logged. Without it what is not on disk yet of the log is lost. All
+        participants are certainly dead, and nobody takes over a task. May be cut short and run again. Raises
         :class:`ValueError` when a region is not where it was.
         """
         store = cls(state, index, slabs, tenants, accounts, _new_deletions())
@@ -228,7 +232,9 @@ class Store:
         # Who had an older snapshot than there is now is dead: nobody asks for what was deleted before.
         record["deletions"] = store._deletions.address
         record["kill_at"] = record["kill_skip"] = 0
-        store._forget_foreign_words()
+        if log is not None and record["log_state"] != LOG_NONE and store.participants["log"][_CONTROL] < log.address:
+            raise ValueError(f"the region of the log was not at {log.address:#x}")
+        store._forget_foreign_words(log)
         for participant in range(limits.PARTICIPANTS_MAX):
             store.recover(participant)
         return store
@@ -241,11 +247,12 @@ class Store:
         self._cells = cells
         self.descriptor["cpu_epochs"], self.descriptor["cpus"] = cells.address, cpus
 
-    def _forget_foreign_words(self) -> None:
+    def _forget_foreign_words(self, log: Region | None) -> None:
         """Lead journalled words elsewhere that are not of the store, but of the memory of a task: it went with its process."""
         words = self.participants["intent"]["words"]
         is_ours = np.zeros(words.shape, bool)
-        for region in (self.state_region, self.index_region, self.slabs_region, self.accounts_region):
+        regions = [self.state_region, self.index_region, self.slabs_region, self.accounts_region, *([log] if log else [])]
+        for region in regions:
             is_ours |= (words["address"] >= region.address) & (words["address"] < region.address + region.bytes)
         words["address"][~is_ours] = self.address + _NOWHERE
 

@@ -18,8 +18,10 @@ from splinter.store import kill_points
 from splinter.store.commit_layout import COMMIT_NONE
 from splinter.store.journal import JOURNAL_CLEAR
 from splinter.store.kill_points import KillPoint
+from splinter.store.log import LogRings
 from splinter.store.recovery import recover
 from splinter.store.store import Store
+from tests.support.logs import groups, logged, restored, state_of
 
 STRIDES = {  # of the points that are passed most often
     KillPoint.WORD_NOTED: 11,
@@ -40,6 +42,15 @@ def run_steps(store: Store, steps: list[scenario.Step], acknowledged: mmap.mmap)
         acknowledged[0] = number + 1
 
 
+def check_log(store: Store, rings: LogRings, where: str) -> None:
+    """What the log says makes the same store, to the last version, result and number."""
+    again = restored([groups(rings, rings.heads())], store)
+    expected, found = state_of(store, scenario.TENANT), state_of(again, scenario.TENANT)
+    if found != expected or again.problems():
+        differing = [name for name in expected | found if expected.get(name) != found.get(name)]
+        raise SystemExit(f"{where}: the log makes another store, by {differing}; {again.problems()}")
+
+
 def die(store: Store, point: int, skip: int, victim) -> bool:
     """Run ``victim`` in a process that kills itself at the given pass through the point; false when it got to the end."""
     store.descriptor["kill_at"], store.descriptor["kill_skip"] = point, skip
@@ -58,11 +69,11 @@ def die(store: Store, point: int, skip: int, victim) -> bool:
     return result != 0
 
 
-def attached(store: Store) -> Store:
+def attached(store: Store, rings: LogRings) -> Store:
     """What the next server on the same memory makes of it."""
     return Store.attach(
         index=store.index_region, slabs=store.slabs_region, tenants=store.tenants_region, accounts=store.accounts_region,
-        state=store.state_region,
+        state=store.state_region, log=rings.region,
     )  # fmt: skip
 
 
@@ -93,13 +104,16 @@ def main() -> None:
     steps = scenario.steps()
     acknowledged = mmap.mmap(-1, mmap.PAGESIZE)
     store = scenario.new_store()
+    rings = logged(store, scenario.TENANT)
     run_steps(store, steps, acknowledged)  # compiles everything
+    check_log(store, rings, "nobody died")
     report = {"passes": {}, "recoverers_killed": 0, "retries": 0, "attached": 0}
     for point in KillPoint:
         report["passes"][point.name] = skip = 0
         stride = 1 if "every" in sys.argv else STRIDES.get(point, 1)
         while True:
             store = scenario.new_store()
+            rings = logged(store, scenario.TENANT)
             acknowledged[0] = 0
             if not die(store, point, skip, lambda store=store: run_steps(store, steps, acknowledged)):
                 break
@@ -113,10 +127,11 @@ def main() -> None:
             if (skip // stride + point) % 2:
                 recover(store.address, scenario.VICTIM)
             else:  # nobody was left to do it: the next server does
-                store = attached(store)
+                store = attached(store, rings)
                 report["attached"] += 1
             store.open_tenant(scenario.TENANT)  # a step lowers the quota for a while
             reached = check(store, steps, acknowledged[0], where)
+            check_log(store, rings, where)
             if reached > acknowledged[0] and steps[acknowledged[0]].is_request:  # whose client was not answered: it asks again
                 versions = scenario.versions_of(store)
                 steps[acknowledged[0]].run(store)
@@ -126,6 +141,7 @@ def main() -> None:
             for step in steps[reached:]:  # the successor goes on
                 step.run(store)
             check(store, steps, len(steps), f"{where}, then all other steps")
+            check_log(store, rings, f"{where}, then all other steps")
             report["passes"][point.name] += 1
             skip += stride
     print(json.dumps(report))
