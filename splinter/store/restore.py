@@ -73,8 +73,9 @@ def _record(store: int, me: int, tenant: int, entry: int) -> None:
     logged = Logged(entry)
     claimed = _claim(me, logged.client, logged.request, logged.acknowledged)
     status = claim_begin(store, me, tenant, claimed)
-    if status == Status.OK or status == RECORDED:
-        record_outcome(Claim(claimed).entry, logged.word, logged.value)
+    entry_of_result = Claim(claimed).entry
+    if (status == Status.OK or status == RECORDED) and entry_of_result != 0:
+        record_outcome(entry_of_result, logged.word, logged.value)
 
 
 @njit(cache=True)

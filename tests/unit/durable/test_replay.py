@@ -1,0 +1,228 @@
+"""Putting a store back together: from the log alone, and from copied slots with the log behind them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from splinter import limits
+from splinter.durable.replay import DamagedEntryError, Replay
+from splinter.errors import BusyError, DiskFailedError
+from splinter.store.commit_layout import LOGGED
+from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
+from splinter.store.layout import DURABILITY_INTERVAL, DURABILITY_NONE
+from splinter.store.log import LogRings
+from splinter.store.store import Store
+from splinter.store.walk import COPY_BYTES_MAX, copy_slab, turns_over, walk_begins, walk_ends
+from tests.support.logs import entries, groups, logged, restored, state_of
+from tests.support.transactions import Transaction
+
+TENANT, OTHER = 1, 2
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    """A store with two tenants; whatever the test does, it leaves the store sound."""
+    made = Store.create(limits.STORE_BYTES_MIN, participants=2)
+    for tenant in (TENANT, OTHER):
+        made.open_tenant(tenant)
+    yield made
+    assert made.problems() == []
+
+
+@pytest.fixture
+def rings(store: Store) -> LogRings:
+    """The log of the first tenant's changes."""
+    return logged(store, TENANT)
+
+
+def copied(store: Store, room: int = 1 << 20) -> bytes:
+    """What a walk over all slabs copies, in pieces of at most ``room``."""
+    epoch, target, pieces = walk_begins(store.address), np.zeros(room, np.uint8), []
+    assert turns_over(store.address, epoch)
+    for slab in range(int(store.descriptor["slabs_used"])):
+        following = -1
+        while following != 0:
+            written, following = copy_slab(store.address, slab, max(following, 0), target.ctypes.data, room)
+            pieces.append(target[:written].tobytes())
+    walk_ends(store.address)
+    return b"".join(pieces)
+
+
+def test_only_what_a_tenant_wants_to_keep_is_logged(store: Store, rings: LogRings):
+    store.put(OTHER, 0, b"key", b"value")
+    assert rings.tails() == [0, 0, 0]
+    store.put(TENANT, 0, b"key", b"value")
+    assert [int(head["number"]) for head in entries(groups(rings, rings.heads()))] == [1]
+
+
+def test_the_objects_of_a_tenant_that_is_removed_are_not_logged_one_by_one(store: Store, rings: LogRings):
+    store.put(TENANT, 0, b"key", b"value")
+    store.close_tenant(TENANT)
+    list(store.sweep_tenant(TENANT))
+    assert len(list(entries(groups(rings, rings.heads())))) == 1
+
+
+def test_entries_of_several_writers_are_restored_in_the_tenants_order(store: Store, rings: LogRings):
+    for number in range(100):
+        store.put(TENANT, 0, b"key %d" % (number % 7), b"%d" % number, participant=number % 2)
+        if number % 5 == 0:
+            store.delete(TENANT, 0, b"key %d" % (number % 7), participant=1 - number % 2)
+    assert state_of(restored([groups(rings, rings.heads())], store), TENANT) == state_of(store, TENANT)
+
+
+def test_an_entry_may_come_a_group_later_than_those_that_follow_it(store: Store, rings: LogRings):
+    first, second = 0, 1
+    store.put(TENANT, 0, b"key", b"old", participant=first)
+    store.put(TENANT, 0, b"key", b"new", participant=second)
+    store.delete(TENANT, 0, b"key", participant=first)
+    store.put(TENANT, 0, b"key", b"last", participant=second)
+    late = groups(rings, [0, *rings.tails()[1:]])
+    early = groups(rings, [rings.tails()[0], 0, 0])
+    for order in ([early, late], [late, early], [early, late, early]):  # the last: a log process died before it said so
+        assert state_of(restored(order, store), TENANT) == state_of(store, TENANT)
+
+
+def test_what_follows_an_entry_that_is_missing_is_left_out(store: Store, rings: LogRings):
+    taken = rings.heads()
+    store.put(TENANT, 0, b"first", b"value")
+    there = groups(rings, taken)
+    store.put(TENANT, 0, b"second", b"value")
+    groups(rings, taken)
+    store.put(TENANT, 0, b"third", b"value")
+    behind = groups(rings, taken)
+    again = Store.create(limits.STORE_BYTES_MIN, participants=2)
+    again.open_tenant(TENANT)
+    replay = Replay(again, _generations(), np.zeros(limits.TENANTS_MAX, np.int64))
+    replay.group(there)
+    replay.group(behind)
+    assert (replay.entries, replay.waiting) == (1, len(behind))
+    assert [stored.key for stored in again.scan(0, tenant=TENANT)] == [b"first"]
+
+
+def _generations(generation: int = 1) -> np.ndarray:
+    generations = np.zeros(limits.TENANTS_MAX, np.int64)
+    generations[TENANT] = generation
+    return generations
+
+
+def test_what_an_earlier_tenant_of_the_id_changed_is_passed_over(store: Store, rings: LogRings):
+    store.put(TENANT, 0, b"key", b"the former's")
+    store.close_tenant(TENANT)
+    list(store.sweep_tenant(TENANT))
+    store.open_tenant(TENANT, generation=2)
+    store.put(TENANT, 0, b"other", b"the present's")
+    again = restored([groups(rings, rings.heads())], store)
+    assert state_of(again, TENANT) == state_of(store, TENANT)
+    assert again.get(TENANT, 0, b"key") is None
+
+
+def test_a_copy_with_the_log_behind_its_beginning_makes_the_same_store(store: Store, rings: LogRings):
+    taken = rings.heads()
+    for number in range(300):
+        store.put(TENANT, number % 3, b"key %d" % number, bytes(number))
+    store.put(OTHER, 0, b"not", b"kept")
+    groups(rings, taken)  # is in the snapshot
+    numbers = store.accounts["number"].astype(np.int64)
+    for number in range(0, 300, 2):  # and all of this happens while it is taken
+        store.delete(TENANT, number % 3, b"key %d" % number)
+    transaction = Transaction(store, TENANT)
+    transaction.put(b"key 3", b"in one")
+    transaction.put(b"new", b"commit")
+    transaction.end()
+    copy = copied(store, COPY_BYTES_MAX)
+    store.put(TENANT, 0, b"key 9", b"later")
+    again = restored([groups(rings, taken)], store, snapshot=copy, numbers=numbers)
+    assert state_of(again, TENANT) == state_of(store, TENANT)
+    assert again.get(OTHER, 0, b"not") is None
+    assert again.problems() == []
+
+
+def test_what_was_deleted_or_replaced_before_a_walk_is_not_copied(store: Store, rings: LogRings):
+    epoch_enter(store.address, 0, OLDEST_NONE)  # nothing is freed
+    for value in (b"old", b"new"):
+        store.put(TENANT, 0, b"key", value, participant=1)
+    store.put(TENANT, 0, b"gone", b"value", participant=1)
+    store.delete(TENANT, 0, b"gone", participant=1)
+    epoch_leave(store.address, 0)
+    again = restored([], store, snapshot=copied(store), numbers=store.accounts["number"].astype(np.int64))
+    assert {stored.key: stored.value for stored in again.scan(0, tenant=TENANT)} == {b"key": b"new"}
+
+
+def test_a_walk_waits_for_who_is_in_the_middle_of_a_turn(store: Store):
+    epoch_enter(store.address, 0, OLDEST_NONE)
+    epoch = walk_begins(store.address)
+    assert not turns_over(store.address, epoch)
+    epoch_enter(store.address, 0, OLDEST_NONE)
+    assert turns_over(store.address, epoch)
+    epoch_leave(store.address, 0)
+    walk_ends(store.address)
+    assert store.descriptor["walks"] % 2 == 0
+
+
+def test_bytes_that_are_no_entries_are_told_and_not_read_beyond(store: Store, rings: LogRings):
+    store.put(TENANT, 0, b"key", b"value")
+    sound = groups(rings, rings.heads())
+    for place, wrong in ((0, 1 << 20), (0, 8), (0, 81), (6, 2), (6, 0), (74, 0), (74, 300), (76, 1 << 20)):
+        damaged = bytearray(sound)
+        damaged[place : place + (4 if place in (0, 76) else 2)] = wrong.to_bytes(4 if place in (0, 76) else 2, "little")
+        with pytest.raises(DamagedEntryError):
+            restored([bytes(damaged)], store)
+    with pytest.raises(DamagedEntryError):
+        restored([sound[:-8]], store)
+
+
+@pytest.mark.parametrize("place", range(LOGGED.itemsize + 16 + 8))
+def test_any_byte_may_be_wrong(store: Store, rings: LogRings, place: int):
+    store.put(TENANT, 0, b"key", b"value")
+    damaged = bytearray(groups(rings, rings.heads()))
+    damaged[place] ^= 0xFF
+    again = Store.create(limits.STORE_BYTES_MIN, participants=2)
+    again.open_tenant(TENANT)
+    replay = Replay(again, _generations(), np.zeros(limits.TENANTS_MAX, np.int64))
+    with contextlib.suppress(DamagedEntryError):
+        replay.group(bytes(damaged))
+    assert again.problems() == []
+
+
+def test_a_ring_without_room_takes_no_writes_until_the_disk_has_caught_up(store: Store, rings: LogRings):
+    value, taken = bytes(60_000), rings.heads()
+    with pytest.raises(BusyError):
+        for _ in range(limits.LOG_RING_BYTES // len(value)):
+            store.put(TENANT, 0, b"key", value)
+    assert store.get(TENANT, 0, b"key") == value
+    store.put(OTHER, 0, b"key", value)  # who keeps nothing is not concerned
+    tails, told = rings.tails(), groups(rings, taken)
+    for number, tail in enumerate(tails):
+        rings.settle(number, tail, tail)
+    assert store.accounts[TENANT]["durable"] == store.accounts[TENANT]["sequence"]
+    again = restored([told], store)
+    for _ in range(100):  # round the end of the ring
+        store.put(TENANT, 0, b"key", value)
+    assert rings.gaps == 0
+    assert state_of(restored([told, groups(rings, taken)], store), TENANT) == state_of(store, TENANT)
+    assert again.problems() == []
+
+
+def test_a_disk_that_fails_refuses_writes_and_serves_what_is_there(store: Store, rings: LogRings):
+    store.put(TENANT, 0, b"key", b"value")
+    rings.tell_failed(is_failed=True)
+    with pytest.raises(DiskFailedError):
+        store.put(TENANT, 0, b"key", b"other")
+    with pytest.raises(DiskFailedError):
+        store.delete(TENANT, 0, b"key")
+    assert store.get(TENANT, 0, b"key") == b"value"
+    rings.tell_failed(is_failed=False)
+    store.put(TENANT, 0, b"key", b"other")
+
+
+def test_beginning_to_log_a_tenant_that_has_objects_leaves_a_gap(store: Store, rings: LogRings):
+    store.set_durability(OTHER, DURABILITY_INTERVAL)
+    assert rings.gaps == 0  # it has none
+    store.set_durability(OTHER, DURABILITY_NONE)
+    store.put(OTHER, 0, b"key", b"value")
+    store.set_durability(OTHER, DURABILITY_INTERVAL)
+    assert rings.gaps == 1
