@@ -175,6 +175,10 @@ TENANT_LOCK_SPINS_MAX = 2_000_000  # about 60 ms: longer than it takes to restar
 
 # --- durability -------------------------------------------------------------------------------------------------------------
 LOG_RING_BYTES = 8 << 20  # of changes that a participant has made and that are not on disk yet; a power of two
+LOG_SEGMENT_BYTES = 64 << 20  # of one file of the log; a group of changes is at most as long
+LOG_GROUP_BYTES_MAX = 4 << 20  # that are taken from one ring for a group
+SNAPSHOT_GROUP_BYTES = 1 << 20  # of copied objects that are written, and read, at a time
+SNAPSHOT_SYNC_BYTES = 8 << 20  # of a snapshot that may wait for the disk
 LOG_ROOM_BYTES = 1 << 20  # that are left in it before a tenant's write begins: for it, and for what the system does meanwhile
 
 # --- control plane ------------------------------------------------------------------------------------------------------------

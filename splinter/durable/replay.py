@@ -7,6 +7,9 @@ wait for the next group. What waits at the end is what nobody was told of: it is
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from splinter import limits
@@ -48,8 +51,8 @@ class Replay:
         return len(self._left)
 
     def group(self, payload: bytes | memoryview | np.ndarray) -> None:
-        """Restore a group of the log. Raises :class:`DamagedEntryError`; OutOfMemoryError's :class:`ServerError` sibling when
-        the store is too small for what there is."""
+        """Restore a group of the log. Raises :class:`DamagedEntryError`, and :class:`ServerError` when the store is too small
+        for what there is."""
         data = np.frombuffer(payload, np.uint8)
         before = len(self._left)
         if before:
@@ -89,7 +92,7 @@ class Replay:
         np.maximum(accounts["number"], self._numbers.astype(np.uint64), out=accounts["number"])
         accounts["durable"] = accounts["sequence"]
 
-    def _within_epoch(self, function, *arguments):  # type: ignore[no-untyped-def]
+    def _within_epoch(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a compiled function that changes the store, as the control process, and free what it replaced."""
         address = self._store.address
         epoch_enter(address, _CONTROL, OLDEST_NONE)

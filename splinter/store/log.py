@@ -57,7 +57,7 @@ class LogRings:
         self.participants = [*range(int(store.descriptor["workers"])), limits.PARTICIPANT_CONTROL]
         byte, starts = np.dtype(np.uint8), range(0, self.bytes_for(len(self.participants) - 1), LOG_RING_SPAN)
         self._headers = [region.array(LOG_RING, 1, start)[0] for start in starts]
-        self._data = [memoryview(region.array(byte, limits.LOG_RING_BYTES, start + LOG_RING_HEADER_BYTES)) for start in starts]
+        self._data = [region.array(byte, limits.LOG_RING_BYTES, start + LOG_RING_HEADER_BYTES).data for start in starts]
 
     @staticmethod
     def bytes_for(workers: int) -> int:
