@@ -70,7 +70,9 @@ struct store_descriptor {
     __u64 log_state;
     __u64 walks;
     __u64 log_gaps;
-    __u64 reserved_made[7];
+    __u64 log_covered;
+    __u64 log_sleeps;
+    __u64 reserved_made[5];
     __u64 epoch;
 };
 

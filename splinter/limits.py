@@ -179,6 +179,9 @@ LOG_SEGMENT_BYTES = 64 << 20  # of one file of the log; a group of changes is at
 LOG_GROUP_BYTES_MAX = 4 << 20  # that are taken from one ring for a group
 SNAPSHOT_GROUP_BYTES = 1 << 20  # of copied objects that are written, and read, at a time
 SNAPSHOT_SYNC_BYTES = 8 << 20  # of a snapshot that may wait for the disk
+LOG_BYTES_MIN = 256 << 20  # of changes since the last snapshot, or twice as many as that has, before the next one is taken
+LOG_REST_MS = 50  # that changes nobody waits for may wait for more
+LOG_PAUSE_MS = 5  # the same while there are many
 LOG_ROOM_BYTES = 1 << 20  # that are left in it before a tenant's write begins: for it, and for what the system does meanwhile
 
 # --- control plane ------------------------------------------------------------------------------------------------------------

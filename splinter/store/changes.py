@@ -54,7 +54,7 @@ def log_room(store: int, me: int, account_at: int) -> int:
     if load64_acquire(Descriptor(store).at.log_state) == LOG_FAILED:
         return Status.DISK_FAILED
     ring = LogRing(ring_at)
-    return Status.OK if ring.tail - load64_acquire(ring.at.head) <= _RING_BYTES - _ROOM_BYTES else Status.BUSY
+    return Status.OK if ring.tail - load64_acquire(ring.at.free) <= _RING_BYTES - _ROOM_BYTES else Status.BUSY
 
 
 @njit(cache=True)
@@ -91,7 +91,7 @@ def _place(ring_at: int, size: int) -> tuple[int, int]:
     """Where an entry of so many bytes goes, and the ring's tail behind it; (0, the tail) when there is no room for it."""
     ring = LogRing(ring_at)
     tail, data = ring.tail, ring_at + LOG_RING_HEADER_BYTES
-    end = load64_acquire(ring.at.head) + _RING_BYTES
+    end = load64_acquire(ring.at.free) + _RING_BYTES
     rest = _RING_BYTES - (tail & _MASK)
     if rest >= size:
         return (data + (tail & _MASK), tail + size) if tail + size <= end else (0, tail)

@@ -65,10 +65,12 @@ LOG_RING = np.dtype(
     [
         ("tail", "<u8"),  # bytes of entries so far. Writer: the participant, in the step of the change
         ("lost", "<u8"),  # changes of the system that found no room. Writer: the participant
-        ("reserved", "<u8", 6),
-        ("head", "<u8"),  # up to here they are on disk, and their room is free. Writer: the log process
-        ("durable", "<u8"),  # up to here all that they follow is on disk, too. Writer: the log process
-        ("reserved_head", "<u8", 6),
+        ("awaited", "<u8"),  # replies that it holds back until the disk has caught up. Writer: the participant
+        ("reserved", "<u8", 5),
+        ("head", "<u8"),  # up to here they are on disk. Writer: the log process, of the next two as well
+        ("durable", "<u8"),  # up to here all that they follow is on disk, too
+        ("free", "<u8"),  # up to here their room may be used again
+        ("reserved_head", "<u8", 5),
     ]
 )
 LOG_RING_HEADER_BYTES = LOG_RING.itemsize

@@ -348,7 +348,12 @@ STORE = np.dtype(
         ("walks", "<u8"),  # counts walks over the slabs for a snapshot; odd while one is under way. Writer: the log process
         # Times that changes began to be logged of objects that are not in the log. Writer: control process
         ("log_gaps", "<u8"),
-        ("reserved_made", "<u8", 7),
+        (
+            "log_covered",
+            "<u8",
+        ),  # of those and of what found no room (LOG_RING), how many snapshots made good. Writer: the log process
+        ("log_sleeps", "<u8"),  # 1: the log process is to be woken when somebody waits for it. Writer: the log process
+        ("reserved_made", "<u8", 5),
         # Written while serving, each in a cache line of its own.
         ("epoch", "<u8"),  # global epoch, from 1. Writers: all, by compare-and-swap
         ("reserved_epoch", "<u8", 7),

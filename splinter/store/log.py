@@ -8,11 +8,11 @@ import numpy as np
 from numba import njit
 
 from splinter import limits
-from splinter.native.atomics import load64_acquire, store64_release
+from splinter.native.atomics import fence, load64_acquire, store64_release
 from splinter.store.accounts import account_of
 from splinter.store.commit_layout import LOG_RING, LOG_RING_HEADER_BYTES, LOG_RING_SPAN
 from splinter.store.layout import LOG_FAILED, LOG_KEPT, LOG_NONE
-from splinter.store.records import Account, Logged, LogRing
+from splinter.store.records import Account, Descriptor, Logged, LogRing
 
 if TYPE_CHECKING:
     from splinter.store.region import Region
@@ -22,14 +22,21 @@ _MASK = limits.LOG_RING_BYTES - 1
 
 
 @njit(cache=True)
+def _say_sleeps(store: int, sleeps: int) -> None:
+    store64_release(Descriptor(store).at.log_sleeps, sleeps)
+    fence()  # a position that is read next is read after that
+
+
+@njit(cache=True)
 def _tail(ring: int) -> int:
     return load64_acquire(LogRing(ring).at.tail)
 
 
 @njit(cache=True)
-def _free(ring: int, durable: int, head: int) -> None:
+def _set(ring: int, head: int, durable: int, free: int) -> None:
     store64_release(LogRing(ring).at.durable, durable)
     store64_release(LogRing(ring).at.head, head)
+    store64_release(LogRing(ring).at.free, free)
 
 
 @njit(cache=True, nogil=True)
@@ -46,6 +53,18 @@ def entries_durable(store: int, ring: int, first: int, last: int) -> int:
             count += 1
         first += entry.size
     return count
+
+
+@njit(cache=True)
+def _boundary(ring: int, first: int, last: int, most: int) -> int:
+    """Where the entries from ``first`` on end that have at most so many bytes together, or where the first one ends."""
+    data, at = ring + LOG_RING_HEADER_BYTES, first
+    while at < last:
+        following = at + Logged(data + (at & _MASK)).size
+        if following - first > most and at != first:
+            break
+        at = following
+    return at
 
 
 class LogRings:
@@ -97,15 +116,48 @@ class LogRings:
         data, whole = self._data[number], limits.LOG_RING_BYTES - begin
         return [data[begin : begin + size]] if size <= whole else [data[begin:], data[: size - whole]]
 
+    def boundary(self, number: int, first: int, last: int, most: int) -> int:
+        """The end of a ring's entries from one position on, up to another, that have at most so many bytes together."""
+        return last if last - first <= most else int(_boundary(self.address(number), first, last, most))
+
     def settle(self, number: int, durable: int, head: int) -> int:
         """Say that a ring is on disk up to ``head``, and up to ``durable`` with all that its entries follow. Returns how many
         entries that are more."""
-        header = self._headers[number]
-        count = int(entries_durable(self._store.address, self.address(number), int(header["durable"]), durable))
-        _free(self.address(number), durable, head)
+        before = int(self._headers[number]["durable"])
+        count = int(entries_durable(self._store.address, self.address(number), before, durable))
+        _set(self.address(number), head, durable, durable)
         return count
+
+    def free(self, heads: list[int]) -> None:
+        """Say that the rings are on disk up to these positions, though nothing is called durable."""
+        for number, head in enumerate(heads):
+            _set(self.address(number), head, int(self._headers[number]["durable"]), head)
+
+    def call_durable(self, positions: list[int]) -> None:
+        """Say that all below these positions is durable, after :meth:`free`; the accounts say so already."""
+        for number, durable in enumerate(positions):
+            header = self._headers[number]
+            _set(self.address(number), int(header["head"]), durable, int(header["free"]))
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a reply is held back until the disk has caught up."""
+        return any(header["awaited"] for header in self._headers)
 
     @property
     def gaps(self) -> int:
-        """Counts what the log lacks; it moves when a snapshot is needed to make it whole."""
+        """Counts what the log lacks."""
         return int(self._store.descriptor["log_gaps"]) + sum(int(header["lost"]) for header in self._headers)
+
+    @property
+    def gaps_covered(self) -> int:
+        """How much of that snapshots have made good: all of it, or nothing more is called durable."""
+        return int(self._store.descriptor["log_covered"])
+
+    @gaps_covered.setter
+    def gaps_covered(self, count: int) -> None:
+        self._store.descriptor["log_covered"] = count
+
+    def set_sleeps(self, sleeps: bool) -> None:
+        """Ask to be woken, or not any more, when somebody waits."""
+        _say_sleeps(self._store.address, int(sleeps))

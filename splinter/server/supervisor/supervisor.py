@@ -37,7 +37,7 @@ from splinter.server.processes import OomPreference, be_ordinary, name_process
 from splinter.server.shared import Shared
 from splinter.server.supervisor import memory as memory_limits
 from splinter.server.supervisor import warm
-from splinter.server.supervisor.control_process import ControlProcess
+from splinter.server.supervisor.attended import AttendedProcess
 from splinter.server.supervisor.events import call_ready
 from splinter.server.supervisor.forks import Forks
 from splinter.server.supervisor.scan import Scan
@@ -75,8 +75,8 @@ class Supervisor:
         self._selector = selectors.EpollSelector()
         self._signals = Signals(self._selector)
         self._forks = Forks()
-        self._control = ControlProcess(
-            self._selector, self._forks,
+        self._control = AttendedProcess(
+            "splinter-ctl", "control process", self._selector, self._forks,
             run=lambda: run_control(self._shared), recover=lambda: self._store.recover(limits.PARTICIPANT_CONTROL),
         )  # fmt: skip
         self._selector.register(output.pidfd, selectors.EVENT_READ, self._replace_writer)

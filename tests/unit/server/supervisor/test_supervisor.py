@@ -13,7 +13,7 @@ import pytest
 from splinter.errors import ServerError
 from splinter.server.config import ServerConfig
 from splinter.server.instance import InstanceInfo
-from splinter.server.supervisor import control_process, forks
+from splinter.server.supervisor import attended, forks
 from splinter.server.supervisor.supervisor import Supervisor
 from splinter.server.supervisor.xdp import XdpTransport
 
@@ -26,7 +26,7 @@ class Spares:
         self.starts = 0
 
     def start(self, prepare: Callable[[], None]) -> None:
-        control_process.fork_child("forker", prepare)
+        attended.fork_child("forker", prepare)
         self.socket, self._other = socket.socketpair()
         self.has_forker = True
         self.starts += 1
@@ -57,8 +57,8 @@ class Machine:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = Machine()
-    monkeypatch.setattr(control_process, "fork_child", made.fork_child)
-    monkeypatch.setattr(control_process, "wait_or_kill", lambda *_: None)
+    monkeypatch.setattr(attended, "fork_child", made.fork_child)
+    monkeypatch.setattr(attended, "wait_or_kill", lambda *_: None)
     monkeypatch.setattr(forks, "FORK_SECONDS", 0.0)
     return made
 

@@ -1,4 +1,4 @@
-"""The control process: started, replaced when it dies, ended."""
+"""A process beside the workers, such as the control process: started, replaced when it dies, ended."""
 
 from __future__ import annotations
 
@@ -18,12 +18,20 @@ _LIFE_SECONDS_MIN = 0.01  # one that dies at once must not take the machine with
 _FAILURE_SECONDS, _FAILURES_MAX = 1.0, 5
 
 
-class ControlProcess:
-    """One control process at a time, which does ``run``; ``recover`` puts right what a dead one had in the store."""
+class AttendedProcess:
+    """One such process at a time, which does ``run``; ``recover`` puts right what a dead one had in the store. ``name`` is what
+    ``ps`` shows, ``title`` what people read."""
 
     def __init__(
-        self, selector: selectors.BaseSelector, forks: Forks, run: Callable[[], None], recover: Callable[[], None]
+        self,
+        name: str,
+        title: str,
+        selector: selectors.BaseSelector,
+        forks: Forks,
+        run: Callable[[], None],
+        recover: Callable[[], None] = lambda: None,
     ) -> None:
+        self._name, self._title = name, title
         self._selector, self._forks, self._run, self._recover = selector, forks, run, recover
         self.pid = 0  # 0: there is none
         self._pidfd = -1
@@ -33,7 +41,7 @@ class ControlProcess:
     def start(self) -> None:
         """Fork it."""
         self._started = time.monotonic()
-        self.pid, self._pidfd = fork_child("splinter-ctl", self._run)
+        self.pid, self._pidfd = fork_child(self._name, self._run)
         self._selector.register(self._pidfd, selectors.EVENT_READ, self._replace)
 
     def ask_to_end(self) -> None:
@@ -63,8 +71,8 @@ class ControlProcess:
         # One that was killed may well live on as its successor; one that raised an exception at once will again.
         self._failures = self._failures + 1 if status > 0 and lived < _FAILURE_SECONDS else 0
         if self._failures >= _FAILURES_MAX:
-            raise ServerError(f"the control process cannot run: it failed {self._failures} times (its error is above)")
-        logger.warning("the control process (pid %d) ended with status %d; replaced", self.pid, status)
+            raise ServerError(f"the {self._title} cannot run: it failed {self._failures} times (its error is above)")
+        logger.warning("the %s (pid %d) ended with status %d; replaced", self._title, self.pid, status)
         self.pid, self._pidfd = 0, -1
         self._recover()
         time.sleep(max(0.0, _LIFE_SECONDS_MIN - lived))

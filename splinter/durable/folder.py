@@ -1,0 +1,90 @@
+"""The data folder of a server: what lies where, who has it, and of which version it is.
+
+======================= =============================================================================================
+``lock``                held (flock) as long as a server has the folder; holds its process number
+``splinter.db``         the catalog (:mod:`splinter.durable.catalog`)
+``log/``                the change log (:mod:`splinter.durable.segments`)
+``snapshots/``          snapshots (:mod:`splinter.durable.snapshots`)
+======================= =============================================================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from splinter.durable.catalog import Catalog
+from splinter.errors import ServerError
+
+_LOCK, _CATALOG, _LOG, _SNAPSHOTS = "lock", "splinter.db", "log", "snapshots"
+_OURS = {_LOCK, _CATALOG, f"{_CATALOG}-journal", _LOG, _SNAPSHOTS, "lost+found"}
+_DYING_SECONDS_MAX = 5.0  # until the processes of a server that was killed are gone
+_DYING_POLL_SECONDS = 0.01
+_MODE = 0o700
+
+
+class DataFolder:
+    """An open one: nobody else has it. :meth:`close` lets go of it."""
+
+    def __init__(self, path: Path) -> None:
+        """Make the folder, if there is none, or open it. Raises :class:`ServerError` when that cannot be."""
+        self.path = path.absolute()
+        try:
+            self.path.mkdir(mode=_MODE, parents=True, exist_ok=True)
+            self._refuse_foreign()
+            self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            raise ServerError(f"the data folder {path} is a file") from None
+        except OSError as error:
+            raise ServerError(f"the data folder {path} cannot be used: {error.strerror}") from None
+        try:
+            self._take_lock()
+            self.log, self.snapshots = self.path / _LOG, self.path / _SNAPSHOTS
+            for folder in (self.log, self.snapshots):
+                folder.mkdir(mode=_MODE, exist_ok=True)
+            self.catalog = Catalog(self.path / _CATALOG)
+        except OSError as error:
+            os.close(self._lock)
+            raise ServerError(f"the data folder {path} cannot be used: {error.strerror}") from None
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _refuse_foreign(self) -> None:
+        """What others keep here must not be mixed with ours."""
+        names = {entry.name for entry in self.path.iterdir()}
+        if names and _CATALOG not in names and (others := sorted(names - _OURS)):
+            raise ServerError(f"{self.path} is no data folder: it holds {others[0]!r}; name an empty or a new one")
+
+    def _take_lock(self) -> None:
+        deadline = time.monotonic() + _DYING_SECONDS_MAX
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            holder = os.pread(self._lock, 32, 0).decode(errors="replace").strip()
+            # One that was killed is gone in a moment; one that lives keeps it.
+            if time.monotonic() > deadline or (holder.isdecimal() and _is_alive(int(holder))):
+                raise ServerError(f"the data folder {self.path} is in use by another server (pid {holder or 'unknown'})")
+            time.sleep(_DYING_POLL_SECONDS)
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+
+    def close(self) -> None:
+        """Let go of it. Again: nothing."""
+        if self._lock >= 0:
+            self.catalog.close()
+            os.close(self._lock)
+            self._lock = -1
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether a process runs, and is not about to be gone."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"

@@ -1,0 +1,248 @@
+"""The log process: brings what the rings hold to disk, says how far it is, and has snapshots taken.
+
+One turn: look at all tails; look at them again; write what lies up to the second look as groups, each durable when it is
+written; say so. What is said to be durable is what lay below the *first* look: all that it follows lies below the second
+(:mod:`splinter.store.changes`).
+
+When the disk refuses, writes of tenants are refused too, at once, while reads go on. It is tried again every second; the rings
+still have everything that was not confirmed.
+
+**A snapshot** is begun between two turns, where it is known which group comes next. A thread of low priority copies the slabs,
+and waits until the log is durable to the end of the walk; then the snapshot gets its name, and older groups go. One is taken
+when the log has become longer than the last one, and when the log lacks something (``gaps``). In that case nothing more is
+called durable until the snapshot is whole.
+
+May be killed at any instruction. Its successor begins a segment of its own with what the rings hold from their heads on; what
+was written twice is passed over when it is replayed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from splinter import limits
+from splinter.durable.files import Disk
+from splinter.durable.groups import TENANT_PLACE, DamageError
+from splinter.durable.segments import Confirmed, LogFailedError, LogWriter
+from splinter.durable.snapshots import SnapshotWriter, snapshots_in
+from splinter.store.log import LogRings
+from splinter.store.store import Store
+from splinter.store.walk import copy_slab, turns_over, walk_begins, walk_ends
+
+_log = logging.getLogger(__name__)
+_RETRY_SECONDS = 1.0
+_SNAPSHOT_RETRY_SECONDS = 10.0
+_TURNS_POLL_SECONDS = 0.0005
+_NICENESS = 10  # of the thread that takes snapshots
+
+
+@dataclass
+class Paths:
+    """Where a log and its snapshots lie, and the identity of their folder."""
+
+    log: Path
+    snapshots: Path
+    identity: int
+    disk: Disk = field(default_factory=Disk)
+    segment_bytes: int = limits.LOG_SEGMENT_BYTES
+
+
+class _Snapshot(threading.Thread):
+    """One being taken. ``path`` is set when it is whole, ``error`` when it is not."""
+
+    def __init__(self, store: Store, rings: LogRings, paths: Paths, first: int, gaps: int) -> None:
+        super().__init__(name="snapshot", daemon=True)
+        self._store, self._rings, self._paths = store, rings, paths
+        self.first, self.gaps = first, gaps  # the log's group behind it; what it makes whole
+        self.path: Path | None = None
+        self.error: BaseException | None = None
+        accounts = store.accounts
+        ids = np.flatnonzero(accounts["sequence"])
+        self._places = np.zeros(len(ids), TENANT_PLACE)
+        self._places["tenant"] = ids
+        for name, field_name in (("generation", "active"), ("number", "number"), ("sequence", "sequence")):
+            self._places[name] = accounts[field_name][ids]
+
+    def run(self) -> None:
+        """Take it."""
+        try:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+            self.path = self._take()
+        except BaseException as error:
+            self.error = error
+
+    def _take(self) -> Path:
+        address = self._store.address
+        writer = SnapshotWriter(
+            self._paths.snapshots, self._paths.identity, self.first, self._places, disk=self._paths.disk
+        )  # fmt: skip
+        try:
+            epoch = int(walk_begins(address))
+            while not turns_over(address, epoch):
+                time.sleep(_TURNS_POLL_SECONDS)
+            self._walk(writer)
+            walk_ends(address)
+            until = self._rings.tails()
+            while any(head < tail for head, tail in zip(self._rings.heads(), until, strict=True)):
+                time.sleep(_TURNS_POLL_SECONDS)
+            return writer.finish()
+        except BaseException:
+            writer.abandon()
+            raise
+        finally:
+            walk_ends(address)
+
+    def _walk(self, writer: SnapshotWriter) -> None:
+        room = limits.SNAPSHOT_GROUP_BYTES
+        buffer = np.empty(room, np.uint8)
+        used, slab, slot = 0, 0, 0
+        while slab < int(self._store.descriptor["slabs_used"]):
+            written, slot = copy_slab(self._store.address, slab, slot, int(buffer.ctypes.data) + used, room - used)
+            used += int(written)
+            if slot != 0:
+                writer.objects(buffer[:used].data)
+                used = 0
+            else:
+                slab += 1
+        if used:
+            writer.objects(buffer[:used].data)
+
+
+class Logger:
+    """What the log process does."""
+
+    def __init__(self, store: Store, rings: LogRings, paths: Paths) -> None:
+        """Raises :class:`LogFailedError` when nothing can be written."""
+        self._store, self._rings, self._paths = store, rings, paths
+        walk_ends(store.address)  # an earlier log process may have been in the middle of one
+        for unfinished in paths.snapshots.glob("*.new"):
+            paths.disk.remove(unfinished)
+        self._writer = LogWriter(
+            paths.log, paths.identity, Confirmed(paths.log).number + 1, disk=paths.disk, segment_bytes=paths.segment_bytes
+        )
+        self._snapshot: _Snapshot | None = None
+        self._snapshot_at = 0.0  # not before this time, monotonic seconds
+        whole = snapshots_in(paths.snapshots)
+        self._last_bytes = whole[-1].stat().st_size if whole else 0
+        self._logged_bytes = 0  # since the last snapshot began
+        self._is_whole = rings.gaps == rings.gaps_covered
+
+    # --- turns -------------------------------------------------------------------------------------------------------
+
+    def turn(self) -> bool:
+        """One turn. Returns whether there was something to write. Raises :class:`LogFailedError`."""
+        self._look_at_snapshot()
+        sequences = self._store.accounts["sequence"].copy() if not self._is_whole else None
+        first, second, heads = self._rings.tails(), self._rings.tails(), self._rings.heads()
+        is_busy = second != heads
+        reached = list(heads)
+        while reached != second:
+            pieces: list[memoryview] = []
+            for number, (at, end) in enumerate(zip(reached, second, strict=True)):
+                if at < end:
+                    reached[number] = self._rings.boundary(number, at, end, limits.LOG_GROUP_BYTES_MAX)
+                    pieces += self._rings.pieces(number, at, reached[number])
+            self._writer.append(pieces)
+            self._logged_bytes += sum(len(piece) for piece in pieces)
+        if self._is_whole:
+            for number, (durable, head) in enumerate(zip(first, second, strict=True)):
+                self._rings.settle(number, durable, head)
+            if self._rings.gaps != self._rings.gaps_covered:
+                self._is_whole = False
+        else:
+            self._rings.free(second)
+            if self._snapshot is not None and self._snapshot.path is not None and sequences is not None:
+                self._become_whole(first, sequences)
+        return is_busy
+
+    def _become_whole(self, first: list[int], sequences: np.ndarray) -> None:
+        """The log lacks nothing any more: say that what is there, and was counted before this turn, is durable."""
+        assert self._snapshot is not None
+        self._rings.gaps_covered = self._snapshot.gaps
+        if self._rings.gaps != self._rings.gaps_covered:
+            return
+        self._is_whole = True
+        accounts = self._store.accounts
+        accounts["durable"] = np.maximum(accounts["durable"], sequences)
+        self._rings.call_durable(first)
+
+    # --- snapshots ---------------------------------------------------------------------------------------------------
+
+    def _look_at_snapshot(self) -> None:
+        taken = self._snapshot
+        if taken is not None and taken.path is not None and self._is_whole:
+            self._end_snapshot(taken, taken.path)
+        elif taken is not None and taken.error is not None:
+            _log.error("a snapshot failed, and is tried again: %s", taken.error)
+            self._snapshot, self._snapshot_at = None, time.monotonic() + _SNAPSHOT_RETRY_SECONDS
+        elif taken is None and self._is_due() and time.monotonic() >= self._snapshot_at:
+            self.begin_snapshot()
+
+    def _is_due(self) -> bool:
+        return not self._is_whole or self._logged_bytes > max(limits.LOG_BYTES_MIN, 2 * self._last_bytes)
+
+    def begin_snapshot(self) -> None:
+        """Have one taken, of what is there now."""
+        self._snapshot = _Snapshot(self._store, self._rings, self._paths, self._writer.number, self._rings.gaps)
+        self._logged_bytes = 0
+        self._snapshot.start()
+
+    @property
+    def is_taking_snapshot(self) -> bool:
+        """Whether one is under way, or not yet noted."""
+        return self._snapshot is not None
+
+    def _end_snapshot(self, taken: _Snapshot, path: Path) -> None:
+        self._last_bytes = path.stat().st_size
+        for older in snapshots_in(self._paths.snapshots):
+            if older < path:
+                self._paths.disk.remove(older)
+        self._writer.forget_before(taken.first)
+        self._snapshot = None
+
+    # --- the process -------------------------------------------------------------------------------------------------
+
+    def run(self, wake: int) -> None:
+        """Work until SIGTERM, and then until all is on disk. ``wake``: an eventfd that is written to when somebody waits."""
+        ending: list[int] = []
+        signal.signal(signal.SIGTERM, lambda *_: ending.append(1))
+        waiting = select.poll()
+        waiting.register(wake, select.POLLIN)
+        is_failed = False
+        while True:
+            try:
+                if is_failed:
+                    self._writer.recover()
+                    is_failed = False
+                    self._rings.tell_failed(is_failed=False)
+                    _log.warning("the disk takes writes again")
+                is_busy = self.turn()
+            except (LogFailedError, DamageError) as error:
+                if not is_failed:
+                    self._rings.tell_failed(is_failed=True)
+                    _log.error("%s; writes are refused, reads are served; tried again", error)
+                is_failed = True
+                if ending:
+                    return
+                time.sleep(_RETRY_SECONDS)
+                continue
+            if ending and not is_busy:
+                self._writer.close()
+                return
+            self._rest(waiting, wake, is_busy)
+
+    def _rest(self, waiting: select.poll, wake: int, is_busy: bool) -> None:
+        """Sleep until somebody waits for the disk, or for a moment."""
+        self._rings.set_sleeps(True)
+        if not self._rings.is_awaited and waiting.poll(limits.LOG_PAUSE_MS if is_busy else limits.LOG_REST_MS):
+            os.read(wake, 8)
+        self._rings.set_sleeps(False)

@@ -1,0 +1,142 @@
+"""The folder and its catalog: what was acknowledged is there, what is wrong is told and never believed."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from splinter.durable import catalog as catalog_module
+from splinter.durable.catalog import Catalog, ExtensionRow, TenantRow
+from splinter.durable.folder import DataFolder
+from splinter.errors import ControlError, ServerError
+
+TENANT = TenantRow(7, 3, True, 11, 12, 1, 1 << 62, 2, {"packets_per_second": 5})
+EXTENSION = ExtensionRow(7, 3, "count", 2, "@extension\ndef count(db: Store) -> u64:\n    return 1\n", 1.5)
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    """An empty one."""
+    return Catalog(tmp_path / "splinter.db")
+
+
+def test_what_was_written_is_read_by_the_next_server(tmp_path: Path, catalog: Catalog):
+    catalog.put_tenants([TENANT])
+    with catalog.installing(EXTENSION):
+        pass
+    catalog.store = 99
+    identity = catalog.identity
+    catalog.close()
+    again = Catalog(tmp_path / "splinter.db")
+    assert (again.identity, again.store) == (identity, 99) and identity != 0
+    assert again.tenants() == [TENANT]
+    assert again.extensions() == [EXTENSION]
+    assert [(event.name, event.version, event.what) for event in again.history(7)] == [("count", 2, "installed")]
+
+
+def test_an_act_that_fails_in_memory_leaves_the_catalog_as_it_was(catalog: Catalog):
+    gone = TenantRow(7, 2, False)
+    with pytest.raises(RuntimeError), catalog.changing([TENANT], [gone]):
+        assert catalog.tenants() == [TENANT]
+        raise RuntimeError
+    assert catalog.tenants() == [gone]
+    with pytest.raises(RuntimeError), catalog.installing(EXTENSION):
+        raise RuntimeError
+    assert (catalog.extensions(), catalog.history(7)) == ([], [])
+    with catalog.installing(EXTENSION):
+        pass
+    newer = ExtensionRow(**{**EXTENSION.__dict__, "version": 3})
+    with pytest.raises(RuntimeError), catalog.installing(newer):
+        raise RuntimeError
+    with pytest.raises(RuntimeError), catalog.uninstalling(7, "count"):
+        raise RuntimeError
+    assert catalog.extensions() == [EXTENSION]
+    assert [event.version for event in catalog.history(7)] == [2]
+
+
+def test_a_removed_tenant_leaves_its_generation_and_nothing_else(catalog: Catalog):
+    catalog.put_tenants([TENANT])
+    with catalog.installing(EXTENSION):
+        pass
+    catalog.put_tenants([TenantRow(7, 3, False)])
+    assert catalog.tenants() == [TenantRow(7, 3, False)]
+    assert (catalog.extensions(), catalog.history(7)) == ([], [])
+
+
+@pytest.mark.parametrize("change", [
+    "UPDATE tenants SET row = replace(row, '11', '10')",
+    "UPDATE tenants SET id = 8",
+    "UPDATE tenants SET checksum = checksum + 1",
+    "UPDATE extensions SET row = replace(row, 'return 1', 'return 2')",
+    "UPDATE extensions SET name = 'other'",
+    "UPDATE extensions SET tenant = 8",
+    "UPDATE meta SET value = '5' WHERE name = 'identity'",
+    "UPDATE history SET row = replace(row, 'count', 'other')",
+    "UPDATE history SET tenant = 8",
+])  # fmt: skip
+def test_a_value_that_is_not_what_was_written_is_not_believed(tmp_path: Path, catalog: Catalog, change: str):
+    catalog.put_tenants([TENANT])
+    with catalog.installing(EXTENSION):
+        pass
+    catalog.close()
+    with sqlite3.connect(tmp_path / "splinter.db") as base:
+        base.execute(change)
+    again = Catalog(tmp_path / "splinter.db")
+    with pytest.raises(ServerError, match="damaged"):
+        assert [again.identity, again.tenants(), again.extensions(), again.history(7), again.history(8)]
+
+
+def test_pages_that_are_damaged_are_told(tmp_path: Path, catalog: Catalog):
+    catalog.put_tenants([TenantRow(number, 1, True, number) for number in range(1, 500)])
+    catalog.close()
+    path = tmp_path / "splinter.db"
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 37):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x41]) + whole[place + 1 :])
+        try:
+            again = Catalog(path)
+            rows = again.tenants()
+        except (ServerError, ControlError):
+            continue
+        assert rows == [TenantRow(number, 1, True, number) for number in range(1, 500)]  # a byte that means nothing
+
+
+def test_a_newer_folder_is_refused_and_an_older_one_migrated_after_a_copy(tmp_path: Path, catalog: Catalog, monkeypatch):
+    catalog.put_tenants([TENANT])
+    catalog.close()
+    path = tmp_path / "splinter.db"
+    before = path.read_bytes()
+    monkeypatch.setattr(catalog_module, "VERSION", 2)
+    monkeypatch.setitem(catalog_module._MIGRATIONS, 1, lambda base: base.execute("CREATE TABLE more (x INTEGER)"))
+    again = Catalog(path)
+    assert again.tenants() == [TENANT]
+    assert (tmp_path / "splinter.db.version-1").read_bytes() == before
+    again.close()
+    monkeypatch.undo()
+    with pytest.raises(ServerError, match="newer Splinter"):
+        Catalog(path)
+
+
+def test_a_folder_has_one_server(tmp_path: Path):
+    first = DataFolder(tmp_path / "data")
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+    with pytest.raises(ServerError, match=rf"in use by another server \(pid {os.getpid()}\)"):
+        DataFolder(tmp_path / "data")
+    first.close()
+    DataFolder(tmp_path / "data").close()
+
+
+def test_what_is_no_data_folder_is_left_alone(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ServerError, match="is a file"):
+        DataFolder(tmp_path / "file")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letters").mkdir()
+    with pytest.raises(ServerError, match="no data folder"):
+        DataFolder(tmp_path / "other")
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["letters"]
+    with pytest.raises(ServerError, match="cannot be used"):
+        DataFolder(Path("/proc/nothing"))
