@@ -67,6 +67,19 @@ _KeepStore = Annotated[
 _Fresh = Annotated[
     bool | None, typer.Option("--fresh", help="Begin with an empty store, whatever an earlier server of this name left.")
 ]
+_Data = Annotated[
+    str | None, typer.Option(metavar="DIR", help="Keep tenants, objects and extensions in this folder; read it at the start.")
+]
+_Durability = Annotated[
+    str | None,
+    typer.Option(
+        help="With --data, for tenants that say nothing else. interval: a crash of the machine loses at most the last second. "
+        "always: a write is acknowledged, and seen, when it is on the disk. none: objects end with the server."
+    ),
+]
+_Salvage = Annotated[
+    bool | None, typer.Option("--salvage", help="Leave out what is damaged in the data folder, and say what; else end.")
+]
 _Audit = Annotated[bool | None, typer.Option("--audit", help="Check a store that an earlier server left before serving it.")]
 _Lab = Annotated[
     str | None,
@@ -103,6 +116,9 @@ def serve(
     keep_store: _KeepStore = None,
     fresh: _Fresh = None,
     audit: _Audit = None,
+    data: _Data = None,
+    durability: _Durability = None,
+    salvage: _Salvage = None,
     lab: _Lab = None,
     netns: _Netns = None,
     client_netns: _ClientNetns = None,
@@ -142,6 +158,9 @@ def serve(
         keep_store=keep_store,
         fresh=fresh,
         audit=audit,
+        data=data,
+        durability=durability,
+        salvage=salvage,
     )
     from splinter.server.supervisor import supervisor  # loads compiled code: not before the settings are known to be right
 

@@ -22,7 +22,7 @@ _TENANT_MAX, _HOME_MAX = RANGES["tenant"][1], RANGES["home"][1]
 _TOKEN_DIGITS = 16
 _TOLD = (  # of each tenant, to machines
     "tenant", "home", "quota_bytes", "bytes_used", "code_bytes", "clients", "staged_bytes", "objects", "packets_per_second",
-    "packets_dropped",
+    "packets_dropped", "durability",
 )  # fmt: skip
 
 
@@ -36,6 +36,10 @@ _QUOTA = typer.Option(metavar="SIZE", help="Bytes it may store, such as 64MiB.")
 _TASK_MS = _limit("task_milliseconds_max", "CPU time of one task in ms; 0: the server's limit.")
 _TASK_WALL_MS = _limit("task_wall_milliseconds_max", "Time of one task, its waits included, in ms; 0: the server's limit.")
 _TASK_YIELDS = _limit("task_yields_max", "Yields of one task; 0: the server's limit.")
+_DURABILITY = typer.Option(
+    metavar="MODE",
+    help="none, interval (a crash of the machine loses at most the last second) or always, of a server with --data.",
+)
 _PACKETS = _limit("packets_per_second", "Packets above this are dropped; 0: no limit.")
 
 app = typer.Typer(
@@ -57,6 +61,10 @@ def create(
     task_wall_ms: Annotated[int, _TASK_WALL_MS] = 0,
     task_yields: Annotated[int, _TASK_YIELDS] = 0,
     packets_per_second: Annotated[int, _PACKETS] = 0,
+    durability: Annotated[str | None, _DURABILITY] = None,
+    token: Annotated[
+        str | None, typer.Option(metavar="HEX", help="Its token, 16 hexadecimal digits; by default random.")
+    ] = None,
     as_json: _Json = False,
     instance: Instance = "default",
     address: Address = None,
@@ -67,6 +75,8 @@ def create(
     """
     if tenant is not None and count != 1:
         raise typer.BadParameter("--tenant and --count exclude each other")
+    if token is not None and count != 1:
+        raise typer.BadParameter("--token and --count exclude each other")
     quota_bytes = _parse_quota(quota)
     more_limits = {
         "task_milliseconds_max": task_ms,
@@ -77,9 +87,13 @@ def create(
     require_reader()
     with find_server(instance, address).admin() as admin:
         if count == 1:
-            created = [admin.create_tenant(tenant, quota_bytes=quota_bytes, home=home, **more_limits)]
+            chosen = parse_token_text(token) if token is not None else None
+            info = admin.create_tenant(
+                tenant, quota_bytes=quota_bytes, home=home, durability=durability, token=chosen, **more_limits
+            )  # fmt: skip
+            created = [info]
         else:
-            created = admin.create_tenants(count, quota_bytes=quota_bytes, home=home, **more_limits)
+            created = admin.create_tenants(count, quota_bytes=quota_bytes, home=home, durability=durability, **more_limits)
     ids = spans(item.tenant for item in created)
     what = f"tenant {ids} was created; 'splinter tenant token {ids}' shows its token"
     if len(created) > 1:
@@ -136,10 +150,11 @@ def limit(
     task_wall_ms: Annotated[int | None, _TASK_WALL_MS] = None,
     task_yields: Annotated[int | None, _TASK_YIELDS] = None,
     packets_per_second: Annotated[int | None, _PACKETS] = None,
+    durability: Annotated[str | None, _DURABILITY] = None,
     instance: Instance = "default",
     address: Address = None,
 ) -> None:
-    """Change a tenant's limits; those that are not named stay.
+    """Change a tenant's limits and its durability; what is not named stays.
 
     Example: splinter tenant limit 7 --packets-per-second 10000
     """
@@ -151,6 +166,7 @@ def limit(
             task_wall_milliseconds_max=task_wall_ms,
             task_yields_max=task_yields,
             packets_per_second=packets_per_second,
+            durability=durability,
         )
 
 

@@ -23,7 +23,7 @@ class TenantInfo:
     ``packets_per_second``: what comes faster is dropped, and counted in ``packets_dropped``; 0: no limit.
     ``bytes_used`` is charged to the quota: objects, records of ``clients`` (2 KiB each) and of extensions, machine code
     and what extensions take in the kernel (``code_bytes`` are both). ``staged_bytes``, large values that are not whole yet,
-    come on top.
+    come on top. ``durability``: "none", "interval" or "always" (``docs/how-to/data.md``).
     """
 
     tenant: int
@@ -41,6 +41,7 @@ class TenantInfo:
     objects: int = 0
     packets_dropped: int = 0
     former_token: int = 0
+    durability: str = "none"
 
 
 class Admin(ProcessOwn):
@@ -75,17 +76,22 @@ class Admin(ProcessOwn):
         task_milliseconds_max: int = 0,
         task_wall_milliseconds_max: int = 0,
         packets_per_second: int = 0,
+        durability: str | None = None,
+        token: int | str | None = None,
         timeout: float | None = None,
     ) -> TenantInfo:
         """Create a tenant: the given id, or the lowest free one. ``home`` is a core slot, by default id mod cores.
 
         The task limits are what one invocation may use in all; 0: the server's limits. Packets that come faster than
-        ``packets_per_second`` are dropped; 0: no limit.
+        ``packets_per_second`` are dropped; 0: no limit. ``durability``: "none", "interval" or "always", on a server with a data
+        folder; None: what that server does by default. ``token``: None: a random one.
         """
         reply = self._request(
             "tenant.create",
             timeout,
             **check_those_given(tenant=tenant, quota_bytes=quota_bytes, home=home),
+            **({} if token is None else {"token": parse_token(token)}),
+            **({} if durability is None else {"durability": durability}),
             **check_integers(
                 task_yields_max=task_yields_max,
                 task_milliseconds_max=task_milliseconds_max,
@@ -105,6 +111,7 @@ class Admin(ProcessOwn):
         task_milliseconds_max: int = 0,
         task_wall_milliseconds_max: int = 0,
         packets_per_second: int = 0,
+        durability: str | None = None,
         timeout: float | None = None,
     ) -> list[TenantInfo]:
         """Create ``count`` tenants with the lowest free ids, all of them or none; the rest as in :meth:`create_tenant`."""
@@ -112,6 +119,7 @@ class Admin(ProcessOwn):
             "tenant.create",
             timeout,
             **check_those_given(quota_bytes=quota_bytes, home=home),
+            **({} if durability is None else {"durability": durability}),
             **check_integers(
                 count=count,
                 task_yields_max=task_yields_max,
@@ -155,12 +163,15 @@ class Admin(ProcessOwn):
         task_milliseconds_max: int | None = None,
         task_wall_milliseconds_max: int | None = None,
         packets_per_second: int | None = None,
+        durability: str | None = None,
         timeout: float | None = None,
     ) -> TenantInfo:
-        """Change limits of a tenant; what is None stays. They hold from its next packet or task on. Returns the tenant."""
+        """Change limits of a tenant, and its durability; what is None stays. They hold from its next packet or task on. Returns
+        the tenant."""
         reply = self._request(
             "tenant.limit",
             timeout,
+            **({} if durability is None else {"durability": durability}),
             tenant=check_integer("tenant", tenant),
             **check_those_given(
                 quota_bytes=quota_bytes,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
 import shutil
 import sqlite3
@@ -90,8 +91,11 @@ class Catalog:
         with self._told():
             self._base = self._open()
             self._prepare()
+            # Of the folder: random, in the header of every group of its files
+            self.identity = int(self._meta("identity") or 0)
 
     def _open(self) -> sqlite3.Connection:
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # tokens are nobody else's business
         base = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         base.execute("PRAGMA journal_mode = DELETE")
         base.execute("PRAGMA synchronous = EXTRA")
@@ -137,11 +141,6 @@ class Catalog:
         self._base.close()
 
     # --- what is said of the folder ----------------------------------------------------------------------------------
-
-    @property
-    def identity(self) -> int:
-        """Of the folder: random, in the header of every group of its files."""
-        return int(self._meta("identity") or 0)
 
     @property
     def store(self) -> int:

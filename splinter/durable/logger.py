@@ -209,6 +209,10 @@ class Logger:
         self._writer.forget_before(taken.first)
         self._snapshot = None
 
+    def close(self) -> None:
+        """End, when nothing is under way."""
+        self._writer.close()
+
     # --- the process -------------------------------------------------------------------------------------------------
 
     def run(self, wake: int) -> None:
@@ -236,7 +240,7 @@ class Logger:
                 time.sleep(_RETRY_SECONDS)
                 continue
             if ending and not is_busy:
-                self._writer.close()
+                self.close()
                 return
             self._rest(waiting, wake, is_busy)
 

@@ -45,6 +45,16 @@ class Replay:
         self.entries = 0  # restored, or passed over
         self.objects = 0  # restored from copied slots
 
+    def begin(self, places: np.ndarray) -> None:
+        """Take the TENANT_PLACE records of a snapshot: its objects are of these generations, and have these entries in them."""
+        ids = places["tenant"].astype(np.int64)
+        self._numbers[ids] = places["number"]
+        wanted = np.zeros_like(self._wanted)
+        wanted[ids] = places["generation"] == self._generations[ids]
+        self._wanted = self._wanted & wanted
+        accounts = self._store.accounts
+        accounts["sequence"][ids] = np.maximum(accounts["sequence"][ids], places["sequence"])
+
     @property
     def waiting(self) -> int:
         """Bytes of entries that follow one that has not come."""

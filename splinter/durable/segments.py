@@ -87,6 +87,7 @@ class LogReader:
         self._folder, self._identity, self._salvage = folder, identity, salvage
         self._confirmed = Confirmed(folder).number
         self.number = first
+        self.last = max(self._confirmed, first)  # about
         self.torn = ""
         self._begins: dict[int, Path] = {}  # segments by the number of their first group
         self._data: dict[Path, np.ndarray] = {}

@@ -91,6 +91,7 @@ class SnapshotReader:
         self._path, self._identity, self._salvage = path, identity, salvage
         self._data = mapped(path)
         self.bytes = len(self._data)
+        self.place = 0  # read so far, in bytes
 
     def __iter__(self) -> Iterator[Group]:
         """The groups, those of kind END left out. Raises :class:`DamageError`."""
@@ -105,6 +106,7 @@ class SnapshotReader:
                 place, number = later, int(np.frombuffer(self._data[later + 8 : later + 16], "<u8")[0])
                 continue
             place, number = place + span(len(group.payload)), number + 1
+            self.place = place
             if group.kind == Kind.END:
                 has_end = True
                 end = np.frombuffer(group.payload, END)[0]

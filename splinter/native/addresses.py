@@ -24,7 +24,7 @@ class Stretch(IntEnum):
     so nothing else comes to the two TiB from 32 TiB on.
     """
 
-    INDEX, SLABS, TENANTS, ACCOUNTS, STATE, CPU_EPOCHS, CODE = range(7)
+    INDEX, SLABS, TENANTS, ACCOUNTS, STATE, CPU_EPOCHS, CODE, LOG = range(8)
 
     @property
     def address(self) -> int:

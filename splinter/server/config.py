@@ -30,7 +30,13 @@ _FILE_BYTES_MAX = 1 << 16
 _CPUS_MAX = 1 << 16  # numbers of CPUs are below
 _DEVICE_NAME = re.compile(r"[^/:\s]{1,15}")  # as the kernel has it (dev_valid_name)
 _COUNT_MAX = 1 << 40
-_CHOICES = {"transport": TRANSPORTS, "partial_checksums": PARTIAL_CHECKSUMS, "kernel_tier": KERNEL_TIERS}
+DURABILITIES = ("none", "interval", "always")  # by the number that the store has for each
+_CHOICES = {
+    "durability": DURABILITIES,
+    "transport": TRANSPORTS,
+    "partial_checksums": PARTIAL_CHECKSUMS,
+    "kernel_tier": KERNEL_TIERS,
+}
 _RANGES = {  # of numbers: the least, the most, and of what
     "port": (1, 65535, ""),
     "task_budget": (1, limits.TASK_BUDGET_MAX, ""),
@@ -163,6 +169,9 @@ class ServerConfig:
     keep_store: bool = False  # XDP: what a clean stop leaves; after a crash the store is there in any case
     fresh: bool = False  # begin with an empty store, whatever an earlier server of the instance left
     audit: bool = False  # check a store that was left before serving it
+    data: str | None = None  # data folder: what is kept over the server's end; none: everything ends with it
+    durability: str = "interval"  # of tenants that say nothing else, with a data folder: "none", "interval" or "always"
+    salvage: bool = False  # leave out what is damaged in the data folder; else the start is refused
 
     def validate(self) -> None:
         """Raise :class:`ServerError` for the first setting that cannot work."""

@@ -24,7 +24,8 @@ LAYOUT = np.dtype(
         ("memory_bytes", "<u8"),
         ("digest", "V32"),  # of every structure in it, and of the limits that decide on places
         ("version", "S32"),  # of Splinter, for messages
-        ("reserved", "V168"),
+        ("has_log", "<u4"),  # 1: its changes are logged, and it has the map "store_log"
+        ("reserved", "V164"),
     ]
 )  # written by the supervisor
 LAYOUT_BYTES = LAYOUT.itemsize

@@ -5,16 +5,26 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from splinter.durable.folder import DataFolder
 from splinter.ext.native.code import CodeRegion
 from splinter.net.xdp.extensions import ExtensionPrograms
 from splinter.server.config import ServerConfig
 from splinter.server.kernel_work import KernelWork
 from splinter.store.store import Store
 from splinter.worker.memory import WorkerMemory
+
+
+class Kept(Protocol):
+    """A data folder, as the control process has it."""
+
+    folder: DataFolder
+
+    def say_installed(self) -> None:
+        """All extensions that were kept are installed."""
 
 
 @dataclass
@@ -37,4 +47,5 @@ class Shared:
     logs: list[np.ndarray]  # of each worker: its extensions' debug log (splinter.worker.log.LOG)
     workers: list[WorkerMemory]  # what each has under way
     cycles_per_millisecond: int  # what those counters' cycles are
+    data: Kept | None = None  # what a data folder has beside objects; None: there is none
     kernel_work: KernelWork = field(default_factory=KernelWork)  # what the kernel tier has done

@@ -70,10 +70,10 @@ def _boundary(ring: int, first: int, last: int, most: int) -> int:
 class LogRings:
     """All rings: those of the workers, then that of the control process. Positions are counts of bytes since the beginning."""
 
-    def __init__(self, store: Store, region: Region) -> None:
+    def __init__(self, store: Store, region: Region, workers: int) -> None:
         """``region``: at least :meth:`bytes_for`; all zero for a new store, as it was left for one that is attached."""
         self._store, self.region = store, region
-        self.participants = [*range(int(store.descriptor["workers"])), limits.PARTICIPANT_CONTROL]
+        self.participants = [*range(workers), limits.PARTICIPANT_CONTROL]
         byte, starts = np.dtype(np.uint8), range(0, self.bytes_for(len(self.participants) - 1), LOG_RING_SPAN)
         self._headers = [region.array(LOG_RING, 1, start)[0] for start in starts]
         self._data = [region.array(byte, limits.LOG_RING_BYTES, start + LOG_RING_HEADER_BYTES).data for start in starts]

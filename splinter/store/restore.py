@@ -31,6 +31,7 @@ from splinter.store.slots import peek_slot
 from splinter.store.staging_entries import clock_ns
 
 _TABLE_CLIENTS = limits.TABLE_CLIENTS
+_TABLE_EXTENSIONS = limits.TABLE_EXTENSIONS
 _WINDOW = limits.CLIENT_WINDOW
 _WORD_BYTES = 8
 
@@ -54,7 +55,9 @@ def restore_entry(store: int, p: int, entry: int) -> int:
         part = Changed(at)
         table, key, key_length, value_length = part.table, at + CHANGED_BYTES, part.key_length, part.value_length
         is_put = value_length != CHANGED_DELETED and value_length != CHANGED_CLIENT
-        if is_put:
+        if table == _TABLE_EXTENSIONS:
+            pass  # they name machine code of another server: the control process installs them again
+        elif is_put:
             status = _put(store, me, tenant, table, key, key_length, key + key_length, value_length, logged.sequence)
         elif value_length == CHANGED_CLIENT:
             claim_begin(store, me, tenant, _claim(me, load64(key), logged.acknowledged, logged.acknowledged))
@@ -268,6 +271,8 @@ def restore_copies(store: int, p: int, at: int, end: int, wanted: int) -> tuple[
 @njit(cache=True)
 def _restore_copy(store: int, me: int, tenant: int, at: int) -> int:
     table, key, key_length = object_table(at), at + O_KEY, object_key_length(at)
+    if table == _TABLE_EXTENSIONS:
+        return Status.OK
     if table == _TABLE_CLIENTS and key_length == CLIENT_KEY_BYTES:
         _restore_client(store, me, tenant, at)
         return Status.OK

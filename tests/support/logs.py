@@ -19,8 +19,8 @@ from splinter.store.store import Store
 
 def logged(store: Store, tenant: int, durability: int = DURABILITY_ALWAYS) -> LogRings:
     """Have the changes of an empty store logged, and those of a tenant with this durability."""
-    region = Region.create("splinter-log", LogRings.bytes_for(int(store.descriptor["workers"])))
-    rings = LogRings(store, region)
+    workers = int(store.descriptor["workers"])
+    rings = LogRings(store, Region.create("splinter-log", LogRings.bytes_for(workers)), workers)
     rings.connect()
     store.set_durability(tenant, durability)
     return rings

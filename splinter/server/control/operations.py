@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -14,6 +16,7 @@ from weakref import WeakValueDictionary
 import splinter
 from splinter import limits, wire
 from splinter.client.arguments import RANGES
+from splinter.durable.catalog import ExtensionRow
 from splinter.errors import ControlError, PermissionDeniedError, SplinterError, Status, UnknownTenantError, error_for
 from splinter.ext.compile import CompiledExtension
 from splinter.ext.front.diagnostics import Findings
@@ -21,6 +24,7 @@ from splinter.ext.kernel.code import refuse_place
 from splinter.net.xdp.extensions import Loaded
 from splinter.recent import Recent
 from splinter.server import statistics
+from splinter.server.config import DURABILITIES
 from splinter.server.control import fields as fields
 from splinter.server.control import usage
 from splinter.server.control.balancer import Balancer
@@ -28,16 +32,15 @@ from splinter.server.control.compile_queue import CompileQueue, Source
 from splinter.server.control.installed import Entry
 from splinter.server.control.places import Rank
 from splinter.server.control.registry import Registry
-from splinter.server.control.tenants import Tenants
+from splinter.server.control.tenants import RECORD_LIMITS, Tenants
 from splinter.server.shared import Shared
 from splinter.worker.log import log_read
 
+_log = logging.getLogger(__name__)
 _CREDENTIAL_BYTES_MAX = 256
 _LOG_ENTRIES_TOLD_MAX = 1000
 _COMPILED_KEPT = 64  # compiled sources remembered, the most recent ones
 _DROPPED_TOLD_MAX = 32  # tenants with packets over their limit, in the statistics
-# Fields of a tenant's record.
-_RECORD_LIMITS = ("task_yields_max", "task_milliseconds_max", "task_wall_milliseconds_max", "packets_per_second")
 # What a tenant asks for and gets at once.
 _OF_TENANTS = {"extension.list", "extension.log", "extension.signature", "extension.uninstall", "tenant.status"}
 # By tenant and generation: what waits for one that was removed holds up nobody who has its id now.
@@ -52,6 +55,7 @@ class Operations:
         self._shared, self._tenants, self._registry, self._balancer = shared, tenants, registry, balancer
         self._compiler = CompileQueue()  # processes: compiling does not hold up other connections
         self._compiled: Recent[bytes, list[CompiledExtension]] = Recent(_COMPILED_KEPT)  # by digest of name and source
+        self._catalog = shared.data.folder.catalog if shared.data is not None else None
         self._installing: _Locks = WeakValueDictionary()
         self._asking: _Locks = WeakValueDictionary()
         self._counts: dict[str, int] = {}
@@ -152,13 +156,28 @@ class Operations:
         count = fields.integer(request, "count", 1, self._tenants.count_max - 1, default=1)
         quota = fields.integer(request, "quota_bytes", *RANGES["quota_bytes"], default=limits.TENANT_QUOTA_BYTES_DEFAULT)
         home = fields.optional_integer(request, "home", 0, self._tenants.cores - 1)
-        record_limits = {name: fields.integer(request, name, *RANGES[name], default=0) for name in _RECORD_LIMITS}
+        record_limits = {name: fields.integer(request, name, *RANGES[name], default=0) for name in RECORD_LIMITS}
+        token = fields.optional_integer(request, "token", *RANGES["token"])
         if wanted is not None and count != 1:
             raise ControlError("'tenant' and 'count' exclude each other", "bad_request")
+        if token is not None and count != 1:
+            raise ControlError("'token' and 'count' exclude each other", "bad_request")
         ids = [wanted] if wanted is not None else self._tenants.free_ids(count)
-        self._tenants.create(ids, quota, home, record_limits)
+        self._tenants.create(ids, quota, home, record_limits, self._durability(request, self._shared.config.durability), token)
         told = ids[: limits.TENANTS_PER_MESSAGE_MAX]
         return {"tenants": [self._tenants.describe(tenant, with_token=True, with_usage=False) for tenant in told], "ids": ids}
+
+    def _durability(self, request: dict[Any, Any], default: str | None) -> int:
+        """The number of the durability that is asked for; without a data folder there is none."""
+        mode = fields.optional_text(request, "durability", 16)
+        if self._catalog is None:
+            if mode not in (None, DURABILITIES[0]):
+                raise ControlError("this server has no data folder: start it with --data", "no_data_folder")
+            return 0
+        mode = mode or default
+        if mode not in DURABILITIES:
+            raise ControlError(f"'durability' is one of {', '.join(DURABILITIES)}, not {mode!a}", "bad_request")
+        return DURABILITIES.index(mode)
 
     async def _tenant_list(self, request: dict[Any, Any]) -> dict[str, Any]:
         """Describe the tenants from ``start`` on, or one; ``next`` is where the following message begins."""
@@ -180,15 +199,16 @@ class Operations:
         self._require_administrator(request)
         tenant = self._require_tenant(request)
         quota = fields.optional_integer(request, "quota_bytes", *RANGES["quota_bytes"])
-        given = {name: fields.optional_integer(request, name, *RANGES[name]) for name in _RECORD_LIMITS}
-        self._tenants.limit(tenant, quota, {name: value for name, value in given.items() if value is not None})
+        given = {name: fields.optional_integer(request, name, *RANGES[name]) for name in RECORD_LIMITS}
+        durability = self._durability(request, None) if "durability" in request else None
+        self._tenants.limit(tenant, quota, {name: value for name, value in given.items() if value is not None}, durability)
         return {"tenants": [self._tenants.describe(tenant, with_token=False, with_usage=True)]}
 
     async def _tenant_move(self, request: dict[Any, Any]) -> dict[str, Any]:
         """Give a tenant another home core, while it is served."""
         self._require_administrator(request)
         tenant = self._require_tenant(request)
-        self._tenants.move(tenant, fields.integer(request, "home", 0, self._tenants.cores - 1))
+        self._tenants.settle(tenant, fields.integer(request, "home", 0, self._tenants.cores - 1))
         return {}
 
     async def _tenant_remove(self, request: dict[Any, Any]) -> dict[str, Any]:
@@ -207,9 +227,9 @@ class Operations:
         if finish and (at_once or token is not None):
             raise ControlError("'finish' excludes 'token' and 'at_once'", "bad_request")
         if finish:
-            self._tenants.tokens.finish(tenant)
+            self._tenants.finish_rotation(tenant)
         else:
-            self._tenants.tokens.rotate(tenant, token, at_once)
+            self._tenants.rotate(tenant, token, at_once)
         return {"tenants": [self._tenants.describe(tenant, with_token=True, with_usage=True)]}
 
     async def _tenant_status(self, request: dict[Any, Any]) -> dict[str, Any]:
@@ -233,9 +253,37 @@ class Operations:
             for one in compiled:
                 with contextlib.closing(await self._load(one, source)) as program:
                     self._require_same(tenant, generation)
-                    entries.append(self._registry.install(tenant, one, program))
+                    entries.append(self._install(tenant, generation, one, source, program))
                 await asyncio.sleep(0)  # others' turn: there may be hundreds
         return {"extensions": [self._describe(entry) for entry in entries]}
+
+    def _install(self, tenant: int, generation: int, compiled: CompiledExtension, source: str, program: Loaded) -> Entry:
+        """Publish an extension; where there is a catalog, it has it before."""
+        catalog = self._catalog
+        if catalog is None:
+            return self._registry.install(tenant, compiled, program)
+        old = self._registry.find(tenant, compiled.name)
+        version = old.version + 1 if old else 1
+        with catalog.installing(ExtensionRow(tenant, generation, compiled.name, version, source, time.time())):
+            return self._registry.install(tenant, compiled, program)
+
+    async def install_catalogued(self) -> None:
+        """Install what the catalog has and the memory has not. What cannot be compiled any more, or installed, stays in the
+        catalog, and is told."""
+        catalog = self._catalog
+        for row in catalog.extensions() if catalog is not None else []:
+            there = self._registry.find(row.tenant, row.name)
+            if there is not None and there.version == row.version:
+                continue
+            try:
+                compiled = await self._compile(row.tenant, row.generation, row.source, row.name, every=False)
+                await self._registry.ready_to_write()
+                for one in compiled:
+                    with contextlib.closing(await self._load(one, row.source)) as program:
+                        self._require_same(row.tenant, row.generation)
+                        self._registry.install(row.tenant, one, program, version=row.version)
+            except SplinterError as error:
+                _log.error("extension %r of tenant %d is kept, and not installed: %s", row.name, row.tenant, error)
 
     async def _load(self, compiled: CompiledExtension, source: str) -> Loaded:
         """Load an extension's program into the kernel, where there is one. Raises :class:`CompileError` where its author
@@ -281,7 +329,9 @@ class Operations:
     async def _extension_uninstall(self, request: dict[Any, Any]) -> dict[str, Any]:
         """Remove an extension; tasks under way end in it."""
         tenant = self._require_tenant(request)
-        self._registry.uninstall(tenant, fields.name(request, "name"))
+        name, catalog = fields.name(request, "name"), self._catalog
+        with catalog.uninstalling(tenant, name) if catalog is not None else contextlib.nullcontext():
+            self._registry.uninstall(tenant, name)
         return {}
 
     async def _extension_list(self, request: dict[Any, Any]) -> dict[str, Any]:

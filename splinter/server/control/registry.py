@@ -176,9 +176,12 @@ class Registry:
                 raise BusyError("a worker has not left the epoch in which the control process started: try again later")
             await asyncio.sleep(_READY_POLL_SECONDS)
 
-    def install(self, tenant: int, compiled: CompiledExtension, program: Loaded = NOT_LOADED) -> Entry:
+    def install(
+        self, tenant: int, compiled: CompiledExtension, program: Loaded = NOT_LOADED, version: int | None = None
+    ) -> Entry:
         """Publish a compiled extension under its name, in place of the one there was; :meth:`ready_to_write` first. ``program``
         is what the kernel has of it; where the quota does not allow that, and the author does not insist on it, there is none.
+        ``version``: that it had in an earlier server.
 
         Raises :class:`splinter.errors.RequestError` when the store has no room, the tenant's quota is used up, the tenant is
         gone, or too much of what it replaced may still be running; :class:`ControlError` when the code region has no room (for
@@ -195,7 +198,8 @@ class Registry:
                 f"{_REPLACED_MAX:,} extensions that this tenant replaced or removed may still be running: try again later"
             )
         block = self._take_block(compiled)
-        slot, version = (old.slot, old.version + 1) if old else (None, 1)
+        slot, following = (old.slot, old.version + 1) if old else (None, 1)
+        version = following if version is None else version
         try:
             slot = self._take_slot() if slot is None else slot
             try:

@@ -57,6 +57,8 @@ def run_control(shared: Shared) -> None:
     OomPreference.offer(_OOM_POINTS)
     os.nice(limits.CONTROL_NICENESS)  # where cores are scarce, compiling gives way to workers
     shared.code.become_writer()
+    if shared.data is not None:
+        shared.data.folder.catalog.reopen()
     warm_store(shared.store)
     keep_shared_memory()  # the compiler, its only child, needs none of it
     asyncio.run(ControlServer(shared).serve())
@@ -150,6 +152,7 @@ class ControlServer:
             kernel=shared.kernel_work,
         )
         self._operations = Operations(shared, self._tenants, self._registry, self._balancer)
+        self._data = shared.data
         self._balances = shared.config.balance and shared.config.locality and len(shared.config.cores) > 1
         self._connections: set[asyncio.Task[None]] = set()
         self._places = Places()
@@ -161,6 +164,9 @@ class ControlServer:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         self._tenants.rebuild()
+        await self._operations.install_catalogued()
+        if self._data is not None:
+            self._data.say_installed()
         server = await asyncio.start_server(self._accept, sock=self._listen_socket, limit=_BUFFER_BYTES)
         self._listen_socket.listen(limits.CONTROL_BACKLOG)  # the library has set its own
         chores = [asyncio.create_task(self._upkeep()), asyncio.create_task(self._withdraw())]

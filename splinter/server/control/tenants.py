@@ -22,18 +22,23 @@ that, what names a tenant keeps its generation and is void where it differs: tas
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from splinter import limits
+from splinter.durable.catalog import TenantRow
 from splinter.errors import ControlError, Status, UnknownTenantError, error_for
 from splinter.limits import PARTICIPANT_CONTROL
 from splinter.net.tenants import TENANT_ACTIVE, TENANT_REMOVING
+from splinter.server.config import DURABILITIES
 from splinter.server.control.tokens import Tokens, new_token
 from splinter.store.epochs import EPOCH_OFFLINE, OLDEST_NONE, epoch_advance, epoch_enter, epoch_leave, epoch_now
+from splinter.store.layout import DURABILITY_NONE
 from splinter.store.tenants import tenant_close, tenant_sweep
 
 if TYPE_CHECKING:
@@ -49,6 +54,8 @@ _CLOSE_TRIES_WARN = 20  # of them, until the log says that it takes long
 _GRACE_SECONDS = 0.002  # between two looks whether workers are done with a removed tenant
 _GRACE_LOOKS_WARN = 2500  # of them, until the log says that it takes long
 _SWEEP_BUCKETS = 4096  # in one piece, under the tenant's lock: about a millisecond
+# Fields of a tenant's record that say what it may use.
+RECORD_LIMITS = ("task_yields_max", "task_milliseconds_max", "task_wall_milliseconds_max", "packets_per_second")
 
 
 class Tenants:
@@ -59,6 +66,7 @@ class Tenants:
         self._store, self._registry = shared.store, registry
         self._workers, self._counters = shared.workers, shared.tenant_counters
         self._kernel_work = shared.kernel_work
+        self._catalog = shared.data.folder.catalog if shared.data is not None else None
         self._steer, self._homes_elsewhere_max = shared.steer, shared.homes_elsewhere_max
         self.cores = len(shared.config.cores)
         self.tokens = Tokens(self._records)
@@ -94,43 +102,89 @@ class Tenants:
             raise ControlError(f"only {len(free)} tenant ids are free, not {count}: nothing was created", "too_many_tenants")
         return [int(tenant) for tenant in free]
 
-    def create(self, tenants: list[int], quota_bytes: int, home: int | None, record_limits: dict[str, int]) -> None:
-        """Create tenants with new tokens, all of them or none. Raises :class:`ControlError` when an id is in use.
+    def create(
+        self,
+        tenants: list[int],
+        quota_bytes: int,
+        home: int | None,
+        record_limits: dict[str, int],
+        durability: int = DURABILITY_NONE,
+        token: int | None = None,
+    ) -> None:
+        """Create tenants with ``token`` or new ones, all of them or none. Raises :class:`ControlError` when an id is in use.
 
         ``record_limits`` are fields of their records: what one task may use in all (0: the server's limit), packets per
-        second (0: no limit). Nobody sees any of them before all are ready: a control process that dies before leaves none.
+        second (0: no limit). Nobody sees any of them before all are ready: a control process that dies before leaves none, but
+        what the catalog has of them.
         """
         for tenant in tenants:
             if self._records["flags"][tenant] != 0:
                 state = "exists" if self.is_active(tenant) else "is being removed"
                 raise ControlError(f"tenant {tenant} {state}", "tenant_exists")
         self.require_homes(tenants, home)
+        rows = [
+            TenantRow(
+                tenant, (self.generation(tenant) + 1) & _GENERATION_MASK or 1, True, new_token() if token is None else token, 0,
+                tenant % self.cores if home is None else home, quota_bytes, durability, record_limits,
+            )
+            for tenant in tenants
+        ]  # fmt: skip
         ready: list[int] = []
-        try:
-            for tenant in tenants:
-                ready.append(tenant)
-                self._fill_record(tenant, quota_bytes, home, record_limits)
-        except BaseException:
-            for tenant in ready:  # closes the accounts again
-                self._records["flags"][tenant] = TENANT_REMOVING
-                self._start_removal(tenant)
-            raise
-        self._records["flags"][tenants] = TENANT_ACTIVE
+        with self._kept(rows):
+            try:
+                for row in rows:
+                    ready.append(row.id)
+                    self._fill_record(row)
+            except BaseException:
+                for tenant in ready:  # closes the accounts again
+                    self._records["flags"][tenant] = TENANT_REMOVING
+                    self._start_removal(tenant)
+                raise
+            self._records["flags"][tenants] = TENANT_ACTIVE
         self.publish_homes()
 
-    def _fill_record(self, tenant: int, quota_bytes: int, home: int | None, record_limits: dict[str, int]) -> None:
+    def _fill_record(self, row: TenantRow) -> None:
         """All of a tenant but that it is active."""
-        self._records["generation"][tenant] = (self.generation(tenant) + 1) & _GENERATION_MASK or 1
-        self._store.open_tenant(tenant, quota_bytes, generation=self.generation(tenant))
-        self._records["token"][tenant] = new_token()
+        tenant = row.id
+        self._records["generation"][tenant] = row.generation
+        self._store.open_tenant(tenant, row.quota_bytes, generation=row.generation)
+        self._store.set_durability(tenant, row.durability)
+        self._records["token"][tenant] = row.token
         self._records["former_token"][tenant] = 0
-        self._records["home"][tenant] = tenant % self.cores if home is None else home
-        for row in self._counters:
-            row[tenant] = 0
+        self._records["home"][tenant] = row.home
+        for counters in self._counters:
+            counters[tenant] = 0
         self._kernel_work.forget(tenant)
-        for name, value in record_limits.items():
+        for name, value in (row.limits or {}).items():
             self._records[name][tenant] = value
         self._rates[tenant] = 0
+
+    def _row(self, tenant: int) -> TenantRow:
+        """What the memory has of an id, as the catalog writes it."""
+        if not self.is_active(tenant):
+            return TenantRow(tenant, self.generation(tenant), False)
+        record, account = self._records[tenant], self._store.accounts[tenant]
+        return TenantRow(
+            tenant, self.generation(tenant), True, self.tokens.current(tenant), self.tokens.former(tenant), int(record["home"]),
+            int(account["quota_bytes"]), int(account["durability"]), {name: int(record[name]) for name in RECORD_LIMITS},
+        )  # fmt: skip
+
+    def _kept(self, rows: list[TenantRow]) -> contextlib.AbstractContextManager[None]:
+        """What the memory is about to become: in the catalog before it is, and not any more if it does not."""
+        if self._catalog is None:
+            return contextlib.nullcontext()
+        return self._catalog.changing(rows, [self._row(row.id) for row in rows])
+
+    def rotate(self, tenant: int, token: int | None, at_once: bool) -> None:
+        """Give a tenant a new token. As :meth:`Tokens.rotate`."""
+        new, row = new_token() if token is None else token, self._row(tenant)
+        with self._kept([replace(row, token=new, former_token=0 if at_once else row.token)]):
+            self.tokens.rotate(tenant, new, at_once)
+
+    def finish_rotation(self, tenant: int) -> None:
+        """End a change of a tenant's token."""
+        with self._kept([replace(self._row(tenant), former_token=0)]):
+            self.tokens.finish(tenant)
 
     def status(self, tenant: int) -> dict[str, Any]:
         """What a tenant may know of how its packets fare. ``over_limit``: what it sends is dropped for being too much;
@@ -150,14 +204,26 @@ class Tenants:
             "kernel_gets": int(self._kernel_work.gets(np.array([tenant]))[0]),
         }
 
-    def limit(self, tenant: int, quota_bytes: int | None, record_limits: dict[str, int]) -> None:
-        """Change limits of a tenant; they hold from its next packet or task on. What is not named stays."""
-        if quota_bytes is not None:
-            self._store.open_tenant(tenant, quota_bytes, generation=self.generation(tenant))
-        for name, value in record_limits.items():
-            self._records[name][tenant] = value
+    def limit(self, tenant: int, quota_bytes: int | None, record_limits: dict[str, int], durability: int | None = None) -> None:
+        """Change limits of a tenant, and its durability; they hold from its next packet or task on. What is not named stays."""
+        row = self._row(tenant)
+        quota = row.quota_bytes if quota_bytes is None else quota_bytes
+        mode = row.durability if durability is None else durability
+        with self._kept([replace(row, quota_bytes=quota, durability=mode, limits={**(row.limits or {}), **record_limits})]):
+            if quota_bytes is not None:
+                self._store.open_tenant(tenant, quota_bytes, generation=self.generation(tenant))
+            if durability is not None:
+                self._store.set_durability(tenant, durability)
+            for name, value in record_limits.items():
+                self._records[name][tenant] = value
         if "packets_per_second" in record_limits:
             self._rates["due"][tenant] = 0
+
+    def settle(self, tenant: int, home: int) -> None:
+        """Let another core serve a tenant also after a restart. As :meth:`move`."""
+        self.require_homes([tenant], home)
+        with self._kept([replace(self._row(tenant), home=home)]):
+            self.move(tenant, home)
 
     def move(self, tenant: int, home: int) -> None:
         """Let another core serve a tenant, from its next packet on. Raises :class:`ControlError` as :meth:`require_homes`."""
@@ -208,6 +274,7 @@ class Tenants:
             "task_milliseconds_max": int(self._records["task_milliseconds_max"][tenant]),
             "task_wall_milliseconds_max": int(self._records["task_wall_milliseconds_max"][tenant]),
             "packets_per_second": int(self._records["packets_per_second"][tenant]),
+            "durability": DURABILITIES[int(account["durability"])],
         }
         if with_usage:
             fields |= {
@@ -224,7 +291,8 @@ class Tenants:
         """Remove a tenant with all that it owns. Raises :class:`UnknownTenantError` when there is none of this id."""
         if not self.is_active(tenant):
             raise UnknownTenantError(f"there is no tenant {tenant}")
-        self._records["flags"][tenant] = TENANT_REMOVING
+        with self._kept([TenantRow(tenant, self.generation(tenant), False)]):
+            self._records["flags"][tenant] = TENANT_REMOVING
         self.tokens.remove(tenant)
         # The removal goes on when the client that asked for it hangs up.
         await asyncio.shield(self._start_removal(tenant))

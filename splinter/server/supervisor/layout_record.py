@@ -62,6 +62,7 @@ def record_of(config: ServerConfig, forms: Mapping[str, MapForm], *, is_complete
     record["memory_bytes"] = config.memory_bytes
     record["digest"] = np.frombuffer(digest(forms), "V32")
     record["version"] = splinter.__version__.encode()
+    record["has_log"] = config.data is not None
     return record.tobytes()
 
 
@@ -74,6 +75,8 @@ def objection_to(found: bytes, config: ServerConfig, forms: Mapping[str, MapForm
         return f"it is Splinter {version}'s, which lays memory out in another way than {splinter.__version__}"
     if record["memory_bytes"] != config.memory_bytes:
         return f"it has {_size(int(record['memory_bytes']))} of memory, not {_size(config.memory_bytes)}"
+    if bool(record["has_log"]) != (config.data is not None):
+        return "its changes go to a data folder: name it with --data" if record["has_log"] else "it has no data folder (--data)"
     if record["cores"] != len(config.cores):
         return f"it was made for {int(record['cores'])} cores, not {len(config.cores)}"
     return ""

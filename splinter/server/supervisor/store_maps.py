@@ -41,12 +41,14 @@ from splinter.server.config import ServerConfig
 from splinter.server.pinned import LAYOUT_FORM, LAYOUT_PIN, LINK_PIN, discard, left_behind, remove
 from splinter.server.supervisor.layout_record import objection_to, record_of
 from splinter.store.layout import ACCOUNT
+from splinter.store.log import LogRings
 from splinter.store.region import Region
 from splinter.store.store import Store
 
 logger = logging.getLogger(__name__)
 
 CODE = "code_pages"
+LOG = "store_log"  # rings of the change log, where there is a data folder
 _NO_PREALLOC = 1  # flag of a hash: an element takes memory when it is there
 _STRETCHES = {
     "store_index": Stretch.INDEX,
@@ -55,6 +57,7 @@ _STRETCHES = {
     "accounts": Stretch.ACCOUNTS,
     "store_state": Stretch.STATE,
     "cpu_epochs": Stretch.CPU_EPOCHS,
+    LOG: Stretch.LOG,
 }
 _DYING_SECONDS_MAX = 5.0  # until the processes of a server that was killed are gone: taking 64 GiB apart takes some
 _DYING_POLL_SECONDS = 0.01
@@ -76,6 +79,12 @@ def forms(memory_bytes: int) -> dict[str, MapForm]:
         "counters": MapForm(Kind.PERCPU_ARRAY, 8, len(Verdict)),
         CODE: MapForm(Kind.HASH, mmap.PAGESIZE, limits.CODE_REGION_BYTES // mmap.PAGESIZE, _NO_PREALLOC),
     }
+
+
+def forms_of(config: ServerConfig) -> dict[str, MapForm]:
+    """The maps of a server's store."""
+    log = {LOG: MapForm.shared(LogRings.bytes_for(len(config.cores)), 1)} if config.data is not None else {}
+    return {**forms(config.memory_bytes), **log}
 
 
 _SAMPLE = forms(limits.STORE_BYTES_MIN)  # what a store's layout is told by
@@ -187,7 +196,7 @@ class StoreMaps:
     def region(self, name: str) -> Region:
         """The memory of a map, at its fixed address if it has one."""
         if name not in self._regions:
-            size = forms(self.config.memory_bytes)[name].mapped_bytes
+            size = forms_of(self.config)[name].mapped_bytes
             stretch = _STRETCHES.get(name) if self.is_fixed else None
             self._regions[name] = Region.from_fd(self.descriptors[name], size, stretch)
         return self._regions[name]
@@ -198,6 +207,7 @@ class StoreMaps:
             return Store.attach(
                 index=self.region("store_index"), slabs=self.region("store_slabs"), tenants=self.region("tenants"),
                 accounts=self.region("accounts"), state=self.region("store_state"),
+                log=self.region(LOG) if self.config.data is not None else None,
             )  # fmt: skip
         return Store.create(
             self.config.memory_bytes, index_region=self.region("store_index"), slabs_region=self.region("store_slabs"),
@@ -302,7 +312,7 @@ def _attach(config: ServerConfig, pins: PinFolder) -> dict[str, int] | None:
             f"'splinter serve --fresh' begins with an empty store in its place, 'splinter purge' removes it"
         )
     descriptors: dict[str, int] = {}
-    for name, form in forms(config.memory_bytes).items():
+    for name, form in forms_of(config).items():
         try:
             descriptors[name] = pins.open(name)
             is_whole = maps.form_of(descriptors[name]) == form
@@ -321,7 +331,7 @@ def _attach(config: ServerConfig, pins: PinFolder) -> dict[str, int] | None:
 def _make(config: ServerConfig) -> dict[str, int]:
     made: dict[str, int] = {}
     try:
-        for name, form in forms(config.memory_bytes).items():
+        for name, form in forms_of(config).items():
             made[name] = form.make(name)
     except BaseException:
         for descriptor in made.values():

@@ -38,6 +38,7 @@ from splinter.server.shared import Shared
 from splinter.server.supervisor import memory as memory_limits
 from splinter.server.supervisor import warm
 from splinter.server.supervisor.attended import AttendedProcess
+from splinter.server.supervisor.data import Data
 from splinter.server.supervisor.events import call_ready
 from splinter.server.supervisor.forks import Forks
 from splinter.server.supervisor.scan import Scan
@@ -83,6 +84,7 @@ class Supervisor:
         self._listener: socket.socket | None = None
         self._transport: UdpTransport | XdpTransport | None = None
         self._kept: StoreMaps | None = None
+        self._data: Data | None = None
         self._ended_well = False  # a signal asked for the end of a server that served
         self._watch: DeviceWatch | None = None
         self._folder: InstanceFolder | None = None
@@ -99,6 +101,11 @@ class Supervisor:
             with self._signals.interruptible():
                 name, reason = self._make_all()
             self._start_forker()
+            if self._data is not None:
+                self._data.start(self._selector, self._forks)
+                self._control.start()
+                with self._signals.interruptible():
+                    self._data.await_installed(self._attend)
             with self._signals.interruptible():
                 self._seat_all()
             assert self._transport is not None
@@ -107,7 +114,8 @@ class Supervisor:
                 from splinter.server.supervisor.device_watch import DeviceWatch  # pyroute2, which UDP does without
 
                 self._watch = DeviceWatch(self._transport, self, self._selector, self.config.device_wait)
-            self._control.start()
+            if self._data is None:
+                self._control.start()
         except MemoryError as error:
             raise ServerError(memory_limits.too_little(self.config.memory_bytes)) from error
         except OSError as error:
@@ -119,6 +127,11 @@ class Supervisor:
         self._folder.publish(self._info)
         return self._info
 
+    def _attend(self) -> None:
+        """Look after the processes that are not workers."""
+        call_ready(self._selector, 0)
+        self._forks.attempt_again()
+
     def _seat_all(self) -> None:
         assert self._workers is not None
         self._workers.seat_all()
@@ -127,6 +140,7 @@ class Supervisor:
         """Make everything that is shared, and compile; no process yet. Returns the transport's name and why it was chosen."""
         config = self.config
         assert self._folder is not None
+        self._data = Data(config) if config.data is not None else None
         name, reason = choose_transport(config)
         self._kept = open_maps(config, name)
         made = make_foundation(config, self._kept)
@@ -166,7 +180,10 @@ class Supervisor:
             transport.prepare(memory)
         self._watchdog = Watchdog(self._memories, store.address, config.watchdog_ms, ticks)
         self._listener = self._listen(transport.address)
+        if self._data is not None:
+            self._data.restore(store, made, is_attached=self._kept is not None and self._kept.is_attached)
         self._shared = Shared(
+            data=self._data,
             config=config,
             store=store,
             tenants=made.tenants.array(TENANT, limits.TENANTS_MAX),
@@ -326,6 +343,8 @@ class Supervisor:
         if self._workers is not None:
             self._workers.wait(deadline)
         control.reap(deadline)
+        if self._data is not None:  # last: what the others have done is to be on the disk
+            self._data.stop()
         if transport is not None:
             transport.close()
         if kept is not None:

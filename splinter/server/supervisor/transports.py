@@ -18,9 +18,10 @@ from splinter.net.xdp import probe
 from splinter.server.config import ServerConfig
 from splinter.server.kernel_work import KernelWork
 from splinter.server.supervisor import memory as memory_limits
-from splinter.server.supervisor.store_maps import CodePages, StoreMaps, look_behind
+from splinter.server.supervisor.store_maps import LOG, CodePages, StoreMaps, look_behind
 from splinter.server.supervisor.udp import UdpTransport
 from splinter.server.supervisor.xdp import XdpTransport
+from splinter.store.log import LogRings
 from splinter.store.region import Region
 from splinter.store.store import Store
 
@@ -35,6 +36,7 @@ class Foundation:
     store: Store
     tenants: Region
     rates: Region
+    log: Region | None  # of the rings of the change log; None: there is no data folder
     code_copy: CodePages | None  # where machine code is kept for a later server; None: nowhere
     kernel_work: KernelWork
 
@@ -83,7 +85,9 @@ def make_foundation(config: ServerConfig, kept: StoreMaps | None) -> Foundation:
         values = Region.create("splinter-slabs", slabs * limits.SLAB_BYTES, is_reserved=True)
         tenants, rates = Region.create("tenants", tenants_bytes()), Region.create("rates", rates_bytes())
         store = Store.create(config.memory_bytes, index_region=index, slabs_region=values, tenants_region=tenants)
-        return Foundation(transport, store, tenants, rates, None, KernelWork())
+        has_log = config.data is not None
+        log = Region.create("store_log", LogRings.bytes_for(len(config.cores)), is_reserved=True) if has_log else None
+        return Foundation(transport, store, tenants, rates, log, None, KernelWork())
 
 
 def _in_maps(config: ServerConfig, kept: StoreMaps) -> Foundation:
@@ -96,7 +100,8 @@ def _in_maps(config: ServerConfig, kept: StoreMaps) -> Foundation:
         copy = kept.code_pages() if kept.is_fixed else None
         cells = kept.region("tenant_work").array(TENANT_WORK, possible_cpus() * limits.TENANTS_MAX)
         work = KernelWork(cells.reshape(-1, limits.TENANTS_MAX), config.cores)
-        return Foundation(xdp, store, kept.region("tenants"), kept.region("rates"), copy, work)
+        log = kept.region(LOG) if config.data is not None else None
+        return Foundation(xdp, store, kept.region("tenants"), kept.region("rates"), log, copy, work)
 
 
 def _look_at_what_was_left(config: ServerConfig, store: Store) -> None:

@@ -1,0 +1,94 @@
+"""What a server makes of its data folder at its start: the newest snapshot, then the log behind it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from splinter import limits
+from splinter.durable.catalog import TenantRow
+from splinter.durable.folder import DataFolder
+from splinter.durable.groups import DamageError, Group, Kind
+from splinter.durable.replay import DamagedEntryError, Replay
+from splinter.durable.segments import Confirmed, LogReader
+from splinter.durable.snapshots import SnapshotReader, first_group, places_in, snapshots_in
+from splinter.store.layout import DURABILITY_NONE
+from splinter.store.store import Store
+
+_PROGRESS_SECONDS = 2.0
+
+
+@dataclass
+class Recovered:
+    """What came back. ``is_exact``: the log ends where its last writer ended, and nothing of it was left out."""
+
+    objects: int
+    entries: int
+    seconds: float
+    torn: str
+    is_exact: bool
+
+
+class _Progress:
+    """Says how far a long recovery is."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell, self._next = tell, time.monotonic() + _PROGRESS_SECONDS
+
+    def at(self, what: Callable[[], str]) -> None:
+        if time.monotonic() >= self._next:
+            self._tell(what())
+            self._next = time.monotonic() + _PROGRESS_SECONDS
+
+
+def recover(
+    folder: DataFolder, store: Store, rows: list[TenantRow], *, tell: Callable[[str], None], salvages: bool = False
+) -> Recovered:
+    """Put into an empty store what the folder has of the tenants in ``rows``, which are open in it and have no quota.
+
+    ``salvages``: leave out what is damaged, and say so; else the first damage ends the recovery. Raises
+    :class:`splinter.errors.ServerError`.
+    """
+    began, damages, progress = time.monotonic(), [0], _Progress(tell)
+
+    def salvage(damage: DamageError) -> None:
+        damages[0] += 1
+        tell(f"left out: {damage}")
+
+    generations, numbers = np.zeros(limits.TENANTS_MAX, np.int64), np.zeros(limits.TENANTS_MAX, np.int64)
+    for row in rows:
+        if row.is_there and row.durability != DURABILITY_NONE:
+            generations[row.id] = row.generation
+    replay = Replay(store, generations, numbers)
+    identity, first = folder.catalog.identity, 1
+    given = salvage if salvages else None
+    if snapshots := snapshots_in(folder.snapshots):
+        newest = snapshots[-1]
+        first = first_group(newest)
+        reader = SnapshotReader(newest, identity, salvage=given)
+        for group in reader:
+            _take(replay, group, lambda place: DamageError(newest, place, "no copy of an object"))
+            progress.at(lambda: f"reading the snapshot: {100 * reader.place // reader.bytes} %, {replay.objects:,} objects")
+    log = LogReader(folder.log, identity, first, salvage=given)
+    for group in log:
+        _take(replay, group, lambda place: DamageError(folder.log, place, f"no entry in group {log.number - 1}"))
+        progress.at(lambda: f"replaying the log: group {log.number:,} of {log.last:,}, {replay.entries:,} changes")
+    replay.end()
+    Confirmed(folder.log).number = log.number - 1
+    is_exact = not damages[0] and not replay.waiting and not log.torn
+    return Recovered(replay.objects, replay.entries, time.monotonic() - began, log.torn, is_exact)
+
+
+def _take(replay: Replay, group: Group, damage: Callable[[int], DamageError]) -> None:
+    try:
+        if group.kind == Kind.TENANTS:
+            replay.begin(places_in(group))
+        elif group.kind == Kind.OBJECTS:
+            replay.copies(group.payload)
+        else:
+            replay.group(group.payload)
+    except DamagedEntryError as error:
+        raise damage(error.place) from None

@@ -1,0 +1,170 @@
+"""A server's data folder, as the supervisor has it: opened first, read before anybody is served, written by the log process.
+
+A fresh store gets its tenants from the catalog and its objects from snapshot and log. A store that is attached has all of that
+already; the catalog, whose changes come first, may be one act ahead of it: that is done now. What of the log had not come to
+the disk is in the rings, which are attached with the store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from splinter import limits
+from splinter.durable.catalog import TenantRow
+from splinter.durable.folder import DataFolder
+from splinter.durable.logger import Logger, Paths
+from splinter.durable.recovery import recover
+from splinter.errors import ServerError
+from splinter.net.tenants import TENANT, TENANT_ACTIVE, TENANT_REMOVING
+from splinter.server.config import ServerConfig
+from splinter.server.processes import OomPreference, is_readable
+from splinter.server.supervisor.attended import AttendedProcess
+from splinter.server.supervisor.forks import Forks
+from splinter.server.supervisor.transports import Foundation
+from splinter.store.log import LogRings
+from splinter.store.store import Store
+
+_OOM_POINTS = 50  # it is replaced, and who waits for the disk waits for it
+_FLUSH_SECONDS_MAX = 60.0  # that the disk may take for what is not on it yet
+_POLL_SECONDS = 0.05
+_URGENCY = -5  # niceness, where it may: replies wait for it
+
+
+class Data:
+    """The folder of one server. Raises :class:`ServerError` when it cannot be had."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        assert config.data is not None
+        self._config = config
+        self.folder = DataFolder(Path(config.data))
+        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._store: Store | None = None
+        self._rings: LogRings | None = None
+        self._extensions = len(self.folder.catalog.extensions())
+        self._installed = os.eventfd(0, os.EFD_CLOEXEC)  # written to when the control process has installed those
+        self._logger: AttendedProcess | None = None
+
+    def restore(self, store: Store, made: Foundation, *, is_attached: bool) -> None:
+        """Make the store what the folder says, and have its changes logged from then on."""
+        assert made.log is not None
+        tenants = made.tenants.array(TENANT, limits.TENANTS_MAX)
+        self._store, self._rings = store, LogRings(store, made.log, len(self._config.cores))
+        rows = self.folder.catalog.tenants()
+        if is_attached:
+            self._require_same_store(store)
+            _catch_up(store, tenants, rows)
+        else:
+            self._recover(store, tenants, rows)
+            self.folder.catalog.store = int(store.descriptor["identity"])
+        self._rings.connect()
+        self._make_exact()
+
+    def say_installed(self) -> None:
+        """In the control process: all extensions that were kept are installed."""
+        os.eventfd_write(self._installed, 1)
+
+    def await_installed(self, meanwhile: Callable[[], None]) -> None:
+        """Wait for that, so that nobody is served without them; ``meanwhile`` looks after the processes."""
+        if self._extensions:
+            _tell(f"compiling {self._extensions:,} extensions")
+        while not is_readable(self._installed, _POLL_SECONDS):
+            meanwhile()
+
+    def start(self, selector: selectors.BaseSelector, forks: Forks) -> None:
+        """Start the log process."""
+        self._logger = AttendedProcess("splinter-log", "log process", selector, forks, run=self._run)
+        self._logger.start()
+
+    def stop(self) -> None:
+        """Have all on the disk that was done, and let go of the folder."""
+        if self._logger is not None:
+            self._logger.ask_to_end()
+            self._logger.reap(time.monotonic() + _FLUSH_SECONDS_MAX)
+        self.folder.close()
+
+    def _require_same_store(self, store: Store) -> None:
+        if self.folder.catalog.store != int(store.descriptor["identity"]):
+            raise ServerError(
+                f"the store that an earlier server of instance {self._config.instance!r} left is not the one whose changes are "
+                f"in {self.folder.path}: 'splinter serve --fresh' begins with what the folder has"
+            )
+
+    def _recover(self, store: Store, tenants: np.ndarray, rows: list[TenantRow]) -> None:
+        for row in rows:
+            if row.is_there:
+                store.open_tenant(row.id, generation=row.generation)
+        found = recover(self.folder, store, rows, tell=_tell, salvages=self._config.salvage)
+        for row in rows:
+            fill_record(tenants, row)
+            if row.is_there:
+                store.open_tenant(row.id, row.quota_bytes, generation=row.generation)
+                store.set_durability(row.id, row.durability)
+        store.descriptor["log_gaps"] = 0 if found.is_exact else 1
+        if found.torn:
+            _tell(f"cut off, as it was never acknowledged: {found.torn}")
+        there = sum(row.is_there for row in rows)
+        _tell(
+            f"data folder {self.folder.path}: {there:,} tenants, {self._extensions:,} extensions, {store.usage().objects:,} "
+            f"objects; {found.objects:,} from the snapshot and {found.entries:,} changes of the log in {found.seconds:.2f} s"
+        )
+
+    def _run(self) -> None:
+        """The log process."""
+        assert self._store is not None and self._rings is not None
+        OomPreference.offer(_OOM_POINTS)
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, _URGENCY)
+        self._make_logger().run(self.wake_fd)
+
+    def _make_logger(self) -> Logger:
+        """What writes the log."""
+        assert self._store is not None and self._rings is not None
+        return Logger(self._store, self._rings, Paths(self.folder.log, self.folder.snapshots, self.folder.catalog.identity))
+
+    def _make_exact(self) -> None:
+        """After a recovery that left something out: replace log and snapshots by a snapshot of what there is, before anybody is
+        served, so that what was left out does not come back among what is written from now on."""
+        assert self._rings is not None
+        if self._rings.gaps == self._rings.gaps_covered:
+            return
+        logger = self._make_logger()
+        while self._rings.gaps != self._rings.gaps_covered or logger.is_taking_snapshot:
+            logger.turn()
+        logger.close()
+
+
+def fill_record(tenants: np.ndarray, row: TenantRow) -> None:
+    """Write a tenant's record as the catalog has it; what makes it active last."""
+    record = tenants[row.id]
+    record["flags"] = 0
+    tokens = {"token": row.token, "former_token": row.former_token}
+    for name, value in {"generation": row.generation, **tokens, "home": row.home, **(row.limits or {})}.items():
+        record[name] = value
+    record["flags"] = TENANT_ACTIVE if row.is_there else 0
+
+
+def _catch_up(store: Store, tenants: np.ndarray, rows: list[TenantRow]) -> None:
+    """Do what the catalog has and the store has not: of each tenant the last act, of which nobody was told that it was done."""
+    for row in rows:
+        record = tenants[row.id]
+        if not row.is_there:
+            if record["flags"] & TENANT_ACTIVE:
+                record["flags"] = TENANT_REMOVING  # the control process goes on with that
+                record["token"] = record["former_token"] = 0
+            continue
+        if record["flags"] & TENANT_REMOVING:
+            continue
+        store.open_tenant(row.id, row.quota_bytes, generation=row.generation)
+        store.set_durability(row.id, row.durability)
+        fill_record(tenants, row)
+
+
+def _tell(text: str) -> None:
+    print(text, flush=True)
