@@ -224,11 +224,12 @@ struct frame {
     __u64 writes_end;
     __u64 written;
     __u64 call;
+    __u64 shown;
 };
 
 struct extension_scratch {
     struct frame frame;
-    __u8 memory[3912];
+    __u8 memory[3904];
     __u64 cells[512];
     __u64 stack[32];
     __u8 data[2048];

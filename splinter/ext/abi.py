@@ -53,10 +53,14 @@ FRAME = np.dtype(
         ("writes_end", "<u8"),  # address behind the last WRITE
         ("written", "<u8"),  # bit h % 64 for each hash h of a key that is written
         ("call", "<u8"),  # calls of helpers so far in this slice that are noted
+        (
+            "shown",
+            "<u8",
+        ),  # last commit of the tenant that it has seen something of. Writer: worker, helpers
     ]
 )
 FRAME_HEADER_BYTES = FRAME.itemsize
-assert FRAME_HEADER_BYTES == 184
+assert FRAME_HEADER_BYTES == 192
 F_STATE = offset(FRAME, "state")
 F_LINE = offset(FRAME, "line")
 F_BUDGET = offset(FRAME, "budget")

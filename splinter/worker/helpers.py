@@ -25,11 +25,13 @@ from splinter.store.operations import store_delete, store_find, store_put
 from splinter.store.outcomes import EFFECT_DUPLICATE, EFFECT_NONE, EFFECT_WRITTEN, RECORDED, STALE, claim_effect, claim_request
 from splinter.store.publication import EXPECT_ABSENT
 from splinter.store.records import Claim
+from splinter.store.snapshots import snapshot_of
 from splinter.worker.adding import COUNTER_BYTES, add_to_counter
 from splinter.worker.log import log_append
 from splinter.worker.records import Context, Frame
 from splinter.worker.replay import answer_of, note_call, prepare_note, recall_call
 from splinter.worker.transaction import (
+    show_to_task,
     transaction_add,
     transaction_delete,
     transaction_get,
@@ -65,6 +67,7 @@ def helper_get(context_at: int, frame_at: int, table: int, key: int, key_length:
         if noted != 0:
             return answer_of(noted)
     found = store_find(store, frame.tenant, table, key, key_length, 0)
+    show_to_task(store, frame_at, found)
     frame.out_address = object_value(found) if found != 0 else 0
     frame.out_length = object_value_length(found) if found != 0 else 0
     frame.out_version = object_version(found) if found != 0 else 0
@@ -88,10 +91,12 @@ def _claim(context_at: int, frame_at: int, answer: int) -> int:
 
 
 @njit(cache=True)
-def _end_write(frame_at: int, status: int, refused: int, answer: int) -> int:
+def _end_write(store: int, frame_at: int, status: int, refused: int, answer: int) -> int:
     """After a write without isolation: what its helper returns. ``refused``: the status that is no error, and answered by 0;
     ``answer``: when it was done."""
     frame = Frame(frame_at)
+    if status != Status.OK:  # that tells of what is there
+        frame.shown = max(frame.shown, snapshot_of(store, frame.tenant))
     if status == Status.OK:
         frame.call += 1
         frame.effect = EFFECT_WRITTEN
@@ -146,7 +151,7 @@ def _put(
         store, context.participant, frame.tenant, table, key, key_length,
         value, value_length, expected_version, _claim(context_at, frame_at, answer), 0,
     )  # fmt: skip
-    return _end_write(frame_at, status, Status.VERSION_CHANGED, answer)
+    return _end_write(store, frame_at, status, Status.VERSION_CHANGED, answer)
 
 
 def helper_put(context_at: int, frame_at: int, table: int, key: int, key_length: int, value: int, value_length: int) -> int:
@@ -193,7 +198,7 @@ def helper_add(context_at: int, frame_at: int, table: int, key: int, key_length:
         )  # fmt: skip
         if status != Status.VERSION_CHANGED:
             break
-    return _end_write(frame_at, status, _NO_STATUS, 0)
+    return _end_write(store, frame_at, status, _NO_STATUS, 0)
 
 
 @njit(cache=True)
@@ -213,7 +218,8 @@ def _delete(context_at: int, frame_at: int, table: int, key: int, key_length: in
         context.store, context.participant, frame.tenant, table, key, key_length, expected_version,
         _claim(context_at, frame_at, 1), 0,
     )  # fmt: skip
-    return _end_write(frame_at, Status.NOT_FOUND if status == Status.VERSION_CHANGED else status, Status.NOT_FOUND, 1)
+    status = Status.NOT_FOUND if status == Status.VERSION_CHANGED else status
+    return _end_write(context.store, frame_at, status, Status.NOT_FOUND, 1)
 
 
 def helper_delete(context_at: int, frame_at: int, table: int, key: int, key_length: int) -> int:

@@ -29,7 +29,8 @@ TENANT_COUNTERS = np.dtype(
         ("busy", "<u8"),  # requests refused with BUSY
         ("window", "<u8"),  # number of the window in which it last used any time
         ("window_start", "<u8"),  # cycles when that window began
-        ("spare", "<u8", 2),
+        ("held", "<u8"),  # replies that wait for the disk now
+        ("spare", "<u8"),
     ]
 )
 assert TENANT_COUNTERS.itemsize == 64
@@ -60,6 +61,7 @@ COUNTERS = np.dtype(
         ("orphans", "<u8"),  # tasks ended because their tenant was removed
         ("overdue", "<u8"),  # tasks ended because they took too long
         ("gave_way", "<u8"),  # tasks ended because what they held kept memory from others
+        ("unheld", "<u8"),  # replies dropped because too many wait for the disk
         ("conflicts", "<u8"),  # transactions begun anew: what they read had changed, or another one had the turn
     ]
 )
@@ -122,6 +124,14 @@ WORKER = np.dtype(
         ("looks", "<u8"),  # address of LOOK[queues × cores], this worker's own
         ("stealing", "<u4"),  # 1: several workers may take packets from one ring
         ("woken", "<u4"),  # 1: a sibling wrote wake_fd; set by siblings (exchange), cleared before each sleep
+        # Durability (splinter.worker.durable). Set up by the supervisor, but for the ends of the queue.
+        ("log", "<u8"),  # address of this worker's LOG_RING; 0: nothing is logged
+        ("held", "<u8"),  # address of HELD[HELD_MAX], a queue of replies that wait for the disk
+        ("held_head", "<u8"),  # counts those that left it
+        ("held_tail", "<u8"),  # and those that came
+        ("shown", "<u8"),  # last commit that the reply which is being made tells of; 0: none
+        ("log_wake_fd", "<i4"),  # eventfd of the log process
+        ("pad_log", "<u4"),
         # Worker's own, survives nothing.
         ("accounted_until", "<u8"),  # time-stamp counter: time up to here was idle or is some tenant's already
         ("resumed_until", "<u8"),  # its value when the last resume ended; 0: something else was done since
@@ -177,6 +187,17 @@ BATCH = np.dtype(
     ]
 )
 
+# A reply that waits for the disk. Writer: the worker.
+HELD = np.dtype(
+    [
+        ("chunk", "<u8"),  # as in BATCH
+        ("reply", "<u8"),  # its bytes
+        ("tenant", "<u8"),
+        ("position", "<u8"),  # of the worker's LOG_RING that must be durable; 0: none
+        ("sequence", "<u8"),  # of the tenant's commits that must be
+    ]
+)
+
 # Lock of a queue's fill and completion ring, or of a socket's RX ring. One cache line each.
 QUEUE_LOCK = np.dtype([("holder", "<u4"), ("pad", "<u4", 15)])  # holder: worker + 1, 0: free
 
@@ -190,4 +211,5 @@ TENANT_COUNTERS_BYTES = TENANT_COUNTERS.itemsize
 WORKER_BYTES = -(-WORKER.itemsize // 64) * 64
 QUEUE_LOCK_BYTES = QUEUE_LOCK.itemsize
 BATCH_BYTES = BATCH.itemsize
+HELD_BYTES = HELD.itemsize
 LOOK_BYTES = LOOK.itemsize

@@ -14,6 +14,7 @@ compiled functions. Numba puts them in when it compiles a transport's own functi
 ``receive(w)``                   serve what came; returns how many packets, and whether more wait, as far as that tells
 ``wait(w, told)``                whether packets wait; ``told``: what ``receive`` said about that
 ``tidy(w)``                      what can wait until there is nothing else to do; returns whether packets have come meanwhile
+``release(w)``                   send the replies that waited for the disk and need not any more; returns how many
 ``steal(w, now)``                serve what waits at a sibling; returns how many packets
 ================================ ====================================================================================
 """
@@ -24,10 +25,12 @@ from collections.abc import Callable
 
 from numba import njit
 
+from splinter.native import libc
 from splinter.native.atomics import load32_acquire, store32_release
 from splinter.store.epochs import epoch_leave
 from splinter.store.reclaim import reclaim
 from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, end_resumes, idle_until_now
+from splinter.worker.durable import are_held, begin_showing, forget_held, hold_back
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import BATCH_BYTES, STATE_STOPPED
 from splinter.worker.look_ahead import look_ahead
@@ -59,6 +62,7 @@ Receive = Callable[[int], tuple[int, bool]]
 Wait = Callable[[int, bool], bool]
 Tidy = Callable[[int], bool]
 Steal = Callable[[int, int], int]
+Release = Callable[[int], int]
 
 
 @njit(cache=True, forceinline=True)
@@ -68,7 +72,11 @@ def _serve(w: int, entry: int) -> int:
     length = packet.length
     if length < 0:
         return DROP
-    return handle(w, packet.header, length, packet.address, packet.hashed, packet.record)
+    tail = begin_showing(w)
+    reply = handle(w, packet.header, length, packet.address, packet.hashed, packet.record)
+    if Worker(w).log != 0 and reply > 0:
+        return hold_back(w, packet.header, packet.address, reply, tail)
+    return reply
 
 
 # Not cached, as all that take functions: they are compiled into a transport's own, and kept with it.
@@ -113,6 +121,7 @@ def take_over(w: int, find: Find, has_left: HasLeft, put: Put, send: Send, flush
     Every step can be done again by another successor, should this one die on the way.
     """
     worker = Worker(w)
+    forget_held(w)
     take_over_tasks(w)
     worker_point(w, WorkerPoint.TASKS_LISTED)
     idle_until_now(w)
@@ -123,6 +132,7 @@ def take_over(w: int, find: Find, has_left: HasLeft, put: Put, send: Send, flush
     for index in range(worker.tasks_count):
         t = tasks + index * TASK_BYTES
         if Task(t).state == TASK_REFUSED:
+            begin_showing(w)
             end(w, t, refuse_task(w, t))
             flush(w)
             worker_point(w, WorkerPoint.REFUSAL_SENT)
@@ -145,6 +155,7 @@ def _run_tasks(w: int, packets_cycles: int, told: bool, wait: Wait, flush: Flush
         if t == 0:
             break
         slices += 1
+        begin_showing(w)
         reply = run_slice(w, t)
         if reply != PENDING:
             end(w, t, reply)
@@ -153,6 +164,7 @@ def _run_tasks(w: int, packets_cycles: int, told: bool, wait: Wait, flush: Flush
         t = next_to_end(w)
         if t == 0:
             break
+        begin_showing(w)
         end(w, t, cut_short(w, t))
     flush(w)
     return slices
@@ -167,6 +179,9 @@ def _rest(w: int, now: int, idle_from: int, descriptors: int) -> int:
     worker = Worker(w)
     reclaim(worker.store, worker.index, _RECLAIM_PER_TURN)
     since = now if idle_from == 0 else idle_from
+    if are_held(w):  # the log process may need this core
+        libc.sched_yield() if now - since <= worker.idle_spin_ns else libc.poll(worker.poll_fds, descriptors, 1)
+        return since
     if now - since <= worker.idle_spin_ns or worker.tasks_live != 0:
         return since
     if is_sibling_busy(w):
@@ -175,7 +190,9 @@ def _rest(w: int, now: int, idle_from: int, descriptors: int) -> int:
 
 
 @njit(forceinline=True)
-def run(w: int, descriptors: int, receive: Receive, wait: Wait, tidy: Tidy, steal: Steal, flush: Flush, end: End) -> None:
+def run(
+    w: int, descriptors: int, receive: Receive, wait: Wait, tidy: Tidy, steal: Steal, flush: Flush, end: End, release: Release
+) -> None:  # fmt: skip
     """Serve until the block's ``stop`` is set. ``descriptors``: how many a sleep waits for."""
     worker, counters = Worker(w), Counters(w)
     store, me = worker.store, worker.index
@@ -186,6 +203,8 @@ def run(w: int, descriptors: int, receive: Receive, wait: Wait, tidy: Tidy, stea
         begin_turn(w)
         busy_before = counters.busy_cycles
         worked, told = receive(w)
+        if are_held(w):
+            worked += release(w)
         if worker.run_length > 0:
             worked += _run_tasks(w, counters.busy_cycles - busy_before, told, wait, flush, end)
         if worked > 0:

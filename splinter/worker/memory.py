@@ -10,7 +10,7 @@ from splinter import limits
 from splinter.ext.abi import CONTEXT, F_TENANT
 from splinter.native.memory import SharedArena
 from splinter.worker.helpers import fill_context
-from splinter.worker.layout import BATCH, LOOK, POLLFD, POLLIN, TENANT_COUNTERS, WORKER
+from splinter.worker.layout import BATCH, HELD, LOOK, POLLFD, POLLIN, TENANT_COUNTERS, WORKER
 from splinter.worker.log import LOG
 from splinter.worker.tasks.layout import EXTENSION_COUNTERS, TASK, TASK_FREE, TENANT_SHARE
 from splinter.worker.transact import TRANSACT_AREA_BYTES
@@ -55,7 +55,7 @@ class WorkerMemory:
             TRANSACTION_AREA_BYTES * tasks, 4 * tasks, EXTENSION_COUNTERS.itemsize * limits.EXTENSIONS_MAX,
             (TENANT_COUNTERS.itemsize + TENANT_SHARE.itemsize) * limits.TENANTS_MAX, _SCRATCH_BYTES,
             BATCH.itemsize * limits.RX_BATCH, POLLFD.itemsize * descriptors, UDP_AREA.itemsize,
-            LOOK.itemsize * _LOOKS_MAX, *sizes.values(),
+            LOOK.itemsize * _LOOKS_MAX, HELD.itemsize * limits.HELD_MAX, *sizes.values(),
         ]  # fmt: skip
         arena = SharedArena(sum(map(SharedArena.rounded, needed)))
         self.index = index
@@ -85,7 +85,8 @@ class WorkerMemory:
             "shares": arena.take(TENANT_SHARE.itemsize * limits.TENANTS_MAX),
             "tasks_per_tenant": tasks_per_tenant, "free_tasks": self._free_tasks.ctypes.data,
             "scratch": arena.take(_SCRATCH_BYTES), "batch": arena.take(BATCH.itemsize * limits.RX_BATCH),
-            "looks": arena.take(LOOK.itemsize * _LOOKS_MAX), "poll_fds": self._poll_fds.ctypes.data, "udp_fd": -1,
+            "looks": arena.take(LOOK.itemsize * _LOOKS_MAX), "held": arena.take(HELD.itemsize * limits.HELD_MAX),
+            "log_wake_fd": -1, "poll_fds": self._poll_fds.ctypes.data, "udp_fd": -1,
             "packet_bytes_max": limits.UDP_PAYLOAD_BYTES_MAX,
         }  # fmt: skip
         for name, value in settings.items():
@@ -121,6 +122,10 @@ class WorkerMemory:
         """What ends this worker's sleep, besides ``wake_fd``, which goes last."""
         for place, descriptor in enumerate([*descriptors, self.wake_fd]):
             self._poll_fds[place] = (descriptor, POLLIN, 0)
+
+    def keep_log(self, ring: int, wake_fd: int) -> None:
+        """Have the worker hold replies back until the disk has caught up with its LOG_RING at this address."""
+        self.block["log"], self.block["log_wake_fd"] = ring, wake_fd
 
     def wake(self) -> None:
         """End the worker's sleep."""

@@ -18,6 +18,7 @@ from splinter.store.staging import stage_put
 from splinter.wire import FLAG_REPLY, MAGIC, MULTIGET_MISSING, MULTIGET_TOO_LARGE, MULTIGET_VERSIONS, VERSION, Opcode
 from splinter.worker.accounts import resumed_nothing
 from splinter.worker.counters import count
+from splinter.worker.durable import show, show_all, show_missing
 from splinter.worker.layout import OPCODES
 from splinter.worker.records import Counters, Header, Worker
 from splinter.worker.reply import DROP, HEADER_BYTES, body_bytes_max, finish, refuse
@@ -77,8 +78,10 @@ def _get(w: int, header: int, key_length: int, hashed: int) -> int:
     store, key = Worker(w).store, header + HEADER_BYTES
     found = store_find(store, request.tenant, request.table, key, key_length, hashed)
     if found == 0:
+        show_missing(w, request.tenant)
         return refuse(w, header, Status.NOT_FOUND)
     version = object_version(found)
+    show(w, version)
     wanted = request.object_version
     if wanted != 0 and wanted != version:
         return refuse(w, header, Status.VERSION_CHANGED)
@@ -120,6 +123,7 @@ def _put(w: int, header: int, key_length: int, value_length: int, hashed: int) -
             store, participant, tenant, table, key, key_length, key + key_length, value_length, wanted, claim, hashed
         )
         if status != Status.OK:
+            show_all(w, tenant)
             return reply_recorded(w, header, status)
         return finish(w, header, Status.OK, store_last_version(store, participant), 0)
     if fragments > limits.FRAGMENTS_MAX:
@@ -130,6 +134,7 @@ def _put(w: int, header: int, key_length: int, value_length: int, hashed: int) -
         request.status * limits.ROOM_UNIT_BYTES if request.status != 0 else limits.FRAGMENT_BYTES,
     )  # fmt: skip
     if status != Status.OK:
+        show_all(w, tenant)
         return reply_recorded(w, header, status)
     return finish(w, header, Status.OK, version, 0)
 
@@ -142,6 +147,7 @@ def _delete(w: int, header: int, key_length: int, hashed: int) -> int:
         header + HEADER_BYTES, key_length, request.object_version, claim_of(w, header), hashed,
     )  # fmt: skip
     if status != Status.OK:
+        show_all(w, request.tenant)
         return reply_recorded(w, header, status)
     return finish(w, header, Status.OK, 0, 0)
 
@@ -188,9 +194,11 @@ def _multiget(w: int, header: int, key_length: int, value_length: int) -> int:
         if used + 4 > most:
             break
         if found == 0:
+            show_missing(w, tenant)
             store32(reply + used, MULTIGET_MISSING)
             used += 4
             continue
+        show(w, object_version(found))
         value_size = object_value_length(found)
         if value_size > most - value_at:
             store32(reply + used, MULTIGET_TOO_LARGE)

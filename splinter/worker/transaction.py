@@ -14,12 +14,14 @@ from numba import njit
 
 from splinter import limits
 from splinter.ext.abi import ExtensionError, Isolation
+from splinter.native.atomics import load64_acquire
+from splinter.store.accounts import account_of
 from splinter.store.commit_layout import READ_BYTES, WRITE_BYTES, WRITE_DELETES
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.objects import object_value, object_value_length, object_version
 from splinter.store.operations import store_find_at
 from splinter.store.publication import EXPECT_ABSENT
-from splinter.store.records import Write
+from splinter.store.records import Account, Write
 from splinter.store.snapshots import UNKNOWN, snapshot_of
 from splinter.store.transactions import note_read, note_write, standing_write, write_size
 from splinter.worker.adding import COUNTER_BYTES, add_to_counter
@@ -82,6 +84,7 @@ def transaction_get(store: int, frame_at: int, table: int, key: int, key_length:
     found = store_find_at(store, frame.tenant, table, key, key_length, hashed, frame.snapshot)
     if found == UNKNOWN:
         return -ExtensionError.CONFLICT
+    show_to_task(store, frame_at, found)
     version = object_version(found) if found != 0 else 0
     if frame.isolation == Isolation.WRITES:
         if frame.reads_end >= frame.transaction + TRANSACTION_READS_BYTES:
@@ -90,6 +93,17 @@ def transaction_get(store: int, frame_at: int, table: int, key: int, key_length:
     if found == 0:
         return _tell(frame_at, 0, 0, 0)
     return _tell(frame_at, object_value(found), object_value_length(found), version)
+
+
+@njit(cache=True, forceinline=True)
+def show_to_task(store: int, frame_at: int, found: int) -> None:
+    """Note which commit a task has seen something of: that of the object at ``found``, or, by finding none, the last
+    deletion."""
+    frame = Frame(frame_at)
+    if found != 0:
+        frame.shown = max(frame.shown, object_version(found) >> 1)
+    else:
+        frame.shown = max(frame.shown, load64_acquire(Account(account_of(store, frame.tenant)).at.deleted))
 
 
 @njit(cache=True)

@@ -11,7 +11,7 @@ import contextlib
 import os
 import selectors
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from splinter.server.supervisor.forks import Forks
 from splinter.server.supervisor.transports import Foundation
 from splinter.store.log import LogRings
 from splinter.store.store import Store
+from splinter.worker.memory import WorkerMemory
 
 _OOM_POINTS = 50  # it is replaced, and who waits for the disk waits for it
 _FLUSH_SECONDS_MAX = 60.0  # that the disk may take for what is not on it yet
@@ -69,6 +70,12 @@ class Data:
     def say_installed(self) -> None:
         """In the control process: all extensions that were kept are installed."""
         os.eventfd_write(self._installed, 1)
+
+    def keep_log_of(self, workers: Sequence[WorkerMemory]) -> None:
+        """Have workers hold back what is not on the disk."""
+        assert self._rings is not None
+        for number, worker in enumerate(workers):
+            worker.keep_log(self._rings.address(number), self.wake_fd)
 
     def await_installed(self, meanwhile: Callable[[], None]) -> None:
         """Wait for that, so that nobody is served without them; ``meanwhile`` looks after the processes."""

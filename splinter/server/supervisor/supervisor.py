@@ -182,6 +182,7 @@ class Supervisor:
         self._listener = self._listen(transport.address)
         if self._data is not None:
             self._data.restore(store, made, is_attached=self._kept is not None and self._kept.is_attached)
+            self._data.keep_log_of(self._memories)
         self._shared = Shared(
             data=self._data,
             config=config,

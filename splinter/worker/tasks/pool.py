@@ -87,6 +87,7 @@ def start_frame(frame_at: int) -> None:
     frame.error = 0
     frame.result_length = 0
     frame.put_bytes = 0
+    frame.shown = 0
     frame.writes = 0
     frame.call = 0
     frame.effect = EFFECT_NONE

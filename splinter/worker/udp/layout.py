@@ -69,8 +69,9 @@ IOVEC_BYTES = IOVEC.itemsize
 
 
 def udp_chunks(tasks: int) -> int:
-    """Packet buffers that a worker needs: one for each receive slot, and one for each task that keeps its packet."""
-    return limits.RX_BATCH + tasks
+    """Packet buffers that a worker needs: one for each receive slot, for each task that keeps its packet, and for each reply
+    that waits for the disk."""
+    return limits.RX_BATCH + tasks + limits.HELD_MAX
 
 
 def part_sizes(chunks: int) -> dict[str, int]:

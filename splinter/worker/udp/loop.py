@@ -14,13 +14,14 @@ from splinter.native.atomics import load32, store32_release
 from splinter.native.clock import now_ns
 from splinter.wire import FLAG_REPLY, MAGIC
 from splinter.worker.admission import is_authorised, tenant_record
+from splinter.worker.durable import HELD, hold_back_task, next_durable
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import BATCH_BYTES, POLLIN
 from splinter.worker.look_ahead import note_request
 from splinter.worker.loop import run, serve_batch, take_over
 from splinter.worker.rates import is_within_rate
 from splinter.worker.receive import batch_limit, worker_block
-from splinter.worker.records import Counters, Header, Packet, PollFd, Tenant, Worker
+from splinter.worker.records import Counters, Header, Held, Packet, PollFd, Tenant, Worker
 from splinter.worker.reply import DROP, HEADER_BYTES, PENDING
 from splinter.worker.steal import has_waited, is_empty, next_place, wake_sibling
 from splinter.worker.tasks.pool import end_task
@@ -135,7 +136,7 @@ def _serve_socket(w: int, fd: int, most: int) -> int:
     batch = worker.batch
     for slot in range(received):
         packet = Packet(batch + slot * BATCH_BYTES)
-        if packet.reply == PENDING:  # the task keeps the chunk
+        if packet.reply == PENDING or packet.reply == HELD:  # the task keeps the chunk, or the reply that waits
             assign(area, slot)
             worker_point(w, WorkerPoint.CHUNK_ASSIGNED)
         else:
@@ -196,10 +197,29 @@ def _end(w: int, t: int, reply: int) -> None:
     """Have the reply of a task that ended, if there is one, sent; give back what it had."""
     area, chunk = Worker(w).udp_area, Task(t).chunk
     if reply != DROP:
+        reply = hold_back_task(w, Task(t).header, chunk, reply, Task(t).frame)
+    if reply > 0:
         add_reply(area, chunk, reply)
-    free_chunk(area, chunk)
+    if reply != HELD:
+        free_chunk(area, chunk)
     worker_point(w, WorkerPoint.CHUNK_FREED)
     end_task(w, t)
+
+
+@njit(cache=True)
+def _release(w: int) -> int:
+    """Send what waited for the disk."""
+    area, released = Worker(w).udp_area, 0
+    while released < limits.RX_BATCH:
+        held = next_durable(w)
+        if held == 0:
+            break
+        add_reply(area, Held(held).chunk, Held(held).reply)
+        free_chunk(area, Held(held).chunk)
+        released += 1
+    if released != 0:
+        _flush(w)
+    return released
 
 
 @njit(cache=True)
@@ -209,4 +229,4 @@ def serve_udp(w: int) -> None:
     Area(worker.udp_area).free_length = 0  # which chunks are free is found out when all is taken over
     take_over(w, _find_request, _has_left, _put_reply, _send_replies, _flush, _end)
     share_out_chunks(w, worker.udp_area)
-    run(w, _DESCRIPTORS, _receive, _packets_wait, _tidy, _steal, _flush, _end)
+    run(w, _DESCRIPTORS, _receive, _packets_wait, _tidy, _steal, _flush, _end, _release)

@@ -8,7 +8,8 @@ from splinter import limits
 from splinter.native import libc
 from splinter.native.atomics import load32, store32, store64_release
 from splinter.worker.kill_points import WorkerPoint, worker_point
-from splinter.worker.records import Counters, Worker
+from splinter.worker.layout import HELD_BYTES
+from splinter.worker.records import Counters, Held, Worker
 from splinter.worker.tasks.layout import TASK_BYTES, TASK_FREE
 from splinter.worker.tasks.records import Task
 from splinter.worker.udp.layout import IOVEC_BYTES, MMSGHDR_BYTES, PKTINFO_BYTES, SOCKADDR_BYTES
@@ -74,7 +75,7 @@ def free_chunk(area: int, chunk: int) -> None:
 
 @njit(cache=True)
 def share_out_chunks(w: int, area: int) -> None:
-    """Every chunk that no task has is free; then each receive slot gets one."""
+    """Every chunk that no task has, and no reply that waits for the disk, is free; then each receive slot gets one."""
     memory, worker = Area(area), Worker(w)
     tasks, free = worker.tasks, memory.free
     free_length = 0
@@ -83,6 +84,8 @@ def share_out_chunks(w: int, area: int) -> None:
         for index in range(worker.tasks_count):
             task = Task(tasks + index * TASK_BYTES)
             owned = owned or (task.state != TASK_FREE and task.chunk == chunk)
+        for place in range(worker.held_head, worker.held_tail):
+            owned = owned or Held(worker.held + place % limits.HELD_MAX * HELD_BYTES).chunk == chunk
         if not owned:
             store32(free + free_length * 4, chunk)
             free_length += 1

@@ -13,12 +13,13 @@ from splinter.native.atomics import load64
 from splinter.net.afxdp import compiled as rings
 from splinter.worker.admission import is_authorised
 from splinter.worker.chunks import is_held, queue_of, recycle, return_chunk
+from splinter.worker.durable import hold_back_task, next_durable
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import BATCH_BYTES
 from splinter.worker.look_ahead import note_request
 from splinter.worker.loop import run, serve_batch, take_over
 from splinter.worker.receive import batch_limit, take_batch
-from splinter.worker.records import Counters, Depth, Packet, Worker
+from splinter.worker.records import Counters, Depth, Held, Packet, Worker
 from splinter.worker.reply import DROP, HEADER_BYTES
 from splinter.worker.stages import KICK, RECEIVE, REPLY, stage
 from splinter.worker.steal import steal_batch, wake_sibling
@@ -166,12 +167,31 @@ def _end(w: int, t: int, reply: int) -> None:
     """Hand the reply of a task that ended, if there is one, to its queue's TX ring; give back what it had."""
     address = Task(t).chunk
     queue = queue_of(address)
+    if reply != DROP:
+        reply = hold_back_task(w, Task(t).header, address, reply, Task(t).frame)
     has_queue = queue < Worker(w).queues  # else the device has fewer than when the request came: its chunk went with it
-    if reply != DROP and has_queue:
+    if reply > 0 and has_queue:
         transmit(w, queue, address, reply)
     end_task(w, t)
     if reply == DROP and has_queue:
         return_chunk(w, queue, address)
+
+
+@njit(cache=True)
+def _release(w: int) -> int:
+    """Send what waited for the disk."""
+    released = 0
+    while released < limits.RX_BATCH:
+        held = next_durable(w)
+        if held == 0:
+            break
+        address = Held(held).chunk
+        if queue_of(address) < Worker(w).queues:
+            transmit(w, queue_of(address), address, Held(held).reply)
+        released += 1
+    if released != 0:
+        _flush(w)
+    return released
 
 
 @njit(cache=True)
@@ -214,4 +234,4 @@ def _has_left(w: int, k: int) -> bool:
 def serve_xdp(w: int) -> None:
     """Serve until the block's ``stop`` is set. Run in the worker's process, with everything in the block set up."""
     take_over(w, _find_request, _has_left, _put_reply, _send_replies, _flush, _end)
-    run(w, Worker(w).queues + 1, _receive, _packets_wait, _tidy, _steal, _flush, _end)
+    run(w, Worker(w).queues + 1, _receive, _packets_wait, _tidy, _steal, _flush, _end, _release)

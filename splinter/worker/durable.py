@@ -1,0 +1,163 @@
+"""Replies that are held back until what they tell of is on the disk: for tenants whose durability is "always".
+
+A reply may tell of a change that this request made, or of one that it saw. Both are in the change log, in shared memory; the
+log process brings them to the disk. A reply waits, in the chunk that its request came in, for
+
+* ``position``: of this worker's own ring, which must be durable up to there: what the request itself changed. 0: nothing;
+* ``sequence``: of its tenant's commits, the last one that it shows (``shown``). What is on the disk already is told at once.
+
+Meanwhile the worker goes on with others. Held replies stand in a queue in the order in which they came; the log process makes
+groups of all rings, so that they become durable in about that order. A tenant has HELD_PER_TENANT of them at most in a worker:
+a reply beyond them is dropped, and its client asks again. With the worker's death all of them are lost, as other replies on
+their way.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter import limits
+from splinter.native import libc
+from splinter.native.atomics import fence, load64_acquire, store64, store64_release
+from splinter.store.accounts import account_of
+from splinter.store.layout import DURABILITY_ALWAYS
+from splinter.store.outcomes import EFFECT_NONE
+from splinter.store.records import Account, Descriptor, LogRing
+from splinter.worker.layout import HELD_BYTES, TENANT_COUNTERS_BYTES
+from splinter.worker.records import Counters, Frame, Header, Held, TenantCounters, Worker
+from splinter.worker.reply import DROP
+
+HELD = -2  # in place of a reply's length: it waits for the disk
+
+_HELD_MAX = limits.HELD_MAX
+_HELD_PER_TENANT = limits.HELD_PER_TENANT
+
+
+@njit(cache=True, forceinline=True)
+def begin_showing(w: int) -> int:
+    """Before a request is served: it has shown nothing. Returns the tail of the worker's ring, 0 where nothing is logged."""
+    worker = Worker(w)
+    worker.shown = 0
+    return LogRing(worker.log).tail if worker.log != 0 else 0
+
+
+@njit(cache=True, forceinline=True)
+def show(w: int, version: int) -> None:
+    """The reply will show an object of this version."""
+    worker = Worker(w)
+    worker.shown = max(worker.shown, version >> 1)
+
+
+@njit(cache=True, forceinline=True)
+def show_missing(w: int, tenant: int) -> None:
+    """The reply will tell that there is no such object: so it shows the last deletion."""
+    worker = Worker(w)
+    if worker.log != 0 and tenant < limits.TENANTS_MAX:
+        worker.shown = max(worker.shown, load64_acquire(Account(account_of(worker.store, tenant)).at.deleted))
+
+
+@njit(cache=True, forceinline=True)
+def show_all(w: int, tenant: int) -> None:
+    """The reply may tell of any commit of the tenant."""
+    worker = Worker(w)
+    if worker.log != 0 and tenant < limits.TENANTS_MAX:
+        worker.shown = max(worker.shown, load64_acquire(Account(account_of(worker.store, tenant)).at.sequence))
+
+
+@njit(cache=True)
+def _is_durable(w: int, tenant: int, position: int, sequence: int) -> bool:
+    worker = Worker(w)
+    if position > load64_acquire(LogRing(worker.log).at.durable):
+        return False
+    return sequence <= load64_acquire(Account(account_of(worker.store, tenant)).at.durable)
+
+
+@njit(cache=True)
+def hold_back(w: int, header: int, chunk: int, reply: int, tail_before: int) -> int:
+    """What becomes of a reply of a request that was served at once: its length, :data:`HELD`, or DROP.
+
+    ``chunk``: as in the batch; ``tail_before``: what :func:`begin_showing` returned.
+    """
+    tail = LogRing(Worker(w).log).tail
+    return _hold(w, header, chunk, reply, tail if tail != tail_before else 0, Worker(w).shown)
+
+
+@njit(cache=True)
+def hold_back_task(w: int, header: int, chunk: int, reply: int, frame_at: int) -> int:
+    """The same of a task that has ended."""
+    worker, frame = Worker(w), Frame(frame_at)
+    if worker.log == 0:
+        return reply
+    has_written = frame.writes != 0 or frame.effect != EFFECT_NONE
+    return _hold(w, header, chunk, reply, LogRing(worker.log).tail if has_written else 0, worker.shown)
+
+
+@njit(cache=True)
+def _hold(w: int, header: int, chunk: int, reply: int, position: int, sequence: int) -> int:
+    worker, tenant = Worker(w), Header(header).tenant
+    if tenant >= limits.TENANTS_MAX or Account(account_of(worker.store, tenant)).durability != DURABILITY_ALWAYS:
+        return reply
+    if _is_durable(w, tenant, position, sequence):
+        return reply
+    tally = TenantCounters(worker.tenant_counters + tenant * TENANT_COUNTERS_BYTES)
+    count = worker.held_tail - worker.held_head
+    if count == _HELD_MAX or tally.held == _HELD_PER_TENANT:
+        Counters(w).unheld += 1
+        return DROP
+    held = Held(worker.held + worker.held_tail % _HELD_MAX * HELD_BYTES)
+    held.chunk = chunk
+    held.reply = reply
+    held.tenant = tenant
+    held.position = position
+    held.sequence = sequence
+    tally.held += 1
+    worker.held_tail += 1
+    _ask(w)
+    return HELD
+
+
+@njit(cache=True)
+def _ask(w: int) -> None:
+    """Have the log process know that somebody waits."""
+    worker = Worker(w)
+    ring = LogRing(worker.log)
+    store64_release(ring.at.awaited, worker.held_tail - worker.held_head)
+    fence()  # it says that it sleeps, and then looks whether somebody waits
+    if load64_acquire(Descriptor(worker.store).at.log_sleeps) != 0:
+        store64(worker.scratch, 1)
+        libc.write(worker.log_wake_fd, worker.scratch, 8)
+
+
+@njit(cache=True)
+def next_durable(w: int) -> int:
+    """Take the oldest held reply out, if it may be told now: the address of its HELD, or 0."""
+    worker = Worker(w)
+    if worker.held_head == worker.held_tail:
+        return 0
+    at = worker.held + worker.held_head % _HELD_MAX * HELD_BYTES
+    held = Held(at)
+    if not _is_durable(w, held.tenant, held.position, held.sequence):
+        return 0
+    TenantCounters(worker.tenant_counters + held.tenant * TENANT_COUNTERS_BYTES).held -= 1
+    worker.held_head += 1
+    store64_release(LogRing(worker.log).at.awaited, worker.held_tail - worker.held_head)
+    return at
+
+
+@njit(cache=True, forceinline=True)
+def are_held(w: int) -> bool:
+    """Whether any reply waits for the disk."""
+    worker = Worker(w)
+    return worker.held_head != worker.held_tail
+
+
+@njit(cache=True)
+def forget_held(w: int) -> None:
+    """A predecessor's held replies went with it: their chunks are given back, and their clients ask again."""
+    worker = Worker(w)
+    while worker.held_head != worker.held_tail:
+        held = Held(worker.held + worker.held_head % _HELD_MAX * HELD_BYTES)
+        TenantCounters(worker.tenant_counters + held.tenant * TENANT_COUNTERS_BYTES).held = 0
+        worker.held_head += 1
+    if worker.log != 0:
+        store64_release(LogRing(worker.log).at.awaited, 0)
