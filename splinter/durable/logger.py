@@ -24,6 +24,7 @@ import select
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -215,8 +216,9 @@ class Logger:
 
     # --- the process -------------------------------------------------------------------------------------------------
 
-    def run(self, wake: int) -> None:
-        """Work until SIGTERM, and then until all is on disk. ``wake``: an eventfd that is written to when somebody waits."""
+    def run(self, wake: int, workers: Sequence[int] = ()) -> None:
+        """Work until SIGTERM, and then until all is on disk. ``wake``: an eventfd that is written to when somebody waits;
+        ``workers``: those that end the workers' sleep, by ring."""
         ending: list[int] = []
         signal.signal(signal.SIGTERM, lambda *_: ending.append(1))
         waiting = select.poll()
@@ -230,6 +232,10 @@ class Logger:
                     self._rings.tell_failed(is_failed=False)
                     _log.warning("the disk takes writes again")
                 is_busy = self.turn()
+                if is_busy:
+                    for number, descriptor in enumerate(workers):
+                        if self._rings.awaits(number):
+                            os.eventfd_write(descriptor, 1)
             except (LogFailedError, DamageError) as error:
                 if not is_failed:
                     self._rings.tell_failed(is_failed=True)
@@ -245,8 +251,8 @@ class Logger:
             self._rest(waiting, wake, is_busy)
 
     def _rest(self, waiting: select.poll, wake: int, is_busy: bool) -> None:
-        """Sleep until somebody waits for the disk, or for a moment."""
+        """Sleep until somebody waits for the disk, or for a moment. Who waits for what has come since has not woken it."""
         self._rings.set_sleeps(True)
-        if not self._rings.is_awaited and waiting.poll(limits.LOG_PAUSE_MS if is_busy else limits.LOG_REST_MS):
+        if not self._rings.is_urgent and waiting.poll(limits.LOG_PAUSE_MS if is_busy else limits.LOG_REST_MS):
             os.read(wake, 8)
         self._rings.set_sleeps(False)

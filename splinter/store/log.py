@@ -139,10 +139,15 @@ class LogRings:
             header = self._headers[number]
             _set(self.address(number), int(header["head"]), durable, int(header["free"]))
 
+    def awaits(self, number: int) -> bool:
+        """Whether a ring's worker holds replies back until the disk has caught up."""
+        return bool(self._headers[number]["awaited"])
+
     @property
-    def is_awaited(self) -> bool:
-        """Whether a reply is held back until the disk has caught up."""
-        return any(header["awaited"] for header in self._headers)
+    def is_urgent(self) -> bool:
+        """Whether any does, and there is something that is not durable."""
+        is_awaited = any(map(self.awaits, range(len(self._headers))))
+        return is_awaited and any(int(header["durable"]) != int(header["tail"]) for header in self._headers)
 
     @property
     def gaps(self) -> int:

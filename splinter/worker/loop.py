@@ -50,6 +50,7 @@ from splinter.worker.turn import begin_serving, begin_turn, look_at_clock, sleep
 
 _CLOCK_EVERY = 16  # busy turns between two readings of the clock
 _SLICES_PER_TURN = 8  # of tasks, until replies go out and the store's housekeeping is done
+_HELD_POLL_MS = 1  # between looks whether replies need not wait any more, when nobody says so
 _RECLAIM_PER_TURN = 128  # slots moved from limbo to the free lists
 
 Find = Callable[[int, int, int], int]
@@ -180,7 +181,11 @@ def _rest(w: int, now: int, idle_from: int, descriptors: int) -> int:
     reclaim(worker.store, worker.index, _RECLAIM_PER_TURN)
     since = now if idle_from == 0 else idle_from
     if are_held(w):  # the log process may need this core
-        libc.sched_yield() if now - since <= worker.idle_spin_ns else libc.poll(worker.poll_fds, descriptors, 1)
+        if now - since <= worker.idle_spin_ns:
+            libc.sched_yield()
+        else:
+            libc.poll(worker.poll_fds, descriptors, _HELD_POLL_MS)
+            libc.read(worker.wake_fd, worker.scratch, 8)
         return since
     if now - since <= worker.idle_spin_ns or worker.tasks_live != 0:
         return since

@@ -51,6 +51,7 @@ class Data:
         self._extensions = len(self.folder.catalog.extensions())
         self._installed = os.eventfd(0, os.EFD_CLOEXEC)  # written to when the control process has installed those
         self._logger: AttendedProcess | None = None
+        self._wake_workers: list[int] = []
 
     def restore(self, store: Store, made: Foundation, *, is_attached: bool) -> None:
         """Make the store what the folder says, and have its changes logged from then on."""
@@ -74,6 +75,7 @@ class Data:
     def keep_log_of(self, workers: Sequence[WorkerMemory]) -> None:
         """Have workers hold back what is not on the disk."""
         assert self._rings is not None
+        self._wake_workers = [worker.wake_fd for worker in workers]
         for number, worker in enumerate(workers):
             worker.keep_log(self._rings.address(number), self.wake_fd)
 
@@ -128,7 +130,7 @@ class Data:
         OomPreference.offer(_OOM_POINTS)
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, _URGENCY)
-        self._make_logger().run(self.wake_fd)
+        self._make_logger().run(self.wake_fd, self._wake_workers)
 
     def _make_logger(self) -> Logger:
         """What writes the log."""
