@@ -19,6 +19,7 @@
 #include "pause.h"
 #include "work.h"
 #include "memory.h"
+#include "durable.h"
 
 #define value_block(scratch, end) block_before(scratch, end, SCRATCH_BYTES)
 #include "answer.h"
@@ -50,7 +51,7 @@ static __always_inline int begin(struct xdp_md *ctx, struct extension_scratch *s
     s->frame.budget = EXTENSION_BUDGET;
     s->snapshot = *(volatile __u64 *)&account->sequence;
     s->broken = 0;
-    return 1;
+    return is_durable(account, s->snapshot);
 }
 
 /* Put the result where the answer takes it from; returns its bytes, or more than an answer has: it is too large. */

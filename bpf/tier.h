@@ -15,6 +15,7 @@
 #include "pause.h"
 #include "work.h"
 #include "store.h"
+#include "durable.h"
 #define value_block(slab, end) block_before(slab, end, SLAB_BYTES)
 #include "answer.h"
 #include "room.h"
@@ -178,6 +179,8 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
     if (check_token(tenant, token) != FURTHER_PROCESSING)
         return VERDICT_OVER_COMMIT;
     pause_at(PAUSE_TOKEN);
+    if (!may_be_told(id, is_found ? version : 0))
+        return VERDICT_OVER_COMMIT;
     if (!is_found) {
         *bytes += NOT_FOUND_BYTES;
         return answer(ctx, key, &asked, NOT_FOUND, 0, NULL, 0, NOT_FOUND_BYTES) ? VERDICT_KERNEL_MISS : VERDICT_OVER_SIZE;

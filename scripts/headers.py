@@ -80,6 +80,7 @@ def shared_header() -> str:
             RATE_BURST_NS=f"{limits.RATE_BURST_NS}ull",
             RATE_BURST_PACKETS=limits.RATE_BURST_PACKETS,
             TENANTS_MAX=limits.TENANTS_MAX,
+            DURABILITY_ALWAYS=layout.DURABILITY_ALWAYS,
             TABLES_MAX=limits.TABLES_MAX,
             KEY_BYTES_MAX=limits.KEY_BYTES_MAX,
             UDP_PAYLOAD_BYTES_MAX=limits.UDP_PAYLOAD_BYTES_MAX,

@@ -36,6 +36,7 @@ class XdpProgram(Program):
     :param given: descriptors of maps that are there already, by name. The program answers gets by itself, in its *tier*, if
         ``accounts``, ``store_state`` and :func:`splinter.net.tier.forms` are among them, and the kernel accepts that;
         :attr:`tier_off` says why not.
+    :param durable: tenants may ask that nothing is told that is not on the disk.
     :param tier_off: why it is not to do so; empty: it is to.
 
     Nothing is taken before :meth:`serve_at` has said at which addresses.
@@ -58,6 +59,7 @@ class XdpProgram(Program):
         steer_away: int = 0,
         given: Mapping[str, int] | None = None,
         tier_off: str = "",
+        durable: bool = False,
     ) -> None:
         self.cores = cores
         self.queues = queues
@@ -78,6 +80,7 @@ class XdpProgram(Program):
             "CORES": cores,
             "LOCALITY": int(locality),
             "STEER_AWAY": steer_away,
+            "DURABLE": int(durable),
         }
         self._defines = defines
         self.tier_off = tier_off or _obstacle_to_tier(given or {})

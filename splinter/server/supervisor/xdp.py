@@ -85,6 +85,7 @@ class XdpTransport:
                 steer_away=config.steer_away,
                 given=kept.descriptors,
                 tier_off="kernel_tier is off" if config.kernel_tier == "off" else "",
+                durable=config.data is not None,
             )
             self.extension_programs = self._programs()
         print(f"gets are answered by {self.gets_answered_by}")
