@@ -96,12 +96,14 @@ class Workers:
             self._recover_rings(memory)
             waits_for_other(self._store.address, memory.index)
             waits_for_ring(memory.address)
-        while any(seat.pid == 0 for seat in self._seats):
-            if not self._spares.receive():
-                raise ServerError("the process that forks workers ended at once (its error is above)")
+        while True:  # some spares may have come while something else was waited for
             for seat in self._seats:
                 if seat.pid == 0:
                     self._fill(seat)
+            if all(seat.pid != 0 for seat in self._seats):
+                return
+            if not self._spares.receive():
+                raise ServerError("the process that forks workers ended at once (its error is above)")
 
     def watch(self) -> None:
         """Look at every worker: fill empty seats, kill what is stuck, recover what is dead."""
