@@ -20,6 +20,7 @@ import pytest
 
 from splinter import limits
 from splinter.durable.catalog import Catalog, ExtensionRow, TenantRow
+from splinter.errors import ControlError, NoSuchExtensionError, QuotaExceededError
 from splinter.ext.compile import CompiledExtension, compile_source
 from splinter.server.control.installed import Entry
 from splinter.server.control.kept import KeptExtensions
@@ -51,13 +52,10 @@ class Machine:
 
     control: Control
     path: Path
-    is_full: bool = False  # the disk of the catalog
 
     def process(self) -> Process:
         """A control process as it begins; in a fork."""
         catalog = Catalog(self.path)
-        if self.is_full:
-            catalog._base.execute(f"PRAGMA max_page_count = {catalog._base.execute('PRAGMA page_count').fetchone()[0]}")
         shared = replace(self.control.shared, data=SimpleNamespace(folder=SimpleNamespace(catalog=catalog)))
         shared.code.become_writer()
         registry = Registry(shared.store, shared.code, shared.extension_counters)
@@ -223,6 +221,46 @@ def test_wherever_the_control_process_is_killed_memory_and_catalog_agree_after_t
     assert wanted != anonymous(seen[-1][0])  # what was done is there
     assert all(later == earlier or anonymous(later) == wanted for earlier, later in seen)
     assert any(later == earlier for earlier, later in seen) and any(later != earlier for earlier, later in seen[:-1])
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_an_act_that_the_disk_has_no_room_for_changes_nothing(machine: Machine, name: str):
+    before, act = ACTS[name]
+    earlier = machine.prepare(7, before)
+
+    def refused(_: Any) -> State:
+        process = machine.process()
+        process.begin()
+        # A trigger stands for the disk, which SQLite tells by an error in the midst of a change, too.
+        for table in ("tenants", "extensions"):
+            for change in ("INSERT", "DELETE"):
+                process.catalog._base.execute(
+                    f"CREATE TEMP TRIGGER full_{table}_{change} BEFORE {change} ON main.{table} "
+                    "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+                )
+        with pytest.raises(ControlError, match="database or disk is full") as error:
+            act(process, tenant=7)
+        assert error.value.code == "catalog_failed"
+        return process.in_memory(7)
+
+    assert in_child(refused) == earlier
+    assert machine.look(7) == earlier
+
+
+def test_what_the_quota_refuses_is_not_kept_either(machine: Machine):
+    earlier = machine.prepare(7, [Process.create, lambda process, tenant: process.tenants.limit(tenant, 1, {})])
+
+    def refused(_: Any) -> None:
+        process = machine.process()
+        process.begin()
+        with pytest.raises(QuotaExceededError):
+            process.install(7, 1)
+        with pytest.raises(NoSuchExtensionError):
+            process.uninstall(7)
+        assert process.catalog.history(7) == []
+
+    in_child(refused)
+    assert machine.look(7) == earlier
 
 
 def anonymous(state: State) -> State:
