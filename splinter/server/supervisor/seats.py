@@ -97,7 +97,8 @@ class Workers:
             waits_for_other(self._store.address, memory.index)
             waits_for_ring(memory.address)
         while any(seat.pid == 0 for seat in self._seats):
-            if not self._spares.receive():
+            # Those that came while extensions were compiled have been received already, and no more are on their way.
+            if not self._spares.has_ready and not self._spares.receive():
                 raise ServerError("the process that forks workers ended at once (its error is above)")
             for seat in self._seats:
                 if seat.pid == 0:
