@@ -267,7 +267,7 @@ def _fields(method: ast.AST) -> Iterator[str]:
             continue
         kind, field = each.func.attr, each.args[1]
         may_miss = kind.startswith("optional_") or kind == "flag" or any(word.arg == "default" for word in each.keywords)
-        names = [str(field.value)] if isinstance(field, ast.Constant) else operations._RECORD_LIMITS
+        names = [str(field.value)] if isinstance(field, ast.Constant) else operations.RECORD_LIMITS
         yield from (f"`{name}`{'?' if may_miss else ''}" for name in names)
 
 

@@ -205,5 +205,6 @@ BALANCE_MOVES_MAX = 8  # tenants moved at a time
 BALANCE_REST_SECONDS = 10.0  # that a moved tenant stays where it is
 TENANTS_PER_MESSAGE_MAX = 4096  # that one control message describes
 RETIRED_TOKENS_MAX = 4096  # tokens that were valid once, of which the control process remembers what became of them
+EXTENSION_EVENTS_MAX = 1024  # installs and uninstalls of a tenant, the last ones, that a data folder keeps
 EXTENSIONS_PER_TENANT_MAX = 256
 EXTENSION_METADATA_BYTES_MAX = 2048  # signature and what else the control plane keeps with an extension

@@ -126,6 +126,8 @@ def list_extensions(
         table.add_row(visible(str(info.signature)), str(info.version), info.place, *counts, kills)
     Terminal().print(table)
     for info in found:
+        if info.not_runnable:
+            say(visible(f"{info.signature.name} cannot be run: {info.not_runnable}"))
         if info.worker_reason:
             say(visible(f"{info.signature.name} is in the worker: {info.worker_reason}"))
 

@@ -119,6 +119,7 @@ def list_tenants(
     if as_json:
         say(json.dumps([_plain(item, with_token=tokens) for item in found]))
         return
+    is_kept = any(item.durability != "none" for item in found)  # else there may be no data folder
     table = Table(
         "tenant",
         "home",
@@ -130,6 +131,7 @@ def list_tenants(
         "quota",
         "packets/s",
         "dropped",
+        *(["durability"] if is_kept else []),
         *([Column("token", min_width=_TOKEN_DIGITS, no_wrap=True)] if tokens else []),
     )
     for item in found:
@@ -137,7 +139,7 @@ def list_tenants(
         rate = f"{item.packets_per_second:,}" if item.packets_per_second else "any"
         row = [str(item.tenant), str(item.home), f"{item.objects:,}", f"{item.bytes_used:,}"]
         row += [f"{item.code_bytes:,}", f"{item.clients:,}", f"{item.staged_bytes:,}", quota]
-        row += [rate, f"{item.packets_dropped:,}"]
+        row += [rate, f"{item.packets_dropped:,}", *([item.durability] if is_kept else [])]
         table.add_row(*row, *(["\n".join(_tokens(item))] if tokens else []))
     Terminal().print(table)
 

@@ -19,6 +19,7 @@ class ExtensionInfo:
     kernel. ``place`` says where it runs, ``"kernel"`` or ``"worker"``; ``worker_reason`` why it is in the worker (empty on a
     server that has no other place). ``kills`` is how many workers had to be replaced because of
     it since it was installed or released last; when they are too many it is ``quarantined``, and invokes are refused.
+    ``not_runnable``: why the server cannot run what its data folder has (its ``place`` is ``"none"`` then); empty: it can.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ExtensionInfo:
     cpu_us: int
     kills: int
     quarantined: bool
+    not_runnable: str = ""
 
 
 def extension_info(fields: dict[str, Any]) -> ExtensionInfo:

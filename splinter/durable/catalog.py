@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from splinter.errors import ControlError, ServerError
+from splinter.limits import EXTENSION_EVENTS_MAX
 
 VERSION = 1
 """Of the tables, counted on with each change of them: see :data:`_MIGRATIONS`."""
@@ -35,9 +36,15 @@ CREATE TABLE extensions (tenant INTEGER NOT NULL, name TEXT NOT NULL, row TEXT N
   PRIMARY KEY (tenant, name)) STRICT, WITHOUT ROWID;
 CREATE TABLE history (number INTEGER PRIMARY KEY AUTOINCREMENT, tenant INTEGER NOT NULL, row TEXT NOT NULL,
   checksum INTEGER NOT NULL) STRICT;
+CREATE INDEX history_of_tenant ON history (tenant, number);
 """
 # What makes tables of a version those of the next one, by the former.
 _MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {}
+# Removes of a tenant what is older than its last so many events: whoever installs without end fills no disk.
+_OLD_EVENTS = """
+DELETE FROM history WHERE tenant = ? AND number <=
+  (SELECT number FROM history WHERE tenant = ? ORDER BY number DESC LIMIT 1 OFFSET ?)
+"""
 _BUSY_SECONDS = 10.0
 _IDENTITY_BITS = 63
 Row = TypeVar("Row")
@@ -68,6 +75,8 @@ class ExtensionRow:
     version: int
     source: str
     installed_at: float  # seconds since 1970
+    is_of_group: bool = False  # all extensions of the source were compiled together, into one block of code
+    signature: dict[str, Any] | None = None  # as the protocol has it: told when it cannot be compiled any more
 
 
 @dataclass(frozen=True)
@@ -88,11 +97,14 @@ class Catalog:
     def __init__(self, path: Path) -> None:
         """Open it, or make it. Raises :class:`ServerError`: it is damaged, or of a newer version; :class:`OSError`."""
         self._path = path
-        with self._told():
-            self._base = self._open()
-            self._prepare()
-            # Of the folder: random, in the header of every group of its files
-            self.identity = int(self._meta("identity") or 0)
+        try:
+            with self._told():
+                self._base = self._open()
+                self._prepare()
+                # Of the folder: random, in the header of every group of its files
+                self.identity = int(self._meta("identity") or 0)
+        except ControlError as error:
+            raise ServerError(str(error)) from error.__cause__
 
     def _open(self) -> sqlite3.Connection:
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # tokens are nobody else's business
@@ -219,9 +231,13 @@ class Catalog:
 
     @contextlib.contextmanager
     def uninstalling(self, tenant: int, name: str) -> Iterator[None]:
-        """Remove an extension, then have the caller uninstall it; if that raises, write what was there before."""
+        """Remove an extension, then have the caller uninstall it; if that raises, write what was there before. Nothing is
+        written where there is none."""
         before = self._extension(tenant, name)
-        self._put_extension(tenant, name, None, None if before is None else _event(before, "uninstalled"))
+        if before is None:
+            yield
+            return
+        self._put_extension(tenant, name, None, _event(before, "uninstalled"))
         try:
             yield
         except BaseException:
@@ -249,6 +265,7 @@ class Catalog:
                 text = _text(event)
                 values_of_event = (tenant, text, _checksum(tenant, text))
                 self._base.execute("INSERT INTO history (tenant, row, checksum) VALUES (?, ?, ?)", values_of_event)
+                self._base.execute(_OLD_EVENTS, (tenant, tenant, EXTENSION_EVENTS_MAX))
             else:
                 self._base.execute(
                     "DELETE FROM history WHERE number = (SELECT max(number) FROM history WHERE tenant = ?)", (tenant,)

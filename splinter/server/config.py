@@ -31,8 +31,9 @@ _CPUS_MAX = 1 << 16  # numbers of CPUs are below
 _DEVICE_NAME = re.compile(r"[^/:\s]{1,15}")  # as the kernel has it (dev_valid_name)
 _COUNT_MAX = 1 << 40
 DURABILITIES = ("none", "interval", "always")  # by the number that the store has for each
+DURABILITY_DEFAULT = "interval"  # with a data folder
 _CHOICES = {
-    "durability": DURABILITIES,
+    "durability": (None, *DURABILITIES),
     "transport": TRANSPORTS,
     "partial_checksums": PARTIAL_CHECKSUMS,
     "kernel_tier": KERNEL_TIERS,
@@ -170,7 +171,7 @@ class ServerConfig:
     fresh: bool = False  # begin with an empty store, whatever an earlier server of the instance left
     audit: bool = False  # check a store that was left before serving it
     data: str | None = None  # data folder: what is kept over the server's end; none: everything ends with it
-    durability: str = "interval"  # of tenants that say nothing else, with a data folder: "none", "interval" or "always"
+    durability: str | None = None  # of new tenants that say nothing else: "none", "interval" (default) or "always"; with data
     salvage: bool = False  # leave out what is damaged in the data folder; else the start is refused
 
     def validate(self) -> None:
@@ -178,10 +179,14 @@ class ServerConfig:
         check_name(self.instance)
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                raise ServerError(f"{name} {getattr(self, name)!r}: one of {', '.join(choices)}")
+                raise ServerError(f"{name} {getattr(self, name)!r}: one of {', '.join(filter(None, choices))}")
         for name, (least, most, unit) in _RANGES.items():
             if not least <= getattr(self, name) <= most:
                 raise ServerError(f"{name} {getattr(self, name)}: {least} to {most}{unit}")
+        if self.data is None and (self.durability is not None or self.salvage):
+            raise ServerError(f"{'salvage' if self.salvage else 'durability'} needs a data folder: name one with --data")
+        if self.data == "":
+            raise ServerError("data '': name a folder")
         if self.address is not None:
             self.address = parse_address(self.address)
         if self.device is not None and (not _DEVICE_NAME.fullmatch(self.device) or self.device in (".", "..")):

@@ -17,6 +17,7 @@ LAYERS = (
     ("native",),
     ("store", "net", "ext"),
     ("client", "worker"),
+    ("durable",),
     ("server",),
     ("cli",),
     ("testing", "__main__"),

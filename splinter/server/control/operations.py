@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
-import logging
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -24,19 +22,19 @@ from splinter.ext.kernel.code import refuse_place
 from splinter.net.xdp.extensions import Loaded
 from splinter.recent import Recent
 from splinter.server import statistics
-from splinter.server.config import DURABILITIES
+from splinter.server.config import DURABILITIES, DURABILITY_DEFAULT
 from splinter.server.control import fields as fields
 from splinter.server.control import usage
 from splinter.server.control.balancer import Balancer
 from splinter.server.control.compile_queue import CompileQueue, Source
 from splinter.server.control.installed import Entry
+from splinter.server.control.kept import KeptExtensions
 from splinter.server.control.places import Rank
 from splinter.server.control.registry import Registry
 from splinter.server.control.tenants import RECORD_LIMITS, Tenants
 from splinter.server.shared import Shared
 from splinter.worker.log import log_read
 
-_log = logging.getLogger(__name__)
 _CREDENTIAL_BYTES_MAX = 256
 _LOG_ENTRIES_TOLD_MAX = 1000
 _COMPILED_KEPT = 64  # compiled sources remembered, the most recent ones
@@ -55,7 +53,8 @@ class Operations:
         self._shared, self._tenants, self._registry, self._balancer = shared, tenants, registry, balancer
         self._compiler = CompileQueue()  # processes: compiling does not hold up other connections
         self._compiled: Recent[bytes, list[CompiledExtension]] = Recent(_COMPILED_KEPT)  # by digest of name and source
-        self._catalog = shared.data.folder.catalog if shared.data is not None else None
+        self._has_folder = shared.data is not None
+        self._kept = KeptExtensions(shared.data.folder.catalog if shared.data is not None else None, registry)
         self._installing: _Locks = WeakValueDictionary()
         self._asking: _Locks = WeakValueDictionary()
         self._counts: dict[str, int] = {}
@@ -170,11 +169,11 @@ class Operations:
     def _durability(self, request: dict[Any, Any], default: str | None) -> int:
         """The number of the durability that is asked for; without a data folder there is none."""
         mode = fields.optional_text(request, "durability", 16)
-        if self._catalog is None:
+        if not self._has_folder:
             if mode not in (None, DURABILITIES[0]):
                 raise ControlError("this server has no data folder: start it with --data", "no_data_folder")
             return 0
-        mode = mode or default
+        mode = mode or default or DURABILITY_DEFAULT
         if mode not in DURABILITIES:
             raise ControlError(f"'durability' is one of {', '.join(DURABILITIES)}, not {mode!a}", "bad_request")
         return DURABILITIES.index(mode)
@@ -253,37 +252,25 @@ class Operations:
             for one in compiled:
                 with contextlib.closing(await self._load(one, source)) as program:
                     self._require_same(tenant, generation)
-                    entries.append(self._install(tenant, generation, one, source, program))
+                    entries.append(self._kept.install(tenant, generation, one, program, source=source, is_of_group=every))
                 await asyncio.sleep(0)  # others' turn: there may be hundreds
         return {"extensions": [self._describe(entry) for entry in entries]}
 
-    def _install(self, tenant: int, generation: int, compiled: CompiledExtension, source: str, program: Loaded) -> Entry:
-        """Publish an extension; where there is a catalog, it has it before."""
-        catalog = self._catalog
-        if catalog is None:
-            return self._registry.install(tenant, compiled, program)
-        old = self._registry.find(tenant, compiled.name)
-        version = old.version + 1 if old else 1
-        with catalog.installing(ExtensionRow(tenant, generation, compiled.name, version, source, time.time())):
-            return self._registry.install(tenant, compiled, program)
+    async def install_kept(self) -> None:
+        """Install what the data folder has and the memory has not."""
+        await self._kept.restore(self._tenants.is_active, self._install_again)
 
-    async def install_catalogued(self) -> None:
-        """Install what the catalog has and the memory has not. What cannot be compiled any more, or installed, stays in the
-        catalog, and is told."""
-        catalog = self._catalog
-        for row in catalog.extensions() if catalog is not None else []:
-            there = self._registry.find(row.tenant, row.name)
-            if there is not None and there.version == row.version:
-                continue
-            try:
-                compiled = await self._compile(row.tenant, row.generation, row.source, row.name, every=False)
-                await self._registry.ready_to_write()
-                for one in compiled:
-                    with contextlib.closing(await self._load(one, row.source)) as program:
-                        self._require_same(row.tenant, row.generation)
-                        self._registry.install(row.tenant, one, program, version=row.version)
-            except SplinterError as error:
-                _log.error("extension %r of tenant %d is kept, and not installed: %s", row.name, row.tenant, error)
+    async def _install_again(self, row: ExtensionRow) -> Entry:
+        """Install what an earlier server had installed, in its version; what was compiled together, together again."""
+        name = None if row.is_of_group else row.name
+        compiled = await self._compile(row.tenant, row.generation, row.source, name, row.is_of_group)
+        await self._registry.ready_to_write()
+        one = next((each for each in compiled if each.name == row.name), None)
+        if one is None:
+            raise ControlError(f"its source has no extension {row.name!r}", "bad_request")
+        with contextlib.closing(await self._load(one, row.source)) as program:
+            self._require_same(row.tenant, row.generation)
+            return self._registry.install(row.tenant, one, program, version=row.version)
 
     async def _load(self, compiled: CompiledExtension, source: str) -> Loaded:
         """Load an extension's program into the kernel, where there is one. Raises :class:`CompileError` where its author
@@ -329,15 +316,15 @@ class Operations:
     async def _extension_uninstall(self, request: dict[Any, Any]) -> dict[str, Any]:
         """Remove an extension; tasks under way end in it."""
         tenant = self._require_tenant(request)
-        name, catalog = fields.name(request, "name"), self._catalog
-        with catalog.uninstalling(tenant, name) if catalog is not None else contextlib.nullcontext():
-            self._registry.uninstall(tenant, name)
+        self._kept.uninstall(tenant, self._tenants.generation(tenant), fields.name(request, "name"))
         return {}
 
     async def _extension_list(self, request: dict[Any, Any]) -> dict[str, Any]:
         """Describe a tenant's extensions and what each has used."""
         tenant = self._require_tenant(request)
-        return {"extensions": [self._describe(entry) for entry in self._registry.entries(tenant)]}
+        found = [self._describe(entry) for entry in self._registry.entries(tenant)]
+        found += [one.described() for one in self._kept.not_runnable(tenant, self._tenants.generation(tenant))]
+        return {"extensions": sorted(found, key=lambda one: str(one["name"]))}
 
     async def _extension_log(self, request: dict[Any, Any]) -> dict[str, Any]:
         """Tell the entries that a tenant's extensions wrote by ``db.log``, oldest first."""
@@ -405,4 +392,5 @@ class Operations:
             "kills": kills,
             "quarantined": kills >= self._shared.config.quarantine_after,
             "cpu_us": cycles * 1000 // self._shared.cycles_per_millisecond,
+            "not_runnable": "",
         }

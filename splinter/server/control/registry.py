@@ -104,6 +104,10 @@ class Registry:
         """A tenant's extensions by name."""
         return sorted(self._entries.get(tenant, {}).values(), key=lambda entry: entry.name)
 
+    def tenants(self) -> list[int]:
+        """Those that have any."""
+        return [tenant for tenant, entries in self._entries.items() if entries]
+
     def rebuild(self) -> None:
         """Read all records from the store, and take the code they name out of what may be written."""
         self.work_waits.set()  # what an earlier control process retired waits in the store

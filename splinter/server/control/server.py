@@ -164,7 +164,7 @@ class ControlServer:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         self._tenants.rebuild()
-        await self._operations.install_catalogued()
+        await self._operations.install_kept()
         if self._data is not None:
             self._data.say_installed()
         server = await asyncio.start_server(self._accept, sock=self._listen_socket, limit=_BUFFER_BYTES)

@@ -176,7 +176,9 @@ class Tenants:
         return self._catalog.changing(rows, [self._row(row.id) for row in rows])
 
     def rotate(self, tenant: int, token: int | None, at_once: bool) -> None:
-        """Give a tenant a new token. As :meth:`Tokens.rotate`."""
+        """Give a tenant a new token, ``token`` or a random one. As :meth:`Tokens.rotate`; raises as
+        :meth:`Tokens.require_change`."""
+        self.tokens.require_change(tenant, token, at_once)
         new, row = new_token() if token is None else token, self._row(tenant)
         with self._kept([replace(row, token=new, former_token=0 if at_once else row.token)]):
             self.tokens.rotate(tenant, new, at_once)
@@ -299,10 +301,34 @@ class Tenants:
 
     def rebuild(self) -> None:
         """Take over after an earlier control process: what is installed, removals and creations it did not finish."""
+        self._catch_up()
         self._registry.rebuild()
         self._records["flags"][(self._records["flags"] == 0) & (self._store.accounts["active"] != 0)] = TENANT_REMOVING
         for tenant in np.flatnonzero(self._records["flags"] & TENANT_REMOVING):
             self._start_removal(int(tenant))
+
+    def _catch_up(self) -> None:
+        """Do what the catalog has and the memory has not: an act that an earlier control process died in, of which nobody was
+        told how it ended. Homes are left alone: balancing moves tenants, and the catalog does not hear of that."""
+        for row in self._catalog.tenants() if self._catalog is not None else []:
+            record = self._records[row.id]
+            if record["flags"] & TENANT_REMOVING:
+                continue
+            there = self._row(row.id)
+            if not row.is_there and there.is_there:
+                record["flags"] = TENANT_REMOVING
+                self.tokens.remove(row.id)
+            elif row.is_there and not there.is_there:
+                self._fill_record(row)
+                record["flags"] = TENANT_ACTIVE
+            elif row.is_there and there != replace(row, home=there.home):
+                self._store.open_tenant(row.id, row.quota_bytes, generation=row.generation)
+                self._store.set_durability(row.id, row.durability)
+                for name, value in (row.limits or {}).items():
+                    record[name] = value
+                record["former_token"] = row.former_token  # first: a packet that races finds the old one valid
+                record["token"] = row.token
+        self.publish_homes()
 
     def _start_removal(self, tenant: int) -> asyncio.Task[None]:
         task = asyncio.create_task(self._finish_removal(tenant))

@@ -62,29 +62,30 @@ class Tokens:
             code = self._retired.get(_digest(tenant, token), "permission_denied")
             raise PermissionDeniedError(_SENTENCES.get(code, "wrong tenant or token"), code)
 
-    def rotate(self, tenant: int, token: int | None, at_once: bool) -> int:
-        """Give a tenant a new token, ``token`` or a random one; returns it. The old one stays valid, unless ``at_once``, until
-        :meth:`finish`. Raises :class:`ControlError` when that has not been called since the last change."""
-        record = self._records[tenant]
-        current = self.current(tenant)
+    def require_change(self, tenant: int, token: int | None, at_once: bool) -> None:
+        """Raise :class:`ControlError` when a token cannot be changed: an earlier change was not finished, or the tenant has
+        that token already."""
         if self.former(tenant) and not at_once:
             raise ControlError(
                 f"tenant {tenant} has two valid tokens already: finish that change first ('splinter tenant rotate --finish')",
                 "token_change",
             )
-        if token in (current, self.former(tenant)):
+        if token in (self.current(tenant), self.former(tenant)):
             raise ControlError(f"that is a token of tenant {tenant} already", "bad_request")
-        new = new_token() if token is None else token
+
+    def rotate(self, tenant: int, new: int, at_once: bool) -> None:
+        """Give a tenant a new token, after :meth:`require_change`. The old one stays valid, unless ``at_once``, until
+        :meth:`finish`."""
+        record = self._records[tenant]
         self._retired.pop(_digest(tenant, new), None)
         if at_once:
             self._retire(tenant, _REPLACED)
             record["former_token"] = 0
         else:
-            record["former_token"] = current
+            record["former_token"] = self.current(tenant)
         record["token"] = new
         if at_once:
             self.on_void(tenant)
-        return new
 
     def finish(self, tenant: int) -> None:
         """End a change: only the new token is valid from now on."""

@@ -1,8 +1,8 @@
 """A server's data folder, as the supervisor has it: opened first, read before anybody is served, written by the log process.
 
 A fresh store gets its tenants from the catalog and its objects from snapshot and log. A store that is attached has all of that
-already; the catalog, whose changes come first, may be one act ahead of it: that is done now. What of the log had not come to
-the disk is in the rings, which are attached with the store.
+already; the catalog, whose changes come first, may be one act ahead of it: the control process does that when it starts. What
+of the log had not come to the disk is in the rings, which are attached with the store.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from splinter.durable.folder import DataFolder
 from splinter.durable.logger import Logger, Paths
 from splinter.durable.recovery import recover
 from splinter.errors import ServerError
-from splinter.net.tenants import TENANT, TENANT_ACTIVE, TENANT_REMOVING
+from splinter.net.tenants import TENANT, TENANT_ACTIVE
 from splinter.server.config import ServerConfig
 from splinter.server.processes import OomPreference, is_readable
 from splinter.server.supervisor.attended import AttendedProcess
@@ -61,7 +61,7 @@ class Data:
         rows = self.folder.catalog.tenants()
         if is_attached:
             self._require_same_store(store)
-            _catch_up(store, tenants, rows)
+            _tell(f"{self._described(rows, store)}; all of it is in the store that was left")
         else:
             self._recover(store, tenants, rows)
             self.folder.catalog.store = int(store.descriptor["identity"])
@@ -118,11 +118,14 @@ class Data:
         store.descriptor["log_gaps"] = 0 if found.is_exact else 1
         if found.torn:
             _tell(f"cut off, as it was never acknowledged: {found.torn}")
-        there = sum(row.is_there for row in rows)
         _tell(
-            f"data folder {self.folder.path}: {there:,} tenants, {self._extensions:,} extensions, {store.usage().objects:,} "
-            f"objects; {found.objects:,} from the snapshot and {found.entries:,} changes of the log in {found.seconds:.2f} s"
+            f"{self._described(rows, store)}; {found.objects:,} from the snapshot and {found.entries:,} changes of the log in "
+            f"{found.seconds:.2f} s"
         )
+
+    def _described(self, rows: list[TenantRow], store: Store) -> str:
+        tenants, objects = sum(row.is_there for row in rows), store.usage().objects
+        return f"data folder {self.folder.path}: {tenants:,} tenants, {self._extensions:,} extensions, {objects:,} objects"
 
     def _run(self) -> None:
         """The log process."""
@@ -157,22 +160,6 @@ def fill_record(tenants: np.ndarray, row: TenantRow) -> None:
     for name, value in {"generation": row.generation, **tokens, "home": row.home, **(row.limits or {})}.items():
         record[name] = value
     record["flags"] = TENANT_ACTIVE if row.is_there else 0
-
-
-def _catch_up(store: Store, tenants: np.ndarray, rows: list[TenantRow]) -> None:
-    """Do what the catalog has and the store has not: of each tenant the last act, of which nobody was told that it was done."""
-    for row in rows:
-        record = tenants[row.id]
-        if not row.is_there:
-            if record["flags"] & TENANT_ACTIVE:
-                record["flags"] = TENANT_REMOVING  # the control process goes on with that
-                record["token"] = record["former_token"] = 0
-            continue
-        if record["flags"] & TENANT_REMOVING:
-            continue
-        store.open_tenant(row.id, row.quota_bytes, generation=row.generation)
-        store.set_durability(row.id, row.durability)
-        fill_record(tenants, row)
 
 
 def _tell(text: str) -> None:

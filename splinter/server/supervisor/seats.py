@@ -96,14 +96,13 @@ class Workers:
             self._recover_rings(memory)
             waits_for_other(self._store.address, memory.index)
             waits_for_ring(memory.address)
-        while True:  # some spares may have come while something else was waited for
+        while any(seat.pid == 0 for seat in self._seats):
+            # Those that came while extensions were compiled have been received already, and no more are on their way.
+            if not self._spares.has_ready and not self._spares.receive():
+                raise ServerError("the process that forks workers ended at once (its error is above)")
             for seat in self._seats:
                 if seat.pid == 0:
                     self._fill(seat)
-            if all(seat.pid != 0 for seat in self._seats):
-                return
-            if not self._spares.receive():
-                raise ServerError("the process that forks workers ended at once (its error is above)")
 
     def watch(self) -> None:
         """Look at every worker: fill empty seats, kill what is stuck, recover what is dead."""

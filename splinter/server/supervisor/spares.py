@@ -63,6 +63,11 @@ class Spares:
         """Whether it lives, as far as is known; then there is a ``socket``."""
         return self._forker is not None
 
+    @property
+    def has_ready(self) -> bool:
+        """Whether one has been received and not taken."""
+        return bool(self._ready)
+
     def start(self, at_first: Callable[[], None]) -> None:
         """Fork the forker, which runs ``at_first`` first, and ask it for spares."""
         self.socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

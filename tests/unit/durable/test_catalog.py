@@ -57,6 +57,27 @@ def test_an_act_that_fails_in_memory_leaves_the_catalog_as_it_was(catalog: Catal
     assert [event.version for event in catalog.history(7)] == [2]
 
 
+def test_removing_what_is_not_there_leaves_the_history_alone(catalog: Catalog):
+    catalog.put_tenants([TENANT])
+    with catalog.installing(EXTENSION):
+        pass
+    with pytest.raises(RuntimeError), catalog.uninstalling(7, "other"):
+        raise RuntimeError
+    assert [event.what for event in catalog.history(7)] == ["installed"]
+
+
+def test_history_is_bounded_for_each_tenant(catalog: Catalog, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(catalog_module, "EXTENSION_EVENTS_MAX", 3)
+    other = ExtensionRow(**{**EXTENSION.__dict__, "tenant": 8})
+    with catalog.installing(other):
+        pass
+    for version in range(1, 9):
+        with catalog.installing(ExtensionRow(**{**EXTENSION.__dict__, "version": version})):
+            pass
+    assert [event.version for event in catalog.history(7)] == [6, 7, 8]
+    assert [event.version for event in catalog.history(8)] == [2]
+
+
 def test_a_removed_tenant_leaves_its_generation_and_nothing_else(catalog: Catalog):
     catalog.put_tenants([TENANT])
     with catalog.installing(EXTENSION):
@@ -84,8 +105,8 @@ def test_a_value_that_is_not_what_was_written_is_not_believed(tmp_path: Path, ca
     catalog.close()
     with sqlite3.connect(tmp_path / "splinter.db") as base:
         base.execute(change)
-    again = Catalog(tmp_path / "splinter.db")
     with pytest.raises(ServerError, match="damaged"):
+        again = Catalog(tmp_path / "splinter.db")
         assert [again.identity, again.tenants(), again.extensions(), again.history(7), again.history(8)]
 
 

@@ -12,13 +12,24 @@ from splinter import limits
 from splinter.errors import ServerError
 from splinter.server.config import ServerConfig, parse_address, parse_bytes, parse_cores
 
-TEXTS = ("instance", "transport", "device", "address", "netns", "client_netns", "partial_checksums", "kernel_tier")
+TEXTS = (
+    "data",
+    "durability",
+    "instance",
+    "transport",
+    "device",
+    "address",
+    "netns",
+    "client_netns",
+    "partial_checksums",
+    "kernel_tier",
+)
 NUMBERS = (
     "port", "memory_bytes", "tasks_per_worker", "tasks_per_tenant", "task_budget", "task_yields_max", "task_milliseconds_max",
     "task_wall_milliseconds_max", "idle_spin_ns", "steer_away", "watchdog_ms", "quarantine_after", "device_wait",
     "code_bytes_per_tenant",
 )  # fmt: skip
-FLAGS = ("steal", "locality", "balance", "preempt", "keep_store", "fresh", "audit")
+FLAGS = ("steal", "locality", "balance", "preempt", "keep_store", "fresh", "audit", "salvage")
 OF_OTHER_TYPES = {
     TEXTS: ["5", "1.5", "true", "[]", "{}", "1979-05-27", "nan"],
     NUMBERS: ["1.5", "1e6", "inf", "nan", "true", "'5'", "[5]", "{}", "1979-05-27"],
@@ -113,6 +124,8 @@ OUT_OF_RANGE = {
     ("device_wait",): ["-1", "604801", str(1 << 64)],
     ("kernel_tier",): ["''", "'on'", "'Auto'"],
     ("partial_checksums",): ["''", "'yes'", "'Auto'"],
+    ("durability",): ["''", "'sync'", "'Always'", "'always'"],  # the last one without a data folder
+    ("data",): ["''"],
     ("transport",): ["''", "'XDP'", "'tcp'"],
 }
 BAD = [

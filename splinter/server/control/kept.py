@@ -1,0 +1,127 @@
+"""Extensions as a data folder keeps them: in its catalog before they are in memory, and installed from it at every start.
+
+The catalog is written first, so it may be one act ahead of the memory when the control process dies between the two. Nobody was
+told how that act ended, so the next control process does it. What the catalog has and this server cannot run (its compiler
+refuses what an earlier one took, or the quota has no room) stays there, is listed with the reason, and does not stop the start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from splinter.durable.catalog import Catalog, ExtensionRow
+from splinter.errors import BusyError, SplinterError
+from splinter.net.xdp.extensions import NOT_LOADED, Loaded
+
+if TYPE_CHECKING:
+    from splinter.ext.compile import CompiledExtension
+    from splinter.server.control.installed import Entry
+    from splinter.server.control.registry import Registry
+
+_log = logging.getLogger(__name__)
+_COUNTS = ("code_bytes", "frame_bytes", "invocations", "in_kernel", "errors", "yields", "kills", "cpu_us")
+_TRIES = 3  # of an install that the server was too busy for
+
+
+@dataclass(frozen=True)
+class NotRunnable:
+    """An extension that the catalog has and this server cannot run."""
+
+    row: ExtensionRow
+    reason: str
+
+    def described(self) -> dict[str, Any]:
+        """As the protocol tells it, like those that can be run."""
+        row = self.row
+        return {
+            "name": row.name,
+            "signature": row.signature or {"name": row.name, "parameters": [], "result": "None"},
+            "version": row.version,
+            "place": "none",
+            "worker_reason": "",
+            "quarantined": False,
+            "not_runnable": self.reason,
+            **dict.fromkeys(_COUNTS, 0),
+        }
+
+
+class KeptExtensions:
+    """The catalog's extensions beside the registry's. ``catalog`` None: there is no data folder, and nothing is kept."""
+
+    def __init__(self, catalog: Catalog | None, registry: Registry) -> None:
+        self._catalog, self._registry = catalog, registry
+        # By tenant and generation, then by name
+        self._not_runnable: dict[tuple[int, int], dict[str, NotRunnable]] = {}
+
+    def not_runnable(self, tenant: int, generation: int) -> list[NotRunnable]:
+        """What a tenant has and this server cannot run, by name."""
+        found = self._not_runnable.get((tenant, generation), {})
+        return [found[name] for name in sorted(found)]
+
+    def install(
+        self,
+        tenant: int,
+        generation: int,
+        compiled: CompiledExtension,
+        program: Loaded = NOT_LOADED,
+        *,
+        source: str,
+        is_of_group: bool,
+    ) -> Entry:
+        """Publish an extension that somebody installs; as :meth:`Registry.install`. Raises :class:`ControlError` when the
+        catalog cannot be written, and has installed nothing."""
+        if self._catalog is None:
+            return self._registry.install(tenant, compiled, program)
+        former = self._not_runnable.get((tenant, generation), {})
+        old = self._registry.find(tenant, compiled.name) or (former[compiled.name].row if compiled.name in former else None)
+        version = old.version + 1 if old else 1
+        row = ExtensionRow(
+            tenant, generation, compiled.name, version, source, time.time(), is_of_group, compiled.signature.to_wire()
+        )
+        with self._catalog.installing(row):
+            entry = self._registry.install(tenant, compiled, program, version=version)
+        former.pop(compiled.name, None)
+        return entry
+
+    def uninstall(self, tenant: int, generation: int, name: str) -> None:
+        """Remove an extension, also one that cannot be run; as :meth:`Registry.uninstall`."""
+        former = self._not_runnable.get((tenant, generation), {})
+        is_known = name in former or self._registry.find(tenant, name) is not None
+        with self._catalog.uninstalling(tenant, name) if self._catalog and is_known else contextlib.nullcontext():
+            if name not in former:
+                self._registry.uninstall(tenant, name)
+        former.pop(name, None)
+
+    async def restore(self, is_active: Callable[[int], bool], make: Callable[[ExtensionRow], Awaitable[Entry]]) -> None:
+        """Make the memory what the catalog says: ``make`` compiles and installs a row."""
+        if self._catalog is None:
+            return
+        rows = self._catalog.extensions()
+        self._uninstall_others({(row.tenant, row.name) for row in rows}, is_active)
+        for row in rows:
+            there = self._registry.find(row.tenant, row.name)
+            if there is None or there.version != row.version:
+                await self._make(row, make)
+
+    def _uninstall_others(self, kept: set[tuple[int, str]], is_active: Callable[[int], bool]) -> None:
+        for tenant in filter(is_active, self._registry.tenants()):
+            for entry in self._registry.entries(tenant):
+                if (tenant, entry.name) not in kept:
+                    self._registry.uninstall(tenant, entry.name)
+
+    async def _make(self, row: ExtensionRow, make: Callable[[ExtensionRow], Awaitable[Entry]]) -> None:
+        for left in reversed(range(_TRIES)):
+            try:
+                await make(row)
+            except SplinterError as error:
+                if isinstance(error, BusyError) and left:
+                    continue
+                reason = str(error)
+                _log.error("extension %r of tenant %d is kept, and cannot be run: %s", row.name, row.tenant, reason)
+                self._not_runnable.setdefault((row.tenant, row.generation), {})[row.name] = NotRunnable(row, reason)
+            return
