@@ -37,7 +37,7 @@ GROUP = np.dtype(
         ("magic", "<u4"),
         ("format", "<u2"),
         ("kind", "<u2"),
-        ("number", "<u8"),  # of the log's groups, without a gap; of a snapshot's from 0
+        ("number", "<u8"),  # of the log's groups, from 1, without a gap; of a snapshot's from 0
         ("bytes", "<u8"),  # of the payload
         ("folder", "<u8"),  # identity of the data folder
         ("unix_ns", "<u8"),  # when it was written

@@ -17,7 +17,7 @@ from splinter.errors import ServerError, Status
 from splinter.store.commit_layout import LOGGED_BYTES
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
 from splinter.store.reclaim import reclaim
-from splinter.store.restore import find_entries, restore_copies, restore_entries
+from splinter.store.restore import FOUND_BYTES, find_entries, restore_copies, restore_entries
 from splinter.store.store import Store
 
 _CONTROL = limits.PARTICIPANT_CONTROL
@@ -68,15 +68,16 @@ class Replay:
         if before:
             data = np.concatenate((self._left, data))
         base = int(data.ctypes.data)
-        found = np.empty((len(data) // LOGGED_BYTES + 1, 3), np.int64)
-        count = int(find_entries(base, base + len(data), base, found))
+        found = np.empty((len(data) // LOGGED_BYTES + 1, FOUND_BYTES // 8), np.int64)
+        count = int(find_entries(base, base + len(data), int(found.ctypes.data)))
         if count < 0:
             raise DamagedEntryError(-1 - count - before)
         found = found[:count]
-        places = found[np.lexsort((found[:, 1], found[:, 0])), 2]
+        places = np.ascontiguousarray(found[np.lexsort((found[:, 1], found[:, 0])), 2])
         left = np.empty(count, np.int64)
+        arrays = (self._numbers, self._generations, left)
         status, waiting = self._within_epoch(
-            restore_entries, base, places, self._numbers, self._generations, left
+            restore_entries, base, int(places.ctypes.data), count, *(int(array.ctypes.data) for array in arrays)
         )  # fmt: skip
         self._check(status)
         sizes = data.view(np.uint8)

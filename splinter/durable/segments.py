@@ -52,7 +52,7 @@ class LogFailedError(ServerError):
 
 
 class Confirmed:
-    """The number of the last group that was made durable; -1: none was."""
+    """The number of the last group that was made durable; 0: none was."""
 
     def __init__(self, folder: Path) -> None:
         path = folder / _CONFIRMED
@@ -66,11 +66,11 @@ class Confirmed:
     @property
     def number(self) -> int:
         """It."""
-        return int(struct.unpack_from("<Q", self._memory)[0]) - 1
+        return int(struct.unpack_from("<Q", self._memory)[0])
 
     @number.setter
     def number(self, number: int) -> None:
-        struct.pack_into("<Q", self._memory, 0, number + 1)
+        struct.pack_into("<Q", self._memory, 0, number)
 
 
 def _names(folder: Path, suffix: str) -> list[Path]:

@@ -7,12 +7,11 @@ whoever restores opens the tenants without any, and sets those afterwards.
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import copy_bytes, less_unsigned, load64
+from splinter.native.atomics import copy_bytes, less_unsigned, load64, store64
 from splinter.store.accounts import account_of
 from splinter.store.classes import class_for
 from splinter.store.clients import claim_begin, find_client, forget_client, result_at
@@ -34,6 +33,7 @@ _TABLE_CLIENTS = limits.TABLE_CLIENTS
 _TABLE_EXTENSIONS = limits.TABLE_EXTENSIONS
 _WINDOW = limits.CLIENT_WINDOW
 _WORD_BYTES = 8
+FOUND_BYTES = 3 * _WORD_BYTES  # of what find_entries() writes about an entry
 
 
 @njit(cache=True)
@@ -178,10 +178,10 @@ def _is_clients_key(key: int, key_length: int, end: int) -> bool:
 
 
 @njit(cache=True)
-def find_entries(at: int, end: int, base: int, found: np.ndarray) -> int:
-    """List the entries from ``at`` to ``end``: tenant, number, and place behind ``base``, a row of ``found`` each. It has room
-    for one in each LOGGED_BYTES. Returns how many there are, or -1 - the place of what is no entry."""
-    count = 0
+def find_entries(at: int, end: int, found: int) -> int:
+    """List the entries from ``at`` to ``end``: to ``found`` go tenant, number and place behind ``at``, a word each. There is
+    room for one entry in each LOGGED_BYTES. Returns how many there are, or -1 - the place of what is no entry."""
+    count, base = 0, at
     while at < end:
         if end - at >= _WORD_BYTES and Logged(at).tenant == 0 and 0 < Logged(at).size <= end - at:
             at += Logged(at).size
@@ -189,7 +189,10 @@ def find_entries(at: int, end: int, base: int, found: np.ndarray) -> int:
         if not is_entry(at, end):
             return -1 - (at - base)
         logged = Logged(at)
-        found[count, 0], found[count, 1], found[count, 2] = logged.tenant, logged.number, at - base
+        row = found + count * FOUND_BYTES
+        store64(row, logged.tenant)
+        store64(row + _WORD_BYTES, logged.number)
+        store64(row + 2 * _WORD_BYTES, at - base)
         count += 1
         at += logged.size
     return count
@@ -197,34 +200,37 @@ def find_entries(at: int, end: int, base: int, found: np.ndarray) -> int:
 
 @njit(cache=True)
 def restore_entries(
-    store: int, p: int, base: int, places: np.ndarray, numbers: np.ndarray, generations: np.ndarray, left: np.ndarray
+    store: int, p: int, base: int, places: int, count: int, numbers: int, generations: int, left: int
 ) -> tuple[int, int]:  # fmt: skip
-    """Make so what entries say, at these places behind ``base``, in order of tenant and number.
+    """Make so what entries say, at the ``count`` places behind ``base`` that are listed, a word each, in order of tenant and
+    number.
 
     ``numbers``: of each tenant, the last entry that was restored; it is counted on. ``generations``: of each tenant that is
     wanted; what is of another one is passed over. Entries behind one that is missing are listed in ``left``, by their places.
     Returns a status as :func:`restore_entry`, and how many are left.
     """
-    count = 0
-    for place in places:
+    left_count = 0
+    for row in range(count):
+        place = load64(places + row * _WORD_BYTES)
         logged = Logged(base + place)
         tenant, number = logged.tenant, logged.number
-        if number <= numbers[tenant]:
+        last = numbers + tenant * _WORD_BYTES
+        if number <= load64(last):
             continue
-        if number != numbers[tenant] + 1:
-            left[count] = place
-            count += 1
+        if number != load64(last) + 1:
+            store64(left + left_count * _WORD_BYTES, place)
+            left_count += 1
             continue
         account = Account(account_of(store, tenant))
-        if logged.generation == generations[tenant]:
+        if logged.generation == load64(generations + tenant * _WORD_BYTES):
             status = restore_entry(store, p, base + place)
             if status != Status.OK:
-                return status, count
-        numbers[tenant] = number
+                return status, left_count
+        store64(last, number)
         account.number = number
         account.sequence = max(account.sequence, logged.sequence)
         account.durable = account.sequence
-    return Status.OK, count
+    return Status.OK, left_count
 
 
 # --- copied slots --------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from __future__ import annotations
 from numba import njit
 
 from splinter import limits
+from splinter.errors import Status
 from splinter.native import libc
 from splinter.native.atomics import fence, load64_acquire, store64, store64_release
 from splinter.store.accounts import account_of
@@ -62,6 +63,13 @@ def show_all(w: int, tenant: int) -> None:
     worker = Worker(w)
     if worker.log != 0 and tenant < limits.TENANTS_MAX:
         worker.shown = max(worker.shown, load64_acquire(Account(account_of(worker.store, tenant)).at.sequence))
+
+
+@njit(cache=True, forceinline=True)
+def show_refusal(w: int, tenant: int, status: int) -> None:
+    """The reply will tell of this status: of any commit of the tenant, unless the request was not looked at."""
+    if status != Status.BUSY and status != Status.DISK_FAILED:
+        show_all(w, tenant)
 
 
 @njit(cache=True)

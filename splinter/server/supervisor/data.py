@@ -88,7 +88,7 @@ class Data:
 
     def start(self, selector: selectors.BaseSelector, forks: Forks) -> None:
         """Start the log process."""
-        self._logger = AttendedProcess("splinter-log", "log process", selector, forks, run=self._run)
+        self._logger = AttendedProcess("splinter-disk", "log process", selector, forks, run=self._run)
         self._logger.start()
 
     def stop(self) -> None:

@@ -32,6 +32,8 @@ _LOOPS: dict[str, dict[str, tuple[str, ...]]] = {  # by transport: modules, and 
     "udp": {"splinter.worker.udp.loop": ("serve_udp",)},
 }
 _CALLERS = (  # modules whose Python calls compiled code
+    "splinter.durable.logger",
+    "splinter.durable.replay",
     "splinter.native.clock",
     "splinter.server.control.registry",
     "splinter.server.control.server",
@@ -40,6 +42,7 @@ _CALLERS = (  # modules whose Python calls compiled code
     "splinter.server.supervisor.seats",
     "splinter.server.supervisor.watchdog",
     "splinter.server.worker_statistics",
+    "splinter.store.log",
     "splinter.store.store",
 )
 _TYPES = {"int": types.int64, "bool": types.boolean}

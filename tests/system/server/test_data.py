@@ -1,0 +1,382 @@
+"""A server with a data folder: killed or stopped, started again, and everything that was acknowledged is there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from splinter.client.admin import TenantInfo
+from splinter.durable.catalog import Catalog
+from splinter.errors import ControlError, DiskFailedError, RequestTimeoutError
+from tests.support.kill_all import kill_everything
+from tests.support.servers import MEMORY, RunningServer, start_server
+from tests.support.waiting import wait_for
+
+OBJECTS = 200
+EXTENSION = """
+from splinter.ext import extension, Store, u64
+
+@extension
+def bump(db: Store, key: u64) -> u64:
+    count = u64(1)
+    found = db.get(1, key)
+    if found is not None:
+        count = found.u64(0) + 1
+    db.put(1, key, count)
+    return count
+"""
+
+
+class Servers:
+    """One server after the other on a data folder, by UDP; the last one is stopped at the end."""
+
+    def __init__(self, name: str, data: Path) -> None:
+        self.name, self.data = name, data
+        self.server: RunningServer | None = None
+
+    def start(self, *options: str) -> RunningServer:
+        """The next one."""
+        self.server = start_server(self.name, None, "--data", str(self.data), "--cores", "0", *options)
+        return self.server
+
+    def crash(self) -> None:
+        """SIGKILL to all of its processes."""
+        assert self.server is not None
+        kill_everything(self.server, "supervisor first", random.Random(1))
+        self.server.started.forget()
+        self.server = None
+
+    def stop(self) -> None:
+        """SIGTERM, as an operator does."""
+        if self.server is not None:
+            status = self.server.stop()
+            said = self.server.started.said()
+            self.server.started.forget()
+            self.server = None
+            assert status == 0, said
+
+    def refused(self, *options: str) -> str:
+        """What a start says that must not come about."""
+        command = [
+            sys.executable,
+            "-m",
+            "splinter",
+            "serve",
+            "-i",
+            self.name + "x",
+            "--transport",
+            "udp",
+            "--address",
+            "127.0.0.1",
+        ]
+        run = subprocess.run(
+            [*command, "--port", "1", "--memory", MEMORY, "--data", str(self.data), *options],
+            capture_output=True, text=True, timeout=280, check=False,
+        )  # fmt: skip
+        assert run.returncode != 0 and "Traceback" not in run.stderr, run.stderr
+        return run.stderr
+
+
+@pytest.fixture
+def servers(unique_name: str, tmp_path: Path) -> Iterator[Servers]:
+    made = Servers(unique_name, tmp_path / "data")
+    yield made
+    made.stop()
+
+
+def fill(server: RunningServer, durability: str) -> TenantInfo:
+    """A tenant with objects in several tables, one deleted, one large, an extension that ran, all acknowledged."""
+    tenant = server.admin().create_tenant(quota_bytes=16 << 20, packets_per_second=0, durability=durability)
+    client = server.client(tenant)
+    for number in range(OBJECTS):
+        client.put(b"key %d" % number, b"value %d" % number, table=number % 3)
+    client.delete(b"key 7", table=1)
+    client.put(b"large", bytes(range(256)) * 200)
+    client.install(EXTENSION)
+    assert [client.invoke("bump", 5) for _ in range(3)] == [1, 2, 3]
+    return tenant
+
+
+def check(server: RunningServer, tenant: TenantInfo, bumps: int) -> None:
+    """All of it is there, under the same token and limits, and can be changed."""
+    client = server.client(tenant)
+    for number in range(OBJECTS):
+        expected = None if number == 7 else b"value %d" % number
+        assert client.get(b"key %d" % number, table=number % 3) == expected
+    assert client.get(b"large") == bytes(range(256)) * 200
+    assert client.invoke("bump", 5) == bumps
+    (described,) = server.admin().list_tenants(tokens=True)
+    assert (described.token, described.quota_bytes, described.durability) == (tenant.token, 16 << 20, tenant.durability)
+
+
+@pytest.mark.parametrize("durability", ["always", "interval"])
+def test_a_stop_and_a_start_lose_nothing(servers: Servers, durability: str):
+    tenant = fill(servers.start(), durability)
+    for bumps in (4, 5):
+        servers.stop()
+        check(servers.start(), tenant, bumps)
+
+
+def test_a_crash_loses_nothing_that_was_to_last(servers: Servers):
+    tenant = fill(servers.start(), "always")
+    for bumps in range(4, 8):
+        servers.crash()
+        check(servers.start(), tenant, bumps)
+
+
+def test_a_tenant_without_durability_comes_back_empty(servers: Servers):
+    server = servers.start()
+    tenant = fill(server, "none")
+    servers.crash()
+    server = servers.start()
+    client = server.client(tenant)
+    assert client.get(b"key 1", table=1) is None
+    assert client.invoke("bump", 5) == 1
+
+
+def test_what_is_removed_stays_removed(servers: Servers):
+    server = servers.start()
+    tenant, other = fill(server, "always"), server.admin().create_tenant(durability="always")
+    server.client(other).put(b"key", b"other")
+    server.client(tenant).uninstall("bump")
+    server.admin().remove_tenant(other.tenant)
+    again = server.admin().create_tenant(other.tenant, durability="always", token=0x1234)
+    servers.crash()
+    server = servers.start()
+    assert {info.tenant for info in server.admin().list_tenants()} == {tenant.tenant, other.tenant}
+    assert again.token == 0x1234
+    assert server.client(again).get(b"key") is None
+    assert server.client(tenant).extensions() == []
+
+
+def test_limits_tokens_and_durability_are_kept_as_they_were_changed(servers: Servers):
+    server = servers.start("--durability", "none")
+    tenant = server.admin().create_tenant()
+    client = server.client(tenant)
+    client.put(b"before", b"it was to last")
+    assert tenant.durability == "none"
+    server.admin().limit_tenant(tenant.tenant, packets_per_second=777_777, durability="always")
+    client.put(b"after", b"it was to last")  # a snapshot has to bring what was there before
+    rotated = server.admin().rotate_token(tenant.tenant)
+    servers.crash()
+    server = servers.start()
+    (described,) = server.admin().list_tenants(tokens=True)
+    assert (described.packets_per_second, described.durability) == (777_777, "always")
+    assert (described.token, described.former_token) == (rotated.token, tenant.token)
+    client = server.client(rotated)
+    assert client.get(b"before") == client.get(b"after") == b"it was to last"
+
+
+def test_a_request_that_is_repeated_after_a_restart_is_not_executed_again(servers: Servers):
+    """An incrementing client asks on while its server is killed, again and again: each of its requests has its effect once."""
+    server = servers.start()
+    tenant = server.admin().create_tenant(durability="always")
+    port = server.info.port
+    server.client(tenant).install(EXTENSION)
+    client = server.client(tenant, timeout=60.0)
+    server._open.remove(client)  # it lives on
+    answers: list[int] = []
+    failures: list[BaseException] = []
+    enough = threading.Event()
+
+    def ask() -> None:
+        try:
+            while not enough.is_set():
+                answers.append(client.invoke("bump", 9))
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        for _ in range(4):
+            seen = len(answers)
+            wait_for(lambda seen=seen: len(answers) > seen + 20 or failures, 60, "some answers")
+            servers.crash()
+            servers.start("--port", str(port))
+        seen = len(answers)
+        wait_for(lambda: len(answers) > seen + 20 or failures, 60, "some answers")
+    finally:
+        enough.set()
+        thread.join()
+        client.close()
+    assert not failures
+    assert answers == [*range(1, len(answers) + 1)]
+
+
+def test_a_long_log_becomes_a_snapshot(servers: Servers):
+    server = servers.start()
+    tenant = fill(server, "interval")
+    client, value = server.client(tenant), bytes(60_000)
+    for number in range(6000):  # 360 MB
+        client.put(b"again", value + number.to_bytes(4, "little"))
+    snapshots = servers.data / "snapshots"
+    wait_for(lambda: list(snapshots.glob("*.snap")), 60, "a snapshot")
+    wait_for(lambda: sum(path.stat().st_size for path in (servers.data / "log").iterdir()) < 500 << 20, 30, "a shorter log")
+    servers.crash()
+    server = servers.start()
+    assert " 0 from the snapshot" not in server.started.said()
+    check(server, tenant, 4)
+
+
+# --- when things break -----------------------------------------------------------------------------------------------------
+
+
+def test_a_second_server_is_refused(servers: Servers):
+    servers.start()
+    assert "in use by another server" in servers.refused()
+
+
+def test_a_flipped_bit_is_told_with_its_place_and_can_be_left_out(servers: Servers):
+    tenant = fill(servers.start(), "always")
+    servers.stop()
+    (segment, *_) = sorted((servers.data / "log").glob("*.log"))
+    damaged = bytearray(segment.read_bytes())
+    at = damaged.index(b"value 11")
+    damaged[at] ^= 1
+    segment.write_bytes(damaged)
+    said = servers.refused()
+    assert f"{segment.name} is damaged at byte" in said
+    server = servers.start("--salvage")
+    assert "left out" in server.started.said()
+    client = server.client(tenant)
+    assert client.get(b"key 10", table=1) == b"value 10"
+    assert client.get(b"key 11", table=2) is None  # nothing damaged is served
+    client.put(b"key 11", b"value 11", table=2)
+    servers.crash()
+    server = servers.start()  # what was left out does not come back, nor does the damage
+    assert server.client(tenant).get(b"key 11", table=2) == b"value 11"
+
+
+def test_a_torn_end_is_cut_off_and_told(servers: Servers):
+    tenant = fill(servers.start(), "always")
+    servers.crash()
+    segment = max((servers.data / "log").glob("*.log"))
+    data = bytearray(segment.read_bytes())
+    last = max(at for at in range(0, len(data), 512) if data[at : at + 4] == b"SGRP")
+    size = 64 + int.from_bytes(data[last + 16 : last + 24], "little")
+    following = (last + size + 511) // 512 * 512
+    # The next group's header and nothing of its payload: as if the machine had lost power.
+    header = bytearray(data[last : last + 64])
+    number = int.from_bytes(header[8:16], "little")
+    header[8:16] = (number + 1).to_bytes(8, "little")
+    import crc32c
+
+    header[60:64] = crc32c.crc32c(bytes(header[:60])).to_bytes(4, "little")
+    data[following : following + 64] = header
+    segment.write_bytes(data)
+    server = servers.start()
+    assert f"cut off, as it was never acknowledged: group {number + 1}" in server.started.said()
+    check(server, tenant, 4)
+    servers.crash()
+    check(servers.start(), tenant, 5)
+
+
+def test_a_damaged_catalog_is_told(servers: Servers):
+    fill(servers.start(), "always")
+    servers.stop()
+    catalog = servers.data / "splinter.db"
+    catalog.write_bytes(catalog.read_bytes().replace(b'"quota_bytes": 1', b'"quota_bytes": 2'))
+    assert "splinter.db is damaged: tenant" in servers.refused()
+
+
+def test_a_newer_folder_is_refused(servers: Servers):
+    servers.start()
+    servers.stop()
+    catalog = Catalog(servers.data / "splinter.db")
+    catalog._base.execute("PRAGMA user_version = 99")
+    catalog.close()
+    assert "newer Splinter" in servers.refused()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, which is soon full."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    where = tmp_path / "disk"
+    where.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", where], check=True)
+    yield where
+    subprocess.run(["umount", "-l", where], check=True)
+
+
+def test_a_full_disk_refuses_writes_serves_reads_and_goes_on_when_there_is_room(unique_name: str, small_disk: Path):
+    servers = Servers(unique_name, small_disk / "data")
+    try:
+        server = servers.start()
+        tenant = server.admin().create_tenant(durability="always")
+        client, value = server.client(tenant, timeout=2.0), bytes(60_000)
+        client.put(b"key", b"value")
+        ballast = small_disk / "ballast"
+        with contextlib.suppress(OSError), ballast.open("wb") as file:
+            while True:
+                file.write(bytes(1 << 20))
+        with pytest.raises((DiskFailedError, RequestTimeoutError)):
+            for number in range(4000):
+                client.put(b"filling", value + number.to_bytes(4, "little"))
+        wait_for(lambda: "writes are refused" in server.started.said(), 30, "the log process")
+        with pytest.raises(DiskFailedError):
+            client.put(b"key", b"other")
+        assert client.get(b"key") == b"value"
+        ballast.unlink()
+
+        def writes() -> bool:
+            with contextlib.suppress(DiskFailedError, RequestTimeoutError):
+                client.put(b"key", b"again")
+                return True
+            return False
+
+        wait_for(writes, 30, "room")
+        servers.crash()
+        assert servers.start().client(tenant).get(b"key") == b"again"
+    finally:
+        servers.stop()
+
+
+def test_an_act_that_cannot_be_kept_is_refused_and_changes_nothing(unique_name: str, small_disk: Path):
+    servers = Servers(unique_name, small_disk / "data")
+    try:
+        server = servers.start()
+        tenant = server.admin().create_tenant(durability="none")
+        ballast = small_disk / "ballast"
+        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        with pytest.raises(ControlError, match="catalog"):
+            server.admin().create_tenant()
+        with pytest.raises(ControlError, match="catalog"):
+            server.admin().limit_tenant(tenant.tenant, packets_per_second=5)
+        with pytest.raises(ControlError, match="catalog"):
+            server.client(tenant).install(EXTENSION)
+        (described,) = server.admin().list_tenants()
+        assert described.packets_per_second == 0
+        assert server.client(tenant).extensions() == []
+        ballast.unlink()
+        server.client(tenant).install(EXTENSION)
+    finally:
+        servers.stop()
+
+
+def test_the_log_process_is_replaced(servers: Servers):
+    server = servers.start()
+    tenant = server.admin().create_tenant(durability="always")
+    client = server.client(tenant)
+    for number in range(30):
+        (logger,) = server.children("splinter-disk")
+        if number % 10 == 5:
+            os.kill(logger, signal.SIGKILL)
+            wait_for(lambda logger=logger: server.children("splinter-disk") not in ([], [logger]), 30, "another one")
+        client.put(b"key %d" % number, b"value")
+    servers.crash()
+    client = servers.start().client(tenant)
+    assert all(client.get(b"key %d" % number) == b"value" for number in range(30))
