@@ -52,7 +52,8 @@ class House:
 
 
 @pytest.fixture
-def house() -> Iterator[House]:
+def house(request: pytest.FixtureRequest) -> Iterator[House]:
+    """With a parameter: so many spares have been received before anybody is seated."""
     store = Store.create(limits.STORE_BYTES_MIN, participants=CORES)
     texts, ticks = build_texts(), cycles_per_millisecond()
     memories = [
@@ -74,11 +75,19 @@ def house() -> Iterator[House]:
 
     workers = Workers(memories, store, recover_rings, spares, watchdog, selectors.EpollSelector(), Mock())
     made = House(workers, watchdog)
+    spares.socket.settimeout(WAIT_SECONDS)
+    for _ in range(getattr(request, "param", 0)):
+        assert spares.receive()
     workers.seat_all()
     workers._selector.register(spares.socket, selectors.EVENT_READ, spares.receive)
     yield made
     spares.close()
     workers.wait(time.monotonic())
+
+
+@pytest.mark.parametrize("house", [1, CORES], indirect=True)
+def test_spares_that_came_before_the_seats_were_filled_take_them(house: House) -> None:
+    assert all(house.pid(index) for index in range(CORES))
 
 
 def test_who_has_something_to_do_soon_does_not_rest_for_long(house: House) -> None:
