@@ -112,9 +112,9 @@ class Disk:
         groups = self.log()
         if not groups:
             return False
-        last = groups[-1]
+        last, payload = groups[-1], dice.randbytes(dice.randrange(_PAYLOAD_MAX))
         pieces = framed(
-            Kind.CHANGES, last.number + 1, self._identity, boot_digest(), [memoryview(dice.randbytes(dice.randrange(_PAYLOAD_MAX)))]
+            Kind.CHANGES, last.number + 1, self._identity, boot_digest(), [memoryview(payload)]
         )  # fmt: skip
         torn = np.frombuffer(b"".join(pieces), np.uint8).reshape(-1, 512)
         lost = dice.sample(range(len(torn)), dice.randint(1, len(torn)))
