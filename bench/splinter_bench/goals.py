@@ -23,8 +23,8 @@ from splinter_bench.rounds import Verdict, judge
 from splinter_bench.subjects.local_server import lab_server
 from splinter_bench.subjects.session import Session
 
-SERVING, EXTENSIONS, TRANSACTIONS, KERNEL, RIVALS, SCHEDULING = AREAS = (
-    "serving", "extensions", "transactions", "kernel", "rivals", "scheduling",
+SERVING, EXTENSIONS, TRANSACTIONS, KERNEL, LASTING, RIVALS, SCHEDULING = AREAS = (
+    "serving", "extensions", "transactions", "kernel", "lasting", "rivals", "scheduling",
 )  # fmt: skip
 
 

@@ -73,6 +73,11 @@ class _Snapshot(threading.Thread):
         for name, field_name in (("generation", "active"), ("number", "number"), ("sequence", "sequence")):
             self._places[name] = accounts[field_name][ids]
 
+    def note_commits(self, sequences: np.ndarray) -> None:
+        """Raise what is on the disk of each tenant's commits to what the snapshot has, once it is whole."""
+        ids = self._places["tenant"].astype(np.int64)
+        sequences[ids] = np.maximum(sequences[ids], self._places["sequence"])
+
     def run(self) -> None:
         """Take it."""
         try:
@@ -136,13 +141,15 @@ class Logger:
         self._last_bytes = whole[-1].stat().st_size if whole else 0
         self._logged_bytes = 0  # since the last snapshot began
         self._is_whole = rings.gaps == rings.gaps_covered
+        # While the log lacks something: what of each tenant's commits is on the disk, and up to where the rings tell of it.
+        self._on_disk = np.zeros(limits.TENANTS_MAX, np.int64)
+        self._seen = rings.heads()
 
     # --- turns -------------------------------------------------------------------------------------------------------
 
     def turn(self) -> bool:
         """One turn. Returns whether there was something to write. Raises :class:`LogFailedError`."""
         self._look_at_snapshot()
-        sequences = self._store.accounts["sequence"].copy() if not self._is_whole else None
         first, second, heads = self._rings.tails(), self._rings.tails(), self._rings.heads()
         is_busy = second != heads
         reached = list(heads)
@@ -158,23 +165,28 @@ class Logger:
             for number, (durable, head) in enumerate(zip(first, second, strict=True)):
                 self._rings.settle(number, durable, head)
             if self._rings.gaps != self._rings.gaps_covered:
-                self._is_whole = False
+                self._is_whole, self._seen = False, first
+                self._on_disk[:] = 0
         else:
-            self._rings.free(second)
-            if self._snapshot is not None and self._snapshot.path is not None and sequences is not None:
-                self._become_whole(first, sequences)
+            for number, (at, end) in enumerate(zip(self._seen, first, strict=True)):
+                self._rings.note_commits(number, at, end, self._on_disk)
+            self._seen = first
+            self._rings.free(first, second)
+            if self._snapshot is not None and self._snapshot.path is not None:
+                self._become_whole(self._snapshot, self._snapshot.path, first)
         return is_busy
 
-    def _become_whole(self, first: list[int], sequences: np.ndarray) -> None:
-        """The log lacks nothing any more: say that what is there, and was counted before this turn, is durable."""
-        assert self._snapshot is not None
-        self._rings.gaps_covered = self._snapshot.gaps
-        if self._rings.gaps != self._rings.gaps_covered:
-            return
-        self._is_whole = True
-        accounts = self._store.accounts
-        accounts["durable"] = np.maximum(accounts["durable"], sequences)
-        self._rings.call_durable(first)
+    def _become_whole(self, taken: _Snapshot, path: Path, first: list[int]) -> None:
+        """A snapshot is whole that makes good what the log lacked when it began. If that is all, say what is on the disk."""
+        self._rings.gaps_covered = taken.gaps
+        if self._rings.gaps == taken.gaps:
+            taken.note_commits(self._on_disk)
+            durable = self._store.accounts["durable"]
+            np.maximum(durable, self._on_disk.astype(np.uint64), out=durable)
+            self._rings.call_durable(first)
+            self._is_whole = True
+        else:
+            self._end_snapshot(taken, path)
 
     # --- snapshots ---------------------------------------------------------------------------------------------------
 

@@ -8,17 +8,18 @@ import numpy as np
 from numba import njit
 
 from splinter import limits
-from splinter.native.atomics import fence, load64_acquire, store64_release
-from splinter.store.accounts import account_of
+from splinter.layout import offset
+from splinter.native.atomics import fence, load64, load64_acquire, store64_release
 from splinter.store.commit_layout import LOG_RING, LOG_RING_HEADER_BYTES, LOG_RING_SPAN
-from splinter.store.layout import LOG_FAILED, LOG_KEPT, LOG_NONE
-from splinter.store.records import Account, Descriptor, Logged, LogRing
+from splinter.store.layout import ACCOUNT, ACCOUNT_BYTES, LOG_FAILED, LOG_KEPT, LOG_NONE
+from splinter.store.records import Descriptor, Logged, LogRing
 
 if TYPE_CHECKING:
     from splinter.store.region import Region
     from splinter.store.store import Store
 
 _MASK = limits.LOG_RING_BYTES - 1
+_DURABLE_AT = offset(ACCOUNT, "durable")
 
 
 @njit(cache=True)
@@ -40,16 +41,16 @@ def _set(ring: int, head: int, durable: int, free: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def entries_durable(store: int, ring: int, first: int, last: int) -> int:
-    """Say in their tenants' accounts that a ring's entries from ``first`` to ``last``, positions in bytes, are on disk with all
-    that they follow. Returns how many there are."""
+def _note_commits(ring: int, first: int, last: int, words: int, stride: int) -> int:
+    """Raise the word of each tenant, ``stride`` bytes apart from ``words`` on, to the last commit that a ring's entries from
+    ``first`` to ``last``, positions in bytes, are of. Returns how many entries there are."""
     data, count = ring + LOG_RING_HEADER_BYTES, 0
     while first < last:
         entry = Logged(data + (first & _MASK))
         if entry.tenant != 0:
-            account = Account(account_of(store, entry.tenant))
-            if entry.sequence > account.durable:
-                store64_release(account.at.durable, entry.sequence)
+            word = words + entry.tenant * stride
+            if entry.sequence > load64(word):
+                store64_release(word, entry.sequence)
             count += 1
         first += entry.size
     return count
@@ -124,14 +125,21 @@ class LogRings:
         """Say that a ring is on disk up to ``head``, and up to ``durable`` with all that its entries follow. Returns how many
         entries that are more."""
         before = int(self._headers[number]["durable"])
-        count = int(entries_durable(self._store.address, self.address(number), before, durable))
+        words = int(self._store.accounts.ctypes.data) + _DURABLE_AT
+        count = int(_note_commits(self.address(number), before, durable, words, ACCOUNT_BYTES))
         _set(self.address(number), head, durable, durable)
         return count
 
-    def free(self, heads: list[int]) -> None:
-        """Say that the rings are on disk up to these positions, though nothing is called durable."""
-        for number, head in enumerate(heads):
-            _set(self.address(number), head, int(self._headers[number]["durable"]), head)
+    def note_commits(self, number: int, first: int, last: int, sequences: np.ndarray) -> None:
+        """Raise ``sequences``, an int64 for each tenant, to the last commits that a ring's entries between two positions are
+        of."""
+        _note_commits(self.address(number), first, last, int(sequences.ctypes.data), sequences.itemsize)
+
+    def free(self, free: list[int], heads: list[int]) -> None:
+        """Say that the rings are on disk up to ``heads``, and their room free up to ``free``, though nothing is called
+        durable."""
+        for number, (end, head) in enumerate(zip(free, heads, strict=True)):
+            _set(self.address(number), head, int(self._headers[number]["durable"]), end)
 
     def call_durable(self, positions: list[int]) -> None:
         """Say that all below these positions is durable, after :meth:`free`; the accounts say so already."""

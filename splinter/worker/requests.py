@@ -18,7 +18,7 @@ from splinter.store.staging import stage_put
 from splinter.wire import FLAG_REPLY, MAGIC, MULTIGET_MISSING, MULTIGET_TOO_LARGE, MULTIGET_VERSIONS, VERSION, Opcode
 from splinter.worker.accounts import resumed_nothing
 from splinter.worker.counters import count
-from splinter.worker.durable import show, show_missing, show_refusal
+from splinter.worker.durable import show, show_missing
 from splinter.worker.layout import OPCODES
 from splinter.worker.records import Counters, Header, Worker
 from splinter.worker.reply import DROP, HEADER_BYTES, body_bytes_max, finish, refuse
@@ -123,7 +123,6 @@ def _put(w: int, header: int, key_length: int, value_length: int, hashed: int) -
             store, participant, tenant, table, key, key_length, key + key_length, value_length, wanted, claim, hashed
         )
         if status != Status.OK:
-            show_refusal(w, tenant, status)
             return reply_recorded(w, header, status)
         return finish(w, header, Status.OK, store_last_version(store, participant), 0)
     if fragments > limits.FRAGMENTS_MAX:
@@ -134,7 +133,6 @@ def _put(w: int, header: int, key_length: int, value_length: int, hashed: int) -
         request.status * limits.ROOM_UNIT_BYTES if request.status != 0 else limits.FRAGMENT_BYTES,
     )  # fmt: skip
     if status != Status.OK:
-        show_refusal(w, tenant, status)
         return reply_recorded(w, header, status)
     return finish(w, header, Status.OK, version, 0)
 
@@ -147,7 +145,6 @@ def _delete(w: int, header: int, key_length: int, hashed: int) -> int:
         header + HEADER_BYTES, key_length, request.object_version, claim_of(w, header), hashed,
     )  # fmt: skip
     if status != Status.OK:
-        show_refusal(w, request.tenant, status)
         return reply_recorded(w, header, status)
     return finish(w, header, Status.OK, 0, 0)
 

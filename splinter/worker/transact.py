@@ -17,7 +17,7 @@ from splinter.store.publication import EXPECT_ABSENT
 from splinter.store.records import Write
 from splinter.store.transactions import note_read, note_write, standing_write, store_transact_versions
 from splinter.wire import ENTRIES_MAX, ENTRY, ENTRY_DELETES, ENTRY_READS
-from splinter.worker.durable import show_refusal
+from splinter.worker.durable import show_all
 from splinter.worker.records import Entry, Header, Worker
 from splinter.worker.reply import HEADER_BYTES, finish, refuse
 from splinter.worker.tasks.once import claim_of, reply_recorded
@@ -44,8 +44,8 @@ def transact(w: int, header: int, key_length: int, value_length: int) -> int:
         return refuse(w, header, refusal)
     claim = claim_of(w, header) if writes_end > writes else 0
     status = store_transact_versions(store, worker.index, tenant, reads, reads_end, writes, writes_end, claim)
-    if status != Status.OK or writes_end == writes:
-        show_refusal(w, tenant, status)
+    if writes_end == writes:
+        show_all(w, tenant)
     if status != Status.OK:
         return reply_recorded(w, header, status)
     return finish(w, header, Status.OK, store_last_version(store, worker.index) if writes_end > writes else 0, 0)

@@ -11,7 +11,6 @@ from splinter.store.journal import participant_at
 from splinter.store.outcomes import EFFECT_DUPLICATE, Outcome
 from splinter.store.records import Participant
 from splinter.store.transactions import CONFLICT
-from splinter.worker.durable import show_refusal
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.records import Counters, Frame, Worker
 from splinter.worker.reply import PENDING, body_bytes_max, refuse, reply_outcome
@@ -72,7 +71,6 @@ def _commit_and_reply(w: int, t: int, ended: int) -> int:
     worker = Worker(w)
     worker.shown = max(worker.shown, frame.shown)
     if recorded != Status.OK:
-        show_refusal(w, frame.tenant, recorded)
         return reply_recorded(w, header, recorded)
     return reply_outcome(w, header, kind, status, line, value, body, length)
 

@@ -29,6 +29,7 @@ from splinter.store.outcomes import (
     outcome_word,
 )
 from splinter.store.records import Account, Claim, Participant
+from splinter.worker.durable import show_refusal
 from splinter.worker.records import Counters, Frame, Header, Worker
 from splinter.worker.reply import DROP, body_bytes_max, refuse, reply_outcome
 
@@ -47,9 +48,10 @@ def claim_of(w: int, header: int) -> int:
 def reply_recorded(w: int, header: int, status: int) -> int:
     """Answer a request that was not executed: with what is recorded (RECORDED), not at all (STALE), or with a status.
 
-    Returns the reply's length, or DROP. The packet still is as it came.
+    Returns the reply's length, or DROP. The packet still is as it came. What it tells of may have to wait for the disk.
     """
     worker, counters = Worker(w), Counters(w)
+    show_refusal(w, Header(header).tenant, status)
     if status == STALE:
         counters.stale += 1
         return DROP
