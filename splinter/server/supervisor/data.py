@@ -48,6 +48,8 @@ class Data:
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._store: Store | None = None
         self._rings: LogRings | None = None
+        if config.salvage:
+            self.folder.catalog.leave_out_damage(_tell)
         self._extensions = len(self.folder.catalog.extensions())
         self._installed = os.eventfd(0, os.EFD_CLOEXEC)  # written to when the control process has installed those
         self._logger: AttendedProcess | None = None

@@ -169,6 +169,8 @@ def refused(folder: Path, *options: str) -> str:
 def test_a_second_server_is_refused_and_a_damaged_folder_too(servers: Servers) -> None:
     server = servers.start()
     server.admin().create_tenant(7)
+    other = server.admin().create_tenant(8)
+    server.client(other).put(b"key", b"value")
     assert f"in use by another server (pid {server.info.pid})" in refused(servers.folder)
     servers.end(signal.SIGTERM)
     path = servers.folder / "splinter.db"
@@ -176,6 +178,12 @@ def test_a_second_server_is_refused_and_a_damaged_folder_too(servers: Servers) -
     place = whole.rindex(b'"id": 7')
     path.write_bytes(whole[: place + 6] + b"6" + whole[place + 7 :])
     assert "tenant 7 is not what was written there" in refused(servers.folder)
+    salvaged = servers.start("--salvage")
+    assert "left out of the catalog: tenant 7, with its objects" in salvaged.started.said()
+    assert [info.tenant for info in salvaged.admin().list_tenants()] == [8]
+    assert salvaged.client(other).get(b"key") == b"value"
+    salvaged.client(salvaged.admin().create_tenant(7)).put(b"key", b"another")
+    servers.end(signal.SIGTERM)
     path.write_bytes(b"x" * len(whole))
     assert "file is not a database" in refused(servers.folder)
 
