@@ -137,13 +137,24 @@ class Catalog:
             self._migrate(found)
 
     def _migrate(self, found: int) -> None:
-        copy = self._path.with_name(f"{self._path.name}.version-{found}")
-        shutil.copy2(self._path, copy)
+        copy = self._copied(f"version-{found}")
         print(f"the data folder is of version {found}; it becomes version {VERSION}, and a copy of its catalog is {copy}")
         with self._change():
             for version in range(found, VERSION):
                 _MIGRATIONS[version](self._base)
             self._base.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _copied(self, ending: str) -> Path:
+        """A copy of the file as it is, with this ending, on the disk."""
+        copy = self._path.with_name(f"{self._path.name}.{ending}")
+        shutil.copy2(self._path, copy)
+        for path in (copy, copy.parent):
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        return copy
 
     def reopen(self) -> None:
         """In a forked process: have a connection of its own."""
@@ -165,8 +176,7 @@ class Catalog:
             damaged = self._damaged()
             if not damaged:
                 return
-            copy = self._path.with_name(f"{self._path.name}.damaged")
-            shutil.copy2(self._path, copy)
+            copy = self._copied("damaged")
             tell(f"what is damaged in the catalog is left out; {copy} is a copy of it as it was")
             for what, statement, values in damaged:
                 tell(f"left out of the catalog: {what}")
