@@ -84,7 +84,7 @@ class Data:
     def await_installed(self, meanwhile: Callable[[], None]) -> None:
         """Wait for that, so that nobody is served without them; ``meanwhile`` looks after the processes."""
         if self._extensions:
-            _tell(f"compiling {self._extensions:,} extensions")
+            _tell(f"installing {self._extensions:,} extensions")
         while not is_readable(self._installed, _POLL_SECONDS):
             meanwhile()
 

@@ -166,6 +166,23 @@ def refused(folder: Path, *options: str) -> str:
 
 
 @pytest.mark.parametrize("servers", ["udp"], indirect=True)
+def test_damaged_code_is_compiled_again(servers: Servers) -> None:
+    server = servers.start()
+    tenant = server.admin().create_tenant(7)
+    server.client(tenant).install_all(PAIR)
+    servers.end(signal.SIGKILL)
+    (code,) = (servers.folder / "code").iterdir()
+    whole = code.read_bytes()
+    again = servers.start()
+    assert again.client(tenant).invoke("two") == 2 and "compiled again" not in again.started.said()
+    servers.end(signal.SIGTERM)
+    code.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    third = servers.start()
+    assert third.client(tenant).invoke("two") == 2 and "compiled again" in third.started.said()
+    assert code.read_bytes() == whole
+
+
+@pytest.mark.parametrize("servers", ["udp"], indirect=True)
 def test_a_second_server_is_refused_and_a_damaged_folder_too(servers: Servers) -> None:
     server = servers.start()
     server.admin().create_tenant(7)
