@@ -162,6 +162,6 @@ def serve(
         durability=durability,
         salvage=salvage,
     )
-    from splinter.server.supervisor import supervisor  # loads compiled code: not before the settings are known to be right
+    from splinter.server.supervisor import serving  # loads compiled code: not before the settings are known to be right
 
-    raise typer.Exit(supervisor.serve(settings))
+    raise typer.Exit(serving.serve(settings))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from splinter.cli.main import main
-from splinter.server.supervisor import supervisor
+from splinter.server.supervisor import serving, supervisor
 
 
 class AuditingSupervisor(supervisor.Supervisor):
@@ -19,5 +19,5 @@ class AuditingSupervisor(supervisor.Supervisor):
 
 
 if __name__ == "__main__":
-    supervisor.Supervisor = AuditingSupervisor  # type: ignore[misc]
+    serving.Supervisor = AuditingSupervisor  # type: ignore[misc]
     main()

@@ -12,9 +12,7 @@ import gc
 import logging
 import os
 import selectors
-import signal
 import socket
-import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -33,7 +31,7 @@ from splinter.server.control.server import run_control, warm_store
 from splinter.server.device_state import DeviceCondition
 from splinter.server.instance import InstanceFolder, InstanceInfo
 from splinter.server.output import Output
-from splinter.server.processes import OomPreference, be_ordinary, name_process
+from splinter.server.processes import be_ordinary, name_process
 from splinter.server.shared import Shared
 from splinter.server.supervisor import memory as memory_limits
 from splinter.server.supervisor import warm
@@ -43,15 +41,14 @@ from splinter.server.supervisor.events import call_ready
 from splinter.server.supervisor.forks import Forks
 from splinter.server.supervisor.scan import Scan
 from splinter.server.supervisor.seats import Workers
-from splinter.server.supervisor.signals import ENDING, Signals, StoppedError
+from splinter.server.supervisor.signals import Signals
 from splinter.server.supervisor.spares import Spares
 from splinter.server.supervisor.store_maps import StoreMaps
-from splinter.server.supervisor.transports import choose_transport, make_foundation, open_maps
+from splinter.server.supervisor.transports import Foundation, choose_transport, make_foundation, open_maps
 from splinter.server.supervisor.udp import UdpTransport
 from splinter.server.supervisor.watchdog import Watchdog
 from splinter.server.supervisor.xdp import XdpTransport
 from splinter.server.worker_statistics import worker_statistics
-from splinter.visible import VisibleFormatter
 from splinter.worker.memory import WorkerMemory, introduce
 from splinter.worker.texts import build_texts
 
@@ -155,26 +152,7 @@ class Supervisor:
             perf_map.write(Path(path))
         transport.open_sockets()
         ticks = cycles_per_millisecond()
-        self._memories = [
-            WorkerMemory(
-                index,
-                store=store.address,
-                tenants=made.tenants.address,
-                rates=made.rates.address,
-                texts=self._texts.ctypes.data,
-                tasks=config.tasks_per_worker,
-                tasks_per_tenant=config.tasks_per_tenant,
-                task_budget=config.task_budget,
-                task_yields_max=config.task_yields_max,
-                task_milliseconds_max=config.task_milliseconds_max,
-                task_wall_milliseconds_max=config.task_wall_milliseconds_max,
-                cycles_per_millisecond=ticks,
-                quarantine_after=config.quarantine_after,
-                idle_spin_ns=config.idle_spin_ns,
-                udp=name == "udp",
-            )
-            for index in range(len(config.cores))
-        ]
+        self._memories = self._make_memories(made, ticks, is_udp=name == "udp")
         introduce(self._memories, stealing=config.steal)
         for memory in self._memories:
             transport.prepare(memory)
@@ -209,6 +187,30 @@ class Supervisor:
         scan = Scan(self._memories, self._selector.fileno(), config.watchdog_ms, ticks)
         self._workers = Workers(self._memories, store, transport.recover, self._spares, self._watchdog, self._selector, scan)
         return name, reason
+
+    def _make_memories(self, made: Foundation, ticks: int, *, is_udp: bool) -> list[WorkerMemory]:
+        """The memory of all workers; ``ticks``: of the time-stamp counter in a millisecond."""
+        config = self.config
+        return [
+            WorkerMemory(
+                index,
+                store=made.store.address,
+                tenants=made.tenants.address,
+                rates=made.rates.address,
+                texts=self._texts.ctypes.data,
+                tasks=config.tasks_per_worker,
+                tasks_per_tenant=config.tasks_per_tenant,
+                task_budget=config.task_budget,
+                task_yields_max=config.task_yields_max,
+                task_milliseconds_max=config.task_milliseconds_max,
+                task_wall_milliseconds_max=config.task_wall_milliseconds_max,
+                cycles_per_millisecond=ticks,
+                quarantine_after=config.quarantine_after,
+                idle_spin_ns=config.idle_spin_ns,
+                udp=is_udp,
+            )
+            for index in range(len(config.cores))
+        ]
 
     def _describe(self, name: str, reason: str) -> InstanceInfo:
         config, transport = self.config, self._transport
@@ -387,34 +389,3 @@ def _come_first() -> None:
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
             os.setpriority(os.PRIO_PROCESS, 0, _WATCH_NICENESS)
-
-
-def serve(config: ServerConfig) -> int:
-    """Run a server in the foreground until a signal; returns the exit status."""
-    OomPreference.protect()
-    memory_limits.raise_limits()
-    output = Output()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(VisibleFormatter("splinter: %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    supervisor = Supervisor(config, output=output)
-    try:
-        info = supervisor.start()
-        where = f" in namespace {info.netns}" if info.netns else ""
-        how = f" on {info.device}, {info.xdp_mode} mode, {info.queues} queues" if info.device else ""
-        print(
-            f"serving {info.address}:{info.port}{where} by {info.transport}{how}, cores {list(info.cores)}, "
-            f"instance {info.instance} (pid {info.pid}); Ctrl-C stops"
-        )
-        supervisor.run()
-    except StoppedError:
-        pass
-    finally:
-        try:
-            supervisor.stop()
-        finally:
-            output.close()
-            for number in ENDING:  # nobody watches for them any more
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    signal.signal(number, signal.SIG_DFL)
-    return 0

@@ -1,0 +1,46 @@
+"""``splinter serve`` in the foreground: a supervisor from its start to its end."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+
+from splinter.server.config import ServerConfig
+from splinter.server.output import Output
+from splinter.server.processes import OomPreference
+from splinter.server.supervisor import memory as memory_limits
+from splinter.server.supervisor.signals import ENDING, StoppedError
+from splinter.server.supervisor.supervisor import Supervisor
+from splinter.visible import VisibleFormatter
+
+
+def serve(config: ServerConfig) -> int:
+    """Run a server in the foreground until a signal; returns the exit status."""
+    OomPreference.protect()
+    memory_limits.raise_limits()
+    output = Output()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(VisibleFormatter("splinter: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    supervisor = Supervisor(config, output=output)
+    try:
+        info = supervisor.start()
+        where = f" in namespace {info.netns}" if info.netns else ""
+        how = f" on {info.device}, {info.xdp_mode} mode, {info.queues} queues" if info.device else ""
+        print(
+            f"serving {info.address}:{info.port}{where} by {info.transport}{how}, cores {list(info.cores)}, "
+            f"instance {info.instance} (pid {info.pid}); Ctrl-C stops"
+        )
+        supervisor.run()
+    except StoppedError:
+        pass
+    finally:
+        try:
+            supervisor.stop()
+        finally:
+            output.close()
+            for number in ENDING:  # nobody watches for them any more
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    signal.signal(number, signal.SIG_DFL)
+    return 0
