@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from splinter.errors import ControlError, ServerError
-from splinter.limits import EXTENSION_EVENTS_MAX
+from splinter.limits import EXTENSION_EVENTS_MAX, TENANTS_MAX
 
 VERSION = 1
 """Of the tables, counted on with each change of them: see :data:`_MIGRATIONS`."""
@@ -45,8 +45,10 @@ _OLD_EVENTS = """
 DELETE FROM history WHERE tenant = ? AND number <=
   (SELECT number FROM history WHERE tenant = ? ORDER BY number DESC LIMIT 1 OFFSET ?)
 """
+_FORGET_TENANT = "DELETE FROM tenants WHERE id = ?"
 _BUSY_SECONDS = 10.0
 _IDENTITY_BITS = 63
+_LOST_GENERATION_BITS = 31
 Row = TypeVar("Row")
 
 
@@ -135,13 +137,24 @@ class Catalog:
             self._migrate(found)
 
     def _migrate(self, found: int) -> None:
-        copy = self._path.with_name(f"{self._path.name}.version-{found}")
-        shutil.copy2(self._path, copy)
+        copy = self._copied(f"version-{found}")
         print(f"the data folder is of version {found}; it becomes version {VERSION}, and a copy of its catalog is {copy}")
         with self._change():
             for version in range(found, VERSION):
                 _MIGRATIONS[version](self._base)
             self._base.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _copied(self, ending: str) -> Path:
+        """A copy of the file as it is, with this ending, on the disk."""
+        copy = self._path.with_name(f"{self._path.name}.{ending}")
+        shutil.copy2(self._path, copy)
+        for path in (copy, copy.parent):
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        return copy
 
     def reopen(self) -> None:
         """In a forked process: have a connection of its own."""
@@ -151,6 +164,50 @@ class Catalog:
     def close(self) -> None:
         """Close it. Again: nothing."""
         self._base.close()
+
+    def leave_out_damage(self, tell: Callable[[str], None]) -> None:
+        """Remove every damaged row, after a copy of the catalog, and ``tell`` of each. What is said of the folder is not among
+        them: without its identity nothing in the folder is known to be its own. Raises :class:`ServerError`.
+
+        A tenant whose row is lost is gone. Ids without a row get one that says so, with a random generation: the tenants that
+        they had did not have that, so the next one meets nothing of theirs in the log.
+        """
+        with self._told(), self._change():
+            damaged = self._damaged()
+            if not damaged:
+                return
+            copy = self._copied("damaged")
+            tell(f"what is damaged in the catalog is left out; {copy} is a copy of it as it was")
+            for what, statement, values in damaged:
+                tell(f"left out of the catalog: {what}")
+                self._base.execute(statement, values)
+            is_tenant_lost = any(statement == _FORGET_TENANT for _, statement, _ in damaged)
+            for key in self._lost_ids() if is_tenant_lost else []:
+                text = _text(TenantRow(key, secrets.randbits(_LOST_GENERATION_BITS), False))
+                self._base.execute("INSERT INTO tenants VALUES (?, ?, ?)", (key, text, _checksum(key, text)))
+                self._base.execute("DELETE FROM extensions WHERE tenant = ?", (key,))
+                self._base.execute("DELETE FROM history WHERE tenant = ?", (key,))
+
+    def _damaged(self) -> list[tuple[str, str, tuple[Any, ...]]]:
+        """Of each damaged row what it is, and the statement that removes it with its values."""
+        select = self._base.execute
+        found: list[tuple[str, str, tuple[Any, ...]]] = []
+        for key, row, checksum in select("SELECT id, row, checksum FROM tenants").fetchall():
+            if checksum != _checksum(key, row):
+                found.append((f"tenant {key}, with its objects and extensions", _FORGET_TENANT, (key,)))
+        for tenant, name, row, checksum in select("SELECT tenant, name, row, checksum FROM extensions").fetchall():
+            if checksum != _checksum(f"{tenant}.{name}", row):
+                statement = "DELETE FROM extensions WHERE tenant = ? AND name = ?"
+                found.append((f"extension {name!r} of tenant {tenant}", statement, (tenant, name)))
+        for number, tenant, row, checksum in select("SELECT number, tenant, row, checksum FROM history").fetchall():
+            if checksum != _checksum(tenant, row):
+                found.append((f"an event of tenant {tenant}", "DELETE FROM history WHERE number = ?", (number,)))
+        return found
+
+    def _lost_ids(self) -> list[int]:
+        """Ids that have no row (a flipped bit of a row's key has taken it from one id, and given it to another)."""
+        known = {key for (key,) in self._base.execute("SELECT id FROM tenants")}
+        return [key for key in range(1, TENANTS_MAX) if key not in known]
 
     # --- what is said of the folder ----------------------------------------------------------------------------------
 

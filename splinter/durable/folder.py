@@ -5,6 +5,7 @@
 ``splinter.db``         the catalog (:mod:`splinter.durable.catalog`)
 ``log/``                the change log (:mod:`splinter.durable.segments`)
 ``snapshots/``          snapshots (:mod:`splinter.durable.snapshots`)
+``code/``               compiled extensions (:mod:`splinter.durable.code_cache`): may be removed at any time
 ======================= =============================================================================================
 """
 
@@ -19,8 +20,8 @@ from pathlib import Path
 from splinter.durable.catalog import Catalog
 from splinter.errors import ServerError
 
-_LOCK, _CATALOG, _LOG, _SNAPSHOTS = "lock", "splinter.db", "log", "snapshots"
-_OURS = {_LOCK, _CATALOG, f"{_CATALOG}-journal", _LOG, _SNAPSHOTS, "lost+found"}
+_LOCK, _CATALOG, _LOG, _SNAPSHOTS, _CODE = "lock", "splinter.db", "log", "snapshots", "code"
+_OURS = {_LOCK, _CATALOG, f"{_CATALOG}-journal", _LOG, _SNAPSHOTS, _CODE, "lost+found"}
 _DYING_SECONDS_MAX = 5.0  # until the processes of a server that was killed are gone
 _DYING_POLL_SECONDS = 0.01
 _MODE = 0o700
@@ -42,8 +43,8 @@ class DataFolder:
             raise ServerError(f"the data folder {path} cannot be used: {error.strerror}") from None
         try:
             self._take_lock()
-            self.log, self.snapshots = self.path / _LOG, self.path / _SNAPSHOTS
-            for folder in (self.log, self.snapshots):
+            self.log, self.snapshots, self.code = self.path / _LOG, self.path / _SNAPSHOTS, self.path / _CODE
+            for folder in (self.log, self.snapshots, self.code):
                 folder.mkdir(mode=_MODE, exist_ok=True)
             self.catalog = Catalog(self.path / _CATALOG)
         except OSError as error:

@@ -213,8 +213,23 @@ def _compile(source: str, name: str | None, every: bool, preempt: bool, kernel: 
         names = ("line", "column", "rule", "message", "hint", "end_column")
         findings = [[getattr(finding, name) for name in names] for finding in error.diagnostics]
         return {"diagnostics": findings, "message": str(error)}
+    return _made(compiled)
+
+
+def _made(compiled: list[CompiledExtension]) -> dict[str, Any]:
     # Extensions that were compiled together have the same code: it is sent once.
     return {"codes": {one.source_digest: one.code for one in compiled}, "extensions": [_to_wire(one) for one in compiled]}
+
+
+def packed(compiled: list[CompiledExtension]) -> bytes:
+    """What was compiled, as bytes."""
+    body: bytes = msgpack.packb(_made(compiled), unicode_errors="surrogatepass")
+    return body
+
+
+def unpacked(body: bytes) -> list[CompiledExtension]:
+    """The inverse of :func:`packed`."""
+    return _result(body)
 
 
 def _to_wire(compiled: CompiledExtension) -> dict[str, Any]:

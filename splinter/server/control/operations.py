@@ -26,9 +26,10 @@ from splinter.server.config import DURABILITIES, DURABILITY_DEFAULT
 from splinter.server.control import fields as fields
 from splinter.server.control import usage
 from splinter.server.control.balancer import Balancer
-from splinter.server.control.compile_queue import CompileQueue, Source
+from splinter.server.control.compile_queue import Source
 from splinter.server.control.installed import Entry
 from splinter.server.control.kept import KeptExtensions
+from splinter.server.control.kept_code import KeptCode
 from splinter.server.control.places import Rank
 from splinter.server.control.registry import Registry
 from splinter.server.control.tenants import RECORD_LIMITS, Tenants
@@ -51,7 +52,9 @@ class Operations:
 
     def __init__(self, shared: Shared, tenants: Tenants, registry: Registry, balancer: Balancer) -> None:
         self._shared, self._tenants, self._registry, self._balancer = shared, tenants, registry, balancer
-        self._compiler = CompileQueue()  # processes: compiling does not hold up other connections
+        self._compiler = KeptCode(
+            shared.data.folder.code if shared.data is not None else None
+        )  # processes: compiling does not hold up other connections
         self._compiled: Recent[bytes, list[CompiledExtension]] = Recent(_COMPILED_KEPT)  # by digest of name and source
         self._has_folder = shared.data is not None
         self._kept = KeptExtensions(shared.data.folder.catalog if shared.data is not None else None, registry)

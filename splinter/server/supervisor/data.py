@@ -48,6 +48,8 @@ class Data:
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._store: Store | None = None
         self._rings: LogRings | None = None
+        if config.salvage:
+            self.folder.catalog.leave_out_damage(_tell)
         self._extensions = len(self.folder.catalog.extensions())
         self._installed = os.eventfd(0, os.EFD_CLOEXEC)  # written to when the control process has installed those
         self._logger: AttendedProcess | None = None
@@ -82,7 +84,7 @@ class Data:
     def await_installed(self, meanwhile: Callable[[], None]) -> None:
         """Wait for that, so that nobody is served without them; ``meanwhile`` looks after the processes."""
         if self._extensions:
-            _tell(f"compiling {self._extensions:,} extensions")
+            _tell(f"installing {self._extensions:,} extensions")
         while not is_readable(self._installed, _POLL_SECONDS):
             meanwhile()
 

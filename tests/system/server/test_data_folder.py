@@ -166,9 +166,28 @@ def refused(folder: Path, *options: str) -> str:
 
 
 @pytest.mark.parametrize("servers", ["udp"], indirect=True)
+def test_damaged_code_is_compiled_again(servers: Servers) -> None:
+    server = servers.start()
+    tenant = server.admin().create_tenant(7)
+    server.client(tenant).install_all(PAIR)
+    servers.end(signal.SIGKILL)
+    (code,) = (servers.folder / "code").iterdir()
+    whole = code.read_bytes()
+    again = servers.start()
+    assert again.client(tenant).invoke("two") == 2 and "compiled again" not in again.started.said()
+    servers.end(signal.SIGTERM)
+    code.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    third = servers.start()
+    assert third.client(tenant).invoke("two") == 2 and "compiled again" in third.started.said()
+    assert code.read_bytes() == whole
+
+
+@pytest.mark.parametrize("servers", ["udp"], indirect=True)
 def test_a_second_server_is_refused_and_a_damaged_folder_too(servers: Servers) -> None:
     server = servers.start()
     server.admin().create_tenant(7)
+    other = server.admin().create_tenant(8)
+    server.client(other).put(b"key", b"value")
     assert f"in use by another server (pid {server.info.pid})" in refused(servers.folder)
     servers.end(signal.SIGTERM)
     path = servers.folder / "splinter.db"
@@ -176,6 +195,12 @@ def test_a_second_server_is_refused_and_a_damaged_folder_too(servers: Servers) -
     place = whole.rindex(b'"id": 7')
     path.write_bytes(whole[: place + 6] + b"6" + whole[place + 7 :])
     assert "tenant 7 is not what was written there" in refused(servers.folder)
+    salvaged = servers.start("--salvage")
+    assert "left out of the catalog: tenant 7, with its objects" in salvaged.started.said()
+    assert [info.tenant for info in salvaged.admin().list_tenants()] == [8]
+    assert salvaged.client(other).get(b"key") == b"value"
+    salvaged.client(salvaged.admin().create_tenant(7)).put(b"key", b"another")
+    servers.end(signal.SIGTERM)
     path.write_bytes(b"x" * len(whole))
     assert "file is not a database" in refused(servers.folder)
 

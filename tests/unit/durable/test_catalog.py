@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from splinter import limits
 from splinter.durable import catalog as catalog_module
 from splinter.durable.catalog import Catalog, ExtensionRow, TenantRow
 from splinter.durable.folder import DataFolder
@@ -108,6 +109,40 @@ def test_a_value_that_is_not_what_was_written_is_not_believed(tmp_path: Path, ca
     with pytest.raises(ServerError, match="damaged"):
         again = Catalog(tmp_path / "splinter.db")
         assert [again.identity, again.tenants(), again.extensions(), again.history(7), again.history(8)]
+
+
+@pytest.mark.parametrize(("change", "told", "tenants", "extensions"), [
+    ("UPDATE tenants SET row = replace(row, '11', '10') WHERE id = 7", "tenant 7,", [8], [8]),
+    ("UPDATE tenants SET id = 9 WHERE id = 7", "tenant 9,", [8], [8]),
+    ("UPDATE extensions SET row = replace(row, 'return 1', 'return 2') WHERE tenant = 7", "extension 'count' of tenant 7",
+     [7, 8], [8]),
+    ("UPDATE history SET tenant = 8", "an event of tenant 8", [7, 8], [7, 8]),
+])  # fmt: skip
+def test_what_is_whole_is_recovered_when_that_is_asked_for(
+    tmp_path: Path, catalog: Catalog, change: str, told: str, tenants: list[int], extensions: list[int]
+):
+    for number in (7, 8):
+        catalog.put_tenants([TenantRow(**{**TENANT.__dict__, "id": number})])
+        with catalog.installing(ExtensionRow(**{**EXTENSION.__dict__, "tenant": number})):
+            pass
+    catalog.close()
+    path, said = tmp_path / "splinter.db", []
+    with sqlite3.connect(path) as base:
+        base.execute(change)
+    before = path.read_bytes()
+    again = Catalog(path)
+    again.leave_out_damage(said.append)
+    assert any(told in line for line in said) and (tmp_path / "splinter.db.damaged").read_bytes() == before
+    rows = {row.id: row for row in again.tenants()}
+    assert [key for key in rows if rows[key].is_there] == tenants
+    lost = {7, 8} - set(tenants)
+    assert all(rows[key].generation > TENANT.generation and not rows[key].is_there for key in lost)
+    assert len(rows) == (limits.TENANTS_MAX - 1 if lost else 2)
+    assert [row.tenant for row in again.extensions()] == extensions
+    assert {event.tenant for event in again.history(7)} <= {7}
+    said.clear()
+    again.leave_out_damage(said.append)
+    assert said == []
 
 
 def test_pages_that_are_damaged_are_told(tmp_path: Path, catalog: Catalog):
