@@ -55,6 +55,25 @@ class Disk:
         """Close a descriptor."""
         os.close(descriptor)
 
+    def read_directly(self, path: Path, size: int) -> np.ndarray:
+        """The first bytes of a file as the disk has them, not as the kernel remembers them. Raises :class:`OSError`."""
+        memory = mmap.mmap(-1, -(-max(size, 1) // mmap.PAGESIZE) * mmap.PAGESIZE)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+        except OSError:  # a file system without: what the kernel has forgotten is read from the disk as well
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        try:
+            place = 0
+            while place < size:
+                read = os.preadv(descriptor, [memoryview(memory)[place:]], place)
+                if read == 0:
+                    break
+                place += read
+            return np.frombuffer(memory, np.uint8)[: min(place, size)]
+        finally:
+            os.close(descriptor)
+
 
 def mapped(path: Path) -> np.ndarray:
     """The bytes of a file, to read. Raises :class:`OSError`."""
@@ -66,23 +85,3 @@ def mapped(path: Path) -> np.ndarray:
         with contextlib.suppress(OSError, AttributeError):
             memory.madvise(mmap.MADV_SEQUENTIAL)
         return np.frombuffer(memory, np.uint8)
-
-
-def read_directly(path: Path, size: int) -> np.ndarray:
-    """The first bytes of a file as the disk has them, not as the kernel remembers them. Raises :class:`OSError`."""
-    memory = mmap.mmap(-1, -(-max(size, 1) // mmap.PAGESIZE) * mmap.PAGESIZE)
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
-    except OSError:  # a file system without: what the kernel has forgotten is read from the disk as well
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    try:
-        place = 0
-        while place < size:
-            read = os.preadv(descriptor, [memoryview(memory)[place:]], place)
-            if read == 0:
-                break
-            place += read
-        return np.frombuffer(memory, np.uint8)[: min(place, size)]
-    finally:
-        os.close(descriptor)

@@ -11,10 +11,14 @@ is exact, and after that of the machine at most too old. A group that is not who
 
 * *torn*, if it is later than that and no later group is whole: its writer was cut short. It is cut off, and told;
 * *damaged* otherwise: told with its place. Nothing behind it is believed, unless the operator asks to salvage what is whole.
+
+A group that is later than ``confirmed`` may be known to the kernel only: its writer was killed before it was on the disk, or a
+flush failed. So such groups are flushed, and read from the disk, before they are believed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
@@ -26,7 +30,7 @@ from pathlib import Path
 import numpy as np
 
 from splinter import limits
-from splinter.durable.files import Disk, mapped, read_directly
+from splinter.durable.files import Disk, mapped
 from splinter.durable.groups import (
     GROUP_ALIGN_BYTES,
     GROUP_BYTES,
@@ -81,15 +85,23 @@ class LogReader:
     """Reads a log from a group on. After that ``number`` is that of the next group, and ``torn`` says what was cut off."""
 
     def __init__(
-        self, folder: Path, identity: int, first: int, *, salvage: Callable[[DamageError], None] | None = None
+        self,
+        folder: Path,
+        identity: int,
+        first: int,
+        *,
+        salvage: Callable[[DamageError], None] | None = None,
+        disk: Disk | None = None,
     ) -> None:
         """``salvage``: told of each damage that is passed over; without it the first one is raised."""
         self._folder, self._identity, self._salvage = folder, identity, salvage
+        self._disk = disk or Disk()
         self._confirmed = Confirmed(folder).number
         self.number = first
         self.last = max(self._confirmed, first)  # about
         self.torn = ""
         self._begins: dict[int, Path] = {}  # segments by the number of their first group
+        self._sure: set[Path] = set()  # segments whose bytes come from the disk itself
         self._data: dict[Path, np.ndarray] = {}
         for path in _names(folder, ".log"):
             data = self._data[path] = mapped(path)
@@ -98,17 +110,32 @@ class LogReader:
                 self._begins[int(header["number"])] = path
 
     def __iter__(self) -> Iterator[Group]:
-        """The groups in order. Raises :class:`DamageError`."""
+        """The groups in order. Raises :class:`DamageError`, and :class:`LogFailedError` when the disk fails."""
         found = self._start()
         while found is not None:
             path, place = found
             group = group_at(self._data[path], place, self._identity)
-            if group is not None and group.number == self.number:
+            if group is not None and self.number > self._confirmed and path not in self._sure:
+                self._make_sure(path)
+            elif group is not None and group.number == self.number:
                 self.number += 1
                 yield group
                 found = self._following(path, place + span(len(group.payload)))
             else:
                 found = self._broken(path, place)
+
+    def _make_sure(self, path: Path) -> None:
+        """Have what the kernel knows of a segment on the disk, and go on with what the disk has."""
+        try:
+            descriptor = self._disk.open(path)
+            try:
+                self._disk.sync(descriptor)
+            finally:
+                self._disk.close(descriptor)
+            self._data[path] = self._disk.read_directly(path, len(self._data[path]))
+        except OSError as error:
+            raise LogFailedError(f"{path} cannot be read from its disk: {error.strerror}") from error
+        self._sure.add(path)
 
     def _start(self) -> tuple[Path, int] | None:
         """Where the first group stands, or should."""
@@ -133,6 +160,9 @@ class LogReader:
         """There is no whole group ``number`` where it should be: this is the end, or damage. Returns where to go on."""
         data = self._data[path]
         later = later_group(data, place, self._identity, self.number)
+        if later is None and (behind := self._behind_unknown()):
+            path, later = behind
+            place = 0
         elsewhere = [number for number in self._begins if number > self.number]
         if later is None and not elsewhere and self._confirmed < self.number:
             if header_at(data, place, self._identity) is not None or bool(self._unknown()):
@@ -140,7 +170,7 @@ class LogReader:
             return None
         self._tell(DamageError(path, place, f"group {self.number} of the log is not what was written there"))
         if later is not None:
-            header = header_at(data, later, self._identity)
+            header = header_at(self._data[path], later, self._identity)
             assert header is not None
             self.number = int(header["number"])
             return path, later
@@ -150,6 +180,18 @@ class LogReader:
         """Segments that begin with something that is no group: a new one begins with zeros."""
         listed = set(self._begins.values())
         return [path for path, data in self._data.items() if path not in listed and np.any(data[:GROUP_BYTES])]
+
+    def _behind_unknown(self) -> tuple[Path, int] | None:
+        """The first group that is later, in a segment whose own beginning is damaged; None: there is none."""
+        found = [
+            (int(header["number"]), path, at)
+            for path in self._data.keys() - set(self._begins.values())
+            if (at := later_group(self._data[path], 0, self._identity, self.number)) is not None
+            and (header := header_at(self._data[path], at, self._identity)) is not None
+        ]
+        if not found or min(self._begins.keys() - set(range(self.number + 1)), default=1 << 64) < min(found)[0]:
+            return None
+        return min(found)[1:]
 
     def _missing(self, path: Path, place: int, *, is_told: bool = False) -> tuple[Path, int] | None:
         if not is_told:
@@ -244,18 +286,28 @@ class LogWriter:
         """
         self._wrong = None
         self._attempt(self._read_back)
+        self._disown()
         self._attempt(self._begin_segment)
 
     def _read_back(self) -> None:
         if not self._begins or self._descriptor < 0:
             return
         first, path = self._begins[-1]
-        data, place = read_directly(path, self._place), 0
+        data, place = self._disk.read_directly(path, self._place), 0
         for number in range(first, self.number):
             group = group_at(data, place, self._identity)
             if group is None or group.number != number:
                 raise DamageError(path, place, f"the disk has lost group {number} of the log, which it had confirmed")
             place += span(len(group.payload))
+
+    def _disown(self) -> None:
+        """Where the group that failed is whole nevertheless, it must not stand in for the one that gets its number now."""
+        if self._descriptor >= 0 and self._place + GROUP_ALIGN_BYTES <= self._segment_bytes:
+            with contextlib.suppress(
+                OSError
+            ):  # a disk that cannot be written there: the reader looks into later segments first
+                self._disk.write(self._descriptor, [_ZEROS[:GROUP_ALIGN_BYTES]], self._place)
+                self._disk.sync(self._descriptor)
 
     # --- segments ----------------------------------------------------------------------------------------------------
 
@@ -274,6 +326,9 @@ class LogWriter:
             self._disk.sync_folder(self._folder)
         except OSError:
             self._disk.close(descriptor)
+            if path.exists():  # else each attempt would leave a segment behind
+                with contextlib.suppress(OSError):
+                    self._disk.rename(path, spare)
             raise
         if self._descriptor >= 0:
             self._disk.close(self._descriptor)

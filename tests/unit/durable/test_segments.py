@@ -260,3 +260,37 @@ def test_what_the_disk_has_lost_of_what_it_confirmed_is_told(tmp_path: Path):
     disk.left = 1 << 30
     with pytest.raises(DamageError, match="group 2"):
         writer.recover()
+
+
+@pytest.mark.parametrize("confirmed", [0, 60])
+def test_a_damaged_beginning_of_the_last_segment_is_no_torn_end(tmp_path: Path, confirmed: int):
+    write(tmp_path, 1, 60).close()
+    last = used(tmp_path)[-1]
+    damaged = bytearray(last.read_bytes())
+    lost = int.from_bytes(damaged[8:16], "little")
+    assert lost < 59
+    damaged[9] ^= 1
+    last.write_bytes(damaged)
+    Confirmed(tmp_path).number = confirmed  # 0: the machine died, and nobody had written that page yet
+    with pytest.raises(DamageError, match=f"group {lost} "):
+        read(tmp_path)
+    told: list[DamageError] = []
+    assert read(tmp_path, told=told)[0] == [*range(1, lost), *range(lost + 1, 61)]
+    assert len(told) == 1 and told[0].path == last and told[0].place == 0
+
+
+def test_a_group_that_failed_does_not_stand_in_for_the_one_with_its_number(tmp_path: Path):
+    disk = Failing("sync", 1 << 30, errno.EIO)
+    writer = write(tmp_path, 1, 2, disk=disk)
+    disk.left = 0
+    with pytest.raises(LogFailedError):
+        writer.append([payload(3)])  # it is whole in its file
+    disk.left = 1 << 30
+    writer.recover()
+    writer.append([payload(3), payload(3)])
+    writer.close()
+    damaged = bytearray(used(tmp_path)[-1].read_bytes())
+    damaged[20] ^= 1
+    used(tmp_path)[-1].write_bytes(damaged)
+    with pytest.raises(DamageError, match="group 3 "):
+        read(tmp_path)
