@@ -68,6 +68,10 @@ _Fresh = Annotated[
     bool | None, typer.Option("--fresh", help="Begin with an empty store, whatever an earlier server of this name left.")
 ]
 _Audit = Annotated[bool | None, typer.Option("--audit", help="Check a store that an earlier server left before serving it.")]
+_LogFormat = Annotated[str | None, typer.Option(help="text, or json: one document a line, on standard error.")]
+_LogLevel = Annotated[
+    str | None, typer.Option(help="debug, info, warning or error; by default info. Audit lines are always written.")
+]
 _Lab = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Serve in this lab ('splinter lab up').", rich_help_panel=_PANEL_LAB),
@@ -103,6 +107,8 @@ def serve(
     keep_store: _KeepStore = None,
     fresh: _Fresh = None,
     audit: _Audit = None,
+    log_format: _LogFormat = None,
+    log_level: _LogLevel = None,
     lab: _Lab = None,
     netns: _Netns = None,
     client_netns: _ClientNetns = None,
@@ -142,6 +148,8 @@ def serve(
         keep_store=keep_store,
         fresh=fresh,
         audit=audit,
+        log_format=log_format,
+        log_level=log_level,
     )
     from splinter.server.supervisor import supervisor  # loads compiled code: not before the settings are known to be right
 

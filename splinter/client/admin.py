@@ -204,6 +204,12 @@ class Admin(ProcessOwn):
         with understood():
             return dict(reply["stats"])
 
+    def events(self, after: int | None = None, *, count: int = 256, timeout: float | None = None) -> dict[str, Any]:
+        """What happened after a number, or all that is kept: ``events``, at most ``count`` (256 at most), ``next`` for the
+        following call, ``missed``: how many are kept no more, ``newest``, ``server``: which server's numbers these are."""
+        numbers = {**check_integers(count=count), **check_those_given(after=after)}
+        return self._request("events", timeout, **numbers)
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()

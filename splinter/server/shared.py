@@ -12,6 +12,7 @@ import numpy as np
 from splinter.ext.native.code import CodeRegion
 from splinter.net.xdp.extensions import ExtensionPrograms
 from splinter.server.config import ServerConfig
+from splinter.server.events import EventLog
 from splinter.server.kernel_work import KernelWork
 from splinter.store.store import Store
 from splinter.worker.memory import WorkerMemory
@@ -37,4 +38,5 @@ class Shared:
     logs: list[np.ndarray]  # of each worker: its extensions' debug log (splinter.worker.log.LOG)
     workers: list[WorkerMemory]  # what each has under way
     cycles_per_millisecond: int  # what those counters' cycles are
+    events: EventLog = field(default_factory=EventLog)  # what happened: the supervisor numbers it, both tell it
     kernel_work: KernelWork = field(default_factory=KernelWork)  # what the kernel tier has done

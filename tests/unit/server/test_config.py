@@ -12,7 +12,18 @@ from splinter import limits
 from splinter.errors import ServerError
 from splinter.server.config import ServerConfig, parse_address, parse_bytes, parse_cores
 
-TEXTS = ("instance", "transport", "device", "address", "netns", "client_netns", "partial_checksums", "kernel_tier")
+TEXTS = (
+    "instance",
+    "transport",
+    "device",
+    "address",
+    "netns",
+    "client_netns",
+    "partial_checksums",
+    "kernel_tier",
+    "log_format",
+    "log_level",
+)
 NUMBERS = (
     "port", "memory_bytes", "tasks_per_worker", "tasks_per_tenant", "task_budget", "task_yields_max", "task_milliseconds_max",
     "task_wall_milliseconds_max", "idle_spin_ns", "steer_away", "watchdog_ms", "quarantine_after", "device_wait",
