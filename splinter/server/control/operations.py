@@ -319,8 +319,9 @@ class Operations:
         return {"signature": entry.signature.to_wire(), "version": entry.version}
 
     async def _stats(self, request: dict[Any, Any]) -> dict[str, Any]:
-        """Tell all counters, of workers, store, network and control."""
+        """Tell all counters, of workers, store, network and control; of tenants and extensions the busiest or ``every`` one."""
         self._require_administrator(request)
+        most = usage.EVERY_MAX if fields.flag(request, "every") else usage.TOLD_MAX
         control = {
             "tenants": self._tenants.count,
             "extensions": self._registry.count,
@@ -333,9 +334,9 @@ class Operations:
         ticks = self._shared.cycles_per_millisecond
         used = {
             "tenants": usage.hottest_tenants(
-                self._shared.tenant_counters, self._tenants.active_ids(0), ticks, self._shared.kernel_work
+                self._shared.tenant_counters, self._tenants.active_ids(0), ticks, self._shared.kernel_work, most
             ),
-            "extensions": usage.hottest_extensions(self._registry, ticks),
+            "extensions": usage.hottest_extensions(self._registry, ticks, most),
         }
         used["kernel"] = self._shared.kernel_work.statistics()
         return {"stats": statistics.collect({**self._shared.statistics(), **used}, control)}
