@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from textual.widgets import DataTable
 
 from splinter.cli import frames
+from splinter.cli.errors import explain
 from splinter.cli.stats import Look
 from splinter.cli.top import Line, Top
 from splinter.errors import ControlError
@@ -257,3 +258,8 @@ def test_what_is_printed_without_a_height_is_short_and_counts_the_rest():
     made = look(1024)
     found = frames.frame(made.sections(), made.head(), 80, None)
     assert len(found) < 100 and any("1,004 more rows" in line for line in found)
+
+
+def test_who_lacks_the_library_is_told_where_it_comes_from():
+    said = explain(ModuleNotFoundError("no", name="textual.app"))
+    assert "pip install 'splinter-store[cli]'" in said and "splinter stats" in said
