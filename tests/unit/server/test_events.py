@@ -14,9 +14,10 @@ _log = logging.getLogger("splinter.test")
 
 
 @pytest.fixture
-def events() -> Iterator[EventLog]:
+def events(monkeypatch: pytest.MonkeyPatch) -> Iterator[EventLog]:
     made = EventLog(kept=8)
     made.listen()
+    monkeypatch.setattr(logging.getLogger("splinter"), "propagate", False)  # reports cannot hold what hostile names do
     yield made
     made.close()
 
