@@ -7,8 +7,6 @@ is not a printable character is shown as the escape that Python would write for 
 
 from __future__ import annotations
 
-import logging
-
 _KEPT = "\n\t"
 
 
@@ -35,11 +33,3 @@ def _escaped(character: str) -> str:
     if "\udc80" <= character <= "\udcff":  # a byte that was no UTF-8
         character = chr(ord(character) - 0xDC00)
     return ascii(character)[1:-1]
-
-
-class VisibleFormatter(logging.Formatter):
-    """Log records on standard error, whatever their arguments hold."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record's text."""
-        return visible_lines(super().format(record))

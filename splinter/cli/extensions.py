@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from splinter import limits
 from splinter.cli import arguments
+from splinter.cli.listing import AsJson, say_json
 from splinter.cli.target import Address, Instance, Tenant, Token, find_server
 from splinter.cli.told import telling
 from splinter.errors import SplinterError
@@ -104,7 +104,7 @@ def release(
 
 def list_extensions(
     tenant: Tenant,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")] = False,
+    as_json: AsJson = False,
     token: Token = None,
     instance: Instance = "default",
     address: Address = None,
@@ -116,7 +116,7 @@ def list_extensions(
     with find_server(instance, address).client(tenant, token) as client:
         found = client.extensions()
     if as_json:
-        say(json.dumps([_plain(info) for info in found]))
+        say_json([_plain(info) for info in found])
         return
     table = Table("signature", "version", "place", "invocations", "in kernel", "errors", "yields", "CPU ms", "kills")
     for info in found:
@@ -134,6 +134,7 @@ def list_extensions(
 
 def log(
     tenant: Tenant,
+    as_json: AsJson = False,
     token: Token = None,
     instance: Instance = "default",
     address: Address = None,
@@ -143,19 +144,29 @@ def log(
     Example: splinter log --tenant 7
     """
     with find_server(instance, address).client(tenant, token) as client:
-        for time_ns, text in client.log():
-            say(f"{time_ns / 1e9:.6f} {visible_bytes(text)}")
+        entries = client.log()
+    if as_json:
+        say_json([{"time_ns": time_ns, "text": text} for time_ns, text in entries])
+        return
+    for time_ns, text in entries:
+        say(f"{time_ns / 1e9:.6f} {visible_bytes(text)}")
 
 
 def show_library(
     entry: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print this entry's source.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """List the extensions that come with Splinter, or print the source of an entry.
 
     Examples: splinter library; splinter library tao > my_tao.py
     """
     if entry is not None:
-        say(library.text(entry), end="")
+        found_text = library.text(entry)
+        say_json({"name": entry, "source": found_text}) if as_json else say(found_text, end="")
+        return
+    if as_json:
+        told = [library.entry(name) for name in library.NAMES]
+        say_json([{"name": one.name, "description": one.description, "extensions": list(one.sources)} for one in told])
         return
     table = Table("name", "what it is", "extensions")
     for name in library.NAMES:
@@ -164,7 +175,7 @@ def show_library(
     Terminal().print(table)
 
 
-def check(file: _File) -> None:
+def check(file: _File, as_json: AsJson = False) -> None:
     """Verify a source without a server: all findings with their lines; exit status 1 when it would be refused.
 
     It tells where the extension would run. As root, on a machine whose kernel can run extensions, that is tried: its program is
@@ -174,8 +185,13 @@ def check(file: _File) -> None:
 
     source = _read_source(file)
     compiled = compile_source(source, filename=str(file))
+    placement = _placement(source, str(file))
+    if as_json:
+        sizes = {"code_bytes": len(compiled.code), "frame_bytes": compiled.frame_bytes}
+        say_json({"file": str(file), "signature": str(compiled.signature), **sizes, "placement": placement})
+        return
     say(f"{file}: {compiled.signature}: {len(compiled.code)} bytes of code, {compiled.frame_bytes} bytes of frame")
-    say(f"{file}: {_placement(source, str(file))}")
+    say(f"{file}: {placement}")
 
 
 def _placement(source: str, filename: str) -> str:

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from splinter import limits
-from splinter.cli.errors import fail
+from splinter.cli.errors import FAILED, fail
+from splinter.cli.listing import AsJson, say_json
 from splinter.cli.told import telling
 from splinter.terminal import say
 
@@ -36,11 +37,14 @@ def up(name: _Name = "splinter", queues: _Queues = 2) -> None:
 
 
 @app.command()
-def status(name: _Name = "splinter", queues: _Queues = 2) -> None:
+def status(name: _Name = "splinter", queues: _Queues = 2, as_json: AsJson = False) -> None:
     """Say whether the lab is up, and what is wrong with it; exit status 1 when it is not up."""
     from splinter.net.lab import Lab
 
     found = Lab(name, queues).status()
+    if as_json:
+        say_json({"name": name, "up": found.up, "problems": list(found.problems)})
+        raise typer.Exit(0 if found.up else FAILED)
     if not found.up:
         raise fail("; ".join(found.problems))
     say(f"lab {name} is up")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import splinter
-from splinter.cli import extensions, lab, objects, passing, purge, serve, stats, tenant, warm
+from splinter.cli import events, extensions, lab, objects, passing, purge, serve, stats, tenant, warm
 from splinter.cli.errors import Commands
 from splinter.cli.start import main as main  # what installed scripts call
 from splinter.errors import SplinterError
@@ -50,6 +50,7 @@ app.add_typer(tenant.app, name="tenant")
 objects.register(app)
 extensions.register(app)
 stats.register(app)
+events.register(app)
 
 
 @app.command(context_settings=_PASS_ON)

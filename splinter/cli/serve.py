@@ -81,6 +81,10 @@ _Salvage = Annotated[
     bool | None, typer.Option("--salvage", help="Leave out what is damaged in the data folder, and say what; else end.")
 ]
 _Audit = Annotated[bool | None, typer.Option("--audit", help="Check a store that an earlier server left before serving it.")]
+_LogFormat = Annotated[str | None, typer.Option(help="text, or json: one document a line, on standard error.")]
+_LogLevel = Annotated[
+    str | None, typer.Option(help="debug, info, warning or error; by default info. Audit lines are always written.")
+]
 _Lab = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Serve in this lab ('splinter lab up').", rich_help_panel=_PANEL_LAB),
@@ -119,6 +123,8 @@ def serve(
     data: _Data = None,
     durability: _Durability = None,
     salvage: _Salvage = None,
+    log_format: _LogFormat = None,
+    log_level: _LogLevel = None,
     lab: _Lab = None,
     netns: _Netns = None,
     client_netns: _ClientNetns = None,
@@ -161,6 +167,8 @@ def serve(
         data=data,
         durability=durability,
         salvage=salvage,
+        log_format=log_format,
+        log_level=log_level,
     )
     from splinter.server.supervisor import serving  # loads compiled code: not before the settings are known to be right
 

@@ -1,26 +1,26 @@
-"""``splinter stats`` and ``splinter top``: counters once, and a live view of their rates."""
+"""``splinter stats`` and ``splinter top``: what is busy now, once or live; every counter on request."""
 
 from __future__ import annotations
 
 import json
 import math
+import shutil
+import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
-from rich.console import Group, RenderableType
-from rich.live import Live
-from rich.table import Table
 
+from splinter.cli import frames
+from splinter.cli.listing import AsJson, say_json
 from splinter.cli.target import Address, Instance, find_server
-from splinter.server.statistics import numbers
-from splinter.terminal import Terminal, say
-from splinter.visible import visible
+from splinter.client.admin import Admin
+from splinter.client.control import understood
+from splinter.terminal import say
 
-_NANOSECONDS_PER_SECOND, _MILLISECONDS_PER_SECOND = 1e9, 1e3
-_BY_USE = ("tenants", "extensions", "kernel")  # lists whose places change between two looks
-
-
+_NANOSECONDS_PER_SECOND = 1e9
 _INTERVAL_MAX = 3600.0
 
 
@@ -31,6 +31,60 @@ def _number(value: float) -> float:
     return value
 
 
+_Interval = Annotated[
+    float, typer.Option(min=0.1, max=_INTERVAL_MAX, help="Seconds between looks, which rates are about.", callback=_number)
+]
+_Sort = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Sort by this column, such as 'requests/s', where there is one.")
+]
+
+
+@dataclass(frozen=True)
+class Look:
+    """The statistics at two moments, and what is made of them."""
+
+    before: dict[str, Any]
+    after: dict[str, Any]
+    seconds: float
+
+    def sections(self) -> list[frames.Section]:
+        """Raises :class:`splinter.errors.ControlError` for what is no server's."""
+        with understood():
+            return frames.sections(self.before, self.after, self.seconds)
+
+    def head(self) -> str:
+        """As :meth:`sections`."""
+        with understood():
+            return frames.headline(self.before, self.after, self.seconds)
+
+    def plain(self) -> dict[str, Any]:
+        """For machines: sections by name, rows by column."""
+        return {
+            "seconds": self.seconds,
+            **{
+                section.name: [
+                    dict(zip((column.name for column in section.columns), row, strict=True)) for row in section.sorted_rows()
+                ]
+                for section in self.sections()
+            },
+        }
+
+
+class Looker:
+    """Makes looks, each from where the last one ended."""
+
+    def __init__(self, admin: Admin) -> None:
+        self._admin = admin
+        self._before, self._then = admin.stats(every=True), time.monotonic_ns()
+
+    def look(self) -> Look:
+        """What happened since the last one."""
+        after, now = self._admin.stats(every=True), time.monotonic_ns()
+        made = Look(self._before, after, max(now - self._then, 1) / _NANOSECONDS_PER_SECOND)
+        self._before, self._then = after, now
+        return made
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
     app.command()(stats)
@@ -38,50 +92,78 @@ def register(app: typer.Typer) -> None:
 
 
 def stats(
-    as_json: Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")] = False,
+    as_json: AsJson = False,
+    sums: Annotated[bool, typer.Option("--sums", help="All counters since the start, in place of rates.")] = False,
+    interval: _Interval = 1.0,
+    sort: _Sort = None,
     instance: Instance = "default",
     address: Address = None,
 ) -> None:
-    """Print all counters once.
+    """Print what the server does now: rates over an interval, or with --sums all counters since its start.
 
-    Example: splinter stats --json
+    With --json, all counters; 'recent' in them has the rates, unless --sums is given.
+
+    Examples: splinter stats --sort requests/s; splinter stats --sums
     """
     with find_server(instance, address).admin() as admin:
-        found = admin.stats()
+        if sums:
+            found = admin.stats()
+            say(json.dumps(found, indent=1)) if as_json else _say_all(found)
+            return
+        looker = Looker(admin)
+        time.sleep(interval)
+        look = looker.look()
     if as_json:
-        say(json.dumps(found, indent=1))
+        say(json.dumps(look.after | {"recent": look.plain()}, indent=1))
         return
-    Terminal().print(_all_counters(found))
+    _say_frame(look, sort, None)
 
 
 def top(
-    interval: Annotated[float, typer.Option(min=0.1, max=_INTERVAL_MAX, help="Seconds between looks.", callback=_number)] = 1.0,
-    count: Annotated[int, typer.Option(min=0, help="Stop after this many looks; 0: at Ctrl-C.")] = 0,
+    interval: _Interval = 1.0,
+    count: Annotated[int, typer.Option(min=0, help="Stop after this many looks; 0: at q or Ctrl-C.")] = 0,
+    sort: _Sort = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: one JSON document for each look.")] = False,
     instance: Instance = "default",
     address: Address = None,
 ) -> None:
-    """Show each worker's load and every rate that is not zero, live.
+    """Show what is busy, live: sorted by any column, scrolled. Without a terminal, print it once.
 
-    Example: splinter top --interval 0.5
+    Examples: splinter top --interval 0.5; splinter top --json --count 10
     """
     with find_server(instance, address).admin() as admin:
-        before, then = admin.stats(), time.monotonic_ns()
-        looks = 0
-        with Live(_rates(before, before, 1.0), console=Terminal(), auto_refresh=False) as live:
-            while count == 0 or looks < count:
+        looker = Looker(admin)
+        if as_json:
+            done = 0
+            while count == 0 or done < count:
                 time.sleep(interval)
-                after, now = admin.stats(), time.monotonic_ns()
-                live.update(_rates(before, after, (now - then) / _NANOSECONDS_PER_SECOND), refresh=True)
-                before, then = after, now
-                looks += 1
+                say_json(looker.look().plain())
+                sys.stdout.flush()
+                done += 1
+            return
+        if sys.stdout.isatty() and sys.stdin.isatty():
+            _live(looker.look, interval, count, sort)
+            return
+        time.sleep(interval)
+        _say_frame(looker.look(), sort, None)
 
 
-def _all_counters(found: dict[str, Any]) -> RenderableType:
-    table = Table("counter", "value", box=None)
-    for name, value in _leaves(found):
-        is_count = isinstance(value, int) and not isinstance(value, bool)
-        table.add_row(visible(name), f"{value:,}" if is_count else visible(str(value)))
-    return table
+def _live(look: Callable[[], Look], interval: float, count: int, sort: str | None) -> None:
+    from splinter.cli.top import Top  # Textual, an extra
+
+    Top(look, interval, count, sort).show()
+
+
+def _say_frame(look: Look, sort: str | None, height: int | None) -> None:
+    for line in frames.frame(look.sections(), look.head(), shutil.get_terminal_size().columns, height, sort):
+        say(line)
+
+
+def _say_all(found: dict[str, Any]) -> None:
+    told = [(name, f"{value:,}" if type(value) is int else str(value)) for name, value in _leaves(found)]
+    section = frames.Section("since the start", frames.columns("counter:text", "value:text"), list(told), "counter")
+    for line in frames.lines(section, max([200, *(len(name) + len(value) + 99 for name, value in told)]), len(told)):
+        say(line)
 
 
 def _leaves(value: Any, name: str = "") -> list[tuple[str, Any]]:
@@ -91,73 +173,3 @@ def _leaves(value: Any, name: str = "") -> list[tuple[str, Any]]:
     if not isinstance(value, dict):
         return [(name, value)]
     return [leaf for key, item in value.items() for leaf in _leaves(item, f"{name}.{key}" if name else str(key))]
-
-
-def _rates(before: dict[str, Any], after: dict[str, Any], seconds: float) -> RenderableType:
-    columns = ("worker", "core", "state", "busy", "requests/s", "tasks", "kernel gets/s", "kernel busy")
-    kernel = _kernel_rates(before, after, seconds)
-    workers = Table(*columns, title=f"{after.get('transport', '')} transport")
-    for index, (earlier, later) in enumerate(zip(before.get("workers", []), after.get("workers", []), strict=False)):
-        served = sum(later["requests"].values()) - sum(earlier["requests"].values())
-        busy = (later["busy_ms"] - earlier["busy_ms"]) / _MILLISECONDS_PER_SECOND / seconds
-        workers.add_row(
-            str(index), str(later["core"]), later["state"], f"{busy:.0%}", f"{served / seconds:,.0f}", str(later["tasks_live"]),
-            *kernel.pop(later["core"], ("", "")),
-        )  # fmt: skip
-    for cpu, told in sorted(kernel.items()):
-        workers.add_row("", str(cpu), "", "", "", "", *told)
-    counters = Table("counter", "per second", box=None)
-    earlier_numbers = numbers({name: item for name, item in before.items() if name not in _BY_USE})
-    for name, value in numbers({name: item for name, item in after.items() if name not in _BY_USE}).items():
-        change = value - earlier_numbers.get(name, 0)
-        if change > 0 and "heartbeat" not in name:
-            counters.add_row(visible(name), f"{change / seconds:,.0f}")
-    return Group(workers, _tenant_rates(before, after, seconds), _extension_rates(before, after, seconds), counters)
-
-
-def _kernel_rates(before: dict[str, Any], after: dict[str, Any], seconds: float) -> dict[int, tuple[str, str]]:
-    """Of each CPU where the kernel tier has answered anything: gets, and share of its time."""
-    earlier = {item["cpu"]: item for item in before.get("kernel", [])}
-    found = {}
-    for later in after.get("kernel", []):
-        known = earlier.get(later["cpu"], {"gets": 0, "busy_ms": 0})
-        busy = (later["busy_ms"] - known["busy_ms"]) / _MILLISECONDS_PER_SECOND / seconds
-        found[later["cpu"]] = f"{(later['gets'] - known['gets']) / seconds:,.0f}", f"{busy:.0%}"
-    return found
-
-
-def _tenant_rates(before: dict[str, Any], after: dict[str, Any], seconds: float) -> Table:
-    """The tenants that used most time so far, by what they use now."""
-    columns = ("tenant", "of a core", "in extensions", "requests/s", "kernel gets/s", "busy/s")
-    table = Table(*columns, title="tenants")
-    earlier = {item["tenant"]: item for item in before.get("tenants", [])}
-    rows = []
-    for later in after.get("tenants", []):
-        known = earlier.get(later["tenant"], later)
-        used = sum(later["core_ms"]) - sum(known["core_ms"]) + later.get("kernel_ms", 0) - known.get("kernel_ms", 0)
-        rows.append((used, later, known))
-    for used, later, known in sorted(rows, key=lambda row: -row[0]):
-        table.add_row(
-            str(later["tenant"]),
-            f"{used / _MILLISECONDS_PER_SECOND / seconds:.1%}",
-            f"{(later['task_ms'] - known['task_ms']) / _MILLISECONDS_PER_SECOND / seconds:.1%}",
-            f"{(later['requests'] - known['requests']) / seconds:,.0f}",
-            f"{(later.get('kernel_gets', 0) - known.get('kernel_gets', 0)) / seconds:,.0f}",
-            f"{(later['busy'] - known['busy']) / seconds:,.0f}",
-        )
-    return table
-
-
-def _extension_rates(before: dict[str, Any], after: dict[str, Any], seconds: float) -> Table:
-    table = Table("tenant", "extension", "of a core", "invokes/s", "errors/s", title="extensions")
-    earlier = {(item["tenant"], item["name"]): item for item in before.get("extensions", [])}
-    for later in after.get("extensions", []):
-        known = earlier.get((later["tenant"], later["name"]), later)
-        table.add_row(
-            str(later["tenant"]),
-            visible(later["name"]),
-            f"{(later['cpu_ms'] - known['cpu_ms']) / _MILLISECONDS_PER_SECOND / seconds:.1%}",
-            f"{(later['invocations'] - known['invocations']) / seconds:,.0f}",
-            f"{(later['errors'] - known['errors']) / seconds:,.0f}",
-        )
-    return table

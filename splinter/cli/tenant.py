@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
 from rich.table import Column, Table
 
 from splinter import limits
+from splinter.cli.listing import AsJson, say_json
 from splinter.cli.target import Address, Instance, find_server, parse_token_text
 from splinter.cli.told import require_reader, spans, telling
 from splinter.client.admin import TenantInfo
@@ -46,7 +46,6 @@ app = typer.Typer(
     help="Create, list, limit, move and remove tenants, change their tokens (for the administrator).", no_args_is_help=True
 )
 _Tenant = Annotated[int, typer.Argument(min=1, max=_TENANT_MAX, help="Tenant id.")]
-_Json = Annotated[bool, typer.Option("--json", help="For machines: one JSON document.")]
 
 
 @app.command()
@@ -65,7 +64,7 @@ def create(
     token: Annotated[
         str | None, typer.Option(metavar="HEX", help="Its token, 16 hexadecimal digits; by default random.")
     ] = None,
-    as_json: _Json = False,
+    as_json: AsJson = False,
     instance: Instance = "default",
     address: Address = None,
 ) -> None:
@@ -100,7 +99,7 @@ def create(
         what = f"tenants {ids} were created; 'splinter tenant list --tokens' shows their tokens"
     with telling(what):
         if as_json:
-            say(json.dumps([_plain(item, with_token=True) for item in created]))
+            say_json([_plain(item, with_token=True) for item in created])
             return
         for item in created:
             say(f"{item.tenant} {format_token(item.token)}")
@@ -109,7 +108,7 @@ def create(
 @app.command("list")
 def list_tenants(
     tokens: Annotated[bool, typer.Option("--tokens", help="Show the secrets.")] = False,
-    as_json: _Json = False,
+    as_json: AsJson = False,
     instance: Instance = "default",
     address: Address = None,
 ) -> None:
@@ -117,7 +116,7 @@ def list_tenants(
     with find_server(instance, address).admin() as admin:
         found = admin.list_tenants(tokens=tokens)
     if as_json:
-        say(json.dumps([_plain(item, with_token=tokens) for item in found]))
+        say_json([_plain(item, with_token=tokens) for item in found])
         return
     is_kept = any(item.durability != "none" for item in found)  # else there may be no data folder
     table = Table(

@@ -209,11 +209,19 @@ class Admin(ProcessOwn):
         """End the quarantine of an extension that had workers killed."""
         self._request("extension.release", timeout, **check_integers(tenant=tenant), name=name)
 
-    def stats(self, *, timeout: float | None = None) -> dict[str, Any]:
-        """Counters of workers, XDP program, store and control plane (``docs/reference/protocol.md`` lists them)."""
-        reply = self._request("stats", timeout)
+    def stats(self, *, every: bool = False, timeout: float | None = None) -> dict[str, Any]:
+        """Counters of workers, XDP program, store and control plane (``docs/reference/protocol.md`` lists them).
+
+        Of tenants and extensions those that used most time, or with ``every`` up to 2,048 of them."""
+        reply = self._request("stats", timeout, every=True if every else None)
         with understood():
             return dict(reply["stats"])
+
+    def events(self, after: int | None = None, *, count: int = 256, timeout: float | None = None) -> dict[str, Any]:
+        """What happened after a number, or all that is kept: ``events``, at most ``count`` (256 at most), ``next`` for the
+        following call, ``missed``: how many are kept no more, ``newest``, ``server``: which server's numbers these are."""
+        numbers = {**check_integers(count=count), **check_those_given(after=after)}
+        return self._request("events", timeout, **numbers)
 
     def close(self) -> None:
         """Close the connection."""

@@ -24,6 +24,7 @@ RANGES: dict[str, tuple[int, int]] = {
     "window": (1, limits.CLIENT_WINDOW),  # as many numbers as a client may have open
     "tries": (1, _U32_MAX),
     "count": (1, limits.TENANTS_MAX - 1),
+    "after": (0, (1 << 63) - 1),  # the number of an event
     "home": (0, limits.WORKERS_MAX - 1),
     "quota_bytes": (0, (1 << 63) - 1),
     "task_yields_max": (0, _U32_MAX),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from splinter import limits
 from splinter.client import bulk, fragments
-from splinter.client.arguments import check_integer, check_timeout, is_timeout
+from splinter.client.arguments import check_integer, check_those_given, check_timeout, is_timeout
 from splinter.client.channel import Channel
 from splinter.client.control import ControlConnection, understood
 from splinter.client.diagnosis import Diagnosis
@@ -283,6 +283,10 @@ class Client(ProcessOwn):
         reply = self._ask("extension.log", timeout)
         with understood():
             return [(int(entry["time_ns"]), bytes(entry["text"])) for entry in reply["entries"]]
+
+    def events(self, after: int | None = None, *, timeout: float | None = None) -> dict[str, Any]:
+        """What happened to the tenant after a number, or all that is kept; as :meth:`splinter.client.admin.Admin.events`."""
+        return self._ask("events", timeout, **check_those_given(after=after))
 
     # --- the connection -----------------------------------------------------------------------------------------------
 

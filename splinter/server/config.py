@@ -19,6 +19,7 @@ from typing import Any
 from splinter import limits
 from splinter.errors import ServerError
 from splinter.server.instance import check_name
+from splinter.server.logs import FORMATS, LEVELS
 from splinter.trust import distrust
 
 TRANSPORTS = ("auto", "xdp", "udp")
@@ -38,6 +39,7 @@ _CHOICES = {
     "partial_checksums": PARTIAL_CHECKSUMS,
     "kernel_tier": KERNEL_TIERS,
 }
+_CHOICES |= {"log_format": FORMATS, "log_level": LEVELS}
 _RANGES = {  # of numbers: the least, the most, and of what
     "port": (1, 65535, ""),
     "task_budget": (1, limits.TASK_BUDGET_MAX, ""),
@@ -169,6 +171,8 @@ class ServerConfig:
     preempt: bool = True  # compile extensions with yields inserted
     keep_store: bool = False  # XDP: what a clean stop leaves; after a crash the store is there in any case
     fresh: bool = False  # begin with an empty store, whatever an earlier server of the instance left
+    log_format: str = "text"  # of standard error: "json" is one document a line
+    log_level: str = "info"  # the least that is logged: debug, info, warning or error; audit lines always are
     audit: bool = False  # check a store that was left before serving it
     data: str | None = None  # data folder: what is kept over the server's end; none: everything ends with it
     durability: str | None = None  # of new tenants that say nothing else: "none", "interval" (default) or "always"; with data

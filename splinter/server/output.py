@@ -20,8 +20,10 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import TextIO
 
+from splinter.server.logs import text_note
 from splinter.server.processes import die_in_order, fork_child, reap, wait_or_kill
 
 _DESCRIPTORS = (1, 2)
@@ -35,8 +37,8 @@ class _Stream:
 
     encoding, errors = "utf-8", "backslashreplace"
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, descriptor: int, note: Callable[[str], str] = text_note) -> None:
+        self._descriptor, self._note = descriptor, note
         self._begun = ""  # of a line
         self._lost = 0  # lines, since the last that could be written
 
@@ -48,7 +50,8 @@ class _Stream:
         return len(text)
 
     def _put(self, line: str) -> None:
-        lost = f"splinter: {self._lost} lines before this one were lost, as nobody took them\n" if self._lost else ""
+        told = f"{self._lost} lines before this one were lost, as nobody took them"
+        lost = self._note(told) + "\n" if self._lost else ""
         data = (lost + line).encode(errors=self.errors)
         if len(data) > select.PIPE_BUF:
             data = data[: select.PIPE_BUF - 1] + b"\n"
@@ -80,7 +83,9 @@ class _Stream:
 class Output:
     """The server's standard output and error, from :meth:`__init__` to :meth:`close`. Used by the supervisor."""
 
-    def __init__(self) -> None:
+    def __init__(self, note: Callable[[str], str] = text_note) -> None:
+        """``note`` makes a line of what there is to say about the standard error itself."""
+        self._notes = (text_note, note)  # of each descriptor
         self._before: list[tuple[int, TextIO]] = []  # what the descriptors were: a copy, and Python's stream
         self._pipes: list[int] = []  # the ends that are read; kept, so that another writer can go on
         for descriptor, stream in zip(_DESCRIPTORS, (sys.stdout, sys.stderr), strict=True):
@@ -94,7 +99,7 @@ class Output:
             self._pipes.append(reading)
             os.dup2(writing, descriptor)
             os.close(writing)
-        sys.stdout, sys.stderr = _Stream(1), _Stream(2)
+        sys.stdout, sys.stderr = _Stream(1), _Stream(2, note)
         self.start_writer()
 
     def start_writer(self) -> None:
@@ -130,8 +135,8 @@ class Output:
         for descriptor in (0, *_DESCRIPTORS):
             os.dup2(nowhere, descriptor)
         threads = [
-            threading.Thread(target=_carry, args=(reading, copy))
-            for reading, (copy, _) in zip(self._pipes, self._before, strict=True)
+            threading.Thread(target=_carry, args=(reading, copy, note))
+            for reading, (copy, _), note in zip(self._pipes, self._before, self._notes, strict=True)
         ]
         for thread in threads:
             thread.start()
@@ -139,11 +144,11 @@ class Output:
             thread.join()
 
 
-def _carry(reading: int, writing: int) -> None:
+def _carry(reading: int, writing: int, note: Callable[[str], str] = text_note) -> None:
     """Write what is read, until all who write to the pipe have gone."""
     lost = 0
     while data := os.read(reading, _CHUNK_BYTES):
-        if lost and not _write(writing, f"splinter: {lost} bytes before this could not be written\n".encode()):
+        if lost and not _write(writing, note(f"{lost} bytes before this could not be written").encode() + b"\n"):
             lost = 0
         lost += _write(writing, data)
 

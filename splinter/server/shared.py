@@ -13,6 +13,7 @@ from splinter.durable.folder import DataFolder
 from splinter.ext.native.code import CodeRegion
 from splinter.net.xdp.extensions import ExtensionPrograms
 from splinter.server.config import ServerConfig
+from splinter.server.events import EventLog
 from splinter.server.kernel_work import KernelWork
 from splinter.store.store import Store
 from splinter.worker.memory import WorkerMemory
@@ -48,4 +49,5 @@ class Shared:
     workers: list[WorkerMemory]  # what each has under way
     cycles_per_millisecond: int  # what those counters' cycles are
     data: Kept | None = None  # what a data folder has beside objects; None: there is none
+    events: EventLog = field(default_factory=EventLog)  # what happened: the supervisor numbers it, both tell it
     kernel_work: KernelWork = field(default_factory=KernelWork)  # what the kernel tier has done

@@ -85,7 +85,7 @@ def test_first_time_installs_second_time_does_nothing(machine: Machine) -> None:
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout.splitlines()[-1] == "setup: ready; this machine can run the XDP transport"
     (asked,) = machine.asked("pip")
-    assert asked.endswith("--editable .[server,test,dev] --editable bench")
+    assert asked.endswith("--editable .[server,cli,test,dev] --editable bench")
     assert machine.asked("apt") == []
     second = machine.provision()
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")

@@ -22,6 +22,7 @@ import numpy as np
 from splinter import limits
 from splinter.errors import ControlError
 from splinter.net.tenants import TENANT_ACTIVE
+from splinter.server.events import event
 from splinter.server.kernel_work import KernelWork
 
 _log = logging.getLogger(__name__)
@@ -110,4 +111,5 @@ class Balancer:
             _log.warning(
                 "moved tenant %d from core %d to core %d: it used %.0f%% of a core", tenant, homes[place], home,
                 100 * loads[place],
+                extra=event("tenant.moved", tenant, int(self._generations[tenant]), home=home, by="balancer"),
             )  # fmt: skip

@@ -38,6 +38,7 @@ from splinter.worker.log import log_read
 
 _CREDENTIAL_BYTES_MAX = 256
 _LOG_ENTRIES_TOLD_MAX = 1000
+_EVENTS_TOLD_MAX = 256  # in one message
 _COMPILED_KEPT = 64  # compiled sources remembered, the most recent ones
 _DROPPED_TOLD_MAX = 32  # tenants with packets over their limit, in the statistics
 # What a tenant asks for and gets at once.
@@ -77,6 +78,7 @@ class Operations:
             "extension.release": self._extension_release,
             "extension.signature": self._extension_signature,
             "stats": self._stats,
+            "events": self._events,
         }
 
     async def run(self, request: dict[Any, Any]) -> dict[str, Any]:
@@ -357,8 +359,9 @@ class Operations:
         return {"signature": entry.signature.to_wire(), "version": entry.version}
 
     async def _stats(self, request: dict[Any, Any]) -> dict[str, Any]:
-        """Tell all counters, of workers, store, network and control."""
+        """Tell all counters, of workers, store, network and control; of tenants and extensions the busiest or ``every`` one."""
         self._require_administrator(request)
+        most = usage.EVERY_MAX if fields.flag(request, "every") else usage.TOLD_MAX
         control = {
             "tenants": self._tenants.count,
             "extensions": self._registry.count,
@@ -371,12 +374,26 @@ class Operations:
         ticks = self._shared.cycles_per_millisecond
         used = {
             "tenants": usage.hottest_tenants(
-                self._shared.tenant_counters, self._tenants.active_ids(0), ticks, self._shared.kernel_work
+                self._shared.tenant_counters, self._tenants.active_ids(0), ticks, self._shared.kernel_work, most
             ),
-            "extensions": usage.hottest_extensions(self._registry, ticks),
+            "extensions": usage.hottest_extensions(self._registry, ticks, most),
         }
         used["kernel"] = self._shared.kernel_work.statistics()
         return {"stats": statistics.collect({**self._shared.statistics(), **used}, control)}
+
+    async def _events(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """Tell what happened after number ``after``, or all that is kept: to the administrator all, to a tenant its own."""
+        after = fields.optional_integer(request, "after", *RANGES["after"])
+        most = fields.integer(request, "count", 1, _EVENTS_TOLD_MAX, default=_EVENTS_TOLD_MAX)
+        log = self._shared.events
+        if request.get("token") is None:
+            self._require_administrator(request)
+            found = log.read(after, most)
+        else:
+            tenant = self._require_tenant(request)
+            found = log.read_own(tenant, self._tenants.generation(tenant), after, most)
+        told = {name: found[name] for name in ("next", "newest", "missed")}
+        return {"events": found["events"], **told, "server": log.started_ns}
 
     def _describe(self, entry: Entry) -> dict[str, Any]:
         counts = self._registry.counts(entry)

@@ -172,6 +172,14 @@ class Registry:
         ran = (int(slot) for slot in order if cycles[slot] > 0 and int(slot) in entries)
         return [entries[slot] for slot in itertools.islice(ran, most)]
 
+    def killers(self, least: int) -> set[tuple[int, str]]:
+        """Extensions that had so many workers killed, by tenant and name."""
+        row = self._counters[0][: self._slots_used]
+        slots = set(np.flatnonzero(row["kills"].astype(np.int64) - row["released"] >= least).tolist())
+        if not slots:
+            return set()
+        return {(tenant, entry.name) for tenant, own in self._entries.items() for entry in own.values() if entry.slot in slots}
+
     async def ready_to_write(self) -> None:
         """Wait until no worker can run code that an earlier control process has replaced. Raises :class:`BusyError`."""
         deadline = time.monotonic() + _READY_SECONDS_MAX

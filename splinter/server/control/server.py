@@ -22,9 +22,12 @@ import msgpack
 
 from splinter import limits
 from splinter.errors import CompileError, ControlError, RequestError, SplinterError
+from splinter.server.control import acts
+from splinter.server.control.audit import Audit
 from splinter.server.control.balancer import Balancer
 from splinter.server.control.operations import Operations
 from splinter.server.control.places import Place, Places, Rank
+from splinter.server.control.quarantines import Quarantines
 from splinter.server.control.registry import Registry
 from splinter.server.control.tenants import Tenants
 from splinter.server.processes import OomPreference, keep_shared_memory
@@ -61,6 +64,7 @@ def run_control(shared: Shared) -> None:
         shared.data.folder.catalog.reopen()
     warm_store(shared.store)
     keep_shared_memory()  # the compiler, its only child, needs none of it
+    shared.events.listen()
     asyncio.run(ControlServer(shared).serve())
 
 
@@ -120,6 +124,7 @@ class _Connection:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     stranger_until: float
+    address: str | None  # the peer's
     farewell: dict[str, Any] | None = None  # when another connection has its place, or it is nobody's any more
 
     def __post_init__(self) -> None:
@@ -156,6 +161,8 @@ class ControlServer:
         self._balances = shared.config.balance and shared.config.locality and len(shared.config.cores) > 1
         self._connections: set[asyncio.Task[None]] = set()
         self._places = Places()
+        self._quarantines = Quarantines(self._registry, self._tenants.generation, shared.events, self._quarantine_after)
+        self._audit = Audit()
         self._tenants.tokens.on_void = self._end_void
 
     async def serve(self) -> None:
@@ -193,6 +200,7 @@ class ControlServer:
         while True:
             await asyncio.sleep(_WITHDRAW_SECONDS)
             _is_done(lambda: self._registry.withdraw_quarantined(self._quarantine_after), "withdrawing extensions")
+            _is_done(self._quarantines.look, "telling of quarantines")
 
     async def _balance(self) -> None:
         while True:
@@ -203,21 +211,23 @@ class ControlServer:
         task = asyncio.current_task()
         assert task is not None
         peer = writer.get_extra_info("peername")
-        connection = _Connection(reader, writer, asyncio.get_running_loop().time() + limits.CONTROL_STRANGER_SECONDS)
+        connection = _Connection(
+            reader, writer, asyncio.get_running_loop().time() + limits.CONTROL_STRANGER_SECONDS, peer[0] if peer else None
+        )
 
         def give_way(farewell: dict[str, Any] = _TOO_MANY) -> None:
             connection.farewell = farewell
             task.cancel()
 
         self._connections.add(task)
-        place = self._places.take(Rank.STRANGER, peer[0] if peer else None, give_way)
+        place = self._places.take(Rank.STRANGER, connection.address, give_way)
         try:
             if place is None:
                 raise _HangUp(_TOO_MANY)
             while True:
                 body = await self._read(connection, place)
                 self._places.serve(place)
-                reply = await self._answer(body, place)
+                reply = await self._answer(body, place, connection.address)
                 self._places.rest(place)  # who does not read the reply may give way while it waits
                 await self._send(connection, place, reply)
         except _HangUp as end:
@@ -277,7 +287,7 @@ class ControlServer:
             return connection.stranger_until
         return asyncio.get_running_loop().time() + limits.CONTROL_IDLE_SECONDS
 
-    async def _answer(self, body: bytes, place: Place) -> dict[str, Any]:
+    async def _answer(self, body: bytes, place: Place, address: str | None) -> dict[str, Any]:
         try:
             request = msgpack.unpackb(body)
         # Whatever is wrong with the bytes, msgpack's own exceptions are ValueErrors, but not all that it raises is its
@@ -290,13 +300,28 @@ class ControlServer:
             place.proof = {name: request.get(name) for name in ("tenant", "token")}
             if not self._places.promote(place, *who):
                 raise _HangUp(_TOO_MANY)
+        outcome = "ended"  # whoever asked is not served any more
+        before = self._generation(request.get("tenant"))
         try:
-            return {"ok": True, **await self._operations.run(request)}
+            reply = await self._operations.run(request)
+            outcome = "ok"
+            acts.tell(request, reply, before, self._tenants.generation)
+            return {"ok": True, **reply}
         except SplinterError as error:
-            return refusal(error)
+            refused = refusal(error)
+            outcome = refused["error"]
+            return refused
         except Exception:
+            outcome = "internal"
             _log.exception("control operation %r failed", request.get("op"))
             return refusal(ControlError("the server failed at this; its log says more", "internal"))
+        finally:
+            self._audit.note(request, who, address, outcome)
+
+    def _generation(self, tenant: Any) -> int:
+        """Of what a request names as its tenant, before that is checked; 0: it is none."""
+        is_id = type(tenant) is int and 0 < tenant < self._tenants.count_max
+        return self._tenants.generation(tenant) if is_id else 0
 
     async def _send(self, connection: _Connection, place: Place, reply: dict[str, Any]) -> None:
         connection.write(reply)

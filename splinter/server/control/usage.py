@@ -11,10 +11,15 @@ from splinter.server.control.registry import Registry
 from splinter.server.kernel_work import KernelWork
 
 TOLD_MAX = 16  # tenants, and extensions
+EVERY_MAX = 2048  # of each, where all are asked for: some hundred KiB of a message
 
 
 def hottest_tenants(
-    counters: Sequence[np.ndarray], active: Sequence[int], cycles_per_millisecond: int, kernel: KernelWork | None = None
+    counters: Sequence[np.ndarray],
+    active: Sequence[int],
+    cycles_per_millisecond: int,
+    kernel: KernelWork | None = None,
+    most: int = TOLD_MAX,
 ) -> list[dict[str, Any]]:
     """The tenants that used most time, most first. ``counters``: of each worker, its TENANT_COUNTERS by tenant id.
 
@@ -28,7 +33,7 @@ def hottest_tenants(
     rows, kernel = [row[ids] for row in counters], kernel or KernelWork()
     gets, milliseconds = kernel.gets(ids), kernel.milliseconds(ids)
     used = np.sum([row["cycles"].astype(np.int64) for row in rows], axis=0) + milliseconds * cycles_per_millisecond
-    order = np.argsort(-used, kind="stable")[:TOLD_MAX]
+    order = np.argsort(-used, kind="stable")[:most]
     return [
         {
             "tenant": int(ids[place]),
@@ -44,10 +49,10 @@ def hottest_tenants(
     ]
 
 
-def hottest_extensions(registry: Registry, cycles_per_millisecond: int) -> list[dict[str, Any]]:
+def hottest_extensions(registry: Registry, cycles_per_millisecond: int, most: int = TOLD_MAX) -> list[dict[str, Any]]:
     """The extensions that used most time, most first; ``cpu_ms`` is that of all workers."""
     found = []
-    for tenant, entry in registry.hottest(TOLD_MAX):
+    for tenant, entry in registry.hottest(most):
         counts = registry.counts(entry)
         found.append(
             {

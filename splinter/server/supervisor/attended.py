@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from splinter.errors import ServerError
+from splinter.server.events import event
 from splinter.server.processes import fork_child, reap, wait_or_kill
 from splinter.server.supervisor.forks import Forks
 
@@ -72,7 +73,8 @@ class AttendedProcess:
         self._failures = self._failures + 1 if status > 0 and lived < _FAILURE_SECONDS else 0
         if self._failures >= _FAILURES_MAX:
             raise ServerError(f"the {self._title} cannot run: it failed {self._failures} times (its error is above)")
-        logger.warning("the %s (pid %d) ended with status %d; replaced", self._title, self.pid, status)
+        told = event(f"{self._title.split()[0]}.replaced", pid=self.pid, status=status)
+        logger.warning("the %s (pid %d) ended with status %d; replaced", self._title, self.pid, status, extra=told)
         self.pid, self._pidfd = 0, -1
         self._recover()
         time.sleep(max(0.0, _LIFE_SECONDS_MIN - lived))

@@ -25,6 +25,7 @@ from splinter.errors import ServerError
 from splinter.net.device import Device
 from splinter.net.netns import inside
 from splinter.server.device_state import DeviceCondition
+from splinter.server.events import event
 from splinter.server.supervisor.xdp import XdpTransport
 
 logger = logging.getLogger(__name__)
@@ -139,15 +140,18 @@ class DeviceWatch:
         if not state.become(condition, reason):
             return
         if condition == DeviceCondition.DOWN:
-            logger.warning("%s: no request can come in", reason or f"{device.name} is down")
+            told = event("device.down", device=device.name)
+            logger.warning("%s: no request can come in", reason or f"{device.name} is down", extra=told)
         elif reason:
             logger.warning("%s", reason)
         else:
-            logger.warning("%s %s", device.name, "is as it should be again" if before else "is up again")
+            told = event("device.up", device=device.name)
+            logger.warning("%s %s", device.name, "is as it should be again" if before else "is up again", extra=told)
 
     def _lose(self, reason: str, *, are_sockets_dead: bool) -> None:
         if self._transport.state.become(DeviceCondition.LOST, reason):
-            logger.warning("%s: no request comes in; waiting for it for %g s", reason, self._patience)
+            told = event("device.lost", device=self._transport.device or "")
+            logger.warning("%s: no request comes in; waiting for it for %g s", reason, self._patience, extra=told)
         if are_sockets_dead:
             self._plane.pause()
 
@@ -167,7 +171,8 @@ class DeviceWatch:
             if state.become(DeviceCondition.LOST, str(error)):
                 logger.warning("%s cannot be served: %s; trying again for %g s", device.name, error, self._patience)
             return
-        logger.warning("%s is served again: %s mode, %d queues", device.name, transport.mode, transport.queues)
+        told = event("device.found", device=device.name, mode=transport.mode or "", queues=transport.queues)
+        logger.warning("%s is served again: %s mode, %d queues", device.name, transport.mode, transport.queues, extra=told)
         if state.reason:
             logger.warning("%s", state.reason)
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, fields
 
 from splinter.errors import ServerError
 from splinter.native.clock import read_ticks
+from splinter.server.events import event
 from splinter.server.processes import has_crashed, is_fault, is_past_user_code, reap, wait_or_kill
 from splinter.server.supervisor.recovery import Recovered, recover
 from splinter.server.supervisor.scan import Scan
@@ -164,6 +165,7 @@ class Workers:
             "worker %d (pid %d) %s%s%s; its tasks: %d go on, %d begin anew, %d killed",
             seat.index, pid, "" if verdict is Verdict.DEAD else "was ", verdict.value, blame,
             left.tasks_continued, left.tasks_restarted, left.tasks_killed,
+            extra=event("worker.replaced", worker=seat.index, pid=pid, reason=verdict.value, blamed=blame.strip()),
         )  # fmt: skip
 
     def _blame(self, memory: WorkerMemory, address: int) -> str:

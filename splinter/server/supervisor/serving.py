@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import signal
-import sys
 
+from splinter.server import logs
 from splinter.server.config import ServerConfig
 from splinter.server.output import Output
 from splinter.server.processes import OomPreference
 from splinter.server.supervisor import memory as memory_limits
 from splinter.server.supervisor.signals import ENDING, StoppedError
 from splinter.server.supervisor.supervisor import Supervisor
-from splinter.visible import VisibleFormatter
 
 
 def serve(config: ServerConfig) -> int:
     """Run a server in the foreground until a signal; returns the exit status."""
     OomPreference.protect()
     memory_limits.raise_limits()
-    output = Output()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(VisibleFormatter("splinter: %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    output = Output(logs.note_for(config.log_format))
+    logs.set_up(config.log_format, config.log_level)
     supervisor = Supervisor(config, output=output)
     try:
         info = supervisor.start()

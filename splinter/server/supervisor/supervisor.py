@@ -7,7 +7,6 @@ nothing. :mod:`splinter.server.supervisor.seats` replaces workers, :mod:`splinte
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import logging
 import os
@@ -29,9 +28,10 @@ from splinter.net.tenants import RATE, TENANT
 from splinter.server.config import ServerConfig
 from splinter.server.control.server import run_control, warm_store
 from splinter.server.device_state import DeviceCondition
+from splinter.server.events import EventLog, event
 from splinter.server.instance import InstanceFolder, InstanceInfo
 from splinter.server.output import Output
-from splinter.server.processes import be_ordinary, name_process
+from splinter.server.processes import be_ordinary, come_first, name_process
 from splinter.server.shared import Shared
 from splinter.server.supervisor import memory as memory_limits
 from splinter.server.supervisor import warm
@@ -58,8 +58,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _STOP_SECONDS_MAX = 2.0
-_WATCH_PRIORITY = 2  # SCHED_FIFO; above spares that start
-_WATCH_NICENESS = -10  # where that is not permitted
 
 
 class Supervisor:
@@ -73,6 +71,9 @@ class Supervisor:
         self._selector = selectors.EpollSelector()
         self._signals = Signals(self._selector)
         self._forks = Forks()
+        self._events = EventLog()
+        self._events.listen()
+        self._selector.register(self._events, selectors.EVENT_READ, self._events.receive)
         self._control = AttendedProcess(
             "splinter-ctl", "control process", self._selector, self._forks,
             run=lambda: run_control(self._shared), recover=lambda: self._store.recover(limits.PARTICIPANT_CONTROL),
@@ -122,6 +123,11 @@ class Supervisor:
             raise ServerError(f"the server cannot start: {error.strerror or error}{where}") from error
         self._info = self._describe(name, reason)
         self._folder.publish(self._info)
+        tier = "off" if self._shared.kernel is None else "on"
+        logger.info(
+            "the server has started, transport %s", name, extra=event("server.started", transport=name, pid=os.getpid())
+        )
+        logger.info("the kernel tier is %s", tier, extra=event(f"tier.{tier}"))
         return self._info
 
     def _attend(self) -> None:
@@ -180,6 +186,7 @@ class Supervisor:
             workers=self._memories,
             cycles_per_millisecond=ticks,
             kernel_work=made.kernel_work,
+            events=self._events,
         )
         warm_store(store)
         gc.freeze()  # children share these pages: keep the collector from writing into them
@@ -318,12 +325,13 @@ class Supervisor:
     def run(self) -> None:
         """Watch the workers, and replace what dies, until SIGTERM, SIGINT or SIGQUIT."""
         assert self._workers is not None
-        _come_first()
+        come_first()
         while not self._signals.stopping:
             seconds = self._workers.rest(is_short=self._forks.are_postponed)
             call_ready(self._selector, seconds)
             self._workers.watch()
             self._forks.attempt_again()
+        logger.info("the server stops", extra=event("server.stopping"))
         self._ended_well = True
 
     def stop(self) -> None:
@@ -357,6 +365,7 @@ class Supervisor:
         if self._folder is not None:
             self._folder.remove()
         self._selector.close()
+        self._events.close()
         self._signals.close()
 
     # --- statistics --------------------------------------------------------------------------------------------------
@@ -375,17 +384,3 @@ class Supervisor:
             "store": asdict(self._store.usage()),
             **self._transport.statistics(),
         }
-
-
-def _come_first() -> None:
-    """Have this process scheduled before all ordinary ones, as far as it may; children are ordinary again.
-
-    It works for some microseconds every few milliseconds, but then it must: also on a busy machine.
-    """
-    policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
-    try:
-        os.sched_setscheduler(0, policy, os.sched_param(_WATCH_PRIORITY))
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
-            os.setpriority(os.PRIO_PROCESS, 0, _WATCH_NICENESS)

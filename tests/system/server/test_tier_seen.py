@@ -67,7 +67,7 @@ def test_the_client_pads_until_the_kernel_answers_large_values_too(server: Runni
 
 def test_stats_and_top_show_it(server: RunningServer, tenant: TenantInfo) -> None:
     instance = ["--instance", server.info.instance]
-    stats = CliRunner().invoke(app, ["stats", *instance], env={"COLUMNS": "200"})
+    stats = CliRunner().invoke(app, ["stats", "--sums", *instance], env={"COLUMNS": "200"})
     assert stats.exit_code == 0, stats.output
     assert "kernel.0.gets" in stats.output and "gets_answered_by" in stats.output
     top = CliRunner().invoke(app, ["top", "--count", "1", "--interval", "0.1", *instance], env={"COLUMNS": "200"})

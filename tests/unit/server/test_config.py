@@ -23,6 +23,8 @@ TEXTS = (
     "client_netns",
     "partial_checksums",
     "kernel_tier",
+    "log_format",
+    "log_level",
 )
 NUMBERS = (
     "port", "memory_bytes", "tasks_per_worker", "tasks_per_tenant", "task_budget", "task_yields_max", "task_milliseconds_max",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from splinter.server.logs import note_for
 from splinter.server.output import _carry, _Stream, _write
 from tests.support.pipes import full_pipe
 from tests.support.waiting import WAIT_SECONDS
@@ -159,3 +161,17 @@ def test_descriptors_are_given_back(tmp_path: Path) -> None:
     program = "from splinter.server.output import Output; o = Output(); print('in'); o.close(); print('after', flush=True)"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
     assert result.stdout == "in\nafter\n"
+
+
+def test_what_is_said_of_lost_lines_has_the_form_of_the_log(pipe: tuple[int, int]) -> None:
+    stream = _Stream(pipe[1], note_for("json"))
+    with contextlib.suppress(BlockingIOError):
+        while os.write(pipe[1], b"x" * 4096):
+            pass
+    stream.write('{"lost": 1}\n')
+    while len(os.read(pipe[0], 1 << 20)) == 1 << 20:
+        pass
+    stream.write('{"kept": 1}\n')
+    lost, kept = (json.loads(line) for line in os.read(pipe[0], 4096).decode().splitlines())
+    assert lost["message"] == "1 lines before this one were lost, as nobody took them"
+    assert kept == {"kept": 1}
