@@ -138,6 +138,8 @@ class KernelEmitter(Emitter):
         if target is not None and target not in self.cells and self._is_in_scratch(instruction):
             self.in_scratch.add(target)
         match op:
+            case Op.UDIV if not isinstance(instruction.operands[1], Constant):
+                return self._value(f"udiv i64 {operands[0]}, {self._not_a_power(operands[1])}")
             case Op.UMUL | Op.SMUL:
                 return self._checked_product(instruction, operands)
             case Op.FRAME:
@@ -202,7 +204,7 @@ class KernelEmitter(Emitter):
             if isinstance(operand, Constant):
                 return self._value(f"icmp ugt i64 {other}, {WORD_MASK // max(operand.value, 1)}")
         is_zero = self._value(f"icmp eq i64 {left}, 0")
-        divisor = self._value(f"select i1 {is_zero}, i64 1, i64 {left}")
+        divisor = self._not_a_power(self._value(f"select i1 {is_zero}, i64 1, i64 {left}"))
         quotient = self._value(f"udiv i64 {most}, {divisor}")
         # Seen through, the comparison would become LLVM's own check, by a product of 128 bits.
         bound = self._hidden(quotient)
@@ -212,6 +214,11 @@ class KernelEmitter(Emitter):
     def _hidden(self, value: str) -> str:
         """A value that LLVM knows nothing of."""
         return self._value(f'call i64 asm sideeffect "", "=r,0"(i64 {value})')
+
+    def _not_a_power(self, divisor: str) -> str:
+        """A divisor that LLVM does not know to be a power of two: it would shift by the number of the trailing zeros, which it
+        counts by a table, and a program has none."""
+        return self._hidden(divisor)
 
     def _magnitude(self, operand: str) -> str:
         is_negative = self._value(f"icmp slt i64 {operand}, 0")
