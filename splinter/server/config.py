@@ -32,7 +32,7 @@ _DEVICE_NAME = re.compile(r"[^/:\s]{1,15}")  # as the kernel has it (dev_valid_n
 _COUNT_MAX = 1 << 40
 _CHOICES = {"transport": TRANSPORTS, "partial_checksums": PARTIAL_CHECKSUMS, "kernel_tier": KERNEL_TIERS}
 _RANGES = {  # of numbers: the least, the most, and of what
-    "port": (1, 65535, ""),
+    "port": (0, 65535, ""),
     "task_budget": (1, limits.TASK_BUDGET_MAX, ""),
     "tasks_per_worker": (1, limits.TASKS_PER_WORKER, ""),
     "steer_away": (0, limits.STEER_AWAY_MAX, " packets"),
@@ -137,7 +137,7 @@ class ServerConfig:
     transport: str = "auto"  # "xdp", "udp", or "auto": XDP where the machine can
     device: str | None = None  # network device for XDP
     address: str | None = None  # IPv4 address to serve, 0.0.0.0: all; with XDP the device's own by default, else 127.0.0.1
-    port: int = limits.PORT_DEFAULT  # UDP for requests, TCP for control
+    port: int = limits.PORT_DEFAULT  # UDP for requests, TCP for control; 0: one that the kernel chooses, told at the start
     cores: tuple[int, ...] = field(default_factory=_available_cores)  # CPUs to run workers on
     memory_bytes: int = limits.STORE_BYTES_DEFAULT  # of the store
     netns: str | None = None  # named network namespace to serve in
