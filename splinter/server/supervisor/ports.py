@@ -7,7 +7,7 @@ import errno
 import socket
 from collections.abc import Iterator
 
-from splinter.errors import ServerError
+from splinter.errors import InUseError, NotPermittedError, ServerError
 from splinter.net.netns import inside
 from splinter.server.config import ServerConfig
 
@@ -22,7 +22,7 @@ def take_port(config: ServerConfig, address: str) -> Iterator[socket.socket]:
     """
     for _ in range(_CHOICES_MAX if config.port == 0 else 1):
         yield _bind(config, address)
-    raise ServerError(f"no port of {address} was found that is free for UDP and TCP")
+    raise InUseError(f"no port of {address} was found that is free for UDP and TCP")
 
 
 def port_of(bound: socket.socket) -> int:
@@ -42,7 +42,7 @@ def take_unused(config: ServerConfig, address: str) -> socket.socket:
         except OSError as error:
             bound.close()
             if error.errno != errno.EADDRINUSE:
-                raise ServerError(f"cannot serve UDP on {address}: {error.strerror}") from error
+                raise cannot(f"serve UDP on {address}", error) from error
     raise AssertionError  # take_port() raises at its end
 
 
@@ -57,7 +57,7 @@ def _bind(config: ServerConfig, address: str) -> socket.socket:
         try:
             bound.bind((address, config.port))
         except OSError as error:
-            raise ServerError(f"cannot listen on TCP {address}:{config.port}: {error.strerror}") from error
+            raise cannot(f"listen on TCP {address}:{config.port}", error) from error
         undo.pop_all()
     return bound
 
@@ -68,4 +68,15 @@ def listen(bound: socket.socket, backlog: int) -> None:
         bound.listen(backlog)
     except OSError as error:
         address, port = bound.getsockname()
-        raise ServerError(f"cannot listen on TCP {address}:{port}: {error.strerror}") from error
+        raise cannot(f"listen on TCP {address}:{port}", error) from error
+
+
+def cannot(do: str, error: OSError) -> ServerError:
+    """What the system said of an address, as the kind of error that it is."""
+    kinds = {
+        errno.EADDRINUSE: InUseError,
+        errno.EADDRNOTAVAIL: InUseError,
+        errno.EACCES: NotPermittedError,
+        errno.EPERM: NotPermittedError,
+    }
+    return kinds.get(error.errno or 0, ServerError)(f"cannot {do}: {error.strerror}")

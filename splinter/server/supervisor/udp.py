@@ -15,7 +15,7 @@ from splinter import limits
 from splinter.errors import ServerError
 from splinter.net.netns import inside
 from splinter.server.config import ServerConfig
-from splinter.server.supervisor.ports import port_of, take_port
+from splinter.server.supervisor.ports import cannot, port_of, take_port
 from splinter.wire import H_TENANT
 from splinter.worker.memory import WorkerMemory
 
@@ -88,7 +88,7 @@ class UdpTransport:
             except OSError as error:
                 self.close()
                 if config.port != 0 or error.errno != errno.EADDRINUSE:
-                    raise ServerError(f"cannot serve UDP on {self.address}:{self.port}: {error.strerror}") from error
+                    raise cannot(f"serve UDP on {self.address}:{self.port}", error) from error
             except BaseException:
                 self.close()
                 raise
