@@ -20,6 +20,7 @@ from typing import Any
 import typer
 
 from splinter import client, errors, limits, wire
+from splinter.cli import exit_status
 from splinter.cli.main import app
 from splinter.client import admin
 from splinter.errors import SplinterError, Status, error_for
@@ -157,8 +158,35 @@ def configuration() -> str:
         "A server takes its settings from `splinter serve --config FILE` (TOML), and from options of the command line, which "
         "win. "
         '`memory` stands for `memory_bytes` with a unit, such as `"1GiB"`.',
+        "`contrib/splinter.toml` is such a file with every setting, each commented out.",
         table(("setting", "type", "default", "option", "meaning"), rows),
     )
+
+
+# Of settings whose default is none, or the machine's: what a file may say.
+_EXAMPLES = {
+    "cores": "[0]",
+    "device": '"eth0"',
+    "address": '"127.0.0.1"',
+    "netns": '"splinter-server"',
+    "client_netns": '"splinter-client"',
+}
+
+
+def annotated_configuration() -> str:
+    """A file of `--config` with every setting, each commented out."""
+    known = comments(inspect.getsource(config.ServerConfig))
+    lines = [
+        "# Every setting of 'splinter serve --config FILE', with its default or an example: take the # away to change one.",
+        "# Options of the command line win. Written by docs/generate.py from splinter/server/config.py.",
+    ]
+    for each in dataclasses.fields(config.ServerConfig):
+        lines += ["", f"# {known[each.name]}", f"# {each.name} = {_EXAMPLES.get(each.name) or _toml(each.default)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def _default(field: Any) -> str:
@@ -188,6 +216,17 @@ def statuses() -> str:
                 for cls in _errors()
             ),
         ),
+    )
+
+
+def exit_statuses() -> str:
+    """What commands end with."""
+    return page(
+        "Exit statuses",
+        exit_status,
+        "A command that fails says why in one sentence on standard error, and ends with one of these. `splinter serve` ends "
+        "with 0 when a signal has asked for its end. A signal *n* ends every other command with 128 + *n*.",
+        table(("status", "name", "meaning"), ((each.value, f"`{each.name}`", each.text) for each in exit_status.ExitStatus)),
     )
 
 
@@ -331,7 +370,9 @@ PAGES: dict[str, Callable[[], str]] = {
     "command-line.md": command_line,
     "limits.md": limits_page,
     "configuration.md": configuration,
+    "../../contrib/splinter.toml": annotated_configuration,
     "statuses.md": statuses,
+    "exit-statuses.md": exit_statuses,
     "control.md": control,
     "python.md": python_api,
 }

@@ -232,6 +232,22 @@ class ServerError(SplinterError):
     """The server could not start or go on; the message says what to do."""
 
 
+class ConfigurationError(ServerError):
+    """A setting is wrong; the message names it."""
+
+
+class InUseError(ServerError):
+    """The address, the port or the name of the instance cannot be had: it is in use, or not this host's."""
+
+
+class NotPermittedError(ServerError):
+    """The system does not permit it to this user."""
+
+
+class NoServerError(ServerError):
+    """No server of this instance runs on this host."""
+
+
 class TransportUnavailableError(ServerError):
     """The machine lacks what the transport needs; the message says what."""
 

@@ -1,43 +1,41 @@
-"""Errors on the command line: a sentence on standard error and exit status 1, never a traceback."""
+"""Errors on the command line: a sentence on standard error and an exit status, never a traceback."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import traceback
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
+from splinter.cli.exit_status import ExitStatus, status_of
 from splinter.errors import ControlError, RequestError, SplinterError
 from splinter.extras import advice
 from splinter.terminal import complain
 from splinter.visible import visible
 
-FAILED = 1
-INTERRUPTED = 128 + signal.SIGINT  # as shells have it
-NOBODY_READS = 1  # 'splinter stats | head': nothing is said, as nothing is wrong
+NOBODY_READS = ExitStatus.FAILED  # 'splinter stats | head': nothing is said, as nothing is wrong
 _TRACEBACK_VARIABLE = "SPLINTER_TRACEBACK"
 
 
-def fail(message: str) -> typer.Exit:
+def fail(message: str, status: int = ExitStatus.FAILED) -> typer.Exit:
     """Say what is wrong; raise what this returns."""
     with contextlib.suppress(OSError, ValueError):  # nobody can be told
         complain(f"splinter: {message}")
-    return typer.Exit(FAILED)
+    return typer.Exit(int(status))
 
 
 def report(error: BaseException) -> int:
     """Say what ended a command; returns the exit status."""
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED
+        return status_of(error)
     if isinstance(error, BrokenPipeError):
-        return NOBODY_READS
+        return NOBODY_READS.value
     if os.environ.get(_TRACEBACK_VARIABLE) == "1":
         traceback.print_exception(error)
-    return int(fail(explain(error)).exit_code)
+    return int(fail(explain(error), status_of(error)).exit_code)
 
 
 def explain(error: BaseException) -> str:

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from splinter import limits
-from splinter.cli.errors import FAILED, fail
+from splinter.cli.errors import fail
+from splinter.cli.exit_status import ExitStatus
 from splinter.cli.listing import AsJson, say_json
 from splinter.cli.told import telling
 from splinter.terminal import say
@@ -44,7 +45,7 @@ def status(name: _Name = "splinter", queues: _Queues = 2, as_json: AsJson = Fals
     found = Lab(name, queues).status()
     if as_json:
         say_json({"name": name, "up": found.up, "problems": list(found.problems)})
-        raise typer.Exit(0 if found.up else FAILED)
+        raise typer.Exit(0 if found.up else ExitStatus.FAILED)
     if not found.up:
         raise fail("; ".join(found.problems))
     say(f"lab {name} is up")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import splinter
-from splinter.cli import events, extensions, lab, objects, passing, purge, serve, stats, tenant, warm
+from splinter.cli import events, extensions, lab, objects, passing, ping, purge, serve, stats, tenant, warm
 from splinter.cli.errors import Commands
 from splinter.cli.start import main as main  # what installed scripts call
 from splinter.errors import SplinterError
@@ -42,6 +42,7 @@ def options(
 
 
 serve.register(app)
+ping.register(app)
 purge.register(app)
 warm.register(app)
 app.add_typer(lab.app, name="lab")

@@ -11,6 +11,7 @@ import typer
 
 from splinter import limits
 from splinter.cli.errors import fail
+from splinter.cli.exit_status import ExitStatus
 from splinter.cli.target import Address, Instance, Table, Tenant, Token, find_server
 from splinter.errors import OutOfMemoryError, QuotaExceededError, SplinterError
 from splinter.terminal import naming_output, say
@@ -55,7 +56,7 @@ def get(
     instance: Instance = "default",
     address: Address = None,
 ) -> None:
-    """Write an object's value to standard output, byte for byte; exit status 1 when there is none.
+    """Write an object's value to standard output, byte for byte; exit status 3 when there is none.
 
     A terminal is shown what can be seen, and the rest escaped.
 
@@ -64,7 +65,7 @@ def get(
     with find_server(instance, address).client(tenant, token) as client:
         value = client.get(parse_key(key, form), table=table)
     if value is None:
-        raise fail(f"no object {key!r} in table {table} of tenant {tenant}")
+        raise fail(f"no object {key!r} in table {table} of tenant {tenant}", ExitStatus.NOT_FOUND)
     if as_hex:
         say(value.hex())
         return
@@ -106,14 +107,14 @@ def delete(
     instance: Instance = "default",
     address: Address = None,
 ) -> None:
-    """Delete an object; exit status 1 when there was none.
+    """Delete an object; exit status 3 when there was none.
 
     Example: splinter delete dog --tenant 7 --table 1
     """
     with find_server(instance, address).client(tenant, token) as client:
         found = _delete(client, parse_key(key, form), table)
     if not found:
-        raise fail(f"no object {key!r} in table {table} of tenant {tenant}")
+        raise fail(f"no object {key!r} in table {table} of tenant {tenant}", ExitStatus.NOT_FOUND)
 
 
 def _delete(client: Client, key: int | bytes, table: int) -> bool:

@@ -34,7 +34,7 @@ _KernelTier = Annotated[
     str | None,
     typer.Option(help="auto: the kernel answers the gets that it can, over XDP. off: workers answer all."),
 ]
-_Port = Annotated[int | None, typer.Option(help="UDP port of requests, TCP port of control.")]
+_Port = Annotated[int | None, typer.Option(help="UDP port of requests, TCP port of control. 0: a free one, told at the start.")]
 _Cores = Annotated[str | None, typer.Option(metavar="LIST", help="CPUs to run workers on, such as 0,1 or 0-3; by default all.")]
 _Memory = Annotated[str | None, typer.Option(metavar="SIZE", help="Memory of the store, such as 1GiB.")]
 _Steal = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import typer
 from splinter import limits
 from splinter.client import Client
 from splinter.client.admin import Admin
+from splinter.client.control import ControlConnection
 from splinter.client.encoding import parse_token
 from splinter.errors import SplinterError
 from splinter.server import instance as instances
@@ -59,10 +61,16 @@ class Server:
     netns: str | None
     instance: str | None
 
-    def client(self, tenant: int, token: str | None) -> Client:
-        """A client; without a token the administrator's credential finds it."""
+    def client(self, tenant: int, token: str | None, *, timeout: float | None = None) -> Client:
+        """A client; without a token the administrator's credential finds it. ``timeout`` is in seconds, for each request."""
         number = parse_token_text(token) if token else self._look_up_token(tenant)
-        return Client(self.address, tenant, number, port=self.port, netns=self.netns, timeout=_TIMEOUT_SECONDS)
+        seconds = _TIMEOUT_SECONDS if timeout is None else timeout
+        return Client(self.address, tenant, number, port=self.port, netns=self.netns, timeout=seconds)
+
+    def hello(self, seconds: float) -> None:
+        """Have the control port answer within so many seconds. Raises :class:`SplinterError`."""
+        with contextlib.closing(ControlConnection(self.address, self.port, netns=self.netns, timeout=seconds)) as connection:
+            connection.request("hello")
 
     def admin(self) -> Admin:
         """The administrator's connection, with the credential of ``$SPLINTER_CREDENTIAL`` or of the instance."""

@@ -17,7 +17,7 @@ from types import NoneType
 from typing import Any
 
 from splinter import limits
-from splinter.errors import ServerError
+from splinter.errors import ConfigurationError
 from splinter.server.instance import check_name
 from splinter.server.logs import FORMATS, LEVELS
 from splinter.trust import distrust
@@ -41,7 +41,7 @@ _CHOICES = {
 }
 _CHOICES |= {"log_format": FORMATS, "log_level": LEVELS}
 _RANGES = {  # of numbers: the least, the most, and of what
-    "port": (1, 65535, ""),
+    "port": (0, 65535, ""),
     "task_budget": (1, limits.TASK_BUDGET_MAX, ""),
     "tasks_per_worker": (1, limits.TASKS_PER_WORKER, ""),
     "steer_away": (0, limits.STEER_AWAY_MAX, " packets"),
@@ -62,12 +62,12 @@ _NETNS_NAME = re.compile(r"[^/\0]{1,255}")
 
 
 def parse_bytes(text: str | int) -> int:
-    """``"1GiB"``, ``"64 MiB"`` or a plain number, as bytes. Raises :class:`ServerError` for anything else."""
+    """``"1GiB"``, ``"64 MiB"`` or a plain number, as bytes. Raises :class:`ConfigurationError` for anything else."""
     if type(text) is int:
         return text
     match = re.fullmatch(r"\s*([0-9]+)\s*([A-Za-z]*)\s*", text) if isinstance(text, str) else None
     if match is None or match[2].lower() not in _UNITS or len(match[1]) > _SIZE_DIGITS_MAX:
-        raise ServerError(f"{text!r} is not a size: write for example 512MiB or 2GiB")
+        raise ConfigurationError(f"{text!r} is not a size: write for example 512MiB or 2GiB")
     return int(match[1]) * _UNITS[match[2].lower()]
 
 
@@ -78,23 +78,23 @@ def parse_cores(text: str) -> tuple[int, ...]:
         match = re.fullmatch(r"\s*([0-9]{1,5})(?:-([0-9]{1,5}))?\s*", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if not first <= last < _CPUS_MAX:
-            raise ServerError(f"{text!r} is not a list of cores: write for example 0,1 or 0-3")
+            raise ConfigurationError(f"{text!r} is not a list of cores: write for example 0,1 or 0-3")
         cores.extend(range(first, last + 1))
     return tuple(cores)
 
 
 def parse_address(text: str) -> str:
-    """The IPv4 address of one host, or 0.0.0.0. Raises :class:`ServerError` for names, IPv6 addresses, anything else."""
+    """The IPv4 address of one host, or 0.0.0.0. Raises :class:`ConfigurationError` for names, IPv6 addresses, anything else."""
     with contextlib.suppress(ValueError):
         return _one_host(ipaddress.IPv4Address(text))
     with contextlib.suppress(ValueError):
         ipaddress.IPv6Address(text)
-        raise ServerError(f"address {text!r}: Splinter serves IPv4 only: write for example 127.0.0.1")
-    raise ServerError(f"address {text!r} is not an IPv4 address: write for example 127.0.0.1")
+        raise ConfigurationError(f"address {text!r}: Splinter serves IPv4 only: write for example 127.0.0.1")
+    raise ConfigurationError(f"address {text!r} is not an IPv4 address: write for example 127.0.0.1")
 
 
 def _one_host(address: ipaddress.IPv4Address) -> str:
-    """ServerError is no ValueError: it passes through the caller's ``suppress``."""
+    """ConfigurationError is no ValueError: it passes through the caller's ``suppress``."""
     if address.is_multicast:
         what = "the address of a group (multicast)"
     elif address == _BROADCAST:
@@ -105,7 +105,7 @@ def _one_host(address: ipaddress.IPv4Address) -> str:
         what = "no host's (0.0.0.0/8)"
     else:
         return str(address)
-    raise ServerError(f"address {address} is {what}: give one that this host has, or 0.0.0.0 for all of them")
+    raise ConfigurationError(f"address {address} is {what}: give one that this host has, or 0.0.0.0 for all of them")
 
 
 def _available_cores() -> tuple[int, ...]:
@@ -125,17 +125,17 @@ def _read_file(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)  # others are a shell's pipes, or a terminal
             if is_regular and (reason := distrust(path)):
-                raise ServerError(f"{path}: {reason}")
+                raise ConfigurationError(f"{path}: {reason}")
             text = file.read(_FILE_BYTES_MAX + 1)
         if len(text) > _FILE_BYTES_MAX:
-            raise ServerError(f"{path}: a configuration has at most {_FILE_BYTES_MAX} bytes")
+            raise ConfigurationError(f"{path}: a configuration has at most {_FILE_BYTES_MAX} bytes")
         return tomllib.loads(text.decode())
     except OSError as error:
-        raise ServerError(f"{path}: {error.strerror}") from None
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ServerError(f"{path}: not UTF-8 text") from None
+        raise ConfigurationError(f"{path}: not UTF-8 text") from None
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        raise ServerError(f"{path}: not TOML: {error}") from None
+        raise ConfigurationError(f"{path}: not TOML: {error}") from None
 
 
 @dataclass
@@ -146,7 +146,7 @@ class ServerConfig:
     transport: str = "auto"  # "xdp", "udp", or "auto": XDP where the machine can
     device: str | None = None  # network device for XDP
     address: str | None = None  # IPv4 address to serve, 0.0.0.0: all; with XDP the device's own by default, else 127.0.0.1
-    port: int = limits.PORT_DEFAULT  # UDP for requests, TCP for control
+    port: int = limits.PORT_DEFAULT  # UDP for requests, TCP for control; 0: one that the kernel chooses, told at the start
     cores: tuple[int, ...] = field(default_factory=_available_cores)  # CPUs to run workers on
     memory_bytes: int = limits.STORE_BYTES_DEFAULT  # of the store
     netns: str | None = None  # named network namespace to serve in
@@ -179,39 +179,39 @@ class ServerConfig:
     salvage: bool = False  # leave out what is damaged in the data folder; else the start is refused
 
     def validate(self) -> None:
-        """Raise :class:`ServerError` for the first setting that cannot work."""
+        """Raise :class:`ConfigurationError` for the first setting that cannot work."""
         check_name(self.instance)
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                raise ServerError(f"{name} {getattr(self, name)!r}: one of {', '.join(filter(None, choices))}")
+                raise ConfigurationError(f"{name} {getattr(self, name)!r}: one of {', '.join(filter(None, choices))}")
         for name, (least, most, unit) in _RANGES.items():
             if not least <= getattr(self, name) <= most:
-                raise ServerError(f"{name} {getattr(self, name)}: {least} to {most}{unit}")
+                raise ConfigurationError(f"{name} {getattr(self, name)}: {least} to {most}{unit}")
         if self.data is None and (self.durability is not None or self.salvage):
-            raise ServerError(f"{'salvage' if self.salvage else 'durability'} needs a data folder: name one with --data")
+            raise ConfigurationError(f"{'salvage' if self.salvage else 'durability'} needs a data folder: name one with --data")
         if self.data == "":
-            raise ServerError("data '': name a folder")
+            raise ConfigurationError("data '': name a folder")
         if self.address is not None:
             self.address = parse_address(self.address)
         if self.device is not None and (not _DEVICE_NAME.fullmatch(self.device) or self.device in (".", "..")):
-            raise ServerError(f"device {self.device!r} is no name of a network device")
+            raise ConfigurationError(f"device {self.device!r} is no name of a network device")
         for name in ("netns", "client_netns"):
             value = getattr(self, name)
             if value is not None and (not _NETNS_NAME.fullmatch(value) or value in (".", "..")):
-                raise ServerError(f"{name} {value!r} is no name of a network namespace")
+                raise ConfigurationError(f"{name} {value!r} is no name of a network namespace")
         if not 1 <= len(self.cores) <= limits.WORKERS_MAX:
-            raise ServerError(f"{len(self.cores)} cores: 1 to {limits.WORKERS_MAX}")
+            raise ConfigurationError(f"{len(self.cores)} cores: 1 to {limits.WORKERS_MAX}")
         if len(set(self.cores)) != len(self.cores):
-            raise ServerError(f"cores {','.join(map(str, self.cores))}: one is named twice")
+            raise ConfigurationError(f"cores {','.join(map(str, self.cores))}: one is named twice")
         missing = set(self.cores) - set(_available_cores())
         if missing:
-            raise ServerError(f"no such core: {sorted(missing)}; this process may use {list(_available_cores())}")
+            raise ConfigurationError(f"no such core: {sorted(missing)}; this process may use {list(_available_cores())}")
         if self.memory_bytes < limits.STORE_BYTES_MIN:
-            raise ServerError(f"memory {self.memory_bytes} bytes: at least {limits.STORE_BYTES_MIN >> 20}MiB")
+            raise ConfigurationError(f"memory {self.memory_bytes} bytes: at least {limits.STORE_BYTES_MIN >> 20}MiB")
         if self.memory_bytes > limits.STORE_BYTES_MAX:
-            raise ServerError(f"memory {self.memory_bytes} bytes: at most {limits.STORE_BYTES_MAX >> 30}GiB")
+            raise ConfigurationError(f"memory {self.memory_bytes} bytes: at most {limits.STORE_BYTES_MAX >> 30}GiB")
         if self.code_bytes_per_tenant < limits.CODE_BYTES_MAX:
-            raise ServerError(f"code_bytes_per_tenant {self.code_bytes_per_tenant}: at least {limits.CODE_BYTES_MAX}")
+            raise ConfigurationError(f"code_bytes_per_tenant {self.code_bytes_per_tenant}: at least {limits.CODE_BYTES_MAX}")
 
     @classmethod
     def load(cls, path: Path | None, **overrides: Any) -> ServerConfig:
@@ -227,14 +227,14 @@ class ServerConfig:
         known = {item.name: item for item in dataclasses.fields(cls)}
         for name, value in settings.items():
             if name not in known:
-                raise ServerError(f"unknown setting {name!r}; known: memory, {', '.join(sorted(known))}")
+                raise ConfigurationError(f"unknown setting {name!r}; known: memory, {', '.join(sorted(known))}")
             if name == "cores":
                 if not isinstance(value, list | tuple) or not all(type(core) is int for core in value):
-                    raise ServerError("cores: a list of CPU numbers, or a text such as '0-3'")
+                    raise ConfigurationError("cores: a list of CPU numbers, or a text such as '0-3'")
                 settings[name] = tuple(value)
             elif type(value) is not _setting_types()[name]:
                 needed = _TYPE_NAMES[_setting_types()[name]]
-                raise ServerError(f"{name} = {value!r}: {needed} is needed")
+                raise ConfigurationError(f"{name} = {value!r}: {needed} is needed")
         config = cls(**settings)
         config.validate()
         return config

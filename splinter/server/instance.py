@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from splinter.errors import ServerError
+from splinter.errors import ConfigurationError, InUseError, NoServerError, NotPermittedError, ServerError
 from splinter.trust import distrust
 
 _STATE, _KEY, _LOCK = "server.json", "admin.key", "lock"
@@ -65,9 +65,11 @@ def run_root() -> Path:
 
 
 def check_name(instance: str) -> None:
-    """Raise :class:`ServerError` for what cannot name an instance; so a name is never a way to another folder."""
+    """Raise :class:`ConfigurationError` for what cannot name an instance; so a name is never a way to another folder."""
     if not _NAME.fullmatch(instance):
-        raise ServerError(f"instance name {instance!r}: letters, digits, '_', '.', '-', at most 32, a letter or digit first")
+        raise ConfigurationError(
+            f"instance name {instance!r}: letters, digits, '_', '.', '-', at most 32, a letter or digit first"
+        )
 
 
 def run_dir(instance: str) -> Path:
@@ -110,9 +112,9 @@ def _explained(instance: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise ServerError(f"no server of instance {instance!r} runs here: start one with 'splinter serve'") from None
+        raise NoServerError(f"no server of instance {instance!r} runs here: start one with 'splinter serve'") from None
     except PermissionError:
-        raise ServerError(f"instance {instance!r} belongs to another user: only its owner may administer it") from None
+        raise NotPermittedError(f"instance {instance!r} belongs to another user: only its owner may administer it") from None
     except OSError as error:
         raise ServerError(f"the run folder of instance {instance!r}: {error.strerror}: {error.filename}") from None
 
@@ -164,7 +166,8 @@ class InstanceFolder:
 
     def _failed(self, error: OSError) -> ServerError:
         where = error.filename or self.folder
-        return ServerError(f"the run folder cannot be used: {error.strerror}: {where}; SPLINTER_RUN_DIR names another one")
+        kind = NotPermittedError if isinstance(error, PermissionError) else ServerError
+        return kind(f"the run folder cannot be used: {error.strerror}: {where}; SPLINTER_RUN_DIR names another one")
 
     def _take_lock(self) -> int:
         deadline = time.monotonic() + _DYING_SECONDS_MAX
@@ -185,7 +188,7 @@ class InstanceFolder:
                 if self._is_dying() and time.monotonic() < deadline:
                     time.sleep(_DYING_POLL_SECONDS)
                     continue
-                raise ServerError(
+                raise InUseError(
                     f"a server of instance {self.folder.name!r} is running already: stop it or choose another one"
                 ) from None
             except FileNotFoundError:

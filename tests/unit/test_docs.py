@@ -25,7 +25,7 @@ RUN = {
     "docs/explanation/kernel-tier.md": "tests/unit/ext/kernel/test_worlds.py",
     "docs/reference/afxdp.md": "tests/system/net/test_docs.py",
 }
-TOPS = ("splinter", "bench", "tests", "scripts", "docs", "bpf", "vagrant", "examples", ".ci")
+TOPS = ("splinter", "bench", "tests", "scripts", "docs", "bpf", "vagrant", "examples", "contrib", ".ci")
 READERS_FILES = {"FILE.py", "visits.py", "my_tao.py", "test_visits.py", "test_interleavings.py"}
 FILES = {path.name for top in TOPS for path in (ROOT / top).rglob("*")} | READERS_FILES
 LINES_MAX = {"README.md": 80, "docs/architecture.md": 150}

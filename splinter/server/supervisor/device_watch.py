@@ -10,12 +10,10 @@ patience is over.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
 import selectors
 import socket
-import struct
 import time
 from typing import Protocol
 
@@ -26,6 +24,7 @@ from splinter.net.device import Device
 from splinter.net.netns import inside
 from splinter.server.device_state import DeviceCondition
 from splinter.server.events import event
+from splinter.server.supervisor.timers import make_timer, set_timer
 from splinter.server.supervisor.xdp import XdpTransport
 
 logger = logging.getLogger(__name__)
@@ -35,9 +34,6 @@ _LOOK_SECONDS_MIN = 0.02  # between two looks, however often the kernel says tha
 _LOOK_SHARE = 20  # one part of so many of the time is for looks, which take long where there are hundreds of devices
 _LINKS, _ADDRESSES = 0x1, 0x10  # RTMGRP_LINK, RTMGRP_IPV4_IFADDR
 _MESSAGE_BYTES_MAX = 65536
-_TIMER_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK
-_CLOCK_MONOTONIC = 1
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class DataPlane(Protocol):
@@ -63,7 +59,7 @@ class DeviceWatch:
             self._news = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         self._news.setblocking(False)
         self._news.bind((0, _LINKS | _ADDRESSES))
-        self._timer = _timer(LOOK_SECONDS)
+        self._timer = make_timer(LOOK_SECONDS)
         selector.register(self._news, selectors.EVENT_READ, self._hear)
         selector.register(self._timer, selectors.EVENT_READ, self._tick)
 
@@ -80,7 +76,7 @@ class DeviceWatch:
                 pass
         left = self._looked + self._pause(_LOOK_SECONDS_MIN) - time.monotonic()
         if left > 0:
-            _set_timer(self._timer, left, LOOK_SECONDS)
+            set_timer(self._timer, left, LOOK_SECONDS)
         else:
             self.look()
 
@@ -88,7 +84,7 @@ class DeviceWatch:
         with contextlib.suppress(BlockingIOError):
             os.read(self._timer, 8)
         self.look()
-        _set_timer(self._timer, self._pause(LOOK_SECONDS), LOOK_SECONDS)
+        set_timer(self._timer, self._pause(LOOK_SECONDS), LOOK_SECONDS)
 
     def _pause(self, seconds: float) -> float:
         """How long to wait before the next look, ``seconds`` at least: workers are not watched during one."""
@@ -175,21 +171,3 @@ class DeviceWatch:
         logger.warning("%s is served again: %s mode, %d queues", device.name, transport.mode, transport.queues, extra=told)
         if state.reason:
             logger.warning("%s", state.reason)
-
-
-def _timer(seconds: float) -> int:
-    """A descriptor that is readable every so many seconds."""
-    descriptor = _libc.timerfd_create(_CLOCK_MONOTONIC, _TIMER_FLAGS)
-    if descriptor < 0:
-        raise OSError(ctypes.get_errno(), "timerfd_create")
-    _set_timer(descriptor, seconds, seconds)
-    return int(descriptor)
-
-
-def _set_timer(descriptor: int, first: float, then: float) -> None:
-    """When a timer's descriptor is readable next, and how often from then on; seconds."""
-
-    def parts(seconds: float) -> tuple[int, int]:
-        return int(seconds), int(seconds % 1 * 1e9)
-
-    _libc.timerfd_settime(descriptor, 0, struct.pack("@4l", *parts(then), *parts(first)), None)

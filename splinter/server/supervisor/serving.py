@@ -24,10 +24,12 @@ def serve(config: ServerConfig) -> int:
         info = supervisor.start()
         where = f" in namespace {info.netns}" if info.netns else ""
         how = f" on {info.device}, {info.xdp_mode} mode, {info.queues} queues" if info.device else ""
-        print(
+        told = (
             f"serving {info.address}:{info.port}{where} by {info.transport}{how}, cores {list(info.cores)}, "
-            f"instance {info.instance} (pid {info.pid}); Ctrl-C stops"
+            f"instance {info.instance} (pid {info.pid})"
         )
+        print(f"{told}; Ctrl-C stops")
+        supervisor.manager.tell_ready(told)
         supervisor.run()
     except StoppedError:
         pass

@@ -11,7 +11,6 @@ import gc
 import logging
 import os
 import selectors
-import socket
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,7 +22,6 @@ from splinter.errors import ServerError
 from splinter.ext.native.code import CodeRegion
 from splinter.native import perf_map
 from splinter.native.clock import cycles_per_millisecond
-from splinter.net.netns import inside
 from splinter.net.tenants import RATE, TENANT
 from splinter.server.config import ServerConfig
 from splinter.server.control.server import run_control, warm_store
@@ -39,6 +37,8 @@ from splinter.server.supervisor.attended import AttendedProcess
 from splinter.server.supervisor.data import Data
 from splinter.server.supervisor.events import call_ready
 from splinter.server.supervisor.forks import Forks
+from splinter.server.supervisor.notify import Manager
+from splinter.server.supervisor.ports import listen
 from splinter.server.supervisor.scan import Scan
 from splinter.server.supervisor.seats import Workers
 from splinter.server.supervisor.signals import Signals
@@ -70,6 +70,7 @@ class Supervisor:
         self._spares: Spares | None = None
         self._selector = selectors.EpollSelector()
         self._signals = Signals(self._selector)
+        self.manager = Manager(self._selector)
         self._forks = Forks()
         self._events = EventLog()
         self._events.listen()
@@ -79,7 +80,6 @@ class Supervisor:
             run=lambda: run_control(self._shared), recover=lambda: self._store.recover(limits.PARTICIPANT_CONTROL),
         )  # fmt: skip
         self._selector.register(output.pidfd, selectors.EVENT_READ, self._replace_writer)
-        self._listener: socket.socket | None = None
         self._transport: UdpTransport | XdpTransport | None = None
         self._kept: StoreMaps | None = None
         self._data: Data | None = None
@@ -163,7 +163,7 @@ class Supervisor:
         for memory in self._memories:
             transport.prepare(memory)
         self._watchdog = Watchdog(self._memories, store.address, config.watchdog_ms, ticks)
-        self._listener = self._listen(transport.address)
+        listen(transport.listener, limits.CONTROL_BACKLOG)
         if self._data is not None:
             self._data.restore(store, made, is_attached=self._kept is not None and self._kept.is_attached)
             self._data.keep_log_of(self._memories)
@@ -178,7 +178,7 @@ class Supervisor:
             code=code,
             kernel=transport.extension_programs,
             credential=self._folder.credential.encode(),
-            listen_socket=self._listener,
+            listen_socket=transport.listener,
             statistics=self.statistics,
             extension_counters=[memory.extension_counters for memory in self._memories],
             tenant_counters=[memory.tenant_counters for memory in self._memories],
@@ -228,18 +228,6 @@ class Supervisor:
             device=transport.device, xdp_mode=transport.mode, queues=transport.queues, cores=config.cores,
             memory_bytes=config.memory_bytes, version=splinter.__version__,
         )  # fmt: skip
-
-    def _listen(self, address: str) -> socket.socket:
-        with inside(self.config.netns):
-            listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((address, self.config.port))
-            listener.listen(limits.CONTROL_BACKLOG)
-        except OSError as error:
-            listener.close()
-            raise ServerError(f"cannot listen on TCP {address}:{self.config.port}: {error.strerror}") from error
-        return listener
 
     # --- children ----------------------------------------------------------------------------------------------------
 
@@ -339,6 +327,7 @@ class Supervisor:
 
         Where the store is to stay the program does, too: it answers what it can, or drops it, until the next start.
         """
+        self.manager.tell_stopping()
         transport, control, kept = self._transport, self._control, self._kept
         stays = kept is not None and kept.stays(ended_well=self._ended_well)
         if self._watch is not None:
@@ -360,8 +349,6 @@ class Supervisor:
             transport.close()
         if kept is not None:
             kept.close(forget=not stays)
-        if self._listener is not None:
-            self._listener.close()
         if self._folder is not None:
             self._folder.remove()
         self._selector.close()

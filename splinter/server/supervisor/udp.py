@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import ipaddress
 import socket
 import struct
@@ -14,6 +15,7 @@ from splinter import limits
 from splinter.errors import ServerError
 from splinter.net.netns import inside
 from splinter.server.config import ServerConfig
+from splinter.server.supervisor.ports import cannot, port_of, take_port
 from splinter.wire import H_TENANT
 from splinter.worker.memory import WorkerMemory
 
@@ -70,14 +72,27 @@ class UdpTransport:
         self.sockets: list[socket.socket] = []
         self._locality = config.locality
         self._is_wildcard = ipaddress.IPv4Address(self.address).is_unspecified
-        with inside(config.netns):
+        self.listener = self._take_port(config)
+        self.port = config.port = port_of(self.listener)
+        self.steer({})
+
+    def _take_port(self, config: ServerConfig) -> socket.socket:
+        """All sockets of the workers, and the one of control, on one port."""
+        for bound in take_port(config, self.address):
+            self.listener, self.port = bound, port_of(bound)
             try:
-                for _ in config.cores:
-                    self.sockets.append(self._open())
+                with inside(config.netns):
+                    for _ in config.cores:
+                        self.sockets.append(self._open())
+                return bound
             except OSError as error:
                 self.close()
-                raise ServerError(f"cannot serve UDP on {self.address}:{self.port}: {error.strerror}") from error
-        self.steer({})
+                if config.port != 0 or error.errno != errno.EADDRINUSE:
+                    raise cannot(f"serve UDP on {self.address}:{self.port}", error) from error
+            except BaseException:
+                self.close()
+                raise
+        raise AssertionError  # take_port() raises at its end
 
     def _open(self) -> socket.socket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -152,5 +167,6 @@ class UdpTransport:
 
     def close(self) -> None:
         """Close the sockets."""
-        for sock in self.sockets:
+        for sock in (self.listener, *self.sockets):
             sock.close()
+        self.sockets.clear()

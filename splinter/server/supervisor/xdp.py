@@ -25,6 +25,7 @@ from splinter.net.xdp.extensions import ExtensionPrograms
 from splinter.server.config import ServerConfig
 from splinter.server.device_state import DeviceCondition, DeviceState
 from splinter.server.pinned import detach_and_close
+from splinter.server.supervisor.ports import port_of, take_unused
 from splinter.server.supervisor.store_maps import StoreMaps
 from splinter.store.region import Region
 from splinter.store.store import Store
@@ -52,7 +53,6 @@ class XdpTransport:
 
     def __init__(self, config: ServerConfig, kept: StoreMaps) -> None:
         assert config.device is not None
-        self.port = config.port
         self.cores = len(config.cores)
         self.netns = config.netns
         self.state = DeviceState()
@@ -73,6 +73,8 @@ class XdpTransport:
             if obstacle := self._lacks_address(self._found):
                 raise ServerError(f"{obstacle}: give --address one of these, or the device that address")
             self.address = self._only or str(self._found.address)
+            self.listener = take_unused(config, self.address)
+            self.port = config.port = port_of(self.listener)
             self.program = XdpProgram(
                 self._found.name,
                 port=self.port,
@@ -365,6 +367,7 @@ class XdpTransport:
         """Detach the program and close the sockets."""
         self.program.detach()
         self.close_sockets()
+        self.listener.close()
 
 
 def check_device(device: Device) -> None:

@@ -277,7 +277,7 @@ def test_tenant_commands(server):
     for made in [*(item["tenant"] for item in many), number]:
         assert run(server, "tenant", "remove", str(made)).exit_code == 0
     gone = run(server, "tenant", "remove", number)
-    assert (gone.exit_code, f"there is no tenant {number}" in gone.stderr) == (1, True)
+    assert (gone.exit_code, f"there is no tenant {number}" in gone.stderr) == (3, True)
 
 
 def test_object_commands(server, tenant, tmp_path):
@@ -296,7 +296,7 @@ def test_object_commands(server, tenant, tmp_path):
     assert run(server, "delete", "dog", "--table", "1", tenant=tenant).exit_code == 0
     for command in ("get", "delete"):
         missing = run(server, command, "dog", "--table", "1", tenant=tenant)
-        assert (missing.exit_code, "no object 'dog'" in missing.stderr) == (1, True)
+        assert (missing.exit_code, "no object 'dog'" in missing.stderr) == (3, True)
 
 
 def test_a_token_serves_in_place_of_the_credential(server, tenant):
@@ -304,7 +304,7 @@ def test_a_token_serves_in_place_of_the_credential(server, tenant):
     good = run(server, "get", "k", "--token", format_token(tenant.token), tenant=tenant)
     assert good.stdout_bytes == b"v"
     bad = run(server, "get", "k", "--token", format_token(tenant.token ^ 1), tenant=tenant)
-    assert (bad.exit_code, "token" in bad.stderr) == (1, True)
+    assert (bad.exit_code, "token" in bad.stderr) == (5, True)
 
 
 def test_extension_commands(server, tenant, tmp_path):
@@ -316,7 +316,7 @@ def test_extension_commands(server, tenant, tmp_path):
     assert run(server, "invoke", "chain", "1", tenant=tenant).stdout == "1\n"
     assert run(server, "invoke", "chain", "start=5", tenant=tenant).stdout == "0\n"
     refused = run(server, "invoke", "chain", "x", tenant=tenant)
-    assert (refused.exit_code, "chain(start: u64)" in refused.stderr) == (1, True)
+    assert (refused.exit_code, "chain(start: u64)" in refused.stderr) == (11, True)
     assert "chain" in run(server, "extensions", tenant=tenant).stdout
     assert json.loads(run(server, "extensions", "--json", tenant=tenant).stdout)[0]["version"] == 1
     file.write_text(CHAIN.replace("is None", "== 5"))
@@ -325,7 +325,7 @@ def test_extension_commands(server, tenant, tmp_path):
     assert "^" in bad.stderr
     assert run(server, "uninstall", "chain", tenant=tenant).exit_code == 0
     gone = run(server, "uninstall", "chain", tenant=tenant)
-    assert (gone.exit_code, "chain" in gone.stderr) == (1, True)
+    assert (gone.exit_code, "chain" in gone.stderr) == (3, True)
 
 
 def test_stats_and_top(server, tenant, client):

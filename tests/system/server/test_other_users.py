@@ -166,7 +166,7 @@ def test_a_configuration_of_another_user_is_refused(temporary: Path) -> None:
 
     def serve() -> None:
         result = CliRunner().invoke(app, ["serve", "--config", str(file)])
-        assert result.exit_code == 1
+        assert result.exit_code == 9
         assert "belongs to another user" in result.stderr
 
     act_as(ATTACKER, temporary, prepare)

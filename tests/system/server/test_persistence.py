@@ -219,7 +219,7 @@ def test_purge_leaves_a_living_server_alone_and_nothing_else(unique_name: str, l
     with serving(unique_name, lab) as server:
         tenant = fill(server)
         run = purge("--instance", unique_name)
-        assert run.returncode == 1 and "running already" in run.stderr
+        assert run.returncode == 7 and "running already" in run.stderr
         assert f"instance {unique_name}: its server runs" in purge("--all").stdout
         check(server, tenant)
         elsewhere = {**os.environ, "SPLINTER_RUN_DIR": str(run_folders.run_root() / (unique_name + "r"))}

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from splinter.cli.errors import explain
 from splinter.cli.main import app
 
-USAGE, FAILED = 2, 1
+FAILED, USAGE, UNREACHABLE, CONFIGURATION, REFUSED, DEFECT = 1, 2, 4, 9, 11, 70
 ELSEWHERE = ["--address", "127.0.0.1:1", "--token", "1"]
 OF_TENANTS = (
     ["get", "k"],
@@ -64,14 +64,14 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def refused(*arguments: str, status: tuple[int, ...] = (FAILED, USAGE)) -> str:
+def refused(*arguments: str, status: tuple[int, ...] = (FAILED, USAGE, UNREACHABLE, CONFIGURATION)) -> str:
     """Run a command that must fail as it should; returns what it said."""
     result = CliRunner().invoke(app, list(arguments))
     assert isinstance(result.exception, SystemExit), result.exception
     assert result.exit_code in status, result.output
     assert "Traceback" not in result.output
     assert "a defect of Splinter" not in result.output, result.output
-    if result.exit_code == FAILED:
+    if result.exit_code != USAGE:
         assert result.stderr.startswith("splinter: "), result.stderr
         assert result.stderr.count("splinter: ") == 1
         assert result.stdout == ""
@@ -85,21 +85,21 @@ def name_of(value: object) -> str:
 @pytest.mark.parametrize("address", ADDRESSES, ids=name_of)
 @pytest.mark.parametrize("command", OF_A_SERVER, ids=name_of)
 def test_an_address_that_is_none(command: list[str], address: str) -> None:
-    refused(
-        *command, "--address", address, *(["--token", "1"] if "-t" in command and command[0] != "release" else []), status=(1,)
-    )
+    token = ["--token", "1"] if "-t" in command and command[0] != "release" else []
+    refused(*command, "--address", address, *token, status=(FAILED, UNREACHABLE))
 
 
 @pytest.mark.parametrize("instance", ["", "../x", NOT_UTF8, "x" * 100, "nobody"], ids=name_of)
 @pytest.mark.parametrize("command", OF_A_SERVER, ids=name_of)
 def test_an_instance_that_is_none(command: list[str], instance: str) -> None:
-    assert "instance" in refused(*command, "--instance", instance, status=(1,))
+    status = UNREACHABLE if instance == "nobody" else CONFIGURATION
+    assert "instance" in refused(*command, "--instance", instance, status=(status,))
 
 
 @pytest.mark.parametrize("token", ["x", "", "-1", "1" * 17, NOT_UTF8, "0"], ids=name_of)
 @pytest.mark.parametrize("command", OF_TENANTS, ids=name_of)
 def test_a_token_that_is_none(command: list[str], token: str) -> None:
-    refused(*command, "-t", "7", "--address", "127.0.0.1:1", "--token", token, status=(1,))
+    refused(*command, "-t", "7", "--address", "127.0.0.1:1", "--token", token, status=(FAILED if token else UNREACHABLE,))
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=name_of)
@@ -115,7 +115,8 @@ def test_a_number_that_is_none(command: list[str], option: str | None, number: s
     "command", [["tenant", "create", "--quota"], ["tenant", "limit", "7", "--quota"], ["serve", "--memory"]], ids=name_of
 )
 def test_a_size_that_is_none(command: list[str], size: str) -> None:
-    refused(*command, size, *([] if command[0] == "serve" else ["--address", "127.0.0.1:1"]), status=(1,))
+    where = [] if command[0] == "serve" else ["--address", "127.0.0.1:1"]
+    refused(*command, size, *where, status=(CONFIGURATION,))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_a_size_that_is_none(command: list[str], size: str) -> None:
     ids=name_of,
 )  # fmt: skip
 def test_a_setting_of_the_server_that_is_none(arguments: list[str], message: str) -> None:
-    assert message in refused("serve", *arguments, status=(1,))
+    assert message in refused("serve", *arguments, status=(FAILED, CONFIGURATION))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,7 @@ def test_a_setting_of_the_server_that_is_none(arguments: list[str], message: str
 )
 def test_a_configuration_that_is_none(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "c.toml").write_text(content)
-    assert message in refused("serve", "--config", "c.toml", status=(1,))
+    assert message in refused("serve", "--config", "c.toml", status=(CONFIGURATION,))
 
 
 FILES: dict[str, Callable[[Path], object]] = {
@@ -169,34 +170,36 @@ FILES: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("command", [["check"], ["install", "-t", "7", *ELSEWHERE]], ids=name_of)
 def test_a_source_that_is_none(tmp_path: Path, command: list[str], kind: str) -> None:
     FILES[kind](tmp_path / "file.py")
-    refused(*command, NOT_UTF8 if kind == "name" else "file.py", status=(1,))
+    status = UNREACHABLE if command[0] == "install" and kind in ("empty", "deep", "nul", "huge") else FAILED
+    refused(*command, NOT_UTF8 if kind == "name" else "file.py", status=(status,))
 
 
 @pytest.mark.parametrize("kind", FILES)
 def test_a_value_that_is_none(tmp_path: Path, kind: str) -> None:
     FILES[kind](tmp_path / "file.py")
-    refused("put", "k", "-t", "7", *ELSEWHERE, "-f", "file.py", status=(1,))
-    refused("put", "k", "-t", "7", *ELSEWHERE, "--hex", "-f", "file.py", status=(1,))
+    refused("put", "k", "-t", "7", *ELSEWHERE, "-f", "file.py", status=(FAILED, REFUSED, UNREACHABLE))
+    refused("put", "k", "-t", "7", *ELSEWHERE, "--hex", "-f", "file.py", status=(FAILED, REFUSED, UNREACHABLE))
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "ü" * 200])
 @pytest.mark.parametrize("command", [["get"], ["put", "-f", os.devnull], ["delete"]], ids=name_of)
 def test_a_key_that_is_none(command: list[str], key: str) -> None:
-    refused(*command, key, "-t", "7", *ELSEWHERE, status=(1,))
+    refused(*command, key, "-t", "7", *ELSEWHERE, status=(REFUSED,))
 
 
 @pytest.mark.parametrize("form", ["text", "int", "hex"])
 @pytest.mark.parametrize("command", [["get"], ["put", "-f", os.devnull], ["delete"]], ids=name_of)
 def test_any_bytes_are_a_key_or_are_told(command: list[str], form: str) -> None:
     """As text whatever the shell passes on is one: nobody answers here, but it was sent."""
-    said = refused(*command, NOT_UTF8, "--key", form, "-t", "7", *ELSEWHERE, status=(1,))
+    status = UNREACHABLE if form == "text" else FAILED
+    said = refused(*command, NOT_UTF8, "--key", form, "-t", "7", *ELSEWHERE, status=(status,))
     assert ("nothing listens" in said) == (form == "text")
 
 
 @pytest.mark.parametrize("name", ["no/lab", "..", "", "x" * 300, NOT_UTF8])
 @pytest.mark.parametrize("command", ["up", "status", "down"])
 def test_a_lab_that_is_none(command: str, name: str) -> None:
-    refused("lab", command, "--name", name, status=(1,))
+    refused("lab", command, "--name", name, status=(FAILED,))
 
 
 # --- what listens is no server ------------------------------------------------------------------------------------------
@@ -282,7 +285,7 @@ def test_what_nobody_thought_of_is_told_too(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(target.instances, "read", fail)
     result = CliRunner().invoke(app, ["stats"])
-    assert (result.exit_code, "ZeroDivisionError: nobody thought of it" in result.stderr) == (1, True)
+    assert (result.exit_code, "ZeroDivisionError: nobody thought of it" in result.stderr) == (DEFECT, True)
     assert "Traceback" not in result.stderr
     monkeypatch.setenv("SPLINTER_TRACEBACK", "1")
     assert "Traceback" in CliRunner().invoke(app, ["stats"]).stderr
@@ -305,9 +308,9 @@ def shell(line: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
         ("splinter --version >&-", 1, "standard output: Bad file descriptor"),
         ("splinter --version >/dev/full", 1, "No space left"),
         ("splinter library tao >/dev/full", 1, "No space left"),
-        ("splinter stats 2>&-", 1, ""),
-        ("splinter stats 2>/dev/full", 1, ""),
-        ("splinter stats <&- >&- 2>&-", 1, ""),
+        ("splinter stats 2>&-", 4, ""),
+        ("splinter stats 2>/dev/full", 4, ""),
+        ("splinter stats <&- >&- 2>&-", 4, ""),
         ("set -o pipefail; splinter library tao | true", 1, ""),
         ("splinter get k -t 7 --address $'\\xff' --token 1", 1, "write IP or IP:PORT"),
         ("splinter $'\\xff'", 2, "No such command"),

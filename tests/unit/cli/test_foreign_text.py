@@ -131,7 +131,8 @@ def test_what_a_server_refuses_with_is_harmless(server, source, command, code):
     if command[0] in ("put", "get", "delete"):
         requests.on_reply = lambda header, packet: [packet.replace(b"it again to release it", HOSTILE.encode()[:22])]
     result = run(command, source)
-    assert result.exit_code == 1
+    of_control = {"permission_denied": 5, "compile_error": 1, "no_extension": 3}.get(code, 11)
+    assert result.exit_code == (11 if command[0] in ("put", "get", "delete") else of_control)
     assert_harmless(result.output.replace("\nsplinter: all is well", "") if code == "compile_error" else result.output)
 
 

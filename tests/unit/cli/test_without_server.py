@@ -75,7 +75,7 @@ def test_the_client_costs_no_compiler():
 @pytest.mark.parametrize("command", NEED_A_SERVER, ids=" ".join)
 def test_without_a_server_the_message_says_how_to_start_one(command):
     result = run(*command, "--instance", "nobody")
-    assert result.exit_code == 1
+    assert result.exit_code == 4
     assert "no server of instance 'nobody' runs here: start one with 'splinter serve'" in result.stderr
     assert "Traceback" not in result.output
 
@@ -102,9 +102,9 @@ def test_without_a_server_the_message_says_how_to_start_one(command):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_mistake_is_a_sentence_and_exit_status_1(arguments, message):
+def test_a_mistake_is_a_sentence_and_an_exit_status(arguments, message):
     result = run(*arguments)
-    assert result.exit_code == 1, result.output
+    assert result.exit_code == (9 if arguments[0] == "serve" else 1), result.output
     assert message in result.stderr
     assert result.stderr.startswith("splinter: ")
     assert "Traceback" not in result.output
@@ -115,9 +115,9 @@ def test_nobody_listening_is_told(tmp_path):
         free.bind(("127.0.0.1", 0))
         where = f"127.0.0.1:{free.getsockname()[1]}"
     result = run("get", "k", "-t", "7", "--address", where, "--token", "1")
-    assert (result.exit_code, "nothing listens" in result.stderr) == (1, True)
+    assert (result.exit_code, "nothing listens" in result.stderr) == (4, True)
     result = run("stats", "--address", where, env={"SPLINTER_CREDENTIAL": "x"})
-    assert (result.exit_code, "cannot reach the control plane" in result.stderr) == (1, True)
+    assert (result.exit_code, "cannot reach the control plane" in result.stderr) == (4, True)
 
 
 def test_create_takes_an_id_or_a_count():
@@ -170,4 +170,4 @@ def test_purge_of_what_is_not_there_says_so(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "run" / "left").mkdir(parents=True)
     assert run("purge", "--all").output == "instance left: removed its run folder\n"
     assert not (tmp_path / "run" / "left").exists()
-    assert run("purge", "--instance", "../nosuch").exit_code == 1
+    assert run("purge", "--instance", "../nosuch").exit_code == 9

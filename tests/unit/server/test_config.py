@@ -76,7 +76,6 @@ OF_OTHER_TYPES = {
 OUT_OF_RANGE = {
     ("port", "watchdog_ms", "tasks_per_worker", "steer_away", "memory_bytes", "memory"): ["-1", "100000000000000000000"],
     (
-        "port",
         "watchdog_ms",
         "tasks_per_worker",
         "tasks_per_tenant",

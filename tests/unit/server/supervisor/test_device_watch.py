@@ -153,7 +153,7 @@ def test_looks_that_take_long_are_seldom(watch: DeviceWatch, transport: Mock, mo
     """Where there are hundreds of devices, of which one changes all the time: the workers must be watched meanwhile."""
     now, timers = [100.0], []
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(module, "_set_timer", lambda _, first, then: timers.append((round(first, 3), then)))
+    monkeypatch.setattr(module, "set_timer", lambda _, first, then: timers.append((round(first, 3), then)))
 
     def look_long() -> Device:
         now[0] += 0.2

@@ -1,0 +1,127 @@
+"""``splinter ping``."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from splinter import limits
+from splinter.cli.target import Address, Instance, Token, find_server
+from splinter.errors import (
+    ControlError,
+    PermissionDeniedError,
+    RequestTimeoutError,
+    ServerError,
+    SplinterError,
+    WrongTokenError,
+)
+from splinter.terminal import say
+
+if TYPE_CHECKING:
+    from splinter.client.admin import Admin, TenantInfo
+
+_POLL_SECONDS = 0.1
+_REQUEST_SECONDS_MAX, _REQUEST_SECONDS_MIN = 2.0, 0.05
+_WAIT_SECONDS, _WAIT_SECONDS_MAX = 60.0, 86_400.0
+_MILLISECONDS_PER_SECOND = 1e3
+
+_Tenant = Annotated[
+    int | None,
+    typer.Option(
+        "--tenant", "-t", envvar="SPLINTER_TENANT", help="Ask as this tenant; by default as any that the administrator finds.",
+        min=1, max=limits.TENANTS_MAX - 1,
+    ),
+]  # fmt: skip
+_Wait = Annotated[bool, typer.Option("--wait", help="Until it answers: also while there is no server yet.")]
+
+
+def _seconds(value: float) -> float:
+    """Within bounds is also what cannot be compared with them."""
+    if math.isnan(value):
+        raise typer.BadParameter("not a number")
+    return value
+
+
+_Timeout = Annotated[
+    float,
+    typer.Option(
+        min=_REQUEST_SECONDS_MIN, max=_WAIT_SECONDS_MAX, metavar="SECONDS", help="With --wait: for how long.", callback=_seconds
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command()(ping)
+
+
+def ping(
+    wait: _Wait = False,
+    timeout: _Timeout = _WAIT_SECONDS,
+    tenant: _Tenant = None,
+    token: Token = None,
+    instance: Instance = "default",
+    address: Address = None,
+) -> None:
+    """Ask a server for a sign of life, on its control port and on the way of requests; exit status 0 when both answer.
+
+    A worker answers the request, as any tenant's. Where the server has no tenant yet, one is made for it, with the highest
+    number, and removed. Examples: 'splinter ping'; 'splinter ping --wait --timeout 30' in a script that has started a server.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        left = deadline - time.monotonic() if wait else _REQUEST_SECONDS_MAX
+        seconds = min(_REQUEST_SECONDS_MAX, max(left, _REQUEST_SECONDS_MIN))
+        try:
+            control, request = _ask(instance, address, tenant, token, seconds)
+            break
+        except (ControlError, RequestTimeoutError, ServerError) as error:
+            if not wait or isinstance(error, PermissionDeniedError | WrongTokenError):
+                raise
+            if time.monotonic() + _POLL_SECONDS > deadline:
+                raise RequestTimeoutError(f"no answer within {timeout:g} s; last: {error}") from None
+        time.sleep(_POLL_SECONDS)
+    say(f"control answers in {_milliseconds(control)}, requests in {_milliseconds(request)}")
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * _MILLISECONDS_PER_SECOND:.2f} ms"
+
+
+def _ask(instance: str, address: str | None, tenant: int | None, token: str | None, seconds: float) -> tuple[float, float]:
+    """Seconds that a message to the control port and a request to a worker took."""
+    server = find_server(instance, address)
+    began = time.monotonic()
+    server.hello(seconds)
+    control = time.monotonic() - began
+    if token is not None and tenant is None:
+        raise SplinterError("a --token is of a --tenant: give both")
+    if tenant is not None:
+        with server.client(tenant, token, timeout=seconds) as client:
+            return control, client.ping()
+    with (
+        server.admin() as admin,
+        _some_tenant(admin) as (number, secret),
+        server.client(number, secret, timeout=seconds) as client,
+    ):
+        return control, client.ping()
+
+
+@contextlib.contextmanager
+def _some_tenant(admin: Admin) -> Iterator[tuple[int, str]]:
+    """A tenant that there is, or one for the block, with its token."""
+    found = admin.list_tenants(tokens=True)
+    made: TenantInfo | None = None
+    if not found:
+        made = admin.create_tenant(limits.TENANTS_MAX - 1, quota_bytes=0)
+    chosen = made or found[0]
+    try:
+        yield chosen.tenant, f"{chosen.token:x}"
+    finally:
+        if made is not None:
+            admin.remove_tenant(made.tenant)

@@ -1,0 +1,58 @@
+"""What stands in ``contrib/`` is complete, and is understood by what it is for."""
+
+from __future__ import annotations
+
+import configparser
+import dataclasses
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from splinter.cli.exit_status import ExitStatus
+from splinter.server.config import ServerConfig
+
+CONTRIB = Path(__file__).resolve().parents[3] / "contrib"
+UNITS = sorted(CONTRIB.glob("*.service"))
+
+
+def test_the_annotated_configuration_has_every_setting_and_loads(tmp_path: Path) -> None:
+    text = (CONTRIB / "splinter.toml").read_text()
+    assert ServerConfig.load(CONTRIB / "splinter.toml") == ServerConfig()
+    settings = re.findall(r"^# (\w+ = .*)$", text, re.MULTILINE)
+    assert [line.split()[0] for line in settings] == [each.name for each in dataclasses.fields(ServerConfig)]
+    file = tmp_path / "all.toml"
+    file.write_text("\n".join(settings))
+    loaded, default = ServerConfig.load(file), ServerConfig()
+    examples = {"device", "address", "netns", "client_netns", "cores"}
+    for each in dataclasses.fields(ServerConfig):
+        if each.name not in examples:
+            assert getattr(loaded, each.name) == getattr(default, each.name), each.name
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_a_unit_is_understood_by_systemd(unit: Path, tmp_path: Path) -> None:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd-analyze is not installed")
+    file = tmp_path / unit.name
+    file.write_text(unit.read_text().replace("/usr/local/bin/splinter", "/bin/true"))
+    done = subprocess.run([program, "verify", file], capture_output=True, text=True, timeout=60, check=False)
+    told = [line for line in done.stderr.splitlines() if unit.stem.rstrip("@") in line]
+    assert (done.returncode, told) == (0, [])
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_a_unit_says_what_the_server_does(unit: Path) -> None:
+    parsed = configparser.RawConfigParser(strict=True)
+    parsed.optionxform = str  # type: ignore[assignment, method-assign]
+    parsed.read_string(unit.read_text())
+    service = parsed["Service"]
+    assert service["Type"] == "notify" and service["MemoryDenyWriteExecute"] == "no"
+    never = {int(number) for number in service["RestartPreventExitStatus"].split()}
+    assert never == {ExitStatus.USAGE.value, ExitStatus.CONFIGURATION.value}
+    assert "AF_NETLINK" in service["RestrictAddressFamilies"]
+    is_xdp = "--transport xdp" in service["ExecStart"]
+    assert ("AF_XDP" in service["RestrictAddressFamilies"]) == ("CAP_BPF" in service.get("CapabilityBoundingSet", "")) == is_xdp
