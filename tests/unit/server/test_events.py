@@ -124,7 +124,15 @@ def test_a_tenant_that_was_slow_is_told_what_it_missed(events: EventLog) -> None
     assert (numbers(found), found["missed"], found["next"]) == ([5, 6, 7, 8, 9, 10, 11, 12], 3, 12)
 
 
-@pytest.mark.parametrize("text", ["x" * 5000, "\U0001f600" * 5000, "\x1b]0;evil\x07\nsplinter: all is well" * 100, "\udc80"])
+HOSTILE = {
+    "long": "x" * 5000,
+    "wide": "\U0001f600" * 5000,
+    "evil": "\x1b]0;evil\x07\nsplinter: all is well" * 100,
+    "half": "\udc80",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_whatever_a_name_holds_fits_and_is_visible(events: EventLog, text: str) -> None:
     _log.info("%s", text, extra=event("a", **{f"n{count}": text for count in range(20)}))
     (one,) = events.read(None, 10)["events"]
