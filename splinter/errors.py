@@ -248,6 +248,10 @@ class NoServerError(ServerError):
     """No server of this instance runs on this host."""
 
 
+class DataFolderError(ServerError):
+    """The data folder is in use, damaged, or of a newer version; the message says where."""
+
+
 class TransportUnavailableError(ServerError):
     """The machine lacks what the transport needs; the message says what."""
 

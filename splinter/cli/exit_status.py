@@ -9,6 +9,7 @@ from splinter.errors import (
     ControlConnectionError,
     ControlError,
     ControlTimeoutError,
+    DataFolderError,
     InUseError,
     NoServerError,
     NoSuchExtensionError,
@@ -37,7 +38,7 @@ class ExitStatus(NumberWithText):
     IN_USE = 7, "the address, the port or the name of the instance cannot be had: it is in use, or not this host's"
     NOT_PERMITTED = 8, "the system does not permit it: another user's files, or a capability is missing"
     CONFIGURATION = 9, "a setting is wrong, of the file or of the command line"
-    DATA_FOLDER = 10, "reserved: the data folder is in use, or damaged"
+    DATA_FOLDER = 10, "the data folder is in use, damaged, or of a newer version"
     REFUSED = 11, "the request cannot be served as it is: its form, its size, a quota, the state of the extension"
     DEFECT = 70, "a defect of Splinter"
 
@@ -52,6 +53,7 @@ _BY_KIND: tuple[tuple[ExitStatus, tuple[type[BaseException], ...]], ...] = (
     (ExitStatus.IN_USE, (InUseError,)),
     (ExitStatus.NOT_PERMITTED, (NotPermittedError, PermissionError)),
     (ExitStatus.CONFIGURATION, (ConfigurationError,)),
+    (ExitStatus.DATA_FOLDER, (DataFolderError,)),
     (ExitStatus.REFUSED, (RequestError, ControlError)),
     (ExitStatus.FAILED, (SplinterError, OSError, ImportError, MemoryError, RecursionError, UnicodeError)),
 )

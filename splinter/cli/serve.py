@@ -101,6 +101,14 @@ def register(app: typer.Typer) -> None:
     app.command()(serve)
 
 
+def _in_lab(lab: str, dev: str | None, netns: str | None, client_netns: str | None) -> tuple[str, str, str]:
+    """Device and namespaces of a lab, where no others are named."""
+    from splinter.net.lab import Lab
+
+    room = Lab(lab)
+    return dev or room.server.device, netns or room.server.namespace, client_netns or room.client.namespace
+
+
 def serve(
     config: _Config = None,
     instance: _Instance = None,
@@ -137,12 +145,7 @@ def serve(
     from splinter.server.config import ServerConfig
 
     if lab is not None:
-        from splinter.net.lab import Lab
-
-        room = Lab(lab)
-        dev = dev or room.server.device
-        netns = netns or room.server.namespace
-        client_netns = client_netns or room.client.namespace
+        dev, netns, client_netns = _in_lab(lab, dev, netns, client_netns)
     settings = ServerConfig.load(
         config,
         instance=instance,

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from splinter.errors import ControlError, ServerError
+from splinter.errors import ControlError, DataFolderError
 from splinter.limits import EXTENSION_EVENTS_MAX, TENANTS_MAX
 
 VERSION = 1
@@ -97,7 +97,7 @@ class Catalog:
     """An open catalog. One process uses one of these at a time; several processes may have the same file open."""
 
     def __init__(self, path: Path) -> None:
-        """Open it, or make it. Raises :class:`ServerError`: it is damaged, or of a newer version; :class:`OSError`."""
+        """Open it, or make it. Raises :class:`DataFolderError`: it is damaged, or of a newer version; :class:`OSError`."""
         self._path = path
         try:
             with self._told():
@@ -106,7 +106,7 @@ class Catalog:
                 # Of the folder: random, in the header of every group of its files
                 self.identity = int(self._meta("identity") or 0)
         except ControlError as error:
-            raise ServerError(str(error)) from error.__cause__
+            raise DataFolderError(str(error)) from error.__cause__
 
     def _open(self) -> sqlite3.Connection:
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # tokens are nobody else's business
@@ -126,13 +126,13 @@ class Catalog:
                 self._put_meta("identity", str(secrets.randbits(_IDENTITY_BITS) | 1))
             return
         if found > VERSION:
-            raise ServerError(
+            raise DataFolderError(
                 f"the data folder {self._path.parent} is of a newer Splinter (version {found} of the catalog; this one knows "
                 f"{VERSION}): start it with that one"
             )
         problems = [row[0] for row in self._base.execute("PRAGMA integrity_check(5)")]
         if problems != ["ok"]:
-            raise ServerError(f"{self._path} is damaged: {'; '.join(problems)}")
+            raise DataFolderError(f"{self._path} is damaged: {'; '.join(problems)}")
         if found < VERSION:
             self._migrate(found)
 
@@ -167,7 +167,7 @@ class Catalog:
 
     def leave_out_damage(self, tell: Callable[[str], None]) -> None:
         """Remove every damaged row, after a copy of the catalog, and ``tell`` of each. What is said of the folder is not among
-        them: without its identity nothing in the folder is known to be its own. Raises :class:`ServerError`.
+        them: without its identity nothing in the folder is known to be its own. Raises :class:`DataFolderError`.
 
         A tenant whose row is lost is gone. Ids without a row get one that says so, with a random generation: the tenants that
         they had did not have that, so the next one meets nothing of theirs in the log.
@@ -234,7 +234,7 @@ class Catalog:
     # --- tenants -----------------------------------------------------------------------------------------------------
 
     def tenants(self) -> list[TenantRow]:
-        """All ids that there were, by id. Raises :class:`ServerError` when a row is damaged."""
+        """All ids that there were, by id. Raises :class:`DataFolderError` when a row is damaged."""
         return [
             self._row(TenantRow, f"tenant {key}", text, checksum, key) for key, text, checksum in self._select("tenants", "id")
         ]
@@ -263,7 +263,7 @@ class Catalog:
     # --- extensions --------------------------------------------------------------------------------------------------
 
     def extensions(self) -> list[ExtensionRow]:
-        """All that are installed, by tenant and name. Raises :class:`ServerError` when a row is damaged."""
+        """All that are installed, by tenant and name. Raises :class:`DataFolderError` when a row is damaged."""
         found = self._select("extensions", "tenant || '.' || name")
         return [self._row(ExtensionRow, f"extension {key}", text, checksum, key) for key, text, checksum in found]
 
@@ -339,8 +339,8 @@ class Catalog:
             raise self._damage(what)
         return kind(**json.loads(text))
 
-    def _damage(self, what: str) -> ServerError:
-        return ServerError(f"{self._path} is damaged: {what} is not what was written there")
+    def _damage(self, what: str) -> DataFolderError:
+        return DataFolderError(f"{self._path} is damaged: {what} is not what was written there")
 
     @contextlib.contextmanager
     def _change(self) -> Iterator[None]:

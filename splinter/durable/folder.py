@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from splinter.durable.catalog import Catalog
-from splinter.errors import ServerError
+from splinter.errors import DataFolderError
 
 _LOCK, _CATALOG, _LOG, _SNAPSHOTS, _CODE = "lock", "splinter.db", "log", "snapshots", "code"
 _OURS = {_LOCK, _CATALOG, f"{_CATALOG}-journal", _LOG, _SNAPSHOTS, _CODE, "lost+found"}
@@ -31,16 +31,16 @@ class DataFolder:
     """An open one: nobody else has it. :meth:`close` lets go of it."""
 
     def __init__(self, path: Path) -> None:
-        """Make the folder, if there is none, or open it. Raises :class:`ServerError` when that cannot be."""
+        """Make the folder, if there is none, or open it. Raises :class:`DataFolderError` when that cannot be."""
         self.path = path.absolute()
         try:
             self.path.mkdir(mode=_MODE, parents=True, exist_ok=True)
             self._refuse_foreign()
             self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileExistsError:
-            raise ServerError(f"the data folder {path} is a file") from None
+            raise DataFolderError(f"the data folder {path} is a file") from None
         except OSError as error:
-            raise ServerError(f"the data folder {path} cannot be used: {error.strerror}") from None
+            raise DataFolderError(f"the data folder {path} cannot be used: {error.strerror}") from None
         try:
             self._take_lock()
             self.log, self.snapshots, self.code = self.path / _LOG, self.path / _SNAPSHOTS, self.path / _CODE
@@ -49,7 +49,7 @@ class DataFolder:
             self.catalog = Catalog(self.path / _CATALOG)
         except OSError as error:
             os.close(self._lock)
-            raise ServerError(f"the data folder {path} cannot be used: {error.strerror}") from None
+            raise DataFolderError(f"the data folder {path} cannot be used: {error.strerror}") from None
         except BaseException:
             os.close(self._lock)
             raise
@@ -58,7 +58,7 @@ class DataFolder:
         """What others keep here must not be mixed with ours."""
         names = {entry.name for entry in self.path.iterdir()}
         if names and _CATALOG not in names and (others := sorted(names - _OURS)):
-            raise ServerError(f"{self.path} is no data folder: it holds {others[0]!r}; name an empty or a new one")
+            raise DataFolderError(f"{self.path} is no data folder: it holds {others[0]!r}; name an empty or a new one")
 
     def _take_lock(self) -> None:
         deadline = time.monotonic() + _DYING_SECONDS_MAX
@@ -69,7 +69,7 @@ class DataFolder:
             holder = os.pread(self._lock, 32, 0).decode(errors="replace").strip()
             # One that was killed is gone in a moment; one that lives keeps it.
             if time.monotonic() > deadline or (holder.isdecimal() and _is_alive(int(holder))):
-                raise ServerError(f"the data folder {self.path} is in use by another server (pid {holder or 'unknown'})")
+                raise DataFolderError(f"the data folder {self.path} is in use by another server (pid {holder or 'unknown'})")
             time.sleep(_DYING_POLL_SECONDS)
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)

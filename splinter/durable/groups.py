@@ -16,7 +16,7 @@ from pathlib import Path
 import crc32c
 import numpy as np
 
-from splinter.errors import ServerError
+from splinter.errors import DataFolderError
 
 GROUP_ALIGN_BYTES = 512  # a disk's sector: what is torn is torn there
 FORMAT = 1
@@ -56,7 +56,7 @@ TENANT_PLACE = np.dtype(  # of a tenant id, when a snapshot began
 END = np.dtype([("groups", "<u8"), ("objects_bytes", "<u8")])
 
 
-class DamageError(ServerError):
+class DamageError(DataFolderError):
     """What a file holds is not what was written there."""
 
     def __init__(self, path: Path, place: int, what: str) -> None:

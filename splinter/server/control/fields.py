@@ -7,6 +7,9 @@ from typing import Any
 from splinter import limits
 from splinter.errors import ControlError
 from splinter.ext.front.names import is_name
+from splinter.server.config import DURABILITIES, DURABILITY_DEFAULT
+
+_DURABILITY_BYTES_MAX = 16
 
 
 def _refuse(text: str) -> ControlError:
@@ -77,3 +80,16 @@ def flag(request: dict[Any, Any], name: str) -> bool:
     if type(value) is not bool:
         raise _refuse(f"{name!r} is true or false")
     return value
+
+
+def durability(request: dict[Any, Any], has_folder: bool, default: str | None) -> int:
+    """The number of the durability that is asked for; without a data folder there is none."""
+    mode = optional_text(request, "durability", _DURABILITY_BYTES_MAX)
+    if not has_folder:
+        if mode not in (None, DURABILITIES[0]):
+            raise ControlError("this server has no data folder: start it with --data", "no_data_folder")
+        return 0
+    mode = mode or default or DURABILITY_DEFAULT
+    if mode not in DURABILITIES:
+        raise _refuse(f"'durability' is one of {', '.join(DURABILITIES)}, not {mode!a}")
+    return DURABILITIES.index(mode)

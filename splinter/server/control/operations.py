@@ -22,7 +22,6 @@ from splinter.ext.kernel.code import refuse_place
 from splinter.net.xdp.extensions import Loaded
 from splinter.recent import Recent
 from splinter.server import statistics
-from splinter.server.config import DURABILITIES, DURABILITY_DEFAULT
 from splinter.server.control import fields as fields
 from splinter.server.control import usage
 from splinter.server.control.balancer import Balancer
@@ -167,21 +166,11 @@ class Operations:
         if token is not None and count != 1:
             raise ControlError("'token' and 'count' exclude each other", "bad_request")
         ids = [wanted] if wanted is not None else self._tenants.free_ids(count)
-        self._tenants.create(ids, quota, home, record_limits, self._durability(request, self._shared.config.durability), token)
+        self._tenants.create(
+            ids, quota, home, record_limits, fields.durability(request, self._has_folder, self._shared.config.durability), token
+        )
         told = ids[: limits.TENANTS_PER_MESSAGE_MAX]
         return {"tenants": [self._tenants.describe(tenant, with_token=True, with_usage=False) for tenant in told], "ids": ids}
-
-    def _durability(self, request: dict[Any, Any], default: str | None) -> int:
-        """The number of the durability that is asked for; without a data folder there is none."""
-        mode = fields.optional_text(request, "durability", 16)
-        if not self._has_folder:
-            if mode not in (None, DURABILITIES[0]):
-                raise ControlError("this server has no data folder: start it with --data", "no_data_folder")
-            return 0
-        mode = mode or default or DURABILITY_DEFAULT
-        if mode not in DURABILITIES:
-            raise ControlError(f"'durability' is one of {', '.join(DURABILITIES)}, not {mode!a}", "bad_request")
-        return DURABILITIES.index(mode)
 
     async def _tenant_list(self, request: dict[Any, Any]) -> dict[str, Any]:
         """Describe the tenants from ``start`` on, or one; ``next`` is where the following message begins."""
@@ -204,7 +193,7 @@ class Operations:
         tenant = self._require_tenant(request)
         quota = fields.optional_integer(request, "quota_bytes", *RANGES["quota_bytes"])
         given = {name: fields.optional_integer(request, name, *RANGES[name]) for name in RECORD_LIMITS}
-        durability = self._durability(request, None) if "durability" in request else None
+        durability = fields.durability(request, self._has_folder, None) if "durability" in request else None
         self._tenants.limit(tenant, quota, {name: value for name, value in given.items() if value is not None}, durability)
         return {"tenants": [self._tenants.describe(tenant, with_token=False, with_usage=True)]}
 
