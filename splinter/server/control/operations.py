@@ -22,8 +22,7 @@ from splinter.ext.kernel.code import refuse_place
 from splinter.net.xdp.extensions import Loaded
 from splinter.recent import Recent
 from splinter.server import statistics
-from splinter.server.control import fields as fields
-from splinter.server.control import usage
+from splinter.server.control import fields, usage
 from splinter.server.control.balancer import Balancer
 from splinter.server.control.compile_queue import Source
 from splinter.server.control.installed import Entry
@@ -44,6 +43,7 @@ _DROPPED_TOLD_MAX = 32  # tenants with packets over their limit, in the statisti
 _OF_TENANTS = {"extension.list", "extension.log", "extension.signature", "extension.uninstall", "tenant.status"}
 # By tenant and generation: what waits for one that was removed holds up nobody who has its id now.
 _Locks = WeakValueDictionary[tuple[int, int], asyncio.Lock]
+_Compiled = list[CompiledExtension]
 _Handler = Callable[[dict[Any, Any]], Awaitable[dict[str, Any]]]
 
 
@@ -55,7 +55,7 @@ class Operations:
         self._compiler = KeptCode(
             shared.data.folder.code if shared.data is not None else None
         )  # processes: compiling does not hold up other connections
-        self._compiled: Recent[bytes, list[CompiledExtension]] = Recent(_COMPILED_KEPT)  # by digest of name and source
+        self._compiled: Recent[bytes, _Compiled] = Recent(_COMPILED_KEPT)  # by digest of name and source
         self._has_folder = shared.data is not None
         self._kept = KeptExtensions(shared.data.folder.catalog if shared.data is not None else None, registry)
         self._installing: _Locks = WeakValueDictionary()
@@ -161,16 +161,13 @@ class Operations:
         home = fields.optional_integer(request, "home", 0, self._tenants.cores - 1)
         record_limits = {name: fields.integer(request, name, *RANGES[name], default=0) for name in RECORD_LIMITS}
         token = fields.optional_integer(request, "token", *RANGES["token"])
-        if wanted is not None and count != 1:
-            raise ControlError("'tenant' and 'count' exclude each other", "bad_request")
-        if token is not None and count != 1:
-            raise ControlError("'token' and 'count' exclude each other", "bad_request")
+        durability = fields.durability(request, self._has_folder, self._shared.config.durability)
+        if count != 1 and (wanted is not None or token is not None):
+            raise ControlError("'count' excludes 'tenant' and 'token'", "bad_request")
         ids = [wanted] if wanted is not None else self._tenants.free_ids(count)
-        self._tenants.create(
-            ids, quota, home, record_limits, fields.durability(request, self._has_folder, self._shared.config.durability), token
-        )
-        told = ids[: limits.TENANTS_PER_MESSAGE_MAX]
-        return {"tenants": [self._tenants.describe(tenant, with_token=True, with_usage=False) for tenant in told], "ids": ids}
+        self._tenants.create(ids, quota, home, record_limits, durability, token)
+        told = [self._tenants.describe(t, with_token=True, with_usage=False) for t in ids[: limits.TENANTS_PER_MESSAGE_MAX]]
+        return {"tenants": told, "ids": ids}
 
     async def _tenant_list(self, request: dict[Any, Any]) -> dict[str, Any]:
         """Describe the tenants from ``start`` on, or one; ``next`` is where the following message begins."""
@@ -286,9 +283,7 @@ class Operations:
         if not self._tenants.is_active(tenant) or self._tenants.generation(tenant) != generation:
             raise UnknownTenantError(f"tenant {tenant} was removed meanwhile")
 
-    async def _compile(
-        self, tenant: int, generation: int, source: str, name: str | None, every: bool
-    ) -> list[CompiledExtension]:
+    async def _compile(self, tenant: int, generation: int, source: str, name: str | None, every: bool) -> _Compiled:
         """Compile; what many tenants install is compiled once."""
         key = hashlib.sha256(f"{name or ''}\0{every}\0{source}".encode(errors="surrogatepass")).digest()
         compiled = self._compiled.get(key)
