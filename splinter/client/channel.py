@@ -31,7 +31,7 @@ from splinter.client.flights import FRAGMENT_BITS, Explain, Flight, Reply, ident
 from splinter.client.padding import Padding
 from splinter.client.process import ForkedError, ProcessOwn, process_number
 from splinter.client.sockets import ResolutionTimeoutError, connect
-from splinter.errors import BusyError, RequestTimeoutError, SplinterError, Status
+from splinter.errors import BusyError, RequestTimeoutError, SplinterError, Status, UnreachableError
 from splinter.wire import HEADER_STRUCT, MAGIC, VERSION, Opcode
 
 RESEND_SECONDS_MIN = 0.02  # wait before the first repetition; a wait doubles each time
@@ -92,7 +92,7 @@ class Channel(ProcessOwn):
             raise RequestTimeoutError(f"cannot send to {self._peer}: {error}") from None
         except OSError as error:
             if (error.errno or 0) <= 0:  # a name that is none
-                raise SplinterError(f"cannot send to {self._peer}: {error}") from None
+                raise UnreachableError(f"cannot send to {self._peer}: {error}") from None
             raise obstacles.unreachable(error.errno or 0, address, port) from None
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
         self._socket.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)  # tell also what is no last word: no route, no host
