@@ -165,6 +165,8 @@ def configuration() -> str:
 
 # Of settings whose default is none, or the machine's: what a file may say.
 _EXAMPLES = {
+    "data": '"/var/lib/splinter"',
+    "durability": '"interval"',
     "cores": "[0]",
     "device": '"eth0"',
     "address": '"127.0.0.1"',
