@@ -209,7 +209,7 @@ class Store:
         store.participants["holder"] = np.arange(1, limits.PARTICIPANTS_MAX + 1)
         store.participants["epoch"] = EPOCH_OFFLINE
         # A restored result may name a participant of another store: it is not alive.
-        store.participants["incarnation"] = secrets.randbits(48)
+        store.participants["incarnation"] = secrets.randbits(36)  # a turn has 24 bits behind it: splinter.store.turns
         return store
 
     @classmethod
