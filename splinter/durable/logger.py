@@ -151,6 +151,10 @@ class Logger:
         """One turn. Returns whether there was something to write. Raises :class:`LogFailedError`."""
         self._look_at_snapshot()
         first, second, heads = self._rings.tails(), self._rings.tails(), self._rings.heads()
+        if self._is_whole and self._rings.gaps != self._rings.gaps_covered:
+            # Asked after the tails: who began to log what is below them has said so before.
+            self._is_whole, self._seen = False, self._rings.durables()
+            self._on_disk[:] = 0
         is_busy = second != heads
         reached = list(heads)
         while reached != second:
@@ -164,9 +168,6 @@ class Logger:
         if self._is_whole:
             for number, (durable, head) in enumerate(zip(first, second, strict=True)):
                 self._rings.settle(number, durable, head)
-            if self._rings.gaps != self._rings.gaps_covered:
-                self._is_whole, self._seen = False, first
-                self._on_disk[:] = 0
         else:
             for number, (at, end) in enumerate(zip(self._seen, first, strict=True)):
                 self._rings.note_commits(number, at, end, self._on_disk)

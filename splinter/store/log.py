@@ -111,6 +111,10 @@ class LogRings:
         """How far each ring is on disk."""
         return [int(header["head"]) for header in self._headers]
 
+    def durables(self) -> list[int]:
+        """How far each ring is called durable."""
+        return [int(header["durable"]) for header in self._headers]
+
     def pieces(self, number: int, first: int, last: int) -> list[memoryview]:
         """What a ring holds from one position to another, at most LOG_RING_BYTES: one or two pieces."""
         begin, size = first & _MASK, last - first
