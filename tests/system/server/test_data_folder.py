@@ -161,7 +161,7 @@ def refused(folder: Path, *options: str) -> str:
     command = [sys.executable, "-m", "splinter", "serve", "--instance", f"refused{os.getpid()}", "--transport", "udp"]
     command += ["--address", "127.0.0.1", "--port", str(free_port()), "--memory", "64MiB", "--data", str(folder), *options]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    assert ended.returncode == 10 and "Traceback" not in ended.stderr
     return ended.stderr
 
 
