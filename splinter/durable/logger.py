@@ -34,10 +34,10 @@ from splinter import limits
 from splinter.durable.files import Disk
 from splinter.durable.groups import TENANT_PLACE, DamageError
 from splinter.durable.segments import Confirmed, LogFailedError, LogWriter
-from splinter.durable.snapshots import SnapshotWriter, snapshots_in
+from splinter.durable.snapshots import SnapshotWriter, copied, snapshots_in
 from splinter.store.log import LogRings
 from splinter.store.store import Store
-from splinter.store.walk import copy_slab, turns_over, walk_begins, walk_ends
+from splinter.store.walk import turns_over, walk_begins, walk_ends
 
 _log = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
@@ -95,7 +95,8 @@ class _Snapshot(threading.Thread):
             epoch = int(walk_begins(address))
             while not turns_over(address, epoch):
                 time.sleep(_TURNS_POLL_SECONDS)
-            self._walk(writer)
+            for piece in copied(self._store, limits.SNAPSHOT_GROUP_BYTES):
+                writer.objects(piece)
             walk_ends(address)
             until = self._rings.tails()
             while any(head < tail for head, tail in zip(self._rings.heads(), until, strict=True)):
@@ -106,21 +107,6 @@ class _Snapshot(threading.Thread):
             raise
         finally:
             walk_ends(address)
-
-    def _walk(self, writer: SnapshotWriter) -> None:
-        room = limits.SNAPSHOT_GROUP_BYTES
-        buffer = np.empty(room, np.uint8)
-        used, slab, slot = 0, 0, 0
-        while slab < int(self._store.descriptor["slabs_used"]):
-            written, slot = copy_slab(self._store.address, slab, slot, int(buffer.ctypes.data) + used, room - used)
-            used += int(written)
-            if slot != 0:
-                writer.objects(buffer[:used].data)
-                used = 0
-            else:
-                slab += 1
-        if used:
-            writer.objects(buffer[:used].data)
 
 
 class Logger:

@@ -24,6 +24,8 @@ from splinter.durable.groups import (
     later_group,
     span,
 )
+from splinter.store.store import Store
+from splinter.store.walk import SLAB_DONE, copy_slab
 
 
 def snapshots_in(folder: Path) -> list[Path]:
@@ -129,3 +131,20 @@ class SnapshotReader:
 def places_in(group: Group) -> np.ndarray:
     """The TENANT_PLACE records of a snapshot's first group."""
     return np.frombuffer(group.payload, TENANT_PLACE)
+
+
+def copied(store: Store, room: int) -> Iterator[memoryview]:
+    """All objects of tenants with durability, copied slots one behind the other, in pieces of at most ``room`` bytes (at least
+    COPY_BYTES_MAX). A piece is good until the next is asked for. Between ``walk_begins`` and ``walk_ends``."""
+    buffer = np.empty(room, np.uint8)
+    used, slab, slot = 0, 0, 0
+    while slab < int(store.descriptor["slabs_used"]):
+        written, slot = copy_slab(store.address, slab, slot, int(buffer.ctypes.data) + used, room - used)
+        used += int(written)
+        if slot != SLAB_DONE:  # the next one does not fit
+            yield buffer[:used].data
+            used = 0
+        else:
+            slab, slot = slab + 1, 0
+    if used:
+        yield buffer[:used].data

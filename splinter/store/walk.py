@@ -35,6 +35,7 @@ from splinter.store.objects import object_key_length, object_tenant, object_valu
 from splinter.store.records import Account, Descriptor, Object, Participant
 from splinter.store.slabs import slab_record, slot_at
 
+SLAB_DONE = -1  # what copy_slab returns in place of a slot
 COPY_BYTES_MAX = OBJECT_BYTES + (limits.KEY_BYTES_MAX + limits.VALUE_BYTES_MAX + 7 & -8)
 _CONTROL = limits.PARTICIPANT_CONTROL
 _CLASS_MASK = 0xFFFFFFFF
@@ -82,13 +83,13 @@ def copy_slab(store: int, slab: int, first: int, target: int, room: int) -> tupl
     """Copy the objects of a slab, from slot number ``first`` on, to ``target``: the slot's header, key and value, and zeros up
     to a multiple of 8. Objects of tenants without durability are left out.
 
-    Returns the bytes that were written, at most ``room`` (COPY_BYTES_MAX suffices for one), and the slot to go on with, 0 when
-    the slab is done.
+    Returns the bytes that were written, at most ``room`` (COPY_BYTES_MAX suffices for one), and the slot to go on with, which
+    may be 0, or SLAB_DONE.
     """
     record = load64_acquire(slab_record(store, slab))
     state, size_class = shift_right(record, SLAB_STATE_SHIFT), record & _CLASS_MASK
     if (state != SLAB_IN_USE and state != SLAB_DRAINING) or size_class >= CLASSES:
-        return 0, 0
+        return 0, SLAB_DONE
     slot_bytes, written = class_bytes(size_class), 0
     base = slot_at(store, slab * SLAB_UNITS)
     for number in range(first, slots_per_slab(size_class)):
@@ -114,4 +115,4 @@ def copy_slab(store: int, slab: int, first: int, target: int, room: int) -> tupl
         if is_same and _holds_object(slot) == version and load64_acquire(slab_record(store, slab)) == record:
             Object(copy).version = version
             written += size
-    return written, 0
+    return written, SLAB_DONE

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from random import Random
 
 import numpy as np
 import pytest
 
 from splinter import limits
 from splinter.durable.replay import DamagedEntryError, Replay
+from splinter.durable.snapshots import copied
 from splinter.errors import BusyError, DiskFailedError
 from splinter.store.commit_layout import LOGGED
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
 from splinter.store.layout import DURABILITY_INTERVAL, DURABILITY_NONE
 from splinter.store.log import LogRings
 from splinter.store.store import Store
-from splinter.store.walk import COPY_BYTES_MAX, copy_slab, turns_over, walk_begins, walk_ends
+from splinter.store.walk import COPY_BYTES_MAX, turns_over, walk_begins, walk_ends
 from tests.support.logs import entries, groups, logged, restored, state_of
 from tests.support.transactions import Transaction
 
@@ -39,15 +41,11 @@ def rings(store: Store) -> LogRings:
     return logged(store, TENANT)
 
 
-def copied(store: Store, room: int = 1 << 20) -> bytes:
+def walked(store: Store, room: int = 1 << 20) -> bytes:
     """What a walk over all slabs copies, in pieces of at most ``room``."""
-    epoch, target, pieces = walk_begins(store.address), np.zeros(room, np.uint8), []
+    epoch = walk_begins(store.address)
     assert turns_over(store.address, epoch)
-    for slab in range(int(store.descriptor["slabs_used"])):
-        following = -1
-        while following != 0:
-            written, following = copy_slab(store.address, slab, max(following, 0), target.ctypes.data, room)
-            pieces.append(target[:written].tobytes())
+    pieces = [bytes(piece) for piece in copied(store, room)]
     walk_ends(store.address)
     return b"".join(pieces)
 
@@ -133,12 +131,22 @@ def test_a_copy_with_the_log_behind_its_beginning_makes_the_same_store(store: St
     transaction.put(b"key 3", b"in one")
     transaction.put(b"new", b"commit")
     transaction.end()
-    copy = copied(store, COPY_BYTES_MAX)
+    copy = walked(store, COPY_BYTES_MAX)
     store.put(TENANT, 0, b"key 9", b"later")
     again = restored([groups(rings, taken)], store, snapshot=copy, numbers=numbers)
     assert state_of(again, TENANT) == state_of(store, TENANT)
     assert again.get(OTHER, 0, b"not") is None
     assert again.problems() == []
+
+
+@pytest.mark.parametrize("room", [COPY_BYTES_MAX, COPY_BYTES_MAX + 8, 100_000])
+def test_a_walk_has_every_object_wherever_its_pieces_end(store: Store, rings: LogRings, room: int):
+    """A piece may be full before the first object of a slab: that one, and its slab, come with the next."""
+    random = Random(room)
+    for number in range(120):
+        store.put(TENANT, number % 3, b"key %d" % number, random.randbytes(random.choice((0, 100, 700, 3000, 40_000, 65_536))))
+    again = restored([], store, snapshot=walked(store, room), numbers=store.accounts["number"].astype(np.int64))
+    assert state_of(again, TENANT) == state_of(store, TENANT)
 
 
 def test_what_was_deleted_or_replaced_before_a_walk_is_not_copied(store: Store, rings: LogRings):
@@ -148,7 +156,7 @@ def test_what_was_deleted_or_replaced_before_a_walk_is_not_copied(store: Store, 
     store.put(TENANT, 0, b"gone", b"value", participant=1)
     store.delete(TENANT, 0, b"gone", participant=1)
     epoch_leave(store.address, 0)
-    again = restored([], store, snapshot=copied(store), numbers=store.accounts["number"].astype(np.int64))
+    again = restored([], store, snapshot=walked(store), numbers=store.accounts["number"].astype(np.int64))
     assert {stored.key: stored.value for stored in again.scan(0, tenant=TENANT)} == {b"key": b"new"}
 
 
