@@ -159,7 +159,9 @@ def _write(descriptor: int, data: bytes) -> int:
         try:
             data = data[os.write(descriptor, data) :]
         except BlockingIOError:  # others have made it so
-            select.select([], [descriptor], [])
+            waiting = select.poll()
+            waiting.register(descriptor, select.POLLOUT)
+            waiting.poll()
         except OSError:
             return len(data)
     return 0

@@ -128,6 +128,20 @@ class SimulatedDisk(Disk):
             self._bring(number, 1)  # a direct read has the kernel write first what it still holds
             return np.frombuffer(bytes(self._data[number][:size]), np.uint8)
 
+    def close(self, descriptor: int) -> None:
+        with self._lock:
+            del self._descriptors[descriptor]
+            super().close(descriptor)
+
+    def opened(self) -> int:
+        """How many descriptors are open."""
+        return len(self._descriptors)
+
+    def die(self) -> None:
+        """Close what is open, as the kernel does for a process that has died."""
+        for descriptor in list(self._descriptors):
+            self.close(descriptor)
+
     def lose_power(self, folder: Path) -> None:
         """Put into an empty folder what the disk has when the power goes now."""
         with self._lock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import random
-import select
+import selectors
 import socket
 import threading
 import time
@@ -43,6 +43,8 @@ class Proxy:
         self._front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._front.bind(("127.0.0.1", 0))
         self._front.setblocking(False)
+        self._ready = selectors.DefaultSelector()
+        self._ready.register(self._front, selectors.EVENT_READ)
         self.port: int = self._front.getsockname()[1]
         self._backs: dict[Any, socket.socket] = {}  # by client: its socket to the server
         self._clients: dict[socket.socket, Any] = {}
@@ -66,6 +68,7 @@ class Proxy:
         self._thread.join()
         for used in (self._front, *self._backs.values()):
             used.close()
+        self._ready.close()
 
     def __enter__(self) -> Proxy:
         return self
@@ -80,11 +83,10 @@ class Proxy:
                 _, _, source, target, packet = heapq.heappop(self._waiting)
                 self._forward(source, target, packet)
             wait = min(_IDLE_SECONDS, self._waiting[0][0] - now) if self._waiting else _IDLE_SECONDS
-            readable, _, _ = select.select([self._front, *self._backs.values()], [], [], wait)
-            for ready in readable:
-                self._receive(ready)
+            for ready, _ in self._ready.select(wait):
+                self._receive(ready.fileobj)
 
-    def _receive(self, source: socket.socket) -> None:
+    def _receive(self, source: Any) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionRefusedError):
             while True:
                 packet, peer = source.recvfrom(PACKET_BYTES_MAX)
@@ -99,6 +101,7 @@ class Proxy:
             info = self._server.info
             found = self._backs[peer] = connect(socket.SOCK_DGRAM, info.address, info.port, info.client_netns, 1.0)
             found.setblocking(False)
+            self._ready.register(found, selectors.EVENT_READ)
             self._clients[found] = peer
         return found
 

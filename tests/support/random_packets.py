@@ -180,7 +180,9 @@ class Sender:
                 socket.MSG_DONTWAIT,
             )
             if taken < 0 and ctypes.get_errno() in (11, 105):  # EAGAIN, ENOBUFS
-                select.select([], [self._socket], [], 0.01)
+                room = select.poll()
+                room.register(self._socket, select.POLLOUT)
+                room.poll(10)
                 continue
             lost += taken < 0
             done += max(taken, 1)

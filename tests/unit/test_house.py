@@ -109,6 +109,16 @@ def test_no_folder_of_the_laboratory_imports_from_one_behind_it() -> None:
     assert [edge for edge in edges if laboratory_level(edge[1]) > laboratory_level(edge[0])] == []
 
 
+def test_nobody_waits_by_what_knows_the_first_1024_descriptors_only() -> None:
+    """``select`` raises for descriptors behind FD_SETSIZE, and a process with many clients, maps or files has those."""
+    folders = ("splinter", "bench", "tests", "examples", "scripts", "docs")
+    places = [path for folder in folders for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts]
+    texts = [path for path in places if path.suffix in (".py", ".md", "") and path.is_file()]
+    call = "select." + "select("
+    assert len(texts) > 500
+    assert [str(path.relative_to(ROOT)) for path in texts if call in path.read_text(errors="replace")] == []
+
+
 def test_every_part_has_its_layer() -> None:
     parts = {name.split(".")[1] for name in ours() if name.startswith("splinter.")}
     assert parts == {part for parts in LAYERS for part in parts}

@@ -49,7 +49,9 @@ def _kill_and_wait(session: Session, connection: socket.socket, account: Account
     try:
         start = time.monotonic()
         os.kill(pid, signal.SIGKILL)
-        select.select([descriptor], [], [], _BACK_SECONDS_MAX)  # dead: a reply to what is asked now is the successor's
+        dead = select.poll()
+        dead.register(descriptor, select.POLLIN)
+        dead.poll(_BACK_SECONDS_MAX * 1000)  # a reply to what is asked now is the successor's
     finally:
         os.close(descriptor)
     wait_for_reply(connection, account, number, _BACK_SECONDS_MAX)

@@ -94,6 +94,7 @@ class Run:
     def kill(self) -> None:
         """All processes die. The kernel has what they wrote."""
         self.join()
+        self.disk.die()
         self.start()
 
     def lose_power(self) -> None:
@@ -101,6 +102,7 @@ class Run:
         folder = self.root / str(int(self.folder.name) + 1)
         folder.mkdir()
         self.disk.lose_power(folder)
+        self.disk.die()
         Confirmed(folder).number = self.random.choice((0, self.random.randint(0, self.next - 1), self.next - 1))
         self.folder = folder
         self.disk = SimulatedDisk(folder, self.random)
@@ -113,6 +115,7 @@ class Run:
         self.kill()
         assert self.writer is not None and self.writer.number == self.next
         self.writer.close()
+        assert self.disk.opened() == 0
 
 
 SIZES = st.sampled_from((8, 400, 448, 456, 1500, 3000))
@@ -201,3 +204,6 @@ def test_trying_again_for_long_takes_no_more_room(tmp_path: Path, name: str):
             run.append(4000)
             raise LogFailedError
     assert len([path for path in run.folder.iterdir() if path.suffix != ""]) <= 5
+    assert run.disk.opened() <= 2
+    run.join()
+    run.disk.die()

@@ -13,6 +13,7 @@ from splinter_bench.goals import EXTENSIONS, GOALS
 from splinter_bench.machine import versions
 from splinter_bench.subjects.local_server import running_server
 
+from splinter.cli.exit_status import ExitStatus
 from splinter.client.admin import Admin
 from splinter.errors import SplinterError
 from splinter.net import netns
@@ -162,7 +163,7 @@ def test_a_server_that_does_not_start_says_why(unique_name: str) -> None:
 
 def test_without_a_server_it_says_what_to_do() -> None:
     ran = _bench("--instance", "nobody-has-this-name")
-    assert ran.returncode == 1
+    assert ran.returncode == ExitStatus.UNREACHABLE
     assert "splinter serve" in ran.stderr
     assert "Traceback" not in ran.stderr
 

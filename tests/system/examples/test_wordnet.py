@@ -54,8 +54,10 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
     """What the process printed up to ``text``; fails when it ends or time is up before."""
     assert process.stdout is not None
     output, deadline = "", time.monotonic() + SECONDS_MAX
+    readable = select.poll()
+    readable.register(process.stdout, select.POLLIN)
     while text not in output:
-        assert select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0], output
+        assert readable.poll(max(0.0, deadline - time.monotonic()) * 1000), output
         piece = os.read(process.stdout.fileno(), 65536).decode()
         assert piece, output
         output += piece

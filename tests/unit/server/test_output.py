@@ -115,17 +115,26 @@ def test_the_writer_tells_what_it_could_not_write() -> None:
 
 
 SAY_MUCH = """
-import os, signal, sys
+import fcntl, os, signal, struct, sys, termios, time
 from splinter.server.output import Output
 output = Output()
+
+def have_all_taken():
+    for reading in output._pipes:
+        while struct.unpack("i", fcntl.ioctl(reading, termios.FIONREAD, b"1234"))[0]:
+            time.sleep(0.001)
+
 for number in range(3000):
     print(number, "x" * 1000)
     print("error", number, file=sys.stderr)
 if "kill" in sys.argv:
+    have_all_taken()
     os.kill(output._pid, signal.SIGKILL)
     output.reap_writer()
     print("nobody carries this yet")
     output.start_writer()
+if "full" not in sys.argv:
+    have_all_taken()
 print("the end")
 output.close()
 """
@@ -138,7 +147,7 @@ def say_much(stdout: int, stderr: int, *arguments: str) -> subprocess.Popen[byte
 
 def test_who_says_much_to_a_full_pipe_ends_all_the_same() -> None:
     reading, writing = full_pipe()
-    process = say_much(writing, writing)
+    process = say_much(writing, writing, "full")
     os.close(writing)
     assert process.wait(WAIT_SECONDS) == 0
     os.close(reading)
