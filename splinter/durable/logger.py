@@ -216,7 +216,7 @@ class Logger:
     # --- the process -------------------------------------------------------------------------------------------------
 
     def run(self, wake: int, workers: Sequence[int] = ()) -> None:
-        """Work until SIGTERM, and then until all is on disk. ``wake``: an eventfd that is written to when somebody waits;
+        """Work until SIGTERM, and then as :meth:`finish`. ``wake``: an eventfd that is written to when somebody waits;
         ``workers``: those that end the workers' sleep, by ring."""
         ending: list[int] = []
         signal.signal(signal.SIGTERM, lambda *_: ending.append(1))
@@ -224,6 +224,7 @@ class Logger:
         waiting.register(wake, select.POLLIN)
         is_failed = False
         while True:
+            ends = bool(ending)  # asked before the turn looks at what there is
             try:
                 if is_failed:
                     self._writer.recover()
@@ -240,14 +241,21 @@ class Logger:
                     self._rings.tell_failed(is_failed=True)
                     _log.error("%s; writes are refused, reads are served; tried again", error)
                 is_failed = True
-                if ending:
+                if ends:
                     return
                 time.sleep(_RETRY_SECONDS)
                 continue
-            if ending and not is_busy:
+            if ends and not is_busy and self._is_whole:
                 self.close()
                 return
             self._rest(waiting, wake, is_busy)
+
+    def finish(self) -> None:
+        """Have all on the disk that is in the rings, and what the log lacks in a snapshot, and end. Nobody writes any more.
+        Raises :class:`LogFailedError`."""
+        while self.turn() or not self._is_whole:
+            time.sleep(_TURNS_POLL_SECONDS)
+        self.close()
 
     def _rest(self, waiting: select.poll, wake: int, is_busy: bool) -> None:
         """Sleep until somebody waits for the disk, or for a moment. Who waits for what has come since has not woken it."""

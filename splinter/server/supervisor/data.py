@@ -8,6 +8,7 @@ of the log had not come to the disk is in the rings, which are attached with the
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import selectors
 import time
@@ -21,10 +22,11 @@ from splinter.durable.catalog import TenantRow
 from splinter.durable.folder import DataFolder
 from splinter.durable.logger import Logger, Paths
 from splinter.durable.recovery import recover
+from splinter.durable.segments import LogFailedError
 from splinter.errors import ServerError
 from splinter.net.tenants import TENANT, TENANT_ACTIVE
 from splinter.server.config import ServerConfig
-from splinter.server.processes import OomPreference, is_readable
+from splinter.server.processes import OomPreference, fork_child, is_readable, wait_or_kill
 from splinter.server.supervisor.attended import AttendedProcess
 from splinter.server.supervisor.forks import Forks
 from splinter.server.supervisor.transports import Foundation
@@ -32,6 +34,7 @@ from splinter.store.log import LogRings
 from splinter.store.store import Store
 from splinter.worker.memory import WorkerMemory
 
+logger = logging.getLogger(__name__)
 _OOM_POINTS = 50  # it is replaced, and who waits for the disk waits for it
 _FLUSH_SECONDS_MAX = 60.0  # that the disk may take for what is not on it yet
 _POLL_SECONDS = 0.05
@@ -94,11 +97,31 @@ class Data:
         self._logger.start()
 
     def stop(self) -> None:
-        """Have all on the disk that was done, and let go of the folder."""
+        """Have all on the disk that was done, and let go of the folder.
+
+        The log process may be dead just now, or ended by the signal before it knew what to do with that. Then another one
+        finishes its work."""
         if self._logger is not None:
+            deadline = time.monotonic() + _FLUSH_SECONDS_MAX
             self._logger.ask_to_end()
-            self._logger.reap(time.monotonic() + _FLUSH_SECONDS_MAX)
+            self._logger.reap(deadline)
+            if self._lacks():
+                with contextlib.suppress(OSError):  # told below
+                    wait_or_kill(*fork_child("splinter-disk", self._finish), deadline)
+            if self._lacks():
+                logger.error("the last changes are not on the disk: it has not taken them")
         self.folder.close()
+
+    def _lacks(self) -> bool:
+        """Whether the disk lacks something of what was done."""
+        assert self._rings is not None
+        return self._rings.heads() != self._rings.tails() or self._rings.gaps != self._rings.gaps_covered
+
+    def _finish(self) -> None:
+        try:
+            self._make_logger().finish()
+        except LogFailedError as error:
+            logger.error("%s", error)
 
     def _require_same_store(self, store: Store) -> None:
         if self.folder.catalog.store != int(store.descriptor["identity"]):
@@ -148,10 +171,10 @@ class Data:
         assert self._rings is not None
         if self._rings.gaps == self._rings.gaps_covered:
             return
-        logger = self._make_logger()
-        while self._rings.gaps != self._rings.gaps_covered or logger.is_taking_snapshot:
-            logger.turn()
-        logger.close()
+        made = self._make_logger()
+        while self._rings.gaps != self._rings.gaps_covered or made.is_taking_snapshot:
+            made.turn()
+        made.close()
 
 
 def fill_record(tenants: np.ndarray, row: TenantRow) -> None:

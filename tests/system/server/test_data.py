@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,31 @@ def test_a_stop_and_a_start_lose_nothing(servers: Servers, durability: str):
     for bumps in (4, 5):
         servers.stop()
         check(servers.start(), tenant, bumps)
+
+
+def test_a_stop_loses_nothing_though_the_log_process_has_just_died(servers: Servers):
+    server = servers.start()
+    supervisor, (logger,) = server.info.pid, server.children("splinter-disk")
+    os.kill(logger, signal.SIGSTOP)
+    tenant = fill(server, "interval")
+    os.kill(supervisor, signal.SIGSTOP)
+    os.kill(logger, signal.SIGKILL)
+    os.kill(supervisor, signal.SIGTERM)
+    os.kill(supervisor, signal.SIGCONT)
+    servers.stop()
+    check(servers.start(), tenant, 4)
+
+
+def test_a_stop_loses_nothing_of_a_tenant_whose_durability_has_just_begun(servers: Servers):
+    server = servers.start()
+    (logger,) = server.children("splinter-disk")
+    tenant = fill(server, "none")
+    os.kill(logger, signal.SIGSTOP)
+    server.admin().limit_tenant(tenant.tenant, durability="interval")
+    os.kill(server.info.pid, signal.SIGTERM)
+    os.kill(logger, signal.SIGCONT)
+    servers.stop()
+    check(servers.start(), replace(tenant, durability="interval"), 4)
 
 
 def test_a_crash_loses_nothing_that_was_to_last(servers: Servers):
