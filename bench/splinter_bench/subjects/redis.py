@@ -1,4 +1,4 @@
-"""Redis as a rival: the distribution's ``redis-server`` without persistence, on the worker's core.
+"""Redis as a rival: the distribution's ``redis-server``, without persistence if nothing else is said, on the worker's core.
 
 Its own load generator, redis-benchmark, is shown beside our client, which compares every reply.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from splinter.errors import SplinterError
@@ -16,6 +17,7 @@ from splinter_bench.subjects.rival import Objects, RivalServer, packaged
 
 PROGRAM = "redis-server"
 PORT = 6379
+_SYNCED = ("--appendfsync", "always", "--auto-aof-rewrite-percentage", "0")
 _STORED = b"+OK\r\n"
 _RANDOM_DIGITS = "__rand_int__"  # what redis-benchmark replaces by an object's number, as long as those of our keys
 _REPLY_BYTES_MAX = 4096  # to an administrative command
@@ -25,12 +27,26 @@ _PER_SECOND_MAX_GUESS, _PER_CONNECTION_GUESS = 60_000, 12_000
 
 
 class RedisServer(RivalServer):
-    """A redis-server; raises :class:`SplinterError` when it is not installed."""
+    """A redis-server; raises :class:`SplinterError` when it is not installed.
 
-    def __init__(self, address: str, *, core: int, netns: str | None = None, port: int = PORT) -> None:
-        options = ["--bind", address, "--port", str(port), "--dir", "{folder}", "--save", "", "--appendonly", "no"]
+    ``is_durable``: a write is answered when it is on the disk of ``parent``; the file is never written anew.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        core: int,
+        netns: str | None = None,
+        port: int = PORT,
+        is_durable: bool = False,
+        parent: Path | None = None,
+    ) -> None:
+        options = ["--bind", address, "--port", str(port), "--dir", "{folder}", "--save", ""]
+        options += ["--appendonly", "yes", *_SYNCED] if is_durable else ["--appendonly", "no"]
         options += ["--protected-mode", "no", "--daemonize", "no"]
-        super().__init__(PROGRAM, "redis-server redis-tools", options, address, port, core=core, netns=netns)
+        where = {"core": core, "netns": netns, "parent": parent}
+        super().__init__(PROGRAM, "redis-server redis-tools", options, address, port, **where)  # type: ignore[arg-type]
 
 
 def command(*words: bytes) -> bytes:

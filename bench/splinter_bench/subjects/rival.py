@@ -68,18 +68,28 @@ class Objects:
 class RivalServer(Owner):
     """A server program on ``address``, pinned to ``core``, as a context manager.
 
-    ``options`` follow the program's name on its command line; ``{folder}`` in them is a folder that is gone afterwards.
+    ``options`` follow the program's name on its command line; ``{folder}`` in them is a folder, in ``parent``, that is gone
+    afterwards.
     Raises :class:`SplinterError` when the program is not installed.
     """
 
     def __init__(
-        self, program: str, package: str, options: Sequence[str], address: str, port: int, *, core: int, netns: str | None
+        self,
+        program: str,
+        package: str,
+        options: Sequence[str],
+        address: str,
+        port: int,
+        *,
+        core: int,
+        netns: str | None,
+        parent: Path | None = None,
     ) -> None:
         if shutil.which(program) is None:
             raise SplinterError(f"{program} is not installed: apt-get install {package}")
         self.program, self.address, self.port, self._netns = program, address, port, netns
         with self._opening() as stack:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=f"splinter-{program}-"))
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=f"splinter-{program}-", dir=parent))
             self._log = Path(folder) / "log"
             command = [program, *(option.replace("{folder}", folder) for option in options)]
             with self._log.open("wb") as log:

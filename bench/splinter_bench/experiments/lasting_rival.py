@@ -1,0 +1,63 @@
+"""Puts that are acknowledged when they are on the disk, beside Redis with ``appendfsync always``, both on one disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from splinter_bench.experiments.bench import Bench, slices
+from splinter_bench.experiments.population import server
+from splinter_bench.generators.text_client import Script, TextClient
+from splinter_bench.observations import Observations
+from splinter_bench.process import pinned
+from splinter_bench.result import Result
+from splinter_bench.rounds import in_turns
+from splinter_bench.subjects import redis
+from splinter_bench.subjects.rival import CONNECTIONS, Objects
+from splinter_bench.subjects.rivals import PIPELINE
+from splinter_bench.workloads.workload import Account, put_operation, uniform
+
+_ROUNDS = 60
+# A flush takes a tenth of a millisecond to several: a slice has many.
+_SLICE_SECONDS, _WARMUP_SECONDS = 0.25, 0.05
+
+
+def measure(bench: Bench) -> Observations:
+    """``put`` and ``set``: 50 clients, each with one request under way; ``put_pipelined`` and ``set_pipelined``: with 16.
+
+    A round is a slice of each. What is not asked for rests; both servers are on one core.
+    """
+    objects = Objects()
+    core = max(os.sched_getaffinity(0))
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="splinter-lasting-", dir=Path.cwd())))
+        session = stack.enter_context(server([core], {"data": str(folder / "data")}))
+        where = {"core": core, "netns": session.info.netns, "is_durable": True, "parent": folder}
+        rival = stack.enter_context(redis.RedisServer(session.info.address, **where))  # type: ignore[arg-type]
+        client = stack.enter_context(TextClient(partial(rival.connect, session.netns), CONNECTIONS))
+        redis.preload(rival, objects, session.netns)
+        made = session.admin.create_tenant(home=session.home, durability="always")
+        put = put_operation(Account(made.tenant, made.token, 1), objects.key_bytes, objects.value_bytes)
+        with pinned(session.client_core):
+            session.load.preload(put, objects.count)
+
+        def ask(script: Script) -> Result:
+            session.load.detach()
+            with pinned(session.client_core):
+                return client.run(script, seconds=_SLICE_SECONDS, warmup_seconds=_WARMUP_SECONDS)
+
+        workload, script = uniform(put, objects.count), redis.set_script(objects)
+        pipelined = Script(script.name, script.requests, script.replies, PIPELINE)
+        asked: dict[str, Callable[[], Result]] = {
+            **slices(session, {"put": workload}, CONNECTIONS, _SLICE_SECONDS),
+            "set": partial(ask, script),
+            **slices(session, {"put_pipelined": workload}, CONNECTIONS * PIPELINE, _SLICE_SECONDS),
+            "set_pipelined": partial(ask, pipelined),
+        }
+        found = in_turns(asked, bench.count(_ROUNDS))
+        found.settings["rivals"] = {"redis": rival.configuration}
+        return found
