@@ -18,6 +18,7 @@ from splinter.server import instance as instances
 from splinter.server.instance import InstanceInfo
 from splinter.testing.process import ServerProcess, free_port
 from tests.support.pins import purge_all
+from tests.support.waiting import WAIT_SECONDS
 
 START_SECONDS = 280  # a first start compiles the worker, perhaps on a machine that does much else
 STOP_SECONDS = 20
@@ -51,7 +52,8 @@ class RunningServer:
         return admin
 
     def client(self, tenant: TenantInfo, **options: Any) -> Client:
-        """A new client of a tenant; closed with the server."""
+        """A new client of a tenant, as patient as a busy machine needs; closed with the server."""
+        options = {"timeout": WAIT_SECONDS} | options
         client = Client(
             self.info.address, tenant.tenant, tenant.token, port=self.info.port, netns=self.info.client_netns, **options
         )

@@ -55,6 +55,7 @@ class Data:
             self.folder.catalog.leave_out_damage(_tell)
         self._extensions = len(self.folder.catalog.extensions())
         self._installed = os.eventfd(0, os.EFD_CLOEXEC)  # written to when the control process has installed those
+        self._ready = os.eventfd(0, os.EFD_CLOEXEC)  # written to when the log process can write
         self._logger: AttendedProcess | None = None
         self._wake_workers: list[int] = []
 
@@ -84,8 +85,12 @@ class Data:
         for number, worker in enumerate(workers):
             worker.keep_log(self._rings.address(number), self.wake_fd)
 
-    def await_installed(self, meanwhile: Callable[[], None]) -> None:
-        """Wait for that, so that nobody is served without them; ``meanwhile`` looks after the processes."""
+    def await_ready(self, meanwhile: Callable[[], None]) -> None:
+        """Wait until the log process can write and all extensions are installed; ``meanwhile`` looks after the processes.
+
+        Its first segment may take a slow disk seconds, and nobody is served without his extensions."""
+        while not is_readable(self._ready, _POLL_SECONDS):
+            meanwhile()
         if self._extensions:
             _tell(f"installing {self._extensions:,} extensions")
         while not is_readable(self._installed, _POLL_SECONDS):
@@ -158,7 +163,9 @@ class Data:
         OomPreference.offer(_OOM_POINTS)
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, _URGENCY)
-        self._make_logger().run(self.wake_fd, self._wake_workers)
+        made = self._make_logger()
+        os.eventfd_write(self._ready, 1)
+        made.run(self.wake_fd, self._wake_workers)
 
     def _make_logger(self) -> Logger:
         """What writes the log."""

@@ -103,7 +103,7 @@ class Supervisor:
                 self._data.start(self._selector, self._forks)
                 self._control.start()
                 with self._signals.interruptible():
-                    self._data.await_installed(self._attend)
+                    self._data.await_ready(self._attend)
             with self._signals.interruptible():
                 self._seat_all()
             assert self._transport is not None

@@ -78,7 +78,7 @@ def test_flood() -> None:
         calm, nobody, limited, unlimited = document["runs"]
         if calm["lost"] == 0:
             break
-    assert calm["lost"] == 0 == nobody["flooding_per_second"]
+    assert calm["lost"] == 0 == nobody["flooding_per_second"], document["runs"]
     assert nobody["lost"] > limited["lost"] > 0  # all of nobody's is dropped
     assert limited["flooding_per_second"] < unlimited["flooding_per_second"]  # the limit holds
 
