@@ -31,6 +31,7 @@ from pathlib import Path
 import numpy as np
 
 from splinter import limits
+from splinter.durable.disk_state import DiskState
 from splinter.durable.files import Disk
 from splinter.durable.groups import TENANT_PLACE, DamageError
 from splinter.durable.segments import Confirmed, LogFailedError, LogWriter
@@ -126,9 +127,10 @@ class _Snapshot(threading.Thread):
 class Logger:
     """What the log process does."""
 
-    def __init__(self, store: Store, rings: LogRings, paths: Paths) -> None:
-        """Raises :class:`LogFailedError` when nothing can be written."""
+    def __init__(self, store: Store, rings: LogRings, paths: Paths, state: DiskState | None = None) -> None:
+        """Raises :class:`LogFailedError` when nothing can be written. ``state``: where to tell how the disk does."""
         self._store, self._rings, self._paths = store, rings, paths
+        self._state = state or DiskState()
         walk_ends(store.address)  # an earlier log process may have been in the middle of one
         for unfinished in paths.snapshots.glob("*.new"):
             paths.disk.remove(unfinished)
@@ -164,6 +166,7 @@ class Logger:
                     reached[number] = self._rings.boundary(number, at, end, limits.LOG_GROUP_BYTES_MAX)
                     pieces += self._rings.pieces(number, at, reached[number])
             self._writer.append(pieces)
+            self._state.note_sync()
             self._logged_bytes += sum(len(piece) for piece in pieces)
         if self._is_whole:
             for number, (durable, head) in enumerate(zip(first, second, strict=True)):
@@ -237,12 +240,13 @@ class Logger:
         waiting = select.poll()
         waiting.register(wake, select.POLLIN)
         is_failed = False
+        self._tell_failed(is_failed=False)  # a predecessor may have died while the disk refused
         while True:
             try:
                 if is_failed:
                     self._writer.recover()
                     is_failed = False
-                    self._rings.tell_failed(is_failed=False)
+                    self._tell_failed(is_failed=False)
                     _log.warning("the disk takes writes again")
                 is_busy = self.turn()
                 if is_busy:
@@ -251,7 +255,7 @@ class Logger:
                             os.eventfd_write(descriptor, 1)
             except (LogFailedError, DamageError) as error:
                 if not is_failed:
-                    self._rings.tell_failed(is_failed=True)
+                    self._tell_failed(is_failed=True)
                     _log.error("%s; writes are refused, reads are served; tried again", error)
                 is_failed = True
                 if ending:
@@ -263,9 +267,26 @@ class Logger:
                 return
             self._rest(waiting, wake, is_busy)
 
+    def _tell_failed(self, *, is_failed: bool) -> None:
+        self._rings.tell_failed(is_failed=is_failed)
+        self._state.note_refusal(is_refused=is_failed)
+
     def _rest(self, waiting: select.poll, wake: int, is_busy: bool) -> None:
         """Sleep until somebody waits for the disk, or for a moment. Who waits for what has come since has not woken it."""
         self._rings.set_sleeps(True)
         if not self._rings.is_urgent and waiting.poll(limits.LOG_PAUSE_MS if is_busy else limits.LOG_REST_MS):
             os.read(wake, 8)
         self._rings.set_sleeps(False)
+
+
+def begin(store: Store, rings: LogRings, paths: Paths, state: DiskState) -> Logger:
+    """What writes the log, as soon as the disk has room for it; until then writes are refused, and reads go on."""
+    while True:
+        try:
+            return Logger(store, rings, paths, state)
+        except LogFailedError as error:
+            if state.refused_age_ns is None:
+                _log.error("%s; writes are refused, reads are served; tried again", error)
+            rings.tell_failed(is_failed=True)
+            state.note_refusal(is_refused=True)
+            time.sleep(_RETRY_SECONDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,6 +26,9 @@ class Kept(Protocol):
 
     def say_installed(self) -> None:
         """All extensions that were kept are installed."""
+
+    def statistics(self, active: Sequence[int], most: int) -> dict[str, Any]:
+        """How far the disk is."""
 
 
 @dataclass

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from splinter.ext.compile import CompiledExtension
     from splinter.server.control.installed import Entry
     from splinter.server.control.registry import Registry
+    from splinter.server.shared import Shared
 
 _log = logging.getLogger(__name__)
 _COUNTS = ("code_bytes", "frame_bytes", "invocations", "in_kernel", "errors", "yields", "kills", "cpu_us")
@@ -48,6 +49,28 @@ class NotRunnable:
             "not_runnable": self.reason,
             **dict.fromkeys(_COUNTS, 0),
         }
+
+
+def described(entry: Entry, registry: Registry, shared: Shared) -> dict[str, Any]:
+    """An extension that can be run, as the protocol tells it."""
+    counts = registry.counts(entry)
+    cycles = counts.pop("cycles")
+    kills = registry.kills(entry.slot)
+    obstacle = registry.in_kernel.obstacle(entry.slot)
+    return {
+        "name": entry.name,
+        "signature": entry.signature.to_wire(),
+        "version": entry.version,
+        "code_bytes": entry.code_bytes,
+        "frame_bytes": entry.frame_bytes,
+        "place": "kernel" if obstacle is None else "worker",
+        "worker_reason": obstacle or entry.worker_reason,
+        **counts,
+        "kills": kills,
+        "quarantined": kills >= shared.config.quarantine_after,
+        "cpu_us": cycles * 1000 // shared.cycles_per_millisecond,
+        "not_runnable": "",
+    }
 
 
 class KeptExtensions:

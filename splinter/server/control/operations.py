@@ -26,7 +26,7 @@ from splinter.server.control import fields, usage
 from splinter.server.control.balancer import Balancer
 from splinter.server.control.compile_queue import Source
 from splinter.server.control.installed import Entry
-from splinter.server.control.kept import KeptExtensions
+from splinter.server.control.kept import KeptExtensions, described
 from splinter.server.control.kept_code import KeptCode
 from splinter.server.control.places import Rank
 from splinter.server.control.registry import Registry
@@ -355,14 +355,7 @@ class Operations:
             "packets_dropped": self._tenants.dropped_most(_DROPPED_TOLD_MAX),
             "operations": dict(self._counts),
         }
-        ticks = self._shared.cycles_per_millisecond
-        used = {
-            "tenants": usage.hottest_tenants(
-                self._shared.tenant_counters, self._tenants.active_ids(0), ticks, self._shared.kernel_work, most
-            ),
-            "extensions": usage.hottest_extensions(self._registry, ticks, most),
-        }
-        used["kernel"] = self._shared.kernel_work.statistics()
+        used = usage.of_all(self._shared, self._registry, self._tenants.active_ids(0), most)
         return {"stats": statistics.collect({**self._shared.statistics(), **used}, control)}
 
     async def _events(self, request: dict[Any, Any]) -> dict[str, Any]:
@@ -380,21 +373,4 @@ class Operations:
         return {"events": found["events"], **told, "server": log.started_ns}
 
     def _describe(self, entry: Entry) -> dict[str, Any]:
-        counts = self._registry.counts(entry)
-        cycles = counts.pop("cycles")
-        kills = self._registry.kills(entry.slot)
-        obstacle = self._registry.in_kernel.obstacle(entry.slot)
-        return {
-            "name": entry.name,
-            "signature": entry.signature.to_wire(),
-            "version": entry.version,
-            "code_bytes": entry.code_bytes,
-            "frame_bytes": entry.frame_bytes,
-            "place": "kernel" if obstacle is None else "worker",
-            "worker_reason": obstacle or entry.worker_reason,
-            **counts,
-            "kills": kills,
-            "quarantined": kills >= self._shared.config.quarantine_after,
-            "cpu_us": cycles * 1000 // self._shared.cycles_per_millisecond,
-            "not_runnable": "",
-        }
+        return described(entry, self._registry, self._shared)

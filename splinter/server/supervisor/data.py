@@ -13,17 +13,20 @@ import selectors
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from splinter import limits
+from splinter.durable import statistics
 from splinter.durable.catalog import TenantRow
+from splinter.durable.disk_state import DiskState
 from splinter.durable.folder import DataFolder
-from splinter.durable.logger import Logger, Paths
+from splinter.durable.logger import Logger, Paths, begin
 from splinter.durable.recovery import recover
 from splinter.errors import ServerError
 from splinter.net.tenants import TENANT, TENANT_ACTIVE
-from splinter.server.config import ServerConfig
+from splinter.server.config import DURABILITIES, DURABILITY_DEFAULT, ServerConfig
 from splinter.server.processes import OomPreference, is_readable
 from splinter.server.supervisor.attended import AttendedProcess
 from splinter.server.supervisor.forks import Forks
@@ -46,6 +49,7 @@ class Data:
         self._config = config
         self.folder = DataFolder(Path(config.data))
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.disk = DiskState()
         self._store: Store | None = None
         self._rings: LogRings | None = None
         if config.salvage:
@@ -73,6 +77,17 @@ class Data:
     def say_installed(self) -> None:
         """In the control process: all extensions that were kept are installed."""
         os.eventfd_write(self._installed, 1)
+
+    def statistics(self, active: Sequence[int], most: int) -> dict[str, Any]:
+        """How far the disk is: of all, and of the tenants that are furthest ahead of it. Called in the control process."""
+        store, folder, rings = self._store, self.folder, self._rings
+        assert store is not None and rings is not None
+        return {
+            "mode": self._config.durability or DURABILITY_DEFAULT,  # of new tenants that say nothing else
+            "entries_behind": statistics.entries_behind(store, rings, active),
+            **statistics.of_disk(folder.log, folder.snapshots, folder.catalog.identity, rings, self.disk),
+            "tenants": statistics.tenants_behind(store, rings, active, DURABILITIES, most),
+        }
 
     def keep_log_of(self, workers: Sequence[WorkerMemory]) -> None:
         """Have workers hold back what is not on the disk."""
@@ -135,20 +150,18 @@ class Data:
         OomPreference.offer(_OOM_POINTS)
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, _URGENCY)
-        self._make_logger().run(self.wake_fd, self._wake_workers)
+        begin(self._store, self._rings, self._paths(), self.disk).run(self.wake_fd, self._wake_workers)
 
-    def _make_logger(self) -> Logger:
-        """What writes the log."""
-        assert self._store is not None and self._rings is not None
-        return Logger(self._store, self._rings, Paths(self.folder.log, self.folder.snapshots, self.folder.catalog.identity))
+    def _paths(self) -> Paths:
+        return Paths(self.folder.log, self.folder.snapshots, self.folder.catalog.identity)
 
     def _make_exact(self) -> None:
         """After a recovery that left something out: replace log and snapshots by a snapshot of what there is, before anybody is
         served, so that what was left out does not come back among what is written from now on."""
-        assert self._rings is not None
+        assert self._store is not None and self._rings is not None
         if self._rings.gaps == self._rings.gaps_covered:
             return
-        logger = self._make_logger()
+        logger = Logger(self._store, self._rings, self._paths(), self.disk)
         while self._rings.gaps != self._rings.gaps_covered or logger.is_taking_snapshot:
             logger.turn()
         logger.close()
