@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import splinter
-from splinter.cli import events, extensions, lab, objects, passing, ping, purge, serve, stats, tenant, warm
+from splinter.cli import backup, events, extensions, lab, objects, passing, ping, purge, serve, stats, tenant, warm
 from splinter.cli.errors import Commands
 from splinter.cli.start import main as main  # what installed scripts call
 from splinter.errors import SplinterError
@@ -51,6 +51,7 @@ app.add_typer(tenant.app, name="tenant")
 objects.register(app)
 extensions.register(app)
 stats.register(app)
+backup.register(app)
 events.register(app)
 
 

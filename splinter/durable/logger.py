@@ -35,7 +35,7 @@ from splinter.durable.disk_state import DiskState
 from splinter.durable.files import Disk
 from splinter.durable.groups import TENANT_PLACE, DamageError
 from splinter.durable.segments import Confirmed, LogFailedError, LogWriter
-from splinter.durable.snapshots import SnapshotWriter, snapshots_in
+from splinter.durable.snapshots import SnapshotWriter, first_group, snapshots_in
 from splinter.store.log import LogRings
 from splinter.store.store import Store
 from splinter.store.walk import copy_slab, turns_over, walk_begins, walk_ends
@@ -146,11 +146,14 @@ class Logger:
         # While the log lacks something: what of each tenant's commits is on the disk, and up to where the rings tell of it.
         self._on_disk = np.zeros(limits.TENANTS_MAX, np.int64)
         self._seen = rings.heads()
+        self._hold = 0  # of a backup, as this turn has found it: no file is removed or used again
+        self._forgettable: tuple[Path, int] | None = None  # a snapshot that is whole, and the log's first group behind it
 
     # --- turns -------------------------------------------------------------------------------------------------------
 
     def turn(self) -> bool:
         """One turn. Returns whether there was something to write. Raises :class:`LogFailedError`."""
+        self._hold = self._state.look_at_hold()
         self._look_at_snapshot()
         first, second, heads = self._rings.tails(), self._rings.tails(), self._rings.heads()
         if self._is_whole and self._rings.gaps != self._rings.gaps_covered:
@@ -178,6 +181,9 @@ class Logger:
             self._rings.free(first, second)
             if self._snapshot is not None and self._snapshot.path is not None:
                 self._become_whole(self._snapshot, self._snapshot.path, first)
+        if self._hold and self._is_whole and self._state.answer(self._hold) is None:
+            whole = snapshots_in(self._paths.snapshots)
+            self._state.answer_hold(self._hold, self._writer.confirmed, first_group(whole[-1]) if whole else None)
         return is_busy
 
     def _become_whole(self, taken: _Snapshot, path: Path, first: list[int]) -> None:
@@ -195,6 +201,7 @@ class Logger:
     # --- snapshots ---------------------------------------------------------------------------------------------------
 
     def _look_at_snapshot(self) -> None:
+        self._forget()
         taken = self._snapshot
         if taken is not None and taken.path is not None and self._is_whole:
             self._end_snapshot(taken, taken.path)
@@ -220,11 +227,19 @@ class Logger:
 
     def _end_snapshot(self, taken: _Snapshot, path: Path) -> None:
         self._last_bytes = path.stat().st_size
+        self._snapshot, self._forgettable = None, (path, taken.first)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let go of what a whole snapshot stands for, unless a backup reads it."""
+        if self._forgettable is None or self._hold:
+            return
+        path, first = self._forgettable
         for older in snapshots_in(self._paths.snapshots):
             if older < path:
                 self._paths.disk.remove(older)
-        self._writer.forget_before(taken.first)
-        self._snapshot = None
+        self._writer.forget_before(first)
+        self._forgettable = None
 
     def close(self) -> None:
         """End, when nothing is under way."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from splinter.durable.disk_state import DiskState
 from splinter.durable.folder import DataFolder
 from splinter.ext.native.code import CodeRegion
 from splinter.net.xdp.extensions import ExtensionPrograms
@@ -23,6 +24,7 @@ class Kept(Protocol):
     """A data folder, as the control process has it."""
 
     folder: DataFolder
+    disk: DiskState
 
     def say_installed(self) -> None:
         """All extensions that were kept are installed."""
