@@ -24,7 +24,7 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -247,9 +247,9 @@ class Logger:
 
     # --- the process -------------------------------------------------------------------------------------------------
 
-    def run(self, wake: int, workers: Sequence[int] = ()) -> None:
+    def run(self, wake: int, workers: Sequence[int] = (), meanwhile: Callable[[], object] = lambda: None) -> None:
         """Work until SIGTERM, and then until all is on disk. ``wake``: an eventfd that is written to when somebody waits;
-        ``workers``: those that end the workers' sleep, by ring."""
+        ``workers``: those that end the workers' sleep, by ring; ``meanwhile`` is called before each sleep."""
         ending: list[int] = []
         signal.signal(signal.SIGTERM, lambda *_: ending.append(1))
         waiting = select.poll()
@@ -280,6 +280,7 @@ class Logger:
             if ending and not is_busy:
                 self.close()
                 return
+            meanwhile()
             self._rest(waiting, wake, is_busy)
 
     def _tell_failed(self, *, is_failed: bool) -> None:

@@ -16,6 +16,7 @@ from splinter.net.xdp.extensions import ExtensionPrograms
 from splinter.server.config import ServerConfig
 from splinter.server.events import EventLog
 from splinter.server.kernel_work import KernelWork
+from splinter.server.settings import SharedSettings
 from splinter.store.store import Store
 from splinter.worker.memory import WorkerMemory
 
@@ -55,4 +56,5 @@ class Shared:
     cycles_per_millisecond: int  # what those counters' cycles are
     data: Kept | None = None  # what a data folder has beside objects; None: there is none
     events: EventLog = field(default_factory=EventLog)  # what happened: the supervisor numbers it, both tell it
+    settings: SharedSettings = field(default_factory=SharedSettings)  # what SIGHUP changed
     kernel_work: KernelWork = field(default_factory=KernelWork)  # what the kernel tier has done

@@ -28,6 +28,7 @@ from splinter.errors import ServerError
 from splinter.net.tenants import TENANT, TENANT_ACTIVE
 from splinter.server.config import DURABILITIES, DURABILITY_DEFAULT, ServerConfig
 from splinter.server.processes import OomPreference, is_readable
+from splinter.server.settings import SharedSettings
 from splinter.server.supervisor.attended import AttendedProcess
 from splinter.server.supervisor.forks import Forks
 from splinter.server.supervisor.transports import Foundation
@@ -50,6 +51,7 @@ class Data:
         self.folder = DataFolder(Path(config.data))
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.disk = DiskState()
+        self.settings = SharedSettings()
         self._store: Store | None = None
         self._rings: LogRings | None = None
         if config.salvage:
@@ -150,7 +152,9 @@ class Data:
         OomPreference.offer(_OOM_POINTS)
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, _URGENCY)
-        begin(self._store, self._rings, self._paths(), self.disk).run(self.wake_fd, self._wake_workers)
+        begin(self._store, self._rings, self._paths(), self.disk).run(
+            self.wake_fd, self._wake_workers, meanwhile=lambda: self.settings.take(self._config)
+        )  # fmt: skip
 
     def _paths(self) -> Paths:
         return Paths(self.folder.log, self.folder.snapshots, self.folder.catalog.identity)
