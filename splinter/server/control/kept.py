@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from splinter.durable.catalog import Catalog, ExtensionRow
-from splinter.errors import BusyError, SplinterError
+from splinter.errors import BusyError, ControlError, SplinterError
 from splinter.net.xdp.extensions import NOT_LOADED, Loaded
 
 if TYPE_CHECKING:
@@ -85,6 +85,13 @@ class KeptExtensions:
         """What a tenant has and this server cannot run, by name."""
         found = self._not_runnable.get((tenant, generation), {})
         return [found[name] for name in sorted(found)]
+
+    def history(self, tenant: int, generation: int) -> list[dict[str, Any]]:
+        """What was done with a tenant's extensions, as the protocol tells it, oldest first. Raises :class:`ControlError`."""
+        if self._catalog is None:
+            raise ControlError("the server keeps no history: it has no data folder", "no_data_folder")
+        told = (event for event in self._catalog.history(tenant) if event.generation == generation)
+        return [{"name": each.name, "version": each.version, "what": each.what, "at": each.at} for each in told]
 
     def install(
         self,

@@ -37,7 +37,9 @@ _EVENTS_TOLD_MAX = 256  # in one message
 _COMPILED_KEPT = 64  # compiled sources remembered, the most recent ones
 _DROPPED_TOLD_MAX = 32  # tenants with packets over their limit, in the statistics
 # What a tenant asks for and gets at once.
-_OF_TENANTS = {"extension.list", "extension.log", "extension.signature", "extension.uninstall", "tenant.status"}
+_OF_TENANTS = {
+    "extension.history", "extension.list", "extension.log", "extension.signature", "extension.uninstall", "tenant.status",
+}  # fmt: skip
 # By tenant and generation: what waits for one that was removed holds up nobody who has its id now.
 _Locks = WeakValueDictionary[tuple[int, int], asyncio.Lock]
 _Compiled = list[CompiledExtension]
@@ -70,6 +72,7 @@ class Operations:
             "extension.install": self._extension_install,
             "extension.uninstall": self._extension_uninstall,
             "extension.list": self._extension_list,
+            "extension.history": self._extension_history,
             "extension.log": self._extension_log,
             "extension.release": self._extension_release,
             "extension.signature": self._extension_signature,
@@ -299,6 +302,11 @@ class Operations:
         found = [self._describe(entry) for entry in self._registry.entries(tenant)]
         found += [one.described() for one in self._kept.not_runnable(tenant, self._tenants.generation(tenant))]
         return {"extensions": sorted(found, key=lambda one: str(one["name"]))}
+
+    async def _extension_history(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """Tell what was done with a tenant's extensions, oldest first, where there is a data folder."""
+        tenant = self._require_tenant(request)
+        return {"events": self._kept.history(tenant, self._tenants.generation(tenant))}
 
     async def _extension_log(self, request: dict[Any, Any]) -> dict[str, Any]:
         """Tell the entries that a tenant's extensions wrote by ``db.log``, oldest first."""
