@@ -13,6 +13,7 @@ from rich.table import Table
 
 from splinter import limits
 from splinter.cli import arguments
+from splinter.cli.completion import complete_extension
 from splinter.cli.listing import AsJson, say_json
 from splinter.cli.target import Address, Instance, Tenant, Token, find_server
 from splinter.cli.told import telling
@@ -76,7 +77,7 @@ def install(
 
 
 def uninstall(
-    name: Annotated[str, typer.Argument(help="The extension's name.")],
+    name: Annotated[str, typer.Argument(help="The extension's name.", autocompletion=complete_extension)],
     tenant: Tenant,
     token: Token = None,
     instance: Instance = "default",
@@ -91,7 +92,7 @@ def uninstall(
 
 
 def release(
-    name: Annotated[str, typer.Argument(help="The extension's name.")],
+    name: Annotated[str, typer.Argument(help="The extension's name.", autocompletion=complete_extension)],
     tenant: Tenant,
     instance: Instance = "default",
     address: Address = None,
@@ -250,7 +251,7 @@ def _kernel_code(source: str) -> KernelCode:
 
 
 def invoke(
-    name: Annotated[str, typer.Argument(help="The extension's name.")],
+    name: Annotated[str, typer.Argument(help="The extension's name.", autocompletion=complete_extension)],
     tenant: Tenant,
     values: Annotated[
         list[str] | None,
