@@ -160,8 +160,37 @@ def configuration() -> str:
         '`memory` stands for `memory_bytes` with a unit, such as `"1GiB"`.',
         "`contrib/splinter.toml` is such a file with every setting, each commented out.",
         table(("setting", "type", "default", "option", "meaning"), rows),
+        "## Environment variables",
+        table(("variable", "read by", "meaning"), ((f"`{name}`", *told) for name, told in ENVIRONMENT.items())),
     )
 
+
+# Environment variables: who reads each, and what it does. tests/unit/test_environment.py compares this with the sources.
+ENVIRONMENT = {
+    "SPLINTER_INSTANCE": ("commands", "name of a server on this host, as `--instance`"),
+    "SPLINTER_ADDRESS": ("commands", "a server elsewhere, IP or IP:PORT, as `--address`"),
+    "SPLINTER_TENANT": ("commands", "tenant id, as `--tenant`"),
+    "SPLINTER_TOKEN": ("commands", "the tenant's token, as `--token`"),
+    "SPLINTER_CREDENTIAL": ("commands", "the administrator's credential, in place of the instance's"),
+    "SPLINTER_TRACEBACK": ("commands", "`1`: an error shows where it came from"),
+    "_SPLINTER_COMPLETE": ("commands", "set by a shell: [completion](../start/install.md#let-the-shell-complete)"),
+    "SPLINTER_RUN_DIR": ("servers, commands", "folder of all instances, in place of `/run/splinter` or the user's own"),
+    "SPLINTER_BPFFS": ("servers, commands", "where bpffs is mounted, in place of `/sys/fs/bpf`"),
+    "XDG_RUNTIME_DIR": ("servers, commands", "a user's run folder is `splinter` in it, where the user is not root"),
+    "XDG_CACHE_HOME": ("servers, commands", "compiled code is kept in `splinter` in it, in place of `~/.cache/splinter`"),
+    "PATH": ("servers", "where clang is looked for first"),
+    "NOTIFY_SOCKET": ("servers", "of a service manager: told when the server answers (sd_notify)"),
+    "WATCHDOG_USEC": ("servers", "of a service manager: within so many microseconds it wants to hear from the server"),
+    "WATCHDOG_PID": ("servers", "of a service manager: from which process"),
+    "SPLINTER_PERF_MAP": ("servers, for development", "file for the names of compiled functions, for `perf`"),
+    "SPLINTER_PROFILE": ("servers, for development", "`1`: workers are compiled so that they measure their stages"),
+    "SPLINTER_KILL_POINTS": ("tests", "`1`: code is compiled so that a process can be killed at each step of the store's"),
+    "SPLINTER_REQUIRE_CAPABILITIES": ("tests", "`1`: a test that is skipped for what the machine lacks fails"),
+    "SPLINTER_FUZZ_EXAMPLES": ("tests", "how many random programs each fuzzing test tries"),
+    "SPLINTER_MUTATED_BPF": ("tests", "folder of the XDP program's sources that are compiled in place of `bpf`"),
+    "BENCH_PREFIX": ("`splinter bench report`", "put before the command of each section, such as a lock"),
+    "SPLINTER_PYTHON": ("`scripts/setup`", "the Python that makes `.venv`"),
+}  # fmt: skip
 
 # Of settings whose default is none, or the machine's: what a file may say.
 _EXAMPLES = {

@@ -256,6 +256,10 @@ class TransportUnavailableError(ServerError):
     """The machine lacks what the transport needs; the message says what."""
 
 
+class TransportNotPermittedError(TransportUnavailableError, NotPermittedError):
+    """The machine has what the transport needs, and this process lacks the privilege."""
+
+
 class CompileError(SplinterError):
     """An extension's source was refused. ``diagnostics`` lists every finding with line and column."""
 

@@ -184,6 +184,8 @@ LOG_REST_MS = 50  # that changes nobody waits for may wait for more
 LOG_PAUSE_MS = 5  # the same while there are many
 HELD_MAX = 960  # replies that a worker holds back until the disk has caught up: two leave a queue some chunks
 HELD_PER_TENANT = 832  # of them one tenant may have
+BACKUP_HOLD_SECONDS = 60  # that log and snapshots stay where they are after a backup was last heard of
+BACKUP_ANSWER_SECONDS = 60  # that a backup waits until all that was acknowledged is on the disk
 LOG_ROOM_BYTES = 1 << 20  # that are left in it before a tenant's write begins: for it, and for what the system does meanwhile
 
 # --- control plane ------------------------------------------------------------------------------------------------------------

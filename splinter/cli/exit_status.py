@@ -19,6 +19,7 @@ from splinter.errors import (
     RequestError,
     RequestTimeoutError,
     SplinterError,
+    TransportUnavailableError,
     UnknownTenantError,
     UnreachableError,
     WrongTokenError,
@@ -40,6 +41,7 @@ class ExitStatus(NumberWithText):
     CONFIGURATION = 9, "a setting is wrong, of the file or of the command line"
     DATA_FOLDER = 10, "the data folder is in use, damaged, or of a newer version"
     REFUSED = 11, "the request cannot be served as it is: its form, its size, a quota, the state of the extension"
+    UNAVAILABLE = 12, "the machine lacks what the transport needs: XDP or AF_XDP in its kernel, a compiler, a network device"
     DEFECT = 70, "a defect of Splinter"
 
 
@@ -52,6 +54,7 @@ _BY_KIND: tuple[tuple[ExitStatus, tuple[type[BaseException], ...]], ...] = (
     (ExitStatus.TIMED_OUT, (RequestTimeoutError, ControlTimeoutError)),
     (ExitStatus.IN_USE, (InUseError,)),
     (ExitStatus.NOT_PERMITTED, (NotPermittedError, PermissionError)),
+    (ExitStatus.UNAVAILABLE, (TransportUnavailableError,)),
     (ExitStatus.CONFIGURATION, (ConfigurationError,)),
     (ExitStatus.DATA_FOLDER, (DataFolderError,)),
     (ExitStatus.REFUSED, (RequestError, ControlError)),

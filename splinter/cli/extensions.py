@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,9 +13,11 @@ from rich.table import Table
 
 from splinter import limits
 from splinter.cli import arguments
+from splinter.cli.completion import complete_extension
 from splinter.cli.listing import AsJson, say_json
 from splinter.cli.target import Address, Instance, Tenant, Token, find_server
 from splinter.cli.told import telling
+from splinter.client.control import understood
 from splinter.errors import SplinterError
 from splinter.ext import library
 from splinter.terminal import Terminal, say
@@ -74,7 +77,7 @@ def install(
 
 
 def uninstall(
-    name: Annotated[str, typer.Argument(help="The extension's name.")],
+    name: Annotated[str, typer.Argument(help="The extension's name.", autocompletion=complete_extension)],
     tenant: Tenant,
     token: Token = None,
     instance: Instance = "default",
@@ -89,7 +92,7 @@ def uninstall(
 
 
 def release(
-    name: Annotated[str, typer.Argument(help="The extension's name.")],
+    name: Annotated[str, typer.Argument(help="The extension's name.", autocompletion=complete_extension)],
     tenant: Tenant,
     instance: Instance = "default",
     address: Address = None,
@@ -104,16 +107,22 @@ def release(
 
 def list_extensions(
     tenant: Tenant,
+    history: Annotated[
+        bool, typer.Option("--history", help="What was installed and uninstalled, oldest first, on a server with --data.")
+    ] = False,
     as_json: AsJson = False,
     token: Token = None,
     instance: Instance = "default",
     address: Address = None,
 ) -> None:
-    """List a tenant's extensions.
+    """List a tenant's extensions, or what was done with them.
 
-    Example: splinter extensions --tenant 7
+    Examples: splinter extensions --tenant 7; splinter extensions --tenant 7 --history
     """
     with find_server(instance, address).client(tenant, token) as client:
+        if history:
+            _show_history(client.extension_history(), as_json)
+            return
         found = client.extensions()
     if as_json:
         say_json([_plain(info) for info in found])
@@ -130,6 +139,18 @@ def list_extensions(
             say(visible(f"{info.signature.name} cannot be run: {info.not_runnable}"))
         if info.worker_reason:
             say(visible(f"{info.signature.name} is in the worker: {info.worker_reason}"))
+
+
+def _show_history(found: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        say_json(found)
+        return
+    table = Table("time", "extension", "version", "what")
+    with understood():
+        for each in found:
+            moment = datetime.fromtimestamp(each["at"], UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+            table.add_row(moment, visible(str(each["name"])), str(each["version"]), visible(str(each["what"])))
+    Terminal().print(table)
 
 
 def log(
@@ -230,7 +251,7 @@ def _kernel_code(source: str) -> KernelCode:
 
 
 def invoke(
-    name: Annotated[str, typer.Argument(help="The extension's name.")],
+    name: Annotated[str, typer.Argument(help="The extension's name.", autocompletion=complete_extension)],
     tenant: Tenant,
     values: Annotated[
         list[str] | None,

@@ -81,6 +81,7 @@ def sections(before: dict[str, Any], after: dict[str, Any], seconds: float) -> l
         _drops(before, after, seconds),
         _watchdog(before, after),
         _durability(after),
+        _behind(after),
         _memory(after),
         _counters(before, after, seconds),
     ]
@@ -186,9 +187,9 @@ def _watchdog(before: dict[str, Any], after: dict[str, Any]) -> Section:
 
 
 def _durability(after: dict[str, Any]) -> Section:
-    """Whatever the server tells of it: lag, mode, state."""
-    rows = _leaves(after.get("durability") or {})
-    return Section("durability", columns("what:text", "value"), rows, "what")
+    """Whatever the server tells of it: how far the disk is, its sizes, the last snapshot, whether it refuses."""
+    told = {name: item for name, item in (after.get("durability") or {}).items() if not isinstance(item, list)}
+    return Section("durability", columns("what:text", "value"), _leaves(told), "what")
 
 
 def _leaves(value: dict[str, Any], prefix: str = "") -> list[tuple[Value, ...]]:
@@ -197,10 +198,16 @@ def _leaves(value: dict[str, Any], prefix: str = "") -> list[tuple[Value, ...]]:
         if isinstance(item, dict):
             found += _leaves(item, f"{prefix}{name}.")
         else:
-            found.append(
-                (f"{prefix}{name}", item if isinstance(item, int | float) and not isinstance(item, bool) else str(item))
-            )
+            is_number = isinstance(item, int | float) and not isinstance(item, bool)
+            found.append((f"{prefix}{name}", item if is_number else "none" if item is None else str(item)))
     return found
+
+
+def _behind(after: dict[str, Any]) -> Section:
+    """Tenants whose changes come to the disk, and how far that is behind them."""
+    told = (after.get("durability") or {}).get("tenants", [])
+    rows: list[tuple[Value, ...]] = [(item["tenant"], item["mode"], item["entries_behind"]) for item in told]
+    return Section("durable tenants", columns("tenant:id", "mode:text", "entries behind"), rows, "entries behind")
 
 
 def _memory(after: dict[str, Any]) -> Section:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import splinter
-from splinter.cli import events, extensions, lab, objects, passing, ping, purge, serve, stats, tenant, warm
+from splinter.cli import backup, events, extensions, lab, objects, passing, ping, purge, serve, stats, tenant, warm
 from splinter.cli.errors import Commands
 from splinter.cli.start import main as main  # what installed scripts call
 from splinter.errors import SplinterError
@@ -17,7 +17,6 @@ app = typer.Typer(
     name="splinter",
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="A multi-tenant, in-memory key-value store that tenants push code into.",
@@ -51,6 +50,7 @@ app.add_typer(tenant.app, name="tenant")
 objects.register(app)
 extensions.register(app)
 stats.register(app)
+backup.register(app)
 events.register(app)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -142,37 +142,48 @@ def serve(
     Examples: 'splinter serve --lab splinter' in the lab's veth pair; 'splinter serve --dev eth0 --cores 2-5 --memory
     8GiB' on a real device; 'splinter serve --transport udp --address 127.0.0.1' without root.
     """
-    from splinter.server.config import ServerConfig
-
     if lab is not None:
         dev, netns, client_netns = _in_lab(lab, dev, netns, client_netns)
-    settings = ServerConfig.load(
-        config,
-        instance=instance,
-        transport=transport,
-        device=dev,
-        address=address,
-        device_wait=device_wait,
-        partial_checksums=partial_checksums,
-        kernel_tier=kernel_tier,
-        port=port,
-        cores=cores,
-        memory=memory,
-        steal=steal,
-        balance=balance,
-        netns=netns,
-        client_netns=client_netns,
-        preempt=preempt,
-        watchdog_ms=watchdog_ms,
-        keep_store=keep_store,
-        fresh=fresh,
-        audit=audit,
-        data=data,
-        durability=durability,
-        salvage=salvage,
-        log_format=log_format,
-        log_level=log_level,
-    )
+    given = {
+        "instance": instance,
+        "transport": transport,
+        "device": dev,
+        "address": address,
+        "device_wait": device_wait,
+        "partial_checksums": partial_checksums,
+        "kernel_tier": kernel_tier,
+        "port": port,
+        "cores": cores,
+        "memory": memory,
+        "steal": steal,
+        "balance": balance,
+        "netns": netns,
+        "client_netns": client_netns,
+        "preempt": preempt,
+        "watchdog_ms": watchdog_ms,
+        "keep_store": keep_store,
+        "fresh": fresh,
+        "audit": audit,
+        "data": data,
+        "durability": durability,
+        "salvage": salvage,
+        "log_format": log_format,
+        "log_level": log_level,
+    }
+    raise typer.Exit(_run(config, given))
+
+
+def _run(config: Path | None, given: dict[str, Any]) -> int:
+    """Run a server with settings of a file and of the command line; returns the exit status."""
+    from splinter.server.config import ServerConfig
+
+    path = config.absolute() if config is not None else None  # the server may be told to read it again
+
+    def load() -> ServerConfig:
+        return ServerConfig.load(path, **given)
+
+    settings = load()
+    from splinter.server.settings import Source
     from splinter.server.supervisor import serving  # loads compiled code: not before the settings are known to be right
 
-    raise typer.Exit(serving.serve(settings))
+    return serving.serve(settings, Source(path, load))

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from splinter import limits
+from splinter.cli.completion import complete_instance, complete_tenant
 from splinter.client import Client
 from splinter.client.admin import Admin
 from splinter.client.control import ControlConnection
@@ -26,7 +27,16 @@ _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"  # of a host's name
 _ADDRESS = re.compile(rf"((?:{_LABEL}\.){{0,20}}{_LABEL})(?::([0-9]{{1,5}}))?")
 _NAME_CHARACTERS_MAX = 253
 
-Instance = Annotated[str, typer.Option("--instance", "-i", envvar="SPLINTER_INSTANCE", help="Name of a server on this host.")]
+Instance = Annotated[
+    str,
+    typer.Option(
+        "--instance",
+        "-i",
+        envvar="SPLINTER_INSTANCE",
+        help="Name of a server on this host.",
+        autocompletion=complete_instance,
+    ),
+]
 Address = Annotated[
     str | None,
     typer.Option(
@@ -38,7 +48,16 @@ Address = Annotated[
     ),
 ]
 Tenant = Annotated[
-    int, typer.Option("--tenant", "-t", envvar="SPLINTER_TENANT", help="Tenant id.", min=1, max=limits.TENANTS_MAX - 1)
+    int,
+    typer.Option(
+        "--tenant",
+        "-t",
+        envvar="SPLINTER_TENANT",
+        help="Tenant id.",
+        min=1,
+        max=limits.TENANTS_MAX - 1,
+        autocompletion=complete_tenant,
+    ),
 ]
 Token = Annotated[
     str | None,

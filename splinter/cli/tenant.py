@@ -8,6 +8,7 @@ import typer
 from rich.table import Column, Table
 
 from splinter import limits
+from splinter.cli.completion import complete_tenant
 from splinter.cli.listing import AsJson, say_json
 from splinter.cli.target import Address, Instance, find_server, parse_token_text
 from splinter.cli.told import require_reader, spans, telling
@@ -45,7 +46,7 @@ _PACKETS = _limit("packets_per_second", "Packets above this are dropped; 0: no l
 app = typer.Typer(
     help="Create, list, limit, move and remove tenants, change their tokens (for the administrator).", no_args_is_help=True
 )
-_Tenant = Annotated[int, typer.Argument(min=1, max=_TENANT_MAX, help="Tenant id.")]
+_Tenant = Annotated[int, typer.Argument(min=1, max=_TENANT_MAX, help="Tenant id.", autocompletion=complete_tenant)]
 
 
 @app.command()

@@ -223,6 +223,21 @@ class Admin(ProcessOwn):
         numbers = {**check_integers(count=count), **check_those_given(after=after)}
         return self._request("events", timeout, **numbers)
 
+    def begin_backup(self, *, timeout: float | None = None) -> dict[str, Any]:
+        """Have the server leave the files of its log and snapshots where they are: ``number`` of the backup, ``folder`` (of the
+        server), ``identity``. It does so for a minute after each :meth:`hold_backup`. ``splinter backup`` does all of it."""
+        return self._request("backup.begin", timeout)
+
+    def hold_backup(self, number: int, *, timeout: float | None = None) -> dict[str, Any]:
+        """Go on with a backup: ``group`` is the log's last one that it needs, None as long as not all that was acknowledged
+        before is on the disk; ``snapshot``: the log's first group behind the newest snapshot, or None. Raises
+        :class:`splinter.errors.ControlError` when files may have been removed."""
+        return self._request("backup.hold", timeout, **check_integers(number=number))
+
+    def end_backup(self, number: int, *, timeout: float | None = None) -> None:
+        """End a backup: files may be removed again."""
+        self._request("backup.end", timeout, **check_integers(number=number))
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()

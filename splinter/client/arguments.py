@@ -25,6 +25,7 @@ RANGES: dict[str, tuple[int, int]] = {
     "tries": (1, _U32_MAX),
     "count": (1, limits.TENANTS_MAX - 1),
     "after": (0, (1 << 63) - 1),  # the number of an event
+    "number": (1, (1 << 63) - 1),  # of a backup
     "home": (0, limits.WORKERS_MAX - 1),
     "quota_bytes": (0, (1 << 63) - 1),
     "task_yields_max": (0, _U32_MAX),

@@ -248,8 +248,11 @@ class Client(ProcessOwn):
         It is known by ``name``, by default the function's; one of this name is replaced at once. Raises
         :class:`splinter.errors.CompileError`, with all findings in ``diagnostics``, when the source is refused.
         """
-        source = extension if isinstance(extension, str) else _source_of(extension)
-        return self._install(timeout, source=source, name=name)[0]
+        if not isinstance(extension, str):
+            from splinter.ext.front.source_of import source_of
+
+            extension = source_of(extension)[0]
+        return self._install(timeout, source=extension, name=name)[0]
 
     def install_all(self, source: str, *, timeout: float | None = None) -> list[ExtensionInfo]:
         """The same for all ``@extension`` functions of a source, each by its own name. They are compiled together, and none
@@ -274,6 +277,11 @@ class Client(ProcessOwn):
         reply = self._ask("extension.list", timeout)
         with understood():
             return [extension_info(fields) for fields in reply["extensions"]]
+
+    def extension_history(self, *, timeout: float | None = None) -> list[dict[str, Any]]:
+        """Installs and uninstalls: ``name``, ``version``, ``what``, ``at`` (s since 1970). ControlError: none are kept."""
+        with understood():
+            return [dict(each) for each in self._ask("extension.history", timeout)["events"]]
 
     def log(self, *, timeout: float | None = None) -> list[tuple[int, bytes]]:
         """What the tenant's extensions wrote by ``db.log`` of late: (nanoseconds of the server's clock, text), oldest first.
@@ -390,9 +398,3 @@ def _check(reply: Reply) -> Reply:
             error.code = reply.version
         raise error
     return reply
-
-
-def _source_of(function: Callable[..., Any]) -> str:
-    from splinter.ext.front.source_of import source_of
-
-    return source_of(function)[0]

@@ -188,6 +188,13 @@ class Catalog:
                 self._base.execute("DELETE FROM extensions WHERE tenant = ?", (key,))
                 self._base.execute("DELETE FROM history WHERE tenant = ?", (key,))
 
+    def verify(self) -> None:
+        """Raise :class:`DataFolderError` when any row is damaged."""
+        with self._told():
+            damaged = self._damaged()
+        if damaged:
+            raise self._damage(damaged[0][0])
+
     def _damaged(self) -> list[tuple[str, str, tuple[Any, ...]]]:
         """Of each damaged row what it is, and the statement that removes it with its values."""
         select = self._base.execute

@@ -20,8 +20,9 @@ from pathlib import Path
 from splinter.durable.catalog import Catalog
 from splinter.errors import DataFolderError
 
-_LOCK, _CATALOG, _LOG, _SNAPSHOTS, _CODE = "lock", "splinter.db", "log", "snapshots", "code"
-_OURS = {_LOCK, _CATALOG, f"{_CATALOG}-journal", _LOG, _SNAPSHOTS, _CODE, "lost+found"}
+CATALOG, LOG, SNAPSHOTS, CODE = "splinter.db", "log", "snapshots", "code"
+_LOCK = "lock"
+_OURS = {_LOCK, CATALOG, f"{CATALOG}-journal", LOG, SNAPSHOTS, CODE, "lost+found"}
 _DYING_SECONDS_MAX = 5.0  # until the processes of a server that was killed are gone
 _DYING_POLL_SECONDS = 0.01
 _MODE = 0o700
@@ -43,10 +44,10 @@ class DataFolder:
             raise DataFolderError(f"the data folder {path} cannot be used: {error.strerror}") from None
         try:
             self._take_lock()
-            self.log, self.snapshots, self.code = self.path / _LOG, self.path / _SNAPSHOTS, self.path / _CODE
+            self.log, self.snapshots, self.code = self.path / LOG, self.path / SNAPSHOTS, self.path / CODE
             for folder in (self.log, self.snapshots, self.code):
                 folder.mkdir(mode=_MODE, exist_ok=True)
-            self.catalog = Catalog(self.path / _CATALOG)
+            self.catalog = Catalog(self.path / CATALOG)
         except OSError as error:
             os.close(self._lock)
             raise DataFolderError(f"the data folder {path} cannot be used: {error.strerror}") from None
@@ -57,7 +58,7 @@ class DataFolder:
     def _refuse_foreign(self) -> None:
         """What others keep here must not be mixed with ours."""
         names = {entry.name for entry in self.path.iterdir()}
-        if names and _CATALOG not in names and (others := sorted(names - _OURS)):
+        if names and CATALOG not in names and (others := sorted(names - _OURS)):
             raise DataFolderError(f"{self.path} is no data folder: it holds {others[0]!r}; name an empty or a new one")
 
     def _take_lock(self) -> None:

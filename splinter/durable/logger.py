@@ -24,17 +24,18 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from splinter import limits
+from splinter.durable.disk_state import DiskState
 from splinter.durable.files import Disk
 from splinter.durable.groups import TENANT_PLACE, DamageError
 from splinter.durable.segments import Confirmed, LogFailedError, LogWriter
-from splinter.durable.snapshots import SnapshotWriter, copied, snapshots_in
+from splinter.durable.snapshots import SnapshotWriter, copied, first_group, snapshots_in
 from splinter.store.log import LogRings
 from splinter.store.store import Store
 from splinter.store.walk import turns_over, walk_begins, walk_ends
@@ -112,9 +113,10 @@ class _Snapshot(threading.Thread):
 class Logger:
     """What the log process does."""
 
-    def __init__(self, store: Store, rings: LogRings, paths: Paths) -> None:
-        """Raises :class:`LogFailedError` when nothing can be written."""
+    def __init__(self, store: Store, rings: LogRings, paths: Paths, state: DiskState | None = None) -> None:
+        """Raises :class:`LogFailedError` when nothing can be written. ``state``: where to tell how the disk does."""
         self._store, self._rings, self._paths = store, rings, paths
+        self._state = state or DiskState()
         walk_ends(store.address)  # an earlier log process may have been in the middle of one
         for unfinished in paths.snapshots.glob("*.new"):
             paths.disk.remove(unfinished)
@@ -130,11 +132,14 @@ class Logger:
         # While the log lacks something: what of each tenant's commits is on the disk, and up to where the rings tell of it.
         self._on_disk = np.zeros(limits.TENANTS_MAX, np.int64)
         self._seen = rings.heads()
+        self._hold = 0  # of a backup, as this turn has found it: no file is removed or used again
+        self._forgettable: tuple[Path, int] | None = None  # a snapshot that is whole, and the log's first group behind it
 
     # --- turns -------------------------------------------------------------------------------------------------------
 
     def turn(self) -> bool:
         """One turn. Returns whether there was something to write. Raises :class:`LogFailedError`."""
+        self._hold = self._state.look_at_hold()
         self._look_at_snapshot()
         first, second, heads = self._rings.tails(), self._rings.tails(), self._rings.heads()
         if self._is_whole and self._rings.gaps != self._rings.gaps_covered:
@@ -150,6 +155,7 @@ class Logger:
                     reached[number] = self._rings.boundary(number, at, end, limits.LOG_GROUP_BYTES_MAX)
                     pieces += self._rings.pieces(number, at, reached[number])
             self._writer.append(pieces)
+            self._state.note_sync()
             self._logged_bytes += sum(len(piece) for piece in pieces)
         if self._is_whole:
             for number, (durable, head) in enumerate(zip(first, second, strict=True)):
@@ -161,6 +167,9 @@ class Logger:
             self._rings.free(first, second)
             if self._snapshot is not None and self._snapshot.path is not None:
                 self._become_whole(self._snapshot, self._snapshot.path, first)
+        if self._hold and self._is_whole and self._state.answer(self._hold) is None:
+            whole = snapshots_in(self._paths.snapshots)
+            self._state.answer_hold(self._hold, self._writer.confirmed, first_group(whole[-1]) if whole else None)
         return is_busy
 
     def _become_whole(self, taken: _Snapshot, path: Path, first: list[int]) -> None:
@@ -178,6 +187,7 @@ class Logger:
     # --- snapshots ---------------------------------------------------------------------------------------------------
 
     def _look_at_snapshot(self) -> None:
+        self._forget()
         taken = self._snapshot
         if taken is not None and taken.path is not None and self._is_whole:
             self._end_snapshot(taken, taken.path)
@@ -203,11 +213,19 @@ class Logger:
 
     def _end_snapshot(self, taken: _Snapshot, path: Path) -> None:
         self._last_bytes = path.stat().st_size
+        self._snapshot, self._forgettable = None, (path, taken.first)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let go of what a whole snapshot stands for, unless a backup reads it."""
+        if self._forgettable is None or self._hold:
+            return
+        path, first = self._forgettable
         for older in snapshots_in(self._paths.snapshots):
             if older < path:
                 self._paths.disk.remove(older)
-        self._writer.forget_before(taken.first)
-        self._snapshot = None
+        self._writer.forget_before(first)
+        self._forgettable = None
 
     def close(self) -> None:
         """End, when nothing is under way."""
@@ -215,21 +233,22 @@ class Logger:
 
     # --- the process -------------------------------------------------------------------------------------------------
 
-    def run(self, wake: int, workers: Sequence[int] = ()) -> None:
+    def run(self, wake: int, workers: Sequence[int] = (), meanwhile: Callable[[], object] = lambda: None) -> None:
         """Work until SIGTERM, and then as :meth:`finish`. ``wake``: an eventfd that is written to when somebody waits;
-        ``workers``: those that end the workers' sleep, by ring."""
+        ``workers``: those that end the workers' sleep, by ring; ``meanwhile`` is called before each sleep."""
         ending: list[int] = []
         signal.signal(signal.SIGTERM, lambda *_: ending.append(1))
         waiting = select.poll()
         waiting.register(wake, select.POLLIN)
         is_failed = False
+        self._tell_failed(is_failed=False)  # a predecessor may have died while the disk refused
         while True:
             ends = bool(ending)  # asked before the turn looks at what there is
             try:
                 if is_failed:
                     self._writer.recover()
                     is_failed = False
-                    self._rings.tell_failed(is_failed=False)
+                    self._tell_failed(is_failed=False)
                     _log.warning("the disk takes writes again")
                 is_busy = self.turn()
                 if is_busy:
@@ -238,7 +257,7 @@ class Logger:
                             os.eventfd_write(descriptor, 1)
             except (LogFailedError, DamageError) as error:
                 if not is_failed:
-                    self._rings.tell_failed(is_failed=True)
+                    self._tell_failed(is_failed=True)
                     _log.error("%s; writes are refused, reads are served; tried again", error)
                 is_failed = True
                 if ends:
@@ -248,6 +267,7 @@ class Logger:
             if ends and not is_busy and self._is_whole:
                 self.close()
                 return
+            meanwhile()
             self._rest(waiting, wake, is_busy)
 
     def finish(self) -> None:
@@ -257,9 +277,26 @@ class Logger:
             time.sleep(_TURNS_POLL_SECONDS)
         self.close()
 
+    def _tell_failed(self, *, is_failed: bool) -> None:
+        self._rings.tell_failed(is_failed=is_failed)
+        self._state.note_refusal(is_refused=is_failed)
+
     def _rest(self, waiting: select.poll, wake: int, is_busy: bool) -> None:
         """Sleep until somebody waits for the disk, or for a moment. Who waits for what has come since has not woken it."""
         self._rings.set_sleeps(True)
         if not self._rings.is_urgent and waiting.poll(limits.LOG_PAUSE_MS if is_busy else limits.LOG_REST_MS):
             os.read(wake, 8)
         self._rings.set_sleeps(False)
+
+
+def begin(store: Store, rings: LogRings, paths: Paths, state: DiskState) -> Logger:
+    """What writes the log, as soon as the disk has room for it; until then writes are refused, and reads go on."""
+    while True:
+        try:
+            return Logger(store, rings, paths, state)
+        except LogFailedError as error:
+            if state.refused_age_ns is None:
+                _log.error("%s; writes are refused, reads are served; tried again", error)
+            rings.tell_failed(is_failed=True)
+            state.note_refusal(is_refused=True)
+            time.sleep(_RETRY_SECONDS)

@@ -19,7 +19,6 @@ flush failed. So such groups are flushed, and read from the disk, before they ar
 from __future__ import annotations
 
 import contextlib
-import errno
 import mmap
 import os
 import struct
@@ -46,7 +45,7 @@ from splinter.durable.groups import (
 )
 from splinter.errors import ServerError
 
-_CONFIRMED = "confirmed"
+CONFIRMED = "confirmed"
 _ZEROS = memoryview(bytes(1 << 20))
 _SPARES = 2
 
@@ -59,7 +58,7 @@ class Confirmed:
     """The number of the last group that was made durable; 0: none was."""
 
     def __init__(self, folder: Path) -> None:
-        path = folder / _CONFIRMED
+        path = folder / CONFIRMED
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(descriptor, 0, mmap.PAGESIZE)
@@ -75,6 +74,11 @@ class Confirmed:
     @number.setter
     def number(self, number: int) -> None:
         struct.pack_into("<Q", self._memory, 0, number)
+
+
+def segments_in(folder: Path) -> list[Path]:
+    """Segments that are in use, by their names."""
+    return _names(folder, ".log")
 
 
 def _names(folder: Path, suffix: str) -> list[Path]:
@@ -390,8 +394,3 @@ class LogWriter:
         if self._descriptor >= 0:
             self._disk.close(self._descriptor)
             self._descriptor = -1
-
-
-def is_no_room(error: BaseException | None) -> bool:
-    """Whether a failure goes away when there is room."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -33,6 +33,11 @@ def snapshots_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix == ".snap" and path.stem.isdecimal())
 
 
+def snapshot_name(first: int) -> str:
+    """The name of a snapshot behind which group ``first`` of the log is to be replayed."""
+    return f"{first:012d}.snap"
+
+
 def first_group(path: Path) -> int:
     """The first group of the log that a snapshot does not have."""
     return int(path.stem)
@@ -44,7 +49,7 @@ class SnapshotWriter:
     def __init__(self, folder: Path, identity: int, first: int, places: np.ndarray, *, disk: Disk | None = None) -> None:
         """``first``: of the log's groups, that is to be replayed; ``places``: TENANT_PLACE records of tenants with changes."""
         self._disk, self._identity, self._boot = disk or Disk(), identity, boot_digest()
-        self._path = folder / f"{first:012d}.snap"
+        self._path = folder / snapshot_name(first)
         self._unfinished = self._path.with_suffix(".new")
         self._disk.remove(self._unfinished)
         self._descriptor = self._disk.open(self._unfinished, create=True)

@@ -58,6 +58,7 @@ _RANGES = {  # of numbers: the least, the most, and of what
 _TYPE_NAMES = {bool: "true or false", int: "a whole number", str: "a text in quotes"}
 _BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 _THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")  # RFC 1122, 3.2.1.3
+_ASSIGNED = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=""")  # a line that gives a setting
 _NETNS_NAME = re.compile(r"[^/\0]{1,255}")
 
 
@@ -119,8 +120,14 @@ def _setting_types() -> dict[str, type]:
     return {name: next(kind for kind in (*typing.get_args(hint), hint) if kind is not NoneType) for name, hint in hints.items()}
 
 
-def _read_file(path: Path) -> dict[str, Any]:
-    """The settings of a configuration file."""
+def _place(name: str, text: str) -> int:
+    """Where a text names a setting; -1: nowhere."""
+    match = re.search(rf"(?<!\w){re.escape(name.removesuffix('_bytes'))}(?:_bytes)?(?!\w)", text)
+    return match.start() if match else -1
+
+
+def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """The settings of a configuration file, and the line of each, from 1."""
     try:
         with path.open("rb") as file:
             is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)  # others are a shell's pipes, or a terminal
@@ -129,7 +136,10 @@ def _read_file(path: Path) -> dict[str, Any]:
             text = file.read(_FILE_BYTES_MAX + 1)
         if len(text) > _FILE_BYTES_MAX:
             raise ConfigurationError(f"{path}: a configuration has at most {_FILE_BYTES_MAX} bytes")
-        return tomllib.loads(text.decode())
+        settings = tomllib.loads(text.decode())
+        lines = enumerate(text.decode().splitlines(), 1)
+        found = [(match[1], number) for number, line in lines if (match := _ASSIGNED.match(line))]
+        return settings, {name: number for name, number in found if name in settings}
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -216,10 +226,19 @@ class ServerConfig:
     @classmethod
     def load(cls, path: Path | None, **overrides: Any) -> ServerConfig:
         """Defaults, then the file's settings, then every override that is not None; validated."""
-        settings: dict[str, Any] = {}
-        if path is not None:
-            settings = _read_file(path)
-        settings.update({name: value for name, value in overrides.items() if value is not None})
+        settings, lines = _read_file(path) if path is not None else ({}, {})
+        given = {name: value for name, value in overrides.items() if value is not None}
+        try:
+            return cls._made(settings | given)
+        except ConfigurationError as error:
+            # What is wrong is named by the setting that comes first in the message.
+            named = [(place, name) for name in lines.keys() - given.keys() if (place := _place(name, str(error))) >= 0]
+            if not named:
+                raise
+            raise ConfigurationError(f"{path}:{lines[min(named)[1]]}: {error}") from None
+
+    @classmethod
+    def _made(cls, settings: dict[str, Any]) -> ServerConfig:
         if "memory" in settings:
             settings["memory_bytes"] = parse_bytes(settings.pop("memory"))
         if isinstance(settings.get("cores"), str):

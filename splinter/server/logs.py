@@ -20,16 +20,23 @@ AUDIT = logging.getLogger("splinter.audit")  # of administrative acts: written w
 FORMATS = ("text", "json")
 LEVELS = ("debug", "info", "warning", "error")
 _LINE_BYTES_MAX = select.PIPE_BUF - 1
+_least = logging.INFO  # that this process logs
 
 
 def set_up(form: str, level: str) -> None:
     """Have this process and its children log to standard error in this form, from this level on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
-    least = logging.getLevelNamesMapping()[level.upper()]
-    handler.addFilter(lambda record: record.levelno >= least or record.name == AUDIT.name)
+    handler.addFilter(lambda record: record.levelno >= _least or record.name == AUDIT.name)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("splinter").setLevel(min(least, logging.INFO))  # events are kept from INFO on
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Have this process log from this level on."""
+    global _least
+    _least = logging.getLevelNamesMapping()[level.upper()]
+    logging.getLogger("splinter").setLevel(min(_least, logging.INFO))  # events are kept from INFO on
 
 
 def note_for(form: str) -> Callable[[str], str]:

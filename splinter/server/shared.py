@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
+from splinter.durable.disk_state import DiskState
 from splinter.durable.folder import DataFolder
 from splinter.ext.native.code import CodeRegion
 from splinter.net.xdp.extensions import ExtensionPrograms
 from splinter.server.config import ServerConfig
 from splinter.server.events import EventLog
 from splinter.server.kernel_work import KernelWork
+from splinter.server.settings import SharedSettings
 from splinter.store.store import Store
 from splinter.worker.memory import WorkerMemory
 
@@ -23,9 +25,13 @@ class Kept(Protocol):
     """A data folder, as the control process has it."""
 
     folder: DataFolder
+    disk: DiskState
 
     def say_installed(self) -> None:
         """All extensions that were kept are installed."""
+
+    def statistics(self, active: Sequence[int], most: int) -> dict[str, Any]:
+        """How far the disk is."""
 
 
 @dataclass
@@ -50,4 +56,5 @@ class Shared:
     cycles_per_millisecond: int  # what those counters' cycles are
     data: Kept | None = None  # what a data folder has beside objects; None: there is none
     events: EventLog = field(default_factory=EventLog)  # what happened: the supervisor numbers it, both tell it
+    settings: SharedSettings = field(default_factory=SharedSettings)  # what SIGHUP changed
     kernel_work: KernelWork = field(default_factory=KernelWork)  # what the kernel tier has done

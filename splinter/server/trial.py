@@ -26,7 +26,7 @@ def worker_reason(code: KernelCode) -> str:
     :class:`~splinter.errors.ServerError` when the kernel refuses maps for want of memory.
     """
     if obstacle := probe():
-        raise TransportUnavailableError(obstacle)
+        raise obstacle.error()
     buckets, slabs = Store.plan(limits.STORE_BYTES_MIN)
     with ExitStack() as opened:
         given = {}

@@ -16,7 +16,7 @@ from typing import Literal, Self
 
 import numpy as np
 
-from splinter.errors import ServerError, TransportUnavailableError
+from splinter.errors import ServerError, TransportNotPermittedError, TransportUnavailableError
 from splinter.net.afxdp import compiled
 from splinter.net.afxdp import constants as c
 from splinter.net.afxdp.record import RINGS, XSK
@@ -279,7 +279,7 @@ def _open() -> socket.socket:
     try:
         return socket.socket(c.AF_XDP, socket.SOCK_RAW)
     except PermissionError as error:
-        raise TransportUnavailableError("AF_XDP sockets need root, or CAP_NET_RAW") from error
+        raise TransportNotPermittedError("AF_XDP sockets need root, or CAP_NET_RAW") from error
     except OSError as error:
         raise TransportUnavailableError(f"the kernel has no AF_XDP (CONFIG_XDP_SOCKETS): {error.strerror}") from error
 

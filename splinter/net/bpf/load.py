@@ -8,7 +8,7 @@ import errno
 import os
 import struct
 
-from splinter.errors import ServerError, TransportUnavailableError
+from splinter.errors import ServerError, TransportNotPermittedError
 from splinter.net.bpf.elf import INSTRUCTION_BYTES, Code
 from splinter.net.bpf.syscall import ATTACH_TYPE_XDP, NAME_BYTES_MAX, Command, bpf
 
@@ -42,7 +42,7 @@ def load(code: Code, name: str, *, has_frags: bool = False) -> int:
         return _load(code, name, btf_fd, has_frags=has_frags)
     except OSError as error:
         if error.errno == errno.EPERM:  # EACCES is the verifier's
-            raise TransportUnavailableError(_UNPRIVILEGED) from error
+            raise TransportNotPermittedError(_UNPRIVILEGED) from error
         log = ctypes.create_string_buffer(_LOG_BYTES)
         with contextlib.suppress(OSError):
             os.close(_load(code, name, btf_fd, log, has_frags=has_frags))  # again, for the log: without one verifying is faster
@@ -78,7 +78,7 @@ def _load_btf(btf: bytes, log: ctypes.Array[ctypes.c_char] | None = None) -> int
         form = struct.pack("<2Q3I", ctypes.addressof(data), log_at, len(btf), log_bytes, _LOG_LEVEL if log else 0)
         return bpf(Command.BTF_LOAD, form)[0]
     except PermissionError as error:
-        raise TransportUnavailableError(_UNPRIVILEGED) from error
+        raise TransportNotPermittedError(_UNPRIVILEGED) from error
     except OSError as error:
         if log is None:
             return _load_btf(btf, ctypes.create_string_buffer(_LOG_BYTES))

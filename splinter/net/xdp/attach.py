@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-from splinter.errors import ServerError, TransportUnavailableError
+from splinter.errors import ServerError, TransportNotPermittedError, TransportUnavailableError
 from splinter.net.bpf import syscall
 from splinter.net.xdp import pass_through
 
@@ -85,7 +85,7 @@ def _attach(program_fd: int, ifname: str, ifindex: int) -> Attachment:
                     f"remove it with: ip link set dev {ifname} xdp off"
                 ) from error
             if error.errno == errno.EPERM:
-                raise TransportUnavailableError("attaching an XDP program needs root (CAP_NET_ADMIN)") from error
+                raise TransportNotPermittedError("attaching an XDP program needs root (CAP_NET_ADMIN)") from error
             reasons.append(f"{mode}: {'no BPF links for XDP, Linux 5.9' if error.errno == errno.EINVAL else error.strerror}")
             continue
         if mode == "generic":

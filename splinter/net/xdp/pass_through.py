@@ -21,7 +21,7 @@ import struct
 from dataclasses import dataclass
 from functools import cache
 
-from splinter.errors import ServerError, TransportUnavailableError
+from splinter.errors import ServerError, TransportNotPermittedError, TransportUnavailableError
 from splinter.net import netns
 from splinter.net.bpf import load, syscall
 from splinter.net.bpf.elf import Code
@@ -87,7 +87,7 @@ def put_on(ifname: str) -> bool:
         if error.errno in _OCCUPIED:
             raise ServerError(f"another XDP program has just been attached to {ifname}") from error
         if error.errno == errno.EPERM:
-            raise TransportUnavailableError("attaching an XDP program needs root (CAP_BPF and CAP_NET_ADMIN)") from error
+            raise TransportNotPermittedError("attaching an XDP program needs root (CAP_BPF and CAP_NET_ADMIN)") from error
         raise TransportUnavailableError(
             f"{ifname} cannot have an XDP program in its driver ({error.strerror}): only the end of a veth pair needs this one"
         ) from error

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Mapping
 from typing import Self
 
-from splinter.errors import ServerError, TransportUnavailableError
+from splinter.errors import ServerError, TransportNotPermittedError
 from splinter.net.bpf import MapForm, compile_c, link, load, maps, syscall
 from splinter.net.xdp import attach
 from splinter.net.xdp.attach import AttachMode
@@ -139,7 +139,7 @@ def _make(form: MapForm, name: str) -> int:
     try:
         return form.make(name)
     except PermissionError as error:
-        raise TransportUnavailableError("loading an XDP program needs root (CAP_BPF and CAP_NET_ADMIN)") from error
+        raise TransportNotPermittedError("loading an XDP program needs root (CAP_BPF and CAP_NET_ADMIN)") from error
     except OSError as error:
         reason = "not enough memory, make the store smaller" if error.errno in _TOO_LARGE else error.strerror
         raise ServerError(f"the map {name} of {form.entries} x {form.value_bytes} bytes could not be made: {reason}") from error

@@ -17,7 +17,7 @@ from splinter.server.logs import AUDIT
 STRANGERS_PER_SECOND = 10  # lines about refused strangers; the rest is counted
 _ACTS = frozenset(
     ("tenant.create", "tenant.limit", "tenant.move", "tenant.remove", "tenant.rotate",
-     "extension.install", "extension.uninstall", "extension.release")
+     "extension.install", "extension.uninstall", "extension.release", "backup.begin", "backup.end")
 )  # fmt: skip
 _TOLD = (
     "tenant", "count", "home", "name", "every", "finish", "at_once", "tokens", "quota_bytes", "task_yields_max",

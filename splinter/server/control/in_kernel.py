@@ -19,12 +19,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from splinter import limits
 from splinter.errors import QuotaExceededError, RequestError
 from splinter.ext import record
+from splinter.ext.compile import CompiledExtension
+from splinter.ext.front.diagnostics import Findings
+from splinter.ext.kernel.code import refuse_place
 from splinter.net.xdp.extensions import KEPT_BYTES, NOT_LOADED, ExtensionPrograms, Loaded
 from splinter.store.store import Store
 
@@ -205,3 +208,19 @@ class InKernel:
         """Begin counting anew."""
         if self.programs is not None:
             self.programs.clear(slot)
+
+
+async def load_program(programs: ExtensionPrograms | None, compiled: CompiledExtension, source: str) -> Loaded:
+    """Load an extension's program into the kernel, where there is one. Raises :class:`CompileError` where its author
+    insists on a place there that it cannot have."""
+    code = compiled.kernel
+    if programs is None:
+        loaded = Loaded(worker_reason="this server has no tier in the kernel" if code.is_required else "")
+    elif code.object_file:
+        # In a thread: the verifier takes milliseconds, of hostile code up to a second.
+        loaded = await asyncio.to_thread(programs.load, code.object_file, code.identity)
+    else:
+        loaded = Loaded(worker_reason=code.text)
+    if code.is_required and not loaded.identity:
+        refuse_place(Findings(source), replace(code, reason=loaded.worker_reason, line=0), 1)
+    return loaded

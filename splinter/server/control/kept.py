@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from splinter.durable.catalog import Catalog, ExtensionRow
-from splinter.errors import BusyError, SplinterError
+from splinter.errors import BusyError, ControlError, SplinterError
 from splinter.net.xdp.extensions import NOT_LOADED, Loaded
 
 if TYPE_CHECKING:
     from splinter.ext.compile import CompiledExtension
     from splinter.server.control.installed import Entry
     from splinter.server.control.registry import Registry
+    from splinter.server.shared import Shared
 
 _log = logging.getLogger(__name__)
 _COUNTS = ("code_bytes", "frame_bytes", "invocations", "in_kernel", "errors", "yields", "kills", "cpu_us")
@@ -50,6 +51,28 @@ class NotRunnable:
         }
 
 
+def described(entry: Entry, registry: Registry, shared: Shared) -> dict[str, Any]:
+    """An extension that can be run, as the protocol tells it."""
+    counts = registry.counts(entry)
+    cycles = counts.pop("cycles")
+    kills = registry.kills(entry.slot)
+    obstacle = registry.in_kernel.obstacle(entry.slot)
+    return {
+        "name": entry.name,
+        "signature": entry.signature.to_wire(),
+        "version": entry.version,
+        "code_bytes": entry.code_bytes,
+        "frame_bytes": entry.frame_bytes,
+        "place": "kernel" if obstacle is None else "worker",
+        "worker_reason": obstacle or entry.worker_reason,
+        **counts,
+        "kills": kills,
+        "quarantined": kills >= shared.config.quarantine_after,
+        "cpu_us": cycles * 1000 // shared.cycles_per_millisecond,
+        "not_runnable": "",
+    }
+
+
 class KeptExtensions:
     """The catalog's extensions beside the registry's. ``catalog`` None: there is no data folder, and nothing is kept."""
 
@@ -62,6 +85,13 @@ class KeptExtensions:
         """What a tenant has and this server cannot run, by name."""
         found = self._not_runnable.get((tenant, generation), {})
         return [found[name] for name in sorted(found)]
+
+    def history(self, tenant: int, generation: int) -> list[dict[str, Any]]:
+        """What was done with a tenant's extensions, as the protocol tells it, oldest first. Raises :class:`ControlError`."""
+        if self._catalog is None:
+            raise ControlError("the server keeps no history: it has no data folder", "no_data_folder")
+        told = (event for event in self._catalog.history(tenant) if event.generation == generation)
+        return [{"name": each.name, "version": each.version, "what": each.what, "at": each.at} for each in told]
 
     def install(
         self,

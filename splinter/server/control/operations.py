@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -17,21 +16,19 @@ from splinter.client.arguments import RANGES
 from splinter.durable.catalog import ExtensionRow
 from splinter.errors import ControlError, PermissionDeniedError, SplinterError, Status, UnknownTenantError, error_for
 from splinter.ext.compile import CompiledExtension
-from splinter.ext.front.diagnostics import Findings
-from splinter.ext.kernel.code import refuse_place
-from splinter.net.xdp.extensions import Loaded
 from splinter.recent import Recent
 from splinter.server import statistics
 from splinter.server.control import fields, usage
 from splinter.server.control.balancer import Balancer
 from splinter.server.control.compile_queue import Source
+from splinter.server.control.in_kernel import load_program
 from splinter.server.control.installed import Entry
-from splinter.server.control.kept import KeptExtensions
+from splinter.server.control.kept import KeptExtensions, described
 from splinter.server.control.kept_code import KeptCode
 from splinter.server.control.places import Rank
 from splinter.server.control.registry import Registry
 from splinter.server.control.tenants import RECORD_LIMITS, Tenants
-from splinter.server.shared import Shared
+from splinter.server.shared import Kept, Shared
 from splinter.worker.log import log_read
 
 _CREDENTIAL_BYTES_MAX = 256
@@ -40,7 +37,9 @@ _EVENTS_TOLD_MAX = 256  # in one message
 _COMPILED_KEPT = 64  # compiled sources remembered, the most recent ones
 _DROPPED_TOLD_MAX = 32  # tenants with packets over their limit, in the statistics
 # What a tenant asks for and gets at once.
-_OF_TENANTS = {"extension.list", "extension.log", "extension.signature", "extension.uninstall", "tenant.status"}
+_OF_TENANTS = {
+    "extension.history", "extension.list", "extension.log", "extension.signature", "extension.uninstall", "tenant.status",
+}  # fmt: skip
 # By tenant and generation: what waits for one that was removed holds up nobody who has its id now.
 _Locks = WeakValueDictionary[tuple[int, int], asyncio.Lock]
 _Compiled = list[CompiledExtension]
@@ -73,9 +72,13 @@ class Operations:
             "extension.install": self._extension_install,
             "extension.uninstall": self._extension_uninstall,
             "extension.list": self._extension_list,
+            "extension.history": self._extension_history,
             "extension.log": self._extension_log,
             "extension.release": self._extension_release,
             "extension.signature": self._extension_signature,
+            "backup.begin": self._backup_begin,
+            "backup.hold": self._backup_hold,
+            "backup.end": self._backup_end,
             "stats": self._stats,
             "events": self._events,
         }
@@ -241,7 +244,7 @@ class Operations:
             compiled = await self._compile(tenant, generation, source, name, every)
             await self._registry.ready_to_write()
             for one in compiled:
-                with contextlib.closing(await self._load(one, source)) as program:
+                with contextlib.closing(await load_program(self._shared.kernel, one, source)) as program:
                     self._require_same(tenant, generation)
                     entries.append(self._kept.install(tenant, generation, one, program, source=source, is_of_group=every))
                 await asyncio.sleep(0)  # others' turn: there may be hundreds
@@ -259,24 +262,9 @@ class Operations:
         one = next((each for each in compiled if each.name == row.name), None)
         if one is None:
             raise ControlError(f"its source has no extension {row.name!r}", "bad_request")
-        with contextlib.closing(await self._load(one, row.source)) as program:
+        with contextlib.closing(await load_program(self._shared.kernel, one, row.source)) as program:
             self._require_same(row.tenant, row.generation)
             return self._registry.install(row.tenant, one, program, version=row.version)
-
-    async def _load(self, compiled: CompiledExtension, source: str) -> Loaded:
-        """Load an extension's program into the kernel, where there is one. Raises :class:`CompileError` where its author
-        insists on a place there that it cannot have."""
-        code, programs = compiled.kernel, self._shared.kernel
-        if programs is None:
-            loaded = Loaded(worker_reason="this server has no tier in the kernel" if code.is_required else "")
-        elif code.object_file:
-            # In a thread: the verifier takes milliseconds, of hostile code up to a second.
-            loaded = await asyncio.to_thread(programs.load, code.object_file, code.identity)
-        else:
-            loaded = Loaded(worker_reason=code.text)
-        if code.is_required and not loaded.identity:
-            refuse_place(Findings(source), replace(code, reason=loaded.worker_reason, line=0), 1)
-        return loaded
 
     def _require_same(self, tenant: int, generation: int) -> None:
         """The id may be another tenant's by now."""
@@ -314,6 +302,11 @@ class Operations:
         found = [self._describe(entry) for entry in self._registry.entries(tenant)]
         found += [one.described() for one in self._kept.not_runnable(tenant, self._tenants.generation(tenant))]
         return {"extensions": sorted(found, key=lambda one: str(one["name"]))}
+
+    async def _extension_history(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """Tell what was done with a tenant's extensions, oldest first, where there is a data folder."""
+        tenant = self._require_tenant(request)
+        return {"events": self._kept.history(tenant, self._tenants.generation(tenant))}
 
     async def _extension_log(self, request: dict[Any, Any]) -> dict[str, Any]:
         """Tell the entries that a tenant's extensions wrote by ``db.log``, oldest first."""
@@ -355,15 +348,38 @@ class Operations:
             "packets_dropped": self._tenants.dropped_most(_DROPPED_TOLD_MAX),
             "operations": dict(self._counts),
         }
-        ticks = self._shared.cycles_per_millisecond
-        used = {
-            "tenants": usage.hottest_tenants(
-                self._shared.tenant_counters, self._tenants.active_ids(0), ticks, self._shared.kernel_work, most
-            ),
-            "extensions": usage.hottest_extensions(self._registry, ticks, most),
-        }
-        used["kernel"] = self._shared.kernel_work.statistics()
+        used = usage.of_all(self._shared, self._registry, self._tenants.active_ids(0), most)
         return {"stats": statistics.collect({**self._shared.statistics(), **used}, control)}
+
+    async def _backup_begin(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """Have log and snapshots stay where they are for a backup, as long as ``backup.hold`` comes each minute."""
+        self._require_administrator(request)
+        data = self._require_data()
+        number = data.disk.begin_hold(limits.BACKUP_HOLD_SECONDS)
+        if number is None:
+            raise ControlError("another backup is under way, or died within the last minute", "backup_refused")
+        return {"number": number, "folder": str(data.folder.path), "identity": data.folder.catalog.identity}
+
+    async def _backup_hold(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """Hold on; tell which group and snapshot have all that was acknowledged before, once they are on the disk."""
+        self._require_administrator(request)
+        number = fields.integer(request, "number", *RANGES["number"])
+        data = self._require_data()
+        if not data.disk.renew_hold(number, limits.BACKUP_HOLD_SECONDS):
+            raise ControlError("this backup was not heard of for too long, or was ended", "backup_refused")
+        group, snapshot = data.disk.answer(number) or (None, None)
+        return {"group": group, "snapshot": snapshot}
+
+    async def _backup_end(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """End a backup's hold."""
+        self._require_administrator(request)
+        self._require_data().disk.end_hold(fields.integer(request, "number", *RANGES["number"]))
+        return {}
+
+    def _require_data(self) -> Kept:
+        if self._shared.data is None:
+            raise ControlError("the server has no data folder: name one with --data", "no_data_folder")
+        return self._shared.data
 
     async def _events(self, request: dict[Any, Any]) -> dict[str, Any]:
         """Tell what happened after number ``after``, or all that is kept: to the administrator all, to a tenant its own."""
@@ -380,21 +396,4 @@ class Operations:
         return {"events": found["events"], **told, "server": log.started_ns}
 
     def _describe(self, entry: Entry) -> dict[str, Any]:
-        counts = self._registry.counts(entry)
-        cycles = counts.pop("cycles")
-        kills = self._registry.kills(entry.slot)
-        obstacle = self._registry.in_kernel.obstacle(entry.slot)
-        return {
-            "name": entry.name,
-            "signature": entry.signature.to_wire(),
-            "version": entry.version,
-            "code_bytes": entry.code_bytes,
-            "frame_bytes": entry.frame_bytes,
-            "place": "kernel" if obstacle is None else "worker",
-            "worker_reason": obstacle or entry.worker_reason,
-            **counts,
-            "kills": kills,
-            "quarantined": kills >= self._shared.config.quarantine_after,
-            "cpu_us": cycles * 1000 // self._shared.cycles_per_millisecond,
-            "not_runnable": "",
-        }
+        return described(entry, self._registry, self._shared)

@@ -18,7 +18,7 @@ class Quarantines:
 
     def __init__(self, registry: Registry, generation: Callable[[int], int], events: EventLog, after: int) -> None:
         """``after``: workers killed until an extension is refused; ``generation`` of a tenant now."""
-        self._registry, self._generation, self._after = registry, generation, after
+        self._registry, self._generation, self.after = registry, generation, after
         self._told: set[tuple[int, str]] = set()
         for one in events.read(None, 1 << 30)["events"]:
             place = one["tenant"], one["fields"].get("name", "")
@@ -29,10 +29,8 @@ class Quarantines:
 
     def look(self) -> None:
         """See which there are now."""
-        found = self._registry.killers(self._after)
+        found = self._registry.killers(self.after)
         for tenant, name in sorted(found - self._told):
             told = event(_KIND, tenant, self._generation(tenant), name=name)
-            _log.warning(
-                "extension %r of tenant %d is refused: it had %d workers killed", name, tenant, self._after, extra=told
-            )
+            _log.warning("extension %r of tenant %d is refused: it had %d workers killed", name, tenant, self.after, extra=told)
         self._told = found

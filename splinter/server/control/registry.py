@@ -67,7 +67,7 @@ class Registry:
     ) -> None:
         """``counters``: of each worker, its EXTENSION_COUNTERS by slot. ``kernel``: where programs go, if there are any."""
         self.in_kernel = InKernel(store, kernel, self._recharge)
-        self._code_bytes_per_tenant = code_bytes_per_tenant
+        self.code_bytes_per_tenant = code_bytes_per_tenant
         self._store, self._code, self._counters = store, code, counters
         self._entries: dict[int, dict[str, Entry]] = {}
         self._blocks: dict[bytes, Block] = {}  # by digest of the source
@@ -273,7 +273,7 @@ class Registry:
         wanted = machine_code_bytes(others, block)
         installed = {entry.block.place for entry in self._entries[tenant].values()}
         held = sum(size for _, size in {*self._waits_of[tenant], *installed, block.place})
-        most = min(self._code_bytes_per_tenant, max(limits.CODE_BYTES_MAX, self._code.size - self._code.used_bytes))
+        most = min(self.code_bytes_per_tenant, max(limits.CODE_BYTES_MAX, self._code.size - self._code.used_bytes))
         if held > most:
             raise ControlError(
                 f"the tenant would hold {held:,} bytes of machine code, {held - wanted:,} of them replaced or removed "

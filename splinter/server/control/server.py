@@ -143,7 +143,7 @@ class ControlServer:
 
     def __init__(self, shared: Shared) -> None:
         self._listen_socket = shared.listen_socket
-        self._quarantine_after = shared.config.quarantine_after
+        self._config, self._settings = shared.config, shared.settings
         self._registry = Registry(
             shared.store, shared.code, shared.extension_counters, shared.config.code_bytes_per_tenant, shared.kernel
         )
@@ -158,10 +158,10 @@ class ControlServer:
         )
         self._operations = Operations(shared, self._tenants, self._registry, self._balancer)
         self._data = shared.data
-        self._balances = shared.config.balance and shared.config.locality and len(shared.config.cores) > 1
+        self._may_balance = shared.config.locality and len(shared.config.cores) > 1
         self._connections: set[asyncio.Task[None]] = set()
         self._places = Places()
-        self._quarantines = Quarantines(self._registry, self._tenants.generation, shared.events, self._quarantine_after)
+        self._quarantines = Quarantines(self._registry, self._tenants.generation, shared.events, shared.config.quarantine_after)
         self._audit = Audit()
         self._tenants.tokens.on_void = self._end_void
 
@@ -178,7 +178,7 @@ class ControlServer:
         self._listen_socket.listen(limits.CONTROL_BACKLOG)  # the library has set its own
         chores = [asyncio.create_task(self._upkeep()), asyncio.create_task(self._withdraw())]
         chores.append(asyncio.create_task(self._registry.in_kernel.reload()))
-        if self._balances:
+        if self._may_balance:
             chores.append(asyncio.create_task(self._balance()))
         try:
             await stop.wait()
@@ -199,13 +199,21 @@ class ControlServer:
     async def _withdraw(self) -> None:
         while True:
             await asyncio.sleep(_WITHDRAW_SECONDS)
-            _is_done(lambda: self._registry.withdraw_quarantined(self._quarantine_after), "withdrawing extensions")
+            _is_done(self._take_settings, "taking settings")
+            _is_done(lambda: self._registry.withdraw_quarantined(self._config.quarantine_after), "withdrawing extensions")
             _is_done(self._quarantines.look, "telling of quarantines")
+
+    def _take_settings(self) -> None:
+        """What SIGHUP has changed."""
+        if self._settings.take(self._config):
+            self._registry.code_bytes_per_tenant = self._config.code_bytes_per_tenant
+            self._quarantines.after = self._config.quarantine_after
 
     async def _balance(self) -> None:
         while True:
             await asyncio.sleep(limits.BALANCE_SECONDS)
-            _is_done(self._balancer.look, "balancing")
+            if self._config.balance:
+                _is_done(self._balancer.look, "balancing")
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -9,6 +9,7 @@ import numpy as np
 
 from splinter.server.control.registry import Registry
 from splinter.server.kernel_work import KernelWork
+from splinter.server.shared import Shared
 
 TOLD_MAX = 16  # tenants, and extensions
 EVERY_MAX = 2048  # of each, where all are asked for: some hundred KiB of a message
@@ -64,3 +65,16 @@ def hottest_extensions(registry: Registry, cycles_per_millisecond: int, most: in
             }
         )
     return found
+
+
+def of_all(shared: Shared, registry: Registry, active: Sequence[int], most: int) -> dict[str, Any]:
+    """What the statistics tell by tenant, extension and CPU, at most so many of each, and of the disk where there is one."""
+    ticks = shared.cycles_per_millisecond
+    used: dict[str, Any] = {
+        "tenants": hottest_tenants(shared.tenant_counters, active, ticks, shared.kernel_work, most),
+        "extensions": hottest_extensions(registry, ticks, most),
+        "kernel": shared.kernel_work.statistics(),
+    }
+    if shared.data is not None:
+        used["durability"] = shared.data.statistics(active, most)
+    return used

@@ -14,19 +14,23 @@ import selectors
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from splinter import limits
+from splinter.durable import statistics
 from splinter.durable.catalog import TenantRow
+from splinter.durable.disk_state import DiskState
 from splinter.durable.folder import DataFolder
-from splinter.durable.logger import Logger, Paths
+from splinter.durable.logger import Logger, Paths, begin
 from splinter.durable.recovery import recover
 from splinter.durable.segments import LogFailedError
 from splinter.errors import ServerError
 from splinter.net.tenants import TENANT, TENANT_ACTIVE
-from splinter.server.config import ServerConfig
+from splinter.server.config import DURABILITIES, DURABILITY_DEFAULT, ServerConfig
 from splinter.server.processes import OomPreference, fork_child, is_readable, wait_or_kill
+from splinter.server.settings import SharedSettings
 from splinter.server.supervisor.attended import AttendedProcess
 from splinter.server.supervisor.forks import Forks
 from splinter.server.supervisor.transports import Foundation
@@ -49,6 +53,8 @@ class Data:
         self._config = config
         self.folder = DataFolder(Path(config.data))
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.disk = DiskState()
+        self.settings = SharedSettings()
         self._store: Store | None = None
         self._rings: LogRings | None = None
         if config.salvage:
@@ -78,6 +84,17 @@ class Data:
         """In the control process: all extensions that were kept are installed."""
         os.eventfd_write(self._installed, 1)
 
+    def statistics(self, active: Sequence[int], most: int) -> dict[str, Any]:
+        """How far the disk is: of all, and of the tenants that are furthest ahead of it. Called in the control process."""
+        store, folder, rings = self._store, self.folder, self._rings
+        assert store is not None and rings is not None
+        return {
+            "mode": self._config.durability or DURABILITY_DEFAULT,  # of new tenants that say nothing else
+            "entries_behind": statistics.entries_behind(store, rings, active),
+            **statistics.of_disk(folder.log, folder.snapshots, folder.catalog.identity, rings, self.disk),
+            "tenants": statistics.tenants_behind(store, rings, active, DURABILITIES, most),
+        }
+
     def keep_log_of(self, workers: Sequence[WorkerMemory]) -> None:
         """Have workers hold back what is not on the disk."""
         assert self._rings is not None
@@ -86,10 +103,11 @@ class Data:
             worker.keep_log(self._rings.address(number), self.wake_fd)
 
     def await_ready(self, meanwhile: Callable[[], None]) -> None:
-        """Wait until the log process can write and all extensions are installed; ``meanwhile`` looks after the processes.
+        """Wait until the log process can write, or says that it cannot, and until all extensions are installed; ``meanwhile``
+        looks after the processes.
 
         Its first segment may take a slow disk seconds, and nobody is served without his extensions."""
-        while not is_readable(self._ready, _POLL_SECONDS):
+        while not is_readable(self._ready, _POLL_SECONDS) and self.disk.refused_age_ns is None:
             meanwhile()
         if self._extensions:
             _tell(f"installing {self._extensions:,} extensions")
@@ -163,19 +181,22 @@ class Data:
         OomPreference.offer(_OOM_POINTS)
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, _URGENCY)
-        made = self._make_logger()
+        made = begin(self._store, self._rings, self._paths(), self.disk)
         os.eventfd_write(self._ready, 1)
-        made.run(self.wake_fd, self._wake_workers)
+        made.run(self.wake_fd, self._wake_workers, meanwhile=lambda: self.settings.take(self._config))
 
     def _make_logger(self) -> Logger:
-        """What writes the log."""
+        """What writes the log, if the disk has room for it now."""
         assert self._store is not None and self._rings is not None
-        return Logger(self._store, self._rings, Paths(self.folder.log, self.folder.snapshots, self.folder.catalog.identity))
+        return Logger(self._store, self._rings, self._paths(), self.disk)
+
+    def _paths(self) -> Paths:
+        return Paths(self.folder.log, self.folder.snapshots, self.folder.catalog.identity)
 
     def _make_exact(self) -> None:
         """After a recovery that left something out: replace log and snapshots by a snapshot of what there is, before anybody is
         served, so that what was left out does not come back among what is written from now on."""
-        assert self._rings is not None
+        assert self._store is not None and self._rings is not None
         if self._rings.gaps == self._rings.gaps_covered:
             return
         made = self._make_logger()

@@ -8,18 +8,19 @@ from splinter.server import logs
 from splinter.server.config import ServerConfig
 from splinter.server.output import Output
 from splinter.server.processes import OomPreference
+from splinter.server.settings import Source
 from splinter.server.supervisor import memory as memory_limits
 from splinter.server.supervisor.signals import ENDING, StoppedError
 from splinter.server.supervisor.supervisor import Supervisor
 
 
-def serve(config: ServerConfig) -> int:
-    """Run a server in the foreground until a signal; returns the exit status."""
+def serve(config: ServerConfig, source: Source) -> int:
+    """Run a server in the foreground until a signal; returns the exit status. ``source``: what its settings come from."""
     OomPreference.protect()
     memory_limits.raise_limits()
     output = Output(logs.note_for(config.log_format))
     logs.set_up(config.log_format, config.log_level)
-    supervisor = Supervisor(config, output=output)
+    supervisor = Supervisor(config, output=output, source=source)
     try:
         info = supervisor.start()
         where = f" in namespace {info.netns}" if info.netns else ""

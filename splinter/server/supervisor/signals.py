@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import selectors
 import signal
 import socket
 from collections.abc import Iterator
-
-logger = logging.getLogger(__name__)
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _AGAIN_SECONDS = 0.05  # until a signal is acted upon that came where the interpreter drops exceptions
@@ -20,11 +17,11 @@ class StoppedError(BaseException):
 
 
 class Signals:
-    """``stopping``: a signal has asked for the server's end."""
+    """``stopping``: a signal has asked for the server's end; ``hung_up``: one (SIGHUP) for the settings to be read anew."""
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
         self._selector = selector
-        self.stopping = False
+        self.stopping = self.hung_up = False
         self._is_interruptible = False  # a signal's handler may raise
         self._ends: tuple[socket.socket, socket.socket] | None = None
 
@@ -76,6 +73,5 @@ class Signals:
     def _hear(self) -> None:
         assert self._ends is not None
         numbers = set(self._ends[0].recv(64))
-        if signal.SIGHUP in numbers:
-            logger.warning("SIGHUP does nothing here: settings are read when the server starts; SIGTERM ends it")
+        self.hung_up = self.hung_up or signal.SIGHUP in numbers
         self.stopping = self.stopping or not numbers.isdisjoint(ENDING)

@@ -30,6 +30,7 @@ from splinter.server.events import EventLog, event
 from splinter.server.instance import InstanceFolder, InstanceInfo
 from splinter.server.output import Output
 from splinter.server.processes import be_ordinary, come_first, name_process
+from splinter.server.settings import Reload, SharedSettings, Source
 from splinter.server.shared import Shared
 from splinter.server.supervisor import memory as memory_limits
 from splinter.server.supervisor import warm
@@ -63,8 +64,11 @@ _STOP_SECONDS_MAX = 2.0
 class Supervisor:
     """One server. ``start()`` returns when it answers; ``run()`` watches until a signal; ``stop()`` ends it."""
 
-    def __init__(self, config: ServerConfig, output: Output) -> None:
+    def __init__(self, config: ServerConfig, output: Output, source: Source | None = None) -> None:
+        """``source``: where the settings come from, for SIGHUP; None: they are read once."""
         self.config = config
+        self._settings = SharedSettings()
+        self._reload = Reload(config, source or Source(None, lambda: config), self._settings)
         self._output = output
         self._workers: Workers | None = None
         self._spares: Spares | None = None
@@ -167,6 +171,7 @@ class Supervisor:
         if self._data is not None:
             self._data.restore(store, made, is_attached=self._kept is not None and self._kept.is_attached)
             self._data.keep_log_of(self._memories)
+            self._data.settings = self._settings
         self._shared = Shared(
             data=self._data,
             config=config,
@@ -186,6 +191,7 @@ class Supervisor:
             workers=self._memories,
             cycles_per_millisecond=ticks,
             kernel_work=made.kernel_work,
+            settings=self._settings,
             events=self._events,
         )
         warm_store(store)
@@ -319,6 +325,9 @@ class Supervisor:
             call_ready(self._selector, seconds)
             self._workers.watch()
             self._forks.attempt_again()
+            if self._signals.hung_up:
+                self._signals.hung_up = False
+                self._reload.run(self._memories)
         logger.info("the server stops", extra=event("server.stopping"))
         self._ended_well = True
 

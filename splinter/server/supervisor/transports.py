@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from splinter import limits
-from splinter.errors import ServerError, TransportUnavailableError
+from splinter.errors import ServerError
 from splinter.net.bpf.maps import possible_cpus
 from splinter.net.netns import inside
 from splinter.net.tenants import rates_bytes, tenants_bytes
 from splinter.net.tier import TENANT_WORK
-from splinter.net.xdp import probe
+from splinter.net.xdp import Obstacle, probe
 from splinter.server.config import ServerConfig
 from splinter.server.kernel_work import KernelWork
 from splinter.server.supervisor import memory as memory_limits
@@ -46,14 +46,14 @@ def choose_transport(config: ServerConfig) -> tuple[str, str]:
     if config.transport == "udp":
         return "udp", "asked for"
     if config.device is None:
-        obstacle: str | None = "no network device was named (--dev)"
+        obstacle: Obstacle | None = Obstacle("no network device was named (--dev)")
     else:
         with inside(config.netns):
             obstacle = probe()
     if obstacle is None:
         return "xdp", "asked for" if config.transport == "xdp" else f"the machine can, and {config.device} was named"
     if config.transport == "xdp":
-        raise TransportUnavailableError(f"XDP cannot be used: {obstacle}")
+        raise obstacle.error("XDP cannot be used: ")
     return "udp", f"XDP cannot be used: {obstacle}"
 
 

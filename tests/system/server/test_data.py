@@ -159,6 +159,16 @@ def test_a_crash_loses_nothing_that_was_to_last(servers: Servers):
         check(servers.start(), tenant, bumps)
 
 
+def test_stats_tell_how_far_the_disk_is(servers: Servers):
+    server = servers.start("--durability", "always")
+    tenant = fill(server, "interval")
+    wait_for(lambda: server.admin().stats()["durability"]["entries_behind"] == 0, what="the disk")
+    told = server.admin().stats()["durability"]
+    assert told["mode"] == "always" and told["log_bytes"] > 0 and told["refused_seconds"] is None
+    assert told["tenants"] == [{"tenant": tenant.tenant, "mode": "interval", "entries_behind": 0}]
+    assert 0 <= told["sync_age_ms"] < 60_000 and told["bytes_behind"] == 0
+
+
 def test_a_tenant_without_durability_comes_back_empty(servers: Servers):
     server = servers.start()
     tenant = fill(server, "none")
@@ -354,6 +364,8 @@ def test_a_full_disk_refuses_writes_serves_reads_and_goes_on_when_there_is_room(
         with pytest.raises(DiskFailedError):
             client.put(b"key", b"other")
         assert client.get(b"key") == b"value"
+        told = server.admin().stats()["durability"]
+        assert told["refused_seconds"] >= 0 and told["disk_failures"] >= 1
         ballast.unlink()
 
         def writes() -> bool:
@@ -363,6 +375,7 @@ def test_a_full_disk_refuses_writes_serves_reads_and_goes_on_when_there_is_room(
             return False
 
         wait_for(writes, 30, "room")
+        assert server.admin().stats()["durability"]["refused_seconds"] is None
         servers.crash()
         assert servers.start().client(tenant).get(b"key") == b"again"
     finally:

@@ -106,6 +106,10 @@ def test_tenants_and_extensions_are_there_again(servers: Servers, number: int) -
 
     again = servers.start()
     assert {tenant: known(again, tenant) for tenant in (7, 8)} == before
+    assert [(each["what"], each["name"], each["version"]) for each in again.client(plain).extension_history()] == [
+        ("installed", "one", 1), ("installed", "two", 1), ("installed", "one", 2), ("installed", "two", 2),
+        ("uninstalled", "two", 2),
+    ]  # fmt: skip
     assert [info.tenant for info in again.admin().list_tenants()] == [7, 8]
     client = again.client(plain)
     assert client.invoke("one") == 11

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from splinter.cli import extensions as commands
 from splinter.cli.main import app
 from splinter.errors import ServerError
-from splinter.net.xdp import extensions
+from splinter.net.xdp import Obstacle, extensions
 from splinter.server import trial
 from splinter.server.control import compiler as _compiler  # noqa: F401 - nobody may not read what is imported later
 from tests.property.hostile.in_child import in_child
@@ -90,6 +90,6 @@ def test_without_the_privilege_the_server_s_kernel_decides() -> None:
 
 
 def test_a_machine_without_a_tier_leaves_it_to_the_server_s_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "probe", lambda: "XDP needs Linux")
+    monkeypatch.setattr(trial, "probe", lambda: Obstacle("XDP needs Linux"))
     result = check(tmp_path, READS)
     assert (result.exit_code, "decides when it is installed; not tried here: XDP needs Linux" in result.stdout) == (0, True)

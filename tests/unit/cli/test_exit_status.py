@@ -18,7 +18,7 @@ from splinter.server.supervisor.ports import cannot
 ROOT = Path(__file__).resolve().parents[3]
 NUMBERS = {
     "DONE": 0, "FAILED": 1, "USAGE": 2, "NOT_FOUND": 3, "UNREACHABLE": 4, "DENIED": 5, "TIMED_OUT": 6, "IN_USE": 7,
-    "NOT_PERMITTED": 8, "CONFIGURATION": 9, "DATA_FOLDER": 10, "REFUSED": 11, "DEFECT": 70,
+    "NOT_PERMITTED": 8, "CONFIGURATION": 9, "DATA_FOLDER": 10, "REFUSED": 11, "UNAVAILABLE": 12, "DEFECT": 70,
 }  # fmt: skip
 OF_KINDS = [
     (errors.PermissionDeniedError("no", "permission_denied"), ExitStatus.DENIED),
@@ -36,6 +36,8 @@ OF_KINDS = [
     (errors.InUseError("no"), ExitStatus.IN_USE),
     (errors.NotPermittedError("no"), ExitStatus.NOT_PERMITTED),
     (PermissionError(errno.EACCES, "no"), ExitStatus.NOT_PERMITTED),
+    (errors.TransportNotPermittedError("no"), ExitStatus.NOT_PERMITTED),
+    (errors.TransportUnavailableError("no"), ExitStatus.UNAVAILABLE),
     (errors.ConfigurationError("no"), ExitStatus.CONFIGURATION),
     (errors.QuotaExceededError(), ExitStatus.REFUSED),
     (errors.ControlError("no"), ExitStatus.REFUSED),

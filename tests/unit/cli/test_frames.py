@@ -83,6 +83,15 @@ def test_durability_is_there_when_the_server_tells_of_it():
     assert rows == [("mode", "always"), ("lag.entries", 12), ("lag.ms", 3.5), ("state", HOSTILE)]
 
 
+def test_tenants_behind_the_disk_have_a_section_of_their_own_with_the_furthest_first():
+    told = {"mode": "interval", "snapshot": None, "refused_seconds": None}
+    behind = [{"tenant": 7, "mode": "always", "entries_behind": 3}, {"tenant": 9, "mode": "interval", "entries_behind": 80}]
+    made = look(durability=told | {"tenants": behind})
+    assert section("durability", made).rows == [("mode", "interval"), ("snapshot", "none"), ("refused_seconds", "none")]
+    assert section("durable tenants", made).sorted_rows() == [(9, "interval", 80), (7, "always", 3)]
+    assert made.plain()["durable tenants"][0] == {"tenant": 9, "mode": "interval", "entries behind": 80}
+
+
 def test_memory_is_told_by_use():
     assert section("memory").sorted_rows()[0] == ("slabs in use", 40 << 20, 0.4)
 

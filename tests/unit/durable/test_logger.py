@@ -2,17 +2,98 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import signal
+import threading
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from splinter import limits
-from splinter.durable.logger import Logger, Paths
-from splinter.store.layout import DURABILITY_ALWAYS
+from splinter.durable import statistics
+from splinter.durable.disk_state import DiskState
+from splinter.durable.files import Disk
+from splinter.durable.logger import Logger, Paths, begin
+from splinter.errors import DiskFailedError
+from splinter.store.layout import DURABILITY_ALWAYS, LOG_FAILED, LOG_KEPT
+from splinter.store.log import LogRings
 from splinter.store.store import Store
 from tests.support.logs import logged
+from tests.support.waiting import wait_for
 
 TENANT, LATE = 1, 2
 SECONDS_MAX = 30.0
+IDENTITY = 5
+MODES = ("none", "interval", "always")
+
+
+@dataclass
+class World:
+    """A store whose changes are logged, and what logs them."""
+
+    store: Store
+    rings: LogRings
+    paths: Paths
+    state: DiskState = field(default_factory=DiskState)
+    loggers: list[Logger] = field(default_factory=list)
+
+    def logger(self) -> Logger:
+        """A log process's, after that of its predecessor."""
+        self.loggers.append(Logger(self.store, self.rings, self.paths, self.state))
+        return self.loggers[-1]
+
+    def told(self) -> dict[str, Any]:
+        """What the statistics tell of the disk."""
+        return statistics.of_disk(self.paths.log, self.paths.snapshots, IDENTITY, self.rings, self.state)
+
+    def behind(self) -> list[tuple[int, str, int]]:
+        """Tenants behind the disk."""
+        found = statistics.tenants_behind(self.store, self.rings, [TENANT, LATE], MODES, 16)
+        assert sum(each["entries_behind"] for each in found) == statistics.entries_behind(
+            self.store, self.rings, [TENANT, LATE]
+        )
+        return [(each["tenant"], each["mode"], each["entries_behind"]) for each in found]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    store = Store.create(limits.STORE_BYTES_MIN, participants=2)
+    for tenant in (TENANT, LATE):
+        store.open_tenant(tenant)
+    for name in ("log", "snapshots"):
+        (tmp_path / name).mkdir()
+    paths = Paths(tmp_path / "log", tmp_path / "snapshots", IDENTITY, disk=RefusingDisk(), segment_bytes=1 << 20)
+    made = World(store, logged(store, TENANT), paths)
+    yield made
+    for logger in made.loggers:
+        logger.close()
+
+
+class RefusingDisk(Disk):
+    """One that may be full."""
+
+    is_full = False
+
+    def write(self, descriptor: int, pieces: Sequence[memoryview], place: int) -> None:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super().write(descriptor, pieces, place)
+
+
+def take_snapshot(logger: Logger) -> None:
+    """Have one taken, to its end."""
+    logger.begin_snapshot()
+    deadline = time.monotonic() + SECONDS_MAX
+    while logger.is_taking_snapshot:
+        assert time.monotonic() < deadline
+        logger.turn()
+        time.sleep(0)  # the thread that takes it
 
 
 def test_what_the_log_lacks_keeps_all_from_being_called_durable_until_a_snapshot_is_whole(tmp_path: Path) -> None:
@@ -44,3 +125,90 @@ def test_what_the_log_lacks_keeps_all_from_being_called_durable_until_a_snapshot
     logger.turn()
     assert store.accounts["durable"][LATE] == store.accounts["sequence"][LATE]
     logger.close()
+
+
+def test_what_is_behind_the_disk_is_told_by_tenant_and_in_all(world: World) -> None:
+    logger = world.logger()
+    assert world.told()["sync_age_ms"] is None and world.behind() == [(TENANT, "always", 0)]
+    for number in range(5):
+        world.store.put(TENANT, 0, b"key", b"%d" % number)
+        world.store.put(LATE, 0, b"key", b"not logged")
+    assert world.behind() == [(TENANT, "always", 5)]
+    told = world.told()
+    assert told["bytes_behind"] > 5 * 64 and told["log_bytes"] == 1 << 20
+    logger.turn()
+    told = world.told()
+    assert world.behind() == [(TENANT, "always", 0)] and told["bytes_behind"] == 0
+    assert 0 <= told["sync_age_ms"] < SECONDS_MAX * 1000
+
+
+def test_the_last_snapshot_is_told_with_age_size_and_duration(world: World) -> None:
+    logger = world.logger()
+    world.store.put(TENANT, 0, b"key", b"value")
+    assert world.told()["snapshot"] is None
+    take_snapshot(logger)
+    told = world.told()
+    assert told["snapshot"]["bytes"] == told["snapshot_bytes"] > 0
+    assert 0 <= told["snapshot"]["age_seconds"] < SECONDS_MAX and 0 <= told["snapshot"]["seconds"] < SECONDS_MAX
+    (path,) = world.paths.snapshots.iterdir()
+    path.write_bytes(path.read_bytes()[:-1])
+    assert world.told()["snapshot"] is None  # it has no end any more
+
+
+def test_a_disk_that_refuses_is_told_since_when_and_how_often(world: World) -> None:
+    for _ in range(2):
+        world.state.note_refusal(is_refused=True)
+    told = world.told()
+    assert told["disk_failures"] == 1 and 0 <= told["refused_seconds"] < SECONDS_MAX
+    world.state.note_refusal(is_refused=False)
+    told = world.told()
+    assert told["disk_failures"] == 1 and told["refused_seconds"] is None
+
+
+def test_a_log_process_takes_writes_again_that_a_dead_one_had_refused(world: World) -> None:
+    """It died while the disk was full; its successor finds room."""
+    world.logger().close()
+    world.rings.tell_failed(is_failed=True)
+    world.state.note_refusal(is_refused=True)
+    with pytest.raises(DiskFailedError):
+        world.store.put(TENANT, 0, b"key", b"value")
+    successor = world.logger()
+    wake = os.eventfd(0, os.EFD_NONBLOCK)
+
+    def end_when_kept() -> None:
+        with contextlib.suppress(AssertionError):  # what comes then fails
+            wait_for(lambda: world.store.descriptor["log_state"] == LOG_KEPT, 5.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert world.store.descriptor["log_state"] == LOG_FAILED
+    before = signal.getsignal(signal.SIGTERM)
+    ending = threading.Thread(target=end_when_kept)
+    try:
+        ending.start()
+        successor.run(wake)
+    finally:
+        ending.join()
+        signal.signal(signal.SIGTERM, before)
+        os.close(wake)
+    world.store.put(TENANT, 0, b"key", b"value")
+    assert world.told()["refused_seconds"] is None
+
+
+def test_a_log_process_that_begins_on_a_full_disk_waits_for_room(world: World) -> None:
+    """Rather than ending, with the whole server, after some attempts."""
+    disk = world.paths.disk
+    assert isinstance(disk, RefusingDisk)
+    disk.is_full = True
+
+    def make_room() -> None:
+        wait_for(lambda: world.told()["refused_seconds"] is not None, SECONDS_MAX)
+        assert world.store.descriptor["log_state"] == LOG_FAILED
+        disk.is_full = False
+
+    waiting = threading.Thread(target=make_room)
+    waiting.start()
+    try:
+        world.loggers.append(begin(world.store, world.rings, world.paths, world.state))
+    finally:
+        waiting.join()
+    assert world.told()["disk_failures"] == 1

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from splinter.errors import ServerError, TransportUnavailableError
+from splinter.errors import ServerError, TransportNotPermittedError, TransportUnavailableError
 from splinter.net import netns, xdp
 from splinter.net.afxdp import Umem, XskSocket
 from splinter.net.bpf import clang, maps, syscall
@@ -74,14 +74,17 @@ def test_probe_and_socket_tell_why_there_is_no_af_xdp(code: int, reason: str, mo
     monkeypatch.setattr(socket, "socket", _fail(code))
     answer = xdp.probe()
     assert answer is not None and reason in answer
-    with pytest.raises(TransportUnavailableError, match=reason):
+    kind = TransportNotPermittedError if code == errno.EPERM else TransportUnavailableError
+    with pytest.raises(TransportUnavailableError, match=reason) as raised:
         XskSocket(Umem(1), "lo", 0)
+    assert type(raised.value) is kind and type(answer.error("no XDP: ")) is kind
 
 
 def test_probe_tells_when_bpf_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "socket", Opened)
     monkeypatch.setattr(maps, "create", _fail(errno.EPERM))
-    assert "CAP_BPF" in (xdp.probe() or "")
+    answer = xdp.probe()
+    assert answer is not None and "CAP_BPF" in answer and answer.is_privilege
 
 
 @pytest.mark.parametrize("code", [errno.EBUSY, errno.EEXIST])

@@ -1,0 +1,114 @@
+"""``splinter backup``."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from splinter import limits
+from splinter.cli.target import Instance, find_server
+from splinter.cli.told import telling
+from splinter.client.admin import Admin
+from splinter.errors import ServerError
+from splinter.terminal import Terminal, complain, say
+
+if TYPE_CHECKING:
+    from splinter.durable.backup import Held
+
+_HOLD_SECONDS = 2.0  # between two signs of life
+_LINE_SECONDS = 2.0
+_POLL_SECONDS = 0.02
+_MIB = 1 << 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command()(backup)
+
+
+def backup(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or an empty one, for the copy.")],
+    instance: Instance = "default",
+) -> None:
+    """Copy a server's data folder while it serves: 'splinter serve --data DIR' starts from the copy.
+
+    It has every write that was acknowledged before, is verified, and gets its name when all of it is on the disk. Run it on the
+    server's host, as the server's user.
+
+    Example: splinter backup /mnt/backup/2026-11-29
+    """
+    from splinter.durable.backup import Backup, Progress  # the compiled code of checksums
+
+    began = time.monotonic()
+    with find_server(instance, None).admin() as admin, _held(admin) as (number, held):
+        if not held.folder.is_dir():
+            raise ServerError(f"the server's data folder {held.folder} is not to be seen here: does it run in a container?")
+        sign = _SignOfLife(admin, number)
+        with _shown() as show:
+
+            def tell(done: int, total: int) -> None:
+                sign.give()
+                show(done, total)
+
+            size = Backup(held, folder, Progress(tell, lambda: sign.give(is_due=True))).make()
+    with telling(f"the backup in {folder} was made all the same"):
+        say(f"copied {held.folder} to {folder}: {size / _MIB:,.1f} MiB, verified, in {time.monotonic() - began:.1f} s")
+
+
+class _SignOfLife:
+    """Tells the server that the backup goes on. Raises :class:`splinter.errors.ControlError` when files may have gone."""
+
+    def __init__(self, admin: Admin, number: int) -> None:
+        self._admin, self._number, self._next = admin, number, 0.0
+
+    def give(self, *, is_due: bool = False) -> None:
+        """Tell it now, if it is time."""
+        if is_due or time.monotonic() >= self._next:
+            self._admin.hold_backup(self._number)
+            self._next = time.monotonic() + _HOLD_SECONDS
+
+
+@contextlib.contextmanager
+def _held(admin: Admin) -> Iterator[tuple[int, Held]]:
+    """Have the files stay where they are for the block: the backup's number, and what it is to copy."""
+    from splinter.durable.backup import Held
+
+    told = admin.begin_backup()
+    number, deadline = int(told["number"]), time.monotonic() + limits.BACKUP_ANSWER_SECONDS
+    try:
+        while (answer := admin.hold_backup(number))["group"] is None:
+            if time.monotonic() > deadline:
+                raise ServerError("the server's disk does not catch up: see 'durability' in 'splinter stats'")
+            time.sleep(_POLL_SECONDS)
+        yield number, Held(Path(told["folder"]), told["identity"], answer["group"], answer["snapshot"])
+    finally:
+        with contextlib.suppress(Exception):  # it ends by itself
+            admin.end_backup(number)
+
+
+@contextlib.contextmanager
+def _shown() -> Iterator[Callable[[int, int], None]]:
+    """Show how far it is: by a bar on a terminal, else by a line each two seconds, on standard error."""
+    terminal = Terminal(stderr=True)
+    if not terminal.is_terminal:
+        following = time.monotonic() + _LINE_SECONDS
+
+        def line(done: int, total: int) -> None:
+            nonlocal following
+            if time.monotonic() >= following:
+                complain(f"copied and verified {done / _MIB:,.0f} of {total / _MIB:,.0f} MiB")
+                following = time.monotonic() + _LINE_SECONDS
+
+        yield line
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    named = (TextColumn("copying, verifying"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
+    with Progress(*named, console=terminal, transient=True) as progress:
+        task = progress.add_task("")
+        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,0 +1,359 @@
+"""A copy of a data folder that is written meanwhile: whole, or not there."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from splinter import limits
+from splinter.durable.backup import Backup, Held, Progress
+from splinter.durable.catalog import TenantRow
+from splinter.durable.disk_state import DiskState
+from splinter.durable.files import Disk
+from splinter.durable.folder import DataFolder
+from splinter.durable.logger import Logger, Paths
+from splinter.durable.recovery import recover
+from splinter.errors import DataFolderError, ServerError
+from splinter.store.layout import DURABILITY_ALWAYS
+from splinter.store.log import LogRings
+from splinter.store.store import Store
+from tests.support.logs import logged, state_of
+
+TENANT, GENERATION = 1, 3
+SEGMENT_BYTES = 1 << 18
+SECONDS = 60.0
+ROW = TenantRow(TENANT, GENERATION, True, token=11, durability=DURABILITY_ALWAYS)
+
+
+@dataclass
+class World:
+    """A folder, the store that it keeps, and what writes the log."""
+
+    folder: DataFolder
+    store: Store
+    rings: LogRings
+    state: DiskState
+    logger: Logger
+    target: Path
+
+    def put(self, first: int, count: int = 40) -> None:
+        """Write some objects, and bring them to the disk a few at a time."""
+        for number in range(first, first + count):
+            self.store.put(TENANT, 0, b"key %d" % number, bytes([number % 256]) * 3000)
+            if number % 5 == 0:
+                self.logger.turn()
+
+    def take_snapshot(self) -> None:
+        """Have one taken, to its end."""
+        self.logger.begin_snapshot()
+        while self.logger.is_taking_snapshot:
+            self.logger.turn()
+
+    def hold(self) -> tuple[int, Held]:
+        """As control process and log process do."""
+        number = self.state.begin_hold(SECONDS)
+        assert number is not None and self.state.answer(number) is None
+        self.logger.turn()
+        answer = self.state.answer(number)
+        assert answer is not None
+        return number, Held(self.folder.path, self.folder.catalog.identity, *answer)
+
+    def back_up(self, held: Held, disk: Disk | None = None, tell: Callable[[int, int], None] = lambda *_: None) -> int:
+        """Make the copy."""
+        return Backup(held, self.target, Progress(tell, lambda: None), disk or Disk()).make()
+
+    def names(self) -> set[str]:
+        """Files of log and snapshots."""
+        return {path.name for folder in (self.folder.log, self.folder.snapshots) for path in folder.iterdir()}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    store = Store.create(limits.STORE_BYTES_MIN, participants=2)
+    store.open_tenant(TENANT, generation=GENERATION)
+    rings = logged(store, TENANT)
+    folder = DataFolder(tmp_path / "data")
+    folder.catalog.put_tenants([ROW])
+    folder.catalog.store = 77
+    state = DiskState()
+    paths = Paths(folder.log, folder.snapshots, folder.catalog.identity, segment_bytes=SEGMENT_BYTES)
+    made = World(folder, store, rings, state, Logger(store, rings, paths, state), tmp_path / "copy")
+    yield made
+    made.logger.close()
+    folder.close()
+
+
+def restored(path: Path) -> dict[str, Any]:
+    """What a server makes of a copy."""
+    folder = DataFolder(path)
+    try:
+        store = Store.create(limits.STORE_BYTES_MIN, participants=2)
+        store.open_tenant(TENANT, generation=GENERATION)
+        found = recover(folder, store, folder.catalog.tenants(), tell=lambda _: None)
+        assert found.is_exact and folder.catalog.tenants() == [ROW]
+        assert folder.catalog.store == 0  # a store in the kernel is not taken for this folder's
+        return state_of(store, TENANT)
+    finally:
+        folder.close()
+
+
+def left(world: World) -> list[str]:
+    """What there is beside the data folder."""
+    return sorted(path.name for path in world.target.parent.iterdir() if path.name != "data")
+
+
+@pytest.mark.parametrize("with_snapshot", [False, True])
+def test_a_copy_has_what_there_was_and_nothing_later(world: World, with_snapshot: bool) -> None:
+    world.put(0)
+    if with_snapshot:
+        world.take_snapshot()
+    world.put(40)
+    world.store.put(TENANT, 0, b"key 3", b"in memory, and acknowledged, when the hold begins")
+    expected = state_of(world.store, TENANT)
+    _, held = world.hold()
+    assert (held.snapshot is not None) == with_snapshot
+    world.put(200)  # goes on meanwhile
+    told: list[tuple[int, int]] = []
+    size = world.back_up(held, tell=lambda done, total: told.append((done, total)))
+    assert told == sorted(told) and told[-1] == (2 * size, 2 * size)
+    assert left(world) == ["copy"] and world.target.stat().st_mode & 0o777 == 0o700
+    assert restored(world.target) == expected
+
+
+def test_files_stay_where_they_are_as_long_as_a_hold_lasts(world: World) -> None:
+    world.put(0)
+    world.take_snapshot()
+    number, held = world.hold()
+    expected, names = state_of(world.store, TENANT), world.names()
+    for first in (100, 200):
+        world.put(first, 200)
+        world.take_snapshot()
+    assert {name for name in names if not name.endswith(".spare")} <= world.names()
+    world.back_up(held)
+    assert restored(world.target) == expected
+    world.state.end_hold(number)
+    world.logger.turn()
+    assert len([name for name in world.names() if name.endswith(".snap")]) == 1
+    assert not any(name in world.names() for name in names if name.endswith((".snap", ".log")))
+
+
+def test_a_snapshot_that_becomes_whole_later_is_not_taken(world: World) -> None:
+    """It may know of later groups of the log than the copy has."""
+    world.put(0)
+    _, held = world.hold()
+    expected = state_of(world.store, TENANT)
+    world.put(100)
+    world.take_snapshot()
+    world.back_up(held)
+    assert list((world.target / "snapshots").iterdir()) == []
+    assert restored(world.target) == expected
+
+
+def test_no_hold_is_answered_before_all_is_on_the_disk(world: World) -> None:
+    world.put(0, 5)
+    world.store.open_tenant(2)
+    world.store.put(2, 0, b"key", b"is not logged")
+    world.store.set_durability(2, DURABILITY_ALWAYS)  # so the log lacks something
+    number = world.state.begin_hold(SECONDS)
+    assert number is not None
+    world.logger.turn()
+    assert world.state.answer(number) is None
+    deadline = time.monotonic() + SECONDS
+    while (answer := world.state.answer(number)) is None:
+        assert time.monotonic() < deadline
+        world.logger.turn()
+    assert answer[1] is not None  # the snapshot that made it good
+
+
+def test_a_hold_that_was_seen_to_end_is_not_taken_up_again() -> None:
+    state = DiskState()
+    number = state.begin_hold(SECONDS)
+    assert number is not None and state.begin_hold(SECONDS) is None and state.look_at_hold() == number
+    assert state.renew_hold(number, SECONDS) and not state.renew_hold(number + 1, SECONDS)
+    assert state.renew_hold(number, -1)  # it lasts no more
+    assert not state.renew_hold(number, SECONDS) and state.look_at_hold() == 0
+    state._record["hold_until_ns"] = 1 << 62  # renewed by who had looked just before
+    assert state.look_at_hold() == 0 and not state.renew_hold(number, SECONDS)
+    state.end_hold(number)
+    assert state.begin_hold(SECONDS) == number + 1 and state.look_at_hold() == number + 1
+
+
+@pytest.mark.parametrize("suffix", [".log", ".snap", "splinter.db"])
+def test_what_is_damaged_is_not_backed_up(world: World, suffix: str) -> None:
+    world.put(0)
+    world.take_snapshot()
+    world.put(100)
+    _, held = world.hold()
+    (path, *_) = sorted(path for path in world.folder.path.rglob(f"*{suffix}"))
+    data = bytearray(path.read_bytes())
+    wanted = b'"token": 11' if suffix == "splinter.db" else bytes([100 if suffix == ".log" else 5]) * 3000
+    data[data.index(wanted) + 10] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ServerError, match=rf"{suffix}.* is damaged"):
+        world.back_up(held)
+    assert left(world) == []
+
+
+class NumberedDisk(Disk):
+    """Counts operations that change something, and does something before one of them."""
+
+    def __init__(self, act: Callable[[], None], at: int) -> None:
+        self.count, self._act, self._at = 0, act, at
+
+    def _step(self) -> None:
+        self.count += 1
+        if self.count == self._at:
+            self._act()
+
+    def open(self, path: Path, *, create: bool = False) -> int:
+        self._step()
+        return super().open(path, create=create)
+
+    def write(self, descriptor: int, pieces: Sequence[memoryview], place: int) -> None:
+        self._step()
+        super().write(descriptor, pieces, place)
+
+    def sync(self, descriptor: int) -> None:
+        self._step()
+        super().sync(descriptor)
+
+    def sync_folder(self, folder: Path) -> None:
+        self._step()
+        super().sync_folder(folder)
+
+    def rename(self, old: Path, new: Path) -> None:
+        self._step()
+        super().rename(old, new)
+
+    def remove(self, path: Path) -> None:
+        self._step()
+        super().remove(path)
+
+
+def _fail() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _die() -> None:
+    os._exit(9)
+
+
+def test_a_full_disk_leaves_nothing_whatever_it_fails_at(world: World) -> None:
+    world.put(0)
+    world.take_snapshot()
+    world.put(100)
+    _, held = world.hold()
+    at, failures = 1, 0
+    while True:
+        disk = NumberedDisk(_fail, at)
+        try:
+            world.back_up(held, disk)
+        except ServerError as error:
+            assert "No space left" in str(error)
+            failures += 1
+        if disk.count < at:
+            break
+        assert left(world) == []
+        at += 1
+    assert failures == at - 1 >= 20 and restored(world.target)
+
+
+def test_whoever_dies_leaves_nothing_that_looks_whole_and_is_not(world: World) -> None:
+    world.put(0)
+    world.take_snapshot()
+    world.put(100)
+    expected = state_of(world.store, TENANT)
+    _, held = world.hold()
+    at, status = 1, 9
+    unfinished = world.target.with_name("copy.new")
+    while status == 9:
+        child = os.fork()
+        if child == 0:
+            try:
+                world.back_up(held, NumberedDisk(_die, at))
+                os._exit(0)
+            finally:
+                os._exit(1)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert status in (0, 9)
+        if world.target.exists():
+            assert restored(world.target) == expected
+            world.target.rename(world.target.with_name(f"whole {at}"))
+        elif (unfinished / "splinter.db").exists():  # verified, and about to get its name
+            assert restored(unfinished) == expected
+            for path in unfinished.rglob("*"):
+                if path.is_file():
+                    path.unlink()
+            (unfinished / "unfinished").touch()
+        else:
+            with pytest.raises(DataFolderError, match="no data folder"):
+                DataFolder(unfinished)
+        at += 1
+    assert at > 20
+    assert [name for name in left(world) if name.startswith("copy")] == []
+
+
+def test_targets_that_cannot_be_are_refused(world: World, tmp_path: Path) -> None:
+    world.put(0, 5)
+    _, held = world.hold()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").touch()
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "foreign.new").mkdir()
+    (tmp_path / "foreign.new/file").touch()
+    for name, reason in {
+        "full": "is not empty", "file": "is no folder", "link": "is no folder", "missing/copy": "no folder",
+        "data/copy": "in the data folder itself", "foreign": "no unfinished backup",
+    }.items():  # fmt: skip
+        world.target = tmp_path / name
+        with pytest.raises(DataFolderError, match=reason):
+            world.back_up(held)
+    assert left(world) == left(world) and (tmp_path / "foreign.new/file").exists() and (tmp_path / "full/file").exists()
+    world.target = tmp_path / "empty"
+    world.target.mkdir()
+    world.back_up(held)
+    restored(world.target)
+
+
+def test_two_backups_do_not_share_a_folder(world: World) -> None:
+    world.put(0, 5)
+    _, held = world.hold()
+    unfinished = world.target.with_name("copy.new")
+    unfinished.mkdir()
+    with (unfinished / "unfinished").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(DataFolderError, match="another backup"):
+            world.back_up(held)
+        assert unfinished.exists()
+    world.back_up(held)  # that one is dead
+    restored(world.target)
+
+
+def test_what_may_have_gone_meanwhile_gets_no_name(world: World) -> None:
+    """All was read and is whole, but the server has not kept the files in their place until then."""
+    world.put(0, 5)
+    _, held = world.hold()
+
+    def refuse() -> None:
+        raise ServerError("not held")
+
+    with pytest.raises(ServerError, match="not held"):
+        Backup(held, world.target, Progress(lambda *_: None, refuse)).make()
+    assert left(world) == []
+
+
+def test_the_folder_of_another_server_is_not_copied(world: World) -> None:
+    world.put(0, 5)
+    _, held = world.hold()
+    with pytest.raises(ServerError):
+        world.back_up(Held(held.folder, held.identity + 2, held.group, held.snapshot))
+    assert left(world) == []
