@@ -59,6 +59,7 @@ DEFINE_LOAD(32)
 DEFINE_LOAD(64)
 
 #include "store.h"
+#include "expiry.h"
 
 /* Copy `length` bytes to a place in the record; the two may overlap. */
 GLOBAL __u64 copy(SCRATCH_PARAMETER, __u64 to, __u64 from, __u64 length)
@@ -192,9 +193,11 @@ GLOBAL __u64 get(SCRATCH_PARAMETER, __u64 table, __u64 address, __u64 length)
     if (version & 1 || !version || version >> 1 > s->snapshot)
         return NOT_TOLD;
     lengths = ((struct object *)(found.slab + found.at))->lengths;
+    if (is_over(key, &found, lengths))
+        return NOT_TOLD;
     s->frame.out_address = OBJECT_ADDRESS | (__u64)found.slab_number << SLAB_BYTES_SHIFT |
                            (found.at + sizeof(struct object) + (lengths & KEY_BYTES_MAX));
-    s->frame.out_length = lengths >> KEY_LENGTH_BITS;
+    s->frame.out_length = value_length(lengths);
     s->frame.out_version = version;
     return 1;
 }

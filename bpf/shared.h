@@ -40,6 +40,8 @@ struct usual {
 #define UNIT_BYTES 16
 #define IDENTITY_BITS 40
 #define KEY_LENGTH_BITS 8
+#define VALUE_LENGTH_BITS 23
+#define EXPIRES_BIT 31
 #define BUCKET_ENTRIES 7
 #define CHAIN_BUCKETS_MAX 8
 #define ENTRY_TAG_SHIFT 48
@@ -73,7 +75,9 @@ struct store_descriptor {
     __u64 log_gaps;
     __u64 log_covered;
     __u64 log_sleeps;
-    __u64 reserved_made[5];
+    __u64 clock_base;
+    __u64 expiring;
+    __u64 reserved_made[3];
     __u64 epoch;
 };
 
@@ -226,11 +230,13 @@ struct frame {
     __u64 written;
     __u64 call;
     __u64 shown;
+    __u64 now;
+    __u64 reserved;
 };
 
 struct extension_scratch {
     struct frame frame;
-    __u8 memory[3904];
+    __u8 memory[3888];
     __u64 cells[512];
     __u64 stack[32];
     __u8 data[2048];
@@ -274,7 +280,8 @@ enum verdict {
     VERDICT_OVER_SHARE = 20,
     VERDICT_OVER_CPU = 21,
     VERDICT_OVER_INVOKE = 22,
-    VERDICTS = 23
+    VERDICT_OVER_EXPIRED = 23,
+    VERDICTS = 24
 };
 
 #endif

@@ -15,6 +15,7 @@
 #include "pause.h"
 #include "work.h"
 #include "store.h"
+#include "expiry.h"
 #include "durable.h"
 #define value_block(slab, end) block_before(slab, end, SLAB_BYTES)
 #include "answer.h"
@@ -187,7 +188,9 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
     }
     value_bytes = ((struct object *)(walk.slab + walk.at))->lengths;
     value_at = walk.at + sizeof(struct object) + (value_bytes & KEY_BYTES_MAX);
-    value_bytes >>= KEY_LENGTH_BITS;
+    if (is_over(key, &walk, value_bytes))
+        return VERDICT_OVER_EXPIRED;
+    value_bytes = value_length(value_bytes);
     if (value_bytes > most)
         return VERDICT_OVER_SIZE;
     *bytes += value_bytes;

@@ -15,6 +15,8 @@
 #define SPLINTER_OPCODE_INVOKE 5
 #define SPLINTER_OPCODE_GOODBYE 6
 #define SPLINTER_OPCODE_TRANSACT 7
+#define SPLINTER_OPCODE_EXPIRE 8
+#define SPLINTER_OPCODE_TTL 9
 
 struct splinter_header {
     __u32 magic;

@@ -104,6 +104,8 @@ def shared_header() -> str:
             UNIT_BYTES=layout.UNIT_BYTES,
             IDENTITY_BITS=layout.IDENTITY_BITS,
             KEY_LENGTH_BITS=layout.KEY_LENGTH_BITS,
+            VALUE_LENGTH_BITS=layout.VALUE_LENGTH_BITS,
+            EXPIRES_BIT=layout.EXPIRES_BIT,
             BUCKET_ENTRIES=limits.BUCKET_ENTRIES,
             CHAIN_BUCKETS_MAX=limits.CHAIN_BUCKETS_MAX,
             ENTRY_TAG_SHIFT=layout.ENTRY_TAG_SHIFT,

@@ -46,6 +46,7 @@ class Status(NumberWithText):
     KILLED = 19, "the task was killed by the watchdog"
     QUARANTINED = 20, "the extension was stopped for having stuck workers; install it again to release it"
     DISK_FAILED = 21, "the server's disk takes no writes; nothing was changed, and what is stored can be read"
+    BAD_TTL = 22, "an object lives for 1 ns to 100 years, or for ever"
 
 
 class SplinterError(Exception):
@@ -84,6 +85,10 @@ class BadKeyError(RequestError):
 
 class ValueTooLargeError(RequestError):
     status = Status.VALUE_TOO_LARGE
+
+
+class BadTtlError(RequestError):
+    status = Status.BAD_TTL
 
 
 class OutOfMemoryError(RequestError):

@@ -20,6 +20,7 @@ MAGIC = 0x4E4C5053  # the bytes "SPLN"
 VERSION = 1
 FLAG_REPLY = 1  # set in every reply, never in a request
 FLAG_KERNEL = 2  # set in a reply that the XDP program made, which no worker has seen
+FLAG_EXPIRES = 4  # of a PUT: behind the value, and counted with it, stands how long the object is to live, in each fragment
 
 
 class Opcode(IntEnum):
@@ -33,6 +34,8 @@ class Opcode(IntEnum):
     INVOKE = 5
     GOODBYE = 6
     TRANSACT = 7
+    EXPIRE = 8
+    TTL = 9
 
 
 HEADER = np.dtype(
@@ -41,7 +44,7 @@ HEADER = np.dtype(
         ("version", "u1"),  # VERSION; magic, version, tenant and token stay where they are in every version
         ("opcode", "u1"),  # Opcode; a reply repeats it
         ("status", "u1"),  # reply: Status; request: how much fits the way back, in units of ROOM_UNIT_BYTES; 0: MTU 1500
-        ("flags", "u1"),  # FLAG_REPLY, FLAG_KERNEL
+        ("flags", "u1"),  # FLAG_…
         ("tenant", "<u4"),  # 1 … TENANTS_MAX - 1
         ("table", "<u2"),  # 0 … TABLES_MAX - 1
         ("key_length", "<u2"),  # bytes of key behind the header; 0 in replies
@@ -51,7 +54,7 @@ HEADER = np.dtype(
         ("value_length", "<u4"),  # bytes of value in this packet, behind the key
         ("fragment_index", "<u2"),  # which fragment of the value this is, from 0
         ("fragment_count", "<u2"),  # fragments of the whole value; 0 and 1 both mean: not fragmented
-        ("object_version", "<u8"),  # GET, PUT: version of the object; INVOKE: hash of the signature; 0: do not care
+        ("object_version", "<u8"),  # GET, PUT, EXPIRE: version of the object; INVOKE: hash of the signature; 0: do not care
         # Request: the client has the replies to all sequence numbers below this. Reply: UDP payload of the largest request.
         ("acknowledged", "<u8"),
     ]
@@ -82,6 +85,10 @@ H_ACKNOWLEDGED = offset(HEADER, "acknowledged")
 # Bytes that a reply may have beyond its request and still be made in the driver: a packet grows by so many at its head. The
 # value of a GET is padding, which has the packet be long enough already.
 KERNEL_GROWTH_BYTES = 200
+
+# How long an object lives: ns, u64. An EXPIRE's value, and a TTL's reply; TTL_NONE there: for ever.
+TTL_BYTES = 8
+TTL_NONE = 0
 
 # PUT's object_version for "only if there is no such object"; no object ever has this version.
 OBJECT_ABSENT = 0xFFFF_FFFF_FFFF_FFFF

@@ -1,7 +1,8 @@
-"""``splinter get``, ``put`` and ``delete``: one object."""
+"""``splinter get``, ``put``, ``delete``, ``expire``, ``persist`` and ``ttl``: one object."""
 
 from __future__ import annotations
 
+import math
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -44,6 +45,9 @@ def register(app: typer.Typer) -> None:
     app.command()(get)
     app.command()(put)
     app.command()(delete)
+    app.command()(expire)
+    app.command()(persist)
+    app.command()(ttl)
 
 
 def get(
@@ -82,6 +86,9 @@ def put(
     tenant: Tenant,
     value: Annotated[str | None, typer.Argument(metavar="VALUE", help="By default read from standard input.")] = None,
     file: Annotated[Path | None, typer.Option("--file", "-f", help="Take the value from a file.")] = None,
+    lifetime: Annotated[
+        float | None, typer.Option("--ttl", metavar="SECONDS", help="How long it lives; without, for ever.")
+    ] = None,
     table: Table = 0,
     form: _KeyOption = KeyForm.TEXT,
     as_hex: _Hex = False,
@@ -91,11 +98,12 @@ def put(
 ) -> None:
     """Store an object, in place of the one there was.
 
-    Examples: splinter put dog 'a domesticated canid' --tenant 7 --table 1; splinter put photo --file cat.jpg --tenant 7
+    Examples: splinter put dog 'a domesticated canid' --tenant 7 --table 1; splinter put photo --file cat.jpg --tenant 7;
+    splinter put session 42 --ttl 3600 --tenant 7
     """
     body = _read_value(value, file, as_hex)
     with find_server(instance, address).client(tenant, token) as client:
-        client.put(parse_key(key, form), body, table=table)
+        client.put(parse_key(key, form), body, table=table, ttl=lifetime)
 
 
 def delete(
@@ -113,6 +121,66 @@ def delete(
     """
     with find_server(instance, address).client(tenant, token) as client:
         found = _delete(client, parse_key(key, form), table)
+    _require(found, key, table, tenant)
+
+
+def expire(
+    key: _KeyArgument,
+    seconds: Annotated[float, typer.Argument(metavar="SECONDS", help="How long the object lives from now on.")],
+    tenant: Tenant,
+    table: Table = 0,
+    form: _KeyOption = KeyForm.TEXT,
+    token: Token = None,
+    instance: Instance = "default",
+    address: Address = None,
+) -> None:
+    """Say how long an object lives; exit status 3 when there is none.
+
+    Example: splinter expire session 60 --tenant 7
+    """
+    with find_server(instance, address).client(tenant, token) as client:
+        found = client.expire(parse_key(key, form), seconds, table=table)
+    _require(found, key, table, tenant)
+
+
+def persist(
+    key: _KeyArgument,
+    tenant: Tenant,
+    table: Table = 0,
+    form: _KeyOption = KeyForm.TEXT,
+    token: Token = None,
+    instance: Instance = "default",
+    address: Address = None,
+) -> None:
+    """Have an object live for ever; exit status 3 when there is none.
+
+    Example: splinter persist session --tenant 7
+    """
+    with find_server(instance, address).client(tenant, token) as client:
+        found = client.persist(parse_key(key, form), table=table)
+    _require(found, key, table, tenant)
+
+
+def ttl(
+    key: _KeyArgument,
+    tenant: Tenant,
+    table: Table = 0,
+    form: _KeyOption = KeyForm.TEXT,
+    token: Token = None,
+    instance: Instance = "default",
+    address: Address = None,
+) -> None:
+    """Print how many seconds an object still lives, "inf" for ever; exit status 3 when there is none.
+
+    Example: splinter ttl session --tenant 7
+    """
+    with find_server(instance, address).client(tenant, token) as client:
+        left = client.ttl(parse_key(key, form), table=table)
+    _require(left is not None, key, table, tenant)
+    say(f"{left:.3f}" if left != math.inf else "inf")
+
+
+def _require(found: bool, key: str, table: int, tenant: int) -> None:
     if not found:
         raise fail(f"no object {key!r} in table {table} of tenant {tenant}", ExitStatus.NOT_FOUND)
 

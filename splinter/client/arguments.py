@@ -5,7 +5,9 @@ Whatever Python takes for an integer is one (``operator.index``: NumPy's as well
 
 from __future__ import annotations
 
+import math
 import operator
+from datetime import timedelta
 from typing import Any
 
 from splinter import limits
@@ -76,6 +78,23 @@ def check_timeout(given: Any) -> float:
     if not 0 < seconds < _TIMEOUT_SECONDS_MAX:
         raise ValueError(f"{wanted}, not {_shown(given)}")
     return seconds
+
+
+def check_ttl(given: Any) -> int:
+    """How long an object is to live, in ns: ``given`` is in seconds, or a ``timedelta``. Raises :class:`TypeError` for what is
+    neither, :class:`ValueError` for 0 and less, and for more than 100 years."""
+    wanted = f"ttl is a number of seconds, more than 0 and at most {limits.TTL_NS_MAX // 10**9:,}, or a timedelta"
+    try:
+        if isinstance(given, bool | str | bytes | bytearray):
+            raise TypeError
+        ns = float(given.total_seconds() if isinstance(given, timedelta) else given) * 1e9
+    except OverflowError:
+        ns = math.inf
+    except (TypeError, ValueError):
+        raise TypeError(f"{wanted}, not {_shown(given)}") from None
+    if not 0 < ns <= limits.TTL_NS_MAX:
+        raise ValueError(f"{wanted}, not {_shown(given)}")
+    return max(1, round(ns))
 
 
 def is_timeout(given: Any) -> bool:

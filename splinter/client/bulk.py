@@ -12,7 +12,7 @@ from splinter.client import fragments
 from splinter.client.channel import Channel
 from splinter.client.encoding import Key, Value, encode_key, encode_value
 from splinter.client.flights import Reply, identity_of
-from splinter.errors import ProtocolError, Status, error_for
+from splinter.errors import ProtocolError, Status
 from splinter.wire import MULTIGET_MISSING, MULTIGET_TOO_LARGE, MULTIGET_VERSIONS, Opcode
 
 _U16 = struct.Struct("<H")
@@ -62,7 +62,7 @@ def put_many(
         key = keys_by_identity.pop(identity)
         keys_under_way.discard(key)
         if reply.status != Status.OK:
-            error = error_for(reply.status, reply.value.decode(errors="replace"))
+            error = reply.error()
             error.add_note(f"while putting key {key!r} in table {table}")
             raise error
     return count
@@ -128,7 +128,7 @@ def get_many(channel: Channel, keys: Sequence[bytes], table: int, window: int, *
 def _read_multiget(reply: Reply, batch: list[int], found: Found, large: list[int], version_bytes: int) -> int:
     """Enter a reply's values; returns how many of the batch's keys it answers (at least one)."""
     if reply.status != Status.OK:
-        raise error_for(reply.status, reply.value.decode(errors="replace"))
+        raise reply.error()
     body, at, answered = reply.value, 0, 0
     while at + _U32.size <= len(body) and answered < len(batch):
         (length,) = _U32.unpack_from(body, at)

@@ -32,7 +32,7 @@ from splinter.client.padding import Padding
 from splinter.client.process import ForkedError, ProcessOwn, process_number
 from splinter.client.sockets import ResolutionTimeoutError, connect
 from splinter.errors import BusyError, RequestTimeoutError, SplinterError, Status, UnreachableError
-from splinter.wire import HEADER_STRUCT, MAGIC, VERSION, Opcode
+from splinter.wire import FLAG_EXPIRES, HEADER_STRUCT, MAGIC, TTL_BYTES, VERSION, Opcode
 
 RESEND_SECONDS_MIN = 0.02  # wait before the first repetition; a wait doubles each time
 RESEND_SECONDS_MAX = 0.5
@@ -49,7 +49,8 @@ _RECEIVE_BUFFER_BYTES = 1 << 20
 _HEADER_BYTES = limits.REQUEST_HEADER_BYTES
 _IP_RECVERR = 11  # linux/in.h
 
-_WRITES = frozenset((Opcode.PUT, Opcode.DELETE, Opcode.INVOKE, Opcode.TRANSACT))  # what the server may keep a result of
+# What the server may keep a result of
+_WRITES = frozenset((Opcode.PUT, Opcode.DELETE, Opcode.INVOKE, Opcode.TRANSACT, Opcode.EXPIRE))
 
 _pack = HEADER_STRUCT.pack
 _monotonic = time.monotonic
@@ -137,13 +138,15 @@ class Channel(ProcessOwn):
         fragment_index: int = 0,
         fragment_count: int = 0,
         room: int | None = None,
+        ttl: int = 0,
     ) -> bytes:
-        """The bytes of a request. ``room`` is what its header says, by default how large a reply fits the way."""
+        """The bytes of a request. ``room``: as the header's, by default as large as fits the way. ``ttl``: a PUT's, ns."""
         if opcode in _WRITES:
             self._has_written = True
+        flags, value = (FLAG_EXPIRES, value + ttl.to_bytes(TTL_BYTES, "little")) if ttl else (0, value)
         return (
             _pack(
-                MAGIC, VERSION, opcode, self.size.room if room is None else room, 0, self._tenant, table,
+                MAGIC, VERSION, opcode, self.size.room if room is None else room, flags, self._tenant, table,
                 len(key), self._token, self._client, sequence,
                 len(value), fragment_index, fragment_count, object_version, self._oldest(sequence),
             ) + key + value
@@ -159,23 +162,16 @@ class Channel(ProcessOwn):
         return next(iter(self._flights)) >> FRAGMENT_BITS if self._flights else new
 
     def request(
-        self,
-        opcode: Opcode,
-        table: int = 0,
-        key: bytes = b"",
-        value: bytes = b"",
-        object_version: int = 0,
-        *,
-        timeout: float | None = None,
-        resend_seconds: float = RESEND_SECONDS_MIN,
-    ) -> Reply:
+        self, opcode: Opcode, table: int = 0, key: bytes = b"", value: bytes = b"", object_version: int = 0,
+        *, timeout: float | None = None, resend_seconds: float = RESEND_SECONDS_MIN, ttl: int = 0,
+    ) -> Reply:  # fmt: skip
         """Send one request and return its reply, whatever the status (but BUSY, which is tried again until the
         deadline).
 
         Raises :class:`RequestTimeoutError` without an answer, :class:`BusyError` when the server stayed busy.
         """
         sequence = self.next_sequence()
-        packet = self.packet(opcode, sequence, table, key, value, object_version)
+        packet = self.packet(opcode, sequence, table, key, value, object_version, ttl=ttl)
         identity = identity_of(sequence)
         timeout = self.timeout if timeout is None else timeout
         deadline = self.waited + timeout

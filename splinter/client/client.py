@@ -11,25 +11,18 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from splinter import limits
 from splinter.client import bulk, fragments
-from splinter.client.arguments import check_integer, check_those_given, check_timeout, is_timeout
+from splinter.client.arguments import check_integer, check_those_given, check_timeout, check_ttl, is_timeout
 from splinter.client.channel import Channel
 from splinter.client.control import ControlConnection, understood
 from splinter.client.diagnosis import Diagnosis
 from splinter.client.encoding import Key, Value, check_table, encode_key, encode_value, parse_token
 from splinter.client.extension_info import ExtensionInfo, extension_info
 from splinter.client.flights import Reply
+from splinter.client.lifetimes import Lifetimes, Ttl
 from splinter.client.process import ProcessOwn, process_number
 from splinter.client.transaction import Transaction, repeat, transaction
-from splinter.errors import (
-    BadArgumentsError,
-    BadKeyError,
-    ExtensionRuntimeError,
-    SignatureChangedError,
-    SplinterError,
-    Status,
-    error_for,
-)
-from splinter.wire import Opcode
+from splinter.errors import BadArgumentsError, BadKeyError, SignatureChangedError, SplinterError, Status
+from splinter.wire import TTL_BYTES, Opcode
 
 if TYPE_CHECKING:
     from splinter.ext.signature import Signature
@@ -43,7 +36,7 @@ _TIMEOUT_SECONDS = 1.0  # where none is given
 _CONTROL_SECONDS = 30.0  # of the control plane, which compiles; other tenants' sources may be under way
 
 
-class Client(ProcessOwn):
+class Client(Lifetimes, ProcessOwn):
     """A tenant's connection to a server; several threads may use one client at once.
 
     ``token`` is the number, or the 16 hexadecimal digits, that creating the tenant returned. ``netns`` names the network
@@ -109,20 +102,30 @@ class Client(ProcessOwn):
         finally:
             self._give_back(channel)
 
-    def put(self, key: Key, value: Value, *, table: int = 0, if_version: int = 0, timeout: float | None = None) -> int:
-        """Store an object, replace the one there was; returns the new version.
+    def put(
+        self,
+        key: Key,
+        value: Value,
+        *,
+        table: int = 0,
+        ttl: Ttl | None = None,
+        if_version: int = 0,
+        timeout: float | None = None,
+    ) -> int:
+        """Store an object, replace the one there was; returns the new version. It lives for ``ttl`` seconds; without, for ever.
 
         With ``if_version`` only when the object's version is that one (``splinter.wire.OBJECT_ABSENT``: there is none), else
         :class:`splinter.errors.VersionChangedError`.
         """
         raw, body, table = encode_key(key), encode_value(value), check_table(table)
-        if_version = check_integer("if_version", if_version)
+        if_version, ns = check_integer("if_version", if_version), 0 if ttl is None else check_ttl(ttl)
+        size = len(raw) + len(body) + (TTL_BYTES if ns else 0)
         channel = self._take(timeout)
         try:
-            channel.learn(len(raw) + len(body))
-            if len(raw) + len(body) > channel.size.body_bytes_max():
-                return fragments.put_large(channel, table, raw, body, if_version)
-            return _check(channel.request(Opcode.PUT, table, raw, body, if_version)).version
+            channel.learn(size)
+            if size > channel.size.body_bytes_max():
+                return fragments.put_large(channel, table, raw, body, if_version, ns)
+            return channel.request(Opcode.PUT, table, raw, body, if_version, ttl=ns).checked().version
         finally:
             self._give_back(channel)
 
@@ -137,7 +140,7 @@ class Client(ProcessOwn):
         reply = self._request(timeout, Opcode.DELETE, table, raw, object_version=if_version)
         if reply.status == Status.NOT_FOUND:
             return False
-        _check(reply)
+        reply.checked()
         return True
 
     # --- many objects -------------------------------------------------------------------------------------------------
@@ -280,8 +283,9 @@ class Client(ProcessOwn):
 
     def extension_history(self, *, timeout: float | None = None) -> list[dict[str, Any]]:
         """Installs and uninstalls: ``name``, ``version``, ``what``, ``at`` (s since 1970). ControlError: none are kept."""
+        reply = self._ask("extension.history", timeout)
         with understood():
-            return [dict(each) for each in self._ask("extension.history", timeout)["events"]]
+            return [dict(each) for each in reply["events"]]
 
     def log(self, *, timeout: float | None = None) -> list[tuple[int, bytes]]:
         """What the tenant's extensions wrote by ``db.log`` of late: (nanoseconds of the server's clock, text), oldest first.
@@ -306,7 +310,7 @@ class Client(ProcessOwn):
     def ping(self, *, timeout: float | None = None) -> float:
         """Seconds that a round trip to the tenant's worker took."""
         start = time.perf_counter()
-        _check(self._request(timeout, Opcode.PING))
+        self._request(timeout, Opcode.PING).checked()
         return time.perf_counter() - start
 
     def close(self) -> None:
@@ -388,13 +392,4 @@ class Client(ProcessOwn):
             reply = channel.request(Opcode.INVOKE, 0, raw, packed, signature.hash, resend_seconds=_INVOKE_RESEND_SECONDS)
         finally:
             self._give_back(channel)
-        return signature.unpack(_check(reply).value)
-
-
-def _check(reply: Reply) -> Reply:
-    if reply.status != Status.OK:
-        error = error_for(reply.status, reply.value.decode(errors="replace"))
-        if isinstance(error, ExtensionRuntimeError):
-            error.code = reply.version
-        raise error
-    return reply
+        return signature.unpack(reply.checked().value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from splinter import limits
-from splinter.errors import ProtocolError, RequestTimeoutError, Status
+from splinter.errors import ExtensionRuntimeError, ProtocolError, RequestError, RequestTimeoutError, Status, error_for
 from splinter.wire import FLAG_KERNEL, FLAG_REPLY, HEADER_STRUCT, MAGIC, VERSION
 
 FRAGMENT_BITS = 16  # an identity is sequence << 16 | fragment index
@@ -28,6 +28,19 @@ class Reply(NamedTuple):
     fragment_count: int
     value: bytes
     by_kernel: bool = False  # no worker has seen the request
+
+    def error(self) -> RequestError:
+        """The exception of its status, which is not OK."""
+        error = error_for(self.status, self.value.decode(errors="replace"))
+        if isinstance(error, ExtensionRuntimeError):
+            error.code = self.version
+        return error
+
+    def checked(self) -> Reply:
+        """Itself; raises the exception of any status but OK."""
+        if self.status != Status.OK:
+            raise self.error()
+        return self
 
 
 @dataclass(slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from splinter import limits
 from splinter.client.channel import RESEND_SECONDS_MIN, Channel
 from splinter.client.flights import Reply, identity_of
-from splinter.errors import BusyError, Status, error_for
-from splinter.wire import Opcode
+from splinter.errors import BusyError, Status
+from splinter.wire import TTL_BYTES, Opcode
 
 WINDOW = 16  # fragments on their way at once
 _PAUSE_SECONDS_MAX = 0.1  # before all fragments are sent again
@@ -22,7 +22,7 @@ def get(channel: Channel, table: int, key: bytes) -> tuple[bytes | None, int]:
         if reply.status == Status.NOT_FOUND:
             return None, 0
         if reply.status != Status.OK:
-            raise error_for(reply.status, reply.value.decode(errors="replace"))
+            raise reply.error()
         channel.padding.learn(table, reply, len(padding) > 0)
         if reply.fragment_count <= 1:
             return reply.value, reply.version
@@ -35,8 +35,8 @@ def get(channel: Channel, table: int, key: bytes) -> tuple[bytes | None, int]:
     raise BusyError("the object was replaced over and over while its fragments were read")
 
 
-def put_large(channel: Channel, table: int, key: bytes, value: bytes, if_version: int) -> int:
-    """Put a value that does not fit one packet; returns the object's version.
+def put_large(channel: Channel, table: int, key: bytes, value: bytes, if_version: int, ttl: int = 0) -> int:
+    """Put a value that does not fit one packet, for ``ttl`` ns, or (0) for ever; returns the object's version.
 
     All fragments carry one sequence number; the server answers each, and the one that completes the value, and every one
     that comes later, with the new version. The value may be collected by several workers side by side: then all of it is
@@ -45,7 +45,7 @@ def put_large(channel: Channel, table: int, key: bytes, value: bytes, if_version
     do. It is stored once.
     """
     channel.learn(limits.PACKET_BODY_BYTES_MAX)
-    most = min(channel.size.body_bytes_max() - len(key), limits.FRAGMENT_BYTES)
+    most = min(channel.size.body_bytes_max() - len(key) - (TTL_BYTES if ttl else 0), limits.FRAGMENT_BYTES)
     room = most // limits.ROOM_UNIT_BYTES
     size = room * limits.ROOM_UNIT_BYTES
     pieces = [value[at : at + size] for at in range(0, len(value), size)]
@@ -54,7 +54,7 @@ def put_large(channel: Channel, table: int, key: bytes, value: bytes, if_version
     packets = [
         (
             identity_of(sequence, index),
-            channel.packet(Opcode.PUT, sequence, table, key, piece, if_version, index, len(pieces), room),
+            channel.packet(Opcode.PUT, sequence, table, key, piece, if_version, index, len(pieces), room, ttl),
         )
         for index, piece in enumerate(pieces)
     ]
@@ -63,7 +63,7 @@ def put_large(channel: Channel, table: int, key: bytes, value: bytes, if_version
         version = 0
         for _, reply in channel.stream(lambda waiting=waiting: next(waiting, None), window, remaining):  # type: ignore[misc]
             if reply.status != Status.OK:
-                raise error_for(reply.status, reply.value.decode(errors="replace"))
+                raise reply.error()
             version = version or reply.version
         if version:
             return version
@@ -90,7 +90,7 @@ def get_rest(channel: Channel, table: int, key: bytes, first: Reply, timeout: fl
         if reply.status in (Status.VERSION_CHANGED, Status.NOT_FOUND):
             return None
         if reply.status != Status.OK:
-            raise error_for(reply.status, reply.value.decode(errors="replace"))
+            raise reply.error()
         if reply.fragment_count != first.fragment_count:  # the server's MTU has become smaller
             return None
         pieces[reply.fragment_index] = reply.value

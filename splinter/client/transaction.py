@@ -16,7 +16,7 @@ from typing import TypeVar
 from splinter.client import bulk, fragments
 from splinter.client.channel import Channel
 from splinter.client.encoding import Key, Value, check_table, encode_key, encode_value
-from splinter.errors import ConflictError, SplinterError, Status, TransactionTooLargeError, error_for
+from splinter.errors import ConflictError, SplinterError, Status, TransactionTooLargeError
 from splinter.wire import ENTRY_DELETES, ENTRY_READS, ENTRY_STRUCT, OBJECT_ABSENT, Opcode
 
 _T = TypeVar("_T")
@@ -106,7 +106,7 @@ class Transaction:
         if reply.status == Status.VERSION_CHANGED:
             raise ConflictError
         if reply.status != Status.OK:
-            raise error_for(reply.status, reply.value.decode(errors="replace"))
+            raise reply.error()
 
     def _end(self) -> None:
         self._channel = None

@@ -40,7 +40,7 @@ GROUP = np.dtype(
         ("number", "<u8"),  # of the log's groups, from 1, without a gap; of a snapshot's from 0
         ("bytes", "<u8"),  # of the payload
         ("folder", "<u8"),  # identity of the data folder
-        ("unix_ns", "<u8"),  # when it was written
+        ("unix_ns", "<u8"),  # when it was written, by the store's clock
         ("boot_ns", "<u8"),  # the same by CLOCK_BOOTTIME
         ("boot", "<u8"),  # digest of the kernel's boot id
         ("payload_crc", "<u4"),  # CRC-32C of the payload
@@ -92,7 +92,7 @@ def boot_digest() -> int:
     return int(Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")[:15], 16)
 
 
-def framed(kind: Kind, number: int, folder: int, boot: int, pieces: Iterable[memoryview]) -> list[memoryview]:
+def framed(kind: Kind, number: int, folder: int, boot: int, now: int, pieces: Iterable[memoryview]) -> list[memoryview]:
     """A group in pieces, for one ``writev``: the header, the payload's pieces as they are, and zeros up to the next group."""
     views, crc, size = [], 0, 0
     for view in pieces:
@@ -101,7 +101,7 @@ def framed(kind: Kind, number: int, folder: int, boot: int, pieces: Iterable[mem
         views.append(view)
     header = np.zeros(1, GROUP)
     header[0] = (
-        _MAGIC, FORMAT, kind, number, size, folder, time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME), boot, crc, 0,
+        _MAGIC, FORMAT, kind, number, size, folder, now, time.clock_gettime_ns(time.CLOCK_BOOTTIME), boot, crc, 0,
     )  # fmt: skip
     header["header_crc"] = crc32c.crc32c(header.tobytes()[: GROUP_BYTES - 4])
     return [memoryview(header.tobytes()), *views, memoryview(bytes(span(size) - GROUP_BYTES - size))]

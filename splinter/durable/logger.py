@@ -90,7 +90,8 @@ class _Snapshot(threading.Thread):
     def _take(self) -> Path:
         address = self._store.address
         writer = SnapshotWriter(
-            self._paths.snapshots, self._paths.identity, self.first, self._places, disk=self._paths.disk
+            self._paths.snapshots, self._paths.identity, self.first, self._places, disk=self._paths.disk,
+            clock=lambda: self._store.now_ns,
         )  # fmt: skip
         try:
             epoch = int(walk_begins(address))
@@ -121,8 +122,9 @@ class Logger:
         for unfinished in paths.snapshots.glob("*.new"):
             paths.disk.remove(unfinished)
         self._writer = LogWriter(
-            paths.log, paths.identity, Confirmed(paths.log).number + 1, disk=paths.disk, segment_bytes=paths.segment_bytes
-        )
+            paths.log, paths.identity, Confirmed(paths.log).number + 1, disk=paths.disk, segment_bytes=paths.segment_bytes,
+            clock=lambda: store.now_ns,
+        )  # fmt: skip
         self._snapshot: _Snapshot | None = None
         self._snapshot_at = 0.0  # not before this time, monotonic seconds
         whole = snapshots_in(paths.snapshots)

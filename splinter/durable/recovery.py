@@ -15,6 +15,7 @@ from splinter.durable.groups import DamageError, Group, Kind
 from splinter.durable.replay import DamagedEntryError, Replay
 from splinter.durable.segments import Confirmed, LogReader
 from splinter.durable.snapshots import SnapshotReader, first_group, places_in, snapshots_in
+from splinter.store.clock import clock_base
 from splinter.store.layout import DURABILITY_NONE
 from splinter.store.store import Store
 
@@ -58,6 +59,7 @@ def recover(
         damages[0] += 1
         tell(f"left out: {damage}")
 
+    latest = 0  # of the store's clock, that the disk has
     generations, numbers = np.zeros(limits.TENANTS_MAX, np.int64), np.zeros(limits.TENANTS_MAX, np.int64)
     for row in rows:
         if row.is_there and row.durability != DURABILITY_NONE:
@@ -70,13 +72,16 @@ def recover(
         first = first_group(newest)
         reader = SnapshotReader(newest, identity, salvage=given)
         for group in reader:
+            latest = max(latest, int(group.header["unix_ns"]))
             _take(replay, group, lambda place: DamageError(newest, place, "no copy of an object"))
             progress.at(lambda: f"reading the snapshot: {100 * reader.place // reader.bytes} %, {replay.objects:,} objects")
     log = LogReader(folder.log, identity, first, salvage=given)
     for group in log:
+        latest = max(latest, int(group.header["unix_ns"]))
         _take(replay, group, lambda place: DamageError(folder.log, place, f"no entry in group {log.number - 1}"))
         progress.at(lambda: f"replaying the log: group {log.number:,} of {log.last:,}, {replay.entries:,} changes")
     replay.end()
+    store.descriptor["clock_base"] = clock_base(max(latest, time.time_ns()))
     Confirmed(folder.log).number = log.number - 1
     is_exact = not damages[0] and not replay.waiting and not log.torn
     return Recovered(replay.objects, replay.entries, time.monotonic() - began, log.torn, is_exact)

@@ -106,6 +106,7 @@ class Replay:
     def _within_epoch(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a compiled function that changes the store, as the control process, and free what it replaced."""
         address = self._store.address
+        self._store.participants["now"][_CONTROL] = 0  # nothing is over: what the log replaced and deleted is to be found
         epoch_enter(address, _CONTROL, OLDEST_NONE)
         try:
             return function(address, _CONTROL, *arguments)

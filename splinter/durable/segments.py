@@ -23,6 +23,7 @@ import mmap
 import os
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -231,8 +232,11 @@ class LogWriter:
         *,
         disk: Disk | None = None,
         segment_bytes: int = limits.LOG_SEGMENT_BYTES,
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """``number``: of the next group. Raises :class:`LogFailedError` when there is no room for a segment."""
+        """``number``: of the next group; ``clock``: the store's. Raises :class:`LogFailedError` when there is no room for a
+        segment."""
+        self._clock = clock
         self._folder, self._identity, self._boot = folder, identity, boot_digest()
         self._disk, self._segment_bytes = disk or Disk(), segment_bytes
         self._confirmed = Confirmed(folder)
@@ -266,7 +270,7 @@ class LogWriter:
         return self.number - 1
 
     def _append(self, pieces: list[memoryview]) -> None:
-        group = framed(Kind.CHANGES, self.number, self._identity, self._boot, pieces)
+        group = framed(Kind.CHANGES, self.number, self._identity, self._boot, self._clock(), pieces)
         size = sum(len(piece) for piece in group)
         if self._place + size > self._segment_bytes:
             self._begin_segment()

@@ -5,6 +5,7 @@ It is written under another name, and gets its own when all of it is on the disk
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -46,8 +47,19 @@ def first_group(path: Path) -> int:
 class SnapshotWriter:
     """Writes one. Raises :class:`OSError` from each method; :meth:`abandon` then."""
 
-    def __init__(self, folder: Path, identity: int, first: int, places: np.ndarray, *, disk: Disk | None = None) -> None:
-        """``first``: of the log's groups, that is to be replayed; ``places``: TENANT_PLACE records of tenants with changes."""
+    def __init__(
+        self,
+        folder: Path,
+        identity: int,
+        first: int,
+        places: np.ndarray,
+        *,
+        disk: Disk | None = None,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """``first``: of the log's groups, that is to be replayed; ``places``: TENANT_PLACE records of tenants with changes;
+        ``clock``: the store's."""
+        self._clock = clock
         self._disk, self._identity, self._boot = disk or Disk(), identity, boot_digest()
         self._path = folder / snapshot_name(first)
         self._unfinished = self._path.with_suffix(".new")
@@ -62,7 +74,7 @@ class SnapshotWriter:
         self._write(Kind.OBJECTS, copies)
 
     def _write(self, kind: Kind, payload: memoryview) -> None:
-        group = framed(kind, self._number, self._identity, self._boot, [payload])
+        group = framed(kind, self._number, self._identity, self._boot, self._clock(), [payload])
         self._disk.write(self._descriptor, group, self._place)
         size = span(len(payload))
         self._number, self._place, self._unsynced = self._number + 1, self._place + size, self._unsynced + size

@@ -53,14 +53,14 @@ FRAME = np.dtype(
         ("writes_end", "<u8"),  # address behind the last WRITE
         ("written", "<u8"),  # bit h % 64 for each hash h of a key that is written
         ("call", "<u8"),  # calls of helpers so far in this slice that are noted
-        (
-            "shown",
-            "<u8",
-        ),  # last commit of the tenant that it has seen something of. Writer: worker, helpers
+        # Last commit of the tenant that it has seen something of. Writer: worker, helpers
+        ("shown", "<u8"),
+        ("now", "<u8"),  # the store's clock at its snapshot: what has expired by then is not there. Writer: worker
+        ("reserved", "<u8"),
     ]
 )
 FRAME_HEADER_BYTES = FRAME.itemsize
-assert FRAME_HEADER_BYTES == 192
+assert FRAME_HEADER_BYTES == 208
 F_STATE = offset(FRAME, "state")
 F_LINE = offset(FRAME, "line")
 F_BUDGET = offset(FRAME, "budget")

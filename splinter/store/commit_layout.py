@@ -33,8 +33,9 @@ WRITE = np.dtype(
     [
         ("hashed", "<u8"),  # the key's hash
         ("identity", "<u8"),  # tenant, table and key length; 0: a later WRITE of the same key stands in place of this one
-        ("value_length", "<u8"),  # bytes; WRITE_DELETES: the object is deleted, if there is one
-        ("size", "<u8"),  # bytes of all of it: the next one stands behind them
+        ("value_length", "<i4"),  # bytes; WRITE_DELETES: the object is deleted, if there is one
+        ("size", "<u4"),  # bytes of all of it: the next one stands behind them
+        ("expires", "<u8"),  # when the object does, by the store's clock; 0: never
     ]
 )
 WRITE_BYTES = WRITE.itemsize
@@ -100,7 +101,7 @@ CHANGED = np.dtype(
         ("table", "<u2"),
         ("key_length", "<u2"),
         ("value_length", "<u4"),  # bytes; or CHANGED_…, and no bytes
-        ("expires", "<u8"),  # reserved for when it ends
+        ("expires", "<u8"),  # when it does, by the store's clock, less than 1 << 63; 0: never
     ]
 )
 CHANGED_BYTES = CHANGED.itemsize

@@ -30,8 +30,8 @@ from splinter.store.commit_layout import CHANGE_BYTES, COMMIT_MADE, COMMIT_NONE,
 from splinter.store.hashing import identity_key_length, identity_table
 from splinter.store.index import empty_entry, entry_word, find_entry, word_class, word_object, word_unit
 from splinter.store.journal import announce, commit, date, note, published, withdraw
-from splinter.store.layout import ENTRY_DELETING, OBJECT_BYTES
-from splinter.store.objects import fill_header, object_value
+from splinter.store.layout import ENTRY_DELETING
+from splinter.store.objects import fill_header, object_bytes, object_value, set_expires
 from splinter.store.outcomes import note_outcome
 from splinter.store.publication import INSERT_TRIES_MAX
 from splinter.store.reclaim import note_retire
@@ -138,12 +138,13 @@ def _open_put(store: int, me: int, tenant: int, write: int) -> int:
     if made.count == _OBJECTS_MAX:
         return Status.QUOTA_EXCEEDED
     key, key_length, version = write + WRITE_BYTES, identity_key_length(written.identity), made.sequence * 2 + 1
-    size_class = class_for(OBJECT_BYTES + key_length + written.value_length)
+    size_class = class_for(object_bytes(key_length, written.value_length, written.expires))
     slot = peek_slot(store, me, size_class)
     if slot < 0:
         return -slot
     fill_header(slot, tenant, identity_table(written.identity), key, key_length, written.value_length)
     copy_bytes(object_value(slot), key + key_length, written.value_length)
+    set_expires(slot, written.expires)
     word = entry_word(written.hashed, size_class, unit_of(store, slot))
     entry, old = find_entry(store, written.hashed, written.identity, key, key_length)
     if entry != 0:

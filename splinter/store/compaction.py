@@ -52,7 +52,15 @@ from splinter.store.layout import (
     SLAB_UNITS,
     UNIT_MASK,
 )
-from splinter.store.objects import fill_header, object_identity, object_key, object_value, object_value_length
+from splinter.store.objects import (
+    fill_header,
+    object_expires,
+    object_identity,
+    object_key,
+    object_value,
+    object_value_length,
+    set_expires,
+)
 from splinter.store.reclaim import note_retire
 from splinter.store.records import Account, ClassList, Descriptor, Object, Participant, SlabList
 from splinter.store.slabs import (
@@ -336,6 +344,7 @@ def _replace(
     size = key_length + value_length
     fill_header(slot, tenant, identity_table(identity), object_key(found), key_length, value_length)
     copy_bytes(object_value(slot), object_value(found), value_length)
+    set_expires(slot, object_expires(found))
     Object(slot).previous = Object(found).previous
     unit = unit_of(store, slot)
     count = note_take(store, me, 0, size_class)

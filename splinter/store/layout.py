@@ -31,7 +31,8 @@ OBJECT = np.dtype(
         ("version", "<u8"),
         ("tenant", "<u2"),
         ("table", "<u2"),
-        # Bytes of the key, 1 … KEY_BYTES_MAX, in the lowest 8 bits; of the value, 0 … VALUE_BYTES_MAX, above
+        # Bytes of the key in the lowest 8 bits; of the value in the 23 above; in the highest: whether the object expires. Then
+        # its moment, 8 bytes, stands behind the value, at the next multiple of 8
         ("lengths", "<u4"),
         ("link", "<u4"),  # unit of the next slot of the list that this slot is in. No reader of objects looks at it
         # Unit of the object that this one replaced, for readers of a snapshot that is older than this one; 0: none
@@ -45,7 +46,10 @@ O_IDENTITY = offset(OBJECT, "tenant")  # tenant, table and lengths, read as one 
 IDENTITY_BITS = 40  # of that word: tenant, table and key length
 KEY_LENGTH_BITS = 8
 assert limits.TENANTS_MAX <= 1 << 16 and limits.KEY_BYTES_MAX < 1 << KEY_LENGTH_BITS
-assert limits.VALUE_BYTES_MAX < 1 << 32 - KEY_LENGTH_BITS
+VALUE_LENGTH_BITS = 23
+EXPIRES_BIT = KEY_LENGTH_BITS + VALUE_LENGTH_BITS  # of ``lengths``
+EXPIRES_BYTES = 8
+assert limits.VALUE_BYTES_MAX < 1 << VALUE_LENGTH_BITS and EXPIRES_BIT == 31
 O_LINKS = offset(OBJECT, "link")  # link and previous, written as one 64-bit word
 O_KEY = OBJECT_BYTES
 
@@ -259,7 +263,8 @@ STAGE = np.dtype(
         ("since_ns", "<u8"),  # monotonic clock at the first fragment
         ("generation", "<u8"),  # of the tenant
         ("arrived", "<u8", ARRIVED_WORDS),  # bit per fragment, set after its bytes are in place
-        ("reserved", "<u8", 3),
+        ("ttl", "<u8"),  # ns that the object is to live; 0: for ever
+        ("reserved", "<u8", 2),
     ]
 )
 STAGE_BYTES = STAGE.itemsize
@@ -267,7 +272,7 @@ assert STAGE_BYTES == 2 * CACHE_LINE_BYTES
 
 # Size classes: 64, 96, 128, 192, 256, … bytes. The last is the first that holds the largest object.
 CLASS_BYTES_MIN = 64
-_OBJECT_BYTES_MAX = OBJECT_BYTES + limits.KEY_BYTES_MAX + limits.VALUE_BYTES_MAX
+_OBJECT_BYTES_MAX = OBJECT_BYTES + limits.KEY_BYTES_MAX + limits.VALUE_BYTES_MAX + 2 * EXPIRES_BYTES
 CLASS_BYTES = [CLASS_BYTES_MIN]
 while CLASS_BYTES[-1] < _OBJECT_BYTES_MAX:
     CLASS_BYTES.append((CLASS_BYTES_MIN + CLASS_BYTES_MIN // 2 * (len(CLASS_BYTES) % 2)) << (len(CLASS_BYTES) // 2))
@@ -298,7 +303,11 @@ PARTICIPANT = np.dtype(
         ("sealing", "<u8"),  # address of the bucket whose entries it is sealing; 0: none
         ("turn", "<u8"),  # the turn in which it writes now; 0: in none. Writer: the participant; read by itself alone
         ("log", "<u8"),  # address of its LOG_RING; 0: no change log is kept. Writer: supervisor
-        ("reserved", "<u8", 5),
+        ("now", "<u8"),  # the store's clock in this turn (splinter.store.expiry). Writer: the participant; read by itself alone
+        ("sweep_slab", "<u8"),  # that it sweeps (splinter.store.expiry); 0: none. Then the slot that is next, and from when on
+        ("sweep_slot", "<u8"),
+        ("sweep_ns", "<u8"),
+        ("reserved", "<u8"),
         ("claim", CLAIM),
         ("intent", INTENT),
         ("commit", COMMIT),
@@ -334,10 +343,8 @@ STORE = np.dtype(
         ("kill_at", "<u8"),  # see splinter.store.kill_points. Writer: tests
         ("kill_skip", "<u8"),
         ("slab_lists", "<u8"),  # address, one per slab
-        (
-            "nowhere",
-            "<u8",
-        ),  # what a step's word is led to whose place went with its process. Written by who recovers, read by nobody
+        # What a step's word is led to whose place went with its process. Written by who recovers, read by nobody
+        ("nowhere", "<u8"),
         # CPUs whose XDP program may hold references, one record of CPU_BYTES each that begins with an epoch as a participant's
         # does (splinter.net.tier.CPU): address and number; 0: there are none. Writer: supervisor
         ("cpu_epochs", "<u8"),
@@ -348,12 +355,12 @@ STORE = np.dtype(
         ("walks", "<u8"),  # counts walks over the slabs for a snapshot; odd while one is under way. Writer: the log process
         # Times that changes began to be logged of objects that are not in the log. Writer: control process
         ("log_gaps", "<u8"),
-        (
-            "log_covered",
-            "<u8",
-        ),  # of those and of what found no room (LOG_RING), how many snapshots made good. Writer: the log process
+        # Of those and of what found no room (LOG_RING), how many snapshots made good. Writer: the log process
+        ("log_covered", "<u8"),
         ("log_sleeps", "<u8"),  # 1: the log process is to be woken when somebody waits for it. Writer: the log process
-        ("reserved_made", "<u8", 5),
+        ("clock_base", "<u8"),  # of splinter.store.clock, ns. Writer: who makes the store, before it is served
+        ("expiring", "<u8"),  # 1: there may be objects that expire. Writers: all, never back to 0
+        ("reserved_made", "<u8", 3),
         # Written while serving, each in a cache line of its own.
         ("epoch", "<u8"),  # global epoch, from 1. Writers: all, by compare-and-swap
         ("reserved_epoch", "<u8", 7),
@@ -363,7 +370,8 @@ STORE = np.dtype(
         ("slabs_pooled", "<u8"),  # how many there are. Writer: lock's holder
         ("drain_number", "<u8"),  # counts drains; odd while one is under way. Writer: holder of compact_lock
         ("drain_class", "<u8"),  # of the slabs that are drained. Writer: likewise
-        ("reserved_slabs", "<u8", 2),
+        ("sweep_next", "<u8"),  # slab that is swept next (splinter.store.expiry). Writers: all, by compare-and-swap
+        ("reserved_slabs", "<u8"),
         ("buckets_lock", "<u8"),  # holder: participant + 1; 0: free
         ("buckets_used", "<u8"),  # main buckets and overflow buckets ever given out. Writer: lock's holder
         ("buckets_pool", "<u8"),  # index of the first overflow bucket that was given back; 0: none. Writer: lock's holder

@@ -6,11 +6,21 @@ from numba import njit
 
 from splinter.native.atomics import copy_bytes, load64, store64
 from splinter.store.hashing import identity_of
-from splinter.store.layout import IDENTITY_BITS, KEY_LENGTH_BITS, O_IDENTITY, O_KEY
+from splinter.store.layout import (
+    EXPIRES_BIT,
+    EXPIRES_BYTES,
+    IDENTITY_BITS,
+    KEY_LENGTH_BITS,
+    O_IDENTITY,
+    O_KEY,
+    OBJECT_BYTES,
+    VALUE_LENGTH_BITS,
+)
 from splinter.store.records import Object
 
 _IDENTITY_MASK = (1 << IDENTITY_BITS) - 1
 _KEY_LENGTH_MASK = (1 << KEY_LENGTH_BITS) - 1
+_VALUE_LENGTH_MASK = (1 << VALUE_LENGTH_BITS) - 1
 
 
 @njit(cache=True)
@@ -46,7 +56,41 @@ def object_value(found: int) -> int:
 @njit(cache=True)
 def object_value_length(found: int) -> int:
     """Bytes of an object's value."""
-    return Object(found).lengths >> KEY_LENGTH_BITS
+    return Object(found).lengths >> KEY_LENGTH_BITS & _VALUE_LENGTH_MASK
+
+
+@njit(cache=True)
+def object_bytes(key_length: int, value_length: int, expires: int) -> int:
+    """Bytes of an object with its header; ``expires``: when, or (0) never."""
+    content = key_length + value_length
+    return OBJECT_BYTES + content if expires == 0 else OBJECT_BYTES + (content + 7 & -8) + EXPIRES_BYTES
+
+
+@njit(cache=True)
+def object_expires(found: int) -> int:
+    """When an object expires, by the clock of :mod:`splinter.store.expiry`; 0: never."""
+    if Object(found).lengths >> EXPIRES_BIT == 0:
+        return 0
+    return load64(found + OBJECT_BYTES + (object_key_length(found) + object_value_length(found) + 7 & -8))
+
+
+@njit(cache=True, forceinline=True)
+def is_over(found: int, now: int) -> bool:
+    """Whether an object has expired at ``now``: nobody finds it any more."""
+    return Object(found).lengths >> EXPIRES_BIT != 0 and object_expires(found) <= now
+
+
+@njit(cache=True)
+def content_bytes(identity: int) -> int:
+    """Bytes of key and value, of a whole word at O_IDENTITY."""
+    return (identity >> IDENTITY_BITS - KEY_LENGTH_BITS & _KEY_LENGTH_MASK) + (identity >> IDENTITY_BITS & _VALUE_LENGTH_MASK)
+
+
+@njit(cache=True)
+def copy_size(identity: int) -> int:
+    """Bytes of a copy of an object, of a whole word at O_IDENTITY: header, key and value, zeros up to a multiple of 8, and when
+    it expires, if it does."""
+    return OBJECT_BYTES + (content_bytes(identity) + 7 & -8) + (EXPIRES_BYTES if identity < 0 else 0)
 
 
 @njit(cache=True)
@@ -71,8 +115,16 @@ def fill_header(slot: int, tenant: int, table: int, key: int, key_length: int, v
 
 
 @njit(cache=True)
+def set_expires(slot: int, expires: int) -> None:
+    """Write when the object in a slot expires that is not published and has its lengths; 0: never."""
+    if expires != 0:
+        Object(slot).lengths = Object(slot).lengths | 1 << EXPIRES_BIT
+        store64(slot + OBJECT_BYTES + (object_key_length(slot) + object_value_length(slot) + 7 & -8), expires)
+
+
+@njit(cache=True)
 def set_value_length(slot: int, value_length: int) -> None:
-    """Change the length of the value in a slot that is not published."""
+    """Change the length of the value in a slot that is not published, and does not expire."""
     slotted = Object(slot)
     slotted.lengths = slotted.lengths & _KEY_LENGTH_MASK | value_length << KEY_LENGTH_BITS
 

@@ -16,12 +16,22 @@ from splinter.store.accounts import account_of
 from splinter.store.changes import log_room
 from splinter.store.classes import class_for
 from splinter.store.clients import claim_begin, claim_settle, client_leaves
+from splinter.store.clock import moment_in
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import find_entry, prefetch_bucket, prefetch_object, word_object
 from splinter.store.journal import lock_tenant, participant_at, unlock
 from splinter.store.kill_points import KillPoint, kill_point
-from splinter.store.layout import O_KEY, OBJECT_BYTES
-from splinter.store.objects import fill_header
+from splinter.store.layout import O_KEY
+from splinter.store.objects import (
+    fill_header,
+    is_over,
+    object_bytes,
+    object_key,
+    object_key_length,
+    object_value,
+    object_value_length,
+    set_expires,
+)
 from splinter.store.outcomes import Outcome, outcome_kind, outcome_word
 from splinter.store.publication import publish, remove_key
 from splinter.store.records import Account, Claim, Object, Participant
@@ -78,7 +88,7 @@ def store_prefetch_object(store: int, hashed: int) -> None:
     prefetch_object(store, hashed)
 
 
-# --- put, delete -------------------------------------------------------------------------------------------------------------
+# --- put, expire, delete ----------------------------------------------------------------------------------------------
 
 
 @njit(cache=True)
@@ -115,11 +125,12 @@ def lock_to_write(store: int, me: int, tenant: int, table: int) -> int:
 @njit(cache=True)
 def store_put(
     store: int, p: int, tenant: int, table: int, key: int, key_length: int, value: int, value_length: int,
-    expected_version: int, claim: int = 0, hashed: int = 0,
+    expected_version: int, claim: int = 0, hashed: int = 0, ttl: int = 0,
 ) -> int:  # fmt: skip
     """Make ``value`` the object of ``key``. ``expected_version``: of the object to be replaced; EXPECT_ABSENT: there
     must be none; 0: whatever is there, or nothing. ``claim``: of the request that this is done for
-    (:mod:`splinter.store.outcomes`), so that it is done once; 0: none. ``hashed``: the key's hash, where it is known.
+    (:mod:`splinter.store.outcomes`), so that it is done once; 0: none. ``hashed``: the key's hash, where it is known. ``ttl``:
+    ns that the object lives, up to TTL_NS_MAX; 0: for ever.
 
     Returns a status: OK (see :func:`store_last_version`), VERSION_CHANGED, QUOTA_EXCEEDED, OUT_OF_MEMORY,
     UNKNOWN_TENANT, BAD_KEY, VALUE_TOO_LARGE, BUSY, with a claim also RECORDED and STALE; other than OK, nothing has
@@ -130,10 +141,11 @@ def store_put(
     if value_length < 0 or value_length > _VALUE_BYTES_MAX:
         return Status.VALUE_TOO_LARGE
     me = participant_at(store, p)
-    size_class = class_for(OBJECT_BYTES + key_length + value_length)
+    expires = moment_in(store, me, ttl)
+    size_class = class_for(object_bytes(key_length, value_length, expires))
     slot = peek_slot(store, me, size_class)
     if slot > 0:
-        fill_object(store, slot, tenant, table, key, key_length, value, value_length)
+        fill_object(store, slot, tenant, table, key, key_length, value, value_length, expires)
     elif claim == 0:
         return -slot
     if hashed == 0:
@@ -148,7 +160,7 @@ def store_put(
             slot = peek_slot(store, me, size_class)
             # The client's record took it, or it went away and came back when the record needed memory.
             if slot > 0 and (slot != filled or Participant(me).refills != refills):
-                fill_object(store, slot, tenant, table, key, key_length, value, value_length)
+                fill_object(store, slot, tenant, table, key, key_length, value, value_length, expires)
     if status == Status.OK:
         status = -slot
         if slot > 0:
@@ -160,12 +172,58 @@ def store_put(
 
 @njit(cache=True)
 def fill_object(
-    store: int, slot: int, tenant: int, table: int, key: int, key_length: int, value: int, value_length: int
+    store: int, slot: int, tenant: int, table: int, key: int, key_length: int, value: int, value_length: int, expires: int
 ) -> None:  # fmt: skip
-    """Make a free slot, still in its list, a complete object that is not published."""
+    """Make a free slot, still in its list, a complete object that is not published; ``expires``: when, or (0) never."""
     fill_header(slot, tenant, table, key, key_length, value_length)
     copy_bytes(slot + O_KEY + key_length, value, value_length)
+    set_expires(slot, expires)
     kill_point(store, KillPoint.SLOT_FILLED)
+
+
+@njit(cache=True)
+def store_expire(
+    store: int, p: int, tenant: int, table: int, key: int, key_length: int, ttl: int, expected_version: int, claim: int,
+    hashed: int,
+) -> int:  # fmt: skip
+    """Have the object of a key live for ``ttl`` ns from now, or (0) for ever: a commit that puts its value again. Arguments and
+    statuses as of :func:`store_put`; also NOT_FOUND."""
+    if key_length < 1 or key_length > _KEY_BYTES_MAX:
+        return Status.BAD_KEY
+    me = participant_at(store, p)
+    identity = identity_of(tenant, table, key_length)
+    if hashed == 0:
+        hashed = store_hash(store, identity, key, key_length)
+    status = lock_to_write(store, me, tenant, table)
+    if status != Status.OK:
+        return status
+    if claim != 0:
+        status = claim_begin(store, me, tenant, claim)
+    if status == Status.OK:
+        word = find_entry(store, hashed, identity, key, key_length)[1]
+        found = word_object(store, word) if word != 0 else 0
+        if found == 0 or is_over(found, Participant(me).now):
+            status = Status.NOT_FOUND
+        else:
+            status = _publish_again(store, me, tenant, table, found, hashed, moment_in(store, me, ttl), expected_version, claim)
+        claim_refusal(store, me, tenant, claim, status)
+    unlock(store, Account(account_of(store, tenant)).at.lock)
+    return status
+
+
+@njit(cache=True)
+def _publish_again(
+    store: int, me: int, tenant: int, table: int, found: int, hashed: int, expires: int, expected_version: int, claim: int
+) -> int:  # fmt: skip
+    """Publish a copy of an object that expires at another moment. The caller holds the tenant's lock."""
+    key_length, value_length = object_key_length(found), object_value_length(found)
+    size_class = class_for(object_bytes(key_length, value_length, expires))
+    slot = peek_slot(store, me, size_class)
+    if slot < 0:
+        return -slot
+    key, value = object_key(found), object_value(found)
+    fill_object(store, slot, tenant, table, key, key_length, value, value_length, expires)
+    return publish(store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim)
 
 
 @njit(cache=True)

@@ -13,7 +13,7 @@ from splinter.store.classes import class_bytes
 from splinter.store.hashing import identity_of
 from splinter.store.index import empty_entry, entry_word, find_entry, word_class, word_object, word_unit
 from splinter.store.journal import announce, note, published, withdraw
-from splinter.store.objects import object_table
+from splinter.store.objects import is_over, object_table
 from splinter.store.outcomes import note_outcome
 from splinter.store.reclaim import note_retire
 from splinter.store.records import Account, Object, Participant, Stage
@@ -62,10 +62,11 @@ def publish(
     account_at, mine = account_of(store, tenant), Participant(me)
     account = Account(account_at)
     entry, old_word = find_entry(store, hashed, identity_of(tenant, table, key_length), key, key_length)
+    is_there = entry != 0 and not is_over(word_object(store, old_word), mine.now)
     if expected_version == EXPECT_ABSENT:
-        if entry != 0:
+        if is_there:
             return Status.VERSION_CHANGED
-    elif expected_version != 0 and (entry == 0 or Object(word_object(store, old_word)).version != expected_version):
+    elif expected_version != 0 and (not is_there or Object(word_object(store, old_word)).version != expected_version):
         return Status.VERSION_CHANGED
     used = account.bytes_used
     used_after = used + class_bytes(size_class)
@@ -151,7 +152,7 @@ def remove_key(
     """Remove the object of a key, and record what ``claim`` says (0: nothing). The caller holds the tenant's lock.
     Returns OK, NOT_FOUND or VERSION_CHANGED."""
     entry, word = find_entry(store, hashed, identity_of(tenant, table, key_length), key, key_length)
-    if entry == 0:
+    if entry == 0 or is_over(word_object(store, word), Participant(me).now):
         return Status.NOT_FOUND
     if expected_version != 0 and Object(word_object(store, word)).version != expected_version:
         return Status.VERSION_CHANGED

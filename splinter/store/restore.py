@@ -19,12 +19,21 @@ from splinter.store.commit_layout import CHANGED_BYTES, CHANGED_CLIENT, CHANGED_
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import find_entry, word_object
 from splinter.store.journal import lock_tenant, participant_at, unlock
-from splinter.store.layout import BODY_KEY_BYTES, CLIENT_AT, CLIENT_KEY_BYTES, O_KEY, OBJECT_BYTES, RESULT_BYTES
-from splinter.store.objects import object_key_length, object_table, object_tenant, object_value_length
+from splinter.store.layout import BODY_KEY_BYTES, CLIENT_AT, CLIENT_KEY_BYTES, O_IDENTITY, O_KEY, OBJECT_BYTES, RESULT_BYTES
+from splinter.store.objects import (
+    copy_size,
+    object_bytes,
+    object_expires,
+    object_key_length,
+    object_table,
+    object_tenant,
+    object_value,
+    object_value_length,
+)
 from splinter.store.operations import fill_object
 from splinter.store.outcomes import RECORDED, Outcome, outcome_kind, record_outcome
 from splinter.store.publication import publish, remove_key
-from splinter.store.records import Account, Changed, Claim, Client, Logged, Object, Participant, Result
+from splinter.store.records import Account, Changed, Claim, Client, Descriptor, Logged, Object, Participant, Result
 from splinter.store.slabs import unit_of
 from splinter.store.slots import peek_slot
 from splinter.store.staging_entries import clock_ns
@@ -58,7 +67,8 @@ def restore_entry(store: int, p: int, entry: int) -> int:
         if table == _TABLE_EXTENSIONS:
             pass  # they name machine code of another server: the control process installs them again
         elif is_put:
-            status = _put(store, me, tenant, table, key, key_length, key + key_length, value_length, logged.sequence)
+            value = key + key_length
+            status = _put(store, me, tenant, table, key, key_length, value, value_length, part.expires, logged.sequence)
         elif value_length == CHANGED_CLIENT:
             claim_begin(store, me, tenant, _claim(me, load64(key), logged.acknowledged, logged.acknowledged))
         else:
@@ -95,14 +105,17 @@ def _claim(me: int, client: int, request: int, acknowledged: int) -> int:
 
 @njit(cache=True)
 def _put(
-    store: int, me: int, tenant: int, table: int, key: int, key_length: int, value: int, value_length: int, sequence: int
+    store: int, me: int, tenant: int, table: int, key: int, key_length: int, value: int, value_length: int, expires: int,
+    sequence: int,
 ) -> int:  # fmt: skip
-    """Put an object with the version that it had."""
-    size_class = class_for(OBJECT_BYTES + key_length + value_length)
+    """Put an object with the version that it had, whether it is over or not."""
+    if expires != 0:
+        Descriptor(store).expiring = 1
+    size_class = class_for(object_bytes(key_length, value_length, expires))
     slot = peek_slot(store, me, size_class)
     if slot < 0:
         return -slot
-    fill_object(store, slot, tenant, table, key, key_length, value, value_length)
+    fill_object(store, slot, tenant, table, key, key_length, value, value_length, expires)
     hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
     latest = _count_back(store, tenant, table, sequence)
     status = publish(store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, 0, 0)
@@ -159,7 +172,7 @@ def is_entry(entry: int, end: int) -> bool:
         length = part.value_length
         if length in (CHANGED_DELETED, CHANGED_CLIENT):
             length = 0
-        if part.key_length < 1 or part.key_length > limits.KEY_BYTES_MAX or length > limits.VALUE_BYTES_MAX:
+        if part.key_length < 1 or part.key_length > limits.KEY_BYTES_MAX or length > limits.VALUE_BYTES_MAX or part.expires < 0:
             return False
         if part.table == _TABLE_CLIENTS and not _is_clients_key(at + CHANGED_BYTES, part.key_length, entry + size):
             return False
@@ -241,11 +254,10 @@ def copied_bytes(at: int, end: int) -> int:
     """Bytes of the copy of a slot at ``at``; 0: what lies there, up to ``end``, is none."""
     if end - at < OBJECT_BYTES:
         return 0
-    key_length, value_length = object_key_length(at), object_value_length(at)
-    size = OBJECT_BYTES + (key_length + value_length + 7 & -8)
-    if key_length < 1 or value_length > limits.VALUE_BYTES_MAX or size > end - at or object_tenant(at) == 0:
+    size = copy_size(load64(at + O_IDENTITY))
+    if object_key_length(at) < 1 or object_value_length(at) > limits.VALUE_BYTES_MAX or object_tenant(at) == 0:
         return 0
-    return size
+    return size if size <= end - at and object_expires(at) >= 0 else 0
 
 
 @njit(cache=True)
@@ -287,7 +299,8 @@ def _restore_copy(store: int, me: int, tenant: int, at: int) -> int:
     if word != 0 and Object(word_object(store, word)).version > Object(at).version:
         return Status.OK
     sequence = Object(at).version >> 1
-    return _put(store, me, tenant, table, key, key_length, key + key_length, object_value_length(at), sequence)
+    value, value_length = object_value(at), object_value_length(at)
+    return _put(store, me, tenant, table, key, key_length, value, value_length, object_expires(at), sequence)
 
 
 @njit(cache=True)

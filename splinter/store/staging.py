@@ -21,11 +21,12 @@ from splinter.native.atomics import copy_bytes, load64, load64_acquire, store64,
 from splinter.store.accounts import account_of
 from splinter.store.classes import class_bytes, class_for
 from splinter.store.clients import claim_begin
+from splinter.store.clock import moment_in
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.journal import commit, lock_tenant, note, participant_at, unlock
 from splinter.store.kill_points import KillPoint, kill_point
-from splinter.store.layout import ARRIVED_WORDS, O_KEY, OBJECT_BYTES, SLAB_UNITS
-from splinter.store.objects import fill_header, object_key_length, object_value, set_value_length
+from splinter.store.layout import ARRIVED_WORDS, O_KEY, SLAB_UNITS
+from splinter.store.objects import fill_header, object_bytes, object_key_length, object_value, set_expires, set_value_length
 from splinter.store.operations import claim_refusal, lock_active, lock_to_write, store_last_version
 from splinter.store.publication import publish
 from splinter.store.reclaim import begin_free, end_free, note_free
@@ -81,9 +82,9 @@ def _charge(store: int, tenant: int, size: int) -> int:
 @njit(cache=True)
 def stage_begin(
     store: int, p: int, client: int, sequence: int, tenant: int, table: int, key: int, key_length: int,
-    fragment_count: int, fragment_bytes: int = _FRAGMENT_BYTES
+    fragment_count: int, fragment_bytes: int = _FRAGMENT_BYTES, ttl: int = 0
 ) -> int:  # fmt: skip
-    """Begin a put of ``fragment_count`` fragments of ``fragment_bytes``.
+    """Begin a put of ``fragment_count`` fragments of ``fragment_bytes``; ``ttl``: as in store_put.
 
     Entries older than STAGING_AGE_NS_MAX give way, and others of a tenant that has more.
     Returns the entry's index, or -status: BAD_KEY, BAD_FRAGMENT, VALUE_TOO_LARGE, OUT_OF_MEMORY, QUOTA_EXCEEDED,
@@ -105,7 +106,7 @@ def stage_begin(
         entry = _entry_for(store, p, tenant, now_ns)
     if entry < 0:
         return entry
-    size_class = class_for(OBJECT_BYTES + key_length + min(fragment_count * fragment_bytes, _VALUE_BYTES_MAX))
+    size_class = class_for(object_bytes(key_length, min(fragment_count * fragment_bytes, _VALUE_BYTES_MAX), ttl))
     slot = peek_slot(store, me, size_class)
     if slot < 0:
         return slot
@@ -118,6 +119,7 @@ def stage_begin(
         store64(stage.arrived + word * 8, 0)
     stage.fragment_count = fragment_count
     stage.fragment_bytes = fragment_bytes
+    stage.ttl = ttl
     stage.since_ns = now_ns
     stage.generation = generation
     kill_point(store, KillPoint.SLOT_FILLED)
@@ -168,7 +170,7 @@ def _check_fragment(fragment_index: int, fragment_count: int, fragment_bytes: in
 @njit(cache=True)
 def stage_write(
     store: int, p: int, entry: int, fragment_index: int, fragment_count: int, data: int, length: int,
-    fragment_bytes: int = _FRAGMENT_BYTES
+    fragment_bytes: int = _FRAGMENT_BYTES, ttl: int = 0
 ) -> int:  # fmt: skip
     """Put a fragment's bytes in place; one that has arrived before is ignored.
 
@@ -176,7 +178,7 @@ def stage_write(
     most as many. Returns OK, BAD_FRAGMENT or VALUE_TOO_LARGE.
     """
     stage = Stage(stage_at(store, p, entry))
-    if fragment_count != stage.fragment_count or fragment_bytes != stage.fragment_bytes:
+    if fragment_count != stage.fragment_count or fragment_bytes != stage.fragment_bytes or ttl != stage.ttl:
         return Status.BAD_FRAGMENT
     status = _check_fragment(fragment_index, fragment_count, fragment_bytes, length)
     if status != Status.OK:
@@ -229,6 +231,7 @@ def stage_publish(store: int, p: int, entry: int, expected_version: int, claim: 
         if claim != 0:
             status = claim_begin(store, me, tenant, claim)
         if status == Status.OK:
+            set_expires(slot, moment_in(store, me, stage.ttl))
             status = publish(
                 store, me, tenant, table, slot + O_KEY, key_length, hashed, slot, class_at(store, unit), address,
                 expected_version, claim,
@@ -313,10 +316,11 @@ def _claim(store: int, p: int, tenant: int, claim: int, refusal: int) -> int:
 def stage_put(
     store: int, p: int, client: int, sequence: int, tenant: int, table: int, key: int, key_length: int,
     fragment_count: int, fragment_index: int, data: int, length: int, expected_version: int, claim: int = 0,
-    acknowledged: int = 0, fragment_bytes: int = _FRAGMENT_BYTES,
+    acknowledged: int = 0, fragment_bytes: int = _FRAGMENT_BYTES, ttl: int = 0,
 ) -> tuple[int, int]:  # fmt: skip
     """One fragment of a put, from first to last step: find or begin its entry, write, publish when it was the last
-    one missing. ``claim`` as in store_put; ``acknowledged`` as in stage_forget; ``fragment_bytes`` as in stage_write.
+    one missing. ``claim`` and ``ttl`` as in store_put; ``acknowledged`` as in stage_forget; ``fragment_bytes`` as in
+    stage_write.
 
     Returns (status, version): version is 0 while fragments are missing and the object's version once it is published.
     """
@@ -328,12 +332,12 @@ def stage_put(
     entry = stage_find(store, p, client, sequence, tenant)
     if entry < 0:
         stage_forget(store, p, client, tenant, acknowledged)
-        entry = stage_begin(store, p, client, sequence, tenant, table, key, key_length, fragment_count, fragment_bytes)
+        entry = stage_begin(store, p, client, sequence, tenant, table, key, key_length, fragment_count, fragment_bytes, ttl)
         if entry < 0:
             if claim != 0:
                 _claim(store, p, tenant, claim, -entry)
             return -entry, 0
-    status = stage_write(store, p, entry, fragment_index, fragment_count, data, length, fragment_bytes)
+    status = stage_write(store, p, entry, fragment_index, fragment_count, data, length, fragment_bytes, ttl)
     if status != Status.OK or not stage_is_complete(store, p, entry):
         return status, 0
     status = stage_publish(store, p, entry, expected_version, claim)

@@ -6,8 +6,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import secrets
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from splinter import limits
 from splinter.errors import Status, error_for
 from splinter.layout import offset
 from splinter.store.audit.walk import check_invariants
+from splinter.store.clock import clock_base
 from splinter.store.commit_layout import DELETION_RING_BYTES
 from splinter.store.epochs import (
     EPOCH_OFFLINE,
@@ -37,6 +38,8 @@ from splinter.store.layout import (
     STORE_DESCRIPTOR_BYTES,
 )
 from splinter.store.objects import (
+    is_over,
+    object_expires,
     object_key,
     object_key_length,
     object_table,
@@ -45,10 +48,11 @@ from splinter.store.objects import (
     object_value_length,
     object_version,
 )
-from splinter.store.operations import store_delete, store_find, store_last_version, store_put
+from splinter.store.operations import store_delete, store_expire, store_find, store_last_version, store_put
 from splinter.store.reclaim import reclaim
 from splinter.store.recovery import give_up, recover
 from splinter.store.region import Region
+from splinter.store.stored import Stored, Usage
 from splinter.store.tenants import (
     scan_table,
     tenant_charge_code,
@@ -67,31 +71,6 @@ _CONTROL = limits.PARTICIPANT_CONTROL
 _SLABS_RESERVED = 1  # slab 0
 _NOWHERE = offset(STORE, "nowhere")
 ACCOUNTS_BYTES = limits.TENANTS_MAX * ACCOUNT.itemsize
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A copy of an object."""
-
-    tenant: int
-    table: int
-    key: bytes
-    value: bytes
-    version: int
-
-
-@dataclass(frozen=True)
-class Usage:
-    """How full the store is."""
-
-    slabs_total: int
-    slabs_used: int  # those whose slots are all free are given back, and not used
-    slabs_free: int
-    slab_bytes: int
-    buckets_total: int  # main and overflow
-    overflow_used: int
-    objects: int  # of all tenants
-    bytes_used: int  # what tenants are charged: bytes of the size classes of all objects, and machine code
 
 
 def _address(data: bytes) -> int:
@@ -198,6 +177,7 @@ class Store:
         record["accounts"] = accounts.address
         record["participants"] = state.address + participants_at
         record["deletions"] = store._deletions.address
+        record["clock_base"] = clock_base(time.time_ns())
         record["class_lists"] = state.address + class_lists_at
         record["slab_lists"] = state.address + slab_lists_at
         record["seed"] = secrets.randbits(64) | 1
@@ -269,7 +249,7 @@ class Store:
             raise error_for(Status.BAD_KEY)
         with self._epoch(participant):
             found = store_find(self.address, tenant, table, _address(key), len(key), 0)
-            return self._copy(found) if found != 0 else None
+            return self._copy(found) if found != 0 and not is_over(found, self.now_ns) else None
 
     def put(
         self,
@@ -279,18 +259,38 @@ class Store:
         value: bytes,
         *,
         expected_version: int = 0,
+        ttl: int = 0,
         participant: int = _CONTROL,
     ) -> int:
-        """Store a value; returns the new object's version. Raises the error of any status other than OK."""
+        """Store a value that lives for ``ttl`` ns, or (0) for ever; returns the new object's version. Raises the error of any
+        status other than OK."""
         with self._epoch(participant):
             status = store_put(
                 self.address, participant, tenant, table, _address(key), len(key), _address(value), len(value),
-                expected_version, 0, 0,
+                expected_version, 0, 0, ttl,
             )  # fmt: skip
             reclaim(self.address, participant, limits.RECLAIM_SLOTS_MAX)
         if status != Status.OK:
             raise error_for(status)
         return int(store_last_version(self.address, participant))
+
+    def expire(
+        self, tenant: int, table: int, key: bytes, ttl: int, *, expected_version: int = 0, participant: int = _CONTROL
+    ) -> int:
+        """Have an object live for ``ttl`` ns from now, or (0) for ever; returns its new version. Raises as :meth:`put`."""
+        with self._epoch(participant):
+            status = store_expire(
+                self.address, participant, tenant, table, _address(key), len(key), ttl, expected_version, 0, 0
+            )  # fmt: skip
+            reclaim(self.address, participant, limits.RECLAIM_SLOTS_MAX)
+        if status != Status.OK:
+            raise error_for(status)
+        return int(store_last_version(self.address, participant))
+
+    @property
+    def now_ns(self) -> int:
+        """The store's clock."""
+        return int(self.descriptor["clock_base"]) + time.monotonic_ns()
 
     def delete(self, tenant: int, table: int, key: bytes, *, expected_version: int = 0, participant: int = _CONTROL) -> bool:
         """Remove the object of a key; False when there is none. Raises the error of any other status."""
@@ -312,12 +312,14 @@ class Store:
                 count, cursor = scan_table(
                     self.address, tenant, table, cursor, addresses.ctypes.data, _SCAN_CAPACITY
                 )  # fmt: skip
-                piece = [self._copy(found) for found in addresses[:count].tolist()]
+                now = self.now_ns
+                piece = [self._copy(found) for found in addresses[:count].tolist() if not is_over(found, now)]
             yield from piece
 
     @contextlib.contextmanager
     def _epoch(self, participant: int) -> Iterator[None]:
         epoch_enter(self.address, participant, OLDEST_NONE)
+        self.participants["now"][participant] = self.now_ns
         try:
             yield
         finally:
@@ -326,7 +328,7 @@ class Store:
     def _copy(self, found: int) -> Stored:
         key = ctypes.string_at(object_key(found), object_key_length(found))
         value = ctypes.string_at(object_value(found), object_value_length(found))
-        return Stored(object_tenant(found), object_table(found), key, value, object_version(found))
+        return Stored(object_tenant(found), object_table(found), key, value, object_version(found), object_expires(found))
 
     # --- tenants -------------------------------------------------------------------------------------------------------
 

@@ -19,12 +19,11 @@ from splinter.store.commits import commit_objects, next_write
 from splinter.store.hashing import identity_key_length, identity_table, keys_equal
 from splinter.store.index import find_hashed
 from splinter.store.journal import participant_at, unlock
-from splinter.store.layout import OBJECT_BYTES
-from splinter.store.objects import object_version
+from splinter.store.objects import is_over, object_bytes, object_version
 from splinter.store.operations import claim_refusal, fill_object, lock_active, lock_to_write
 from splinter.store.outcomes import claimed_value
 from splinter.store.publication import publish, remove_key
-from splinter.store.records import Account, Claim, Participant, Read, Write
+from splinter.store.records import Account, Claim, Descriptor, Participant, Read, Write
 from splinter.store.slots import peek_slot
 
 CONFLICT = 258  # not a status: something that the transaction has read was changed since; it is to begin anew
@@ -47,14 +46,16 @@ def write_size(key_length: int, value_length: int) -> int:
 
 
 @njit(cache=True)
-def note_write(at: int, hashed: int, identity: int, key: int, value: int, value_length: int) -> int:
-    """Write a WRITE to ``at``; ``value_length`` WRITE_DELETES: the object is deleted. Returns where it ends."""
+def note_write(at: int, hashed: int, identity: int, key: int, value: int, value_length: int, expires: int = 0) -> int:
+    """Write a WRITE to ``at``; ``value_length`` WRITE_DELETES: the object is deleted; ``expires``: when it does, or (0) never.
+    Returns where it ends."""
     noted, key_length = Write(at), identity_key_length(identity)
     size = write_size(key_length, value_length)
     noted.hashed = hashed
     noted.identity = identity
     noted.value_length = value_length
     noted.size = size
+    noted.expires = expires
     copy_bytes(at + WRITE_BYTES, key, key_length)
     copy_bytes(at + WRITE_BYTES + key_length, value, max(value_length, 0))
     return at + size
@@ -72,12 +73,13 @@ def standing_write(at: int, end: int, hashed: int, identity: int, key: int, key_
 
 
 @njit(cache=True)
-def reads_hold(store: int, reads: int, end: int) -> bool:
-    """Whether the READ records from ``reads`` to ``end`` tell what is there now. The caller holds the tenant's lock."""
+def reads_hold(store: int, reads: int, end: int, now: int) -> bool:
+    """Whether the READ records from ``reads`` to ``end`` tell what is there, at ``now`` of the store's clock. The caller holds
+    the tenant's lock."""
     for at in range(reads, end, READ_BYTES):
         noted = Read(at)
         found = find_hashed(store, noted.hashed, noted.identity)
-        if (object_version(found) if found != 0 else 0) != noted.version:
+        if (object_version(found) if found != 0 and not is_over(found, now) else 0) != noted.version:
             return False
     return True
 
@@ -99,7 +101,9 @@ def store_transact(
     account = Account(account_of(store, tenant))
     if claim != 0:
         status = claim_begin(store, me, tenant, claim)
-    if status == Status.OK and account.sequence != snapshot and not reads_hold(store, reads, reads_end):
+    # Nothing was committed since its snapshot, but time has passed: what it read may have expired.
+    is_later = account.sequence != snapshot or Descriptor(store).expiring != 0
+    if status == Status.OK and is_later and not reads_hold(store, reads, reads_end, Participant(me).now):
         status = CONFLICT
     if status == Status.OK:
         status = _commit(store, me, tenant, writes, writes_end, claim)
@@ -124,7 +128,7 @@ def store_transact_versions(
     if claim != 0:
         status = claim_begin(store, me, tenant, claim)
     if status == Status.OK:
-        if not reads_hold(store, reads, reads_end):
+        if not reads_hold(store, reads, reads_end, Participant(me).now):
             status = Status.VERSION_CHANGED
         elif is_writing:
             status = _commit(store, me, tenant, writes, writes_end, claim)
@@ -154,9 +158,9 @@ def _commit_one(store: int, me: int, tenant: int, write: int, claim: int) -> int
         if status == Status.NOT_FOUND and claim != 0:
             claim_settle(store, me, tenant, claim, Claim(claim).word, claimed_value(claim, 0))
         return Status.OK
-    size_class = class_for(OBJECT_BYTES + key_length + length)
+    size_class = class_for(object_bytes(key_length, length, written.expires))
     slot = peek_slot(store, me, size_class)
     if slot < 0:
         return -slot
-    fill_object(store, slot, tenant, table, key, key_length, key + key_length, length)
+    fill_object(store, slot, tenant, table, key, key_length, key + key_length, length, written.expires)
     return publish(store, me, tenant, table, key, key_length, written.hashed, slot, size_class, 0, 0, claim)

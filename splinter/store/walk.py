@@ -24,6 +24,7 @@ from splinter.store.journal import participant_at
 from splinter.store.layout import (
     CLASSES,
     DURABILITY_NONE,
+    EXPIRES_BYTES,
     O_IDENTITY,
     OBJECT_BYTES,
     SLAB_DRAINING,
@@ -31,14 +32,15 @@ from splinter.store.layout import (
     SLAB_STATE_SHIFT,
     SLAB_UNITS,
 )
-from splinter.store.objects import object_key_length, object_tenant, object_value_length
+from splinter.store.objects import content_bytes, copy_size
 from splinter.store.records import Account, Descriptor, Object, Participant
 from splinter.store.slabs import slab_record, slot_at
 
 SLAB_DONE = -1  # what copy_slab returns in place of a slot
-COPY_BYTES_MAX = OBJECT_BYTES + (limits.KEY_BYTES_MAX + limits.VALUE_BYTES_MAX + 7 & -8)
+COPY_BYTES_MAX = OBJECT_BYTES + (limits.KEY_BYTES_MAX + limits.VALUE_BYTES_MAX + 7 & -8) + EXPIRES_BYTES
 _CONTROL = limits.PARTICIPANT_CONTROL
 _CLASS_MASK = 0xFFFFFFFF
+_TENANT_MASK = 0xFFFF
 
 
 @njit(cache=True)
@@ -80,8 +82,8 @@ def _holds_object(slot: int) -> int:
 
 @njit(cache=True, nogil=True)
 def copy_slab(store: int, slab: int, first: int, target: int, room: int) -> tuple[int, int]:
-    """Copy the objects of a slab, from slot number ``first`` on, to ``target``: the slot's header, key and value, and zeros up
-    to a multiple of 8. Objects of tenants without durability are left out.
+    """Copy the objects of a slab, from slot number ``first`` on, to ``target``, as :func:`splinter.store.objects.copy_size`
+    says. Objects of tenants without durability are left out.
 
     Returns the bytes that were written, at most ``room`` (COPY_BYTES_MAX suffices for one), and the slot to go on with, which
     may be 0, or SLAB_DONE.
@@ -98,18 +100,19 @@ def copy_slab(store: int, slab: int, first: int, target: int, room: int) -> tupl
         if version == 0:
             continue
         identity = load64(slot + O_IDENTITY)
-        content = object_key_length(slot) + object_value_length(slot)
-        size = OBJECT_BYTES + (content + 7 & -8)
-        tenant = object_tenant(slot)
-        if OBJECT_BYTES + content > slot_bytes or tenant >= limits.TENANTS_MAX:
+        expires, content, size = identity < 0, content_bytes(identity), copy_size(identity)
+        tenant = identity & _TENANT_MASK
+        if (size if expires else OBJECT_BYTES + content) > slot_bytes or tenant >= limits.TENANTS_MAX:
             continue
         if Account(account_of(store, tenant)).durability == DURABILITY_NONE:
             continue
         if written + size > room:
             return written, number
         copy = target + written
-        store64(copy + size - 8, 0)
+        store64(copy + OBJECT_BYTES + (content + 7 & -8) - 8, 0)
         copy_bytes(copy, slot, OBJECT_BYTES + content)
+        if expires:
+            store64(copy + size - 8, load64(slot + size - 8))
         fence()
         is_same = load64(copy + O_IDENTITY) == identity and load64(slot + O_IDENTITY) == identity
         if is_same and _holds_object(slot) == version and load64_acquire(slab_record(store, slab)) == record:

@@ -19,8 +19,9 @@ from splinter import limits
 from splinter.errors import Status
 from splinter.ext.abi import CONTEXT, ExtensionError, Isolation
 from splinter.native.clock import now_ns
+from splinter.store.clock import turn_now
 from splinter.store.layout import OBJECT_BYTES
-from splinter.store.objects import object_value, object_value_length, object_version
+from splinter.store.objects import is_over, object_value, object_value_length, object_version
 from splinter.store.operations import store_delete, store_find, store_put
 from splinter.store.outcomes import EFFECT_DUPLICATE, EFFECT_NONE, EFFECT_WRITTEN, RECORDED, STALE, claim_effect, claim_request
 from splinter.store.publication import EXPECT_ABSENT
@@ -68,6 +69,8 @@ def helper_get(context_at: int, frame_at: int, table: int, key: int, key_length:
             return answer_of(noted)
     found = store_find(store, frame.tenant, table, key, key_length, 0)
     show_to_task(store, frame_at, found)
+    if found != 0 and is_over(found, turn_now(store, Context(context_at).participant)):
+        found = 0
     frame.out_address = object_value(found) if found != 0 else 0
     frame.out_length = object_value_length(found) if found != 0 else 0
     frame.out_version = object_version(found) if found != 0 else 0
@@ -149,7 +152,7 @@ def _put(
         return answer_of(noted)
     status = store_put(
         store, context.participant, frame.tenant, table, key, key_length,
-        value, value_length, expected_version, _claim(context_at, frame_at, answer), 0,
+        value, value_length, expected_version, _claim(context_at, frame_at, answer), 0, 0,
     )  # fmt: skip
     return _end_write(store, frame_at, status, Status.VERSION_CHANGED, answer)
 
@@ -185,6 +188,8 @@ def helper_add(context_at: int, frame_at: int, table: int, key: int, key_length:
     for _ in range(limits.ADD_TRIES_MAX):
         found = store_find(store, frame.tenant, table, key, key_length, 0)
         expected = EXPECT_ABSENT
+        if found != 0 and is_over(found, turn_now(store, context.participant)):
+            found = 0
         if found != 0:
             frame.out_address = object_value(found)
             frame.out_length = object_value_length(found)
@@ -194,7 +199,7 @@ def helper_add(context_at: int, frame_at: int, table: int, key: int, key_length:
             return failed
         status = store_put(
             store, context.participant, frame.tenant, table, key, key_length,
-            frame.at.out_version, COUNTER_BYTES, expected, _claim(context_at, frame_at, 0), 0,
+            frame.at.out_version, COUNTER_BYTES, expected, _claim(context_at, frame_at, 0), 0, 0,
         )  # fmt: skip
         if status != Status.VERSION_CHANGED:
             break

@@ -81,7 +81,7 @@ def _ask_for_key(store: int, header: int, length: int) -> int:
     opcode, key_length = request.opcode, request.key_length
     if key_length > length - HEADER_BYTES or key_length < 1 or key_length > limits.KEY_BYTES_MAX:
         return 0
-    if opcode in (Opcode.GET, Opcode.PUT, Opcode.DELETE):
+    if opcode in (Opcode.GET, Opcode.PUT, Opcode.DELETE, Opcode.EXPIRE, Opcode.TTL):
         table = request.table
     elif opcode == Opcode.INVOKE:
         table = limits.TABLE_EXTENSIONS

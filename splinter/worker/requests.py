@@ -10,12 +10,32 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import copy_bytes, load16, store32, store64
-from splinter.store.objects import object_value, object_value_length, object_version
-from splinter.store.operations import store_delete, store_find, store_find_at, store_goodbye, store_last_version, store_put
+from splinter.native.atomics import copy_bytes, load16, load64, store32, store64
+from splinter.store.clock import turn_now
+from splinter.store.objects import is_over, object_expires, object_value, object_value_length, object_version
+from splinter.store.operations import (
+    store_delete,
+    store_expire,
+    store_find,
+    store_find_at,
+    store_goodbye,
+    store_last_version,
+    store_put,
+)
 from splinter.store.snapshots import UNKNOWN, snapshot_of
 from splinter.store.staging import stage_put
-from splinter.wire import FLAG_REPLY, MAGIC, MULTIGET_MISSING, MULTIGET_TOO_LARGE, MULTIGET_VERSIONS, VERSION, Opcode
+from splinter.wire import (
+    FLAG_EXPIRES,
+    FLAG_REPLY,
+    MAGIC,
+    MULTIGET_MISSING,
+    MULTIGET_TOO_LARGE,
+    MULTIGET_VERSIONS,
+    TTL_BYTES,
+    TTL_NONE,
+    VERSION,
+    Opcode,
+)
 from splinter.worker.accounts import resumed_nothing
 from splinter.worker.counters import count
 from splinter.worker.durable import show, show_missing
@@ -49,7 +69,7 @@ def handle(w: int, header: int, length: int, chunk: int, hashed: int, record: in
         return refuse(w, header, Status.BAD_LENGTH)
     if opcode != Opcode.INVOKE:
         resumed_nothing(w)
-    if opcode > Opcode.TRANSACT:
+    if opcode > Opcode.TTL:
         return refuse(w, header, Status.UNKNOWN_OPCODE)
     if opcode == Opcode.PING:
         return finish(w, header, Status.OK, 0, 0)
@@ -69,6 +89,10 @@ def handle(w: int, header: int, length: int, chunk: int, hashed: int, record: in
         return _put(w, header, key_length, value_length, hashed)
     if opcode == Opcode.DELETE:
         return _delete(w, header, key_length, hashed)
+    if opcode == Opcode.EXPIRE:
+        return _expire(w, header, key_length, value_length, hashed)
+    if opcode == Opcode.TTL:
+        return _ttl(w, header, key_length, hashed)
     return invoke(w, header, chunk, record)
 
 
@@ -82,6 +106,8 @@ def _get(w: int, header: int, key_length: int, hashed: int) -> int:
         return refuse(w, header, Status.NOT_FOUND)
     version = object_version(found)
     show(w, version)
+    if is_over(found, turn_now(store, Worker(w).index)):
+        return refuse(w, header, Status.NOT_FOUND)
     wanted = request.object_version
     if wanted != 0 and wanted != version:
         return refuse(w, header, Status.VERSION_CHANGED)
@@ -116,11 +142,19 @@ def _put(w: int, header: int, key_length: int, value_length: int, hashed: int) -
     fragments = request.fragment_count
     index = request.fragment_index
     claim = claim_of(w, header)
+    ttl = 0
+    if request.flags & FLAG_EXPIRES != 0:
+        value_length -= TTL_BYTES
+        if value_length < 0:
+            return refuse(w, header, Status.BAD_LENGTH)
+        ttl = load64(key + key_length + value_length)
+        if ttl < 1 or ttl > limits.TTL_NS_MAX:
+            return refuse(w, header, Status.BAD_TTL)
     if fragments <= 1:
         if index != 0:
             return refuse(w, header, Status.BAD_FRAGMENT)
         status = store_put(
-            store, participant, tenant, table, key, key_length, key + key_length, value_length, wanted, claim, hashed
+            store, participant, tenant, table, key, key_length, key + key_length, value_length, wanted, claim, hashed, ttl
         )
         if status != Status.OK:
             return reply_recorded(w, header, status)
@@ -130,11 +164,53 @@ def _put(w: int, header: int, key_length: int, value_length: int, hashed: int) -
     status, version = stage_put(
         store, participant, request.client, request.sequence, tenant, table, key, key_length,
         fragments, index, key + key_length, value_length, wanted, claim, request.acknowledged,
-        request.status * limits.ROOM_UNIT_BYTES if request.status != 0 else limits.FRAGMENT_BYTES,
+        request.status * limits.ROOM_UNIT_BYTES if request.status != 0 else limits.FRAGMENT_BYTES, ttl,
     )  # fmt: skip
     if status != Status.OK:
         return reply_recorded(w, header, status)
     return finish(w, header, Status.OK, version, 0)
+
+
+@njit(cache=True)
+def _expire(w: int, header: int, key_length: int, value_length: int, hashed: int) -> int:
+    worker, request = Worker(w), Header(header)
+    store, participant, key = worker.store, worker.index, header + HEADER_BYTES
+    if value_length != TTL_BYTES:
+        return refuse(w, header, Status.BAD_LENGTH)
+    ttl = load64(key + key_length)
+    if ttl < 0 or ttl > limits.TTL_NS_MAX:
+        return refuse(w, header, Status.BAD_TTL)
+    status = store_expire(
+        store,
+        participant,
+        request.tenant,
+        request.table,
+        key,
+        key_length,
+        ttl,
+        request.object_version,
+        claim_of(w, header),
+        hashed,
+    )
+    if status != Status.OK:
+        return reply_recorded(w, header, status)
+    return finish(w, header, Status.OK, store_last_version(store, participant), 0)
+
+
+@njit(cache=True)
+def _ttl(w: int, header: int, key_length: int, hashed: int) -> int:
+    worker, request = Worker(w), Header(header)
+    store, now = worker.store, turn_now(worker.store, worker.index)
+    found = store_find(store, request.tenant, request.table, header + HEADER_BYTES, key_length, hashed)
+    if found == 0:
+        show_missing(w, request.tenant)
+        return refuse(w, header, Status.NOT_FOUND)
+    show(w, object_version(found))
+    if is_over(found, now):
+        return refuse(w, header, Status.NOT_FOUND)
+    expires = object_expires(found)
+    store64(header + HEADER_BYTES, expires - now if expires != 0 else TTL_NONE)
+    return finish(w, header, Status.OK, object_version(found), TTL_BYTES)
 
 
 @njit(cache=True)
@@ -165,7 +241,7 @@ def _multiget(w: int, header: int, key_length: int, value_length: int) -> int:
     worker, request = Worker(w), Header(header)
     store = worker.store
     tenant, table = request.tenant, request.table
-    snapshot = snapshot_of(store, tenant)
+    snapshot, now = snapshot_of(store, tenant), turn_now(store, worker.index)
     reply = worker.scratch  # the keys still stand where the reply goes
     most = body_bytes_max(w, header)
     has_versions = request.object_version == MULTIGET_VERSIONS
@@ -196,6 +272,10 @@ def _multiget(w: int, header: int, key_length: int, value_length: int) -> int:
             used += 4
             continue
         show(w, object_version(found))
+        if is_over(found, now):
+            store32(reply + used, MULTIGET_MISSING)
+            used += 4
+            continue
         value_size = object_value_length(found)
         if value_size > most - value_at:
             store32(reply + used, MULTIGET_TOO_LARGE)

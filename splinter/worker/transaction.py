@@ -16,9 +16,10 @@ from splinter import limits
 from splinter.ext.abi import ExtensionError, Isolation
 from splinter.native.atomics import load64_acquire
 from splinter.store.accounts import account_of
+from splinter.store.clock import turn_now
 from splinter.store.commit_layout import READ_BYTES, WRITE_BYTES, WRITE_DELETES
 from splinter.store.hashing import identity_of, store_hash
-from splinter.store.objects import object_value, object_value_length, object_version
+from splinter.store.objects import is_over, object_value, object_value_length, object_version
 from splinter.store.operations import store_find_at
 from splinter.store.publication import EXPECT_ABSENT
 from splinter.store.records import Account, Write
@@ -38,14 +39,16 @@ _WRITES_MAX = limits.TRANSACTION_WRITES_MAX
 
 
 @njit(cache=True)
-def begin_transaction(store: int, frame_at: int) -> None:
-    """Take the present snapshot for a task that begins, or begins anew. Its worker's epoch is not newer."""
+def begin_transaction(store: int, p: int, frame_at: int) -> None:
+    """Take the present snapshot for a task that begins, or begins anew, and its worker's clock. Its worker's epoch is not
+    newer."""
     frame = Frame(frame_at)
     frame.reads_end = frame.transaction
     frame.writes_end = frame.transaction + TRANSACTION_READS_BYTES
     frame.writes = 0
     frame.written = 0
     frame.snapshot = snapshot_of(store, frame.tenant)
+    frame.now = turn_now(store, p)
 
 
 @njit(cache=True)
@@ -85,6 +88,8 @@ def transaction_get(store: int, frame_at: int, table: int, key: int, key_length:
     if found == UNKNOWN:
         return -ExtensionError.CONFLICT
     show_to_task(store, frame_at, found)
+    if found != 0 and is_over(found, frame.now):
+        found = 0
     version = object_version(found) if found != 0 else 0
     if frame.isolation == Isolation.WRITES:
         if frame.reads_end >= frame.transaction + TRANSACTION_READS_BYTES:

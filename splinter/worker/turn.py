@@ -8,8 +8,12 @@ from splinter import limits
 from splinter.native import libc
 from splinter.native.atomics import store32_release, store64_release
 from splinter.native.clock import now_ns
+from splinter.store.clock import look_at_store_clock
 from splinter.store.compaction import compact
 from splinter.store.epochs import epoch_enter, epoch_leave, epoch_now
+from splinter.store.expiry import sweep
+from splinter.store.journal import participant_at
+from splinter.store.records import Descriptor
 from splinter.store.staging import stage_drop, stage_expire
 from splinter.worker.accounts import beat
 from splinter.worker.kill_points import WorkerPoint, worker_point
@@ -34,6 +38,8 @@ def begin_turn(w: int) -> None:
     worker_point(w, WorkerPoint.EPOCH_NOTED)
     epoch_enter(store, worker.index, worker.oldest_epoch)
     worker_point(w, WorkerPoint.EPOCH_ENTERED)
+    if Descriptor(store).expiring != 0:
+        look_at_store_clock(store, participant_at(store, worker.index))
     Counters(w).loops += 1
 
 
@@ -57,6 +63,7 @@ def look_at_clock(w: int) -> int:
     stage_drop(worker.store, worker.index, looks)
     look_at_memory(w)
     compact(worker.store, worker.index, now, False)
+    sweep(worker.store, worker.index, limits.SWEEP_SLOTS)
     return now
 
 
@@ -73,6 +80,7 @@ def sleep_in_poll(w: int, descriptors: int) -> bool:
     stage_expire(store, me, worker.clock_ns, limits.STAGING_AGE_NS_MAX)
     forget_clients(w, _TENANTS_PER_SLEEP, worker.clock_ns)
     compact(store, me, worker.clock_ns, True)
+    sweep(store, me, limits.SWEEP_SLOTS_IDLE)
     epoch_leave(store, me)
     milliseconds = allow_waking(w)
     store32_release(worker.at.state, STATE_SLEEPING)

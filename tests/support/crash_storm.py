@@ -114,7 +114,7 @@ class Disk:
             return False
         last, payload = groups[-1], dice.randbytes(dice.randrange(_PAYLOAD_MAX))
         pieces = framed(
-            Kind.CHANGES, last.number + 1, self._identity, boot_digest(), [memoryview(payload)]
+            Kind.CHANGES, last.number + 1, self._identity, boot_digest(), time.time_ns(), [memoryview(payload)]
         )  # fmt: skip
         torn = np.frombuffer(b"".join(pieces), np.uint8).reshape(-1, 512)
         lost = dice.sample(range(len(torn)), dice.randint(1, len(torn)))

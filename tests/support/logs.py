@@ -77,7 +77,9 @@ def state_of(store: Store, tenant: int) -> dict[str, Any]:
     """
     tables = {stored.table for stored in (*store.scan(0, tenant=tenant), *store.scan(1, tenant=tenant))}
     state: dict[str, Any] = {
-        f"table {table}": {stored.key: (stored.value, stored.version) for stored in store.scan(table, tenant=tenant)}
+        f"table {table}": {
+            stored.key: (stored.value, stored.version, stored.expires) for stored in store.scan(table, tenant=tenant)
+        }
         for table in tables
     }
     for stored in store.scan(limits.TABLE_CLIENTS, tenant=tenant):

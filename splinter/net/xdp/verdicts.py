@@ -38,6 +38,7 @@ class Verdict(IntEnum):
     OVER_SHARE = 20  # the tenant has had its share of this CPU
     OVER_CPU = 21  # the CPU was already at another one, or has no cell
     OVER_INVOKE = 22  # an extension that the kernel does not have, or that came to what only a worker can do
+    OVER_EXPIRED = 23  # the object has expired
 
 
 DROPS = tuple(verdict for verdict in Verdict if Verdict.TRUNCATED <= verdict <= Verdict.RATE_LIMITED)

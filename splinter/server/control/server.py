@@ -78,7 +78,7 @@ def warm_store(store: Store) -> None:
     tenant_open(at, nobody, 0, 0)
     tenant_close(at, me, nobody)
     tenant_sweep(at, me, nobody, int(store.descriptor["buckets"]), 0)
-    store_put(at, me, nobody, 0, 0, 0, 0, 0, 0, 0, 0)
+    store_put(at, me, nobody, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     store_delete(at, me, nobody, 0, 0, 0, 0, 0, 0)
     reclaim(at, me, 0)
     retreat(at, me)

@@ -18,10 +18,16 @@ from splinter.store.layout import (
     ENTRY_BYTES,
     ENTRY_TAG_SHIFT,
     O_KEY,
-    OBJECT_BYTES,
     UNLINKED_BYTES,
 )
-from splinter.store.objects import object_identity, object_key_length, object_tenant, object_value_length
+from splinter.store.objects import (
+    object_bytes,
+    object_expires,
+    object_identity,
+    object_key_length,
+    object_tenant,
+    object_value_length,
+)
 from splinter.store.records import Account, Bucket, Descriptor, Leaving, Object
 
 _TENANTS_MAX = limits.TENANTS_MAX
@@ -43,7 +49,8 @@ def audit_object(store: int, problems: np.ndarray, bucket_index: int, word: int)
     if key_length < 1 or key_length > _KEY_BYTES_MAX:
         report(problems, Problem.LENGTHS, unit)
         return
-    if OBJECT_BYTES + key_length + value_length > class_bytes(word_class(word)):
+    expires = object_expires(found)
+    if object_bytes(key_length, value_length, expires) > class_bytes(word_class(word)) or expires < 0:
         report(problems, Problem.LENGTHS, unit)
     hashed = store_hash(store, object_identity(found), found + O_KEY, key_length)
     if shift_right(hashed, ENTRY_TAG_SHIFT) != shift_right(word, ENTRY_TAG_SHIFT):

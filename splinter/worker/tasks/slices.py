@@ -36,7 +36,7 @@ def resume(w: int, t: int, tenant: int, budget: int) -> tuple[int, int]:
     if frame.isolation == Isolation.NONE_WRITES:
         begin_slice(frame_at)
     elif frame.state == 0 and frame.isolation >= Isolation.READS:
-        begin_transaction(worker.store, frame_at)
+        begin_transaction(worker.store, worker.index, frame_at)
     store64_release(worker.at.running_task, t)
     worker_point(w, WorkerPoint.TASK_RUNNING)
     stage(w, SERVE)

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
 
 from splinter import limits
+from splinter.durable.catalog import TenantRow
+from splinter.durable.disk_state import DiskState
+from splinter.durable.folder import DataFolder
+from splinter.durable.logger import Logger, Paths
+from splinter.durable.recovery import recover
 from splinter.durable.replay import DamagedEntryError, Replay
 from splinter.durable.snapshots import copied
 from splinter.errors import BusyError, DiskFailedError
+from splinter.store.clock import clock_base
 from splinter.store.commit_layout import LOGGED
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
 from splinter.store.layout import DURABILITY_INTERVAL, DURABILITY_NONE
 from splinter.store.log import LogRings
+from splinter.store.region import Region
 from splinter.store.store import Store
 from splinter.store.walk import COPY_BYTES_MAX, turns_over, walk_begins, walk_ends
 from tests.support.logs import entries, groups, logged, restored, state_of
@@ -234,3 +242,35 @@ def test_beginning_to_log_a_tenant_that_has_objects_leaves_a_gap(store: Store, r
     store.put(OTHER, 0, b"key", b"value")
     store.set_durability(OTHER, DURABILITY_INTERVAL)
     assert rings.gaps == 1
+
+
+@pytest.mark.parametrize("wall", ["set back", "right"])
+def test_the_stores_clock_is_not_earlier_than_the_disk_knows(tmp_path: Path, wall: str, monkeypatch: pytest.MonkeyPatch):
+    """Who starts where the clock was set back, to 1970 for want of a battery, makes nothing live for decades."""
+    folder, hour = DataFolder(tmp_path / "data"), 3600 * 10**9
+    store = Store.create(limits.STORE_BYTES_MIN, participants=1)
+    store.open_tenant(TENANT)
+    rings = LogRings(store, Region.create("splinter-log", LogRings.bytes_for(1)), 1)
+    rings.connect()
+    store.set_durability(TENANT, DURABILITY_INTERVAL)
+    logger = Logger(store, rings, Paths(folder.log, folder.snapshots, folder.catalog.identity), DiskState())
+    store.descriptor["clock_base"] = clock_base(
+        store.now_ns + hour
+    )  # as that of a store whose own start was after one on a host that was ahead
+    store.put(TENANT, 0, b"key", b"value", ttl=2 * hour)
+    logger.turn()
+    before, expires = store.now_ns, store.scan(0, tenant=TENANT).__next__().expires
+    logger.close()
+    if wall == "set back":
+        monkeypatch.setattr("time.time_ns", lambda: 10**9)
+    again = Store.create(limits.STORE_BYTES_MIN, participants=1)
+    again.open_tenant(TENANT, generation=1)
+    recover(
+        folder, again, [TenantRow(TENANT, 1, True, quota_bytes=1 << 40, durability=DURABILITY_INTERVAL)], tell=lambda _: None
+    )
+    folder.close()
+    assert before - hour < again.now_ns < before + hour
+    found = again.lookup(TENANT, 0, b"key")
+    assert found is not None and found.expires == expires
+    again.descriptor["clock_base"] = clock_base(expires)
+    assert again.get(TENANT, 0, b"key") is None

@@ -19,11 +19,12 @@ from splinter.store.accounts import account_of
 from splinter.store.clients import claim_begin, claim_settle_body, clients_sweep
 from splinter.store.compaction import compact
 from splinter.store.epochs import OLDEST_NONE, epoch_enter
+from splinter.store.expiry import sweep
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import bucket_number
 from splinter.store.journal import participant_at, unlock
 from splinter.store.layout import HASH_WORDS
-from splinter.store.operations import lock_active, store_delete, store_put
+from splinter.store.operations import lock_active, store_delete, store_expire, store_put
 from splinter.store.outcomes import RECORDED, claim_effect, claim_request
 from splinter.store.reclaim import reclaim
 from splinter.store.records import Account, Claim
@@ -35,6 +36,7 @@ from tests.support.transactions import Transaction
 TENANT = 1
 VICTIM, OTHER = 0, 1  # participants
 FAR_FUTURE_NS = 1 << 62
+HOUR_NS = 3600 * 10**9
 BIG = limits.VALUE_BYTES_MAX  # one slot per slab, one slot per batch: every list is soon full
 
 Contents = dict[bytes, bytes]
@@ -76,6 +78,42 @@ def put(key: bytes, value: bytes) -> Step:
         assert status == Status.OK, status
 
     return Step(f"put {key!r} {len(value)}", run, lambda contents: contents.__setitem__(key, value))
+
+
+def put_for_a_while(key: bytes, value: bytes, ttl: int) -> Step:
+    """Put a value that lives for ``ttl`` ns: what the others find is there, as nobody's clock shows its end."""
+
+    def run(store: Store) -> None:
+        status = store_put(
+            store.address, VICTIM, TENANT, 0, address_of(key), len(key), address_of(value), len(value), 0, 0, 0, ttl
+        )
+        assert status == Status.OK, status
+
+    return Step(f"put {key!r} for a while", run, lambda contents: contents.__setitem__(key, value))
+
+
+def live(key: bytes, ttl: int) -> Step:
+    """Say how long an object lives."""
+
+    def run(store: Store) -> None:
+        status = store_expire(store.address, VICTIM, TENANT, 0, address_of(key), len(key), ttl, 0, 0, 0)
+        assert status == Status.OK, status
+
+    return Step(f"live {key!r}", run)
+
+
+def sweep_over(key: bytes) -> Step:
+    """A turn of the sweep, which finds an object over, by a clock that is far ahead."""
+
+    def run(store: Store) -> None:
+        store.participants["now"][VICTIM] = FAR_FUTURE_NS
+        store.descriptor["sweep_next"] = 0
+        for name in ("sweep_ns", "sweep_slab", "sweep_slot"):
+            store.participants[name][VICTIM] = 0
+        sweep(store.address, VICTIM, 1 << 20)
+        store.participants["now"][VICTIM] = 0
+
+    return Step(f"sweep {key!r}", run, lambda contents: contents.pop(key, None) and None)
 
 
 def delete(key: bytes) -> Step:
@@ -322,6 +360,9 @@ def steps() -> list[Step]:
 
     return [
         turn(),
+        put_for_a_while(b"while", value(33, 10), HOUR_NS),
+        live(b"while", 2 * HOUR_NS),
+        sweep_over(b"while"),
         put(b"small", value(1, 10)),
         put(b"small", value(2, 20)),  # replaced within the class
         put(b"small", value(3, 100)),  # and by another class

@@ -1,0 +1,48 @@
+"""How long objects live: what a client asks and says of that."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from datetime import timedelta
+from typing import Any
+
+from splinter.client.arguments import check_integer, check_ttl
+from splinter.client.encoding import Key, check_table, encode_key
+from splinter.client.flights import Reply
+from splinter.errors import Status
+from splinter.wire import TTL_BYTES, TTL_NONE, Opcode
+
+Ttl = float | timedelta  # seconds
+_FOR_EVER = bytes(TTL_BYTES)
+_NS_PER_SECOND = 1_000_000_000
+
+
+class Lifetimes:
+    """Methods of :class:`splinter.client.Client`."""
+
+    @abstractmethod
+    def _request(self, timeout: float | None, opcode: Opcode, table: int = 0, key: bytes = b"", **rest: Any) -> Reply: ...
+
+    def expire(self, key: Key, ttl: Ttl, *, table: int = 0, if_version: int = 0, timeout: float | None = None) -> bool:
+        """Have an object live for ``ttl`` seconds from now, whatever it was to before; False when there is none.
+
+        That is a write: the object has a new version. ``if_version`` as in :meth:`put`.
+        """
+        return self._live(key, check_ttl(ttl).to_bytes(TTL_BYTES, "little"), table, if_version, timeout)
+
+    def persist(self, key: Key, *, table: int = 0, if_version: int = 0, timeout: float | None = None) -> bool:
+        """Have an object live for ever; False when there is none. A write, as :meth:`expire`."""
+        return self._live(key, _FOR_EVER, table, if_version, timeout)
+
+    def _live(self, key: Key, ttl: bytes, table: int, if_version: int, timeout: float | None) -> bool:
+        raw, table, version = encode_key(key), check_table(table), check_integer("if_version", if_version)
+        reply = self._request(timeout, Opcode.EXPIRE, table, raw, value=ttl, object_version=version)
+        return reply.status != Status.NOT_FOUND and reply.checked() is reply
+
+    def ttl(self, key: Key, *, table: int = 0, timeout: float | None = None) -> float | None:
+        """Seconds that an object still lives, ``math.inf`` for ever; None when there is none."""
+        reply = self._request(timeout, Opcode.TTL, check_table(table), encode_key(key))
+        if reply.status == Status.NOT_FOUND:
+            return None
+        left = int.from_bytes(reply.checked().value, "little")
+        return float("inf") if left == TTL_NONE else left / _NS_PER_SECOND

@@ -1,0 +1,44 @@
+"""The store's clock, by which objects expire (:mod:`splinter.store.expiry`): the monotonic clock plus ``clock_base``."""
+
+from __future__ import annotations
+
+import time
+
+from numba import njit
+
+from splinter.native.atomics import store64_release
+from splinter.native.clock import now_ns
+from splinter.store.journal import participant_at
+from splinter.store.records import Descriptor, Participant
+
+
+def clock_base(now_ns: int) -> int:
+    """What has the store's clock show this, ns since 1970. Not less than 0: a host may have been up for longer than its clock
+    believes that there has been time."""
+    return max(0, now_ns - time.monotonic_ns())
+
+
+@njit(cache=True)
+def look_at_store_clock(store: int, me: int) -> int:
+    """The store's clock now, which becomes that of the participant's turn."""
+    mine = Participant(me)
+    now = now_ns(mine.clock) + Descriptor(store).clock_base
+    mine.now = now
+    return now
+
+
+@njit(cache=True, forceinline=True)
+def turn_now(store: int, p: int) -> int:
+    """The store's clock of a participant's turn."""
+    return Participant(participant_at(store, p)).now
+
+
+@njit(cache=True)
+def moment_in(store: int, me: int, ttl: int) -> int:
+    """When an object expires that is to live for ``ttl`` ns from now on; 0: never, as of a ``ttl`` of 0. From the first such
+    object on, all look at the clock in each turn."""
+    if ttl == 0:
+        return 0
+    if Descriptor(store).expiring == 0:
+        store64_release(Descriptor(store).at.expiring, 1)
+    return look_at_store_clock(store, me) + ttl

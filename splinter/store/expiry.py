@@ -1,0 +1,118 @@
+"""When objects end: the store's clock, and sweeping away what has expired.
+
+**The clock** counts ns since 1970, as far as this host knew that when the store was made: the monotonic clock plus
+``clock_base`` of the descriptor. Nobody sets it back or ahead while the store lives. A store that is made from a data folder
+begins no earlier than the last moment that is on the disk (:mod:`splinter.durable.recovery`): a host that woke up in 1970
+makes nothing live for ever. Time that the host sleeps does not count.
+
+**An object** has its moment from its publication on; another moment is another commit, with another version. Who finds an
+object that is over by his clock has found nothing: a worker's clock is that of its turn, a task's that of its snapshot, that
+of a commit the one under the tenant's lock. What a transaction read is compared with that once more: it happens at one instant
+of the clock, too.
+
+**Sweeping.** What is over keeps its memory, and counts for its tenant's quota, until it is deleted: as by a delete of its
+tenant's, log entry included. Workers take slab after slab, each its own, and look at SWEEP_SLOTS slots in a millisecond, or
+more before they sleep. A sweep waits for nobody: what it cannot delete, as its tenant's lock is held or the disk is behind, or
+what is left in the slab of a worker that died, the next round finds.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter import limits
+from splinter.errors import Status
+from splinter.native.atomics import cas64, load64_acquire, shift_right
+from splinter.store.accounts import account_of
+from splinter.store.changes import log_room
+from splinter.store.classes import class_bytes, slots_per_slab
+from splinter.store.hashing import store_hash
+from splinter.store.index import find_entry, word_unit
+from splinter.store.journal import participant_at, try_lock_tenant, unlock
+from splinter.store.layout import (
+    CLASSES,
+    EXPIRES_BIT,
+    O_KEY,
+    SLAB_IN_USE,
+    SLAB_STATE_SHIFT,
+    SLAB_UNITS,
+)
+from splinter.store.objects import is_over, object_bytes, object_identity, object_key_length, object_tenant, object_value_length
+from splinter.store.publication import remove
+from splinter.store.records import Account, Descriptor, Object, Participant
+from splinter.store.slabs import slab_record, slot_at, unit_of
+from splinter.store.turns import turn_is_others
+
+_CLASS_MASK = 0xFFFFFFFF
+_TENANTS_MAX = limits.TENANTS_MAX
+_OBJECTS = limits.SWEEP_OBJECTS
+_SLABS = limits.SWEEP_SLABS
+_PAUSE_NS = limits.SWEEP_PAUSE_NS
+
+
+@njit(cache=True)
+def sweep(store: int, p: int, slots: int) -> None:
+    """Look at the next ``slots`` slots, and delete what is over, SWEEP_OBJECTS at most. By the clock of the participant's turn;
+    not more often than in SWEEP_PAUSE_NS."""
+    descriptor, me = Descriptor(store), participant_at(store, p)
+    mine = Participant(me)
+    if descriptor.expiring == 0 or mine.now < mine.sweep_ns:
+        return
+    mine.sweep_ns = mine.now + _PAUSE_NS
+    slab, number, deleted, slabs = mine.sweep_slab, mine.sweep_slot, 0, 0
+    while slots > 0 and deleted < _OBJECTS and slabs < _SLABS:
+        if slab == 0:
+            slab, number, slabs = _take_slab(store), 0, slabs + 1
+        record = load64_acquire(slab_record(store, slab))
+        size_class, last = record & _CLASS_MASK, 0
+        if shift_right(record, SLAB_STATE_SHIFT) == SLAB_IN_USE and size_class < CLASSES:
+            last = slots_per_slab(size_class)
+        while number < last and slots > 0 and deleted < _OBJECTS:
+            slot = slot_at(store, slab * SLAB_UNITS) + number * class_bytes(size_class)
+            if Object(slot).lengths >> EXPIRES_BIT != 0 and _sweep_object(store, me, slot, size_class):
+                deleted += 1
+            number += 1
+            slots -= 1
+        if number >= last:
+            slab = 0
+    mine.sweep_slab, mine.sweep_slot = slab, number
+
+
+@njit(cache=True)
+def _take_slab(store: int) -> int:
+    """The number of the slab whose turn it is, for one participant alone."""
+    descriptor = Descriptor(store)
+    while True:
+        slab = load64_acquire(descriptor.at.sweep_next)
+        taken = slab if 0 < slab < descriptor.slabs_used else 1
+        if cas64(descriptor.at.sweep_next, slab, taken + 1):
+            return taken
+
+
+@njit(cache=True)
+def _sweep_object(store: int, me: int, slot: int, size_class: int) -> bool:
+    """Delete the object in a slot, if there is one and it is over; returns whether it was.
+
+    What is read before the tenant's lock is held may be anything; but an entry that has this identity and names this unit says
+    that it is the tenant's object, which nobody else changes.
+    """
+    tenant, key_length, now = object_tenant(slot), object_key_length(slot), Participant(me).now
+    if tenant < 1 or tenant >= _TENANTS_MAX or key_length < 1 or Object(slot).version & 1 != 0 or Object(slot).version == 0:
+        return False
+    if object_bytes(key_length, object_value_length(slot), 1) > class_bytes(size_class) or not is_over(slot, now):
+        return False
+    account_at = account_of(store, tenant)
+    account = Account(account_at)
+    if not try_lock_tenant(store, me, account.at.lock):
+        return False
+    is_it = False
+    if account.active != 0 and not turn_is_others(store, me, account_at) and log_room(store, me, account_at) == Status.OK:
+        identity = object_identity(slot)
+        entry, word = find_entry(
+            store, store_hash(store, identity, slot + O_KEY, key_length), identity, slot + O_KEY, key_length
+        )
+        is_it = entry != 0 and word_unit(word) == unit_of(store, slot) and is_over(slot, now)
+        if is_it:
+            remove(store, me, tenant, entry, word, 0, 0)
+    unlock(store, account.at.lock)
+    return is_it

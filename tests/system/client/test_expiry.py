@@ -1,0 +1,178 @@
+"""Objects that expire on a running server: for every way to look at them, on every transport, in driver and worker."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from splinter import limits
+from splinter.client import Client
+from splinter.client.admin import TenantInfo
+from splinter.errors import BadTtlError, ConflictError, ProtocolError, VersionChangedError, error_for
+from splinter.wire import FLAG_EXPIRES, OBJECT_ABSENT, Opcode
+from tests.support.raw import RawSocket
+from tests.support.servers import RunningServer, running_server
+from tests.support.waiting import wait_for
+
+TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
+SHORT, LONG = 0.4, 3600.0
+LOOK = """
+from splinter.ext import extension, Store, u64
+
+@extension
+def length(db: Store, key: u64) -> u64:
+    found = db.get(1, key)
+    if found is None:
+        return u64(999)
+    return u64(len(found))
+
+@extension
+def create(db: Store, key: u64) -> bool:
+    return db.put_if(1, key, u64(7), version=u64(0))
+"""
+
+
+@pytest.fixture(scope="module", params=TRANSPORTS)
+def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
+    with running_server(f"t{os.getpid()}xe{request.param}", request.param) as running:
+        yield running
+
+
+@pytest.fixture
+def tenant(server: RunningServer) -> TenantInfo:
+    return server.admin().create_tenant()
+
+
+@pytest.fixture
+def client(server: RunningServer, tenant: TenantInfo) -> Client:
+    return server.client(tenant)
+
+
+def put_for_a_moment(client: Client, key: bytes | int, value: bytes, *, table: int = 0) -> tuple[float, float]:
+    """Put an object for SHORT seconds; returns when it surely is there still, and from when on it surely is not."""
+    begun = time.monotonic()
+    client.put(key, value, table=table, ttl=SHORT)
+    return begun + SHORT, time.monotonic() + SHORT
+
+
+@pytest.mark.parametrize("size", [0, 100, 1400, 5000, limits.VALUE_BYTES_MAX])
+def test_it_is_there_until_its_moment_and_never_again(client: Client, size: int) -> None:
+    value = bytes(range(256)) * (size // 256 + 1)
+    first, last = put_for_a_moment(client, b"key", value[:size])
+    looks = 0
+    while True:
+        found = client.get(b"key")
+        if found is None:
+            assert time.monotonic() >= first
+            break
+        assert found == value[:size]
+        looks += 1
+        assert time.monotonic() < last + 1
+    assert looks > 0 or time.monotonic() > first  # a machine that did nothing else for so long
+    while time.monotonic() < last + 0.2:
+        assert client.get(b"key") is None
+    assert client.multiget([b"key", b"other"]) == [None, None]
+    assert client.ttl(b"key") is None
+    assert not client.delete(b"key") and not client.expire(b"key", LONG) and not client.persist(b"key")
+
+
+def test_how_long_it_lives_can_be_asked_and_changed(client: Client) -> None:
+    assert client.ttl(b"key") is None
+    version = client.put(b"key", b"value")
+    assert client.ttl(b"key") == math.inf
+    assert client.expire(b"key", timedelta(hours=1))
+    left = client.ttl(b"key")
+    assert left is not None and LONG - 60 < left <= LONG
+    assert client.get_with_version(b"key")[1] > version
+    with pytest.raises(VersionChangedError):
+        client.expire(b"key", LONG, if_version=version)
+    assert client.persist(b"key") and client.ttl(b"key") == math.inf
+    client.put(b"key", b"other", ttl=LONG)
+    client.put(b"key", b"last")
+    assert client.ttl(b"key") == math.inf and client.get(b"key") == b"last"
+
+
+def test_conditions_extensions_and_transactions_do_not_see_what_is_over(client: Client) -> None:
+    client.install_all(LOOK)
+    client.put(5, bytes(16), table=1, ttl=LONG)
+    assert client.invoke("length", 5) == 16  # by the kernel, where it runs there
+    assert not client.invoke("create", 5)
+    put_for_a_moment(client, 5, bytes(16), table=1)
+    wait_for(lambda: client.invoke("length", 5) == 999, 30, "its end")
+    assert client.invoke("create", 5)
+    assert client.ttl(5, table=1) == math.inf
+
+    put_for_a_moment(client, b"lock", b"mine")
+    with pytest.raises(VersionChangedError):
+        client.put(b"lock", b"yours", if_version=OBJECT_ABSENT)
+    wait_for(lambda: client.get(b"lock") is None, 30, "its end")
+    client.put(b"lock", b"yours", if_version=OBJECT_ABSENT)
+
+    put_for_a_moment(client, b"session", b"open")
+    with pytest.raises(ConflictError), client.transaction() as tx:
+        assert tx.get(b"session") == b"open"
+        tx.put(b"order", b"made")
+        wait_for(lambda: client.ttl(b"session") is None, 30, "its end")
+    assert client.get(b"order") is None
+
+
+def test_the_driver_answers_for_what_expires_until_it_does(server: RunningServer, client: Client) -> None:
+    if server.info.transport != "xdp":
+        return
+    client.put(b"key", b"value", ttl=LONG)
+
+    channel = client._take(None)
+    try:
+        replies = [channel.request(Opcode.GET, 0, b"key", bytes(32)) for _ in range(20)]
+    finally:
+        client._give_back(channel)
+    assert all(reply.value == b"value" for reply in replies)
+    assert any(reply.by_kernel for reply in replies)
+
+
+def test_memory_comes_back(server: RunningServer, tenant: TenantInfo, client: Client) -> None:
+    def objects() -> int:
+        (found,) = [each.objects for each in server.admin().list_tenants() if each.tenant == tenant.tenant]
+        return found
+
+    client.put(b"stays", b"value", ttl=LONG)
+    before = objects()
+    for number in range(200):
+        client.put(b"%d" % number, bytes(number), ttl=SHORT)
+    wait_for(lambda: objects() == before, 60, "the sweep")
+    assert client.get(b"stays") == b"value"
+
+
+def test_what_cannot_be_is_refused_with_a_reason(server: RunningServer, tenant: TenantInfo, client: Client) -> None:
+    for wrong in (0, -1, 1e12, math.nan, math.inf, timedelta(0)):
+        with pytest.raises(ValueError, match="ttl is a number of seconds"):
+            client.put(b"key", b"value", ttl=wrong)
+        with pytest.raises(ValueError, match="ttl is a number of seconds"):
+            client.expire(b"key", wrong)
+    for no_number in ("1", b"1", True, [1]):
+        with pytest.raises(TypeError):
+            client.put(b"key", b"value", ttl=no_number)  # type: ignore[arg-type]
+    client.put(b"key", b"value")
+    with contextlib.closing(RawSocket(server.info)) as raw:
+
+        def refusal(opcode: Opcode, value: bytes, flags: int = 0) -> Exception:
+            lengths = {"key_length": 3, "value_length": len(value)}
+            reply = raw.request(tenant.tenant, tenant.token, opcode, b"key" + value, flags=flags, **lengths)
+            assert reply is not None
+            return error_for(reply[0].status)
+
+        for ns in (0, limits.TTL_NS_MAX + 1, 1 << 63, (1 << 64) - 1):
+            assert isinstance(refusal(Opcode.PUT, b"x" + ns.to_bytes(8, "little"), FLAG_EXPIRES), BadTtlError)
+            if ns:
+                assert isinstance(refusal(Opcode.EXPIRE, ns.to_bytes(8, "little")), BadTtlError)
+        for size in range(8):
+            assert isinstance(refusal(Opcode.PUT, bytes(size), FLAG_EXPIRES), ProtocolError)
+            assert isinstance(refusal(Opcode.EXPIRE, bytes(size)), ProtocolError)
+        assert isinstance(refusal(Opcode.EXPIRE, bytes(9)), ProtocolError)
+    assert client.get(b"key") == b"value" and client.ttl(b"key") == math.inf
