@@ -45,7 +45,8 @@ _TENANT = 1
 _HOT_KEYS = 100  # as many objects as any cache holds
 
 
-_ROUNDS = 15
+_ROUNDS, _EXPIRING_ROUNDS = 15, 100
+_HOUR_NS = 3600 * 10**9
 
 
 def measure(bench: Bench, requests: int = 20_000, resumes: int = 200_000, keys: int = KEYS_DEFAULT) -> Observations:
@@ -78,6 +79,22 @@ def measure(bench: Bench, requests: int = 20_000, resumes: int = 200_000, keys: 
         }
         resumed = in_turns(turns, count)
     found = served.merged(resumed)
+    found.settings["batch"] = RX_BATCH
+    return found
+
+
+def measure_expiring(bench: Bench, requests: int = 20_000, keys: int = KEYS_DEFAULT) -> Observations:
+    """Of ``ttl``: gets in batches of objects that expire, in ``expiring`` nanoseconds each, and of objects that do not, in
+    ``lasting``, each kind in a store of its own. So the look at the clock in each turn counts."""
+    with WorkerInProcess() as lasting, WorkerInProcess() as expiring:
+        slices = {}
+        for name, worker in {"lasting": lasting, "expiring": expiring}.items():
+            account = worker.add_tenant(_TENANT)
+            worker.serve(each_once(put_operation(account), keys), keys)
+            slices[name] = partial(worker.serve, uniform(get_operation(account), keys), requests)
+        for stored in list(expiring.store.scan(account.table, tenant=_TENANT)):
+            expiring.store.expire(_TENANT, account.table, stored.key, _HOUR_NS, participant=0)
+        found = in_turns(slices, bench.count(_EXPIRING_ROUNDS))
     found.settings["batch"] = RX_BATCH
     return found
 
