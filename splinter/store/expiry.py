@@ -22,22 +22,23 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import cas64, load64_acquire, shift_right
+from splinter.native.atomics import cas64, load64, load64_acquire, shift_right
 from splinter.store.accounts import account_of
 from splinter.store.changes import log_room
 from splinter.store.classes import class_bytes, slots_per_slab
-from splinter.store.hashing import store_hash
+from splinter.store.hashing import identity_key_length, identity_of, identity_table, identity_tenant, store_hash
 from splinter.store.index import find_entry, word_unit
 from splinter.store.journal import participant_at, try_lock_tenant, unlock
 from splinter.store.layout import (
     CLASSES,
-    EXPIRES_BIT,
+    EXPIRES_BYTES,
+    O_IDENTITY,
     O_KEY,
     SLAB_IN_USE,
     SLAB_STATE_SHIFT,
     SLAB_UNITS,
 )
-from splinter.store.objects import is_over, object_bytes, object_identity, object_key_length, object_tenant, object_value_length
+from splinter.store.objects import copy_size, is_over
 from splinter.store.publication import remove
 from splinter.store.records import Account, Descriptor, Object, Participant
 from splinter.store.slabs import slab_record, slot_at, unit_of
@@ -45,6 +46,7 @@ from splinter.store.turns import turn_is_others
 
 _CLASS_MASK = 0xFFFFFFFF
 _TENANTS_MAX = limits.TENANTS_MAX
+_KEY_LENGTH_MAX = limits.KEY_BYTES_MAX  # of eight bits
 _OBJECTS = limits.SWEEP_OBJECTS
 _SLABS = limits.SWEEP_SLABS
 _PAUSE_NS = limits.SWEEP_PAUSE_NS
@@ -69,7 +71,7 @@ def sweep(store: int, p: int, slots: int) -> None:
             last = slots_per_slab(size_class)
         while number < last and slots > 0 and deleted < _OBJECTS:
             slot = slot_at(store, slab * SLAB_UNITS) + number * class_bytes(size_class)
-            if Object(slot).lengths >> EXPIRES_BIT != 0 and _sweep_object(store, me, slot, size_class):
+            if load64(slot + O_IDENTITY) < 0 and _sweep_object(store, me, slot, size_class):
                 deleted += 1
             number += 1
             slots -= 1
@@ -93,13 +95,14 @@ def _take_slab(store: int) -> int:
 def _sweep_object(store: int, me: int, slot: int, size_class: int) -> bool:
     """Delete the object in a slot, if there is one and it is over; returns whether it was.
 
-    What is read before the tenant's lock is held may be anything; but an entry that has this identity and names this unit says
-    that it is the tenant's object, which nobody else changes.
+    What is read before the tenant's lock is held may be anything, and change; but an entry that has this identity and names
+    this unit says that it is the tenant's object, which nobody else changes.
     """
-    tenant, key_length, now = object_tenant(slot), object_key_length(slot), Participant(me).now
-    if tenant < 1 or tenant >= _TENANTS_MAX or key_length < 1 or Object(slot).version & 1 != 0 or Object(slot).version == 0:
+    word, version, now = load64(slot + O_IDENTITY), load64_acquire(Object(slot).at.version), Participant(me).now
+    tenant, key_length, size = identity_tenant(word), identity_key_length(word) & _KEY_LENGTH_MAX, copy_size(word)
+    if tenant < 1 or tenant >= _TENANTS_MAX or key_length < 1 or version & 1 != 0 or version == 0 or word >= 0:
         return False
-    if object_bytes(key_length, object_value_length(slot), 1) > class_bytes(size_class) or not is_over(slot, now):
+    if size > class_bytes(size_class) or load64(slot + size - EXPIRES_BYTES) > now:
         return False
     account_at = account_of(store, tenant)
     account = Account(account_at)
@@ -107,7 +110,7 @@ def _sweep_object(store: int, me: int, slot: int, size_class: int) -> bool:
         return False
     is_it = False
     if account.active != 0 and not turn_is_others(store, me, account_at) and log_room(store, me, account_at) == Status.OK:
-        identity = object_identity(slot)
+        identity = identity_of(tenant, identity_table(word), key_length)
         entry, word = find_entry(
             store, store_hash(store, identity, slot + O_KEY, key_length), identity, slot + O_KEY, key_length
         )
