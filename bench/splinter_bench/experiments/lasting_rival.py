@@ -59,5 +59,6 @@ def measure(bench: Bench) -> Observations:
             "set_pipelined": partial(ask, pipelined),
         }
         found = in_turns(asked, bench.count(_ROUNDS))
-        found.settings["rivals"] = {"redis": rival.configuration}
+        about = rival.configuration
+        found.settings["rivals"] = {"redis": f"{about['version']}: {about['command']}"}
         return found
