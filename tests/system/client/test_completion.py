@@ -33,7 +33,7 @@ Complete = Callable[[str], list[str]]
 @pytest.fixture
 def complete(program: Path) -> Complete:
     """What bash offers at the end of a line."""
-    if shutil.which("bash") is None:
+    if shutil.which("bash") is None:  # whose completion this is about; Debian always has it, and other systems need not
         pytest.skip("optional: there is no bash")
 
     def run(line: str) -> list[str]:

@@ -22,6 +22,7 @@ from tests.support.waiting import wait_for
 
 TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
 SHORT, LONG = 0.4, 3600.0
+TRIES = 20  # for who has to be there within SHORT seconds
 LOOK = """
 from splinter.ext import extension, Store, u64
 
@@ -61,21 +62,22 @@ def put_for_a_moment(client: Client, key: bytes | int, value: bytes, *, table: i
     return begun + SHORT, time.monotonic() + SHORT
 
 
+def look(client: Client, key: bytes, last: float) -> bytes | None:
+    """A get, which finds nothing if it begins behind ``last``, however long it takes."""
+    begun = time.monotonic()
+    found = client.get(key)
+    assert found is None or begun < last
+    return found
+
+
 @pytest.mark.parametrize("size", [0, 100, 1400, 5000, limits.VALUE_BYTES_MAX])
 def test_it_is_there_until_its_moment_and_never_again(client: Client, size: int) -> None:
     value = bytes(range(256)) * (size // 256 + 1)
     first, last = put_for_a_moment(client, b"key", value[:size])
-    looks = 0
-    while True:
-        found = client.get(b"key")
-        if found is None:
-            assert time.monotonic() >= first
-            break
+    while (found := look(client, b"key", last)) is not None:
         assert found == value[:size]
-        looks += 1
-        assert time.monotonic() < last + 1
-    assert looks > 0 or time.monotonic() > first  # a machine that did nothing else for so long
-    while time.monotonic() < last + 0.2:
+    assert time.monotonic() >= first
+    for _ in range(200):
         assert client.get(b"key") is None
     assert client.multiget([b"key", b"other"]) == [None, None]
     assert client.ttl(b"key") is None
@@ -86,9 +88,10 @@ def test_how_long_it_lives_can_be_asked_and_changed(client: Client) -> None:
     assert client.ttl(b"key") is None
     version = client.put(b"key", b"value")
     assert client.ttl(b"key") == math.inf
+    begun = time.monotonic()
     assert client.expire(b"key", timedelta(hours=1))
     left = client.ttl(b"key")
-    assert left is not None and LONG - 60 < left <= LONG
+    assert left is not None and LONG - (time.monotonic() - begun) <= left <= LONG
     assert client.get_with_version(b"key")[1] > version
     with pytest.raises(VersionChangedError):
         client.expire(b"key", LONG, if_version=version)
@@ -108,23 +111,29 @@ def test_conditions_extensions_and_transactions_do_not_see_what_is_over(client: 
     assert client.invoke("create", 5)
     assert client.ttl(5, table=1) == math.inf
 
-    put_for_a_moment(client, b"lock", b"mine")
+    client.put(b"lock", b"mine", ttl=LONG)
     with pytest.raises(VersionChangedError):
         client.put(b"lock", b"yours", if_version=OBJECT_ABSENT)
+    client.expire(b"lock", SHORT)
     wait_for(lambda: client.get(b"lock") is None, 30, "its end")
     client.put(b"lock", b"yours", if_version=OBJECT_ABSENT)
 
-    put_for_a_moment(client, b"session", b"open")
-    with pytest.raises(ConflictError), client.transaction() as tx:
-        assert tx.get(b"session") == b"open"
-        tx.put(b"order", b"made")
-        wait_for(lambda: client.ttl(b"session") is None, 30, "its end")
+    assert any(a_transaction_outlasts_what_it_read(client) for _ in range(TRIES))
     assert client.get(b"order") is None
 
 
-def test_the_driver_answers_for_what_expires_until_it_does(server: RunningServer, client: Client) -> None:
-    if server.info.transport != "xdp":
-        return
+def a_transaction_outlasts_what_it_read(client: Client) -> bool:
+    """It is in conflict, though nobody has written. False: the machine did something else until the object had expired."""
+    put_for_a_moment(client, b"session", b"open")
+    with contextlib.suppress(ConflictError), client.transaction() as tx:
+        if tx.get(b"session") is None:
+            return False
+        tx.put(b"order", b"made")
+        wait_for(lambda: client.ttl(b"session") is None, 30, "its end")
+    return True
+
+
+def test_the_driver_answers_for_what_expires_if_there_is_one(server: RunningServer, client: Client) -> None:
     client.put(b"key", b"value", ttl=LONG)
 
     channel = client._take(None)
@@ -133,7 +142,7 @@ def test_the_driver_answers_for_what_expires_until_it_does(server: RunningServer
     finally:
         client._give_back(channel)
     assert all(reply.value == b"value" for reply in replies)
-    assert any(reply.by_kernel for reply in replies)
+    assert any(reply.by_kernel for reply in replies) == (server.info.transport == "xdp")
 
 
 def test_memory_comes_back(server: RunningServer, tenant: TenantInfo, client: Client) -> None:
