@@ -144,7 +144,8 @@ struct tier {
     __u32 takes_partial;
     __u32 cpus;
     __u32 window_units;
-    __u64 pad[6];
+    __s64 clock_ahead;
+    __u64 pad[5];
 };
 
 struct cpu {

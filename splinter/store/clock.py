@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from numba import njit
 
@@ -16,6 +17,16 @@ def clock_base(now_ns: int) -> int:
     """What has the store's clock show this, ns since 1970. Not less than 0: a host may have been up for longer than its clock
     believes that there has been time."""
     return max(0, now_ns - time.monotonic_ns())
+
+
+def monotonic_ahead_ns() -> int:
+    """How far this process's monotonic clock is ahead of the kernel's, which BPF programs read: time_namespaces(7)."""
+    try:
+        lines = Path("/proc/self/timens_offsets").read_text().splitlines()
+    except OSError:  # a kernel without
+        return 0
+    (seconds, ns) = next((line.split()[1:] for line in lines if line.startswith("monotonic")), ("0", "0"))
+    return int(seconds) * 10**9 + int(ns)
 
 
 @njit(cache=True)
