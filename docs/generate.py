@@ -188,6 +188,7 @@ ENVIRONMENT = {
     "SPLINTER_REQUIRE_CAPABILITIES": ("tests", "`1`: a test that is skipped for what the machine lacks fails"),
     "SPLINTER_FUZZ_EXAMPLES": ("tests", "how many random programs each fuzzing test tries"),
     "SPLINTER_MUTATED_BPF": ("tests", "folder of the XDP program's sources that are compiled in place of `bpf`"),
+    "TESTS_UPTIME_SECONDS": ("tests", "how long ago a server's machine seems to have been started, in a time namespace"),
     "BENCH_PREFIX": ("`splinter bench report`", "put before the command of each section, such as a lock"),
     "SPLINTER_PYTHON": ("`scripts/setup`", "the Python that makes `.venv`"),
 }  # fmt: skip

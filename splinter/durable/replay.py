@@ -46,8 +46,11 @@ class Replay:
         self.objects = 0  # restored from copied slots
 
     def begin(self, places: np.ndarray) -> None:
-        """Take the TENANT_PLACE records of a snapshot: its objects are of these generations, and have these entries in them."""
+        """Take the TENANT_PLACE records of a snapshot: its objects are of these generations, and have these entries in them.
+        Raises :class:`DamagedEntryError`."""
         ids = places["tenant"].astype(np.int64)
+        if len(wrong := np.flatnonzero((ids < 1) | (ids >= limits.TENANTS_MAX))):
+            raise DamagedEntryError(int(wrong[0]) * places.itemsize)
         self._numbers[ids] = places["number"]
         wanted = np.zeros_like(self._wanted)
         wanted[ids] = places["generation"] == self._generations[ids]

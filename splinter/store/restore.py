@@ -157,13 +157,19 @@ def _count_on(store: int, tenant: int, latest: int, sequence: int) -> None:
 
 
 @njit(cache=True)
+def is_tenant(tenant: int) -> bool:
+    """Whether an id that was read from a disk has a place in the arrays of tenants."""
+    return tenant > 0 and tenant < limits.TENANTS_MAX
+
+
+@njit(cache=True)
 def is_entry(entry: int, end: int) -> bool:
     """Whether what lies from ``entry`` to ``end`` begins with an entry whose lengths are sound; a filler is none."""
     if end - entry < LOGGED_BYTES:
         return False
     logged = Logged(entry)
     size, at = logged.size, entry + LOGGED_BYTES
-    if size < LOGGED_BYTES or size & 7 != 0 or size > end - entry or logged.tenant == 0:
+    if size < LOGGED_BYTES or size & 7 != 0 or size > end - entry or not is_tenant(logged.tenant):
         return False
     for _ in range(logged.changes):
         if entry + size - at < CHANGED_BYTES:
@@ -255,7 +261,7 @@ def copied_bytes(at: int, end: int) -> int:
     if end - at < OBJECT_BYTES:
         return 0
     size = copy_size(load64(at + O_IDENTITY))
-    if object_key_length(at) < 1 or object_value_length(at) > limits.VALUE_BYTES_MAX or object_tenant(at) == 0:
+    if object_key_length(at) < 1 or object_value_length(at) > limits.VALUE_BYTES_MAX or not is_tenant(object_tenant(at)):
         return 0
     return size if size <= end - at and object_expires(at) >= 0 else 0
 

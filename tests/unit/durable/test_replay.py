@@ -14,6 +14,7 @@ from splinter import limits
 from splinter.durable.catalog import TenantRow
 from splinter.durable.disk_state import DiskState
 from splinter.durable.folder import DataFolder
+from splinter.durable.groups import TENANT_PLACE
 from splinter.durable.logger import Logger, Paths
 from splinter.durable.recovery import recover
 from splinter.durable.replay import DamagedEntryError, Replay
@@ -22,7 +23,7 @@ from splinter.errors import BusyError, DiskFailedError
 from splinter.store.clock import clock_base
 from splinter.store.commit_layout import LOGGED
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
-from splinter.store.layout import DURABILITY_INTERVAL, DURABILITY_NONE
+from splinter.store.layout import DURABILITY_INTERVAL, DURABILITY_NONE, O_IDENTITY
 from splinter.store.log import LogRings
 from splinter.store.region import Region
 from splinter.store.store import Store
@@ -182,13 +183,35 @@ def test_a_walk_waits_for_who_is_in_the_middle_of_a_turn(store: Store):
 def test_bytes_that_are_no_entries_are_told_and_not_read_beyond(store: Store, rings: LogRings):
     store.put(TENANT, 0, b"key", b"value")
     sound = groups(rings, rings.heads())
-    for place, wrong in ((0, 1 << 20), (0, 8), (0, 81), (6, 2), (6, 0), (74, 0), (74, 300), (76, 1 << 20)):
+    wrongs = (0, 1 << 20), (0, 8), (0, 81), (6, 2), (6, 0), (74, 0), (74, 300), (76, 1 << 20)
+    for place, wrong in wrongs:
         damaged = bytearray(sound)
         damaged[place : place + (4 if place in (0, 76) else 2)] = wrong.to_bytes(4 if place in (0, 76) else 2, "little")
         with pytest.raises(DamagedEntryError):
             restored([bytes(damaged)], store)
     with pytest.raises(DamagedEntryError):
         restored([sound[:-8]], store)
+
+
+@pytest.mark.parametrize("tenant", [0, limits.TENANTS_MAX, 0xFFFF])
+def test_a_tenant_that_cannot_be_is_damage_wherever_it_stands(store: Store, rings: LogRings, tenant: int):
+    store.put(TENANT, 0, b"key", b"value")
+    places = np.array([(tenant, 1, 1, 1)], TENANT_PLACE)
+    entry, copy = bytearray(groups(rings, rings.heads())), bytearray(walked(store))
+    entry[4:6] = tenant.to_bytes(2, "little")
+    copy[O_IDENTITY : O_IDENTITY + 2] = tenant.to_bytes(2, "little")
+    again = Store.create(limits.STORE_BYTES_MIN, participants=2)
+    wide = np.ones(0x10000, np.int64)  # what lies behind the arrays of tenants would let it in
+    replay = Replay(again, wide[: limits.TENANTS_MAX], np.zeros(0x10000, np.int64)[: limits.TENANTS_MAX])
+    replay._wanted = np.ones(0x10000, np.uint8)[: limits.TENANTS_MAX]
+    with pytest.raises(DamagedEntryError):
+        replay.begin(places)
+    with pytest.raises(DamagedEntryError):
+        replay.copies(bytes(copy))
+    if tenant:  # 0 is what fills a ring's end
+        with pytest.raises(DamagedEntryError):
+            replay.group(bytes(entry))
+    assert again.problems() == []
 
 
 @pytest.mark.parametrize("place", range(LOGGED.itemsize + 16 + 8))
