@@ -38,6 +38,7 @@ class Result:
     unsent: int = 0  # open loop: arrivals that could not be sent until the end; latencies have them with their age then
     conflicts: int = 0  # requests that began again since the object was replaced meanwhile
     operations: dict[str, Histogram] = field(default_factory=dict)  # latencies by operation
+    unsent_of: dict[str, int] = field(default_factory=dict)  # how many of these are of arrivals that were never sent
     series: Series | None = None
     by_kernel: int = 0  # replies that the server's XDP program made, in the recorded time or not
     client_cpu_ns: int = 0  # CPU time of the load generator's thread, warm-up included
@@ -47,6 +48,10 @@ class Result:
     def per_second(self) -> float:
         """Round trips in each second."""
         return self.recorded / self.seconds if self.seconds > 0 else 0.0
+
+    def answered(self, operation: str) -> int:
+        """Requests of an operation that were answered in the recorded time."""
+        return self.operations[operation].count - self.unsent_of.get(operation, 0)
 
     @property
     def kernel_percent(self) -> float:
@@ -83,7 +88,9 @@ class Result:
         for part in parts:
             for counter in _COUNTERS:
                 setattr(whole, counter, getattr(whole, counter) + getattr(part, counter))
-            for mine, theirs in ((whole.errors, part.errors), (whole.server_cpu_ns, part.server_cpu_ns)):
+            for mine, theirs in (
+                (whole.errors, part.errors), (whole.server_cpu_ns, part.server_cpu_ns), (whole.unsent_of, part.unsent_of)
+            ):  # fmt: skip
                 for name, count in theirs.items():
                     mine[name] = mine.get(name, 0) + count
             whole.histogram.merge(part.histogram)

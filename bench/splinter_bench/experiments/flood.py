@@ -115,9 +115,9 @@ def run(session: Session, workload: Workload, rate: float, settings: Settings) -
     with pinned(session.client_core):
         result = session.load.run(workload, rate=rate, seconds=settings.seconds, warmup_seconds=_WARMUP_SECONDS)
     result.refuse_wrong_replies(REFUSED)
-    others, flooding = (result.operations[name] for name in (OTHERS, FLOODING))
-    return served(result, others, rate) | {
-        "others_per_second": round(others.count / settings.seconds),
-        "flooding_per_second": round(flooding.count / settings.seconds),
-        "count": others.count + flooding.count,
+    others, flooding = (result.answered(name) for name in (OTHERS, FLOODING))
+    return served(result, result.operations[OTHERS], rate) | {
+        "others_per_second": round(others / settings.seconds),
+        "flooding_per_second": round(flooding / settings.seconds),
+        "count": others + flooding,
     }

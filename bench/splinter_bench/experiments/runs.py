@@ -54,8 +54,9 @@ def note(found: Observations, subject: str, result: Result, number: int) -> None
     found.rows.append({"subject": subject, "operation": ALL, "round": number, **result.row()})
     if len(result.operations) > 1:
         for name, histogram in result.operations.items():
-            rate = round(histogram.count / result.seconds, 1)
-            latencies = {"count": histogram.count, **percentiles(histogram), "max": histogram.max}
+            count = result.answered(name)
+            rate = round(count / result.seconds, 1)
+            latencies = {"count": count, **percentiles(histogram), "max": histogram.max}
             found.rows.append({"subject": subject, "operation": name, "round": number, "per_second": rate, **latencies})
     if result.series is not None:
         series = result.series.to_json()

@@ -274,3 +274,4 @@ def abandon(flight: int) -> None:
         state.unsent += 1
         if state.record_from_ns <= due < state.record_until_ns:
             record(template.histogram, state.record_until_ns - due)
+            template.unsent += 1

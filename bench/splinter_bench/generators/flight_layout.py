@@ -31,6 +31,7 @@ TEMPLATE = np.dtype(
         ("then", "<i8"),  # address of the template that follows an OK reply, with the version it carried; 0: none
         ("histogram", "<i8"),  # address of the cells that its latencies are counted in
         ("operation", "<i8"),  # index of the workload's operation
+        ("unsent", "<i8"),  # latencies among them that are of arrivals which were never sent
     ]
 )
 

@@ -38,6 +38,7 @@ class Flight:
         self.series: Series | None = None
         self._keep: list[np.ndarray] = []
         self._names: list[str] = []
+        self._roots: list[np.ndarray] = []  # TEMPLATE[packets] of each operation of what is loaded
         self.client = secrets.randbits(_CLIENT_BITS)
         self._set(client=self.client, next_sequence=1, oldest=1, timeout_ns=TIMEOUT_NS_DEFAULT)
         self._set(pending=_at(self._pending), following=_at(self._following), statuses=_at(self._statuses))
@@ -73,10 +74,9 @@ class Flight:
         self._statuses[:] = 0
         self._set(**dict.fromkeys(_FROM_ZERO, 0), following_head=self["following_tail"])
         numbers = workload.keys.reshape(len(workload.choice), -1)
+        self._roots = [self._make(n, operation, route) for n, operation in enumerate(workload.operations)]
         self._set(
-            templates=self._hold(
-                [self._make(n, operation, route) for n, operation in enumerate(workload.operations)], np.int64
-            ),
+            templates=self._hold([_at(root) for root in self._roots], np.int64),
             choice=self._hold(workload.choice, np.uint16),
             numbers=self._hold(numbers, np.int64),
             columns=numbers.shape[1],
@@ -89,8 +89,8 @@ class Flight:
             self._set(accounts=self._hold(who, f.ACCOUNT), account_choice=self._hold(workload.account_choice, np.uint16))
         self.limit(depth=f.IN_FLIGHT_MAX, until_ns=UNLIMITED, requests=UNLIMITED)
 
-    def _make(self, number: int, operation: Operation, route: Route) -> int:
-        """Templates of an operation and of what follows it; the address of the first.
+    def _make(self, number: int, operation: Operation, route: Route) -> np.ndarray:
+        """Templates of an operation, which lead to those of what follows it.
 
         What follows belongs to the request: only the root's template says where its latency is counted.
         """
@@ -111,8 +111,8 @@ class Flight:
         made["histogram"], made["operation"] = self.histograms[self._names[number]].address, number
         made["pieces"][0] = len(made)
         if operation.then is not None:
-            made["then"][0] = self._make(number, operation.then, route)
-        return _at(made)
+            made["then"][0] = _at(self._make(number, operation.then, route))
+        return made
 
     def _hold(self, content: Any, kind: Any) -> int:
         """The address of a contiguous array, which stays where it is until the next :meth:`load`."""
@@ -148,6 +148,10 @@ class Flight:
     def noted(self) -> np.ndarray:
         """``RECORDED[n]``: what was noted since :meth:`note_requests`."""
         return self._lines[: self["recording_count"]]
+
+    def unsent_of(self) -> dict[str, int]:
+        """How many latencies in each operation's histogram are of arrivals that were never sent, by its name."""
+        return {name: int(root["unsent"][0]) for name, root in zip(self._names, self._roots, strict=True)}
 
     def errors(self) -> dict[str, int]:
         """How many requests ended with each status but OK, by its name."""

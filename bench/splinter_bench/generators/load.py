@@ -165,6 +165,7 @@ class LoadClient(Owner, ABC):
             histogram=histogram,
             rate=rate,
             operations=dict(flight.histograms),
+            unsent_of=flight.unsent_of(),
             series=flight.series,
             client_cpu_ns=cpu_ns,
             **counted,

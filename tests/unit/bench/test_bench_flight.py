@@ -152,6 +152,7 @@ def test_what_could_not_be_sent_counts_with_its_age() -> None:
     assert wire.flight["unsent"] == 8  # those of 20 … 90
     histogram = wire.flight.histograms["echo"]
     assert [age for age in range(200) if histogram.cells[age]] == [10, 20, 30, 40, 50, 60, 70, 80]
+    assert wire.flight.unsent_of() == {"echo": 8}  # that nobody has answered
 
 
 def test_what_was_due_before_the_end_is_sent_a_little_later() -> None:
