@@ -48,7 +48,8 @@ from splinter.errors import ServerError
 
 CONFIRMED = "confirmed"
 _ZEROS = memoryview(bytes(1 << 20))
-_SPARES = 2
+_SPARES = limits.LOG_BYTES_MIN // limits.LOG_SEGMENT_BYTES  # what a small store fills between two snapshots
+_NICENESS = 10  # of the thread that makes a spare segment
 
 
 class LogFailedError(ServerError):
@@ -352,6 +353,7 @@ class LogWriter:
     def _prepare(self) -> None:
         """Have a spare segment ready. Where that fails, who needs it is told."""
         try:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
             if not _names(self._folder, ".spare"):
                 self._make_spare()
         except OSError:
