@@ -22,7 +22,8 @@ from splinter.durable.catalog import Catalog
 from splinter.durable.files import Disk, mapped
 from splinter.durable.folder import CATALOG, CODE, LOG, SNAPSHOTS
 from splinter.durable.groups import GROUP_BYTES, DamageError, header_at, span
-from splinter.durable.segments import CONFIRMED, Confirmed, LogReader, segments_in
+from splinter.durable.log_reader import LogReader
+from splinter.durable.segments import CONFIRMED, Confirmed, segments_in
 from splinter.durable.snapshots import SnapshotReader, snapshot_name
 from splinter.errors import DataFolderError, ServerError
 

@@ -129,7 +129,8 @@ class Logger:
         self._snapshot_at = 0.0  # not before this time, monotonic seconds
         whole = snapshots_in(paths.snapshots)
         self._last_bytes = whole[-1].stat().st_size if whole else 0
-        self._logged_bytes = 0  # since the last snapshot began
+        # Since the last snapshot began. Who is started again and again leaves each time a segment, however little is in it.
+        self._logged_bytes = self._writer.kept_bytes
         self._is_whole = rings.gaps == rings.gaps_covered
         # While the log lacks something: what of each tenant's commits is on the disk, and up to where the rings tell of it.
         self._on_disk = np.zeros(limits.TENANTS_MAX, np.int64)

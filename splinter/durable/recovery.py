@@ -12,8 +12,9 @@ from splinter import limits
 from splinter.durable.catalog import TenantRow
 from splinter.durable.folder import DataFolder
 from splinter.durable.groups import DamageError, Group, Kind
+from splinter.durable.log_reader import LogReader
 from splinter.durable.replay import DamagedEntryError, Replay
-from splinter.durable.segments import Confirmed, LogReader
+from splinter.durable.segments import Confirmed
 from splinter.durable.snapshots import SnapshotReader, first_group, places_in, snapshots_in
 from splinter.store.clock import clock_base
 from splinter.store.layout import DURABILITY_NONE

@@ -24,24 +24,19 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
 
 from splinter import limits
 from splinter.durable.files import Disk, mapped
 from splinter.durable.groups import (
     GROUP_ALIGN_BYTES,
-    GROUP_BYTES,
     DamageError,
-    Group,
     Kind,
     boot_digest,
     framed,
     group_at,
     header_at,
-    later_group,
     span,
 )
 from splinter.errors import ServerError
@@ -80,143 +75,12 @@ class Confirmed:
 
 def segments_in(folder: Path) -> list[Path]:
     """Segments that are in use, by their names."""
-    return _names(folder, ".log")
+    return names_in(folder, ".log")
 
 
-def _names(folder: Path, suffix: str) -> list[Path]:
+def names_in(folder: Path, suffix: str) -> list[Path]:
+    """Segments with this suffix to their names, ``.log`` or ``.spare``, by number."""
     return sorted(path for path in folder.iterdir() if path.suffix == suffix and path.stem.isdecimal())
-
-
-class LogReader:
-    """Reads a log from a group on. After that ``number`` is that of the next group, and ``torn`` says what was cut off."""
-
-    def __init__(
-        self,
-        folder: Path,
-        identity: int,
-        first: int,
-        *,
-        salvage: Callable[[DamageError], None] | None = None,
-        disk: Disk | None = None,
-    ) -> None:
-        """``salvage``: told of each damage that is passed over; without it the first one is raised."""
-        self._folder, self._identity, self._salvage = folder, identity, salvage
-        self._disk = disk or Disk()
-        self._confirmed = Confirmed(folder).number
-        self.number = first
-        self.last = max(self._confirmed, first)  # about
-        self.torn = ""
-        self._begins: dict[int, Path] = {}  # segments by the number of their first group
-        self._sure: set[Path] = set()  # segments whose bytes come from the disk itself
-        self._data: dict[Path, np.ndarray] = {}
-        for path in _names(folder, ".log"):
-            data = self._data[path] = mapped(path)
-            header = header_at(data, 0, identity)
-            if header is not None:
-                self._begins[int(header["number"])] = path
-
-    def __iter__(self) -> Iterator[Group]:
-        """The groups in order. Raises :class:`DamageError`, and :class:`LogFailedError` when the disk fails."""
-        found = self._start()
-        while found is not None:
-            path, place = found
-            group = group_at(self._data[path], place, self._identity)
-            if group is not None and self.number > self._confirmed and path not in self._sure:
-                self._make_sure(path)
-            elif group is not None and group.number == self.number:
-                self.number += 1
-                yield group
-                found = self._following(path, place + span(len(group.payload)))
-            else:
-                found = self._broken(path, place)
-
-    def _make_sure(self, path: Path) -> None:
-        """Have what the kernel knows of a segment on the disk, and go on with what the disk has."""
-        try:
-            descriptor = self._disk.open(path)
-            try:
-                self._disk.sync(descriptor)
-            finally:
-                self._disk.close(descriptor)
-            self._data[path] = self._disk.read_directly(path, len(self._data[path]))
-        except OSError as error:
-            raise LogFailedError(f"{path} cannot be read from its disk: {error.strerror}") from error
-        self._sure.add(path)
-
-    def _start(self) -> tuple[Path, int] | None:
-        """Where the first group stands, or should."""
-        before = [number for number in self._begins if number <= self.number]
-        if not before:
-            if self._begins or self._confirmed >= self.number:
-                return self._missing(self._folder / "", 0)
-            return None
-        path, place = self._begins[max(before)], 0
-        for _ in range(self.number - max(before)):
-            header = header_at(self._data[path], place, self._identity)
-            if header is None:
-                return path, place
-            place += span(int(header["bytes"]))
-        return self._following(path, place)
-
-    def _following(self, path: Path, place: int) -> tuple[Path, int]:
-        """Where the group ``number`` stands: at the head of a segment, if there is one that begins with it, else here."""
-        return (self._begins[self.number], 0) if self.number in self._begins else (path, place)
-
-    def _broken(self, path: Path, place: int) -> tuple[Path, int] | None:
-        """There is no whole group ``number`` where it should be: this is the end, or damage. Returns where to go on."""
-        data = self._data[path]
-        later = later_group(data, place, self._identity, self.number)
-        if later is None and (behind := self._behind_unknown()):
-            path, later = behind
-            place = 0
-        elsewhere = [number for number in self._begins if number > self.number]
-        if later is None and not elsewhere and self._confirmed < self.number:
-            if header_at(data, place, self._identity) is not None or bool(self._unknown()):
-                self.torn = f"group {self.number} of the log, of which {path.name} has nothing whole from byte {place} on"
-            return None
-        self._tell(DamageError(path, place, f"group {self.number} of the log is not what was written there"))
-        if later is not None:
-            header = header_at(self._data[path], later, self._identity)
-            assert header is not None
-            self.number = int(header["number"])
-            return path, later
-        return self._missing(path, place, is_told=True)
-
-    def _unknown(self) -> list[Path]:
-        """Segments that begin with something that is no group: a new one begins with zeros."""
-        listed = set(self._begins.values())
-        return [path for path, data in self._data.items() if path not in listed and np.any(data[:GROUP_BYTES])]
-
-    def _behind_unknown(self) -> tuple[Path, int] | None:
-        """The first group that is later, in a segment whose own beginning is damaged; None: there is none."""
-        found = [
-            (int(header["number"]), path, at)
-            for path in self._data.keys() - set(self._begins.values())
-            if (at := later_group(self._data[path], 0, self._identity, self.number)) is not None
-            and (header := header_at(self._data[path], at, self._identity)) is not None
-        ]
-        if not found or min(self._begins.keys() - set(range(self.number + 1)), default=1 << 64) < min(found)[0]:
-            return None
-        return min(found)[1:]
-
-    def _missing(self, path: Path, place: int, *, is_told: bool = False) -> tuple[Path, int] | None:
-        if not is_told:
-            unknown = self._unknown()
-            what = (
-                "it does not begin with a group of the log" if unknown else f"the segment with group {self.number} is missing"
-            )
-            self._tell(DamageError(unknown[0] if unknown else path, place, what))
-        later = [number for number in self._begins if number > self.number]
-        if not later:
-            self.number = max(self.number, self._confirmed + 1)
-            return None
-        self.number = min(later)
-        return self._begins[self.number], 0
-
-    def _tell(self, damage: DamageError) -> None:
-        if self._salvage is None:
-            raise damage
-        self._salvage(damage)
 
 
 class LogWriter:
@@ -245,7 +109,7 @@ class LogWriter:
         self.number = number
         self._descriptor, self._path, self._place = -1, folder / "", 0
         self._begins: list[tuple[int, Path]] = []
-        for path in _names(folder, ".log"):
+        for path in names_in(folder, ".log"):
             header = header_at(mapped(path), 0, identity)
             self._begins.append((int(header["number"]) if header is not None else -1, path))
         self._begins.sort()
@@ -259,6 +123,11 @@ class LogWriter:
     def confirmed(self) -> int:
         """The last group that is durable."""
         return self._confirmed.number
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the segments in use that earlier writers have left: nothing will come into them."""
+        return sum(path.stat().st_size for _, path in self._begins[:-1])
 
     def append(self, pieces: list[memoryview]) -> int:
         """Write a group of changes, and have it on disk when this returns. Returns its number.
@@ -324,7 +193,7 @@ class LogWriter:
         """Go on in a new segment: a spare one, or one that is made now."""
         if self._helper is not None:
             self._helper.join()
-        spares = _names(self._folder, ".spare")
+        spares = names_in(self._folder, ".spare")
         spare = spares[0] if spares else self._make_spare()
         path = self._folder / f"{int(self._last_stem()) + 1:08d}.log"
         descriptor = self._disk.open(spare)
@@ -347,14 +216,14 @@ class LogWriter:
         self._helper.start()
 
     def _last_stem(self) -> str:
-        used = [*_names(self._folder, ".log"), *_names(self._folder, ".spare")]
+        used = [*names_in(self._folder, ".log"), *names_in(self._folder, ".spare")]
         return max((path.stem for path in used), default="0")
 
     def _prepare(self) -> None:
         """Have a spare segment ready. Where that fails, who needs it is told."""
         try:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-            if not _names(self._folder, ".spare"):
+            if not names_in(self._folder, ".spare"):
                 self._make_spare()
         except OSError:
             pass
@@ -387,7 +256,7 @@ class LogWriter:
             _, path = self._begins[0]
             spare = path.with_suffix(".spare")
             is_whole = path.stat().st_size == self._segment_bytes
-            if is_whole and len(_names(self._folder, ".spare")) < _SPARES:
+            if is_whole and len(names_in(self._folder, ".spare")) < _SPARES:
                 self._disk.rename(path, spare)
             else:
                 self._disk.remove(path)

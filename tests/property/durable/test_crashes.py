@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splinter.durable.segments import Confirmed, LogFailedError, LogReader, LogWriter
+from splinter.durable.log_reader import LogReader
+from splinter.durable.segments import Confirmed, LogFailedError, LogWriter
 from tests.support.disks import SimulatedDisk
 
 IDENTITY = 0x1234_5678_9ABC

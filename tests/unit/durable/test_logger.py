@@ -212,3 +212,19 @@ def test_a_log_process_that_begins_on_a_full_disk_waits_for_room(world: World) -
     finally:
         waiting.join()
     assert world.told()["disk_failures"] == 1
+
+
+def test_who_is_started_again_and_again_leaves_no_log_without_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    most = 4 * world.paths.segment_bytes
+    monkeypatch.setattr(limits, "LOG_BYTES_MIN", most)
+    longest = 0
+    for number in range(24):
+        logger = world.logger()
+        world.store.put(TENANT, 0, b"key", b"%d" % number)
+        logger.turn()
+        while logger.is_taking_snapshot:
+            logger.turn()
+        logger.close()
+        longest = max(longest, len([*world.paths.log.glob("*.log")]))
+    assert longest <= most // world.paths.segment_bytes + 2
+    assert len([*world.paths.snapshots.iterdir()]) == 1

@@ -10,7 +10,8 @@ import pytest
 
 from splinter.durable.files import Disk
 from splinter.durable.groups import GROUP_ALIGN_BYTES, GROUP_BYTES, DamageError
-from splinter.durable.segments import Confirmed, LogFailedError, LogReader, LogWriter
+from splinter.durable.log_reader import LogReader
+from splinter.durable.segments import Confirmed, LogFailedError, LogWriter
 
 IDENTITY = 0x1234_5678_9ABC
 SEGMENT = 8192

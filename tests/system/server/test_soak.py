@@ -1,0 +1,31 @@
+"""A soak of seconds; ``scripts/soak`` has longer ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.kill_storm import MEMORY
+from tests.support.servers import running_lab, serving
+from tests.support.soak import Samples, soak
+
+pytestmark = pytest.mark.xdp
+MINUTES, EVERY_SECONDS = 0.2, 5.0
+
+
+@pytest.mark.timeout(600)
+def test_nothing_is_lost_and_nothing_outlives_its_end_over_stops_and_deaths(unique_name: str, tmp_path: Path) -> None:
+    options = ("--memory", MEMORY, "--data", str(tmp_path / "data"), "--durability", "always")
+    with running_lab(unique_name) as lab, serving(unique_name, lab, *options) as server:
+        verdict, samples, done = soak(server, lab, options, tmp_path / "data", MINUTES, EVERY_SECONDS, 5)
+    assert verdict.findings == []
+    assert verdict.kills == done["stopped"] + done["killed"] > 0
+    assert samples.memory
+
+
+def test_what_grows_is_told(tmp_path: Path) -> None:
+    flat, grown = Samples(tmp_path, memory=[500 << 20] * 90), Samples(tmp_path, memory=[4 * n << 20 for n in range(100, 190)])
+    assert flat.findings == []
+    assert [text.split(" from")[0] for text in grown.findings] == ["memory grew"]
+    assert Samples(tmp_path, disk=[4 << 30]).findings[0].startswith("the data folder had 4,096 MiB")
