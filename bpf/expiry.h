@@ -6,10 +6,10 @@
 
 #include "store.h"
 
-/* The store's clock, as the worker has it: processes of a time namespace have another monotonic clock than the kernel. */
+/* The store's clock, as workers have it by their own monotonic clock and base. */
 static __always_inline __u64 store_now(void)
 {
-    return bpf_ktime_get_ns() + tier_value.clock_ahead + store_state_value.clock_base;
+    return bpf_ktime_get_ns() + store_state_value.kernel_clock_base;
 }
 
 static __always_inline __u32 value_length(__u32 lengths)

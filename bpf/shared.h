@@ -77,7 +77,8 @@ struct store_descriptor {
     __u64 log_sleeps;
     __u64 clock_base;
     __u64 expiring;
-    __u64 reserved_made[3];
+    __u64 kernel_clock_base;
+    __u64 reserved_made[2];
     __u64 epoch;
 };
 
@@ -144,8 +145,7 @@ struct tier {
     __u32 takes_partial;
     __u32 cpus;
     __u32 window_units;
-    __s64 clock_ahead;
-    __u64 pad[5];
+    __u64 pad[6];
 };
 
 struct cpu {

@@ -16,7 +16,7 @@ from splinter.durable.log_reader import LogReader
 from splinter.durable.replay import DamagedEntryError, Replay
 from splinter.durable.segments import Confirmed
 from splinter.durable.snapshots import SnapshotReader, first_group, places_in, snapshots_in
-from splinter.store.clock import clock_base
+from splinter.store.clock import set_clock
 from splinter.store.layout import DURABILITY_NONE
 from splinter.store.store import Store
 
@@ -82,7 +82,7 @@ def recover(
         _take(replay, group, lambda place: DamageError(folder.log, place, f"no entry in group {log.number - 1}"))
         progress.at(lambda: f"replaying the log: group {log.number:,} of {log.last:,}, {replay.entries:,} changes")
     replay.end()
-    store.descriptor["clock_base"] = clock_base(max(latest, time.time_ns()))
+    set_clock(store.descriptor, max(latest, time.time_ns()))
     Confirmed(folder.log).number = log.number - 1
     is_exact = not damages[0] and not replay.waiting and not log.torn
     return Recovered(replay.objects, replay.entries, time.monotonic() - began, log.torn, is_exact)

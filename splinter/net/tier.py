@@ -19,9 +19,7 @@ TIER = np.dtype(
         ("takes_partial", "<u4"),  # 1: a checksum of the pseudo header alone will do. Writer: supervisor
         ("cpus", "<u4"),  # CPUs that there are cells for. Writer: supervisor
         ("window_units", "<u4"),  # work of one CPU in a window, of which a tenant has half beside others. Writer: supervisor
-        # ns that the monotonic clock of the server's processes is ahead of the kernel's: time namespaces. Writer: supervisor
-        ("clock_ahead", "<i8"),
-        ("pad", "<u8", (5,)),  # to a cache line
+        ("pad", "<u8", (6,)),  # to a cache line
     ]
 )
 assert TIER.itemsize == 64

@@ -1,10 +1,15 @@
-"""The store's clock, by which objects expire (:mod:`splinter.store.expiry`): the monotonic clock plus ``clock_base``."""
+"""The store's clock, by which objects expire (:mod:`splinter.store.expiry`): the monotonic clock plus ``clock_base``.
+
+The kernel's own monotonic clock, plus ``kernel_clock_base``, is the same. That word never changes: the driver may serve while
+others attach the store.
+"""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
 
+import numpy as np
 from numba import njit
 
 from splinter.native.atomics import store64_release
@@ -12,14 +17,24 @@ from splinter.native.clock import now_ns
 from splinter.store.journal import participant_at
 from splinter.store.records import Descriptor, Participant
 
-
-def clock_base(now_ns: int) -> int:
-    """What has the store's clock show this, ns since 1970. Not less than 0: a host may have been up for longer than its clock
-    believes that there has been time."""
-    return max(0, now_ns - time.monotonic_ns())
+_WORD = 1 << 64
 
 
-def monotonic_ahead_ns() -> int:
+def set_clock(descriptor: np.void, now_ns: int) -> None:
+    """Have the clock of a store that nobody uses yet show this, ns since 1970.
+
+    Its base is not less than 0: a host may have been up for longer than its clock believes that there has been time.
+    """
+    base = max(0, now_ns - time.monotonic_ns())
+    descriptor["clock_base"], descriptor["kernel_clock_base"] = base, (base + _ahead_ns()) % _WORD
+
+
+def take_clock(descriptor: np.void) -> None:
+    """Go on by the clock of a store that other processes have left, perhaps of another time namespace."""
+    descriptor["clock_base"] = (int(descriptor["kernel_clock_base"]) - _ahead_ns()) % _WORD
+
+
+def _ahead_ns() -> int:
     """How far this process's monotonic clock is ahead of the kernel's, which BPF programs read: time_namespaces(7)."""
     try:
         lines = Path("/proc/self/timens_offsets").read_text().splitlines()

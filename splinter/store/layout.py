@@ -353,14 +353,14 @@ STORE = np.dtype(
         ("identity", "<u8"),  # of the store, random: a data folder tells by it whose changes it has
         ("log_state", "<u8"),  # LOG_…. Writer: the log process
         ("walks", "<u8"),  # counts walks over the slabs for a snapshot; odd while one is under way. Writer: the log process
-        # Times that changes began to be logged of objects that are not in the log. Writer: control process
-        ("log_gaps", "<u8"),
+        ("log_gaps", "<u8"),  # times that what is not in the log began to be logged. Writer: control process
         # Of those and of what found no room (LOG_RING), how many snapshots made good. Writer: the log process
         ("log_covered", "<u8"),
         ("log_sleeps", "<u8"),  # 1: the log process is to be woken when somebody waits for it. Writer: the log process
-        ("clock_base", "<u8"),  # of splinter.store.clock, ns. Writer: who makes the store, before it is served
+        ("clock_base", "<u8"),  # of splinter.store.clock, ns. Writer: who makes or attaches the store, before it is served
         ("expiring", "<u8"),  # 1: there may be objects that expire. Writers: all, never back to 0
-        ("reserved_made", "<u8", 3),
+        ("kernel_clock_base", "<u8"),  # the same for the kernel's own clock. Writer: who makes the store, before it is served
+        ("reserved_made", "<u8", 2),
         # Written while serving, each in a cache line of its own.
         ("epoch", "<u8"),  # global epoch, from 1. Writers: all, by compare-and-swap
         ("reserved_epoch", "<u8", 7),

@@ -15,7 +15,7 @@ from splinter import limits
 from splinter.errors import Status, error_for
 from splinter.layout import offset
 from splinter.store.audit.walk import check_invariants
-from splinter.store.clock import clock_base
+from splinter.store.clock import set_clock, take_clock
 from splinter.store.commit_layout import DELETION_RING_BYTES
 from splinter.store.epochs import (
     EPOCH_OFFLINE,
@@ -177,7 +177,7 @@ class Store:
         record["accounts"] = accounts.address
         record["participants"] = state.address + participants_at
         record["deletions"] = store._deletions.address
-        record["clock_base"] = clock_base(time.time_ns())
+        set_clock(record, time.time_ns())
         record["class_lists"] = state.address + class_lists_at
         record["slab_lists"] = state.address + slab_lists_at
         record["seed"] = secrets.randbits(64) | 1
@@ -210,8 +210,8 @@ class Store:
         if record["participants"] != state.address + STORE_DESCRIPTOR_BYTES:
             raise ValueError("the region of the state is not where it was")
         # Who had an older snapshot than there is now is dead: nobody asks for what was deleted before.
-        record["deletions"] = store._deletions.address
-        record["kill_at"] = record["kill_skip"] = 0
+        record["deletions"], record["kill_at"], record["kill_skip"] = store._deletions.address, 0, 0
+        take_clock(record)
         if log is not None and record["log_state"] != LOG_NONE and store.participants["log"][_CONTROL] < log.address:
             raise ValueError(f"the region of the log was not at {log.address:#x}")
         store._forget_foreign_words(log)

@@ -22,7 +22,7 @@ from splinter.server.config import ServerConfig
 from splinter.server.pinned import COMPLETE, LAYOUT
 from splinter.store import commit_layout, layout
 
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 """Of what types do not tell: how the hash is computed, what a step of the journal means. Counted on with such a change."""
 
 _MAGIC = b"splstore"

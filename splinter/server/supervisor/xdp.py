@@ -27,7 +27,6 @@ from splinter.server.device_state import DeviceCondition, DeviceState
 from splinter.server.pinned import detach_and_close
 from splinter.server.supervisor.ports import port_of, take_unused
 from splinter.server.supervisor.store_maps import StoreMaps
-from splinter.store.clock import monotonic_ahead_ns
 from splinter.store.region import Region
 from splinter.store.store import Store
 from splinter.worker.layout import QUEUE_LOCK
@@ -94,7 +93,6 @@ class XdpTransport:
         print(f"gets are answered by {self.gets_answered_by}")
         self._tier = kept.region("tier").array(TIER, 1)[0]
         self._tier["window_units"] = WINDOW_UNITS
-        self._tier["clock_ahead"] = monotonic_ahead_ns()
         self._sockets: list[list[XskSocket]] = []  # by queue, then core slot
         chunks = limits.QUEUES_MAX * limits.CHUNKS_PER_QUEUE
         rings = limits.QUEUES_MAX * (1 + self.cores)

@@ -20,7 +20,7 @@ from splinter.durable.recovery import recover
 from splinter.durable.replay import DamagedEntryError, Replay
 from splinter.durable.snapshots import copied
 from splinter.errors import BusyError, DiskFailedError
-from splinter.store.clock import clock_base
+from splinter.store.clock import set_clock
 from splinter.store.commit_layout import LOGGED
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
 from splinter.store.layout import DURABILITY_INTERVAL, DURABILITY_NONE, O_IDENTITY
@@ -277,9 +277,7 @@ def test_the_stores_clock_is_not_earlier_than_the_disk_knows(tmp_path: Path, wal
     rings.connect()
     store.set_durability(TENANT, DURABILITY_INTERVAL)
     logger = Logger(store, rings, Paths(folder.log, folder.snapshots, folder.catalog.identity), DiskState())
-    store.descriptor["clock_base"] = clock_base(
-        store.now_ns + hour
-    )  # as that of a store whose own start was after one on a host that was ahead
+    set_clock(store.descriptor, store.now_ns + hour)  # as if its own start was after one on a host that was ahead
     store.put(TENANT, 0, b"key", b"value", ttl=2 * hour)
     logger.turn()
     before, expires = store.now_ns, store.scan(0, tenant=TENANT).__next__().expires
@@ -295,5 +293,5 @@ def test_the_stores_clock_is_not_earlier_than_the_disk_knows(tmp_path: Path, wal
     assert before - hour < again.now_ns < before + hour
     found = again.lookup(TENANT, 0, b"key")
     assert found is not None and found.expires == expires
-    again.descriptor["clock_base"] = clock_base(expires)
+    set_clock(again.descriptor, expires)
     assert again.get(TENANT, 0, b"key") is None
