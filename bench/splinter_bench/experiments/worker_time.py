@@ -34,6 +34,7 @@ from splinter_bench.workloads.workload import (
     KEY_BYTES_DEFAULT,
     KEYS_DEFAULT,
     VALUE_BYTES_DEFAULT,
+    Workload,
     each_once,
     get_operation,
     invoke_operation,
@@ -45,7 +46,7 @@ _TENANT = 1
 _HOT_KEYS = 100  # as many objects as any cache holds
 
 
-_ROUNDS, _EXPIRING_ROUNDS = 15, 100
+_ROUNDS, _EXPIRING_ROUNDS, _LATENCY_ROUNDS = 15, 100, 100
 _HOUR_NS = 3600 * 10**9
 
 
@@ -95,6 +96,34 @@ def measure_expiring(bench: Bench, requests: int = 20_000, keys: int = KEYS_DEFA
         for stored in list(expiring.store.scan(account.table, tenant=_TENANT)):
             expiring.store.expire(_TENANT, account.table, stored.key, _HOUR_NS, participant=0)
         found = in_turns(slices, bench.count(_EXPIRING_ROUNDS))
+    found.settings["batch"] = RX_BATCH
+    return found
+
+
+def measure_latencies(bench: Bench, requests: int = 20_000, keys: int = KEYS_DEFAULT) -> Observations:
+    """Of ``latency-cost``: gets in batches, few hot ones, gets one a turn and puts, each with latencies ``recorded`` and
+    without, ``plain``; and ``again``, a second time without, which tells what the machine makes of nothing."""
+    with WorkerInProcess() as worker:
+        account = worker.add_tenant(_TENANT)
+        put = each_once(put_operation(account), keys)
+        worker.serve(put, keys)
+        kinds = {
+            "get": (uniform(get_operation(account), keys), RX_BATCH),
+            "hot": (uniform(get_operation(account), _HOT_KEYS), RX_BATCH),
+            "single": (uniform(get_operation(account), keys), 1),
+            "put": (uniform(put_operation(account), keys), RX_BATCH),
+        }
+
+        def served(workload: Workload, batch: int, *, are_recorded: bool) -> float:
+            worker.record_latencies(are_recorded)
+            return worker.serve(workload, requests, batch)
+
+        slices = {
+            f"{name}_{how}": partial(served, workload, batch, are_recorded=how == "recorded")
+            for name, (workload, batch) in kinds.items()
+            for how in ("plain", "recorded", "again")
+        }
+        found = in_turns(slices, bench.count(_LATENCY_ROUNDS))
     found.settings["batch"] = RX_BATCH
     return found
 
