@@ -11,7 +11,7 @@ from splinter.errors import Status
 from splinter.native.clock import read_ticks
 from splinter.wire import Opcode
 from splinter.worker import stages
-from splinter.worker.layout import LATENCY_BOUNDS_NS, STATE_SLEEPING
+from splinter.worker.layout import LATENCY, LATENCY_BOUNDS_NS, OPCODES, STATE_SLEEPING
 from splinter.worker.memory import WorkerMemory
 
 _STATE_NAMES = ("starting", "running", "sleeping", "stopped")
@@ -21,8 +21,8 @@ _OPCODE_NAMES = [*(opcode.name.lower() for opcode in Opcode), "unknown"]
 def latency_statistics(workers: Sequence[WorkerMemory]) -> dict[str, Any]:
     """``kinds``: of each kind of request that any of these workers has answered, how many took how long, by bucket of
     ``bounds_ns`` and behind them, and nanoseconds of all of them."""
-    buckets = np.sum([worker.latencies["buckets"] for worker in workers], axis=0)
-    sums = np.sum([worker.latencies["sum_ns"] for worker in workers], axis=0)
+    found = [worker.latencies for worker in workers] or [np.zeros(OPCODES, LATENCY)]
+    buckets, sums = (np.sum([each[name] for each in found], axis=0) for name in ("buckets", "sum_ns"))
     kinds = {
         _OPCODE_NAMES[place]: {"buckets": buckets[place], "sum_ns": sums[place]}
         for place in np.flatnonzero(buckets.any(axis=1))

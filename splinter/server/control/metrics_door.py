@@ -59,7 +59,7 @@ class MetricsDoor:
             with answer, contextlib.suppress(OSError, TimeoutError):
                 answer.setblocking(False)
                 try:
-                    told = msgpack.packb(self.tell())
+                    told = msgpack.packb(self.tell(), unicode_errors="replace")
                 except Exception:
                     _log.exception("telling the metrics process failed")
                     continue

@@ -48,7 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             try:
                 encode, content_type = choose_encoder(self.headers.get("Accept", ""))
-            except ValueError:  # a version that is no number
+            except Exception:  # whatever the library makes of a version that is no number
                 encode, content_type = choose_encoder("")
             self._reply(HTTPStatus.OK, content_type, encode(self._registry))
 
