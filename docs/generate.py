@@ -356,10 +356,10 @@ def metrics() -> str:
     return page(
         "Metrics",
         metrics_table,
-        "What `splinter serve --metrics ADDRESS:PORT` tells at `/metrics`; [the guide](../how-to/metrics.md) tells how to use it. "
-        "`core` is a CPU number. A histogram has samples `_bucket`, `_sum` and `_count`. `splinter_info`, always 1, has the labels "
-        "`version`, `transport` and `mode`. A metric that a server has nothing to tell of is left out: those of the disk without "
-        "a data folder, those of the driver over UDP.",
+        "What `splinter serve --metrics ADDRESS:PORT` tells at `/metrics`; [the guide](../how-to/metrics.md) tells how to use "
+        "it. `core` is a CPU number. A histogram has samples `_bucket`, `_sum` and `_count`. `splinter_info`, always 1, has "
+        "the labels `version`, `transport` and `mode`. A metric that a server has nothing to tell of is left out: those of the "
+        "disk without a data folder, those of the driver over UDP.",
         f"`tenant` and `extension` are `{metrics_table.OTHERS}` for the sum of those without series of their own.",
         table(("metric", "kind", "labels", "meaning"), rows),
     )

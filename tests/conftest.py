@@ -1,9 +1,9 @@
 """What all tests share: capabilities, names that do not collide, and cleaning up after tests that crashed.
 
 **Capabilities.** A test that needs more of the machine than Python says so by a marker: ``xdp``, ``redis``,
-``memcached`` or ``prometheus``. It then skips with the reason where the machine lacks it. ``SPLINTER_REQUIRE_CAPABILITIES=1``, which CI
-sets, makes every skip a failure, so that nothing goes untested unnoticed; only a skip whose reason begins with
-``OPTIONAL`` stays one (a tool that is nice to have).
+``memcached`` or ``prometheus``. It then skips with the reason where the machine lacks it.
+``SPLINTER_REQUIRE_CAPABILITIES=1``, which CI sets, makes every skip a failure, so that nothing goes untested unnoticed; only
+a skip whose reason begins with ``OPTIONAL`` stays one (a tool that is nice to have).
 
 **Two processes** share the files when ``scripts/test`` runs everything (pytest-xdist). Tests that measure, or have servers
 under load, would disturb each other: those of ``SERVING`` are all run by the process that takes them first, at once, while the
