@@ -58,7 +58,6 @@ class WorkerMemory:
         quarantine_after: int,
         idle_spin_ns: int,
         udp: bool,
-        records_latencies: bool = False,
     ) -> None:
         chunks = udp_chunks(tasks) if udp else 0
         sizes = part_sizes(chunks) if udp else {}
@@ -102,11 +101,9 @@ class WorkerMemory:
             "looks": arena.take(LOOK.itemsize * _LOOKS_MAX), "held": arena.take(HELD.itemsize * limits.HELD_MAX),
             "log_wake_fd": -1, "poll_fds": self._poll_fds.ctypes.data, "udp_fd": -1,
             "packet_bytes_max": limits.UDP_PAYLOAD_BYTES_MAX,
-            "latency_scale": (_NS_PER_MILLISECOND << LATENCY_SCALE_BITS) // cycles_per_millisecond,
         }  # fmt: skip
         for name, value in settings.items():
             self.block[name] = value
-        self.record_latencies(records_latencies)
         if udp:
             area = arena.array(UDP_AREA)
             for name, size in sizes.items():
@@ -144,7 +141,9 @@ class WorkerMemory:
         self.block["log"], self.block["log_wake_fd"] = ring, wake_fd
 
     def record_latencies(self, are_recorded: bool) -> None:
-        """Whether the worker notes how long requests take; it may run."""
+        """Whether the worker notes how long requests take; it may run. At first it does not."""
+        ticks = int(self.block["cycles_per_millisecond"][0])
+        self.block["latency_scale"] = (_NS_PER_MILLISECOND << LATENCY_SCALE_BITS) // ticks
         self.block["latencies"] = self.latencies.ctypes.data if are_recorded else 0
 
     def wake(self) -> None:

@@ -170,6 +170,8 @@ class Supervisor:
         self._memories = self._make_memories(made, ticks, is_udp=name == "udp")
         introduce(self._memories, stealing=config.steal)
         for memory in self._memories:
+            memory.record_latencies(config.metrics is not None)
+        for memory in self._memories:
             transport.prepare(memory)
         self._watchdog = Watchdog(self._memories, store.address, config.watchdog_ms, ticks)
         listen(transport.listener, limits.CONTROL_BACKLOG)
@@ -227,7 +229,6 @@ class Supervisor:
                 quarantine_after=config.quarantine_after,
                 idle_spin_ns=config.idle_spin_ns,
                 udp=is_udp,
-                records_latencies=config.metrics is not None,
             )
             for index in range(len(config.cores))
         ]

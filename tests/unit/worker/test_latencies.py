@@ -42,8 +42,8 @@ def make_worker(ticks: int = TICKS_PER_MS, *, are_recorded: bool = True, tenants
         0, store=store.address, tenants=region.address, rates=0, texts=texts.ctypes.data, tasks=16, tasks_per_tenant=16,
         task_budget=limits.TASK_BUDGET, task_yields_max=1000, task_milliseconds_max=1000, task_wall_milliseconds_max=1000,
         cycles_per_millisecond=ticks, quarantine_after=limits.QUARANTINE_AFTER, idle_spin_ns=0, udp=False,
-        records_latencies=are_recorded,
     )  # fmt: skip
+    worker.record_latencies(are_recorded)
     worker.kept = (region, store, texts)  # type: ignore[attr-defined]
     introduce([worker], stealing=False)
     return worker
