@@ -27,6 +27,7 @@ from splinter.errors import SplinterError, Status, error_for
 from splinter.ext import LocalStore, Store, signature
 from splinter.server import config
 from splinter.server.control import operations
+from splinter.server.metrics import table as metrics_table
 from splinter.testing import Invoke, Server, interleavings
 
 FOLDER = Path(__file__).resolve().parent / "reference"
@@ -197,6 +198,7 @@ ENVIRONMENT = {
 _EXAMPLES = {
     "data": '"/var/lib/splinter"',
     "durability": '"interval"',
+    "metrics": '"127.0.0.1:9464"',
     "cores": "[0]",
     "device": '"eth0"',
     "address": '"127.0.0.1"',
@@ -342,6 +344,27 @@ def _fields(method: ast.AST) -> Iterator[str]:
         yield from (f"`{name}`{'?' if may_miss else ''}" for name in names)
 
 
+# --- metrics -------------------------------------------------------------------------------------------------------------
+
+
+def metrics() -> str:
+    """Every metric of the OpenMetrics endpoint."""
+    rows = (
+        (f"`{each.full_name}`", each.kind, ", ".join(f"`{label}`" for label in each.labels), each.text)
+        for each in metrics_table.METRICS
+    )
+    return page(
+        "Metrics",
+        metrics_table,
+        "What `splinter serve --metrics ADDRESS:PORT` tells at `/metrics`; [the guide](../how-to/metrics.md) tells how to use "
+        "it. `core` is a CPU number. A histogram has samples `_bucket`, `_sum` and `_count`. `splinter_info`, always 1, has "
+        "the labels `version`, `transport` and `mode`. A metric that a server has nothing to tell of is left out: those of the "
+        "disk without a data folder, those of the driver over UDP.",
+        f"`tenant` and `extension` are `{metrics_table.OTHERS}` for the sum of those without series of their own.",
+        table(("metric", "kind", "labels", "meaning"), rows),
+    )
+
+
 # --- Python ---------------------------------------------------------------------------------------------------------------
 
 
@@ -406,6 +429,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "statuses.md": statuses,
     "exit-statuses.md": exit_statuses,
     "control.md": control,
+    "metrics.md": metrics,
     "python.md": python_api,
 }
 

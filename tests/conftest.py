@@ -1,9 +1,9 @@
 """What all tests share: capabilities, names that do not collide, and cleaning up after tests that crashed.
 
-**Capabilities.** A test that needs more of the machine than Python says so by a marker: ``xdp``, ``redis`` or
-``memcached``. It then skips with the reason where the machine lacks it. ``SPLINTER_REQUIRE_CAPABILITIES=1``, which CI
-sets, makes every skip a failure, so that nothing goes untested unnoticed; only a skip whose reason begins with
-``OPTIONAL`` stays one (a tool that is nice to have).
+**Capabilities.** A test that needs more of the machine than Python says so by a marker: ``xdp``, ``redis``,
+``memcached`` or ``prometheus``. It then skips with the reason where the machine lacks it.
+``SPLINTER_REQUIRE_CAPABILITIES=1``, which CI sets, makes every skip a failure, so that nothing goes untested unnoticed; only
+a skip whose reason begins with ``OPTIONAL`` stays one (a tool that is nice to have).
 
 **Two processes** share the files when ``scripts/test`` runs everything (pytest-xdist). Tests that measure, or have servers
 under load, would disturb each other: those of ``SERVING`` are all run by the process that takes them first, at once, while the
@@ -56,10 +56,17 @@ def memcached_lacks() -> str | None:
     return None if shutil.which("memcached") else "memcached is not installed"
 
 
+@functools.cache
+def prometheus_lacks() -> str | None:
+    """Why our rules cannot be loaded into Prometheus here, or None."""
+    return None if shutil.which("prometheus") and shutil.which("promtool") else "prometheus is not installed"
+
+
 CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "xdp": xdp_lacks,
     "redis": redis_lacks,
     "memcached": memcached_lacks,
+    "prometheus": prometheus_lacks,
 }
 
 

@@ -80,6 +80,14 @@ _Durability = Annotated[
 _Salvage = Annotated[
     bool | None, typer.Option("--salvage", help="Leave out what is damaged in the data folder, and say what; else end.")
 ]
+_Metrics = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS:PORT", help="Serve OpenMetrics there, for Prometheus. Port 0: a free one, told at start."),
+]
+_MetricsMost = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Tenants, and extensions, that have metrics of their own; by default 100. 0: sums only."),
+]
 _Audit = Annotated[bool | None, typer.Option("--audit", help="Check a store that an earlier server left before serving it.")]
 _LogFormat = Annotated[str | None, typer.Option(help="text, or json: one document a line, on standard error.")]
 _LogLevel = Annotated[
@@ -131,6 +139,8 @@ def serve(
     data: _Data = None,
     durability: _Durability = None,
     salvage: _Salvage = None,
+    metrics: _Metrics = None,
+    metrics_most: _MetricsMost = None,
     log_format: _LogFormat = None,
     log_level: _LogLevel = None,
     lab: _Lab = None,
@@ -167,6 +177,8 @@ def serve(
         "data": data,
         "durability": durability,
         "salvage": salvage,
+        "metrics": metrics,
+        "metrics_most": metrics_most,
         "log_format": log_format,
         "log_level": log_level,
     }

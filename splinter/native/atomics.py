@@ -220,6 +220,21 @@ def _less_unsigned(typingctx: Any, left: Any, right: Any) -> Any:
 less_unsigned: Callable[[int, int], bool] = intrinsic(_less_unsigned)
 
 
+def _bit_length(typingctx: Any, value: Any) -> Any:
+    """How many bits a 64-bit word has without its leading zeros."""
+    if not is_int(value):
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        (word,) = _widen(context, builder, signature, args)
+        return builder.sub(ir.Constant(_I64, 64), builder.ctlz(word, ir.Constant(ir.IntType(1), 0)))
+
+    return types.int64(value), codegen
+
+
+bit_length: Callable[[int], int] = intrinsic(_bit_length)
+
+
 def _multiply_fold(typingctx: Any, left: Any, right: Any) -> Any:
     """The two halves of the unsigned 128-bit product ``left × right``, xored: one multiplication that mixes every bit."""
     if not is_int(left, right):

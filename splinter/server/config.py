@@ -31,6 +31,7 @@ _FILE_BYTES_MAX = 1 << 16
 _CPUS_MAX = 1 << 16  # numbers of CPUs are below
 _DEVICE_NAME = re.compile(r"[^/:\s]{1,15}")  # as the kernel has it (dev_valid_name)
 _COUNT_MAX = 1 << 40
+_PORT_MAX = 65535
 DURABILITIES = ("none", "interval", "always")  # by the number that the store has for each
 DURABILITY_DEFAULT = "interval"  # with a data folder
 _CHOICES = {
@@ -41,11 +42,12 @@ _CHOICES = {
 }
 _CHOICES |= {"log_format": FORMATS, "log_level": LEVELS}
 _RANGES = {  # of numbers: the least, the most, and of what
-    "port": (0, 65535, ""),
+    "port": (0, _PORT_MAX, ""),
     "task_budget": (1, limits.TASK_BUDGET_MAX, ""),
     "tasks_per_worker": (1, limits.TASKS_PER_WORKER, ""),
     "steer_away": (0, limits.STEER_AWAY_MAX, " packets"),
     "device_wait": (0, limits.DEVICE_WAIT_SECONDS_MAX, " seconds"),
+    "metrics_most": (0, limits.METRICS_MOST_MAX, ""),
     "watchdog_ms": (limits.WATCHDOG_MS_MIN, limits.WATCHDOG_MS_MAX, ""),
     **dict.fromkeys(
         (
@@ -92,6 +94,14 @@ def parse_address(text: str) -> str:
         ipaddress.IPv6Address(text)
         raise ConfigurationError(f"address {text!r}: Splinter serves IPv4 only: write for example 127.0.0.1")
     raise ConfigurationError(f"address {text!r} is not an IPv4 address: write for example 127.0.0.1")
+
+
+def parse_endpoint(text: str) -> tuple[str, int]:
+    """``"127.0.0.1:9464"`` as address and port; no address is this host's loopback. Raises :class:`ConfigurationError`."""
+    match = re.fullmatch(r"(.*):([0-9]{1,5})", text)
+    if match is None or int(match[2]) > _PORT_MAX:
+        raise ConfigurationError(f"metrics {text!r} is not ADDRESS:PORT: write for example 127.0.0.1:9464, or :9464")
+    return parse_address(match[1]) if match[1] else "127.0.0.1", int(match[2])
 
 
 def _one_host(address: ipaddress.IPv4Address) -> str:
@@ -186,6 +196,10 @@ class ServerConfig:
     audit: bool = False  # check a store that was left before serving it
     data: str | None = None  # data folder: what is kept over the server's end; none: everything ends with it
     durability: str | None = None  # of new tenants that say nothing else: "none", "interval" (default) or "always"; with data
+    metrics: str | None = (
+        None  # ADDRESS:PORT of an OpenMetrics endpoint; port 0: one that the kernel chooses; none: there is none
+    )
+    metrics_most: int = limits.METRICS_MOST  # tenants, and extensions, that have series of their own; the others are summed
     salvage: bool = False  # leave out what is damaged in the data folder; else the start is refused
 
     def validate(self) -> None:
@@ -203,6 +217,8 @@ class ServerConfig:
             raise ConfigurationError("data '': name a folder")
         if self.address is not None:
             self.address = parse_address(self.address)
+        if self.metrics is not None:
+            parse_endpoint(self.metrics)
         if self.device is not None and (not _DEVICE_NAME.fullmatch(self.device) or self.device in (".", "..")):
             raise ConfigurationError(f"device {self.device!r} is no name of a network device")
         for name in ("netns", "client_netns"):

@@ -49,6 +49,8 @@ class InstanceInfo:
     cores: tuple[int, ...]
     memory_bytes: int
     version: str
+    metrics: str | None = None
+    """Where the OpenMetrics endpoint is, a URL."""
     trouble: str | None = None
     """Why no request comes in at present."""
 

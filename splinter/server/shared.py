@@ -54,6 +54,7 @@ class Shared:
     logs: list[np.ndarray]  # of each worker: its extensions' debug log (splinter.worker.log.LOG)
     workers: list[WorkerMemory]  # what each has under way
     cycles_per_millisecond: int  # what those counters' cycles are
+    metrics_channel: socket.socket | None = None  # the metrics process asks through it; None: there is none
     data: Kept | None = None  # what a data folder has beside objects; None: there is none
     events: EventLog = field(default_factory=EventLog)  # what happened: the supervisor numbers it, both tell it
     settings: SharedSettings = field(default_factory=SharedSettings)  # what SIGHUP changed

@@ -11,6 +11,7 @@ from numba import njit
 
 from splinter import limits
 from splinter.native.atomics import cycles, store64_release
+from splinter.worker.latencies import record_batch
 from splinter.worker.layout import BATCH_BYTES, TENANT_COUNTERS_BYTES
 from splinter.worker.records import Counters, Packet, TenantCounters, Worker
 
@@ -93,6 +94,8 @@ def end_batch(w: int, received: int, tasks_before: int) -> None:
         payer = tenants + Packet(entry).tenant * TENANT_COUNTERS_BYTES
         TenantCounters(payer).requests += 1
         _charge(w, payer, each)
+    if worker.latencies != 0:
+        record_batch(w, received, used)
 
 
 @njit(cache=True, forceinline=True)

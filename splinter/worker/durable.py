@@ -24,9 +24,11 @@ from splinter.store.accounts import account_of
 from splinter.store.layout import DURABILITY_ALWAYS
 from splinter.store.outcomes import EFFECT_NONE
 from splinter.store.records import Account, Descriptor, LogRing
-from splinter.worker.layout import HELD_BYTES, TENANT_COUNTERS_BYTES
+from splinter.worker.latencies import record_since
+from splinter.worker.layout import HELD_BYTES, OPCODES, TENANT_COUNTERS_BYTES
 from splinter.worker.records import Counters, Frame, Header, Held, TenantCounters, Worker
 from splinter.worker.reply import DROP
+from splinter.worker.tasks.records import Task
 
 HELD = -2  # in place of a reply's length: it waits for the disk
 
@@ -87,21 +89,24 @@ def hold_back(w: int, header: int, chunk: int, reply: int, tail_before: int) -> 
     ``chunk``: as in the batch; ``tail_before``: what :func:`begin_showing` returned.
     """
     tail = LogRing(Worker(w).log).tail
-    return _hold(w, header, chunk, reply, tail if tail != tail_before else 0, Worker(w).shown)
+    position = tail if tail != tail_before else 0
+    return _hold(w, header, chunk, reply, position, Worker(w).shown, Worker(w).accounted_until)
 
 
 @njit(cache=True)
-def hold_back_task(w: int, header: int, chunk: int, reply: int, frame_at: int) -> int:
+def hold_back_task(w: int, chunk: int, reply: int, t: int) -> int:
     """The same of a task that has ended."""
-    worker, frame = Worker(w), Frame(frame_at)
+    worker, task = Worker(w), Task(t)
+    frame = Frame(task.frame)
     if worker.log == 0:
         return reply
     has_written = frame.writes != 0 or frame.effect != EFFECT_NONE
-    return _hold(w, header, chunk, reply, LogRing(worker.log).tail if has_written else 0, worker.shown)
+    position = LogRing(worker.log).tail if has_written else 0
+    return _hold(w, task.header, chunk, reply, position, worker.shown, task.started)
 
 
 @njit(cache=True)
-def _hold(w: int, header: int, chunk: int, reply: int, position: int, sequence: int) -> int:
+def _hold(w: int, header: int, chunk: int, reply: int, position: int, sequence: int, started: int) -> int:
     worker, tenant = Worker(w), Header(header).tenant
     if tenant >= limits.TENANTS_MAX or Account(account_of(worker.store, tenant)).durability != DURABILITY_ALWAYS:
         return reply
@@ -118,6 +123,8 @@ def _hold(w: int, header: int, chunk: int, reply: int, position: int, sequence: 
     held.tenant = tenant
     held.position = position
     held.sequence = sequence
+    held.started = started
+    held.opcode = min(Header(header).opcode, OPCODES - 1)
     tally.held += 1
     worker.held_tail += 1
     _ask(w)
@@ -149,6 +156,7 @@ def next_durable(w: int) -> int:
     TenantCounters(worker.tenant_counters + held.tenant * TENANT_COUNTERS_BYTES).held -= 1
     worker.held_head += 1
     store64_release(LogRing(worker.log).at.awaited, worker.held_tail - worker.held_head)
+    record_since(w, held.opcode, held.started)
     return at
 
 

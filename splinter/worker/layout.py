@@ -16,6 +16,7 @@ from splinter.wire import Opcode
 STATE_STARTING, STATE_RUNNING, STATE_SLEEPING, STATE_STOPPED = range(4)
 STAGES_MAX = 12  # of a profile
 OPCODES = len(Opcode) + 1  # the last counter: unknown opcodes
+LATENCY_LOWEST_BITS, LATENCY_HIGHEST_BITS = 8, 33  # of the first and the last bound of a latency: 256 ns, 8.6 s
 STATUSES = len(Status)
 
 # What one worker did for one tenant. Writer: that worker; the control process sets it to zero when it creates a tenant, which
@@ -34,6 +35,16 @@ TENANT_COUNTERS = np.dtype(
     ]
 )
 assert TENANT_COUNTERS.itemsize == 64
+
+# Bounds of latencies, in nanoseconds: powers of two, and the middle between each and the next. A bucket counts what took longer
+# than the bound before it and no longer than its own; the last bucket has no bound.
+LATENCY_BOUNDS_NS = tuple(
+    (2 + (place & 1)) << (LATENCY_LOWEST_BITS - 1 + (place >> 1))
+    for place in range(2 * (LATENCY_HIGHEST_BITS - LATENCY_LOWEST_BITS) + 1)
+)
+# How long requests of one opcode took, from a packet's taking to its reply. Writer: the worker. A reader sees each word whole;
+# the sum may lack a request that a bucket has.
+LATENCY = np.dtype([("buckets", "<u8", len(LATENCY_BOUNDS_NS) + 1), ("sum_ns", "<u8")])
 
 COUNTERS = np.dtype(
     [
@@ -99,6 +110,8 @@ WORKER = np.dtype(
         ("extension_counters", "<u8"),  # address of EXTENSION_COUNTERS[EXTENSIONS_MAX]
         ("tenant_counters", "<u8"),  # address of TENANT_COUNTERS[TENANTS_MAX]
         ("shares", "<u8"),  # address of TENANT_SHARE[TENANTS_MAX]
+        ("latencies", "<u8"),  # address of LATENCY[OPCODES]; 0: they are not recorded
+        ("latency_scale", "<u8"),  # nanoseconds of a tick of the time-stamp counter, times 1 << LATENCY_SCALE_BITS
         ("tasks_per_tenant", "<u8"),  # that may wait at a time
         ("quarantine_after", "<u8"),  # kills since the release from which on an extension is refused
         ("idle_spin_ns", "<u8"),
@@ -182,7 +195,8 @@ BATCH = np.dtype(
         ("length", "<i8"),  # bytes of its UDP payload; -1: not a whole packet
         ("hashed", "<u8"),  # hash of the key that is read next, 0: none
         ("record", "<u8"),  # address of the abi.RECORD of an extension that was found already, 0: none
-        ("tenant", "<u8"),  # who pays for it; 0: nobody, it is no request
+        ("tenant", "<u4"),  # who pays for it; 0: nobody, it is no request
+        ("opcode", "<u4"),  # as counted: all unknown ones are OPCODES - 1. Its reply may be gone when its latency is noted
         ("reply", "<i8"),  # what became of it, as handle() says
     ]
 )
@@ -195,6 +209,8 @@ HELD = np.dtype(
         ("tenant", "<u8"),
         ("position", "<u8"),  # of the worker's LOG_RING that must be durable; 0: none
         ("sequence", "<u8"),  # of the tenant's commits that must be
+        ("started", "<u8"),  # time-stamp counter when its request came
+        ("opcode", "<u8"),  # of its request
     ]
 )
 
@@ -207,6 +223,8 @@ LOOK = np.dtype([("position", "<u8"), ("since", "<u8")])  # monotonic ns of the 
 POLLFD = np.dtype([("fd", "<i4"), ("events", "<i2"), ("revents", "<i2")])
 POLLIN = 1
 
+LATENCY_BYTES = LATENCY.itemsize
+LATENCY_SCALE_BITS = 24
 TENANT_COUNTERS_BYTES = TENANT_COUNTERS.itemsize
 WORKER_BYTES = -(-WORKER.itemsize // 64) * 64
 QUEUE_LOCK_BYTES = QUEUE_LOCK.itemsize

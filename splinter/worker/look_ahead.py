@@ -16,7 +16,7 @@ from splinter.native.atomics import less_unsigned, load32, load64
 from splinter.store.objects import object_value
 from splinter.store.operations import store_find, store_prefetch, store_prefetch_object
 from splinter.wire import Opcode
-from splinter.worker.layout import BATCH_BYTES
+from splinter.worker.layout import BATCH_BYTES, OPCODES
 from splinter.worker.records import Extension, Header, Packet, Worker
 from splinter.worker.reply import HEADER_BYTES
 
@@ -38,6 +38,7 @@ def note_request(w: int, entry: int, header: int, length: int, received: int) ->
     packet.header = header
     packet.length = length
     packet.tenant = tenant if tenant < limits.TENANTS_MAX else 0
+    packet.opcode = min(request.opcode, OPCODES - 1) if is_request else 0
     packet.record = 0
     packet.hashed = 0
     if received < _LOOK_AHEAD_FROM or packet.tenant == 0:  # who cannot be has no account to look into

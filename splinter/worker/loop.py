@@ -186,6 +186,7 @@ def _rest(w: int, now: int, idle_from: int, descriptors: int) -> int:
         else:
             libc.poll(worker.poll_fds, descriptors, _HELD_POLL_MS)
             libc.read(worker.wake_fd, worker.scratch, 8)
+        idle_until_now(w)
         return since
     if now - since <= worker.idle_spin_ns or worker.tasks_live != 0:
         return since

@@ -10,7 +10,18 @@ from splinter import limits
 from splinter.ext.abi import CONTEXT, F_TENANT
 from splinter.native.memory import SharedArena
 from splinter.worker.helpers import fill_context
-from splinter.worker.layout import BATCH, HELD, LOOK, POLLFD, POLLIN, TENANT_COUNTERS, WORKER
+from splinter.worker.layout import (
+    BATCH,
+    HELD,
+    LATENCY,
+    LATENCY_SCALE_BITS,
+    LOOK,
+    OPCODES,
+    POLLFD,
+    POLLIN,
+    TENANT_COUNTERS,
+    WORKER,
+)
 from splinter.worker.log import LOG
 from splinter.worker.tasks.layout import EXTENSION_COUNTERS, TASK, TASK_FREE, TENANT_SHARE
 from splinter.worker.transact import TRANSACT_AREA_BYTES
@@ -18,6 +29,7 @@ from splinter.worker.transaction import TRANSACTION_AREA_BYTES
 from splinter.worker.udp.layout import UDP_AREA, part_sizes, udp_chunks
 
 _U32 = np.dtype("<u4")
+_NS_PER_MILLISECOND = 1_000_000
 _SCRATCH_BYTES = max(2 * limits.CHUNK_BYTES, TRANSACT_AREA_BYTES)
 _LOOKS_MAX = limits.QUEUES_MAX * limits.WORKERS_MAX
 
@@ -55,7 +67,7 @@ class WorkerMemory:
             TRANSACTION_AREA_BYTES * tasks, 4 * tasks, EXTENSION_COUNTERS.itemsize * limits.EXTENSIONS_MAX,
             (TENANT_COUNTERS.itemsize + TENANT_SHARE.itemsize) * limits.TENANTS_MAX, _SCRATCH_BYTES,
             BATCH.itemsize * limits.RX_BATCH, POLLFD.itemsize * descriptors, UDP_AREA.itemsize,
-            LOOK.itemsize * _LOOKS_MAX, HELD.itemsize * limits.HELD_MAX, *sizes.values(),
+            LOOK.itemsize * _LOOKS_MAX, HELD.itemsize * limits.HELD_MAX, LATENCY.itemsize * OPCODES, *sizes.values(),
         ]  # fmt: skip
         arena = SharedArena(sum(map(SharedArena.rounded, needed)))
         self.index = index
@@ -70,6 +82,7 @@ class WorkerMemory:
         # Only the slots in use take memory: pages of a shared mapping come when they are touched.
         self.extension_counters = arena.array(EXTENSION_COUNTERS, limits.EXTENSIONS_MAX)
         self.tenant_counters = arena.array(TENANT_COUNTERS, limits.TENANTS_MAX)
+        self.latencies = arena.array(LATENCY, OPCODES)
         self.tasks = arena.array(TASK, tasks)
         self._free_tasks = arena.array(_U32, tasks)
         self._frames = arena.array(np.dtype("u1"), limits.FRAME_BYTES * tasks).reshape(tasks, limits.FRAME_BYTES)
@@ -126,6 +139,12 @@ class WorkerMemory:
     def keep_log(self, ring: int, wake_fd: int) -> None:
         """Have the worker hold replies back until the disk has caught up with its LOG_RING at this address."""
         self.block["log"], self.block["log_wake_fd"] = ring, wake_fd
+
+    def record_latencies(self, are_recorded: bool) -> None:
+        """Whether the worker notes how long requests take; it may run. At first it does not."""
+        ticks = int(self.block["cycles_per_millisecond"][0])
+        self.block["latency_scale"] = (_NS_PER_MILLISECOND << LATENCY_SCALE_BITS) // ticks
+        self.block["latencies"] = self.latencies.ctypes.data if are_recorded else 0
 
     def wake(self) -> None:
         """End the worker's sleep."""

@@ -15,7 +15,7 @@ from splinter.store.expiry import sweep
 from splinter.store.journal import participant_at
 from splinter.store.records import Descriptor
 from splinter.store.staging import stage_drop, stage_expire
-from splinter.worker.accounts import beat
+from splinter.worker.accounts import beat, idle_until_now
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import STATE_RUNNING, STATE_SLEEPING
 from splinter.worker.records import Counters, Worker
@@ -88,6 +88,6 @@ def sleep_in_poll(w: int, descriptors: int) -> bool:
     ended = libc.poll(worker.poll_fds, descriptors, milliseconds)
     # Drain the eventfd; it is non-blocking, and empty unless somebody woke this worker.
     libc.read(worker.wake_fd, worker.scratch, 8)
-    beat(w)  # before the state: one that says "running" is judged by its heartbeat
+    idle_until_now(w)  # before the state: one that says "running" is judged by its heartbeat
     store32_release(worker.at.state, STATE_RUNNING)
     return ended != 0

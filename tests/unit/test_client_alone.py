@@ -111,7 +111,7 @@ def test_the_extra_has_the_packages_that_are_told() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
     def names(requirements: list[str]) -> set[str]:
-        return {requirement.partition(">")[0] for requirement in requirements}
+        return {requirement.partition(">")[0].replace("-", "_") for requirement in requirements}
 
     assert names(project["optional-dependencies"]["server"]) == SERVER_PACKAGES
     assert names(project["dependencies"]) == {"msgpack", "numpy", "rich", "typer"}

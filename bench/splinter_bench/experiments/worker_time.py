@@ -11,8 +11,9 @@ from __future__ import annotations
 import collections
 import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from splinter.limits import RX_BATCH, STORE_BYTES_MIN
 from splinter.store.classes import class_bytes, class_for
 from splinter.store.layout import OBJECT_BYTES
 from splinter.store.store import Store
+from splinter_bench.control import Control, Taken
 from splinter_bench.experiments.bench import Bench
 from splinter_bench.observations import Observations
 from splinter_bench.rounds import in_turns
@@ -34,6 +36,7 @@ from splinter_bench.workloads.workload import (
     KEY_BYTES_DEFAULT,
     KEYS_DEFAULT,
     VALUE_BYTES_DEFAULT,
+    Workload,
     each_once,
     get_operation,
     invoke_operation,
@@ -41,11 +44,12 @@ from splinter_bench.workloads.workload import (
     uniform,
 )
 
+T = TypeVar("T")
 _TENANT = 1
 _HOT_KEYS = 100  # as many objects as any cache holds
 
 
-_ROUNDS, _EXPIRING_ROUNDS = 15, 100
+_ROUNDS, _EXPIRING_ROUNDS, _LATENCY_ROUNDS = 15, 100, 600
 _HOUR_NS = 3600 * 10**9
 
 
@@ -97,6 +101,42 @@ def measure_expiring(bench: Bench, requests: int = 20_000, keys: int = KEYS_DEFA
         found = in_turns(slices, bench.count(_EXPIRING_ROUNDS))
     found.settings["batch"] = RX_BATCH
     return found
+
+
+def measure_latencies(bench: Bench, requests: int = 2_000, keys: int = KEYS_DEFAULT) -> Observations:
+    """Of ``latency-cost``: gets in batches, few hot ones, gets one a turn and puts, each with latencies ``recorded`` and
+    without, ``plain``; and ``again``, a second time without, which tells what the machine makes of nothing."""
+    with WorkerInProcess() as worker:
+        account = worker.add_tenant(_TENANT)
+        put = each_once(put_operation(account), keys)
+        worker.serve(put, keys)
+        kinds = {
+            "get": (uniform(get_operation(account), keys), RX_BATCH),
+            "hot": (uniform(get_operation(account), _HOT_KEYS), RX_BATCH),
+            "single": (uniform(get_operation(account), keys), 1),
+            "put": (uniform(put_operation(account), keys), RX_BATCH),
+        }
+
+        def served(workload: Workload, batch: int, *, are_recorded: bool) -> float:
+            worker.record_latencies(are_recorded)
+            return worker.serve(workload, requests, batch)
+
+        slices = {
+            f"{name}_{how}": partial(served, workload, batch, are_recorded=how == "recorded")
+            for name, (workload, batch) in kinds.items()
+            for how in ("plain", "recorded", "again")
+        }
+        found = in_turns(slices, bench.count(_LATENCY_ROUNDS), _Unwatched())
+    found.settings["batch"] = RX_BATCH
+    return found
+
+
+class _Unwatched(Control):
+    """Of slices that are shorter than the look at all other processes, and than the time that these run at once: most have
+    peace, and the median is theirs."""
+
+    def take(self, call: Callable[[], T]) -> Taken[T]:
+        return Taken(call(), True)
 
 
 def _dict_and_keys(objects: int, chosen: NDArray[np.int64]) -> tuple[dict[bytes, bytes], list[bytes]]:

@@ -211,6 +211,10 @@ class WorkerInProcess(Owner):
         self.store.put(tenant, limits.TABLE_EXTENSIONS, compiled.name.encode(), value)
         return address, at
 
+    def record_latencies(self, are_recorded: bool) -> None:
+        """Whether the worker notes how long its requests take; at first it does not."""
+        self._memory.record_latencies(are_recorded)
+
     def serve(self, workload: Workload, requests: int, batch: int = limits.RX_BATCH) -> float:
         """Nanoseconds of the worker's loop for each request; ``requests`` of them, rounded up to whole batches.
 

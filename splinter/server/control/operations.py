@@ -35,7 +35,6 @@ _CREDENTIAL_BYTES_MAX = 256
 _LOG_ENTRIES_TOLD_MAX = 1000
 _EVENTS_TOLD_MAX = 256  # in one message
 _COMPILED_KEPT = 64  # compiled sources remembered, the most recent ones
-_DROPPED_TOLD_MAX = 32  # tenants with packets over their limit, in the statistics
 # What a tenant asks for and gets at once.
 _OF_TENANTS = {
     "extension.history", "extension.list", "extension.log", "extension.signature", "extension.uninstall", "tenant.status",
@@ -339,17 +338,14 @@ class Operations:
         """Tell all counters, of workers, store, network and control; of tenants and extensions the busiest or ``every`` one."""
         self._require_administrator(request)
         most = usage.EVERY_MAX if fields.flag(request, "every") else usage.TOLD_MAX
-        control = {
-            "tenants": self._tenants.count,
-            "extensions": self._registry.count,
-            "code_bytes": self._registry.bytes_used,
-            "code_bytes_waiting": self._registry.bytes_waiting,
-            "balancer_moves": self._balancer.moves,
-            "packets_dropped": self._tenants.dropped_most(_DROPPED_TOLD_MAX),
-            "operations": dict(self._counts),
-        }
+        return {"stats": self.statistics(most)}
+
+    def statistics(self, most: int) -> dict[str, Any]:
+        """All counters; of tenants, and of extensions, at most so many, those that used most time."""
+        control = usage.of_control(self._registry, self._tenants)
+        control |= {"balancer_moves": self._balancer.moves, "operations": dict(self._counts)}
         used = usage.of_all(self._shared, self._registry, self._tenants.active_ids(0), most)
-        return {"stats": statistics.collect({**self._shared.statistics(), **used}, control)}
+        return statistics.collect({**self._shared.statistics(), **used}, control)
 
     async def _backup_begin(self, request: dict[Any, Any]) -> dict[str, Any]:
         """Have log and snapshots stay where they are for a backup, as long as ``backup.hold`` comes each minute."""

@@ -164,6 +164,11 @@ class Registry:
             if self.kills(slot) >= quarantine_after:
                 self.in_kernel.withdraw(slot)
 
+    @property
+    def slots_used(self) -> int:
+        """Slots of the workers' counters that have been any extension's, from 0 on."""
+        return self._slots_used
+
     def hottest(self, most: int) -> list[tuple[int, Entry]]:
         """The extensions that used most CPU time, most first, each with its tenant; at most so many."""
         cycles = np.sum([row["cycles"][: self._slots_used].astype(np.int64) for row in self._counters], axis=0)

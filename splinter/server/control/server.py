@@ -25,13 +25,16 @@ from splinter.errors import CompileError, ControlError, RequestError, SplinterEr
 from splinter.server.control import acts
 from splinter.server.control.audit import Audit
 from splinter.server.control.balancer import Balancer
+from splinter.server.control.metrics_door import MetricsDoor
 from splinter.server.control.operations import Operations
 from splinter.server.control.places import Place, Places, Rank
 from splinter.server.control.quarantines import Quarantines
 from splinter.server.control.registry import Registry
 from splinter.server.control.tenants import Tenants
+from splinter.server.control.usage import Others
 from splinter.server.processes import OomPreference, keep_shared_memory
 from splinter.server.shared import Shared
+from splinter.server.worker_statistics import latency_statistics
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
 from splinter.store.operations import store_delete, store_put
 from splinter.store.reclaim import reclaim
@@ -158,12 +161,23 @@ class ControlServer:
         )
         self._operations = Operations(shared, self._tenants, self._registry, self._balancer)
         self._data = shared.data
+        self._metrics = self._make_door(shared) if shared.metrics_channel is not None else None
         self._may_balance = shared.config.locality and len(shared.config.cores) > 1
         self._connections: set[asyncio.Task[None]] = set()
         self._places = Places()
         self._quarantines = Quarantines(self._registry, self._tenants.generation, shared.events, shared.config.quarantine_after)
         self._audit = Audit()
         self._tenants.tokens.on_void = self._end_void
+
+    def _make_door(self, shared: Shared) -> MetricsDoor:
+        assert shared.metrics_channel is not None
+        return MetricsDoor(
+            shared.metrics_channel,
+            lambda: self._operations.statistics(shared.config.metrics_most),
+            Others(shared, self._registry),
+            lambda: self._tenants.active_ids(0),
+            lambda: latency_statistics(shared.workers),
+        )
 
     async def serve(self) -> None:
         """Take connections until SIGTERM; then end them all."""
@@ -180,6 +194,8 @@ class ControlServer:
         chores.append(asyncio.create_task(self._registry.in_kernel.reload()))
         if self._may_balance:
             chores.append(asyncio.create_task(self._balance()))
+        if self._metrics is not None:
+            chores.append(asyncio.create_task(self._metrics.serve()))
         try:
             await stop.wait()
         finally:

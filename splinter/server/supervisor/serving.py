@@ -29,6 +29,8 @@ def serve(config: ServerConfig, source: Source) -> int:
             f"serving {info.address}:{info.port}{where} by {info.transport}{how}, cores {list(info.cores)}, "
             f"instance {info.instance} (pid {info.pid})"
         )
+        if info.metrics is not None:
+            print(f"metrics: {info.metrics}")
         print(f"{told}; Ctrl-C stops")
         supervisor.manager.tell_ready(told)
         supervisor.run()

@@ -38,6 +38,7 @@ from splinter.server.supervisor.attended import AttendedProcess
 from splinter.server.supervisor.data import Data
 from splinter.server.supervisor.events import call_ready
 from splinter.server.supervisor.forks import Forks
+from splinter.server.supervisor.metrics import Metrics
 from splinter.server.supervisor.notify import Manager
 from splinter.server.supervisor.ports import listen
 from splinter.server.supervisor.scan import Scan
@@ -87,6 +88,7 @@ class Supervisor:
         self._transport: UdpTransport | XdpTransport | None = None
         self._kept: StoreMaps | None = None
         self._data: Data | None = None
+        self._metrics: Metrics | None = None
         self._ended_well = False  # a signal asked for the end of a server that served
         self._watch: DeviceWatch | None = None
         self._folder: InstanceFolder | None = None
@@ -118,6 +120,8 @@ class Supervisor:
                 self._watch = DeviceWatch(self._transport, self, self._selector, self.config.device_wait)
             if self._data is None:
                 self._control.start()
+            if self._metrics is not None:
+                self._metrics.start(self._selector, self._forks)
         except MemoryError as error:
             raise ServerError(memory_limits.too_little(self.config.memory_bytes)) from error
         except OSError as error:
@@ -147,6 +151,7 @@ class Supervisor:
         """Make everything that is shared, and compile; no process yet. Returns the transport's name and why it was chosen."""
         config = self.config
         assert self._folder is not None
+        self._metrics = Metrics(config) if config.metrics is not None else None
         self._data = Data(config) if config.data is not None else None
         name, reason = choose_transport(config)
         self._kept = open_maps(config, name)
@@ -164,6 +169,8 @@ class Supervisor:
         ticks = cycles_per_millisecond()
         self._memories = self._make_memories(made, ticks, is_udp=name == "udp")
         introduce(self._memories, stealing=config.steal)
+        for memory in self._memories:
+            memory.record_latencies(config.metrics is not None)
         for memory in self._memories:
             transport.prepare(memory)
         self._watchdog = Watchdog(self._memories, store.address, config.watchdog_ms, ticks)
@@ -193,6 +200,7 @@ class Supervisor:
             kernel_work=made.kernel_work,
             settings=self._settings,
             events=self._events,
+            metrics_channel=self._metrics.channel if self._metrics is not None else None,
         )
         warm_store(store)
         gc.freeze()  # children share these pages: keep the collector from writing into them
@@ -233,6 +241,7 @@ class Supervisor:
             address=transport.address, port=config.port, netns=config.netns, client_netns=config.client_netns,
             device=transport.device, xdp_mode=transport.mode, queues=transport.queues, cores=config.cores,
             memory_bytes=config.memory_bytes, version=splinter.__version__,
+            metrics=self._metrics.url if self._metrics is not None else None,
         )  # fmt: skip
 
     # --- children ----------------------------------------------------------------------------------------------------
@@ -341,6 +350,8 @@ class Supervisor:
         stays = kept is not None and kept.stays(ended_well=self._ended_well)
         if self._watch is not None:
             self._watch.close()
+        if self._metrics is not None:
+            self._metrics.close()
         if transport is not None:
             transport.detach(stays=stays)  # first: no packet is taken that will not be answered
         if self._spares is not None:
@@ -377,6 +388,7 @@ class Supervisor:
                 for memory, core in zip(self._memories, self.config.cores, strict=True)
             ],
             "watchdog": self._watchdog.statistics(),
+            "receive_queues": self._transport.queue_depths(),
             "store": asdict(self._store.usage()),
             **self._transport.statistics(),
         }

@@ -22,6 +22,7 @@ from splinter.worker.memory import WorkerMemory
 _SO_ATTACH_REUSEPORT_CBPF = 51
 # linux/in.h; Python's socket module has no names for them, or not before 3.14.
 _IP_PKTINFO = 8
+_SO_MEMINFO, _RECEIVED, _DROPPED, _MEMINFO_WORDS = 55, 0, 8, 9  # linux/sock_diag.h: SK_MEMINFO_RMEM_ALLOC, …_DROPS
 _IP_MULTICAST_ALL = 49
 _RECEIVE_BUFFER_BYTES = 4 << 20
 # Classic BPF (linux/filter.h): load byte at k, shift A left, move A to X, add X to A, A modulo k, return A.
@@ -162,11 +163,20 @@ class UdpTransport:
         return 0, 0
 
     def statistics(self) -> dict[str, Any]:
-        """Nothing beyond what the workers count."""
-        return {}
+        """What the kernel dropped because a socket's buffer was full; the rest is counted by the workers."""
+        return {"sockets": {"receive_buffer_full": sum(int(_memory_of(sock)[_DROPPED]) for sock in self.sockets)}}
+
+    def queue_depths(self) -> dict[str, list[int]]:
+        """By core slot: ``bytes`` of memory that packets take which wait in the socket."""
+        return {"bytes": [int(_memory_of(sock)[_RECEIVED]) for sock in self.sockets]}
 
     def close(self) -> None:
         """Close the sockets."""
         for sock in (self.listener, *self.sockets):
             sock.close()
         self.sockets.clear()
+
+
+def _memory_of(sock: socket.socket) -> tuple[int, ...]:
+    """What the kernel tells of a socket's buffers (``SO_MEMINFO``)."""
+    return struct.unpack(f"={_MEMINFO_WORDS}I", sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 4 * _MEMINFO_WORDS))

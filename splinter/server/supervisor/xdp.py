@@ -363,6 +363,10 @@ class XdpTransport:
             "device": self.state.statistics(),
         }
 
+    def queue_depths(self) -> dict[str, list[int]]:
+        """By core slot: ``packets`` that wait in its RX rings."""
+        return {"packets": [sum(xsk.rx.filled for xsk in column) for column in zip(*self._sockets, strict=True)]}
+
     def close(self) -> None:
         """Detach the program and close the sockets."""
         self.program.detach()

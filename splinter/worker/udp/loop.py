@@ -16,6 +16,7 @@ from splinter.wire import FLAG_REPLY, MAGIC
 from splinter.worker.admission import is_authorised, tenant_record
 from splinter.worker.durable import HELD, hold_back_task, next_durable
 from splinter.worker.kill_points import WorkerPoint, worker_point
+from splinter.worker.latencies import record_task
 from splinter.worker.layout import BATCH_BYTES, POLLIN
 from splinter.worker.look_ahead import note_request
 from splinter.worker.loop import run, serve_batch, take_over
@@ -197,9 +198,10 @@ def _end(w: int, t: int, reply: int) -> None:
     """Have the reply of a task that ended, if there is one, sent; give back what it had."""
     area, chunk = Worker(w).udp_area, Task(t).chunk
     if reply != DROP:
-        reply = hold_back_task(w, Task(t).header, chunk, reply, Task(t).frame)
+        reply = hold_back_task(w, chunk, reply, t)
     if reply > 0:
         add_reply(area, chunk, reply)
+        record_task(w, t)
     if reply != HELD:
         free_chunk(area, chunk)
     worker_point(w, WorkerPoint.CHUNK_FREED)

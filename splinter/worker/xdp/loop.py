@@ -15,6 +15,7 @@ from splinter.worker.admission import is_authorised
 from splinter.worker.chunks import is_held, queue_of, recycle, return_chunk
 from splinter.worker.durable import hold_back_task, next_durable
 from splinter.worker.kill_points import WorkerPoint, worker_point
+from splinter.worker.latencies import record_task
 from splinter.worker.layout import BATCH_BYTES
 from splinter.worker.look_ahead import note_request
 from splinter.worker.loop import run, serve_batch, take_over
@@ -168,10 +169,11 @@ def _end(w: int, t: int, reply: int) -> None:
     address = Task(t).chunk
     queue = queue_of(address)
     if reply != DROP:
-        reply = hold_back_task(w, Task(t).header, address, reply, Task(t).frame)
+        reply = hold_back_task(w, address, reply, t)
     has_queue = queue < Worker(w).queues  # else the device has fewer than when the request came: its chunk went with it
     if reply > 0 and has_queue:
         transmit(w, queue, address, reply)
+        record_task(w, t)
     end_task(w, t)
     if reply == DROP and has_queue:
         return_chunk(w, queue, address)

@@ -25,11 +25,12 @@ TEXTS = (
     "kernel_tier",
     "log_format",
     "log_level",
+    "metrics",
 )
 NUMBERS = (
     "port", "memory_bytes", "tasks_per_worker", "tasks_per_tenant", "task_budget", "task_yields_max", "task_milliseconds_max",
     "task_wall_milliseconds_max", "idle_spin_ns", "steer_away", "watchdog_ms", "quarantine_after", "device_wait",
-    "code_bytes_per_tenant",
+    "code_bytes_per_tenant", "metrics_most",
 )  # fmt: skip
 FLAGS = ("steal", "locality", "balance", "preempt", "keep_store", "fresh", "audit", "salvage")
 OF_OTHER_TYPES = {
@@ -127,6 +128,8 @@ OUT_OF_RANGE = {
     ("partial_checksums",): ["''", "'yes'", "'Auto'"],
     ("durability",): ["''", "'sync'", "'Always'", "'always'"],  # the last one without a data folder
     ("data",): ["''"],
+    ("metrics",): ["''", "'9464'", "'localhost:9464'", "'127.0.0.1:'", "'127.0.0.1:65536'", "'[::1]:9464'", "':x'", "':1\\n'"],
+    ("metrics_most",): ["-1", "2049", str(1 << 64)],
     ("transport",): ["''", "'XDP'", "'tcp'"],
 }
 BAD = [

@@ -1,0 +1,253 @@
+"""The metrics endpoint of a real server: what it tells is what was done, and whatever happens to it, nobody is held up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from splinter.cli.exit_status import ExitStatus
+from splinter.client import Client
+from splinter.errors import ControlError, SplinterError
+from splinter.server.metrics.table import METRICS
+from tests.support.scrape import Scrape, fetch, scrape, scrape_until
+from tests.support.servers import RunningServer, running_server
+from tests.support.waiting import WAIT_SECONDS, wait_for
+
+TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
+OPTIONS = ("--metrics", ":0", "--cores", "0,1", "--no-steal", "--no-balance")
+DURATION = "splinter_request_duration_seconds"
+FOREIGN = "größe_名前"
+HOSTILE = 'a"b\\\n{tenant="1"} 5\n# EOF\nü'
+SILENT_SCRAPERS = 40
+SOURCE = """
+from splinter.ext import extension, Store, u64
+
+@extension
+def count(db: Store, n: u64) -> u64:
+    i = 0
+    while i < n:
+        i += 1
+        yield
+    return i
+"""
+
+
+@pytest.fixture(scope="module", params=TRANSPORTS)
+def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
+    with running_server(f"t{os.getpid()}x31{request.param}", request.param, *OPTIONS, "--kernel-tier", "off") as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: RunningServer) -> Client:
+    return server.client(server.admin().create_tenant())
+
+
+def url_of(server: RunningServer) -> str:
+    assert server.info.metrics is not None
+    return server.info.metrics
+
+
+def counts(found: Scrape) -> dict[str, float]:
+    """Requests that were timed, by kind."""
+    kinds = {labels["kind"] for labels in found.labels(f"{DURATION}_count")}
+    return {kind: found.sum(f"{DURATION}_count", kind=kind) for kind in kinds}
+
+
+def test_every_kind_of_request_is_counted_and_timed(server: RunningServer, client: Client) -> None:
+    url = url_of(server)
+    before = scrape(url)
+    client.install(SOURCE)
+    for number in range(5):
+        client.put(b"key", b"%d" % number)
+        client.get(b"key")
+        client.expire(b"key", 100)
+        client.ttl(b"key")
+        client.multiget([b"key", b"other"])
+        client.invoke("count", n=0)  # at once
+        client.invoke("count", n=3)  # goes on later
+        client.delete(b"key")
+    with client.transaction() as transaction:
+        transaction.put(b"key", b"value")
+    wanted = dict.fromkeys(("put", "get", "expire", "ttl", "multiget", "delete"), 5) | {"invoke": 10, "transact": 1}
+
+    def are_there(found: Scrape) -> bool:
+        timed, were = counts(found), counts(before)
+        return all(timed.get(kind, 0) - were.get(kind, 0) >= count for kind, count in wanted.items())
+
+    after = scrape_until(url, are_there, "all kinds")
+    for kind in wanted:
+        taken = after.sum("splinter_requests_total", kind=kind) - before.sum("splinter_requests_total", kind=kind)
+        timed = counts(after)[kind] - counts(before).get(kind, 0)
+        assert wanted[kind] <= timed <= taken
+        assert after.sum(f"{DURATION}_bucket", kind=kind, le="+Inf") == counts(after)[kind]
+        assert after.sum(f"{DURATION}_sum", kind=kind) > 0
+    assert after.sum("splinter_task_yields_total") - before.sum("splinter_task_yields_total") >= 15
+
+
+def test_what_it_tells_is_what_stats_tells(server: RunningServer, client: Client) -> None:
+    for _ in range(3):
+        client.get(b"nothing")
+    stats = server.admin().stats()
+    gets = sum(worker["requests"]["get"] for worker in stats["workers"])
+    found = scrape_until(url_of(server), lambda each: each.sum("splinter_requests_total", kind="get") >= gets)
+    assert found.sum("splinter_requests_total", kind="get") == gets
+    assert found.sum("splinter_tenants") == stats["control"]["tenants"]
+    assert found.sum("splinter_info", transport=server.info.transport) == 1
+
+
+def test_the_time_that_a_worker_sleeps_is_no_latency(server: RunningServer, client: Client) -> None:
+    admin, url = server.admin(), url_of(server)
+    client.get(b"key")
+    before = scrape_until(url, lambda found: "get" in counts(found))
+    start = time.monotonic()
+    for _ in range(20):
+        wait_for(lambda: all(worker["state"] == "sleeping" for worker in admin.stats()["workers"]), what="sleep")
+        client.get(b"key")
+    elapsed = time.monotonic() - start
+    after = scrape_until(url, lambda found: counts(found)["get"] >= counts(before)["get"] + 20)
+    for name in (f"{DURATION}_sum", "splinter_worker_busy_seconds_total"):
+        assert after.sum(name) - before.sum(name) < elapsed / 2, name
+
+
+def test_a_name_of_an_extension_is_a_label_and_nothing_else(server: RunningServer) -> None:
+    tenant = server.admin().create_tenant()
+    client = server.client(tenant)
+    with pytest.raises(ControlError):  # the first wall; that the library escapes is a unit test's
+        client.install(SOURCE, name=HOSTILE)
+    client.install(SOURCE, name=FOREIGN)
+    client.invoke(FOREIGN, n=0)
+    name, labels = "splinter_extension_invocations_total", {"extension": FOREIGN, "tenant": str(tenant.tenant)}
+    found = scrape_until(url_of(server), lambda each: each.sum(name, **labels) >= 1)
+    assert labels in found.labels(name)
+    text = fetch(url_of(server))
+    assert text.count("# EOF\n") == 1 and text.endswith("# EOF\n")
+
+
+def test_drops_are_told_by_reason(server: RunningServer) -> None:
+    tenant = server.admin().create_tenant()
+    where = {"port": server.info.port, "netns": server.info.client_netns}
+    stranger = Client(server.info.address, tenant.tenant, tenant.token ^ 1, timeout=0.2, **where)
+    with closing(stranger), pytest.raises(SplinterError):
+        stranger.get(b"key")
+    scrape_until(url_of(server), lambda found: found.sum("splinter_dropped_packets_total", reason="wrong_token") >= 1)
+
+
+def test_the_process_has_nothing_but_what_it_needs(server: RunningServer) -> None:
+    scrape_until(url_of(server), lambda found: found.sum("splinter_up") == 1)
+    (pid,) = server.children("splinter-stats")
+    maps = Path(f"/proc/{pid}/maps").read_text()
+    assert "memfd:" not in maps and "anon_inode" not in maps and " rw-s " not in maps
+    assert "numba" not in maps and "llvmlite" not in maps
+    sockets = [path for path in Path(f"/proc/{pid}/fd").iterdir() if path.readlink().name.startswith("socket:")]
+    assert len(sockets) == 2
+    if os.geteuid() == 0:
+        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+        assert set(status["Uid"].split() + status["Gid"].split()) == {"65534"}
+        assert int(status["CapEff"], 16) == 0
+
+
+def test_when_it_dies_another_one_goes_on_and_nobody_notices(server: RunningServer, client: Client) -> None:
+    (pid,) = wait_for(lambda: server.children("splinter-stats"), what="the metrics process")
+    workers, control = server.workers(), server.children("splinter-ctl")
+    os.kill(pid, signal.SIGKILL)
+    client.put(b"key", b"value")
+    assert client.get(b"key") == b"value"
+    wait_for(lambda: server.children("splinter-stats") not in ([], [pid]), what="a successor")
+    assert scrape(url_of(server)).sum("splinter_up") == 1
+    assert (server.workers(), server.children("splinter-ctl")) == (workers, control)
+
+
+def test_without_the_control_process_it_says_so_and_requests_are_served(server: RunningServer, client: Client) -> None:
+    (control,) = server.children("splinter-ctl")
+    os.kill(control, signal.SIGSTOP)
+    try:
+        silent = scrape_until(url_of(server), lambda found: found.sum("splinter_up") == 0, "its silence")
+        assert silent.names == {"splinter_up"}
+        client.put(b"key", b"value")
+        assert client.get(b"key") == b"value"
+    finally:
+        os.kill(control, signal.SIGCONT)
+    scrape_until(url_of(server), lambda found: found.sum("splinter_up") == 1, "its answer")
+    os.kill(control, signal.SIGKILL)
+    wait_for(lambda: server.children("splinter-ctl") not in ([], [control]), what="another control process")
+    scrape_until(url_of(server), lambda found: found.sum("splinter_up") == 1, "its successor's answer")
+
+
+def test_silent_scrapers_hold_up_nobody(server: RunningServer, client: Client) -> None:
+    address, port = url_of(server).removeprefix("http://").removesuffix("/metrics").split(":")
+    silent = [socket.create_connection((address, int(port)), timeout=WAIT_SECONDS) for _ in range(SILENT_SCRAPERS)]
+    try:
+        for connection in silent:
+            connection.sendall(b"GET /metrics HTTP/1.0\r\nX-Half: ")
+        assert scrape(url_of(server)).sum("splinter_up") == 1
+        client.put(b"key", b"value")
+        assert client.get(b"key") == b"value"
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+@pytest.mark.xdp
+def test_what_the_driver_answers_is_counted_and_all_metrics_are_told(unique_name: str, tmp_path: Path) -> None:
+    options = ("--data", str(tmp_path / "data"), "--durability", "always")
+    with running_server(unique_name, "xdp", *OPTIONS, *options) as server:
+        client = server.client(server.admin().create_tenant())
+        client.put(b"key", b"value")
+        wait_for(lambda: client.get(b"key") == b"value" and server.admin().stats()["xdp"]["kernel_hit"] > 0, what="the driver")
+        client.install(SOURCE)
+        client.invoke("count", n=0)
+        found = scrape_until(url_of(server), lambda each: each.sum("splinter_extension_invocations_total") >= 1)
+        assert found.sum("splinter_kernel_answers_total", answer="hit") >= 1
+        assert found.sum("splinter_kernel_gets_total") >= 1
+        assert found.sum(f"{DURATION}_count", kind="put") >= 1  # it waited for the disk
+        names = {name.removesuffix("_count").removesuffix("_bucket").removesuffix("_sum") for name in found.names}
+        only_sometimes = {  # over UDP; after a death, a snapshot, a flood
+            "splinter_receive_queue_bytes", "splinter_worker_replacement_seconds_max", "splinter_snapshot_age_seconds",
+            "splinter_tenant_rate_limited_packets_total", "splinter_worker_heartbeat_age_seconds",
+        }  # fmt: skip
+        assert {metric.full_name for metric in METRICS} - names - only_sometimes == set()
+
+
+def test_tenants_beyond_the_most_are_summed(unique_name: str) -> None:
+    with running_server(unique_name, "udp", *OPTIONS, "--metrics-most", "1") as server:
+        url, name = url_of(server), "splinter_tenant_requests_total"
+        busy, other = (server.admin().create_tenant() for _ in range(2))
+        clients = server.client(busy), server.client(other)
+        scrape_until(url, lambda found: found.labels(name) == [{"tenant": "others"}])
+        for _ in range(200):
+            clients[0].get(b"key")
+        for _ in range(7):
+            clients[1].get(b"key")
+        found = scrape_until(url, lambda found: found.sum(name) >= 207)
+        assert {labels["tenant"] for labels in found.labels(name)} == {str(busy.tenant), "others"}
+        assert found.sum(name, tenant="others") >= 7
+
+
+def serve(instance: str, *options: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "splinter", "serve", "-i", instance, "--transport", "udp", "--memory", "64MiB", *options]
+    return subprocess.run([*words, "--port", "0"], capture_output=True, text=True, timeout=WAIT_SECONDS * 4, check=False)
+
+
+def test_an_address_that_is_taken_is_told_at_the_start(unique_name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = "{}:{}".format(*taken.getsockname())
+        done = serve(unique_name, "--metrics", where)
+    assert done.returncode == ExitStatus.IN_USE.value
+    assert f"cannot serve metrics on {where}: Address already in use" in done.stderr
+
+
+@pytest.mark.parametrize("address", ["9464", "localhost:9464", "127.0.0.1:70000", "127.0.0.1:", "[::1]:9464"])
+def test_what_is_no_address_is_told_at_the_start(unique_name: str, address: str) -> None:
+    done = serve(unique_name, "--metrics", address)
+    assert done.returncode == ExitStatus.CONFIGURATION.value
+    assert "is not" in done.stderr
