@@ -142,8 +142,11 @@ def verify(pieces: Iterator[bytes]) -> None:
     if not held.endswith(b"\n"):
         raise DumpError(f"line {lines + 1}: the dump was cut in the middle of it", lines + 1)
     end = _expect(held[:-1], lines + 1, End)
-    if isinstance(end, End) and end.sha256 != digest.hexdigest():
-        raise DumpError(f"line {lines + 1}: the checksum is not that of the lines before: the dump is damaged", lines + 1)
+    assert isinstance(end, End)
+    if end.sha256 != digest.hexdigest() or 1 + end.tenants + end.extensions + end.objects != lines:
+        raise DumpError(
+            f"line {lines + 1}: checksum or counts are not those of the lines before: the dump is damaged", lines + 1
+        )
 
 
 def _expect(raw: bytes, line: int, kind: type[Header | End]) -> object:
