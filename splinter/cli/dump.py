@@ -102,7 +102,10 @@ def written(output: str) -> Iterator[Callable[[bytes], None]]:
             yield lambda piece: _write(opened, piece)
             opened.flush()
         return
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".new")  # mode 0600
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".new")  # mode 0600
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, output) from None
     try:
         with os.fdopen(descriptor, "wb") as opened:
             yield lambda piece: _write(opened, piece)

@@ -175,7 +175,9 @@ class Restore:
             place = int(reply["store"]), target, {target: int(told["generation"])}
             may_have = told["objects"] > 0
         if self._into is Into.EMPTY and may_have and any(object_pieces(self._request, *place)):
-            raise ControlError(f"tenant {target} has objects: merge with them, or replace them", "tenant_not_empty")
+            raise ControlError(
+                f"tenant {target} has objects: merge with them (--merge), or replace them (--replace)", "tenant_not_empty"
+            )
         return told
 
     def _create(self, one: DumpedTenant, target: int) -> None:
