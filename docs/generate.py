@@ -22,11 +22,11 @@ import typer
 from splinter import client, errors, limits, wire
 from splinter.cli import exit_status
 from splinter.cli.main import app
-from splinter.client import admin
+from splinter.client import admin, dump, restore
 from splinter.errors import SplinterError, Status, error_for
 from splinter.ext import LocalStore, Store, signature
 from splinter.server import config
-from splinter.server.control import operations
+from splinter.server.control import backups, dumps, operations
 from splinter.server.metrics import table as metrics_table
 from splinter.testing import Invoke, Server, interleavings
 
@@ -280,10 +280,15 @@ def _bases(cls: type) -> str:
 
 
 def control() -> str:
-    """The operations of the control port, as `Operations` reads their fields."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(operations.Operations)))
-    methods = {each.name: each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)}
-    rows = ((f"`{op}`", *_operation(methods, name)) for op, name in _handlers(methods["__init__"]))
+    """The operations of the control port, as `Operations` and those that it hands on to read their fields."""
+    methods: dict[str, Any] = {}
+    handlers: list[tuple[str, str]] = []
+    for kind in (operations.Operations, backups.Backups, dumps.Dumps):
+        tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
+        own = {each.name: each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)}
+        handlers += _handlers(own["__init__"])
+        methods = own | methods
+    rows = ((f"`{op}`", *_operation(methods, name)) for op, name in handlers)
     return page(
         "Control operations",
         operations,
@@ -377,6 +382,9 @@ def python_api() -> str:
         signature.Signature,
         admin.Admin,
         admin.TenantInfo,
+        dump.Dump,
+        restore.Into,
+        restore.Restored,
         Server,
         Store,
         LocalStore,

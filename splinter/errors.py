@@ -257,6 +257,14 @@ class DataFolderError(ServerError):
     """The data folder is in use, damaged, or of a newer version; the message says where."""
 
 
+class DumpError(SplinterError):
+    """A dump is damaged, cut short, of a newer version, or none. ``line`` is the number of the line where that was seen."""
+
+    def __init__(self, message: str, line: int) -> None:
+        super().__init__(message)
+        self.line = line
+
+
 class TransportUnavailableError(ServerError):
     """The machine lacks what the transport needs; the message says what."""
 

@@ -221,4 +221,14 @@ TENANTS_PER_MESSAGE_MAX = 4096  # that one control message describes
 RETIRED_TOKENS_MAX = 4096  # tokens that were valid once, of which the control process remembers what became of them
 EXTENSION_EVENTS_MAX = 1024  # installs and uninstalls of a tenant, the last ones, that a data folder keeps
 EXTENSIONS_PER_TENANT_MAX = 256
+DUMP_PIECE_BYTES = (
+    448 << 10
+)  # of objects in a step of a message, which has less than two of these; a chain that has more is split
+DUMP_BUCKETS = 4096  # main buckets of the index that are looked at in one step, under an epoch: about a millisecond
+DUMP_MESSAGE_SECONDS = 0.05  # that one message may look at them for; other requests go on between the steps
+DUMP_WAIT_SECONDS = 10  # that a message waits for a commit to be finished, the disk to catch up, a tenant's lock
+DUMP_LINE_BYTES_MAX = 1 << 20  # of a line of a dump: the longest value takes 393,216 where each byte is escaped
+RESTORE_OBJECTS = 256  # that are put in one step
+RESTORE_PIECE_BYTES = 448 << 10  # of objects that a restore sends in one message
+RESTORE_WAITING_BYTES = 8 << 20  # of objects of all tenants that it keeps until a message is full
 EXTENSION_METADATA_BYTES_MAX = 2048  # signature and what else the control plane keeps with an extension

@@ -115,6 +115,23 @@ ENTRY_READS = 0xFFFFFFFE  # the object is not written
 ENTRIES_MAX = limits.PACKET_BODY_BYTES_MAX // (ENTRY.itemsize + 1)  # more do not fit a packet
 assert ENTRIES_MAX <= limits.COMMIT_OBJECTS_MAX
 
+# An object as `dump.objects` tells it on the control port, and `restore.objects` takes it; then its key, its value, and zeros
+# up to a multiple of 8.
+DUMPED = np.dtype(
+    [
+        ("tenant", "<u2"),  # whose it is; a restore names its tenant once, and looks at none of these
+        ("table", "<u2"),
+        ("key_length", "<u2"),  # bytes
+        ("reserved", "<u2"),
+        ("value_length", "<u4"),  # bytes
+        ("generation", "<u4"),  # of the tenant
+        ("expires", "<i8"),  # when it does, ns since 1970 by the clock of the server's host; 0: never
+    ]
+)
+DUMPED_STRUCT = struct.Struct("<HHHHIIq")  # DUMPED for the struct module
+DUMPED_BYTES = DUMPED.itemsize
+assert DUMPED_STRUCT.size == DUMPED_BYTES
+
 
 class Header:
     """A request or reply header in Python terms. Only clients and tests use this; workers use the offsets."""

@@ -10,6 +10,7 @@ from splinter.errors import (
     ControlError,
     ControlTimeoutError,
     DataFolderError,
+    DumpError,
     InUseError,
     NoServerError,
     NoSuchExtensionError,
@@ -42,6 +43,7 @@ class ExitStatus(NumberWithText):
     DATA_FOLDER = 10, "the data folder is in use, damaged, or of a newer version"
     REFUSED = 11, "the request cannot be served as it is: its form, its size, a quota, the state of the extension"
     UNAVAILABLE = 12, "the machine lacks what the transport needs: XDP or AF_XDP in its kernel, a compiler, a network device"
+    DUMP = 13, "the dump is damaged, cut short, of a newer version, or none; the message names the line"
     DEFECT = 70, "a defect of Splinter"
 
 
@@ -57,6 +59,7 @@ _BY_KIND: tuple[tuple[ExitStatus, tuple[type[BaseException], ...]], ...] = (
     (ExitStatus.UNAVAILABLE, (TransportUnavailableError,)),
     (ExitStatus.CONFIGURATION, (ConfigurationError,)),
     (ExitStatus.DATA_FOLDER, (DataFolderError,)),
+    (ExitStatus.DUMP, (DumpError,)),
     (ExitStatus.REFUSED, (RequestError, ControlError)),
     (ExitStatus.FAILED, (SplinterError, OSError, ImportError, MemoryError, RecursionError, UnicodeError)),
 )

@@ -7,7 +7,22 @@ from typing import Annotated
 import typer
 
 import splinter
-from splinter.cli import backup, events, extensions, lab, objects, passing, ping, purge, serve, stats, tenant, warm
+from splinter.cli import (
+    backup,
+    dump,
+    events,
+    extensions,
+    lab,
+    objects,
+    passing,
+    ping,
+    purge,
+    restore,
+    serve,
+    stats,
+    tenant,
+    warm,
+)
 from splinter.cli.errors import Commands
 from splinter.cli.start import main as main  # what installed scripts call
 from splinter.errors import SplinterError
@@ -51,6 +66,8 @@ objects.register(app)
 extensions.register(app)
 stats.register(app)
 backup.register(app)
+dump.register(app)
+restore.register(app)
 events.register(app)
 
 

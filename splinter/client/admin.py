@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
@@ -9,8 +10,10 @@ from typing import Any, Self
 from splinter import limits
 from splinter.client.arguments import check_integer, check_integers, check_those_given, check_timeout
 from splinter.client.control import ControlConnection, understood
+from splinter.client.dump import Dump
 from splinter.client.encoding import parse_token
 from splinter.client.process import ProcessOwn
+from splinter.client.restore import Into, Restore, Restored
 
 
 @dataclass(frozen=True)
@@ -237,6 +240,41 @@ class Admin(ProcessOwn):
     def end_backup(self, number: int, *, timeout: float | None = None) -> None:
         """End a backup: files may be removed again."""
         self._request("backup.end", timeout, **check_integers(number=number))
+
+    def dump(self, tenant: int | None = None, *, with_tokens: bool = False, timeout: float | None = None) -> Dump:
+        """All of a tenant, or (None) of all tenants, while they are served: an iterable of pieces of whole lines
+        (``docs/reference/dump-format.md``), with counts of what there was. ``timeout`` is for each message."""
+
+        def request(op: str, **fields: Any) -> dict[str, Any]:
+            return self._request(op, timeout, **fields)
+
+        return Dump(request, tenant, with_tokens=with_tokens)
+
+    def restore(
+        self,
+        pieces: Iterable[bytes],
+        *,
+        tenant: int | None = None,
+        to: int | None = None,
+        into: Into | str = "empty",
+        token: int | str | None = None,
+        durability: str | None = None,
+        done: Restored | None = None,
+        timeout: float | None = None,
+    ) -> Restored:
+        """Put back a dump: a file that was opened in binary, or what :meth:`dump` of another server gives. Tenants that are
+        missing are created.
+
+        ``tenant``: only this one of the dump; ``to``: under this id; ``into``: what a tenant that is there may have, by default
+        no objects; ``token``, ``durability``: of a tenant that is created, in place of those in the dump (None: those, or a
+        random token). Raises :class:`splinter.errors.DumpError` where the dump is damaged or cut. What was put before stays:
+        ``done``, which is returned, is filled as it goes.
+        """
+
+        def request(op: str, **fields: Any) -> dict[str, Any]:
+            return self._request(op, timeout, **fields)
+
+        return Restore(request, tenant=tenant, to=to, into=into, token=token, durability=durability, done=done).run(pieces)
 
     def close(self) -> None:
         """Close the connection."""

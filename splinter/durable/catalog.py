@@ -285,7 +285,7 @@ class Catalog:
     @contextlib.contextmanager
     def installing(self, row: ExtensionRow) -> Iterator[None]:
         """Write an extension, then have the caller install it; if that raises, write what was there before."""
-        before = self._extension(row.tenant, row.name)
+        before = self.extension(row.tenant, row.name)
         self._put_extension(row.tenant, row.name, row, _event(row, "installed"))
         try:
             yield
@@ -297,7 +297,7 @@ class Catalog:
     def uninstalling(self, tenant: int, name: str) -> Iterator[None]:
         """Remove an extension, then have the caller uninstall it; if that raises, write what was there before. Nothing is
         written where there is none."""
-        before = self._extension(tenant, name)
+        before = self.extension(tenant, name)
         if before is None:
             yield
             return
@@ -308,7 +308,8 @@ class Catalog:
             self._put_extension(tenant, name, before, None)
             raise
 
-    def _extension(self, tenant: int, name: str) -> ExtensionRow | None:
+    def extension(self, tenant: int, name: str) -> ExtensionRow | None:
+        """A tenant's extension of a name."""
         with self._told():
             found = self._base.execute(
                 "SELECT row, checksum FROM extensions WHERE tenant = ? AND name = ?", (tenant, name)

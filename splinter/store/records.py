@@ -5,6 +5,7 @@ See :mod:`splinter.native.records`.
 
 from __future__ import annotations
 
+from splinter import wire
 from splinter.native.records import record
 from splinter.store import commit_layout, layout
 
@@ -18,6 +19,7 @@ Client = record(layout.CLIENT)
 Commit = record(commit_layout.COMMIT)
 Deletion = record(commit_layout.DELETION)
 Descriptor = record(layout.STORE)
+Dumped = record(wire.DUMPED)
 FreeLists = record(layout.FREE_LISTS)
 Intent = record(layout.INTENT)
 Leaving = record(layout.STORE["unlinked"].base)  # an overflow bucket that has left its chain

@@ -17,12 +17,7 @@ from splinter.layout import offset
 from splinter.store.audit.walk import check_invariants
 from splinter.store.clock import set_clock, take_clock
 from splinter.store.commit_layout import DELETION_RING_BYTES
-from splinter.store.epochs import (
-    EPOCH_OFFLINE,
-    OLDEST_NONE,
-    epoch_enter,
-    epoch_leave,
-)
+from splinter.store.epochs import EPOCH_OFFLINE, OLDEST_NONE, epoch_enter, epoch_leave
 from splinter.store.layout import (
     ACCOUNT,
     BUCKET,
@@ -247,7 +242,7 @@ class Store:
         """The object of a key, with its version, or None."""
         if not 1 <= len(key) <= limits.KEY_BYTES_MAX:
             raise error_for(Status.BAD_KEY)
-        with self._epoch(participant):
+        with self.epoch(participant):
             found = store_find(self.address, tenant, table, _address(key), len(key), 0)
             return self._copy(found) if found != 0 and not is_over(found, self.now_ns) else None
 
@@ -264,7 +259,7 @@ class Store:
     ) -> int:
         """Store a value that lives for ``ttl`` ns, or (0) for ever; returns the new object's version. Raises the error of any
         status other than OK."""
-        with self._epoch(participant):
+        with self.epoch(participant):
             status = store_put(
                 self.address, participant, tenant, table, _address(key), len(key), _address(value), len(value),
                 expected_version, 0, 0, ttl,
@@ -278,7 +273,7 @@ class Store:
         self, tenant: int, table: int, key: bytes, ttl: int, *, expected_version: int = 0, participant: int = _CONTROL
     ) -> int:
         """Have an object live for ``ttl`` ns from now, or (0) for ever; returns its new version. Raises as :meth:`put`."""
-        with self._epoch(participant):
+        with self.epoch(participant):
             status = store_expire(
                 self.address, participant, tenant, table, _address(key), len(key), ttl, expected_version, 0, 0
             )  # fmt: skip
@@ -294,7 +289,7 @@ class Store:
 
     def delete(self, tenant: int, table: int, key: bytes, *, expected_version: int = 0, participant: int = _CONTROL) -> bool:
         """Remove the object of a key; False when there is none. Raises the error of any other status."""
-        with self._epoch(participant):
+        with self.epoch(participant):
             status = store_delete(
                 self.address, participant, tenant, table, _address(key), len(key), expected_version, 0, 0
             )  # fmt: skip
@@ -308,7 +303,7 @@ class Store:
         addresses = np.empty(_SCAN_CAPACITY, dtype=np.int64)
         cursor = 0
         while cursor != -1:
-            with self._epoch(participant):
+            with self.epoch(participant):
                 count, cursor = scan_table(
                     self.address, tenant, table, cursor, addresses.ctypes.data, _SCAN_CAPACITY
                 )  # fmt: skip
@@ -317,7 +312,8 @@ class Store:
             yield from piece
 
     @contextlib.contextmanager
-    def _epoch(self, participant: int) -> Iterator[None]:
+    def epoch(self, participant: int = _CONTROL) -> Iterator[None]:
+        """An epoch of a participant's, at the store's present clock, for a block that is short and waits for nothing."""
         epoch_enter(self.address, participant, OLDEST_NONE)
         self.participants["now"][participant] = self.now_ns
         try:
@@ -361,7 +357,7 @@ class Store:
         """Remove a closed tenant's objects; yields between the pieces of the walk over the index, a millisecond each or so."""
         cursor = 0
         while cursor != -1:
-            with self._epoch(participant):
+            with self.epoch(participant):
                 following = tenant_sweep(self.address, participant, tenant, cursor, _SWEEP_BUCKETS)
                 reclaim(self.address, participant, limits.RECLAIM_SLOTS_MAX)
             if following < -1:

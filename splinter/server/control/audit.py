@@ -17,11 +17,12 @@ from splinter.server.logs import AUDIT
 STRANGERS_PER_SECOND = 10  # lines about refused strangers; the rest is counted
 _ACTS = frozenset(
     ("tenant.create", "tenant.limit", "tenant.move", "tenant.remove", "tenant.rotate",
-     "extension.install", "extension.uninstall", "extension.release", "backup.begin", "backup.end")
+     "extension.install", "extension.uninstall", "extension.release", "backup.begin", "backup.end",
+     "dump.begin", "restore.begin")
 )  # fmt: skip
 _TOLD = (
     "tenant", "count", "home", "name", "every", "finish", "at_once", "tokens", "quota_bytes", "task_yields_max",
-    "task_milliseconds_max", "task_wall_milliseconds_max", "packets_per_second",
+    "task_milliseconds_max", "task_wall_milliseconds_max", "packets_per_second", "replace",
 )  # fmt: skip
 _TEXT_CHARACTERS_MAX = 64
 _REFUSED = ("permission_denied", "token_retired", "tenant_removed")

@@ -58,6 +58,26 @@ def optional_text(request: dict[Any, Any], name: str, bytes_max: int) -> str | N
     return value
 
 
+def binary(request: dict[Any, Any], name: str, bytes_min: int, bytes_max: int) -> bytes:
+    """A field of ``bytes_min`` … ``bytes_max`` bytes."""
+    value = optional_binary(request, name, bytes_min, bytes_max)
+    if value is None:
+        raise _refuse(f"{name!r} is missing")
+    return value
+
+
+def optional_binary(request: dict[Any, Any], name: str, bytes_min: int, bytes_max: int) -> bytes | None:
+    """As :func:`binary`, or None when it is absent."""
+    value = request.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, bytes):
+        raise _refuse(f"{name!r} is binary")
+    if not bytes_min <= len(value) <= bytes_max:
+        raise _refuse(f"{name!r} has {bytes_min} to {bytes_max} bytes, not {len(value)}")
+    return value
+
+
 def optional_name(request: dict[Any, Any], field: str) -> str | None:
     """An extension's name: an identifier; or None when it is absent."""
     value = optional_text(request, field, limits.EXTENSION_NAME_BYTES_MAX)

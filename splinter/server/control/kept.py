@@ -86,6 +86,10 @@ class KeptExtensions:
         found = self._not_runnable.get((tenant, generation), {})
         return [found[name] for name in sorted(found)]
 
+    def row(self, tenant: int, name: str) -> ExtensionRow | None:
+        """A tenant's extension as the catalog has it; None: there is no data folder. Raises :class:`ControlError`."""
+        return self._catalog.extension(tenant, name) if self._catalog is not None else None
+
     def history(self, tenant: int, generation: int) -> list[dict[str, Any]]:
         """What was done with a tenant's extensions, as the protocol tells it, oldest first. Raises :class:`ControlError`."""
         if self._catalog is None:

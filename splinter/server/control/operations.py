@@ -19,8 +19,10 @@ from splinter.ext.compile import CompiledExtension
 from splinter.recent import Recent
 from splinter.server import statistics
 from splinter.server.control import fields, usage
+from splinter.server.control.backups import Backups
 from splinter.server.control.balancer import Balancer
 from splinter.server.control.compile_queue import Source
+from splinter.server.control.dumps import Dumps
 from splinter.server.control.in_kernel import load_program
 from splinter.server.control.installed import Entry
 from splinter.server.control.kept import KeptExtensions, described
@@ -28,7 +30,7 @@ from splinter.server.control.kept_code import KeptCode
 from splinter.server.control.places import Rank
 from splinter.server.control.registry import Registry
 from splinter.server.control.tenants import RECORD_LIMITS, Tenants
-from splinter.server.shared import Kept, Shared
+from splinter.server.shared import Shared
 from splinter.worker.log import log_read
 
 _CREDENTIAL_BYTES_MAX = 256
@@ -75,11 +77,10 @@ class Operations:
             "extension.log": self._extension_log,
             "extension.release": self._extension_release,
             "extension.signature": self._extension_signature,
-            "backup.begin": self._backup_begin,
-            "backup.hold": self._backup_hold,
-            "backup.end": self._backup_end,
             "stats": self._stats,
             "events": self._events,
+            **Backups(shared, self._require_administrator).handlers,
+            **Dumps(shared, tenants, registry, self._kept, self._require_administrator).handlers,
         }
 
     async def run(self, request: dict[Any, Any]) -> dict[str, Any]:
@@ -346,36 +347,6 @@ class Operations:
         control |= {"balancer_moves": self._balancer.moves, "operations": dict(self._counts)}
         used = usage.of_all(self._shared, self._registry, self._tenants.active_ids(0), most)
         return statistics.collect({**self._shared.statistics(), **used}, control)
-
-    async def _backup_begin(self, request: dict[Any, Any]) -> dict[str, Any]:
-        """Have log and snapshots stay where they are for a backup, as long as ``backup.hold`` comes each minute."""
-        self._require_administrator(request)
-        data = self._require_data()
-        number = data.disk.begin_hold(limits.BACKUP_HOLD_SECONDS)
-        if number is None:
-            raise ControlError("another backup is under way, or died within the last minute", "backup_refused")
-        return {"number": number, "folder": str(data.folder.path), "identity": data.folder.catalog.identity}
-
-    async def _backup_hold(self, request: dict[Any, Any]) -> dict[str, Any]:
-        """Hold on; tell which group and snapshot have all that was acknowledged before, once they are on the disk."""
-        self._require_administrator(request)
-        number = fields.integer(request, "number", *RANGES["number"])
-        data = self._require_data()
-        if not data.disk.renew_hold(number, limits.BACKUP_HOLD_SECONDS):
-            raise ControlError("this backup was not heard of for too long, or was ended", "backup_refused")
-        group, snapshot = data.disk.answer(number) or (None, None)
-        return {"group": group, "snapshot": snapshot}
-
-    async def _backup_end(self, request: dict[Any, Any]) -> dict[str, Any]:
-        """End a backup's hold."""
-        self._require_administrator(request)
-        self._require_data().disk.end_hold(fields.integer(request, "number", *RANGES["number"]))
-        return {}
-
-    def _require_data(self) -> Kept:
-        if self._shared.data is None:
-            raise ControlError("the server has no data folder: name one with --data", "no_data_folder")
-        return self._shared.data
 
     async def _events(self, request: dict[Any, Any]) -> dict[str, Any]:
         """Tell what happened after number ``after``, or all that is kept: to the administrator all, to a tenant its own."""

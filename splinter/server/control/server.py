@@ -35,6 +35,7 @@ from splinter.server.control.usage import Others
 from splinter.server.processes import OomPreference, keep_shared_memory
 from splinter.server.shared import Shared
 from splinter.server.worker_statistics import latency_statistics
+from splinter.store.dump import count_dumped, dump_chains, put_dumped
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
 from splinter.store.operations import store_delete, store_put
 from splinter.store.reclaim import reclaim
@@ -86,6 +87,9 @@ def warm_store(store: Store) -> None:
     reclaim(at, me, 0)
     retreat(at, me)
     tenant_charge_code(at, me, nobody, 0, False)
+    dump_chains(at, nobody, 0, 0, 0, 0, 0, 0, 0)
+    count_dumped(0, 0)
+    put_dumped(at, me, nobody, 0, 0, 0, 0, False)
     epoch_leave(at, me)
 
 

@@ -18,10 +18,11 @@ from splinter.server.supervisor.ports import cannot
 ROOT = Path(__file__).resolve().parents[3]
 NUMBERS = {
     "DONE": 0, "FAILED": 1, "USAGE": 2, "NOT_FOUND": 3, "UNREACHABLE": 4, "DENIED": 5, "TIMED_OUT": 6, "IN_USE": 7,
-    "NOT_PERMITTED": 8, "CONFIGURATION": 9, "DATA_FOLDER": 10, "REFUSED": 11, "UNAVAILABLE": 12, "DEFECT": 70,
+    "NOT_PERMITTED": 8, "CONFIGURATION": 9, "DATA_FOLDER": 10, "REFUSED": 11, "UNAVAILABLE": 12, "DUMP": 13, "DEFECT": 70,
 }  # fmt: skip
 OF_KINDS = [
     (errors.PermissionDeniedError("no", "permission_denied"), ExitStatus.DENIED),
+    (errors.DumpError("no", 1), ExitStatus.DUMP),
     (errors.WrongTokenError("no"), ExitStatus.DENIED),
     (errors.TenantRemovedError("no"), ExitStatus.DENIED),
     (errors.UnknownTenantError("no"), ExitStatus.NOT_FOUND),

@@ -1,0 +1,149 @@
+"""``splinter dump``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import typer
+
+from splinter import limits
+from splinter.cli.completion import complete_tenant
+from splinter.cli.target import Address, Instance, find_server
+from splinter.cli.told import telling
+from splinter.client.dump import Dump
+from splinter.errors import SplinterError
+from splinter.terminal import Terminal, complain, naming_output, say
+
+STANDARD = "-"  # a file's name: standard input or output
+_MIB = 1 << 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command()(dump)
+
+
+def dump(
+    tenant: Annotated[
+        int | None,
+        typer.Option("--tenant", "-t", help="Tenant id.", min=1, max=limits.TENANTS_MAX - 1, autocompletion=complete_tenant),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All tenants.")] = False,
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to; '-' is standard output.")] = STANDARD,
+    with_tokens: Annotated[
+        bool, typer.Option("--with-tokens", help="With the tenants' tokens: whoever reads the dump is let in as these.")
+    ] = False,
+    instance: Instance = "default",
+    address: Address = None,
+) -> None:
+    """Write a tenant's objects, limits and extensions, or all tenants', as JSON Lines while the server serves.
+
+    A file is readable by its owner only, and gets its name when it is whole. 'splinter restore' puts it back.
+
+    Examples: splinter dump --tenant 7 --output 7.dump; splinter dump --all | gzip > all.dump.gz
+    """
+    if every == (tenant is not None):
+        raise typer.BadParameter("say --tenant ID or --all")
+    began = time.monotonic()
+    with find_server(instance, address).admin() as admin, written(output) as write:
+        made = admin.dump(tenant, with_tokens=with_tokens)
+        with shown("dumping") as show:
+            for piece in made:
+                write(piece)
+                show(made.done, made.total, f"{made.objects:,} objects")
+    if output != STANDARD:
+        what = f"tenant {tenant}" if tenant is not None else f"{made.tenants:,} tenants"
+        with telling(f"the dump in {output} was made all the same"):
+            say(
+                f"dumped {what} to {output}: {made.objects:,} objects, {made.extensions:,} extensions, "
+                f"{made.bytes / _MIB:,.1f} MiB in {time.monotonic() - began:.1f} s"
+            )
+    _warn(made)
+
+
+def _warn(made: Dump) -> None:
+    if made.without_source:
+        names = ", ".join(f"{name!r} of tenant {tenant}" for tenant, name in made.without_source[:8])
+        more = len(made.without_source) - 8
+        told = names + (f" and {more} more" if more > 0 else "")
+        complain(f"splinter: without their sources, which a server without a data folder does not have: extensions {told}")
+    if made.incomplete:
+        complain(f"splinter: removed meanwhile, so not all of it is in the dump: tenants {made.incomplete}")
+
+
+@contextlib.contextmanager
+def written(output: str) -> Iterator[Callable[[bytes], None]]:
+    """For a block that writes to a file by what it is given. A regular file has another name until the block has ended well,
+    and is on the disk then; else nothing is left. A device, a pipe or standard output is written to as it is."""
+    if output == STANDARD:
+        with naming_output():
+            sys.stdout.flush()
+
+        def write(piece: bytes) -> None:
+            with naming_output():
+                sys.stdout.buffer.write(piece)
+
+        yield write
+        with naming_output():
+            sys.stdout.buffer.flush()
+        return
+    path = Path(output).resolve()
+    if path.is_dir():
+        raise SplinterError(f"{output} is a folder: name a file")
+    if path.exists() and not path.is_file():
+        with path.open("wb") as opened:
+            yield lambda piece: _write(opened, piece)
+            opened.flush()
+        return
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".new")  # mode 0600
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, output) from None
+    try:
+        with os.fdopen(descriptor, "wb") as opened:
+            yield lambda piece: _write(opened, piece)
+            opened.flush()
+            os.fsync(opened.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def _write(opened: BinaryIO, piece: bytes) -> None:
+    opened.write(piece)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have a new name on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def shown(doing: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Show how far a block is, by a bar on standard error where that is a terminal: done, of how many, and what that is."""
+    terminal = Terminal(stderr=True)
+    if not terminal.is_terminal:
+        yield lambda done, total, what: None
+        return
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns: tuple[Any, ...] = (
+        TextColumn(doing), BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=terminal, transient=True) as progress:
+        task = progress.add_task("")
+        yield lambda done, total, what: progress.update(task, completed=done, total=total, description=what)

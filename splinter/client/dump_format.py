@@ -1,0 +1,393 @@
+"""The lines of a dump (``docs/reference/dump-format.md``): how they are written, and read with everything in them checked.
+
+A dump is JSON Lines, ASCII only. The first line tells what it is, the last one how much there is of it, with a checksum of all
+that is before. Between them stand tenants, then extensions, then objects.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from splinter import limits
+from splinter.client.arguments import RANGES
+from splinter.client.encoding import format_token
+from splinter.errors import DumpError
+from splinter.wire import DUMPED_BYTES, DUMPED_STRUCT
+
+FORMAT = "splinter-dump"
+VERSION = 1
+ALL = "all"
+LIMITS = ("task_yields_max", "task_milliseconds_max", "task_wall_milliseconds_max", "packets_per_second")
+DURABILITIES = ("none", "interval", "always")
+NS_PER_MS = 1_000_000
+EXPIRES_MS_MAX = ((1 << 63) - 1) // NS_PER_MS
+_TOKEN = re.compile(r"[0-9a-f]{16}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_NO_TEXT = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # what is written in base64 though it may be UTF-8
+_COUNT_MAX = (1 << 53) - 1  # a number that every JSON reader has exactly
+_LINE_BYTES_MAX = limits.DUMP_LINE_BYTES_MAX
+
+
+@dataclass(frozen=True)
+class Header:
+    """The first line. ``of``: the one tenant, or "all"."""
+
+    of: int | str
+    at_unix_ms: int
+    server: str
+
+
+@dataclass(frozen=True)
+class DumpedTenant:
+    """A tenant: ``quota_bytes`` None: it has none; ``limits``: by their names; ``token``: 16 hexadecimal digits, or None."""
+
+    tenant: int
+    quota_bytes: int | None
+    limits: dict[str, int]
+    durability: str
+    token: str | None
+
+
+@dataclass(frozen=True)
+class DumpedExtension:
+    """An extension: ``source`` None: the server did not have it; ``together``: all of the source were compiled together."""
+
+    tenant: int
+    name: str
+    source: str | None
+    together: bool
+
+
+class DumpedObject(NamedTuple):
+    """An object; ``expires_unix_ms`` 0: never."""
+
+    tenant: int
+    table: int
+    key: bytes
+    value: bytes
+    expires_unix_ms: int
+
+
+@dataclass(frozen=True)
+class End:
+    """The last line: counts; tenants that were removed while the dump was made; SHA-256 of all bytes before this line."""
+
+    tenants: int
+    extensions: int
+    objects: int
+    incomplete: tuple[int, ...]
+    sha256: str
+
+
+Record = Header | DumpedTenant | DumpedExtension | DumpedObject | End
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------------
+
+
+def _line(**fields: Any) -> bytes:
+    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+
+def header_line(of: int | str, at_unix_ms: int, server: str) -> bytes:
+    """The first line."""
+    return _line(type=FORMAT, version=VERSION, of=of, at_unix_ms=at_unix_ms, server=server)
+
+
+def tenant_line(told: dict[str, Any]) -> bytes:
+    """The line of a tenant as the control port describes it; its token is in it when that is not 0."""
+    quota = told["quota_bytes"]
+    token = {"token": format_token(told["token"])} if told["token"] else {}
+    return _line(
+        type="tenant",
+        tenant=told["tenant"],
+        quota_bytes=None if quota == limits.TENANT_QUOTA_BYTES_DEFAULT else quota,
+        **{name: told[name] for name in LIMITS},
+        durability=told["durability"],
+        **token,
+    )
+
+
+def extension_line(tenant: int, name: str, source: str | None, together: bool) -> bytes:
+    """The line of an extension."""
+    return _line(type="extension", tenant=tenant, name=name, source=source, together=together)
+
+
+def end_line(end: End) -> bytes:
+    """The last line."""
+    return _line(
+        type="end", tenants=end.tenants, extensions=end.extensions, objects=end.objects, incomplete=list(end.incomplete),
+        sha256=end.sha256,
+    )  # fmt: skip
+
+
+def object_line(one: DumpedObject) -> bytes:
+    """The line of an object."""
+    expires = f',"expires_unix_ms":{one.expires_unix_ms}' if one.expires_unix_ms else ""
+    key, value = _content("key", one.key), _content("value", one.value)
+    return f'{{"type":"object","tenant":{one.tenant},"table":{one.table},{key},{value}{expires}}}\n'.encode()
+
+
+def _content(name: str, data: bytes) -> str:
+    """A field of bytes: text where it is such, else base64 under another name."""
+    if _NO_TEXT.search(data) is None:
+        try:
+            return f'"{name}":{json.dumps(data.decode())}'
+        except UnicodeDecodeError:
+            pass
+    return f'"{name}_base64":"{base64.b64encode(data).decode()}"'
+
+
+def object_lines(told: bytes, generations: dict[int, int]) -> tuple[bytes, int]:
+    """The lines of objects as the control port tells them (DUMPED), and how many. Those of tenants that came up after the dump
+    began, which have other generations, are left out. Raises ``ValueError``, or an error of ``struct``, for what is none."""
+    lines: list[bytes] = []
+    at = 0
+    while at < len(told):
+        tenant, table, key_length, _, value_length, generation, expires = DUMPED_STRUCT.unpack_from(told, at)
+        key_at = at + DUMPED_BYTES
+        value_at = key_at + key_length
+        at = key_at + (key_length + value_length + 7 & -8)
+        if at > len(told):
+            raise ValueError("the last object is cut")
+        if generations.get(tenant) == generation:
+            key, value = told[key_at:value_at], told[value_at : value_at + value_length]
+            lines.append(object_line(DumpedObject(tenant, table, key, value, -(-expires // NS_PER_MS))))
+    return b"".join(lines), len(lines)
+
+
+def dumped(table: int, key: bytes, value: bytes, expires: int = 0, *, tenant: int = 0, generation: int = 0) -> bytes:
+    """An object as the control port takes it (DUMPED); ``expires`` in ns since 1970, or (0) never."""
+    head = DUMPED_STRUCT.pack(tenant, table, len(key), 0, len(value), generation, expires)
+    return head + key + value + bytes(-(len(key) + len(value)) % 8)
+
+
+# --- reading a line ----------------------------------------------------------------------------------------------------------
+
+
+class _BadLineError(Exception):
+    """What is wrong with a line."""
+
+
+def _integer(fields: dict[str, Any], name: str, least: int, most: int) -> int:
+    value = fields.pop(name, None)
+    if type(value) is not int or not least <= value <= most:
+        raise _BadLineError(f"{name!r} is no integer, {least} … {most}")
+    return value
+
+
+def _tenant_of(fields: dict[str, Any]) -> int:
+    return _integer(fields, "tenant", 1, limits.TENANTS_MAX - 1)
+
+
+def _text(fields: dict[str, Any], name: str, pattern: re.Pattern[str]) -> str:
+    value = fields.pop(name, None)
+    if not isinstance(value, str) or pattern.fullmatch(value) is None:
+        raise _BadLineError(f"{name!r} is not what it should be")
+    return value
+
+
+def _bytes(fields: dict[str, Any], name: str, least: int, most: int) -> bytes:
+    text = fields.pop(name, None)
+    data = None
+    if type(text) is str:
+        try:
+            data = text.encode()
+        except UnicodeEncodeError:
+            raise _BadLineError(f"{name!r} has half of a surrogate pair") from None
+    other = f"{name}_base64"
+    if other in fields:
+        coded = fields.pop(other)
+        if text is not None or type(coded) is not str:
+            raise _BadLineError(f"{name!r} and {other!r} exclude each other, and each is text")
+        try:
+            data = binascii.a2b_base64(coded.encode("ascii", "replace"), strict_mode=True)
+        except binascii.Error:
+            raise _BadLineError(f"{other!r} is not base64") from None
+    if data is None:
+        raise _BadLineError(f"{name!r}, or {other!r}, is missing, or no text")
+    if not least <= len(data) <= most:
+        raise _BadLineError(f"{name!r} has {least} to {most} bytes, not {len(data)}")
+    return data
+
+
+def _object(fields: dict[str, Any]) -> DumpedObject:
+    expires = _integer(fields, "expires_unix_ms", 1, EXPIRES_MS_MAX) if "expires_unix_ms" in fields else 0
+    return DumpedObject(
+        _tenant_of(fields),
+        _integer(fields, "table", 0, limits.TABLES_MAX - 1),
+        _bytes(fields, "key", 1, limits.KEY_BYTES_MAX),
+        _bytes(fields, "value", 0, limits.VALUE_BYTES_MAX),
+        expires,
+    )
+
+
+def _tenant(fields: dict[str, Any]) -> DumpedTenant:
+    tenant, has_quota = _tenant_of(fields), fields.get("quota_bytes", 0) is not None
+    quota = _integer(fields, "quota_bytes", *RANGES["quota_bytes"]) if has_quota else fields.pop("quota_bytes")
+    more = {name: _integer(fields, name, *RANGES[name]) for name in LIMITS}
+    durability = fields.pop("durability", None)
+    if durability not in DURABILITIES:
+        raise _BadLineError(f"'durability' is one of {', '.join(DURABILITIES)}")
+    token = _text(fields, "token", _TOKEN) if "token" in fields else None
+    if token is not None and int(token, 16) == 0:
+        raise _BadLineError("'token' is not what it should be")
+    return DumpedTenant(tenant, quota, more, durability, token)
+
+
+def _extension(fields: dict[str, Any]) -> DumpedExtension:
+    tenant, name, together = _tenant_of(fields), fields.pop("name", None), fields.pop("together", None)
+    if type(name) is not str or not name.isidentifier() or len(name.encode()) > limits.EXTENSION_NAME_BYTES_MAX:
+        raise _BadLineError("'name' is no identifier, or too long")
+    if type(together) is not bool:
+        raise _BadLineError("'together' is neither true nor false")
+    if fields.get("source", "") is None:
+        return DumpedExtension(tenant, name, fields.pop("source"), together)
+    if "source_base64" in fields:
+        raise _BadLineError("'source' is text")
+    return DumpedExtension(tenant, name, _bytes(fields, "source", 1, limits.SOURCE_BYTES_MAX).decode(), together)
+
+
+def _header(fields: dict[str, Any]) -> Header:
+    if _integer(fields, "version", 1, _COUNT_MAX) > VERSION:
+        raise _BadLineError("the dump is of a newer Splinter: use that")
+    of = fields.pop("of", None)
+    if of != ALL:
+        of = _integer({"of": of}, "of", 1, limits.TENANTS_MAX - 1)
+    at, server = _integer(fields, "at_unix_ms", 0, _COUNT_MAX), fields.pop("server", None)
+    if type(server) is not str:
+        raise _BadLineError("'server' is no text")
+    return Header(of, at, server)
+
+
+def _end(fields: dict[str, Any]) -> End:
+    incomplete = fields.pop("incomplete", None)
+    if type(incomplete) is not list or len(incomplete) >= limits.TENANTS_MAX:
+        raise _BadLineError("'incomplete' is no list of tenants")
+    removed = tuple(_integer({"incomplete": one}, "incomplete", 1, limits.TENANTS_MAX - 1) for one in incomplete)
+    tenants, extensions, objects = (_integer(fields, name, 0, _COUNT_MAX) for name in ("tenants", "extensions", "objects"))
+    return End(tenants, extensions, objects, removed, _text(fields, "sha256", _SHA256))
+
+
+_KINDS: dict[str, Callable[[dict[str, Any]], Record]] = {
+    FORMAT: _header,
+    "tenant": _tenant,
+    "extension": _extension,
+    "object": _object,
+    "end": _end,
+}
+
+
+def read_line(raw: bytes) -> Record:
+    """What a line without its end says. Raises :class:`ValueError` that tells what is wrong with it."""
+    try:
+        fields = json.loads(raw.decode("ascii"))
+    except (ValueError, RecursionError) as error:  # a UnicodeDecodeError is a ValueError, too
+        raise ValueError("it is no JSON of ASCII characters alone") from error
+    kind = fields.pop("type", None) if type(fields) is dict else None
+    read = _KINDS.get(kind) if type(kind) is str else None
+    if read is None:
+        raise ValueError(f"it is no object with a 'type' of {', '.join(map(repr, _KINDS))}")
+    try:
+        found = read(fields)
+        if fields:
+            raise _BadLineError(f"it has fields that are unknown: {', '.join(map(ascii, list(fields)[:8]))[:100]}")
+    except _BadLineError as error:
+        raise ValueError(str(error)) from None
+    return found
+
+
+# --- reading a dump --------------------------------------------------------------------------------------------------------
+
+
+class DumpReader:
+    """Reads a dump from pieces of whatever length. Iterating raises :class:`DumpError` at the first line that is not what it
+    should be, and at the end of a dump that was cut. ``line`` is the number of the last record's."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = pieces
+        self.line = 0
+        self._header: Header | None = None
+        self._tenants: set[int] = set()
+        self._extensions: dict[int, int] = {}
+        self._extending = 0  # whose extensions stand here
+        self._objects = 0
+        self._digest = hashlib.sha256()
+
+    def __iter__(self) -> Iterator[Record]:
+        end: End | None = None
+        for raw in self._lines():
+            self.line += 1
+            if end is not None:
+                raise self._error("it stands behind the last line")
+            try:
+                record = read_line(raw)
+            except ValueError as error:
+                raise self._error(str(error)) from None
+            self._check(record)
+            if isinstance(record, End):
+                end = record
+                continue  # it is told when nothing has come behind it
+            self._digest.update(raw)
+            self._digest.update(b"\n")
+            yield record
+        if end is None:
+            self.line += 1
+            raise self._error("the dump was cut: its last line is missing")
+        yield end
+
+    def _lines(self) -> Iterator[bytes]:
+        """Lines without their ends; what has no end is none."""
+        rest = b""
+        for piece in self._pieces:
+            *lines, rest = (rest + piece).split(b"\n")
+            yield from lines
+            if len(rest) > _LINE_BYTES_MAX:
+                self.line += 1
+                raise self._error(f"it has more than {_LINE_BYTES_MAX} bytes")
+        if rest:
+            self.line += 1
+            raise self._error("the dump was cut in the middle of it")
+
+    def _error(self, what: str) -> DumpError:
+        return DumpError(f"line {self.line}: {what}", self.line)
+
+    def _check(self, record: Record) -> None:
+        """What a line says beside the others."""
+        if isinstance(record, DumpedObject):
+            self._objects += 1
+            self._require(record.tenant in self._tenants, f"no line before is of tenant {record.tenant}")
+        elif isinstance(record, Header) or self._header is None:
+            self._require(isinstance(record, Header) and self._header is None, "the first line, and only that, is the header")
+            assert isinstance(record, Header)
+            self._header = record
+        elif isinstance(record, DumpedTenant):
+            self._require(not self._extensions and not self._objects, "tenants stand before extensions and objects")
+            self._require(record.tenant not in self._tenants, f"tenant {record.tenant} was there already")
+            self._require(self._header.of in (ALL, record.tenant), f"the dump is of tenant {self._header.of}")
+            self._tenants.add(record.tenant)
+        elif isinstance(record, DumpedExtension):
+            self._check_extension(record)
+        else:
+            counts = len(self._tenants), sum(self._extensions.values()), self._objects
+            self._require((record.tenants, record.extensions, record.objects) == counts, "it counts other lines than there are")
+            self._require(record.sha256 == self._digest.hexdigest(), "the checksum is not that of the lines before")
+
+    def _check_extension(self, record: DumpedExtension) -> None:
+        tenant = record.tenant
+        self._require(tenant in self._tenants and not self._objects, "extensions stand between their tenants and the objects")
+        self._require(tenant == self._extending or tenant not in self._extensions, "a tenant's extensions stand together")
+        self._extending, count = tenant, self._extensions.get(tenant, 0) + 1
+        self._require(count <= limits.EXTENSIONS_PER_TENANT_MAX, "a tenant has not so many extensions")
+        self._extensions[tenant] = count
+
+    def _require(self, holds: bool, what: str) -> None:
+        if not holds:
+            raise self._error(what)

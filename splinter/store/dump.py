@@ -1,0 +1,218 @@
+"""Telling all objects while others write, and putting told ones back: what the control process does for a dump and a restore.
+
+**By the index, a chain at a time.** A walk over the slabs would miss, or tell twice, what a put moves to another slot. An entry
+stays where it is as long as its key has an object: a put, an expire, a move by compaction change its word in place, and of a
+chain only buckets without entries leave. So a walk over the entries finds each key that is there all the time, once. A key that
+is deleted and made again meanwhile may take another entry of the same chain, which its hash names: of a key that a chain shows
+twice the later look counts, and no other chain can show it.
+
+**A commit of several objects** hides what it deletes behind ENTRY_DELETING until it is finished or taken back. Such an entry
+does not tell whose it is. What is taken back was there all the time, so a chain with such an entry is not told: the caller
+comes again. An object whose commit is not counted yet is told as readers see it (:func:`splinter.store.snapshots.committed`).
+
+The caller has entered an epoch, and leaves it after each call: a dump holds up the re-use of memory no longer than a scan does.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter import limits
+from splinter.errors import Status
+from splinter.native.atomics import copy_bytes, load32_acquire, load64, load64_acquire, store64
+from splinter.store.accounts import account_of
+from splinter.store.hashing import keys_equal, store_hash
+from splinter.store.index import bucket_at, word_object, word_unit
+from splinter.store.layout import ENTRY_BYTES, ENTRY_DELETING
+from splinter.store.objects import (
+    is_identity,
+    is_over,
+    object_expires,
+    object_identity,
+    object_key,
+    object_key_length,
+    object_value_length,
+)
+from splinter.store.operations import store_delete, store_put
+from splinter.store.reclaim import reclaim
+from splinter.store.records import Account, Bucket, Descriptor, Dumped, Object
+from splinter.store.snapshots import committed
+from splinter.wire import DUMPED_BYTES
+
+# Of all objects of a chain of the index, and of the addresses where they are.
+CHAIN_BYTES_MAX = (
+    limits.CHAIN_BUCKETS_MAX * limits.BUCKET_ENTRIES * (DUMPED_BYTES + (limits.KEY_BYTES_MAX + limits.VALUE_BYTES_MAX + 7 & -8))
+)
+CHAIN_ADDRESSES_BYTES = limits.CHAIN_BUCKETS_MAX * limits.BUCKET_ENTRIES * 8
+UNSOUND = -1  # in place of a count
+
+_HIDDEN = -1  # in place of a count: somebody is in the middle of a deletion
+_BUCKET_ENTRIES = limits.BUCKET_ENTRIES
+_CHAIN_BUCKETS_MAX = limits.CHAIN_BUCKETS_MAX
+_KEY_BYTES_MAX = limits.KEY_BYTES_MAX
+_VALUE_BYTES_MAX = limits.VALUE_BYTES_MAX
+_TABLES_MAX = limits.TABLES_MAX
+_TTL_NS_MAX = limits.TTL_NS_MAX
+_RECLAIM_SLOTS_MAX = limits.RECLAIM_SLOTS_MAX
+
+
+@njit(cache=True)
+def dumped_size(key_length: int, value_length: int) -> int:
+    """Bytes of a DUMPED with its key and value."""
+    return DUMPED_BYTES + (key_length + value_length + 7 & -8)
+
+
+# --- telling -----------------------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def dump_chains(
+    store: int, tenant: int, first: int, end: int, now: int, ahead: int, target: int, enough: int, addresses: int
+) -> tuple[int, int]:  # fmt: skip
+    """Copy the objects of one tenant, or (0) of all, in the chains of the main buckets ``first`` to ``end`` to ``target``, each
+    as a DUMPED, whole chains only. Objects of the system, and what is over at ``now``, are left out.
+
+    Ends before a chain with which there would be more than ``enough`` bytes, but for a first one: that takes up to
+    CHAIN_BYTES_MAX. ``addresses``: room for CHAIN_ADDRESSES_BYTES. ``ahead``: how far (ns) the host's clock is ahead of the
+    store's. Returns the bytes that were written and the main bucket to go on with. That is ``first``, with nothing written,
+    when somebody is in the middle of a commit that deletes: come again.
+    """
+    written = 0
+    end = min(end, Descriptor(store).buckets)
+    for number in range(first, end):
+        count = _chain_objects(store, tenant, number, now, addresses)
+        if count == _HIDDEN:
+            return written, number
+        size = 0
+        for i in range(count):
+            found = load64(addresses + i * 8)
+            size += dumped_size(object_key_length(found), object_value_length(found))
+        if written != 0 and written + size > enough:
+            return written, number
+        for i in range(count):
+            written += _copy(store, load64(addresses + i * 8), ahead, target + written)
+    return written, end
+
+
+@njit(cache=True)
+def _chain_objects(store: int, tenant: int, number: int, now: int, addresses: int) -> int:
+    """Write the addresses of a chain's objects, no key twice. Returns how many, or _HIDDEN."""
+    count = 0
+    bucket = Bucket(bucket_at(store, number))
+    for _ in range(_CHAIN_BUCKETS_MAX):
+        for i in range(_BUCKET_ENTRIES):
+            word = load64_acquire(bucket.entries + i * ENTRY_BYTES)
+            if word == ENTRY_DELETING:
+                return _HIDDEN
+            if word_unit(word) == 0:
+                continue
+            found = _told(store, tenant, word_object(store, word), now)
+            if found != 0:
+                place = _place_of(found, addresses, count)
+                store64(addresses + place * 8, found)
+                count = max(count, place + 1)
+        following = load32_acquire(bucket.at.next)
+        if following == 0:
+            break
+        bucket = Bucket(bucket_at(store, following))
+    return count
+
+
+@njit(cache=True)
+def _told(store: int, tenant: int, found: int, now: int) -> int:
+    """The address of the object that is told where an entry names ``found``; 0: none."""
+    owner = Object(found).tenant
+    if Object(found).table >= _TABLES_MAX or (tenant != 0 and owner != tenant):
+        return 0
+    if Account(account_of(store, owner)).active == 0:
+        return 0
+    if load64_acquire(Object(found).at.version) & 1 != 0:
+        identity, key, key_length = object_identity(found), object_key(found), object_key_length(found)
+        hashed = store_hash(store, identity, key, key_length)
+        found = committed(store, owner, identity, key, key_length, hashed, found)
+    return found if found != 0 and not is_over(found, now) else 0
+
+
+@njit(cache=True)
+def _place_of(found: int, addresses: int, count: int) -> int:
+    """Which of the ``count`` objects has the key of ``found``; ``count``: none."""
+    identity, key, key_length = object_identity(found), object_key(found), object_key_length(found)
+    for i in range(count):
+        other = load64(addresses + i * 8)
+        if is_identity(other, identity) and keys_equal(object_key(other), key, key_length):
+            return i
+    return count
+
+
+@njit(cache=True)
+def _copy(store: int, found: int, ahead: int, target: int) -> int:
+    """Write an object as a DUMPED; returns its bytes."""
+    told, content = Dumped(target), object_key_length(found) + object_value_length(found)
+    size, expires = dumped_size(content, 0), object_expires(found)
+    told.tenant = Object(found).tenant
+    told.table = Object(found).table
+    told.key_length = object_key_length(found)
+    told.reserved = 0
+    told.value_length = object_value_length(found)
+    told.generation = Account(account_of(store, Object(found).tenant)).active
+    told.expires = max(expires + ahead, 1) if expires != 0 else 0
+    store64(target + size - 8, 0)
+    copy_bytes(target + DUMPED_BYTES, object_key(found), content)
+    return size
+
+
+# --- putting back ----------------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def count_dumped(at: int, end: int) -> int:
+    """How many DUMPED stand from ``at`` to ``end``; UNSOUND when that is not what stands there."""
+    count = 0
+    while at < end:
+        if end - at < DUMPED_BYTES:
+            return UNSOUND
+        told = Dumped(at)
+        key_length, value_length = told.key_length, told.value_length
+        if key_length < 1 or key_length > _KEY_BYTES_MAX or value_length > _VALUE_BYTES_MAX:
+            return UNSOUND
+        if told.table >= _TABLES_MAX or told.expires < 0 or dumped_size(key_length, value_length) > end - at:
+            return UNSOUND
+        at += dumped_size(key_length, value_length)
+        count += 1
+    return count
+
+
+@njit(cache=True)
+def put_dumped(
+    store: int, p: int, tenant: int, at: int, end: int, most: int, now: int, deletes: bool
+) -> tuple[int, int, int, int]:  # fmt: skip
+    """Put the DUMPED from ``at`` to ``end`` (sound: :func:`count_dumped`), ``most`` at a time, each as a put of its tenant's;
+    or delete their keys. What is over by ``now``, ns since 1970, is left out.
+
+    Returns a status, where to go on, and how many were done, and were over. The status is of the one that it stands at; OK:
+    there is no more, or ``most`` is used up.
+    """
+    done, over = 0, 0
+    status: int = Status.OK
+    while at < end and done + over < most:
+        told = Dumped(at)
+        key, key_length, value_length, lifetime = at + DUMPED_BYTES, told.key_length, told.value_length, 0
+        if told.expires != 0:
+            lifetime = told.expires - now
+        if deletes:
+            status = store_delete(store, p, tenant, told.table, key, key_length, 0, 0, 0)
+            status = Status.OK if status == Status.NOT_FOUND else status
+        elif lifetime >= 0 and (lifetime > 0 or told.expires == 0):
+            ttl = min(lifetime, _TTL_NS_MAX)
+            value = key + key_length
+            status = store_put(store, p, tenant, told.table, key, key_length, value, value_length, 0, 0, 0, ttl)
+        else:
+            over += 1
+            at += dumped_size(key_length, value_length)
+            continue
+        reclaim(store, p, _RECLAIM_SLOTS_MAX)
+        if status != Status.OK:
+            break
+        done += 1
+        at += dumped_size(key_length, value_length)
+    return status, at, done, over
