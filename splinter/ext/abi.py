@@ -13,7 +13,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from splinter.errors import NumberWithText
+from splinter.errors import NumberWithText, Status
 from splinter.layout import offset
 
 RESUME_DONE = 0  # the result is in the frame
@@ -56,7 +56,7 @@ FRAME = np.dtype(
         # Last commit of the tenant that it has seen something of. Writer: worker, helpers
         ("shown", "<u8"),
         ("now", "<u8"),  # the store's clock at its snapshot: what has expired by then is not there. Writer: worker
-        ("reserved", "<u8"),
+        ("expires", "<u8"),  # when what the last look-up of a transaction found does; 0: never. Writer: helpers
     ]
 )
 FRAME_HEADER_BYTES = FRAME.itemsize
@@ -100,7 +100,17 @@ CONTEXT = np.dtype(
         # int64 delete_if(context, frame, table, key, key_length, version): 1 deleted, 0 the object's version is another one, or
         # there is none; < 0: -ExtensionError
         ("delete_if", "<u8"),
-        ("reserved", "<u8", 19),
+        # As put and put_if; ttl, behind their operands: seconds that the object lives, the bits of a float64
+        ("put_ttl", "<u8"),
+        ("put_if_ttl", "<u8"),
+        # int64 expire(context, frame, table, key, key_length, ttl): 1 the object lives for so long from now on, 0 there is
+        # none; < 0: -ExtensionError. persist(…, key_length): for ever
+        ("expire", "<u8"),
+        ("persist", "<u8"),
+        # int64 ttl(context, frame, table, key, key_length): 0, and in out_version, as the bits of a float64, the seconds that
+        # the object still lives, 0 when there is none; < 0: -ExtensionError
+        ("ttl", "<u8"),
+        ("reserved", "<u8", 14),
     ]
 )
 C_GET = offset(CONTEXT, "get")
@@ -113,6 +123,11 @@ C_EXP = offset(CONTEXT, "exp")
 C_LOG_E = offset(CONTEXT, "log_e")
 C_ADD = offset(CONTEXT, "add")
 C_DELETE_IF = offset(CONTEXT, "delete_if")
+C_PUT_TTL = offset(CONTEXT, "put_ttl")
+C_PUT_IF_TTL = offset(CONTEXT, "put_if_ttl")
+C_EXPIRE = offset(CONTEXT, "expire")
+C_PERSIST = offset(CONTEXT, "persist")
+C_TTL = offset(CONTEXT, "ttl")
 
 
 class Isolation(IntEnum):
@@ -156,6 +171,7 @@ class ExtensionError(NumberWithText):
     # Begun anew by the worker, and told only when that was in vain.
     CONFLICT = 22, "what the task reads is changed by others all the time"
     COUNTER = 23, "the object is no counter: a counter has 8 bytes"
+    TTL = 24, Status.BAD_TTL.text
 
 
 def error_message(name: str, error: int, line: int) -> str:

@@ -189,8 +189,9 @@ class Store(ABC):
         """Version of an object, which changes whenever it is put; 0 when there is no such object."""
 
     @abstractmethod
-    def put_if(self, table: int, key: int | Bytes, value: int | Bytes, version: int) -> bool:
-        """Put if the object still has this version, or, with version 0, if there is none; tells whether it did.
+    def put_if(self, table: int, key: int | Bytes, value: int | Bytes, version: int, ttl: float | None = None) -> bool:
+        """Put if the object still has this version, or, with version 0, if there is none; tells whether it did. ``ttl`` as in
+        :meth:`put`.
 
         With ``isolation="none"`` this changes an object safely: ask for its version first, then read it, then ``put_if`` with
         that version. An extension that is a transaction needs no version: nobody changes what it has read before it ends.
@@ -213,16 +214,33 @@ class Store(ABC):
         """The id of the tenant that the extension runs for."""
 
     @abstractmethod
-    def put(self, table: int, key: int | Bytes, value: int | Bytes) -> None:
-        """Store an object, or replace it."""
+    def put(self, table: int, key: int | Bytes, value: int | Bytes, ttl: float | None = None) -> None:
+        """Store an object, or replace it. It lives for ``ttl`` seconds, a float or an integer; without, for ever.
+
+        In a transaction they count from its snapshot, as all that it is told of time. The task ends with ``TTL`` when they are
+        less than 1 ns, or more than 100 years.
+        """
+
+    @abstractmethod
+    def expire(self, table: int, key: int | Bytes, ttl: float) -> bool:
+        """Have an object live for ``ttl`` seconds from now on; False when there is none. As a put of its value."""
+
+    @abstractmethod
+    def persist(self, table: int, key: int | Bytes) -> bool:
+        """Have an object live for ever; False when there is none. As a put of its value."""
+
+    @abstractmethod
+    def ttl(self, table: int, key: int | Bytes) -> float:
+        """Seconds that an object still lives, infinite when that is for ever; 0.0 when there is none."""
 
     @abstractmethod
     def add(self, table: int, key: int | Bytes, n: int) -> int:
         """Add ``n`` to a counter and return its new value, at one instant, also with ``isolation="none"``.
 
         A counter is an object of 8 bytes, an unsigned integer as a put of an integer stores it; one that is not there is 0.
-        ``n`` is an i64: what is negative is subtracted. The task ends with ``OVERFLOW``, and the counter stays as it was, when
-        the sum is below 0 or above 2**64 - 1; with ``COUNTER`` when the object has another length.
+        ``n`` is an i64: what is negative is subtracted. A counter that expires keeps its moment. The task ends with
+        ``OVERFLOW``, and the counter stays as it was, when the sum is below 0 or above 2**64 - 1; with ``COUNTER`` when the
+        object has another length.
         """
 
     @abstractmethod

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from splinter.ext import abi
-from splinter.ext.types import BOOL, NAT, NONE, OPTIONAL_BYTES, U64, Type
+from splinter.ext.types import BOOL, F64, NAT, NONE, OPTIONAL_BYTES, U64, Type
+from splinter.limits import BYTES_PER_COST, HELPER_COST, VALUE_BYTES_MAX
 
 _VIEWS = frozenset({"key", "value", "text"})  # parameters that are two operands: an address, and behind it a length in bytes
 
@@ -25,6 +26,7 @@ class Helper:
     parameters: tuple[str, ...]
     is_optional: bool = False  # its pointer may be 0: the call has to look
     writes: bool = False  # it changes objects
+    copies: bool = False  # a value, whose length the code does not know: it pays for the longest
 
     @cached_property
     def operands(self) -> int:
@@ -42,6 +44,11 @@ class Helper:
         return self._operand(self.parameters.index("value")) + 1 if "value" in self.parameters else None
 
     @property
+    def cost(self) -> int:
+        """What a call takes from the budget, beside the bytes of :attr:`paid_length`."""
+        return HELPER_COST + (VALUE_BYTES_MAX // BYTES_PER_COST if self.copies else 0)
+
+    @property
     def is_keyed(self) -> bool:
         """Whether its operands begin with table, key and the key's length."""
         return self.parameters[:2] == ("table", "key")
@@ -56,9 +63,17 @@ _PUT_IF = Helper(abi.C_PUT_IF, ("table", "key", "value", "version"), is_optional
 _ADD = Helper(abi.C_ADD, ("table", "key", "n"), writes=True)
 _DELETE = Helper(abi.C_DELETE, ("table", "key"), writes=True)
 _DELETE_IF = Helper(abi.C_DELETE_IF, ("table", "key", "version"), writes=True)
+_PUT_TTL = Helper(abi.C_PUT_TTL, (*_PUT.parameters, "ttl"), writes=True)
+_PUT_IF_TTL = Helper(abi.C_PUT_IF_TTL, (*_PUT_IF.parameters, "ttl"), writes=True)
+_EXPIRE = Helper(abi.C_EXPIRE, ("table", "key", "ttl"), writes=True, copies=True)
+_PERSIST = Helper(abi.C_PERSIST, ("table", "key"), writes=True, copies=True)
+_TTL = Helper(abi.C_TTL, ("table", "key"))
 _NOW_NS = Helper(abi.C_NOW_NS, (), is_optional=True)
 _LOG = Helper(abi.C_LOG, ("text",), is_optional=True)
-HELPERS = {one.pointer: one for one in (_GET, _PUT, _PUT_IF, _ADD, _DELETE, _DELETE_IF, _NOW_NS, _LOG)}
+_ALL = (
+    _GET, _PUT, _PUT_IF, _PUT_TTL, _PUT_IF_TTL, _ADD, _DELETE, _DELETE_IF, _EXPIRE, _PERSIST, _TTL, _NOW_NS, _LOG,
+)  # fmt: skip
+HELPERS = {one.pointer: one for one in _ALL}
 MATH = frozenset({abi.C_EXP, abi.C_LOG_E})  # functions of the C library, of one float; their pointers may be 0
 
 
@@ -86,10 +101,13 @@ METHODS: dict[str, Method] = {
     "get": Method(OPTIONAL_BYTES, _GET, (abi.F_OUT_ADDRESS, abi.F_OUT_LENGTH)),
     "exists": Method(BOOL, _GET),
     "version": Method(U64, _GET, (abi.F_OUT_VERSION,)),
-    "put": Method(NONE, _PUT),
-    "put_if": Method(BOOL, _PUT_IF),
+    "put": Method(NONE, _PUT, longer=_PUT_TTL),
+    "put_if": Method(BOOL, _PUT_IF, longer=_PUT_IF_TTL),
     "add": Method(U64, _ADD, (abi.F_OUT_VERSION,)),
     "delete": Method(BOOL, _DELETE, longer=_DELETE_IF),
+    "expire": Method(BOOL, _EXPIRE),
+    "persist": Method(BOOL, _PERSIST),
+    "ttl": Method(F64, _TTL, (abi.F_OUT_VERSION,)),
     "tenant": Method(NAT),
     "now_ns": Method(U64, _NOW_NS),
     "log": Method(NONE, _LOG),

@@ -60,11 +60,24 @@ def turn_now(store: int, p: int) -> int:
 
 
 @njit(cache=True)
+def clock_of_turn(store: int, p: int) -> int:
+    """As :func:`turn_now`, and never 0: in the turn in which the first object came that expires, the clock now."""
+    now = turn_now(store, p)
+    return now if now != 0 else look_at_store_clock(store, participant_at(store, p))
+
+
+@njit(cache=True)
+def expect_moments(store: int) -> None:
+    """Something will expire: from here on all look at the clock in each turn."""
+    if Descriptor(store).expiring == 0:
+        store64_release(Descriptor(store).at.expiring, 1)
+
+
+@njit(cache=True)
 def moment_in(store: int, me: int, ttl: int) -> int:
     """When an object expires that is to live for ``ttl`` ns from now on; 0: never, as of a ``ttl`` of 0. From the first such
     object on, all look at the clock in each turn."""
     if ttl == 0:
         return 0
-    if Descriptor(store).expiring == 0:
-        store64_release(Descriptor(store).at.expiring, 1)
+    expect_moments(store)
     return look_at_store_clock(store, me) + ttl

@@ -33,8 +33,9 @@ from splinter.store.objects import (
     set_expires,
 )
 from splinter.store.outcomes import Outcome, outcome_kind, outcome_word
-from splinter.store.publication import publish, remove_key
+from splinter.store.publication import remove_key
 from splinter.store.records import Account, Claim, Object, Participant
+from splinter.store.room import publish_with_room
 from splinter.store.slots import peek_slot
 from splinter.store.snapshots import committed, find_at
 from splinter.store.turns import turn_is_others
@@ -125,12 +126,12 @@ def lock_to_write(store: int, me: int, tenant: int, table: int) -> int:
 @njit(cache=True)
 def store_put(
     store: int, p: int, tenant: int, table: int, key: int, key_length: int, value: int, value_length: int,
-    expected_version: int, claim: int = 0, hashed: int = 0, ttl: int = 0,
+    expected_version: int, claim: int = 0, hashed: int = 0, expires: int = 0,
 ) -> int:  # fmt: skip
     """Make ``value`` the object of ``key``. ``expected_version``: of the object to be replaced; EXPECT_ABSENT: there
     must be none; 0: whatever is there, or nothing. ``claim``: of the request that this is done for
-    (:mod:`splinter.store.outcomes`), so that it is done once; 0: none. ``hashed``: the key's hash, where it is known. ``ttl``:
-    ns that the object lives, up to TTL_NS_MAX; 0: for ever.
+    (:mod:`splinter.store.outcomes`), so that it is done once; 0: none. ``hashed``: the key's hash, where it is known.
+    ``expires``: when the object does (:func:`splinter.store.clock.moment_in`); 0: never.
 
     Returns a status: OK (see :func:`store_last_version`), VERSION_CHANGED, QUOTA_EXCEEDED, OUT_OF_MEMORY,
     UNKNOWN_TENANT, BAD_KEY, VALUE_TOO_LARGE, BUSY, with a claim also RECORDED and STALE; other than OK, nothing has
@@ -141,7 +142,6 @@ def store_put(
     if value_length < 0 or value_length > _VALUE_BYTES_MAX:
         return Status.VALUE_TOO_LARGE
     me = participant_at(store, p)
-    expires = moment_in(store, me, ttl)
     size_class = class_for(object_bytes(key_length, value_length, expires))
     slot = peek_slot(store, me, size_class)
     if slot > 0:
@@ -164,7 +164,9 @@ def store_put(
     if status == Status.OK:
         status = -slot
         if slot > 0:
-            status = publish(store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim)
+            status = publish_with_room(
+                store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim
+            )
         claim_refusal(store, me, tenant, claim, status)
     unlock(store, Account(account_of(store, tenant)).at.lock)
     return status
@@ -186,8 +188,8 @@ def store_expire(
     store: int, p: int, tenant: int, table: int, key: int, key_length: int, ttl: int, expected_version: int, claim: int,
     hashed: int,
 ) -> int:  # fmt: skip
-    """Have the object of a key live for ``ttl`` ns from now, or (0) for ever: a commit that puts its value again. Arguments and
-    statuses as of :func:`store_put`; also NOT_FOUND."""
+    """Have the object of a key live for ``ttl`` ns from now, or (0) for ever: a commit that puts its value again. Other
+    arguments and statuses as of :func:`store_put`; also NOT_FOUND."""
     if key_length < 1 or key_length > _KEY_BYTES_MAX:
         return Status.BAD_KEY
     me = participant_at(store, p)
@@ -223,7 +225,7 @@ def _publish_again(
         return -slot
     key, value = object_key(found), object_value(found)
     fill_object(store, slot, tenant, table, key, key_length, value, value_length, expires)
-    return publish(store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim)
+    return publish_with_room(store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim)
 
 
 @njit(cache=True)

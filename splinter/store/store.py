@@ -15,9 +15,10 @@ from splinter import limits
 from splinter.errors import Status, error_for
 from splinter.layout import offset
 from splinter.store.audit.walk import check_invariants
-from splinter.store.clock import set_clock, take_clock
+from splinter.store.clock import moment_in, set_clock, take_clock
 from splinter.store.commit_layout import DELETION_RING_BYTES
 from splinter.store.epochs import EPOCH_OFFLINE, OLDEST_NONE, epoch_enter, epoch_leave
+from splinter.store.journal import participant_at
 from splinter.store.layout import (
     ACCOUNT,
     BUCKET,
@@ -262,7 +263,7 @@ class Store:
         with self.epoch(participant):
             status = store_put(
                 self.address, participant, tenant, table, _address(key), len(key), _address(value), len(value),
-                expected_version, 0, 0, ttl,
+                expected_version, 0, 0, moment_in(self.address, participant_at(self.address, participant), ttl),
             )  # fmt: skip
             reclaim(self.address, participant, limits.RECLAIM_SLOTS_MAX)
         if status != Status.OK:

@@ -243,13 +243,25 @@ class _Stepped(Task):
         self._step("version")
         return super().version(table, key)
 
-    def put(self, table: int, key: int | Bytes, value: int | Bytes) -> None:
+    def put(self, table: int, key: int | Bytes, value: int | Bytes, ttl: float | None = None) -> None:
         self._step("put")
-        super().put(table, key, value)
+        super().put(table, key, value, ttl)
 
-    def put_if(self, table: int, key: int | Bytes, value: int | Bytes, version: int) -> bool:
+    def put_if(self, table: int, key: int | Bytes, value: int | Bytes, version: int, ttl: float | None = None) -> bool:
         self._step("put_if")
-        return super().put_if(table, key, value, version)
+        return super().put_if(table, key, value, version, ttl)
+
+    def expire(self, table: int, key: int | Bytes, ttl: float) -> bool:
+        self._step("expire")
+        return super().expire(table, key, ttl)
+
+    def persist(self, table: int, key: int | Bytes) -> bool:
+        self._step("persist")
+        return super().persist(table, key)
+
+    def ttl(self, table: int, key: int | Bytes) -> float:
+        self._step("ttl")
+        return super().ttl(table, key)
 
     def add(self, table: int, key: int | Bytes, n: int) -> int:
         self._step("add")

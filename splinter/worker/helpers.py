@@ -19,18 +19,17 @@ from splinter import limits
 from splinter.errors import Status
 from splinter.ext.abi import CONTEXT, ExtensionError, Isolation
 from splinter.native.clock import now_ns
-from splinter.store.clock import turn_now
-from splinter.store.layout import OBJECT_BYTES
-from splinter.store.objects import is_over, object_value, object_value_length, object_version
+from splinter.store.clock import moment_in, turn_now
+from splinter.store.journal import participant_at
+from splinter.store.objects import is_over, object_expires, object_value, object_value_length, object_version
 from splinter.store.operations import store_delete, store_find, store_put
-from splinter.store.outcomes import EFFECT_DUPLICATE, EFFECT_NONE, EFFECT_WRITTEN, RECORDED, STALE, claim_effect, claim_request
 from splinter.store.publication import EXPECT_ABSENT
-from splinter.store.records import Claim
-from splinter.store.snapshots import snapshot_of
 from splinter.worker.adding import COUNTER_BYTES, add_to_counter
+from splinter.worker.calls import claim_write, end_write, may_put, refuse_place
+from splinter.worker.lifetimes import BAD, FOR_EVER, helper_expire, helper_persist, helper_ttl, moment_of_task, ttl_ns
 from splinter.worker.log import log_append
 from splinter.worker.records import Context, Frame
-from splinter.worker.replay import answer_of, note_call, prepare_note, recall_call
+from splinter.worker.replay import answer_of, note_call, recall_call
 from splinter.worker.transaction import (
     show_to_task,
     transaction_add,
@@ -44,20 +43,10 @@ _NO_OBJECTS = 1  # a version that no object has: they are even
 _NO_STATUS = -1
 
 
-@njit(cache=True, forceinline=True)
-def _refuse_place(table: int, key_length: int) -> int:
-    """-ExtensionError where no object of a tenant can be; else 0."""
-    if table < 0 or table >= limits.TABLES_MAX:
-        return -ExtensionError.TABLE
-    if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
-        return -ExtensionError.KEY
-    return 0
-
-
 def helper_get(context_at: int, frame_at: int, table: int, key: int, key_length: int) -> int:
     """1 and the view's address, length and version in the frame, 0 and zeros when there is no object; < 0: -ExtensionError."""
     frame = Frame(frame_at)
-    refused = _refuse_place(table, key_length)
+    refused = refuse_place(table, key_length)
     if refused < 0:
         return refused
     store = Context(context_at).store
@@ -79,104 +68,78 @@ def helper_get(context_at: int, frame_at: int, table: int, key: int, key_length:
 
 
 @njit(cache=True)
-def _claim(context_at: int, frame_at: int, answer: int) -> int:
-    """What a write without isolation is noted with, and ``answer``; a task's first one claims its request, too."""
-    frame, context = Frame(frame_at), Context(context_at)
-    store, p = context.store, context.participant
-    if frame.effect == EFFECT_NONE:
-        address = claim_effect(store, p, frame.client, frame.sequence, frame.acknowledged, frame.since_ns)
-    else:
-        address = claim_request(store, p, frame.client, frame.sequence, 0, frame.since_ns)
-    claim = Claim(address)
-    claim.count = prepare_note(frame_at, answer)
-    claim.counted = frame.call + 1
-    return address
-
-
-@njit(cache=True)
-def _end_write(store: int, frame_at: int, status: int, refused: int, answer: int) -> int:
-    """After a write without isolation: what its helper returns. ``refused``: the status that is no error, and answered by 0;
-    ``answer``: when it was done."""
-    frame = Frame(frame_at)
-    if status != Status.OK:  # that tells of what is there
-        frame.shown = max(frame.shown, snapshot_of(store, frame.tenant))
-    if status == Status.OK:
-        frame.call += 1
-        frame.effect = EFFECT_WRITTEN
-        return answer
-    if status == refused:
-        return note_call(frame_at, 0)
-    if status in (RECORDED, STALE):  # another run of the same request was quicker: this one ends without a reply of its own
-        frame.effect = EFFECT_DUPLICATE
-    if status == Status.OUT_OF_MEMORY:
-        return -ExtensionError.OUT_OF_MEMORY
-    return -ExtensionError.QUOTA if status == Status.QUOTA_EXCEEDED else -ExtensionError.BUSY
-
-
-@njit(cache=True)
-def _may_put(frame_at: int, key_length: int, value_length: int) -> bool:
-    """Count what the task puts, and whether it may.
-
-    What it replaces is not charged to its tenant any more, but the task's own epoch keeps its memory: without a limit one task
-    that puts the same key over and over would fill the store of all.
-    """
-    frame = Frame(frame_at)
-    put_bytes = frame.put_bytes + OBJECT_BYTES + key_length + value_length
-    if put_bytes > limits.TASK_PUT_BYTES_MAX:
-        return False
-    frame.put_bytes = put_bytes
-    return True
-
-
-@njit(cache=True)
 def _put(
     context_at: int, frame_at: int, table: int, key: int, key_length: int, value: int, value_length: int, expected_version: int,
-    answer: int,
+    answer: int, ttl: int,
 ) -> int:  # fmt: skip
-    """``answer`` when it is done, 0 when the object has another version than expected (0: any will do), or -ExtensionError."""
+    """``answer`` when it is done, 0 when the object has another version than expected (0: any will do), or -ExtensionError.
+    ``ttl``: ns that the object lives; FOR_EVER; BAD."""
     frame, context = Frame(frame_at), Context(context_at)
-    refused = _refuse_place(table, key_length)
+    refused = refuse_place(table, key_length)
     if refused < 0:
         return refused
     if value_length < 0 or value_length > limits.VALUE_BYTES_MAX:
         return -ExtensionError.VALUE
-    if not _may_put(frame_at, key_length, value_length):
+    if ttl == BAD:
+        return -ExtensionError.TTL
+    if not may_put(frame_at, key_length, value_length):
         return -ExtensionError.QUOTA
     store = context.store
     if frame.isolation >= Isolation.READS:
+        expires = moment_of_task(store, context.participant, frame_at, ttl)
         if expected_version == 0:
-            return transaction_write(store, frame_at, table, key, key_length, value, value_length)
-        return transaction_put_if(store, frame_at, table, key, key_length, value, value_length, expected_version)
+            return transaction_write(store, frame_at, table, key, key_length, value, value_length, expires)
+        return transaction_put_if(store, frame_at, table, key, key_length, value, value_length, expires, expected_version)
     noted = recall_call(frame_at)
     if noted != 0:
         return answer_of(noted)
     status = store_put(
         store, context.participant, frame.tenant, table, key, key_length,
-        value, value_length, expected_version, _claim(context_at, frame_at, answer), 0, 0,
+        value, value_length, expected_version, claim_write(context_at, frame_at, answer), 0,
+        moment_in(store, participant_at(store, context.participant), ttl),
     )  # fmt: skip
-    return _end_write(store, frame_at, status, Status.VERSION_CHANGED, answer)
+    return end_write(store, frame_at, status, Status.VERSION_CHANGED, answer)
 
 
 def helper_put(context_at: int, frame_at: int, table: int, key: int, key_length: int, value: int, value_length: int) -> int:
     """0 when done; < 0: -ExtensionError, and the old value is still in place."""
-    return _put(context_at, frame_at, table, key, key_length, value, value_length, 0, 0)
+    return _put(context_at, frame_at, table, key, key_length, value, value_length, 0, 0, FOR_EVER)
+
+
+def helper_put_ttl(
+    context_at: int, frame_at: int, table: int, key: int, key_length: int, value: int, value_length: int, ttl: int
+) -> int:
+    """As :func:`helper_put`, of an object that lives for ``ttl`` seconds, the bits of a float64."""
+    return _put(context_at, frame_at, table, key, key_length, value, value_length, 0, 0, ttl_ns(ttl))
+
+
+@njit(cache=True)
+def _expected(version: int) -> int:
+    """The version that a put_if asks for, as the store takes it."""
+    return EXPECT_ABSENT if version == 0 else _NO_OBJECTS if version == EXPECT_ABSENT else version
 
 
 def helper_put_if(
     context_at: int, frame_at: int, table: int, key: int, key_length: int, value: int, value_length: int, version: int
 ) -> int:
     """1 when done, 0 when the object has another version (``version`` 0: when there is one); < 0: -ExtensionError."""
-    expected = EXPECT_ABSENT if version == 0 else _NO_OBJECTS if version == EXPECT_ABSENT else version
-    return _put(context_at, frame_at, table, key, key_length, value, value_length, expected, 1)
+    return _put(context_at, frame_at, table, key, key_length, value, value_length, _expected(version), 1, FOR_EVER)
+
+
+def helper_put_if_ttl(
+    context_at: int, frame_at: int, table: int, key: int, key_length: int, value: int, value_length: int, version: int, ttl: int
+) -> int:
+    """As :func:`helper_put_if`, of an object that lives for ``ttl`` seconds, the bits of a float64."""
+    return _put(context_at, frame_at, table, key, key_length, value, value_length, _expected(version), 1, ttl_ns(ttl))
 
 
 def helper_add(context_at: int, frame_at: int, table: int, key: int, key_length: int, n: int) -> int:
     """0 when done, and the counter's new value in the frame's out_version; < 0: -ExtensionError, and it is as it was."""
     frame, context = Frame(frame_at), Context(context_at)
-    refused = _refuse_place(table, key_length)
+    refused = refuse_place(table, key_length)
     if refused < 0:
         return refused
-    if not _may_put(frame_at, key_length, COUNTER_BYTES):
+    if not may_put(frame_at, key_length, COUNTER_BYTES):
         return -ExtensionError.QUOTA
     store = context.store
     if frame.isolation >= Isolation.READS:
@@ -187,30 +150,30 @@ def helper_add(context_at: int, frame_at: int, table: int, key: int, key_length:
     status = _NO_STATUS
     for _ in range(limits.ADD_TRIES_MAX):
         found = store_find(store, frame.tenant, table, key, key_length, 0)
-        expected = EXPECT_ABSENT
+        expected, expires = EXPECT_ABSENT, 0
         if found != 0 and is_over(found, turn_now(store, context.participant)):
             found = 0
         if found != 0:
             frame.out_address = object_value(found)
             frame.out_length = object_value_length(found)
-            expected = object_version(found)
+            expected, expires = object_version(found), object_expires(found)
         failed = add_to_counter(frame_at, 1 if found != 0 else 0, n)
         if failed < 0:
             return failed
         status = store_put(
             store, context.participant, frame.tenant, table, key, key_length,
-            frame.at.out_version, COUNTER_BYTES, expected, _claim(context_at, frame_at, 0), 0, 0,
+            frame.at.out_version, COUNTER_BYTES, expected, claim_write(context_at, frame_at, 0), 0, expires,
         )  # fmt: skip
         if status != Status.VERSION_CHANGED:
             break
-    return _end_write(store, frame_at, status, _NO_STATUS, 0)
+    return end_write(store, frame_at, status, _NO_STATUS, 0)
 
 
 @njit(cache=True)
 def _delete(context_at: int, frame_at: int, table: int, key: int, key_length: int, expected_version: int) -> int:
     """1 when the object was there, in the expected version (0: any will do), 0 when not; < 0: -ExtensionError."""
     context = Context(context_at)
-    refused = _refuse_place(table, key_length)
+    refused = refuse_place(table, key_length)
     if refused < 0:
         return refused
     frame = Frame(frame_at)
@@ -221,10 +184,10 @@ def _delete(context_at: int, frame_at: int, table: int, key: int, key_length: in
         return answer_of(noted)
     status = store_delete(
         context.store, context.participant, frame.tenant, table, key, key_length, expected_version,
-        _claim(context_at, frame_at, 1), 0,
+        claim_write(context_at, frame_at, 1), 0,
     )  # fmt: skip
     status = Status.NOT_FOUND if status == Status.VERSION_CHANGED else status
-    return _end_write(context.store, frame_at, status, Status.NOT_FOUND, 1)
+    return end_write(context.store, frame_at, status, Status.NOT_FOUND, 1)
 
 
 def helper_delete(context_at: int, frame_at: int, table: int, key: int, key_length: int) -> int:
@@ -267,6 +230,11 @@ HELPERS = {
     "put_if": helper_put_if,
     "add": helper_add,
     "delete_if": helper_delete_if,
+    "put_ttl": helper_put_ttl,
+    "put_if_ttl": helper_put_if_ttl,
+    "expire": helper_expire,
+    "persist": helper_persist,
+    "ttl": helper_ttl,
     "now_ns": helper_now_ns,
     "log": helper_log,
 }

@@ -11,7 +11,8 @@ from numba import njit
 from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import copy_bytes, load16, load64, store32, store64
-from splinter.store.clock import turn_now
+from splinter.store.clock import clock_of_turn, moment_in, turn_now
+from splinter.store.journal import participant_at
 from splinter.store.objects import is_over, object_expires, object_value, object_value_length, object_version
 from splinter.store.operations import (
     store_delete,
@@ -153,8 +154,9 @@ def _put(w: int, header: int, key_length: int, value_length: int, hashed: int) -
     if fragments <= 1:
         if index != 0:
             return refuse(w, header, Status.BAD_FRAGMENT)
+        expires = moment_in(store, participant_at(store, participant), ttl)
         status = store_put(
-            store, participant, tenant, table, key, key_length, key + key_length, value_length, wanted, claim, hashed, ttl
+            store, participant, tenant, table, key, key_length, key + key_length, value_length, wanted, claim, hashed, expires
         )
         if status != Status.OK:
             return reply_recorded(w, header, status)
@@ -200,7 +202,7 @@ def _expire(w: int, header: int, key_length: int, value_length: int, hashed: int
 @njit(cache=True)
 def _ttl(w: int, header: int, key_length: int, hashed: int) -> int:
     worker, request = Worker(w), Header(header)
-    store, now = worker.store, turn_now(worker.store, worker.index)
+    store, now = worker.store, clock_of_turn(worker.store, worker.index)
     found = store_find(store, request.tenant, request.table, header + HEADER_BYTES, key_length, hashed)
     if found == 0:
         show_missing(w, request.tenant)

@@ -16,13 +16,13 @@ from splinter import limits
 from splinter.ext.abi import ExtensionError, Isolation
 from splinter.native.atomics import load64_acquire
 from splinter.store.accounts import account_of
-from splinter.store.clock import turn_now
+from splinter.store.clock import clock_of_turn, turn_now
 from splinter.store.commit_layout import READ_BYTES, WRITE_BYTES, WRITE_DELETES
 from splinter.store.hashing import identity_of, store_hash
-from splinter.store.objects import is_over, object_value, object_value_length, object_version
+from splinter.store.objects import is_over, object_expires, object_value, object_value_length, object_version
 from splinter.store.operations import store_find_at
 from splinter.store.publication import EXPECT_ABSENT
-from splinter.store.records import Account, Write
+from splinter.store.records import Account, Descriptor, Write
 from splinter.store.snapshots import UNKNOWN, snapshot_of
 from splinter.store.transactions import note_read, note_write, standing_write, write_size
 from splinter.worker.adding import COUNTER_BYTES, add_to_counter
@@ -49,6 +49,8 @@ def begin_transaction(store: int, p: int, frame_at: int) -> None:
     frame.written = 0
     frame.snapshot = snapshot_of(store, frame.tenant)
     frame.now = turn_now(store, p)
+    if frame.now == 0 and Descriptor(store).expiring != 0:  # what expires may have come into the snapshot in this very turn
+        frame.now = clock_of_turn(store, p)
 
 
 @njit(cache=True)
@@ -61,8 +63,9 @@ def _own_write(frame_at: int, hashed: int, identity: int, key: int, key_length: 
 
 
 @njit(cache=True)
-def _tell(frame_at: int, address: int, length: int, version: int) -> int:
+def _tell(frame_at: int, address: int, length: int, version: int, expires: int) -> int:
     frame = Frame(frame_at)
+    frame.expires = expires
     frame.out_address = address
     frame.out_length = length
     frame.out_version = version
@@ -82,8 +85,8 @@ def transaction_get(store: int, frame_at: int, table: int, key: int, key_length:
     if own != 0:
         length = Write(own).value_length
         if length == WRITE_DELETES:
-            return _tell(frame_at, 0, 0, 0)
-        return _tell(frame_at, own + WRITE_BYTES + key_length, length, own - frame.transaction | 1)
+            return _tell(frame_at, 0, 0, 0, 0)
+        return _tell(frame_at, own + WRITE_BYTES + key_length, length, own - frame.transaction | 1, Write(own).expires)
     found = store_find_at(store, frame.tenant, table, key, key_length, hashed, frame.snapshot)
     if found == UNKNOWN:
         return -ExtensionError.CONFLICT
@@ -96,8 +99,8 @@ def transaction_get(store: int, frame_at: int, table: int, key: int, key_length:
             return -ExtensionError.TRANSACTION
         frame.reads_end = note_read(frame.reads_end, hashed, identity, version)
     if found == 0:
-        return _tell(frame_at, 0, 0, 0)
-    return _tell(frame_at, object_value(found), object_value_length(found), version)
+        return _tell(frame_at, 0, 0, 0, 0)
+    return _tell(frame_at, object_value(found), object_value_length(found), version, object_expires(found))
 
 
 @njit(cache=True, forceinline=True)
@@ -112,8 +115,10 @@ def show_to_task(store: int, frame_at: int, found: int) -> None:
 
 
 @njit(cache=True)
-def transaction_write(store: int, frame_at: int, table: int, key: int, key_length: int, value: int, value_length: int) -> int:
-    """Note a put, or with ``value_length`` WRITE_DELETES a delete; 0, or -ExtensionError."""
+def transaction_write(
+    store: int, frame_at: int, table: int, key: int, key_length: int, value: int, value_length: int, expires: int
+) -> int:
+    """Note a put of what expires then, or (0) never, or with ``value_length`` WRITE_DELETES a delete; 0, or -ExtensionError."""
     frame = Frame(frame_at)
     identity = identity_of(frame.tenant, table, key_length)
     hashed = store_hash(store, identity, key, key_length)
@@ -126,14 +131,15 @@ def transaction_write(store: int, frame_at: int, table: int, key: int, key_lengt
         frame.writes += 1
     else:
         Write(earlier).identity = 0
-    frame.writes_end = note_write(frame.writes_end, hashed, identity, key, value, value_length)
+    frame.writes_end = note_write(frame.writes_end, hashed, identity, key, value, value_length, expires)
     frame.written |= 1 << (hashed & 63)
     return 0
 
 
 @njit(cache=True)
 def transaction_put_if(
-    store: int, frame_at: int, table: int, key: int, key_length: int, value: int, value_length: int, expected_version: int
+    store: int, frame_at: int, table: int, key: int, key_length: int, value: int, value_length: int, expires: int,
+    expected_version: int,
 ) -> int:  # fmt: skip
     """1 when it is noted, 0 when the task sees another version (EXPECT_ABSENT: an object); < 0: -ExtensionError."""
     found = transaction_get(store, frame_at, table, key, key_length)
@@ -142,20 +148,21 @@ def transaction_put_if(
     wanted = 0 if expected_version == EXPECT_ABSENT else expected_version
     if Frame(frame_at).out_version != wanted:
         return 0
-    failed = transaction_write(store, frame_at, table, key, key_length, value, value_length)
+    failed = transaction_write(store, frame_at, table, key, key_length, value, value_length, expires)
     return failed if failed < 0 else 1
 
 
 @njit(cache=True)
 def transaction_add(store: int, frame_at: int, table: int, key: int, key_length: int, n: int) -> int:
-    """0 when it is noted, and the counter's new value in the frame; < 0: -ExtensionError."""
+    """0 when it is noted, and the counter's new value in the frame; < 0: -ExtensionError. It expires when it did before."""
     found = transaction_get(store, frame_at, table, key, key_length)
     if found < 0:
         return found
     failed = add_to_counter(frame_at, found, n)
     if failed < 0:
         return failed
-    return transaction_write(store, frame_at, table, key, key_length, Frame(frame_at).at.out_version, COUNTER_BYTES)
+    frame = Frame(frame_at)
+    return transaction_write(store, frame_at, table, key, key_length, frame.at.out_version, COUNTER_BYTES, frame.expires)
 
 
 @njit(cache=True)
@@ -166,5 +173,5 @@ def transaction_delete(store: int, frame_at: int, table: int, key: int, key_leng
         return found
     if expected_version != 0 and Frame(frame_at).out_version != expected_version:
         return 0
-    failed = transaction_write(store, frame_at, table, key, key_length, 0, WRITE_DELETES)
+    failed = transaction_write(store, frame_at, table, key, key_length, 0, WRITE_DELETES, 0)
     return failed if failed < 0 else 1

@@ -160,6 +160,7 @@ def _read_first(block: ir.Block) -> set[str]:
 _CALLER = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 3, ctypes.c_uint64)
 _HEADER_WORDS = abi.FRAME_HEADER_BYTES // WORD_BYTES
 _HALVES = frozenset({"line", "result_length", "error"})  # of a word
+NOW_NS = 1_800_000_000_123_456_789  # where the clock stands by which objects expire
 _NO_OBJECTS: Mapping[tuple[int, bytes], bytes] = {}
 _CODE_BYTES = 16 << 20
 _PLACED_MAX = 2 * len(FORMS)
@@ -276,7 +277,7 @@ class Prepared:
                 got = runner.outcome(made, *args)
                 where = f"{made.form}, {pattern:#x}, {args}\n{self.source}"
                 assert same(got, expected), f"{got!r} in place of {expected!r}: {where}"
-                assert (store.objects, store.versions, store.logged) == (local.objects, local.versions, local.logged), where
+                assert state_of(store) == state_of(local), where
         return expected
 
 
@@ -290,8 +291,19 @@ def prepare(*sources: str, forms: Sequence[Form] = FORMS) -> list[Prepared]:
     ]
 
 
+def state_of(store: LocalStore) -> tuple[Any, ...]:
+    """What a store has: objects, their versions, when they expire, and the log."""
+    return store.objects, store.versions, store._objects.expires, store.logged
+
+
+def stopped(store: LocalStore, now_ns: int = NOW_NS) -> LocalStore:
+    """The same store, whose clock stands still."""
+    store._objects.now_ns = lambda: now_ns  # type: ignore[method-assign]
+    return store
+
+
 def _store(objects: Mapping[tuple[int, bytes], bytes]) -> LocalStore:
-    store = LocalStore()
+    store = stopped(LocalStore())
     for (table, key), value in objects.items():
         store.put(table, key, value)
     return store

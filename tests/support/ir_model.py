@@ -33,7 +33,7 @@ _OUT = {abi.F_OUT_ADDRESS: 8, abi.F_OUT_LENGTH: 8, abi.F_OUT_VERSION: 8}
 _RESULT = {abi.F_RESULT: 8, abi.F_RESULT_LENGTH: 4}
 _OPERANDS = {
     abi.C_GET: 3, abi.C_PUT: 5, abi.C_DELETE: 3, abi.C_PUT_IF: 6, abi.C_NOW_NS: 0, abi.C_LOG: 2, abi.C_ADD: 4,
-    abi.C_DELETE_IF: 4,
+    abi.C_DELETE_IF: 4, abi.C_PUT_TTL: 6, abi.C_PUT_IF_TTL: 7, abi.C_EXPIRE: 4, abi.C_PERSIST: 3, abi.C_TTL: 3,
 }  # fmt: skip
 _OPTIONAL = {abi.C_PUT_IF, abi.C_NOW_NS, abi.C_LOG}
 # Work that no look at the budget has followed, in units of the budget: what may be left of it, and one operation.
@@ -247,7 +247,7 @@ class Model:
         if offset in _SHARED_FIELDS:
             return self._field(offset, size)
         if offset in _OUT:
-            tellers = (abi.C_GET, abi.C_ADD) if offset == abi.F_OUT_VERSION else (abi.C_GET,)
+            tellers = (abi.C_GET, abi.C_ADD, abi.C_TTL) if offset == abi.F_OUT_VERSION else (abi.C_GET,)
             if self.last_helper not in tellers or size != 8:
                 raise ViolationError("what a get did not leave is read")
             return self._field(offset, size)
@@ -336,9 +336,9 @@ class Model:
         key = self.read(operands[first], operands[first + 1])
         if which != abi.C_LOG and (not 1 <= len(key) <= 255 or operands[0] >= 0xFF00):
             raise _Ended
-        if which in (abi.C_PUT, abi.C_PUT_IF):
+        if which in (abi.C_PUT, abi.C_PUT_IF, abi.C_PUT_TTL, abi.C_PUT_IF_TTL):
             self.read(operands[3], operands[4])
-        if which == abi.C_ADD:
+        if which in (abi.C_ADD, abi.C_TTL):
             self._set_field(abi.F_OUT_VERSION, self.random.getrandbits(64), 8)
         is_found = self.random.random() < 0.8
         if which == abi.C_GET:

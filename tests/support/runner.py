@@ -7,6 +7,7 @@ Python. It is no isolation: a bug in the compiler crashes this process.
 from __future__ import annotations
 
 import ctypes
+import struct
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,18 @@ _RESUME = ctypes.CFUNCTYPE(_I64, _I64, _I64)
 _GET = ctypes.CFUNCTYPE(_I64, *[_I64] * 5)
 _PUT = ctypes.CFUNCTYPE(_I64, *[_I64] * 7)
 _ADD = ctypes.CFUNCTYPE(_I64, *[_I64] * 6)
+_PUT_IF_TTL = ctypes.CFUNCTYPE(_I64, *[_I64] * 9)
 _NOW = ctypes.CFUNCTYPE(_I64, *[_I64] * 2)
 _LOG = ctypes.CFUNCTYPE(_I64, *[_I64] * 4)
 _libm = ctypes.CDLL("libm.so.6")
 _PUT_IF = ctypes.CFUNCTYPE(_I64, *[_I64] * 8)
 _NEW_FRAME = np.zeros(1, abi.FRAME)
 _RESUMES_MAX = 100_000  # of one run: here it is the only limit, there is no clock
+
+
+def _float(bits: int) -> float:
+    """A float by its bits."""
+    return float(struct.unpack("<d", struct.pack("<q", bits))[0])
 
 
 class Runner:
@@ -53,6 +60,8 @@ class Runner:
         self._helpers = {
             "get": _GET(self._get), "put": _PUT(self._put), "delete": _GET(self._delete), "put_if": _PUT_IF(self._put_if),
             "now_ns": _NOW(self._now), "log": _LOG(self._log), "add": _ADD(self._add), "delete_if": _ADD(self._delete_if),
+            "put_ttl": _PUT_IF(self._put_ttl), "put_if_ttl": _PUT_IF_TTL(self._put_if_ttl), "expire": _ADD(self._expire),
+            "persist": _GET(self._persist), "ttl": _GET(self._ttl),
         }  # fmt: skip
         for name, helper in self._helpers.items():
             self._context[name] = ctypes.cast(helper, ctypes.c_void_p).value
@@ -194,6 +203,39 @@ class Runner:
     def _delete_if(self, context: int, frame: int, table: int, key: int, key_length: int, version: int) -> int:
         wanted = version & 0xFFFFFFFFFFFFFFFF
         return self._guard(lambda: self.task.delete(table, ctypes.string_at(key, key_length), wanted))
+
+    def _put_ttl(
+        self, context: int, frame: int, table: int, key: int, key_length: int, value: int, length: int, ttl: int
+    ) -> int:
+        def action() -> int:
+            content = View(ctypes.string_at(value, length))
+            self.task.put(table, ctypes.string_at(key, key_length), content, _float(ttl))
+            return 0
+
+        return self._guard(action)
+
+    def _put_if_ttl(
+        self, context: int, frame: int, table: int, key: int, key_length: int, value: int, length: int, version: int, ttl: int
+    ) -> int:
+        def action() -> bool:
+            content, wanted = View(ctypes.string_at(value, length)), version & 0xFFFFFFFFFFFFFFFF
+            return self.task.put_if(table, ctypes.string_at(key, key_length), content, wanted, _float(ttl))
+
+        return self._guard(action)
+
+    def _expire(self, context: int, frame: int, table: int, key: int, key_length: int, ttl: int) -> int:
+        return self._guard(lambda: self.task.expire(table, ctypes.string_at(key, key_length), _float(ttl)))
+
+    def _persist(self, context: int, frame: int, table: int, key: int, key_length: int) -> int:
+        return self._guard(lambda: self.task.persist(table, ctypes.string_at(key, key_length)))
+
+    def _ttl(self, context: int, frame: int, table: int, key: int, key_length: int) -> int:
+        def action() -> int:
+            left = self.task.ttl(table, ctypes.string_at(key, key_length))
+            self._frame["out_version"] = int.from_bytes(struct.pack("<d", left), "little")
+            return 0
+
+        return self._guard(action)
 
     def _now(self, context: int, frame: int) -> int:
         return self._guard(self.task.now_ns)

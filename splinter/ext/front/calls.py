@@ -17,6 +17,7 @@ from splinter.ext.front.names import (
     MEMORY_FUNCTIONS,
 )
 from splinter.ext.helpers import METHODS, MULTIGET
+from splinter.ext.lifetimes import BAD_TTL, ttl_ns
 from splinter.ext.types import (
     BIG_ENDIAN,
     BOOL,
@@ -251,6 +252,8 @@ class CallChecker(ExpressionChecker):
                 self.integer(argument, "a version")
             elif name == "n":
                 self.integer(argument, "what is added")
+            elif name == "ttl":
+                self._ttl(argument)
             elif name == "text":
                 self._bytes(argument, "a log entry is bytes")
             else:
@@ -262,6 +265,14 @@ class CallChecker(ExpressionChecker):
         value = self.constant(node)
         if kind != INVALID and isinstance(value, int) and not 0 <= value < TABLES_MAX:
             self.error(node, "table", f"table {value} is out of range", f"tables are 0 to {TABLES_MAX - 1}")
+
+    def _ttl(self, node: ast.expr) -> None:
+        kind, value = self.expression(node), self.constant(node)
+        if kind != INVALID and not is_number(kind):
+            self.error(node, "type", f"a ttl is a number of seconds, and this is {kind}")
+        elif isinstance(value, int | float) and not ttl_ns(value):
+            self.error(node, "ttl", f"{BAD_TTL}, and this is {value} s",
+                       "without a ttl an object lives for ever; persist(table, key) has it do so again")  # fmt: skip
 
     def _key_or_value(self, name: str, node: ast.expr) -> None:
         kind = self.expression(node)

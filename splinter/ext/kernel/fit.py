@@ -11,7 +11,7 @@ from splinter.ext.kernel.emit import data_places
 from splinter.ext.middle import ir
 from splinter.ext.middle.ir import Kind, Op
 
-_OTHER_HELPERS = {abi.C_NOW_NS: "db.now_ns", abi.C_LOG: "db.log"}
+_OTHER_HELPERS = {abi.C_NOW_NS: "db.now_ns", abi.C_LOG: "db.log", abi.C_TTL: "db.ttl"}
 INSTRUCTIONS_MAX = 4000  # of the intermediate code: a tenth of a second of LLVM
 
 
@@ -31,8 +31,8 @@ def require_fit(function: ir.Function, placement: ir.Placement, isolation: Isola
             reason = _unfit(instruction)
             if reason:
                 raise UnfitError(reason, _line(block, place))
-            if _has_float(instruction):
-                raise UnfitError("the kernel has no floats", float_line)
+    if any(_has_float(instruction) for block in function.blocks for instruction in block.instructions):
+        raise UnfitError("the kernel has no floats", float_line)
     if isolation & abi.MAY_WRITE:  # in code that is never reached
         raise UnfitError("it may write")
     if function.size > INSTRUCTIONS_MAX:

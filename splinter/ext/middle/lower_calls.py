@@ -33,7 +33,7 @@ from splinter.ext.types import (
     Element,
     Type,
 )
-from splinter.limits import DIGEST_PIECE_BYTES, HELPER_COST, TABLES_MAX
+from splinter.limits import DIGEST_PIECE_BYTES, TABLES_MAX
 
 _CRC32_INVERSION = 0xFFFFFFFF
 _NUMBERS = {"version": U64, "n": I64}  # parameters of the store's methods that are no table, key or value
@@ -244,6 +244,8 @@ class CallLowering(ExpressionLowering, ABC):
                 number = self.convert(value, kind, _NUMBERS[name], line)
                 assert isinstance(number, ir.Operand)
                 operands.append(number)
+            elif name == "ttl":
+                operands.append(self._seconds(value, kind))
             elif isinstance(value, ir.Operand):
                 view = self._in_cell(name, value)
                 operands += (view.address, view.length)
@@ -258,15 +260,22 @@ class CallLowering(ExpressionLowering, ABC):
         assert method.helper is not None
         return self._call_helper_of(method.helper, method, operands, line)
 
+    def _seconds(self, value: Value, kind: Type) -> ir.Operand:
+        """A ttl as the bits of a float. The helper looks whether it is one, as it does not trust the code."""
+        assert isinstance(value, ir.Operand)
+        if kind != F64:
+            value = self.emit(Op.FROM_UNSIGNED if kind == U64 else Op.FROM_SIGNED, value)
+        return self.emit(Op.RAW_BITS, value)
+
     def _call_helper_of(self, helper: Helper, method: Method, operands: Iterable[ir.Operand], line: int) -> Value:
-        self.spend(HELPER_COST)
+        self.spend(helper.cost)
         error = ExtensionError.UNAVAILABLE if helper.is_optional else 0
         answer = self.emit(Op.HELPER, *operands, size=helper.pointer, line=line, error=error)
         words = [self.load(self.frame(field), WORD_BYTES) for field in method.fields]
         if method.result == OPTIONAL_BYTES:
             return View(*words)
         if words:
-            return words[0]
+            return self.emit(Op.FROM_BITS, words[0]) if method.result == F64 else words[0]
         if method.result == BOOL:
             return self.emit(Op.NE, answer, ir.ZERO)
         return NO_VIEW if method.result == NONE else answer

@@ -8,6 +8,7 @@ from typing import Any
 
 from splinter.ext.abi import Isolation
 from splinter.ext.front.checked import Program
+from splinter.ext.lifetimes import NS_PER_SECOND
 from splinter.ext.python.invocation import Invocation, Loaded, load
 from splinter.ext.python.objects import Object, Objects, Place
 from splinter.ext.python.operations import Operations, as_bytes
@@ -27,13 +28,21 @@ class LocalStore(Operations):
 
     @property
     def objects(self) -> dict[Place, bytes]:
-        """Values, by table and key."""
+        """Values, by table and key, of what is there now: what is over is taken away. Not while a task runs."""
+        self._objects.sweep()
         return self._objects.values
 
     @property
     def versions(self) -> dict[Place, int]:
-        """Versions, by table and key."""
+        """Versions, by table and key, likewise."""
+        self._objects.sweep()
         return self._objects.versions
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass for objects that expire: their clock goes ahead by so much, without waiting."""
+        if not seconds >= 0:
+            raise ValueError(f"a clock goes ahead, not by {seconds!r} seconds")
+        self._objects.ahead_ns += round(seconds * NS_PER_SECOND)
 
     def copy(self) -> LocalStore:
         """Another store with the same objects, in the same versions, and the same log."""
@@ -85,8 +94,12 @@ class LocalStore(Operations):
         """The store as a task has it that begins now, beside others that have not ended. ``kind``: a class for it."""
         return (kind or Task)(self, self._objects, isolation)
 
-    def _look_up(self, place: Place) -> Object | None:
-        return self._objects.find(place)
+    def _now_ns(self) -> int:
+        return self._objects.now_ns()
 
-    def _change(self, place: Place, value: bytes | None) -> None:
-        self._objects.apply({place: self._objects.new(value)})
+    def _look_up(self, place: Place) -> Object | None:
+        found = self._objects.find(place)
+        return found.at(self._now_ns()) if found is not None else None
+
+    def _change(self, place: Place, value: bytes | None, expires: int = 0) -> None:
+        self._objects.apply({place: self._objects.new(value, expires)})

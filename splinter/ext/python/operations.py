@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
 
 from splinter.ext.abi import ExtensionError
 from splinter.ext.author import Store
 from splinter.ext.faults import ExtensionFault
+from splinter.ext.lifetimes import NS_PER_SECOND, ttl_ns
 from splinter.ext.python.objects import Object, Place
 from splinter.ext.types import I64_MAX, I64_MIN, U64_MAX, WORD_BYTES
 from splinter.ext.views import Bytes, View
@@ -42,19 +44,23 @@ class Operations(Store):
     """The methods that read and write; where objects are looked up and changed is for others to say."""
 
     @abstractmethod
-    def _look_up(self, place: Place) -> Object | None:
-        """The object of a place."""
+    def _now_ns(self) -> int:
+        """The clock by which objects expire: of a transaction, that of its snapshot."""
 
     @abstractmethod
-    def _change(self, place: Place, value: bytes | None) -> None:
-        """Put an object, or with None delete it."""
+    def _look_up(self, place: Place) -> Object | None:
+        """The object of a place, unless it is over."""
+
+    @abstractmethod
+    def _change(self, place: Place, value: bytes | None, expires: int = 0) -> None:
+        """Put an object that expires then, or (0) never; or with None delete it."""
 
     def _count_put(self, place: Place, value_bytes: int) -> None:
         """Count what a task puts."""
 
     def get(self, table: int, key: int | Bytes) -> View | None:
         found = self._look_up(_place(table, key))
-        return None if found is None else View(found[0])
+        return None if found is None else View(found.value)
 
     def exists(self, table: int, key: int | Bytes) -> bool:
         return self._look_up(_place(table, key)) is not None
@@ -64,15 +70,15 @@ class Operations(Store):
 
     def _version(self, place: Place) -> int:
         found = self._look_up(place)
-        return 0 if found is None else found[1]
+        return 0 if found is None else found.version
 
-    def put(self, table: int, key: int | Bytes, value: int | Bytes) -> None:
-        self._put(table, key, value, None)
+    def put(self, table: int, key: int | Bytes, value: int | Bytes, ttl: float | None = None) -> None:
+        self._put(table, key, value, None, ttl)
 
-    def put_if(self, table: int, key: int | Bytes, value: int | Bytes, version: int) -> bool:
-        return self._put(table, key, value, version)
+    def put_if(self, table: int, key: int | Bytes, value: int | Bytes, version: int, ttl: float | None = None) -> bool:
+        return self._put(table, key, value, version, ttl)
 
-    def _put(self, table: int, key: int | Bytes, value: int | Bytes, version: int | None) -> bool:
+    def _put(self, table: int, key: int | Bytes, value: int | Bytes, version: int | None, ttl: float | None) -> bool:
         _check_table(table)
         place, content = (table, as_bytes(key)), as_bytes(value)
         if version is not None:
@@ -80,11 +86,40 @@ class Operations(Store):
         _check_key(place[1])
         if len(content) > VALUE_BYTES_MAX:
             raise ExtensionFault(ExtensionError.VALUE)
+        expires = 0 if ttl is None else self._moment(ttl)
         self._count_put(place, len(content))
         if version is not None and self._version(place) != version:
             return False
-        self._change(place, content)
+        self._change(place, content, expires)
         return True
+
+    def _moment(self, ttl: float) -> int:
+        """When an object expires that is to live so many seconds from now on."""
+        ns = ttl_ns(ttl)
+        if ns == 0:
+            raise ExtensionFault(ExtensionError.TTL)
+        return self._now_ns() + ns
+
+    def expire(self, table: int, key: int | Bytes, ttl: float) -> bool:
+        place = _place(table, key)
+        return self._put_again(place, self._moment(ttl))
+
+    def persist(self, table: int, key: int | Bytes) -> bool:
+        return self._put_again(_place(table, key), 0)
+
+    def _put_again(self, place: Place, expires: int) -> bool:
+        found = self._look_up(place)
+        if found is None:
+            return False
+        self._count_put(place, len(found.value))
+        self._change(place, found.value, expires)
+        return True
+
+    def ttl(self, table: int, key: int | Bytes) -> float:
+        found = self._look_up(_place(table, key))
+        if found is None:
+            return 0.0
+        return float(found.expires - self._now_ns()) / NS_PER_SECOND if found.expires else math.inf
 
     def add(self, table: int, key: int | Bytes, n: int) -> int:
         _check_table(table)
@@ -93,11 +128,11 @@ class Operations(Store):
         _check_key(place[1])
         self._count_put(place, WORD_BYTES)
         found = self._look_up(place)
-        if found is not None and len(found[0]) != WORD_BYTES:
+        if found is not None and len(found.value) != WORD_BYTES:
             raise ExtensionFault(ExtensionError.COUNTER)
-        total = int(n) + (0 if found is None else int.from_bytes(found[0], "little"))
+        total = int(n) + (0 if found is None else int.from_bytes(found.value, "little"))
         _check_range(total, 0, U64_MAX)
-        self._change(place, total.to_bytes(WORD_BYTES, "little"))
+        self._change(place, total.to_bytes(WORD_BYTES, "little"), 0 if found is None else found.expires)
         return total
 
     def delete(self, table: int, key: int | Bytes, version: int | None = None) -> bool:
@@ -107,7 +142,7 @@ class Operations(Store):
             _check_range(version, 0, U64_MAX)
         _check_key(place[1])
         found = self._look_up(place)
-        if found is None or (version is not None and version != found[1]):
+        if found is None or (version is not None and version != found.version):
             return False
         self._change(place, None)
         return True

@@ -37,6 +37,7 @@ class Task(Operations):
         self._write_bytes = 0
         self._own: dict[Place, Object | None] = {}
         self._before: dict[Place, Object | None] = {}  # what others have replaced since it began
+        self._began_ns = objects.now_ns()
 
     def keep(self, place: Place, before: Object | None) -> None:
         """Another one is about to change an object."""
@@ -48,7 +49,7 @@ class Task(Operations):
         self._objects.onlookers.remove(self)
         if not is_done or not self._own:
             return True
-        if any(_version(self._objects.find(place)) != version for place, version in self._reads):
+        if any(_version(self._present(place)) != version for place, version in self._reads):
             return False
         self._objects.apply(self._own)
         return True
@@ -62,28 +63,37 @@ class Task(Operations):
     def tenant(self) -> int:
         return self._store.tenant()
 
+    def _now_ns(self) -> int:
+        return self._objects.now_ns() if self.isolation < Isolation.READS else self._began_ns
+
+    def _present(self, place: Place) -> Object | None:
+        """What is there by now, as it will be for this task's end."""
+        found = self._objects.find(place)
+        return found.at(self._objects.now_ns()) if found is not None else None
+
     def _look_up(self, place: Place) -> Object | None:
         if self.isolation < Isolation.READS:
-            return self._objects.find(place)
+            return self._present(place)
         if place in self._own:
             return self._own[place]
         found = self._before[place] if place in self._before else self._objects.find(place)
+        found = found.at(self._began_ns) if found is not None else None
         if self.isolation == Isolation.WRITES:
             if len(self._reads) == TRANSACTION_READS_MAX:
                 raise ExtensionFault(ExtensionError.TRANSACTION)
             self._reads.append((place, _version(found)))
         return found
 
-    def _change(self, place: Place, value: bytes | None) -> None:
+    def _change(self, place: Place, value: bytes | None, expires: int = 0) -> None:
         if self.isolation < Isolation.READS:
-            self._objects.apply({place: self._objects.new(value)})
+            self._objects.apply({place: self._objects.new(value, expires)})
             return
         size = _WRITE_BYTES + -(-(len(place[1]) + len(value or b"")) // _WORD_BYTES) * _WORD_BYTES
         is_full = place not in self._own and len(self._own) == TRANSACTION_WRITES_MAX
         if is_full or self._write_bytes + size > TRANSACTION_BYTES_MAX:
             raise ExtensionFault(ExtensionError.TRANSACTION)
         self._write_bytes += size
-        self._own[place] = self._objects.new(value)
+        self._own[place] = self._objects.new(value, expires)
 
     def _count_put(self, place: Place, value_bytes: int) -> None:
         put_bytes = self._put_bytes + OBJECT_HEADER_BYTES + len(place[1]) + value_bytes
@@ -93,4 +103,4 @@ class Task(Operations):
 
 
 def _version(found: Object | None) -> int:
-    return 0 if found is None else found[1]
+    return 0 if found is None else found.version

@@ -23,7 +23,7 @@ I64_VALUES = st.one_of(
 U64_VALUES = st.one_of(st.integers(0, 2**64 - 1), st.integers(0, 10), st.sampled_from([2**63, 2**64 - 1, 2**32]))
 DEPTH = 3
 OBJECTS = {(1, (1).to_bytes(8, "little")): (12345).to_bytes(8, "little")}
-TAKE_A_TABLE = {"get", "exists", "version", "put", "put_if", "add", "delete", "multiget"}
+TAKE_A_TABLE = {"get", "exists", "version", "put", "put_if", "add", "delete", "expire", "persist", "ttl", "multiget"}
 CONSTANT_BITS = 128  # of intermediate results of constants
 UNARY = {ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Invert: operator.invert}
 BINARY = {
@@ -173,13 +173,18 @@ class Writer:
             case 4 | 5:
                 return f"{self.pick('u', 'w')} {self.pick('+=', '-=', '*=', '^=', '>>=')} {self.unsigned(DEPTH)}"
             case 6:
-                return f"db.put({self.table()}, {self.key()}, {self.pick(self.either(2), self.view())})"
+                ttl = self.pick("", "", ", ttl=60", ", ttl=f", ", ttl=0.5", ", ttl=w")
+                return f"db.put({self.table()}, {self.key()}, {self.pick(self.either(2), self.view())}{ttl})"
             case 7:
                 return f"v = db.get({self.table()}, {self.key()})"
             case 8:
                 return f"if v is not None:\n    x = v.i64({self.index(1)})"
             case 9:
-                return f"y = int(db.{self.pick('delete', 'exists')}({self.table()}, {self.key()}))"
+                place = f"{self.table()}, {self.key()}"
+                lasting = self.pick(f"persist({place})", f"expire({place}, {self.pick('9', 'f', 'x')})")
+                return self.pick(
+                    f"y = int(db.{self.pick('delete', 'exists')}({place}))", f"y = int(db.{lasting})", f"f = db.ttl({place})"
+                )
             case 10:
                 return f"assert {self.condition(2)}"
             case 11:
@@ -190,7 +195,8 @@ class Writer:
                 return self.pick(f"w = db.version(1, {self.key()})", deleted, added)
             case 13:
                 version = self.pick("w", "w", "0", self.either(1))
-                return f"y = int(db.put_if(1, {self.key()}, {self.pick('7', self.view())}, {version}))"
+                ttl = self.pick("", ", ttl=2.5")
+                return f"y = int(db.put_if(1, {self.key()}, {self.pick('7', self.view())}, {version}{ttl}))"
             case 14:
                 return f"db.log({self.view()})"
             case 15:
@@ -216,7 +222,9 @@ class Writer:
         get, version = f"v = db.get(1, {key})", f"w = db.version(1, {key})"
         put, put_if = f"db.put(1, {key}, {self.pick('x', 'w', 'm', 'k')})", f"y = int(db.put_if(1, {key}, x, w))"
         add, delete_if = f"w = db.add(1, {key}, {self.pick('x', 'w', '7', '-7')})", f"y = int(db.delete(1, {key}, version=w))"
-        return self.pick(get, version, put, put_if, add, delete_if, f"y = int(db.delete(1, {key}))", "db.log(m)")
+        expire, left = self.pick(f"y = int(db.expire(1, {key}, 60))", f"y = int(db.persist(1, {key}))"), f"f = db.ttl(1, {key})"
+        deletes = f"y = int(db.delete(1, {key}))"
+        return self.pick(get, version, put, put_if, add, delete_if, deletes, expire, left, "db.log(m)")
 
     def help(self) -> str:
         """A call of the helper functions, but not from within one."""

@@ -238,7 +238,14 @@ class ExpressionWriter:
                 return f"f64({e(self.pick('i', 'u'))})"
             case 5:
                 return f"({e()} if {self.condition(depth - 1)} else {e()})"
+            case 6 if self.has_store:
+                return f"db.ttl(1, {self.key()})"
         return self._called("f", depth) or e()
+
+    def ttl(self, depth: int) -> str:
+        """Mostly one that may be: the others end the task."""
+        good = self.pick("1e-9", "0.25", "60", "3600.5", "3_000_000_000", "7", "1e-10 + 5.0")
+        return good if self.chance(0.9) else self.of(self.pick("i", "u", "f"), depth)
 
     def _of_b(self, depth: int) -> str:
         if depth <= 0 or self.chance(0.2):
@@ -254,6 +261,8 @@ class ExpressionWriter:
             case 5:
                 return f"bool({self.condition(depth - 1)})"
             case 6 if self.has_store:
+                if self.chance(0.3):
+                    return self.pick(f"db.persist(1, {self.key()})", f"db.expire(1, {self.key()}, {self.ttl(depth - 1)})")
                 version = f", {e('u')}" if self.chance(0.2) else f", version=db.version(1, {self.key()})"
                 return self.pick(f"db.{self.pick('exists', 'delete')}(1, {self.key()})", f"db.delete(1, {self.key()}{version})")
             case 7:

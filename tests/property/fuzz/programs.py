@@ -168,10 +168,12 @@ class Writer(ExpressionWriter):
         match self.random.randrange(7):
             case 0 | 1 | 2:
                 arguments = [f"table={'1' if self.chance(0.9) else self.of('i', 1)}", f"key={self.key()}", f"value={value}"]
+                arguments += [f"ttl={self.ttl(1)}"] if self.chance(0.4) else []
                 self.random.shuffle(arguments)
                 return f"db.put({', '.join(arguments)})"
             case 3 if self.names["b"]:
-                return f"{self.pick(*self.names['b'])} = db.put_if(1, {self.key()}, {value}, {self.of('u', 1)})"
+                ttl = f", ttl={self.ttl(1)}" if self.chance(0.4) else ""
+                return f"{self.pick(*self.names['b'])} = db.put_if(1, {self.key()}, {value}, {self.of('u', 1)}{ttl})"
             case 4:
                 return f"db.log({self.view(1)})"
             case 5:

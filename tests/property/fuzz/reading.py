@@ -75,4 +75,4 @@ class ReadingWriter(Writer):
 
     def _of_b(self, depth: int) -> str:
         made = super()._of_b(depth)
-        return f"db.exists(1, {self.key()})" if "db.delete" in made else made
+        return f"db.exists(1, {self.key()})" if any(f"db.{name}" in made for name in ("delete", "expire", "persist")) else made

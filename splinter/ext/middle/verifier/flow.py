@@ -14,9 +14,9 @@ from splinter.ext.middle.ir import RESULT_KINDS, WORD_MASK, Block, Instruction, 
 from splinter.ext.middle.verifier.blocks import RESOLVED, Scanned, Term, resolved
 from splinter.ext.middle.verifier.layout import Layout
 from splinter.ext.middle.verifier.report import refuse
-from splinter.ext.middle.verifier.shapes import COSTLY, NOTED_OPS, PROVEN_OPS, cost
+from splinter.ext.middle.verifier.shapes import COSTLY, HELPERS, NOTED_OPS, PROVEN_OPS, cost
 from splinter.ext.types import WORD_BYTES
-from splinter.limits import CHECKPOINT_COST, FRAME_BYTES, HELPER_COST, INSTRUCTIONS_PER_COST
+from splinter.limits import CHECKPOINT_COST, FRAME_BYTES, INSTRUCTIONS_PER_COST
 
 _COST_MAX = (1 << 31) - 1  # of one place: the budget is a word, and less than nothing would fill it
 
@@ -261,7 +261,7 @@ class Flow:
                 if instruction.op is Op.SPEND:
                     paid += price
                 elif instruction.op is Op.HELPER:
-                    paid -= HELPER_COST
+                    paid -= HELPERS[instruction.size].price
                     if paid < 0:
                         refuse("a call is not paid for", found.code, place)
                 spent += place - begin

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 from splinter.ext import abi
 from splinter.ext.middle.ir import Constant, Instruction, Op, Operand
-from splinter.limits import BYTES_PER_COST, DIGEST_PIECE_BYTES, DIGESTED_BYTES_PER_COST, FRAME_BYTES, VALUE_BYTES_MAX
+from splinter.limits import (
+    BYTES_PER_COST,
+    DIGEST_PIECE_BYTES,
+    DIGESTED_BYTES_PER_COST,
+    FRAME_BYTES,
+    HELPER_COST,
+    VALUE_BYTES_MAX,
+)
 
 # Of these there is more to prove than the shape.
 PROVEN_OPS = frozenset({
@@ -29,8 +36,10 @@ class Helper:
     operands: int
     views: tuple[int, ...]
     is_optional: bool = False  # its pointer may be 0: the call has to look
+    price: int = HELPER_COST  # that was to be spent in front of it
 
 
+_COPYING_COST = HELPER_COST + VALUE_BYTES_MAX // BYTES_PER_COST  # of a value that may be the longest
 HELPERS = {
     abi.C_GET: Helper(3, (1,)),
     abi.C_PUT: Helper(5, (1, 3)),
@@ -40,6 +49,11 @@ HELPERS = {
     abi.C_LOG: Helper(2, (0,), is_optional=True),
     abi.C_ADD: Helper(4, (1,)),
     abi.C_DELETE_IF: Helper(4, (1,)),
+    abi.C_PUT_TTL: Helper(6, (1, 3)),
+    abi.C_PUT_IF_TTL: Helper(7, (1, 3)),
+    abi.C_EXPIRE: Helper(4, (1,), price=_COPYING_COST),
+    abi.C_PERSIST: Helper(3, (1,), price=_COPYING_COST),
+    abi.C_TTL: Helper(3, (1,)),
 }
 MATH = frozenset({abi.C_EXP, abi.C_LOG_E})
 
@@ -50,12 +64,12 @@ READABLE = {
 }  # fmt: skip
 # Which helpers leave something in these fields, until the next one is called.
 TELL_VIEW = frozenset({abi.C_GET})
-TELL_WORD = frozenset({abi.C_GET, abi.C_ADD})
+TELL_WORD = frozenset({abi.C_GET, abi.C_ADD, abi.C_TTL})
 VIEW_FIELDS = frozenset({abi.F_OUT_ADDRESS, abi.F_OUT_LENGTH})
 WORD_FIELDS = frozenset({abi.F_OUT_VERSION})
 WRITABLE = {abi.F_RESULT: 8, abi.F_RESULT_LENGTH: 4}
 
-_PUTS = frozenset({abi.C_PUT, abi.C_PUT_IF})
+_PUTS = frozenset({abi.C_PUT, abi.C_PUT_IF, abi.C_PUT_TTL, abi.C_PUT_IF_TTL})
 _DIGEST_COST = DIGEST_PIECE_BYTES // DIGESTED_BYTES_PER_COST
 COSTLY = frozenset({Op.SPEND, Op.BYTES_EQUAL, Op.COPY, Op.CLEAR, Op.CRC32, Op.HASH64, Op.HELPER})
 

@@ -18,7 +18,7 @@ from splinter.ext.middle.ir import Instruction, Kind, Op
 from splinter.ext.middle.liveness import place
 from splinter.ext.middle.verifier import UnprovenError, verify
 from splinter.layout import offset
-from splinter.limits import HELPER_COST
+from splinter.limits import BYTES_PER_COST, HELPER_COST, VALUE_BYTES_MAX
 from tests.support.forms import accepted, placed
 from tests.support.ir_model import Model, ViolationError
 from tests.support.ir_mutants import Mutant, applied, mutants
@@ -37,6 +37,10 @@ PROGRAMS = {  # name: body, result
     "several results": ("return a, b + len(k)", "tuple[i64, u64]"),
     "errors": ("if b > 3:\n    raise Error(7)\nassert a < 9\nif len(k) > 2:\n    raise Error(b)\nreturn k[0]", "u64"),
     "counters": ("n = db.add(1, b, a)\nif db.delete(2, k, version=n):\n    yield\n    n = db.add(1, k, 2)\nreturn n", "u64"),
+    "lifetimes": (
+        "db.put(1, b, k, ttl=a)\nif db.expire(1, k, 0.5):\n    yield\nreturn int(db.ttl(1, b)) + int(db.persist(1, k))",
+        "i64",
+    ),
     "versions": ("n = db.version(1, b)\nif not db.put_if(1, b, k, n):\n    return db.now_ns()\nreturn n", "u64"),
 }  # fmt: skip
 
@@ -252,6 +256,21 @@ def test_what_a_get_left_is_gone_after_the_next_helper() -> None:
         code.store_result(code(Op.LOAD, address, size=8))
         code.block.terminator = ir.Done()
         assert code.refused() is refused, helper
+
+
+@pytest.mark.parametrize("helper", [abi.C_EXPIRE, abi.C_PERSIST, abi.C_DELETE])
+def test_a_copy_of_a_value_is_paid_for_as_of_the_longest(helper: int) -> None:
+    """What ``expire`` and ``persist`` copy has a length that the code does not know."""
+    for paid, is_enough in ((HELPER_COST, helper == abi.C_DELETE), (HELPER_COST + VALUE_BYTES_MAX // BYTES_PER_COST, True)):
+        code = Code()
+        code.do(Op.SPEND, size=paid)
+        cell = code(Op.SCRATCH, size=0)
+        code.function.scratch_cells = 1
+        code.do(Op.STORE, cell, ir.word(5), size=8)
+        further = [ir.word(0)] if helper == abi.C_EXPIRE else []
+        code.store_result(code(Op.HELPER, ir.word(1), cell, ir.word(8), *further, size=helper))
+        code.block.terminator = ir.Done()
+        assert code.refused() is not is_enough
 
 
 @pytest.mark.parametrize("before", ["nothing", "another block", "cleared", "cleared on one way", "cleared behind", "a count"])
