@@ -21,8 +21,10 @@ from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import copy_bytes, load32_acquire, load64, load64_acquire, store64
 from splinter.store.accounts import account_of
+from splinter.store.clock import moment_in
 from splinter.store.hashing import keys_equal, store_hash
 from splinter.store.index import bucket_at, word_object, word_unit
+from splinter.store.journal import participant_at
 from splinter.store.layout import ENTRY_BYTES, ENTRY_DELETING
 from splinter.store.objects import (
     is_identity,
@@ -203,9 +205,9 @@ def put_dumped(
             status = store_delete(store, p, tenant, told.table, key, key_length, 0, 0, 0)
             status = Status.OK if status == Status.NOT_FOUND else status
         elif lifetime >= 0 and (lifetime > 0 or told.expires == 0):
-            ttl = min(lifetime, _TTL_NS_MAX)
+            expires = moment_in(store, participant_at(store, p), min(lifetime, _TTL_NS_MAX))
             value = key + key_length
-            status = store_put(store, p, tenant, told.table, key, key_length, value, value_length, 0, 0, 0, ttl)
+            status = store_put(store, p, tenant, told.table, key, key_length, value, value_length, 0, 0, 0, expires)
         else:
             over += 1
             at += dumped_size(key_length, value_length)
