@@ -31,6 +31,7 @@ from splinter.worker.udp.layout import UDP_AREA, part_sizes, udp_chunks
 _U32 = np.dtype("<u4")
 _NS_PER_MILLISECOND = 1_000_000
 _SCRATCH_BYTES = max(2 * limits.CHUNK_BYTES, TRANSACT_AREA_BYTES)
+_UDP_BYTES_MAX = limits.UDP_PAYLOAD_BYTES_MAX
 _LOOKS_MAX = limits.QUEUES_MAX * limits.WORKERS_MAX
 
 
@@ -99,8 +100,7 @@ class WorkerMemory:
             "tasks_per_tenant": tasks_per_tenant, "free_tasks": self._free_tasks.ctypes.data,
             "scratch": arena.take(_SCRATCH_BYTES), "batch": arena.take(BATCH.itemsize * limits.RX_BATCH),
             "looks": arena.take(LOOK.itemsize * _LOOKS_MAX), "held": arena.take(HELD.itemsize * limits.HELD_MAX),
-            "log_wake_fd": -1, "poll_fds": self._poll_fds.ctypes.data, "udp_fd": -1,
-            "packet_bytes_max": limits.UDP_PAYLOAD_BYTES_MAX,
+            "log_wake_fd": -1, "poll_fds": self._poll_fds.ctypes.data, "udp_fd": -1, "packet_bytes_max": _UDP_BYTES_MAX,
         }  # fmt: skip
         for name, value in settings.items():
             self.block[name] = value

@@ -50,6 +50,7 @@ _HOT_KEYS = 100  # as many objects as any cache holds
 
 
 _ROUNDS, _EXPIRING_ROUNDS, _LATENCY_ROUNDS = 15, 100, 600
+_NOTED_BATCHES = 500
 _HOUR_NS = 3600 * 10**9
 
 
@@ -105,7 +106,8 @@ def measure_expiring(bench: Bench, requests: int = 20_000, keys: int = KEYS_DEFA
 
 def measure_latencies(bench: Bench, requests: int = 2_000, keys: int = KEYS_DEFAULT) -> Observations:
     """Of ``latency-cost``: gets in batches, few hot ones, gets one a turn and puts, each with latencies ``recorded`` and
-    without, ``plain``; and ``again``, a second time without, which tells what the machine makes of nothing."""
+    without, ``plain``; and ``again``, a second time without, which tells what the machine makes of nothing. ``note`` is
+    the noting alone: so few nanoseconds are lost in the differences of the others."""
     with WorkerInProcess() as worker:
         account = worker.add_tenant(_TENANT)
         put = each_once(put_operation(account), keys)
@@ -125,6 +127,11 @@ def measure_latencies(bench: Bench, requests: int = 2_000, keys: int = KEYS_DEFA
             f"{name}_{how}": partial(served, workload, batch, are_recorded=how == "recorded")
             for name, (workload, batch) in kinds.items()
             for how in ("plain", "recorded", "again")
+        }
+        worker.serve(kinds["get"][0], RX_BATCH)
+        slices |= {
+            "note": partial(worker.note_latencies, RX_BATCH, _NOTED_BATCHES),
+            "note_single": partial(worker.note_latencies, 1, _NOTED_BATCHES),
         }
         found = in_turns(slices, bench.count(_LATENCY_ROUNDS), _Unwatched())
     found.settings["batch"] = RX_BATCH

@@ -29,6 +29,7 @@ from splinter.store.reclaim import reclaim
 from splinter.store.region import Region
 from splinter.store.store import Store
 from splinter.worker.accounts import begin_resumes, idle_until_now
+from splinter.worker.latencies import record_batch
 from splinter.worker.layout import QUEUE_LOCK
 from splinter.worker.memory import WorkerMemory, introduce
 from splinter.worker.records import Worker
@@ -97,6 +98,15 @@ def _serve_batches(w: int, flight: int, xsk: int, timespec: int, batches: int, b
         store32_release(socket.completion_producer, ring.advance(done, replies))
         expire(flight, now)
     return total
+
+
+@njit(cache=True)
+def _note_many(w: int, timespec: int, batch: int, batches: int) -> int:
+    """Note the latencies of the last batch again and again; returns nanoseconds."""
+    start = now_ns(timespec)
+    for number in range(batches):
+        record_batch(w, batch, number)
+    return now_ns(timespec) - start
 
 
 @njit(cache=True)
@@ -214,6 +224,12 @@ class WorkerInProcess(Owner):
     def record_latencies(self, are_recorded: bool) -> None:
         """Whether the worker notes how long its requests take; at first it does not."""
         self._memory.record_latencies(are_recorded)
+
+    def note_latencies(self, batch: int, batches: int) -> float:
+        """Nanoseconds that noting a latency takes, by itself: of the first ``batch`` requests of the batch that was served
+        last, so many times. They are recorded from then on."""
+        self.record_latencies(True)
+        return _note_many(self.address, self._timespec.ctypes.data, batch, batches) / (batch * batches)
 
     def serve(self, workload: Workload, requests: int, batch: int = limits.RX_BATCH) -> float:
         """Nanoseconds of the worker's loop for each request; ``requests`` of them, rounded up to whole batches.

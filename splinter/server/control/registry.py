@@ -170,11 +170,14 @@ class Registry:
         return self._slots_used
 
     def hottest(self, most: int) -> list[tuple[int, Entry]]:
-        """The extensions that used most CPU time, most first, each with its tenant; at most so many."""
+        """The extensions that used most CPU time of workers, most first, then those that only the kernel ran; each with its
+        tenant, at most so many."""
         cycles = np.sum([row["cycles"][: self._slots_used].astype(np.int64) for row in self._counters], axis=0)
         entries = {entry.slot: (tenant, entry) for tenant, own in self._entries.items() for entry in own.values()}
         order = np.argsort(-cycles, kind="stable") if entries else ()
-        ran = (int(slot) for slot in order if cycles[slot] > 0 and int(slot) in entries)
+        ran = [int(slot) for slot in order if cycles[slot] > 0 and int(slot) in entries]
+        kernel = (slot for slot in self.in_kernel.used_slots if slot in entries and self.in_kernel.invocations(slot))
+        ran += [slot for slot in kernel if cycles[slot] == 0]
         return [entries[slot] for slot in itertools.islice(ran, most)]
 
     def killers(self, least: int) -> set[tuple[int, str]]:
