@@ -56,7 +56,7 @@ def splinter(*arguments: object, **options: Any) -> subprocess.Popen[bytes]:
 
 def ended(run: subprocess.Popen[bytes]) -> tuple[int, str, str]:
     said, complained = run.communicate(timeout=SECONDS)
-    return run.returncode, said.decode(), complained.decode()
+    return run.returncode, (said or b"").decode(), complained.decode()
 
 
 def found_in(pieces: Any) -> list[DumpedObject]:
