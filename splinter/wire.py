@@ -104,7 +104,7 @@ ENTRY = np.dtype(
     [
         ("table", "<u2"),
         ("key_length", "<u2"),  # bytes of key behind the entry
-        ("value_length", "<u4"),  # bytes of value behind the key; or one of the two below, and no bytes
+        ("value_length", "<u4"),  # bytes of value behind the key; with ENTRY_EXPIRES; or one of the two, and no bytes
         ("object_version", "<u8"),  # as PUT's: of the object that was read; OBJECT_ABSENT; 0: it was not read
     ]
 )
@@ -112,6 +112,7 @@ ENTRY_STRUCT = struct.Struct("<HHIQ")  # ENTRY for the struct module
 assert ENTRY_STRUCT.size == ENTRY.itemsize
 ENTRY_DELETES = 0xFFFFFFFF  # the object is deleted, if there is one
 ENTRY_READS = 0xFFFFFFFE  # the object is not written
+ENTRY_EXPIRES = 0x80000000  # behind the value, and counted with it, stands how long the object is to live, TTL_BYTES
 ENTRIES_MAX = limits.PACKET_BODY_BYTES_MAX // (ENTRY.itemsize + 1)  # more do not fit a packet
 assert ENTRIES_MAX <= limits.COMMIT_OBJECTS_MAX
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,11 @@ from splinter.wire import TTL_BYTES, TTL_NONE, Opcode
 Ttl = float | timedelta  # seconds
 _FOR_EVER = bytes(TTL_BYTES)
 _NS_PER_SECOND = 1_000_000_000
+
+
+def seconds_of(ns: int) -> float:
+    """How long an object lives, as the wire says it."""
+    return math.inf if ns == TTL_NONE else ns / _NS_PER_SECOND
 
 
 class Lifetimes:
@@ -44,5 +50,4 @@ class Lifetimes:
         reply = self._request(timeout, Opcode.TTL, check_table(table), encode_key(key))
         if reply.status == Status.NOT_FOUND:
             return None
-        left = int.from_bytes(reply.checked().value, "little")
-        return float("inf") if left == TTL_NONE else left / _NS_PER_SECOND
+        return seconds_of(int.from_bytes(reply.checked().value, "little"))

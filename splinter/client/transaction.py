@@ -11,19 +11,34 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from splinter.client import bulk, fragments
+from splinter.client.arguments import check_ttl
 from splinter.client.channel import Channel
 from splinter.client.encoding import Key, Value, check_table, encode_key, encode_value
+from splinter.client.lifetimes import Ttl, seconds_of
 from splinter.errors import ConflictError, SplinterError, Status, TransactionTooLargeError
-from splinter.wire import ENTRY_DELETES, ENTRY_READS, ENTRY_STRUCT, OBJECT_ABSENT, Opcode
+from splinter.wire import (
+    ENTRY_DELETES,
+    ENTRY_EXPIRES,
+    ENTRY_READS,
+    ENTRY_STRUCT,
+    OBJECT_ABSENT,
+    TTL_BYTES,
+    Opcode,
+)
 
 _T = TypeVar("_T")
 _Place = tuple[int, bytes]  # table, key
 _PAUSE_SECONDS_MIN = 0.001  # at most so long after the first conflict; doubles with each
 _PAUSE_SECONDS_MAX = 0.064
 _WINDOW = 16  # packets of keys on their way at once
+
+
+class _Put(NamedTuple):
+    value: bytes
+    ttl_ns: int  # 0: for ever
 
 
 class Transaction:
@@ -37,7 +52,7 @@ class Transaction:
     def __init__(self, channel: Channel) -> None:
         self._channel: Channel | None = channel
         self._read: dict[_Place, tuple[bytes | None, int]] = {}  # value and version
-        self._written: dict[_Place, bytes | None] = {}  # None: to be deleted
+        self._written: dict[_Place, _Put | None] = {}  # None: to be deleted
         self._instants = 0  # at which something was read
 
     def get(self, key: Key, *, table: int = 0) -> bytes | None:
@@ -45,7 +60,7 @@ class Transaction:
         place = check_table(table), encode_key(key)
         channel = self._open_channel()
         if place in self._written:
-            return self._written[place]
+            return _value(self._written[place])
         if place not in self._read:
             self._read[place] = fragments.get(channel, *place)
             self._instants += 1
@@ -61,12 +76,48 @@ class Transaction:
             found = bulk.get_many(channel, [key for _, key in wanted], check_table(table), _WINDOW, has_versions=True)
             self._read.update(zip(wanted, zip(found.values, found.versions, strict=True), strict=True))
             self._instants += found.instants
-        return [self._written[place] if place in self._written else self._read[place][0] for place in places]
+        return [
+            _value(self._written[place]) if place in self._written else self._read[place][0] for place in places
+        ]  # fmt: skip
 
-    def put(self, key: Key, value: Value, *, table: int = 0) -> None:
-        """Have an object stored at the end of the block."""
+    def put(self, key: Key, value: Value, *, table: int = 0, ttl: Ttl | None = None) -> None:
+        """Have an object stored at the end of the block. From then on it lives for ``ttl`` seconds; without, for ever."""
         self._open_channel()
-        self._written[check_table(table), encode_key(key)] = encode_value(value)
+        place, ns = (check_table(table), encode_key(key)), 0 if ttl is None else check_ttl(ttl)
+        self._written[place] = _Put(encode_value(value), ns)
+
+    def expire(self, key: Key, ttl: Ttl, *, table: int = 0) -> bool:
+        """Have an object live for ``ttl`` seconds from the end of the block on; False when there is none. It is read, and put
+        again."""
+        return self._live(key, table, check_ttl(ttl))
+
+    def persist(self, key: Key, *, table: int = 0) -> bool:
+        """Have an object live for ever; False when there is none. It is read, and put again."""
+        return self._live(key, table, 0)
+
+    def _live(self, key: Key, table: int, ns: int) -> bool:
+        value = self.get(key, table=table)
+        if value is not None:
+            self._written[check_table(table), encode_key(key)] = _Put(value, ns)
+        return value is not None
+
+    def ttl(self, key: Key, *, table: int = 0) -> float | None:
+        """Seconds that an object still lives, ``math.inf`` for ever; None when there is none. Of what the block puts: from its
+        end on.
+
+        The object is read, too. Raises :class:`splinter.errors.ConflictError` when it is not the one any more that was read.
+        """
+        place = check_table(table), encode_key(key)
+        if self.get(key, table=table) is None:
+            return None
+        put = self._written.get(place)
+        if put is not None:
+            return seconds_of(put.ttl_ns)
+        reply = self._open_channel().request(Opcode.TTL, *place)
+        self._instants += 1
+        if reply.status == Status.NOT_FOUND or reply.checked().version != self._read[place][1]:
+            raise ConflictError
+        return seconds_of(int.from_bytes(reply.value, "little"))
 
     def delete(self, key: Key, *, table: int = 0) -> None:
         """Have an object deleted at the end of the block, if there is one."""
@@ -91,7 +142,7 @@ class Transaction:
         else:
             self.check()
 
-    def _send(self, written: dict[_Place, bytes | None]) -> None:
+    def _send(self, written: dict[_Place, _Put | None]) -> None:
         channel = self._open_channel()
         places = dict.fromkeys([*self._read, *written])
         body = b"".join(_entry(place, self._read.get(place), written.get(place), place in written) for place in places)
@@ -112,12 +163,19 @@ class Transaction:
         self._channel = None
 
 
-def _entry(place: _Place, read: tuple[bytes | None, int] | None, value: bytes | None, is_written: bool) -> bytes:
+def _value(put: _Put | None) -> bytes | None:
+    return None if put is None else put.value
+
+
+def _entry(place: _Place, read: tuple[bytes | None, int] | None, put: _Put | None, is_written: bool) -> bytes:
     """What a TRANSACT says of one key."""
     table, key = place
     version = 0 if read is None else read[1] or OBJECT_ABSENT
-    length = ENTRY_READS if not is_written else ENTRY_DELETES if value is None else len(value)
-    return ENTRY_STRUCT.pack(table, len(key), length, version) + key + (value or b"")
+    length, body = ENTRY_DELETES if is_written else ENTRY_READS, b""
+    if put is not None:
+        body = put.value + (put.ttl_ns.to_bytes(TTL_BYTES, "little") if put.ttl_ns else b"")
+        length = len(body) | (ENTRY_EXPIRES if put.ttl_ns else 0)
+    return ENTRY_STRUCT.pack(table, len(key), length, version) + key + body
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from splinter.client import Client
 from splinter.errors import Status
 from splinter.wire import (
     ENTRY_DELETES,
+    ENTRY_EXPIRES,
     ENTRY_READS,
     ENTRY_STRUCT,
     FLAG_REPLY,
@@ -21,6 +22,8 @@ from splinter.wire import (
     MULTIGET_TOO_LARGE,
     MULTIGET_VERSIONS,
     OBJECT_ABSENT,
+    TTL_BYTES,
+    TTL_NONE,
     Header,
     Opcode,
 )
@@ -42,6 +45,7 @@ class Responder:
         self.port: int = self.socket.getsockname()[1]
         self.objects: dict[tuple[int, bytes], tuple[int, bytes]] = {}
         self.staged: dict[tuple[int, int], dict[int, bytes]] = {}
+        self.ttls: dict[tuple[int, bytes], int] = {}  # ns, of what a transaction put
         self.requests: list[Header] = []
         self.on_request: Callable[[Header, bytes], list[bytes]] = lambda header, packet: [packet]
         self.on_reply: Callable[[Header, bytes], list[bytes]] = lambda header, packet: [packet]
@@ -101,6 +105,11 @@ class Responder:
                 return Status.OK, self._multiget(header.table, value, header.object_version == MULTIGET_VERSIONS)
             case Opcode.TRANSACT:
                 return self._transact(header, value)
+            case Opcode.TTL if (header.table, key) in self.objects:
+                header.object_version = self.objects[header.table, key][0]
+                return Status.OK, self.ttls.get((header.table, key), TTL_NONE).to_bytes(TTL_BYTES, "little")
+            case Opcode.TTL:
+                return Status.NOT_FOUND, b""
             case Opcode.INVOKE:
                 return self.invoke(key, value, header.object_version)
         return Status.UNKNOWN_OPCODE, b""
@@ -146,15 +155,20 @@ class Responder:
             if version and self.objects.get(place, (OBJECT_ABSENT, b""))[0] != version:
                 return Status.VERSION_CHANGED, b""
             if value_length != ENTRY_READS:
-                size = 0 if value_length == ENTRY_DELETES else value_length
-                writes.append((place, None if value_length == ENTRY_DELETES else body[at : at + size]))
+                is_deleted, ttl = value_length == ENTRY_DELETES, TTL_NONE
+                size = 0 if is_deleted else value_length & ~ENTRY_EXPIRES
+                value = body[at : at + size]
+                if not is_deleted and value_length & ENTRY_EXPIRES:
+                    value, ttl = value[:-TTL_BYTES], int.from_bytes(value[-TTL_BYTES:], "little")
+                writes.append((place, None if is_deleted else value, ttl))
                 at += size
         self._version += 2
-        for place, value in writes:
-            if value is None:
+        for place, written, ttl in writes:
+            self.ttls[place] = ttl
+            if written is None:
                 self.objects.pop(place, None)
             else:
-                self.objects[place] = (self._version, value)
+                self.objects[place] = (self._version, written)
         header.object_version = self._version
         return Status.OK, b""
 

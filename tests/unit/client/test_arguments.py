@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from splinter.client import Client
+from splinter.client import Client, Transaction
 from splinter.client.admin import Admin
 from splinter.client.arguments import RANGES
 from splinter.errors import BadTableError
@@ -24,11 +24,13 @@ GOOD: dict[str, Any] = {
 }  # fmt: skip
 ODD = [-1, 1 << 64, 10**5000, 1.5, 1.0, float("nan"), float("inf"), True, b"1", [1], object()]
 ODD_TIMEOUTS = [0, -1, 1e6, float("nan"), float("inf"), 10**400, True, "1", b"1", [1], object()]
+ODD_TTLS = [0, -1, 1e12, float("nan"), float("inf"), 10**400, True, "1", b"1", [1], object()]
+ODD_OF = {"timeout": ODD_TIMEOUTS, "ttl": ODD_TTLS}
 METHODS = [
     (kind, name)
-    for kind in (Client, Admin)
+    for kind in (Client, Admin, Transaction)
     for name, member in inspect.getmembers(kind, inspect.isfunction)
-    if name == "__init__" or not name.startswith("_")
+    if (name == "__init__" and kind is not Transaction) or not name.startswith("_")
 ]
 
 
@@ -36,7 +38,7 @@ def numbers(kind: type, method: str) -> Iterator[tuple[str, bool]]:
     """The numeric parameters of a method, and whether each may be None."""
     for name, parameter in inspect.signature(getattr(kind, method)).parameters.items():
         annotation = str(parameter.annotation)
-        if name != "self" and {"int", "float"} & set(annotation.split(" | ")):
+        if name != "self" and {"int", "float", "Ttl"} & set(annotation.split(" | ")):
             yield name, "None" in annotation
 
 
@@ -44,7 +46,7 @@ NUMBERS = [
     pytest.param(kind, method, name, odd, id=f"{kind.__name__}.{method}-{name}-{number}")
     for kind, method in METHODS
     for name, is_optional in numbers(kind, method)
-    for number, odd in enumerate([*(ODD_TIMEOUTS if name == "timeout" else ODD), *([] if is_optional else [None, "x"])])
+    for number, odd in enumerate([*ODD_OF.get(name, ODD), *([] if is_optional else [None, "x"])])
 ]
 
 
@@ -65,8 +67,11 @@ def call(responder: Responder) -> Iterator[Callable[..., Any]]:
         begin = [given.pop("name")] if method == "invoke" else []
         if method == "__init__":
             return kind(**given | {name: odd})
-        made = Client(ADDRESS, TENANT, TOKEN, **ports) if kind is Client else Admin(ADDRESS, "c", port=control.port)
-        with made:
+        if kind is Admin:
+            with Admin(ADDRESS, "c", port=control.port) as admin:
+                return getattr(admin, method)(**given | {name: odd})
+        with Client(ADDRESS, TENANT, TOKEN, **ports) as client, client.transaction() as transaction:
+            made = transaction if kind is Transaction else client
             return getattr(made, method)(*begin, **given | {name: odd})
 
     yield call
@@ -77,7 +82,7 @@ def call(responder: Responder) -> Iterator[Callable[..., Any]]:
 
 def test_all_methods_with_numbers_are_met() -> None:
     met = {name for kind, method in METHODS for name, _ in numbers(kind, method)}
-    assert met == {*RANGES, "timeout"}
+    assert met == {*RANGES, "timeout", "ttl"}
     assert len(NUMBERS) > 400
 
 

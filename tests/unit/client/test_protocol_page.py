@@ -15,6 +15,7 @@ from splinter.wire import (
     ENTRIES_MAX,
     ENTRY,
     ENTRY_DELETES,
+    ENTRY_EXPIRES,
     ENTRY_READS,
     HEADER,
     MULTIGET_MISSING,
@@ -52,7 +53,7 @@ def test_the_table_of_an_entry_is_the_entry(page):
     fields = [(int(ENTRY.fields[name][1]), ENTRY.fields[name][0].itemsize, name) for name in ENTRY.names or ()]  # type: ignore[index]
     assert [(int(row[0]), int(row[1]), row[2]) for row in told] == fields
     assert int(behind[0]) == ENTRY.itemsize
-    assert f"0x{ENTRY_DELETES:X}" in told[2][3] and f"0x{ENTRY_READS:X}" in told[2][3]
+    assert all(f"0x{flag:X}" in told[2][3] for flag in (ENTRY_DELETES, ENTRY_READS, ENTRY_EXPIRES))
     assert f"1 to {ENTRIES_MAX} entries" in page
 
 

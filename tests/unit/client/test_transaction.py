@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -163,6 +165,42 @@ def test_arguments_are_checked_before_anything_is_sent(client: Client, responder
     with pytest.raises(ValueError, match="tries"):
         client.transact(lambda tx: None, tries=0)
     assert sent(responder) == []
+
+
+def test_what_it_puts_may_expire(client: Client, responder: Responder):
+    with client.transaction() as tx:
+        assert (tx.ttl(b"c"), tx.expire(b"c", 5), tx.persist(b"c")) == (None, False, False)
+        tx.put(b"c", b"3", ttl=2.5)
+        assert (tx.get(b"c"), tx.ttl(b"c")) == (b"3", 2.5)
+        tx.put(b"d", b"4", table=5, ttl=timedelta(hours=1))
+        assert tx.expire(b"a", 60) and tx.get(b"a") == b"1" and tx.ttl(b"a") == 60
+        assert tx.persist(b"b") and tx.ttl(b"b") == math.inf
+        tx.put(b"e", b"5", ttl=9)
+        tx.put(b"e", b"6")
+        assert tx.ttl(b"e") == math.inf
+        tx.put(b"f", b"7", ttl=9)
+        tx.delete(b"f")
+        assert (tx.ttl(b"f"), tx.expire(b"f", 9)) == (None, False)
+    second = 1_000_000_000
+    assert {key: ns for (_, key), ns in responder.ttls.items()} == {
+        b"c": 5 * second // 2, b"d": 3600 * second, b"a": 60 * second, b"b": 0, b"e": 0, b"f": 0,
+    }  # fmt: skip
+    values = {key: value for (_, key), (_, value) in responder.objects.items()}
+    assert values == {b"a": b"1", b"b": b"1", b"c": b"3", b"d": b"4", b"e": b"6"}
+
+
+def test_how_long_an_object_lives_is_of_what_was_read(client: Client, responder: Responder):
+    responder.ttls[0, b"a"] = 2_500_000_000
+    with client.transaction() as tx:
+        assert (tx.ttl(b"a"), tx.ttl(b"b")) == (2.5, math.inf)
+    for change in (lambda: client.put(b"a", b"1"), lambda: client.delete(b"a")):
+        with pytest.raises(ConflictError), client.transaction() as tx:
+            assert tx.get(b"a") == b"1"
+            change()
+            tx.ttl(b"a")
+    with pytest.raises(ConflictError), client.transaction() as tx:  # of two instants, and the first is over
+        assert tx.ttl(b"b") == math.inf
+        client.put(b"b", b"2")
 
 
 def test_another_status_is_its_exception(client: Client, responder: Responder):

@@ -18,7 +18,7 @@ from splinter.wire import ENTRIES_MAX, ENTRY, ENTRY_DELETES, HEADER, Header, Opc
 from splinter.worker.reply import DROP
 from splinter.worker.requests import handle
 from splinter.worker.turn import begin_turn
-from tests.support.entries import ABSENT, deletes, puts, reads
+from tests.support.entries import ABSENT, deletes, puts, puts_for, reads
 
 TENANT, OTHER = 1, 2
 CANARY = b"canary"
@@ -188,6 +188,20 @@ REFUSED = [
     pytest.param(Status.BAD_LENGTH, struct.pack("<HHIQ", 0, 1, 0xFFFFFFFD, 0) + b"k", {}, id="value as long as can be"),
     pytest.param(Status.BAD_LENGTH, struct.pack("<HHIQ", 0, 2, ENTRY_DELETES, 0) + b"k", {}, id="key of a delete beyond it"),
     pytest.param(Status.BAD_LENGTH, struct.pack("<HHIQ", 0, 1, 2, 0) + b"kv", {}, id="value beyond the packet"),
+    *(
+        pytest.param(
+            Status.BAD_LENGTH,
+            struct.pack("<HHIQ", 0, 1, 1 << 31 | size, 0) + b"k" + bytes(size),
+            {},
+            id=f"{size} bytes",
+        )
+        for size in range(8)
+    ),
+    *(
+        pytest.param(Status.BAD_TTL, puts(b"j", b"v") + puts_for(b"k", b"v", ns), {}, id=f"{ns} ns")
+        for ns in (0, limits.TTL_NS_MAX + 1, 1 << 63, (1 << 64) - 1)
+    ),
+    pytest.param(Status.BAD_LENGTH, puts_for(b"k", b"v", 5)[:-1], {}, id="lifetime beyond the packet"),
     pytest.param(Status.BAD_KEY, puts(b"", b"v"), {}, id="empty key"),
     pytest.param(Status.BAD_KEY, puts(b"k" * 256, b"v"), {}, id="long key"),
     pytest.param(Status.BAD_KEY, puts(b"k", b"v"), {"key_length": 1}, id="a key beside them"),
@@ -214,6 +228,29 @@ def test_what_is_wrong_is_refused_and_changes_nothing(
     assert send(body, **lengths, **fields) == (status, 0)
     assert contents(worker) == before
     assert (worker.store.accounts == accounts).all()
+
+
+def test_what_it_puts_may_expire(worker: WorkerInProcess, send: Sender):
+    """All of it from the same moment on; of two writes of a key the later stands, with its lifetime or without."""
+    hour = 3600 * 10**9
+    read = worker.store.put(TENANT, 0, b"read", b"1", ttl=hour)
+    entries = [puts_for(b"a", b"", 2 * hour), puts_for(b"read", b"22", 5 * hour, read), puts_for(b"b", b"33", 2 * hour)]
+    assert send(*entries, puts(b"for ever", b""), puts_for(b"c", b"1", 1), puts(b"c", b"2"))[0] == Status.OK
+    moments = {stored.key: stored.expires for stored in worker.store.scan(0, tenant=TENANT)}
+    assert moments[b"a"] == moments[b"b"] == moments[b"read"] - 3 * hour
+    assert 0 < moments[b"a"] - worker.store.now_ns <= 2 * hour
+    assert moments[b"c"] == moments[b"for ever"] == 0
+    assert {key: value for (_, key), (value, _) in contents(worker).items()} == {
+        b"a": b"", b"read": b"22", b"b": b"33", b"for ever": b"", b"c": b"2",
+    }  # fmt: skip
+    worker.store.descriptor["clock_base"] += 2 * hour
+    assert {key for _, key in contents(worker)} == {b"read", b"for ever", b"c"}
+    # One alone is another way of committing.
+    assert send(puts_for(b"a", b"x", limits.TTL_NS_MAX))[0] == Status.OK
+    assert send(reads(b"b", ABSENT), puts_for(b"d", b"x", hour))[0] == Status.OK
+    assert send(reads(b"d", ABSENT), puts_for(b"e", b"x", hour))[0] == Status.VERSION_CHANGED
+    worker.store.descriptor["clock_base"] += hour
+    assert send(reads(b"d", ABSENT), puts_for(b"e", b"x", hour))[0] == Status.OK
 
 
 def test_it_reaches_nothing_of_other_tenants(worker: WorkerInProcess, send: Sender):
@@ -309,7 +346,10 @@ def test_while_another_has_the_turn_it_is_busy_and_nothing_is_decided(worker: Wo
 
 # --- anything ------------------------------------------------------------------------------------------------------------
 
-ALLOWED = {Status.OK, Status.BAD_LENGTH, Status.BAD_KEY, Status.BAD_TABLE, Status.BAD_FRAGMENT, Status.VERSION_CHANGED}
+ALLOWED = {
+    Status.OK, Status.BAD_LENGTH, Status.BAD_KEY, Status.BAD_TABLE, Status.BAD_FRAGMENT, Status.BAD_TTL, Status.VERSION_CHANGED,
+}  # fmt: skip
+LIFETIMES_NS = (0, 1, 10**18, limits.TTL_NS_MAX, limits.TTL_NS_MAX + 1, (1 << 64) - 1)
 
 
 def test_any_bytes_are_executed_or_refused(worker: WorkerInProcess, send: Sender):
@@ -342,9 +382,11 @@ def test_any_bytes_are_executed_or_refused(worker: WorkerInProcess, send: Sender
 
 def _entry(dice: random.Random) -> bytes:
     key, table, version = dice.choice(KEYS), dice.choice(TABLES), dice.choice((0, 0, 0, ABSENT, 2))
-    kind = dice.randrange(3)
+    kind = dice.randrange(4)
     if kind == 0:
         return reads(key, version, table=table)
+    if kind == 3:
+        return puts_for(key, dice.randbytes(dice.randrange(40)), dice.choice(LIFETIMES_NS), version, table=table)
     return (
         deletes(key, version, table=table) if kind == 1 else puts(key, dice.randbytes(dice.randrange(40)), version, table=table)
     )
