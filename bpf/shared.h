@@ -232,7 +232,7 @@ struct frame {
     __u64 call;
     __u64 shown;
     __u64 now;
-    __u64 reserved;
+    __u64 expires;
 };
 
 struct extension_scratch {

@@ -156,6 +156,7 @@ SWEEP_SLOTS_IDLE = 8192  # the same before it sleeps
 SWEEP_OBJECTS = 32  # of them, how many it deletes
 SWEEP_SLABS = 64  # that it looks at, however few slots they have
 SWEEP_PAUSE_NS = 1_000_000
+ROOM_SLOTS = 1024  # that a put looks at, which its tenant's quota refuses, for objects of the tenant that have expired
 TTL_NS_MAX = 100 * 366 * 86_400 * 1_000_000_000  # that an object may be given to live; with the clock it fits 63 bits
 RECLAIM_SLOTS_MAX = 64  # retired slots that an allocation tries to get back before it asks for new memory
 JOURNAL_WORDS_MAX = 16  # words that one step of a writer changes

@@ -12,7 +12,8 @@ of the clock, too.
 
 **Sweeping.** What is over keeps its memory, and counts for its tenant's quota, until it is deleted: as by a delete of its
 tenant's, log entry included. Workers take slab after slab, each its own, and look at SWEEP_SLOTS slots in a millisecond, or
-more before they sleep. A sweep waits for nobody: what it cannot delete, as its tenant's lock is held or the disk is behind, or
+more before they sleep. A put that its tenant's quota refuses looks for what is over of the tenant's own (:func:`make_room`),
+and is tried once more. A sweep waits for nobody: what it cannot delete, as its tenant's lock is held or the disk is behind, or
 what is left in the slab of a worker that died, the next round finds.
 """
 
@@ -50,6 +51,9 @@ _KEY_LENGTH_MAX = limits.KEY_BYTES_MAX  # of eight bits
 _OBJECTS = limits.SWEEP_OBJECTS
 _SLABS = limits.SWEEP_SLABS
 _PAUSE_NS = limits.SWEEP_PAUSE_NS
+_ROOM_SLOTS = limits.ROOM_SLOTS
+_SLOT_BITS = 16  # of the number of a slot
+assert max(map(slots_per_slab, range(CLASSES))) < 1 << _SLOT_BITS
 
 
 @njit(cache=True)
@@ -65,19 +69,50 @@ def sweep(store: int, p: int, slots: int) -> None:
     while slots > 0 and deleted < _OBJECTS and slabs < _SLABS:
         if slab == 0:
             slab, number, slabs = _take_slab(store), 0, slabs + 1
-        record = load64_acquire(slab_record(store, slab))
-        size_class, last = record & _CLASS_MASK, 0
-        if shift_right(record, SLAB_STATE_SHIFT) == SLAB_IN_USE and size_class < CLASSES:
-            last = slots_per_slab(size_class)
+        size_class, last = _slots_of(store, slab)
         while number < last and slots > 0 and deleted < _OBJECTS:
             slot = slot_at(store, slab * SLAB_UNITS) + number * class_bytes(size_class)
-            if load64(slot + O_IDENTITY) < 0 and _sweep_object(store, me, slot, size_class):
+            if load64(slot + O_IDENTITY) < 0 and _sweep_object(store, me, slot, size_class, 0):
                 deleted += 1
             number += 1
             slots -= 1
         if number >= last:
             slab = 0
     mine.sweep_slab, mine.sweep_slot = slab, number
+
+
+@njit(cache=True)
+def make_room(store: int, me: int, tenant: int) -> bool:
+    """Delete what is over of a tenant, whose quota refuses a put and whose lock the caller holds: among the next ROOM_SLOTS
+    slots, SWEEP_OBJECTS at most. By the clock of the participant's turn. Returns whether there was any, and the put may begin
+    again."""
+    descriptor, mine, account_at = Descriptor(store), Participant(me), account_of(store, tenant)
+    if descriptor.expiring == 0:
+        return False
+    slab, number = mine.room_next >> _SLOT_BITS, mine.room_next & (1 << _SLOT_BITS) - 1
+    slots, deleted, slabs = _ROOM_SLOTS, 0, 0
+    while slots > 0 and deleted < _OBJECTS and slabs < _SLABS:
+        size_class, last = _slots_of(store, slab) if 0 < slab < descriptor.slabs_used else (0, 0)
+        while number < last and slots > 0 and deleted < _OBJECTS:
+            slot = slot_at(store, slab * SLAB_UNITS) + number * class_bytes(size_class)
+            word = load64(slot + O_IDENTITY)
+            if word < 0 and identity_tenant(word) == tenant and _sweep_object(store, me, slot, size_class, tenant):
+                deleted += 1
+            number += 1
+            slots -= 1
+        if number >= last:
+            slab, number, slabs = slab + 1 if slab > 0 and slab + 1 < descriptor.slabs_used else 1, 0, slabs + 1
+    mine.room_next = slab << _SLOT_BITS | number
+    return deleted > 0 and log_room(store, me, account_at) == Status.OK
+
+
+@njit(cache=True)
+def _slots_of(store: int, slab: int) -> tuple[int, int]:
+    """The size class of a slab, and how many slots it has; 0 slots when it holds no objects."""
+    record = load64_acquire(slab_record(store, slab))
+    size_class = record & _CLASS_MASK
+    is_used = shift_right(record, SLAB_STATE_SHIFT) == SLAB_IN_USE and size_class < CLASSES
+    return size_class, slots_per_slab(size_class) if is_used else 0
 
 
 @njit(cache=True)
@@ -92,8 +127,9 @@ def _take_slab(store: int) -> int:
 
 
 @njit(cache=True)
-def _sweep_object(store: int, me: int, slot: int, size_class: int) -> bool:
-    """Delete the object in a slot, if there is one and it is over; returns whether it was.
+def _sweep_object(store: int, me: int, slot: int, size_class: int, held: int) -> bool:
+    """Delete the object in a slot, if there is one and it is over; returns whether it was. ``held``: the tenant whose lock the
+    caller has; 0: none's.
 
     What is read before the tenant's lock is held may be anything, and change; but an entry that has this identity and names
     this unit says that it is the tenant's object, which nobody else changes.
@@ -106,8 +142,8 @@ def _sweep_object(store: int, me: int, slot: int, size_class: int) -> bool:
         return False
     account_at = account_of(store, tenant)
     account = Account(account_at)
-    if not try_lock_tenant(store, me, account.at.lock):
-        return False
+    if tenant != held and (held != 0 or not try_lock_tenant(store, me, account.at.lock)):
+        return False  # nobody holds two
     is_it = False
     if account.active != 0 and not turn_is_others(store, me, account_at) and log_room(store, me, account_at) == Status.OK:
         identity = identity_of(tenant, identity_table(word), key_length)
@@ -117,5 +153,6 @@ def _sweep_object(store: int, me: int, slot: int, size_class: int) -> bool:
         is_it = entry != 0 and word_unit(word) == unit_of(store, slot) and is_over(slot, now)
         if is_it:
             remove(store, me, tenant, entry, word, 0, 0)
-    unlock(store, account.at.lock)
+    if held == 0:
+        unlock(store, account.at.lock)
     return is_it

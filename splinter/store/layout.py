@@ -307,7 +307,7 @@ PARTICIPANT = np.dtype(
         ("sweep_slab", "<u8"),  # that it sweeps (splinter.store.expiry); 0: none. Then the slot that is next, and from when on
         ("sweep_slot", "<u8"),
         ("sweep_ns", "<u8"),
-        ("reserved", "<u8"),
+        ("room_next", "<u8"),  # where it looks next for a tenant's own that are over (splinter.store.expiry): slab and slot
         ("claim", CLAIM),
         ("intent", INTENT),
         ("commit", COMMIT),

@@ -33,8 +33,9 @@ from splinter.store.objects import (
     set_expires,
 )
 from splinter.store.outcomes import Outcome, outcome_kind, outcome_word
-from splinter.store.publication import publish, remove_key
+from splinter.store.publication import remove_key
 from splinter.store.records import Account, Claim, Object, Participant
+from splinter.store.room import publish_with_room
 from splinter.store.slots import peek_slot
 from splinter.store.snapshots import committed, find_at
 from splinter.store.turns import turn_is_others
@@ -163,7 +164,9 @@ def store_put(
     if status == Status.OK:
         status = -slot
         if slot > 0:
-            status = publish(store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim)
+            status = publish_with_room(
+                store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim
+            )
         claim_refusal(store, me, tenant, claim, status)
     unlock(store, Account(account_of(store, tenant)).at.lock)
     return status
@@ -222,7 +225,7 @@ def _publish_again(
         return -slot
     key, value = object_key(found), object_value(found)
     fill_object(store, slot, tenant, table, key, key_length, value, value_length, expires)
-    return publish(store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim)
+    return publish_with_room(store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim)
 
 
 @njit(cache=True)

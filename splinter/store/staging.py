@@ -22,15 +22,16 @@ from splinter.store.accounts import account_of
 from splinter.store.classes import class_bytes, class_for
 from splinter.store.clients import claim_begin
 from splinter.store.clock import moment_in
+from splinter.store.expiry import make_room
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.journal import commit, lock_tenant, note, participant_at, unlock
 from splinter.store.kill_points import KillPoint, kill_point
 from splinter.store.layout import ARRIVED_WORDS, O_KEY, SLAB_UNITS
 from splinter.store.objects import fill_header, object_bytes, object_key_length, object_value, set_expires, set_value_length
 from splinter.store.operations import claim_refusal, lock_active, lock_to_write, store_last_version
-from splinter.store.publication import publish
 from splinter.store.reclaim import begin_free, end_free, note_free
 from splinter.store.records import Account, Object, Stage
+from splinter.store.room import publish_with_room
 from splinter.store.slabs import class_at, slab_record, slot_at, unit_of
 from splinter.store.slots import note_take, peek_slot
 from splinter.store.staging_entries import clock_ns, entries_owned, is_ownerless, stage_at, tenant_generation, unused_entry
@@ -127,6 +128,8 @@ def stage_begin(
     if status != Status.OK:
         return -status
     staged = _charge(store, tenant, class_bytes(size_class))
+    if staged < 0 and make_room(store, me, tenant):
+        staged = _charge(store, tenant, class_bytes(size_class))
     if staged >= 0:
         account = Account(account_of(store, tenant))
         count = note_take(store, me, 0, size_class)
@@ -232,7 +235,7 @@ def stage_publish(store: int, p: int, entry: int, expected_version: int, claim: 
             status = claim_begin(store, me, tenant, claim)
         if status == Status.OK:
             set_expires(slot, moment_in(store, me, stage.ttl))
-            status = publish(
+            status = publish_with_room(
                 store, me, tenant, table, slot + O_KEY, key_length, hashed, slot, class_at(store, unit), address,
                 expected_version, claim,
             )  # fmt: skip

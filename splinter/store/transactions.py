@@ -15,15 +15,16 @@ from splinter.store.accounts import account_of
 from splinter.store.classes import class_for
 from splinter.store.clients import claim_begin, claim_settle
 from splinter.store.commit_layout import READ_BYTES, WRITE_BYTES, WRITE_DELETES
-from splinter.store.commits import commit_objects, next_write
+from splinter.store.commits import next_write
 from splinter.store.hashing import identity_key_length, identity_table, keys_equal
 from splinter.store.index import find_hashed
 from splinter.store.journal import participant_at, unlock
 from splinter.store.objects import is_over, object_bytes, object_version
 from splinter.store.operations import claim_refusal, fill_object, lock_active, lock_to_write
 from splinter.store.outcomes import claimed_value
-from splinter.store.publication import publish, remove_key
+from splinter.store.publication import remove_key
 from splinter.store.records import Account, Claim, Descriptor, Participant, Read, Write
+from splinter.store.room import commit_with_room, publish_with_room
 from splinter.store.slots import peek_slot
 
 CONFLICT = 258  # not a status: something that the transaction has read was changed since; it is to begin anew
@@ -142,7 +143,7 @@ def _commit(store: int, me: int, tenant: int, writes: int, end: int, claim: int)
     """Commit what the WRITE records say, at least one of which stands. The caller holds the tenant's lock."""
     first = next_write(writes, end)
     if next_write(first + Write(first).size, end) < end:
-        return commit_objects(store, me, tenant, first, end, claim)
+        return commit_with_room(store, me, tenant, first, end, claim)
     return _commit_one(store, me, tenant, first, claim)
 
 
@@ -163,4 +164,4 @@ def _commit_one(store: int, me: int, tenant: int, write: int, claim: int) -> int
     if slot < 0:
         return -slot
     fill_object(store, slot, tenant, table, key, key_length, key + key_length, length, written.expires)
-    return publish(store, me, tenant, table, key, key_length, written.hashed, slot, size_class, 0, 0, claim)
+    return publish_with_room(store, me, tenant, table, key, key_length, written.hashed, slot, size_class, 0, 0, claim)

@@ -17,6 +17,7 @@ from splinter.errors import Status
 from splinter.native.atomics import store64
 from splinter.store.accounts import account_of
 from splinter.store.clients import claim_begin, claim_settle_body, clients_sweep
+from splinter.store.clock import moment_in
 from splinter.store.compaction import compact
 from splinter.store.epochs import OLDEST_NONE, epoch_enter
 from splinter.store.expiry import sweep
@@ -84,8 +85,9 @@ def put_for_a_while(key: bytes, value: bytes, ttl: int) -> Step:
     """Put a value that lives for ``ttl`` ns: what the others find is there, as nobody's clock shows its end."""
 
     def run(store: Store) -> None:
+        moment = moment_in(store.address, participant_at(store.address, VICTIM), ttl)
         status = store_put(
-            store.address, VICTIM, TENANT, 0, address_of(key), len(key), address_of(value), len(value), 0, 0, 0, ttl
+            store.address, VICTIM, TENANT, 0, address_of(key), len(key), address_of(value), len(value), 0, 0, 0, moment
         )
         assert status == Status.OK, status
 
@@ -114,6 +116,21 @@ def sweep_over(key: bytes) -> Step:
         store.participants["now"][VICTIM] = 0
 
     return Step(f"sweep {key!r}", run, lambda contents: contents.pop(key, None) and None)
+
+
+def refused_for_quota(key: bytes) -> Step:
+    """A put that the quota refuses, though what is over was swept away for it, by a clock that is far ahead."""
+
+    def run(store: Store) -> None:
+        quota = int(store.accounts[TENANT]["quota_bytes"])
+        store.open_tenant(TENANT, 1)
+        store.participants["now"][VICTIM], store.participants["room_next"][VICTIM] = FAR_FUTURE_NS, 0
+        status = store_put(store.address, VICTIM, TENANT, 0, address_of(b"none"), 4, address_of(b"none"), 4, 0)
+        store.participants["now"][VICTIM] = 0
+        store.open_tenant(TENANT, quota)
+        assert status == Status.QUOTA_EXCEEDED, status
+
+    return Step(f"refused, without {key!r}", run, lambda contents: contents.pop(key, None) and None)
 
 
 def delete(key: bytes) -> Step:
@@ -363,6 +380,8 @@ def steps() -> list[Step]:
         put_for_a_while(b"while", value(33, 10), HOUR_NS),
         live(b"while", 2 * HOUR_NS),
         sweep_over(b"while"),
+        put_for_a_while(b"room", value(34, 40), HOUR_NS),
+        refused_for_quota(b"room"),
         put(b"small", value(1, 10)),
         put(b"small", value(2, 20)),  # replaced within the class
         put(b"small", value(3, 100)),  # and by another class

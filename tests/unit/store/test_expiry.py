@@ -11,11 +11,13 @@ import pytest
 from splinter import limits
 from splinter.durable.snapshots import copied
 from splinter.errors import RequestError, Status, VersionChangedError
+from splinter.store.classes import slots_per_slab
 from splinter.store.clock import look_at_store_clock
 from splinter.store.compaction import compact
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
 from splinter.store.expiry import sweep
 from splinter.store.journal import participant_at
+from splinter.store.layout import OBJECT_BYTES
 from splinter.store.publication import EXPECT_ABSENT
 from splinter.store.reclaim import reclaim
 from splinter.store.staging import stage_put
@@ -155,6 +157,123 @@ def test_a_held_lock_and_a_closed_tenant_do_not_hold_up_a_sweep(store: Store) ->
     store.accounts["lock"][TENANT] = 0
     sweep_all(store)
     assert int(store.accounts["objects"][TENANT]) == 0
+
+
+WAYS = ["put", "replacement", "lifetime", "transaction", "transaction of two", "fragments"]
+
+
+def put_in_some_way(store: Store, way: str) -> int:
+    """A status."""
+    value = bytes(200)
+    try:
+        if way == "put":
+            store.put(TENANT, 0, b"new", value, participant=0)
+        elif way == "replacement":
+            store.put(TENANT, 0, b"old", bytes(3000), participant=0)
+        elif way == "lifetime":
+            store.expire(TENANT, 0, b"tight", HOUR, participant=0)
+        elif way == "fragments":
+            return fragments(store, b"new", bytes(limits.FRAGMENT_BYTES + 100))
+        else:
+            transaction = Transaction(store, TENANT)
+            transaction.put(b"new", value)
+            if way == "transaction of two":
+                transaction.put(b"another", b"")
+            return transaction.end()
+    except RequestError as refusal:
+        return int(refusal.status)
+    return int(Status.OK)
+
+
+def fragments(store: Store, key: bytes, value: bytes) -> int:
+    """Put a value in fragments, up to the first that is refused; its status."""
+    at, size = address_of(key), limits.FRAGMENT_BYTES
+    count = -(-len(value) // size)
+    for index in range(count):
+        piece = value[index * size :][:size]
+        status = stage_put(
+            store.address, 0, 7, 1, TENANT, 0, at, len(key), count, index, address_of(piece), len(piece), 0, 0, 0, size
+        )[0]  # fmt: skip
+        if status != Status.OK:
+            return int(status)
+    return int(Status.OK)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_put_over_the_quota_takes_the_room_of_what_is_over(store: Store, way: str) -> None:
+    store.put(TENANT, 0, b"old", b"")
+    store.put(TENANT, 0, b"tight", bytes(64 - OBJECT_BYTES - 5))  # its slot is full
+    for number in range(10):
+        for tenant in (TENANT, OTHER):
+            store.put(tenant, 0, b"short %d" % number, bytes(500), ttl=HOUR)
+    store.open_tenant(TENANT, int(store.accounts["bytes_used"][TENANT]))
+    used, objects = (store.accounts[name].copy() for name in ("bytes_used", "objects"))
+    assert put_in_some_way(store, way) == Status.QUOTA_EXCEEDED
+    assert (store.accounts["bytes_used"] == used).all() and (store.accounts["objects"] == objects).all()
+    pass_time(store, HOUR)
+    look_at_store_clock(store.address, participant_at(store.address, 0))
+    slots = int(store.descriptor["slabs_used"]) * slots_per_slab(0)
+    tries = [put_in_some_way(store, way) for _ in range(slots // limits.ROOM_SLOTS + 1)]
+    assert set(tries) <= {Status.OK, Status.QUOTA_EXCEEDED} and tries[-1] == Status.OK
+    now_used, now_objects = (int(store.accounts[name][TENANT]) for name in ("bytes_used", "objects"))
+    assert now_used <= used[TENANT] and now_objects < objects[TENANT]
+    assert int(store.accounts["objects"][OTHER]) == 10  # another's are left to the sweep: nobody holds two locks
+
+
+def test_a_value_in_fragments_begins_in_the_room_of_what_is_over(store: Store) -> None:
+    """Three at once: what is staged beside the quota is two."""
+
+    def begin(sequence: int) -> int:
+        piece, size = bytes(limits.FRAGMENT_BYTES), limits.FRAGMENT_BYTES
+        return int(
+            stage_put(
+                store.address, 0, 7, sequence, TENANT, 0, address_of(b"large"), 5, -(-limits.VALUE_BYTES_MAX // size), 0,
+                address_of(piece), size, 0, 0, 0, size,
+            )[0]
+        )  # fmt: skip
+
+    for number in range(30):
+        store.put(TENANT, 0, b"short %d" % number, bytes(16_000), ttl=HOUR)
+    store.open_tenant(TENANT, int(store.accounts["bytes_used"][TENANT]))
+    begun = [begin(sequence) for sequence in range(1, 4)]
+    assert begun[0] == Status.OK and begun[-1] == Status.QUOTA_EXCEEDED
+    pass_time(store, HOUR)
+    look_at_store_clock(store.address, participant_at(store.address, 0))
+    assert begin(3) == Status.OK
+    assert int(store.accounts["objects"][TENANT]) == 0
+
+
+def test_the_look_for_room_is_bounded_and_goes_on_where_it_was(store: Store) -> None:
+    """Objects that live stand before the one that is over: it takes several puts to come to it."""
+    count = 3 * limits.ROOM_SLOTS
+    for number in range(count):
+        store.put(OTHER, 0, b"%d" % number, b"", ttl=1000 * HOUR)
+    store.put(TENANT, 0, b"over", bytes(2000), ttl=HOUR)
+    store.open_tenant(TENANT, int(store.accounts["bytes_used"][TENANT]))
+    pass_time(store, HOUR)
+    look_at_store_clock(store.address, participant_at(store.address, 0))
+    refused, places = 0, [0]
+    while put_in_some_way(store, "transaction of two") != Status.OK:
+        refused += 1
+        places.append(int(store.participants["room_next"][0]))
+    assert 2 <= refused <= count // limits.ROOM_SLOTS + 2
+    assert places == sorted(set(places))
+
+
+def test_a_put_over_the_quota_deletes_not_more_than_a_sweep_does(store: Store) -> None:
+    for number in range(10 * limits.SWEEP_OBJECTS):
+        store.put(TENANT, 0, b"%d" % number, b"", ttl=HOUR)
+    store.open_tenant(TENANT, int(store.accounts["bytes_used"][TENANT]))
+    pass_time(store, HOUR)
+    look_at_store_clock(store.address, participant_at(store.address, 0))
+    assert put_in_some_way(store, "put") == Status.OK
+    assert int(store.accounts["objects"][TENANT]) == 9 * limits.SWEEP_OBJECTS + 1
+
+
+def test_no_room_is_looked_for_where_nothing_expires(store: Store) -> None:
+    store.open_tenant(TENANT, 1)
+    assert put_in_some_way(store, "put") == Status.QUOTA_EXCEEDED
+    assert int(store.participants["room_next"][0]) == 0
 
 
 def test_a_transaction_happens_at_one_instant_of_the_clock(store: Store) -> None:

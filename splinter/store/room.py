@@ -1,0 +1,35 @@
+"""Publishing where the tenant's quota has no room, but for what has expired: that is looked for, within a bound."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter.errors import Status
+from splinter.store.commits import commit_objects
+from splinter.store.expiry import make_room
+from splinter.store.publication import publish
+
+
+@njit(cache=True)
+def publish_with_room(
+    store: int, me: int, tenant: int, table: int, key: int, key_length: int, hashed: int, slot: int, size_class: int,
+    stage: int, expected_version: int, claim: int,
+) -> int:  # fmt: skip
+    """As :func:`splinter.store.publication.publish`, which is tried twice if need be."""
+    status = publish(
+        store, me, tenant, table, key, key_length, hashed, slot, size_class, stage, expected_version, claim
+    )  # fmt: skip
+    if status == Status.QUOTA_EXCEEDED and make_room(store, me, tenant):
+        status = publish(
+            store, me, tenant, table, key, key_length, hashed, slot, size_class, stage, expected_version, claim
+        )  # fmt: skip
+    return status
+
+
+@njit(cache=True)
+def commit_with_room(store: int, me: int, tenant: int, writes: int, end: int, claim: int) -> int:
+    """As :func:`splinter.store.commits.commit_objects`, likewise."""
+    status = commit_objects(store, me, tenant, writes, end, claim)
+    if status == Status.QUOTA_EXCEEDED and make_room(store, me, tenant):
+        status = commit_objects(store, me, tenant, writes, end, claim)
+    return status
