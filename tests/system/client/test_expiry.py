@@ -16,7 +16,15 @@ import pytest
 from splinter import limits
 from splinter.client import Client
 from splinter.client.admin import TenantInfo
-from splinter.errors import BadTtlError, ConflictError, ProtocolError, VersionChangedError, error_for
+from splinter.errors import (
+    BadTtlError,
+    ConflictError,
+    ExtensionRuntimeError,
+    ProtocolError,
+    QuotaExceededError,
+    VersionChangedError,
+    error_for,
+)
 from splinter.wire import FLAG_EXPIRES, OBJECT_ABSENT, Opcode
 from tests.support.kill_all import kill_everything
 from tests.support.raw import RawSocket
@@ -24,6 +32,32 @@ from tests.support.servers import RunningServer, running_lab, running_server, se
 from tests.support.waiting import wait_for
 from tests.support.young_machine import UPTIME_VARIABLE
 
+LIVE = """
+from splinter.ext import extension, Store, u64, f64
+
+@extension
+def session(db: Store, key: u64, seconds: f64) -> f64:
+    db.put(1, key, u64(7), ttl=seconds)
+    return db.ttl(1, key)
+
+@extension
+def touch(db: Store, key: u64, seconds: f64) -> bool:
+    return db.expire(1, key, seconds)
+
+@extension(isolation="none")
+def keep(db: Store, key: u64) -> bool:
+    return db.persist(1, key)
+
+@extension
+def count(db: Store, key: u64, limit: u64, seconds: u64) -> bool:
+    if db.put_if(1, key, u64(1), 0, ttl=seconds):
+        return True
+    return db.add(1, key, 1) <= limit
+
+@extension
+def left(db: Store, key: u64) -> f64:
+    return db.ttl(1, key)
+"""
 TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
 SHORT, LONG = 0.4, 3600.0
 OTHER_CLOCK = "tests.support.young_machine"
@@ -136,6 +170,66 @@ def a_transaction_outlasts_what_it_read(client: Client) -> bool:
         tx.put(b"order", b"made")
         wait_for(lambda: client.ttl(b"session") is None, 30, "its end")
     return True
+
+
+def test_extensions_say_and_ask_how_long_objects_live(client: Client) -> None:
+    client.install_all(LIVE)
+    assert {info.name: info.place for info in client.extensions()}["left"] == "worker"
+    assert client.invoke("left", 5) == 0.0
+    assert client.invoke("session", 5, LONG) == LONG  # of its own moment
+    left = client.ttl(5, table=1)
+    assert left is not None and 0 < left <= LONG and 0 < client.invoke("left", 5) <= LONG
+    assert client.invoke("touch", 5, 10 * LONG) and not client.invoke("touch", 6, LONG)
+    assert LONG < client.invoke("left", 5) <= 10 * LONG
+    assert client.invoke("keep", 5) and not client.invoke("keep", 6)
+    assert client.invoke("left", 5) == client.ttl(5, table=1) == math.inf
+    client.invoke("touch", 5, SHORT)
+    wait_for(lambda: client.get(5, table=1) is None, 30, "its end")
+    assert client.invoke("left", 5) == 0.0 and not client.invoke("keep", 5)
+    assert [client.invoke("count", 9, 3, 3600) for _ in range(5)] == [True] * 3 + [False] * 2
+    left = client.ttl(9, table=1)
+    assert left is not None and 0 < left <= LONG  # the window is the first one's
+    for wrong in (0.0, -1.0, 1e12, math.nan):
+        with pytest.raises(ExtensionRuntimeError, match="session, line 6: an object lives for 1 ns to 100 years"):
+            client.invoke("session", 5, wrong)
+    assert client.get(5, table=1) is None
+
+
+def test_transactions_say_and_ask_how_long_objects_live(client: Client) -> None:
+    client.put(b"old", b"value", ttl=LONG)
+    client.put(b"kept", b"value", ttl=LONG)
+    with client.transaction() as tx:
+        left = tx.ttl(b"old")
+        assert left is not None and 0 < left <= LONG
+        tx.put(b"new", b"value", ttl=2 * LONG)
+        assert tx.expire(b"old", timedelta(hours=5)) and tx.persist(b"kept") and not tx.expire(b"none", 5)
+        assert (tx.ttl(b"new"), tx.ttl(b"old"), tx.ttl(b"kept"), tx.ttl(b"none")) == (2 * LONG, 5 * LONG, math.inf, None)
+    lives = [client.ttl(key) for key in (b"new", b"old", b"kept")]
+    assert lives[2] == math.inf and LONG < lives[0] <= 2 * LONG < lives[1] <= 5 * LONG  # type: ignore[operator]
+    assert client.get(b"old") == client.get(b"kept") == b"value"
+    with pytest.raises(ConflictError), client.transaction() as tx:
+        assert tx.get(b"old") == b"value"
+        client.persist(b"old")
+        tx.ttl(b"old")
+    with client.transaction() as tx:
+        tx.put(b"new", b"short", ttl=SHORT)
+    wait_for(lambda: client.get(b"new") is None, 30, "its end")
+
+
+def test_a_full_tenant_has_the_room_of_what_is_over(server: RunningServer) -> None:
+    """Whoever asks first, the sweep or the put: what is over does not stand in a put's way for long."""
+    client = server.client(server.admin().create_tenant(quota_bytes=1 << 20))
+    with pytest.raises(QuotaExceededError):
+        for number in range(10_000):
+            client.put(b"short %d" % number, bytes(1000), ttl=5)
+    wait_for(lambda: client.get(b"short 0") is None, 60, "their end")
+
+    def has_room() -> bool:
+        with contextlib.suppress(QuotaExceededError):
+            return client.put(b"new", bytes(1000)) > 0
+        return False
+
+    wait_for(has_room, 60, "room")
 
 
 def test_the_driver_answers_for_what_expires_if_there_is_one(server: RunningServer, client: Client) -> None:

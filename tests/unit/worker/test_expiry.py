@@ -129,3 +129,16 @@ def test_the_first_object_of_a_store_that_expires_is_an_extensions() -> None:
             assert worker.invoke(isolation + "touch", 7, 1e6) == pytest.approx(1e6, abs=NEAR)
             worker.advance(2e6)
             assert worker.invoke(isolation + "ttl", 7) == 0.0
+
+
+def test_a_clock_that_was_looked_at_before_anything_expired_does_not_stand_still() -> None:
+    """Who asks how long an object lives looks at it; the first object that expires comes an hour later."""
+    with WorkerInProcess(limits.STORE_BYTES_MIN) as made:
+        made.add_tenant(TENANT)
+        for name in ("loose_ttl", "left", "ttl"):
+            made.install(TENANT, COMPILED[name])
+        worker = Worker(made)
+        assert worker.invoke("loose_ttl", 7) == 0.0
+        worker.advance(HOUR)
+        assert worker.invoke("left", 7, 120.0) == 240.0
+        assert 0 < worker.invoke("ttl", 7) <= 120

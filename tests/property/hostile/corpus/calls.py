@@ -83,6 +83,35 @@ COUNTERS = [
     refused_body("key", "return db.add(1, b'', 1)"),
 ]  # fmt: skip
 
+LIFETIMES = [
+    gives(1, "db.put(1, 1, k, ttl=b)\nreturn int(db.ttl(1, 1) > 0.0)", 0, 60, b"x"),
+    gives(1, "db.put(1, 1, k, ttl=60)\ndb.put(1, 1, k)\nreturn int(db.ttl(1, 1) > 1e300)"),
+    gives(0, "db.delete(1, 1)\nreturn int(db.ttl(1, 1)) + int(db.expire(1, 1, 5)) + int(db.persist(1, 1))"),
+    gives(1, "db.put(1, 1, k, ttl=3_162_240_000)\nassert db.persist(1, 1)\nreturn int(db.expire(1, 1, 0.5))"),
+    gives(7, "db.put(1, 1, 5, ttl=60)\nyield\nx = db.add(1, 1, 2)\nassert db.ttl(1, 1) < 61\nreturn i64(x)"),
+    *(
+        fails("TTL", 3, f"return int(db.expire(1, 1, {ttl}))", -1, U64_MAX, b"x")
+        for ttl in ("a", "b", "f64(b)", "f64(a)", "-f64(b) * 1e300", "f64(b) * 1e300 * 1e300", "a - a", "f64(a - a) / 2.0", "b // 4")
+    ),
+    fails("TTL", 3, "db.put(1, 1, k, ttl=a)\nreturn 1", -1, 0, b"x"),
+    fails("TTL", 4, "x = f64(b) * 1e300\nreturn int(db.put_if(1, 1, k, 0, ttl=x * x - x * x))", 0, U64_MAX, b"x", name="a ttl that is no number"),
+    fails("TABLE", 3, "return int(db.expire(a, k, a))", -1, 0, b"", name="a table, a key and a ttl that are wrong"),
+    fails("KEY", 3, "return int(db.expire(1, k, a))", -1, 0, b""),
+    fails("KEY", 3, "return int(db.persist(1, k))", 0, 0, b""),
+    fails("KEY", 3, "return int(db.ttl(1, k))", 0, 0, b"k" * 256),
+    fails("OVERFLOW", 4, "db.put(1, 1, k)\nreturn int(db.ttl(1, 1))", name="for ever is no integer"),
+    fails("NONE", 4, "v = db.get(1, 77)\nreturn int(db.expire(1, v, a))", -1, 0, b""),
+    refused_body("call", "return int(db.expire(1, 1))"),
+    refused_body("call", "return int(db.put_if(1, 1, k, ttl=5))"),
+    refused_body("call", "return int(db.persist(1, 1, ttl=5))"),
+    refused_body("type", "return int(db.expire(1, 1, k))"),
+    refused_body("type", "return int(db.expire(1, 1, True))"),
+    refused_body("type", "db.put(1, 1, k, ttl=None)\nreturn 1"),
+    refused_body("ttl", "db.put(1, 1, k, ttl=0)\nreturn 1"),
+    refused_body("ttl", "return int(db.expire(1, 1, -0.5))"),
+    refused_body("ttl", "return int(db.expire(1, 1, 4_000_000_000))"),
+]  # fmt: skip
+
 LOG = [
     gives(1, "db.log(k)\nreturn 1", 0, 0, b"l" * 1000, name="an entry of 1,000 bytes"),
     gives(1, "db.log(k)\nreturn 1", 0, 0, b""),
@@ -175,8 +204,8 @@ ALONE = [
     replace(
         case, name=f"{case.name}, without isolation", source=case.source.replace("@extension", "@extension(isolation='none')")
     )
-    for case in COUNTERS
+    for case in COUNTERS + LIFETIMES
     if not isinstance(case.expected, Refusal)
 ]
 
-CASES = VERSIONS + COUNTERS + ALONE + LOG + RAISED + MATHEMATICS + HELPERS + ROWS
+CASES = VERSIONS + COUNTERS + LIFETIMES + ALONE + LOG + RAISED + MATHEMATICS + HELPERS + ROWS
