@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import configparser
 import dataclasses
+import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from splinter.cli.exit_status import ExitStatus
 from splinter.server.config import ServerConfig
@@ -57,3 +61,14 @@ def test_a_unit_says_what_the_server_does(unit: Path) -> None:
     assert "AF_NETLINK" in service["RestrictAddressFamilies"]
     is_xdp = "--transport xdp" in service["ExecStart"]
     assert ("AF_XDP" in service["RestrictAddressFamilies"]) == ("CAP_BPF" in service.get("CapabilityBoundingSet", "")) == is_xdp
+
+
+def test_the_dashboard_is_one_by_grafanas_own_model() -> None:
+    """No registry that tests reach has Grafana itself."""
+    register_default_plugins()
+    text = (CONTRIB / "grafana/splinter.json").read_text()
+    read = Dashboard.from_json(json.loads(text))
+    assert read.title and read.panels
+    assert {type(panel).__name__ for panel in read.panels} <= {"Panel", "RowPanel"}
+    again = json.loads(JSONEncoder().encode(read))
+    assert [panel["title"] for panel in again["panels"]] == [panel["title"] for panel in json.loads(text)["panels"]]
