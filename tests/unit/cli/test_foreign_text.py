@@ -202,7 +202,7 @@ def test_every_output_goes_through_the_terminal():
             if name in ("print", "Console", "typer.echo", "sys.stdout.write", "sys.stderr.write", "sys.stdout.buffer.write"):
                 raw.append(f"{path.name}: {name}")
     # 'get' to a pipe, and last words when not even the libraries are there.
-    assert raw == ["objects.py: sys.stdout.buffer.write", "start.py: print"]
+    assert raw == ["dump.py: sys.stdout.buffer.write", "objects.py: sys.stdout.buffer.write", "start.py: print"]
 
 
 def test_what_cannot_be_seen_is_escaped():
