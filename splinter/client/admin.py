@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
@@ -244,11 +244,7 @@ class Admin(ProcessOwn):
     def dump(self, tenant: int | None = None, *, with_tokens: bool = False, timeout: float | None = None) -> Dump:
         """All of a tenant, or (None) of all tenants, while they are served: an iterable of pieces of whole lines
         (``docs/reference/dump-format.md``), with counts of what there was. ``timeout`` is for each message."""
-
-        def request(op: str, **fields: Any) -> dict[str, Any]:
-            return self._request(op, timeout, **fields)
-
-        return Dump(request, tenant, with_tokens=with_tokens)
+        return Dump(self._asking(timeout), tenant, with_tokens=with_tokens)
 
     def restore(
         self,
@@ -270,10 +266,7 @@ class Admin(ProcessOwn):
         random token). Raises :class:`splinter.errors.DumpError` where the dump is damaged or cut. What was put before stays:
         ``done``, which is returned, is filled as it goes.
         """
-
-        def request(op: str, **fields: Any) -> dict[str, Any]:
-            return self._request(op, timeout, **fields)
-
+        request = self._asking(timeout)
         return Restore(request, tenant=tenant, to=to, into=into, token=token, durability=durability, done=done).run(pieces)
 
     def close(self) -> None:
@@ -285,6 +278,11 @@ class Admin(ProcessOwn):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
+
+    def _asking(self, timeout: float | None) -> Callable[..., dict[str, Any]]:
+        """What makes requests of an operation's name and fields, each with this time-out."""
+        seconds = None if timeout is None else check_timeout(timeout)
+        return lambda op, **fields: self._request(op, seconds, **fields)
 
     def _request(self, op: str, timeout: float | None, **fields: Any) -> dict[str, Any]:
         seconds = None if timeout is None else check_timeout(timeout)

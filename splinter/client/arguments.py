@@ -18,6 +18,7 @@ _U32_MAX, _U64_MAX = (1 << 32) - 1, (1 << 64) - 1
 
 RANGES: dict[str, tuple[int, int]] = {
     "tenant": (1, limits.TENANTS_MAX - 1),
+    "to": (1, limits.TENANTS_MAX - 1),
     "token": (1, _U64_MAX),
     "port": (1, 65535),
     "control_port": (1, 65535),

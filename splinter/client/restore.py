@@ -88,7 +88,7 @@ class Restore:
     ) -> None:
         self._request, self._into = request, Into(into)
         self._only = None if tenant is None else check_integer("tenant", tenant)
-        self._to = None if to is None else check_integer("tenant", to)
+        self._to = None if to is None else check_integer("to", to)
         self._token = None if token is None else parse_token(token)
         if durability is not None and durability not in DURABILITIES:
             raise ValueError(f"durability is one of {', '.join(DURABILITIES)}, not {durability!r}")

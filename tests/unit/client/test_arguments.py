@@ -20,7 +20,7 @@ ADDRESS = "127.0.0.1"
 GOOD: dict[str, Any] = {
     "self": None, "address": ADDRESS, "credential": "c", "tenant": TENANT, "token": TOKEN, "home": 0, "count": 2, "key": b"k",
     "value": b"v", "keys": [b"k"], "items": [(b"k", b"v")], "name": "f", "extension": "source", "source": "source",
-    "function": id, "ttl": 1.0, "number": 1,
+    "function": id, "ttl": 1.0, "number": 1, "pieces": [],
 }  # fmt: skip
 ODD = [-1, 1 << 64, 10**5000, 1.5, 1.0, float("nan"), float("inf"), True, b"1", [1], object()]
 ODD_TIMEOUTS = [0, -1, 1e6, float("nan"), float("inf"), 10**400, True, "1", b"1", [1], object()]
