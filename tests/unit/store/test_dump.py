@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 import time
 from collections.abc import Callable
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from splinter import limits
-from splinter.errors import Status
+from splinter.errors import BusyError, Status
 from splinter.store.commits import count_commit, finish, open_commit, take_back
 from splinter.store.dump import (
     CHAIN_ADDRESSES_BYTES,
@@ -28,7 +30,8 @@ from tests.unit.store.conftest import TENANT
 
 OTHER = 2
 STEADY, CHANGING = 60, 40
-SECONDS = 2.0
+ROUNDS = 5000  # dumps beside writers
+SECONDS_MAX = 120.0  # of those, should nobody end them
 
 
 def told(store: Store, tenant: int = TENANT, enough: int = 4096) -> list[tuple[int, bytes, bytes]]:
@@ -144,13 +147,16 @@ def test_each_key_comes_once_while_others_write(store: Store, children: Callable
     for number in range(STEADY):
         store.put(TENANT, 1, b"steady %d" % number, b"")
 
+    is_done = mmap.mmap(-1, mmap.PAGESIZE)
+
     def until(turn: Callable[[int], None]) -> Callable[[], int]:
         def run() -> int:
-            end, number = time.monotonic() + SECONDS, 0
-            while time.monotonic() < end:
-                turn(number)
-                number += 1
-            return 0
+            number, end = 0, time.monotonic() + SECONDS_MAX
+            while not is_done[0] and time.monotonic() < end:
+                with contextlib.suppress(BusyError):  # who holds the lock was stopped: ask again
+                    turn(number)
+                    number += 1
+            return 0 if number else 2
 
         return run
 
@@ -172,14 +178,15 @@ def test_each_key_comes_once_while_others_write(store: Store, children: Callable
     wanted = {b"steady %d" % number for number in range(STEADY)}
 
     def dump() -> int:
-        end, rounds = time.monotonic() + SECONDS, 0
-        while time.monotonic() < end:
-            found = told(store)
-            keys = [(table, key) for table, key, _ in found]
-            if len(set(keys)) != len(keys) or not wanted <= {key for table, key in keys if table == 1}:
-                return 1
-            rounds += 1
-        return 0 if rounds else 2
+        try:
+            for _ in range(ROUNDS):
+                found = told(store)
+                keys = [(table, key) for table, key, _ in found]
+                if len(set(keys)) != len(keys) or not wanted <= {key for table, key in keys if table == 1}:
+                    return 1
+            return 0
+        finally:
+            is_done[0] = 1
 
     assert children([until(overwrite), until(delete_and_make), until(commit), dump]) == [0, 0, 0, 0]
 
