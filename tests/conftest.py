@@ -62,11 +62,19 @@ def prometheus_lacks() -> str | None:
     return None if shutil.which("prometheus") and shutil.which("promtool") else "prometheus is not installed"
 
 
+@functools.cache
+def own_clock_lacks() -> str | None:
+    """Why no server can have a clock of its own here, or None: that of the whole machine cannot be set for a test."""
+    is_there = os.geteuid() == 0 and Path("/proc/self/ns/time").exists()
+    return None if is_there else "a clock of its own needs root, and a kernel with time namespaces"
+
+
 CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "xdp": xdp_lacks,
     "redis": redis_lacks,
     "memcached": memcached_lacks,
     "prometheus": prometheus_lacks,
+    "own_clock": own_clock_lacks,
 }
 
 

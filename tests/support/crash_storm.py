@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from splinter.durable.snapshots import first_group, snapshots_in
 from splinter.net.lab import Lab
 from tests.support.kill_all import TIMEOUT_SECONDS, kill_everything
 from tests.support.kill_storm import MEMORY, STORM, Crew, Storm, Verdict, storm
-from tests.support.servers import RunningServer, running_lab, serving, start_server
+from tests.support.servers import RunningServer, running_lab, serving
 
 ROUNDS_DEFAULT, MINUTES_DEFAULT = 1000, 240.0
 AUDITED = "tests.support.audited_serve"
@@ -125,14 +126,33 @@ class Disk:
         return True
 
 
+@dataclass(frozen=True)
+class OnDisk:
+    """A server with a data folder, each of whose replies can be relied on."""
+
+    server: RunningServer
+    lab: Lab
+    options: tuple[str, ...]  # that it was started with
+    folder: Path
+
+
+@contextlib.contextmanager
+def serving_on_disk(name: str, parent: Path, *, module: str) -> Iterator[OnDisk]:
+    """One in a lab of its own for the block; its data folder is made in ``parent``."""
+    folder = parent / "data"
+    options = ("--memory", MEMORY, "--data", str(folder), "--durability", "always")
+    with running_lab(name) as lab, serving(name, lab, *options, module=module) as server:
+        yield OnDisk(server, lab, options, folder)
+
+
 def storm_on_disk(
-    server: RunningServer, lab: Lab, options: tuple[str, ...], folder: Path, rounds: int, seed: int, seconds_max: float,
-    crew: Crew = STORM, module: str = AUDITED,
-) -> tuple[Verdict, Counter[str]]:  # fmt: skip
+    made: OnDisk, rounds: int, seed: int, seconds_max: float, crew: Crew = STORM, module: str = AUDITED
+) -> tuple[Verdict, Counter[str]]:
     """Kill all of a server's processes ``rounds`` times while a crew works, and start it again: from the disk, or, one time in
     four, on the store that was left. Before a start from the disk its files are damaged as a crash may do it; and with one
     flipped bit a start is to be refused. Returns the verdict, and what was done how often."""
     done: Counter[str] = Counter()
+    server, lab, options, folder = made.server, made.lab, made.options, made.folder
     name = server.info.instance
 
     def strike(work: Storm) -> None:
@@ -140,9 +160,6 @@ def storm_on_disk(
         work.wait_for_requests()
         order = work.dice.choice(_ORDERS)
         kill_everything(server, order, work.dice)
-        killed = time.monotonic()
-        work.verdict.kills += 1
-        server.started.forget()
         fresh = ("--fresh",) if work.dice.random() < 0.75 else ()
         if fresh:
             disk = Disk(folder)
@@ -153,11 +170,8 @@ def storm_on_disk(
                     if what is not None:
                         _require_refusal(name, lab, options, what)
                         done["flipped"] += 1
-        started = start_server(name, lab, *options, *fresh, module=module)
+        work.go_on(lab, *options, *fresh, module=module)
         done["from the disk" if fresh else "attached"] += 1
-        server.info, server.started = started.info, started.started
-        work.ping(work.dice.randrange(len(work.probes)))
-        work.verdict.outages.append(time.monotonic() - killed)
         print(f"round {work.verdict.kills}, {order}; {work.requests} requests; {dict(done)}", flush=True)
 
     still = replace(crew, is_moved=False)  # the control process, which moves tenants, is away at times
@@ -174,20 +188,32 @@ def _require_refusal(name: str, lab: Lab, options: tuple[str, ...], what: object
         raise AssertionError(f"{what} was not found: {run.stdout[-500:]} {run.stderr[-500:]}")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="scripts/crash-storm", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS_DEFAULT, help=f"by default {ROUNDS_DEFAULT:,}")
+def arguments(prog: str, text: str | None, minutes: float) -> argparse.ArgumentParser:
+    """What a script takes that works on a data folder for so many minutes by default."""
+    parser = argparse.ArgumentParser(prog=prog, description=text)
+    parser.add_argument("--minutes", type=float, default=minutes, help=f"end after so long, by default {minutes:g}")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
-    parser.add_argument("--minutes", type=float, default=MINUTES_DEFAULT, help="end after so long, whatever was done")
-    parser.add_argument("--folder", type=Path, help="where data folders are made; by default with other temporary files")
-    given = parser.parse_args()
+    parser.add_argument("--folder", type=Path, help="where the data folder is made; by default with other temporary files")
+    return parser
+
+
+@contextlib.contextmanager
+def of_script(given: argparse.Namespace, *, module: str) -> Iterator[OnDisk]:
+    """What such a script works on; its seed is told first."""
     print(f"seed {given.seed}", flush=True)
-    name = f"t{os.getpid()}x0"
-    with tempfile.TemporaryDirectory(prefix="splinter-storm-", dir=given.folder) as parent, running_lab(name) as lab:
-        folder = Path(parent) / "data"
-        options = ("--memory", MEMORY, "--data", str(folder), "--durability", "always")
-        with serving(name, lab, *options, module=AUDITED) as server:
-            verdict, done = storm_on_disk(server, lab, options, folder, given.rounds, given.seed, given.minutes * 60)
+    with (
+        tempfile.TemporaryDirectory(prefix="splinter-storm-", dir=given.folder) as parent,
+        serving_on_disk(f"t{os.getpid()}x0", Path(parent), module=module) as made,
+    ):
+        yield made
+
+
+def main() -> int:
+    parser = arguments("scripts/crash-storm", __doc__, MINUTES_DEFAULT)
+    parser.add_argument("--rounds", type=int, default=ROUNDS_DEFAULT, help=f"by default {ROUNDS_DEFAULT:,}")
+    given = parser.parse_args()
+    with of_script(given, module=AUDITED) as made:
+        verdict, done = storm_on_disk(made, given.rounds, given.seed, given.minutes * 60)
     print(verdict)
     print(", ".join(f"{what}: {count}" for what, count in sorted(done.items())))
     print(

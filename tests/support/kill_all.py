@@ -6,14 +6,13 @@ import contextlib
 import os
 import random
 import signal
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from splinter.net.lab import Lab
 from tests.support.kill_storm import STORM, Crew, Storm, Verdict, storm
-from tests.support.servers import RunningServer, start_server
+from tests.support.servers import RunningServer
 from tests.support.waiting import wait_for
 
 TIMEOUT_SECONDS = 90.0  # of a request: a start on a busy machine, and then some
@@ -60,13 +59,7 @@ def storm_of_all(
         work.wait_for_requests()
         order = work.dice.choice(_ORDERS)
         kill_everything(server, order, work.dice)
-        killed = time.monotonic()
-        work.verdict.kills += 1
-        server.started.forget()
-        started = start_server(server.info.instance, lab, *options, "--audit", module=module)
-        server.info, server.started = started.info, started.started
-        work.ping(work.dice.randrange(len(work.probes)))
-        work.verdict.outages.append(time.monotonic() - killed)
+        work.go_on(lab, *options, "--audit", module=module)
         show(f"all killed {work.verdict.kills} times, {order}; {work.requests} requests")
 
     still = replace(crew, is_moved=False)  # the control process, which moves tenants, is away at times

@@ -21,6 +21,7 @@ from typing import Any
 from splinter.client import Client
 from splinter.client.admin import Admin
 from splinter.errors import RequestTimeoutError
+from splinter.net.lab import Lab
 from tests.support.histories import Mover
 from tests.support.servers import RunningServer
 from tests.support.storm_client import EXTENSIONS, StormClient
@@ -167,6 +168,14 @@ class Storm:
             lambda: self.is_over or all(now > then for now, then in zip(self.shared[:_MEMBERS], before, strict=True)),
             PROGRESS_SECONDS, "the progress of every client",
         )  # fmt: skip
+
+    def go_on(self, lab: Lab, *options: str, module: str = "splinter") -> None:
+        """Start the server again, of which all processes have ended just now, and have it serve."""
+        ended = time.monotonic()
+        self.verdict.kills += 1
+        self.server.start_again(lab, *options, module=module)
+        self.ping(self.dice.randrange(len(self.probes)))
+        self.verdict.outages.append(time.monotonic() - ended)
 
     def ping(self, slot: int) -> None:
         """Have a seat served again; else that is wrong, and the storm ends."""

@@ -79,6 +79,12 @@ class RunningServer:
         """Process ids of the workers that live."""
         return sorted(self.workers().values())
 
+    def start_again(self, lab: Lab | None, *options: str, module: str = "splinter") -> None:
+        """Start one of the same instance in its place, after its end; arguments as in :func:`start_server`."""
+        other = start_server(self.info.instance, lab, *options, module=module)
+        self.started.forget()  # not before: should the start fail, this is the one whose output is told
+        self.info, self.started = other.info, other.started
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal, wait for the end, return the exit status."""
         for resource in self._open:

@@ -3,27 +3,22 @@ of memory and disk meanwhile; what ``scripts/soak`` runs."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import random
 import signal
 import statistics
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from splinter import limits
 from splinter.client import Client
 from splinter.durable.snapshots import snapshots_in
-from splinter.net.lab import Lab
+from tests.support.crash_storm import OnDisk, arguments, of_script
 from tests.support.kill_all import TIMEOUT_SECONDS, kill_everything, processes
 from tests.support.kill_storm import MEMORY, Crew, Storm, Verdict, storm
-from tests.support.servers import RunningServer, running_lab, serving, start_server
 from tests.support.storm_client import EXTENSIONS, StormClient
 
 MINUTES_DEFAULT, EVERY_DEFAULT = 60.0, 45.0
@@ -154,14 +149,12 @@ def _mib(count: float) -> str:
     return f"{count / (1 << 20):,.0f} MiB"
 
 
-def soak(
-    server: RunningServer, lab: Lab, options: Sequence[str], folder: Path, minutes: float, every: float, seed: int,
-    crew: Crew = SOAK,
-) -> tuple[Verdict, Samples, Counter[str]]:  # fmt: skip
+def soak(made: OnDisk, minutes: float, every: float, seed: int, crew: Crew = SOAK) -> tuple[Verdict, Samples, Counter[str]]:
     """Have a crew work for so many minutes, and end the server ``every`` so many seconds: it is stopped, or killed with all its
     processes, and started on the store that is left, or from its data folder. Returns what was found, what the server took,
     and what was done how often."""
-    samples, done = Samples(folder), Counter[str]()
+    server, lab, options = made.server, made.lab, made.options
+    samples, done = Samples(made.folder), Counter[str]()
 
     def strike(work: Storm) -> None:
         work.wait_for_all()
@@ -176,14 +169,7 @@ def soak(
                 work.verdict.wrong.append(f"a stop ended with status {status}")
         else:
             kill_everything(server, "at random", work.dice)
-        ended = time.monotonic()
-        work.verdict.kills += 1
-        server.started.forget()
-        fresh = ("--fresh",) if is_fresh else ()
-        started = start_server(server.info.instance, lab, *options, *fresh)
-        server.info, server.started = started.info, started.started
-        work.ping(work.dice.randrange(len(work.probes)))
-        work.verdict.outages.append(time.monotonic() - ended)
+        work.go_on(lab, *options, *(["--fresh"] if is_fresh else []))
         done["stopped" if is_stopped else "killed"] += 1
         done[_START[is_fresh]] += 1
         print(f"{work.requests:,} requests; {dict(done)}; {samples}", flush=True)
@@ -196,19 +182,11 @@ def soak(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=MINUTES_DEFAULT, help=f"by default {MINUTES_DEFAULT:g}")
+    parser = arguments("scripts/soak", __doc__, MINUTES_DEFAULT)
     parser.add_argument("--every", type=float, default=EVERY_DEFAULT, help="seconds of work before each end of the server")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
-    parser.add_argument("--folder", type=Path, help="where the data folder is made; by default with other temporary files")
     given = parser.parse_args()
-    print(f"seed {given.seed}", flush=True)
-    name = f"t{os.getpid()}x0"
-    with tempfile.TemporaryDirectory(prefix="splinter-soak-", dir=given.folder) as parent, running_lab(name) as lab:
-        folder = Path(parent) / "data"
-        options = ("--memory", MEMORY, "--data", str(folder), "--durability", "always")
-        with serving(name, lab, *options) as server:
-            verdict, samples, _ = soak(server, lab, options, folder, given.minutes, given.every, given.seed)
+    with of_script(given, module="splinter") as made:
+        verdict, samples, _ = soak(made, given.minutes, given.every, given.seed)
     print(verdict)
     print(samples)
     print("\n".join(verdict.findings) or "nothing is lost, doubled or there after its end; memory and disk are bounded")

@@ -9,7 +9,6 @@ import random
 import time
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -28,7 +27,7 @@ from splinter.errors import (
 from splinter.wire import FLAG_EXPIRES, OBJECT_ABSENT, Opcode
 from tests.support.kill_all import kill_everything
 from tests.support.raw import RawSocket
-from tests.support.servers import RunningServer, running_lab, running_server, serving, start_server
+from tests.support.servers import RunningServer, running_lab, running_server, serving
 from tests.support.waiting import wait_for
 from tests.support.young_machine import UPTIME_VARIABLE
 
@@ -287,14 +286,12 @@ def test_what_cannot_be_is_refused_with_a_reason(server: RunningServer, tenant: 
 
 
 @pytest.mark.xdp
+@pytest.mark.own_clock
 @pytest.mark.parametrize("uptime_seconds", [1, 10_000_000])
 def test_driver_and_worker_have_one_clock_also_where_the_server_has_its_own(
     unique_name: str, uptime_seconds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel's clock is not that of a time namespace's processes: the driver would end objects at another moment."""
-    # The clock of the whole machine cannot be set for a test. CI takes this skip for a failure.
-    if os.geteuid() != 0 or not Path("/proc/self/ns/time").exists():
-        pytest.skip("a clock of its own for the server needs root, and a kernel with time namespaces")
     monkeypatch.setenv(UPTIME_VARIABLE, str(uptime_seconds))
     with running_server(unique_name, "xdp", module=OTHER_CLOCK) as server:
         client = server.client(server.admin().create_tenant())
@@ -317,14 +314,12 @@ def require_one_clock(client: Client) -> None:
 
 
 @pytest.mark.xdp
+@pytest.mark.own_clock
 @pytest.mark.parametrize("uptimes", [(1, 10_000_000), (10_000_000, 1)])
 def test_a_store_goes_on_by_its_clock_under_a_server_with_another_one(
     unique_name: str, uptimes: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first server dies, and one of another time namespace attaches its store."""
-    # CI takes this skip for a failure.
-    if os.geteuid() != 0 or not Path("/proc/self/ns/time").exists():
-        pytest.skip("a clock of its own for the server needs root, and a kernel with time namespaces")
     monkeypatch.setenv(UPTIME_VARIABLE, str(uptimes[0]))
     with running_lab(unique_name) as lab, serving(unique_name, lab, module=OTHER_CLOCK) as server:
         tenant = server.admin().create_tenant()
@@ -332,10 +327,8 @@ def test_a_store_goes_on_by_its_clock_under_a_server_with_another_one(
         client.put(b"key", b"value", ttl=LONG)
         left, asked = client.ttl(b"key"), time.monotonic()
         kill_everything(server, "at random", random.Random(1))
-        server.started.forget()
         monkeypatch.setenv(UPTIME_VARIABLE, str(uptimes[1]))
-        started = start_server(unique_name, lab, module=OTHER_CLOCK)
-        server.info, server.started = started.info, started.started
+        server.start_again(lab, module=OTHER_CLOCK)
         client = server.client(tenant)
         still = client.ttl(b"key")
         assert left is not None and still is not None

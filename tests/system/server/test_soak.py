@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kill_storm import MEMORY
-from tests.support.servers import running_lab, serving
+from tests.support.crash_storm import serving_on_disk
 from tests.support.soak import Samples, soak
 
 pytestmark = pytest.mark.xdp
@@ -16,9 +15,8 @@ MINUTES, EVERY_SECONDS = 0.2, 5.0
 
 @pytest.mark.timeout(600)
 def test_nothing_is_lost_and_nothing_outlives_its_end_over_stops_and_deaths(unique_name: str, tmp_path: Path) -> None:
-    options = ("--memory", MEMORY, "--data", str(tmp_path / "data"), "--durability", "always")
-    with running_lab(unique_name) as lab, serving(unique_name, lab, *options) as server:
-        verdict, samples, done = soak(server, lab, options, tmp_path / "data", MINUTES, EVERY_SECONDS, 5)
+    with serving_on_disk(unique_name, tmp_path, module="splinter") as made:
+        verdict, samples, done = soak(made, MINUTES, EVERY_SECONDS, 5)
     assert verdict.findings == []
     assert verdict.kills == done["stopped"] + done["killed"] > 0
     assert samples.memory
