@@ -132,6 +132,7 @@ DUMPED = np.dtype(
 DUMPED_STRUCT = struct.Struct("<HHHHIIq")  # DUMPED for the struct module
 DUMPED_BYTES = DUMPED.itemsize
 assert DUMPED_STRUCT.size == DUMPED_BYTES
+DURABILITIES = ("none", "interval", "always")  # of tenants, by the number that the store has for each
 
 
 class Header:

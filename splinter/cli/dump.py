@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +18,7 @@ from splinter.cli.completion import complete_tenant
 from splinter.cli.target import Address, Instance, find_server
 from splinter.cli.told import telling
 from splinter.client.dump import Dump
+from splinter.durable.files import Disk
 from splinter.errors import SplinterError
 from splinter.terminal import Terminal, complain, naming_output, say
 
@@ -79,7 +80,7 @@ def _warn(made: Dump) -> None:
 
 
 @contextlib.contextmanager
-def written(output: str) -> Iterator[Callable[[bytes], None]]:
+def written(output: str) -> Iterator[Callable[[bytes], object]]:
     """For a block that writes to a file by what it is given. A regular file has another name until the block has ended well,
     and is on the disk then; else nothing is left. A device, a pipe or standard output is written to as it is."""
     if output == STANDARD:
@@ -99,7 +100,7 @@ def written(output: str) -> Iterator[Callable[[bytes], None]]:
         raise SplinterError(f"{output} is a folder: name a file")
     if path.exists() and not path.is_file():
         with path.open("wb") as opened:
-            yield lambda piece: _write(opened, piece)
+            yield opened.write
             opened.flush()
         return
     try:
@@ -108,7 +109,7 @@ def written(output: str) -> Iterator[Callable[[bytes], None]]:
         raise OSError(error.errno, error.strerror, output) from None
     try:
         with os.fdopen(descriptor, "wb") as opened:
-            yield lambda piece: _write(opened, piece)
+            yield opened.write
             opened.flush()
             os.fsync(opened.fileno())
         Path(name).replace(path)
@@ -116,20 +117,7 @@ def written(output: str) -> Iterator[Callable[[bytes], None]]:
         with contextlib.suppress(OSError):
             Path(name).unlink()
         raise
-    _sync_folder(path.parent)
-
-
-def _write(opened: BinaryIO, piece: bytes) -> None:
-    opened.write(piece)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have a new name on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    Disk().sync_folder(path.parent)
 
 
 @contextlib.contextmanager

@@ -19,13 +19,12 @@ from splinter import limits
 from splinter.client.arguments import RANGES
 from splinter.client.encoding import format_token
 from splinter.errors import DumpError
-from splinter.wire import DUMPED_BYTES, DUMPED_STRUCT
+from splinter.wire import DUMPED_BYTES, DUMPED_STRUCT, DURABILITIES
 
 FORMAT = "splinter-dump"
 VERSION = 1
 ALL = "all"
 LIMITS = ("task_yields_max", "task_milliseconds_max", "task_wall_milliseconds_max", "packets_per_second")
-DURABILITIES = ("none", "interval", "always")
 NS_PER_MS = 1_000_000
 EXPIRES_MS_MAX = ((1 << 63) - 1) // NS_PER_MS
 _TOKEN = re.compile(r"[0-9a-f]{16}")

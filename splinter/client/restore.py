@@ -19,7 +19,6 @@ from splinter.client.control import understood
 from splinter.client.dump import Request, object_pieces
 from splinter.client.dump_format import (
     ALL,
-    DURABILITIES,
     NS_PER_MS,
     DumpedExtension,
     DumpedObject,
@@ -31,6 +30,7 @@ from splinter.client.dump_format import (
 )
 from splinter.client.encoding import parse_token
 from splinter.errors import CompileError, ControlError, RequestError, SplinterError, Status, UnknownTenantError, error_for
+from splinter.wire import DURABILITIES
 
 _PIECE_BYTES = limits.RESTORE_PIECE_BYTES
 _WAITING_BYTES = limits.RESTORE_WAITING_BYTES

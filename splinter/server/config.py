@@ -21,6 +21,7 @@ from splinter.errors import ConfigurationError
 from splinter.server.instance import check_name
 from splinter.server.logs import FORMATS, LEVELS
 from splinter.trust import distrust
+from splinter.wire import DURABILITIES
 
 TRANSPORTS = ("auto", "xdp", "udp")
 KERNEL_TIERS = ("auto", "off")
@@ -32,7 +33,6 @@ _CPUS_MAX = 1 << 16  # numbers of CPUs are below
 _DEVICE_NAME = re.compile(r"[^/:\s]{1,15}")  # as the kernel has it (dev_valid_name)
 _COUNT_MAX = 1 << 40
 _PORT_MAX = 65535
-DURABILITIES = ("none", "interval", "always")  # by the number that the store has for each
 DURABILITY_DEFAULT = "interval"  # with a data folder
 _CHOICES = {
     "durability": (None, *DURABILITIES),

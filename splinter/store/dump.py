@@ -49,13 +49,6 @@ CHAIN_ADDRESSES_BYTES = limits.CHAIN_BUCKETS_MAX * limits.BUCKET_ENTRIES * 8
 UNSOUND = -1  # in place of a count
 
 _HIDDEN = -1  # in place of a count: somebody is in the middle of a deletion
-_BUCKET_ENTRIES = limits.BUCKET_ENTRIES
-_CHAIN_BUCKETS_MAX = limits.CHAIN_BUCKETS_MAX
-_KEY_BYTES_MAX = limits.KEY_BYTES_MAX
-_VALUE_BYTES_MAX = limits.VALUE_BYTES_MAX
-_TABLES_MAX = limits.TABLES_MAX
-_TTL_NS_MAX = limits.TTL_NS_MAX
-_RECLAIM_SLOTS_MAX = limits.RECLAIM_SLOTS_MAX
 
 
 @njit(cache=True)
@@ -101,8 +94,8 @@ def _chain_objects(store: int, tenant: int, number: int, now: int, addresses: in
     """Write the addresses of a chain's objects, no key twice. Returns how many, or _HIDDEN."""
     count = 0
     bucket = Bucket(bucket_at(store, number))
-    for _ in range(_CHAIN_BUCKETS_MAX):
-        for i in range(_BUCKET_ENTRIES):
+    for _ in range(limits.CHAIN_BUCKETS_MAX):
+        for i in range(limits.BUCKET_ENTRIES):
             word = load64_acquire(bucket.entries + i * ENTRY_BYTES)
             if word == ENTRY_DELETING:
                 return _HIDDEN
@@ -124,7 +117,7 @@ def _chain_objects(store: int, tenant: int, number: int, now: int, addresses: in
 def _told(store: int, tenant: int, found: int, now: int) -> int:
     """The address of the object that is told where an entry names ``found``; 0: none."""
     owner = Object(found).tenant
-    if Object(found).table >= _TABLES_MAX or (tenant != 0 and owner != tenant):
+    if Object(found).table >= limits.TABLES_MAX or (tenant != 0 and owner != tenant):
         return 0
     if Account(account_of(store, owner)).active == 0:
         return 0
@@ -175,9 +168,9 @@ def count_dumped(at: int, end: int) -> int:
             return UNSOUND
         told = Dumped(at)
         key_length, value_length = told.key_length, told.value_length
-        if key_length < 1 or key_length > _KEY_BYTES_MAX or value_length > _VALUE_BYTES_MAX:
+        if key_length < 1 or key_length > limits.KEY_BYTES_MAX or value_length > limits.VALUE_BYTES_MAX:
             return UNSOUND
-        if told.table >= _TABLES_MAX or told.expires < 0 or dumped_size(key_length, value_length) > end - at:
+        if told.table >= limits.TABLES_MAX or told.expires < 0 or dumped_size(key_length, value_length) > end - at:
             return UNSOUND
         at += dumped_size(key_length, value_length)
         count += 1
@@ -198,21 +191,20 @@ def put_dumped(
     status: int = Status.OK
     while at < end and done + over < most:
         told = Dumped(at)
-        key, key_length, value_length, lifetime = at + DUMPED_BYTES, told.key_length, told.value_length, 0
-        if told.expires != 0:
-            lifetime = told.expires - now
+        key, key_length, value_length = at + DUMPED_BYTES, told.key_length, told.value_length
         if deletes:
             status = store_delete(store, p, tenant, told.table, key, key_length, 0, 0, 0)
             status = Status.OK if status == Status.NOT_FOUND else status
-        elif lifetime >= 0 and (lifetime > 0 or told.expires == 0):
-            expires = moment_in(store, participant_at(store, p), min(lifetime, _TTL_NS_MAX))
+        elif told.expires == 0 or told.expires > now:
+            ttl = min(told.expires - now, limits.TTL_NS_MAX) if told.expires != 0 else 0
+            expires = moment_in(store, participant_at(store, p), ttl)
             value = key + key_length
             status = store_put(store, p, tenant, told.table, key, key_length, value, value_length, 0, 0, 0, expires)
         else:
             over += 1
             at += dumped_size(key_length, value_length)
             continue
-        reclaim(store, p, _RECLAIM_SLOTS_MAX)
+        reclaim(store, p, limits.RECLAIM_SLOTS_MAX)
         if status != Status.OK:
             break
         done += 1

@@ -7,7 +7,8 @@ from typing import Any
 from splinter import limits
 from splinter.errors import ControlError
 from splinter.ext.front.names import is_name
-from splinter.server.config import DURABILITIES, DURABILITY_DEFAULT
+from splinter.server.config import DURABILITY_DEFAULT
+from splinter.wire import DURABILITIES
 
 _DURABILITY_BYTES_MAX = 16
 

@@ -35,11 +35,11 @@ from splinter.durable.catalog import TenantRow
 from splinter.errors import ControlError, Status, UnknownTenantError, error_for
 from splinter.limits import PARTICIPANT_CONTROL
 from splinter.net.tenants import TENANT_ACTIVE, TENANT_REMOVING
-from splinter.server.config import DURABILITIES
 from splinter.server.control.tokens import Tokens, new_token
 from splinter.store.epochs import EPOCH_OFFLINE, OLDEST_NONE, epoch_advance, epoch_enter, epoch_leave, epoch_now
 from splinter.store.layout import DURABILITY_NONE
 from splinter.store.tenants import tenant_close, tenant_sweep
+from splinter.wire import DURABILITIES
 
 if TYPE_CHECKING:
     from splinter.server.control.registry import Registry

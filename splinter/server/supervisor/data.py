@@ -28,7 +28,7 @@ from splinter.durable.recovery import recover
 from splinter.durable.segments import LogFailedError
 from splinter.errors import ServerError
 from splinter.net.tenants import TENANT, TENANT_ACTIVE
-from splinter.server.config import DURABILITIES, DURABILITY_DEFAULT, ServerConfig
+from splinter.server.config import DURABILITY_DEFAULT, ServerConfig
 from splinter.server.processes import OomPreference, fork_child, is_readable, wait_or_kill
 from splinter.server.settings import SharedSettings
 from splinter.server.supervisor.attended import AttendedProcess
@@ -36,6 +36,7 @@ from splinter.server.supervisor.forks import Forks
 from splinter.server.supervisor.transports import Foundation
 from splinter.store.log import LogRings
 from splinter.store.store import Store
+from splinter.wire import DURABILITIES
 from splinter.worker.memory import WorkerMemory
 
 logger = logging.getLogger(__name__)
