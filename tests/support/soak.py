@@ -149,8 +149,11 @@ def _mib(count: float) -> str:
     return f"{count / (1 << 20):,.0f} MiB"
 
 
-def soak(made: OnDisk, minutes: float, every: float, seed: int, crew: Crew = SOAK) -> tuple[Verdict, Samples, Counter[str]]:
-    """Have a crew work for so many minutes, and end the server ``every`` so many seconds: it is stopped, or killed with all its
+def soak(
+    made: OnDisk, minutes: float, every: float, seed: int, crew: Crew = SOAK, *, ends: int = 0
+) -> tuple[Verdict, Samples, Counter[str]]:
+    """Have a crew work for so many minutes, or until the server has ended ``ends`` times (0: for all that time), and end it
+    ``every`` so many seconds: it is stopped, or killed with all its
     processes, and started on the store that is left, or from its data folder. Returns what was found, what the server took,
     and what was done how often."""
     server, lab, options = made.server, made.lab, made.options
@@ -175,8 +178,8 @@ def soak(made: OnDisk, minutes: float, every: float, seed: int, crew: Crew = SOA
         print(f"{work.requests:,} requests; {dict(done)}; {samples}", flush=True)
 
     still = replace(crew, is_moved=False)  # the control process, which moves tenants, is away at times
-    verdict = storm(server, _EVER, seed, minutes * 60, lambda _: None, still, strike=strike, timeout=TIMEOUT_SECONDS)
-    verdict.kills_wanted = 0
+    verdict = storm(server, ends or _EVER, seed, minutes * 60, lambda _: None, still, strike=strike, timeout=TIMEOUT_SECONDS)
+    verdict.kills_wanted = ends
     verdict.wrong += samples.findings
     return verdict, samples, done
 
