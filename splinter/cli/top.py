@@ -96,7 +96,12 @@ class Top(App[None]):
                 return
             self._looks += 1
             if self._looks == self._count:
-                self.exit()
+                self._end_when_painted()
+
+    def _end_when_painted(self) -> None:
+        """Exit once the last look is on the terminal: after the table's own layout, and after the paint that it asks for."""
+        table = self.query_one(DataTable)
+        table.call_after_refresh(table.call_after_refresh, self.exit)
 
     def take(self, look: Look) -> None:
         """Show a look."""

@@ -74,7 +74,7 @@ COMMANDS = {
     "invoke": ["invoke", "f", *OF_TENANT],
     "stats": ["stats"],
     "events": ["events"],
-    "top": ["top", "--count", "2", "--interval", "0.1"],
+    "top": ["top", "--count", "1", "--interval", "0.1"],
     "put": ["put", "k", "v", *OF_TENANT],
     "delete": ["delete", "k", *OF_TENANT],
     "get": ["get", "k", *OF_TENANT],
