@@ -15,14 +15,14 @@ from splinter.server.control.places import Rank
 from splinter.server.logs import AUDIT
 
 STRANGERS_PER_SECOND = 10  # lines about refused strangers; the rest is counted
-_ACTS = frozenset(
+ACTS = frozenset(
     ("tenant.create", "tenant.limit", "tenant.move", "tenant.remove", "tenant.rotate",
      "extension.install", "extension.uninstall", "extension.release", "backup.begin", "backup.end",
      "dump.begin", "restore.begin")
 )  # fmt: skip
-_TOLD = (
+TOLD = (
     "tenant", "count", "home", "name", "every", "finish", "at_once", "tokens", "quota_bytes", "task_yields_max",
-    "task_milliseconds_max", "task_wall_milliseconds_max", "packets_per_second", "replace",
+    "task_milliseconds_max", "task_wall_milliseconds_max", "packets_per_second", "durability", "replace",
 )  # fmt: skip
 _TEXT_CHARACTERS_MAX = 64
 _REFUSED = ("permission_denied", "token_retired", "tenant_removed")
@@ -40,12 +40,12 @@ class Audit:
         """An operation has ended: ``outcome`` is ``ok``, or the code of the error. What is no act, and was not refused for lack
         of rights, is not told."""
         op = request.get("op")
-        is_act = isinstance(op, str) and (op in _ACTS or (op == "tenant.list" and request.get("tokens") is True))
+        is_act = isinstance(op, str) and (op in ACTS or (op == "tenant.list" and request.get("tokens") is True))
         if not is_act and outcome not in _REFUSED:
             return
         if who is None and not self._may_tell():
             return
-        fields = "".join(f" {name}={_shown(request[name])}" for name in _TOLD if request.get(name) is not None)
+        fields = "".join(f" {name}={_shown(request[name])}" for name in TOLD if request.get(name) is not None)
         untold, self._untold = self._untold, 0
         more = f" (and {untold} refusals of strangers before, not told)" if untold else ""
         log = AUDIT.info if outcome == "ok" else AUDIT.warning
