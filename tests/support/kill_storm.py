@@ -196,8 +196,8 @@ def storm(
     verdict = Verdict(kills)
     admin = server.admin()
     slots = len(server.info.cores)
-    # Who starts a server again and again keeps the machine busy: time in which a task does not get its CPU is the task's, too.
-    patience = {"task_milliseconds_max": _TASK_MS, "task_wall_milliseconds_max": _TASK_MS} if strike else {}
+    # The machine may be busy with others: time in which a task does not get its CPU is the task's, too.
+    patience = {"task_milliseconds_max": _TASK_MS, "task_wall_milliseconds_max": _TASK_MS}
     tenants = [admin.create_tenant(home=number % slots, **patience) for number in range(_MEMBERS // crew.share)]
     # Tenants of their own ask whether a seat is served again.
     probes = [server.client(admin.create_tenant(home=slot), timeout=timeout) for slot in range(slots)]
