@@ -70,9 +70,16 @@ class Driver:
         return PENDING if reply == PENDING else int(header["status"][0])
 
     def queue(self, tenant: int, name: str, count: int = 1) -> None:
+        """Have tasks wait, as if their first slices had taken no time: the machine may have done something else meanwhile."""
+        young = int(self.block["young_cycles"][0])
+        self.block["young_cycles"] = (1 << 63) - 1
         for _ in range(count):
             begin_batch(self.w)
             assert self.invoke(tenant, name) == PENDING
+        self.block["young_cycles"] = young
+        self.tasks["cycles"] = 0
+        for level in range(2):  # young and old
+            at(int(fair._credit(self.w, tenant, level)), 8).view(np.int64)[0] = 0
 
     def number(self, task: int) -> int:
         """Which task is at this address."""

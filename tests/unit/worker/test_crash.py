@@ -24,7 +24,7 @@ PROGRAM = Path(__file__).with_name("kill_every_point.py")
 def test_a_worker_may_die_at_every_kill_point(transport: str, points: list[WorkerPoint | KillPoint]) -> None:
     environment = {**os.environ, "SPLINTER_KILL_POINTS": "1"}
     command = [sys.executable, PROGRAM, transport]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert run.returncode == 0, run.stderr
     report = json.loads(run.stdout)
     assert [point.name for point in points if not report["died"].get(point.name)] == []
