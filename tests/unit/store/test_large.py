@@ -16,7 +16,9 @@ from splinter.store.expiry import sweep
 from splinter.store.journal import participant_at
 from splinter.store.publication import EXPECT_ABSENT
 from splinter.store.reclaim import reclaim
+from splinter.store.salvage import remove_cut_values
 from splinter.store.store import Store
+from splinter.wire import PART_KEY_STRUCT
 from tests.support.large import large_value, parts_in, put_head, put_large, put_part, put_parts
 from tests.support.logs import groups, logged, restored, state_of
 from tests.support.transactions import Transaction
@@ -225,3 +227,17 @@ def test_a_log_makes_them_again(store: Store) -> None:
         assert (large_value(again, TENANT, 0, key) or again.get(TENANT, 0, key)) == value
     assert len(parts_in(again, TENANT)) == len(parts_in(store, TENANT))
     assert again.problems() == []
+
+
+def test_what_a_damaged_log_lacks_a_part_of_is_left_out(store: Store) -> None:
+    rings = logged(store, TENANT)
+    put_large(store, TENANT, 0, b"whole", 1, value_of(200_000))
+    put_large(store, TENANT, 0, b"cut", 2, value_of(200_000))
+    assert store.delete(TENANT, limits.TABLE_PARTS, PART_KEY_STRUCT.pack(2, 1))
+    again = restored([groups(rings, rings.heads())], store)
+    assert again.problems() != []
+    with again.epoch():
+        assert remove_cut_values(again.address, limits.PARTICIPANT_CONTROL) == 1
+    assert large_value(again, TENANT, 0, b"whole") == value_of(200_000) and again.get(TENANT, 0, b"cut") is None
+    assert len(parts_in(again, TENANT)) == 4 and again.problems() == []
+    store.delete(TENANT, 0, b"cut")
