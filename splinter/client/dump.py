@@ -42,7 +42,7 @@ class Dump:
     def __init__(self, request: Request, tenant: int | None = None, *, with_tokens: bool = False) -> None:
         self._request, self._with_tokens = request, with_tokens
         self._tenant = None if tenant is None else check_integer("tenant", tenant)
-        self.tenants = self.extensions = self.objects = self.bytes = 0
+        self.tenants = self.extensions = self.parts = self.objects = self.bytes = 0
         self.without_source: list[tuple[int, str]] = []
         self.incomplete: list[int] = []
         self.done, self.total = 0, 1
@@ -75,7 +75,7 @@ class Dump:
         if self._tenant is None:  # of one the server has told that it was there to the end
             after = self._begin()[1]
             self.incomplete += [t for t, before in generations.items() if after.get(t, {}).get("generation") != before]
-        end = End(self.tenants, self.extensions, self.objects, tuple(self.incomplete), self._digest.hexdigest())
+        end = End(self.tenants, self.extensions, self.parts, self.objects, tuple(self.incomplete), self._digest.hexdigest())
         yield self._noted(end_line(end))
 
     def _large_lines(self, one: DumpedObject, generation: int) -> Iterator[bytes]:
@@ -107,6 +107,7 @@ class Dump:
                         f"the server has lost a part of {one.key!r} in table {one.table} of tenant {one.tenant}"
                     )
         if present is not None:
+            self.parts += len(parts)
             self.objects += 1
             yield self._noted(b"".join(parts) + object_line(present))
 

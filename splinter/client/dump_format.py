@@ -88,6 +88,7 @@ class End:
 
     tenants: int
     extensions: int
+    parts: int
     objects: int
     incomplete: tuple[int, ...]
     sha256: str
@@ -130,8 +131,8 @@ def extension_line(tenant: int, name: str, source: str | None, together: bool) -
 def end_line(end: End) -> bytes:
     """The last line."""
     return _line(
-        type="end", tenants=end.tenants, extensions=end.extensions, objects=end.objects, incomplete=list(end.incomplete),
-        sha256=end.sha256,
+        type="end", tenants=end.tenants, extensions=end.extensions, parts=end.parts, objects=end.objects,
+        incomplete=list(end.incomplete), sha256=end.sha256,
     )  # fmt: skip
 
 
@@ -298,8 +299,10 @@ def _end(fields: dict[str, Any]) -> End:
     if type(incomplete) is not list or len(incomplete) >= limits.TENANTS_MAX:
         raise _BadLineError("'incomplete' is no list of tenants")
     removed = tuple(_integer({"incomplete": one}, "incomplete", 1, limits.TENANTS_MAX - 1) for one in incomplete)
-    tenants, extensions, objects = (_integer(fields, name, 0, _COUNT_MAX) for name in ("tenants", "extensions", "objects"))
-    return End(tenants, extensions, objects, removed, _text(fields, "sha256", _SHA256))
+    tenants, extensions, parts, objects = (
+        _integer(fields, name, 0, _COUNT_MAX) for name in ("tenants", "extensions", "parts", "objects")
+    )
+    return End(tenants, extensions, parts, objects, removed, _text(fields, "sha256", _SHA256))
 
 
 _KINDS: dict[str, Callable[[dict[str, Any]], Record]] = {

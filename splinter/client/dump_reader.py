@@ -33,7 +33,7 @@ class DumpReader:
         self._tenants: set[int] = set()
         self._extensions: dict[int, int] = {}
         self._extending = 0  # whose extensions stand here
-        self._objects = 0
+        self._objects = self._parts = 0
         self._part: DumpedPart | None = None  # of the large value that stands here, the last one, and the bytes of all so far
         self._length = 0
         self._digest = hashlib.sha256()
@@ -97,8 +97,9 @@ class DumpReader:
         elif isinstance(record, DumpedExtension):
             self._check_extension(record)
         else:
-            counts = len(self._tenants), sum(self._extensions.values()), self._objects
-            self._require((record.tenants, record.extensions, record.objects) == counts, "it counts other lines than there are")
+            counts = len(self._tenants), sum(self._extensions.values()), self._parts, self._objects
+            told = record.tenants, record.extensions, record.parts, record.objects
+            self._require(told == counts, "it counts other lines than there are")
             self._require(record.sha256 == self._digest.hexdigest(), "the checksum is not that of the lines before")
 
     def _check_part(self, record: DumpedPart) -> None:
@@ -108,6 +109,7 @@ class DumpReader:
         self._require(record.number == number and (before is None or before[:3] == record[:3]), "parts stand in their order")
         self._require(before is None or len(before.value) == limits.PART_BYTES, "a part before the last one is not whole")
         self._part, self._length = record, self._length + len(record.value)
+        self._parts += 1
 
     def _check_large(self, record: Record) -> None:
         """A large value, and nothing else, stands behind all its parts."""

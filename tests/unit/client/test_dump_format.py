@@ -107,7 +107,7 @@ def test_what_is_no_text_is_base64(data: bytes):
 
 
 def test_the_other_lines_are_read_as_they_were_written():
-    end = End(1, 2, 3, (4, 5), "0" * 64)
+    end = End(1, 2, 6, 3, (4, 5), "0" * 64)
     for of in (7, "all"):
         assert read_line(header_line(of, 12, "1.0")[:-1]) == Header(of, 12, "1.0")
     assert read_line(end_line(end)[:-1]) == end

@@ -449,11 +449,11 @@ def steps() -> list[Step]:
         forget(),
         forget(),
         request_put(6, b"asked", value(25, 20)),  # as any new client
-        large(b"large", 1, 1000),
+        large(b"large", 1, 2000),
         live(b"large", 2 * HOUR_NS),
-        large(b"large", 2, 2000),  # the other parts go
+        large(b"large", 2, 3000),  # the other parts go
         together({b"large": value(35, 12)}),
-        large(b"large", 3, 1000),
+        large(b"large", 3, 2000),
         delete(b"large"),
     ]
 
