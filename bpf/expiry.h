@@ -17,6 +17,12 @@ static __always_inline __u32 value_length(__u32 lengths)
     return lengths >> KEY_LENGTH_BITS & ((1 << VALUE_LENGTH_BITS) - 1);
 }
 
+/* Whether the value is in parts, of which nothing is known here. */
+static __always_inline int is_large(__u32 lengths)
+{
+    return lengths >> LARGE_BIT & 1;
+}
+
 /* Whether the object in a slab, with these lengths, may have expired. The moment does not change while the object stands. */
 static __always_inline int is_over(struct key *key, const struct walk *found, __u32 lengths)
 {

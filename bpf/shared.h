@@ -40,7 +40,8 @@ struct usual {
 #define UNIT_BYTES 16
 #define IDENTITY_BITS 40
 #define KEY_LENGTH_BITS 8
-#define VALUE_LENGTH_BITS 23
+#define VALUE_LENGTH_BITS 22
+#define LARGE_BIT 30
 #define EXPIRES_BIT 31
 #define BUCKET_ENTRIES 7
 #define CHAIN_BUCKETS_MAX 8

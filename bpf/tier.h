@@ -190,9 +190,9 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
     value_at = walk.at + sizeof(struct object) + (value_bytes & KEY_BYTES_MAX);
     if (is_over(key, &walk, value_bytes))
         return VERDICT_OVER_EXPIRED;
-    value_bytes = value_length(value_bytes);
-    if (value_bytes > most)
+    if (is_large(value_bytes) || value_length(value_bytes) > most)
         return VERDICT_OVER_SIZE;
+    value_bytes = value_length(value_bytes);
     *bytes += value_bytes;
     asked.fragment = 1 << 16;
     value_bytes = launder(key, value_bytes, VALUE_MASK);

@@ -28,7 +28,7 @@ class Status(NumberWithText):
     UNKNOWN_OPCODE = 4, "unknown opcode"
     BAD_TABLE = 5, "table number is reserved"
     BAD_KEY = 6, "a key has 1 to 255 bytes"
-    VALUE_TOO_LARGE = 7, "a value has at most 65536 bytes"
+    VALUE_TOO_LARGE = 7, "a value has at most 8 MiB, and 65536 bytes in one piece"
     BAD_FRAGMENT = 8, "fragment index, count or length is wrong"
     OUT_OF_MEMORY = 9, "the store is full; the old value is still in place"
     QUOTA_EXCEEDED = 10, (

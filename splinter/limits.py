@@ -17,8 +17,13 @@ TENANT_QUOTA_BYTES_DEFAULT = 1 << 62  # no quota unless one is set
 TABLES_MAX = 0xFF00  # tables 0 … TABLES_MAX - 1 belong to the tenant
 TABLE_EXTENSIONS = 0xFFFF  # the system's table: a tenant's installed extensions, by name
 TABLE_CLIENTS = 0xFFFE  # the system's table: what was answered to a tenant's clients, charged to the tenant
+TABLE_PARTS = 0xFFFC  # the system's table: the parts of a tenant's large values
 KEY_BYTES_MAX = 255
-VALUE_BYTES_MAX = 65536
+VALUE_BYTES_MAX = 65536  # of an object in one piece, as extensions read and write them
+LARGE_BYTES_MAX = 8 << 20  # of a value in parts
+PART_BYTES = 64_000  # of a large value in each part but the last: two of them fill a slab, however they are cut into fragments
+PARTS_MAX = -(-LARGE_BYTES_MAX // PART_BYTES)
+PART_NS = 60_000_000_000  # that a part is kept after it was put, if no object names it
 EXTENSION_NAME_BYTES_MAX = 64
 
 # --- packets ---------------------------------------------------------------------------------------------------------

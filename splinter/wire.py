@@ -36,6 +36,10 @@ class Opcode(IntEnum):
     TRANSACT = 7
     EXPIRE = 8
     TTL = 9
+    PUT_PART = 10
+    GET_PART = 11
+    PUT_LARGE = 12
+    GET_LARGE = 13
 
 
 HEADER = np.dtype(
@@ -116,6 +120,31 @@ ENTRY_EXPIRES = 0x80000000  # behind the value, and counted with it, stands how 
 ENTRIES_MAX = limits.PACKET_BODY_BYTES_MAX // (ENTRY.itemsize + 1)  # more do not fit a packet
 assert ENTRIES_MAX <= limits.COMMIT_OBJECTS_MAX
 
+# What stands in place of a value that is larger than VALUE_BYTES_MAX: a PUT_LARGE's value, and a GET_LARGE's reply. The value
+# itself is in parts, each of PART_BYTES but the last, which are put before (PUT_PART) under the key PART_KEY.
+LARGE = np.dtype(
+    [
+        ("id", "<u8"),  # of the value, random, of its tenant's choosing
+        ("length", "<u8"),  # bytes of the whole value
+    ]
+)
+LARGE_STRUCT = struct.Struct("<QQ")  # LARGE for the struct module
+LARGE_BYTES = LARGE.itemsize
+PART_KEY_STRUCT = struct.Struct("<QQ")  # the id, and the number of the part, from 0
+PART_KEY_BYTES = PART_KEY_STRUCT.size
+
+# What stands in a part: this, the key of the object that is to name it, and its piece of the value.
+PART = np.dtype(
+    [
+        ("table", "<u2"),  # of the object
+        ("key_length", "<u2"),  # bytes of its key
+        ("reserved", "<u4"),
+    ]
+)
+PART_STRUCT = struct.Struct("<HHI")  # PART for the struct module
+PART_HEAD_BYTES = PART.itemsize
+assert PART_HEAD_BYTES + limits.KEY_BYTES_MAX + limits.PART_BYTES <= limits.VALUE_BYTES_MAX
+
 # An object as `dump.objects` tells it on the control port, and `restore.objects` takes it; then its key, its value, and zeros
 # up to a multiple of 8.
 DUMPED = np.dtype(
@@ -123,7 +152,7 @@ DUMPED = np.dtype(
         ("tenant", "<u2"),  # whose it is; a restore names its tenant once, and looks at none of these
         ("table", "<u2"),
         ("key_length", "<u2"),  # bytes
-        ("reserved", "<u2"),
+        ("kind", "<u2"),  # DUMPED_…
         ("value_length", "<u4"),  # bytes
         ("generation", "<u4"),  # of the tenant
         ("expires", "<i8"),  # when it does, ns since 1970 by the clock of the server's host; 0: never
@@ -131,6 +160,9 @@ DUMPED = np.dtype(
 )
 DUMPED_STRUCT = struct.Struct("<HHHHIIq")  # DUMPED for the struct module
 DUMPED_BYTES = DUMPED.itemsize
+DUMPED_OBJECT = 0
+DUMPED_LARGE = 1  # the value is a LARGE, and the real one in parts
+DUMPED_PART = 2  # a part, as a PUT_PART has it; a restore takes them before the object
 assert DUMPED_STRUCT.size == DUMPED_BYTES
 DURABILITIES = ("none", "interval", "always")  # of tenants, by the number that the store has for each
 

@@ -30,7 +30,7 @@ class KeyForm(StrEnum):
     HEX = "hex"
 
 
-_INPUT_BYTES_MAX = 3 * limits.VALUE_BYTES_MAX  # more than any value, as hexadecimal digits too: refused as too large
+_INPUT_BYTES_MAX = 3 * limits.LARGE_BYTES_MAX  # more than any value, as hexadecimal digits too: refused as too large
 
 _KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="The object's key.")]
 _KeyOption = Annotated[

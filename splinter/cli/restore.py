@@ -143,7 +143,7 @@ def verify(pieces: Iterator[bytes]) -> None:
         raise DumpError(f"line {lines + 1}: the dump was cut in the middle of it", lines + 1)
     end = _expect(held[:-1], lines + 1, End)
     assert isinstance(end, End)
-    if end.sha256 != digest.hexdigest() or 1 + end.tenants + end.extensions + end.objects != lines:
+    if end.sha256 != digest.hexdigest() or 1 + end.tenants + end.extensions + end.parts + end.objects != lines:
         raise DumpError(
             f"line {lines + 1}: checksum or counts are not those of the lines before: the dump is damaged", lines + 1
         )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from splinter import limits
-from splinter.client import fragments
+from splinter.client import objects
 from splinter.client.channel import Channel
 from splinter.client.encoding import Key, Value, encode_key, encode_value
 from splinter.client.flights import Reply, identity_of
@@ -120,7 +120,7 @@ def get_many(channel: Channel, keys: Sequence[bytes], table: int, window: int, *
         elif len(batch) == batch_max:  # all fitted: more may
             batch_max = min(batch_max * 2, limits.MULTIGET_KEYS_MAX)
     for position in large:
-        found.values[position], found.versions[position] = fragments.get(channel, table, keys[position])
+        found.values[position], found.versions[position] = objects.get(channel, table, keys[position])
         found.instants += 1
     return found
 

@@ -50,7 +50,9 @@ _HEADER_BYTES = limits.REQUEST_HEADER_BYTES
 _IP_RECVERR = 11  # linux/in.h
 
 # What the server may keep a result of
-_WRITES = frozenset((Opcode.PUT, Opcode.DELETE, Opcode.INVOKE, Opcode.TRANSACT, Opcode.EXPIRE))
+_WRITES = frozenset(
+    (Opcode.PUT, Opcode.DELETE, Opcode.INVOKE, Opcode.TRANSACT, Opcode.EXPIRE, Opcode.PUT_PART, Opcode.PUT_LARGE)
+)
 
 _pack = HEADER_STRUCT.pack
 _monotonic = time.monotonic

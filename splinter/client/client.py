@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from splinter import limits
-from splinter.client import bulk, fragments
+from splinter.client import bulk, objects
 from splinter.client.arguments import check_integer, check_those_given, check_timeout, check_ttl, is_timeout
 from splinter.client.channel import Channel
 from splinter.client.control import ControlConnection, understood
@@ -22,7 +22,7 @@ from splinter.client.lifetimes import Lifetimes, Ttl
 from splinter.client.process import ProcessOwn, process_number
 from splinter.client.transaction import Transaction, repeat, transaction
 from splinter.errors import BadArgumentsError, BadKeyError, SignatureChangedError, SplinterError, Status
-from splinter.wire import TTL_BYTES, Opcode
+from splinter.wire import Opcode
 
 if TYPE_CHECKING:
     from splinter.ext.signature import Signature
@@ -98,7 +98,7 @@ class Client(Lifetimes, ProcessOwn):
         raw, table = encode_key(key), check_table(table)
         channel = self._take(timeout)
         try:
-            return fragments.get(channel, table, raw)
+            return objects.get(channel, table, raw)
         finally:
             self._give_back(channel)
 
@@ -114,18 +114,15 @@ class Client(Lifetimes, ProcessOwn):
     ) -> int:
         """Store an object, replace the one there was; returns the new version. It lives for ``ttl`` seconds; without, for ever.
 
+        A value of more than 64 KiB, up to 8 MiB, goes in parts, each of which has ``timeout``; it is seen when all are there.
         With ``if_version`` only when the object's version is that one (``splinter.wire.OBJECT_ABSENT``: there is none), else
         :class:`splinter.errors.VersionChangedError`.
         """
         raw, body, table = encode_key(key), encode_value(value), check_table(table)
         if_version, ns = check_integer("if_version", if_version), 0 if ttl is None else check_ttl(ttl)
-        size = len(raw) + len(body) + (TTL_BYTES if ns else 0)
         channel = self._take(timeout)
         try:
-            channel.learn(size)
-            if size > channel.size.body_bytes_max():
-                return fragments.put_large(channel, table, raw, body, if_version, ns)
-            return channel.request(Opcode.PUT, table, raw, body, if_version, ttl=ns).checked().version
+            return objects.put(channel, table, raw, body, if_version, ns)
         finally:
             self._give_back(channel)
 

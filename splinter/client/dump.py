@@ -13,8 +13,21 @@ from typing import Any
 
 from splinter.client.arguments import check_integer
 from splinter.client.control import understood
-from splinter.client.dump_format import ALL, End, end_line, extension_line, header_line, object_lines, tenant_line
-from splinter.errors import UnknownTenantError
+from splinter.client.dump_format import (
+    ALL,
+    DumpedObject,
+    DumpedPart,
+    End,
+    end_line,
+    extension_line,
+    header_line,
+    object_line,
+    objects_told,
+    part_line,
+    tenant_line,
+)
+from splinter.errors import SplinterError, UnknownTenantError
+from splinter.wire import PART_HEAD_BYTES
 
 Request = Callable[..., dict[str, Any]]  # an operation's name and fields: its reply
 
@@ -29,7 +42,7 @@ class Dump:
     def __init__(self, request: Request, tenant: int | None = None, *, with_tokens: bool = False) -> None:
         self._request, self._with_tokens = request, with_tokens
         self._tenant = None if tenant is None else check_integer("tenant", tenant)
-        self.tenants = self.extensions = self.objects = self.bytes = 0
+        self.tenants = self.extensions = self.parts = self.objects = self.bytes = 0
         self.without_source: list[tuple[int, str]] = []
         self.incomplete: list[int] = []
         self.done, self.total = 0, 1
@@ -48,17 +61,55 @@ class Dump:
         for tenant in extending:
             yield from self._extension_lines(tenant, generations[tenant])
         for told in object_pieces(self._request, begun["store"], self._tenant, generations, self._reached):
+            lines: list[bytes] = []
             with understood():
-                lines, count = object_lines(told, generations)
-            self.objects += count
+                for one in objects_told(told, generations):
+                    if one.length != 0:
+                        yield from self._large_lines(one, generations[one.tenant])
+                    else:
+                        lines.append(object_line(one))
+            self.objects += len(lines)
             if lines:
-                yield self._noted(lines)
+                yield self._noted(b"".join(lines))
         self.done = self.total
         if self._tenant is None:  # of one the server has told that it was there to the end
             after = self._begin()[1]
             self.incomplete += [t for t, before in generations.items() if after.get(t, {}).get("generation") != before]
-        end = End(self.tenants, self.extensions, self.objects, tuple(self.incomplete), self._digest.hexdigest())
+        end = End(self.tenants, self.extensions, self.parts, self.objects, tuple(self.incomplete), self._digest.hexdigest())
         yield self._noted(end_line(end))
+
+    def _large_lines(self, one: DumpedObject, generation: int) -> Iterator[bytes]:
+        """The lines of an object that was told with a large value; or of what stands in its place by now."""
+        present: DumpedObject | None = one
+        parts: list[bytes] = []
+        size = misses = 0
+        while present is not None and size < present.length:
+            try:
+                reply = self._request(
+                    "dump.object", tenant=one.tenant, generation=generation, table=one.table, key=one.key, number=len(parts)
+                )  # fmt: skip
+            except UnknownTenantError:
+                if self._tenant is not None:
+                    raise
+                return  # it was removed meanwhile
+            before, present = present, next(objects_told(bytes(reply["object"]), {one.tenant: generation}), None)
+            if present is None or present.value != before.value:
+                parts, size = [], 0  # of another value; the part may be one of the new one, but is not the first
+                misses = 0
+            elif reply["part"]:
+                value = bytes(reply["part"])[PART_HEAD_BYTES + len(one.key) :]
+                parts.append(part_line(DumpedPart(one.tenant, one.table, one.key, len(parts), value)))
+                size += len(value)
+            else:  # it was replaced between the look at the object and that at the part: the next one tells of another
+                misses += 1
+                if misses > 1:
+                    raise SplinterError(
+                        f"the server has lost a part of {one.key!r} in table {one.table} of tenant {one.tenant}"
+                    )
+        if present is not None:
+            self.parts += len(parts)
+            self.objects += 1
+            yield self._noted(b"".join(parts) + object_line(present))
 
     def _noted(self, lines: bytes) -> bytes:
         self._digest.update(lines)

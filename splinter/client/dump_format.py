@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from splinter import limits
 from splinter.client.arguments import RANGES
 from splinter.client.encoding import format_token
-from splinter.errors import DumpError
-from splinter.wire import DUMPED_BYTES, DUMPED_STRUCT, DURABILITIES
+from splinter.wire import DUMPED_BYTES, DUMPED_LARGE, DUMPED_OBJECT, DUMPED_STRUCT, DURABILITIES, LARGE_STRUCT
 
 FORMAT = "splinter-dump"
 VERSION = 1
@@ -31,7 +29,6 @@ _TOKEN = re.compile(r"[0-9a-f]{16}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NO_TEXT = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # what is written in base64 though it may be UTF-8
 _COUNT_MAX = (1 << 53) - 1  # a number that every JSON reader has exactly
-_LINE_BYTES_MAX = limits.DUMP_LINE_BYTES_MAX
 
 
 @dataclass(frozen=True)
@@ -72,6 +69,17 @@ class DumpedObject(NamedTuple):
     key: bytes
     value: bytes
     expires_unix_ms: int
+    length: int = 0  # of a large value, whose parts stand before; 0: it is no large one, and in ``value``
+
+
+class DumpedPart(NamedTuple):
+    """A part of a large value, ``number`` from 0; the object stands behind the last one."""
+
+    tenant: int
+    table: int
+    key: bytes
+    number: int
+    value: bytes
 
 
 @dataclass(frozen=True)
@@ -80,12 +88,13 @@ class End:
 
     tenants: int
     extensions: int
+    parts: int
     objects: int
     incomplete: tuple[int, ...]
     sha256: str
 
 
-Record = Header | DumpedTenant | DumpedExtension | DumpedObject | End
+Record = Header | DumpedTenant | DumpedExtension | DumpedPart | DumpedObject | End
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------------
@@ -122,16 +131,23 @@ def extension_line(tenant: int, name: str, source: str | None, together: bool) -
 def end_line(end: End) -> bytes:
     """The last line."""
     return _line(
-        type="end", tenants=end.tenants, extensions=end.extensions, objects=end.objects, incomplete=list(end.incomplete),
-        sha256=end.sha256,
+        type="end", tenants=end.tenants, extensions=end.extensions, parts=end.parts, objects=end.objects,
+        incomplete=list(end.incomplete), sha256=end.sha256,
     )  # fmt: skip
 
 
 def object_line(one: DumpedObject) -> bytes:
     """The line of an object."""
     expires = f',"expires_unix_ms":{one.expires_unix_ms}' if one.expires_unix_ms else ""
-    key, value = _content("key", one.key), _content("value", one.value)
+    key = _content("key", one.key)
+    value = f'"length":{one.length}' if one.length else _content("value", one.value)
     return f'{{"type":"object","tenant":{one.tenant},"table":{one.table},{key},{value}{expires}}}\n'.encode()
+
+
+def part_line(one: DumpedPart) -> bytes:
+    """The line of a part of a large value."""
+    key, value = _content("key", one.key), _content("value", one.value)
+    return f'{{"type":"part","tenant":{one.tenant},"table":{one.table},{key},"number":{one.number},{value}}}\n'.encode()
 
 
 def _content(name: str, data: bytes) -> str:
@@ -144,13 +160,13 @@ def _content(name: str, data: bytes) -> str:
     return f'"{name}_base64":"{base64.b64encode(data).decode()}"'
 
 
-def object_lines(told: bytes, generations: dict[int, int]) -> tuple[bytes, int]:
-    """The lines of objects as the control port tells them (DUMPED), and how many. Those of tenants that came up after the dump
-    began, which have other generations, are left out. Raises ``ValueError``, or an error of ``struct``, for what is none."""
-    lines: list[bytes] = []
+def objects_told(told: bytes, generations: dict[int, int]) -> Iterator[DumpedObject]:
+    """The objects that the control port tells (DUMPED); of a large one the value is its LARGE. Those of tenants that came up
+    after the dump began, which have other generations, are left out. Raises ``ValueError``, or an error of ``struct``, for what
+    is none."""
     at = 0
     while at < len(told):
-        tenant, table, key_length, _, value_length, generation, expires = DUMPED_STRUCT.unpack_from(told, at)
+        tenant, table, key_length, kind, value_length, generation, expires = DUMPED_STRUCT.unpack_from(told, at)
         key_at = at + DUMPED_BYTES
         value_at = key_at + key_length
         at = key_at + (key_length + value_length + 7 & -8)
@@ -158,13 +174,17 @@ def object_lines(told: bytes, generations: dict[int, int]) -> tuple[bytes, int]:
             raise ValueError("the last object is cut")
         if generations.get(tenant) == generation:
             key, value = told[key_at:value_at], told[value_at : value_at + value_length]
-            lines.append(object_line(DumpedObject(tenant, table, key, value, -(-expires // NS_PER_MS))))
-    return b"".join(lines), len(lines)
+            length = LARGE_STRUCT.unpack(value)[1] if kind == DUMPED_LARGE else 0
+            if length != 0 and not limits.VALUE_BYTES_MAX < length <= limits.LARGE_BYTES_MAX:
+                raise ValueError("a large value is too large")
+            yield DumpedObject(tenant, table, key, value, -(-expires // NS_PER_MS), length)
 
 
-def dumped(table: int, key: bytes, value: bytes, expires: int = 0, *, tenant: int = 0, generation: int = 0) -> bytes:
+def dumped(
+    table: int, key: bytes, value: bytes, expires: int = 0, *, kind: int = DUMPED_OBJECT, tenant: int = 0, generation: int = 0
+) -> bytes:
     """An object as the control port takes it (DUMPED); ``expires`` in ns since 1970, or (0) never."""
-    head = DUMPED_STRUCT.pack(tenant, table, len(key), 0, len(value), generation, expires)
+    head = DUMPED_STRUCT.pack(tenant, table, len(key), kind, len(value), generation, expires)
     return head + key + value + bytes(-(len(key) + len(value)) % 8)
 
 
@@ -219,13 +239,21 @@ def _bytes(fields: dict[str, Any], name: str, least: int, most: int) -> bytes:
 
 def _object(fields: dict[str, Any]) -> DumpedObject:
     expires = _integer(fields, "expires_unix_ms", 1, EXPIRES_MS_MAX) if "expires_unix_ms" in fields else 0
-    return DumpedObject(
-        _tenant_of(fields),
-        _integer(fields, "table", 0, limits.TABLES_MAX - 1),
-        _bytes(fields, "key", 1, limits.KEY_BYTES_MAX),
-        _bytes(fields, "value", 0, limits.VALUE_BYTES_MAX),
-        expires,
-    )
+    tenant, table, key = _place_of(fields)
+    if "length" in fields:
+        length = _integer(fields, "length", limits.VALUE_BYTES_MAX + 1, limits.LARGE_BYTES_MAX)
+        return DumpedObject(tenant, table, key, b"", expires, length)
+    return DumpedObject(tenant, table, key, _bytes(fields, "value", 0, limits.VALUE_BYTES_MAX), expires)
+
+
+def _part(fields: dict[str, Any]) -> DumpedPart:
+    place, number = _place_of(fields), _integer(fields, "number", 0, limits.PARTS_MAX - 1)
+    return DumpedPart(*place, number, _bytes(fields, "value", 1, limits.PART_BYTES))
+
+
+def _place_of(fields: dict[str, Any]) -> tuple[int, int, bytes]:
+    table = _integer(fields, "table", 0, limits.TABLES_MAX - 1)
+    return _tenant_of(fields), table, _bytes(fields, "key", 1, limits.KEY_BYTES_MAX)
 
 
 def _tenant(fields: dict[str, Any]) -> DumpedTenant:
@@ -271,14 +299,17 @@ def _end(fields: dict[str, Any]) -> End:
     if type(incomplete) is not list or len(incomplete) >= limits.TENANTS_MAX:
         raise _BadLineError("'incomplete' is no list of tenants")
     removed = tuple(_integer({"incomplete": one}, "incomplete", 1, limits.TENANTS_MAX - 1) for one in incomplete)
-    tenants, extensions, objects = (_integer(fields, name, 0, _COUNT_MAX) for name in ("tenants", "extensions", "objects"))
-    return End(tenants, extensions, objects, removed, _text(fields, "sha256", _SHA256))
+    tenants, extensions, parts, objects = (
+        _integer(fields, name, 0, _COUNT_MAX) for name in ("tenants", "extensions", "parts", "objects")
+    )
+    return End(tenants, extensions, parts, objects, removed, _text(fields, "sha256", _SHA256))
 
 
 _KINDS: dict[str, Callable[[dict[str, Any]], Record]] = {
     FORMAT: _header,
     "tenant": _tenant,
     "extension": _extension,
+    "part": _part,
     "object": _object,
     "end": _end,
 }
@@ -301,92 +332,3 @@ def read_line(raw: bytes) -> Record:
     except _BadLineError as error:
         raise ValueError(str(error)) from None
     return found
-
-
-# --- reading a dump --------------------------------------------------------------------------------------------------------
-
-
-class DumpReader:
-    """Reads a dump from pieces of whatever length. Iterating raises :class:`DumpError` at the first line that is not what it
-    should be, and at the end of a dump that was cut. ``line`` is the number of the last record's."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = pieces
-        self.line = 0
-        self._header: Header | None = None
-        self._tenants: set[int] = set()
-        self._extensions: dict[int, int] = {}
-        self._extending = 0  # whose extensions stand here
-        self._objects = 0
-        self._digest = hashlib.sha256()
-
-    def __iter__(self) -> Iterator[Record]:
-        end: End | None = None
-        for raw in self._lines():
-            self.line += 1
-            if end is not None:
-                raise self._error("it stands behind the last line")
-            try:
-                record = read_line(raw)
-            except ValueError as error:
-                raise self._error(str(error)) from None
-            self._check(record)
-            if isinstance(record, End):
-                end = record
-                continue  # it is told when nothing has come behind it
-            self._digest.update(raw)
-            self._digest.update(b"\n")
-            yield record
-        if end is None:
-            self.line += 1
-            raise self._error("the dump was cut: its last line is missing")
-        yield end
-
-    def _lines(self) -> Iterator[bytes]:
-        """Lines without their ends; what has no end is none."""
-        rest = b""
-        for piece in self._pieces:
-            *lines, rest = (rest + piece).split(b"\n")
-            yield from lines
-            if len(rest) > _LINE_BYTES_MAX:
-                self.line += 1
-                raise self._error(f"it has more than {_LINE_BYTES_MAX} bytes")
-        if rest:
-            self.line += 1
-            raise self._error("the dump was cut in the middle of it")
-
-    def _error(self, what: str) -> DumpError:
-        return DumpError(f"line {self.line}: {what}", self.line)
-
-    def _check(self, record: Record) -> None:
-        """What a line says beside the others."""
-        if isinstance(record, DumpedObject):
-            self._objects += 1
-            self._require(record.tenant in self._tenants, f"no line before is of tenant {record.tenant}")
-        elif isinstance(record, Header) or self._header is None:
-            self._require(isinstance(record, Header) and self._header is None, "the first line, and only that, is the header")
-            assert isinstance(record, Header)
-            self._header = record
-        elif isinstance(record, DumpedTenant):
-            self._require(not self._extensions and not self._objects, "tenants stand before extensions and objects")
-            self._require(record.tenant not in self._tenants, f"tenant {record.tenant} was there already")
-            self._require(self._header.of in (ALL, record.tenant), f"the dump is of tenant {self._header.of}")
-            self._tenants.add(record.tenant)
-        elif isinstance(record, DumpedExtension):
-            self._check_extension(record)
-        else:
-            counts = len(self._tenants), sum(self._extensions.values()), self._objects
-            self._require((record.tenants, record.extensions, record.objects) == counts, "it counts other lines than there are")
-            self._require(record.sha256 == self._digest.hexdigest(), "the checksum is not that of the lines before")
-
-    def _check_extension(self, record: DumpedExtension) -> None:
-        tenant = record.tenant
-        self._require(tenant in self._tenants and not self._objects, "extensions stand between their tenants and the objects")
-        self._require(tenant == self._extending or tenant not in self._extensions, "a tenant's extensions stand together")
-        self._extending, count = tenant, self._extensions.get(tenant, 0) + 1
-        self._require(count <= limits.EXTENSIONS_PER_TENANT_MAX, "a tenant has not so many extensions")
-        self._extensions[tenant] = count
-
-    def _require(self, holds: bool, what: str) -> None:
-        if not holds:
-            raise self._error(what)

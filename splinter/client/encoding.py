@@ -42,12 +42,12 @@ def encode_key(key: Key) -> bytes:
 
 
 def encode_value(value: Value) -> bytes:
-    """Bytes of a value. Raises :class:`ValueTooLargeError` beyond 64 KiB, :class:`TypeError` for what is not bytes."""
+    """Bytes of a value. Raises :class:`ValueTooLargeError` beyond 8 MiB, :class:`TypeError` for what is not bytes."""
     if type(value) is not bytes:
         if not isinstance(value, bytearray | memoryview | bytes):
             raise TypeError(f"a value is bytes, not {type(value).__name__}")
         value = bytes(value)
-    if len(value) > limits.VALUE_BYTES_MAX:
+    if len(value) > limits.LARGE_BYTES_MAX:
         raise ValueTooLargeError
     return value
 

@@ -1,4 +1,4 @@
-"""Values that take more than one packet: up to 64 KiB, in fragments of ``FRAGMENT_BYTES``, or fewer where packets are small."""
+"""What takes more than one packet: up to 64 KiB, in fragments of ``FRAGMENT_BYTES``, or fewer where packets are small."""
 
 from __future__ import annotations
 
@@ -10,33 +10,10 @@ from splinter.wire import TTL_BYTES, Opcode
 
 WINDOW = 16  # fragments on their way at once
 _PAUSE_SECONDS_MAX = 0.1  # before all fragments are sent again
-_REPLACED_PAUSE_SECONDS = 0.001  # before a large value that was replaced while it was read is read anew; doubles
 
 
-def get(channel: Channel, table: int, key: bytes) -> tuple[bytes | None, int]:
-    """The value and version of an object of any size; (None, 0) when there is none."""
-    deadline, pause = channel.waited + channel.timeout, _REPLACED_PAUSE_SECONDS
-    while (remaining := deadline - channel.waited) > 0:
-        padding = channel.padding.of(table, key)
-        reply = channel.request(Opcode.GET, table, key, padding, timeout=remaining)
-        if reply.status == Status.NOT_FOUND:
-            return None, 0
-        if reply.status != Status.OK:
-            raise reply.error()
-        channel.padding.learn(table, reply, len(padding) > 0)
-        if reply.fragment_count <= 1:
-            return reply.value, reply.version
-        remaining = max(deadline - channel.waited, _REPLACED_PAUSE_SECONDS)
-        whole = get_rest(channel, table, key, reply, remaining)
-        if whole is not None:
-            return whole, reply.version
-        channel.pause(pause)
-        pause *= 2
-    raise BusyError("the object was replaced over and over while its fragments were read")
-
-
-def put_large(channel: Channel, table: int, key: bytes, value: bytes, if_version: int, ttl: int = 0) -> int:
-    """Put a value that does not fit one packet, for ``ttl`` ns, or (0) for ever; returns the object's version.
+def put(channel: Channel, opcode: Opcode, table: int, key: bytes, value: bytes, if_version: int = 0, ttl: int = 0) -> int:
+    """Put a value, for ``ttl`` ns, or (0) for ever; ``opcode``: PUT or PUT_PART. Returns the object's version.
 
     All fragments carry one sequence number; the server answers each, and the one that completes the value, and every one
     that comes later, with the new version. The value may be collected by several workers side by side: then all of it is
@@ -54,7 +31,7 @@ def put_large(channel: Channel, table: int, key: bytes, value: bytes, if_version
     packets = [
         (
             identity_of(sequence, index),
-            channel.packet(Opcode.PUT, sequence, table, key, piece, if_version, index, len(pieces), room, ttl),
+            channel.packet(opcode, sequence, table, key, piece, if_version, index, len(pieces), room, ttl),
         )
         for index, piece in enumerate(pieces)
     ]
@@ -72,8 +49,9 @@ def put_large(channel: Channel, table: int, key: bytes, value: bytes, if_version
     raise BusyError(f"a value of {len(value)} bytes could not be put as a whole within {channel.timeout:g} s")
 
 
-def get_rest(channel: Channel, table: int, key: bytes, first: Reply, timeout: float) -> bytes | None:
-    """The whole value whose first fragment is ``first``; None when the object was replaced meanwhile (get it anew)."""
+def get_rest(channel: Channel, opcode: Opcode, table: int, key: bytes, first: Reply, timeout: float) -> bytes | None:
+    """The whole value whose first fragment is ``first``; ``opcode``: GET or GET_PART. None when the object was replaced
+    meanwhile (get it anew)."""
     pieces = [first.value] + [b""] * (first.fragment_count - 1)
     room = (len(first.value) + limits.REQUEST_HEADER_BYTES) // limits.ROOM_UNIT_BYTES  # then all are as long as the first
     indices = iter(range(1, first.fragment_count))
@@ -83,7 +61,7 @@ def get_rest(channel: Channel, table: int, key: bytes, first: Reply, timeout: fl
         if index is None:
             return None
         sequence = channel.next_sequence()
-        packet = channel.packet(Opcode.GET, sequence, table, key, b"", first.version, index, room=room)
+        packet = channel.packet(opcode, sequence, table, key, b"", first.version, index, room=room)
         return identity_of(sequence, index), packet
 
     for _, reply in channel.stream(produce, WINDOW, timeout):

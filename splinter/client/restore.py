@@ -6,6 +6,7 @@ checked as a whole before anything of it is done.
 
 from __future__ import annotations
 
+import secrets
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,15 +23,23 @@ from splinter.client.dump_format import (
     NS_PER_MS,
     DumpedExtension,
     DumpedObject,
+    DumpedPart,
     DumpedTenant,
-    DumpReader,
     End,
     Header,
     dumped,
 )
+from splinter.client.dump_reader import DumpReader
 from splinter.client.encoding import parse_token
 from splinter.errors import CompileError, ControlError, RequestError, SplinterError, Status, UnknownTenantError, error_for
-from splinter.wire import DURABILITIES
+from splinter.wire import (
+    DUMPED_LARGE,
+    DUMPED_PART,
+    DURABILITIES,
+    LARGE_STRUCT,
+    PART_KEY_STRUCT,
+    PART_STRUCT,
+)
 
 _PIECE_BYTES = limits.RESTORE_PIECE_BYTES
 _WAITING_BYTES = limits.RESTORE_WAITING_BYTES
@@ -60,12 +69,13 @@ class Restored:
 
 @dataclass
 class _Batch:
-    """Objects of a tenant that wait for their message; of each the number of its line."""
+    """Objects and parts of a tenant that wait for their message; of each the number of its line."""
 
     tenant: int
     generation: int
     objects: bytearray = field(default_factory=bytearray)
     lines: list[int] = field(default_factory=list)
+    parts: int = 0  # of them
 
 
 class Restore:
@@ -97,6 +107,7 @@ class Restore:
         self._named: list[DumpedTenant] = []
         self._batches: dict[int, _Batch] = {}  # by id in the dump
         self._waiting_bytes = 0
+        self._identity = 0  # of the large value that is being put
         self._extensions: list[DumpedExtension] = []
         self._keeps: dict[int, set[str]] = {}  # extensions of the dump, by id in it, where all others are removed
         self._sent: deque[Future[None]] = deque()
@@ -119,7 +130,7 @@ class Restore:
         return self.done
 
     def _take(self, record: object, line: int, sender: ThreadPoolExecutor) -> None:
-        if isinstance(record, DumpedObject):
+        if isinstance(record, DumpedObject | DumpedPart):
             self._begin()
             self._add(record, line, sender)
         elif isinstance(record, Header):
@@ -244,16 +255,30 @@ class Restore:
 
     # --- objects --------------------------------------------------------------------------------------------------------
 
-    def _add(self, one: DumpedObject, line: int, sender: ThreadPoolExecutor) -> None:
+    def _packed(self, one: DumpedObject | DumpedPart) -> bytes:
+        """As the control port takes it; a large value gets a new id."""
+        if isinstance(one, DumpedPart):
+            if one.number == 0:
+                self._identity = secrets.randbits(64)
+            value = PART_STRUCT.pack(one.table, len(one.key), 0) + one.key + one.value
+            return dumped(one.table, PART_KEY_STRUCT.pack(self._identity, one.number), value, kind=DUMPED_PART)
+        expires = one.expires_unix_ms * NS_PER_MS
+        if one.length:
+            value = LARGE_STRUCT.pack(self._identity, one.length)
+            return dumped(one.table, one.key, value, expires, kind=DUMPED_LARGE)
+        return dumped(one.table, one.key, one.value, expires)
+
+    def _add(self, one: DumpedObject | DumpedPart, line: int, sender: ThreadPoolExecutor) -> None:
         self._install()
         batch = self._batches.get(one.tenant)
         if batch is None:
             return  # of another tenant
-        packed = dumped(one.table, one.key, one.value, one.expires_unix_ms * NS_PER_MS)
+        packed = self._packed(one)
         if len(batch.objects) + len(packed) > _PIECE_BYTES:
             self._send(batch, sender)
         batch.objects += packed
         batch.lines.append(line)
+        batch.parts += isinstance(one, DumpedPart)
         self._waiting_bytes += len(packed)
         if self._waiting_bytes > _WAITING_BYTES:  # of many tenants
             self._send(max(self._batches.values(), key=lambda each: len(each.objects)), sender)
@@ -262,9 +287,9 @@ class Restore:
         """Have what a batch has sent, behind what is on its way; waits when that is much."""
         if not batch.lines:
             return
-        full = _Batch(batch.tenant, batch.generation, batch.objects, batch.lines)
+        full = _Batch(batch.tenant, batch.generation, batch.objects, batch.lines, batch.parts)
         self._waiting_bytes -= len(batch.objects)
-        batch.objects, batch.lines = bytearray(), []
+        batch.objects, batch.lines, batch.parts = bytearray(), [], 0
         while len(self._sent) >= _MESSAGES_MAX:
             self._sent.popleft().result()
         self._sent.append(sender.submit(self._put, full))
@@ -274,7 +299,7 @@ class Restore:
         reply = self._request("restore.objects", tenant=batch.tenant, generation=batch.generation, objects=bytes(batch.objects))
         with understood():
             done, over, refused = int(reply["done"]), int(reply["over"]), reply["refused"]
-            self.done.objects += done
+            self.done.objects += max(done - batch.parts, 0)
             self.done.over += over
             if refused is None and done + over != len(batch.lines):
                 raise ValueError(f"{done} objects were put, {over} were over, of {len(batch.lines)}")

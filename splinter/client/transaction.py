@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
-from splinter.client import bulk, fragments
+from splinter.client import bulk, objects
 from splinter.client.arguments import check_ttl
 from splinter.client.channel import Channel
 from splinter.client.encoding import Key, Value, check_table, encode_key, encode_value
@@ -62,7 +62,7 @@ class Transaction:
         if place in self._written:
             return _value(self._written[place])
         if place not in self._read:
-            self._read[place] = fragments.get(channel, *place)
+            self._read[place] = objects.get(channel, *place)
             self._instants += 1
         return self._read[place][0]
 

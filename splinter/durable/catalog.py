@@ -26,8 +26,8 @@ from typing import Any, TypeVar
 from splinter.errors import ControlError, DataFolderError
 from splinter.limits import EXTENSION_EVENTS_MAX, TENANTS_MAX
 
-VERSION = 1
-"""Of the tables, counted on with each change of them: see :data:`_MIGRATIONS`."""
+VERSION = 2
+"""Of the folder, counted on with each change of its tables (:data:`_MIGRATIONS`), or of what older servers could not read."""
 
 _TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -39,7 +39,9 @@ CREATE TABLE history (number INTEGER PRIMARY KEY AUTOINCREMENT, tenant INTEGER N
 CREATE INDEX history_of_tenant ON history (tenant, number);
 """
 # What makes tables of a version those of the next one, by the former.
-_MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {}
+_MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
+    1: lambda _: None,  # log and snapshots may have large values, which version 1 takes for damage
+}
 # Removes of a tenant what is older than its last so many events: whoever installs without end fills no disk.
 _OLD_EVENTS = """
 DELETE FROM history WHERE tenant = ? AND number <=

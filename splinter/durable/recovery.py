@@ -81,6 +81,8 @@ def recover(
         latest = max(latest, int(group.header["unix_ns"]))
         _take(replay, group, lambda place: DamageError(folder.log, place, f"no entry in group {log.number - 1}"))
         progress.at(lambda: f"replaying the log: group {log.number:,} of {log.last:,}, {replay.entries:,} changes")
+    if damages[0] and (cut := replay.remove_cut_values()):
+        tell(f"left out: {cut} large values that lack a part")
     replay.end()
     set_clock(store.descriptor, max(latest, time.time_ns()))
     Confirmed(folder.log).number = log.number - 1

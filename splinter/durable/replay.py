@@ -18,6 +18,7 @@ from splinter.store.commit_layout import LOGGED_BYTES
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
 from splinter.store.reclaim import reclaim
 from splinter.store.restore import FOUND_BYTES, find_entries, restore_copies, restore_entries
+from splinter.store.salvage import remove_cut_values
 from splinter.store.store import Store
 
 _CONTROL = limits.PARTICIPANT_CONTROL
@@ -99,6 +100,10 @@ class Replay:
             raise DamagedEntryError(int(end) - base)
         self._check(status)
         self.objects += int(count)
+
+    def remove_cut_values(self) -> int:
+        """After damage was left out: remove large values that lack a part; returns how many."""
+        return int(self._within_epoch(remove_cut_values))
 
     def end(self) -> None:
         """Say that all that is there now is on disk."""

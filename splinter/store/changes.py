@@ -34,7 +34,7 @@ from splinter.store.commit_layout import (
 from splinter.store.index import word_object
 from splinter.store.journal import note
 from splinter.store.layout import DURABILITY_NONE, ENTRY_DELETING, LOG_FAILED
-from splinter.store.objects import object_expires, object_key, object_key_length, object_table, object_value_length
+from splinter.store.objects import object_expires, object_form, object_key, object_key_length, object_table, object_value_length
 from splinter.store.outcomes import claimed_value
 from splinter.store.records import Account, Change, Changed, Claim, Commit, Descriptor, Logged, LogRing, Participant
 
@@ -76,9 +76,10 @@ def _write_part(at: int, found: int, kind: int) -> int:
     """Write the CHANGED part of an object; returns where it ends."""
     part, key_length = Changed(at), object_key_length(found)
     value_length = object_value_length(found) if kind == CHANGE_PUT else 0
+    form = object_form(found)
     part.table = object_table(found)
     part.key_length = key_length
-    part.value_length = value_length if kind == CHANGE_PUT else CHANGED_DELETED if kind == CHANGE_DELETE else CHANGED_CLIENT
+    part.value_length = form if kind == CHANGE_PUT else CHANGED_DELETED if kind == CHANGE_DELETE else CHANGED_CLIENT
     part.expires = object_expires(found) if kind == CHANGE_PUT else 0
     size = CHANGED_BYTES + (key_length + value_length + 7 & -8)
     store64(at + size - 8, 0)  # so that no byte tells of what was here before

@@ -100,7 +100,7 @@ CHANGED = np.dtype(
     [
         ("table", "<u2"),
         ("key_length", "<u2"),
-        ("value_length", "<u4"),  # bytes; or CHANGED_…, and no bytes
+        ("value_length", "<u4"),  # bytes, with LARGE_FORM as the object has it; or CHANGED_…, and no bytes
         ("expires", "<u8"),  # when it does, by the store's clock, less than 1 << 63; 0: never
     ]
 )

@@ -31,9 +31,9 @@ from splinter.store.hashing import identity_key_length, identity_table
 from splinter.store.index import empty_entry, entry_word, find_entry, word_class, word_object, word_unit
 from splinter.store.journal import announce, commit, date, note, published, withdraw
 from splinter.store.layout import ENTRY_DELETING
-from splinter.store.objects import fill_header, object_bytes, object_value, set_expires
+from splinter.store.objects import fill_header, is_large, object_bytes, object_value, set_expires
 from splinter.store.outcomes import note_outcome
-from splinter.store.publication import INSERT_TRIES_MAX
+from splinter.store.publication import INSERT_TRIES_MAX, drop_parts_of
 from splinter.store.reclaim import note_retire
 from splinter.store.records import Account, Change, Commit, Object, Participant, Write
 from splinter.store.slabs import unit_of
@@ -204,6 +204,8 @@ def finish(store: int, me: int) -> None:
             published(store, me)
         else:
             commit(store, me, count)
+        if old != 0 and is_large(word_object(store, old)):
+            drop_parts_of(store, me, made.tenant, word_object(store, old))
     store64_release(made.at.state, COMMIT_NONE)
 
 

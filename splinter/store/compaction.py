@@ -55,6 +55,7 @@ from splinter.store.layout import (
 from splinter.store.objects import (
     fill_header,
     object_expires,
+    object_form,
     object_identity,
     object_key,
     object_value,
@@ -342,7 +343,7 @@ def _replace(
         return -1
     value_length = object_value_length(found)
     size = key_length + value_length
-    fill_header(slot, tenant, identity_table(identity), object_key(found), key_length, value_length)
+    fill_header(slot, tenant, identity_table(identity), object_key(found), key_length, object_form(found))
     copy_bytes(object_value(slot), object_value(found), value_length)
     set_expires(slot, object_expires(found))
     Object(slot).previous = Object(found).previous

@@ -25,21 +25,25 @@ from splinter.store.clock import moment_in
 from splinter.store.hashing import keys_equal, store_hash
 from splinter.store.index import bucket_at, word_object, word_unit
 from splinter.store.journal import participant_at
+from splinter.store.large import store_put_large
 from splinter.store.layout import ENTRY_BYTES, ENTRY_DELETING
 from splinter.store.objects import (
     is_identity,
+    is_large,
     is_over,
     object_expires,
     object_identity,
     object_key,
     object_key_length,
+    object_value,
     object_value_length,
 )
-from splinter.store.operations import store_delete, store_put
+from splinter.store.operations import store_delete, store_find, store_put
+from splinter.store.parts import find_part
 from splinter.store.reclaim import reclaim
 from splinter.store.records import Account, Bucket, Descriptor, Dumped, Object
 from splinter.store.snapshots import committed
-from splinter.wire import DUMPED_BYTES
+from splinter.wire import DUMPED_BYTES, DUMPED_LARGE, DUMPED_OBJECT, DUMPED_PART, LARGE_BYTES, PART_KEY_BYTES
 
 # Of all objects of a chain of the index, and of the addresses where they are.
 CHAIN_BYTES_MAX = (
@@ -48,6 +52,7 @@ CHAIN_BYTES_MAX = (
 CHAIN_ADDRESSES_BYTES = limits.CHAIN_BUCKETS_MAX * limits.BUCKET_ENTRIES * 8
 UNSOUND = -1  # in place of a count
 
+_CONTROL = limits.PARTICIPANT_CONTROL
 _HIDDEN = -1  # in place of a count: somebody is in the middle of a deletion
 
 
@@ -147,13 +152,35 @@ def _copy(store: int, found: int, ahead: int, target: int) -> int:
     told.tenant = Object(found).tenant
     told.table = Object(found).table
     told.key_length = object_key_length(found)
-    told.reserved = 0
+    told.kind = DUMPED_LARGE if is_large(found) else DUMPED_OBJECT
     told.value_length = object_value_length(found)
     told.generation = Account(account_of(store, Object(found).tenant)).active
     told.expires = max(expires + ahead, 1) if expires != 0 else 0
     store64(target + size - 8, 0)
     copy_bytes(target + DUMPED_BYTES, object_key(found), content)
     return size
+
+
+@njit(cache=True)
+def dump_key(
+    store: int, tenant: int, table: int, key: int, key_length: int, number: int, now: int, ahead: int, target: int
+) -> tuple[int, int]:  # fmt: skip
+    """Copy the object of a key to ``target``, as a DUMPED, and behind it, if the value is large, its part ``number``, whole.
+
+    Returns the bytes of both; 0: there is no object; part of 0 bytes: there is none such, or none any more.
+    """
+    found = store_find(store, tenant, table, key, key_length, 0)
+    if found == 0 or is_over(found, now):
+        return 0, 0
+    written = _copy(store, found, ahead, target)
+    if not is_large(found):
+        return written, 0
+    word = find_part(store, participant_at(store, _CONTROL), tenant, object_value(found), number)[1]
+    if word == 0:
+        return written, 0
+    part = word_object(store, word)
+    copy_bytes(target + written, object_value(part), object_value_length(part))
+    return written, object_value_length(part)
 
 
 # --- putting back ----------------------------------------------------------------------------------------------------------
@@ -170,11 +197,20 @@ def count_dumped(at: int, end: int) -> int:
         key_length, value_length = told.key_length, told.value_length
         if key_length < 1 or key_length > limits.KEY_BYTES_MAX or value_length > limits.VALUE_BYTES_MAX:
             return UNSOUND
-        if told.table >= limits.TABLES_MAX or told.expires < 0 or dumped_size(key_length, value_length) > end - at:
+        if not _is_kind(told.kind, key_length, value_length) or told.table >= limits.TABLES_MAX or told.expires < 0:
+            return UNSOUND
+        if dumped_size(key_length, value_length) > end - at:
             return UNSOUND
         at += dumped_size(key_length, value_length)
         count += 1
     return count
+
+
+@njit(cache=True)
+def _is_kind(kind: int, key_length: int, value_length: int) -> bool:
+    if kind == DUMPED_LARGE:
+        return value_length == LARGE_BYTES
+    return kind == DUMPED_OBJECT or (kind == DUMPED_PART and key_length == PART_KEY_BYTES)
 
 
 @njit(cache=True)
@@ -196,10 +232,7 @@ def put_dumped(
             status = store_delete(store, p, tenant, told.table, key, key_length, 0, 0, 0)
             status = Status.OK if status == Status.NOT_FOUND else status
         elif told.expires == 0 or told.expires > now:
-            ttl = min(told.expires - now, limits.TTL_NS_MAX) if told.expires != 0 else 0
-            expires = moment_in(store, participant_at(store, p), ttl)
-            value = key + key_length
-            status = store_put(store, p, tenant, told.table, key, key_length, value, value_length, 0, 0, 0, expires)
+            status = _put(store, p, tenant, at, now)
         else:
             over += 1
             at += dumped_size(key_length, value_length)
@@ -210,3 +243,18 @@ def put_dumped(
         done += 1
         at += dumped_size(key_length, value_length)
     return status, at, done, over
+
+
+@njit(cache=True)
+def _put(store: int, p: int, tenant: int, at: int, now: int) -> int:
+    """Put a DUMPED that is not over. Returns a status."""
+    told, key = Dumped(at), at + DUMPED_BYTES
+    key_length, table = told.key_length, told.table
+    value = key + key_length
+    ttl = min(told.expires - now, limits.TTL_NS_MAX) if told.expires != 0 else 0
+    if told.kind == DUMPED_PART:
+        table, ttl = limits.TABLE_PARTS, limits.PART_NS
+    expires = moment_in(store, participant_at(store, p), ttl)
+    if told.kind == DUMPED_LARGE:
+        return store_put_large(store, p, tenant, table, key, key_length, value, 0, 0, 0, expires)
+    return store_put(store, p, tenant, table, key, key_length, value, told.value_length, 0, 0, 0, expires)

@@ -40,6 +40,7 @@ from splinter.store.layout import (
     SLAB_UNITS,
 )
 from splinter.store.objects import copy_size, is_over
+from splinter.store.parts import is_named
 from splinter.store.publication import remove
 from splinter.store.records import Account, Descriptor, Object, Participant
 from splinter.store.slabs import slab_record, slot_at, unit_of
@@ -48,6 +49,7 @@ from splinter.store.turns import turn_is_others
 _CLASS_MASK = 0xFFFFFFFF
 _TENANTS_MAX = limits.TENANTS_MAX
 _KEY_LENGTH_MAX = limits.KEY_BYTES_MAX  # of eight bits
+_TABLE_PARTS = limits.TABLE_PARTS
 _OBJECTS = limits.SWEEP_OBJECTS
 _SLABS = limits.SWEEP_SLABS
 _PAUSE_NS = limits.SWEEP_PAUSE_NS
@@ -151,6 +153,7 @@ def _sweep_object(store: int, me: int, slot: int, size_class: int, held: int) ->
             store, store_hash(store, identity, slot + O_KEY, key_length), identity, slot + O_KEY, key_length
         )
         is_it = entry != 0 and word_unit(word) == unit_of(store, slot) and is_over(slot, now)
+        is_it = is_it and not (identity_table(identity) == _TABLE_PARTS and is_named(store, tenant, slot))
         if is_it:
             remove(store, me, tenant, entry, word, 0, 0)
     if held == 0:

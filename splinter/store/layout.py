@@ -31,8 +31,8 @@ OBJECT = np.dtype(
         ("version", "<u8"),
         ("tenant", "<u2"),
         ("table", "<u2"),
-        # Bytes of the key in the lowest 8 bits; of the value in the 23 above; in the highest: whether the object expires. Then
-        # its moment, 8 bytes, stands behind the value, at the next multiple of 8
+        # Bytes of the key in the lowest 8 bits; of the value in the 22 above; then whether that is a LARGE; in the highest:
+        # whether the object expires. Then its moment, 8 bytes, stands behind the value, at the next multiple of 8
         ("lengths", "<u4"),
         ("link", "<u4"),  # unit of the next slot of the list that this slot is in. No reader of objects looks at it
         # Unit of the object that this one replaced, for readers of a snapshot that is older than this one; 0: none
@@ -46,8 +46,10 @@ O_IDENTITY = offset(OBJECT, "tenant")  # tenant, table and lengths, read as one 
 IDENTITY_BITS = 40  # of that word: tenant, table and key length
 KEY_LENGTH_BITS = 8
 assert limits.TENANTS_MAX <= 1 << 16 and limits.KEY_BYTES_MAX < 1 << KEY_LENGTH_BITS
-VALUE_LENGTH_BITS = 23
-EXPIRES_BIT = KEY_LENGTH_BITS + VALUE_LENGTH_BITS  # of ``lengths``
+VALUE_LENGTH_BITS = 22
+LARGE_BIT = KEY_LENGTH_BITS + VALUE_LENGTH_BITS  # of ``lengths``
+EXPIRES_BIT = LARGE_BIT + 1  # likewise
+LARGE_FORM = 1 << VALUE_LENGTH_BITS  # beside the length of a value: it is a LARGE
 EXPIRES_BYTES = 8
 assert limits.VALUE_BYTES_MAX < 1 << VALUE_LENGTH_BITS and EXPIRES_BIT == 31
 O_LINKS = offset(OBJECT, "link")  # link and previous, written as one 64-bit word
@@ -57,8 +59,7 @@ O_KEY = OBJECT_BYTES
 
 BUCKET = np.dtype(
     [
-        # Index of the overflow bucket that continues this one; 0: none. In the pool: the next one there. Writer: holder of
-        # buckets_lock
+        # Index of the overflow bucket that continues this one; 0: none. In the pool: the next. Writer: holder of buckets_lock
         ("next", "<u4"),
         # 1: it was taken out of its chain; ``next`` still leads readers on that stand in it. Written with ``next``
         ("unlinked", "<u4"),
@@ -91,13 +92,11 @@ ACCOUNT = np.dtype(
         ("objects", "<u8"),  # number of its objects, system tables included. Writer: lock's holder
         ("quota_bytes", "<u8"),  # Writer: control process
         ("clients", "<u8"),  # number of its CLIENT records. Writer: lock's holder
-        # unit of the one that was used last, to CLIENT_ORDER_NS; behind it comes the one that was not used for longest.
-        # 0: there are none. Writer: lock's holder
+        # unit of the one that was used last, to CLIENT_ORDER_NS; then the one used longest ago; 0: none. Writer: lock's holder
         ("clients_hand", "<u8"),
         # bytes of the size classes of what is staged for it in all workers; not in bytes_used. Writer: lock's holder
         ("staged_bytes", "<u8"),
-        # bytes of the machine code that it has installed, and of what its extensions take in the kernel; in bytes_used. Writer:
-        # control process, as lock's holder
+        # bytes of its machine code, and of what its extensions take in the kernel; in bytes_used. Writer: control process
         ("code_bytes", "<u8"),
         # Number of the tenant's last commit, from 1, counted on over its removal: a put, a delete, a transaction of many. A
         # commit happens when it is counted. Writer: lock's holder, in the step of the commit
@@ -161,7 +160,7 @@ CLAIM = np.dtype(
         ("key", "<u8", 2),  # key of such an object
         ("forget_key", "<u8", 2),  # key of one that is removed with its client's record
         ("counted", "<u8"),
-        ("reserved", "<u8", 2),
+        ("part_key", "<u8", 2),  # key of a part of a large value that is looked for
     ]
 )
 assert CLAIM.itemsize % CACHE_LINE_BYTES == 0
@@ -243,7 +242,8 @@ INTENT = np.dtype(
         ("pool_lock", "<u8"),  # the same for the lock of the slabs
         ("compact_lock", "<u8"),  # the same for that of compaction
         ("keeps_old", "<u8"),  # JOURNAL_PUBLISHING: 1: what the old word names is not retired by this step
-        ("reserved", "<u8", 5),
+        ("gone", "<u8"),  # the object that the last step was the end of, whose parts are to go (drop_parts); 0: none
+        ("reserved", "<u8", 4),
     ]
 )
 assert INTENT.itemsize % CACHE_LINE_BYTES == 0

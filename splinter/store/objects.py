@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from numba import njit
 
+from splinter import limits
 from splinter.native.atomics import copy_bytes, load64, store64
 from splinter.store.hashing import identity_of
 from splinter.store.layout import (
@@ -11,6 +12,7 @@ from splinter.store.layout import (
     EXPIRES_BYTES,
     IDENTITY_BITS,
     KEY_LENGTH_BITS,
+    LARGE_BIT,
     O_IDENTITY,
     O_KEY,
     OBJECT_BYTES,
@@ -21,6 +23,7 @@ from splinter.store.records import Object
 _IDENTITY_MASK = (1 << IDENTITY_BITS) - 1
 _KEY_LENGTH_MASK = (1 << KEY_LENGTH_BITS) - 1
 _VALUE_LENGTH_MASK = (1 << VALUE_LENGTH_BITS) - 1
+_FORM_MASK = (1 << EXPIRES_BIT - KEY_LENGTH_BITS) - 1
 
 
 @njit(cache=True)
@@ -33,6 +36,12 @@ def object_tenant(found: int) -> int:
 def object_table(found: int) -> int:
     """The table that an object is in."""
     return Object(found).table
+
+
+@njit(cache=True)
+def is_counted(table: int) -> bool:
+    """Whether a change of an object in a table is a commit. Others of the system's objects change under the lock alone."""
+    return table < limits.TABLES_MAX or table == limits.TABLE_EXTENSIONS
 
 
 @njit(cache=True)
@@ -55,8 +64,20 @@ def object_value(found: int) -> int:
 
 @njit(cache=True)
 def object_value_length(found: int) -> int:
-    """Bytes of an object's value."""
+    """Bytes of an object's value, as it stands in the slot."""
     return Object(found).lengths >> KEY_LENGTH_BITS & _VALUE_LENGTH_MASK
+
+
+@njit(cache=True)
+def object_form(found: int) -> int:
+    """Bytes of an object's value, and LARGE_FORM if it is a LARGE: what a copy of the object is to have."""
+    return Object(found).lengths >> KEY_LENGTH_BITS & _FORM_MASK
+
+
+@njit(cache=True, forceinline=True)
+def is_large(found: int) -> bool:
+    """Whether an object's value is a LARGE (:mod:`splinter.store.large`), and the real one in parts."""
+    return Object(found).lengths >> LARGE_BIT & 1 != 0
 
 
 @njit(cache=True)
@@ -106,11 +127,12 @@ def object_identity(found: int) -> int:
 
 
 @njit(cache=True)
-def fill_header(slot: int, tenant: int, table: int, key: int, key_length: int, value_length: int) -> None:
-    """Write identity, lengths and the key into a slot that is not published; the links are left alone. It has no date: by that
-    who reads slots without the index knows published objects (:mod:`splinter.store.walk`)."""
+def fill_header(slot: int, tenant: int, table: int, key: int, key_length: int, form: int) -> None:
+    """Write identity, lengths and the key into a slot that is not published; the links are left alone. ``form``: the length of
+    the value, as of :func:`object_form`. The slot has no date: by that who reads slots without the index knows published
+    objects (:mod:`splinter.store.walk`)."""
     Object(slot).retired = 0
-    store64(slot + O_IDENTITY, identity_of(tenant, table, key_length) | value_length << IDENTITY_BITS)
+    store64(slot + O_IDENTITY, identity_of(tenant, table, key_length) | form << IDENTITY_BITS)
     copy_bytes(slot + O_KEY, key, key_length)
 
 

@@ -21,11 +21,12 @@ from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import find_entry, prefetch_bucket, prefetch_object, word_object
 from splinter.store.journal import lock_tenant, participant_at, unlock
 from splinter.store.kill_points import KillPoint, kill_point
-from splinter.store.layout import O_KEY
+from splinter.store.layout import LARGE_FORM, O_KEY
 from splinter.store.objects import (
     fill_header,
     is_over,
     object_bytes,
+    object_form,
     object_key,
     object_key_length,
     object_value,
@@ -33,7 +34,8 @@ from splinter.store.objects import (
     set_expires,
 )
 from splinter.store.outcomes import Outcome, outcome_kind, outcome_word
-from splinter.store.publication import remove_key
+from splinter.store.parts import are_whole
+from splinter.store.publication import drop_unnamed, remove_key
 from splinter.store.records import Account, Claim, Object, Participant
 from splinter.store.room import publish_with_room
 from splinter.store.slots import peek_slot
@@ -44,6 +46,7 @@ _KEY_BYTES_MAX = limits.KEY_BYTES_MAX
 _VALUE_BYTES_MAX = limits.VALUE_BYTES_MAX
 _TABLES_MAX = limits.TABLES_MAX
 _TENANTS_MAX = limits.TENANTS_MAX
+_LENGTH_MASK = LARGE_FORM - 1
 
 
 # --- get -------------------------------------------------------------------------------------------------------------------
@@ -141,11 +144,23 @@ def store_put(
         return Status.BAD_KEY
     if value_length < 0 or value_length > _VALUE_BYTES_MAX:
         return Status.VALUE_TOO_LARGE
+    return put_form(
+        store, p, tenant, table, key, key_length, value, value_length, expected_version, claim, hashed, expires
+    )  # fmt: skip
+
+
+@njit(cache=True)
+def put_form(
+    store: int, p: int, tenant: int, table: int, key: int, key_length: int, value: int, form: int, expected_version: int,
+    claim: int, hashed: int, expires: int,
+) -> int:  # fmt: skip
+    """As :func:`store_put`, with sound lengths of key and value; ``form``: as of object_form. Also NOT_FOUND: parts of a large
+    value are not there."""
     me = participant_at(store, p)
-    size_class = class_for(object_bytes(key_length, value_length, expires))
+    size_class = class_for(object_bytes(key_length, form & _LENGTH_MASK, expires))
     slot = peek_slot(store, me, size_class)
     if slot > 0:
-        fill_object(store, slot, tenant, table, key, key_length, value, value_length, expires)
+        fill_object(store, slot, tenant, table, key, key_length, value, form, expires)
     elif claim == 0:
         return -slot
     if hashed == 0:
@@ -160,13 +175,17 @@ def store_put(
             slot = peek_slot(store, me, size_class)
             # The client's record took it, or it went away and came back when the record needed memory.
             if slot > 0 and (slot != filled or Participant(me).refills != refills):
-                fill_object(store, slot, tenant, table, key, key_length, value, value_length, expires)
+                fill_object(store, slot, tenant, table, key, key_length, value, form, expires)
     if status == Status.OK:
-        status = -slot
-        if slot > 0:
+        status = -slot if slot < 0 else Status.OK
+        if status == Status.OK and form & LARGE_FORM != 0:
+            status = are_whole(store, me, tenant, table, key, key_length, value)
+        if status == Status.OK:
             status = publish_with_room(
                 store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim
             )
+        if form & LARGE_FORM != 0 and status != Status.OK and status != Status.BUSY:
+            drop_unnamed(store, me, tenant, value)
         claim_refusal(store, me, tenant, claim, status)
     unlock(store, Account(account_of(store, tenant)).at.lock)
     return status
@@ -174,11 +193,12 @@ def store_put(
 
 @njit(cache=True)
 def fill_object(
-    store: int, slot: int, tenant: int, table: int, key: int, key_length: int, value: int, value_length: int, expires: int
+    store: int, slot: int, tenant: int, table: int, key: int, key_length: int, value: int, form: int, expires: int
 ) -> None:  # fmt: skip
-    """Make a free slot, still in its list, a complete object that is not published; ``expires``: when, or (0) never."""
-    fill_header(slot, tenant, table, key, key_length, value_length)
-    copy_bytes(slot + O_KEY + key_length, value, value_length)
+    """Make a free slot, still in its list, a complete object that is not published; ``form``: as of object_form; ``expires``:
+    when, or (0) never."""
+    fill_header(slot, tenant, table, key, key_length, form)
+    copy_bytes(slot + O_KEY + key_length, value, form & _LENGTH_MASK)
     set_expires(slot, expires)
     kill_point(store, KillPoint.SLOT_FILLED)
 
@@ -218,13 +238,13 @@ def _publish_again(
     store: int, me: int, tenant: int, table: int, found: int, hashed: int, expires: int, expected_version: int, claim: int
 ) -> int:  # fmt: skip
     """Publish a copy of an object that expires at another moment. The caller holds the tenant's lock."""
-    key_length, value_length = object_key_length(found), object_value_length(found)
-    size_class = class_for(object_bytes(key_length, value_length, expires))
+    key_length = object_key_length(found)
+    size_class = class_for(object_bytes(key_length, object_value_length(found), expires))
     slot = peek_slot(store, me, size_class)
     if slot < 0:
         return -slot
     key, value = object_key(found), object_value(found)
-    fill_object(store, slot, tenant, table, key, key_length, value, value_length, expires)
+    fill_object(store, slot, tenant, table, key, key_length, value, object_form(found), expires)
     return publish_with_room(store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim)
 
 

@@ -13,15 +13,15 @@ from splinter.store.classes import class_bytes
 from splinter.store.hashing import identity_of
 from splinter.store.index import empty_entry, entry_word, find_entry, word_class, word_object, word_unit
 from splinter.store.journal import announce, note, published, withdraw
-from splinter.store.objects import is_over, object_table
+from splinter.store.objects import is_counted, is_large, is_over, object_table, object_value
 from splinter.store.outcomes import note_outcome
+from splinter.store.parts import find_part, is_named, is_same_value, parts_of
 from splinter.store.reclaim import note_retire
-from splinter.store.records import Account, Object, Participant, Stage
+from splinter.store.records import Account, Intent, Large, Object, Participant, Stage
 from splinter.store.slabs import unit_of
 from splinter.store.slots import note_take
 from splinter.store.snapshots import note_deletion
 
-_TABLE_CLIENTS = limits.TABLE_CLIENTS
 INSERT_TRIES_MAX = limits.INSERT_TRIES_MAX
 EXPECT_ABSENT = -1  # as expected_version: there must be no object yet; versions are even, so it is none
 
@@ -54,11 +54,25 @@ def publish(
     store: int, me: int, tenant: int, table: int, key: int, key_length: int, hashed: int, slot: int, size_class: int,
     stage: int, expected_version: int, claim: int,
 ) -> int:  # fmt: skip
-    """Make the complete slot the object of its key, in place of the one that is there, and record what ``claim`` says
-    (0: nothing). That is a commit, but for a reply that is kept. The caller holds the tenant's lock.
+    """Make the complete slot the object of its key, in place of the one that is there, whose parts go with it, and record what
+    ``claim`` says (0: nothing). That is a commit, but for a reply that is kept, and for a part. The caller holds the tenant's
+    lock.
 
     Returns a status; other than OK, nothing has changed.
     """
+    status = place(store, me, tenant, table, key, key_length, hashed, slot, size_class, stage, expected_version, claim)
+    if status == Status.OK:
+        _drop_parts(store, me, tenant)
+    return status
+
+
+@njit(cache=True)
+def place(
+    store: int, me: int, tenant: int, table: int, key: int, key_length: int, hashed: int, slot: int, size_class: int,
+    stage: int, expected_version: int, claim: int,
+) -> int:  # fmt: skip
+    """As :func:`publish`, for who replays a log: parts are left alone. What follows in it may have the same parts again, and
+    has their deletions."""
     account_at, mine = account_of(store, tenant), Participant(me)
     account = Account(account_at)
     entry, old_word = find_entry(store, hashed, identity_of(tenant, table, key_length), key, key_length)
@@ -74,7 +88,7 @@ def publish(
         used_after -= class_bytes(word_class(old_word))
     if used_after > used and used_after > account.quota_bytes:
         return Status.QUOTA_EXCEEDED
-    counts = 0 if table == _TABLE_CLIENTS else 1
+    counts = 1 if is_counted(table) else 0
     sequence = account.sequence + counts
     version = sequence * 2
     word = entry_word(hashed, size_class, unit_of(store, slot))
@@ -89,6 +103,7 @@ def publish(
         store64_release(entry, word)
         published(store, me)
         mine.last_version = version
+        _note_gone(store, me, old_word, slot)
         return Status.OK
     for _ in range(INSERT_TRIES_MAX):
         entry = empty_entry(store, me, hashed)
@@ -123,8 +138,15 @@ def insert(
 
 @njit(cache=True)
 def remove(store: int, me: int, tenant: int, entry: int, word: int, noted: int, claim: int) -> None:
-    """Unlink the object that ``entry`` names by ``word`` and retire it, and record what ``claim`` says (0: nothing); ``noted``
-    words of the step are noted already. The caller holds the tenant's lock."""
+    """Unlink the object that ``entry`` names by ``word`` and retire it, its parts as well, and record what ``claim`` says (0:
+    nothing); ``noted`` words of the step are noted already. The caller holds the tenant's lock."""
+    unlink(store, me, tenant, entry, word, noted, claim)
+    _drop_parts(store, me, tenant)
+
+
+@njit(cache=True)
+def unlink(store: int, me: int, tenant: int, entry: int, word: int, noted: int, claim: int) -> None:
+    """As :func:`remove`; parts are left alone, as by :func:`place`."""
     account_at = account_of(store, tenant)
     account = Account(account_at)
     used = account.bytes_used - class_bytes(word_class(word))
@@ -133,7 +155,7 @@ def remove(store: int, me: int, tenant: int, entry: int, word: int, noted: int, 
     count = note(store, me, count, account.at.bytes_used, used)
     count = note(store, me, count, account.at.objects, account.objects - 1)
     count = note_retire(store, me, count, word_unit(word))
-    if object_table(found) != _TABLE_CLIENTS:
+    if is_counted(object_table(found)):
         sequence, number = sequence + 1, account.deletions
         note_deletion(store, tenant, number, sequence, word_unit(word))
         count = note(store, me, count, account.at.deletions, number + 1)
@@ -142,6 +164,47 @@ def remove(store: int, me: int, tenant: int, entry: int, word: int, noted: int, 
     announce(store, me, count, entry, word, 0, 0, 0, 0)
     store64_release(entry, 0)
     published(store, me)
+    _note_gone(store, me, word, 0)
+
+
+@njit(cache=True)
+def _note_gone(store: int, me: int, word: int, slot: int) -> None:
+    """Remember an object that is gone, in whose place there is the one in ``slot`` (0: none), if parts go with it."""
+    gone = word_object(store, word)
+    Intent(Participant(me).intent).gone = gone if is_large(gone) and (slot == 0 or not is_same_value(gone, slot)) else 0
+
+
+@njit(cache=True)
+def _drop_parts(store: int, me: int, tenant: int) -> None:
+    """Remove the parts of what the last step was the end of."""
+    intent = Intent(Participant(me).intent)
+    head, intent.gone = intent.gone, 0
+    if head != 0:
+        drop_parts_of(store, me, tenant, head)
+
+
+@njit(cache=True)
+def drop_parts_of(store: int, me: int, tenant: int, head: int) -> None:
+    """Remove the parts of a large value whose object is gone. The caller holds the tenant's lock, and an epoch as old as that
+    object's end.
+
+    They are no commit, and nobody reads them but by a head: a reader who has that still finds none, and begins anew.
+    """
+    large = object_value(head)
+    for number in range(parts_of(Large(large).length)):
+        entry, word = find_part(store, me, tenant, large, number)
+        if entry != 0:
+            unlink(store, me, tenant, entry, word, 0, 0)
+
+
+@njit(cache=True)
+def drop_unnamed(store: int, me: int, tenant: int, large: int) -> None:
+    """Remove the parts of a value that was not to be put, but those that its key's object has. The caller holds the tenant's
+    lock."""
+    for number in range(parts_of(Large(large).length)):
+        entry, word = find_part(store, me, tenant, large, number)
+        if entry != 0 and not is_named(store, tenant, word_object(store, word)):
+            unlink(store, me, tenant, entry, word, 0, 0)
 
 
 @njit(cache=True)

@@ -19,11 +19,23 @@ from splinter.store.commit_layout import CHANGED_BYTES, CHANGED_CLIENT, CHANGED_
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import find_entry, word_object
 from splinter.store.journal import lock_tenant, participant_at, unlock
-from splinter.store.layout import BODY_KEY_BYTES, CLIENT_AT, CLIENT_KEY_BYTES, O_IDENTITY, O_KEY, OBJECT_BYTES, RESULT_BYTES
+from splinter.store.layout import (
+    BODY_KEY_BYTES,
+    CLIENT_AT,
+    CLIENT_KEY_BYTES,
+    LARGE_FORM,
+    O_IDENTITY,
+    O_KEY,
+    OBJECT_BYTES,
+    RESULT_BYTES,
+)
 from splinter.store.objects import (
     copy_size,
+    is_counted,
+    is_large,
     object_bytes,
     object_expires,
+    object_form,
     object_key_length,
     object_table,
     object_tenant,
@@ -32,7 +44,8 @@ from splinter.store.objects import (
 )
 from splinter.store.operations import fill_object
 from splinter.store.outcomes import RECORDED, Outcome, outcome_kind, record_outcome
-from splinter.store.publication import publish, remove_key
+from splinter.store.parts import is_sound
+from splinter.store.publication import place, unlink
 from splinter.store.records import Account, Changed, Claim, Client, Descriptor, Logged, Object, Participant, Result
 from splinter.store.slabs import unit_of
 from splinter.store.slots import peek_slot
@@ -41,6 +54,7 @@ from splinter.store.staging_entries import clock_ns
 _TABLE_CLIENTS = limits.TABLE_CLIENTS
 _TABLE_EXTENSIONS = limits.TABLE_EXTENSIONS
 _WINDOW = limits.CLIENT_WINDOW
+_LENGTH_MASK = LARGE_FORM - 1
 _WORD_BYTES = 8
 FOUND_BYTES = 3 * _WORD_BYTES  # of what find_entries() writes about an entry
 
@@ -64,12 +78,13 @@ def restore_entry(store: int, p: int, entry: int) -> int:
         part = Changed(at)
         table, key, key_length, value_length = part.table, at + CHANGED_BYTES, part.key_length, part.value_length
         is_put = value_length != CHANGED_DELETED and value_length != CHANGED_CLIENT
+        form, value_length = value_length, value_length & _LENGTH_MASK
         if table == _TABLE_EXTENSIONS:
             pass  # they name machine code of another server: the control process installs them again
         elif is_put:
             value = key + key_length
-            status = _put(store, me, tenant, table, key, key_length, value, value_length, part.expires, logged.sequence)
-        elif value_length == CHANGED_CLIENT:
+            status = _put(store, me, tenant, table, key, key_length, value, form, part.expires, logged.sequence)
+        elif form == CHANGED_CLIENT:
             claim_begin(store, me, tenant, _claim(me, load64(key), logged.acknowledged, logged.acknowledged))
         else:
             _delete(store, me, tenant, table, key, key_length, logged.sequence)
@@ -105,20 +120,20 @@ def _claim(me: int, client: int, request: int, acknowledged: int) -> int:
 
 @njit(cache=True)
 def _put(
-    store: int, me: int, tenant: int, table: int, key: int, key_length: int, value: int, value_length: int, expires: int,
+    store: int, me: int, tenant: int, table: int, key: int, key_length: int, value: int, form: int, expires: int,
     sequence: int,
 ) -> int:  # fmt: skip
     """Put an object with the version that it had, whether it is over or not."""
     if expires != 0:
         Descriptor(store).expiring = 1
-    size_class = class_for(object_bytes(key_length, value_length, expires))
+    size_class = class_for(object_bytes(key_length, form & _LENGTH_MASK, expires))
     slot = peek_slot(store, me, size_class)
     if slot < 0:
         return -slot
-    fill_object(store, slot, tenant, table, key, key_length, value, value_length, expires)
+    fill_object(store, slot, tenant, table, key, key_length, value, form, expires)
     hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
     latest = _count_back(store, tenant, table, sequence)
-    status = publish(store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, 0, 0)
+    status = place(store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, 0, 0)
     _count_on(store, tenant, latest, sequence)
     return status
 
@@ -132,7 +147,9 @@ def _delete(store: int, me: int, tenant: int, table: int, key: int, key_length: 
         return
     hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
     latest = _count_back(store, tenant, table, sequence)
-    remove_key(store, me, tenant, table, key, key_length, hashed, 0, 0)
+    entry, word = find_entry(store, hashed, identity_of(tenant, table, key_length), key, key_length)
+    if entry != 0:
+        unlink(store, me, tenant, entry, word, 0, 0)
     _count_on(store, tenant, latest, sequence)
     if table == _TABLE_CLIENTS:  # the body of a reply, of which only its client's record tells
         record = find_client(store, tenant, key)
@@ -146,7 +163,7 @@ def _count_back(store: int, tenant: int, table: int, sequence: int) -> int:
     """Have the next commit of a tenant be number ``sequence``; returns the number that the last one had."""
     account = Account(account_of(store, tenant))
     latest = account.sequence
-    account.sequence = sequence if table == _TABLE_CLIENTS else sequence - 1
+    account.sequence = sequence - 1 if is_counted(table) else sequence
     return latest
 
 
@@ -178,12 +195,19 @@ def is_entry(entry: int, end: int) -> bool:
         length = part.value_length
         if length in (CHANGED_DELETED, CHANGED_CLIENT):
             length = 0
+        is_head = length & LARGE_FORM != 0
+        if length & ~LARGE_FORM & ~_LENGTH_MASK != 0:
+            return False
+        length &= _LENGTH_MASK
         if part.key_length < 1 or part.key_length > limits.KEY_BYTES_MAX or length > limits.VALUE_BYTES_MAX or part.expires < 0:
             return False
         if part.table == _TABLE_CLIENTS and not _is_clients_key(at + CHANGED_BYTES, part.key_length, entry + size):
             return False
+        value = at + CHANGED_BYTES + part.key_length
         at += CHANGED_BYTES + (part.key_length + length + 7 & -8)
         if at > entry + size:
+            return False
+        if is_head and (not is_sound(length, value) or not is_counted(part.table)):
             return False
     return at == entry + size
 
@@ -261,6 +285,8 @@ def copied_bytes(at: int, end: int) -> int:
     if end - at < OBJECT_BYTES:
         return 0
     size = copy_size(load64(at + O_IDENTITY))
+    if is_large(at) and (size > end - at or not is_sound(object_value_length(at), object_value(at))):
+        return 0
     if object_key_length(at) < 1 or object_value_length(at) > limits.VALUE_BYTES_MAX or not is_tenant(object_tenant(at)):
         return 0
     return size if size <= end - at and object_expires(at) >= 0 else 0
@@ -305,8 +331,7 @@ def _restore_copy(store: int, me: int, tenant: int, at: int) -> int:
     if word != 0 and Object(word_object(store, word)).version > Object(at).version:
         return Status.OK
     sequence = Object(at).version >> 1
-    value, value_length = object_value(at), object_value_length(at)
-    return _put(store, me, tenant, table, key, key_length, value, value_length, object_expires(at), sequence)
+    return _put(store, me, tenant, table, key, key_length, object_value(at), object_form(at), object_expires(at), sequence)
 
 
 @njit(cache=True)

@@ -22,7 +22,7 @@ from splinter.store.operations import store_expire, store_find
 from splinter.worker.calls import claim_write, end_write, may_put, refuse_place
 from splinter.worker.records import Context, Frame
 from splinter.worker.replay import answer_of, note_call, recall_call
-from splinter.worker.transaction import show_to_task, transaction_get, transaction_write
+from splinter.worker.transaction import show_to_task, transaction_find, transaction_get, transaction_write
 
 FOR_EVER, BAD = 0, -1  # in place of ns
 _NS_PER_SECOND = 1e9
@@ -121,7 +121,7 @@ def helper_ttl(context_at: int, frame_at: int, table: int, key: int, key_length:
         return refused
     store, p = context.store, context.participant
     if frame.isolation >= Isolation.READS:
-        found = transaction_get(store, frame_at, table, key, key_length)
+        found = transaction_find(store, frame_at, table, key, key_length)
         return found if found < 0 else _tell_left(frame_at, found != 0, frame.expires, frame.now)
     if frame.isolation == Isolation.NONE_WRITES:
         noted = recall_call(frame_at)

@@ -13,7 +13,8 @@ from splinter.errors import Status
 from splinter.native.atomics import copy_bytes, load16, load64, store32, store64
 from splinter.store.clock import clock_of_turn, moment_in, turn_now
 from splinter.store.journal import participant_at
-from splinter.store.objects import is_over, object_expires, object_value, object_value_length, object_version
+from splinter.store.large import store_put_large
+from splinter.store.objects import is_large, is_over, object_expires, object_value, object_value_length, object_version
 from splinter.store.operations import (
     store_delete,
     store_expire,
@@ -23,15 +24,18 @@ from splinter.store.operations import (
     store_last_version,
     store_put,
 )
+from splinter.store.publication import EXPECT_ABSENT
 from splinter.store.snapshots import UNKNOWN, snapshot_of
 from splinter.store.staging import stage_put
 from splinter.wire import (
     FLAG_EXPIRES,
     FLAG_REPLY,
+    LARGE_BYTES,
     MAGIC,
     MULTIGET_MISSING,
     MULTIGET_TOO_LARGE,
     MULTIGET_VERSIONS,
+    PART_KEY_BYTES,
     TTL_BYTES,
     TTL_NONE,
     VERSION,
@@ -39,7 +43,7 @@ from splinter.wire import (
 )
 from splinter.worker.accounts import resumed_nothing
 from splinter.worker.counters import count
-from splinter.worker.durable import show, show_missing
+from splinter.worker.durable import show, show_all, show_missing
 from splinter.worker.layout import OPCODES
 from splinter.worker.records import Counters, Header, Worker
 from splinter.worker.reply import DROP, HEADER_BYTES, body_bytes_max, finish, refuse
@@ -70,7 +74,7 @@ def handle(w: int, header: int, length: int, chunk: int, hashed: int, record: in
         return refuse(w, header, Status.BAD_LENGTH)
     if opcode != Opcode.INVOKE:
         resumed_nothing(w)
-    if opcode > Opcode.TTL:
+    if opcode > Opcode.GET_LARGE:
         return refuse(w, header, Status.UNKNOWN_OPCODE)
     if opcode == Opcode.PING:
         return finish(w, header, Status.OK, 0, 0)
@@ -87,13 +91,23 @@ def handle(w: int, header: int, length: int, chunk: int, hashed: int, record: in
     if opcode == Opcode.GET:
         return _get(w, header, key_length, hashed)
     if opcode == Opcode.PUT:
-        return _put(w, header, key_length, value_length, hashed)
+        ttl = _ttl_of(header, key_length, value_length)
+        if ttl < 0:
+            return refuse(w, header, -ttl)
+        value_length -= TTL_BYTES if ttl != 0 else 0
+        return _put(w, header, request.table, key_length, value_length, hashed, request.object_version, ttl)
     if opcode == Opcode.DELETE:
         return _delete(w, header, key_length, hashed)
     if opcode == Opcode.EXPIRE:
         return _expire(w, header, key_length, value_length, hashed)
     if opcode == Opcode.TTL:
         return _ttl(w, header, key_length, hashed)
+    if opcode == Opcode.PUT_PART or opcode == Opcode.GET_PART:
+        return _part(w, header, key_length, value_length)
+    if opcode == Opcode.PUT_LARGE:
+        return _put_large(w, header, key_length, value_length)
+    if opcode == Opcode.GET_LARGE:
+        return _get_large(w, header, key_length)
     return invoke(w, header, chunk, record)
 
 
@@ -112,7 +126,16 @@ def _get(w: int, header: int, key_length: int, hashed: int) -> int:
     wanted = request.object_version
     if wanted != 0 and wanted != version:
         return refuse(w, header, Status.VERSION_CHANGED)
-    size = object_value_length(found)
+    if is_large(found):
+        return refuse(w, header, Status.VALUE_TOO_LARGE)  # for one reply: GET_LARGE tells of its parts
+    return _tell_value(w, header, found)
+
+
+@njit(cache=True, forceinline=True)
+def _tell_value(w: int, header: int, found: int) -> int:
+    """Reply the value of an object, or the fragment of it that is asked for."""
+    request = Header(header)
+    version, size = object_version(found), object_value_length(found)
     index = request.fragment_index
     most = body_bytes_max(w, header)
     if size <= most:
@@ -133,24 +156,26 @@ def _get(w: int, header: int, key_length: int, hashed: int) -> int:
 
 
 @njit(cache=True)
-def _put(w: int, header: int, key_length: int, value_length: int, hashed: int) -> int:
+def _ttl_of(header: int, key_length: int, value_length: int) -> int:
+    """How long the object of a put is to live, ns, which then stands behind the value; 0: for ever; < 0: -status."""
+    if Header(header).flags & FLAG_EXPIRES == 0:
+        return 0
+    if value_length < TTL_BYTES:
+        return -Status.BAD_LENGTH
+    ttl = load64(header + HEADER_BYTES + key_length + value_length - TTL_BYTES)
+    return ttl if 1 <= ttl <= limits.TTL_NS_MAX else -Status.BAD_TTL
+
+
+@njit(cache=True)
+def _put(w: int, header: int, table: int, key_length: int, value_length: int, hashed: int, wanted: int, ttl: int) -> int:
     worker, request = Worker(w), Header(header)
     store = worker.store
     participant = worker.index
-    tenant, table = request.tenant, request.table
+    tenant = request.tenant
     key = header + HEADER_BYTES
-    wanted = request.object_version
     fragments = request.fragment_count
     index = request.fragment_index
     claim = claim_of(w, header)
-    ttl = 0
-    if request.flags & FLAG_EXPIRES != 0:
-        value_length -= TTL_BYTES
-        if value_length < 0:
-            return refuse(w, header, Status.BAD_LENGTH)
-        ttl = load64(key + key_length + value_length)
-        if ttl < 1 or ttl > limits.TTL_NS_MAX:
-            return refuse(w, header, Status.BAD_TTL)
     if fragments <= 1:
         if index != 0:
             return refuse(w, header, Status.BAD_FRAGMENT)
@@ -171,6 +196,62 @@ def _put(w: int, header: int, key_length: int, value_length: int, hashed: int) -
     if status != Status.OK:
         return reply_recorded(w, header, status)
     return finish(w, header, Status.OK, version, 0)
+
+
+@njit(cache=True)
+def _part(w: int, header: int, key_length: int, value_length: int) -> int:
+    """Put or get a part of a large value, in the system's table. It is put once, and found whether it is over or not."""
+    request = Header(header)
+    store, tenant, key = Worker(w).store, request.tenant, header + HEADER_BYTES
+    if key_length != PART_KEY_BYTES:
+        return refuse(w, header, Status.BAD_KEY)
+    if request.opcode == Opcode.PUT_PART:
+        if request.flags & FLAG_EXPIRES != 0:
+            return refuse(w, header, Status.BAD_TTL)
+        return _put(w, header, limits.TABLE_PARTS, key_length, value_length, 0, EXPECT_ABSENT, limits.PART_NS)
+    found = store_find(store, tenant, limits.TABLE_PARTS, key, key_length, 0)
+    if found == 0:
+        show_all(w, tenant)
+        return refuse(w, header, Status.NOT_FOUND)
+    show(w, object_version(found))
+    return _tell_value(w, header, found)
+
+
+@njit(cache=True)
+def _put_large(w: int, header: int, key_length: int, value_length: int) -> int:
+    """Make a value whose parts are there the object of a key."""
+    worker, request = Worker(w), Header(header)
+    store, p, key = worker.store, worker.index, header + HEADER_BYTES
+    ttl = _ttl_of(header, key_length, value_length)
+    if ttl < 0:
+        return refuse(w, header, -ttl)
+    if value_length - (TTL_BYTES if ttl != 0 else 0) != LARGE_BYTES:
+        return refuse(w, header, Status.BAD_LENGTH)
+    status = store_put_large(
+        store, p, request.tenant, request.table, key, key_length, key + key_length, request.object_version,
+        claim_of(w, header), 0, moment_in(store, participant_at(store, p), ttl),
+    )  # fmt: skip
+    if status != Status.OK:
+        return reply_recorded(w, header, status)
+    return finish(w, header, Status.OK, store_last_version(store, p), 0)
+
+
+@njit(cache=True)
+def _get_large(w: int, header: int, key_length: int) -> int:
+    """Tell which parts the value of a key has. VERSION_CHANGED: it has none any more."""
+    request = Header(header)
+    store, key = Worker(w).store, header + HEADER_BYTES
+    found = store_find(store, request.tenant, request.table, key, key_length, 0)
+    if found == 0:
+        show_missing(w, request.tenant)
+        return refuse(w, header, Status.NOT_FOUND)
+    show(w, object_version(found))
+    if is_over(found, turn_now(store, Worker(w).index)):
+        return refuse(w, header, Status.NOT_FOUND)
+    if not is_large(found):
+        return refuse(w, header, Status.VERSION_CHANGED)
+    copy_bytes(header + HEADER_BYTES, object_value(found), LARGE_BYTES)
+    return finish(w, header, Status.OK, object_version(found), LARGE_BYTES)
 
 
 @njit(cache=True)
@@ -279,7 +360,7 @@ def _multiget(w: int, header: int, key_length: int, value_length: int) -> int:
             used += 4
             continue
         value_size = object_value_length(found)
-        if value_size > most - value_at:
+        if value_size > most - value_at or is_large(found):
             store32(reply + used, MULTIGET_TOO_LARGE)
             used += 4
             continue

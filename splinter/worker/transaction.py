@@ -19,7 +19,8 @@ from splinter.store.accounts import account_of
 from splinter.store.clock import clock_of_turn, turn_now
 from splinter.store.commit_layout import READ_BYTES, WRITE_BYTES, WRITE_DELETES
 from splinter.store.hashing import identity_of, store_hash
-from splinter.store.objects import is_over, object_expires, object_value, object_value_length, object_version
+from splinter.store.layout import LARGE_FORM
+from splinter.store.objects import is_over, object_expires, object_form, object_value, object_version
 from splinter.store.operations import store_find_at
 from splinter.store.publication import EXPECT_ABSENT
 from splinter.store.records import Account, Descriptor, Write
@@ -74,7 +75,14 @@ def _tell(frame_at: int, address: int, length: int, version: int, expires: int) 
 
 @njit(cache=True)
 def transaction_get(store: int, frame_at: int, table: int, key: int, key_length: int) -> int:
-    """What :func:`splinter.worker.helpers.helper_get` returns and leaves in the frame, of a checked table and key.
+    """What :func:`splinter.worker.helpers.helper_get` returns and leaves in the frame, of a checked table and key."""
+    found = transaction_find(store, frame_at, table, key, key_length)
+    return found if found <= 0 or Frame(frame_at).out_length < LARGE_FORM else -ExtensionError.VALUE
+
+
+@njit(cache=True)
+def transaction_find(store: int, frame_at: int, table: int, key: int, key_length: int) -> int:
+    """The same, for who does not show the value: a length of LARGE_FORM and more is of none that can be shown.
 
     The version of an object that the task itself wrote is odd: it has none before the end.
     """
@@ -100,7 +108,7 @@ def transaction_get(store: int, frame_at: int, table: int, key: int, key_length:
         frame.reads_end = note_read(frame.reads_end, hashed, identity, version)
     if found == 0:
         return _tell(frame_at, 0, 0, 0, 0)
-    return _tell(frame_at, object_value(found), object_value_length(found), version, object_expires(found))
+    return _tell(frame_at, object_value(found), object_form(found), version, object_expires(found))
 
 
 @njit(cache=True, forceinline=True)
@@ -142,7 +150,7 @@ def transaction_put_if(
     expected_version: int,
 ) -> int:  # fmt: skip
     """1 when it is noted, 0 when the task sees another version (EXPECT_ABSENT: an object); < 0: -ExtensionError."""
-    found = transaction_get(store, frame_at, table, key, key_length)
+    found = transaction_find(store, frame_at, table, key, key_length)
     if found < 0:
         return found
     wanted = 0 if expected_version == EXPECT_ABSENT else expected_version
@@ -155,7 +163,7 @@ def transaction_put_if(
 @njit(cache=True)
 def transaction_add(store: int, frame_at: int, table: int, key: int, key_length: int, n: int) -> int:
     """0 when it is noted, and the counter's new value in the frame; < 0: -ExtensionError. It expires when it did before."""
-    found = transaction_get(store, frame_at, table, key, key_length)
+    found = transaction_find(store, frame_at, table, key, key_length)
     if found < 0:
         return found
     failed = add_to_counter(frame_at, found, n)
@@ -168,7 +176,7 @@ def transaction_add(store: int, frame_at: int, table: int, key: int, key_length:
 @njit(cache=True)
 def transaction_delete(store: int, frame_at: int, table: int, key: int, key_length: int, expected_version: int) -> int:
     """1 when the task saw such an object, of the version unless that is 0 (any will do), 0 when not; < 0: -ExtensionError."""
-    found = transaction_get(store, frame_at, table, key, key_length)
+    found = transaction_find(store, frame_at, table, key, key_length)
     if found <= 0:
         return found
     if expected_version != 0 and Frame(frame_at).out_version != expected_version:

@@ -24,7 +24,7 @@ def sealed(*lines: dict[str, Any] | bytes, **end: Any) -> bytes:
     """A dump of these lines and an end that fits them, but for the fields that are given."""
     body = b"".join(map(line, lines))
     kinds = [one.get("type") for one in lines if isinstance(one, dict)]
-    counts = {f"{kind}s": kinds.count(kind) for kind in ("tenant", "extension", "object")}
+    counts = {f"{kind}s": kinds.count(kind) for kind in ("tenant", "extension", "part", "object")}
     return body + line(
         {"type": "end", **counts, "incomplete": [], "sha256": hashlib.sha256(body).hexdigest(), **end}
     )  # fmt: skip

@@ -17,7 +17,7 @@ from splinter.client.admin import TenantInfo
 from splinter.ext.compile import compile_source
 from splinter.net.netns import inside
 from splinter.server.instance import InstanceInfo
-from splinter.wire import FIELDS, HEADER, Header, Opcode
+from splinter.wire import FIELDS, HEADER, LARGE_STRUCT, PART_KEY_STRUCT, PART_STRUCT, Header, Opcode
 from tests.support import entries
 
 PACKET_BYTES_MAX = limits.UDP_PAYLOAD_BYTES_MAX
@@ -78,6 +78,14 @@ class RandomPackets:
             if len(value) == limits.FRAGMENT_BYTES:
                 count = dice.choice((2, 3, limits.FRAGMENTS_MAX))
                 fields |= {"fragment_count": count, "fragment_index": dice.randrange(count)}
+        elif opcode in (Opcode.PUT_PART, Opcode.GET_PART):
+            key = PART_KEY_STRUCT.pack(dice.randrange(3), dice.randrange(4))
+            if opcode == Opcode.PUT_PART:
+                value = (
+                    PART_STRUCT.pack(fields["table"], 8, 0) + dice.randrange(300).to_bytes(8, "little") + dice.randbytes(1000)
+                )
+        elif opcode == Opcode.PUT_LARGE:
+            value = LARGE_STRUCT.pack(dice.randrange(3), dice.choice((1, 65_536, 70_000, 8 << 20, 1 << 63)))
         elif opcode == Opcode.MULTIGET:
             keys = [dice.randrange(300).to_bytes(8, "little") for _ in range(dice.randrange(1, 40))]
             key, value = b"", b"".join(len(each).to_bytes(2, "little") + each for each in keys)

@@ -25,7 +25,15 @@ import numpy as np
 from splinter import limits
 from splinter.errors import BusyError, ControlError, Status, UnknownTenantError, error_for
 from splinter.server.control import fields
-from splinter.store.dump import CHAIN_ADDRESSES_BYTES, CHAIN_BYTES_MAX, UNSOUND, count_dumped, dump_chains, put_dumped
+from splinter.store.dump import (
+    CHAIN_ADDRESSES_BYTES,
+    CHAIN_BYTES_MAX,
+    UNSOUND,
+    count_dumped,
+    dump_chains,
+    dump_key,
+    put_dumped,
+)
 from splinter.store.layout import DURABILITY_ALWAYS
 from splinter.wire import DUMPED_BYTES, DUMPED_STRUCT
 
@@ -41,6 +49,7 @@ _MESSAGE_BYTES_MAX = limits.CONTROL_MESSAGE_BYTES_MAX
 _PAUSE_SECONDS = 0.001  # between two looks at what will change soon
 _DISK_SECONDS = 0.005
 _SOURCES_BYTES = 512 << 10  # of extensions, in one message
+_ONE_BYTES = DUMPED_BYTES + limits.KEY_BYTES_MAX + 2 * limits.VALUE_BYTES_MAX + 8  # an object, and a part
 _PLACE_BYTES = 4  # tenant and table, in front of a key
 _CONTROL = limits.PARTICIPANT_CONTROL
 _Handler = Callable[[dict[Any, Any]], Awaitable[dict[str, Any]]]
@@ -65,6 +74,7 @@ class Dumps:
             "dump.begin": self._dump_begin,
             "dump.extensions": self._dump_extensions,
             "dump.objects": self._dump_objects,
+            "dump.object": self._dump_object,
             "restore.begin": self._restore_begin,
             "restore.objects": self._restore_objects,
         }
@@ -145,6 +155,18 @@ class Dumps:
             self._require(tenant, generation)  # it may have been removed between two steps
         await self._until_durable(tenant)
         return {"objects": b"".join(pieces), "next": bucket if bucket < self._walk.buckets else None, "behind": behind}
+
+    async def _dump_object(self, request: dict[Any, Any]) -> dict[str, Any]:
+        """Tell the object of a key, as it is now, and part ``number`` of its value, if that is large."""
+        self._require_administrator(request)
+        tenant = fields.integer(request, "tenant", 1, self._tenants.count_max - 1)
+        self._require(tenant, fields.integer(request, "generation", 0, (1 << 32) - 1))
+        table = fields.integer(request, "table", 0, limits.TABLES_MAX - 1)
+        key = fields.binary(request, "key", 1, limits.KEY_BYTES_MAX)
+        number = fields.integer(request, "number", 0, limits.PARTS_MAX - 1)
+        found, part = self._walk.one(tenant, table, key, number)
+        await self._until_durable(tenant)
+        return {"object": found, "part": part}
 
     async def _restore_begin(self, request: dict[Any, Any]) -> dict[str, Any]:
         """Tell which generation of a tenant ``restore.objects`` is to be for."""
@@ -250,6 +272,18 @@ class ChainWalk:
             return found, int(following), None
         piece, behind = part_of_chain(found, behind, _PIECE_BYTES)  # it is one chain
         return piece, bucket if behind is not None else int(following), behind
+
+    def one(self, tenant: int, table: int, key: bytes, number: int) -> tuple[bytes, bytes]:
+        """The object of a key, and a part of its value; b"" for what there is not."""
+        store = self._store
+        target, raw = np.empty(_ONE_BYTES, np.uint8), np.frombuffer(key, np.uint8)
+        at = int(target.ctypes.data)
+        with store.epoch():
+            now = store.now_ns
+            size, part = dump_key(
+                store.address, tenant, table, int(raw.ctypes.data), len(key), number, now, time.time_ns() - now, at
+            )  # fmt: skip
+        return ctypes.string_at(at, int(size)), ctypes.string_at(at + int(size), int(part))
 
 
 def part_of_chain(found: bytes, behind: bytes | None, room: int) -> tuple[bytes, bytes | None]:

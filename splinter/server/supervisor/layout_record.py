@@ -22,7 +22,7 @@ from splinter.server.config import ServerConfig
 from splinter.server.pinned import COMPLETE, LAYOUT
 from splinter.store import commit_layout, layout
 
-LAYOUT_VERSION = 4
+LAYOUT_VERSION = 5
 """Of what types do not tell: how the hash is computed, what a step of the journal means. Counted on with such a change."""
 
 _MAGIC = b"splstore"
@@ -30,7 +30,7 @@ _MODULES = (layout, commit_layout, tenants, tier, abi, addresses)
 _LIMITS = (
     "TENANTS_MAX", "PARTICIPANTS_MAX", "PARTICIPANT_CONTROL", "SLAB_BYTES", "BUCKET_BYTES", "BUCKET_ENTRIES", "KEY_BYTES_MAX",
     "VALUE_BYTES_MAX", "CHAIN_BUCKETS_MAX", "DELETIONS", "COMMIT_OBJECTS_MAX", "TABLE_EXTENSIONS", "TABLE_CLIENTS",
-    "CODE_REGION_BYTES", "FRAME_BYTES", "CLIENT_WINDOW",
+    "TABLE_PARTS", "CODE_REGION_BYTES", "FRAME_BYTES", "CLIENT_WINDOW",
 )  # fmt: skip
 
 

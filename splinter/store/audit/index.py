@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from splinter import limits
+from splinter.errors import Status
 from splinter.native.atomics import load64, shift_right
 from splinter.store.accounts import account_of
 from splinter.store.audit.accounts import audit_body
@@ -13,6 +14,7 @@ from splinter.store.audit.marks import Mark, Problem, report, set_mark
 from splinter.store.classes import class_bytes
 from splinter.store.hashing import keys_equal, store_hash
 from splinter.store.index import bucket_at, bucket_number, word_class, word_object, word_unit
+from splinter.store.journal import participant_at
 from splinter.store.layout import (
     CLIENT_KEY_BYTES,
     ENTRY_BYTES,
@@ -21,13 +23,17 @@ from splinter.store.layout import (
     UNLINKED_BYTES,
 )
 from splinter.store.objects import (
+    is_large,
     object_bytes,
     object_expires,
     object_identity,
+    object_key,
     object_key_length,
     object_tenant,
+    object_value,
     object_value_length,
 )
+from splinter.store.parts import are_whole, is_sound
 from splinter.store.records import Account, Bucket, Descriptor, Leaving, Object
 
 _TENANTS_MAX = limits.TENANTS_MAX
@@ -52,11 +58,23 @@ def audit_object(store: int, problems: np.ndarray, bucket_index: int, word: int)
     expires = object_expires(found)
     if object_bytes(key_length, value_length, expires) > class_bytes(word_class(word)) or expires < 0:
         report(problems, Problem.LENGTHS, unit)
+    if is_large(found) and not _has_parts(store, found):
+        report(problems, Problem.PARTS, unit)
     hashed = store_hash(store, object_identity(found), found + O_KEY, key_length)
     if shift_right(hashed, ENTRY_TAG_SHIFT) != shift_right(word, ENTRY_TAG_SHIFT):
         report(problems, Problem.TAG, unit)
     if bucket_number(store, hashed) != bucket_index:
         report(problems, Problem.CHAIN, unit)
+
+
+@njit(cache=True)
+def _has_parts(store: int, found: int) -> bool:
+    large, tenant = object_value(found), object_tenant(found)
+    if not is_sound(object_value_length(found), large):
+        return False
+    me = participant_at(store, limits.PARTICIPANT_CONTROL)
+    key, key_length = object_key(found), object_key_length(found)
+    return are_whole(store, me, tenant, Object(found).table, key, key_length, large) == Status.OK
 
 
 @njit(cache=True)

@@ -26,6 +26,7 @@ from splinter.store.commits import VERSION_VOID
 from splinter.store.epochs import EPOCH_OFFLINE, epoch_leave, epoch_oldest
 from splinter.store.layout import CPU_BYTES
 from tests.support.epochs import is_safe, retire_stamp
+from tests.support.large import put_large
 from tests.support.tier_program import TENANT_ID, TOKEN, TierProgram, frame, get, is_as_the_worker_s, is_left
 from tests.support.xdp_runs import Action
 
@@ -113,6 +114,14 @@ def test_what_does_not_fit_is_left_to_the_worker(tier: TierProgram, rng: random.
     is_left(tier, frame(get(key, bytes(VALUE_BYTES_MAX - 30))), Verdict.OVER_SIZE)
     tier.store.put(TENANT_ID, 0, key, rng.randbytes(limits.VALUE_BYTES_MAX))
     is_left(tier, frame(get(key, bytes(VALUE_BYTES_MAX - 30))), Verdict.OVER_SIZE)
+
+
+def test_a_value_in_parts_is_left_to_the_worker(tier: TierProgram, rng: random.Random) -> None:
+    put_large(tier.store, TENANT_ID, 0, b"key", 5, rng.randbytes(limits.VALUE_BYTES_MAX + 1))
+    for padding in (b"", bytes(16), bytes(1000)):
+        is_left(tier, frame(get(b"key", padding)), Verdict.OVER_SIZE)
+    tier.store.put(TENANT_ID, 0, b"key", rng.randbytes(16))
+    is_as_the_worker_s(tier, frame(get(b"key", bytes(16))), Verdict.KERNEL_HIT)
 
 
 def test_a_client_with_the_smallest_packets_gets_what_fits_them(tier: TierProgram, rng: random.Random) -> None:

@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from splinter import limits
 from splinter.cli.exit_status import ExitStatus
 from splinter.client.admin import TenantInfo
-from splinter.client.dump_format import DumpedObject, DumpReader
+from splinter.client.dump_format import DumpedObject, DumpedPart
+from splinter.client.dump_reader import DumpReader
 from splinter.errors import RequestTimeoutError
 from tests.support.servers import RunningServer, running_server
 from tests.support.waiting import wait_for
@@ -133,6 +135,7 @@ def test_what_was_dumped_is_there_on_another_server_under_another_id(server: Run
     client = server.client(tenant)
     client.install_all(SOURCE)
     made = {b"key %d" % number: os.urandom(number % 3000) for number in range(800)} | {os.urandom(255): os.urandom(65536)}
+    made |= {b"large %d" % size: os.urandom(size) for size in (65537, 3 * limits.PART_BYTES, 1_000_000)}
     client.put_many(made.items(), table=3)
     client.put(b"for an hour", b"value", ttl=3600)
     file = tmp_path / "dump"
@@ -163,6 +166,44 @@ def test_what_was_dumped_is_there_on_another_server_under_another_id(server: Run
         assert ended(splinter("restore", file, "--as", 9, "--replace", *where))[0] == 0
         assert restored.get(b"own", table=7) is None
         assert len(found_in(another.admin().dump(9))) == len(made) + 1
+
+
+def test_large_values_that_are_replaced_meanwhile_come_whole_and_once(server: RunningServer):
+    tenant = server.admin().create_tenant()
+    client = server.client(tenant, timeout=20.0)
+    values = [bytes([number]) * (70_000 + 50_000 * number) for number in range(5)] + [b"small", None]
+    steady = {b"steady %d" % number: os.urandom(200_000) for number in range(20)}
+    client.put_many(steady.items())
+    done, ending = [0], threading.Event()
+
+    def replace() -> None:
+        writer = server.client(tenant, timeout=20.0)
+        while not ending.is_set():
+            value = values[done[0] % len(values)]
+            if value is None:
+                writer.delete(b"changing")
+            else:
+                writer.put(b"changing", value)
+            done[0] += 1
+
+    thread = threading.Thread(target=replace)
+    thread.start()
+    try:
+        for _ in range(DUMPS):
+            before, parts = done[0], b""
+            found: dict[bytes, bytes] = {}
+            for record in DumpReader(server.admin().dump(tenant.tenant)):
+                if isinstance(record, DumpedPart):
+                    parts += record.value
+                elif isinstance(record, DumpedObject):
+                    assert record.key not in found
+                    found[record.key], parts = (parts if record.length else record.value), b""
+            assert found.pop(b"changing", None) in values
+            assert found == steady
+            wait_for(lambda: done[0] > before, what="the load")  # noqa: B023
+    finally:
+        ending.set()
+        thread.join()
 
 
 # --- what could still be lost ------------------------------------------------------------------------------------------------

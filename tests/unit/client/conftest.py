@@ -54,6 +54,7 @@ class Responder:
             Status.NO_EXTENSION,
             b"",
         )
+        self.answers: dict[Opcode, Callable[[Header, bytes, bytes], tuple[Status, bytes]]] = {}  # in place of its own
         self._version = 0
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -91,6 +92,8 @@ class Responder:
     def _run_request(self, header: Header, key: bytes, value: bytes) -> tuple[Status, bytes]:
         if header.tenant != TENANT or header.token != TOKEN:
             return Status.UNKNOWN_TENANT, b"a wrong token should never be answered"
+        if header.opcode in self.answers:
+            return self.answers[Opcode(header.opcode)](header, key, value)
         match header.opcode:
             case Opcode.PING:
                 return Status.OK, b""

@@ -17,7 +17,7 @@ from splinter.client.dump_format import (
     NS_PER_MS,
     DumpedExtension,
     DumpedObject,
-    DumpReader,
+    DumpedPart,
     End,
     Header,
     dumped,
@@ -25,11 +25,14 @@ from splinter.client.dump_format import (
     extension_line,
     header_line,
     object_line,
-    object_lines,
+    objects_told,
+    part_line,
     read_line,
     tenant_line,
 )
+from splinter.client.dump_reader import DumpReader
 from splinter.errors import DumpError
+from splinter.wire import DUMPED_LARGE, LARGE_STRUCT
 from tests.support.dumps import EXTENSION, HEADER, OBJECT, TENANT, line, sealed
 
 WHOLE = sealed(HEADER, TENANT, EXTENSION, OBJECT, {**OBJECT, "key": "other", "expires_unix_ms": 5})
@@ -43,6 +46,7 @@ OBJECTS = st.builds(
     key=KEYS,
     value=st.binary(max_size=300) | st.text(max_size=100).map(lambda text: text.encode(errors="replace")),
     expires_unix_ms=st.just(0) | st.integers(1, EXPIRES_MS_MAX),
+    length=st.just(0),
 )
 
 
@@ -67,22 +71,29 @@ def test_what_the_server_tells_becomes_lines(objects: list[DumpedObject]):
         dumped(one.table, one.key, one.value, one.expires_unix_ms * NS_PER_MS, tenant=one.tenant, generation=3)
         for one in objects
     )
-    written, count = object_lines(told, {one.tenant: 3 for one in objects})
-    assert count == len(objects)
-    assert [read_line(each) for each in written.splitlines()] == objects
-    assert object_lines(told, {one.tenant: 4 for one in objects}) == (b"", 0)  # of the tenants before them
+    found = list(objects_told(told, {one.tenant: 3 for one in objects}))
+    assert found == objects
+    assert [read_line(object_line(each)[:-1]) for each in found] == objects
+    assert list(objects_told(told, {one.tenant: 4 for one in objects})) == []  # of the tenants before them
 
 
 def test_a_moment_is_rounded_up_to_what_it_is_told_in():
-    written, _ = object_lines(dumped(0, b"k", b"", NS_PER_MS + 1, tenant=7, generation=1), {7: 1})
-    assert json.loads(written)["expires_unix_ms"] == 2
+    (found,) = objects_told(dumped(0, b"k", b"", NS_PER_MS + 1, tenant=7, generation=1), {7: 1})
+    assert json.loads(object_line(found))["expires_unix_ms"] == 2
 
 
 @pytest.mark.parametrize("cut", [1, 8, 24, 30])
 def test_a_message_that_is_cut_is_no_objects(cut: int):
     told = dumped(0, b"key", b"value", tenant=7)
     with pytest.raises(Exception, match=r"cut|buffer"):
-        object_lines(told + told[:-cut], {7: 0})
+        list(objects_told(told + told[:-cut], {7: 0}))
+
+
+@pytest.mark.parametrize("length", [1, limits.VALUE_BYTES_MAX, limits.LARGE_BYTES_MAX + 1, (1 << 64) - 1])
+def test_a_server_that_tells_impossible_lengths_is_not_believed(length: int):
+    told = dumped(0, b"key", LARGE_STRUCT.pack(5, length), kind=DUMPED_LARGE, tenant=7)
+    with pytest.raises(ValueError, match="too large"):
+        list(objects_told(told, {7: 0}))
 
 
 @given(st.sampled_from(["plain", "tab\there", "line\nend\r\n", "é", "𝄞"]))
@@ -96,7 +107,7 @@ def test_what_is_no_text_is_base64(data: bytes):
 
 
 def test_the_other_lines_are_read_as_they_were_written():
-    end = End(1, 2, 3, (4, 5), "0" * 64)
+    end = End(1, 2, 6, 3, (4, 5), "0" * 64)
     for of in (7, "all"):
         assert read_line(header_line(of, 12, "1.0")[:-1]) == Header(of, 12, "1.0")
     assert read_line(end_line(end)[:-1]) == end
@@ -106,6 +117,74 @@ def test_the_other_lines_are_read_as_they_were_written():
     assert json.loads(tenant_line(told)) == TENANT
     told |= {"quota_bytes": 5, "token": 0x1F}
     assert json.loads(tenant_line(told)) == TENANT | {"quota_bytes": 5, "token": "000000000000001f"}
+
+
+# --- large values ------------------------------------------------------------------------------------------------------------
+
+PIECE = limits.PART_BYTES
+
+
+def parts_of(size: int, **other: Any) -> list[dict[str, Any]]:
+    """The lines of the parts of a value."""
+    sizes = [PIECE] * (size // PIECE) + ([size % PIECE] if size % PIECE else [])
+    return [
+        {"type": "part", "tenant": 7, "table": 1, "key": "dog", "number": number, "value": "v" * each} | other
+        for number, each in enumerate(sizes)
+    ]
+
+
+def head_of(size: int, **other: Any) -> dict[str, Any]:
+    return {"type": "object", "tenant": 7, "table": 1, "key": "dog", "length": size} | other
+
+
+@given(st.builds(DumpedPart, st.just(7), st.integers(0, 9), KEYS, st.integers(0, 3), st.binary(min_size=1, max_size=300)))
+def test_a_part_is_read_as_it_was_written(one: DumpedPart):
+    assert read_line(part_line(one)[:-1]) == one
+
+
+@pytest.mark.parametrize("size", [limits.VALUE_BYTES_MAX + 1, 2 * PIECE, 2 * PIECE + 1])
+def test_a_large_value_stands_behind_its_parts(size: int):
+    records = read(sealed(HEADER, TENANT, *parts_of(size), head_of(size), OBJECT, *parts_of(size), head_of(size)))
+    assert sum(len(one.value) for one in records if isinstance(one, DumpedPart)) == 2 * size
+    assert [one.length for one in records if isinstance(one, DumpedObject)] == [size, 0, size]
+    for one in records:
+        if isinstance(one, DumpedObject):
+            assert read_line(object_line(one)[:-1]) == one
+
+
+SIZE = 2 * PIECE + 10
+PARTS, HEAD = parts_of(SIZE), head_of(SIZE)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [HEAD],
+        PARTS,
+        [*PARTS, OBJECT],
+        [*PARTS[:2], HEAD],
+        [*PARTS, head_of(SIZE - 1)],
+        [*PARTS, head_of(SIZE, key="cat")],
+        [*PARTS, head_of(SIZE, table=2)],
+        [PARTS[0], *PARTS, HEAD],
+        [PARTS[1], PARTS[0], PARTS[2], HEAD],
+        [PARTS[0], OBJECT, *PARTS[1:], HEAD],
+        [PARTS[0], PARTS[1] | {"key": "cat"}, PARTS[2], HEAD],
+        [PARTS[0] | {"value": "short"}, PARTS[1], PARTS[2], head_of(5 + PIECE + 10)],
+        [PARTS[0] | {"value": "v" * (PIECE + 1)}, HEAD],
+        [PARTS[0] | {"value": ""}, HEAD],
+        [PARTS[0] | {"number": limits.PARTS_MAX}, HEAD],
+        [PARTS[0] | {"number": -1}, HEAD],
+        [PARTS[0] | {"tenant": 8}, *PARTS[1:], HEAD],
+        [*PARTS, HEAD | {"value": "too"}],
+        [head_of(limits.VALUE_BYTES_MAX)],
+        [head_of(0)],
+        [head_of(limits.LARGE_BYTES_MAX + 1)],
+    ],
+)
+def test_parts_that_are_no_value_are_refused(lines: list[dict[str, Any]]):
+    with pytest.raises(DumpError):
+        read(sealed(HEADER, TENANT, *lines))
 
 
 # --- cut, damaged ------------------------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def test_a_key_of_another_type_is_a_type_error(client, key):
 
 def test_bounds_are_checked_before_anything_is_sent(client, responder):
     with pytest.raises(ValueTooLargeError):
-        client.put(b"k", b"x" * (limits.VALUE_BYTES_MAX + 1))
+        client.put(b"k", b"x" * (limits.LARGE_BYTES_MAX + 1))
     with pytest.raises(TypeError):
         client.put(b"k", "text")
     for table in (-1, limits.TABLES_MAX):

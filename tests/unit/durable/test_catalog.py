@@ -165,11 +165,12 @@ def test_a_newer_folder_is_refused_and_an_older_one_migrated_after_a_copy(tmp_pa
     catalog.close()
     path = tmp_path / "splinter.db"
     before = path.read_bytes()
-    monkeypatch.setattr(catalog_module, "VERSION", 2)
-    monkeypatch.setitem(catalog_module._MIGRATIONS, 1, lambda base: base.execute("CREATE TABLE more (x INTEGER)"))
+    version = catalog_module.VERSION
+    monkeypatch.setattr(catalog_module, "VERSION", version + 1)
+    monkeypatch.setitem(catalog_module._MIGRATIONS, version, lambda base: base.execute("CREATE TABLE more (x INTEGER)"))
     again = Catalog(path)
     assert again.tenants() == [TENANT]
-    assert (tmp_path / "splinter.db.version-1").read_bytes() == before
+    assert (tmp_path / f"splinter.db.version-{version}").read_bytes() == before
     again.close()
     monkeypatch.undo()
     with pytest.raises(ServerError, match="newer Splinter"):

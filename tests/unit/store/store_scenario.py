@@ -32,6 +32,8 @@ from splinter.store.records import Account, Claim
 from splinter.store.slabs import retreat
 from splinter.store.staging import stage_expire, stage_put
 from splinter.store.store import Store
+from splinter.wire import LARGE_STRUCT
+from tests.support.large import put_head_in_epoch, put_part_in_epoch
 from tests.support.transactions import Transaction
 
 TENANT = 1
@@ -134,6 +136,20 @@ def refused_for_quota(key: bytes) -> Step:
         assert status == Status.QUOTA_EXCEEDED, status
 
     return Step(f"refused, without {key!r}", run, lambda contents: contents.pop(key, None) and None)
+
+
+def large(key: bytes, identity: int, more: int) -> Step:
+    """Put a large value of two parts, the second of ``more`` bytes: of it only what names them is an object."""
+    length = limits.PART_BYTES + more
+
+    def run(store: Store) -> None:
+        for number, size in enumerate((limits.PART_BYTES, more)):
+            status = put_part_in_epoch(store, TENANT, 0, key, identity, number, bytes(size), p=VICTIM)
+            assert status in (Status.OK, Status.VERSION_CHANGED), status  # who died may have put it
+        status = put_head_in_epoch(store, TENANT, 0, key, identity, length, p=VICTIM)
+        assert status == Status.OK, status
+
+    return Step(f"large {key!r}", run, lambda contents: contents.__setitem__(key, LARGE_STRUCT.pack(identity, length)))
 
 
 def delete(key: bytes) -> Step:
@@ -433,6 +449,12 @@ def steps() -> list[Step]:
         forget(),
         forget(),
         request_put(6, b"asked", value(25, 20)),  # as any new client
+        large(b"large", 1, 2000),
+        live(b"large", 2 * HOUR_NS),
+        large(b"large", 2, 3000),  # the other parts go
+        together({b"large": value(35, 12)}),
+        large(b"large", 3, 2000),
+        delete(b"large"),
     ]
 
 

@@ -25,6 +25,7 @@ from splinter.store.operations import store_find
 from splinter.store.reclaim import reclaim
 from splinter.store.slabs import retreat
 from splinter.store.store import Store
+from tests.support.large import parts_in, put_large
 from tests.support.requester import Requester
 
 TENANT, WRITER = 1, 0
@@ -218,6 +219,11 @@ def keep_a_body_of_nobody(store: Store) -> None:
     store.put(TENANT, limits.TABLE_CLIENTS, bytes(16), b"reply", participant=WRITER)
 
 
+def lose_a_part(store: Store) -> None:
+    put_large(store, TENANT, 0, b"large", 5, bytes(limits.VALUE_BYTES_MAX + 1), p=WRITER)
+    assert store.delete(TENANT, limits.TABLE_PARTS, parts_in(store, TENANT)[1].key, participant=WRITER)
+
+
 @pytest.mark.parametrize(
     ("spoil", "finding"),
     [
@@ -250,6 +256,7 @@ def keep_a_body_of_nobody(store: Store) -> None:
         (miscount_clients, "CLIENTS"),
         (break_the_ring_of_clients, "CLIENTS"),
         (keep_a_body_of_nobody, "BODY"),
+        (lose_a_part, "PARTS"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

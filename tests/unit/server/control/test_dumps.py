@@ -13,7 +13,8 @@ import pytest
 from splinter import limits
 from splinter.client.admin import Admin
 from splinter.client.dump import Dump
-from splinter.client.dump_format import DumpedObject, DumpReader, dumped
+from splinter.client.dump_format import DumpedObject, dumped
+from splinter.client.dump_reader import DumpReader
 from splinter.client.restore import Into, Restored
 from splinter.errors import (
     BusyError,

@@ -1,0 +1,110 @@
+"""Large values, by a client whose server answers as no server of ours would, or loses what it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from splinter import limits
+from splinter.client import Client
+from splinter.errors import BusyError, SplinterError, Status
+from splinter.wire import LARGE_STRUCT, PART_KEY_STRUCT, PART_STRUCT, Header, Opcode
+from tests.unit.client.conftest import Responder
+
+LENGTH = 2 * limits.PART_BYTES + 5
+VALUE = bytes(range(256)) * (LENGTH // 256 + 1)
+VALUE = VALUE[:LENGTH]
+
+
+class Large:
+    """What a server has of one large value."""
+
+    def __init__(self, responder: Responder) -> None:
+        self.parts: dict[bytes, dict[int, bytes]] = {}
+        self.head: bytes | None = None
+        self.refused = 0  # heads that are refused from now on, as parts are missing
+        responder.answers |= {
+            Opcode.PUT_PART: self._put_part,
+            Opcode.PUT_LARGE: self._put_large,
+            Opcode.GET: lambda header, key, value: (Status.VALUE_TOO_LARGE, b""),
+            Opcode.GET_LARGE: self._get_large,
+            Opcode.GET_PART: self._get_part,
+        }
+
+    def _put_part(self, header: Header, key: bytes, value: bytes) -> tuple[Status, bytes]:
+        fragments = self.parts.setdefault(key, {})
+        fragments[header.fragment_index] = value
+        header.object_version = 2 if len(fragments) >= header.fragment_count else 0
+        return Status.OK, b""
+
+    def _put_large(self, header: Header, key: bytes, value: bytes) -> tuple[Status, bytes]:
+        if self.refused:
+            self.refused -= 1
+            self.parts.clear()
+            return Status.NOT_FOUND, b""
+        self.head, header.object_version = value, 8
+        return Status.OK, b""
+
+    def _get_large(self, header: Header, key: bytes, value: bytes) -> tuple[Status, bytes]:
+        header.object_version = 8
+        return (Status.OK, self.head) if self.head is not None else (Status.NOT_FOUND, b"")
+
+    def _get_part(self, header: Header, key: bytes, value: bytes) -> tuple[Status, bytes]:
+        fragments = self.parts.get(key)
+        if fragments is None:
+            return Status.NOT_FOUND, b""
+        header.object_version, header.fragment_count = 2, len(fragments)
+        return Status.OK, fragments[header.fragment_index]
+
+
+@pytest.fixture
+def large(responder: Responder) -> Iterator[Large]:
+    yield Large(responder)
+
+
+def test_it_goes_and_comes_in_parts(client: Client, large: Large):
+    assert client.put(b"key", VALUE, table=3) == 8
+    assert client.get_with_version(b"key", table=3) == (VALUE, 8)
+    identity, length = LARGE_STRUCT.unpack(large.head or b"")
+    assert length == LENGTH
+    assert large.parts.keys() == {PART_KEY_STRUCT.pack(identity, number) for number in range(3)}
+    whole = [b"".join(fragments[index] for index in sorted(fragments)) for fragments in large.parts.values()]
+    assert {part[: PART_STRUCT.size + 3] for part in whole} == {PART_STRUCT.pack(3, 3, 0) + b"key"}
+
+
+def test_each_upload_has_an_id_of_its_own_and_is_begun_anew_a_few_times(client: Client, large: Large):
+    large.refused = 2
+    assert client.put(b"key", VALUE) == 8
+    assert client.get(b"key") == VALUE
+    large.refused = 3
+    with pytest.raises(BusyError, match="longer than the server keeps"):
+        client.put(b"key", VALUE)
+
+
+def test_a_value_that_is_replaced_all_the_time_is_told_as_busy(client: Client, large: Large, responder: Responder):
+    client.put(b"key", VALUE)
+    large.parts.clear()
+    responder.answers[Opcode.GET_LARGE] = lambda header, key, value: (Status.VERSION_CHANGED, b"")
+    with pytest.raises(BusyError, match="replaced over and over"):
+        client.get(b"key", timeout=0.3)
+
+
+def test_one_that_was_deleted_meanwhile_is_none(client: Client, large: Large):
+    assert client.get_with_version(b"key") == (None, 0)
+
+
+@pytest.mark.parametrize(
+    "told", [b"", bytes(15), bytes(17), LARGE_STRUCT.pack(1, limits.LARGE_BYTES_MAX + 1), LARGE_STRUCT.pack(1, (1 << 64) - 1)]
+)
+def test_what_no_server_says_is_an_error(client: Client, large: Large, told: bytes):
+    large.head = told
+    with pytest.raises(SplinterError, match="does not understand"):
+        client.get(b"key")
+
+
+def test_parts_of_another_length_are_no_value(client: Client, large: Large):
+    client.put(b"key", VALUE)
+    next(iter(large.parts.values())).popitem()
+    with pytest.raises(BusyError):
+        client.get(b"key", timeout=0.3)
