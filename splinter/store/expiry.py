@@ -153,7 +153,8 @@ def _sweep_object(store: int, me: int, slot: int, size_class: int, held: int) ->
             store, store_hash(store, identity, slot + O_KEY, key_length), identity, slot + O_KEY, key_length
         )
         is_it = entry != 0 and word_unit(word) == unit_of(store, slot) and is_over(slot, now)
-        is_it = is_it and not (identity_table(identity) == _TABLE_PARTS and is_named(store, tenant, slot))
+        if is_it and identity_table(identity) == _TABLE_PARTS:  # who looks for room may be about to name it
+            is_it = held == 0 and not is_named(store, tenant, slot)
         if is_it:
             remove(store, me, tenant, entry, word, 0, 0)
     if held == 0:

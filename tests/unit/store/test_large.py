@@ -138,6 +138,16 @@ def test_what_is_refused_leaves_no_parts_and_takes_none_from_others(store: Store
     assert large_value(store, TENANT, 0, b"key") == value_of(200_000)
 
 
+def test_a_put_that_looks_for_room_does_not_take_its_own_parts(store: Store) -> None:
+    store.put(TENANT, 1, b"over", bytes(1000), ttl=SECOND)
+    put_parts(store, TENANT, 0, b"key", 5, value_of(200_000))
+    pass_time(store, limits.PART_NS + SECOND)  # a slow upload, which no sweep has come across
+    store.open_tenant(TENANT, bytes_used(store))  # so the head finds room only where something is over
+    assert put_head(store, TENANT, 0, b"key", 5, 200_000)[0] == Status.OK
+    assert store.get(TENANT, 1, b"over") is None
+    assert large_value(store, TENANT, 0, b"key") == value_of(200_000)
+
+
 def test_hostile_parts_are_swept_as_any(store: Store) -> None:
     put_large(store, TENANT, 0, b"key", 5, value_of(200_000))
     for number, value in enumerate(
