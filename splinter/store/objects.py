@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from numba import njit
 
+from splinter.layout import offset
 from splinter.native.atomics import copy_bytes, load64, store64
 from splinter.store.hashing import identity_of
 from splinter.store.layout import (
@@ -14,6 +15,7 @@ from splinter.store.layout import (
     KEY_LENGTH_BITS,
     O_IDENTITY,
     O_KEY,
+    OBJECT,
     OBJECT_BYTES,
     POSITION_BITS,
     VALUE_LENGTH_BITS,
@@ -25,6 +27,7 @@ _KEY_LENGTH_MASK = (1 << KEY_LENGTH_BITS) - 1
 _VALUE_LENGTH_MASK = (1 << VALUE_LENGTH_BITS) - 1
 _POSITION_MASK = (1 << POSITION_BITS) - 1
 _DATED = 1 << DATED_BIT
+_O_RETIRED = offset(OBJECT, "retired")
 
 
 @njit(cache=True)
@@ -113,6 +116,13 @@ def object_identity(found: int) -> int:
 def object_position(found: int) -> int:
     """The position of a published object of a tenant's table in its roster."""
     return Object(found).retired & _POSITION_MASK
+
+
+@njit(cache=True)
+def is_at_position(found: int, position: int) -> bool:
+    """Whether an object is published at a position; for who has no lock: a word that is a date by now has none."""
+    word = load64(found + _O_RETIRED)
+    return word & _DATED == 0 and word & _POSITION_MASK == position
 
 
 @njit(cache=True)
