@@ -35,8 +35,8 @@ class Settings:
 
     clusters: tuple[int, ...] = (14, 19, 45, 48, 52, 53)
     simulated: tuple[int, ...] = (24, 27, 40, 44)
-    live_keys: int = 5000  # at least
-    room: int = 150_000
+    live_keys: int = 2500  # at least
+    room: int = 80_000
     share: float = 0.1
     shares: tuple[float, ...] = (0.03, 0.1, 0.3)
     rounds: int = 6

@@ -3,8 +3,9 @@
 **hyperbolic**, after Blankstein, Sen and Freedman (Hyperbolic Caching, ATC 2017): what was used least for the time that it is
 there. Objects stand at positions; a new one takes the hole that was made last. A hand goes round them. It looks at LOOKS
 objects for each one that is evicted, notes of each whether it was used since the look before (one bit, which a get sets), and
-evicts the one of them with the smallest share of looks with use. So each object is told by two counts of 12 bits. A new one
-has had two looks, and a 16th of a use: it goes before what is used once in a while, and is not the worst for ever.
+evicts the one of them with the smallest share of looks with use. So each object is told by two counts of 11 bits. A new one
+has had two looks, and a 16th of a use: it goes before what is used once in a while, and is not the worst for ever. The hand
+has PLACES places at a time, far from each other: what came together is often used together, and is not compared with itself.
 
 **lru** and **lfu** are Redis's ``allkeys-lru`` and ``allkeys-lfu`` with its settings: 5 objects at random go into a pool of the
 16 best candidates; the clock of lru has seconds; lfu counts by chance, ever more rarely, from 5 on, one less after each minute.
@@ -22,7 +23,8 @@ from splinter_bench.workloads.clusters import DELETE, READ, Requests
 
 HYPERBOLIC, LRU, LFU = POLICIES = ("hyperbolic", "lru", "lfu")
 _HYPERBOLIC, _LRU, _LFU = range(3)
-LOOKS, LOOKS_MAX = 16, 4095  # objects for each one that is evicted; looks that are counted: then both counts are halved
+LOOKS, LOOKS_MAX = 16, 2047  # objects for each one that is evicted; looks that are counted: then both counts are halved
+PLACES = 4  # of the hand, a quarter of the positions apart
 _SAMPLES, _POOL = 5, 16
 _LFU_NEW, _LFU_MAX, _LFU_FACTOR = 5, 255, 10
 _MINUTE_SECONDS = 60
@@ -146,21 +148,21 @@ def _decayed(state: np.ndarray, second: int) -> int:
 @njit(cache=True)
 def _least_used(cells: np.ndarray, state: np.ndarray, cursor: np.ndarray) -> int:
     """The next object to be evicted by the hand."""
-    found, least, seen, steps = -1, 0.0, 0, 0
-    while seen < LOOKS and (found < 0 or steps < cursor[1]):
-        cursor[0] = cursor[0] + 1 if cursor[0] + 1 < cursor[1] else 0
-        steps += 1
-        key = cells[cursor[0]]
-        if key < 0:
-            continue
-        seen += 1
-        looks, uses = state[key, 1] + 1, state[key, 2] + state[key, 0]
-        if looks > LOOKS_MAX:
-            looks, uses = looks >> 1, uses >> 1
-        state[key, 0], state[key, 1], state[key, 2] = 0, looks, uses
-        share = (16 * uses + 1) / (16 * looks + 32)
-        if found < 0 or share < least:
-            found, least = key, share
+    found, least, end, seen = -1, 0.0, cursor[1], 0
+    while found < 0 or seen < LOOKS:
+        cursor[0] = cursor[0] + 1 if cursor[0] + 1 < end else 0
+        for place in range(PLACES):
+            seen += 1
+            key = cells[(cursor[0] + place * end // PLACES) % end]
+            if key < 0:
+                continue
+            looks, uses = state[key, 1] + 1, state[key, 2] + state[key, 0]
+            if looks > LOOKS_MAX:
+                looks, uses = looks >> 1, uses >> 1
+            state[key, 0], state[key, 1], state[key, 2] = 0, looks, uses
+            share = (16 * uses + 1) / (16 * looks + 32)
+            if found < 0 or share < least:
+                found, least = key, share
     return int(found)
 
 

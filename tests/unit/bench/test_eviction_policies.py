@@ -176,3 +176,10 @@ def test_ours_keeps_what_is_used_at_least_as_well_as_both_of_redis(cluster: int)
     capacity = made.capacity(0.1)
     found = {policy: simulate(made, capacity, policy, first=COUNT).hit_ratio for policy in POLICIES}
     assert found[HYPERBOLIC] >= max(found[LRU], found[LFU])
+
+
+def test_what_came_together_and_is_used_together_is_not_given_up_for_what_is_not_used() -> None:
+    """They stand side by side: a hand that looked at neighbours alone would have to give up one of them."""
+    popular, scan = np.tile(np.arange(50), 200), np.arange(50, 10_050)
+    keys = np.concatenate([np.arange(50), np.stack([popular, scan], axis=1).reshape(-1)]).tolist()
+    assert simulate(asked(keys), 500, HYPERBOLIC).hits == 10_000
