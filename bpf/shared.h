@@ -99,6 +99,12 @@ struct account {
     __u64 number;
     __u64 durability;
     __u64 durable;
+    __u64 roster_end;
+    __u64 roster_chunks;
+    __u64 roster_hand;
+    __u64 roster_next;
+    __u64 room_next;
+    __u64 reserved[3];
 };
 
 struct bucket {

@@ -17,7 +17,7 @@ from splinter.layout import offset
 from splinter.net import place, tenants, tier
 from splinter.net.depths import DEPTH
 from splinter.net.xdp.verdicts import Verdict
-from splinter.store import layout
+from splinter.store import account_layout, layout
 from splinter.store.epochs import EPOCH_OFFLINE
 
 BPF = Path(__file__).resolve().parents[1] / "bpf"
@@ -112,7 +112,7 @@ def shared_header() -> str:
             EPOCH_OFFLINE=f"{EPOCH_OFFLINE}ull",
         ),
         _structure("store_descriptor", layout.STORE, "epoch"),
-        _structure("account", layout.ACCOUNT),
+        _structure("account", account_layout.ACCOUNT),
         _structure("bucket", layout.BUCKET),
         _structure("object", layout.OBJECT),
         _structure("tenant", tenants.TENANT),

@@ -16,6 +16,7 @@ TENANT_QUOTA_BYTES_DEFAULT = 1 << 62  # no quota unless one is set
 # --- tables, keys, values --------------------------------------------------------------------------------------------
 TABLES_MAX = 0xFF00  # tables 0 … TABLES_MAX - 1 belong to the tenant
 TABLE_EXTENSIONS = 0xFFFF  # the system's table: a tenant's installed extensions, by name
+TABLE_ROSTER = 0xFFFD  # the system's table: where a tenant's keys are, for going over them; charged to the tenant
 TABLE_CLIENTS = 0xFFFE  # the system's table: what was answered to a tenant's clients, charged to the tenant
 KEY_BYTES_MAX = 255
 VALUE_BYTES_MAX = 65536
@@ -156,7 +157,8 @@ SWEEP_SLOTS_IDLE = 8192  # the same before it sleeps
 SWEEP_OBJECTS = 32  # of them, how many it deletes
 SWEEP_SLABS = 64  # that it looks at, however few slots they have
 SWEEP_PAUSE_NS = 1_000_000
-ROOM_SLOTS = 1024  # that a put looks at, which its tenant's quota refuses, for objects of the tenant that have expired
+ROOM_POSITIONS = 1024  # of a tenant's roster that a put looks at, which the quota refuses, for objects that have expired
+ROSTER_LOOKS = 8  # chunks of a tenant's roster that an insert looks at for a hole, before it makes a new one
 TTL_NS_MAX = 100 * 366 * 86_400 * 1_000_000_000  # that an object may be given to live; with the clock it fits 63 bits
 RECLAIM_SLOTS_MAX = 64  # retired slots that an allocation tries to get back before it asks for new memory
 JOURNAL_WORDS_MAX = 16  # words that one step of a writer changes

@@ -18,7 +18,7 @@ from numba import njit
 from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import copy_bytes, load64, load64_acquire, store64, store64_release
-from splinter.store.accounts import account_of
+from splinter.store.accounts import account_of, system_version
 from splinter.store.changes import CHANGE_CLIENT, log_change, log_result
 from splinter.store.classes import class_bytes, class_for
 from splinter.store.hashing import identity_of, store_hash
@@ -46,7 +46,7 @@ from splinter.store.outcomes import (
     outcome_word,
     record_outcome,
 )
-from splinter.store.publication import INSERT_TRIES_MAX, insert, publish, remove, remove_key, system_version
+from splinter.store.publication import INSERT_TRIES_MAX, insert, publish, remove, remove_key
 from splinter.store.records import Account, Claim, Client, Participant, Result
 from splinter.store.slabs import slot_at, unit_of
 from splinter.store.slots import peek_slot

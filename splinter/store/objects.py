@@ -7,6 +7,7 @@ from numba import njit
 from splinter.native.atomics import copy_bytes, load64, store64
 from splinter.store.hashing import identity_of
 from splinter.store.layout import (
+    DATED_BIT,
     EXPIRES_BIT,
     EXPIRES_BYTES,
     IDENTITY_BITS,
@@ -14,6 +15,7 @@ from splinter.store.layout import (
     O_IDENTITY,
     O_KEY,
     OBJECT_BYTES,
+    POSITION_BITS,
     VALUE_LENGTH_BITS,
 )
 from splinter.store.records import Object
@@ -21,6 +23,8 @@ from splinter.store.records import Object
 _IDENTITY_MASK = (1 << IDENTITY_BITS) - 1
 _KEY_LENGTH_MASK = (1 << KEY_LENGTH_BITS) - 1
 _VALUE_LENGTH_MASK = (1 << VALUE_LENGTH_BITS) - 1
+_POSITION_MASK = (1 << POSITION_BITS) - 1
+_DATED = 1 << DATED_BIT
 
 
 @njit(cache=True)
@@ -106,9 +110,46 @@ def object_identity(found: int) -> int:
 
 
 @njit(cache=True)
+def object_position(found: int) -> int:
+    """The position of a published object of a tenant's table in its roster."""
+    return Object(found).retired & _POSITION_MASK
+
+
+@njit(cache=True)
+def set_position(slot: int, position: int) -> None:
+    """Write the position of the object in a slot that is not published."""
+    Object(slot).retired = position
+
+
+@njit(cache=True)
+def copy_position(slot: int, found: int) -> None:
+    """Have the object in a slot that is not published take the place of ``found``, which is: its position and what else stands
+    beside that."""
+    Object(slot).retired = Object(found).retired & ~_DATED
+
+
+@njit(cache=True)
+def dated_word(epoch: int) -> int:
+    """What ``retired`` is for an object that was unlinked before ``epoch``."""
+    return epoch | _DATED
+
+
+@njit(cache=True)
+def is_dated(retired: int) -> bool:
+    """Whether a word read from ``retired`` says that its object was unlinked."""
+    return retired & _DATED != 0
+
+
+@njit(cache=True)
+def date_of(retired: int) -> int:
+    """The epoch of such a word; a reader may have written to its highest byte meanwhile."""
+    return retired & _DATED - 1
+
+
+@njit(cache=True)
 def fill_header(slot: int, tenant: int, table: int, key: int, key_length: int, value_length: int) -> None:
-    """Write identity, lengths and the key into a slot that is not published; the links are left alone. It has no date: by that
-    who reads slots without the index knows published objects (:mod:`splinter.store.walk`)."""
+    """Write identity, lengths and the key into a slot that is not published; the links are left alone. It has no position yet,
+    and no date: by that who reads slots without the index knows published objects (:mod:`splinter.store.walk`)."""
     Object(slot).retired = 0
     store64(slot + O_IDENTITY, identity_of(tenant, table, key_length) | value_length << IDENTITY_BITS)
     copy_bytes(slot + O_KEY, key, key_length)

@@ -14,7 +14,7 @@ from splinter.errors import Status
 from splinter.native.atomics import copy_bytes, load64_acquire
 from splinter.store.accounts import account_of
 from splinter.store.changes import log_room
-from splinter.store.classes import class_for
+from splinter.store.classes import class_bytes, class_for
 from splinter.store.clients import claim_begin, claim_settle, client_leaves
 from splinter.store.clock import moment_in
 from splinter.store.hashing import identity_of, store_hash
@@ -35,7 +35,8 @@ from splinter.store.objects import (
 from splinter.store.outcomes import Outcome, outcome_kind, outcome_word
 from splinter.store.publication import remove_key
 from splinter.store.records import Account, Claim, Object, Participant
-from splinter.store.room import publish_with_room
+from splinter.store.room import place_with_room, publish_with_room
+from splinter.store.roster import NO_PLACE
 from splinter.store.slots import peek_slot
 from splinter.store.snapshots import committed, find_at
 from splinter.store.turns import turn_is_others
@@ -164,9 +165,10 @@ def store_put(
     if status == Status.OK:
         status = -slot
         if slot > 0:
-            status = publish_with_room(
-                store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim
-            )
+            status = publish_filled(
+                store, me, tenant, table, key, key_length, value, value_length, expires, hashed, slot, size_class,
+                expected_version, claim,
+            )  # fmt: skip
         claim_refusal(store, me, tenant, claim, status)
     unlock(store, Account(account_of(store, tenant)).at.lock)
     return status
@@ -181,6 +183,31 @@ def fill_object(
     copy_bytes(slot + O_KEY + key_length, value, value_length)
     set_expires(slot, expires)
     kill_point(store, KillPoint.SLOT_FILLED)
+
+
+@njit(cache=True)
+def publish_filled(
+    store: int, me: int, tenant: int, table: int, key: int, key_length: int, value: int, value_length: int, expires: int,
+    hashed: int, slot: int, size_class: int, expected_version: int, claim: int,
+) -> int:  # fmt: skip
+    """Publish what :func:`fill_object` has made in the slot of :func:`splinter.store.slots.peek_slot`, and have a place for it
+    in the roster. The caller holds the tenant's lock. Returns a status."""
+    status = publish_with_room(
+        store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim
+    )  # fmt: skip
+    if status != NO_PLACE:
+        return status
+    status = place_with_room(store, me, tenant, class_bytes(size_class))
+    if status != Status.OK:
+        return status
+    slot = peek_slot(store, me, size_class)  # a chunk may have taken the one before
+    if slot < 0:
+        return -slot
+    fill_object(store, slot, tenant, table, key, key_length, value, value_length, expires)
+    status = publish_with_room(
+        store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim
+    )  # fmt: skip
+    return Status.BUSY if status == NO_PLACE else status  # what was over in that chunk went, and the chunk with it
 
 
 @njit(cache=True)

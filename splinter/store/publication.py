@@ -13,23 +13,28 @@ from splinter.store.classes import class_bytes
 from splinter.store.hashing import identity_of
 from splinter.store.index import empty_entry, entry_word, find_entry, word_class, word_object, word_unit
 from splinter.store.journal import announce, note, published, withdraw
-from splinter.store.objects import is_over, object_table
+from splinter.store.objects import copy_position, is_over, object_position, object_table, set_position
 from splinter.store.outcomes import note_outcome
 from splinter.store.reclaim import note_retire
 from splinter.store.records import Account, Object, Participant, Stage
+from splinter.store.roster import (
+    NO_PLACE,
+    drop_if_empty,
+    hand_chunk,
+    next_position,
+    note_joins,
+    note_leaves,
+    remove_chunk,
+)
 from splinter.store.slabs import unit_of
 from splinter.store.slots import note_take
 from splinter.store.snapshots import note_deletion
 
+_TABLES_MAX = limits.TABLES_MAX
 _TABLE_CLIENTS = limits.TABLE_CLIENTS
+_TABLE_ROSTER = limits.TABLE_ROSTER
 INSERT_TRIES_MAX = limits.INSERT_TRIES_MAX
 EXPECT_ABSENT = -1  # as expected_version: there must be no object yet; versions are even, so it is none
-
-
-@njit(cache=True)
-def system_version(account: int) -> int:
-    """The version of an object of the system that no reader of a snapshot looks at: it is published without a commit."""
-    return Account(account).sequence * 2
 
 
 @njit(cache=True)
@@ -57,7 +62,8 @@ def publish(
     """Make the complete slot the object of its key, in place of the one that is there, and record what ``claim`` says
     (0: nothing). That is a commit, but for a reply that is kept. The caller holds the tenant's lock.
 
-    Returns a status; other than OK, nothing has changed.
+    Returns a status, or NO_PLACE: :func:`splinter.store.roster.roster_prepare` is to be called first. Other than OK, nothing
+    has changed.
     """
     account_at, mine = account_of(store, tenant), Participant(me)
     account = Account(account_at)
@@ -80,6 +86,7 @@ def publish(
     word = entry_word(hashed, size_class, unit_of(store, slot))
     if entry != 0:
         Object(slot).previous = word_unit(old_word)
+        copy_position(slot, word_object(store, old_word))
         count = _note_commit(store, me, account_at, slot, sequence, note_outcome(store, me, 0, claim, version))
         count = _note_source(store, me, count, size_class, stage)
         count = note(store, me, count, account.at.bytes_used, used_after)
@@ -90,12 +97,20 @@ def publish(
         published(store, me)
         mine.last_version = version
         return Status.OK
+    chunk = 0
+    if table < _TABLES_MAX:
+        chunk = hand_chunk(store, me, tenant)
+        if chunk == 0:
+            return NO_PLACE
+        set_position(slot, next_position(chunk))
     for _ in range(INSERT_TRIES_MAX):
         entry = empty_entry(store, me, hashed)
         if entry < 0:
             return -entry
         count = _note_commit(store, me, account_at, slot, sequence, note_outcome(store, me, 0, claim, version))
         count = log_change(store, me, count, tenant, sequence, slot, CHANGE_PUT, claim, version)
+        if chunk != 0:
+            count = note_joins(store, me, count, tenant, chunk, entry)
         if insert(store, me, account_at, entry, word, slot, size_class, stage, version + counts, used_after, count):
             mine.last_version = version
             return Status.OK
@@ -129,19 +144,29 @@ def remove(store: int, me: int, tenant: int, entry: int, word: int, noted: int, 
     account = Account(account_at)
     used = account.bytes_used - class_bytes(word_class(word))
     found, sequence = word_object(store, word), account.sequence
+    table = object_table(found)
+    if table == _TABLE_ROSTER:
+        remove_chunk(store, me, tenant, entry, word)
+        return
+    position = object_position(found)
+    is_listed = table < _TABLES_MAX and account.active != 0  # the roster of a tenant that is swept away goes with it
     count = note_outcome(store, me, noted, claim, 0)
     count = note(store, me, count, account.at.bytes_used, used)
     count = note(store, me, count, account.at.objects, account.objects - 1)
     count = note_retire(store, me, count, word_unit(word))
-    if object_table(found) != _TABLE_CLIENTS:
+    if table != _TABLE_CLIENTS:
         sequence, number = sequence + 1, account.deletions
         note_deletion(store, tenant, number, sequence, word_unit(word))
         count = note(store, me, count, account.at.deletions, number + 1)
         count = _note_commit(store, me, account_at, 0, sequence, count)
     count = log_change(store, me, count, tenant, sequence, found, CHANGE_DELETE, claim, 0)
+    if is_listed:
+        count = note_leaves(store, me, count, tenant, position)
     announce(store, me, count, entry, word, 0, 0, 0, 0)
     store64_release(entry, 0)
     published(store, me)
+    if is_listed:
+        drop_if_empty(store, me, tenant, position)
 
 
 @njit(cache=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from numba import njit
 
 from splinter.errors import Status
+from splinter.store.classes import class_bytes
 from splinter.store.commits import commit_objects
 from splinter.store.expiry import make_room
 from splinter.store.publication import publish
+from splinter.store.roster import NO_PLACE, roster_prepare
 
 
 @njit(cache=True)
@@ -15,7 +17,8 @@ def publish_with_room(
     store: int, me: int, tenant: int, table: int, key: int, key_length: int, hashed: int, slot: int, size_class: int,
     stage: int, expected_version: int, claim: int,
 ) -> int:  # fmt: skip
-    """As :func:`splinter.store.publication.publish`, which is tried twice if need be."""
+    """As :func:`splinter.store.publication.publish`, which is tried twice if need be. What is staged also gets a place in
+    the roster; for another one see :func:`splinter.store.operations.publish_filled`."""
     status = publish(
         store, me, tenant, table, key, key_length, hashed, slot, size_class, stage, expected_version, claim
     )  # fmt: skip
@@ -23,6 +26,22 @@ def publish_with_room(
         status = publish(
             store, me, tenant, table, key, key_length, hashed, slot, size_class, stage, expected_version, claim
         )  # fmt: skip
+    if status == NO_PLACE and stage != 0:
+        status = place_with_room(store, me, tenant, class_bytes(size_class))
+        if status == Status.OK:
+            status = publish(
+                store, me, tenant, table, key, key_length, hashed, slot, size_class, stage, expected_version, claim
+            )  # fmt: skip
+        status = Status.BUSY if status == NO_PLACE else status
+    return status
+
+
+@njit(cache=True)
+def place_with_room(store: int, me: int, tenant: int, size: int) -> int:
+    """As :func:`splinter.store.roster.roster_prepare`, likewise."""
+    status = roster_prepare(store, me, tenant, size)
+    if status == Status.QUOTA_EXCEEDED and make_room(store, me, tenant):
+        status = roster_prepare(store, me, tenant, size)
     return status
 
 

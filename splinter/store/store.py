@@ -14,13 +14,13 @@ import numpy as np
 from splinter import limits
 from splinter.errors import Status, error_for
 from splinter.layout import offset
+from splinter.store.account_layout import ACCOUNT
 from splinter.store.audit.walk import check_invariants
 from splinter.store.clock import moment_in, set_clock, take_clock
 from splinter.store.commit_layout import DELETION_RING_BYTES
 from splinter.store.epochs import EPOCH_OFFLINE, OLDEST_NONE, epoch_enter, epoch_leave
 from splinter.store.journal import participant_at
 from splinter.store.layout import (
-    ACCOUNT,
     BUCKET,
     CLASS_LIST,
     CLASSES,

@@ -35,8 +35,12 @@ def tenant_open(store: int, tenant: int, quota_bytes: int, generation: int) -> i
         return Status.UNKNOWN_TENANT
     account = Account(account_of(store, tenant))
     if load64_acquire(account.at.active) == 0:
-        if load64_acquire(account.at.objects) != 0:
+        if load64_acquire(account.at.objects) != 0 or load64_acquire(account.at.roster_chunks) != 0:
             return Status.BUSY
+        store64_release(account.at.roster_end, 0)
+        store64_release(account.at.roster_hand, 0)
+        store64_release(account.at.roster_next, 0)
+        store64_release(account.at.room_next, 0)
         store64_release(account.at.clients, 0)  # their records were swept away with all other objects
         store64_release(account.at.clients_hand, 0)
         store64_release(account.at.sequence, max(account.sequence, 1))  # versions are not 0
@@ -126,7 +130,7 @@ def tenant_sweep(store: int, p: int, tenant: int, cursor: int, buckets: int) -> 
                 break
             bucket = Bucket(bucket_at(store, following))
     unlock(store, account.at.lock)
-    if end == main_buckets or load64_acquire(account.at.objects) == 0:
+    if end == main_buckets or load64_acquire(account.at.objects) == load64_acquire(account.at.roster_chunks) == 0:
         return -1
     return end
 

@@ -20,11 +20,11 @@ from splinter.store.hashing import identity_key_length, identity_table, keys_equ
 from splinter.store.index import find_hashed
 from splinter.store.journal import participant_at, unlock
 from splinter.store.objects import is_over, object_bytes, object_version
-from splinter.store.operations import claim_refusal, fill_object, lock_active, lock_to_write
+from splinter.store.operations import claim_refusal, fill_object, lock_active, lock_to_write, publish_filled
 from splinter.store.outcomes import claimed_value
 from splinter.store.publication import remove_key
 from splinter.store.records import Account, Claim, Descriptor, Participant, Read, Write
-from splinter.store.room import commit_with_room, publish_with_room
+from splinter.store.room import commit_with_room
 from splinter.store.slots import peek_slot
 
 CONFLICT = 258  # not a status: something that the transaction has read was changed since; it is to begin anew
@@ -164,4 +164,7 @@ def _commit_one(store: int, me: int, tenant: int, write: int, claim: int) -> int
     if slot < 0:
         return -slot
     fill_object(store, slot, tenant, table, key, key_length, key + key_length, length, written.expires)
-    return publish_with_room(store, me, tenant, table, key, key_length, written.hashed, slot, size_class, 0, 0, claim)
+    return publish_filled(
+        store, me, tenant, table, key, key_length, key + key_length, length, written.expires, written.hashed, slot, size_class,
+        0, claim,
+    )  # fmt: skip
