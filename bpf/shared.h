@@ -105,7 +105,9 @@ struct account {
     __u64 roster_hand;
     __u64 roster_next;
     __u64 room_next;
-    __u64 reserved[3];
+    __u64 eviction;
+    __u64 eviction_hand;
+    __u64 evictions;
 };
 
 struct bucket {

@@ -44,8 +44,12 @@ ACCOUNT = np.dtype(
         ("roster_hand", "<u8"),  # number of the chunk with a hole that the next key takes, plus 1; 0: none is known
         ("roster_next", "<u8"),  # number of the chunk that was looked at last for a hole
         ("room_next", "<u8"),  # position that is looked at next for what is over (splinter.store.expiry)
-        ("reserved", "<u8", 3),
+        ("eviction", "<u8"),  # EVICTION_…. Writer: control process, under the lock
+        # position that is looked at next for what was used least (splinter.store.eviction). Writer: lock's holder
+        ("eviction_hand", "<u8"),
+        ("evictions", "<u8"),  # objects that were evicted so far. Writer: lock's holder
     ]
 )
+EVICTION_NONE, EVICTION_HYPERBOLIC = range(2)
 ACCOUNT_BYTES = ACCOUNT.itemsize
 assert ACCOUNT_BYTES % 64 == 0  # whole cache lines

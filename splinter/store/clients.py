@@ -21,6 +21,7 @@ from splinter.native.atomics import copy_bytes, load64, load64_acquire, store64,
 from splinter.store.accounts import account_of, system_version
 from splinter.store.changes import CHANGE_CLIENT, log_change, log_result
 from splinter.store.classes import class_bytes, class_for
+from splinter.store.eviction import evict_for
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import empty_entry, entry_word, find_entry, word_object
 from splinter.store.journal import commit, note, participant_at, try_lock_tenant, unlock
@@ -228,6 +229,8 @@ def _create(store: int, me: int, tenant: int, claim: int) -> int:
     clients_expire(store, me, tenant, claimed.now_ns)
     status = _room_for_client(account_at)
     if status != Status.OK and _give_way(store, me, tenant, claimed.now_ns):
+        status = _room_for_client(account_at)
+    if status == Status.QUOTA_EXCEEDED and evict_for(store, me, tenant, class_bytes(_CLASS), 0):
         status = _room_for_client(account_at)
     if status != Status.OK:
         return status

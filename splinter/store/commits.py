@@ -22,7 +22,7 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import cas64, copy_bytes, fence, load64, store64_release
+from splinter.native.atomics import cas64, copy_bytes, fence, load64, store8, store64_release
 from splinter.store.accounts import account_of
 from splinter.store.changes import log_commit
 from splinter.store.classes import class_bytes, class_for
@@ -38,7 +38,7 @@ from splinter.store.commit_layout import (
 from splinter.store.hashing import identity_key_length, identity_table
 from splinter.store.index import empty_entry, entry_word, find_entry, word_class, word_object, word_unit
 from splinter.store.journal import announce, commit, date, note, published, withdraw
-from splinter.store.layout import ENTRY_DELETING
+from splinter.store.layout import ENTRY_DELETING, O_ACCESS
 from splinter.store.objects import (
     copy_position,
     fill_header,
@@ -176,6 +176,7 @@ def _open_put(store: int, me: int, tenant: int, write: int) -> int:
     if entry != 0:
         Object(slot).previous = word_unit(old)
         copy_position(slot, word_object(store, old))
+        store8(slot + O_ACCESS, 1)  # a put is a use
         count = note_take(store, me, _note_change(store, me, 0, entry, old, word, NO_POSITION), size_class)
         announce(store, me, count, entry, old, word, slot, version, 1)
         store64_release(entry, word)

@@ -60,6 +60,7 @@ O_LINKS = offset(OBJECT, "link")  # link and previous, written as one 64-bit wor
 O_KEY = OBJECT_BYTES
 POSITION_BITS = 32
 DATED_BIT = 55
+O_ACCESS = offset(OBJECT, "retired") + 7  # the highest byte of ``retired``
 
 # --- the index -----------------------------------------------------------------------------------------------------------
 

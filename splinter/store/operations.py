@@ -184,7 +184,7 @@ def put_form(
         if status == Status.OK:
             status = publish_filled(
                 store, me, tenant, table, key, key_length, value, form, expires, hashed, slot, size_class, expected_version,
-                claim,
+                claim, True,
             )  # fmt: skip
         if form & LARGE_FORM != 0 and status != Status.OK and status != Status.BUSY:
             drop_unnamed(store, me, tenant, value)
@@ -208,16 +208,16 @@ def fill_object(
 @njit(cache=True)
 def publish_filled(
     store: int, me: int, tenant: int, table: int, key: int, key_length: int, value: int, form: int, expires: int,
-    hashed: int, slot: int, size_class: int, expected_version: int, claim: int,
+    hashed: int, slot: int, size_class: int, expected_version: int, claim: int, may_evict: bool,
 ) -> int:  # fmt: skip
     """Publish what :func:`fill_object` has made in the slot of :func:`splinter.store.slots.peek_slot`, and have a place for it
     in the roster. The caller holds the tenant's lock. Returns a status."""
     status = publish_with_room(
-        store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim
+        store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim, may_evict
     )  # fmt: skip
     if status != NO_PLACE:
         return status
-    status = place_with_room(store, me, tenant, class_bytes(size_class))
+    status = place_with_room(store, me, tenant, class_bytes(size_class), may_evict)
     if status != Status.OK:
         return status
     slot = peek_slot(store, me, size_class)  # a chunk may have taken the one before
@@ -225,7 +225,7 @@ def publish_filled(
         return -slot
     fill_object(store, slot, tenant, table, key, key_length, value, form, expires)
     status = publish_with_room(
-        store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim
+        store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim, may_evict
     )  # fmt: skip
     return Status.BUSY if status == NO_PLACE else status  # what was over in that chunk went, and the chunk with it
 
@@ -272,7 +272,9 @@ def _publish_again(
         return -slot
     key, value = object_key(found), object_value(found)
     fill_object(store, slot, tenant, table, key, key_length, value, object_form(found), expires)
-    return publish_with_room(store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim)
+    return publish_with_room(
+        store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim, True
+    )
 
 
 @njit(cache=True)

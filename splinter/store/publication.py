@@ -6,13 +6,14 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import cas64, store64_release
+from splinter.native.atomics import cas64, store8, store64_release
 from splinter.store.accounts import account_of
 from splinter.store.changes import CHANGE_DELETE, CHANGE_PUT, log_change
 from splinter.store.classes import class_bytes
 from splinter.store.hashing import identity_of
 from splinter.store.index import empty_entry, entry_word, find_entry, word_class, word_object, word_unit
 from splinter.store.journal import announce, note, published, withdraw
+from splinter.store.layout import O_ACCESS
 from splinter.store.objects import (
     copy_position,
     is_counted,
@@ -110,6 +111,7 @@ def place(
     if entry != 0:
         Object(slot).previous = word_unit(old_word)
         copy_position(slot, word_object(store, old_word))
+        store8(slot + O_ACCESS, 1)  # a put is a use
         count = _note_commit(store, me, account_at, slot, sequence, note_outcome(store, me, 0, claim, version))
         count = _note_source(store, me, count, size_class, stage)
         count = note(store, me, count, account.at.bytes_used, used_after)

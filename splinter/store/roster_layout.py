@@ -31,6 +31,7 @@ assert limits.STORE_BYTES_MAX // _INDEX_SHARE // ENTRY_BYTES < CELL_HOLE
 # The first chunks are small, so that a tenant with few keys pays little: 128, 256, 512 and then 1024 bytes.
 CHUNK_CLASS_FIRST, CHUNK_CLASS_STEP, CHUNK_GROWS = 2, 2, 3
 CHUNK_CLASS_BYTES_FIRST = CLASS_BYTES[CHUNK_CLASS_FIRST]
+CHUNK_CLASS_BYTES_MAX = CHUNK_CLASS_BYTES_FIRST << CHUNK_GROWS
 assert CLASS_BYTES[CHUNK_CLASS_FIRST + CHUNK_CLASS_STEP] == 2 * CHUNK_CLASS_BYTES_FIRST
 
 # A position is the number of a chunk, and of a cell in it.

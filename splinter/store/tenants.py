@@ -7,6 +7,7 @@ from numba import njit
 from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import load32_acquire, load64_acquire, store64, store64_release
+from splinter.store.account_layout import EVICTION_NONE
 from splinter.store.accounts import account_of
 from splinter.store.index import bucket_at, word_object, word_unit
 from splinter.store.journal import commit, lock_tenant, note, participant_at, unlock
@@ -61,6 +62,7 @@ def tenant_close(store: int, p: int, tenant: int) -> int:
     if not lock_tenant(store, participant_at(store, p), account.at.lock):
         return Status.BUSY
     store64_release(account.at.active, 0)
+    store64_release(account.at.eviction, EVICTION_NONE)  # another tenant may have the id one day
     unlock(store, account.at.lock)
     return Status.OK
 
@@ -79,6 +81,18 @@ def tenant_set_durability(store: int, p: int, tenant: int, durability: int) -> i
     if account.durability == DURABILITY_NONE and durability != DURABILITY_NONE and account.objects != 0:
         store64_release(descriptor.at.log_gaps, descriptor.log_gaps + 1)
     store64_release(account.at.durability, durability)
+    unlock(store, account.at.lock)
+    return Status.OK
+
+
+@njit(cache=True)
+def tenant_set_eviction(store: int, p: int, tenant: int, eviction: int) -> int:
+    """Say by which policy (EVICTION_…) a tenant's objects are evicted from now on. Called by the control process only. Returns
+    OK or BUSY."""
+    me, account = participant_at(store, p), Account(account_of(store, tenant))
+    if not lock_tenant(store, me, account.at.lock):
+        return Status.BUSY
+    store64_release(account.at.eviction, eviction)
     unlock(store, account.at.lock)
     return Status.OK
 

@@ -15,11 +15,13 @@ from numba import njit
 from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import store64
+from splinter.store.account_layout import EVICTION_HYPERBOLIC, EVICTION_NONE
 from splinter.store.accounts import account_of
 from splinter.store.clients import claim_begin, claim_settle_body, clients_sweep
 from splinter.store.clock import moment_in
 from splinter.store.compaction import compact
 from splinter.store.epochs import OLDEST_NONE, epoch_enter
+from splinter.store.eviction import evict_for
 from splinter.store.expiry import sweep
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import bucket_number
@@ -32,6 +34,7 @@ from splinter.store.records import Account, Claim
 from splinter.store.slabs import retreat
 from splinter.store.staging import stage_expire, stage_put
 from splinter.store.store import Store
+from splinter.store.tenants import tenant_set_eviction
 from splinter.wire import LARGE_STRUCT
 from tests.support.large import put_head_in_epoch, put_part_in_epoch
 from tests.support.transactions import Transaction
@@ -148,6 +151,32 @@ def large(key: bytes, identity: int, more: int) -> Step:
         assert status == Status.OK, status
 
     return Step(f"large {key!r}", run, lambda contents: contents.__setitem__(key, LARGE_STRUCT.pack(identity, length)))
+
+
+@njit
+def _evict(store: int) -> int:
+    """Have the tenant give up objects for its quota, as a put does."""
+    me = participant_at(store, VICTIM)
+    status = lock_active(store, me, TENANT)
+    if status == Status.OK:
+        evict_for(store, me, TENANT, 0, 0)
+        unlock(store, Account(account_of(store, TENANT)).at.lock)
+    return status
+
+
+def evict(key: bytes) -> Step:
+    """Evict the only object that there is."""
+
+    def run(store: Store) -> None:
+        quota = int(store.accounts[TENANT]["quota_bytes"])
+        assert tenant_set_eviction(store.address, VICTIM, TENANT, EVICTION_HYPERBOLIC) == Status.OK
+        store.open_tenant(TENANT, 1)
+        status = _evict(store.address)
+        store.open_tenant(TENANT, quota)
+        assert tenant_set_eviction(store.address, VICTIM, TENANT, EVICTION_NONE) == Status.OK
+        assert status == Status.OK, status
+
+    return Step(f"evict {key!r}", run, lambda contents: contents.pop(key, None) and None)
 
 
 def delete(key: bytes) -> Step:
@@ -418,6 +447,8 @@ def steps() -> list[Step]:
         sweep_over(b"while"),
         put_for_a_while(b"room", value(34, 40), HOUR_NS),
         refused_for_quota(b"room"),
+        put(b"least", value(35, 12)),
+        evict(b"least"),
         put(b"small", value(1, 10)),
         put(b"small", value(2, 20)),  # replaced within the class
         put(b"small", value(3, 100)),  # and by another class
