@@ -187,6 +187,7 @@ ADD_TRIES_MAX = 100  # a counter that another writer changes at the same time is
 INSERT_TRIES_MAX = 1000  # an insert that loses an empty index entry to another writer looks for the next one
 STAGING_AGE_NS_MAX = 10_000_000_000  # a fragmented put that is not whole by then may be dropped
 STORE_LOCK_SPINS_MAX = 1_000_000  # for the shared free lists, which are held for a few stores: about 30 ms
+SCAN_POSITIONS = 512  # of a tenant's roster that one SCAN looks at
 SCAN_BUCKETS_MAX = 65536  # main buckets that one call of a scan looks at
 TENANT_LOCK_SPINS_MAX = 2_000_000  # about 60 ms: longer than it takes to restart a dead holder
 

@@ -47,6 +47,7 @@ from splinter.worker.durable import show, show_all, show_missing
 from splinter.worker.layout import OPCODES
 from splinter.worker.records import Counters, Header, Worker
 from splinter.worker.reply import DROP, HEADER_BYTES, body_bytes_max, finish, refuse
+from splinter.worker.scan import scan
 from splinter.worker.tasks.invoke import invoke
 from splinter.worker.tasks.once import claim_of, reply_recorded
 from splinter.worker.transact import transact
@@ -74,7 +75,7 @@ def handle(w: int, header: int, length: int, chunk: int, hashed: int, record: in
         return refuse(w, header, Status.BAD_LENGTH)
     if opcode != Opcode.INVOKE:
         resumed_nothing(w)
-    if opcode > Opcode.GET_LARGE:
+    if opcode > Opcode.SCAN:
         return refuse(w, header, Status.UNKNOWN_OPCODE)
     if opcode == Opcode.PING:
         return finish(w, header, Status.OK, 0, 0)
@@ -86,6 +87,8 @@ def handle(w: int, header: int, length: int, chunk: int, hashed: int, record: in
         return _multiget(w, header, key_length, value_length)
     if opcode == Opcode.TRANSACT:
         return transact(w, header, key_length, value_length)
+    if opcode == Opcode.SCAN:
+        return scan(w, header, key_length, value_length)
     if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
         return refuse(w, header, Status.BAD_KEY)
     if opcode == Opcode.GET:
