@@ -42,6 +42,7 @@ struct usual {
 #define KEY_LENGTH_BITS 8
 #define VALUE_LENGTH_BITS 22
 #define LARGE_BIT 30
+#define OBJECT_ACCESS 31
 #define EXPIRES_BIT 31
 #define BUCKET_ENTRIES 7
 #define CHAIN_BUCKETS_MAX 8

@@ -106,6 +106,7 @@ def shared_header() -> str:
             KEY_LENGTH_BITS=layout.KEY_LENGTH_BITS,
             VALUE_LENGTH_BITS=layout.VALUE_LENGTH_BITS,
             LARGE_BIT=layout.LARGE_BIT,
+            OBJECT_ACCESS=layout.O_ACCESS,
             EXPIRES_BIT=layout.EXPIRES_BIT,
             BUCKET_ENTRIES=limits.BUCKET_ENTRIES,
             CHAIN_BUCKETS_MAX=limits.CHAIN_BUCKETS_MAX,

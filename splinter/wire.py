@@ -177,6 +177,7 @@ DUMPED_LARGE = 1  # the value is a LARGE, and the real one in parts
 DUMPED_PART = 2  # a part, as a PUT_PART has it; a restore takes them before the object
 assert DUMPED_STRUCT.size == DUMPED_BYTES
 DURABILITIES = ("none", "interval", "always")  # of tenants, by the number that the store has for each
+EVICTIONS = ("none", "hyperbolic")  # likewise
 
 
 class Header:

@@ -22,13 +22,13 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import load8, load64, shift_right, store8
+from splinter.native.atomics import load64, shift_right
 from splinter.store.account_layout import EVICTION_NONE
 from splinter.store.accounts import account_of
 from splinter.store.changes import log_room
 from splinter.store.index import word_object
 from splinter.store.journal import note
-from splinter.store.layout import DATED_BIT, O_ACCESS, POSITION_BITS
+from splinter.store.layout import DATED_BIT, POSITION_BITS
 from splinter.store.objects import is_over
 from splinter.store.publication import remove
 from splinter.store.records import Account, Object, Participant
@@ -47,13 +47,6 @@ _ACCESS_SHIFT = 56
 _NEVER_USED = _COUNT_MAX << _LOOKS_SHIFT  # counts of what is less than all others
 _PLACES = 4  # of the hand
 assert _USES_SHIFT + _COUNT_BITS <= DATED_BIT
-
-
-@njit(cache=True, forceinline=True)
-def mark_used(found: int) -> None:
-    """Note that an object is used, for the hand. By any reader, without a lock."""
-    if load8(found + O_ACCESS) == 0:
-        store8(found + O_ACCESS, 1)
 
 
 @njit(cache=True)

@@ -6,7 +6,7 @@ from numba import njit
 
 from splinter import limits
 from splinter.layout import offset
-from splinter.native.atomics import copy_bytes, load64, store64
+from splinter.native.atomics import copy_bytes, load8, load64, store8, store64
 from splinter.store.hashing import identity_of
 from splinter.store.layout import (
     DATED_BIT,
@@ -15,6 +15,7 @@ from splinter.store.layout import (
     IDENTITY_BITS,
     KEY_LENGTH_BITS,
     LARGE_BIT,
+    O_ACCESS,
     O_IDENTITY,
     O_KEY,
     OBJECT,
@@ -157,6 +158,13 @@ def copy_position(slot: int, found: int) -> None:
     """Have the object in a slot that is not published take the place of ``found``, which is: its position and what else stands
     beside that."""
     Object(slot).retired = Object(found).retired & ~_DATED
+
+
+@njit(cache=True, forceinline=True)
+def mark_used(found: int) -> None:
+    """Note that an object is used, for who evicts (:mod:`splinter.store.eviction`). By any reader, in its epoch, without a lock."""
+    if load8(found + O_ACCESS) == 0:
+        store8(found + O_ACCESS, 1)
 
 
 @njit(cache=True)

@@ -14,7 +14,15 @@ from splinter.native.atomics import copy_bytes, load16, load64, store32, store64
 from splinter.store.clock import clock_of_turn, moment_in, turn_now
 from splinter.store.journal import participant_at
 from splinter.store.large import store_put_large
-from splinter.store.objects import is_large, is_over, object_expires, object_value, object_value_length, object_version
+from splinter.store.objects import (
+    is_large,
+    is_over,
+    mark_used,
+    object_expires,
+    object_value,
+    object_value_length,
+    object_version,
+)
 from splinter.store.operations import (
     store_delete,
     store_expire,
@@ -129,6 +137,7 @@ def _get(w: int, header: int, key_length: int, hashed: int) -> int:
     wanted = request.object_version
     if wanted != 0 and wanted != version:
         return refuse(w, header, Status.VERSION_CHANGED)
+    mark_used(found)
     if is_large(found):
         return refuse(w, header, Status.VALUE_TOO_LARGE)  # for one reply: GET_LARGE tells of its parts
     return _tell_value(w, header, found)
@@ -362,6 +371,7 @@ def _multiget(w: int, header: int, key_length: int, value_length: int) -> int:
             store32(reply + used, MULTIGET_MISSING)
             used += 4
             continue
+        mark_used(found)
         value_size = object_value_length(found)
         if value_size > most - value_at or is_large(found):
             store32(reply + used, MULTIGET_TOO_LARGE)

@@ -12,9 +12,9 @@ from splinter import limits
 from splinter.errors import BusyError, QuotaExceededError, Status, VersionChangedError
 from splinter.store.account_layout import EVICTION_HYPERBOLIC, EVICTION_NONE
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
-from splinter.store.eviction import is_used_less, look_at, mark_used
+from splinter.store.eviction import is_used_less, look_at
 from splinter.store.layout import O_ACCESS, POSITION_BITS
-from splinter.store.objects import object_position
+from splinter.store.objects import mark_used, object_position
 from splinter.store.operations import store_find, store_find_at
 from splinter.store.publication import EXPECT_ABSENT
 from splinter.store.store import Store
