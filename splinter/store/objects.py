@@ -162,7 +162,7 @@ def copy_position(slot: int, found: int) -> None:
 
 @njit(cache=True, forceinline=True)
 def mark_used(found: int) -> None:
-    """Note that an object is used, for who evicts (:mod:`splinter.store.eviction`): by a reader in its epoch, without a lock."""
+    """Note that an object is used, for who evicts (:mod:`splinter.store.eviction`): by a reader in its epoch, lock-free."""
     if load8(found + O_ACCESS) == 0:
         store8(found + O_ACCESS, 1)
 
