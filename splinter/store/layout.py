@@ -211,7 +211,7 @@ INTENT = np.dtype(
         ("pool_lock", "<u8"),  # the same for the lock of the slabs
         ("compact_lock", "<u8"),  # the same for that of compaction
         ("keeps_old", "<u8"),  # JOURNAL_PUBLISHING: 1: what the old word names is not retired by this step
-        ("gone", "<u8"),  # the object that the last step was the end of, whose parts are to go (drop_parts); 0: none
+        ("gone", "<u8"),  # the object that the last step was the end of, whose parts are to go (_drop_parts); 0: none
         ("reserved", "<u8", 4),
     ]
 )

@@ -76,6 +76,7 @@ def publish(
     Returns a status, or NO_PLACE: :func:`splinter.store.roster.roster_prepare` is to be called first. Other than OK, nothing
     has changed.
     """
+    Intent(Participant(me).intent).gone = 0  # who died with this number, or replayed a log, may have left one
     status = place(store, me, tenant, table, key, key_length, hashed, slot, size_class, stage, expected_version, claim)
     if status == Status.OK:
         _drop_parts(store, me, tenant)

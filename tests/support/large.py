@@ -7,7 +7,8 @@ from splinter.errors import Status, error_for
 from splinter.store.clock import moment_in
 from splinter.store.journal import participant_at
 from splinter.store.large import store_put_large
-from splinter.store.operations import store_last_version, store_put
+from splinter.store.objects import object_version
+from splinter.store.operations import store_find, store_last_version, store_put
 from splinter.store.publication import EXPECT_ABSENT
 from splinter.store.store import Store
 from splinter.wire import LARGE_STRUCT, PART_KEY_STRUCT, PART_STRUCT
@@ -90,3 +91,10 @@ def parts_in(store: Store, tenant: int) -> list:
         return list(store.scan(limits.TABLE_PARTS, tenant=tenant))
     finally:
         store.descriptor["clock_base"] = before
+
+
+def find_head(store: Store, tenant: int, table: int, key: bytes) -> tuple[int, int]:
+    """Address and version of the object of a key."""
+    with store.epoch():
+        found = int(store_find(store.address, tenant, table, address_of(key), len(key), 0))
+        return found, int(object_version(found))

@@ -19,7 +19,7 @@ from splinter.store.reclaim import reclaim
 from splinter.store.salvage import remove_cut_values
 from splinter.store.store import Store
 from splinter.wire import PART_KEY_STRUCT
-from tests.support.large import large_value, parts_in, put_head, put_large, put_part, put_parts
+from tests.support.large import find_head, large_value, parts_in, put_head, put_large, put_part, put_parts
 from tests.support.logs import groups, logged, restored, state_of
 from tests.support.transactions import Transaction
 
@@ -136,6 +136,17 @@ def test_what_is_refused_leaves_no_parts_and_takes_none_from_others(store: Store
     # A long key that names a part of another object as its own gets nothing.
     assert put_head(store, TENANT, 0, b"kex", 5, 200_000)[0] == Status.NOT_FOUND
     assert large_value(store, TENANT, 0, b"key") == value_of(200_000)
+
+
+def test_what_a_dead_writer_was_about_to_remove_is_not_its_successor_s_business(store: Store) -> None:
+    put_large(store, TENANT, 0, b"key", 5, value_of(200_000))
+    one, _ = find_head(store, TENANT, 0, b"key")
+    for gone in (one, int(store.descriptor["slabs"]) + 7 * limits.SLAB_BYTES):  # by now another object's slot, or nobody's
+        store.participants["intent"]["gone"][0] = gone
+        store.put(TENANT, 0, b"other %d" % gone, b"value", participant=0)
+        store.participants["intent"]["gone"][0] = gone
+        assert store.delete(TENANT, 0, b"other %d" % gone, participant=0)
+        assert large_value(store, TENANT, 0, b"key") == value_of(200_000)
 
 
 def test_a_put_that_looks_for_room_does_not_take_its_own_parts(store: Store) -> None:
