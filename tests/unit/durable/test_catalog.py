@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -175,6 +176,20 @@ def test_a_newer_folder_is_refused_and_an_older_one_migrated_after_a_copy(tmp_pa
     monkeypatch.undo()
     with pytest.raises(ServerError, match="newer Splinter"):
         Catalog(path)
+
+
+def test_a_folder_of_before_large_values_is_taken(tmp_path: Path, catalog: Catalog, capsys: pytest.CaptureFixture[str]):
+    catalog.put_tenants([TENANT])
+    catalog.close()
+    path = tmp_path / "splinter.db"
+    with contextlib.closing(sqlite3.connect(path)) as base:
+        base.execute("PRAGMA user_version = 1")  # which is all that tells them apart
+    again = Catalog(path)
+    assert again.tenants() == [TENANT] and (tmp_path / "splinter.db.version-1").exists()
+    again.close()
+    assert f"it becomes version {catalog_module.VERSION}" in capsys.readouterr().out
+    Catalog(path).close()
+    assert capsys.readouterr().out == ""  # once
 
 
 def test_a_folder_has_one_server(tmp_path: Path):
