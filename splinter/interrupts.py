@@ -8,11 +8,46 @@ import signal
 import sys
 import threading
 from collections.abc import Generator
+from types import FrameType
 from typing import Any
 
 _AGAIN_SECONDS = 0.01
+_CALLED_BACK = ("_raw_object_cache_notify", "_raw_object_cache_getbuffer")  # of llvmlite: compiled code calls them
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _INTERRUPTING = (*_ENDING, signal.SIGALRM)
+_under_way: set[int] = set()  # signals that are sent again
+
+
+def is_called_back(frame: FrameType | None) -> bool:
+    """Whether a signal came where compiled code has called Python back, and takes an exception for an answer.
+
+    LLVM does so while it loads code from the cache: it goes on without the code that it asked for, and ends the process.
+    """
+    while frame is not None:
+        if frame.f_code.co_name in _CALLED_BACK:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def send_again(number: int) -> None:
+    """Send this process a signal in a moment; once, however often it came until then."""
+    if number not in _under_way:
+        _under_way.add(number)
+        threading.Timer(_AGAIN_SECONDS, _send, (number,)).start()
+
+
+def _send(number: int) -> None:
+    _under_way.discard(number)
+    os.kill(os.getpid(), number)
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """A handler of SIGINT: ``KeyboardInterrupt``, as by Python's own, but not where :func:`is_called_back` says so."""
+    if is_called_back(frame):
+        send_again(number)
+    else:
+        signal.default_int_handler(number, frame)
 
 
 @contextlib.contextmanager
@@ -27,7 +62,10 @@ def interruptible(reasons: dict[int, str] | None = None) -> Generator[None]:
         texts.pop(signal.SIGHUP, None)
     came: list[int] = []
 
-    def interrupt(number: int, _: object) -> None:
+    def interrupt_once(number: int, frame: FrameType | None) -> None:
+        if is_called_back(frame):
+            send_again(number)
+            return
         for one in texts:
             signal.signal(one, signal.SIG_IGN)
         came.append(number)
@@ -39,11 +77,11 @@ def interruptible(reasons: dict[int, str] | None = None) -> Generator[None]:
             hook(unraisable)
             return
         for one in texts:
-            signal.signal(one, interrupt)
-        threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), came.pop())).start()
+            signal.signal(one, interrupt_once)
+        send_again(came.pop())
 
     hook, sys.unraisablehook = sys.unraisablehook, ignored
-    before = {one: signal.signal(one, interrupt) for one in texts}
+    before = {one: signal.signal(one, interrupt_once) for one in texts}
     try:
         yield
     finally:

@@ -10,7 +10,9 @@ import io
 import os
 import signal
 import sys
-from typing import NoReturn
+from types import FrameType
+
+from splinter.interrupts import interrupt, is_called_back, send_again
 
 _FAILED = 1
 _STREAMS = (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_RDONLY, "w"))
@@ -30,6 +32,8 @@ def main() -> None:
     for number in _ENDING:
         if signal.getsignal(number) is signal.SIG_DFL:  # what is ignored stays ignored
             signal.signal(number, _end)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
     try:
         status = _run()
     except SystemExit as end:
@@ -81,8 +85,11 @@ def _say(text: object) -> int:
     return _FAILED
 
 
-def _end(number: int, _: object) -> NoReturn:
+def _end(number: int, frame: FrameType | None) -> None:
     """At a signal: an exception, so that what was begun is removed on the way."""
+    if is_called_back(frame):
+        send_again(number)
+        return
     for each in _ENDING:
         signal.signal(each, signal.SIG_IGN)
     raise SystemExit(128 + number)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import selectors
 import signal
+import sys
 import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
+import llvmlite.binding as llvm
 import pytest
 
-from splinter.interrupts import interruptible, uninterrupted
+from splinter.cli import start
+from splinter.interrupts import interrupt, interruptible, uninterrupted
+from splinter.server.supervisor.signals import Signals, StoppedError
+from tests.support.waiting import wait_for
 
 INTERRUPTING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -74,3 +83,95 @@ def test_a_thread_is_never_interrupted() -> None:
     thread.start()
     thread.join()
     assert seen == [signal.getsignal(signal.SIGINT)]
+
+
+# --- where compiled code has called back -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _handler(number: int, handler: Callable[..., object]) -> Generator[None]:
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+@contextmanager
+def of_python() -> Generator[None]:
+    """What a command does at Ctrl-C."""
+    with _handler(signal.SIGINT, interrupt), pytest.raises(KeyboardInterrupt):
+        yield
+
+
+@contextmanager
+def of_a_command() -> Generator[None]:
+    """What a command does at SIGTERM."""
+    with _handler(signal.SIGTERM, start._end), pytest.raises(SystemExit):
+        yield
+
+
+@contextmanager
+def of_a_measurement() -> Generator[None]:
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        yield
+
+
+@contextmanager
+def of_a_server() -> Generator[None]:
+    """What a server does that starts."""
+    selector = selectors.DefaultSelector()
+    signals = Signals(selector)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGALRM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+    before = {number: signal.getsignal(number) for number in numbers}
+    signals.catch()
+    try:
+        with pytest.raises(StoppedError), signals.interruptible():
+            yield
+    finally:
+        signals.close()
+        selector.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+INTERRUPTIONS = [
+    (of_python, signal.SIGINT),
+    (of_a_command, signal.SIGTERM),
+    (of_a_measurement, signal.SIGTERM),
+    (of_a_server, signal.SIGTERM),
+]
+
+
+@pytest.mark.parametrize(("is_interrupted", "number"), INTERRUPTIONS)
+def test_code_that_is_loaded_is_not_interrupted(
+    is_interrupted: Callable[[], Generator[None]], number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", dropped.append)
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    text = "define i32 @seven() { ret i32 7 }"
+    objects: list[bytes] = []
+    signalled: list[str] = []
+
+    def made(_: object, code: bytes) -> None:
+        signal.raise_signal(number)
+        signalled.append("made")
+        objects.append(code)
+
+    def asked(_: object) -> bytes | None:
+        signal.raise_signal(number)
+        signalled.append("asked")
+        return objects[0] if objects else None
+
+    for _ in range(2):  # it is compiled, then it is loaded
+        machine = llvm.Target.from_default_triple().create_target_machine()
+        with is_interrupted():
+            engine = llvm.create_mcjit_compiler(llvm.parse_assembly(text), machine)
+            engine.set_object_cache(made, asked)
+            engine.finalize_object()
+            assert engine.get_function_address("seven")
+            wait_for(lambda: os.getpid() < 0, 5, "the interruption")
+    assert signalled == ["asked", "made", "asked"]
+    assert not dropped

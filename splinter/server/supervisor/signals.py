@@ -7,9 +7,12 @@ import selectors
 import signal
 import socket
 from collections.abc import Iterator
+from types import FrameType
+
+from splinter.interrupts import is_called_back
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-_AGAIN_SECONDS = 0.05  # until a signal is acted upon that came where the interpreter drops exceptions
+_AGAIN_SECONDS = 0.05  # until a signal is acted upon that came where exceptions are dropped, or do harm
 
 
 class StoppedError(BaseException):
@@ -63,12 +66,13 @@ class Signals:
             for end in self._ends:
                 end.close()
 
-    def _end(self, *_: object) -> None:
+    def _end(self, _: int, frame: FrameType | None) -> None:
         """A signal that ends the server. What takes long at its start is interrupted; again, should the exception get lost."""
         self.stopping = True
         if self._is_interruptible:
             signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
-            raise StoppedError
+            if not is_called_back(frame):
+                raise StoppedError
 
     def _hear(self) -> None:
         assert self._ends is not None
