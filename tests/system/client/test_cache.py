@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
+import shlex
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from splinter.cli.main import app
 from splinter.client import Client
 from splinter.client.admin import TenantInfo
 from splinter.errors import BusyError, ControlError, QuotaExceededError
@@ -29,6 +33,8 @@ def there(db: Store, key: bytes) -> bool:
     found = db.get(1, key)
     return found is not None
 """
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "how-to" / "cache.md").read_text()
 
 
 @pytest.fixture(scope="module", params=TRANSPORTS)
@@ -132,3 +138,28 @@ def test_a_restart_keeps_the_setting_and_brings_nothing_back(tmp_path: Path, uni
                 assert server.admin().get_tenant(tenant.tenant).eviction == "hyperbolic"
             client.put_many([(number, VALUE) for number in range(3000, 6000)])
             assert server.admin().get_tenant(tenant.tenant).bytes_used <= QUOTA
+
+
+def test_the_examples_of_the_page_do_what_it_says(server: RunningServer) -> None:
+    (commands,), (program,) = (re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL) for language in ("bash", "python"))
+    asked: list[bytes] = []
+
+    def ask_the_database(key: bytes) -> bytes:
+        asked.append(key)
+        return b"from the database"
+
+    create, limit = commands.splitlines()
+    for number, command in enumerate((create, limit)):
+        words = [*shlex.split(command, comments=True)[1:], "--instance", server.info.instance]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, result.output
+        (tenant,) = (one for one in server.admin().tenants() if one.tenant == 7)
+        assert tenant.eviction == ("hyperbolic", "none")[number]
+    with server.client(tenant, timeout=20.0) as client:
+        for _ in range(2):
+            names = {"client": client, "key": b"key", "ask_the_database": ask_the_database}
+            exec(program, names)
+            assert names["value"] == b"from the database"
+        assert asked == [b"key"]
+        assert 0 < client.ttl(b"key") <= 300  # type: ignore[operator]
+    server.admin().remove_tenant(7)

@@ -134,11 +134,12 @@ def test_what_a_server_refuses_with_is_harmless(server, source, command, code):
     requests, control = server
     control.answer = lambda request: {"ok": False, "error": code, "message": HOSTILE, "diagnostics": [DIAGNOSTIC]}
     requests.refuse_with = lambda header: Status.QUARANTINED
-    if command[0] in ("put", "get", "delete"):
+    is_of_worker = command[0] in ("put", "get", "delete", "scan")
+    if is_of_worker:
         requests.on_reply = lambda header, packet: [packet.replace(b"it again to release it", HOSTILE.encode()[:22])]
     result = run(command, source)
     of_control = {"permission_denied": 5, "compile_error": 1, "no_extension": 3}.get(code, 11)
-    assert result.exit_code == (11 if command[0] in ("put", "get", "delete") else of_control)
+    assert result.exit_code == (11 if is_of_worker else of_control)
     assert_harmless(result.output.replace("\nsplinter: all is well", "") if code == "compile_error" else result.output)
 
 
