@@ -140,7 +140,7 @@ def test_a_restart_keeps_the_setting_and_brings_nothing_back(tmp_path: Path, uni
             assert server.admin().get_tenant(tenant.tenant).bytes_used <= QUOTA
 
 
-def test_the_examples_of_the_page_do_what_it_says(server: RunningServer) -> None:
+def test_the_examples_of_the_page_do_what_it_says(unique_name: str) -> None:
     (commands,), (program,) = (re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL) for language in ("bash", "python"))
     asked: list[bytes] = []
 
@@ -148,18 +148,18 @@ def test_the_examples_of_the_page_do_what_it_says(server: RunningServer) -> None
         asked.append(key)
         return b"from the database"
 
-    create, limit = commands.splitlines()
-    for number, command in enumerate((create, limit)):
-        words = [*shlex.split(command, comments=True)[1:], "--instance", server.info.instance]
-        result = CliRunner().invoke(app, words)
-        assert result.exit_code == 0, result.output
-        (tenant,) = (one for one in server.admin().tenants() if one.tenant == 7)
-        assert tenant.eviction == ("hyperbolic", "none")[number]
-    with server.client(tenant, timeout=20.0) as client:
-        for _ in range(2):
-            names = {"client": client, "key": b"key", "ask_the_database": ask_the_database}
-            exec(program, names)
-            assert names["value"] == b"from the database"
-        assert asked == [b"key"]
-        assert 0 < client.ttl(b"key") <= 300  # type: ignore[operator]
-    server.admin().remove_tenant(7)
+    with running_server(unique_name, "udp") as server:
+        create, limit = commands.splitlines()
+        for number, command in enumerate((create, limit)):
+            words = [*shlex.split(command, comments=True)[1:], "--instance", server.info.instance]
+            result = CliRunner().invoke(app, words)
+            assert result.exit_code == 0, result.output
+            (tenant,) = (one for one in server.admin().tenants() if one.tenant == 7)
+            assert tenant.eviction == ("hyperbolic", "none")[number]
+        with server.client(tenant, timeout=20.0) as client:
+            for _ in range(2):
+                names = {"client": client, "key": b"key", "ask_the_database": ask_the_database}
+                exec(program, names)
+                assert names["value"] == b"from the database"
+            assert asked == [b"key"]
+            assert 0 < client.ttl(b"key") <= 300  # type: ignore[operator]
