@@ -75,4 +75,5 @@ class SoakCache:
         client.put(key, self._known[key], ttl=_TTL_SECONDS if self._dice.random() < 0.2 else None)
 
     def __str__(self) -> str:
-        return f"a cache of {QUOTA_BYTES:,} bytes: {self.reads:,} gets, {self.hits:,} found something; {self.evictions:,} evictions"
+        found = f"{self.reads:,} gets, {self.hits:,} found something; {self.evictions:,} evictions"
+        return f"a cache of {QUOTA_BYTES >> 20} MiB: {found}"
