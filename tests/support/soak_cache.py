@@ -29,30 +29,36 @@ class SoakCache:
 
     @contextlib.contextmanager
     def working(self, timeout: float) -> Iterator[None]:
-        """It works as long as the block lasts; ``timeout``: seconds that a request may take, over an end of the server."""
-        thread = threading.Thread(target=self._work, args=(timeout,))
+        """It works until :meth:`end`, or the block's; ``timeout``: seconds of a request, which an end of the server may take."""
+        thread = self._thread = threading.Thread(target=self._work, args=(timeout,))
         thread.start()
         try:
             yield
         finally:
             self._is_over.set()
             thread.join()
+
+    def end(self, timeout: float) -> list[str]:
+        """Nothing is asked any more. Returns what was wrong, once."""
+        if self._is_over.is_set():
+            return []
+        self._is_over.set()
+        self._thread.join()
         told = self._server.admin().get_tenant(self._tenant.tenant)
         self.evictions = told.evictions
         if told.bytes_used > QUOTA_BYTES:
             self.wrong.append(f"the cache has {told.bytes_used:,} bytes, of at most {QUOTA_BYTES:,}")
-        if len(keys := list(self._scan(timeout))) != len(set(keys)):
+        with self._client(timeout) as client:
+            keys = list(client.scan())
+        if len(keys) != len(set(keys)):
             self.wrong.append("the cache lists a key twice, while nobody writes")
+        return self.wrong
 
     def _client(self, timeout: float) -> Client:
         info = self._server.info
         return Client(
             info.address, self._tenant.tenant, self._tenant.token, port=info.port, netns=info.client_netns, timeout=timeout
         )
-
-    def _scan(self, timeout: float) -> Iterator[bytes]:
-        with self._client(timeout) as client:
-            yield from client.scan()
 
     def _work(self, timeout: float) -> None:
         try:
