@@ -29,7 +29,7 @@ class SoakCache:
 
     @contextlib.contextmanager
     def working(self, timeout: float) -> Iterator[None]:
-        """It works until :meth:`end`, or the block's; ``timeout``: seconds of a request, which an end of the server may take."""
+        """It works until :meth:`end`, or the block's; ``timeout``: of a request, in seconds, over an end of the server."""
         thread = self._thread = threading.Thread(target=self._work, args=(timeout,))
         thread.start()
         try:
