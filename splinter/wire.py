@@ -139,7 +139,7 @@ PART = np.dtype(
     [
         ("table", "<u2"),  # of the object
         ("key_length", "<u2"),  # bytes of its key
-        ("reserved", "<u4"),
+        ("whole", "<u4"),  # bytes of the whole value, for who can tell that there is no room for it; 0: not told
     ]
 )
 PART_STRUCT = struct.Struct("<HHI")  # PART for the struct module

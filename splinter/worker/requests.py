@@ -11,6 +11,7 @@ from numba import njit
 from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import copy_bytes, load16, load64, store32, store64
+from splinter.store.accounts import account_of
 from splinter.store.clock import clock_of_turn, moment_in, turn_now
 from splinter.store.journal import participant_at
 from splinter.store.large import store_put_large
@@ -33,6 +34,7 @@ from splinter.store.operations import (
     store_put,
 )
 from splinter.store.publication import EXPECT_ABSENT
+from splinter.store.records import Account, Part
 from splinter.store.snapshots import UNKNOWN, snapshot_of
 from splinter.store.staging import stage_put
 from splinter.wire import (
@@ -43,6 +45,7 @@ from splinter.wire import (
     MULTIGET_MISSING,
     MULTIGET_TOO_LARGE,
     MULTIGET_VERSIONS,
+    PART_HEAD_BYTES,
     PART_KEY_BYTES,
     TTL_BYTES,
     TTL_NONE,
@@ -220,6 +223,9 @@ def _part(w: int, header: int, key_length: int, value_length: int) -> int:
     if request.opcode == Opcode.PUT_PART:
         if request.flags & FLAG_EXPIRES != 0:
             return refuse(w, header, Status.BAD_TTL)
+        is_first = request.fragment_index == 0 and value_length >= PART_HEAD_BYTES
+        if is_first and Part(key + key_length).whole > Account(account_of(store, tenant)).quota_bytes:
+            return refuse(w, header, Status.QUOTA_EXCEEDED)  # before others are evicted for what can never be there
         return _put(w, header, limits.TABLE_PARTS, key_length, value_length, 0, EXPECT_ABSENT, limits.PART_NS)
     found = store_find(store, tenant, limits.TABLE_PARTS, key, key_length, 0)
     if found == 0:

@@ -94,11 +94,14 @@ def test_large_values_make_room_and_are_evicted_whole(server: RunningServer, ten
     assert server.admin().get_tenant(tenant.tenant).bytes_used < 10_000
 
 
-def test_what_cannot_fit_evicts_nothing(server: RunningServer, tenant: TenantInfo, client: Client) -> None:
+@pytest.mark.parametrize(("quota", "size"), [(60_000, 65_000), (500_000, 600_000)], ids=["in fragments", "in parts"])
+def test_what_cannot_fit_evicts_nothing(
+    server: RunningServer, tenant: TenantInfo, client: Client, quota: int, size: int
+) -> None:
     client.put_many([(key, VALUE) for key in HOT])
-    server.admin().limit_tenant(tenant.tenant, quota_bytes=60_000)
+    server.admin().limit_tenant(tenant.tenant, quota_bytes=quota)
     with pytest.raises(QuotaExceededError):
-        client.put(b"large", bytes(65_000), timeout=1.0)
+        client.put(b"large", bytes(size), timeout=1.0)
     assert server.admin().get_tenant(tenant.tenant).evictions == 0
 
 
