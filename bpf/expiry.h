@@ -23,6 +23,15 @@ static __always_inline int is_large(__u32 lengths)
     return lengths >> LARGE_BIT & 1;
 }
 
+/* Note that the object in a slab is used, for who evicts: see splinter/store/eviction.py. */
+static __always_inline void mark_used(const struct walk *found)
+{
+    volatile __u8 *access = (volatile __u8 *)(found->slab + found->at) + OBJECT_ACCESS;
+
+    if (!*access)
+        *access = 1;
+}
+
 /* Whether the object in a slab, with these lengths, may have expired. The moment does not change while the object stands. */
 static __always_inline int is_over(struct key *key, const struct walk *found, __u32 lengths)
 {

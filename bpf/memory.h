@@ -195,6 +195,7 @@ GLOBAL __u64 get(SCRATCH_PARAMETER, __u64 table, __u64 address, __u64 length)
     lengths = ((struct object *)(found.slab + found.at))->lengths;
     if (is_large(lengths) || is_over(key, &found, lengths))
         return NOT_TOLD;
+    mark_used(&found);
     s->frame.out_address = OBJECT_ADDRESS | (__u64)found.slab_number << SLAB_BYTES_SHIFT |
                            (found.at + sizeof(struct object) + (lengths & KEY_BYTES_MAX));
     s->frame.out_length = value_length(lengths);

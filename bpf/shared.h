@@ -42,6 +42,7 @@ struct usual {
 #define KEY_LENGTH_BITS 8
 #define VALUE_LENGTH_BITS 22
 #define LARGE_BIT 30
+#define OBJECT_ACCESS 31
 #define EXPIRES_BIT 31
 #define BUCKET_ENTRIES 7
 #define CHAIN_BUCKETS_MAX 8
@@ -100,6 +101,14 @@ struct account {
     __u64 number;
     __u64 durability;
     __u64 durable;
+    __u64 roster_end;
+    __u64 roster_chunks;
+    __u64 roster_hand;
+    __u64 roster_next;
+    __u64 room_next;
+    __u64 eviction;
+    __u64 eviction_hand;
+    __u64 evictions;
 };
 
 struct bucket {

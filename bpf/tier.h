@@ -193,6 +193,7 @@ static __always_inline int look_up(struct xdp_md *ctx, struct key *key, __u32 ip
     if (is_large(value_bytes) || value_length(value_bytes) > most)
         return VERDICT_OVER_SIZE;
     value_bytes = value_length(value_bytes);
+    mark_used(&walk);
     *bytes += value_bytes;
     asked.fragment = 1 << 16;
     value_bytes = launder(key, value_bytes, VALUE_MASK);

@@ -21,6 +21,7 @@
 #define SPLINTER_OPCODE_GET_PART 11
 #define SPLINTER_OPCODE_PUT_LARGE 12
 #define SPLINTER_OPCODE_GET_LARGE 13
+#define SPLINTER_OPCODE_SCAN 14
 
 struct splinter_header {
     __u32 magic;

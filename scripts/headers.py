@@ -17,7 +17,7 @@ from splinter.layout import offset
 from splinter.net import place, tenants, tier
 from splinter.net.depths import DEPTH
 from splinter.net.xdp.verdicts import Verdict
-from splinter.store import layout
+from splinter.store import account_layout, layout
 from splinter.store.epochs import EPOCH_OFFLINE
 
 BPF = Path(__file__).resolve().parents[1] / "bpf"
@@ -106,6 +106,7 @@ def shared_header() -> str:
             KEY_LENGTH_BITS=layout.KEY_LENGTH_BITS,
             VALUE_LENGTH_BITS=layout.VALUE_LENGTH_BITS,
             LARGE_BIT=layout.LARGE_BIT,
+            OBJECT_ACCESS=layout.O_ACCESS,
             EXPIRES_BIT=layout.EXPIRES_BIT,
             BUCKET_ENTRIES=limits.BUCKET_ENTRIES,
             CHAIN_BUCKETS_MAX=limits.CHAIN_BUCKETS_MAX,
@@ -113,7 +114,7 @@ def shared_header() -> str:
             EPOCH_OFFLINE=f"{EPOCH_OFFLINE}ull",
         ),
         _structure("store_descriptor", layout.STORE, "epoch"),
-        _structure("account", layout.ACCOUNT),
+        _structure("account", account_layout.ACCOUNT),
         _structure("bucket", layout.BUCKET),
         _structure("object", layout.OBJECT),
         _structure("tenant", tenants.TENANT),

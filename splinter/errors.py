@@ -110,6 +110,13 @@ class ConflictError(VersionChangedError):
         super().__init__(message)
 
 
+class ScanInterruptedError(SplinterError):
+    """The server was started anew in the middle of a scan, with another store, in which keys have other places."""
+
+    def __init__(self) -> None:
+        super().__init__("the server was started anew, with another store: begin the scan again")
+
+
 class BusyError(RequestError):
     status = Status.BUSY
 

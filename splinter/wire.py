@@ -40,6 +40,7 @@ class Opcode(IntEnum):
     GET_PART = 11
     PUT_LARGE = 12
     GET_LARGE = 13
+    SCAN = 14
 
 
 HEADER = np.dtype(
@@ -138,12 +139,23 @@ PART = np.dtype(
     [
         ("table", "<u2"),  # of the object
         ("key_length", "<u2"),  # bytes of its key
-        ("reserved", "<u4"),
+        ("whole", "<u4"),  # bytes of the whole value, for who can tell that there is no room for it; 0: not told
     ]
 )
 PART_STRUCT = struct.Struct("<HHI")  # PART for the struct module
 PART_HEAD_BYTES = PART.itemsize
 assert PART_HEAD_BYTES + limits.KEY_BYTES_MAX + limits.PART_BYTES <= limits.VALUE_BYTES_MAX
+
+# A SCAN's value, and the beginning of its reply's; there keys follow, each a byte with its length, and its bytes.
+SCAN = np.dtype(
+    [
+        ("cursor", "<u8"),  # where to go on: as the reply before says; 0 to begin with; in a reply SCAN_END: that was all
+        ("store", "<u8"),  # of which store the cursor is: likewise
+    ]
+)
+SCAN_STRUCT = struct.Struct("<QQ")  # SCAN for the struct module
+SCAN_BYTES = SCAN.itemsize
+SCAN_END = 0xFFFF_FFFF_FFFF_FFFF
 
 # An object as `dump.objects` tells it on the control port, and `restore.objects` takes it; then its key, its value, and zeros
 # up to a multiple of 8.
@@ -165,6 +177,7 @@ DUMPED_LARGE = 1  # the value is a LARGE, and the real one in parts
 DUMPED_PART = 2  # a part, as a PUT_PART has it; a restore takes them before the object
 assert DUMPED_STRUCT.size == DUMPED_BYTES
 DURABILITIES = ("none", "interval", "always")  # of tenants, by the number that the store has for each
+EVICTIONS = ("none", "hyperbolic")  # likewise
 
 
 class Header:

@@ -1,4 +1,4 @@
-"""``splinter get``, ``put``, ``delete``, ``expire``, ``persist`` and ``ttl``: one object."""
+"""``splinter get``, ``put``, ``delete``, ``expire``, ``persist`` and ``ttl``: one object; ``scan``: the keys of a table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from splinter.cli.exit_status import ExitStatus
 from splinter.cli.target import Address, Instance, Table, Tenant, Token, find_server
 from splinter.errors import OutOfMemoryError, QuotaExceededError, SplinterError
 from splinter.terminal import naming_output, say
-from splinter.visible import visible_lines
+from splinter.visible import visible_bytes, visible_lines
 
 if TYPE_CHECKING:
     from splinter.client import Client
@@ -30,6 +30,7 @@ class KeyForm(StrEnum):
     HEX = "hex"
 
 
+_INTEGER_BYTES = 8  # of a key
 _INPUT_BYTES_MAX = 3 * limits.LARGE_BYTES_MAX  # more than any value, as hexadecimal digits too: refused as too large
 
 _KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="The object's key.")]
@@ -48,6 +49,7 @@ def register(app: typer.Typer) -> None:
     app.command()(expire)
     app.command()(persist)
     app.command()(ttl)
+    app.command()(scan)
 
 
 def get(
@@ -230,3 +232,33 @@ def _read_standard_input() -> bytes:
         return sys.stdin.buffer.read(_INPUT_BYTES_MAX)
     except OSError as error:
         raise SplinterError(f"standard input: {error.strerror}: give the value as VALUE or by --file") from None
+
+
+def scan(
+    tenant: Tenant,
+    prefix: Annotated[str | None, typer.Argument(metavar="PREFIX", help="Only keys that begin with this.")] = None,
+    table: Table = 0,
+    form: Annotated[
+        KeyForm,
+        typer.Option(
+            "--key",
+            help="PREFIX is, and keys are shown as, text, integers (those of 8 bytes, little-endian; others are left out) or "
+            "hexadecimal.",
+        ),
+    ] = KeyForm.TEXT,
+    token: Token = None,
+    instance: Instance = "default",
+    address: Address = None,
+) -> None:
+    """List the keys of a table, a line each, in no order, while others write. In text what cannot be seen is escaped.
+
+    Examples: splinter scan --tenant 7 --table 1; splinter scan session: --tenant 7; splinter scan --key hex --tenant 7
+    """
+    with find_server(instance, address).client(tenant, token) as client, naming_output():
+        for key in client.scan(table, parse_key(prefix, form) if prefix is not None else None):
+            if form is KeyForm.HEX:
+                say(key.hex())
+            elif form is KeyForm.TEXT:
+                say(visible_bytes(key))
+            elif len(key) == _INTEGER_BYTES:
+                say(str(int.from_bytes(key, "little")))

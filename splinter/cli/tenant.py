@@ -23,7 +23,7 @@ _TENANT_MAX, _HOME_MAX = RANGES["tenant"][1], RANGES["home"][1]
 _TOKEN_DIGITS = 16
 _TOLD = (  # of each tenant, to machines
     "tenant", "home", "quota_bytes", "bytes_used", "code_bytes", "clients", "staged_bytes", "objects", "packets_per_second",
-    "packets_dropped", "durability",
+    "packets_dropped", "durability", "eviction", "evictions",
 )  # fmt: skip
 
 
@@ -40,6 +40,9 @@ _TASK_YIELDS = _limit("task_yields_max", "Yields of one task; 0: the server's li
 _DURABILITY = typer.Option(
     metavar="MODE",
     help="none, interval (a crash of the machine loses at most the last second) or always, of a server with --data.",
+)
+_EVICTION = typer.Option(
+    metavar="POLICY", help="none (a put over the quota is refused) or hyperbolic (what is used least makes room for it)."
 )
 _PACKETS = _limit("packets_per_second", "Packets above this are dropped; 0: no limit.")
 
@@ -62,6 +65,7 @@ def create(
     task_yields: Annotated[int, _TASK_YIELDS] = 0,
     packets_per_second: Annotated[int, _PACKETS] = 0,
     durability: Annotated[str | None, _DURABILITY] = None,
+    eviction: Annotated[str | None, _EVICTION] = None,
     token: Annotated[
         str | None, typer.Option(metavar="HEX", help="Its token, 16 hexadecimal digits; by default random.")
     ] = None,
@@ -89,11 +93,19 @@ def create(
         if count == 1:
             chosen = parse_token_text(token) if token is not None else None
             info = admin.create_tenant(
-                tenant, quota_bytes=quota_bytes, home=home, durability=durability, token=chosen, **more_limits
-            )  # fmt: skip
+                tenant,
+                quota_bytes=quota_bytes,
+                home=home,
+                durability=durability,
+                eviction=eviction,
+                token=chosen,
+                **more_limits,
+            )
             created = [info]
         else:
-            created = admin.create_tenants(count, quota_bytes=quota_bytes, home=home, durability=durability, **more_limits)
+            created = admin.create_tenants(
+                count, quota_bytes=quota_bytes, home=home, durability=durability, eviction=eviction, **more_limits
+            )
     ids = spans(item.tenant for item in created)
     what = f"tenant {ids} was created; 'splinter tenant token {ids}' shows its token"
     if len(created) > 1:
@@ -119,6 +131,7 @@ def list_tenants(
     if as_json:
         say_json([_plain(item, with_token=tokens) for item in found])
         return
+    evicts = any(item.eviction != "none" for item in found)
     is_kept = any(item.durability != "none" for item in found)  # else there may be no data folder
     table = Table(
         "tenant",
@@ -132,6 +145,7 @@ def list_tenants(
         "packets/s",
         "dropped",
         *(["durability"] if is_kept else []),
+        *(["evicted"] if evicts else []),
         *([Column("token", min_width=_TOKEN_DIGITS, no_wrap=True)] if tokens else []),
     )
     for item in found:
@@ -140,6 +154,7 @@ def list_tenants(
         row = [str(item.tenant), str(item.home), f"{item.objects:,}", f"{item.bytes_used:,}"]
         row += [f"{item.code_bytes:,}", f"{item.clients:,}", f"{item.staged_bytes:,}", quota]
         row += [rate, f"{item.packets_dropped:,}", *([item.durability] if is_kept else [])]
+        row += [f"{item.evictions:,}" if item.eviction != "none" else "never"] if evicts else []
         table.add_row(*row, *(["\n".join(_tokens(item))] if tokens else []))
     Terminal().print(table)
 
@@ -153,12 +168,13 @@ def limit(
     task_yields: Annotated[int | None, _TASK_YIELDS] = None,
     packets_per_second: Annotated[int | None, _PACKETS] = None,
     durability: Annotated[str | None, _DURABILITY] = None,
+    eviction: Annotated[str | None, _EVICTION] = None,
     instance: Instance = "default",
     address: Address = None,
 ) -> None:
-    """Change a tenant's limits and its durability; what is not named stays.
+    """Change a tenant's limits, its durability and eviction; what is not named stays.
 
-    Example: splinter tenant limit 7 --packets-per-second 10000
+    Examples: splinter tenant limit 7 --packets-per-second 10000; splinter tenant limit 7 --quota 64MiB --eviction hyperbolic
     """
     with find_server(instance, address).admin() as admin:
         admin.limit_tenant(
@@ -169,6 +185,7 @@ def limit(
             task_yields_max=task_yields,
             packets_per_second=packets_per_second,
             durability=durability,
+            eviction=eviction,
         )
 
 

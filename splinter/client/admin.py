@@ -26,7 +26,8 @@ class TenantInfo:
     ``packets_per_second``: what comes faster is dropped, and counted in ``packets_dropped``; 0: no limit.
     ``bytes_used`` is charged to the quota: objects, records of ``clients`` (2 KiB each) and of extensions, machine code
     and what extensions take in the kernel (``code_bytes`` are both). ``staged_bytes``, large values that are not whole yet,
-    come on top. ``durability``: "none", "interval" or "always" (``docs/how-to/data.md``).
+    come on top. ``durability``: "none", "interval" or "always" (``docs/how-to/data.md``). ``eviction``: "none" or "hyperbolic":
+    what is used least makes room for others (``docs/how-to/cache.md``); ``evictions``: objects that did.
     """
 
     tenant: int
@@ -45,6 +46,8 @@ class TenantInfo:
     packets_dropped: int = 0
     former_token: int = 0
     durability: str = "none"
+    eviction: str = "none"
+    evictions: int = 0
 
 
 class Admin(ProcessOwn):
@@ -80,6 +83,7 @@ class Admin(ProcessOwn):
         task_wall_milliseconds_max: int = 0,
         packets_per_second: int = 0,
         durability: str | None = None,
+        eviction: str | None = None,
         token: int | str | None = None,
         timeout: float | None = None,
     ) -> TenantInfo:
@@ -87,14 +91,15 @@ class Admin(ProcessOwn):
 
         The task limits are what one invocation may use in all; 0: the server's limits. Packets that come faster than
         ``packets_per_second`` are dropped; 0: no limit. ``durability``: "none", "interval" or "always", on a server with a data
-        folder; None: what that server does by default. ``token``: None: a random one.
+        folder; None: what that server does by default. ``eviction``: "hyperbolic": a put over the quota evicts what is used
+        least; "none": it is refused. ``token``: None: a random one.
         """
         reply = self._request(
             "tenant.create",
             timeout,
             **check_those_given(tenant=tenant, quota_bytes=quota_bytes, home=home),
             **({} if token is None else {"token": parse_token(token)}),
-            **({} if durability is None else {"durability": durability}),
+            **_modes(durability, eviction),
             **check_integers(
                 task_yields_max=task_yields_max,
                 task_milliseconds_max=task_milliseconds_max,
@@ -115,6 +120,7 @@ class Admin(ProcessOwn):
         task_wall_milliseconds_max: int = 0,
         packets_per_second: int = 0,
         durability: str | None = None,
+        eviction: str | None = None,
         timeout: float | None = None,
     ) -> list[TenantInfo]:
         """Create ``count`` tenants with the lowest free ids, all of them or none; the rest as in :meth:`create_tenant`."""
@@ -122,7 +128,7 @@ class Admin(ProcessOwn):
             "tenant.create",
             timeout,
             **check_those_given(quota_bytes=quota_bytes, home=home),
-            **({} if durability is None else {"durability": durability}),
+            **_modes(durability, eviction),
             **check_integers(
                 count=count,
                 task_yields_max=task_yields_max,
@@ -167,14 +173,15 @@ class Admin(ProcessOwn):
         task_wall_milliseconds_max: int | None = None,
         packets_per_second: int | None = None,
         durability: str | None = None,
+        eviction: str | None = None,
         timeout: float | None = None,
     ) -> TenantInfo:
-        """Change limits of a tenant, and its durability; what is None stays. They hold from its next packet or task on. Returns
-        the tenant."""
+        """Change limits of a tenant, its durability and eviction; what is None stays. They hold from its next packet or task
+        on. Returns the tenant."""
         reply = self._request(
             "tenant.limit",
             timeout,
-            **({} if durability is None else {"durability": durability}),
+            **_modes(durability, eviction),
             tenant=check_integer("tenant", tenant),
             **check_those_given(
                 quota_bytes=quota_bytes,
@@ -296,3 +303,7 @@ def _tenants(reply: dict[str, Any], least: int = 0) -> list[TenantInfo]:
         if len(found) < least:
             raise ValueError(f"{len(found)} tenants in place of {least}")
         return found
+
+
+def _modes(durability: str | None, eviction: str | None) -> dict[str, str]:
+    return {name: value for name, value in (("durability", durability), ("eviction", eviction)) if value is not None}

@@ -20,6 +20,7 @@ from splinter.client.extension_info import ExtensionInfo, extension_info
 from splinter.client.flights import Reply
 from splinter.client.lifetimes import Lifetimes, Ttl
 from splinter.client.process import ProcessOwn, process_number
+from splinter.client.scans import Scans
 from splinter.client.transaction import Transaction, repeat, transaction
 from splinter.errors import BadArgumentsError, BadKeyError, SignatureChangedError, SplinterError, Status
 from splinter.wire import Opcode
@@ -36,7 +37,7 @@ _TIMEOUT_SECONDS = 1.0  # where none is given
 _CONTROL_SECONDS = 30.0  # of the control plane, which compiles; other tenants' sources may be under way
 
 
-class Client(Lifetimes, ProcessOwn):
+class Client(Lifetimes, Scans, ProcessOwn):
     """A tenant's connection to a server; several threads may use one client at once.
 
     ``token`` is the number, or the 16 hexadecimal digits, that creating the tenant returned. ``netns`` names the network

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from splinter import limits
 from splinter.client.arguments import RANGES
 from splinter.client.encoding import format_token
-from splinter.wire import DUMPED_BYTES, DUMPED_LARGE, DUMPED_OBJECT, DUMPED_STRUCT, DURABILITIES, LARGE_STRUCT
+from splinter.wire import DUMPED_BYTES, DUMPED_LARGE, DUMPED_OBJECT, DUMPED_STRUCT, DURABILITIES, EVICTIONS, LARGE_STRUCT
 
 FORMAT = "splinter-dump"
 VERSION = 1
@@ -48,6 +48,7 @@ class DumpedTenant:
     quota_bytes: int | None
     limits: dict[str, int]
     durability: str
+    eviction: str
     token: str | None
 
 
@@ -119,6 +120,7 @@ def tenant_line(told: dict[str, Any]) -> bytes:
         quota_bytes=None if quota == limits.TENANT_QUOTA_BYTES_DEFAULT else quota,
         **{name: told[name] for name in LIMITS},
         durability=told["durability"],
+        eviction=told["eviction"],
         **token,
     )
 
@@ -263,10 +265,13 @@ def _tenant(fields: dict[str, Any]) -> DumpedTenant:
     durability = fields.pop("durability", None)
     if durability not in DURABILITIES:
         raise _BadLineError(f"'durability' is one of {', '.join(DURABILITIES)}")
+    eviction = fields.pop("eviction", None)
+    if eviction not in EVICTIONS:
+        raise _BadLineError(f"'eviction' is one of {', '.join(EVICTIONS)}")
     token = _text(fields, "token", _TOKEN) if "token" in fields else None
     if token is not None and int(token, 16) == 0:
         raise _BadLineError("'token' is not what it should be")
-    return DumpedTenant(tenant, quota, more, durability, token)
+    return DumpedTenant(tenant, quota, more, durability, eviction, token)
 
 
 def _extension(fields: dict[str, Any]) -> DumpedExtension:

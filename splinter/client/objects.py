@@ -58,7 +58,7 @@ def put(channel: Channel, table: int, key: bytes, value: bytes, if_version: int,
 
 
 def _put_large(channel: Channel, table: int, key: bytes, value: bytes, if_version: int, ttl: int) -> int:
-    head = PART_STRUCT.pack(table, len(key), 0) + key
+    head = PART_STRUCT.pack(table, len(key), len(value)) + key
     for _ in range(_UPLOADS_MAX):
         identity = secrets.randbits(64)
         for number, at in enumerate(range(0, len(value), limits.PART_BYTES)):

@@ -196,7 +196,13 @@ class Restore:
         durability = self._durability or one.durability
         try:
             reply = self._request(
-                "tenant.create", tenant=target, quota_bytes=one.quota_bytes, token=token, durability=durability, **one.limits
+                "tenant.create",
+                tenant=target,
+                quota_bytes=one.quota_bytes,
+                token=token,
+                durability=durability,
+                eviction=one.eviction,
+                **one.limits,
             )
         except ControlError as error:
             if error.code != "no_data_folder":

@@ -67,6 +67,7 @@ class TenantRow:
     quota_bytes: int = 0
     durability: int = 0
     limits: dict[str, int] | None = None  # further fields of the tenant's record
+    eviction: int = 0  # EVICTION_…
 
 
 @dataclass(frozen=True)

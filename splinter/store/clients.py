@@ -18,9 +18,10 @@ from numba import njit
 from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import copy_bytes, load64, load64_acquire, store64, store64_release
-from splinter.store.accounts import account_of
+from splinter.store.accounts import account_of, system_version
 from splinter.store.changes import CHANGE_CLIENT, log_change, log_result
 from splinter.store.classes import class_bytes, class_for
+from splinter.store.eviction import evict_for
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import empty_entry, entry_word, find_entry, word_object
 from splinter.store.journal import commit, note, participant_at, try_lock_tenant, unlock
@@ -46,7 +47,7 @@ from splinter.store.outcomes import (
     outcome_word,
     record_outcome,
 )
-from splinter.store.publication import INSERT_TRIES_MAX, insert, publish, remove, remove_key, system_version
+from splinter.store.publication import INSERT_TRIES_MAX, insert, publish, remove, remove_key
 from splinter.store.records import Account, Claim, Client, Participant, Result
 from splinter.store.slabs import slot_at, unit_of
 from splinter.store.slots import peek_slot
@@ -228,6 +229,8 @@ def _create(store: int, me: int, tenant: int, claim: int) -> int:
     clients_expire(store, me, tenant, claimed.now_ns)
     status = _room_for_client(account_at)
     if status != Status.OK and _give_way(store, me, tenant, claimed.now_ns):
+        status = _room_for_client(account_at)
+    if status == Status.QUOTA_EXCEEDED and evict_for(store, me, tenant, class_bytes(_CLASS), 0):
         status = _room_for_client(account_at)
     if status != Status.OK:
         return status

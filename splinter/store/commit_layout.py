@@ -50,11 +50,13 @@ COMMIT = np.dtype(
         ("count", "<u8"),  # of entries that were changed
         ("finished", "<u8"),  # of them, those whose change is final
         ("reserved", "<u8", 3),
-        # Of an index entry: its address, its word before, and after. ENTRY_DELETING: the object is deleted
-        ("changes", [("entry", "<u8"), ("old", "<u8"), ("new", "<u8")], limits.COMMIT_OBJECTS_MAX),
+        # Of an index entry: its address, its word before, and after. ENTRY_DELETING: the object is deleted.
+        # Then the position in the roster that a new key takes, or a deleted one leaves; NO_POSITION: none
+        ("changes", [("entry", "<u8"), ("old", "<u8"), ("new", "<u8"), ("position", "<i8")], limits.COMMIT_OBJECTS_MAX),
     ]
 )
-CHANGE_BYTES = 24
+CHANGE_BYTES = 32
+NO_POSITION = -1
 COMMIT_NONE = 0
 COMMIT_OPEN = 1  # its objects are being published; nobody sees them, and they can be taken back
 COMMIT_MADE = 2  # it has happened, and is being finished

@@ -22,26 +22,46 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import cas64, copy_bytes, fence, load64, store64_release
+from splinter.native.atomics import cas64, copy_bytes, fence, load64, store8, store64_release
 from splinter.store.accounts import account_of
 from splinter.store.changes import log_commit
 from splinter.store.classes import class_bytes, class_for
-from splinter.store.commit_layout import CHANGE_BYTES, COMMIT_MADE, COMMIT_NONE, COMMIT_OPEN, WRITE_BYTES, WRITE_DELETES
+from splinter.store.commit_layout import (
+    CHANGE_BYTES,
+    COMMIT_MADE,
+    COMMIT_NONE,
+    COMMIT_OPEN,
+    NO_POSITION,
+    WRITE_BYTES,
+    WRITE_DELETES,
+)
 from splinter.store.hashing import identity_key_length, identity_table
 from splinter.store.index import empty_entry, entry_word, find_entry, word_class, word_object, word_unit
 from splinter.store.journal import announce, commit, date, note, published, withdraw
-from splinter.store.layout import ENTRY_DELETING
-from splinter.store.objects import fill_header, is_large, object_bytes, object_value, set_expires
+from splinter.store.layout import ENTRY_DELETING, O_ACCESS
+from splinter.store.objects import (
+    copy_position,
+    fill_header,
+    is_large,
+    object_bytes,
+    object_position,
+    object_table,
+    object_value,
+    set_expires,
+    set_position,
+)
 from splinter.store.outcomes import note_outcome
 from splinter.store.publication import INSERT_TRIES_MAX, drop_parts_of
 from splinter.store.reclaim import note_retire
 from splinter.store.records import Account, Change, Commit, Object, Participant, Write
+from splinter.store.roster import drop_if_empty, hand_chunk, next_position, note_joins, note_leaves, roster_prepare
 from splinter.store.slabs import unit_of
 from splinter.store.slots import note_take, peek_slot
 from splinter.store.snapshots import note_deletion
 
 VERSION_VOID = (1 << 62) | 1  # of an object that was taken back: later than all snapshots
 
+_TABLES_MAX = limits.TABLES_MAX
 _OBJECTS_MAX = limits.COMMIT_OBJECTS_MAX
 
 
@@ -121,10 +141,11 @@ def count_commit(store: int, me: int, claim: int) -> int:
 
 
 @njit(cache=True)
-def _note_change(store: int, me: int, count: int, entry: int, old: int, new: int) -> int:
+def _note_change(store: int, me: int, count: int, entry: int, old: int, new: int, position: int) -> int:
     """Note the change of an entry as the commit's next one. Returns the count of words."""
     made = Commit(Participant(me).commit)
     change = Change(made.changes + made.count * CHANGE_BYTES)
+    store64_release(change.at.position, position)  # nobody reads it before the change counts
     count = note(store, me, count, change.at.entry, entry)
     count = note(store, me, count, change.at.old, old)
     count = note(store, me, count, change.at.new, new)
@@ -138,28 +159,42 @@ def _open_put(store: int, me: int, tenant: int, write: int) -> int:
     if made.count == _OBJECTS_MAX:
         return Status.QUOTA_EXCEEDED
     key, key_length, version = write + WRITE_BYTES, identity_key_length(written.identity), made.sequence * 2 + 1
+    table = identity_table(written.identity)
+    entry, old = find_entry(store, written.hashed, written.identity, key, key_length)
+    if entry == 0 and table < _TABLES_MAX:  # before a slot is looked for: it may take that
+        status = roster_prepare(store, me, tenant, 0)
+        if status != Status.OK:
+            return status
     size_class = class_for(object_bytes(key_length, written.value_length, written.expires))
     slot = peek_slot(store, me, size_class)
     if slot < 0:
         return -slot
-    fill_header(slot, tenant, identity_table(written.identity), key, key_length, written.value_length)
+    fill_header(slot, tenant, table, key, key_length, written.value_length)
     copy_bytes(object_value(slot), key + key_length, written.value_length)
     set_expires(slot, written.expires)
     word = entry_word(written.hashed, size_class, unit_of(store, slot))
-    entry, old = find_entry(store, written.hashed, written.identity, key, key_length)
     if entry != 0:
         Object(slot).previous = word_unit(old)
-        count = note_take(store, me, _note_change(store, me, 0, entry, old, word), size_class)
+        copy_position(slot, word_object(store, old))
+        store8(slot + O_ACCESS, 1)  # a put is a use
+        count = note_take(store, me, _note_change(store, me, 0, entry, old, word, NO_POSITION), size_class)
         announce(store, me, count, entry, old, word, slot, version, 1)
         store64_release(entry, word)
         published(store, me)
         return Status.OK
     Object(slot).previous = 0
+    chunk, position = 0, NO_POSITION
+    if table < _TABLES_MAX:
+        chunk = hand_chunk(store, me, tenant)
+        position = next_position(chunk)
+        set_position(slot, position)
     for _ in range(INSERT_TRIES_MAX):
         entry = empty_entry(store, me, written.hashed)
         if entry < 0:
             return -entry
-        count = note_take(store, me, _note_change(store, me, 0, entry, 0, word), size_class)
+        count = note_take(store, me, _note_change(store, me, 0, entry, 0, word, position), size_class)
+        if chunk != 0:
+            count = note_joins(store, me, count, tenant, chunk, entry)
         announce(store, me, count, entry, 0, word, slot, version, 1)
         if cas64(entry, 0, word):
             published(store, me)
@@ -178,7 +213,10 @@ def _open_deletion(store: int, me: int, tenant: int, write: int, number: int) ->
     if entry == 0:
         return 0
     note_deletion(store, tenant, number, made.sequence, word_unit(old))
-    announce(store, me, _note_change(store, me, 0, entry, old, ENTRY_DELETING), entry, old, ENTRY_DELETING, 0, 0, 1)
+    found = word_object(store, old)
+    position = object_position(found) if object_table(found) < _TABLES_MAX else NO_POSITION
+    count = _note_change(store, me, 0, entry, old, ENTRY_DELETING, position)
+    announce(store, me, count, entry, old, ENTRY_DELETING, 0, 0, 1)
     store64_release(entry, ENTRY_DELETING)
     published(store, me)
     return 1
@@ -199,9 +237,14 @@ def finish(store: int, me: int) -> None:
             date(store, me, old)
             count = note_retire(store, me, count, word_unit(old))
         if new == ENTRY_DELETING:
+            position = change.position  # the object's own word has its date by now
+            if position != NO_POSITION:
+                count = note_leaves(store, me, count, made.tenant, position)
             announce(store, me, count, change.entry, new, 0, 0, 0, 1)
             store64_release(change.entry, 0)
             published(store, me)
+            if position != NO_POSITION:
+                drop_if_empty(store, me, made.tenant, position)
         else:
             commit(store, me, count)
         if old != 0 and is_large(word_object(store, old)):
@@ -220,9 +263,14 @@ def take_back(store: int, me: int) -> None:
         if new != ENTRY_DELETING:
             store64_release(Object(word_object(store, new)).at.version, VERSION_VOID)
             count = note_retire(store, me, count, word_unit(new))
+        position = change.position if old == 0 else NO_POSITION
+        if position != NO_POSITION:
+            count = note_leaves(store, me, count, made.tenant, position)
         announce(store, me, count, change.entry, new, old, 0, 0, 1 if new == ENTRY_DELETING else 0)
         store64_release(change.entry, old)
         published(store, me)
+        if position != NO_POSITION:
+            drop_if_empty(store, me, made.tenant, position)
     store64_release(made.at.state, COMMIT_NONE)
 
 

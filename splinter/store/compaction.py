@@ -53,6 +53,7 @@ from splinter.store.layout import (
     UNIT_MASK,
 )
 from splinter.store.objects import (
+    copy_position,
     fill_header,
     object_expires,
     object_form,
@@ -346,6 +347,7 @@ def _replace(
     fill_header(slot, tenant, identity_table(identity), object_key(found), key_length, object_form(found))
     copy_bytes(object_value(slot), object_value(found), value_length)
     set_expires(slot, object_expires(found))
+    copy_position(slot, found)
     Object(slot).previous = Object(found).previous
     unit = unit_of(store, slot)
     count = note_take(store, me, 0, size_class)

@@ -28,7 +28,7 @@ from splinter.store.accounts import account_of
 from splinter.store.changes import log_room
 from splinter.store.classes import class_bytes, slots_per_slab
 from splinter.store.hashing import identity_key_length, identity_of, identity_table, identity_tenant, store_hash
-from splinter.store.index import find_entry, word_unit
+from splinter.store.index import find_entry, word_object, word_unit
 from splinter.store.journal import participant_at, try_lock_tenant, unlock
 from splinter.store.layout import (
     CLASSES,
@@ -43,6 +43,8 @@ from splinter.store.objects import copy_size, is_over
 from splinter.store.parts import is_named
 from splinter.store.publication import remove
 from splinter.store.records import Account, Descriptor, Object, Participant
+from splinter.store.roster import cell_entry, chunk_cells, find_chunk
+from splinter.store.roster_layout import CELL_BITS, CELL_MASK
 from splinter.store.slabs import slab_record, slot_at, unit_of
 from splinter.store.turns import turn_is_others
 
@@ -53,9 +55,7 @@ _TABLE_PARTS = limits.TABLE_PARTS
 _OBJECTS = limits.SWEEP_OBJECTS
 _SLABS = limits.SWEEP_SLABS
 _PAUSE_NS = limits.SWEEP_PAUSE_NS
-_ROOM_SLOTS = limits.ROOM_SLOTS
-_SLOT_BITS = 16  # of the number of a slot
-assert max(map(slots_per_slab, range(CLASSES))) < 1 << _SLOT_BITS
+_ROOM_POSITIONS = limits.ROOM_POSITIONS
 
 
 @njit(cache=True)
@@ -74,7 +74,7 @@ def sweep(store: int, p: int, slots: int) -> None:
         size_class, last = _slots_of(store, slab)
         while number < last and slots > 0 and deleted < _OBJECTS:
             slot = slot_at(store, slab * SLAB_UNITS) + number * class_bytes(size_class)
-            if load64(slot + O_IDENTITY) < 0 and _sweep_object(store, me, slot, size_class, 0):
+            if load64(slot + O_IDENTITY) < 0 and _sweep_object(store, me, slot, size_class):
                 deleted += 1
             number += 1
             slots -= 1
@@ -85,26 +85,33 @@ def sweep(store: int, p: int, slots: int) -> None:
 
 @njit(cache=True)
 def make_room(store: int, me: int, tenant: int) -> bool:
-    """Delete what is over of a tenant, whose quota refuses a put and whose lock the caller holds: among the next ROOM_SLOTS
-    slots, SWEEP_OBJECTS at most. By the clock of the participant's turn. Returns whether there was any, and the put may begin
-    again."""
-    descriptor, mine, account_at = Descriptor(store), Participant(me), account_of(store, tenant)
-    if descriptor.expiring == 0:
+    """Delete what is over of a tenant, whose quota refuses a put and whose lock the caller holds: at the next ROOM_POSITIONS
+    positions of its roster, SWEEP_OBJECTS at most. By the clock of the participant's turn. Returns whether there was any, and
+    the put may begin again."""
+    account_at, now = account_of(store, tenant), Participant(me).now
+    account = Account(account_at)
+    if Descriptor(store).expiring == 0 or turn_is_others(store, me, account_at) or log_room(store, me, account_at) != Status.OK:
         return False
-    slab, number = mine.room_next >> _SLOT_BITS, mine.room_next & (1 << _SLOT_BITS) - 1
-    slots, deleted, slabs = _ROOM_SLOTS, 0, 0
-    while slots > 0 and deleted < _OBJECTS and slabs < _SLABS:
-        size_class, last = _slots_of(store, slab) if 0 < slab < descriptor.slabs_used else (0, 0)
-        while number < last and slots > 0 and deleted < _OBJECTS:
-            slot = slot_at(store, slab * SLAB_UNITS) + number * class_bytes(size_class)
-            word = load64(slot + O_IDENTITY)
-            if word < 0 and identity_tenant(word) == tenant and _sweep_object(store, me, slot, size_class, tenant):
+    number, cell = account.room_next >> CELL_BITS, account.room_next & CELL_MASK
+    looks, deleted, chunks = _ROOM_POSITIONS, 0, account.roster_end + 1
+    while looks > 0 and deleted < _OBJECTS and chunks > 0:
+        chunk = find_chunk(store, me, tenant, number)
+        cells = chunk_cells(number) if chunk != 0 else 0
+        while cell < cells and looks > 0 and deleted < _OBJECTS:
+            entry = cell_entry(store, chunk, cell)
+            cell, looks = cell + 1, looks - 1
+            if entry != 0 and is_over(word_object(store, load64(entry)), now):
+                remove(store, me, tenant, entry, load64(entry), 0, 0)
                 deleted += 1
-            number += 1
-            slots -= 1
-        if number >= last:
-            slab, number, slabs = slab + 1 if slab > 0 and slab + 1 < descriptor.slabs_used else 1, 0, slabs + 1
-    mine.room_next = slab << _SLOT_BITS | number
+                chunk = find_chunk(store, me, tenant, number)
+                if chunk == 0 or log_room(store, me, account_at) != Status.OK:
+                    break
+        if cell >= cells or chunk == 0:
+            number = number + 1 if number + 1 < account.roster_end else 0
+            cell, looks, chunks = 0, looks - 1, chunks - 1
+        elif log_room(store, me, account_at) != Status.OK:
+            break
+    account.room_next = number << CELL_BITS | cell
     return deleted > 0 and log_room(store, me, account_at) == Status.OK
 
 
@@ -129,9 +136,8 @@ def _take_slab(store: int) -> int:
 
 
 @njit(cache=True)
-def _sweep_object(store: int, me: int, slot: int, size_class: int, held: int) -> bool:
-    """Delete the object in a slot, if there is one and it is over; returns whether it was. ``held``: the tenant whose lock the
-    caller has; 0: none's.
+def _sweep_object(store: int, me: int, slot: int, size_class: int) -> bool:
+    """Delete the object in a slot, if there is one and it is over; returns whether it was.
 
     What is read before the tenant's lock is held may be anything, and change; but an entry that has this identity and names
     this unit says that it is the tenant's object, which nobody else changes.
@@ -144,8 +150,8 @@ def _sweep_object(store: int, me: int, slot: int, size_class: int, held: int) ->
         return False
     account_at = account_of(store, tenant)
     account = Account(account_at)
-    if tenant != held and (held != 0 or not try_lock_tenant(store, me, account.at.lock)):
-        return False  # nobody holds two
+    if not try_lock_tenant(store, me, account.at.lock):
+        return False
     is_it = False
     if account.active != 0 and not turn_is_others(store, me, account_at) and log_room(store, me, account_at) == Status.OK:
         identity = identity_of(tenant, identity_table(word), key_length)
@@ -153,10 +159,9 @@ def _sweep_object(store: int, me: int, slot: int, size_class: int, held: int) ->
             store, store_hash(store, identity, slot + O_KEY, key_length), identity, slot + O_KEY, key_length
         )
         is_it = entry != 0 and word_unit(word) == unit_of(store, slot) and is_over(slot, now)
-        if is_it and identity_table(identity) == _TABLE_PARTS:  # who looks for room may be about to name it
-            is_it = held == 0 and not is_named(store, tenant, slot)
+        if is_it and identity_table(identity) == _TABLE_PARTS:
+            is_it = not is_named(store, tenant, slot)
         if is_it:
             remove(store, me, tenant, entry, word, 0, 0)
-    if held == 0:
-        unlock(store, account.at.lock)
+    unlock(store, account.at.lock)
     return is_it

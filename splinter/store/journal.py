@@ -31,6 +31,7 @@ from splinter.native.atomics import cas64, fence, load64, load64_acquire, pause,
 from splinter.store.classes import class_bytes
 from splinter.store.kill_points import KillPoint, kill_point
 from splinter.store.layout import ENTRY_CLASS_MASK, ENTRY_CLASS_SHIFT, PARTICIPANT_BYTES, UNIT_BYTES, UNIT_MASK, WORD_BYTES
+from splinter.store.objects import dated_word
 from splinter.store.records import Descriptor, Intent, Object, Participant, Word
 
 JOURNAL_CLEAR = 0
@@ -239,7 +240,7 @@ def date(store: int, me: int, old: int) -> None:
     """Date the retirement of what an entry's word named, after a fence behind what unlinked it."""
     mine, descriptor = Participant(me), Descriptor(store)
     retired = Object(descriptor.slabs + (old & UNIT_MASK) * UNIT_BYTES)
-    store64_release(retired.at.retired, load64_acquire(descriptor.at.epoch))
+    store64_release(retired.at.retired, dated_word(load64_acquire(descriptor.at.epoch)))
     mine.limbo_bytes += class_bytes(old >> ENTRY_CLASS_SHIFT & ENTRY_CLASS_MASK)
 
 

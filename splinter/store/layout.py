@@ -37,7 +37,11 @@ OBJECT = np.dtype(
         ("link", "<u4"),  # unit of the next slot of the list that this slot is in. No reader of objects looks at it
         # Unit of the object that this one replaced, for readers of a snapshot that is older than this one; 0: none
         ("previous", "<u4"),
-        ("retired", "<u8"),  # global epoch after the object was unlinked. No reader of objects looks at it
+        # Of a published object of a tenant's table its position in the roster (splinter.store.roster), in the lowest
+        # POSITION_BITS; those from there to DATED_BIT are spare. Of one that was unlinked DATED_BIT is set, and those below are
+        # the global epoch after that. The highest byte is for readers to write, also late: whoever wants a date leaves it
+        # out. No reader of objects looks at it
+        ("retired", "<u8"),
     ]
 )  # then the key's bytes, then the value's. Writer: the participant that has taken the slot
 OBJECT_BYTES = OBJECT.itemsize
@@ -54,6 +58,9 @@ EXPIRES_BYTES = 8
 assert limits.VALUE_BYTES_MAX < 1 << VALUE_LENGTH_BITS and EXPIRES_BIT == 31
 O_LINKS = offset(OBJECT, "link")  # link and previous, written as one 64-bit word
 O_KEY = OBJECT_BYTES
+POSITION_BITS = 32
+DATED_BIT = 55
+O_ACCESS = offset(OBJECT, "retired") + 7  # the highest byte of ``retired``
 
 # --- the index -----------------------------------------------------------------------------------------------------------
 
@@ -78,44 +85,6 @@ ENTRY_SEALED = 1 << ENTRY_CLASS_SHIFT
 ENTRY_DELETING = 2 << ENTRY_CLASS_SHIFT  # names the empty slab 0, too: the object is deleted by a commit that is not finished
 BUCKET_UNLINKED_SHIFT = 32  # in the first word read as one
 
-# --- tenants -------------------------------------------------------------------------------------------------------------
-
-ACCOUNT = np.dtype(
-    [
-        ("lock", "<u8"),  # holder: participant + 1; 0: free
-        # Generation of the tenant that exists, which tells it from an earlier one of its id; 0: there is none. Writer: control
-        # process, 0 under the lock. What outlives a request and names a tenant keeps it, and is void when it differs: an id has
-        # another generation only when every worker has passed a turn since the old one's end (splinter.server.control.tenants)
-        ("active", "<u8"),
-        # bytes of the size classes of its objects, system tables included, and of its machine code. Writer: lock's holder
-        ("bytes_used", "<u8"),
-        ("objects", "<u8"),  # number of its objects, system tables included. Writer: lock's holder
-        ("quota_bytes", "<u8"),  # Writer: control process
-        ("clients", "<u8"),  # number of its CLIENT records. Writer: lock's holder
-        # unit of the one that was used last, to CLIENT_ORDER_NS; then the one used longest ago; 0: none. Writer: lock's holder
-        ("clients_hand", "<u8"),
-        # bytes of the size classes of what is staged for it in all workers; not in bytes_used. Writer: lock's holder
-        ("staged_bytes", "<u8"),
-        # bytes of its machine code, and of what its extensions take in the kernel; in bytes_used. Writer: control process
-        ("code_bytes", "<u8"),
-        # Number of the tenant's last commit, from 1, counted on over its removal: a put, a delete, a transaction of many. A
-        # commit happens when it is counted. Writer: lock's holder, in the step of the commit
-        ("sequence", "<u8"),
-        ("deleted", "<u8"),  # number of the last commit that deletes. Writer: lock's holder, before the object is unlinked
-        ("deletions", "<u8"),  # objects deleted so far: where in its DELETION ring the next one stands. Writer: lock's holder
-        # Whose turn it is to write, while all others are held back (splinter.store.turns); 0: nobody's. Writer: lock's holder,
-        # who takes it from 0 or from the dead; 0 by who has it
-        ("turn", "<u8"),
-        # Number of its entries in the change log, counted on over its removal. Writer: lock's holder, in the step of the change
-        ("number", "<u8"),
-        ("durability", "<u8"),  # DURABILITY_…. Writer: control process, under the lock
-        # Number of the last commit that is on disk with all before it, if changes are logged. Writer: the log process; while
-        # nobody is served, the supervisor
-        ("durable", "<u8"),
-    ]
-)
-ACCOUNT_BYTES = ACCOUNT.itemsize
-assert ACCOUNT_BYTES % CACHE_LINE_BYTES == 0
 DURABILITY_NONE, DURABILITY_INTERVAL, DURABILITY_ALWAYS = range(3)
 
 # --- clients ---------------------------------------------------------------------------------------------------------------
@@ -307,7 +276,7 @@ PARTICIPANT = np.dtype(
         ("sweep_slab", "<u8"),  # that it sweeps (splinter.store.expiry); 0: none. Then the slot that is next, and from when on
         ("sweep_slot", "<u8"),
         ("sweep_ns", "<u8"),
-        ("room_next", "<u8"),  # where it looks next for a tenant's own that are over (splinter.store.expiry): slab and slot
+        ("roster_key", "<u8"),  # number of the chunk that it looks up (splinter.store.roster). The participant alone touches it
         ("claim", CLAIM),
         ("intent", INTENT),
         ("commit", COMMIT),

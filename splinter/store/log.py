@@ -10,8 +10,9 @@ from numba import njit
 from splinter import limits
 from splinter.layout import offset
 from splinter.native.atomics import fence, load64, load64_acquire, store64_release
+from splinter.store.account_layout import ACCOUNT, ACCOUNT_BYTES
 from splinter.store.commit_layout import LOG_RING, LOG_RING_HEADER_BYTES, LOG_RING_SPAN
-from splinter.store.layout import ACCOUNT, ACCOUNT_BYTES, LOG_FAILED, LOG_KEPT, LOG_NONE
+from splinter.store.layout import LOG_FAILED, LOG_KEPT, LOG_NONE
 from splinter.store.records import Descriptor, Logged, LogRing
 
 if TYPE_CHECKING:

@@ -5,17 +5,22 @@ from __future__ import annotations
 from numba import njit
 
 from splinter import limits
-from splinter.native.atomics import copy_bytes, load64, store64
+from splinter.layout import offset
+from splinter.native.atomics import copy_bytes, load8, load64, store8, store64
 from splinter.store.hashing import identity_of
 from splinter.store.layout import (
+    DATED_BIT,
     EXPIRES_BIT,
     EXPIRES_BYTES,
     IDENTITY_BITS,
     KEY_LENGTH_BITS,
     LARGE_BIT,
+    O_ACCESS,
     O_IDENTITY,
     O_KEY,
+    OBJECT,
     OBJECT_BYTES,
+    POSITION_BITS,
     VALUE_LENGTH_BITS,
 )
 from splinter.store.records import Object
@@ -24,6 +29,9 @@ _IDENTITY_MASK = (1 << IDENTITY_BITS) - 1
 _KEY_LENGTH_MASK = (1 << KEY_LENGTH_BITS) - 1
 _VALUE_LENGTH_MASK = (1 << VALUE_LENGTH_BITS) - 1
 _FORM_MASK = (1 << EXPIRES_BIT - KEY_LENGTH_BITS) - 1
+_POSITION_MASK = (1 << POSITION_BITS) - 1
+_DATED = 1 << DATED_BIT
+_O_RETIRED = offset(OBJECT, "retired")
 
 
 @njit(cache=True)
@@ -127,10 +135,61 @@ def object_identity(found: int) -> int:
 
 
 @njit(cache=True)
+def object_position(found: int) -> int:
+    """The position of a published object of a tenant's table in its roster."""
+    return Object(found).retired & _POSITION_MASK
+
+
+@njit(cache=True)
+def is_at_position(found: int, position: int) -> bool:
+    """Whether an object is published at a position; for who has no lock: a word that is a date by now has none."""
+    word = load64(found + _O_RETIRED)
+    return word & _DATED == 0 and word & _POSITION_MASK == position
+
+
+@njit(cache=True)
+def set_position(slot: int, position: int) -> None:
+    """Write the position of the object in a slot that is not published."""
+    Object(slot).retired = position
+
+
+@njit(cache=True)
+def copy_position(slot: int, found: int) -> None:
+    """Have the object in a slot that is not published take the place of ``found``, which is: its position and what else stands
+    beside that."""
+    Object(slot).retired = Object(found).retired & ~_DATED
+
+
+@njit(cache=True, forceinline=True)
+def mark_used(found: int) -> None:
+    """Note that an object is used, for who evicts (:mod:`splinter.store.eviction`): by a reader in its epoch, lock-free."""
+    if load8(found + O_ACCESS) == 0:
+        store8(found + O_ACCESS, 1)
+
+
+@njit(cache=True)
+def dated_word(epoch: int) -> int:
+    """What ``retired`` is for an object that was unlinked before ``epoch``."""
+    return epoch | _DATED
+
+
+@njit(cache=True)
+def is_dated(retired: int) -> bool:
+    """Whether a word read from ``retired`` says that its object was unlinked."""
+    return retired & _DATED != 0
+
+
+@njit(cache=True)
+def date_of(retired: int) -> int:
+    """The epoch of such a word; a reader may have written to its highest byte meanwhile."""
+    return retired & _DATED - 1
+
+
+@njit(cache=True)
 def fill_header(slot: int, tenant: int, table: int, key: int, key_length: int, form: int) -> None:
     """Write identity, lengths and the key into a slot that is not published; the links are left alone. ``form``: the length of
-    the value, as of :func:`object_form`. The slot has no date: by that who reads slots without the index knows published
-    objects (:mod:`splinter.store.walk`)."""
+    the value, as of :func:`object_form`. The slot has no position yet, and no date: by that who reads slots without the
+    index knows published objects (:mod:`splinter.store.walk`)."""
     Object(slot).retired = 0
     store64(slot + O_IDENTITY, identity_of(tenant, table, key_length) | form << IDENTITY_BITS)
     copy_bytes(slot + O_KEY, key, key_length)

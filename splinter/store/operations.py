@@ -14,7 +14,7 @@ from splinter.errors import Status
 from splinter.native.atomics import copy_bytes, load64_acquire
 from splinter.store.accounts import account_of
 from splinter.store.changes import log_room
-from splinter.store.classes import class_for
+from splinter.store.classes import class_bytes, class_for
 from splinter.store.clients import claim_begin, claim_settle, client_leaves
 from splinter.store.clock import moment_in
 from splinter.store.hashing import identity_of, store_hash
@@ -37,7 +37,8 @@ from splinter.store.outcomes import Outcome, outcome_kind, outcome_word
 from splinter.store.parts import are_whole
 from splinter.store.publication import drop_unnamed, remove_key
 from splinter.store.records import Account, Claim, Object, Participant
-from splinter.store.room import publish_with_room
+from splinter.store.room import place_with_room, publish_with_room
+from splinter.store.roster import NO_PLACE
 from splinter.store.slots import peek_slot
 from splinter.store.snapshots import committed, find_at
 from splinter.store.turns import turn_is_others
@@ -181,9 +182,10 @@ def put_form(
         if status == Status.OK and form & LARGE_FORM != 0:
             status = are_whole(store, me, tenant, table, key, key_length, value)
         if status == Status.OK:
-            status = publish_with_room(
-                store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim
-            )
+            status = publish_filled(
+                store, me, tenant, table, key, key_length, value, form, expires, hashed, slot, size_class, expected_version,
+                claim, True,
+            )  # fmt: skip
         if form & LARGE_FORM != 0 and status != Status.OK and status != Status.BUSY:
             drop_unnamed(store, me, tenant, value)
         claim_refusal(store, me, tenant, claim, status)
@@ -201,6 +203,31 @@ def fill_object(
     copy_bytes(slot + O_KEY + key_length, value, form & _LENGTH_MASK)
     set_expires(slot, expires)
     kill_point(store, KillPoint.SLOT_FILLED)
+
+
+@njit(cache=True)
+def publish_filled(
+    store: int, me: int, tenant: int, table: int, key: int, key_length: int, value: int, form: int, expires: int,
+    hashed: int, slot: int, size_class: int, expected_version: int, claim: int, may_evict: bool,
+) -> int:  # fmt: skip
+    """Publish what :func:`fill_object` has made in the slot of :func:`splinter.store.slots.peek_slot`, and have a place for it
+    in the roster. The caller holds the tenant's lock. Returns a status."""
+    status = publish_with_room(
+        store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim, may_evict
+    )  # fmt: skip
+    if status != NO_PLACE:
+        return status
+    status = place_with_room(store, me, tenant, class_bytes(size_class), may_evict)
+    if status != Status.OK:
+        return status
+    slot = peek_slot(store, me, size_class)  # a chunk may have taken the one before
+    if slot < 0:
+        return -slot
+    fill_object(store, slot, tenant, table, key, key_length, value, form, expires)
+    status = publish_with_room(
+        store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim, may_evict
+    )  # fmt: skip
+    return Status.BUSY if status == NO_PLACE else status  # what was over in that chunk went, and the chunk with it
 
 
 @njit(cache=True)
@@ -245,7 +272,9 @@ def _publish_again(
         return -slot
     key, value = object_key(found), object_value(found)
     fill_object(store, slot, tenant, table, key, key_length, value, object_form(found), expires)
-    return publish_with_room(store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim)
+    return publish_with_room(
+        store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim, True
+    )
 
 
 @njit(cache=True)

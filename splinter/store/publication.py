@@ -6,30 +6,45 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import cas64, store64_release
+from splinter.native.atomics import cas64, store8, store64_release
 from splinter.store.accounts import account_of
 from splinter.store.changes import CHANGE_DELETE, CHANGE_PUT, log_change
 from splinter.store.classes import class_bytes
 from splinter.store.hashing import identity_of
 from splinter.store.index import empty_entry, entry_word, find_entry, word_class, word_object, word_unit
 from splinter.store.journal import announce, note, published, withdraw
-from splinter.store.objects import is_counted, is_large, is_over, object_table, object_value
+from splinter.store.layout import O_ACCESS
+from splinter.store.objects import (
+    copy_position,
+    is_counted,
+    is_large,
+    is_over,
+    object_position,
+    object_table,
+    object_value,
+    set_position,
+)
 from splinter.store.outcomes import note_outcome
 from splinter.store.parts import find_part, is_named, is_same_value, parts_of
 from splinter.store.reclaim import note_retire
 from splinter.store.records import Account, Intent, Large, Object, Participant, Stage
+from splinter.store.roster import (
+    NO_PLACE,
+    drop_if_empty,
+    hand_chunk,
+    next_position,
+    note_joins,
+    note_leaves,
+    remove_chunk,
+)
 from splinter.store.slabs import unit_of
 from splinter.store.slots import note_take
 from splinter.store.snapshots import note_deletion
 
+_TABLES_MAX = limits.TABLES_MAX
+_TABLE_ROSTER = limits.TABLE_ROSTER
 INSERT_TRIES_MAX = limits.INSERT_TRIES_MAX
 EXPECT_ABSENT = -1  # as expected_version: there must be no object yet; versions are even, so it is none
-
-
-@njit(cache=True)
-def system_version(account: int) -> int:
-    """The version of an object of the system that no reader of a snapshot looks at: it is published without a commit."""
-    return Account(account).sequence * 2
 
 
 @njit(cache=True)
@@ -58,7 +73,8 @@ def publish(
     ``claim`` says (0: nothing). That is a commit, but for a reply that is kept, and for a part. The caller holds the tenant's
     lock.
 
-    Returns a status; other than OK, nothing has changed.
+    Returns a status, or NO_PLACE: :func:`splinter.store.roster.roster_prepare` is to be called first. Other than OK, nothing
+    has changed.
     """
     Intent(Participant(me).intent).gone = 0  # who died with this number, or replayed a log, may have left one
     status = place(store, me, tenant, table, key, key_length, hashed, slot, size_class, stage, expected_version, claim)
@@ -95,6 +111,8 @@ def place(
     word = entry_word(hashed, size_class, unit_of(store, slot))
     if entry != 0:
         Object(slot).previous = word_unit(old_word)
+        copy_position(slot, word_object(store, old_word))
+        store8(slot + O_ACCESS, 1)  # a put is a use
         count = _note_commit(store, me, account_at, slot, sequence, note_outcome(store, me, 0, claim, version))
         count = _note_source(store, me, count, size_class, stage)
         count = note(store, me, count, account.at.bytes_used, used_after)
@@ -106,12 +124,20 @@ def place(
         mine.last_version = version
         _note_gone(store, me, old_word, slot)
         return Status.OK
+    chunk = 0
+    if table < _TABLES_MAX:
+        chunk = hand_chunk(store, me, tenant)
+        if chunk == 0:
+            return NO_PLACE
+        set_position(slot, next_position(chunk))
     for _ in range(INSERT_TRIES_MAX):
         entry = empty_entry(store, me, hashed)
         if entry < 0:
             return -entry
         count = _note_commit(store, me, account_at, slot, sequence, note_outcome(store, me, 0, claim, version))
         count = log_change(store, me, count, tenant, sequence, slot, CHANGE_PUT, claim, version)
+        if chunk != 0:
+            count = note_joins(store, me, count, tenant, chunk, entry)
         if insert(store, me, account_at, entry, word, slot, size_class, stage, version + counts, used_after, count):
             mine.last_version = version
             return Status.OK
@@ -152,19 +178,29 @@ def unlink(store: int, me: int, tenant: int, entry: int, word: int, noted: int, 
     account = Account(account_at)
     used = account.bytes_used - class_bytes(word_class(word))
     found, sequence = word_object(store, word), account.sequence
+    table = object_table(found)
+    if table == _TABLE_ROSTER:
+        remove_chunk(store, me, tenant, entry, word)
+        return
+    position = object_position(found)
+    is_listed = table < _TABLES_MAX and account.active != 0  # the roster of a tenant that is swept away goes with it
     count = note_outcome(store, me, noted, claim, 0)
     count = note(store, me, count, account.at.bytes_used, used)
     count = note(store, me, count, account.at.objects, account.objects - 1)
     count = note_retire(store, me, count, word_unit(word))
-    if is_counted(object_table(found)):
+    if is_counted(table):
         sequence, number = sequence + 1, account.deletions
         note_deletion(store, tenant, number, sequence, word_unit(word))
         count = note(store, me, count, account.at.deletions, number + 1)
         count = _note_commit(store, me, account_at, 0, sequence, count)
     count = log_change(store, me, count, tenant, sequence, found, CHANGE_DELETE, claim, 0)
+    if is_listed:
+        count = note_leaves(store, me, count, tenant, position)
     announce(store, me, count, entry, word, 0, 0, 0, 0)
     store64_release(entry, 0)
     published(store, me)
+    if is_listed:
+        drop_if_empty(store, me, tenant, position)
     _note_gone(store, me, word, 0)
 
 

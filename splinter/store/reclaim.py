@@ -10,6 +10,7 @@ from splinter.store.epochs import epoch_advance, epoch_oldest
 from splinter.store.journal import commit, lock_inner, note, participant_at, unlock
 from splinter.store.kill_points import KillPoint, kill_point
 from splinter.store.layout import SLAB_DRAINING, SLAB_STATE_SHIFT, SLAB_UNITS
+from splinter.store.objects import date_of
 from splinter.store.records import ClassList, Descriptor, FreeLists, Object, Participant, SlabList
 from splinter.store.slabs import (
     class_list,
@@ -100,7 +101,7 @@ def reclaim_slots(store: int, me: int, slots_max: int) -> int:
         if unit == 0:
             break
         slot = slot_at(store, unit)
-        if Object(slot).retired >= mine.safe_epoch and not _is_ripe(store, me, slot):
+        if date_of(Object(slot).retired) >= mine.safe_epoch and not _is_ripe(store, me, slot):
             break
         record = load64(slab_record(store, unit // SLAB_UNITS))
         size_class = record & _CLASS_MASK
@@ -129,7 +130,7 @@ def reclaim_slots(store: int, me: int, slots_max: int) -> int:
 @njit(cache=True)
 def _is_ripe(store: int, me: int, slot: int) -> bool:
     """Look at all participants' epochs again; begin a new epoch if the slot's is the current one."""
-    mine, retired = Participant(me), Object(slot).retired
+    mine, retired = Participant(me), date_of(Object(slot).retired)
     if retired >= load64_acquire(Descriptor(store).at.epoch):
         epoch_advance(store)
     safe = epoch_oldest(store)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from splinter import wire
 from splinter.native.records import record
-from splinter.store import commit_layout, layout
+from splinter.store import account_layout, commit_layout, layout, roster_layout
 
-Account = record(layout.ACCOUNT)
+Account = record(account_layout.ACCOUNT)
 Bucket = record(layout.BUCKET)
 Changed = record(commit_layout.CHANGED)
 Change = record(commit_layout.COMMIT["changes"].base)  # of an index entry, by a commit of several objects
+Chunk = record(roster_layout.CHUNK)
 Claim = record(layout.CLAIM)
 ClassList = record(layout.CLASS_LIST)
 Client = record(layout.CLIENT)

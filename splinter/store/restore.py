@@ -47,6 +47,7 @@ from splinter.store.outcomes import RECORDED, Outcome, outcome_kind, record_outc
 from splinter.store.parts import is_sound
 from splinter.store.publication import place, unlink
 from splinter.store.records import Account, Changed, Claim, Client, Descriptor, Logged, Object, Participant, Result
+from splinter.store.roster import roster_prepare
 from splinter.store.slabs import unit_of
 from splinter.store.slots import peek_slot
 from splinter.store.staging_entries import clock_ns
@@ -126,6 +127,10 @@ def _put(
     """Put an object with the version that it had, whether it is over or not."""
     if expires != 0:
         Descriptor(store).expiring = 1
+    if table < limits.TABLES_MAX:
+        status = roster_prepare(store, me, tenant, 0)
+        if status != Status.OK:
+            return status
     size_class = class_for(object_bytes(key_length, form & _LENGTH_MASK, expires))
     slot = peek_slot(store, me, size_class)
     if slot < 0:
@@ -321,7 +326,7 @@ def restore_copies(store: int, p: int, at: int, end: int, wanted: int) -> tuple[
 @njit(cache=True)
 def _restore_copy(store: int, me: int, tenant: int, at: int) -> int:
     table, key, key_length = object_table(at), at + O_KEY, object_key_length(at)
-    if table == _TABLE_EXTENSIONS:
+    if table in (_TABLE_EXTENSIONS, limits.TABLE_ROSTER):
         return Status.OK
     if table == _TABLE_CLIENTS and key_length == CLIENT_KEY_BYTES:
         _restore_client(store, me, tenant, at)

@@ -22,6 +22,7 @@ from splinter.store.accounts import account_of
 from splinter.store.classes import class_bytes, class_for
 from splinter.store.clients import claim_begin
 from splinter.store.clock import moment_in
+from splinter.store.eviction import evict_for
 from splinter.store.expiry import make_room
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.journal import commit, lock_tenant, note, participant_at, unlock
@@ -130,6 +131,11 @@ def stage_begin(
     staged = _charge(store, tenant, class_bytes(size_class))
     if staged < 0 and make_room(store, me, tenant):
         staged = _charge(store, tenant, class_bytes(size_class))
+    if staged < 0 and evict_for(
+        store, me, tenant, Account(account_of(store, tenant)).staged_bytes + class_bytes(size_class), 0
+    ):
+        staged = _charge(store, tenant, class_bytes(size_class))
+        staged = -Status.BUSY if staged == -Status.QUOTA_EXCEEDED else staged
     if staged >= 0:
         account = Account(account_of(store, tenant))
         count = note_take(store, me, 0, size_class)
@@ -237,7 +243,7 @@ def stage_publish(store: int, p: int, entry: int, expected_version: int, claim: 
             set_expires(slot, moment_in(store, me, stage.ttl))
             status = publish_with_room(
                 store, me, tenant, table, slot + O_KEY, key_length, hashed, slot, class_at(store, unit), address,
-                expected_version, claim,
+                expected_version, claim, True,
             )  # fmt: skip
             claim_refusal(store, me, tenant, claim, status)
         unlock(store, Account(account_of(store, tenant)).at.lock)

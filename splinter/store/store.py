@@ -14,13 +14,13 @@ import numpy as np
 from splinter import limits
 from splinter.errors import Status, error_for
 from splinter.layout import offset
+from splinter.store.account_layout import ACCOUNT
 from splinter.store.audit.walk import check_invariants
 from splinter.store.clock import moment_in, set_clock, take_clock
 from splinter.store.commit_layout import DELETION_RING_BYTES
 from splinter.store.epochs import EPOCH_OFFLINE, OLDEST_NONE, epoch_enter, epoch_leave
 from splinter.store.journal import participant_at
 from splinter.store.layout import (
-    ACCOUNT,
     BUCKET,
     CLASS_LIST,
     CLASSES,
@@ -55,6 +55,7 @@ from splinter.store.tenants import (
     tenant_close,
     tenant_open,
     tenant_set_durability,
+    tenant_set_eviction,
     tenant_sweep,
 )
 
@@ -331,28 +332,24 @@ class Store:
 
     def open_tenant(self, tenant: int, quota_bytes: int = limits.TENANT_QUOTA_BYTES_DEFAULT, *, generation: int = 1) -> None:
         """Let a tenant write, or change its quota. Raises BusyError while a closed tenant's objects are still there."""
-        status = tenant_open(self.address, tenant, quota_bytes, generation)
-        if status != Status.OK:
-            raise error_for(status)
+        _require(tenant_open(self.address, tenant, quota_bytes, generation))
 
     def charge_code(self, tenant: int, code_bytes: int, *, forced: bool = False, participant: int = _CONTROL) -> None:
         """Charge a tenant for so much machine code. Raises QuotaExceededError when it is more than before and too much, unless
         it is ``forced``; BusyError."""
-        status = tenant_charge_code(self.address, participant, tenant, code_bytes, forced)
-        if status != Status.OK:
-            raise error_for(status)
+        _require(tenant_charge_code(self.address, participant, tenant, code_bytes, forced))
 
     def set_durability(self, tenant: int, durability: int, *, participant: int = _CONTROL) -> None:
         """Say how durable (DURABILITY_…) a tenant's changes are from now on. Raises BusyError."""
-        status = tenant_set_durability(self.address, participant, tenant, durability)
-        if status != Status.OK:
-            raise error_for(status)
+        _require(tenant_set_durability(self.address, participant, tenant, durability))
+
+    def set_eviction(self, tenant: int, eviction: int, *, participant: int = _CONTROL) -> None:
+        """Say by which policy (EVICTION_…) a tenant's objects make room for others from now on. Raises BusyError."""
+        _require(tenant_set_eviction(self.address, participant, tenant, eviction))
 
     def close_tenant(self, tenant: int, *, participant: int = _CONTROL) -> None:
         """End a tenant's writes; :meth:`sweep_tenant` then removes its objects. Raises BusyError, and changes nothing."""
-        status = tenant_close(self.address, participant, tenant)
-        if status != Status.OK:
-            raise error_for(status)
+        _require(tenant_close(self.address, participant, tenant))
 
     def sweep_tenant(self, tenant: int, *, participant: int = _CONTROL) -> Iterator[None]:
         """Remove a closed tenant's objects; yields between the pieces of the walk over the index, a millisecond each or so."""
@@ -395,3 +392,9 @@ class Store:
             objects=int(self.accounts["objects"].sum()),
             bytes_used=int(self.accounts["bytes_used"].sum()),
         )
+
+
+def _require(status: int) -> None:
+    """Raise the error of a status other than OK."""
+    if status != Status.OK:
+        raise error_for(status)

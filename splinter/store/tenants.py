@@ -7,6 +7,7 @@ from numba import njit
 from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import load32_acquire, load64_acquire, store64, store64_release
+from splinter.store.account_layout import EVICTION_NONE
 from splinter.store.accounts import account_of
 from splinter.store.index import bucket_at, word_object, word_unit
 from splinter.store.journal import commit, lock_tenant, note, participant_at, unlock
@@ -35,8 +36,12 @@ def tenant_open(store: int, tenant: int, quota_bytes: int, generation: int) -> i
         return Status.UNKNOWN_TENANT
     account = Account(account_of(store, tenant))
     if load64_acquire(account.at.active) == 0:
-        if load64_acquire(account.at.objects) != 0:
+        if load64_acquire(account.at.objects) != 0 or load64_acquire(account.at.roster_chunks) != 0:
             return Status.BUSY
+        store64_release(account.at.roster_end, 0)
+        store64_release(account.at.roster_hand, 0)
+        store64_release(account.at.roster_next, 0)
+        store64_release(account.at.room_next, 0)
         store64_release(account.at.clients, 0)  # their records were swept away with all other objects
         store64_release(account.at.clients_hand, 0)
         store64_release(account.at.sequence, max(account.sequence, 1))  # versions are not 0
@@ -57,6 +62,7 @@ def tenant_close(store: int, p: int, tenant: int) -> int:
     if not lock_tenant(store, participant_at(store, p), account.at.lock):
         return Status.BUSY
     store64_release(account.at.active, 0)
+    store64_release(account.at.eviction, EVICTION_NONE)  # another tenant may have the id one day
     unlock(store, account.at.lock)
     return Status.OK
 
@@ -75,6 +81,18 @@ def tenant_set_durability(store: int, p: int, tenant: int, durability: int) -> i
     if account.durability == DURABILITY_NONE and durability != DURABILITY_NONE and account.objects != 0:
         store64_release(descriptor.at.log_gaps, descriptor.log_gaps + 1)
     store64_release(account.at.durability, durability)
+    unlock(store, account.at.lock)
+    return Status.OK
+
+
+@njit(cache=True)
+def tenant_set_eviction(store: int, p: int, tenant: int, eviction: int) -> int:
+    """Say by which policy (EVICTION_…) a tenant's objects are evicted from now on. Called by the control process only. Returns
+    OK or BUSY."""
+    me, account = participant_at(store, p), Account(account_of(store, tenant))
+    if not lock_tenant(store, me, account.at.lock):
+        return Status.BUSY
+    store64_release(account.at.eviction, eviction)
     unlock(store, account.at.lock)
     return Status.OK
 
@@ -126,7 +144,7 @@ def tenant_sweep(store: int, p: int, tenant: int, cursor: int, buckets: int) -> 
                 break
             bucket = Bucket(bucket_at(store, following))
     unlock(store, account.at.lock)
-    if end == main_buckets or load64_acquire(account.at.objects) == 0:
+    if end == main_buckets or load64_acquire(account.at.objects) == load64_acquire(account.at.roster_chunks) == 0:
         return -1
     return end
 

@@ -12,19 +12,21 @@ from numba import njit
 from splinter.errors import Status
 from splinter.native.atomics import copy_bytes
 from splinter.store.accounts import account_of
-from splinter.store.classes import class_for
+from splinter.store.classes import class_bytes, class_for
 from splinter.store.clients import claim_begin, claim_settle
 from splinter.store.commit_layout import READ_BYTES, WRITE_BYTES, WRITE_DELETES
 from splinter.store.commits import next_write
+from splinter.store.eviction import evict_for
 from splinter.store.hashing import identity_key_length, identity_table, keys_equal
 from splinter.store.index import find_hashed
 from splinter.store.journal import participant_at, unlock
 from splinter.store.objects import is_over, object_bytes, object_version
-from splinter.store.operations import claim_refusal, fill_object, lock_active, lock_to_write
+from splinter.store.operations import claim_refusal, fill_object, lock_active, lock_to_write, publish_filled
 from splinter.store.outcomes import claimed_value
 from splinter.store.publication import remove_key
 from splinter.store.records import Account, Claim, Descriptor, Participant, Read, Write
-from splinter.store.room import commit_with_room, publish_with_room
+from splinter.store.room import commit_with_room
+from splinter.store.roster_layout import CHUNK_CLASS_BYTES_MAX
 from splinter.store.slots import peek_slot
 
 CONFLICT = 258  # not a status: something that the transaction has read was changed since; it is to begin anew
@@ -107,7 +109,7 @@ def store_transact(
     if status == Status.OK and is_later and not reads_hold(store, reads, reads_end, Participant(me).now):
         status = CONFLICT
     if status == Status.OK:
-        status = _commit(store, me, tenant, writes, writes_end, claim)
+        status = _commit_evicting(store, me, tenant, reads, reads_end, writes, writes_end, claim)
     unlock(store, account.at.lock)
     return status
 
@@ -132,10 +134,39 @@ def store_transact_versions(
         if not reads_hold(store, reads, reads_end, Participant(me).now):
             status = Status.VERSION_CHANGED
         elif is_writing:
-            status = _commit(store, me, tenant, writes, writes_end, claim)
+            status = _commit_evicting(store, me, tenant, reads, reads_end, writes, writes_end, claim)
+            status = Status.VERSION_CHANGED if status == CONFLICT else status
         claim_refusal(store, me, tenant, claim, status)
     unlock(store, Account(account_of(store, tenant)).at.lock)
     return status
+
+
+@njit(cache=True)
+def _commit_evicting(
+    store: int, me: int, tenant: int, reads: int, reads_end: int, writes: int, writes_end: int, claim: int
+) -> int:  # fmt: skip
+    """As :func:`_commit`, and once more where the quota had no room and objects were evicted. Those are commits between what
+    was read and what is written: CONFLICT when one of them changed what was read."""
+    status = _commit(store, me, tenant, writes, writes_end, claim)
+    if status != Status.QUOTA_EXCEEDED or not evict_for(store, me, tenant, _charged(writes, writes_end), 0):
+        return status
+    if not reads_hold(store, reads, reads_end, Participant(me).now):
+        return CONFLICT
+    status = _commit(store, me, tenant, writes, writes_end, claim)
+    return Status.BUSY if status == Status.QUOTA_EXCEEDED else status
+
+
+@njit(cache=True)
+def _charged(writes: int, end: int) -> int:
+    """The bytes of the size classes of all that is put, whatever it replaces, and of a chunk of the roster."""
+    size, at = CHUNK_CLASS_BYTES_MAX, next_write(writes, end)
+    while at < end:
+        written = Write(at)
+        if written.value_length != WRITE_DELETES:
+            key_length = identity_key_length(written.identity)
+            size += class_bytes(class_for(object_bytes(key_length, written.value_length, written.expires)))
+        at = next_write(at + written.size, end)
+    return size
 
 
 @njit(cache=True)
@@ -164,4 +195,7 @@ def _commit_one(store: int, me: int, tenant: int, write: int, claim: int) -> int
     if slot < 0:
         return -slot
     fill_object(store, slot, tenant, table, key, key_length, key + key_length, length, written.expires)
-    return publish_with_room(store, me, tenant, table, key, key_length, written.hashed, slot, size_class, 0, 0, claim)
+    return publish_filled(
+        store, me, tenant, table, key, key_length, key + key_length, length, written.expires, written.hashed, slot, size_class,
+        0, claim, False,
+    )  # fmt: skip

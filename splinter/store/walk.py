@@ -20,6 +20,7 @@ from splinter.native.atomics import copy_bytes, fence, load64, load64_acquire, s
 from splinter.store.accounts import account_of
 from splinter.store.classes import class_bytes, slots_per_slab
 from splinter.store.epochs import epoch_advance
+from splinter.store.hashing import identity_table
 from splinter.store.journal import participant_at
 from splinter.store.layout import (
     CLASSES,
@@ -32,7 +33,7 @@ from splinter.store.layout import (
     SLAB_STATE_SHIFT,
     SLAB_UNITS,
 )
-from splinter.store.objects import content_bytes, copy_size
+from splinter.store.objects import content_bytes, copy_size, is_dated
 from splinter.store.records import Account, Descriptor, Object, Participant
 from splinter.store.slabs import slab_record, slot_at
 
@@ -77,13 +78,13 @@ def turns_over(store: int, epoch: int) -> bool:
 def _holds_object(slot: int) -> int:
     """The version of the object that a slot holds; 0: none that is published."""
     version = load64_acquire(Object(slot).at.version)
-    return version if version & 1 == 0 and load64_acquire(Object(slot).at.retired) == 0 else 0
+    return version if version & 1 == 0 and not is_dated(load64_acquire(Object(slot).at.retired)) else 0
 
 
 @njit(cache=True, nogil=True)
 def copy_slab(store: int, slab: int, first: int, target: int, room: int) -> tuple[int, int]:
     """Copy the objects of a slab, from slot number ``first`` on, to ``target``, as :func:`splinter.store.objects.copy_size`
-    says. Objects of tenants without durability are left out.
+    says. Objects of tenants without durability are left out, and rosters.
 
     Returns the bytes that were written, at most ``room`` (COPY_BYTES_MAX suffices for one), and the slot to go on with, which
     may be 0, or SLAB_DONE.
@@ -104,6 +105,8 @@ def copy_slab(store: int, slab: int, first: int, target: int, room: int) -> tupl
         tenant = identity & _TENANT_MASK
         if (size if expires else OBJECT_BYTES + content) > slot_bytes or tenant >= limits.TENANTS_MAX:
             continue
+        if identity_table(identity) == limits.TABLE_ROSTER:  # it is made anew, as the objects are put
+            continue
         if Account(account_of(store, tenant)).durability == DURABILITY_NONE:
             continue
         if written + size > room:
@@ -117,5 +120,6 @@ def copy_slab(store: int, slab: int, first: int, target: int, room: int) -> tupl
         is_same = load64(copy + O_IDENTITY) == identity and load64(slot + O_IDENTITY) == identity
         if is_same and _holds_object(slot) == version and load64_acquire(slab_record(store, slab)) == record:
             Object(copy).version = version
+            Object(copy).retired = 0  # its position is of this store alone
             written += size
     return written, SLAB_DONE

@@ -21,7 +21,15 @@ from splinter.ext.abi import CONTEXT, ExtensionError, Isolation
 from splinter.native.clock import now_ns
 from splinter.store.clock import moment_in, turn_now
 from splinter.store.journal import participant_at
-from splinter.store.objects import is_large, is_over, object_expires, object_value, object_value_length, object_version
+from splinter.store.objects import (
+    is_large,
+    is_over,
+    mark_used,
+    object_expires,
+    object_value,
+    object_value_length,
+    object_version,
+)
 from splinter.store.operations import store_delete, store_find, store_put
 from splinter.store.publication import EXPECT_ABSENT
 from splinter.worker.adding import COUNTER_BYTES, add_to_counter
@@ -60,8 +68,10 @@ def helper_get(context_at: int, frame_at: int, table: int, key: int, key_length:
     show_to_task(store, frame_at, found)
     if found != 0 and is_over(found, turn_now(store, Context(context_at).participant)):
         found = 0
-    if found != 0 and is_large(found):
-        return -ExtensionError.VALUE
+    if found != 0:
+        mark_used(found)
+        if is_large(found):
+            return -ExtensionError.VALUE
     frame.out_address = object_value(found) if found != 0 else 0
     frame.out_length = object_value_length(found) if found != 0 else 0
     frame.out_version = object_version(found) if found != 0 else 0

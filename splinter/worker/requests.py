@@ -11,10 +11,19 @@ from numba import njit
 from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import copy_bytes, load16, load64, store32, store64
+from splinter.store.accounts import account_of
 from splinter.store.clock import clock_of_turn, moment_in, turn_now
 from splinter.store.journal import participant_at
 from splinter.store.large import store_put_large
-from splinter.store.objects import is_large, is_over, object_expires, object_value, object_value_length, object_version
+from splinter.store.objects import (
+    is_large,
+    is_over,
+    mark_used,
+    object_expires,
+    object_value,
+    object_value_length,
+    object_version,
+)
 from splinter.store.operations import (
     store_delete,
     store_expire,
@@ -25,6 +34,7 @@ from splinter.store.operations import (
     store_put,
 )
 from splinter.store.publication import EXPECT_ABSENT
+from splinter.store.records import Account, Part
 from splinter.store.snapshots import UNKNOWN, snapshot_of
 from splinter.store.staging import stage_put
 from splinter.wire import (
@@ -35,6 +45,7 @@ from splinter.wire import (
     MULTIGET_MISSING,
     MULTIGET_TOO_LARGE,
     MULTIGET_VERSIONS,
+    PART_HEAD_BYTES,
     PART_KEY_BYTES,
     TTL_BYTES,
     TTL_NONE,
@@ -47,6 +58,7 @@ from splinter.worker.durable import show, show_all, show_missing
 from splinter.worker.layout import OPCODES
 from splinter.worker.records import Counters, Header, Worker
 from splinter.worker.reply import DROP, HEADER_BYTES, body_bytes_max, finish, refuse
+from splinter.worker.scan import scan
 from splinter.worker.tasks.invoke import invoke
 from splinter.worker.tasks.once import claim_of, reply_recorded
 from splinter.worker.transact import transact
@@ -74,7 +86,7 @@ def handle(w: int, header: int, length: int, chunk: int, hashed: int, record: in
         return refuse(w, header, Status.BAD_LENGTH)
     if opcode != Opcode.INVOKE:
         resumed_nothing(w)
-    if opcode > Opcode.GET_LARGE:
+    if opcode > Opcode.SCAN:
         return refuse(w, header, Status.UNKNOWN_OPCODE)
     if opcode == Opcode.PING:
         return finish(w, header, Status.OK, 0, 0)
@@ -86,6 +98,8 @@ def handle(w: int, header: int, length: int, chunk: int, hashed: int, record: in
         return _multiget(w, header, key_length, value_length)
     if opcode == Opcode.TRANSACT:
         return transact(w, header, key_length, value_length)
+    if opcode == Opcode.SCAN:
+        return scan(w, header, key_length, value_length)
     if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
         return refuse(w, header, Status.BAD_KEY)
     if opcode == Opcode.GET:
@@ -126,6 +140,7 @@ def _get(w: int, header: int, key_length: int, hashed: int) -> int:
     wanted = request.object_version
     if wanted != 0 and wanted != version:
         return refuse(w, header, Status.VERSION_CHANGED)
+    mark_used(found)
     if is_large(found):
         return refuse(w, header, Status.VALUE_TOO_LARGE)  # for one reply: GET_LARGE tells of its parts
     return _tell_value(w, header, found)
@@ -208,6 +223,9 @@ def _part(w: int, header: int, key_length: int, value_length: int) -> int:
     if request.opcode == Opcode.PUT_PART:
         if request.flags & FLAG_EXPIRES != 0:
             return refuse(w, header, Status.BAD_TTL)
+        is_first = request.fragment_index == 0 and value_length >= PART_HEAD_BYTES
+        if is_first and Part(key + key_length).whole > Account(account_of(store, tenant)).quota_bytes:
+            return refuse(w, header, Status.QUOTA_EXCEEDED)  # before others are evicted for what can never be there
         return _put(w, header, limits.TABLE_PARTS, key_length, value_length, 0, EXPECT_ABSENT, limits.PART_NS)
     found = store_find(store, tenant, limits.TABLE_PARTS, key, key_length, 0)
     if found == 0:
@@ -359,6 +377,7 @@ def _multiget(w: int, header: int, key_length: int, value_length: int) -> int:
             store32(reply + used, MULTIGET_MISSING)
             used += 4
             continue
+        mark_used(found)
         value_size = object_value_length(found)
         if value_size > most - value_at or is_large(found):
             store32(reply + used, MULTIGET_TOO_LARGE)

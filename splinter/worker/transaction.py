@@ -20,7 +20,7 @@ from splinter.store.clock import clock_of_turn, turn_now
 from splinter.store.commit_layout import READ_BYTES, WRITE_BYTES, WRITE_DELETES
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.layout import LARGE_FORM
-from splinter.store.objects import is_over, object_expires, object_form, object_value, object_version
+from splinter.store.objects import is_over, mark_used, object_expires, object_form, object_value, object_version
 from splinter.store.operations import store_find_at
 from splinter.store.publication import EXPECT_ABSENT
 from splinter.store.records import Account, Descriptor, Write
@@ -108,6 +108,7 @@ def transaction_find(store: int, frame_at: int, table: int, key: int, key_length
         frame.reads_end = note_read(frame.reads_end, hashed, identity, version)
     if found == 0:
         return _tell(frame_at, 0, 0, 0, 0)
+    mark_used(found)
     return _tell(frame_at, object_value(found), object_form(found), version, object_expires(found))
 
 

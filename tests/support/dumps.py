@@ -9,7 +9,7 @@ from typing import Any
 HEADER: dict[str, Any] = {"type": "splinter-dump", "version": 1, "of": 7, "at_unix_ms": 0, "server": "1"}
 TENANT: dict[str, Any] = {
     "type": "tenant", "tenant": 7, "quota_bytes": None, "task_yields_max": 0, "task_milliseconds_max": 0,
-    "task_wall_milliseconds_max": 0, "packets_per_second": 0, "durability": "none",
+    "task_wall_milliseconds_max": 0, "packets_per_second": 0, "durability": "none", "eviction": "none",
 }  # fmt: skip
 OBJECT: dict[str, Any] = {"type": "object", "tenant": 7, "table": 0, "key": "key", "value": "value"}
 EXTENSION: dict[str, Any] = {"type": "extension", "tenant": 7, "name": "name", "source": "source", "together": False}

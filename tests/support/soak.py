@@ -1,5 +1,5 @@
-"""A server with a data folder at work for an hour and longer: objects that end, snapshots, stops and deaths, and what it takes
-of memory and disk meanwhile; what ``scripts/soak`` runs."""
+"""A server with a data folder at work for an hour and longer: objects that end, a tenant that evicts, snapshots, stops and
+deaths, and what it takes of memory and disk meanwhile; what ``scripts/soak`` runs."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from splinter.durable.snapshots import snapshots_in
 from tests.support.crash_storm import OnDisk, arguments, of_script
 from tests.support.kill_all import TIMEOUT_SECONDS, kill_everything, processes
 from tests.support.kill_storm import MEMORY, Crew, Storm, Verdict, storm
+from tests.support.soak_cache import SoakCache
 from tests.support.storm_client import EXTENSIONS, StormClient
 
 MINUTES_DEFAULT, EVERY_DEFAULT = 60.0, 45.0
@@ -177,8 +178,14 @@ def soak(
         done[_START[is_fresh]] += 1
         print(f"{work.requests:,} requests; {dict(done)}; {samples}", flush=True)
 
-    still = replace(crew, is_moved=False)  # the control process, which moves tenants, is away at times
-    verdict = storm(server, ends or _EVER, seed, minutes * 60, lambda _: None, still, strike=strike, timeout=TIMEOUT_SECONDS)
+    cache = SoakCache(server, seed)
+    # The control process, which moves tenants, is away at times. The cache rests when what is left is looked at.
+    still = replace(crew, is_moved=False, check=lambda *_: cache.end(TIMEOUT_SECONDS))
+    with cache.working(TIMEOUT_SECONDS):
+        verdict = storm(
+            server, ends or _EVER, seed, minutes * 60, lambda _: None, still, strike=strike, timeout=TIMEOUT_SECONDS
+        )
+    print(cache)
     verdict.kills_wanted = ends
     verdict.wrong += samples.findings
     return verdict, samples, done

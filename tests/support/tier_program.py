@@ -26,10 +26,11 @@ from splinter.net.tenants import TENANT
 from splinter.net.tier import CPU, TENANT_WORK, TIER, WINDOW_UNITS, forms
 from splinter.net.xdp import Verdict, XdpProgram
 from splinter.net.xdp.extensions import ExtensionPrograms
+from splinter.store.account_layout import ACCOUNT
 from splinter.store.epochs import EPOCH_OFFLINE
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import bucket_number
-from splinter.store.layout import ACCOUNT, ENTRY_TAG_SHIFT
+from splinter.store.layout import ENTRY_TAG_SHIFT
 from splinter.store.region import Region
 from splinter.store.store import Store
 from splinter.worker.reply import PENDING

@@ -13,7 +13,7 @@ from splinter.net.bpf import MapForm, compile_c, link, load
 from splinter.net.lab import Lab
 from splinter.net.netns import inside
 from splinter.net.xdp import XdpProgram
-from splinter.store.layout import ACCOUNT
+from splinter.store.account_layout import ACCOUNT
 from splinter.store.store import Store
 from splinter_bench.experiments.bench import Bench
 from splinter_bench.observations import Observations

@@ -22,7 +22,7 @@ ACTS = frozenset(
 )  # fmt: skip
 TOLD = (
     "tenant", "count", "home", "name", "every", "finish", "at_once", "tokens", "quota_bytes", "task_yields_max",
-    "task_milliseconds_max", "task_wall_milliseconds_max", "packets_per_second", "durability", "replace",
+    "task_milliseconds_max", "task_wall_milliseconds_max", "packets_per_second", "durability", "eviction", "replace",
 )  # fmt: skip
 _TEXT_CHARACTERS_MAX = 64
 _REFUSED = ("permission_denied", "token_retired", "tenant_removed")

@@ -103,6 +103,14 @@ def flag(request: dict[Any, Any], name: str) -> bool:
     return value
 
 
+def choice(request: dict[Any, Any], name: str, choices: tuple[str, ...]) -> int | None:
+    """The number of one of some names; None when the field is absent."""
+    value = optional_text(request, name, max(map(len, choices)))
+    if value is not None and value not in choices:
+        raise _refuse(f"{name!r} is one of {', '.join(choices)}, not {value!a}")
+    return None if value is None else choices.index(value)
+
+
 def durability(request: dict[Any, Any], has_folder: bool, default: str | None) -> int:
     """The number of the durability that is asked for; without a data folder there is none."""
     mode = optional_text(request, "durability", _DURABILITY_BYTES_MAX)

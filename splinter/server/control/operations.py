@@ -165,10 +165,11 @@ class Operations:
         record_limits = {name: fields.integer(request, name, *RANGES[name], default=0) for name in RECORD_LIMITS}
         token = fields.optional_integer(request, "token", *RANGES["token"])
         durability = fields.durability(request, self._has_folder, self._shared.config.durability)
+        eviction = fields.choice(request, "eviction", wire.EVICTIONS) or 0
         if count != 1 and (wanted is not None or token is not None):
             raise ControlError("'count' excludes 'tenant' and 'token'", "bad_request")
         ids = [wanted] if wanted is not None else self._tenants.free_ids(count)
-        self._tenants.create(ids, quota, home, record_limits, durability, token)
+        self._tenants.create(ids, quota, home, record_limits, durability, eviction, token)
         told = [self._tenants.describe(t, with_token=True, with_usage=False) for t in ids[: limits.TENANTS_PER_MESSAGE_MAX]]
         return {"tenants": told, "ids": ids}
 
@@ -194,7 +195,9 @@ class Operations:
         quota = fields.optional_integer(request, "quota_bytes", *RANGES["quota_bytes"])
         given = {name: fields.optional_integer(request, name, *RANGES[name]) for name in RECORD_LIMITS}
         durability = fields.durability(request, self._has_folder, None) if "durability" in request else None
-        self._tenants.limit(tenant, quota, {name: value for name, value in given.items() if value is not None}, durability)
+        eviction = fields.choice(request, "eviction", wire.EVICTIONS)
+        changed = {name: value for name, value in given.items() if value is not None}
+        self._tenants.limit(tenant, quota, changed, durability, eviction)
         return {"tenants": [self._tenants.describe(tenant, with_token=False, with_usage=True)]}
 
     async def _tenant_move(self, request: dict[Any, Any]) -> dict[str, Any]:

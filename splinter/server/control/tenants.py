@@ -35,11 +35,13 @@ from splinter.durable.catalog import TenantRow
 from splinter.errors import ControlError, Status, UnknownTenantError, error_for
 from splinter.limits import PARTICIPANT_CONTROL
 from splinter.net.tenants import TENANT_ACTIVE, TENANT_REMOVING
+from splinter.server.control.homes import Homes
 from splinter.server.control.tokens import Tokens, new_token
+from splinter.store.account_layout import EVICTION_NONE
 from splinter.store.epochs import EPOCH_OFFLINE, OLDEST_NONE, epoch_advance, epoch_enter, epoch_leave, epoch_now
 from splinter.store.layout import DURABILITY_NONE
 from splinter.store.tenants import tenant_close, tenant_sweep
-from splinter.wire import DURABILITIES
+from splinter.wire import DURABILITIES, EVICTIONS
 
 if TYPE_CHECKING:
     from splinter.server.control.registry import Registry
@@ -67,8 +69,8 @@ class Tenants:
         self._workers, self._counters = shared.workers, shared.tenant_counters
         self._kernel_work = shared.kernel_work
         self._catalog = shared.data.folder.catalog if shared.data is not None else None
-        self._steer, self._homes_elsewhere_max = shared.steer, shared.homes_elsewhere_max
         self.cores = len(shared.config.cores)
+        self._homes = Homes(shared.tenants, self.cores, shared.homes_elsewhere_max, shared.steer)
         self.tokens = Tokens(self._records)
         self._removals: dict[int, asyncio.Task[None]] = {}
 
@@ -109,6 +111,7 @@ class Tenants:
         home: int | None,
         record_limits: dict[str, int],
         durability: int = DURABILITY_NONE,
+        eviction: int = EVICTION_NONE,
         token: int | None = None,
     ) -> None:
         """Create tenants with ``token`` or new ones, all of them or none. Raises :class:`ControlError` when an id is in use.
@@ -121,11 +124,11 @@ class Tenants:
             if self._records["flags"][tenant] != 0:
                 state = "exists" if self.is_active(tenant) else "is being removed"
                 raise ControlError(f"tenant {tenant} {state}", "tenant_exists")
-        self.require_homes(tenants, home)
+        self._homes.require(tenants, home)
         rows = [
             TenantRow(
                 tenant, (self.generation(tenant) + 1) & _GENERATION_MASK or 1, True, new_token() if token is None else token, 0,
-                tenant % self.cores if home is None else home, quota_bytes, durability, record_limits,
+                tenant % self.cores if home is None else home, quota_bytes, durability, record_limits, eviction,
             )
             for tenant in tenants
         ]  # fmt: skip
@@ -141,7 +144,7 @@ class Tenants:
                     self._start_removal(tenant)
                 raise
             self._records["flags"][tenants] = TENANT_ACTIVE
-        self.publish_homes()
+        self._homes.publish()
 
     def _fill_record(self, row: TenantRow) -> None:
         """All of a tenant but that it is active."""
@@ -149,6 +152,7 @@ class Tenants:
         self._records["generation"][tenant] = row.generation
         self._store.open_tenant(tenant, row.quota_bytes, generation=row.generation)
         self._store.set_durability(tenant, row.durability)
+        self._store.set_eviction(tenant, row.eviction)
         self._records["token"][tenant] = row.token
         self._records["former_token"][tenant] = 0
         self._records["home"][tenant] = row.home
@@ -167,6 +171,7 @@ class Tenants:
         return TenantRow(
             tenant, self.generation(tenant), True, self.tokens.current(tenant), self.tokens.former(tenant), int(record["home"]),
             int(account["quota_bytes"]), int(account["durability"]), {name: int(record[name]) for name in RECORD_LIMITS},
+            int(account["eviction"]),
         )  # fmt: skip
 
     def _kept(self, rows: list[TenantRow]) -> contextlib.AbstractContextManager[None]:
@@ -206,16 +211,21 @@ class Tenants:
             "kernel_gets": int(self._kernel_work.gets(np.array([tenant]))[0]),
         }
 
-    def limit(self, tenant: int, quota_bytes: int | None, record_limits: dict[str, int], durability: int | None = None) -> None:
-        """Change limits of a tenant, and its durability; they hold from its next packet or task on. What is not named stays."""
+    def limit(
+        self, tenant: int, quota_bytes: int | None, record_limits: dict[str, int], durability: int | None, eviction: int | None
+    ) -> None:
+        """Change limits of a tenant, its durability and eviction; they hold from its next packet or task on. What is not named
+        stays."""
         row = self._row(tenant)
-        quota = row.quota_bytes if quota_bytes is None else quota_bytes
-        mode = row.durability if durability is None else durability
-        with self._kept([replace(row, quota_bytes=quota, durability=mode, limits={**(row.limits or {}), **record_limits})]):
+        given = {"quota_bytes": quota_bytes, "durability": durability, "eviction": eviction}
+        changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        with self._kept([replace(row, **changed, limits={**(row.limits or {}), **record_limits})]):
             if quota_bytes is not None:
                 self._store.open_tenant(tenant, quota_bytes, generation=self.generation(tenant))
             if durability is not None:
                 self._store.set_durability(tenant, durability)
+            if eviction is not None:
+                self._store.set_eviction(tenant, eviction)
             for name, value in record_limits.items():
                 self._records[name][tenant] = value
         if "packets_per_second" in record_limits:
@@ -223,38 +233,15 @@ class Tenants:
 
     def settle(self, tenant: int, home: int) -> None:
         """Let another core serve a tenant also after a restart. As :meth:`move`."""
-        self.require_homes([tenant], home)
+        self._homes.require([tenant], home)
         with self._kept([replace(self._row(tenant), home=home)]):
             self.move(tenant, home)
 
     def move(self, tenant: int, home: int) -> None:
-        """Let another core serve a tenant, from its next packet on. Raises :class:`ControlError` as :meth:`require_homes`."""
-        self.require_homes([tenant], home)
+        """Let another core serve a tenant, from its next packet on. Raises :class:`ControlError` as :meth:`Homes.require`."""
+        self._homes.require([tenant], home)
         self._records["home"][tenant] = home  # one aligned word: a packet that races goes to the old core or to the new one
-        self.publish_homes()
-
-    def require_homes(self, tenants: list[int], home: int | None) -> None:
-        """Raise :class:`ControlError` when the transport cannot follow so many homes that are not id modulo cores."""
-        if self._homes_elsewhere_max is None:
-            return
-        after = set(self._elsewhere()) - set(tenants)
-        after |= {tenant for tenant in tenants if home is not None and home != tenant % self.cores}
-        if len(after) > self._homes_elsewhere_max:
-            raise ControlError(
-                f"on the UDP transport at most {self._homes_elsewhere_max} tenants live elsewhere than at id modulo cores",
-                "too_many_homes",
-            )
-
-    def publish_homes(self) -> None:
-        """Make the transport follow the homes in the records."""
-        if self._homes_elsewhere_max is not None:
-            self._steer(self._elsewhere())
-
-    def _elsewhere(self) -> dict[int, int]:
-        """Home by tenant, of those whose home is not id modulo cores."""
-        ids = np.flatnonzero(self._records["flags"] & TENANT_ACTIVE)
-        ids = ids[self._records["home"][ids] != ids % self.cores]
-        return dict(zip(ids.tolist(), self._records["home"][ids].tolist(), strict=True))
+        self._homes.publish()
 
     def dropped_most(self, count: int) -> dict[int, int]:
         """Packets dropped because of the tenant's limit, of the ``count`` tenants with the most."""
@@ -277,6 +264,7 @@ class Tenants:
             "task_wall_milliseconds_max": int(self._records["task_wall_milliseconds_max"][tenant]),
             "packets_per_second": int(self._records["packets_per_second"][tenant]),
             "durability": DURABILITIES[int(account["durability"])],
+            "eviction": EVICTIONS[int(account["eviction"])],
         }
         if with_usage:
             fields |= {
@@ -286,6 +274,7 @@ class Tenants:
                 "clients": int(account["clients"]),
                 "objects": int(account["objects"]) - int(account["clients"]),  # what is kept of clients is no object of theirs
                 "packets_dropped": int(self._rates["dropped"][tenant]),
+                "evictions": int(account["evictions"]),
             }
         return fields
 
@@ -324,11 +313,12 @@ class Tenants:
             elif row.is_there and there != replace(row, home=there.home):
                 self._store.open_tenant(row.id, row.quota_bytes, generation=row.generation)
                 self._store.set_durability(row.id, row.durability)
+                self._store.set_eviction(row.id, row.eviction)
                 for name, value in (row.limits or {}).items():
                     record[name] = value
                 record["former_token"] = row.former_token  # first: a packet that races finds the old one valid
                 record["token"] = row.token
-        self.publish_homes()
+        self._homes.publish()
 
     def _start_removal(self, tenant: int) -> asyncio.Task[None]:
         task = asyncio.create_task(self._finish_removal(tenant))

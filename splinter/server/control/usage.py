@@ -100,6 +100,7 @@ def _add_memory(shared: Shared, told: list[dict[str, Any]]) -> None:
     for one in told:
         account = shared.store.accounts[one["tenant"]]
         one["bytes"], one["quota_bytes"] = int(account["bytes_used"]), int(account["quota_bytes"])
+        one["evictions"] = int(account["evictions"])
 
 
 class Others:

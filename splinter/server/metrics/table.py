@@ -250,6 +250,7 @@ METRICS = (
     Metric("tenant_kernel_seconds_total", _C, _TENANT, "CPU time of these, about", _tenants("kernel_ms", _MS)),
     Metric("tenant_memory_bytes", _G, _TENANT, "What a tenant is charged for", _holdings("bytes")),
     Metric("tenant_quota_bytes", _G, _TENANT, "What it may be charged for", _holdings("quota_bytes")),
+    Metric("tenant_evictions_total", _C, _TENANT, "Objects that made room for others", _holdings("evictions")),
     Metric("tenant_rate_limited_packets_total", _C, _TENANT, "Packets over a tenant's rate, of the 32 with most", _over_rate),
     Metric("extension_invocations_total", _C, _EXTENSION, "Invokes that ended", _extensions("invocations")),
     Metric("extension_errors_total", _C, _EXTENSION, "Invokes that ended with an error", _extensions("errors")),

@@ -164,6 +164,7 @@ class Data:
             if row.is_there:
                 store.open_tenant(row.id, row.quota_bytes, generation=row.generation)
                 store.set_durability(row.id, row.durability)
+                store.set_eviction(row.id, row.eviction)
         store.descriptor["log_gaps"] = 0 if found.is_exact else 1
         if found.torn:
             _tell(f"cut off, as it was never acknowledged: {found.torn}")

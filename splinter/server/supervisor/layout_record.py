@@ -20,17 +20,17 @@ from splinter.net import tenants, tier
 from splinter.net.bpf.maps import MapForm
 from splinter.server.config import ServerConfig
 from splinter.server.pinned import COMPLETE, LAYOUT
-from splinter.store import commit_layout, layout
+from splinter.store import account_layout, commit_layout, layout, roster_layout
 
 LAYOUT_VERSION = 5
 """Of what types do not tell: how the hash is computed, what a step of the journal means. Counted on with such a change."""
 
 _MAGIC = b"splstore"
-_MODULES = (layout, commit_layout, tenants, tier, abi, addresses)
+_MODULES = (layout, account_layout, commit_layout, roster_layout, tenants, tier, abi, addresses)
 _LIMITS = (
     "TENANTS_MAX", "PARTICIPANTS_MAX", "PARTICIPANT_CONTROL", "SLAB_BYTES", "BUCKET_BYTES", "BUCKET_ENTRIES", "KEY_BYTES_MAX",
     "VALUE_BYTES_MAX", "CHAIN_BUCKETS_MAX", "DELETIONS", "COMMIT_OBJECTS_MAX", "TABLE_EXTENSIONS", "TABLE_CLIENTS",
-    "TABLE_PARTS", "CODE_REGION_BYTES", "FRAME_BYTES", "CLIENT_WINDOW",
+    "TABLE_PARTS", "TABLE_ROSTER", "CODE_REGION_BYTES", "FRAME_BYTES", "CLIENT_WINDOW",
 )  # fmt: skip
 
 

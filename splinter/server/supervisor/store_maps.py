@@ -40,7 +40,7 @@ from splinter.net.xdp.verdicts import Verdict
 from splinter.server.config import ServerConfig
 from splinter.server.pinned import LAYOUT_FORM, LAYOUT_PIN, LINK_PIN, discard, left_behind, remove
 from splinter.server.supervisor.layout_record import objection_to, record_of
-from splinter.store.layout import ACCOUNT
+from splinter.store.account_layout import ACCOUNT
 from splinter.store.log import LogRings
 from splinter.store.region import Region
 from splinter.store.store import Store

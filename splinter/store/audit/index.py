@@ -11,6 +11,7 @@ from splinter.native.atomics import load64, shift_right
 from splinter.store.accounts import account_of
 from splinter.store.audit.accounts import audit_body
 from splinter.store.audit.marks import Mark, Problem, report, set_mark
+from splinter.store.audit.roster import audit_chunk
 from splinter.store.classes import class_bytes
 from splinter.store.hashing import keys_equal, store_hash
 from splinter.store.index import bucket_at, bucket_number, word_class, word_object, word_unit
@@ -81,7 +82,8 @@ def _has_parts(store: int, found: int) -> bool:
 def audit_index(
     store: int, marks: np.ndarray, overflow: np.ndarray, sums: np.ndarray, problems: np.ndarray
 ) -> None:  # fmt: skip
-    """``overflow``: uses of each bucket; ``sums``: per tenant bytes, objects, clients and staged bytes, filled here."""
+    """``overflow``: uses of each bucket; ``sums``: per tenant bytes, objects, clients, staged bytes, chunks of its roster, used
+    cells and objects in it, filled here."""
     chain = np.zeros(_CHAIN_BUCKETS_MAX * _BUCKET_ENTRIES, dtype=np.int64)
     descriptor = Descriptor(store)
     for number in range(descriptor.buckets):
@@ -105,8 +107,15 @@ def audit_index(
                 tenant = Object(found).tenant
                 if tenant < _TENANTS_MAX:
                     sums[tenant, 0] += class_bytes(word_class(word))
+                    table = Object(found).table
+                    if table == limits.TABLE_ROSTER:
+                        sums[tenant, 4] += 1
+                        sums[tenant, 5] += audit_chunk(store, problems, tenant, found)
+                        continue
                     sums[tenant, 1] += 1
-                    if Object(found).table == _TABLE_CLIENTS:
+                    if table < limits.TABLES_MAX:
+                        sums[tenant, 6] += 1
+                    if table == _TABLE_CLIENTS:
                         if object_key_length(found) == CLIENT_KEY_BYTES:
                             sums[tenant, 2] += 1
                         else:

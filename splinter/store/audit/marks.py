@@ -58,6 +58,7 @@ class Problem(IntEnum):
     SLAB = 18  # its state, its lists or their counters are wrong; subject: slab, or 0
     CLASS_LIST = 19  # is no list of all slabs of the class with free slots; subject: size class
     PARTS = 22  # a large value without all of its parts
+    ROSTER = 23  # a chunk's holes or counts are wrong, or a cell and an object do not name each other; subject: tenant
     BUCKETS = 20  # the pool of overflow buckets, or what is on its way there, is wrong; subject: bucket, or 0
 
 

@@ -5,7 +5,8 @@ published (an index entry names it), free, spare, in its slab's list, in limbo, 
 in use that have free slots are in their class's list. Entries stand in the chain of their key's hash, with its tag, name
 complete objects of the right class, and no key twice; an overflow bucket is in one chain, in the pool, or on its way there.
 Accounts equal the sums over their tenants' objects. The records of an active tenant's clients form one ring, and each body of
-a reply belongs to one of them. Nobody is in the middle of a step, and all locks are free.
+a reply belongs to one of them. Each object of its own tables has one cell of its roster, and each cell that is no hole names an
+object. Nobody is in the middle of a step, and all locks are free.
 
 The walk takes no lock: all participants must be at rest.
 """
@@ -19,6 +20,7 @@ from splinter import limits
 from splinter.store.audit.accounts import audit_accounts
 from splinter.store.audit.index import audit_index
 from splinter.store.audit.marks import Problem
+from splinter.store.audit.roster import audit_rosters
 from splinter.store.audit.slabs import audit_participant, audit_slabs, audit_slots
 from splinter.store.layout import SLAB_UNITS
 from splinter.store.records import Descriptor
@@ -39,6 +41,7 @@ def _audit(
     audit_slabs(store, marks, problems)
     audit_index(store, marks, overflow, sums, problems)
     audit_accounts(store, marks, sums, problems)
+    audit_rosters(store, sums, problems)
     audit_slots(store, marks, problems)
 
 
@@ -56,7 +59,7 @@ def check_invariants(store: int) -> list[str]:
     slabs_used, _, buckets_total = _totals(store)
     marks = np.zeros(slabs_used * SLAB_UNITS // _UNITS_PER_MARK, dtype=np.uint8)
     overflow = np.zeros(buckets_total, dtype=np.uint8)
-    sums = np.zeros((_TENANTS_MAX, 4), dtype=np.int64)
+    sums = np.zeros((_TENANTS_MAX, 7), dtype=np.int64)
     problems = np.zeros((_PROBLEMS_MAX + 1, 2), dtype=np.int64)
     _audit(store, marks, overflow, sums, problems)
     total = int(problems[0, 0])

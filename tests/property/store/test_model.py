@@ -14,11 +14,13 @@ from splinter.errors import QuotaExceededError, UnknownTenantError, VersionChang
 from splinter.store.classes import class_bytes, class_for
 from splinter.store.layout import OBJECT_BYTES
 from splinter.store.store import Store
+from tests.support.rosters import roster_bytes
 
 KEYS = st.one_of(st.binary(min_size=1, max_size=3), st.binary(min_size=1, max_size=limits.KEY_BYTES_MAX))
 SIZES = st.one_of(st.integers(0, 300), st.integers(0, limits.VALUE_BYTES_MAX))
 TABLES = st.sampled_from([0, 1, limits.TABLES_MAX - 1])
 PARTICIPANTS = st.sampled_from([0, 1, limits.PARTICIPANT_CONTROL])
+_CHUNK_BYTES_MAX = 1024
 TENANTS = (1, 2, limits.TENANTS_MAX - 1)
 
 
@@ -54,7 +56,7 @@ class StoreMachine(RuleBasedStateMachine):
         value = (next(self.numbers).to_bytes(4, "little") * (size // 4 + 1))[:size]
         old = self.model.get(place)
         expected = {"none": 0, "right": old[1] if old else 0, "wrong": 1}[check]
-        before = self.used(tenant)
+        before = self.used(tenant) + roster_bytes(self.store, tenant)
         after = before + charge(key, value) - (charge(key, old[0]) if old else 0)
         try:
             version = self.store.put(tenant, table, key, value, expected_version=expected, participant=participant)
@@ -63,10 +65,11 @@ class StoreMachine(RuleBasedStateMachine):
         except VersionChangedError:
             assert check == "wrong"
         except QuotaExceededError:
-            assert after > self.quotas[tenant] and after > before
+            grown = after if old else after + _CHUNK_BYTES_MAX  # a new key may need a chunk of the roster
+            assert grown > self.quotas[tenant] and after > before
         else:
             assert tenant in self.quotas and check != "wrong"
-            assert after <= max(before, self.quotas[tenant])
+            assert self.used(tenant) <= max(before, self.quotas[tenant])
             self.model[place] = (value, version)
 
     @rule(place=places, participant=PARTICIPANTS)
@@ -107,7 +110,7 @@ class StoreMachine(RuleBasedStateMachine):
         if not hasattr(self, "store"):
             return
         for tenant in TENANTS:
-            assert self.store.accounts[tenant]["bytes_used"] == self.used(tenant)
+            assert self.store.accounts[tenant]["bytes_used"] == self.used(tenant) + roster_bytes(self.store, tenant)
 
     def teardown(self) -> None:
         if not hasattr(self, "store"):

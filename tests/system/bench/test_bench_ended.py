@@ -35,6 +35,7 @@ COMMANDS = {
     "misbehaviour": ("--quick",),
     "isolation": ("--quick",),
     "flood": ("--quick",),
+    "eviction": ("--quick",),
     "benefit": (),
     "all": ("--quick", "--only", "limit", "--out", "{out}"),
     "profile": (),

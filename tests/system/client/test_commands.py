@@ -28,6 +28,7 @@ from splinter.errors import (
     SplinterError,
     VersionChangedError,
 )
+from splinter.store.roster_layout import CHUNK_CLASS_BYTES_FIRST
 from tests.support.servers import RunningServer, running_server
 from tests.support.waiting import wait_for
 
@@ -114,7 +115,7 @@ def test_the_longest_key_with_every_size(client):
 
 def test_a_tenant_at_its_quota_with_too_many_clients_can_make_room(server):
     admin = server.admin()
-    tenant = admin.create_tenant(quota_bytes=3600)
+    tenant = admin.create_tenant(quota_bytes=3600 + CHUNK_CLASS_BYTES_FIRST)  # of its roster
     first = server.client(tenant, timeout=5.0)
     first.put(b"k", bytes(1300))
     with pytest.raises(QuotaExceededError, match=r"machine code|extensions"):

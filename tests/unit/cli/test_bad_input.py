@@ -26,6 +26,7 @@ OF_TENANTS = (
     ["get", "k"],
     ["put", "k", "v"],
     ["delete", "k"],
+    ["scan"],
     ["uninstall", "f"],
     ["extensions"],
     ["invoke", "f", "1"],

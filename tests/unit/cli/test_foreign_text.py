@@ -20,11 +20,13 @@ from splinter.cli.main import app
 from splinter.errors import Status
 from splinter.ext.front.names import is_name
 from splinter.visible import visible, visible_bytes, visible_lines
+from splinter.wire import SCAN_END, SCAN_STRUCT, Opcode
 from tests.support.control_responder import ControlResponder
 from tests.unit.client.conftest import Responder
 
 ESCAPES = "\x1b[31m\x1b]8;;http://evil\x07click\x1b]8;;\x07\x9b31m\x9d0;title\x9c\x85\x08\x7f\x00"
 HOSTILE = f"[/nope][link=http://evil]y[/link]:skull:{ESCAPES}\u202egnp.exe\u2066\u200b\u2028\r\nsplinter: all is well"
+LISTED = bytes([len(HOSTILE.encode())]) + HOSTILE.encode()  # a key
 SIGNATURE = {"name": HOSTILE, "parameters": [[HOSTILE, "u64"]], "result": "u64"}
 EXTENSION = {
     "name": HOSTILE, "signature": SIGNATURE, "version": 1, "code_bytes": 2, "frame_bytes": 3, "invocations": 4, "errors": 5,
@@ -78,6 +80,7 @@ COMMANDS = {
     "put": ["put", "k", "v", *OF_TENANT],
     "delete": ["delete", "k", *OF_TENANT],
     "get": ["get", "k", *OF_TENANT],
+    "scan": ["scan", *OF_TENANT],
 }
 
 
@@ -90,6 +93,7 @@ def server(
     control.answer = lambda request: {"ok": True, **ANSWERS.get(request["op"], {})}
     requests.invoke = lambda name, packed, hash: (Status.OK, HOSTILE.encode())
     requests.objects[0, b"k"] = (2, HOSTILE.encode())
+    requests.answers[Opcode.SCAN] = lambda header, key, value: (Status.OK, SCAN_STRUCT.pack(SCAN_END, 1) + LISTED)
     return responders
 
 
@@ -130,11 +134,12 @@ def test_what_a_server_refuses_with_is_harmless(server, source, command, code):
     requests, control = server
     control.answer = lambda request: {"ok": False, "error": code, "message": HOSTILE, "diagnostics": [DIAGNOSTIC]}
     requests.refuse_with = lambda header: Status.QUARANTINED
-    if command[0] in ("put", "get", "delete"):
+    is_of_worker = command[0] in ("put", "get", "delete", "scan")
+    if is_of_worker:
         requests.on_reply = lambda header, packet: [packet.replace(b"it again to release it", HOSTILE.encode()[:22])]
     result = run(command, source)
     of_control = {"permission_denied": 5, "compile_error": 1, "no_extension": 3}.get(code, 11)
-    assert result.exit_code == (11 if command[0] in ("put", "get", "delete") else of_control)
+    assert result.exit_code == (11 if is_of_worker else of_control)
     assert_harmless(result.output.replace("\nsplinter: all is well", "") if code == "compile_error" else result.output)
 
 
@@ -165,7 +170,7 @@ def test_arguments_that_are_shown_are_harmless(server):
         assert_harmless(result.output.replace("\nsplinter: all is well", ""))
 
 
-SHOWN_IN_A_TERMINAL = ["extensions", "log", "stats", "top", "get", "invoke", "install"]
+SHOWN_IN_A_TERMINAL = ["extensions", "scan", "log", "stats", "top", "get", "invoke", "install"]
 
 
 @pytest.mark.parametrize("name", SHOWN_IN_A_TERMINAL)

@@ -16,11 +16,11 @@ from splinter.cli.main import app
 
 COMMANDS = [
     ["serve"], ["lab", "up"], ["lab", "status"], ["lab", "down"], ["tenant", "create"], ["tenant", "list"],
-    ["tenant", "remove"], ["get"], ["put"], ["delete"], ["install"], ["uninstall"], ["extensions"], ["check"],
+    ["tenant", "remove"], ["get"], ["put"], ["delete"], ["scan"], ["install"], ["uninstall"], ["extensions"], ["check"],
     ["invoke"], ["stats"], ["top"], ["events"], ["purge"],
 ]  # fmt: skip
 NEED_A_SERVER = [
-    ["tenant", "create"], ["tenant", "list"], ["tenant", "remove", "7"], ["get", "k", "-t", "7"],
+    ["tenant", "create"], ["tenant", "list"], ["tenant", "remove", "7"], ["get", "k", "-t", "7"], ["scan", "-t", "7"],
     ["put", "k", "v", "-t", "7"], ["delete", "k", "-t", "7"], ["uninstall", "f", "-t", "7"], ["extensions", "-t", "7"],
     ["invoke", "f", "1", "-t", "7"], ["stats"], ["top"], ["events"],
     ["events", "--follow"],

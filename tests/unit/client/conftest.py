@@ -22,6 +22,8 @@ from splinter.wire import (
     MULTIGET_TOO_LARGE,
     MULTIGET_VERSIONS,
     OBJECT_ABSENT,
+    SCAN_END,
+    SCAN_STRUCT,
     TTL_BYTES,
     TTL_NONE,
     Header,
@@ -113,6 +115,8 @@ class Responder:
                 return Status.OK, self.ttls.get((header.table, key), TTL_NONE).to_bytes(TTL_BYTES, "little")
             case Opcode.TTL:
                 return Status.NOT_FOUND, b""
+            case Opcode.SCAN:
+                return Status.OK, self._scan(header, key, value)
             case Opcode.INVOKE:
                 return self.invoke(key, value, header.object_version)
         return Status.UNKNOWN_OPCODE, b""
@@ -147,6 +151,14 @@ class Responder:
         self.objects[header.table, key] = (self._version, value)
         header.object_version = self._version
         return Status.OK, b""
+
+    def _scan(self, header: Header, prefix: bytes, value: bytes) -> bytes:
+        """Three keys at a time."""
+        cursor, _ = SCAN_STRUCT.unpack(value)
+        found = sorted(key for table, key in self.objects if table == header.table and key.startswith(prefix))
+        piece = found[cursor : cursor + 3]
+        following = cursor + 3 if cursor + 3 < len(found) else SCAN_END
+        return SCAN_STRUCT.pack(following, 1) + b"".join(bytes([len(key)]) + key for key in piece)
 
     def _transact(self, header: Header, body: bytes) -> tuple[Status, bytes]:
         at, writes = 0, []

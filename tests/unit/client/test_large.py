@@ -70,7 +70,7 @@ def test_it_goes_and_comes_in_parts(client: Client, large: Large):
     assert length == LENGTH
     assert large.parts.keys() == {PART_KEY_STRUCT.pack(identity, number) for number in range(3)}
     whole = [b"".join(fragments[index] for index in sorted(fragments)) for fragments in large.parts.values()]
-    assert {part[: PART_STRUCT.size + 3] for part in whole} == {PART_STRUCT.pack(3, 3, 0) + b"key"}
+    assert {part[: PART_STRUCT.size + 3] for part in whole} == {PART_STRUCT.pack(3, 3, LENGTH) + b"key"}
 
 
 def test_each_upload_has_an_id_of_its_own_and_is_begun_anew_a_few_times(client: Client, large: Large):

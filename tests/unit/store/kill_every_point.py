@@ -129,7 +129,8 @@ def main() -> None:
             else:  # nobody was left to do it: the next server does
                 store = attached(store, rings)
                 report["attached"] += 1
-            store.open_tenant(scenario.TENANT)  # a step lowers the quota for a while
+            store.open_tenant(scenario.TENANT)  # a step lowers the quota for a while, and one evicts
+            store.accounts["eviction"][scenario.TENANT] = 0
             reached = check(store, steps, acknowledged[0], where)
             check_log(store, rings, where)
             if reached > acknowledged[0] and steps[acknowledged[0]].is_request:  # whose client was not answered: it asks again

@@ -15,11 +15,13 @@ from numba import njit
 from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import store64
+from splinter.store.account_layout import EVICTION_HYPERBOLIC, EVICTION_NONE
 from splinter.store.accounts import account_of
 from splinter.store.clients import claim_begin, claim_settle_body, clients_sweep
 from splinter.store.clock import moment_in
 from splinter.store.compaction import compact
 from splinter.store.epochs import OLDEST_NONE, epoch_enter
+from splinter.store.eviction import evict_for
 from splinter.store.expiry import sweep
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import bucket_number
@@ -32,6 +34,7 @@ from splinter.store.records import Account, Claim
 from splinter.store.slabs import retreat
 from splinter.store.staging import stage_expire, stage_put
 from splinter.store.store import Store
+from splinter.store.tenants import tenant_set_eviction
 from splinter.wire import LARGE_STRUCT
 from tests.support.large import put_head_in_epoch, put_part_in_epoch
 from tests.support.transactions import Transaction
@@ -40,7 +43,7 @@ TENANT = 1
 VICTIM, OTHER = 0, 1  # participants
 FAR_FUTURE_NS = 1 << 62
 HOUR_NS = 3600 * 10**9
-LOOKS = 8  # for room, that together come to every slot of a store with few slabs
+MANY = 8  # keys that with the others fill the first chunk of the roster
 BIG = limits.VALUE_BYTES_MAX  # one slot per slab, one slot per batch: every list is soon full
 
 Contents = dict[bytes, bytes]
@@ -127,10 +130,8 @@ def refused_for_quota(key: bytes) -> Step:
     def run(store: Store) -> None:
         quota = int(store.accounts[TENANT]["quota_bytes"])
         store.open_tenant(TENANT, 1)
-        store.participants["now"][VICTIM], store.participants["room_next"][VICTIM] = FAR_FUTURE_NS, 0
-        status = Status.OK
-        for _ in range(LOOKS):
-            status = store_put(store.address, VICTIM, TENANT, 0, address_of(b"none"), 4, address_of(b"none"), 4, 0)
+        store.participants["now"][VICTIM], store.accounts["room_next"][TENANT] = FAR_FUTURE_NS, 0
+        status = store_put(store.address, VICTIM, TENANT, 0, address_of(b"none"), 4, address_of(b"none"), 4, 0)
         store.participants["now"][VICTIM] = 0
         store.open_tenant(TENANT, quota)
         assert status == Status.QUOTA_EXCEEDED, status
@@ -150,6 +151,32 @@ def large(key: bytes, identity: int, more: int) -> Step:
         assert status == Status.OK, status
 
     return Step(f"large {key!r}", run, lambda contents: contents.__setitem__(key, LARGE_STRUCT.pack(identity, length)))
+
+
+@njit
+def _evict(store: int) -> int:
+    """Have the tenant give up objects for its quota, as a put does."""
+    me = participant_at(store, VICTIM)
+    status = lock_active(store, me, TENANT)
+    if status == Status.OK:
+        evict_for(store, me, TENANT, 0, 0)
+        unlock(store, Account(account_of(store, TENANT)).at.lock)
+    return status
+
+
+def evict(key: bytes) -> Step:
+    """Evict the only object that there is."""
+
+    def run(store: Store) -> None:
+        quota = int(store.accounts[TENANT]["quota_bytes"])
+        assert tenant_set_eviction(store.address, VICTIM, TENANT, EVICTION_HYPERBOLIC) == Status.OK
+        store.open_tenant(TENANT, 1)
+        status = _evict(store.address)
+        store.open_tenant(TENANT, quota)
+        assert tenant_set_eviction(store.address, VICTIM, TENANT, EVICTION_NONE) == Status.OK
+        assert status == Status.OK, status
+
+    return Step(f"evict {key!r}", run, lambda contents: contents.pop(key, None) and None)
 
 
 def delete(key: bytes) -> Step:
@@ -319,18 +346,19 @@ def expire() -> Step:
     return Step("expire", run)
 
 
-COMPACTED = 1900  # bytes of values of the size class of a client's record
+RECORD_SIZED, CHUNK_SIZED = 1900, 900  # bytes of values of the size class of a client's record, of a chunk of the roster
+CHUNKS_KEYS = 250  # so many keys need one of that class
 
 
-def crowd(keep: set[int]) -> Step:
-    """Put more objects of a record's size than a slab holds, and delete all but a few, so that two slabs are sparse; then let
-    memory and overflow buckets be short. Nobody dies in it."""
-    keys = [b"crowd %d" % number for number in range(70)]
+def crowd(size: int, count: int, keep: set[int]) -> Step:
+    """Put more objects of a size than a slab holds, and delete all but a few, so that two slabs are sparse; then let memory and
+    overflow buckets be short. Nobody dies in it."""
+    keys = [b"crowd %d of %d" % (number, size) for number in range(count)]
 
     def run(store: Store) -> None:
         kill_at, store.descriptor["kill_at"] = int(store.descriptor["kill_at"]), 0
         for key in keys:
-            put(key, bytes(COMPACTED)).run(store)
+            put(key, bytes(size)).run(store)
         for number, key in enumerate(keys):
             if number not in keep:
                 delete(key).run(store)
@@ -344,9 +372,25 @@ def crowd(keep: set[int]) -> Step:
         store.descriptor["kill_at"] = kill_at
 
     def effect(contents: Contents) -> None:
-        contents.update({key: bytes(COMPACTED) for number, key in enumerate(keys) if number in keep})
+        contents.update({key: bytes(size) for number, key in enumerate(keys) if number in keep})
 
-    return Step("crowd", run, effect)
+    return Step(f"crowd {size}", run, effect)
+
+
+def all_at_once(name: str, parts: list[Step]) -> Step:
+    """Several operations in which nobody dies."""
+
+    def run(store: Store) -> None:
+        kill_at, store.descriptor["kill_at"] = int(store.descriptor["kill_at"]), 0
+        for part in parts:
+            part.run(store)
+        store.descriptor["kill_at"] = kill_at
+
+    def effect(contents: Contents) -> None:
+        for part in parts:
+            part.effect(contents)
+
+    return Step(name, run, effect)
 
 
 def compact_turn(number: int) -> Step:
@@ -394,6 +438,8 @@ def steps() -> list[Step]:
     def value(number: int, size: int) -> bytes:
         return (number.to_bytes(4, "little") * (size // 4 + 1))[:size]
 
+    many = [b"many %d" % number for number in range(MANY)]
+
     return [
         turn(),
         put_for_a_while(b"while", value(33, 10), HOUR_NS),
@@ -401,6 +447,8 @@ def steps() -> list[Step]:
         sweep_over(b"while"),
         put_for_a_while(b"room", value(34, 40), HOUR_NS),
         refused_for_quota(b"room"),
+        put(b"least", value(35, 12)),
+        evict(b"least"),
         put(b"small", value(1, 10)),
         put(b"small", value(2, 20)),  # replaced within the class
         put(b"small", value(3, 100)),  # and by another class
@@ -433,6 +481,15 @@ def steps() -> list[Step]:
         together({b"small": value(30, 12), colliding[1]: None, b"new": value(31, 200), colliding[0]: value(32, 12)}),
         too_much_together([b"new", colliding[0], b"never"]),
         together({b"new": None, colliding[0]: None, colliding[1]: value(4, 12)}),
+        all_at_once("fill the roster", [put(key, value(40, 4)) for key in many]),  # its first chunk, to the last cell
+        put(b"one more", value(41, 12)),  # makes the second
+        delete(b"one more"),  # with which it goes
+        together({b"one more": value(42, 12), b"two more": value(43, 12)}),
+        together({b"one more": None, b"two more": None}),
+        delete(many[0]),  # a hole in the first
+        put(b"one more", value(44, 12)),
+        delete(b"one more"),
+        all_at_once("empty the roster", [delete(key) for key in many[1:]]),
         request_put(1, b"asked", value(18, 20)),  # makes the client's record
         request_put(2, b"asked", value(19, 2000)),  # replaces; of the record's size class
         request_delete(3, b"asked"),
@@ -442,8 +499,11 @@ def steps() -> list[Step]:
         request_put(4 + limits.CLIENT_WINDOW, b"asked", value(23, 20), 5 + limits.CLIENT_WINDOW - 1),  # the body goes
         end_task(5 + limits.CLIENT_WINDOW, value(24, 100)),
         *(delete(key) for key in colliding[1:]),
-        crowd({3, 68}),
+        crowd(RECORD_SIZED, 70, {3, 68}),
         *(compact_turn(number) for number in range(1, 6)),  # slabs are drained, an empty overflow bucket leaves its chain
+        end_of_shortage(),
+        crowd(CHUNK_SIZED, CHUNKS_KEYS, {3, CHUNKS_KEYS - 5}),
+        *(compact_turn(number) for number in range(6, 11)),  # a chunk of the roster is moved
         end_of_shortage(),
         *(put(key, value(26, 12)) for key in colliding),  # the chain grows again, by that bucket
         forget(),

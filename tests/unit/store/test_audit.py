@@ -5,10 +5,12 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from splinter import limits
 from splinter.store.index import bucket_at
+from splinter.store.journal import participant_at
 from splinter.store.layout import (
     BUCKET,
     CLASS_LIST,
@@ -23,6 +25,8 @@ from splinter.store.layout import (
 )
 from splinter.store.operations import store_find
 from splinter.store.reclaim import reclaim
+from splinter.store.roster import find_chunk
+from splinter.store.roster_layout import CELL_HOLE
 from splinter.store.slabs import retreat
 from splinter.store.store import Store
 from tests.support.large import parts_in, put_large
@@ -113,6 +117,44 @@ def duplicate_a_key(store: Store) -> None:
     buckets["entries"][bucket, 6] = (word >> 32 << 32) | unit
     store.accounts[TENANT]["objects"] += 1
     store.accounts[TENANT]["bytes_used"] += 64
+
+
+def chunk_of(store: Store) -> np.ndarray:
+    """The only chunk of the roster, in 4-byte words: used, hole, cells."""
+    found = find_chunk(store.address, participant_at(store.address, WRITER), TENANT, 0)
+    return store.slabs_region.array(np.dtype("<u4"), 22, found - store.slabs_region.address)
+
+
+def forget_a_key_in_the_roster(store: Store) -> None:
+    chunk_of(store)[2] = CELL_HOLE
+
+
+def name_another_key_in_the_roster(store: Store) -> None:
+    chunk_of(store)[2] = chunk_of(store)[3]
+
+
+def swap_two_keys_in_the_roster(store: Store) -> None:
+    chunk_of(store)[2:4] = chunk_of(store)[3], chunk_of(store)[2]
+
+
+def lose_a_hole_of_the_roster(store: Store) -> None:
+    chunk_of(store)[1] = 0
+
+
+def miscount_the_used_cells_of_the_roster(store: Store) -> None:
+    chunk_of(store)[0] += 1
+
+
+def miscount_the_chunks_of_the_roster(store: Store) -> None:
+    store.accounts[TENANT]["roster_chunks"] += 1
+
+
+def send_an_insert_to_a_chunk_that_is_not_there(store: Store) -> None:
+    store.accounts[TENANT]["roster_hand"] = 2
+
+
+def end_the_roster_too_early(store: Store) -> None:
+    store.accounts[TENANT]["roster_end"] = 0
 
 
 def miscount_bytes(store: Store) -> None:
@@ -257,6 +299,14 @@ def lose_a_part(store: Store) -> None:
         (break_the_ring_of_clients, "CLIENTS"),
         (keep_a_body_of_nobody, "BODY"),
         (lose_a_part, "PARTS"),
+        (forget_a_key_in_the_roster, "ROSTER"),
+        (name_another_key_in_the_roster, "ROSTER"),
+        (swap_two_keys_in_the_roster, "ROSTER"),
+        (lose_a_hole_of_the_roster, "ROSTER"),
+        (miscount_the_used_cells_of_the_roster, "ROSTER"),
+        (miscount_the_chunks_of_the_roster, "ROSTER"),
+        (send_an_insert_to_a_chunk_that_is_not_there, "ROSTER"),
+        (end_the_roster_too_early, "ROSTER"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

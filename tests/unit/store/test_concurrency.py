@@ -15,6 +15,7 @@ from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
 from splinter.store.objects import object_value, object_value_length, object_version
 from splinter.store.operations import store_delete, store_find, store_put
 from splinter.store.reclaim import reclaim
+from tests.support.rosters import bytes_for
 
 TENANT = 1
 KEYS = 8
@@ -167,12 +168,13 @@ def test_readers_see_whole_values_and_keep_them(store, children, scratch):
 
 def test_a_quota_is_exact_with_two_writers(store, children, scratch):
     objects = 60_000
-    store.open_tenant(TENANT, objects * 64)
+    quota = objects * 64 + bytes_for(objects)
+    store.open_tenant(TENANT, quota)
     assert fill_up(store.address, 2, 1 << 40, scratch) == objects
     store.close_tenant(TENANT)
     for _ in store.sweep_tenant(TENANT):
         pass
-    store.open_tenant(TENANT, objects * 64)
+    store.open_tenant(TENANT, quota)
     assert children(
         [
             lambda: int(fill_up(store.address, 0, 0, scratch) < 0),
@@ -180,7 +182,7 @@ def test_a_quota_is_exact_with_two_writers(store, children, scratch):
         ]
     ) == [0, 0]
     account = store.accounts[TENANT]
-    assert (account["objects"], account["bytes_used"]) == (objects, objects * 64)
+    assert (account["objects"], account["bytes_used"]) == (objects, quota)
 
 
 def test_read_modify_write_with_versions_loses_nothing(store, children, scratch):

@@ -22,6 +22,7 @@ from splinter.store.layout import KEY_LENGTH_BITS, OBJECT
 from splinter.store.objects import object_value
 from splinter.store.operations import store_find, store_prefetch, store_put
 from splinter.store.store import Store
+from tests.support.rosters import bytes_for
 
 TENANT, OTHER = 1, limits.TENANTS_MAX - 1
 BIG = b"\xa5" * limits.VALUE_BYTES_MAX
@@ -119,18 +120,18 @@ def test_versions_are_unique_across_participants(store):
 
 def test_accounts_charge_size_classes(store):
     store.put(TENANT, 0, b"12345678", bytes(24))  # 32 + 8 + 24
-    assert store.accounts[TENANT]["bytes_used"] == 64
+    assert store.accounts[TENANT]["bytes_used"] == 64 + bytes_for(1)
     store.put(TENANT, 0, b"12345678", bytes(25))
-    assert store.accounts[TENANT]["bytes_used"] == 96
+    assert store.accounts[TENANT]["bytes_used"] == 96 + bytes_for(1)
     store.put(TENANT, limits.TABLE_EXTENSIONS, b"extension", bytes(1000))
-    assert (store.accounts[TENANT]["bytes_used"], store.accounts[TENANT]["objects"]) == (96 + 1536, 2)
+    assert (store.accounts[TENANT]["bytes_used"], store.accounts[TENANT]["objects"]) == (96 + 1536 + bytes_for(1), 2)
     store.delete(TENANT, 0, b"12345678")
     store.delete(TENANT, limits.TABLE_EXTENSIONS, b"extension")
     assert (store.accounts[TENANT]["bytes_used"], store.accounts[TENANT]["objects"]) == (0, 0)
 
 
 def test_a_quota_holds_to_the_byte(store):
-    store.open_tenant(TENANT, 3 * 64)
+    store.open_tenant(TENANT, 3 * 64 + bytes_for(3))
     for number in range(3):
         store.put(TENANT, 0, b"key%d" % number, b"")
     with pytest.raises(QuotaExceededError):

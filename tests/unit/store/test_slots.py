@@ -14,6 +14,7 @@ from splinter.store.reclaim import reclaim
 from tests.support.epochs import is_safe, retire_stamp
 
 TENANT = 1
+UNLISTED = limits.TABLE_EXTENSIONS  # a table whose objects are in no roster: they alone take slots
 READER, WRITER = 0, 1
 MANY = 1 << 20
 
@@ -82,8 +83,8 @@ def test_a_task_holds_the_epoch_it_began_in(store):
 
 def test_whoever_comes_online_later_is_waited_for(store):
     """With everybody offline all is ripe; that must not be remembered for what is retired afterwards."""
-    store.put(TENANT, 0, b"other", b"", participant=WRITER)
-    store.delete(TENANT, 0, b"other", participant=WRITER)
+    store.put(TENANT, UNLISTED, b"other", b"", participant=WRITER)
+    store.delete(TENANT, UNLISTED, b"other", participant=WRITER)
     assert reclaim(store.address, WRITER, MANY) == 1  # the writer is offline as well
     store.put(TENANT, 0, b"key", b"kept", participant=WRITER)
     epoch_enter(store.address, READER, OLDEST_NONE)
@@ -112,10 +113,10 @@ def test_what_was_dated_is_safe_when_every_participant_has_moved_on(store):
 
 def test_reclaim_keeps_to_its_limit(store):
     for number in range(20):
-        store.put(TENANT, 0, b"%d" % number, b"", participant=WRITER)
+        store.put(TENANT, UNLISTED, b"%d" % number, b"", participant=WRITER)
     epoch_enter(store.address, READER, OLDEST_NONE)
     for number in range(20):
-        store.delete(TENANT, 0, b"%d" % number, participant=WRITER)
+        store.delete(TENANT, UNLISTED, b"%d" % number, participant=WRITER)
     epoch_leave(store.address, READER)
     assert [reclaim(store.address, WRITER, 8) for _ in range(4)] == [8, 8, 4, 0]
 
@@ -127,15 +128,15 @@ def test_slots_that_one_participant_frees_reach_another(store):
     count = 10 * magazine_slots(size_class)
     keys = [number.to_bytes(8, "little") for number in range(count)]
     for key in keys:
-        store.put(TENANT, 0, key, value, participant=WRITER)
+        store.put(TENANT, UNLISTED, key, value, participant=WRITER)
     before = store.usage().slabs_used
     for key in keys:
-        store.delete(TENANT, 0, key, participant=WRITER)
+        store.delete(TENANT, UNLISTED, key, participant=WRITER)
     settle(store)
     assert store.problems() == []
     assert store.usage().slabs_used < before
     for key in keys[: count - 3 * magazine_slots(size_class)]:
-        store.put(TENANT, 0, key, value, participant=READER)
+        store.put(TENANT, UNLISTED, key, value, participant=READER)
     assert store.usage().slabs_used <= before
 
 
@@ -143,7 +144,7 @@ def test_slabs_are_taken_one_at_a_time(store):
     size_class = class_for(OBJECT_BYTES + 8 + 5000)
     for number in range(slots_per_slab(size_class) + 1):
         assert store.usage().slabs_used == (0 if number == 0 else 1)
-        store.put(TENANT, 0, number.to_bytes(8, "little"), bytes(5000))
+        store.put(TENANT, UNLISTED, number.to_bytes(8, "little"), bytes(5000))
     assert store.usage().slabs_used == 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import threading
 import time
@@ -27,7 +28,9 @@ from splinter.errors import (
     UnknownTenantError,
 )
 from splinter.server.control.dumps import part_of_chain
+from splinter.store.index import word_object
 from splinter.store.layout import BUCKET, DURABILITY_ALWAYS, ENTRY_DELETING
+from splinter.store.objects import object_key, object_key_length, object_table
 from tests.support.dumps import HEADER, TENANT, resealed, sealed
 from tests.unit.server.control.conftest import CREDENTIAL, Control
 
@@ -278,12 +281,21 @@ def entries(control: Control) -> Any:
     return control.store.index_region.array(BUCKET)["entries"]
 
 
+def place_of(control: Control, key: bytes) -> tuple[int, int]:
+    """Bucket and place of the entry of a key in table 0."""
+    for bucket, place in zip(*entries(control).nonzero(), strict=True):
+        found = word_object(control.store.address, int(entries(control)[bucket][place]))
+        if object_table(found) == 0 and ctypes.string_at(object_key(found), object_key_length(found)) == key:
+            return bucket, place
+    raise KeyError(key)
+
+
 def test_a_chain_that_shows_a_key_twice_tells_it_once(control: Control, admin: Admin):
     """As when it is deleted behind the walk and made again before it."""
     admin.create_tenant(7)
     control.store.put(7, 0, b"key", b"value")
     found = entries(control)
-    (bucket,), (place,) = (found != 0).nonzero()
+    bucket, place = place_of(control, b"key")
     found[bucket][place + 1] = found[bucket][place]
     assert told_keys(admin) == [b"key"]
     found[bucket][place + 1] = 0
@@ -295,7 +307,7 @@ def test_a_deletion_under_way_is_waited_for(impatient: Control):
     admin.create_tenant(7)
     control.store.put(7, 0, b"key", b"value")
     found = entries(control)
-    (bucket,), (place,) = (found != 0).nonzero()
+    bucket, place = place_of(control, b"key")
     word = int(found[bucket][place])
     found[bucket][place] = ENTRY_DELETING
     with pytest.raises(BusyError, match="not finished"):

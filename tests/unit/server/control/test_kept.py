@@ -26,6 +26,7 @@ from splinter.server.control.installed import Entry
 from splinter.server.control.kept import KeptExtensions
 from splinter.server.control.registry import Registry
 from splinter.server.control.tenants import RECORD_LIMITS, Tenants
+from splinter.store.account_layout import EVICTION_HYPERBOLIC
 from splinter.store.layout import DURABILITY_ALWAYS, DURABILITY_INTERVAL
 from tests.property.hostile.in_child import in_child
 from tests.unit.server.control.conftest import Control
@@ -189,7 +190,9 @@ ACTS: dict[str, tuple[list[Callable[..., Any]], Callable[..., Any]]] = {
     "create again": ([Process.create, Process.remove], Process.create),
     "limit": (
         [Process.create],
-        lambda process, tenant: process.tenants.limit(tenant, 2 << 20, {"packets_per_second": 7}, DURABILITY_ALWAYS),
+        lambda process, tenant: process.tenants.limit(
+            tenant, 2 << 20, {"packets_per_second": 7}, DURABILITY_ALWAYS, EVICTION_HYPERBOLIC
+        ),
     ),
     "rotate": ([Process.create], lambda process, tenant: process.tenants.rotate(tenant, 5, False)),
     "rotate at once": ([Process.create], lambda process, tenant: process.tenants.rotate(tenant, 5, True)),
@@ -248,7 +251,7 @@ def test_an_act_that_the_disk_has_no_room_for_changes_nothing(machine: Machine, 
 
 
 def test_what_the_quota_refuses_is_not_kept_either(machine: Machine):
-    earlier = machine.prepare(7, [Process.create, lambda process, tenant: process.tenants.limit(tenant, 1, {})])
+    earlier = machine.prepare(7, [Process.create, lambda process, tenant: process.tenants.limit(tenant, 1, {}, None, None)])
 
     def refused(_: Any) -> None:
         process = machine.process()

@@ -29,7 +29,7 @@ WORKER: dict[str, Any] = {
     ),
 }  # fmt: skip
 TENANT = {"tenant": 9, "requests": 5, "busy": 1, "core_ms": [2, 3], "task_ms": 1, "kernel_gets": 4, "kernel_ms": 1, "bytes": 10,
-          "quota_bytes": 20}  # fmt: skip
+          "quota_bytes": 20, "evictions": 3}  # fmt: skip
 TOLD: dict[str, Any] = {
     "transport": "xdp", "mode": "native",
     "workers": [WORKER, {**WORKER, "core": 4, "state": "running", "heartbeat_age_ms": 2.5}],
