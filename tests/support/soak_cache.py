@@ -81,5 +81,5 @@ class SoakCache:
         client.put(key, self._known[key], ttl=_TTL_SECONDS if self._dice.random() < 0.2 else None)
 
     def __str__(self) -> str:
-        found = f"{self.reads:,} gets, {self.hits:,} found something; {self.evictions:,} evictions"
+        found = f"{self.reads:,} gets, {self.hits:,} found something; {self.evictions:,} evictions since the last start"
         return f"a cache of {QUOTA_BYTES >> 20} MiB: {found}"
