@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from splinter import limits
+from splinter.client.admin import TenantInfo
 from splinter.client.channel import Channel
 from splinter.errors import Status
 from splinter.wire import (
@@ -23,6 +25,7 @@ from splinter.wire import (
     Header,
     Opcode,
 )
+from tests.support.handlers import fields_of_operations
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "protocol.md"
 
@@ -64,6 +67,17 @@ def test_the_opcode_table_is_the_opcodes(page):
 def test_the_status_table_is_the_statuses(page):
     told = {row[1]: (int(row[0]), row[2] if len(row) > 2 else "") for row in rows(page, "## Statuses")}
     assert told == {status.name: (status.value, status.text) for status in Status}
+
+
+def test_the_table_of_control_operations_names_all_their_fields(page):
+    told = {op.strip("`"): words for op, words, *_ in rows(page, "Operations of a tenant need")}
+    for op, read in fields_of_operations().items():
+        assert not {name for name in read if not re.search(rf"\b{name}\b", told[op])}, op
+
+
+def test_the_page_names_all_that_is_told_of_a_tenant(page):
+    told = " ".join(cell for row in rows(page, "Operations of a tenant need") if row[0].startswith("tenant") for cell in row)
+    assert not [field.name for field in fields(TenantInfo) if not re.search(rf"\b{field.name}\b", told)]
 
 
 def test_the_numbers_are_the_limits(page):

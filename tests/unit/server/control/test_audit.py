@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import inspect
 import logging
 import os
 from collections.abc import Iterator
-from types import ModuleType
 
 import pytest
 
 from splinter.errors import ControlError, PermissionDeniedError, SplinterError, UnknownTenantError
-from splinter.server.control import backups, dumps, operations
 from splinter.server.control.audit import ACTS, STRANGERS_PER_SECOND, TOLD, Audit
 from splinter.server.control.places import Rank
-from splinter.server.control.tenants import RECORD_LIMITS
+from tests.support.handlers import fields_of_operations
 from tests.support.waiting import wait_for
 from tests.unit.server.control.conftest import CREDENTIAL, Control
 
@@ -94,28 +90,8 @@ def test_acts_are_told_with_who_what_and_outcome_and_no_secret(control_stopped, 
         assert secret not in "\n".join(found)
 
 
-def fields_of_acts(module: ModuleType) -> dict[str, set[str]]:
-    """What the handler of each act in a module reads of its request."""
-    found: dict[str, set[str]] = {}
-    for method in ast.walk(ast.parse(inspect.getsource(module))):
-        if not isinstance(method, ast.AsyncFunctionDef) or (op := method.name[1:].replace("_", ".", 1)) not in ACTS:
-            continue
-        read = found[op] = set()
-        for call in ast.walk(method):
-            if isinstance(call, ast.Call) and ast.unparse(call.func).startswith("fields."):
-                named = call.args[1]
-                if ast.unparse(call.func) == "fields.durability":
-                    read.add("durability")
-                elif isinstance(named, ast.Constant):
-                    read.add(named.value)
-                else:
-                    assert ast.unparse(named) == "name", ast.unparse(call)
-                    read.update(RECORD_LIMITS)
-    return found
-
-
 def test_all_that_says_what_an_act_did_is_told():
-    found = fields_of_acts(operations) | fields_of_acts(dumps) | fields_of_acts(backups)
+    found = {op: read for op, read in fields_of_operations().items() if op in ACTS}
     assert found.keys() == ACTS
     assert set.union(*found.values()) - set(TOLD) == {
         "token", "source",  # secrets
