@@ -29,6 +29,9 @@ from typing import Any
 
 import pytest
 
+# Programs under test inherit it: a run that nohup started is as any other.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 REQUIRE_SWITCH = "SPLINTER_REQUIRE_CAPABILITIES"
 OPTIONAL = "optional: "
 NETNS_FOLDER = Path("/run/netns")
