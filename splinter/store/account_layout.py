@@ -45,7 +45,8 @@ ACCOUNT = np.dtype(
         ("roster_next", "<u8"),  # number of the chunk that was looked at last for a hole
         ("room_next", "<u8"),  # position that is looked at next for what is over (splinter.store.expiry)
         ("eviction", "<u8"),  # EVICTION_…. Writer: control process, under the lock
-        # position that is looked at next for what was used least (splinter.store.eviction). Writer: lock's holder
+        # cell, of those of all chunks, that is looked at next for what was used least (splinter.store.eviction). Writer: lock's
+        # holder
         ("eviction_hand", "<u8"),
         ("evictions", "<u8"),  # objects that were evicted so far. Writer: lock's holder
     ]

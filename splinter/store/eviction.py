@@ -3,7 +3,7 @@
 **Which.** The one that was used least for the time that it is there (hyperbolic caching). A hand goes over the positions of
 the tenant's roster. For each object that is evicted it looks at EVICTION_LOOKS, and notes of each whether it was used since the
 look before: a reader has set its access byte. The object with the smallest share of looks with use goes. A new one is taken for
-one that has had two looks, and a 16th of a use. The hand has four places, a quarter of the chunks apart: what came together is
+one that has had two looks, and a 16th of a use. The hand has four places, a quarter of the cells apart: what came together is
 often used together.
 
 **Where that stands.** In the word ``retired`` of a published object, beside its position: looks and looks with use, 11 bits
@@ -33,7 +33,7 @@ from splinter.store.objects import is_over
 from splinter.store.publication import remove
 from splinter.store.records import Account, Object, Participant
 from splinter.store.roster import cell_entry, chunk_cells, find_chunk
-from splinter.store.roster_layout import CELL_BITS, CELL_MASK
+from splinter.store.roster_layout import CHUNK_GROWS
 from splinter.store.turns import turn_is_others
 
 _LOOKS = limits.EVICTION_LOOKS
@@ -45,7 +45,8 @@ _LOOKS_SHIFT, _USES_SHIFT = POSITION_BITS, POSITION_BITS + _COUNT_BITS
 _POSITION_MASK = (1 << POSITION_BITS) - 1
 _ACCESS_SHIFT = 56
 _NEVER_USED = _COUNT_MAX << _LOOKS_SHIFT  # counts of what is less than all others
-_PLACES = 4  # of the hand
+_PLACES, _BLOCK = 4, 4  # of the hand; cells that it looks at together, at each
+_CHUNK_GROWS = CHUNK_GROWS
 assert _USES_SHIFT + _COUNT_BITS <= DATED_BIT
 
 
@@ -96,46 +97,51 @@ def _evict(store: int, me: int, tenant: int, kept: int) -> bool:
 
 @njit(cache=True)
 def _least_used(store: int, me: int, tenant: int, kept: int) -> int:
-    """The index entry of the object that goes next, and the hand moved on; 0: there is none."""
+    """The index entry of the object that goes next, and the hand moved on; 0: there is none.
+
+    The hand and its places count cells over all chunks, those that are missing too, and go on together: so each cell is looked
+    at as often as any other, whatever the sizes of the chunks and wherever the holes are.
+    """
     account = Account(account_of(store, tenant))
-    found, least, hand, end = 0, 0, account.eviction_hand, account.roster_end
-    for place in range(_PLACES):
-        apart = place * end // _PLACES
-        if place != 0 and apart == (place - 1) * end // _PLACES:
-            continue  # the roster has few chunks
-        number = (hand >> CELL_BITS) + apart
-        number = number - end if number >= end else number
-        entry, word, position = _least_used_from(store, me, tenant, kept, number << CELL_BITS | hand & CELL_MASK)
-        if place == 0:
-            account.eviction_hand = position
-        if entry != 0 and (found == 0 or is_used_less(word, least)):
-            found, least = entry, word
+    cells = _cells_below(account.roster_end)
+    if cells == 0:
+        return 0
+    found, least, looks, done = 0, 0, 0, 0
+    hand, most = account.eviction_hand % cells, min(cells, _POSITIONS) // _PLACES
+    while looks < _LOOKS and done + _BLOCK <= most:
+        for place in range(_PLACES):
+            first = (hand + place * cells // _PLACES) % cells
+            entry, word, seen = _least_used_of_block(store, me, tenant, kept, first)
+            looks += seen
+            if entry != 0 and (found == 0 or is_used_less(word, least)):
+                found, least = entry, word
+        hand, done = (hand + _BLOCK) % cells, done + _BLOCK
+    account.eviction_hand = hand
     return found
 
 
 @njit(cache=True)
-def _least_used_from(store: int, me: int, tenant: int, kept: int, first: int) -> tuple[int, int, int]:
-    """Look at some objects from a position on, at each once. Returns the index entry of the one that was used least (0: there
-    is none), its word, and the position behind the last."""
-    account, now = Account(account_of(store, tenant)), Participant(me).now
-    number, cell = first >> CELL_BITS, first & CELL_MASK
+def _least_used_of_block(store: int, me: int, tenant: int, kept: int, first: int) -> tuple[int, int, int]:
+    """Look at the objects of a block of cells, from the one on that has ``first`` below it. Returns the index entry of the one
+    that was used least (0: there is none), its word, and how many there were."""
+    end, now = Account(account_of(store, tenant)).roster_end, Participant(me).now
+    number = min(_CHUNK_GROWS, end - 1)
+    while number > 0 and _cells_below(number) > first:
+        number -= 1
+    if number == _CHUNK_GROWS:
+        number += (first - _cells_below(number)) // chunk_cells(number)
+    cell = first - _cells_below(number)
     chunk = find_chunk(store, me, tenant, number)
-    found, least, looks, positions, is_round = 0, 0, _LOOKS // _PLACES, _POSITIONS // _PLACES, False
-    while looks > 0 and positions > 0 and not (is_round and number << CELL_BITS | cell >= first):
-        positions -= 1
-        if chunk == 0 or cell >= chunk_cells(number):
-            is_last = number + 1 >= account.roster_end
-            if is_round and is_last:
-                break
-            is_round = is_round or is_last
-            number, cell = 0 if is_last else number + 1, 0
+    found, least, seen = 0, 0, 0
+    for _ in range(_BLOCK):
+        if cell >= chunk_cells(number):
+            number, cell = number + 1 if number + 1 < end else 0, 0
             chunk = find_chunk(store, me, tenant, number)
-            continue
-        entry = cell_entry(store, chunk, cell)
+        entry = cell_entry(store, chunk, cell) if chunk != 0 else 0
         cell += 1
         if entry == 0 or entry == kept:
             continue
-        looks -= 1
+        seen += 1
         at = word_object(store, load64(entry))
         looked = look_at(Object(at).retired)
         Object(at).retired = looked
@@ -143,4 +149,13 @@ def _least_used_from(store: int, me: int, tenant: int, kept: int, first: int) ->
             looked = _NEVER_USED
         if found == 0 or is_used_less(looked, least):
             found, least = entry, looked
-    return found, least, number << CELL_BITS | cell
+    return found, least, seen
+
+
+@njit(cache=True)
+def _cells_below(number: int) -> int:
+    """How many cells the chunks with smaller numbers have."""
+    cells = 0
+    for small in range(min(number, _CHUNK_GROWS)):
+        cells += chunk_cells(small)
+    return cells + max(number - _CHUNK_GROWS, 0) * chunk_cells(_CHUNK_GROWS)

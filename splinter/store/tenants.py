@@ -42,6 +42,8 @@ def tenant_open(store: int, tenant: int, quota_bytes: int, generation: int) -> i
         store64_release(account.at.roster_hand, 0)
         store64_release(account.at.roster_next, 0)
         store64_release(account.at.room_next, 0)
+        store64_release(account.at.eviction_hand, 0)
+        store64_release(account.at.evictions, 0)
         store64_release(account.at.clients, 0)  # their records were swept away with all other objects
         store64_release(account.at.clients_hand, 0)
         store64_release(account.at.sequence, max(account.sequence, 1))  # versions are not 0
