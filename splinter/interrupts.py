@@ -12,19 +12,22 @@ from types import FrameType
 from typing import Any
 
 _AGAIN_SECONDS = 0.01
-_CALLED_BACK = ("_raw_object_cache_notify", "_raw_object_cache_getbuffer")  # of llvmlite: compiled code calls them
+# What must run whole: LLVM's objects are freed twice, its engine keeps code without an owner, a table of types stays half read.
+_WHOLE_MODULES = ("llvmlite.binding", "numba.core.codegen", "numba.core.caching")
+_WHOLE_FUNCTIONS = ("refresh",)  # of Numba
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _INTERRUPTING = (*_ENDING, signal.SIGALRM)
 _under_way: set[int] = set()  # signals that are sent again
 
 
-def is_called_back(frame: FrameType | None) -> bool:
-    """Whether a signal came where compiled code has called Python back, and takes an exception for an answer.
+def is_loading_code(frame: FrameType | None) -> bool:
+    """Whether a signal came where compiled code is made ready, which no exception may leave half done.
 
-    LLVM does so while it loads code from the cache: it goes on without the code that it asked for, and ends the process.
+    The process would die of it later, when other code is loaded. What takes long in a compiler, its passes, may be interrupted.
     """
     while frame is not None:
-        if frame.f_code.co_name in _CALLED_BACK:
+        module = frame.f_globals.get("__name__", "")
+        if module.startswith(_WHOLE_MODULES) or (module.startswith("numba.") and frame.f_code.co_name in _WHOLE_FUNCTIONS):
             return True
         frame = frame.f_back
     return False
@@ -43,8 +46,8 @@ def _send(number: int) -> None:
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """A handler of SIGINT: ``KeyboardInterrupt``, as by Python's own, but not where :func:`is_called_back` says so."""
-    if is_called_back(frame):
+    """A handler of SIGINT: ``KeyboardInterrupt``, as by Python's own, but not where :func:`is_loading_code` says so."""
+    if is_loading_code(frame):
         send_again(number)
     else:
         signal.default_int_handler(number, frame)
@@ -63,7 +66,7 @@ def interruptible(reasons: dict[int, str] | None = None) -> Generator[None]:
     came: list[int] = []
 
     def interrupt_once(number: int, frame: FrameType | None) -> None:
-        if is_called_back(frame):
+        if is_loading_code(frame):
             send_again(number)
             return
         for one in texts:

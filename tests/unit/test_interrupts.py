@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import selectors
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Generator
@@ -18,6 +20,7 @@ from splinter.interrupts import interrupt, interruptible, uninterrupted
 from splinter.server.supervisor.signals import Signals, StoppedError
 from tests.support.waiting import wait_for
 
+LOADINGS_SECONDS = 600
 INTERRUPTING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
@@ -85,7 +88,7 @@ def test_a_thread_is_never_interrupted() -> None:
     assert seen == [signal.getsignal(signal.SIGINT)]
 
 
-# --- where compiled code has called back -----------------------------------------------------------------------------------
+# --- where compiled code is made ready -----------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -175,3 +178,13 @@ def test_code_that_is_loaded_is_not_interrupted(
             wait_for(lambda: os.getpid() < 0, 5, "the interruption")
     assert signalled == ["asked", "made", "asked"]
     assert not dropped
+
+
+def test_code_can_be_loaded_after_an_interruption_of_its_loading() -> None:
+    """At a third of all places of the compiler: at some, an exception had the next loading end the process."""
+    command = [sys.executable, "-m", "tests.support.interrupted_loading", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LOADINGS_SECONDS)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["places"] > 50
+    assert not report["failed"], "\n".join(report["failed"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from splinter_bench.experiments.isolation import MODES, Settings, measure_with
 
-QUICK = Settings(tenants=(1, 3), seconds=0.05, rounds=1, objects=64, warmup_seconds=0.02)
+QUICK = Settings(tenants=(1, 3), seconds=0.2, rounds=1, objects=64, warmup_seconds=0.02)
 
 
 def test_every_mode_answers_for_every_number_of_tenants() -> None:
