@@ -1,9 +1,10 @@
 """A cache as its clients use it: what is not found is stored. The same requests to any server, in small batches.
 
 Of a batch, as of as many clients at a time, the reads come first, then what they did not find and the writes, then the
-deletes. No key is twice in one, so that each is asked for in the order of the requests. An object whose life is over is
-deleted by the driver at its moment, which is a request and no time: so runs at different speed ask for the same. That is the
-same for every server; how each sweeps what has expired is not looked at.
+deletes, then what is read once more. What writes or deletes a key has no other request of that key in its batch, so that each
+key is asked for in the order of its requests. An object whose life is over is deleted by the driver at its moment, which is a
+request and no time: so runs at different speed ask for the same. That is the same for every server; how each sweeps what has
+expired is not looked at.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from splinter.client import Client
+from splinter.client.admin import Admin
 from splinter.errors import SplinterError
 from splinter_bench.subjects.redis import command
 from splinter_bench.workloads.clusters import DELETE, READ, WRITE, Requests
@@ -126,23 +129,40 @@ class _Player:
         self._over: dict[int, list[int]] = {}  # those that may end with a request
 
     def next_batch(self, first: int) -> range:
-        """The numbers of the requests from ``first`` on that are sent together: of different keys, until some object ends."""
-        keys, end = set[int](), min(first + _BATCH, len(self._keys))
+        """The numbers of the requests from ``first`` on that are sent together: until one of an object that is to be written,
+        deleted or at its end between two of them."""
+        read, changed, end = set[int](), set[int](), min(first + _BATCH, len(self._keys))
         for number in range(first, end):
-            if self._keys[number] in keys or (keys and number in self._over):
+            key, is_read = self._keys[number], self._operations[number] == READ
+            if key in changed or (key in read and not is_read) or any(key in read | changed for key in self._gone(number)):
                 return range(first, number)
-            keys.add(self._keys[number])
+            (read if is_read else changed).add(key)
         return range(first, end)
 
     def batch(self, numbers: range) -> tuple[int, int]:
         """The requests of these numbers. Returns how many of them are reads, and how many found something."""
+        self._delete([key for number in numbers for key in self._gone(number)])
+        first: dict[int, int] = {}
+        again = [number for number in numbers if first.setdefault(self._keys[number], number) != number]
+        for number in numbers:
+            self._over.pop(number, None)
+        asked, found = self._turn(list(first.values()))
+        if again:
+            more = self._turn(again)
+            asked, found = asked + more[0], found + more[1]
+        return asked, found
+
+    def _gone(self, number: int) -> list[int]:
+        """The keys whose objects end with a request."""
+        return [key for key in self._over.get(number, ()) if self._ends[key] == number]
+
+    def _turn(self, numbers: list[int]) -> tuple[int, int]:
+        """As :meth:`batch`, of different keys, or reads alone."""
         when = {self._keys[number]: number for number in numbers}
-        gone = [key for number in numbers for key in self._over.pop(number, ()) if self._ends[key] == number]
         asked, wanted, deleted = list[int](), list[int](), list[int]()
         for number in numbers:
             kind = {READ: asked, WRITE: wanted, DELETE: deleted}[self._operations[number]]
             kind.append(self._keys[number])
-        self._delete(gone)
         found = self._cache.read([self._content.key(key) for key in asked]) if asked else []
         missed = [key for key, is_there in zip(asked, found, strict=True) if not is_there]
         if written := dict.fromkeys([*missed, *wanted]):
@@ -157,6 +177,41 @@ class _Player:
     def _delete(self, keys: list[int]) -> None:
         if keys:
             self._cache.delete([self._content.key(key) for key in keys])
+
+
+class SplinterCache:
+    """A tenant that evicts, over one Python client of it. ``limit`` is its quota, in bytes; a client tries BUSY again."""
+
+    def __init__(self, client: Client, admin: Admin, tenant: int, capacity: int) -> None:
+        self._client, self._admin, self._tenant = client, admin, tenant
+        self.limit = admin.get_tenant(tenant).bytes_used
+        self.set_limit(self.limit + 2 * capacity)
+
+    def set_limit(self, limit: int) -> None:
+        """Change the quota. What is over it goes by the next writes, EVICTION_OBJECTS at a time."""
+        self.limit = limit
+        self._admin.limit_tenant(self._tenant, quota_bytes=limit)
+
+    def keys(self) -> list[bytes]:
+        """All that are there, without a use of any."""
+        return list(self._client.scan())
+
+    def evictions(self) -> int:
+        """How many objects it gave up for others, since it was created."""
+        return self._admin.get_tenant(self._tenant).evictions
+
+    def read(self, keys: Sequence[bytes]) -> list[bool]:
+        """Look each up; returns whether it was there."""
+        return [value is not None for value in self._client.get_many(keys)]
+
+    def write(self, items: Sequence[Item]) -> None:
+        """Store each. Raises :class:`SplinterError` when the server does not take one."""
+        self._client.put_many(items)
+
+    def delete(self, keys: Sequence[bytes]) -> None:
+        """Delete each, if it is there."""
+        for key in keys:
+            self._client.delete(key)
 
 
 class RedisCache:
