@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdp]
 LIMIT_SECONDS = 200  # a first server compiles all its code
 INTERRUPTED = 130
 WITHOUT = {"compare", "section"}  # the one makes nothing, the other is what "all" starts
-WITHOUT_LAB = {"isolation"}  # it only starts processes
+WITHOUT_LAB = {"eviction", "isolation"}  # they only start processes
 OF_NO_COMMAND = ("--lab",)
 COMMANDS = {
     "extensions": ("--rounds", "1", "--tenants", "1", "--installs", "1"),
