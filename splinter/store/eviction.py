@@ -29,11 +29,11 @@ from splinter.store.changes import log_room
 from splinter.store.index import word_object
 from splinter.store.journal import note
 from splinter.store.layout import DATED_BIT, POSITION_BITS
-from splinter.store.objects import is_over
+from splinter.store.objects import is_over, object_position
 from splinter.store.publication import remove
-from splinter.store.records import Account, Object, Participant
+from splinter.store.records import Account, Chunk, Object, Participant
 from splinter.store.roster import cell_entry, chunk_cells, find_chunk
-from splinter.store.roster_layout import CHUNK_GROWS
+from splinter.store.roster_layout import CELL_BITS, CHUNK_GROWS
 from splinter.store.turns import turn_is_others
 
 _LOOKS = limits.EVICTION_LOOKS
@@ -71,13 +71,24 @@ def is_used_less(first: int, second: int) -> bool:
 @njit(cache=True)
 def evict_for(store: int, me: int, tenant: int, size: int, kept: int) -> bool:
     """Evict objects of a tenant until its quota has room for ``size`` bytes, EVICTION_OBJECTS at most, but not the one that
-    the index entry ``kept`` (0: none) names. The caller holds the tenant's lock. Returns whether any was evicted."""
+    the index entry ``kept`` (0: none) names. The caller holds the tenant's lock. Returns whether there may be room then, or at
+    another try: false where nothing could go."""
     account, evicted = Account(account_of(store, tenant)), 0
     if account.eviction == EVICTION_NONE or size > account.quota_bytes:  # what cannot fit is not worth a single object
         return False
     while evicted < _OBJECTS and account.bytes_used + size > account.quota_bytes and _evict(store, me, tenant, kept):
         evicted += 1
-    return evicted > 0
+    return evicted > 0 or _has_others(store, me, tenant, kept)
+
+
+@njit(cache=True)
+def _has_others(store: int, me: int, tenant: int, kept: int) -> bool:
+    """Whether a tenant has an object that could go, found or not: a look goes over a part of the roster alone."""
+    chunks = Account(account_of(store, tenant)).roster_chunks
+    if chunks != 1 or kept == 0:
+        return chunks > 0
+    chunk = find_chunk(store, me, tenant, object_position(word_object(store, load64(kept))) >> CELL_BITS)
+    return chunk != 0 and Chunk(chunk).used > 1
 
 
 @njit(cache=True)

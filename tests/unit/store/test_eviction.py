@@ -194,6 +194,36 @@ def test_there_is_an_end_where_nothing_is_left(store: Store) -> None:
     assert kept(store) == set()
 
 
+def test_a_sole_object_that_is_replaced_cannot_go(store: Store) -> None:
+    store.put(TENANT, 0, b"sole", bytes(100))
+    store.charge_code(TENANT, QUOTA - 4096)
+    with pytest.raises(QuotaExceededError):
+        store.put(TENANT, 0, b"sole", bytes(4096))
+    assert store.get(TENANT, 0, b"sole") == bytes(100)
+    assert account(store, "evictions") == 0
+
+
+def test_objects_far_apart_in_the_roster_are_found_at_some_try(store: Store) -> None:
+    """Most of the roster are holes, more than one look goes over."""
+    large = 20_000
+    store.accounts[TENANT]["quota_bytes"] = 1 << 20
+    fill(store, range(9000), size=0)
+    store.put(TENANT, 0, b"last", bytes(large))
+    for number in range(1, 9000):
+        store.delete(TENANT, 0, key_of(number))
+    store.accounts[TENANT]["quota_bytes"] = account(store, "bytes_used")
+    tries = 0
+    while b"last" in kept(store):
+        tries += 1
+        assert tries < 100
+        try:
+            store.put(TENANT, 0, b"new", bytes(large))
+        except BusyError:
+            continue
+    assert tries > 1
+    assert store.get(TENANT, 0, b"new") == bytes(large)
+
+
 def test_the_object_that_a_put_replaces_is_not_evicted_for_it(store: Store) -> None:
     fill(store, range(3000))
     (key, *_) = sorted(kept(store))
