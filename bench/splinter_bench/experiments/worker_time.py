@@ -29,6 +29,7 @@ from splinter_bench.control import Control, Taken
 from splinter_bench.experiments.bench import Bench
 from splinter_bench.observations import Observations
 from splinter_bench.rounds import in_turns
+from splinter_bench.subjects.gets_apart import GetsApart
 from splinter_bench.subjects.in_worker import WorkerInProcess
 from splinter_bench.subjects.invokes import invoke_get
 from splinter_bench.workloads.sources import source
@@ -51,7 +52,7 @@ _HOT_KEYS = 100  # as many objects as any cache holds
 
 _ROUNDS, _EXPIRING_ROUNDS, _LATENCY_ROUNDS = 15, 100, 600
 _NOTED_BATCHES = 500
-_HOUR_NS = 3600 * 10**9
+WITHOUT_LIFE = {"splinter/store/objects.py": ("is_over", "mark_used")}
 
 
 def measure(bench: Bench, requests: int = 20_000, resumes: int = 200_000, keys: int = KEYS_DEFAULT) -> Observations:
@@ -89,16 +90,17 @@ def measure(bench: Bench, requests: int = 20_000, resumes: int = 200_000, keys: 
 
 
 def measure_expiring(bench: Bench, requests: int = 20_000, keys: int = KEYS_DEFAULT) -> Observations:
-    """Of ``ttl``: gets in batches of objects that expire, in ``expiring`` nanoseconds each, and of objects that do not, in
-    ``lasting``, each kind in a store of its own. So the look at the clock in each turn counts."""
-    with WorkerInProcess() as lasting, WorkerInProcess() as expiring:
-        slices = {}
-        for name, worker in {"lasting": lasting, "expiring": expiring}.items():
-            account = worker.add_tenant(_TENANT)
-            worker.serve(each_once(put_operation(account), keys), keys)
-            slices[name] = partial(worker.serve, uniform(get_operation(account), keys), requests)
-        for stored in list(expiring.store.scan(account.table, tenant=_TENANT)):
-            expiring.store.expire(_TENANT, account.table, stored.key, _HOUR_NS, participant=0)
+    """Of ``ttl``: gets in batches of objects that expire, in ``expiring`` nanoseconds each; of objects that do not, in
+    ``lasting``; and in ``plain`` with a worker that neither looks whether an object is over nor notes that it is used. Each
+    kind has a process and a store of its own. So the look at the clock in each turn counts."""
+    bench.say("compiling a worker without expiry, which takes a minute the first time")
+    with (
+        GetsApart(keys, expiring=False, without=WITHOUT_LIFE) as plain,
+        GetsApart(keys, expiring=False) as lasting,
+        GetsApart(keys, expiring=True) as expiring,
+    ):
+        workers = {"plain": plain, "lasting": lasting, "expiring": expiring}
+        slices = {name: partial(worker.serve, requests) for name, worker in workers.items()}
         found = in_turns(slices, bench.count(_EXPIRING_ROUNDS))
     found.settings["batch"] = RX_BATCH
     return found
