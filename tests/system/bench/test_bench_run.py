@@ -16,6 +16,7 @@ from splinter_bench.experiments.runs import ALL, Running, failures, limits, meas
 from splinter_bench.generators.live import LiveClient, LiveLoad
 from splinter_bench.generators.path import find
 from splinter_bench.report import told
+from splinter_bench.result import Result
 from splinter_bench.subjects.target import Target
 from splinter_bench.workloads import trace
 from splinter_bench.workloads.arguments import invoke_workload
@@ -56,13 +57,29 @@ def _run(target: Target, plan: Plan, running: Running = SHORT, *, every: bool = 
     """How often each operation was answered; ``every``: until each was."""
     prepare(target, plan, lambda text: None)
     for _ in range(TRIES):  # a busy machine may let the worker do nothing for as long as a run, or little
-        result = one_run(target, plan.workload, running)
-        assert result.failed == result.stale == 0, (result.errors, result.lost, result.corrupt)
+        result = _one_run(target, plan, running)
         counts = {name: histogram.count for name, histogram in result.operations.items()}
         if result.recorded and (all(counts.values()) or not every):
             break
     assert result.requests > 0
     return counts
+
+
+def _one_run(target: Target, plan: Plan, running: Running) -> Result:
+    """One in which every request was answered, and in time; a busy machine may keep a reply for longer than that."""
+    late = 0
+    for _ in range(TRIES):
+        result = one_run(target, plan.workload, running)
+        assert result.failed == result.lost and result.stale <= late + result.lost, (
+            result.errors,
+            result.corrupt,
+            result.stale,
+        )
+        late = result.lost
+        if not late:
+            break
+    assert not late
+    return result
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -90,8 +107,7 @@ def test_the_udp_client_makes_the_same_requests(server: RunningServer) -> None:
 def test_an_open_loop_sends_at_its_rate(target: Target, spin: bool) -> None:
     plan = build("ycsb-b", _shape(target))
     prepare(target, plan, lambda text: None)
-    result = one_run(target, plan.workload, Running(None, 2000, 1, 0.5, 0.1, spin=spin))
-    assert result.failed == 0
+    result = _one_run(target, plan, Running(None, 2000, 1, 0.5, 0.1, spin=spin))
     assert result.requests + result.unsent == pytest.approx(1200, abs=4 * 1200**0.5)
     assert result.histogram.count == pytest.approx(1000, abs=4 * 1000**0.5)
     assert result.client_cpu_ns > 0
