@@ -1,8 +1,8 @@
 """The log process: brings what the rings hold to disk, says how far it is, and has snapshots taken.
 
-One turn: look at all tails; look at them again; write what lies up to the second look as groups, each durable when it is
-written; say so. What is said to be durable is what lay below the *first* look: all that it follows lies below the second
-(:mod:`splinter.store.changes`).
+One turn: wait a moment, where many ask again at once; look at all tails; look at them again; write what lies up to the second
+look as groups, each durable when it is written; say so. What is said to be durable is what lay below the *first* look: all that
+it follows lies below the second (:mod:`splinter.store.changes`).
 
 When the disk refuses, writes of tenants are refused too, at once, while reads go on. It is tried again every second; the rings
 still have everything that was not confirmed.
@@ -44,6 +44,7 @@ _log = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
 _SNAPSHOT_RETRY_SECONDS = 10.0
 _TURNS_POLL_SECONDS = 0.0005
+_GATHER_SECONDS, _GATHER_SECONDS_MAX = 0.0001, 0.005  # in which most ask again; a flush may take longer, once
 _NICENESS = 10  # of the thread that takes snapshots
 
 
@@ -135,6 +136,8 @@ class Logger:
         # While the log lacks something: what of each tenant's commits is on the disk, and up to where the rings tell of it.
         self._on_disk = np.zeros(limits.TENANTS_MAX, np.int64)
         self._seen = rings.heads()
+        self._flush_seconds = 0.0  # that the last one took
+        self._under_way = 0  # bytes that it wrote, and that came meanwhile
         self._hold = 0  # of a backup, as this turn has found it: no file is removed or used again
         self._forgettable: tuple[Path, int] | None = None  # a snapshot that is whole, and the log's first group behind it
 
@@ -144,6 +147,7 @@ class Logger:
         """One turn. Returns whether there was something to write. Raises :class:`LogFailedError`."""
         self._hold = self._state.look_at_hold()
         self._look_at_snapshot()
+        self._gather()
         first, second, heads = self._rings.tails(), self._rings.tails(), self._rings.heads()
         if self._is_whole and self._rings.gaps != self._rings.gaps_covered:
             # Asked after the tails: who began to log what is below them has said so before.
@@ -157,9 +161,13 @@ class Logger:
                 if at < end:
                     reached[number] = self._rings.boundary(number, at, end, limits.LOG_GROUP_BYTES_MAX)
                     pieces += self._rings.pieces(number, at, reached[number])
+            began = time.monotonic()
             self._writer.append(pieces)
+            self._flush_seconds = time.monotonic() - began
             self._state.note_sync()
             self._logged_bytes += sum(len(piece) for piece in pieces)
+        if is_busy:
+            self._under_way = sum(self._rings.tails()) - sum(heads)
         if self._is_whole:
             for number, (durable, head) in enumerate(zip(first, second, strict=True)):
                 self._rings.settle(number, durable, head)
@@ -174,6 +182,22 @@ class Logger:
             whole = snapshots_in(self._paths.snapshots)
             self._state.answer_hold(self._hold, self._writer.confirmed, first_group(whole[-1]) if whole else None)
         return is_busy
+
+    def _gather(self) -> None:
+        """Give those a moment whose replies the last turn has let go. Most ask again at once, and a flush for all of them costs
+        hardly more than one for some.
+
+        It ends when as much is there as was under way at the end of the last flush, when nothing more comes, and at the latest
+        after as long as that flush took.
+        """
+        if not self._rings.is_urgent:
+            return
+        until, there = time.monotonic() + min(self._flush_seconds, _GATHER_SECONDS_MAX), self._rings.behind
+        while there < self._under_way and time.monotonic() < until:
+            time.sleep(_GATHER_SECONDS)
+            before, there = there, self._rings.behind
+            if there == before:
+                break
 
     def _become_whole(self, taken: _Snapshot, path: Path, first: list[int]) -> None:
         """A snapshot is whole that makes good what the log lacked when it began. If that is all, say what is on the disk."""

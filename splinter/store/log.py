@@ -112,6 +112,11 @@ class LogRings:
         """How far each ring is on disk."""
         return [int(header["head"]) for header in self._headers]
 
+    @property
+    def behind(self) -> int:
+        """Bytes that are not on disk."""
+        return sum(self.tails()) - sum(self.heads())
+
     def durables(self) -> list[int]:
         """How far each ring is called durable."""
         return [int(header["durable"]) for header in self._headers]

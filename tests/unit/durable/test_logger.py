@@ -30,6 +30,7 @@ from tests.support.waiting import wait_for
 TENANT, LATE = 1, 2
 SECONDS_MAX = 30.0
 IDENTITY = 5
+FLUSH_SECONDS = 0.002
 MODES = ("none", "interval", "always")
 
 
@@ -228,3 +229,73 @@ def test_who_is_started_again_and_again_leaves_no_log_without_end(world: World, 
         longest = max(longest, len([*world.paths.log.glob("*.log")]))
     assert longest <= most // world.paths.segment_bytes + 2
     assert len([*world.paths.snapshots.iterdir()]) == 1
+
+
+class FakeClock:
+    """The log process's: it stands still but where it sleeps. ``meanwhile`` is called then."""
+
+    def __init__(self) -> None:
+        self.now, self.meanwhile = 1000.0, lambda: None
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.meanwhile()
+
+
+class SlowDisk(RefusingDisk):
+    """One whose flushes take FLUSH_SECONDS of a clock."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock, self.flushes = clock, 0
+
+    def sync(self, descriptor: int) -> None:
+        self._clock.now += FLUSH_SECONDS
+        self.flushes += 1
+        super().sync(descriptor)
+
+
+def test_a_flush_is_for_all_who_ask_again_and_waits_for_nobody_who_does_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr("splinter.durable.logger.time", clock)
+    disk = world.paths.disk = SlowDisk(clock)
+    logger, header = world.logger(), world.rings._headers[0]
+    spare = logger._writer._helper
+    assert spare is not None
+    spare.join()  # it flushes as well
+
+    def ask(count: int, awaited: int = 1) -> None:
+        for number in range(count):
+            world.store.put(TENANT, 0, b"%04d" % number, b"value")
+        header["awaited"] = awaited
+
+    def waits() -> float:
+        """How long one turn waits before its flush, after which no reply is held back."""
+        before, flushes = clock.now, disk.flushes
+        logger.turn()
+        assert disk.flushes == flushes + 1
+        assert world.store.accounts["durable"][TENANT] == world.store.accounts["sequence"][TENANT]
+        header["awaited"] = 0
+        return clock.now - before - FLUSH_SECONDS
+
+    ask(100)
+    assert waits() == pytest.approx(0)  # nobody was let go before
+    ask(10)
+    clock.meanwhile = lambda: ask(30)
+    assert waits() == pytest.approx(0.0003)  # three looks, and the other 90 are there
+    clock.meanwhile = lambda: None
+    ask(10)
+    assert waits() == pytest.approx(0.0001)  # nobody comes any more
+    ask(10)
+    assert waits() == pytest.approx(0)  # as many as before
+    ask(100)
+    waits()
+    ask(1)
+    clock.meanwhile = lambda: ask(1)
+    assert waits() == pytest.approx(FLUSH_SECONDS, abs=0.0002)  # one after the other, without an end
+    ask(1, awaited=0)
+    assert waits() == pytest.approx(0)  # nobody waits for it
