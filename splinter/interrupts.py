@@ -12,18 +12,20 @@ from types import FrameType
 from typing import Any
 
 _AGAIN_SECONDS = 0.01
-# What must run whole: LLVM's objects are freed twice, its engine keeps code without an owner, a table of types stays half read.
-_WHOLE_MODULES = ("llvmlite.binding", "numba.core.codegen", "numba.core.caching")
+# What must run whole: LLVM's objects are freed twice, its engine keeps code without an owner, a table of types stays half read;
+# pyroute2's event loop drops the exception, or tells in tracebacks what it left undone.
+_WHOLE_MODULES = ("llvmlite.binding", "numba.core.codegen", "numba.core.caching", "pyroute2")
 _WHOLE_FUNCTIONS = ("refresh",)  # of Numba
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _INTERRUPTING = (*_ENDING, signal.SIGALRM)
 _under_way: set[int] = set()  # signals that are sent again
 
 
-def is_loading_code(frame: FrameType | None) -> bool:
-    """Whether a signal came where compiled code is made ready, which no exception may leave half done.
+def must_run_whole(frame: FrameType | None) -> bool:
+    """Whether a signal came within a step of a library that no exception may leave half done.
 
-    The process would die of it later, when other code is loaded. What takes long in a compiler, its passes, may be interrupted.
+    So it is where compiled code is made ready: the process would die later, when other code is loaded. What takes long in a
+    compiler, its passes, may be interrupted. And so it is in the event loop with which the kernel is asked about devices.
     """
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
@@ -46,8 +48,8 @@ def _send(number: int) -> None:
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """A handler of SIGINT: ``KeyboardInterrupt``, as by Python's own, but not where :func:`is_loading_code` says so."""
-    if is_loading_code(frame):
+    """A handler of SIGINT: ``KeyboardInterrupt``, as by Python's own, but not where :func:`must_run_whole` says so."""
+    if must_run_whole(frame):
         send_again(number)
     else:
         signal.default_int_handler(number, frame)
@@ -66,7 +68,7 @@ def interruptible(reasons: dict[int, str] | None = None) -> Generator[None]:
     came: list[int] = []
 
     def interrupt_once(number: int, frame: FrameType | None) -> None:
-        if is_loading_code(frame):
+        if must_run_whole(frame):
             send_again(number)
             return
         for one in texts:

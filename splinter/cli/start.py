@@ -12,7 +12,7 @@ import signal
 import sys
 from types import FrameType
 
-from splinter.interrupts import interrupt, is_loading_code, send_again
+from splinter.interrupts import interrupt, must_run_whole, send_again
 
 _FAILED = 1
 _STREAMS = (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_RDONLY, "w"))
@@ -87,7 +87,7 @@ def _say(text: object) -> int:
 
 def _end(number: int, frame: FrameType | None) -> None:
     """At a signal: an exception, so that what was begun is removed on the way."""
-    if is_loading_code(frame):
+    if must_run_whole(frame):
         send_again(number)
         return
     for each in _ENDING:

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator
 from types import FrameType
 
-from splinter.interrupts import is_loading_code
+from splinter.interrupts import must_run_whole
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _AGAIN_SECONDS = 0.05  # until a signal is acted upon that came where exceptions are dropped, or do harm
@@ -71,7 +71,7 @@ class Signals:
         self.stopping = True
         if self._is_interruptible:
             signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
-            if not is_loading_code(frame):
+            if not must_run_whole(frame):
                 raise StoppedError
 
     def _hear(self) -> None:
