@@ -9,6 +9,7 @@ import pytest
 
 from splinter.net import netns
 from splinter.net.lab import Lab
+from tests.support.held_cpu import only_one_held
 from tests.support.pauses import command
 
 pytestmark = pytest.mark.xdp
@@ -17,7 +18,7 @@ EVERY = 509
 
 
 def test_a_get_may_wait_anywhere_while_a_writer_dies_anywhere(lab: Lab) -> None:
-    with netns.inside(lab.server.namespace):
+    with netns.inside(lab.server.namespace), only_one_held():
         run = subprocess.run(command(EVERY), capture_output=True, text=True, timeout=900, check=False)
     assert run.returncode == 0, run.stderr
     report = json.loads(run.stdout)

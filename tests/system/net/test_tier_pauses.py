@@ -18,6 +18,7 @@ from splinter.store.epochs import epoch_leave
 from splinter.store.layout import BUCKET, ENTRY_TAG_SHIFT
 from splinter.store.store import Store
 from tests.support.epochs import is_safe, retire_stamp
+from tests.support.held_cpu import only_one_held
 from tests.support.tenants import write_tenant
 from tests.support.tier_program import HEADER_BYTES, TENANT_ID, TOKEN, Ran, TierProgram, frame, get
 from tests.support.waiting import wait_for
@@ -43,13 +44,14 @@ def loaded(lab: Lab) -> Iterator[TierProgram]:
 
 
 @pytest.fixture
-def tier(loaded: TierProgram) -> TierProgram:
+def tier(loaded: TierProgram) -> Iterator[TierProgram]:
     write_tenant(loaded.tenants, TENANT_ID, TOKEN)
     epoch_leave(loaded.store.address, 0)
     use_slots_again(loaded.store)  # and so compiles what a reader is not to wait for
     loaded.store.delete(TENANT_ID, 0, KEY)
     loaded.store.put(TENANT_ID, 0, KEY, BEFORE)
-    return loaded
+    with only_one_held():
+        yield loaded
 
 
 class Reader:
