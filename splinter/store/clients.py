@@ -232,10 +232,10 @@ def _create(store: int, me: int, tenant: int, claim: int) -> int:
         status = _room_for_client(account_at)
     if status == Status.QUOTA_EXCEEDED and evict_for(store, me, tenant, class_bytes(_CLASS), 0):
         status = _room_for_client(account_at)
+        status = Status.BUSY if status == Status.QUOTA_EXCEEDED else status
     if status != Status.OK:
         return status
-    used_after = account.bytes_used + class_bytes(_CLASS)
-    clients = account.clients
+    used_after, clients = account.bytes_used + class_bytes(_CLASS), account.clients
     slot = peek_slot(store, me, _CLASS)
     if slot < 0:
         return -slot

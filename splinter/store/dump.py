@@ -8,7 +8,7 @@ twice the later look counts, and no other chain can show it.
 
 **A commit of several objects** hides what it deletes behind ENTRY_DELETING until it is finished or taken back. Such an entry
 does not tell whose it is. What is taken back was there all the time, so a chain with such an entry is not told: the caller
-comes again. An object whose commit is not counted yet is told as readers see it (:func:`splinter.store.snapshots.committed`).
+comes again. An object whose commit is not counted yet is told as readers see it (:func:`splinter.store.snapshots.shown`).
 
 The caller has entered an epoch, and leaves it after each call: a dump holds up the re-use of memory no longer than a scan does.
 """
@@ -22,7 +22,7 @@ from splinter.errors import Status
 from splinter.native.atomics import copy_bytes, load32_acquire, load64, load64_acquire, store64
 from splinter.store.accounts import account_of
 from splinter.store.clock import moment_in
-from splinter.store.hashing import keys_equal, store_hash
+from splinter.store.hashing import keys_equal
 from splinter.store.index import bucket_at, word_object, word_unit
 from splinter.store.journal import participant_at
 from splinter.store.large import store_put_large
@@ -42,7 +42,7 @@ from splinter.store.operations import store_delete, store_find, store_put
 from splinter.store.parts import find_part
 from splinter.store.reclaim import reclaim
 from splinter.store.records import Account, Bucket, Descriptor, Dumped, Object
-from splinter.store.snapshots import committed
+from splinter.store.snapshots import shown
 from splinter.wire import DUMPED_BYTES, DUMPED_LARGE, DUMPED_OBJECT, DUMPED_PART, LARGE_BYTES, PART_KEY_BYTES
 
 # Of all objects of a chain of the index, and of the addresses where they are.
@@ -126,11 +126,7 @@ def _told(store: int, tenant: int, found: int, now: int) -> int:
         return 0
     if Account(account_of(store, owner)).active == 0:
         return 0
-    if load64_acquire(Object(found).at.version) & 1 != 0:
-        identity, key, key_length = object_identity(found), object_key(found), object_key_length(found)
-        hashed = store_hash(store, identity, key, key_length)
-        found = committed(store, owner, identity, key, key_length, hashed, found)
-    return found if found != 0 and not is_over(found, now) else 0
+    return shown(store, found, now)
 
 
 @njit(cache=True)

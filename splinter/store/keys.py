@@ -12,7 +12,7 @@ the same word the cell is out of date, and its key was deleted.
 
 **A commit of several objects** hides what it deletes behind ENTRY_DELETING, which does not tell what it is. It may be taken
 back, and then the key was there all the time. So a walk ends before it, and its caller comes again. What such a commit has put
-is told as readers see it (:func:`splinter.store.snapshots.committed`).
+is told as readers see it (:func:`splinter.store.snapshots.shown`).
 """
 
 from __future__ import annotations
@@ -21,23 +21,21 @@ from numba import njit
 
 from splinter.native.atomics import copy_bytes, load64_acquire, store8
 from splinter.store.accounts import account_of
-from splinter.store.hashing import keys_equal, store_hash
+from splinter.store.hashing import keys_equal
 from splinter.store.index import word_object, word_unit
 from splinter.store.journal import participant_at
 from splinter.store.layout import ENTRY_DELETING
 from splinter.store.objects import (
     is_at_position,
-    is_over,
-    object_identity,
     object_key,
     object_key_length,
     object_table,
     object_tenant,
 )
-from splinter.store.records import Account, Object
+from splinter.store.records import Account
 from splinter.store.roster import cell_entry, chunk_cells, find_chunk
 from splinter.store.roster_layout import CELL_BITS, CELL_MASK
-from splinter.store.snapshots import committed
+from splinter.store.snapshots import shown
 
 KEYS_END = -1  # in place of a cursor
 
@@ -90,11 +88,7 @@ def _told(store: int, tenant: int, table: int, chunk: int, number: int, cell: in
     found = _named(store, tenant, chunk, number, cell)
     if found <= 0 or object_table(found) != table:
         return min(found, 0)
-    if load64_acquire(Object(found).at.version) & 1 != 0:
-        identity, key, key_length = object_identity(found), object_key(found), object_key_length(found)
-        hashed = store_hash(store, identity, key, key_length)
-        found = committed(store, tenant, identity, key, key_length, hashed, found)
-    return found if found != 0 and not is_over(found, now) else 0
+    return shown(store, found, now)
 
 
 @njit(cache=True)

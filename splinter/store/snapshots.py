@@ -25,10 +25,10 @@ from splinter import limits
 from splinter.native.atomics import load64_acquire, store64_release
 from splinter.store.accounts import account_of
 from splinter.store.commit_layout import DELETION_BYTES, DELETION_RING_BYTES
-from splinter.store.hashing import keys_equal
+from splinter.store.hashing import keys_equal, store_hash
 from splinter.store.index import find_entry, word_object
 from splinter.store.layout import O_KEY, UNIT_BYTES
-from splinter.store.objects import is_identity
+from splinter.store.objects import is_identity, is_over, object_identity, object_key, object_key_length, object_tenant
 from splinter.store.records import Account, Deletion, Descriptor, Object
 
 UNKNOWN = -1  # in place of an object's address: whether there was one cannot be told any more
@@ -131,3 +131,14 @@ def committed(store: int, tenant: int, identity: int, key: int, key_length: int,
         seen = find_at(store, tenant, identity, key, key_length, hashed, snapshot)
         if seen != UNKNOWN:
             return seen
+
+
+@njit(cache=True)
+def shown(store: int, found: int, now: int) -> int:
+    """What readers see at ``now`` where an entry names the object ``found``, whose commit may not have happened yet: address of
+    its key's object; 0: none."""
+    if load64_acquire(Object(found).at.version) & 1 != 0:
+        tenant, identity = object_tenant(found), object_identity(found)
+        key, key_length = object_key(found), object_key_length(found)
+        found = committed(store, tenant, identity, key, key_length, store_hash(store, identity, key, key_length), found)
+    return found if found != 0 and not is_over(found, now) else 0

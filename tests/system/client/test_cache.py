@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import re
 import shlex
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,21 +36,9 @@ def there(db: Store, key: bytes) -> bool:
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "how-to" / "cache.md").read_text()
 
 
-@pytest.fixture(scope="module", params=TRANSPORTS)
-def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
-    with running_server(f"t{os.getpid()}xc{request.param}", request.param) as running:
-        yield running
-
-
 @pytest.fixture
 def tenant(server: RunningServer) -> TenantInfo:
     return server.admin().create_tenant(quota_bytes=QUOTA, eviction="hyperbolic")
-
-
-@pytest.fixture
-def client(server: RunningServer, tenant: TenantInfo) -> Iterator[Client]:
-    with server.client(tenant, timeout=20.0) as client:
-        yield client
 
 
 WAYS: dict[str, Callable[[Client], object]] = {

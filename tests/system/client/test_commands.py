@@ -29,10 +29,9 @@ from splinter.errors import (
     VersionChangedError,
 )
 from splinter.store.roster_layout import CHUNK_CLASS_BYTES_FIRST
-from tests.support.servers import RunningServer, running_server
+from tests.support.servers import RunningServer
 from tests.support.waiting import wait_for
 
-TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
 CHAIN = """
 from splinter.ext import extension, Store, u64
 
@@ -63,12 +62,6 @@ def echo(db: Store, content: bytes, repeat: bool) -> bytes:
     assert not repeat
     return content
 """
-
-
-@pytest.fixture(scope="module", params=TRANSPORTS)
-def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
-    with running_server(f"t{os.getpid()}x7{request.param}", request.param) as running:
-        yield running
 
 
 @pytest.fixture

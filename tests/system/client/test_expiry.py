@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import random
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -57,7 +55,6 @@ def count(db: Store, key: u64, limit: u64, seconds: u64) -> bool:
 def left(db: Store, key: u64) -> f64:
     return db.ttl(1, key)
 """
-TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
 SHORT, LONG = 0.4, 3600.0
 OTHER_CLOCK = "tests.support.young_machine"
 TRIES = 20  # for who has to be there within SHORT seconds
@@ -75,22 +72,6 @@ def length(db: Store, key: u64) -> u64:
 def create(db: Store, key: u64) -> bool:
     return db.put_if(1, key, u64(7), version=u64(0))
 """
-
-
-@pytest.fixture(scope="module", params=TRANSPORTS)
-def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
-    with running_server(f"t{os.getpid()}xe{request.param}", request.param) as running:
-        yield running
-
-
-@pytest.fixture
-def tenant(server: RunningServer) -> TenantInfo:
-    return server.admin().create_tenant()
-
-
-@pytest.fixture
-def client(server: RunningServer, tenant: TenantInfo) -> Client:
-    return server.client(tenant)
 
 
 def put_for_a_moment(client: Client, key: bytes | int, value: bytes, *, table: int = 0) -> tuple[float, float]:

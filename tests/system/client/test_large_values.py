@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +23,7 @@ from splinter.errors import (
 )
 from splinter.wire import OBJECT_ABSENT
 from tests.support.kill_all import kill_everything
-from tests.support.servers import RunningServer, running_lab, running_server, serving
+from tests.support.servers import RunningServer, running_lab, serving
 
 TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
 SIZES = [
@@ -66,23 +64,6 @@ def replace(db: Store, key: u64) -> bool:
 
 def value_of(size: int, seed: int = 0) -> bytes:
     return random.Random(seed).randbytes(size)
-
-
-@pytest.fixture(scope="module", params=TRANSPORTS)
-def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
-    with running_server(f"t{os.getpid()}xl{request.param}", request.param) as running:
-        yield running
-
-
-@pytest.fixture
-def tenant(server: RunningServer) -> TenantInfo:
-    return server.admin().create_tenant()
-
-
-@pytest.fixture
-def client(server: RunningServer, tenant: TenantInfo) -> Iterator[Client]:
-    with server.client(tenant, timeout=20.0) as client:
-        yield client
 
 
 def bytes_used(server: RunningServer, tenant: TenantInfo) -> int:

@@ -8,7 +8,6 @@ import random
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,10 +19,9 @@ from splinter.testing.process import free_port
 from splinter.wire import SCAN_BYTES, SCAN_END, SCAN_STRUCT, Opcode
 from tests.support.kill_all import kill_everything
 from tests.support.raw import RawSocket
-from tests.support.servers import RunningServer, running_lab, running_server, serving
+from tests.support.servers import RunningServer, running_lab, serving
 from tests.support.waiting import wait_for
 
-TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
 STEADY = {b"steady %d" % number for number in range(1500)} | {bytes([number]) * (number + 1) for number in range(255)}
 CHANGING = [b"changing %d" % number for number in range(300)]
 SWAP = """
@@ -39,23 +37,6 @@ def swap(db: Store, first: u64) -> u64:
             db.delete(1, number)
     return made
 """
-
-
-@pytest.fixture(scope="module", params=TRANSPORTS)
-def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
-    with running_server(f"t{os.getpid()}xs{request.param}", request.param) as running:
-        yield running
-
-
-@pytest.fixture
-def tenant(server: RunningServer) -> TenantInfo:
-    return server.admin().create_tenant()
-
-
-@pytest.fixture
-def client(server: RunningServer, tenant: TenantInfo) -> Iterator[Client]:
-    with server.client(tenant, timeout=20.0) as client:
-        yield client
 
 
 def test_a_table_of_a_tenant_and_nothing_else_is_listed(server: RunningServer, client: Client) -> None:

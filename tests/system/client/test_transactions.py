@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import struct
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -21,11 +20,10 @@ from tests.support.forks import start
 from tests.support.histories import Killer
 from tests.support.proxy import Faults, Proxy
 from tests.support.raw import RawSocket
-from tests.support.servers import RunningServer, running_server
+from tests.support.servers import RunningServer
 from tests.support.threads import at_once
 from tests.support.waiting import wait_for
 
-TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
 TIMEOUT_SECONDS, TRIES = 20.0, 10_000
 KILL_EVERY_SECONDS = 0.15
 ACCOUNTS, START, BANK, MADE = 64, 1000, 3, 4  # and the tables
@@ -33,22 +31,6 @@ KEYS = [bytes((account,)) for account in range(ACCOUNTS)]  # short, so that one 
 BANKERS, TRANSFERS, KILLS_MIN = 3, 3000, 5
 THREADS, EACH = 4, 40
 COUNTER = 7
-
-
-@pytest.fixture(scope="module", params=TRANSPORTS)
-def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
-    with running_server(f"t{os.getpid()}xt{request.param}", request.param) as running:
-        yield running
-
-
-@pytest.fixture
-def tenant(server: RunningServer) -> TenantInfo:
-    return server.admin().create_tenant()
-
-
-@pytest.fixture
-def client(server: RunningServer, tenant: TenantInfo) -> Client:
-    return server.client(tenant, timeout=TIMEOUT_SECONDS)
 
 
 def number(value: bytes | None) -> int:

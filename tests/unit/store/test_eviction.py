@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 
 import numpy as np
@@ -21,11 +21,13 @@ from splinter.store.store import Store
 from splinter.store.tenants import tenant_set_eviction
 from splinter.store.transactions import CONFLICT
 from tests.support.logs import groups, logged, restored, state_of
+from tests.support.requester import Requester
 from tests.support.transactions import Transaction, address_of
 
 TENANT, OTHER = 1, 2
 QUOTA = 64 * 1024
 SECOND = 10**9
+LARGE = 20_000  # bytes
 
 
 def set_eviction(store: Store, policy: int) -> None:
@@ -203,25 +205,42 @@ def test_a_sole_object_that_is_replaced_cannot_go(store: Store) -> None:
     assert account(store, "evictions") == 0
 
 
-def test_objects_far_apart_in_the_roster_are_found_at_some_try(store: Store) -> None:
+def by_put(store: Store) -> Status:
+    try:
+        store.put(TENANT, 0, b"new", bytes(LARGE))
+    except (BusyError, QuotaExceededError) as error:
+        return error.status
+    return Status.OK
+
+
+def by_transaction(store: Store) -> Status:
+    made = Transaction(store, TENANT)
+    made.put(b"new", bytes(LARGE))
+    return Status(made.end())
+
+
+def by_new_client(store: Store) -> Status:
+    return Status(Requester(store, limits.CLIENTS_OVER_QUOTA_MAX + 1).put(1, b"new", b"value"))
+
+
+@pytest.mark.parametrize("way", [by_put, by_transaction, by_new_client])
+def test_objects_far_apart_in_the_roster_are_found_at_some_try(store: Store, way: Callable[[Store], Status]) -> None:
     """Most of the roster are holes, more than one look goes over."""
-    large = 20_000
     store.accounts[TENANT]["quota_bytes"] = 1 << 20
+    for number in range(limits.CLIENTS_OVER_QUOTA_MAX):
+        assert Requester(store, number + 1).put(1, key_of(number), b"") == Status.OK
     fill(store, range(9000), size=0)
-    store.put(TENANT, 0, b"last", bytes(large))
+    store.put(TENANT, 0, b"last", bytes(LARGE))
     for number in range(1, 9000):
         store.delete(TENANT, 0, key_of(number))
     store.accounts[TENANT]["quota_bytes"] = account(store, "bytes_used")
-    tries = 0
-    while b"last" in kept(store):
+    tries = 1
+    while (status := way(store)) != Status.OK:
+        assert status == Status.BUSY
         tries += 1
         assert tries < 100
-        try:
-            store.put(TENANT, 0, b"new", bytes(large))
-        except BusyError:
-            continue
     assert tries > 1
-    assert store.get(TENANT, 0, b"new") == bytes(large)
+    assert b"last" not in kept(store) and b"new" in kept(store)
 
 
 def test_the_object_that_a_put_replaces_is_not_evicted_for_it(store: Store) -> None:
