@@ -22,11 +22,12 @@ def warm() -> None:
     The code of both transports goes into this user's cache (~/.cache/splinter). Nothing is done twice; a change of Splinter's
     sources, or of Numba, makes it necessary again.
     """
-    from splinter.server.supervisor.warm import by_lines, compile_ahead, missing
+    from splinter.server.supervisor.warm import by_lines, compile_ahead, missing, remember
 
     began = time.monotonic()
     steps = missing()
     if not steps:
+        remember()
         say("nothing to do: everything is compiled")
         return
     terminal = Terminal(stderr=True)
@@ -36,6 +37,7 @@ def warm() -> None:
         is_whole = compile_ahead(steps, by_lines(len(steps), say))
     if not is_whole:
         raise SplinterError("not everything could be compiled and saved")
+    remember()
     say(f"compiled {len(steps)} functions in {time.monotonic() - began:.0f} s")
 
 

@@ -21,7 +21,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,20 +103,30 @@ def _compiler() -> str:
 
 
 @functools.cache
-def sources_digest(file: Path) -> str:
-    """Digest of a source, of all of our packages that it imports, one through the other, and of how these are compiled.
+def _digest(file: Path) -> bytes:
+    return hashlib.sha256(f"{_name(file)}\0{_text(file)}".encode()).digest()
+
+
+@functools.cache
+def sources_digest(*files: Path) -> str:
+    """Digest of sources, of all of our packages that these import, one through the other, and of how they are compiled.
 
     It has 16 hexadecimal digits.
     """
     closure: set[Path] = set()
-    ahead = {file, _PACKAGE / "native" / "__init__.py"}  # which may change how Numba compiles
+    ahead = {*files, _PACKAGE / "native" / "__init__.py"}  # which may change how Numba compiles
     while ahead:
         closure |= ahead
         ahead = {found for one in ahead for found in _direct_imports(one)} - closure
     digest = hashlib.sha256(_compiler().encode())
     for path in sorted(closure):
-        digest.update(f"{_name(path)}\0{_text(path)}".encode())
+        digest.update(_digest(path))
     return digest.hexdigest()[:16]
+
+
+def modules_digest(names: Iterable[str]) -> str:
+    """:func:`sources_digest` of modules of our packages, by their dotted names."""
+    return sources_digest(*sorted(filter(None, map(_module_file, names))))
 
 
 class SourcesLocator(caching.UserProvidedCacheLocator):

@@ -3,7 +3,8 @@
 Numba compiles a callee as if Python called it, too: with wrappers, through all of LLVM's passes, to machine code. Its caller
 links the callee's LLVM code and optimises all of it once more. Of some 400 functions of a server, Python calls 40. So a part
 stays LLVM code, simplified and no more; an entry is optimised once, with all of its parts, and becomes machine code. This
-takes half of the time.
+takes half of the time. The cache keeps machine code alone of an entry: reading LLVM code takes longer than all else of its
+loading, and nobody would link it.
 
 **Order.** Numba hands ``forceinline`` from a caller on to the callee that is compiled meanwhile, and to no other. So machine
 code depended on what had been compiled before. A part has the options that its decorator names, and no others: it is
@@ -15,7 +16,8 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import binding
-from numba.core import caching, codegen, compiler, cpu, dispatcher, types
+from numba.core import caching, compiler, cpu, dispatcher, types
+from numba.core import codegen as numba_codegen
 from numba.core.registry import CPUDispatcher
 
 _binding: Any = binding
@@ -26,7 +28,7 @@ _CompileResult: Any = compiler.CompileResult
 _Dispatcher: Any = dispatcher.Dispatcher
 _CPUDispatcher: Any = CPUDispatcher
 _FunctionCompiler: Any = vars(dispatcher)["_FunctionCompiler"]
-_Library: Any = codegen.JITCodeLibrary
+_Library: Any = numba_codegen.JITCodeLibrary
 _CacheImpl: Any = caching.CompileResultCacheImpl
 _FunctionCache: Any = caching.FunctionCache
 _NOT_INHERITED = {"forceinline": False, "error_model": "python", "fastmath": False}
@@ -41,6 +43,8 @@ def configure() -> None:
     _Dispatcher.get_overload = _overload
     _Dispatcher.is_compiling = property(_is_compiling)
     _Context.add_dynamic_addr = _address
+    _Library.serialize_using_object_code = _serialize
+    _Library._unserialize = classmethod(_unserialize)
 
 
 def part_of(function: Any) -> Any:
@@ -75,6 +79,24 @@ def _address(self: Any, builder: Any, address: int, info: str) -> Any:
     if info == CPUDispatcher.__name__:
         return self.get_constant_null(_types.voidptr)
     return _dynamic_address(self, builder, address, info)
+
+
+def _serialize(self: Any) -> tuple[str, str, tuple[bytes, list[str]]]:
+    """An entry's machine code, with the names of what it defines."""
+    module = self._final_module
+    defined = [each.name for each in (*module.functions, *module.global_variables) if not each.is_declaration]
+    return self.name, "object", (self._get_compiled_object(), defined)
+
+
+def _unserialize(cls: Any, codegen: Any, saved: tuple[str, str, tuple[bytes, list[str]]]) -> Any:
+    """An entry's library. It has no LLVM code: Numba refuses to link it."""
+    name, _, (code, defined) = saved
+    library = cls(codegen, name)
+    library.enable_object_caching()
+    library._set_compiled_object(code)
+    library._finalize_final_module()
+    codegen._engine._defined_symbols.update(defined)
+    return library
 
 
 class _PartLibrary(_Library):  # type: ignore[misc]

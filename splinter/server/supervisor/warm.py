@@ -2,14 +2,17 @@
 
 The processes that compile are children that leave nothing but files in the cache (:mod:`splinter.native.cache`), so that one
 can be killed at any time. Whoever goes on then loads what they left. What could not be saved, for a full disk or a child that
-was killed, is compiled where it is needed, as ever.
+was killed, is compiled where it is needed, as ever. A start that found everything leaves a record of it
+(:mod:`splinter.server.supervisor.warm_record`), so that those after it look at files alone.
 """
 
 from __future__ import annotations
 
 import dis
+import hashlib
 import inspect
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -18,12 +21,15 @@ from multiprocessing.connection import Connection, wait
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+import numba
 from numba import types
 from numba.core.ccallback import CFunc
 from numba.core.registry import CPUDispatcher, cpu_target
 
+from splinter.native.cache import modules_digest
 from splinter.native.parts import part_of
 from splinter.server.processes import fork_child, kill
+from splinter.server.supervisor.warm_record import WarmRecord
 from splinter.worker.helpers import HELPERS, c_function
 
 TRANSPORTS = ("xdp", "udp")
@@ -59,31 +65,35 @@ class Step:
     needs: frozenset[int]  # places of the steps before this one whose code it contains
 
 
+@dataclass(frozen=True)
+class _Code:
+    """What is compiled of a function."""
+
+    function: Any  # Numba's
+    signature: Any  # of its arguments; a callback's with its result
+    source: Any  # the function of Python's
+    callee: Any | None  # what others' sources name, for a part of these
+
+
 def missing(transports: Iterable[str] = TRANSPORTS) -> list[Step]:
     """What the cache lacks of a server's code, callees before their callers; empty when there is nothing to do."""
     places: dict[Any, int] = {}
     steps: list[Step] = []
-    entries = list(_entries(transports))
-    called = (
-        callee for function in (*(entry.py_func for entry in entries), *HELPERS.values()) for callee in _callees(function)
-    )
-    for function in _in_order(called):
-        part, signature = part_of(function), _signature(function)
-        if signature is not None and not _is_saved(part, signature):
-            needs = _places_of(function.py_func, places)
-            places[function] = len(steps)
-            steps.append(Step(function.py_func.__qualname__, _compiling(part, signature), needs))
-    for function in entries:
-        signature = _signature(function)
-        if signature is not None and not function.signatures and not _is_saved(function, signature):
-            steps.append(
-                Step(function.py_func.__qualname__, _compiling(function, signature), _places_of(function.py_func, places))
-            )
-    for name, helper in HELPERS.items():
-        function = c_function(name)
-        if not _is_saved(function, function._sig):
-            steps.append(Step(helper.__qualname__, _compiling(function, function._sig), _places_of(helper, places)))
+    for code in _all_code(transports):
+        is_loaded = bool(getattr(code.function, "signatures", ()))
+        if not is_loaded and not _is_saved(code.function, code.signature):
+            needs = _places_of(code.source, places)
+            if code.callee is not None:
+                places[code.callee] = len(steps)
+            steps.append(Step(code.source.__qualname__, _compiling(code.function, code.signature), needs))
     return steps
+
+
+def remember(transports: Iterable[str] = TRANSPORTS) -> None:
+    """Write down that nothing is missing, so that the next start need not look at each function."""
+    for transport in transports:
+        indexes = [code.function._cache._cache_file._index_path for code in _all_code([transport])]
+        WarmRecord(_record_name(transport)).write(indexes)
 
 
 def compile_ahead(steps: Sequence[Step], tell: Callable[[int, str], None]) -> bool:
@@ -105,9 +115,13 @@ def compile_ahead(steps: Sequence[Step], tell: Callable[[int, str], None]) -> bo
 
 def at_start(transport: str) -> None:
     """Compile what a server by this transport lacks, and say on standard output how far that is."""
+    if WarmRecord(_record_name(transport)).holds():
+        return
     steps = missing([transport])
     if steps and not compile_ahead(steps, by_lines(len(steps), print)):
         print("compiling the worker in one process, as its code cannot be saved")
+    else:
+        remember([transport])
 
 
 def by_lines(total: int, say: Callable[[str], object]) -> Callable[[int, str], None]:
@@ -166,6 +180,30 @@ def _next_place(connection: Connection) -> int | None:
         return int(connection.recv())
     except (EOFError, ConnectionError):
         return None
+
+
+def _record_name(transport: str) -> str:
+    """Another one for each change of what is compiled, and of how."""
+    modules = [__name__, *_LOOPS[transport], *_CALLERS]
+    machine = "\0".join([numba.__version__, sys.version, *map(str, cpu_target.target_context.codegen().magic_tuple())])
+    return f"{transport}-{modules_digest(modules)}-{hashlib.sha256(machine.encode()).hexdigest()[:16]}"
+
+
+def _all_code(transports: Iterable[str]) -> Iterator[_Code]:
+    """What servers by these transports run, callees before their callers."""
+    entries = list(_entries(transports))
+    called = (
+        callee for function in (*(entry.py_func for entry in entries), *HELPERS.values()) for callee in _callees(function)
+    )
+    for function in _in_order(called):
+        if (signature := _signature(function)) is not None:
+            yield _Code(part_of(function), signature, function.py_func, function)
+    for function in entries:
+        if (signature := _signature(function)) is not None:
+            yield _Code(function, signature, function.py_func, None)
+    for name, helper in HELPERS.items():
+        compiled = c_function(name)
+        yield _Code(compiled, compiled._sig, helper, None)
 
 
 def _entries(transports: Iterable[str]) -> Iterator[Any]:

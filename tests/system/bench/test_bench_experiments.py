@@ -72,15 +72,16 @@ def test_misbehaviour() -> None:
 
 
 def test_flood() -> None:
-    for _ in range(TRIES):  # a worker that loses its CPU to other tests for a while loses what comes meanwhile
+    for _ in range(TRIES):  # a worker or a generator that loses its CPU to other tests loses a part of a slice
         document = _run("flood")
         assert [run["subject"] for run in document["runs"]] == list(flood.MODES)
         calm, nobody, limited, unlimited = document["runs"]
-        if calm["lost"] == 0:
+        assert nobody["flooding_per_second"] == 0
+        if calm["lost"] == 0 and unlimited["flooding_per_second"] > limited["flooding_per_second"]:
             break
-    assert calm["lost"] == 0 == nobody["flooding_per_second"], document["runs"]
-    assert nobody["lost"] > limited["lost"] > 0  # all of nobody's is dropped
-    assert limited["flooding_per_second"] < unlimited["flooding_per_second"]  # the limit holds
+    assert calm["lost"] == 0, document["runs"]
+    assert unlimited["flooding_per_second"] > limited["flooding_per_second"], document["runs"]  # the limit holds
+    assert nobody["lost"] > limited["lost"] > 0, document["runs"]  # all of nobody's is dropped
 
 
 def test_a_part_that_is_not_there_is_named() -> None:
