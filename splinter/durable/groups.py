@@ -27,7 +27,7 @@ class Kind(IntEnum):
     """What a payload holds."""
 
     CHANGES = 1  # of the log: entries (splinter.store.commit_layout.LOGGED)
-    TENANTS = 2  # of a snapshot, the first group: TENANT_PLACE records
+    TENANTS = 2  # of a snapshot, the first group and the last but one, alike: TENANT_PLACE records
     OBJECTS = 3  # of a snapshot: copied slots (splinter.store.walk)
     END = 4  # of a snapshot, the last group: END
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -55,42 +57,57 @@ def recover(
     :class:`splinter.errors.ServerError`.
     """
     began, damages, progress = time.monotonic(), [0], _Progress(tell)
-
-    def salvage(damage: DamageError) -> None:
-        damages[0] += 1
-        tell(f"left out: {damage}")
-
     latest = 0  # of the store's clock, that the disk has
     generations, numbers = np.zeros(limits.TENANTS_MAX, np.int64), np.zeros(limits.TENANTS_MAX, np.int64)
     for row in rows:
         if row.is_there and row.durability != DURABILITY_NONE:
             generations[row.id] = row.generation
     replay = Replay(store, generations, numbers)
+
+    def salvage(damage: DamageError) -> None:
+        damages[0] += 1
+        replay.skips_gaps = True
+        tell(f"left out: {damage}")
+
     identity, first = folder.catalog.identity, 1
     given = salvage if salvages else None
     if snapshots := snapshots_in(folder.snapshots):
         newest = snapshots[-1]
         first = first_group(newest)
         reader = SnapshotReader(newest, identity, salvage=given)
+        if salvages:
+            _begin_first(replay, newest, identity)
         for group in reader:
             latest = max(latest, int(group.header["unix_ns"]))
-            _take(replay, group, lambda place: DamageError(newest, place, "no copy of an object"))
+            _take(replay, group, lambda place: DamageError(newest, place, "no copy of an object"), given)
             progress.at(lambda: f"reading the snapshot: {100 * reader.place // reader.bytes} %, {replay.objects:,} objects")
+        if not replay.has_begun:
+            tell(f"left out: all objects in {newest}: whose they are is nowhere whole")
     log = LogReader(folder.log, identity, first, salvage=given)
     for group in log:
         latest = max(latest, int(group.header["unix_ns"]))
-        _take(replay, group, lambda place: DamageError(folder.log, place, f"no entry in group {log.number - 1}"))
+        _take(replay, group, lambda place: DamageError(folder.log, place, f"no entry in group {log.number - 1}"), given)
         progress.at(lambda: f"replaying the log: group {log.number:,} of {log.last:,}, {replay.entries:,} changes")
-    if damages[0] and (cut := replay.remove_cut_values()):
-        tell(f"left out: {cut} large values that lack a part")
-    replay.end()
+    if cut := replay.end():
+        tell(f"left out: large values that lack a part: {cut}")
     set_clock(store.descriptor, max(latest, time.time_ns()))
     Confirmed(folder.log).number = log.number - 1
     is_exact = not damages[0] and not replay.waiting and not log.torn
     return Recovered(replay.objects, replay.entries, time.monotonic() - began, log.torn, is_exact)
 
 
-def _take(replay: Replay, group: Group, damage: Callable[[int], DamageError]) -> None:
+def _begin_first(replay: Replay, snapshot: Path, identity: int) -> None:
+    """Learn from a snapshot that may be damaged whose objects it has, before any of them comes: it says so twice."""
+    for group in SnapshotReader(snapshot, identity, salvage=lambda damage: None):
+        if group.kind == Kind.TENANTS:
+            with contextlib.suppress(DamagedEntryError):  # told when it comes
+                replay.begin(places_in(group))
+                return
+
+
+def _take(
+    replay: Replay, group: Group, damage: Callable[[int], DamageError], salvage: Callable[[DamageError], None] | None
+) -> None:
     try:
         if group.kind == Kind.TENANTS:
             replay.begin(places_in(group))
@@ -99,4 +116,6 @@ def _take(replay: Replay, group: Group, damage: Callable[[int], DamageError]) ->
         else:
             replay.group(group.payload)
     except DamagedEntryError as error:
-        raise damage(error.place) from None
+        if salvage is None:
+            raise damage(error.place) from None
+        salvage(damage(error.place))

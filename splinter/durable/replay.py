@@ -3,6 +3,9 @@
 Groups come in the order in which they were written. Within one, and from one to the next, entries of a tenant may stand out of
 order (:mod:`splinter.store.changes` says why): they are taken by their numbers, and those behind a number that has not come yet
 wait for the next group. What waits at the end is what nobody was told of: it is left out.
+
+That holds for a log that is whole. Where damage was left out, a missing number may be of what is lost, and who followed it may
+have been acknowledged: then entries wait as long as those before them can be late, and no longer (``skips_gaps``).
 """
 
 from __future__ import annotations
@@ -23,6 +26,10 @@ from splinter.store.store import Store
 
 _CONTROL = limits.PARTICIPANT_CONTROL
 _RECLAIM_SLOTS = 1 << 20
+_NOTHING = np.empty(0, np.uint8)
+# An entry may follow one that comes later: one below the log process's first look at a turn, and that one below its second look
+# at the next. So many groups come of two turns, at most, as a ring gives whole entries to a group.
+_LATER_GROUPS = 2 * (limits.LOG_RING_BYTES // limits.LOG_GROUP_BYTES_MAX + 1)
 
 
 class DamagedEntryError(ServerError):
@@ -41,8 +48,11 @@ class Replay:
         last entry that the snapshot's objects have in them. Both int64, TENANTS_MAX long, and the replay's from now on."""
         self._store = store
         self._generations, self._numbers = generations, numbers
-        self._wanted = (generations != 0).astype(np.uint8)
-        self._left = np.empty(0, np.uint8)
+        self._wanted = np.zeros(len(generations), np.uint8)  # whose copied slots are restored: nobody's until it has begun
+        self._left, self._born = _NOTHING, np.empty(0, np.int64)  # entries that wait, and the groups that they came in
+        self._groups = 0
+        self.skips_gaps = False  # after damage was left out: what is missing before an entry may never come
+        self.has_begun = False
         self.entries = 0  # restored, or passed over
         self.objects = 0  # restored from copied slots
 
@@ -53,9 +63,9 @@ class Replay:
         if len(wrong := np.flatnonzero((ids < 1) | (ids >= limits.TENANTS_MAX))):
             raise DamagedEntryError(int(wrong[0]) * places.itemsize)
         self._numbers[ids] = places["number"]
-        wanted = np.zeros_like(self._wanted)
-        wanted[ids] = places["generation"] == self._generations[ids]
-        self._wanted = self._wanted & wanted
+        self._wanted[:] = 0
+        self._wanted[ids] = (places["generation"] == self._generations[ids]) & (self._generations[ids] != 0)
+        self.has_begun = True
         accounts = self._store.accounts
         accounts["sequence"][ids] = np.maximum(accounts["sequence"][ids], places["sequence"])
 
@@ -67,28 +77,32 @@ class Replay:
     def group(self, payload: bytes | memoryview | np.ndarray) -> None:
         """Restore a group of the log. Raises :class:`DamagedEntryError`, and :class:`ServerError` when the store is too small
         for what there is."""
-        data = np.frombuffer(payload, np.uint8)
+        self._groups += 1
+        self._restore(np.frombuffer(payload, np.uint8), self._groups - _LATER_GROUPS if self.skips_gaps else 0)
+
+    def _restore(self, data: np.ndarray, patient: int) -> None:
+        """Restore entries, and those that wait; ``patient``: those of this group, or an older one, wait no longer."""
         before = len(self._left)
-        if before:
-            data = np.concatenate((self._left, data))
+        data = np.concatenate((self._left, data)) if before else data
         base = int(data.ctypes.data)
         found = np.empty((len(data) // LOGGED_BYTES + 1, FOUND_BYTES // 8), np.int64)
         count = int(find_entries(base, base + len(data), int(found.ctypes.data)))
         if count < 0:
             raise DamagedEntryError(-1 - count - before)
         found = found[:count]
-        places = np.ascontiguousarray(found[np.lexsort((found[:, 1], found[:, 0])), 2])
+        born = np.append(self._born, np.full(count - len(self._born), self._groups))
+        order = np.lexsort((found[:, 1], found[:, 0]))
+        rows = np.ascontiguousarray(np.stack((found[order, 2], born[order] <= patient), axis=1, dtype=np.int64))
         left = np.empty(count, np.int64)
         arrays = (self._numbers, self._generations, left)
         status, waiting = self._within_epoch(
-            restore_entries, base, int(places.ctypes.data), count, *(int(array.ctypes.data) for array in arrays)
+            restore_entries, base, int(rows.ctypes.data), count, *(int(array.ctypes.data) for array in arrays)
         )  # fmt: skip
         self._check(status)
-        sizes = data.view(np.uint8)
-        self._left = np.concatenate(
-            [sizes[p : p + int.from_bytes(sizes[p : p + 4].tobytes(), "little")] for p in sorted(left[:waiting])]
-            or [np.empty(0, np.uint8)]
-        )
+        kept = np.sort(order[left[:waiting]])
+        sizes = [int.from_bytes(data[at : at + 4].tobytes(), "little") for at in found[kept, 2]]
+        pieces = [data[at : at + size] for at, size in zip(found[kept, 2], sizes, strict=True)]
+        self._left, self._born = np.concatenate(pieces or [_NOTHING]), born[kept]
         self.entries += count - waiting
 
     def copies(self, payload: bytes | memoryview | np.ndarray) -> None:
@@ -101,15 +115,20 @@ class Replay:
         self._check(status)
         self.objects += int(count)
 
-    def remove_cut_values(self) -> int:
-        """After damage was left out: remove large values that lack a part; returns how many."""
-        return int(self._within_epoch(remove_cut_values))
+    def end(self) -> int:
+        """There are no more groups: say that all that is there now is on disk.
 
-    def end(self) -> None:
-        """Say that all that is there now is on disk."""
+        Where damage was left out, what still waits is restored first, as what it follows will not come, and large values that
+        lack a part are removed. Returns how many.
+        """
+        removed = 0
+        if self.skips_gaps:
+            self._restore(_NOTHING, self._groups)
+            removed = int(self._within_epoch(remove_cut_values))
         accounts = self._store.accounts
         np.maximum(accounts["number"], self._numbers.astype(np.uint64), out=accounts["number"])
         accounts["durable"] = accounts["sequence"]
+        return removed
 
     def _within_epoch(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a compiled function that changes the store, as the control process, and free what it replaced."""

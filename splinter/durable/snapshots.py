@@ -66,7 +66,8 @@ class SnapshotWriter:
         self._disk.remove(self._unfinished)
         self._descriptor = self._disk.open(self._unfinished, create=True)
         self._number = self._place = self._unsynced = self._objects_bytes = 0
-        self._write(Kind.TENANTS, memoryview(places.tobytes()))
+        self._places = places.tobytes()
+        self._write(Kind.TENANTS, memoryview(self._places))
 
     def objects(self, copies: memoryview) -> None:
         """Add copied slots."""
@@ -84,6 +85,7 @@ class SnapshotWriter:
 
     def finish(self) -> Path:
         """Have it on disk under its name. Returns that."""
+        self._write(Kind.TENANTS, memoryview(self._places))  # again: without it, no object could be told whose it is
         end = np.zeros(1, END)
         end[0] = (self._number + 1, self._objects_bytes)
         self._write(Kind.END, memoryview(end.tobytes()))
@@ -146,7 +148,7 @@ class SnapshotReader:
 
 
 def places_in(group: Group) -> np.ndarray:
-    """The TENANT_PLACE records of a snapshot's first group."""
+    """The TENANT_PLACE records of a snapshot's first group, and of the last but one."""
     return np.frombuffer(group.payload, TENANT_PLACE)
 
 

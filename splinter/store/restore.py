@@ -58,6 +58,7 @@ _WINDOW = limits.CLIENT_WINDOW
 _LENGTH_MASK = LARGE_FORM - 1
 _WORD_BYTES = 8
 FOUND_BYTES = 3 * _WORD_BYTES  # of what find_entries() writes about an entry
+ROW_BYTES = 2 * _WORD_BYTES  # of what restore_entries() is told about one
 
 
 @njit(cache=True)
@@ -248,30 +249,31 @@ def find_entries(at: int, end: int, found: int) -> int:
 
 @njit(cache=True)
 def restore_entries(
-    store: int, p: int, base: int, places: int, count: int, numbers: int, generations: int, left: int
+    store: int, p: int, base: int, rows: int, count: int, numbers: int, generations: int, left: int
 ) -> tuple[int, int]:  # fmt: skip
-    """Make so what entries say, at the ``count`` places behind ``base`` that are listed, a word each, in order of tenant and
-    number.
+    """Make so what entries say. ``rows`` lists them in order of tenant and number, two words each: the place behind ``base``,
+    and whether nothing is waited for any more that is missing before it.
 
     ``numbers``: of each tenant, the last entry that was restored; it is counted on. ``generations``: of each tenant that is
-    wanted; what is of another one is passed over. Entries behind one that is missing are listed in ``left``, by their places.
+    wanted; what is of another one is passed over. Other entries behind one that is missing are listed in ``left``, by rows.
     Returns a status as :func:`restore_entry`, and how many are left.
     """
     left_count = 0
     for row in range(count):
-        place = load64(places + row * _WORD_BYTES)
-        logged = Logged(base + place)
+        at = rows + row * ROW_BYTES
+        entry = base + load64(at)
+        logged = Logged(entry)
         tenant, number = logged.tenant, logged.number
         last = numbers + tenant * _WORD_BYTES
         if number <= load64(last):
             continue
-        if number != load64(last) + 1:
-            store64(left + left_count * _WORD_BYTES, place)
+        if number != load64(last) + 1 and load64(at + _WORD_BYTES) == 0:
+            store64(left + left_count * _WORD_BYTES, row)
             left_count += 1
             continue
         account = Account(account_of(store, tenant))
         if logged.generation == load64(generations + tenant * _WORD_BYTES):
-            status = restore_entry(store, p, base + place)
+            status = restore_entry(store, p, entry)
             if status != Status.OK:
                 return status, left_count
         store64(last, number)

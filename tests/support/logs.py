@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from splinter import limits
+from splinter.durable.groups import TENANT_PLACE
 from splinter.durable.replay import Replay
 from splinter.store.commit_layout import LOGGED
 from splinter.store.layout import CLIENT, CLIENT_AT, DURABILITY_ALWAYS, O_KEY
@@ -57,6 +58,11 @@ def restored(payloads: list[bytes], store: Store, *, snapshot: bytes = b"", numb
         made.open_tenant(int(tenant), generation=int(generations[tenant]))
     replay = Replay(made, generations, np.zeros(limits.TENANTS_MAX, np.int64) if numbers is None else numbers.copy())
     if snapshot:
+        ids = np.flatnonzero(generations)
+        places = np.zeros(len(ids), TENANT_PLACE)
+        places["tenant"], places["generation"] = ids, generations[ids]
+        places["number"] = 0 if numbers is None else numbers[ids]
+        replay.begin(places)
         replay.copies(snapshot)
     for payload in payloads:
         replay.group(payload)

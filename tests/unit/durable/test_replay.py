@@ -17,7 +17,7 @@ from splinter.durable.folder import DataFolder
 from splinter.durable.groups import TENANT_PLACE
 from splinter.durable.logger import Logger, Paths
 from splinter.durable.recovery import recover
-from splinter.durable.replay import DamagedEntryError, Replay
+from splinter.durable.replay import _LATER_GROUPS, DamagedEntryError, Replay
 from splinter.durable.snapshots import copied
 from splinter.errors import BusyError, DiskFailedError
 from splinter.store.clock import set_clock
@@ -108,6 +108,58 @@ def test_what_follows_an_entry_that_is_missing_is_left_out(store: Store, rings: 
     replay.group(behind)
     assert (replay.entries, replay.waiting) == (1, len(behind))
     assert [stored.key for stored in again.scan(0, tenant=TENANT)] == [b"first"]
+
+
+def test_where_damage_was_left_out_what_follows_is_restored(store: Store, rings: LogRings):
+    """However much follows, no more of it waits than can follow something that comes later."""
+    taken, group = rings.heads(), b""
+    store.put(TENANT, 0, b"first", b"value")
+    replay = _replay()
+    replay.group(groups(rings, taken))
+    store.put(TENANT, 0, b"lost", b"value")
+    store.put(TENANT, 0, b"lost too", b"value")
+    groups(rings, taken)
+    replay.skips_gaps = True
+    for number in range(3 * _LATER_GROUPS):
+        store.put(TENANT, 0, b"key %d" % number, b"value")
+        group = groups(rings, taken)
+        replay.group(group)
+        assert replay.waiting <= _LATER_GROUPS * len(group)
+    assert replay.waiting == 0
+    store.put(TENANT, 0, b"lost at the end", b"value")
+    groups(rings, taken)
+    store.put(TENANT, 0, b"last", b"value")
+    replay.group(groups(rings, taken))
+    assert replay.waiting > 0
+    assert replay.end() == 0
+    found = {stored.key for stored in replay._store.scan(0, tenant=TENANT)}
+    assert found == {b"first", b"last", *(b"key %d" % number for number in range(3 * _LATER_GROUPS))}
+    assert replay._store.problems() == []
+
+
+@pytest.mark.parametrize("later", range(1, _LATER_GROUPS))
+def test_where_damage_was_left_out_nothing_that_may_still_come_is_given_up(store: Store, rings: LogRings, later: int):
+    store.put(TENANT, 0, b"key", b"old", participant=0)
+    store.put(TENANT, 0, b"key", b"new", participant=1)
+    late = groups(rings, [0, *rings.tails()[1:]])
+    early = groups(rings, [rings.tails()[0], 0, 0])
+    taken = rings.tails()
+    replay = _replay()
+    replay.skips_gaps = True
+    replay.group(early)
+    for number in range(later - 1):
+        store.put(TENANT, 0, b"key %d" % number, b"value", participant=number % 2)
+        replay.group(groups(rings, taken))
+    replay.group(late)
+    replay.end()
+    assert state_of(replay._store, TENANT) == state_of(store, TENANT)
+
+
+def _replay() -> Replay:
+    """Into a store of its own."""
+    made = Store.create(limits.STORE_BYTES_MIN, participants=2)
+    made.open_tenant(TENANT)
+    return Replay(made, _generations(), np.zeros(limits.TENANTS_MAX, np.int64))
 
 
 def _generations(generation: int = 1) -> np.ndarray:

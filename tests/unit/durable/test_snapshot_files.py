@@ -33,8 +33,9 @@ def test_what_was_written_is_read(tmp_path: Path):
     path = write(tmp_path)
     assert (snapshots_in(tmp_path), first_group(path)) == ([path], 77)
     groups = list(SnapshotReader(path, IDENTITY))
-    assert [tuple(place) for place in places_in(groups[0])] == [(1, 2, 3, 4)]
-    assert [bytes(group.payload) for group in groups[1:]] == [bytes([number]) * 64 for number in range(3)]
+    for group in groups[0], groups[-1]:
+        assert [tuple(place) for place in places_in(group)] == [(1, 2, 3, 4)]
+    assert [bytes(group.payload) for group in groups[1:-1]] == [bytes([number]) * 64 for number in range(3)]
 
 
 def test_one_that_was_not_finished_is_none(tmp_path: Path):
@@ -50,7 +51,7 @@ def test_one_that_was_not_finished_is_none(tmp_path: Path):
 def test_every_flipped_bit_is_found(tmp_path: Path):
     path = write(tmp_path)
     whole = path.read_bytes()
-    sizes = [GROUP_BYTES + 32, *[GROUP_BYTES + 64] * 3, GROUP_BYTES + 16]
+    sizes = [GROUP_BYTES + 32, *[GROUP_BYTES + 64] * 3, GROUP_BYTES + 32, GROUP_BYTES + 16]
     for byte in range(len(whole)):
         group, place = divmod(byte, GROUP_ALIGN_BYTES)
         for bit in range(8):
@@ -64,7 +65,7 @@ def test_every_flipped_bit_is_found(tmp_path: Path):
                 read(path)
 
 
-@pytest.mark.parametrize("cut", range(0, 4 * GROUP_ALIGN_BYTES + GROUP_BYTES + 16, 100))
+@pytest.mark.parametrize("cut", range(0, 5 * GROUP_ALIGN_BYTES + GROUP_BYTES + 16, 100))
 def test_one_that_is_too_short_is_told(tmp_path: Path, cut: int):
     path = write(tmp_path)
     path.write_bytes(path.read_bytes()[:cut])
