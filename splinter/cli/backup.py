@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from splinter import limits
+from splinter.cli.progress import shown
 from splinter.cli.target import Instance, find_server
 from splinter.cli.told import telling
 from splinter.client.admin import Admin
 from splinter.errors import ServerError
-from splinter.terminal import Terminal, complain, say
+from splinter.terminal import say
 
 if TYPE_CHECKING:
     from splinter.durable.backup import Held
 
 _HOLD_SECONDS = 2.0  # between two signs of life
-_LINE_SECONDS = 2.0
 _POLL_SECONDS = 0.02
 _MIB = 1 << 20
 
@@ -49,11 +49,11 @@ def backup(
         if not held.folder.is_dir():
             raise ServerError(f"the server's data folder {held.folder} is not to be seen here: does it run in a container?")
         sign = _SignOfLife(admin, number)
-        with _shown() as show:
+        with shown("copying, verifying") as show:
 
             def tell(done: int, total: int) -> None:
                 sign.give()
-                show(done, total)
+                show(done, total, f"{done / _MIB:,.0f} of {total / _MIB:,.0f} MiB")
 
             size = Backup(held, folder, Progress(tell, lambda: sign.give(is_due=True))).make()
     with telling(f"the backup in {folder} was made all the same"):
@@ -89,26 +89,3 @@ def _held(admin: Admin) -> Iterator[tuple[int, Held]]:
     finally:
         with contextlib.suppress(Exception):  # it ends by itself
             admin.end_backup(number)
-
-
-@contextlib.contextmanager
-def _shown() -> Iterator[Callable[[int, int], None]]:
-    """Show how far it is: by a bar on a terminal, else by a line each two seconds, on standard error."""
-    terminal = Terminal(stderr=True)
-    if not terminal.is_terminal:
-        following = time.monotonic() + _LINE_SECONDS
-
-        def line(done: int, total: int) -> None:
-            nonlocal following
-            if time.monotonic() >= following:
-                complain(f"copied and verified {done / _MIB:,.0f} of {total / _MIB:,.0f} MiB")
-                following = time.monotonic() + _LINE_SECONDS
-
-        yield line
-        return
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    named = (TextColumn("copying, verifying"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
-    with Progress(*named, console=terminal, transient=True) as progress:
-        task = progress.add_task("")
-        yield lambda done, total: progress.update(task, completed=done, total=total)

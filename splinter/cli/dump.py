@@ -9,18 +9,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from splinter import limits
 from splinter.cli.completion import complete_tenant
+from splinter.cli.progress import shown
 from splinter.cli.target import Address, Instance, find_server
 from splinter.cli.told import telling
 from splinter.client.dump import Dump
 from splinter.durable.files import Disk
 from splinter.errors import SplinterError
-from splinter.terminal import Terminal, complain, naming_output, say
+from splinter.terminal import complain, naming_output, say
 
 STANDARD = "-"  # a file's name: standard input or output
 _MIB = 1 << 20
@@ -118,20 +119,3 @@ def written(output: str) -> Iterator[Callable[[bytes], object]]:
             Path(name).unlink()
         raise
     Disk().sync_folder(path.parent)
-
-
-@contextlib.contextmanager
-def shown(doing: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show how far a block is, by a bar on standard error where that is a terminal: done, of how many, and what that is."""
-    terminal = Terminal(stderr=True)
-    if not terminal.is_terminal:
-        yield lambda done, total, what: None
-        return
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
-    columns: tuple[Any, ...] = (
-        TextColumn(doing), BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=terminal, transient=True) as progress:
-        task = progress.add_task("")
-        yield lambda done, total, what: progress.update(task, completed=done, total=total, description=what)

@@ -14,9 +14,10 @@ from typing import Annotated, BinaryIO
 import typer
 
 from splinter import limits
-from splinter.cli.dump import STANDARD, shown
+from splinter.cli.dump import STANDARD
 from splinter.cli.errors import fail
 from splinter.cli.exit_status import ExitStatus
+from splinter.cli.progress import shown
 from splinter.cli.target import Address, Instance, find_server, parse_token_text
 from splinter.cli.told import require_reader, spans, telling
 from splinter.client.dump_format import End, Header, read_line

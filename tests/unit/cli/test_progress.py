@@ -1,0 +1,56 @@
+"""How far a command is: a bar where somebody looks, lines for a log, and nothing of either on standard output."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from splinter.cli import progress
+
+PROGRAM = """
+import time
+from splinter.cli.progress import shown
+with shown("copying") as show:
+    for number in range(5):
+        show(number, 4, f"{number} objects")
+        time.sleep(0.15)  # so that the bar is drawn at least once: it is ten times a second
+print("done")
+"""
+
+
+def test_a_terminal_gets_a_bar_that_is_gone_at_the_end() -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, "TERM": "xterm"}
+    )
+    os.close(theirs)
+    drawn = b""
+    while piece := _read(ours):
+        drawn += piece
+    os.close(ours)
+    assert process.communicate()[0] == b"done\n" and process.returncode == 0
+    assert b"copying" in drawn and b"4 objects" in drawn and b"100%" in drawn
+    assert drawn.rstrip().endswith(b"\x1b[2K")  # the line is erased
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 1 << 16)
+    except OSError:  # the other side has closed it
+        return b""
+
+
+def test_elsewhere_there_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    with progress.shown("restoring") as show:
+        for second in range(8):
+            clock[0] = second * 0.75
+            show(second, 0 if second == 3 else 16, f"{second:,} objects")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == ["restoring: 3 objects", "restoring: 37 %, 6 objects"]
