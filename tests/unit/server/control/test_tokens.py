@@ -168,13 +168,19 @@ CALLS: list[Callable[[Client], object]] = [
 ]
 
 
+TIMEOUTS = (0.4, 2.0, 8.0)
+
+
 def told(control, silent: int, tenant: int, token: int, ask: Callable[[Client], object] = CALLS[0]) -> RequestTimeoutError:
-    with (
-        Client("127.0.0.1", tenant, token, port=silent, control_port=control.port, timeout=0.4) as client,
-        pytest.raises(RequestTimeoutError) as raised,
-    ):
-        ask(client)
-    assert str(raised.value).startswith("no answer within ")
+    for seconds in TIMEOUTS:  # on a busy machine the control process may not say the reason within the first
+        with (
+            Client("127.0.0.1", tenant, token, port=silent, control_port=control.port, timeout=seconds) as client,
+            pytest.raises(RequestTimeoutError) as raised,
+        ):
+            ask(client)
+        assert str(raised.value).startswith("no answer within ")
+        if type(raised.value) is not RequestTimeoutError:
+            break
     return raised.value
 
 

@@ -59,6 +59,12 @@ class Attending:
             os.close(descriptor)
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine it takes a process longer than the real time to fail at once."""
+    monkeypatch.setattr(attended, "_FAILURE_SECONDS", 60.0)
+
+
 @pytest.fixture
 def attend() -> Iterator[Callable[..., Attending]]:
     made: list[Attending] = []

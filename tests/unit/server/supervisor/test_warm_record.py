@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,6 +53,18 @@ def test_it_does_not_hold_when_a_file_has_changed(files: list[Path], change: Cal
     record = written(files)
     change(files[1])
     assert not record.holds()
+
+
+def test_a_copy_of_the_cache_has_it_as_far_as_it_has_the_files(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(files)
+    copy = tmp_path / "copy"
+    shutil.copytree(tmp_path, copy)
+    monkeypatch.setattr(warm_record._config, "CACHE_DIR", str(copy))
+    assert WarmRecord("udp-1").holds()
+    (copy / "a.nbi").unlink()
+    assert not WarmRecord("udp-1").holds()
 
 
 DAMAGE = [b"", b"\xff", msgpack.packb({}), msgpack.packb([1]), msgpack.packb({"/": 1}), msgpack.packb({3: 1}),
