@@ -203,6 +203,7 @@ LOG_PAUSE_MS = 5  # the same while there are many
 HELD_MAX = 960  # replies that a worker holds back until the disk has caught up: two leave a queue some chunks
 HELD_PER_TENANT = 832  # of them one tenant may have
 BACKUP_HOLD_SECONDS = 60  # that log and snapshots stay where they are after a backup was last heard of
+BACKUP_GRACE_SECONDS = 5  # the same when its connection has ended: it may connect again
 BACKUP_ANSWER_SECONDS = 60  # that a backup waits until all that was acknowledged is on the disk
 LOG_ROOM_BYTES = 1 << 20  # that are left in it before a tenant's write begins: for it, and for what the system does meanwhile
 

@@ -235,7 +235,8 @@ class Admin(ProcessOwn):
 
     def begin_backup(self, *, timeout: float | None = None) -> dict[str, Any]:
         """Have the server leave the files of its log and snapshots where they are: ``number`` of the backup, ``folder`` (of the
-        server), ``identity``. It does so for a minute after each :meth:`hold_backup`. ``splinter backup`` does all of it."""
+        server), ``identity``. It does so for a minute after each :meth:`hold_backup`, and for 5 s after the end of the
+        connection that was used for it. ``splinter backup`` does all of it."""
         return self._request("backup.begin", timeout)
 
     def hold_backup(self, number: int, *, timeout: float | None = None) -> dict[str, Any]:

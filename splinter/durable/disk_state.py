@@ -88,6 +88,12 @@ class DiskState:
         self._record["hold_until_ns"] = now_ns() + int(seconds * _NS_PER_SECOND)
         return int(self._record["ended"]) < number
 
+    def shorten_hold(self, number: int, seconds: float) -> None:
+        """Have a hold last for at most so long from now on, if there is still that one."""
+        if number == int(self._record["hold"]):
+            until = min(int(self._record["hold_until_ns"]), now_ns() + int(seconds * _NS_PER_SECOND))
+            self._record["hold_until_ns"] = until
+
     def end_hold(self, number: int) -> None:
         """End a hold, if there is still that one."""
         if number == int(self._record["hold"]):
