@@ -261,7 +261,7 @@ def _configure(ip: IPRoute, end: End, other: End) -> None:
     ip.link("set", index=loopback, state="up")
     ip.addr("add", index=device, address=end.address, prefixlen=PREFIX_BITS)
     ip.link("set", index=device, state="up")
-    ip.neigh("add", ifindex=device, dst=other.address, lladdr=other.mac, state="permanent")
+    ip.neigh("replace", ifindex=device, dst=other.address, lladdr=other.mac, state="permanent")
 
 
 def _lacks_program(end: End) -> bool:
