@@ -27,8 +27,8 @@ from splinter.store.store import Store
 _CONTROL = limits.PARTICIPANT_CONTROL
 _RECLAIM_SLOTS = 1 << 20
 _NOTHING = np.empty(0, np.uint8)
-# An entry may follow one that comes later: one below the log process's first look at a turn, and that one below its second look
-# at the next. So many groups come of two turns, at most, as a ring gives whole entries to a group.
+# What an entry follows comes at the latest in the log process's next turn (splinter.durable.logger). These are the groups of
+# two turns, at most.
 _LATER_GROUPS = 2 * (limits.LOG_RING_BYTES // limits.LOG_GROUP_BYTES_MAX + 1)
 
 

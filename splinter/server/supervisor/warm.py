@@ -9,6 +9,7 @@ was killed, is compiled where it is needed, as ever. A start that found everythi
 from __future__ import annotations
 
 import dis
+import functools
 import hashlib
 import inspect
 import os
@@ -248,6 +249,7 @@ def _places_of(function: Any, places: dict[Any, int]) -> frozenset[int]:
     return frozenset(places[callee] for callee in _in_order(_callees(function)) if callee in places)
 
 
+@functools.cache
 def _callees(function: Any) -> list[Any]:
     """The compiled functions that a function's source names: its own module's, or another's as ``module.function``."""
     named = _named(function.__code__, function.__globals__)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,8 +16,8 @@ import pytest
 from splinter.client.admin import TenantInfo
 from splinter.durable.catalog import Catalog
 from splinter.errors import ControlError, DiskFailedError, RequestTimeoutError
-from tests.support.kill_all import kill_everything
-from tests.support.servers import MEMORY, RunningServer, start_server
+from tests.support.folder_servers import FolderServers
+from tests.support.servers import RunningServer
 from tests.support.waiting import wait_for
 
 OBJECTS = 200
@@ -37,59 +35,9 @@ def bump(db: Store, key: u64) -> u64:
 """
 
 
-class Servers:
-    """One server after the other on a data folder, by UDP; the last one is stopped at the end."""
-
-    def __init__(self, name: str, data: Path) -> None:
-        self.name, self.data = name, data
-        self.server: RunningServer | None = None
-
-    def start(self, *options: str) -> RunningServer:
-        """The next one."""
-        self.server = start_server(self.name, None, "--data", str(self.data), "--cores", "0", *options)
-        return self.server
-
-    def crash(self) -> None:
-        """SIGKILL to all of its processes."""
-        assert self.server is not None
-        kill_everything(self.server, "supervisor first", random.Random(1))
-        self.server.started.forget()
-        self.server = None
-
-    def stop(self) -> None:
-        """SIGTERM, as an operator does."""
-        if self.server is not None:
-            status = self.server.stop()
-            said = self.server.started.said()
-            self.server.started.forget()
-            self.server = None
-            assert status == 0, said
-
-    def refused(self, *options: str) -> str:
-        """What a start says that must not come about."""
-        command = [
-            sys.executable,
-            "-m",
-            "splinter",
-            "serve",
-            "-i",
-            self.name + "x",
-            "--transport",
-            "udp",
-            "--address",
-            "127.0.0.1",
-        ]
-        run = subprocess.run(
-            [*command, "--port", "1", "--memory", MEMORY, "--data", str(self.data), *options],
-            capture_output=True, text=True, timeout=280, check=False,
-        )  # fmt: skip
-        assert run.returncode != 0 and "Traceback" not in run.stderr, run.stderr
-        return run.stderr
-
-
 @pytest.fixture
-def servers(unique_name: str, tmp_path: Path) -> Iterator[Servers]:
-    made = Servers(unique_name, tmp_path / "data")
+def servers(unique_name: str, tmp_path: Path) -> Iterator[FolderServers]:
+    made = FolderServers(unique_name, tmp_path / "data")
     yield made
     made.stop()
 
@@ -120,14 +68,14 @@ def check(server: RunningServer, tenant: TenantInfo, bumps: int) -> None:
 
 
 @pytest.mark.parametrize("durability", ["always", "interval"])
-def test_a_stop_and_a_start_lose_nothing(servers: Servers, durability: str):
+def test_a_stop_and_a_start_lose_nothing(servers: FolderServers, durability: str):
     tenant = fill(servers.start(), durability)
     for bumps in (4, 5):
         servers.stop()
         check(servers.start(), tenant, bumps)
 
 
-def test_a_stop_loses_nothing_though_the_log_process_has_just_died(servers: Servers):
+def test_a_stop_loses_nothing_though_the_log_process_has_just_died(servers: FolderServers):
     server = servers.start()
     supervisor, (logger,) = server.info.pid, server.children("splinter-disk")
     os.kill(logger, signal.SIGSTOP)
@@ -140,7 +88,7 @@ def test_a_stop_loses_nothing_though_the_log_process_has_just_died(servers: Serv
     check(servers.start(), tenant, 4)
 
 
-def test_a_stop_loses_nothing_of_a_tenant_whose_durability_has_just_begun(servers: Servers):
+def test_a_stop_loses_nothing_of_a_tenant_whose_durability_has_just_begun(servers: FolderServers):
     server = servers.start()
     (logger,) = server.children("splinter-disk")
     tenant = fill(server, "none")
@@ -152,14 +100,14 @@ def test_a_stop_loses_nothing_of_a_tenant_whose_durability_has_just_begun(server
     check(servers.start(), replace(tenant, durability="interval"), 4)
 
 
-def test_a_crash_loses_nothing_that_was_to_last(servers: Servers):
+def test_a_crash_loses_nothing_that_was_to_last(servers: FolderServers):
     tenant = fill(servers.start(), "always")
     for bumps in range(4, 8):
         servers.crash()
         check(servers.start(), tenant, bumps)
 
 
-def test_stats_tell_how_far_the_disk_is(servers: Servers):
+def test_stats_tell_how_far_the_disk_is(servers: FolderServers):
     server = servers.start("--durability", "always")
     tenant = fill(server, "interval")
     wait_for(lambda: server.admin().stats()["durability"]["entries_behind"] == 0, what="the disk")
@@ -169,7 +117,7 @@ def test_stats_tell_how_far_the_disk_is(servers: Servers):
     assert 0 <= told["sync_age_ms"] < 60_000 and told["bytes_behind"] == 0
 
 
-def test_a_tenant_without_durability_comes_back_empty(servers: Servers):
+def test_a_tenant_without_durability_comes_back_empty(servers: FolderServers):
     server = servers.start()
     tenant = fill(server, "none")
     servers.crash()
@@ -179,7 +127,7 @@ def test_a_tenant_without_durability_comes_back_empty(servers: Servers):
     assert client.invoke("bump", 5) == 1
 
 
-def test_what_is_removed_stays_removed(servers: Servers):
+def test_what_is_removed_stays_removed(servers: FolderServers):
     server = servers.start()
     tenant, other = fill(server, "always"), server.admin().create_tenant(durability="always")
     server.client(other).put(b"key", b"other")
@@ -194,7 +142,7 @@ def test_what_is_removed_stays_removed(servers: Servers):
     assert server.client(tenant).extensions() == []
 
 
-def test_limits_tokens_and_durability_are_kept_as_they_were_changed(servers: Servers):
+def test_limits_tokens_and_durability_are_kept_as_they_were_changed(servers: FolderServers):
     server = servers.start("--durability", "none")
     tenant = server.admin().create_tenant()
     client = server.client(tenant)
@@ -212,7 +160,7 @@ def test_limits_tokens_and_durability_are_kept_as_they_were_changed(servers: Ser
     assert client.get(b"before") == client.get(b"after") == b"it was to last"
 
 
-def test_a_request_that_is_repeated_after_a_restart_is_not_executed_again(servers: Servers):
+def test_a_request_that_is_repeated_after_a_restart_is_not_executed_again(servers: FolderServers):
     """An incrementing client asks on while its server is killed, again and again: each of its requests has its effect once."""
     server = servers.start()
     tenant = server.admin().create_tenant(durability="always")
@@ -249,7 +197,7 @@ def test_a_request_that_is_repeated_after_a_restart_is_not_executed_again(server
     assert answers == [*range(1, len(answers) + 1)]
 
 
-def test_a_long_log_becomes_a_snapshot(servers: Servers):
+def test_a_long_log_becomes_a_snapshot(servers: FolderServers):
     server = servers.start()
     tenant = fill(server, "interval")
     client, value = server.client(tenant), bytes(60_000)
@@ -267,12 +215,12 @@ def test_a_long_log_becomes_a_snapshot(servers: Servers):
 # --- when things break -----------------------------------------------------------------------------------------------------
 
 
-def test_a_second_server_is_refused(servers: Servers):
+def test_a_second_server_is_refused(servers: FolderServers):
     servers.start()
     assert "in use by another server" in servers.refused()
 
 
-def test_a_flipped_bit_is_told_with_its_place_and_can_be_left_out(servers: Servers):
+def test_a_flipped_bit_is_told_with_its_place_and_can_be_left_out(servers: FolderServers):
     tenant = fill(servers.start(), "always")
     servers.stop()
     (segment, *_) = sorted((servers.data / "log").glob("*.log"))
@@ -296,7 +244,7 @@ def test_a_flipped_bit_is_told_with_its_place_and_can_be_left_out(servers: Serve
     assert server.client(tenant).get(b"key 11", table=2) == b"value 11"
 
 
-def test_a_torn_end_is_cut_off_and_told(servers: Servers):
+def test_a_torn_end_is_cut_off_and_told(servers: FolderServers):
     tenant = fill(servers.start(), "always")
     servers.crash()
     segment = max((servers.data / "log").glob("*.log"))
@@ -320,7 +268,7 @@ def test_a_torn_end_is_cut_off_and_told(servers: Servers):
     check(servers.start(), tenant, 5)
 
 
-def test_a_damaged_catalog_is_told(servers: Servers):
+def test_a_damaged_catalog_is_told(servers: FolderServers):
     fill(servers.start(), "always")
     servers.stop()
     catalog = servers.data / "splinter.db"
@@ -328,7 +276,7 @@ def test_a_damaged_catalog_is_told(servers: Servers):
     assert "splinter.db is damaged: tenant" in servers.refused()
 
 
-def test_a_newer_folder_is_refused(servers: Servers):
+def test_a_newer_folder_is_refused(servers: FolderServers):
     servers.start()
     servers.stop()
     catalog = Catalog(servers.data / "splinter.db")
@@ -349,17 +297,22 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", where], check=True)
 
 
+def fill_up(file: Path) -> None:
+    """Leave no room on a file's disk."""
+    with contextlib.suppress(OSError), file.open("ab", buffering=0) as opened:
+        while True:
+            opened.write(bytes(4096))
+
+
 def test_a_full_disk_refuses_writes_serves_reads_and_goes_on_when_there_is_room(unique_name: str, small_disk: Path):
-    servers = Servers(unique_name, small_disk / "data")
+    servers = FolderServers(unique_name, small_disk / "data")
     try:
         server = servers.start()
         tenant = server.admin().create_tenant(durability="always")
         client, value = server.client(tenant, timeout=2.0), bytes(60_000)
         client.put(b"key", b"value")
         ballast = small_disk / "ballast"
-        with contextlib.suppress(OSError), ballast.open("wb") as file:
-            while True:
-                file.write(bytes(1 << 20))
+        fill_up(ballast)
         with pytest.raises((DiskFailedError, RequestTimeoutError)):
             for number in range(4000):
                 client.put(b"filling", value + number.to_bytes(4, "little"))
@@ -385,15 +338,8 @@ def test_a_full_disk_refuses_writes_serves_reads_and_goes_on_when_there_is_room(
         servers.stop()
 
 
-def fill_up(file: Path) -> None:
-    """Leave no room on a file's disk."""
-    with contextlib.suppress(OSError), file.open("ab", buffering=0) as opened:
-        while True:
-            opened.write(bytes(4096))
-
-
 def test_an_act_that_cannot_be_kept_is_refused_and_changes_nothing(unique_name: str, small_disk: Path):
-    servers = Servers(unique_name, small_disk / "data")
+    servers = FolderServers(unique_name, small_disk / "data")
     try:
         server = servers.start()
         tenant = server.admin().create_tenant(durability="none")
@@ -417,7 +363,7 @@ def test_an_act_that_cannot_be_kept_is_refused_and_changes_nothing(unique_name: 
         servers.stop()
 
 
-def test_the_log_process_is_replaced(servers: Servers):
+def test_the_log_process_is_replaced(servers: FolderServers):
     server = servers.start()
     tenant = server.admin().create_tenant(durability="always")
     client = server.client(tenant)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import signal
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from splinter import limits
-from tests.support.servers import MEMORY, RunningServer, start_server
+from tests.support.folder_servers import FolderServers
 from tests.support.waiting import wait_for
 
 PARTS = 20  # of a value; a group of a snapshot has some of them, one of the log has those that came together
@@ -23,18 +21,11 @@ def value_of(name: int) -> bytes:
     return b"".join(b"%03d-%011d;" % (name, number) for number in range(size))
 
 
-def start(name: str, data: Path, *options: str) -> RunningServer:
-    options = ("--data", str(data), "--cores", "0", "--durability", "always", *options)
-    return start_server(name, None, *options, module="tests.support.audited_serve")
-
-
-def end(server: RunningServer, number: int = signal.SIGTERM) -> str:
-    """Stop it; what it said."""
-    status = server.stop(number)
-    said = server.started.said()
-    server.started.forget()
-    assert status == (0 if number == signal.SIGTERM else -number), said
-    return said
+@pytest.fixture
+def servers(unique_name: str, tmp_path: Path) -> Iterator[FolderServers]:
+    made = FolderServers(unique_name, tmp_path / "data", "--durability", "always", module="tests.support.audited_serve")
+    yield made
+    made.stop()
 
 
 def flip(file: Path, piece: bytes) -> None:
@@ -46,42 +37,25 @@ def flip(file: Path, piece: bytes) -> None:
 
 @pytest.mark.parametrize("place", ["log", "snapshots"])
 @pytest.mark.parametrize("part", [0, PARTS - 1])
-def test_a_large_value_with_a_damaged_part_is_left_out_whole(unique_name: str, tmp_path: Path, place: str, part: int) -> None:
-    data, durability = tmp_path / "data", "none" if place == "snapshots" else "always"
-    server = start(unique_name, data)
-    try:
-        tenant = server.admin().create_tenant(quota_bytes=32 << 20, packets_per_second=0, durability=durability)
-        client = server.client(tenant)
-        for number in range(3):
-            client.put(b"large %d" % number, value_of(number), table=number)
-            client.put(b"small %d" % number, b"value %d" % number)
-        if place == "snapshots":
-            server.admin().limit_tenant(tenant.tenant, durability="always")  # its objects are in no log
-            wait_for(lambda: list((data / "snapshots").glob("*.snap")), 60, "a snapshot")
-    finally:
-        end(server)
+def test_a_large_value_with_a_damaged_part_is_left_out_whole(servers: FolderServers, place: str, part: int) -> None:
+    server = servers.start()
+    durability = "none" if place == "snapshots" else "always"
+    tenant = server.admin().create_tenant(quota_bytes=32 << 20, packets_per_second=0, durability=durability)
+    client = server.client(tenant)
+    for number in range(3):
+        client.put(b"large %d" % number, value_of(number), table=number)
+        client.put(b"small %d" % number, b"value %d" % number)
+    if place == "snapshots":
+        server.admin().limit_tenant(tenant.tenant, durability="always")  # its objects are in no log
+        wait_for(lambda: list((servers.data / "snapshots").glob("*.snap")), 60, "a snapshot")
+    servers.stop()
     used = len(value_of(1))
     piece = value_of(1)[(used * part // PARTS + 64) :][:32]
-    (file,) = [path for path in (data / place).iterdir() if piece in path.read_bytes()]
+    (file,) = [path for path in (servers.data / place).iterdir() if piece in path.read_bytes()]
     flip(file, piece)
+    assert f"{file.name} is damaged at byte" in servers.refused()
 
-    command = [
-        sys.executable,
-        "-m",
-        "splinter",
-        "serve",
-        "-i",
-        f"{unique_name}x",
-        "--transport",
-        "udp",
-        "--address",
-        "127.0.0.1",
-    ]
-    command += ["--port", "0", "--memory", MEMORY, "--data", str(data)]
-    refused = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert refused.returncode != 0 and f"{file.name} is damaged at byte" in refused.stderr
-
-    server = start(unique_name, data, "--salvage")
+    server = servers.start("--salvage")
     lack = re.findall(r"large values that lack a part: (\d+)\n", server.started.said())
     client = server.client(tenant)
     found = {number: client.get(b"large %d" % number, table=number) for number in range(3)}
@@ -94,7 +68,6 @@ def test_a_large_value_with_a_damaged_part_is_left_out_whole(unique_name: str, t
     (told,) = server.admin().list_tenants()
     assert told.bytes_used < 3 * used
     client.put(b"large 1", value_of(7), table=1)  # its parts' places are free
-    end(server, signal.SIGKILL)
-    server = start(unique_name, data)  # what was left out does not come back
+    servers.crash()
+    server = servers.start()  # what was left out does not come back
     assert server.client(tenant).get(b"large 1", table=1) == value_of(7)
-    end(server)

@@ -94,7 +94,7 @@ def take_snapshot(logger: Logger) -> None:
     while logger.is_taking_snapshot:
         assert time.monotonic() < deadline
         logger.turn()
-        time.sleep(0)  # the thread that takes it
+        time.sleep(0)  # gives the CPU to the thread that takes it; the deadline decides
 
 
 def test_what_the_log_lacks_keeps_all_from_being_called_durable_until_a_snapshot_is_whole(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_what_the_log_lacks_keeps_all_from_being_called_durable_until_a_snapshot
     while logger.is_taking_snapshot or rings.gaps != rings.gaps_covered:
         assert time.monotonic() < deadline
         logger.turn()
-        time.sleep(0)  # the thread that takes it
+        time.sleep(0)  # gives the CPU to the thread that takes it; the deadline decides
     for tenant in (TENANT, LATE):
         assert store.accounts["durable"][tenant] == store.accounts["sequence"][tenant]
     store.put(LATE, 0, b"after", b"again")

@@ -16,6 +16,7 @@ from splinter.durable.folder import DataFolder
 from splinter.durable.groups import GROUP_BYTES, Kind, group_at, span
 from splinter.durable.logger import Logger, Paths
 from splinter.durable.recovery import recover
+from splinter.durable.replay import DamagedEntryError, Replay
 from splinter.durable.snapshots import snapshots_in
 from splinter.errors import DataFolderError
 from splinter.store.layout import DURABILITY_ALWAYS
@@ -189,9 +190,6 @@ def test_a_snapshot_that_is_missing_leaves_the_log(made: Made) -> None:
 
 
 def test_an_entry_that_is_none_is_left_out_where_its_checksums_are_right(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    from splinter.durable import recovery
-    from splinter.durable.replay import DamagedEntryError, Replay
-
     real, seen = Replay.group, list[bytes]()
 
     def group(self: Replay, payload: bytes) -> None:
@@ -200,7 +198,7 @@ def test_an_entry_that_is_none_is_left_out_where_its_checksums_are_right(made: M
             raise DamagedEntryError(0)
         real(self, payload)
 
-    monkeypatch.setattr(recovery.Replay, "group", group)
+    monkeypatch.setattr(Replay, "group", group)
     objects, told = recovered(made)
     assert objects == without(made, seen[1])
     assert any("no entry in group" in line for line in told)

@@ -122,7 +122,7 @@ output = Output()
 def have_all_taken():
     for reading in output._pipes:
         while struct.unpack("i", fcntl.ioctl(reading, termios.FIONREAD, b"1234"))[0]:
-            time.sleep(0.001)
+            time.sleep(0.001)  # between two looks, so that the writer gets the CPU; the program's time is bounded
 
 for number in range(3000):
     print(number, "x" * 1000)
