@@ -125,7 +125,8 @@ class Verdict:
         return (
             f"{self.kills} workers killed, {self.moves} moves of tenants in {self.seconds:.0f} s; {tally.requests} requests, "
             f"{tally.acknowledged} acknowledged writes; {len(tally.lost)} lost, {len(tally.wrong)} wrong replies, "
-            f"{len(tally.unanswered)} unanswered; the killed were in {server.get('writes_recovered', 0)} steps of the store, "
+            f"{len(tally.unanswered)} unanswered; counters: {tally.counted} increments acknowledged, {tally.counters} in the "
+            f"store; the killed were in {server.get('writes_recovered', 0)} steps of the store, "
             f"held {server.get('locks_broken', 0)} locks, ran {server.get('tasks_running', 0)} tasks; "
             f"{server.get('duplicates', 0)} repetitions answered from the record; {server.get('conflicts', 0)} conflicts; "
             f"tasks: {server.get('tasks_continued', 0)} went on, {server.get('tasks_restarted', 0)} begun anew, "

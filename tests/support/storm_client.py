@@ -194,6 +194,8 @@ class StormClient(Member):
     def _read_counts(self) -> None:
         for key, count in self._counts.items():
             found = self._stored_count(key)
+            self.tally.counted += count
+            self.tally.counters += found
             if found != count:
                 self.tally.lost.append(f"client {self._number}, counter {key}: {found} at the end, {count} acknowledged")
 

@@ -18,6 +18,8 @@ class Tally:
 
     requests: int = 0
     acknowledged: int = 0  # writes, the increments of counters included
+    counted: int = 0  # increments of counters that were acknowledged
+    counters: int = 0  # what these counters were in the end
     killed: int = 0  # invokes answered so: two workers died in them, or the watchdog took theirs for stuck
     longest_seconds: float = 0.0  # that one call of the client waited, batches included
     lost: list[str] = field(default_factory=list)  # acknowledged writes that are not there
@@ -28,6 +30,8 @@ class Tally:
         """Take another's in."""
         self.requests += other.requests
         self.acknowledged += other.acknowledged
+        self.counted += other.counted
+        self.counters += other.counters
         self.killed += other.killed
         self.longest_seconds = max(self.longest_seconds, other.longest_seconds)
         self.lost += other.lost

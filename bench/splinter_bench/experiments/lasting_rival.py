@@ -19,15 +19,17 @@ from splinter_bench.rounds import in_turns
 from splinter_bench.subjects import redis
 from splinter_bench.subjects.rival import CONNECTIONS, Objects
 from splinter_bench.subjects.rivals import PIPELINE
-from splinter_bench.workloads.workload import Account, put_operation, uniform
+from splinter_bench.workloads.workload import Account, put_operation, puts_operation, uniform
 
 _ROUNDS = 60
+_PUTS = 8  # of one transaction, which is one packet
 # A flush takes a tenth of a millisecond to several: a slice has many.
 _SLICE_SECONDS, _WARMUP_SECONDS = 0.25, 0.05
 
 
 def measure(bench: Bench) -> Observations:
     """``put`` and ``set``: 50 clients, each with one request under way; ``put_pipelined`` and ``set_pipelined``: with 16.
+    ``put_together``: with as many puts under way, of which each packet has several, as one transaction.
 
     A round is a slice of each. What is not asked for rests; both servers are on one core.
     """
@@ -41,7 +43,9 @@ def measure(bench: Bench) -> Observations:
         client = stack.enter_context(TextClient(partial(rival.connect, session.netns), CONNECTIONS))
         redis.preload(rival, objects, session.netns)
         made = session.admin.create_tenant(home=session.home, durability="always")
-        put = put_operation(Account(made.tenant, made.token, 1), objects.key_bytes, objects.value_bytes)
+        account = Account(made.tenant, made.token, 1)
+        put = put_operation(account, objects.key_bytes, objects.value_bytes)
+        together = uniform(puts_operation(account, _PUTS, objects.key_bytes, objects.value_bytes), objects.count, _PUTS)
         with pinned(session.client_core):
             session.load.preload(put, objects.count)
 
@@ -56,9 +60,11 @@ def measure(bench: Bench) -> Observations:
             **slices(session, {"put": workload}, CONNECTIONS, _SLICE_SECONDS),
             "set": partial(ask, script),
             **slices(session, {"put_pipelined": workload}, CONNECTIONS * PIPELINE, _SLICE_SECONDS),
+            **slices(session, {"put_together": together}, CONNECTIONS * PIPELINE // _PUTS, _SLICE_SECONDS),
             "set_pipelined": partial(ask, pipelined),
         }
         found = in_turns(asked, bench.count(_ROUNDS))
         about = rival.configuration
+        found.settings["puts"] = _PUTS
         found.settings["rivals"] = {"redis": f"{about['version']}: {about['command']}"}
         return found

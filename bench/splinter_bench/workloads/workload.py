@@ -20,7 +20,7 @@ from splinter.limits import (
     REQUEST_HEADER_BYTES,
     VALUE_BYTES_MAX,
 )
-from splinter.wire import H_OPCODE, Header, Opcode
+from splinter.wire import ENTRY_STRUCT, H_OPCODE, Header, Opcode
 from splinter_bench.seed import SEED
 
 NUMBER_BYTES = 8
@@ -235,6 +235,25 @@ def multiget_operation(
     return Operation("multiget", payload, patches=patches, reply=answer * keys, reply_patches=in_reply)
 
 
+def puts_operation(
+    account: Account, puts: int, key_bytes: int = KEY_BYTES_DEFAULT, value_bytes: int = VALUE_BYTES_DEFAULT
+) -> Operation:
+    """Write ``puts`` objects in one transaction; the schedule needs as many columns of key numbers.
+
+    Raises ``ValueError`` when the request does not fit a packet.
+    """
+    key, value = key_template(key_bytes), value_template(value_bytes)
+    entry = ENTRY_STRUCT.pack(account.table, key_bytes, value_bytes, 0) + key + value
+    most = PACKET_BODY_BYTES_MAX // len(entry)
+    if not 1 <= puts <= most:
+        sizes = f"{key_bytes}-byte keys and {value_bytes}-byte values"
+        raise ValueError(f"a transaction that puts {sizes} has 1 to {most} of them: more do not fit one packet")
+    payload = request(account, Opcode.TRANSACT, b"", entry * puts)
+    numbers_at = (len(entry) - value_bytes - NUMBER_BYTES, len(entry) - value_bytes)  # of key and value, next to each other
+    patches = tuple((REQUEST_HEADER_BYTES + n * len(entry) + at, n) for n in range(puts) for at in numbers_at)
+    return Operation("puts", payload, patches=patches)
+
+
 def invoke_operation(
     account: Account,
     name: str,
@@ -271,9 +290,10 @@ def only(
     return Workload(name or operation.name, (operation,), np.zeros(len(keys), np.uint16), keys, accounts, who)
 
 
-def uniform(operation: Operation, keys: int = KEYS_DEFAULT) -> Workload:
-    """One operation on uniformly chosen keys 0 … ``keys`` - 1, the same on every run."""
-    return only(operation, np.random.default_rng(SEED).integers(0, keys, SCHEDULE_ENTRIES, dtype=np.int64))
+def uniform(operation: Operation, keys: int = KEYS_DEFAULT, columns: int = 1) -> Workload:
+    """One operation on uniformly chosen keys 0 … ``keys`` - 1, ``columns`` of them at once, the same on every run."""
+    shape = SCHEDULE_ENTRIES if columns == 1 else (SCHEDULE_ENTRIES, columns)
+    return only(operation, np.random.default_rng(SEED).integers(0, keys, shape, dtype=np.int64))
 
 
 def each_once(operation: Operation, keys: int = KEYS_DEFAULT) -> Workload:
