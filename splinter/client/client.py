@@ -3,41 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Self
 
 from splinter import limits
-from splinter.client import bulk, objects
-from splinter.client.arguments import check_integer, check_those_given, check_timeout, check_ttl, is_timeout
+from splinter.client.calls import Calls
 from splinter.client.channel import Channel
-from splinter.client.control import ControlConnection, understood
-from splinter.client.diagnosis import Diagnosis
-from splinter.client.encoding import Key, Value, check_table, encode_key, encode_value, parse_token
-from splinter.client.extension_info import ExtensionInfo, extension_info
-from splinter.client.flights import Reply
-from splinter.client.lifetimes import Lifetimes, Ttl
+from splinter.client.line import Line
 from splinter.client.process import ProcessOwn, process_number
-from splinter.client.scans import Scans
-from splinter.client.transaction import Transaction, repeat, transaction
-from splinter.errors import BadArgumentsError, BadKeyError, SignatureChangedError, SplinterError, Status
-from splinter.wire import Opcode
-
-if TYPE_CHECKING:
-    from splinter.ext.signature import Signature
-
-_T = TypeVar("_T")
-
-# A task may take its time, and one that only reads is run again by each repetition: be patient.
-_INVOKE_RESEND_SECONDS = 0.25
-_TRIES = 64  # of a transaction whose conflicts are not told
-_TIMEOUT_SECONDS = 1.0  # where none is given
-_CONTROL_SECONDS = 30.0  # of the control plane, which compiles; other tenants' sources may be under way
+from splinter.errors import SplinterError
 
 
-class Client(Lifetimes, Scans, ProcessOwn):
+class Client(Calls, ProcessOwn):
     """A tenant's connection to a server; several threads may use one client at once.
 
     ``token`` is the number, or the 16 hexadecimal digits, that creating the tenant returned. ``netns`` names the network
@@ -72,244 +50,17 @@ class Client(Lifetimes, Scans, ProcessOwn):
         netns: str | None = None,
         control_port: int | None = None,
     ) -> None:
-        self._tenant, self._token = check_integer("tenant", tenant), parse_token(token)
-        port = check_integer("port", port)
-        control_port = port if control_port is None else check_integer("control_port", control_port)
-        timeout = None if timeout is None else check_timeout(timeout)
-        self._address, self._port, self._netns = address, port, netns
-        self._timeout = _TIMEOUT_SECONDS if timeout is None else timeout
-        self._control_timeout = _CONTROL_SECONDS if timeout is None else timeout
-        self._control = ControlConnection(address, control_port, netns=netns)
-        self._diagnosis = Diagnosis(self._ask, address, port)
+        super().__init__(address, tenant, token, port=port, timeout=timeout, netns=netns, control_port=control_port)
         self._process = process_number()
         self._idle: deque[Channel] = deque()  # append and pop are atomic: no lock
-        self._channels: list[Channel] = []  # all of this process
-        self._signatures: dict[str, Signature] = {}
+        self._lines: list[Line] = []  # all of this process
         self._closed = False
         self._give_back(self._take(None))  # an impossible address or namespace fails here
-
-    # --- one object ---------------------------------------------------------------------------------------------------
-
-    def get(self, key: Key, *, table: int = 0, timeout: float | None = None) -> bytes | None:
-        """The object's value, or None when there is no such object."""
-        return self.get_with_version(key, table=table, timeout=timeout)[0]
-
-    def get_with_version(self, key: Key, *, table: int = 0, timeout: float | None = None) -> tuple[bytes | None, int]:
-        """The object's value and version; (None, 0) when there is no such object."""
-        raw, table = encode_key(key), check_table(table)
-        channel = self._take(timeout)
-        try:
-            return objects.get(channel, table, raw)
-        finally:
-            self._give_back(channel)
-
-    def put(
-        self,
-        key: Key,
-        value: Value,
-        *,
-        table: int = 0,
-        ttl: Ttl | None = None,
-        if_version: int = 0,
-        timeout: float | None = None,
-    ) -> int:
-        """Store an object, replace the one there was; returns the new version. It lives for ``ttl`` seconds; without, for ever.
-
-        A value of more than 64 KiB, up to 8 MiB, goes in parts, each of which has ``timeout``; it is seen when all are there.
-        With ``if_version`` only when the object's version is that one (``splinter.wire.OBJECT_ABSENT``: there is none), else
-        :class:`splinter.errors.VersionChangedError`.
-        """
-        raw, body, table = encode_key(key), encode_value(value), check_table(table)
-        if_version, ns = check_integer("if_version", if_version), 0 if ttl is None else check_ttl(ttl)
-        channel = self._take(timeout)
-        try:
-            return objects.put(channel, table, raw, body, if_version, ns)
-        finally:
-            self._give_back(channel)
-
-    def delete(self, key: Key, *, table: int = 0, if_version: int = 0, timeout: float | None = None) -> bool:
-        """Delete an object; False when there was none. ``if_version`` as in :meth:`put`.
-
-        Without it, where there is no room for what the server keeps of a new client: :class:`splinter.errors.OutOfMemoryError`
-        or :class:`splinter.errors.QuotaExceededError`. To make room then, delete the version that
-        :meth:`get_with_version` returns.
-        """
-        raw, table, if_version = encode_key(key), check_table(table), check_integer("if_version", if_version)
-        reply = self._request(timeout, Opcode.DELETE, table, raw, object_version=if_version)
-        if reply.status == Status.NOT_FOUND:
-            return False
-        reply.checked()
-        return True
-
-    # --- many objects -------------------------------------------------------------------------------------------------
-
-    def multiget(self, keys: Iterable[Key], *, table: int = 0, timeout: float | None = None) -> list[bytes | None]:
-        """The values of several keys in their order, None for what is not there; any number of keys. Those that one packet
-        brings are of one instant."""
-        return self.get_many(keys, table=table, window=8, timeout=timeout)
-
-    def get_many(
-        self, keys: Iterable[Key], *, table: int = 0, window: int = 16, timeout: float | None = None
-    ) -> list[bytes | None]:
-        """As :meth:`multiget`, with up to ``window`` packets of keys on their way at once; ``timeout`` is each packet's."""
-        raw, table, window = [encode_key(key) for key in keys], check_table(table), check_integer("window", window)
-        channel = self._take(timeout)
-        try:
-            return bulk.get_many(channel, raw, table, window).values
-        finally:
-            self._give_back(channel)
-
-    def put_many(
-        self, items: Iterable[tuple[Key, Value]], *, table: int = 0, window: int = 64, timeout: float | None = None
-    ) -> int:
-        """Store every (key, value), with up to ``window`` requests on their way at once; returns how many.
-
-        ``timeout`` is each request's; the time that ``items`` takes to make the next is not counted.
-
-        Objects of the same key are stored in the order given, others in any order. After an exception some of the
-        objects are stored and some are not.
-        """
-        table, window = check_table(table), check_integer("window", window)
-        channel = self._take(timeout)
-        try:
-            return bulk.put_many(
-                channel, items, table, window, lambda key, value: self.put(key, value, table=table, timeout=timeout)
-            )
-        finally:
-            self._give_back(channel)
-
-    # --- transactions -------------------------------------------------------------------------------------------------
-
-    def transaction(self, *, timeout: float | None = None) -> contextlib.AbstractContextManager[Transaction]:
-        """A block whose reads and writes, by the :class:`Transaction` that it is given, happen at one instant or not at all.
-
-        All is sent at the end of the block; nothing when that raises. ``timeout`` is each request's. Raises
-        :class:`splinter.errors.ConflictError` when something that was read has changed since: nothing is written, and the block
-        is to be tried again, as :meth:`transact` does. :class:`splinter.errors.TransactionTooLargeError`: what it reads and
-        writes does not fit one packet.
-        """
-        return self._begin_transaction(None if timeout is None else check_timeout(timeout))
-
-    @contextlib.contextmanager
-    def _begin_transaction(self, timeout: float | None) -> Iterator[Transaction]:
-        channel = self._take(timeout)
-        try:
-            with transaction(channel) as begun:
-                yield begun
-        finally:
-            self._give_back(channel)
-
-    def transact(self, function: Callable[[Transaction], _T], *, tries: int = _TRIES, timeout: float | None = None) -> _T:
-        """Call ``function`` with a :class:`Transaction` that is committed when it returns; returns what it returned.
-
-        It is called again after a conflict, up to ``tries`` times in all, with random pauses that grow up to 64 ms: its only
-        effects should be those of the transaction. Raises what :meth:`transaction` does, and what ``function`` does.
-        """
-        return repeat(lambda: self.transaction(timeout=timeout), function, check_integer("tries", tries))
-
-    # --- extensions ---------------------------------------------------------------------------------------------------
-
-    def invoke(self, name: str, /, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
-        """Run an installed extension with typed arguments, by position or name; returns its typed result.
-
-        ``timeout`` is this call's, unless the extension has a parameter of that name: then it is the argument.
-
-        Raises :class:`splinter.errors.BadArgumentsError` before anything is sent when the arguments do not fit the
-        signature, :class:`splinter.errors.ExtensionRuntimeError` when the extension ended with an error: then nothing of it
-        is done, unless it runs without isolation.
-        """
-        remembered = name in self._signatures
-        try:
-            return self._invoke(name, args, kwargs, timeout)
-        except SignatureChangedError:
-            pass
-        except BadArgumentsError:
-            if not remembered:
-                raise
-        # It may have been installed anew since we asked for the signature.
-        self._signatures.pop(name, None)
-        return self._invoke(name, args, kwargs, timeout)
-
-    def signature(self, name: str, *, timeout: float | None = None) -> Signature:
-        """The signature of an installed extension, asked for once and then remembered."""
-        known = self._signatures.get(name)
-        if known is None:
-            from splinter.ext.signature import Signature
-
-            reply = self._ask("extension.signature", timeout, name=name)
-            with understood():
-                known = self._signatures[name] = Signature.from_wire(reply["signature"])
-        return known
-
-    def install(
-        self, extension: Callable[..., Any] | str, *, name: str | None = None, timeout: float | None = None
-    ) -> ExtensionInfo:
-        """Verify, compile and publish an extension: a function, or source text with one ``@extension`` function.
-
-        It is known by ``name``, by default the function's; one of this name is replaced at once. Raises
-        :class:`splinter.errors.CompileError`, with all findings in ``diagnostics``, when the source is refused.
-        """
-        if not isinstance(extension, str):
-            from splinter.ext.front.source_of import source_of
-
-            extension = source_of(extension)[0]
-        return self._install(timeout, source=extension, name=name)[0]
-
-    def install_all(self, source: str, *, timeout: float | None = None) -> list[ExtensionInfo]:
-        """The same for all ``@extension`` functions of a source, each by its own name. They are compiled together, and none
-        is installed when the compiler refuses one. Where a limit or the quota is met on the way, those before it are.
-        """
-        return self._install(timeout, source=source, every=True)
-
-    def _install(self, timeout: float | None, **fields: Any) -> list[ExtensionInfo]:
-        reply = self._ask("extension.install", timeout, **fields)
-        with understood():
-            installed = [extension_info(one) for one in reply["extensions"]]
-        self._signatures.update({info.name: info.signature for info in installed})
-        return installed
-
-    def uninstall(self, name: str, *, timeout: float | None = None) -> None:
-        """Remove an extension. Raises :class:`splinter.errors.NoSuchExtensionError` when there is none of this name."""
-        self._signatures.pop(name, None)
-        self._ask("extension.uninstall", timeout, name=name)
-
-    def extensions(self, *, timeout: float | None = None) -> list[ExtensionInfo]:
-        """The tenant's installed extensions, by name."""
-        reply = self._ask("extension.list", timeout)
-        with understood():
-            return [extension_info(fields) for fields in reply["extensions"]]
-
-    def extension_history(self, *, timeout: float | None = None) -> list[dict[str, Any]]:
-        """Installs and uninstalls: ``name``, ``version``, ``what``, ``at`` (s since 1970). ControlError: none are kept."""
-        reply = self._ask("extension.history", timeout)
-        with understood():
-            return [dict(each) for each in reply["events"]]
-
-    def log(self, *, timeout: float | None = None) -> list[tuple[int, bytes]]:
-        """What the tenant's extensions wrote by ``db.log`` of late: (nanoseconds of the server's clock, text), oldest first.
-
-        It is for debugging: the server keeps what fits a small ring that all tenants share.
-        """
-        reply = self._ask("extension.log", timeout)
-        with understood():
-            return [(int(entry["time_ns"]), bytes(entry["text"])) for entry in reply["entries"]]
-
-    def events(self, after: int | None = None, *, timeout: float | None = None) -> dict[str, Any]:
-        """What happened to the tenant after a number, or all that is kept; as :meth:`splinter.client.admin.Admin.events`."""
-        return self._ask("events", timeout, **check_those_given(after=after))
-
-    # --- the connection -----------------------------------------------------------------------------------------------
 
     @property
     def kernel_replies(self) -> int:
         """How many replies so far the server's kernel made, before any worker saw the request: for statistics."""
-        return sum(channel.kernel_replies for channel in self._channels)
-
-    def ping(self, *, timeout: float | None = None) -> float:
-        """Seconds that a round trip to the tenant's worker took."""
-        start = time.perf_counter()
-        self._request(timeout, Opcode.PING).checked()
-        return time.perf_counter() - start
+        return sum(line.kernel_replies for line in self._lines)
 
     def close(self) -> None:
         """Close every socket; requests of other threads that are under way are finished first."""
@@ -318,7 +69,7 @@ class Client(Lifetimes, Scans, ProcessOwn):
             self._begin_anew()
         with contextlib.suppress(IndexError):
             while True:
-                self._idle.pop().close()
+                self._idle.pop().line.close()
         self._control.close()
 
     def __enter__(self) -> Self:
@@ -328,66 +79,31 @@ class Client(Lifetimes, Scans, ProcessOwn):
         self.close()
 
     def _take(self, timeout: float | None) -> Channel:
-        """A channel that nobody else uses, with the call's time-out."""
         if self._closed:
             raise SplinterError("this client is closed")
-        timeout = self._timeout if timeout is None else check_timeout(timeout)
+        timeout = self._seconds(timeout)
         if self._process != process_number():
             self._begin_anew()
         try:
             channel = self._idle.pop()
         except IndexError:
-            explain = self._diagnosis.explain
-            made = Channel(self._address, self._port, self._tenant, self._token, self._netns, timeout, explain)
-            self._channels.append(made)
-            return made
+            line = self._new_line(timeout)
+            self._lines.append(line)
+            return Channel(line, timeout, self._diagnosis.explain)
         channel.timeout = timeout
         return channel
 
     def _begin_anew(self) -> None:
         """In a forked child: what the parent had is the parent's."""
-        idle, self._idle, self._channels = self._idle, deque(), []
+        idle, self._idle, self._lines = self._idle, deque(), []
         self._process = process_number()
         for channel in idle:
-            channel.abandon()
+            channel.line.abandon()
 
     def _give_back(self, channel: Channel) -> None:
-        if channel.process != process_number():
-            channel.abandon()
+        if channel.line.process != process_number():
+            channel.line.abandon()
             return
         self._idle.append(channel)
         if self._closed:  # close() may have emptied the pool just before
             self.close()
-
-    def _request(self, timeout: float | None, opcode: Opcode, table: int = 0, key: bytes = b"", **rest: Any) -> Reply:
-        channel = self._take(timeout)
-        try:
-            return channel.request(opcode, table, key, **rest)
-        finally:
-            self._give_back(channel)
-
-    def _ask(self, op: str, timeout: float | None, **fields: Any) -> dict[str, Any]:
-        seconds = self._control_timeout if timeout is None else check_timeout(timeout)
-        return self._control.request(op, seconds=seconds, tenant=self._tenant, token=self._token, **fields)
-
-    def _invoke(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None) -> Any:
-        raw = name.encode()
-        if not 1 <= len(raw) <= limits.EXTENSION_NAME_BYTES_MAX:
-            raise BadKeyError(f"an extension's name has 1 to {limits.EXTENSION_NAME_BYTES_MAX} bytes")
-        # Whether it is a time-out at all is not known before the signature is.
-        signature = self._signatures.get(name) or self.signature(name, timeout=timeout if is_timeout(timeout) else None)
-        if timeout is not None and any(parameter == "timeout" for parameter, _ in signature.parameters):
-            kwargs, timeout = {**kwargs, "timeout": timeout}, None
-        packed = signature.pack(args, kwargs)
-        channel = self._take(timeout)
-        try:
-            channel.learn(len(raw) + len(packed))
-            if len(raw) + len(packed) > channel.size.body_bytes_max():
-                raise BadArgumentsError(
-                    f"name and arguments of {signature} have {len(raw) + len(packed)} bytes; "
-                    f"one packet carries {channel.size.body_bytes_max()} on this network"
-                )
-            reply = channel.request(Opcode.INVOKE, 0, raw, packed, signature.hash, resend_seconds=_INVOKE_RESEND_SECONDS)
-        finally:
-            self._give_back(channel)
-        return signature.unpack(reply.checked().value)

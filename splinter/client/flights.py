@@ -51,8 +51,8 @@ class Flight:
     deadline: float  # of the channel's ``waited``
     resend_at: float  # of the monotonic clock, in seconds, as is ``wait``
     wait: float
+    silences: int  # of its line when it was sent first
     last_status: int = Status.OK
-    is_repeatable: bool = True
 
 
 def identity_of(sequence: int, fragment_index: int = 0) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import abstractmethod
 from collections.abc import Iterator
 
@@ -33,9 +34,11 @@ class Scans:
         anew meanwhile, with another store: begin again.
         """
         raw, table = b"" if prefix is None else encode_key(prefix), check_table(table)
-        return self._scan(table, raw, None if timeout is None else check_timeout(timeout))
+        pieces = self._scan_pieces(table, raw, None if timeout is None else check_timeout(timeout))
+        return itertools.chain.from_iterable(pieces)
 
-    def _scan(self, table: int, prefix: bytes, timeout: float | None) -> Iterator[bytes]:
+    def _scan_pieces(self, table: int, prefix: bytes, timeout: float | None) -> Iterator[list[bytes]]:
+        """The same, as lists of what each request found."""
         cursor, store, pause, waited = 0, 0, _PAUSE_SECONDS_MIN, 0.0
         while cursor != SCAN_END:
             channel = self._take(timeout)
@@ -56,14 +59,15 @@ class Scans:
                     waited, pause = 0.0, _PAUSE_SECONDS_MIN
             finally:
                 self._give_back(channel)
-            yield from _keys(told)
+            yield _keys(told)
 
 
-def _keys(told: bytes) -> Iterator[bytes]:
-    at = SCAN_BYTES
+def _keys(told: bytes) -> list[bytes]:
+    found, at = [], SCAN_BYTES
     while at < len(told):
         end = at + 1 + told[at]
         if end > len(told) or told[at] == 0:
             raise SplinterError("the server lists keys in a way that this client does not understand")
-        yield told[at + 1 : end]
+        found.append(told[at + 1 : end])
         at = end
+    return found

@@ -196,7 +196,7 @@ def repeat(
 
     A call that raises may have seen what never was there together: then it is not what it raised that counts.
     """
-    pause = _PAUSE_SECONDS_MIN
+    waits = pauses()
     while True:
         tries -= 1
         try:
@@ -212,5 +212,12 @@ def repeat(
         except ConflictError:
             if tries == 0:
                 raise
-        time.sleep(random.uniform(0, pause))
-        pause = min(pause * 2, _PAUSE_SECONDS_MAX)
+        time.sleep(next(waits))
+
+
+def pauses() -> Iterator[float]:
+    """Seconds to wait after each conflict, before a transaction is tried again."""
+    most = _PAUSE_SECONDS_MIN
+    while True:
+        yield random.uniform(0, most)
+        most = min(most * 2, _PAUSE_SECONDS_MAX)

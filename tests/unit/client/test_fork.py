@@ -17,6 +17,7 @@ from splinter.client import Client, process
 from splinter.client.admin import Admin
 from splinter.client.channel import Channel
 from splinter.client.control import ControlConnection
+from splinter.client.line import Line
 from splinter.client.process import ForkedError
 from tests.support import forks
 from tests.support.waiting import wait_for
@@ -237,8 +238,8 @@ def test_a_fork_does_not_wait_for_a_threads_control_request(control):
 @pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, pickle.dumps])
 def test_what_has_sockets_cannot_be_copied_or_sent(client, responder, how):
     admin = Admin("127.0.0.1", "credential")
-    channel = Channel("127.0.0.1", responder.port, TENANT, TOKEN, None, 1.0)
-    for holder in (client, admin, channel, ControlConnection("127.0.0.1", 1)):
+    channel = Channel(Line("127.0.0.1", responder.port, TENANT, TOKEN, None, 1.0), 1.0)
+    for holder in (client, admin, channel, channel.line, ControlConnection("127.0.0.1", 1)):
         with pytest.raises(TypeError, match="make one in each process"):
             how(holder)
-    channel.close()
+    channel.line.close()

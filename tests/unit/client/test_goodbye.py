@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from splinter.client import Client
-from splinter.client import channel as channels
+from splinter.client import Client, line
 from splinter.errors import BusyError, RequestTimeoutError, Status
 from splinter.wire import Opcode
 from tests.support.waiting import wait_for
@@ -65,12 +64,12 @@ def test_after_a_repetition_a_copy_may_be_on_its_way(responder, monkeypatch):
         return [] if header.opcode == Opcode.PUT and seen.count(header.sequence) == 1 else [packet]
 
     responder.on_reply = lose_first
-    monkeypatch.setattr(channels, "_QUIET_SECONDS_MIN", 1000.0)
+    monkeypatch.setattr(line, "_QUIET_SECONDS_MIN", 1000.0)
     with Client("127.0.0.1", TENANT, TOKEN, port=responder.port, timeout=SECONDS_MAX) as client:
         client.put(b"k", b"v")
     last(responder)
     assert goodbyes(responder) == []
-    monkeypatch.setattr(channels, "_QUIET_SECONDS_MIN", 0.0)  # as if it were long ago
+    monkeypatch.setattr(line, "_QUIET_SECONDS_MIN", 0.0)  # as if it were long ago
     with Client("127.0.0.1", TENANT, TOKEN, port=responder.port, timeout=SECONDS_MAX) as client:
         seen.clear()
         client.put(b"k", b"v")

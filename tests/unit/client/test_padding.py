@@ -130,8 +130,8 @@ def test_padding_that_is_too_large_for_the_way_is_no_error(client, responder, mo
                 raise OSError(errno.EMSGSIZE, "Message too long")
             return real.send(packet)
 
-    real = channel._socket
-    monkeypatch.setattr(channel, "_socket", Narrow())
+    real = channel.line._socket
+    monkeypatch.setattr(channel.line, "_socket", Narrow())
     monkeypatch.setattr(channel.size, "fits", lambda count: count <= limits.UDP_PAYLOAD_BYTES_MIN)
     assert client.get(KEY) == bytes(LARGE)
 

@@ -12,6 +12,7 @@ import pytest
 from splinter import limits
 from splinter.client.admin import TenantInfo
 from splinter.client.channel import Channel
+from splinter.client.line import Line
 from splinter.errors import Status
 from splinter.wire import (
     ENTRIES_MAX,
@@ -94,10 +95,10 @@ def test_the_numbers_are_the_limits(page):
 
 def test_the_example_is_what_the_client_sends(page, responder):
     request, reply = (bytes.fromhex(block) for block in re.findall(r"```\n([0-9a-f \n]+)```", page))
-    channel = Channel("127.0.0.1", responder.port, 7, 0x1122334455667788, None, 1.0)
-    channel._client = 0xAA
+    channel = Channel(Line("127.0.0.1", responder.port, 7, 0x1122334455667788, None, 1.0), 1.0)
+    channel.line._client = 0xAA
     assert channel.packet(Opcode.PUT, 1, 1, b"dog", b"barks") == request
-    channel.close()
+    channel.line.close()
     answered = Header.unpack(reply)
     assert (answered.opcode, answered.status, answered.flags, answered.object_version) == (Opcode.PUT, 0, 1, 4160)
     assert len(reply) == limits.REQUEST_HEADER_BYTES

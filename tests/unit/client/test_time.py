@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from splinter.client import Client, channel
+from splinter.client import Client, channel, line
 from splinter.client.admin import Admin
 from splinter.errors import (
     ControlConnectionError,
@@ -79,7 +79,7 @@ def test_what_a_slow_generator_lost_is_sent_again(responder):
 def test_a_repetition_that_might_be_executed_twice_is_not_sent(responder, monkeypatch):
     """The server forgets a client that was silent for long."""
     silence = 1.2 * channel.RESEND_SECONDS_MAX
-    monkeypatch.setattr(channel, "_REPEAT_SECONDS_MAX", silence)
+    monkeypatch.setattr(line, "SILENCE_SECONDS", silence)
     responder.on_request = lambda header, packet: [] if header.sequence == 1 else [packet]
     with (
         Client("127.0.0.1", TENANT, TOKEN, port=responder.port, timeout=5) as client,
