@@ -378,6 +378,8 @@ def python_api() -> str:
     classes = (
         client.Client,
         client.Transaction,
+        client.AsyncClient,
+        client.AsyncTransaction,
         client.ExtensionInfo,
         signature.Signature,
         admin.Admin,

@@ -1,7 +1,24 @@
-"""The client library: :class:`Client` for a tenant, :class:`splinter.client.admin.Admin` for the administrator."""
+"""The client library: :class:`Client` for a tenant, :class:`AsyncClient` for one in an event loop,
+:class:`splinter.client.admin.Admin` for the administrator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from splinter.client.client import Client
 from splinter.client.extension_info import ExtensionInfo
 from splinter.client.transaction import Transaction
 
-__all__ = ["Client", "ExtensionInfo", "Transaction"]
+if TYPE_CHECKING:
+    from splinter.client.asyncio import AsyncClient, AsyncTransaction
+
+__all__ = ["AsyncClient", "AsyncTransaction", "Client", "ExtensionInfo", "Transaction"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what belongs to event loops when it is first asked for."""
+    if name in ("AsyncClient", "AsyncTransaction"):
+        from splinter.client import asyncio
+
+        return getattr(asyncio, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

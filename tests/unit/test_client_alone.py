@@ -114,7 +114,7 @@ def test_the_extra_has_the_packages_that_are_told() -> None:
         return {requirement.partition(">")[0].replace("-", "_") for requirement in requirements}
 
     assert names(project["optional-dependencies"]["server"]) == SERVER_PACKAGES
-    assert names(project["dependencies"]) == {"msgpack", "numpy", "rich", "typer"}
+    assert names(project["dependencies"]) == {"greenlet", "msgpack", "numpy", "rich", "typer"}
 
 
 def test_a_missing_laboratory_is_told_in_one_sentence(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ RUN = {
     "README.md": "tests/system/test_readme.py",
     "docs/start/tour.md": "tests/system/test_readme.py",
     "docs/start/extensions.md": "tests/unit/ext/test_docs.py",
+    "docs/how-to/asyncio.md": "tests/system/client/test_asyncio.py",
     "docs/how-to/cache.md": "tests/system/client/test_cache.py",
     "docs/how-to/testing.md": "tests/system/testing/test_plugin.py",
     "docs/reference/extensions.md": "tests/unit/ext/test_docs.py",
