@@ -60,6 +60,12 @@ def say(text: str, end: str = "\n") -> None:
         print(visible_lines(text), end=end)
 
 
+def flush() -> None:
+    """Have what was said arrive now: for who goes on for long, as a pipe or a file gets only full blocks by itself."""
+    with naming_output():
+        sys.stdout.flush()
+
+
 def complain(text: str) -> None:
     """Print text on standard error."""
     print(visible_lines(text), file=sys.stderr, flush=True)

@@ -31,6 +31,8 @@ import pytest
 
 # Programs under test inherit it: a run that nohup started is as any other.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# So is output that nobody flushes: with this set, what never arrives at its reader would seem to.
+os.environ.pop("PYTHONUNBUFFERED", None)
 
 REQUIRE_SWITCH = "SPLINTER_REQUIRE_CAPABILITIES"
 OPTIONAL = "optional: "

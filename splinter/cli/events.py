@@ -17,7 +17,7 @@ from splinter.cli.target import Address, Instance, Server, Token, find_server
 from splinter.client.control import understood
 from splinter.errors import ControlConnectionError, ControlTimeoutError, SplinterError
 from splinter.server import instance as instances
-from splinter.terminal import complain, say
+from splinter.terminal import complain, flush, say
 from splinter.visible import visible
 
 POLL_SECONDS = 0.25
@@ -62,6 +62,8 @@ def events(
         for one in stream(ask, after, Patience(server), follow=follow):
             if one.get("time_ns", begin) >= begin:
                 say_json(one) if as_json else say(line(one))
+                if follow:
+                    flush()
 
 
 def stream(

@@ -70,8 +70,10 @@ def ping(
 ) -> None:
     """Ask a server for a sign of life, on its control port and on the way of requests; exit status 0 when both answer.
 
-    A worker answers the request, as any tenant's. Where the server has no tenant yet, one is made for it, with the highest
-    number, and removed. Examples: 'splinter ping'; 'splinter ping --wait --timeout 30' in a script that has started a server.
+    A worker answers the request, as any tenant's. Where the server has none without a limit of packets, one is made for it,
+    with the highest number, and removed.
+
+    Examples: 'splinter ping'; 'splinter ping --wait --timeout 30' in a script that has started a server.
     """
     deadline = time.monotonic() + timeout
     while True:
@@ -114,12 +116,16 @@ def _ask(instance: str, address: str | None, tenant: int | None, token: str | No
 
 @contextlib.contextmanager
 def _some_tenant(admin: Admin) -> Iterator[tuple[int, str]]:
-    """A tenant that there is, or one for the block, with its token."""
+    """A tenant that there is, or one for the block, with its token.
+
+    It has no limit of packets: one that is over its own is not answered, which says nothing of the server.
+    """
     found = admin.list_tenants(tokens=True)
     made: TenantInfo | None = None
-    if not found:
+    chosen = next((one for one in found if not one.packets_per_second), None)
+    if chosen is None and limits.TENANTS_MAX - 1 not in (one.tenant for one in found):
         made = admin.create_tenant(limits.TENANTS_MAX - 1, quota_bytes=0)
-    chosen = made or found[0]
+    chosen = chosen or made or found[0]
     try:
         yield chosen.tenant, f"{chosen.token:x}"
     finally:

@@ -18,7 +18,7 @@ from splinter.cli.listing import AsJson, say_json
 from splinter.cli.target import Address, Instance, find_server
 from splinter.client.admin import Admin
 from splinter.client.control import understood
-from splinter.terminal import say
+from splinter.terminal import flush, say
 
 _NANOSECONDS_PER_SECOND = 1e9
 _INTERVAL_MAX = 3600.0
@@ -138,7 +138,7 @@ def top(
             while count == 0 or done < count:
                 time.sleep(interval)
                 say_json(looker.look().plain())
-                sys.stdout.flush()
+                flush()
                 done += 1
             return
         if sys.stdout.isatty() and sys.stdin.isatty():

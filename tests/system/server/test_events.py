@@ -30,7 +30,7 @@ class Follower:
         self.out, self.err = folder / "followed", folder / "said"
         words = [sys.executable, "-m", "splinter", "events", "-f", "--json", "-i", server.info.instance]
         with self.out.open("wb") as out, self.err.open("wb") as err:
-            self.process = subprocess.Popen(words, stdout=out, stderr=err, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+            self.process = subprocess.Popen(words, stdout=out, stderr=err)
 
     def told(self) -> list[dict[str, Any]]:
         *lines, _ = self.out.read_text().split("\n")

@@ -7,13 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from splinter import limits
 from splinter.server import instance as instances
 from splinter.server.instance import InstanceInfo
 from splinter.testing.process import ServerProcess, free_port
+from splinter.wire import Header, Opcode
+from tests.support.raw import RawSocket
 from tests.support.servers import MEMORY, PATIENT_MS, START_SECONDS, running_lab, running_server
 from tests.support.waiting import wait_for
 
@@ -43,6 +47,32 @@ def test_ping_asks_control_and_a_worker(unique_name: str, transport: str) -> Non
         for pid in server.worker_pids():
             os.kill(pid, signal.SIGKILL)
         assert ping("-i", unique_name, "--wait", "--timeout", "30").returncode == 0
+
+
+def test_a_tenant_that_is_over_its_limit_says_nothing_of_the_server(unique_name: str) -> None:
+    with running_server(unique_name, "udp") as server:
+        limited = [server.admin().create_tenant(packets_per_second=1) for _ in range(2)]
+        is_over, raw = threading.Event(), RawSocket(server.info)
+
+        def flood() -> None:
+            while not is_over.wait(0.01):  # a pause between packets
+                for tenant in limited:
+                    for _ in range(limits.RATE_BURST_PACKETS // 8):
+                        raw.send(Header(tenant=tenant.tenant, token=tenant.token, opcode=Opcode.PING).pack())
+                raw.drain()
+
+        flooding = threading.Thread(target=flood)
+        flooding.start()
+        try:
+            wait_for(lambda: all(server.admin().get_tenant(one.tenant).packets_dropped for one in limited), what="drops")
+            alone = ping("-i", unique_name)
+            server.admin().create_tenant()
+            beside = ping("-i", unique_name)
+        finally:
+            is_over.set()
+            flooding.join()
+        assert (alone.returncode, beside.returncode) == (0, 0), alone.stderr + beside.stderr
+        assert len(server.admin().list_tenants()) == 3
 
 
 def test_ping_waits_for_a_server_that_starts_and_gives_up_in_time(unique_name: str) -> None:
