@@ -200,6 +200,7 @@ SNAPSHOT_SYNC_BYTES = 8 << 20  # of a snapshot that may wait for the disk
 LOG_BYTES_MIN = 256 << 20  # of changes since the last snapshot, or twice as many as that has, before the next one is taken
 LOG_REST_MS = 50  # that changes nobody waits for may wait for more
 LOG_PAUSE_MS = 5  # the same while there are many
+LOG_STANDS_MS = 800  # that nothing has come to the disk, before writes wait: "interval" loses a second at most
 HELD_MAX = 960  # replies that a worker holds back until the disk has caught up: two leave a queue some chunks
 HELD_PER_TENANT = 832  # of them one tenant may have
 BACKUP_HOLD_SECONDS = 60  # that log and snapshots stay where they are after a backup was last heard of

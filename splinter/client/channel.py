@@ -102,14 +102,16 @@ class Channel(ProcessOwn):
         wait = min(resend_seconds, timeout)
         self.line.send(packet)
         silences = self.line.silences
+        has_been_busy = False
         while True:
             reply = self._await(identity, wait)
             if reply is not None and reply.status != Status.BUSY:
                 return reply
             busy = reply is not None
+            has_been_busy = has_been_busy or busy
             remaining = deadline - self.waited
             if remaining <= 0:
-                raise self._give_up(busy, timeout, len(packet))
+                raise self._give_up(has_been_busy, timeout, len(packet))
             if busy:
                 self.pause(min(wait, remaining))
             elif remaining <= reserve + _WAIT_SECONDS_MIN:

@@ -27,7 +27,8 @@ DISK_STATE = np.dtype(
         ("held_snapshot", "<u8"),  # the first group behind the snapshot that there was; 0: there was none
         ("held", "<u8"),  # the latest hold that was answered, after those two
         ("ended", "<u8"),  # the latest hold that was seen to end
-        ("reserved", "<u8", 7),
+        ("turned_ns", "<u8"),  # all that came before this is on the disk. Writer: the log process
+        ("reserved", "<u8", 6),
     ]
 )
 
@@ -48,6 +49,10 @@ class DiskState:
         """Something is on the disk now."""
         self._record["synced_ns"] = now_ns()
 
+    def note_turn(self, began_ns: int) -> None:
+        """All that came before ``began_ns`` is on the disk."""
+        self._record["turned_ns"] = began_ns
+
     def note_refusal(self, *, is_refused: bool) -> None:
         """The disk refuses from now on, or does so no more."""
         if is_refused and not self._record["refused_ns"]:
@@ -60,6 +65,11 @@ class DiskState:
     def sync_age_ns(self) -> int | None:
         """Nanoseconds since the last time that something came to the disk; None: nothing has."""
         return _age(int(self._record["synced_ns"]))
+
+    @property
+    def turn_age_ns(self) -> int | None:
+        """Nanoseconds since the latest moment before which all is on the disk that came; None: there was no turn yet."""
+        return _age(int(self._record["turned_ns"]))
 
     @property
     def refused_age_ns(self) -> int | None:

@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 
 from splinter import limits
-from splinter.durable.disk_state import DiskState
+from splinter.durable.disk_state import DiskState, now_ns
 from splinter.durable.files import Disk
 from splinter.durable.groups import TENANT_PLACE, DamageError
 from splinter.durable.segments import Confirmed, LogFailedError, LogWriter
@@ -145,6 +145,7 @@ class Logger:
 
     def turn(self) -> bool:
         """One turn. Returns whether there was something to write. Raises :class:`LogFailedError`."""
+        began_ns = now_ns()
         self._hold = self._state.look_at_hold()
         self._look_at_snapshot()
         self._gather()
@@ -181,6 +182,7 @@ class Logger:
         if self._hold and self._is_whole and self._state.answer(self._hold) is None:
             whole = snapshots_in(self._paths.snapshots)
             self._state.answer_hold(self._hold, self._writer.confirmed, first_group(whole[-1]) if whole else None)
+        self._state.note_turn(began_ns)
         return is_busy
 
     def _gather(self) -> None:

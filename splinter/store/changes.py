@@ -33,7 +33,7 @@ from splinter.store.commit_layout import (
 )
 from splinter.store.index import word_object
 from splinter.store.journal import note
-from splinter.store.layout import DURABILITY_NONE, ENTRY_DELETING, LOG_FAILED
+from splinter.store.layout import DURABILITY_ALWAYS, DURABILITY_NONE, ENTRY_DELETING, LOG_FAILED
 from splinter.store.objects import object_expires, object_form, object_key, object_key_length, object_table, object_value_length
 from splinter.store.outcomes import claimed_value
 from splinter.store.records import Account, Change, Changed, Claim, Commit, Descriptor, Logged, LogRing, Participant
@@ -47,12 +47,14 @@ _MASK = _RING_BYTES - 1
 
 @njit(cache=True)
 def log_room(store: int, me: int, account_at: int) -> int:
-    """Whether a write of a tenant may begin: OK; BUSY while the disk is behind; DISK_FAILED."""
+    """Whether a write of a tenant may begin: OK; BUSY while the disk is far behind, or stands still; DISK_FAILED."""
     ring_at = Participant(me).log
     if ring_at == 0 or Account(account_at).durability == DURABILITY_NONE:
         return Status.OK
     if load64_acquire(Descriptor(store).at.log_state) == LOG_FAILED:
         return Status.DISK_FAILED
+    if load64_acquire(Descriptor(store).at.log_stands) != 0 and Account(account_at).durability != DURABILITY_ALWAYS:
+        return Status.BUSY  # else it would be acknowledged; "always" holds its replies back
     ring = LogRing(ring_at)
     return Status.OK if ring.tail - load64_acquire(ring.at.free) <= _RING_BYTES - _ROOM_BYTES else Status.BUSY
 

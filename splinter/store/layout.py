@@ -358,7 +358,8 @@ STORE = np.dtype(
         ("drain_since_ns", "<u8"),  # monotonic clock when the drain began
         ("drain_place", "<u8"),  # in draining, of the slab whose slots are looked at next
         ("drain_slot", "<u8"),  # number of its slot that is next
-        ("reserved_compact", "<u8"),
+        # 1: what was written a second ago may not be on the disk, so that those of interval tenants wait. Writer: supervisor
+        ("log_stands", "<u8"),
         ("draining", "<u8", limits.DRAINING_SLABS_MAX),  # numbers of slabs; 0: none
     ]
 )

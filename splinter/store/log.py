@@ -93,6 +93,7 @@ class LogRings:
         """Have the store's changes logged from now on. Called while nobody writes."""
         for number, participant in enumerate(self.participants):
             self._store.participants[participant]["log"] = self.address(number)
+        self.tell_standing(False)
         self._store.descriptor["log_state"] = LOG_KEPT
 
     def disconnect(self) -> None:
@@ -103,6 +104,10 @@ class LogRings:
     def tell_failed(self, is_failed: bool) -> None:
         """Refuse writes, or take them again."""
         self._store.descriptor["log_state"] = LOG_FAILED if is_failed else LOG_KEPT
+
+    def tell_standing(self, stands: bool) -> None:
+        """Have writes wait while the disk stands still, or go on."""
+        self._store.descriptor["log_stands"] = stands
 
     def tails(self) -> list[int]:
         """How far each ring is written. What came before an entry below these is below those of a later call."""

@@ -33,6 +33,7 @@ from splinter.server.processes import OomPreference, fork_child, is_readable, wa
 from splinter.server.settings import SharedSettings
 from splinter.server.supervisor.attended import AttendedProcess
 from splinter.server.supervisor.forks import Forks
+from splinter.server.supervisor.timers import make_timer
 from splinter.server.supervisor.transports import Foundation
 from splinter.store.log import LogRings
 from splinter.store.store import Store
@@ -43,6 +44,7 @@ logger = logging.getLogger(__name__)
 _OOM_POINTS = 50  # it is replaced, and who waits for the disk waits for it
 _FLUSH_SECONDS_MAX = 60.0  # that the disk may take for what is not on it yet
 _POLL_SECONDS = 0.05
+_LOOK_SECONDS = 0.1  # between two looks at whether the disk stands still
 _URGENCY = -5  # niceness, where it may: replies wait for it
 
 
@@ -65,6 +67,8 @@ class Data:
         self._ready = os.eventfd(0, os.EFD_CLOEXEC)  # written to when the log process can write
         self._logger: AttendedProcess | None = None
         self._wake_workers: list[int] = []
+        self._timer = -1
+        self._stands = False
 
     def restore(self, store: Store, made: Foundation, *, is_attached: bool) -> None:
         """Make the store what the folder says, and have its changes logged from then on."""
@@ -119,6 +123,20 @@ class Data:
         """Start the log process."""
         self._logger = AttendedProcess("splinter-disk", "log process", selector, forks, run=self._run)
         self._logger.start()
+        self._timer = make_timer(_LOOK_SECONDS)
+        selector.register(self._timer, selectors.EVENT_READ, self._look_at_disk)
+
+    def _look_at_disk(self) -> None:
+        """Have writes wait while a flush does not end, or the log process does not run: no error tells of that."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._timer, 8)
+        assert self._rings is not None
+        age = self.disk.turn_age_ns or 0
+        stands = age > limits.LOG_STANDS_MS * 1e6 and self._rings.behind > 0
+        if stands != self._stands:
+            self._stands = stands
+            self._rings.tell_standing(stands)
+            logger.warning("the disk stands still: writes wait" if stands else "the disk goes on, and writes do")
 
     def stop(self) -> None:
         """Have all on the disk that was done, and let go of the folder.

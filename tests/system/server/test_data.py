@@ -15,7 +15,7 @@ import pytest
 
 from splinter.client.admin import TenantInfo
 from splinter.durable.catalog import Catalog
-from splinter.errors import ControlError, DiskFailedError, RequestTimeoutError
+from splinter.errors import BusyError, ControlError, DiskFailedError, RequestTimeoutError
 from tests.support.folder_servers import FolderServers
 from tests.support.servers import RunningServer
 from tests.support.waiting import wait_for
@@ -67,6 +67,34 @@ def check(server: RunningServer, tenant: TenantInfo, bumps: int) -> None:
     assert (described.token, described.quota_bytes, described.durability) == (tenant.token, 16 << 20, tenant.durability)
 
 
+def test_writes_wait_while_the_disk_stands_still(servers: FolderServers):
+    """No error tells of it: what is acknowledged meanwhile would be lost by a crash, for as long as it lasts."""
+    server = servers.start()
+    admin = server.admin()
+    kept, free = (server.client(admin.create_tenant(durability=mode), timeout=0.3) for mode in ("interval", "none"))
+    kept.put(b"k", b"before")
+    (logger,) = server.children("splinter-disk")
+    os.kill(logger, signal.SIGSTOP)
+
+    def is_refused() -> bool:
+        try:
+            kept.put(b"k", b"meanwhile")
+        except BusyError:
+            return True
+        return False
+
+    try:
+        wait_for(is_refused, what="writes to wait")
+        assert kept.get(b"k") is not None
+        free.put(b"k", b"")
+        with pytest.raises(BusyError):
+            kept.delete(b"k")
+    finally:
+        os.kill(logger, signal.SIGCONT)
+    wait_for(lambda: not is_refused(), what="writes to go on")
+    assert "the disk stands still" in server.started.said()
+
+
 @pytest.mark.parametrize("durability", ["always", "interval"])
 def test_a_stop_and_a_start_lose_nothing(servers: FolderServers, durability: str):
     tenant = fill(servers.start(), durability)
@@ -78,9 +106,9 @@ def test_a_stop_and_a_start_lose_nothing(servers: FolderServers, durability: str
 def test_a_stop_loses_nothing_though_the_log_process_has_just_died(servers: FolderServers):
     server = servers.start()
     supervisor, (logger,) = server.info.pid, server.children("splinter-disk")
+    os.kill(supervisor, signal.SIGSTOP)  # first: it would have writes wait for the other
     os.kill(logger, signal.SIGSTOP)
     tenant = fill(server, "interval")
-    os.kill(supervisor, signal.SIGSTOP)
     os.kill(logger, signal.SIGKILL)
     os.kill(supervisor, signal.SIGTERM)
     os.kill(supervisor, signal.SIGCONT)
