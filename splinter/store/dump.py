@@ -40,6 +40,7 @@ from splinter.store.objects import (
 )
 from splinter.store.operations import store_delete, store_find, store_put
 from splinter.store.parts import find_part
+from splinter.store.publication import EXPECT_ABSENT
 from splinter.store.reclaim import reclaim
 from splinter.store.records import Account, Bucket, Descriptor, Dumped, Object
 from splinter.store.snapshots import shown
@@ -248,9 +249,10 @@ def _put(store: int, p: int, tenant: int, at: int, now: int) -> int:
     key_length, table = told.key_length, told.table
     value = key + key_length
     ttl = min(told.expires - now, limits.TTL_NS_MAX) if told.expires != 0 else 0
+    expected = 0
     if told.kind == DUMPED_PART:
-        table, ttl = limits.TABLE_PARTS, limits.PART_NS
+        table, ttl, expected = limits.TABLE_PARTS, limits.PART_NS, EXPECT_ABSENT
     expires = moment_in(store, participant_at(store, p), ttl)
     if told.kind == DUMPED_LARGE:
         return store_put_large(store, p, tenant, table, key, key_length, value, 0, 0, 0, expires)
-    return store_put(store, p, tenant, table, key, key_length, value, told.value_length, 0, 0, 0, expires)
+    return store_put(store, p, tenant, table, key, key_length, value, told.value_length, expected, 0, 0, expires)

@@ -42,6 +42,7 @@ from splinter.store.slots import note_take
 from splinter.store.snapshots import note_deletion
 
 _TABLES_MAX = limits.TABLES_MAX
+_TABLE_PARTS = limits.TABLE_PARTS
 _TABLE_ROSTER = limits.TABLE_ROSTER
 INSERT_TRIES_MAX = limits.INSERT_TRIES_MAX
 EXPECT_ABSENT = -1  # as expected_version: there must be no object yet; versions are even, so it is none
@@ -93,7 +94,8 @@ def place(
     account_at, mine = account_of(store, tenant), Participant(me)
     account = Account(account_at)
     entry, old_word = find_entry(store, hashed, identity_of(tenant, table, key_length), key, key_length)
-    is_there = entry != 0 and not is_over(word_object(store, old_word), mine.now)
+    # A part is there whatever its moment says: an object may name it, and what that names never changes.
+    is_there = entry != 0 and (table == _TABLE_PARTS or not is_over(word_object(store, old_word), mine.now))
     if expected_version == EXPECT_ABSENT:
         if is_there:
             return Status.VERSION_CHANGED

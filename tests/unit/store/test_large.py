@@ -138,6 +138,24 @@ def test_what_is_refused_leaves_no_parts_and_takes_none_from_others(store: Store
     assert large_value(store, TENANT, 0, b"key") == value_of(200_000)
 
 
+@pytest.mark.parametrize("age", [0, limits.PART_NS + SECOND])
+@pytest.mark.parametrize("number", range(4))
+def test_nobody_puts_another_part_in_place_of_one(store: Store, number: int, age: int) -> None:
+    value = value_of(200_000)
+    put_large(store, TENANT, 0, b"key", 5, value)
+    put_part(store, TENANT, 0, b"key", 6, 0, b"of no object")
+    pass_time(store, age)
+    sizes = (1, len(value[number * PART : (number + 1) * PART]), limits.VALUE_BYTES_MAX - 100)  # the audit sees some of them
+    for key in (b"key", b"kex"):
+        for size in sizes:
+            assert put_part(store, TENANT, 0, key, 5, number, bytes(size)) == Status.VERSION_CHANGED
+            assert put_part(store, TENANT, 0, key, 6, 0, bytes(size)) == Status.VERSION_CHANGED
+    assert put_head(store, TENANT, 0, b"kex", 5, 200_000)[0] == Status.NOT_FOUND
+    sweep_all(store)
+    assert large_value(store, TENANT, 0, b"key") == value
+    assert store.problems() == []
+
+
 def test_what_a_dead_writer_was_about_to_remove_is_not_its_successor_s_business(store: Store) -> None:
     put_large(store, TENANT, 0, b"key", 5, value_of(200_000))
     one, _ = find_head(store, TENANT, 0, b"key")
