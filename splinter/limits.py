@@ -210,6 +210,7 @@ LOG_ROOM_BYTES = 1 << 20  # that are left in it before a tenant's write begins: 
 
 # --- control plane ------------------------------------------------------------------------------------------------------------
 CONTROL_MESSAGE_BYTES_MAX = 1 << 20
+CONTROL_REPLY_BYTES_MAX = 9 << 20  # of a reply: to a dump it tells a large value as a whole
 CONTROL_CONNECTIONS_MAX = 256  # of tenants
 CONTROL_CONNECTIONS_PER_TENANT_MAX = 64
 CONTROL_ADMINISTRATORS_MAX = 32  # connections of the administrator, which nobody else can take
@@ -240,6 +241,7 @@ DUMP_PIECE_BYTES = (
 )  # of objects in a step of a message, which has less than two of these; a chain that has more is split
 DUMP_BUCKETS = 4096  # main buckets of the index that are looked at in one step, under an epoch: about a millisecond
 DUMP_MESSAGE_SECONDS = 0.05  # that one message may look at them for; other requests go on between the steps
+DUMP_VALUE_TRIES = 100  # looks at a large value whose parts went while it was looked at, before it is left out
 DUMP_WAIT_SECONDS = 10  # that a message waits for a commit to be finished, the disk to catch up, a tenant's lock
 DUMP_LINE_BYTES_MAX = 1 << 20  # of a line of a dump: the longest value takes 393,216 where each byte is escaped
 RESTORE_OBJECTS = 256  # that are put in one step

@@ -15,9 +15,11 @@ import typer
 
 from splinter import limits
 from splinter.cli.completion import complete_tenant
+from splinter.cli.errors import fail
+from splinter.cli.exit_status import ExitStatus
 from splinter.cli.progress import shown
 from splinter.cli.target import Address, Instance, find_server
-from splinter.cli.told import telling
+from splinter.cli.told import spans, telling
 from splinter.client.dump import Dump
 from splinter.durable.files import Disk
 from splinter.errors import SplinterError
@@ -25,6 +27,7 @@ from splinter.terminal import complain, naming_output, say
 
 STANDARD = "-"  # a file's name: standard input or output
 _MIB = 1 << 20
+_TOLD_MAX = 8  # objects that could not be read, one line each
 
 
 def register(app: typer.Typer) -> None:
@@ -76,8 +79,13 @@ def _warn(made: Dump) -> None:
         more = len(made.without_source) - 8
         told = names + (f" and {more} more" if more > 0 else "")
         complain(f"splinter: without their sources, which a server without a data folder does not have: extensions {told}")
-    if made.incomplete:
-        complain(f"splinter: removed meanwhile, so not all of it is in the dump: tenants {made.incomplete}")
+    for tenant, table, key in made.unreadable[:_TOLD_MAX]:
+        complain(f"splinter: the value of {key!r} in table {table} of tenant {tenant} could not be read, and was left out")
+    removed = set(made.incomplete) - {tenant for tenant, _, _ in made.unreadable}
+    if removed:
+        complain(f"splinter: removed meanwhile, so not all of it is in the dump: tenants {spans(removed)}")
+    if made.unreadable:
+        raise fail(f"{len(made.unreadable)} objects are not in the dump; it has all else", ExitStatus.FAILED)
 
 
 @contextlib.contextmanager

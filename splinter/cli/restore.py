@@ -187,7 +187,8 @@ def _tell(done: Restored, seconds: float) -> None:
         counts = f"{done.tenants:,} tenants, {done.objects:,} objects{over}, {done.extensions:,} extensions"
         complain(f"restored {counts} in {seconds:.1f} s")
     if done.incomplete:
-        complain(f"splinter: removed while the dump was made, so not all of it was there: tenants {spans(done.incomplete)}")
+        told = f"tenants {spans(done.incomplete)}"
+        complain(f"splinter: removed or unreadable when the dump was made, so not all of it was there: {told}")
     if done.not_installed:
         for tenant, name, reason in done.not_installed[:_TOLD_MAX]:
             complain(f"splinter: extension {name!r} of tenant {tenant} was not installed: {reason}")

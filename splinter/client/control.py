@@ -73,13 +73,17 @@ class _Wait:
     counted."""
 
     def __init__(self, seconds: float) -> None:
-        self.left = seconds
+        self.left = self._seconds = seconds
         self._process = process_number()
 
     def check_process(self) -> None:
         """Raises :class:`ForkedError` in a child that was forked since the request began."""
         if self._process != process_number():
             raise ForkedError
+
+    def extend(self, times: int) -> None:
+        """A long reply has come so far that its length is known: it may take as much time again, so many times."""
+        self.left += times * self._seconds
 
     def piece(self) -> float:
         """For how long to wait now. Raises :class:`TimeoutError` when nothing is left."""
@@ -95,7 +99,8 @@ class _Wait:
 class ControlConnection(ProcessOwn):
     """Requests to the control plane; connects when first used, and again when the server has hung up.
 
-    ``timeout`` is in seconds, for each request. Threads may share it: each request under way has a connection of its own.
+    ``timeout`` is in seconds, for each request, and for each MiB of its reply but the first. Threads may share it: each request
+    under way has a connection of its own.
     A forked child makes its own connections. Every request raises :class:`ControlConnectionError` when the server cannot be
     reached, :class:`ControlTimeoutError` when it does not answer, the exception of its error code when it refuses.
     """
@@ -188,8 +193,9 @@ class ControlConnection(ProcessOwn):
 
     def _read(self, connection: socket.socket, wait: _Wait) -> dict[str, Any]:
         (length,) = _LENGTH.unpack(self._read_exactly(connection, _LENGTH.size, wait))
-        if length > limits.CONTROL_MESSAGE_BYTES_MAX:
+        if length > limits.CONTROL_REPLY_BYTES_MAX:
             raise ValueError(f"a reply of {length} bytes")
+        wait.extend(length // limits.CONTROL_MESSAGE_BYTES_MAX)
         reply = msgpack.unpackb(self._read_exactly(connection, length, wait))
         if not isinstance(reply, dict):
             raise ValueError("a reply that is not a map")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from splinter import limits
 from splinter.client.arguments import check_integer
 from splinter.client.control import understood
 from splinter.client.dump_format import (
@@ -26,8 +27,7 @@ from splinter.client.dump_format import (
     part_line,
     tenant_line,
 )
-from splinter.errors import SplinterError, UnknownTenantError
-from splinter.wire import PART_HEAD_BYTES
+from splinter.errors import UnknownTenantError
 
 Request = Callable[..., dict[str, Any]]  # an operation's name and fields: its reply
 
@@ -36,7 +36,8 @@ class Dump:
     """Iterating asks the server, and gives the dump in pieces of whole lines (``docs/reference/dump-format.md``); once.
 
     The counts say how much there was so far. ``without_source``: extensions (tenant, name) whose server has no data folder, and
-    so no source of them. ``incomplete``: tenants that were removed meanwhile. ``done`` of ``total`` tells how far it is.
+    so no source of them. ``unreadable``: objects (tenant, table, key) with large values that could not be read, and were left
+    out. ``incomplete``: tenants that have such, or were removed meanwhile. ``done`` of ``total`` tells how far it is.
     """
 
     def __init__(self, request: Request, tenant: int | None = None, *, with_tokens: bool = False) -> None:
@@ -44,6 +45,7 @@ class Dump:
         self._tenant = None if tenant is None else check_integer("tenant", tenant)
         self.tenants = self.extensions = self.parts = self.objects = self.bytes = 0
         self.without_source: list[tuple[int, str]] = []
+        self.unreadable: list[tuple[int, int, bytes]] = []
         self.incomplete: list[int] = []
         self.done, self.total = 0, 1
         self._digest = hashlib.sha256()
@@ -75,41 +77,31 @@ class Dump:
         if self._tenant is None:  # of one the server has told that it was there to the end
             after = self._begin()[1]
             self.incomplete += [t for t, before in generations.items() if after.get(t, {}).get("generation") != before]
+        self.incomplete = sorted({*self.incomplete, *(tenant for tenant, _, _ in self.unreadable)})
         end = End(self.tenants, self.extensions, self.parts, self.objects, tuple(self.incomplete), self._digest.hexdigest())
         yield self._noted(end_line(end))
 
     def _large_lines(self, one: DumpedObject, generation: int) -> Iterator[bytes]:
-        """The lines of an object that was told with a large value; or of what stands in its place by now."""
-        present: DumpedObject | None = one
-        parts: list[bytes] = []
-        size = misses = 0
-        while present is not None and size < present.length:
-            try:
-                reply = self._request(
-                    "dump.object", tenant=one.tenant, generation=generation, table=one.table, key=one.key, number=len(parts)
-                )  # fmt: skip
-            except UnknownTenantError:
-                if self._tenant is not None:
-                    raise
-                return  # it was removed meanwhile
-            before, present = present, next(objects_told(bytes(reply["object"]), {one.tenant: generation}), None)
-            if present is None or present.value != before.value:
-                parts, size = [], 0  # of another value; the part may be one of the new one, but is not the first
-                misses = 0
-            elif reply["part"]:
-                value = bytes(reply["part"])[PART_HEAD_BYTES + len(one.key) :]
-                parts.append(part_line(DumpedPart(one.tenant, one.table, one.key, len(parts), value)))
-                size += len(value)
-            else:  # it was replaced between the look at the object and that at the part: the next one tells of another
-                misses += 1
-                if misses > 1:
-                    raise SplinterError(
-                        f"the server has lost a part of {one.key!r} in table {one.table} of tenant {one.tenant}"
-                    )
-        if present is not None:
-            self.parts += len(parts)
+        """The lines of what a key has, of which an object with a large value was told."""
+        try:
+            reply = self._request("dump.object", tenant=one.tenant, generation=generation, table=one.table, key=one.key)
+        except UnknownTenantError:
+            if self._tenant is not None:
+                raise
+            return  # it was removed meanwhile
+        value = reply["value"]
+        for present in objects_told(bytes(reply["object"]), {one.tenant: generation}):
+            if value is None:
+                self.unreadable.append((one.tenant, one.table, one.key))
+                return
+            if len(value) != present.length:
+                raise ValueError(f"a value of {len(value)} bytes in place of {present.length}")
+            for number, at in enumerate(range(0, present.length, limits.PART_BYTES)):
+                part = bytes(value[at : at + limits.PART_BYTES])
+                yield self._noted(part_line(DumpedPart(one.tenant, one.table, one.key, number, part)))
+                self.parts += 1
             self.objects += 1
-            yield self._noted(b"".join(parts) + object_line(present))
+            yield self._noted(object_line(present))
 
     def _noted(self, lines: bytes) -> bytes:
         self._digest.update(lines)

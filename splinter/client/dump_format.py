@@ -85,7 +85,7 @@ class DumpedPart(NamedTuple):
 
 @dataclass(frozen=True)
 class End:
-    """The last line: counts; tenants that were removed while the dump was made; SHA-256 of all bytes before this line."""
+    """The last line: counts; tenants of which it has not all; SHA-256 of all bytes before this line."""
 
     tenants: int
     extensions: int

@@ -64,7 +64,7 @@ class Restored:
     over: int = 0  # that had expired, and were left out
     extensions: int = 0  # that were installed
     not_installed: list[tuple[int, str, str]] = field(default_factory=list)  # tenant, name, why
-    incomplete: list[int] = field(default_factory=list)  # tenants that had been removed while the dump was made
+    incomplete: list[int] = field(default_factory=list)  # tenants of which the dump has not all
 
 
 @dataclass

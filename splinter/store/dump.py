@@ -39,19 +39,29 @@ from splinter.store.objects import (
     object_value_length,
 )
 from splinter.store.operations import store_delete, store_find, store_put
-from splinter.store.parts import find_part
+from splinter.store.parts import part_size, parts_of, sound_part
 from splinter.store.publication import EXPECT_ABSENT
 from splinter.store.reclaim import reclaim
-from splinter.store.records import Account, Bucket, Descriptor, Dumped, Object
+from splinter.store.records import Account, Bucket, Descriptor, Dumped, Large, Object
 from splinter.store.snapshots import shown
-from splinter.wire import DUMPED_BYTES, DUMPED_LARGE, DUMPED_OBJECT, DUMPED_PART, LARGE_BYTES, PART_KEY_BYTES
+from splinter.wire import (
+    DUMPED_BYTES,
+    DUMPED_LARGE,
+    DUMPED_OBJECT,
+    DUMPED_PART,
+    LARGE_BYTES,
+    PART_HEAD_BYTES,
+    PART_KEY_BYTES,
+)
 
 # Of all objects of a chain of the index, and of the addresses where they are.
 CHAIN_BYTES_MAX = (
     limits.CHAIN_BUCKETS_MAX * limits.BUCKET_ENTRIES * (DUMPED_BYTES + (limits.KEY_BYTES_MAX + limits.VALUE_BYTES_MAX + 7 & -8))
 )
 CHAIN_ADDRESSES_BYTES = limits.CHAIN_BUCKETS_MAX * limits.BUCKET_ENTRIES * 8
-UNSOUND = -1  # in place of a count
+ONE_BYTES_MAX = DUMPED_BYTES + (limits.KEY_BYTES_MAX + limits.VALUE_BYTES_MAX + 7 & -8) + limits.LARGE_BYTES_MAX  # of dump_key
+ONE_ADDRESSES_BYTES = limits.PARTS_MAX * 8
+UNSOUND = -1  # in place of a count, or of bytes
 
 _CONTROL = limits.PARTICIPANT_CONTROL
 _HIDDEN = -1  # in place of a count: somebody is in the middle of a deletion
@@ -160,11 +170,14 @@ def _copy(store: int, found: int, ahead: int, target: int) -> int:
 
 @njit(cache=True)
 def dump_key(
-    store: int, tenant: int, table: int, key: int, key_length: int, number: int, now: int, ahead: int, target: int
+    store: int, tenant: int, table: int, key: int, key_length: int, now: int, ahead: int, target: int, addresses: int
 ) -> tuple[int, int]:  # fmt: skip
-    """Copy the object of a key to ``target``, as a DUMPED, and behind it, if the value is large, its part ``number``, whole.
+    """Copy the object of a key to ``target``, as a DUMPED, and behind it, if the value is large, all of that: ONE_BYTES_MAX.
+    ``addresses``: room for ONE_ADDRESSES_BYTES.
 
-    Returns the bytes of both; 0: there is no object; part of 0 bytes: there is none such, or none any more.
+    Returns the bytes of both; 0: there is no object; value of 0 bytes: it is not large; UNSOUND: a part is not there, or not
+    what it should be. So it is when the object is replaced meanwhile: then the next look finds another one. All parts are found
+    before any is copied, as the epoch keeps what was found: who replaces the value has that much less time to do it in.
     """
     found = store_find(store, tenant, table, key, key_length, 0)
     if found == 0 or is_over(found, now):
@@ -172,12 +185,18 @@ def dump_key(
     written = _copy(store, found, ahead, target)
     if not is_large(found):
         return written, 0
-    word = find_part(store, participant_at(store, _CONTROL), tenant, object_value(found), number)[1]
-    if word == 0:
-        return written, 0
-    part = word_object(store, word)
-    copy_bytes(target + written, object_value(part), object_value_length(part))
-    return written, object_value_length(part)
+    large, me = object_value(found), participant_at(store, _CONTROL)
+    count = parts_of(Large(large).length)
+    for number in range(count):
+        part = sound_part(store, me, tenant, table, key, key_length, large, number)
+        if part == 0:
+            return written, UNSOUND
+        store64(addresses + number * 8, object_value(part) + PART_HEAD_BYTES + key_length)
+    end = target + written
+    for number in range(count):
+        copy_bytes(end, load64(addresses + number * 8), part_size(large, number))
+        end += part_size(large, number)
+    return written, Large(large).length
 
 
 # --- putting back ----------------------------------------------------------------------------------------------------------

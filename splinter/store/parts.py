@@ -66,19 +66,29 @@ def find_part(store: int, me: int, tenant: int, large: int, number: int) -> tupl
 def are_whole(store: int, me: int, tenant: int, table: int, key: int, key_length: int, large: int) -> int:
     """OK when all parts of a value are there, each of its length, and tell this key; else NOT_FOUND. The caller holds the
     tenant's lock."""
-    left = Large(large).length
-    for number in range(parts_of(left)):
-        word = find_part(store, me, tenant, large, number)[1]
-        if word == 0:
+    for number in range(parts_of(Large(large).length)):
+        if sound_part(store, me, tenant, table, key, key_length, large, number) == 0:
             return Status.NOT_FOUND
-        found = word_object(store, word)
-        told, size = Part(object_value(found)), PART_HEAD_BYTES + key_length + min(left, _PART_BYTES)
-        if object_value_length(found) != size or told.table != table or told.key_length != key_length:
-            return Status.NOT_FOUND
-        if not keys_equal(object_value(found) + PART_HEAD_BYTES, key, key_length):
-            return Status.NOT_FOUND
-        left -= _PART_BYTES
     return Status.OK
+
+
+@njit(cache=True)
+def part_size(large: int, number: int) -> int:
+    """How many bytes of its value a part has."""
+    return min(Large(large).length - number * _PART_BYTES, _PART_BYTES)
+
+
+@njit(cache=True)
+def sound_part(store: int, me: int, tenant: int, table: int, key: int, key_length: int, large: int, number: int) -> int:
+    """The address of a part that has its length and tells this key; 0: there is none."""
+    word = find_part(store, me, tenant, large, number)[1]
+    if word == 0:
+        return 0
+    found = word_object(store, word)
+    told, size = Part(object_value(found)), PART_HEAD_BYTES + key_length + part_size(large, number)
+    if object_value_length(found) != size or told.table != table or told.key_length != key_length:
+        return 0
+    return found if keys_equal(object_value(found) + PART_HEAD_BYTES, key, key_length) else 0
 
 
 @njit(cache=True)

@@ -28,6 +28,8 @@ from splinter.server.control import fields
 from splinter.store.dump import (
     CHAIN_ADDRESSES_BYTES,
     CHAIN_BYTES_MAX,
+    ONE_ADDRESSES_BYTES,
+    ONE_BYTES_MAX,
     UNSOUND,
     count_dumped,
     dump_chains,
@@ -49,7 +51,6 @@ _MESSAGE_BYTES_MAX = limits.CONTROL_MESSAGE_BYTES_MAX
 _PAUSE_SECONDS = 0.001  # between two looks at what will change soon
 _DISK_SECONDS = 0.005
 _SOURCES_BYTES = 512 << 10  # of extensions, in one message
-_ONE_BYTES = DUMPED_BYTES + limits.KEY_BYTES_MAX + 2 * limits.VALUE_BYTES_MAX + 8  # an object, and a part
 _PLACE_BYTES = 4  # tenant and table, in front of a key
 _CONTROL = limits.PARTICIPANT_CONTROL
 _Handler = Callable[[dict[Any, Any]], Awaitable[dict[str, Any]]]
@@ -157,16 +158,19 @@ class Dumps:
         return {"objects": b"".join(pieces), "next": bucket if bucket < self._walk.buckets else None, "behind": behind}
 
     async def _dump_object(self, request: dict[Any, Any]) -> dict[str, Any]:
-        """Tell the object of a key, as it is now, and part ``number`` of its value, if that is large."""
+        """Tell the object of a key, as it is now, and all of its value, if that is large; nil where that cannot be read."""
         self._require_administrator(request)
         tenant = fields.integer(request, "tenant", 1, self._tenants.count_max - 1)
         self._require(tenant, fields.integer(request, "generation", 0, (1 << 32) - 1))
         table = fields.integer(request, "table", 0, limits.TABLES_MAX - 1)
         key = fields.binary(request, "key", 1, limits.KEY_BYTES_MAX)
-        number = fields.integer(request, "number", 0, limits.PARTS_MAX - 1)
-        found, part = self._walk.one(tenant, table, key, number)
+        for _ in range(limits.DUMP_VALUE_TRIES):
+            found, value = self._walk.one(tenant, table, key)
+            if value is not None:
+                break
+            await asyncio.sleep(0)  # it was replaced in the midst of it, or has lost a part
         await self._until_durable(tenant)
-        return {"object": found, "part": part}
+        return {"object": found, "value": value}
 
     async def _restore_begin(self, request: dict[Any, Any]) -> dict[str, Any]:
         """Tell which generation of a tenant ``restore.objects`` is to be for."""
@@ -273,17 +277,18 @@ class ChainWalk:
         piece, behind = part_of_chain(found, behind, _PIECE_BYTES)  # it is one chain
         return piece, bucket if behind is not None else int(following), behind
 
-    def one(self, tenant: int, table: int, key: bytes, number: int) -> tuple[bytes, bytes]:
-        """The object of a key, and a part of its value; b"" for what there is not."""
+    def one(self, tenant: int, table: int, key: bytes) -> tuple[bytes, bytes | None]:
+        """The object of a key, and all of its value, if that is large; b"" for what there is not. None: some of it was not
+        there, or not what it should be."""
         store = self._store
-        target, raw = np.empty(_ONE_BYTES, np.uint8), np.frombuffer(key, np.uint8)
+        target, raw = np.empty(ONE_BYTES_MAX + ONE_ADDRESSES_BYTES, np.uint8), np.frombuffer(key, np.uint8)
         at = int(target.ctypes.data)
         with store.epoch():
             now = store.now_ns
-            size, part = dump_key(
-                store.address, tenant, table, int(raw.ctypes.data), len(key), number, now, time.time_ns() - now, at
+            size, length = dump_key(
+                store.address, tenant, table, int(raw.ctypes.data), len(key), now, time.time_ns() - now, at, at + ONE_BYTES_MAX
             )  # fmt: skip
-        return ctypes.string_at(at, int(size)), ctypes.string_at(at + int(size), int(part))
+        return ctypes.string_at(at, int(size)), ctypes.string_at(at + int(size), int(length)) if length >= 0 else None
 
 
 def part_of_chain(found: bytes, behind: bytes | None, room: int) -> tuple[bytes, bytes | None]:

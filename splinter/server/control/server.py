@@ -35,7 +35,7 @@ from splinter.server.control.usage import Others
 from splinter.server.processes import OomPreference, keep_shared_memory
 from splinter.server.shared import Shared
 from splinter.server.worker_statistics import latency_statistics
-from splinter.store.dump import count_dumped, dump_chains, put_dumped
+from splinter.store.dump import count_dumped, dump_chains, dump_key, put_dumped
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
 from splinter.store.operations import store_delete, store_put
 from splinter.store.reclaim import reclaim
@@ -89,6 +89,7 @@ def warm_store(store: Store) -> None:
     tenant_charge_code(at, me, nobody, 0, False)
     dump_chains(at, nobody, 0, 0, 0, 0, 0, 0, 0)
     count_dumped(0, 0)
+    dump_key(at, nobody, 0, at, 1, 0, 0, 0, 0)
     put_dumped(at, me, nobody, 0, 0, 0, 0, False)
     epoch_leave(at, me)
 
@@ -140,7 +141,7 @@ class _Connection:
     def write(self, reply: dict[str, Any]) -> None:
         """Send a reply, as much of it as the kernel takes at once; the rest with ``drain``."""
         body = msgpack.packb(reply)
-        if len(body) > limits.CONTROL_MESSAGE_BYTES_MAX:
+        if len(body) > limits.CONTROL_REPLY_BYTES_MAX:
             body = msgpack.packb(refusal(ControlError("the reply is too large for one message", "message_too_large")))
         self.writer.write(_LENGTH.pack(len(body)) + body)
 

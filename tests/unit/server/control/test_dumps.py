@@ -15,7 +15,7 @@ import pytest
 from splinter import limits
 from splinter.client.admin import Admin
 from splinter.client.dump import Dump
-from splinter.client.dump_format import DumpedObject, dumped
+from splinter.client.dump_format import DumpedObject, DumpedPart, dumped
 from splinter.client.dump_reader import DumpReader
 from splinter.client.restore import Into, Restored
 from splinter.errors import (
@@ -32,7 +32,9 @@ from splinter.server.control.dumps import part_of_chain
 from splinter.store.index import word_object
 from splinter.store.layout import BUCKET, DURABILITY_ALWAYS, ENTRY_DELETING
 from splinter.store.objects import object_key, object_key_length, object_table
+from splinter.wire import PART_KEY_STRUCT, PART_STRUCT
 from tests.support.dumps import HEADER, TENANT, resealed, sealed
+from tests.support.large import put_large
 from tests.unit.server.control.conftest import CREDENTIAL, Control
 
 SOURCE = """
@@ -380,6 +382,66 @@ def test_a_restore_is_on_the_disk_when_it_is_told(impatient: Control):
     with pytest.raises(DiskFailedError):
         admin.restore(pieces, to=8)
     control.store.accounts[8]["durability"] = 0
+
+
+# --- large values ------------------------------------------------------------------------------------------------------------
+
+
+def values_of(pieces: Any) -> dict[tuple[int, bytes], bytes]:
+    """The values of a dump, large ones put together, by tenant and key; no key comes twice."""
+    found: dict[tuple[int, bytes], bytes] = {}
+    parts = b""
+    for record in DumpReader(pieces):
+        if isinstance(record, DumpedPart):
+            parts += record.value
+        elif isinstance(record, DumpedObject):
+            assert (record.tenant, record.key) not in found
+            found[record.tenant, record.key], parts = parts or record.value, b""
+    return found
+
+
+@pytest.mark.parametrize("size", [limits.VALUE_BYTES_MAX + 1, 3 * limits.PART_BYTES, limits.LARGE_BYTES_MAX])
+def test_a_large_value_is_told_as_a_whole_also_when_it_is_replaced_all_the_time(control: Control, admin: Admin, size: int):
+    admin.create_tenant(7)
+    put_large(control.store, 7, 0, b"key", 1, bytes(size))
+    connection, asked = control.connect(), 0
+
+    def request(op: str, **fields: Any) -> dict[str, Any]:
+        """Between any two messages there is another value."""
+        nonlocal asked
+        asked += 1
+        assert asked < 50, "the dump does not end"
+        if size < limits.LARGE_BYTES_MAX:  # the store has no room for two of these
+            put_large(control.store, 7, 0, b"key", 1 + asked, bytes([asked]) * size)
+        return connection.request(op, credential=CREDENTIAL, **fields)
+
+    dump = Dump(request, 7)
+    ((_, value),) = values_of(dump).items()
+    assert len(value) == size and value == value[:1] * size and dump.unreadable == []
+    control.end(15)
+    assert control.store.problems() == []
+
+
+@pytest.mark.parametrize("other", [None, b"short", bytes(limits.VALUE_BYTES_MAX)])
+def test_a_value_that_cannot_be_read_is_named_and_all_else_is_dumped(control: Control, admin: Admin, other: bytes | None):
+    store = control.store
+    made = {tenant: fill(control, tenant, 100) for tenant in (3, 7) if admin.create_tenant(tenant)}
+    put_large(store, 7, 2, b"bad", 5, bytes(200_000))
+    put_large(store, 7, 2, b"good", 6, bytes(200_000))
+    lost = PART_KEY_STRUCT.pack(5, 1)
+    if other is None:
+        assert store.delete(7, limits.TABLE_PARTS, lost)
+    else:
+        store.put(7, limits.TABLE_PARTS, lost, PART_STRUCT.pack(2, 3, 0) + b"bad" + other[8 + 3 :])
+    for only in (None, 7):
+        dump = admin.dump(only)
+        pieces = list(dump)
+        assert dump.unreadable == [(7, 2, b"bad")] and dump.incomplete == [7]
+        assert admin.restore(pieces, tenant=7, to=8, into=Into.REPLACE).incomplete == [8]
+        assert (7, b"bad") not in values_of(pieces) and values_of(pieces)[7, b"good"] == bytes(200_000)
+        assert len(values_of(pieces)) == 101 + (100 if only is None else 0)
+        assert contents(store, 8).keys() == made[7].keys() | {(2, b"good")}
+    store.delete(7, 2, b"bad")
 
 
 # --- cursors and objects that a client makes up ---------------------------------------------------------------------------
