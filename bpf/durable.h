@@ -17,7 +17,15 @@ static __always_inline int is_durable(const struct account *account, __u64 seque
            sequence <= *(volatile __u64 *)&account->durable;
 }
 
-/* The same of what a look-up has found: the object of a version, or (0) none, which tells of the last deletion. */
+/* The last deletion that a look-up which found nothing may have seen: as last_deletion() of splinter/store/snapshots.py. */
+static __always_inline __u64 last_deletion(const struct account *account)
+{
+    __u64 deleted = *(volatile __u64 *)&account->deleted, sequence = *(volatile __u64 *)&account->sequence;
+
+    return deleted < sequence ? deleted : sequence;
+}
+
+/* Whether it may be told what a look-up has found: the object of a version, or (0) none, which tells of the last deletion. */
 static __always_inline int may_be_told(__u32 tenant, __u64 version)
 {
     struct account *account;
@@ -25,7 +33,7 @@ static __always_inline int may_be_told(__u32 tenant, __u64 version)
     if (!DURABLE)
         return 1;
     account = bpf_map_lookup_elem(&accounts, &tenant);
-    return account && is_durable(account, version ? version >> 1 : *(volatile __u64 *)&account->deleted);
+    return account && is_durable(account, version ? version >> 1 : last_deletion(account));
 }
 
 #endif

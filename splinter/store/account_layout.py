@@ -27,7 +27,9 @@ ACCOUNT = np.dtype(
         # Number of the tenant's last commit, from 1, counted on over its removal: a put, a delete, a transaction of many. A
         # commit happens when it is counted. Writer: lock's holder, in the step of the commit
         ("sequence", "<u8"),
-        ("deleted", "<u8"),  # number of the last commit that deletes. Writer: lock's holder, before the object is unlinked
+        # number of the last commit that deletes, or that was about to and was taken back. Writer: lock's holder, before the
+        # object is unlinked
+        ("deleted", "<u8"),
         ("deletions", "<u8"),  # objects deleted so far: where in its DELETION ring the next one stands. Writer: lock's holder
         # Whose turn it is to write, while all others are held back (splinter.store.turns); 0: nobody's. Writer: lock's holder,
         # who takes it from 0 or from the dead; 0 by who has it

@@ -57,6 +57,16 @@ def note_deletion(store: int, tenant: int, number: int, sequence: int, unit: int
     store64_release(Account(account_of(store, tenant)).at.deleted, sequence)
 
 
+@njit(cache=True, forceinline=True)
+def last_deletion(store: int, tenant: int) -> int:
+    """The last commit whose deletions somebody may have seen who has just found nothing.
+
+    That one is counted. ``deleted`` may name one that is not, or that was taken back: nobody took its objects for deleted.
+    """
+    account = Account(account_of(store, tenant))
+    return min(load64_acquire(account.at.deleted), load64_acquire(account.at.sequence))
+
+
 @njit(cache=True)
 def _ring_of(store: int, tenant: int) -> int:
     return Descriptor(store).deletions + tenant * DELETION_RING_BYTES

@@ -24,6 +24,7 @@ from splinter.store.accounts import account_of
 from splinter.store.layout import DURABILITY_ALWAYS
 from splinter.store.outcomes import EFFECT_NONE
 from splinter.store.records import Account, Descriptor, LogRing
+from splinter.store.snapshots import last_deletion
 from splinter.worker.latencies import record_since
 from splinter.worker.layout import HELD_BYTES, OPCODES, TENANT_COUNTERS_BYTES
 from splinter.worker.records import Counters, Frame, Header, Held, TenantCounters, Worker
@@ -56,7 +57,7 @@ def show_missing(w: int, tenant: int) -> None:
     """The reply will tell that there is no such object: so it shows the last deletion."""
     worker = Worker(w)
     if worker.log != 0 and tenant < limits.TENANTS_MAX:
-        worker.shown = max(worker.shown, load64_acquire(Account(account_of(worker.store, tenant)).at.deleted))
+        worker.shown = max(worker.shown, last_deletion(worker.store, tenant))
 
 
 @njit(cache=True, forceinline=True)

@@ -14,8 +14,6 @@ from numba import njit
 
 from splinter import limits
 from splinter.ext.abi import ExtensionError, Isolation
-from splinter.native.atomics import load64_acquire
-from splinter.store.accounts import account_of
 from splinter.store.clock import clock_of_turn, turn_now
 from splinter.store.commit_layout import READ_BYTES, WRITE_BYTES, WRITE_DELETES
 from splinter.store.hashing import identity_of, store_hash
@@ -23,8 +21,8 @@ from splinter.store.layout import LARGE_FORM
 from splinter.store.objects import is_over, mark_used, object_expires, object_form, object_value, object_version
 from splinter.store.operations import store_find_at
 from splinter.store.publication import EXPECT_ABSENT
-from splinter.store.records import Account, Descriptor, Write
-from splinter.store.snapshots import UNKNOWN, snapshot_of
+from splinter.store.records import Descriptor, Write
+from splinter.store.snapshots import UNKNOWN, last_deletion, snapshot_of
 from splinter.store.transactions import note_read, note_write, standing_write, write_size
 from splinter.worker.adding import COUNTER_BYTES, add_to_counter
 from splinter.worker.records import Frame
@@ -120,7 +118,7 @@ def show_to_task(store: int, frame_at: int, found: int) -> None:
     if found != 0:
         frame.shown = max(frame.shown, object_version(found) >> 1)
     else:
-        frame.shown = max(frame.shown, load64_acquire(Account(account_of(store, frame.tenant)).at.deleted))
+        frame.shown = max(frame.shown, last_deletion(store, frame.tenant))
 
 
 @njit(cache=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from splinter.client import Client
-from splinter.errors import RequestTimeoutError, VersionChangedError
+from splinter.errors import QuotaExceededError, RequestTimeoutError, VersionChangedError
 from tests.support.servers import RunningServer, running_server
 
 READER = """
@@ -132,3 +132,18 @@ def test_what_a_worker_held_back_when_it_died_is_asked_for_again(server: Running
             assert not asked.done()
         asked.result(LONG_SECONDS)
     assert writer.get(b"key") == b"value"
+
+
+def test_a_transaction_that_is_refused_leaves_nothing_to_wait_for(server: RunningServer) -> None:
+    """It had hidden an object already, by a commit that then was none."""
+    tenant = server.admin().create_tenant(quota_bytes=1 << 16)
+    client = server.client(tenant, timeout=LONG_SECONDS)
+    client.put(b"kept", b"value")
+    with pytest.raises(QuotaExceededError):
+        for number in range(100):
+            client.put(number, bytes(900))
+    with pytest.raises(QuotaExceededError), client.transaction() as changes:
+        changes.delete(b"kept")
+        changes.put(b"large", bytes(900))
+    assert client.get(b"missing") is None
+    assert client.multiget([b"kept", b"missing"]) == [b"value", None]

@@ -7,6 +7,8 @@ import random
 import pytest
 
 from splinter import limits
+from splinter.errors import Status
+from splinter.store.snapshots import last_deletion
 from splinter.store.store import Store
 from tests.support.transactions import Transaction, UnknownError
 
@@ -91,3 +93,20 @@ def test_other_tenants_commits_do_not_matter(store: Store):
         store.delete(2, 0, b"key")
     assert (reader.get(b"key"), reader.get(b"absent")) == (b"mine", None)
     reader.end()
+
+
+def test_a_deletion_that_was_taken_back_is_none_that_anybody_has_seen(store: Store):
+    """Whoever finds nothing waits for the disk to have the last deletion: it must be one that comes to the disk."""
+    store.put(TENANT, 0, b"gone", b"value")
+    store.delete(TENANT, 0, b"gone")
+    store.put(TENANT, 0, b"kept", b"value")
+    account = store.accounts[TENANT]
+    seen, store.accounts[TENANT]["quota_bytes"] = int(account["sequence"]), account["bytes_used"]
+    assert last_deletion(store.address, TENANT) == seen - 1
+    writer = Transaction(store, TENANT)
+    writer.delete(b"kept")
+    writer.put(b"large", bytes(1000))
+    assert writer.end() == Status.QUOTA_EXCEEDED
+    assert (store.get(TENANT, 0, b"kept"), int(account["sequence"])) == (b"value", seen)
+    assert account["deleted"] > seen
+    assert last_deletion(store.address, TENANT) == seen
