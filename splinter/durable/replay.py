@@ -10,6 +10,7 @@ have been acknowledged: then entries wait as long as those before them can be la
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from splinter import limits
 from splinter.errors import ServerError, Status
 from splinter.store.commit_layout import LOGGED_BYTES
+from splinter.store.compaction import compact, slabs_left
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
 from splinter.store.reclaim import reclaim
 from splinter.store.restore import FOUND_BYTES, find_entries, restore_copies, restore_entries
@@ -26,6 +28,7 @@ from splinter.store.store import Store
 
 _CONTROL = limits.PARTICIPANT_CONTROL
 _RECLAIM_SLOTS = 1 << 20
+_ROOM_SECONDS = 1.0  # for emptying sparse slabs, where memory is short
 _NOTHING = np.empty(0, np.uint8)
 # What an entry follows comes at the latest in the log process's next turn (splinter.durable.logger). These are the groups of
 # two turns, at most.
@@ -55,6 +58,7 @@ class Replay:
         self.has_begun = False
         self.entries = 0  # restored, or passed over
         self.objects = 0  # restored from copied slots
+        self._short_at = -1  # where there was no memory last
 
     def begin(self, places: np.ndarray) -> None:
         """Take the TENANT_PLACE records of a snapshot: its objects are of these generations, and have these entries in them.
@@ -95,9 +99,12 @@ class Replay:
         rows = np.ascontiguousarray(np.stack((found[order, 2], born[order] <= patient), axis=1, dtype=np.int64))
         left = np.empty(count, np.int64)
         arrays = (self._numbers, self._generations, left)
-        status, waiting = self._within_epoch(
-            restore_entries, base, int(rows.ctypes.data), count, *(int(array.ctypes.data) for array in arrays)
-        )  # fmt: skip
+        while True:  # what was restored is passed over the next time
+            status, waiting = self._within_epoch(
+                restore_entries, base, int(rows.ctypes.data), count, *(int(array.ctypes.data) for array in arrays)
+            )  # fmt: skip
+            if status != Status.OUT_OF_MEMORY or not self._makes_room(int(self._numbers.sum())):
+                break
         self._check(status)
         kept = np.sort(order[left[:waiting]])
         sizes = [int.from_bytes(data[at : at + 4].tobytes(), "little") for at in found[kept, 2]]
@@ -109,11 +116,15 @@ class Replay:
         """Restore copied slots of a snapshot. Raises as :meth:`group`."""
         data = np.frombuffer(payload, np.uint8)
         base = int(data.ctypes.data)
-        status, count, end = self._within_epoch(restore_copies, base, base + len(data), int(self._wanted.ctypes.data))
+        end = base
+        while True:
+            status, count, end = self._within_epoch(restore_copies, end, base + len(data), int(self._wanted.ctypes.data))
+            self.objects += int(count)
+            if status != Status.OUT_OF_MEMORY or not self._makes_room(int(end)):
+                break
         if status == Status.BAD_LENGTH:
             raise DamagedEntryError(int(end) - base)
         self._check(status)
-        self.objects += int(count)
 
     def end(self) -> int:
         """There are no more groups: say that all that is there now is on disk.
@@ -140,6 +151,18 @@ class Replay:
         finally:
             epoch_leave(address, _CONTROL)
             reclaim(address, _CONTROL, _RECLAIM_SLOTS)
+
+    def _makes_room(self, place: int) -> bool:
+        """There was no memory for what stands at ``place``, which grows. Whether there may be now: what was replaced on the way
+        there is free, and sparse slabs are emptied, as in a store that serves."""
+        is_further, self._short_at = place != self._short_at, place
+        if is_further:
+            return True
+        address = self._store.address
+        before, until = int(slabs_left(address)), time.monotonic() + _ROOM_SECONDS
+        while int(slabs_left(address)) <= before and time.monotonic() < until:
+            self._within_epoch(compact, time.monotonic_ns(), True)
+        return int(slabs_left(address)) > before
 
     def _check(self, status: int) -> None:
         if status == Status.OUT_OF_MEMORY:

@@ -50,9 +50,12 @@ def entries(payload: bytes) -> Iterator[np.void]:
         at += size
 
 
-def restored(payloads: list[bytes], store: Store, *, snapshot: bytes = b"", numbers: np.ndarray | None = None) -> Store:
-    """A new store from what was logged of ``store``: the tenants that are active there, with their generations."""
-    made = Store.create(len(store.slabs_region.array(np.dtype("u1"))) * 8 // 7 + (1 << 20), participants=2)
+def restored(
+    payloads: list[bytes], store: Store, *, snapshot: bytes = b"", numbers: np.ndarray | None = None, memory: int = 0
+) -> Store:
+    """A new store, of so much ``memory`` (by default rather more), from what was logged of ``store``: the tenants that are
+    active there, with their generations."""
+    made = Store.create(memory or len(store.slabs_region.array(np.dtype("u1"))) * 8 // 7 + (1 << 20), participants=2)
     generations = store.accounts["active"].astype(np.int64)
     for tenant in np.flatnonzero(generations):
         made.open_tenant(int(tenant), generation=int(generations[tenant]))
