@@ -132,11 +132,23 @@ def group_at(data: np.ndarray, place: int, folder: int) -> Group | None:
 def later_group(data: np.ndarray, place: int, folder: int, number: int) -> int | None:
     """Where, from a place on, a whole header of a group stands that has a greater number; None: nowhere."""
     first = -(-place // GROUP_ALIGN_BYTES)
+    numbers = _numbers(data, first)
+    rows = np.flatnonzero(numbers > np.uint64(number))
+    places = ((first + int(row)) * GROUP_ALIGN_BYTES for row in rows)
+    return next((place for place in places if header_at(data, place, folder) is not None), None)
+
+
+def last_group(data: np.ndarray, folder: int, first: int, end: int) -> int | None:
+    """Where a whole header of the last group stands whose number is from ``first`` up to ``end``, without that; None:
+    nowhere."""
+    numbers = _numbers(data, 0)
+    rows = np.flatnonzero((numbers >= np.uint64(first)) & (numbers < np.uint64(end)))
+    places = (int(row) * GROUP_ALIGN_BYTES for row in rows[np.argsort(numbers[rows])][::-1])
+    return next((place for place in places if header_at(data, place, folder) is not None), None)
+
+
+def _numbers(data: np.ndarray, first: int) -> np.ndarray:
+    """What may be a group's number, of all sectors from ``first`` on; 0 where nothing looks like a group."""
     rows = data[: len(data) // GROUP_ALIGN_BYTES * GROUP_ALIGN_BYTES].reshape(-1, GROUP_ALIGN_BYTES)[first:, :GROUP_BYTES]
-    magic = np.ascontiguousarray(rows[:, :4]).view("<u4")[:, 0]
-    for row in np.flatnonzero(magic == _MAGIC):
-        at = (first + int(row)) * GROUP_ALIGN_BYTES
-        header = header_at(data, at, folder)
-        if header is not None and int(header["number"]) > number:
-            return at
-    return None
+    heads = np.ascontiguousarray(rows).view(GROUP)[:, 0]
+    return np.where(heads["magic"] == _MAGIC, heads["number"], np.uint64(0))

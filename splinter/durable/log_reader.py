@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from splinter.durable.files import Disk, mapped
-from splinter.durable.groups import GROUP_BYTES, DamageError, Group, group_at, header_at, later_group, span
+from splinter.durable.groups import GROUP_BYTES, DamageError, Group, group_at, header_at, last_group, later_group, span
 from splinter.durable.segments import Confirmed, LogFailedError, names_in
 
 
@@ -76,11 +76,11 @@ class LogReader:
                 return self._missing(self._folder / "", 0)
             return None
         path, place = self._begins[max(before)], 0
-        for _ in range(self.number - max(before)):
-            header = header_at(self._data[path], place, self._identity)
-            if header is None:
-                return path, place
-            place += span(int(header["bytes"]))
+        behind = last_group(self._data[path], self._identity, max(before), self.number)
+        if behind is not None:
+            header = header_at(self._data[path], behind, self._identity)
+            assert header is not None
+            place = behind + span(int(header["bytes"]))
         return self._following(path, place)
 
     def _following(self, path: Path, place: int) -> tuple[Path, int]:
@@ -142,3 +142,17 @@ class LogReader:
         if self._salvage is None:
             raise damage
         self._salvage(damage)
+
+
+def next_group(folder: Path, identity: int, first: int, disk: Disk) -> int:
+    """The number with which a log goes on that has been forgotten up to ``first``: greater than that of any group which is
+    whole on the disk.
+
+    Such a group may have been acknowledged, whatever ``confirmed`` says: a writer may have died before it could say so, and
+    that file may be damaged, missing, or older than the log. A number that is given out twice would hide the group. Raises as
+    :class:`LogReader`.
+    """
+    log = LogReader(folder, identity, max(first, Confirmed(folder).number + 1), disk=disk)
+    for _ in log:
+        pass
+    return log.number

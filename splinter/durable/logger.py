@@ -34,7 +34,8 @@ from splinter import limits
 from splinter.durable.disk_state import DiskState, now_ns
 from splinter.durable.files import Disk
 from splinter.durable.groups import TENANT_PLACE, DamageError
-from splinter.durable.segments import Confirmed, LogFailedError, LogWriter
+from splinter.durable.log_reader import next_group
+from splinter.durable.segments import CONFIRMED, Confirmed, LogFailedError, LogWriter
 from splinter.durable.snapshots import SnapshotWriter, copied, first_group, snapshots_in
 from splinter.store.log import LogRings
 from splinter.store.store import Store
@@ -116,19 +117,22 @@ class Logger:
     """What the log process does."""
 
     def __init__(self, store: Store, rings: LogRings, paths: Paths, state: DiskState | None = None) -> None:
-        """Raises :class:`LogFailedError` when nothing can be written. ``state``: where to tell how the disk does."""
+        """Raises :class:`LogFailedError` when nothing can be written, and :class:`DamageError` when the end of the log that is
+        there cannot be found. ``state``: where to tell how the disk does."""
         self._store, self._rings, self._paths = store, rings, paths
         self._state = state or DiskState()
         walk_ends(store.address)  # an earlier log process may have been in the middle of one
         for unfinished in paths.snapshots.glob("*.new"):
             paths.disk.remove(unfinished)
+        whole = snapshots_in(paths.snapshots)
+        if Confirmed(paths.log).is_damaged:
+            _log.error("%s is damaged: the log's end is found by reading all of it", paths.log / CONFIRMED)
+        number = next_group(paths.log, paths.identity, first_group(whole[-1]) if whole else 1, paths.disk)
         self._writer = LogWriter(
-            paths.log, paths.identity, Confirmed(paths.log).number + 1, disk=paths.disk, segment_bytes=paths.segment_bytes,
-            clock=lambda: store.now_ns,
-        )  # fmt: skip
+            paths.log, paths.identity, number, disk=paths.disk, segment_bytes=paths.segment_bytes, clock=lambda: store.now_ns
+        )
         self._snapshot: _Snapshot | None = None
         self._snapshot_at = 0.0  # not before this time, monotonic seconds
-        whole = snapshots_in(paths.snapshots)
         self._last_bytes = whole[-1].stat().st_size if whole else 0
         # Since the last snapshot began. Who is started again and again leaves each time a segment, however little is in it.
         self._logged_bytes = self._writer.kept_bytes
@@ -319,11 +323,12 @@ class Logger:
 
 
 def begin(store: Store, rings: LogRings, paths: Paths, state: DiskState) -> Logger:
-    """What writes the log, as soon as the disk has room for it; until then writes are refused, and reads go on."""
+    """What writes the log, as soon as the disk has room for it, and the end of the log that there is can be found; until then
+    writes are refused, and reads go on."""
     while True:
         try:
             return Logger(store, rings, paths, state)
-        except LogFailedError as error:
+        except (LogFailedError, DamageError) as error:
             if state.refused_age_ns is None:
                 _log.error("%s; writes are refused, reads are served; tried again", error)
             rings.tell_failed(is_failed=True)

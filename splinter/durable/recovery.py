@@ -16,7 +16,7 @@ from splinter.durable.folder import DataFolder
 from splinter.durable.groups import DamageError, Group, Kind
 from splinter.durable.log_reader import LogReader
 from splinter.durable.replay import DamagedEntryError, Replay
-from splinter.durable.segments import Confirmed
+from splinter.durable.segments import CONFIRMED, Confirmed
 from splinter.durable.snapshots import SnapshotReader, first_group, places_in, snapshots_in
 from splinter.store.clock import set_clock
 from splinter.store.layout import DURABILITY_NONE
@@ -83,6 +83,9 @@ def recover(
             progress.at(lambda: f"reading the snapshot: {100 * reader.place // reader.bytes} %, {replay.objects:,} objects")
         if not replay.has_begun:
             tell(f"left out: all objects in {newest}: whose they are is nowhere whole")
+    confirmed = Confirmed(folder.log)
+    if confirmed.is_damaged:
+        tell(f"{folder.log / CONFIRMED} is damaged: the log's end is where its last whole group ends")
     log = LogReader(folder.log, identity, first, salvage=given)
     for group in log:
         latest = max(latest, int(group.header["unix_ns"]))
@@ -90,9 +93,12 @@ def recover(
         progress.at(lambda: f"replaying the log: group {log.number:,} of {log.last:,}, {replay.entries:,} changes")
     if cut := replay.end():
         tell(f"left out: large values that lack a part: {cut}")
+    if waiting := replay.waiting:
+        told = ", ".join(f"{count:,} of tenant {tenant}" for tenant, count in waiting.items())
+        tell(f"left out, as the log lacks what they follow: changes, {told}")
     set_clock(store.descriptor, max(latest, time.time_ns()))
-    Confirmed(folder.log).number = log.number - 1
-    is_exact = not damages[0] and not replay.waiting and not log.torn
+    confirmed.number = log.number - 1
+    is_exact = not damages[0] and not waiting and not log.torn
     return Recovered(replay.objects, replay.entries, time.monotonic() - began, log.torn, is_exact)
 
 

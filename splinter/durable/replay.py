@@ -53,6 +53,7 @@ class Replay:
         self._generations, self._numbers = generations, numbers
         self._wanted = np.zeros(len(generations), np.uint8)  # whose copied slots are restored: nobody's until it has begun
         self._left, self._born = _NOTHING, np.empty(0, np.int64)  # entries that wait, and the groups that they came in
+        self._whose = np.empty(0, np.int64)  # their tenants
         self._groups = 0
         self.skips_gaps = False  # after damage was left out: what is missing before an entry may never come
         self.has_begun = False
@@ -74,9 +75,9 @@ class Replay:
         accounts["sequence"][ids] = np.maximum(accounts["sequence"][ids], places["sequence"])
 
     @property
-    def waiting(self) -> int:
-        """Bytes of entries that follow one that has not come."""
-        return len(self._left)
+    def waiting(self) -> dict[int, int]:
+        """By tenant, how many entries follow one that has not come."""
+        return {int(tenant): int(count) for tenant, count in zip(*np.unique(self._whose, return_counts=True), strict=True)}
 
     def group(self, payload: bytes | memoryview | np.ndarray) -> None:
         """Restore a group of the log. Raises :class:`DamagedEntryError`, and :class:`ServerError` when the store is too small
@@ -110,6 +111,7 @@ class Replay:
         sizes = [int.from_bytes(data[at : at + 4].tobytes(), "little") for at in found[kept, 2]]
         pieces = [data[at : at + size] for at, size in zip(found[kept, 2], sizes, strict=True)]
         self._left, self._born = np.concatenate(pieces or [_NOTHING]), born[kept]
+        self._whose = found[kept, 0]
         self.entries += count - waiting
 
     def copies(self, payload: bytes | memoryview | np.ndarray) -> None:

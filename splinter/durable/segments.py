@@ -6,8 +6,9 @@ end of it: what follows would be dropped, and nobody told. So these files are ou
 
 A segment is *in use* under its number (``00000007.log``) or *spare* (``00000008.spare``). Its groups stand one behind the
 other. The log goes on in the next segment where one does not fit, and after a failure. ``confirmed`` is a file of one page,
-mapped: the last group that was made durable. It is written after that and never synced: so after the death of all processes it
-is exact, and after that of the machine at most too old. A group that is not whole is
+mapped: the last group that was made durable, and a checksum. It is written after that and never synced: so after the death of
+all processes at most one group is later, and after that of the machine it may be too old. Whoever goes on behind a log reads
+from there on what there is (:func:`splinter.durable.log_reader.next_group`). A group that is not whole is
 
 * *torn*, if it is later than that and no later group is whole: its writer was cut short. It is cut off, and told;
 * *damaged* otherwise: told with its place. Nothing behind it is believed, unless the operator asks to salvage what is whole.
@@ -27,6 +28,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import crc32c
+
 from splinter import limits
 from splinter.durable.files import Disk, mapped
 from splinter.durable.groups import (
@@ -42,6 +45,7 @@ from splinter.durable.groups import (
 from splinter.errors import ServerError
 
 CONFIRMED = "confirmed"
+_CONFIRMED = struct.Struct("<QI4x")  # the number, and its CRC-32C
 _ZEROS = memoryview(bytes(1 << 20))
 _SPARES = limits.LOG_BYTES_MIN // limits.LOG_SEGMENT_BYTES  # what a small store fills between two snapshots
 _NICENESS = 10  # of the thread that makes a spare segment
@@ -52,7 +56,7 @@ class LogFailedError(ServerError):
 
 
 class Confirmed:
-    """The number of the last group that was made durable; 0: none was."""
+    """The number of the last group that was made durable; 0: none was, or the number is damaged."""
 
     def __init__(self, folder: Path) -> None:
         path = folder / CONFIRMED
@@ -66,11 +70,21 @@ class Confirmed:
     @property
     def number(self) -> int:
         """It."""
-        return int(struct.unpack_from("<Q", self._memory)[0])
+        return 0 if self.is_damaged else int(_CONFIRMED.unpack_from(self._memory)[0])
 
     @number.setter
     def number(self, number: int) -> None:
-        struct.pack_into("<Q", self._memory, 0, number)
+        self._memory[: _CONFIRMED.size] = _CONFIRMED.pack(number, _crc_of(number))  # at once: no death leaves half of it
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether it is not what was written. One that has no checksum was written by an earlier version, or by nobody."""
+        number, crc = _CONFIRMED.unpack_from(self._memory)
+        return crc not in (0, _crc_of(number))
+
+
+def _crc_of(number: int) -> int:
+    return int(crc32c.crc32c(number.to_bytes(8, "little")))
 
 
 def segments_in(folder: Path) -> list[Path]:

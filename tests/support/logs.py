@@ -69,7 +69,7 @@ def restored(
         replay.copies(snapshot)
     for payload in payloads:
         replay.group(payload)
-    assert replay.waiting == 0
+    assert not replay.waiting
     replay.end()
     return made
 

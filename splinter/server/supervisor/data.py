@@ -25,7 +25,6 @@ from splinter.durable.disk_state import DiskState
 from splinter.durable.folder import DataFolder
 from splinter.durable.logger import Logger, Paths, begin
 from splinter.durable.recovery import recover
-from splinter.durable.segments import LogFailedError
 from splinter.errors import ServerError
 from splinter.net.tenants import TENANT, TENANT_ACTIVE
 from splinter.server.config import DURABILITY_DEFAULT, ServerConfig
@@ -162,7 +161,7 @@ class Data:
     def _finish(self) -> None:
         try:
             self._make_logger().finish()
-        except LogFailedError as error:
+        except ServerError as error:
             logger.error("%s", error)
 
     def _require_same_store(self, store: Store) -> None:

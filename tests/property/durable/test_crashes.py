@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splinter.durable.log_reader import LogReader
-from splinter.durable.segments import Confirmed, LogFailedError, LogWriter
+from splinter.durable.log_reader import LogReader, next_group
+from splinter.durable.segments import CONFIRMED, Confirmed, LogFailedError, LogWriter
 from tests.support.disks import SimulatedDisk
 
 IDENTITY = 0x1234_5678_9ABC
@@ -42,6 +42,8 @@ class Run:
         try:
             reader = LogReader(self.folder, IDENTITY, self.first, disk=self.disk)
             read = {group.number: bytes(group.payload) for group in reader}
+            self.spoil()
+            assert next_group(self.folder, IDENTITY, self.first, self.disk) == reader.number
         except (LogFailedError, OSError):
             assert self.disk.operations > self.disk.power_until or self.disk.failing
             return
@@ -55,6 +57,22 @@ class Run:
             self.writer = LogWriter(self.folder, IDENTITY, reader.number, disk=self.disk, segment_bytes=SEGMENT)
         except LogFailedError:
             self.writer = None
+
+    def spoil(self) -> None:
+        """Leave the file that tells what was confirmed as it is, of an earlier time, with a flipped bit, or nowhere."""
+        path = self.folder / CONFIRMED
+        match self.random.randrange(4):
+            case 0:
+                confirmed = Confirmed(self.folder)
+                confirmed.number = self.random.randint(0, confirmed.number)
+            case 1 if self.writer is not None:  # it has written it
+                with path.open("r+b") as file:
+                    head = bytearray(file.read(12))
+                    head[self.random.randrange(12)] ^= 1 << self.random.randrange(8)
+                    file.seek(0)
+                    file.write(head)
+            case 2:
+                path.unlink()
 
     def append(self, size: int) -> None:
         if self.writer is None:

@@ -3,88 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from splinter import limits
-from splinter.durable import statistics
-from splinter.durable.disk_state import DiskState
-from splinter.durable.files import Disk
 from splinter.durable.logger import Logger, Paths, begin
 from splinter.errors import DiskFailedError
 from splinter.store.layout import DURABILITY_ALWAYS, LOG_FAILED, LOG_KEPT
-from splinter.store.log import LogRings
 from splinter.store.store import Store
+from tests.support.log_worlds import LATE, TENANT, RefusingDisk, World, log_world
 from tests.support.logs import logged
 from tests.support.waiting import wait_for
 
-TENANT, LATE = 1, 2
 SECONDS_MAX = 30.0
-IDENTITY = 5
 FLUSH_SECONDS = 0.002
-MODES = ("none", "interval", "always")
-
-
-@dataclass
-class World:
-    """A store whose changes are logged, and what logs them."""
-
-    store: Store
-    rings: LogRings
-    paths: Paths
-    state: DiskState = field(default_factory=DiskState)
-    loggers: list[Logger] = field(default_factory=list)
-
-    def logger(self) -> Logger:
-        """A log process's, after that of its predecessor."""
-        self.loggers.append(Logger(self.store, self.rings, self.paths, self.state))
-        return self.loggers[-1]
-
-    def told(self) -> dict[str, Any]:
-        """What the statistics tell of the disk."""
-        return statistics.of_disk(self.paths.log, self.paths.snapshots, IDENTITY, self.rings, self.state)
-
-    def behind(self) -> list[tuple[int, str, int]]:
-        """Tenants behind the disk."""
-        found = statistics.tenants_behind(self.store, self.rings, [TENANT, LATE], MODES, 16)
-        assert sum(each["entries_behind"] for each in found) == statistics.entries_behind(
-            self.store, self.rings, [TENANT, LATE]
-        )
-        return [(each["tenant"], each["mode"], each["entries_behind"]) for each in found]
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    store = Store.create(limits.STORE_BYTES_MIN, participants=2)
-    for tenant in (TENANT, LATE):
-        store.open_tenant(tenant)
-    for name in ("log", "snapshots"):
-        (tmp_path / name).mkdir()
-    paths = Paths(tmp_path / "log", tmp_path / "snapshots", IDENTITY, disk=RefusingDisk(), segment_bytes=1 << 20)
-    made = World(store, logged(store, TENANT), paths)
-    yield made
-    for logger in made.loggers:
-        logger.close()
-
-
-class RefusingDisk(Disk):
-    """One that may be full."""
-
-    is_full = False
-
-    def write(self, descriptor: int, pieces: Sequence[memoryview], place: int) -> None:
-        if self.is_full:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        super().write(descriptor, pieces, place)
+    with log_world(tmp_path) as made:
+        yield made
 
 
 def take_snapshot(logger: Logger) -> None:
