@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 from splinter.errors import ControlError, DataFolderError
 from splinter.limits import EXTENSION_EVENTS_MAX, TENANTS_MAX
 
-VERSION = 2
+VERSION = 3
 """Of the folder, counted on with each change of its tables (:data:`_MIGRATIONS`), or of what older servers could not read."""
 
 _TABLES = """
@@ -41,6 +41,7 @@ CREATE INDEX history_of_tenant ON history (tenant, number);
 # What makes tables of a version those of the next one, by the former.
 _MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
     1: lambda _: None,  # log and snapshots may have large values, which version 1 takes for damage
+    2: lambda _: None,  # a home may be None, which version 2 cannot serve
 }
 # Removes of a tenant what is older than its last so many events: whoever installs without end fills no disk.
 _OLD_EVENTS = """
@@ -63,7 +64,7 @@ class TenantRow:
     is_there: bool
     token: int = 0
     former_token: int = 0
-    home: int = 0
+    home: int | None = None  # that somebody chose; None: id modulo cores, however many a server has
     quota_bytes: int = 0
     durability: int = 0
     limits: dict[str, int] | None = None  # further fields of the tenant's record

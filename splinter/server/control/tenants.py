@@ -35,7 +35,7 @@ from splinter.durable.catalog import TenantRow
 from splinter.errors import ControlError, Status, UnknownTenantError, error_for
 from splinter.limits import PARTICIPANT_CONTROL
 from splinter.net.tenants import TENANT_ACTIVE, TENANT_REMOVING
-from splinter.server.control.homes import Homes
+from splinter.server.control.homes import Homes, home_of
 from splinter.server.control.tokens import Tokens, new_token
 from splinter.store.account_layout import EVICTION_NONE
 from splinter.store.epochs import EPOCH_OFFLINE, OLDEST_NONE, epoch_advance, epoch_enter, epoch_leave, epoch_now
@@ -128,7 +128,7 @@ class Tenants:
         rows = [
             TenantRow(
                 tenant, (self.generation(tenant) + 1) & _GENERATION_MASK or 1, True, new_token() if token is None else token, 0,
-                tenant % self.cores if home is None else home, quota_bytes, durability, record_limits, eviction,
+                home, quota_bytes, durability, record_limits, eviction,
             )
             for tenant in tenants
         ]  # fmt: skip
@@ -155,7 +155,8 @@ class Tenants:
         self._store.set_eviction(tenant, row.eviction)
         self._records["token"][tenant] = row.token
         self._records["former_token"][tenant] = 0
-        self._records["home"][tenant] = row.home
+        self._records["home"][tenant] = home_of(row, self.cores)
+        self._homes.choose(row)
         for counters in self._counters:
             counters[tenant] = 0
         self._kernel_work.forget(tenant)
@@ -169,9 +170,9 @@ class Tenants:
             return TenantRow(tenant, self.generation(tenant), False)
         record, account = self._records[tenant], self._store.accounts[tenant]
         return TenantRow(
-            tenant, self.generation(tenant), True, self.tokens.current(tenant), self.tokens.former(tenant), int(record["home"]),
-            int(account["quota_bytes"]), int(account["durability"]), {name: int(record[name]) for name in RECORD_LIMITS},
-            int(account["eviction"]),
+            tenant, self.generation(tenant), True, self.tokens.current(tenant), self.tokens.former(tenant),
+            self._homes.chosen(tenant), int(account["quota_bytes"]), int(account["durability"]),
+            {name: int(record[name]) for name in RECORD_LIMITS}, int(account["eviction"]),
         )  # fmt: skip
 
     def _kept(self, rows: list[TenantRow]) -> contextlib.AbstractContextManager[None]:
@@ -234,8 +235,10 @@ class Tenants:
     def settle(self, tenant: int, home: int) -> None:
         """Let another core serve a tenant also after a restart. As :meth:`move`."""
         self._homes.require([tenant], home)
-        with self._kept([replace(self._row(tenant), home=home)]):
+        row = replace(self._row(tenant), home=home)
+        with self._kept([row]):
             self.move(tenant, home)
+            self._homes.choose(row)
 
     def move(self, tenant: int, home: int) -> None:
         """Let another core serve a tenant, from its next packet on. Raises :class:`ControlError` as :meth:`Homes.require`."""
@@ -298,11 +301,13 @@ class Tenants:
 
     def _catch_up(self) -> None:
         """Do what the catalog has and the memory has not: an act that an earlier control process died in, of which nobody was
-        told how it ended. Homes are left alone: balancing moves tenants, and the catalog does not hear of that."""
+        told how it ended. Where tenants live is left alone: balancing moves them, and the catalog does not hear of that."""
         for row in self._catalog.tenants() if self._catalog is not None else []:
             record = self._records[row.id]
             if record["flags"] & TENANT_REMOVING:
                 continue
+            if row.is_there:
+                self._homes.choose(row)
             there = self._row(row.id)
             if not row.is_there and there.is_there:
                 record["flags"] = TENANT_REMOVING
@@ -310,7 +315,7 @@ class Tenants:
             elif row.is_there and not there.is_there:
                 self._fill_record(row)
                 record["flags"] = TENANT_ACTIVE
-            elif row.is_there and there != replace(row, home=there.home):
+            elif row.is_there and there != row:
                 self._store.open_tenant(row.id, row.quota_bytes, generation=row.generation)
                 self._store.set_durability(row.id, row.durability)
                 self._store.set_eviction(row.id, row.eviction)

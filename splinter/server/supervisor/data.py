@@ -28,6 +28,7 @@ from splinter.durable.recovery import recover
 from splinter.errors import ServerError
 from splinter.net.tenants import TENANT, TENANT_ACTIVE
 from splinter.server.config import DURABILITY_DEFAULT, ServerConfig
+from splinter.server.control.homes import homes_at_start
 from splinter.server.processes import OomPreference, fork_child, is_readable, wait_or_kill
 from splinter.server.settings import SharedSettings
 from splinter.server.supervisor.attended import AttendedProcess
@@ -79,7 +80,7 @@ class Data:
             self._require_same_store(store)
             _tell(f"{self._described(rows, store)}; all of it is in the store that was left")
         else:
-            self._recover(store, tenants, rows)
+            self._recover(store, tenants, rows, made.transport.homes_elsewhere_max)
             self.folder.catalog.store = int(store.descriptor["identity"])
         self._rings.connect()
         self._make_exact()
@@ -171,13 +172,14 @@ class Data:
                 f"in {self.folder.path}: 'splinter serve --fresh' begins with what the folder has"
             )
 
-    def _recover(self, store: Store, tenants: np.ndarray, rows: list[TenantRow]) -> None:
+    def _recover(self, store: Store, tenants: np.ndarray, rows: list[TenantRow], elsewhere_max: int | None) -> None:
         for row in rows:
             if row.is_there:
                 store.open_tenant(row.id, generation=row.generation)
         found = recover(self.folder, store, rows, tell=_tell, salvages=self._config.salvage)
+        homes = homes_at_start(rows, len(self._config.cores), elsewhere_max, _tell)
         for row in rows:
-            fill_record(tenants, row)
+            fill_record(tenants, row, homes.get(row.id, 0))
             if row.is_there:
                 store.open_tenant(row.id, row.quota_bytes, generation=row.generation)
                 store.set_durability(row.id, row.durability)
@@ -224,12 +226,12 @@ class Data:
         made.close()
 
 
-def fill_record(tenants: np.ndarray, row: TenantRow) -> None:
-    """Write a tenant's record as the catalog has it; what makes it active last."""
+def fill_record(tenants: np.ndarray, row: TenantRow, home: int) -> None:
+    """Write a tenant's record as the catalog has it, but for where it lives now; what makes it active last."""
     record = tenants[row.id]
     record["flags"] = 0
     tokens = {"token": row.token, "former_token": row.former_token}
-    for name, value in {"generation": row.generation, **tokens, "home": row.home, **(row.limits or {})}.items():
+    for name, value in {"generation": row.generation, **tokens, "home": home, **(row.limits or {})}.items():
         record[name] = value
     record["flags"] = TENANT_ACTIVE if row.is_there else 0
 

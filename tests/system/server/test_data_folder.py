@@ -137,6 +137,21 @@ def test_tenants_and_extensions_are_there_again(servers: Servers, number: int) -
     ]  # fmt: skip
 
 
+def test_a_folder_serves_all_tenants_with_another_number_of_cores(servers: Servers) -> None:
+    server = servers.start("--cores", "0,1")
+    admin = server.admin()
+    tenants = [admin.create_tenant(number, home=1 if number == 8 else None) for number in range(5, 9)]
+    assert [tenant.home for tenant in tenants] == [1, 0, 1, 1]
+    for cores, homes in [("0", [0, 0, 0, 0]), ("0,1", [1, 0, 1, 1])]:
+        servers.end(signal.SIGTERM)
+        server = servers.start("--cores", cores)
+        assert [info.home for info in server.admin().list_tenants()] == homes
+        assert ("the home that was chosen for tenant 8" in server.started.said()) == (cores == "0")
+        for tenant in tenants:
+            server.client(tenant).put(b"key", cores.encode())
+            assert server.client(tenant).get(b"key") == cores.encode()
+
+
 @pytest.mark.parametrize("servers", ["udp"], indirect=True)
 def test_what_cannot_be_compiled_any_more_is_listed_and_stops_nothing(servers: Servers) -> None:
     server = servers.start()

@@ -110,7 +110,7 @@ class Machine:
 
 @dataclass
 class State:
-    """A tenant, whatever its home, and the versions of its extensions."""
+    """A tenant, with the home that was chosen for it, and the versions of its extensions."""
 
     tenant: TenantRow
     versions: dict[str, int]
@@ -141,11 +141,11 @@ class Process:
 
     def in_memory(self, tenant: int) -> State:
         versions = {entry.name: entry.version for entry in self.registry.entries(tenant)}
-        return State(replace(self.tenants._row(tenant), home=0), versions)
+        return State(self.tenants._row(tenant), versions)
 
     def in_catalog(self, tenant: int) -> State:
         rows = [row for row in self.catalog.tenants() if row.id == tenant]
-        row = replace(rows[0], home=0) if rows else TenantRow(tenant, 0, False)
+        row = rows[0] if rows else TenantRow(tenant, 0, False)
         return State(row, {one.name: one.version for one in self.catalog.extensions() if one.tenant == tenant})
 
     def create(self, tenant: int) -> None:
@@ -194,6 +194,7 @@ ACTS: dict[str, tuple[list[Callable[..., Any]], Callable[..., Any]]] = {
             tenant, 2 << 20, {"packets_per_second": 7}, DURABILITY_ALWAYS, EVICTION_HYPERBOLIC
         ),
     ),
+    "move": ([Process.create], lambda process, tenant: process.tenants.settle(tenant, 2)),
     "rotate": ([Process.create], lambda process, tenant: process.tenants.rotate(tenant, 5, False)),
     "rotate at once": ([Process.create], lambda process, tenant: process.tenants.rotate(tenant, 5, True)),
     "finish": (
@@ -248,6 +249,16 @@ def test_an_act_that_the_disk_has_no_room_for_changes_nothing(machine: Machine, 
 
     assert in_child(refused) == earlier
     assert machine.look(7) == earlier
+
+
+def test_where_the_balancer_moves_a_tenant_is_not_kept(machine: Machine):
+    """Nor where one lives for which nobody chose a home."""
+    moved = [Process.create, lambda process, tenant: process.tenants.move(tenant, 2)]
+    later = machine.prepare(7, [*moved, lambda process, tenant: process.tenants.rotate(tenant, 5, True)])
+    assert later.tenant.home is None
+    assert machine.control.shared.tenants["home"][7] == 2
+    settled = machine.prepare(8, [Process.create, lambda process, tenant: process.tenants.settle(tenant, 1), moved[1]])
+    assert settled.tenant.home == 1 and machine.control.shared.tenants["home"][8] == 2
 
 
 def test_what_the_quota_refuses_is_not_kept_either(machine: Machine):
