@@ -210,9 +210,7 @@ class Logger:
         self._rings.gaps_covered = taken.gaps
         if self._rings.gaps == taken.gaps:
             taken.note_commits(self._on_disk)
-            durable = self._store.accounts["durable"]
-            np.maximum(durable, self._on_disk.astype(np.uint64), out=durable)
-            self._rings.call_durable(first)
+            self._rings.call_durable(first, self._on_disk)
             self._is_whole = True
         else:
             self._end_snapshot(taken, path)

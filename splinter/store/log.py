@@ -9,8 +9,9 @@ from numba import njit
 
 from splinter import limits
 from splinter.layout import offset
-from splinter.native.atomics import fence, load64, load64_acquire, store64_release
+from splinter.native.atomics import fence, load64_acquire, store64_release
 from splinter.store.account_layout import ACCOUNT, ACCOUNT_BYTES
+from splinter.store.accounts import call_durable, raise_word
 from splinter.store.commit_layout import LOG_RING, LOG_RING_HEADER_BYTES, LOG_RING_SPAN
 from splinter.store.layout import LOG_FAILED, LOG_KEPT, LOG_NONE
 from splinter.store.records import Descriptor, Logged, LogRing
@@ -49,9 +50,7 @@ def _note_commits(ring: int, first: int, last: int, words: int, stride: int) -> 
     while first < last:
         entry = Logged(data + (first & _MASK))
         if entry.tenant != 0:
-            word = words + entry.tenant * stride
-            if entry.sequence > load64(word):
-                store64_release(word, entry.sequence)
+            raise_word(words + entry.tenant * stride, entry.sequence)
             count += 1
         first += entry.size
     return count
@@ -156,8 +155,11 @@ class LogRings:
         for number, (end, head) in enumerate(zip(free, heads, strict=True)):
             _set(self.address(number), head, int(self._headers[number]["durable"]), end)
 
-    def call_durable(self, positions: list[int]) -> None:
-        """Say that all below these positions is durable, after :meth:`free`; the accounts say so already."""
+    def call_durable(self, positions: list[int], sequences: np.ndarray) -> None:
+        """Say that all below these positions is durable, after :meth:`free`, and of each tenant the commits up to its one of
+        ``sequences``, an int64 each."""
+        for tenant in np.flatnonzero(sequences > self._store.accounts["durable"].astype(np.int64)):
+            call_durable(self._store.address, int(tenant), int(sequences[tenant]))
         for number, durable in enumerate(positions):
             header = self._headers[number]
             _set(self.address(number), int(header["head"]), durable, int(header["free"]))

@@ -8,7 +8,7 @@ from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import load32_acquire, load64_acquire, store64, store64_release
 from splinter.store.account_layout import EVICTION_NONE
-from splinter.store.accounts import account_of
+from splinter.store.accounts import account_of, call_durable
 from splinter.store.index import bucket_at, word_object, word_unit
 from splinter.store.journal import commit, lock_tenant, note, participant_at, unlock
 from splinter.store.layout import DURABILITY_NONE, ENTRY_BYTES
@@ -47,6 +47,7 @@ def tenant_open(store: int, tenant: int, quota_bytes: int, generation: int) -> i
         store64_release(account.at.clients, 0)  # their records were swept away with all other objects
         store64_release(account.at.clients_hand, 0)
         store64_release(account.at.sequence, max(account.sequence, 1))  # versions are not 0
+        call_durable(store, tenant, account.sequence)  # those who had the id, and the sweep, have counted what nobody waits for
     store64_release(account.at.quota_bytes, quota_bytes)
     store64_release(account.at.active, generation)
     return Status.OK
@@ -73,15 +74,18 @@ def tenant_close(store: int, p: int, tenant: int) -> int:
 def tenant_set_durability(store: int, p: int, tenant: int, durability: int) -> int:
     """Say how durable (DURABILITY_…) a tenant's changes are from now on. Called by the control process only.
 
-    Where they were not logged, and there are objects, the log lacks those until a snapshot is taken: that is counted.
-    Returns OK or BUSY.
+    Where they were not logged, and there are objects, the log lacks those until a snapshot is taken: that is counted. Where
+    there are none it lacks nothing, and nothing that was done comes to the disk. Returns OK or BUSY.
     """
     me = participant_at(store, p)
     account, descriptor = Account(account_of(store, tenant)), Descriptor(store)
     if not lock_tenant(store, me, account.at.lock):
         return Status.BUSY
-    if account.durability == DURABILITY_NONE and durability != DURABILITY_NONE and account.objects != 0:
-        store64_release(descriptor.at.log_gaps, descriptor.log_gaps + 1)
+    if account.durability == DURABILITY_NONE and durability != DURABILITY_NONE:
+        if account.objects != 0:
+            store64_release(descriptor.at.log_gaps, descriptor.log_gaps + 1)
+        else:
+            call_durable(store, tenant, account.sequence)
     store64_release(account.at.durability, durability)
     unlock(store, account.at.lock)
     return Status.OK

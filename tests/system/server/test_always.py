@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from splinter.client import Client
+from splinter.client.admin import TenantInfo
 from splinter.errors import QuotaExceededError, RequestTimeoutError, VersionChangedError
 from tests.support.servers import RunningServer, running_server
+from tests.support.waiting import wait_for
 
 READER = """
 from splinter.ext import extension, Store, u64
@@ -147,3 +149,32 @@ def test_a_transaction_that_is_refused_leaves_nothing_to_wait_for(server: Runnin
         changes.put(b"large", bytes(900))
     assert client.get(b"missing") is None
     assert client.multiget([b"kept", b"missing"]) == [b"value", None]
+
+
+def test_who_has_nothing_on_the_disk_waits_for_nothing(server: RunningServer) -> None:
+    """A tenant that is new, also under an id whose last tenant's objects were swept away, and one without objects whose
+    changes were not kept before."""
+    admin = server.admin()
+
+    def is_answered(tenant: TenantInfo) -> None:
+        client = server.client(tenant, timeout=LONG_SECONDS)
+        assert list(client.scan()) == []
+        assert client.get(b"missing") is None
+        client.close()
+
+    first = admin.create_tenant()
+    is_answered(first)
+    assert len(b"".join(admin.dump(first.tenant, timeout=LONG_SECONDS))) > 0
+    client = server.client(first)
+    for number in range(5):
+        client.put(number, b"value")
+    admin.remove_tenant(first.tenant)
+    is_answered(admin.create_tenant(first.tenant))
+    late = admin.create_tenant(durability="none")
+    client = server.client(late)
+    client.put(b"key", b"value")
+    client.delete(b"key")
+    client.close()  # its record is an object
+    wait_for(lambda: admin.get_tenant(late.tenant).clients == 0)
+    admin.limit_tenant(late.tenant, durability="always")
+    is_answered(late)

@@ -6,7 +6,10 @@ import pytest
 
 from splinter import limits
 from splinter.errors import BusyError, UnknownTenantError
+from splinter.store.accounts import call_durable
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave
+from splinter.store.layout import DURABILITY_ALWAYS, DURABILITY_INTERVAL
+from splinter.store.snapshots import last_deletion
 from splinter.store.tenants import tenant_close, tenant_sweep
 
 TENANT, OTHER = 1, 2
@@ -62,6 +65,42 @@ def test_sweeping_goes_in_pieces(store):
     epoch_leave(store.address, 0)
     assert pieces > 10
     assert store.accounts[TENANT]["objects"] == 0
+
+
+def is_all_durable(store, tenant: int) -> bool:
+    """Whether nobody waits for a disk that has all which comes to it: here that is nothing."""
+    account = store.accounts[tenant]
+    return int(account["durable"]) == int(account["sequence"])
+
+
+def test_a_tenant_that_is_opened_waits_for_no_commit_of_those_before_it(store):
+    assert is_all_durable(store, TENANT)
+    fill(store, TENANT, 10)
+    assert not is_all_durable(store, TENANT)
+    remove(store, TENANT)
+    store.open_tenant(TENANT)
+    assert is_all_durable(store, TENANT)
+    assert last_deletion(store.address, TENANT) <= store.accounts[TENANT]["durable"]
+
+
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_what_was_done_unlogged_waits_for_a_snapshot_or_for_nothing(store, is_empty: bool):
+    fill(store, TENANT, 3)
+    for key in (b"0", b"1", b"2")[: 3 if is_empty else 2]:
+        store.delete(TENANT, 0, key)
+    gaps = int(store.descriptor["log_gaps"])
+    store.set_durability(TENANT, DURABILITY_ALWAYS)
+    assert is_all_durable(store, TENANT) is is_empty
+    assert int(store.descriptor["log_gaps"]) == gaps + (0 if is_empty else 1)
+    store.set_durability(TENANT, DURABILITY_INTERVAL)  # it is logged all the time
+    assert int(store.descriptor["log_gaps"]) == gaps + (0 if is_empty else 1)
+
+
+def test_what_is_called_durable_stays_so(store):
+    before = int(store.accounts[TENANT]["durable"])
+    for sequence, called in ((before + 5, before + 5), (before + 2, before + 5), (before + 6, before + 6)):
+        call_durable(store.address, TENANT, sequence)
+        assert int(store.accounts[TENANT]["durable"]) == called
 
 
 def test_ids_out_of_range_are_refused(store):
