@@ -37,8 +37,8 @@ ACCOUNT = np.dtype(
         # Number of its entries in the change log, counted on over its removal. Writer: lock's holder, in the step of the change
         ("number", "<u8"),
         ("durability", "<u8"),  # DURABILITY_…. Writer: control process, under the lock
-        # Number of the last commit that is on disk with all before it, if changes are logged; or before which nothing is to come
-        # to the disk. Only raised, by the log process and the control process; while nobody is served, by the supervisor
+        # Number of the last commit that is on disk with all before it, if changes are logged; or up to which nothing is to come
+        # there. Only raised: by the log process and the control process; while nobody is served, by the supervisor
         ("durable", "<u8"),
         # The roster of its keys (splinter.store.roster). Writer: lock's holder
         ("roster_end", "<u8"),  # all its chunks have numbers below this
