@@ -67,9 +67,9 @@ _WORD_BYTES = 8
 
 
 @njit(cache=True)
-def claim_begin(store: int, me: int, tenant: int, claim: int) -> int:
+def claim_begin(store: int, me: int, tenant: int, claim: int, refusal: int) -> int:
     """Look up what is recorded of the claim's request. The caller holds the tenant's lock, and executes the request under
-    it if this returns OK.
+    it if this returns OK. ``refusal``: what is returned in place of OK, and why no request is executed now; OK: it may be.
 
     RECORDED: it was executed; the claim holds what came of it. STALE: its client no longer waits for it. BUSY: its number
     is beyond the client's window, or the tenant has too many clients. OUT_OF_MEMORY, QUOTA_EXCEEDED: no memory for the
@@ -78,10 +78,10 @@ def claim_begin(store: int, me: int, tenant: int, claim: int) -> int:
     claimed = Claim(claim)
     claimed.entry = 0
     if claimed.acknowledged == 0:
-        return Status.OK
+        return refusal
     record = find_client(store, tenant, claimed.at.client)
     if record == 0:
-        status = _create(store, me, tenant, claim)
+        status = _create(store, me, tenant, claim) if refusal == Status.OK else refusal
         if status != Status.OK:
             return status
         record = find_client(store, tenant, claimed.at.client)
@@ -99,7 +99,7 @@ def claim_begin(store: int, me: int, tenant: int, claim: int) -> int:
     if ahead < 0:
         return STALE
     if ahead >= _WINDOW:
-        return Status.BUSY
+        return Status.BUSY if refusal == Status.OK else refusal
     place = sequence % _WINDOW
     entry = result_at(record, place)
     result = Result(entry)
@@ -111,11 +111,11 @@ def claim_begin(store: int, me: int, tenant: int, claim: int) -> int:
         claimed.body = _find_body(store, tenant, claimed.key) if outcome_kind(word) == Outcome.BODY else 0
         claimed.entry = entry
         return RECORDED
-    if outcome_kind(word) == Outcome.BODY:  # of an older request, whose reply the client has
+    if refusal == Status.OK and outcome_kind(word) == Outcome.BODY:  # of an older request, whose reply the client has
         _remove_body(store, me, tenant, claimed.key)
         store64_release(result.at.word, 0)
     claimed.entry = entry
-    return Status.OK
+    return refusal
 
 
 @njit(cache=True)

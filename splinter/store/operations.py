@@ -111,9 +111,14 @@ def lock_active(store: int, me: int, tenant: int) -> int:
 
 
 @njit(cache=True)
-def lock_to_write(store: int, me: int, tenant: int, table: int) -> int:
-    """As :func:`lock_active`, for who changes an object: BUSY also while another one has the tenant's turn, which is for the
-    tenant's own tables, and while the disk is behind; DISK_FAILED."""
+def lock_to_write(store: int, me: int, tenant: int, table: int, claim: int, can_lack_record: bool = False) -> int:
+    """As :func:`lock_active`, for who changes an object on behalf of ``claim`` (0: without one): BUSY also while another one
+    has the tenant's turn, which is for the tenant's own tables, and while the disk is behind; DISK_FAILED.
+
+    With a claim also what :func:`splinter.store.clients.claim_begin` says, and first whether the request was executed: whatever
+    keeps others from writing now, who repeats it is told what came of it. ``can_lack_record``: no memory for the record of a
+    client is no reason to refuse it.
+    """
     status = lock_active(store, me, tenant)
     if status != Status.OK:
         return status
@@ -122,6 +127,10 @@ def lock_to_write(store: int, me: int, tenant: int, table: int) -> int:
     status = log_room(store, me, account_at)
     if table < _TABLES_MAX and account.turn != 0 and turn_is_others(store, me, account_at):
         status = Status.BUSY
+    if claim != 0:
+        status = claim_begin(store, me, tenant, claim, status)
+        if can_lack_record and status in (Status.OUT_OF_MEMORY, Status.QUOTA_EXCEEDED):
+            status = Status.OK
     if status != Status.OK:
         unlock(store, account.at.lock)
     return status
@@ -166,29 +175,26 @@ def put_form(
         return -slot
     if hashed == 0:
         hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
-    status = lock_to_write(store, me, tenant, table)
+    filled, refills = slot, Participant(me).refills
+    status = lock_to_write(store, me, tenant, table, claim)
     if status != Status.OK:
         return status
     if claim != 0:
-        filled, refills = slot, Participant(me).refills
-        status = claim_begin(store, me, tenant, claim)
-        if status == Status.OK:
-            slot = peek_slot(store, me, size_class)
-            # The client's record took it, or it went away and came back when the record needed memory.
-            if slot > 0 and (slot != filled or Participant(me).refills != refills):
-                fill_object(store, slot, tenant, table, key, key_length, value, form, expires)
+        slot = peek_slot(store, me, size_class)
+        # The client's record took it, or it went away and came back when the record needed memory.
+        if slot > 0 and (slot != filled or Participant(me).refills != refills):
+            fill_object(store, slot, tenant, table, key, key_length, value, form, expires)
+    status = -slot if slot < 0 else Status.OK
+    if status == Status.OK and form & LARGE_FORM != 0:
+        status = are_whole(store, me, tenant, table, key, key_length, value)
     if status == Status.OK:
-        status = -slot if slot < 0 else Status.OK
-        if status == Status.OK and form & LARGE_FORM != 0:
-            status = are_whole(store, me, tenant, table, key, key_length, value)
-        if status == Status.OK:
-            status = publish_filled(
-                store, me, tenant, table, key, key_length, value, form, expires, hashed, slot, size_class, expected_version,
-                claim, True,
-            )  # fmt: skip
-        if form & LARGE_FORM != 0 and status != Status.OK and status != Status.BUSY:
-            drop_unnamed(store, me, tenant, value)
-        claim_refusal(store, me, tenant, claim, status)
+        status = publish_filled(
+            store, me, tenant, table, key, key_length, value, form, expires, hashed, slot, size_class, expected_version,
+            claim, True,
+        )  # fmt: skip
+    if form & LARGE_FORM != 0 and status != Status.OK and status != Status.BUSY:
+        drop_unnamed(store, me, tenant, value)
+    claim_refusal(store, me, tenant, claim, status)
     unlock(store, Account(account_of(store, tenant)).at.lock)
     return status
 
@@ -243,19 +249,16 @@ def store_expire(
     identity = identity_of(tenant, table, key_length)
     if hashed == 0:
         hashed = store_hash(store, identity, key, key_length)
-    status = lock_to_write(store, me, tenant, table)
+    status = lock_to_write(store, me, tenant, table, claim)
     if status != Status.OK:
         return status
-    if claim != 0:
-        status = claim_begin(store, me, tenant, claim)
-    if status == Status.OK:
-        word = find_entry(store, hashed, identity, key, key_length)[1]
-        found = word_object(store, word) if word != 0 else 0
-        if found == 0 or is_over(found, Participant(me).now):
-            status = Status.NOT_FOUND
-        else:
-            status = _publish_again(store, me, tenant, table, found, hashed, moment_in(store, me, ttl), expected_version, claim)
-        claim_refusal(store, me, tenant, claim, status)
+    word = find_entry(store, hashed, identity, key, key_length)[1]
+    found = word_object(store, word) if word != 0 else 0
+    if found == 0 or is_over(found, Participant(me).now):
+        status = Status.NOT_FOUND
+    else:
+        status = _publish_again(store, me, tenant, table, found, hashed, moment_in(store, me, ttl), expected_version, claim)
+    claim_refusal(store, me, tenant, claim, status)
     unlock(store, Account(account_of(store, tenant)).at.lock)
     return status
 
@@ -309,17 +312,13 @@ def store_delete(
     me = participant_at(store, p)
     if hashed == 0:
         hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
-    status = lock_to_write(store, me, tenant, table)
+    is_all = claim != 0 and outcome_kind(Claim(claim).word) == Outcome.STATUS  # of the request
+    # It makes room, and needs no record where it tells the version: that comes once, so its delete has its effect once.
+    status = lock_to_write(store, me, tenant, table, claim, is_all and expected_version != 0)
     if status != Status.OK:
         return status
-    if claim != 0:
-        status = claim_begin(store, me, tenant, claim)
-        is_all = outcome_kind(Claim(claim).word) == Outcome.STATUS  # of the request
-        if expected_version != 0 and is_all and status in (Status.OUT_OF_MEMORY, Status.QUOTA_EXCEEDED):
-            status = Status.OK  # it makes room, and needs no record: a version comes once, so its delete has its effect once
-    if status == Status.OK:
-        status = remove_key(store, me, tenant, table, key, key_length, hashed, expected_version, claim)
-        claim_refusal(store, me, tenant, claim, status)
+    status = remove_key(store, me, tenant, table, key, key_length, hashed, expected_version, claim)
+    claim_refusal(store, me, tenant, claim, status)
     unlock(store, Account(account_of(store, tenant)).at.lock)
     return status
 

@@ -87,7 +87,7 @@ def restore_entry(store: int, p: int, entry: int) -> int:
             value = key + key_length
             status = _put(store, me, tenant, table, key, key_length, value, form, part.expires, logged.sequence)
         elif form == CHANGED_CLIENT:
-            claim_begin(store, me, tenant, _claim(me, load64(key), logged.acknowledged, logged.acknowledged))
+            claim_begin(store, me, tenant, _claim(me, load64(key), logged.acknowledged, logged.acknowledged), Status.OK)
         else:
             _delete(store, me, tenant, table, key, key_length, logged.sequence)
         if status != Status.OK:
@@ -102,7 +102,7 @@ def _record(store: int, me: int, tenant: int, entry: int) -> None:
     """Record what an entry says was recorded of a client's request."""
     logged = Logged(entry)
     claimed = _claim(me, logged.client, logged.request, logged.acknowledged)
-    status = claim_begin(store, me, tenant, claimed)
+    status = claim_begin(store, me, tenant, claimed, Status.OK)
     entry_of_result = Claim(claimed).entry
     if (status == Status.OK or status == RECORDED) and entry_of_result != 0:
         record_outcome(entry_of_result, logged.word, logged.value)
@@ -346,7 +346,7 @@ def _restore_client(store: int, me: int, tenant: int, copy: int) -> None:
     """Make a client's record again from the copy of its slot, or bring it up to date."""
     client = Client(copy + CLIENT_AT)
     acknowledged = client.acknowledged
-    claim_begin(store, me, tenant, _claim(me, load64(copy + O_KEY), acknowledged, acknowledged))
+    claim_begin(store, me, tenant, _claim(me, load64(copy + O_KEY), acknowledged, acknowledged), Status.OK)
     record = find_client(store, tenant, copy + O_KEY)
     if record != 0:
         copy_bytes(Client(record).results, client.results, _WINDOW * RESULT_BYTES)

@@ -19,6 +19,7 @@ from splinter import limits
 from splinter.errors import Status
 from splinter.native.atomics import copy_bytes, load64, load64_acquire, store64, store64_release
 from splinter.store.accounts import account_of
+from splinter.store.changes import log_room
 from splinter.store.classes import class_bytes, class_for
 from splinter.store.clients import claim_begin
 from splinter.store.clock import moment_in
@@ -235,17 +236,14 @@ def stage_publish(store: int, p: int, entry: int, expected_version: int, claim: 
     slot = slot_at(store, unit)
     tenant, table, key_length = stage.tenant, Object(slot).table, object_key_length(slot)
     hashed = store_hash(store, identity_of(tenant, table, key_length), slot + O_KEY, key_length)
-    status = lock_to_write(store, me, tenant, table)
+    status = lock_to_write(store, me, tenant, table, claim)
     if status == Status.OK:
-        if claim != 0:
-            status = claim_begin(store, me, tenant, claim)
-        if status == Status.OK:
-            set_expires(slot, moment_in(store, me, stage.ttl))
-            status = publish_with_room(
-                store, me, tenant, table, slot + O_KEY, key_length, hashed, slot, class_at(store, unit), address,
-                expected_version, claim, True,
-            )  # fmt: skip
-            claim_refusal(store, me, tenant, claim, status)
+        set_expires(slot, moment_in(store, me, stage.ttl))
+        status = publish_with_room(
+            store, me, tenant, table, slot + O_KEY, key_length, hashed, slot, class_at(store, unit), address,
+            expected_version, claim, True,
+        )  # fmt: skip
+        claim_refusal(store, me, tenant, claim, status)
         unlock(store, Account(account_of(store, tenant)).at.lock)
     if status != Status.OK and status != Status.BUSY:
         stage_abandon(store, p, entry)
@@ -310,11 +308,12 @@ def stage_forget(store: int, p: int, client: int, tenant: int, acknowledged: int
 
 @njit(cache=True)
 def _claim(store: int, p: int, tenant: int, claim: int, refusal: int) -> int:
-    """Whether the request was executed already: a status as of claim_begin. If not, ``refusal`` (OK: none) is recorded."""
+    """Whether the request was executed already, and if not, whether it may be: a status as of lock_to_write. If it may,
+    ``refusal`` (OK: none) is recorded."""
     me = participant_at(store, p)
     status = lock_active(store, me, tenant)
     if status == Status.OK:
-        status = claim_begin(store, me, tenant, claim)
+        status = claim_begin(store, me, tenant, claim, log_room(store, me, account_of(store, tenant)))
         if status == Status.OK:
             claim_refusal(store, me, tenant, claim, refusal)
         unlock(store, Account(account_of(store, tenant)).at.lock)

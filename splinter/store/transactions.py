@@ -13,7 +13,7 @@ from splinter.errors import Status
 from splinter.native.atomics import copy_bytes
 from splinter.store.accounts import account_of
 from splinter.store.classes import class_bytes, class_for
-from splinter.store.clients import claim_begin, claim_settle
+from splinter.store.clients import claim_settle
 from splinter.store.commit_layout import READ_BYTES, WRITE_BYTES, WRITE_DELETES
 from splinter.store.commits import next_write
 from splinter.store.eviction import evict_for
@@ -98,15 +98,13 @@ def store_transact(
     claim also RECORDED and STALE; other than OK, nothing has changed.
     """
     me = participant_at(store, p)
-    status = lock_to_write(store, me, tenant, 0)
+    status = lock_to_write(store, me, tenant, 0, claim)
     if status != Status.OK:
         return status
     account = Account(account_of(store, tenant))
-    if claim != 0:
-        status = claim_begin(store, me, tenant, claim)
     # Nothing was committed since its snapshot, but time has passed: what it read may have expired.
     is_later = account.sequence != snapshot or Descriptor(store).expiring != 0
-    if status == Status.OK and is_later and not reads_hold(store, reads, reads_end, Participant(me).now):
+    if is_later and not reads_hold(store, reads, reads_end, Participant(me).now):
         status = CONFLICT
     if status == Status.OK:
         status = _commit_evicting(store, me, tenant, reads, reads_end, writes, writes_end, claim)
@@ -125,18 +123,15 @@ def store_transact_versions(
     """
     me = participant_at(store, p)
     is_writing = next_write(writes, writes_end) < writes_end
-    status = lock_to_write(store, me, tenant, 0) if is_writing else lock_active(store, me, tenant)
+    status = lock_to_write(store, me, tenant, 0, claim) if is_writing else lock_active(store, me, tenant)
     if status != Status.OK:
         return status
-    if claim != 0:
-        status = claim_begin(store, me, tenant, claim)
-    if status == Status.OK:
-        if not reads_hold(store, reads, reads_end, Participant(me).now):
-            status = Status.VERSION_CHANGED
-        elif is_writing:
-            status = _commit_evicting(store, me, tenant, reads, reads_end, writes, writes_end, claim)
-            status = Status.VERSION_CHANGED if status == CONFLICT else status
-        claim_refusal(store, me, tenant, claim, status)
+    if not reads_hold(store, reads, reads_end, Participant(me).now):
+        status = Status.VERSION_CHANGED
+    elif is_writing:
+        status = _commit_evicting(store, me, tenant, reads, reads_end, writes, writes_end, claim)
+        status = Status.VERSION_CHANGED if status == CONFLICT else status
+    claim_refusal(store, me, tenant, claim, status)
     unlock(store, Account(account_of(store, tenant)).at.lock)
     return status
 

@@ -100,7 +100,7 @@ def recall(w: int, header: int, refusal: int) -> int:
     status = lock_active(store, me, tenant)
     if status != Status.OK:
         return status
-    status = claim_begin(store, me, tenant, claim)
+    status = claim_begin(store, me, tenant, claim, Status.OK)
     if status == Status.OK:
         claim_refusal(store, me, tenant, claim, refusal)
     unlock(store, Account(account_of(store, tenant)).at.lock)
@@ -147,7 +147,7 @@ def settle_task(
     found = lock_active(store, me, tenant)
     if found != Status.OK:
         return Status.OK if has_written else found  # what it wrote is recorded, its reply is not
-    found = claim_begin(store, me, tenant, claim)
+    found = claim_begin(store, me, tenant, claim, Status.OK)
     is_own = found == RECORDED and outcome_kind(Claim(claim).word) == Outcome.EFFECT
     is_forgotten = found in (Status.OUT_OF_MEMORY, Status.QUOTA_EXCEEDED)  # the record was there when it wrote
     if has_written and (is_own or is_forgotten):

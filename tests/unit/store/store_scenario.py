@@ -274,7 +274,7 @@ def _end_task(store: int, sequence: int, body: int, length: int) -> int:
     claim = claim_request(store, VICTIM, CLIENT, sequence, 1, 0)
     status = lock_active(store, me, TENANT)
     if status == Status.OK:
-        status = claim_begin(store, me, TENANT, claim)
+        status = claim_begin(store, me, TENANT, claim, Status.OK)
         if status == Status.OK or status == RECORDED:
             claim_settle_body(store, me, TENANT, claim, Status.OK, 0, body, length)
         unlock(store, Account(account_of(store, TENANT)).at.lock)

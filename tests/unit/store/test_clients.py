@@ -179,7 +179,7 @@ def keep_reply(store: int, claim: int, body: int, length: int) -> int:
     me = participant_at(store, 0)
     status = lock_active(store, me, TENANT)
     if status == Status.OK:
-        status = claim_begin(store, me, TENANT, claim)
+        status = claim_begin(store, me, TENANT, claim, Status.OK)
         claim_settle_body(store, me, TENANT, claim, Status.OK, 0, body, length)
         unlock(store, Account(account_of(store, TENANT)).at.lock)
     return status
