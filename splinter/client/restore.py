@@ -226,19 +226,17 @@ class Restore:
     # --- extensions -----------------------------------------------------------------------------------------------------
 
     def _install(self) -> None:
-        """Install what was read of a tenant: first what was compiled together, then single ones."""
+        """Install what was read of a tenant: first what was compiled together, then single ones. Of a source only what the dump
+        has from it: its other names are another source's by now, or nobody's."""
         extensions, self._extensions = self._extensions, []
         if not extensions:
             return
         tenant = self._batches[extensions[0].tenant].tenant
-        names = {one.name for one in extensions}
-        self._keeps.get(extensions[0].tenant, set()).update(names)
+        self._keeps.get(extensions[0].tenant, set()).update(one.name for one in extensions)
         groups = dict.fromkeys(one.source for one in extensions if one.together and one.source is not None)
         for source in groups:
             group = [one for one in extensions if one.together and one.source == source]
-            installed = self._try_install(tenant, group, source=source, every=True)
-            for name in installed - names:  # it was uninstalled since
-                self._request("extension.uninstall", tenant=tenant, name=name)
+            self._try_install(tenant, group, source=source, every=True, names=[one.name for one in group])
         for one in extensions:
             if one.source is None:
                 reason = "the dump has no source of it: the server had no data folder"
@@ -246,18 +244,16 @@ class Restore:
             elif not one.together:
                 self._try_install(tenant, [one], source=one.source, name=one.name)
 
-    def _try_install(self, tenant: int, extensions: list[DumpedExtension], **fields: Any) -> set[str]:
-        """Install; what the server refuses is noted. Returns the names of all that was installed."""
+    def _try_install(self, tenant: int, extensions: list[DumpedExtension], **fields: Any) -> None:
+        """Install; what the server refuses is noted."""
         try:
-            reply = self._request("extension.install", tenant=tenant, **fields)
+            self._request("extension.install", tenant=tenant, **fields)
         except (CompileError, RequestError, ControlError) as error:
             if isinstance(error, ConnectionError | TimeoutError):
                 raise
             self.done.not_installed += [(tenant, one.name, str(error)) for one in extensions]
-            return set()
-        with understood():
-            self.done.extensions += len(extensions)
-            return {str(told["name"]) for told in reply["extensions"]}
+            return
+        self.done.extensions += len(extensions)
 
     # --- objects --------------------------------------------------------------------------------------------------------
 

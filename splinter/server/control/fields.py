@@ -87,6 +87,16 @@ def optional_name(request: dict[Any, Any], field: str) -> str | None:
     return value
 
 
+def optional_names(request: dict[Any, Any], field: str, most: int) -> list[str] | None:
+    """A list of 1 … ``most`` names of extensions, or None when it is absent."""
+    value = request.get(field)
+    if value is None:
+        return None
+    if not isinstance(value, list) or not 1 <= len(value) <= most:
+        raise _refuse(f"{field!r} is a list of 1 to {most} names")
+    return [name({field: one}, field) for one in value]
+
+
 def name(request: dict[Any, Any], field: str) -> str:
     """As :func:`optional_name`, but it must be there."""
     value = optional_name(request, field)

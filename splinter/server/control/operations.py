@@ -233,18 +233,23 @@ class Operations:
         return self._tenants.status(self._require_tenant(request))
 
     async def _extension_install(self, request: dict[Any, Any]) -> dict[str, Any]:
-        """Compile a source and publish one extension of it, or ``every`` one."""
+        """Compile a source and publish one extension of it, or ``every`` one; of these only ``names``, where they are told."""
         tenant = self._require_tenant(request)
         source = fields.text(request, "source", limits.SOURCE_BYTES_MAX)
         name = fields.optional_name(request, "name")
         every = fields.flag(request, "every")
         if every and name is not None:
             raise ControlError("'name' and 'every' exclude each other", "bad_request")
+        names = fields.optional_names(request, "names", limits.EXTENSIONS_PER_TENANT_MAX)
+        if names is not None and not every:
+            raise ControlError("'names' are some of 'every' extension of the source", "bad_request")
         generation = self._tenants.generation(tenant)
         entries = []
         async with self._lock(self._installing, tenant):
             self._require_same(tenant, generation)
             compiled = await self._compile(tenant, generation, source, name, every)
+            if names is not None:
+                compiled = _chosen(compiled, names)
             await self._registry.ready_to_write()
             for one in compiled:
                 with contextlib.closing(await load_program(self._shared.kernel, one, source)) as program:
@@ -262,9 +267,7 @@ class Operations:
         name = None if row.is_of_group else row.name
         compiled = await self._compile(row.tenant, row.generation, row.source, name, row.is_of_group)
         await self._registry.ready_to_write()
-        one = next((each for each in compiled if each.name == row.name), None)
-        if one is None:
-            raise ControlError(f"its source has no extension {row.name!r}", "bad_request")
+        (one,) = _chosen(compiled, [row.name])
         with contextlib.closing(await load_program(self._shared.kernel, one, row.source)) as program:
             self._require_same(row.tenant, row.generation)
             return self._registry.install(row.tenant, one, program, version=row.version)
@@ -367,3 +370,12 @@ class Operations:
 
     def _describe(self, entry: Entry) -> dict[str, Any]:
         return described(entry, self._registry, self._shared)
+
+
+def _chosen(compiled: _Compiled, names: list[str]) -> _Compiled:
+    """Those of what was compiled together that have these names. Raises :class:`ControlError` where there is none."""
+    by_name = {each.name: each for each in compiled}
+    for name in names:
+        if name not in by_name:
+            raise ControlError(f"its source has no extension {name!r}", "bad_request")
+    return [by_name[name] for name in dict.fromkeys(names)]

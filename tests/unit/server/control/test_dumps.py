@@ -197,6 +197,37 @@ def test_extensions_are_installed_again_as_they_were(control: Control, admin: Ad
     assert names(8) == ["thrice"]
 
 
+def source_of(**results: str) -> str:
+    """A source with extensions of these names and types of results: by the type one tells which source an extension is of."""
+    made = (f"@extension\ndef {name}(db: Store, x: {kind}) -> {kind}:\n    return x\n" for name, kind in results.items())
+    return "\n".join(["from splinter.ext import extension, Store, i64, u64\n", *made])
+
+
+def test_of_a_source_only_the_names_that_it_has_in_the_dump_are_installed(control: Control, admin: Admin):
+    """Others of its functions were uninstalled, or replaced from another source, before the dump was made."""
+    old, new = source_of(z="u64", m="u64", gone="u64"), source_of(a="i64", m="i64")
+
+    def line(name: str, source: str) -> dict[str, Any]:
+        return {"type": "extension", "tenant": 7, "name": name, "source": source, "together": True}
+
+    def told(tenant: int) -> dict[str, tuple[str, int]]:
+        reply = control.connect().request("extension.list", tenant=tenant, credential=CREDENTIAL)
+        return {one["name"]: (one["signature"]["result"], one["version"]) for one in reply["extensions"]}
+
+    wanted = {"a": ("i64", 1), "m": ("i64", 1), "z": ("u64", 1)}
+    dumps = [sealed(HEADER, TENANT, line("a", new), line("m", new), line("z", old))]
+    assert admin.restore(dumps, to=8).extensions == 3
+    assert told(8) == wanted
+    admin.create_tenant(9)
+    own = source_of(gone="i64", own="i64")
+    control.connect().request("extension.install", tenant=9, credential=CREDENTIAL, source=own, every=True)
+    assert admin.restore(dumps, to=9, into=Into.MERGE).extensions == 3
+    assert told(9) == wanted | {"gone": ("i64", 1), "own": ("i64", 1)}
+    done = admin.restore([sealed(HEADER, TENANT, line("m", old), line("none", old))], to=10)
+    assert [(name, "no extension 'none'" in why) for _, name, why in done.not_installed] == [("m", True), ("none", True)]
+    assert told(10) == {}
+
+
 # --- into what there is ------------------------------------------------------------------------------------------------------
 
 

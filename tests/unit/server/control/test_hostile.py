@@ -94,6 +94,13 @@ def test_unknown_operations_are_refused(control, request_):
         ("extension.install", {"tenant": 7, "source": "pass", "name": "x" * 65}),
         ("extension.install", {"tenant": 7, "source": "pass", "every": 1}),
         ("extension.install", {"tenant": 7, "source": "pass", "name": "f", "every": True}),
+        ("extension.install", {"tenant": 7, "source": "pass", "names": ["f"]}),
+        ("extension.install", {"tenant": 7, "source": "pass", "every": True, "names": "f"}),
+        ("extension.install", {"tenant": 7, "source": "pass", "every": True, "names": []}),
+        ("extension.install", {"tenant": 7, "source": "pass", "every": True, "names": ["f", 5]}),
+        ("extension.install", {"tenant": 7, "source": "pass", "every": True, "names": ["f", None]}),
+        ("extension.install", {"tenant": 7, "source": "pass", "every": True, "names": ["no name"]}),
+        ("extension.install", {"tenant": 7, "source": "pass", "every": True, "names": ["f"] * 257}),
         ("extension.signature", {"tenant": 7}),
     ],
 )
