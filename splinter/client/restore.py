@@ -1,14 +1,15 @@
 """Putting a dump back, into the same server or another, by the control connection.
 
 Objects of a tenant are collected until a message is full; while the server puts them, the following lines are read. A line is
-checked as a whole before anything of it is done.
+checked as a whole before anything of it is done. A large value is sent when all of it has been read, at once and by itself: the
+server keeps parts without their object for a minute only, and nobody knows how long the next line takes to come.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -43,7 +44,8 @@ from splinter.wire import (
 
 _PIECE_BYTES = limits.RESTORE_PIECE_BYTES
 _WAITING_BYTES = limits.RESTORE_WAITING_BYTES
-_MESSAGES_MAX = 2  # that are on their way
+_MESSAGES_MAX = 2  # that are on their way: messages of objects, or large values
+_UPLOADS_MAX = 3  # of a large value, whose parts are forgotten if it takes longer than PART_NS
 
 
 class Into(StrEnum):
@@ -69,13 +71,12 @@ class Restored:
 
 @dataclass
 class _Batch:
-    """Objects and parts of a tenant that wait for their message; of each the number of its line."""
+    """Objects of a tenant that wait for their message; of each the number of its line."""
 
     tenant: int
     generation: int
     objects: bytearray = field(default_factory=bytearray)
     lines: list[int] = field(default_factory=list)
-    parts: int = 0  # of them
 
 
 class Restore:
@@ -107,7 +108,7 @@ class Restore:
         self._named: list[DumpedTenant] = []
         self._batches: dict[int, _Batch] = {}  # by id in the dump
         self._waiting_bytes = 0
-        self._identity = 0  # of the large value that is being put
+        self._parts: list[DumpedPart] = []  # of a large value, whose object is not read yet
         self._extensions: list[DumpedExtension] = []
         self._keeps: dict[int, set[str]] = {}  # extensions of the dump, by id in it, where all others are removed
         self._sent: deque[Future[None]] = deque()
@@ -257,30 +258,24 @@ class Restore:
 
     # --- objects --------------------------------------------------------------------------------------------------------
 
-    def _packed(self, one: DumpedObject | DumpedPart) -> bytes:
-        """As the control port takes it; a large value gets a new id."""
-        if isinstance(one, DumpedPart):
-            if one.number == 0:
-                self._identity = secrets.randbits(64)
-            value = PART_STRUCT.pack(one.table, len(one.key), 0) + one.key + one.value
-            return dumped(one.table, PART_KEY_STRUCT.pack(self._identity, one.number), value, kind=DUMPED_PART)
-        expires = one.expires_unix_ms * NS_PER_MS
-        if one.length:
-            value = LARGE_STRUCT.pack(self._identity, one.length)
-            return dumped(one.table, one.key, value, expires, kind=DUMPED_LARGE)
-        return dumped(one.table, one.key, one.value, expires)
-
     def _add(self, one: DumpedObject | DumpedPart, line: int, sender: ThreadPoolExecutor) -> None:
         self._install()
         batch = self._batches.get(one.tenant)
         if batch is None:
             return  # of another tenant
-        packed = self._packed(one)
+        if isinstance(one, DumpedPart):
+            self._parts.append(one)  # its object says whether it is over
+            return
+        if one.length:
+            parts, self._parts = self._parts, []
+            self._send(batch, sender)
+            self._submit(sender, self._put_large, batch, parts, one, line)
+            return
+        packed = dumped(one.table, one.key, one.value, one.expires_unix_ms * NS_PER_MS)
         if len(batch.objects) + len(packed) > _PIECE_BYTES:
             self._send(batch, sender)
         batch.objects += packed
         batch.lines.append(line)
-        batch.parts += isinstance(one, DumpedPart)
         self._waiting_bytes += len(packed)
         if self._waiting_bytes > _WAITING_BYTES:  # of many tenants
             self._send(max(self._batches.values(), key=lambda each: len(each.objects)), sender)
@@ -289,24 +284,65 @@ class Restore:
         """Have what a batch has sent, behind what is on its way; waits when that is much."""
         if not batch.lines:
             return
-        full = _Batch(batch.tenant, batch.generation, batch.objects, batch.lines, batch.parts)
+        full = _Batch(batch.tenant, batch.generation, batch.objects, batch.lines)
         self._waiting_bytes -= len(batch.objects)
-        batch.objects, batch.lines, batch.parts = bytearray(), [], 0
+        batch.objects, batch.lines = bytearray(), []
+        self._submit(sender, self._put, full)
+
+    def _submit(self, sender: ThreadPoolExecutor, put: Callable[..., None], *arguments: object) -> None:
         while len(self._sent) >= _MESSAGES_MAX:
             self._sent.popleft().result()
-        self._sent.append(sender.submit(self._put, full))
+        self._sent.append(sender.submit(put, *arguments))
 
     def _put(self, batch: _Batch) -> None:
         """Send a message of objects. Raises the error of one that is refused, with its line."""
-        reply = self._request("restore.objects", tenant=batch.tenant, generation=batch.generation, objects=bytes(batch.objects))
+        done, over, refused = self._ask(batch, bytes(batch.objects), len(batch.lines))
+        self.done.objects += done
+        self.done.over += over
+        if refused is not None:
+            raise _refusal(refused, f"line {batch.lines[done + over]}: tenant {batch.tenant}")
+
+    def _put_large(self, batch: _Batch, parts: list[DumpedPart], head: DumpedObject, line: int) -> None:
+        """Put a large value, whose object stands in ``line``. Raises the error of what is refused, with its line."""
+        for left in reversed(range(_UPLOADS_MAX)):
+            refused, number = self._try_large(batch, parts, head)
+            if refused is None:
+                return
+            if refused != Status.NOT_FOUND.name or not left:  # else it took so long that the server has forgotten parts
+                raise _refusal(refused, f"line {line - len(parts) + number}: tenant {batch.tenant}")
+
+    def _try_large(self, batch: _Batch, parts: list[DumpedPart], head: DumpedObject) -> tuple[str | None, int]:
+        """Put parts, and the object behind them, under a new id. Returns the status of what is refused, and which it is."""
+        identity, expires = secrets.randbits(64), head.expires_unix_ms * NS_PER_MS
+        start = PART_STRUCT.pack(head.table, len(head.key), 0) + head.key
+        # Parts have the moment of their object: where that is over, none is put.
+        packed = [
+            dumped(head.table, PART_KEY_STRUCT.pack(identity, one.number), start + one.value, expires, kind=DUMPED_PART)
+            for one in parts
+        ]
+        last = dumped(head.table, head.key, LARGE_STRUCT.pack(identity, head.length), expires, kind=DUMPED_LARGE)
+        packed.append(last)
+        step = _PIECE_BYTES // len(packed[0])
+        for number in range(0, len(packed), step):
+            piece = packed[number : number + step]
+            done, over, refused = self._ask(batch, b"".join(piece), len(piece))
+            if refused is not None:
+                number += done + over
+                if number < len(parts) and refused != Status.BUSY.name:
+                    self._ask(batch, last, 1)  # it is refused, as a part is missing, and the others are removed
+                return refused, number
+        self.done.over += over > 0
+        self.done.objects += over == 0
+        return None, 0
+
+    def _ask(self, batch: _Batch, objects: bytes, count: int) -> tuple[int, int, str | None]:
+        """Send a message of so many objects or parts: how many are done, and over, and the status that the next one got."""
+        reply = self._request("restore.objects", tenant=batch.tenant, generation=batch.generation, objects=objects)
         with understood():
             done, over, refused = int(reply["done"]), int(reply["over"]), reply["refused"]
-            self.done.objects += max(done - batch.parts, 0)
-            self.done.over += over
-            if refused is None and done + over != len(batch.lines):
-                raise ValueError(f"{done} objects were put, {over} were over, of {len(batch.lines)}")
-        if refused is not None:
-            raise _refusal(str(refused), f"line {batch.lines[done + over]}: tenant {batch.tenant}")
+            if done + over != count if refused is None else done + over >= count:
+                raise ValueError(f"{done} objects were put, {over} were over, of {count}")
+        return done, over, None if refused is None else str(refused)
 
     def _finish(self, end: End) -> None:
         """The last line was read, and counts what was read."""

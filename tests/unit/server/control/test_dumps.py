@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from splinter.client.admin import Admin
 from splinter.client.dump import Dump
 from splinter.client.dump_format import DumpedObject, DumpedPart, dumped
 from splinter.client.dump_reader import DumpReader
-from splinter.client.restore import Into, Restored
+from splinter.client.restore import Into, Restore, Restored
 from splinter.errors import (
     BusyError,
     ControlError,
@@ -26,6 +27,7 @@ from splinter.errors import (
     QuotaExceededError,
     RequestError,
     SplinterError,
+    Status,
     UnknownTenantError,
 )
 from splinter.server.control.dumps import part_of_chain
@@ -34,7 +36,8 @@ from splinter.store.layout import BUCKET, DURABILITY_ALWAYS, ENTRY_DELETING
 from splinter.store.objects import object_key, object_key_length, object_table
 from splinter.wire import PART_KEY_STRUCT, PART_STRUCT
 from tests.support.dumps import HEADER, TENANT, resealed, sealed
-from tests.support.large import put_large
+from tests.support.large import large_value, parts_in, put_head, put_large, put_parts
+from tests.support.waiting import wait_for
 from tests.unit.server.control.conftest import CREDENTIAL, Control
 
 SOURCE = """
@@ -473,6 +476,79 @@ def test_a_value_that_cannot_be_read_is_named_and_all_else_is_dumped(control: Co
         assert len(values_of(pieces)) == 101 + (100 if only is None else 0)
         assert contents(store, 8).keys() == made[7].keys() | {(2, b"good")}
     store.delete(7, 2, b"bad")
+
+
+def test_a_large_value_is_put_when_all_of_it_is_read_and_before_more_is(control: Control, admin: Admin):
+    admin.create_tenant(7)
+    store, value = control.store, os.urandom(1_000_000)
+    put_large(store, 7, 0, b"key", 5, value)
+    dump = b"".join(admin.dump(7))
+    head = dump.index(b'{"type":"object"')
+    behind = dump.index(b"\n", head) + 1
+    admin.create_tenant(8)
+
+    def pieces() -> Iterator[bytes]:
+        yield dump[:head]
+        assert parts_in(store, 8) == []
+        yield dump[head:behind]
+        wait_for(lambda: large_value(store, 8, 0, b"key") == value, what="the value")
+        yield dump[behind:]
+
+    assert admin.restore(pieces(), to=8).objects == 1
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_large_value_whose_parts_were_forgotten_is_put_anew(control: Control, admin: Admin, times: int):
+    admin.create_tenant(7)
+    store, value = control.store, bytes(2 * limits.RESTORE_PIECE_BYTES)
+    put_large(store, 7, 0, b"key", 5, value)
+    pieces, connection, seen = list(admin.dump(7)), control.connect(), set()
+    admin.create_tenant(8)
+
+    def request(op: str, **fields: Any) -> dict[str, Any]:
+        """What is swept when a minute is over is deleted here."""
+        reply = connection.request(op, credential=CREDENTIAL, **fields)
+        first = next(iter(parts_in(store, 8)), None)
+        if first is not None and first.key[:8] not in seen and len(seen) < times:
+            seen.add(first.key[:8])
+            store.delete(8, limits.TABLE_PARTS, first.key)
+        return reply
+
+    restore = Restore(request, to=8)
+    if times < 3:
+        assert restore.run(pieces).objects == 1
+        assert large_value(store, 8, 0, b"key") == value
+    else:
+        with pytest.raises(SplinterError, match=f"line {len(lines(pieces)) - 1}: tenant 8: no such object"):
+            restore.run(pieces)
+        assert restore.done.objects == 0 and parts_in(store, 8) == []
+
+
+def test_a_large_value_that_is_over_or_refused_takes_no_room(control: Control, admin: Admin):
+    admin.create_tenant(7)
+    store = control.store
+    hour = 3600 * 10**9
+    for number in range(3):
+        put_large(store, 7, 0, b"big %d" % number, number, bytes(1_000_000))
+    put_parts(store, 7, 0, b"over", 9, bytes(1_500_000))
+    assert put_head(store, 7, 0, b"over", 9, 1_500_000, ttl=hour)[0] == Status.OK
+    store.put(7, 0, b"small", b"v")
+    pieces = list(admin.dump(7))
+    (expires,) = {one.expires_unix_ms for one in objects(pieces)} - {0}
+    late = [resealed(pieces, b"%d" % expires, b"1")]
+    admin.create_tenant(8, quota_bytes=4 << 20)
+    done = admin.restore(late, to=8)
+    assert (done.objects, done.over) == (4, 1)
+    assert len(parts_in(store, 8)) == 3 * 16
+    admin.create_tenant(9, quota_bytes=5 << 19)  # for two of them
+    done = Restored()
+    with pytest.raises(QuotaExceededError, match=r"line \d+: tenant 9"):
+        admin.restore(late, to=9, done=done)
+    there = list(store.scan(0, tenant=9))
+    assert done.objects == len(there) and len(parts_in(store, 9)) == 16 * sum(one.key != b"small" for one in there)
+    admin.remove_tenant(7)
+    for tenant in (8, 9):
+        admin.remove_tenant(tenant)
 
 
 # --- cursors and objects that a client makes up ---------------------------------------------------------------------------
