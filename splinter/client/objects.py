@@ -6,16 +6,19 @@ reads it then finds none, and begins anew.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 
 from splinter import limits
 from splinter.client import fragments
 from splinter.client.channel import Channel
-from splinter.errors import BusyError, SplinterError, Status
-from splinter.wire import LARGE_STRUCT, PART_HEAD_BYTES, PART_KEY_STRUCT, PART_STRUCT, TTL_BYTES, Opcode
+from splinter.errors import BusyError, RequestError, SplinterError, Status, error_for
+from splinter.wire import LARGE_STRUCT, OBJECT_ABSENT, PART_HEAD_BYTES, PART_KEY_STRUCT, PART_STRUCT, TTL_BYTES, Opcode
 
 _REPLACED_PAUSE_SECONDS = 0.001  # before a value that was replaced while it was read is read anew; doubles
 _UPLOADS_MAX = 3  # of a large value, whose parts are forgotten if it takes longer than PART_NS
+_FORGET_SECONDS = 1.0  # that a put which was refused waits for its parts to be removed
+_NO_VERSION = 1  # of no object: versions are even
 
 
 def get(channel: Channel, table: int, key: bytes) -> tuple[bytes | None, int]:
@@ -58,12 +61,18 @@ def put(channel: Channel, table: int, key: bytes, value: bytes, if_version: int,
 
 
 def _put_large(channel: Channel, table: int, key: bytes, value: bytes, if_version: int, ttl: int) -> int:
+    if if_version:
+        _require_version(channel, table, key, if_version)
     head = PART_STRUCT.pack(table, len(key), len(value)) + key
     for _ in range(_UPLOADS_MAX):
         identity = secrets.randbits(64)
-        for number, at in enumerate(range(0, len(value), limits.PART_BYTES)):
-            part_key = PART_KEY_STRUCT.pack(identity, number)
-            fragments.put(channel, Opcode.PUT_PART, table, part_key, head + value[at : at + limits.PART_BYTES])
+        try:
+            for number, at in enumerate(range(0, len(value), limits.PART_BYTES)):
+                part_key = PART_KEY_STRUCT.pack(identity, number)
+                fragments.put(channel, Opcode.PUT_PART, table, part_key, head + value[at : at + limits.PART_BYTES])
+        except RequestError:
+            _forget(channel, table, key, identity, len(value))
+            raise
         reply = channel.request(
             Opcode.PUT_LARGE, table, key, LARGE_STRUCT.pack(identity, len(value)), if_version, ttl=ttl
         )  # fmt: skip
@@ -73,6 +82,23 @@ def _put_large(channel: Channel, table: int, key: bytes, value: bytes, if_versio
         f"a value of {len(value)} bytes could not be put: it took longer than the server keeps the parts of one, "
         f"{limits.PART_NS // 1_000_000_000} s"
     )
+
+
+def _require_version(channel: Channel, table: int, key: bytes, if_version: int) -> None:
+    """Raises :class:`splinter.errors.VersionChangedError` where a put with this condition would be refused by now: before it
+    takes room, for which others are perhaps evicted."""
+    reply = channel.request(Opcode.TTL, table, key)
+    version = 0 if reply.status == Status.NOT_FOUND else reply.checked().version
+    if version != (0 if if_version == OBJECT_ABSENT else if_version):
+        raise error_for(Status.VERSION_CHANGED)
+
+
+def _forget(channel: Channel, table: int, key: bytes, identity: int, length: int) -> None:
+    """Have the server remove the parts of a value that it refused one of, which else take room until their time is over: it
+    does so with an object that cannot be put."""
+    large = LARGE_STRUCT.pack(identity, length)
+    with contextlib.suppress(SplinterError):
+        channel.request(Opcode.PUT_LARGE, table, key, large, _NO_VERSION, timeout=min(channel.timeout, _FORGET_SECONDS))
 
 
 def _get_large(channel: Channel, table: int, key: bytes) -> tuple[bytes | None, int] | None:

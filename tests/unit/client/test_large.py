@@ -8,8 +8,8 @@ import pytest
 
 from splinter import limits
 from splinter.client import Client
-from splinter.errors import BusyError, SplinterError, Status
-from splinter.wire import LARGE_STRUCT, PART_KEY_STRUCT, PART_STRUCT, Header, Opcode
+from splinter.errors import BusyError, OutOfMemoryError, QuotaExceededError, SplinterError, Status, VersionChangedError
+from splinter.wire import LARGE_STRUCT, OBJECT_ABSENT, PART_KEY_STRUCT, PART_STRUCT, Header, Opcode
 from tests.unit.client.conftest import Responder
 
 LENGTH = 2 * limits.PART_BYTES + 5
@@ -80,6 +80,43 @@ def test_each_upload_has_an_id_of_its_own_and_is_begun_anew_a_few_times(client: 
     large.refused = 3
     with pytest.raises(BusyError, match="longer than the server keeps"):
         client.put(b"key", VALUE)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_parts_of_a_value_that_is_refused_are_given_up(client: Client, large: Large, responder: Responder, number: int):
+    put_part, heads = responder.answers[Opcode.PUT_PART], []
+
+    def refuse(header: Header, key: bytes, value: bytes) -> tuple[Status, bytes]:
+        return (Status.QUOTA_EXCEEDED, b"") if key[8] == number else put_part(header, key, value)
+
+    def give_up(header: Header, key: bytes, value: bytes) -> tuple[Status, bytes]:
+        heads.append((header.table, key, header.object_version, value))
+        return Status.NOT_FOUND, b""
+
+    responder.answers |= {Opcode.PUT_PART: refuse, Opcode.PUT_LARGE: give_up}
+    with pytest.raises(QuotaExceededError):
+        client.put(b"key", VALUE, table=3)
+    ((table, key, version, value),) = heads
+    assert (table, key) == (3, b"key") and version % 2 == 1  # which no object has, should a part have come all the same
+    identity, length = LARGE_STRUCT.unpack(value)
+    assert length == LENGTH and all(part.startswith(PART_KEY_STRUCT.pack(identity, 0)[:8]) for part in large.parts)
+
+
+def test_a_server_that_does_not_answer_that_keeps_nobody_from_the_reason(client: Client, large: Large, responder: Responder):
+    responder.answers[Opcode.PUT_PART] = lambda header, key, value: (Status.OUT_OF_MEMORY, b"")
+    responder.on_request = lambda header, packet: [] if header.opcode == Opcode.PUT_LARGE else [packet]
+    with pytest.raises(OutOfMemoryError):
+        client.put(b"key", VALUE, timeout=0.3)
+
+
+def test_nothing_is_sent_where_the_condition_does_not_hold(client: Client, large: Large, responder: Responder):
+    responder.objects[3, b"key"] = 8, b"value"
+    for key, condition in ((b"key", 6), (b"key", OBJECT_ABSENT), (b"none", 6)):
+        with pytest.raises(VersionChangedError):
+            client.put(key, VALUE, table=3, if_version=condition)
+    assert large.parts == {} and large.head is None
+    for key, condition in ((b"key", 8), (b"none", OBJECT_ABSENT)):
+        assert client.put(key, VALUE, table=3, if_version=condition) == 8
 
 
 def test_a_value_that_is_replaced_all_the_time_is_told_as_busy(client: Client, large: Large, responder: Responder):
