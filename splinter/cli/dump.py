@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Annotated
 
@@ -104,26 +106,48 @@ def written(output: str) -> Iterator[Callable[[bytes], object]]:
         with naming_output():
             sys.stdout.buffer.flush()
         return
-    path = Path(output).resolve()
+    path = Path(output)
     if path.is_dir():
         raise SplinterError(f"{output} is a folder: name a file")
-    if path.exists() and not path.is_file():
-        with path.open("wb") as opened:
-            yield opened.write
-            opened.flush()
+    if path.exists() and not path.is_file():  # before its links are followed: those of /dev/fd name no file
+        with path.open("wb", buffering=0) as opened:
+            yield _writer(opened, output)
         return
-    try:
+    path = path.resolve()
+    with _naming(output):
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".new")  # mode 0600
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, output) from None
     try:
-        with os.fdopen(descriptor, "wb") as opened:
-            yield opened.write
-            opened.flush()
-            os.fsync(opened.fileno())
+        with os.fdopen(descriptor, "wb", buffering=0) as opened:
+            yield _writer(opened, output)
+            with _naming(output):
+                os.fsync(opened.fileno())
         Path(name).replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             Path(name).unlink()
         raise
     Disk().sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _naming(output: str) -> Iterator[None]:
+    """For a block that writes to a file: what the system says of it is told with the name that the user gave it."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, output) from None
+
+
+def _writer(opened: FileIO, output: str) -> Callable[[bytes], object]:
+    """Writes all of a piece. There is no buffer, which would be written once more when the file is closed."""
+
+    def write(piece: bytes) -> None:
+        rest = memoryview(piece)
+        while rest:
+            with _naming(output):
+                done = opened.write(rest)
+                if done is None:  # who opened it said that nobody is to wait
+                    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            rest = rest[done:]
+
+    return write
