@@ -14,7 +14,8 @@ _LINE_SECONDS = 2.0
 
 @contextlib.contextmanager
 def shown(doing: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show how far a block is that calls what it is given: with what is done, of how much, and what to say of it."""
+    """Show how far a block is that calls what it is given: with what is done, of how much (0: nobody knows), and what to say of
+    it."""
     terminal = Terminal(stderr=True)
     if not terminal.is_terminal:
         yield _lines(doing)
@@ -25,8 +26,8 @@ def shown(doing: str) -> Iterator[Callable[[int, int, str], None]]:
         TextColumn(doing), BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
     )  # fmt: skip
     with Progress(*columns, console=terminal, transient=True) as progress:
-        task = progress.add_task("")
-        yield lambda done, total, what: progress.update(task, completed=done, total=total, description=what)
+        task = progress.add_task("", total=None)
+        yield lambda done, total, what: progress.update(task, completed=done, total=total or None, description=what)
 
 
 def _lines(doing: str) -> Callable[[int, int, str], None]:

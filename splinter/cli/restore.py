@@ -112,7 +112,7 @@ class _Source:
         except OSError as error:
             raise SplinterError(f"the dump cannot be read: {error.strerror}") from None
         self._read += len(piece)
-        self._show(self._read, self._size or max(self._read, 1), self.tell())
+        self._show(self._read, self._size or 0, self.tell())
         return piece
 
     def verify(self) -> bool:
