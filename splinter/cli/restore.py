@@ -49,7 +49,8 @@ def restore(
         bool, typer.Option("--merge", help="Into a tenant that has objects: those that the dump has are replaced, others stay.")
     ] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Into a tenant that has objects: first its objects and extensions are removed.")
+        bool,
+        typer.Option("--replace", help="Into a tenant that has objects: these are removed first, other extensions at the end."),
     ] = False,
     token: Annotated[
         str | None,

@@ -53,7 +53,7 @@ class Into(StrEnum):
 
     EMPTY = "empty"  # no objects: else it is refused
     MERGE = "merge"  # objects, of which those that the dump has, too, are replaced
-    REPLACE = "replace"  # objects and extensions: they are removed first
+    REPLACE = "replace"  # objects, which are removed first, and extensions: at the end those that the dump does not have
 
 
 @dataclass
