@@ -25,6 +25,7 @@ from splinter.client.encoding import format_token
 from splinter.client.restore import Into, Restored
 from splinter.errors import DumpError, SplinterError
 from splinter.terminal import complain, say
+from splinter.wire import DURABILITIES
 
 _READ_BYTES = 1 << 20
 _TOLD_MAX = 8  # extensions that could not be installed, one line each
@@ -73,6 +74,8 @@ def restore(
         raise typer.BadParameter("--merge and --replace exclude each other")
     if replace and file == STANDARD:
         raise typer.BadParameter("--replace needs a file: nothing is removed before all of the dump is there")
+    if durability is not None and durability not in DURABILITIES:
+        raise typer.BadParameter(f"--durability is one of {', '.join(DURABILITIES)}, not {durability!a}")
     chosen = parse_token_text(token) if token is not None else None
     into = Into.MERGE if merge else Into.REPLACE if replace else Into.EMPTY
     require_reader()

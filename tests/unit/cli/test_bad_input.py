@@ -49,6 +49,8 @@ OPTIONS = [
     (["tenant", "move", "7"], [None]),
     (["tenant", "remove"], [None]),
     (["top"], ["--interval", "--count"]),
+    (["dump"], ["-t"]),
+    (["restore", "/dev/null"], ["-t", "--as"]),
     (["lab", "up"], ["--queues"]),
     (["serve"], ["--port", "--watchdog-ms"]),
 ]
@@ -110,6 +112,19 @@ def test_a_token_that_is_none(command: list[str], token: str) -> None:
 )
 def test_a_number_that_is_none(command: list[str], option: str | None, number: str) -> None:
     refused(*command, *([option] if option else []), number)
+
+
+@pytest.mark.parametrize("mode", ["bogus", "", "None", NOT_UTF8, HUGE], ids=name_of)
+@pytest.mark.parametrize(
+    "command",
+    [["tenant", "create"], ["tenant", "limit", "7"], ["serve", "--data", "data"], ["restore", "/dev/null"]],
+    ids=name_of,
+)
+def test_a_durability_that_is_none(command: list[str], mode: str) -> None:
+    """Some leave it to the server, which is not there."""
+    own = {"serve": CONFIGURATION, "restore": USAGE}
+    said = refused(*command, "--durability", mode, status=(own.get(command[0], UNREACHABLE),))
+    assert command[0] not in own or "durability" in said
 
 
 @pytest.mark.parametrize("size", SIZES, ids=name_of)
