@@ -196,7 +196,7 @@ ENVIRONMENT = {
 
 # Of settings whose default is none, or the machine's: what a file may say.
 _EXAMPLES = {
-    "data": '"/var/lib/splinter"',
+    "data": '"/var/lib/splinter-default"',  # of the instance's name, as the units have it
     "durability": '"interval"',
     "metrics": '"127.0.0.1:9464"',
     "cores": "[0]",

@@ -57,10 +57,26 @@ def test_a_unit_says_what_the_server_does(unit: Path) -> None:
     service = parsed["Service"]
     assert service["Type"] == "notify" and service["MemoryDenyWriteExecute"] == "no"
     never = {int(number) for number in service["RestartPreventExitStatus"].split()}
-    assert never == {ExitStatus.USAGE.value, ExitStatus.CONFIGURATION.value}
+    final = (ExitStatus.USAGE, ExitStatus.NOT_PERMITTED, ExitStatus.CONFIGURATION, ExitStatus.DATA_FOLDER)
+    assert never == {status.value for status in final}
     assert "AF_NETLINK" in service["RestrictAddressFamilies"]
     is_xdp = "--transport xdp" in service["ExecStart"]
     assert ("AF_XDP" in service["RestrictAddressFamilies"]) == ("CAP_BPF" in service.get("CapabilityBoundingSet", "")) == is_xdp
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_a_unit_may_write_each_folder_of_the_settings(unit: Path) -> None:
+    """Of the annotated configuration's examples, and of the unit's own variables: all but these is read-only to it."""
+    text = unit.read_text().replace("%i", "default")
+    assert "ProtectSystem=strict" in text
+    tops = {"StateDirectory": "/var/lib", "CacheDirectory": "/var/cache", "RuntimeDirectory": "/run", "ReadWritePaths": ""}
+    named = [(tops[name], value) for name, value in re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE) if name in tops]
+    written = [Path(f"{top}/{each}") for top, values in named for each in values.split()]
+    settings = re.findall(r'^# data = "(/.*)"$', (CONTRIB / "splinter.toml").read_text(), re.MULTILINE)
+    variables = re.findall(r"=(/\S+)", "".join(re.findall(r"^Environment=.*$", text, re.MULTILINE)))
+    assert (len(settings), len(variables)) == (1, 2)
+    for folder in map(Path, (*settings, *variables)):
+        assert any(folder.is_relative_to(each) for each in written), folder
 
 
 def test_the_dashboard_is_one_by_grafanas_own_model() -> None:
