@@ -1,11 +1,11 @@
 """The metrics process: ``run`` in a fresh interpreter, with two descriptors of the supervisor's and nothing else of its memory.
 
-It has no mapping of the store and no credential. As root it becomes nobody before it takes the first connection.
+It has no mapping of the store and no credential. Before it takes the first connection it gives up all capabilities, and as root
+becomes nobody; where it cannot, it ends.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import signal
@@ -16,10 +16,10 @@ from prometheus_client.exposition import choose_encoder
 
 from splinter.server.metrics.endpoint import Endpoint
 from splinter.server.metrics.families import ServerCollector
+from splinter.server.metrics.nobody import become_nobody
 from splinter.server.metrics.source import Source
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
-_NOBODY = 65534
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -35,18 +35,8 @@ def run(name: str, parent: int, listener: int, channel: int) -> None:
     generate_latest(warm)
     choose_encoder("application/openmetrics-text")[0](warm)
     "".encode("idna")
-    _become_nobody()
+    become_nobody()
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # a change of user ends it
     if os.getppid() != parent:
         return
     Endpoint(socket.socket(fileno=listener), registry).run()
-
-
-def _become_nobody() -> None:
-    """Where that is permitted, and there is such a user."""
-    if os.geteuid() != 0:
-        return
-    with contextlib.suppress(OSError):
-        os.setgroups([])
-        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-        os.setresuid(_NOBODY, _NOBODY, _NOBODY)

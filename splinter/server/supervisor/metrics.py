@@ -15,6 +15,7 @@ import sys
 
 from splinter import limits
 from splinter.server.config import ServerConfig, parse_endpoint
+from splinter.server.metrics.nobody import require_way_out
 from splinter.server.processes import OomPreference
 from splinter.server.supervisor.attended import AttendedProcess
 from splinter.server.supervisor.forks import Forks
@@ -29,11 +30,13 @@ run(*json.loads(sys.argv[2]))"""
 
 
 class Metrics:
-    """The endpoint of one server. Raises :class:`splinter.errors.ServerError` when its address cannot be had."""
+    """The endpoint of one server. Raises :class:`splinter.errors.ServerError` when its address cannot be had, or its process
+    would stay root."""
 
     def __init__(self, config: ServerConfig) -> None:
         assert config.metrics is not None
         importlib.import_module("prometheus_client")  # who lacks it hears so now
+        require_way_out()
         address, port = parse_endpoint(config.metrics)
         self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,11 +21,12 @@ from splinter.client import Client
 from splinter.errors import ControlError, SplinterError
 from splinter.server.metrics.table import METRICS
 from tests.support.scrape import Scrape, fetch, scrape, scrape_until
-from tests.support.servers import RunningServer, running_server
+from tests.support.servers import RunningServer, running_server, start_server
 from tests.support.waiting import WAIT_SECONDS, wait_for
 
 TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
 OPTIONS = ("--metrics", ":0", "--cores", "0,1", "--no-steal", "--no-balance")
+UNIT = Path(__file__).resolve().parents[3] / "contrib/splinter-xdp@.service"
 DURATION = "splinter_request_duration_seconds"
 FOREIGN = "größe_名前"
 HOSTILE = 'a"b\\\n{tenant="1"} 5\n# EOF\nü'
@@ -66,6 +68,13 @@ def sockets_of(pid: int) -> list[Path]:
             if int(path.name) > 2 and path.readlink().name.startswith("socket:"):
                 found.append(path)
     return found
+
+
+def require_nobody(pid: int) -> None:
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+    assert set(status["Uid"].split() + status["Gid"].split()) == {"65534"}
+    assert {int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {0}
+    assert (status["Groups"].strip(), status["NoNewPrivs"]) == ("", "1")
 
 
 def counts(found: Scrape) -> dict[str, float]:
@@ -162,9 +171,7 @@ def test_the_process_has_nothing_but_what_it_needs(server: RunningServer) -> Non
     # The scraper hears the end of its answer before its connection is closed here.
     wait_for(lambda: len(sockets_of(pid)) == 2, what="two sockets and no more")
     if os.geteuid() == 0:
-        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
-        assert set(status["Uid"].split() + status["Gid"].split()) == {"65534"}
-        assert int(status["CapEff"], 16) == 0
+        require_nobody(pid)
 
 
 def test_when_it_dies_another_one_goes_on_and_nobody_notices(server: RunningServer, client: Client) -> None:
@@ -244,9 +251,40 @@ def test_tenants_beyond_the_most_are_summed(unique_name: str) -> None:
         assert found.sum(name, tenant="others") >= 7
 
 
-def serve(instance: str, *options: str) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "splinter", "serve", "-i", instance, "--transport", "udp", "--memory", "64MiB", *options]
-    return subprocess.run([*words, "--port", "0"], capture_output=True, text=True, timeout=WAIT_SECONDS * 4, check=False)
+def serve(instance: str, *options: str, program: str = "") -> subprocess.CompletedProcess[str]:
+    command = [program] if program else [sys.executable, "-m", "splinter"]
+    words = [*command, "serve", "-i", instance, "--transport", "udp", "--memory", "64MiB", "--port", "0", *options]
+    return subprocess.run(words, capture_output=True, text=True, timeout=WAIT_SECONDS * 4, check=False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="optional: needs root")
+def test_as_root_it_becomes_nobody_or_the_server_does_not_start(unique_name: str, tmp_path: Path) -> None:
+    """With no more capabilities than the unit of a server by XDP has, and with one less."""
+    (line,) = re.findall(r"^CapabilityBoundingSet=(.*)$", UNIT.read_text(), re.MULTILINE)
+    permitted = line.lower().replace("cap_", "").split()
+    program = tmp_path / "bounded"
+
+    def permit(names: list[str]) -> None:
+        bounds = ",+".join(["-all", *names])
+        command = f"setpriv --no-new-privs --bounding-set {bounds} {sys.executable} -m splinter"
+        program.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        program.chmod(0o700)
+
+    permit(permitted)
+    server = start_server(unique_name, None, *OPTIONS, program=program)
+    try:
+        scrape_until(url_of(server), lambda found: found.sum("splinter_up") == 1)
+        (pid,) = server.children("splinter-stats")
+        require_nobody(pid)
+    finally:
+        assert server.stop() == 0
+        server.started.forget()
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), what="the end of the metrics process")
+    for name in ("kill", "setgid", "setuid"):
+        permit([each for each in permitted if each != name])
+        done = serve(unique_name, "--metrics", "127.0.0.1:0", program=str(program))
+        assert done.returncode == ExitStatus.NOT_PERMITTED.value
+        assert f"cannot become nobody without CAP_{name.upper()}: permit it" in done.stderr
 
 
 def test_an_address_that_is_taken_is_told_at_the_start(unique_name: str) -> None:

@@ -61,6 +61,8 @@ def test_a_unit_says_what_the_server_does(unit: Path) -> None:
     assert never == {status.value for status in final}
     assert "AF_NETLINK" in service["RestrictAddressFamilies"]
     is_xdp = "--transport xdp" in service["ExecStart"]
+    for capability in ("CAP_KILL", "CAP_SETGID", "CAP_SETUID"):  # for the metrics process of a server that is root
+        assert (capability in service["CapabilityBoundingSet"].split()) == is_xdp
     assert ("AF_XDP" in service["RestrictAddressFamilies"]) == ("CAP_BPF" in service.get("CapabilityBoundingSet", "")) == is_xdp
 
 
