@@ -19,6 +19,7 @@ _STREAMS = (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr"
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 _SERVE = "serve"
 _NOTHING_TO_A_SERVER = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_ENDING_A_SERVER = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
 def main() -> None:
@@ -46,17 +47,26 @@ def main() -> None:
 
 
 def _bear_signals() -> None:
-    """What ends other programs, and means nothing to a server, means nothing to one that starts: before all else.
+    """What a signal means to a server, it means to one that starts: before all else, until the supervisor takes over.
 
-    They are not ignored, as the supervisor tells from that what the server was started with.
+    Those that mean nothing are not ignored, as the supervisor tells from that what the server was started with.
     """
-    for number in _NOTHING_TO_A_SERVER:
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _pass)
+    for numbers, handler in ((_NOTHING_TO_A_SERVER, _pass), (_ENDING_A_SERVER, _leave)):
+        for number in numbers:
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                signal.signal(number, handler)
 
 
 def _pass(*_: object) -> None:
     """At a signal that does nothing."""
+
+
+def _leave(*_: object) -> None:
+    """At a signal that ends a server, which has nothing yet that would be left: in order, as that is what was asked for.
+
+    By no exception: it could come where it is dropped, or where a library must run whole.
+    """
+    os._exit(0)
 
 
 def _run() -> int:

@@ -21,6 +21,7 @@ def serve(config: ServerConfig, source: Source) -> int:
     output = Output(logs.note_for(config.log_format))
     logs.set_up(config.log_format, config.log_level)
     supervisor = Supervisor(config, output=output, source=source)
+    was_asked = False
     try:
         info = supervisor.start()
         where = f" in namespace {info.netns}" if info.netns else ""
@@ -34,14 +35,16 @@ def serve(config: ServerConfig, source: Source) -> int:
         print(f"{told}; Ctrl-C stops")
         supervisor.manager.tell_ready(told)
         supervisor.run()
+        was_asked = True
     except StoppedError:
-        pass
+        was_asked = True
     finally:
         try:
             supervisor.stop()
         finally:
             output.close()
-            for number in ENDING:  # nobody watches for them any more
+            # Who was asked to end does so in order, however often. Who failed says why, and may wait for a reader.
+            for number in ENDING:
                 if signal.getsignal(number) is not signal.SIG_IGN:
-                    signal.signal(number, signal.SIG_DFL)
+                    signal.signal(number, signal.SIG_IGN if was_asked else signal.SIG_DFL)
     return 0

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
+
+from tests.support.waiting import WAIT_SECONDS
 
 PROGRAM = """
 import signal, sys
@@ -22,13 +27,56 @@ def run():
 start._run = run
 start.main()
 """
+# A signal comes when something is first imported, or called: signal, module, attribute of it or "", "left" or "entered".
+SIGNALLED = """
+import functools, importlib.abc, os, signal, sys
+number, module, attribute, moment = int(sys.argv.pop(1)), sys.argv.pop(1), sys.argv.pop(1), sys.argv.pop(1)
+
+class Signalled(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == module and not attribute:
+            sys.meta_path.remove(self)
+            signal.raise_signal(number)
+        return None
+
+if attribute:
+    __import__(module)
+    owner, name = sys.modules[module], attribute
+    if "." in name:
+        owner, name = getattr(owner, name.split(".")[0]), name.split(".")[1]
+    function = getattr(owner, name)
+
+    @functools.wraps(function)
+    def signalled(*values, **named):
+        if moment == "entered":
+            signal.raise_signal(number)
+        try:
+            return function(*values, **named)
+        finally:
+            if moment == "left":
+                signal.raise_signal(number)
+    setattr(owner, name, signalled)
+sys.meta_path.insert(0, Signalled())
+from splinter.cli import start
+start.main()
+"""
+# The start of the supervisor is as if a signal had ended it.
+STOPPED = """
+from splinter.server.supervisor import signals, supervisor
+def ended(self):
+    self._signals.catch()
+    raise signals.StoppedError
+supervisor.Supervisor.start = ended
+"""
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+
+def restore() -> None:
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, *ENDING):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def begin(*arguments: str) -> tuple[int, list[str]]:
-    def restore() -> None:
-        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(number, signal.SIG_DFL)
-
     command = [sys.executable, "-c", PROGRAM, *arguments]
     found = subprocess.run(command, capture_output=True, text=True, preexec_fn=restore)
     return found.returncode, found.stdout.splitlines()
@@ -42,3 +90,36 @@ def test_a_server_bears_signals_before_a_library_is_loaded(arguments: list[str])
 @pytest.mark.parametrize("arguments", [[], ["stats"], ["get", "serve"]], ids=" ".join)
 def test_a_terminal_that_hangs_up_ends_other_commands(arguments: list[str]) -> None:
     assert begin(*arguments) == (128 + signal.SIGHUP, ["1 0 0", ""])
+
+
+PLACES = [
+    ("typer", "", ""),
+    ("splinter.server.config", "", ""),
+    ("numba", "", ""),
+    ("splinter.server.supervisor.supervisor", "", ""),
+    ("splinter.server.output", "Output.start_writer", "left"),
+    ("splinter.server.supervisor.signals", "Signals.catch", "entered"),
+    ("splinter.server.supervisor.signals", "Signals.catch", "left"),
+    ("splinter.server.supervisor.signals", "Signals.close", "left"),
+    ("splinter.server.output", "Output.close", "left"),
+    ("splinter.cli.start", "_flush", "entered"),
+]
+
+
+@pytest.mark.parametrize(
+    ("number", "place"),
+    [*((signal.SIGTERM, place) for place in PLACES), *((each, PLACES[at]) for each in ENDING[1:] for at in (0, 4, -1))],
+    ids=str,
+)
+def test_a_server_ends_in_order_wherever_a_signal_comes(number: signal.Signals, place: tuple[str, str, str]) -> None:
+    """Those of its end come to one that was told to end while it started."""
+    name = f"t{os.getpid()}start"
+    options = ["serve", "-i", name, "--transport", "udp", "--port", "0", "--memory", "64MiB"]
+    command = [sys.executable, "-c", SIGNALLED, str(int(number)), *place, *options]
+    if place[1] in ("Signals.close", "Output.close", "_flush"):  # an end is needed first
+        command[2] = command[2].replace("from splinter.cli import start\n", "from splinter.cli import start\n" + STOPPED)
+    with tempfile.TemporaryDirectory() as folder:
+        told = os.environ | {"SPLINTER_RUN_DIR": folder}
+        done = subprocess.run(command, capture_output=True, text=True, preexec_fn=restore, env=told, timeout=WAIT_SECONDS * 4)
+        assert not (Path(folder) / name).exists()
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
