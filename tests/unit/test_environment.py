@@ -18,7 +18,7 @@ READ = re.compile(r"""(?:environ(?:\.get|\.pop)?[\[(]|envvar=|_VARIABLE = )["'](
 DEFINED_IN_C = ("bpf", "scripts/headers.py")  # constants of the programs in the kernel
 MACROS = re.compile(r"SPLINTER_(?:OPCODE|FLAG)_")
 OF_MANAGER = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")  # read under names of their own
-OTHERS = {"HOME"}  # that a test sets
+OTHERS = {"HOME", "PYTHONUNBUFFERED"}  # that tests set
 
 
 def tracked() -> list[Path]:
