@@ -6,6 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -76,11 +77,10 @@ def ping(
     Examples: 'splinter ping'; 'splinter ping --wait --timeout 30' in a script that has started a server.
     """
     deadline = time.monotonic() + timeout
+    patience = _Patience(deadline if wait else math.inf)
     while True:
-        left = deadline - time.monotonic() if wait else _REQUEST_SECONDS_MAX
-        seconds = min(_REQUEST_SECONDS_MAX, max(left, _REQUEST_SECONDS_MIN))
         try:
-            control, request = _ask(instance, address, tenant, token, seconds)
+            control, request = _ask(instance, address, tenant, token, patience)
             break
         except (ControlError, RequestTimeoutError, ServerError) as error:
             if not wait or isinstance(error, PermissionDeniedError | WrongTokenError):
@@ -91,43 +91,58 @@ def ping(
     say(f"control answers in {_milliseconds(control)}, requests in {_milliseconds(request)}")
 
 
+@dataclass(frozen=True)
+class _Patience:
+    """``deadline`` (monotonic seconds) is of everything that is asked."""
+
+    deadline: float
+
+    def seconds(self) -> float:
+        """For how long the next answer is waited for."""
+        return min(_REQUEST_SECONDS_MAX, max(self.deadline - time.monotonic(), _REQUEST_SECONDS_MIN))
+
+
 def _milliseconds(seconds: float) -> str:
     return f"{seconds * _MILLISECONDS_PER_SECOND:.2f} ms"
 
 
-def _ask(instance: str, address: str | None, tenant: int | None, token: str | None, seconds: float) -> tuple[float, float]:
+def _ask(instance: str, address: str | None, tenant: int | None, token: str | None, patience: _Patience) -> tuple[float, float]:
     """Seconds that a message to the control port and a request to a worker took."""
     server = find_server(instance, address)
     began = time.monotonic()
-    server.hello(seconds)
+    server.hello(patience.seconds())
     control = time.monotonic() - began
     if token is not None and tenant is None:
         raise SplinterError("a --token is of a --tenant: give both")
     if tenant is not None:
-        with server.client(tenant, token, timeout=seconds) as client:
+        with server.client(tenant, token, timeout=patience.seconds()) as client:
             return control, client.ping()
     with (
-        server.admin() as admin,
-        _some_tenant(admin) as (number, secret),
-        server.client(number, secret, timeout=seconds) as client,
+        server.admin(patience.seconds()) as admin,
+        _some_tenant(admin, patience) as (number, secret),
+        server.client(number, secret, timeout=patience.seconds()) as client,
     ):
         return control, client.ping()
 
 
 @contextlib.contextmanager
-def _some_tenant(admin: Admin) -> Iterator[tuple[int, str]]:
+def _some_tenant(admin: Admin, patience: _Patience) -> Iterator[tuple[int, str]]:
     """A tenant that there is, or one for the block, with its token.
 
     It has no limit of packets: one that is over its own is not answered, which says nothing of the server.
     """
-    found = admin.list_tenants(tokens=True)
+    found = admin.list_tenants(tokens=True, timeout=patience.seconds())
     made: TenantInfo | None = None
     chosen = next((one for one in found if not one.packets_per_second), None)
     if chosen is None and limits.TENANTS_MAX - 1 not in (one.tenant for one in found):
-        made = admin.create_tenant(limits.TENANTS_MAX - 1, quota_bytes=0)
+        made = admin.create_tenant(limits.TENANTS_MAX - 1, quota_bytes=0, timeout=patience.seconds())
     chosen = chosen or made or found[0]
     try:
         yield chosen.tenant, f"{chosen.token:x}"
-    finally:
+    except BaseException:
         if made is not None:
-            admin.remove_tenant(made.tenant)
+            with contextlib.suppress(SplinterError):  # what came first is told
+                admin.remove_tenant(made.tenant, timeout=patience.seconds())
+        raise
+    if made is not None:
+        admin.remove_tenant(made.tenant, timeout=patience.seconds())

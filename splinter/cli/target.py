@@ -20,7 +20,7 @@ from splinter.errors import SplinterError
 from splinter.server import instance as instances
 from splinter.terminal import complain
 
-_TIMEOUT_SECONDS = 2.0
+_TIMEOUT_SECONDS, _ADMIN_SECONDS = 2.0, 30.0
 _CREDENTIAL_VARIABLE = "SPLINTER_CREDENTIAL"
 _PORT_MAX = 65535
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"  # of a host's name (RFC 1123), or of an address
@@ -81,8 +81,9 @@ class Server:
     instance: str | None
 
     def client(self, tenant: int, token: str | None, *, timeout: float | None = None) -> Client:
-        """A client; without a token the administrator's credential finds it. ``timeout`` is in seconds, for each request."""
-        number = parse_token_text(token) if token else self._look_up_token(tenant)
+        """A client; without a token the administrator's credential finds it. ``timeout`` is in seconds, for each request, and for
+        what is asked of the control port before."""
+        number = parse_token_text(token) if token else self._look_up_token(tenant, timeout)
         seconds = _TIMEOUT_SECONDS if timeout is None else timeout
         return Client(self.address, tenant, number, port=self.port, netns=self.netns, timeout=seconds)
 
@@ -91,19 +92,20 @@ class Server:
         with contextlib.closing(ControlConnection(self.address, self.port, netns=self.netns, timeout=seconds)) as connection:
             connection.request("hello")
 
-    def admin(self) -> Admin:
-        """The administrator's connection, with the credential of ``$SPLINTER_CREDENTIAL`` or of the instance."""
+    def admin(self, seconds: float = _ADMIN_SECONDS) -> Admin:
+        """The administrator's connection, with the credential of ``$SPLINTER_CREDENTIAL`` or of the instance. ``seconds`` is what
+        each message may take."""
         credential = os.environ.get(_CREDENTIAL_VARIABLE)
         if not credential:
             if self.instance is None:
                 raise SplinterError(f"a server elsewhere is administered with its credential in ${_CREDENTIAL_VARIABLE}")
             credential = instances.credential(self.instance)
-        return Admin(self.address, credential, port=self.port, netns=self.netns)
+        return Admin(self.address, credential, port=self.port, netns=self.netns, timeout=seconds)
 
-    def _look_up_token(self, tenant: int) -> int:
+    def _look_up_token(self, tenant: int, seconds: float | None) -> int:
         if self.instance is None and not os.environ.get(_CREDENTIAL_VARIABLE):
             raise SplinterError("a server elsewhere needs the tenant's --token")
-        with self.admin() as admin:
+        with self.admin(_ADMIN_SECONDS if seconds is None else seconds) as admin:
             return admin.get_tenant(tenant, token=True).token
 
 
