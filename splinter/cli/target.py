@@ -81,8 +81,10 @@ class Server:
     instance: str | None
 
     def client(self, tenant: int, token: str | None, *, timeout: float | None = None) -> Client:
-        """A client; without a token the administrator's credential finds it. ``timeout`` is in seconds, for each request, and for
-        what is asked of the control port before."""
+        """A client; without a token the administrator's credential finds it.
+
+        ``timeout`` is in seconds, for each request, and for what is asked of the control port before.
+        """
         number = parse_token_text(token) if token else self._look_up_token(tenant, timeout)
         seconds = _TIMEOUT_SECONDS if timeout is None else timeout
         return Client(self.address, tenant, number, port=self.port, netns=self.netns, timeout=seconds)
@@ -93,8 +95,10 @@ class Server:
             connection.request("hello")
 
     def admin(self, seconds: float = _ADMIN_SECONDS) -> Admin:
-        """The administrator's connection, with the credential of ``$SPLINTER_CREDENTIAL`` or of the instance. ``seconds`` is what
-        each message may take."""
+        """The administrator's connection, with the credential of ``$SPLINTER_CREDENTIAL`` or of the instance.
+
+        ``seconds`` is what each message may take.
+        """
         credential = os.environ.get(_CREDENTIAL_VARIABLE)
         if not credential:
             if self.instance is None:
