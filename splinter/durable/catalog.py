@@ -69,6 +69,9 @@ class TenantRow:
     durability: int = 0
     limits: dict[str, int] | None = None  # further fields of the tenant's record
     eviction: int = 0  # EVICTION_…
+    # Entries of the id up to this number, and snapshots that lack that one, are of an earlier tenant, or from before a time in
+    # which nothing was logged: nothing of them is restored
+    void_until: int = 0
 
 
 @dataclass(frozen=True)

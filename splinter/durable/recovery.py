@@ -60,6 +60,7 @@ def recover(
     latest = 0  # of the store's clock, that the disk has
     generations, numbers = np.zeros(limits.TENANTS_MAX, np.int64), np.zeros(limits.TENANTS_MAX, np.int64)
     for row in rows:
+        numbers[row.id] = row.void_until
         if row.is_there and row.durability != DURABILITY_NONE:
             generations[row.id] = row.generation
     replay = Replay(store, generations, numbers)

@@ -48,7 +48,7 @@ class Replay:
 
     def __init__(self, store: Store, generations: np.ndarray, numbers: np.ndarray) -> None:
         """``generations``: of each tenant id, that whose objects are wanted; 0: nobody's. ``numbers``: of each tenant id, the
-        last entry that the snapshot's objects have in them. Both int64, TENANTS_MAX long, and the replay's from now on."""
+        last entry of which nothing is wanted. Both int64, TENANTS_MAX long, and the replay's from now on."""
         self._store = store
         self._generations, self._numbers = generations, numbers
         self._wanted = np.zeros(len(generations), np.uint8)  # whose copied slots are restored: nobody's until it has begun
@@ -63,13 +63,14 @@ class Replay:
 
     def begin(self, places: np.ndarray) -> None:
         """Take the TENANT_PLACE records of a snapshot: its objects are of these generations, and have these entries in them.
-        Raises :class:`DamagedEntryError`."""
+        What has none but entries of which nothing is wanted is not wanted itself. Raises :class:`DamagedEntryError`."""
         ids = places["tenant"].astype(np.int64)
         if len(wrong := np.flatnonzero((ids < 1) | (ids >= limits.TENANTS_MAX))):
             raise DamagedEntryError(int(wrong[0]) * places.itemsize)
-        self._numbers[ids] = places["number"]
+        is_later = places["number"] >= self._numbers[ids]
+        self._numbers[ids] = np.maximum(self._numbers[ids], places["number"].astype(np.int64))
         self._wanted[:] = 0
-        self._wanted[ids] = (places["generation"] == self._generations[ids]) & (self._generations[ids] != 0)
+        self._wanted[ids] = (places["generation"] == self._generations[ids]) & (self._generations[ids] != 0) & is_later
         self.has_begun = True
         accounts = self._store.accounts
         accounts["sequence"][ids] = np.maximum(accounts["sequence"][ids], places["sequence"])

@@ -254,8 +254,9 @@ def restore_entries(
     """Make so what entries say. ``rows`` lists them in order of tenant and number, two words each: the place behind ``base``,
     and whether nothing is waited for any more that is missing before it.
 
-    ``numbers``: of each tenant, the last entry that was restored; it is counted on. ``generations``: of each tenant that is
-    wanted; what is of another one is passed over. Other entries behind one that is missing are listed in ``left``, by rows.
+    ``numbers``: of each tenant, the last entry that was restored, or is not wanted; it is counted on. ``generations``: of each
+    tenant that is wanted; what is of another one is passed over. Other entries behind one that is missing are listed in
+    ``left``, by rows.
     Returns a status as :func:`restore_entry`, and how many are left.
     """
     left_count = 0
@@ -266,6 +267,8 @@ def restore_entries(
         tenant, number = logged.tenant, logged.number
         last = numbers + tenant * _WORD_BYTES
         if number <= load64(last):
+            account = Account(account_of(store, tenant))
+            account.sequence = max(account.sequence, logged.sequence)  # so that no version comes twice
             continue
         if number != load64(last) + 1 and load64(at + _WORD_BYTES) == 0:
             store64(left + left_count * _WORD_BYTES, row)

@@ -339,9 +339,9 @@ class Store:
         it is ``forced``; BusyError."""
         _require(tenant_charge_code(self.address, participant, tenant, code_bytes, forced))
 
-    def set_durability(self, tenant: int, durability: int, *, participant: int = _CONTROL) -> None:
-        """Say how durable (DURABILITY_…) a tenant's changes are from now on. Raises BusyError."""
-        _require(tenant_set_durability(self.address, participant, tenant, durability))
+    def set_durability(self, tenant: int, durability: int, void_until: int = 0, *, participant: int = _CONTROL) -> None:
+        """Say how durable (DURABILITY_…) a tenant's changes are from now on, as ``tenant_set_durability``. Raises BusyError."""
+        _require(tenant_set_durability(self.address, participant, tenant, durability, void_until))
 
     def set_eviction(self, tenant: int, eviction: int, *, participant: int = _CONTROL) -> None:
         """Say by which policy (EVICTION_…) a tenant's objects make room for others from now on. Raises BusyError."""

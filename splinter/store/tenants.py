@@ -71,8 +71,11 @@ def tenant_close(store: int, p: int, tenant: int) -> int:
 
 
 @njit(cache=True)
-def tenant_set_durability(store: int, p: int, tenant: int, durability: int) -> int:
+def tenant_set_durability(store: int, p: int, tenant: int, durability: int, void_until: int) -> int:
     """Say how durable (DURABILITY_…) a tenant's changes are from now on. Called by the control process only.
+
+    ``void_until``: what of the log is void, if they were not logged (:class:`splinter.durable.catalog.TenantRow`): its next
+    entry has a later number.
 
     Where they were not logged, and there are objects, the log lacks those until a snapshot is taken: that is counted. Where
     there are none it lacks nothing, and nothing that was done comes to the disk. Returns OK or BUSY.
@@ -82,6 +85,7 @@ def tenant_set_durability(store: int, p: int, tenant: int, durability: int) -> i
     if not lock_tenant(store, me, account.at.lock):
         return Status.BUSY
     if account.durability == DURABILITY_NONE and durability != DURABILITY_NONE:
+        store64_release(account.at.number, max(account.number, void_until))
         if account.objects != 0:
             store64_release(descriptor.at.log_gaps, descriptor.log_gaps + 1)
         else:

@@ -73,6 +73,7 @@ class Tenants:
         self._homes = Homes(shared.tenants, self.cores, shared.homes_elsewhere_max, shared.steer)
         self.tokens = Tokens(self._records)
         self._removals: dict[int, asyncio.Task[None]] = {}
+        self._void: dict[int, int] = {}  # of ids, what of the log is void; else nothing
 
     @property
     def count_max(self) -> int:
@@ -128,7 +129,7 @@ class Tenants:
         rows = [
             TenantRow(
                 tenant, (self.generation(tenant) + 1) & _GENERATION_MASK or 1, True, new_token() if token is None else token, 0,
-                home, quota_bytes, durability, record_limits, eviction,
+                home, quota_bytes, durability, record_limits, eviction, int(self._store.accounts["number"][tenant]),
             )
             for tenant in tenants
         ]  # fmt: skip
@@ -143,6 +144,7 @@ class Tenants:
                     self._records["flags"][tenant] = TENANT_REMOVING
                     self._start_removal(tenant)
                 raise
+            self._void.update((row.id, row.void_until) for row in rows)
             self._records["flags"][tenants] = TENANT_ACTIVE
         self._homes.publish()
 
@@ -151,7 +153,7 @@ class Tenants:
         tenant = row.id
         self._records["generation"][tenant] = row.generation
         self._store.open_tenant(tenant, row.quota_bytes, generation=row.generation)
-        self._store.set_durability(tenant, row.durability)
+        self._store.set_durability(tenant, row.durability, row.void_until)
         self._store.set_eviction(tenant, row.eviction)
         self._records["token"][tenant] = row.token
         self._records["former_token"][tenant] = 0
@@ -167,12 +169,12 @@ class Tenants:
     def _row(self, tenant: int) -> TenantRow:
         """What the memory has of an id, as the catalog writes it."""
         if not self.is_active(tenant):
-            return TenantRow(tenant, self.generation(tenant), False)
+            return TenantRow(tenant, self.generation(tenant), False, void_until=self._void.get(tenant, 0))
         record, account = self._records[tenant], self._store.accounts[tenant]
         return TenantRow(
             tenant, self.generation(tenant), True, self.tokens.current(tenant), self.tokens.former(tenant),
             self._homes.chosen(tenant), int(account["quota_bytes"]), int(account["durability"]),
-            {name: int(record[name]) for name in RECORD_LIMITS}, int(account["eviction"]),
+            {name: int(record[name]) for name in RECORD_LIMITS}, int(account["eviction"]), self._void.get(tenant, 0),
         )  # fmt: skip
 
     def _kept(self, rows: list[TenantRow]) -> contextlib.AbstractContextManager[None]:
@@ -220,13 +222,16 @@ class Tenants:
         row = self._row(tenant)
         given = {"quota_bytes": quota_bytes, "durability": durability, "eviction": eviction}
         changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        if row.durability == DURABILITY_NONE and durability not in (None, DURABILITY_NONE):
+            changed["void_until"] = int(self._store.accounts["number"][tenant]) + 1  # none is written before that is set
         with self._kept([replace(row, **changed, limits={**(row.limits or {}), **record_limits})]):
             if quota_bytes is not None:
                 self._store.open_tenant(tenant, quota_bytes, generation=self.generation(tenant))
-            if durability is not None:
-                self._store.set_durability(tenant, durability)
             if eviction is not None:
                 self._store.set_eviction(tenant, eviction)
+            if durability is not None:  # the last that may be refused: then the catalog has what it had before
+                self._store.set_durability(tenant, durability, changed.get("void_until", 0))
+                self._void[tenant] = changed.get("void_until", row.void_until)
             for name, value in record_limits.items():
                 self._records[name][tenant] = value
         if "packets_per_second" in record_limits:
@@ -285,7 +290,7 @@ class Tenants:
         """Remove a tenant with all that it owns. Raises :class:`UnknownTenantError` when there is none of this id."""
         if not self.is_active(tenant):
             raise UnknownTenantError(f"there is no tenant {tenant}")
-        with self._kept([TenantRow(tenant, self.generation(tenant), False)]):
+        with self._kept([TenantRow(tenant, self.generation(tenant), False, void_until=self._void.get(tenant, 0))]):
             self._records["flags"][tenant] = TENANT_REMOVING
         self.tokens.remove(tenant)
         # The removal goes on when the client that asked for it hangs up.
@@ -303,7 +308,7 @@ class Tenants:
         """Do what the catalog has and the memory has not: an act that an earlier control process died in, of which nobody was
         told how it ended. Where tenants live is left alone: balancing moves them, and the catalog does not hear of that."""
         for row in self._catalog.tenants() if self._catalog is not None else []:
-            record = self._records[row.id]
+            record, self._void[row.id] = self._records[row.id], row.void_until
             if record["flags"] & TENANT_REMOVING:
                 continue
             if row.is_there:
@@ -317,7 +322,7 @@ class Tenants:
                 record["flags"] = TENANT_ACTIVE
             elif row.is_there and there != row:
                 self._store.open_tenant(row.id, row.quota_bytes, generation=row.generation)
-                self._store.set_durability(row.id, row.durability)
+                self._store.set_durability(row.id, row.durability, row.void_until)
                 self._store.set_eviction(row.id, row.eviction)
                 for name, value in (row.limits or {}).items():
                     record[name] = value

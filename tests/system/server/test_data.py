@@ -155,6 +155,42 @@ def test_a_tenant_without_durability_comes_back_empty(servers: FolderServers):
     assert client.invoke("bump", 5) == 1
 
 
+@pytest.mark.parametrize("ends", ["stop", "crash"])
+def test_what_was_deleted_or_lost_while_nothing_was_kept_does_not_come_back(servers: FolderServers, ends: str):
+    """The log still has it, of the same tenant, and goes on."""
+    server = servers.start()
+    admin = server.admin()
+    deleting, restarted = (admin.create_tenant(durability="interval") for _ in range(2))
+    for tenant in (deleting, restarted):
+        client = server.client(tenant)
+        client.put(b"old", b"value")
+        client.close()  # its record is an object
+        admin.limit_tenant(tenant.tenant, durability="none")
+    client = server.client(deleting)
+    client.delete(b"old")
+    client.close()
+    wait_for(lambda: admin.get_tenant(deleting.tenant).clients == 0)
+
+    def begin_anew(server: RunningServer, tenant: TenantInfo) -> None:
+        server.admin().limit_tenant(tenant.tenant, durability="always")
+        client = server.client(tenant)
+        assert list(client.scan()) == []
+        client.put(b"new", b"value")
+        client.close()
+
+    begin_anew(server, deleting)
+    servers.stop()
+    begin_anew(servers.start(), restarted)
+    for _ in range(2):
+        servers.crash() if ends == "crash" else servers.stop()
+        server = servers.start()
+        for tenant in (deleting, restarted):
+            client = server.client(tenant)
+            assert list(client.scan()) == [b"new"]
+            client.put(b"new", b"value")
+            client.close()
+
+
 def test_what_is_removed_stays_removed(servers: FolderServers):
     server = servers.start()
     tenant, other = fill(server, "always"), server.admin().create_tenant(durability="always")

@@ -110,6 +110,37 @@ def test_what_follows_an_entry_that_is_missing_is_left_out(store: Store, rings: 
     assert [stored.key for stored in again.scan(0, tenant=TENANT)] == [b"first"]
 
 
+@pytest.mark.parametrize("copies", ["from before", "from later", "none"])
+def test_nothing_is_restored_that_is_void(store: Store, rings: LogRings, copies: str):
+    """Objects were deleted while that was not logged: what log and snapshot have from before is as if it were not there."""
+    taken = rings.heads()
+    store.put(TENANT, 0, b"old", b"value")
+    store.put(TENANT, 0, b"older", b"value")
+    snapshot, number = walked(store), int(store.accounts[TENANT]["number"])
+    store.set_durability(TENANT, DURABILITY_NONE)
+    store.delete(TENANT, 0, b"old")
+    store.delete(TENANT, 0, b"older")
+    void_until = number + 1
+    store.set_durability(TENANT, DURABILITY_INTERVAL, void_until)
+    if copies == "from later":
+        snapshot, number = walked(store), int(store.accounts[TENANT]["number"])
+    store.put(TENANT, 0, b"new", b"value")
+    numbers = np.zeros(limits.TENANTS_MAX, np.int64)
+    numbers[TENANT] = void_until
+    again = Store.create(limits.STORE_BYTES_MIN, participants=2)
+    again.open_tenant(TENANT)
+    replay = Replay(again, _generations(), numbers)
+    if copies != "none":
+        places = np.zeros(1, TENANT_PLACE)
+        places["tenant"], places["generation"], places["number"] = TENANT, 1, number
+        replay.begin(places)
+        replay.copies(snapshot)
+    replay.group(groups(rings, taken))
+    assert replay.waiting == 0
+    replay.end()
+    assert state_of(again, TENANT) == state_of(store, TENANT)
+
+
 def test_where_damage_was_left_out_what_follows_is_restored(store: Store, rings: LogRings):
     """However much follows, no more of it waits than can follow something that comes later."""
     taken, group = rings.heads(), b""

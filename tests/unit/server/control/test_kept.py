@@ -27,7 +27,7 @@ from splinter.server.control.kept import KeptExtensions
 from splinter.server.control.registry import Registry
 from splinter.server.control.tenants import RECORD_LIMITS, Tenants
 from splinter.store.account_layout import EVICTION_HYPERBOLIC
-from splinter.store.layout import DURABILITY_ALWAYS, DURABILITY_INTERVAL
+from splinter.store.layout import DURABILITY_ALWAYS, DURABILITY_INTERVAL, DURABILITY_NONE
 from tests.property.hostile.in_child import in_child
 from tests.unit.server.control.conftest import Control
 
@@ -195,6 +195,10 @@ ACTS: dict[str, tuple[list[Callable[..., Any]], Callable[..., Any]]] = {
         ),
     ),
     "move": ([Process.create], lambda process, tenant: process.tenants.settle(tenant, 2)),
+    "limit to what is logged": (
+        [Process.create, lambda process, tenant: process.tenants.limit(tenant, None, {}, DURABILITY_NONE, None)],
+        lambda process, tenant: process.tenants.limit(tenant, None, {}, DURABILITY_ALWAYS, None),
+    ),
     "rotate": ([Process.create], lambda process, tenant: process.tenants.rotate(tenant, 5, False)),
     "rotate at once": ([Process.create], lambda process, tenant: process.tenants.rotate(tenant, 5, True)),
     "finish": (
