@@ -162,6 +162,7 @@ def helper_add(context_at: int, frame_at: int, table: int, key: int, key_length:
     status = _NO_STATUS
     for _ in range(limits.ADD_TRIES_MAX):
         found = store_find(store, frame.tenant, table, key, key_length, 0)
+        show_to_task(store, frame_at, found)  # that it is no counter, or too large, tells of it
         expected, expires = EXPECT_ABSENT, 0
         if found != 0 and is_over(found, turn_now(store, context.participant)):
             found = 0

@@ -35,6 +35,10 @@ def bump(db: Store, key: u64) -> u64:
         count = found.u64(0) + 1
     db.put(1, key, count)
     return count
+
+@extension(isolation="none")
+def tally(db: Store, key: u64) -> u64:
+    return u64(db.add(1, key, 1))
 """
 SHORT_SECONDS, LONG_SECONDS = 0.3, 30.0
 
@@ -77,12 +81,14 @@ def test_what_could_be_lost_is_not_told(server: RunningServer) -> None:
     for key in (1, 2, 3):
         writer.put(key, word(key * 10), table=1)
     version = writer.put(b"old", b"on the disk")
-    assert reader.invoke("look", 1) == 10
+    assert (reader.invoke("look", 1), reader.invoke("tally", 5)) == (10, 1)  # so the disk has a record of the reader
     with disk_stands_still(server):
         assert waits(writer, "put", 1, word(11), table=1)  # the writer is not told that it is kept,
         assert waits(reader, "get", 1, table=1)  # nor anybody what it is
         assert waits(reader, "invoke", "look", 1)
         assert waits(reader, "multiget", [2, 1], table=1)
+        assert waits(writer, "put", 4, b"no counter", table=1)
+        assert waits(reader, "invoke", "tally", 4)  # that nothing can be added to it
         assert waits(writer, "delete", 2, table=1)
         assert waits(reader, "get", 2, table=1)  # that it is gone
         assert waits(reader, "invoke", "look", 2)
