@@ -154,13 +154,13 @@ def log_change(
 
 
 @njit(cache=True)
-def log_result(store: int, me: int, count: int, tenant: int, claim: int, word: int, value: int) -> int:
-    """Log a result that is recorded for ``claim`` without a change of an object. As :func:`log_change`."""
-    account_at = account_of(store, tenant)
-    if not is_logged(me, account_at):
+def log_result(store: int, me: int, count: int, tenant: int, sequence: int, claim: int, word: int, value: int) -> int:
+    """Log a result that is recorded for ``claim`` without a change of an object, as the commit ``sequence``. As
+    :func:`log_change`."""
+    if not is_logged(me, account_of(store, tenant)):
         return count
     at, tail = _place(Participant(me).log, LOGGED_BYTES)
-    count = _note_entry(store, me, count, tenant, Account(account_at).sequence, at, tail, LOGGED_BYTES, 0, claim, 0)
+    count = _note_entry(store, me, count, tenant, sequence, at, tail, LOGGED_BYTES, 0, claim, 0)
     if at != 0:
         entry = Logged(at)
         entry.word = word

@@ -17,10 +17,10 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import copy_bytes, load64, load64_acquire, store64, store64_release
+from splinter.native.atomics import load64, load64_acquire, store64, store64_release
 from splinter.store.accounts import account_of, system_version
-from splinter.store.changes import CHANGE_CLIENT, log_change, log_result
-from splinter.store.classes import class_bytes, class_for
+from splinter.store.changes import CHANGE_CLIENT, log_change
+from splinter.store.classes import class_bytes
 from splinter.store.eviction import evict_for
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import empty_entry, entry_word, find_entry, word_object
@@ -33,7 +33,6 @@ from splinter.store.layout import (
     CLIENT_BYTES,
     CLIENT_KEY_BYTES,
     O_KEY,
-    OBJECT_BYTES,
     RESULT_BYTES,
 )
 from splinter.store.objects import fill_header
@@ -44,10 +43,8 @@ from splinter.store.outcomes import (
     is_alive,
     outcome_is_of,
     outcome_kind,
-    outcome_word,
-    record_outcome,
 )
-from splinter.store.publication import INSERT_TRIES_MAX, insert, publish, remove, remove_key
+from splinter.store.publication import INSERT_TRIES_MAX, insert, remove, remove_key
 from splinter.store.records import Account, Claim, Client, Participant, Result
 from splinter.store.slabs import slot_at, unit_of
 from splinter.store.slots import peek_slot
@@ -116,45 +113,6 @@ def claim_begin(store: int, me: int, tenant: int, claim: int, refusal: int) -> i
         store64_release(result.at.word, 0)
     claimed.entry = entry
     return refusal
-
-
-@njit(cache=True)
-def claim_settle(store: int, me: int, tenant: int, claim: int, word: int, value: int) -> None:
-    """Record the end of the claim's request that has no effect of its own, after :func:`claim_begin` and under the same
-    lock. Over an EFFECT it is the task's end, or its death's."""
-    entry = Claim(claim).entry
-    if entry == 0:
-        return
-    result = Result(entry)
-    if outcome_kind(result.word) == Outcome.EFFECT:
-        count = note(store, me, 0, result.at.value, value)
-        count = note(store, me, count, result.at.word, word)
-        commit(store, me, log_result(store, me, count, tenant, claim, word, value))
-    else:
-        record_outcome(entry, word, value)
-
-
-@njit(cache=True)
-def claim_settle_body(
-    store: int, me: int, tenant: int, claim: int, status: int, value: int, body: int, length: int
-) -> int:  # fmt: skip
-    """As :func:`claim_settle`, for a reply whose body is to be kept, and charged to the tenant. Returns OK; or OUT_OF_MEMORY,
-    QUOTA_EXCEEDED, BUSY, with nothing recorded."""
-    claimed = Claim(claim)
-    if claimed.entry == 0:
-        return Status.OK
-    sequence, key = claimed.sequence, claimed.key
-    size_class = class_for(OBJECT_BYTES + BODY_KEY_BYTES + length)
-    slot = peek_slot(store, me, size_class)
-    if slot < 0:
-        return -slot
-    fill_header(slot, tenant, _TABLE, key, BODY_KEY_BYTES, length)
-    copy_bytes(slot + O_KEY + BODY_KEY_BYTES, body, length)
-    claimed.word = outcome_word(sequence, Outcome.BODY, status, 0)
-    claimed.value = value
-    claimed.count = 0
-    hashed = store_hash(store, identity_of(tenant, _TABLE, BODY_KEY_BYTES), key, BODY_KEY_BYTES)
-    return publish(store, me, tenant, _TABLE, key, BODY_KEY_BYTES, hashed, slot, size_class, 0, 0, claim)
 
 
 # --- records -------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from splinter.native.atomics import copy_bytes, load64_acquire
 from splinter.store.accounts import account_of
 from splinter.store.changes import log_room
 from splinter.store.classes import class_bytes, class_for
-from splinter.store.clients import claim_begin, claim_settle, client_leaves
+from splinter.store.clients import claim_begin, client_leaves
 from splinter.store.clock import moment_in
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import find_entry, prefetch_bucket, prefetch_object, word_object
@@ -33,12 +33,13 @@ from splinter.store.objects import (
     object_value_length,
     set_expires,
 )
-from splinter.store.outcomes import Outcome, outcome_kind, outcome_word
+from splinter.store.outcomes import Outcome, outcome_kind
 from splinter.store.parts import are_whole
 from splinter.store.publication import drop_unnamed, remove_key
 from splinter.store.records import Account, Claim, Object, Participant
 from splinter.store.room import place_with_room, publish_with_room
 from splinter.store.roster import NO_PLACE
+from splinter.store.settling import claim_refusal
 from splinter.store.slots import peek_slot
 from splinter.store.snapshots import committed, find_at
 from splinter.store.turns import turn_is_others
@@ -278,15 +279,6 @@ def _publish_again(
     return publish_with_room(
         store, me, tenant, table, key, key_length, hashed, slot, size_class, 0, expected_version, claim, True
     )
-
-
-@njit(cache=True)
-def claim_refusal(store: int, me: int, tenant: int, claim: int, status: int) -> None:
-    """Record that a request had no effect, if it had none and this is its end: with the same lock as the attempt."""
-    if claim != 0 and status != Status.OK and status != Status.BUSY:
-        claimed = Claim(claim)
-        if outcome_kind(claimed.word) == Outcome.STATUS:  # a task goes on
-            claim_settle(store, me, tenant, claim, outcome_word(claimed.sequence, Outcome.STATUS, status, 0), 0)
 
 
 @njit(cache=True, forceinline=True)

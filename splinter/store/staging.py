@@ -30,10 +30,11 @@ from splinter.store.journal import commit, lock_tenant, note, participant_at, un
 from splinter.store.kill_points import KillPoint, kill_point
 from splinter.store.layout import ARRIVED_WORDS, O_KEY, SLAB_UNITS
 from splinter.store.objects import fill_header, object_bytes, object_key_length, object_value, set_expires, set_value_length
-from splinter.store.operations import claim_refusal, lock_active, lock_to_write, store_last_version
+from splinter.store.operations import lock_active, lock_to_write, store_last_version
 from splinter.store.reclaim import begin_free, end_free, note_free
 from splinter.store.records import Account, Object, Stage
 from splinter.store.room import publish_with_room
+from splinter.store.settling import claim_refusal
 from splinter.store.slabs import class_at, slab_record, slot_at, unit_of
 from splinter.store.slots import note_take, peek_slot
 from splinter.store.staging_entries import clock_ns, entries_owned, is_ownerless, stage_at, tenant_generation, unused_entry

@@ -13,7 +13,6 @@ from splinter.errors import Status
 from splinter.native.atomics import copy_bytes
 from splinter.store.accounts import account_of
 from splinter.store.classes import class_bytes, class_for
-from splinter.store.clients import claim_settle
 from splinter.store.commit_layout import READ_BYTES, WRITE_BYTES, WRITE_DELETES
 from splinter.store.commits import next_write
 from splinter.store.eviction import evict_for
@@ -21,12 +20,13 @@ from splinter.store.hashing import identity_key_length, identity_table, keys_equ
 from splinter.store.index import find_hashed
 from splinter.store.journal import participant_at, unlock
 from splinter.store.objects import is_over, object_bytes, object_version
-from splinter.store.operations import claim_refusal, fill_object, lock_active, lock_to_write, publish_filled
+from splinter.store.operations import fill_object, lock_active, lock_to_write, publish_filled
 from splinter.store.outcomes import claimed_value
 from splinter.store.publication import remove_key
 from splinter.store.records import Account, Claim, Descriptor, Participant, Read, Write
 from splinter.store.room import commit_with_room
 from splinter.store.roster_layout import CHUNK_CLASS_BYTES_MAX
+from splinter.store.settling import claim_refusal, claim_settle
 from splinter.store.slots import peek_slot
 
 CONFLICT = 258  # not a status: something that the transaction has read was changed since; it is to begin anew

@@ -128,6 +128,7 @@ def refuse_task(w: int, t: int) -> int:
         recorded = settle_task(w, frame_at, Outcome.STATUS, status, 0, 0, 0, 0)
         if recorded != Status.OK:
             return reply_recorded(w, header, recorded)
+    Worker(w).shown = max(Worker(w).shown, Frame(frame_at).shown)
     return refuse(w, header, status)
 
 

@@ -12,10 +12,11 @@ from numba import njit
 
 from splinter.errors import Status
 from splinter.store.accounts import account_of
-from splinter.store.clients import claim_begin, claim_settle, claim_settle_body, clients_sweep
+from splinter.store.changes import log_room
+from splinter.store.clients import claim_begin, clients_sweep
 from splinter.store.journal import participant_at, unlock
 from splinter.store.objects import object_value, object_value_length
-from splinter.store.operations import claim_refusal, lock_active
+from splinter.store.operations import lock_active
 from splinter.store.outcomes import (
     EFFECT_WRITTEN,
     RECORDED,
@@ -29,6 +30,7 @@ from splinter.store.outcomes import (
     outcome_word,
 )
 from splinter.store.records import Account, Claim, Participant
+from splinter.store.settling import claim_refusal, claim_settle, claim_settle_body
 from splinter.worker.durable import show_refusal
 from splinter.worker.records import Counters, Frame, Header, Worker
 from splinter.worker.reply import DROP, body_bytes_max, refuse, reply_outcome
@@ -91,7 +93,7 @@ def recall(w: int, header: int, refusal: int) -> int:
     """Check whether this invoke ran before. Returns OK if it may start, else the status for :func:`reply_recorded`.
 
     If it may start and ``refusal`` is not OK, the refusal is recorded as its outcome. The client has a record from here on,
-    which will hold the outcome; when there is no memory for the record, the invoke is refused.
+    which will hold the outcome; when there is no memory for the record, or the disk cannot keep it, the invoke is refused.
     """
     worker = Worker(w)
     store, tenant = worker.store, Header(header).tenant
@@ -100,7 +102,7 @@ def recall(w: int, header: int, refusal: int) -> int:
     status = lock_active(store, me, tenant)
     if status != Status.OK:
         return status
-    status = claim_begin(store, me, tenant, claim, Status.OK)
+    status = claim_begin(store, me, tenant, claim, log_room(store, me, account_of(store, tenant)))
     if status == Status.OK:
         claim_refusal(store, me, tenant, claim, refusal)
     unlock(store, Account(account_of(store, tenant)).at.lock)
@@ -112,7 +114,7 @@ def refuse_once(w: int, header: int, status: int) -> int:
     """Refuse an invoke for good: a duplicate that comes later is refused as well, whatever has changed."""
     if Header(header).acknowledged != 0:
         recorded = recall(w, header, status)
-        if recorded != Status.OK:
+        if recorded != Status.OK and recorded != Status.DISK_FAILED:  # which is no news of an invoke that is refused anyway
             return reply_recorded(w, header, recorded)
     return refuse(w, header, status)
 
@@ -132,7 +134,8 @@ def settle_task(
     w: int, frame_at: int, kind: int, status: int, line: int, value: int, body: int, length: int
 ) -> int:  # fmt: skip
     """Record what a task is about to reply, where its client asked for that. Returns OK; OUT_OF_MEMORY or QUOTA_EXCEEDED, when
-    there is no room for the record, or the body; else what :func:`reply_recorded` is to answer.
+    there is no room for the record, or the body; else what :func:`reply_recorded` is to answer. What has written nothing is not
+    told while the disk cannot keep what was told.
 
     ``kind`` is an Outcome; of BODY ``body`` and ``length`` tell the bytes.
     """
@@ -147,15 +150,17 @@ def settle_task(
     found = lock_active(store, me, tenant)
     if found != Status.OK:
         return Status.OK if has_written else found  # what it wrote is recorded, its reply is not
-    found = claim_begin(store, me, tenant, claim, Status.OK)
+    room = Status.OK if has_written else log_room(store, me, account_of(store, tenant))
+    found = claim_begin(store, me, tenant, claim, room)
     is_own = found == RECORDED and outcome_kind(Claim(claim).word) == Outcome.EFFECT
     is_forgotten = found in (Status.OUT_OF_MEMORY, Status.QUOTA_EXCEEDED)  # the record was there when it wrote
     if has_written and (is_own or is_forgotten):
         found = Status.OK
     if found == Status.OK:
         if kind == Outcome.BODY:
-            found = claim_settle_body(store, me, tenant, claim, status, value, body, length)
+            found, settled = claim_settle_body(store, me, tenant, claim, status, value, body, length)
         else:
-            claim_settle(store, me, tenant, claim, outcome_word(sequence, kind, status, line), value)
+            settled = claim_settle(store, me, tenant, claim, outcome_word(sequence, kind, status, line), value)
+        frame.shown = max(frame.shown, settled)
     unlock(store, Account(account_of(store, tenant)).at.lock)
     return found

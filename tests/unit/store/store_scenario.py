@@ -17,7 +17,7 @@ from splinter.errors import Status
 from splinter.native.atomics import store64
 from splinter.store.account_layout import EVICTION_HYPERBOLIC, EVICTION_NONE
 from splinter.store.accounts import account_of
-from splinter.store.clients import claim_begin, claim_settle_body, clients_sweep
+from splinter.store.clients import claim_begin, clients_sweep
 from splinter.store.clock import moment_in
 from splinter.store.compaction import compact
 from splinter.store.epochs import OLDEST_NONE, epoch_enter
@@ -31,6 +31,7 @@ from splinter.store.operations import lock_active, store_delete, store_expire, s
 from splinter.store.outcomes import RECORDED, claim_effect, claim_request
 from splinter.store.reclaim import reclaim
 from splinter.store.records import Account, Claim
+from splinter.store.settling import claim_settle_body
 from splinter.store.slabs import retreat
 from splinter.store.staging import stage_expire, stage_put
 from splinter.store.store import Store
@@ -245,6 +246,17 @@ def request_delete(sequence: int, key: bytes, acknowledged: int = 1) -> Step:
         assert status in (Status.OK, RECORDED), status
 
     return Step(f"client's delete {sequence} of {key!r}", run, lambda contents: contents.pop(key, None) and None, True)
+
+
+def request_in_vain(sequence: int, key: bytes) -> Step:
+    """A client's delete of what is not there, which is recorded."""
+
+    def run(store: Store) -> None:
+        claim = claim_request(store.address, VICTIM, CLIENT, sequence, 1, 0)
+        status = store_delete(store.address, VICTIM, TENANT, 0, address_of(key), len(key), 0, claim)
+        assert status in (Status.NOT_FOUND, RECORDED), status
+
+    return Step(f"client's delete {sequence} of {key!r}, in vain", run, is_request=True)
 
 
 @njit
@@ -493,6 +505,7 @@ def steps() -> list[Step]:
         request_put(1, b"asked", value(18, 20)),  # makes the client's record
         request_put(2, b"asked", value(19, 2000)),  # replaces; of the record's size class
         request_delete(3, b"asked"),
+        request_in_vain(60, b"asked"),
         first_write(4, b"task", value(20, 20)),
         end_task(4, value(21, 100)),
         first_write(5, b"task", value(22, 20)),

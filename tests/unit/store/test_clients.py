@@ -11,11 +11,12 @@ from numba import njit
 from splinter import limits
 from splinter.errors import OutOfMemoryError, Status
 from splinter.store.accounts import account_of
-from splinter.store.clients import claim_begin, claim_settle_body
+from splinter.store.clients import claim_begin
 from splinter.store.journal import participant_at, unlock
 from splinter.store.operations import lock_active, store_delete, store_put
 from splinter.store.outcomes import RECORDED, STALE, Outcome, is_alive
 from splinter.store.records import Account
+from splinter.store.settling import claim_settle_body
 from splinter.store.store import Store
 from tests.support.requester import TENANT, Requester, address_of
 from tests.support.rosters import bytes_for

@@ -10,13 +10,15 @@ from splinter_bench.subjects.in_worker import WorkerInProcess
 from splinter import limits
 from splinter.errors import Status
 from splinter.ext.compile import compile_source
-from splinter.store.layout import DURABILITY_INTERVAL
 from splinter.store.turns import leave_turn, take_turn
 from splinter.wire import Opcode
-from tests.support.logs import logged, state_of
+from tests.support.logs import groups, logged, restored, state_of
 from tests.support.sender import LOOKS, LOOSE_WRITES, REFUSED, SOURCES, TENANT, WRITES, Kind, Sender
 
 KINDS = WRITES | LOOSE_WRITES | REFUSED | LOOKS
+NOTHING = "invoke of nothing"
+UNDECIDED = {name: kind for name, kind in KINDS.items() if name != NOTHING}  # while the disk refuses
+NAMES = [line[len("def ") : line.index("(")] for line in SOURCES.splitlines() if line.startswith("def ")]
 
 
 class World:
@@ -24,7 +26,10 @@ class World:
 
     def __init__(self, worker: WorkerInProcess) -> None:
         self.store, self.client, self._keys = worker.store, Sender(worker), 0
-        self.rings = logged(worker.store, TENANT, DURABILITY_INTERVAL)
+        self.block = worker._memory.block
+        self.rings = logged(worker.store, TENANT)
+        worker._memory.keep_log(self.rings.address(0), -1)
+        self.log: list[bytes] = []  # what the rings held at the end of each test
 
     def request(self, kind: Kind) -> list[bytes]:
         """One request of this kind, about keys of its own: its packets."""
@@ -42,9 +47,8 @@ class World:
 def worker() -> Iterator[WorkerInProcess]:
     with WorkerInProcess(limits.STORE_BYTES_MIN) as made:
         made.add_tenant(TENANT)
-        for line in SOURCES.splitlines():
-            if line.startswith("def "):
-                made.install(TENANT, compile_source(SOURCES, line[len("def ") : line.index("(")]))
+        for name in NAMES:
+            made.install(TENANT, compile_source(SOURCES, name))
         yield made
 
 
@@ -55,12 +59,17 @@ def only(worker: WorkerInProcess) -> World:
 
 @pytest.fixture
 def world(only: World) -> Iterator[World]:
-    """Nobody waits for the disk; whatever the test does, the store is sound."""
-    for number, tail in enumerate(only.rings.tails()):
-        only.rings.settle(number, tail, tail)
+    """All is on the disk; whatever the test does, the store is sound, and the log makes the same one."""
     yield only
     only.rings.tell_failed(is_failed=False)
     assert only.store.problems() == []
+    taken = only.rings.heads()
+    only.log.append(groups(only.rings, taken))
+    for number, tail in enumerate(taken):
+        only.rings.settle(number, tail, tail)
+    expected, found = state_of(only.store, TENANT), state_of(restored(only.log, only.store), TENANT)
+    expected["objects"] -= len(NAMES)  # of extensions, which the control process installs again
+    assert found == expected
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
@@ -73,7 +82,7 @@ def test_what_was_executed_is_not_told_to_be_refused_by_the_disk(world: World, k
     assert world.objects() == before
 
 
-@pytest.mark.parametrize("kind", (WRITES | REFUSED).values(), ids=WRITES | REFUSED)
+@pytest.mark.parametrize("kind", UNDECIDED.values(), ids=UNDECIDED)
 def test_while_the_disk_refuses_what_is_new_is_not_executed(world: World, kind: Kind):
     packets, before = world.request(kind), world.objects()
     tails = world.rings.tails()
@@ -82,6 +91,35 @@ def test_while_the_disk_refuses_what_is_new_is_not_executed(world: World, kind: 
     assert world.objects() == before and world.rings.tails() == tails
     world.rings.tell_failed(is_failed=False)
     assert world.client.status(packets) != Status.DISK_FAILED  # nothing was decided
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_what_is_told_is_in_the_log_and_waits_for_it(world: World, kind: Kind):
+    """The fixture compares what the log makes; and no reply, also to a repetition, comes before that is on the disk."""
+    packets, account = world.request(kind), world.store.accounts[TENANT]
+    tail, sequence = world.rings.tails()[0], account["sequence"]
+    reply = world.client.ask(packets)
+    assert world.rings.tails()[0] > tail
+    if kind is not WRITES["put of a part"]:
+        assert account["sequence"] > sequence
+    world.block["shown"] = 0
+    assert world.client.ask(packets) == reply
+    assert world.block["shown"] == account["sequence"]
+
+
+def test_an_invoke_that_cannot_be_is_told_so_while_the_disk_refuses(world: World):
+    packets, tails = world.request(KINDS[NOTHING]), world.rings.tails()
+    world.rings.tell_failed(is_failed=True)
+    assert world.client.status(packets) == Status.NO_EXTENSION
+    assert world.rings.tails() == tails
+
+
+@pytest.mark.parametrize("name", sorted(LOOKS.keys() - {NOTHING}))
+def test_a_task_that_wrote_nothing_shows_its_own_record(world: World, name: str):
+    packets = world.request(LOOKS[name])
+    world.block["shown"] = 0
+    world.client.ask(packets)
+    assert world.block["shown"] == world.store.accounts[TENANT]["sequence"]
 
 
 def test_what_was_executed_is_told_while_another_has_the_turn(world: World):
