@@ -5,7 +5,8 @@ look as groups, each durable when it is written; say so. What is said to be dura
 it follows lies below the second (:mod:`splinter.store.changes`).
 
 When the disk refuses, writes of tenants are refused too, at once, while reads go on. It is tried again every second; the rings
-still have everything that was not confirmed.
+still have everything that was not confirmed. The same where it takes the log, and not a snapshot without which nothing can be
+called durable; that is tried again every ten.
 
 **A snapshot** is begun between two turns, where it is known which group comes next. A thread of low priority copies the slabs,
 and waits until the log is durable to the end of the walk; then the snapshot gets its name, and older groups go. One is taken
@@ -133,6 +134,8 @@ class Logger:
         )
         self._snapshot: _Snapshot | None = None
         self._snapshot_at = 0.0  # not before this time, monotonic seconds
+        self._has_failed = False  # the log cannot be written
+        self._obstacle: BaseException | None = None  # to a snapshot without which nothing can be called durable
         self._last_bytes = whole[-1].stat().st_size if whole else 0
         # Since the last snapshot began. Who is started again and again leaves each time a segment, however little is in it.
         self._logged_bytes = self._writer.kept_bytes
@@ -157,6 +160,7 @@ class Logger:
         if self._is_whole and self._rings.gaps != self._rings.gaps_covered:
             # Asked after the tails: who began to log what is below them has said so before.
             self._is_whole, self._seen = False, self._rings.durables()
+            self._snapshot_at = 0.0  # everybody waits for one: whether there is room is to be known at once
             self._on_disk[:] = 0
         is_busy = second != heads
         reached = list(heads)
@@ -212,6 +216,10 @@ class Logger:
             taken.note_commits(self._on_disk)
             self._rings.call_durable(first, self._on_disk)
             self._is_whole = True
+            if self._obstacle is not None:
+                self._obstacle = None
+                self._tell_refusal()
+                _log.warning("a snapshot is whole; writes are taken again")
         else:
             self._end_snapshot(taken, path)
 
@@ -223,8 +231,12 @@ class Logger:
         if taken is not None and taken.path is not None and self._is_whole:
             self._end_snapshot(taken, taken.path)
         elif taken is not None and taken.error is not None:
-            _log.error("a snapshot failed, and is tried again: %s", taken.error)
+            refused = "" if self._is_whole else "; until one is whole writes are refused, reads are served"
+            _log.error("a snapshot failed, and is tried again: %s%s", taken.error, refused)
             self._snapshot, self._snapshot_at = None, time.monotonic() + _SNAPSHOT_RETRY_SECONDS
+            if not self._is_whole:
+                self._obstacle = taken.error
+                self._tell_refusal()
         elif taken is None and self._is_due() and time.monotonic() >= self._snapshot_at:
             self.begin_snapshot()
 
@@ -271,15 +283,14 @@ class Logger:
         signal.signal(signal.SIGTERM, lambda *_: ending.append(1))
         waiting = select.poll()
         waiting.register(wake, select.POLLIN)
-        is_failed = False
-        self._tell_failed(is_failed=False)  # a predecessor may have died while the disk refused
+        self._tell_refusal()  # a predecessor may have died while the disk refused
         while True:
             ends = bool(ending)  # asked before the turn looks at what there is
             try:
-                if is_failed:
+                if self._has_failed:
                     self._writer.recover()
-                    is_failed = False
-                    self._tell_failed(is_failed=False)
+                    self._has_failed = False
+                    self._tell_refusal()
                     _log.warning("the disk takes writes again")
                 is_busy = self.turn()
                 if is_busy:
@@ -287,15 +298,15 @@ class Logger:
                         if self._rings.awaits(number):
                             os.eventfd_write(descriptor, 1)
             except (LogFailedError, DamageError) as error:
-                if not is_failed:
-                    self._tell_failed(is_failed=True)
+                if not self._has_failed:
+                    self._has_failed = True
+                    self._tell_refusal()
                     _log.error("%s; writes are refused, reads are served; tried again", error)
-                is_failed = True
                 if ends:
                     return
                 time.sleep(_RETRY_SECONDS)
                 continue
-            if ends and not is_busy and self._is_whole:
+            if ends and not is_busy and (self._is_whole or self._obstacle is not None):
                 self.close()
                 return
             meanwhile()
@@ -305,12 +316,27 @@ class Logger:
         """Have all on the disk that is in the rings, and what the log lacks in a snapshot, and end. Nobody writes any more.
         Raises :class:`LogFailedError`."""
         while self.turn() or not self._is_whole:
-            time.sleep(_TURNS_POLL_SECONDS)
+            self._await_snapshot()
         self.close()
 
-    def _tell_failed(self, *, is_failed: bool) -> None:
-        self._rings.tell_failed(is_failed=is_failed)
-        self._state.note_refusal(is_refused=is_failed)
+    def make_whole(self) -> None:
+        """As :meth:`finish`, and have nothing left that is older than what the log lacked."""
+        try:
+            while self.turn() or not self._is_whole or self.is_taking_snapshot:
+                self._await_snapshot()
+        finally:
+            self.close()
+
+    def _await_snapshot(self) -> None:
+        """Wait for a moment. Raises :class:`LogFailedError` when there is no room for the snapshot that is waited for."""
+        if self._obstacle is not None:
+            raise LogFailedError(f"no snapshot can be written to {self._paths.snapshots}: {self._obstacle}") from self._obstacle
+        time.sleep(_TURNS_POLL_SECONDS)
+
+    def _tell_refusal(self) -> None:
+        is_refused = self._has_failed or self._obstacle is not None
+        self._rings.tell_failed(is_failed=is_refused)
+        self._state.note_refusal(is_refused=is_refused)
 
     def _rest(self, waiting: select.poll, wake: int, is_busy: bool) -> None:
         """Sleep until somebody waits for the disk, or for a moment. Who waits for what has come since has not woken it."""

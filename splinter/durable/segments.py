@@ -277,9 +277,12 @@ class LogWriter:
             self._begins.pop(0)
 
     def close(self) -> None:
-        """End."""
+        """End. A segment in which nothing stands is the next writer's: who begins and ends in vain takes up no room."""
         if self._helper is not None:
             self._helper.join()
         if self._descriptor >= 0:
             self._disk.close(self._descriptor)
             self._descriptor = -1
+            if self._place == 0 and self._wrong is None:
+                with contextlib.suppress(OSError):
+                    self._disk.rename(self._path, self._path.with_suffix(".spare"))

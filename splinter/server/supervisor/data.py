@@ -216,14 +216,12 @@ class Data:
 
     def _make_exact(self) -> None:
         """After a recovery that left something out: replace log and snapshots by a snapshot of what there is, before anybody is
-        served, so that what was left out does not come back among what is written from now on."""
+        served, so that what was left out does not come back among what is written from now on. Raises :class:`ServerError` when
+        there is no room for it."""
         assert self._store is not None and self._rings is not None
         if self._rings.gaps == self._rings.gaps_covered:
             return
-        made = self._make_logger()
-        while self._rings.gaps != self._rings.gaps_covered or made.is_taking_snapshot:
-            made.turn()
-        made.close()
+        self._make_logger().make_whole()
 
 
 def fill_record(tenants: np.ndarray, row: TenantRow, home: int) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import pytest
 
 from splinter.client.admin import TenantInfo
 from splinter.durable.catalog import Catalog
-from splinter.errors import BusyError, ControlError, DiskFailedError, RequestTimeoutError
+from splinter.errors import BusyError
 from tests.support.folder_servers import FolderServers
 from tests.support.servers import RunningServer
 from tests.support.waiting import wait_for
@@ -347,84 +345,6 @@ def test_a_newer_folder_is_refused(servers: FolderServers):
     catalog._base.execute("PRAGMA user_version = 99")
     catalog.close()
     assert "newer Splinter" in servers.refused()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, which is soon full."""
-    if os.geteuid() != 0:  # to mount is root's; CI, which has root, takes this skip for a failure
-        pytest.skip("mounting needs root")
-    where = tmp_path / "disk"
-    where.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", where], check=True)
-    yield where
-    subprocess.run(["umount", "-l", where], check=True)
-
-
-def fill_up(file: Path) -> None:
-    """Leave no room on a file's disk."""
-    with contextlib.suppress(OSError), file.open("ab", buffering=0) as opened:
-        while True:
-            opened.write(bytes(4096))
-
-
-def test_a_full_disk_refuses_writes_serves_reads_and_goes_on_when_there_is_room(unique_name: str, small_disk: Path):
-    servers = FolderServers(unique_name, small_disk / "data")
-    try:
-        server = servers.start()
-        tenant = server.admin().create_tenant(durability="always")
-        client, value = server.client(tenant, timeout=2.0), bytes(60_000)
-        client.put(b"key", b"value")
-        ballast = small_disk / "ballast"
-        fill_up(ballast)
-        with pytest.raises((DiskFailedError, RequestTimeoutError)):
-            for number in range(4000):
-                client.put(b"filling", value + number.to_bytes(4, "little"))
-        wait_for(lambda: "writes are refused" in server.started.said(), 30, "the log process")
-        with pytest.raises(DiskFailedError):
-            client.put(b"key", b"other")
-        assert client.get(b"key") == b"value"
-        told = server.admin().stats()["durability"]
-        assert told["refused_seconds"] >= 0 and told["disk_failures"] >= 1
-        ballast.unlink()
-
-        def writes() -> bool:
-            with contextlib.suppress(DiskFailedError, RequestTimeoutError):
-                client.put(b"key", b"again")
-                return True
-            return False
-
-        wait_for(writes, 30, "room")
-        assert server.admin().stats()["durability"]["refused_seconds"] is None
-        servers.crash()
-        assert servers.start().client(tenant).get(b"key") == b"again"
-    finally:
-        servers.stop()
-
-
-def test_an_act_that_cannot_be_kept_is_refused_and_changes_nothing(unique_name: str, small_disk: Path):
-    servers = FolderServers(unique_name, small_disk / "data")
-    try:
-        server = servers.start()
-        tenant = server.admin().create_tenant(durability="none")
-        wait_for(lambda: list((servers.data / "log").glob("*.spare")), 30, "a spare segment")
-        ballast = small_disk / "ballast"
-        acts: list[Callable[[], object]] = [
-            lambda: server.admin().create_tenant(),
-            lambda: server.admin().limit_tenant(tenant.tenant, packets_per_second=5),
-            lambda: server.client(tenant).install(EXTENSION),
-        ]
-        for act in acts:
-            fill_up(ballast)  # each time: what was refused has given back its journal
-            with pytest.raises(ControlError, match="catalog"):
-                act()
-        (described,) = server.admin().list_tenants()
-        assert described.packets_per_second == 0
-        assert server.client(tenant).extensions() == []
-        ballast.unlink()
-        server.client(tenant).install(EXTENSION)
-    finally:
-        servers.stop()
 
 
 def test_the_log_process_is_replaced(servers: FolderServers):
