@@ -25,7 +25,7 @@ from splinter.store.clock import moment_in
 from splinter.store.hashing import keys_equal
 from splinter.store.index import bucket_at, word_object, word_unit
 from splinter.store.journal import participant_at
-from splinter.store.large import store_put_large
+from splinter.store.large import store_drop_large, store_put_large
 from splinter.store.layout import ENTRY_BYTES, ENTRY_DELETING
 from splinter.store.objects import (
     is_identity,
@@ -250,6 +250,8 @@ def put_dumped(
         elif told.expires == 0 or told.expires > now:
             status = _put(store, p, tenant, at, now)
         else:
+            if told.kind == DUMPED_LARGE:  # some of its parts may not have been over
+                store_drop_large(store, p, tenant, told.table, key + key_length)
             over += 1
             at += dumped_size(key_length, value_length)
             continue

@@ -6,10 +6,13 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
+from splinter.store.accounts import account_of
+from splinter.store.journal import participant_at, unlock
 from splinter.store.layout import LARGE_FORM
-from splinter.store.operations import put_form
+from splinter.store.operations import lock_to_write, put_form
 from splinter.store.parts import is_length
-from splinter.store.records import Large
+from splinter.store.publication import drop_unnamed
+from splinter.store.records import Account, Large
 from splinter.wire import LARGE_BYTES
 
 
@@ -29,3 +32,15 @@ def store_put_large(
         return Status.BAD_LENGTH
     form = LARGE_FORM | LARGE_BYTES
     return put_form(store, p, tenant, table, key, key_length, large, form, expected_version, claim, hashed, expires)
+
+
+@njit(cache=True)
+def store_drop_large(store: int, p: int, tenant: int, table: int, large: int) -> None:
+    """Remove the parts of the value whose LARGE is at ``large``, if no object has it: nobody will put that. Where the tenant
+    cannot be written to now, the sweep does it."""
+    if not is_length(Large(large).length):
+        return
+    me = participant_at(store, p)
+    if lock_to_write(store, me, tenant, table) == Status.OK:
+        drop_unnamed(store, me, tenant, large)
+        unlock(store, Account(account_of(store, tenant)).at.lock)

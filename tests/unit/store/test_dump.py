@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from splinter import limits
+from splinter.client.dump_format import dumped
 from splinter.errors import BusyError, Status
 from splinter.store.commits import count_commit, finish, open_commit, take_back
 from splinter.store.dump import (
@@ -24,7 +25,16 @@ from splinter.store.dump import (
 from splinter.store.journal import lock_tenant, participant_at, unlock
 from splinter.store.layout import ENTRY_DELETING
 from splinter.store.store import Store
-from splinter.wire import DUMPED_BYTES, DUMPED_STRUCT
+from splinter.wire import (
+    DUMPED_BYTES,
+    DUMPED_LARGE,
+    DUMPED_PART,
+    DUMPED_STRUCT,
+    LARGE_STRUCT,
+    PART_KEY_STRUCT,
+    PART_STRUCT,
+)
+from tests.support.large import parts_in
 from tests.support.transactions import Transaction
 from tests.unit.store.conftest import TENANT
 
@@ -219,6 +229,31 @@ def test_what_is_put_back_expires_at_its_moment_and_not_when_it_is_over(store: S
     assert put(store, one(b"far", b"", (1 << 63) - 1)) == (0, 32, 1, 0)
     assert put(store, data, deletes=True) == (0, len(data), 3, 0)
     assert told(store) == [(0, b"far", b"")]
+
+
+def test_of_a_large_value_that_is_over_before_it_is_whole_nothing_stays(store: Store):
+    def of_value(identity: int, length: int = 70_000) -> list[bytes]:
+        parts = [
+            dumped(0, PART_KEY_STRUCT.pack(identity, number), PART_STRUCT.pack(0, 3, 0) + b"key" + data, 1000, kind=DUMPED_PART)
+            for number, data in enumerate((bytes(64_000), bytes(6_000)))
+        ]
+        return [*parts, dumped(0, b"key", LARGE_STRUCT.pack(identity, length), 1000, kind=DUMPED_LARGE)]
+
+    used = int(store.accounts["bytes_used"][TENANT])
+    for later in (1, 2):  # so many parts are put before its moment
+        value = of_value(5)
+        first, last = b"".join(value[:later]), b"".join(value[later:])
+        assert put(store, first, now=999) == (0, len(first), later, 0)
+        assert len(parts_in(store, TENANT)) == later
+        assert put(store, last, now=1000) == (0, len(last), 0, 3 - later)
+        assert parts_in(store, TENANT) == [] and store.accounts["bytes_used"][TENANT] == used
+    whole = b"".join(of_value(6))
+    assert put(store, whole, now=0) == (0, len(whole), 3, 0)
+    for length in (70_000, 0, (1 << 64) - 1):  # one that an object has stays, and what no length can be does nothing
+        head = of_value(6, length)[2]
+        assert put(store, head, now=1000) == (0, len(head), 0, 1)
+        assert len(parts_in(store, TENANT)) == 2
+    store.delete(TENANT, 0, b"key")
 
 
 def test_it_goes_on_where_it_has_ended(store: Store):
