@@ -21,7 +21,7 @@ ACTS = frozenset(
      "dump.begin", "restore.begin")
 )  # fmt: skip
 TOLD = (
-    "tenant", "count", "home", "name", "every", "finish", "at_once", "tokens", "quota_bytes", "task_yields_max",
+    "tenant", "count", "home", "name", "names", "every", "finish", "at_once", "tokens", "quota_bytes", "task_yields_max",
     "task_milliseconds_max", "task_wall_milliseconds_max", "packets_per_second", "durability", "eviction", "replace",
 )  # fmt: skip
 _TEXT_CHARACTERS_MAX = 64
@@ -71,6 +71,8 @@ def _shown(value: Any) -> str:
     """A field as one word that cannot be taken for another field."""
     if isinstance(value, bool | int):
         return str(value)
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        value = ",".join(value[:_TEXT_CHARACTERS_MAX])
     if not isinstance(value, str):
         return f"<{type(value).__name__}>"
     return json.dumps(value[:_TEXT_CHARACTERS_MAX] + ("…" if len(value) > _TEXT_CHARACTERS_MAX else ""))

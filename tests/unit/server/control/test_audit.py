@@ -105,10 +105,21 @@ def test_how_durable_a_tenant_is_made_is_told(caplog):
     assert caplog.messages == ['audit: administrator from 1.2.3.4: "tenant.limit" tenant=7 durability="none": ok']
 
 
-@pytest.mark.parametrize("value", ["a: ok\nsplinter: b", "\x1b[2J", "x" * 10_000, "\u202e", {"a": "secret"}, b"secret", 1.5])
-def test_hostile_fields_stay_one_short_visible_word(caplog, value):
+def test_which_extensions_of_a_source_were_wanted_is_told(caplog):
     with caplog.at_level(logging.INFO):
-        Audit().note({"op": "extension.install", "tenant": 7, "name": value, "token": 99}, ADMINISTRATOR, "1.2.3.4", "ok")
+        Audit().note({"op": "extension.install", "tenant": 7, "names": ["f", "g"]}, ADMINISTRATOR, "1.2.3.4", "ok")
+    assert caplog.messages == ['audit: administrator from 1.2.3.4: "extension.install" tenant=7 names="f,g": ok']
+
+
+@pytest.mark.parametrize("field", ["name", "names"])
+@pytest.mark.parametrize(
+    "value",
+    ["a: ok\nsplinter: b", "\x1b[2J", "x" * 10_000, "\u202e", {"a": "secret"}, b"secret", 1.5, ["a: ok\nsplinter: b"] * 500,
+     ["secret", 5], [["secret"]]],
+)  # fmt: skip
+def test_hostile_fields_stay_one_short_visible_word(caplog, field, value):
+    with caplog.at_level(logging.INFO):
+        Audit().note({"op": "extension.install", "tenant": 7, field: value, "token": 99}, ADMINISTRATOR, "1.2.3.4", "ok")
     (message,) = caplog.messages
     assert message.isprintable() and message.isascii() and len(message) < 600
     assert "secret" not in message and "99" not in message and message.endswith(": ok")
