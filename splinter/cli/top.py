@@ -5,16 +5,18 @@ It needs Textual, which comes with the extra ``cli``.
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import DataTable, Footer
-from textual.worker import Worker, WorkerState
 
 from splinter.cli import frames
 
@@ -31,6 +33,14 @@ class Line(Widget):
     def render(self) -> Text:
         """What is shown."""
         return Text(frames.cut(self.text, self.size.width))
+
+
+class Looked(Message):
+    """A look, or what went wrong with it."""
+
+    def __init__(self, look: Look | None, error: BaseException | None) -> None:
+        super().__init__()
+        self.look, self.error = look, error
 
 
 class Top(App[None]):
@@ -55,7 +65,7 @@ class Top(App[None]):
         self._head = ""
         self._sections: list[frames.Section] = []
         self._name = ""  # of the section that is shown; none yet: the first that has rows
-        self._is_paused = False
+        self._is_paused = self._is_looking = False
         self._error: BaseException | None = None
 
     def show(self) -> None:
@@ -77,26 +87,33 @@ class Top(App[None]):
 
     def refresh_look(self) -> None:
         """Ask for another look, unless one is under way: a server that is slow is not asked twice."""
-        if not self._is_paused and not any(worker.state is WorkerState.RUNNING for worker in self.workers):
-            self.run_worker(self._look, thread=True, exit_on_error=False)
+        if not self._is_paused and not self._is_looking:
+            self._is_looking = True
+            # A thread that nobody waits for at the end, as is done for those of an executor: a server may hang.
+            threading.Thread(target=self._look_once, daemon=True).start()
 
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+    def _look_once(self) -> None:
+        try:
+            looked = Looked(self._look(), None)
+        except BaseException as error:
+            looked = Looked(None, error)
+        with contextlib.suppress(RuntimeError):  # the view's loop has ended
+            self.post_message(looked)
+
+    def on_looked(self, event: Looked) -> None:
         """A look is there, or failed."""
-        if event.state is WorkerState.ERROR:
-            self._error = event.worker.error
+        self._is_looking = False
+        try:
+            if event.look is None:
+                raise event.error or AssertionError
+            self.take(event.look)
+        except BaseException as error:
+            self._error = error
             self.exit()
-        elif event.state is WorkerState.SUCCESS:
-            look = event.worker.result
-            assert look is not None
-            try:
-                self.take(look)
-            except Exception as error:
-                self._error = error
-                self.exit()
-                return
-            self._looks += 1
-            if self._looks == self._count:
-                self._end_when_painted()
+            return
+        self._looks += 1
+        if self._looks == self._count:
+            self._end_when_painted()
 
     def _end_when_painted(self) -> None:
         """Exit once the last look is on the terminal: after the table's own layout, and after the paint that it asks for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from typing import Any
 
@@ -16,6 +17,7 @@ from splinter.cli.errors import explain
 from splinter.cli.stats import Look
 from splinter.cli.top import Line, Top
 from splinter.errors import ControlError
+from tests.support.waiting import WAIT_SECONDS
 
 SIZES = [(80, 24), (40, 10), (200, 60), (1, 1), (20, 3)]
 HOSTILE = "\x1b[31m[/nope]\u202e\n" + "漢字" * 60
@@ -248,7 +250,9 @@ def test_q_ends_it_and_a_failed_look_is_raised():
                 await pilot.press(*keys)
             else:
                 app.refresh_look()
-                await app.workers.wait_for_complete()
+                async with asyncio.timeout(WAIT_SECONDS):
+                    while app._error is None:
+                        await pilot.pause()
             await pilot.pause()
 
     def fails() -> Look:
@@ -261,6 +265,33 @@ def test_q_ends_it_and_a_failed_look_is_raised():
     with contextlib.suppress(Exception):  # a pilot tells of it, too
         asyncio.run(run(failing))
     assert isinstance(failing._error, ControlError)
+
+
+@pytest.mark.parametrize("key", ["q", "ctrl+c"])
+def test_a_key_ends_it_while_the_server_does_not_answer(key):
+    asked, answered = threading.Event(), threading.Event()
+    given_up = threading.Timer(WAIT_SECONDS, answered.set)  # only a failure takes so long
+
+    def hangs() -> Look:
+        asked.set()
+        answered.wait()
+        return look(1)
+
+    async def run() -> None:
+        app = Top(hangs, 3600)
+        async with app.run_test() as pilot:
+            app.refresh_look()
+            assert await asyncio.get_running_loop().run_in_executor(None, asked.wait, WAIT_SECONDS)
+            await pilot.press(key)
+        assert not app.is_running
+
+    given_up.start()
+    try:
+        asyncio.run(run())
+        assert not answered.is_set()
+    finally:
+        given_up.cancel()
+        answered.set()
 
 
 def test_what_is_printed_without_a_height_is_short_and_counts_the_rest():
