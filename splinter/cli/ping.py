@@ -19,6 +19,7 @@ from splinter.errors import (
     RequestTimeoutError,
     ServerError,
     SplinterError,
+    UnknownTenantError,
     WrongTokenError,
 )
 from splinter.terminal import say
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.1
 _REQUEST_SECONDS_MAX, _REQUEST_SECONDS_MIN = 2.0, 0.05
 _WAIT_SECONDS, _WAIT_SECONDS_MAX = 60.0, 86_400.0
+_OF_PINGS = range(limits.TENANTS_MAX - 1, limits.TENANTS_MAX - 17, -1)  # numbers of the tenants that pings make for themselves
+_LOOKS = 5  # for a tenant, while others remove what was found
 _MILLISECONDS_PER_SECOND = 1e3
 
 _Tenant = Annotated[
@@ -72,7 +75,7 @@ def ping(
     """Ask a server for a sign of life, on its control port and on the way of requests; exit status 0 when both answer.
 
     A worker answers the request, as any tenant's. Where the server has none without a limit of packets, one is made for it,
-    with the highest number, and removed.
+    with one of the highest numbers, and removed.
 
     Examples: 'splinter ping'; 'splinter ping --wait --timeout 30' in a script that has started a server.
     """
@@ -83,7 +86,8 @@ def ping(
             control, request = _ask(instance, address, tenant, token, patience)
             break
         except (ControlError, RequestTimeoutError, ServerError) as error:
-            if not wait or isinstance(error, PermissionDeniedError | WrongTokenError):
+            is_final = isinstance(error, PermissionDeniedError) or (tenant is not None and isinstance(error, WrongTokenError))
+            if not wait or is_final:
                 raise
             if time.monotonic() + _POLL_SECONDS > deadline:
                 raise RequestTimeoutError(f"no answer within {timeout:g} s; last: {error}") from None
@@ -117,26 +121,34 @@ def _ask(instance: str, address: str | None, tenant: int | None, token: str | No
     if tenant is not None:
         with server.client(tenant, token, timeout=patience.seconds()) as client:
             return control, client.ping()
-    with (
-        server.admin(patience.seconds()) as admin,
-        _some_tenant(admin, patience) as (number, secret),
-        server.client(number, secret, timeout=patience.seconds()) as client,
-    ):
-        return control, client.ping()
+    with server.admin(patience.seconds()) as admin:
+        for looks_left in reversed(range(_LOOKS)):
+            try:
+                with (
+                    _some_tenant(admin, patience) as (number, secret),
+                    server.client(number, secret, timeout=patience.seconds()) as client,
+                ):
+                    return control, client.ping()
+            except (UnknownTenantError, WrongTokenError):  # others have removed it, or changed its token
+                if not looks_left:
+                    raise
+    raise AssertionError("unreachable")
 
 
 @contextlib.contextmanager
 def _some_tenant(admin: Admin, patience: _Patience) -> Iterator[tuple[int, str]]:
     """A tenant that there is, or one for the block, with its token.
 
-    It has no limit of packets: one that is over its own is not answered, which says nothing of the server.
+    It has no limit of packets: one that is over its own is not answered, which says nothing of the server. And it is none that
+    another ping has made for itself, and removes, while a number is left for one.
     """
     found = admin.list_tenants(tokens=True, timeout=patience.seconds())
-    made: TenantInfo | None = None
-    chosen = next((one for one in found if not one.packets_per_second), None)
-    if chosen is None and limits.TENANTS_MAX - 1 not in (one.tenant for one in found):
-        made = admin.create_tenant(limits.TENANTS_MAX - 1, quota_bytes=0, timeout=patience.seconds())
-    chosen = chosen or made or found[0]
+    unlimited = [one for one in found if not one.packets_per_second]
+    chosen = next((one for one in unlimited if one.tenant not in _OF_PINGS or one.quota_bytes), None)
+    made = _make_tenant(admin, {one.tenant for one in found}, patience) if chosen is None else None
+    chosen = next((one for one in (chosen, made, *unlimited, *found) if one is not None), None)
+    if chosen is None:
+        raise UnknownTenantError("other pings had a tenant for themselves, and have removed it")
     try:
         yield chosen.tenant, f"{chosen.token:x}"
     except BaseException:
@@ -146,3 +158,15 @@ def _some_tenant(admin: Admin, patience: _Patience) -> Iterator[tuple[int, str]]
         raise
     if made is not None:
         admin.remove_tenant(made.tenant, timeout=patience.seconds())
+
+
+def _make_tenant(admin: Admin, there: set[int], patience: _Patience) -> TenantInfo | None:
+    """One of a number that no other ping has, nor anybody else; None when there is none."""
+    for number in _OF_PINGS:
+        if number not in there:
+            try:
+                return admin.create_tenant(number, quota_bytes=0, timeout=patience.seconds())
+            except ControlError as error:
+                if error.code != "tenant_exists":
+                    raise
+    return None

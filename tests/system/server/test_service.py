@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,13 @@ def test_a_tenant_that_is_over_its_limit_says_nothing_of_the_server(unique_name:
             flooding.join()
         assert (alone.returncode, beside.returncode) == (0, 0), alone.stderr + beside.stderr
         assert len(server.admin().list_tenants()) == 3
+
+
+def test_pings_at_once_are_all_answered_where_there_is_no_tenant(unique_name: str) -> None:
+    with running_server(unique_name, "udp") as server, ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda _: ping("-i", unique_name), range(12)))
+        assert [each.stderr for each in done] == [""] * 12
+        assert server.admin().list_tenants() == []
 
 
 def test_ping_waits_for_a_server_that_starts_and_gives_up_in_time(unique_name: str) -> None:
