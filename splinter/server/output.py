@@ -50,14 +50,15 @@ class _Stream:
         return len(text)
 
     def _put(self, line: str) -> None:
-        told = f"{self._lost} lines before this one were lost, as nobody took them"
-        lost = self._note(told) + "\n" if self._lost else ""
-        data = (lost + line).encode(errors=self.errors)
+        data = line.encode(errors=self.errors)
         if len(data) > select.PIPE_BUF:
             data = data[: select.PIPE_BUF - 1] + b"\n"
         try:
+            if self._lost:  # by itself: with the line it could be more than is taken in one
+                told = f"{self._lost} lines before this one were lost, as nobody took them"
+                os.write(self._descriptor, self._note(told).encode() + b"\n")
+                self._lost = 0
             os.write(self._descriptor, data)
-            self._lost = 0
         except OSError:
             self._lost += 1
 
@@ -146,11 +147,44 @@ class Output:
 
 def _carry(reading: int, writing: int, note: Callable[[str], str] = text_note) -> None:
     """Write what is read, until all who write to the pipe have gone."""
-    lost = 0
+    carrier = _Carrier(writing, note)
     while data := os.read(reading, _CHUNK_BYTES):
-        if lost and not _write(writing, note(f"{lost} bytes before this could not be written").encode() + b"\n"):
-            lost = 0
-        lost += _write(writing, data)
+        carrier.carry(data)
+
+
+class _Carrier:
+    """Writes lines to a descriptor. What it cannot write is dropped, and told of in a line of its own once there is room.
+
+    A disk that gets full cuts a line wherever it is. What comes next begins a line all the same, and is a whole one.
+    """
+
+    def __init__(self, descriptor: int, note: Callable[[str], str]) -> None:
+        self._descriptor, self._note = descriptor, note
+        self._lost = 0  # bytes, since the last that could be written
+        self._has_taken_line = self._has_written_line = True  # the last byte was a line's end
+
+    def carry(self, data: bytes) -> None:
+        """Write it, as far as that can be."""
+        if self._lost and not self._has_taken_line:  # the rest of a line whose beginning was lost
+            rest = data.find(b"\n") + 1 or len(data)
+            self._lost += rest
+            self._has_taken_line = data[:rest].endswith(b"\n")
+            data = data[rest:]
+        if not data:
+            return
+        self._has_taken_line = data.endswith(b"\n")
+        if self._lost:
+            told = self._note(f"{self._lost} bytes before this could not be written").encode() + b"\n"
+            if self._write(told if self._has_written_line else b"\n" + told):
+                self._lost += len(data)
+                return
+        self._lost = self._write(data)
+
+    def _write(self, data: bytes) -> int:
+        left = _write(self._descriptor, data)
+        if left < len(data):
+            self._has_written_line = data[: len(data) - left].endswith(b"\n")
+        return left
 
 
 def _write(descriptor: int, data: bytes) -> int:

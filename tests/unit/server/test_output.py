@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import select
 import subprocess
@@ -15,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from splinter.server.logs import note_for
+from splinter.server import output
+from splinter.server.logs import JsonFormatter, note_for
 from splinter.server.output import _carry, _Stream, _write
 from tests.support.pipes import full_pipe
 from tests.support.waiting import WAIT_SECONDS
@@ -184,3 +186,69 @@ def test_what_is_said_of_lost_lines_has_the_form_of_the_log(pipe: tuple[int, int
     lost, kept = (json.loads(line) for line in os.read(pipe[0], 4096).decode().splitlines())
     assert lost["message"] == "1 lines before this one were lost, as nobody took them"
     assert kept == {"kept": 1}
+
+
+def test_a_long_line_is_whole_behind_what_is_said_of_lost_ones(pipe: tuple[int, int]) -> None:
+    stream = _Stream(pipe[1], note_for("json"))
+    with contextlib.suppress(BlockingIOError):
+        while os.write(pipe[1], b"x" * select.PIPE_BUF):
+            pass
+    stream.write("{}\n")
+    while len(os.read(pipe[0], 1 << 20)) == 1 << 20:
+        pass
+    long = JsonFormatter().format(logging.LogRecord("splinter", logging.INFO, "", 0, "y" * 3950, (), None))
+    stream.write(long + "\n")
+    lost, kept = (json.loads(line) for line in os.read(pipe[0], 1 << 20).decode().splitlines())
+    assert "lines before this one were lost" in lost["message"] and kept["message"] == "y" * 3950
+
+
+class Disk:
+    """A file with room for so many bytes more."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.room, self.text = 0, b""
+        monkeypatch.setattr(output, "_write", self._write)
+
+    def _write(self, descriptor: int, data: bytes) -> int:
+        taken = data[: self.room]
+        self.text += taken
+        self.room -= len(taken)
+        return len(data) - len(taken)
+
+
+LINES = [b'{"line": %d, "text": "%s"}\n' % (number, b"z" * 40) for number in range(12)]
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+@pytest.mark.parametrize("chunk", [1, 7, 64, 100, 1 << 16])
+def test_what_follows_a_full_disk_is_whole_lines_wherever_it_was_full(
+    monkeypatch: pytest.MonkeyPatch, form: str, chunk: int
+) -> None:
+    """Room for some bytes, then for the notes in part, then for all; whatever pieces the text comes in."""
+    said = b"".join(LINES)
+    pieces = [said[at : at + chunk] for at in range(0, len(said), chunk)]
+    for room in range(0, 3 * len(LINES[0]), 5):
+        for again in (0, 1, 30):  # a try to tell of it that is cut as well
+            disk = Disk(monkeypatch)
+            carrier = output._Carrier(0, note_for(form))
+            disk.room = room
+            for at, piece in enumerate(pieces):
+                if at == len(pieces) // 3:
+                    disk.room += again
+                if at == len(pieces) // 2:
+                    disk.room = len(said) * 99
+                carrier.carry(piece)
+            carrier.carry(b'{"line": 99}\n')
+            lines = disk.text.splitlines(keepends=True)
+            whole = [line for line in lines if line in (*LINES, b'{"line": 99}\n')]
+            notes = [line for line in lines if b"could not be written" in line]
+            cut = [line for line in lines if line not in (*whole, *notes)]
+            assert whole[-1] == b'{"line": 99}\n' and len(cut) <= 3, disk.text
+            assert all(line.endswith(b"\n") for line in lines)
+            for line in notes:
+                said_of = json.loads(line)["message"] if form == "json" else line.decode().removeprefix("splinter: ")
+                assert said_of[0].isdigit(), line
+            # What is cut is what the disk cut, and nothing else: a beginning of a line, or of a note.
+            for line in cut:
+                begun = (*LINES, b'{"time": ', b"splinter: ")
+                assert any(each.startswith(line[:-1]) for each in begun) or line.startswith(begun[-2:]), line
