@@ -21,6 +21,7 @@ _OF_XDP = (  # splinter.net.xdp.verdicts.DROPS, which a client does without
     "truncated", "fragment", "short", "bad_magic", "reply", "unknown_tenant", "wrong_token", "no_socket", "rate_limited",
 )  # fmt: skip
 _WATCHDOG = ("stuck", "stopped", "died", "starved", "replaced", "tasks_killed", "tasks_restarted", "locks_broken")
+_NOTHING_USED = {"requests": 0, "busy": 0, "kernel_gets": 0, "kernel_ms": 0}
 _GAP = "  "
 _ROWS_PRINTED = 20  # of each section, where there is no height to fit into
 Value = str | int | float
@@ -100,7 +101,19 @@ def headline(before: dict[str, Any], after: dict[str, Any], seconds: float) -> s
 
 
 def _change(old: dict[str, Any], new: dict[str, Any]) -> int:
-    return int(sum(new["requests"].values()) - sum(old["requests"].values()))
+    return _grown(sum(old["requests"].values()), sum(new["requests"].values()))
+
+
+def _grown(old: int, new: int) -> int:
+    """By how much a counter grew; one that went back began anew."""
+    return int(new - old if new >= old else new)
+
+
+def _growth(old: dict[str, Any], new: dict[str, Any], *names: str) -> list[int]:
+    """By how much counters of one thing grew, added up over cores. When one went back, it was made anew: all began then."""
+    pairs = [tuple(sum(value) if isinstance(value, list) else value for value in (old[name], new[name])) for name in names]
+    is_anew = any(later < earlier for earlier, later in pairs)
+    return [later - (0 if is_anew else earlier) for earlier, later in pairs]
 
 
 def _pairs(before: dict[str, Any], after: dict[str, Any], name: str) -> list[tuple[Any, Any]]:
@@ -113,8 +126,9 @@ def _kernel(before: dict[str, Any], after: dict[str, Any], seconds: float) -> di
     found = {}
     for later in after.get("kernel", []):
         known = earlier.get(later["cpu"], later)
-        busy = (later["busy_ms"] - known["busy_ms"]) / MILLISECONDS / seconds
-        found[later["cpu"]] = busy, (later["gets"] - known["gets"]) / seconds
+        # Sums of the tenants that there are: they go back when one is removed, and what it did meanwhile is unknown.
+        busy, gets = (max(later[name] - known[name], 0) for name in ("busy_ms", "gets"))
+        found[later["cpu"]] = busy / MILLISECONDS / seconds, gets / seconds
     return found
 
 
@@ -122,8 +136,8 @@ def _workers(before: dict[str, Any], after: dict[str, Any], seconds: float) -> S
     kernel, rows = _kernel(before, after, seconds), list[tuple[Value, ...]]()
     for index, (old, new) in enumerate(_pairs(before, after, "workers")):
         in_kernel, gets = kernel.pop(new["core"], (0.0, 0.0))
-        busy = (new["busy_ms"] - old["busy_ms"]) / MILLISECONDS / seconds
-        stolen = (new.get("stolen", 0) - old.get("stolen", 0)) / seconds
+        busy = _grown(old["busy_ms"], new["busy_ms"]) / MILLISECONDS / seconds
+        stolen = _grown(old.get("stolen", 0), new.get("stolen", 0)) / seconds
         told = (busy, _change(old, new) / seconds, new["tasks_live"], in_kernel, gets, stolen)
         rows.append((str(index), str(new["core"]), new["state"], *told))
     rows += [("", str(cpu), "", 0.0, 0.0, 0, busy, gets, 0.0) for cpu, (busy, gets) in sorted(kernel.items())]
@@ -136,12 +150,12 @@ def _workers(before: dict[str, Any], after: dict[str, Any], seconds: float) -> S
 
 def _tenants(before: dict[str, Any], after: dict[str, Any], seconds: float) -> Section:
     earlier, rows = {item["tenant"]: item for item in before.get("tenants", [])}, list[tuple[Value, ...]]()
-    for new in after.get("tenants", []):
-        old = earlier.get(new["tenant"], new)
-        used = sum(new["core_ms"]) - sum(old["core_ms"]) + new.get("kernel_ms", 0) - old.get("kernel_ms", 0)
-        shares = used / MILLISECONDS / seconds, (new["task_ms"] - old["task_ms"]) / MILLISECONDS / seconds
-        rates = ((new.get(name, 0) - old.get(name, 0)) / seconds for name in ("requests", "kernel_gets", "busy"))
-        rows.append((new["tenant"], *shares, *rates))
+    for told in after.get("tenants", []):
+        old, new = _NOTHING_USED | earlier.get(told["tenant"], told), _NOTHING_USED | told
+        used, in_tasks, requests, busy = _growth(old, new, "core_ms", "task_ms", "requests", "busy")
+        gets, in_kernel = _growth(old, new, "kernel_gets", "kernel_ms")
+        shares = (milliseconds / MILLISECONDS / seconds for milliseconds in (used + in_kernel, in_tasks))
+        rows.append((new["tenant"], *shares, *(number / seconds for number in (requests, gets, busy))))
     named = columns("tenant:id", "of a core:share", "in extensions:share", "requests/s", "gets in kernel/s", "busy/s")
     return Section("tenants", named, rows, "of a core")
 
@@ -151,8 +165,8 @@ def _extensions(before: dict[str, Any], after: dict[str, Any], seconds: float) -
     rows = list[tuple[Value, ...]]()
     for new in after.get("extensions", []):
         old = earlier.get((new["tenant"], new["name"]), new)
-        rates = ((new[name] - old[name]) / seconds for name in ("invocations", "errors"))
-        rows.append((new["tenant"], new["name"], (new["cpu_ms"] - old["cpu_ms"]) / MILLISECONDS / seconds, *rates))
+        used, invocations, errors = _growth(old, new, "cpu_ms", "invocations", "errors")
+        rows.append((new["tenant"], new["name"], used / MILLISECONDS / seconds, invocations / seconds, errors / seconds))
     named = columns("tenant:id", "extension:text", "of a core:share", "invokes/s", "errors/s")
     return Section("extensions", named, rows, "of a core")
 
@@ -164,10 +178,11 @@ def _drops(before: dict[str, Any], after: dict[str, Any], seconds: float) -> Sec
         for name in names:
             old, new = (_sum(look.get(place), name) for look in (before, after))
             if new:
-                rows.append((f"{place}: {name.replace('_', ' ')}", (new - old) / seconds, new))
+                rows.append((f"{place}: {name.replace('_', ' ')}", _grown(old, new) / seconds, new))
     for name, new in after.get("sockets", {}).items():
         if name != "queues" and isinstance(new, int) and new:
-            rows.append((f"sockets: {name.replace('_', ' ')}", (new - before.get("sockets", {}).get(name, 0)) / seconds, new))
+            old = before.get("sockets", {}).get(name, 0)
+            rows.append((f"sockets: {name.replace('_', ' ')}", _grown(old, new) / seconds, new))
     return Section("drops", columns("reason:text", "dropped/s", "since start"), rows, "dropped/s")
 
 
@@ -182,7 +197,7 @@ def _watchdog(before: dict[str, Any], after: dict[str, Any]) -> Section:
         for name in names:
             if name in after.get(place, {}):
                 new = after[place][name]
-                rows.append((name.replace("_", " "), new - before.get(place, {}).get(name, 0), new))
+                rows.append((name.replace("_", " "), _grown(before.get(place, {}).get(name, 0), new), new))
     return Section("watchdog", columns("what:text", "now", "since start"), rows, "since start")
 
 

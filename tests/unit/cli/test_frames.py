@@ -68,6 +68,25 @@ def test_a_tenant_that_was_busy_once_is_not_busy_now():
     assert section("tenants", made).sorted_rows()[-1][0] == 1
 
 
+def test_what_was_made_anew_between_two_looks_counts_from_there():
+    made = Look(statistics(1000), statistics(2), 2.0)
+    tenant = section("tenants", made).sorted_rows("requests/s")[0]
+    assert tenant == (3, 0.002, 0.001, 20.0, 0.0, 1.0)
+    assert section("extensions", made).rows[0][2:] == (0.01, 30.0, 1.0)
+    for each in made.sections():
+        assert all(value >= 0 for row in each.rows for value in row if not isinstance(value, str)), each
+    # One that has asked for more by now than its predecessor is known by what else went back.
+    made = look()
+    made.before["tenants"][2].update(core_ms=[10**9, 0], requests=1)
+    assert section("tenants", made).sorted_rows("requests/s")[0][3] == 120.0
+
+
+def test_what_the_kernel_did_is_no_more_when_a_tenant_is_removed():
+    made = look()
+    made.after["kernel"][0].update(gets=50_000, busy_ms=900)
+    assert section("workers", made).rows[0][6:8] == (0.0, 0.0) and ", 0 kernel gets/s, " in made.head()
+
+
 def test_drops_come_by_reason_with_the_busiest_first():
     rows = section("drops").sorted_rows()
     assert rows[0] == ("xdp: rate limited", 50.0, 600)
