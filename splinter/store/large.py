@@ -41,6 +41,6 @@ def store_drop_large(store: int, p: int, tenant: int, table: int, large: int) ->
     if not is_length(Large(large).length):
         return
     me = participant_at(store, p)
-    if lock_to_write(store, me, tenant, table) == Status.OK:
+    if lock_to_write(store, me, tenant, table, 0) == Status.OK:
         drop_unnamed(store, me, tenant, large)
         unlock(store, Account(account_of(store, tenant)).at.lock)
