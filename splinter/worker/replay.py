@@ -88,11 +88,13 @@ def end_slice(frame_at: int) -> None:
 
 @njit(cache=True)
 def restore_frame(frame_at: int) -> int:
-    """Undo what a slice that its worker's death has cut off did to the frame; may be repeated. Returns SAVED_…: a task's first
-    slice begins anew."""
+    """Undo what a slice that its worker's death has cut off did to the frame, but for what it has shown; may be repeated.
+    Returns SAVED_…: a task's first slice begins anew."""
     frame = Frame(frame_at)
     notes = Notes(frame.transaction)
     if notes.saved == SAVED_FRAME:
+        copy = Frame(notes.copy)
+        copy.shown = max(copy.shown, frame.shown)
         copy_bytes(frame_at, notes.at.copy, limits.FRAME_BYTES)
     return notes.saved
 

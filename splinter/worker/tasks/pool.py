@@ -80,14 +80,20 @@ def renew_epoch(w: int, t: int) -> None:
 
 @njit(cache=True, forceinline=True)
 def start_frame(frame_at: int) -> None:
-    """Set a frame's coroutine to its beginning; arguments and tenant are the caller's to set."""
+    """Set a frame's coroutine to its beginning, where it has shown nothing; arguments and tenant are the caller's to set."""
+    Frame(frame_at).shown = 0
+    _rewind_frame(frame_at)
+
+
+@njit(cache=True, forceinline=True)
+def _rewind_frame(frame_at: int) -> None:
+    """All of that but what it has shown."""
     frame = Frame(frame_at)
     frame.state = 0
     frame.line = 0
     frame.error = 0
     frame.result_length = 0
     frame.put_bytes = 0
-    frame.shown = 0
     frame.writes = 0
     frame.call = 0
     frame.effect = EFFECT_NONE
@@ -95,9 +101,12 @@ def start_frame(frame_at: int) -> None:
 
 @njit(cache=True)
 def repeat_slice(frame_at: int) -> None:
-    """Set a task that writes without isolation to the beginning of a slice that was cut off. May be repeated."""
+    """Set a task that writes without isolation to the beginning of a slice that was cut off. May be repeated.
+
+    What it has shown stays shown: calls that are answered from their notes do not look again.
+    """
     if restore_frame(frame_at) == SAVED_START:
-        start_frame(frame_at)
+        _rewind_frame(frame_at)
 
 
 @njit(cache=True)
