@@ -172,6 +172,8 @@ class ExtensionError(NumberWithText):
     CONFLICT = 22, "what the task reads is changed by others all the time"
     COUNTER = 23, "the object is no counter: a counter has 8 bytes"
     TTL = 24, Status.BAD_TTL.text
+    # Told where something was written before; who wrote nothing yet is answered with the status DISK_FAILED.
+    DISK = 25, "the server's disk takes no writes; what the task wrote before stands"
 
 
 def error_message(name: str, error: int, line: int) -> str:

@@ -45,6 +45,8 @@ def end_write(store: int, frame_at: int, status: int, refused: int, answer: int)
     """After a write without isolation: what its helper returns. ``refused``: the status that is no error, and answered by 0;
     ``answer``: when it was done."""
     frame = Frame(frame_at)
+    if status == Status.DISK_FAILED:
+        return -ExtensionError.DISK
     if status != Status.OK:  # that tells of what is there
         frame.shown = max(frame.shown, snapshot_of(store, frame.tenant))
     if status == Status.OK:

@@ -19,6 +19,7 @@ from splinter.worker.turn import begin_turn
 from tests.support.entries import deletes, puts
 
 TENANT, CLIENT = 1, 77
+_SLICES_MAX = 1000
 SOURCES = """
 from splinter.ext import Error, Store, extension, u64
 
@@ -62,6 +63,22 @@ def adds_loosely(db: Store, key: u64) -> u64:
     return u64(db.add(1, key, 1))
 
 @extension(isolation="none")
+def adds_loosely_twice(db: Store, key: u64) -> u64:
+    db.add(1, key, 1)
+    yield
+    return u64(db.add(1, key, 1))
+
+@extension(isolation="none")
+def deletes_loosely(db: Store, key: u64) -> u64:
+    yield
+    return 1 if db.delete(1, key) else 0
+
+@extension(isolation="none")
+def lives_loosely(db: Store, key: u64) -> u64:
+    yield
+    return 1 if db.expire(1, key, 5.0) else 0
+
+@extension(isolation="none")
 def tells_loosely(db: Store, key: u64) -> bytes:
     db.put(1, key, 5)
     return b"what it tells"
@@ -84,8 +101,9 @@ def looks_loosely(db: Store, key: u64) -> u64:
 class Sender:
     """One client of a tenant, whose requests a worker in this process is handed packet by packet."""
 
-    def __init__(self, worker: WorkerInProcess, client: int = CLIENT) -> None:
-        self.worker, self._client, self._sequence = worker, client, 0
+    def __init__(self, worker: WorkerInProcess, client: int = CLIENT, *, asks: bool = True) -> None:
+        """Not ``asks``: its requests are to be executed as often as they come."""
+        self._worker, self._client, self._asks, self._sequence = worker, client, asks, 0
 
     def request(self, opcode: int, key: bytes, value: bytes = b"", **fields: int) -> list[bytes]:
         """The packets of a request with a number of its own."""
@@ -95,33 +113,39 @@ class Sender:
         headers = [
             Header(
                 opcode=opcode, tenant=TENANT, client=self._client, sequence=self._sequence,
-                acknowledged=max(self._sequence - limits.CLIENT_WINDOW // 2, 1),
+                acknowledged=max(self._sequence - limits.CLIENT_WINDOW // 2, 1) if self._asks else 0,
                 key_length=len(key), value_length=len(piece), fragment_index=index, fragment_count=len(pieces), **fields,
             )
             for index, piece in enumerate(pieces)
         ]  # fmt: skip
         return [header.pack() + key + piece for header, piece in zip(headers, pieces, strict=True)]
 
-    def ask(self, packets: list[bytes]) -> bytes:
-        """What the last packet of a request is answered when all is done; b"": nothing."""
-        return [self._serve(packet) for packet in packets][-1]
+    def ask(self, packets: list[bytes], meanwhile: Callable[[], None] = lambda: None) -> bytes:
+        """What the last packet of a request is answered when all is done; b"": nothing. ``meanwhile``: what happens when its
+        task has begun and waits."""
+        return [self._serve(packet, meanwhile) for packet in packets][-1]
 
-    def status(self, packets: list[bytes]) -> int:
+    def status(self, packets: list[bytes], meanwhile: Callable[[], None] = lambda: None) -> int:
         """The status of the reply."""
-        return int(Header.unpack(self.ask(packets)).status)
+        return int(Header.unpack(self.ask(packets, meanwhile)).status)
 
-    def _serve(self, request: bytes) -> bytes:
-        w = self.worker.address
+    def _serve(self, request: bytes, meanwhile: Callable[[], None]) -> bytes:
+        w = self._worker.address
         packet = np.zeros(limits.CHUNK_BYTES, np.uint8)
         packet[: len(request)] = np.frombuffer(request, np.uint8)
         begin_turn(w)
         length = handle(w, packet.ctypes.data, len(request), 0, 0, 0)
         begin_resumes(w)
-        while length == PENDING:
+        if length == PENDING:
+            meanwhile()
+        for _ in range(_SLICES_MAX):
+            if length != PENDING:
+                break
             task = fair.pick(w, False)
             length = run_slice(w, task)
             if length != PENDING:
                 end_task(w, task)
+        assert length != PENDING, "the task does not end"
         return packet[: max(length, 0)].tobytes()
 
 
@@ -146,7 +170,9 @@ WRITES: dict[str, Kind] = {  # they change something
     "put over": lambda sender, _, old: sender.request(Opcode.PUT, old, b"value"),
     "put that expires": lambda sender, new, _: sender.request(Opcode.PUT, new, b"value" + _LIFE, table=1, flags=FLAG_EXPIRES),
     "put in fragments": lambda sender, new, _: sender.request(Opcode.PUT, new, _PIECES, table=1),
-    "put of a part": lambda sender, new, _: sender.request(Opcode.PUT_PART, PART_KEY_STRUCT.pack(3, 0), _part(new)),
+    "put of a part": lambda sender, new, _: sender.request(
+        Opcode.PUT_PART, PART_KEY_STRUCT.pack(int.from_bytes(new, "little"), 0), _part(new)
+    ),
     "delete": lambda sender, _, old: sender.request(Opcode.DELETE, old),
     "expire": lambda sender, _, old: sender.request(Opcode.EXPIRE, old, _LIFE),
     "transaction": lambda sender, new, old: sender.request(Opcode.TRANSACT, b"", puts(new, b"value", table=1) + deletes(old)),
@@ -157,6 +183,7 @@ WRITES: dict[str, Kind] = {  # they change something
 }
 LOOSE_WRITES: dict[str, Kind] = {
     "invoke without isolation": invokes("adds_loosely"),
+    "invoke without isolation that writes twice": invokes("adds_loosely_twice"),
     "invoke without isolation that tells bytes": invokes("tells_loosely"),
     "invoke without isolation that fails": invokes("fails_loosely"),
 }

@@ -8,7 +8,7 @@ from splinter.errors import Status
 from splinter.ext.abi import RESUME_DONE, RESUME_ERROR, ExtensionError, Isolation, ResultKind
 from splinter.native.atomics import store32_release, store64_release
 from splinter.store.journal import participant_at
-from splinter.store.outcomes import EFFECT_DUPLICATE, Outcome
+from splinter.store.outcomes import EFFECT_DUPLICATE, EFFECT_NONE, Outcome
 from splinter.store.records import Participant
 from splinter.store.transactions import CONFLICT
 from splinter.worker.kill_points import WorkerPoint, worker_point
@@ -53,6 +53,8 @@ def _commit_and_reply(w: int, t: int, ended: int) -> int:
             return PENDING
         if recorded == CONFLICT and begin_anew(w, t, ExtensionError.CONFLICT):
             return PENDING
+    elif ended == RESUME_ERROR and frame.error == ExtensionError.DISK and frame.effect == EFFECT_NONE:
+        recorded = Status.DISK_FAILED  # nothing was done, and nothing is decided
     else:
         recorded = settle_task(w, frame_at, kind, status, line, value, body, length)
     error: int = _error_of(recorded)

@@ -9,11 +9,12 @@ from splinter_bench.subjects.in_worker import WorkerInProcess
 
 from splinter import limits
 from splinter.errors import Status
+from splinter.ext.abi import ExtensionError
 from splinter.ext.compile import compile_source
 from splinter.store.turns import leave_turn, take_turn
-from splinter.wire import Opcode
+from splinter.wire import Header, Opcode
 from tests.support.logs import groups, logged, restored, state_of
-from tests.support.sender import LOOKS, LOOSE_WRITES, REFUSED, SOURCES, TENANT, WRITES, Kind, Sender
+from tests.support.sender import LOOKS, LOOSE_WRITES, REFUSED, SOURCES, TENANT, WRITES, Kind, Sender, invokes
 
 KINDS = WRITES | LOOSE_WRITES | REFUSED | LOOKS
 NOTHING = "invoke of nothing"
@@ -25,7 +26,7 @@ class World:
     """A worker whose tenant's changes are logged, and a client of that tenant."""
 
     def __init__(self, worker: WorkerInProcess) -> None:
-        self.store, self.client, self._keys = worker.store, Sender(worker), 0
+        self.worker, self.store, self.client, self._keys = worker, worker.store, Sender(worker), 0
         self.block = worker._memory.block
         self.rings = logged(worker.store, TENANT)
         worker._memory.keep_log(self.rings.address(0), -1)
@@ -120,6 +121,32 @@ def test_a_task_that_wrote_nothing_shows_its_own_record(world: World, name: str)
     world.block["shown"] = 0
     world.client.ask(packets)
     assert world.block["shown"] == world.store.accounts[TENANT]["sequence"]
+
+
+@pytest.mark.parametrize("name", ["adds_loosely", "deletes_loosely", "lives_loosely"])
+@pytest.mark.parametrize("asks", [True, False])
+def test_a_task_whose_first_write_the_disk_refuses_ends_with_its_status(world: World, name: str, asks: bool):
+    sender = world.client if asks else Sender(world.worker, asks=False)
+    key = (1 << 40).to_bytes(8, "little")
+    world.store.put(TENANT, 1, key, bytes(8))
+    packets, before = sender.request(Opcode.INVOKE, name.encode(), key), world.objects()
+    assert sender.status(packets, lambda: world.rings.tell_failed(is_failed=True)) == Status.DISK_FAILED
+    assert world.objects() == before
+    world.rings.tell_failed(is_failed=False)
+    assert sender.status(packets) == Status.OK  # nothing was decided
+    assert world.objects() != before
+
+
+def test_a_task_that_the_disk_refuses_after_its_first_write_ends_with_an_error(world: World):
+    packets = world.request(invokes("adds_loosely_twice"))
+    reply = world.client.ask(packets, lambda: world.rings.tell_failed(is_failed=True))
+    assert Header.unpack(reply).status == Status.EXTENSION_ERROR
+    assert reply.decode(errors="replace").endswith(ExtensionError.DISK.text)
+    before = world.objects()
+    for is_failed in (True, False):
+        world.rings.tell_failed(is_failed)
+        assert world.client.ask(packets) == reply
+    assert world.objects() == before
 
 
 def test_what_was_executed_is_told_while_another_has_the_turn(world: World):
