@@ -3,10 +3,12 @@
 The catalog is written first, so it may be one act ahead of the memory when the control process dies between the two. Nobody was
 told how that act ended, so the next control process does it. What the catalog has and this server cannot run (its compiler
 refuses what an earlier one took, or the quota has no room) stays there, is listed with the reason, and does not stop the start.
+What it cannot run *yet*, because its disk takes no writes or it is too busy, is listed as well, and tried again until it can.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -15,7 +17,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from splinter.durable.catalog import Catalog, ExtensionRow
-from splinter.errors import BusyError, ControlError, SplinterError
+from splinter.errors import (
+    BusyError,
+    ControlError,
+    DiskFailedError,
+    NoSuchExtensionError,
+    SplinterError,
+    UnknownTenantError,
+)
 from splinter.net.xdp.extensions import NOT_LOADED, Loaded
 
 if TYPE_CHECKING:
@@ -26,7 +35,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _COUNTS = ("code_bytes", "frame_bytes", "invocations", "in_kernel", "errors", "yields", "kills", "cpu_us")
-_TRIES = 3  # of an install that the server was too busy for
+_TRIES = 3  # of an install that the server was too busy for, before it goes on with the others
+_RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,7 @@ class NotRunnable:
 
     row: ExtensionRow
     reason: str
+    is_waiting: bool = False  # until it can: it is tried again
 
     def described(self) -> dict[str, Any]:
         """As the protocol tells it, like those that can be run."""
@@ -148,6 +159,58 @@ class KeptExtensions:
                 if (tenant, entry.name) not in kept:
                     self._registry.uninstall(tenant, entry.name)
 
+    def require(self, row: ExtensionRow) -> None:
+        """Raise :class:`NoSuchExtensionError` when the catalog does not have this row any more, and :class:`ControlError`."""
+        if self.row(row.tenant, row.name) != row:
+            raise NoSuchExtensionError(f"extension {row.name!r} was replaced or uninstalled meanwhile")
+
+    async def retry(
+        self,
+        lock: Callable[[int], contextlib.AbstractAsyncContextManager[None]],
+        make: Callable[[ExtensionRow], Awaitable[Entry]],
+    ) -> None:
+        """Try again, until nothing waits any more. ``lock``: a tenant's, by which it installs; ``make`` as for
+        :meth:`restore`."""
+        while waiting := self._waiting():
+            await asyncio.sleep(_RETRY_SECONDS)
+            for row in waiting:
+                async with lock(row.tenant):
+                    if not await self._try_again(row, make):
+                        break  # nor would the disk take another one
+
+    def _waiting(self) -> list[ExtensionRow]:
+        return [one.row for found in self._not_runnable.values() for one in found.values() if one.is_waiting]
+
+    async def _try_again(self, row: ExtensionRow, make: Callable[[ExtensionRow], Awaitable[Entry]]) -> bool:
+        """Install a row that has waited. Whether the disk takes writes, as far as is known."""
+        if row not in self._waiting():
+            return True
+        try:
+            await make(row)
+        except DiskFailedError:
+            return False
+        except BusyError:
+            return True
+        except (NoSuchExtensionError, UnknownTenantError):
+            pass  # it is not to be installed any more
+        except SplinterError as error:
+            self._note(row, error)
+            return True
+        else:
+            _log.info("extension %r of tenant %d, which has waited, is installed", row.name, row.tenant)
+        self._not_runnable[row.tenant, row.generation].pop(row.name, None)
+        return True
+
+    def _note(self, row: ExtensionRow, error: SplinterError) -> None:
+        """An extension cannot be run, or not yet."""
+        is_waiting, reason = isinstance(error, DiskFailedError | BusyError), str(error)
+        found = self._not_runnable.setdefault((row.tenant, row.generation), {})
+        found[row.name] = NotRunnable(row, reason, is_waiting)
+        if is_waiting:
+            _log.warning("extension %r of tenant %d waits until it can be installed: %s", row.name, row.tenant, reason)
+        else:
+            _log.error("extension %r of tenant %d is kept, and cannot be run: %s", row.name, row.tenant, reason)
+
     async def _make(self, row: ExtensionRow, make: Callable[[ExtensionRow], Awaitable[Entry]]) -> None:
         for left in reversed(range(_TRIES)):
             try:
@@ -155,7 +218,5 @@ class KeptExtensions:
             except SplinterError as error:
                 if isinstance(error, BusyError) and left:
                     continue
-                reason = str(error)
-                _log.error("extension %r of tenant %d is kept, and cannot be run: %s", row.name, row.tenant, reason)
-                self._not_runnable.setdefault((row.tenant, row.generation), {})[row.name] = NotRunnable(row, reason)
+                self._note(row, error)
             return

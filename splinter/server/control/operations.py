@@ -262,6 +262,10 @@ class Operations:
         """Install what the data folder has and the memory has not."""
         await self._kept.restore(self._tenants.is_active, self._install_again)
 
+    async def retry_kept(self) -> None:
+        """Install what could not be installed yet, as soon as it can be."""
+        await self._kept.retry(lambda tenant: self._lock(self._installing, tenant), self._install_again)
+
     async def _install_again(self, row: ExtensionRow) -> Entry:
         """Install what an earlier server had installed, in its version; what was compiled together, together again."""
         name = None if row.is_of_group else row.name
@@ -270,6 +274,7 @@ class Operations:
         (one,) = _chosen(compiled, [row.name])
         with contextlib.closing(await load_program(self._shared.kernel, one, row.source)) as program:
             self._require_same(row.tenant, row.generation)
+            self._kept.require(row)
             return self._registry.install(row.tenant, one, program, version=row.version)
 
     def _require_same(self, tenant: int, generation: int) -> None:

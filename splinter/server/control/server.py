@@ -197,6 +197,7 @@ class ControlServer:
         self._listen_socket.listen(limits.CONTROL_BACKLOG)  # the library has set its own
         chores = [asyncio.create_task(self._upkeep()), asyncio.create_task(self._withdraw())]
         chores.append(asyncio.create_task(self._registry.in_kernel.reload()))
+        chores.append(asyncio.create_task(self._operations.retry_kept()))
         if self._may_balance:
             chores.append(asyncio.create_task(self._balance()))
         if self._metrics is not None:

@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 
-from splinter.errors import ControlError, DiskFailedError, RequestTimeoutError
+from splinter.errors import ControlError, DiskFailedError, NoSuchExtensionError, RequestTimeoutError
 from tests.support.crash_storm import Disk as Folder
 from tests.support.folder_servers import FolderServers
 from tests.support.waiting import wait_for
@@ -156,5 +156,30 @@ def test_a_start_that_needs_a_snapshot_and_has_no_room_for_it_says_so(unique_nam
         server = servers.start()
         assert "cut off" in server.started.said()
         assert server.client(tenant).get(3) == value
+    finally:
+        servers.stop()
+
+
+def test_extensions_that_a_full_disk_kept_out_at_a_start_are_there_when_there_is_room(unique_name: str, small_disk: Path):
+    servers = FolderServers(unique_name, small_disk / "data")
+    try:
+        server = servers.start()
+        tenant = server.admin().create_tenant(durability="always")
+        server.client(tenant).install(EXTENSION)
+        servers.stop()
+        for spare in (servers.data / "log").glob("*.spare"):
+            spare.unlink()
+        ballast = small_disk / "ballast"
+        fill_up(ballast)
+        os.truncate(ballast, ballast.stat().st_size - MORE_BYTES // 4)
+        server = servers.start()
+        client = server.client(tenant)
+        (told,) = client.extensions()
+        assert "takes no writes" in told.not_runnable
+        with pytest.raises(NoSuchExtensionError):
+            client.invoke("count", 1)
+        ballast.unlink()
+        wait_for(lambda: client.extensions()[0].not_runnable == "", 30, "the extension")
+        assert client.invoke("count", 1) == 0
     finally:
         servers.stop()

@@ -28,7 +28,9 @@ from splinter.server.control.registry import Registry
 from splinter.server.control.tenants import RECORD_LIMITS, Tenants
 from splinter.store.account_layout import EVICTION_HYPERBOLIC
 from splinter.store.layout import DURABILITY_ALWAYS, DURABILITY_INTERVAL, DURABILITY_NONE
+from splinter.store.log import LogRings
 from tests.property.hostile.in_child import in_child
+from tests.support.logs import logged
 from tests.unit.server.control.conftest import Control
 
 SOURCE = "@extension\ndef f(db: Store, x: u64) -> u64:\n    return x + {}\n"
@@ -136,7 +138,17 @@ class Process:
 
         asyncio.run(begin())
 
+    def retry(self) -> None:
+        """Have what waits tried again, once."""
+
+        async def retry() -> None:
+            for row in self.kept._waiting():
+                await self.kept._try_again(row, self._make)
+
+        asyncio.run(retry())
+
     async def _make(self, row: ExtensionRow) -> Entry:
+        self.kept.require(row)
         return self.registry.install(row.tenant, COMPILED[row.source], version=row.version)
 
     def in_memory(self, tenant: int) -> State:
@@ -279,6 +291,76 @@ def test_what_the_quota_refuses_is_not_kept_either(machine: Machine):
 
     in_child(refused)
     assert machine.look(7) == earlier
+
+
+def _disk_is_full_at_the_start(machine: Machine, act: Callable[[Process, LogRings], None]) -> None:
+    """Have ``act`` done in a control process that began, while the disk took no writes, with a tenant 7 and its ``f``."""
+
+    def do(_: Any) -> None:
+        before = machine.process()
+        before.begin()
+        before.create(7)
+        rings = logged(machine.control.store, 7, DURABILITY_INTERVAL)
+        signature = compiled(1).signature.to_wire()
+        row = ExtensionRow(7, before.tenants.generation(7), "f", 4, SOURCE.format(1), 1.0, signature=signature)
+        with before.catalog.installing(row):
+            rings.tell_failed(is_failed=True)
+        process = machine.process()
+        process.begin()
+        (found,) = process.kept.not_runnable(7, row.generation)
+        assert "takes no writes" in found.described()["not_runnable"] and process.in_memory(7).versions == {}
+        process.retry()
+        assert process.kept.not_runnable(7, row.generation) == [found]
+        act(process, rings)
+        assert process.kept.not_runnable(7, row.generation) == []
+        process.retry()
+        assert process.in_memory(7) == process.in_catalog(7)
+
+    in_child(do)
+
+
+def test_what_a_full_disk_kept_from_being_installed_is_installed_when_there_is_room(machine: Machine):
+    def make_room(process: Process, rings: LogRings) -> None:
+        rings.tell_failed(is_failed=False)
+        process.retry()
+        assert process.in_memory(7).versions == {"f": 4}
+
+    _disk_is_full_at_the_start(machine, make_room)
+
+
+def test_what_was_uninstalled_while_it_waited_does_not_come_back(machine: Machine):
+    def uninstall(process: Process, rings: LogRings) -> None:
+        (row,) = process.kept._waiting()
+        process.uninstall(7)
+        rings.tell_failed(is_failed=False)
+        with pytest.raises(NoSuchExtensionError):
+            process.kept.require(row)
+
+    _disk_is_full_at_the_start(machine, uninstall)
+
+
+def test_what_was_installed_anew_while_it_waited_stays(machine: Machine):
+    def install(process: Process, rings: LogRings) -> None:
+        rings.tell_failed(is_failed=False)
+        process.install(7, 2)
+        assert process.in_memory(7).versions == {"f": 5}
+
+    _disk_is_full_at_the_start(machine, install)
+
+
+def test_what_is_uninstalled_while_it_is_compiled_again_is_not_installed(machine: Machine):
+    def uninstall_meanwhile(process: Process, rings: LogRings) -> None:
+        rings.tell_failed(is_failed=False)
+        made = process._make
+
+        async def make(row: ExtensionRow) -> Entry:
+            process.uninstall(7)
+            return await made(row)
+
+        (row,) = process.kept._waiting()
+        assert asyncio.run(process.kept._try_again(row, make))
+
+    _disk_is_full_at_the_start(machine, uninstall_meanwhile)
 
 
 def anonymous(state: State) -> State:
