@@ -11,16 +11,15 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
+from splinter.server.metrics.table import DROPS, WATCHDOG
 from splinter.server.statistics import numbers
 from splinter.visible import visible
 
 MILLISECONDS = 1e3
 _BY_USE = ("tenants", "extensions", "kernel", "durability")  # in sections of their own
-_DROPS = ("malformed", "damaged", "wrong_token", "stale", "rate_limited", "transmit_failures")  # of workers' counters
 _OF_XDP = (  # splinter.net.xdp.verdicts.DROPS, which a client does without
     "truncated", "fragment", "short", "bad_magic", "reply", "unknown_tenant", "wrong_token", "no_socket", "rate_limited",
 )  # fmt: skip
-_WATCHDOG = ("stuck", "stopped", "died", "starved", "replaced", "tasks_killed", "tasks_restarted", "locks_broken")
 _NOTHING_USED = {"requests": 0, "busy": 0, "kernel_gets": 0, "kernel_ms": 0}
 _GAP = "  "
 _ROWS_PRINTED = 20  # of each section, where there is no height to fit into
@@ -174,7 +173,7 @@ def _extensions(before: dict[str, Any], after: dict[str, Any], seconds: float) -
 def _drops(before: dict[str, Any], after: dict[str, Any], seconds: float) -> Section:
     """By reason; who counted it stands before it."""
     rows = list[tuple[Value, ...]]()
-    for place, names in (("xdp", _OF_XDP), ("workers", _DROPS)):
+    for place, names in (("xdp", _OF_XDP), ("workers", DROPS)):
         for name in names:
             old, new = (_sum(look.get(place), name) for look in (before, after))
             if new:
@@ -193,7 +192,7 @@ def _sum(place: Any, name: str) -> int:
 def _watchdog(before: dict[str, Any], after: dict[str, Any]) -> Section:
     """Workers that had to be replaced, and tenants that were moved."""
     rows = list[tuple[Value, ...]]()
-    for place, names in (("watchdog", _WATCHDOG), ("control", ("balancer_moves",))):
+    for place, names in (("watchdog", WATCHDOG), ("control", ("balancer_moves",))):
         for name in names:
             if name in after.get(place, {}):
                 new = after[place][name]

@@ -18,7 +18,9 @@ Statistics = dict[str, Any]
 Sample = tuple[tuple[str, ...], Any]  # values of the labels; a number, or of a histogram bounds, counts and sum
 Read = Callable[[Statistics], Iterable[Sample]]
 _MS, _NS = 1e-3, 1e-9
-_DROPS = ("malformed", "damaged", "wrong_token", "stale", "rate_limited", "transmit_failures", "unheld")  # of workers' counters
+# Counters of workers that are drops, and those of the watchdog: 'stats' and 'top' tell these, too.
+DROPS = ("malformed", "damaged", "wrong_token", "stale", "rate_limited", "transmit_failures", "unheld")
+WATCHDOG = ("stuck", "stopped", "died", "starved", "replaced", "tasks_killed", "tasks_restarted", "locks_broken")
 _OF_SOCKETS = {  # what the kernel drops, or fails at, before the worker sees it
     "rx_dropped": "other", "rx_invalid_descriptors": "invalid_descriptor", "rx_ring_full": "ring_full",
     "rx_fill_ring_empty": "no_chunk", "receive_buffer_full": "buffer_full",
@@ -26,7 +28,6 @@ _OF_SOCKETS = {  # what the kernel drops, or fails at, before the worker sees it
 # Of the XDP program's counters (splinter.net.xdp.verdicts, which this process does without), all others are drops.
 _NO_DROPS = ("passed", "steered", "bad_version", "bad_length")
 _ANSWERED, _LEFT = "kernel_", "over_"
-_WATCHDOG = ("stuck", "stopped", "died", "starved", "replaced", "tasks_killed", "tasks_restarted", "locks_broken")
 
 
 @dataclass(frozen=True)
@@ -114,12 +115,12 @@ def _drops(told: Statistics) -> Iterator[Sample]:
     for name, reason in _OF_SOCKETS.items():
         if name in told.get("sockets", {}):
             yield ("socket", reason), told["sockets"][name]
-    for name in _DROPS:
+    for name in DROPS:
         yield ("worker", name), sum(worker[name] for worker in told["workers"])
 
 
 def _watchdog(told: Statistics) -> Iterator[Sample]:
-    for name in _WATCHDOG:
+    for name in WATCHDOG:
         if name in told.get("watchdog", {}):
             yield (name,), told["watchdog"][name]
 

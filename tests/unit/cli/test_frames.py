@@ -17,6 +17,8 @@ from splinter.cli.errors import explain
 from splinter.cli.stats import Look
 from splinter.cli.top import Line, Top
 from splinter.errors import ControlError
+from splinter.net.xdp.verdicts import DROPS as VERDICTS
+from splinter.server.metrics.table import DROPS
 from tests.support.waiting import WAIT_SECONDS
 
 SIZES = [(80, 24), (40, 10), (200, 60), (1, 1), (20, 3)]
@@ -91,6 +93,17 @@ def test_drops_come_by_reason_with_the_busiest_first():
     rows = section("drops").sorted_rows()
     assert rows[0] == ("xdp: rate limited", 50.0, 600)
     assert ("xdp: wrong token", 0.0, 5) in rows and ("workers: malformed", 8.0, 96) in rows
+
+
+def test_every_reason_of_drops_is_told():
+    made = look(xdp={verdict.name.lower(): 3 for verdict in VERDICTS})
+    for worker in made.after["workers"]:
+        worker.update(dict.fromkeys(DROPS, 3))
+    reasons = {row[0] for row in section("drops", made).rows}
+    assert reasons == {f"workers: {name.replace('_', ' ')}" for name in DROPS} | {
+        f"xdp: {verdict.name.lower().replace('_', ' ')}" for verdict in VERDICTS
+    }
+    assert "workers: unheld" in reasons
 
 
 def test_the_watchdog_and_moves_are_told():
