@@ -26,7 +26,7 @@ def complete_tenant(context: typer.Context, incomplete: str) -> list[str]:
 
     with contextlib.suppress(Exception):
         server = find_server(context.params.get("instance") or _DEFAULT_INSTANCE, context.params.get("address"))
-        with server.admin() as admin:
+        with server.admin(_SECONDS) as admin:
             return _beginning(incomplete, (str(each.tenant) for each in admin.list_tenants(timeout=_SECONDS)))
     return []
 
@@ -40,7 +40,7 @@ def complete_extension(context: typer.Context, incomplete: str) -> list[str]:
         tenant, token = context.params.get("tenant"), context.params.get("token")
         if tenant is None:
             return []
-        with server.client(tenant, token) as client:
+        with server.client(tenant, token, timeout=_SECONDS) as client:
             return _beginning(incomplete, (each.signature.name for each in client.extensions(timeout=_SECONDS)))
     return []
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from splinter import limits
+from splinter.cli.completion import complete_tenant
 from splinter.cli.listing import say_json
 from splinter.cli.target import Address, Instance, Server, Token, find_server
 from splinter.client.control import understood
@@ -40,7 +41,15 @@ def events(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines: one JSON document a line.")] = False,
     tenant: Annotated[
-        int | None, typer.Option("--tenant", "-t", min=1, max=limits.TENANTS_MAX - 1, help="Only what this tenant may see.")
+        int | None,
+        typer.Option(
+            "--tenant",
+            "-t",
+            min=1,
+            max=limits.TENANTS_MAX - 1,
+            help="Only what this tenant may see.",
+            autocompletion=complete_tenant,
+        ),
     ] = None,
     token: Token = None,
     instance: Instance = "default",

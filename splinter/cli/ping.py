@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from splinter import limits
+from splinter.cli.completion import complete_tenant
 from splinter.cli.target import Address, Instance, Token, find_server
 from splinter.errors import (
     ControlError,
@@ -38,7 +39,7 @@ _Tenant = Annotated[
     int | None,
     typer.Option(
         "--tenant", "-t", envvar="SPLINTER_TENANT", help="Ask as this tenant; by default as any that the administrator finds.",
-        min=1, max=limits.TENANTS_MAX - 1,
+        min=1, max=limits.TENANTS_MAX - 1, autocompletion=complete_tenant,
     ),
 ]  # fmt: skip
 _Wait = Annotated[bool, typer.Option("--wait", help="Until it answers: also while there is no server yet.")]

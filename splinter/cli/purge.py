@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from splinter.cli.completion import complete_instance
 from splinter.errors import ServerError, SplinterError
 from splinter.terminal import say
 
@@ -17,7 +18,10 @@ def register(app: typer.Typer) -> None:
 
 def purge(
     instance: Annotated[
-        str, typer.Option("--instance", "-i", envvar="SPLINTER_INSTANCE", help="Whose traces are removed.")
+        str,
+        typer.Option(
+            "--instance", "-i", envvar="SPLINTER_INSTANCE", help="Whose traces are removed.", autocompletion=complete_instance
+        ),
     ] = "default",
     all_instances: Annotated[
         bool, typer.Option("--all", help="Those of every instance on this host that does not run.")
