@@ -66,6 +66,15 @@ def comments(source: str) -> dict[str, str]:
     return {match[1]: match[2] or "" for match in found if match}
 
 
+def meanings(kind: type[Any]) -> dict[str, str]:
+    """The comment of each field of a class. Raises :class:`ValueError` for a field without one on the line that it begins."""
+    known = comments(inspect.getsource(kind))
+    for each in dataclasses.fields(kind):
+        if not known.get(each.name):
+            raise ValueError(f"{kind.__name__}.{each.name} has no meaning: a comment behind it, on one line")
+    return known
+
+
 def page(title: str, source: ModuleType, *parts: str) -> str:
     """A whole page."""
     name = Path(str(source.__file__)).relative_to(FOLDER.parents[1])
@@ -148,7 +157,7 @@ def configuration() -> str:
     serve = typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]
     options = {each.name: f"`{each.opts[0]}`" for each in serve.params}
     options |= {"device": options["dev"], "memory_bytes": options["memory"]}
-    known = comments(inspect.getsource(config.ServerConfig))
+    known = meanings(config.ServerConfig)
     rows = (
         (f"`{each.name}`", str(each.type).replace(" | None", ""), _default(each), options.get(each.name, ""), known[each.name])
         for each in dataclasses.fields(config.ServerConfig)
@@ -209,7 +218,7 @@ _EXAMPLES = {
 
 def annotated_configuration() -> str:
     """A file of `--config` with every setting, each commented out."""
-    known = comments(inspect.getsource(config.ServerConfig))
+    known = meanings(config.ServerConfig)
     lines = [
         "# Every setting of 'splinter serve --config FILE', with its default or an example: take the # away to change one.",
         "# Options of the command line win. Written by docs/generate.py from splinter/server/config.py.",

@@ -70,6 +70,14 @@ def generator() -> ModuleType:
     return module
 
 
+def test_a_setting_without_a_meaning_is_refused(generator: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = generator.comments
+    monkeypatch.setattr(generator, "comments", lambda source: {**known(source), "metrics": ""})
+    for make in (generator.configuration, generator.annotated_configuration):
+        with pytest.raises(ValueError, match="metrics has no meaning"):
+            make()
+
+
 def test_generated_pages_are_fresh(generator: ModuleType) -> None:
     for name, make in generator.PAGES.items():
         assert (DOCS / "reference" / name).read_text() == make(), f"{name} is stale: run python docs/generate.py"
