@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from splinter.errors import ServerError
+from splinter.errors import ConfigurationError, ServerError
 from splinter.extras import with_advice
 from splinter.interrupts import uninterrupted
 from splinter.limits import QUEUES_MAX
@@ -99,7 +99,7 @@ class Lab:
         if not 1 <= queues <= QUEUES_MAX:
             raise ValueError(f"a lab has 1 to {QUEUES_MAX} queues, not {queues}")
         if not _NAME.fullmatch(name):
-            raise ServerError(
+            raise ConfigurationError(
                 f"{name!r} is no name of a lab: letters, digits, '_', '.', '-', at most 64, a letter or digit first"
             )
         self.name = name

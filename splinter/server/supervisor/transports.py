@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from splinter import limits
-from splinter.errors import ServerError
+from splinter.errors import ConfigurationError, ServerError
+from splinter.net import netns
 from splinter.net.bpf.maps import possible_cpus
-from splinter.net.netns import inside
 from splinter.net.tenants import rates_bytes, tenants_bytes
 from splinter.net.tier import TENANT_WORK
 from splinter.net.xdp import Obstacle, probe
@@ -42,13 +42,17 @@ class Foundation:
 
 
 def choose_transport(config: ServerConfig) -> tuple[str, str]:
-    """``("xdp" | "udp", why)``. Raises :class:`TransportUnavailableError` when XDP is demanded and cannot be had."""
+    """``("xdp" | "udp", why)``. Raises :class:`TransportUnavailableError` when XDP is demanded and cannot be had, and
+    :class:`ConfigurationError` where there is no network namespace of the name."""
+    if config.netns is not None and not netns.exists(config.netns):
+        known = ", ".join(netns.names()) or "none"
+        raise ConfigurationError(f"netns {config.netns!r}: there is no network namespace of this name; there are: {known}")
     if config.transport == "udp":
         return "udp", "asked for"
     if config.device is None:
         obstacle: Obstacle | None = Obstacle("no network device was named (--dev)")
     else:
-        with inside(config.netns):
+        with netns.inside(config.netns):
             obstacle = probe()
     if obstacle is None:
         return "xdp", "asked for" if config.transport == "xdp" else f"the machine can, and {config.device} was named"
