@@ -188,6 +188,10 @@ ENVIRONMENT = {
     "SPLINTER_BPFFS": ("servers, commands", "where bpffs is mounted, in place of `/sys/fs/bpf`"),
     "XDG_RUNTIME_DIR": ("servers, commands", "a user's run folder is `splinter` in it, where the user is not root"),
     "XDG_CACHE_HOME": ("servers, commands", "compiled code is kept in `splinter` in it, in place of `~/.cache/splinter`"),
+    "HOME": ("servers, commands", "the user's folder, `~` above"),
+    "TMPDIR": ("servers, commands", "temporary files; run folder and cache are there where there is no other place for them"),
+    "COLUMNS": ("commands", "how wide lines may be, where the terminal does not tell"),
+    "NUMBA_*": ("servers", "settings of the compiler: code compiled under others is compiled anew"),
     "PATH": ("servers", "where clang is looked for first"),
     "NOTIFY_SOCKET": ("servers", "of a service manager: told when the server answers (sd_notify)"),
     "WATCHDOG_USEC": ("servers", "of a service manager: within so many microseconds it wants to hear from the server"),
@@ -200,6 +204,9 @@ ENVIRONMENT = {
     "SPLINTER_MUTATED_BPF": ("tests", "folder of the XDP program's sources that are compiled in place of `bpf`"),
     "TESTS_UPTIME_SECONDS": ("tests", "how long ago a server's machine seems to have been started, in a time namespace"),
     "BENCH_PREFIX": ("`splinter bench report`", "put before the command of each section, such as a lock"),
+    "BENCH_PYTHON": ("`scripts/bench-all`", "the Python that measures, in place of `.venv`'s"),
+    "EXPERIMENTS_PYTHON": ("`scripts/experiments`", "the Python that measures, in place of `.venv`'s"),
+    "EXPERIMENTS_PREFIX": ("`scripts/experiments`", "put before the command of each experiment, such as a lock"),
     "SPLINTER_PYTHON": ("`scripts/setup`", "the Python that makes `.venv`"),
 }  # fmt: skip
 

@@ -15,10 +15,14 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/reference/configuration.md"
 NAME = re.compile(r"(?<![A-Za-z0-9])_?SPLINTER_[A-Z_]*[A-Z]\b")
 READ = re.compile(r"""(?:environ(?:\.get|\.pop)?[\[(]|envvar=|_VARIABLE = )["']([A-Z_]+)["']""")
+READ_BY_SHELL = re.compile(r"\$\{([A-Z][A-Z0-9_]*):?[-=?+]")  # what may be unset comes from outside
+# What a call of a library reads, and what is read by the beginning of its name.
+READ_BY_CALLS = {"gettempdir(": "TMPDIR", "Path.home(": "HOME", "expanduser(": "HOME", "get_terminal_size(": "COLUMNS"}
+READ_BY_BEGINNING = re.compile(r"""startswith\("([A-Z]+_)"\)""")
 DEFINED_IN_C = ("bpf", "scripts/headers.py")  # constants of the programs in the kernel
 MACROS = re.compile(r"SPLINTER_(?:OPCODE|FLAG)_")
 OF_MANAGER = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")  # read under names of their own
-OTHERS = {"HOME", "PYTHONUNBUFFERED"}  # that tests set
+OTHERS = {"PYTHONUNBUFFERED"}  # that tests take away
 
 
 def tracked() -> list[Path]:
@@ -32,7 +36,7 @@ def tracked() -> list[Path]:
 
 def told(section: str) -> set[str]:
     """First cells of a table of the page."""
-    return set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
+    return set(re.findall(r"^\| `(\w+\*?)` \|", section, re.MULTILINE))
 
 
 def test_every_variable_is_told_and_every_told_one_is_read() -> None:
@@ -40,6 +44,10 @@ def test_every_variable_is_told_and_every_told_one_is_read() -> None:
     of_c = {name for path, text in texts.items() if path.startswith(DEFINED_IN_C) for name in NAME.findall(text)}
     named = {name for text in texts.values() for name in NAME.findall(text) if name not in of_c and not MACROS.match(name)}
     read = {name for path, text in texts.items() if path.endswith(".py") for name in READ.findall(text)} - OTHERS
+    read |= {name for text in texts.values() if text.startswith("#!") for name in READ_BY_SHELL.findall(text)}
+    own = [text for path, text in texts.items() if path.startswith("splinter/") and path.endswith(".py")]
+    read |= {name for text in own for call, name in READ_BY_CALLS.items() if call in text}
+    read |= {f"{name}*" for text in own if "environ" in text for name in READ_BY_BEGINNING.findall(text)}
     assert told(PAGE.read_text().partition("## Environment variables")[2]) == named | read | set(OF_MANAGER)
     notify = (ROOT / "splinter/server/supervisor/notify.py").read_text()
     assert all(f'"{name}"' in notify for name in OF_MANAGER)
