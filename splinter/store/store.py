@@ -1,5 +1,4 @@
-"""The store as a Python object: how it is made, and its operations in Python terms for the control process and for
-tests."""
+"""The store as a Python object: how it is made, and its operations in Python terms for the control process and tests."""
 
 from __future__ import annotations
 
@@ -267,8 +266,7 @@ class Store:
                 expected_version, 0, 0, moment_in(self.address, participant_at(self.address, participant), ttl) if ttl else 0,
             )  # fmt: skip
             reclaim(self.address, participant, limits.RECLAIM_SLOTS_MAX)
-        if status != Status.OK:
-            raise error_for(status)
+        _require(status)
         return int(store_last_version(self.address, participant))
 
     def expire(
@@ -280,8 +278,7 @@ class Store:
                 self.address, participant, tenant, table, _address(key), len(key), ttl, expected_version, 0, 0
             )  # fmt: skip
             reclaim(self.address, participant, limits.RECLAIM_SLOTS_MAX)
-        if status != Status.OK:
-            raise error_for(status)
+        _require(status)
         return int(store_last_version(self.address, participant))
 
     @property
@@ -330,9 +327,11 @@ class Store:
 
     # --- tenants -------------------------------------------------------------------------------------------------------
 
-    def open_tenant(self, tenant: int, quota_bytes: int = limits.TENANT_QUOTA_BYTES_DEFAULT, *, generation: int = 1) -> None:
+    def open_tenant(
+        self, tenant: int, quota_bytes: int = limits.TENANT_QUOTA_BYTES_DEFAULT, *, generation: int = 1, first: int = 0
+    ) -> None:
         """Let a tenant write, or change its quota. Raises BusyError while a closed tenant's objects are still there."""
-        _require(tenant_open(self.address, tenant, quota_bytes, generation))
+        _require(tenant_open(self.address, tenant, quota_bytes, generation, first))
 
     def charge_code(self, tenant: int, code_bytes: int, *, forced: bool = False, participant: int = _CONTROL) -> None:
         """Charge a tenant for so much machine code. Raises QuotaExceededError when it is more than before and too much, unless

@@ -23,11 +23,20 @@ _CHAIN_ENTRIES_MAX = limits.CHAIN_BUCKETS_MAX * limits.BUCKET_ENTRIES
 _SCAN_BUCKETS_MAX = limits.SCAN_BUCKETS_MAX
 
 
+def first_commit(store_ns: int) -> int:
+    """The number from which commits of a tenant go on in a store that is new at that time, ns since 1970: one for each µs.
+
+    What an earlier store has told of may be gone without a trace, and no version is to come twice.
+    """
+    return store_ns // 1000
+
+
 @njit(cache=True)
-def tenant_open(store: int, tenant: int, quota_bytes: int, generation: int) -> int:
+def tenant_open(store: int, tenant: int, quota_bytes: int, generation: int, first: int) -> int:
     """Let a tenant write, or change the quota of one that does. Called by the control process only.
 
-    ``generation``, not 0, tells it from those that had its id before: what names one of those is void.
+    ``generation``, not 0, tells it from those that had its id before: what names one of those is void. The numbers of its
+    commits go on from ``first`` or, if that is more, from those of others that had the id (:func:`first_commit`).
 
     Returns OK; UNKNOWN_TENANT for an id out of range; BUSY while objects of a closed tenant of this id have not been
     swept away.
@@ -46,7 +55,7 @@ def tenant_open(store: int, tenant: int, quota_bytes: int, generation: int) -> i
         store64_release(account.at.evictions, 0)
         store64_release(account.at.clients, 0)  # their records were swept away with all other objects
         store64_release(account.at.clients_hand, 0)
-        store64_release(account.at.sequence, max(account.sequence, 1))  # versions are not 0
+        store64_release(account.at.sequence, max(account.sequence, first, 1))  # versions are not 0
         call_durable(store, tenant, account.sequence)  # those who had the id, and the sweep, have counted what nobody waits for
     store64_release(account.at.quota_bytes, quota_bytes)
     store64_release(account.at.active, generation)

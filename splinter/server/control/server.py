@@ -79,7 +79,7 @@ def warm_store(store: Store) -> None:
     """
     at, me, nobody = store.address, limits.PARTICIPANT_CONTROL, 0
     epoch_enter(at, me, OLDEST_NONE)
-    tenant_open(at, nobody, 0, 0)
+    tenant_open(at, nobody, 0, 0, 0)
     tenant_close(at, me, nobody)
     tenant_sweep(at, me, nobody, int(store.descriptor["buckets"]), 0)
     store_put(at, me, nobody, 0, 0, 0, 0, 0, 0, 0, 0, 0)

@@ -40,7 +40,7 @@ from splinter.server.control.tokens import Tokens, new_token
 from splinter.store.account_layout import EVICTION_NONE
 from splinter.store.epochs import EPOCH_OFFLINE, OLDEST_NONE, epoch_advance, epoch_enter, epoch_leave, epoch_now
 from splinter.store.layout import DURABILITY_NONE
-from splinter.store.tenants import tenant_close, tenant_sweep
+from splinter.store.tenants import first_commit, tenant_close, tenant_sweep
 from splinter.wire import DURABILITIES, EVICTIONS
 
 if TYPE_CHECKING:
@@ -152,7 +152,8 @@ class Tenants:
         """All of a tenant but that it is active."""
         tenant = row.id
         self._records["generation"][tenant] = row.generation
-        self._store.open_tenant(tenant, row.quota_bytes, generation=row.generation)
+        first = first_commit(self._store.now_ns)
+        self._store.open_tenant(tenant, row.quota_bytes, generation=row.generation, first=first)
         self._store.set_durability(tenant, row.durability, row.void_until)
         self._store.set_eviction(tenant, row.eviction)
         self._records["token"][tenant] = row.token

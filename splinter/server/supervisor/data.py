@@ -37,6 +37,7 @@ from splinter.server.supervisor.timers import make_timer
 from splinter.server.supervisor.transports import Foundation
 from splinter.store.log import LogRings
 from splinter.store.store import Store
+from splinter.store.tenants import first_commit
 from splinter.wire import DURABILITIES
 from splinter.worker.memory import WorkerMemory
 
@@ -178,6 +179,9 @@ class Data:
                 store.open_tenant(row.id, generation=row.generation)
         found = recover(self.folder, store, rows, tell=_tell, salvages=self._config.salvage)
         homes = homes_at_start(rows, len(self._config.cores), elsewhere_max, _tell)
+        accounts, first = store.accounts, first_commit(store.now_ns)
+        accounts["sequence"] = np.where(accounts["active"] != 0, np.maximum(accounts["sequence"], first), accounts["sequence"])
+        accounts["durable"] = accounts["sequence"]
         for row in rows:
             fill_record(tenants, row, homes.get(row.id, 0))
             if row.is_there:

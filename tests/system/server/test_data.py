@@ -13,7 +13,7 @@ import pytest
 
 from splinter.client.admin import TenantInfo
 from splinter.durable.catalog import Catalog
-from splinter.errors import BusyError
+from splinter.errors import BusyError, VersionChangedError
 from tests.support.folder_servers import FolderServers
 from tests.support.servers import RunningServer
 from tests.support.waiting import wait_for
@@ -187,6 +187,23 @@ def test_what_was_deleted_or_lost_while_nothing_was_kept_does_not_come_back(serv
             assert list(client.scan()) == [b"new"]
             client.put(b"new", b"value")
             client.close()
+
+
+@pytest.mark.parametrize("durability", ["none", "interval"])
+def test_no_version_comes_twice_though_its_put_was_lost(servers: FolderServers, durability: str):
+    server = servers.start()
+    tenant = server.admin().create_tenant(durability=durability)
+    client = server.client(tenant)
+    client.put(b"key", b"first")
+    (disk,) = server.children("splinter-disk")
+    os.kill(disk, signal.SIGSTOP)
+    told = client.put(b"key", b"lost")
+    servers.crash()
+    client = servers.start().client(tenant)
+    assert client.put(b"key", b"of another") > told
+    with pytest.raises(VersionChangedError):
+        client.put(b"key", b"mine", if_version=told)
+    assert client.get(b"key") == b"of another"
 
 
 def test_what_is_removed_stays_removed(servers: FolderServers):

@@ -83,6 +83,19 @@ def test_a_tenant_that_is_opened_waits_for_no_commit_of_those_before_it(store):
     assert last_deletion(store.address, TENANT) <= store.accounts[TENANT]["durable"]
 
 
+def test_commits_go_on_above_all_that_others_of_the_id_had(store):
+    store.open_tenant(OTHER, first=1000)
+    first = store.put(OTHER, 0, b"key", b"value")
+    assert first == 2 * 1001
+    for given in (5, 100_000):
+        remove(store, OTHER)
+        store.open_tenant(OTHER, first=given)
+        assert is_all_durable(store, OTHER)
+        version = store.put(OTHER, 0, b"key", b"value")
+        assert version > first and version > 2 * given
+        first = version
+
+
 @pytest.mark.parametrize("is_empty", [True, False])
 def test_what_was_done_unlogged_waits_for_a_snapshot_or_for_nothing(store, is_empty: bool):
     fill(store, TENANT, 3)
