@@ -93,10 +93,14 @@ def test_packets_for_a_busy_core_are_answered_by_its_sibling(server: RunningServ
         answer = raw.receive(60.0)
         raw.close()
     assert answer is not None and signature.unpack(answer[1]) == 7
-    received = workers(server, "received")
-    for _ in range(REQUESTS):
-        client.ping()
-    assert workers(server, "received")[1] == received[1]  # home again
+
+    def is_home() -> bool:
+        before = workers(server, "received")
+        for _ in range(REQUESTS):
+            client.ping()
+        return workers(server, "received")[1] == before[1]
+
+    wait_for(is_home, 30, "requests that all come home again")  # the worker may lose its CPU to another program now and then
     assert workers(server, "received")[0] - received[0] >= REQUESTS
 
 

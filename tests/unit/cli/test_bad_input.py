@@ -230,7 +230,7 @@ def test_any_bytes_are_a_key_or_are_told(command: list[str], form: str) -> None:
 @pytest.mark.parametrize("name", ["no/lab", "..", "", "x" * 300, NOT_UTF8])
 @pytest.mark.parametrize("command", ["up", "status", "down"])
 def test_a_lab_that_is_none(command: str, name: str) -> None:
-    refused("lab", command, "--name", name, status=(FAILED,))
+    refused("lab", command, "--name", name, status=(CONFIGURATION,))
 
 
 # --- what listens is no server ------------------------------------------------------------------------------------------

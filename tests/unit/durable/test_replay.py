@@ -136,7 +136,7 @@ def test_nothing_is_restored_that_is_void(store: Store, rings: LogRings, copies:
         replay.begin(places)
         replay.copies(snapshot)
     replay.group(groups(rings, taken))
-    assert replay.waiting == 0
+    assert not replay.waiting
     replay.end()
     assert state_of(again, TENANT) == state_of(store, TENANT)
 
