@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,9 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from splinter.durable.catalog import Catalog
-from splinter.durable.groups import GROUP_BYTES, Kind, boot_digest, framed, header_at, span
+from splinter.durable.groups import GROUP_BYTES, Kind, boot_digest, framed, group_at, header_at, span
 from splinter.durable.segments import Confirmed
 from splinter.durable.snapshots import first_group, snapshots_in
+from splinter.errors import ServerError
 from splinter.net.lab import Lab
 from tests.support.kill_all import TIMEOUT_SECONDS, kill_everything
 from tests.support.kill_storm import MEMORY, STORM, Crew, Storm, Verdict, storm
@@ -97,6 +99,9 @@ class Disk:
         finally:
             self._flip(group.path, at, bit)
 
+    def _is_whole(self, group: Place) -> bool:
+        return group_at(np.fromfile(group.path, np.uint8), group.at, self._identity) is not None
+
     def _is_confirmed(self, group: Place) -> bool:
         return group.number <= Confirmed(self._folder / "log").number
 
@@ -111,7 +116,7 @@ class Disk:
     def tear(self, dice: random.Random) -> bool:
         """Leave, behind the last group, what a group leaves whose sectors came to the disk in part, in any order."""
         groups = self.log()
-        if not groups:
+        if not groups or not self._is_whole(groups[-1]):  # a crash leaves one such end, and here it has
             return False
         last, payload = groups[-1], dice.randbytes(dice.randrange(_PAYLOAD_MAX))
         pieces = framed(
@@ -170,7 +175,13 @@ def storm_on_disk(
                     if what is not None:
                         _require_refusal(name, lab, options, what)
                         done["flipped"] += 1
-        work.go_on(lab, *options, *fresh, module=module)
+        try:
+            work.go_on(lab, *options, *fresh, module=module)
+        except ServerError:
+            kept = Path(tempfile.mkdtemp(prefix="splinter-storm-kept-", dir=folder.parent.parent)) / folder.name
+            shutil.copytree(folder, kept)
+            print(f"the data folder that no server starts from is kept in {kept}", flush=True)
+            raise
         done["from the disk" if fresh else "attached"] += 1
         print(f"round {work.verdict.kills}, {order}; {work.requests} requests; {dict(done)}", flush=True)
 
