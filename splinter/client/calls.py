@@ -60,6 +60,7 @@ class Calls(Lifetimes, Scans):
         self._control = ControlConnection(address, control_port, netns=netns)
         self._diagnosis = Diagnosis(self._ask_control, address, port)
         self._signatures: dict[str, Signature] = {}
+        self._begin()
 
     # --- one object ---------------------------------------------------------------------------------------------------
 
@@ -280,6 +281,10 @@ class Calls(Lifetimes, Scans):
         start = time.perf_counter()
         self._request(timeout, Opcode.PING).checked()
         return time.perf_counter() - start
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Make what the channels stand on."""
 
     @abstractmethod
     def _take(self, timeout: float | None) -> Channel:

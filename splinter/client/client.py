@@ -7,7 +7,6 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
-from splinter import limits
 from splinter.client.calls import Calls
 from splinter.client.channel import Channel
 from splinter.client.line import Line
@@ -39,18 +38,7 @@ class Client(Calls, ProcessOwn):
     request that was under way then is the parent's; in the child it ends in :class:`splinter.client.process.ForkedError`.
     """
 
-    def __init__(
-        self,
-        address: str,
-        tenant: int,
-        token: int | str,
-        *,
-        port: int = limits.PORT_DEFAULT,
-        timeout: float | None = None,
-        netns: str | None = None,
-        control_port: int | None = None,
-    ) -> None:
-        super().__init__(address, tenant, token, port=port, timeout=timeout, netns=netns, control_port=control_port)
+    def _begin(self) -> None:
         self._process = process_number()
         self._idle: deque[Channel] = deque()  # append and pop are atomic: no lock
         self._lines: list[Line] = []  # all of this process

@@ -30,8 +30,7 @@ _T = TypeVar("_T")
 class _LoopCalls(Calls):
     """Calls that are run in greenlets of one event loop, by lanes of lines that they share."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def _begin(self) -> None:
         self.lines: list[SharedLine] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Future[None] | None = None  # of a line that is being made

@@ -69,7 +69,7 @@ def test_writes_wait_while_the_disk_stands_still(servers: FolderServers):
     """No error tells of it: what is acknowledged meanwhile would be lost by a crash, for as long as it lasts."""
     server = servers.start()
     admin = server.admin()
-    kept, free = (server.client(admin.create_tenant(durability=mode), timeout=0.3) for mode in ("interval", "none"))
+    kept, free = (server.client(admin.create_tenant(durability=mode), timeout=2.0) for mode in ("interval", "none"))
     kept.put(b"k", b"before")
     (logger,) = server.children("splinter-disk")
     os.kill(logger, signal.SIGSTOP)

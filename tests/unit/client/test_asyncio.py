@@ -26,6 +26,7 @@ from splinter.errors import (
     UnreachableError,
 )
 from splinter.wire import Header, Opcode
+from tests.support.waiting import wait_for
 from tests.unit.client.conftest import TENANT, TOKEN, Responder
 
 BIG = bytes(range(256)) * 250
@@ -451,7 +452,9 @@ def test_what_has_come_in_counts_however_busy_the_loop_was(run, made, responder:
             await client.ping()
             tasks = [asyncio.ensure_future(client.put(number, b"v", timeout=timeout)) for number in range(3)]
             await asyncio.sleep(0)
-            time.sleep(2 * BRIEF)  # somebody else's code, which does not give way
+            # Somebody else's code, which does not give way until all is answered, and for longer than the time-out.
+            wait_for(lambda: len(responder.requests) == 4, 30, "the requests")
+            time.sleep(2 * BRIEF)
             assert len(await asyncio.gather(*tasks)) == 3
 
     run(main())
@@ -461,7 +464,8 @@ def test_what_came_in_while_the_caller_made_the_next_is_not_asked_for_again(run,
     def slow() -> Iterator[tuple[int, bytes]]:
         for number in range(5):
             yield number, b"v"
-            time.sleep(0.1)  # the responder, another thread, answers long before
+            wait_for(lambda asked=number + 1: len(responder.requests) == asked, 30, "the request")
+            time.sleep(0.1)  # the responder, another thread, answers; and it would be time for a repetition
 
     async def main() -> None:
         async with made() as client:
