@@ -196,7 +196,7 @@ class ServerConfig:
     audit: bool = False  # check a store that was left before serving it
     data: str | None = None  # data folder: what is kept over the server's end; none: everything ends with it
     durability: str | None = None  # of new tenants that say nothing else: "none", "interval" (default) or "always"; with data
-    metrics: str | None = None  # ADDRESS:PORT of an OpenMetrics endpoint; port 0: one that the kernel chooses; none: none
+    metrics: str | None = None  # ADDRESS:PORT of an OpenMetrics endpoint; port 0: the kernel chooses one; none: there is none
     metrics_most: int = limits.METRICS_MOST  # tenants, and extensions, that have series of their own; the others are summed
     salvage: bool = False  # leave out what is damaged in the data folder; else the start is refused
 
