@@ -22,6 +22,7 @@
 #define SPLINTER_OPCODE_PUT_LARGE 12
 #define SPLINTER_OPCODE_GET_LARGE 13
 #define SPLINTER_OPCODE_SCAN 14
+#define SPLINTER_OPCODE_BATCH 15
 
 struct splinter_header {
     __u32 magic;

@@ -41,6 +41,7 @@ class Opcode(IntEnum):
     PUT_LARGE = 12
     GET_LARGE = 13
     SCAN = 14
+    BATCH = 15
 
 
 HEADER = np.dtype(
@@ -120,6 +121,33 @@ ENTRY_READS = 0xFFFFFFFE  # the object is not written
 ENTRY_EXPIRES = 0x80000000  # behind the value, and counted with it, stands how long the object is to live, TTL_BYTES
 ENTRIES_MAX = limits.PACKET_BODY_BYTES_MAX // (ENTRY.itemsize + 1)  # more do not fit a packet
 assert ENTRIES_MAX <= limits.COMMIT_OBJECTS_MAX
+
+# A BATCH's value is 1 to BATCH_REQUESTS_MAX requests: for each this, its object_version where BATCH_NAMES_VERSION says so, its
+# key, its value. The first has the packet's sequence number, each that follows the next one.
+BATCHED = np.dtype(
+    [
+        ("opcode", "u1"),  # one of BATCH_OPCODES
+        ("key_length", "u1"),  # bytes
+        ("table", "<u2"),
+        ("value_length", "<u2"),  # bytes
+        ("flags", "<u2"),  # FLAG_EXPIRES, as of the request by itself; BATCH_NAMES_VERSION
+    ]
+)
+BATCHED_STRUCT = struct.Struct("<BBHHH")  # BATCHED for the struct module
+BATCH_NAMES_VERSION = 1  # before the key stands the request's object_version, u64; else it is 0
+BATCH_OPCODES = (Opcode.GET, Opcode.PUT, Opcode.DELETE, Opcode.EXPIRE, Opcode.TTL)
+BATCH_REQUESTS_MAX = limits.CLIENT_WINDOW  # each has a number of its own
+
+# The reply's value has for each of the first of them, in their order, an answer: this, then its value.
+ANSWER = np.dtype(
+    [
+        ("status", "<u2"),  # Status; with any but OK there is no value
+        ("value_length", "<u2"),  # bytes
+        ("object_version", "<u8"),
+    ]
+)
+ANSWER_STRUCT = struct.Struct("<HHQ")  # ANSWER for the struct module
+assert BATCHED.itemsize == BATCHED_STRUCT.size and ANSWER.itemsize == ANSWER_STRUCT.size
 
 # What stands in place of a value that is larger than VALUE_BYTES_MAX: a PUT_LARGE's value, and a GET_LARGE's reply. The value
 # itself is in parts, each of PART_BYTES but the last, which are put before (PUT_PART) under the key PART_KEY.
