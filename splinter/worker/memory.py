@@ -9,6 +9,7 @@ import numpy as np
 from splinter import limits
 from splinter.ext.abi import CONTEXT, F_TENANT
 from splinter.native.memory import SharedArena
+from splinter.worker.batched import BATCHED_AREA_BYTES
 from splinter.worker.helpers import fill_context
 from splinter.worker.layout import (
     BATCH,
@@ -30,7 +31,7 @@ from splinter.worker.udp.layout import UDP_AREA, part_sizes, udp_chunks
 
 _U32 = np.dtype("<u4")
 _NS_PER_MILLISECOND = 1_000_000
-_SCRATCH_BYTES = max(2 * limits.CHUNK_BYTES, TRANSACT_AREA_BYTES)
+_SCRATCH_BYTES = max(2 * limits.CHUNK_BYTES, TRANSACT_AREA_BYTES, BATCHED_AREA_BYTES)
 _UDP_BYTES_MAX = limits.UDP_PAYLOAD_BYTES_MAX
 _LOOKS_MAX = limits.QUEUES_MAX * limits.WORKERS_MAX
 

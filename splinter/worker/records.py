@@ -10,9 +10,11 @@ from splinter.layout import offset
 from splinter.native.records import record
 from splinter.net import tenants
 from splinter.net.depths import DEPTH
-from splinter.wire import ENTRY, HEADER
+from splinter.wire import ANSWER, BATCHED, ENTRY, HEADER
 from splinter.worker import layout
 
+Answer = record(ANSWER)
+Batched = record(BATCHED)
 Context = record(abi.CONTEXT)
 Counters = record(layout.COUNTERS, behind=offset(layout.WORKER, "counters"))  # of the worker whose block is there
 Depth = record(DEPTH)  # a core's: how many packets wait for it

@@ -17,8 +17,9 @@ from splinter.client.admin import TenantInfo
 from splinter.ext.compile import compile_source
 from splinter.net.netns import inside
 from splinter.server.instance import InstanceInfo
-from splinter.wire import FIELDS, HEADER, LARGE_STRUCT, PART_KEY_STRUCT, PART_STRUCT, Header, Opcode
+from splinter.wire import BATCH_OPCODES, FIELDS, HEADER, LARGE_STRUCT, PART_KEY_STRUCT, PART_STRUCT, Header, Opcode
 from tests.support import entries
+from tests.support.batches import One
 
 PACKET_BYTES_MAX = limits.UDP_PAYLOAD_BYTES_MAX
 TEMPLATES = 2000
@@ -91,6 +92,8 @@ class RandomPackets:
             key, value = b"", b"".join(len(each).to_bytes(2, "little") + each for each in keys)
         elif opcode == Opcode.TRANSACT:
             key, value = b"", b"".join(self._entry(fields["table"]) for _ in range(dice.randrange(1, 20)))
+        elif opcode == Opcode.BATCH:
+            key, value = b"", b"".join(self._request(fields["table"]) for _ in range(dice.randrange(1, 12)))
         elif opcode == Opcode.INVOKE:
             name = dice.choice(NAMES)
             signature = self._signatures[name]
@@ -112,6 +115,14 @@ class RandomPackets:
         if kind == 0:
             return entries.puts(key, dice.randbytes(dice.choice((0, 8, 30))), version, table=table)
         return (entries.reads, entries.deletes)[kind - 1](key, version, table=table)
+
+    def _request(self, table: int) -> bytes:
+        """Of a BATCH."""
+        dice = self._dice
+        opcode, key = dice.choice(BATCH_OPCODES), dice.randrange(300).to_bytes(8, "little")
+        value = dice.randbytes(dice.choice((0, 8, 30))) if opcode in (Opcode.PUT, Opcode.EXPIRE) else b""
+        ttl_ns = dice.choice((None, None, 10**9)) if opcode == Opcode.PUT else None
+        return One(opcode, key, value, dice.choice((0, 0, 1, 4, entries.ABSENT)), table, ttl_ns).packed()
 
     def batch(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """``uint8[count, PACKET_BYTES_MAX]`` and each packet's length."""

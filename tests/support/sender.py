@@ -8,6 +8,7 @@ import numpy as np
 from splinter_bench.subjects.in_worker import WorkerInProcess
 
 from splinter import limits
+from splinter.errors import Status
 from splinter.wire import FLAG_EXPIRES, LARGE_STRUCT, OBJECT_ABSENT, PART_KEY_STRUCT, PART_STRUCT, Header, Opcode
 from splinter.worker.accounts import begin_resumes
 from splinter.worker.reply import PENDING
@@ -16,6 +17,7 @@ from splinter.worker.tasks import fair
 from splinter.worker.tasks.pool import end_task
 from splinter.worker.tasks.slices import run_slice
 from splinter.worker.turn import begin_turn
+from tests.support.batches import One, answers
 from tests.support.entries import deletes, puts
 
 TENANT, CLIENT = 1, 77
@@ -120,14 +122,25 @@ class Sender:
         ]  # fmt: skip
         return [header.pack() + key + piece for header, piece in zip(headers, pieces, strict=True)]
 
+    def batch(self, *requests: One) -> list[bytes]:
+        """The packet of several requests, each with a number of its own."""
+        packets = self.request(Opcode.BATCH, b"", b"".join(each.packed() for each in requests))
+        self._sequence += len(requests) - 1
+        return packets
+
     def ask(self, packets: list[bytes], meanwhile: Callable[[], None] = lambda: None) -> bytes:
         """What the last packet of a request is answered when all is done; b"": nothing. ``meanwhile``: what happens when its
         task has begun and waits."""
         return [self._serve(packet, meanwhile) for packet in packets][-1]
 
     def status(self, packets: list[bytes], meanwhile: Callable[[], None] = lambda: None) -> int:
-        """The status of the reply."""
-        return int(Header.unpack(self.ask(packets, meanwhile)).status)
+        """The status of the reply; of a batch that of all its answers, or else of the first that is not OK."""
+        reply = self.ask(packets, meanwhile)
+        header = Header.unpack(reply)
+        told = [header.status]
+        if header.opcode == Opcode.BATCH:
+            told += [each.status for each in answers(reply[limits.REQUEST_HEADER_BYTES :])]
+        return next((status for status in told if status != Status.OK), Status.OK)
 
     def _serve(self, request: bytes, meanwhile: Callable[[], None]) -> bytes:
         w = self._worker.address
@@ -177,6 +190,9 @@ WRITES: dict[str, Kind] = {  # they change something
     "expire": lambda sender, _, old: sender.request(Opcode.EXPIRE, old, _LIFE),
     "transaction": lambda sender, new, old: sender.request(Opcode.TRANSACT, b"", puts(new, b"value", table=1) + deletes(old)),
     "transaction of one": lambda sender, new, _: sender.request(Opcode.TRANSACT, b"", puts(new, b"value", table=1)),
+    "batch": lambda sender, new, old: sender.batch(
+        One(Opcode.PUT, new, b"value", table=1), One(Opcode.EXPIRE, new, _LIFE, table=1), One(Opcode.DELETE, old)
+    ),
     "invoke": invokes("adds"),
     "invoke that waits": invokes("adds_late"),
     "invoke that tells bytes": invokes("tells"),
@@ -196,6 +212,9 @@ REFUSED: dict[str, Kind] = {  # they change nothing here, and would where other 
         Opcode.PUT_LARGE, new, LARGE_STRUCT.pack(4, 100_000), table=1
     ),
     "delete of nothing": lambda sender, new, _: sender.request(Opcode.DELETE, new, table=1),
+    "batch of what is refused": lambda sender, new, old: sender.batch(
+        One(Opcode.DELETE, new, table=1), One(Opcode.PUT, old, b"value", OBJECT_ABSENT), One(Opcode.EXPIRE, new, _LIFE, table=1)
+    ),
     "expire of nothing": lambda sender, new, _: sender.request(Opcode.EXPIRE, new, _LIFE, table=1),
     "transaction that deletes nothing": lambda sender, new, _: sender.request(Opcode.TRANSACT, b"", deletes(new, table=1)),
     "transaction that read another": lambda sender, _, old: sender.request(Opcode.TRANSACT, b"", puts(old, b"value", 2)),

@@ -14,6 +14,7 @@ from splinter.client.admin import TenantInfo
 from splinter.errors import Status
 from splinter.net.lab import Lab
 from splinter.wire import HEADER, Header, Opcode
+from tests.support.batches import One
 from tests.support.entries import puts
 from tests.support.servers import RunningServer, running_lab, start_server
 from tests.support.waiting import wait_for
@@ -113,6 +114,13 @@ OPERATIONS = {
     ),
     "transact": lambda scene: scene.request(
         Opcode.TRANSACT, b"", puts(b"first", b"1000", table=1) + puts(b"second", b"1001", table=1), table=0, acknowledged=1
+    ),
+    "batch": lambda scene: scene.request(
+        Opcode.BATCH,
+        b"",
+        b"".join(One(Opcode.PUT, key, b"1000", table=1).packed() for key in (b"first", b"second")),
+        table=0,
+        acknowledged=1,
     ),
     "invoke": lambda scene: scene.request(Opcode.INVOKE, b"add", (5).to_bytes(8, "little"), table=0),
     "fragment": lambda scene: scene.request(

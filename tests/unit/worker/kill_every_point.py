@@ -44,6 +44,7 @@ from splinter.worker.memory import WorkerMemory, introduce
 from splinter.worker.tasks.layout import TASK_FREE
 from splinter.worker.texts import build_texts
 from tests.support import entries
+from tests.support.batches import One, answers
 
 Identity = tuple[int, int]  # of a request: sequence number, fragment
 Deaths = list[tuple[int, int]]  # points, each with the passes to survive: of the worker, of its successor, …
@@ -51,6 +52,7 @@ VICTIM, SIBLING = 0, 1
 TENANT_ID, TABLE, CLIENT, TOKEN = 1, 1, 77, 1234
 LATE_ID, LATE_TASKS = 2, 8  # a tenant whose tasks may take a millisecond: with so many, some end where they wait
 COUNTER, HELD, SECOND = ((key).to_bytes(8, "little") for key in (1, 2, 3))
+BATCHES = ((b"passing 0", b"stays 0"), (b"passing 1", b"stays 1"))  # of each core's batches
 PAIRS = ((b"victim's", b"other of victim's"), (b"sibling's", b"other of sibling's"))  # of each core's transactions
 LARGE = bytes(range(256)) * 8  # of two fragments
 SKIPS = (0, 1, 4)
@@ -141,6 +143,7 @@ class Round:
         self.expected: dict[bytes, bytes | None] = {}
         self.requests: dict[Identity, tuple[int, bytes]] = {}  # core, payload
         self.replies: dict[Identity, tuple[Status, bytes]] = {}
+        self.batches: dict[Identity, int] = {}  # how many requests each has
         self.keys: dict[bytes, list[Identity]] = {}  # of puts and deletes: the requests that make up each
         self.bumps: list[Identity] = []  # invokes of bump
         self.loose: list[Identity] = []
@@ -168,6 +171,7 @@ class Round:
             self.ask(core, Opcode.INVOKE, b"counting", (3).to_bytes(8, "little"))
             self.bump(core)
             self.transact(core, value)
+            self.batch(core, value)
             machine.store.put(TENANT_ID, TABLE, f"gone {core}".encode(), value)
             self.change(core, Opcode.DELETE, f"gone {core}".encode(), b"")
             self.ask(core, Opcode.GET, COUNTER, b"")
@@ -203,6 +207,19 @@ class Round:
         self.keys |= {key: [asked] for key in PAIRS[core]}
         self.expected |= dict.fromkeys(PAIRS[core], value)
 
+    def batch(self, core: int, value: bytes) -> None:
+        """Several changes in one packet, each with a number of its own: the first would be refused if it came twice."""
+        passing, stays = BATCHES[core]
+        changes = [
+            One(Opcode.PUT, passing, value, entries.ABSENT, TABLE), One(Opcode.PUT, stays, value, 0, TABLE),
+            One(Opcode.DELETE, passing, table=TABLE),
+        ]  # fmt: skip
+        asked = self.ask(core, Opcode.BATCH, b"", b"".join(each.packed() for each in changes))
+        self.machine.sequence += len(changes) - 1
+        self.batches[asked] = len(changes)
+        self.keys |= {passing: [asked], stays: [asked]}
+        self.expected |= {passing: None, stays: value}
+
     def put_large(self, core: int, key: bytes, value: bytes) -> None:
         size = limits.FRAGMENT_BYTES
         count = -(-len(value) // size)
@@ -228,6 +245,10 @@ class Round:
             is_blamed = self.crashes and status == Status.KILLED and header.opcode == Opcode.INVOKE
             if status != Status.OK and not is_late and not is_blamed:
                 self.fail(f"request {header.sequence} was answered with {status.name}")
+            if (header.sequence, 0) in self.batches:
+                told = [each.status for each in answers(payload[limits.REQUEST_HEADER_BYTES :])]
+                if told != [Status.OK] * self.batches[header.sequence, 0]:
+                    self.fail(f"batch {header.sequence} was answered with {told}")
             identity = (header.sequence, header.fragment_index if header.opcode == Opcode.PUT else 0)
             if identity in self.requests:  # on UDP a round may get what its predecessor asked for twice
                 self.replies.setdefault(identity, (status, payload[limits.REQUEST_HEADER_BYTES :]))
