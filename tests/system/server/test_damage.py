@@ -118,7 +118,7 @@ OPERATIONS = {
     "batch": lambda scene: scene.request(
         Opcode.BATCH,
         b"",
-        b"".join(One(Opcode.PUT, key, b"1000", table=1).packed() for key in (b"first", b"second")),
+        One(Opcode.PUT, b"first", b"1000", table=1).packed() + One(Opcode.PUT, b"second", b"1001", table=1).packed(),
         table=0,
         acknowledged=1,
     ),
