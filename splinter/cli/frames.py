@@ -100,7 +100,7 @@ def headline(before: dict[str, Any], after: dict[str, Any], seconds: float) -> s
 
 
 def _change(old: dict[str, Any], new: dict[str, Any]) -> int:
-    return _grown(sum(old["requests"].values()), sum(new["requests"].values()))
+    return _grown(*(sum(each["requests"].values()) - each["requests"].get("batch", 0) for each in (old, new)))
 
 
 def _grown(old: int, new: int) -> int:

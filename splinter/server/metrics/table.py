@@ -194,7 +194,13 @@ _C, _G = "counter", "gauge"
 UP = Metric("up", _G, (), "1 if the control process told the counters; 0: nothing else is told", lambda told: [((), 1)])
 METRICS = (
     UP,
-    Metric("requests_total", _C, ("core", "kind"), "Requests that a worker took, by opcode", _by("requests")),
+    Metric(
+        "requests_total",
+        _C,
+        ("core", "kind"),
+        "Requests that a worker took, by opcode: of a batch itself and each request in it",
+        _by("requests"),
+    ),
     Metric("replies_total", _C, ("core", "status"), "Replies that a worker gave, by status", _by("replies")),
     Metric(
         "request_duration_seconds", "histogram", ("kind",),

@@ -30,7 +30,8 @@ def statistics(times: int, tenants: int = 3, **more: Any) -> dict[str, Any]:
     return {
         "transport": "xdp", "mode": "native",
         "workers": [
-            {"core": core, "state": "running", "busy_ms": 250 * times, "requests": {"get": 1000 * times, "put": 500 * times},
+            {"core": core, "state": "running", "busy_ms": 250 * times,
+             "requests": {"get": 1000 * times, "put": 500 * times, "batch": 50 * times},
              "tasks_live": 2, "stolen": 7 * times, "malformed": 4 * times}
             for core in range(2)
         ],
