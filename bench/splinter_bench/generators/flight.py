@@ -3,10 +3,14 @@
 A loop (:mod:`.loop`) calls, with the address of the ``FLIGHT`` record: :func:`launch` for packets to send until it has none,
 ``complete`` of :mod:`.replies` for each one received, ``expire`` once per batch, and ends when :func:`is_over` says so.
 
-Sequence numbers grow by one. What was sent stands in a table at its sequence number modulo ``WINDOW``, so a reply finds its
-request in one step, in whatever order replies come. ``oldest`` follows the oldest one without a reply; one that waits longer
-than the time-out is counted as lost and its place is free again, so a loop never hangs. A reply that comes later, or
+Requests are numbered from 1, each the next one. What was sent stands in a table at its number modulo ``WINDOW``, so a reply
+finds its request in one step, in whatever order replies come. ``oldest`` follows the oldest one without a reply; one that waits
+longer than the time-out is counted as lost and its place is free again, so a loop never hangs. A reply that comes later, or
 twice, finds no request and counts as stale.
+
+**On the wire** requests are of ``clients`` client ids by turns, and each has ``stride`` sequence numbers of its client's for
+itself, as many as requests are in a batch. Both follow from a request's number here, and it from them: nothing is looked up.
+All that a client asked for before ``oldest`` is answered, so its next number from there on is ``acknowledged``.
 
 **Closed loop**: a new request is due as soon as fewer than ``depth`` are under way.
 **Open loop**: arrivals are due at times that were drawn beforehand. None is skipped: one that cannot be sent in time, since
@@ -21,7 +25,7 @@ from numba import njit
 
 from splinter.limits import CLIENT_WINDOW
 from splinter.native.atomics import copy_bytes, load16, load32, load64, store32, store64
-from splinter.wire import H_ACKNOWLEDGED, H_OBJECT_VERSION, H_SEQUENCE, H_TENANT, H_TOKEN
+from splinter.wire import H_ACKNOWLEDGED, H_CLIENT, H_OBJECT_VERSION, H_SEQUENCE, H_TENANT, H_TOKEN
 from splinter.worker.xdp.frame import sum_udp
 from splinter_bench.generators.flight_layout import (
     ACCOUNT,
@@ -69,6 +73,43 @@ def number(numbers: int, column: int, shift: int) -> int:
     return value + shift if column == 0 else value
 
 
+@njit(inline="always")
+def _turns(flight: int, requests: int) -> int:
+    """How many turns of all clients so many requests take."""
+    clients = State(flight).clients
+    return requests if clients == 1 else requests // clients
+
+
+@njit(cache=True)
+def _write_who(flight: int, header: int, sequence: int, is_mutation: int) -> None:
+    """Write into a request's header whose it is, its number on the wire, and if it is a mutation what needs no reply."""
+    state = State(flight)
+    behind = sequence - state.numbered_from
+    turn = _turns(flight, behind)
+    if state.clients != 1:
+        store64(header + H_CLIENT, state.client + behind - turn * state.clients)
+    on_wire = state.first_on_wire + turn * state.stride
+    store64(header + H_SEQUENCE, on_wire)
+    if is_mutation:
+        open_numbers = _turns(flight, sequence - state.oldest) * state.stride  # of this client's requests before, at most
+        if open_numbers + state.stride <= CLIENT_WINDOW:  # beyond, exactly-once cannot be asked for
+            store64(header + H_ACKNOWLEDGED, on_wire - open_numbers)
+
+
+@njit(inline="always")
+def sequence_of(flight: int, client: int, on_wire: int) -> int:
+    """The request's number, from what a packet says; less than any under way, if none of this load generator's has these."""
+    state = State(flight)
+    who, turn = client - state.client, on_wire - state.first_on_wire
+    if who < 0 or who >= state.clients or turn < 0:
+        return 0
+    if state.stride != 1:
+        if turn % state.stride != 0:
+            return 0
+        turn //= state.stride
+    return state.numbered_from + turn * state.clients + who
+
+
 @njit(cache=True)
 def _write(flight: int, target: int, template: int, entry: int, sequence: int, version: int) -> int:
     """Write a template's frame with the numbers of a pending entry's request; returns its length."""
@@ -76,15 +117,12 @@ def _write(flight: int, target: int, template: int, entry: int, sequence: int, v
     length = made.length
     copy_bytes(target, made.frame, length)
     header = target + FRAME_HEADER_BYTES
-    store64(header + H_SEQUENCE, sequence)
+    _write_who(flight, header, sequence, made.is_mutation)
     if pending.account:
         store32(header + H_TENANT, Account(pending.account).tenant)
         store64(header + H_TOKEN, Account(pending.account).token)
     if version:
         store64(header + H_OBJECT_VERSION, version)
-    oldest = State(flight).oldest
-    if made.is_mutation and sequence - oldest < CLIENT_WINDOW:  # beyond, exactly-once cannot be asked for
-        store64(header + H_ACKNOWLEDGED, oldest)
     patch, numbers, shift = made.patches, pending.numbers, pending.shift
     for _ in range(made.patch_count):
         store64(target + Patch(patch).place, number(numbers, Patch(patch).column, shift))

@@ -24,6 +24,7 @@ TEMPLATE = np.dtype(
         ("reply_length", "<i8"),  # bytes of it; -1: any
         ("reply_patches", "<i8"),  # address of PATCH records: numbers that are in the reply
         ("reply_patch_count", "<i8"),
+        ("answers", "<i8"),  # of a batch: requests in it, each of which has a status of its own in the reply; 0: it is none
         ("pieces", "<i8"),  # fragments of the value: of a put's request, of a get's reply
         ("is_put", "<i8"),  # 1: its fragments are packets of one sequence number; 0: a get's are requests of their own
         ("may_miss", "<i8"),  # 1: that there is no such object is a right answer
@@ -38,13 +39,13 @@ TEMPLATE = np.dtype(
 PATCH = np.dtype(
     [
         ("place", "<i8"),  # where the 64-bit number stands: offset in the frame, or in the reply's value
-        ("column", "<i8"),  # which of the numbers of the schedule's entry
+        ("column", "<i8"),  # which of the numbers of the schedule's entry; in a reply ANY_VERSION: one that nobody knows
     ]
 )
 
 ACCOUNT = np.dtype([("tenant", "<i8"), ("token", "<u8")])  # who asks
 
-# A sequence number that was sent. A request that brings others with it (fragments of a large value, the put of a
+# A request of one number that was sent. A request that brings others with it (fragments of a large value, the put of a
 # read-modify-write) is their root, and is answered when all of them are.
 PENDING = np.dtype(
     [
@@ -109,9 +110,13 @@ FLIGHT = np.dtype(
         ("following", "<i8"),  # address of WINDOW FOLLOWING records
         ("following_head", "<i8"),  # free-running
         ("following_tail", "<i8"),
-        ("client", "<i8"),  # client id in every request
-        ("next_sequence", "<i8"),  # from 1
-        ("oldest", "<i8"),  # every sequence number below has been answered or given up
+        ("client", "<i8"),  # the first client id; the others are the next ones
+        ("clients", "<i8"),  # how many there are: requests are theirs by turns
+        ("stride", "<i8"),  # sequence numbers on the wire that each request has for itself
+        ("numbered_from", "<i8"),  # the first request that is numbered so
+        ("first_on_wire", "<i8"),  # its number on the wire, and that of each client's first one
+        ("next_sequence", "<i8"),  # number of the next request, from 1
+        ("oldest", "<i8"),  # every request with a lower number has been answered or given up
         ("in_flight", "<i8"),  # requests, not packets
         # What was found.
         ("statuses", "<i8"),  # address of 256 counters, one for each status

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from splinter.errors import Status
+from splinter.limits import CLIENT_WINDOW
 from splinter.wire import H_CLIENT
 from splinter_bench.generators import flight_layout as f
 from splinter_bench.generators.flight import LATE_NS_MAX, UNCHECKED
@@ -26,7 +27,7 @@ _FROM_ZERO = (
 
 
 class Flight:
-    """Owner of the memory behind one ``FLIGHT`` record. One client's life long: sequence numbers go on between runs."""
+    """Owner of the memory behind one ``FLIGHT`` record. Its clients live as long: sequence numbers go on between runs."""
 
     def __init__(self) -> None:
         self._record = np.zeros(1, f.FLIGHT)
@@ -41,6 +42,7 @@ class Flight:
         self._roots: list[np.ndarray] = []  # TEMPLATE[packets] of each operation of what is loaded
         self.client = secrets.randbits(_CLIENT_BITS)
         self._set(client=self.client, next_sequence=1, oldest=1, timeout_ns=TIMEOUT_NS_DEFAULT)
+        self._set(clients=1, stride=1, numbered_from=1, first_on_wire=1)
         self._set(pending=_at(self._pending), following=_at(self._following), statuses=_at(self._statuses))
 
     def __getitem__(self, field: str) -> int:
@@ -82,12 +84,23 @@ class Flight:
             columns=numbers.shape[1],
             schedule_entries=len(numbers),
             advance=workload.advance,
-            reach=workload.reach or f.WINDOW,
         )
+        self._number(workload)
         if workload.account_choice is not None:
             who = [(account.tenant, account.token) for account in workload.accounts]
             self._set(accounts=self._hold(who, f.ACCOUNT), account_choice=self._hold(workload.account_choice, np.uint16))
         self.limit(depth=f.IN_FLIGHT_MAX, until_ns=UNLIMITED, requests=UNLIMITED)
+
+    def _number(self, workload: Workload) -> None:
+        """Number requests on the wire as the workload wants them, beyond all numbers that a client has had."""
+        clients, stride = workload.clients, max(max(1, operation.batch) for operation in workload.operations)
+        if (clients, stride) != (self["clients"], self["stride"]):
+            begin = self["next_sequence"]
+            turns = -(-(begin - self["numbered_from"]) // self["clients"])
+            first = self["first_on_wire"] + turns * self["stride"]
+            self._set(clients=clients, stride=stride, numbered_from=begin, first_on_wire=first, oldest=begin)
+        window = clients * (CLIENT_WINDOW // stride) if clients > 1 else f.WINDOW
+        self._set(reach=min(workload.reach or f.WINDOW, window))
 
     def _make(self, number: int, operation: Operation, route: Route) -> np.ndarray:
         """Templates of an operation, which lead to those of what follows it.
@@ -106,7 +119,7 @@ class Flight:
             template["reply"] = self._hold(bytearray(packet.reply or b""), np.uint8)
             template["reply_length"] = UNCHECKED if packet.reply is None else len(packet.reply)
             template["reply_patches"] = self._hold(packet.reply_patches, f.PATCH)
-            template["reply_patch_count"] = len(packet.reply_patches)
+            template["reply_patch_count"], template["answers"] = len(packet.reply_patches), operation.batch
         made["is_put"], made["is_mutation"], made["may_miss"] = operation.is_put, operation.is_mutation, operation.may_miss
         made["histogram"], made["operation"] = self.histograms[self._names[number]].address, number
         made["pieces"][0] = len(made)

@@ -12,6 +12,7 @@ from splinter.limits import FRAGMENT_BYTES, REQUEST_HEADER_BYTES, VALUE_BYTES_MA
 from splinter.native.atomics import load8, load16, load32, load64, store64
 from splinter.native.libc import memcmp
 from splinter.wire import (
+    ANSWER_STRUCT,
     FLAG_KERNEL,
     H_CLIENT,
     H_FLAGS,
@@ -24,11 +25,13 @@ from splinter.wire import (
     H_VALUE_LENGTH,
     MAGIC,
 )
-from splinter_bench.generators.flight import CHECK_EVERY, UNCHECKED, entry_at, follow, is_alive, number
+from splinter_bench.generators.flight import CHECK_EVERY, UNCHECKED, entry_at, follow, is_alive, number, sequence_of
 from splinter_bench.generators.flight_layout import CHAIN_BIT, PATCH, TEMPLATE, Patch, Pending, State, Template
 from splinter_bench.histogram import record, record_in_series
+from splinter_bench.workloads.workload import ANY_VERSION
 
 _WORD_BYTES, _PATCH_BYTES, _TEMPLATE_BYTES = 8, PATCH.itemsize, TEMPLATE.itemsize
+_ANSWER_BYTES, _ANSWER_LENGTH = ANSWER_STRUCT.size, 2  # a batch's answer, and where in it the length of its value is
 _PIECES_MAX = -(-VALUE_BYTES_MAX // FRAGMENT_BYTES)  # of a value: a bit for each, and one for what is none, fit a word
 
 
@@ -46,14 +49,33 @@ def _has_right_value(flight: int, entry: int, template: int, payload: int, lengt
     state.checked += 1
     patch, reply, done = asked.reply_patches, asked.reply, 0
     for _ in range(asked.reply_patch_count):
-        at = Patch(patch).place
-        if at + _WORD_BYTES > has or load64(value + at) != number(pending.numbers, Patch(patch).column, pending.shift):
+        at, column = Patch(patch).place, Patch(patch).column
+        if at + _WORD_BYTES > has:
+            return False
+        if column == ANY_VERSION:
+            if load64(value + at) == 0:
+                return False
+        elif load64(value + at) != number(pending.numbers, column, pending.shift):
             return False
         if expected != UNCHECKED and memcmp(value + done, reply + done, at - done) != 0:
             return False
         done = at + _WORD_BYTES
         patch += _PATCH_BYTES
     return expected == UNCHECKED or memcmp(value + done, reply + done, expected - done) == 0
+
+
+@njit(cache=True)
+def _status_of_batch(payload: int, length: int, answers: int) -> int:
+    """The first status that is not OK of a reply to a batch. BUSY: an answer is missing, its request is to be asked again."""
+    answer, end = payload + REQUEST_HEADER_BYTES, payload + length
+    for _ in range(answers):
+        if answer + _ANSWER_BYTES > end:
+            return Status.BUSY
+        status = load16(answer)
+        if status != Status.OK:
+            return status
+        answer += _ANSWER_BYTES + load16(answer + _ANSWER_LENGTH)
+    return Status.OK
 
 
 @njit(cache=True)
@@ -110,10 +132,11 @@ def complete(flight: int, payload: int, length: int, now: int) -> bool:
     Returns whether it answers something under way. Short and foreign packets are no replies.
     """
     state = State(flight)
-    if length < REQUEST_HEADER_BYTES or load32(payload + H_MAGIC) != MAGIC or load64(payload + H_CLIENT) != state.client:
+    if length < REQUEST_HEADER_BYTES or load32(payload + H_MAGIC) != MAGIC:
         state.stale += 1
         return False
-    sequence, piece = load64(payload + H_SEQUENCE), load16(payload + H_FRAGMENT_INDEX)
+    sequence = sequence_of(flight, load64(payload + H_CLIENT), load64(payload + H_SEQUENCE))
+    piece = load16(payload + H_FRAGMENT_INDEX)
     entry = entry_at(flight, sequence)
     pending, bit = Pending(entry), 1 << min(piece, _PIECES_MAX)
     if not is_alive(entry, sequence) or not pending.missing & bit:
@@ -124,6 +147,8 @@ def complete(flight: int, payload: int, length: int, now: int) -> bool:
     root = entry_at(flight, pending.root)
     whole, is_root_alive = Pending(root), is_alive(root, pending.root)
     status = load8(payload + H_STATUS)
+    if status == Status.OK and Template(pending.template).answers:
+        status = _status_of_batch(payload, length, Template(pending.template).answers)
     if status == Status.NOT_FOUND and entry == root and Template(pending.template).may_miss:
         finish(flight, root, now)
         return True

@@ -29,6 +29,7 @@ VALUE_BYTES_DEFAULT = 100
 KEYS_DEFAULT = 100_000
 SCHEDULE_ENTRIES = 1 << 18  # requests in a schedule before it starts again from its beginning
 OPERATIONS_MAX = 1 << 16  # of one workload, and accounts: a schedule's entry has 16 bits for each
+ANY_VERSION = -1  # in place of a column, in a reply: there stands an object's version, which is not 0
 _U16, _U32 = struct.Struct("<H"), struct.Struct("<I")
 _KEY_PREFIX = b"splinter-benchmark-key"
 
@@ -45,7 +46,8 @@ class Account:
 @dataclass(frozen=True)
 class Packet:
     """One packet of a request. ``patches`` and ``reply_patches`` are pairs of offset (in the payload, in the reply's value) and
-    column of the schedule: where a number is written, or expected. ``reply``: see :class:`Operation`."""
+    column of the schedule: where a number is written, or expected (``ANY_VERSION``: one that nobody knows). ``reply``: see
+    :class:`Operation`."""
 
     payload: bytes
     patches: tuple[tuple[int, int], ...] = ()
@@ -64,6 +66,8 @@ class Operation:
     A value that takes several packets stands in ``others``: a put's further fragments, or what a get's further fragments
     are asked for by, and carry. ``then`` follows when the reply was OK, with the version that it had, and both together are
     the request (a read-modify-write); when the version has changed meanwhile they begin again.
+
+    A ``batch`` is so many requests in one packet, and each has a sequence number and a status of its own.
     """
 
     name: str
@@ -75,7 +79,8 @@ class Operation:
     reply_patches: tuple[tuple[int, int], ...] | None = None
     others: tuple[Packet, ...] = ()
     then: Operation | None = None
-    writes: bool = False  # of an invoke: whether the extension changes objects
+    batch: int = 0  # requests that are in it; 0: it is none
+    writes: bool = False  # of an invoke: whether the extension changes objects; of a batch: whether a request in it does
     may_miss: bool = False  # that there is no such object is a right answer
 
     @property
@@ -100,7 +105,8 @@ class Operation:
     @property
     def is_mutation(self) -> bool:
         """Whether the server may have to remember that it was done."""
-        return self.opcode in (Opcode.PUT, Opcode.DELETE, Opcode.TRANSACT) or (self.opcode == Opcode.INVOKE and self.writes)
+        always = self.opcode in (Opcode.PUT, Opcode.DELETE, Opcode.TRANSACT)
+        return always or (self.opcode in (Opcode.INVOKE, Opcode.BATCH) and self.writes)
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,9 @@ class Workload:
     entry a schedule starts again, with ``advance`` added to each first number. ``accounts`` and ``account_choice`` (an index
     for each entry) say who asks; without them it is the account of the operation. ``reach``: no request is begun before the
     one so many entries earlier has its reply; 0: any may be.
+
+    ``clients``: requests are of so many client ids by turns. Where there are several, so few are under way that every one that
+    begins with a mutation asks to be executed once: a reply that is late holds up the others.
     """
 
     name: str
@@ -121,6 +130,7 @@ class Workload:
     account_choice: np.ndarray | None = None
     advance: int = 0
     reach: int = 0
+    clients: int = 1
 
     def __post_init__(self) -> None:
         if len(self.choice) != len(self.keys) or not len(self.keys):
@@ -129,6 +139,8 @@ class Workload:
             raise ValueError(f"a workload has 1 to {OPERATIONS_MAX:,} operations and at most as many accounts")
         if int(self.choice.max()) >= len(self.operations):
             raise ValueError("the schedule asks for an operation that the workload does not have")
+        if self.clients < 1:
+            raise ValueError("a workload has at least one client")
         if self.accounts:
             who = self.account_choice
             if who is None or len(who) != len(self.choice) or int(who.max()) >= len(self.accounts):
@@ -152,14 +164,21 @@ def value_template(value_bytes: int = VALUE_BYTES_DEFAULT, *, room: int = PACKET
 
 
 def request(
-    account: Account, opcode: Opcode, key: bytes, value: bytes = b"", *, fragment_index: int = 0, fragment_count: int = 0
+    account: Account,
+    opcode: Opcode,
+    key: bytes,
+    value: bytes = b"",
+    *,
+    table: int | None = None,
+    fragment_index: int = 0,
+    fragment_count: int = 0,
 ) -> bytes:
-    """One packet's header, key and value."""
+    """One packet's header, key and value; in the account's table, if no other one is said."""
     header = Header(
         opcode=opcode,
         tenant=account.tenant,
         token=account.token,
-        table=account.table,
+        table=account.table if table is None else table,
         key_length=len(key),
         value_length=len(value),
         fragment_index=fragment_index,

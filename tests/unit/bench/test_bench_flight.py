@@ -13,12 +13,10 @@ from splinter_bench.generators.flight import (
     idle_ns,
     is_all_sent,
     is_over,
-    launch,
 )
 from splinter_bench.generators.flight_layout import WINDOW
-from splinter_bench.generators.flight_memory import UNLIMITED, Flight
-from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route
-from splinter_bench.generators.replies import complete, expire
+from splinter_bench.generators.flight_memory import UNLIMITED
+from splinter_bench.generators.replies import expire
 from splinter_bench.histogram import Series
 from splinter_bench.workloads.arrivals import RATE_MAX, poisson
 from splinter_bench.workloads.workload import (
@@ -34,58 +32,18 @@ from splinter_bench.workloads.workload import (
 )
 
 from splinter.errors import Status
-from splinter.limits import CHUNK_BYTES, REQUEST_HEADER_BYTES
+from splinter.limits import REQUEST_HEADER_BYTES
 from splinter.wire import FLAG_KERNEL, FLAG_REPLY, Header, Opcode
+from tests.support.flight_wire import Wire
 
-ROUTE = Route("02:00:00:00:00:01", "02:00:00:00:00:02", "10.0.0.1", "10.0.0.2", 40_000, 7171)
 PING = echo(REQUEST_HEADER_BYTES)
 ACCOUNT = Account(7, 1)
 SECOND = 1_000_000_000
 
 
-class Wire:
-    """Launches and answers by hand."""
-
-    def __init__(self, workload: Workload = PING) -> None:
-        self.flight = Flight()
-        self.flight.load(workload, ROUTE)
-        self.buffer = np.zeros(CHUNK_BYTES, np.uint8)
-
-    def send(self, now: int) -> bytes:
-        """The next packet's payload, empty when there is none."""
-        length = launch(self.flight.address, self.buffer.ctypes.data, now)
-        return self.buffer[FRAME_HEADER_BYTES:length].tobytes() if length else b""
-
-    def send_all(self, now: int) -> list[bytes]:
-        """All packets that are sent now."""
-        return list(iter(lambda: self.send(now), b""))
-
-    def answer(self, request: bytes, now: int, value: bytes = b"", **fields: int) -> bool:
-        """The reply to a request."""
-        asked = Header.unpack(request)
-        header = Header(
-            opcode=asked.opcode,
-            flags=FLAG_REPLY,
-            client=asked.client,
-            sequence=asked.sequence,
-            fragment_index=asked.fragment_index,
-            value_length=len(value),
-        )
-        for name, number in fields.items():
-            setattr(header, name, number)
-        reply = np.frombuffer(bytearray(header.pack() + value), np.uint8)
-        return bool(complete(self.flight.address, reply.ctypes.data, len(reply), now))
-
-    @property
-    def latencies(self) -> dict[str, int]:
-        """Percentiles of what was recorded."""
-        (histogram,) = self.flight.histograms.values()
-        return histogram.percentiles()
-
-
 def open_loop(gap: int = 10, until: int = 1000, **limits: int) -> Wire:
     """Arrivals every ``gap`` ns from ``gap`` on, all recorded."""
-    wire = Wire()
+    wire = Wire(PING)
     wire.flight.limit(**{"depth": WINDOW // 2, "requests": UNLIMITED, **limits}, until_ns=until)
     wire.flight.record_between(0, until)
     wire.flight.arrive(0, np.full(4, gap, np.int64))
@@ -128,7 +86,7 @@ def test_a_stalled_server_makes_every_arrival_of_its_stall_late() -> None:
 
 
 def test_the_closed_loop_counts_from_when_it_was_sent() -> None:
-    wire = Wire()
+    wire = Wire(PING)
     wire.flight.limit(depth=2, until_ns=1000, requests=UNLIMITED)
     wire.flight.record_between(0, 1000)
     first, second = wire.send_all(100)
@@ -282,7 +240,7 @@ def test_another_pass_through_the_schedule_may_move_on() -> None:
 
 
 def test_a_status_is_an_error() -> None:
-    wire = Wire()
+    wire = Wire(PING)
     wire.flight.record_between(0, 100)
     wire.answer(wire.send(1), 2, status=Status.BUSY)
     assert wire.flight.errors() == {"BUSY": 1}
