@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 
 from splinter.errors import SplinterError
 from splinter_bench.control import Taken
+from splinter_bench.generators.text_client import Script, TextClient
 from splinter_bench.histogram import Histogram
 from splinter_bench.observations import Observations, Row
+from splinter_bench.process import pinned
 from splinter_bench.progress import Progress
 from splinter_bench.result import Result, percentiles
-from splinter_bench.subjects.session import Session
+from splinter_bench.subjects.session import SLICE_TRIES, SLICE_WARMUP_SECONDS, Session
 from splinter_bench.workloads.workload import Workload
 
 T = TypeVar("T")
@@ -66,6 +68,24 @@ class Bench:
 def slices(session: Session, asked: Mapping[str, Workload], depth: int, seconds: float) -> dict[str, Callable[[], Result]]:
     """A slice of each workload by name, as :func:`splinter_bench.rounds.in_turns` takes them."""
     return {name: partial(session.slice, workload, depth, seconds) for name, workload in asked.items()}
+
+
+def ask_rival(
+    session: Session, client: TextClient, script: Script, seconds: float, warmup_seconds: float = SLICE_WARMUP_SECONDS
+) -> Result:
+    """A slice of what a rival is asked, again while a busy machine lets nothing through.
+
+    Raises :class:`SplinterError` when a request failed, or nothing came through at all.
+    """
+    session.load.detach()  # our client's program on the device costs the server
+    for _ in range(SLICE_TRIES):
+        with pinned(session.client_core):
+            result = client.run(script, seconds=seconds, warmup_seconds=warmup_seconds)
+        if result.failed:
+            raise SplinterError(f"{script.name}: {result.recorded} right replies, {result.corrupt} wrong, {result.lost} lost")
+        if result.recorded:
+            return result
+    raise SplinterError(f"{script.name}: no reply in {SLICE_TRIES} times {seconds} s")
 
 
 def kernel_percent(rows: Iterable[Row]) -> float:

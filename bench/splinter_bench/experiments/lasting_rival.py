@@ -6,12 +6,13 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from splinter_bench.experiments.bench import Bench, slices
+from splinter_bench.experiments.bench import Bench, ask_rival, slices
 from splinter_bench.experiments.population import server
-from splinter_bench.generators.text_client import Script, TextClient
+from splinter_bench.generators.text_client import TextClient
 from splinter_bench.observations import Observations
 from splinter_bench.process import pinned
 from splinter_bench.result import Result
@@ -19,19 +20,20 @@ from splinter_bench.rounds import in_turns
 from splinter_bench.subjects import redis
 from splinter_bench.subjects.rival import CONNECTIONS, Objects
 from splinter_bench.subjects.rivals import PIPELINE
-from splinter_bench.workloads.workload import Account, put_operation, puts_operation, uniform
+from splinter_bench.workloads.batches import batch_puts_operation
+from splinter_bench.workloads.workload import Account, put_operation, uniform
 
 _ROUNDS = 60
-_PUTS = 8  # of one transaction, which is one packet
+_PUTS = PIPELINE // 2  # of a batch: so many fit a packet, and all that a client has under way takes two
 # A flush takes a tenth of a millisecond to several: a slice has many.
 _SLICE_SECONDS, _WARMUP_SECONDS = 0.25, 0.05
 
 
 def measure(bench: Bench) -> Observations:
     """``put`` and ``set``: 50 clients, each with one request under way; ``put_pipelined`` and ``set_pipelined``: with 16.
-    ``put_together``: with as many puts under way, of which each packet has several, as one transaction.
+    ``put_batched``: with as many, of which each packet has several.
 
-    A round is a slice of each. What is not asked for rests; both servers are on one core.
+    A round is a slice of each. What is not asked for rests; both servers are on one core. All puts ask to be executed once.
     """
     objects = Objects()
     core = max(os.sched_getaffinity(0))
@@ -45,23 +47,20 @@ def measure(bench: Bench) -> Observations:
         made = session.admin.create_tenant(home=session.home, durability="always")
         account = Account(made.tenant, made.token, 1)
         put = put_operation(account, objects.key_bytes, objects.value_bytes)
-        together = uniform(puts_operation(account, _PUTS, objects.key_bytes, objects.value_bytes), objects.count, _PUTS)
         with pinned(session.client_core):
             session.load.preload(put, objects.count)
-
-        def ask(script: Script) -> Result:
-            session.load.detach()
-            with pinned(session.client_core):
-                return client.run(script, seconds=_SLICE_SECONDS, warmup_seconds=_WARMUP_SECONDS)
-
-        workload, script = uniform(put, objects.count), redis.set_script(objects)
-        pipelined = Script(script.name, script.requests, script.replies, PIPELINE)
+        batch = batch_puts_operation(account, _PUTS, objects.key_bytes, objects.value_bytes)
+        one = replace(uniform(put, objects.count), clients=CONNECTIONS)
+        batched = replace(uniform(batch, objects.count, _PUTS), clients=CONNECTIONS)
+        script = redis.set_script(objects)
+        pipelined = replace(script, pipeline=PIPELINE)
+        under_way = CONNECTIONS * PIPELINE
         asked: dict[str, Callable[[], Result]] = {
-            **slices(session, {"put": workload}, CONNECTIONS, _SLICE_SECONDS),
-            "set": partial(ask, script),
-            **slices(session, {"put_pipelined": workload}, CONNECTIONS * PIPELINE, _SLICE_SECONDS),
-            **slices(session, {"put_together": together}, CONNECTIONS * PIPELINE // _PUTS, _SLICE_SECONDS),
-            "set_pipelined": partial(ask, pipelined),
+            **slices(session, {"put": one}, CONNECTIONS, _SLICE_SECONDS),
+            "set": partial(ask_rival, session, client, script, _SLICE_SECONDS, _WARMUP_SECONDS),
+            **slices(session, {"put_pipelined": one}, under_way, _SLICE_SECONDS),
+            **slices(session, {"put_batched": batched}, under_way // _PUTS, _SLICE_SECONDS),
+            "set_pipelined": partial(ask_rival, session, client, pipelined, _SLICE_SECONDS, _WARMUP_SECONDS),
         }
         found = in_turns(asked, bench.count(_ROUNDS))
         about = rival.configuration

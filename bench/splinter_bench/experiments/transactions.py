@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from splinter.errors import SplinterError
 from splinter.ext.compile import compile_source
 from splinter.ext.library import entry, split
-from splinter_bench.experiments.bench import Bench, slices
+from splinter_bench.experiments.bench import Bench, ask_rival, slices
 from splinter_bench.generators.text_client import Script, TextClient
 from splinter_bench.observations import Observations
 from splinter_bench.process import pinned
@@ -31,7 +30,7 @@ from splinter_bench.subjects.local_server import lab_server
 from splinter_bench.subjects.redis import RedisServer, integer, store
 from splinter_bench.subjects.redis_lua import body, fcall, load_functions
 from splinter_bench.subjects.rival import CONNECTIONS
-from splinter_bench.subjects.session import SLICE_SECONDS, SLICE_WARMUP_SECONDS, Session
+from splinter_bench.subjects.session import SLICE_SECONDS, Session
 from splinter_bench.workloads.distribution import THETA_DEFAULT, zipf_ranks
 from splinter_bench.workloads.sources import source
 from splinter_bench.workloads.workload import (
@@ -139,19 +138,10 @@ def measure_redis(bench: Bench) -> Observations:
         for depth in (1, CONNECTIONS):
             client = stack.enter_context(TextClient(partial(server.connect, session.netns), depth))
             asked |= slices(session, {f"transfer_{depth}": workload}, depth, _LONG_SECONDS)
-            asked[f"redis_{depth}"] = partial(_ask_redis, session, client, script)
+            asked[f"redis_{depth}"] = partial(ask_rival, session, client, script, _LONG_SECONDS)
         found, rival = in_turns(asked, count), server.configuration
         found.settings |= {"connections": CONNECTIONS, "rivals": {"redis": f"{rival['version']}: {rival['command']}"}}
     return found
-
-
-def _ask_redis(session: Session, client: TextClient, script: Script) -> Result:
-    session.load.detach()  # our client's program on the device costs the server
-    with pinned(session.client_core):
-        result = client.run(script, seconds=_LONG_SECONDS, warmup_seconds=SLICE_WARMUP_SECONDS)
-    if result.failed or not result.recorded:
-        raise SplinterError(f"{script.name}: {result.recorded} right replies, {result.corrupt} wrong, {result.lost} lost")
-    return result
 
 
 def _accounts(session: Session, count: int) -> Account:

@@ -22,7 +22,7 @@ _CONTROL_SECONDS_MAX = 120.0
 _CREATED_AT_ONCE = 1024
 # Short, so that neighbouring slices meet the same machine: its speed changes by the tenth of a second.
 SLICE_SECONDS, SLICE_WARMUP_SECONDS = 0.02, 0.005
-_SLICE_TRIES = 20
+SLICE_TRIES = 20
 
 
 class Endpoint(Owner):
@@ -137,7 +137,7 @@ class Session(Endpoint):
 
         Raises :class:`SplinterError` when a request failed, or nothing came through at all.
         """
-        for _ in range(_SLICE_TRIES):
+        for _ in range(SLICE_TRIES):
             with pinned(self.client_core):
                 result = self.load.run(workload, depth=depth, seconds=seconds, warmup_seconds=SLICE_WARMUP_SECONDS)
             if result.failed:
@@ -147,7 +147,7 @@ class Session(Endpoint):
                 )
             if result.recorded:
                 return result
-        raise SplinterError(f"{workload.name}: no reply in {_SLICE_TRIES} times {seconds} s")
+        raise SplinterError(f"{workload.name}: no reply in {SLICE_TRIES} times {seconds} s")
 
 
 def cores_of(info: InstanceInfo, server_core: int | None, client_core: int | None) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from splinter.limits import (
     REQUEST_HEADER_BYTES,
     VALUE_BYTES_MAX,
 )
-from splinter.wire import ENTRY_STRUCT, H_OPCODE, Header, Opcode
+from splinter.wire import H_OPCODE, Header, Opcode
 from splinter_bench.seed import SEED
 
 NUMBER_BYTES = 8
@@ -105,8 +105,7 @@ class Operation:
     @property
     def is_mutation(self) -> bool:
         """Whether the server may have to remember that it was done."""
-        always = self.opcode in (Opcode.PUT, Opcode.DELETE, Opcode.TRANSACT)
-        return always or (self.opcode in (Opcode.INVOKE, Opcode.BATCH) and self.writes)
+        return self.opcode in (Opcode.PUT, Opcode.DELETE) or (self.opcode in (Opcode.INVOKE, Opcode.BATCH) and self.writes)
 
 
 @dataclass(frozen=True)
@@ -252,25 +251,6 @@ def multiget_operation(
     patches = tuple((REQUEST_HEADER_BYTES + n * len(entry) + last, n) for n in range(keys))
     in_reply = tuple((n * len(answer) + _U32.size, n) for n in range(keys))
     return Operation("multiget", payload, patches=patches, reply=answer * keys, reply_patches=in_reply)
-
-
-def puts_operation(
-    account: Account, puts: int, key_bytes: int = KEY_BYTES_DEFAULT, value_bytes: int = VALUE_BYTES_DEFAULT
-) -> Operation:
-    """Write ``puts`` objects in one transaction; the schedule needs as many columns of key numbers.
-
-    Raises ``ValueError`` when the request does not fit a packet.
-    """
-    key, value = key_template(key_bytes), value_template(value_bytes)
-    entry = ENTRY_STRUCT.pack(account.table, key_bytes, value_bytes, 0) + key + value
-    most = PACKET_BODY_BYTES_MAX // len(entry)
-    if not 1 <= puts <= most:
-        sizes = f"{key_bytes}-byte keys and {value_bytes}-byte values"
-        raise ValueError(f"a transaction that puts {sizes} has 1 to {most} of them: more do not fit one packet")
-    payload = request(account, Opcode.TRANSACT, b"", entry * puts)
-    numbers_at = (len(entry) - value_bytes - NUMBER_BYTES, len(entry) - value_bytes)  # of key and value, next to each other
-    patches = tuple((REQUEST_HEADER_BYTES + n * len(entry) + at, n) for n in range(puts) for at in numbers_at)
-    return Operation("puts", payload, patches=patches)
 
 
 def invoke_operation(

@@ -12,6 +12,7 @@ from splinter_bench.experiments import arithmetic, compile_time, worker_time
 from splinter_bench.experiments.bench import Bench
 from splinter_bench.goals import figures_of
 from splinter_bench.subjects.in_worker import WorkerInProcess
+from splinter_bench.workloads.batches import batch_gets_operation, batch_puts_operation
 from splinter_bench.workloads.sources import source
 from splinter_bench.workloads.workload import Account, each_once, get_operation, invoke_operation, put_operation, uniform
 
@@ -40,6 +41,18 @@ def test_requests_go_through_the_worker_s_rings(worker: WorkerInProcess, account
     worker.serve(each_once(put_operation(account), KEYS), KEYS, batch=KEYS // 2)
     assert worker.store.usage().objects == KEYS + 1  # and the record of the client
     assert worker.serve(uniform(get_operation(account), KEYS), rounds, batch=batch) > 0
+
+
+@pytest.mark.parametrize("clients", [1, 50])
+def test_batches_are_answered_request_by_request(worker: WorkerInProcess, account: Account, clients: int) -> None:
+    """By the worker itself: what the load generator makes is a batch, and each client has a record of its own."""
+    worker.serve(each_once(put_operation(account), KEYS), KEYS, batch=KEYS // 2)
+    for operation in (batch_gets_operation(account, 12), batch_puts_operation(account, 10), batch_puts_operation(account, 8)):
+        workload = replace(uniform(operation, KEYS, operation.batch), clients=clients)
+        assert worker.serve(workload, 64 * limits.RX_BATCH) > 0
+    assert worker.store.usage().objects == KEYS + clients  # and the records of the clients
+    with pytest.raises(SplinterError, match="NOT_FOUND"):
+        worker.serve(uniform(batch_gets_operation(account, 12), 2 * KEYS, 12), KEYS)
 
 
 def test_a_wrong_reply_is_no_measurement(worker: WorkerInProcess, account: Account) -> None:
