@@ -23,8 +23,8 @@ from splinter_bench.rounds import Verdict, judge
 from splinter_bench.subjects.local_server import lab_server
 from splinter_bench.subjects.session import Session
 
-SERVING, EXTENSIONS, TRANSACTIONS, KERNEL, LASTING, RIVALS, SCHEDULING = AREAS = (
-    "serving", "extensions", "transactions", "kernel", "lasting", "rivals", "scheduling",
+SERVING, EXTENSIONS, TRANSACTIONS, KERNEL, LASTING, RIVALS, DOORS, SCHEDULING = AREAS = (
+    "serving", "extensions", "transactions", "kernel", "lasting", "rivals", "doors", "scheduling",
 )  # fmt: skip
 
 
