@@ -1,7 +1,8 @@
 """Why requests of a tenant are not answered, as far as its own control plane tells it.
 
 The data path drops what it may not serve without a word. The control plane, asked with the same tenant and token, says more:
-to who has the token that the tenant is over its limit; to anybody else only that tenant or token is wrong, not which.
+to who has the token that the tenant is over its limit, or that the disk takes no writes; to anybody else only that tenant or
+token is wrong, not which.
 """
 
 from __future__ import annotations
@@ -79,6 +80,12 @@ class Diagnosis:
                 RateLimitedError,
                 f"the tenant's limit is {limit:,} packets a second, and it sends more: "
                 f"{dropped:,} were dropped so far (send less, or have the administrator raise it)",
+            )
+        if told.get("disk_refuses") is True:
+            return _reason(
+                RequestTimeoutError,
+                "the server's disk takes no writes at present, and what is not on it yet is not told "
+                "(whether the request was executed is not known; the administrator finds more in 'splinter stats')",
             )
         return _reason(
             PathError,

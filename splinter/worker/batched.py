@@ -132,7 +132,6 @@ def _put_together(header: int, at: int, alone: int, number: int) -> int:
     request.key_length = batched.key_length
     request.value_length = batched.value_length
     request.sequence = request.sequence + number
-    request.fragment_count = 0
     request.object_version = 0
     if batched.flags & BATCH_NAMES_VERSION != 0:
         request.object_version = load64(at)

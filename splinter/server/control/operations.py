@@ -229,7 +229,7 @@ class Operations:
         return {"tenants": [self._tenants.describe(tenant, with_token=True, with_usage=True)]}
 
     async def _tenant_status(self, request: dict[Any, Any]) -> dict[str, Any]:
-        """Tell a client whether its tenant is over the packet rate."""
+        """Tell a client whether its tenant is over the packet rate, or has to wait for the disk."""
         return self._tenants.status(self._require_tenant(request))
 
     async def _extension_install(self, request: dict[Any, Any]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from splinter.server.control.homes import Homes, home_of
 from splinter.server.control.tokens import Tokens, new_token
 from splinter.store.account_layout import EVICTION_NONE
 from splinter.store.epochs import EPOCH_OFFLINE, OLDEST_NONE, epoch_advance, epoch_enter, epoch_leave, epoch_now
-from splinter.store.layout import DURABILITY_NONE
+from splinter.store.layout import DURABILITY_NONE, LOG_FAILED
 from splinter.store.tenants import first_commit, tenant_close, tenant_sweep
 from splinter.wire import DURABILITIES, EVICTIONS
 
@@ -199,7 +199,7 @@ class Tenants:
 
     def status(self, tenant: int) -> dict[str, Any]:
         """What a tenant may know of how its packets fare. ``over_limit``: what it sends is dropped for being too much;
-        ``requests``: that workers answered, ``kernel_gets``: that the kernel tier did."""
+        ``disk_refuses``: writes are, and replies wait; ``requests``: of workers, ``kernel_gets``: of the kernel tier."""
         packets_per_second = int(self._records["packets_per_second"][tenant])
         dropped = int(self._rates["dropped"][tenant])
         is_over = False
@@ -207,10 +207,12 @@ class Tenants:
             burst_ns = max(_SECOND_NS // packets_per_second * limits.RATE_BURST_PACKETS, limits.RATE_BURST_NS)
             # Who keeps to its limit is far from having used up the burst; who does not is at its end.
             is_over = int(self._rates["due"][tenant]) > time.monotonic_ns() + burst_ns // 2
+        failed, stands = self._store.descriptor["log_state"] == LOG_FAILED, self._store.descriptor["log_stands"]
         return {
             "packets_per_second": packets_per_second,
             "packets_dropped": dropped,
             "over_limit": is_over,
+            "disk_refuses": bool(self._store.accounts["durability"][tenant] != DURABILITY_NONE and (failed or stands)),
             "requests": sum(int(row["requests"][tenant]) for row in self._counters),
             "kernel_gets": int(self._kernel_work.gets(np.array([tenant]))[0]),
         }

@@ -222,6 +222,12 @@ def test_they_do_what_they_would_do_by_themselves(worker: WorkerInProcess, send:
     assert min(seen[status] for status in statuses) > 10
 
 
+def test_a_request_names_its_own_version_or_none(worker: WorkerInProcess, send: Sender):
+    version = worker.store.put(TOGETHER, 0, b"k", b"0")
+    told = send.together(put(b"k", b"1"), put(b"k", b"2", version), put(b"j", b"3"), object_version=version)
+    assert [each.status for each in told] == [Status.OK, Status.VERSION_CHANGED, Status.OK]
+
+
 def test_as_many_as_may_be(worker: WorkerInProcess, send: Sender):
     most = [put(b"%d" % number, b"") for number in range(BATCH_REQUESTS_MAX)]
     assert len(b"".join(each.packed() for each in most)) < limits.PACKET_BODY_BYTES_MAX

@@ -23,6 +23,7 @@ from splinter.errors import (
     WrongTokenError,
 )
 from splinter.net.tenants import TENANT
+from splinter.store.layout import DURABILITY_ALWAYS, LOG_FAILED
 from splinter.worker.tokens import is_token_of
 from tests.unit.server.control.conftest import CREDENTIAL
 
@@ -179,7 +180,7 @@ def told(control, silent: int, tenant: int, token: int, ask: Callable[[Client], 
         ):
             ask(client)
         assert str(raised.value).startswith("no answer within ")
-        if type(raised.value) is not RequestTimeoutError:
+        if type(raised.value) is not RequestTimeoutError or "disk" in str(raised.value):
             break
     return raised.value
 
@@ -218,6 +219,17 @@ def test_a_tenant_over_its_limit_is_told_so(control, silent):
     assert isinstance(told(control, silent, 7, token), PathError)
 
 
+@pytest.mark.parametrize(("field", "value"), [("log_state", LOG_FAILED), ("log_stands", 1)])
+def test_a_tenant_whose_writes_the_disk_refuses_is_told_so(control, silent, field: str, value: int):
+    token, other = control.admin().create_tenant(7).token, control.admin().create_tenant(8).token
+    store = control.shared.store
+    store.accounts["durability"][7] = DURABILITY_ALWAYS
+    store.descriptor[field] = value
+    error = told(control, silent, 7, token)
+    assert "takes no writes" in str(error) and "firewall" not in str(error)
+    assert isinstance(told(control, silent, 8, other), PathError)  # nothing of it is kept
+
+
 def test_a_way_that_is_closed_to_requests_alone_is_told(control, silent):
     token = control.admin().create_tenant(7).token
     error = told(control, silent, 7, token)
@@ -227,7 +239,8 @@ def test_a_way_that_is_closed_to_requests_alone_is_told(control, silent):
 def test_the_status_is_the_tenants_own(control):
     token = control.admin().create_tenant(7).token
     assert control.connect().request("tenant.status", tenant=7, token=token) == {
-        "ok": True, "packets_per_second": 0, "packets_dropped": 0, "over_limit": False, "requests": 0, "kernel_gets": 0,
+        "ok": True, "packets_per_second": 0, "packets_dropped": 0, "over_limit": False, "disk_refuses": False, "requests": 0,
+        "kernel_gets": 0,
     }  # fmt: skip
     with pytest.raises(PermissionDeniedError):
         control.connect().request("tenant.status", tenant=7, token=token ^ 1)
