@@ -242,6 +242,7 @@ def date(store: int, me: int, old: int) -> None:
     retired = Object(descriptor.slabs + (old & UNIT_MASK) * UNIT_BYTES)
     store64_release(retired.at.retired, dated_word(load64_acquire(descriptor.at.epoch)))
     mine.limbo_bytes += class_bytes(old >> ENTRY_CLASS_SHIFT & ENTRY_CLASS_MASK)
+    mine.retired += 1
 
 
 @njit(cache=True)

@@ -277,6 +277,9 @@ PARTICIPANT = np.dtype(
         ("sweep_slot", "<u8"),
         ("sweep_ns", "<u8"),
         ("roster_key", "<u8"),  # number of the chunk that it looks up (splinter.store.roster). The participant alone touches it
+        ("retired", "<u8"),  # slots that it has put into its limbo; a death on the way leaves out one
+        ("retired_before", "<u8"),  # how many when it last freed some. The participant alone touches the two
+        ("reserved", "<u8", 6),
         ("claim", CLAIM),
         ("intent", INTENT),
         ("commit", COMMIT),

@@ -84,10 +84,16 @@ def note_retire(store: int, me: int, count: int, unit: int) -> int:
 
 @njit(cache=True)
 def reclaim(store: int, p: int, slots_max: int) -> int:
-    """Free up to ``slots_max`` retired slots of ``p`` that no reader can hold any more; returns how many. Once in each turn."""
+    """Free retired slots of ``p`` that no reader can hold any more; returns how many. Once in each turn.
+
+    They are up to ``slots_max``, and twice as many as were retired since the last time if that is more: a packet may have many
+    writes, and what waits must not grow by what turns leave over.
+    """
     me = participant_at(store, p)
     mine = Participant(me)
-    freed = reclaim_slots(store, me, slots_max)
+    retired = mine.retired
+    freed = reclaim_slots(store, me, max(slots_max, 2 * (retired - mine.retired_before)))
+    mine.retired_before = retired
     if mine.blocked_at != 0:
         mine.blocked_turns += 1
     return freed

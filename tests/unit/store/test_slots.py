@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 
 from splinter import limits
+from splinter.errors import Status
 from splinter.store.classes import class_for, magazine_slots, slots_per_slab
 from splinter.store.epochs import OLDEST_NONE, epoch_enter, epoch_leave, epoch_now, epoch_oldest
 from splinter.store.layout import OBJECT_BYTES
@@ -79,6 +80,20 @@ def test_a_task_holds_the_epoch_it_began_in(store):
     assert read(found) == b"1"
     epoch_leave(store.address, READER)
     assert settle(store) == 1
+
+
+def test_what_waits_does_not_grow_by_what_turns_retire_beyond_their_bound(store):
+    """A packet may have many writes, and a turn many packets."""
+    most, waiting = 8, []
+    at = ctypes.cast(ctypes.c_char_p(b"key"), ctypes.c_void_p).value
+    for _ in range(60):
+        epoch_enter(store.address, WRITER, OLDEST_NONE)
+        for _ in range(5 * most):
+            assert store_put(store.address, WRITER, TENANT, 0, at, 3, at, 3, 0, 0, 0) == Status.OK
+        reclaim(store.address, WRITER, most)
+        waiting.append(int(store.participants["limbo_bytes"][WRITER]))
+    assert max(waiting[30:]) <= max(waiting[:10])
+    epoch_leave(store.address, WRITER)
 
 
 def test_whoever_comes_online_later_is_waited_for(store):
