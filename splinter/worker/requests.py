@@ -10,7 +10,7 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import copy_bytes, load16, store32, store64
+from splinter.native.atomics import copy_bytes, load16, load64, store32, store64
 from splinter.store.accounts import account_of
 from splinter.store.clock import moment_in, turn_now
 from splinter.store.journal import participant_at
@@ -28,6 +28,8 @@ from splinter.store.operations import (
     store_find_at,
     store_goodbye,
     store_last_version,
+    store_prefetch,
+    store_prefetch_object,
 )
 from splinter.store.publication import EXPECT_ABSENT
 from splinter.store.records import Account, Part
@@ -188,28 +190,21 @@ def _multiget(w: int, header: int, key_length: int, value_length: int) -> int:
     store = worker.store
     tenant, table = request.tenant, request.table
     snapshot, now = snapshot_of(store, tenant), turn_now(store, worker.index)
-    reply = worker.scratch  # the keys still stand where the reply goes
+    reply, hashes = worker.scratch, worker.scratch + limits.CHUNK_BYTES  # the keys still stand where the reply goes
     most = body_bytes_max(w, header)
     has_versions = request.object_version == MULTIGET_VERSIONS
     value_at = 12 if has_versions else 4  # behind the beginning of an answer
-    used = 0
     at = header + HEADER_BYTES + key_length
-    end = at + value_length
-    keys = 0
-    while at < end:
-        if end - at < 2 or keys == limits.MULTIGET_KEYS_MAX:
-            return refuse(w, header, Status.BAD_LENGTH)
+    status, keys = _look_ahead(store, tenant, table, at, at + value_length, hashes)
+    if status != Status.OK:
+        return refuse(w, header, status)
+    used = 0
+    for number in range(keys):
         size = load16(at)
-        at += 2
-        if size < 1 or size > limits.KEY_BYTES_MAX:
-            return refuse(w, header, Status.BAD_KEY)
-        if size > end - at:
-            return refuse(w, header, Status.BAD_LENGTH)
-        found = store_find_at(store, tenant, table, at, size, 0, snapshot)
+        found = store_find_at(store, tenant, table, at + 2, size, load64(hashes + number * 8), snapshot)
         if found == UNKNOWN:
             return refuse(w, header, Status.BUSY)
-        at += size
-        keys += 1
+        at += 2 + size
         if used + 4 > most:
             break
         if found == 0:
@@ -237,3 +232,27 @@ def _multiget(w: int, header: int, key_length: int, value_length: int) -> int:
         used += value_at + value_size
     copy_bytes(header + HEADER_BYTES, reply, used)
     return finish(w, header, Status.OK, 0, used)
+
+
+@njit(cache=True)
+def _look_ahead(store: int, tenant: int, table: int, at: int, end: int, hashes: int) -> tuple[int, int]:
+    """Check the keys of a multiget, and ask for the memory that their look-ups need first; note the hashes.
+
+    Returns (status, how many they are).
+    """
+    keys = 0
+    while at < end:
+        if end - at < 2 or keys == limits.MULTIGET_KEYS_MAX:
+            return Status.BAD_LENGTH, 0
+        size = load16(at)
+        at += 2
+        if size < 1 or size > limits.KEY_BYTES_MAX:
+            return Status.BAD_KEY, 0
+        if size > end - at:
+            return Status.BAD_LENGTH, 0
+        store64(hashes + keys * 8, store_prefetch(store, tenant, table, at, size))
+        keys += 1
+        at += size
+    for number in range(keys):
+        store_prefetch_object(store, load64(hashes + number * 8))
+    return Status.OK, keys
