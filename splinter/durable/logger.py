@@ -19,6 +19,7 @@ was written twice is passed over when it is replayed.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -124,14 +125,20 @@ class Logger:
         self._state = state or DiskState()
         walk_ends(store.address)  # an earlier log process may have been in the middle of one
         for unfinished in paths.snapshots.glob("*.new"):
-            paths.disk.remove(unfinished)
+            with contextlib.suppress(OSError):  # a disk that takes nothing at present; who writes one removes it first
+                paths.disk.remove(unfinished)
         whole = snapshots_in(paths.snapshots)
+        kept_from = first_group(whole[-1]) if whole else 1
         if Confirmed(paths.log).is_damaged:
             _log.error("%s is damaged: the log's end is found by reading all of it", paths.log / CONFIRMED)
-        number = next_group(paths.log, paths.identity, first_group(whole[-1]) if whole else 1, paths.disk)
+        number = next_group(paths.log, paths.identity, kept_from, paths.disk)
+        self._hold = self._state.look_at_hold()  # of a backup, as this turn has found it: no file is removed or used again
+        if not self._hold:  # what a predecessor left that was not to be removed yet, or that it did not come to
+            self._forget_snapshots(whole)
         self._writer = LogWriter(
-            paths.log, paths.identity, number, disk=paths.disk, segment_bytes=paths.segment_bytes, clock=lambda: store.now_ns
-        )
+            paths.log, paths.identity, number, disk=paths.disk, segment_bytes=paths.segment_bytes,
+            kept_from=0 if self._hold else kept_from, clock=lambda: store.now_ns,
+        )  # fmt: skip
         self._snapshot: _Snapshot | None = None
         self._snapshot_at = 0.0  # not before this time, monotonic seconds
         self._has_failed = False  # the log cannot be written
@@ -145,8 +152,8 @@ class Logger:
         self._seen = rings.heads()
         self._flush_seconds = 0.0  # that the last one took
         self._under_way = 0  # bytes that it wrote, and that came meanwhile
-        self._hold = 0  # of a backup, as this turn has found it: no file is removed or used again
-        self._forgettable: tuple[Path, int] | None = None  # a snapshot that is whole, and the log's first group behind it
+        # A snapshot that is whole, and the log's first group behind it, while what is older was not let go of
+        self._forgettable = (whole[-1], kept_from) if whole and self._hold else None
 
     # --- turns -------------------------------------------------------------------------------------------------------
 
@@ -264,11 +271,28 @@ class Logger:
         if self._forgettable is None or self._hold:
             return
         path, first = self._forgettable
-        for older in snapshots_in(self._paths.snapshots):
-            if older < path:
-                self._paths.disk.remove(older)
+        self._forget_snapshots([*(older for older in snapshots_in(self._paths.snapshots) if older < path), path])
         self._writer.forget_before(first)
         self._forgettable = None
+
+    def _forget_snapshots(self, whole: list[Path]) -> None:
+        """Remove all but the last, which are older."""
+        try:
+            if len(whole) > 1:
+                self._paths.disk.sync_folder(self._paths.snapshots)  # who gave the last one its name may have died before that
+            for older in whole[:-1]:
+                self._paths.disk.remove(older)
+        except OSError as error:  # the next snapshot has it done
+            _log.warning("an old snapshot in %s cannot be removed: %s", self._paths.snapshots, error.strerror)
+
+    def try_again(self) -> None:
+        """After a failure: let go of what nobody needs any more, as that may be the room that was lacking, and go on. Raises
+        :class:`LogFailedError` and :class:`DamageError`."""
+        self._hold = self._state.look_at_hold()
+        if self._snapshot is not None and self._snapshot.path is not None:  # no turn has come to its end since
+            self._forgettable = self._snapshot.path, self._snapshot.first
+        self._forget()
+        self._writer.recover()
 
     def close(self) -> None:
         """End, when nothing is under way."""
@@ -288,7 +312,7 @@ class Logger:
             ends = bool(ending)  # asked before the turn looks at what there is
             try:
                 if self._has_failed:
-                    self._writer.recover()
+                    self.try_again()
                     self._has_failed = False
                     self._tell_refusal()
                     _log.warning("the disk takes writes again")

@@ -111,11 +111,12 @@ class LogWriter:
         *,
         disk: Disk | None = None,
         segment_bytes: int = limits.LOG_SEGMENT_BYTES,
+        kept_from: int = 0,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """``number``: of the next group; ``clock``: the store's. Raises :class:`LogFailedError` when there is no room for a
-        segment."""
-        self._clock = clock
+        """``number``: of the next group; ``kept_from``: of the first one that is still needed; ``clock``: the store's. Raises
+        :class:`LogFailedError` when there is no room for a segment."""
+        self._clock, self._kept_from = clock, kept_from
         self._folder, self._identity, self._boot = folder, identity, boot_digest()
         self._disk, self._segment_bytes = disk or Disk(), segment_bytes
         self._confirmed = Confirmed(folder)
@@ -204,9 +205,11 @@ class LogWriter:
     # --- segments ----------------------------------------------------------------------------------------------------
 
     def _begin_segment(self) -> None:
-        """Go on in a new segment: a spare one, or one that is made now."""
+        """Go on in a new segment: a spare one, or one that is made now. First what is not needed goes: it may be what has used
+        up the room."""
         if self._helper is not None:
             self._helper.join()
+        self._forget()
         spares = names_in(self._folder, ".spare")
         spare = spares[0] if spares else self._make_spare()
         path = self._folder / f"{int(self._last_stem()) + 1:08d}.log"
@@ -262,11 +265,14 @@ class LogWriter:
         return path
 
     def forget_before(self, number: int) -> None:
-        """Let go of segments that hold earlier groups only. Raises :class:`LogFailedError`."""
-        self._attempt(lambda: self._forget_before(number))
+        """Let go of segments that hold earlier groups only; after a failure when it is recovered from. Raises
+        :class:`LogFailedError`."""
+        self._kept_from = number
+        if self._wrong is None:
+            self._attempt(self._forget)
 
-    def _forget_before(self, number: int) -> None:
-        while len(self._begins) > 1 and self._begins[1][0] <= number:
+    def _forget(self) -> None:
+        while len(self._begins) > 1 and self._begins[1][0] <= self._kept_from:
             _, path = self._begins[0]
             spare = path.with_suffix(".spare")
             is_whole = path.stat().st_size == self._segment_bytes
@@ -275,6 +281,7 @@ class LogWriter:
             else:
                 self._disk.remove(path)
             self._begins.pop(0)
+        self._kept_from = 0  # a later segment does not take it up: a backup may read files by then
 
     def close(self) -> None:
         """End. A segment in which nothing stands is the next writer's: who begins and ends in vain takes up no room."""
