@@ -183,7 +183,6 @@ def _room_for_client(tenant_account: int) -> int:
 @njit(cache=True)
 def _create(store: int, me: int, tenant: int, claim: int) -> int:
     account_at, claimed = account_of(store, tenant), Claim(claim)
-    account = Account(account_at)
     clients_expire(store, me, tenant, claimed.now_ns)
     status = _room_for_client(account_at)
     if status != Status.OK and _give_way(store, me, tenant, claimed.now_ns):
@@ -191,8 +190,15 @@ def _create(store: int, me: int, tenant: int, claim: int) -> int:
     if status == Status.QUOTA_EXCEEDED and evict_for(store, me, tenant, class_bytes(_CLASS), 0):
         status = _room_for_client(account_at)
         status = Status.BUSY if status == Status.QUOTA_EXCEEDED else status
-    if status != Status.OK:
-        return status
+    return make_record(store, me, tenant, claim) if status == Status.OK else status
+
+
+@njit(cache=True)
+def make_record(store: int, me: int, tenant: int, claim: int) -> int:
+    """Make the record of the claim's client, which has none, however many there are. The caller holds the tenant's lock.
+    Returns OK, or why there is no memory for it."""
+    account_at, claimed = account_of(store, tenant), Claim(claim)
+    account = Account(account_at)
     used_after, clients = account.bytes_used + class_bytes(_CLASS), account.clients
     slot = peek_slot(store, me, _CLASS)
     if slot < 0:

@@ -14,7 +14,7 @@ from splinter.errors import Status
 from splinter.native.atomics import copy_bytes, less_unsigned, load64, store64
 from splinter.store.accounts import account_of
 from splinter.store.classes import class_for
-from splinter.store.clients import claim_begin, find_client, forget_client, result_at
+from splinter.store.clients import claim_begin, find_client, forget_client, make_record, result_at
 from splinter.store.commit_layout import CHANGED_BYTES, CHANGED_CLIENT, CHANGED_DELETED, LOGGED_BYTES
 from splinter.store.hashing import identity_of, store_hash
 from splinter.store.index import find_entry, word_object
@@ -43,7 +43,7 @@ from splinter.store.objects import (
     object_value_length,
 )
 from splinter.store.operations import fill_object
-from splinter.store.outcomes import RECORDED, Outcome, outcome_kind, record_outcome
+from splinter.store.outcomes import Outcome, outcome_kind, record_outcome
 from splinter.store.parts import is_sound
 from splinter.store.publication import place, unlink
 from splinter.store.records import Account, Changed, Claim, Client, Descriptor, Logged, Object, Participant, Result
@@ -74,9 +74,9 @@ def restore_entry(store: int, p: int, entry: int) -> int:
         return Status.BUSY
     status: int = Status.OK
     if logged.word != 0:  # first: it may remove the body of an older reply, in the place of which there is a new one
-        _record(store, me, tenant, entry)
+        status = _record(store, me, tenant, entry)
     at = entry + LOGGED_BYTES
-    for _ in range(logged.changes):
+    for _ in range(logged.changes if status == Status.OK else 0):
         part = Changed(at)
         table, key, key_length, value_length = part.table, at + CHANGED_BYTES, part.key_length, part.value_length
         is_put = value_length != CHANGED_DELETED and value_length != CHANGED_CLIENT
@@ -87,7 +87,7 @@ def restore_entry(store: int, p: int, entry: int) -> int:
             value = key + key_length
             status = _put(store, me, tenant, table, key, key_length, value, form, part.expires, logged.sequence)
         elif form == CHANGED_CLIENT:
-            claim_begin(store, me, tenant, _claim(me, load64(key), logged.acknowledged, logged.acknowledged), Status.OK)
+            status = _begin(store, me, tenant, _claim(me, load64(key), logged.acknowledged, logged.acknowledged))
         else:
             _delete(store, me, tenant, table, key, key_length, logged.sequence)
         if status != Status.OK:
@@ -98,14 +98,27 @@ def restore_entry(store: int, p: int, entry: int) -> int:
 
 
 @njit(cache=True)
-def _record(store: int, me: int, tenant: int, entry: int) -> None:
-    """Record what an entry says was recorded of a client's request."""
+def _record(store: int, me: int, tenant: int, entry: int) -> int:
+    """Record what an entry says was recorded of a client's request. Returns a status as :func:`_begin`."""
     logged = Logged(entry)
-    claimed = _claim(me, logged.client, logged.request, logged.acknowledged)
-    status = claim_begin(store, me, tenant, claimed, Status.OK)
-    entry_of_result = Claim(claimed).entry
-    if (status == Status.OK or status == RECORDED) and entry_of_result != 0:
-        record_outcome(entry_of_result, logged.word, logged.value)
+    claim = _claim(me, logged.client, logged.request, logged.acknowledged)
+    status = _begin(store, me, tenant, claim)
+    if status == Status.OK and Claim(claim).entry != 0:  # else the client waits for it no longer
+        record_outcome(Claim(claim).entry, logged.word, logged.value)
+    return status
+
+
+@njit(cache=True)
+def _begin(store: int, me: int, tenant: int, claim: int) -> int:
+    """Find the record of the claim's client, or make it, and bring it up to the claim. Which clients had to leave is in the
+    log: none is refused here, and none gives way. Returns OK, or why there is no memory for the record."""
+    claimed = Claim(claim)
+    if claimed.acknowledged != 0 and find_client(store, tenant, claimed.at.client) == 0:
+        status = make_record(store, me, tenant, claim)
+        if status != Status.OK:
+            return status
+    claim_begin(store, me, tenant, claim, Status.OK)
+    return Status.OK
 
 
 @njit(cache=True)
@@ -334,8 +347,7 @@ def _restore_copy(store: int, me: int, tenant: int, at: int) -> int:
     if table in (_TABLE_EXTENSIONS, limits.TABLE_ROSTER):
         return Status.OK
     if table == _TABLE_CLIENTS and key_length == CLIENT_KEY_BYTES:
-        _restore_client(store, me, tenant, at)
-        return Status.OK
+        return _restore_client(store, me, tenant, at)
     identity = identity_of(tenant, table, key_length)
     word = find_entry(store, store_hash(store, identity, key, key_length), identity, key, key_length)[1]
     if word != 0 and Object(word_object(store, word)).version > Object(at).version:
@@ -345,11 +357,12 @@ def _restore_copy(store: int, me: int, tenant: int, at: int) -> int:
 
 
 @njit(cache=True)
-def _restore_client(store: int, me: int, tenant: int, copy: int) -> None:
-    """Make a client's record again from the copy of its slot, or bring it up to date."""
+def _restore_client(store: int, me: int, tenant: int, copy: int) -> int:
+    """Make a client's record again from the copy of its slot, or bring it up to date. Returns a status as :func:`_begin`."""
     client = Client(copy + CLIENT_AT)
     acknowledged = client.acknowledged
-    claim_begin(store, me, tenant, _claim(me, load64(copy + O_KEY), acknowledged, acknowledged), Status.OK)
+    status = _begin(store, me, tenant, _claim(me, load64(copy + O_KEY), acknowledged, acknowledged))
     record = find_client(store, tenant, copy + O_KEY)
-    if record != 0:
+    if status == Status.OK and record != 0:
         copy_bytes(Client(record).results, client.results, _WINDOW * RESULT_BYTES)
+    return status
