@@ -46,8 +46,6 @@ def backup(
 
     began = time.monotonic()
     with find_server(instance, None).admin() as admin, _held(admin) as (number, held):
-        if not held.folder.is_dir():
-            raise ServerError(f"the server's data folder {held.folder} is not to be seen here: does it run in a container?")
         sign = _SignOfLife(admin, number)
         with shown("copying, verifying") as show:
 
@@ -76,8 +74,14 @@ class _SignOfLife:
 @contextlib.contextmanager
 def _held(admin: Admin) -> Iterator[tuple[int, Held]]:
     """Have the files stay where they are for the block: the backup's number, and what it is to copy."""
-    from splinter.durable.backup import Held
+    from splinter.durable.backup import Held, kept_tenants
 
+    where = admin.begin_backup()
+    admin.end_backup(int(where["number"]))
+    folder = Path(where["folder"])
+    if not folder.is_dir():
+        raise ServerError(f"the server's data folder {folder} is not to be seen here: does it run in a container?")
+    kept = kept_tenants(folder)  # before the files stay where they are: what becomes void from then on is seen
     told = admin.begin_backup()
     number, deadline = int(told["number"]), time.monotonic() + limits.BACKUP_ANSWER_SECONDS
     try:
@@ -85,7 +89,7 @@ def _held(admin: Admin) -> Iterator[tuple[int, Held]]:
             if time.monotonic() > deadline:
                 raise ServerError("the server's disk does not catch up: see 'durability' in 'splinter stats'")
             time.sleep(_POLL_SECONDS)
-        yield number, Held(Path(told["folder"]), told["identity"], answer["group"], answer["snapshot"])
+        yield number, Held(folder, told["identity"], answer["group"], answer["snapshot"], kept)
     finally:
         with contextlib.suppress(Exception):  # it ends by itself
             admin.end_backup(number)

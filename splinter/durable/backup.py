@@ -1,15 +1,20 @@
 """A copy of a data folder that a server has meanwhile: made beside the name that it gets when all of it was verified.
 
 The server has the files of log and snapshots stay where they are (``splinter.durable.disk_state``), and has told which group of
-the log is the last that the copy is to have. What is copied is that, and no later group; then the catalog, which is never
-behind the log; then compiled code. As long as the copy is not whole it has no catalog under its name, and a file that no data
+the log is the last that the copy is to have. What is copied is first the catalog, which is never behind the log; then the log
+up to that group, and compiled code. As long as the copy is not whole it has no catalog under its name, and a file that no data
 folder has: so no server starts from it.
+
+A catalog that is ahead of the log is good, but for what it says is void: a tenant of which nothing was kept any more, and then
+again, is kept from a snapshot on that the copy does not have. So whoever makes a copy looks at that before it begins
+(:func:`kept_tenants`), and gives up when it has changed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import shutil
 import sqlite3
@@ -18,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from splinter import limits
-from splinter.durable.catalog import Catalog
+from splinter.durable.catalog import Catalog, TenantRow
 from splinter.durable.files import Disk, mapped
 from splinter.durable.folder import CATALOG, CODE, LOG, SNAPSHOTS
 from splinter.durable.groups import GROUP_BYTES, DamageError, header_at, span
@@ -26,6 +31,7 @@ from splinter.durable.log_reader import LogReader
 from splinter.durable.segments import CONFIRMED, Confirmed, segments_in
 from splinter.durable.snapshots import SnapshotReader, snapshot_name
 from splinter.errors import DataFolderError, ServerError
+from splinter.store.layout import DURABILITY_NONE
 
 _UNFINISHED = "unfinished"  # no name of a data folder's: a server refuses what has it
 _PIECE_BYTES = 1 << 20
@@ -42,6 +48,7 @@ class Held:
     identity: int
     group: int
     snapshot: int | None
+    kept: dict[int, tuple[int, int]]  # as kept_tenants() has said before the files began to stay where they are
 
 
 @dataclass
@@ -100,12 +107,12 @@ class Backup:
             self.progress.total = 2 * sum(piece.size for piece in pieces)
             for name in (LOG, SNAPSHOTS, CODE):
                 (folder / name).mkdir(_MODE)
+            self._copy_catalog(folder)
             for piece in pieces:
                 self._copy(piece, folder)
         confirmed = Confirmed(folder / LOG)
         confirmed.number = self.held.group
         self._sync(folder / LOG / CONFIRMED)
-        self._copy_catalog(folder)
         for path in (folder / LOG, folder / SNAPSHOTS, folder / CODE, folder):
             self.disk.sync_folder(path)
         try:
@@ -203,6 +210,7 @@ class Backup:
         identity, first = self.held.identity, self.held.snapshot or 1
         with contextlib.closing(Catalog(folder / (CATALOG + ".new"))) as catalog:
             catalog.verify()
+            self._require_same_is_kept(catalog.tenants())
         if self.held.snapshot is not None:
             for group in SnapshotReader(folder / SNAPSHOTS / snapshot_name(first), identity):
                 self.progress.add(len(group.payload))
@@ -211,6 +219,16 @@ class Backup:
             self.progress.add(len(group.payload))
         if log.number != self.held.group + 1 or log.torn:
             raise DamageError(folder / LOG, 0, f"it ends with group {log.number - 1} and not with {self.held.group}")
+
+    def _require_same_is_kept(self, rows: list[TenantRow]) -> None:
+        """Raise :class:`ServerError` when the log that was copied has not what the catalog's rows say."""
+        for row in rows:
+            generation, void_until = self.held.kept.get(row.id, (0, 0))
+            is_kept = row.durability != DURABILITY_NONE and row.void_until == void_until
+            if row.is_there and row.generation == generation and not is_kept:
+                raise ServerError(
+                    f"the durability of tenant {row.id} was changed meanwhile: nothing of the backup is left, try again"
+                )
 
     def _name(self, folder: Path, target: Path) -> None:
         self.progress.confirm()
@@ -223,6 +241,18 @@ class Backup:
         except OSError:
             self.disk.rename(target, folder)
             raise
+
+
+def kept_tenants(folder: Path) -> dict[int, tuple[int, int]]:
+    """Of each tenant of a folder whose objects are kept its generation, and up to which of its changes all is void. Raises
+    :class:`ServerError`."""
+    path = folder.absolute() / CATALOG
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)) as base:
+            rows = [TenantRow(**json.loads(text)) for (text,) in base.execute("SELECT row FROM tenants")]
+    except (sqlite3.Error, ValueError, TypeError) as error:
+        raise ServerError(f"the catalog {path} cannot be read: {error}") from error
+    return {row.id: (row.generation, row.void_until) for row in rows if row.is_there and row.durability != DURABILITY_NONE}
 
 
 def _opened(folder: Path, name: str, stack: contextlib.ExitStack) -> _Piece:

@@ -7,14 +7,14 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from splinter import limits
-from splinter.durable.backup import Backup, Held, Progress
+from splinter.durable.backup import Backup, Held, Progress, kept_tenants
 from splinter.durable.catalog import TenantRow
 from splinter.durable.disk_state import DiskState
 from splinter.durable.files import Disk
@@ -22,7 +22,7 @@ from splinter.durable.folder import DataFolder
 from splinter.durable.logger import Logger, Paths
 from splinter.durable.recovery import recover
 from splinter.errors import DataFolderError, ServerError
-from splinter.store.layout import DURABILITY_ALWAYS
+from splinter.store.layout import DURABILITY_ALWAYS, DURABILITY_NONE
 from splinter.store.log import LogRings
 from splinter.store.store import Store
 from tests.support.logs import logged, state_of
@@ -59,12 +59,12 @@ class World:
 
     def hold(self) -> tuple[int, Held]:
         """As control process and log process do."""
-        number = self.state.begin_hold(SECONDS)
+        kept, number = kept_tenants(self.folder.path), self.state.begin_hold(SECONDS)
         assert number is not None and self.state.answer(number) is None
         self.logger.turn()
         answer = self.state.answer(number)
         assert answer is not None
-        return number, Held(self.folder.path, self.folder.catalog.identity, *answer)
+        return number, Held(self.folder.path, self.folder.catalog.identity, *answer, kept)
 
     def back_up(self, held: Held, disk: Disk | None = None, tell: Callable[[int, int], None] = lambda *_: None) -> int:
         """Make the copy."""
@@ -355,5 +355,39 @@ def test_the_folder_of_another_server_is_not_copied(world: World) -> None:
     world.put(0, 5)
     _, held = world.hold()
     with pytest.raises(ServerError):
-        world.back_up(Held(held.folder, held.identity + 2, held.group, held.snapshot))
+        world.back_up(replace(held, identity=held.identity + 2))
     assert left(world) == []
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["not kept", "kept again"])
+def test_what_is_not_kept_any_more_is_not_lost_in_a_copy_without_a_word(world: World, again: bool) -> None:
+    """The catalog is copied as it is now, the log as it was: what was acknowledged would be void."""
+    world.put(0)
+    world.take_snapshot()
+    world.put(40)
+    _, held = world.hold()
+    catalog, void_until = world.folder.catalog, int(world.store.accounts["number"][TENANT]) + 1
+    catalog.put_tenants([replace(ROW, durability=DURABILITY_NONE)])
+    if again:
+        catalog.put_tenants([replace(ROW, void_until=void_until)])
+    with pytest.raises(ServerError, match=f"the durability of tenant {TENANT} was changed meanwhile.*try again"):
+        world.back_up(held)
+    assert left(world) == []
+
+
+def test_a_copy_does_not_wait_for_what_changes_later(world: World) -> None:
+    """The catalog is copied first: however long the rest takes, it is not ahead of the log by more than a moment."""
+    world.put(0)
+    expected = state_of(world.store, TENANT)
+    _, held = world.hold()
+    world.back_up(held, tell=lambda *_: world.folder.catalog.put_tenants([replace(ROW, durability=DURABILITY_NONE)]))
+    assert restored(world.target) == expected
+
+
+@pytest.mark.parametrize("row", [replace(ROW, is_there=False), replace(ROW, generation=GENERATION + 1, void_until=1 << 40)])
+def test_a_tenant_that_is_removed_meanwhile_does_not_keep_others_from_being_copied(world: World, row: TenantRow) -> None:
+    world.put(0, 5)
+    _, held = world.hold()
+    world.folder.catalog.put_tenants([row])
+    world.back_up(held)
+    assert left(world) == ["copy"]
