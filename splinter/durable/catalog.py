@@ -112,12 +112,15 @@ class Catalog:
                 self._prepare()
                 # Of the folder: random, in the header of every group of its files
                 self.identity = int(self._meta("identity") or 0)
+            if self.identity == 0:
+                raise self._damage("the folder's identity")
         except ControlError as error:
             raise DataFolderError(str(error)) from error.__cause__
 
     def _open(self) -> sqlite3.Connection:
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # tokens are nobody else's business
         base = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        base.text_factory = _decoded
         base.execute("PRAGMA journal_mode = DELETE")
         base.execute("PRAGMA synchronous = EXTRA")
         base.execute("PRAGMA cell_size_check = ON")
@@ -209,10 +212,11 @@ class Catalog:
         for key, row, checksum in select("SELECT id, row, checksum FROM tenants").fetchall():
             if checksum != _checksum(key, row):
                 found.append((f"tenant {key}, with its objects and extensions", _FORGET_TENANT, (key,)))
-        for tenant, name, row, checksum in select("SELECT tenant, name, row, checksum FROM extensions").fetchall():
+        columns = "tenant, name, CAST(name AS BLOB), row, checksum"
+        for tenant, name, key, row, checksum in select(f"SELECT {columns} FROM extensions").fetchall():
             if checksum != _checksum(f"{tenant}.{name}", row):
-                statement = "DELETE FROM extensions WHERE tenant = ? AND name = ?"
-                found.append((f"extension {name!r} of tenant {tenant}", statement, (tenant, name)))
+                statement = "DELETE FROM extensions WHERE tenant = ? AND CAST(name AS BLOB) = ?"
+                found.append((f"extension {name!r} of tenant {tenant}", statement, (tenant, key)))
         for number, tenant, row, checksum in select("SELECT number, tenant, row, checksum FROM history").fetchall():
             if checksum != _checksum(tenant, row):
                 found.append((f"an event of tenant {tenant}", "DELETE FROM history WHERE number = ?", (number,)))
@@ -238,7 +242,10 @@ class Catalog:
     def _meta(self, name: str) -> str | None:
         with self._told():
             row = self._base.execute("SELECT value, checksum FROM meta WHERE name = ?", (name,)).fetchone()
-        if row is not None and row[1] != _checksum(name, row[0]):
+            all_rows = self._base.execute("SELECT name, value, checksum FROM meta").fetchall() if row is None else []
+        # What is not there may be what has another name by a flipped bit.
+        is_damaged = row is not None and row[1] != _checksum(name, row[0])
+        if is_damaged or any(checksum != _checksum(key, value) for key, value, checksum in all_rows):
             raise self._damage(f"meta {name!r}")
         return None if row is None else str(row[0])
 
@@ -372,8 +379,13 @@ class Catalog:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter: SQLite's message quotes what is damaged
             raise ControlError(f"the catalog {self._path} cannot be used: {error}", "catalog_failed") from error
+
+
+def _decoded(text: bytes) -> str:
+    """A text of the file: what is no UTF-8 is damaged, which its checksum tells then."""
+    return text.decode(errors="replace")
 
 
 def _event(row: ExtensionRow, what: str) -> Event:

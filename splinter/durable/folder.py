@@ -47,6 +47,7 @@ class DataFolder:
             self.log, self.snapshots, self.code = self.path / LOG, self.path / SNAPSHOTS, self.path / CODE
             for folder in (self.log, self.snapshots, self.code):
                 folder.mkdir(mode=_MODE, exist_ok=True)
+            self._require_catalog()
             self.catalog = Catalog(self.path / CATALOG)
         except OSError as error:
             os.close(self._lock)
@@ -60,6 +61,15 @@ class DataFolder:
         names = {entry.name for entry in self.path.iterdir()}
         if names and CATALOG not in names and (others := sorted(names - _OURS)):
             raise DataFolderError(f"{self.path} is no data folder: it holds {others[0]!r}; name an empty or a new one")
+
+    def _require_catalog(self) -> None:
+        """Make no new catalog beside a log: it would have another identity, and know nobody whose objects there are."""
+        catalog = self.path / CATALOG
+        is_missing = not catalog.exists() or catalog.stat().st_size == 0
+        if is_missing and any(any(folder.iterdir()) for folder in (self.log, self.snapshots)):
+            raise DataFolderError(
+                f"the data folder {self.path} has a log, but no catalog: restore {CATALOG}, or all of a backup"
+            )
 
     def _take_lock(self) -> None:
         deadline = time.monotonic() + _DYING_SECONDS_MAX

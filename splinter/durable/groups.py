@@ -113,9 +113,20 @@ def header_at(data: np.ndarray, place: int, folder: int) -> np.void | None:
         return None
     raw = data[place : place + GROUP_BYTES]
     header: np.void = np.frombuffer(raw, GROUP)[0]
-    if header["magic"] != _MAGIC or header["folder"] != folder:
+    return header if header["folder"] == folder and _is_whole(raw, header) else None
+
+
+def folder_at(data: np.ndarray) -> int | None:
+    """The identity of the folder to which the whole header belongs that a file's bytes begin with; None: with none."""
+    raw = data[:GROUP_BYTES]
+    if len(raw) < GROUP_BYTES:
         return None
-    return header if crc32c.crc32c(raw[: GROUP_BYTES - 4].data) == header["header_crc"] else None
+    header: np.void = np.frombuffer(raw, GROUP)[0]
+    return int(header["folder"]) if _is_whole(raw, header) else None
+
+
+def _is_whole(raw: np.ndarray, header: np.void) -> bool:
+    return bool(header["magic"] == _MAGIC and crc32c.crc32c(raw[: GROUP_BYTES - 4].data) == header["header_crc"])
 
 
 def group_at(data: np.ndarray, place: int, folder: int) -> Group | None:

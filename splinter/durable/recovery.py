@@ -12,12 +12,14 @@ import numpy as np
 
 from splinter import limits
 from splinter.durable.catalog import TenantRow
-from splinter.durable.folder import DataFolder
-from splinter.durable.groups import DamageError, Group, Kind
+from splinter.durable.files import mapped
+from splinter.durable.folder import CATALOG, DataFolder
+from splinter.durable.groups import GROUP_BYTES, DamageError, Group, Kind, folder_at
 from splinter.durable.log_reader import LogReader
 from splinter.durable.replay import DamagedEntryError, Replay
-from splinter.durable.segments import CONFIRMED, Confirmed
+from splinter.durable.segments import CONFIRMED, Confirmed, segments_in
 from splinter.durable.snapshots import SnapshotReader, first_group, places_in, snapshots_in
+from splinter.errors import DataFolderError
 from splinter.store.clock import set_clock
 from splinter.store.layout import DURABILITY_NONE
 from splinter.store.store import Store
@@ -71,6 +73,7 @@ def recover(
         tell(f"left out: {damage}")
 
     identity, first = folder.catalog.identity, 1
+    _refuse_others_files(folder)
     given = salvage if salvages else None
     if snapshots := snapshots_in(folder.snapshots):
         newest = snapshots[-1]
@@ -101,6 +104,14 @@ def recover(
     confirmed.number = log.number - 1
     is_exact = not damages[0] and not waiting and not log.torn
     return Recovered(replay.objects, replay.entries, time.monotonic() - began, log.torn, is_exact)
+
+
+def _refuse_others_files(folder: DataFolder) -> None:
+    """Raise :class:`splinter.errors.DataFolderError` when log and snapshots are whole, and another folder's than the catalog:
+    that is no damage, and nothing to be left out."""
+    for path in (*snapshots_in(folder.snapshots), *segments_in(folder.log)):
+        if (other := folder_at(mapped(path)[:GROUP_BYTES])) not in (None, folder.catalog.identity):
+            raise DataFolderError(f"{path} is of another data folder ({other:x}) than {CATALOG} ({folder.catalog.identity:x})")
 
 
 def _begin_first(replay: Replay, snapshot: Path, identity: int) -> None:
