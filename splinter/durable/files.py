@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 from collections.abc import Sequence
@@ -34,6 +35,11 @@ class Disk:
     def sync(self, descriptor: int) -> None:
         """Return when what was written is on the disk."""
         os.fdatasync(descriptor)
+
+    def require_name(self, descriptor: int) -> None:
+        """Raise :class:`OSError` when a file was removed: what it holds is nowhere when it is closed."""
+        if os.fstat(descriptor).st_nlink == 0:
+            raise OSError(errno.ENOENT, "the file was removed")
 
     def sync_folder(self, folder: Path) -> None:
         """Return when the names in a folder are on the disk."""

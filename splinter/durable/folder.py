@@ -1,7 +1,7 @@
 """The data folder of a server: what lies where, who has it, and of which version it is.
 
 ======================= =============================================================================================
-``lock``                held (flock) as long as a server has the folder; holds its process number
+``lock``                held (flock) as long as a server has the folder, as is the folder itself; holds its process number
 ``splinter.db``         the catalog (:mod:`splinter.durable.catalog`)
 ``log/``                the change log (:mod:`splinter.durable.segments`)
 ``snapshots/``          snapshots (:mod:`splinter.durable.snapshots`)
@@ -11,9 +11,10 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import fcntl
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -33,27 +34,31 @@ class DataFolder:
 
     def __init__(self, path: Path) -> None:
         """Make the folder, if there is none, or open it. Raises :class:`DataFolderError` when that cannot be."""
-        self.path = path.absolute()
+        # A link may be given another folder while this one is served: then that one's files would be removed, and written
+        self.path = Path(os.path.realpath(path))
+        self._locks = list[int]()
         try:
             self.path.mkdir(mode=_MODE, parents=True, exist_ok=True)
             self._refuse_foreign()
-            self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._locks.append(os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))  # the file may be removed
+            self._locks.append(os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except FileExistsError:
             raise DataFolderError(f"the data folder {path} is a file") from None
         except OSError as error:
+            self._let_go()
             raise DataFolderError(f"the data folder {path} cannot be used: {error.strerror}") from None
         try:
-            self._take_lock()
+            self._take_locks()
             self.log, self.snapshots, self.code = self.path / LOG, self.path / SNAPSHOTS, self.path / CODE
             for folder in (self.log, self.snapshots, self.code):
                 folder.mkdir(mode=_MODE, exist_ok=True)
             self._require_catalog()
             self.catalog = Catalog(self.path / CATALOG)
         except OSError as error:
-            os.close(self._lock)
+            self._let_go()
             raise DataFolderError(f"the data folder {path} cannot be used: {error.strerror}") from None
         except BaseException:
-            os.close(self._lock)
+            self._let_go()
             raise
 
     def _refuse_foreign(self) -> None:
@@ -71,26 +76,38 @@ class DataFolder:
                 f"the data folder {self.path} has a log, but no catalog: restore {CATALOG}, or all of a backup"
             )
 
-    def _take_lock(self) -> None:
-        deadline = time.monotonic() + _DYING_SECONDS_MAX
-        while True:
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            holder = os.pread(self._lock, 32, 0).decode(errors="replace").strip()
+    def _take_locks(self) -> None:
+        deadline, (folder, file) = time.monotonic() + _DYING_SECONDS_MAX, self._locks
+        while not (_lock(folder) and _lock(file)):
+            holder = os.pread(file, 32, 0).decode(errors="replace").strip()
             # One that was killed is gone in a moment; one that lives keeps it.
             if time.monotonic() > deadline or (holder.isdecimal() and _is_alive(int(holder))):
                 raise DataFolderError(f"the data folder {self.path} is in use by another server (pid {holder or 'unknown'})")
             time.sleep(_DYING_POLL_SECONDS)
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+        os.ftruncate(file, 0)
+        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
 
     def close(self) -> None:
         """Let go of it. Again: nothing."""
-        if self._lock >= 0:
+        if self._locks:
             self.catalog.close()
-            os.close(self._lock)
-            self._lock = -1
+            self._let_go()
+
+    def _let_go(self) -> None:
+        while self._locks:
+            os.close(self._locks.pop())
+
+
+def _lock(descriptor: int) -> bool:
+    """Whether it is locked now. A folder of a file system that cannot lock folders is: there is the file."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode) or error.errno not in (errno.EBADF, errno.EOPNOTSUPP, errno.ENOLCK):
+            raise
+    return True
 
 
 def _is_alive(pid: int) -> bool:

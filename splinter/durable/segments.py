@@ -161,6 +161,7 @@ class LogWriter:
             self._begin_segment()
         self._disk.write(self._descriptor, group, self._place)
         self._disk.sync(self._descriptor)
+        self._disk.require_name(self._descriptor)
         self._place += size
 
     def _attempt(self, what: Callable[[], None]) -> None:
