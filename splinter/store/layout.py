@@ -322,7 +322,7 @@ STORE = np.dtype(
         ("cpu_epochs", "<u8"),
         ("cpus", "<u8"),
         ("hash_words", "<u8", HASH_WORDS),  # of the hash, random
-        ("identity", "<u8"),  # of the store, random: a data folder tells by it whose changes it has
+        ("identity", "<u8"),  # random, then STARTS_BITS: a data folder tells by it whose changes it has. Writer: supervisor
         ("log_state", "<u8"),  # LOG_…. Writer: the log process
         ("walks", "<u8"),  # counts walks over the slabs for a snapshot; odd while one is under way. Writer: the log process
         ("log_gaps", "<u8"),  # times that what is not in the log began to be logged. Writer: control process

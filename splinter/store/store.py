@@ -47,7 +47,7 @@ from splinter.store.operations import store_delete, store_expire, store_find, st
 from splinter.store.reclaim import reclaim
 from splinter.store.recovery import give_up, recover
 from splinter.store.region import Region
-from splinter.store.stored import Stored, Usage
+from splinter.store.stored import STARTS_BITS, Stored, Usage
 from splinter.store.tenants import (
     scan_table,
     tenant_charge_code,
@@ -180,7 +180,7 @@ class Store:
         record["multiplier"] = secrets.randbits(64) | 1
         record["hash_words"] = [secrets.randbits(64) for _ in range(HASH_WORDS)]
         record["workers"] = participants
-        record["identity"] = secrets.randbits(63) | 1
+        record["identity"] = secrets.randbits(62 - STARTS_BITS) + 1 << STARTS_BITS
         record["epoch"] = 1
         store.participants["holder"] = np.arange(1, limits.PARTICIPANTS_MAX + 1)
         store.participants["epoch"] = EPOCH_OFFLINE

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+STARTS_BITS = 16  # of a store's identity: how often a server has gone on with it. Those above are random
+
 
 @dataclass(frozen=True)
 class Stored:

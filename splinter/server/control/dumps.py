@@ -37,6 +37,7 @@ from splinter.store.dump import (
     put_dumped,
 )
 from splinter.store.layout import DURABILITY_ALWAYS
+from splinter.store.stored import STARTS_BITS
 from splinter.wire import DUMPED_BYTES, DUMPED_STRUCT
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ class Dumps:
 
     @property
     def _identity(self) -> int:
-        return int(self._store.descriptor["identity"])
+        return int(self._store.descriptor["identity"]) >> STARTS_BITS  # who goes on with a store goes on with its dumps
 
     def _require(self, tenant: int, generation: int | None) -> None:
         """Raise :class:`UnknownTenantError` when there is no such tenant, or another one by now."""

@@ -25,7 +25,7 @@ from splinter.durable.disk_state import DiskState
 from splinter.durable.folder import DataFolder
 from splinter.durable.logger import Logger, Paths, begin
 from splinter.durable.recovery import recover
-from splinter.errors import ServerError
+from splinter.errors import ControlError, ServerError
 from splinter.net.tenants import TENANT, TENANT_ACTIVE
 from splinter.server.config import DURABILITY_DEFAULT, ServerConfig
 from splinter.server.control.homes import homes_at_start
@@ -37,6 +37,7 @@ from splinter.server.supervisor.timers import make_timer
 from splinter.server.supervisor.transports import Foundation
 from splinter.store.log import LogRings
 from splinter.store.store import Store
+from splinter.store.stored import STARTS_BITS
 from splinter.store.tenants import first_commit
 from splinter.wire import DURABILITIES
 from splinter.worker.memory import WorkerMemory
@@ -78,7 +79,7 @@ class Data:
         self._store, self._rings = store, LogRings(store, made.log, len(self._config.cores))
         rows = self.folder.catalog.tenants()
         if is_attached:
-            self._require_same_store(store)
+            self._go_on_with(store)
             _tell(f"{self._described(rows, store)}; all of it is in the store that was left")
         else:
             self._recover(store, tenants, rows, made.transport.homes_elsewhere_max)
@@ -166,12 +167,23 @@ class Data:
         except ServerError as error:
             logger.error("%s", error)
 
-    def _require_same_store(self, store: Store) -> None:
-        if self.folder.catalog.store != int(store.descriptor["identity"]):
+    def _go_on_with(self, store: Store) -> None:
+        """Count this start in the identity of a store that was left, in the folder first. So a copy of the folder that was made
+        before is not taken for it: its log lacks what comes from now on. Raises :class:`ServerError` for such a one, and for
+        the folder of another store."""
+        ours, left = self.folder.catalog.store, int(store.descriptor["identity"])
+        if not 0 <= ours - left < 1 << STARTS_BITS:  # the folder is ahead by starts that died before they had served
             raise ServerError(
                 f"the store that an earlier server of instance {self._config.instance!r} left is not the one whose changes are "
-                f"in {self.folder.path}: 'splinter serve --fresh' begins with what the folder has"
+                f"in {self.folder.path}, or has gone on with another copy of that folder: 'splinter serve --fresh' begins with "
+                f"what the folder has"
             )
+        try:
+            self.folder.catalog.store = ours + 1
+        except ControlError as error:  # a full disk is no reason not to serve what is in memory
+            _tell(f"copies of the data folder cannot be told from it until the next start: {error}")
+        else:
+            store.descriptor["identity"] = ours + 1
 
     def _recover(self, store: Store, tenants: np.ndarray, rows: list[TenantRow], elsewhere_max: int | None) -> None:
         for row in rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -222,6 +223,26 @@ def test_a_second_server_is_refused_and_a_damaged_folder_too(servers: Servers) -
     servers.end(signal.SIGTERM)
     path.write_bytes(b"x" * len(whole))
     assert "file is not a database" in refused(servers.folder)
+
+
+@pytest.mark.xdp
+@pytest.mark.parametrize("servers", TRANSPORTS[:1], indirect=True)
+def test_a_copy_from_before_is_not_taken_for_the_folder_whose_store_was_left(servers: Servers) -> None:
+    """It was made after a crash. Its log has a gap where the store went on with the folder itself."""
+    server = servers.start()
+    tenant, copy, whole = server.admin().create_tenant(7, durability="always"), servers.folder.with_name("copy"), servers.folder
+    server.client(tenant).put(b"key", b"before")
+    servers.end(signal.SIGKILL)
+    shutil.copytree(whole, copy)
+    server = servers.start()
+    assert server.client(tenant).get(b"key") == b"before"
+    server.client(tenant).put(b"key", b"later")
+    servers.end(signal.SIGKILL)
+    servers.folder = copy
+    with pytest.raises(ServerError, match="is not the one whose changes are in"):
+        servers.start()
+    servers.folder = whole
+    assert servers.start().client(tenant).get(b"key") == b"later"
 
 
 def test_settings_of_a_folder_without_one_are_refused() -> None:
