@@ -38,7 +38,7 @@ from splinter.durable.files import Disk
 from splinter.durable.groups import TENANT_PLACE, DamageError
 from splinter.durable.log_reader import next_group
 from splinter.durable.segments import CONFIRMED, Confirmed, LogFailedError, LogWriter
-from splinter.durable.snapshots import SnapshotWriter, copied, first_group, snapshots_in
+from splinter.durable.snapshots import SnapshotWriter, copied, first_group, snapshot_name, snapshots_in
 from splinter.store.log import LogRings
 from splinter.store.store import Store
 from splinter.store.walk import turns_over, walk_begins, walk_ends
@@ -251,7 +251,9 @@ class Logger:
         return not self._is_whole or self._logged_bytes > max(limits.LOG_BYTES_MIN, 2 * self._last_bytes)
 
     def begin_snapshot(self) -> None:
-        """Have one taken, of what is there now."""
+        """Have one taken, of what is there now. Raises :class:`LogFailedError`."""
+        if (self._paths.snapshots / snapshot_name(self._writer.number)).exists():  # a backup may be about to read that
+            self._writer.append([])
         self._snapshot = _Snapshot(self._store, self._rings, self._paths, self._writer.number, self._rings.gaps)
         self._logged_bytes = 0
         self._snapshot.start()

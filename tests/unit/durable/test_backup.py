@@ -5,109 +5,29 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from splinter import limits
-from splinter.durable.backup import Backup, Held, Progress, kept_tenants
+from splinter.durable.backup import Backup, Progress
 from splinter.durable.catalog import TenantRow
 from splinter.durable.disk_state import DiskState
 from splinter.durable.files import Disk
 from splinter.durable.folder import DataFolder
-from splinter.durable.logger import Logger, Paths
-from splinter.durable.recovery import recover
 from splinter.errors import DataFolderError, ServerError
 from splinter.store.layout import DURABILITY_ALWAYS, DURABILITY_NONE
-from splinter.store.log import LogRings
-from splinter.store.store import Store
-from tests.support.logs import logged, state_of
-
-TENANT, GENERATION = 1, 3
-SEGMENT_BYTES = 1 << 18
-SECONDS = 60.0
-ROW = TenantRow(TENANT, GENERATION, True, token=11, durability=DURABILITY_ALWAYS)
-
-
-@dataclass
-class World:
-    """A folder, the store that it keeps, and what writes the log."""
-
-    folder: DataFolder
-    store: Store
-    rings: LogRings
-    state: DiskState
-    logger: Logger
-    target: Path
-
-    def put(self, first: int, count: int = 40) -> None:
-        """Write some objects, and bring them to the disk a few at a time."""
-        for number in range(first, first + count):
-            self.store.put(TENANT, 0, b"key %d" % number, bytes([number % 256]) * 3000)
-            if number % 5 == 0:
-                self.logger.turn()
-
-    def take_snapshot(self) -> None:
-        """Have one taken, to its end."""
-        self.logger.begin_snapshot()
-        while self.logger.is_taking_snapshot:
-            self.logger.turn()
-
-    def hold(self) -> tuple[int, Held]:
-        """As control process and log process do."""
-        kept, number = kept_tenants(self.folder.path), self.state.begin_hold(SECONDS)
-        assert number is not None and self.state.answer(number) is None
-        self.logger.turn()
-        answer = self.state.answer(number)
-        assert answer is not None
-        return number, Held(self.folder.path, self.folder.catalog.identity, *answer, kept)
-
-    def back_up(self, held: Held, disk: Disk | None = None, tell: Callable[[int, int], None] = lambda *_: None) -> int:
-        """Make the copy."""
-        return Backup(held, self.target, Progress(tell, lambda: None), disk or Disk()).make()
-
-    def names(self) -> set[str]:
-        """Files of log and snapshots."""
-        return {path.name for folder in (self.folder.log, self.folder.snapshots) for path in folder.iterdir()}
+from tests.support.backup_worlds import GENERATION, ROW, SECONDS, TENANT, World, backup_world, left, restored
+from tests.support.logs import state_of
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    store = Store.create(limits.STORE_BYTES_MIN, participants=2)
-    store.open_tenant(TENANT, generation=GENERATION)
-    rings = logged(store, TENANT)
-    folder = DataFolder(tmp_path / "data")
-    folder.catalog.put_tenants([ROW])
-    folder.catalog.store = 77
-    state = DiskState()
-    paths = Paths(folder.log, folder.snapshots, folder.catalog.identity, segment_bytes=SEGMENT_BYTES)
-    made = World(folder, store, rings, state, Logger(store, rings, paths, state), tmp_path / "copy")
-    yield made
-    made.logger.close()
-    folder.close()
-
-
-def restored(path: Path) -> dict[str, Any]:
-    """What a server makes of a copy."""
-    folder = DataFolder(path)
-    try:
-        store = Store.create(limits.STORE_BYTES_MIN, participants=2)
-        store.open_tenant(TENANT, generation=GENERATION)
-        found = recover(folder, store, folder.catalog.tenants(), tell=lambda _: None)
-        assert found.is_exact and folder.catalog.tenants() == [ROW]
-        assert folder.catalog.store == 0  # a store in the kernel is not taken for this folder's
-        return state_of(store, TENANT)
-    finally:
-        folder.close()
-
-
-def left(world: World) -> list[str]:
-    """What there is beside the data folder."""
-    return sorted(path.name for path in world.target.parent.iterdir() if path.name != "data")
+    with backup_world(tmp_path) as made:
+        yield made
 
 
 @pytest.mark.parametrize("with_snapshot", [False, True])
@@ -154,6 +74,30 @@ def test_a_snapshot_that_becomes_whole_later_is_not_taken(world: World) -> None:
     world.take_snapshot()
     world.back_up(held)
     assert list((world.target / "snapshots").iterdir()) == []
+    assert restored(world.target) == expected
+
+
+def test_a_snapshot_does_not_take_the_place_of_one_that_is_held(world: World) -> None:
+    """Though nothing was written between the two, from which it would have another name."""
+    world.put(0)
+    world.logger.turn()
+    world.take_snapshot()
+    expected = state_of(world.store, TENANT)
+    number, held = world.hold()
+    (path,) = world.folder.snapshots.iterdir()
+    before = path.read_bytes()
+    world.store.delete(TENANT, 0, b"key 3")
+    world.take_snapshot()
+    assert path.read_bytes() == before
+    world.back_up(held)
+    assert restored(world.target) == expected
+    world.state.end_hold(number)
+    world.take_snapshot()  # and the log goes on behind empty groups
+    world.store.put(TENANT, 0, b"key 4", b"last")
+    expected = state_of(world.store, TENANT)
+    _, held = world.hold()
+    shutil.rmtree(world.target)
+    world.back_up(held)
     assert restored(world.target) == expected
 
 
