@@ -52,7 +52,7 @@ def put_many(
             if len(key) + len(value) <= channel.size.body_bytes_max():
                 break
             put_large(key, value)
-        sequence = channel.next_sequence()
+        sequence = channel.next_sequences()
         identity = identity_of(sequence)
         keys_by_identity[identity] = key
         keys_under_way.add(key)
@@ -104,7 +104,7 @@ def get_many(channel: Channel, keys: Sequence[bytes], table: int, window: int, *
                 break
             batch.append(waiting.popleft())
             body += (_U16.pack(len(key)), key)
-        sequence = channel.next_sequence()
+        sequence = channel.next_sequences()
         identity = identity_of(sequence)
         asked[identity] = batch
         asks = MULTIGET_VERSIONS if has_versions else 0

@@ -144,7 +144,7 @@ class Calls(Lifetimes, Scans):
         objects are stored and some are not.
         """
         table, window = check_table(table), check_integer("window", window)
-        channel = self._take_whole(timeout)
+        channel = self._take(timeout, limits.CLIENT_WINDOW)
         try:
             return bulk.put_many(
                 channel, items, table, window, lambda key, value: self.put(key, value, table=table, timeout=timeout)
@@ -287,12 +287,8 @@ class Calls(Lifetimes, Scans):
         """Make what the channels stand on."""
 
     @abstractmethod
-    def _take(self, timeout: float | None) -> Channel:
-        """A channel for one call, with its time-out."""
-
-    def _take_whole(self, timeout: float | None) -> Channel:
-        """The same, for one that has many writes under way."""
-        return self._take(timeout)
+    def _take(self, timeout: float | None, numbers: int = 1) -> Channel:
+        """A channel for one call, with its time-out. ``numbers``: how many it has open at most, if it writes by them."""
 
     @abstractmethod
     def _give_back(self, channel: Channel) -> None:

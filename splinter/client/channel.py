@@ -8,6 +8,9 @@ A request that is not answered is sent again under the same sequence number, aft
 server executes it once. To that end each packet says below which number the channel waits for no reply, and a channel has
 no more than CLIENT_WINDOW numbers open.
 
+**Numbers** are open from :meth:`Channel.next_sequences` on until their replies are there, or nobody waits for them any more.
+It is numbers that are kept, not packets: the fragments of a value share one. A number that was given up is never used again.
+
 **Time.** A request is given up when the channel has waited for the server for ``timeout`` seconds. What the caller takes (a
 slow generator), or passes while this process does not run (a stop, a collection, a suspended machine), is not the server's:
 ``waited`` counts the time spent in waits, and of each no more than was asked for. And whatever has come in is read before a
@@ -17,8 +20,9 @@ first is not sent.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from splinter import limits
 from splinter.client import obstacles
@@ -50,11 +54,44 @@ class Channel(ProcessOwn):
         self._explain = explain
         self._reason: Callable[[str], RequestTimeoutError] | None = None  # why the current request is not answered
         self._asked_reason = False
-        self._flights: dict[int, Flight] = {}  # of the current stream(), oldest first
+        self._numbers: dict[int, None] = {}  # that are open, in their order
+        self._flights: dict[int, Flight] = {}  # of the current stream()
 
-    def next_sequence(self) -> int:
-        """A new sequence number."""
-        return self.line.next_sequence()
+    def end(self) -> None:
+        """The call that has used it is over: nobody waits for any number."""
+        self.close_numbers(list(self._numbers))
+
+    def next_sequences(self, count: int = 1) -> int:
+        """Open so many new numbers, one after the other; returns the first. Each stays open until it is closed, or the request,
+        stream or :meth:`closing_numbers` that it was opened in has ended."""
+        first = self.line.next_sequences(count)
+        self._numbers.update(dict.fromkeys(range(first, first + count)))
+        return first
+
+    def close_numbers(self, numbers: Iterable[int]) -> None:
+        """Their replies are there, or nobody waits for them any more: no packet carries them from now on."""
+        for number in numbers:
+            self._numbers.pop(number, None)
+
+    @contextlib.contextmanager
+    def closing_numbers(self) -> Iterator[None]:
+        """In the end nobody waits for a number that was opened in the block."""
+        before = self.line.sequence
+        try:
+            yield
+        except GeneratorExit:
+            raise
+        except BaseException:
+            self.line.repeated_at = _monotonic()  # a packet may still be on its way
+            raise
+        finally:
+            self.close_numbers([number for number in self._numbers if number > before])
+
+    @property
+    def numbers_left(self) -> int:
+        """How many more may be opened. The oldest may wait long for its reply while others come and go."""
+        following = self.line.sequence + 1
+        return limits.CLIENT_WINDOW - (following - self._oldest(following))
 
     def packet(
         self,
@@ -82,7 +119,7 @@ class Channel(ProcessOwn):
 
     def _oldest(self, new: int) -> int:
         """The number below which everything has been answered or given up for good; ``new`` when nothing is open."""
-        return next(iter(self._flights)) >> FRAGMENT_BITS if self._flights else new
+        return next(iter(self._numbers), new)
 
     def request(
         self, opcode: Opcode, table: int = 0, key: bytes = b"", value: bytes = b"", object_version: int = 0,
@@ -93,10 +130,19 @@ class Channel(ProcessOwn):
 
         Raises :class:`RequestTimeoutError` without an answer, :class:`BusyError` when the server stayed busy.
         """
-        sequence = self.next_sequence()
-        packet = self.packet(opcode, sequence, table, key, value, object_version, ttl=ttl)
+        sequence = self.next_sequences()
+        try:
+            packet = self.packet(opcode, sequence, table, key, value, object_version, ttl=ttl)
+            return self._exchange(sequence, packet, self.timeout if timeout is None else timeout, resend_seconds)
+        except BaseException:
+            self.line.repeated_at = _monotonic()  # a packet may still be on its way
+            raise
+        finally:
+            self.close_numbers((sequence,))
+
+    def _exchange(self, sequence: int, packet: bytes, timeout: float, resend_seconds: float) -> Reply:
+        """Send a packet whose first number this is until it is answered."""
         identity = identity_of(sequence)
-        timeout = self.timeout if timeout is None else timeout
         deadline = self.waited + timeout
         reserve = self._begin(timeout)
         wait = min(resend_seconds, timeout)
@@ -145,15 +191,28 @@ class Channel(ProcessOwn):
         return None
 
     def stream(
-        self, produce: Callable[[], tuple[int, bytes] | None], window: int, timeout: float | None = None
+        self,
+        produce: Callable[[], tuple[int, bytes] | None],
+        window: int,
+        timeout: float | None = None,
+        *,
+        keeps_numbers: bool = False,
     ) -> Iterator[tuple[int, Reply]]:
-        """Keep up to ``window`` requests on their way; yields (identity, reply) in the order the replies come in.
+        """Keep up to ``window`` packets on their way; yields (identity, reply) in the order the replies come in.
 
-        ``produce`` is asked for the next request, under a new number for each or the same for all, whenever there is
-        room: (:func:`identity_of` it, packet), or None when there is none now; the stream ends when there is none and
-        nothing is on its way. Each request has ``timeout`` seconds. Raises as :meth:`request` does.
+        ``produce`` is asked for the next one whenever there is room: (:func:`identity_of` its first number, packet), or None
+        when there is none now; the stream ends when there is none and nothing is on its way. Each packet has ``timeout``
+        seconds. Raises as :meth:`request` does.
+
+        Each packet has a number of its own, that ``produce`` has opened, and that is closed with its reply. With
+        ``keeps_numbers`` the caller closes its numbers, and sees to it that there are not too many.
         """
-        timeout = self.timeout if timeout is None else timeout
+        with self.closing_numbers():
+            yield from self._stream(produce, window, self.timeout if timeout is None else timeout, keeps_numbers)
+
+    def _stream(
+        self, produce: Callable[[], tuple[int, bytes] | None], window: int, timeout: float, keeps_numbers: bool
+    ) -> Iterator[tuple[int, Reply]]:
         reserve = self._begin(timeout)
         flights: dict[int, Flight] = {}
         self._flights = flights
@@ -162,7 +221,12 @@ class Channel(ProcessOwn):
         try:
             while True:
                 now = _monotonic()
-                while not reads_first and self._has_room(window) and (item := produce()) is not None:
+                while (
+                    not reads_first
+                    and len(flights) < window
+                    and (keeps_numbers or self.numbers_left > 0)
+                    and (item := produce()) is not None
+                ):
                     before, now = now, _monotonic()
                     self.line.send(item[1])
                     flights[item[0]] = Flight(
@@ -188,16 +252,13 @@ class Channel(ProcessOwn):
                 flight.last_status = found[1].status
                 if flight.last_status != Status.BUSY:  # else it is sent again when its time has come
                     del flights[found[0]]
+                    if not keeps_numbers:
+                        self.close_numbers((found[0] >> FRAGMENT_BITS,))
                     yield found
         finally:
             if flights:
                 self.line.repeated_at = _monotonic()
             flights.clear()  # what still comes in answers nobody
-
-    def _has_room(self, window: int) -> bool:
-        """Whether one more request may be on its way. The oldest may wait long for its reply while others come and go."""
-        oldest = self._oldest(self.line.sequence + 1)
-        return len(self._flights) < window and self.line.sequence + 1 - oldest < limits.CLIENT_WINDOW
 
     def _resend_late(self, now: float, timeout: float, reserve: float) -> None:
         for flight in self._flights.values():
@@ -259,7 +320,7 @@ class Channel(ProcessOwn):
         packet = self.size.renew(packet)
         line.send(packet)
         if len(packet) > limits.UDP_PAYLOAD_BYTES_MIN:
-            line.send(self.packet(Opcode.PING, line.next_sequence(), 0, b"", b""))
+            line.send(self.packet(Opcode.PING, line.next_sequences(), 0, b"", b""))
         return packet
 
     def _hear(self, seconds: float) -> tuple[int, Reply] | tuple[()] | None:

@@ -66,7 +66,7 @@ class Client(Calls, ProcessOwn):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
 
-    def _take(self, timeout: float | None) -> Channel:
+    def _take(self, timeout: float | None, numbers: int = 1) -> Channel:
         if self._closed:
             raise SplinterError("this client is closed")
         timeout = self._seconds(timeout)
@@ -89,6 +89,7 @@ class Client(Calls, ProcessOwn):
             channel.line.abandon()
 
     def _give_back(self, channel: Channel) -> None:
+        channel.end()
         if channel.line.process != process_number():
             channel.line.abandon()
             return

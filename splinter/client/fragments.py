@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from splinter import limits
 from splinter.client.channel import RESEND_SECONDS_MIN, Channel
 from splinter.client.flights import Reply, identity_of
@@ -26,8 +29,19 @@ def put(channel: Channel, opcode: Opcode, table: int, key: bytes, value: bytes, 
     room = most // limits.ROOM_UNIT_BYTES
     size = room * limits.ROOM_UNIT_BYTES
     pieces = [value[at : at + size] for at in range(0, len(value), size)]
+    with channel.closing_numbers():
+        version = _put_pieces(channel, opcode, table, key, pieces, room, if_version, ttl)
+    if version:
+        return version
+    raise BusyError(f"a value of {len(value)} bytes could not be put as a whole within {channel.timeout:g} s")
+
+
+def _put_pieces(
+    channel: Channel, opcode: Opcode, table: int, key: bytes, pieces: list[bytes], room: int, if_version: int, ttl: int
+) -> int:
+    """Send them, under one new number, until they are put; returns the object's version, 0 if that took too long."""
     deadline, pause, window = channel.waited + channel.timeout, 0.0, WINDOW
-    sequence = channel.next_sequence()
+    sequence = channel.next_sequences()
     packets = [
         (
             identity_of(sequence, index),
@@ -38,7 +52,8 @@ def put(channel: Channel, opcode: Opcode, table: int, key: bytes, value: bytes, 
     while (remaining := deadline - channel.waited) > 0:
         waiting = iter(packets)
         version = 0
-        for _, reply in channel.stream(lambda waiting=waiting: next(waiting, None), window, remaining):  # type: ignore[misc]
+        produce: Callable[[], tuple[int, bytes] | None] = partial(next, waiting, None)
+        for _, reply in channel.stream(produce, window, remaining, keeps_numbers=True):
             if reply.status != Status.OK:
                 raise reply.error()
             version = version or reply.version
@@ -46,7 +61,7 @@ def put(channel: Channel, opcode: Opcode, table: int, key: bytes, value: bytes, 
             return version
         channel.pause(pause)
         pause, window = min(pause * 2 or RESEND_SECONDS_MIN, _PAUSE_SECONDS_MAX), 1
-    raise BusyError(f"a value of {len(value)} bytes could not be put as a whole within {channel.timeout:g} s")
+    return 0
 
 
 def get_rest(channel: Channel, opcode: Opcode, table: int, key: bytes, first: Reply, timeout: float) -> bytes | None:
@@ -60,7 +75,7 @@ def get_rest(channel: Channel, opcode: Opcode, table: int, key: bytes, first: Re
         index = next(indices, None)
         if index is None:
             return None
-        sequence = channel.next_sequence()
+        sequence = channel.next_sequences()
         packet = channel.packet(opcode, sequence, table, key, b"", first.version, index, room=room)
         return identity_of(sequence, index), packet
 

@@ -83,7 +83,7 @@ class Line(ProcessOwn):
         """
         is_quiet = _monotonic() - self.repeated_at >= _QUIET_SECONDS_MIN
         if self._has_written and is_quiet and self.process == process_number():
-            number = self.next_sequence()
+            number = self.next_sequences()
             with contextlib.suppress(OSError):
                 self._socket.send(self.packet(Opcode.GOODBYE, number, number, 0, b"", b""))
         self._has_written = False
@@ -97,10 +97,11 @@ class Line(ProcessOwn):
         """The socket's, for who waits until there is something to hear."""
         return self._socket.fileno()
 
-    def next_sequence(self) -> int:
-        """A new sequence number."""
-        self.sequence += 1
-        return self.sequence
+    def next_sequences(self, count: int = 1) -> int:
+        """So many new sequence numbers, one after the other; returns the first."""
+        first = self.sequence + 1
+        self.sequence += count
+        return first
 
     def packet(
         self, opcode: Opcode, sequence: int, oldest: int, table: int, key: bytes, value: bytes, object_version: int = 0,

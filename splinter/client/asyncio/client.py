@@ -53,13 +53,7 @@ class _LoopCalls(Calls):
         raw, table = b"" if prefix is None else encode_key(prefix), check_table(table)
         return self._scan_pieces(table, raw, None if timeout is None else check_timeout(timeout))
 
-    def _take(self, timeout: float | None) -> Channel:
-        return self._lane(timeout, is_whole=False)
-
-    def _take_whole(self, timeout: float | None) -> Channel:
-        return self._lane(timeout, is_whole=True)
-
-    def _lane(self, timeout: float | None, *, is_whole: bool) -> Lane:
+    def _take(self, timeout: float | None, numbers: int = 1) -> Channel:
         seconds = self._seconds(timeout)
         loop = asyncio.get_running_loop()
         if self._loop is None:
@@ -70,8 +64,8 @@ class _LoopCalls(Calls):
             if self._closed:
                 raise SplinterError("this client is closed")
             for shared in self.lines:
-                if not shared.lanes if is_whole else shared.has_room:
-                    return Lane(shared, seconds, self._diagnosis.explain, is_whole=is_whole)
+                if shared.has_room(numbers):
+                    return Lane(shared, seconds, self._diagnosis.explain, numbers=numbers)
             if self._opening is not None:
                 wait(asyncio.shield(self._opening))
             else:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 
 from splinter import limits
 from splinter.client.asyncio.greenlets import in_thread, wait
-from splinter.client.channel import RESEND_SECONDS_MIN, Channel
+from splinter.client.channel import Channel
 from splinter.client.flights import FRAGMENT_BITS, Explain, Reply
 from splinter.client.line import Line
 from splinter.errors import SplinterError
-from splinter.wire import Opcode
 
 _PACKETS_AT_ONCE = 256  # that are read before the loop goes on with something else
 _monotonic = time.monotonic
@@ -26,11 +24,11 @@ class SharedLine:
     def __init__(self, line: Line, loop: asyncio.AbstractEventLoop) -> None:
         self.line = line
         self.lanes = 0
-        self.is_whole = False  # one lane has all of it
+        self.promised = 0  # numbers that its lanes may have open at once
         self.is_closed = False
         self.open: dict[int, Lane] = {}  # by sequence number, the oldest first
         self._loop = loop
-        self._waiting: deque[asyncio.Future[None]] = deque()  # lanes without a number
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()  # lanes that want so many numbers
         loop.add_reader(line.fileno(), self.read)
 
     @property
@@ -38,30 +36,48 @@ class SharedLine:
         """How many numbers lie between the oldest that is open and the next one."""
         return self.line.sequence + 1 - next(iter(self.open)) if self.open else 0
 
-    @property
-    def has_room(self) -> bool:
-        """Whether one more lane finds a number at once, whatever the others do."""
-        return not self.is_whole and self.span + self.lanes < limits.CLIENT_WINDOW
+    def has_room(self, numbers: int) -> bool:
+        """Whether one more lane finds so many numbers at once, whatever the others do."""
+        return self.span + self.promised + numbers <= limits.CLIENT_WINDOW
 
-    def next_sequence(self, lane: Lane, *, may_wait: bool) -> int:
-        """A new number of a lane; where the oldest that is open is too old, it waits until that is closed."""
-        while may_wait and self.span >= limits.CLIENT_WINDOW:
+    def next_sequences(self, lane: Lane, count: int, *, may_wait: bool) -> int:
+        """New numbers of a lane, one after the other; returns the first. Where the oldest that is open is too old, the lane
+        waits until that is closed, behind those that have waited for longer."""
+        was_called = False
+        while may_wait and (self.span + count > limits.CLIENT_WINDOW or (not was_called and self._is_waited_for())):
             future: asyncio.Future[None] = self._loop.create_future()
-            self._waiting.append(future)
-            wait(future)
-        sequence = self.line.next_sequence()
-        self.open[sequence] = lane
-        return sequence
+            if was_called:
+                self._waiting.appendleft((count, future))
+            else:
+                self._waiting.append((count, future))
+            try:
+                wait(future)
+            except BaseException:
+                self._call()  # the others, in its place
+                raise
+            was_called = True
+        first = self.line.next_sequences(count)
+        self.open.update(dict.fromkeys(range(first, first + count), lane))
+        return first
 
     def release(self, sequence: int) -> None:
         """Nobody waits for a number's reply any more."""
         self.open.pop(sequence, None)
+        if self._waiting:
+            self._call()
+
+    def _is_waited_for(self) -> bool:
+        while self._waiting and self._waiting[0][1].done():
+            self._waiting.popleft()
+        return bool(self._waiting)
+
+    def _call(self) -> None:
+        """Have those go on that find room, in the order in which they came."""
         room = limits.CLIENT_WINDOW - self.span
-        while self._waiting and room > 0:
-            future = self._waiting.popleft()
-            if not future.done():
-                future.set_result(None)
-                room -= 1
+        while self._is_waited_for() and self._waiting[0][0] <= room:
+            count, future = self._waiting.popleft()
+            future.set_result(None)
+            room -= count
 
     def close(self) -> None:
         """As :meth:`Line.close`; once."""
@@ -88,27 +104,28 @@ class SharedLine:
 
 
 class Lane(Channel):
-    """What one call has of a shared line, or all of it (``is_whole``). It is closed with :meth:`close`.
+    """What one call has of a shared line: up to ``numbers`` of its numbers at once, or, where that is all there are, all of it.
+    It is closed with :meth:`close`.
 
-    A call that has several numbers open only reads by them, or has a whole line: for what only reads the server keeps no
-    results, and does not mind how far apart its numbers are.
+    A call that opens a number while it has others open only reads by them, or has a whole line: for what only reads the server
+    keeps no results, and does not mind how far apart its numbers are.
     """
 
-    def __init__(self, shared: SharedLine, timeout: float, explain: Explain, *, is_whole: bool = False) -> None:
+    def __init__(self, shared: SharedLine, timeout: float, explain: Explain, *, numbers: int = 1) -> None:
         super().__init__(shared.line, timeout, lambda obstacle, seconds: in_thread(explain, obstacle, seconds))
         self.shared = shared
-        self._numbers: set[int] = set()
+        self._promised = numbers
         self._heard: deque[tuple[int, Reply]] = deque()
         self._failure: SplinterError | None = None
         self._future: asyncio.Future[None] | None = None
         shared.lanes += 1
-        shared.is_whole = is_whole
+        shared.promised += numbers
 
     def close(self) -> None:
         """The call has ended."""
-        self._release(self._numbers)
+        self.end()
         self.shared.lanes -= 1
-        self.shared.is_whole = False
+        self.shared.promised -= self._promised
 
     def hear(self, found: tuple[int, Reply]) -> None:
         """A reply to one of its numbers has come."""
@@ -124,55 +141,25 @@ class Lane(Channel):
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
 
-    def next_sequence(self) -> int:
-        """A new number, which stays open until the request, or the stream, that it was made in has ended."""
-        sequence = self.shared.next_sequence(self, may_wait=not self._numbers)
-        self._numbers.add(sequence)
-        return sequence
+    def next_sequences(self, count: int = 1) -> int:
+        """As of any channel. One that has none open waits where the line has too many."""
+        first = self.shared.next_sequences(self, count, may_wait=not self._numbers)
+        self._numbers.update(dict.fromkeys(range(first, first + count)))
+        return first
 
-    def request(
-        self, opcode: Opcode, table: int = 0, key: bytes = b"", value: bytes = b"", object_version: int = 0,
-        *, timeout: float | None = None, resend_seconds: float = RESEND_SECONDS_MIN, ttl: int = 0,
-    ) -> Reply:  # fmt: skip
+    def close_numbers(self, numbers: Iterable[int]) -> None:
         """As of any channel."""
-        with self._closing_numbers():
-            return super().request(
-                opcode, table, key, value, object_version, timeout=timeout, resend_seconds=resend_seconds, ttl=ttl
-            )
+        for number in numbers:
+            if self._numbers.pop(number, self) is None:
+                self.shared.release(number)
 
-    def stream(
-        self, produce: Callable[[], tuple[int, bytes] | None], window: int, timeout: float | None = None
-    ) -> Iterator[tuple[int, Reply]]:
-        """As of any channel."""
-        earlier = frozenset(self._numbers)  # one that its caller has made is its caller's
-        with self._closing_numbers():
-            for found in super().stream(produce, window, timeout):
-                if (sequence := found[0] >> FRAGMENT_BITS) not in earlier:
-                    self._release({sequence})
-                yield found
-
-    @contextlib.contextmanager
-    def _closing_numbers(self) -> Iterator[None]:
-        """In the end nobody waits for a number that was made in the block."""
-        earlier = frozenset(self._numbers)
-        try:
-            yield
-        except BaseException:
-            self.line.repeated_at = _monotonic()  # a packet may still be on its way
-            raise
-        finally:
-            self._release(self._numbers - earlier)
-
-    def _release(self, numbers: set[int]) -> None:
-        for number in list(numbers):
-            self._numbers.discard(number)
-            self.shared.release(number)
+    @property
+    def numbers_left(self) -> int:
+        """As of any channel. What only reads may have them as far apart as it likes."""
+        return limits.CLIENT_WINDOW - self.shared.span if self._promised == limits.CLIENT_WINDOW else limits.CLIENT_WINDOW
 
     def _oldest(self, new: int) -> int:
         return next(iter(self.shared.open), new)
-
-    def _has_room(self, window: int) -> bool:
-        return len(self._flights) < window and (not self.shared.is_whole or self.shared.span < limits.CLIENT_WINDOW)
 
     def _hear(self, seconds: float) -> tuple[int, Reply] | tuple[()] | None:
         if not self._heard and seconds > 0 and self._failure is None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
 
 from splinter import limits
-from splinter.client import Client
+from splinter.client import AsyncClient, Client
 from splinter.errors import BusyError, OutOfMemoryError, QuotaExceededError, SplinterError, Status, VersionChangedError
 from splinter.wire import LARGE_STRUCT, OBJECT_ABSENT, PART_KEY_STRUCT, PART_STRUCT, Header, Opcode
-from tests.unit.client.conftest import Responder
+from tests.unit.client.conftest import TENANT, TOKEN, Responder
 
 LENGTH = 2 * limits.PART_BYTES + 5
 VALUE = bytes(range(256)) * (LENGTH // 256 + 1)
@@ -71,6 +72,23 @@ def test_it_goes_and_comes_in_parts(client: Client, large: Large):
     assert large.parts.keys() == {PART_KEY_STRUCT.pack(identity, number) for number in range(3)}
     whole = [b"".join(fragments[index] for index in sorted(fragments)) for fragments in large.parts.values()]
     assert {part[: PART_STRUCT.size + 3] for part in whole} == {PART_STRUCT.pack(3, 3, LENGTH) + b"key"}
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_its_parts_keep_no_numbers_open(responder: Responder, large: Large, kind: type):
+    """They are more than the server keeps results of one client."""
+    value = bytes((limits.CLIENT_WINDOW + 2) * limits.PART_BYTES)
+
+    async def put() -> int:
+        async with AsyncClient("127.0.0.1", TENANT, TOKEN, port=responder.port, timeout=5.0) as client:
+            return await client.put(b"key", value)
+
+    if kind is Client:
+        with Client("127.0.0.1", TENANT, TOKEN, port=responder.port, timeout=5.0) as client:
+            assert client.put(b"key", value) == 8
+    else:
+        assert asyncio.run(put()) == 8
+    assert {header.sequence - header.acknowledged for header in responder.requests if header.opcode != Opcode.PING} == {0}
 
 
 def test_each_upload_has_an_id_of_its_own_and_is_begun_anew_a_few_times(client: Client, large: Large):
