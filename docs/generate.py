@@ -416,9 +416,7 @@ def _class(cls: type) -> str:
     parts = [f"## {cls.__name__}", f"`from {_home(cls)} import {cls.__name__}`", prose(cls.__doc__)]
     if not dataclasses.is_dataclass(cls) and not issubclass(cls, enum.Enum):
         parts.append(_code(cls.__name__, cls.__init__))
-    for name, member in vars(cls).items():
-        if name.startswith("_"):
-            continue
+    for name, member in _public(cls).items():
         if isinstance(member, property):
             parts.append(f"### {cls.__name__}.{name}\n\n{prose(member.__doc__)}")
         elif callable(getattr(cls, name)):
@@ -428,6 +426,12 @@ def _class(cls: type) -> str:
         rows = ((f"`{each.name}`", f"`{each.type}`", known.get(each.name, "")) for each in dataclasses.fields(cls))
         parts.append(table(("field", "type", "meaning"), rows))
     return "\n\n".join(part for part in parts if part)
+
+
+def _public(cls: type) -> dict[str, Any]:
+    """What a class has under public names, and what it has of our classes that it is made from."""
+    ours = [one for one in cls.__mro__ if one.__module__.partition(".")[0] == "splinter"]
+    return {name: vars(one)[name] for one in reversed(ours) for name in vars(one) if not name.startswith("_")}
 
 
 def _function(function: Callable[..., Any]) -> str:

@@ -10,6 +10,8 @@ from types import ModuleType
 
 import pytest
 
+from splinter.client import AsyncClient, Client
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 SITE = sorted(DOCS.rglob("*.md"))
@@ -81,6 +83,13 @@ def test_a_setting_without_a_meaning_is_refused(generator: ModuleType, monkeypat
 def test_generated_pages_are_fresh(generator: ModuleType) -> None:
     for name, make in generator.PAGES.items():
         assert (DOCS / "reference" / name).read_text() == make(), f"{name} is stale: run python docs/generate.py"
+
+
+def test_the_page_of_the_python_interface_has_what_classes_inherit(generator: ModuleType) -> None:
+    told = generator.python_api()
+    for cls in (Client, AsyncClient):
+        for name in dir(cls):
+            assert name.startswith("_") or f"### {cls.__name__}.{name}\n" in told, name
 
 
 def test_every_control_operation_says_what_it_does(generator: ModuleType) -> None:
