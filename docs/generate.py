@@ -393,8 +393,10 @@ def python_api() -> str:
     """Classes that programs use, with signatures and docstrings."""
     classes = (
         client.Client,
+        client.Pipeline,
         client.Transaction,
         client.AsyncClient,
+        client.AsyncPipeline,
         client.AsyncTransaction,
         client.ExtensionInfo,
         signature.Signature,

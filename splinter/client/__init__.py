@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from splinter.client.client import Client
 from splinter.client.extension_info import ExtensionInfo
+from splinter.client.pipeline import Pipeline
 from splinter.client.transaction import Transaction
 
 if TYPE_CHECKING:
-    from splinter.client.asyncio import AsyncClient, AsyncTransaction
+    from splinter.client.asyncio import AsyncClient, AsyncPipeline, AsyncTransaction
 
-__all__ = ["AsyncClient", "AsyncTransaction", "Client", "ExtensionInfo", "Transaction"]
+__all__ = ["AsyncClient", "AsyncPipeline", "AsyncTransaction", "Client", "ExtensionInfo", "Pipeline", "Transaction"]
 
 
 def __getattr__(name: str) -> Any:
     """Import what belongs to event loops when it is first asked for."""
-    if name in ("AsyncClient", "AsyncTransaction"):
+    if name in ("AsyncClient", "AsyncPipeline", "AsyncTransaction"):
         from splinter.client import asyncio
 
         return getattr(asyncio, name)

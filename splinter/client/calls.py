@@ -14,14 +14,15 @@ from splinter.client.arguments import check_integer, check_those_given, check_ti
 from splinter.client.channel import Channel
 from splinter.client.control import ControlConnection, understood
 from splinter.client.diagnosis import Diagnosis
-from splinter.client.encoding import Key, Value, check_table, encode_key, encode_value, parse_token
+from splinter.client.encoding import Key, Value, check_table, encode_key, encode_name, encode_value, parse_token
 from splinter.client.extension_info import ExtensionInfo, extension_info
-from splinter.client.flights import Reply
+from splinter.client.flights import Reply, was_there
 from splinter.client.lifetimes import Lifetimes, Ttl
 from splinter.client.line import Line
+from splinter.client.pipeline import Pipeline
 from splinter.client.scans import Scans
 from splinter.client.transaction import Transaction, repeat, transaction
-from splinter.errors import BadArgumentsError, BadKeyError, SignatureChangedError, Status
+from splinter.errors import BadArgumentsError, SignatureChangedError
 from splinter.wire import Opcode
 
 if TYPE_CHECKING:
@@ -109,11 +110,7 @@ class Calls(Lifetimes, Scans):
         :meth:`get_with_version` returns.
         """
         raw, table, if_version = encode_key(key), check_table(table), check_integer("if_version", if_version)
-        reply = self._request(timeout, Opcode.DELETE, table, raw, object_version=if_version)
-        if reply.status == Status.NOT_FOUND:
-            return False
-        reply.checked()
-        return True
+        return was_there(self._request(timeout, Opcode.DELETE, table, raw, object_version=if_version))
 
     # --- many objects -------------------------------------------------------------------------------------------------
 
@@ -151,6 +148,14 @@ class Calls(Lifetimes, Scans):
             )
         finally:
             self._give_back(channel)
+
+    def pipeline(self, *, timeout: float | None = None) -> Pipeline:
+        """Requests of any kind that are collected and sent together, many in a packet, and answered in their order.
+
+        ``with db.pipeline() as p:`` sends them at the block's end, and nothing when that raises; then ``p.results`` has what
+        came of them. ``timeout`` is each packet's. See :class:`Pipeline`.
+        """
+        return Pipeline(self, None if timeout is None else check_timeout(timeout))
 
     # --- transactions -------------------------------------------------------------------------------------------------
 
@@ -194,16 +199,6 @@ class Calls(Lifetimes, Scans):
         signature, :class:`splinter.errors.ExtensionRuntimeError` when the extension ended with an error: then nothing of it
         is done, unless it runs without isolation.
         """
-        remembered = name in self._signatures
-        try:
-            return self._invoke(name, args, kwargs, timeout)
-        except SignatureChangedError:
-            pass
-        except BadArgumentsError:
-            if not remembered:
-                raise
-        # It may have been installed anew since we asked for the signature.
-        self._signatures.pop(name, None)
         return self._invoke(name, args, kwargs, timeout)
 
     def signature(self, name: str, *, timeout: float | None = None) -> Signature:
@@ -315,13 +310,29 @@ class Calls(Lifetimes, Scans):
         seconds = self._control_timeout if timeout is None else check_timeout(timeout)
         return self._control.request(op, seconds=seconds, tenant=self._tenant, token=self._token, **fields)
 
-    def _invoke(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None) -> Any:
-        raw = name.encode()
-        if not 1 <= len(raw) <= limits.EXTENSION_NAME_BYTES_MAX:
-            raise BadKeyError(f"an extension's name has 1 to {limits.EXTENSION_NAME_BYTES_MAX} bytes")
+    def _invoke(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None, *, may_be_argument: bool = True
+    ) -> Any:
+        """``may_be_argument``: whether ``timeout`` is the extension's where that has a parameter of this name."""
+        remembered = name in self._signatures
+        try:
+            return self._invoke_once(name, args, kwargs, timeout, may_be_argument)
+        except SignatureChangedError:
+            pass
+        except BadArgumentsError:
+            if not remembered:
+                raise
+        # It may have been installed anew since we asked for the signature.
+        self._signatures.pop(name, None)
+        return self._invoke_once(name, args, kwargs, timeout, may_be_argument)
+
+    def _invoke_once(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None, may_be_argument: bool
+    ) -> Any:
+        raw = encode_name(name)
         # Whether it is a time-out at all is not known before the signature is.
         signature = self._signatures.get(name) or self.signature(name, timeout=timeout if is_timeout(timeout) else None)
-        if timeout is not None and any(parameter == "timeout" for parameter, _ in signature.parameters):
+        if may_be_argument and timeout is not None and any(parameter == "timeout" for parameter, _ in signature.parameters):
             kwargs, timeout = {**kwargs, "timeout": timeout}, None
         packed = signature.pack(args, kwargs)
         channel = self._take(timeout)

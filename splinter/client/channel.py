@@ -9,7 +9,8 @@ server executes it once. To that end each packet says below which number the cha
 no more than CLIENT_WINDOW numbers open.
 
 **Numbers** are open from :meth:`Channel.next_sequences` on until their replies are there, or nobody waits for them any more.
-It is numbers that are kept, not packets: the fragments of a value share one. A number that was given up is never used again.
+It is numbers that are kept, not packets. The fragments of a value share one; a batch has one for each of its requests. What a
+reply to a batch leaves out is sent again, under its numbers, in another packet. A number that was given up is never used again.
 
 **Time.** A request is given up when the channel has waited for the server for ``timeout`` seconds. What the caller takes (a
 slow generator), or passes while this process does not run (a stop, a collection, a suspended machine), is not the server's:
@@ -22,10 +23,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 from splinter import limits
 from splinter.client import obstacles
+from splinter.client.batch import Batched, packed, read_answers
 from splinter.client.flights import FRAGMENT_BITS, Explain, Flight, Reply, identity_of
 from splinter.client.line import SILENCE_SECONDS, Line
 from splinter.client.process import ProcessOwn
@@ -139,6 +141,22 @@ class Channel(ProcessOwn):
             raise
         finally:
             self.close_numbers((sequence,))
+
+    def batch(self, requests: Sequence[Batched]) -> Generator[list[Reply]]:
+        """Send requests that fit one packet; yields their answers in their order, as they come: each time some.
+
+        What an answer leaves out is asked for again, and has a time-out of its own. Raises as :meth:`request` does, and the
+        exception of a reply whose status is not OK: of those that have no answer until then.
+        """
+        with self.closing_numbers():
+            number = self.next_sequences(len(requests))
+            while requests:
+                packet = self.packet(Opcode.BATCH, number, 0, b"", packed(requests))
+                reply = self._exchange(number, packet, self.timeout, RESEND_SECONDS_MIN)
+                answers = read_answers(reply, requests)
+                self.close_numbers(range(number, number + len(answers)))
+                number, requests = number + len(answers), requests[len(answers) :]
+                yield answers
 
     def _exchange(self, sequence: int, packet: bytes, timeout: float, resend_seconds: float) -> Reply:
         """Send a packet whose first number this is until it is answered."""

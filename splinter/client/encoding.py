@@ -41,6 +41,14 @@ def encode_key(key: Key) -> bytes:
     return key
 
 
+def encode_name(name: str) -> bytes:
+    """Bytes of an extension's name. Raises :class:`BadKeyError` for an empty or too long one."""
+    raw = name.encode()
+    if not 1 <= len(raw) <= limits.EXTENSION_NAME_BYTES_MAX:
+        raise BadKeyError(f"an extension's name has 1 to {limits.EXTENSION_NAME_BYTES_MAX} bytes")
+    return raw
+
+
 def encode_value(value: Value) -> bytes:
     """Bytes of a value. Raises :class:`ValueTooLargeError` beyond 8 MiB, :class:`TypeError` for what is not bytes."""
     if type(value) is not bytes:

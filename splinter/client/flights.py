@@ -43,9 +43,14 @@ class Reply(NamedTuple):
         return self
 
 
+def was_there(reply: Reply) -> bool:
+    """Whether there was such an object. Raises the exception of any other status but OK."""
+    return reply.status != Status.NOT_FOUND and reply.checked() is reply
+
+
 @dataclass(slots=True)
 class Flight:
-    """A request on its way."""
+    """A packet on its way."""
 
     packet: bytes
     deadline: float  # of the channel's ``waited``

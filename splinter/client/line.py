@@ -32,8 +32,11 @@ _IP_RECVERR = 11  # linux/in.h
 
 # What the server may keep a result of
 _WRITES = frozenset(
-    (Opcode.PUT, Opcode.DELETE, Opcode.INVOKE, Opcode.TRANSACT, Opcode.EXPIRE, Opcode.PUT_PART, Opcode.PUT_LARGE)
-)
+    (
+        Opcode.PUT, Opcode.DELETE, Opcode.INVOKE, Opcode.TRANSACT, Opcode.EXPIRE, Opcode.PUT_PART, Opcode.PUT_LARGE,
+        Opcode.BATCH,
+    )
+)  # fmt: skip
 
 _pack = HEADER_STRUCT.pack
 _monotonic = time.monotonic

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from splinter.client import AsyncClient, Client
+from splinter.client import AsyncClient, AsyncPipeline, Client, Pipeline
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -23,6 +23,7 @@ RUN = {
     "docs/start/extensions.md": "tests/unit/ext/test_docs.py",
     "docs/how-to/asyncio.md": "tests/system/client/test_asyncio.py",
     "docs/how-to/cache.md": "tests/system/client/test_cache.py",
+    "docs/how-to/pipelines.md": "tests/system/client/test_pipelines.py",
     "docs/how-to/testing.md": "tests/system/testing/test_plugin.py",
     "docs/reference/extensions.md": "tests/unit/ext/test_docs.py",
     "docs/reference/library.md": "tests/system/ext_library/test_server.py",
@@ -87,7 +88,7 @@ def test_generated_pages_are_fresh(generator: ModuleType) -> None:
 
 def test_the_page_of_the_python_interface_has_what_classes_inherit(generator: ModuleType) -> None:
     told = generator.python_api()
-    for cls in (Client, AsyncClient):
+    for cls in (Client, AsyncClient, Pipeline, AsyncPipeline):
         for name in dir(cls):
             assert name.startswith("_") or f"### {cls.__name__}.{name}\n" in told, name
 

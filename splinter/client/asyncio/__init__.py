@@ -12,6 +12,7 @@ given up: the server refuses what comes with it later.
 """
 
 from splinter.client.asyncio.client import AsyncClient
+from splinter.client.asyncio.pipeline import AsyncPipeline
 from splinter.client.asyncio.transaction import AsyncTransaction
 
-__all__ = ["AsyncClient", "AsyncTransaction"]
+__all__ = ["AsyncClient", "AsyncPipeline", "AsyncTransaction"]

@@ -12,6 +12,7 @@ from splinter import limits
 from splinter.client.arguments import check_integer, check_timeout
 from splinter.client.asyncio.greenlets import in_thread, run, wait
 from splinter.client.asyncio.lanes import Lane, SharedLine
+from splinter.client.asyncio.pipeline import AsyncPipeline
 from splinter.client.asyncio.transaction import AsyncTransaction, repeat
 from splinter.client.calls import TRIES_DEFAULT, Calls
 from splinter.client.channel import Channel
@@ -189,6 +190,11 @@ class AsyncClient(ProcessOwn):
         while (piece := await run(next, pieces, None)) is not None:
             for key in piece:
                 yield key
+
+    def pipeline(self, *, timeout: float | None = None) -> AsyncPipeline:
+        """Requests that are collected and sent together: ``async with db.pipeline() as p:``, or ``await p.execute()``. As
+        :meth:`Client.pipeline`."""
+        return AsyncPipeline(self._calls, None if timeout is None else check_timeout(timeout))
 
     # --- transactions -------------------------------------------------------------------------------------------------
 

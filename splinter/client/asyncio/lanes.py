@@ -29,6 +29,7 @@ class SharedLine:
         self.open: dict[int, Lane] = {}  # by sequence number, the oldest first
         self._loop = loop
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()  # lanes that want so many numbers
+        self._called = 0  # numbers of those that were called and have not gone on yet
         loop.add_reader(line.fileno(), self.read)
 
     @property
@@ -44,7 +45,9 @@ class SharedLine:
         """New numbers of a lane, one after the other; returns the first. Where the oldest that is open is too old, the lane
         waits until that is closed, behind those that have waited for longer."""
         was_called = False
-        while may_wait and (self.span + count > limits.CLIENT_WINDOW or (not was_called and self._is_waited_for())):
+        while may_wait and (
+            self.span + count > limits.CLIENT_WINDOW if was_called else self._room < count or self._is_waited_for()
+        ):
             future: asyncio.Future[None] = self._loop.create_future()
             if was_called:
                 self._waiting.appendleft((count, future))
@@ -53,8 +56,11 @@ class SharedLine:
             try:
                 wait(future)
             except BaseException:
+                if future.done() and not future.cancelled():
+                    self._called -= count
                 self._call()  # the others, in its place
                 raise
+            self._called -= count
             was_called = True
         first = self.line.next_sequences(count)
         self.open.update(dict.fromkeys(range(first, first + count), lane))
@@ -66,6 +72,11 @@ class SharedLine:
         if self._waiting:
             self._call()
 
+    @property
+    def _room(self) -> int:
+        """How many numbers are neither open nor promised to who was called."""
+        return limits.CLIENT_WINDOW - self.span - self._called
+
     def _is_waited_for(self) -> bool:
         while self._waiting and self._waiting[0][1].done():
             self._waiting.popleft()
@@ -73,11 +84,10 @@ class SharedLine:
 
     def _call(self) -> None:
         """Have those go on that find room, in the order in which they came."""
-        room = limits.CLIENT_WINDOW - self.span
-        while self._is_waited_for() and self._waiting[0][0] <= room:
+        while self._is_waited_for() and self._waiting[0][0] <= self._room:
             count, future = self._waiting.popleft()
+            self._called += count
             future.set_result(None)
-            room -= count
 
     def close(self) -> None:
         """As :meth:`Line.close`; once."""

@@ -17,6 +17,7 @@ from splinter.wire import (
     ENTRY_EXPIRES,
     ENTRY_READS,
     ENTRY_STRUCT,
+    FLAG_EXPIRES,
     FLAG_REPLY,
     MULTIGET_MISSING,
     MULTIGET_TOO_LARGE,
@@ -30,6 +31,7 @@ from splinter.wire import (
     Opcode,
 )
 from tests.support.control_responder import ControlResponder
+from tests.unit.client.batch_server import BatchServer, Stale
 
 TENANT, TOKEN = 7, 0x1122334455667788
 HEADER_BYTES = limits.REQUEST_HEADER_BYTES
@@ -39,6 +41,7 @@ class Responder:
     """Serves from a dictionary. ``on_request`` and ``on_reply`` may change what arrives and what leaves.
 
     ``on_request(header, packet)`` returns the packets to serve in its place; ``on_reply(header, packet)`` the packets to send.
+    ``refuse_with`` is asked about each request, of those in a batch about each of them.
     """
 
     def __init__(self) -> None:
@@ -47,7 +50,8 @@ class Responder:
         self.port: int = self.socket.getsockname()[1]
         self.objects: dict[tuple[int, bytes], tuple[int, bytes]] = {}
         self.staged: dict[tuple[int, int], dict[int, bytes]] = {}
-        self.ttls: dict[tuple[int, bytes], int] = {}  # ns, of what a transaction put
+        self.ttls: dict[tuple[int, bytes], int] = {}  # ns, of what was put with one
+        self.batches = BatchServer(self._run_unless_refused)
         self.requests: list[Header] = []
         self.on_request: Callable[[Header, bytes], list[bytes]] = lambda header, packet: [packet]
         self.on_reply: Callable[[Header, bytes], list[bytes]] = lambda header, packet: [packet]
@@ -75,7 +79,11 @@ class Responder:
             header = Header.unpack(packet)
             self.requests.append(header)
             for arrived in self.on_request(header, packet):
-                for leaving in self.on_reply(header, self._serve(arrived)):
+                try:
+                    reply = self._serve(arrived)
+                except Stale:
+                    continue
+                for leaving in self.on_reply(header, reply):
                     self.socket.sendto(leaving, peer)
 
     def _serve(self, packet: bytes) -> bytes:
@@ -83,13 +91,19 @@ class Responder:
         key = packet[HEADER_BYTES : HEADER_BYTES + header.key_length]
         value = packet[HEADER_BYTES + header.key_length :]
         assert len(value) == header.value_length
-        refused = self.refuse_with(header)
-        status, body = (refused, refused.text.encode()) if refused else self._run_request(header, key, value)
+        if header.opcode == Opcode.BATCH and header.opcode not in self.answers:
+            status, body = self.batches.serve(header, key, value)
+        else:
+            status, body = self._run_unless_refused(header, key, value)
         header.flags, header.status, header.token, header.key_length, header.acknowledged = FLAG_REPLY, status, 0, 0, 0
         header.value_length = len(body)
         if status != Status.OK:
             header.object_version = 0
         return header.pack() + body
+
+    def _run_unless_refused(self, header: Header, key: bytes, value: bytes) -> tuple[Status, bytes]:
+        refused = self.refuse_with(header)
+        return (refused, refused.text.encode()) if refused else self._run_request(header, key, value)
 
     def _run_request(self, header: Header, key: bytes, value: bytes) -> tuple[Status, bytes]:
         if header.tenant != TENANT or header.token != TOKEN:
@@ -104,8 +118,19 @@ class Responder:
             case Opcode.PUT:
                 return self._put(header, key, value)
             case Opcode.DELETE:
+                if header.object_version and self._is_changed(header, key):
+                    return Status.VERSION_CHANGED if (header.table, key) in self.objects else Status.NOT_FOUND, b""
+                header.object_version = 0
                 found = self.objects.pop((header.table, key), None)
                 return (Status.OK, b"") if found else (Status.NOT_FOUND, b"")
+            case Opcode.EXPIRE if (header.table, key) not in self.objects:
+                return Status.NOT_FOUND, b""
+            case Opcode.EXPIRE:
+                ttl, value = int.from_bytes(value, "little"), self.objects[header.table, key][1]
+                status, body = self._put(header, key, value)
+                if status == Status.OK:
+                    self.ttls[header.table, key] = ttl
+                return status, body
             case Opcode.MULTIGET:
                 return Status.OK, self._multiget(header.table, value, header.object_version == MULTIGET_VERSIONS)
             case Opcode.TRANSACT:
@@ -135,8 +160,10 @@ class Responder:
         return Status.OK, value[start : start + limits.FRAGMENT_BYTES]
 
     def _put(self, header: Header, key: bytes, value: bytes) -> tuple[Status, bytes]:
-        wanted = header.object_version
+        wanted, ttl = header.object_version, TTL_NONE
         header.object_version = 0
+        if header.flags & FLAG_EXPIRES:
+            value, ttl = value[:-TTL_BYTES], int.from_bytes(value[-TTL_BYTES:], "little")
         if header.fragment_count > 1:
             stage = self.staged.setdefault((header.client, header.sequence), {})
             stage[header.fragment_index] = value
@@ -145,12 +172,18 @@ class Responder:
                 return Status.OK, b""
             del self.staged[header.client, header.sequence]
             value = b"".join(stage[index] for index in range(header.fragment_count))
-        if wanted and self.objects.get((header.table, key), (0, b""))[0] != wanted:
+        header.object_version = wanted
+        if wanted and self._is_changed(header, key):
             return Status.VERSION_CHANGED, b""
         self._version += 2
         self.objects[header.table, key] = (self._version, value)
+        self.ttls[header.table, key] = ttl
         header.object_version = self._version
         return Status.OK, b""
+
+    def _is_changed(self, header: Header, key: bytes) -> bool:
+        """Whether the object has another version than the one that the request names."""
+        return self.objects.get((header.table, key), (OBJECT_ABSENT, b""))[0] != header.object_version
 
     def _scan(self, header: Header, prefix: bytes, value: bytes) -> bytes:
         """Three keys at a time."""

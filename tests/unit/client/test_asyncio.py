@@ -15,7 +15,7 @@ import pytest
 import uvloop
 
 from splinter import limits
-from splinter.client import AsyncClient, AsyncTransaction, Client, Transaction, line
+from splinter.client import AsyncClient, AsyncPipeline, AsyncTransaction, Client, Pipeline, Transaction, line
 from splinter.errors import (
     BadKeyError,
     ConflictError,
@@ -74,10 +74,10 @@ def lossy(responder: Responder, seed: int) -> None:
 
 # --- the same as the synchronous one ---------------------------------------------------------------------------------------
 
-PAIRS = [(Client, AsyncClient), (Transaction, AsyncTransaction)]
+PAIRS = [(Client, AsyncClient), (Transaction, AsyncTransaction), (Pipeline, AsyncPipeline)]
 
 
-@pytest.mark.parametrize(("kind", "awaited"), PAIRS, ids=["client", "transaction"])
+@pytest.mark.parametrize(("kind", "awaited"), PAIRS, ids=["client", "transaction", "pipeline"])
 def test_it_has_the_same_methods_with_the_same_arguments(kind: type, awaited: type) -> None:
     def public(one: type) -> dict[str, list[tuple[str, Any, Any]]]:
         names = [name for name in dir(one) if not name.startswith("_")] + ["__init__"]

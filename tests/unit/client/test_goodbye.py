@@ -37,11 +37,14 @@ def test_a_client_that_has_written_says_goodbye(responder):
     assert len(goodbyes(responder)) == 1
 
 
-@pytest.mark.parametrize("opcode", ["delete", "put_many"])
+@pytest.mark.parametrize("opcode", ["delete", "put_many", "pipeline"])
 def test_whatever_it_has_written(responder, opcode):
     with Client("127.0.0.1", TENANT, TOKEN, port=responder.port, timeout=SECONDS_MAX) as client:
         if opcode == "delete":
             client.delete(b"k")
+        elif opcode == "pipeline":
+            with client.pipeline() as p:
+                p.put(b"k", b"v")
         else:
             client.put_many((b"%d" % number, bytes(3000)) for number in range(3))
     wait_for(lambda: goodbyes(responder), SECONDS_MAX, "a goodbye")
