@@ -1,16 +1,15 @@
-"""Many objects at once: requests pipelined over one channel."""
+"""Many objects looked up at once: multigets pipelined over one channel."""
 
 from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from splinter import limits
 from splinter.client import objects
 from splinter.client.channel import Channel
-from splinter.client.encoding import Key, Value, encode_key, encode_value
 from splinter.client.flights import Reply, identity_of
 from splinter.errors import ProtocolError, Status
 from splinter.wire import MULTIGET_MISSING, MULTIGET_TOO_LARGE, MULTIGET_VERSIONS, Opcode
@@ -18,54 +17,6 @@ from splinter.wire import MULTIGET_MISSING, MULTIGET_TOO_LARGE, MULTIGET_VERSION
 _U16 = struct.Struct("<H")
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
-
-
-def put_many(
-    channel: Channel,
-    items: Iterable[tuple[Key, Value]],
-    table: int,
-    window: int,
-    put_large: Callable[[bytes, bytes], object],
-) -> int:
-    """Put every (key, value); returns how many. Values beyond one packet go through ``put_large``."""
-    pairs: Iterator[tuple[Key, Value]] = iter(items)
-    held: tuple[bytes, bytes] | None = None  # waits for the reply to an earlier put of the same key
-    keys_by_identity: dict[int, bytes] = {}
-    keys_under_way: set[bytes] = set()
-    count = 0
-
-    def produce() -> tuple[int, bytes] | None:
-        nonlocal held, count
-        while True:
-            if held is None:
-                pair = next(pairs, None)
-                if pair is None:
-                    return None
-                held = encode_key(pair[0]), encode_value(pair[1])
-            key, value = held
-            if key in keys_under_way:
-                return None
-            held = None
-            count += 1
-            if not keys_under_way:  # else the answer to somebody else's question will tell soon
-                channel.learn(len(key) + len(value))
-            if len(key) + len(value) <= channel.size.body_bytes_max():
-                break
-            put_large(key, value)
-        sequence = channel.next_sequences()
-        identity = identity_of(sequence)
-        keys_by_identity[identity] = key
-        keys_under_way.add(key)
-        return identity, channel.packet(Opcode.PUT, sequence, table, key, value)
-
-    for identity, reply in channel.stream(produce, window):
-        key = keys_by_identity.pop(identity)
-        keys_under_way.discard(key)
-        if reply.status != Status.OK:
-            error = reply.error()
-            error.add_note(f"while putting key {key!r} in table {table}")
-            raise error
-    return count
 
 
 @dataclass

@@ -20,6 +20,7 @@ from splinter.client.flights import Reply, was_there
 from splinter.client.lifetimes import Lifetimes, Ttl
 from splinter.client.line import Line
 from splinter.client.pipeline import Pipeline
+from splinter.client.put_many import put_many
 from splinter.client.scans import Scans
 from splinter.client.transaction import Transaction, repeat, transaction
 from splinter.errors import BadArgumentsError, SignatureChangedError
@@ -133,9 +134,10 @@ class Calls(Lifetimes, Scans):
     def put_many(
         self, items: Iterable[tuple[Key, Value]], *, table: int = 0, window: int = 64, timeout: float | None = None
     ) -> int:
-        """Store every (key, value), with up to ``window`` requests on their way at once; returns how many.
+        """Store every (key, value), with up to ``window`` objects on their way at once; returns how many.
 
-        ``timeout`` is each request's; the time that ``items`` takes to make the next is not counted.
+        Of a list, or what else is there already, many go in a packet. What an iterator makes is sent before it is asked for the
+        next. ``timeout`` is each packet's; the time that ``items`` takes to make the next is not counted.
 
         Objects of the same key are stored in the order given, others in any order. After an exception some of the
         objects are stored and some are not.
@@ -143,7 +145,7 @@ class Calls(Lifetimes, Scans):
         table, window = check_table(table), check_integer("window", window)
         channel = self._take(timeout, limits.CLIENT_WINDOW)
         try:
-            return bulk.put_many(
+            return put_many(
                 channel, items, table, window, lambda key, value: self.put(key, value, table=table, timeout=timeout)
             )
         finally:

@@ -177,7 +177,7 @@ class AsyncClient(ProcessOwn):
     async def put_many(
         self, items: Iterable[tuple[Key, Value]], *, table: int = 0, window: int = 64, timeout: float | None = None
     ) -> int:
-        """Store every (key, value), with up to ``window`` requests on their way at once; returns how many. As
+        """Store every (key, value), with up to ``window`` objects on their way at once; returns how many. As
         :meth:`Client.put_many`."""
         return await run(self._calls.put_many, items, table=table, window=window, timeout=timeout)
 

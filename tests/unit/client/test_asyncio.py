@@ -27,7 +27,8 @@ from splinter.errors import (
 )
 from splinter.wire import Header, Opcode
 from tests.support.waiting import wait_for
-from tests.unit.client.conftest import TENANT, TOKEN, Responder
+from tests.unit.client.batch_server import split
+from tests.unit.client.conftest import HEADER_BYTES, TENANT, TOKEN, Responder
 
 BIG = bytes(range(256)) * 250
 TIMEOUT = 10.0
@@ -199,8 +200,11 @@ def test_no_line_has_numbers_open_that_are_too_far_apart(run, made, responder: R
     apart: Counter[int] = Counter()
 
     def look(header: Header, packet: bytes) -> list[bytes]:
-        if header.opcode == Opcode.PUT:
-            apart[header.client] = max(apart[header.client], header.sequence - header.acknowledged)
+        last = (
+            header.sequence + len(split(packet[HEADER_BYTES:]) or ()) - 1 if header.opcode == Opcode.BATCH else header.sequence
+        )
+        if header.opcode in (Opcode.PUT, Opcode.BATCH):
+            apart[header.client] = max(apart[header.client], last - header.acknowledged)
         return inner(header, packet)
 
     inner, responder.on_request = responder.on_request, look
@@ -472,7 +476,7 @@ def test_what_came_in_while_the_caller_made_the_next_is_not_asked_for_again(run,
             assert await client.put_many(slow()) == 5
 
     run(main())
-    assert len([header for header in responder.requests if header.opcode == Opcode.PUT]) == 5
+    assert [header.sequence for header in responder.requests if header.opcode == Opcode.BATCH] == [1, 2, 3, 4, 5]
 
 
 def test_a_silent_server_is_given_up(run, made, responder: Responder) -> None:

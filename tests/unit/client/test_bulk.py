@@ -7,8 +7,21 @@ import random
 import pytest
 
 from splinter import limits
-from splinter.errors import BadKeyError, ProtocolError, QuotaExceededError, Status
-from splinter.wire import Header, Opcode
+from splinter.client import Client
+from splinter.errors import (
+    BadKeyError,
+    BusyError,
+    ProtocolError,
+    QuotaExceededError,
+    RequestTimeoutError,
+    Status,
+    UnknownTenantError,
+)
+from splinter.wire import ANSWER_STRUCT, Header, Opcode
+from tests.support.waiting import wait_for
+from tests.unit.client.batch_server import split
+from tests.unit.client.conftest import HEADER_BYTES, TENANT, TOKEN
+from tests.unit.client.test_pipeline import BRIEF, Wire, disturb, lose, writes_of
 
 
 @pytest.fixture(params=["good link", "bad link"])
@@ -66,6 +79,104 @@ def test_an_error_names_the_key(client, responder):
     assert "key 5" in str(raised.value.__notes__)
     responder.refuse_with = lambda header: None
     assert client.get(b"key 1") == b"v"  # the client goes on, whatever replies still come in
+
+
+def test_an_error_of_a_packet_names_its_first_key(client, responder):
+    responder.answers[Opcode.BATCH] = lambda header, key, value: (Status.UNKNOWN_TENANT, b"")
+    with pytest.raises(UnknownTenantError) as raised:
+        client.put_many([(b"key 1", b"v")], table=2)
+    assert raised.value.__notes__ == ["while putting key b'key 1' in table 2"]
+
+
+@pytest.mark.parametrize("status", [(Status.OK, b""), (Status.OK, bytes(11)), (Status.OK, bytes(13))])
+def test_a_reply_that_makes_no_sense_is_refused(client, responder, status):
+    responder.answers[Opcode.BATCH] = lambda header, key, value: status
+    with pytest.raises(ProtocolError):
+        client.put_many([(b"k", b"v")])
+    del responder.answers[Opcode.BATCH]
+    assert client.put_many([(b"k", b"v")]) == 1 and client.get(b"k") == b"v"
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 8, 64, limits.CLIENT_WINDOW])
+@pytest.mark.parametrize("size", [0, 100, 1300, 1400, 3000])
+def test_a_window_is_of_objects(client, responder, window, size):
+    wire = Wire(responder)
+    assert client.put_many([(number, bytes(size)) for number in range(400)], window=window) == 400
+    assert not wire.wrong and len(responder.objects) == 400
+    assert all(header.sequence + len(requests) - header.acknowledged <= window for header, requests in wire.packets)
+    if size < 1300:
+        assert max(wire.sizes) == max(1, min(window // 2, (limits.PACKET_BODY_BYTES_MAX) // (size + 16)))
+
+
+def test_what_a_reply_leaves_out_counts_for_the_window(client, responder):
+    seen, answered, most_open = set(), set(), [0]
+
+    def look(header: Header, packet: bytes) -> list[bytes]:
+        requests = split(packet[HEADER_BYTES:]) or []
+        seen.update(range(header.sequence, header.sequence + len(requests)))
+        most_open[0] = max(most_open[0], len(seen - answered))
+        return [packet]
+
+    def note(header: Header, packet: bytes) -> list[bytes]:
+        count = (len(packet) - HEADER_BYTES) // ANSWER_STRUCT.size
+        answered.update(range(header.sequence, header.sequence + count))
+        return [packet]
+
+    responder.on_request, responder.on_reply = look, note
+    responder.batches.answers_max = lambda header: 3
+    assert client.put_many([(number, b"") for number in range(300)], window=20) == 300
+    assert 10 < most_open[0] <= 20
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_each_is_put_once_and_those_of_a_key_in_order(client, responder, seed):
+    """Over a link that does everything, and with replies that answer the first few only."""
+    disturb(responder, seed)
+    wire = Wire(responder)
+    dice = random.Random(seed)
+    keys = [b"key %d" % dice.randrange(40) for _ in range(300)]
+    items = [(key, b"%d" % number * dice.choice((1, 200))) for number, key in enumerate(keys)]
+    assert client.put_many(items, window=dice.choice((8, 64, 120)), timeout=20) == 300
+    assert {key: value for (_, key), (_, value) in responder.objects.items()} == dict(items)
+    assert not wire.wrong
+    assert [len(writes_of(responder)), len(set(writes_of(responder)))] == [300, 300]
+    by_key: dict[bytes, list[int]] = {}
+    for _, number, _, key in responder.batches.executed:
+        by_key.setdefault(key, []).append(number)
+    assert all(numbers == sorted(numbers) for numbers in by_key.values())
+
+
+def test_what_is_made_is_sent_before_the_next_is_made(client, responder):
+    """Which may wait for it to be stored."""
+
+    def items():
+        for number in range(300):
+            yield number, b"v"
+            wait_for(lambda asked=number: (0, asked.to_bytes(8, "little")) in responder.objects, 30, "the put")
+
+    assert client.put_many(items()) == 300
+    assert len(responder.batches.executed) == 300
+
+
+def test_a_large_one_waits_for_those_of_its_key(client, responder):
+    items = [(b"k", b"1"), (b"k", bytes(5000)), (b"k", b"2"), (b"l", bytes(3000)), (b"l", b"3"), (b"l", bytes(1400))]
+    for end in range(1, len(items) + 1):
+        assert client.put_many(items[:end]) == end
+        assert {key: value for (_, key), (_, value) in responder.objects.items()} == dict(items[:end])
+
+
+def test_a_server_that_does_not_answer_is_given_up(responder):
+    lost = lose(responder, b"never")
+    with Client("127.0.0.1", TENANT, TOKEN, port=responder.port, timeout=BRIEF) as client:
+        with pytest.raises(RequestTimeoutError):
+            client.put_many([(b"a", b""), (b"never", b""), *((number, b"") for number in range(500))])
+        assert len(lost) > 1
+        sent = max(header.sequence for header in responder.requests)
+        assert client.put_many([(b"b", b"")]) == 1
+        assert responder.requests[-1].sequence > sent and responder.requests[-1].acknowledged > lost[0]
+        responder.refuse_with = lambda header: Status.BUSY
+        with pytest.raises(BusyError):
+            client.put_many([(b"c", b"")])
 
 
 def test_a_bad_key_in_the_middle_is_refused(client):
