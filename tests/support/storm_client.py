@@ -74,7 +74,7 @@ class StormClient(Member):
         self._churns = 0  # values used
         self.operations = [self._grind, self._churn] if number % 2 == 0 else [
             self._put, self._put, self._get, self._get, self._delete, self._compare_and_put, self._put_many, self._get_many,
-            self._count_up, self._count_up,
+            self._pipeline, self._count_up, self._count_up,
         ]  # fmt: skip
         self.finals = [self._read_all, self._read_counts, self._read_churned]
 
@@ -129,6 +129,32 @@ class StormClient(Member):
         self._client.put_many(items.items(), table=TABLE)
         self._known.update({key: (value, 0) for key, value in items.items()})
         self._wrote(len(items))
+
+    def _pipeline(self) -> None:
+        """Gets, puts and deletes of keys that may be the same: each finds what those before it have left."""
+        pipeline, expected = self._client.pipeline(), list[object]()
+        known, changes = {key: value for key, (value, _) in self._known.items()}, set[bytes]()
+        for _ in range(self._dice.randrange(1, _BATCH_MAX)):
+            key, kind = self._key(), self._dice.randrange(3)
+            if kind == 0:
+                pipeline.get(key, table=TABLE)
+                expected.append(known.get(key))
+                continue
+            changes.add(key)
+            if kind == 1:
+                known[key] = self._value()
+                pipeline.put(key, known[key], table=TABLE)
+                expected.append(int)
+            else:
+                pipeline.delete(key, table=TABLE)
+                expected.append(known.pop(key, None) is not None)
+        found = pipeline.execute()
+        if [int if should_be is int else each for each, should_be in zip(found, expected, strict=True)] != expected:
+            self.tally.lost.append(f"client {self._number}: a pipeline of {len(found)} requests found something else")
+        for key in changes:
+            self._known.pop(key, None)
+        self._known |= {key: (known[key], 0) for key in changes & known.keys()}
+        self._wrote(len(found))
 
     def _get_many(self) -> None:
         keys = list({self._key() for _ in range(self._dice.randrange(1, _BATCH_MAX))})
