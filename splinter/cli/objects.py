@@ -14,6 +14,7 @@ from splinter import limits
 from splinter.cli.errors import fail
 from splinter.cli.exit_status import ExitStatus
 from splinter.cli.target import Address, Instance, Table, Tenant, Token, find_server
+from splinter.client.arguments import check_ttl
 from splinter.errors import OutOfMemoryError, QuotaExceededError, SplinterError
 from splinter.terminal import naming_output, say
 from splinter.visible import visible_bytes, visible_lines
@@ -39,6 +40,16 @@ _KeyOption = Annotated[
     typer.Option("--key", help="KEY is text, an integer (8 bytes little-endian, as in extensions) or hexadecimal."),
 ]
 _Hex = Annotated[bool, typer.Option("--hex", help="The value is hexadecimal.")]
+
+
+def _lifetime(seconds: float | None) -> float | None:
+    """What the client takes, so that nobody is asked for anything else."""
+    try:
+        if seconds is not None:
+            check_ttl(seconds)
+    except ValueError:
+        raise typer.BadParameter(f"more than 0 and at most {limits.TTL_NS_MAX // 10**9:,} seconds") from None
+    return seconds
 
 
 def register(app: typer.Typer) -> None:
@@ -89,7 +100,7 @@ def put(
     value: Annotated[str | None, typer.Argument(metavar="VALUE", help="By default read from standard input.")] = None,
     file: Annotated[Path | None, typer.Option("--file", "-f", help="Take the value from a file.")] = None,
     lifetime: Annotated[
-        float | None, typer.Option("--ttl", metavar="SECONDS", help="How long it lives; without, for ever.")
+        float | None, typer.Option("--ttl", metavar="SECONDS", help="How long it lives; without, for ever.", callback=_lifetime)
     ] = None,
     table: Table = 0,
     form: _KeyOption = KeyForm.TEXT,
@@ -128,7 +139,9 @@ def delete(
 
 def expire(
     key: _KeyArgument,
-    seconds: Annotated[float, typer.Argument(metavar="SECONDS", help="How long the object lives from now on.")],
+    seconds: Annotated[
+        float, typer.Argument(metavar="SECONDS", help="How long the object lives from now on.", callback=_lifetime)
+    ],
     tenant: Tenant,
     table: Table = 0,
     form: _KeyOption = KeyForm.TEXT,

@@ -41,19 +41,6 @@ NOT_UTF8 = os.fsdecode(b"\xff\xfe")
 HUGE = "1" + "0" * 40
 ADDRESSES = ["", "::1", "[::1]:7171", "a" * 300, "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", f"127.0.0.1:{HUGE}",
              "a b", NOT_UTF8, "127.0.0.1:-1", "http://127.0.0.1", "256.256.256.256", "no-such-host.invalid"]  # fmt: skip
-NUMBERS = ["x", "-1", "1.5", HUGE, "", NOT_UTF8, "nan"]
-OPTIONS = [
-    (["get", "k", *ELSEWHERE], ["-t", "--table"]),
-    (["tenant", "create"], ["-t", "--count", "--home", "--task-ms", "--task-yields", "--packets-per-second"]),
-    (["tenant", "limit", "7"], ["--task-ms", "--task-yields", "--packets-per-second"]),
-    (["tenant", "move", "7"], [None]),
-    (["tenant", "remove"], [None]),
-    (["top"], ["--interval", "--count"]),
-    (["dump"], ["-t"]),
-    (["restore", "/dev/null"], ["-t", "--as"]),
-    (["lab", "up"], ["--queues"]),
-    (["serve"], ["--port", "--watchdog-ms"]),
-]
 SIZES = ["x", "-1", "1.5GiB", "", "1TiB", NOT_UTF8, HUGE, f"{HUGE}GiB"]
 
 
@@ -104,14 +91,6 @@ def test_an_instance_that_is_none(command: list[str], instance: str) -> None:
 @pytest.mark.parametrize("command", OF_TENANTS, ids=name_of)
 def test_a_token_that_is_none(command: list[str], token: str) -> None:
     refused(*command, "-t", "7", "--address", "127.0.0.1:1", "--token", token, status=(FAILED if token else UNREACHABLE,))
-
-
-@pytest.mark.parametrize("number", NUMBERS, ids=name_of)
-@pytest.mark.parametrize(
-    ("command", "option"), [(command, option) for command, options in OPTIONS for option in options], ids=name_of
-)
-def test_a_number_that_is_none(command: list[str], option: str | None, number: str) -> None:
-    refused(*command, *([option] if option else []), number)
 
 
 @pytest.mark.parametrize("mode", ["bogus", "", "None", NOT_UTF8, HUGE], ids=name_of)
