@@ -12,6 +12,7 @@ from splinter.client.asyncio.greenlets import in_thread, wait
 from splinter.client.channel import Channel
 from splinter.client.flights import FRAGMENT_BITS, Explain, Reply
 from splinter.client.line import Line
+from splinter.client.process import process_number
 from splinter.errors import SplinterError
 
 _PACKETS_AT_ONCE = 256  # that are read before the loop goes on with something else
@@ -90,9 +91,15 @@ class SharedLine:
             future.set_result(None)
 
     def close(self) -> None:
-        """As :meth:`Line.close`; once."""
+        """As :meth:`Line.close`; once.
+
+        In a forked child the loop's selector is the parent's too, which would miss what the child takes out of it.
+        """
         if not self.is_closed:
             self.is_closed = True
+            if self.line.process != process_number():
+                self.line.abandon()
+                return
             self._loop.remove_reader(self.line.fileno())
             self.line.close()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
+import os
 import random
 import socket
 import time
@@ -13,9 +15,11 @@ from typing import Any
 
 import pytest
 import uvloop
+from greenlet import getcurrent
 
 from splinter import limits
 from splinter.client import AsyncClient, AsyncPipeline, AsyncTransaction, Client, Pipeline, Transaction, line
+from splinter.client.asyncio.lanes import SharedLine
 from splinter.errors import (
     BadKeyError,
     ConflictError,
@@ -562,6 +566,28 @@ def test_it_says_goodbye_and_waits_for_calls_that_are_under_way(run, made, respo
         last.sendto(Header(opcode=Opcode.PING, tenant=TENANT, token=TOKEN).pack(), ("127.0.0.1", responder.port))
         last.recv(4096)
     assert responder.requests[-2].opcode == Opcode.GOODBYE
+
+
+def test_a_forked_child_takes_nothing_from_its_parent(run, made, monkeypatch) -> None:
+    """The child has the parent's selector: what it took out of it, the loop of the parent would not hear of."""
+    heard_by_loop = list[bool]()
+    read = SharedLine.read
+    monkeypatch.setattr(SharedLine, "read", lambda shared: (heard_by_loop.append(getcurrent().parent is None), read(shared))[1])
+
+    async def main() -> None:
+        async with made() as client:
+            await client.put("k", b"v")
+            child = os.fork()
+            if child == 0:
+                with contextlib.suppress(BaseException):
+                    client.close().send(None)
+                os._exit(0)
+            os.waitpid(child, 0)
+            heard_by_loop.clear()
+            assert await client.get("k") == b"v"
+            assert any(heard_by_loop)
+
+    run(main())
 
 
 def test_it_belongs_to_one_event_loop(made) -> None:
