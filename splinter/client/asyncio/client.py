@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -19,6 +20,7 @@ from splinter.client.channel import Channel
 from splinter.client.encoding import Key, Value, check_table, encode_key
 from splinter.client.extension_info import ExtensionInfo
 from splinter.client.lifetimes import Ttl
+from splinter.client.line import Line
 from splinter.client.process import ProcessOwn
 from splinter.errors import SplinterError
 
@@ -34,15 +36,17 @@ class _LoopCalls(Calls):
     def _begin(self) -> None:
         self.lines: list[SharedLine] = []
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._opening: asyncio.Future[None] | None = None  # of a line that is being made
+        self._opening: asyncio.Future[Line] | None = None  # of a line that is being made
+        self._waiting = 0  # calls, for a line that is being made
         self._closed = False
 
     def end(self) -> None:
         """Close what no call uses; calls that are under way close the rest."""
         self._closed = True
-        for shared in self.lines:
-            if not shared.lanes:
-                shared.close()
+        if not self._waiting:
+            for shared in self.lines:
+                if not shared.lanes:
+                    shared.close()
         self._control.close()
 
     @property
@@ -61,30 +65,39 @@ class _LoopCalls(Calls):
             self._loop = loop
         if self._loop is not loop:
             raise SplinterError("this client belongs to another event loop: make one in each")
+        if self._closed:
+            raise SplinterError("this client is closed")
         while True:
-            if self._closed:
-                raise SplinterError("this client is closed")
             for shared in self.lines:
                 if shared.has_room(numbers):
                     return Lane(shared, seconds, self._diagnosis.explain, numbers=numbers)
-            if self._opening is not None:
-                wait(asyncio.shield(self._opening))
-            else:
-                self._open(loop, seconds)
+            self._await_line(loop, seconds)
 
-    def _open(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        """Make one more line, in another thread: it may have to look up a name. Others wait for it meanwhile."""
-        opening = self._opening = loop.create_future()
+    def _await_line(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        """Have one more line made, in another thread, as a name may have to be looked up. All calls wait for the same; it is
+        made also when they do not any more."""
+        if self._opening is not None and self._opening.done():
+            wait(asyncio.sleep(0))  # the loop has yet to tell of it
+            return
+        if self._opening is None:
+            self._opening = loop.run_in_executor(None, self._new_line, seconds)
+            self._opening.add_done_callback(partial(self._opened, loop))
+        self._waiting += 1
+        is_left = True
         try:
-            self.lines.append(SharedLine(in_thread(self._new_line, seconds), loop))
-        except SplinterError as error:
-            opening.set_exception(error)
-            opening.exception()  # who waits hears of it; where nobody does, nobody need
-            raise
+            wait(asyncio.shield(self._opening))
+            is_left = False
         finally:
-            self._opening = None
-            if not opening.done():
-                opening.set_result(None)
+            self._waiting -= 1
+            if is_left and self._closed:
+                self.end()
+
+    def _opened(self, loop: asyncio.AbstractEventLoop, opening: asyncio.Future[Line]) -> None:
+        self._opening = None
+        if not opening.cancelled() and opening.exception() is None:
+            self.lines.append(SharedLine(opening.result(), loop))
+            if self._closed:
+                self.end()
 
     def _give_back(self, channel: Channel) -> None:
         assert isinstance(channel, Lane)

@@ -40,7 +40,7 @@ class SharedLine:
 
     def has_room(self, numbers: int) -> bool:
         """Whether one more lane finds so many numbers at once, whatever the others do."""
-        return self.span + self.promised + numbers <= limits.CLIENT_WINDOW
+        return not self.is_closed and self.span + self.promised + numbers <= limits.CLIENT_WINDOW
 
     def next_sequences(self, lane: Lane, count: int, *, may_wait: bool) -> int:
         """New numbers of a lane, one after the other; returns the first. Where the oldest that is open is too old, the lane

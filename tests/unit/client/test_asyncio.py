@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import itertools
 import os
 import random
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
@@ -19,6 +21,7 @@ from greenlet import getcurrent
 
 from splinter import limits
 from splinter.client import AsyncClient, AsyncPipeline, AsyncTransaction, Client, Pipeline, Transaction, line
+from splinter.client.asyncio.client import _LoopCalls
 from splinter.client.asyncio.lanes import SharedLine
 from splinter.errors import (
     BadKeyError,
@@ -566,6 +569,56 @@ def test_it_says_goodbye_and_waits_for_calls_that_are_under_way(run, made, respo
         last.sendto(Header(opcode=Opcode.PING, tenant=TENANT, token=TOKEN).pack(), ("127.0.0.1", responder.port))
         last.recv(4096)
     assert responder.requests[-2].opcode == Opcode.GOODBYE
+
+
+@pytest.mark.parametrize("cancelled", [0, 1, 3])
+def test_a_call_whose_line_is_being_made_is_under_way(run, made, monkeypatch, cancelled: int) -> None:
+    """One line is made, whoever still waits for it, and it is closed after the last call."""
+    lines, may_go_on = list[line.Line](), threading.Event()
+    new_line = _LoopCalls._new_line
+
+    def counted(calls: _LoopCalls, timeout: float) -> line.Line:
+        assert may_go_on.wait(TIMEOUT)
+        lines.append(new_line(calls, timeout))
+        return lines[-1]
+
+    monkeypatch.setattr(_LoopCalls, "_new_line", counted)
+
+    async def main() -> None:
+        client = made()
+        tasks = [asyncio.ensure_future(client.put("k", b"v")) for _ in range(3)]
+        await asyncio.sleep(0)
+        for task in tasks[:cancelled]:
+            task.cancel()
+        await asyncio.wait(tasks[:cancelled] or [asyncio.ensure_future(asyncio.sleep(0))])
+        await client.close()
+        with pytest.raises(SplinterError, match="closed"):
+            await client.get("k")
+        may_go_on.set()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [isinstance(result, int) for result in results] == [False] * cancelled + [True] * (3 - cancelled)
+        while not lines or lines[0].fileno() != -1:
+            await asyncio.sleep(0.001)
+
+    run(main())
+    assert len(lines) == 1
+
+
+def test_a_line_that_was_made_for_who_was_cancelled_serves_others(run, made, monkeypatch) -> None:
+    """Else who is always cancelled sooner than a name is looked up would never have one."""
+    count, new_line = itertools.count(1), _LoopCalls._new_line
+    monkeypatch.setattr(_LoopCalls, "_new_line", lambda calls, timeout: (next(count), new_line(calls, timeout))[1])
+
+    async def main() -> None:
+        async with made() as client:
+            task = asyncio.ensure_future(client.get("k"))
+            await asyncio.sleep(0)
+            task.cancel()
+            await client.put("k", b"v")
+            assert len(client._calls.lines) == 1
+
+    run(main())
+    assert next(count) == 2
 
 
 def test_a_forked_child_takes_nothing_from_its_parent(run, made, monkeypatch) -> None:
