@@ -132,10 +132,12 @@ class Channel(ProcessOwn):
 
         Raises :class:`RequestTimeoutError` without an answer, :class:`BusyError` when the server stayed busy.
         """
-        sequence = self.next_sequences()
+        timeout = self.timeout if timeout is None else timeout
+        deadline = self.waited + timeout
+        sequence = self.next_sequences()  # which may have to wait for another request
         try:
             packet = self.packet(opcode, sequence, table, key, value, object_version, ttl=ttl)
-            return self._exchange(sequence, packet, self.timeout if timeout is None else timeout, resend_seconds)
+            return self._exchange(sequence, packet, timeout, deadline, resend_seconds)
         except BaseException:
             self.line.repeated_at = _monotonic()  # a packet may still be on its way
             raise
@@ -149,19 +151,20 @@ class Channel(ProcessOwn):
         exception of a reply whose status is not OK: of those that have no answer until then.
         """
         with self.closing_numbers():
+            deadline = self.waited + self.timeout
             number = self.next_sequences(len(requests))
             while requests:
                 packet = self.packet(Opcode.BATCH, number, 0, b"", packed(requests))
-                reply = self._exchange(number, packet, self.timeout, RESEND_SECONDS_MIN)
+                reply = self._exchange(number, packet, self.timeout, deadline, RESEND_SECONDS_MIN)
                 answers = read_answers(reply, requests)
                 self.close_numbers(range(number, number + len(answers)))
                 number, requests = number + len(answers), requests[len(answers) :]
                 yield answers
+                deadline = self.waited + self.timeout
 
-    def _exchange(self, sequence: int, packet: bytes, timeout: float, resend_seconds: float) -> Reply:
-        """Send a packet whose first number this is until it is answered."""
+    def _exchange(self, sequence: int, packet: bytes, timeout: float, deadline: float, resend_seconds: float) -> Reply:
+        """Send a packet whose first number this is until it is answered. ``deadline``: of :attr:`waited`."""
         identity = identity_of(sequence)
-        deadline = self.waited + timeout
         reserve = self._begin(timeout)
         wait = min(resend_seconds, timeout)
         self.line.send(packet)

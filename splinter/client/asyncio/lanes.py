@@ -13,10 +13,16 @@ from splinter.client.channel import Channel
 from splinter.client.flights import FRAGMENT_BITS, Explain, Reply
 from splinter.client.line import Line
 from splinter.client.process import process_number
-from splinter.errors import SplinterError
+from splinter.errors import RequestTimeoutError, SplinterError
 
 _PACKETS_AT_ONCE = 256  # that are read before the loop goes on with something else
 _monotonic = time.monotonic
+
+
+def _end(future: asyncio.Future[bool], is_called: bool) -> None:
+    """Have who waits for it go on, if anybody does."""
+    if not future.done():
+        future.set_result(is_called)
 
 
 class SharedLine:
@@ -29,7 +35,7 @@ class SharedLine:
         self.is_closed = False
         self.open: dict[int, Lane] = {}  # by sequence number, the oldest first
         self._loop = loop
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()  # lanes that want so many numbers
+        self._waiting: deque[tuple[int, asyncio.Future[bool]]] = deque()  # lanes that want so many numbers
         self._called = 0  # numbers of those that were called and have not gone on yet
         loop.add_reader(line.fileno(), self.read)
 
@@ -44,25 +50,35 @@ class SharedLine:
 
     def next_sequences(self, lane: Lane, count: int, *, may_wait: bool) -> int:
         """New numbers of a lane, one after the other; returns the first. Where the oldest that is open is too old, the lane
-        waits until that is closed, behind those that have waited for longer."""
-        was_called = False
+        waits until that is closed, behind those that have waited for longer. Raises :class:`RequestTimeoutError` where that is
+        longer than the lane's time-out."""
+        begun, was_called = _monotonic(), False
         while may_wait and (
             self.span + count > limits.CLIENT_WINDOW if was_called else self._room < count or self._is_waited_for()
         ):
-            future: asyncio.Future[None] = self._loop.create_future()
+            if (left := begun + lane.timeout - _monotonic()) <= 0:
+                self._call()  # the others, in its place
+                raise RequestTimeoutError(
+                    f"not sent within {lane.timeout:g} s: an earlier request by the same socket is not answered yet"
+                )
+            future: asyncio.Future[bool] = self._loop.create_future()
             if was_called:
                 self._waiting.appendleft((count, future))
             else:
                 self._waiting.append((count, future))
+            timer = self._loop.call_later(left, _end, future, False)
             try:
-                wait(future)
+                was_called = wait(future)
             except BaseException:
-                if future.done() and not future.cancelled():
+                if future.done() and not future.cancelled() and future.result():
                     self._called -= count
-                self._call()  # the others, in its place
+                self._call()
                 raise
-            self._called -= count
-            was_called = True
+            finally:
+                timer.cancel()
+            if was_called:
+                self._called -= count
+        lane.waited += _monotonic() - begun
         first = self.line.next_sequences(count)
         self.open.update(dict.fromkeys(range(first, first + count), lane))
         return first
@@ -88,7 +104,7 @@ class SharedLine:
         while self._is_waited_for() and self._waiting[0][0] <= self._room:
             count, future = self._waiting.popleft()
             self._called += count
-            future.set_result(None)
+            future.set_result(True)
 
     def close(self) -> None:
         """As :meth:`Line.close`; once.

@@ -643,6 +643,26 @@ def test_a_forked_child_takes_nothing_from_its_parent(run, made, monkeypatch) ->
     run(main())
 
 
+def test_what_waits_for_room_on_its_line_keeps_to_its_timeout(run, made, responder: Responder) -> None:
+    responder.on_request = lambda header, packet: [] if packet.endswith(b"never") else [packet]
+
+    async def main() -> None:
+        async with made(timeout=60) as client:
+            await client.put("k", b"v")
+            stuck = asyncio.ensure_future(client.put("stuck", b"never"))
+            while len(responder.requests) < 2:
+                await asyncio.sleep(0)
+            with pytest.raises(RequestTimeoutError, match="an earlier request"):
+                async with client.transaction(timeout=0.3) as begun:
+                    for _ in range(2 * limits.CLIENT_WINDOW):
+                        await begun.ttl("k")
+            assert not stuck.done() and len(client._calls.lines) == 1
+            responder.on_request = lambda header, packet: [packet]
+            await stuck
+
+    run(main())
+
+
 def test_it_belongs_to_one_event_loop(made) -> None:
     client = made()
     with asyncio.Runner() as first:
