@@ -14,7 +14,7 @@ from rich.table import Table
 from splinter import limits
 from splinter.cli import arguments
 from splinter.cli.completion import complete_extension
-from splinter.cli.listing import AsJson, say_json
+from splinter.cli.listing import AsJson, say_json, say_table
 from splinter.cli.target import Address, Instance, Tenant, Token, find_server
 from splinter.cli.told import telling
 from splinter.client.control import understood
@@ -127,13 +127,14 @@ def list_extensions(
     if as_json:
         say_json([_plain(info) for info in found])
         return
-    table = Table("signature", "version", "place", "invocations", "in kernel", "errors", "yields", "CPU ms", "kills")
+    rows = []
     for info in found:
         invocations = (f"{info.invocations:,}", f"{info.in_kernel:,}")
         counts = (*invocations, f"{info.errors:,}", f"{info.yields:,}", f"{info.cpu_us / 1000:,.1f}")
         kills = f"{info.kills}, quarantined" if info.quarantined else str(info.kills)
-        table.add_row(visible(str(info.signature)), str(info.version), info.place, *counts, kills)
-    Terminal().print(table)
+        rows.append([visible(str(info.signature)), str(info.version), info.place, *counts, kills])
+    heads = ("signature", "version", "place", "invocations", "in kernel", "errors", "yields", "CPU ms", "kills")
+    say_table(heads, rows, wraps="signature")
     for info in found:
         if info.not_runnable:
             say(visible(f"{info.signature.name} cannot be run: {info.not_runnable}"))
@@ -145,12 +146,12 @@ def _show_history(found: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         say_json(found)
         return
-    table = Table("time", "extension", "version", "what")
+    rows = []
     with understood():
         for each in found:
             moment = datetime.fromtimestamp(each["at"], UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-            table.add_row(moment, visible(str(each["name"])), str(each["version"]), visible(str(each["what"])))
-    Terminal().print(table)
+            rows.append([moment, visible(str(each["name"])), str(each["version"]), visible(str(each["what"]))])
+    say_table(("time", "extension", "version", "what"), rows, wraps="extension")
 
 
 def log(

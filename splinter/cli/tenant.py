@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.table import Column, Table
 
 from splinter import limits
 from splinter.cli.completion import complete_tenant
-from splinter.cli.listing import AsJson, say_json
+from splinter.cli.listing import AsJson, say_json, say_table
 from splinter.cli.target import Address, Instance, find_server, parse_token_text
 from splinter.cli.told import require_reader, spans, telling
 from splinter.client.admin import TenantInfo
@@ -17,10 +16,9 @@ from splinter.client.arguments import RANGES
 from splinter.client.encoding import format_token
 from splinter.errors import SplinterError
 from splinter.server.config import parse_bytes
-from splinter.terminal import Terminal, say
+from splinter.terminal import say
 
 _TENANT_MAX, _HOME_MAX = RANGES["tenant"][1], RANGES["home"][1]
-_TOKEN_DIGITS = 16
 _TOLD = (  # of each tenant, to machines
     "tenant", "home", "quota_bytes", "bytes_used", "code_bytes", "clients", "staged_bytes", "objects", "packets_per_second",
     "packets_dropped", "durability", "eviction", "evictions",
@@ -133,21 +131,9 @@ def list_tenants(
         return
     evicts = any(item.eviction != "none" for item in found)
     is_kept = any(item.durability != "none" for item in found)  # else there may be no data folder
-    table = Table(
-        "tenant",
-        "home",
-        "objects",
-        "bytes",
-        "of code",
-        "clients",
-        "staged",
-        "quota",
-        "packets/s",
-        "dropped",
-        *(["durability"] if is_kept else []),
-        *(["evicted"] if evicts else []),
-        *([Column("token", min_width=_TOKEN_DIGITS, no_wrap=True)] if tokens else []),
-    )
+    heads = ["tenant", "home", "objects", "bytes", "of code", "clients", "staged", "quota", "packets/s", "dropped"]
+    heads += [*(["durability"] if is_kept else []), *(["evicted"] if evicts else []), *(["token"] if tokens else [])]
+    rows = []
     for item in found:
         quota = "none" if item.quota_bytes == limits.TENANT_QUOTA_BYTES_DEFAULT else f"{item.quota_bytes:,}"
         rate = f"{item.packets_per_second:,}" if item.packets_per_second else "any"
@@ -155,8 +141,8 @@ def list_tenants(
         row += [f"{item.code_bytes:,}", f"{item.clients:,}", f"{item.staged_bytes:,}", quota]
         row += [rate, f"{item.packets_dropped:,}", *([item.durability] if is_kept else [])]
         row += [f"{item.evictions:,}" if item.eviction != "none" else "never"] if evicts else []
-        table.add_row(*row, *(["\n".join(_tokens(item))] if tokens else []))
-    Terminal().print(table)
+        rows.append([*row, *(["\n".join(_tokens(item))] if tokens else [])])
+    say_table(heads, rows, keeps="token")
 
 
 @app.command()
