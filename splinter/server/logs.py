@@ -39,6 +39,11 @@ def set_level(level: str) -> None:
     logging.getLogger("splinter").setLevel(min(_least, logging.INFO))  # events are kept from INFO on
 
 
+def level() -> str:
+    """From which level on this process logs."""
+    return logging.getLevelName(_least).lower()
+
+
 def note_for(form: str) -> Callable[[str], str]:
     """What makes a line of a sentence about the log itself, such as that some of it was lost."""
     return _json_note if form == "json" else text_note

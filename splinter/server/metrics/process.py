@@ -14,6 +14,7 @@ import socket
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import choose_encoder
 
+from splinter.server import logs
 from splinter.server.metrics.endpoint import Endpoint
 from splinter.server.metrics.families import ServerCollector
 from splinter.server.metrics.nobody import become_nobody
@@ -23,8 +24,9 @@ _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def run(name: str, parent: int, listener: int, channel: int) -> None:
+def run(name: str, parent: int, listener: int, channel: int, log_format: str, log_level: str) -> None:
     """Serve until killed. ``name``: what ``ps`` shows; ``listener``, ``channel``: descriptors; ``parent``: the supervisor."""
+    logs.set_up(log_format, log_level)
     _libc.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     source = Source(socket.socket(fileno=channel))

@@ -14,6 +14,7 @@ import socket
 import sys
 
 from splinter import limits
+from splinter.server import logs
 from splinter.server.config import ServerConfig, parse_endpoint
 from splinter.server.metrics.nobody import require_way_out
 from splinter.server.processes import OomPreference
@@ -35,6 +36,7 @@ class Metrics:
 
     def __init__(self, config: ServerConfig) -> None:
         assert config.metrics is not None
+        self._log_format = config.log_format
         importlib.import_module("prometheus_client")  # who lacks it hears so now
         require_way_out()
         address, port = parse_endpoint(config.metrics)
@@ -70,5 +72,6 @@ class Metrics:
         passed = [self._listener.fileno(), self._asking.fileno()]
         for descriptor in passed:
             os.set_inheritable(descriptor, True)
-        arguments = [json.dumps([path for path in sys.path if path]), json.dumps([_NAME, os.getppid(), *passed])]
+        of_the_log = [self._log_format, logs.level()]  # nothing of this process's memory goes along
+        arguments = [json.dumps([path for path in sys.path if path]), json.dumps([_NAME, os.getppid(), *passed, *of_the_log])]
         os.execv(sys.executable, [sys.executable, "-I", "-c", _PROGRAM, *arguments])
