@@ -37,7 +37,8 @@ def register(app: typer.Typer) -> None:
 def events(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens, until Ctrl-C.")] = False,
     since: Annotated[
-        str | None, typer.Option(metavar="WHEN", help="From then on: 10m, 2h, a time (2026-11-29T01:00:00), or after a number.")
+        str | None,
+        typer.Option(metavar="WHEN", help="From then on: 10m, 2h, a time in UTC (2026-11-29T01:00:00), or after a number."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines: one JSON document a line.")] = False,
     tenant: Annotated[
@@ -164,6 +165,8 @@ def _parse_since(text: str | None) -> tuple[int | None, int]:
     if match := _SPAN.fullmatch(text):
         return None, time.time_ns() - int(match[1]) * _UNIT_SECONDS[match[2]] * 10**9
     try:
-        return None, int(datetime.fromisoformat(text).timestamp() * 1e9)
+        moment = datetime.fromisoformat(text)
+        told = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)  # as events themselves are told
+        return None, int(told.timestamp() * 1e9)
     except (ValueError, OverflowError, OSError):
         raise typer.BadParameter("write 10m, 2h, 1d, a time such as 2026-11-29T01:00:00, or a number") from None

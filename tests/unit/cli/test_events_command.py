@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -113,3 +114,21 @@ def test_the_command_prints_lines_or_documents(responders: tuple[Responder, Cont
     later = CliRunner().invoke(app, ["events", "--since", "2027-01-15T09:00:00+00:00"])
     assert "tenant.created" not in later.output and later.exit_code == 0
     assert CliRunner().invoke(app, ["events", "--since", "yesterday"]).exit_code == 2
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata"])
+@pytest.mark.parametrize(("since", "is_told"), [("2027-01-15T08:00:00", True), ("2027-01-15T08:00:01", False)])
+def test_times_are_taken_as_they_are_told(
+    responders: tuple[Responder, ControlResponder], monkeypatch: pytest.MonkeyPatch, zone: str, since: str, is_told: bool
+) -> None:
+    """A moment that was copied from an event means that moment, wherever the machine is."""
+    responders[1].answer = lambda request: {"ok": True, **(reply(5) if request.get("after", 0) < 5 else reply(after=5))}
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        for end in ("", "Z"):
+            told = CliRunner().invoke(app, ["events", "--since", since + end]).output
+            assert ("tenant.created" in told) == is_told
+    finally:
+        monkeypatch.undo()
+        time.tzset()
