@@ -41,6 +41,8 @@ _CONTROL_SECONDS = 30.0  # of the control plane, which compiles; other tenants' 
 class Calls(Lifetimes, Scans):
     """Of one tenant, by channels that a subclass has (:meth:`_take`, :meth:`_give_back`)."""
 
+    _closed: bool  # by its user
+
     def __init__(
         self,
         address: str,
@@ -310,7 +312,11 @@ class Calls(Lifetimes, Scans):
 
     def _ask_control(self, op: str, timeout: float | None, **fields: Any) -> dict[str, Any]:
         seconds = self._control_timeout if timeout is None else check_timeout(timeout)
-        return self._control.request(op, seconds=seconds, tenant=self._tenant, token=self._token, **fields)
+        try:
+            return self._control.request(op, seconds=seconds, tenant=self._tenant, token=self._token, **fields)
+        finally:
+            if self._closed:  # close() may have found nothing to close, as this used it
+                self._control.close()
 
     def _invoke(
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None, *, may_be_argument: bool = True
