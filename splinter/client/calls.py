@@ -24,7 +24,7 @@ from splinter.client.put_many import put_many
 from splinter.client.scans import Scans
 from splinter.client.transaction import Transaction, repeat, transaction
 from splinter.errors import BadArgumentsError, SignatureChangedError
-from splinter.wire import Opcode
+from splinter.wire import TTL_BYTES, Opcode
 
 if TYPE_CHECKING:
     from splinter.ext.signature import Signature
@@ -99,7 +99,10 @@ class Calls(Lifetimes, Scans):
         """
         raw, body, table = encode_key(key), encode_value(value), check_table(table)
         if_version, ns = check_integer("if_version", if_version), 0 if ttl is None else check_ttl(ttl)
-        channel = self._take(timeout)
+        # What goes in fragments has a channel's numbers to itself. The server keeps what it collected of a put, at each worker
+        # that got some, until its client waits for no reply up to that number: beside others, until the oldest of them ends.
+        is_one_packet = len(raw) + len(body) + TTL_BYTES <= limits.PACKET_BODY_BYTES_MAX
+        channel = self._take(timeout, 1 if is_one_packet else limits.CLIENT_WINDOW)
         try:
             return objects.put(channel, table, raw, body, if_version, ns)
         finally:

@@ -30,6 +30,7 @@ from splinter.client.encoding import Key, Value, check_table, encode_key, encode
 from splinter.client.flights import Reply, was_there
 from splinter.client.lifetimes import FOR_EVER, Ttl, seconds_left
 from splinter.errors import BusyError, ProtocolError, RequestError, SplinterError, Status
+from splinter.limits import CLIENT_WINDOW, PACKET_BODY_BYTES_MAX
 from splinter.wire import BATCH_REQUESTS_MAX, TTL_BYTES, Opcode
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -288,7 +289,10 @@ class _Execution:
 
     def _enter(self) -> Channel:
         if self._channel is None:
-            self._channel = self._caller._take(self._timeout, min(len(self._requests), BATCH_REQUESTS_MAX))
+            # As of Calls.put: what goes in fragments has a channel's numbers to itself.
+            is_large = any(each.batched is not None and each.batched.size > PACKET_BODY_BYTES_MAX for each in self._requests)
+            numbers = CLIENT_WINDOW if is_large else min(len(self._requests), BATCH_REQUESTS_MAX)
+            self._channel = self._caller._take(self._timeout, numbers)
         return self._channel
 
     def _leave(self) -> None:

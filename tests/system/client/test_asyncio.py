@@ -86,6 +86,18 @@ def test_what_many_tasks_do_at_a_time_is_each_done_once(run: Any, made: AsyncCli
     assert client.get(7, table=1) == (TASKS * TURNS).to_bytes(8, "little")
 
 
+def test_large_values_are_put_side_by_side(run: Any, made: AsyncClient) -> None:
+    """None waits for what the server has collected of another that is done."""
+    values = {f"large {number}": bytes([number]) * 200_000 for number in range(16)}
+
+    async def main() -> list[bytes | None]:
+        async with made as db:
+            await asyncio.gather(*(db.put(key, value) for key, value in values.items()))
+            return [await db.get(key) for key in values]
+
+    assert run(main()) == list(values.values())
+
+
 def test_cancelled_calls_are_done_once_or_never_while_workers_die(
     run: Any, made: AsyncClient, server: RunningServer, client: Client
 ) -> None:

@@ -230,6 +230,21 @@ def test_no_line_has_numbers_open_that_are_too_far_apart(run, made, responder: R
     assert max(apart.values()) < limits.CLIENT_WINDOW
 
 
+def test_what_goes_in_fragments_waits_for_no_other_number(run, made, responder: Responder) -> None:
+    """The server lets go of what it collected of a put when nobody waits for numbers up to that one's."""
+
+    async def main() -> None:
+        async with made() as client:
+            sizes = (5000, len(BIG))
+            values = [bytes([number]) * sizes[number % len(sizes)] for number in range(18)]
+            await asyncio.gather(*(client.put(number, value) for number, value in enumerate(values)))
+            assert await asyncio.gather(*(client.get(number) for number in range(len(values)))) == values
+
+    run(main())
+    pieces = [header for header in responder.requests if header.fragment_count > 1 and header.opcode == Opcode.PUT]
+    assert pieces and all(header.acknowledged == header.sequence for header in pieces)
+
+
 def test_a_line_is_used_again(run, made) -> None:
     async def main() -> None:
         async with made() as client:
