@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +28,14 @@ def responders(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Responder, Con
     yield requests, control
     control.close()
     requests.close()
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server is to be found."""
+    monkeypatch.setenv("SPLINTER_RUN_DIR", str(tmp_path / "run"))
+    for name in ("SPLINTER_INSTANCE", "SPLINTER_ADDRESS", "SPLINTER_TOKEN", "SPLINTER_TENANT", "SPLINTER_TRACEBACK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SPLINTER_CREDENTIAL", "none")
+    monkeypatch.setattr("splinter.cli.target._TIMEOUT_SECONDS", 0.1)  # nobody ever answers here
+    monkeypatch.chdir(tmp_path)

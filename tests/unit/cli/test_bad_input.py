@@ -20,6 +20,8 @@ from typer.testing import CliRunner
 from splinter.cli.errors import explain
 from splinter.cli.main import app
 
+pytestmark = pytest.mark.usefixtures("alone")
+
 FAILED, USAGE, UNREACHABLE, CONFIGURATION, REFUSED, UNAVAILABLE, DEFECT = 1, 2, 4, 9, 11, 12, 70
 ELSEWHERE = ["--address", "127.0.0.1:1", "--token", "1"]
 OF_TENANTS = (
@@ -42,16 +44,6 @@ HUGE = "1" + "0" * 40
 ADDRESSES = ["", "::1", "[::1]:7171", "a" * 300, "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", f"127.0.0.1:{HUGE}",
              "a b", NOT_UTF8, "127.0.0.1:-1", "http://127.0.0.1", "256.256.256.256", "no-such-host.invalid"]  # fmt: skip
 SIZES = ["x", "-1", "1.5GiB", "", "1TiB", NOT_UTF8, HUGE, f"{HUGE}GiB"]
-
-
-@pytest.fixture(autouse=True)
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SPLINTER_RUN_DIR", str(tmp_path / "run"))
-    for name in ("SPLINTER_INSTANCE", "SPLINTER_ADDRESS", "SPLINTER_TOKEN", "SPLINTER_TENANT", "SPLINTER_TRACEBACK"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("SPLINTER_CREDENTIAL", "none")
-    monkeypatch.setattr("splinter.cli.target._TIMEOUT_SECONDS", 0.1)  # nobody ever answers here
-    monkeypatch.chdir(tmp_path)
 
 
 def refused(*arguments: str, status: tuple[int, ...] = (FAILED, USAGE, UNREACHABLE, CONFIGURATION)) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,18 +13,10 @@ from typer.testing import CliRunner
 from splinter.cli.exit_status import ExitStatus
 from splinter.cli.main import app
 
+pytestmark = pytest.mark.usefixtures("alone")
+
 EXPECTED = (ExitStatus.FAILED, ExitStatus.USAGE, ExitStatus.UNREACHABLE, ExitStatus.CONFIGURATION)
 NUMBERS = ["x", "-1", "1.5", "1" + "0" * 40, "", os.fsdecode(b"\xff\xfe"), "nan", "0", "-0.5", "inf", "-inf", "1e300", "1e-300"]
-
-
-@pytest.fixture(autouse=True)
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SPLINTER_RUN_DIR", str(tmp_path / "run"))
-    for name in ("SPLINTER_INSTANCE", "SPLINTER_ADDRESS", "SPLINTER_TOKEN", "SPLINTER_TENANT", "SPLINTER_TRACEBACK"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("SPLINTER_CREDENTIAL", "none")
-    monkeypatch.setattr("splinter.cli.target._TIMEOUT_SECONDS", 0.1)  # nobody ever answers here
-    monkeypatch.chdir(tmp_path)
 
 
 def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[list[str], list[Any]]]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 
 import pytest
+import uvloop
 
 from splinter import limits
-from splinter.client import Client
+from splinter.client import AsyncClient, Client
 from splinter.errors import Status
 from splinter.wire import (
     ENTRY_DELETES,
@@ -32,6 +35,9 @@ from splinter.wire import (
 )
 from tests.support.control_responder import ControlResponder
 from tests.unit.client.batch_server import BatchServer, Stale
+
+ASYNC_TIMEOUT = 20.0
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 TENANT, TOKEN = 7, 0x1122334455667788
 HEADER_BYTES = limits.REQUEST_HEADER_BYTES
@@ -257,3 +263,20 @@ def control() -> Iterator[ControlResponder]:
     made = ControlResponder()
     yield made
     made.close()
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Have an event loop of either kind run a coroutine."""
+
+    def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        with asyncio.Runner(loop_factory=request.param) as runner:
+            return runner.run(asyncio.wait_for(coroutine, 60))
+
+    return run
+
+
+@pytest.fixture
+def made(responder: Responder) -> Callable[..., AsyncClient]:
+    """Make a client of the responder."""
+    return lambda **rest: AsyncClient("127.0.0.1", TENANT, TOKEN, port=responder.port, **{"timeout": ASYNC_TIMEOUT} | rest)

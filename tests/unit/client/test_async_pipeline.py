@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-import uvloop
 
 from splinter import limits
 from splinter.client import AsyncClient
@@ -18,28 +16,10 @@ from splinter.client.pipeline import NotSentError
 from splinter.errors import RequestTimeoutError, VersionChangedError
 from splinter.wire import Header, Opcode
 from tests.unit.client.batch_server import READS
-from tests.unit.client.conftest import TENANT, TOKEN, Responder
+from tests.unit.client.conftest import Responder, Run
 from tests.unit.client.test_pipeline import BRIEF, Wire, disturb, lose, writes_of
 
 TIMEOUT = 20.0
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
-
-
-@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Run:
-    """Have an event loop of either kind run a coroutine."""
-
-    def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-        with asyncio.Runner(loop_factory=request.param) as runner:
-            return runner.run(asyncio.wait_for(coroutine, 60))
-
-    return run
-
-
-@pytest.fixture
-def made(responder: Responder) -> Callable[..., AsyncClient]:
-    """Make a client of the responder."""
-    return lambda **rest: AsyncClient("127.0.0.1", TENANT, TOKEN, port=responder.port, **{"timeout": TIMEOUT} | rest)
 
 
 def test_it_is_sent_at_the_end_of_its_block(run: Run, made: Callable[..., AsyncClient], responder: Responder) -> None:

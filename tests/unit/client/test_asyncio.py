@@ -12,11 +12,10 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import uvloop
 from greenlet import getcurrent
 
 from splinter import limits
@@ -41,25 +40,6 @@ BIG = bytes(range(256)) * 250
 TIMEOUT = 10.0
 BRIEF = 0.6
 MANY = 3 * limits.CLIENT_WINDOW
-
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
-
-
-@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def run(request) -> Run:
-    """Have an event loop of either kind run a coroutine."""
-
-    def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-        with asyncio.Runner(loop_factory=request.param) as runner:
-            return runner.run(asyncio.wait_for(coroutine, 60))
-
-    return run
-
-
-@pytest.fixture
-def made(responder: Responder) -> Callable[..., AsyncClient]:
-    """Make a client of the responder."""
-    return lambda **rest: AsyncClient("127.0.0.1", TENANT, TOKEN, port=responder.port, **{"timeout": TIMEOUT} | rest)
 
 
 def lossy(responder: Responder, seed: int) -> None:
