@@ -119,7 +119,7 @@ def test_a_record_names_the_index_of_each_function_that_a_server_runs(monkeypatc
     named: list[str] = []
     monkeypatch.setattr(WarmRecord, "write", lambda self, files: named.extend(Path(file).name for file in files))
     warm.remember(["udp"])
-    for function in ("loop.serve_udp", "requests._get.part", "helpers.helper_put", "operations.store_put"):
+    for function in ("loop.serve_udp", "objects._get.part", "helpers.helper_put", "operations.store_put"):
         assert [name for name in named if name.startswith(f"{function}-")], function
 
 
