@@ -25,6 +25,8 @@ STOP_SECONDS = 20
 MEMORY = "64MiB"
 PATIENT_MS = 2000  # of the watchdog
 
+_PARENT, _STARTED = 1, 19  # behind the name in /proc/PID/stat: proc(5)
+
 
 @dataclass
 class RunningServer:
@@ -61,14 +63,16 @@ class RunningServer:
         return client
 
     def children(self, name: str) -> list[int]:
-        """Process ids of the supervisor's living children of this name."""
-        listed = Path(f"/proc/{self.info.pid}/task/{self.info.pid}/children").read_text().split()
+        """Process ids of the supervisor's children of this name, the eldest first. The kernel's own list of children may lack
+        some while others come and go."""
         found = []
-        for child in listed:
+        for stat in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
-                if Path(f"/proc/{child}/comm").read_text().strip() == name:
-                    found.append(int(child))
-        return found
+                begin, rest = stat.read_text().rsplit(")", 1)
+                fields = rest.split()
+                if int(fields[_PARENT]) == self.info.pid and begin.split("(", 1)[1] == name:
+                    found.append((int(fields[_STARTED]), int(stat.parent.name)))
+        return [pid for _, pid in sorted(found)]
 
     def workers(self) -> dict[int, int]:
         """Process ids of the workers, by core slot. One that died may be there for some time, beside its successor."""

@@ -210,14 +210,23 @@ def test_no_line_has_numbers_open_that_are_too_far_apart(run, made, responder: R
     assert max(apart.values()) < limits.CLIENT_WINDOW
 
 
-def test_what_goes_in_fragments_waits_for_no_other_number(run, made, responder: Responder) -> None:
+@pytest.mark.parametrize("in_pipelines", [False, True])
+def test_what_goes_in_fragments_waits_for_no_other_number(run, made, responder: Responder, in_pipelines: bool) -> None:
     """The server lets go of what it collected of a put when nobody waits for numbers up to that one's."""
 
     async def main() -> None:
         async with made() as client:
+
+            async def put(number: int, value: bytes) -> None:
+                if not in_pipelines:
+                    await client.put(number, value)
+                    return
+                async with client.pipeline() as pipeline:
+                    pipeline.put(number, value)
+
             sizes = (5000, len(BIG))
             values = [bytes([number]) * sizes[number % len(sizes)] for number in range(18)]
-            await asyncio.gather(*(client.put(number, value) for number, value in enumerate(values)))
+            await asyncio.gather(*(put(number, value) for number, value in enumerate(values)))
             assert await asyncio.gather(*(client.get(number) for number in range(len(values)))) == values
 
     run(main())
