@@ -70,7 +70,7 @@ def serve_batched(w: int, header: int, key_length: int, value_length: int) -> in
                 return DROP
             size = length - HEADER_BYTES
             copy_bytes(header + HEADER_BYTES, alone + HEADER_BYTES, size)
-            return finish(w, header, status, 0, size)
+            return finish(w, header, status, 0, size)  # refuse() would count its tenant as told BUSY twice
         size = length - HEADER_BYTES if status == Status.OK else 0
         if Header(alone).fragment_count > 1 or _ANSWER_BYTES + size > most:
             status, size = Status.VALUE_TOO_LARGE, 0  # for any reply of this kind
