@@ -28,7 +28,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from splinter import limits
 from splinter.client import obstacles
 from splinter.client.batch import Batched, packed, read_answers
-from splinter.client.flights import FRAGMENT_BITS, Explain, Flight, Reply, identity_of
+from splinter.client.flights import FRAGMENT_BITS, Explain, Flight, Reply
 from splinter.client.line import SILENCE_SECONDS, Line
 from splinter.client.process import ProcessOwn
 from splinter.errors import BusyError, RequestTimeoutError, Status
@@ -61,13 +61,15 @@ class Channel(ProcessOwn):
 
     def end(self) -> None:
         """The call that has used it is over: nobody waits for any number."""
-        self.close_numbers(list(self._numbers))
+        if self._numbers:
+            self.close_numbers(list(self._numbers))
 
     def next_sequences(self, count: int = 1) -> int:
         """Open so many new numbers, one after the other; returns the first. Each stays open until it is closed, or the request,
         stream or :meth:`closing_numbers` that it was opened in has ended."""
         first = self.line.next_sequences(count)
-        self._numbers.update(dict.fromkeys(range(first, first + count)))
+        for number in range(first, first + count):
+            self._numbers[number] = None
         return first
 
     def close_numbers(self, numbers: Iterable[int]) -> None:
@@ -164,16 +166,15 @@ class Channel(ProcessOwn):
 
     def _exchange(self, sequence: int, packet: bytes, timeout: float, deadline: float, resend_seconds: float) -> Reply:
         """Send a packet whose first number this is until it is answered. ``deadline``: of :attr:`waited`."""
-        identity = identity_of(sequence)
-        reserve = self._begin(timeout)
+        identity = sequence << FRAGMENT_BITS
         wait = min(resend_seconds, timeout)
         self.line.send(packet)
         silences = self.line.silences
-        has_been_busy = False
+        reply = self._await(identity, wait)
+        if reply is not None and reply.status != Status.BUSY:
+            return reply
+        reserve, has_been_busy = self._begin(timeout), False
         while True:
-            reply = self._await(identity, wait)
-            if reply is not None and reply.status != Status.BUSY:
-                return reply
             busy = reply is not None
             has_been_busy = has_been_busy or busy
             remaining = deadline - self.waited
@@ -187,6 +188,9 @@ class Channel(ProcessOwn):
             wait = min(wait * 2, RESEND_SECONDS_MAX, remaining if remaining <= reserve else remaining - reserve)
             wait = max(wait, _WAIT_SECONDS_MIN)
             packet = self._send_again(packet, silences)
+            reply = self._await(identity, wait)
+            if reply is not None and reply.status != Status.BUSY:
+                return reply
 
     def pause(self, seconds: float) -> None:
         """Wait until the server may be less busy; then a request is repeated."""
@@ -348,9 +352,10 @@ class Channel(ProcessOwn):
         """(identity, reply) of the next that comes; nothing, (), for anything else that does; None when nothing does within
         ``seconds``."""
         line = self.line
-        if seconds > 0 and not line.is_readable(seconds):
-            return None
+        if seconds > 0:
+            if line.is_prompt and (packet := line.receive(was_readable=False)) is not None:
+                return line.parse(packet) or ()
+            if not line.is_readable(seconds):
+                return None
         packet = line.receive(was_readable=seconds > 0)
-        if packet is None:
-            return None
-        return line.parse(packet) or ()
+        return None if packet is None else line.parse(packet) or ()

@@ -15,12 +15,12 @@ import time
 
 from splinter import limits
 from splinter.client import obstacles, packet_size
-from splinter.client.flights import Reply, parse
+from splinter.client.flights import FRAGMENT_BITS, Reply
 from splinter.client.padding import Padding
 from splinter.client.process import ForkedError, ProcessOwn, process_number
 from splinter.client.sockets import ResolutionTimeoutError, connect
-from splinter.errors import RequestTimeoutError, SplinterError, UnreachableError
-from splinter.wire import FLAG_EXPIRES, HEADER_STRUCT, MAGIC, TTL_BYTES, VERSION, Opcode
+from splinter.errors import ProtocolError, RequestTimeoutError, SplinterError, UnreachableError
+from splinter.wire import FLAG_EXPIRES, FLAG_KERNEL, FLAG_REPLY, HEADER_STRUCT, MAGIC, TTL_BYTES, VERSION, Opcode
 
 # A client that was silent for CLIENT_IDLE_NS_MAX is forgotten, and a repetition would be executed a second time. Half of that:
 # the packets sent last may all have been lost.
@@ -29,6 +29,7 @@ _QUIET_SECONDS_MIN = 1.0  # since the last repetition, before the server may be 
 _MILLISECONDS = 1000
 _RECEIVE_BUFFER_BYTES = 1 << 20
 _IP_RECVERR = 11  # linux/in.h
+_HEADER_BYTES = limits.REQUEST_HEADER_BYTES
 
 # What the server may keep a result of
 _WRITES = frozenset(
@@ -38,20 +39,22 @@ _WRITES = frozenset(
     )
 )  # fmt: skip
 
-_pack = HEADER_STRUCT.pack
+_pack, _unpack = HEADER_STRUCT.pack, HEADER_STRUCT.unpack_from
 _monotonic = time.monotonic
 
 
 class Line(ProcessOwn):
     """Of one tenant. ``kernel_replies``: how many replies the server's kernel made; ``obstacle``: errno of what was heard since
     the last reply; ``repeated_at``: since when, by the monotonic clock in seconds, a copy of a packet may be on its way;
-    ``silences``: how often nothing was sent for so long that the server may have forgotten this client."""
+    ``silences``: how often nothing was sent for so long that the server may have forgotten this client; ``is_prompt``: the
+    kernel made the last reply. Over veth it does so while the request is sent: the next may be there at once."""
 
     def __init__(self, address: str, port: int, tenant: int, token: int, netns: str | None, timeout: float) -> None:
         """``timeout`` is in seconds, for looking up a name. Raises :class:`SplinterError`."""
         self.address, self.port, self.peer = address, port, f"{address}:{port}"
         self.process = process_number()
         self.kernel_replies = 0
+        self.is_prompt = False
         self.obstacle = 0
         self.repeated_at = float("-inf")
         self.sequence = 0
@@ -60,6 +63,7 @@ class Line(ProcessOwn):
         self._tenant, self._token = tenant, token
         self._client = secrets.randbits(64) or 1
         self._has_written = False  # so the server keeps something of this client
+        self._server_bytes = -1  # what the server said last of the packets that it takes
         try:
             self._socket = connect(socket.SOCK_DGRAM, address, port, netns, timeout)
         except ResolutionTimeoutError as error:
@@ -162,14 +166,28 @@ class Line(ProcessOwn):
         return packet
 
     def parse(self, packet: bytes) -> tuple[int, Reply] | None:
-        """(identity, reply) of a packet that answers this client; None for anything else."""
-        found = parse(packet, self._tenant, self._client, self.peer)
-        if found is None:
+        """(:func:`splinter.client.flights.identity_of` it, reply) of a packet that answers this client; None for anything else.
+
+        Raises :class:`ProtocolError` for another version of the protocol.
+        """
+        if not _HEADER_BYTES <= len(packet) <= limits.UDP_PAYLOAD_BYTES_MAX:
             return None
+        (magic, version, _opcode, status, flags, tenant, _table, key_length, _token, client, sequence, value_length,
+         fragment_index, fragment_count, object_version, server_bytes) = _unpack(packet)  # fmt: skip
+        if magic != MAGIC or not flags & FLAG_REPLY or tenant != self._tenant or client != self._client:
+            return None
+        if version != VERSION:
+            raise ProtocolError(f"the server at {self.peer} speaks protocol version {version}, this client {VERSION}")
+        if key_length or value_length != len(packet) - _HEADER_BYTES:
+            return None
+        self.is_prompt = by_kernel = flags & FLAG_KERNEL != 0
+        self.kernel_replies += by_kernel
         self.obstacle = 0
-        self.kernel_replies += found[1].by_kernel
-        self.size.hear(found[2])
-        return found[:2]
+        if server_bytes != self._server_bytes:
+            self._server_bytes = server_bytes
+            self.size.hear(server_bytes)
+        reply = Reply(status, object_version, fragment_index, fragment_count, packet[_HEADER_BYTES:], by_kernel)
+        return sequence << FRAGMENT_BITS | fragment_index, reply
 
     def _note(self, error: OSError, count: int) -> None:
         """Remember what the network said; ``count`` bytes were to be sent. Raises what cannot pass."""

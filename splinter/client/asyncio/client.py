@@ -70,7 +70,7 @@ class _LoopCalls(Calls):
         while True:
             for shared in self.lines:
                 if shared.has_room(numbers):
-                    return Lane(shared, seconds, self._diagnosis.explain, numbers=numbers)
+                    return shared.lane(seconds, self._diagnosis.explain, numbers)
             self._await_line(loop, seconds)
 
     def _await_line(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:

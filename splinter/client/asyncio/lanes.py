@@ -16,6 +16,9 @@ from splinter.client.process import process_number
 from splinter.errors import RequestTimeoutError, SplinterError
 
 _PACKETS_AT_ONCE = 256  # that are read before the loop goes on with something else
+_PROMPT_IN_A_ROW = 16  # replies that calls get without a turn of the loop
+_CLOCK_SECONDS = 0.001  # by which a timer may go off early
+_NEVER = float("inf")
 _monotonic = time.monotonic
 
 
@@ -37,6 +40,11 @@ class SharedLine:
         self._loop = loop
         self._waiting: deque[tuple[int, asyncio.Future[bool]]] = deque()  # lanes that want so many numbers
         self._called = 0  # numbers of those that were called and have not gone on yet
+        self._idle: list[Lane] = []
+        self._listening: dict[Lane, None] = {}  # lanes that wait to be woken
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = _NEVER
+        self._in_a_row = 0  # replies that were taken without a turn of the loop
         loop.add_reader(line.fileno(), self.read)
 
     @property
@@ -48,14 +56,34 @@ class SharedLine:
         """Whether one more lane finds so many numbers at once, whatever the others do."""
         return not self.is_closed and self.span + self.promised + numbers <= limits.CLIENT_WINDOW
 
+    def lane(self, timeout: float, explain: Explain, numbers: int) -> Lane:
+        """A lane for one call, which closes it."""
+        lane = self._idle.pop() if self._idle else Lane(self, explain)
+        lane.timeout, lane.promised = timeout, numbers
+        self.lanes += 1
+        self.promised += numbers
+        return lane
+
+    def give_back(self, lane: Lane) -> None:
+        """The lane's call has ended."""
+        self.lanes -= 1
+        self.promised -= lane.promised
+        self._idle.append(lane)
+
     def next_sequences(self, lane: Lane, count: int, *, may_wait: bool) -> int:
         """New numbers of a lane, one after the other; returns the first. Where the oldest that is open is too old, the lane
         waits until that is closed, behind those that have waited for longer. Raises :class:`RequestTimeoutError` where that is
         longer than the lane's time-out."""
+        if may_wait and (self._room < count or self._is_waited_for()):
+            self._await_room(lane, count)
+        first = self.line.next_sequences(count)
+        for number in range(first, first + count):
+            self.open[number] = lane
+        return first
+
+    def _await_room(self, lane: Lane, count: int) -> None:
         begun, was_called = _monotonic(), False
-        while may_wait and (
-            self.span + count > limits.CLIENT_WINDOW if was_called else self._room < count or self._is_waited_for()
-        ):
+        while self.span + count > limits.CLIENT_WINDOW if was_called else self._room < count or self._is_waited_for():
             if (left := begun + lane.timeout - _monotonic()) <= 0:
                 self._call()  # the others, in its place
                 raise RequestTimeoutError(
@@ -79,9 +107,6 @@ class SharedLine:
             if was_called:
                 self._called -= count
         lane.waited += _monotonic() - begun
-        first = self.line.next_sequences(count)
-        self.open.update(dict.fromkeys(range(first, first + count), lane))
-        return first
 
     def release(self, sequence: int) -> None:
         """Nobody waits for a number's reply any more."""
@@ -106,6 +131,39 @@ class SharedLine:
             self._called += count
             future.set_result(True)
 
+    def take_prompt(self) -> None:
+        """Hand out what is there already, where the kernel's reply may be; so many times in a row at most, as the loop has to
+        do something else, too."""
+        if self.line.is_prompt and self._in_a_row < _PROMPT_IN_A_ROW:
+            in_a_row = self._in_a_row
+            self.read(was_readable=False)
+            self._in_a_row = in_a_row + 1
+
+    def listen(self, lane: Lane, seconds: float) -> None:
+        """Have a lane woken when it hears something, or after so many seconds."""
+        lane.wake_at = at = self._loop.time() + seconds
+        self._listening[lane] = None
+        if at < self._alarm_at:
+            self._set_alarm(at)
+
+    def stop_listening(self, lane: Lane) -> None:
+        """It was woken, or does not wait any more. The alarm stays: a timer for each request would cost more than one that is
+        set anew when it has gone off for nothing."""
+        self._listening.pop(lane, None)
+
+    def _set_alarm(self, at: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm, self._alarm_at = self._loop.call_at(at, self._ring), at
+
+    def _ring(self) -> None:
+        self._alarm, self._alarm_at = None, _NEVER
+        now = self._loop.time() + _CLOCK_SECONDS
+        for lane in [lane for lane in self._listening if lane.wake_at <= now]:
+            lane.wake()
+        if self._listening:
+            self._set_alarm(min(lane.wake_at for lane in self._listening))
+
     def close(self) -> None:
         """As :meth:`Line.close`; once.
 
@@ -116,68 +174,81 @@ class SharedLine:
             if self.line.process != process_number():
                 self.line.abandon()
                 return
+            if self._alarm is not None:
+                self._alarm.cancel()
             self._loop.remove_reader(self.line.fileno())
             self.line.close()
 
-    def read(self) -> None:
-        """Hand out what has come in."""
+    def read(self, *, was_readable: bool = True) -> None:
+        """Hand out what has come in, as far as anybody waits for it."""
+        self._in_a_row = 0
+        line = self.line
         try:
-            packet = self.line.receive(was_readable=True)
             for _ in range(_PACKETS_AT_ONCE):
+                packet = line.receive(was_readable=was_readable)
                 if packet is None:
                     break
-                if packet and (found := self.line.parse(packet)) is not None:
+                was_readable = False
+                if packet and (found := line.parse(packet)) is not None:
                     lane = self.open.get(found[0] >> FRAGMENT_BITS)
                     if lane is not None:
                         lane.hear(found)
-                packet = self.line.receive(was_readable=False)
+                        if not self._listening and not lane.is_streaming:
+                            break
         except SplinterError as error:  # what the network said cannot pass, or the server speaks another version
             for lane in {id(lane): lane for lane in self.open.values()}.values():
                 lane.fail(error)
 
 
 class Lane(Channel):
-    """What one call has of a shared line: up to ``numbers`` of its numbers at once, or, where that is all there are, all of it.
-    It is closed with :meth:`close`.
+    """What one call has of a shared line: up to ``promised`` of its numbers at once, or, where that is all, all of it.
 
     A call that opens a number while it has others open only reads by them, or has a whole line: for what only reads the server
     keeps no results, and does not mind how far apart its numbers are.
     """
 
-    def __init__(self, shared: SharedLine, timeout: float, explain: Explain, *, numbers: int = 1) -> None:
-        super().__init__(shared.line, timeout, lambda obstacle, seconds: in_thread(explain, obstacle, seconds))
+    def __init__(self, shared: SharedLine, explain: Explain) -> None:
+        super().__init__(shared.line, 0.0, lambda obstacle, seconds: in_thread(explain, obstacle, seconds))
         self.shared = shared
-        self._promised = numbers
+        self.promised = 0
+        self.wake_at = 0.0  # by the loop's clock
         self._heard: deque[tuple[int, Reply]] = deque()
         self._failure: SplinterError | None = None
         self._future: asyncio.Future[None] | None = None
-        shared.lanes += 1
-        shared.promised += numbers
 
     def close(self) -> None:
         """The call has ended."""
         self.end()
-        self.shared.lanes -= 1
-        self.shared.promised -= self._promised
+        self._heard.clear()
+        self._failure = None
+        self.shared.give_back(self)
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether it waits for more than one packet."""
+        return bool(self._flights)
 
     def hear(self, found: tuple[int, Reply]) -> None:
         """A reply to one of its numbers has come."""
         self._heard.append(found)
-        self._wake()
+        self.wake()
 
     def fail(self, error: SplinterError) -> None:
         """No reply can come."""
         self._failure = error
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Have it look at what it has heard, and at the time."""
+        self.shared.stop_listening(self)
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
 
     def next_sequences(self, count: int = 1) -> int:
         """As of any channel. One that has none open waits where the line has too many."""
         first = self.shared.next_sequences(self, count, may_wait=not self._numbers)
-        self._numbers.update(dict.fromkeys(range(first, first + count)))
+        for number in range(first, first + count):
+            self._numbers[number] = None
         return first
 
     def close_numbers(self, numbers: Iterable[int]) -> None:
@@ -189,23 +260,25 @@ class Lane(Channel):
     @property
     def numbers_left(self) -> int:
         """As of any channel. What only reads may have them as far apart as it likes."""
-        return limits.CLIENT_WINDOW - self.shared.span if self._promised == limits.CLIENT_WINDOW else limits.CLIENT_WINDOW
+        return limits.CLIENT_WINDOW - self.shared.span if self.promised == limits.CLIENT_WINDOW else limits.CLIENT_WINDOW
 
     def _oldest(self, new: int) -> int:
         return next(iter(self.shared.open), new)
 
     def _hear(self, seconds: float) -> tuple[int, Reply] | tuple[()] | None:
+        if not self._heard and seconds > 0:
+            self.shared.take_prompt()
         if not self._heard and seconds > 0 and self._failure is None:
-            loop = asyncio.get_running_loop()
-            self._future = loop.create_future()
-            timer = loop.call_later(seconds, self._wake)
+            self._future = asyncio.get_running_loop().create_future()
+            self.shared.listen(self, seconds)
             try:
                 wait(self._future)
             finally:
-                timer.cancel()
+                self.shared.stop_listening(self)
                 self._future = None
         if not self._heard:
-            self.shared.read()  # a loop that was busy may have told of the time before it looked at the socket
+            # A loop that was busy may have told of the time before it looked at the socket.
+            self.shared.read(was_readable=False)
         if not self._heard and self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure

@@ -97,7 +97,7 @@ def test_calls_of_a_line_that_wait_for_numbers_have_them_in_turn(run: Run, made:
             order: list[str] = []
 
             async def take(name: str, count: int) -> lanes.Lane:
-                lane = lanes.Lane(shared, 1.0, lambda obstacle, seconds: None, numbers=count)
+                lane = shared.lane(1.0, lambda obstacle, seconds: None, count)
                 try:
                     await run_waiting(lane.next_sequences, count)
                 except asyncio.CancelledError:
