@@ -49,12 +49,12 @@ from splinter.store.recovery import give_up, recover
 from splinter.store.region import Region
 from splinter.store.stored import STARTS_BITS, Stored, Usage
 from splinter.store.tenants import (
+    UNCHANGED,
     scan_table,
     tenant_charge_code,
     tenant_close,
     tenant_open,
-    tenant_set_durability,
-    tenant_set_eviction,
+    tenant_set_modes,
     tenant_sweep,
 )
 
@@ -338,13 +338,11 @@ class Store:
         it is ``forced``; BusyError."""
         _require(tenant_charge_code(self.address, participant, tenant, code_bytes, forced))
 
-    def set_durability(self, tenant: int, durability: int, void_until: int = 0, *, participant: int = _CONTROL) -> None:
-        """Say how durable (DURABILITY_…) a tenant's changes are from now on, as ``tenant_set_durability``. Raises BusyError."""
-        _require(tenant_set_durability(self.address, participant, tenant, durability, void_until))
-
-    def set_eviction(self, tenant: int, eviction: int, *, participant: int = _CONTROL) -> None:
-        """Say by which policy (EVICTION_…) a tenant's objects make room for others from now on. Raises BusyError."""
-        _require(tenant_set_eviction(self.address, participant, tenant, eviction))
+    def set_modes(
+        self, tenant: int, durability: int = UNCHANGED, void_until: int = 0, *, eviction: int = UNCHANGED
+    ) -> None:  # fmt: skip
+        """As ``tenant_set_modes``. Raises BusyError, and changes nothing."""
+        _require(tenant_set_modes(self.address, _CONTROL, tenant, durability, void_until, eviction))
 
     def close_tenant(self, tenant: int, *, participant: int = _CONTROL) -> None:
         """End a tenant's writes; :meth:`sweep_tenant` then removes its objects. Raises BusyError, and changes nothing."""

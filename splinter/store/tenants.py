@@ -16,6 +16,7 @@ from splinter.store.publication import remove
 from splinter.store.records import Account, Bucket, Descriptor, Object
 from splinter.store.snapshots import seen_at, snapshot_of
 
+UNCHANGED = -1  # of what tenant_set_modes may change
 _TENANTS_MAX = limits.TENANTS_MAX
 _BUCKET_ENTRIES = limits.BUCKET_ENTRIES
 _CHAIN_BUCKETS_MAX = limits.CHAIN_BUCKETS_MAX
@@ -80,19 +81,25 @@ def tenant_close(store: int, p: int, tenant: int) -> int:
 
 
 @njit(cache=True)
-def tenant_set_durability(store: int, p: int, tenant: int, durability: int, void_until: int) -> int:
-    """Say how durable (DURABILITY_…) a tenant's changes are from now on. Called by the control process only.
+def tenant_set_modes(store: int, p: int, tenant: int, durability: int, void_until: int, eviction: int) -> int:
+    """Say how durable (DURABILITY_…) a tenant's changes are from now on, and by which policy (EVICTION_…) its objects are
+    evicted; either may be UNCHANGED. Called by the control process only.
 
     ``void_until``: what of the log is void, if they were not logged (:class:`splinter.durable.catalog.TenantRow`): its next
     entry has a later number.
 
     Where they were not logged, and there are objects, the log lacks those until a snapshot is taken: that is counted. Where
-    there are none it lacks nothing, and nothing that was done comes to the disk. Returns OK or BUSY.
+    there are none it lacks nothing, and nothing that was done comes to the disk. Returns OK, or BUSY: nothing has changed.
     """
     me = participant_at(store, p)
     account, descriptor = Account(account_of(store, tenant)), Descriptor(store)
     if not lock_tenant(store, me, account.at.lock):
         return Status.BUSY
+    if eviction != UNCHANGED:
+        store64_release(account.at.eviction, eviction)
+    if durability == UNCHANGED:
+        unlock(store, account.at.lock)
+        return Status.OK
     if account.durability == DURABILITY_NONE and durability != DURABILITY_NONE:
         store64_release(account.at.number, max(account.number, void_until))
         if account.objects != 0:
@@ -100,18 +107,6 @@ def tenant_set_durability(store: int, p: int, tenant: int, durability: int, void
         else:
             call_durable(store, tenant, account.sequence)
     store64_release(account.at.durability, durability)
-    unlock(store, account.at.lock)
-    return Status.OK
-
-
-@njit(cache=True)
-def tenant_set_eviction(store: int, p: int, tenant: int, eviction: int) -> int:
-    """Say by which policy (EVICTION_…) a tenant's objects are evicted from now on. Called by the control process only. Returns
-    OK or BUSY."""
-    me, account = participant_at(store, p), Account(account_of(store, tenant))
-    if not lock_tenant(store, me, account.at.lock):
-        return Status.BUSY
-    store64_release(account.at.eviction, eviction)
     unlock(store, account.at.lock)
     return Status.OK
 

@@ -23,7 +23,7 @@ def logged(store: Store, tenant: int, durability: int = DURABILITY_ALWAYS) -> Lo
     workers = int(store.descriptor["workers"])
     rings = LogRings(store, Region.create("splinter-log", LogRings.bytes_for(workers)), workers)
     rings.connect()
-    store.set_durability(tenant, durability)
+    store.set_modes(tenant, durability)
     return rings
 
 

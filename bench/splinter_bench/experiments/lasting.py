@@ -66,7 +66,7 @@ def _filled(objects: int) -> Generator[tuple[DataFolder, Logger, int]]:
         rings = LogRings(store, Region.create("splinter-log", LogRings.bytes_for(1)), 1)
         rings.connect()
         store.open_tenant(_TENANT, generation=_GENERATION)
-        store.set_durability(_TENANT, DURABILITY_INTERVAL)
+        store.set_modes(_TENANT, DURABILITY_INTERVAL)
         logger = Logger(store, rings, Paths(folder.log, folder.snapshots, folder.catalog.identity))
         content = np.zeros(_KEY_BYTES + _VALUE_BYTES + 8, np.uint8)
         at = int(content.ctypes.data)

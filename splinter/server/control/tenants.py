@@ -154,8 +154,7 @@ class Tenants:
         self._records["generation"][tenant] = row.generation
         first = first_commit(self._store.now_ns)
         self._store.open_tenant(tenant, row.quota_bytes, generation=row.generation, first=first)
-        self._store.set_durability(tenant, row.durability, row.void_until)
-        self._store.set_eviction(tenant, row.eviction)
+        self._store.set_modes(tenant, row.durability, row.void_until, eviction=row.eviction)
         self._records["token"][tenant] = row.token
         self._records["former_token"][tenant] = 0
         self._records["home"][tenant] = home_of(row, self.cores)
@@ -228,13 +227,12 @@ class Tenants:
         if row.durability == DURABILITY_NONE and durability not in (None, DURABILITY_NONE):
             changed["void_until"] = int(self._store.accounts["number"][tenant]) + 1  # none is written before that is set
         with self._kept([replace(row, **changed, limits={**(row.limits or {}), **record_limits})]):
+            modes = {name: value for name, value in changed.items() if name != "quota_bytes"}
+            if modes:  # first: it may be refused, and then nothing has changed
+                self._store.set_modes(tenant, **modes)
+                self._void[tenant] = changed.get("void_until", row.void_until)
             if quota_bytes is not None:
                 self._store.open_tenant(tenant, quota_bytes, generation=self.generation(tenant))
-            if eviction is not None:
-                self._store.set_eviction(tenant, eviction)
-            if durability is not None:  # the last that may be refused: then the catalog has what it had before
-                self._store.set_durability(tenant, durability, changed.get("void_until", 0))
-                self._void[tenant] = changed.get("void_until", row.void_until)
             for name, value in record_limits.items():
                 self._records[name][tenant] = value
         if "packets_per_second" in record_limits:
@@ -325,8 +323,7 @@ class Tenants:
                 record["flags"] = TENANT_ACTIVE
             elif row.is_there and there != row:
                 self._store.open_tenant(row.id, row.quota_bytes, generation=row.generation)
-                self._store.set_durability(row.id, row.durability, row.void_until)
-                self._store.set_eviction(row.id, row.eviction)
+                self._store.set_modes(row.id, row.durability, row.void_until, eviction=row.eviction)
                 for name, value in (row.limits or {}).items():
                     record[name] = value
                 record["former_token"] = row.former_token  # first: a packet that races finds the old one valid

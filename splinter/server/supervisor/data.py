@@ -198,8 +198,7 @@ class Data:
             fill_record(tenants, row, homes.get(row.id, 0))
             if row.is_there:
                 store.open_tenant(row.id, row.quota_bytes, generation=row.generation)
-                store.set_durability(row.id, row.durability, row.void_until)
-                store.set_eviction(row.id, row.eviction)
+                store.set_modes(row.id, row.durability, row.void_until, eviction=row.eviction)
         store.descriptor["log_gaps"] = 0 if found.is_exact else 1
         if found.torn:
             _tell(f"cut off, as it was never acknowledged: {found.torn}")

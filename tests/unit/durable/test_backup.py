@@ -105,7 +105,7 @@ def test_no_hold_is_answered_before_all_is_on_the_disk(world: World) -> None:
     world.put(0, 5)
     world.store.open_tenant(2)
     world.store.put(2, 0, b"key", b"is not logged")
-    world.store.set_durability(2, DURABILITY_ALWAYS)  # so the log lacks something
+    world.store.set_modes(2, DURABILITY_ALWAYS)  # so the log lacks something
     number = world.state.begin_hold(SECONDS)
     assert number is not None
     world.logger.turn()

@@ -53,7 +53,7 @@ def test_what_the_log_lacks_keeps_all_from_being_called_durable_until_a_snapshot
     logger.turn()
     assert store.accounts["durable"][TENANT] == store.accounts["sequence"][TENANT]
     store.put(LATE, 0, b"before", b"is not logged")
-    store.set_durability(LATE, DURABILITY_ALWAYS)
+    store.set_modes(LATE, DURABILITY_ALWAYS)
     store.put(LATE, 0, b"after", b"is logged")
     store.put(TENANT, 0, b"key", b"other")
     durable = store.accounts["durable"].copy()

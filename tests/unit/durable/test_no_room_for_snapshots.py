@@ -60,7 +60,7 @@ def _tight(world: World, *, is_tight: bool) -> None:
 def _lack(world: World) -> None:
     """Have the log lack something: what a tenant put before it began to be logged."""
     world.store.put(LATE, 0, b"before", b"is not logged")
-    world.store.set_durability(LATE, DURABILITY_ALWAYS)
+    world.store.set_modes(LATE, DURABILITY_ALWAYS)
 
 
 def _is_refused(world: World) -> bool:

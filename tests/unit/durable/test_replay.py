@@ -117,11 +117,11 @@ def test_nothing_is_restored_that_is_void(store: Store, rings: LogRings, copies:
     store.put(TENANT, 0, b"old", b"value")
     store.put(TENANT, 0, b"older", b"value")
     snapshot, number = walked(store), int(store.accounts[TENANT]["number"])
-    store.set_durability(TENANT, DURABILITY_NONE)
+    store.set_modes(TENANT, DURABILITY_NONE)
     store.delete(TENANT, 0, b"old")
     store.delete(TENANT, 0, b"older")
     void_until = number + 1
-    store.set_durability(TENANT, DURABILITY_INTERVAL, void_until)
+    store.set_modes(TENANT, DURABILITY_INTERVAL, void_until)
     if copies == "from later":
         snapshot, number = walked(store), int(store.accounts[TENANT]["number"])
     store.put(TENANT, 0, b"new", b"value")
@@ -342,11 +342,11 @@ def test_a_disk_that_fails_refuses_writes_and_serves_what_is_there(store: Store,
 
 
 def test_beginning_to_log_a_tenant_that_has_objects_leaves_a_gap(store: Store, rings: LogRings):
-    store.set_durability(OTHER, DURABILITY_INTERVAL)
+    store.set_modes(OTHER, DURABILITY_INTERVAL)
     assert rings.gaps == 0  # it has none
-    store.set_durability(OTHER, DURABILITY_NONE)
+    store.set_modes(OTHER, DURABILITY_NONE)
     store.put(OTHER, 0, b"key", b"value")
-    store.set_durability(OTHER, DURABILITY_INTERVAL)
+    store.set_modes(OTHER, DURABILITY_INTERVAL)
     assert rings.gaps == 1
 
 
@@ -358,7 +358,7 @@ def test_the_stores_clock_is_not_earlier_than_the_disk_knows(tmp_path: Path, wal
     store.open_tenant(TENANT)
     rings = LogRings(store, Region.create("splinter-log", LogRings.bytes_for(1)), 1)
     rings.connect()
-    store.set_durability(TENANT, DURABILITY_INTERVAL)
+    store.set_modes(TENANT, DURABILITY_INTERVAL)
     logger = Logger(store, rings, Paths(folder.log, folder.snapshots, folder.catalog.identity), DiskState())
     set_clock(store.descriptor, store.now_ns + hour)  # as if its own start was after one on a host that was ahead
     store.put(TENANT, 0, b"key", b"value", ttl=2 * hour)

@@ -55,7 +55,7 @@ def made(tmp_path: Path) -> Iterator[Made]:
     rings.connect()
     for tenant in (FORMER, TENANT, OTHER):
         store.open_tenant(tenant, generation=1)
-        store.set_durability(tenant, DURABILITY_ALWAYS)
+        store.set_modes(tenant, DURABILITY_ALWAYS)
     paths = Paths(folder.log, folder.snapshots, folder.catalog.identity)
     logger = Logger(store, rings, paths, DiskState())
     objects: dict[int, dict[bytes, bytes]] = {FORMER: {}, TENANT: {}, OTHER: {}}
@@ -79,7 +79,7 @@ def made(tmp_path: Path) -> Iterator[Made]:
     list(store.sweep_tenant(FORMER))
     objects[FORMER] = {}
     store.open_tenant(FORMER, generation=2)
-    store.set_durability(FORMER, DURABILITY_ALWAYS)
+    store.set_modes(FORMER, DURABILITY_ALWAYS)
     for number in range(BEFORE, BEFORE + AFTER):
         for tenant in objects:
             put(tenant, number, b"value %d %03d" % (tenant, number))

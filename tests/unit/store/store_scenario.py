@@ -35,7 +35,7 @@ from splinter.store.settling import claim_settle_body
 from splinter.store.slabs import retreat
 from splinter.store.staging import stage_expire, stage_put
 from splinter.store.store import Store
-from splinter.store.tenants import tenant_set_eviction
+from splinter.store.tenants import UNCHANGED, tenant_set_modes
 from splinter.wire import LARGE_STRUCT
 from tests.support.large import put_head_in_epoch, put_part_in_epoch
 from tests.support.transactions import Transaction
@@ -170,11 +170,11 @@ def evict(key: bytes) -> Step:
 
     def run(store: Store) -> None:
         quota = int(store.accounts[TENANT]["quota_bytes"])
-        assert tenant_set_eviction(store.address, VICTIM, TENANT, EVICTION_HYPERBOLIC) == Status.OK
+        assert tenant_set_modes(store.address, VICTIM, TENANT, UNCHANGED, 0, EVICTION_HYPERBOLIC) == Status.OK
         store.open_tenant(TENANT, 1)
         status = _evict(store.address)
         store.open_tenant(TENANT, quota)
-        assert tenant_set_eviction(store.address, VICTIM, TENANT, EVICTION_NONE) == Status.OK
+        assert tenant_set_modes(store.address, VICTIM, TENANT, UNCHANGED, 0, EVICTION_NONE) == Status.OK
         assert status == Status.OK, status
 
     return Step(f"evict {key!r}", run, lambda contents: contents.pop(key, None) and None)

@@ -18,7 +18,6 @@ from splinter.store.objects import mark_used, object_position
 from splinter.store.operations import store_find, store_find_at
 from splinter.store.publication import EXPECT_ABSENT
 from splinter.store.store import Store
-from splinter.store.tenants import tenant_set_eviction
 from splinter.store.transactions import CONFLICT
 from tests.support.logs import groups, logged, restored, state_of
 from tests.support.requester import Requester
@@ -31,7 +30,7 @@ LARGE = 20_000  # bytes
 
 
 def set_eviction(store: Store, policy: int) -> None:
-    assert tenant_set_eviction(store.address, limits.PARTICIPANT_CONTROL, TENANT, policy) == Status.OK
+    store.set_modes(TENANT, eviction=policy)
 
 
 @pytest.fixture

@@ -102,10 +102,10 @@ def test_what_was_done_unlogged_waits_for_a_snapshot_or_for_nothing(store, is_em
     for key in (b"0", b"1", b"2")[: 3 if is_empty else 2]:
         store.delete(TENANT, 0, key)
     gaps = int(store.descriptor["log_gaps"])
-    store.set_durability(TENANT, DURABILITY_ALWAYS)
+    store.set_modes(TENANT, DURABILITY_ALWAYS)
     assert is_all_durable(store, TENANT) is is_empty
     assert int(store.descriptor["log_gaps"]) == gaps + (0 if is_empty else 1)
-    store.set_durability(TENANT, DURABILITY_INTERVAL)  # it is logged all the time
+    store.set_modes(TENANT, DURABILITY_INTERVAL)  # it is logged all the time
     assert int(store.descriptor["log_gaps"]) == gaps + (0 if is_empty else 1)
 
 

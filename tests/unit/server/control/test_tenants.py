@@ -172,3 +172,16 @@ def test_statistics_count_operations(control):
     assert stats["control"]["tenants"] == 3
     assert stats["control"]["operations"] == {"tenant.create": 1, "stats": 1}
     assert stats["store"]["objects"] == 0
+
+
+def test_a_change_of_limits_that_is_refused_has_changed_nothing(control):
+    """Whatever is asked for together: the store refuses modes while it cannot have the tenant's lock."""
+    admin = control.admin()
+    before = admin.create_tenant(7, quota_bytes=1 << 20, packets_per_second=5)
+    control.store.accounts["lock"][7] = 99  # a holder that does not let go
+    with pytest.raises(BusyError):
+        admin.limit_tenant(7, quota_bytes=1 << 21, packets_per_second=9, eviction="hyperbolic", durability="none")
+    control.store.accounts["lock"][7] = 0
+    assert admin.list_tenants(tokens=True) == [before]
+    after = admin.limit_tenant(7, quota_bytes=1 << 21, packets_per_second=9, eviction="hyperbolic", durability="none")
+    assert (after.quota_bytes, after.packets_per_second, after.eviction) == (1 << 21, 9, "hyperbolic")
