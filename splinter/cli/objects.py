@@ -268,7 +268,7 @@ def scan(
     Examples: splinter scan --tenant 7 --table 1; splinter scan session: --tenant 7; splinter scan --key hex --tenant 7
     """
     with find_server(instance, address).client(tenant, token) as client, naming_output():
-        for key in client.scan(table, parse_key(prefix, form) if prefix is not None else None):
+        for key in client.scan(table, parse_key(prefix, form) if prefix else None):
             if form is KeyForm.HEX:
                 say(key.hex())
             elif form is KeyForm.TEXT:

@@ -57,13 +57,20 @@ class Look:
         with understood():
             return frames.headline(self.before, self.after, self.seconds)
 
-    def plain(self) -> dict[str, Any]:
+    def require_column(self, name: str | None) -> None:
+        """Raises :class:`typer.BadParameter` where no section has a column of this name, if any is given."""
+        known = {column.name: None for section in self.sections() for column in section.columns}
+        if name is not None and name not in known:
+            raise typer.BadParameter(f"there is no column {name!r}, but {', '.join(known)}", param_hint="--sort")
+
+    def plain(self, sort: str | None = None) -> dict[str, Any]:
         """For machines: sections by name, rows by column."""
         return {
             "seconds": self.seconds,
             **{
                 section.name: [
-                    dict(zip((column.name for column in section.columns), row, strict=True)) for row in section.sorted_rows()
+                    dict(zip((column.name for column in section.columns), row, strict=True))
+                    for row in section.sorted_rows(sort)
                 ]
                 for section in self.sections()
             },
@@ -106,6 +113,8 @@ def stats(
 
     Examples: splinter stats --sort requests/s; splinter stats --sums
     """
+    if sums and sort is not None:
+        raise typer.BadParameter("the counters of --sums stand in their own order", param_hint="--sort")
     with find_server(instance, address).admin() as admin:
         if sums:
             found = admin.stats(every=True)
@@ -114,8 +123,9 @@ def stats(
         looker = Looker(admin)
         time.sleep(interval)
         look = looker.look()
+    look.require_column(sort)
     if as_json:
-        say(json.dumps(look.after | {"recent": look.plain()}, indent=1))
+        say(json.dumps(look.after | {"recent": look.plain(sort)}, indent=1))
         return
     _say_frame(look, sort, None)
 
@@ -134,11 +144,12 @@ def top(
     """
     with find_server(instance, address).admin() as admin:
         looker = Looker(admin)
+        looker.look().require_column(sort)
         if as_json:
             done = 0
             while count == 0 or done < count:
                 time.sleep(interval)
-                say_json(looker.look().plain())
+                say_json(looker.look().plain(sort))
                 flush()
                 done += 1
             return

@@ -9,11 +9,15 @@ import time
 from typing import Any
 
 import pytest
+import typer
 from rich.cells import cell_len
 from textual.widgets import DataTable
+from typer.testing import CliRunner
 
 from splinter.cli import frames
+from splinter.cli import stats as stats_commands
 from splinter.cli.errors import explain
+from splinter.cli.main import app
 from splinter.cli.stats import Look
 from splinter.cli.top import Line, Top
 from splinter.errors import ControlError
@@ -232,6 +236,34 @@ def test_the_live_view_fits_and_follows_a_resize(width, height):
             assert (table.virtual_size.width > table.size.width) == table.show_horizontal_scrollbar
 
     live(width, height, act)
+
+
+def test_documents_for_machines_are_sorted_too():
+    for by, first in ((None, 3), ("requests/s", 3), ("tenant", 1)):
+        assert look().plain(by)["tenants"][0]["tenant"] == first
+    look().require_column("requests/s")
+    look().require_column(None)
+    with pytest.raises(typer.BadParameter, match=r"no column 'request', but .*requests/s"):
+        look().require_column("request")
+
+
+@pytest.mark.parametrize(
+    "command", [["stats"], ["stats", "--json"], ["top", "--count", "1"], ["top", "--json", "--count", "1"]]
+)
+def test_a_column_that_no_section_has_is_refused(monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
+    told = iter(range(10, 99))
+
+    class Server:
+        def admin(self) -> contextlib.AbstractContextManager[Server]:
+            return contextlib.nullcontext(self)
+
+        def stats(self, *, every: bool) -> dict[str, Any]:
+            return statistics(next(told))
+
+    monkeypatch.setattr(stats_commands, "find_server", lambda *_: Server())
+    for sort, status in (("none", 2), ("of a core", 0)):
+        assert CliRunner().invoke(app, [*command, "--interval", "0.1", "--sort", sort]).exit_code == status
+    assert CliRunner().invoke(app, ["stats", "--sums", "--sort", "of a core"]).exit_code == 2
 
 
 def test_tab_goes_through_the_sections_and_s_sorts():
