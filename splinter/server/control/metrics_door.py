@@ -18,7 +18,7 @@ from typing import Any
 import msgpack
 
 from splinter import limits
-from splinter.server import statistics
+from splinter.server import logs, statistics
 from splinter.server.control.usage import Others
 
 _log = logging.getLogger(__name__)
@@ -67,10 +67,11 @@ class MetricsDoor:
                     await asyncio.get_running_loop().sock_sendall(answer, told)
 
     def tell(self) -> dict[str, Any]:
-        """All counters, with latencies and what the others did."""
+        """All counters, with latencies, what the others did, and how the server logs now."""
         counted = self._count()
         self._others.look(self._active(), counted["tenants"], counted["extensions"])
-        return {**counted, "others": self._others.sums(), "latencies": statistics.plain(self._latencies())}
+        latencies = statistics.plain(self._latencies())
+        return {**counted, "others": self._others.sums(), "latencies": latencies, "log_level": logs.level()}
 
 
 def _take(channel: socket.socket) -> list[socket.socket]:

@@ -12,6 +12,7 @@ from typing import Any
 import msgpack
 
 from splinter import limits
+from splinter.server import logs
 
 logger = logging.getLogger(__name__)
 _PIECE_BYTES = 1 << 16
@@ -46,6 +47,8 @@ class Source:
             self._is_silent = True
             return None
         self._is_silent = False
+        if told.get("log_level") in logs.LEVELS:  # the file may have been read again since this process began
+            logs.set_level(told["log_level"])
         return told
 
 
