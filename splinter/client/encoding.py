@@ -41,6 +41,11 @@ def encode_key(key: Key) -> bytes:
     return key
 
 
+def encode_prefix(prefix: Key | None) -> bytes:
+    """Bytes of what keys begin with, as of a key; none at all for None, or for what is empty."""
+    return b"" if prefix is None or (isinstance(prefix, bytes | bytearray | str) and not prefix) else encode_key(prefix)
+
+
 def encode_name(name: str) -> bytes:
     """Bytes of an extension's name. Raises :class:`BadKeyError` for an empty or too long one."""
     raw = name.encode()

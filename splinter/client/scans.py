@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from splinter.client.arguments import check_timeout
 from splinter.client.channel import Channel
-from splinter.client.encoding import Key, check_table, encode_key
+from splinter.client.encoding import Key, check_table, encode_prefix
 from splinter.errors import BusyError, ScanInterruptedError, SplinterError, Status
 from splinter.wire import SCAN_BYTES, SCAN_END, SCAN_STRUCT, Opcode
 
@@ -26,14 +26,14 @@ class Scans:
     def _give_back(self, channel: Channel) -> None: ...
 
     def scan(self, table: int = 0, prefix: Key | None = None, *, timeout: float | None = None) -> Iterator[bytes]:
-        """The keys of a table, or those that begin with ``prefix``, in no order, while others write.
+        """The keys of a table, or those that begin with ``prefix`` (of an empty one all), in no order, while others write.
 
         A key that has an object from the beginning to the end comes exactly once. One that is put or deleted meanwhile comes or
         not; one that is deleted and put again may come twice. Keys are asked for as they are needed, some hundreds at a
         time; ``timeout`` is each request's. Raises :class:`splinter.errors.ScanInterruptedError` when the server was started
         anew meanwhile, with another store: begin again.
         """
-        raw, table = b"" if prefix is None else encode_key(prefix), check_table(table)
+        raw, table = encode_prefix(prefix), check_table(table)
         pieces = self._scan_pieces(table, raw, None if timeout is None else check_timeout(timeout))
         return itertools.chain.from_iterable(pieces)
 

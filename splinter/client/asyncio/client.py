@@ -17,7 +17,7 @@ from splinter.client.asyncio.pipeline import AsyncPipeline
 from splinter.client.asyncio.transaction import AsyncTransaction, repeat
 from splinter.client.calls import TRIES_DEFAULT, Calls
 from splinter.client.channel import Channel
-from splinter.client.encoding import Key, Value, check_table, encode_key
+from splinter.client.encoding import Key, Value, check_table, encode_prefix
 from splinter.client.extension_info import ExtensionInfo
 from splinter.client.lifetimes import Ttl
 from splinter.client.line import Line
@@ -55,7 +55,7 @@ class _LoopCalls(Calls):
 
     def scan_pieces(self, table: int, prefix: Key | None, timeout: float | None) -> Iterator[list[bytes]]:
         """The keys of a table by reply."""
-        raw, table = b"" if prefix is None else encode_key(prefix), check_table(table)
+        raw, table = encode_prefix(prefix), check_table(table)
         return self._scan_pieces(table, raw, None if timeout is None else check_timeout(timeout))
 
     def _take(self, timeout: float | None, numbers: int = 1) -> Channel:
