@@ -8,8 +8,9 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from splinter.client import Client
+from splinter.client import AsyncClient, Client
 from splinter.client.admin import Admin, TenantInfo
+from splinter.client.encoding import format_token
 from splinter.server import instance as instances
 from splinter.server.instance import InstanceInfo
 from splinter.testing.process import START_SECONDS_MAX, ServerProcess, free_port
@@ -42,13 +43,25 @@ class Server:
         """A new tenant with its token; ``limits`` are those of :meth:`splinter.client.admin.Admin.create_tenant`."""
         return self.admin.create_tenant(**limits)
 
+    def arguments(self, tenant: TenantInfo | None = None) -> dict[str, Any]:
+        """``address``, ``tenant``, ``token`` (as text) and ``port``, of a tenant, by default a new one.
+
+        They are arguments of :class:`splinter.Client` and :class:`splinter.AsyncClient`, or go into an application's settings.
+        """
+        tenant = tenant or self.create_tenant()
+        token = format_token(tenant.token)
+        return {"address": self.address, "tenant": tenant.tenant, "token": token, "port": self.port}
+
     def client(self, tenant: TenantInfo | None = None, **options: Any) -> Client:
         """A client of a tenant, by default of a new one; the caller closes it.
 
         ``options`` are those of :class:`splinter.Client`.
         """
-        tenant = tenant or self.create_tenant()
-        return Client(self.address, tenant.tenant, tenant.token, port=self.port, netns=self.info.client_netns, **options)
+        return Client(**self.arguments(tenant), netns=self.info.client_netns, **options)
+
+    def async_client(self, tenant: TenantInfo | None = None, **options: Any) -> AsyncClient:
+        """The same for an event loop: that of its first call."""
+        return AsyncClient(**self.arguments(tenant), netns=self.info.client_netns, **options)
 
     def said(self) -> str:
         """All that the server printed so far."""

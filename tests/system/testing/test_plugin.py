@@ -34,6 +34,14 @@ def test_the_page_s_example_passes(tmp_path: Path) -> None:
     assert re.search(r"\b[2-9] passed", done.stdout)
 
 
+def test_the_page_s_application_is_tested_and_nothing_stays_open(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(# test_application\.py\n.*?)```", PAGE.read_text(), re.DOTALL)
+    (tmp_path / "test_application.py").write_text(example)
+    done = run_pytest(tmp_path, "-W", "error")  # a socket that is not closed is a warning
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+
+
 def test_the_page_s_interleavings_are_as_it_says(tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(# test_interleavings\.py\n.*?)```", PAGE.read_text(), re.DOTALL)
     (tmp_path / "test_interleavings.py").write_text(example)
