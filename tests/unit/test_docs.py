@@ -23,6 +23,7 @@ RUN = {
     "docs/start/extensions.md": "tests/unit/ext/test_docs.py",
     "docs/how-to/asyncio.md": "tests/system/client/test_asyncio.py",
     "docs/how-to/cache.md": "tests/system/client/test_cache.py",
+    "docs/how-to/frameworks.md": "tests/system/examples/test_frameworks_page.py",
     "docs/how-to/pipelines.md": "tests/system/client/test_pipelines.py",
     "docs/how-to/testing.md": "tests/system/testing/test_plugin.py",
     "docs/reference/extensions.md": "tests/unit/ext/test_docs.py",
