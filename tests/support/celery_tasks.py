@@ -13,13 +13,15 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 from celery.contrib.testing.worker import start_worker
 
 from tests.support.waiting import WAIT_SECONDS
 
 PATIENTLY: dict[str, Any] = {"timeout": WAIT_SECONDS, "interval": 0.01}
 _TASKS = 20
+# While somebody listens Celery leaves logging alone. Else a worker has the whole process log from its own level on.
+signals.setup_logging.connect(lambda **_: None, weak=False)
 
 
 def make(results: str, expires: float | None = 3600) -> Celery:
@@ -29,7 +31,6 @@ def make(results: str, expires: float | None = 3600) -> Celery:
         broker_transport_options={"polling_interval": 0.01},
         result_backend_transport_options={"timeout": WAIT_SECONDS},
         result_expires=expires,
-        worker_hijack_root_logger=False,
     )
     for task in (square, total, process_id, fail):
         made.task(task, name=task.__name__)
