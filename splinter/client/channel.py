@@ -28,7 +28,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from splinter import limits
 from splinter.client import obstacles
 from splinter.client.batch import Batched, packed, read_answers
-from splinter.client.flights import FRAGMENT_BITS, Explain, Flight, Reply
+from splinter.client.flights import FRAGMENT_BITS, Explain, Flight, Reply, identity_of
 from splinter.client.line import SILENCE_SECONDS, Line
 from splinter.client.process import ProcessOwn
 from splinter.errors import BusyError, RequestTimeoutError, Status
@@ -166,15 +166,16 @@ class Channel(ProcessOwn):
 
     def _exchange(self, sequence: int, packet: bytes, timeout: float, deadline: float, resend_seconds: float) -> Reply:
         """Send a packet whose first number this is until it is answered. ``deadline``: of :attr:`waited`."""
-        identity = sequence << FRAGMENT_BITS
+        identity = identity_of(sequence)
+        reserve = self._begin(timeout)
         wait = min(resend_seconds, timeout)
         self.line.send(packet)
         silences = self.line.silences
-        reply = self._await(identity, wait)
-        if reply is not None and reply.status != Status.BUSY:
-            return reply
-        reserve, has_been_busy = self._begin(timeout), False
+        has_been_busy = False
         while True:
+            reply = self._await(identity, wait)
+            if reply is not None and reply.status != Status.BUSY:
+                return reply
             busy = reply is not None
             has_been_busy = has_been_busy or busy
             remaining = deadline - self.waited
@@ -188,9 +189,6 @@ class Channel(ProcessOwn):
             wait = min(wait * 2, RESEND_SECONDS_MAX, remaining if remaining <= reserve else remaining - reserve)
             wait = max(wait, _WAIT_SECONDS_MIN)
             packet = self._send_again(packet, silences)
-            reply = self._await(identity, wait)
-            if reply is not None and reply.status != Status.BUSY:
-                return reply
 
     def pause(self, seconds: float) -> None:
         """Wait until the server may be less busy; then a request is repeated."""

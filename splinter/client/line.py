@@ -15,7 +15,7 @@ import time
 
 from splinter import limits
 from splinter.client import obstacles, packet_size
-from splinter.client.flights import FRAGMENT_BITS, Reply
+from splinter.client.flights import Reply, identity_of
 from splinter.client.padding import Padding
 from splinter.client.process import ForkedError, ProcessOwn, process_number
 from splinter.client.sockets import ResolutionTimeoutError, connect
@@ -63,7 +63,6 @@ class Line(ProcessOwn):
         self._tenant, self._token = tenant, token
         self._client = secrets.randbits(64) or 1
         self._has_written = False  # so the server keeps something of this client
-        self._server_bytes = -1  # what the server said last of the packets that it takes
         try:
             self._socket = connect(socket.SOCK_DGRAM, address, port, netns, timeout)
         except ResolutionTimeoutError as error:
@@ -183,11 +182,9 @@ class Line(ProcessOwn):
         self.is_prompt = by_kernel = flags & FLAG_KERNEL != 0
         self.kernel_replies += by_kernel
         self.obstacle = 0
-        if server_bytes != self._server_bytes:
-            self._server_bytes = server_bytes
-            self.size.hear(server_bytes)
+        self.size.hear(server_bytes)
         reply = Reply(status, object_version, fragment_index, fragment_count, packet[_HEADER_BYTES:], by_kernel)
-        return sequence << FRAGMENT_BITS | fragment_index, reply
+        return identity_of(sequence, fragment_index), reply
 
     def _note(self, error: OSError, count: int) -> None:
         """Remember what the network said; ``count`` bytes were to be sent. Raises what cannot pass."""

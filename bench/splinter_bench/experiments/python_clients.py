@@ -32,7 +32,6 @@ from splinter_bench.subjects.session import Session
 
 _ROUNDS = 120
 _REQUESTS = 400  # of a slice: some 10 to 40 ms
-_OBJECTS = 1000
 _CONNECT_SECONDS_MAX = 10.0
 _LIBRARIES = "redis", "hiredis"
 
@@ -82,7 +81,7 @@ def measure(bench: Bench) -> Observations:
     """
     if not HIREDIS_AVAILABLE:
         raise SplinterError("redis-py is here without hiredis: install redis[hiredis]")
-    objects = Objects(_OBJECTS)
+    objects = Objects(_REQUESTS)
     asked = _Asked([objects.key(number) for number in range(_REQUESTS)], objects.value)
     with contextlib.ExitStack() as stack:
         tier, plain = stack.enter_context(tier_and_plain())
