@@ -1,7 +1,9 @@
 """What a running server keeps on disk for commands on the same host: where it answers, the administrator's credential.
 
 ``<run dir>/server.json`` says where the server is; ``admin.key`` holds the credential and only its owner can read it;
-``lock`` is held (flock) as long as the server lives, so a stale folder is told from a live one without guessing.
+``lock`` is locked as long as a process of the server lives, so a stale folder is told from a live one without guessing. The
+lock is one of an open file description (fcntl(2), F_OFD_SETLK): forked workers have it, too, and who only wants to know
+whether it is held asks the kernel. A look that took the lock for a moment would refuse a server that starts just then.
 
 Commands send tokens and values to whatever ``server.json`` names, so all this is believed only where nobody but this user
 and root can have written it (:mod:`splinter.trust`): in a temporary folder another user may have come first.
@@ -15,6 +17,7 @@ import json
 import os
 import re
 import secrets
+import struct
 import tempfile
 import time
 from collections.abc import Iterator
@@ -28,6 +31,8 @@ _STATE, _KEY, _LOCK = "server.json", "admin.key", "lock"
 _STATE_NEW = _STATE + ".new"
 _DYING_SECONDS_MAX = 5.0  # until the processes of a server that was killed are gone: taking a large store apart takes some
 _DYING_POLL_SECONDS = 0.01
+_FLOCK = struct.Struct("hhqqi")  # struct flock: type, whence, start, length (0: to the end), process
+_WHOLE_FILE = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 
 
@@ -139,12 +144,10 @@ def is_running(instance: str) -> bool:
 def _is_locked(folder: Path) -> bool:
     try:
         with (folder / _LOCK).open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+            in_the_way = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _WHOLE_FILE)
     except PermissionError:
         return True  # another's: only who may start this server may hold its lock, so whether it runs is not told
-    return False
+    return bool(_FLOCK.unpack(in_the_way)[0] != fcntl.F_UNLCK)
 
 
 class InstanceFolder:
@@ -181,8 +184,8 @@ class InstanceFolder:
             descriptor = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 os.fchmod(descriptor, 0o600)
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # A server that just stopped may have removed this very file between open and flock: then try again.
+                fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _WHOLE_FILE)
+                # A server that just stopped may have removed this very file between open and lock: then try again.
                 if os.path.samestat(os.fstat(descriptor), (self.folder / _LOCK).stat()):
                     return descriptor
             except BlockingIOError:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from splinter.cli.main import app
 from splinter.errors import ServerError
 from splinter.native import cache
+from splinter.server import instance as instances
 from splinter.server.instance import InstanceFolder
 from tests.unit.server.test_instance import INFO
 
@@ -76,8 +77,8 @@ def test_nothing_is_sent_to_where_another_users_folder_says(temporary: Path, is_
             (folder / "default" / "server.json").write_text(json.dumps(state))
 
         act_as(ATTACKER, temporary, prepare)
-        lock = os.open(prepared / "default" / "lock", os.O_RDONLY)  # held, as a server holds it
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock = os.open(prepared / "default" / "lock", os.O_RDWR)  # held, as a server holds it
+        fcntl.fcntl(lock, fcntl.F_OFD_SETLK, instances._WHOLE_FILE)
 
         def put() -> None:
             for arguments in (["--token", "1234"], []):  # without a token the credential is asked for first

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
+import multiprocessing
 import os
+import signal
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -184,12 +185,32 @@ def test_one_server_at_a_time_and_the_next_after_a_crash(root: Path) -> None:
     with pytest.raises(ServerError, match="running already"):
         InstanceFolder("one")
     (root / "one" / "server.json.new").write_text("half")
-    fcntl.flock(first._lock, fcntl.LOCK_UN)  # as when it is killed
+    os.close(first._lock)  # as when it is killed
     second = InstanceFolder("one")
     assert not (root / "one" / "server.json.new").exists()
     assert second.credential != first.credential
     second.remove()
-    os.close(first._lock)
+
+
+def test_a_look_whether_a_server_runs_never_refuses_one_that_starts(root: Path) -> None:
+    (root / "one").mkdir(parents=True)
+    (root / "one" / "lock").touch()
+    looking = multiprocessing.get_context("fork").Event()
+    looks = os.fork()
+    if not looks:
+        while True:
+            instances.is_running("one")
+            looking.set()
+    try:
+        assert looking.wait(60)
+        for _ in range(3000):
+            folder = InstanceFolder("one")
+            assert instances.is_running("one")
+            os.close(folder._lock)
+            assert not instances.is_running("one")
+    finally:
+        os.kill(looks, signal.SIGKILL)
+        os.waitpid(looks, 0)
 
 
 def test_endless_links_end(tmp_path: Path) -> None:
