@@ -48,6 +48,7 @@ _RETRY_SECONDS = 1.0
 _SNAPSHOT_RETRY_SECONDS = 10.0
 _TURNS_POLL_SECONDS = 0.0005
 _GATHER_SECONDS, _GATHER_SECONDS_MAX = 0.0001, 0.005  # in which most ask again; a flush may take longer, once
+_GATHER_BYTES = 64 << 10  # a disk writes them in about the time that a flush of nothing takes
 _NICENESS = 10  # of the thread that takes snapshots
 
 
@@ -204,13 +205,14 @@ class Logger:
         """Give those a moment whose replies the last turn has let go. Most ask again at once, and a flush for all of them costs
         hardly more than one for some.
 
-        It ends when as much is there as was under way at the end of the last flush, when nothing more comes, and at the latest
-        after as long as that flush took.
+        It ends when as much is there as was under way at the end of the last flush, or so much that a flush for more does take
+        longer; when nothing more comes; and at the latest after as long as that flush took.
         """
         if not self._rings.is_urgent:
             return
         until, there = time.monotonic() + min(self._flush_seconds, _GATHER_SECONDS_MAX), self._rings.behind
-        while there < self._under_way and time.monotonic() < until:
+        enough = min(self._under_way, _GATHER_BYTES)
+        while there < enough and time.monotonic() < until:
             time.sleep(_GATHER_SECONDS)
             before, there = there, self._rings.behind
             if there == before:

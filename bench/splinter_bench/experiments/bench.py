@@ -65,9 +65,11 @@ class Bench:
         return self.rounds or (_QUICK_ROUNDS if self.is_quick else usual)
 
 
-def slices(session: Session, asked: Mapping[str, Workload], depth: int, seconds: float) -> dict[str, Callable[[], Result]]:
+def slices(
+    session: Session, asked: Mapping[str, Workload], depth: int, seconds: float, *, spin: bool = True
+) -> dict[str, Callable[[], Result]]:
     """A slice of each workload by name, as :func:`splinter_bench.rounds.in_turns` takes them."""
-    return {name: partial(session.slice, workload, depth, seconds) for name, workload in asked.items()}
+    return {name: partial(session.slice, workload, depth, seconds, spin=spin) for name, workload in asked.items()}
 
 
 def ask_rival(

@@ -34,6 +34,7 @@ def measure(bench: Bench) -> Observations:
     ``put_batched``: with as many, of which each packet has several.
 
     A round is a slice of each. What is not asked for rests; both servers are on one core. All puts ask to be executed once.
+    Both clients sleep while they wait, on the CPU beside: what writes to the disk for a server may run there, too.
     """
     objects = Objects()
     core = max(os.sched_getaffinity(0))
@@ -56,10 +57,10 @@ def measure(bench: Bench) -> Observations:
         pipelined = replace(script, pipeline=PIPELINE)
         under_way = CONNECTIONS * PIPELINE
         asked: dict[str, Callable[[], Result]] = {
-            **slices(session, {"put": one}, CONNECTIONS, _SLICE_SECONDS),
+            **slices(session, {"put": one}, CONNECTIONS, _SLICE_SECONDS, spin=False),
             "set": partial(ask_rival, session, client, script, _SLICE_SECONDS, _WARMUP_SECONDS),
-            **slices(session, {"put_pipelined": one}, under_way, _SLICE_SECONDS),
-            **slices(session, {"put_batched": batched}, under_way // _PUTS, _SLICE_SECONDS),
+            **slices(session, {"put_pipelined": one}, under_way, _SLICE_SECONDS, spin=False),
+            **slices(session, {"put_batched": batched}, under_way // _PUTS, _SLICE_SECONDS, spin=False),
             "set_pipelined": partial(ask_rival, session, client, pipelined, _SLICE_SECONDS, _WARMUP_SECONDS),
         }
         found = in_turns(asked, bench.count(_ROUNDS))

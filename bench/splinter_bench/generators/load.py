@@ -12,11 +12,12 @@ import numpy as np
 
 from splinter.errors import SplinterError
 from splinter.native.clock import SECOND_NS, TIMESPEC_BYTES
+from splinter.server.processes import sleep_precisely
 from splinter_bench.generators.flight import abandon
 from splinter_bench.generators.flight_layout import IN_FLIGHT_MAX
 from splinter_bench.generators.flight_memory import UNLIMITED, Flight
 from splinter_bench.generators.frames import Route
-from splinter_bench.generators.loop import POLLFD, sleep_precisely
+from splinter_bench.generators.loop import POLLFD
 from splinter_bench.histogram import Histogram, Series
 from splinter_bench.owner import Owner
 from splinter_bench.result import Result

@@ -10,13 +10,12 @@ compiled. Each takes the address of the transport's record, which begins with th
 ======================== ========================================================================================
 
 A loop that spins has no wake-up in its latencies. One that sleeps does so in ``ppoll`` on its sockets. The kernel ends a
-sleep up to the thread's timer slack later (50 µs, unless :func:`sleep_precisely` was called), and the scheduler runs the thread
-when it likes, unless it has a real-time priority (:func:`splinter_bench.process.real_time`).
+sleep up to the thread's timer slack later (50 µs, unless :func:`splinter.server.processes.sleep_precisely` was called), and the
+scheduler runs the thread when it likes, unless it has a real-time priority (:func:`splinter_bench.process.real_time`).
 """
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 
 import numpy as np
@@ -46,14 +45,6 @@ Receive = Callable[[int, int], tuple[int, int]]
 Tidy = Callable[[int], int]
 _SPINS_BETWEEN_CLOCKS = 64  # looks at empty sockets until the clock is read again, for time-outs and the run's end
 _NANOSECONDS_AT = 8  # in a struct timespec
-_PR_SET_TIMERSLACK = 29
-_SLACK_NS_MIN = 1
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def sleep_precisely() -> None:
-    """Have the kernel end the calling thread's sleeps on time."""
-    _libc.prctl(_PR_SET_TIMERSLACK, _SLACK_NS_MIN, 0, 0, 0)
 
 
 @njit(cache=True)

@@ -132,14 +132,15 @@ class Session(Endpoint):
         except SplinterError as error:
             logger.warning("the benchmark's tenant %d is still there: %s", tenant, error)
 
-    def slice(self, workload: Workload, depth: int, seconds: float = SLICE_SECONDS) -> Result:
-        """Run a workload for a moment, again while a busy machine lets nothing through.
+    def slice(self, workload: Workload, depth: int, seconds: float = SLICE_SECONDS, *, spin: bool = True) -> Result:
+        """Run a workload for a moment, again while a busy machine lets nothing through. A client that does not ``spin`` leaves
+        its CPU to others while it waits.
 
         Raises :class:`SplinterError` when a request failed, or nothing came through at all.
         """
         for _ in range(SLICE_TRIES):
             with pinned(self.client_core):
-                result = self.load.run(workload, depth=depth, seconds=seconds, warmup_seconds=SLICE_WARMUP_SECONDS)
+                result = self.load.run(workload, depth=depth, seconds=seconds, warmup_seconds=SLICE_WARMUP_SECONDS, spin=spin)
             if result.failed:
                 raise SplinterError(
                     f"{workload.name}: of {result.requests} requests {result.lost} had no reply, {result.corrupt} a wrong "

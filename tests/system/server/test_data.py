@@ -65,6 +65,15 @@ def check(server: RunningServer, tenant: TenantInfo, bumps: int) -> None:
     assert (described.token, described.quota_bytes, described.durability) == (tenant.token, 16 << 20, tenant.durability)
 
 
+@pytest.mark.parametrize("is_alone", [True, False], ids=["beside a CPU without a worker", "workers on all CPUs"])
+def test_the_log_process_leaves_workers_their_cpus_where_there_are_others(servers: FolderServers, is_alone: bool):
+    cpus = os.sched_getaffinity(0)
+    cores = {min(cpus)} if is_alone else cpus
+    server = servers.start("--cores", ",".join(map(str, sorted(cores))))
+    (logger,) = server.children("splinter-disk")
+    assert os.sched_getaffinity(logger) == (cpus - cores or cpus)
+
+
 def test_writes_wait_while_the_disk_stands_still(servers: FolderServers):
     """No error tells of it: what is acknowledged meanwhile would be lost by a crash, for as long as it lasts."""
     server = servers.start()

@@ -212,9 +212,9 @@ def test_a_flush_is_for_all_who_ask_again_and_waits_for_nobody_who_does_not(
     assert spare is not None
     spare.join()  # it flushes as well
 
-    def ask(count: int, awaited: int = 1) -> None:
+    def ask(count: int, awaited: int = 1, value: bytes = b"value") -> None:
         for number in range(count):
-            world.store.put(TENANT, 0, b"%04d" % number, b"value")
+            world.store.put(TENANT, 0, b"%04d" % number, value)
         header["awaited"] = awaited
 
     def waits() -> float:
@@ -243,3 +243,7 @@ def test_a_flush_is_for_all_who_ask_again_and_waits_for_nobody_who_does_not(
     assert waits() == pytest.approx(FLUSH_SECONDS, abs=0.0002)  # one after the other, without an end
     ask(1, awaited=0)
     assert waits() == pytest.approx(0)  # nobody waits for it
+    ask(200, value=bytes(1000))
+    waits()
+    ask(80, value=bytes(1000))
+    assert waits() == pytest.approx(0)  # a flush of so much takes longer for each that is more
