@@ -77,6 +77,10 @@ _Durability = Annotated[
         "always: a write is acknowledged, and seen, when it is on the disk. none: objects end with the server."
     ),
 ]
+_LogCores = Annotated[
+    str | None,
+    typer.Option(metavar="LIST", help="With --data: CPUs for the process that writes to the disk, such as 0; by default any."),
+]
 _Salvage = Annotated[
     bool | None, typer.Option("--salvage", help="Leave out what is damaged in the data folder, and say what; else end.")
 ]
@@ -138,6 +142,7 @@ def serve(
     audit: _Audit = None,
     data: _Data = None,
     durability: _Durability = None,
+    log_cores: _LogCores = None,
     salvage: _Salvage = None,
     metrics: _Metrics = None,
     metrics_most: _MetricsMost = None,
@@ -176,6 +181,7 @@ def serve(
         "audit": audit,
         "data": data,
         "durability": durability,
+        "log_cores": log_cores,
         "salvage": salvage,
         "metrics": metrics,
         "metrics_most": metrics_most,

@@ -305,8 +305,8 @@ class Logger:
     # --- the process -------------------------------------------------------------------------------------------------
 
     def run(self, wake: int, workers: Sequence[int] = (), meanwhile: Callable[[], object] = lambda: None) -> None:
-        """Work until SIGTERM, and then as :meth:`finish`. ``wake``: an eventfd that is written to when somebody waits;
-        ``workers``: those that end the workers' sleep, by ring; ``meanwhile`` is called before each sleep."""
+        """Work until SIGTERM, and then as :meth:`finish`. ``wake``: an eventfd that is written to when somebody waits, or much
+        has come; ``workers``: those that end the workers' sleep, by ring; ``meanwhile`` is called before each sleep."""
         ending: list[int] = []
         signal.signal(signal.SIGTERM, lambda *_: ending.append(1))
         waiting = select.poll()
@@ -338,7 +338,7 @@ class Logger:
                 self.close()
                 return
             meanwhile()
-            self._rest(waiting, wake, is_busy)
+            self._rest(waiting, wake)
 
     def finish(self) -> None:
         """Have all on the disk that is in the rings, and what the log lacks in a snapshot, and end. Nobody writes any more.
@@ -366,10 +366,11 @@ class Logger:
         self._rings.tell_failed(is_failed=is_refused)
         self._state.note_refusal(is_refused=is_refused)
 
-    def _rest(self, waiting: select.poll, wake: int, is_busy: bool) -> None:
-        """Sleep until somebody waits for the disk, or for a moment. Who waits for what has come since has not woken it."""
+    def _rest(self, waiting: select.poll, wake: int) -> None:
+        """Sleep for a moment, or until somebody waits for the disk, or much has come. Who waits for what has come since has not
+        woken it."""
         self._rings.set_sleeps(True)
-        if not self._rings.is_urgent and waiting.poll(limits.LOG_PAUSE_MS if is_busy else limits.LOG_REST_MS):
+        if not self._rings.is_urgent and waiting.poll(limits.LOG_REST_MS):
             os.read(wake, 8)
         self._rings.set_sleeps(False)
 

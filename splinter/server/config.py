@@ -33,6 +33,7 @@ _CPUS_MAX = 1 << 16  # numbers of CPUs are below
 _DEVICE_NAME = re.compile(r"[^/:\s]{1,15}")  # as the kernel has it (dev_valid_name)
 _COUNT_MAX = 1 << 40
 _PORT_MAX = 65535
+_CORE_LISTS = ("cores", "log_cores")
 DURABILITY_DEFAULT = "interval"  # with a data folder
 _CHOICES = {
     "durability": (None, *DURABILITIES),
@@ -195,6 +196,7 @@ class ServerConfig:
     log_level: str = "info"  # the least that is logged: debug, info, warning or error; audit lines always are
     audit: bool = False  # check a store that was left before serving it
     data: str | None = None  # data folder: what is kept over the server's end; none: everything ends with it
+    log_cores: tuple[int, ...] = ()  # CPUs for the process that writes to the data folder; by default any
     durability: str | None = None  # of new tenants that say nothing else: "none", "interval" (default) or "always"; with data
     metrics: str | None = None  # ADDRESS:PORT of an OpenMetrics endpoint; port 0: the kernel chooses one; none: there is none
     metrics_most: int = limits.METRICS_MOST  # tenants, and extensions, that have series of their own; the others are summed
@@ -209,8 +211,9 @@ class ServerConfig:
         for name, (least, most, unit) in _RANGES.items():
             if not least <= getattr(self, name) <= most:
                 raise ConfigurationError(f"{name} {getattr(self, name)}: {least} to {most}{unit}")
-        if self.data is None and (self.durability is not None or self.salvage):
-            raise ConfigurationError(f"{'salvage' if self.salvage else 'durability'} needs a data folder: name one with --data")
+        for name in ("durability", "salvage", "log_cores"):
+            if self.data is None and getattr(self, name):
+                raise ConfigurationError(f"{name} needs a data folder: name one with --data")
         if self.data == "":
             raise ConfigurationError("data '': name a folder")
         if self.address is not None:
@@ -225,11 +228,11 @@ class ServerConfig:
                 raise ConfigurationError(f"{name} {value!r} is no name of a network namespace")
         if not 1 <= len(self.cores) <= limits.WORKERS_MAX:
             raise ConfigurationError(f"{len(self.cores)} cores: 1 to {limits.WORKERS_MAX}")
-        if len(set(self.cores)) != len(self.cores):
-            raise ConfigurationError(f"cores {','.join(map(str, self.cores))}: one is named twice")
-        missing = set(self.cores) - set(_available_cores())
-        if missing:
-            raise ConfigurationError(f"no such core: {sorted(missing)}; this process may use {list(_available_cores())}")
+        for name in _CORE_LISTS:
+            if len(set(chosen := getattr(self, name))) != len(chosen):
+                raise ConfigurationError(f"{name} {','.join(map(str, chosen))}: one is named twice")
+            if missing := set(chosen).difference(available := _available_cores()):
+                raise ConfigurationError(f"{name}: no such core: {sorted(missing)}; this process may use {list(available)}")
         if self.memory_bytes < limits.STORE_BYTES_MIN:
             raise ConfigurationError(f"memory {self.memory_bytes} bytes: at least {limits.STORE_BYTES_MIN >> 20}MiB")
         if self.memory_bytes > limits.STORE_BYTES_MAX:
@@ -255,15 +258,16 @@ class ServerConfig:
     def _made(cls, settings: dict[str, Any]) -> ServerConfig:
         if "memory" in settings:
             settings["memory_bytes"] = parse_bytes(settings.pop("memory"))
-        if isinstance(settings.get("cores"), str):
-            settings["cores"] = parse_cores(settings["cores"])
+        for name in _CORE_LISTS:
+            if isinstance(settings.get(name), str):
+                settings[name] = parse_cores(settings[name])
         known = {item.name: item for item in dataclasses.fields(cls)}
         for name, value in settings.items():
             if name not in known:
                 raise ConfigurationError(f"unknown setting {name!r}; known: memory, {', '.join(sorted(known))}")
-            if name == "cores":
+            if name in _CORE_LISTS:
                 if not isinstance(value, list | tuple) or not all(type(core) is int for core in value):
-                    raise ConfigurationError("cores: a list of CPU numbers, or a text such as '0-3'")
+                    raise ConfigurationError(f"{name}: a list of CPU numbers, or a text such as '0-3'")
                 settings[name] = tuple(value)
             elif type(value) is not _setting_types()[name]:
                 needed = _TYPE_NAMES[_setting_types()[name]]

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -62,12 +62,6 @@ def name_process(name: str) -> None:
 def sleep_precisely() -> None:
     """Have the kernel end the calling thread's sleeps on time; by default it takes up to 50 µs more."""
     _libc.prctl(_PR_SET_TIMERSLACK, _SLACK_NS_MIN, 0, 0, 0)
-
-
-def leave_cpus(cpus: Collection[int]) -> None:
-    """Have this process run on others, if it may: on CPUs that it would share with nobody it stays."""
-    if others := os.sched_getaffinity(0).difference(cpus):
-        os.sched_setaffinity(0, others)
 
 
 def die_in_order(seconds: int) -> None:

@@ -139,9 +139,27 @@ def _ask(w: int) -> None:
     ring = LogRing(worker.log)
     store64_release(ring.at.awaited, worker.held_tail - worker.held_head)
     fence()  # it says that it sleeps, and then looks whether somebody waits
+    _wake_log(w)
+
+
+@njit(cache=True)
+def _wake_log(w: int) -> None:
+    worker = Worker(w)
     if load64_acquire(Descriptor(worker.store).at.log_sleeps) != 0:
         store64(worker.scratch, 1)
         libc.write(worker.log_wake_fd, worker.scratch, 8)
+
+
+@njit(cache=True, forceinline=True)
+def press_log(w: int) -> None:
+    """After a turn: wake the log process when so much waits for it that the ring would be full before it wakes by itself.
+
+    One that falls asleep just now is woken after the next turn."""
+    worker = Worker(w)
+    if worker.log != 0:
+        ring = LogRing(worker.log)
+        if ring.tail - load64_acquire(ring.at.head) >= limits.LOG_WAKE_BYTES:
+            _wake_log(w)
 
 
 @njit(cache=True)

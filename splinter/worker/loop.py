@@ -30,7 +30,7 @@ from splinter.native.atomics import load32_acquire, store32_release
 from splinter.store.epochs import epoch_leave
 from splinter.store.reclaim import reclaim
 from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, end_resumes, idle_until_now
-from splinter.worker.durable import are_held, begin_showing, forget_held, hold_back
+from splinter.worker.durable import are_held, begin_showing, forget_held, hold_back, press_log
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.layout import BATCH_BYTES, STATE_STOPPED
 from splinter.worker.look_ahead import look_ahead
@@ -215,6 +215,7 @@ def run(
             worked += _run_tasks(w, counters.busy_cycles - busy_before, told, wait, flush, end)
         if worked > 0:
             reclaim(store, me, _RECLAIM_PER_TURN)
+            press_log(w)
             turn += 1
             if turn % _CLOCK_EVERY == 0:
                 look_at_clock(w)

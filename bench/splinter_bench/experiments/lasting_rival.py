@@ -34,13 +34,14 @@ def measure(bench: Bench) -> Observations:
     ``put_batched``: with as many, of which each packet has several.
 
     A round is a slice of each. What is not asked for rests; both servers are on one core. All puts ask to be executed once.
-    Both clients sleep while they wait, on the CPU beside: what writes to the disk for a server may run there, too.
+    Both clients sleep while they wait, on a CPU beside, where the process that writes to the disk for Splinter runs, too.
     """
     objects = Objects()
-    core = max(os.sched_getaffinity(0))
+    *beside, core = sorted(os.sched_getaffinity(0))
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="splinter-lasting-", dir=Path.cwd())))
-        session = stack.enter_context(server([core], {"data": str(folder / "data")}))
+        kept = {"data": str(folder / "data"), "log_cores": ",".join(map(str, beside or [core]))}
+        session = stack.enter_context(server([core], kept))
         where = {"core": core, "netns": session.info.netns, "is_durable": True, "parent": folder}
         rival = stack.enter_context(redis.RedisServer(session.info.address, **where))  # type: ignore[arg-type]
         client = stack.enter_context(TextClient(partial(rival.connect, session.netns), CONNECTIONS))

@@ -29,7 +29,7 @@ from splinter.errors import ControlError, ServerError
 from splinter.net.tenants import TENANT, TENANT_ACTIVE
 from splinter.server.config import DURABILITY_DEFAULT, ServerConfig
 from splinter.server.control.homes import homes_at_start
-from splinter.server.processes import OomPreference, fork_child, is_readable, leave_cpus, sleep_precisely, wait_or_kill
+from splinter.server.processes import OomPreference, fork_child, is_readable, sleep_precisely, wait_or_kill
 from splinter.server.settings import SharedSettings
 from splinter.server.supervisor.attended import AttendedProcess
 from splinter.server.supervisor.forks import Forks
@@ -217,7 +217,8 @@ class Data:
         OomPreference.offer(_OOM_POINTS)
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, _URGENCY)
-        leave_cpus(self._config.cores)  # what it does there would be taken from the workers, all of whose writes it waits for
+        if self._config.log_cores:
+            os.sched_setaffinity(0, self._config.log_cores)
         sleep_precisely()
         made = begin(self._store, self._rings, self._paths(), self.disk)
         os.eventfd_write(self._ready, 1)

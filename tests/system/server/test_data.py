@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -11,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from splinter import limits
 from splinter.client.admin import TenantInfo
 from splinter.durable.catalog import Catalog
-from splinter.errors import BusyError, VersionChangedError
+from splinter.errors import BusyError, RequestTimeoutError, VersionChangedError
 from tests.support.folder_servers import FolderServers
 from tests.support.servers import RunningServer
 from tests.support.waiting import wait_for
@@ -65,13 +68,38 @@ def check(server: RunningServer, tenant: TenantInfo, bumps: int) -> None:
     assert (described.token, described.quota_bytes, described.durability) == (tenant.token, 16 << 20, tenant.durability)
 
 
-@pytest.mark.parametrize("is_alone", [True, False], ids=["beside a CPU without a worker", "workers on all CPUs"])
-def test_the_log_process_leaves_workers_their_cpus_where_there_are_others(servers: FolderServers, is_alone: bool):
+@pytest.mark.parametrize("is_chosen", [True, False])
+def test_the_log_process_runs_on_the_cpus_that_it_was_given(servers: FolderServers, is_chosen: bool):
     cpus = os.sched_getaffinity(0)
-    cores = {min(cpus)} if is_alone else cpus
-    server = servers.start("--cores", ",".join(map(str, sorted(cores))))
+    last = max(cpus)
+    server = servers.start(*(("--log-cores", str(last)) if is_chosen else ()))
     (logger,) = server.children("splinter-disk")
-    assert os.sched_getaffinity(logger) == (cpus - cores or cpus)
+    assert os.sched_getaffinity(logger) == ({last} if is_chosen else cpus)
+
+
+def test_many_changes_wake_the_log_process_that_rests(servers: FolderServers):
+    server = servers.start()
+    client = server.client(server.admin().create_tenant(durability="interval"), timeout=20.0)
+    (logger,) = server.children("splinter-disk")
+
+    def signals() -> list[list[str]]:
+        """What was written to each of its eventfds and not read."""
+        return [
+            re.findall("eventfd-count: +([0-9a-f]+)", file.read_text()) for file in Path(f"/proc/{logger}/fdinfo").iterdir()
+        ]
+
+    def has_been_woken() -> bool:
+        """Whether it is, by what some puts change while it is stopped: at rest, unless it was just at work."""
+        os.kill(logger, signal.SIGSTOP)
+        try:
+            before = signals()
+            with contextlib.suppress(RequestTimeoutError):  # it is stopped for so long that writes wait
+                client.put(b"key", bytes(limits.LOG_WAKE_BYTES + (1 << 20)), timeout=0.5)
+            return signals() != before
+        finally:
+            os.kill(logger, signal.SIGCONT)
+
+    wait_for(has_been_woken, what="the wake-up")
 
 
 def test_writes_wait_while_the_disk_stands_still(servers: FolderServers):

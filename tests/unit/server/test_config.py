@@ -53,6 +53,7 @@ OF_OTHER_TYPES = {
         "'٣GiB'",
         "1979-05-27",
     ],
+    ("log_cores",): ["5", "true", "['0']", "[true]", "{}", "''", "'0,'", "'1-0'", "[-1]", "[0, 0]", "[65000]", "[0]"],
     ("cores",): [
         "5",
         "true",
@@ -158,7 +159,7 @@ def test_what_does_not_fit_is_refused_by_its_name(tmp_path: Path, name: str, val
 
 
 def test_the_tables_have_every_setting() -> None:
-    known = {field.name for field in dataclasses.fields(ServerConfig)} - {"cores"}
+    known = {field.name for field in dataclasses.fields(ServerConfig)} - {"cores", "log_cores"}
     assert known == {*TEXTS, *NUMBERS, *FLAGS}
 
 
@@ -232,6 +233,7 @@ def test_what_fits_is_taken(tmp_path: Path) -> None:
     text = f'port = 7172\nmemory = "64 MiB"\ncores = "{core}"\naddress = "0.0.0.0"\nsteal = false\ndevice = "eth0"'
     found = load(tmp_path, text, port=7173)
     assert (found.port, found.memory_bytes, found.cores) == (7173, 64 << 20, (core,))
-    assert (found.address, found.steal, found.device) == ("0.0.0.0", False, "eth0")
+    assert (found.address, found.steal, found.device, found.log_cores) == ("0.0.0.0", False, "eth0", ())
+    assert load(tmp_path, f'data = "d"\nlog_cores = "{core}"').log_cores == (core,)
     assert parse_bytes(5) == 5
     assert parse_cores(" 0 , 2-3") == (0, 2, 3)
