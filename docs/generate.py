@@ -216,6 +216,7 @@ _EXAMPLES = {
     "durability": '"interval"',
     "metrics": '"127.0.0.1:9464"',
     "cores": "[0]",
+    "log_cores": "[0]",
     "device": '"eth0"',
     "address": '"127.0.0.1"',
     "netns": '"splinter-server"',
@@ -242,7 +243,7 @@ def _toml(value: Any) -> str:
 def _default(field: Any) -> str:
     if field.default is dataclasses.MISSING:
         return "all that it may use"
-    if field.default is None:
+    if field.default in (None, ()):
         return ""
     return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
 

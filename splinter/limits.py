@@ -192,7 +192,7 @@ SCAN_BUCKETS_MAX = 65536  # main buckets that one call of a scan looks at
 TENANT_LOCK_SPINS_MAX = 2_000_000  # about 60 ms: longer than it takes to restart a dead holder
 
 # --- durability -------------------------------------------------------------------------------------------------------------
-LOG_RING_BYTES = 8 << 20  # of changes that a participant has made and that are not on disk yet; a power of two
+LOG_RING_BYTES = 16 << 20  # of changes that a participant has made and that are not on disk yet; a power of two
 LOG_SEGMENT_BYTES = 64 << 20  # of one file of the log; a group of changes is at most as long
 LOG_GROUP_BYTES_MAX = 4 << 20  # that are taken from one ring for a group
 SNAPSHOT_GROUP_BYTES = 1 << 20  # of copied objects that are written, and read, at a time
