@@ -328,10 +328,8 @@ STORE = np.dtype(
         ("log_gaps", "<u8"),  # times that what is not in the log began to be logged. Writer: control process
         # Of those and of what found no room (LOG_RING), how many snapshots made good. Writer: the log process
         ("log_covered", "<u8"),
-        (
-            "log_sleeps",
-            "<u8",
-        ),  # 1: the log process is to be woken when somebody waits for it, or much does. Writer: the log process
+        # 1: the log process is to be woken when somebody, or much, waits for it. Writer: the log process
+        ("log_sleeps", "<u8"),
         ("clock_base", "<u8"),  # of splinter.store.clock, ns. Writer: who makes or attaches the store, before it is served
         ("expiring", "<u8"),  # 1: there may be objects that expire. Writers: all, never back to 0
         ("kernel_clock_base", "<u8"),  # the same for the kernel's own clock. Writer: who makes the store, before it is served

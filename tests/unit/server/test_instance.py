@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import signal
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -195,12 +194,16 @@ def test_one_server_at_a_time_and_the_next_after_a_crash(root: Path) -> None:
 def test_a_look_whether_a_server_runs_never_refuses_one_that_starts(root: Path) -> None:
     (root / "one").mkdir(parents=True)
     (root / "one" / "lock").touch()
-    looking = multiprocessing.get_context("fork").Event()
-    looks = os.fork()
-    if not looks:
-        while True:
+    forking, parent = multiprocessing.get_context("fork"), os.getpid()
+    looking = forking.Event()
+
+    def look() -> None:
+        while os.getppid() == parent:
             instances.is_running("one")
             looking.set()
+
+    looks = forking.Process(target=look, daemon=True)
+    looks.start()
     try:
         assert looking.wait(60)
         for _ in range(3000):
@@ -209,8 +212,8 @@ def test_a_look_whether_a_server_runs_never_refuses_one_that_starts(root: Path) 
             os.close(folder._lock)
             assert not instances.is_running("one")
     finally:
-        os.kill(looks, signal.SIGKILL)
-        os.waitpid(looks, 0)
+        looks.kill()
+        looks.join()
 
 
 def test_endless_links_end(tmp_path: Path) -> None:
