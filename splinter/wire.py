@@ -135,7 +135,8 @@ BATCHED = np.dtype(
 )
 BATCHED_STRUCT = struct.Struct("<BBHHH")  # BATCHED for the struct module
 BATCH_NAMES_VERSION = 1  # before the key stands the request's object_version, u64; else it is 0
-BATCH_OPCODES = (Opcode.GET, Opcode.PUT, Opcode.DELETE, Opcode.EXPIRE, Opcode.TTL)
+OBJECT_OPCODES = (Opcode.GET, Opcode.PUT, Opcode.DELETE, Opcode.EXPIRE, Opcode.TTL)
+BATCH_OPCODES = (*OBJECT_OPCODES, Opcode.INVOKE)
 BATCH_REQUESTS_MAX = limits.CLIENT_WINDOW  # each has a number of its own
 
 # The reply's value has for each of the first of them, in their order, an answer: this, then its value.

@@ -55,7 +55,8 @@ def packed(requests: Sequence[Batched]) -> bytes:
 
 
 def read_answers(reply: Reply, requests: Sequence[Batched]) -> list[Reply]:
-    """What a reply answers to the first of the requests of a BATCH, at least to one.
+    """What a reply answers to the first of the requests of a BATCH: at least to one, unless the first is an invoke that is to
+    be sent by itself.
 
     Raises the exception of any status but OK, and :class:`ProtocolError` for what no server says.
     """
@@ -71,13 +72,17 @@ def read_answers(reply: Reply, requests: Sequence[Batched]) -> list[Reply]:
             raise ProtocolError("a batch's reply is damaged")
         answers.append(Reply(status, version, 0, 0, body[at : at + length]))
         at += length
-    if not answers:
+    if not answers and requests[0].opcode != Opcode.INVOKE:
         raise ProtocolError("a batch's reply answers no request")
     return answers
 
 
 def _may_have(request: Batched, status: int, length: int) -> bool:
     """Whether an answer of this status may have a value of this length."""
+    is_invoke = request.opcode == Opcode.INVOKE
     if status != Status.OK:
-        return length == 0 and status != Status.BUSY  # the reply ends before what cannot be executed now
+        has_text = is_invoke and status == Status.EXTENSION_ERROR
+        return (has_text or length == 0) and status != Status.BUSY  # the reply ends before what cannot be executed now
+    if is_invoke:
+        return True  # its signature says
     return request.opcode == Opcode.GET or length == (TTL_BYTES if request.opcode == Opcode.TTL else 0)

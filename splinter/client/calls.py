@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from splinter import limits
 from splinter.client import bulk, objects
 from splinter.client.arguments import check_integer, check_those_given, check_timeout, check_ttl, is_timeout
-from splinter.client.channel import Channel
+from splinter.client.batch import Batched
+from splinter.client.channel import INVOKE_RESEND_SECONDS, Channel
 from splinter.client.control import ControlConnection, understood
 from splinter.client.diagnosis import Diagnosis
 from splinter.client.encoding import Key, Value, check_table, encode_key, encode_name, encode_value, parse_token
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-# A task may take its time, and one that only reads is run again by each repetition: be patient.
-_INVOKE_RESEND_SECONDS = 0.25
 TRIES_DEFAULT = 64  # of a transaction whose conflicts are not told
 _TIMEOUT_SECONDS = 1.0  # where none is given
 _CONTROL_SECONDS = 30.0  # of the control plane, which compiles; other tenants' sources may be under way
@@ -337,6 +336,18 @@ class Calls(Lifetimes, Scans):
         self._signatures.pop(name, None)
         return self._invoke_once(name, args, kwargs, timeout, may_be_argument)
 
+    def _packed_invoke(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Batched, Signature] | None:
+        """An invoke as it goes in a BATCH, and what unpacks its answer. None: it goes by itself, as its signature is not known
+        here, or does not take these arguments."""
+        signature = self._signatures.get(name)
+        if signature is None:
+            return None
+        try:
+            packed = signature.pack(args, kwargs)
+        except BadArgumentsError:
+            return None
+        return Batched(Opcode.INVOKE, 0, encode_name(name), packed, signature.hash), signature
+
     def _invoke_once(
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None, may_be_argument: bool
     ) -> Any:
@@ -354,7 +365,7 @@ class Calls(Lifetimes, Scans):
                     f"name and arguments of {signature} have {len(raw) + len(packed)} bytes; "
                     f"one packet carries {channel.size.body_bytes_max()} on this network"
                 )
-            reply = channel.request(Opcode.INVOKE, 0, raw, packed, signature.hash, resend_seconds=_INVOKE_RESEND_SECONDS)
+            reply = channel.request(Opcode.INVOKE, 0, raw, packed, signature.hash, resend_seconds=INVOKE_RESEND_SECONDS)
         finally:
             self._give_back(channel)
         return signature.unpack(reply.checked().value)

@@ -10,7 +10,8 @@ no more than CLIENT_WINDOW numbers open.
 
 **Numbers** are open from :meth:`Channel.next_sequences` on until their replies are there, or nobody waits for them any more.
 It is numbers that are kept, not packets. The fragments of a value share one; a batch has one for each of its requests. What a
-reply to a batch leaves out is sent again, under its numbers, in another packet. A number that was given up is never used again.
+reply to a batch leaves out is sent again, under its numbers, in another packet, or by itself: a late copy of the batch may
+execute it meanwhile, and then that is found. A number that was given up is never used again.
 
 **Time.** A request is given up when the channel has waited for the server for ``timeout`` seconds. What the caller takes (a
 slow generator), or passes while this process does not run (a stop, a collection, a suspended machine), is not the server's:
@@ -36,6 +37,8 @@ from splinter.wire import Opcode
 
 RESEND_SECONDS_MIN = 0.02  # wait before the first repetition; a wait doubles each time
 RESEND_SECONDS_MAX = 0.5
+# A task may take its time, and one that only reads is run again by each repetition: be patient.
+INVOKE_RESEND_SECONDS = 0.25
 _WAIT_SECONDS_MIN = 0.001  # what poll() can count; less might add nothing to ``waited``
 _STRAY_PACKETS_MAX = 1024  # read in a row to find a reply before a request is given up
 _REASON_SECONDS_MAX = 0.25  # the last part of a request's time, in which the control plane may be asked what is wrong
@@ -139,7 +142,7 @@ class Channel(ProcessOwn):
         sequence = self.next_sequences()  # which may have to wait for another request
         try:
             packet = self.packet(opcode, sequence, table, key, value, object_version, ttl=ttl)
-            return self._exchange(sequence, packet, timeout, deadline, resend_seconds)
+            return self._exchange(opcode, sequence, packet, timeout, deadline, resend_seconds)
         except BaseException:
             self.line.repeated_at = _monotonic()  # a packet may still be on its way
             raise
@@ -157,14 +160,22 @@ class Channel(ProcessOwn):
             number = self.next_sequences(len(requests))
             while requests:
                 packet = self.packet(Opcode.BATCH, number, 0, b"", packed(requests))
-                reply = self._exchange(number, packet, self.timeout, deadline, RESEND_SECONDS_MIN)
-                answers = read_answers(reply, requests)
+                reply = self._exchange(Opcode.BATCH, number, packet, self.timeout, deadline, _patience(requests))
+                answers = read_answers(reply, requests) or [self._first(requests[0], number)]
                 self.close_numbers(range(number, number + len(answers)))
                 number, requests = number + len(answers), requests[len(answers) :]
                 yield answers
                 deadline = self.waited + self.timeout
 
-    def _exchange(self, sequence: int, packet: bytes, timeout: float, deadline: float, resend_seconds: float) -> Reply:
+    def _first(self, request: Batched, number: int) -> Reply:
+        """Send an invoke by itself that was the first of a batch, and may have to wait. It has a time-out of its own."""
+        deadline = self.waited + self.timeout
+        packet = self.packet(Opcode.INVOKE, number, request.table, request.key, request.value, request.object_version)
+        return self._exchange(Opcode.INVOKE, number, packet, self.timeout, deadline, INVOKE_RESEND_SECONDS)
+
+    def _exchange(
+        self, opcode: Opcode, sequence: int, packet: bytes, timeout: float, deadline: float, resend_seconds: float
+    ) -> Reply:
         """Send a packet whose first number this is until it is answered. ``deadline``: of :attr:`waited`."""
         identity = identity_of(sequence)
         reserve = self._begin(timeout)
@@ -173,7 +184,7 @@ class Channel(ProcessOwn):
         silences = self.line.silences
         has_been_busy = False
         while True:
-            reply = self._await(identity, wait)
+            reply = self._await(identity, opcode, wait)
             if reply is not None and reply.status != Status.BUSY:
                 return reply
             busy = reply is not None
@@ -196,11 +207,12 @@ class Channel(ProcessOwn):
         time.sleep(seconds)
         self.waited += min(_monotonic() - before, seconds)
 
-    def _await(self, identity: int, seconds: float) -> Reply | None:
+    def _await(self, identity: int, opcode: Opcode, seconds: float) -> Reply | None:
+        """The reply to a request; one to another packet that had its number is not."""
         while seconds > 0:
             before = _monotonic()
             found = self._hear(seconds)
-            if found and found[0] == identity:
+            if found and found[0] == identity and found[1].opcode == opcode:
                 return found[1]
             spent = min(_monotonic() - before, seconds)
             self.waited += spent
@@ -209,7 +221,7 @@ class Channel(ProcessOwn):
             found = self._hear(0.0)
             if found is None:
                 break
-            if found and found[0] == identity:
+            if found and found[0] == identity and found[1].opcode == opcode:
                 return found[1]
         return None
 
@@ -357,3 +369,9 @@ class Channel(ProcessOwn):
                 return None
         packet = line.receive(was_readable=seconds > 0)
         return None if packet is None else line.parse(packet) or ()
+
+
+def _patience(requests: Sequence[Batched]) -> float:
+    """Seconds before the first repetition of a batch."""
+    has_invokes = any(request.opcode == Opcode.INVOKE for request in requests)
+    return INVOKE_RESEND_SECONDS if has_invokes else RESEND_SECONDS_MIN

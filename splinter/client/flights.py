@@ -24,6 +24,7 @@ class Reply(NamedTuple):
     fragment_count: int
     value: bytes
     by_kernel: bool = False  # no worker has seen the request
+    opcode: int = 0  # of the request; 0: of one in a BATCH
 
     def error(self) -> RequestError:
         """The exception of its status, which is not OK."""

@@ -171,7 +171,7 @@ class Line(ProcessOwn):
         """
         if not _HEADER_BYTES <= len(packet) <= limits.UDP_PAYLOAD_BYTES_MAX:
             return None
-        (magic, version, _opcode, status, flags, tenant, _table, key_length, _token, client, sequence, value_length,
+        (magic, version, opcode, status, flags, tenant, _table, key_length, _token, client, sequence, value_length,
          fragment_index, fragment_count, object_version, server_bytes) = _unpack(packet)  # fmt: skip
         if magic != MAGIC or not flags & FLAG_REPLY or tenant != self._tenant or client != self._client:
             return None
@@ -183,7 +183,7 @@ class Line(ProcessOwn):
         self.kernel_replies += by_kernel
         self.obstacle = 0
         self.size.hear(server_bytes)
-        reply = Reply(status, object_version, fragment_index, fragment_count, packet[_HEADER_BYTES:], by_kernel)
+        reply = Reply(status, object_version, fragment_index, fragment_count, packet[_HEADER_BYTES:], by_kernel, opcode)
         return identity_of(sequence, fragment_index), reply
 
     def _note(self, error: OSError, count: int) -> None:

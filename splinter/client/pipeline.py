@@ -3,10 +3,13 @@
 **Packets.** As many requests as fit go in one packet, a BATCH (``docs/reference/protocol.md``), which the server executes in
 their order. The next packet is sent when the one before is answered: so the order of a pipeline is that of the program. A
 packet is writes and then reads, never a read and then a write. For a packet that comes again has its writes executed once, but
-its reads again: a read in front of a write would be told what the write made.
+its reads again: a read in front of a write would be told what the write made. Invokes count as writes; whether one only reads
+the server knows, and ends its reply before a write behind it.
 
-**By themselves**, between two packets, go invokes, puts of values that do not fit a packet, and gets of those. Where a reply
-says of a get that its value is too large, the value is got, and what was to be read behind it is read anew, behind it.
+**By themselves**, between two packets, go puts of values that do not fit a packet, gets of those, and the first invoke of an
+extension whose signature is not known. Where a reply says of a get that its value is too large, the value is got, and what was
+to be read behind it is read anew, behind it. Where one says of an invoke that its extension has another signature by now, the
+reply ends with that, which is recorded; it is asked for, and the extension invoked again, before what follows is.
 
 **What fails.** A request that is refused has its exception, and the next ones are executed. A packet that is not answered, or
 not in a way that makes sense, ends the pipeline: whether its requests were executed is not known, and those behind it are not
@@ -17,10 +20,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import takewhile
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeVar
 
 from splinter.client import objects
 from splinter.client.arguments import check_integer, check_ttl
@@ -32,6 +34,9 @@ from splinter.client.lifetimes import FOR_EVER, Ttl, seconds_left
 from splinter.errors import BusyError, ProtocolError, RequestError, SplinterError, Status
 from splinter.limits import CLIENT_WINDOW, PACKET_BODY_BYTES_MAX
 from splinter.wire import BATCH_REQUESTS_MAX, TTL_BYTES, Opcode
+
+if TYPE_CHECKING:
+    from splinter.ext.signature import Signature
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -51,6 +56,8 @@ class Caller(Protocol):
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None, *, may_be_argument: bool
     ) -> Any: ...
 
+    def _packed_invoke(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Batched, Signature] | None: ...
+
 
 class _Request(NamedTuple):
     """One that was collected: how it goes in a packet, and what its answer means; or how it goes by itself."""
@@ -59,7 +66,7 @@ class _Request(NamedTuple):
     batched: Batched | None = None
     result: Callable[[Reply], Any] | None = None
     by_itself: Callable[[Channel], Any] | None = None
-    invoke: Callable[[Caller, float | None], Any] | None = None
+    invoke: tuple[str, tuple[Any, ...], dict[str, Any]] | None = None  # name, arguments; what goes in a packet is made later
 
 
 class Requests:
@@ -125,11 +132,7 @@ class Requests:
     def invoke(self, name: str, /, *args: Any, **kwargs: Any) -> None:
         """Run an installed extension. All arguments are its own; they are checked when its turn has come."""
         encode_name(name)
-
-        def invoke(caller: Caller, timeout: float | None) -> Any:
-            return caller._invoke(name, args, kwargs, timeout, may_be_argument=False)
-
-        self._requests.append(_Request(f"invoke of {name!r}", invoke=invoke))
+        self._requests.append(_Request(f"invoke of {name!r}", invoke=(name, args, kwargs)))
 
     def _collect(
         self,
@@ -186,7 +189,7 @@ class _Execution:
 
     def __init__(self, caller: Caller, requests: Sequence[_Request], timeout: float | None) -> None:
         self.results: list[Any] = []
-        self._caller, self._requests, self._timeout = caller, requests, timeout
+        self._caller, self._requests, self._timeout = caller, list(requests), timeout
         self._channel: Channel | None = None
         self._sent = 0  # of the requests
 
@@ -201,32 +204,28 @@ class _Execution:
             self._leave()
 
     def _step(self) -> None:
-        request = self._requests[len(self.results)]
-        if request.invoke is not None:
-            self._leave()
-            self._go_alone(partial(request.invoke, self._caller, self._timeout))
-            return
         channel = self._enter()
         packet = self._packet(channel)
         if not packet:
-            self._go_alone(partial(_given(request.by_itself), channel))
+            self._go_alone()
             return
         self._sent = len(self.results) + len(packet)
-        large = 0
+        alone = 0
         with contextlib.closing(channel.batch(packet)) as coming:
             for answers in coming:
-                large = self._settle(answers)
-                if large:
+                alone = self._settle(answers)
+                if alone:
                     break
-        for following in self._requests[len(self.results) : len(self.results) + large]:
-            self._go_alone(partial(_given(following.by_itself), channel))
+        for _ in range(alone):
+            self._go_alone()
 
     def _packet(self, channel: Channel) -> list[Batched]:
         """What goes in the next packet; nothing, if the next request goes by itself."""
         packet: list[Batched] = []
         room = room_back = most = channel.size.body_bytes_max()
-        for request in self._requests[len(self.results) : len(self.results) + BATCH_REQUESTS_MAX]:
-            batched = request.batched
+        begin = len(self.results)
+        for place in range(begin, min(begin + BATCH_REQUESTS_MAX, len(self._requests))):
+            batched = self._batched(place)
             if batched is None or (packet and packet[-1].is_read and not batched.is_read):
                 break
             room, room_back = room - batched.size, room_back - batched.answer_size
@@ -239,26 +238,46 @@ class _Execution:
             packet.append(batched)
         return packet
 
+    def _batched(self, place: int) -> Batched | None:
+        """A request as it goes in a packet; None: it goes by itself."""
+        request = self._requests[place]
+        if request.invoke is None:
+            return request.batched
+        made = self._caller._packed_invoke(*request.invoke)
+        if made is None:
+            return None
+        batched, signature = made
+        self._requests[place] = request._replace(batched=batched, result=lambda reply: signature.unpack(reply.checked().value))
+        return batched
+
     def _settle(self, answers: Sequence[Reply]) -> int:
-        """Enter the results of the next requests, up to the first get of what does not fit a packet; returns how many gets of
-        that kind there are in a row."""
+        """Enter the results of the next requests, up to the first that is to go by itself: a get of what does not fit a packet,
+        or an invoke by another signature. Returns how many gets of that kind there are in a row, or one invoke."""
         for number, answer in enumerate(answers):
             request = self._requests[len(self.results)]
             if _is_too_large(request, answer):
                 rest = answers[number:]
                 pairs = zip(self._requests[len(self.results) : len(self.results) + len(rest)], rest, strict=True)
                 return sum(1 for _ in takewhile(lambda pair: _is_too_large(*pair), pairs))
+            if answer.status == Status.BAD_SIGNATURE and request.invoke is not None:
+                return 1
             try:
                 self.results.append(_given(request.result)(answer))
             except RequestError as error:
                 self._refused(error)
         return 0
 
-    def _go_alone(self, ask: Callable[[], Any]) -> None:
+    def _go_alone(self) -> None:
         """Enter the result of the next request, which is not one of a packet's."""
+        request = self._requests[len(self.results)]
         self._sent = len(self.results) + 1
         try:
-            self.results.append(ask())
+            if request.invoke is not None:
+                self._leave()  # it takes a channel itself
+                name, args, kwargs = request.invoke
+                self.results.append(self._caller._invoke(name, args, kwargs, self._timeout, may_be_argument=False))
+            else:
+                self.results.append(_given(request.by_itself)(self._enter()))
         except (BusyError, ProtocolError):
             raise
         except RequestError as error:

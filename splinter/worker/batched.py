@@ -6,6 +6,9 @@ Then each request is put together in the worker's own memory, as the packet that
 
 Each request has a sequence number of its own, and what comes of it is recorded under that. So nothing is kept of the packet:
 one that comes again, to whichever worker, is answered from what was recorded, and executed from where the first run ended.
+
+An invoke gets one slice. What does not end in it, or has to wait, is taken back: the answers end before it, and when it is the
+first there is none. Then its client sends it by itself, under the same number.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
+from splinter.ext.abi import MAY_WRITE
 from splinter.native.atomics import copy_bytes, load64, store64
 from splinter.store.operations import store_prefetch, store_prefetch_object
 from splinter.wire import (
@@ -23,11 +27,15 @@ from splinter.wire import (
     BATCH_REQUESTS_MAX,
     BATCHED,
     FLAG_EXPIRES,
+    Opcode,
 )
+from splinter.worker.accounts import resumed_nothing
 from splinter.worker.counters import count
 from splinter.worker.objects import serve_object
-from splinter.worker.records import Answer, Batched, Counters, Header, Worker
-from splinter.worker.reply import DROP, HEADER_BYTES, body_bytes_max, finish, refuse
+from splinter.worker.records import Answer, Batched, Counters, Extension, Header, Worker
+from splinter.worker.reply import ALONE, DROP, HEADER_BYTES, body_bytes_max, finish, refuse
+from splinter.worker.tasks.invoke import find_record, invoke
+from splinter.worker.tasks.layout import NO_CHUNK
 
 _BATCHED_BYTES = BATCHED.itemsize
 _ANSWER_BYTES = ANSWER.itemsize
@@ -44,9 +52,10 @@ def serve_batched(w: int, header: int, key_length: int, value_length: int) -> in
     """Serve a BATCH; returns the reply's length, or DROP.
 
     The answers end before a request that cannot be answered now, and before a value that has no room: its client asks again.
-    What was executed for such a value is a read.
+    What was executed for such a value is a read, or recorded.
     """
-    request, scratch = Header(header), Worker(w).scratch
+    worker, request, counters = Worker(w), Header(header), Counters(w)
+    scratch = worker.scratch
     if key_length != 0:
         return refuse(w, header, Status.BAD_KEY)
     if request.fragment_index != 0 or request.fragment_count > 1:
@@ -56,12 +65,25 @@ def serve_batched(w: int, header: int, key_length: int, value_length: int) -> in
     if refusal != Status.OK:
         return refuse(w, header, refusal)
     alone, answers, most = scratch + _REQUEST_AT, scratch + _ANSWERS_AT, body_bytes_max(w, header)
-    used = 0
+    used, has_looked = 0, False
+    task_cycles_max = counters.task_cycles + worker.cycles_per_millisecond * limits.BATCH_US // 1000
     for number in range(requests):
         if used + _ANSWER_BYTES > most:
             break
         at = _put_together(header, at, alone, number)
-        length = _serve(w, alone, load64(scratch + _HASHES_AT + number * 8))
+        opcode = Header(alone).opcode
+        is_invoke = opcode == Opcode.INVOKE
+        if is_invoke:
+            if used != 0 and counters.task_cycles > task_cycles_max:
+                break
+            length, looks = _invoke(w, alone, has_looked)
+            has_looked = has_looked or looks
+        elif has_looked and opcode != Opcode.GET and opcode != Opcode.TTL:
+            break
+        else:
+            length = _serve(w, alone, load64(scratch + _HASHES_AT + number * 8))
+        if length == ALONE:
+            break
         status = Header(alone).status
         if length == DROP or status == Status.BUSY:
             if used != 0:
@@ -71,8 +93,9 @@ def serve_batched(w: int, header: int, key_length: int, value_length: int) -> in
             size = length - HEADER_BYTES
             copy_bytes(header + HEADER_BYTES, alone + HEADER_BYTES, size)
             return finish(w, header, status, 0, size)  # refuse() would count its tenant as told BUSY twice
-        size = length - HEADER_BYTES if status == Status.OK else 0
-        if Header(alone).fragment_count > 1 or _ANSWER_BYTES + size > most:
+        has_value = status == Status.OK or (is_invoke and status == Status.EXTENSION_ERROR)
+        size = length - HEADER_BYTES if has_value else 0
+        if not is_invoke and (Header(alone).fragment_count > 1 or _ANSWER_BYTES + size > most):
             status, size = Status.VALUE_TOO_LARGE, 0  # for any reply of this kind
         elif used + _ANSWER_BYTES + size > most:
             break
@@ -82,6 +105,8 @@ def serve_batched(w: int, header: int, key_length: int, value_length: int) -> in
         answer.object_version = Header(alone).object_version
         copy_bytes(answers + used + _ANSWER_BYTES, alone + HEADER_BYTES, size)
         used += _ANSWER_BYTES + size
+        if status == Status.BAD_SIGNATURE:
+            break  # its client asks for the signature, and invokes again, before what follows
     copy_bytes(header + HEADER_BYTES, answers, used)
     return finish(w, header, Status.OK, 0, used)
 
@@ -106,7 +131,9 @@ def _look_ahead(w: int, header: int, at: int, end: int) -> tuple[int, int]:
         size = batched.key_length + batched.value_length
         if size > end - key:
             return Status.BAD_LENGTH, 0
-        hashed = store_prefetch(store, tenant, batched.table, key, batched.key_length) if batched.key_length != 0 else 0
+        hashed = 0
+        if batched.key_length != 0 and batched.opcode != Opcode.INVOKE:
+            hashed = store_prefetch(store, tenant, batched.table, key, batched.key_length)
         store64(hashes + requests * 8, hashed)
         requests += 1
         at = key + size
@@ -143,12 +170,38 @@ def _put_together(header: int, at: int, alone: int, number: int) -> int:
 
 @njit(cache=True)
 def _serve(w: int, alone: int, hashed: int) -> int:
-    """Serve one request, which is of BATCH_OPCODES and as long as it says."""
+    """Serve one request, which is of OBJECT_OPCODES and as long as it says."""
     request = Header(alone)
-    opcode, key_length = request.opcode, request.key_length
-    count(Counters(w).opcodes + opcode * 8)
+    refusal = _begin(w, alone)
+    if refusal != Status.OK:
+        return refuse(w, alone, refusal)
+    resumed_nothing(w)
+    return serve_object(w, alone, request.opcode, request.key_length, request.value_length, hashed)
+
+
+@njit(cache=True)
+def _invoke(w: int, alone: int, has_looked: bool) -> tuple[int, bool]:
+    """Serve one INVOKE; ``has_looked``: behind one that only reads.
+
+    Returns (the reply's length, DROP or ALONE; whether it only reads). A packet that comes again executes such a one again: it
+    must not see what a write behind it in the packet has made, so there is none. Only the server knows which those are.
+    """
+    request = Header(alone)
+    refusal = _begin(w, alone)
+    if refusal != Status.OK:
+        return refuse(w, alone, refusal), False
+    record = find_record(w, request.tenant, alone + HEADER_BYTES, request.key_length)
+    writes = record != 0 and Extension(record).isolation & MAY_WRITE != 0
+    if writes and has_looked:
+        return ALONE, False
+    return invoke(w, alone, NO_CHUNK, record), record != 0 and not writes
+
+
+@njit(cache=True)
+def _begin(w: int, alone: int) -> int:
+    """Count a request. Returns OK, or why it is refused whatever it is."""
+    request = Header(alone)
+    count(Counters(w).opcodes + request.opcode * 8)
     if request.table >= limits.TABLES_MAX:
-        return refuse(w, alone, Status.BAD_TABLE)
-    if key_length == 0:
-        return refuse(w, alone, Status.BAD_KEY)
-    return serve_object(w, alone, opcode, key_length, request.value_length, hashed)
+        return Status.BAD_TABLE
+    return Status.OK if request.key_length != 0 else Status.BAD_KEY

@@ -17,6 +17,7 @@ from splinter.worker.texts import extension_error_text, status_text
 
 DROP = 0  # in place of a reply's length: no reply
 PENDING = -1  # the task lives on; its reply comes later
+ALONE = -3  # of an invoke in a BATCH: it may have to wait, nothing of it has happened, and it is to come by itself
 HEADER_BYTES = HEADER.itemsize
 
 _NAME_BYTES_MAX = limits.EXTENSION_NAME_BYTES_MAX

@@ -35,7 +35,6 @@ from splinter.store.publication import EXPECT_ABSENT
 from splinter.store.records import Account, Part
 from splinter.store.snapshots import UNKNOWN, snapshot_of
 from splinter.wire import (
-    BATCH_OPCODES,
     FLAG_EXPIRES,
     FLAG_REPLY,
     LARGE_BYTES,
@@ -43,6 +42,7 @@ from splinter.wire import (
     MULTIGET_MISSING,
     MULTIGET_TOO_LARGE,
     MULTIGET_VERSIONS,
+    OBJECT_OPCODES,
     PART_HEAD_BYTES,
     PART_KEY_BYTES,
     TTL_BYTES,
@@ -103,7 +103,7 @@ def handle(w: int, header: int, length: int, chunk: int, hashed: int, record: in
         return scan(w, header, key_length, value_length)
     if key_length < 1 or key_length > limits.KEY_BYTES_MAX:
         return refuse(w, header, Status.BAD_KEY)
-    if opcode in BATCH_OPCODES:
+    if opcode in OBJECT_OPCODES:
         return serve_object(w, header, opcode, key_length, value_length, hashed)
     if opcode == Opcode.PUT_PART or opcode == Opcode.GET_PART:
         return _part(w, header, key_length, value_length)

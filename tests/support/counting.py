@@ -1,4 +1,4 @@
-"""An extension that counts, as anybody would write it."""
+"""Extensions that count, as anybody would write them."""
 
 from __future__ import annotations
 
@@ -13,4 +13,35 @@ def increment(db: Store, key: u64) -> u64:
         count = found.u64(0) + 1
     db.put(1, key, count)
     return count
+"""
+
+LATE = """
+from splinter.ext import Store, extension, u64
+
+@extension
+def late(db: Store, key: u64) -> u64:
+    found = db.get(1, key)
+    count = u64(1)
+    if found is not None:
+        count = found.u64(0) + 1
+    yield
+    db.put(1, key, count)
+    return count
+"""
+LOOSE = """
+from splinter.ext import Store, extension, u64
+
+@extension(isolation="none")
+def loose(db: Store, key: u64) -> u64:
+    return u64(db.add(1, key, 1))
+"""
+COUNT = """
+from splinter.ext import Store, extension, u64
+
+@extension
+def count(db: Store, key: u64) -> u64:
+    found = db.get(1, key)
+    if found is None:
+        return 0
+    return found.u64(0)
 """

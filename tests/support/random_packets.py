@@ -95,10 +95,7 @@ class RandomPackets:
         elif opcode == Opcode.BATCH:
             key, value = b"", b"".join(self._request(fields["table"]) for _ in range(dice.randrange(1, 12)))
         elif opcode == Opcode.INVOKE:
-            name = dice.choice(NAMES)
-            signature = self._signatures[name]
-            arguments = {"look": (dice.randrange(300),), "spin": (dice.getrandbits(16),)}
-            key, value = name.encode(), signature.pack(arguments.get(name, (dice.randrange(300), dice.randbytes(20))))
+            key, value = self._invoke()
             fields["object_version"] = 0
         header = Header(
             opcode=opcode, tenant=tenant.tenant, token=tenant.token, key_length=len(key), value_length=len(value),
@@ -116,9 +113,17 @@ class RandomPackets:
             return entries.puts(key, dice.randbytes(dice.choice((0, 8, 30))), version, table=table)
         return (entries.reads, entries.deletes)[kind - 1](key, version, table=table)
 
+    def _invoke(self) -> tuple[bytes, bytes]:
+        """An extension's name, and arguments for it."""
+        dice, name = self._dice, self._dice.choice(NAMES)
+        arguments = {"look": (dice.randrange(300),), "spin": (dice.getrandbits(16),)}
+        return name.encode(), self._signatures[name].pack(arguments.get(name, (dice.randrange(300), dice.randbytes(20))))
+
     def _request(self, table: int) -> bytes:
         """Of a BATCH."""
         dice = self._dice
+        if dice.random() < 0.2:
+            return One(Opcode.INVOKE, *self._invoke(), dice.choice((0, 0, 0, 1)), table).packed()
         opcode, key = dice.choice(BATCH_OPCODES), dice.randrange(300).to_bytes(8, "little")
         value = dice.randbytes(dice.choice((0, 8, 30))) if opcode in (Opcode.PUT, Opcode.EXPIRE) else b""
         ttl_ns = dice.choice((None, None, 10**9)) if opcode == Opcode.PUT else None

@@ -193,6 +193,10 @@ WRITES: dict[str, Kind] = {  # they change something
     "batch": lambda sender, new, old: sender.batch(
         One(Opcode.PUT, new, b"value", table=1), One(Opcode.EXPIRE, new, _LIFE, table=1), One(Opcode.DELETE, old)
     ),
+    "batch with invokes": lambda sender, new, old: sender.batch(
+        One(Opcode.INVOKE, b"tells", new), One(Opcode.DELETE, old), One(Opcode.INVOKE, b"adds", new)
+    ),
+    "batch of invokes": lambda sender, new, _: sender.batch(*[One(Opcode.INVOKE, b"adds", new)] * 3),
     "invoke": invokes("adds"),
     "invoke that waits": invokes("adds_late"),
     "invoke that tells bytes": invokes("tells"),
@@ -221,6 +225,9 @@ REFUSED: dict[str, Kind] = {  # they change nothing here, and would where other 
 }
 LOOKS: dict[str, Kind] = {  # invokes that may write, and do not
     "invoke that looks": invokes("looks"),
+    "batch of invokes that look and fail": lambda sender, new, _: sender.batch(
+        One(Opcode.INVOKE, b"looks", new), One(Opcode.INVOKE, b"fails", new), One(Opcode.INVOKE, b"looks", new)
+    ),
     "invoke that waits and looks": invokes("looks_late"),
     "invoke without isolation that looks": invokes("looks_loosely"),
     "invoke that fails": invokes("fails"),

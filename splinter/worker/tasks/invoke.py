@@ -18,10 +18,10 @@ from splinter.worker.accounts import begin_resumes
 from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.records import Extension, Frame, Header, Worker
 from splinter.worker.replay import forget_notes
-from splinter.worker.reply import HEADER_BYTES, PENDING, refuse
+from splinter.worker.reply import ALONE, HEADER_BYTES, PENDING, refuse
 from splinter.worker.tasks import fair
 from splinter.worker.tasks.ending import reply_task
-from splinter.worker.tasks.layout import EXTENSION_COUNTERS_BYTES, TASK_REPLYING, TASK_RUNNING
+from splinter.worker.tasks.layout import EXTENSION_COUNTERS_BYTES, NO_CHUNK, TASK_REPLYING, TASK_RUNNING
 from splinter.worker.tasks.once import begin_task, recall, refuse_once, reply_recorded
 from splinter.worker.tasks.pool import hold_epoch, release_task, start_frame, take_task
 from splinter.worker.tasks.records import ExtensionCounters, Task
@@ -37,14 +37,14 @@ _FIRST_SHIFT_MAX = 3  # a first slice has at least an eighth of the budget: one 
 def invoke(w: int, header: int, chunk: int, known: int) -> int:
     """Start the extension that the key of a whole request names. Returns the reply's length or :data:`PENDING`.
 
-    ``chunk`` is kept with the task for its later reply. ``known``: address of the extension's record, when this turn has
-    found it already, else 0.
+    ``chunk`` is kept with the task for its later reply; NO_CHUNK: it is of a BATCH, and what would be pending is
+    :data:`ALONE`. ``known``: address of the extension's record, when this turn has found it already, else 0.
     """
     request, worker = Header(header), Worker(w)
     name_length, tenant = request.key_length, request.tenant
     if name_length > limits.EXTENSION_NAME_BYTES_MAX:
         return refuse(w, header, Status.NO_EXTENSION)
-    record = known if known != 0 else _find_record(w, tenant, header + HEADER_BYTES, name_length)
+    record = known if known != 0 else find_record(w, tenant, header + HEADER_BYTES, name_length)
     extension = Extension(record)
     status = _compare(header, record)
     if status != Status.OK:
@@ -59,6 +59,8 @@ def invoke(w: int, header: int, chunk: int, known: int) -> int:
     writes = extension.isolation & MAY_WRITE != 0
     is_once = writes and request.acknowledged != 0
     must_queue = fair.must_queue(w, tenant)
+    if chunk == NO_CHUNK and (must_queue or not _may_be_batched(extension.isolation, tally.kills - tally.released)):
+        return ALONE
     # A short transaction finds at its end whether it was executed before: one lock less.
     is_short = extension.isolation == Isolation.WRITES and not must_queue
     if is_once and not is_short:
@@ -93,6 +95,12 @@ def _compare(header: int, record: int) -> int:
     if request.value_length < extension.arguments_bytes_min:
         return Status.BAD_ARGUMENTS
     return Status.OK
+
+
+@njit(cache=True, forceinline=True)
+def _may_be_batched(isolation: int, kills: int) -> bool:
+    """Whether what it does can be taken back when it would wait; and one that has cost a worker is answered by itself."""
+    return isolation != Isolation.NONE_WRITES and kills == 0
 
 
 @njit(cache=True, forceinline=True)
@@ -160,6 +168,9 @@ def _run_first_slice(w: int, t: int, tenant: int, writes: bool) -> int:
             length = reply_recorded(w, task.header, recorded)
     if length == PENDING:
         worker.first_yields = first_yields + 1
+        if task.chunk == NO_CHUNK:
+            release_task(w, t)
+            return ALONE
         if writes or fair.has_room(w, tenant, worker.free_length):
             task.yields = 1
             return _wait(w, t, tenant)
@@ -181,7 +192,7 @@ def _wait(w: int, t: int, tenant: int) -> int:
 
 
 @njit(cache=True, forceinline=True)
-def _find_record(w: int, tenant: int, name: int, name_length: int) -> int:
+def find_record(w: int, tenant: int, name: int, name_length: int) -> int:
     """Address of the abi.RECORD of a tenant's extension, or 0."""
     found = store_find(Worker(w).store, tenant, limits.TABLE_EXTENSIONS, name, name_length, 0)
     return object_value(found) if found != 0 else 0

@@ -9,8 +9,11 @@ from splinter.ext import abi
 
 # A task that is not free owns the chunk that its request came in. READY: at a yield point, in its tenant's queue. RUNNING:
 # from its creation, and while it is resumed. REPLYING: its reply is being written over the request, and sent. REFUSED: its
-# worker died; the successor has only to answer it with ``refusal``.
+# worker died; the successor has only to answer it with ``refusal``. One of a BATCH has no chunk and never waits: its packet is
+# in the worker's scratch memory, so it goes with the worker.
 TASK_FREE, TASK_READY, TASK_RUNNING, TASK_REPLYING, TASK_REFUSED = range(5)
+
+NO_CHUNK = 1 << 62  # in place of a chunk; no queue's, and no number of one
 
 # One task: an invocation under way. Writer: the worker; after its death the supervisor, until the successor starts.
 TASK = np.dtype(
@@ -21,7 +24,7 @@ TASK = np.dtype(
         ("code", "<u8"),  # address of the extension's resume()
         ("header", "<u8"),  # address of the request's header; the packet's chunk is the task's until the reply
         ("epoch", "<u8"),  # store epoch when it started
-        ("chunk", "<u8"),  # XDP: UMEM address of the frame's first byte; UDP: chunk number
+        ("chunk", "<u8"),  # XDP: UMEM address of the frame's first byte; UDP: chunk number; NO_CHUNK: it is of a BATCH
         ("yields", "<u4"),  # so far
         ("pad", "<u4"),
         ("counters", "<u8"),  # address of its extension's EXTENSION_COUNTERS of this worker

@@ -4,6 +4,8 @@
 state    found                                 becomes
 ======== ===================================== ==============================================================
 READY    at a yield point                      goes on in the successor
+RUNNING, it is of a BATCH                      free: its client asks for all of the packet again, and if it is to blame, is
+REPLYING                                       told to send it by itself
 RUNNING  the worker was killed as stuck in it  refused with KILLED
 RUNNING  a second worker crashed in it         refused with KILLED: it may be what kills workers
 RUNNING  it writes without isolation           repeats its slice: :mod:`splinter.worker.replay`
@@ -15,6 +17,8 @@ REPLYING otherwise                             free, and its chunk goes back: th
 REFUSED  the reply is in the TX ring           free
 REFUSED  otherwise                             stays: the next successor answers it
 ======== ===================================== ==============================================================
+
+Of a BATCH also the first that a worker crashes in is to blame: nothing would count a second try.
 
 On the UDP transport nobody can tell whether a reply was sent; a client that gets a second one ignores it.
 """
@@ -31,7 +35,15 @@ from splinter.store.outcomes import EFFECT_WRITTEN
 from splinter.worker.chunks import is_unanswered
 from splinter.worker.records import Frame, Worker
 from splinter.worker.replay import has_written
-from splinter.worker.tasks.layout import TASK_BYTES, TASK_FREE, TASK_READY, TASK_REFUSED, TASK_REPLYING, TASK_RUNNING
+from splinter.worker.tasks.layout import (
+    NO_CHUNK,
+    TASK_BYTES,
+    TASK_FREE,
+    TASK_READY,
+    TASK_REFUSED,
+    TASK_REPLYING,
+    TASK_RUNNING,
+)
 from splinter.worker.tasks.pool import repeat_slice, start_frame
 from splinter.worker.tasks.records import Task
 from splinter.worker.tasks.terms import set_limits
@@ -87,7 +99,8 @@ def blamed_task(w: int, stuck: bool, crashed: bool) -> int:
         return 0
     task = Task(t)
     state = task.state
-    if state == TASK_RUNNING and (stuck or (crashed and task.restarts >= limits.TASK_RESTARTS_MAX)):
+    has_tried = task.restarts >= limits.TASK_RESTARTS_MAX or task.chunk == NO_CHUNK
+    if state == TASK_RUNNING and (stuck or (crashed and has_tried)):
         return t
     return t if state == TASK_REPLYING and (stuck or crashed) else 0
 
@@ -101,6 +114,8 @@ def _recover_task(w: int, t: int, blamed: int) -> int:
         return OTHERWISE
     if state == TASK_READY:
         return GOES_ON
+    if task.chunk == NO_CHUNK:
+        return _free(t)
     if t == blamed:
         return _kill(t)
     if state == TASK_RUNNING:

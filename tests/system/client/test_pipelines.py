@@ -13,9 +13,9 @@ import pytest
 from splinter import limits
 from splinter.client import AsyncClient, Client
 from splinter.client.admin import TenantInfo
-from splinter.errors import NoSuchExtensionError, VersionChangedError
+from splinter.errors import BadArgumentsError, NoSuchExtensionError, VersionChangedError
 from splinter.wire import OBJECT_ABSENT
-from tests.support.counting import INCREMENT
+from tests.support.counting import COUNT, INCREMENT, LATE, LOOSE
 from tests.support.histories import Killer
 from tests.support.kill_all import kill_everything
 from tests.support.proxy import Faults, Proxy
@@ -72,6 +72,60 @@ def test_what_is_refused_keeps_no_other_from_being_executed(client: Client) -> N
     assert found[4] == b"1"
 
 
+def test_invokes_of_all_kinds_are_executed_in_their_places(client: Client) -> None:
+    for source in (INCREMENT, LATE, LOOSE, COUNT):
+        client.install(source)
+    dice, made = random.Random(3), 0
+    p = client.pipeline()
+    wanted: list[object] = []
+    for number in range(600):
+        kind = dice.choice(("increment", "increment", "increment", "late", "loose", "count", "count", "get", "put"))
+        if kind == "get":
+            p.get(7, table=1)
+            wanted.append(struct.pack("<Q", made) if made else None)
+        elif kind == "put":
+            p.put(7, struct.pack("<Q", number), table=1)
+            made = number
+            wanted.append(int)
+        else:
+            p.invoke(kind, 7)
+            made += kind != "count"
+            wanted.append(made)
+    found = p.execute()
+    assert [int if expected is int else result for result, expected in zip(found, wanted, strict=True)] == wanted
+
+
+def test_short_invokes_take_few_packets(server: RunningServer, client: Client) -> None:
+    client.install(INCREMENT)
+    admin = server.admin()
+
+    def packets() -> int:
+        return sum(worker["received"] for worker in admin.stats()["workers"])
+
+    before = packets()
+    with client.pipeline() as p:
+        for _ in range(1000):
+            p.invoke("increment", 7)
+    assert p.results == list(range(1, 1001))
+    assert packets() - before < 500  # some fifty where no packet is cut short since others have the CPU
+
+
+def test_a_replaced_extension_is_invoked_by_its_new_signature(client: Client, server: RunningServer, tenant: TenantInfo):
+    client.install(INCREMENT)
+    with client.pipeline() as p:
+        p.invoke("increment", 7)
+    server.client(tenant).install(INCREMENT.replace("key: u64", "other: u64, key: u64"))
+    p = client.pipeline()
+    p.put("k", b"1")
+    p.invoke("increment", 7)
+    p.put("k", b"2")
+    p.invoke("increment", 5, 7)
+    p.get("k")
+    found = p.execute(raise_errors=False)
+    assert type(found[1]) is BadArgumentsError
+    assert found[3:] == [2, b"2"]
+
+
 def test_many_requests_in_many_packets(client: Client) -> None:
     with client.pipeline() as p:
         for number in range(5000):
@@ -105,7 +159,8 @@ def test_pipelines_of_one_event_loop(server: RunningServer, tenant: TenantInfo) 
 def test_each_request_is_executed_once(server: RunningServer, tenant: TenantInfo, kills: bool) -> None:
     """A duplicate of a write that comes late, or a packet that is executed again in part, would show in versions and counts."""
     direct = server.client(tenant)
-    direct.install(INCREMENT)
+    for source in (INCREMENT, LATE, LOOSE):
+        direct.install(source)
 
     def write(slot: int) -> None:
         dice = random.Random(slot)
@@ -130,8 +185,8 @@ def test_each_request_is_executed_once(server: RunningServer, tenant: TenantInfo
                         p.put(key, body, table=2, if_version=OBJECT_ABSENT if value is None else version)
                         known[key] = body, 0
                         wanted.append(key)
-                    if number % 10 == 9:
-                        p.invoke("increment", 7)
+                    if dice.random() < 0.3:
+                        p.invoke(dice.choice(("increment", "increment", "late", "loose")), 7)
                         wanted.append(COUNTED)
                 for found, expected in zip(p.execute(), wanted, strict=True):
                     if expected is COUNTED:

@@ -16,6 +16,7 @@ from splinter import limits
 from splinter.client.admin import Admin, TenantInfo
 from splinter.errors import QuarantinedError, Status, TaskKilledError
 from splinter.wire import Opcode
+from tests.support.counting import INCREMENT
 from tests.support.raw import RawSocket
 from tests.support.servers import RunningServer, running_server
 from tests.support.waiting import wait_for
@@ -92,6 +93,22 @@ def test_the_blamed_task_is_killed_and_the_others_tasks_go_on(server: RunningSer
     (extension,) = bad.extensions()
     assert extension.kills == after["tasks_killed"] - before["tasks_killed"]
     assert [extension.kills for extension in gates.client.extensions()] == [0]
+
+
+def test_who_is_to_blame_is_told_in_a_pipeline_and_what_is_behind_it_is_executed(server: RunningServer) -> None:
+    admin = server.admin()
+    bad = server.client(admin.create_tenant(), timeout=20.0)
+    bad.install(ENDLESS)
+    bad.install(INCREMENT)
+    p = bad.pipeline()
+    p.invoke("increment", 7)
+    p.put("k", b"1")
+    p.invoke("endless")
+    p.invoke("increment", 7)
+    p.get("k")
+    found = p.execute(raise_errors=False)
+    assert [found[0], *found[3:]] == [1, 2, b"1"] and type(found[2]) in (TaskKilledError, QuarantinedError)
+    assert [extension.kills > 0 for extension in bad.extensions()] == [True, False]
 
 
 def test_an_extension_that_offends_again_and_again_is_quarantined_until_it_is_released(server: RunningServer) -> None:

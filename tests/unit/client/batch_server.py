@@ -62,11 +62,12 @@ def split(value: bytes) -> list[tuple[Header, bytes, bytes]] | None:
 
 
 class BatchServer:
-    """``answers_max(header)``: how many requests of this packet it answers, at most. ``executed``: client, number, opcode and
-    key of what was executed, in that order."""
+    """``answers_max(header)``: how many requests of this packet it answers, at most; ``waits(name)``: whether an extension is
+    to be invoked by itself. ``executed``: client, number, opcode and key of what was executed, in that order."""
 
     def __init__(self, execute: Execute) -> None:
         self.answers_max: Callable[[Header], int] = lambda header: BATCH_REQUESTS_MAX
+        self.waits: Callable[[bytes], bool] = lambda name: False
         self.executed: list[tuple[int, int, Opcode, bytes]] = []
         self.records: dict[int, Record] = {}
         self._execute = execute
@@ -87,12 +88,17 @@ class BatchServer:
             raise Stale
         body, most = b"", self.answers_max(packet)
         for number, (header, its_key, its_value) in enumerate(requests[:most], packet.sequence):
+            is_invoke = header.opcode == Opcode.INVOKE
+            if is_invoke and self.waits(its_key) and number not in record.results:
+                return Status.OK, body
             header.tenant, header.token, header.client = packet.tenant, packet.token, packet.client
             header.sequence, header.acknowledged = number, packet.acknowledged
             answer = self._answer(record, header, its_key, its_value, _ROOM - len(body) - ANSWER_STRUCT.size)
             if answer is None:
                 break
             body += answer
+            if is_invoke and record.results[number][0] == Status.BAD_SIGNATURE:
+                break
         return (Status.OK, body) if body else (Status.BUSY, b"")
 
     def _answer(self, record: Record, header: Header, key: bytes, value: bytes, room: int) -> bytes | None:
@@ -109,7 +115,8 @@ class BatchServer:
                 return None
             if header.fragment_count > 1 or (status == Status.OK and len(told) > _ROOM - ANSWER_STRUCT.size):
                 status, told = Status.VALUE_TOO_LARGE, b""
-            found = status, told if status == Status.OK else b"", header.object_version if status == Status.OK else 0
+            has_value = status == Status.OK or (status == Status.EXTENSION_ERROR and header.opcode == Opcode.INVOKE)
+            found = status, told if has_value else b"", header.object_version if status == Status.OK else 0
             if len(found[1]) > room:
                 return None  # a read's: it is executed when it is asked for again
             self.executed.append((header.client, number, Opcode(header.opcode), key))

@@ -68,6 +68,9 @@ class Wire:
                 self.wrong.append(f"{header.sequence}: a write behind a read")
             for number, (one, key, value) in enumerate(requests, header.sequence):
                 self._note(header, number, (one.opcode, one.table, one.object_version, one.flags, key, value))
+        elif header.opcode == Opcode.INVOKE:
+            key, value = packet[HEADER_BYTES:][: header.key_length], packet[HEADER_BYTES + header.key_length :]
+            self._note(header, header.sequence, (header.opcode, header.table, header.object_version, header.flags, key, value))
         elif header.fragment_count <= 1:
             self._note(header, header.sequence, (header.opcode, packet[HEADER_BYTES:][: header.key_length]))
         before = self._acknowledged.get(header.client, 0)
@@ -578,8 +581,11 @@ def test_an_invoke_that_stays_busy_ends_the_pipeline(responder: Responder):
         p = client.pipeline()
         p.get(0)
         p.invoke("f")
+        p.put(0, b"")
         p.get(0)
-        assert [type(one) for one in p.execute(raise_errors=False)] == [type(None), BusyError, NotSentError]
+        p.put(0, b"")
+        found = [type(one) for one in p.execute(raise_errors=False)]
+        assert found == [type(None), BusyError, BusyError, BusyError, NotSentError]
 
 
 def test_a_batch_that_is_refused_as_a_whole_ends_the_pipeline(client: Client, responder: Responder):
@@ -691,6 +697,114 @@ def test_invokes_go_in_their_place(client: Client, responder: Responder, wire: W
         p.get("k")
     assert p.results == [2, b"1", 7, b"f 7", 8, b"f 8"]
     assert len(client._lines) == 1
+
+
+class Counting:
+    """An extension "f" that counts its executions, and takes one signature."""
+
+    def __init__(self, responder: Responder, client: Client) -> None:
+        self.signature, self.calls, self.asked = Signature("f", (("n", "u64"),), "u64"), 0, 0
+        responder.invoke = self.invoke
+        client._signatures["f"] = self.signature
+        client.signature = self.ask  # type: ignore[method-assign]
+        self._client = client
+
+    def ask(self, name: str, *, timeout: float | None = None) -> Signature:
+        self.asked += 1
+        self._client._signatures[name] = self.signature
+        return self.signature
+
+    def invoke(self, name: bytes, packed: bytes, hash: int) -> tuple[Status, bytes]:
+        if hash != self.signature.hash:
+            return Status.BAD_SIGNATURE, b""
+        self.calls += 1
+        return Status.OK, self.calls.to_bytes(8, "little")
+
+
+def test_many_invokes_go_in_one_packet(client: Client, responder: Responder, wire: Wire):
+    counting = Counting(responder, client)
+    with client.pipeline() as p:
+        for number in range(30):
+            p.invoke("f", number)
+    assert p.results == [*range(1, 31)] and wire.sizes == [30]
+    with client.pipeline() as p:
+        p.put("k", b"1")
+        p.invoke("f", 1)
+        p.put("k", b"2")
+        p.get("k")
+        p.invoke("f", 1)
+        p.get("k")
+    assert p.results[1:] == [31, 4, b"2", 32, b"2"] and wire.sizes[1:] == [4, 2]
+    assert counting.asked == 0
+
+
+def test_one_that_waits_is_sent_by_itself_under_its_number(client: Client, responder: Responder, wire: Wire):
+    counting = Counting(responder, client)
+    responder.batches.waits = lambda name: name == b"f"
+    with client.pipeline() as p:
+        for number in range(5):
+            p.put("k", b"%d" % number)
+            p.invoke("f", number)
+    assert p.results[1::2] == [1, 2, 3, 4, 5] and counting.calls == 5
+    alone = [header.sequence for header in responder.requests if header.opcode == Opcode.INVOKE]
+    first = responder.requests[0].sequence
+    assert sorted(set(alone)) == [first + place for place in range(1, 10, 2)]
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_late_answer_of_the_packet_is_none_to_the_invoke_by_itself(responder: Responder, waits: bool):
+    """They have one number."""
+    with Client("127.0.0.1", TENANT, TOKEN, port=responder.port, timeout=5.0) as client:
+        counting = Counting(responder, client)
+        responder.batches.waits = lambda name: True
+        late: list[bytes] = []
+
+        def reply(header: Header, packet: bytes) -> list[bytes]:
+            if header.opcode == Opcode.BATCH:
+                late.append(packet)
+                return [packet]
+            return [*late, packet] if waits else [packet, *late]
+
+        responder.on_reply = reply
+        with client.pipeline() as p:
+            for number in range(3):
+                p.invoke("f", number)
+        assert p.results == [1, 2, 3] and counting.calls == 3
+
+
+def test_another_signature_is_asked_for_before_what_follows_is_executed(client: Client, responder: Responder, wire: Wire):
+    counting = Counting(responder, client)
+    client._signatures["f"] = Signature("f", (("n", "u64"), ("m", "u64")), "u64")
+    p = client.pipeline()
+    p.put("k", b"1")
+    p.invoke("f", 1, 2)
+    p.put("k", b"2")
+    p.invoke("f", 3)
+    p.invoke("f", 4)
+    p.get("k")
+    found = p.execute(raise_errors=False)
+    assert type(found[1]) is BadArgumentsError  # it takes one now
+    assert found[3:] == [1, 2, b"2"] and counting.asked == 1
+    client._signatures["f"] = Signature("f", (("other", "u64"),), "u64")
+    with client.pipeline() as p:
+        p.put("k", b"3")
+        p.invoke("f", 1)
+        p.put("k", b"4")
+        p.invoke("f", 2)
+        p.get("k")
+    assert p.results[1::2] == [3, 4] and p.results[4] == b"4"
+    puts = [number for _, number, opcode, _ in responder.batches.executed if opcode == Opcode.PUT]
+    assert len(puts) == len(set(puts)) == 4
+
+
+def test_an_error_of_an_extension_says_what_it_says_by_itself(client: Client, responder: Responder):
+    client._signatures["f"] = Signature("f", (), "u64")
+    responder.invoke = lambda name, packed, hash: (Status.EXTENSION_ERROR, b"f, line 3: raised")
+    p = client.pipeline()
+    p.invoke("f")
+    p.invoke("f")
+    found = p.execute(raise_errors=False)
+    assert [str(one) for one in found] == ["f, line 3: raised"] * 2
 
 
 def test_the_time_out_of_a_pipeline_is_no_argument_of_an_invoke(client: Client, responder: Responder):

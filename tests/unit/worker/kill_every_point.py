@@ -44,7 +44,7 @@ from splinter.worker.memory import WorkerMemory, introduce
 from splinter.worker.tasks.layout import TASK_FREE
 from splinter.worker.texts import build_texts
 from tests.support import entries
-from tests.support.batches import One, answers
+from tests.support.batches import Answer, One, answers
 
 Identity = tuple[int, int]  # of a request: sequence number, fragment
 Deaths = list[tuple[int, int]]  # points, each with the passes to survive: of the worker, of its successor, …
@@ -146,6 +146,7 @@ class Round:
         self.batches: dict[Identity, int] = {}  # how many requests each has
         self.keys: dict[bytes, list[Identity]] = {}  # of puts and deletes: the requests that make up each
         self.bumps: list[Identity] = []  # invokes of bump
+        self.batched: dict[Identity, bytes] = {}  # of them those in a batch, and what each is by itself
         self.loose: list[Identity] = []
         self.holds: list[Identity] = []
         self.late: list[Identity] = []
@@ -153,6 +154,7 @@ class Round:
         self.pid = 0  # of the worker; 0: none runs
         if only_bumps:
             for core in (VICTIM, SIBLING):
+                self.batched_bump(core)
                 self.bump(core)
                 self.transact(core, machine.sequence.to_bytes(8, "little"))
         else:
@@ -162,6 +164,7 @@ class Round:
         machine = self.machine
         value = machine.sequence.to_bytes(8, "little") * 5
         for core in (VICTIM, SIBLING):
+            self.batched_bump(core)  # before a task waits, behind which it would have to
             self.holds.append(self.ask(core, Opcode.INVOKE, b"hold", (20).to_bytes(8, "little")))
             self.put_large(core, f"large {core}".encode(), machine.sequence.to_bytes(8, "little") + LARGE)
             if core == VICTIM:
@@ -195,6 +198,17 @@ class Round:
     def bump(self, core: int) -> None:
         self.bumps.append(self.ask(core, Opcode.INVOKE, b"bump", (2).to_bytes(8, "little")))
         self.loose.append(self.ask(core, Opcode.INVOKE, b"loose", (2).to_bytes(8, "little")))
+
+    def batched_bump(self, core: int) -> None:
+        """In a batch of its own. Who is told nothing sends it by itself, under the same number."""
+        alone = self.ask(core, Opcode.INVOKE, b"bump", bytes(8))
+        payload = self.requests[alone][1]
+        body = One(Opcode.INVOKE, b"bump", bytes(8)).packed()
+        header = Header.unpack(payload)
+        header.opcode, header.key_length, header.value_length = Opcode.BATCH, 0, len(body)
+        self.requests[alone] = (core, header.pack() + body)
+        self.batched[alone] = payload
+        self.bumps.append(alone)
 
     def change(self, core: int, opcode: Opcode, key: bytes, value: bytes) -> None:
         self.keys[key] = [self.ask(core, opcode, key, value)]
@@ -250,8 +264,20 @@ class Round:
                 if told != [Status.OK] * self.batches[header.sequence, 0]:
                     self.fail(f"batch {header.sequence} was answered with {told}")
             identity = (header.sequence, header.fragment_index if header.opcode == Opcode.PUT else 0)
+            if identity in self.batched and header.opcode == Opcode.BATCH:
+                self.receive_batched(identity, answers(payload[limits.REQUEST_HEADER_BYTES :]))
+                continue
             if identity in self.requests:  # on UDP a round may get what its predecessor asked for twice
                 self.replies.setdefault(identity, (status, payload[limits.REQUEST_HEADER_BYTES :]))
+
+    def receive_batched(self, identity: Identity, told: list[Answer]) -> None:
+        if told:
+            if told[0].status != Status.OK:
+                self.fail(f"invoke {identity[0]} in a batch was answered with {told[0].status.name}")
+            self.replies.setdefault(identity, (told[0].status, told[0].value))
+        elif self.requests[identity][1] != self.batched[identity]:
+            self.requests[identity] = (self.requests[identity][0], self.batched[identity])
+            self.machine.device.deliver(*self.requests[identity])
 
     def run(self) -> list[int]:
         """Returns the points at which workers died."""

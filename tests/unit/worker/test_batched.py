@@ -13,7 +13,7 @@ from splinter import limits
 from splinter.errors import Status
 from splinter.store.reclaim import reclaim
 from splinter.store.turns import leave_turn, take_turn
-from splinter.wire import BATCH_OPCODES, BATCH_REQUESTS_MAX, HEADER, Header, Opcode
+from splinter.wire import BATCH_OPCODES, BATCH_REQUESTS_MAX, HEADER, OBJECT_OPCODES, Header, Opcode
 from splinter.worker.reply import DROP
 from splinter.worker.requests import handle
 from splinter.worker.turn import begin_turn
@@ -171,7 +171,7 @@ def test_each_has_its_own_answer_in_their_order(worker: WorkerInProcess, send: S
 def _any_request(dice: random.Random, there: dict[tuple[int, bytes], tuple[bytes, int]]) -> tuple[One, bool]:
     """A request, and whether it names the version that is there."""
     key, table = dice.choice([*KEYS, b"", b"n"]), dice.choice([*TABLES, *TABLES, limits.TABLES_MAX, limits.TABLE_CLIENTS])
-    opcode = dice.choice(BATCH_OPCODES)
+    opcode = dice.choice(OBJECT_OPCODES)
     now = there.get((table, key), (b"", ABSENT))[1]
     names_it = dice.random() < 0.3
     version = now if names_it else dice.choice((0, 0, 0, 0, ABSENT, 2))
