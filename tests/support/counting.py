@@ -15,19 +15,7 @@ def increment(db: Store, key: u64) -> u64:
     return count
 """
 
-LATE = """
-from splinter.ext import Store, extension, u64
-
-@extension
-def late(db: Store, key: u64) -> u64:
-    found = db.get(1, key)
-    count = u64(1)
-    if found is not None:
-        count = found.u64(0) + 1
-    yield
-    db.put(1, key, count)
-    return count
-"""
+LATE = INCREMENT.replace("increment", "late").replace("    db.put(", "    yield\n    db.put(")
 LOOSE = """
 from splinter.ext import Store, extension, u64
 

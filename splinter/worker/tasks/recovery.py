@@ -4,8 +4,8 @@
 state    found                                 becomes
 ======== ===================================== ==============================================================
 READY    at a yield point                      goes on in the successor
-RUNNING, it is of a BATCH                      free: its client asks for all of the packet again, and if it is to blame, is
-REPLYING                                       told to send it by itself
+RUNNING  it is of a BATCH                      free: the client asks for the packet again. One to blame is then to come alone
+REPLYING it is of a BATCH                      the same
 RUNNING  the worker was killed as stuck in it  refused with KILLED
 RUNNING  a second worker crashed in it         refused with KILLED: it may be what kills workers
 RUNNING  it writes without isolation           repeats its slice: :mod:`splinter.worker.replay`
@@ -18,7 +18,7 @@ REFUSED  the reply is in the TX ring           free
 REFUSED  otherwise                             stays: the next successor answers it
 ======== ===================================== ==============================================================
 
-Of a BATCH also the first that a worker crashes in is to blame: nothing would count a second try.
+For one of a BATCH the first crash decides: nothing would count a second try.
 
 On the UDP transport nobody can tell whether a reply was sent; a client that gets a second one ignores it.
 """

@@ -16,16 +16,10 @@ from splinter.worker.requests import handle
 from splinter.worker.tasks.layout import NO_CHUNK, TASK_FREE, TASK_REPLYING, TASK_RUNNING
 from splinter.worker.tasks.recovery import blamed_task, recover_tasks
 from tests.support.batches import Answer, One, answers
+from tests.support.counting import COUNT
 from tests.support.sender import SOURCES, TENANT, Sender
 
 READS = """
-@extension
-def reads(db: Store, key: u64) -> u64:
-    found = db.get(1, key)
-    if found is None:
-        return 0
-    return found.u64(0)
-
 @extension
 def brings(db: Store, key: u64) -> bytes:
     found = db.get(1, key)
@@ -57,7 +51,7 @@ def get(key: bytes = KEY) -> One:
 
 @pytest.fixture(scope="module")
 def compiled() -> dict[str, CompiledExtension]:
-    return {name: compile_source(ALL, name) for name in NAMES}
+    return {name: compile_source(ALL, name) for name in NAMES} | {"count": compile_source(COUNT)}
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +134,7 @@ def test_two_run_by_themselves_are_told_what_the_batch_has_recorded(worker: Work
 def test_no_write_is_executed_behind_one_that_only_reads(worker: WorkerInProcess, send: Sender, write: One):
     """A packet that comes again would have it read what the write has made."""
     worker.store.put(TENANT, 1, KEY, (3).to_bytes(8, "little"))
-    found = told(send, send.batch(invoke("reads"), get(), invoke("reads"), write, get()))
+    found = told(send, send.batch(invoke("count"), get(), invoke("count"), write, get()))
     assert [number(each) for each in found] == [3, 3, 3]
     assert worker.store.get(TENANT, 1, KEY) == (3).to_bytes(8, "little")
 
@@ -230,14 +224,14 @@ def test_a_packet_whose_invokes_have_had_their_time_ends(worker: WorkerInProcess
     worker._memory.block["cycles_per_millisecond"] = 0
     for _ in range(3):
         assert len(told(send, send.batch(invoke("adds"), invoke("adds")))) == 1
-    assert len(told(send, send.batch(put(), invoke("reads"), get(), invoke("reads")))) == 3
-    assert len(told(send, send.batch(invoke("reads"), get(), get(), invoke("reads")))) == 3
+    assert len(told(send, send.batch(put(), invoke("count"), get(), invoke("count")))) == 3
+    assert len(told(send, send.batch(invoke("count"), get(), get(), invoke("count")))) == 3
 
 
 def test_time_of_an_extension_is_its_own(worker: WorkerInProcess, send: Sender):
     counters = worker._memory.extension_counters
     before = counters["invocations"].sum(), counters["errors"].sum()
-    told(send, send.batch(put(), invoke("adds"), invoke("fails"), invoke("reads"), invoke("reads_late")))
+    told(send, send.batch(put(), invoke("adds"), invoke("fails"), invoke("count"), invoke("reads_late")))
     assert (counters["invocations"].sum() - before[0], counters["errors"].sum() - before[1]) == (3, 1)
 
 
@@ -267,14 +261,14 @@ def test_it_goes_with_its_worker_and_is_to_blame_for_a_crash_at_once(
 def test_an_extension_that_has_cost_a_worker_comes_by_itself(worker: WorkerInProcess, send: Sender):
     counters = worker._memory.extension_counters
     before = counters["invocations"].copy()
-    told(send, send.batch(invoke("reads")))
+    told(send, send.batch(invoke("count")))
     (slot,) = np.flatnonzero(counters["invocations"] - before)
     counters["kills"][slot] += 1
     try:
-        assert [each.status for each in told(send, send.batch(invoke("adds"), invoke("reads")))] == [Status.OK]
-        assert told(send, send.batch(invoke("reads"))) == []
-        assert Header.unpack(send.ask(send.request(Opcode.INVOKE, b"reads", KEY))).status == Status.OK
+        assert [each.status for each in told(send, send.batch(invoke("adds"), invoke("count")))] == [Status.OK]
+        assert told(send, send.batch(invoke("count"))) == []
+        assert Header.unpack(send.ask(send.request(Opcode.INVOKE, b"count", KEY))).status == Status.OK
         counters["released"][slot] += 1
-        assert len(told(send, send.batch(invoke("adds"), invoke("reads")))) == 2
+        assert len(told(send, send.batch(invoke("adds"), invoke("count")))) == 2
     finally:
         counters["kills"][slot] = counters["released"][slot] = 0
