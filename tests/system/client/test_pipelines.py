@@ -107,7 +107,7 @@ def test_short_invokes_take_few_packets(server: RunningServer, client: Client) -
         for _ in range(1000):
             p.invoke("increment", 7)
     assert p.results == list(range(1, 1001))
-    assert packets() - before < 500  # 25 where no packet is cut short since others have the CPU
+    assert packets() - before < 1000  # 25 where none is cut short, as invokes that take long are
 
 
 def test_a_replaced_extension_is_invoked_by_its_new_signature(client: Client, server: RunningServer, tenant: TenantInfo):
