@@ -248,3 +248,26 @@ RESTORE_OBJECTS = 256  # that are put in one step
 RESTORE_PIECE_BYTES = 448 << 10  # of objects that a restore sends in one message
 RESTORE_WAITING_BYTES = 8 << 20  # of objects of all tenants that it keeps until a message is full
 EXTENSION_METADATA_BYTES_MAX = 2048  # signature and what else the control plane keeps with an extension
+
+# --- the Redis protocol (each of a worker) --------------------------------------------------------------------------------------
+RESP_CONNECTIONS_MAX = 4096
+RESP_CONNECTIONS_PER_TENANT_MAX = 1024
+RESP_STRANGERS_MAX = 256  # connections that have not shown a tenant's token yet; one more ends the oldest
+RESP_STRANGER_SECONDS = 10  # after which one that has not is ended
+RESP_STRANGER_ARGUMENTS_MAX = 10  # that its commands may have
+RESP_STRANGER_BYTES_MAX = 4096  # of each of these
+RESP_BACKLOG = 1024  # connections that the kernel keeps until a worker takes them
+RESP_RECEIVE_BYTES = 16384  # that one connection is read at a time
+RESP_COMMANDS_AHEAD = 32  # of one connection that are parsed, and whose keys are looked for, before the first is executed
+RESP_ARGUMENTS_MAX = 16384  # of one command
+RESP_COMMAND_BYTES_MAX = 1 << 20  # of one command, and of all that a MULTI queues
+RESP_INLINE_BYTES_MAX = 65536  # of a command that is typed as a line
+RESP_REPLY_BYTES_MAX = 4 << 20  # of one command
+RESP_FLUSH_BYTES = 65536  # of replies that are sent before more commands of a connection are executed
+RESP_TENANT_BYTES_MAX = 16 << 20  # of a tenant's commands that are half sent, and of replies that it does not read
+RESP_UNREAD_SECONDS = 60  # that replies may stay unread before their connection is ended
+RESP_WATCHED_MAX = 1000  # keys that one connection watches
+RESP_WAIT_NS = 1_000_000_000  # that a command may wait for a lock, memory or the disk, before it is answered with BUSY
+RESP_WALK_POSITIONS = 1024  # of a tenant's roster that KEYS, DBSIZE and FLUSHDB look at in one turn
+RESP_SCAN_POSITIONS_MAX = 4096  # that one SCAN looks at, whatever its COUNT
+RESP_NAME_BYTES_MAX = 64  # of a connection's name

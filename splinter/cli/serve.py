@@ -35,6 +35,12 @@ _KernelTier = Annotated[
     typer.Option(help="auto: the kernel answers the gets that it can, over XDP. off: workers answer all."),
 ]
 _Port = Annotated[int | None, typer.Option(help="UDP port of requests, TCP port of control. 0: a free one, told at the start.")]
+_RedisPort = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PORT", help="TCP port of the Redis protocol; by default it is not spoken. 0: a free one, told at start."
+    ),
+]
 _Cores = Annotated[str | None, typer.Option(metavar="LIST", help="CPUs to run workers on, such as 0,1 or 0-3; by default all.")]
 _Memory = Annotated[str | None, typer.Option(metavar="SIZE", help="Memory of the store, such as 1GiB.")]
 _Steal = Annotated[
@@ -131,6 +137,7 @@ def serve(
     partial_checksums: _PartialChecksums = None,
     kernel_tier: _KernelTier = None,
     port: _Port = None,
+    redis_port: _RedisPort = None,
     cores: _Cores = None,
     memory: _Memory = None,
     steal: _Steal = None,
@@ -168,6 +175,7 @@ def serve(
         "partial_checksums": partial_checksums,
         "kernel_tier": kernel_tier,
         "port": port,
+        "redis_port": redis_port,
         "cores": cores,
         "memory": memory,
         "steal": steal,

@@ -47,9 +47,30 @@ getpid: _Call = _function("getpid", _int())
 # int kill(pid_t, int)
 kill: _Call = _function("kill", _int(_int, _int))
 
+# ssize_t recv(int, void *, size_t, int)
+recv: _Call = _function("recv", _long(_int, _long, _long, _int))
+# ssize_t send(int, const void *, size_t, int)
+send: _Call = _function("send", _long(_int, _long, _long, _int))
+# int accept4(int, struct sockaddr *, socklen_t *, int)
+accept4: _Call = _function("accept4", _int(_int, _long, _long, _int))
+# int close(int)
+close: _Call = _function("close", _int(_int))
+# int epoll_ctl(int, int, int, struct epoll_event *)
+epoll_ctl: _Call = _function("epoll_ctl", _int(_int, _int, _int, _long))
+# void *malloc(size_t), void *realloc(void *, size_t), void free(void *)
+malloc: _Call = _function("malloc", _long(_long))
+realloc: _Call = _function("realloc", _long(_long, _long))
+free: _Call = _function("free", types.void(_long))
+# double strtod(const char *, char **), char *gcvt(double, int, char *)
+strtod: Callable[[int, int], float] = _function("strtod", types.float64(_long, _long))
+gcvt: Callable[[float, int, int], int] = _function("gcvt", _long(types.float64, _int, _long))
+
+CLOCK_REALTIME = 0
 CLOCK_MONOTONIC = 1
 MSG_DONTWAIT = 0x40
-EAGAIN, EBUSY, ENOBUFS, EINTR = 11, 16, 105, 4
+MSG_NOSIGNAL = 0x4000
+SOCK_NONBLOCK, SOCK_CLOEXEC = 0o4000, 0o2000000
+EAGAIN, EBUSY, ENOBUFS, EINTR, EMFILE, ENFILE = 11, 16, 105, 4, 24, 23
 
 
 @njit(inline="always")

@@ -168,6 +168,7 @@ class ServerConfig:
     device: str | None = None  # network device for XDP
     address: str | None = None  # IPv4 address to serve, 0.0.0.0: all; with XDP the device's own by default, else 127.0.0.1
     port: int = limits.PORT_DEFAULT  # UDP for requests, TCP for control; 0: one that the kernel chooses, told at the start
+    redis_port: int | None = None  # TCP port of the Redis protocol; 0: one that the kernel chooses; none: it is not spoken
     cores: tuple[int, ...] = field(default_factory=_available_cores)  # CPUs to run workers on
     memory_bytes: int = limits.STORE_BYTES_DEFAULT  # of the store
     netns: str | None = None  # named network namespace to serve in
@@ -214,6 +215,10 @@ class ServerConfig:
         for name in ("durability", "salvage", "log_cores"):
             if self.data is None and getattr(self, name):
                 raise ConfigurationError(f"{name} needs a data folder: name one with --data")
+        if self.redis_port is not None and not 0 <= self.redis_port <= _PORT_MAX:
+            raise ConfigurationError(f"redis_port {self.redis_port}: 0 to {_PORT_MAX}")
+        if self.redis_port is not None and self.redis_port == self.port != 0:
+            raise ConfigurationError(f"redis_port {self.redis_port}: that is the port of control, which is TCP, too")
         if self.data == "":
             raise ConfigurationError("data '': name a folder")
         if self.address is not None:

@@ -55,6 +55,7 @@ class InstanceInfo:
     memory_bytes: int
     version: str
     metrics: str | None = None
+    redis_port: int | None = None
     """Where the OpenMetrics endpoint is, a URL."""
     trouble: str | None = None
     """Why no request comes in at present."""

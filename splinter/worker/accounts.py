@@ -98,6 +98,23 @@ def end_batch(w: int, received: int, tasks_before: int) -> None:
         record_batch(w, received, used)
 
 
+@njit(cache=True)
+def charge_connection(w: int, tenant: int, requests: int) -> None:
+    """Charge the time since the last account to a tenant whose connection was served; 0: to nobody."""
+    worker = Worker(w)
+    now = beat(w)
+    used = now - worker.accounted_until
+    worker.accounted_until = now
+    worker.resumed_until = now
+    Counters(w).busy_cycles += used
+    if now >= worker.window_end:
+        _begin_window(w, now)
+    if tenant != 0:
+        payer = worker.tenant_counters + tenant * TENANT_COUNTERS_BYTES
+        TenantCounters(payer).requests += requests
+        _charge(w, payer, used)
+
+
 @njit(cache=True, forceinline=True)
 def _learn(w: int, each: int) -> None:
     """What a packet takes, its first slice included, as a moving average. A packet that took very long counts as one that

@@ -76,7 +76,8 @@ def show_refusal(w: int, tenant: int, status: int) -> None:
 
 
 @njit(cache=True)
-def _is_durable(w: int, tenant: int, position: int, sequence: int) -> bool:
+def is_durable(w: int, tenant: int, position: int, sequence: int) -> bool:
+    """Whether this worker's ring up to ``position``, and a tenant's commits up to ``sequence``, are on the disk."""
     worker = Worker(w)
     if position > load64_acquire(LogRing(worker.log).at.durable):
         return False
@@ -111,7 +112,7 @@ def _hold(w: int, header: int, chunk: int, reply: int, position: int, sequence: 
     worker, tenant = Worker(w), Header(header).tenant
     if tenant >= limits.TENANTS_MAX or Account(account_of(worker.store, tenant)).durability != DURABILITY_ALWAYS:
         return reply
-    if _is_durable(w, tenant, position, sequence):
+    if is_durable(w, tenant, position, sequence):
         return reply
     tally = TenantCounters(worker.tenant_counters + tenant * TENANT_COUNTERS_BYTES)
     count = worker.held_tail - worker.held_head
@@ -133,11 +134,27 @@ def _hold(w: int, header: int, chunk: int, reply: int, position: int, sequence: 
 
 
 @njit(cache=True)
+def _tell_awaited(w: int) -> None:
+    """Tell the log process how many wait."""
+    worker = Worker(w)
+    store64_release(LogRing(worker.log).at.awaited, worker.held_tail - worker.held_head + worker.held_connections)
+
+
+@njit(cache=True)
+def ask_for_connections(w: int, more: int) -> None:
+    """So many more connections of the Redis protocol have replies that wait for the disk (< 0: less)."""
+    worker = Worker(w)
+    worker.held_connections += more
+    if more > 0:
+        _ask(w)
+    else:
+        _tell_awaited(w)
+
+
+@njit(cache=True)
 def _ask(w: int) -> None:
     """Have the log process know that somebody waits."""
-    worker = Worker(w)
-    ring = LogRing(worker.log)
-    store64_release(ring.at.awaited, worker.held_tail - worker.held_head)
+    _tell_awaited(w)
     fence()  # it says that it sleeps, and then looks whether somebody waits
     _wake_log(w)
 
@@ -170,11 +187,11 @@ def next_durable(w: int) -> int:
         return 0
     at = worker.held + worker.held_head % _HELD_MAX * HELD_BYTES
     held = Held(at)
-    if not _is_durable(w, held.tenant, held.position, held.sequence):
+    if not is_durable(w, held.tenant, held.position, held.sequence):
         return 0
     TenantCounters(worker.tenant_counters + held.tenant * TENANT_COUNTERS_BYTES).held -= 1
     worker.held_head += 1
-    store64_release(LogRing(worker.log).at.awaited, worker.held_tail - worker.held_head)
+    _tell_awaited(w)
     record_since(w, held.opcode, held.started)
     return at
 
@@ -183,7 +200,7 @@ def next_durable(w: int) -> int:
 def are_held(w: int) -> bool:
     """Whether any reply waits for the disk."""
     worker = Worker(w)
-    return worker.held_head != worker.held_tail
+    return worker.held_head != worker.held_tail or worker.held_connections != 0
 
 
 @njit(cache=True)
@@ -194,5 +211,6 @@ def forget_held(w: int) -> None:
         held = Held(worker.held + worker.held_head % _HELD_MAX * HELD_BYTES)
         TenantCounters(worker.tenant_counters + held.tenant * TENANT_COUNTERS_BYTES).held = 0
         worker.held_head += 1
+    worker.held_connections = 0
     if worker.log != 0:
-        store64_release(LogRing(worker.log).at.awaited, 0)
+        _tell_awaited(w)

@@ -73,6 +73,9 @@ COUNTERS = np.dtype(
         ("overdue", "<u8"),  # tasks ended because they took too long
         ("gave_way", "<u8"),  # tasks ended because what they held kept memory from others
         ("unheld", "<u8"),  # replies dropped because too many wait for the disk
+        ("redis_connections", "<u8"),  # of the Redis protocol: those that were let in
+        ("redis_commands", "<u8"),  # and their commands
+        ("redis_refused", "<u8"),  # connections refused or ended, since there are too many, or they take too much memory
         ("conflicts", "<u8"),  # transactions begun anew: what they read had changed, or another one had the turn
     ]
 )
@@ -144,7 +147,9 @@ WORKER = np.dtype(
         ("held_tail", "<u8"),  # and those that came
         ("shown", "<u8"),  # last commit that the reply which is being made tells of; 0: none
         ("log_wake_fd", "<i4"),  # eventfd of the log process
-        ("pad_log", "<u4"),
+        ("descriptors", "<u4"),  # that a sleep waits for: of poll_fds
+        ("held_connections", "<u8"),  # of the Redis protocol, with replies that wait for the disk. The worker's own
+        ("door", "<u8"),  # address of its DOOR (splinter.worker.resp.layout); 0: the Redis protocol is not spoken
         # Worker's own, survives nothing.
         ("accounted_until", "<u8"),  # time-stamp counter: time up to here was idle or is some tenant's already
         ("resumed_until", "<u8"),  # its value when the last resume ended; 0: something else was done since
@@ -177,7 +182,7 @@ WORKER = np.dtype(
         ("batch_begun", "<u4"),
         ("scratch", "<u8"),  # address of bytes for building replies, and for what a TRANSACT reads and writes
         ("batch", "<u8"),  # address of BATCH[RX_BATCH]
-        ("poll_fds", "<u8"),  # address of struct pollfd[queues + 1]
+        ("poll_fds", "<u8"),  # address of struct pollfd[descriptors]
         ("counters", COUNTERS),
         # Only when it is profiled (splinter.worker.stages).
         ("stages", "<u8", STAGES_MAX),  # ticks of the time-stamp counter by stage

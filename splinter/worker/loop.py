@@ -37,6 +37,7 @@ from splinter.worker.look_ahead import look_ahead
 from splinter.worker.records import Counters, Packet, Worker
 from splinter.worker.reply import DROP, PENDING
 from splinter.worker.requests import handle
+from splinter.worker.resp.door import open_door, review_door, serve_door
 from splinter.worker.stages import IDLE, PARSE, PREFETCH, RECYCLE, REPLY, SERVE, TURN, stage
 from splinter.worker.steal import is_sibling_busy
 from splinter.worker.tasks.ending import refuse_task
@@ -123,6 +124,8 @@ def take_over(w: int, find: Find, has_left: HasLeft, put: Put, send: Send, flush
     """
     worker = Worker(w)
     forget_held(w)
+    if worker.door != 0:
+        open_door(w)
     take_over_tasks(w)
     worker_point(w, WorkerPoint.TASKS_LISTED)
     idle_until_now(w)
@@ -172,7 +175,7 @@ def _run_tasks(w: int, packets_cycles: int, told: bool, wait: Wait, flush: Flush
 
 
 @njit(cache=True)
-def _rest(w: int, now: int, idle_from: int, descriptors: int) -> int:
+def _rest(w: int, now: int, idle_from: int) -> int:
     """End a turn without work, maybe with a sleep. Returns since when there has been none (0: since the next turn).
 
     ``idle_from`` is what the turn before returned, ``now`` the time in monotonic nanoseconds.
@@ -184,7 +187,7 @@ def _rest(w: int, now: int, idle_from: int, descriptors: int) -> int:
         if now - since <= worker.idle_spin_ns:
             libc.sched_yield()
         else:
-            libc.poll(worker.poll_fds, descriptors, _HELD_POLL_MS)
+            libc.poll(worker.poll_fds, worker.descriptors, _HELD_POLL_MS)
             libc.read(worker.wake_fd, worker.scratch, 8)
         idle_until_now(w)
         return since
@@ -192,18 +195,26 @@ def _rest(w: int, now: int, idle_from: int, descriptors: int) -> int:
         return since
     if is_sibling_busy(w):
         return now
-    return 0 if sleep_in_poll(w, descriptors) else since
+    return 0 if sleep_in_poll(w) else since
+
+
+@njit(cache=True)
+def _look_at_clock(w: int) -> int:
+    now = look_at_clock(w)
+    if Worker(w).door != 0:
+        review_door(w, now)
+    return now
 
 
 @njit(forceinline=True)
 def run(
-    w: int, descriptors: int, receive: Receive, wait: Wait, tidy: Tidy, steal: Steal, flush: Flush, end: End, release: Release
+    w: int, receive: Receive, wait: Wait, tidy: Tidy, steal: Steal, flush: Flush, end: End, release: Release
 ) -> None:  # fmt: skip
-    """Serve until the block's ``stop`` is set. ``descriptors``: how many a sleep waits for."""
+    """Serve until the block's ``stop`` is set."""
     worker, counters = Worker(w), Counters(w)
     store, me = worker.store, worker.index
     stage(w, IDLE)  # what a predecessor spent since its last mark, too
-    idle_from = look_at_clock(w)
+    idle_from = _look_at_clock(w)
     turn = 0
     while load32_acquire(worker.at.stop) == 0:
         begin_turn(w)
@@ -213,12 +224,14 @@ def run(
             worked += release(w)
         if worker.run_length > 0:
             worked += _run_tasks(w, counters.busy_cycles - busy_before, told, wait, flush, end)
+        if worker.door != 0:
+            worked += serve_door(w, worked > 0)
         if worked > 0:
             reclaim(store, me, _RECLAIM_PER_TURN)
             press_log(w)
             turn += 1
             if turn % _CLOCK_EVERY == 0:
-                look_at_clock(w)
+                _look_at_clock(w)
             idle_from = 0
             stage(w, TURN)
             continue
@@ -227,11 +240,11 @@ def run(
         stage(w, IDLE)
         if have_come:
             continue
-        now = look_at_clock(w)
+        now = _look_at_clock(w)
         if steal(w, now) > 0:
             reclaim(store, me, _RECLAIM_PER_TURN)
             idle_from = 0
             continue
-        idle_from = _rest(w, now, idle_from, descriptors)
+        idle_from = _rest(w, now, idle_from)
     epoch_leave(store, me)
     store32_release(worker.at.state, STATE_STOPPED)

@@ -24,6 +24,7 @@ from splinter.worker.layout import (
     WORKER,
 )
 from splinter.worker.log import LOG
+from splinter.worker.resp.memory import Door
 from splinter.worker.tasks.layout import EXTENSION_COUNTERS, TASK, TASK_FREE, TENANT_SHARE
 from splinter.worker.transact import TRANSACT_AREA_BYTES
 from splinter.worker.transaction import TRANSACTION_AREA_BYTES
@@ -63,7 +64,7 @@ class WorkerMemory:
     ) -> None:
         chunks = udp_chunks(tasks) if udp else 0
         sizes = part_sizes(chunks) if udp else {}
-        descriptors = limits.QUEUES_MAX + 1
+        descriptors = limits.QUEUES_MAX + 2
         needed = [
             WORKER.itemsize, CONTEXT.itemsize, LOG.itemsize, TASK.itemsize * tasks, limits.FRAME_BYTES * tasks,
             TRANSACTION_AREA_BYTES * tasks, 4 * tasks, EXTENSION_COUNTERS.itemsize * limits.EXTENSIONS_MAX,
@@ -80,6 +81,7 @@ class WorkerMemory:
         self.log = arena.array(LOG)
         fill_context(context, store=store, participant=index, log_area=self.log.ctypes.data)
         self.siblings: np.ndarray | None = None  # the blocks' addresses; introduce() sets it
+        self.door: Door | None = None  # of the Redis protocol
         self._poll_fds = arena.array(POLLFD, descriptors)
         # Only the slots in use take memory: pages of a shared mapping come when they are touched.
         self.extension_counters = arena.array(EXTENSION_COUNTERS, limits.EXTENSIONS_MAX)
@@ -134,8 +136,16 @@ class WorkerMemory:
 
     def poll_on(self, descriptors: list[int]) -> None:
         """What ends this worker's sleep, besides ``wake_fd``, which goes last."""
-        for place, descriptor in enumerate([*descriptors, self.wake_fd]):
+        door = [] if self.door is None else [int(self.door.block["epoll"][0])]
+        waited = [*descriptors, *door, self.wake_fd]
+        for place, descriptor in enumerate(waited):
             self._poll_fds[place] = (descriptor, POLLIN, 0)
+        self.block["descriptors"] = len(waited)
+
+    def open_door(self, door: Door) -> None:
+        """Have the worker speak the Redis protocol, too; before :meth:`poll_on`."""
+        self.door = door
+        self.block["door"] = door.address
 
     def keep_log(self, ring: int, wake_fd: int) -> None:
         """Have the worker hold replies back until the disk has caught up with its LOG_RING at this address."""

@@ -68,8 +68,8 @@ def look_at_clock(w: int) -> int:
 
 
 @njit(cache=True)
-def sleep_in_poll(w: int, descriptors: int) -> bool:
-    """Wait for a packet, for the wake-up descriptor (the last of ``descriptors``), or for the time to look at siblings.
+def sleep_in_poll(w: int) -> bool:
+    """Wait for a packet, for the wake-up descriptor, or for the time to look at siblings.
 
     Returns whether there may be something to do; False when only time has passed. The worker is offline for the store's
     epochs meanwhile: it holds no reference. Before, it drops fragmented puts that were never completed, and clients that
@@ -85,7 +85,7 @@ def sleep_in_poll(w: int, descriptors: int) -> bool:
     milliseconds = allow_waking(w)
     store32_release(worker.at.state, STATE_SLEEPING)
     Counters(w).sleeps += 1
-    ended = libc.poll(worker.poll_fds, descriptors, milliseconds)
+    ended = libc.poll(worker.poll_fds, worker.descriptors, milliseconds)
     # Drain the eventfd; it is non-blocking, and empty unless somebody woke this worker.
     libc.read(worker.wake_fd, worker.scratch, 8)
     idle_until_now(w)  # before the state: one that says "running" is judged by its heartbeat

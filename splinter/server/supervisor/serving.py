@@ -30,6 +30,8 @@ def serve(config: ServerConfig, source: Source) -> int:
             f"serving {info.address}:{info.port}{where} by {info.transport}{how}, cores {list(info.cores)}, "
             f"instance {info.instance} (pid {info.pid})"
         )
+        if info.redis_port is not None:
+            print(f"redis: {info.address}:{info.redis_port}")
         if info.metrics is not None:
             print(f"metrics: {info.metrics}")
         print(f"{told}; Ctrl-C stops")

@@ -41,6 +41,7 @@ from splinter.server.supervisor.forks import Forks
 from splinter.server.supervisor.metrics import Metrics
 from splinter.server.supervisor.notify import Manager
 from splinter.server.supervisor.ports import listen
+from splinter.server.supervisor.redis_port import RedisPort
 from splinter.server.supervisor.scan import Scan
 from splinter.server.supervisor.seats import Workers
 from splinter.server.supervisor.signals import Signals
@@ -89,6 +90,7 @@ class Supervisor:
         self._kept: StoreMaps | None = None
         self._data: Data | None = None
         self._metrics: Metrics | None = None
+        self._redis_port: RedisPort | None = None
         self._ended_well = False  # a signal asked for the end of a server that served
         self._watch: DeviceWatch | None = None
         self._folder: InstanceFolder | None = None
@@ -171,6 +173,9 @@ class Supervisor:
         introduce(self._memories, stealing=config.steal)
         for memory in self._memories:
             memory.record_latencies(config.metrics is not None)
+        if self.config.redis_port is not None:
+            self._redis_port = RedisPort(config, transport.address)
+            self._redis_port.open(self._memories)
         for memory in self._memories:
             transport.prepare(memory)
         self._watchdog = Watchdog(self._memories, store.address, config.watchdog_ms, ticks)
@@ -242,6 +247,7 @@ class Supervisor:
             device=transport.device, xdp_mode=transport.mode, queues=transport.queues, cores=config.cores,
             memory_bytes=config.memory_bytes, version=splinter.__version__,
             metrics=self._metrics.url if self._metrics is not None else None,
+            redis_port=self._redis_port.port if self._redis_port is not None else None,
         )  # fmt: skip
 
     # --- children ----------------------------------------------------------------------------------------------------
@@ -365,6 +371,8 @@ class Supervisor:
         control.reap(deadline)
         if self._data is not None:  # last: what the others have done is to be on the disk
             self._data.stop()
+        if self._redis_port is not None:
+            self._redis_port.close()
         if transport is not None:
             transport.close()
         if kept is not None:

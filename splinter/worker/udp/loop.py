@@ -32,7 +32,6 @@ from splinter.worker.udp.messages import add_reply, arm, assign, free_chunk, inf
 from splinter.worker.udp.records import Area, Message, PacketInfo
 
 _SERVED_TOGETHER = 1
-_DESCRIPTORS = 2  # of poll: the socket and the wake-up descriptor
 
 
 @njit(cache=True)
@@ -231,4 +230,4 @@ def serve_udp(w: int) -> None:
     Area(worker.udp_area).free_length = 0  # which chunks are free is found out when all is taken over
     take_over(w, _find_request, _has_left, _put_reply, _send_replies, _flush, _end)
     share_out_chunks(w, worker.udp_area)
-    run(w, _DESCRIPTORS, _receive, _packets_wait, _tidy, _steal, _flush, _end, _release)
+    run(w, _receive, _packets_wait, _tidy, _steal, _flush, _end, _release)

@@ -236,4 +236,4 @@ def _has_left(w: int, k: int) -> bool:
 def serve_xdp(w: int) -> None:
     """Serve until the block's ``stop`` is set. Run in the worker's process, with everything in the block set up."""
     take_over(w, _find_request, _has_left, _put_reply, _send_replies, _flush, _end)
-    run(w, Worker(w).queues + 1, _receive, _packets_wait, _tidy, _steal, _flush, _end, _release)
+    run(w, _receive, _packets_wait, _tidy, _steal, _flush, _end, _release)

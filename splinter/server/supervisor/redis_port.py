@@ -1,0 +1,73 @@
+"""The TCP port of the Redis protocol: a listening socket and an epoll set for each worker."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+from collections.abc import Sequence
+
+from splinter import limits
+from splinter.net.netns import inside
+from splinter.server.config import ServerConfig
+from splinter.server.supervisor.ports import cannot, listen, port_of
+from splinter.worker.memory import WorkerMemory
+from splinter.worker.resp.facts import settings
+from splinter.worker.resp.memory import Door
+
+
+class RedisPort:
+    """The sockets of all workers on one port, among which the kernel divides connections. They outlive a worker: who connects
+    while it is replaced waits for its successor."""
+
+    def __init__(self, config: ServerConfig, address: str) -> None:
+        assert config.redis_port is not None
+        self.port = config.redis_port
+        self._sockets: list[socket.socket] = []
+        self._sets: list[select.epoll] = []
+        self._told = settings(config.data is not None, limits.TABLES_MAX)
+        with contextlib.ExitStack() as undo, inside(config.netns):
+            undo.callback(self.close)
+            try:
+                if self.port != 0:
+                    self._probe(address)
+                for _ in config.cores:
+                    self._sockets.append(self._bind(address))
+                    self.port = port_of(self._sockets[0])
+                    self._sets.append(select.epoll(flags=select.EPOLL_CLOEXEC))
+            except OSError as error:
+                raise cannot(f"listen for the Redis protocol on TCP {address}:{self.port}", error) from error
+            undo.pop_all()
+
+    def _probe(self, address: str) -> None:
+        """SO_REUSEPORT would let a second server share the port and take half of its connections: bind once without it."""
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, self.port))
+
+    def _bind(self, address: str) -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        with contextlib.ExitStack() as undo:
+            undo.callback(sock.close)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            # What a connection inherits: replies go out at once, and a peer that is gone is noticed.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setblocking(False)
+            sock.bind((address, self.port))
+            undo.pop_all()
+        return sock
+
+    def open(self, workers: Sequence[WorkerMemory]) -> None:
+        """Give each worker its door, and let connections in. Raises :class:`splinter.errors.ServerError`."""
+        for worker, sock, events in zip(workers, self._sockets, self._sets, strict=True):
+            worker.open_door(Door(events.fileno(), sock.fileno(), self._told, self.port))
+            listen(sock, limits.RESP_BACKLOG)
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for one in (*self._sockets, *self._sets):
+            one.close()
+        self._sockets.clear()
+        self._sets.clear()

@@ -1,0 +1,200 @@
+"""What a worker keeps of the Redis protocol: its door, the connections, the commands that were parsed.
+
+All of it is the worker's own. Nothing survives it: its connections end with the process, and its successor begins anew. So
+buffers whose size is not known ahead come from the C library's allocator, and end with the process as well.
+"""
+
+from __future__ import annotations
+
+import platform
+
+import numpy as np
+
+from splinter import limits
+
+# A connection. Those that are free have fd -1.
+CONNECTION = np.dtype(
+    [
+        ("fd", "<i4"),
+        ("generation", "<u4"),  # counts the connections that had this place: what names one names its generation, too
+        ("tenant", "<u4"),  # 0: a stranger
+        ("tenant_generation", "<u4"),  # of the tenant's id, when the connection showed its token
+        ("token", "<u8"),  # that it showed
+        ("id", "<u8"),  # of CLIENT ID
+        ("table", "<u4"),
+        ("protocol", "<u4"),  # 2 or 3
+        ("state", "<u4"),  # bits: STATE_…
+        ("interest", "<u4"),  # events that the kernel reports
+        # What was received and is not executed yet.
+        ("input", "<u8"),  # address, from malloc; 0: nothing
+        ("input_length", "<u8"),
+        ("input_size", "<u8"),  # of the memory
+        ("input_needed", "<u8"),  # bytes without which the first command in it is not whole
+        ("scan_at", "<u8"),  # bytes of the first command that were looked through; 0: none
+        ("scan_left", "<u8"),  # its arguments behind them
+        # Replies that were not sent yet.
+        ("output", "<u8"),  # address, from malloc; 0: nothing
+        ("output_at", "<u8"),  # bytes of it that were sent
+        ("output_length", "<u8"),
+        ("output_size", "<u8"),
+        ("output_since", "<u8"),  # monotonic ns when some of it was sent last
+        ("position", "<u8"),  # of the worker's LOG_RING that must be durable before they are sent; 0: none
+        ("sequence", "<u8"),  # of the tenant's commits that must be
+        # MULTI and WATCH.
+        ("queued", "<u8"),  # commands, one behind the other as they came; address, from malloc; 0: none
+        ("queued_length", "<u8"),
+        ("queued_size", "<u8"),
+        ("queued_count", "<u8"),
+        ("watched", "<u8"),  # READs; address, from malloc; 0: none
+        ("watched_length", "<u8"),
+        ("watched_size", "<u8"),
+        # A walk over a table that goes on in the next turn.
+        ("walk", "<u8"),  # what it has found; address, from malloc; 0: nothing
+        ("walk_length", "<u8"),
+        ("walk_size", "<u8"),
+        ("walk_cursor", "<u8"),
+        ("walk_count", "<u8"),
+        ("waits_since", "<u8"),  # monotonic ns since when its first command waits; 0: it does not
+        ("began", "<u8"),  # monotonic ns
+        ("commands", "<u8"),
+        ("name_length", "<u8"),
+        ("name", "u1", limits.RESP_NAME_BYTES_MAX),
+    ]
+)
+CONNECTION_BYTES = CONNECTION.itemsize
+STATE_MULTI = 1  # commands are queued
+STATE_SPOILT = 2  # one of them was refused: EXEC will be
+STATE_CLOSING = 4  # it ends when its output is sent
+STATE_HELD = 8  # its output waits for the disk; it is in the queue ``held``
+STATE_AGAIN = 16  # there is input to go on with; it is in the queue ``again``
+STATE_WALKS = 32  # its first command is a walk that has begun
+STATE_OVER = 64  # it is to be ended at once
+
+# Connections in an order: u64 each, index | generation << 32, at their number modulo RESP_CONNECTIONS_MAX.
+QUEUE = np.dtype([("entries", "<u8"), ("head", "<u8"), ("tail", "<u8")])
+
+# A command that was parsed and is executed next.
+PARSED = np.dtype(
+    [
+        ("start", "<u8"),  # address of its first byte
+        ("end", "<u8"),  # and behind its last one
+        ("first", "<u4"),  # its arguments in ``arguments``
+        ("count", "<u4"),
+        ("command", "<u8"),  # address of its COMMAND; 0: there is none of this name
+        ("hashed", "<u8"),  # hash of its first key; 0: it has none, or is not looked ahead for
+    ]
+)
+PARSED_BYTES = PARSED.itemsize
+ARGUMENT = np.dtype([("address", "<u8"), ("length", "<u8")])
+ARGUMENT_BYTES = ARGUMENT.itemsize
+
+# What the kernel reports: struct epoll_event, which is packed on x86-64 alone.
+_IS_PACKED = platform.machine() in ("x86_64", "AMD64")
+EVENT = np.dtype({"names": ["events", "data"], "formats": ["<u4", "<u8"], "offsets": [0, 4 if _IS_PACKED else 8],
+                  "itemsize": 12 if _IS_PACKED else 16})  # fmt: skip
+EVENT_BYTES = EVENT.itemsize
+EVENTS = 16  # that are taken at a time
+EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP = 1, 4, 8, 16
+EPOLL_CTL_ADD, EPOLL_CTL_MOD = 1, 3
+LISTENER = -1  # the data of the listening socket's events
+
+ARGUMENTS_OF_EXEC = 2 * limits.RESP_ARGUMENTS_MAX
+ARGUMENTS = ARGUMENTS_OF_EXEC + limits.RESP_ARGUMENTS_MAX
+OUTPUT_BYTES = limits.RESP_REPLY_BYTES_MAX + limits.RESP_FLUSH_BYTES + 4096
+
+# Beside keys and values: what one command makes of a value, before it is put.
+VALUE_AREA_BYTES = limits.VALUE_BYTES_MAX + 4096
+
+# One worker's. Set up by the supervisor, but for what counts.
+DOOR = np.dtype(
+    [
+        ("epoll", "<i4"),
+        ("listener", "<i4"),
+        ("scratch_event", "<u8"),  # address of an EVENT
+        ("events", "<u8"),  # address of EVENT[EVENTS]
+        ("events_at", "<u4"),  # those before it were served
+        ("events_count", "<u4"),
+        ("connections", "<u8"),  # address of CONNECTION[RESP_CONNECTIONS_MAX]
+        ("free", "<u8"),  # address of u32[RESP_CONNECTIONS_MAX]: stack
+        ("free_length", "<u8"),
+        ("live", "<u8"),  # connections
+        ("strangers_live", "<u8"),  # of them, strangers
+        ("tenant_connections", "<u8"),  # address of u32[TENANTS_MAX]
+        ("tenant_bytes", "<u8"),  # address of u64[TENANTS_MAX]: what their buffers take
+        ("again", QUEUE),  # connections with input to go on with
+        ("held", QUEUE),  # those whose output waits for the disk
+        ("strangers", QUEUE),  # those that were strangers when they came
+        ("quiet", "<u8"),  # looks in a row that found nothing
+        ("turns", "<u8"),  # since the last look
+        ("is_deaf", "<u8"),  # 1: the listening socket is not looked at: there are no descriptors left
+        ("review", "<u8"),  # connection that is looked at next, whether it must end
+        ("ids", "<u8"),  # connections so far
+        ("random", "<u8"),  # state of a generator
+        ("deadline", "<u8"),  # time-stamp counter when this turn's time is up
+        # The connection that is being served.
+        ("index", "<u8"),
+        ("connection", "<u8"),  # its address
+        ("protocol", "<u8"),
+        ("table", "<u8"),
+        ("input", "<u8"),  # address of RESP_RECEIVE_BYTES
+        ("output", "<u8"),  # address of OUTPUT_BYTES
+        ("out_at", "<u8"),  # where the next reply goes
+        ("out_end", "<u8"),
+        ("overflow", "<u8"),  # 1: a reply had no room
+        ("parsed", "<u8"),  # address of PARSED[RESP_COMMANDS_AHEAD]
+        (
+            "arguments",
+            "<u8",
+        ),  # address of ARGUMENT[ARGUMENTS]: those that were parsed, then from ARGUMENTS_OF_EXEC on those of EXEC
+        ("arguments_used", "<u8"),
+        ("words", "<u8"),  # address of 2 × RESP_INLINE_BYTES_MAX: words of commands that came as lines, and those of EXEC
+        ("words_used", "<u8"),
+        ("upper", "<u8"),  # address of NAME_BYTES_MAX
+        ("needed", "<u8"),  # by a command that is not whole: bytes, from its start
+        ("scan_at", "<u8"),  # how far it was looked through
+        ("scan_left", "<u8"),
+        # The command that is being executed.
+        ("argv", "<u8"),  # address of its first ARGUMENT
+        ("argc", "<u8"),
+        ("command", "<u8"),  # address of its COMMAND
+        ("hashed", "<u8"),  # of its first key, 0: not known
+        ("is_exec", "<u8"),  # 1: it is one of an EXEC
+        ("frame", "<u8"),  # address of an abi.FRAME: its transaction
+        ("value", "<u8"),  # address of VALUE_AREA_BYTES
+        ("number", "<u8"),  # what a parser of numbers has found
+        # Made once.
+        ("lines", "<u8"),  # splinter.worker.resp.lines
+        ("commands", "<u8"),  # address of COMMAND[COMMANDS_SLOTS], by hash of the name
+        ("about", "<u8"),  # splinter.worker.resp.table: what COMMAND tells
+        ("facts", "<u8"),  # splinter.worker.resp.facts: what INFO and CONFIG tell
+        ("since", "<u8"),  # monotonic ns when this worker's process began
+        ("realtime", "<u8"),  # address of 16 bytes: a timespec
+    ],
+    align=True,
+)
+
+# A command, in a hash table that is open-addressed by the upper-case name, zeros behind it.
+COMMAND = np.dtype(
+    [
+        ("name", "<u8", 3),
+        ("number", "<u4"),  # splinter.worker.resp.commands.Number; 0: the slot is free
+        ("arity", "<i4"),  # arguments, its name included; less than 0: at least as many
+        ("flags", "<u4"),  # FLAG_…
+        ("first_key", "<u4"),  # argument; 0: none
+        ("last_key", "<i4"),  # -1: the last argument
+        ("key_step", "<u4"),
+        ("about", "<u4"),  # what COMMAND INFO tells: offset in the area of all that is told
+        ("about_length", "<u4"),
+        ("docs_length", "<u4"),  # what COMMAND DOCS tells stands behind it
+    ]
+)
+COMMAND_BYTES = COMMAND.itemsize
+COMMANDS_SLOTS = 512
+NAME_BYTES_MAX = 24
+FLAG_WRITE = 1
+FLAG_READONLY = 2
+FLAG_NO_AUTH = 4  # strangers may
+FLAG_NO_MULTI = 8  # not in a transaction
+FLAG_NOT_QUEUED = 16  # it is executed where others are queued
+FLAG_STORE = 32  # it is a transaction over objects
+FLAG_WALK = 64  # it goes over a table, in several turns

@@ -1,0 +1,81 @@
+"""Sets up a worker's door before it is forked."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from splinter import limits
+from splinter.ext.abi import FRAME
+from splinter.native.memory import SharedArena
+from splinter.worker.resp.commands import build_commands
+from splinter.worker.resp.facts import build_facts
+from splinter.worker.resp.layout import (
+    ARGUMENT_BYTES,
+    ARGUMENTS,
+    CONNECTION_BYTES,
+    DOOR,
+    EVENT_BYTES,
+    EVENTS,
+    NAME_BYTES_MAX,
+    OUTPUT_BYTES,
+    PARSED_BYTES,
+    VALUE_AREA_BYTES,
+)
+from splinter.worker.resp.lines import build_lines
+from splinter.worker.transaction import TRANSACTION_AREA_BYTES
+
+_MOST = limits.RESP_CONNECTIONS_MAX
+_PIECES = {
+    "scratch_event": EVENT_BYTES,
+    "events": EVENT_BYTES * EVENTS,
+    "connections": CONNECTION_BYTES * _MOST,
+    "free": 4 * _MOST,
+    "tenant_connections": 4 * limits.TENANTS_MAX,
+    "tenant_bytes": 8 * limits.TENANTS_MAX,
+    "input": limits.RESP_RECEIVE_BYTES,
+    "output": OUTPUT_BYTES,
+    "parsed": PARSED_BYTES * limits.RESP_COMMANDS_AHEAD,
+    "arguments": ARGUMENT_BYTES * ARGUMENTS,
+    "words": 2 * limits.RESP_INLINE_BYTES_MAX,
+    "upper": 2 * NAME_BYTES_MAX,
+    "value": VALUE_AREA_BYTES,
+    "realtime": 16,
+}
+_QUEUES = ("again", "held", "strangers")
+
+
+class Door:
+    """One worker's door. ``address`` is where its DOOR stands."""
+
+    def __init__(self, epoll: int, listener: int, told: dict[str, str], port: int) -> None:
+        commands, about = build_commands()
+        made = {"lines": build_lines(), "commands": commands, "about": about, "facts": build_facts(port, told)}
+        sizes = [
+            DOOR.itemsize,
+            FRAME.itemsize,
+            TRANSACTION_AREA_BYTES,
+            *_PIECES.values(),
+            *(array.nbytes for array in made.values()),
+        ]
+        sizes += [8 * _MOST for _ in _QUEUES]
+        arena = SharedArena(sum(map(SharedArena.rounded, sizes)))
+        self.block = arena.array(DOOR)
+        self.address = self.block.ctypes.data
+        for name, size in _PIECES.items():
+            self.block[name] = arena.take(size)
+        for name, array in made.items():
+            piece = arena.array(np.dtype("u1"), array.nbytes)
+            piece[:] = array.view("u1")
+            self.block[name] = piece.ctypes.data
+        for name in _QUEUES:
+            self.block[name]["entries"] = arena.take(8 * _MOST)
+        self.block["out_end"] = self.block["output"] + OUTPUT_BYTES
+        self.block["epoll"], self.block["listener"] = epoll, listener
+        frame = arena.array(FRAME)
+        frame["transaction"] = arena.take(TRANSACTION_AREA_BYTES)
+        self.block["frame"] = frame.ctypes.data
+
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return int(self.block["live"][0])
