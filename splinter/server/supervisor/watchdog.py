@@ -119,16 +119,20 @@ class Watchdog:
             return Verdict.FINE
         if is_past_user_code(pid):
             return Verdict.DEAD
-        if seen.cpu_ns < 0:  # judged at the next look at the earliest: this one may be late
+        waits = waits_for_other(self._store, index) or waits_for_ring(self._workers[index].address)
+        # Judged at the next look at the earliest: this one may be late. What it spins away for a lock does not count, also
+        # when it has got the lock by the time that it is judged.
+        if seen.cpu_ns < 0 or (waits and age_ms < limit_ms):
             seen.cpu_ns = cpu_ns(pid)
             return Verdict.FINE
         if age_ms < limit_ms:
             return Verdict.FINE
         if is_stopped(pid):
             return Verdict.STOPPED
-        if sleeps or (state == STATE_STARTING and age_ms < _STARTING_MS_MAX):
+        if waits:
+            seen.cpu_ns = cpu_ns(pid)
             return Verdict.FINE
-        if waits_for_other(self._store, index) or waits_for_ring(self._workers[index].address):
+        if sleeps or (state == STATE_STARTING and age_ms < _STARTING_MS_MAX):
             return Verdict.FINE
         if (cpu_ns(pid) - seen.cpu_ns) * _STUCK_SHARE >= limit_ms * _NANOSECONDS_PER_MILLISECOND:
             return Verdict.STUCK

@@ -55,5 +55,8 @@ def test_who_waits_for_anothers_lock_of_a_ring_is_not_stuck(busy: int) -> None:
     lock["holder"] = OTHER + 1
     assert verdict() is Verdict.FINE
     for holder in (0, SELF + 1):  # it has only to take it, or has it
+        lock["holder"] = OTHER + 1
+        assert verdict() is Verdict.FINE
         lock["holder"] = holder
-        assert verdict() is Verdict.STUCK
+        assert verdict() is Verdict.FINE  # what it has spun away for the other one is not its fault
+        wait_for(lambda: verdict() is Verdict.STUCK, what="some CPU time since then")
