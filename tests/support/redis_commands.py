@@ -314,6 +314,7 @@ _ALONE: dict[bytes, Callable[[Generator], list[Command]]] = {
     b"RESET": lambda g: g.again(),
 }  # fmt: skip
 _ALONE_WEIGHTS = {b"SCAN": 3, b"DBSIZE": 3, b"RESET": 1}
+COMMANDS_USED = ({*_TABLE, *_ALONE} - {b"NOSUCH"}) | {b"MULTI", b"EXEC", b"DISCARD", b"WATCH", b"UNWATCH", b"QUIT"}
 _ARGUMENTS = {name: arguments for name, (_, arguments) in _TABLE.items()}
 _NAMES = [*_TABLE, *_ALONE]
 _WEIGHTS = [*(weight for weight, _ in _TABLE.values()), *(_ALONE_WEIGHTS[name] for name in _ALONE)]

@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 
-from tests.support.redis_commands import Generator
+from tests.support.redis_commands import COMMANDS_USED, Generator
 from tests.support.redis_compare import compare, explained, manner_of
 from tests.support.redis_server import Door, running_redis, same_user
 from tests.support.resp import Failure, ProtocolError, Reply, encode
@@ -102,6 +102,21 @@ def replies(door: Door, data: bytes, split: int) -> list[Reply]:
         except (ProtocolError, OSError):
             got.append("closed")
     return got
+
+
+def command_infos(door: Door) -> dict[bytes, object]:
+    """Of each command that the random ones use: its arity, whether it reads or writes, where its keys are."""
+    with door.connect(protocol=3) as connection:
+        told = {}
+        for name in sorted(COMMANDS_USED):
+            (info,) = connection.call(b"COMMAND", b"INFO", name)
+            reads = {flag.text for flag in info[2].members} & {b"readonly", b"write"} if isinstance(info, list) else info
+            told[name] = (info[0], info[1], reads, info[3:6]) if isinstance(info, list) else info
+    return told
+
+
+def test_command_info_is_the_same(redis: Door, splinter: Door) -> None:
+    assert command_infos(splinter) == command_infos(redis)
 
 
 @pytest.mark.parametrize("data", RAW, ids=repr)

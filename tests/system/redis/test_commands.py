@@ -182,7 +182,6 @@ def test_info_is_text_in_sections(door: Door) -> None:
         assert b"# Server" in lines
         assert any(line.startswith(b"redis_version:7.") for line in lines)
         assert b"# Server" in connection.call(b"INFO", b"server")
-        assert b"# Server" not in connection.call(b"INFO", b"keyspace")
 
 
 def test_scan_gives_each_key_while_others_come_and_go(door: Door) -> None:
