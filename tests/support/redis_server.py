@@ -14,7 +14,7 @@ from functools import partial
 from typing import IO
 
 from splinter.testing.process import die_with_parent, free_port
-from tests.support.resp import Closed, Connection, Failure, Status
+from tests.support.resp import TIMEOUT_SECONDS, Closed, Connection, Failure, Status
 from tests.support.waiting import wait_for
 
 PROGRAM = "redis-server"
@@ -30,10 +30,11 @@ class Door:
     port: int
     user: str
     password: str
+    timeout: float = TIMEOUT_SECONDS  # until a reply
 
     def connect(self, is_inside: bool = True, protocol: int = 2) -> Connection:
         """A new connection; signed in unless ``is_inside`` is false. Raises :class:`AssertionError` when it is refused."""
-        connection = Connection(self.host, self.port)
+        connection = Connection(self.host, self.port, self.timeout)
         if is_inside:
             who = [self.user.encode(), self.password.encode()]
             reply = connection.call(b"AUTH", *who) if protocol == 2 else connection.call(b"HELLO", b"3", b"AUTH", *who)
