@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
-from tests.support.redis_commands import CONNECTIONS, TABLES, Generator, Step
+from tests.support.redis_commands import CONNECTIONS, FAR_SECONDS, TABLES, Generator, Step
 from tests.support.redis_server import Door, running_redis
 from tests.support.resp import Closed, Connection, Failure, Map, ProtocolError, Reply, Status, encode
 
@@ -25,6 +25,7 @@ PIPELINED_MAX = 16
 SWEEP_MAX = 10_000  # calls of SCAN until its cursor is 0 again
 SHRINK_RUNS_MAX = 400
 _QUEUED = Status(b"QUEUED")
+# Their unit in a second. A time that was told as one of Unix is exact: only such times are in FAR_SECONDS.
 _NEAR = {b"TTL": 1, b"EXPIRETIME": 1, b"PTTL": 1000, b"PEXPIRETIME": 1000}
 # What of a reply is not the same on all servers that are right: compared by its type only.
 _BY_TYPE = {b"RANDOMKEY", b"TIME", b"INFO", b"CLIENT ID", b"CLIENT INFO", b"CLIENT LIST"}
@@ -69,7 +70,8 @@ def alike(command: Sequence[bytes], one: Reply, other: Reply, queued: Sequence[S
     if name == b"EXEC" and isinstance(one, list):
         return len(one) == len(other) and all(alike(*three) for three in zip(queued, one, other, strict=True))
     if name in _NEAR and isinstance(one, int):
-        return bool(one == other if min(one, other) < 0 else abs(one - other) <= NEAR_SECONDS * _NEAR[name])
+        is_exact = min(one, other) < 0 or one // _NEAR[name] in FAR_SECONDS
+        return bool(one == other if is_exact else abs(one - other) <= NEAR_SECONDS * _NEAR[name])
     if name == b"KEYS" and isinstance(one, list):
         return sorted(one) == sorted(other)
     if name == b"SCAN" and not _is_swept(one) and not _is_swept(other):
@@ -202,18 +204,19 @@ def shrink(differs: Callable[[Sequence[Step]], Difference | None], steps: Sequen
     return left, difference
 
 
-def explained(right: Door, judged: Door, steps: Sequence[Step], protocol: int, is_pipelined: bool = False) -> str:
-    """A difference told by the shortest sequence of commands that shows it."""
+def explained(right: Door, judged: Door, steps: Sequence[Step], seen: Difference, protocol: int, is_pipelined: bool) -> str:
+    """A difference that was seen, told by the shortest sequence of commands that shows one."""
 
     def differs(some: Sequence[Step]) -> Difference | None:
         return compare(right, judged, some, protocol, is_pipelined).difference
 
-    try:
-        left, difference = shrink(differs, steps)
-    except AssertionError:
-        return "a difference that did not come again"
-    shown = "\n".join(f"  {step}" for step in left)
     manner = f"RESP{protocol}{', pipelined' if is_pipelined else ''}"
+    if differs(steps):
+        left, difference = shrink(differs, steps)
+    else:
+        left, difference = [seen.step], seen
+        manner += f", at step {seen.place}, and not again"
+    shown = "\n".join(f"  {step}" for step in left)
     return f"{manner}:\n{shown}\n  expected {told(difference.expected)}\n  found    {told(difference.found)}"
 
 
@@ -240,6 +243,7 @@ def main() -> int:
     parser.add_argument("--commands", type=int, default=2000)
     parser.add_argument("--timeout", type=float, default=5.0, help="seconds until a server seems not to answer")
     parser.add_argument("--without", default="", help="commands that are left out: CLIENT,KEYS")
+    parser.add_argument("--without-words", default="", help="arguments with which a command is left out: KEEPTTL,07")
     parser.add_argument("--texts", action="store_true", help="tell of error texts that differ behind their first word")
     options = parser.parse_args()
     texts: dict[tuple[bytes, bytes, bytes], None] = {}
@@ -250,15 +254,15 @@ def main() -> int:
             judged = stack.enter_context(running_redis(options.user, options.password))
         else:
             judged = Door(options.host, options.port, options.user, options.password, options.timeout)
-        without = set(options.without.upper().encode().split(b","))
+        without, words = (set(given.upper().encode().split(b",")) for given in (options.without, options.without_words))
         for seed in range(options.seed, options.seed + options.seeds):
             steps = Generator(seed, (options.user.encode(), options.password.encode())).steps(options.commands)
-            steps = [step for step in steps if step.command[0].upper() not in without]
+            steps = [step for step in steps if step.command[0].upper() not in without and words.isdisjoint(step.command[1:])]
             result = compare(right, judged, steps, *manner_of(seed))
             texts.update(dict.fromkeys(result.texts))
             if result.difference:
                 different += 1
-                print(f"seed {seed}, {explained(right, judged, steps, *manner_of(seed))}", flush=True)
+                print(f"seed {seed}, {explained(right, judged, steps, result.difference, *manner_of(seed))}", flush=True)
             else:
                 print(f"seed {seed}: {result.commands} commands, no difference", flush=True)
     if options.texts:

@@ -70,14 +70,18 @@ def _differ_nowhere(right: Door, judged: Door, seed: int) -> None:
     steps = Generator(seed, (judged.user.encode(), judged.password.encode())).steps(COMMANDS)
     protocol, is_pipelined = manner_of(seed)
     result = compare(right, judged, steps, protocol, is_pipelined)
-    assert result.difference is None, explained(right, judged, steps, protocol, is_pipelined)
+    if result.difference:
+        raise AssertionError(f"seed {seed}, {explained(right, judged, steps, result.difference, protocol, is_pipelined)}")
     assert result.commands == len(steps)
 
 
 def test_a_difference_is_found_and_told_by_its_shortest_sequence(redis: Door) -> None:
     with running_redis(rules=("-getdel",)) as other, other.connect() as connection:
         steps = Generator(0, (other.user.encode(), other.password.encode())).steps(COMMANDS)
-        told = explained(same_user(redis, other), other, steps, 2)
+        right = same_user(redis, other)
+        difference = compare(right, other, steps, 2).difference
+        assert difference
+        told = explained(right, other, steps, difference, 2, False)
         assert connection.call(b"GETDEL", b"k").code == b"NOPERM"
     first, *commands, expected, found = told.splitlines()
     assert first == "RESP2:"

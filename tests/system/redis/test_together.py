@@ -152,5 +152,5 @@ def test_a_transaction_that_is_watched_by_many_runs_once(door: Door) -> None:
                 assert done == Null("*") or sum(done) == 2000
 
     at_once([partial(move, slot) for slot in range(CONNECTIONS)])
-    left, right = ask(door, b"MGET", b"left", b"right")  # type: ignore[misc]
-    assert int(left) + int(right) == 2000
+    with door.connect() as connection:
+        assert sum(map(int, connection.call(b"MGET", b"left", b"right"))) == 2000
